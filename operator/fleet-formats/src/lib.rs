@@ -1,0 +1,11 @@
+//! Bytes to typed indices, and whether to believe them.
+//!
+//! No file, no socket and no clock: callers pass bytes, readers and `now`. [`seam`] is where a repository format meets
+//! the sync engine; each format is one module beside it ([`debian`]). [`openpgp`] judges signatures, [`decompress`]
+//! bounds what a compressed file may become, [`deb822`] reads Debian's control files.
+
+pub mod deb822;
+pub mod debian;
+pub mod decompress;
+pub mod openpgp;
+pub mod seam;

@@ -1,0 +1,194 @@
+//! Where a repository format meets the sync engine.
+//!
+//! The engine knows how to fetch, bound, store, merge and publish; a [`Format`] knows which files say what a
+//! repository holds, whether they can be believed, and what they list. An upstream's state is told in three layers:
+//!
+//! 1. **roots**: few small files per unit that carry or are covered by the signature (Debian: `InRelease`);
+//! 2. **indices**: the files that a verified root lists with size and digest (Debian: `Packages.xz`);
+//! 3. **payload**: what the indices list, again with size and digest (Debian: the packages).
+//!
+//! Adding a format means one module that implements [`Format`], one content block in the Mirror resource and one line
+//! where the manifest is turned into a format.
+
+use std::io::Read;
+
+use fleet_types::{Expected, Hashes, Reason, RepoPath, Sha256, UnitRevision};
+
+use crate::openpgp::Keyring;
+
+/// A repository format with its declared slice (for Debian: suites, components, architectures, include switches).
+pub trait Format: Send + Sync {
+    /// The parts that are signed, refused and carried forward on their own, in declared order (Debian: suites).
+    fn units(&self) -> Vec<String>;
+
+    /// Which files to ask for to learn the state of a unit.
+    fn roots(&self, unit: &str) -> Result<RootPlan, Rejected>;
+
+    /// Decides whether the roots of a unit can be believed, and what they list. Every obligation of a verification
+    /// (signature, rollback, freeze, unit, pair) is discharged here.
+    fn verify(&self, unit: &str, roots: &[RootContent], context: &VerifyContext<'_>) -> Result<Verified<UnitIndex>, Rejected>;
+
+    /// Reads one index file, *already decompressed and bounded by the caller*, as a stream and reports what it lists.
+    /// `group` is the one that [`UnitIndex::groups`] gave. Only called for groups with `lists_payload`.
+    fn read_index(
+        &self,
+        group: &IndexGroup,
+        content: &mut dyn Read,
+        found: &mut dyn FnMut(Payload) -> Result<(), Rejected>,
+    ) -> Result<(), Rejected>;
+}
+
+/// What to ask for to learn the state of a unit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RootPlan {
+    /// Tried in order; the first that exists identifies the state. Unchanged means that this one file is unchanged.
+    /// Debian: `InRelease`, then `Release`.
+    pub probes: Vec<RootFile>,
+    /// Fetched too when the probe is new; each may be absent. Debian: `Release`, `Release.gpg`.
+    pub companions: Vec<RootFile>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RootFile {
+    pub path: RepoPath,
+    /// No more than this is read.
+    pub max_bytes: u64,
+}
+
+/// A root as it was fetched.
+#[derive(Debug, Clone)]
+pub struct RootContent {
+    pub path: RepoPath,
+    pub bytes: Vec<u8>,
+}
+
+/// All that a verification may look at besides the roots.
+pub struct VerifyContext<'a> {
+    /// Seconds since 1970-01-01T00:00:00Z.
+    pub now: i64,
+    pub trust: &'a Trust,
+    /// The newest state of this unit that was ever accepted, from the store and from the controller's memory.
+    pub high_water: Option<&'a UnitRevision>,
+    /// `verification.rollback: Allow` accepts an older date.
+    pub allow_rollback: bool,
+}
+
+/// Whom to believe, as the Upstream declares it.
+#[derive(Debug, Clone)]
+pub struct Trust {
+    /// None only with [`SignaturePolicy::None`] or when an `Optional` upstream has no keyring.
+    pub keyring: Option<Keyring>,
+    pub signatures: SignaturePolicy,
+    pub min_good_signatures: u32,
+    /// Seconds; the limit where the upstream gives no Valid-Until.
+    pub max_index_age: Option<i64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SignaturePolicy {
+    /// Not signed, or not good: refused.
+    Required,
+    /// Not signed is accepted; signed must be good.
+    Optional,
+    /// Signatures are not looked at. Must be spelled out in the manifest.
+    None,
+}
+
+/// Something that passed its verification. Only [`Format::verify`] implementations in this crate can make one.
+#[derive(Debug, Clone)]
+pub struct Verified<T>(T);
+
+impl<T> Verified<T> {
+    pub(crate) fn new(inner: T) -> Self {
+        Verified(inner)
+    }
+    pub fn into_inner(self) -> T {
+        self.0
+    }
+}
+
+impl<T> std::ops::Deref for Verified<T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+/// What verified roots say about a unit.
+#[derive(Debug, Clone)]
+pub struct UnitIndex {
+    pub revision: UnitRevision,
+    /// The root files to store and serve, under mutable names, each with the SHA-256 of its bytes.
+    pub roots: Vec<(RepoPath, Sha256)>,
+    /// The indices inside the declared slice.
+    pub groups: Vec<IndexGroup>,
+    /// Fingerprints (upper-case hexadecimal) of the keys whose signatures were good.
+    pub signed_by: Vec<String>,
+}
+
+/// Index files that hold the same content in different compressions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IndexGroup {
+    /// The name without a compression suffix.
+    pub stem: RepoPath,
+    /// Whether [`Format::read_index`] finds payload in it.
+    pub lists_payload: bool,
+    /// Whether the unit is incomplete when the upstream has none of `files`. Where one of `files` verified, the others
+    /// may be absent upstream: many archives list uncompressed indices that nobody serves.
+    pub required: bool,
+    /// Best compression first: the first that is present is the one that is read.
+    pub files: Vec<IndexFile>,
+    /// What it decompresses to, where the root says so: [`crate::decompress::output_limit`] bounds exactly then.
+    pub uncompressed: Option<Expected>,
+    /// What it lists, and below which directory; what it means is the format's own business.
+    pub kind: u16,
+}
+
+/// One index file that a verified root lists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IndexFile {
+    pub path: RepoPath,
+    pub expected: Expected,
+    /// All digests that the root lists, for checks beyond the strong one.
+    pub hashes: Hashes,
+    pub compression: Compression,
+    /// Where to fetch it, best first (Debian with Acquire-By-Hash: the by-hash name, then the plain one).
+    pub sources: Vec<RepoPath>,
+    /// Immutable names that are served for it besides `path` (Debian: by-hash for every listed algorithm).
+    pub aliases: Vec<RepoPath>,
+    /// False where several versions of one name never exist (a content-addressed or versioned index name).
+    pub mutable: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Compression {
+    None,
+    Gzip,
+    Xz,
+    Bzip2,
+    Zstd,
+    Lzma,
+}
+
+/// One file that an index lists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Payload {
+    pub path: RepoPath,
+    pub expected: Expected,
+    /// Whether the mutation rule covers it: new bytes under a known name are refused. Debian: packages and sources.
+    pub guarded: bool,
+}
+
+/// Why something that an upstream said is not believed. The message says what is wrong, where, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Rejected {
+    pub reason: Reason,
+    pub message: String,
+}
+
+impl Rejected {
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Rejected { reason, message: message.into() }
+    }
+}
