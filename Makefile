@@ -1,0 +1,55 @@
+# Two commands for a newcomer: `make demo` and `make test`. Each does its own set-up.
+
+HOST_TARGET := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
+CARGO_TARGET_DIR ?= $(CURDIR)/target
+export CARGO_TARGET_DIR
+BIN := $(CARGO_TARGET_DIR)/$(HOST_TARGET)/release/mirrorfleet
+
+.PHONY: help build demo test unit e2e cluster cluster-down image crds fmt lint deny bench clean
+
+help: ## This list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+build: ## The one binary, static
+	cargo build --release --locked --bin mirrorfleet
+
+demo: ## Mirror a real Debian suite on this machine and install from it (KEEP=1 stays up)
+	@demo/prepare.sh
+	@$(MAKE) --no-print-directory build
+	@MIRRORFLEET_BIN=$(BIN) KEEP=$(KEEP) demo/demo.sh
+
+test: ## Everything: formatting, lints, licences, unit and property tests, the real cluster
+	@e2e/prepare.sh
+	@python3 e2e/run.py all
+
+unit: ## Without the cluster
+	@e2e/prepare.sh --without-cluster
+	@python3 e2e/run.py unit
+
+e2e: ## Only the scenarios on the real cluster (ONLY=name runs one)
+	@e2e/prepare.sh
+	@python3 e2e/run.py scenarios $(ONLY)
+
+cluster: ## Start a real two-node cluster on this machine and print its kubeconfig
+	@e2e/prepare.sh
+	@e2e/cluster up
+
+cluster-down: ## Stop it and remove all that it left
+	@e2e/cluster down
+
+image: build ## The container image, FROM scratch, as an archive in target/
+	@e2e/build-image.sh $(BIN) $(CARGO_TARGET_DIR)/mirrorfleet-image.tar
+
+crds: ## Write crds/ and the chart's copies anew from the Rust types
+	@MIRRORFLEET_BLESS=1 cargo test --release -p fleet-api --test crds
+	@charts/copy-crds.sh
+
+fmt: ## Format
+	cargo fmt --all
+
+lint: ## Formatting and lints, as `make test` checks them
+	cargo fmt --all --check
+	cargo clippy --release --workspace --all-targets --locked -- -D warnings
+
+clean: ## Remove what was built here
+	rm -rf target e2e/.work demo/.work

@@ -1,0 +1,13 @@
+//! Values that every crate shares: digests, repository paths, revisions, reasons.
+//!
+//! This crate does no I/O and depends on nothing that does, so the pure crates can use it.
+
+mod digest;
+mod path;
+mod reason;
+mod revision;
+
+pub use digest::{Digest, DigestError, Expected, HashAlgorithm, Hashes, Sha256};
+pub use path::{PathError, RepoPath};
+pub use reason::{Outcome, Reason};
+pub use revision::UnitRevision;

@@ -1,0 +1,260 @@
+//! The one list of reasons. They are API: the `reason` of a condition, of an Event and of a report, and the `reason`
+//! label of a metric are always one of these words. `docs` and tests are generated from it.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// What kind of situation a reason names, and so which exit code a run ends with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// Exit 0: verified and current.
+    Good,
+    /// Exit 1: editing a manifest, a Secret or a ConfigMap is what helps.
+    Manifest,
+    /// Exit 2: the upstream is unreachable, incomplete or behind its authority.
+    Upstream,
+    /// Exit 3: refused by verification.
+    Refused,
+    /// Exit 4: the store: full, read-only, corrupt or busy.
+    Storage,
+    /// Only the controller says it; no run ends with it.
+    Cluster,
+}
+
+impl Outcome {
+    /// The exit code of the command line's contract.
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Outcome::Good => 0,
+            Outcome::Manifest => 1,
+            Outcome::Upstream | Outcome::Cluster => 2,
+            Outcome::Refused => 3,
+            Outcome::Storage => 4,
+        }
+    }
+
+    /// The worse of two results, in the order 1, 4, 3, 2, 0.
+    pub fn worst(self, other: Outcome) -> Outcome {
+        if other.badness() > self.badness() { other } else { self }
+    }
+
+    const fn badness(self) -> u8 {
+        match self {
+            Outcome::Good => 0,
+            Outcome::Cluster => 1,
+            Outcome::Upstream => 2,
+            Outcome::Refused => 3,
+            Outcome::Storage => 4,
+            Outcome::Manifest => 5,
+        }
+    }
+}
+
+macro_rules! reasons {
+    ($($(#[doc = $doc:literal])+ $name:ident => $outcome:ident,)+) => {
+        /// One fixed word for one situation.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum Reason { $($(#[doc = $doc])+ $name,)+ }
+
+        impl Reason {
+            /// All reasons, in the order of the list.
+            pub const ALL: &'static [Reason] = &[$(Reason::$name,)+];
+
+            /// The word itself.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Reason::$name => stringify!($name),)+ }
+            }
+
+            /// What kind of situation it is.
+            pub const fn outcome(self) -> Outcome {
+                match self { $(Reason::$name => Outcome::$outcome,)+ }
+            }
+
+            /// One sentence for the documentation.
+            pub const fn description(self) -> &'static str {
+                match self { $(Reason::$name => concat!($($doc),+),)+ }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// A new snapshot was verified and published.
+    Published => Good,
+    /// The upstream and our own inputs are as they were.
+    Unchanged => Good,
+    /// A new snapshot is prepared; a pin keeps another one served.
+    Pinned => Good,
+    /// A person rolled back from the newest snapshot; it is served again when the upstream publishes something newer.
+    RolledBack => Good,
+
+    /// The manifest is not valid; the message names the field.
+    InvalidSpec => Manifest,
+    /// No Upstream has the name that `upstreamRef` gives.
+    UpstreamNotFound => Manifest,
+    /// The content block is not the one of the Upstream's type.
+    ContentTypeMismatch => Manifest,
+    /// The Secret or ConfigMap of the keyring, or its key, does not exist.
+    KeyringNotFound => Manifest,
+    /// The keyring holds no usable OpenPGP key.
+    KeyringInvalid => Manifest,
+    /// The Secret with the credentials does not exist or lacks its keys.
+    CredentialsNotFound => Manifest,
+    /// The CA bundle does not exist or holds no certificate.
+    CaBundleNotFound => Manifest,
+    /// The pinned snapshot is not in the store.
+    SnapshotNotFound => Manifest,
+    /// An object with the name that we need exists and is not ours.
+    NameConflict => Manifest,
+    /// Two Mirrors claim the same serving path or store.
+    PathTaken => Manifest,
+
+    /// No endpoint answered.
+    UpstreamUnreachable => Upstream,
+    /// The upstream refuses us: 401 or 403.
+    UpstreamForbidden => Upstream,
+    /// The upstream asks us to come back later: 429 or 503 with Retry-After.
+    UpstreamBusy => Upstream,
+    /// The upstream's index names a file that the upstream does not have.
+    UpstreamIncomplete => Upstream,
+    /// No endpoint is as new as the authority.
+    BehindAuthority => Upstream,
+    /// The run took longer than `sync.timeout`.
+    SyncTimeout => Upstream,
+    /// No byte arrived for `sync.stallTimeout`.
+    SyncStalled => Upstream,
+    /// The run was ended from outside before it had a result.
+    SyncInterrupted => Upstream,
+
+    /// The upstream's index is not signed at all.
+    SignatureMissing => Refused,
+    /// A signature by a known key does not fit the content.
+    SignatureBad => Refused,
+    /// The signature has expired.
+    SignatureExpired => Refused,
+    /// The signature is by a key that is not in the keyring.
+    KeyUnknown => Refused,
+    /// The signing key has expired.
+    KeyExpired => Refused,
+    /// The signing key has been revoked.
+    KeyRevoked => Refused,
+    /// The signature uses an algorithm or key length that is too weak.
+    SignatureTooWeak => Refused,
+    /// Fewer good signatures than `trust.minGoodSignatures` asks for.
+    TooFewSignatures => Refused,
+    /// The upstream went back to an older state.
+    RollbackDetected => Refused,
+    /// Two different contents claim the same date.
+    Equivocation => Refused,
+    /// The index is past its Valid-Until, or older than `trust.maxIndexAge`.
+    IndexExpired => Refused,
+    /// The index's date lies in the future.
+    IndexFromFuture => Refused,
+    /// The signed index is of another suite.
+    SuiteMismatch => Refused,
+    /// InRelease and Release disagree.
+    ReleasePairMismatch => Refused,
+    /// A known file has new content under the same name.
+    ContentMutated => Refused,
+    /// One path with two contents, or a file where a directory must be.
+    PathConflict => Refused,
+    /// The index lists no digest stronger than MD5 or SHA-1.
+    WeakHash => Refused,
+    /// A file's size or digest is not what the signed index promised.
+    DigestMismatch => Refused,
+    /// An index cannot be read as its format demands.
+    IndexMalformed => Refused,
+    /// An index or a file is larger than its bound.
+    TooLarge => Refused,
+    /// A name that could leave the repository.
+    UnsafePath => Refused,
+    /// The signed index does not offer a component or architecture that the manifest declares.
+    NotOffered => Refused,
+
+    /// The volume is full, or would be.
+    StorageFull => Storage,
+    /// The volume is mounted read-only.
+    StorageReadOnly => Storage,
+    /// A blob, a snapshot or the store's identity is damaged.
+    StoreCorrupt => Storage,
+    /// Another writer holds the store.
+    StoreBusy => Storage,
+    /// The volume holds the store of something else.
+    StoreMismatch => Storage,
+    /// The file system reported another error.
+    StorageFailed => Storage,
+
+    /// All is as declared and serving.
+    Ready => Cluster,
+    /// Objects are being created or changed.
+    Progressing => Cluster,
+    /// No snapshot exists yet.
+    FirstSyncPending => Cluster,
+    /// A sync Job is running for the first snapshot.
+    FirstSyncRunning => Cluster,
+    /// New syncs are stopped by `suspend`.
+    Suspended => Cluster,
+    /// Every suite was verified when it was last synced.
+    Verified => Cluster,
+    /// Every region serves what the authority has.
+    Fresh => Cluster,
+    /// A region is behind the authority for longer than the objective.
+    Stale => Cluster,
+    /// What is served, or what the authority has, cannot be found out.
+    Unknown => Cluster,
+    /// Every serving pod is ready.
+    Serving => Cluster,
+    /// A serving pod is not ready.
+    PodNotReady => Cluster,
+    /// The claim is bound.
+    VolumeBound => Cluster,
+    /// The claim is not bound yet.
+    VolumePending => Cluster,
+    /// The claim or the node that holds the volume is lost.
+    VolumeUnreachable => Cluster,
+    /// The sync Job has been pending for more than five minutes.
+    SyncUnschedulable => Cluster,
+    /// The sync Job disappeared without leaving a report.
+    SyncJobLost => Cluster,
+    /// The authority answered the last probe.
+    Reachable => Cluster,
+    /// The Upstream is not probed, since it needs credentials that the controller may not read.
+    NotProbed => Cluster,
+    /// The API server refused or failed a write.
+    ApiError => Cluster,
+    /// The object is being deleted.
+    Deleting => Cluster,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worst_result_wins_in_the_documented_order() {
+        use Outcome::*;
+        let order = [Manifest, Storage, Refused, Upstream, Good];
+        for (i, worse) in order.iter().enumerate() {
+            for better in &order[i..] {
+                assert_eq!(worse.worst(*better), *worse);
+                assert_eq!(better.worst(*worse), *worse);
+            }
+        }
+        assert_eq!(order.map(Outcome::exit_code), [1, 4, 3, 2, 0]);
+    }
+
+    #[test]
+    fn every_reason_is_a_word_that_kubernetes_accepts_and_reads_back() {
+        for reason in Reason::ALL {
+            assert!(reason.as_str().len() < 64 && reason.as_str().chars().all(|c| c.is_ascii_alphanumeric()));
+            assert!(reason.description().ends_with('.'), "{reason} lacks a sentence");
+        }
+    }
+}
