@@ -1,0 +1,155 @@
+//! What can go wrong in a store, as a reason and a sentence that says what to do.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use fleet_types::{Digest, Reason, Sha256};
+use rustix::io::Errno;
+
+use crate::SnapshotId;
+
+/// Why a store did not do what it was asked. [`StoreError::reason`] is the word for conditions and exit codes; the
+/// text is the sentence for people.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error(
+        "the volume is full ({doing}): free space or grow the volume (`spec.storage.size`); what was served before still is"
+    )]
+    Full {
+        doing: &'static str,
+        source: io::Error,
+    },
+    #[error(
+        "the volume is read-only ({doing}): mount it read-write, and check it if it was remounted after a disk error"
+    )]
+    ReadOnly {
+        doing: &'static str,
+        source: io::Error,
+    },
+    #[error(
+        "the file system reported an error ({doing}): {source}; check the volume and the node's kernel log"
+    )]
+    Failed {
+        doing: &'static str,
+        source: io::Error,
+    },
+    #[error("there is no store in {}: run a sync of this mirror first", .dir.display())]
+    Absent { dir: PathBuf },
+    #[error("another process is writing to the store in {}: wait for it to end", .dir.display())]
+    Busy { dir: PathBuf },
+    #[error("the directory {} belongs to something else: {claim}; use another directory or volume", .dir.display())]
+    Mismatch { dir: PathBuf, claim: String },
+    #[error("{what} is damaged: {problem}; run `mirrorfleet verify`, then sync again")]
+    Corrupt { what: String, problem: String },
+    #[error("no snapshot {wanted} in this store: list them with `mirrorfleet snapshots`")]
+    SnapshotNotFound { wanted: String },
+    #[error("the snapshot prefix {prefix} fits several snapshots: give more digits")]
+    AmbiguousPrefix { prefix: String },
+    #[error("path {path:?} {problem}")]
+    Conflict { path: String, problem: ConflictKind },
+    #[error("content is longer than the {expected} bytes that its index promises")]
+    TooLong { expected: u64 },
+    #[error("content ended after {found} of {expected} bytes")]
+    TooShort { expected: u64, found: u64 },
+    #[error("content has another digest than its index promises ({expected:?}, this is {found:?})")]
+    WrongDigest { expected: Digest, found: Digest },
+    #[error("{what} exceeds the index format: {limit}")]
+    Limit { what: String, limit: &'static str },
+    #[error("cannot export to {}: {problem}", .dest.display())]
+    Export { dest: PathBuf, problem: String },
+}
+
+/// In which way two entries of one snapshot exclude each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ConflictKind {
+    #[error("is listed with two different contents")]
+    TwoContents,
+    #[error("is listed as a file, and another entry needs a directory of that name")]
+    FileAndDirectory,
+}
+
+pub type Result<T, E = StoreError> = std::result::Result<T, E>;
+
+impl StoreError {
+    /// The fixed word for conditions, events, metrics and the exit code.
+    pub fn reason(&self) -> Reason {
+        match self {
+            StoreError::Full { .. } => Reason::StorageFull,
+            StoreError::ReadOnly { .. } => Reason::StorageReadOnly,
+            StoreError::Failed { .. } | StoreError::Absent { .. } | StoreError::Export { .. } => {
+                Reason::StorageFailed
+            }
+            StoreError::Busy { .. } => Reason::StoreBusy,
+            StoreError::Mismatch { .. } => Reason::StoreMismatch,
+            StoreError::Corrupt { .. } => Reason::StoreCorrupt,
+            StoreError::SnapshotNotFound { .. } | StoreError::AmbiguousPrefix { .. } => {
+                Reason::SnapshotNotFound
+            }
+            StoreError::Conflict { .. } => Reason::PathConflict,
+            StoreError::TooLong { .. }
+            | StoreError::TooShort { .. }
+            | StoreError::WrongDigest { .. } => Reason::DigestMismatch,
+            StoreError::Limit { .. } => Reason::TooLarge,
+        }
+    }
+
+    /// Whether there is simply no store (yet) where one was looked for.
+    pub fn is_absent(&self) -> bool {
+        matches!(self, StoreError::Absent { .. })
+    }
+
+    pub(crate) fn io(doing: &'static str, source: io::Error) -> StoreError {
+        match source.raw_os_error().map(Errno::from_raw_os_error) {
+            Some(Errno::NOSPC | Errno::DQUOT | Errno::FBIG | Errno::MLINK) => {
+                StoreError::Full { doing, source }
+            }
+            Some(Errno::ROFS) => StoreError::ReadOnly { doing, source },
+            _ => StoreError::Failed { doing, source },
+        }
+    }
+
+    pub(crate) fn corrupt(what: impl Into<String>, problem: impl Into<String>) -> StoreError {
+        StoreError::Corrupt {
+            what: what.into(),
+            problem: problem.into(),
+        }
+    }
+
+    pub(crate) fn missing(id: &SnapshotId) -> StoreError {
+        StoreError::SnapshotNotFound {
+            wanted: id.to_string(),
+        }
+    }
+
+    pub(crate) fn wrong_digest(expected: Digest, found: Digest) -> StoreError {
+        StoreError::WrongDigest { expected, found }
+    }
+
+    pub(crate) fn mismatch(dir: &Path, claim: impl Into<String>) -> StoreError {
+        StoreError::Mismatch {
+            dir: dir.to_owned(),
+            claim: claim.into(),
+        }
+    }
+
+    pub(crate) fn blob(digest: &Sha256, problem: impl Into<String>) -> StoreError {
+        StoreError::corrupt(format!("blob {digest}"), problem)
+    }
+}
+
+/// Says what was being done when an I/O error happened.
+pub(crate) trait Doing<T> {
+    fn doing(self, what: &'static str) -> Result<T>;
+}
+
+impl<T> Doing<T> for io::Result<T> {
+    fn doing(self, what: &'static str) -> Result<T> {
+        self.map_err(|source| StoreError::io(what, source))
+    }
+}
+
+impl<T> Doing<T> for rustix::io::Result<T> {
+    fn doing(self, what: &'static str) -> Result<T> {
+        self.map_err(|errno| StoreError::io(what, errno.into()))
+    }
+}

@@ -1,0 +1,82 @@
+//! The seam to the file system: every operation whose *order* decides what survives a power cut.
+//!
+//! Reading and writing file content is plain `std::fs`; creating, renaming, removing and syncing goes through
+//! [`FileSystem`], so that a test can put a model in place of the disk that forgets what was not synced.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+
+use rustix::fs::OFlags;
+
+/// Changes to names, and the promises that make changes durable.
+pub(crate) trait FileSystem: Send + Sync {
+    /// Creates one directory; success when it exists already.
+    fn create_dir(&self, path: &Path) -> io::Result<()>;
+    /// Opens for reading and writing; creates the file when it is missing, empties it when `truncate`.
+    fn open(&self, path: &Path, truncate: bool) -> io::Result<File>;
+    /// rename(2): replaces `to` in one step.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    fn remove_file(&self, path: &Path) -> io::Result<()>;
+    /// fsync(2) of a file's content. Its name may still be forgotten.
+    fn sync_file(&self, file: &File) -> io::Result<()>;
+    /// fsync(2) of a directory: the names in it.
+    fn sync_dir(&self, path: &Path) -> io::Result<()>;
+    /// syncfs(2): all content and all names on the store's file system.
+    fn sync_all(&self) -> io::Result<()>;
+}
+
+/// The real thing.
+pub(crate) struct Disk {
+    /// Opened before the first write, so that syncfs reports every write-back error since then.
+    root: File,
+}
+
+impl Disk {
+    pub fn new(root: &Path) -> io::Result<Disk> {
+        Ok(Disk {
+            root: File::open(root)?,
+        })
+    }
+}
+
+impl FileSystem for Disk {
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        match fs::DirBuilder::new().mode(0o755).create(path) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+            other => other,
+        }
+    }
+
+    fn open(&self, path: &Path, truncate: bool) -> io::Result<File> {
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(truncate)
+            .mode(0o644)
+            .custom_flags(OFlags::NOFOLLOW.bits() as i32)
+            .open(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn sync_file(&self, file: &File) -> io::Result<()> {
+        file.sync_all()
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        File::open(path)?.sync_all()
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        Ok(rustix::fs::syncfs(&self.root)?)
+    }
+}

@@ -1,0 +1,127 @@
+//! `store.json`: what this store is a copy of. Serve, verify and export need no manifest beside it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Doing, Result, StoreError};
+use crate::layout::Layout;
+
+/// What a store is a copy of, and how it is kept and served.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Identity {
+    /// The version of the layout and of the index format: [`Identity::FORMAT_VERSION`].
+    pub format_version: u32,
+    /// `Debian`, `Arch`, ...: what the manifest's Upstream says.
+    pub upstream_type: String,
+    /// The URL that freshness is measured against.
+    pub authority: String,
+    /// The name of the Mirror.
+    pub mirror: String,
+    /// Without slashes at either end: `debian` is served under `/debian/`.
+    pub serving_path: String,
+    pub directory_listing: bool,
+    pub retention: Retention,
+}
+
+/// How many superseded snapshots are kept, and for how long at least.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Retention {
+    /// The newest so many published snapshots are kept, the current one included; 0 is taken as 1, and more than
+    /// [`Retention::MAX_KEPT`] as that.
+    pub keep: usize,
+    /// Counted from when a snapshot was superseded.
+    #[serde(rename = "minAgeSeconds", with = "seconds")]
+    pub min_age: Duration,
+}
+
+impl Identity {
+    pub const FORMAT_VERSION: u32 = 1;
+
+    pub(crate) fn read(layout: &Layout) -> Result<Option<Identity>> {
+        let text = match std::fs::read(layout.identity()) {
+            Ok(text) => text,
+            Err(e)
+                if matches!(
+                    e.kind(),
+                    std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
+                ) =>
+            {
+                return Ok(None);
+            }
+            Err(e) => return Err(e).doing("reading store.json"),
+        };
+        let version: FormatVersion = serde_json::from_slice(&text)
+            .map_err(|e| StoreError::corrupt("store.json", e.to_string()))?;
+        if version.format_version != Self::FORMAT_VERSION {
+            let claim = format!(
+                "it has store format {}, this program knows format {}; use the program version that wrote it, or a newer one",
+                version.format_version,
+                Self::FORMAT_VERSION
+            );
+            return Err(StoreError::mismatch(layout.root(), claim));
+        }
+        serde_json::from_slice(&text)
+            .map(Some)
+            .map_err(|e| StoreError::corrupt("store.json", e.to_string()))
+    }
+
+    /// Whether `self` may write to a store that says it is `existing`.
+    pub(crate) fn may_claim(&self, existing: &Identity, dir: &Path) -> Result<()> {
+        let differs = |what: &str, ours: &str, theirs: &str| {
+            let claim = format!("it holds {what} {theirs:?}, and this mirror has {ours:?}");
+            Err(StoreError::mismatch(dir, claim))
+        };
+        if self.upstream_type != existing.upstream_type {
+            return differs(
+                "upstream type",
+                &self.upstream_type,
+                &existing.upstream_type,
+            );
+        }
+        if self.authority.trim_end_matches('/') != existing.authority.trim_end_matches('/') {
+            return differs("a copy of", &self.authority, &existing.authority);
+        }
+        if self.mirror != existing.mirror {
+            return differs("mirror", &self.mirror, &existing.mirror);
+        }
+        Ok(())
+    }
+}
+
+impl Retention {
+    /// However much a manifest asks to keep.
+    pub const MAX_KEPT: usize = 32;
+}
+
+impl Default for Retention {
+    /// The defaults of the Mirror resource: three snapshots, 48 hours.
+    fn default() -> Self {
+        Retention {
+            keep: 3,
+            min_age: Duration::from_secs(48 * 3600),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct FormatVersion {
+    format_version: u32,
+}
+
+mod seconds {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(value.as_secs())
+    }
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        u64::deserialize(deserializer).map(Duration::from_secs)
+    }
+}

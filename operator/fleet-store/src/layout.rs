@@ -1,0 +1,89 @@
+//! Where things are inside a store. No name here comes from an upstream: only digests and our own fixed words.
+
+use std::path::{Path, PathBuf};
+
+use fleet_types::{Digest, Sha256};
+
+use crate::SnapshotId;
+
+/// The paths of one store.
+#[derive(Debug, Clone)]
+pub(crate) struct Layout {
+    root: PathBuf,
+}
+
+/// Suffix of a file that is being written and not yet in place; removed when a writer opens the store.
+pub(crate) const UNFINISHED: &str = ".new";
+/// Suffix of a snapshot that is no longer listed, and whose blobs are being given up.
+pub(crate) const DROPPED: &str = ".dropped";
+
+impl Layout {
+    pub fn new(root: &Path) -> Layout {
+        Layout {
+            root: root.to_owned(),
+        }
+    }
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+    pub fn identity(&self) -> PathBuf {
+        self.root.join("store.json")
+    }
+    pub fn lock(&self) -> PathBuf {
+        self.root.join("lock")
+    }
+    pub fn current(&self) -> PathBuf {
+        self.root.join("current")
+    }
+    pub fn blobs(&self) -> PathBuf {
+        self.root.join("blobs")
+    }
+    pub fn shard(&self, first_byte: u8) -> PathBuf {
+        self.root.join("blobs").join(format!("{first_byte:02x}"))
+    }
+    pub fn blob(&self, digest: &Sha256) -> PathBuf {
+        let name = digest.to_string();
+        let (shard, rest) = name.split_at(2);
+        let mut path = PathBuf::with_capacity(self.root.as_os_str().len() + 72);
+        path.push(&self.root);
+        path.push("blobs");
+        path.push(shard);
+        path.push(rest);
+        path
+    }
+    pub fn snapshots(&self) -> PathBuf {
+        self.root.join("snapshots")
+    }
+    pub fn snapshot(&self, id: &SnapshotId) -> PathBuf {
+        self.snapshots().join(id.to_string())
+    }
+    pub fn dropped(&self, id: &SnapshotId) -> PathBuf {
+        self.snapshots().join(format!("{id}{DROPPED}"))
+    }
+    pub fn state(&self) -> PathBuf {
+        self.root.join("state")
+    }
+    pub fn state_document(&self, name: &str) -> PathBuf {
+        self.state().join(format!("{name}.json"))
+    }
+    /// Digests of the blobs that were committed since the last collection, 32 bytes each.
+    pub fn committed(&self) -> PathBuf {
+        self.state().join("committed")
+    }
+    pub fn staging(&self) -> PathBuf {
+        self.root.join("staging")
+    }
+    pub fn staged(&self, digest: &Digest) -> PathBuf {
+        self.staging().join(format!(
+            "{}-{digest}",
+            digest.algorithm().debian_name().to_ascii_lowercase()
+        ))
+    }
+}
+
+/// The same path with the suffix of unfinished files.
+pub(crate) fn unfinished(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(UNFINISHED);
+    PathBuf::from(name)
+}
