@@ -1,0 +1,22 @@
+"""A real two-node Kubernetes cluster on one machine, for tests; see README.md beside this package."""
+
+from .cluster import CAPABILITIES, Cluster, ExistingCluster, condition_of
+from .control import CommandFailed
+from .images import BUSYBOX_IMAGE, write_image
+from .own import Lab
+from .waiting import LabError, NotSupported, tail, wait_until
+
+__all__ = [
+    "BUSYBOX_IMAGE",
+    "CAPABILITIES",
+    "Cluster",
+    "CommandFailed",
+    "ExistingCluster",
+    "Lab",
+    "LabError",
+    "NotSupported",
+    "condition_of",
+    "tail",
+    "wait_until",
+    "write_image",
+]
