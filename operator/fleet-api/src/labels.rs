@@ -1,0 +1,43 @@
+//! Labels, annotations and names that our objects carry. They are API: people select by them.
+
+/// API group of both kinds.
+pub const GROUP: &str = "mirrorfleet.dev";
+/// Server-side-apply owner of everything that the controller applies.
+pub const FIELD_MANAGER: &str = "mirrorfleet-controller";
+/// Server-side-apply owner of the status.
+pub const STATUS_FIELD_MANAGER: &str = "mirrorfleet-status";
+
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+pub const MANAGED_BY_VALUE: &str = "mirrorfleet";
+pub const NAME: &str = "app.kubernetes.io/name";
+pub const COMPONENT: &str = "app.kubernetes.io/component";
+pub const COMPONENT_SERVING: &str = "serving";
+pub const COMPONENT_SYNC: &str = "sync";
+/// The Mirror that an object belongs to.
+pub const MIRROR: &str = "mirrorfleet.dev/mirror";
+/// The region that an object belongs to.
+pub const REGION: &str = "mirrorfleet.dev/region";
+/// On a sync Job: the Upstream that it fetches from.
+pub const UPSTREAM: &str = "mirrorfleet.dev/upstream";
+
+/// On a Mirror: any new value asks for a sync now; the controller repeats it in `status.lastHandledSyncRequest`.
+pub const SYNC_REQUESTED_AT: &str = "mirrorfleet.dev/sync-requested-at";
+/// On a sync Job's pod template: the manifests of the run.
+pub const RUN_MANIFESTS: &str = "mirrorfleet.dev/manifests";
+/// On a sync Job: why it was started, one of the words of `status.regions[].lastAttempt.trigger`.
+pub const TRIGGER: &str = "mirrorfleet.dev/trigger";
+/// On a sync Job: digest of the declaration that it carries out.
+pub const INPUTS: &str = "mirrorfleet.dev/inputs";
+/// On a sync Job: the value of the request annotation that it answers.
+pub const REQUEST: &str = "mirrorfleet.dev/request";
+/// On a sync Job: 0 for the first run of a round, n for its nth retry.
+pub const RETRY: &str = "mirrorfleet.dev/retry";
+/// On a sync Job: the node that its serving pod was bound to.
+pub const NODE: &str = "mirrorfleet.dev/node";
+/// On applied objects: digest of what was applied, so that a field that we no longer set is taken back.
+pub const APPLIED: &str = "mirrorfleet.dev/applied";
+/// On a claim: the upstream type and authority whose store it holds; a claim of another identity is never adopted.
+pub const STORE_TYPE: &str = "mirrorfleet.dev/upstream-type";
+pub const STORE_AUTHORITY: &str = "mirrorfleet.dev/authority";
+/// On a Mirror whose claims are deleted with it.
+pub const CLAIM_FINALIZER: &str = "mirrorfleet.dev/delete-claims";

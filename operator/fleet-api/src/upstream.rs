@@ -1,0 +1,297 @@
+//! `Upstream`: where the master copy is, and whom to trust.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube_derive::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use crate::{ByteQuantity, GoDuration};
+
+/// A master repository that Mirrors copy: its kind, where it is, whom to trust and how gently to treat it.
+#[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "mirrorfleet.dev",
+    version = "v1alpha1",
+    kind = "Upstream",
+    namespaced,
+    shortname = "ups"
+)]
+#[kube(
+    status = "UpstreamStatus",
+    category = "mirrorfleet",
+    derive = "PartialEq"
+)]
+#[kube(crates(kube_core = "kube_core"))]
+#[serde(rename_all = "camelCase")]
+pub struct UpstreamSpec {
+    /// The kind of repository.
+    #[serde(rename = "type")]
+    pub upstream_type: UpstreamType,
+    /// What freshness is measured against, usually the master itself. Never downloaded from in bulk where endpoints are given.
+    pub authority: Authority,
+    /// Where content is fetched from, lowest priority first. Without any, the authority is the only endpoint.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub endpoints: Vec<Endpoint>,
+    /// How often the authority is asked for its revision.
+    #[serde(default)]
+    pub probe: Probe,
+    /// Whose signatures to believe.
+    #[serde(default)]
+    pub trust: TrustSpec,
+    /// Credentials, certificate authorities and proxy.
+    #[serde(default)]
+    pub access: Access,
+    /// One budget for all Mirrors of this Upstream.
+    #[serde(default)]
+    pub politeness: Politeness,
+}
+
+/// The kinds of repository that are understood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum UpstreamType {
+    Debian,
+}
+
+impl UpstreamType {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            UpstreamType::Debian => "Debian",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Authority {
+    /// http or https URL of the repository's root (the folder that holds `dists/`). `file` only outside a cluster.
+    pub url: Url,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Endpoint {
+    /// A word for it in messages and metrics.
+    pub name: String,
+    /// http or https URL of the repository's root. `file` only outside a cluster.
+    pub url: Url,
+    /// Lower is tried first.
+    #[serde(default)]
+    pub priority: i32,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Probe {
+    /// Time between two probes, at least one minute.
+    #[serde(default = "Probe::default_interval")]
+    pub interval: GoDuration,
+}
+
+impl Probe {
+    const fn default_interval() -> GoDuration {
+        GoDuration::from_secs(600)
+    }
+}
+
+impl Default for Probe {
+    fn default() -> Self {
+        Probe {
+            interval: Self::default_interval(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TrustSpec {
+    /// The Secret or ConfigMap that holds the OpenPGP keyring, binary or armoured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keyring_ref: Option<KeyRef>,
+    /// Required: unsigned content is refused. Optional: unsigned content is accepted, a bad signature is not. None: not
+    /// looked at; must be spelled out.
+    #[serde(default)]
+    pub signatures: Signatures,
+    /// How many different keys must have signed.
+    #[serde(default = "TrustSpec::default_min_good")]
+    pub min_good_signatures: u32,
+    /// Refuse an index older than this where the upstream gives no Valid-Until.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_index_age: Option<GoDuration>,
+}
+
+impl TrustSpec {
+    const fn default_min_good() -> u32 {
+        1
+    }
+}
+
+impl Default for TrustSpec {
+    fn default() -> Self {
+        TrustSpec {
+            keyring_ref: None,
+            signatures: Signatures::default(),
+            min_good_signatures: 1,
+            max_index_age: None,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Signatures {
+    #[default]
+    Required,
+    Optional,
+    None,
+}
+
+/// One key of a Secret or ConfigMap in the same namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyRef {
+    #[serde(default)]
+    pub kind: RefKind,
+    /// Name of the Secret or ConfigMap.
+    pub name: String,
+    /// Key inside it.
+    pub key: String,
+}
+
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+)]
+pub enum RefKind {
+    #[default]
+    Secret,
+    ConfigMap,
+}
+
+impl RefKind {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            RefKind::Secret => "Secret",
+            RefKind::ConfigMap => "ConfigMap",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Access {
+    /// A Secret with `username` and `password`, or with `token` (sent as a bearer token).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials_ref: Option<SecretRef>,
+    /// PEM certificates to trust besides the system's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_bundle_ref: Option<CaBundleRef>,
+    /// http or https proxy for all requests to this Upstream. Without it, the environment's proxy variables count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy_url: Option<Url>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretRef {
+    /// Name of the Secret.
+    pub name: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CaBundleRef {
+    #[serde(default = "CaBundleRef::default_kind")]
+    pub kind: RefKind,
+    /// Name of the Secret or ConfigMap.
+    pub name: String,
+    /// Key inside it.
+    #[serde(default = "CaBundleRef::default_key")]
+    pub key: String,
+}
+
+impl CaBundleRef {
+    const fn default_kind() -> RefKind {
+        RefKind::ConfigMap
+    }
+    fn default_key() -> String {
+        "ca.crt".to_owned()
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Politeness {
+    /// Connections at once, over all runs.
+    #[serde(default = "Politeness::default_connections")]
+    pub max_connections: u32,
+    /// Bytes a second, over all connections.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bandwidth: Option<ByteQuantity>,
+    /// Least time between the starts of two rounds of syncs that were not asked for by a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_interval: Option<GoDuration>,
+    /// Sent in the User-Agent, so that the upstream's operators can reach you.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contact: Option<String>,
+}
+
+impl Politeness {
+    const fn default_connections() -> u32 {
+        8
+    }
+}
+
+impl Default for Politeness {
+    fn default() -> Self {
+        Politeness {
+            max_connections: 8,
+            bandwidth: None,
+            min_interval: None,
+            contact: None,
+        }
+    }
+}
+
+/// What the controller found out about the authority: instants and states, never ages.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UpstreamStatus {
+    /// The generation that this status speaks of; -1 until the first visit.
+    #[serde(default = "unobserved")]
+    pub observed_generation: i64,
+    /// What the authority has: one entry per unit (Debian: suite) that some Mirror asks for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub revision: Vec<ObservedUnit>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+}
+
+pub(crate) const fn unobserved() -> i64 {
+    -1
+}
+
+/// One unit of an upstream's revision, as seen at the authority.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ObservedUnit {
+    /// Debian: the suite.
+    pub unit: String,
+    /// SHA-256 of the signed payload.
+    pub digest: String,
+    /// When the upstream says that it made this state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub date: Option<Time>,
+    /// When the controller first saw this state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_at: Option<Time>,
+}

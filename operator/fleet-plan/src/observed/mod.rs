@@ -1,0 +1,74 @@
+//! The world as one planning sees it: plain values. What is not here, no decision can depend on.
+//!
+//! The controller fills it from its watches (projections keep its memory small), from the serving pods' answers and
+//! from its clock. Everything in `objects` lies in the Mirror's namespace.
+
+mod claim;
+mod job;
+mod meta;
+mod pod;
+mod served;
+
+use fleet_api::Upstream;
+use jiff::Timestamp;
+
+pub use claim::{SeenClaim, VolumePhase};
+pub use job::{JobEnd, SeenJob};
+pub use meta::{SeenApplied, SeenMeta};
+pub use pod::{PodRole, RunEnd, SeenPod, Trouble};
+pub use served::{Answer, LastSuccess, ServedStatus, StorageUse};
+
+/// Everything that planning one Mirror may look at, besides the Mirror itself.
+#[derive(Debug, Clone)]
+pub struct Observed {
+    /// The instant that all decisions are made for.
+    pub now: Timestamp,
+    /// The Upstream that `upstreamRef` names; none if there is no such object.
+    pub upstream: Option<Upstream>,
+    /// Objects that carry our labels for this Mirror, and every object that stands under one of the names that
+    /// [`crate::wanted_names`] gives, whoever made it.
+    pub objects: SeenObjects,
+    /// What each serving pod answered when it was last asked, by pod name. A pod that was never asked is absent.
+    pub answers: std::collections::BTreeMap<String, Answer>,
+    /// What the other Mirrors of the same Upstream do with the upstream's turn. See [`crate::TurnBook`].
+    pub others: Vec<crate::Claimant>,
+    /// How many other regions of the fleet are being restarted by us right now.
+    pub rollouts_elsewhere: u32,
+    /// How this controller was started.
+    pub settings: Settings,
+}
+
+/// What was seen of each kind.
+#[derive(Debug, Clone, Default)]
+pub struct SeenObjects {
+    pub claims: Vec<SeenClaim>,
+    pub stateful_sets: Vec<SeenApplied>,
+    pub services: Vec<SeenApplied>,
+    pub disruption_budgets: Vec<SeenApplied>,
+    pub jobs: Vec<SeenJob>,
+    pub pods: Vec<SeenPod>,
+}
+
+/// What the controller's flags decide for all pods.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The image that serving pods run; a Job runs the image of its serving pod.
+    pub image: String,
+    /// `Always`, `IfNotPresent` or `Never`; none leaves it to Kubernetes.
+    pub image_pull_policy: Option<String>,
+    /// Secrets in the Mirror's namespace to pull the image with.
+    pub image_pull_secrets: Vec<String>,
+    /// How many regions of the whole fleet may be restarted at once for a changed pod template.
+    pub max_rollouts: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            image: String::new(),
+            image_pull_policy: None,
+            image_pull_secrets: Vec::new(),
+            max_rollouts: 4,
+        }
+    }
+}
