@@ -1,0 +1,30 @@
+//! Owns what an operator sees of a running program: the metrics of each role, the listener that serves them with the
+//! health checks, and the log. The `prometheus` crate is used inside only, so that it can be replaced here.
+//!
+//! Metric names, labels and help texts are API. They are declared once, in [`controller`], [`worker`] and [`server`],
+//! as lists of [`Definition`]s from which a reference can be generated.
+//!
+//! Left to others: what the values are. Nothing here reads a clock, a store or the Kubernetes API.
+
+mod definition;
+mod health;
+mod listener;
+mod logging;
+mod registry;
+mod samples;
+
+pub mod controller;
+pub mod server;
+pub mod worker;
+
+pub use controller::{
+    ConditionState, ControllerMetrics, LAG_QUERY, MirrorState, ObjectKey, RegionState, Run,
+    UpstreamState,
+};
+pub use definition::{Definition, Kind};
+pub use health::{Health, Readiness};
+pub use listener::{Answer, ExtraRoutes, METRICS_CONTENT_TYPE, respond, serve_metrics};
+pub use logging::{LogFormat, LogOptions, LoggingError, init_logging};
+pub use registry::{BuildInfo, Registry, RegistryError};
+pub use server::{MirrorTraffic, ServedSnapshot, ServerMetrics, ServerPlace};
+pub use worker::{RunPlace, RunProgress, WorkerMetrics};

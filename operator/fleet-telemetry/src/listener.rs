@@ -1,0 +1,204 @@
+//! The listener for `/metrics`, `/healthz`, `/readyz` and what a role adds. Plain HTTP/1.1, small answers only.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::{Health, Registry};
+
+/// The content type of the text exposition format.
+pub const METRICS_CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+const TEXT: &str = "text/plain; charset=utf-8";
+/// A scraper, a kubelet and a controller need a handful; the rest wait.
+const MAX_CONNECTIONS: usize = 64;
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// What an extra route answers.
+pub type Answer = Response<Bytes>;
+
+/// Answers further paths of a role; `None` where the path is not one of them. Asked for GET and HEAD only.
+pub type ExtraRoutes = Arc<
+    dyn Fn(http::request::Parts) -> Pin<Box<dyn Future<Output = Option<Answer>> + Send>>
+        + Send
+        + Sync,
+>;
+
+/// An answer that no cache may keep.
+pub fn respond(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
+    let mut answer = Response::new(body.into());
+    *answer.status_mut() = status;
+    answer
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    answer
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
+}
+
+/// Serves until `shutdown`, then finishes the requests that are being answered.
+///
+/// # Errors
+/// Only what makes the listener itself unusable; a failing connection ends alone.
+pub async fn serve_metrics(
+    listener: TcpListener,
+    registry: Registry,
+    health: Health,
+    extra: Option<ExtraRoutes>,
+    shutdown: CancellationToken,
+) -> io::Result<()> {
+    let routes = Arc::new(Routes {
+        registry,
+        health,
+        extra,
+    });
+    let graceful = GracefulShutdown::new();
+    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        let slot = tokio::select! {
+            () = shutdown.cancelled() => break,
+            slot = slots.clone().acquire_owned() => slot.map_err(io::Error::other)?,
+        };
+        let stream = tokio::select! {
+            () = shutdown.cancelled() => break,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    // Out of descriptors, or a connection that died while waiting: neither ends the listener.
+                    tracing::warn!(%error, "the metrics listener could not accept a connection");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+            },
+        };
+        let (routes, watcher) = (routes.clone(), graceful.watcher());
+        tokio::spawn(async move {
+            serve_connection(stream, routes, watcher).await;
+            drop(slot);
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(DRAIN, graceful.shutdown())
+        .await
+        .is_err()
+    {
+        tracing::warn!(
+            "connections to the metrics listener were still open after {} s",
+            DRAIN.as_secs()
+        );
+    }
+    Ok(())
+}
+
+async fn serve_connection(stream: TcpStream, routes: Arc<Routes>, watcher: Watcher) {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let routes = routes.clone();
+        async move { Ok::<_, Infallible>(routes.answer(request).await.map(Full::new)) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), service);
+    if let Err(error) = watcher.watch(connection).await {
+        tracing::debug!(%error, "a connection to the metrics listener ended early");
+    }
+}
+
+struct Routes {
+    registry: Registry,
+    health: Health,
+    extra: Option<ExtraRoutes>,
+}
+
+impl Routes {
+    async fn answer(&self, request: Request<Incoming>) -> Answer {
+        let (head, _) = request.into_parts();
+        if head.method != Method::GET && head.method != Method::HEAD {
+            let mut answer = respond(
+                StatusCode::METHOD_NOT_ALLOWED,
+                TEXT,
+                "only GET and HEAD are answered here\n",
+            );
+            answer
+                .headers_mut()
+                .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return answer;
+        }
+        match head.uri.path() {
+            "/metrics" => self.metrics().await,
+            "/healthz" => respond(StatusCode::OK, TEXT, "ok\n"),
+            "/readyz" => self.readyz().await,
+            _ => self.extra(head).await,
+        }
+    }
+
+    async fn metrics(&self) -> Answer {
+        let registry = self.registry.clone();
+        // The process metrics are read from /proc.
+        match tokio::task::spawn_blocking(move || registry.render()).await {
+            Ok(Ok(text)) => respond(StatusCode::OK, METRICS_CONTENT_TYPE, text),
+            Ok(Err(error)) => failed(&error),
+            Err(error) => failed(&error),
+        }
+    }
+
+    async fn readyz(&self) -> Answer {
+        let health = self.health.clone();
+        match tokio::task::spawn_blocking(move || health.readiness()).await {
+            Ok(readiness) => {
+                let (status, word) = match readiness.ready {
+                    true => (StatusCode::OK, "ready"),
+                    false => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
+                };
+                let mut text = format!("{word}\n");
+                for line in readiness.detail {
+                    text.push_str(&line);
+                    text.push('\n');
+                }
+                respond(status, TEXT, text)
+            }
+            Err(error) => failed(&error),
+        }
+    }
+
+    async fn extra(&self, head: http::request::Parts) -> Answer {
+        let answer = match &self.extra {
+            Some(routes) => routes(head).await,
+            None => None,
+        };
+        answer.unwrap_or_else(|| {
+            respond(
+                StatusCode::NOT_FOUND,
+                TEXT,
+                "here are /metrics, /healthz and /readyz\n",
+            )
+        })
+    }
+}
+
+fn failed(error: &dyn std::fmt::Display) -> Answer {
+    tracing::error!(%error, "the metrics listener could not make an answer");
+    respond(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        TEXT,
+        format!("{error}\n"),
+    )
+}

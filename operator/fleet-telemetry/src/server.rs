@@ -1,0 +1,161 @@
+//! The metrics of a serving process. Labels are bounded: a mirror's name, never a path or a client's address.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use prometheus::{IntCounter, IntGauge};
+
+use crate::Definition;
+use crate::definition::definitions;
+use crate::registry::{Registry, RegistryError, Source};
+use crate::samples::{Samples, histogram};
+
+definitions! {
+    /// Answered requests by class of status code. Requests outside every mirror have no mirror label.
+    REQUESTS: Counter = "mirrorfleet_http_requests_total" [namespace, mirror, region, code];
+    /// Bytes of response bodies handed to connections.
+    RESPONSE_BYTES: Counter = "mirrorfleet_http_response_bytes_total" [namespace, mirror, region];
+    /// Time from a request's head to the last byte of its answer.
+    DURATION: Histogram = "mirrorfleet_http_request_duration_seconds" [namespace, mirror, region];
+    /// Requests that are being answered.
+    IN_FLIGHT: Gauge = "mirrorfleet_http_requests_in_flight" [namespace, mirror, region];
+    /// Always 1; the label names the snapshot that this process serves.
+    SNAPSHOT: Gauge = "mirrorfleet_served_snapshot_info" [namespace, mirror, region, snapshot];
+    /// Unix time at which the snapshot that this process serves was published.
+    PUBLISHED: Gauge = "mirrorfleet_served_snapshot_published_timestamp_seconds" [namespace, mirror, region];
+}
+
+const DURATION_BUCKETS: &[f64] = &[
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0, 600.0,
+];
+const CODE_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+
+/// Where a serving process stands. Empty where there is no cluster.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ServerPlace {
+    pub namespace: String,
+    pub region: String,
+}
+
+/// The metrics of one serving process.
+pub struct ServerMetrics {
+    place: ServerPlace,
+    mirrors: Mutex<BTreeMap<String, Arc<MirrorTraffic>>>,
+}
+
+/// The handles of one mirror, resolved once and then used without a lock for each request.
+pub struct MirrorTraffic {
+    codes: [IntCounter; CODE_CLASSES.len()],
+    response_bytes: IntCounter,
+    duration: prometheus::Histogram,
+    in_flight: IntGauge,
+    served: Mutex<Option<ServedSnapshot>>,
+}
+
+/// What is served now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServedSnapshot {
+    pub id: String,
+    /// Unix seconds; none where the store does not tell.
+    pub published: Option<i64>,
+}
+
+impl ServerMetrics {
+    pub fn register(
+        registry: &Registry,
+        place: ServerPlace,
+    ) -> Result<Arc<ServerMetrics>, RegistryError> {
+        let metrics = Arc::new(ServerMetrics {
+            place,
+            mirrors: Mutex::default(),
+        });
+        registry.add(metrics.clone())?;
+        Ok(metrics)
+    }
+
+    /// The handles of a mirror, made on first use. The empty name stands for requests outside every mirror.
+    pub fn mirror(&self, name: &str) -> Arc<MirrorTraffic> {
+        self.mirrors()
+            .entry(name.to_owned())
+            .or_insert_with(|| Arc::new(MirrorTraffic::new()))
+            .clone()
+    }
+
+    /// Drops the series of a mirror that is gone.
+    pub fn remove(&self, name: &str) {
+        self.mirrors().remove(name);
+    }
+
+    fn mirrors(&self) -> MutexGuard<'_, BTreeMap<String, Arc<MirrorTraffic>>> {
+        self.mirrors.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl MirrorTraffic {
+    fn new() -> MirrorTraffic {
+        // Names of parts are never shown: the samples take the name from the definition.
+        let counter = || IntCounter::new("count", "count").expect("a constant name is valid");
+        MirrorTraffic {
+            codes: std::array::from_fn(|_| counter()),
+            response_bytes: counter(),
+            duration: histogram(DURATION_BUCKETS),
+            in_flight: IntGauge::new("count", "count").expect("a constant name is valid"),
+            served: Mutex::new(None),
+        }
+    }
+
+    /// A request's head has been read.
+    pub fn begin(&self) {
+        self.in_flight.inc();
+    }
+
+    /// A request that [`begin`](Self::begin) counted is over, whether or not the client took the whole answer.
+    pub fn end(&self, code: u16, response_bytes: u64, seconds: f64) {
+        self.in_flight.dec();
+        let class = usize::from(code / 100).clamp(1, CODE_CLASSES.len()) - 1;
+        if let Some(counter) = self.codes.get(class) {
+            counter.inc();
+        }
+        self.response_bytes.inc_by(response_bytes);
+        self.duration.observe(seconds);
+    }
+
+    /// What this process serves from now on; none before the first snapshot.
+    pub fn set_served(&self, served: Option<ServedSnapshot>) {
+        *self.served.lock().unwrap_or_else(PoisonError::into_inner) = served;
+    }
+
+    fn collect(&self, out: &mut Samples, place: &ServerPlace, mirror: &str) {
+        let (namespace, region) = (place.namespace.as_str(), place.region.as_str());
+        let labels = [namespace, mirror, region];
+        for (class, counter) in CODE_CLASSES.iter().zip(&self.codes) {
+            out.counter(
+                &REQUESTS,
+                &[namespace, mirror, region, class],
+                counter.get() as f64,
+            );
+        }
+        out.counter(&RESPONSE_BYTES, &labels, self.response_bytes.get() as f64);
+        out.histogram(&DURATION, &labels, &self.duration);
+        out.gauge(&IN_FLIGHT, &labels, self.in_flight.get() as f64);
+        let served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(served) = served.as_ref() {
+            out.gauge(&SNAPSHOT, &[namespace, mirror, region, &served.id], 1.0);
+            if let Some(published) = served.published {
+                out.gauge(&PUBLISHED, &labels, published as f64);
+            }
+        }
+    }
+}
+
+impl Source for ServerMetrics {
+    fn definitions(&self) -> &'static [Definition] {
+        ALL
+    }
+
+    fn collect(&self, out: &mut Samples) {
+        for (mirror, traffic) in self.mirrors().iter() {
+            traffic.collect(out, &self.place, mirror);
+        }
+    }
+}

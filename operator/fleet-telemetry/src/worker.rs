@@ -1,0 +1,147 @@
+//! The metrics of a sync run while it goes on. What a finished run amounted to is in its report and the controller's
+//! metrics; these vanish with the run.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::Definition;
+use crate::definition::definitions;
+use crate::registry::{Registry, RegistryError, Source};
+use crate::samples::Samples;
+
+definitions! {
+    /// Always 1; the label names what the run does at the moment.
+    PHASE: Gauge = "mirrorfleet_sync_phase_info" [namespace, mirror, region, phase];
+    /// Unix time at which the run started.
+    STARTED: Gauge = "mirrorfleet_sync_started_timestamp_seconds" [namespace, mirror, region];
+    /// Bytes that the run means to fetch, as far as it knows by now.
+    PLANNED_BYTES: Gauge = "mirrorfleet_sync_planned_bytes" [namespace, mirror, region];
+    /// Files that the run means to fetch, as far as it knows by now.
+    PLANNED_FILES: Gauge = "mirrorfleet_sync_planned_files" [namespace, mirror, region];
+    /// Bytes that the run has received.
+    RECEIVED_BYTES: Counter = "mirrorfleet_sync_received_bytes_total" [namespace, mirror, region];
+    /// Files that the run has received whole and checked.
+    RECEIVED_FILES: Counter = "mirrorfleet_sync_received_files_total" [namespace, mirror, region];
+}
+
+/// Which copy of which mirror a run fills. Empty where there is no cluster.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RunPlace {
+    pub namespace: String,
+    pub mirror: String,
+    pub region: String,
+}
+
+/// The runs that go on in this process.
+pub struct WorkerMetrics {
+    runs: Mutex<BTreeMap<RunPlace, Arc<RunProgress>>>,
+}
+
+/// How far one run is. Every method may be called from any thread.
+#[derive(Debug)]
+pub struct RunProgress {
+    phase: Mutex<&'static str>,
+    started: i64,
+    planned_bytes: AtomicU64,
+    planned_files: AtomicU64,
+    received_bytes: AtomicU64,
+    received_files: AtomicU64,
+}
+
+impl WorkerMetrics {
+    pub fn register(registry: &Registry) -> Result<Arc<WorkerMetrics>, RegistryError> {
+        let metrics = Arc::new(WorkerMetrics {
+            runs: Mutex::default(),
+        });
+        registry.add(metrics.clone())?;
+        Ok(metrics)
+    }
+
+    /// Starts the series of a run that began at `started` (Unix seconds).
+    pub fn begin(&self, place: RunPlace, started: i64) -> Arc<RunProgress> {
+        let progress = Arc::new(RunProgress {
+            phase: Mutex::new("start"),
+            started,
+            planned_bytes: AtomicU64::new(0),
+            planned_files: AtomicU64::new(0),
+            received_bytes: AtomicU64::new(0),
+            received_files: AtomicU64::new(0),
+        });
+        self.runs().insert(place, progress.clone());
+        progress
+    }
+
+    /// Drops the series of a run that has ended.
+    pub fn end(&self, place: &RunPlace) {
+        self.runs().remove(place);
+    }
+
+    fn runs(&self) -> MutexGuard<'_, BTreeMap<RunPlace, Arc<RunProgress>>> {
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl RunProgress {
+    /// One fixed word for each phase, for example `fetch`.
+    pub fn set_phase(&self, phase: &'static str) {
+        *self.phase.lock().unwrap_or_else(PoisonError::into_inner) = phase;
+    }
+
+    /// Replaces what the run means to fetch in all.
+    pub fn set_planned(&self, files: u64, bytes: u64) {
+        self.planned_files.store(files, Ordering::Relaxed);
+        self.planned_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    pub fn add_received_bytes(&self, bytes: u64) {
+        self.received_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub fn add_received_file(&self) {
+        self.received_files.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn collect(&self, out: &mut Samples, place: &RunPlace) {
+        let phase = *self.phase.lock().unwrap_or_else(PoisonError::into_inner);
+        let labels = [
+            place.namespace.as_str(),
+            place.mirror.as_str(),
+            place.region.as_str(),
+        ];
+        out.gauge(&PHASE, &[labels[0], labels[1], labels[2], phase], 1.0);
+        out.gauge(&STARTED, &labels, self.started as f64);
+        out.gauge(
+            &PLANNED_BYTES,
+            &labels,
+            self.planned_bytes.load(Ordering::Relaxed) as f64,
+        );
+        out.gauge(
+            &PLANNED_FILES,
+            &labels,
+            self.planned_files.load(Ordering::Relaxed) as f64,
+        );
+        out.counter(
+            &RECEIVED_BYTES,
+            &labels,
+            self.received_bytes.load(Ordering::Relaxed) as f64,
+        );
+        out.counter(
+            &RECEIVED_FILES,
+            &labels,
+            self.received_files.load(Ordering::Relaxed) as f64,
+        );
+    }
+}
+
+impl Source for WorkerMetrics {
+    fn definitions(&self) -> &'static [Definition] {
+        ALL
+    }
+
+    fn collect(&self, out: &mut Samples) {
+        for (place, progress) in self.runs().iter() {
+            progress.collect(out, place);
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! What a scraper sees: real output through a real listener, judged by Prometheus' own `promtool`.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+use std::sync::atomic::Ordering;
+
+use fleet_telemetry::{
+    BuildInfo, ConditionState, ControllerMetrics, Health, LAG_QUERY, MirrorState, ObjectKey,
+    RegionState, Registry, Run, RunPlace, ServedSnapshot, ServerMetrics, ServerPlace,
+    UpstreamState, WorkerMetrics, respond, serve_metrics,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+
+fn registry() -> Registry {
+    Registry::new(&BuildInfo {
+        version: "0.1.0".into(),
+        revision: "abc".into(),
+        role: "local".into(),
+    })
+    .unwrap()
+}
+
+fn mirror(region: &str) -> MirrorState {
+    MirrorState {
+        regions: vec![RegionState {
+            region: region.into(),
+            superseded: Some(Some(1_700_000_000)),
+            snapshot: Some("ab".repeat(32)),
+            last_success: Some(1_700_000_100),
+            index_valid_until: vec![("trixie-updates".into(), 1_700_600_000)],
+            storage_used_bytes: Some(10),
+            storage_capacity_bytes: Some(100),
+        }],
+        next_run: Some(1_700_003_600),
+        conditions: vec![
+            ("Ready".into(), ConditionState::True),
+            ("Fresh".into(), ConditionState::False),
+        ],
+    }
+}
+
+fn run() -> Run<'static> {
+    Run {
+        result: "Published",
+        reason: "Published",
+        seconds: 12.5,
+        bytes: 30_000_000,
+        files: 40,
+    }
+}
+
+/// A registry in which every metric of every role has a value.
+fn full() -> Registry {
+    let registry = registry();
+    let key = ObjectKey::new("mirrors", "debian");
+    let controller = ControllerMetrics::register(&registry).unwrap();
+    controller.set_leading(true);
+    controller.replace_mirror(&key, mirror("eu-1"));
+    controller.record_run(&key, "eu-1", run());
+    controller.record_missed_runs(&key, 2);
+    controller.record_reconcile("Mirror", 0.002, Some("ApiError"));
+    let upstream = UpstreamState {
+        revision: vec![("trixie".into(), 1_700_000_000)],
+        conditions: vec![("Reachable".into(), ConditionState::Unknown)],
+    };
+    controller.replace_upstream(&ObjectKey::new("mirrors", "debian"), upstream);
+    let worker = WorkerMetrics::register(&registry).unwrap();
+    let place = RunPlace {
+        namespace: "mirrors".into(),
+        mirror: "debian".into(),
+        region: "eu-1".into(),
+    };
+    worker.begin(place, 1_700_000_000).set_planned(3, 4);
+    let server = ServerMetrics::register(
+        &registry,
+        ServerPlace {
+            namespace: "mirrors".into(),
+            region: "eu-1".into(),
+        },
+    )
+    .unwrap();
+    let traffic = server.mirror("debian");
+    traffic.begin();
+    traffic.end(206, 1000, 0.001);
+    traffic.set_served(Some(ServedSnapshot {
+        id: "ab".repeat(32),
+        published: Some(1_700_000_000),
+    }));
+    registry
+}
+
+fn promtool(arguments: &[&str], input: &str) -> (bool, String) {
+    let mut child = Command::new("promtool")
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("promtool is needed (Debian package prometheus)");
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(input.as_bytes())
+        .unwrap();
+    let output = child.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr);
+    (output.status.success(), text)
+}
+
+#[test]
+fn promtool_finds_nothing_to_object_to_and_every_metric_is_there() {
+    let text = full().render().unwrap();
+    let (clean, objections) = promtool(&["check", "metrics"], &text);
+    assert!(clean && objections.is_empty(), "{objections}");
+    for definition in [
+        fleet_telemetry::controller::ALL,
+        fleet_telemetry::worker::ALL,
+        fleet_telemetry::server::ALL,
+    ]
+    .concat()
+    {
+        let line = format!("# TYPE {} {}", definition.name, definition.kind.as_str());
+        assert!(text.contains(&line), "no {line}");
+    }
+    assert!(
+        text.contains(
+            "mirrorfleet_build_info{revision=\"abc\",role=\"local\",version=\"0.1.0\"} 1"
+        ),
+        "{text}"
+    );
+    assert!(text.contains("process_resident_memory_bytes"));
+}
+
+#[test]
+fn prometheus_itself_computes_the_lag_from_the_documented_query() {
+    let directory = std::env::temp_dir().join(format!("fleet-telemetry-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let series = "mirrorfleet_region_superseded_timestamp_seconds";
+    let rules =
+        format!("groups: [{{name: lag, rules: [{{record: 'lag', expr: '{LAG_QUERY}'}}]}}]\n");
+    let test = format!(
+        "rule_files: [rules.yaml]\nevaluation_interval: 1m\ntests:\n- interval: 1m\n  input_series:\n  - {{series: '{series}{{region=\"current\"}}', values: '0x10'}}\n  - {{series: '{series}{{region=\"behind\"}}', values: '120x10'}}\n  promql_expr_test:\n  - expr: lag\n    eval_time: 10m\n    exp_samples:\n    - {{labels: 'lag{{region=\"current\"}}', value: 0}}\n    - {{labels: 'lag{{region=\"behind\"}}', value: 480}}\n"
+    );
+    std::fs::write(directory.join("rules.yaml"), rules).unwrap();
+    let file = directory.join("test.yaml");
+    std::fs::write(&file, test).unwrap();
+    let (good, text) = promtool(&["test", "rules", file.to_str().unwrap()], "");
+    std::fs::remove_dir_all(&directory).unwrap();
+    assert!(good, "{text}");
+}
+
+#[test]
+fn a_deleted_mirror_and_a_removed_region_lose_all_their_series() {
+    let registry = registry();
+    let metrics = ControllerMetrics::register(&registry).unwrap();
+    metrics.set_leading(true);
+    let (debian, other) = (
+        ObjectKey::new("mirrors", "debian"),
+        ObjectKey::new("mirrors", "other"),
+    );
+    for key in [&debian, &other] {
+        metrics.replace_mirror(key, mirror("eu-1"));
+        metrics.record_run(key, "eu-1", run());
+    }
+    metrics.replace_mirror(&debian, mirror("us-1"));
+    let text = registry.render().unwrap();
+    assert!(
+        !text
+            .lines()
+            .any(|line| line.contains("mirror=\"debian\"") && line.contains("region=\"eu-1\"")),
+        "{text}"
+    );
+    metrics.remove_mirror(&debian);
+    let text = registry.render().unwrap();
+    assert!(!text.contains("mirror=\"debian\""), "{text}");
+    assert!(text.contains(
+        "mirrorfleet_sync_runs_total{mirror=\"other\",namespace=\"mirrors\",reason=\"Published\",region=\"eu-1\",result=\"Published\"} 1"
+    ));
+}
+
+#[test]
+fn a_standby_exports_nothing_of_the_fleet() {
+    let registry = registry();
+    let metrics = ControllerMetrics::register(&registry).unwrap();
+    metrics.replace_mirror(&ObjectKey::new("mirrors", "debian"), mirror("eu-1"));
+    metrics.record_reconcile("Mirror", 0.1, None);
+    let text = registry.render().unwrap();
+    let ours: Vec<&str> = text
+        .lines()
+        .filter(|line| line.starts_with("mirrorfleet_"))
+        .collect();
+    assert_eq!(ours.len(), 2, "{ours:?}");
+    assert!(ours.contains(&"mirrorfleet_controller_leader 0"));
+}
+
+#[test]
+fn what_is_unknown_has_no_series() {
+    let registry = registry();
+    let metrics = ControllerMetrics::register(&registry).unwrap();
+    metrics.set_leading(true);
+    let state = MirrorState {
+        regions: vec![RegionState {
+            region: "eu-1".into(),
+            ..RegionState::default()
+        }],
+        ..MirrorState::default()
+    };
+    metrics.replace_mirror(&ObjectKey::new("", "debian"), state.clone());
+    assert!(!registry.render().unwrap().contains("mirrorfleet_region_"));
+    let mut current = state;
+    current.regions[0].superseded = Some(None);
+    metrics.replace_mirror(&ObjectKey::new("", "debian"), current);
+    let text = registry.render().unwrap();
+    let line =
+        "mirrorfleet_region_superseded_timestamp_seconds{mirror=\"debian\",region=\"eu-1\"} 0\n";
+    assert!(
+        text.contains(line),
+        "an empty namespace is no label: {text}"
+    );
+}
+
+#[test]
+fn the_series_of_a_run_end_with_it() {
+    let registry = registry();
+    let metrics = WorkerMetrics::register(&registry).unwrap();
+    let place = RunPlace {
+        mirror: "debian".into(),
+        ..RunPlace::default()
+    };
+    let progress = metrics.begin(place.clone(), 1_700_000_000);
+    progress.set_phase("fetch");
+    progress.add_received_bytes(5);
+    progress.add_received_file();
+    let text = registry.render().unwrap();
+    assert!(
+        text.contains("mirrorfleet_sync_phase_info{mirror=\"debian\",phase=\"fetch\"} 1"),
+        "{text}"
+    );
+    assert!(
+        text.contains("mirrorfleet_sync_received_bytes_total{mirror=\"debian\"} 5"),
+        "{text}"
+    );
+    metrics.end(&place);
+    assert!(!registry.render().unwrap().contains("debian"));
+}
+
+async fn ask(address: std::net::SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+async fn get(address: std::net::SocketAddr, path: &str) -> String {
+    ask(
+        address,
+        &format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"),
+    )
+    .await
+}
+
+#[tokio::test]
+async fn the_listener_answers_its_paths_and_ends_when_told() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (health, ready) = Health::switch("the cache is not filled yet");
+    let shutdown = CancellationToken::new();
+    let extra: fleet_telemetry::ExtraRoutes = std::sync::Arc::new(|head| {
+        Box::pin(async move {
+            (head.uri.path() == "/extra")
+                .then(|| respond(http::StatusCode::OK, "application/json", "{}"))
+        })
+    });
+    let server = tokio::spawn(serve_metrics(
+        listener,
+        full(),
+        health,
+        Some(extra),
+        shutdown.clone(),
+    ));
+
+    let metrics = get(address, "/metrics").await;
+    assert!(
+        metrics.starts_with("HTTP/1.1 200 ") && metrics.contains("text/plain; version=0.0.4"),
+        "{metrics}"
+    );
+    assert!(metrics.contains("mirrorfleet_region_superseded_timestamp_seconds{"));
+    assert!(get(address, "/healthz").await.starts_with("HTTP/1.1 200 "));
+    let unready = get(address, "/readyz").await;
+    assert!(
+        unready.starts_with("HTTP/1.1 503 ") && unready.contains("the cache is not filled yet"),
+        "{unready}"
+    );
+    ready.store(true, Ordering::Release);
+    assert!(get(address, "/readyz").await.starts_with("HTTP/1.1 200 "));
+    assert!(get(address, "/extra").await.ends_with("{}"));
+    assert!(get(address, "/else").await.starts_with("HTTP/1.1 404 "));
+    let refused = ask(
+        address,
+        "POST /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+    )
+    .await;
+    assert!(
+        refused.starts_with("HTTP/1.1 405 ") && refused.contains("GET, HEAD"),
+        "{refused}"
+    );
+
+    shutdown.cancel();
+    server.await.unwrap().unwrap();
+    assert!(TcpStream::connect(address).await.is_err());
+}
