@@ -9,3 +9,9 @@ pub mod debian;
 pub mod decompress;
 pub mod openpgp;
 pub mod seam;
+
+/// An instant for messages: RFC 3339 in UTC, or the bare seconds where that cannot be written.
+fn instant(seconds: i64) -> String {
+    jiff::Timestamp::from_second(seconds)
+        .map_or_else(|_| format!("{seconds} s"), |instant| instant.to_string())
+}

@@ -26,7 +26,12 @@ pub trait Format: Send + Sync {
 
     /// Decides whether the roots of a unit can be believed, and what they list. Every obligation of a verification
     /// (signature, rollback, freeze, unit, pair) is discharged here.
-    fn verify(&self, unit: &str, roots: &[RootContent], context: &VerifyContext<'_>) -> Result<Verified<UnitIndex>, Rejected>;
+    fn verify(
+        &self,
+        unit: &str,
+        roots: &[RootContent],
+        context: &VerifyContext<'_>,
+    ) -> Result<Verified<UnitIndex>, Rejected>;
 
     /// Reads one index file, *already decompressed and bounded by the caller*, as a stream and reports what it lists.
     /// `group` is the one that [`UnitIndex::groups`] gave. Only called for groups with `lists_payload`.
@@ -175,6 +180,9 @@ pub enum Compression {
 pub struct Payload {
     pub path: RepoPath,
     pub expected: Expected,
+    /// False where the index lists digests only (`SHA256SUMS`): `expected.size` is then the most that may be read, and
+    /// the digest alone decides.
+    pub exact_size: bool,
     /// Whether the mutation rule covers it: new bytes under a known name are refused. Debian: packages and sources.
     pub guarded: bool,
 }
@@ -189,6 +197,9 @@ pub struct Rejected {
 
 impl Rejected {
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Rejected { reason, message: message.into() }
+        Rejected {
+            reason,
+            message: message.into(),
+        }
     }
 }

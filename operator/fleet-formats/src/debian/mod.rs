@@ -1,30 +1,30 @@
-//! Debian archives: `dists/` suites and flat repositories. <https://wiki.debian.org/DebianRepository/Format>
+//! Debian archives: suites below `dists/`, and flat repositories.
+//! <https://wiki.debian.org/DebianRepository/Format>
+//!
+//! [`slice`] is what a Mirror declares, [`release`] the signed file, [`verify`] the obligations before it is believed,
+//! [`layout`] which of its files belong to the slice, [`indices`] what those list.
+
+mod date;
+mod indices;
+mod layout;
+mod release;
+mod slice;
+mod suite;
+mod verify;
 
 use std::io::Read;
 
-use fleet_types::Reason;
+pub use slice::{DebianSlice, Include};
 
-use crate::seam::*;
+use self::slice::Suite;
+use crate::seam::{
+    Format, IndexGroup, Payload, Rejected, RootContent, RootFile, RootPlan, UnitIndex, Verified,
+    VerifyContext,
+};
 
-/// The part of an archive that a Mirror declares.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DebianSlice {
-    /// Suite or code names as below `dists/` (`trixie-updates`), or directories ending in `/` for flat repositories.
-    pub suites: Vec<String>,
-    pub components: Vec<String>,
-    pub architectures: Vec<String>,
-    pub include: Include,
-}
-
-/// What is copied besides packages and their indices.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Include {
-    pub sources: bool,
-    pub contents: bool,
-    pub dep11: bool,
-    pub installer: bool,
-    pub pdiffs: bool,
-}
+/// The largest `InRelease` and `Release` read; Debian's largest are below 1 MiB.
+const MAX_RELEASE_BYTES: u64 = 16 << 20;
+const MAX_SIGNATURE_BYTES: u64 = 1 << 20;
 
 /// The Debian format with a declared slice.
 #[derive(Debug, Clone)]
@@ -33,8 +33,9 @@ pub struct Debian {
 }
 
 impl Debian {
-    /// Errors: `InvalidSpec` when the slice names nothing or something that is no path.
+    /// Errors: `InvalidSpec` where the slice names nothing, the same twice, or something that cannot be a path.
     pub fn new(slice: DebianSlice) -> Result<Debian, Rejected> {
+        slice.check()?;
         Ok(Debian { slice })
     }
 }
@@ -43,18 +44,41 @@ impl Format for Debian {
     fn units(&self) -> Vec<String> {
         self.slice.suites.clone()
     }
-    fn roots(&self, _unit: &str) -> Result<RootPlan, Rejected> {
-        Err(Rejected::new(Reason::InvalidSpec, "being written"))
+
+    fn roots(&self, unit: &str) -> Result<RootPlan, Rejected> {
+        let suite = Suite::new(unit)?;
+        let root = |name: &str, max_bytes| {
+            Ok::<_, Rejected>(RootFile {
+                path: suite.path(name)?,
+                max_bytes,
+            })
+        };
+        let release = root(verify::RELEASE, MAX_RELEASE_BYTES)?;
+        Ok(RootPlan {
+            probes: vec![
+                root(verify::IN_RELEASE, MAX_RELEASE_BYTES)?,
+                release.clone(),
+            ],
+            companions: vec![release, root(verify::RELEASE_GPG, MAX_SIGNATURE_BYTES)?],
+        })
     }
-    fn verify(&self, _unit: &str, _roots: &[RootContent], _context: &VerifyContext<'_>) -> Result<Verified<UnitIndex>, Rejected> {
-        Err(Rejected::new(Reason::InvalidSpec, "being written"))
+
+    fn verify(
+        &self,
+        unit: &str,
+        roots: &[RootContent],
+        context: &VerifyContext<'_>,
+    ) -> Result<Verified<UnitIndex>, Rejected> {
+        let suite = Suite::new(unit)?;
+        verify::unit(&self.slice, &suite, roots, context).map(Verified::new)
     }
+
     fn read_index(
         &self,
-        _group: &IndexGroup,
-        _content: &mut dyn Read,
-        _found: &mut dyn FnMut(Payload) -> Result<(), Rejected>,
+        group: &IndexGroup,
+        content: &mut dyn Read,
+        found: &mut dyn FnMut(Payload) -> Result<(), Rejected>,
     ) -> Result<(), Rejected> {
-        Err(Rejected::new(Reason::InvalidSpec, "being written"))
+        indices::read(group, content, found)
     }
 }

@@ -1,14 +1,40 @@
-//! Which keys a keyring holds.
+//! Which certificates a keyring holds.
+
+use std::sync::Arc;
+
+use pgp::packet::PublicKey;
+use pgp::types::{Fingerprint, KeyDetails, Tag};
+
+use super::armour::{self, ArmourError};
+use super::certificate::{Certificate, Grouping, Subkey};
+use super::packets::Packets;
+use super::standing::{self, Fault};
 
 /// The keys that an upstream is believed by. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Keyring {}
+pub struct Keyring {
+    certificates: Arc<[Certificate]>,
+}
 
 /// Why some bytes are not a keyring.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyringError {
-    #[error("the keyring is empty; export the archive's keys with `gpg --export`")]
+    #[error(
+        "the keyring holds no OpenPGP certificate; export the archive's keys with `gpg --export`"
+    )]
     Empty,
+    #[error(
+        "the keyring is a GnuPG keybox, which only GnuPG reads; export its keys with `gpg --export`"
+    )]
+    Keybox,
+    #[error(
+        "the keyring holds a private key; give only the public part, from `gpg --export`, and treat that key as leaked"
+    )]
+    PrivateKey,
+    #[error("the keyring's armour is damaged: {0}")]
+    Armour(#[from] ArmourError),
+    #[error("the keyring is damaged {0}; export it again with `gpg --export`")]
+    Malformed(String),
 }
 
 /// One certificate of a keyring, for people.
@@ -18,20 +44,115 @@ pub struct KeyInfo {
     pub fingerprint: String,
     /// Seconds since 1970-01-01T00:00:00Z.
     pub created: i64,
-    /// When the primary key expires, in the same unit.
+    /// When the primary key expires, in the same unit; none where it does not.
     pub expires: Option<i64>,
     pub revoked: bool,
     pub user_ids: Vec<String>,
 }
 
+/// One key that may have made a signature: a certificate's primary key, or one of its subkeys.
+#[derive(Clone, Copy)]
+pub(super) struct Component<'a> {
+    pub certificate: &'a Certificate,
+    pub subkey: Option<&'a Subkey>,
+}
+
 impl Keyring {
-    /// Reads certificates from `gpg --export` output, binary or armoured.
+    /// Reads certificates from `gpg --export` output, binary or armoured (several blocks may follow each other).
     pub fn parse(bytes: &[u8]) -> Result<Keyring, KeyringError> {
-        if bytes.is_empty() { Err(KeyringError::Empty) } else { Ok(Keyring {}) }
+        if bytes.get(8..12) == Some(b"KBXf") {
+            return Err(KeyringError::Keybox);
+        }
+        let certificates = if armour::is_binary(bytes) {
+            certificates(bytes)?
+        } else {
+            armoured(bytes)?
+        };
+        if certificates.is_empty() {
+            return Err(KeyringError::Empty);
+        }
+        Ok(Keyring {
+            certificates: certificates.into(),
+        })
     }
 
     /// What the keyring holds, as of `now` (seconds since 1970-01-01T00:00:00Z).
-    pub fn keys(&self, _now: i64) -> Vec<KeyInfo> {
-        Vec::new()
+    pub fn keys(&self, now: i64) -> Vec<KeyInfo> {
+        self.certificates
+            .iter()
+            .map(|certificate| self.key_info(certificate, now))
+            .collect()
     }
+
+    fn key_info(&self, certificate: &Certificate, now: i64) -> KeyInfo {
+        let standing = standing::primary(certificate, self, now);
+        KeyInfo {
+            fingerprint: fingerprint_text(&certificate.primary.fingerprint()),
+            created: certificate.primary.created_at().as_secs().into(),
+            expires: standing::primary_expiry(certificate, now),
+            revoked: standing == Err(Fault::Revoked),
+            user_ids: certificate
+                .users
+                .iter()
+                .map(|user| String::from_utf8_lossy(user.id.id()).into_owned())
+                .collect(),
+        }
+    }
+
+    /// Every primary key and subkey.
+    pub(super) fn components(&self) -> impl Iterator<Item = Component<'_>> {
+        self.certificates.iter().flat_map(|certificate| {
+            let subkeys = certificate.subkeys.iter().map(Some);
+            std::iter::once(None)
+                .chain(subkeys)
+                .map(move |subkey| Component {
+                    certificate,
+                    subkey,
+                })
+        })
+    }
+
+    /// The primary keys with this fingerprint (20 octets for version 4).
+    pub(super) fn primaries<'a>(
+        &'a self,
+        fingerprint: &'a [u8],
+    ) -> impl Iterator<Item = &'a PublicKey> {
+        let primaries = self
+            .certificates
+            .iter()
+            .map(|certificate| &certificate.primary);
+        primaries.filter(move |key| key.fingerprint().as_bytes() == fingerprint)
+    }
+}
+
+/// Upper-case hexadecimal, as `gpg` prints it.
+pub(super) fn fingerprint_text(fingerprint: &Fingerprint) -> String {
+    hex::encode_upper(fingerprint.as_bytes())
+}
+
+fn armoured(text: &[u8]) -> Result<Vec<Certificate>, KeyringError> {
+    let mut found = Vec::new();
+    for block in armour::blocks(text)? {
+        match block.label.as_str() {
+            armour::PUBLIC_KEY => found.extend(certificates(&block.bytes)?),
+            armour::PRIVATE_KEY => return Err(KeyringError::PrivateKey),
+            _ => {}
+        }
+    }
+    Ok(found)
+}
+
+fn certificates(bytes: &[u8]) -> Result<Vec<Certificate>, KeyringError> {
+    let mut grouping = Grouping::new();
+    for framed in Packets::new(bytes) {
+        let framed = framed.map_err(KeyringError::Malformed)?;
+        match framed.packet {
+            Ok(packet) => grouping.push(packet),
+            Err(_) if matches!(framed.tag, Tag::SecretKey | Tag::SecretSubkey) => {
+                return Err(KeyringError::PrivateKey);
+            }
+            Err(_) => grouping.skip(framed.tag),
+        }
+    }
+    Ok(grouping.certificates)
 }

@@ -1,12 +1,18 @@
 //! OpenPGP keyrings and signatures, judged at least as strictly as `gpgv` does.
 
+mod armour;
+mod certificate;
+mod cleartext;
 mod keyring;
+mod packets;
+mod standing;
 mod verify;
 
 use fleet_types::Reason;
 
+pub use armour::ArmourError;
 pub use keyring::{KeyInfo, Keyring, KeyringError};
-pub use verify::{verify_cleartext, verify_detached};
+pub use verify::{unverified_cleartext, verify_cleartext, verify_detached};
 
 /// A payload with at least one good signature, and no bad one by a known key.
 #[derive(Debug, Clone, PartialEq, Eq)]

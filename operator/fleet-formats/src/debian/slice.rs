@@ -1,0 +1,143 @@
+//! What a Mirror declares of a Debian archive.
+
+use std::collections::BTreeSet;
+
+use fleet_types::{Reason, RepoPath};
+
+use crate::seam::Rejected;
+
+/// The part of an archive that a Mirror declares.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DebianSlice {
+    /// Names below `dists/` (`trixie-updates`, `bookworm/updates`), or directories ending in `/` for flat repositories
+    /// (`./`).
+    pub suites: Vec<String>,
+    /// For example `main`; not looked at for flat repositories.
+    pub components: Vec<String>,
+    /// For example `amd64`; `all` is implied by any. Not looked at for flat repositories.
+    pub architectures: Vec<String>,
+    pub include: Include,
+}
+
+/// What is copied besides binary packages and their indices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Include {
+    /// Source packages.
+    pub sources: bool,
+    /// The `Contents` indices: which file is in which package.
+    pub contents: bool,
+    /// AppStream metadata and icons.
+    pub dep11: bool,
+    /// The installer's packages and images.
+    pub installer: bool,
+    /// The differences between successive indices.
+    pub pdiffs: bool,
+}
+
+impl DebianSlice {
+    pub(super) fn check(&self) -> Result<(), Rejected> {
+        not_empty("suites", &self.suites)?;
+        let suites = self
+            .suites
+            .iter()
+            .map(|name| Suite::new(name))
+            .collect::<Result<Vec<_>, _>>()?;
+        if suites.iter().any(|suite| !suite.is_flat()) {
+            not_empty("components", &self.components)?;
+            not_empty("architectures", &self.architectures)?;
+        }
+        unique("suites", &self.suites)?;
+        unique("components", &self.components)?;
+        unique("architectures", &self.architectures)?;
+        for component in &self.components {
+            RepoPath::new(component).map_err(|error| invalid("components", &error.to_string()))?;
+        }
+        self.architectures
+            .iter()
+            .try_for_each(|architecture| check_architecture(architecture))
+    }
+}
+
+fn check_architecture(architecture: &str) -> Result<(), Rejected> {
+    if architecture == "source" {
+        return Err(invalid(
+            "architectures",
+            "`source` is no architecture; set `include.sources` instead",
+        ));
+    }
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if architecture.is_empty() || !architecture.chars().all(plain) {
+        let message = format!(
+            "{architecture:?} is no architecture; `dpkg --print-architecture` names this machine's"
+        );
+        return Err(invalid("architectures", &message));
+    }
+    Ok(())
+}
+
+fn not_empty(field: &str, list: &[String]) -> Result<(), Rejected> {
+    if list.is_empty() {
+        Err(invalid(field, "name at least one"))
+    } else {
+        Ok(())
+    }
+}
+
+fn unique(field: &str, list: &[String]) -> Result<(), Rejected> {
+    let mut seen = BTreeSet::new();
+    match list.iter().find(|name| !seen.insert(name.as_str())) {
+        Some(twice) => Err(invalid(
+            field,
+            &format!("{twice:?} stands twice; name it once"),
+        )),
+        None => Ok(()),
+    }
+}
+
+fn invalid(field: &str, message: &str) -> Rejected {
+    Rejected::new(Reason::InvalidSpec, format!("debian.{field}: {message}"))
+}
+
+/// One declared suite: where its files are, and by which name it must introduce itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Suite<'a> {
+    /// As declared.
+    pub name: &'a str,
+    /// The directory of its `Release`; empty at the top of the repository.
+    pub directory: String,
+}
+
+impl<'a> Suite<'a> {
+    pub fn new(name: &'a str) -> Result<Suite<'a>, Rejected> {
+        let bad = |error: &dyn std::fmt::Display| invalid("suites", &error.to_string());
+        let directory = match name.strip_suffix('/') {
+            Some("" | ".") => String::new(),
+            Some(directory) => RepoPath::new(directory)
+                .map_err(|error| bad(&error))?
+                .as_str()
+                .to_owned(),
+            None => RepoPath::new(&format!("dists/{name}"))
+                .map_err(|error| bad(&error))?
+                .as_str()
+                .to_owned(),
+        };
+        Ok(Suite { name, directory })
+    }
+
+    /// Flat repositories have no components and no `dists/`.
+    pub fn is_flat(&self) -> bool {
+        self.name.ends_with('/')
+    }
+
+    /// The path of a file that the suite's `Release` names relative to itself.
+    pub fn path(&self, relative: &str) -> Result<RepoPath, Rejected> {
+        let path = if self.directory.is_empty() {
+            RepoPath::new(relative)
+        } else {
+            RepoPath::new(&format!("{}/{relative}", self.directory))
+        };
+        path.map_err(|error| {
+            Rejected::new(Reason::UnsafePath, format!("suite {}: {error}", self.name))
+        })
+    }
+}

@@ -1,0 +1,339 @@
+//! The obligations of a Debian suite's roots. They are discharged in this order, each with a reason of its own:
+//!
+//! 1. signature: by enough keys of the keyring, as the policy demands;
+//! 2. pair: `InRelease` and `Release` say the same, so that every client sees one state;
+//! 3. suite: the Release file introduces itself by the declared name;
+//! 4. not from the future: or it would poison the memory that 5 relies on;
+//! 5. not older than, and not another content of the same date as, what was accepted before;
+//! 6. not expired;
+//! 7. strong digests;
+//! 8. everything that is declared is offered (7 and 8 are [`super::layout`]'s).
+
+use fleet_types::{Reason, Sha256, UnitRevision};
+use sha2::Digest as _;
+
+use super::layout;
+use super::release::Release;
+use super::slice::{DebianSlice, Suite};
+use super::suite;
+use crate::openpgp::{self, Keyring, VerifiedPayload};
+use crate::seam::{Rejected, RootContent, SignaturePolicy, Trust, UnitIndex, VerifyContext};
+
+pub(super) const IN_RELEASE: &str = "InRelease";
+pub(super) const RELEASE: &str = "Release";
+pub(super) const RELEASE_GPG: &str = "Release.gpg";
+
+/// apt's own tolerance.
+const FUTURE_TOLERANCE_SECONDS: i64 = 10;
+
+pub(super) fn unit(
+    slice: &DebianSlice,
+    suite: &Suite<'_>,
+    roots: &[RootContent],
+    context: &VerifyContext<'_>,
+) -> Result<UnitIndex, Rejected> {
+    let named = |rejected: Rejected| {
+        Rejected::new(
+            rejected.reason,
+            format!("suite {}: {}", suite.name, rejected.message),
+        )
+    };
+    let files = RootFiles::of(roots);
+    let believed = believe(&files, context).map_err(named)?;
+    let release = Release::parse(&believed.payload).map_err(named)?;
+    let revision = UnitRevision {
+        unit: suite.name.to_owned(),
+        digest: sha256(&canonical(&believed.payload)),
+        date: release.date,
+        valid_until: valid_until(&release, context.trust),
+    };
+    is_the_suite(&release, suite)?;
+    is_in_time(&revision, context).map_err(named)?;
+    let groups = layout::groups(slice, suite, &release).map_err(named)?;
+    let roots = believed
+        .roots
+        .iter()
+        .map(|root| (root.path.clone(), sha256(&root.bytes)))
+        .collect();
+    Ok(UnitIndex {
+        revision,
+        roots,
+        groups,
+        signed_by: believed.signed_by,
+    })
+}
+
+struct RootFiles<'a> {
+    in_release: Option<&'a RootContent>,
+    release: Option<&'a RootContent>,
+    release_gpg: Option<&'a RootContent>,
+}
+
+impl<'a> RootFiles<'a> {
+    fn of(roots: &'a [RootContent]) -> Self {
+        let named = |name| roots.iter().find(|root| root.path.file_name() == name);
+        RootFiles {
+            in_release: named(IN_RELEASE),
+            release: named(RELEASE),
+            release_gpg: named(RELEASE_GPG),
+        }
+    }
+}
+
+/// Obligations 1 and 2 are met for this.
+struct Believed<'a> {
+    payload: Vec<u8>,
+    signed_by: Vec<String>,
+    /// The files that may be served: all of one state.
+    roots: Vec<&'a RootContent>,
+}
+
+fn believe<'a>(
+    files: &RootFiles<'a>,
+    context: &VerifyContext<'_>,
+) -> Result<Believed<'a>, Rejected> {
+    match (files.in_release, files.release) {
+        (Some(in_release), release) => {
+            let (payload, signed_by) = believe_in_release(&in_release.bytes, context)?;
+            let mut roots = vec![in_release];
+            if let Some(release) = release {
+                is_pair(&payload, &release.bytes)?;
+                roots.push(release);
+                roots.extend(detached_of_pair(release, files.release_gpg, context)?);
+            }
+            Ok(Believed {
+                payload,
+                signed_by,
+                roots,
+            })
+        }
+        (None, Some(release)) => {
+            let signature = files.release_gpg.map(|file| file.bytes.as_slice());
+            let signed_by = believe_release(&release.bytes, signature, context)?;
+            let roots = std::iter::once(release).chain(files.release_gpg).collect();
+            Ok(Believed {
+                payload: release.bytes.clone(),
+                signed_by,
+                roots,
+            })
+        }
+        (None, None) => Err(Rejected::new(
+            Reason::UpstreamIncomplete,
+            "the upstream has neither InRelease nor Release; check the upstream's URL and the suite's name",
+        )),
+    }
+}
+
+/// The keyring that signatures are judged by; none where they are not to be judged.
+fn judging_keyring(trust: &Trust) -> Result<Option<&Keyring>, Rejected> {
+    match (trust.signatures, &trust.keyring) {
+        (SignaturePolicy::None, _) | (SignaturePolicy::Optional, None) => Ok(None),
+        (SignaturePolicy::Required | SignaturePolicy::Optional, Some(keyring)) => Ok(Some(keyring)),
+        (SignaturePolicy::Required, None) => Err(Rejected::new(
+            Reason::KeyringNotFound,
+            "signatures are required, but the upstream names no keyring; set trust.keyringRef",
+        )),
+    }
+}
+
+fn believe_in_release(
+    bytes: &[u8],
+    context: &VerifyContext<'_>,
+) -> Result<(Vec<u8>, Vec<String>), Rejected> {
+    let believed = match judging_keyring(context.trust)? {
+        Some(keyring) => {
+            openpgp::verify_cleartext(bytes, keyring, context.now).and_then(|verified| {
+                let signed_by = enough(&verified, context.trust)?;
+                Ok((verified.payload, signed_by))
+            })
+        }
+        None => openpgp::unverified_cleartext(bytes).map(|payload| (payload, vec![])),
+    };
+    match believed {
+        Err(missing) if missing.reason == Reason::SignatureMissing => {
+            unsigned(context.trust, missing).map(|signed_by| (bytes.to_vec(), signed_by))
+        }
+        believed => believed,
+    }
+}
+
+fn believe_release(
+    payload: &[u8],
+    signature: Option<&[u8]>,
+    context: &VerifyContext<'_>,
+) -> Result<Vec<String>, Rejected> {
+    let Some(keyring) = judging_keyring(context.trust)? else {
+        return Ok(vec![]);
+    };
+    let missing =
+        "there is a Release, but neither InRelease nor Release.gpg, so nothing says who made it";
+    let Some(signature) = signature else {
+        return unsigned(
+            context.trust,
+            Rejected::new(Reason::SignatureMissing, missing),
+        );
+    };
+    let verified = openpgp::verify_detached(payload, signature, keyring, context.now)?;
+    enough(&verified, context.trust)
+}
+
+fn unsigned(trust: &Trust, missing: Rejected) -> Result<Vec<String>, Rejected> {
+    match trust.signatures {
+        SignaturePolicy::Required => Err(missing),
+        SignaturePolicy::Optional | SignaturePolicy::None => Ok(vec![]),
+    }
+}
+
+fn enough(verified: &VerifiedPayload, trust: &Trust) -> Result<Vec<String>, Rejected> {
+    let wanted = trust.min_good_signatures as usize;
+    if verified.good.len() >= wanted {
+        return Ok(verified.good.clone());
+    }
+    let others: String = verified
+        .problems
+        .iter()
+        .take(8)
+        .map(|problem| format!("; {}: {}", problem.key_id, problem.text))
+        .collect();
+    Err(Rejected::new(
+        Reason::TooFewSignatures,
+        format!(
+            "{} of {wanted} good signatures (trust.minGoodSignatures){others}",
+            verified.good.len()
+        ),
+    ))
+}
+
+/// Obligation 2.
+fn is_pair(payload: &[u8], release: &[u8]) -> Result<(), Rejected> {
+    if canonical(payload) == canonical(release) {
+        return Ok(());
+    }
+    Err(Rejected::new(
+        Reason::ReleasePairMismatch,
+        "InRelease and Release are of different states; the upstream is probably being updated, the next run tries again",
+    ))
+}
+
+/// `Release.gpg` beside a good `InRelease`: what a forged one signs is another state, and one that is merely of no use
+/// to anybody (an unknown key) is not served.
+fn detached_of_pair<'a>(
+    release: &RootContent,
+    signature: Option<&'a RootContent>,
+    context: &VerifyContext<'_>,
+) -> Result<Option<&'a RootContent>, Rejected> {
+    let (Some(signature), Some(keyring)) = (signature, judging_keyring(context.trust)?) else {
+        return Ok(signature);
+    };
+    match openpgp::verify_detached(&release.bytes, &signature.bytes, keyring, context.now) {
+        Ok(_) => Ok(Some(signature)),
+        Err(rejected) if rejected.reason == Reason::SignatureBad => Err(Rejected::new(
+            Reason::ReleasePairMismatch,
+            format!(
+                "Release.gpg does not fit Release, though InRelease does; the next run tries again ({rejected})"
+            ),
+        )),
+        Err(_) => Ok(None),
+    }
+}
+
+/// The text as signatures see it: no blanks at line ends, one line feed after each line. The digest of this is what
+/// identifies a state, the same from `InRelease` and from `Release`.
+fn canonical(payload: &[u8]) -> Vec<u8> {
+    let mut text = Vec::with_capacity(payload.len() + 1);
+    for line in payload
+        .strip_suffix(b"\n")
+        .unwrap_or(payload)
+        .split(|byte| *byte == b'\n')
+    {
+        let end = line
+            .iter()
+            .rposition(|byte| !matches!(byte, b' ' | b'\t' | b'\r'))
+            .map_or(0, |last| last + 1);
+        text.extend_from_slice(line.get(..end).unwrap_or_default());
+        text.push(b'\n');
+    }
+    text
+}
+
+fn sha256(bytes: &[u8]) -> Sha256 {
+    Sha256(sha2::Sha256::digest(bytes).into())
+}
+
+fn valid_until(release: &Release, trust: &Trust) -> Option<i64> {
+    release.valid_until.or_else(|| {
+        trust
+            .max_index_age
+            .map(|age| release.date.saturating_add(age))
+    })
+}
+
+/// Obligation 3.
+fn is_the_suite(release: &Release, suite: &Suite<'_>) -> Result<(), Rejected> {
+    if suite::fits(release, suite) {
+        return Ok(());
+    }
+    let own = |name: &Option<String>| name.clone().unwrap_or_else(|| "(none)".to_owned());
+    Err(Rejected::new(
+        Reason::SuiteMismatch,
+        format!(
+            "suite {}: the signed Release is of another suite: Suite {}, Codename {}; declare one of these names if it is \
+             the one that you mean",
+            suite.name,
+            own(&release.suite),
+            own(&release.codename)
+        ),
+    ))
+}
+
+/// Obligations 4, 5 and 6.
+fn is_in_time(revision: &UnitRevision, context: &VerifyContext<'_>) -> Result<(), Rejected> {
+    let date = crate::instant(revision.date);
+    if revision.date > context.now.saturating_add(FUTURE_TOLERANCE_SECONDS) {
+        let message = format!(
+            "the index is dated {date}, in the future; check this machine's clock and the upstream's"
+        );
+        return Err(Rejected::new(Reason::IndexFromFuture, message));
+    }
+    if let Some(known) = context.high_water {
+        is_not_rolled_back(revision, known, context.allow_rollback)?;
+    }
+    match revision.valid_until {
+        Some(until) if until < context.now => Err(Rejected::new(
+            Reason::IndexExpired,
+            format!(
+                "the index of {date} expired at {}; the upstream no longer updates it, or somebody withholds the updates",
+                crate::instant(until)
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn is_not_rolled_back(
+    revision: &UnitRevision,
+    known: &UnitRevision,
+    allow_rollback: bool,
+) -> Result<(), Rejected> {
+    if revision.date < known.date && !allow_rollback {
+        return Err(Rejected::new(
+            Reason::RollbackDetected,
+            format!(
+                "the upstream went back from {} to {}; if it really withdrew the newer state, set verification.rollback \
+                 to Allow",
+                crate::instant(known.date),
+                crate::instant(revision.date)
+            ),
+        ));
+    }
+    if revision.date == known.date && revision.digest != known.digest {
+        return Err(Rejected::new(
+            Reason::Equivocation,
+            format!(
+                "two different contents are dated {}; wait for the upstream's next update",
+                crate::instant(known.date)
+            ),
+        ));
+    }
+    Ok(())
+}

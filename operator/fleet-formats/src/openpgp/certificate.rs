@@ -1,0 +1,130 @@
+//! A certificate as its packets give it: components, each with the signatures that follow it. Nothing is checked
+//! here; [`super::standing`] judges.
+//!
+//! Own grouping rather than the library's `SignedPublicKey`: that one drops the rest of a certificate after a packet
+//! that it cannot read, and one odd user id must not cost an archive its signing subkey.
+
+use pgp::packet::{Packet, PublicKey, PublicSubkey, Signature, UserId};
+use pgp::types::Tag;
+
+#[derive(Debug, Clone)]
+pub(super) struct Certificate {
+    pub primary: PublicKey,
+    /// Direct-key signatures and revocations of the whole certificate.
+    pub direct: Vec<Signature>,
+    pub users: Vec<User>,
+    pub subkeys: Vec<Subkey>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct User {
+    pub id: UserId,
+    pub signatures: Vec<Signature>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Subkey {
+    pub key: PublicSubkey,
+    pub signatures: Vec<Signature>,
+}
+
+/// What the signatures that come next belong to.
+enum Section {
+    Direct,
+    User,
+    Subkey,
+    /// A component that we have no use for, for example a photo; its signatures are skipped with it.
+    Skipped,
+}
+
+/// Groups packets into certificates.
+pub(super) struct Grouping {
+    pub certificates: Vec<Certificate>,
+    section: Section,
+    /// Since a primary key that cannot be read, and until the next one that can.
+    inside_unreadable: bool,
+}
+
+impl Grouping {
+    pub fn new() -> Self {
+        Grouping {
+            certificates: Vec::new(),
+            section: Section::Skipped,
+            inside_unreadable: false,
+        }
+    }
+
+    pub fn push(&mut self, packet: Packet) {
+        if let Packet::PublicKey(primary) = packet {
+            self.certificates.push(Certificate {
+                primary,
+                direct: vec![],
+                users: vec![],
+                subkeys: vec![],
+            });
+            self.section = Section::Direct;
+            self.inside_unreadable = false;
+            return;
+        }
+        if self.inside_unreadable {
+            return;
+        }
+        let Some(certificate) = self.certificates.last_mut() else {
+            return;
+        };
+        match packet {
+            Packet::UserId(id) => {
+                certificate.users.push(User {
+                    id,
+                    signatures: vec![],
+                });
+                self.section = Section::User;
+            }
+            Packet::PublicSubkey(key) => {
+                certificate.subkeys.push(Subkey {
+                    key,
+                    signatures: vec![],
+                });
+                self.section = Section::Subkey;
+            }
+            Packet::Signature(signature) => self.push_signature(signature),
+            // Local trust notes and padding belong to no component and end none.
+            Packet::Trust(_) | Packet::Marker(_) | Packet::Padding(_) => {}
+            _ => self.section = Section::Skipped,
+        }
+    }
+
+    /// A packet that cannot be read. Were it a component, what follows it would be attributed wrongly; were it a
+    /// primary key, even its subkeys would.
+    pub fn skip(&mut self, tag: Tag) {
+        match tag {
+            Tag::Signature => {}
+            Tag::PublicKey => {
+                self.section = Section::Skipped;
+                self.inside_unreadable = true;
+            }
+            _ => self.section = Section::Skipped,
+        }
+    }
+
+    fn push_signature(&mut self, signature: Signature) {
+        let Some(certificate) = self.certificates.last_mut() else {
+            return;
+        };
+        let list = match self.section {
+            Section::Direct => Some(&mut certificate.direct),
+            Section::User => certificate
+                .users
+                .last_mut()
+                .map(|user| &mut user.signatures),
+            Section::Subkey => certificate
+                .subkeys
+                .last_mut()
+                .map(|subkey| &mut subkey.signatures),
+            Section::Skipped => None,
+        };
+        if let Some(list) = list {
+            list.push(signature);
+        }
+    }
+}

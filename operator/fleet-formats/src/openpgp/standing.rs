@@ -1,0 +1,360 @@
+//! Whether a key of the keyring may vouch for data now: bound by its own certificate, neither revoked nor expired, of
+//! sufficient strength, and meant for signing.
+//!
+//! Component keys are judged, never whole certificates: signatures by strangers on user ids and broken packets
+//! elsewhere in a certificate are of no consequence. Expiry follows GnuPG (`merge_selfsigs`), and every verified
+//! revocation counts whatever its date and reason, as it does there.
+
+use pgp::crypto::hash::HashAlgorithm;
+use pgp::packet::{Signature, SignatureType, SubpacketData};
+use pgp::ser::Serialize;
+use pgp::types::{KeyDetails, PublicParams, Tag, Timestamp};
+
+use super::certificate::{Certificate, Subkey, User};
+use super::keyring::{Component, Keyring};
+
+/// A signature may be this many seconds younger than our clock.
+pub(super) const CLOCK_TOLERANCE_SECONDS: i64 = 10;
+
+/// 2023-02-01: until then SHA-1 is believed inside certificates (not over data), as in other OpenPGP policies: older
+/// keys are bound with it, and forging a binding needs a second preimage.
+const SHA1_BINDINGS_UNTIL: i64 = 1_675_209_600;
+
+const MIN_RSA_BITS: u16 = 2048;
+
+/// Why a key of the keyring may not vouch for data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Fault {
+    Revoked,
+    /// Since when, seconds since 1970-01-01T00:00:00Z.
+    Expired(i64),
+    TooWeak(String),
+    /// The certificate does not say that this key may sign data for it.
+    NotBound(&'static str),
+}
+
+/// Judges one key at `now`.
+pub(super) fn component(
+    component: Component<'_>,
+    keyring: &Keyring,
+    now: i64,
+) -> Result<(), Fault> {
+    let may_sign = primary(component.certificate, keyring, now)?;
+    match component.subkey {
+        Some(subkey) => self::subkey(component.certificate, subkey, now),
+        None if may_sign => Ok(()),
+        None => Err(Fault::NotBound(
+            "the primary key is not meant for signing data",
+        )),
+    }
+}
+
+/// Judges a primary key at `now`, and with it the whole certificate; tells whether it may sign data itself.
+pub(super) fn primary(
+    certificate: &Certificate,
+    keyring: &Keyring,
+    now: i64,
+) -> Result<bool, Fault> {
+    if is_revoked(certificate, keyring) {
+        return Err(Fault::Revoked);
+    }
+    strong_enough(certificate.primary.public_params())?;
+    let bindings = Bindings::of(certificate, now)?;
+    if let Some(expired) = bindings
+        .expiry(certificate)
+        .filter(|expires| *expires <= now)
+    {
+        return Err(Fault::Expired(expired));
+    }
+    Ok(bindings.may_sign())
+}
+
+/// When a primary key expires, if ever and if its certificate can be judged at all.
+pub(super) fn primary_expiry(certificate: &Certificate, now: i64) -> Option<i64> {
+    Bindings::of(certificate, now).ok()?.expiry(certificate)
+}
+
+fn subkey(certificate: &Certificate, subkey: &Subkey, now: i64) -> Result<(), Fault> {
+    let primary = &certificate.primary;
+    let bound = |signature: &Signature| {
+        signature
+            .verify_subkey_binding(primary, &subkey.key)
+            .is_ok()
+    };
+    let of_type = |wanted| {
+        subkey
+            .signatures
+            .iter()
+            .filter(move |signature| signature.typ() == Some(wanted))
+    };
+    if of_type(SignatureType::SubkeyRevocation).any(bound) {
+        return Err(Fault::Revoked);
+    }
+    strong_enough(subkey.key.public_params())?;
+    let since = primary.created_at().max(subkey.key.created_at());
+    let binding = newest(of_type(SignatureType::SubkeyBinding), since, now, bound)?.ok_or(
+        Fault::NotBound("no valid signature binds this subkey to its primary key"),
+    )?;
+    if let Some(expired) =
+        expiry(subkey.key.created_at(), binding).filter(|expires| *expires <= now)
+    {
+        return Err(Fault::Expired(expired));
+    }
+    if !key_flags_allow_signing(binding).unwrap_or(false) {
+        return Err(Fault::NotBound(
+            "the subkey is not marked as meant for signing",
+        ));
+    }
+    back_signed(certificate, subkey, binding, now)
+}
+
+/// A signing subkey must itself agree to belong to the primary key, or a stranger could adopt it.
+fn back_signed(
+    certificate: &Certificate,
+    subkey: &Subkey,
+    binding: &Signature,
+    now: i64,
+) -> Result<(), Fault> {
+    // It may stand in the unhashed area too: it is a signature itself, so nobody can put one there.
+    let packets = binding.config().into_iter();
+    let packets = packets.flat_map(|config| {
+        config
+            .hashed_subpackets()
+            .chain(config.unhashed_subpackets())
+    });
+    let embedded = packets.filter_map(|packet| match &packet.data {
+        SubpacketData::EmbeddedSignature(signature) => Some(&**signature),
+        _ => None,
+    });
+    let agrees = |signature: &Signature| {
+        signature
+            .verify_primary_key_binding(&subkey.key, &certificate.primary)
+            .is_ok()
+    };
+    newest(embedded, subkey.key.created_at(), now, agrees)?
+        .map(|_| ())
+        .ok_or(Fault::NotBound(
+            "the subkey has no valid back-signature over its primary key",
+        ))
+}
+
+/// The self-signatures that say what a primary key is: its newest direct one, and the newest of each user id that is
+/// not revoked.
+struct Bindings<'a> {
+    direct: Option<&'a Signature>,
+    users: Vec<&'a Signature>,
+}
+
+impl<'a> Bindings<'a> {
+    fn of(certificate: &'a Certificate, now: i64) -> Result<Self, Fault> {
+        let primary = &certificate.primary;
+        let own = certificate
+            .direct
+            .iter()
+            .filter(|signature| signature.typ() == Some(SignatureType::Key));
+        let direct = newest(own, primary.created_at(), now, |signature| {
+            signature.verify_key(primary).is_ok()
+        });
+        let users = certificate
+            .users
+            .iter()
+            .map(|user| user_binding(certificate, user, now));
+        let (mut fault, mut found) = (
+            None,
+            Bindings {
+                direct: None,
+                users: Vec::new(),
+            },
+        );
+        for (is_user, binding) in
+            std::iter::once((false, direct)).chain(users.map(|binding| (true, binding)))
+        {
+            match binding {
+                Ok(Some(signature)) if is_user => found.users.push(signature),
+                Ok(signature) => found.direct = found.direct.or(signature),
+                Err(weak) => fault = Some(weak),
+            }
+        }
+        if found.direct.is_none() && found.users.is_empty() {
+            return Err(fault.unwrap_or(Fault::NotBound(
+                "the certificate has no valid self-signature",
+            )));
+        }
+        // The newest first: what GnuPG believes where several user ids disagree.
+        found
+            .users
+            .sort_by_key(|signature| std::cmp::Reverse(signature.created()));
+        Ok(found)
+    }
+
+    fn expiry(&self, certificate: &Certificate) -> Option<i64> {
+        let created = certificate.primary.created_at();
+        self.direct
+            .into_iter()
+            .chain(self.users.iter().copied())
+            .find_map(|signature| expiry(created, signature))
+    }
+
+    /// A certificate without key flags leaves its primary key every use of its algorithm.
+    fn may_sign(&self) -> bool {
+        let mut all = self.direct.into_iter().chain(self.users.iter().copied());
+        all.find_map(key_flags_allow_signing).unwrap_or(true)
+    }
+}
+
+fn user_binding<'a>(
+    certificate: &Certificate,
+    user: &'a User,
+    now: i64,
+) -> Result<Option<&'a Signature>, Fault> {
+    let primary = &certificate.primary;
+    let own = |signature: &Signature| {
+        signature
+            .verify_certification(primary, Tag::UserId, &user.id)
+            .is_ok()
+    };
+    let (revocations, certifications): (Vec<_>, Vec<_>) = user
+        .signatures
+        .iter()
+        .filter(|signature| is_named_issuer(signature, primary))
+        .partition(|signature| signature.typ() == Some(SignatureType::CertRevocation));
+    let binding = newest(certifications.into_iter(), primary.created_at(), now, own)?;
+    let revoked = revocations.into_iter().any(|revocation| {
+        binding.is_some_and(|binding| revocation.created() >= binding.created()) && own(revocation)
+    });
+    Ok(binding.filter(|_| !revoked))
+}
+
+/// Whether the certificate's owner, or a key that the owner appointed for it, revoked the whole certificate.
+fn is_revoked(certificate: &Certificate, keyring: &Keyring) -> bool {
+    let primary = &certificate.primary;
+    let of_type = |wanted| {
+        certificate
+            .direct
+            .iter()
+            .filter(move |signature| signature.typ() == Some(wanted))
+    };
+    let by_owner = |signature: &Signature| signature.verify_key(primary).is_ok();
+    if of_type(SignatureType::KeyRevocation).any(by_owner) {
+        return true;
+    }
+    let appointments = of_type(SignatureType::Key).filter(|signature| by_owner(signature));
+    let revokers = appointments
+        .flat_map(|signature| signature.config())
+        .flat_map(|config| config.hashed_subpackets());
+    revokers
+        .filter_map(|packet| match &packet.data {
+            SubpacketData::RevocationKey(revoker) => Some(revoker.fingerprint.as_slice()),
+            _ => None,
+        })
+        .flat_map(|fingerprint| keyring.primaries(fingerprint))
+        .any(|revoker| {
+            of_type(SignatureType::KeyRevocation)
+                .any(|signature| signature.verify_key_third_party(primary, revoker).is_ok())
+        })
+}
+
+/// The newest signature that counts and that `verifies`. `TooWeak` when there is none but a weak one.
+fn newest<'a>(
+    signatures: impl Iterator<Item = &'a Signature>,
+    not_before: Timestamp,
+    now: i64,
+    verifies: impl Fn(&Signature) -> bool,
+) -> Result<Option<&'a Signature>, Fault> {
+    let in_time = |signature: &&Signature| {
+        signature.created().is_some_and(|created| {
+            created >= not_before
+                && i64::from(created.as_secs()) <= now.saturating_add(CLOCK_TOLERANCE_SECONDS)
+        }) && signature_expiry(signature).is_none_or(|expires| expires > now)
+            && !has_critical_notation(signature)
+    };
+    let mut candidates: Vec<_> = signatures.filter(in_time).collect();
+    // Stable: of two with one date the later in the file comes last, and so first below, as in GnuPG.
+    candidates.sort_by_key(|signature| signature.created());
+    let mut weak = None;
+    for signature in candidates.into_iter().rev() {
+        match weak_in_certificate(signature) {
+            Some(fault) => weak = weak.or(Some(fault)),
+            None if verifies(signature) => return Ok(Some(signature)),
+            None => {}
+        }
+    }
+    weak.map_or(Ok(None), Err)
+}
+
+fn weak_in_certificate(signature: &Signature) -> Option<Fault> {
+    let hash = signature.hash_alg().unwrap_or(HashAlgorithm::None);
+    let old = signature
+        .created()
+        .is_some_and(|created| i64::from(created.as_secs()) < SHA1_BINDINGS_UNTIL);
+    let accepted = is_strong_hash(hash) || (hash == HashAlgorithm::Sha1 && old);
+    (!accepted).then(|| Fault::TooWeak(format!("the certificate binds the key with {hash}")))
+}
+
+/// Hashes over data that are believed; everything else (MD5, SHA-1, RIPEMD-160, unknown ones) is too weak.
+pub(super) fn is_strong_hash(hash: HashAlgorithm) -> bool {
+    use HashAlgorithm::{Sha3_256, Sha3_512, Sha224, Sha256, Sha384, Sha512};
+    matches!(
+        hash,
+        Sha224 | Sha256 | Sha384 | Sha512 | Sha3_256 | Sha3_512
+    )
+}
+
+fn strong_enough(parameters: &PublicParams) -> Result<(), Fault> {
+    match parameters {
+        PublicParams::RSA(rsa) => {
+            // An MPI begins with its length in bits. <https://www.rfc-editor.org/rfc/rfc9580.html#name-multiprecision-integers>
+            let modulus = rsa
+                .to_bytes()
+                .ok()
+                .and_then(|bytes| bytes.first_chunk::<2>().copied());
+            match modulus.map(u16::from_be_bytes) {
+                Some(bits) if bits >= MIN_RSA_BITS => Ok(()),
+                bits => Err(Fault::TooWeak(format!(
+                    "an RSA key of {} bits; {MIN_RSA_BITS} are needed",
+                    bits.unwrap_or(0)
+                ))),
+            }
+        }
+        PublicParams::DSA(_) => Err(Fault::TooWeak("a DSA key".to_owned())),
+        PublicParams::Elgamal(_) => Err(Fault::TooWeak("an Elgamal key".to_owned())),
+        _ => Ok(()),
+    }
+}
+
+/// Whether the signature names this key as its issuer; verification is what decides, this saves the useless ones.
+fn is_named_issuer(signature: &Signature, key: &impl KeyDetails) -> bool {
+    signature.issuer_fingerprint().contains(&&key.fingerprint())
+        || signature.issuer_key_id().contains(&&key.legacy_key_id())
+}
+
+fn key_flags_allow_signing(signature: &Signature) -> Option<bool> {
+    signature
+        .config()?
+        .hashed_subpackets()
+        .find_map(|packet| match &packet.data {
+            SubpacketData::KeyFlags(flags) => Some(flags.sign()),
+            _ => None,
+        })
+}
+
+/// When a key that was made at `created` expires by this self-signature.
+fn expiry(created: Timestamp, signature: &Signature) -> Option<i64> {
+    let lifetime = signature.key_expiration_time()?.as_secs();
+    (lifetime != 0).then(|| i64::from(created.as_secs()) + i64::from(lifetime))
+}
+
+/// When a signature itself expires, seconds since 1970-01-01T00:00:00Z.
+pub(super) fn signature_expiry(signature: &Signature) -> Option<i64> {
+    let lifetime = signature.signature_expiration_time()?.as_secs();
+    (lifetime != 0).then_some(i64::from(signature.created()?.as_secs()) + i64::from(lifetime))
+}
+
+/// We know no notation, and one marked critical must be understood or the signature refused.
+pub(super) fn has_critical_notation(signature: &Signature) -> bool {
+    signature.config().is_some_and(|config| {
+        config
+            .hashed_subpackets()
+            .any(|packet| packet.is_critical && matches!(packet.data, SubpacketData::Notation(_)))
+    })
+}
