@@ -2,13 +2,22 @@
 //!
 //! Types and their rules only: no client, no runtime, so that the planner, the command line and the tests can use them.
 
+pub mod condition;
+pub mod crds;
 pub mod duration;
 pub mod labels;
 pub mod mirror;
 pub mod quantity;
+pub mod region_status;
+mod rules;
 pub mod upstream;
 
+pub use condition::ConditionType;
+pub use crds::crds;
 pub use duration::GoDuration;
 pub use mirror::{Mirror, MirrorSpec, MirrorStatus};
 pub use quantity::ByteQuantity;
+pub use region_status::{
+    AcceptedUnit, Attempt, BehindUnit, RegionState, RegionStatus, Run, Trigger,
+};
 pub use upstream::{Upstream, UpstreamSpec, UpstreamStatus};

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{ResourceRequirements, Toleration};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use kube_derive::CustomResource;
+use kube_derive::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::upstream::unobserved;
-use crate::{ByteQuantity, GoDuration};
+use crate::{ByteQuantity, GoDuration, RegionStatus};
 
 /// A declared copy of all or part of an Upstream, deployed to regions.
 #[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -38,37 +38,54 @@ pub struct MirrorSpec {
     pub suspend: bool,
     /// What to copy: exactly one block, that of the Upstream's type.
     pub content: Content,
+    /// When and how runs start and end.
     #[serde(default)]
     pub sync: SyncSpec,
+    /// What is refused although it is validly signed.
     #[serde(default)]
     pub verification: Verification,
+    /// Which snapshots are kept and which one is served.
     #[serde(default)]
     pub snapshots: Snapshots,
+    /// The volume of each region.
     #[serde(default)]
     pub storage: Storage,
     /// Where copies are stored and served. `mirrorfleet local` is one region whatever this says.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub regions: Vec<Region>,
+    /// How clients see the copy.
     #[serde(default)]
     pub serving: Serving,
+    /// When a region counts as stale.
     #[serde(default)]
     pub freshness: Freshness,
 }
 
+/// Names an Upstream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct UpstreamRef {
     /// Name of the Upstream.
+    #[schemars(length(min = 1, max = 63), regex(pattern = crate::rules::NAME))]
     pub name: String,
 }
 
+/// How much of the declared slice is stored.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Mode {
+    /// Every file of the slice is stored before a snapshot is published.
     #[default]
     Full,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+/// What to copy.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(crates(kube_core = "kube_core"), 
+    validation = Rule::new("has(self.debian)")
+        .message("content needs exactly one block that names what to copy, and it must be the one of the Upstream's type: debian"),
+)]
 #[serde(rename_all = "camelCase")]
 pub struct Content {
     /// For Upstreams of type Debian.
@@ -77,25 +94,44 @@ pub struct Content {
     /// Globs over paths in the repository (`pool/*/x/xplanet-images/**`): payload that is not copied. The signed index
     /// stays upstream's, so clients still see the names and get 404 for them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256), inner(length(min = 1, max = 256)))]
+    #[schemars(extend("x-kubernetes-list-type" = "set"))]
     pub exclude: Vec<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+/// A slice of a Debian archive.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(crates(kube_core = "kube_core"), 
+    validation = Rule::new("self.suites.all(s, s.endsWith('/')) || (has(self.components) && size(self.components) > 0)")
+        .message("components is missing: name at least one, for example main; only flat repositories (suites that end in /) have none"),
+    validation = Rule::new("self.suites.all(s, s.endsWith('/')) || (has(self.architectures) && size(self.architectures) > 0)")
+        .message("architectures is missing: name at least one, for example amd64; only flat repositories (suites that end in /) need none"),
+)]
 #[serde(rename_all = "camelCase")]
 pub struct DebianContent {
     /// Suite names as they stand in a sources.list; one that ends in `/` is a flat repository.
+    #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 128)))]
+    #[schemars(extend("x-kubernetes-list-type" = "set"))]
+    #[x_kube(validation = Rule::new("self.all(s, s.matches('^(\\\\./|([A-Za-z0-9][A-Za-z0-9+._~-]*/)*[A-Za-z0-9][A-Za-z0-9+._~-]*/?)$'))").message("write suites as they stand in a sources.list, for example trixie-updates, or ./ for a flat repository; a part of a name begins with a letter or digit"))]
     pub suites: Vec<String>,
     /// Components; none for flat repositories.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 128)))]
+    #[schemars(extend("x-kubernetes-list-type" = "set"))]
+    #[x_kube(validation = Rule::new("self.all(c, c.matches('^([A-Za-z0-9][A-Za-z0-9+._~-]*/)*[A-Za-z0-9][A-Za-z0-9+._~-]*$'))").message("write components as they stand in a sources.list, for example main or updates/main; a part of a name begins with a letter or digit"))]
     pub components: Vec<String>,
     /// Architectures; `all` comes with any of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), inner(length(min = 1, max = 64)))]
+    #[schemars(extend("x-kubernetes-list-type" = "set"))]
+    #[x_kube(validation = Rule::new("self.all(a, a.matches('^[a-z0-9][a-z0-9-]*$'))").message("write architectures as dpkg names them, for example amd64, arm64 or all"))]
     pub architectures: Vec<String>,
     /// What else of the slice to copy besides packages and translations.
     #[serde(default)]
     pub include: DebianInclude,
 }
 
+/// Parts of an archive that not everybody needs.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DebianInclude {
@@ -116,13 +152,20 @@ pub struct DebianInclude {
     pub pdiffs: bool,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+/// When and how runs start and end.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(crates(kube_core = "kube_core"), 
+    validation = Rule::new("duration(self.timeout) > duration('0s') && duration(self.stallTimeout) > duration('0s')")
+        .message("timeout and stallTimeout must be longer than 0s"),
+)]
 #[serde(rename_all = "camelCase")]
 pub struct SyncSpec {
     /// Cron expression with five fields.
+    #[schemars(length(min = 1, max = 128))]
     #[serde(default = "SyncSpec::default_schedule")]
     pub schedule: String,
     /// IANA name of the time zone of the schedule.
+    #[schemars(length(min = 1, max = 64))]
     #[serde(default = "SyncSpec::default_time_zone")]
     pub time_zone: String,
     /// Each run starts up to this much later than scheduled; the same for one Mirror and slot every time.
@@ -171,10 +214,15 @@ impl Default for SyncSpec {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+/// What happens after a failed run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(crates(kube_core = "kube_core"), 
+    validation = Rule::new("duration(self.backoff) >= duration('1s')").message("retries.backoff must be at least 1s"),
+)]
 #[serde(rename_all = "camelCase")]
 pub struct Retries {
     /// Runs after a failed one before the schedule is waited for.
+    #[schemars(range(min = 0, max = 20))]
     #[serde(default = "Retries::default_limit")]
     pub limit: u32,
     /// Wait before the first of them; doubled each time, with jitter.
@@ -200,6 +248,7 @@ impl Default for Retries {
     }
 }
 
+/// What is refused although it is validly signed.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Verification {
@@ -211,29 +260,38 @@ pub struct Verification {
     pub mutation: Rule,
     /// Files whose new content a person has approved.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
     pub allow_mutations: Vec<AllowedMutation>,
 }
 
+/// What to do about something that an honest upstream does not do.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Rule {
+    /// Keep what is served and say so.
     #[default]
     Refuse,
+    /// Take it.
     Allow,
 }
 
+/// One file whose new content is accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AllowedMutation {
     /// Path in the repository.
+    #[schemars(length(min = 1, max = 1024))]
     pub path: String,
     /// SHA-256 of the new content, 64 hexadecimal digits.
+    #[schemars(length(max = 64), regex(pattern = "^[0-9a-f]{64}$"))]
     pub sha256: String,
 }
 
+/// Which snapshots are kept and which one is served.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Snapshots {
     /// How many of the newest snapshots to keep, 1 to 32.
+    #[schemars(range(min = 1, max = 32))]
     #[serde(default = "Snapshots::default_keep")]
     pub keep: u32,
     /// A superseded snapshot is kept at least this long.
@@ -241,6 +299,7 @@ pub struct Snapshots {
     pub min_age: GoDuration,
     /// Id of a snapshot to serve whatever the upstream does: freezes or rolls back. Empty: the newest.
     #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 64), regex(pattern = "^([0-9a-f]{8,64})?$"))]
     pub pinned: String,
 }
 
@@ -263,6 +322,7 @@ impl Default for Snapshots {
     }
 }
 
+/// The volume of each region.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Storage {
@@ -271,7 +331,9 @@ pub struct Storage {
     pub size: ByteQuantity,
     /// Storage class; the cluster's default without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
     pub storage_class_name: Option<String>,
+    /// How the volume is mounted. With ReadWriteOnce, runs and the serving pod of a region share a node.
     #[serde(default)]
     pub access_mode: AccessMode,
     /// Whether deleting the Mirror deletes its volumes.
@@ -296,47 +358,65 @@ impl Default for Storage {
     }
 }
 
+/// How a volume is mounted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum AccessMode {
+    /// By the pods of one node.
     #[default]
     ReadWriteOnce,
+    /// By pods of any node.
     ReadWriteMany,
 }
 
+/// What happens to the volumes when the Mirror is deleted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ReclaimPolicy {
+    /// They stay, and a Mirror of the same name takes them up again.
     #[default]
     Retain,
+    /// They are deleted.
     Delete,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+/// A place where a copy is stored and served.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(crates(kube_core = "kube_core"))]
 #[serde(rename_all = "camelCase")]
 pub struct Region {
     /// A word for it; part of the names of its objects.
+    #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message(crate::rules::NAME_MESSAGE))]
     pub name: String,
     /// Hub: fetches from the upstream and verifies.
     #[serde(default)]
     pub role: RegionRole,
     /// Labels of the nodes that may hold the region.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 16))]
     pub node_selector: BTreeMap<String, String>,
     /// Taints that the region's pods tolerate.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
     pub tolerations: Vec<Toleration>,
 }
 
+/// Where a region gets its content from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum RegionRole {
+    /// From the upstream, which it verifies.
     #[default]
     Hub,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+/// How clients see the copy.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(crates(kube_core = "kube_core"))]
 #[serde(rename_all = "camelCase")]
 pub struct Serving {
     /// The mirror is served under `/<path>/`; the Mirror's name without one.
     #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 128))]
+    #[x_kube(validation = Rule::new("self == '' || self.matches('^[A-Za-z0-9][A-Za-z0-9._~-]*(/[A-Za-z0-9][A-Za-z0-9._~-]*)*$')").message("write serving.path without slashes at its ends, for example debian or linux/debian; a part begins with a letter or digit"))]
     pub path: String,
     /// Whether folders answer with a list of what is in them.
     #[serde(default = "Serving::default_listing")]
@@ -366,14 +446,17 @@ impl Default for Serving {
     }
 }
 
+/// Transport security of the serving pods.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Tls {
     /// A Secret of type kubernetes.io/tls; empty serves plain http.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 253), regex(pattern = crate::rules::OBJECT_NAME_OR_EMPTY))]
     pub secret_name: String,
 }
 
+/// When a region counts as stale.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Freshness {
@@ -397,7 +480,7 @@ impl Default for Freshness {
 }
 
 /// Instants and states, never ages: a converged fleet writes nothing.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MirrorStatus {
     /// The generation that this status speaks of; -1 until the first visit.
@@ -415,6 +498,7 @@ pub struct MirrorStatus {
     /// When a sync last succeeded in every region.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_sync_time: Option<Time>,
+    /// What is known of each declared region.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub regions: Vec<RegionStatus>,
     /// When the next sync is due.
@@ -426,72 +510,24 @@ pub struct MirrorStatus {
     /// Claims of regions that are no longer declared; they stay until a person deletes them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub retained_claims: Vec<String>,
+    /// Ready, Verified, Fresh, Serving and StorageReady always; Reconciling and Stalled only while they are true.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct RegionStatus {
-    pub name: String,
-    /// One word derived from the facts below: Pending, Syncing, Serving, Stale, Unknown.
-    pub state: String,
-    /// The snapshot that the serving pod says it serves.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub snapshot: Option<String>,
-    /// Since when the authority has had something newer; none while the region is current.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub superseded_at: Option<Time>,
-    /// Ready serving pods.
-    #[serde(default)]
-    pub ready_replicas: i32,
-    /// The last run that ended.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_attempt: Option<Attempt>,
-    /// When a run last succeeded.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_success: Option<Time>,
-    /// Failed runs since then.
-    #[serde(default)]
-    pub consecutive_failures: i32,
-    /// The newest state of each unit that was ever accepted; given to each run, so that a new volume does not forget it.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub high_water: Vec<AcceptedUnit>,
-}
-
-/// How a run ended.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Attempt {
-    /// Name of the Job.
-    pub job: String,
-    /// Why it was started: Schedule, Request, SpecChange, Retry, First.
-    pub trigger: String,
-    /// One fixed word.
-    pub reason: String,
-    /// What is wrong and what to do.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub message: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub started_at: Option<Time>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub finished_at: Option<Time>,
-    /// Digest of the declaration that the run carried out.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub inputs: String,
-}
-
-/// A state of one unit that was verified and accepted.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct AcceptedUnit {
-    /// Debian: the suite.
-    pub unit: String,
-    /// SHA-256 of the signed payload.
-    pub digest: String,
-    /// The upstream's own date of it.
-    pub date: Time,
-    /// Until when the upstream vouches for it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub valid_until: Option<Time>,
+impl Default for MirrorStatus {
+    fn default() -> Self {
+        MirrorStatus {
+            observed_generation: unobserved(),
+            snapshot: None,
+            regions_ready: None,
+            superseded_at: None,
+            last_sync_time: None,
+            regions: Vec::new(),
+            next_sync_time: None,
+            last_handled_sync_request: None,
+            retained_claims: Vec::new(),
+            conditions: Vec::new(),
+        }
+    }
 }

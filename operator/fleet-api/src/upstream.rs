@@ -1,7 +1,7 @@
 //! `Upstream`: where the master copy is, and whom to trust.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use kube_derive::CustomResource;
+use kube_derive::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -32,6 +32,8 @@ pub struct UpstreamSpec {
     pub authority: Authority,
     /// Where content is fetched from, lowest priority first. Without any, the authority is the only endpoint.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub endpoints: Vec<Endpoint>,
     /// How often the authority is asked for its revision.
     #[serde(default)]
@@ -50,6 +52,7 @@ pub struct UpstreamSpec {
 /// The kinds of repository that are understood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum UpstreamType {
+    /// A Debian archive or any other apt repository.
     Debian,
 }
 
@@ -61,29 +64,43 @@ impl UpstreamType {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+/// What freshness is measured against.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(crates(kube_core = "kube_core"))]
 #[serde(rename_all = "camelCase")]
 pub struct Authority {
     /// http or https URL of the repository's root (the folder that holds `dists/`). `file` only outside a cluster.
+    #[schemars(length(max = 2048))]
+    #[x_kube(validation = Rule::new("self.matches('^https?://[^/@?# ]+(/[^?# ]*)?$')").message(URL_MESSAGE))]
     pub url: Url,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+/// A URL that content is fetched from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(crates(kube_core = "kube_core"))]
 #[serde(rename_all = "camelCase")]
 pub struct Endpoint {
     /// A word for it in messages and metrics.
+    #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message(crate::rules::NAME_MESSAGE))]
     pub name: String,
     /// http or https URL of the repository's root. `file` only outside a cluster.
+    #[schemars(length(max = 2048))]
+    #[x_kube(validation = Rule::new("self.matches('^https?://[^/@?# ]+(/[^?# ]*)?$')").message(URL_MESSAGE))]
     pub url: Url,
     /// Lower is tried first.
+    #[schemars(range(min = 0, max = 1000))]
     #[serde(default)]
     pub priority: i32,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+/// How often to look.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(crates(kube_core = "kube_core"))]
 #[serde(rename_all = "camelCase")]
 pub struct Probe {
     /// Time between two probes, at least one minute.
+    #[x_kube(validation = Rule::new("duration(self) >= duration('1m')").message("probe.interval must be at least 1m: others use that upstream too"))]
     #[serde(default = "Probe::default_interval")]
     pub interval: GoDuration,
 }
@@ -102,6 +119,7 @@ impl Default for Probe {
     }
 }
 
+/// Whose signatures to believe, and how old an index may be.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TrustSpec {
@@ -113,6 +131,7 @@ pub struct TrustSpec {
     #[serde(default)]
     pub signatures: Signatures,
     /// How many different keys must have signed.
+    #[schemars(range(min = 1, max = 16))]
     #[serde(default = "TrustSpec::default_min_good")]
     pub min_good_signatures: u32,
     /// Refuse an index older than this where the upstream gives no Valid-Until.
@@ -137,11 +156,15 @@ impl Default for TrustSpec {
     }
 }
 
+/// What is asked of signatures.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Signatures {
+    /// Unsigned content is refused.
     #[default]
     Required,
+    /// Unsigned content is accepted, a bad signature is not.
     Optional,
+    /// Signatures are not looked at.
     None,
 }
 
@@ -149,11 +172,14 @@ pub enum Signatures {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct KeyRef {
+    /// Where the key is.
     #[serde(default)]
     pub kind: RefKind,
     /// Name of the Secret or ConfigMap.
+    #[schemars(length(min = 1, max = 253), regex(pattern = crate::rules::OBJECT_NAME))]
     pub name: String,
     /// Key inside it.
+    #[schemars(length(min = 1, max = 253), regex(pattern = crate::rules::DATA_KEY))]
     pub key: String,
 }
 
@@ -172,8 +198,10 @@ pub struct KeyRef {
     JsonSchema,
 )]
 pub enum RefKind {
+    /// A Secret.
     #[default]
     Secret,
+    /// A ConfigMap.
     ConfigMap,
 }
 
@@ -186,6 +214,7 @@ impl RefKind {
     }
 }
 
+/// How to get at the upstream.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Access {
@@ -197,24 +226,31 @@ pub struct Access {
     pub ca_bundle_ref: Option<CaBundleRef>,
     /// http or https proxy for all requests to this Upstream. Without it, the environment's proxy variables count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048), regex(pattern = "^https?://[^/@?# ]+/?$"))]
     pub proxy_url: Option<Url>,
 }
 
+/// A Secret in the same namespace.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SecretRef {
     /// Name of the Secret.
+    #[schemars(length(min = 1, max = 253), regex(pattern = crate::rules::OBJECT_NAME))]
     pub name: String,
 }
 
+/// PEM certificates in a Secret or ConfigMap in the same namespace.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CaBundleRef {
+    /// Where the key is.
     #[serde(default = "CaBundleRef::default_kind")]
     pub kind: RefKind,
     /// Name of the Secret or ConfigMap.
+    #[schemars(length(min = 1, max = 253), regex(pattern = crate::rules::OBJECT_NAME))]
     pub name: String,
     /// Key inside it.
+    #[schemars(length(min = 1, max = 253), regex(pattern = crate::rules::DATA_KEY))]
     #[serde(default = "CaBundleRef::default_key")]
     pub key: String,
 }
@@ -228,20 +264,24 @@ impl CaBundleRef {
     }
 }
 
+/// How gently to treat the upstream.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Politeness {
     /// Connections at once, over all runs.
+    #[schemars(range(min = 1, max = 64))]
     #[serde(default = "Politeness::default_connections")]
     pub max_connections: u32,
     /// Bytes a second, over all connections.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bandwidth: Option<ByteQuantity>,
-    /// Least time between the starts of two rounds of syncs that were not asked for by a person.
+    /// Least time between the starts of two rounds of syncs that were not asked for by a person. A round is one run in
+    /// every region, with its retries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_interval: Option<GoDuration>,
     /// Sent in the User-Agent, so that the upstream's operators can reach you.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128), regex(pattern = "^[!-~]([ -~]*[!-~])?$"))]
     pub contact: Option<String>,
 }
 
@@ -262,8 +302,11 @@ impl Default for Politeness {
     }
 }
 
+/// What the message of a wrong URL says.
+const URL_MESSAGE: &str = "write an http:// or https:// URL without user, password, query or fragment; credentials belong into access.credentialsRef, and file:// exists only for `mirrorfleet local`";
+
 /// What the controller found out about the authority: instants and states, never ages.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct UpstreamStatus {
     /// The generation that this status speaks of; -1 until the first visit.
@@ -272,8 +315,23 @@ pub struct UpstreamStatus {
     /// What the authority has: one entry per unit (Debian: suite) that some Mirror asks for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub revision: Vec<ObservedUnit>,
+    /// The newest of the dates in `revision`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision_date: Option<Time>,
+    /// Ready and Reachable always; Stalled while editing a manifest is what helps.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
+}
+
+impl Default for UpstreamStatus {
+    fn default() -> Self {
+        UpstreamStatus {
+            observed_generation: unobserved(),
+            revision: Vec::new(),
+            revision_date: None,
+            conditions: Vec::new(),
+        }
+    }
 }
 
 pub(crate) const fn unobserved() -> i64 {
@@ -291,7 +349,8 @@ pub struct ObservedUnit {
     /// When the upstream says that it made this state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub date: Option<Time>,
-    /// When the controller first saw this state.
+    /// Since when the authority has had this state: when the controller first saw it, or the upstream's own date if
+    /// the controller had seen no state of this unit before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_at: Option<Time>,
 }

@@ -1,0 +1,177 @@
+//! What a Mirror's status says of one region: instants and states.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What is known of one region.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RegionStatus {
+    /// The region's name.
+    pub name: String,
+    /// One word derived from the facts below.
+    #[serde(default)]
+    pub state: RegionState,
+    /// The snapshot that the serving pod says it serves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<String>,
+    /// Since when the authority has had something newer; none while the region is current.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub superseded_at: Option<Time>,
+    /// The units that are behind the authority, and since when each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub behind: Vec<BehindUnit>,
+    /// Ready serving pods.
+    #[serde(default)]
+    pub ready_replicas: i32,
+    /// The run that is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub current_run: Option<Run>,
+    /// The last run that ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_attempt: Option<Attempt>,
+    /// When a run last succeeded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_success: Option<Time>,
+    /// Failed runs since then.
+    #[serde(default)]
+    pub consecutive_failures: i32,
+    /// When the newest round began that nobody asked for; `politeness.minInterval` counts from here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub round_started_at: Option<Time>,
+    /// The last value of the annotation `mirrorfleet.dev/sync-requested-at` that a run here was started for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handled_sync_request: Option<String>,
+    /// The newest state of each unit that was ever accepted; given to each run, so that a new volume does not forget it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub high_water: Vec<AcceptedUnit>,
+}
+
+/// Where a region stands, in one word.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RegionState {
+    /// Objects are missing or nothing was ever synced.
+    #[default]
+    Pending,
+    /// The first sync runs.
+    Syncing,
+    /// Its pod serves a snapshot that is no older than the objective allows.
+    Serving,
+    /// Its pod serves a snapshot that is older.
+    Stale,
+    /// Its pod is not ready or cannot be asked.
+    Unknown,
+}
+
+/// Why a run is started.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+pub enum Trigger {
+    /// Nothing was ever synced here.
+    First,
+    /// Its time has come.
+    Schedule,
+    /// A person asked for it.
+    Request,
+    /// What it depends on was edited.
+    SpecChange,
+    /// The run before it failed.
+    Retry,
+}
+
+impl Trigger {
+    /// All of them.
+    pub const ALL: [Trigger; 5] = [
+        Trigger::First,
+        Trigger::Schedule,
+        Trigger::Request,
+        Trigger::SpecChange,
+        Trigger::Retry,
+    ];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Trigger::First => "First",
+            Trigger::Schedule => "Schedule",
+            Trigger::Request => "Request",
+            Trigger::SpecChange => "SpecChange",
+            Trigger::Retry => "Retry",
+        }
+    }
+}
+
+/// A run that is under way.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Run {
+    /// Name of the Job.
+    pub job: String,
+    /// Why it was started.
+    pub trigger: Trigger,
+    /// 0 for the first run of a round, n for its nth retry.
+    #[serde(default)]
+    pub retry: i32,
+    /// When the Job was created.
+    pub started_at: Time,
+    /// Digest of the declaration that it carries out.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub inputs: String,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Attempt {
+    /// Name of the Job.
+    pub job: String,
+    /// Why it was started.
+    pub trigger: Trigger,
+    /// 0 for the first run of a round, n for its nth retry.
+    #[serde(default)]
+    pub retry: i32,
+    /// One fixed word.
+    pub reason: String,
+    /// What is wrong and what to do.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// When the Job was created.
+    pub started_at: Time,
+    /// When it ended.
+    pub finished_at: Time,
+    /// The upstream asked not to be visited before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Time>,
+    /// Digest of the declaration that the run carried out.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub inputs: String,
+}
+
+/// A unit of which the authority has something newer than the region serves.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BehindUnit {
+    /// Debian: the suite.
+    pub unit: String,
+    /// SHA-256 of the signed payload that is served; empty where the region has none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub digest: String,
+    /// Since when the authority has had something newer.
+    pub superseded_at: Time,
+}
+
+/// A state of one unit that was verified and accepted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AcceptedUnit {
+    /// Debian: the suite.
+    pub unit: String,
+    /// SHA-256 of the signed payload.
+    pub digest: String,
+    /// The upstream's own date of it.
+    pub date: Time,
+    /// Until when the upstream vouches for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub valid_until: Option<Time>,
+}
