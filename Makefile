@@ -5,7 +5,7 @@ CARGO_TARGET_DIR ?= $(CURDIR)/target
 export CARGO_TARGET_DIR
 BIN := $(CARGO_TARGET_DIR)/$(HOST_TARGET)/release/mirrorfleet
 
-.PHONY: help build demo test unit e2e cluster cluster-down image crds fmt lint deny bench clean
+.PHONY: docs help build demo test unit e2e cluster cluster-down image crds fmt lint deny bench clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -43,6 +43,9 @@ image: build ## The container image, FROM scratch, as an archive in target/
 crds: ## Write crds/ and the chart's copies anew from the Rust types
 	@MIRRORFLEET_BLESS=1 cargo test --release -p fleet-api --test crds
 	@charts/copy-crds.sh
+
+docs: ## Write the reference pages anew from the code
+	@MIRRORFLEET_BLESS=1 cargo test --release -p mirrorfleet --test reference
 
 fmt: ## Format
 	cargo fmt --all

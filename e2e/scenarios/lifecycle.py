@@ -1,0 +1,137 @@
+"""A Mirror's life: it comes, follows its upstream, is deleted and comes back."""
+
+from __future__ import annotations
+
+from lab import wait_until
+from world import PACKAGE
+
+from .registry import scenario
+
+
+@scenario("apply, Ready, and a real apt installs through the Service")
+def first_mirror(world):
+    with world.fleet("first-mirror") as fleet:
+        mirror = fleet.apply_all()
+        package = fleet.apt_download()
+        assert package.read_bytes() == next(fleet.archive.root.rglob(f"{PACKAGE}_*.deb")).read_bytes(), "apt got other bytes"
+        columns = world.lab.kubectl("get", "mirrors", namespace=fleet.namespace)
+        assert "1/1" in columns and "True" in columns, f"the columns do not say that it is fresh:\n{columns}"
+        assert mirror["status"]["observedGeneration"] == mirror["metadata"]["generation"]
+        workloads_are_restricted(fleet)
+
+
+def workloads_are_restricted(fleet):
+    """No service-account token and no right to the API in the pods that touch content; the namespace enforces the rest."""
+    pods = fleet.pods("serving") + fleet.pods("sync")
+    assert pods, "no pods of ours to look at"
+    for pod in pods:
+        spec, name = pod["spec"], pod["metadata"]["name"]
+        assert spec.get("automountServiceAccountToken") is False, f"{name} may mount a token"
+        assert not any("serviceAccountToken" in str(volume) for volume in spec["volumes"]), f"{name} has a token"
+        container = spec["containers"][0]["securityContext"]
+        assert container["readOnlyRootFilesystem"] is True, f"{name} can write to its root"
+    serving = fleet.pods("serving")[0]["spec"]["containers"][0]
+    assert all(mount.get("readOnly") for mount in serving["volumeMounts"] if mount["mountPath"] == "/data"), "serving can write"
+
+
+@scenario("upstream publishes: served after a request, and after the schedule")
+def follows_upstream(world):
+    with world.fleet("follows") as fleet:
+        fleet.apply_all()
+        before = fleet.region()["snapshot"]
+        fleet.archive.add_package("stable", PACKAGE, "2.0")
+        fleet.archive.publish("stable")
+        region = fleet.sync()
+        assert region["lastAttempt"]["reason"] == "Published", region["lastAttempt"]
+        assert wait_until(lambda: fleet.region().get("snapshot") not in (None, before), 30, "the new snapshot in the status")
+        assert "_2.0_" in fleet.apt_download().name
+
+        fleet.archive.add_package("stable", PACKAGE, "3.0")
+        fleet.archive.publish("stable")
+        second = fleet.region()["snapshot"]
+        fleet.lab.patch("mirror", "debian", {"spec": {"sync": {"schedule": "* * * * *"}}}, fleet.namespace)
+        wait_until(lambda: fleet.region().get("snapshot") not in (None, second), 130, "the schedule to bring the new snapshot")
+        assert "_3.0_" in fleet.apt_download().name
+
+
+@scenario("unchanged upstream: one request a suite, nothing fetched")
+def unchanged_is_cheap(world):
+    with world.fleet("unchanged") as fleet:
+        mirror = fleet.mirror()
+        # The probe asks too; one an hour leaves the sync's own requests alone.
+        fleet.apply(fleet.keyring(), fleet.upstream(probe={"interval": "1h"}), mirror)
+        fleet.wait_ready()
+        since = world.access_position()
+        region = fleet.sync()
+        assert region["lastAttempt"]["reason"] == "Unchanged", region["lastAttempt"]
+        asked = world.requests("/unchanged/", since)
+        assert asked == ["/unchanged/dists/stable/InRelease"], asked
+
+
+@scenario("deleted Mirror keeps its volume; created again, it fetches nothing")
+def deletion_keeps_data(world):
+    with world.fleet("deletion") as fleet:
+        fleet.apply_all()
+        claim = fleet.claims()[0]
+        snapshot = fleet.region()["snapshot"]
+        fleet.lab.delete("mirror", "debian", fleet.namespace)
+        wait_until(lambda: not fleet.pods("serving"), 60, "the serving pod to go")
+        kept = fleet.claims()
+        assert [c["metadata"]["uid"] for c in kept] == [claim["metadata"]["uid"]], "the claim went with the Mirror"
+        since = world.access_position()
+        fleet.apply(fleet.mirror())
+        fleet.wait_ready()
+        assert fleet.region()["snapshot"] == snapshot
+        bodies = [path for path in world.requests("/deletion/", since) if "/pool/" in path or "Packages" in path]
+        assert not bodies, f"fetched again: {bodies}"
+        fleet.apt_download()
+
+
+@scenario("reclaimPolicy Delete takes the volume along")
+def deletion_on_request(world):
+    with world.fleet("reclaim") as fleet:
+        fleet.apply_all(storage={"size": "1Gi", "reclaimPolicy": "Delete"})
+        fleet.lab.delete("mirror", "debian", fleet.namespace)
+        wait_until(lambda: not fleet.claims(), 60, "the claim to go")
+
+
+@scenario("pin freezes, unpin goes on")
+def pin_and_unpin(world):
+    with world.fleet("pin") as fleet:
+        fleet.apply_all()
+        first = fleet.region()["snapshot"]
+        fleet.lab.patch("mirror", "debian", {"spec": {"snapshots": {"pinned": first}}}, fleet.namespace)
+        fleet.archive.add_package("stable", PACKAGE, "2.0")
+        fleet.archive.publish("stable")
+        fleet.sync()
+        assert fleet.status_of_pod()["snapshot"] == first, "a pinned Mirror served something else"
+        assert "_1.0_" in fleet.apt_download().name
+        fleet.lab.patch("mirror", "debian", {"spec": {"snapshots": {"pinned": ""}}}, fleet.namespace)
+        wait_until(lambda: fleet.status_of_pod()["snapshot"] != first, 90, "the unpinned Mirror to go on")
+        assert "_2.0_" in fleet.apt_download().name
+
+
+@scenario("two regions, each with its own copy; suspend stops new syncs and nothing else")
+def two_regions_and_suspend(world):
+    regions = [
+        {"name": name, "nodeSelector": {"topology.kubernetes.io/region": name}} for name in ("region-a", "region-b")
+    ]
+    with world.fleet("regions") as fleet:
+        fleet.apply_all(regions=regions)
+        wait_until(lambda: fleet.get()["status"].get("regionsReady") == "2/2", 120, "both regions")
+        nodes = {pod["spec"]["nodeName"] for pod in fleet.pods("serving")}
+        assert nodes == {"node-a", "node-b"}, nodes
+        snapshots = {fleet.region(name=name)["snapshot"] for name in ("region-a", "region-b")}
+        assert len(snapshots) == 1, "the same upstream state has the same id everywhere"
+        fleet.lab.patch("mirror", "debian", {"spec": {"suspend": True}}, fleet.namespace)
+        fleet.archive.add_package("stable", PACKAGE, "2.0")
+        fleet.archive.publish("stable")
+        fleet.lab.patch("mirror", "debian", {"spec": {"sync": {"schedule": "* * * * *"}}}, fleet.namespace)
+        fleet.lab.wait_for(
+            "mirror", "debian", fleet.namespace,
+            lambda thing: thing["status"]["observedGeneration"] == thing["metadata"]["generation"], 30, "the change to be seen",
+        )  # fmt: skip
+        assert not fleet.lab.list("jobs", fleet.namespace), "a suspended Mirror synced"
+        assert "_1.0_" in fleet.apt_download().name
+        fleet.lab.patch("mirror", "debian", {"spec": {"suspend": False}}, fleet.namespace)
+        wait_until(lambda: fleet.region().get("snapshot") not in (None, *snapshots), 130, "the resumed Mirror to sync")
