@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use fleet_types::{Digest, Reason, Sha256};
+use fleet_types::{Digest, HashAlgorithm, Reason, Sha256};
 use rustix::io::Errno;
 
 use crate::SnapshotId;
@@ -53,7 +53,11 @@ pub enum StoreError {
     TooShort { expected: u64, found: u64 },
     #[error("content has another digest than its index promises ({expected:?}, this is {found:?})")]
     WrongDigest { expected: Digest, found: Digest },
-    #[error("{what} exceeds the index format: {limit}")]
+    #[error(
+        "{algorithm} alone is too weak to believe content: the index must list SHA256 or SHA512"
+    )]
+    WeakDigest { algorithm: HashAlgorithm },
+    #[error("{what} is outside what the store can hold: {limit}")]
     Limit { what: String, limit: &'static str },
     #[error("cannot export to {}: {problem}", .dest.display())]
     Export { dest: PathBuf, problem: String },
@@ -89,6 +93,7 @@ impl StoreError {
             StoreError::TooLong { .. }
             | StoreError::TooShort { .. }
             | StoreError::WrongDigest { .. } => Reason::DigestMismatch,
+            StoreError::WeakDigest { .. } => Reason::WeakHash,
             StoreError::Limit { .. } => Reason::TooLarge,
         }
     }
@@ -119,10 +124,6 @@ impl StoreError {
         StoreError::SnapshotNotFound {
             wanted: id.to_string(),
         }
-    }
-
-    pub(crate) fn wrong_digest(expected: Digest, found: Digest) -> StoreError {
-        StoreError::WrongDigest { expected, found }
     }
 
     pub(crate) fn mismatch(dir: &Path, claim: impl Into<String>) -> StoreError {

@@ -24,3 +24,13 @@ pub struct ExportReport {
     pub removed: u64,
     pub bytes: u64,
 }
+pub(crate) fn export(
+    _store: &crate::Store,
+    dest: &std::path::Path,
+    _options: &ExportOptions,
+) -> crate::Result<ExportReport> {
+    Err(crate::StoreError::Export {
+        dest: dest.to_owned(),
+        problem: String::new(),
+    })
+}

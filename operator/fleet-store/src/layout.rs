@@ -57,8 +57,14 @@ impl Layout {
     pub fn snapshot(&self, id: &SnapshotId) -> PathBuf {
         self.snapshots().join(id.to_string())
     }
-    pub fn dropped(&self, id: &SnapshotId) -> PathBuf {
-        self.snapshots().join(format!("{id}{DROPPED}"))
+    /// Where a snapshot is moved when it is given up; `at` is when, in seconds since 1970-01-01T00:00:00Z.
+    pub fn dropped(&self, id: &SnapshotId, at: i64) -> PathBuf {
+        self.snapshots().join(format!("{id}.{at}{DROPPED}"))
+    }
+    /// The reverse of [`Layout::dropped`], from a file name.
+    pub fn parse_dropped(name: &str) -> Option<(SnapshotId, i64)> {
+        let (id, at) = name.strip_suffix(DROPPED)?.split_once('.')?;
+        Some((id.parse().ok()?, at.parse().ok()?))
     }
     pub fn state(&self) -> PathBuf {
         self.root.join("state")

@@ -1,13 +1,53 @@
 //! Blobs by digest, immutable snapshots, one `current`.
+//!
+//! ```text
+//! store.json                identity: what this is a copy of, how it is kept and served
+//! blobs/ab/cdef…            one file per distinct content, named by SHA-256, mode 0444, never changed
+//! snapshots/<id>            one immutable index: path -> (state, digest, size, mtime, …)
+//! current                   names the snapshot that is served; replaced by rename(2)
+//! state/                    facts of runs, and what a person decided
+//! staging/                  downloads and sort files; always safe to delete
+//! lock                      held by the one writer
+//! ```
+//!
+//! Owned here: the layout, durability, retention, and that a snapshot never names as present a blob that is missing or
+//! wrong. Left to others: what to fetch and believe (the sync engine), names and formats of repositories, HTTP. No
+//! name that came from an upstream becomes a file name in a store; only [`Store::export`] writes such names, below a
+//! directory of its own.
+//!
+//! # Durability
+//!
+//! A power cut at any moment leaves the old or the new snapshot served, complete. The order that gives this: staged
+//! content, `syncfs`, rename into `blobs/`, `syncfs`; then the index with fsync, rename, fsync of the directory; then
+//! `current` in the same way. A process that was killed may have renamed without syncing, so whoever relies on
+//! something that it found syncs it first. The crash tests run against a model of a disk that forgets what was not
+//! synced.
+//!
+//! # Locks, and a reader against the collector
+//!
+//! Writers exclude each other by an exclusive flock(2) on `lock`, which readers never touch. An open [`Snapshot`]
+//! holds a shared flock on its own index file, which a read-only mount allows. The collector first renames the indices
+//! that it drops, so that no reader opens them anew, and then removes the blobs of those on which it gets an exclusive
+//! lock; the others wait for a later collection. A server that stays up for months is therefore in nobody's way as
+//! long as it lets go of snapshots that are no longer listed; one that does not is waited for for an hour. A request
+//! that is under way then keeps the files that it has open, and where [`Store::open_blob`] finds nothing it resolves
+//! its path once more.
 
+mod build;
+mod bytes;
 mod collect;
 mod entry;
 mod error;
 mod export;
+mod facts;
 mod fs;
 mod identity;
+mod index;
 mod layout;
+mod merge;
+mod retention;
 mod scrub;
+mod shared;
 mod snapshot;
 mod sort;
 mod space;
@@ -15,13 +55,14 @@ mod staging;
 mod store;
 mod writer;
 
+pub use build::{IndexBuilder, Prepared};
 pub use collect::CollectReport;
 pub use entry::{Entry, EntryState, NO_DIGEST, SnapshotId, SnapshotMeta};
 pub use error::{ConflictKind, Result, StoreError};
 pub use export::{ExportMode, ExportOptions, ExportReport};
 pub use identity::{Identity, Retention};
 pub use scrub::{Finding, ScrubProgress, ScrubReport};
-pub use snapshot::{Child, Children, Entries, IndexBuilder, Prepared, Snapshot};
+pub use snapshot::{Child, Children, Entries, Snapshot};
 pub use sort::{Record, RunSorter, Sorted, SortedIter};
 pub use space::Space;
 pub use staging::{Staged, StagedFile, Staging};

@@ -1,42 +1,52 @@
-//! skeleton
-use crate::SnapshotId;
+//! Checking everything: every blob hashes to its name, every snapshot is intact and complete.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read};
+use std::path::Path;
+
 use fleet_types::Sha256;
+use sha2::Digest as _;
+
+use crate::error::{Doing, Result, StoreError};
+use crate::{Entry, EntryState, Snapshot, SnapshotId, Store, build};
+
+/// How far a scrub is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ScrubProgress {
     pub blobs: u64,
     pub bytes: u64,
-    /** 0 to 256 */
+    /// Blobs are spread evenly over 256 directories, so this says how much of them is done.
     pub shards_done: u32,
     pub snapshots_done: u64,
 }
+
+/// What a scrub found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ScrubReport {
     pub blobs: u64,
     pub bytes: u64,
     pub snapshots: u64,
-    /** at most 1,000 are listed */
+    /// The first [`ScrubReport::MAX_LISTED`] of them.
     pub findings: Vec<Finding>,
     pub findings_total: u64,
 }
-impl ScrubReport {
-    pub fn is_clean(&self) -> bool {
-        self.findings_total == 0
-    }
-}
-#[derive(Debug, Clone, PartialEq, Eq)]
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Finding {
-    BlobDamaged {
-        digest: Sha256,
-        problem: String,
-    },
-    StrangeFile {
-        name: String,
-    },
+    #[error("blob {digest} is damaged: {problem}")]
+    BlobDamaged { digest: Sha256, problem: String },
+    #[error("{name:?} under blobs/ is not a blob")]
+    StrangeFile { name: String },
+    #[error("blob {digest} is missing; snapshot {snapshot} names it as {path:?}")]
     BlobMissing {
         digest: Sha256,
         snapshot: SnapshotId,
         path: String,
     },
+    #[error(
+        "blob {digest} has {found} bytes; snapshot {snapshot} names it as {path:?} with {expected}"
+    )]
     BlobWrongSize {
         digest: Sha256,
         snapshot: SnapshotId,
@@ -44,11 +54,235 @@ pub enum Finding {
         expected: u64,
         found: u64,
     },
+    #[error("snapshot {snapshot} is damaged: {problem}")]
     SnapshotDamaged {
         snapshot: SnapshotId,
         problem: String,
     },
-    CurrentDamaged {
-        problem: String,
-    },
+    #[error("what is served cannot be told: {problem}")]
+    CurrentDamaged { problem: String },
+}
+
+impl ScrubReport {
+    pub const MAX_LISTED: usize = 1000;
+
+    pub fn is_clean(&self) -> bool {
+        self.findings_total == 0
+    }
+
+    /// The listed blobs that must be fetched again.
+    pub fn damaged_blobs(&self) -> impl Iterator<Item = Sha256> {
+        self.findings.iter().filter_map(|finding| match finding {
+            Finding::BlobDamaged { digest, .. }
+            | Finding::BlobMissing { digest, .. }
+            | Finding::BlobWrongSize { digest, .. } => Some(*digest),
+            _ => None,
+        })
+    }
+
+    fn add(&mut self, finding: Finding) {
+        self.findings_total += 1;
+        if self.findings.len() < Self::MAX_LISTED {
+            self.findings.push(finding);
+        }
+    }
+}
+
+const DOING: &str = "checking the store";
+
+pub(crate) fn scrub(
+    store: &Store,
+    progress: &mut dyn FnMut(&ScrubProgress),
+) -> Result<ScrubReport> {
+    let mut scrub = Scrub {
+        store,
+        report: ScrubReport::default(),
+        progress: ScrubProgress::default(),
+        tell: progress,
+    };
+    // Snapshots first: a damaged or incomplete one is the news that matters most.
+    for id in store.snapshot_ids()? {
+        scrub.snapshot(&id)?;
+    }
+    scrub.current()?;
+    for shard in 0..=u8::MAX {
+        scrub.shard(shard)?;
+    }
+    scrub.strangers()?;
+    Ok(scrub.report)
+}
+
+struct Scrub<'a> {
+    store: &'a Store,
+    report: ScrubReport,
+    progress: ScrubProgress,
+    tell: &'a mut dyn FnMut(&ScrubProgress),
+}
+
+impl Scrub<'_> {
+    fn snapshot(&mut self, id: &SnapshotId) -> Result<()> {
+        match self.store.snapshot(id) {
+            Ok(snapshot) => self.entries(&snapshot),
+            // Dropped by the collector meanwhile.
+            Err(StoreError::SnapshotNotFound { .. }) => return Ok(()),
+            Err(StoreError::Corrupt { problem, .. }) => {
+                self.report.add(Finding::SnapshotDamaged {
+                    snapshot: *id,
+                    problem,
+                });
+            }
+            Err(other) => return Err(other),
+        }
+        self.report.snapshots += 1;
+        self.progress.snapshots_done += 1;
+        (self.tell)(&self.progress);
+        Ok(())
+    }
+
+    /// The open snapshot holds its lock, so its blobs are not collected meanwhile.
+    fn entries(&mut self, snapshot: &Snapshot) {
+        let mut id = build::id_of_revision(snapshot.meta());
+        let mut count = 0;
+        for (path, entry) in snapshot.iter() {
+            build::add_to_id(&mut id, path.as_str(), &entry);
+            count += 1;
+            if entry.state == EntryState::Present {
+                self.presence(snapshot.id(), path.as_str(), &entry);
+            }
+        }
+        let damaged = |problem: &str| Finding::SnapshotDamaged {
+            snapshot: snapshot.id(),
+            problem: problem.into(),
+        };
+        if count != snapshot.len() {
+            self.report.add(damaged("a path in it cannot be read"));
+        } else if build::finish_id(id, count) != snapshot.id() {
+            self.report.add(damaged("its content does not give its id"));
+        }
+    }
+
+    fn presence(&mut self, snapshot: SnapshotId, path: &str, entry: &Entry) {
+        let (digest, path) = (entry.digest, path.to_owned());
+        match fs::symlink_metadata(self.store.blob_path(&digest)) {
+            Ok(metadata) if metadata.is_file() && metadata.len() == entry.size => {}
+            Ok(metadata) => {
+                let (expected, found) = (entry.size, metadata.len());
+                self.report.add(Finding::BlobWrongSize {
+                    digest,
+                    snapshot,
+                    path,
+                    expected,
+                    found,
+                });
+            }
+            Err(_) => self.report.add(Finding::BlobMissing {
+                digest,
+                snapshot,
+                path,
+            }),
+        }
+    }
+
+    fn current(&mut self) -> Result<()> {
+        let problem = match self.store.current() {
+            Ok(None) => return Ok(()),
+            Ok(Some(id)) if self.store.layout().snapshot(&id).is_file() => return Ok(()),
+            Ok(Some(id)) => format!("snapshot {id} is not in the store"),
+            Err(StoreError::Corrupt { problem, .. }) => problem,
+            Err(other) => return Err(other),
+        };
+        self.report.add(Finding::CurrentDamaged { problem });
+        Ok(())
+    }
+
+    fn shard(&mut self, shard: u8) -> Result<()> {
+        let files = match fs::read_dir(self.store.layout().shard(shard)) {
+            Err(e) if e.kind() == ErrorKind::NotFound => None,
+            other => Some(other.doing(DOING)?),
+        };
+        for file in files.into_iter().flatten() {
+            let file = file.doing(DOING)?;
+            let name = file.file_name();
+            match name.to_str().and_then(|rest| blob_name(shard, rest)) {
+                Some(digest) => self.blob(&digest, &file.path())?,
+                None => self.stranger(&format!("{shard:02x}/{}", name.to_string_lossy())),
+            }
+        }
+        self.progress.shards_done += 1;
+        (self.tell)(&self.progress);
+        Ok(())
+    }
+
+    fn blob(&mut self, digest: &Sha256, path: &Path) -> Result<()> {
+        match hash(path) {
+            // Collected meanwhile.
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(e) => self.report.add(Finding::BlobDamaged {
+                digest: *digest,
+                problem: e.to_string(),
+            }),
+            Ok((found, bytes)) => {
+                if found != *digest {
+                    let problem = format!("its content has the digest {found}");
+                    self.report.add(Finding::BlobDamaged {
+                        digest: *digest,
+                        problem,
+                    });
+                }
+                self.report.bytes += bytes;
+            }
+        }
+        self.report.blobs += 1;
+        (self.progress.blobs, self.progress.bytes) = (self.report.blobs, self.report.bytes);
+        if self.report.blobs.is_multiple_of(64) {
+            (self.tell)(&self.progress);
+        }
+        Ok(())
+    }
+
+    /// What lies beside the shards.
+    fn strangers(&mut self) -> Result<()> {
+        for file in fs::read_dir(self.store.layout().blobs()).doing(DOING)? {
+            let name = file.doing(DOING)?.file_name();
+            let is_shard = |name: &str| name.len() == 2 && is_lower_hex(name);
+            if !name.to_str().is_some_and(is_shard) {
+                self.stranger(&name.to_string_lossy());
+            }
+        }
+        Ok(())
+    }
+
+    fn stranger(&mut self, name: &str) {
+        self.report.add(Finding::StrangeFile {
+            name: name.chars().take(120).collect(),
+        });
+    }
+}
+
+fn is_lower_hex(text: &str) -> bool {
+    text.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f'))
+}
+
+fn blob_name(shard: u8, rest: &str) -> Option<Sha256> {
+    if is_lower_hex(rest) {
+        format!("{shard:02x}{rest}").parse().ok()
+    } else {
+        None
+    }
+}
+
+fn hash(path: &Path) -> std::io::Result<(Sha256, u64)> {
+    let mut file = File::open(path)?;
+    let mut hasher = sha2::Sha256::new();
+    let mut block = [0; 64 << 10];
+    let mut bytes = 0;
+    loop {
+        match file.read(&mut block)? {
+            0 => return Ok((Sha256(hasher.finalize().into()), bytes)),
+            count => {
+                hasher.update(&block[..count]);
+                bytes += count as u64;
+            }
+        }
+    }
 }

@@ -1,58 +1,315 @@
-//! skeleton
-use crate::Result;
-use fleet_types::{Expected, Sha256};
+//! Downloads on their way to becoming blobs.
+//!
+//! # Order
+//!
+//! Content is written under `staging/`, hashed while it streams. A batch is made durable with one `syncfs`, then
+//! renamed into `blobs/`, then a second `syncfs` makes the names durable: a blob that exists is complete, whatever
+//! happens in between. Before the first `syncfs` the digests are noted in `state/committed`, so that blobs of a run
+//! that never makes a snapshot are found again without listing all blobs.
 
-/// Where downloads become blobs. Cheap to clone; a few threads use it at once.
+use std::fs::{self, File, Permissions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use fleet_types::{Digest, Expected, Sha256};
+use sha2::Digest as _;
+
+use crate::error::{Doing, Result, StoreError};
+use crate::shared::Shared;
+
+/// Where downloads become blobs. Cheap to clone; several threads may use it at once.
 #[derive(Clone)]
-pub struct Staging {}
+pub struct Staging {
+    shared: Arc<Shared>,
+}
+
+const DOING: &str = "writing a download";
+
 impl Staging {
-    /// Opens the staged file for this content, and takes up what an earlier run left of it after hashing it again.
-    pub fn begin(&self, _expected: &Expected) -> Result<StagedFile> {
-        unimplemented!()
+    pub(crate) fn new(shared: Arc<Shared>) -> Staging {
+        Staging { shared }
     }
+
+    /// Opens the staged file for this content and takes up what an earlier run left of it, after hashing that again.
+    /// The content may be complete already: then `remaining()` is 0 and only `finish` is left to do.
+    pub fn begin(&self, expected: &Expected) -> Result<StagedFile> {
+        let hasher = Hasher::new(&expected.digest)?;
+        let (path, resumable) = self
+            .shared
+            .reserve(self.shared.layout.staged(&expected.digest));
+        let reservation = Reservation {
+            shared: Arc::clone(&self.shared),
+            path,
+        };
+        let file = self.open(&reservation.path, !resumable)?;
+        let mut staged = StagedFile {
+            file,
+            hasher,
+            expected: *expected,
+            written: 0,
+            keep: resumable,
+            reservation: Some(reservation),
+        };
+        staged.take_up()?;
+        Ok(staged)
+    }
+
     /// Stages content that is in memory already.
-    pub fn put_bytes(&self, _content: &[u8]) -> Result<Staged> {
-        unimplemented!()
+    pub fn put_bytes(&self, content: &[u8]) -> Result<Staged> {
+        let digest = Sha256(sha2::Sha256::digest(content).into());
+        let mut staged = self.begin(&Expected {
+            size: content.len() as u64,
+            digest: Digest::Sha256(digest),
+        })?;
+        if staged.remaining() > 0 {
+            staged.restart()?;
+            staged.write(content)?;
+        }
+        staged.finish()
     }
-    /// Makes a batch durable and moves it among the blobs.
-    pub fn commit_batch(&self, _batch: Vec<Staged>) -> Result<()> {
-        unimplemented!()
+
+    /// Makes a batch durable and moves it among the blobs. Content that is a blob already replaces it, which repairs
+    /// a damaged one.
+    pub fn commit_batch(&self, batch: Vec<Staged>) -> Result<()> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let _no_collection = self.shared.committing();
+        let digests: Vec<Sha256> = batch.iter().map(|staged| staged.digest).collect();
+        self.shared.note_committed(&digests)?;
+        if let Err(e) = self.shared.fs.sync_all().doing(DOING) {
+            // What the disk failed to write may look right until it is read again from the disk: fetch it again.
+            batch
+                .iter()
+                .for_each(|staged| drop(self.shared.fs.remove_file(staged.path())));
+            return Err(e);
+        }
+        for staged in &batch {
+            self.move_to_blobs(staged)?;
+        }
+        self.shared.fs.sync_all().doing(DOING)
+    }
+
+    fn move_to_blobs(&self, staged: &Staged) -> Result<()> {
+        fs::set_permissions(staged.path(), Permissions::from_mode(0o444)).doing(DOING)?;
+        let blob = self.shared.layout.blob(&staged.digest);
+        match self.shared.fs.rename(staged.path(), &blob) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                let [first, ..] = staged.digest.0;
+                self.shared
+                    .fs
+                    .create_dir(&self.shared.layout.shard(first))
+                    .doing(DOING)?;
+                self.shared.fs.rename(staged.path(), &blob).doing(DOING)
+            }
+            other => other.doing(DOING),
+        }
+    }
+
+    fn open(&self, path: &Path, truncate: bool) -> Result<File> {
+        match self.shared.fs.open(path, truncate) {
+            // Killed between becoming read-only and being moved: it cannot be continued, and need not be.
+            Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => {
+                self.shared.fs.remove_file(path).doing(DOING)?;
+                self.shared.fs.open(path, true).doing(DOING)
+            }
+            other => other.doing(DOING),
+        }
     }
 }
-pub struct StagedFile {}
+
+/// Content that is being written.
+pub struct StagedFile {
+    file: File,
+    hasher: Hasher,
+    expected: Expected,
+    written: u64,
+    /// Whether a later run can use what is there when this value is dropped before its end.
+    keep: bool,
+    /// Moves on into [`Staged`].
+    reservation: Option<Reservation>,
+}
+
 impl StagedFile {
     /// How many bytes are there already: where a Range request continues.
     pub fn written(&self) -> u64 {
-        0
+        self.written
     }
+
     /// How many bytes are still missing.
     pub fn remaining(&self) -> u64 {
-        0
+        self.expected.size - self.written
     }
+
     /// Starts again from nothing (a 200 to a Range request).
     pub fn restart(&mut self) -> Result<()> {
+        self.file.set_len(0).doing(DOING)?;
+        self.file.rewind().doing(DOING)?;
+        self.hasher = Hasher::new(&self.expected.digest)?;
+        self.written = 0;
         Ok(())
     }
-    /// Appends and hashes. `TooLong` when the index promised less.
-    pub fn write(&mut self, _bytes: &[u8]) -> Result<()> {
+
+    /// Appends and hashes. [`StoreError::TooLong`] when the index promised less; nothing of `bytes` is written then,
+    /// and what was staged is given up.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        if bytes.len() as u64 > self.remaining() {
+            self.keep = false;
+            return Err(StoreError::TooLong {
+                expected: self.expected.size,
+            });
+        }
+        self.file.write_all(bytes).doing(DOING)?;
+        self.hasher.update(bytes);
+        self.written += bytes.len() as u64;
         Ok(())
     }
-    /// Checks size and digest. `TooShort` keeps what is there for the next try, `WrongDigest` removes it.
-    pub fn finish(self) -> Result<Staged> {
-        unimplemented!()
+
+    /// Checks size and digest. [`StoreError::TooShort`] keeps what is there for the next try,
+    /// [`StoreError::WrongDigest`] gives it up.
+    pub fn finish(mut self) -> Result<Staged> {
+        if self.remaining() > 0 {
+            return Err(StoreError::TooShort {
+                expected: self.expected.size,
+                found: self.written,
+            });
+        }
+        let (digest, believed) = self.hasher.clone().finish();
+        if believed != self.expected.digest {
+            self.keep = false;
+            return Err(StoreError::WrongDigest {
+                expected: self.expected.digest,
+                found: believed,
+            });
+        }
+        self.keep = true;
+        let reservation = self.reservation.take();
+        Ok(Staged {
+            digest,
+            size: self.written,
+            reservation,
+        })
+    }
+
+    /// Hashes what an earlier run left.
+    fn take_up(&mut self) -> Result<()> {
+        let found = self.file.metadata().doing(DOING)?.len();
+        if found > self.expected.size {
+            return self.restart();
+        }
+        let mut block = [0; 64 << 10];
+        self.file.seek(SeekFrom::Start(0)).doing(DOING)?;
+        loop {
+            match self
+                .file
+                .read(&mut block)
+                .doing("reading an unfinished download")?
+            {
+                0 => break,
+                count => {
+                    self.hasher.update(&block[..count]);
+                    self.written += count as u64;
+                }
+            }
+        }
+        let complete = self.remaining() == 0 && found > 0;
+        if complete && self.hasher.clone().finish().1 != self.expected.digest {
+            return self.restart();
+        }
+        Ok(())
     }
 }
-/// Complete verified content that waits for its batch.
-#[derive(Debug)]
+
+impl Drop for StagedFile {
+    fn drop(&mut self) {
+        if let (false, Some(reservation)) = (self.keep, &self.reservation)
+            && let Err(e) = reservation.shared.fs.remove_file(&reservation.path)
+        {
+            tracing::debug!(error = %e, "cannot remove a staged file that is given up");
+        }
+    }
+}
+
+/// Complete, verified content that waits for its batch.
 pub struct Staged {
     digest: Sha256,
     size: u64,
+    reservation: Option<Reservation>,
 }
+
 impl Staged {
+    /// The name of the blob that it becomes.
     pub fn digest(&self) -> Sha256 {
         self.digest
     }
+
     pub fn size(&self) -> u64 {
         self.size
+    }
+
+    /// The verified content, for reading it before it is committed.
+    pub fn open(&self) -> Result<File> {
+        File::open(self.path()).doing("reading a download")
+    }
+
+    fn path(&self) -> &Path {
+        self.reservation.as_ref().map_or(Path::new(""), |r| &r.path)
+    }
+}
+
+impl std::fmt::Debug for Staged {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Staged({}, {} bytes)", self.digest, self.size)
+    }
+}
+
+/// Keeps a second download of the same content away from a file.
+struct Reservation {
+    shared: Arc<Shared>,
+    path: PathBuf,
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.shared.release(&self.path);
+    }
+}
+
+/// SHA-256 always, since it names the blob; SHA-512 where that is what the index promises.
+#[derive(Clone)]
+struct Hasher {
+    sha256: sha2::Sha256,
+    sha512: Option<Box<sha2::Sha512>>,
+}
+
+impl Hasher {
+    fn new(expected: &Digest) -> Result<Hasher> {
+        let algorithm = expected.algorithm();
+        if !algorithm.is_strong() {
+            return Err(StoreError::WeakDigest { algorithm });
+        }
+        let sha512 = matches!(expected, Digest::Sha512(_)).then(Box::default);
+        Ok(Hasher {
+            sha256: sha2::Sha256::new(),
+            sha512,
+        })
+    }
+
+    fn update(&mut self, bytes: &[u8]) {
+        self.sha256.update(bytes);
+        if let Some(sha512) = &mut self.sha512 {
+            sha512.update(bytes);
+        }
+    }
+
+    /// The blob's name, and the digest to compare with the promised one.
+    fn finish(self) -> (Sha256, Digest) {
+        let sha256 = Sha256(self.sha256.finalize().into());
+        let believed = self.sha512.map_or(Digest::Sha256(sha256), |sha512| {
+            Digest::Sha512(sha512.finalize().into())
+        });
+        (sha256, believed)
     }
 }

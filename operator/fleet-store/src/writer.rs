@@ -1,74 +1,41 @@
-//! skeleton
-use crate::*;
-use fleet_types::Sha256;
-use serde::Serialize;
-use std::path::Path;
+//! The one writer of a store.
+//!
+//! # What is served
+//!
+//! `current` is replaced by rename(2) after the snapshot that it will name has been made durable, and followed by an
+//! fsync of the directory; there is no `syncfs` in the switch, which would wait for a neighbour's dirty pages. The
+//! facts beside it (`state/snapshots.json`) are written after it and caught up with after a crash. What a person
+//! decides (pin, roll back) is written before the switch, so that a crash does not undo the decision.
 
-/// The one writer of a store. Holds the store's lock until it is dropped.
+use std::fs::{self, File};
+use std::ops::Deref;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use fleet_types::Sha256;
+use rustix::fs::FlockOperation;
+use serde::Serialize;
+
+use crate::error::{Doing, Result, StoreError};
+use crate::facts::{self, Facts};
+use crate::fs::{Disk, FileSystem};
+use crate::layout::{Layout, UNFINISHED};
+use crate::shared::Shared;
+use crate::store::check_document_name;
+use crate::{CollectReport, Identity, IndexBuilder, Snapshot, SnapshotId, Staging, Store, collect};
+
+/// The one writer of a store; also a [`Store`]. Holds the store's lock until it, its stagings and its builders are
+/// dropped.
 pub struct Writer {
     store: Store,
+    shared: Arc<Shared>,
     staging: Staging,
 }
-impl std::ops::Deref for Writer {
-    type Target = Store;
-    fn deref(&self) -> &Store {
-        &self.store
-    }
-}
-impl Writer {
-    /// Creates the store or takes up an existing one. `Busy` while another writer has it, `Mismatch` when it holds something else.
-    pub fn open(_dir: &Path, _identity: &Identity) -> Result<Writer> {
-        unimplemented!()
-    }
-    /// Takes up an existing store as what it says it is (for `snapshots pin`, which has no manifest).
-    pub fn open_existing(_dir: &Path) -> Result<Writer> {
-        unimplemented!()
-    }
-    pub fn staging(&self) -> &Staging {
-        &self.staging
-    }
-    /// Where sorters of this run may spill.
-    pub fn spill_dir(&self) -> &Path {
-        unimplemented!()
-    }
-    pub fn index_builder(&self) -> IndexBuilder {
-        unimplemented!()
-    }
-    /// Serves a prepared snapshot from now on, unless a person decided otherwise.
-    pub fn publish(&self, _id: &SnapshotId, _now: i64) -> Result<Publication> {
-        unimplemented!()
-    }
-    /// Serves this snapshot and keeps it served, whatever is published, until `unpin`.
-    pub fn pin(&self, _id: &SnapshotId, _now: i64) -> Result<()> {
-        unimplemented!()
-    }
-    /// Ends a pin. What is served stays until the next `publish`.
-    pub fn unpin(&self) -> Result<()> {
-        unimplemented!()
-    }
-    /// Serves this snapshot until something newer than what was served is published.
-    pub fn rollback(&self, _id: &SnapshotId, _now: i64) -> Result<()> {
-        unimplemented!()
-    }
-    /// Gives up snapshots beyond retention and the blobs that only they named, and blobs of runs that came to nothing.
-    pub fn collect(&self, _now: i64, _protect: &[SnapshotId]) -> Result<CollectReport> {
-        unimplemented!()
-    }
-    /// For a full disk: removes every blob that neither a snapshot nor the plan names.
-    pub fn collect_for_space(
-        &self,
-        _now: i64,
-        _wanted: &WantedDigests<'_>,
-    ) -> Result<CollectReport> {
-        unimplemented!()
-    }
-    /// Replaces a document of `state/` in one durable step.
-    pub fn state_write<T: Serialize>(&self, _name: &str, _value: &T) -> Result<()> {
-        unimplemented!()
-    }
-}
-/// Calls its argument for every digest that the plan names; it may be called several times.
+
+/// Calls its argument for every digest that the plan names. It may be asked several times.
 pub type WantedDigests<'a> = dyn Fn(&mut dyn FnMut(&Sha256)) -> Result<()> + 'a;
+
 /// What a publication came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Publication {
@@ -76,8 +43,337 @@ pub enum Publication {
     Switched { from: Option<SnapshotId> },
     /// It was served already.
     Unchanged,
-    /// Prepared; the pinned snapshot stays served.
+    /// Prepared; the pinned snapshot is served.
     HeldByPin { pinned: SnapshotId },
     /// It is the one that a person rolled back from.
     HeldByRollback { serving: SnapshotId },
+}
+
+/// Staged downloads that nobody came back for in this time are removed.
+const STAGING_MAX_AGE: Duration = Duration::from_secs(14 * 24 * 3600);
+
+impl Deref for Writer {
+    type Target = Store;
+    fn deref(&self) -> &Store {
+        &self.store
+    }
+}
+
+impl Writer {
+    /// Creates the store, or takes up an existing one and removes what a crash left half-made.
+    /// [`StoreError::Busy`] while another writer has it, [`StoreError::Mismatch`] when it holds something else.
+    pub fn open(dir: &Path, identity: &Identity) -> Result<Writer> {
+        create_root(dir)?;
+        let disk = Disk::new(dir).doing("opening the store")?;
+        Writer::open_on(Box::new(disk), dir, Some(identity))
+    }
+
+    /// Takes up an existing store as what it says it is. [`StoreError::Absent`] where there is none.
+    pub fn open_existing(dir: &Path) -> Result<Writer> {
+        Store::open(dir)?;
+        let disk = Disk::new(dir).doing("opening the store")?;
+        Writer::open_on(Box::new(disk), dir, None)
+    }
+
+    pub(crate) fn open_on(
+        fs: Box<dyn FileSystem>,
+        dir: &Path,
+        wanted: Option<&Identity>,
+    ) -> Result<Writer> {
+        let layout = Layout::new(dir);
+        let existing = Identity::read(&layout)?;
+        if let (Some(wanted), Some(existing)) = (wanted, &existing) {
+            wanted.may_claim(existing, dir)?;
+        } else if existing.is_none() {
+            check_nothing_else(dir)?;
+        }
+        let lock = take_lock(fs.as_ref(), &layout)?;
+        let shared = Arc::new(Shared::new(layout.clone(), fs, lock));
+        let identity = settle_identity(&shared, wanted, existing)?;
+        recover(&shared)?;
+        let store = Store::new(layout, identity);
+        Ok(Writer {
+            store,
+            staging: Staging::new(Arc::clone(&shared)),
+            shared,
+        })
+    }
+
+    pub fn staging(&self) -> &Staging {
+        &self.staging
+    }
+
+    /// Where sorters of this run may spill.
+    pub fn spill_dir(&self) -> std::path::PathBuf {
+        self.shared.layout.staging()
+    }
+
+    /// Begins a new snapshot. Where `parent` has the same content under the same path its blob is taken to be there;
+    /// all others are looked for.
+    pub fn index_builder(&self, parent: Option<Arc<Snapshot>>) -> IndexBuilder {
+        IndexBuilder::new(Arc::clone(&self.shared), parent)
+    }
+
+    /// Serves a prepared snapshot from now on, unless a person decided otherwise. `now` is in seconds since
+    /// 1970-01-01T00:00:00Z, here and below.
+    pub fn publish(&self, id: &SnapshotId, now: i64) -> Result<Publication> {
+        let _deciding = self.shared.deciding();
+        let (mut facts, current) = self.settled(now)?;
+        if let Some(pinned) = facts.pinned.filter(|pinned| pinned != id) {
+            self.serve(&pinned, &mut facts, current, now)?;
+            return Ok(Publication::HeldByPin { pinned });
+        }
+        match current {
+            Some(serving) if serving != *id && facts.rolled_back_from == Some(*id) => {
+                Ok(Publication::HeldByRollback { serving })
+            }
+            _ if current == Some(*id) => self
+                .serve(id, &mut facts, current, now)
+                .map(|()| Publication::Unchanged),
+            _ => {
+                facts.rolled_back_from = None;
+                self.serve(id, &mut facts, current, now)?;
+                Ok(Publication::Switched { from: current })
+            }
+        }
+    }
+
+    /// Serves this snapshot and keeps it served, whatever is published, until [`Writer::unpin`].
+    pub fn pin(&self, id: &SnapshotId, now: i64) -> Result<()> {
+        let _deciding = self.shared.deciding();
+        self.snapshot(id)?;
+        let (mut facts, current) = self.settled(now)?;
+        facts.pinned = Some(*id);
+        self.write_facts(&facts)?;
+        self.serve(id, &mut facts, current, now)
+    }
+
+    /// Ends a pin, and a roll back with it. What is served stays until the next [`Writer::publish`].
+    pub fn unpin(&self) -> Result<()> {
+        let _deciding = self.shared.deciding();
+        let mut facts = self.store.facts()?;
+        (facts.pinned, facts.rolled_back_from) = (None, None);
+        self.write_facts(&facts)
+    }
+
+    /// Serves this snapshot until one is published that is newer than the newest now. Ends a pin.
+    pub fn rollback(&self, id: &SnapshotId, now: i64) -> Result<()> {
+        let _deciding = self.shared.deciding();
+        self.snapshot(id)?;
+        let newest = self.store.snapshots()?.last().map(|newest| newest.id);
+        let (mut facts, current) = self.settled(now)?;
+        facts.pinned = None;
+        facts.rolled_back_from = newest.filter(|newest| newest != id);
+        self.write_facts(&facts)?;
+        self.serve(id, &mut facts, current, now)
+    }
+
+    /// Gives up snapshots beyond retention (but never a protected one), the blobs that only they named, and blobs of
+    /// runs that came to nothing. To be called after a publication, not while a run has blobs that no snapshot names.
+    pub fn collect(&self, now: i64, protect: &[SnapshotId]) -> Result<CollectReport> {
+        collect::collect(&self.store, &self.shared, now, protect)
+    }
+
+    /// For a full disk: also removes every blob that neither a snapshot nor the plan names. Lists all blobs.
+    pub fn collect_for_space(&self, now: i64, wanted: &WantedDigests<'_>) -> Result<CollectReport> {
+        collect::collect_for_space(&self.store, &self.shared, now, wanted)
+    }
+
+    /// Replaces a document of `state/` in one durable step.
+    pub fn state_write<T: Serialize>(&self, name: &str, value: &T) -> Result<()> {
+        check_document_name(name)?;
+        self.shared.write_document(name, value)
+    }
+
+    /// The facts as they must be after any crash, and what is served.
+    fn settled(&self, now: i64) -> Result<(Facts, Option<SnapshotId>)> {
+        settled_facts(&self.store, &self.shared, now)
+    }
+
+    fn serve(
+        &self,
+        id: &SnapshotId,
+        facts: &mut Facts,
+        current: Option<SnapshotId>,
+        now: i64,
+    ) -> Result<()> {
+        const DOING: &str = "switching to a snapshot";
+        if current == Some(*id) {
+            // A process that was killed may have renamed without syncing.
+            return self
+                .shared
+                .fs
+                .sync_dir(self.shared.layout.root())
+                .doing(DOING);
+        }
+        self.shared.make_snapshot_durable(id)?;
+        self.shared.replace(
+            &self.shared.layout.current(),
+            format!("{id}\n").as_bytes(),
+            DOING,
+        )?;
+        facts.settle(Some(*id), |_| true, now);
+        self.write_facts(facts)
+    }
+
+    fn write_facts(&self, facts: &Facts) -> Result<()> {
+        self.shared.write_document(facts::DOCUMENT, facts)
+    }
+}
+
+/// The facts as they must be after any crash, and what is served; both durable.
+pub(crate) fn settled_facts(
+    store: &Store,
+    shared: &Shared,
+    now: i64,
+) -> Result<(Facts, Option<SnapshotId>)> {
+    shared
+        .fs
+        .sync_dir(shared.layout.root())
+        .doing("reading which snapshot is current")?;
+    let (recorded, current) = (store.facts()?, store.current()?);
+    let existing = store.snapshot_ids()?;
+    let mut facts = recorded.clone();
+    facts.settle(current, |id| existing.contains(id), now);
+    if facts != recorded {
+        shared.write_document(facts::DOCUMENT, &facts)?;
+    }
+    Ok((facts, current))
+}
+
+impl Shared {
+    pub(crate) fn write_document<T: Serialize>(&self, name: &str, value: &T) -> Result<()> {
+        const DOING: &str = "writing a document of state/";
+        let mut text = serde_json::to_vec_pretty(value)
+            .map_err(std::io::Error::from)
+            .doing(DOING)?;
+        text.push(b'\n');
+        self.replace(&self.layout.state_document(name), &text, DOING)
+    }
+}
+
+/// Only the store's own directory is created durably: that of the volume is not ours.
+fn create_root(dir: &Path) -> Result<()> {
+    const DOING: &str = "creating the store";
+    if dir.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(dir).doing(DOING)?;
+    let parent = dir
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    File::open(parent)
+        .and_then(|parent| parent.sync_all())
+        .doing(DOING)
+}
+
+/// A directory without `store.json` is only taken when nothing lies in it but what an interrupted creation leaves.
+fn check_nothing_else(dir: &Path) -> Result<()> {
+    const OURS: [&str; 7] = [
+        "lock",
+        "store.json.new",
+        "blobs",
+        "snapshots",
+        "state",
+        "staging",
+        "lost+found",
+    ];
+    const DOING: &str = "looking into the store's directory";
+    for file in fs::read_dir(dir).doing(DOING)? {
+        let name = file.doing(DOING)?.file_name();
+        if !OURS.iter().any(|ours| name == *ours) {
+            let claim = format!(
+                "it is not a store, and not empty: there is {:?}",
+                name.to_string_lossy()
+            );
+            return Err(StoreError::mismatch(dir, claim));
+        }
+    }
+    Ok(())
+}
+
+fn take_lock(fs: &dyn FileSystem, layout: &Layout) -> Result<File> {
+    const DOING: &str = "locking the store";
+    let lock = fs.open(&layout.lock(), false).doing(DOING)?;
+    match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(StoreError::Busy {
+            dir: layout.root().to_owned(),
+        }),
+        other => other.doing(DOING).map(|()| lock),
+    }
+}
+
+/// Writes `store.json` where it is missing or says something older about how the store is kept and served.
+fn settle_identity(
+    shared: &Shared,
+    wanted: Option<&Identity>,
+    existing: Option<Identity>,
+) -> Result<Identity> {
+    const DOING: &str = "creating the store";
+    let layout = &shared.layout;
+    for dir in [
+        layout.blobs(),
+        layout.snapshots(),
+        layout.state(),
+        layout.staging(),
+    ] {
+        shared.fs.create_dir(&dir).doing(DOING)?;
+    }
+    let identity = match (wanted, existing) {
+        (None, Some(existing)) => return Ok(existing),
+        (Some(wanted), Some(existing)) if *wanted == existing => return Ok(existing),
+        (Some(wanted), _) => Identity {
+            format_version: Identity::FORMAT_VERSION,
+            ..wanted.clone()
+        },
+        (None, None) => {
+            return Err(StoreError::Absent {
+                dir: layout.root().to_owned(),
+            });
+        }
+    };
+    let mut text = serde_json::to_vec_pretty(&identity)
+        .map_err(std::io::Error::from)
+        .doing(DOING)?;
+    text.push(b'\n');
+    shared.replace(&layout.identity(), &text, DOING)?;
+    Ok(identity)
+}
+
+/// Removes what a crash left half-made. Staged downloads stay, since they are resumed.
+fn recover(shared: &Shared) -> Result<()> {
+    const DOING: &str = "cleaning up after an interrupted run";
+    let layout = &shared.layout;
+    for dir in [layout.root().to_owned(), layout.snapshots(), layout.state()] {
+        remove_files(shared, &dir, |file| {
+            file.to_string_lossy().ends_with(UNFINISHED)
+        })?;
+    }
+    let oldest = SystemTime::now().checked_sub(STAGING_MAX_AGE);
+    let abandoned = |file: &Path| {
+        let modified = fs::symlink_metadata(file).and_then(|m| m.modified()).ok();
+        modified
+            .zip(oldest)
+            .is_some_and(|(modified, oldest)| modified < oldest)
+    };
+    remove_files(shared, &layout.staging(), abandoned)?;
+    // Blobs of a run that was killed before its second syncfs: a run that finds them must be able to rely on them.
+    let committed = fs::metadata(layout.committed()).map_or(0, |m| m.len());
+    if committed > 0 {
+        shared.fs.sync_all().doing(DOING)
+    } else {
+        Ok(())
+    }
+}
+
+fn remove_files(shared: &Shared, dir: &Path, which: impl Fn(&Path) -> bool) -> Result<()> {
+    const DOING: &str = "cleaning up after an interrupted run";
+    for file in fs::read_dir(dir).doing(DOING)? {
+        let path = file.doing(DOING)?.path();
+        if which(&path) && !path.is_dir() {
+            shared.fs.remove_file(&path).doing(DOING)?;
+        }
+    }
+    Ok(())
 }

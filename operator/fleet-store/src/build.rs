@@ -1,0 +1,460 @@
+//! Building the index of a new snapshot from entries in any order, in bounded memory.
+
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use fleet_types::{RepoPath, Sha256};
+use sha2::Digest as _;
+
+use crate::error::{ConflictKind, Doing, Result, StoreError};
+use crate::index::{self, Header};
+use crate::merge::Merged;
+use crate::shared::Shared;
+use crate::snapshot::Snapshot;
+use crate::sort::{Record, RunSorter, Sorted};
+use crate::{Entry, EntryState, SnapshotId, SnapshotMeta};
+
+/// Collects the entries of a new snapshot and prepares it.
+pub struct IndexBuilder {
+    shared: Arc<Shared>,
+    parent: Option<Arc<Snapshot>>,
+    sorter: RunSorter<PathEntry>,
+}
+
+/// A snapshot that is durable and complete, and not necessarily served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Prepared {
+    pub id: SnapshotId,
+    /// The very same snapshot was in the store before.
+    pub existed: bool,
+    /// Number of paths.
+    pub entries: u64,
+    /// Sum of the sizes of the present paths.
+    pub bytes: u64,
+}
+
+const DOING: &str = "writing a snapshot's index";
+
+impl IndexBuilder {
+    pub(crate) fn new(shared: Arc<Shared>, parent: Option<Arc<Snapshot>>) -> IndexBuilder {
+        let sorter = RunSorter::new(&shared.layout.staging());
+        IndexBuilder {
+            shared,
+            parent,
+            sorter,
+        }
+    }
+
+    /// Adds a path, in any order. Adding a path twice is fine as long as both say the same content; then a present
+    /// entry wins over an absent one, the later mtime over the earlier, and set flags over unset ones. What
+    /// contradicts is reported by [`IndexBuilder::finish`].
+    pub fn push(&mut self, path: &RepoPath, entry: &Entry) -> Result<()> {
+        index::check_limits(path.as_str(), entry)?;
+        self.sorter.push(&PathEntry {
+            path: path.as_str().to_owned(),
+            entry: *entry,
+        })
+    }
+
+    /// Checks that no two entries exclude each other and that every blob that the parent does not vouch for is in the
+    /// store, then makes the snapshot durable. `entries` and `bytes` of `meta` are filled in.
+    pub fn finish(self, mut meta: SnapshotMeta) -> Result<Prepared> {
+        let IndexBuilder {
+            shared,
+            parent,
+            sorter,
+        } = self;
+        let _no_collection = shared.committing();
+        let sorted = sorter.finish()?;
+        let mut draft = Draft::new(&shared.layout.staging(), &meta)?;
+        let mut known = KnownBlobs {
+            shared: &shared,
+            merged: Merged::new(parent.as_deref()),
+        };
+        for item in Distinct::new(&sorted) {
+            let item = item?;
+            known.check(&item)?;
+            draft.push(&item)?;
+        }
+        drop(sorted);
+        (meta.entries, meta.bytes) = (draft.records, draft.bytes);
+        let id = draft.id();
+        let existed = is_prepared(&shared, &id)?;
+        if !existed {
+            write_index(&shared, draft.close()?, id, &meta)?;
+        }
+        Ok(Prepared {
+            id,
+            existed,
+            entries: meta.entries,
+            bytes: meta.bytes,
+        })
+    }
+}
+
+/// A damaged index of the same id is not taken; it is written again.
+fn is_prepared(shared: &Shared, id: &SnapshotId) -> Result<bool> {
+    match Snapshot::open(&shared.layout.snapshot(id), id) {
+        Ok(_) => shared.make_snapshot_durable(id).map(|()| true),
+        Err(StoreError::SnapshotNotFound { .. } | StoreError::Corrupt { .. }) => Ok(false),
+        Err(other) => Err(other),
+    }
+}
+
+fn write_index(
+    shared: &Shared,
+    parts: DraftParts,
+    id: SnapshotId,
+    meta: &SnapshotMeta,
+) -> Result<()> {
+    let path = shared.unfinished_index();
+    let file = shared.fs.open(&path, true).doing(DOING)?;
+    let written = parts
+        .write_to(&file, id, meta)
+        .and_then(|()| shared.fs.sync_file(&file).doing(DOING));
+    if let Err(e) = written {
+        // Best effort: on a full disk the space is wanted back at once; the next writer removes it otherwise.
+        let _ = shared.fs.remove_file(&path);
+        return Err(e);
+    }
+    shared
+        .fs
+        .rename(&path, &shared.layout.snapshot(&id))
+        .doing(DOING)?;
+    shared.fs.sync_dir(&shared.layout.snapshots()).doing(DOING)
+}
+
+/// Whether the blobs of a new snapshot are there, asked only for what its parent does not have.
+struct KnownBlobs<'a> {
+    shared: &'a Shared,
+    merged: Merged<'a>,
+}
+
+impl KnownBlobs<'_> {
+    /// Called in the order of the paths.
+    fn check(&mut self, item: &PathEntry) -> Result<()> {
+        let entry = &item.entry;
+        if entry.state != EntryState::Present {
+            return Ok(());
+        }
+        let before = self.merged.at(&item.path);
+        if before.is_some_and(|b| {
+            b.state == EntryState::Present && (b.digest, b.size) == (entry.digest, entry.size)
+        }) {
+            return Ok(());
+        }
+        if self.shared.has_blob(&entry.digest, entry.size) {
+            return Ok(());
+        }
+        let problem = format!(
+            "a new snapshot names it as {:?} with {} bytes, and it is not there",
+            item.path, entry.size
+        );
+        Err(StoreError::blob(&entry.digest, problem))
+    }
+}
+
+/// One line of an index while it is sorted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PathEntry {
+    pub path: String,
+    pub entry: Entry,
+}
+
+impl Record for PathEntry {
+    fn write_key(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.path.as_bytes());
+    }
+    fn write_value(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&index::encode_record(&self.entry, None));
+        out.extend_from_slice(
+            self.entry
+                .sha512
+                .as_ref()
+                .map_or(&[][..], |digest| &digest[..]),
+        );
+    }
+    fn read(key: &[u8], value: &[u8]) -> Option<Self> {
+        let (record, sha512) = value.split_first_chunk()?;
+        let (mut entry, _) = index::decode_record(record);
+        entry.sha512 = if sha512.is_empty() {
+            None
+        } else {
+            Some(sha512.try_into().ok()?)
+        };
+        Some(PathEntry {
+            path: String::from_utf8(key.to_vec()).ok()?,
+            entry,
+        })
+    }
+}
+
+/// Sorted entries with equal paths made one, and contradictions refused.
+struct Distinct<'a> {
+    sorted: std::iter::Peekable<crate::SortedIter<'a, PathEntry>>,
+    ancestors: Ancestors,
+}
+
+impl<'a> Distinct<'a> {
+    fn new(sorted: &'a Sorted<PathEntry>) -> Self {
+        Distinct {
+            sorted: sorted.iter().peekable(),
+            ancestors: Ancestors::default(),
+        }
+    }
+
+    fn read_next(&mut self) -> Result<Option<PathEntry>> {
+        let Some(mut item) = self.sorted.next().transpose()? else {
+            return Ok(None);
+        };
+        while let Some(same) = self
+            .sorted
+            .next_if(|next| next.as_ref().map_or(true, |next| next.path == item.path))
+        {
+            item.entry = unite(&item.entry, &same?.entry).ok_or_else(|| StoreError::Conflict {
+                path: item.path.clone(),
+                problem: ConflictKind::TwoContents,
+            })?;
+        }
+        self.ancestors.push(&item.path)?;
+        Ok(Some(item))
+    }
+}
+
+impl Iterator for Distinct<'_> {
+    type Item = Result<PathEntry>;
+    fn next(&mut self) -> Option<Self::Item> {
+        self.read_next().transpose()
+    }
+}
+
+/// Two entries of one path as one, or none when they contradict.
+fn unite(a: &Entry, b: &Entry) -> Option<Entry> {
+    let unknown = |e: &Entry| e.state != EntryState::Present && e.digest == crate::NO_DIGEST;
+    let agree = (a.digest, a.size) == (b.digest, b.size) || unknown(a) || unknown(b);
+    let sha512_agree = a.sha512.zip(b.sha512).is_none_or(|(a, b)| a == b);
+    if !agree || !sha512_agree {
+        return None;
+    }
+    let better = if precedence(b) < precedence(a) { b } else { a };
+    Some(Entry {
+        mtime: a.mtime.max(b.mtime),
+        mutable: a.mutable || b.mutable,
+        guarded: a.guarded || b.guarded,
+        sha512: a.sha512.or(b.sha512),
+        ..*better
+    })
+}
+
+/// Known content first, then by state.
+fn precedence(entry: &Entry) -> (bool, u8) {
+    let state = match entry.state {
+        EntryState::Present => 0,
+        EntryState::NotYetFetched => 1,
+        EntryState::Excluded => 2,
+        EntryState::AbsentUpstream => 3,
+    };
+    (entry.digest == crate::NO_DIGEST, state)
+}
+
+/// The earlier paths that the current one begins with, shortest first. `a-b` sorts between `a` and `a/b`, so looking
+/// at the previous path alone would miss that `a` is both a file and a directory.
+#[derive(Default)]
+struct Ancestors(Vec<String>);
+
+impl Ancestors {
+    fn push(&mut self, path: &str) -> Result<()> {
+        while self
+            .0
+            .last()
+            .is_some_and(|ancestor| !path.starts_with(ancestor.as_str()))
+        {
+            self.0.pop();
+        }
+        let inside = |file: &&String| path.as_bytes().get(file.len()) == Some(&b'/');
+        if let Some(file) = self.0.iter().find(inside) {
+            return Err(StoreError::Conflict {
+                path: file.clone(),
+                problem: ConflictKind::FileAndDirectory,
+            });
+        }
+        self.0.push(path.to_owned());
+        Ok(())
+    }
+}
+
+/// An index whose parts are still in separate unnamed files, since their lengths come first in the result.
+struct Draft {
+    id: sha2::Sha256,
+    records_file: BufWriter<File>,
+    sha512_file: BufWriter<File>,
+    fst: fst::MapBuilder<BufWriter<File>>,
+    records: u64,
+    sha512s: u32,
+    bytes: u64,
+}
+
+struct DraftParts {
+    records_file: File,
+    sha512_file: File,
+    fst_file: File,
+    records: u64,
+    sha512s: u64,
+}
+
+impl Draft {
+    fn new(dir: &Path, meta: &SnapshotMeta) -> Result<Draft> {
+        let part = || tempfile::tempfile_in(dir).doing(DOING).map(BufWriter::new);
+        Ok(Draft {
+            id: id_of_revision(meta),
+            records_file: part()?,
+            sha512_file: part()?,
+            fst: fst::MapBuilder::new(part()?).map_err(fst_error)?,
+            records: 0,
+            sha512s: 0,
+            bytes: 0,
+        })
+    }
+
+    fn push(&mut self, item: &PathEntry) -> Result<()> {
+        add_to_id(&mut self.id, &item.path, &item.entry);
+        let sha512 = item.entry.sha512.map(|digest| (self.sha512s, digest));
+        if let Some((_, digest)) = sha512 {
+            self.sha512_file.write_all(&digest).doing(DOING)?;
+            self.sha512s += 1;
+        }
+        let record = index::encode_record(&item.entry, sha512.map(|(number, _)| number));
+        self.records_file.write_all(&record).doing(DOING)?;
+        self.fst
+            .insert(item.path.as_bytes(), self.records)
+            .map_err(fst_error)?;
+        self.records += 1;
+        if item.entry.state == EntryState::Present {
+            self.bytes = self.bytes.saturating_add(item.entry.size);
+        }
+        Ok(())
+    }
+
+    fn id(&self) -> SnapshotId {
+        finish_id(self.id.clone(), self.records)
+    }
+
+    fn close(self) -> Result<DraftParts> {
+        let fst = self.fst.into_inner().map_err(fst_error)?;
+        let close =
+            |part: BufWriter<File>| part.into_inner().map_err(|e| e.into_error()).doing(DOING);
+        Ok(DraftParts {
+            records_file: close(self.records_file)?,
+            sha512_file: close(self.sha512_file)?,
+            fst_file: close(fst)?,
+            records: self.records,
+            sha512s: u64::from(self.sha512s),
+        })
+    }
+}
+
+impl DraftParts {
+    fn write_to(self, file: &File, id: SnapshotId, meta: &SnapshotMeta) -> Result<()> {
+        let meta = serde_json::to_vec(meta)
+            .map_err(std::io::Error::from)
+            .doing(DOING)?;
+        let fst_len = self.fst_file.metadata().doing(DOING)?.len();
+        let header = Header {
+            id,
+            meta_len: meta.len() as u64,
+            records: self.records,
+            sha512s: self.sha512s,
+            fst_len,
+        };
+        let mut out = HashingWriter {
+            out: BufWriter::with_capacity(128 << 10, file),
+            hasher: sha2::Sha256::new(),
+        };
+        out.write(&header.encode())?;
+        out.write(&meta)?;
+        for part in [self.records_file, self.sha512_file, self.fst_file] {
+            out.copy(part)?;
+        }
+        let digest = out.hasher.clone().finalize();
+        out.write(&digest)?;
+        out.out.flush().doing(DOING)?;
+        set_read_only(file)
+    }
+}
+
+pub(crate) fn set_read_only(file: &File) -> Result<()> {
+    rustix::fs::fchmod(file, rustix::fs::Mode::from_raw_mode(0o444))
+        .doing("making a file read-only")
+}
+
+struct HashingWriter<'a> {
+    out: BufWriter<&'a File>,
+    hasher: sha2::Sha256,
+}
+
+impl HashingWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.hasher.update(bytes);
+        self.out.write_all(bytes).doing(DOING)
+    }
+
+    fn copy(&mut self, mut part: File) -> Result<()> {
+        part.rewind().doing(DOING)?;
+        let mut part = BufReader::with_capacity(128 << 10, part);
+        let mut block = vec![0; 64 << 10];
+        loop {
+            match part.read(&mut block).doing(DOING)? {
+                0 => return Ok(()),
+                count => self.write(&block[..count])?,
+            }
+        }
+    }
+}
+
+fn fst_error(error: fst::Error) -> StoreError {
+    match error {
+        fst::Error::Io(e) => StoreError::io(DOING, e),
+        fst::Error::Fst(e) => StoreError::corrupt("a temporary sort file", e.to_string()),
+    }
+}
+
+/// The part of the id that does not depend on entries.
+pub(crate) fn id_of_revision(meta: &SnapshotMeta) -> sha2::Sha256 {
+    let mut id = sha2::Sha256::new();
+    id.update(b"mirrorfleet snapshot ");
+    id.update(index::VERSION.to_le_bytes());
+    id.update(meta.inputs.0);
+    id.update((meta.revision.len() as u64).to_le_bytes());
+    for unit in &meta.revision {
+        id.update((unit.unit.len() as u64).to_le_bytes());
+        id.update(unit.unit.as_bytes());
+        id.update(unit.digest.0);
+        id.update(unit.date.to_le_bytes());
+    }
+    id
+}
+
+pub(crate) fn add_to_id(id: &mut sha2::Sha256, path: &str, entry: &Entry) {
+    id.update((path.len() as u64).to_le_bytes());
+    id.update(path.as_bytes());
+    id.update([index::state_code(entry.state)]);
+    id.update(entry.digest.0);
+    id.update(entry.size.to_le_bytes());
+}
+
+pub(crate) fn finish_id(mut id: sha2::Sha256, entries: u64) -> SnapshotId {
+    id.update(entries.to_le_bytes());
+    SnapshotId(Sha256(id.finalize().into()))
+}
+
+impl Shared {
+    /// A name for an index whose id is not known yet.
+    fn unfinished_index(&self) -> PathBuf {
+        let number = self.next_number();
+        self.layout
+            .snapshots()
+            .join(format!("index-{number}{}", crate::layout::UNFINISHED))
+    }
+}

@@ -1,0 +1,135 @@
+//! What the parts of one writer share: the layout, the file system behind its seam, and who is doing what.
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io::{Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use fleet_types::Sha256;
+
+use crate::SnapshotId;
+use crate::error::{Doing, Result, StoreError};
+use crate::fs::FileSystem;
+use crate::layout::{Layout, unfinished};
+
+pub(crate) struct Shared {
+    pub layout: Layout,
+    pub fs: Box<dyn FileSystem>,
+    number: AtomicU64,
+    reserved: Mutex<HashSet<PathBuf>>,
+    committed: Mutex<()>,
+    collection: RwLock<()>,
+    decisions: Mutex<()>,
+    /// Holds the writer's lock.
+    _lock: File,
+}
+
+/// Locks whose holder cannot leave anything half-changed in memory.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    pub fn new(layout: Layout, fs: Box<dyn FileSystem>, lock: File) -> Shared {
+        Shared {
+            layout,
+            fs,
+            number: AtomicU64::new(0),
+            reserved: Mutex::default(),
+            committed: Mutex::default(),
+            collection: RwLock::default(),
+            decisions: Mutex::default(),
+            _lock: lock,
+        }
+    }
+
+    /// A number that this writer has not used yet.
+    pub fn next_number(&self) -> u64 {
+        self.number.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The file for this download, and whether a later run would look for it there: when another download of the same
+    /// content has the name, this one gets a private file.
+    pub fn reserve(&self, path: PathBuf) -> (PathBuf, bool) {
+        let mut reserved = lock(&self.reserved);
+        if reserved.insert(path.clone()) {
+            return (path, true);
+        }
+        let mut private = path.into_os_string();
+        private.push(format!(".{}", self.next_number()));
+        let private = PathBuf::from(private);
+        reserved.insert(private.clone());
+        (private, false)
+    }
+
+    pub fn release(&self, path: &Path) {
+        lock(&self.reserved).remove(path);
+    }
+
+    pub fn reserved(&self) -> HashSet<PathBuf> {
+        lock(&self.reserved).clone()
+    }
+
+    /// While this is held no blob is collected.
+    pub fn committing(&self) -> RwLockReadGuard<'_, ()> {
+        self.collection
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// While this is held no blob is committed.
+    pub fn collecting(&self) -> RwLockWriteGuard<'_, ()> {
+        self.collection
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// While this is held nobody else decides what is served or kept.
+    pub fn deciding(&self) -> MutexGuard<'_, ()> {
+        lock(&self.decisions)
+    }
+
+    /// Appends to `state/committed`; durable with the next `sync_all`.
+    pub fn note_committed(&self, digests: &[Sha256]) -> Result<()> {
+        const DOING: &str = "noting a batch of downloads";
+        let _guard = lock(&self.committed);
+        let mut file = self.fs.open(&self.layout.committed(), false).doing(DOING)?;
+        let len = file.metadata().doing(DOING)?.len();
+        // A crash can leave part of a digest at the end.
+        file.seek(SeekFrom::Start(len - len % 32)).doing(DOING)?;
+        let bytes: Vec<u8> = digests.iter().flat_map(|digest| digest.0).collect();
+        file.write_all(&bytes).doing(DOING)
+    }
+
+    /// Whether a blob with this many bytes is there.
+    pub fn has_blob(&self, digest: &Sha256, size: u64) -> bool {
+        fs::symlink_metadata(self.layout.blob(digest)).is_ok_and(|m| m.is_file() && m.len() == size)
+    }
+
+    /// An earlier process may have been killed between making a snapshot and syncing it.
+    pub fn make_snapshot_durable(&self, id: &SnapshotId) -> Result<()> {
+        const DOING: &str = "making a snapshot durable";
+        let file = match File::open(self.layout.snapshot(id)) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                return Err(StoreError::missing(id));
+            }
+            other => other.doing(DOING)?,
+        };
+        self.fs.sync_file(&file).doing(DOING)?;
+        self.fs.sync_dir(&self.layout.snapshots()).doing(DOING)
+    }
+
+    /// Replaces a small file in one durable step.
+    pub fn replace(&self, path: &Path, content: &[u8], doing: &'static str) -> Result<()> {
+        let new = unfinished(path);
+        let mut file = self.fs.open(&new, true).doing(doing)?;
+        file.write_all(content).doing(doing)?;
+        self.fs.sync_file(&file).doing(doing)?;
+        self.fs.rename(&new, path).doing(doing)?;
+        self.fs
+            .sync_dir(path.parent().unwrap_or(self.layout.root()))
+            .doing(doing)
+    }
+}
