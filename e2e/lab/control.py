@@ -73,7 +73,7 @@ class Namespaces:
     def signal(self, name: str, number: int) -> None:
         self._request(op="signal", name=name, signal=number)
 
-    def stop(self, name: str, grace: float = 10) -> None:
+    def stop(self, name: str, grace: float = 3) -> None:
         """End a daemon: politely first, and by SIGKILL after `grace` seconds."""
 
         def ended() -> bool:

@@ -129,7 +129,12 @@ def _write_all(directory: Path, coredns: Path) -> None:
         ["gcc", "-Os", "-static", "-x", "c", "-", "-o", str(pause)],
         input=_PAUSE_SOURCE, text=True, check=True, capture_output=True,
     )
-    names = {"/etc/passwd": _PASSWD.encode(), "/etc/group": _GROUP.encode()}
+    names = {
+        "/etc/passwd": _PASSWD.encode(),
+        "/etc/group": _GROUP.encode(),
+        # Without it the static libc looks for plugins that the image does not have, and crashes.
+        "/etc/nsswitch.conf": b"hosts: files dns\n",
+    }
     write_image(directory / "pause.tar", PAUSE_IMAGE, {"/pause": pause}, ["/pause"], user="65534:65534")
     write_image(
         directory / "busybox.tar", BUSYBOX_IMAGE, {"/bin/busybox": Path("/bin/busybox"), **names}, ["/bin/sh"],

@@ -96,6 +96,9 @@ class Node:
             mount -t tmpfs -o mode=755 tmpfs /run
             mount --bind {shlex.quote(str(disk / "lib"))} /var/lib
             mount --bind {shlex.quote(str(disk / "log"))} /var/log
+            # Shared with containers, but not with the directories that they are bound from: a mount must not show up
+            # twice, or the kubelet takes a volume to be in use elsewhere.
+            for mount in /var/lib /var/log; do mount --make-private $mount; mount --make-shared $mount; done
             """
         )
         for volume in self._small_volumes():
@@ -103,11 +106,15 @@ class Node:
 
     # Programs
 
-    def start_programs(self) -> None:
+    def start_containers(self) -> None:
+        """containerd, with the lab's images: what needs no API server."""
         self.write_config()
         self.start("containerd")
         wait_until(self._containerd_answers, 20, f"containerd on {self.name}", interval=0.1)
         self.import_images()
+
+    def join(self) -> None:
+        """kubelet and kube-proxy. The API server must answer: both wait long before they ask a second time."""
         self.start("kubelet")
         self.start("kube-proxy")
 
@@ -221,7 +228,9 @@ SystemdCgroup = false
             "failSwapOn": False,
             "maxPods": 100,
             "nodeLeaseDurationSeconds": 8,
+            # Checked often, but written only on change: heartbeats are leases, and the audit log stays readable.
             "nodeStatusUpdateFrequency": "2s",
+            "nodeStatusReportFrequency": "5m",
             "oomScoreAdj": 0,
             "resolvConf": str(self.directory / "resolv.conf"),
             "syncFrequency": "10s",

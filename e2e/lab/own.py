@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from . import addons, controlplane, keeper, packages, tools
@@ -62,7 +62,7 @@ class Lab(Cluster):
     @staticmethod
     def _daemon_environment(path: str) -> dict[str, str]:
         # Nothing of the caller's environment (proxies, credentials) reaches the cluster.
-        return {"PATH": path, "HOME": "/root", "LANG": "C.UTF-8", "PYTHONPATH": keeper.PACKAGE_PARENT}
+        return {"PATH": path, "HOME": "/tmp", "LANG": "C.UTF-8", "PYTHONPATH": keeper.PACKAGE_PARENT}
 
     # Life
 
@@ -184,26 +184,36 @@ class Lab(Cluster):
             via = f"via {address.ip}"
             self.inside.shell(f"ip route add {address.pod_range} {via}")
         self._route_services()
-        with ThreadPoolExecutor(len(NODES) + 1) as pool:
-            nodes = [pool.submit(self._boot, node) for node in self.nodes.values()]
-            pool.submit(self._start_control_plane).result()
-            for boot in nodes:
-                boot.result()
+        with ThreadPoolExecutor(len(NODES) + 2) as pool:
+            api_server = pool.submit(self._start_api_server)
+            parts = [pool.submit(self._boot, node, api_server) for node in self.nodes.values()]
+            parts.append(pool.submit(self._start_control_plane, api_server))
+            for part in [api_server, *parts]:
+                part.result()
         wait_until(self._settled, 60, "nodes, cluster DNS and storage", interval=0.2, detail=self._problems)
 
-    def _boot(self, node: Node) -> None:
+    @staticmethod
+    def _boot(node: Node, api_server: Future | None = None) -> None:
         node.power_on()
-        node.start_programs()
+        node.start_containers()
+        if api_server is not None:
+            api_server.result()
+        node.join()
 
-    def _start_control_plane(self) -> None:
+    def _start_api_server(self) -> None:
         for component in ("etcd", "kube-apiserver"):
             self._start_component(component)
+        self._wait_for_api_server()
 
+    def _wait_for_api_server(self) -> None:
         def ready() -> bool:
             self.inside.check("etcd", "kube-apiserver")
             return self.kubectl("get", "--raw", "/readyz", check=False).strip() == "ok"
 
-        wait_until(ready, 60, "the API server", interval=0.1, detail=self._problems)
+        wait_until(ready, 60, "the API server", 0.1, lambda: tail(self.layout.log("kube-apiserver")))
+
+    def _start_control_plane(self, api_server: Future) -> None:
+        api_server.result()
         for component in ("kube-controller-manager", "kube-scheduler"):
             self._start_component(component)
         self.apply(addons.storage())
@@ -327,10 +337,7 @@ class Lab(Cluster):
             return
         self._start_component(component)
         if component == "kube-apiserver":
-            wait_until(
-                lambda: self.kubectl("get", "--raw", "/readyz", check=False).strip() == "ok",
-                60, "the API server", 0.1, lambda: tail(self.layout.log(component)),
-            )  # fmt: skip
+            self._wait_for_api_server()
 
     def stop(self, component: str) -> None:
         node, _, daemon = component.partition("/")
