@@ -4,8 +4,8 @@ use std::io::{BufRead, BufReader, Read};
 
 use fleet_types::{Digest, Expected, HashAlgorithm, PathError, Reason, RepoPath};
 
-use super::layout::Kind;
 use super::release::{ChecksumLine, malformed, parse_size};
+use super::roles::Kind;
 use crate::deb822::{Reader, Stanza};
 use crate::seam::{IndexGroup, Payload, Rejected};
 

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use fleet_types::{Digest, Expected, Reason, RepoPath};
 
 use super::release::{Release, ReleaseFile};
-use super::slice::{DebianSlice, Include, Suite};
+use super::roles::{Kind, Role, Roles};
+use super::slice::{DebianSlice, Suite};
 use crate::seam::{Compression, IndexFile, IndexGroup, Rejected};
 
 /// Best compression first: the order in which one of a group is chosen to be read.
@@ -16,60 +17,6 @@ const SUFFIXES: [(&str, Compression); 5] = [
     (".bz2", Compression::Bzip2),
     (".gz", Compression::Gzip),
 ];
-
-/// What a group's files list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u16)]
-pub(super) enum Kind {
-    /// Nothing that we fetch: Translation, Contents, dep11, Commands, the per-component Release files.
-    Opaque = 0,
-    Packages = 1,
-    Sources = 2,
-    /// `SHA256SUMS`: names relative to its own directory, without sizes.
-    Checksums = 3,
-    /// `*.diff/Index`: patches in its own directory.
-    Differences = 4,
-}
-
-impl Kind {
-    pub fn of(group: &IndexGroup) -> Kind {
-        let kinds = [
-            Kind::Packages,
-            Kind::Sources,
-            Kind::Checksums,
-            Kind::Differences,
-        ];
-        kinds
-            .into_iter()
-            .find(|kind| *kind as u16 == group.kind)
-            .unwrap_or(Kind::Opaque)
-    }
-}
-
-/// Where a file of the slice stands in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Role {
-    kind: Kind,
-    required: bool,
-}
-
-impl Role {
-    const OPAQUE: Role = Role {
-        kind: Kind::Opaque,
-        required: false,
-    };
-    const DIFFERENCES: Role = Role {
-        kind: Kind::Differences,
-        required: false,
-    };
-
-    const fn required(kind: Kind) -> Role {
-        Role {
-            kind,
-            required: true,
-        }
-    }
-}
 
 /// The index groups of the slice, by name. Errors: `NotOffered`, `WeakHash`, `UnsafePath`.
 pub(super) fn groups(
@@ -84,10 +31,11 @@ pub(super) fn groups(
         components: offered_components(slice, suite, release)?,
     };
     selection.offers_architectures()?;
+    let roles = selection.roles();
     let mut stems: BTreeMap<&str, (Role, Vec<Listed<'_>>)> = BTreeMap::new();
     for (path, file) in &release.files {
         let (stem, compression) = split_suffix(path.as_str());
-        if let Some(role) = selection.role(stem) {
+        if let Some(role) = roles.role(stem) {
             let listed = Listed {
                 name: path.as_str(),
                 compression,
@@ -132,7 +80,7 @@ fn offered_components<'a>(
     slice: &'a DebianSlice,
     suite: &Suite<'_>,
     release: &'a Release,
-) -> Result<Vec<(&'a str, Vec<&'a str>)>, Rejected> {
+) -> Result<Vec<Vec<&'a str>>, Rejected> {
     if suite.is_flat() {
         return Ok(vec![]);
     }
@@ -161,7 +109,7 @@ fn offered_components<'a>(
         if !directories.contains(&declared.as_str()) {
             directories.push(declared);
         }
-        found.push((declared.as_str(), directories));
+        found.push(directories);
     }
     Ok(found)
 }
@@ -179,8 +127,8 @@ struct Selection<'a> {
     slice: &'a DebianSlice,
     suite: &'a Suite<'a>,
     release: &'a Release,
-    /// Each declared component with the directories that may hold it.
-    components: Vec<(&'a str, Vec<&'a str>)>,
+    /// For each declared component the directories that may hold it.
+    components: Vec<Vec<&'a str>>,
 }
 
 impl Selection<'_> {
@@ -216,6 +164,16 @@ impl Selection<'_> {
         Ok(())
     }
 
+    fn roles(&self) -> Roles<'_> {
+        let components = self.components.iter().flatten().copied();
+        Roles {
+            slice: self.slice,
+            flat: self.suite.is_flat(),
+            all_is_included: self.release.all_is_included,
+            components: components.collect(),
+        }
+    }
+
     /// For each indispensable index the names that it may have.
     fn indispensable(&self) -> Vec<Vec<String>> {
         if self.suite.is_flat() {
@@ -240,8 +198,8 @@ impl Selection<'_> {
             wanted.push("source/Sources".to_owned());
         }
         let components = self.components.iter();
-        let each = components
-            .flat_map(|(_, directories)| wanted.iter().map(move |name| (directories, name)));
+        let each =
+            components.flat_map(|directories| wanted.iter().map(move |name| (directories, name)));
         each.map(|(directories, name)| {
             directories
                 .iter()
@@ -249,143 +207,6 @@ impl Selection<'_> {
                 .collect()
         })
         .collect()
-    }
-
-    /// What a file is to the slice; none where it does not belong to it.
-    fn role(&self, stem: &str) -> Option<Role> {
-        if self.suite.is_flat() {
-            return match stem {
-                "Packages" => Some(Role::required(Kind::Packages)),
-                "Sources" if self.slice.include.sources => Some(Role::required(Kind::Sources)),
-                _ => None,
-            };
-        }
-        let directories = self
-            .components
-            .iter()
-            .flat_map(|(_, directories)| directories);
-        let inside = directories
-            .filter_map(|directory| stem.strip_prefix(*directory)?.strip_prefix('/'))
-            .next();
-        match inside {
-            Some(inside) => self.role_in_component(inside),
-            None => self.role_of_contents(stem),
-        }
-    }
-
-    fn role_in_component(&self, inside: &str) -> Option<Role> {
-        let Include {
-            sources,
-            dep11,
-            installer,
-            ..
-        } = self.slice.include;
-        let Some((directory, rest)) = inside.split_once('/') else {
-            return self.role_of_contents(inside);
-        };
-        if let Some(architecture) = directory.strip_prefix("binary-") {
-            return self
-                .wants(architecture)
-                .then(|| self.role_of_binary(architecture, rest))?;
-        }
-        if let Some(architecture) = directory.strip_prefix("installer-") {
-            return (installer && self.wants(architecture)).then(|| role_of_installer(rest))?;
-        }
-        match directory {
-            "source" if sources => {
-                self.role_of_package_index(rest, "Sources", Role::required(Kind::Sources))
-            }
-            "i18n" => self.role_of_translation(rest),
-            "dep11" if dep11 => self.role_of_dep11(rest),
-            "cnf" => rest
-                .strip_prefix("Commands-")
-                .filter(|architecture| self.wants(architecture))
-                .map(|_| Role::OPAQUE),
-            "debian-installer" if installer => {
-                let (directory, rest) = rest.split_once('/')?;
-                directory
-                    .strip_prefix("binary-")
-                    .filter(|architecture| self.wants(architecture))?;
-                self.role_of_package_index(rest, "Packages", Role::required(Kind::Packages))
-            }
-            _ => None,
-        }
-    }
-
-    fn wants(&self, architecture: &str) -> bool {
-        architecture == "all"
-            || self
-                .slice
-                .architectures
-                .iter()
-                .any(|declared| declared == architecture)
-    }
-
-    fn role_of_binary(&self, architecture: &str, rest: &str) -> Option<Role> {
-        let declared = self
-            .slice
-            .architectures
-            .iter()
-            .any(|declared| declared == architecture);
-        let required = declared || !self.release.all_is_included;
-        self.role_of_package_index(
-            rest,
-            "Packages",
-            Role {
-                kind: Kind::Packages,
-                required,
-            },
-        )
-    }
-
-    /// `Packages`, `Release` and `Packages.diff/Index` in one directory; the same with `Sources`.
-    fn role_of_package_index(&self, rest: &str, index: &str, role: Role) -> Option<Role> {
-        match rest.strip_prefix(index) {
-            Some("") => Some(role),
-            Some(".diff/Index") => self.slice.include.pdiffs.then_some(Role::DIFFERENCES),
-            _ => (rest == "Release").then_some(Role::OPAQUE),
-        }
-    }
-
-    fn role_of_translation(&self, rest: &str) -> Option<Role> {
-        let language = rest.strip_prefix("Translation-")?;
-        match language.split_once('/') {
-            None => Some(Role::OPAQUE),
-            Some((_, "Index")) if language.ends_with(".diff/Index") => {
-                self.slice.include.pdiffs.then_some(Role::DIFFERENCES)
-            }
-            Some(_) => None,
-        }
-    }
-
-    fn role_of_dep11(&self, rest: &str) -> Option<Role> {
-        let components = rest
-            .strip_prefix("Components-")
-            .and_then(|rest| rest.strip_suffix(".yml"));
-        let icons = rest.starts_with("icons-") && !rest.contains('/');
-        (icons || components.is_some_and(|architecture| self.wants(architecture)))
-            .then_some(Role::OPAQUE)
-    }
-
-    /// `Contents-amd64`, `Contents-udeb-amd64`, `Contents-source`, and their differences.
-    fn role_of_contents(&self, name: &str) -> Option<Role> {
-        let Include {
-            sources,
-            contents,
-            installer,
-            pdiffs,
-            ..
-        } = self.slice.include;
-        let rest = name.strip_prefix("Contents-").filter(|_| contents)?;
-        let (rest, role) = match rest.strip_suffix(".diff/Index") {
-            Some(rest) => (rest, pdiffs.then_some(Role::DIFFERENCES)?),
-            None => (rest, Role::OPAQUE),
-        };
-        let wanted = match rest.strip_prefix("udeb-") {
-            Some(architecture) => installer && self.wants(architecture),
-            None => (rest == "source" && sources) || self.wants(rest),
-        };
-        wanted.then_some(role)
     }
 
     fn group(
@@ -459,16 +280,5 @@ impl Selection<'_> {
             mutable: true,
             path,
         }))
-    }
-}
-
-/// Below `installer-<architecture>/`. Only the current images: older ones are of no use to an installation.
-fn role_of_installer(rest: &str) -> Option<Role> {
-    let (directory, file) = rest.rsplit_once('/')?;
-    let images = matches!(directory, "current/images" | "current/legacy-images");
-    match file {
-        "SHA256SUMS" if images => Some(Role::required(Kind::Checksums)),
-        "MD5SUMS" if images => Some(Role::OPAQUE),
-        _ => None,
     }
 }

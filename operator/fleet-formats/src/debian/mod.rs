@@ -2,12 +2,13 @@
 //! <https://wiki.debian.org/DebianRepository/Format>
 //!
 //! [`slice`] is what a Mirror declares, [`release`] the signed file, [`verify`] the obligations before it is believed,
-//! [`layout`] which of its files belong to the slice, [`indices`] what those list.
+//! [`layout`] which of its files belong to the slice and [`roles`] as what, [`indices`] what those list.
 
 mod date;
 mod indices;
 mod layout;
 mod release;
+mod roles;
 mod slice;
 mod suite;
 mod verify;

@@ -1,0 +1,214 @@
+//! What a file is to the declared slice, by its name alone.
+//! <https://wiki.debian.org/DebianRepository/Format#Overview>
+
+use super::slice::{DebianSlice, Include};
+use crate::seam::IndexGroup;
+
+/// What a group's files list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u16)]
+pub(super) enum Kind {
+    /// Nothing that we fetch: Translation, Contents, dep11, Commands, the per-component Release files.
+    Opaque = 0,
+    Packages = 1,
+    Sources = 2,
+    /// `SHA256SUMS`: names relative to its own directory, without sizes.
+    Checksums = 3,
+    /// `*.diff/Index`: patches in its own directory.
+    Differences = 4,
+}
+
+impl Kind {
+    pub fn of(group: &IndexGroup) -> Kind {
+        let kinds = [
+            Kind::Packages,
+            Kind::Sources,
+            Kind::Checksums,
+            Kind::Differences,
+        ];
+        kinds
+            .into_iter()
+            .find(|kind| *kind as u16 == group.kind)
+            .unwrap_or(Kind::Opaque)
+    }
+}
+
+/// Where a file of the slice stands in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Role {
+    pub kind: Kind,
+    pub required: bool,
+}
+
+impl Role {
+    const OPAQUE: Role = Role {
+        kind: Kind::Opaque,
+        required: false,
+    };
+    const DIFFERENCES: Role = Role {
+        kind: Kind::Differences,
+        required: false,
+    };
+
+    const fn required(kind: Kind) -> Role {
+        Role {
+            kind,
+            required: true,
+        }
+    }
+}
+
+/// What decides about the names.
+pub(super) struct Roles<'a> {
+    pub slice: &'a DebianSlice,
+    pub flat: bool,
+    /// The `Packages` of each architecture hold the `all` packages too.
+    pub all_is_included: bool,
+    /// The directories of the declared components, relative to the Release file.
+    pub components: Vec<&'a str>,
+}
+
+impl Roles<'_> {
+    /// What a file is to the slice; none where it does not belong to it.
+    pub fn role(&self, stem: &str) -> Option<Role> {
+        if self.flat {
+            return match stem {
+                "Packages" => Some(Role::required(Kind::Packages)),
+                "Sources" if self.slice.include.sources => Some(Role::required(Kind::Sources)),
+                _ => None,
+            };
+        }
+        let inside = |directory: &&str| stem.strip_prefix(directory)?.strip_prefix('/');
+        let components = self.components.iter().filter_map(inside);
+        components
+            .filter_map(|rest| self.role_in_component(rest))
+            .next()
+            .or_else(|| self.role_of_contents(stem))
+    }
+
+    fn role_in_component(&self, inside: &str) -> Option<Role> {
+        let Include {
+            sources,
+            dep11,
+            installer,
+            ..
+        } = self.slice.include;
+        let Some((directory, rest)) = inside.split_once('/') else {
+            return self.role_of_contents(inside);
+        };
+        if let Some(architecture) = directory.strip_prefix("binary-") {
+            return self
+                .wants(architecture)
+                .then(|| self.role_of_binary(architecture, rest))?;
+        }
+        if let Some(architecture) = directory.strip_prefix("installer-") {
+            return (installer && self.wants(architecture)).then(|| role_of_installer(rest))?;
+        }
+        match directory {
+            "source" if sources => {
+                self.role_of_package_index(rest, "Sources", Role::required(Kind::Sources))
+            }
+            "i18n" => self.role_of_translation(rest),
+            "dep11" if dep11 => self.role_of_dep11(rest),
+            "cnf" => rest
+                .strip_prefix("Commands-")
+                .filter(|architecture| self.wants(architecture))
+                .map(|_| Role::OPAQUE),
+            "debian-installer" if installer => {
+                let (directory, rest) = rest.split_once('/')?;
+                directory
+                    .strip_prefix("binary-")
+                    .filter(|architecture| self.wants(architecture))?;
+                self.role_of_package_index(rest, "Packages", Role::required(Kind::Packages))
+            }
+            _ => None,
+        }
+    }
+
+    fn wants(&self, architecture: &str) -> bool {
+        architecture == "all"
+            || self
+                .slice
+                .architectures
+                .iter()
+                .any(|declared| declared == architecture)
+    }
+
+    fn role_of_binary(&self, architecture: &str, rest: &str) -> Option<Role> {
+        let declared = self
+            .slice
+            .architectures
+            .iter()
+            .any(|declared| declared == architecture);
+        let required = declared || !self.all_is_included;
+        self.role_of_package_index(
+            rest,
+            "Packages",
+            Role {
+                kind: Kind::Packages,
+                required,
+            },
+        )
+    }
+
+    /// `Packages`, `Release` and `Packages.diff/Index` in one directory; the same with `Sources`.
+    fn role_of_package_index(&self, rest: &str, index: &str, role: Role) -> Option<Role> {
+        match rest.strip_prefix(index) {
+            Some("") => Some(role),
+            Some(".diff/Index") => self.slice.include.pdiffs.then_some(Role::DIFFERENCES),
+            _ => (rest == "Release").then_some(Role::OPAQUE),
+        }
+    }
+
+    fn role_of_translation(&self, rest: &str) -> Option<Role> {
+        let language = rest.strip_prefix("Translation-")?;
+        match language.split_once('/') {
+            None => Some(Role::OPAQUE),
+            Some((_, "Index")) if language.ends_with(".diff/Index") => {
+                self.slice.include.pdiffs.then_some(Role::DIFFERENCES)
+            }
+            Some(_) => None,
+        }
+    }
+
+    fn role_of_dep11(&self, rest: &str) -> Option<Role> {
+        let components = rest
+            .strip_prefix("Components-")
+            .and_then(|rest| rest.strip_suffix(".yml"));
+        let icons = rest.starts_with("icons-") && !rest.contains('/');
+        (icons || components.is_some_and(|architecture| self.wants(architecture)))
+            .then_some(Role::OPAQUE)
+    }
+
+    /// `Contents-amd64`, `Contents-udeb-amd64`, `Contents-source`, and their differences.
+    fn role_of_contents(&self, name: &str) -> Option<Role> {
+        let Include {
+            sources,
+            contents,
+            installer,
+            pdiffs,
+            ..
+        } = self.slice.include;
+        let rest = name.strip_prefix("Contents-").filter(|_| contents)?;
+        let (rest, role) = match rest.strip_suffix(".diff/Index") {
+            Some(rest) => (rest, pdiffs.then_some(Role::DIFFERENCES)?),
+            None => (rest, Role::OPAQUE),
+        };
+        let wanted = match rest.strip_prefix("udeb-") {
+            Some(architecture) => installer && self.wants(architecture),
+            None => (rest == "source" && sources) || self.wants(rest),
+        };
+        wanted.then_some(role)
+    }
+}
+
+/// Below `installer-<architecture>/`. Only the current images: older ones are of no use to an installation.
+fn role_of_installer(rest: &str) -> Option<Role> {
+    let (directory, file) = rest.rsplit_once('/')?;
+    let images = matches!(directory, "current/images" | "current/legacy-images");
+    match file {
+        "SHA256SUMS" if images => Some(Role::required(Kind::Checksums)),
+        "MD5SUMS" if images => Some(Role::OPAQUE),
+        _ => None,
+    }
+}

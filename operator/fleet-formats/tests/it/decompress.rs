@@ -1,0 +1,208 @@
+//! Compressed files, whole and mistreated.
+
+use std::io::{self, Read, Write};
+
+use fleet_formats::decompress::{DecompressError, output_limit, reader, rejection};
+use fleet_formats::seam::Compression;
+use fleet_types::Reason;
+
+const COMPRESSIONS: [Compression; 5] = [
+    Compression::Gzip,
+    Compression::Xz,
+    Compression::Bzip2,
+    Compression::Zstd,
+    Compression::Lzma,
+];
+
+fn compress(compression: Compression, data: &[u8]) -> Vec<u8> {
+    match compression {
+        Compression::None => data.to_vec(),
+        Compression::Gzip => {
+            let mut encoder =
+                flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+            encoder.write_all(data).unwrap();
+            encoder.finish().unwrap()
+        }
+        Compression::Xz => liblzma::encode_all(data, 6).unwrap(),
+        Compression::Lzma => {
+            let options = liblzma::stream::LzmaOptions::new_preset(6).unwrap();
+            lzma(data, &options)
+        }
+        Compression::Bzip2 => {
+            let mut encoder =
+                bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::default());
+            encoder.write_all(data).unwrap();
+            encoder.finish().unwrap()
+        }
+        Compression::Zstd => zstd::encode_all(data, 3).unwrap(),
+    }
+}
+
+fn lzma(data: &[u8], options: &liblzma::stream::LzmaOptions) -> Vec<u8> {
+    let stream = liblzma::stream::Stream::new_lzma_encoder(options).unwrap();
+    let mut encoder = liblzma::write::XzEncoder::new_stream(Vec::new(), stream);
+    encoder.write_all(data).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn decompress(compression: Compression, bytes: &[u8], limit: u64) -> io::Result<Vec<u8>> {
+    let mut out = Vec::new();
+    reader(compression, bytes, limit).read_to_end(&mut out)?;
+    Ok(out)
+}
+
+fn error(compression: Compression, bytes: &[u8], limit: u64) -> DecompressError {
+    let error = decompress(compression, bytes, limit).expect_err("must fail");
+    error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<DecompressError>())
+        .expect("a DecompressError")
+        .clone()
+}
+
+fn sample() -> Vec<u8> {
+    (0..200_000u32)
+        .flat_map(|number| format!("{}\n", number.wrapping_mul(2_654_435_761)).into_bytes())
+        .collect()
+}
+
+#[test]
+fn every_compression_is_read_up_to_exactly_its_limit() {
+    let data = sample();
+    for compression in COMPRESSIONS.into_iter().chain([Compression::None]) {
+        let packed = compress(compression, &data);
+        let size = data.len() as u64;
+        assert!(
+            decompress(compression, &packed, size).unwrap() == data,
+            "{compression:?}"
+        );
+        let limit = size - 1;
+        assert_eq!(
+            error(compression, &packed, limit),
+            DecompressError::TooLarge { limit },
+            "{compression:?}"
+        );
+        assert_eq!(
+            decompress(compression, &compress(compression, b""), 0).unwrap(),
+            b"",
+            "{compression:?}"
+        );
+    }
+}
+
+#[test]
+fn several_members_are_one_file() {
+    for compression in [
+        Compression::Gzip,
+        Compression::Xz,
+        Compression::Bzip2,
+        Compression::Zstd,
+    ] {
+        let packed = [
+            compress(compression, b"one\n"),
+            compress(compression, b"two\n"),
+        ]
+        .concat();
+        assert_eq!(
+            decompress(compression, &packed, 100).unwrap(),
+            b"one\ntwo\n",
+            "{compression:?}"
+        );
+    }
+}
+
+#[test]
+fn a_cut_file_is_told_from_a_damaged_one() {
+    let data = sample();
+    for compression in COMPRESSIONS {
+        let packed = compress(compression, &data);
+        for length in [packed.len() / 2, packed.len() - 1] {
+            let found = error(compression, &packed[..length], u64::MAX);
+            assert_eq!(
+                found,
+                DecompressError::Truncated,
+                "{compression:?} cut to {length} of {}",
+                packed.len()
+            );
+        }
+        for garbage in [&b"garbage"[..], b"\0\0\0\0\0"] {
+            let found = error(compression, &[&packed, garbage].concat(), u64::MAX);
+            assert!(
+                matches!(
+                    found,
+                    DecompressError::Corrupt(_) | DecompressError::Truncated
+                ),
+                "{compression:?} with {garbage:?} behind it: {found:?}"
+            );
+        }
+        let mut damaged = packed.clone();
+        damaged
+            .iter_mut()
+            .skip(packed.len() / 2)
+            .take(64)
+            .for_each(|byte| *byte ^= 0x55);
+        let found = error(compression, &damaged, u64::MAX);
+        assert!(
+            matches!(
+                found,
+                DecompressError::Corrupt(_) | DecompressError::Truncated
+            ),
+            "{compression:?}: {found:?}"
+        );
+        assert!(matches!(
+            error(compression, b"not compressed at all", 100),
+            DecompressError::Corrupt(_) | DecompressError::Truncated
+        ));
+    }
+}
+
+#[test]
+fn bombs_end_at_the_limit() {
+    let zeros = vec![0; 64 << 20];
+    for compression in [Compression::Gzip, Compression::Xz, Compression::Zstd] {
+        let packed = compress(compression, &zeros);
+        let limit = output_limit(packed.len() as u64, None);
+        assert!(
+            limit < zeros.len() as u64,
+            "{compression:?}: {} bytes",
+            packed.len()
+        );
+        assert_eq!(
+            error(compression, &packed, limit),
+            DecompressError::TooLarge { limit }
+        );
+    }
+    assert_eq!(output_limit(10, Some(7)), 7);
+}
+
+#[test]
+fn decoders_that_would_need_too_much_memory_are_refused() {
+    let mut options = liblzma::stream::LzmaOptions::new_preset(0).unwrap();
+    options.dict_size(256 << 20);
+    assert_eq!(
+        error(Compression::Lzma, &lzma(b"x", &options), 100),
+        DecompressError::MemoryLimit
+    );
+    let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
+    encoder.window_log(27).unwrap();
+    encoder.write_all(b"x").unwrap();
+    let packed = encoder.finish().unwrap();
+    let found = decompress(Compression::Zstd, &packed, 100).unwrap_err();
+    assert_eq!(rejection(&found).reason, Reason::TooLarge, "{found}");
+}
+
+/// A disk error while reading the compressed file is not the upstream's fault.
+#[test]
+fn errors_of_the_storage_stay_what_they_are() {
+    struct Broken;
+    impl Read for Broken {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::Error::from_raw_os_error(5))
+        }
+    }
+    for compression in COMPRESSIONS {
+        let error = reader(compression, Broken, 10).read(&mut [0]).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(5));
+        assert_eq!(rejection(&error).reason, Reason::StorageFailed);
+    }
+}

@@ -1,0 +1,208 @@
+//! Whatever bytes arrive: no panic, no unbounded memory, no path that escapes.
+
+use std::io::Read;
+
+use fleet_formats::deb822::Reader;
+use fleet_formats::debian::{Debian, DebianSlice, Include};
+use fleet_formats::decompress::reader;
+use fleet_formats::openpgp::{Keyring, verify_cleartext, verify_detached};
+use fleet_formats::seam::{
+    Compression, Format, IndexGroup, RootContent, SignaturePolicy, Trust, VerifyContext,
+};
+use fleet_types::RepoPath;
+use proptest::prelude::*;
+
+type Fields = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// The definition, over the whole text at once.
+fn naive(text: &[u8]) -> Option<Vec<Fields>> {
+    let text = text.strip_suffix(b"\n").unwrap_or(text);
+    let lines = text
+        .split(|byte| *byte == b'\n')
+        .map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    let mut stanzas: Vec<Fields> = vec![vec![]];
+    for line in lines {
+        let stanza = stanzas.last_mut()?;
+        if line.is_empty() {
+            stanzas.push(vec![]);
+        } else if matches!(line[0], b' ' | b'\t') {
+            let value = &mut stanza.last_mut()?.1;
+            value.push(b'\n');
+            value.extend(line);
+        } else {
+            let colon = line.iter().position(|byte| *byte == b':')?;
+            let (name, value) = (&line[..colon], &line[colon + 1..]);
+            if name.is_empty() || b"#-".contains(&name[0]) || !name.iter().all(u8::is_ascii_graphic)
+            {
+                return None;
+            }
+            stanza.push((name.to_vec(), value.to_vec()));
+        }
+    }
+    stanzas.retain(|stanza| !stanza.is_empty());
+    Some(stanzas)
+}
+
+/// Gives few bytes at a time, so that every boundary falls everywhere.
+struct Trickle<'a>(&'a [u8], usize);
+
+impl Read for Trickle<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.1.min(buffer.len());
+        self.0.read(&mut buffer[..count])
+    }
+}
+
+fn streamed(text: &[u8], step: usize) -> Option<Vec<Fields>> {
+    let mut reader = Reader::new(Trickle(text, step));
+    let mut stanzas = Vec::new();
+    while let Some(stanza) = reader.next_stanza().ok()? {
+        // Values are raw: carriage returns inside them are the one thing that the definition takes out.
+        let plain = |value: &[u8]| {
+            value
+                .split(|b| *b == b'\n')
+                .map(|l| l.strip_suffix(b"\r").unwrap_or(l))
+                .collect::<Vec<_>>()
+                .join(&b'\n')
+        };
+        stanzas.push(
+            stanza
+                .fields()
+                .map(|(name, value)| (name.to_vec(), plain(value)))
+                .collect(),
+        );
+    }
+    Some(stanzas)
+}
+
+fn control_text() -> impl Strategy<Value = Vec<u8>> {
+    let line = prop_oneof![
+        "[A-Za-z-]{1,6}: ?[a-z :#]{0,8}",
+        "[ \t][a-z.]{0,8}",
+        Just(String::new()),
+        Just("# comment".to_owned()),
+        "[a-z:]{0,5}"
+    ];
+    prop::collection::vec(
+        (line, prop_oneof![9 => Just("\n"), 1 => Just("\r\n")]),
+        0..30,
+    )
+    .prop_map(|lines| {
+        lines
+            .into_iter()
+            .flat_map(|(line, end)| (line + end).into_bytes())
+            .collect()
+    })
+}
+
+fn debian() -> Debian {
+    let include = Include {
+        sources: true,
+        contents: true,
+        dep11: true,
+        installer: true,
+        pdiffs: true,
+    };
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+    Debian::new(DebianSlice {
+        suites: words(&["s"]),
+        components: words(&["main"]),
+        architectures: words(&["amd64"]),
+        include,
+    })
+    .unwrap()
+}
+
+fn verify(text: &[u8]) {
+    let root = RootContent {
+        path: RepoPath::new("dists/s/Release").unwrap(),
+        bytes: text.to_vec(),
+    };
+    let trust = Trust {
+        keyring: None,
+        signatures: SignaturePolicy::None,
+        min_good_signatures: 1,
+        max_index_age: None,
+    };
+    let context = VerifyContext {
+        now: i64::MAX,
+        trust: &trust,
+        high_water: None,
+        allow_rollback: false,
+    };
+    let _ = debian().verify("s", &[root], &context);
+}
+
+fn read_all(text: &[u8]) {
+    for kind in 0..6 {
+        let stem = RepoPath::new("dists/s/main/binary-amd64/Packages").unwrap();
+        let group = IndexGroup {
+            stem,
+            lists_payload: true,
+            required: true,
+            files: vec![],
+            uncompressed: None,
+            kind,
+        };
+        let _ = debian().read_index(&group, &mut &text[..], &mut |payload| {
+            assert!(
+                !payload
+                    .path
+                    .as_str()
+                    .split('/')
+                    .any(|part| part == ".." || part.is_empty())
+            );
+            Ok(())
+        });
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_streaming_reader_agrees_with_the_definition(text in control_text(), step in 1usize..40) {
+        prop_assert_eq!(streamed(&text, step), naive(&text));
+    }
+
+    #[test]
+    fn no_parser_panics_on_anything(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
+        verify(&bytes);
+        read_all(&bytes);
+        for compression in [Compression::Gzip, Compression::Xz, Compression::Bzip2, Compression::Zstd, Compression::Lzma] {
+            let _ = reader(compression, bytes.as_slice(), 1 << 20).read_to_end(&mut Vec::new());
+        }
+    }
+
+    #[test]
+    fn no_parser_panics_on_nearly_right_text(
+        text in "(Suite: s\n|Date: Sat, 07 Jun 2025 10:12:13 UTC\n|SHA256:\n| [0-9a-f]{64} [0-9]{1,20} [a-z./-]{1,40}\n|Filename: [./a-z]{1,20}\n|Size: [0-9]{1,22}\n|[0-9a-f]{64}  [./a-z]{1,20}\n|Directory: [./a-z]{0,9}\n|Checksums-Sha256:\n|SHA256-Download:\n|\n){0,20}"
+    ) {
+        verify(text.as_bytes());
+        read_all(text.as_bytes());
+    }
+
+    #[test]
+    fn no_path_escapes(text in "[./a-z\\\\\0]{0,40}") {
+        if let Ok(path) = RepoPath::new(&text) {
+            prop_assert!(!path.as_str().starts_with('/'));
+            prop_assert!(!path.as_str().split('/').any(|part| part == ".." || part == "." || part.is_empty()));
+        }
+    }
+
+    #[test]
+    fn damaged_keys_and_signatures_never_panic(at in 0usize..400, value in any::<u8>(), cut in 0usize..400) {
+        let keyring = Keyring::parse(KEY).unwrap();
+        let mut bytes = KEY.to_vec();
+        let place = at % bytes.len();
+        bytes[place] = value;
+        bytes.truncate(bytes.len() - cut % bytes.len());
+        if let Ok(damaged) = Keyring::parse(&bytes) {
+            let _ = damaged.keys(1_700_000_000);
+        }
+        let _ = verify_detached(b"text", &bytes, &keyring, 1_700_000_000);
+        let armoured = [b"-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n\ntext\n-----BEGIN PGP SIGNATURE-----\n\n", bytes.as_slice()].concat();
+        let _ = verify_cleartext(&armoured, &keyring, 1_700_000_000);
+    }
+}
+
+/// `gpg --quick-generate-key test@example.org ed25519 sign never`, exported.
+const KEY: &[u8] = include_bytes!("../data/test-key.gpg");

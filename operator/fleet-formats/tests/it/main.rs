@@ -1,0 +1,8 @@
+//! What users of the crate see, with real keys and signatures (`gpg`), real compressors and hostile input.
+
+mod debian_indices;
+mod debian_suites;
+mod decompress;
+mod gpg;
+mod hostile;
+mod openpgp;
