@@ -531,3 +531,20 @@ impl Default for MirrorStatus {
         }
     }
 }
+
+impl Content {
+    /// The type of Upstream that the given block is for; none where there is no block.
+    pub fn block_type(&self) -> Option<crate::upstream::UpstreamType> {
+        self.debian
+            .as_ref()
+            .map(|_| crate::upstream::UpstreamType::Debian)
+    }
+
+    /// The units of the slice, whose revisions freshness compares. Debian: the suites.
+    pub fn units(&self) -> Vec<String> {
+        self.debian
+            .as_ref()
+            .map(|debian| debian.suites.clone())
+            .unwrap_or_default()
+    }
+}

@@ -3,14 +3,33 @@
 //! This crate has no client, no clock, no randomness and no runtime: what a decision may not look at, it cannot depend
 //! on. Planning is total: a wrong specification has a plan too (touch nothing, say what to change, wait).
 
+pub mod build;
+mod canonical;
+mod conditions;
+mod due;
+pub mod fleet;
+mod freshness;
+mod inputs;
+pub mod names;
+mod objects;
 pub mod observed;
 pub mod plan;
+mod planner;
 pub mod report;
+mod runs;
+pub mod schedule;
+mod start;
+mod status;
+mod teardown;
 pub mod turn;
+pub mod upstream;
+mod view;
 
 pub use observed::{
     Answer, Observed, SeenApplied, SeenClaim, SeenJob, SeenMeta, SeenObjects, SeenPod, Settings,
 };
 pub use plan::{FinishedRun, Plan, PlannedEvent, Write};
+pub use planner::{plan, wanted_names};
 pub use report::RunReport;
 pub use turn::{Claimant, Turn, TurnBook};
+pub use upstream::{ObservedUpstream, Probe, ProbeAnswer, UpstreamPlan, plan_upstream};

@@ -1,0 +1,47 @@
+//! The volume of one region. It has no owner: data outlives the Mirror unless its manifest says otherwise.
+
+use fleet_api::labels;
+use fleet_api::mirror::AccessMode;
+use k8s_openapi::api::core::v1::{
+    PersistentVolumeClaim, PersistentVolumeClaimSpec, VolumeResourceRequirements,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use super::metadata::{map, region_labels};
+use crate::fleet::{Fleet, Site};
+use crate::inputs;
+
+pub fn claim(fleet: &Fleet, site: &Site) -> PersistentVolumeClaim {
+    let storage = &fleet.spec.storage;
+    let (upstream_type, authority) = inputs::identity(fleet.upstream_spec());
+    PersistentVolumeClaim {
+        metadata: ObjectMeta {
+            name: Some(site.child.clone()),
+            namespace: Some(fleet.namespace.clone()),
+            labels: Some(region_labels(fleet, site, labels::COMPONENT_SERVING)),
+            annotations: Some(map([
+                (labels::STORE_TYPE, &upstream_type),
+                (labels::STORE_AUTHORITY, &authority),
+            ])),
+            ..Default::default()
+        },
+        spec: Some(PersistentVolumeClaimSpec {
+            access_modes: Some(vec![access_mode(storage.access_mode).to_owned()]),
+            storage_class_name: storage.storage_class_name.clone(),
+            resources: Some(VolumeResourceRequirements {
+                requests: Some([("storage".to_owned(), Quantity(storage.size.to_string()))].into()),
+                ..Default::default()
+            }),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
+const fn access_mode(mode: AccessMode) -> &'static str {
+    match mode {
+        AccessMode::ReadWriteOnce => "ReadWriteOnce",
+        AccessMode::ReadWriteMany => "ReadWriteMany",
+    }
+}

@@ -1,0 +1,255 @@
+//! One run: a Job beside its serving pod, that carries its manifests with it and cannot talk to the Kubernetes API.
+
+use fleet_api::upstream::RefKind;
+use fleet_api::{Mirror, Trigger, Upstream, labels};
+use k8s_openapi::api::batch::v1::{Job, JobSpec};
+use k8s_openapi::api::core::v1::{
+    Affinity, ConfigMapProjection, Container, DownwardAPIVolumeFile, DownwardAPIVolumeSource,
+    KeyToPath, ObjectFieldSelector, PodAffinity, PodAffinityTerm, PodTemplateSpec,
+    ProjectedVolumeSource, SecretProjection, Volume, VolumeProjection,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube_core::Resource;
+use serde_json::json;
+
+use super::metadata::{label_selector, map, owned, region_labels, serving_selector};
+use super::pod::{self, DATA, METRICS_PORT, METRICS_PORT_NAME};
+use crate::fleet::{Fleet, Site};
+use crate::names;
+use crate::observed::Settings;
+
+const RUN_VOLUME: &str = "run";
+const RUN_DIR: &str = "/etc/mirrorfleet/run";
+const RUN_FILE: &str = "manifests.yaml";
+const REFS_VOLUME: &str = "refs";
+const REFS_DIR: &str = "/etc/mirrorfleet/refs";
+const TERMINATION_LOG: &str = "/dev/termination-log";
+/// Long enough for the worker to write its report and leave staging in order.
+const GRACE_SECONDS: i64 = 30;
+
+/// Everything that one run is.
+#[derive(Debug, Clone)]
+pub struct Start<'a> {
+    pub trigger: Trigger,
+    pub retry: i32,
+    /// What tells this run from others of the same trigger: a slot, a request, a digest.
+    pub occasion: String,
+    /// The serving pod's image: readers upgrade before writers.
+    pub image: &'a str,
+    /// The serving pod's node.
+    pub node: &'a str,
+    /// The region's high-water marks as JSON.
+    pub high_water: String,
+}
+
+pub fn job(fleet: &Fleet, site: &Site, settings: &Settings, start: &Start) -> Job {
+    let name = names::job_name(
+        &site.child,
+        start.trigger.as_str(),
+        &format!("{}/{}", start.occasion, start.retry),
+    );
+    let mut metadata = owned(fleet, site, labels::COMPONENT_SYNC, &name);
+    let upstream = fleet.spec.upstream_ref.name.clone();
+    metadata
+        .labels
+        .get_or_insert_default()
+        .insert(labels::UPSTREAM.to_owned(), upstream);
+    let retry = start.retry.to_string();
+    let mut annotations = map([
+        (labels::TRIGGER, start.trigger.as_str()),
+        (labels::RETRY, retry.as_str()),
+        (labels::INPUTS, fleet.inputs.as_str()),
+        (labels::NODE, start.node),
+    ]);
+    annotations.extend(
+        fleet
+            .request
+            .iter()
+            .map(|request| (labels::REQUEST.to_owned(), request.clone())),
+    );
+    metadata.annotations = Some(annotations);
+    Job {
+        metadata,
+        spec: Some(JobSpec {
+            // Retries are ours: a Job is one run. The time-out is the worker's own, or waiting for a node would eat it.
+            backoff_limit: Some(0),
+            // Never two writers on one volume.
+            pod_replacement_policy: Some("Failed".to_owned()),
+            template: template(fleet, site, settings, start),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
+fn template(fleet: &Fleet, site: &Site, settings: &Settings, start: &Start) -> PodTemplateSpec {
+    let mut volumes = vec![pod::data_volume(site), run_volume()];
+    volumes.extend(refs_volume(fleet));
+    let mut spec = pod::pod_spec(
+        site,
+        settings,
+        container(fleet, site, settings, start),
+        volumes,
+    );
+    spec.restart_policy = Some("Never".to_owned());
+    spec.termination_grace_period_seconds = Some(GRACE_SECONDS);
+    spec.affinity = Some(Affinity {
+        pod_affinity: Some(PodAffinity {
+            required_during_scheduling_ignored_during_execution: Some(vec![PodAffinityTerm {
+                label_selector: Some(label_selector(serving_selector(fleet, site))),
+                topology_key: "kubernetes.io/hostname".to_owned(),
+                ..Default::default()
+            }]),
+            ..Default::default()
+        }),
+        ..Default::default()
+    });
+    PodTemplateSpec {
+        metadata: Some(ObjectMeta {
+            labels: Some(region_labels(fleet, site, labels::COMPONENT_SYNC)),
+            annotations: Some(map([(labels::RUN_MANIFESTS, manifests(fleet).as_str())])),
+            ..Default::default()
+        }),
+        spec: Some(spec),
+    }
+}
+
+fn container(fleet: &Fleet, site: &Site, settings: &Settings, start: &Start) -> Container {
+    let mut mounts = vec![pod::data_mount(false), pod::mount(RUN_VOLUME, RUN_DIR)];
+    mounts.extend(refs_volume(fleet).map(|_| pod::mount(REFS_VOLUME, REFS_DIR)));
+    Container {
+        name: "sync".to_owned(),
+        image: Some(start.image.to_owned()),
+        image_pull_policy: settings.image_pull_policy.clone(),
+        args: Some(arguments(fleet, site, start)),
+        ports: Some(vec![pod::port(METRICS_PORT_NAME, METRICS_PORT)]),
+        resources: fleet.spec.sync.resources.clone(),
+        security_context: Some(pod::container_security()),
+        termination_message_path: Some(TERMINATION_LOG.to_owned()),
+        volume_mounts: Some(mounts),
+        ..Default::default()
+    }
+}
+
+fn arguments(fleet: &Fleet, site: &Site, start: &Start) -> Vec<String> {
+    let pairs = [
+        ("-f", format!("{RUN_DIR}/{RUN_FILE}")),
+        ("--refs", REFS_DIR.to_owned()),
+        ("--mirror", fleet.name.clone()),
+        ("--data", DATA.to_owned()),
+        ("--metrics-listen", format!("[::]:{METRICS_PORT}")),
+        ("--termination-message", TERMINATION_LOG.to_owned()),
+        ("--high-water", start.high_water.clone()),
+        ("--region", site.region.name.clone()),
+        ("--namespace", fleet.namespace.clone()),
+    ];
+    let pairs = pairs
+        .into_iter()
+        .flat_map(|(flag, value)| [flag.to_owned(), value]);
+    std::iter::once("sync".to_owned()).chain(pairs).collect()
+}
+
+/// The Upstream and the Mirror as they are declared now, one YAML document each (JSON is YAML).
+fn manifests(fleet: &Fleet) -> String {
+    let document = |api_version: &str, kind: &str, name: &str, spec: serde_json::Value| {
+        json!({
+            "apiVersion": api_version,
+            "kind": kind,
+            "metadata": {"name": name, "namespace": fleet.namespace},
+            "spec": spec,
+        })
+    };
+    let spec = |spec: Result<serde_json::Value, serde_json::Error>| spec.unwrap_or_default();
+    let upstream = document(
+        &Upstream::api_version(&()),
+        &Upstream::kind(&()),
+        &fleet.spec.upstream_ref.name,
+        spec(serde_json::to_value(fleet.upstream_spec())),
+    );
+    let mirror = document(
+        &Mirror::api_version(&()),
+        &Mirror::kind(&()),
+        &fleet.name,
+        spec(serde_json::to_value(fleet.spec)),
+    );
+    format!("{upstream}\n---\n{mirror}\n")
+}
+
+fn run_volume() -> Volume {
+    Volume {
+        name: RUN_VOLUME.to_owned(),
+        downward_api: Some(DownwardAPIVolumeSource {
+            items: Some(vec![DownwardAPIVolumeFile {
+                path: RUN_FILE.to_owned(),
+                field_ref: Some(ObjectFieldSelector {
+                    field_path: format!("metadata.annotations['{}']", labels::RUN_MANIFESTS),
+                    ..Default::default()
+                }),
+                ..Default::default()
+            }]),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
+/// The Secrets and ConfigMaps that the Upstream names, each key at `<kind>/<name>/<key>`. All optional: what is
+/// missing is the worker's to report, where a pod that never starts would say nothing.
+fn refs_volume(fleet: &Fleet) -> Option<Volume> {
+    let upstream = fleet.upstream_spec();
+    let keyring = upstream
+        .trust
+        .keyring_ref
+        .iter()
+        .map(|key| projection(key.kind, &key.name, &[&key.key]));
+    let bundle = upstream
+        .access
+        .ca_bundle_ref
+        .iter()
+        .map(|key| projection(key.kind, &key.name, &[&key.key]));
+    let credentials = upstream.access.credentials_ref.iter();
+    let credentials = credentials.map(|secret| {
+        projection(
+            RefKind::Secret,
+            &secret.name,
+            &["username", "password", "token"],
+        )
+    });
+    let sources: Vec<_> = keyring.chain(bundle).chain(credentials).collect();
+    (!sources.is_empty()).then(|| Volume {
+        name: REFS_VOLUME.to_owned(),
+        projected: Some(ProjectedVolumeSource {
+            sources: Some(sources),
+            default_mode: Some(0o440),
+        }),
+        ..Default::default()
+    })
+}
+
+fn projection(kind: RefKind, name: &str, keys: &[&str]) -> VolumeProjection {
+    let item = |key: &&str| KeyToPath {
+        key: (*key).to_owned(),
+        path: format!("{}/{name}/{key}", kind.as_str()),
+        ..Default::default()
+    };
+    let items = Some(keys.iter().map(item).collect());
+    let (name, optional) = (name.to_owned(), Some(true));
+    match kind {
+        RefKind::Secret => VolumeProjection {
+            secret: Some(SecretProjection {
+                name,
+                optional,
+                items,
+            }),
+            ..Default::default()
+        },
+        RefKind::ConfigMap => VolumeProjection {
+            config_map: Some(ConfigMapProjection {
+                name,
+                optional,
+                items,
+            }),
+            ..Default::default()
+        },
+    }
+}

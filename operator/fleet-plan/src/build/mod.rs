@@ -1,0 +1,15 @@
+//! The objects that we want, one kind a file, each one literal. What is decided was decided before.
+
+mod claim;
+mod disruption_budget;
+mod job;
+mod metadata;
+mod pod;
+mod service;
+mod stateful_set;
+
+pub use claim::claim;
+pub use disruption_budget::disruption_budget;
+pub use job::{Start, job};
+pub use service::service;
+pub use stateful_set::stateful_set;

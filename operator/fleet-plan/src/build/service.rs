@@ -1,0 +1,32 @@
+//! The address that one region's clients use.
+
+use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+use super::metadata::{applied, serving_selector};
+use super::pod::{HTTP_PORT_NAME, tls_secret};
+use crate::fleet::{Fleet, Site};
+
+pub fn service(fleet: &Fleet, site: &Site) -> Service {
+    let (name, port) = if tls_secret(fleet).is_some() {
+        ("https", 443)
+    } else {
+        ("http", 80)
+    };
+    let spec = ServiceSpec {
+        selector: Some(serving_selector(fleet, site)),
+        ports: Some(vec![ServicePort {
+            name: Some(name.to_owned()),
+            port,
+            protocol: Some("TCP".to_owned()),
+            target_port: Some(IntOrString::String(HTTP_PORT_NAME.to_owned())),
+            ..Default::default()
+        }]),
+        ..Default::default()
+    };
+    Service {
+        metadata: applied(fleet, site, &spec),
+        spec: Some(spec),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,127 @@
+//! One serving pod with a name that stays. No claim templates: the controller makes and keeps the claim itself.
+
+use fleet_api::labels;
+use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec, StatefulSetUpdateStrategy};
+use k8s_openapi::api::core::v1::{
+    Container, HTTPGetAction, PodTemplateSpec, Probe, SecretVolumeSource, Volume,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+use super::metadata::{applied, label_selector, map, region_labels, serving_selector};
+use super::pod::{self, DATA, HTTP_PORT, HTTP_PORT_NAME, METRICS_PORT, METRICS_PORT_NAME};
+use crate::canonical::fingerprint;
+use crate::fleet::{Fleet, Site};
+use crate::observed::Settings;
+
+const TLS_VOLUME: &str = "tls";
+const TLS_DIR: &str = "/etc/mirrorfleet/tls";
+/// Long enough for the server to finish what it is sending.
+const GRACE_SECONDS: i64 = 60;
+
+pub fn stateful_set(fleet: &Fleet, site: &Site, settings: &Settings) -> StatefulSet {
+    let spec = StatefulSetSpec {
+        replicas: Some(1),
+        service_name: Some(site.child.clone()),
+        selector: label_selector(serving_selector(fleet, site)),
+        // With OrderedReady a broken pod is waited for even by the change that mends it.
+        pod_management_policy: Some("Parallel".to_owned()),
+        update_strategy: Some(StatefulSetUpdateStrategy {
+            type_: Some("RollingUpdate".to_owned()),
+            ..Default::default()
+        }),
+        revision_history_limit: Some(2),
+        template: template(fleet, site, settings),
+        ..Default::default()
+    };
+    StatefulSet {
+        metadata: applied(fleet, site, &spec),
+        spec: Some(spec),
+        ..Default::default()
+    }
+}
+
+fn template(fleet: &Fleet, site: &Site, settings: &Settings) -> PodTemplateSpec {
+    let mut volumes = vec![pod::data_volume(site)];
+    volumes.extend(pod::tls_secret(fleet).map(tls_volume));
+    let mut spec = pod::pod_spec(site, settings, container(fleet, settings), volumes);
+    spec.termination_grace_period_seconds = Some(GRACE_SECONDS);
+    let labels = region_labels(fleet, site, labels::COMPONENT_SERVING);
+    PodTemplateSpec {
+        metadata: Some(ObjectMeta {
+            annotations: Some(map([(
+                labels::APPLIED,
+                fingerprint(&spec, &labels).as_str(),
+            )])),
+            labels: Some(labels),
+            ..Default::default()
+        }),
+        spec: Some(spec),
+    }
+}
+
+fn container(fleet: &Fleet, settings: &Settings) -> Container {
+    let tls = pod::tls_secret(fleet).is_some();
+    let mut mounts = vec![pod::data_mount(true)];
+    mounts.extend(tls.then(|| pod::mount(TLS_VOLUME, TLS_DIR)));
+    Container {
+        name: "serve".to_owned(),
+        image: Some(settings.image.clone()),
+        image_pull_policy: settings.image_pull_policy.clone(),
+        args: Some(arguments(tls)),
+        ports: Some(vec![
+            pod::port(HTTP_PORT_NAME, HTTP_PORT),
+            pod::port(METRICS_PORT_NAME, METRICS_PORT),
+        ]),
+        readiness_probe: Some(probe("/readyz", 5, 3)),
+        liveness_probe: Some(probe("/healthz", 10, 6)),
+        resources: fleet.spec.serving.resources.clone(),
+        security_context: Some(pod::container_security()),
+        volume_mounts: Some(mounts),
+        ..Default::default()
+    }
+}
+
+fn arguments(tls: bool) -> Vec<String> {
+    let mut arguments = vec![
+        "serve".to_owned(),
+        "--data".to_owned(),
+        DATA.to_owned(),
+        "--listen".to_owned(),
+        format!("[::]:{HTTP_PORT}"),
+        "--metrics-listen".to_owned(),
+        format!("[::]:{METRICS_PORT}"),
+    ];
+    if tls {
+        arguments.extend(["--tls-cert".to_owned(), format!("{TLS_DIR}/tls.crt")]);
+        arguments.extend(["--tls-key".to_owned(), format!("{TLS_DIR}/tls.key")]);
+    }
+    arguments
+}
+
+fn probe(path: &str, period_seconds: i32, failure_threshold: i32) -> Probe {
+    Probe {
+        http_get: Some(HTTPGetAction {
+            path: Some(path.to_owned()),
+            port: IntOrString::String(METRICS_PORT_NAME.to_owned()),
+            ..Default::default()
+        }),
+        period_seconds: Some(period_seconds),
+        failure_threshold: Some(failure_threshold),
+        ..Default::default()
+    }
+}
+
+/// Optional, so that a missing Secret is the server's own message and not a pod that never starts.
+fn tls_volume(secret: &str) -> Volume {
+    Volume {
+        name: TLS_VOLUME.to_owned(),
+        secret: Some(SecretVolumeSource {
+            secret_name: Some(secret.to_owned()),
+            optional: Some(true),
+            default_mode: Some(0o440),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}

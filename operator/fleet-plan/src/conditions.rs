@@ -1,0 +1,424 @@
+//! The conditions of a Mirror: lists of small questions. Each answers with a reason (a fixed word) and a message (what
+//! is wrong, where, what happens next). Messages hold instants, never ages, or a quiet fleet would write all day.
+
+use fleet_api::{Attempt, ConditionType};
+use fleet_types::{Outcome, Reason};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use crate::fleet::{Fleet, Problem};
+use crate::freshness::{self, Freshness};
+use crate::objects::RegionObjects;
+use crate::observed::{Answer, VolumePhase};
+use crate::report::reason_of;
+use crate::runs::Runs;
+use crate::schedule::later;
+use crate::view::RegionView;
+
+/// One region with everything that was found out about it.
+pub struct Facts<'a> {
+    pub view: &'a RegionView<'a>,
+    pub runs: &'a Runs,
+    pub objects: &'a RegionObjects,
+    pub freshness: Freshness,
+}
+
+impl Facts<'_> {
+    fn name(&self) -> &str {
+        self.view.name()
+    }
+    fn last(&self) -> Option<&Attempt> {
+        self.runs.status.last_attempt.as_ref()
+    }
+    /// The last run's reason, if it was of this kind.
+    fn last_was(&self, outcome: Outcome) -> Option<(Reason, &Attempt)> {
+        let last = self.last()?;
+        let reason = reason_of(&last.reason);
+        (reason.outcome() == outcome).then_some((reason, last))
+    }
+    fn serves_something(&self) -> bool {
+        self.view
+            .served()
+            .is_some_and(|served| served.snapshot.is_some())
+    }
+    /// Whether a snapshot was ever seen here.
+    pub fn has_snapshot(&self) -> bool {
+        self.serves_something()
+            || (self.view.served().is_none() && self.view.before.snapshot.is_some())
+    }
+}
+
+/// A value of a condition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    pub status: &'static str,
+    pub reason: Reason,
+    pub message: String,
+}
+
+impl Verdict {
+    fn yes(reason: Reason, message: impl Into<String>) -> Verdict {
+        Verdict {
+            status: "True",
+            reason,
+            message: message.into(),
+        }
+    }
+    fn no(problem: Problem) -> Verdict {
+        Verdict {
+            status: "False",
+            reason: problem.reason,
+            message: problem.message,
+        }
+    }
+    pub fn unknown(reason: Reason, message: impl Into<String>) -> Verdict {
+        Verdict {
+            status: "Unknown",
+            reason,
+            message: message.into(),
+        }
+    }
+}
+
+type Check = fn(&Facts) -> Option<Problem>;
+
+/// "This Mirror serves verified content": what speaks against it, most important first.
+const READY: &[Check] = &[volume_lost, never_synced, pod_not_ready];
+/// What editing a manifest, Secret or ConfigMap would mend.
+const STALLED: &[Check] = &[manifest_at_fault];
+/// What is still on its way.
+const RECONCILING: &[Check] = &[objects_pending, never_synced, pod_not_ready];
+const SERVING: &[Check] = &[pod_missing, pod_not_ready];
+const STORAGE: &[Check] = &[volume_lost, volume_pending, storage_at_fault];
+const VERIFIED: &[Check] = &[refused];
+
+/// The first region's first answer.
+fn first(checks: &[Check], facts: &[Facts]) -> Option<Problem> {
+    checks.iter().find_map(|check| facts.iter().find_map(check))
+}
+
+/// All conditions of a Mirror that can be carried out; those that are not listed are absent.
+pub fn verdicts(
+    fleet: &Fleet,
+    facts: &[Facts],
+    before: &[Condition],
+    now: Timestamp,
+) -> Vec<(ConditionType, Verdict)> {
+    let stalled = first(STALLED, facts);
+    let reconciling = first(RECONCILING, facts).filter(|_| stalled.is_none());
+    let mut verdicts = vec![(ConditionType::Ready, ready(fleet, facts))];
+    verdicts.extend(stalled.map(|problem| {
+        (
+            ConditionType::Stalled,
+            Verdict::yes(problem.reason, problem.message),
+        )
+    }));
+    verdicts.extend(reconciling.map(|problem| {
+        (
+            ConditionType::Reconciling,
+            Verdict::yes(problem.reason, problem.message),
+        )
+    }));
+    verdicts.extend([
+        (ConditionType::Verified, verified(facts, before)),
+        (ConditionType::Fresh, fresh(fleet, facts, now)),
+        (
+            ConditionType::Serving,
+            plain(
+                SERVING,
+                facts,
+                Reason::Serving,
+                "every serving pod is ready",
+            ),
+        ),
+        (
+            ConditionType::StorageReady,
+            plain(
+                STORAGE,
+                facts,
+                Reason::VolumeBound,
+                "every region has its volume",
+            ),
+        ),
+    ]);
+    verdicts
+}
+
+fn plain(checks: &[Check], facts: &[Facts], good: Reason, message: &str) -> Verdict {
+    first(checks, facts).map_or_else(|| Verdict::yes(good, message), Verdict::no)
+}
+
+fn ready(fleet: &Fleet, facts: &[Facts]) -> Verdict {
+    if let Some(problem) = first(READY, facts) {
+        let at_fault = first(STALLED, facts).filter(|_| problem.reason != Reason::PodNotReady);
+        let suspended = fleet.spec.suspend && !facts.iter().all(Facts::has_snapshot);
+        let suspended = suspended.then(|| {
+            Problem::new(
+                Reason::Suspended,
+                "no snapshot exists and spec.suspend stops the first sync: set it to false",
+            )
+        });
+        return Verdict::no(at_fault.or(suspended).unwrap_or(problem));
+    }
+    let serves = format!(
+        "{} of {} regions serve verified content",
+        facts.len(),
+        facts.len()
+    );
+    if fleet.spec.suspend {
+        return Verdict::yes(
+            Reason::Suspended,
+            format!("{serves}; spec.suspend stops new syncs"),
+        );
+    }
+    match facts.iter().find_map(failing) {
+        Some(words) => Verdict::yes(Reason::Ready, format!("{serves}; {words}")),
+        None => Verdict::yes(Reason::Ready, serves),
+    }
+}
+
+/// A failed run does not take back what is served; it is said all the same.
+fn failing(facts: &Facts) -> Option<String> {
+    let last = facts
+        .last()
+        .filter(|last| reason_of(&last.reason).outcome() != Outcome::Good)?;
+    Some(format!(
+        "the last sync of region {} failed: {}: {}",
+        facts.name(),
+        last.reason,
+        last.message
+    ))
+}
+
+fn verified(facts: &[Facts], before: &[Condition]) -> Verdict {
+    if let Some(problem) = first(VERIFIED, facts) {
+        return Verdict::no(problem);
+    }
+    if facts
+        .iter()
+        .all(|facts| facts.last_was(Outcome::Good).is_some())
+    {
+        return Verdict::yes(
+            Reason::Verified,
+            "everything was verified when it was last synced",
+        );
+    }
+    // A run that could not reach the upstream says nothing about signatures: what was said before stands.
+    let known = before
+        .iter()
+        .find(|condition| condition.type_ == ConditionType::Verified.as_str());
+    match known.map(|known| {
+        (
+            known.status.as_str(),
+            reason_of(&known.reason),
+            known.message.clone(),
+        )
+    }) {
+        Some(("True", reason, message)) => Verdict::yes(reason, message),
+        Some(("False", reason, message)) => Verdict::no(Problem::new(reason, message)),
+        _ => Verdict::unknown(Reason::FirstSyncPending, "nothing was verified yet"),
+    }
+}
+
+fn fresh(fleet: &Fleet, facts: &[Facts], now: Timestamp) -> Verdict {
+    let objective = freshness::objective(fleet);
+    let stale = facts.iter().find_map(|facts| {
+        let since = facts.freshness.superseded_at().filter(|since| now > later(*since, objective))?;
+        Some(Problem::new(
+            Reason::Stale,
+            format!(
+                "region {} has been behind the authority since {since}, longer than spec.freshness.objective ({}){}",
+                facts.name(),
+                fleet.spec.freshness.objective,
+                failing(facts).map(|words| format!("; {words}")).unwrap_or_default()
+            ),
+        ))
+    });
+    if let Some(problem) = stale {
+        return Verdict::no(problem);
+    }
+    let unknown = facts.iter().find_map(|facts| match &facts.freshness {
+        Freshness::Unknown(reason, message) => Some((*reason, message.clone())),
+        _ => None,
+    });
+    if let Some((reason, message)) = unknown {
+        return Verdict::unknown(reason, message);
+    }
+    match facts.iter().find_map(|facts| {
+        facts
+            .freshness
+            .superseded_at()
+            .map(|since| (facts.name(), since))
+    }) {
+        Some((region, since)) => Verdict::yes(
+            Reason::Fresh,
+            format!(
+                "region {region} has been behind the authority since {since}, which the objective allows"
+            ),
+        ),
+        None => Verdict::yes(Reason::Fresh, "every region serves what the authority has"),
+    }
+}
+
+fn volume_lost(facts: &Facts) -> Option<Problem> {
+    let claim = facts
+        .view
+        .claim
+        .filter(|claim| claim.phase == VolumePhase::Lost)?;
+    let message = format!(
+        "the volume of PersistentVolumeClaim {} (region {}) is lost: bring it back, or delete the claim to start empty",
+        claim.meta.name,
+        facts.name()
+    );
+    Some(Problem::new(Reason::VolumeUnreachable, message))
+}
+
+fn volume_pending(facts: &Facts) -> Option<Problem> {
+    let region = facts.name();
+    match facts.view.claim {
+        None => Some(Problem::new(
+            Reason::VolumePending,
+            format!("region {region} has no PersistentVolumeClaim yet"),
+        )),
+        Some(claim) if claim.phase == VolumePhase::Pending => {
+            let name = &claim.meta.name;
+            let message = format!(
+                "PersistentVolumeClaim {name} (region {region}) is not bound yet; `kubectl describe pvc {name}` tells why"
+            );
+            Some(Problem::new(Reason::VolumePending, message))
+        }
+        Some(claim) => claim.resize_trouble.as_ref().map(|words| {
+            let message = format!(
+                "PersistentVolumeClaim {} (region {region}) cannot grow: {words}",
+                claim.meta.name
+            );
+            Problem::new(Reason::VolumePending, message)
+        }),
+    }
+}
+
+fn storage_at_fault(facts: &Facts) -> Option<Problem> {
+    let (reason, last) = facts.last_was(Outcome::Storage)?;
+    Some(Problem::new(
+        reason,
+        format!("region {}: {}", facts.name(), last.message),
+    ))
+}
+
+fn refused(facts: &Facts) -> Option<Problem> {
+    let (reason, last) = facts.last_was(Outcome::Refused)?;
+    Some(Problem::new(
+        reason,
+        format!("region {}: {}", facts.name(), last.message),
+    ))
+}
+
+/// The reasons that an edit mends; a part of the archive that upstream does not offer is a typing error as a rule.
+fn manifest_at_fault(facts: &Facts) -> Option<Problem> {
+    let offered = facts
+        .last_was(Outcome::Refused)
+        .filter(|(reason, _)| *reason == Reason::NotOffered);
+    let (reason, last) = facts.last_was(Outcome::Manifest).or(offered)?;
+    Some(Problem::new(
+        reason,
+        format!("region {}: {}", facts.name(), last.message),
+    ))
+}
+
+fn never_synced(facts: &Facts) -> Option<Problem> {
+    if facts.has_snapshot() {
+        return None;
+    }
+    let region = facts.name();
+    let problem = |reason, message: String| Some(Problem::new(reason, message));
+    match (&facts.runs.status.current_run, facts.last()) {
+        (Some(run), _) => problem(
+            Reason::FirstSyncRunning,
+            format!("region {region}: the first sync runs as Job {}", run.job),
+        ),
+        (None, Some(last)) if reason_of(&last.reason).outcome() != Outcome::Good => problem(
+            reason_of(&last.reason),
+            format!(
+                "region {region} has no snapshot; its last sync failed: {}",
+                last.message
+            ),
+        ),
+        (None, Some(_)) => problem(
+            Reason::Progressing,
+            format!("region {region}: the first sync is done; its pod has yet to serve it"),
+        ),
+        (None, None) => problem(
+            Reason::FirstSyncPending,
+            format!("region {region} has no snapshot; its first sync has not started yet"),
+        ),
+    }
+}
+
+fn pod_missing(facts: &Facts) -> Option<Problem> {
+    let region = facts.name();
+    facts.view.pod.is_none().then(|| {
+        Problem::new(
+            Reason::PodNotReady,
+            format!("region {region} has no serving pod yet"),
+        )
+    })
+}
+
+fn pod_not_ready(facts: &Facts) -> Option<Problem> {
+    if facts.view.ready() {
+        return None;
+    }
+    let region = facts.name();
+    let Some(pod) = facts.view.pod else {
+        return pod_missing(facts);
+    };
+    let name = &pod.meta.name;
+    let words = match (&pod.unschedulable, &pod.trouble) {
+        (Some(words), _) => format!("cannot be scheduled: {words}"),
+        (None, Some(trouble)) => format!("is not well: {}: {}", trouble.reason, trouble.message),
+        (None, None) if pod.meta.deleting => "is being replaced".to_owned(),
+        (None, None) => "is not ready yet".to_owned(),
+    };
+    Some(Problem::new(
+        Reason::PodNotReady,
+        format!("serving pod {name} (region {region}) {words}"),
+    ))
+}
+
+fn objects_pending(facts: &Facts) -> Option<Problem> {
+    let words = facts.objects.waiting_for.as_ref()?;
+    Some(Problem::new(
+        Reason::Progressing,
+        format!("region {}: {words}", facts.name()),
+    ))
+}
+
+/// Whether the pod answered at all; an answer that there is no store is one.
+pub fn answered(view: &RegionView) -> bool {
+    matches!(view.answer, Some(Answer::Serves(_) | Answer::Nothing))
+}
+
+/// Merges verdicts into conditions: the instant of the last transition moves only when the status does.
+pub fn conditions(
+    verdicts: Vec<(ConditionType, Verdict)>,
+    before: &[Condition],
+    generation: i64,
+    now: Timestamp,
+) -> Vec<Condition> {
+    let build = |(kind, verdict): (ConditionType, Verdict)| {
+        let known = before
+            .iter()
+            .find(|known| known.type_ == kind.as_str() && known.status == verdict.status);
+        Condition {
+            type_: kind.as_str().to_owned(),
+            status: verdict.status.to_owned(),
+            reason: verdict.reason.as_str().to_owned(),
+            message: verdict.message.chars().take(2048).collect(),
+            observed_generation: Some(generation),
+            last_transition_time: known.map_or(Time(crate::runs::whole(now)), |known| {
+                known.last_transition_time.clone()
+            }),
+        }
+    };
+    verdicts.into_iter().map(build).collect()
+}

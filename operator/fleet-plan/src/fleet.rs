@@ -1,0 +1,210 @@
+//! The strict inside: a Mirror and its Upstream after every check, so that what follows cannot fail.
+
+use fleet_api::mirror::{Mirror, MirrorSpec, Region};
+use fleet_api::{MirrorStatus, Upstream, UpstreamSpec};
+use fleet_types::Reason;
+use kube_core::ResourceExt;
+
+use crate::observed::{Observed, SeenMeta};
+use crate::schedule::Schedule;
+use crate::{inputs, names};
+
+/// Something that only a person can put right, in words that say what to edit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    pub reason: Reason,
+    pub message: String,
+}
+
+impl Problem {
+    pub fn new(reason: Reason, message: impl Into<String>) -> Problem {
+        Problem {
+            reason,
+            message: message.into(),
+        }
+    }
+}
+
+/// A Mirror that can be carried out.
+#[derive(Debug)]
+pub struct Fleet<'a> {
+    pub mirror: &'a Mirror,
+    pub spec: &'a MirrorSpec,
+    pub name: String,
+    pub namespace: String,
+    pub uid: String,
+    pub upstream: &'a Upstream,
+    pub schedule: Schedule,
+    /// Digest of everything that a run's result depends on and that manifests say.
+    pub inputs: String,
+    /// The value of the request annotation, if there is one.
+    pub request: Option<String>,
+    pub sites: Vec<Site<'a>>,
+}
+
+/// One region, and the name that its objects share.
+#[derive(Debug, Clone)]
+pub struct Site<'a> {
+    pub region: &'a Region,
+    pub child: String,
+}
+
+impl<'a> Fleet<'a> {
+    /// Checks everything that the schema cannot: what crosses objects, and what was stored before a rule existed.
+    pub fn new(mirror: &'a Mirror, seen: &'a Observed) -> Result<Fleet<'a>, Problem> {
+        let spec = &mirror.spec;
+        let name = mirror.name_any();
+        let upstream = upstream_of(mirror, seen)?;
+        let invalid = |message: String| Problem::new(Reason::InvalidSpec, message);
+        let uid = mirror.uid().unwrap_or_default();
+        let schedule = Schedule::new(&spec.sync, &uid).map_err(invalid)?;
+        let sites: Vec<Site> = spec
+            .regions
+            .iter()
+            .map(|region| Site {
+                region,
+                child: names::child_name(&name, &region.name),
+            })
+            .collect();
+        if sites.is_empty() {
+            return Err(invalid(
+                "spec.regions is empty: name at least one region, for example `- name: main`"
+                    .into(),
+            ));
+        }
+        let request = mirror
+            .annotations()
+            .get(fleet_api::labels::SYNC_REQUESTED_AT)
+            .cloned();
+        let inputs = inputs::digest(spec, &name, &upstream.spec);
+        let namespace = mirror.namespace().unwrap_or_default();
+        let fleet = Fleet {
+            mirror,
+            spec,
+            name,
+            namespace,
+            uid,
+            upstream,
+            schedule,
+            inputs,
+            request,
+            sites,
+        };
+        fleet.strangers(seen)?;
+        Ok(fleet)
+    }
+
+    pub fn status(&self) -> MirrorStatus {
+        self.mirror.status.clone().unwrap_or_default()
+    }
+
+    pub fn upstream_spec(&self) -> &UpstreamSpec {
+        &self.upstream.spec
+    }
+
+    pub fn site(&self, region: &str) -> Option<&Site<'a>> {
+        self.sites.iter().find(|site| site.region.name == region)
+    }
+
+    /// Refuses if an object under one of our names is not ours, or a claim holds another repository's store.
+    fn strangers(&self, seen: &Observed) -> Result<(), Problem> {
+        for site in &self.sites {
+            for (kind, meta) in under_name(seen, &site.child) {
+                if !meta.belongs_to(&self.name) || meta.region() != Some(site.region.name.as_str())
+                {
+                    return Err(Problem::new(
+                        Reason::NameConflict,
+                        format!(
+                            "{kind} {} exists and is not ours, so nothing was written for region {}: delete or rename it, or rename the region",
+                            meta.name, site.region.name
+                        ),
+                    ));
+                }
+                if kind == "PersistentVolumeClaim" {
+                    self.same_store(meta, &site.region.name)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn same_store(&self, claim: &SeenMeta, region: &str) -> Result<(), Problem> {
+        let (upstream_type, authority) = inputs::identity(self.upstream_spec());
+        let held = (
+            claim.annotation(fleet_api::labels::STORE_TYPE),
+            claim.annotation(fleet_api::labels::STORE_AUTHORITY),
+        );
+        if held == (Some(upstream_type.as_str()), Some(authority.as_str())) {
+            return Ok(());
+        }
+        let (held_type, held_authority) = (
+            held.0.unwrap_or("nothing known"),
+            held.1.unwrap_or("unknown"),
+        );
+        Err(Problem::new(
+            Reason::StoreMismatch,
+            format!(
+                "PersistentVolumeClaim {} holds the store of {held_type} {held_authority}, this Mirror copies {upstream_type} {authority}: point the Upstream's authority back, delete the claim, or rename region {region}",
+                claim.name
+            ),
+        ))
+    }
+}
+
+/// Every object that stands under a region's name, with its kind.
+fn under_name<'s>(
+    seen: &'s Observed,
+    child: &'s str,
+) -> impl Iterator<Item = (&'static str, &'s SeenMeta)> {
+    let objects = &seen.objects;
+    let claims = objects
+        .claims
+        .iter()
+        .map(|claim| ("PersistentVolumeClaim", &claim.meta));
+    let sets = objects
+        .stateful_sets
+        .iter()
+        .map(|set| ("StatefulSet", &set.meta));
+    let services = objects
+        .services
+        .iter()
+        .map(|service| ("Service", &service.meta));
+    let budgets = objects
+        .disruption_budgets
+        .iter()
+        .map(|budget| ("PodDisruptionBudget", &budget.meta));
+    claims
+        .chain(sets)
+        .chain(services)
+        .chain(budgets)
+        .filter(move |(_, meta)| meta.name == child)
+}
+
+fn upstream_of<'a>(mirror: &Mirror, seen: &'a Observed) -> Result<&'a Upstream, Problem> {
+    let wanted = &mirror.spec.upstream_ref.name;
+    let Some(upstream) = &seen.upstream else {
+        return Err(Problem::new(
+            Reason::UpstreamNotFound,
+            format!(
+                "there is no Upstream {wanted} in namespace {}: create it, or correct spec.upstreamRef.name in a new Mirror",
+                mirror.namespace().unwrap_or_default()
+            ),
+        ));
+    };
+    let given = mirror.spec.content.block_type();
+    if given != Some(upstream.spec.upstream_type) {
+        let wanted_type = upstream.spec.upstream_type.as_str();
+        return Err(Problem::new(
+            Reason::ContentTypeMismatch,
+            format!(
+                "Upstream {wanted} is of type {wanted_type}, but spec.content has {}: write the block spec.content.{}",
+                given.map_or("no block".to_owned(), |given| format!(
+                    "the block of type {}",
+                    given.as_str()
+                )),
+                wanted_type.to_lowercase()
+            ),
+        ));
+    }
+    Ok(upstream)
+}

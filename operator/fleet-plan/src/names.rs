@@ -1,0 +1,96 @@
+//! Names of our objects. Two different (Mirror, region) pairs never share one, and none is too long for what
+//! Kubernetes derives from it: StatefulSet pods, Job pods (63 characters), Services (must start with a letter).
+
+use std::fmt::Write as _;
+
+use sha2::{Digest, Sha256};
+
+/// Characters of the Mirror's name that are kept.
+const MIRROR_LENGTH: usize = 20;
+/// Characters of the region's name that are kept.
+const REGION_LENGTH: usize = 16;
+
+/// The name that a region's StatefulSet, Service, claim and PodDisruptionBudget share:
+/// `<mirror, 20 at most>-<region, 16 at most>-<hash8(mirror, region)>`, at most 46 characters.
+pub fn child_name(mirror: &str, region: &str) -> String {
+    let hash = hash8(&[mirror, region]);
+    format!(
+        "{}-{}-{hash}",
+        cut(mirror, MIRROR_LENGTH),
+        cut(region, REGION_LENGTH)
+    )
+}
+
+/// The name of a run's Job: it says what the run is for, so that creating it twice is one Job. At most 55 characters.
+pub fn job_name(child: &str, trigger: &str, occasion: &str) -> String {
+    format!("{child}-{}", hash8(&[child, trigger, occasion]))
+}
+
+/// The only pod of a region's StatefulSet.
+pub fn serving_pod_name(child: &str) -> String {
+    format!("{child}-0")
+}
+
+/// SHA-256 over the parts, each with its length, in hexadecimal digits.
+pub fn hash(parts: &[&str]) -> String {
+    let mut digest = Sha256::new();
+    for part in parts {
+        digest.update((part.len() as u64).to_be_bytes());
+        digest.update(part.as_bytes());
+    }
+    let mut text = String::with_capacity(64);
+    for byte in digest.finalize() {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
+fn hash8(parts: &[&str]) -> String {
+    hash(parts).chars().take(8).collect()
+}
+
+fn cut(name: &str, length: usize) -> String {
+    name.chars()
+        .take(length)
+        .collect::<String>()
+        .trim_end_matches('-')
+        .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn label(max: usize) -> impl Strategy<Value = String> {
+        // Few letters and many dashes: the names that could meet.
+        prop::string::string_regex(&format!("[ab][-ab]{{0,{}}}", max - 2))
+            .unwrap()
+            .prop_map(|text| text.trim_end_matches('-').to_owned())
+    }
+
+    proptest! {
+        #[test]
+        fn names_never_meet_and_always_fit(pairs in prop::collection::vec((label(63), label(63)), 1..200)) {
+            let mut seen = BTreeMap::new();
+            for pair in pairs {
+                let name = child_name(&pair.0, &pair.1);
+                prop_assert!(name.len() <= 46 && name.starts_with(|c: char| c.is_ascii_lowercase()));
+                prop_assert!(name.ends_with(|c: char| c.is_ascii_alphanumeric()));
+                prop_assert!(job_name(&name, "Schedule", "x").len() <= 55);
+                let before = seen.insert(name, pair.clone());
+                prop_assert!(before.is_none_or(|before| before == pair));
+            }
+        }
+    }
+
+    #[test]
+    fn dashes_in_names_do_not_make_two_pairs_one() {
+        assert_ne!(child_name("a-b", "c"), child_name("a", "b-c"));
+        assert_ne!(hash(&["ab", "c"]), hash(&["a", "bc"]));
+    }
+}

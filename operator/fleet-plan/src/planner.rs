@@ -1,0 +1,174 @@
+//! The decision itself: what is seen becomes a plan.
+
+use fleet_api::mirror::Mirror;
+use fleet_api::{ConditionType, MirrorStatus};
+use fleet_types::Reason;
+use jiff::Timestamp;
+
+use crate::conditions::{Facts, Verdict, conditions};
+use crate::fleet::{Fleet, Problem};
+use crate::observed::Observed;
+use crate::plan::{Plan, Write};
+use crate::turn::Turn;
+use crate::view::RegionView;
+use crate::{freshness, names, objects, runs, start, status, teardown};
+
+/// Decides what to do about one Mirror. Every input has a plan; a wrong specification's is to touch nothing and say
+/// what to change.
+pub fn plan(mirror: &Mirror, seen: &Observed) -> Plan {
+    if mirror.metadata.deletion_timestamp.is_some() {
+        return teardown::plan(mirror, seen);
+    }
+    match Fleet::new(mirror, seen) {
+        Ok(fleet) => carry_out(&fleet, seen),
+        Err(problem) => stalled(mirror, seen, problem),
+    }
+}
+
+/// The names under which our objects of this Mirror stand: whatever has one must be in [`Observed::objects`].
+pub fn wanted_names(mirror: &Mirror) -> Vec<String> {
+    let name = mirror.metadata.name.as_deref().unwrap_or_default();
+    mirror
+        .spec
+        .regions
+        .iter()
+        .map(|region| names::child_name(name, &region.name))
+        .collect()
+}
+
+fn carry_out(fleet: &Fleet, seen: &Observed) -> Plan {
+    let before = fleet.status();
+    let views: Vec<RegionView> = fleet
+        .sites
+        .iter()
+        .map(|site| RegionView::new(site, &fleet.name, &before, seen))
+        .collect();
+    let objects = objects::converge(fleet, &views, seen);
+    let mut runs: Vec<_> = views
+        .iter()
+        .zip(&objects.regions)
+        .map(|(view, region)| runs::take_stock(view, &fleet.uid, seen.now, region.replacing))
+        .collect();
+    let starting = start::choose(fleet, &views, &mut runs, &objects, seen);
+    let facts: Vec<Facts> = views
+        .iter()
+        .zip(&runs)
+        .zip(&objects.regions)
+        .map(|((view, runs), objects)| Facts {
+            view,
+            runs,
+            objects,
+            freshness: freshness::measure(fleet, view.served(), &view.before, seen.now),
+        })
+        .collect();
+    let status = status::summarise(fleet, &facts, seen, starting.next);
+    let finished: Vec<_> = runs.iter().flat_map(|runs| runs.finished.clone()).collect();
+    let wake = [
+        starting.look_again,
+        objects.look_again,
+        status::expires_at(fleet, &status, seen.now),
+    ];
+    let wake = wake
+        .into_iter()
+        .flatten()
+        .chain(runs.iter().filter_map(|runs| runs.look_again));
+    Plan {
+        events: status::events(&before.conditions, &status, &finished),
+        wake_at: wake.filter(|at| *at > seen.now).min(),
+        // Serving wins: a Job leaves before its pod's StatefulSet changes.
+        writes: runs
+            .iter()
+            .flat_map(|runs| runs.displace.clone())
+            .chain(objects.writes)
+            .chain(starting.write)
+            .collect(),
+        after_status: runs.iter().flat_map(|runs| runs.discard.clone()).collect(),
+        status_changed: fleet.mirror.status.as_ref() != Some(&status),
+        status,
+        finished,
+        turn: starting.turn,
+        rollouts: objects.rollouts,
+    }
+}
+
+/// Nothing is touched; what was true of the regions is left as it was said.
+fn stalled(mirror: &Mirror, seen: &Observed, problem: Problem) -> Plan {
+    let before = mirror.status.clone().unwrap_or_default();
+    let generation = mirror.metadata.generation.unwrap_or(0);
+    let verdicts = stalled_verdicts(&before, problem);
+    let status = MirrorStatus {
+        observed_generation: generation,
+        next_sync_time: None,
+        retained_claims: objects::retained_claims(mirror, seen),
+        conditions: conditions(verdicts, &before.conditions, generation, seen.now),
+        ..before.clone()
+    };
+    let running = status
+        .regions
+        .iter()
+        .any(|region| region.current_run.is_some());
+    Plan {
+        writes: Vec::<Write>::new(),
+        after_status: Vec::new(),
+        events: status::events(&before.conditions, &status, &[]),
+        finished: Vec::new(),
+        turn: if running { Turn::Running } else { Turn::Idle },
+        rollouts: 0,
+        wake_at: None::<Timestamp>,
+        status_changed: mirror.status.as_ref() != Some(&status),
+        status,
+    }
+}
+
+/// `Stalled` says what to change. What is served stays served, so `Ready` stays as it was once it was true.
+fn stalled_verdicts(before: &MirrorStatus, problem: Problem) -> Vec<(ConditionType, Verdict)> {
+    let kept = |kind: ConditionType| {
+        let known = before
+            .conditions
+            .iter()
+            .find(|known| known.type_ == kind.as_str());
+        let known = known.map(|known| {
+            let status = match known.status.as_str() {
+                "True" => "True",
+                "False" => "False",
+                _ => "Unknown",
+            };
+            Verdict {
+                status,
+                reason: crate::report::reason_of(&known.reason),
+                message: known.message.clone(),
+            }
+        });
+        (
+            kind,
+            known.unwrap_or_else(|| Verdict::unknown(Reason::Unknown, "nothing was done yet")),
+        )
+    };
+    let Problem { reason, message } = problem;
+    let ready = match kept(ConditionType::Ready) {
+        (kind, verdict) if verdict.status == "True" => (kind, verdict),
+        (kind, _) => (
+            kind,
+            Verdict {
+                status: "False",
+                reason,
+                message: message.clone(),
+            },
+        ),
+    };
+    vec![
+        ready,
+        (
+            ConditionType::Stalled,
+            Verdict {
+                status: "True",
+                reason,
+                message,
+            },
+        ),
+        kept(ConditionType::Verified),
+        kept(ConditionType::Fresh),
+        kept(ConditionType::Serving),
+        kept(ConditionType::StorageReady),
+    ]
+}

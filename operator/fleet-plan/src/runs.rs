@@ -1,0 +1,358 @@
+//! What became of the runs: a run that ended enters the status, and only then its Job goes.
+
+use fleet_api::{AcceptedUnit, Attempt, RegionStatus, Run, Trigger, labels};
+use fleet_types::{Reason, UnitRevision};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use crate::observed::{Answer, SeenJob, SeenPod};
+use crate::plan::{FinishedRun, Write};
+use crate::report::RunReport;
+use crate::schedule::later;
+use crate::view::RegionView;
+
+/// A run that was pending for so long cannot be scheduled.
+const PENDING_LIMIT: SignedDuration = SignedDuration::from_mins(5);
+/// Watches of Jobs and pods run apart and answers of serving pods come late: so long a report is waited for.
+const REPORT_PATIENCE: SignedDuration = SignedDuration::from_secs(20);
+/// A watch may lag behind our own write: only after so long a Job that is not seen is lost.
+const JOB_PATIENCE: SignedDuration = SignedDuration::from_secs(60);
+/// Longest message that enters a status.
+const MESSAGE_LENGTH: usize = 1024;
+
+/// What a region's runs are, after the results of those that ended were taken over.
+#[derive(Debug)]
+pub struct Runs {
+    /// The region's status with the results in it.
+    pub status: RegionStatus,
+    pub finished: Vec<FinishedRun>,
+    /// Deletions of Jobs whose result the status holds.
+    pub discard: Vec<Write>,
+    /// Deletions of Jobs that stand in the way of their serving pod.
+    pub displace: Vec<Write>,
+    /// Whether anything of a Job exists or may exist: no other may be created beside it.
+    pub occupied: bool,
+    /// When time alone changes this.
+    pub look_again: Option<Timestamp>,
+}
+
+/// Takes stock. `replacing` says that the serving pod is about to be replaced by us: serving wins.
+pub fn take_stock(view: &RegionView, owner: &str, now: Timestamp, replacing: bool) -> Runs {
+    let mut runs = Runs {
+        status: view.before.clone(),
+        finished: Vec::new(),
+        discard: Vec::new(),
+        displace: Vec::new(),
+        occupied: false,
+        look_again: None,
+    };
+    for job in &view.jobs {
+        runs.job(view, job, owner, now, replacing);
+    }
+    runs.vanished(view, now);
+    runs
+}
+
+impl Runs {
+    fn job(
+        &mut self,
+        view: &RegionView,
+        job: &SeenJob,
+        owner: &str,
+        now: Timestamp,
+        replacing: bool,
+    ) {
+        self.occupied = true;
+        if job.meta.deleting || !job.meta.owners.iter().any(|uid| uid == owner) {
+            return;
+        }
+        let run = run_of(job, now);
+        let recorded = self
+            .status
+            .last_attempt
+            .as_ref()
+            .is_some_and(|last| is_same(last, &run));
+        if recorded {
+            self.discard.push(delete(job));
+        } else if job.end.is_some() {
+            self.ended(view, job, run, now);
+        } else if replacing || moved(view, job) {
+            self.displace.push(delete(job));
+            self.status.current_run = None;
+        } else {
+            self.under_way(view, job, run, now);
+        }
+    }
+
+    fn under_way(&mut self, view: &RegionView, job: &SeenJob, run: Run, now: Timestamp) {
+        let pod = view.pod_of(&job.meta.name);
+        let limit = later(run.started_at.0, PENDING_LIMIT);
+        let started = pod.is_some_and(|pod| pod.running || pod.end.is_some());
+        if started || now < limit {
+            if !started {
+                self.look_at(limit);
+            }
+            self.status.current_run = Some(run);
+            return;
+        }
+        let message = format!(
+            "sync Job {} could not start within five minutes: {}",
+            job.meta.name,
+            pending_words(pod)
+        );
+        self.record(
+            view,
+            run,
+            Outcome::lost(Reason::SyncUnschedulable, message, now),
+        );
+        self.discard.push(delete(job));
+    }
+
+    fn ended(&mut self, view: &RegionView, job: &SeenJob, run: Run, now: Timestamp) {
+        let pod = view.pod_of(&job.meta.name);
+        let end_at = pod.and_then(|pod| pod.end.as_ref()).and_then(|end| end.at);
+        let end_at = end_at
+            .or(job.end.as_ref().and_then(|end| end.at))
+            .unwrap_or(now);
+        let told = pod
+            .and_then(|pod| pod.end.as_ref())
+            .and_then(|end| RunReport::parse(&end.message));
+        if let Some(report) = told.or_else(|| kept_report(view, run.started_at.0)) {
+            self.record(view, run, Outcome::reported(report, end_at));
+        } else if now < later(end_at, REPORT_PATIENCE) {
+            self.look_at(later(end_at, REPORT_PATIENCE));
+            self.status.current_run = Some(run);
+            return;
+        } else {
+            let message = format!(
+                "sync Job {} ended without a report: {}",
+                job.meta.name,
+                end_words(pod, job)
+            );
+            self.record(
+                view,
+                run,
+                Outcome::lost(Reason::SyncInterrupted, message, end_at),
+            );
+        }
+        self.discard.push(delete(job));
+    }
+
+    /// A run that the status knows and of which there is no Job.
+    fn vanished(&mut self, view: &RegionView, now: Timestamp) {
+        let Some(run) = self.status.current_run.clone() else {
+            return;
+        };
+        if view.jobs.iter().any(|job| job.meta.name == run.job) {
+            return;
+        }
+        let patience = later(run.started_at.0, JOB_PATIENCE);
+        if now < patience {
+            self.occupied = true;
+            self.look_at(patience);
+        } else if let Some(report) = kept_report(view, run.started_at.0) {
+            let at = report.finished_at.unwrap_or(now);
+            self.record(view, run, Outcome::reported(report, at));
+        } else {
+            let message = format!(
+                "sync Job {} disappeared without leaving a report; it is tried again",
+                run.job
+            );
+            self.record(view, run, Outcome::lost(Reason::SyncJobLost, message, now));
+        }
+    }
+
+    fn record(&mut self, view: &RegionView, run: Run, outcome: Outcome) {
+        let status = &mut self.status;
+        status.current_run = None;
+        if outcome.succeeded {
+            status.last_success = Some(Time(outcome.at));
+            status.consecutive_failures = 0;
+        } else {
+            status.consecutive_failures = status.consecutive_failures.saturating_add(1);
+        }
+        if let Some(report) = &outcome.report {
+            raise(&mut status.high_water, &report.revision);
+        }
+        let wait = outcome
+            .report
+            .as_ref()
+            .and_then(|report| report.retry_after_seconds);
+        self.finished.push(FinishedRun {
+            region: view.name().to_owned(),
+            job: run.job.clone(),
+            trigger: run.trigger.as_str().to_owned(),
+            reason: outcome.reason,
+            report: outcome.report,
+        });
+        status.last_attempt = Some(Attempt {
+            job: run.job,
+            trigger: run.trigger,
+            retry: run.retry,
+            reason: outcome.reason.as_str().to_owned(),
+            message: outcome.message.chars().take(MESSAGE_LENGTH).collect(),
+            started_at: run.started_at,
+            finished_at: Time(whole(outcome.at)),
+            not_before: wait
+                .map(|wait| Time(whole(later(outcome.at, crate::schedule::seconds(wait))))),
+            inputs: run.inputs,
+        });
+    }
+
+    fn look_at(&mut self, at: Timestamp) {
+        self.look_again = Some(self.look_again.map_or(at, |before| before.min(at)));
+    }
+}
+
+/// What is known about the end of a run.
+struct Outcome {
+    reason: Reason,
+    message: String,
+    succeeded: bool,
+    at: Timestamp,
+    report: Option<RunReport>,
+}
+
+impl Outcome {
+    fn reported(report: RunReport, at: Timestamp) -> Outcome {
+        let (reason, message, succeeded) =
+            (report.reason(), report.message.clone(), report.succeeded());
+        Outcome {
+            reason,
+            message,
+            succeeded,
+            at: whole(at),
+            report: Some(report),
+        }
+    }
+
+    fn lost(reason: Reason, message: String, at: Timestamp) -> Outcome {
+        Outcome {
+            reason,
+            message,
+            succeeded: false,
+            at: whole(at),
+            report: None,
+        }
+    }
+}
+
+/// Kubernetes keeps whole seconds; finer instants would differ from themselves after a round trip.
+pub fn whole(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second()).unwrap_or(at)
+}
+
+fn run_of(job: &SeenJob, now: Timestamp) -> Run {
+    let trigger = job.meta.annotation(labels::TRIGGER);
+    let trigger = Trigger::ALL
+        .into_iter()
+        .find(|known| Some(known.as_str()) == trigger)
+        .unwrap_or(Trigger::Schedule);
+    Run {
+        job: job.meta.name.clone(),
+        trigger,
+        retry: job
+            .meta
+            .annotation(labels::RETRY)
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(0),
+        started_at: Time(whole(job.meta.created_at.unwrap_or(now))),
+        inputs: job
+            .meta
+            .annotation(labels::INPUTS)
+            .unwrap_or_default()
+            .to_owned(),
+    }
+}
+
+/// The same name may come again after its Job is gone; the instant of creation then differs.
+fn is_same(last: &Attempt, run: &Run) -> bool {
+    last.job == run.job && last.started_at == run.started_at
+}
+
+/// Whether the serving pod is bound to another node than when the Job was made.
+fn moved(view: &RegionView, job: &SeenJob) -> bool {
+    let made_for = job.meta.annotation(labels::NODE);
+    view.pod
+        .filter(|pod| pod.holds_its_node())
+        .is_some_and(|pod| pod.node.as_deref() != made_for)
+}
+
+/// The report that the store kept, if it is about a run that ended after `started`.
+fn kept_report(view: &RegionView, started: Timestamp) -> Option<RunReport> {
+    let Some(Answer::Serves(served)) = view.answer else {
+        return None;
+    };
+    let report = served.last_report.as_ref()?;
+    (report.finished_at? >= started && report.started_at.is_none_or(|at| at >= started))
+        .then(|| report.clone())
+}
+
+fn pending_words(pod: Option<&SeenPod>) -> String {
+    let Some(pod) = pod else {
+        return "no pod was made for it; `kubectl describe job` tells why".to_owned();
+    };
+    let trouble = pod
+        .trouble
+        .as_ref()
+        .map(|trouble| format!("{}: {}", trouble.reason, trouble.message));
+    let words = pod.unschedulable.clone().or(trouble);
+    words.unwrap_or_else(|| {
+        "its container has not started; `kubectl describe pod` tells why".to_owned()
+    })
+}
+
+fn end_words(pod: Option<&SeenPod>, job: &SeenJob) -> String {
+    match (pod.and_then(|pod| pod.end.as_ref()), &job.end) {
+        (Some(end), _) => format!("{}, exit code {}", end.reason, end.exit_code),
+        (None, Some(end)) if !end.message.is_empty() => end.message.clone(),
+        _ => "its pod is gone".to_owned(),
+    }
+}
+
+/// Raises high-water marks: the newest date of each unit wins.
+fn raise(marks: &mut Vec<AcceptedUnit>, revision: &[UnitRevision]) {
+    for unit in revision {
+        let Ok(date) = Timestamp::from_second(unit.date) else {
+            continue;
+        };
+        let accepted = AcceptedUnit {
+            unit: unit.unit.clone(),
+            digest: unit.digest.to_string(),
+            date: Time(date),
+            valid_until: unit
+                .valid_until
+                .and_then(|at| Timestamp::from_second(at).ok())
+                .map(Time),
+        };
+        match marks.iter_mut().find(|mark| mark.unit == unit.unit) {
+            Some(mark) if mark.date.0 <= date => *mark = accepted,
+            Some(_) => {}
+            None => marks.push(accepted),
+        }
+    }
+    marks.sort_by(|a, b| a.unit.cmp(&b.unit));
+}
+
+/// High-water marks as `--high-water` takes them.
+pub fn high_water_argument(marks: &[AcceptedUnit]) -> String {
+    let marks: Vec<_> = marks
+        .iter()
+        .filter_map(|mark| {
+            Some(UnitRevision {
+                unit: mark.unit.clone(),
+                digest: mark.digest.parse().ok()?,
+                date: mark.date.0.as_second(),
+                valid_until: mark.valid_until.as_ref().map(|at| at.0.as_second()),
+            })
+        })
+        .collect();
+    serde_json::to_string(&marks).unwrap_or_else(|_| "[]".to_owned())
+}
+
+fn delete(job: &SeenJob) -> Write {
+    Write::DeleteJob {
+        name: job.meta.name.clone(),
+        uid: job.meta.uid.clone(),
+    }
+}

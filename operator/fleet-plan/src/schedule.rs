@@ -1,0 +1,212 @@
+//! When a Mirror's runs are due: a cron expression in a time zone, with jitter that is always the same for one Mirror
+//! and slot.
+
+use croner::Cron;
+use croner::parser::{CronParser, Seconds, Year};
+use fleet_api::mirror::SyncSpec;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+
+use crate::names;
+
+/// A schedule that was read and understood.
+#[derive(Debug, Clone)]
+pub struct Schedule {
+    cron: Cron,
+    zone: TimeZone,
+    jitter: u64,
+    seed: String,
+}
+
+impl Schedule {
+    /// `seed` sets this Mirror's jitter apart from others'; its uid serves.
+    pub fn new(spec: &SyncSpec, seed: &str) -> Result<Schedule, String> {
+        let parser = CronParser::builder()
+            .seconds(Seconds::Disallowed)
+            .year(Year::Disallowed)
+            .build();
+        let cron = parser.parse(&spec.schedule).map_err(|error| {
+            format!(
+                "spec.sync.schedule: {:?} is not a cron expression ({error}); write five fields, for example `17 */4 * * *`",
+                spec.schedule
+            )
+        })?;
+        let zone = TimeZone::get(&spec.time_zone).map_err(|_| {
+            format!(
+                "spec.sync.timeZone: {:?} is no time zone; write an IANA name, for example `Etc/UTC` or `Europe/Berlin`",
+                spec.time_zone
+            )
+        })?;
+        let jitter = spec.jitter.map_or(0, |jitter| jitter.as_secs());
+        Ok(Schedule {
+            cron,
+            zone,
+            jitter,
+            seed: seed.to_owned(),
+        })
+    }
+
+    /// The first slot after `after`, and the instant at which its run is due. None where the expression has no next
+    /// slot (the 30th of February).
+    pub fn next_after(&self, after: Timestamp) -> Option<Slot> {
+        let next = self
+            .cron
+            .find_next_occurrence(&after.to_zoned(self.zone.clone()), false)
+            .ok()?
+            .timestamp();
+        Some(Slot {
+            at: next,
+            due: next.checked_add(self.jitter_of(next)).unwrap_or(next),
+        })
+    }
+
+    /// How many slots lie after `after` and not after `now`, counted up to 1,000: all but the last were missed.
+    pub fn slots_between(&self, after: Timestamp, now: Timestamp) -> u32 {
+        let mut count = 0;
+        let mut last = after;
+        while let Some(slot) = self
+            .next_after(last)
+            .filter(|slot| slot.at <= now && slot.at > last)
+        {
+            last = slot.at;
+            count += 1;
+            if count == 1000 {
+                break;
+            }
+        }
+        count
+    }
+
+    fn jitter_of(&self, slot: Timestamp) -> SignedDuration {
+        match self.jitter {
+            0 => SignedDuration::ZERO,
+            jitter => seconds(spread(&[&self.seed, &slot.as_second().to_string()], jitter)),
+        }
+    }
+}
+
+/// One slot of a schedule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slot {
+    /// When the expression says.
+    pub at: Timestamp,
+    /// With jitter.
+    pub due: Timestamp,
+}
+
+/// A number from 0 to `most`, spread evenly over all parts and the same for the same parts.
+pub fn spread(parts: &[&str], most: u64) -> u64 {
+    let digits: String = names::hash(parts).chars().take(16).collect();
+    u64::from_str_radix(&digits, 16).unwrap_or(0) % most.saturating_add(1).max(1)
+}
+
+pub fn seconds(seconds: u64) -> SignedDuration {
+    SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX))
+}
+
+/// `start + duration`, or the end of time.
+pub fn later(start: Timestamp, duration: SignedDuration) -> Timestamp {
+    start.checked_add(duration).unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn schedule(cron: &str, zone: &str, jitter: Option<&str>) -> Schedule {
+        let spec = SyncSpec {
+            schedule: cron.to_owned(),
+            time_zone: zone.to_owned(),
+            jitter: jitter.map(|text| text.parse().unwrap()),
+            ..SyncSpec::default()
+        };
+        Schedule::new(&spec, "uid").unwrap()
+    }
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn slots_follow_the_time_zone_over_the_change_to_summer_time() {
+        let berlin = schedule("0 6 * * *", "Europe/Berlin", None);
+        assert_eq!(
+            berlin.next_after(at("2026-03-28T00:00:00Z")).unwrap().at,
+            at("2026-03-28T05:00:00Z")
+        );
+        assert_eq!(
+            berlin.next_after(at("2026-03-29T00:00:00Z")).unwrap().at,
+            at("2026-03-29T04:00:00Z")
+        );
+    }
+
+    #[test]
+    fn a_slot_is_followed_by_the_next_and_never_by_itself() {
+        let hourly = schedule("0 * * * *", "Etc/UTC", None);
+        assert_eq!(
+            hourly.next_after(at("2026-01-01T01:00:00Z")).unwrap().at,
+            at("2026-01-01T02:00:00Z")
+        );
+        assert_eq!(
+            hourly.slots_between(at("2026-01-01T00:30:00Z"), at("2026-01-01T05:10:00Z")),
+            5
+        );
+    }
+
+    #[test]
+    fn jitter_stays_within_its_bound_and_is_the_same_every_time() {
+        let jittered = schedule("0 * * * *", "Etc/UTC", Some("20m"));
+        let slots: Vec<_> = (0..24)
+            .map(|hour| {
+                jittered
+                    .next_after(at("2026-01-01T00:30:00Z") + seconds(hour * 3600))
+                    .unwrap()
+            })
+            .collect();
+        assert!(
+            slots
+                .iter()
+                .all(|slot| slot.due >= slot.at && slot.due <= slot.at + seconds(1200))
+        );
+        assert!(
+            slots
+                .windows(2)
+                .any(|pair| pair[0].due - pair[0].at != pair[1].due - pair[1].at)
+        );
+        assert_eq!(
+            jittered.next_after(at("2026-01-01T00:30:00Z")),
+            Some(slots[0])
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_read_names_the_field_and_shows_how_to_write_it() {
+        let wrong = SyncSpec {
+            schedule: "every day".to_owned(),
+            ..SyncSpec::default()
+        };
+        assert!(
+            Schedule::new(&wrong, "")
+                .unwrap_err()
+                .contains("spec.sync.schedule")
+        );
+        let six = SyncSpec {
+            schedule: "0 0 * * * *".to_owned(),
+            ..SyncSpec::default()
+        };
+        assert!(Schedule::new(&six, "").is_err(), "seconds are not offered");
+        let nowhere = SyncSpec {
+            time_zone: "Mars/Olympus".to_owned(),
+            ..SyncSpec::default()
+        };
+        assert!(
+            Schedule::new(&nowhere, "")
+                .unwrap_err()
+                .contains("spec.sync.timeZone")
+        );
+        assert_eq!(
+            schedule("0 0 30 2 *", "Etc/UTC", None).next_after(at("2026-01-01T00:00:00Z")),
+            None
+        );
+    }
+}

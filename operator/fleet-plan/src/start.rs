@@ -1,0 +1,126 @@
+//! Whether a run starts now, and in which region.
+
+use fleet_api::{Run, Trigger};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube_core::ResourceExt;
+
+use crate::build::{self, Start};
+use crate::due::{self, Due};
+use crate::fleet::Fleet;
+use crate::objects::Objects;
+use crate::observed::Observed;
+use crate::plan::Write;
+use crate::runs::{Runs, high_water_argument, whole};
+use crate::turn::{Turn, may_start};
+use crate::view::RegionView;
+
+/// What is to be started, and what waits.
+#[derive(Debug)]
+pub struct Starting {
+    pub write: Option<Write>,
+    pub turn: Turn,
+    /// The earliest instant at which a run is due in some region.
+    pub next: Option<Timestamp>,
+    pub look_again: Option<Timestamp>,
+}
+
+/// Chooses at most one region: that which has been due for longest of those that could start at once.
+pub fn choose(
+    fleet: &Fleet,
+    views: &[RegionView],
+    runs: &mut [Runs],
+    objects: &Objects,
+    seen: &Observed,
+) -> Starting {
+    let dues: Vec<Option<Due>> = views
+        .iter()
+        .zip(runs.iter())
+        .map(|(view, runs)| {
+            due::next(
+                fleet,
+                &runs.status,
+                view.claim.and_then(|claim| claim.meta.created_at),
+            )
+        })
+        .collect();
+    let next = dues.iter().flatten().map(|due| due.at).min();
+    let look_again = dues
+        .iter()
+        .flatten()
+        .map(|due| due.at)
+        .filter(|at| *at > seen.now)
+        .min();
+    let mut starting = Starting {
+        write: None,
+        turn: Turn::Idle,
+        next,
+        look_again,
+    };
+    if runs
+        .iter()
+        .any(|runs| runs.occupied || runs.status.current_run.is_some())
+    {
+        let running = runs.iter().any(|runs| runs.status.current_run.is_some());
+        starting.turn = if running { Turn::Running } else { Turn::Idle };
+        return starting;
+    }
+    let able =
+        (0..views.len()).filter(|index| is_able(&views[*index], objects.regions[*index].replacing));
+    let due_now = able.filter_map(|index| {
+        dues[index]
+            .as_ref()
+            .filter(|due| due.at <= seen.now)
+            .map(|due| (index, due))
+    });
+    let Some((index, due)) = due_now.min_by_key(|(_, due)| due.at) else {
+        return starting;
+    };
+    if !may_start(&fleet.name, due.at, &seen.others) {
+        starting.turn = Turn::Waiting(due.at);
+        return starting;
+    }
+    starting.turn = Turn::Running;
+    starting.write = start(fleet, &views[index], &mut runs[index], due, seen);
+    starting
+}
+
+/// A Job is made only beside a serving pod that is bound and stays.
+fn is_able(view: &RegionView, replacing: bool) -> bool {
+    let claim = view.claim.is_some_and(|claim| !claim.meta.deleting);
+    claim && !replacing && view.pod.is_some_and(|pod| pod.holds_its_node())
+}
+
+fn start(
+    fleet: &Fleet,
+    view: &RegionView,
+    runs: &mut Runs,
+    due: &Due,
+    seen: &Observed,
+) -> Option<Write> {
+    let pod = view.pod?;
+    let start = Start {
+        trigger: due.trigger,
+        retry: due.retry,
+        occasion: due.occasion.clone(),
+        image: pod.image.as_deref().unwrap_or(&seen.settings.image),
+        node: pod.node.as_deref()?,
+        high_water: high_water_argument(&runs.status.high_water),
+    };
+    let job = build::job(fleet, view.site, &seen.settings, &start);
+    let now = Time(whole(seen.now));
+    let status = &mut runs.status;
+    if matches!(due.trigger, Trigger::First | Trigger::Schedule) {
+        status.round_started_at = Some(now.clone());
+    }
+    // Whatever it was started for, a run that begins after a request answers it.
+    status.handled_sync_request = fleet.request.clone();
+    status.current_run = Some(Run {
+        job: job.name_any(),
+        trigger: due.trigger,
+        retry: due.retry,
+        started_at: now,
+        inputs: fleet.inputs.clone(),
+    });
+    Some(Write::CreateJob(Box::new(job)))
+}

@@ -1,0 +1,192 @@
+//! The whole status of a Mirror, and the events that tell of its changes.
+
+use fleet_api::{ConditionType, MirrorStatus, RegionState, RegionStatus};
+use fleet_types::{Outcome, Reason};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use crate::conditions::{Facts, conditions, verdicts};
+use crate::fleet::Fleet;
+use crate::freshness::{self, Freshness};
+use crate::objects::retained_claims;
+use crate::observed::Observed;
+use crate::plan::{FinishedRun, PlannedEvent};
+use crate::report::reason_of;
+use crate::runs::whole;
+use crate::schedule::later;
+
+pub fn summarise(
+    fleet: &Fleet,
+    facts: &[Facts],
+    seen: &Observed,
+    next: Option<Timestamp>,
+) -> MirrorStatus {
+    let before = fleet.status();
+    let regions: Vec<RegionStatus> = facts
+        .iter()
+        .map(|facts| region(fleet, facts, seen.now))
+        .collect();
+    let serving = facts
+        .iter()
+        .filter(|facts| facts.view.ready() && facts.has_snapshot())
+        .count();
+    let verdicts = verdicts(fleet, facts, &before.conditions, seen.now);
+    let generation = fleet.mirror.metadata.generation.unwrap_or(0);
+    MirrorStatus {
+        observed_generation: generation,
+        snapshot: common(regions.iter().map(|region| region.snapshot.as_ref())),
+        regions_ready: Some(format!("{serving}/{}", facts.len())),
+        superseded_at: regions
+            .iter()
+            .filter_map(|region| region.superseded_at.clone())
+            .min(),
+        last_sync_time: oldest(regions.iter().map(|region| region.last_success.as_ref())),
+        next_sync_time: next.map(|at| Time(whole(at))),
+        last_handled_sync_request: handled(fleet, &regions, &before),
+        retained_claims: retained_claims(fleet.mirror, seen),
+        conditions: conditions(verdicts, &before.conditions, generation, seen.now),
+        regions,
+    }
+}
+
+fn region(fleet: &Fleet, facts: &Facts, now: Timestamp) -> RegionStatus {
+    let served = facts.view.served();
+    let mut status = facts.runs.status.clone();
+    if crate::conditions::answered(facts.view) {
+        status.snapshot = served.and_then(|served| served.snapshot.clone());
+    }
+    // A new volume brings an old store along with its own memory of successes: a Mirror that was made anew.
+    if status.last_success.is_none() {
+        let kept = served
+            .and_then(|served| served.last_success.as_ref())
+            .and_then(|success| success.at);
+        status.last_success = kept.map(|at| Time(whole(at)));
+    }
+    match &facts.freshness {
+        Freshness::Current => status.behind = Vec::new(),
+        Freshness::Behind(units) => status.behind = units.clone(),
+        // Since when it was behind stays true while nobody can be asked.
+        Freshness::Unknown(..) => {}
+    }
+    status.superseded_at = status
+        .behind
+        .iter()
+        .map(|unit| unit.superseded_at.clone())
+        .min();
+    status.ready_replicas = i32::from(facts.view.ready());
+    status.state = state(fleet, facts, &status, now);
+    status
+}
+
+fn state(fleet: &Fleet, facts: &Facts, status: &RegionStatus, now: Timestamp) -> RegionState {
+    let stale = |since: &Time| now > later(since.0, freshness::objective(fleet));
+    match status.snapshot {
+        None if status.current_run.is_some() => RegionState::Syncing,
+        None => RegionState::Pending,
+        Some(_) if !facts.view.ready() || facts.view.served().is_none() => RegionState::Unknown,
+        Some(_) if status.superseded_at.as_ref().is_some_and(stale) => RegionState::Stale,
+        Some(_) => RegionState::Serving,
+    }
+}
+
+/// A request is handled once every region has begun a run for it.
+fn handled(fleet: &Fleet, regions: &[RegionStatus], before: &MirrorStatus) -> Option<String> {
+    let everywhere = regions
+        .iter()
+        .all(|region| region.handled_sync_request == fleet.request);
+    if everywhere {
+        fleet.request.clone()
+    } else {
+        before.last_handled_sync_request.clone()
+    }
+}
+
+fn common<'s>(mut snapshots: impl Iterator<Item = Option<&'s String>>) -> Option<String> {
+    let first = snapshots.next()??;
+    snapshots
+        .all(|other| other == Some(first))
+        .then(|| first.clone())
+}
+
+fn oldest<'s>(times: impl Iterator<Item = Option<&'s Time>>) -> Option<Time> {
+    let all: Option<Vec<_>> = times.collect();
+    all?.into_iter().min().cloned()
+}
+
+/// When a statement of this status ends by time alone.
+pub fn expires_at(fleet: &Fleet, status: &MirrorStatus, now: Timestamp) -> Option<Timestamp> {
+    let objective = freshness::objective(fleet);
+    let behind = status
+        .regions
+        .iter()
+        .filter_map(|region| region.superseded_at.as_ref());
+    let credentials = fleet.upstream_spec().access.credentials_ref.is_some();
+    let successes = status
+        .regions
+        .iter()
+        .filter(|_| credentials)
+        .filter_map(|region| region.last_success.as_ref());
+    // One second on: a region is stale after its objective, not at it.
+    let ends = behind.chain(successes).map(|since| {
+        later(
+            later(since.0, objective),
+            jiff::SignedDuration::from_secs(1),
+        )
+    });
+    ends.filter(|at| *at > now).min()
+}
+
+/// What people should hear of: runs that published or failed, and Stalled and Fresh when they change.
+pub fn events(
+    before: &[Condition],
+    after: &MirrorStatus,
+    finished: &[FinishedRun],
+) -> Vec<PlannedEvent> {
+    let mut events: Vec<PlannedEvent> = finished
+        .iter()
+        .filter(|run| run.reason != Reason::Unchanged)
+        .map(|run| run_event(run, after))
+        .collect();
+    for kind in [ConditionType::Stalled, ConditionType::Fresh] {
+        let find = |all: &[Condition]| {
+            all.iter()
+                .find(|condition| condition.type_ == kind.as_str())
+                .cloned()
+        };
+        let (was, is) = (find(before), find(&after.conditions));
+        let Some(is) = is else { continue };
+        let changed =
+            was.as_ref().map(|was| (&was.status, &was.reason)) != Some((&is.status, &is.reason));
+        let bad = (kind == ConditionType::Stalled) == (is.status == "True");
+        let recovered =
+            kind == ConditionType::Fresh && was.is_some_and(|was| was.status == "False");
+        if changed && is.status != "Unknown" && (bad || recovered) {
+            events.push(PlannedEvent {
+                warning: bad,
+                reason: reason_of(&is.reason),
+                action: "Reconcile",
+                message: is.message,
+            });
+        }
+    }
+    events
+}
+
+fn run_event(run: &FinishedRun, after: &MirrorStatus) -> PlannedEvent {
+    let region = after
+        .regions
+        .iter()
+        .find(|region| region.name == run.region);
+    let message = region
+        .and_then(|region| region.last_attempt.as_ref())
+        .map(|last| last.message.clone());
+    let message = message
+        .filter(|text| !text.is_empty())
+        .unwrap_or_else(|| run.reason.description().trim().to_owned());
+    PlannedEvent {
+        warning: run.reason.outcome() != Outcome::Good,
+        reason: run.reason,
+        action: "Sync",
+        message: format!("region {}, Job {}: {message}", run.region, run.job),
+    }
+}

@@ -1,0 +1,230 @@
+//! Planning an Upstream: what its authority has, whether it answers, and when to ask again.
+
+use fleet_api::ConditionType;
+use fleet_api::upstream::{ObservedUnit, Upstream, UpstreamStatus};
+use fleet_types::Reason;
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use crate::conditions::{Verdict, conditions};
+use crate::plan::PlannedEvent;
+use crate::report::reason_of;
+use crate::runs::whole;
+use crate::schedule::{later, seconds};
+
+/// What planning an Upstream may look at.
+#[derive(Debug, Clone)]
+pub struct ObservedUpstream {
+    pub now: Timestamp,
+    /// The units that Mirrors of it ask for (Debian: suites), in any order and with repetitions.
+    pub units: Vec<String>,
+    /// The last probe of each unit; the controller keeps them in memory only, so that a quiet world is not written to.
+    pub probes: Vec<Probe>,
+}
+
+/// One answer of the authority about one unit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probe {
+    pub unit: String,
+    pub at: Timestamp,
+    pub answer: ProbeAnswer,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProbeAnswer {
+    /// Digest of the signed payload (hexadecimal) and the upstream's own date of it.
+    Has {
+        digest: String,
+        date: Option<Timestamp>,
+    },
+    /// It did not answer, or not with an index. Bodies never enter the message.
+    Failed { reason: Reason, message: String },
+}
+
+/// The decision for one Upstream.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UpstreamPlan {
+    /// The units to ask about now; none when nothing is due or the authority may not be probed.
+    pub probe: Vec<String>,
+    pub status: UpstreamStatus,
+    pub status_changed: bool,
+    pub events: Vec<PlannedEvent>,
+    pub wake_at: Option<Timestamp>,
+}
+
+/// Decides about one Upstream. An Upstream with credentials is never probed: the controller may not read them.
+pub fn plan_upstream(upstream: &Upstream, seen: &ObservedUpstream) -> UpstreamPlan {
+    let before = upstream.status.clone().unwrap_or_default();
+    let generation = upstream.metadata.generation.unwrap_or(0);
+    let mut units = seen.units.clone();
+    units.sort();
+    units.dedup();
+    let probed = upstream.spec.access.credentials_ref.is_none();
+    let interval = seconds(upstream.spec.probe.interval.as_secs().max(60));
+    let dues = units.iter().filter(|_| probed).map(|unit| {
+        let last = seen.probes.iter().find(|probe| probe.unit == *unit);
+        (
+            unit,
+            last.map_or(seen.now, |probe| later(probe.at, interval)),
+        )
+    });
+    let (due, waiting): (Vec<_>, Vec<_>) = dues.partition(|(_, at)| *at <= seen.now);
+    let revision: Vec<ObservedUnit> = units
+        .iter()
+        .filter_map(|unit| unit_of(unit, &before, seen, probed))
+        .collect();
+    let reachable = reachable(&units, seen, probed, &before.conditions);
+    let verdicts = vec![
+        (ConditionType::Ready, ready(&reachable)),
+        (ConditionType::Reachable, reachable),
+    ];
+    let status = UpstreamStatus {
+        observed_generation: generation,
+        revision_date: revision.iter().filter_map(|unit| unit.date.clone()).max(),
+        revision,
+        conditions: conditions(verdicts, &before.conditions, generation, seen.now),
+    };
+    UpstreamPlan {
+        probe: due.into_iter().map(|(unit, _)| unit.clone()).collect(),
+        wake_at: waiting.into_iter().map(|(_, at)| at).min(),
+        events: events(&before.conditions, &status.conditions),
+        status_changed: upstream.status.as_ref() != Some(&status),
+        status,
+    }
+}
+
+fn unit_of(
+    unit: &str,
+    before: &UpstreamStatus,
+    seen: &ObservedUpstream,
+    probed: bool,
+) -> Option<ObservedUnit> {
+    if !probed {
+        return None;
+    }
+    let known = before.revision.iter().find(|known| known.unit == unit);
+    let probe = seen.probes.iter().find(|probe| probe.unit == unit);
+    let Some(Probe {
+        at,
+        answer: ProbeAnswer::Has { digest, date },
+        ..
+    }) = probe
+    else {
+        return known.cloned();
+    };
+    if let Some(known) = known.filter(|known| known.digest == *digest) {
+        return Some(known.clone());
+    }
+    // The first state that is ever seen has been there since its own date, as far as anyone can tell.
+    let first_seen = known
+        .is_none()
+        .then(|| date.filter(|date| date <= at))
+        .flatten()
+        .unwrap_or(*at);
+    Some(ObservedUnit {
+        unit: unit.to_owned(),
+        digest: digest.clone(),
+        date: date.map(|date| Time(whole(date))),
+        observed_at: Some(Time(whole(first_seen))),
+    })
+}
+
+fn reachable(
+    units: &[String],
+    seen: &ObservedUpstream,
+    probed: bool,
+    before: &[Condition],
+) -> Verdict {
+    if !probed {
+        return Verdict::unknown(
+            Reason::NotProbed,
+            "the authority needs credentials, which only sync runs are given; they ask it",
+        );
+    }
+    if units.is_empty() {
+        return Verdict::unknown(
+            Reason::NotProbed,
+            "no Mirror asks for anything of this Upstream",
+        );
+    }
+    let mut answers = Vec::new();
+    for unit in units {
+        let probe = seen.probes.iter().find(|probe| probe.unit == *unit);
+        answers.extend(probe.map(|probe| (unit, &probe.answer)));
+    }
+    let failed = answers.iter().find_map(|(unit, answer)| match answer {
+        ProbeAnswer::Failed { reason, message } => Some((unit, *reason, message)),
+        ProbeAnswer::Has { .. } => None,
+    });
+    match failed {
+        Some((unit, reason, message)) => Verdict {
+            status: "False",
+            reason,
+            message: format!("{unit}: {message}"),
+        },
+        None if answers.len() == units.len() => Verdict {
+            status: "True",
+            reason: Reason::Reachable,
+            message: "the authority answers".to_owned(),
+        },
+        // After a start nothing was asked yet: what was said before stands until something is.
+        None => kept(before).unwrap_or_else(|| {
+            Verdict::unknown(Reason::Unknown, "the authority was not asked yet")
+        }),
+    }
+}
+
+fn kept(before: &[Condition]) -> Option<Verdict> {
+    let known = before
+        .iter()
+        .find(|known| known.type_ == ConditionType::Reachable.as_str())?;
+    let status = match known.status.as_str() {
+        "True" => "True",
+        "False" => "False",
+        _ => "Unknown",
+    };
+    Some(Verdict {
+        status,
+        reason: reason_of(&known.reason),
+        message: known.message.clone(),
+    })
+}
+
+/// An Upstream is ready to be used once its manifest could be read; a silent authority touches `Reachable` only.
+fn ready(reachable: &Verdict) -> Verdict {
+    let message = match reachable.status {
+        "False" => format!(
+            "Mirrors may use it; the authority does not answer as it should: {}",
+            reachable.message
+        ),
+        _ => "Mirrors may use it".to_owned(),
+    };
+    Verdict {
+        status: "True",
+        reason: Reason::Ready,
+        message,
+    }
+}
+
+fn events(before: &[Condition], after: &[Condition]) -> Vec<PlannedEvent> {
+    let find = |all: &[Condition]| {
+        all.iter()
+            .find(|condition| condition.type_ == ConditionType::Reachable.as_str())
+            .cloned()
+    };
+    let (was, Some(is)) = (find(before), find(after)) else {
+        return Vec::new();
+    };
+    let lost = is.status == "False"
+        && was
+            .as_ref()
+            .is_none_or(|was| was.status != "False" || was.reason != is.reason);
+    let back = is.status == "True" && was.is_some_and(|was| was.status == "False");
+    let event = PlannedEvent {
+        warning: lost,
+        reason: reason_of(&is.reason),
+        action: "Probe",
+        message: is.message,
+    };
+    (lost || back).then_some(event).into_iter().collect()
+}

@@ -1,0 +1,100 @@
+//! One region as it is seen: everything under its name, and what its pod says.
+
+use fleet_api::{MirrorStatus, RegionStatus, labels};
+
+use crate::fleet::Site;
+use crate::observed::{
+    Answer, Observed, PodRole, SeenApplied, SeenClaim, SeenJob, SeenMeta, SeenPod, ServedStatus,
+};
+
+/// What is seen of one region.
+#[derive(Debug)]
+pub struct RegionView<'a> {
+    pub site: &'a Site<'a>,
+    /// What the status says of it.
+    pub before: RegionStatus,
+    pub claim: Option<&'a SeenClaim>,
+    pub stateful_set: Option<&'a SeenApplied>,
+    pub service: Option<&'a SeenApplied>,
+    pub disruption_budget: Option<&'a SeenApplied>,
+    /// The serving pod.
+    pub pod: Option<&'a SeenPod>,
+    pub jobs: Vec<&'a SeenJob>,
+    pub sync_pods: Vec<&'a SeenPod>,
+    pub answer: Option<&'a Answer>,
+}
+
+impl<'a> RegionView<'a> {
+    pub fn new(
+        site: &'a Site<'a>,
+        mirror: &str,
+        status: &MirrorStatus,
+        seen: &'a Observed,
+    ) -> RegionView<'a> {
+        let region = site.region.name.as_str();
+        let before = status
+            .regions
+            .iter()
+            .find(|before| before.name == region)
+            .cloned();
+        let objects = &seen.objects;
+        let ours = |meta: &SeenMeta| meta.belongs_to(mirror) && meta.region() == Some(region);
+        let named = |meta: &SeenMeta| meta.name == site.child && ours(meta);
+        let pod_name = crate::names::serving_pod_name(&site.child);
+        let pod = objects
+            .pods
+            .iter()
+            .find(|pod| pod.meta.name == pod_name && pod.role == PodRole::Serving);
+        RegionView {
+            site,
+            before: before.unwrap_or_else(|| RegionStatus {
+                name: region.to_owned(),
+                ..Default::default()
+            }),
+            claim: objects.claims.iter().find(|claim| named(&claim.meta)),
+            stateful_set: objects.stateful_sets.iter().find(|set| named(&set.meta)),
+            service: objects.services.iter().find(|service| named(&service.meta)),
+            disruption_budget: objects
+                .disruption_budgets
+                .iter()
+                .find(|budget| named(&budget.meta)),
+            pod,
+            jobs: objects.jobs.iter().filter(|job| ours(&job.meta)).collect(),
+            sync_pods: objects
+                .pods
+                .iter()
+                .filter(|pod| pod.role == PodRole::Sync && ours(&pod.meta))
+                .collect(),
+            answer: seen.answers.get(&pod_name).filter(|_| pod.is_some()),
+        }
+    }
+
+    pub fn name(&self) -> &'a str {
+        &self.site.region.name
+    }
+
+    /// What the serving pod says, if it says anything about a store.
+    pub fn served(&self) -> Option<&'a ServedStatus> {
+        match self.answer {
+            Some(Answer::Serves(served)) => Some(served),
+            _ => None,
+        }
+    }
+
+    pub fn ready(&self) -> bool {
+        self.pod.is_some_and(|pod| pod.ready && !pod.meta.deleting)
+    }
+
+    pub fn pod_of(&self, job: &str) -> Option<&'a SeenPod> {
+        self.sync_pods
+            .iter()
+            .copied()
+            .find(|pod| pod.job.as_deref() == Some(job))
+    }
+
+    /// Whether the serving pod was made from the pod template that is applied now.
+    pub fn pod_is_current(&self, wanted_template: Option<&str>) -> bool {
+        self.pod
+            .is_some_and(|pod| pod.meta.annotation(labels::APPLIED) == wanted_template)
+    }
+}
