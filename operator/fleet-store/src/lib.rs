@@ -53,6 +53,7 @@ mod sort;
 mod space;
 mod staging;
 mod store;
+mod tree;
 mod writer;
 
 pub use build::{IndexBuilder, Prepared};
