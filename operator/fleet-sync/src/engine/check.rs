@@ -1,0 +1,208 @@
+//! Check and prepare: the next snapshot is complete, or it does not come to be.
+
+use std::iter::Peekable;
+use std::sync::Arc;
+
+use fleet_store::{Entry, EntryState, IndexBuilder, Prepared, SnapshotMeta, Sorted};
+use fleet_types::{Reason, RepoPath};
+use sha2::Digest as _;
+
+use super::judge::{Merge, Merged, Pair, mutation};
+use super::run::Run;
+use super::want::{Fetched, Want, WantState, Wanted};
+use crate::Problem;
+
+/// A want-list of which every path is accounted for: present with the right content, left out by the manifest, or
+/// missing upstream beside another form of the same content. Only [`close`] makes one.
+pub(super) struct Closed {
+    builder: IndexBuilder,
+}
+
+/// Goes through the whole want-list and gives every path its entry.
+pub(super) fn close(
+    run: &Run,
+    wants: &Sorted<Want>,
+    fetched: &[Sorted<Fetched>],
+) -> Result<Closed, Problem> {
+    let parent = run.base.as_ref().map(|base| Arc::clone(&base.snapshot));
+    let mut builder = run.shelves.writer.index_builder(parent);
+    let mut fetched: Vec<Arrivals<'_>> = fetched.iter().map(Arrivals::new).collect();
+    for pair in Merge::new(Merged::new(wants.iter()), run.base.as_ref()) {
+        run.stop.check()?;
+        match pair? {
+            Pair::Gone(..) => {}
+            Pair::Conflict(conflict) => {
+                let text = format!(
+                    "{} is listed with two different contents, {} and {}",
+                    conflict.path, conflict.digests.0, conflict.digests.1
+                );
+                return Err(Problem::new(Reason::PathConflict, text));
+            }
+            Pair::Wanted(wanted, before) => {
+                let arrived = fetched
+                    .iter_mut()
+                    .find_map(|arrivals| arrivals.of(&wanted.want.path));
+                let entry = entry(run, &wanted, before.as_ref(), arrived)?;
+                builder.push(&wanted.want.path, &entry)?;
+            }
+        }
+    }
+    Ok(Closed { builder })
+}
+
+impl Closed {
+    /// Makes the snapshot durable; it is not served yet.
+    pub fn prepare(self, meta: SnapshotMeta) -> Result<Prepared, Problem> {
+        Ok(self.builder.finish(meta)?)
+    }
+}
+
+fn entry(
+    run: &Run,
+    wanted: &Wanted,
+    before: Option<&Entry>,
+    arrived: Option<Fetched>,
+) -> Result<Entry, Problem> {
+    let want = &wanted.want;
+    let open = |what: &str| {
+        Problem::new(
+            Reason::StoreCorrupt,
+            format!(
+                "{} is not complete: {what}; run `mirrorfleet verify`, then sync again",
+                want.path
+            ),
+        )
+    };
+    match want.state {
+        WantState::Carried => before
+            .copied()
+            .ok_or_else(|| open("it was in the previous snapshot and is not any more")),
+        WantState::Absent => Ok(want.entry(EntryState::AbsentUpstream, None, want.mtime)),
+        WantState::Excluded => Ok(want.entry(EntryState::Excluded, None, want.mtime)),
+        WantState::Stored | WantState::Payload => {
+            present(run, want, before, arrived).ok_or_else(|| open("its content did not arrive"))?
+        }
+    }
+}
+
+fn present(
+    run: &Run,
+    want: &Want,
+    before: Option<&Entry>,
+    arrived: Option<Fetched>,
+) -> Option<Result<Entry, Problem>> {
+    let same = before.filter(|entry| {
+        entry.state == EntryState::Present && want.same_content(entry) == Some(true)
+    });
+    if let Some(same) = same {
+        return Some(Ok(Entry {
+            mutable: want.mutable,
+            guarded: want.guarded,
+            sha512: want.sha512,
+            ..*same
+        }));
+    }
+    let digest = arrived
+        .as_ref()
+        .map(|fetched| fetched.digest)
+        .or(want.sha256)?;
+    let mut known = want.clone();
+    known.sha256 = Some(digest);
+    if let Err(problem) = checks_of_arrived(run, want, &known, before, arrived.as_ref()) {
+        return Some(Err(problem));
+    }
+    let proposed = arrived
+        .and_then(|fetched| fetched.modified)
+        .unwrap_or(want.mtime)
+        .min(run.now);
+    let mtime = run.base.as_ref().map_or(proposed, |base| {
+        base.snapshot
+            .mtime_after(want.path.as_str(), &digest, proposed)
+    });
+    Some(Ok(known.entry(EntryState::Present, Some(digest), mtime)))
+}
+
+/// What could not be told before the content was there.
+fn checks_of_arrived(
+    run: &Run,
+    want: &Want,
+    known: &Want,
+    before: Option<&Entry>,
+    arrived: Option<&Fetched>,
+) -> Result<(), Problem> {
+    if want.sha256.is_none() {
+        let older = run
+            .base
+            .iter()
+            .flat_map(|base| &base.older)
+            .map(AsRef::as_ref);
+        mutation(known, before, older, &run.options.verification).map_or(Ok(()), Err)?;
+    }
+    match (arrived, want.sha256, want.sha512) {
+        // Fetched by one unit's digest, promised by another's.
+        (Some(fetched), Some(_), Some(promised)) => check_sha512(run, fetched, promised),
+        _ => Ok(()),
+    }
+}
+
+fn check_sha512(run: &Run, fetched: &Fetched, promised: [u8; 64]) -> Result<(), Problem> {
+    let mut hasher = sha2::Sha512::new();
+    let failed = |e: std::io::Error| {
+        Problem::new(
+            Reason::StorageFailed,
+            format!("reading blob {} failed: {e}", fetched.digest),
+        )
+    };
+    std::io::copy(
+        &mut run.shelves.open(&fetched.digest)?,
+        &mut HashWriter(&mut hasher),
+    )
+    .map_err(failed)?;
+    if hasher.finalize()[..] == promised[..] {
+        return Ok(());
+    }
+    Err(Problem::new(
+        Reason::PathConflict,
+        format!(
+            "{} is listed by SHA-256 and by SHA-512 with two different contents",
+            fetched.path
+        ),
+    ))
+}
+
+struct HashWriter<'a>(&'a mut sha2::Sha512);
+
+impl std::io::Write for HashWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What one transfer brought, read along with the want-list.
+struct Arrivals<'a> {
+    fetched: Peekable<fleet_store::SortedIter<'a, Fetched>>,
+}
+
+impl<'a> Arrivals<'a> {
+    fn new(fetched: &'a Sorted<Fetched>) -> Self {
+        Arrivals {
+            fetched: fetched.iter().peekable(),
+        }
+    }
+
+    /// An error ends the list; what is then missing fails its check.
+    fn of(&mut self, path: &RepoPath) -> Option<Fetched> {
+        while self
+            .fetched
+            .next_if(|next| next.as_ref().is_ok_and(|next| next.path < *path))
+            .is_some()
+        {}
+        self.fetched
+            .next_if(|next| next.as_ref().is_ok_and(|next| next.path == *path))?
+            .ok()
+    }
+}

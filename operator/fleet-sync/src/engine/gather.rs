@@ -1,0 +1,330 @@
+//! From indices to the want-list: every path that the next snapshot is to hold, sorted on disk.
+
+use std::sync::Arc;
+
+use fleet_formats::decompress;
+use fleet_formats::seam::{
+    Format, IndexFile, IndexGroup, Payload, Rejected, SignaturePolicy, Trust, UnitIndex,
+    VerifyContext,
+};
+use fleet_store::{Entry, EntryState, RunSorter, Sorted};
+use fleet_types::{Reason, RepoPath};
+
+use super::indices::{Advance, Presence, has_form};
+use super::list::Root;
+use super::run::Run;
+use super::want::{Want, WantState};
+use crate::Problem;
+
+/// What becomes of a unit in the next snapshot.
+pub(super) enum Stance {
+    Advance(Arc<Advance>),
+    /// Refused; as it is in the base.
+    Carry,
+    /// Refused, and the base does not have it.
+    LeaveOut,
+}
+
+/// Collects the wants of one unit after the other.
+pub(super) struct Gather<'a> {
+    run: &'a Run,
+    sorter: RunSorter<Want>,
+}
+
+impl<'a> Gather<'a> {
+    pub fn new(run: &'a Run) -> Gather<'a> {
+        Gather {
+            run,
+            sorter: RunSorter::new(&run.shelves.spill_dir()),
+        }
+    }
+
+    pub fn finish(self) -> Result<Sorted<Want>, Problem> {
+        Ok(self.sorter.finish()?)
+    }
+
+    pub fn unit(&mut self, unit: u16, name: &str, stance: &Stance) -> Result<(), Problem> {
+        match stance {
+            Stance::Advance(advance) => self.advance(unit, advance),
+            Stance::Carry => self.carry(unit, name),
+            Stance::LeaveOut => Ok(()),
+        }
+    }
+
+    fn advance(&mut self, unit: u16, advance: &Advance) -> Result<(), Problem> {
+        let date = advance.listed.index.revision.date;
+        for root in &advance.listed.roots {
+            self.root(unit, root, &advance.listed.index)?;
+        }
+        for (group, files) in advance.listed.index.groups.iter().zip(&advance.presence) {
+            if !has_form(files) {
+                // Nothing of it exists, and the format does not require it: there is nothing to serve.
+                continue;
+            }
+            for (file, presence) in group.files.iter().zip(files) {
+                self.index_file(unit, file, presence, date)?;
+            }
+            if group.lists_payload {
+                self.payload(
+                    unit,
+                    group,
+                    files,
+                    self.run.options.format.as_ref(),
+                    WantState::Payload,
+                    date,
+                )?;
+            }
+        }
+        Ok(())
+    }
+
+    fn root(&mut self, unit: u16, root: &Root, index: &UnitIndex) -> Result<(), Problem> {
+        let Some((path, digest)) = index
+            .roots
+            .iter()
+            .find(|(path, digest)| *path == root.content.path && *digest == root.digest)
+        else {
+            // Fetched, and not part of what was verified.
+            return Ok(());
+        };
+        let mut want = self.want(
+            unit,
+            path,
+            WantState::Stored,
+            root.content.bytes.len() as u64,
+        );
+        want.sha256 = Some(*digest);
+        want.mutable = true;
+        want.mtime = root.modified.unwrap_or(index.revision.date);
+        self.push(&want)
+    }
+
+    /// An index file under its own name and under its immutable ones.
+    fn index_file(
+        &mut self,
+        unit: u16,
+        file: &IndexFile,
+        presence: &Presence,
+        date: i64,
+    ) -> Result<(), Problem> {
+        let state = match presence {
+            Presence::Here { .. } => WantState::Stored,
+            Presence::Absent => WantState::Absent,
+            Presence::Excluded => WantState::Excluded,
+        };
+        let mut want = self.want(unit, &file.path, state, file.expected.size);
+        want.set_digest(file.expected.digest);
+        want.mutable = file.mutable;
+        want.mtime = date;
+        if let Presence::Here { digest, modified } = presence {
+            want.sha256 = Some(*digest);
+            want.mtime = modified.unwrap_or(date);
+        }
+        self.push(&want)?;
+        want.mutable = false;
+        for alias in &file.aliases {
+            want.path = alias.clone();
+            self.push(&want)?;
+        }
+        Ok(())
+    }
+
+    /// Reads the best form of an index that is here.
+    fn payload(
+        &mut self,
+        unit: u16,
+        group: &IndexGroup,
+        files: &[Presence],
+        format: &dyn Format,
+        state: WantState,
+        date: i64,
+    ) -> Result<(), Problem> {
+        let here = group
+            .files
+            .iter()
+            .zip(files)
+            .find_map(|(file, presence)| match presence {
+                Presence::Here { digest, .. } => Some((file, *digest)),
+                _ => None,
+            });
+        let Some((file, digest)) = here else {
+            return Ok(());
+        };
+        let content = self.run.shelves.open(&digest)?;
+        let limit = decompress::output_limit(
+            file.expected.size,
+            group.uncompressed.map(|expected| expected.size),
+        );
+        let mut reader = decompress::reader(file.compression, content, limit);
+        let mut failure = None;
+        let read = format.read_index(group, &mut reader, &mut |payload| {
+            let pushed = self.listed_payload(unit, payload, state, date);
+            pushed.map_err(|problem| {
+                let rejected = Rejected::new(problem.reason, problem.message.clone());
+                failure = Some(problem);
+                rejected
+            })
+        });
+        match (read, failure) {
+            (_, Some(problem)) => Err(problem),
+            (Err(rejected), None) => Err(Problem::new(
+                rejected.reason,
+                format!("{}: {}", file.path, rejected.message),
+            )),
+            (Ok(()), None) => Ok(()),
+        }
+    }
+
+    fn listed_payload(
+        &mut self,
+        unit: u16,
+        payload: Payload,
+        state: WantState,
+        date: i64,
+    ) -> Result<(), Problem> {
+        self.run.stop.check()?;
+        let excluded =
+            state == WantState::Payload && self.run.exclude.is_match(payload.path.as_str());
+        let mut want = self.want(
+            unit,
+            &payload.path,
+            if excluded { WantState::Excluded } else { state },
+            payload.expected.size,
+        );
+        want.set_digest(payload.expected.digest);
+        want.guarded = payload.guarded;
+        want.mtime = date;
+        self.push(&want)
+    }
+
+    fn want(&self, unit: u16, path: &RepoPath, state: WantState, size: u64) -> Want {
+        Want {
+            path: path.clone(),
+            unit,
+            state,
+            size,
+            sha256: None,
+            sha512: None,
+            mutable: false,
+            guarded: false,
+            mtime: 0,
+        }
+    }
+
+    fn push(&mut self, want: &Want) -> Result<(), Problem> {
+        Ok(self.sorter.push(want)?)
+    }
+
+    /// Lists again what the base holds of a unit, from the base's own blobs and with the slice that it was taken by.
+    fn carry(&mut self, unit: u16, name: &str) -> Result<(), Problem> {
+        let Some(base) = &self.run.base else {
+            return Ok(());
+        };
+        let format = (self.run.options.make_format)(base.content.slice_of(name))
+            .map_err(|e| lost(name, &e.message))?;
+        let plan = format.roots(name).map_err(|e| lost(name, &e.message))?;
+        let roots = self.run.read_roots_of_base(&plan)?;
+        let index = read_again(
+            format.as_ref(),
+            name,
+            &roots,
+            base.revision(name).map_or(0, |revision| revision.date),
+        )?;
+        for root in &roots {
+            self.carried_path(unit, &root.content.path)?;
+        }
+        for group in &index.groups {
+            self.carry_group(unit, group, format.as_ref())?;
+        }
+        Ok(())
+    }
+
+    fn carry_group(
+        &mut self,
+        unit: u16,
+        group: &IndexGroup,
+        format: &dyn Format,
+    ) -> Result<(), Problem> {
+        let files: Vec<Presence> = group
+            .files
+            .iter()
+            .map(|file| self.presence_in_base(&file.path))
+            .collect();
+        for file in &group.files {
+            self.carried_path(unit, &file.path)?;
+            for alias in &file.aliases {
+                self.carried_path(unit, alias)?;
+            }
+        }
+        if group.lists_payload {
+            self.payload(unit, group, &files, format, WantState::Carried, 0)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn presence_in_base(&self, path: &RepoPath) -> Presence {
+        match self.entry_in_base(path) {
+            Some(entry) if entry.state == EntryState::Present => Presence::Here {
+                digest: entry.digest,
+                modified: Some(entry.mtime),
+            },
+            Some(entry) if entry.state == EntryState::Excluded => Presence::Excluded,
+            _ => Presence::Absent,
+        }
+    }
+
+    fn entry_in_base(&self, path: &RepoPath) -> Option<Entry> {
+        self.run
+            .base
+            .as_ref()
+            .and_then(|base| base.snapshot.get(path.as_str()))
+    }
+
+    /// Roots and indices are carried as the base has them; what it does not have was not there.
+    fn carried_path(&mut self, unit: u16, path: &RepoPath) -> Result<(), Problem> {
+        let Some(entry) = self.entry_in_base(path) else {
+            return Ok(());
+        };
+        let mut want = self.want(unit, path, WantState::Carried, entry.size);
+        want.sha256 = (entry.digest != fleet_store::NO_DIGEST).then_some(entry.digest);
+        want.sha512 = entry.sha512;
+        (want.mutable, want.guarded, want.mtime) = (entry.mutable, entry.guarded, entry.mtime);
+        self.push(&want)
+    }
+}
+
+/// Reads roots that were verified when they were accepted: neither their age nor a key that has expired since matters now.
+fn read_again(
+    format: &dyn Format,
+    unit: &str,
+    roots: &[Root],
+    date: i64,
+) -> Result<UnitIndex, Problem> {
+    let trust = Trust {
+        keyring: None,
+        signatures: SignaturePolicy::None,
+        min_good_signatures: 0,
+        max_index_age: None,
+    };
+    let context = VerifyContext {
+        now: date,
+        trust: &trust,
+        high_water: None,
+        allow_rollback: true,
+    };
+    let contents: Vec<_> = roots.iter().map(|root| root.content.clone()).collect();
+    format
+        .verify(unit, &contents, &context)
+        .map(|verified| verified.into_inner())
+        .map_err(|e| lost(unit, &e.message))
+}
+
+fn lost(unit: &str, why: &str) -> Problem {
+    Problem::new(
+        Reason::StoreCorrupt,
+        format!(
+            "{unit}: its previous state cannot be read again from the store: {why}; run `mirrorfleet verify`"
+        ),
+    )
+}

@@ -1,0 +1,384 @@
+//! List and verify: which state of a unit the upstream has, over as few requests as possible, and whether to believe it.
+
+use fleet_formats::seam::{RootContent, RootFile, RootPlan, UnitIndex};
+use fleet_store::EntryState;
+use fleet_types::{Reason, Sha256};
+use sha2::Digest as _;
+
+use super::memory::Known;
+use super::run::Run;
+use crate::Problem;
+use crate::fetch::{Arrival, Bound, FailureKind, FetchError, Sink, Validators, Want};
+
+/// A state of a unit that passed its verification.
+pub(super) struct Listed {
+    pub index: UnitIndex,
+    pub roots: Vec<Root>,
+    /// The very state that the base has.
+    pub unchanged: bool,
+    /// What to remember of the endpoints that have this state, once it is accepted: by URL.
+    pub known: Vec<(String, Known)>,
+}
+
+pub(super) struct Root {
+    pub content: RootContent,
+    pub digest: Sha256,
+    /// The upstream's Last-Modified.
+    pub modified: Option<i64>,
+}
+
+/// The file that identifies a state, as one endpoint has it.
+struct Probe {
+    root: Root,
+    known: Known,
+}
+
+/// What one endpoint has: read and verified.
+struct State {
+    endpoint: usize,
+    index: UnitIndex,
+    probe: Known,
+    roots: Vec<Root>,
+    unchanged: bool,
+}
+
+impl Run {
+    /// Finds the newest state of a unit that can be believed.
+    pub(super) async fn list_unit(&self, unit: &str) -> Result<Listed, Problem> {
+        let plan = self.options.format.roots(unit)?;
+        let endpoints = self.fetcher.endpoints();
+        let mut authority = None;
+        if !endpoints.authority_is_fetched_from() {
+            match self.state(unit, &plan, endpoints.authority()).await {
+                // Nothing is new, so nobody else needs to be asked.
+                Ok(state) if state.unchanged => return Ok(self.listed(state, None)),
+                Ok(state) => authority = Some(state),
+                Err(problem) if is_final(&problem) => return Err(problem),
+                Err(problem) => self.progress.note(&format!(
+                    "{unit}: how new the authority is cannot be told: {problem}"
+                )),
+            }
+        }
+        let mut first_problem = None;
+        for endpoint in endpoints.bulk() {
+            match self
+                .state_beside(unit, &plan, endpoint, authority.as_ref())
+                .await
+            {
+                Ok(state) => return Ok(self.listed(state, authority)),
+                Err(problem) if is_final(&problem) => return Err(problem),
+                Err(problem) => {
+                    tracing::debug!(unit, endpoint = endpoints.name(endpoint), %problem, "an endpoint's state is of no use");
+                    first_problem = Some(
+                        first_problem
+                            .map_or(problem.clone(), |first: Problem| first.worst(problem)),
+                    );
+                }
+            }
+        }
+        Err(first_problem.unwrap_or_else(|| {
+            Problem::new(Reason::UpstreamUnreachable, "no endpoint is declared")
+        }))
+    }
+
+    fn listed(&self, state: State, authority: Option<State>) -> Listed {
+        let endpoints = self.fetcher.endpoints();
+        let mut known = vec![(endpoints.url(state.endpoint), state.probe.clone())];
+        if let Some(authority) =
+            authority.filter(|authority| authority.probe.digest == state.probe.digest)
+        {
+            known.push((endpoints.url(authority.endpoint), authority.probe));
+        }
+        Listed {
+            index: state.index,
+            roots: state.roots,
+            unchanged: state.unchanged,
+            known,
+        }
+    }
+
+    async fn state_beside(
+        &self,
+        unit: &str,
+        plan: &RootPlan,
+        endpoint: usize,
+        authority: Option<&State>,
+    ) -> Result<State, Problem> {
+        let state = self.state(unit, plan, endpoint).await?;
+        match authority {
+            Some(authority) if authority.index.revision.date > state.index.revision.date => {
+                let name = self.fetcher.endpoints().name(endpoint);
+                let dates = (
+                    date(state.index.revision.date),
+                    date(authority.index.revision.date),
+                );
+                let text = format!(
+                    "{unit}: endpoint {name} has the state of {}, the authority that of {}; wait, or name a newer endpoint",
+                    dates.0, dates.1
+                );
+                Err(Problem::new(Reason::BehindAuthority, text))
+            }
+            _ => Ok(state),
+        }
+    }
+
+    /// Reads and verifies; once more where the roots were replaced while they were read.
+    async fn state(&self, unit: &str, plan: &RootPlan, endpoint: usize) -> Result<State, Problem> {
+        match self.state_once(unit, plan, endpoint).await {
+            Err(problem) if problem.reason == Reason::ReleasePairMismatch => {
+                self.state_once(unit, plan, endpoint).await
+            }
+            other => other,
+        }
+    }
+
+    async fn state_once(
+        &self,
+        unit: &str,
+        plan: &RootPlan,
+        endpoint: usize,
+    ) -> Result<State, Problem> {
+        let probe = self.probe(unit, plan, endpoint).await?;
+        let of_base = self.roots_of_base(unit, plan, &probe)?;
+        let unchanged = of_base.is_some();
+        let roots = match of_base {
+            Some(roots) => roots,
+            None => self.with_companions(plan, probe.root, endpoint).await?,
+        };
+        let contents: Vec<RootContent> = roots.iter().map(|root| root.content.clone()).collect();
+        let mark = self.high_water(unit);
+        let index = self
+            .options
+            .format
+            .verify(unit, &contents, &self.verify_context(mark.as_ref()))?
+            .into_inner();
+        Ok(State {
+            endpoint,
+            index,
+            probe: probe.known,
+            roots,
+            unchanged,
+        })
+    }
+
+    /// The first of the probes that exists. The one that existed last time is asked for first; where it is new, a better
+    /// one may have appeared since.
+    async fn probe(&self, unit: &str, plan: &RootPlan, endpoint: usize) -> Result<Probe, Problem> {
+        let remembered = self
+            .memory
+            .units
+            .get(unit)
+            .and_then(|memory| memory.probe.as_deref());
+        let last = plan
+            .probes
+            .iter()
+            .position(|file| Some(file.path.as_str()) == remembered)
+            .unwrap_or(0);
+        let mut fallback = None;
+        if let Some(file) = plan.probes.get(last).filter(|_| last > 0)
+            && let Ok(probe) = self.ask_probe(unit, file, endpoint).await?
+        {
+            if self.base_has(unit, &probe) {
+                return Ok(probe);
+            }
+            fallback = Some(probe);
+        }
+        let mut missing = None;
+        for (number, file) in plan.probes.iter().enumerate() {
+            if number == last && fallback.is_some() {
+                break;
+            }
+            match self.ask_probe(unit, file, endpoint).await? {
+                Ok(probe) => return Ok(probe),
+                Err(error) => missing = missing.or(Some(error)),
+            }
+        }
+        match (fallback, missing) {
+            (Some(probe), _) => Ok(probe),
+            (None, Some(error)) => Err(no_roots(unit, error)),
+            (None, None) => Err(Problem::new(
+                Reason::InvalidSpec,
+                format!("{unit}: the format names no root file"),
+            )),
+        }
+    }
+
+    /// The outer error is final, the inner one says that there is no such file.
+    async fn ask_probe(
+        &self,
+        unit: &str,
+        file: &RootFile,
+        endpoint: usize,
+    ) -> Result<Result<Probe, FetchError>, Problem> {
+        let url = self.fetcher.endpoints().url(endpoint);
+        let known = self
+            .memory
+            .units
+            .get(unit)
+            .and_then(|memory| memory.endpoints.get(&url))
+            .filter(|known| known.path == file.path.as_str());
+        let stored = known.and_then(|known| {
+            self.shelves
+                .read(&known.digest, file.max_bytes)
+                .ok()
+                .map(|bytes| (known, bytes))
+        });
+        let validators = stored
+            .as_ref()
+            .map(|(known, _)| known.validators.clone())
+            .filter(|validators| !validators.is_empty());
+        match self.fetch_root(file, endpoint, validators).await? {
+            Ok(Arrival::NotModified) => {
+                let Some((known, bytes)) = stored else {
+                    return Err(Problem::new(
+                        Reason::UpstreamUnreachable,
+                        format!("{url}: an answer 304 to a request without conditions"),
+                    ));
+                };
+                let root = root(file, bytes, None);
+                if root.digest != known.digest {
+                    return Err(Problem::new(
+                        Reason::StoreCorrupt,
+                        format!(
+                            "blob {} is damaged; run `mirrorfleet verify`, then sync again",
+                            known.digest
+                        ),
+                    ));
+                }
+                Ok(Ok(Probe {
+                    root,
+                    known: known.clone(),
+                }))
+            }
+            Ok(Arrival::Complete(received)) => {
+                let known = Known {
+                    path: file.path.to_string(),
+                    digest: received.digest,
+                    validators: received.validators,
+                };
+                Ok(Ok(Probe {
+                    root: root(file, received.body.unwrap_or_default(), received.modified),
+                    known,
+                }))
+            }
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    async fn fetch_root(
+        &self,
+        file: &RootFile,
+        endpoint: usize,
+        validators: Option<Validators>,
+    ) -> Result<Result<Arrival, FetchError>, Problem> {
+        let sink = Sink::memory(Bound::AtMost(file.max_bytes));
+        let want = Want {
+            tag: 0,
+            sources: vec![file.path.clone()],
+            only: Some(endpoint),
+            validators,
+            sink,
+        };
+        match self.fetcher.fetch_one(want).await? {
+            Err(error) if error.kind != FailureKind::NotFound => Err(error.into()),
+            other => Ok(other),
+        }
+    }
+
+    async fn with_companions(
+        &self,
+        plan: &RootPlan,
+        probe: Root,
+        endpoint: usize,
+    ) -> Result<Vec<Root>, Problem> {
+        let mut roots = vec![probe];
+        for file in &plan.companions {
+            if roots.iter().any(|root| root.content.path == file.path) {
+                continue;
+            }
+            if let Ok(Arrival::Complete(received)) = self.fetch_root(file, endpoint, None).await? {
+                roots.push(root(
+                    file,
+                    received.body.unwrap_or_default(),
+                    received.modified,
+                ));
+            }
+        }
+        Ok(roots)
+    }
+
+    fn base_has(&self, unit: &str, probe: &Probe) -> bool {
+        let Some(base) = &self.base else { return false };
+        let entry = base.snapshot.get(probe.root.content.path.as_str());
+        base.revision(unit).is_some()
+            && entry.is_some_and(|entry| {
+                entry.state == EntryState::Present && entry.digest == probe.root.digest
+            })
+    }
+
+    /// The roots of the base's state, where the probe shows that the upstream still has it.
+    fn roots_of_base(
+        &self,
+        unit: &str,
+        plan: &RootPlan,
+        probe: &Probe,
+    ) -> Result<Option<Vec<Root>>, Problem> {
+        if !self.base_has(unit, probe) {
+            return Ok(None);
+        }
+        self.read_roots_of_base(plan).map(Some)
+    }
+
+    /// All roots of a unit that the base holds.
+    pub(super) fn read_roots_of_base(&self, plan: &RootPlan) -> Result<Vec<Root>, Problem> {
+        let Some(base) = &self.base else {
+            return Ok(Vec::new());
+        };
+        let mut roots: Vec<Root> = Vec::new();
+        for file in plan.probes.iter().chain(&plan.companions) {
+            let entry = base
+                .snapshot
+                .get(file.path.as_str())
+                .filter(|entry| entry.state == EntryState::Present);
+            if let Some(entry) =
+                entry.filter(|_| !roots.iter().any(|root| root.content.path == file.path))
+            {
+                roots.push(root(
+                    file,
+                    self.shelves.read(&entry.digest, file.max_bytes)?,
+                    Some(entry.mtime),
+                ));
+            }
+        }
+        Ok(roots)
+    }
+}
+
+fn root(file: &RootFile, bytes: Vec<u8>, modified: Option<i64>) -> Root {
+    let digest = Sha256(sha2::Sha256::digest(&bytes).into());
+    Root {
+        content: RootContent {
+            path: file.path.clone(),
+            bytes,
+        },
+        digest,
+        modified,
+    }
+}
+
+fn no_roots(unit: &str, error: FetchError) -> Problem {
+    let text = format!(
+        "{unit}: the upstream has no such state; check the name, or that the URL is the repository's top folder ({})",
+        error.message
+    );
+    Problem::new(Reason::UpstreamIncomplete, text)
+}
+
+fn date(seconds: i64) -> String {
+    jiff::Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |at| at.to_string())
+}
+
+/// Whether another endpoint would be of no help.
+fn is_final(problem: &Problem) -> bool {
+    problem.ends_the_run() && problem.reason != Reason::UpstreamBusy
+}

@@ -1,0 +1,119 @@
+//! The order of things: each stage is a module; here they are put together, once for a run and once for a dry run.
+
+mod base;
+mod check;
+mod gather;
+mod indices;
+mod inputs;
+mod judge;
+mod list;
+mod memory;
+mod outcome;
+mod preflight;
+mod publish;
+mod run;
+mod shelves;
+mod stages;
+mod transfer;
+mod want;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio_util::sync::CancellationToken;
+
+use self::outcome::{Cost, Outcomes};
+use self::run::{Run, blocking, now, open_dry, open_writer};
+use self::shelves::Shelves;
+use crate::fetch::Meter;
+use crate::stop::Stop;
+use crate::{PlanReport, Problem, Progress, Report, SyncOptions};
+
+/// One run.
+pub(crate) async fn sync(
+    options: SyncOptions,
+    progress: Arc<dyn Progress>,
+    cancel: CancellationToken,
+) -> Report {
+    let (started_at, clock) = (now(), Instant::now());
+    let stop = Stop::new(&cancel, options.timeouts.total);
+    let meter = Arc::new(Meter::new(options.politeness.bandwidth, progress.clone()));
+    let opening = options.clone();
+    let shelves = blocking(move || {
+        let writer = open_writer(&opening)?;
+        publish::settle_pin(&writer, opening.pinned.as_deref(), now())?;
+        Ok(Arc::new(Shelves::of(writer)))
+    })
+    .await;
+    let outcomes = match &shelves {
+        Ok(shelves) => sync_in(&options, shelves, &meter, &stop, &progress).await,
+        Err(problem) => Outcomes::failed(&options.format.units(), problem.clone()),
+    };
+    stop.release();
+    let cost = Cost {
+        requests: meter.requests(),
+        bytes: meter.bytes(),
+        seconds: clock.elapsed().as_secs_f64(),
+        started_at,
+        finished_at: now(),
+    };
+    let mut report = outcomes.report(
+        &options.mirror,
+        &cost,
+        shelves.as_ref().ok().map(|shelves| &shelves.writer),
+    );
+    if let Ok(shelves) = shelves {
+        report = outcome::record(shelves, report).await;
+    }
+    report
+}
+
+async fn sync_in(
+    options: &SyncOptions,
+    shelves: &Arc<Shelves>,
+    meter: &Arc<Meter>,
+    stop: &Stop,
+    progress: &Arc<dyn Progress>,
+) -> Outcomes {
+    match prepare_run(options, shelves, meter, stop, progress).await {
+        Ok(run) => Arc::new(run).execute().await,
+        Err(problem) => Outcomes::failed(&options.format.units(), problem),
+    }
+}
+
+async fn prepare_run(
+    options: &SyncOptions,
+    shelves: &Arc<Shelves>,
+    meter: &Arc<Meter>,
+    stop: &Stop,
+    progress: &Arc<dyn Progress>,
+) -> Result<Run, Problem> {
+    let (options, shelves, meter, stop, progress) = (
+        options.clone(),
+        shelves.clone(),
+        meter.clone(),
+        stop.clone(),
+        progress.clone(),
+    );
+    blocking(move || Run::new(options, shelves, &meter, stop, progress)).await
+}
+
+/// A dry run.
+pub(crate) async fn plan(
+    options: SyncOptions,
+    progress: Arc<dyn Progress>,
+    cancel: CancellationToken,
+) -> PlanReport {
+    let clock = Instant::now();
+    let stop = Stop::new(&cancel, options.timeouts.total);
+    let meter = Arc::new(Meter::new(options.politeness.bandwidth, progress.clone()));
+    let opening = options.clone();
+    let planned = async {
+        let shelves = Arc::new(blocking(move || open_dry(&opening)).await?);
+        let run = Arc::new(prepare_run(&options, &shelves, &meter, &stop, &progress).await?);
+        run.foresee().await
+    };
+    let planned = planned.await;
+    stop.release();
+    outcome::plan_report(&options, planned, &meter, clock.elapsed().as_secs_f64())
+}

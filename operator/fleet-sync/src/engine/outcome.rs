@@ -1,0 +1,321 @@
+//! From what happened to each unit to the one report.
+
+use std::sync::Arc;
+
+use fleet_store::Writer;
+use fleet_types::{Outcome, Reason, UnitRevision};
+
+use super::memory::Success;
+use super::publish::Served;
+use super::run::blocking;
+use super::shelves::Shelves;
+use super::stages::{Foreseen, Refusals};
+use crate::fetch::Meter;
+use crate::report::cut;
+use crate::{PlanReport, Problem, Report, RunResult, SuiteReport, SyncOptions};
+
+const MESSAGE_BYTES: usize = 2000;
+
+/// What a run came to, before its costs are added.
+pub(super) struct Outcomes {
+    suites: Vec<SuiteReport>,
+    result: RunResult,
+    reason: Reason,
+    message: String,
+    /// None where the run did not come so far.
+    revision: Option<Vec<UnitRevision>>,
+    retry_after: Option<u64>,
+    files: u64,
+}
+
+pub(super) struct Cost {
+    pub requests: u64,
+    pub bytes: u64,
+    pub seconds: f64,
+    pub started_at: i64,
+    pub finished_at: i64,
+}
+
+impl Outcomes {
+    /// The run ended before any unit was looked at.
+    pub fn failed(units: &[String], problem: Problem) -> Outcomes {
+        Outcomes::stopped(units, Refusals::new(), problem)
+    }
+
+    /// The run ended as a whole; units that were refused before have their own reason.
+    pub fn stopped(units: &[String], refusals: Refusals, problem: Problem) -> Outcomes {
+        let suites = suites(units, &refusals, |unit| failed_suite(unit, &problem));
+        let retry_after = problem.retry_after;
+        let worst = refusals.into_values().fold(problem, Problem::worst);
+        Outcomes {
+            suites,
+            result: RunResult::Failed,
+            reason: worst.reason,
+            message: worst.message,
+            revision: None,
+            retry_after,
+            files: 0,
+        }
+    }
+
+    /// The run came to its end.
+    pub fn of(units: &[String], refusals: Refusals, served: Option<Served>) -> Outcomes {
+        let good = |unit: &str| good_suite(unit, served.as_ref());
+        let suites = suites(units, &refusals, good);
+        let result = match &served {
+            Some(served) if served.result == RunResult::Published => RunResult::Published,
+            Some(served) if refusals.is_empty() => served.result,
+            _ => RunResult::Failed,
+        };
+        let retry_after = refusals
+            .values()
+            .filter_map(|problem| problem.retry_after)
+            .max();
+        let worst = refusals.into_values().reduce(Problem::worst);
+        let (reason, message) = match (worst, &served) {
+            (Some(problem), Some(served)) => (
+                problem.reason,
+                format!("{}; {}", problem.message, served.message),
+            ),
+            (Some(problem), None) => (
+                problem.reason,
+                format!("{}; what was served before still is", problem.message),
+            ),
+            (None, Some(served)) => (served.reason, served.message.clone()),
+            (None, None) => (Reason::Unchanged, "nothing is new".to_owned()),
+        };
+        Outcomes {
+            suites,
+            result,
+            reason,
+            message,
+            revision: served.map(|served| served.revision),
+            retry_after,
+            files: 0,
+        }
+    }
+
+    pub fn with_files(self, files: u64) -> Outcomes {
+        Outcomes { files, ..self }
+    }
+
+    pub fn report(self, mirror: &str, cost: &Cost, store: Option<&Writer>) -> Report {
+        let snapshot = store.and_then(|store| store.current().ok().flatten());
+        let newest = || {
+            store
+                .and_then(|store| store.snapshots().ok())
+                .and_then(|all| all.last().map(|info| info.meta.revision.clone()))
+        };
+        Report {
+            mirror: mirror.to_owned(),
+            result: self.result,
+            reason: self.reason,
+            message: cut(&self.message, MESSAGE_BYTES),
+            suites: self.suites,
+            snapshot: snapshot.map(|id| id.to_string()),
+            revision: self.revision.or_else(newest).unwrap_or_default(),
+            files_fetched: self.files,
+            bytes_fetched: cost.bytes,
+            requests: cost.requests,
+            seconds: cost.seconds,
+            retry_after_seconds: self.retry_after,
+            started_at: cost.started_at,
+            finished_at: cost.finished_at,
+        }
+    }
+}
+
+fn suites(
+    units: &[String],
+    refusals: &Refusals,
+    otherwise: impl Fn(&str) -> SuiteReport,
+) -> Vec<SuiteReport> {
+    let of = |(number, unit): (usize, &String)| match u16::try_from(number)
+        .ok()
+        .and_then(|number| refusals.get(&number))
+    {
+        Some(problem) => failed_suite(unit, problem),
+        None => otherwise(unit),
+    };
+    units.iter().enumerate().map(of).collect()
+}
+
+fn failed_suite(unit: &str, problem: &Problem) -> SuiteReport {
+    SuiteReport {
+        suite: unit.to_owned(),
+        result: RunResult::Failed,
+        reason: problem.reason,
+        message: cut(&problem.message, MESSAGE_BYTES),
+    }
+}
+
+fn good_suite(unit: &str, served: Option<&Served>) -> SuiteReport {
+    let (result, reason, message) = match served {
+        Some(served) => (served.result, served.reason, String::new()),
+        None => (
+            RunResult::Unchanged,
+            Reason::Unchanged,
+            "verified; nothing new is published while other suites are refused".to_owned(),
+        ),
+    };
+    SuiteReport {
+        suite: unit.to_owned(),
+        result,
+        reason,
+        message,
+    }
+}
+
+/// Keeps the report where the serving side and the next run find it. A store that cannot be written is the worse news.
+pub(super) async fn record(shelves: Arc<Shelves>, report: Report) -> Report {
+    let written = report.clone();
+    let recorded = blocking(move || {
+        let writer = &shelves.writer;
+        writer.state_write("report", &written)?;
+        if written.reason.outcome() == Outcome::Good {
+            writer.state_write(
+                "success",
+                &Success {
+                    at: written.finished_at,
+                    snapshot: written.snapshot.clone(),
+                },
+            )?;
+        }
+        Ok(())
+    });
+    match recorded.await {
+        Ok(()) => report,
+        Err(problem) => {
+            let known = Problem::new(report.reason, report.message.clone());
+            let worst = known.worst(problem);
+            Report {
+                reason: worst.reason,
+                message: worst.message,
+                ..report
+            }
+        }
+    }
+}
+
+pub(super) fn plan_report(
+    options: &SyncOptions,
+    planned: Result<Foreseen, Problem>,
+    meter: &Meter,
+    seconds: f64,
+) -> PlanReport {
+    let units = options.format.units();
+    let (outcomes, plan) = match planned {
+        Err(problem) => (Outcomes::failed(&units, problem), None),
+        Ok(foreseen) => foreseen_outcomes(&units, foreseen),
+    };
+    let (fetch, keep, remove) = plan
+        .map(|plan| (plan.fetch, plan.keep, plan.remove))
+        .unwrap_or_default();
+    PlanReport {
+        mirror: options.mirror.clone(),
+        result: outcomes.result,
+        reason: outcomes.reason,
+        message: cut(&outcomes.message, MESSAGE_BYTES),
+        suites: outcomes.suites,
+        fetch,
+        keep,
+        remove,
+        revision: outcomes.revision.unwrap_or_default(),
+        requests: meter.requests(),
+        bytes_fetched: meter.bytes(),
+        seconds,
+        retry_after_seconds: outcomes.retry_after,
+    }
+}
+
+fn foreseen_outcomes(
+    units: &[String],
+    foreseen: Foreseen,
+) -> (Outcomes, Option<super::judge::Plan>) {
+    let Foreseen {
+        refusals,
+        plan,
+        revision,
+    } = foreseen;
+    let served = match &plan {
+        Some(plan) => Some((
+            RunResult::Published,
+            Reason::Published,
+            format!(
+                "would fetch {} files with {} bytes and publish",
+                plan.fetch.files, plan.fetch.bytes
+            ),
+        )),
+        None if refusals.is_empty() => Some((
+            RunResult::Unchanged,
+            Reason::Unchanged,
+            "nothing is new".to_owned(),
+        )),
+        None => None,
+    };
+    let served = served.map(|(result, reason, message)| Served {
+        result,
+        reason,
+        message,
+        revision,
+    });
+    (Outcomes::of(units, refusals, served), plan)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn units() -> Vec<String> {
+        vec!["stable".to_owned(), "updates".to_owned()]
+    }
+
+    fn published() -> Served {
+        Served {
+            result: RunResult::Published,
+            reason: Reason::Published,
+            message: "new".to_owned(),
+            revision: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_worst_suite_decides_the_reason_and_what_was_published_the_result() {
+        let refusals = Refusals::from([(1, Problem::new(Reason::IndexExpired, "too old"))]);
+        let outcomes = Outcomes::of(&units(), refusals, Some(published()));
+        assert_eq!(
+            (outcomes.result, outcomes.reason),
+            (RunResult::Published, Reason::IndexExpired)
+        );
+        assert_eq!(
+            outcomes
+                .suites
+                .iter()
+                .map(|suite| suite.reason)
+                .collect::<Vec<_>>(),
+            [Reason::Published, Reason::IndexExpired]
+        );
+    }
+
+    #[test]
+    fn a_full_disk_is_worse_than_a_refused_suite() {
+        let refusals = Refusals::from([(0, Problem::new(Reason::IndexExpired, "too old"))]);
+        let outcomes = Outcomes::stopped(
+            &units(),
+            refusals,
+            Problem::new(Reason::StorageFull, "full"),
+        );
+        assert_eq!(
+            (outcomes.result, outcomes.reason),
+            (RunResult::Failed, Reason::StorageFull)
+        );
+        assert_eq!(
+            outcomes
+                .suites
+                .iter()
+                .map(|suite| suite.reason)
+                .collect::<Vec<_>>(),
+            [Reason::IndexExpired, Reason::StorageFull]
+        );
+    }
+}

@@ -1,0 +1,149 @@
+//! Whether what is planned fits on the volume, before the first byte of it is fetched.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use fleet_store::{Space, StoreError};
+use fleet_types::{Digest, Reason, Sha256};
+
+use super::judge::Plan;
+use super::run::Run;
+use crate::Problem;
+
+/// A hundredth of the volume stays free, but no more than this.
+const MAX_RESERVE_BYTES: u64 = 1 << 30;
+const RESERVE_INODES: u64 = 100;
+/// What an index takes for one path, generously.
+const INDEX_BYTES_PER_PATH: u64 = 256;
+
+/// Bytes that runs in this process have planned and not yet fetched, on all file systems together: several Mirrors can
+/// share one.
+static PROMISED: AtomicU64 = AtomicU64::new(0);
+static DECIDING: Mutex<()> = Mutex::new(());
+
+/// Room that a run counts on; given back when it is dropped.
+#[derive(Debug)]
+pub(super) struct Reservation(u64);
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        PROMISED.fetch_sub(self.0, Ordering::Relaxed);
+    }
+}
+
+/// What is to be added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Addition {
+    bytes: u64,
+    files: u64,
+}
+
+impl Run {
+    /// Refuses indices that would not fit, before they are fetched.
+    pub(super) fn preflight_sizes(&self, sizes: impl Iterator<Item = u64>) -> Result<(), Problem> {
+        let space = self.shelves.writer.free_space()?;
+        let sum = sizes.fold(Addition { bytes: 0, files: 0 }, |sum, size| Addition {
+            bytes: sum.bytes.saturating_add(space.on_disk(size)),
+            files: sum.files + 1,
+        });
+        shortage(&space, sum, PROMISED.load(Ordering::Relaxed)).map_or(Ok(()), Err)
+    }
+
+    /// Sets room aside for a plan. Where there is not enough, blobs that nobody needs any more are given up first.
+    pub(super) fn reserve(&self, plan: &Plan) -> Result<Reservation, Problem> {
+        // A poisoned lock guards no data.
+        let _one_at_a_time = DECIDING.lock();
+        let index_bytes = plan.wants.len().saturating_mul(INDEX_BYTES_PER_PATH);
+        let addition = Addition {
+            bytes: plan.disk_bytes.saturating_add(index_bytes),
+            files: plan.fetch.files,
+        };
+        let promised = PROMISED.load(Ordering::Relaxed);
+        let writer = &self.shelves.writer;
+        if shortage(&writer.free_space()?, addition, promised).is_some() {
+            self.progress.note(
+                "the volume is short of space: removing what no snapshot and not this run needs",
+            );
+            writer.collect_for_space(self.now, &|wanted| each_wanted_digest(plan, wanted))?;
+            if let Some(problem) = shortage(&writer.free_space()?, addition, promised) {
+                return Err(problem);
+            }
+        }
+        PROMISED.fetch_add(addition.bytes, Ordering::Relaxed);
+        Ok(Reservation(addition.bytes))
+    }
+
+    /// What a dry run says of the real volume.
+    pub(super) fn would_fit(&self, plan: &Plan) -> Result<(), Problem> {
+        let addition = Addition {
+            bytes: plan.disk_bytes,
+            files: plan.fetch.files,
+        };
+        shortage(&self.shelves.target().free_space()?, addition, 0).map_or(Ok(()), Err)
+    }
+}
+
+fn each_wanted_digest(plan: &Plan, wanted: &mut dyn FnMut(&Sha256)) -> Result<(), StoreError> {
+    for want in plan.wants.iter() {
+        if let Some(digest) = want?.sha256 {
+            wanted(&digest);
+        }
+    }
+    for fetch in plan.transfer.iter() {
+        if let Digest::Sha256(digest) = fetch?.expected.digest {
+            wanted(&digest);
+        }
+    }
+    Ok(())
+}
+
+fn shortage(space: &Space, addition: Addition, promised: u64) -> Option<Problem> {
+    let reserve = (space.total_bytes / 100).min(MAX_RESERVE_BYTES);
+    let needed = addition
+        .bytes
+        .saturating_add(reserve)
+        .saturating_add(promised);
+    if addition.bytes > 0 && needed > space.free_bytes {
+        let text = format!(
+            "the volume has {} bytes free; this run adds {} (and {reserve} stay in reserve, {promised} are promised to other runs): free space, grow the volume (`spec.storage.size`) or copy less",
+            space.free_bytes, addition.bytes
+        );
+        return Some(Problem::new(Reason::StorageFull, text));
+    }
+    let free = space.free_inodes?;
+    if addition.files > 0 && addition.files.saturating_add(RESERVE_INODES) > free {
+        let text = format!(
+            "the volume has {free} inodes free; this run adds {} files: use a file system with more inodes, or copy less",
+            addition.files
+        );
+        return Some(Problem::new(Reason::StorageFull, text));
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SPACE: Space = Space {
+        free_bytes: 1_000_000,
+        total_bytes: 10_000_000,
+        free_inodes: Some(1_000),
+        block_size: 4096,
+    };
+
+    #[test]
+    fn bytes_reserve_promises_and_inodes_all_count() {
+        let full = |bytes, files, promised| {
+            shortage(&SPACE, Addition { bytes, files }, promised).is_some()
+        };
+        assert!(!full(900_000, 900, 0));
+        assert!(full(900_001, 1, 0));
+        assert!(full(800_000, 1, 100_001));
+        assert!(full(1, 901, 0));
+        assert!(
+            !full(0, 0, u64::MAX),
+            "a run that adds nothing needs no room"
+        );
+    }
+}

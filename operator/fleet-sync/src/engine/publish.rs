@@ -1,0 +1,200 @@
+//! Publish and collect, and what is remembered of it.
+
+use std::collections::BTreeMap;
+
+use fleet_store::{Prepared, Publication, SnapshotId, SnapshotMeta, Store};
+use fleet_types::{Reason, UnitRevision};
+
+use super::base::Content;
+use super::check::Closed;
+use super::gather::Stance;
+use super::indices::Advance;
+use super::memory::Memory;
+use super::run::Run;
+use crate::{Phase, Problem, RunResult};
+
+/// What a run did to what is served.
+pub(super) struct Served {
+    pub result: RunResult,
+    pub reason: Reason,
+    pub message: String,
+    pub revision: Vec<UnitRevision>,
+}
+
+impl Run {
+    /// What the next snapshot says about itself.
+    fn meta(&self, stances: &[Stance]) -> Result<SnapshotMeta, Problem> {
+        let revision = self.revision(stances);
+        let mut carried = BTreeMap::new();
+        if let Some(base) = &self.base {
+            let of_carried = self
+                .units
+                .iter()
+                .zip(stances)
+                .filter(|(_, stance)| matches!(stance, Stance::Carry));
+            carried.extend(
+                of_carried.map(|(unit, _)| (unit.clone(), base.content.slice_of(unit).clone())),
+            );
+        }
+        let content = Content {
+            slice: self.options.content.clone(),
+            carried,
+        };
+        let content = serde_json::to_value(content).map_err(|e| {
+            Problem::new(
+                Reason::InvalidSpec,
+                format!("the content block cannot be recorded: {e}"),
+            )
+        })?;
+        Ok(SnapshotMeta {
+            upstream_type: self.options.upstream_type.clone(),
+            inputs: self.inputs,
+            content,
+            revision,
+            created: self.now,
+            parent: self.base.as_ref().map(|base| base.snapshot.id()),
+            entries: 0,
+            bytes: 0,
+        })
+    }
+
+    /// Makes a closed want-list the snapshot that is served, unless a person decided otherwise.
+    pub(super) fn publish(&self, closed: Closed, stances: &[Stance]) -> Result<Served, Problem> {
+        self.progress.phase(Phase::Prepare);
+        let meta = self.meta(stances)?;
+        let revision = meta.revision.clone();
+        let prepared = closed.prepare(meta)?;
+        // Before the switch: a crash in between must not forget what was accepted.
+        self.remember(stances.iter().filter_map(|stance| match stance {
+            Stance::Advance(advance) => Some(advance.as_ref()),
+            _ => None,
+        }))?;
+        self.serve(&prepared, revision)
+    }
+
+    /// Notes the states that are accepted, and how the endpoints describe them.
+    pub(super) fn remember<'a>(
+        &self,
+        accepted: impl Iterator<Item = &'a Advance>,
+    ) -> Result<(), Problem> {
+        let listed = accepted.map(|advance| &advance.listed);
+        self.remember_listed(listed)
+    }
+
+    pub(super) fn remember_listed<'a>(
+        &self,
+        accepted: impl Iterator<Item = &'a super::list::Listed>,
+    ) -> Result<(), Problem> {
+        let mut memory = self.memory.clone();
+        for listed in accepted {
+            let revision = &listed.index.revision;
+            memory.accept(
+                revision,
+                &self.options.high_water,
+                self.options.verification.allow_rollback,
+            );
+            let unit = memory.units.entry(revision.unit.clone()).or_default();
+            unit.probe = listed.known.first().map(|(_, known)| known.path.clone());
+            unit.endpoints.extend(listed.known.iter().cloned());
+        }
+        memory.units.retain(|unit, _| self.units.contains(unit));
+        if memory != self.memory {
+            self.shelves.writer.state_write(Memory::DOCUMENT, &memory)?;
+        }
+        Ok(())
+    }
+
+    fn serve(&self, prepared: &Prepared, revision: Vec<UnitRevision>) -> Result<Served, Problem> {
+        self.progress.phase(Phase::Publish);
+        let writer = &self.shelves.writer;
+        let publication = writer.publish(&prepared.id, self.now)?;
+        self.progress.phase(Phase::Collect);
+        let collected = writer.collect(self.now, &[prepared.id])?;
+        tracing::info!(snapshot = %prepared.id, blobs = collected.blobs_removed, bytes = collected.bytes_freed, "published and collected");
+        Ok(served(publication, prepared.id, prepared.entries, revision))
+    }
+
+    /// Nothing is new: what is prepared is served, unless a person decided otherwise.
+    pub(super) fn settle_unchanged(
+        &self,
+        newest: SnapshotId,
+        revision: Vec<UnitRevision>,
+    ) -> Result<Served, Problem> {
+        let writer = &self.shelves.writer;
+        let publication = writer.publish(&newest, self.now)?;
+        let entries = self.base.as_ref().map_or(0, |base| base.snapshot.len());
+        Ok(served(publication, newest, entries, revision))
+    }
+}
+
+fn served(
+    publication: Publication,
+    id: SnapshotId,
+    entries: u64,
+    revision: Vec<UnitRevision>,
+) -> Served {
+    let (result, reason, message) = match publication {
+        Publication::Switched { .. } => (
+            RunResult::Published,
+            Reason::Published,
+            format!("snapshot {id} with {entries} paths is served"),
+        ),
+        Publication::Unchanged => (
+            RunResult::Unchanged,
+            Reason::Unchanged,
+            "the upstream and our own choices are as they were".to_owned(),
+        ),
+        Publication::HeldByPin { pinned } => (
+            RunResult::Unchanged,
+            Reason::Pinned,
+            format!("snapshot {id} is prepared; the pinned {pinned} is served"),
+        ),
+        Publication::HeldByRollback { serving } => (
+            RunResult::Unchanged,
+            Reason::RolledBack,
+            format!(
+                "a person rolled back from {id}; {serving} is served until the upstream publishes something newer"
+            ),
+        ),
+    };
+    Served {
+        result,
+        reason,
+        message,
+        revision,
+    }
+}
+
+/// Makes the store's pin what the manifest says. A pin that a person set by hand stays where the manifest has none.
+pub(super) fn settle_pin(
+    store: &fleet_store::Writer,
+    declared: Option<&str>,
+    now: i64,
+) -> Result<(), Problem> {
+    let mut memory = Memory::of(store)?;
+    let declared = declared.filter(|id| !id.is_empty());
+    let wanted = declared.map(|prefix| resolve(store, prefix)).transpose()?;
+    match wanted {
+        Some(id) => store.pin(&id, now)?,
+        None if memory.declared_pin.is_some() && pin_of(store)? == memory.declared_pin => {
+            store.unpin()?
+        }
+        None => {}
+    }
+    let declared_pin = wanted.map(|id| id.to_string());
+    if declared_pin != memory.declared_pin {
+        memory.declared_pin = declared_pin;
+        store.state_write(Memory::DOCUMENT, &memory)?;
+    }
+    Ok(())
+}
+
+fn pin_of(store: &Store) -> Result<Option<String>, Problem> {
+    Ok(store.pinned()?.map(|id| id.to_string()))
+}
+
+fn resolve(store: &Store, prefix: &str) -> Result<SnapshotId, Problem> {
+    store
+        .resolve(prefix)
+        .map_err(|e| Problem::new(e.reason(), format!("snapshots.pinned: {e}")))
+}

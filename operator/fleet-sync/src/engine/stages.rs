@@ -1,0 +1,358 @@
+//! One run from listing to collecting, with the units that are refused on the way.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use fleet_store::Sorted;
+use futures::StreamExt;
+
+use super::check;
+use super::gather::{Gather, Stance};
+use super::indices::Advance;
+use super::judge::{Plan, judge};
+use super::list::Listed;
+use super::outcome::Outcomes;
+use super::publish::Served;
+use super::run::{Run, blocking};
+use super::want::Fetched;
+use crate::{Phase, Problem};
+
+/// Units that are asked for at the same time; connections are limited elsewhere.
+const LISTED_AT_ONCE: usize = 16;
+
+/// Why units were refused, by their number.
+pub(super) type Refusals = BTreeMap<u16, Problem>;
+
+/// A dry run's result.
+pub(super) struct Foreseen {
+    pub refusals: Refusals,
+    /// None where nothing is new.
+    pub plan: Option<Plan>,
+    pub revision: Vec<fleet_types::UnitRevision>,
+}
+
+/// How far a run has come: which units can advance.
+struct Standing {
+    stances: Vec<Stance>,
+    refusals: Refusals,
+}
+
+impl Run {
+    pub(super) async fn execute(self: Arc<Self>) -> Outcomes {
+        let mut refusals = Refusals::new();
+        let outcomes = match self.clone().advance(&mut refusals).await {
+            Ok(served) => Outcomes::of(&self.units, refusals, served),
+            Err(problem) => Outcomes::stopped(&self.units, refusals, problem),
+        };
+        outcomes.with_files(self.files.load(Ordering::Relaxed))
+    }
+
+    async fn advance(self: Arc<Self>, refusals: &mut Refusals) -> Result<Option<Served>, Problem> {
+        let listed = self.list(refusals).await?;
+        if let Some(newest) = self.nothing_new(&listed) {
+            let accepted: Vec<Listed> = listed.into_values().collect();
+            let (run, refused) = (self.clone(), !refusals.is_empty());
+            return blocking(move || run.confirm(&accepted, newest, refused)).await;
+        }
+        let mut standing = self.clone().stand(listed, refusals).await?;
+        let served = self.fetch_and_publish(&mut standing).await;
+        *refusals = standing.refusals;
+        served
+    }
+
+    /// What a run would do, without payload and without a change.
+    pub(super) async fn foresee(self: Arc<Self>) -> Result<Foreseen, Problem> {
+        let mut refusals = Refusals::new();
+        let listed = self.list(&mut refusals).await?;
+        if self.nothing_new(&listed).is_some() {
+            let revision = self
+                .base
+                .as_ref()
+                .map(|base| base.snapshot.meta().revision.clone())
+                .unwrap_or_default();
+            return Ok(Foreseen {
+                refusals,
+                plan: None,
+                revision,
+            });
+        }
+        let mut standing = self.clone().stand(listed, &refusals).await?;
+        let plan = self.clone().plan(&mut standing).await?;
+        if let Some(plan) = &plan {
+            self.would_fit(plan)?;
+        }
+        let revision = self.revision(&standing.stances);
+        Ok(Foreseen {
+            refusals: standing.refusals,
+            plan,
+            revision,
+        })
+    }
+
+    /// Asks for the state of every unit.
+    async fn list(&self, refusals: &mut Refusals) -> Result<BTreeMap<u16, Listed>, Problem> {
+        self.progress.phase(Phase::List);
+        let asked = self
+            .units
+            .iter()
+            .enumerate()
+            .map(|(number, unit)| async move { (number as u16, self.list_unit(unit).await) });
+        let answers: Vec<_> = futures::stream::iter(asked)
+            .buffer_unordered(LISTED_AT_ONCE)
+            .collect()
+            .await;
+        let mut listed = BTreeMap::new();
+        for (unit, answer) in answers {
+            match answer {
+                Ok(state) => drop(listed.insert(unit, state)),
+                Err(problem) if problem.ends_the_run() => return Err(problem),
+                Err(problem) => drop(refusals.insert(unit, problem)),
+            }
+        }
+        Ok(listed)
+    }
+
+    /// The newest snapshot, where it already is what the units that can be believed make of it.
+    fn nothing_new(&self, listed: &BTreeMap<u16, Listed>) -> Option<fleet_store::SnapshotId> {
+        let base = self.base.as_ref()?;
+        let refused_new = |unit: &String| base.revision(unit).is_none();
+        let all = listed.len() == self.units.len();
+        let as_before = listed.values().all(|listed| listed.unchanged);
+        let same_units = base
+            .snapshot
+            .meta()
+            .revision
+            .iter()
+            .all(|revision| self.units.contains(&revision.unit));
+        let complete = all && self.same_inputs() && !self.units.iter().any(refused_new);
+        // With refused units nothing can be gained either, as long as the others are as they were by the same choices.
+        let idle = !all && (listed.is_empty() || base.snapshot.meta().inputs == self.inputs);
+        (as_before && (complete || idle) && (same_units || listed.is_empty()))
+            .then(|| base.snapshot.id())
+    }
+
+    fn confirm(
+        &self,
+        accepted: &[Listed],
+        newest: fleet_store::SnapshotId,
+        refused: bool,
+    ) -> Result<Option<Served>, Problem> {
+        self.remember_listed(accepted.iter())?;
+        if refused {
+            return Ok(None);
+        }
+        let revision = self
+            .base
+            .as_ref()
+            .map(|base| base.snapshot.meta().revision.clone())
+            .unwrap_or_default();
+        self.settle_unchanged(newest, revision).map(Some)
+    }
+
+    /// Fetches the indices of what is listed, and decides for every unit how it goes on.
+    async fn stand(
+        self: Arc<Self>,
+        listed: BTreeMap<u16, Listed>,
+        refusals: &Refusals,
+    ) -> Result<Standing, Problem> {
+        self.progress.phase(Phase::Verify);
+        let mut refusals = refusals.clone();
+        let mut advancing: BTreeMap<u16, Arc<Advance>> = BTreeMap::new();
+        let (numbers, states): (Vec<u16>, Vec<Listed>) = listed.into_iter().unzip();
+        let mut again = Vec::new();
+        for (unit, outcome) in numbers.into_iter().zip(self.fetch_indices(states).await?) {
+            match outcome {
+                Ok(advance) => drop(advancing.insert(unit, Arc::new(advance))),
+                Err((problem, listed)) => again.push((unit, problem, listed)),
+            }
+        }
+        for (unit, problem, listed) in again {
+            match self.once_more(unit, problem, &listed).await? {
+                Ok(advance) => drop(advancing.insert(unit, Arc::new(advance))),
+                Err(problem) => drop(refusals.insert(unit, problem)),
+            }
+        }
+        let stances = (0..self.units.len()).map(|unit| match advancing.remove(&(unit as u16)) {
+            Some(advance) => Stance::Advance(advance),
+            None => self.stance_of_refused(unit),
+        });
+        Ok(Standing {
+            stances: stances.collect(),
+            refusals,
+        })
+    }
+
+    /// The upstream may have published while we were reading: then its roots are new, and its indices fit them.
+    async fn once_more(
+        &self,
+        unit: u16,
+        problem: Problem,
+        before: &Listed,
+    ) -> Result<Result<Advance, Problem>, Problem> {
+        if problem.ends_the_run() {
+            return Err(problem);
+        }
+        let name = self
+            .units
+            .get(usize::from(unit))
+            .map(String::as_str)
+            .unwrap_or_default();
+        let Ok(listed) = self.list_unit(name).await else {
+            return Ok(Err(problem));
+        };
+        if listed.index.revision.digest == before.index.revision.digest {
+            return Ok(Err(problem));
+        }
+        let outcome = self.fetch_indices(vec![listed]).await?.pop();
+        Ok(outcome.map_or(Err(problem), |outcome| {
+            outcome.map_err(|(problem, _)| problem)
+        }))
+    }
+
+    fn stance_of_refused(&self, unit: usize) -> Stance {
+        let known = self
+            .units
+            .get(unit)
+            .zip(self.base.as_ref())
+            .is_some_and(|(unit, base)| base.revision(unit).is_some());
+        if known {
+            Stance::Carry
+        } else {
+            Stance::LeaveOut
+        }
+    }
+
+    fn refuse(&self, standing: &mut Standing, refusals: Refusals) {
+        for (unit, problem) in refusals {
+            if let Some(stance) = standing.stances.get_mut(usize::from(unit)) {
+                *stance = self.stance_of_refused(usize::from(unit));
+            }
+            standing.refusals.entry(unit).or_insert(problem);
+        }
+    }
+
+    /// Whether there is something to gain: a unit advances, and the first snapshot has all of them.
+    fn worth_going_on(&self, standing: &Standing) -> bool {
+        let advances = standing
+            .stances
+            .iter()
+            .any(|stance| matches!(stance, Stance::Advance(_)));
+        advances && (self.base.is_some() || standing.refusals.is_empty())
+    }
+
+    /// Plans, again and again without the units that turn out to be refused. None where nothing can be gained.
+    async fn plan(self: Arc<Self>, standing: &mut Standing) -> Result<Option<Plan>, Problem> {
+        loop {
+            if !self.worth_going_on(standing) {
+                return Ok(None);
+            }
+            self.progress.phase(Phase::Plan);
+            let (run, stances) = (self.clone(), std::mem::take(&mut standing.stances));
+            let (stances, planned) = blocking(move || {
+                let planned = run.plan_once(&stances);
+                Ok((stances, planned))
+            })
+            .await?;
+            standing.stances = stances;
+            let mut plan = planned?;
+            if plan.refusals.is_empty() {
+                return Ok(Some(plan));
+            }
+            let refusals = std::mem::take(&mut plan.refusals);
+            self.refuse(standing, refusals);
+        }
+    }
+
+    fn plan_once(&self, stances: &[Stance]) -> Result<Plan, Problem> {
+        let mut gather = Gather::new(self);
+        let mut refusals = Refusals::new();
+        for ((number, name), stance) in self.units.iter().enumerate().zip(stances) {
+            let number = number as u16;
+            match gather.unit(number, name, stance) {
+                Ok(()) => {}
+                Err(problem) if problem.ends_the_run() || !matches!(stance, Stance::Advance(_)) => {
+                    return Err(problem);
+                }
+                Err(problem) => drop(refusals.insert(number, problem)),
+            }
+        }
+        let advances =
+            |unit: u16| matches!(stances.get(usize::from(unit)), Some(Stance::Advance(_)));
+        let mut plan = judge(self, gather.finish()?, &advances)?;
+        plan.refusals.extend(refusals);
+        Ok(plan)
+    }
+
+    /// Fetches until what is left of the plan is complete, then publishes it.
+    async fn fetch_and_publish(
+        self: Arc<Self>,
+        standing: &mut Standing,
+    ) -> Result<Option<Served>, Problem> {
+        let mut fetched: Vec<Sorted<Fetched>> = Vec::new();
+        loop {
+            let Some(plan) = self.clone().plan(standing).await? else {
+                return Ok(None);
+            };
+            self.progress.planned(plan.fetch.files, plan.fetch.bytes);
+            let _room = self.reserve(&plan)?;
+            self.progress.phase(Phase::Fetch);
+            let Plan {
+                wants, transfer, ..
+            } = plan;
+            let transferred = self.transfer(Arc::new(transfer)).await?;
+            self.count_files(transferred.files);
+            fetched.push(transferred.fetched);
+            if transferred.refusals.is_empty() {
+                return self
+                    .close_and_publish(wants, fetched, standing)
+                    .await
+                    .map(Some);
+            }
+            self.refuse(standing, transferred.refusals);
+        }
+    }
+
+    async fn close_and_publish(
+        self: Arc<Self>,
+        wants: Sorted<super::want::Want>,
+        fetched: Vec<Sorted<Fetched>>,
+        standing: &mut Standing,
+    ) -> Result<Served, Problem> {
+        self.progress.phase(Phase::Check);
+        let stances = std::mem::take(&mut standing.stances);
+        blocking(move || {
+            self.store_roots(&stances)?;
+            let closed = check::close(&self, &wants, &fetched)?;
+            self.stop.check()?;
+            self.publish(closed, &stances)
+        })
+        .await
+    }
+
+    /// Roots are in memory until here: only what is going to be served becomes a blob.
+    fn store_roots(&self, stances: &[Stance]) -> Result<(), Problem> {
+        let advancing = stances.iter().filter_map(|stance| match stance {
+            Stance::Advance(advance) => Some(advance),
+            _ => None,
+        });
+        let roots = advancing
+            .flat_map(|advance| &advance.listed.roots)
+            .map(|root| root.content.bytes.as_slice());
+        self.shelves.keep(&roots.collect::<Vec<_>>())
+    }
+
+    pub(super) fn revision(&self, stances: &[Stance]) -> Vec<fleet_types::UnitRevision> {
+        let of = |(unit, stance): (&String, &Stance)| match stance {
+            Stance::Advance(advance) => Some(advance.listed.index.revision.clone()),
+            Stance::Carry => self
+                .base
+                .as_ref()
+                .and_then(|base| base.revision(unit).cloned()),
+            Stance::LeaveOut => None,
+        };
+        let mut revision: Vec<_> = self.units.iter().zip(stances).filter_map(of).collect();
+        revision.sort_by(|a, b| a.unit.cmp(&b.unit));
+        revision
+    }
+}

@@ -1,0 +1,195 @@
+//! Fetch: the payload of a plan, each content once.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use fleet_store::{RunSorter, Sorted};
+use fleet_types::{Expected, RepoPath};
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use tokio::sync::mpsc;
+
+use super::run::Run;
+use super::want::{Fetch, Fetched};
+use crate::Problem;
+use crate::fetch::{Arrival, Delivery, Received, Sink, Want, Writers};
+
+/// Contents that wait between the sorted list and the connections.
+const AHEAD: usize = 64;
+/// The names of one content that are tried upstream.
+const MAX_SOURCES: usize = 4;
+
+/// What a transfer came to.
+pub(super) struct Transferred {
+    pub fetched: Sorted<Fetched>,
+    pub files: u64,
+    /// Units of which something could not be had.
+    pub refusals: BTreeMap<u16, Problem>,
+}
+
+/// One content with all its names.
+#[derive(Debug)]
+struct Content {
+    expected: Expected,
+    paths: Vec<RepoPath>,
+    /// All units that want it, under one name or another.
+    units: Vec<u16>,
+}
+
+/// Shared by the two ends of the stream: what is asked for, and who is out.
+#[derive(Default)]
+struct Ledger {
+    under_way: HashMap<u64, Content>,
+    refusals: BTreeMap<u16, Problem>,
+    next: u64,
+}
+
+impl Run {
+    pub(super) async fn transfer(&self, list: Arc<Sorted<Fetch>>) -> Result<Transferred, Problem> {
+        let ledger = Arc::new(Mutex::new(Ledger::default()));
+        let wants = self.wants(contents(list), ledger.clone());
+        let mut sorter = RunSorter::new(&self.shelves.spill_dir());
+        let mut files = 0;
+        let mut deliver = |delivery: Delivery| {
+            let Some(content) = lock(&ledger).under_way.remove(&delivery.tag) else {
+                return Ok(());
+            };
+            match delivery.result {
+                Ok(Arrival::Complete(received)) => {
+                    files += 1;
+                    self.progress.file_done();
+                    note_fetched(&mut sorter, content, &received)?;
+                }
+                Ok(Arrival::NotModified) => {}
+                Err(error) => {
+                    let problem = Problem::from(error);
+                    if problem.ends_the_run() {
+                        return Err(problem);
+                    }
+                    let mut ledger = lock(&ledger);
+                    for unit in content.units {
+                        ledger
+                            .refusals
+                            .entry(unit)
+                            .or_insert_with(|| problem.clone());
+                    }
+                }
+            }
+            Ok(())
+        };
+        self.fetcher.fetch_all(wants, &mut deliver).await?;
+        self.writers.flush().await?;
+        let refusals = std::mem::take(&mut lock(&ledger).refusals);
+        Ok(Transferred {
+            fetched: sorter.finish()?,
+            files,
+            refusals,
+        })
+    }
+
+    /// What only refused units want is not asked for any more.
+    fn wants(
+        &self,
+        contents: mpsc::Receiver<Result<Content, Problem>>,
+        ledger: Arc<Mutex<Ledger>>,
+    ) -> BoxStream<'static, Result<Want, Problem>> {
+        let writers = self.writers.clone();
+        let received = futures::stream::unfold(contents, |mut contents| async move {
+            contents.recv().await.map(|content| (content, contents))
+        });
+        let wants = received.filter_map(move |content| {
+            let want = content
+                .map(|content| register(content, &ledger, &writers))
+                .transpose();
+            futures::future::ready(want)
+        });
+        wants.boxed()
+    }
+}
+
+fn register(content: Content, ledger: &Mutex<Ledger>, writers: &Arc<Writers>) -> Option<Want> {
+    let mut ledger = lock(ledger);
+    if content
+        .units
+        .iter()
+        .all(|unit| ledger.refusals.contains_key(unit))
+    {
+        return None;
+    }
+    let tag = ledger.next;
+    ledger.next += 1;
+    let sources = content.paths.iter().take(MAX_SOURCES).cloned().collect();
+    let sink = Sink::stored(content.expected, writers.clone());
+    ledger.under_way.insert(tag, content);
+    Some(Want {
+        tag,
+        sources,
+        only: None,
+        validators: None,
+        sink,
+    })
+}
+
+fn note_fetched(
+    sorter: &mut RunSorter<Fetched>,
+    content: Content,
+    received: &Received,
+) -> Result<(), Problem> {
+    for path in content.paths {
+        sorter.push(&Fetched {
+            path,
+            digest: received.digest,
+            modified: received.modified,
+        })?;
+    }
+    Ok(())
+}
+
+fn lock(ledger: &Mutex<Ledger>) -> MutexGuard<'_, Ledger> {
+    ledger.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Reads the sorted list on a thread of its own, and puts the names of one content together.
+fn contents(list: Arc<Sorted<Fetch>>) -> mpsc::Receiver<Result<Content, Problem>> {
+    let (sender, receiver) = mpsc::channel(AHEAD);
+    tokio::task::spawn_blocking(move || {
+        let mut current: Option<Content> = None;
+        for fetch in list.iter() {
+            let fetch = match fetch {
+                Ok(fetch) => fetch,
+                Err(e) => return drop(sender.blocking_send(Err(e.into()))),
+            };
+            match current
+                .as_mut()
+                .filter(|content| content.expected == fetch.expected)
+            {
+                Some(content) => content.add(fetch),
+                None => {
+                    let complete = current.replace(Content {
+                        expected: fetch.expected,
+                        paths: vec![fetch.path],
+                        units: fetch.units,
+                    });
+                    if complete.is_some_and(|content| sender.blocking_send(Ok(content)).is_err()) {
+                        // Nobody fetches any more.
+                        return;
+                    }
+                }
+            }
+        }
+        if let Some(content) = current {
+            // As above.
+            let _ = sender.blocking_send(Ok(content));
+        }
+    });
+    receiver
+}
+
+impl Content {
+    fn add(&mut self, fetch: Fetch) {
+        self.paths.push(fetch.path);
+        self.units.extend(fetch.units);
+        self.units.sort_unstable();
+        self.units.dedup();
+    }
+}

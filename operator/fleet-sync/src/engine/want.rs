@@ -1,0 +1,298 @@
+//! What a snapshot is to hold, path by path: the records of the want-list, and what several units say about one path.
+
+use fleet_store::{Entry, EntryState, NO_DIGEST, Record};
+use fleet_types::{Digest, Expected, RepoPath, Sha256};
+
+/// What one unit says about one path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Want {
+    pub path: RepoPath,
+    pub unit: u16,
+    pub state: WantState,
+    pub size: u64,
+    /// At least one of the two is given.
+    pub sha256: Option<Sha256>,
+    pub sha512: Option<[u8; 64]>,
+    pub mutable: bool,
+    pub guarded: bool,
+    /// What to say in Last-Modified where the upstream says nothing better.
+    pub mtime: i64,
+}
+
+/// How the content of a path comes to be there. Where several units want a path, the first of these counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(super) enum WantState {
+    /// A root or an index: it is in the store.
+    Stored,
+    /// Payload: in the store, or to be fetched.
+    Payload,
+    /// As it is in the base.
+    Carried,
+    Absent,
+    Excluded,
+}
+
+/// What all units together say about one path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Wanted {
+    pub want: Want,
+    /// All units that want it, ascending.
+    pub units: Vec<u16>,
+}
+
+/// Two units, or one unit twice, that say different things about one path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Disagreement {
+    pub path: RepoPath,
+    pub first: u16,
+    pub second: u16,
+    pub digests: (String, String),
+}
+
+impl Want {
+    pub fn set_digest(&mut self, digest: Digest) {
+        match digest {
+            Digest::Sha256(digest) => self.sha256 = Some(digest),
+            Digest::Sha512(digest) => self.sha512 = Some(digest),
+            Digest::Md5(_) | Digest::Sha1(_) => {}
+        }
+    }
+
+    /// What a fetched body must be.
+    pub fn expected(&self) -> Option<Expected> {
+        let digest = self
+            .sha256
+            .map(Digest::Sha256)
+            .or(self.sha512.map(Digest::Sha512))?;
+        Some(Expected {
+            size: self.size,
+            digest,
+        })
+    }
+
+    pub fn digest_text(&self) -> String {
+        self.expected().map_or_else(
+            || "no digest".to_owned(),
+            |expected| format!("{:?}", expected.digest),
+        )
+    }
+
+    /// Whether an entry of a snapshot is about the same content; none where the two have no digest in common.
+    pub fn same_content(&self, entry: &Entry) -> Option<bool> {
+        if self.size != entry.size {
+            return Some(false);
+        }
+        let by_sha256 = self
+            .sha256
+            .filter(|_| entry.digest != NO_DIGEST)
+            .map(|digest| digest == entry.digest);
+        let by_sha512 = self
+            .sha512
+            .zip(entry.sha512)
+            .map(|(ours, theirs)| ours == theirs);
+        match (by_sha256, by_sha512) {
+            (Some(a), Some(b)) => Some(a && b),
+            (a, b) => a.or(b),
+        }
+    }
+
+    /// The entry for this path with content that is known.
+    pub fn entry(&self, state: EntryState, digest: Option<Sha256>, mtime: i64) -> Entry {
+        Entry {
+            state,
+            digest: digest.or(self.sha256).unwrap_or(NO_DIGEST),
+            size: self.size,
+            mtime,
+            mutable: self.mutable,
+            guarded: self.guarded,
+            sha512: self.sha512,
+        }
+    }
+
+    fn agrees_with(&self, other: &Want) -> bool {
+        let differ = |a: Option<&[u8]>, b: Option<&[u8]>| a.zip(b).is_some_and(|(a, b)| a != b);
+        self.size == other.size
+            && !differ(
+                self.sha256.as_ref().map(|d| d.0.as_slice()),
+                other.sha256.as_ref().map(|d| d.0.as_slice()),
+            )
+            && !differ(
+                self.sha512.as_ref().map(<[u8; 64]>::as_slice),
+                other.sha512.as_ref().map(<[u8; 64]>::as_slice),
+            )
+    }
+}
+
+impl Wanted {
+    pub fn new(want: Want) -> Wanted {
+        let units = vec![want.unit];
+        Wanted { want, units }
+    }
+
+    /// Adds what another unit says about the same path.
+    pub fn add(&mut self, other: Want) -> Result<(), Disagreement> {
+        if !self.want.agrees_with(&other) {
+            return Err(Disagreement {
+                path: other.path.clone(),
+                first: self.want.unit,
+                second: other.unit,
+                digests: (self.want.digest_text(), other.digest_text()),
+            });
+        }
+        if self.units.last() != Some(&other.unit) {
+            self.units.push(other.unit);
+        }
+        self.want.sha256 = self.want.sha256.or(other.sha256);
+        self.want.sha512 = self.want.sha512.or(other.sha512);
+        self.want.guarded |= other.guarded;
+        self.want.mutable |= other.mutable;
+        self.want.mtime = self.want.mtime.min(other.mtime);
+        self.want.state = self.want.state.min(other.state);
+        Ok(())
+    }
+}
+
+impl Record for Want {
+    /// A NUL ends the path, so that records have the order of their paths.
+    fn write_key(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.path.as_str().as_bytes());
+        out.push(0);
+        out.extend_from_slice(&self.unit.to_be_bytes());
+    }
+
+    fn write_value(&self, out: &mut Vec<u8>) {
+        let flags = u8::from(self.mutable)
+            | u8::from(self.guarded) << 1
+            | u8::from(self.sha256.is_some()) << 2
+            | u8::from(self.sha512.is_some()) << 3;
+        out.extend_from_slice(&[self.state as u8, flags]);
+        out.extend_from_slice(&self.size.to_le_bytes());
+        out.extend_from_slice(&self.mtime.to_le_bytes());
+        out.extend_from_slice(self.sha256.as_ref().map_or(&[][..], |digest| &digest.0));
+        out.extend_from_slice(self.sha512.as_ref().map_or(&[][..], |digest| digest));
+    }
+
+    fn read(key: &[u8], value: &[u8]) -> Option<Self> {
+        let (path, unit) = key.split_at_checked(key.len().checked_sub(3)?)?;
+        let [0, high, low] = unit else { return None };
+        let (&[state, flags], rest) = value.split_first_chunk::<2>()?;
+        let (size, rest) = rest.split_first_chunk::<8>()?;
+        let (mtime, rest) = rest.split_first_chunk::<8>()?;
+        let (sha256, rest) = if flags & 4 != 0 {
+            rest.split_first_chunk::<32>()
+                .map(|(d, rest)| (Some(Sha256(*d)), rest))?
+        } else {
+            (None, rest)
+        };
+        let sha512 = if flags & 8 != 0 {
+            Some(*rest.first_chunk::<64>()?)
+        } else {
+            None
+        };
+        Some(Want {
+            path: RepoPath::new(std::str::from_utf8(path).ok()?).ok()?,
+            unit: u16::from_be_bytes([*high, *low]),
+            state: WantState::read(state)?,
+            size: u64::from_le_bytes(*size),
+            sha256,
+            sha512,
+            mutable: flags & 1 != 0,
+            guarded: flags & 2 != 0,
+            mtime: i64::from_le_bytes(*mtime),
+        })
+    }
+}
+
+impl WantState {
+    fn read(number: u8) -> Option<WantState> {
+        use WantState::*;
+        [Stored, Payload, Carried, Absent, Excluded]
+            .into_iter()
+            .find(|state| *state as u8 == number)
+    }
+}
+
+/// Something that is to be fetched, in the order of its content, so that content with several names comes once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Fetch {
+    pub expected: Expected,
+    pub path: RepoPath,
+    pub units: Vec<u16>,
+}
+
+impl Record for Fetch {
+    fn write_key(&self, out: &mut Vec<u8>) {
+        out.push(u8::from(matches!(self.expected.digest, Digest::Sha512(_))));
+        out.extend_from_slice(self.expected.digest.as_bytes());
+        out.extend_from_slice(self.path.as_str().as_bytes());
+    }
+
+    fn write_value(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.expected.size.to_le_bytes());
+        self.units
+            .iter()
+            .for_each(|unit| out.extend_from_slice(&unit.to_le_bytes()));
+    }
+
+    fn read(key: &[u8], value: &[u8]) -> Option<Self> {
+        let (algorithm, rest) = key.split_first()?;
+        let (digest, path) = if *algorithm == 0 {
+            rest.split_first_chunk::<32>()
+                .map(|(d, path)| (Digest::Sha256(Sha256(*d)), path))?
+        } else {
+            rest.split_first_chunk::<64>()
+                .map(|(d, path)| (Digest::Sha512(*d), path))?
+        };
+        let (size, units) = value.split_first_chunk::<8>()?;
+        let units = units
+            .chunks_exact(2)
+            .filter_map(|pair| {
+                pair.first_chunk::<2>()
+                    .map(|pair| u16::from_le_bytes(*pair))
+            })
+            .collect();
+        let path = RepoPath::new(std::str::from_utf8(path).ok()?).ok()?;
+        Some(Fetch {
+            expected: Expected {
+                size: u64::from_le_bytes(*size),
+                digest,
+            },
+            path,
+            units,
+        })
+    }
+}
+
+/// Something that was fetched, by its path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Fetched {
+    pub path: RepoPath,
+    pub digest: Sha256,
+    pub modified: Option<i64>,
+}
+
+impl Record for Fetched {
+    fn write_key(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.path.as_str().as_bytes());
+    }
+
+    fn write_value(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.digest.0);
+        if let Some(modified) = self.modified {
+            out.extend_from_slice(&modified.to_le_bytes());
+        }
+    }
+
+    fn read(key: &[u8], value: &[u8]) -> Option<Self> {
+        let (digest, rest) = value.split_first_chunk::<32>()?;
+        let path = RepoPath::new(std::str::from_utf8(key).ok()?).ok()?;
+        Some(Fetched {
+            path,
+            digest: Sha256(*digest),
+            modified: rest
+                .first_chunk::<8>()
+                .map(|bytes| i64::from_le_bytes(*bytes)),
+        })
+    }
+}

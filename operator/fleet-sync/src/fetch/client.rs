@@ -1,0 +1,172 @@
+//! The HTTP client of a run: TLS, proxy, redirects, User-Agent.
+
+use std::time::Duration;
+
+use fleet_types::Reason;
+use reqwest::redirect::{Attempt, Policy};
+use reqwest::{Certificate, Client, Proxy};
+
+use super::endpoint::FetchOptions;
+use crate::{Access, Credentials, Problem};
+
+const MAX_REDIRECTS: usize = 5;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Makes ring the process's TLS provider, unless one is installed already.
+pub fn install_crypto_provider() {
+    // An error means that another call was first, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+pub(super) fn build(options: &FetchOptions) -> Result<Client, Problem> {
+    install_crypto_provider();
+    let mut builder = Client::builder()
+        .user_agent(user_agent(&options.user_agent, options.contact.as_deref()))
+        .redirect(Policy::custom(redirect))
+        .referer(false)
+        // Repeating is the fetcher's business, which counts requests.
+        .retry(reqwest::retry::never())
+        .connect_timeout(CONNECT_TIMEOUT.min(options.stall))
+        .pool_max_idle_per_host(options.max_connections.max(1));
+    if let Some(proxy) = proxy(&options.access)? {
+        builder = builder.proxy(proxy);
+    }
+    let certificates = certificates(&options.access)?;
+    if !certificates.is_empty() {
+        builder = builder.tls_certs_merge(certificates);
+    }
+    builder.build().map_err(|e| {
+        Problem::new(
+            Reason::CaBundleNotFound,
+            format!("the HTTP client cannot be set up: {}", chain(&e)),
+        )
+    })
+}
+
+fn user_agent(product: &str, contact: Option<&str>) -> String {
+    let printable = |text: &str| {
+        text.chars()
+            .filter(|c| c.is_ascii_graphic() && !matches!(c, '(' | ')'))
+            .collect::<String>()
+    };
+    match contact.map(printable).filter(|contact| !contact.is_empty()) {
+        Some(contact) => format!("{} (+{contact})", printable(product)),
+        None => printable(product),
+    }
+}
+
+fn proxy(access: &Access) -> Result<Option<Proxy>, Problem> {
+    let Some(url) = &access.proxy else {
+        return Ok(None);
+    };
+    Proxy::all(url.clone()).map(Some).map_err(|e| {
+        Problem::new(
+            Reason::InvalidSpec,
+            format!("access.proxyUrl cannot be used as a proxy: {}", chain(&e)),
+        )
+    })
+}
+
+fn certificates(access: &Access) -> Result<Vec<Certificate>, Problem> {
+    let Some(pem) = &access.ca_bundle_pem else {
+        return Ok(Vec::new());
+    };
+    let bad = |what: String| {
+        Problem::new(
+            Reason::CaBundleNotFound,
+            format!("access.caBundleRef: {what}; give PEM certificates"),
+        )
+    };
+    let certificates = Certificate::from_pem_bundle(pem).map_err(|e| bad(chain(&e)))?;
+    if certificates.is_empty() {
+        return Err(bad("the bundle holds no certificate".to_owned()));
+    }
+    Ok(certificates)
+}
+
+/// Few, never in a circle, never to anything but http and https, never from https back to http. That credentials stay at
+/// the origin that they are for is the client's own rule.
+fn redirect(attempt: Attempt<'_>) -> reqwest::redirect::Action {
+    let next = attempt.url();
+    let from_https = attempt
+        .previous()
+        .last()
+        .is_some_and(|previous| previous.scheme() == "https");
+    let refusal = match next.scheme() {
+        "https" => None,
+        "http" if from_https => Some("from https to http"),
+        "http" => None,
+        _ => Some("to something that is not http"),
+    };
+    if let Some(refusal) = refusal {
+        let text = format!("a redirect {refusal} is not followed");
+        return attempt.error(text);
+    }
+    if attempt.previous().contains(next) {
+        return attempt.error("the redirects go in a circle");
+    }
+    if attempt.previous().len() > MAX_REDIRECTS {
+        return attempt.error("too many redirects");
+    }
+    attempt.follow()
+}
+
+pub(super) fn authorize(
+    request: reqwest::RequestBuilder,
+    credentials: Option<&Credentials>,
+) -> reqwest::RequestBuilder {
+    match credentials {
+        Some(Credentials::Basic { username, password }) => {
+            request.basic_auth(username, Some(password))
+        }
+        Some(Credentials::Bearer { token }) => request.bearer_auth(token),
+        None => request,
+    }
+}
+
+/// An error with its causes, without the URL (which could hold a password).
+pub(super) fn chain(error: &reqwest::Error) -> String {
+    let mut text = String::new();
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        if !text.is_empty() {
+            text.push_str(": ");
+        }
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    if text.is_empty() {
+        "the request failed".to_owned()
+    } else {
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_user_agent_names_a_contact_and_nothing_else_gets_into_the_header() {
+        assert_eq!(
+            user_agent("mirrorfleet/0.1.0", Some("mirrors@example.org")),
+            "mirrorfleet/0.1.0 (+mirrors@example.org)"
+        );
+        assert_eq!(
+            user_agent("mirrorfleet/0.1.0", Some("\r\n")),
+            "mirrorfleet/0.1.0"
+        );
+        assert_eq!(user_agent("mirrorfleet/0.1.0", None), "mirrorfleet/0.1.0");
+    }
+
+    #[test]
+    fn a_bundle_without_certificates_is_refused_with_the_field_that_names_it() {
+        let access = Access {
+            ca_bundle_pem: Some(b"nothing".to_vec()),
+            ..Access::default()
+        };
+        let problem = certificates(&access).unwrap_err();
+        assert_eq!(problem.reason, Reason::CaBundleNotFound);
+        assert!(problem.message.contains("caBundleRef"), "{problem}");
+    }
+}

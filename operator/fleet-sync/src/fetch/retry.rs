@@ -1,0 +1,77 @@
+//! When to try again.
+
+use std::time::{Duration, SystemTime};
+
+use rand::RngExt;
+
+/// How often a request is repeated within a run, and after which time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// Repetitions after the first try of all endpoints.
+    pub limit: u32,
+    /// No wait within a run is longer, neither ours nor one that Retry-After asks for.
+    pub longest_wait: Duration,
+}
+
+impl RetryPolicy {
+    const FIRST_WAIT: Duration = Duration::from_millis(250);
+
+    /// Before the repetition `round` (from 0): doubled each time, between half and all of it.
+    pub(crate) fn wait(&self, round: u32) -> Duration {
+        let full = Self::FIRST_WAIT
+            .saturating_mul(2_u32.saturating_pow(round))
+            .min(self.longest_wait);
+        full.mul_f64(rand::rng().random_range(0.5..=1.0))
+    }
+
+    pub(crate) fn allows(&self, retry_after: Duration) -> bool {
+        retry_after <= self.longest_wait
+    }
+}
+
+/// The value of a Retry-After header in seconds from `now`. RFC 9110, section 10.2.3.
+pub(crate) fn parse_retry_after(value: &str, now: SystemTime) -> Option<u64> {
+    let value = value.trim();
+    if let Ok(seconds) = value.parse::<u64>() {
+        return Some(seconds);
+    }
+    let date = httpdate::parse_http_date(value).ok()?;
+    Some(date.duration_since(now).map_or(0, |left| {
+        left.as_secs() + u64::from(left.subsec_nanos() > 0)
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_read_in_both_forms() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+        assert_eq!(parse_retry_after(" 120 ", now), Some(120));
+        assert_eq!(
+            parse_retry_after("Sun, 06 Nov 1994 08:49:47 GMT", now),
+            Some(10)
+        );
+        assert_eq!(
+            parse_retry_after("Sun, 06 Nov 1994 08:49:30 GMT", now),
+            Some(0)
+        );
+        assert_eq!(parse_retry_after("soon", now), None);
+    }
+
+    #[test]
+    fn waits_grow_and_stay_below_the_longest() {
+        let policy = RetryPolicy {
+            limit: 40,
+            longest_wait: Duration::from_secs(20),
+        };
+        for round in 0..40 {
+            let full = Duration::from_millis(250)
+                .saturating_mul(2_u32.saturating_pow(round))
+                .min(policy.longest_wait);
+            let wait = policy.wait(round);
+            assert!(wait <= full && wait >= full / 2, "round {round}: {wait:?}");
+        }
+    }
+}

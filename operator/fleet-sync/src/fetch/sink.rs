@@ -1,0 +1,277 @@
+//! Where a body goes while it arrives: bounded, hashed, resumable.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use fleet_types::{Digest, Expected, Sha256};
+use sha2::Digest as _;
+
+use super::writers::{OpenFile, Writers};
+use super::{Bound, FailureKind, FetchError};
+use crate::Problem;
+
+/// Bodies up to this size are handed to the disk as a whole; they are not worth resuming.
+const SMALL_BYTES: u64 = 128 << 10;
+
+/// The receiving end of one body. It accepts no byte more than promised, and knows how many it has.
+#[derive(Debug)]
+pub struct Sink(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    /// Handed back as bytes.
+    Memory { body: Vec<u8>, bound: Bound },
+    /// Collected, then written by a writer thread.
+    Small {
+        body: Vec<u8>,
+        expected: Expected,
+        writers: Arc<Writers>,
+    },
+    /// Written by a writer thread as it arrives.
+    Large {
+        file: Option<OpenFile>,
+        position: u64,
+        expected: Expected,
+        writers: Arc<Writers>,
+    },
+}
+
+/// Why a body is not taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SinkError {
+    /// More bytes than promised.
+    TooLong {
+        limit: u64,
+        exact: bool,
+    },
+    /// The end came before the promised size.
+    TooShort {
+        expected: u64,
+        found: u64,
+    },
+    /// All bytes are there, and they are not the promised ones.
+    WrongDigest {
+        expected: Digest,
+        found: Digest,
+    },
+    Store(Problem),
+}
+
+impl SinkError {
+    /// The same, about a file that was fetched from `url`.
+    pub(crate) fn at(self, url: &str) -> FetchError {
+        let (kind, text) = match self {
+            SinkError::TooLong { limit, exact: true } => (
+                FailureKind::Mismatch,
+                format!("more than the {limit} bytes that its index promises"),
+            ),
+            SinkError::TooLong {
+                limit,
+                exact: false,
+            } => (
+                FailureKind::TooLarge,
+                format!("larger than {limit} bytes, the most that such a file may have"),
+            ),
+            SinkError::TooShort { expected, found } => (
+                FailureKind::Broken,
+                format!("the body ended after {found} of {expected} bytes"),
+            ),
+            SinkError::WrongDigest { expected, found } => (
+                FailureKind::Mismatch,
+                format!("the content has digest {found}, its index promises {expected}"),
+            ),
+            SinkError::Store(problem) => {
+                return FetchError::new(FailureKind::Local(problem.clone()), problem.message);
+            }
+        };
+        FetchError::new(kind, format!("{url}: {text}"))
+    }
+}
+
+/// What a complete body came to.
+pub(crate) struct Taken {
+    pub digest: Sha256,
+    pub size: u64,
+    pub body: Option<Vec<u8>>,
+}
+
+impl Sink {
+    /// Keeps the body in memory.
+    pub fn memory(bound: Bound) -> Sink {
+        Sink(Kind::Memory {
+            body: Vec::new(),
+            bound,
+        })
+    }
+
+    /// Writes the body into the store's staging.
+    pub fn stored(expected: Expected, writers: Arc<Writers>) -> Sink {
+        if expected.size <= SMALL_BYTES {
+            Sink(Kind::Small {
+                body: Vec::new(),
+                expected,
+                writers,
+            })
+        } else {
+            Sink(Kind::Large {
+                file: None,
+                position: 0,
+                expected,
+                writers,
+            })
+        }
+    }
+
+    /// The exact size, where it is known.
+    pub fn promised(&self) -> Option<u64> {
+        match self.bound() {
+            Bound::Exactly(expected) => Some(expected.size),
+            Bound::AtMost(_) => None,
+        }
+    }
+
+    fn bound(&self) -> Bound {
+        match &self.0 {
+            Kind::Memory { bound, .. } => *bound,
+            Kind::Small { expected, .. } | Kind::Large { expected, .. } => {
+                Bound::Exactly(*expected)
+            }
+        }
+    }
+
+    fn limit(&self) -> u64 {
+        match self.bound() {
+            Bound::Exactly(expected) => expected.size,
+            Bound::AtMost(limit) => limit,
+        }
+    }
+
+    /// How many bytes are there: where a Range request continues. Takes up what an earlier run has left.
+    pub async fn position(&mut self) -> Result<u64, SinkError> {
+        match &mut self.0 {
+            Kind::Memory { body, .. } | Kind::Small { body, .. } => Ok(body.len() as u64),
+            Kind::Large {
+                file,
+                position,
+                expected,
+                writers,
+            } => {
+                if file.is_none() {
+                    let (opened, written) =
+                        writers.begin(*expected).await.map_err(SinkError::Store)?;
+                    *file = Some(opened);
+                    *position = written;
+                }
+                Ok(*position)
+            }
+        }
+    }
+
+    /// Refuses a body whose announced length cannot be right, before any of it is read.
+    pub(crate) fn announced(&self, position: u64, length: u64) -> Result<(), SinkError> {
+        let total = position.saturating_add(length);
+        match self.bound() {
+            Bound::Exactly(expected) if total > expected.size => Err(SinkError::TooLong {
+                limit: expected.size,
+                exact: true,
+            }),
+            Bound::AtMost(limit) if total > limit => Err(SinkError::TooLong {
+                limit,
+                exact: false,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Appends what arrived. Waits while the disk is behind.
+    pub async fn write(&mut self, chunk: Bytes) -> Result<(), SinkError> {
+        let position = self.position().await?;
+        self.announced(position, chunk.len() as u64)?;
+        match &mut self.0 {
+            Kind::Memory { body, .. } | Kind::Small { body, .. } => body.extend_from_slice(&chunk),
+            Kind::Large { file, position, .. } => {
+                *position += chunk.len() as u64;
+                if let Some(file) = file {
+                    file.write(chunk).await.map_err(SinkError::Store)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts again from nothing.
+    pub async fn restart(&mut self) -> Result<(), SinkError> {
+        match &mut self.0 {
+            Kind::Memory { body, .. } | Kind::Small { body, .. } => body.clear(),
+            Kind::Large { file, position, .. } => {
+                *position = 0;
+                if let Some(file) = file {
+                    file.restart().await.map_err(SinkError::Store)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks size and digest. After an error other than a missing end the sink is empty again.
+    pub(crate) async fn finish(&mut self) -> Result<Taken, SinkError> {
+        let found = self.position().await?;
+        if let Some(expected) = self.promised().filter(|expected| found < *expected) {
+            return Err(SinkError::TooShort { expected, found });
+        }
+        let limit = self.limit();
+        match &mut self.0 {
+            Kind::Memory { body, bound } => check(std::mem::take(body), *bound),
+            Kind::Small {
+                body,
+                expected,
+                writers,
+            } => {
+                let digest = writers
+                    .store(*expected, std::mem::take(body).into())
+                    .await?;
+                Ok(Taken {
+                    digest,
+                    size: limit,
+                    body: None,
+                })
+            }
+            Kind::Large { file, position, .. } => {
+                *position = 0;
+                let Some(file) = file.take() else {
+                    return Err(SinkError::TooShort {
+                        expected: limit,
+                        found,
+                    });
+                };
+                let digest = file.finish().await?;
+                Ok(Taken {
+                    digest,
+                    size: limit,
+                    body: None,
+                })
+            }
+        }
+    }
+}
+
+fn check(body: Vec<u8>, bound: Bound) -> Result<Taken, SinkError> {
+    let digest = Sha256(sha2::Sha256::digest(&body).into());
+    if let Bound::Exactly(expected) = bound {
+        let found = match expected.digest {
+            Digest::Sha512(_) => Digest::Sha512(sha2::Sha512::digest(&body).into()),
+            _ => Digest::Sha256(digest),
+        };
+        if found != expected.digest {
+            return Err(SinkError::WrongDigest {
+                expected: expected.digest,
+                found,
+            });
+        }
+    }
+    Ok(Taken {
+        digest,
+        size: body.len() as u64,
+        body: Some(body),
+    })
+}

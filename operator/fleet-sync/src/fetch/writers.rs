@@ -1,0 +1,352 @@
+//! A few threads that write what arrives, so that neither a small file costs a task of its own nor a slow disk holds up
+//! the connections' thread.
+//!
+//! Threads answer a file once it is staged and its digest is right. Blobs become durable in batches; only after
+//! [`Writers::flush`] is all that was answered really in the store.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread;
+
+use bytes::Bytes;
+use fleet_store::{Staged, StagedFile, Staging, StoreError};
+use fleet_types::{Expected, Reason, Sha256};
+use tokio::sync::{mpsc, oneshot};
+
+use super::sink::SinkError;
+use crate::Problem;
+
+const THREADS: usize = 2;
+/// Orders that may wait for a thread; each holds one chunk of a body.
+const QUEUE: usize = 16;
+const BATCH_FILES: usize = 512;
+const BATCH_BYTES: u64 = 256 << 20;
+
+/// The threads. They end when the last handle is dropped.
+#[derive(Debug)]
+pub struct Writers {
+    queues: Vec<mpsc::Sender<Order>>,
+    next: AtomicU64,
+    failure: Arc<OnceLock<Problem>>,
+}
+
+#[derive(Debug)]
+enum Order {
+    Whole {
+        expected: Expected,
+        body: Bytes,
+        reply: oneshot::Sender<Result<Sha256, SinkError>>,
+    },
+    Begin {
+        id: u64,
+        expected: Expected,
+        reply: oneshot::Sender<Result<u64, Problem>>,
+    },
+    Chunk {
+        id: u64,
+        bytes: Bytes,
+    },
+    Restart {
+        id: u64,
+    },
+    Finish {
+        id: u64,
+        reply: oneshot::Sender<Result<Sha256, SinkError>>,
+    },
+    Close {
+        id: u64,
+    },
+    Flush {
+        reply: oneshot::Sender<Result<(), Problem>>,
+    },
+}
+
+/// A large file that one of the threads has open. Dropping it leaves what is staged for the next run.
+#[derive(Debug)]
+pub(crate) struct OpenFile {
+    id: u64,
+    queue: mpsc::Sender<Order>,
+    failure: Arc<OnceLock<Problem>>,
+}
+
+impl Writers {
+    pub fn start(staging: &Staging) -> Result<Arc<Writers>, Problem> {
+        let failure = Arc::new(OnceLock::new());
+        let mut queues = Vec::with_capacity(THREADS);
+        for number in 0..THREADS {
+            let (queue, orders) = mpsc::channel(QUEUE);
+            let desk = Desk {
+                staging: staging.clone(),
+                open: HashMap::new(),
+                batch: Vec::new(),
+                batch_bytes: 0,
+                failure: failure.clone(),
+            };
+            thread::Builder::new()
+                .name(format!("writer-{number}"))
+                .spawn(move || desk.run(orders))
+                .map_err(|e| {
+                    Problem::new(
+                        Reason::StorageFailed,
+                        format!("no thread can be started for writing: {e}"),
+                    )
+                })?;
+            queues.push(queue);
+        }
+        Ok(Arc::new(Writers {
+            queues,
+            next: AtomicU64::new(0),
+            failure,
+        }))
+    }
+
+    /// Makes everything durable that was answered so far.
+    pub async fn flush(&self) -> Result<(), Problem> {
+        for queue in &self.queues {
+            let (reply, answer) = oneshot::channel();
+            send(queue, Order::Flush { reply }, &self.failure).await?;
+            answer.await.map_err(|_| gone(&self.failure))??;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn store(&self, expected: Expected, body: Bytes) -> Result<Sha256, SinkError> {
+        let (reply, answer) = oneshot::channel();
+        let (_, queue) = self.pick().map_err(SinkError::Store)?;
+        send(
+            queue,
+            Order::Whole {
+                expected,
+                body,
+                reply,
+            },
+            &self.failure,
+        )
+        .await
+        .map_err(SinkError::Store)?;
+        answer
+            .await
+            .map_err(|_| SinkError::Store(gone(&self.failure)))?
+    }
+
+    pub(crate) async fn begin(&self, expected: Expected) -> Result<(OpenFile, u64), Problem> {
+        let (reply, answer) = oneshot::channel();
+        let (id, queue) = self.pick()?;
+        send(
+            queue,
+            Order::Begin {
+                id,
+                expected,
+                reply,
+            },
+            &self.failure,
+        )
+        .await?;
+        let file = OpenFile {
+            id,
+            queue: queue.clone(),
+            failure: self.failure.clone(),
+        };
+        let written = answer.await.map_err(|_| gone(&self.failure))??;
+        Ok((file, written))
+    }
+
+    fn pick(&self) -> Result<(u64, &mpsc::Sender<Order>), Problem> {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let queue = self.queues.get(id as usize % self.queues.len().max(1));
+        queue
+            .map(|queue| (id, queue))
+            .ok_or_else(|| gone(&self.failure))
+    }
+}
+
+impl OpenFile {
+    pub async fn write(&self, bytes: Bytes) -> Result<(), Problem> {
+        send(
+            &self.queue,
+            Order::Chunk { id: self.id, bytes },
+            &self.failure,
+        )
+        .await
+    }
+
+    pub async fn restart(&self) -> Result<(), Problem> {
+        send(&self.queue, Order::Restart { id: self.id }, &self.failure).await
+    }
+
+    pub async fn finish(self) -> Result<Sha256, SinkError> {
+        let (reply, answer) = oneshot::channel();
+        send(
+            &self.queue,
+            Order::Finish { id: self.id, reply },
+            &self.failure,
+        )
+        .await
+        .map_err(SinkError::Store)?;
+        answer
+            .await
+            .map_err(|_| SinkError::Store(gone(&self.failure)))?
+    }
+}
+
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        // A full queue only means that the file stays open until the thread ends.
+        let _ = self.queue.try_send(Order::Close { id: self.id });
+    }
+}
+
+async fn send(
+    queue: &mpsc::Sender<Order>,
+    order: Order,
+    failure: &OnceLock<Problem>,
+) -> Result<(), Problem> {
+    if let Some(problem) = failure.get() {
+        return Err(problem.clone());
+    }
+    queue.send(order).await.map_err(|_| gone(failure))
+}
+
+fn gone(failure: &OnceLock<Problem>) -> Problem {
+    let ended = || {
+        Problem::new(
+            Reason::StorageFailed,
+            "a writer thread ended before its work was done; see the log",
+        )
+    };
+    failure.get().cloned().unwrap_or_else(ended)
+}
+
+/// What one thread works on.
+struct Desk {
+    staging: Staging,
+    open: HashMap<u64, StagedFile>,
+    batch: Vec<Staged>,
+    batch_bytes: u64,
+    /// The first error of the disk, shared by all threads: nothing more is written after it.
+    failure: Arc<OnceLock<Problem>>,
+}
+
+impl Desk {
+    fn run(mut self, mut orders: mpsc::Receiver<Order>) {
+        while let Some(order) = orders.blocking_recv() {
+            self.obey(order);
+        }
+        // The run was ended; what is complete need not be fetched again.
+        let _ = self.commit();
+    }
+
+    fn obey(&mut self, order: Order) {
+        // A reply that nobody waits for any more is no error.
+        match order {
+            Order::Whole {
+                expected,
+                body,
+                reply,
+            } => {
+                let _ = reply.send(self.whole(&expected, &body));
+            }
+            Order::Begin {
+                id,
+                expected,
+                reply,
+            } => {
+                let _ = reply.send(self.begin(id, &expected));
+            }
+            Order::Chunk { id, bytes } => self.change(id, |file| file.write(&bytes)),
+            Order::Restart { id } => self.change(id, StagedFile::restart),
+            Order::Finish { id, reply } => {
+                let _ = reply.send(self.finish(id));
+            }
+            Order::Close { id } => {
+                self.open.remove(&id);
+            }
+            Order::Flush { reply } => {
+                let _ = reply.send(self.commit());
+            }
+        }
+    }
+
+    fn whole(&mut self, expected: &Expected, body: &[u8]) -> Result<Sha256, SinkError> {
+        let staged = self.stage(expected, body).map_err(|e| self.refusal(e))?;
+        self.keep(staged)
+    }
+
+    fn stage(&self, expected: &Expected, body: &[u8]) -> Result<Staged, StoreError> {
+        let mut file = self.staging.begin(expected)?;
+        if file.written() > 0 {
+            file.restart()?;
+        }
+        file.write(body)?;
+        file.finish()
+    }
+
+    fn begin(&mut self, id: u64, expected: &Expected) -> Result<u64, Problem> {
+        let file = self.staging.begin(expected).map_err(|e| self.failed(e))?;
+        let written = file.written();
+        self.open.insert(id, file);
+        Ok(written)
+    }
+
+    fn change(&mut self, id: u64, change: impl FnOnce(&mut StagedFile) -> Result<(), StoreError>) {
+        let Some(file) = self.open.get_mut(&id) else {
+            return;
+        };
+        if let Err(error) = change(file) {
+            self.open.remove(&id);
+            self.failed(error);
+        }
+    }
+
+    fn finish(&mut self, id: u64) -> Result<Sha256, SinkError> {
+        let Some(file) = self.open.remove(&id) else {
+            return Err(SinkError::Store(gone(&self.failure)));
+        };
+        let staged = file.finish().map_err(|e| self.refusal(e))?;
+        self.keep(staged)
+    }
+
+    fn keep(&mut self, staged: Staged) -> Result<Sha256, SinkError> {
+        let digest = staged.digest();
+        self.batch_bytes += staged.size();
+        self.batch.push(staged);
+        if self.batch.len() >= BATCH_FILES || self.batch_bytes >= BATCH_BYTES {
+            self.commit().map_err(SinkError::Store)?;
+        }
+        Ok(digest)
+    }
+
+    fn commit(&mut self) -> Result<(), Problem> {
+        if let Some(problem) = self.failure.get() {
+            return Err(problem.clone());
+        }
+        self.batch_bytes = 0;
+        let batch = std::mem::take(&mut self.batch);
+        if batch.is_empty() {
+            return Ok(());
+        }
+        self.staging.commit_batch(batch).map_err(|e| self.failed(e))
+    }
+
+    /// What is wrong with a body, or with the disk.
+    fn refusal(&self, error: StoreError) -> SinkError {
+        match error {
+            StoreError::TooLong { expected } => SinkError::TooLong {
+                limit: expected,
+                exact: true,
+            },
+            StoreError::TooShort { expected, found } => SinkError::TooShort { expected, found },
+            StoreError::WrongDigest { expected, found } => {
+                SinkError::WrongDigest { expected, found }
+            }
+            other => SinkError::Store(self.failed(other)),
+        }
+    }
+
+    fn failed(&self, error: StoreError) -> Problem {
+        let problem = Problem::from(error);
+        self.failure.get_or_init(|| problem.clone());
+        problem
+    }
+}

@@ -1,0 +1,44 @@
+//! The sync engine: *list → verify → plan → fetch → check → prepare → publish → collect*.
+//!
+//! Owns the network ([`fetch`]) and the order of things ([`engine`]). Leaves what bytes mean to `fleet-formats`, what a
+//! disk promises to `fleet-store`, and manifests to the caller.
+
+mod engine;
+pub mod fetch;
+mod options;
+mod problem;
+mod progress;
+mod report;
+mod stop;
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+pub use fetch::install_crypto_provider;
+pub use options::{
+    Access, AllowedMutation, Credentials, Endpoint, MakeFormat, Politeness, SyncOptions, Timeouts,
+    Verification,
+};
+pub use problem::Problem;
+pub use progress::{Phase, Progress, Unwatched};
+pub use report::{PlanReport, Report, RunResult, Share, SuiteReport};
+
+/// Runs one Mirror once. Always answers with a report, which is also kept in the store where that can be written.
+/// `cancel` ends the run at the next safe place; what is staged stays for the next run.
+pub async fn sync(
+    options: SyncOptions,
+    progress: Arc<dyn Progress>,
+    cancel: CancellationToken,
+) -> Report {
+    engine::sync(options, progress, cancel).await
+}
+
+/// What [`sync`] would do, found out by fetching indices into a temporary directory. Changes nothing in the store.
+pub async fn plan(
+    options: SyncOptions,
+    progress: Arc<dyn Progress>,
+    cancel: CancellationToken,
+) -> PlanReport {
+    engine::plan(options, progress, cancel).await
+}

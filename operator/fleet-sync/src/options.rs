@@ -1,0 +1,132 @@
+//! What a run is asked to do: plain values that the caller took from manifests.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fleet_formats::seam::{Format, Rejected, Trust};
+use fleet_store::Retention;
+use fleet_types::{Sha256, UnitRevision};
+use url::Url;
+
+/// Turns a declared slice (`SyncOptions::content`) into its format. A refused unit is carried forward with the slice of
+/// the snapshot that it comes from, which need not be the one that is declared now.
+pub type MakeFormat = fn(&serde_json::Value) -> Result<Arc<dyn Format>, Rejected>;
+
+/// One run of one Mirror.
+#[derive(Clone)]
+pub struct SyncOptions {
+    /// The Mirror's name.
+    pub mirror: String,
+    /// The store of this Mirror alone; created when missing.
+    pub store_dir: PathBuf,
+    /// `Debian`, ...
+    pub upstream_type: String,
+    /// Without slashes at either end.
+    pub serving_path: String,
+    pub directory_listing: bool,
+    /// What freshness is measured against.
+    pub authority: Url,
+    /// Where content is fetched from. Empty: from the authority.
+    pub endpoints: Vec<Endpoint>,
+    pub access: Access,
+    pub politeness: Politeness,
+    /// The format of `content`: what `make_format(&content)` gives.
+    pub format: Arc<dyn Format>,
+    pub make_format: MakeFormat,
+    /// The slice as declared; recorded in the snapshot.
+    pub content: serde_json::Value,
+    pub trust: Trust,
+    /// SHA-256 over the keyring's bytes and the trust policy: a change makes every unit be verified again.
+    pub trust_digest: Sha256,
+    /// Glob patterns over repository paths; `*` does not cross a `/`, `**` does.
+    pub exclude: Vec<String>,
+    pub verification: Verification,
+    pub retention: Retention,
+    /// An id, or an unambiguous prefix, of the snapshot that stays served.
+    pub pinned: Option<String>,
+    pub timeouts: Timeouts,
+    /// What the caller remembers as accepted before; the newest of it and the store's own memory counts.
+    pub high_water: Vec<UnitRevision>,
+    /// The product in User-Agent, for example `mirrorfleet/0.1.0`; the contact is appended.
+    pub user_agent: String,
+}
+
+/// A URL of the upstream that content is fetched from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// A word for it in messages.
+    pub name: String,
+    /// http, https or file; the folder that repository paths are relative to.
+    pub url: Url,
+    /// Lower is tried first.
+    pub priority: i32,
+}
+
+/// How to reach the upstream.
+#[derive(Debug, Clone, Default)]
+pub struct Access {
+    pub credentials: Option<Credentials>,
+    /// PEM certificates that are trusted besides the platform's.
+    pub ca_bundle_pem: Option<Vec<u8>>,
+    /// Used for all requests; without it the environment's proxy variables count.
+    pub proxy: Option<Url>,
+}
+
+/// Sent to an endpoint's own origin only, never along a redirect to another.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Credentials {
+    Basic { username: String, password: String },
+    Bearer { token: String },
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Credentials::Basic { .. } => "Basic(..)",
+            Credentials::Bearer { .. } => "Bearer(..)",
+        })
+    }
+}
+
+/// How gently the upstream is treated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Politeness {
+    /// Over all endpoints together; 0 is taken as 1.
+    pub max_connections: usize,
+    /// Bytes a second over all connections together.
+    pub bandwidth: Option<u64>,
+    /// Whom the upstream's operators can write to.
+    pub contact: Option<String>,
+}
+
+/// What a person allows that would be refused otherwise.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Verification {
+    /// Accept an older date than the newest that was ever accepted.
+    pub allow_rollback: bool,
+    /// Accept new bytes under any known name.
+    pub allow_mutation: bool,
+    /// Accept exactly these new bytes under these known names.
+    pub allow_mutations: Vec<AllowedMutation>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AllowedMutation {
+    pub path: String,
+    /// Of the new content.
+    pub sha256: Sha256,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For the whole run.
+    pub total: Duration,
+    /// Without a byte on one connection.
+    pub stall: Duration,
+    /// How often a request is repeated after its first failure, at each endpoint.
+    pub retry_limit: u32,
+    /// Before the first repetition; doubled each time, with jitter. Also the longest Retry-After that is waited for.
+    pub retry_backoff: Duration,
+}

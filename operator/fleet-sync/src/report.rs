@@ -1,0 +1,162 @@
+//! What a run came to: the JSON object of the command line's contract, also kept in the store's `state/`.
+
+use fleet_types::{Reason, UnitRevision};
+use serde::{Deserialize, Serialize};
+
+/// Kubernetes keeps the last 4,096 bytes of a termination message; ours stays clear of that.
+const TERMINATION_MESSAGE_BYTES: usize = 2048;
+
+/// Whether something new is served. Why, and whether it is good, says [`Reason`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RunResult {
+    /// A new snapshot is served. `reason` may still be that of a unit that was refused and carried forward.
+    Published,
+    /// What was served still is, and that is right: nothing is new, or a person pinned or rolled back.
+    Unchanged,
+    /// What was served still is, and something is wrong.
+    Failed,
+}
+
+/// One run of one Mirror.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    pub mirror: String,
+    pub result: RunResult,
+    /// That of the worst unit; it decides the exit code.
+    pub reason: Reason,
+    pub message: String,
+    pub suites: Vec<SuiteReport>,
+    /// What is served now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<String>,
+    /// Of the newest snapshot: the one that is served, or the one that a pin or a roll-back holds back.
+    pub revision: Vec<UnitRevision>,
+    pub files_fetched: u64,
+    /// Bytes of bodies.
+    pub bytes_fetched: u64,
+    pub requests: u64,
+    pub seconds: f64,
+    /// When the upstream asked to be left alone, in seconds after `finishedAt`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_seconds: Option<u64>,
+    /// Seconds since 1970-01-01T00:00:00Z.
+    pub started_at: i64,
+    pub finished_at: i64,
+}
+
+/// One suite (unit) in a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SuiteReport {
+    pub suite: String,
+    pub result: RunResult,
+    pub reason: Reason,
+    pub message: String,
+}
+
+impl Report {
+    /// The exit code of the command line's contract.
+    pub fn exit_code(&self) -> u8 {
+        self.reason.outcome().exit_code()
+    }
+
+    /// The report as JSON in at most 2 KiB: messages are cut first, then the suites that went well are left out, then
+    /// the revision.
+    pub fn to_termination_message(&self) -> String {
+        let mut report = self.clone();
+        for limit in [400, 160, 60] {
+            report.cut_messages(limit);
+            if let Some(text) = report.short_enough() {
+                return text;
+            }
+        }
+        report
+            .suites
+            .retain(|suite| suite.result == RunResult::Failed);
+        if let Some(text) = report.short_enough() {
+            return text;
+        }
+        report.revision.clear();
+        while report.short_enough().is_none() && report.suites.pop().is_some() {}
+        report.mirror = cut(&report.mirror, 253);
+        report.short_enough().unwrap_or_default()
+    }
+
+    fn cut_messages(&mut self, limit: usize) {
+        self.message = cut(&self.message, limit);
+        for suite in &mut self.suites {
+            suite.message = cut(&suite.message, limit);
+        }
+    }
+
+    fn short_enough(&self) -> Option<String> {
+        serde_json::to_string(self)
+            .ok()
+            .filter(|text| text.len() <= TERMINATION_MESSAGE_BYTES)
+    }
+}
+
+/// The text itself, or its beginning and an ellipsis in at most `limit` bytes.
+pub(crate) fn cut(text: &str, limit: usize) -> String {
+    if text.len() <= limit {
+        return text.to_owned();
+    }
+    let mut end = limit.saturating_sub("…".len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}…", text.get(..end).unwrap_or_default())
+}
+
+/// What a run would do.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanReport {
+    pub mirror: String,
+    /// `Unchanged` where a run would have nothing to do, `Published` where it would publish, else `Failed`.
+    pub result: RunResult,
+    pub reason: Reason,
+    pub message: String,
+    pub suites: Vec<SuiteReport>,
+    pub fetch: Share,
+    pub keep: Share,
+    pub remove: Share,
+    /// Of the state that would be published.
+    pub revision: Vec<UnitRevision>,
+    pub requests: u64,
+    /// For indices alone.
+    pub bytes_fetched: u64,
+    pub seconds: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_seconds: Option<u64>,
+}
+
+impl PlanReport {
+    /// The exit code that says whether a run would be good, as far as the indices tell.
+    pub fn exit_code(&self) -> u8 {
+        self.reason.outcome().exit_code()
+    }
+}
+
+/// Some of the paths of a repository.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Share {
+    pub files: u64,
+    pub bytes: u64,
+    /// The first few, in the order of their names.
+    pub sample: Vec<String>,
+}
+
+impl Share {
+    const SAMPLE: usize = 20;
+
+    pub(crate) fn add(&mut self, path: &str, bytes: u64) {
+        self.files += 1;
+        self.bytes = self.bytes.saturating_add(bytes);
+        if self.sample.len() < Self::SAMPLE {
+            self.sample.push(path.to_owned());
+        }
+    }
+}
