@@ -122,7 +122,8 @@ class Smoke:
         lab.create_namespace(NAMESPACE)
         for region in REGIONS:
             lab.apply(web(region), NAMESPACE)
-            lab.apply(job(f"write-{region}", pod_spec(f"echo hello {region} > /data/index.html", claim=f"web-{region}")), NAMESPACE)
+            write = pod_spec(f"echo hello {region} > /data/index.html", claim=f"web-{region}")
+            lab.apply(job(f"write-{region}", write), NAMESPACE)
         for region in REGIONS:
             done = lab.wait_job(f"write-{region}", NAMESPACE)
             assert done["status"].get("succeeded") == 1, done["status"]
@@ -181,7 +182,8 @@ class Smoke:
 
     def check_an_image_is_loaded_on_both_nodes(self) -> None:
         archive = self.lab.workdir / "extra.tar"
-        write_image(archive, "mirrorfleet.test/extra:1", {"/bin/busybox": Path("/bin/busybox")}, ["/bin/busybox", "true"])
+        busybox = Path("/bin/busybox")
+        write_image(archive, "mirrorfleet.test/extra:1", {"/bin/busybox": busybox}, ["/bin/busybox", "true"])
         self.lab.load_image(archive)
         for region in REGIONS:
             spec = pod_spec("", region=region, claim="")
@@ -195,7 +197,7 @@ class Smoke:
         lab = self.lab
         lab.small_volume("node-b", "tiny", 8)
         lab.apply(claim("tiny", "8Mi", "small"), NAMESPACE)
-        script = "id; ls -ld /data; ! dd if=/dev/zero of=/data/fill bs=1M count=64; rm /data/fill; echo kept > /data/kept"
+        script = "! dd if=/dev/zero of=/data/fill bs=1M count=64; rm /data/fill; echo kept > /data/kept"
         lab.apply(job("fill", pod_spec(script, claim="tiny")), NAMESPACE)
         done = lab.wait_job("fill", NAMESPACE)
         assert done["status"].get("succeeded") == 1, lab.kubectl("logs", "job/fill", namespace=NAMESPACE)
@@ -275,9 +277,12 @@ def processes_mentioning(text: str) -> list[str]:
 def assert_nothing_left(workdir: Path, identity: str) -> None:
     wait_until(lambda: not processes_mentioning(str(workdir)), 20, "processes and mounts to be gone",
                detail=lambda: processes_mentioning(str(workdir)))  # fmt: skip
-    wait_until(lambda: not cgroups.left_over(identity), 20, "cgroups to be gone", detail=lambda: cgroups.left_over(identity))
-    loops = subprocess.run(["losetup", "--list", "--noheadings", "--output", "BACK-FILE"], capture_output=True, text=True)
+    wait_until(lambda: not cgroups.left_over(identity), 20, "cgroups to be gone",
+               detail=lambda: cgroups.left_over(identity))  # fmt: skip
+    loops = subprocess.run(["losetup", "--list", "--output", "BACK-FILE"], capture_output=True, text=True, check=True)
     assert str(workdir) not in loops.stdout, loops.stdout
+    mounts = Path("/proc/self/mountinfo").read_text()
+    assert str(workdir) not in mounts, mounts
     assert not (keeper.registry() / f"{identity}.json").exists()
     left = sorted(path.name for path in workdir.iterdir())
     assert not {"nodes", "etcd", "credentials", "config", "kubeconfig"} & set(left), left
@@ -297,8 +302,8 @@ def smoke(report: Report, workdir: Path) -> None:
 
 
 def killed(report: Report, workdir: Path, victims: str) -> None:
-    """A run whose process (and keeper) is killed leaves no cluster; what only a keeper can remove, the next run does."""
-    script = f"import time; from lab import Lab; lab = Lab({str(workdir)!r}); lab.up(); print('up', flush=True); time.sleep(600)"
+    """A run that is killed leaves no cluster; what only its keeper could remove, the next run does."""
+    script = f"import time; from lab import Lab; Lab({str(workdir)!r}).up(); print('up', flush=True); time.sleep(600)"
     here = Path(__file__).resolve().parent
     runner = subprocess.Popen([sys.executable, "-c", script], cwd=here, stdout=subprocess.PIPE, text=True)
     layout = Lab(workdir).layout

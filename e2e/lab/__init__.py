@@ -3,7 +3,7 @@
 from .cluster import CAPABILITIES, Cluster, ExistingCluster, condition_of
 from .control import CommandFailed
 from .images import BUSYBOX_IMAGE, write_image
-from .own import Lab
+from .own import Lab, open_cluster
 from .waiting import LabError, NotSupported, tail, wait_until
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "LabError",
     "NotSupported",
     "condition_of",
+    "open_cluster",
     "tail",
     "wait_until",
     "write_image",

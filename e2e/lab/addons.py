@@ -51,6 +51,33 @@ def storage() -> list[dict]:
     ]
 
 
+def local_volume(node: str, name: str, path: str, megabytes: int, storage_class: str) -> list[dict]:
+    """A PersistentVolume for a file system that is mounted on one node, and the class to claim it by."""
+    here = {"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}
+    return [
+        {
+            "apiVersion": "storage.k8s.io/v1",
+            "kind": "StorageClass",
+            "metadata": {"name": storage_class},
+            "provisioner": "kubernetes.io/no-provisioner",
+            "volumeBindingMode": "WaitForFirstConsumer",
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolume",
+            "metadata": {"name": name},
+            "spec": {
+                "capacity": {"storage": f"{megabytes}Mi"},
+                "accessModes": ["ReadWriteOnce"],
+                "persistentVolumeReclaimPolicy": "Retain",
+                "storageClassName": storage_class,
+                "local": {"path": path},
+                "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [here]}]}},
+            },
+        },
+    ]
+
+
 def write_provisioner_config(directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     for name, content in local_path_config().items():

@@ -7,11 +7,11 @@ import json
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from .control import CommandFailed
+from .tools import cache_root
 from .waiting import LabError, NotSupported, wait_until
 
 Manifest = str | dict | list | Path
@@ -66,10 +66,16 @@ class Cluster:
     ) -> subprocess.CompletedProcess:
         """Run a command to its end and capture its output; CommandFailed (with the output) unless it succeeds."""
         options: dict = {"stdin": subprocess.DEVNULL} if input is None else {"input": input}
-        result = subprocess.run(
-            self.command(argv, cwd),
-            capture_output=True, text=text, timeout=timeout, cwd=cwd, env={**self.environment, **(env or {})}, **options,
-        )  # fmt: skip
+        try:
+            result = subprocess.run(
+                self.command(argv, cwd),
+                capture_output=True, text=text, timeout=timeout, cwd=cwd, env={**self.environment, **(env or {})},
+                **options,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired as error:
+            shown = " ".join(str(part) for part in argv)[:400]
+            said = f"{error.stdout!r} {error.stderr!r}"
+            raise LabError(f"`{shown}` did not end within {timeout:g} s; it said: {said}") from None
         if check and result.returncode != 0:
             raise CommandFailed(argv, result)
         return result
@@ -113,8 +119,8 @@ class Cluster:
         """Delete an object; one that is not there is fine."""
         extra = ["--force", "--grace-period=0"] if force else []
         self.kubectl(
-            "delete", kind, name, "--ignore-not-found", f"--wait={str(wait).lower()}", f"--timeout={timeout:g}s", *extra,
-            namespace=namespace, timeout=timeout + 10,
+            "delete", kind, name, "--ignore-not-found", f"--wait={str(wait).lower()}", f"--timeout={timeout:g}s",
+            *extra, namespace=namespace, timeout=timeout + 10,
         )  # fmt: skip
 
     def patch(
@@ -231,15 +237,14 @@ class Cluster:
     # Ports
 
     @contextlib.contextmanager
-    def port_forward(self, target: str, namespace: str, port: int, *, timeout: float = 15) -> Iterator[str]:
+    def port_forward(self, target: str, namespace: str, port: int) -> Iterator[str]:
         """While it lasts, `http://127.0.0.1:N` (reachable from `exec`) leads to a port of a pod or Service."""
         argv = ["kubectl", "--namespace", namespace, "port-forward", target, f":{port}"]
         process = self.popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         try:
             assert process.stdout is not None
-            timer_end = time.monotonic() + timeout
-            line = process.stdout.readline()
-            if "127.0.0.1:" not in line or time.monotonic() > timer_end:
+            line = process.stdout.readline()  # the port, or why there is none
+            if "127.0.0.1:" not in line:
                 raise LabError(f"port-forward to {target}: {line.strip() or 'ended at once'}")
             yield "http://127.0.0.1:" + line.split("127.0.0.1:")[1].split()[0]
         finally:
@@ -255,7 +260,8 @@ class ExistingCluster(Cluster):
 
     def __init__(self, kubeconfig: str | Path, path: str = "", capabilities: tuple[str, ...] = ()) -> None:
         self.kubeconfig = Path(kubeconfig)
-        self.environment = dict(os.environ, KUBECONFIG=str(kubeconfig))
+        # Not in the person's own ~/.kube: short-lived clusters would pile up there.
+        self.environment = dict(os.environ, KUBECONFIG=str(kubeconfig), KUBECACHEDIR=str(cache_root() / "kubectl"))
         if path:
             self.environment["PATH"] = f"{path}:{self.environment['PATH']}"
         if shutil.which("kubectl", path=self.environment["PATH"]) is None:

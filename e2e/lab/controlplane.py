@@ -119,6 +119,8 @@ def arguments(component: str, layout: Layout, credentials: Credentials) -> list[
             f"--cluster-signing-cert-file={file('ca.crt')}",
             f"--cluster-signing-key-file={file('ca.key')}",
             f"--cert-dir={layout.config / 'controller-manager'}",
+            # Unless told otherwise it makes a directory under /usr.
+            f"--flex-volume-plugin-dir={layout.config / 'volumeplugins'}",
             "--leader-elect=false",
             "--node-monitor-period=1s",
             f"--node-monitor-grace-period={NODE_MONITOR_GRACE_SECONDS}s",

@@ -111,7 +111,8 @@ class Keeper:
             time.sleep(0.02)
         listener = socket.create_server(("127.0.0.1", 0))
         os.set_inheritable(listener.fileno(), True)
-        relay = [sys.executable, str(_PACKAGE / "relay.py"), str(listener.fileno()), API_SERVER_IP, str(API_SERVER_PORT)]
+        relay = [sys.executable, str(_PACKAGE / "relay.py"), str(listener.fileno())]
+        relay += [API_SERVER_IP, str(API_SERVER_PORT)]
         self.children.append(
             subprocess.Popen(
                 ["nsenter", f"--net=/proc/{namespaces.pid()}/ns/net", "--", *relay],

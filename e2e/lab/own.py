@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 
-from . import addons, controlplane, keeper, packages, tools
-from .cluster import CAPABILITIES, Cluster, condition_of
+from . import addons, audit, controlplane, keeper, packages, tools
+from .cluster import CAPABILITIES, Cluster, ExistingCluster, condition_of
 from .control import Namespaces
 from .credentials import Credentials
 from .images import build_images
@@ -22,6 +25,19 @@ from .waiting import LabError, tail, wait_until
 
 # Directories that every node replaces by its own: what the lab needs on nodes must not lie under them.
 _HIDDEN_ON_NODES = ("/run", "/var/lib", "/var/log", "/proc")
+
+
+def open_cluster(workdir: str | Path) -> Cluster:
+    """The cluster that the environment asks for, to be used with `with`.
+
+    With KUBECONFIG set, that cluster; with MIRRORFLEET_LAB, the lab that is up in that work directory (it stays
+    up); otherwise a lab of our own in `workdir`, which ends with the block.
+    """
+    if kubeconfig := os.environ.get("KUBECONFIG"):
+        return ExistingCluster(kubeconfig, path=":".join(str(tool.bin_dir()) for tool in tools.TOOLS))
+    if running := os.environ.get("MIRRORFLEET_LAB"):
+        return Lab(running).attach()
+    return Lab(workdir)
 
 
 class Lab(Cluster):
@@ -44,6 +60,7 @@ class Lab(Cluster):
         self.credentials = Credentials(self.layout.credentials)
         self._report = report
         self._owner_pipe = -1
+        self._attached = False
         self._keeper: subprocess.Popen | None = None
         directories = [str(tool.bin_dir()) for tool in tools.TOOLS]
         path = ":".join([*directories, os.environ.get("PATH", ""), "/usr/local/sbin:/usr/sbin:/sbin"])
@@ -67,16 +84,17 @@ class Lab(Cluster):
     # Life
 
     def __enter__(self) -> Lab:
-        return self.up()
+        return self if self._attached else self.up()
 
     def __exit__(self, *_: object) -> None:
-        self.down()
+        if not self._attached:
+            self.down()
 
     def up(self, *, detach: bool = False) -> Lab:
-        """Start it. With `detach` it stays until `down`, also after this process; otherwise it ends with this process."""
+        """Start it. It ends with this process; with `detach` it stays until `down`."""
         self._prepare()
-        self._start_keeper()
         try:
+            self._start_keeper()
             self._bring_up()
         except BaseException:
             self.down()
@@ -88,9 +106,10 @@ class Lab(Cluster):
         return self
 
     def attach(self) -> Lab:
-        """Use a lab that is up already (one of `up --detach`, or of another process)."""
+        """Use a lab that is up already; `with Lab(workdir).attach() as lab:` leaves it up."""
         if not self.inside.is_up():
             raise LabError(f"no lab is up in {self.workdir}")
+        self._attached = True
         return self
 
     def down(self) -> None:
@@ -100,11 +119,10 @@ class Lab(Cluster):
             self._owner_pipe = -1
         lock = keeper.take_lock(self.layout) if self.layout.control.is_dir() else None
         if lock is None and self.layout.control.is_dir():
-            pid = int(self.layout.keeper_pid.read_text())
             try:
-                os.kill(pid, signal.SIGTERM)
-            except ProcessLookupError:
-                pass
+                os.kill(int(self.layout.keeper_pid.read_text()), signal.SIGTERM)
+            except (ProcessLookupError, FileNotFoundError):
+                pass  # it is just ending
             lock = wait_until(lambda: keeper.take_lock(self.layout), 60, f"the lab in {self.workdir} to end", 0.02)
         if self._keeper is not None:
             self._keeper.wait()
@@ -120,7 +138,7 @@ class Lab(Cluster):
             raise LabError("the lab needs root: it makes namespaces, cgroups and mounts")
         for what, path in (("work directory", self.workdir), ("cache", tools.cache_root()), ("python", sys.executable)):
             if any(str(path).startswith(f"{hidden}/") for hidden in _HIDDEN_ON_NODES):
-                raise LabError(f"the {what} {path} lies under a directory that every node has of its own; choose another")
+                raise LabError(f"the {what} {path} lies under a directory that every node has of its own")
         packages.install_missing(self._report)
         tools.build_all(self._report)
         images = build_images()
@@ -175,9 +193,8 @@ class Lab(Cluster):
             echo 1 > /proc/sys/net/ipv4/ip_forward
             mount -t tmpfs -o mode=755 tmpfs /run
             target=$(readlink -m /etc/resolv.conf)
-            mkdir -p "$(dirname "$target")"
-            [ -e "$target" ] || : > "$target"
-            mount --bind {resolver} "$target"
+            case "$target" in /run/*) mkdir -p "$(dirname "$target")"; : > "$target";; esac
+            [ ! -e "$target" ] || mount --bind {shlex.quote(str(resolver))} "$target"
             """
         )
         for address in NODES:
@@ -251,7 +268,8 @@ class Lab(Cluster):
 
         def answers() -> bool:
             self.inside.check(name)
-            return self.exec(["curl", "-sS", "-o", os.devnull, "--max-time", "2", ready_url], check=False).returncode == 0
+            probe = ["curl", "-sS", "-o", os.devnull, "--max-time", "2", ready_url]
+            return self.exec(probe, check=False).returncode == 0
 
         wait_until(answers, timeout, f"{name} at {ready_url}", 0.1, lambda: tail(self.layout.log(name)))
 
@@ -289,9 +307,12 @@ class Lab(Cluster):
             raise LabError(f"no node {name}; there are: {', '.join(self.nodes)}")
         return self.nodes[name]
 
-    def node_ready(self, name: str) -> bool:
+    def node_ready(self, name: str, since: float = 0) -> bool:
+        """Whether a node is Ready, and has said so itself at or after a time."""
         found = condition_of(self.get("node", name) or {}, "Ready")
-        return bool(found and found["status"] == "True")
+        if not found or found["status"] != "True":
+            return False
+        return datetime.fromisoformat(found["lastHeartbeatTime"]).timestamp() >= int(since)
 
     def node_down(self, name: str, *, wait: bool = True) -> None:
         """Cut a node's power. With `wait`, until the cluster has noticed (some 16 s)."""
@@ -302,10 +323,12 @@ class Lab(Cluster):
 
     def node_up(self, name: str, *, wait: bool = True) -> None:
         """Give it power again, with the disk that it had. With `wait`, until it is Ready."""
+        started = time.time()
         self._boot(self.node(name))
         self._route_services()
         if wait:
-            wait_until(lambda: self.node_ready(name), 60, f"{name} to be ready", interval=0.5, detail=self._problems)
+            # After a short loss the API server still has the old word that it is ready.
+            wait_until(lambda: self.node_ready(name, started), 60, f"{name} to be ready", 0.5, self._problems)
 
     def _route_services(self) -> None:
         # The lab has no kube-proxy of its own: Services are reached through a node that is on.
@@ -360,67 +383,15 @@ class Lab(Cluster):
         Claim it with `storageClassName: <storage_class>`; it is kept (Retain) when its claim goes.
         """
         path = self.node(node).make_small_volume(name, megabytes)
-        self.apply(
-            [
-                {
-                    "apiVersion": "storage.k8s.io/v1",
-                    "kind": "StorageClass",
-                    "metadata": {"name": storage_class},
-                    "provisioner": "kubernetes.io/no-provisioner",
-                    "volumeBindingMode": "WaitForFirstConsumer",
-                },
-                {
-                    "apiVersion": "v1",
-                    "kind": "PersistentVolume",
-                    "metadata": {"name": name},
-                    "spec": {
-                        "capacity": {"storage": f"{megabytes}Mi"},
-                        "accessModes": ["ReadWriteOnce"],
-                        "persistentVolumeReclaimPolicy": "Retain",
-                        "storageClassName": storage_class,
-                        "local": {"path": path},
-                        "nodeAffinity": {
-                            "required": {
-                                "nodeSelectorTerms": [
-                                    {
-                                        "matchExpressions": [
-                                            {"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}
-                                        ]
-                                    }
-                                ]
-                            }
-                        },
-                    },
-                },
-            ]
-        )
+        self.apply(addons.local_volume(node, name, path, megabytes, storage_class))
 
     # Audit log
 
     def audit_events(
         self, *, user: str = "", writes_only: bool = False, resource: str = "", namespace: str = "", since: int = 0
     ) -> list[dict]:
-        """The API server's audit events (level Metadata, one per finished request, watches twice).
-
-        `user` matches the whole user name, e.g. `system:serviceaccount:NAMESPACE:NAME`. `since` is an earlier
-        `audit_position()`: only what came after is read.
-        """
-        found = []
-        with open(self.audit_log, "rb") as log:
-            log.seek(since)
-            for line in log:
-                if not line.endswith(b"\n"):
-                    break  # being written
-                event = json.loads(line)
-                reference = event.get("objectRef", {})
-                if (
-                    (not user or event.get("user", {}).get("username") == user)
-                    and (not writes_only or event["verb"] not in ("get", "list", "watch"))
-                    and (not resource or reference.get("resource") == resource)
-                    and (not namespace or reference.get("namespace") == namespace)
-                ):
-                    found.append(event)
-        return found
+        """The API server's audit events; see `audit.read`. `since` is an earlier `audit_position()`."""
+        return audit.read(self.audit_log, user, writes_only, resource, namespace, since)
 
     def audit_position(self) -> int:
         """Where the audit log ends now."""

@@ -68,8 +68,9 @@ def install_missing(report=print) -> None:
 
 def _apt_get(*arguments: str) -> None:
     environment = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
-    # Another run may be installing as well: wait for it. RUNLEVEL=1 keeps services down under a policy that allows them.
+    # RUNLEVEL=1 keeps services down also where somebody else's policy allows them.
     environment["RUNLEVEL"] = "1"
+    # Another run may be installing as well: wait for it.
     command = ["apt-get", "-q", "-o", "DPkg::Lock::Timeout=300", *arguments]
     result = subprocess.run(
         command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

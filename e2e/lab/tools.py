@@ -156,7 +156,7 @@ def _compile(tool: Tool, destination: Path) -> None:
 def build_all(report=print) -> list[Path]:
     """Every tool's program directory, compiled where needed; together they make the lab's PATH."""
     if shutil.which("go") is None and any(not tool.bin_dir().is_dir() for tool in TOOLS):
-        raise RuntimeError("the lab compiles Kubernetes from Go modules: a Go toolchain (1.25 or newer) must be on PATH")
+        raise RuntimeError("the lab compiles Kubernetes from Go modules: Go 1.25 or newer must be on PATH")
     return [build(tool, report) for tool in TOOLS]
 
 
