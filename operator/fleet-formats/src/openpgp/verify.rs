@@ -208,12 +208,7 @@ fn issuer(signature: &Signature) -> String {
         .issuer_fingerprint()
         .first()
         .map(|fingerprint| fingerprint_text(fingerprint));
-    let key_id = || {
-        signature
-            .issuer_key_id()
-            .first()
-            .map(|id| hex::encode_upper(id))
-    };
+    let key_id = || signature.issuer_key_id().first().map(hex::encode_upper);
     fingerprint
         .or_else(key_id)
         .unwrap_or_else(|| "unknown".to_owned())

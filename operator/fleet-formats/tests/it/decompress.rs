@@ -61,7 +61,7 @@ fn error(compression: Compression, bytes: &[u8], limit: u64) -> DecompressError 
 }
 
 fn sample() -> Vec<u8> {
-    (0..200_000u32)
+    (0..40_000u32)
         .flat_map(|number| format!("{}\n", number.wrapping_mul(2_654_435_761)).into_bytes())
         .collect()
 }
@@ -156,7 +156,7 @@ fn a_cut_file_is_told_from_a_damaged_one() {
 
 #[test]
 fn bombs_end_at_the_limit() {
-    let zeros = vec![0; 64 << 20];
+    let zeros = vec![0; 16 << 20];
     for compression in [Compression::Gzip, Compression::Xz, Compression::Zstd] {
         let packed = compress(compression, &zeros);
         let limit = output_limit(packed.len() as u64, None);

@@ -31,7 +31,7 @@ fn good_signatures_are_good_in_every_form() {
     ] {
         let clear = gpg.clearsign(MADE_AT, &[signer], &[], TEXT);
         let verified = verify_cleartext(&clear, &keyring, MADE_AT).unwrap();
-        assert_eq!(verified.good, [primary.clone()]);
+        assert_eq!(verified.good, std::slice::from_ref(primary));
         let expected = String::from_utf8_lossy(TEXT).replace("end  \t", "end");
         assert_eq!(String::from_utf8_lossy(&verified.payload), expected);
         assert_eq!(gpg.gpgv(&gpg.export(&[]), &clear, None), ["GOODSIG"]);
@@ -261,7 +261,10 @@ fn a_subkey_counts_only_with_a_binding_and_its_own_consent() {
         let keyring = Keyring::parse(&certificate.to_bytes().unwrap()).unwrap();
         verify_cleartext(&clear, &keyring, MADE_AT)
     };
-    assert_eq!(verdict(&certificate(&owner)).unwrap().good, [owner.clone()]);
+    assert_eq!(
+        verdict(&certificate(&owner)).unwrap().good,
+        std::slice::from_ref(&owner)
+    );
 
     let mut adopted = certificate(&thief);
     adopted.public_subkeys = certificate(&owner).public_subkeys;
