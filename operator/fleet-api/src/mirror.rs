@@ -12,7 +12,7 @@ use crate::upstream::unobserved;
 use crate::{ByteQuantity, GoDuration, RegionStatus};
 
 /// A declared copy of all or part of an Upstream, deployed to regions.
-#[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "mirrorfleet.dev",
     version = "v1alpha1",
@@ -25,7 +25,71 @@ use crate::{ByteQuantity, GoDuration, RegionStatus};
     category = "mirrorfleet",
     derive = "PartialEq"
 )]
-#[kube(crates(kube_core = "kube_core"))]
+#[kube(
+    crates(kube_core = "kube_core"),
+    selectable = ".spec.upstreamRef.name",
+    selectable = ".spec.suspend"
+)]
+#[kube(
+    doc = "A declared copy of all or part of an Upstream, deployed to regions.",
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
+    ),
+    printcolumn(
+        name = "Fresh",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Fresh\")].status"
+    ),
+    printcolumn(name = "Regions", type_ = "string", json_path = ".status.regionsReady"),
+    printcolumn(
+        name = "Behind Since",
+        type_ = "date",
+        json_path = ".status.supersededAt"
+    ),
+    printcolumn(name = "Last Sync", type_ = "date", json_path = ".status.lastSyncTime"),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    ),
+    printcolumn(
+        name = "Upstream",
+        type_ = "string",
+        json_path = ".spec.upstreamRef.name",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Snapshot",
+        type_ = "string",
+        json_path = ".status.snapshot",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Next Sync",
+        type_ = "string",
+        json_path = ".status.nextSyncTime",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Status",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].message",
+        priority = 1
+    )
+)]
+#[x_kube(
+    crates(kube_core = "kube_core"),
+    validation = Rule::new("self.upstreamRef.name == oldSelf.upstreamRef.name")
+        .message("upstreamRef cannot be changed: create another Mirror for the other Upstream").field_path(".upstreamRef"),
+    validation = Rule::new("quantity(self.storage.size).compareTo(quantity(oldSelf.storage.size)) >= 0")
+        .message("storage.size may only grow: write at least the size that was declared before").field_path(".storage"),
+    validation = Rule::new("(has(self.storage.storageClassName) ? self.storage.storageClassName : '') == (has(oldSelf.storage.storageClassName) ? oldSelf.storage.storageClassName : '')")
+        .message("storage.storageClassName cannot be changed: create another Mirror with the other class").field_path(".storage"),
+    validation = Rule::new("self.storage.accessMode == oldSelf.storage.accessMode")
+        .message("storage.accessMode cannot be changed: create another Mirror with the other mode").field_path(".storage"),
+)]
 #[serde(rename_all = "camelCase")]
 pub struct MirrorSpec {
     /// The Upstream to copy, in the same namespace.

@@ -9,7 +9,7 @@ use url::Url;
 use crate::{ByteQuantity, GoDuration};
 
 /// A master repository that Mirrors copy: its kind, where it is, whom to trust and how gently to treat it.
-#[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "mirrorfleet.dev",
     version = "v1alpha1",
@@ -22,7 +22,42 @@ use crate::{ByteQuantity, GoDuration};
     category = "mirrorfleet",
     derive = "PartialEq"
 )]
-#[kube(crates(kube_core = "kube_core"))]
+#[kube(crates(kube_core = "kube_core"), selectable = ".spec.type")]
+#[kube(
+    doc = "A master repository that Mirrors copy: its kind, where it is, whom to trust and how gently to treat it.",
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
+    ),
+    printcolumn(name = "Type", type_ = "string", json_path = ".spec.type"),
+    printcolumn(name = "Revision", type_ = "date", json_path = ".status.revisionDate"),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    ),
+    printcolumn(
+        name = "Authority",
+        type_ = "string",
+        json_path = ".spec.authority.url",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Status",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].message",
+        priority = 1
+    )
+)]
+#[x_kube(
+    crates(kube_core = "kube_core"),
+    validation = Rule::new("self.type == oldSelf.type")
+        .message("type cannot be changed: create another Upstream, and Mirrors of it").field_path(".type"),
+    validation = Rule::new("self.trust.signatures != 'Required' || has(self.trust.keyringRef)")
+        .message("trust.keyringRef is missing: name the Secret or ConfigMap that holds the keyring, or set trust.signatures to None and accept whatever the upstream sends")
+        .field_path(".trust"),
+)]
 #[serde(rename_all = "camelCase")]
 pub struct UpstreamSpec {
     /// The kind of repository.
