@@ -13,7 +13,11 @@ pub struct Sha256(pub [u8; 32]);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DigestError {
     #[error("a {algorithm} digest has {expected} hexadecimal digits, this one has {found}")]
-    Length { algorithm: HashAlgorithm, expected: usize, found: usize },
+    Length {
+        algorithm: HashAlgorithm,
+        expected: usize,
+        found: usize,
+    },
     #[error("a digest consists of hexadecimal digits only")]
     NotHexadecimal,
 }
@@ -64,7 +68,7 @@ pub enum HashAlgorithm {
 
 impl HashAlgorithm {
     /// Length of the digest in bytes.
-    pub const fn len(self) -> usize {
+    pub const fn digest_len(self) -> usize {
         match self {
             HashAlgorithm::Md5 => 16,
             HashAlgorithm::Sha1 => 20,
@@ -108,8 +112,12 @@ pub enum Digest {
 impl Digest {
     /// Parses the hexadecimal form, upper or lower case.
     pub fn parse(algorithm: HashAlgorithm, text: &str) -> Result<Digest, DigestError> {
-        if text.len() != algorithm.len() * 2 {
-            return Err(DigestError::Length { algorithm, expected: algorithm.len() * 2, found: text.len() });
+        if text.len() != algorithm.digest_len() * 2 {
+            return Err(DigestError::Length {
+                algorithm,
+                expected: algorithm.digest_len() * 2,
+                found: text.len(),
+            });
         }
         fn array<const N: usize>(text: &str) -> Result<[u8; N], DigestError> {
             let mut bytes = [0; N];
@@ -188,7 +196,9 @@ impl Hashes {
 
     /// The digest to believe: SHA-256 where listed (it names the blob), else SHA-512, else nothing (`WeakHash`).
     pub fn strong(&self) -> Option<Digest> {
-        self.sha256.map(Digest::Sha256).or(self.sha512.map(Digest::Sha512))
+        self.sha256
+            .map(Digest::Sha256)
+            .or(self.sha512.map(Digest::Sha512))
     }
 }
 

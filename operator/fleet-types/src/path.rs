@@ -45,7 +45,11 @@ impl RepoPath {
         }
         let collapsed;
         let text = if text.split('/').any(|part| part == ".") {
-            collapsed = text.split('/').filter(|part| *part != ".").collect::<Vec<_>>().join("/");
+            collapsed = text
+                .split('/')
+                .filter(|part| *part != ".")
+                .collect::<Vec<_>>()
+                .join("/");
             collapsed.as_str()
         } else {
             text
@@ -113,7 +117,12 @@ mod tests {
 
     #[test]
     fn names_that_archives_really_use_are_kept_as_they_are() {
-        for name in ["pool/main/g/gcc/libstdc++6_1%3a12_amd64.deb", "pool/a~b/c:d.deb", "Packages.gz", "ü/x"] {
+        for name in [
+            "pool/main/g/gcc/libstdc++6_1%3a12_amd64.deb",
+            "pool/a~b/c:d.deb",
+            "Packages.gz",
+            "ü/x",
+        ] {
             assert_eq!(RepoPath::new(name).unwrap().as_str(), name);
         }
         assert_eq!(RepoPath::new("././a/./b").unwrap().as_str(), "a/b");
@@ -121,15 +130,39 @@ mod tests {
 
     #[test]
     fn names_that_could_leave_the_repository_are_refused() {
-        assert!(matches!(RepoPath::new("/etc/passwd"), Err(PathError::Absolute(_))));
-        assert!(matches!(RepoPath::new("a/../b"), Err(PathError::Traversal(_))));
-        assert!(matches!(RepoPath::new("a//b"), Err(PathError::Traversal(_))));
+        assert!(matches!(
+            RepoPath::new("/etc/passwd"),
+            Err(PathError::Absolute(_))
+        ));
+        assert!(matches!(
+            RepoPath::new("a/../b"),
+            Err(PathError::Traversal(_))
+        ));
+        assert!(matches!(
+            RepoPath::new("a//b"),
+            Err(PathError::Traversal(_))
+        ));
         assert!(matches!(RepoPath::new("a/"), Err(PathError::Traversal(_))));
-        assert!(matches!(RepoPath::new("a\nb"), Err(PathError::Character(_))));
-        assert!(matches!(RepoPath::new("a\0b"), Err(PathError::Character(_))));
+        assert!(matches!(
+            RepoPath::new("a\nb"),
+            Err(PathError::Character(_))
+        ));
+        assert!(matches!(
+            RepoPath::new("a\0b"),
+            Err(PathError::Character(_))
+        ));
         assert!(matches!(RepoPath::new(".."), Err(PathError::Traversal(_))));
-        assert!(matches!(RepoPath::new("./"), Err(PathError::Traversal(_) | PathError::Empty)));
-        assert!(matches!(RepoPath::new(&"x".repeat(256)), Err(PathError::TooLong(_))));
-        assert!(matches!(RepoPath::new(&"x/".repeat(2048)), Err(PathError::TooLong(_))));
+        assert!(matches!(
+            RepoPath::new("./"),
+            Err(PathError::Traversal(_) | PathError::Empty)
+        ));
+        assert!(matches!(
+            RepoPath::new(&"x".repeat(256)),
+            Err(PathError::TooLong(_))
+        ));
+        assert!(matches!(
+            RepoPath::new(&"x/".repeat(2048)),
+            Err(PathError::TooLong(_))
+        ));
     }
 }

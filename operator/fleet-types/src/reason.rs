@@ -36,7 +36,11 @@ impl Outcome {
 
     /// The worse of two results, in the order 1, 4, 3, 2, 0.
     pub fn worst(self, other: Outcome) -> Outcome {
-        if other.badness() > self.badness() { other } else { self }
+        if other.badness() > self.badness() {
+            other
+        } else {
+            self
+        }
     }
 
     const fn badness(self) -> u8 {
@@ -253,8 +257,14 @@ mod tests {
     #[test]
     fn every_reason_is_a_word_that_kubernetes_accepts_and_reads_back() {
         for reason in Reason::ALL {
-            assert!(reason.as_str().len() < 64 && reason.as_str().chars().all(|c| c.is_ascii_alphanumeric()));
-            assert!(reason.description().ends_with('.'), "{reason} lacks a sentence");
+            assert!(
+                reason.as_str().len() < 64
+                    && reason.as_str().chars().all(|c| c.is_ascii_alphanumeric())
+            );
+            assert!(
+                reason.description().ends_with('.'),
+                "{reason} lacks a sentence"
+            );
         }
     }
 }
