@@ -69,3 +69,8 @@ pub use space::Space;
 pub use staging::{Staged, StagedFile, Staging};
 pub use store::{SnapshotInfo, Store};
 pub use writer::{Publication, WantedDigests, Writer};
+
+#[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
+mod model;

@@ -1,7 +1,5 @@
 //! Walking along a snapshot beside another sorted list of paths.
 
-use fleet_types::RepoPath;
-
 use crate::Entry;
 use crate::snapshot::{Entries, Snapshot};
 
@@ -34,7 +32,6 @@ impl<'a> Merged<'a> {
 
 /// What two snapshots say about one path.
 pub(crate) struct Change {
-    pub path: RepoPath,
     pub before: Option<Entry>,
     pub after: Option<Entry>,
 }
@@ -68,8 +65,7 @@ impl Iterator for Changes<'_> {
                     .as_mut()
                     .and_then(Iterator::next)
                     .map(|(_, entry)| entry);
-                return self.after.next().map(|(path, entry)| Change {
-                    path,
+                return self.after.next().map(|(_, entry)| Change {
                     before,
                     after: Some(entry),
                 });
@@ -79,16 +75,14 @@ impl Iterator for Changes<'_> {
             (None, Some(_)) => false,
         };
         if old_first {
-            let (path, entry) = self.before.as_mut().and_then(Iterator::next)?;
+            let (_, entry) = self.before.as_mut().and_then(Iterator::next)?;
             Some(Change {
-                path,
                 before: Some(entry),
                 after: None,
             })
         } else {
-            let (path, entry) = self.after.next()?;
+            let (_, entry) = self.after.next()?;
             Some(Change {
-                path,
                 before: None,
                 after: Some(entry),
             })
