@@ -1,0 +1,272 @@
+//! What the serving pods say about themselves: each is asked at its own address, on the plain metrics port.
+//!
+//! The pods are asked, not the API server, so this is no load on the cluster; and what clients see is measured where
+//! clients are served, never inferred from a Job that succeeded.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use fleet_plan::observed::{PodRole, ServedStatus};
+use fleet_plan::{Answer, SeenPod};
+use futures::StreamExt;
+use http::StatusCode;
+use reqwest::redirect::Policy;
+
+use crate::world::ObjectName;
+
+/// The port of a serving pod's metrics, health and status.
+const PORT: u16 = 9090;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// No status document comes near this.
+const MAX_BODY: usize = 256 << 10;
+
+/// Asks pods.
+#[derive(Clone)]
+pub struct Asker(reqwest::Client);
+
+impl Asker {
+    pub fn new(user_agent: &str) -> Result<Self, reqwest::Error> {
+        let client = reqwest::Client::builder()
+            .user_agent(user_agent)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(TIMEOUT)
+            .redirect(Policy::none())
+            // The pods' addresses are the cluster's own; a proxy for the outside has no business here.
+            .no_proxy()
+            // A connection that is kept for 30 s costs more than a new one.
+            .pool_max_idle_per_host(0)
+            .build()?;
+        Ok(Asker(client))
+    }
+
+    /// Asks the pod at `ip` about `mirror`. That it cannot be asked is an answer too.
+    pub async fn ask(&self, ip: IpAddr, mirror: &str) -> Answer {
+        self.ask_at(SocketAddr::new(ip, PORT), mirror).await
+    }
+
+    async fn ask_at(&self, address: SocketAddr, mirror: &str) -> Answer {
+        let url = format!("http://{address}/.mirrorfleet/status/{mirror}");
+        match self.fetch(&url).await {
+            Ok(answer) => answer,
+            Err(problem) => Answer::Unreachable(format!("{url}: {problem}")),
+        }
+    }
+
+    async fn fetch(&self, url: &str) -> Result<Answer, String> {
+        let response = self
+            .0
+            .get(url)
+            .send()
+            .await
+            .map_err(|error| innermost(&error))?;
+        match response.status() {
+            StatusCode::OK => {}
+            StatusCode::NOT_FOUND | StatusCode::SERVICE_UNAVAILABLE => return Ok(Answer::Nothing),
+            status => return Err(format!("the pod answered {status}")),
+        }
+        let mut body = Vec::new();
+        let mut chunks = response.bytes_stream();
+        while let Some(chunk) = chunks.next().await {
+            body.extend_from_slice(&chunk.map_err(|error| innermost(&error))?);
+            if body.len() > MAX_BODY {
+                return Err(format!("the answer is longer than {MAX_BODY} bytes"));
+            }
+        }
+        let status: ServedStatus = serde_json::from_slice(&body)
+            .map_err(|error| format!("not a status document: {error}"))?;
+        Ok(Answer::Serves(Box::new(status)))
+    }
+}
+
+/// The cause that helps a person: reqwest's own words only say that a request failed.
+pub fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut innermost = error;
+    while let Some(cause) = innermost.source() {
+        innermost = cause;
+    }
+    innermost.to_string()
+}
+
+/// The last answer of each pod, with the uid of the pod that gave it.
+#[derive(Default)]
+pub struct Answers(Mutex<HashMap<ObjectName, BTreeMap<String, (String, Answer)>>>);
+
+impl Answers {
+    /// The answers of a Mirror's pods by pod name, of the very pods that exist now.
+    pub fn of(&self, mirror: &ObjectName, pods: &[SeenPod]) -> BTreeMap<String, Answer> {
+        let known = self.known();
+        let Some(answers) = known.get(mirror) else {
+            return BTreeMap::new();
+        };
+        let of_pod = |pod: &SeenPod| {
+            let (uid, answer) = answers.get(&pod.meta.name)?;
+            (*uid == pod.meta.uid).then(|| (pod.meta.name.clone(), answer.clone()))
+        };
+        pods.iter().filter_map(of_pod).collect()
+    }
+
+    /// Notes an answer; true where it differs from the one before.
+    pub fn put(&self, mirror: &ObjectName, pod: &SeenPod, answer: Answer) -> bool {
+        let mut known = self.known();
+        let answers = known.entry(mirror.clone()).or_default();
+        let changed = answers
+            .get(&pod.meta.name)
+            .is_none_or(|(uid, before)| *uid != pod.meta.uid || differs(before, &answer));
+        answers.insert(pod.meta.name.clone(), (pod.meta.uid.clone(), answer));
+        changed
+    }
+
+    /// Forgets the pods of a Mirror that no longer exist.
+    pub fn retain(&self, mirror: &ObjectName, pods: &[SeenPod]) {
+        let mut known = self.known();
+        let Some(answers) = known.get_mut(mirror) else {
+            return;
+        };
+        answers.retain(|name, (uid, _)| {
+            pods.iter()
+                .any(|pod| pod.meta.name == *name && pod.meta.uid == *uid)
+        });
+        if answers.is_empty() {
+            known.remove(mirror);
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<ObjectName, BTreeMap<String, (String, Answer)>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether an answer says something else. In what words a pod cannot be reached makes no difference.
+fn differs(before: &Answer, after: &Answer) -> bool {
+    match (before, after) {
+        (Answer::Serves(before), Answer::Serves(after)) => before != after,
+        (Answer::Nothing, Answer::Nothing) | (Answer::Unreachable(_), Answer::Unreachable(_)) => {
+            false
+        }
+        _ => true,
+    }
+}
+
+/// Where a pod can be asked; none while there is nobody to ask.
+pub fn address(pod: &SeenPod) -> Option<IpAddr> {
+    let asked = pod.role == PodRole::Serving && pod.running && !pod.meta.deleting;
+    pod.ip.as_deref().filter(|_| asked)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    /// Answers one connection with `response` and gives back what was asked.
+    async fn pod(response: Vec<u8>) -> (SocketAddr, tokio::task::JoinHandle<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let task = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = vec![0; 4096];
+            let length = stream.read(&mut request).await.unwrap();
+            // The client may hang up early; that is what some cases are about.
+            let _ = stream.write_all(&response).await;
+            String::from_utf8_lossy(&request[..length]).into_owned()
+        });
+        (address, task)
+    }
+
+    fn asker() -> Asker {
+        crate::install_crypto();
+        Asker::new("mirrorfleet/test").unwrap()
+    }
+
+    fn response(status: &str, body: &str) -> Vec<u8> {
+        format!(
+            "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        )
+        .into_bytes()
+    }
+
+    #[tokio::test]
+    async fn a_pod_is_asked_for_its_mirror_and_its_answer_is_read() {
+        let (address, task) = pod(response(
+            "200 OK",
+            r#"{"mirror":"debian","snapshot":"ab","newer":1}"#,
+        ))
+        .await;
+        let answer = asker().ask_at(address, "debian").await;
+        assert!(
+            matches!(answer, Answer::Serves(status) if status.snapshot.as_deref() == Some("ab"))
+        );
+        assert!(
+            task.await
+                .unwrap()
+                .starts_with("GET /.mirrorfleet/status/debian HTTP/1.1\r\n")
+        );
+    }
+
+    #[tokio::test]
+    async fn a_pod_without_a_store_says_so_and_a_broken_one_is_unreachable() {
+        for status in ["404 Not Found", "503 Service Unavailable"] {
+            let (address, _task) = pod(response(status, "")).await;
+            assert!(matches!(
+                asker().ask_at(address, "debian").await,
+                Answer::Nothing
+            ));
+        }
+        let redirect =
+            b"HTTP/1.1 302 Found\r\nLocation: http://192.0.2.1/\r\nContent-Length: 0\r\n\r\n"
+                .to_vec();
+        for broken in [
+            response("200 OK", "<html>"),
+            response("500 Oops", ""),
+            redirect,
+            b"SSH-2.0\r\n".to_vec(),
+        ] {
+            let (address, _task) = pod(broken).await;
+            assert!(matches!(
+                asker().ask_at(address, "debian").await,
+                Answer::Unreachable(_)
+            ));
+        }
+    }
+
+    #[tokio::test]
+    async fn an_endless_answer_is_cut_and_nobody_there_is_unreachable() {
+        let (address, _task) = pod(response("200 OK", &"[".repeat(MAX_BODY + 1))).await;
+        let answer = asker().ask_at(address, "debian").await;
+        assert!(matches!(answer, Answer::Unreachable(text) if text.contains("longer than")));
+        let free = TcpListener::bind("127.0.0.1:0")
+            .await
+            .unwrap()
+            .local_addr()
+            .unwrap();
+        assert!(matches!(
+            asker().ask_at(free, "debian").await,
+            Answer::Unreachable(_)
+        ));
+    }
+
+    #[test]
+    fn an_answer_counts_for_the_very_pod_that_gave_it() {
+        let mirror = ObjectName::new("ns", "debian");
+        let named = |uid: &str| {
+            let mut pod = SeenPod::default();
+            pod.meta.name = "debian-0".into();
+            pod.meta.uid = uid.into();
+            pod
+        };
+        let answers = Answers::default();
+        assert!(answers.put(&mirror, &named("1"), Answer::Nothing));
+        assert!(!answers.put(&mirror, &named("1"), Answer::Nothing));
+        assert!(answers.put(&mirror, &named("1"), Answer::Unreachable("a".into())));
+        assert!(!answers.put(&mirror, &named("1"), Answer::Unreachable("b".into())));
+        assert_eq!(answers.of(&mirror, &[named("1")]).len(), 1);
+        assert_eq!(answers.of(&mirror, &[named("2")]).len(), 0);
+        answers.retain(&mirror, &[named("2")]);
+        assert!(answers.known().is_empty());
+    }
+}

@@ -1,0 +1,52 @@
+//! Why the controller ends, and why one reconciliation does.
+
+use fleet_types::Reason;
+
+/// Why the controller ended. The process ends with it; Kubernetes starts it again.
+#[derive(Debug, thiserror::Error)]
+pub enum ControllerError {
+    #[error("the Lease {name} is lost: {why}")]
+    LeaseLost { name: String, why: &'static str },
+    #[error(
+        "the election cannot start; the ServiceAccount needs get, create and patch on Leases in the Lease's namespace: {0}"
+    )]
+    Election(#[from] kube_lease_manager::LeaseManagerError),
+    #[error("no cluster to talk to: {0}; outside a pod, KUBECONFIG names one")]
+    Client(Box<kube::Error>),
+    #[error("a watch ended by itself, which none should")]
+    WatchEnded,
+    #[error("no HTTP client: {0}")]
+    HttpClient(#[from] reqwest::Error),
+    #[error("metrics cannot be served: {0}")]
+    Metrics(String),
+}
+
+/// Why one write to the Kubernetes API did not happen.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WriteError {
+    /// An object of that name exists and does not carry our labels.
+    #[error(
+        "{kind} {name} exists and is not ours; rename or delete it, or choose another name for the Mirror or the region"
+    )]
+    NameConflict { kind: String, name: String },
+    /// Somebody changed the object since we last saw it. The watch brings the new state, and the plan is made again.
+    #[error("{kind} {name} was changed at the same time")]
+    Outdated { kind: String, name: String },
+    /// The API server refused or did not answer.
+    #[error("{kind} {name} cannot be written: {message}")]
+    Api {
+        kind: String,
+        name: String,
+        message: String,
+    },
+}
+
+impl WriteError {
+    /// The fixed word for conditions, events and metrics.
+    pub fn reason(&self) -> Reason {
+        match self {
+            WriteError::NameConflict { .. } => Reason::NameConflict,
+            WriteError::Outdated { .. } | WriteError::Api { .. } => Reason::ApiError,
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! The controller: it keeps the Kubernetes objects of every Mirror as its manifest asks, and says in their status what
+//! is true of them.
+//!
+//! Owned here: effects. [`world`] knows what is, from watches; [`answers`] and [`probe`] ask what no watch tells, the
+//! serving pods and the upstreams; [`write`] is the only place that writes. What to do is decided in `fleet-plan`,
+//! which sees plain values only: a reconciliation observes, plans, writes in the plan's order and reports.
+
+mod answers;
+mod context;
+mod error;
+mod faults;
+mod leader;
+mod options;
+mod ownership;
+mod probe;
+mod reconcile;
+mod run;
+mod work;
+mod world;
+mod write;
+
+pub use error::ControllerError;
+pub use fleet_plan::Settings;
+pub use options::{ControllerOptions, Intervals, LeaseOptions};
+pub use run::run;
+
+/// Chooses the process-wide cryptography once; a second choice changes nothing.
+fn install_crypto() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}

@@ -1,0 +1,207 @@
+//! One bounded, conditional request.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fleet_types::Reason;
+use futures::StreamExt;
+use http::StatusCode;
+use http::header::{
+    ETAG, HeaderMap, HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED,
+};
+use reqwest::redirect::{Attempt, Policy};
+use reqwest::{Certificate, Client, Proxy, Response};
+use url::Url;
+
+use super::ProbeError;
+use super::address::{PublicResolver, check_url};
+use crate::answers::innermost;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(60);
+const MAX_REDIRECTS: usize = 5;
+
+/// By what an upstream tells an unchanged file from a changed one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Validators {
+    etag: Option<HeaderValue>,
+    last_modified: Option<HeaderValue>,
+}
+
+impl Validators {
+    fn of(headers: &HeaderMap) -> Self {
+        Validators {
+            etag: headers.get(ETAG).cloned(),
+            last_modified: headers.get(LAST_MODIFIED).cloned(),
+        }
+    }
+
+    fn conditions(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+        let etag = self.etag.clone().map(|value| (IF_NONE_MATCH, value));
+        etag.into_iter().chain(
+            self.last_modified
+                .clone()
+                .map(|value| (IF_MODIFIED_SINCE, value)),
+        )
+    }
+}
+
+/// What came of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fetched {
+    Content(Vec<u8>, Validators),
+    Unchanged,
+    Absent,
+}
+
+/// Fetches one file, no longer than `max_bytes`.
+pub trait Fetcher: Sync {
+    fn fetch(
+        &self,
+        url: &Url,
+        max_bytes: u64,
+        validators: Option<&Validators>,
+    ) -> impl Future<Output = Result<Fetched, ProbeError>> + Send;
+}
+
+/// How an upstream is reached.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Access {
+    pub user_agent: String,
+    /// PEM certificates to trust besides the system's.
+    pub ca_bundle: Option<Vec<u8>>,
+    /// The environment's proxy variables count without one.
+    pub proxy: Option<Url>,
+}
+
+/// Fetches by HTTP from where a probe may go, see [`super::address`].
+pub struct HttpFetcher(Client);
+
+impl HttpFetcher {
+    pub fn new(access: &Access) -> Result<Self, ProbeError> {
+        let mut client = Client::builder()
+            .user_agent(&access.user_agent)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(TIMEOUT)
+            .dns_resolver(Arc::new(PublicResolver))
+            .redirect(Policy::custom(follow))
+            .pool_max_idle_per_host(1);
+        if let Some(bundle) = &access.ca_bundle {
+            client = client.tls_certs_merge(certificates(bundle)?);
+        }
+        if let Some(proxy) = &access.proxy {
+            check_url(proxy).map_err(|refused| {
+                ProbeError::new(Reason::InvalidSpec, format!("access.proxyUrl: {refused}"))
+            })?;
+            let proxy = Proxy::all(proxy.as_str());
+            client = client.proxy(proxy.map_err(|error| {
+                ProbeError::new(Reason::InvalidSpec, format!("access.proxyUrl: {error}"))
+            })?);
+        }
+        client
+            .build()
+            .map(HttpFetcher)
+            .map_err(|error| unreachable_because(&innermost(&error)))
+    }
+}
+
+fn certificates(bundle: &[u8]) -> Result<Vec<Certificate>, ProbeError> {
+    let none = || {
+        ProbeError::new(
+            Reason::CaBundleNotFound,
+            "access.caBundleRef: there is no PEM certificate in it",
+        )
+    };
+    let certificates = Certificate::from_pem_bundle(bundle).map_err(|_| none())?;
+    if certificates.is_empty() {
+        Err(none())
+    } else {
+        Ok(certificates)
+    }
+}
+
+/// Whether a redirect is followed: a few times, to where a probe may go, and never from https to http.
+fn follow(attempt: Attempt<'_>) -> reqwest::redirect::Action {
+    let downgrade = attempt.url().scheme() == "http"
+        && attempt
+            .previous()
+            .last()
+            .is_some_and(|url| url.scheme() == "https");
+    if attempt.previous().len() > MAX_REDIRECTS {
+        return attempt.error("too many redirects");
+    }
+    if downgrade {
+        return attempt.error("a redirect leads from https to http");
+    }
+    match check_url(attempt.url()) {
+        Ok(()) => attempt.follow(),
+        Err(refused) => attempt.error(format!("a redirect leads out of bounds: {refused}")),
+    }
+}
+
+impl Fetcher for HttpFetcher {
+    async fn fetch(
+        &self,
+        url: &Url,
+        max_bytes: u64,
+        validators: Option<&Validators>,
+    ) -> Result<Fetched, ProbeError> {
+        check_url(url).map_err(|refused| {
+            ProbeError::new(Reason::InvalidSpec, format!("authority.url: {refused}"))
+        })?;
+        let failed =
+            |error: reqwest::Error| unreachable_because(&format!("{url}: {}", innermost(&error)));
+        let conditions: HeaderMap = validators
+            .into_iter()
+            .flat_map(Validators::conditions)
+            .collect();
+        let response = self
+            .0
+            .get(url.clone())
+            .headers(conditions)
+            .send()
+            .await
+            .map_err(failed)?;
+        match response.status() {
+            StatusCode::OK => read(response, max_bytes).await,
+            StatusCode::NOT_MODIFIED => Ok(Fetched::Unchanged),
+            StatusCode::NOT_FOUND | StatusCode::GONE => Ok(Fetched::Absent),
+            status => Err(ProbeError::new(
+                reason_of(status),
+                format!("{url}: the authority answered {status}"),
+            )),
+        }
+    }
+}
+
+async fn read(response: Response, max_bytes: u64) -> Result<Fetched, ProbeError> {
+    let url = response.url().clone();
+    let validators = Validators::of(response.headers());
+    let mut body = Vec::new();
+    let mut chunks = response.bytes_stream();
+    while let Some(chunk) = chunks.next().await {
+        let chunk =
+            chunk.map_err(|error| unreachable_because(&format!("{url}: {}", innermost(&error))))?;
+        if (body.len() + chunk.len()) as u64 > max_bytes {
+            return Err(ProbeError::new(
+                Reason::TooLarge,
+                format!("{url}: longer than {max_bytes} bytes"),
+            ));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Fetched::Content(body, validators))
+}
+
+fn reason_of(status: StatusCode) -> Reason {
+    match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Reason::UpstreamForbidden,
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => Reason::UpstreamBusy,
+        _ => Reason::UpstreamUnreachable,
+    }
+}
+
+fn unreachable_because(message: &str) -> ProbeError {
+    ProbeError::new(Reason::UpstreamUnreachable, message)
+}

@@ -1,0 +1,148 @@
+//! One Mirror.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fleet_api::Mirror;
+use fleet_plan::{Observed, Plan, PlannedEvent, SeenObjects, Write};
+use fleet_types::Reason;
+use jiff::Timestamp;
+use kube::Resource;
+
+use super::{Next, counted, publish, report};
+use crate::context::Context;
+use crate::error::WriteError;
+use crate::world::{Guarded, ObjectName};
+use crate::write::recheck_strangers;
+
+/// Reconciles the Mirror of that name; says when to come back by itself.
+pub async fn reconcile(context: Arc<Context>, name: ObjectName) -> Option<Duration> {
+    counted(&context, "Mirror", &name, one(&context, &name)).await
+}
+
+async fn one(context: &Context, name: &ObjectName) -> Result<Next, WriteError> {
+    let Some(known) = context.world.mirrors.get(name, &name.name) else {
+        return Ok(forget(context, name));
+    };
+    let Guarded { 0: Ok(mirror) } = &*known else {
+        return Ok(unreadable(context, &known).await);
+    };
+    let strangers = context.world.strangers.any(name);
+    if strangers {
+        recheck_strangers(&context.client, &context.world, name).await;
+    }
+    let plan = decide(context, name, mirror);
+    let written = carry_out(context, name, &plan.writes).await;
+    if let Err(WriteError::NameConflict { .. } | WriteError::Outdated { .. }) = written {
+        // The world is not as it was planned for; what stands in the way is known now, and the next plan says so.
+        return written.map(|()| Next::Again);
+    }
+    let reported = tell(context, mirror, &plan, written.as_ref().err()).await?;
+    written?;
+    carry_out(context, name, &plan.after_status).await?;
+    let busy = reported || !plan.writes.is_empty() || !plan.after_status.is_empty();
+    let wake_at = strangers
+        .then(|| Timestamp::now() + STRANGER_PERIOD)
+        .into_iter()
+        .chain(plan.wake_at)
+        .min();
+    Ok(if busy { Next::Again } else { Next::At(wake_at) })
+}
+
+/// How often it is looked whether a person removed what stands in the way. No watch of ours shows it.
+const STRANGER_PERIOD: jiff::SignedDuration = jiff::SignedDuration::from_secs(30);
+
+/// Observes and plans, under the one lock that keeps two Mirrors from taking one turn.
+fn decide(context: &Context, name: &ObjectName, mirror: &Mirror) -> Plan {
+    let mut objects = SeenObjects::default();
+    context.world.owned.add_to(&mut objects, name);
+    context.world.strangers.add_to(&mut objects, name);
+    context.answers.retain(name, &objects.pods);
+    let upstream = ObjectName::new(&name.namespace, &mirror.spec.upstream_ref.name);
+    let known = context.world.upstreams.get(&upstream, &upstream.name);
+    let mut fleet = context.fleet();
+    let seen = Observed {
+        now: Timestamp::now(),
+        upstream: known.and_then(|known| known.0.as_ref().ok().cloned()),
+        answers: context.answers.of(name, &objects.pods),
+        objects,
+        others: fleet.others(name, &upstream.name),
+        rollouts_elsewhere: fleet.rollouts_elsewhere(name),
+        settings: context.settings.clone(),
+    };
+    let plan = fleet_plan::plan(mirror, &seen);
+    let woken = fleet.record(name, &upstream.name, plan.turn, plan.rollouts);
+    drop(fleet);
+    woken
+        .into_iter()
+        .for_each(|mirror| context.wishes.mirrors.now(mirror));
+    report::mirror_metrics(context, name, &plan, &seen.answers);
+    plan
+}
+
+async fn carry_out(
+    context: &Context,
+    name: &ObjectName,
+    writes: &[Write],
+) -> Result<(), WriteError> {
+    for write in writes {
+        context
+            .writer
+            .carry_out(&context.world, name, write)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Writes the status once, if it says something new, then the Events and counters that belong to it.
+async fn tell(
+    context: &Context,
+    mirror: &Mirror,
+    plan: &Plan,
+    failure: Option<&WriteError>,
+) -> Result<bool, WriteError> {
+    let settled = report::settle(mirror, plan, failure, Timestamp::now());
+    if settled.changed {
+        context
+            .writer
+            .mirror_status(&context.world, mirror, &settled.status)
+            .await?;
+    }
+    report::count_runs(context, mirror, plan, &settled.status);
+    publish(context, &mirror.object_ref(&()), &plan.events).await;
+    publish(context, &mirror.object_ref(&()), &settled.events).await;
+    Ok(settled.changed)
+}
+
+/// A Mirror that no longer exists leaves nothing behind.
+fn forget(context: &Context, name: &ObjectName) -> Next {
+    context.metrics.remove_mirror(&report::key(name));
+    context.answers.retain(name, &[]);
+    context.failures.succeeded(name);
+    let woken = context.fleet().leave(name);
+    woken
+        .into_iter()
+        .for_each(|mirror| context.wishes.mirrors.now(mirror));
+    Next::Gone
+}
+
+/// A manifest that the schema let pass and that still cannot be read. Its objects are left as they are.
+async fn unreadable(context: &Context, known: &Guarded<Mirror>) -> Next {
+    if let Err(invalid) = &known.0 {
+        let message = format!("{}; correct the manifest", invalid.error);
+        tracing::warn!(
+            mirror = invalid.metadata.name,
+            message,
+            "a Mirror cannot be read"
+        );
+        let event = PlannedEvent {
+            warning: true,
+            reason: Reason::InvalidSpec,
+            action: "Reconcile",
+            message,
+        };
+        publish(context, &known.object_ref(&()), &[event]).await;
+    }
+    // An edit is an event.
+    Next::Gone
+}

@@ -1,0 +1,102 @@
+//! What a failed write and a passed slot look like in status and metrics.
+
+use serde_json::json;
+
+use super::*;
+
+fn mirror(status: serde_json::Value) -> Mirror {
+    serde_json::from_value(json!({
+        "apiVersion": "mirrorfleet.dev/v1alpha1", "kind": "Mirror",
+        "metadata": {"name": "debian", "namespace": "ns", "generation": 3},
+        "spec": {"upstreamRef": {"name": "debian"}, "content": {}},
+        "status": status,
+    }))
+    .unwrap()
+}
+
+fn plan(status: &MirrorStatus, changed: bool) -> Plan {
+    Plan {
+        writes: Vec::new(),
+        status: status.clone(),
+        status_changed: changed,
+        after_status: Vec::new(),
+        events: Vec::new(),
+        finished: Vec::new(),
+        turn: fleet_plan::Turn::Idle,
+        rollouts: 0,
+        wake_at: None,
+    }
+}
+
+fn refused() -> WriteError {
+    WriteError::Api {
+        kind: "Service".into(),
+        name: "debian-eu-1".into(),
+        message: "exceeded quota".into(),
+    }
+}
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+#[test]
+fn a_failed_write_enters_the_status_once_with_its_words() {
+    let mut mirror = mirror(json!({"observedGeneration": 3}));
+    let planned = plan(mirror.status.as_ref().unwrap(), false);
+    let first = settle(&mirror, &planned, Some(&refused()), at(100));
+    assert!(first.changed);
+    let [condition] = first.status.conditions.as_slice() else {
+        panic!("{:?}", first.status.conditions)
+    };
+    assert_eq!(
+        (condition.type_.as_str(), condition.reason.as_str()),
+        ("Reconciling", "ApiError")
+    );
+    assert!(
+        condition.message.contains("debian-eu-1") && condition.message.contains("exceeded quota")
+    );
+    assert_eq!(first.events.len(), 1);
+    // The same failure again, later: nothing new to write or to tell.
+    mirror.status = Some(first.status);
+    let again = settle(&mirror, &planned, Some(&refused()), at(200));
+    assert!(!again.changed && again.events.is_empty());
+    // Once it works, the planner's own status is the truth.
+    let done = settle(
+        &mirror,
+        &plan(&MirrorStatus::default(), true),
+        None,
+        at(300),
+    );
+    assert!(done.changed && done.status.conditions.is_empty());
+}
+
+#[test]
+fn a_slot_is_missed_only_if_no_run_started_since() {
+    let status = |next: i64, started: Option<i64>| {
+        let regions = started.map(|at_second| {
+            let started = at(at_second).to_string();
+            json!({"name": "eu-1", "currentRun": {"job": "j", "trigger": "Schedule", "startedAt": started}})
+        });
+        let next = at(next).to_string();
+        let regions: Vec<_> = regions.into_iter().collect();
+        serde_json::from_value::<MirrorStatus>(json!({"nextSyncTime": next, "regions": regions}))
+            .unwrap()
+    };
+    let before = status(100, None);
+    assert!(missed(Some(&before), &status(500, None), at(200)));
+    assert!(
+        missed(Some(&before), &status(500, Some(50)), at(200)),
+        "a run from before the slot does not count"
+    );
+    assert!(!missed(Some(&before), &status(500, Some(120)), at(200)));
+    assert!(
+        !missed(Some(&before), &status(100, None), at(200)),
+        "still waiting for its turn"
+    );
+    assert!(
+        !missed(Some(&before), &status(500, None), at(90)),
+        "an edit moved the slot before it came"
+    );
+    assert!(!missed(None, &status(500, None), at(200)));
+}

@@ -1,0 +1,230 @@
+//! One Upstream: its authority is asked when that is due, and its status says what it has.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fleet_api::Upstream;
+use fleet_api::upstream::{CaBundleRef, RefKind};
+use fleet_plan::{ObservedUpstream, PlannedEvent, Probe, ProbeAnswer, UpstreamPlan, plan_upstream};
+use fleet_telemetry::UpstreamState;
+use fleet_types::Reason;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::{Api, Resource};
+
+use super::{Next, counted, publish, report};
+use crate::context::Context;
+use crate::error::WriteError;
+use crate::probe::{
+    Access, Authority, Declared, Findings, HttpFetcher, ProbeError, declared, probe,
+};
+use crate::world::{Guarded, ObjectName};
+
+/// Reconciles the Upstream of that name; says when to come back by itself.
+pub async fn reconcile(context: Arc<Context>, name: ObjectName) -> Option<Duration> {
+    counted(&context, "Upstream", &name, one(&context, &name)).await
+}
+
+async fn one(context: &Context, name: &ObjectName) -> Result<Next, WriteError> {
+    let Some(known) = context.world.upstreams.get(name, &name.name) else {
+        context.authorities.forget(name);
+        context.metrics.remove_upstream(&report::key(name));
+        return Ok(Next::Gone);
+    };
+    let Guarded { 0: Ok(upstream) } = &*known else {
+        return Ok(unreadable(context, &known).await);
+    };
+    let mut declared = declared_by_mirrors(context, name);
+    let mut authority = context.authorities.get(name, upstream.metadata.generation);
+    let mut plan = decide(upstream, &declared, &authority);
+    if !plan.probe.is_empty() {
+        let units = declared.keys().cloned().collect::<Vec<_>>();
+        declared.retain(|unit, _| plan.probe.contains(unit));
+        ask(context, name, upstream, &declared, &mut authority).await;
+        authority.probes.retain(|probe| units.contains(&probe.unit));
+        context.authorities.put(name, authority.clone());
+        declared = declared_by_mirrors(context, name);
+        plan = decide(upstream, &declared, &authority);
+    }
+    tell(context, name, upstream, &plan).await?;
+    Ok(if plan.status_changed {
+        Next::Again
+    } else {
+        Next::At(plan.wake_at)
+    })
+}
+
+fn declared_by_mirrors(context: &Context, name: &ObjectName) -> Declared {
+    let mirrors = context.mirrors_of(name);
+    declared(
+        mirrors
+            .iter()
+            .filter_map(|(_, mirror)| mirror.0.as_ref().ok()),
+    )
+}
+
+fn decide(upstream: &Upstream, declared: &Declared, authority: &Authority) -> UpstreamPlan {
+    let seen = ObservedUpstream {
+        now: Timestamp::now(),
+        units: declared.keys().cloned().collect(),
+        probes: authority.probes.clone(),
+    };
+    plan_upstream(upstream, &seen)
+}
+
+/// Asks for the declared units and notes the answers.
+async fn ask(
+    context: &Context,
+    name: &ObjectName,
+    upstream: &Upstream,
+    declared: &Declared,
+    authority: &mut Authority,
+) {
+    let findings = match fetcher(context, name, upstream, authority).await {
+        Ok(fetcher) => {
+            probe(
+                upstream,
+                declared,
+                &fetcher,
+                &authority.memory,
+                Timestamp::now(),
+            )
+            .await
+        }
+        Err(problem) => declared
+            .keys()
+            .map(|unit| (unit.clone(), Err(problem.clone())))
+            .collect(),
+    };
+    if findings.values().any(Result::is_err) {
+        // Perhaps its certificates were changed: they are read again.
+        authority.ca_bundle = None;
+    }
+    note(&mut authority.probes, findings, Timestamp::now());
+}
+
+fn note(probes: &mut Vec<Probe>, findings: Findings, at: Timestamp) {
+    for (unit, found) in findings {
+        let answer = match found {
+            Ok(revision) => ProbeAnswer::Has {
+                digest: revision.digest.to_string(),
+                date: Timestamp::from_second(revision.date).ok(),
+            },
+            Err(ProbeError { reason, message }) => ProbeAnswer::Failed { reason, message },
+        };
+        probes.retain(|probe| probe.unit != unit);
+        probes.push(Probe { unit, at, answer });
+    }
+}
+
+async fn fetcher(
+    context: &Context,
+    name: &ObjectName,
+    upstream: &Upstream,
+    authority: &mut Authority,
+) -> Result<HttpFetcher, ProbeError> {
+    let spec = &upstream.spec.access;
+    if let (Some(bundle), None) = (&spec.ca_bundle_ref, &authority.ca_bundle) {
+        authority.ca_bundle = Some(ca_bundle(context, name, bundle).await?);
+    }
+    let contact = upstream
+        .spec
+        .politeness
+        .contact
+        .as_ref()
+        .map(|contact| format!(" ({contact})"));
+    HttpFetcher::new(&Access {
+        user_agent: format!("{}{}", context.user_agent, contact.unwrap_or_default()),
+        ca_bundle: authority.ca_bundle.clone(),
+        proxy: spec.proxy_url.clone(),
+    })
+}
+
+/// The CA bundle, from a ConfigMap: the controller has no right to read Secrets.
+async fn ca_bundle(
+    context: &Context,
+    name: &ObjectName,
+    bundle: &CaBundleRef,
+) -> Result<Vec<u8>, ProbeError> {
+    let CaBundleRef {
+        kind,
+        name: object,
+        key,
+    } = bundle;
+    if *kind == RefKind::Secret {
+        let message = "access.caBundleRef names a Secret, which the controller may not read, so only sync runs ask the \
+            authority; put the certificates, which are public, into a ConfigMap";
+        return Err(ProbeError::new(Reason::NotProbed, message));
+    }
+    let missing = || {
+        ProbeError::new(
+            Reason::CaBundleNotFound,
+            format!("access.caBundleRef: no key {key:?} in ConfigMap {object:?}"),
+        )
+    };
+    let api: Api<ConfigMap> = Api::namespaced(context.client.clone(), &name.namespace);
+    let found = api.get_opt(object).await.map_err(|error| {
+        ProbeError::new(
+            Reason::ApiError,
+            format!("access.caBundleRef: ConfigMap {object:?} cannot be read: {error}"),
+        )
+    })?;
+    let text = found
+        .and_then(|map| map.data)
+        .and_then(|mut data| data.remove(key))
+        .ok_or_else(missing)?;
+    Ok(text.into_bytes())
+}
+
+async fn tell(
+    context: &Context,
+    name: &ObjectName,
+    upstream: &Upstream,
+    plan: &UpstreamPlan,
+) -> Result<(), WriteError> {
+    context.metrics.replace_upstream(
+        &report::key(name),
+        UpstreamState {
+            revision: plan
+                .status
+                .revision
+                .iter()
+                .filter_map(|u| Some((u.unit.clone(), u.date.as_ref()?.0.as_second())))
+                .collect(),
+            conditions: report::conditions(&plan.status.conditions),
+        },
+    );
+    if !plan.status_changed {
+        return Ok(());
+    }
+    context
+        .writer
+        .upstream_status(&context.world, upstream, &plan.status)
+        .await?;
+    context
+        .mirrors_of(name)
+        .into_iter()
+        .for_each(|(mirror, _)| context.wishes.mirrors.now(mirror));
+    publish(context, &upstream.object_ref(&()), &plan.events).await;
+    Ok(())
+}
+
+/// A manifest that the schema let pass and that still cannot be read.
+async fn unreadable(context: &Context, known: &Guarded<Upstream>) -> Next {
+    if let Err(invalid) = &known.0 {
+        let message = format!("{}; correct the manifest", invalid.error);
+        tracing::warn!(
+            upstream = invalid.metadata.name,
+            message,
+            "an Upstream cannot be read"
+        );
+        let event = PlannedEvent {
+            warning: true,
+            reason: Reason::InvalidSpec,
+            action: "Reconcile",
+            message,
+        };
+        publish(context, &known.object_ref(&()), &[event]).await;
+    }
+    Next::Gone
+}

@@ -1,0 +1,209 @@
+//! The life of one controller process: it stands for election, leads, and ends when it no longer may.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use fleet_telemetry::{ControllerMetrics, Health, Readiness, Registry, serve_metrics};
+use kube::Client;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::context::{Context, PodKey, Wishes, listener};
+use crate::error::ControllerError;
+use crate::leader::Election;
+use crate::options::ControllerOptions;
+use crate::reconcile;
+use crate::work::{Pace, Queue, queue, work};
+use crate::world::{ObjectName, Watches};
+
+/// Long enough that the watches of a Job and of its pod tell one story, short enough that nobody waits.
+const MIRRORS: Pace = Pace {
+    concurrency: 16,
+    debounce: Duration::from_millis(150),
+};
+const UPSTREAMS: Pace = Pace {
+    concurrency: 16,
+    debounce: Duration::from_millis(150),
+};
+const PODS: Pace = Pace {
+    concurrency: 64,
+    debounce: Duration::from_millis(50),
+};
+/// How long what is being written may take to its end once the process should stop.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Runs the controller until `shutdown`, with the cluster that the environment names (in a pod: its own).
+///
+/// Metrics of the fleet are registered in `registry`, and it is served with health at `options.metrics_listen` from the
+/// beginning, on a standby too.
+///
+/// # Errors
+/// Whatever makes it impossible to go on, a lost Lease above all. The process should end then: somebody else leads.
+pub async fn run(
+    options: ControllerOptions,
+    registry: Registry,
+    shutdown: CancellationToken,
+) -> Result<(), ControllerError> {
+    crate::install_crypto();
+    let client = Client::try_default()
+        .await
+        .map_err(|error| ControllerError::Client(Box::new(error)))?;
+    let metrics = ControllerMetrics::register(&registry)
+        .map_err(|error| ControllerError::Metrics(error.to_string()))?;
+    let known = Arc::new(AtomicBool::new(true));
+    let server = serve(&options, registry, known.clone()).await?;
+    let mut election = Election::join(client.clone(), &options.lease).await?;
+    tracing::info!(identity = options.lease.identity, "standing for election");
+    let result = tokio::select! {
+        () = shutdown.cancelled() => Ok(()),
+        won = election.won() => match won {
+            Ok(()) => Leader { client, options, metrics, known }.lead(&election, &shutdown).await,
+            Err(lost) => Err(lost),
+        },
+    };
+    if result.is_ok() {
+        election.resign().await;
+    }
+    server.cancel();
+    result
+}
+
+/// Serves metrics and health; the token ends it.
+async fn serve(
+    options: &ControllerOptions,
+    registry: Registry,
+    known: Arc<AtomicBool>,
+) -> Result<CancellationToken, ControllerError> {
+    let unusable = |error: std::io::Error| {
+        ControllerError::Metrics(format!("{}: {error}", options.metrics_listen))
+    };
+    let listener = TcpListener::bind(options.metrics_listen)
+        .await
+        .map_err(unusable)?;
+    tracing::info!(address = %listener.local_addr().map_err(unusable)?, "serving metrics");
+    let health = Health::new(move || match known.load(Ordering::Acquire) {
+        true => Readiness {
+            ready: true,
+            detail: Vec::new(),
+        },
+        false => Readiness {
+            ready: false,
+            detail: vec!["the cluster's objects are being listed".to_owned()],
+        },
+    });
+    let end = CancellationToken::new();
+    let token = end.clone();
+    tokio::spawn(async move {
+        if let Err(error) = serve_metrics(listener, registry, health, None, token).await {
+            tracing::error!(%error, "metrics are no longer served");
+        }
+    });
+    Ok(end)
+}
+
+/// The replica that acts.
+struct Leader {
+    client: Client,
+    options: ControllerOptions,
+    metrics: Arc<ControllerMetrics>,
+    /// Whether the cluster's objects are known; a standby need not know them.
+    known: Arc<AtomicBool>,
+}
+
+impl Leader {
+    async fn lead(
+        self,
+        election: &Election,
+        shutdown: &CancellationToken,
+    ) -> Result<(), ControllerError> {
+        tracing::info!("leading");
+        self.known.store(false, Ordering::Release);
+        let (mirrors, upstreams, pods) = (queue(), queue(), queue());
+        let wishes = Wishes {
+            mirrors: mirrors.0,
+            upstreams: upstreams.0,
+            pods: pods.0,
+        };
+        let context = Arc::new(Context::new(
+            self.client.clone(),
+            &self.options,
+            self.metrics.clone(),
+            wishes,
+        )?);
+        let mut watches = Watches::start(
+            &self.client,
+            self.options.namespace.as_deref(),
+            &context.world,
+            &listener(&context),
+        );
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            lost = election.lost_lease() => return Err(lost),
+            complete = watches.complete() => complete?,
+        }
+        context.remember_running_jobs();
+        self.known.store(true, Ordering::Release);
+        self.metrics.set_leading(true);
+        tracing::info!("all objects are known");
+        let stop = CancellationToken::new();
+        let mut workers = start_work(&context, mirrors.1, upstreams.1, pods.1, &stop);
+        let result = tokio::select! {
+            () = shutdown.cancelled() => Ok(()),
+            lost = election.lost_lease() => Err(lost),
+            () = watches.ended() => Err(ControllerError::WatchEnded),
+            Some(worker) = workers.join_next() => match worker {
+                Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+                _ => Ok(()),
+            },
+        };
+        self.metrics.set_leading(false);
+        stop.cancel();
+        let drained = tokio::time::timeout(DRAIN, async {
+            while workers.join_next().await.is_some() {}
+        });
+        if result.is_ok() && drained.await.is_err() {
+            tracing::warn!("not everything came to its end in {} s", DRAIN.as_secs());
+        }
+        result
+    }
+}
+
+fn start_work(
+    context: &Arc<Context>,
+    mirrors: Queue<ObjectName>,
+    upstreams: Queue<ObjectName>,
+    pods: Queue<PodKey>,
+    stop: &CancellationToken,
+) -> JoinSet<()> {
+    let mut workers = JoinSet::new();
+    let shared = context.clone();
+    let one = move |name| reconcile::mirror(shared.clone(), name);
+    workers.spawn(work(
+        mirrors,
+        context.wishes.mirrors.clone(),
+        MIRRORS,
+        stop.clone(),
+        one,
+    ));
+    let shared = context.clone();
+    let one = move |name| reconcile::upstream(shared.clone(), name);
+    workers.spawn(work(
+        upstreams,
+        context.wishes.upstreams.clone(),
+        UPSTREAMS,
+        stop.clone(),
+        one,
+    ));
+    let shared = context.clone();
+    let one = move |key| reconcile::pod(shared.clone(), key);
+    workers.spawn(work(
+        pods,
+        context.wishes.pods.clone(),
+        PODS,
+        stop.clone(),
+        one,
+    ));
+    workers
+}

@@ -1,0 +1,310 @@
+//! What is known of one kind of object: the newest state of each, by the Mirror it belongs to.
+//!
+//! Two sources feed it: the watch, and the answers to our own writes. The latter make a plan see what the plan before
+//! it did, however late the watch is; so an older version never replaces a newer one, and what we deleted does not come
+//! back by an event from before.
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use super::ObjectName;
+
+/// One object as it enters.
+#[derive(Debug, Clone)]
+pub struct Item<T> {
+    /// The Mirror (or, for Upstreams, the Upstream) that it belongs to.
+    pub group: ObjectName,
+    pub name: String,
+    pub uid: String,
+    /// The API server's version; compared as a number.
+    pub version: u64,
+    pub value: T,
+}
+
+/// The objects of one kind.
+pub struct Kept<T> {
+    inner: RwLock<Inner<T>>,
+    /// Whether the second state asks for another decision than the first.
+    matters: fn(&T, &T) -> bool,
+}
+
+struct Inner<T> {
+    groups: HashMap<ObjectName, BTreeMap<String, Entry<T>>>,
+    /// Uids of what is gone and an answer or an event from before may still talk about.
+    gone: Gone,
+    /// What a new list has brought so far.
+    listed: Vec<Item<T>>,
+}
+
+/// The newest deletions; older ones are history for every answer that is still under way.
+#[derive(Default)]
+struct Gone {
+    uids: HashSet<String>,
+    order: VecDeque<String>,
+}
+
+impl Gone {
+    const REMEMBERED: usize = 4096;
+
+    fn note(&mut self, uid: &str) {
+        if self.uids.insert(uid.to_owned()) {
+            self.order.push_back(uid.to_owned());
+        }
+        if self.order.len() > Self::REMEMBERED {
+            self.order
+                .pop_front()
+                .map(|oldest| self.uids.remove(&oldest));
+        }
+    }
+}
+
+struct Entry<T> {
+    uid: String,
+    version: u64,
+    value: Arc<T>,
+}
+
+impl<T> Kept<T> {
+    pub fn new(matters: fn(&T, &T) -> bool) -> Self {
+        let inner = Inner {
+            groups: HashMap::new(),
+            gone: Gone::default(),
+            listed: Vec::new(),
+        };
+        Kept {
+            inner: RwLock::new(inner),
+            matters,
+        }
+    }
+
+    /// The objects of one group, by name.
+    pub fn group(&self, group: &ObjectName) -> Vec<Arc<T>> {
+        self.read()
+            .groups
+            .get(group)
+            .into_iter()
+            .flat_map(BTreeMap::values)
+            .map(|entry| entry.value.clone())
+            .collect()
+    }
+
+    pub fn has(&self, group: &ObjectName) -> bool {
+        self.read().groups.contains_key(group)
+    }
+
+    pub fn get(&self, group: &ObjectName, name: &str) -> Option<Arc<T>> {
+        self.read()
+            .groups
+            .get(group)?
+            .get(name)
+            .map(|entry| entry.value.clone())
+    }
+
+    /// The version that was last seen of an object.
+    pub fn version(&self, group: &ObjectName, name: &str) -> Option<u64> {
+        self.read()
+            .groups
+            .get(group)?
+            .get(name)
+            .map(|entry| entry.version)
+    }
+
+    /// All objects for which `wanted` says so, each with its group, in the order of the groups.
+    pub fn named(&self, wanted: impl Fn(&T) -> bool) -> Vec<(ObjectName, Arc<T>)> {
+        let inner = self.read();
+        let entries = inner
+            .groups
+            .iter()
+            .flat_map(|(group, entries)| entries.values().map(move |entry| (group, entry)));
+        let wanted = entries.filter(|(_, entry)| wanted(&entry.value));
+        let mut found: Vec<_> = wanted
+            .map(|(group, entry)| (group.clone(), entry.value.clone()))
+            .collect();
+        found.sort_by(|(a, _), (b, _)| a.cmp(b));
+        found
+    }
+
+    /// Takes in a state. True where it asks for a decision.
+    pub fn put(&self, item: Item<T>) -> bool {
+        let mut inner = self.write();
+        if inner.gone.uids.contains(&item.uid) {
+            return false;
+        }
+        let entries = inner.groups.entry(item.group).or_default();
+        let before = entries.get(&item.name);
+        if before.is_some_and(|before| before.uid == item.uid && before.version > item.version) {
+            return false;
+        }
+        let matters = before.is_none_or(|before| {
+            before.uid != item.uid || (self.matters)(&before.value, &item.value)
+        });
+        entries.insert(
+            item.name,
+            Entry {
+                uid: item.uid,
+                version: item.version,
+                value: Arc::new(item.value),
+            },
+        );
+        matters
+    }
+
+    /// An object is gone: the watch says so, or we deleted it.
+    pub fn remove(&self, group: &ObjectName, name: &str, uid: &str) {
+        let mut inner = self.write();
+        inner.gone.note(uid);
+        inner.forget(group, name, uid);
+    }
+
+    /// Forgets whatever has that name.
+    pub fn remove_name(&self, group: &ObjectName, name: &str) {
+        let mut inner = self.write();
+        let Some(uid) = inner
+            .groups
+            .get(group)
+            .and_then(|entries| entries.get(name))
+            .map(|entry| entry.uid.clone())
+        else {
+            return;
+        };
+        inner.forget(group, name, &uid);
+    }
+
+    /// The names of the objects of one group.
+    pub fn names(&self, group: &ObjectName) -> Vec<String> {
+        self.read()
+            .groups
+            .get(group)
+            .into_iter()
+            .flat_map(BTreeMap::keys)
+            .cloned()
+            .collect()
+    }
+
+    /// A list of everything begins.
+    pub fn list_begins(&self) {
+        self.write().listed.clear();
+    }
+
+    pub fn listed(&self, item: Item<T>) {
+        self.write().listed.push(item);
+    }
+
+    /// The list is complete: what is not in it is gone. Gives back the groups that ask for a decision.
+    pub fn list_ends(&self) -> HashSet<ObjectName> {
+        let mut inner = self.write();
+        let listed = std::mem::take(&mut inner.listed);
+        let mut before = std::mem::take(&mut inner.groups);
+        // Every group that had something or has something now: whatever was missed while there was no watch.
+        let mut touched: HashSet<ObjectName> = before.keys().cloned().collect();
+        for item in listed {
+            touched.insert(item.group.clone());
+            let known = before
+                .get_mut(&item.group)
+                .and_then(|entries| entries.remove(&item.name));
+            let newer = known.filter(|known| known.uid == item.uid && known.version > item.version);
+            let entry = newer.unwrap_or(Entry {
+                uid: item.uid,
+                version: item.version,
+                value: Arc::new(item.value),
+            });
+            inner
+                .groups
+                .entry(item.group)
+                .or_default()
+                .insert(item.name, entry);
+        }
+        touched
+    }
+
+    // A panic while the lock was held leaves whole entries; every change is a single step.
+    fn read(&self) -> RwLockReadGuard<'_, Inner<T>> {
+        self.inner.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Inner<T>> {
+        self.inner.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T> Inner<T> {
+    fn forget(&mut self, group: &ObjectName, name: &str, uid: &str) {
+        let Some(entries) = self.groups.get_mut(group) else {
+            return;
+        };
+        if entries.get(name).is_some_and(|entry| entry.uid == uid) {
+            entries.remove(name);
+        }
+        if entries.is_empty() {
+            self.groups.remove(group);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn group() -> ObjectName {
+        ObjectName::new("ns", "debian")
+    }
+
+    fn item(uid: &str, version: u64, value: u32) -> Item<u32> {
+        Item {
+            group: group(),
+            name: "a".into(),
+            uid: uid.into(),
+            version,
+            value,
+        }
+    }
+
+    fn kept() -> Kept<u32> {
+        Kept::new(|a, b| a != b)
+    }
+
+    #[test]
+    fn an_older_event_does_not_undo_what_a_write_answered() {
+        let kept = kept();
+        assert!(kept.put(item("1", 5, 50)));
+        assert!(!kept.put(item("1", 4, 40)));
+        assert_eq!(kept.get(&group(), "a").as_deref(), Some(&50));
+        assert!(!kept.put(item("1", 6, 50)), "nothing that matters changed");
+        assert_eq!(kept.version(&group(), "a"), Some(6));
+    }
+
+    #[test]
+    fn what_we_deleted_does_not_come_back_but_its_successor_does() {
+        let kept = kept();
+        kept.put(item("1", 5, 50));
+        kept.remove(&group(), "a", "1");
+        assert!(!kept.put(item("1", 6, 60)));
+        assert_eq!(kept.get(&group(), "a"), None);
+        assert!(kept.put(item("2", 7, 70)));
+        kept.remove(&group(), "a", "1");
+        assert_eq!(
+            kept.get(&group(), "a").as_deref(),
+            Some(&70),
+            "a late deletion hit the successor"
+        );
+    }
+
+    #[test]
+    fn a_new_list_replaces_everything_except_newer_states_of_the_same_object() {
+        let kept = kept();
+        kept.put(item("1", 5, 50));
+        kept.put(Item {
+            name: "b".into(),
+            ..item("9", 5, 90)
+        });
+        kept.list_begins();
+        kept.listed(item("1", 4, 40));
+        assert_eq!(
+            kept.group(&group()).len(),
+            2,
+            "a list counts when it is complete"
+        );
+        assert_eq!(kept.list_ends(), HashSet::from([group()]));
+        assert_eq!(kept.group(&group()), [Arc::new(50)]);
+    }
+}

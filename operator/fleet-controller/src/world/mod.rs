@@ -1,0 +1,234 @@
+//! The world as the controller knows it, from watches and from the answers to its own writes. Nothing here asks the
+//! API server for anything that a watch tells.
+
+mod child;
+mod kept;
+mod watch;
+
+use std::fmt;
+use std::sync::Arc;
+
+use fleet_api::{Mirror, Upstream, labels};
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::core::{DeserializeGuard, NamespaceResourceScope};
+use kube::runtime::watcher;
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+
+use crate::error::ControllerError;
+
+pub use child::{Child, Children, Kind};
+pub use kept::{Item, Kept};
+
+/// Namespace and name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectName {
+    pub namespace: String,
+    pub name: String,
+}
+
+impl ObjectName {
+    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        ObjectName {
+            namespace: namespace.into(),
+            name: name.into(),
+        }
+    }
+}
+
+impl fmt::Display for ObjectName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// One object that a person wrote; invalid ones are kept too, so that their status can say so.
+pub type Guarded<K> = DeserializeGuard<K>;
+
+/// Everything that is watched.
+pub struct World {
+    pub mirrors: Arc<Kept<Guarded<Mirror>>>,
+    pub upstreams: Arc<Kept<Guarded<Upstream>>>,
+    /// What carries our labels.
+    pub owned: Children,
+    /// What stands where we want to create something and is not ours, under the Mirror that wants it. It is known from
+    /// refused writes only, since no watch of ours shows it.
+    pub strangers: Children,
+}
+
+impl Default for World {
+    fn default() -> Self {
+        World {
+            mirrors: Arc::new(Kept::new(decision_changed)),
+            // Mirrors look at an Upstream's status too.
+            upstreams: Arc::new(Kept::new(|a, b| {
+                a.meta().resource_version != b.meta().resource_version
+            })),
+            owned: Children::default(),
+            strangers: Children::default(),
+        }
+    }
+}
+
+/// Whether a person (or the API server on a person's behalf) changed something. Our own status writes do not count.
+fn decision_changed<K: Resource>(a: &Guarded<K>, b: &Guarded<K>) -> bool
+where
+    Guarded<K>: Resource,
+{
+    let (a, b) = (a.meta(), b.meta());
+    a.generation != b.generation
+        || a.annotations != b.annotations
+        || a.finalizers != b.finalizers
+        || a.deletion_timestamp.is_some() != b.deletion_timestamp.is_some()
+}
+
+/// What changed about a group of objects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    Mirror,
+    Upstream,
+    /// A claim, StatefulSet, Service or PodDisruptionBudget of a Mirror.
+    Object,
+    /// A sync Job of a Mirror.
+    Job,
+    /// A pod of a Mirror.
+    Pod,
+}
+
+/// Told about each group of objects that asks for a decision.
+pub type Listener = Arc<dyn Fn(Change, &ObjectName) + Send + Sync>;
+
+/// Where to watch, and whom to tell.
+type Place<'a> = (&'a Client, Option<&'a str>, &'a Listener);
+
+/// The watches, running.
+pub struct Watches {
+    tasks: JoinSet<()>,
+    complete: Vec<oneshot::Receiver<()>>,
+}
+
+impl Watches {
+    /// Starts to watch everything, in one namespace or in all.
+    pub fn start(
+        client: &Client,
+        namespace: Option<&str>,
+        world: &World,
+        listener: &Listener,
+    ) -> Watches {
+        let mut watches = Watches {
+            tasks: JoinSet::new(),
+            complete: Vec::new(),
+        };
+        let place = (client, namespace, listener);
+        watches.add(place, Change::Mirror, &world.mirrors, by_itself);
+        watches.add(place, Change::Upstream, &world.upstreams, by_itself);
+        watches.children::<PersistentVolumeClaim>(place, Change::Object, world);
+        watches.children::<StatefulSet>(place, Change::Object, world);
+        watches.children::<Service>(place, Change::Object, world);
+        watches.children::<PodDisruptionBudget>(place, Change::Object, world);
+        watches.children::<Job>(place, Change::Job, world);
+        watches.children::<Pod>(place, Change::Pod, world);
+        watches
+    }
+
+    fn children<K: Child>(&mut self, place: Place<'_>, change: Change, world: &World) {
+        self.add(place, change, K::kept(&world.owned), K::labelled);
+    }
+
+    fn add<K, T: Send + Sync + 'static>(
+        &mut self,
+        (client, namespace, listener): Place<'_>,
+        change: Change,
+        kept: &Arc<Kept<T>>,
+        view: fn(K) -> Option<Item<T>>,
+    ) where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+        K: Clone + DeserializeOwned + fmt::Debug + Send + 'static,
+    {
+        let api = match namespace {
+            Some(namespace) => Api::namespaced(client.clone(), namespace),
+            None => Api::all(client.clone()),
+        };
+        let config = match change {
+            Change::Mirror | Change::Upstream => watcher::Config::default(),
+            _ => watcher::Config::default().labels(&our_selector()),
+        };
+        let listener = listener.clone();
+        let touched = move |group: &ObjectName| listener(change, group);
+        let (sender, receiver) = oneshot::channel();
+        self.complete.push(receiver);
+        self.tasks.spawn(watch::follow(
+            api,
+            config,
+            kept.clone(),
+            view,
+            touched,
+            sender,
+        ));
+    }
+
+    /// Returns when every kind is known completely.
+    pub async fn complete(&mut self) -> Result<(), ControllerError> {
+        for complete in self.complete.drain(..) {
+            complete.await.map_err(|_| ControllerError::WatchEnded)?;
+        }
+        Ok(())
+    }
+
+    /// Returns when a watch ended, which none does by itself.
+    pub async fn ended(&mut self) {
+        let _ = self.tasks.join_next().await;
+    }
+}
+
+fn our_selector() -> String {
+    format!(
+        "{}={},{}",
+        labels::MANAGED_BY,
+        labels::MANAGED_BY_VALUE,
+        labels::MIRROR
+    )
+}
+
+/// An object that is its own group, without what no decision looks at.
+pub fn by_itself<K: Resource>(mut object: K) -> Option<Item<K>> {
+    object.managed_fields_mut().clear();
+    object
+        .annotations_mut()
+        .remove("kubectl.kubernetes.io/last-applied-configuration");
+    let meta = object.meta();
+    let group = ObjectName::new(meta.namespace.clone()?, meta.name.clone()?);
+    let Item {
+        group,
+        name,
+        uid,
+        version,
+        value: (),
+    } = item(group, &object, ())?;
+    Some(Item {
+        group,
+        name,
+        uid,
+        version,
+        value: object,
+    })
+}
+
+/// An object under a group of the caller's choice.
+pub fn item<T>(group: ObjectName, object: &impl Resource, value: T) -> Option<Item<T>> {
+    Some(Item {
+        group,
+        name: object.meta().name.clone()?,
+        uid: object.uid().unwrap_or_default(),
+        version: object
+            .resource_version()
+            .and_then(|version| version.parse().ok())
+            .unwrap_or_default(),
+        value,
+    })
+}
