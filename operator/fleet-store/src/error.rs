@@ -52,7 +52,10 @@ pub enum StoreError {
     #[error("content ended after {found} of {expected} bytes")]
     TooShort { expected: u64, found: u64 },
     #[error("content has another digest than its index promises ({expected:?}, this is {found:?})")]
-    WrongDigest { expected: Digest, found: Digest },
+    WrongDigest {
+        expected: Box<Digest>,
+        found: Box<Digest>,
+    },
     #[error(
         "{algorithm} alone is too weak to believe content: the index must list SHA256 or SHA512"
     )]

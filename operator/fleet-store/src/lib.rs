@@ -36,6 +36,7 @@
 mod build;
 mod bytes;
 mod collect;
+mod distinct;
 mod entry;
 mod error;
 mod export;
@@ -46,6 +47,7 @@ mod index;
 mod layout;
 mod merge;
 mod retention;
+mod runs;
 mod scrub;
 mod shared;
 mod snapshot;

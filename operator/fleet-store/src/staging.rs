@@ -180,8 +180,8 @@ impl StagedFile {
         if believed != self.expected.digest {
             self.keep = false;
             return Err(StoreError::WrongDigest {
-                expected: self.expected.digest,
-                found: believed,
+                expected: Box::new(self.expected.digest),
+                found: Box::new(believed),
             });
         }
         self.keep = true;

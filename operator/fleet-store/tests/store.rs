@@ -1,94 +1,14 @@
 //! The store on a real file system, through its public interface.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::Path;
-use std::time::Duration;
+use std::os::unix::fs::PermissionsExt;
 
 use fleet_store::*;
-use fleet_types::{Digest, Expected, Reason, RepoPath, Sha256};
+use fleet_types::{Digest, Expected, Reason, RepoPath};
 use sha2::Digest as _;
 
-fn identity() -> Identity {
-    Identity {
-        format_version: Identity::FORMAT_VERSION,
-        upstream_type: "Debian".into(),
-        authority: "https://example.org/debian/".into(),
-        mirror: "debian".into(),
-        serving_path: "debian".into(),
-        directory_listing: true,
-        retention: Retention {
-            keep: 1,
-            min_age: Duration::ZERO,
-        },
-    }
-}
-
-fn writer(dir: &Path) -> Writer {
-    Writer::open(dir, &identity()).unwrap()
-}
-
-fn sha256(content: &[u8]) -> Sha256 {
-    Sha256(sha2::Sha256::digest(content).into())
-}
-
-fn expected(content: &[u8]) -> Expected {
-    Expected {
-        size: content.len() as u64,
-        digest: Digest::Sha256(sha256(content)),
-    }
-}
-
-fn entry(content: &str) -> Entry {
-    Entry {
-        state: EntryState::Present,
-        digest: sha256(content.as_bytes()),
-        size: content.len() as u64,
-        mtime: 1_000_000_000,
-        mutable: false,
-        guarded: false,
-        sha512: None,
-    }
-}
-
-fn meta(created: i64) -> SnapshotMeta {
-    SnapshotMeta {
-        upstream_type: "Debian".into(),
-        inputs: sha256(b"inputs"),
-        content: serde_json::json!({"suites": ["trixie"]}),
-        revision: Vec::new(),
-        created,
-        parent: None,
-        entries: 0,
-        bytes: 0,
-    }
-}
-
-/// Stores all content and prepares a snapshot of it.
-fn prepare(writer: &Writer, created: i64, files: &[(&str, &str)]) -> Result<SnapshotId> {
-    let staged = files
-        .iter()
-        .map(|(_, content)| writer.staging().put_bytes(content.as_bytes()));
-    writer
-        .staging()
-        .commit_batch(staged.collect::<Result<_>>()?)?;
-    let mut builder = writer.index_builder(writer.current_snapshot()?);
-    for (path, content) in files {
-        builder.push(&RepoPath::new(path).unwrap(), &entry(content))?;
-    }
-    Ok(builder.finish(meta(created))?.id)
-}
-
-fn publish(writer: &Writer, now: i64, files: &[(&str, &str)]) -> SnapshotId {
-    let id = prepare(writer, now, files).unwrap();
-    writer.publish(&id, now).unwrap();
-    id
-}
-
-fn text_of<T>(result: Result<T>) -> (Reason, String) {
-    let error = result.err().expect("an error");
-    (error.reason(), error.to_string())
-}
+mod common;
+use common::*;
 
 #[test]
 fn what_is_published_can_be_read_back() {
@@ -500,7 +420,10 @@ fn on_a_full_disk_all_goes_that_neither_a_snapshot_nor_the_plan_names() {
     writer.staging().commit_batch(staged.into()).unwrap();
     drop(writer.staging().begin(&expected(b"idle")).unwrap());
     let report = writer
-        .collect_for_space(2, &|each| Ok(each(&sha256(b"wanted"))))
+        .collect_for_space(2, &|each| {
+            each(&sha256(b"wanted"));
+            Ok(())
+        })
         .unwrap();
     assert_eq!(report.blobs_removed, 1);
     assert!(writer.has_blob(&sha256(b"wanted"), 6) && writer.has_blob(&sha256(b"served"), 6));
@@ -621,147 +544,4 @@ fn new_content_under_a_known_name_is_always_later() {
         2_000_000_000
     );
     assert_eq!(snapshot.mtime_after("y", &sha256(b"2"), 5), 5);
-}
-
-fn tree(dir: &Path) -> Vec<(String, String)> {
-    let mut found = Vec::new();
-    for file in fs::read_dir(dir).unwrap().map(|file| file.unwrap().path()) {
-        let name = file.file_name().unwrap().to_string_lossy().into_owned();
-        if name == ".mirrorfleet-export" {
-            continue;
-        }
-        if file.is_dir() {
-            found.extend(
-                tree(&file)
-                    .into_iter()
-                    .map(|(path, content)| (format!("{name}/{path}"), content)),
-            );
-        } else {
-            found.push((name, fs::read_to_string(&file).unwrap()));
-        }
-    }
-    found.sort();
-    found
-}
-
-fn listed(files: &[(&str, &str)]) -> Vec<(String, String)> {
-    let mut files: Vec<_> = files
-        .iter()
-        .map(|(path, content)| ((*path).to_owned(), (*content).to_owned()))
-        .collect();
-    files.sort();
-    files
-}
-
-#[test]
-fn an_export_follows_the_snapshot_and_the_second_one_does_only_what_changed() {
-    for mode in [ExportMode::Auto, ExportMode::Link, ExportMode::Copy] {
-        let (dir, dest) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let writer = writer(dir.path());
-        let options = ExportOptions {
-            mode,
-            roots_last: vec!["Release".into()],
-        };
-        // `f` becomes a directory and `d` a file.
-        let first = [
-            ("dists/x/Release", "1"),
-            ("pool/a", "a"),
-            ("pool/deep/er/b", "b"),
-            ("f", "f"),
-            ("d/e/g", "g"),
-        ];
-        publish(&writer, 1, &first);
-        let report = writer.export(dest.path(), &options).unwrap();
-        assert_eq!(
-            (report.written, report.unchanged, report.removed),
-            (5, 0, 0)
-        );
-        assert_eq!(tree(dest.path()), listed(&first));
-        let second = [
-            ("dists/x/Release", "2"),
-            ("pool/a", "a"),
-            ("f/h", "f"),
-            ("d", "d"),
-        ];
-        publish(&writer, 2, &second);
-        let report = writer.export(dest.path(), &options).unwrap();
-        assert_eq!((report.written, report.unchanged), (3, 1), "{mode:?}");
-        assert_eq!(tree(dest.path()), listed(&second));
-        assert!(
-            !dest.path().join("pool/deep").exists(),
-            "an empty directory stays behind"
-        );
-        fs::remove_file(dest.path().join("pool/a")).unwrap();
-        let report = writer.export(dest.path(), &options).unwrap();
-        assert_eq!(
-            (report.written, report.unchanged, report.removed),
-            (1, 3, 0)
-        );
-        let exported = fs::metadata(dest.path().join("pool/a")).unwrap();
-        match mode {
-            ExportMode::Link => assert_eq!(
-                exported.ino(),
-                fs::metadata(writer.blob_path(&sha256(b"a"))).unwrap().ino()
-            ),
-            ExportMode::Copy => {
-                assert_eq!((exported.nlink(), exported.mtime()), (1, 1_000_000_000))
-            }
-            _ => {}
-        }
-    }
-}
-
-#[test]
-fn an_export_touches_nothing_that_is_not_its_own() {
-    let (dir, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let writer = writer(dir.path());
-    publish(&writer, 1, &[("etc/passwd", "ours"), ("x", "x")]);
-    let options = ExportOptions {
-        mode: ExportMode::Copy,
-        ..ExportOptions::default()
-    };
-    fs::write(outside.path().join("passwd"), "theirs").unwrap();
-    let (_, text) = text_of(writer.export(outside.path(), &options));
-    assert!(
-        text.contains("neither empty nor an earlier export"),
-        "{text}"
-    );
-    for inside in [dir.path().to_owned(), dir.path().join("state/tree")] {
-        assert!(
-            text_of(writer.export(&inside, &options))
-                .1
-                .contains("inside each other")
-        );
-    }
-    let dest = tempfile::tempdir().unwrap();
-    writer.export(dest.path(), &options).unwrap();
-    // Someone puts links in the way.
-    fs::remove_dir_all(dest.path().join("etc")).unwrap();
-    std::os::unix::fs::symlink(outside.path(), dest.path().join("etc")).unwrap();
-    fs::remove_file(dest.path().join("x")).unwrap();
-    std::os::unix::fs::symlink(outside.path().join("passwd"), dest.path().join("x")).unwrap();
-    writer.export(dest.path(), &options).unwrap();
-    assert_eq!(
-        fs::read_to_string(outside.path().join("passwd")).unwrap(),
-        "theirs"
-    );
-    assert_eq!(
-        tree(dest.path()),
-        listed(&[("etc/passwd", "ours"), ("x", "x")])
-    );
-    let other = tempfile::tempdir().unwrap();
-    let stranger = Writer::open(
-        other.path(),
-        &Identity {
-            mirror: "other".into(),
-            ..identity()
-        },
-    )
-    .unwrap();
-    publish(&stranger, 1, &[("x", "x")]);
-    assert!(
-        text_of(stranger.export(dest.path(), &options))
-            .1
-            .contains("another mirror")
-    );
 }

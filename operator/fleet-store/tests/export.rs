@@ -1,0 +1,153 @@
+//! Exported trees, on a real file system.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use fleet_store::*;
+
+mod common;
+use common::*;
+
+fn tree(dir: &Path) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for file in fs::read_dir(dir).unwrap().map(|file| file.unwrap().path()) {
+        let name = file.file_name().unwrap().to_string_lossy().into_owned();
+        if name == ".mirrorfleet-export" {
+            continue;
+        }
+        if file.is_dir() {
+            found.extend(
+                tree(&file)
+                    .into_iter()
+                    .map(|(path, content)| (format!("{name}/{path}"), content)),
+            );
+        } else {
+            found.push((name, fs::read_to_string(&file).unwrap()));
+        }
+    }
+    found.sort();
+    found
+}
+
+fn listed(files: &[(&str, &str)]) -> Vec<(String, String)> {
+    let mut files: Vec<_> = files
+        .iter()
+        .map(|(path, content)| ((*path).to_owned(), (*content).to_owned()))
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn an_export_follows_the_snapshot_and_the_second_one_does_only_what_changed() {
+    for mode in [ExportMode::Auto, ExportMode::Link, ExportMode::Copy] {
+        let (dir, dest) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let writer = writer(dir.path());
+        let options = ExportOptions {
+            mode,
+            roots_last: vec!["Release".into()],
+        };
+        // `f` becomes a directory and `d` a file.
+        let first = [
+            ("dists/x/Release", "1"),
+            ("pool/a", "a"),
+            ("pool/deep/er/b", "b"),
+            ("f", "f"),
+            ("d/e/g", "g"),
+        ];
+        publish(&writer, 1, &first);
+        let report = writer.export(dest.path(), &options).unwrap();
+        assert_eq!(
+            (report.written, report.unchanged, report.removed),
+            (5, 0, 0)
+        );
+        assert_eq!(tree(dest.path()), listed(&first));
+        let second = [
+            ("dists/x/Release", "2"),
+            ("pool/a", "a"),
+            ("f/h", "f"),
+            ("d", "d"),
+        ];
+        publish(&writer, 2, &second);
+        let report = writer.export(dest.path(), &options).unwrap();
+        assert_eq!((report.written, report.unchanged), (3, 1), "{mode:?}");
+        assert_eq!(tree(dest.path()), listed(&second));
+        assert!(
+            !dest.path().join("pool/deep").exists(),
+            "an empty directory stays behind"
+        );
+        fs::remove_file(dest.path().join("pool/a")).unwrap();
+        let report = writer.export(dest.path(), &options).unwrap();
+        assert_eq!(
+            (report.written, report.unchanged, report.removed),
+            (1, 3, 0)
+        );
+        let exported = fs::metadata(dest.path().join("pool/a")).unwrap();
+        match mode {
+            ExportMode::Link => assert_eq!(
+                exported.ino(),
+                fs::metadata(writer.blob_path(&sha256(b"a"))).unwrap().ino()
+            ),
+            ExportMode::Copy => {
+                assert_eq!((exported.nlink(), exported.mtime()), (1, 1_000_000_000))
+            }
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn an_export_touches_nothing_that_is_not_its_own() {
+    let (dir, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let writer = writer(dir.path());
+    publish(&writer, 1, &[("etc/passwd", "ours"), ("x", "x")]);
+    let options = ExportOptions {
+        mode: ExportMode::Copy,
+        ..ExportOptions::default()
+    };
+    fs::write(outside.path().join("passwd"), "theirs").unwrap();
+    let (_, text) = text_of(writer.export(outside.path(), &options));
+    assert!(
+        text.contains("neither empty nor an earlier export"),
+        "{text}"
+    );
+    for inside in [dir.path().to_owned(), dir.path().join("state/tree")] {
+        assert!(
+            text_of(writer.export(&inside, &options))
+                .1
+                .contains("inside each other")
+        );
+    }
+    let dest = tempfile::tempdir().unwrap();
+    writer.export(dest.path(), &options).unwrap();
+    // Someone puts links in the way.
+    fs::remove_dir_all(dest.path().join("etc")).unwrap();
+    std::os::unix::fs::symlink(outside.path(), dest.path().join("etc")).unwrap();
+    fs::remove_file(dest.path().join("x")).unwrap();
+    std::os::unix::fs::symlink(outside.path().join("passwd"), dest.path().join("x")).unwrap();
+    writer.export(dest.path(), &options).unwrap();
+    assert_eq!(
+        fs::read_to_string(outside.path().join("passwd")).unwrap(),
+        "theirs"
+    );
+    assert_eq!(
+        tree(dest.path()),
+        listed(&[("etc/passwd", "ours"), ("x", "x")])
+    );
+    let other = tempfile::tempdir().unwrap();
+    let stranger = Writer::open(
+        other.path(),
+        &Identity {
+            mirror: "other".into(),
+            ..identity()
+        },
+    )
+    .unwrap();
+    publish(&stranger, 1, &[("x", "x")]);
+    assert!(
+        text_of(stranger.export(dest.path(), &options))
+            .1
+            .contains("another mirror")
+    );
+}
