@@ -1,0 +1,215 @@
+//! What a request is answered with, as a plain value: a head, and either bytes or a range of a file. How the bytes
+//! reach the client is the connection's business.
+
+use std::fs::File;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use fleet_telemetry::MirrorTraffic;
+use http::header::{
+    ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY,
+    CONTENT_TYPE, ETAG, LAST_MODIFIED, LOCATION, RETRY_AFTER, SERVER, X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+use crate::conditional::{Decision, Validators, http_date};
+
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// May be kept, and must be asked about before every use.
+const REVALIDATE: &str = "no-cache";
+/// Names that never get other content.
+const FOREVER: &str = "public, max-age=31536000, immutable";
+const NEVER: &str = "no-store";
+
+/// One answer.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub content: Content,
+}
+
+/// The body of an answer to GET. For HEAD the connection sends the head alone.
+#[derive(Debug)]
+pub enum Content {
+    Bytes(Bytes),
+    /// These bytes of a file that is known to be long enough.
+    File {
+        file: File,
+        range: Range<u64>,
+    },
+}
+
+impl Content {
+    /// Bytes.
+    pub fn len(&self) -> u64 {
+        match self {
+            Content::Bytes(bytes) => bytes.len() as u64,
+            Content::File { range, .. } => range.end.saturating_sub(range.start),
+        }
+    }
+}
+
+/// How long an answer may be kept by others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Caching {
+    Revalidate,
+    Forever,
+}
+
+/// An answer and the mirror that it counts for.
+pub struct Counted {
+    pub answer: Answer,
+    pub traffic: Arc<MirrorTraffic>,
+}
+
+impl Answer {
+    fn new(
+        status: StatusCode,
+        content_type: &str,
+        body: impl Into<Bytes>,
+        caching: &'static str,
+    ) -> Answer {
+        let mut answer = Answer {
+            status,
+            headers: HeaderMap::new(),
+            content: Content::Bytes(body.into()),
+        };
+        answer.set(CONTENT_TYPE, content_type);
+        answer.set(CACHE_CONTROL, caching);
+        answer.common()
+    }
+
+    /// A sentence for people.
+    pub fn text(status: StatusCode, text: impl Into<String>) -> Answer {
+        Answer::new(status, TEXT, text.into() + "\n", NEVER)
+    }
+
+    pub fn json(body: Vec<u8>) -> Answer {
+        Answer::new(StatusCode::OK, "application/json", body, NEVER)
+    }
+
+    pub fn page(html: String) -> Answer {
+        let mut answer = Answer::new(StatusCode::OK, "text/html; charset=utf-8", html, REVALIDATE);
+        answer.set(
+            CONTENT_SECURITY_POLICY,
+            "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'",
+        );
+        answer
+    }
+
+    /// Not now; the client should come back.
+    pub fn unavailable(text: impl Into<String>) -> Answer {
+        let mut answer = Answer::text(StatusCode::SERVICE_UNAVAILABLE, text);
+        answer.set(RETRY_AFTER, "30");
+        answer
+    }
+
+    pub fn method_not_allowed() -> Answer {
+        let mut answer = Answer::text(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "a mirror answers GET and HEAD only",
+        );
+        answer.set(ALLOW, "GET, HEAD");
+        answer
+    }
+
+    /// To the same place with a slash at its end; `location` is a path only, so it holds behind any proxy.
+    pub fn moved(location: &str) -> Answer {
+        let mut answer = Answer::text(
+            StatusCode::MOVED_PERMANENTLY,
+            "a directory's name ends in a slash",
+        );
+        answer.set(LOCATION, location);
+        answer.set(CACHE_CONTROL, REVALIDATE);
+        answer
+    }
+
+    /// A file as `decision` says.
+    pub fn file(
+        file: File,
+        validators: &Validators,
+        content_type: &str,
+        caching: Caching,
+        decision: Decision,
+    ) -> Answer {
+        let size = validators.size;
+        let (status, content) = match decision {
+            Decision::Whole => (
+                StatusCode::OK,
+                Content::File {
+                    file,
+                    range: 0..size,
+                },
+            ),
+            Decision::Part(range) => (StatusCode::PARTIAL_CONTENT, Content::File { file, range }),
+            Decision::NotModified => (StatusCode::NOT_MODIFIED, Content::Bytes(Bytes::new())),
+            Decision::PreconditionFailed => {
+                return Answer::text(
+                    StatusCode::PRECONDITION_FAILED,
+                    "this file is not the one that the request names",
+                );
+            }
+            Decision::Unsatisfiable => return Answer::unsatisfiable(size),
+        };
+        let mut answer = Answer {
+            status,
+            headers: HeaderMap::new(),
+            content,
+        };
+        answer.set(ETAG, &validators.etag);
+        answer.set(
+            CACHE_CONTROL,
+            match caching {
+                Caching::Revalidate => REVALIDATE,
+                Caching::Forever => FOREVER,
+            },
+        );
+        if let Some(date) = http_date(validators.modified) {
+            answer.set(LAST_MODIFIED, &date);
+        }
+        if status != StatusCode::NOT_MODIFIED {
+            answer.set(CONTENT_TYPE, content_type);
+            answer.set(ACCEPT_RANGES, "bytes");
+        }
+        if let (StatusCode::PARTIAL_CONTENT, Content::File { range, .. }) =
+            (status, &answer.content)
+        {
+            let value = format!(
+                "bytes {}-{}/{size}",
+                range.start,
+                range.end.saturating_sub(1)
+            );
+            answer.set(CONTENT_RANGE, &value);
+        }
+        answer.common()
+    }
+
+    fn unsatisfiable(size: u64) -> Answer {
+        let mut answer = Answer::text(
+            StatusCode::RANGE_NOT_SATISFIABLE,
+            format!("the file has {size} bytes"),
+        );
+        answer.set(CONTENT_RANGE, &format!("bytes */{size}"));
+        answer
+    }
+
+    fn common(mut self) -> Answer {
+        self.set(SERVER, "mirrorfleet");
+        self.set(X_CONTENT_TYPE_OPTIONS, "nosniff");
+        if self.status != StatusCode::NOT_MODIFIED {
+            self.headers
+                .insert(CONTENT_LENGTH, HeaderValue::from(self.content.len()));
+        }
+        self
+    }
+
+    /// Every value is ours or was encoded by us; one that could not be a header value is left out.
+    fn set(&mut self, name: HeaderName, value: &str) {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            self.headers.insert(name, value);
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! The stores below the data directory. They appear, change their serving path and go while the server runs.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs::Metadata;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use fleet_store::{Store, StoreError};
+use fleet_telemetry::{MirrorTraffic, Readiness, ServerMetrics};
+
+use crate::mirror::ServedMirror;
+use crate::path::Candidate;
+
+/// The first part of every path that is not a mirror's.
+pub const OURS: &str = ".mirrorfleet";
+
+/// All mirrors that are served.
+pub struct Catalog {
+    data: PathBuf,
+    metrics: Arc<ServerMetrics>,
+    /// Counts the requests that belong to no mirror.
+    pub outside: Arc<MirrorTraffic>,
+    known: RwLock<Arc<Known>>,
+}
+
+#[derive(Default)]
+struct Known {
+    /// By name of the directory.
+    stores: BTreeMap<OsString, Opened>,
+    /// Those of `stores` that answer, in the same order.
+    served: Vec<Arc<ServedMirror>>,
+    problems: Vec<Problem>,
+}
+
+#[derive(Clone)]
+struct Opened {
+    stamp: Stamp,
+    mirror: Arc<ServedMirror>,
+}
+
+/// Tells one version of a `store.json` from the next: it is replaced by rename.
+type Stamp = (u64, i64, i64);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Problem {
+    text: String,
+    /// Whether a known store is not served at all because of it.
+    unserved: bool,
+}
+
+impl Catalog {
+    pub fn new(data: PathBuf, metrics: Arc<ServerMetrics>) -> Catalog {
+        let outside = metrics.mirror("");
+        Catalog {
+            data,
+            metrics,
+            outside,
+            known: RwLock::default(),
+        }
+    }
+
+    /// Looks at the data directory again, and at what each store serves. Blocks on the disk.
+    pub fn refresh(&self) {
+        let before = self.known();
+        let after = Arc::new(self.read(&before));
+        for problem in after
+            .problems
+            .iter()
+            .filter(|problem| !before.problems.contains(problem))
+        {
+            tracing::error!("{}", problem.text);
+        }
+        self.report_changes(&before, &after);
+        *self.known.write().unwrap_or_else(PoisonError::into_inner) = after.clone();
+        for mirror in &after.served {
+            mirror.view();
+        }
+    }
+
+    /// All mirrors that are served, in the order of their directories' names.
+    pub fn served(&self) -> Vec<Arc<ServedMirror>> {
+        self.known().served.clone()
+    }
+
+    /// The mirror with the longest serving path that holds `candidate`, and what remains of it.
+    pub fn find(&self, candidate: &Candidate) -> Option<(Arc<ServedMirror>, Candidate)> {
+        let known = self.known();
+        known
+            .served
+            .iter()
+            .filter_map(|mirror| Some((mirror, candidate.below(mirror.serving_path())?)))
+            .max_by_key(|(mirror, _)| mirror.serving_path().len())
+            .map(|(mirror, rest)| (mirror.clone(), rest))
+    }
+
+    /// Ready when every known store serves a snapshot and there is one: local facts only. Blocks on the disk.
+    pub fn readiness(&self) -> Readiness {
+        let known = self.known();
+        let mut ready = !known.served.is_empty();
+        let mut detail = Vec::new();
+        if known.served.is_empty() && known.problems.is_empty() {
+            detail.push(format!(
+                "no store is in {} yet: a sync makes one",
+                self.data.display()
+            ));
+        }
+        for mirror in &known.served {
+            match &mirror.view().current {
+                Some(current) => detail.push(format!(
+                    "{}: serves snapshot {}",
+                    mirror.name(),
+                    current.id()
+                )),
+                None => {
+                    ready = false;
+                    detail.push(format!("{}: has no snapshot to serve yet", mirror.name()));
+                }
+            }
+            detail.extend(
+                mirror
+                    .problem()
+                    .map(|problem| format!("{}: {problem}", mirror.name())),
+            );
+        }
+        for problem in &known.problems {
+            ready &= !problem.unserved;
+            detail.push(problem.text.clone());
+        }
+        Readiness { ready, detail }
+    }
+
+    fn known(&self) -> Arc<Known> {
+        self.known
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn read(&self, before: &Known) -> Known {
+        let mut known = Known::default();
+        let names = match directories(&self.data) {
+            Ok(names) => names,
+            Err(error) => {
+                let text = format!(
+                    "the data directory {} cannot be listed: {error}",
+                    self.data.display()
+                );
+                let problems = vec![Problem {
+                    text,
+                    unserved: true,
+                }];
+                // What is open can still be served.
+                return Known {
+                    stores: before.stores.clone(),
+                    served: before.served.clone(),
+                    problems,
+                };
+            }
+        };
+        for name in names {
+            match self.open(&name, before) {
+                Ok(Some(opened)) => {
+                    known.admit(&opened.mirror);
+                    known.stores.insert(name, opened);
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    let text = format!(
+                        "the store in {} cannot be served: {error}",
+                        self.data.join(&name).display()
+                    );
+                    known.problems.push(Problem {
+                        text,
+                        unserved: true,
+                    });
+                }
+            }
+        }
+        known
+    }
+
+    /// The store in one directory; none where there is no store.
+    fn open(&self, name: &OsString, before: &Known) -> Result<Option<Opened>, StoreError> {
+        let dir = self.data.join(name);
+        let Ok(metadata) = std::fs::metadata(dir.join("store.json")) else {
+            return Ok(None);
+        };
+        let stamp = stamp(&metadata);
+        if let Some(opened) = before
+            .stores
+            .get(name)
+            .filter(|opened| opened.stamp == stamp)
+        {
+            return Ok(Some(opened.clone()));
+        }
+        match Store::open(&dir) {
+            Ok(store) => {
+                let traffic = self.metrics.mirror(&store.identity().mirror);
+                Ok(Some(Opened {
+                    stamp,
+                    mirror: Arc::new(ServedMirror::new(store, traffic)),
+                }))
+            }
+            Err(error) if error.is_absent() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn report_changes(&self, before: &Known, after: &Known) {
+        for mirror in &after.served {
+            if !before.served.iter().any(|known| Arc::ptr_eq(known, mirror)) {
+                tracing::info!(
+                    mirror = mirror.name(),
+                    "serving under /{}/",
+                    mirror.serving_path()
+                );
+            }
+        }
+        for mirror in &before.served {
+            if !after
+                .served
+                .iter()
+                .any(|known| known.name() == mirror.name())
+            {
+                tracing::info!(mirror = mirror.name(), "no longer served");
+                self.metrics.remove(mirror.name());
+            }
+        }
+    }
+}
+
+impl Known {
+    /// Serves a mirror under its path, unless the path is taken or ours.
+    fn admit(&mut self, mirror: &Arc<ServedMirror>) {
+        let path = mirror.serving_path();
+        if path.split('/').next() == Some(OURS) {
+            let text = format!(
+                "{}: the serving path {path:?} is reserved; give the Mirror another `serving.path`",
+                mirror.name()
+            );
+            self.problems.push(Problem {
+                text,
+                unserved: true,
+            });
+            return;
+        }
+        if let Some(first) = self
+            .served
+            .iter()
+            .find(|served| served.serving_path() == path)
+        {
+            let text = format!(
+                "{} is not served: {} already has the serving path /{path}/; give one of them another `serving.path`",
+                mirror.name(),
+                first.name()
+            );
+            self.problems.push(Problem {
+                text,
+                unserved: false,
+            });
+            return;
+        }
+        self.served.push(mirror.clone());
+    }
+}
+
+fn directories(data: &PathBuf) -> io::Result<Vec<OsString>> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(data)? {
+        names.push(entry?.file_name());
+    }
+    names.sort();
+    Ok(names)
+}
+
+fn stamp(metadata: &Metadata) -> Stamp {
+    (metadata.ino(), metadata.mtime(), metadata.mtime_nsec())
+}

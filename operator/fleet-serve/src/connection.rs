@@ -1,0 +1,209 @@
+//! Listening, accepting, and one task for each connection: limits, time-outs, draining.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use crate::answer::{Answer, Counted};
+use crate::body::{AnswerBody, prepare};
+use crate::catalog::Catalog;
+use crate::handler::{self, Asked};
+use crate::stall::StallGuard;
+
+/// For a whole request head to arrive; an idle connection is closed after it too.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
+/// Without the client taking a single byte.
+const STALL_TIMEOUT: Duration = Duration::from_secs(120);
+const MAX_HEAD_BYTES: usize = 32 * 1024;
+const MAX_HEADERS: usize = 100;
+const MAX_STREAMS: u32 = 100;
+/// However many file descriptors there are.
+const MAX_CONNECTIONS: usize = 16_384;
+/// Kept free for stores, snapshots, the other listener and the runtime.
+const RESERVED_DESCRIPTORS: u64 = 64;
+
+/// The main listener.
+pub struct HttpServer {
+    pub catalog: Arc<Catalog>,
+    pub tls: Option<TlsAcceptor>,
+    /// How long requests may take to end once the server was told to stop.
+    pub drain: Duration,
+}
+
+/// Binds; `[::]` means every address of this machine, also where it has no IPv6.
+pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    match TcpListener::bind(address).await {
+        Err(error) if address.ip().is_unspecified() && is_without_ipv6(&error) => {
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await
+        }
+        bound => bound,
+    }
+}
+
+fn is_without_ipv6(error: &io::Error) -> bool {
+    let errno = error
+        .raw_os_error()
+        .map(rustix::io::Errno::from_raw_os_error);
+    matches!(
+        errno,
+        Some(rustix::io::Errno::AFNOSUPPORT | rustix::io::Errno::ADDRNOTAVAIL)
+    )
+}
+
+impl HttpServer {
+    /// Serves until `shutdown`, then stops accepting and lets the requests that are being answered end.
+    pub async fn run(self, listener: TcpListener, shutdown: CancellationToken) -> io::Result<()> {
+        let drain = self.drain;
+        let server = Arc::new(self);
+        let graceful = GracefulShutdown::new();
+        let abandon = CancellationToken::new();
+        let slots = Arc::new(Semaphore::new(connection_limit()));
+        loop {
+            let slot = tokio::select! {
+                () = shutdown.cancelled() => break,
+                slot = slots.clone().acquire_owned() => slot.map_err(io::Error::other)?,
+            };
+            let stream = tokio::select! {
+                () = shutdown.cancelled() => break,
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, _)) => stream,
+                    Err(error) => {
+                        tracing::warn!(%error, "a connection could not be accepted");
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                        continue;
+                    }
+                },
+            };
+            let (server, watcher, abandon) = (server.clone(), graceful.watcher(), abandon.clone());
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = server.connection(stream, watcher) => {}
+                    () = abandon.cancelled() => {}
+                }
+                drop(slot);
+            });
+        }
+        drop(listener);
+        let open = graceful.count();
+        if tokio::time::timeout(drain, graceful.shutdown())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                "not all of {open} connections had ended after {} s; they are cut",
+                drain.as_secs_f64()
+            );
+            abandon.cancel();
+        }
+        Ok(())
+    }
+
+    async fn connection(self: Arc<Self>, stream: TcpStream, watcher: Watcher) {
+        // Only latency is at stake.
+        let _ = stream.set_nodelay(true);
+        let stream = StallGuard::new(stream, STALL_TIMEOUT);
+        let Some(acceptor) = self.tls.clone() else {
+            return self.http1(stream, watcher).await;
+        };
+        match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
+            Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
+                self.http2(stream, watcher).await
+            }
+            Ok(Ok(stream)) => self.http1(stream, watcher).await,
+            Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+            Err(_) => tracing::debug!("a TLS handshake took too long"),
+        }
+    }
+
+    async fn http1<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+        self: Arc<Self>,
+        stream: S,
+        watcher: Watcher,
+    ) {
+        let service = service_fn(move |request| self.clone().respond(request));
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .max_headers(MAX_HEADERS)
+            .max_buf_size(MAX_HEAD_BYTES)
+            .serve_connection(TokioIo::new(stream), service);
+        if let Err(error) = watcher.watch(connection).await {
+            tracing::debug!(%error, "a connection ended early");
+        }
+    }
+
+    async fn http2<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+        self: Arc<Self>,
+        stream: S,
+        watcher: Watcher,
+    ) {
+        let service = service_fn(move |request| self.clone().respond(request));
+        let connection = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .keep_alive_interval(HEAD_TIMEOUT)
+            .max_concurrent_streams(MAX_STREAMS)
+            .max_header_list_size(MAX_HEAD_BYTES as u32)
+            .serve_connection(TokioIo::new(stream), service);
+        if let Err(error) = watcher.watch(connection).await {
+            tracing::debug!(%error, "an h2 connection ended early");
+        }
+    }
+
+    async fn respond(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+    ) -> Result<Response<AnswerBody>, Infallible> {
+        let started = Instant::now();
+        let (head, _body) = request.into_parts();
+        let catalog = self.catalog.clone();
+        let answering = tokio::task::spawn_blocking(move || {
+            let asked = Asked {
+                method: &head.method,
+                path: head.uri.path(),
+                headers: &head.headers,
+            };
+            let counted = handler::answer(&catalog, asked);
+            tracing::debug!(method = %head.method, path = head.uri.path(), status = counted.answer.status.as_u16(), "request");
+            prepare(&head.method, counted, started)
+        });
+        let prepared = answering.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "a request could not be answered");
+            let answer = Answer::unavailable("the mirror could not answer this request");
+            prepare(
+                &http::Method::GET,
+                Counted {
+                    answer,
+                    traffic: self.catalog.outside.clone(),
+                },
+                started,
+            )
+        });
+        Ok(prepared.into_response())
+    }
+}
+
+/// Half of the file descriptors: each connection may hold a file too.
+fn connection_limit() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let descriptors = limit
+        .unwrap_or(u64::MAX)
+        .saturating_sub(RESERVED_DESCRIPTORS);
+    usize::try_from(descriptors / 2)
+        .unwrap_or(usize::MAX)
+        .clamp(16, MAX_CONNECTIONS)
+}

@@ -1,0 +1,252 @@
+//! Owns HTTP over stores: which bytes answer which request, and the listeners. It reads volumes, which may be mounted
+//! read-only, and never writes to them.
+//!
+//! Left to others: where the bytes come from (`fleet-sync`), what a snapshot is (`fleet-store`), who is told to come
+//! here (the controller). There is no upstream and no Kubernetes API in this crate.
+//!
+//! The way of a request: [`path`](mod@path) reads the target, `catalog` finds the mirror, `mirror` the entry,
+//! `conditional` decides what of it to send, `answer` is the result as a plain value, `body` and `connection` bring it
+//! to the client.
+
+mod answer;
+mod body;
+mod catalog;
+mod conditional;
+mod connection;
+mod content_type;
+mod handler;
+mod listing;
+mod mirror;
+mod path;
+mod stall;
+mod status;
+mod tls;
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use fleet_telemetry::{
+    ExtraRoutes, Health, Registry, RegistryError, ServerMetrics, ServerPlace, serve_metrics,
+};
+use http::Response;
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use crate::answer::{Answer, Content};
+use crate::catalog::Catalog;
+use crate::connection::{HttpServer, bind};
+use crate::tls::Certificate;
+
+pub use crate::status::{MirrorStatus, Storage};
+pub use crate::tls::{TlsError, TlsFiles};
+
+/// How often stores, `current` (for the metrics) and certificates are looked at without a request.
+const REFRESH: Duration = Duration::from_secs(1);
+
+/// What to serve, and where.
+#[derive(Debug, Clone)]
+pub struct ServeOptions {
+    /// Holds one store per mirror; stores may appear later.
+    pub data: PathBuf,
+    /// Port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// For `/metrics`, `/healthz`, `/readyz` and the status documents.
+    pub metrics_listen: Option<SocketAddr>,
+    /// HTTPS (HTTP/1.1 and h2) on `listen` instead of plain HTTP/1.1.
+    pub tls: Option<TlsFiles>,
+    /// How long requests may take to end after the shutdown; then their connections are cut.
+    pub drain: Duration,
+    /// Labels of the metrics.
+    pub place: ServerPlace,
+}
+
+/// The addresses that are listened on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listening {
+    pub http: SocketAddr,
+    pub metrics: Option<SocketAddr>,
+}
+
+/// Serving could not begin, or had to end.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    #[error("the data directory {} cannot be read: {source}; give the directory that holds the stores", dir.display())]
+    Data { dir: PathBuf, source: io::Error },
+    #[error("{} is a store itself; give the directory above it, which holds one store per mirror", dir.display())]
+    DataIsStore { dir: PathBuf },
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        address: SocketAddr,
+        source: io::Error,
+    },
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error("TLS cannot be set up: {0}")]
+    TlsSetup(#[from] rustls::Error),
+    #[error(transparent)]
+    Metrics(#[from] RegistryError),
+    #[error("a listener failed: {0}")]
+    Listener(#[from] io::Error),
+}
+
+/// Serves every store below `options.data` until `shutdown`, then drains. `ready` is called once both listeners accept
+/// connections.
+pub async fn serve(
+    options: ServeOptions,
+    registry: &Registry,
+    shutdown: CancellationToken,
+    ready: impl FnOnce(Listening),
+) -> Result<(), ServeError> {
+    check_data(&options)?;
+    let certificate = options
+        .tls
+        .clone()
+        .map(Certificate::load)
+        .transpose()?
+        .map(Arc::new);
+    let tls = certificate
+        .clone()
+        .map(tls::server_config)
+        .transpose()?
+        .map(TlsAcceptor::from);
+    let metrics = ServerMetrics::register(registry, options.place.clone())?;
+    let catalog = Arc::new(Catalog::new(options.data.clone(), metrics));
+    refresh_once(&catalog).await;
+
+    let (http, http_address) = listen(options.listen).await?;
+    let metrics = match options.metrics_listen {
+        Some(address) => Some(listen(address).await?),
+        None => None,
+    };
+    ready(Listening {
+        http: http_address,
+        metrics: metrics.as_ref().map(|(_, address)| *address),
+    });
+
+    let ended = CancellationToken::new();
+    let server = HttpServer {
+        catalog: catalog.clone(),
+        tls,
+        drain: options.drain,
+    };
+    let main = async {
+        let result = server.run(http, shutdown).await;
+        // The metrics of the last requests can be scraped until they have ended.
+        ended.cancel();
+        result
+    };
+    let side = async {
+        match metrics {
+            Some((listener, _)) => {
+                let health = readiness(catalog.clone());
+                serve_metrics(
+                    listener,
+                    registry.clone(),
+                    health,
+                    Some(routes(catalog.clone())),
+                    ended.clone(),
+                )
+                .await
+            }
+            None => Ok(()),
+        }
+    };
+    let keeping = keep_fresh(catalog.clone(), certificate, ended.clone());
+    let (main, side, ()) = tokio::join!(main, side, keeping);
+    main?;
+    side?;
+    Ok(())
+}
+
+fn check_data(options: &ServeOptions) -> Result<(), ServeError> {
+    let dir = options.data.clone();
+    if dir.join("store.json").exists() {
+        return Err(ServeError::DataIsStore { dir });
+    }
+    std::fs::read_dir(&dir)
+        .map(drop)
+        .map_err(|source| ServeError::Data { dir, source })
+}
+
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> {
+    let failed = |source| ServeError::Listen { address, source };
+    let listener = bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
+}
+
+fn readiness(catalog: Arc<Catalog>) -> Health {
+    Health::new(move || catalog.readiness())
+}
+
+/// The status documents, for the metrics listener: the controller asks there even where `listen` speaks TLS.
+fn routes(catalog: Arc<Catalog>) -> ExtraRoutes {
+    Arc::new(move |head| {
+        let catalog = catalog.clone();
+        Box::pin(async move {
+            let answered = tokio::task::spawn_blocking(move || {
+                handler::status_answer(&catalog, head.uri.path())
+            })
+            .await;
+            answered.ok().flatten().map(into_response)
+        })
+    })
+}
+
+fn into_response(answer: Answer) -> Response<Bytes> {
+    let bytes = match answer.content {
+        Content::Bytes(bytes) => bytes,
+        // A status document is never a file.
+        Content::File { .. } => Bytes::new(),
+    };
+    let mut response = Response::new(bytes);
+    *response.status_mut() = answer.status;
+    *response.headers_mut() = answer.headers;
+    response
+}
+
+async fn refresh_once(catalog: &Arc<Catalog>) {
+    let catalog = catalog.clone();
+    if let Err(error) = tokio::task::spawn_blocking(move || catalog.refresh()).await {
+        tracing::error!(%error, "the stores could not be looked at");
+    }
+}
+
+async fn keep_fresh(
+    catalog: Arc<Catalog>,
+    certificate: Option<Arc<Certificate>>,
+    ended: CancellationToken,
+) {
+    let mut last_error = None;
+    loop {
+        tokio::select! {
+            () = ended.cancelled() => return,
+            () = tokio::time::sleep(REFRESH) => {}
+        }
+        refresh_once(&catalog).await;
+        if let Some(certificate) = certificate.clone() {
+            let reloaded = tokio::task::spawn_blocking(move || certificate.reload()).await;
+            let error = match reloaded {
+                Ok(Ok(true)) => {
+                    tracing::info!("the TLS certificate was replaced");
+                    None
+                }
+                Ok(Ok(false)) => None,
+                Ok(Err(error)) => Some(error.to_string()),
+                Err(error) => Some(error.to_string()),
+            };
+            if let Some(error) = error
+                .as_ref()
+                .filter(|error| last_error.as_ref() != Some(*error))
+            {
+                tracing::warn!(%error, "the new TLS certificate is not used; the former one still is");
+            }
+            last_error = error;
+        }
+    }
+}

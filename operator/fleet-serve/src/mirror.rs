@@ -1,0 +1,238 @@
+//! One mirror as it is served: its store, the snapshot that `current` names, and the others that are kept.
+//!
+//! # What a client may rely on
+//! Each request reads `current` once. A name with changing content is looked up in that snapshot alone; a name whose
+//! content never changes is also found in every other snapshot on the volume, published or only prepared. A client
+//! whose requests span a publish therefore still finds everything that the index it began with names by digest.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::{Duration, Instant};
+
+use fleet_store::{Entry, EntryState, Identity, Snapshot, SnapshotId, Store, StoreError};
+use fleet_telemetry::{MirrorTraffic, ServedSnapshot};
+
+/// How long the answer to "what is current?" is believed.
+const CURRENT_AGE: Duration = Duration::from_millis(100);
+/// How often a name that is in no known snapshot makes us look for new ones.
+const KEPT_AGE: Duration = Duration::from_secs(1);
+
+/// A store that is served.
+pub struct ServedMirror {
+    store: Store,
+    /// Counts the requests of this mirror.
+    pub traffic: Arc<MirrorTraffic>,
+    known: Mutex<Known>,
+    /// Held while the volume is read. Opening a large snapshot verifies its index, which takes a while; requests go on
+    /// with what is known meanwhile.
+    reading: Mutex<()>,
+}
+
+/// What is on the volume, read at one moment. Requests hold on to it until they are answered.
+#[derive(Default, Clone)]
+pub struct View {
+    pub current: Option<Arc<Snapshot>>,
+    /// When `current` was published, Unix seconds.
+    pub published: Option<i64>,
+    /// The others, newest first.
+    others: Vec<Arc<Snapshot>>,
+}
+
+#[derive(Default)]
+struct Known {
+    view: Arc<View>,
+    current_read: Option<Instant>,
+    kept_read: Option<Instant>,
+    problem: Option<String>,
+}
+
+impl View {
+    /// A snapshot by its whole id.
+    pub fn snapshot(&self, id: &SnapshotId) -> Option<&Arc<Snapshot>> {
+        self.all().find(|snapshot| snapshot.id() == *id)
+    }
+
+    /// Looks a path up: in `first`, then, if its content never changes, in every snapshot, newest first.
+    pub fn find(&self, first: &Snapshot, path: &str) -> Option<Entry> {
+        let served = |entry: &Entry| entry.state == EntryState::Present;
+        first.get(path).filter(served).or_else(|| {
+            self.all()
+                .filter_map(|snapshot| snapshot.get(path))
+                .find(|entry| served(entry) && !entry.mutable)
+        })
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Arc<Snapshot>> {
+        self.current.iter().chain(&self.others)
+    }
+}
+
+impl ServedMirror {
+    pub fn new(store: Store, traffic: Arc<MirrorTraffic>) -> ServedMirror {
+        ServedMirror {
+            store,
+            traffic,
+            known: Mutex::default(),
+            reading: Mutex::default(),
+        }
+    }
+
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub fn identity(&self) -> &Identity {
+        self.store.identity()
+    }
+
+    pub fn name(&self) -> &str {
+        &self.identity().mirror
+    }
+
+    /// Without slashes at its ends.
+    pub fn serving_path(&self) -> &str {
+        self.identity().serving_path.trim_matches('/')
+    }
+
+    /// The path of this mirror's status document.
+    pub fn status_path(&self) -> String {
+        format!("/.mirrorfleet/status/{}", crate::path::encode(self.name()))
+    }
+
+    /// What is served; `current` was read at most [`CURRENT_AGE`] ago, or is being read. Blocks on the disk.
+    pub fn view(&self) -> Arc<View> {
+        let (view, stale) = {
+            let known = self.known();
+            (
+                known.view.clone(),
+                is_older(known.current_read, CURRENT_AGE),
+            )
+        };
+        if !stale {
+            return view;
+        }
+        match self.reading.try_lock() {
+            Ok(_reading) => self.read_current(),
+            Err(TryLockError::Poisoned(_)) => self.read_current(),
+            Err(TryLockError::WouldBlock) => view,
+        }
+    }
+
+    /// What is served, read afresh: for when a blob that a view names has been collected.
+    pub fn fresh_view(&self) -> Arc<View> {
+        let _reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        self.read_kept()
+    }
+
+    /// A view that knows snapshots that were prepared since, with the same `current`: that is resolved once for each
+    /// request.
+    pub fn wider_view(&self, seen: &Arc<View>) -> Arc<View> {
+        let _reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        let (view, stale) = {
+            let known = self.known();
+            (known.view.clone(), is_older(known.kept_read, KEPT_AGE))
+        };
+        let view = if stale { self.read_kept() } else { view };
+        Arc::new(View {
+            current: seen.current.clone(),
+            published: seen.published,
+            others: view.all().cloned().collect(),
+        })
+    }
+
+    /// Why this mirror serves nothing, or not what it should; none if all is well.
+    pub fn problem(&self) -> Option<String> {
+        self.known().problem.clone()
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads `current`, and the rest if that changed. The caller holds `reading`.
+    fn read_current(&self) -> Arc<View> {
+        let (view, had_problem) = {
+            let known = self.known();
+            (known.view.clone(), known.problem.is_some())
+        };
+        match self.store.current() {
+            Ok(id) if id == view.current.as_ref().map(|current| current.id()) && !had_problem => {
+                self.known().current_read = Some(Instant::now());
+                view
+            }
+            _ => self.read_kept(),
+        }
+    }
+
+    /// Reads everything. The caller holds `reading`.
+    fn read_kept(&self) -> Arc<View> {
+        let before = self.known().view.clone();
+        // Without the lock on what is known: others keep answering from it.
+        let read = self.read_volume(&before);
+        let mut known = self.known();
+        known.current_read = Some(Instant::now());
+        known.kept_read = known.current_read;
+        let problem = match read {
+            Ok((view, problem)) => {
+                let served = view.current.as_ref();
+                let served = served.map(|current| ServedSnapshot {
+                    id: current.id().to_string(),
+                    published: view.published,
+                });
+                self.traffic.set_served(served);
+                known.view = Arc::new(view);
+                problem
+            }
+            // What was served before still is: it was complete, and its blobs are checked again with each request.
+            Err(error) => Some(error.to_string()),
+        };
+        self.note(&mut known, problem);
+        known.view.clone()
+    }
+
+    /// Opens what is on the volume and not in `before`. A kept snapshot that cannot be opened is a problem to tell of;
+    /// a current one is a failure.
+    fn read_volume(&self, before: &View) -> Result<(View, Option<String>), StoreError> {
+        let open = |id: &SnapshotId| match before.snapshot(id) {
+            Some(snapshot) => Ok(snapshot.clone()),
+            None => self.store.snapshot(id),
+        };
+        let id = self.store.current()?;
+        let current = id.as_ref().map(open).transpose()?;
+        let mut view = View {
+            current,
+            published: None,
+            others: Vec::new(),
+        };
+        let mut problem = None;
+        for info in self.store.snapshots()?.iter().rev() {
+            if Some(info.id) == id {
+                view.published = info.published_at;
+                continue;
+            }
+            match open(&info.id) {
+                Ok(snapshot) => view.others.push(snapshot),
+                // Collected between the listing and the opening.
+                Err(StoreError::SnapshotNotFound { .. }) => {}
+                Err(error) => problem = Some(error.to_string()),
+            }
+        }
+        Ok((view, problem))
+    }
+
+    /// Logs a problem when it begins and when it is over, not with each request.
+    fn note(&self, known: &mut Known, problem: Option<String>) {
+        if known.problem != problem {
+            match &problem {
+                Some(problem) => {
+                    tracing::error!(mirror = self.name(), %problem, "the store cannot be served as it should")
+                }
+                None => tracing::info!(mirror = self.name(), "the store can be served again"),
+            }
+        }
+        known.problem = problem;
+    }
+}
+
+fn is_older(read: Option<Instant>, age: Duration) -> bool {
+    read.is_none_or(|at| at.elapsed() >= age)
+}

@@ -1,0 +1,134 @@
+//! `/.mirrorfleet/status` and `/.mirrorfleet/status/<mirror>`: what this server knows, for the controller and for
+//! people. Facts of the volume only. Instants are Unix seconds, sizes are bytes.
+
+use std::collections::BTreeMap;
+
+use fleet_store::Store;
+use fleet_types::UnitRevision;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::answer::Answer;
+use crate::mirror::ServedMirror;
+
+/// The status of one mirror on this volume.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MirrorStatus {
+    pub mirror: String,
+    pub upstream_type: String,
+    /// Without slashes at its ends.
+    pub serving_path: String,
+    /// The snapshot that is served, 64 hexadecimal digits; null before the first.
+    pub snapshot: Option<String>,
+    /// The upstream's revision that the snapshot is a copy of.
+    pub revision: Vec<UnitRevision>,
+    pub published_at: Option<i64>,
+    /// The snapshot that is pinned; null without a pin.
+    pub pinned: Option<String>,
+    /// The report of the last run, as the run wrote it.
+    pub last_report: Option<Value>,
+    /// When a run last really succeeded, and with which snapshot.
+    pub last_success: Option<Value>,
+    /// The newest state of each unit that was ever accepted; a run on a new volume must not forget it.
+    pub high_water: Vec<UnitRevision>,
+    pub storage: Option<Storage>,
+    /// Why the store is not served as it should be.
+    pub problem: Option<String>,
+}
+
+/// The volume of a store, in bytes.
+#[derive(Debug, Serialize)]
+pub struct Storage {
+    pub used: u64,
+    pub capacity: u64,
+}
+
+impl MirrorStatus {
+    /// Reads what there is to know now. Blocks on the disk; a document that cannot be read is left out and named in
+    /// `problem`, so that one damaged file does not hide the rest.
+    pub fn read(mirror: &ServedMirror) -> MirrorStatus {
+        let (view, store) = (mirror.view(), mirror.store());
+        let mut problem = mirror.problem();
+        let mut noted = |error: String| {
+            problem.get_or_insert(error);
+        };
+        let storage = match store.free_space() {
+            Ok(space) => Some(Storage {
+                used: space.total_bytes.saturating_sub(space.free_bytes),
+                capacity: space.total_bytes,
+            }),
+            Err(error) => {
+                noted(error.to_string());
+                None
+            }
+        };
+        let pinned = store.pinned().unwrap_or_else(|error| {
+            noted(error.to_string());
+            None
+        });
+        let last_report = document(store, "report", &mut noted);
+        let last_success = document(store, "success", &mut noted);
+        let memory: Option<Memory> = document(store, "units", &mut noted);
+        MirrorStatus {
+            mirror: mirror.name().to_owned(),
+            upstream_type: mirror.identity().upstream_type.clone(),
+            serving_path: mirror.serving_path().to_owned(),
+            snapshot: view
+                .current
+                .as_ref()
+                .map(|current| current.id().to_string()),
+            revision: view
+                .current
+                .as_ref()
+                .map(|current| current.meta().revision.clone())
+                .unwrap_or_default(),
+            published_at: view.published,
+            pinned: pinned.map(|id| id.to_string()),
+            last_report,
+            last_success,
+            high_water: memory
+                .unwrap_or_default()
+                .units
+                .into_values()
+                .filter_map(|unit| unit.high_water)
+                .collect(),
+            storage,
+            problem,
+        }
+    }
+}
+
+/// What of `state/units.json` concerns others. The rest of it, endpoints and their validators, stays here.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Memory {
+    #[serde(default)]
+    units: BTreeMap<String, UnitMemory>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct UnitMemory {
+    high_water: Option<UnitRevision>,
+}
+
+fn document<T: DeserializeOwned>(
+    store: &Store,
+    name: &str,
+    noted: &mut dyn FnMut(String),
+) -> Option<T> {
+    store.state(name).unwrap_or_else(|error| {
+        noted(error.to_string());
+        None
+    })
+}
+
+/// As JSON.
+pub fn answer<T: Serialize>(status: &T) -> Answer {
+    match serde_json::to_vec(status) {
+        Ok(body) => Answer::json(body),
+        Err(error) => Answer::unavailable(format!("the status cannot be written as JSON: {error}")),
+    }
+}
