@@ -1,0 +1,17 @@
+# The image of all roles: one static program and the certificate authorities that it trusts.
+#
+# The context holds both, for example:
+#   make build && mkdir target/image
+#   strip -o target/image/mirrorfleet target/x86_64-unknown-linux-gnu/release/mirrorfleet
+#   cp /etc/ssl/certs/ca-certificates.crt target/image/
+#   buildah bud -t mirrorfleet:dev -f Dockerfile target/image
+FROM scratch
+ARG BINARY=mirrorfleet
+ARG CA_CERTIFICATES=ca-certificates.crt
+LABEL org.opencontainers.image.title="mirrorfleet" \
+      org.opencontainers.image.description="Deploys fleets of verified software mirrors" \
+      org.opencontainers.image.licenses="Apache-2.0"
+COPY --chmod=0444 ${CA_CERTIFICATES} /etc/ssl/certs/ca-certificates.crt
+COPY --chmod=0555 ${BINARY} /mirrorfleet
+USER 65532:65532
+ENTRYPOINT ["/mirrorfleet"]
