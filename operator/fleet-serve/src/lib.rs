@@ -4,7 +4,7 @@
 //! Left to others: where the bytes come from (`fleet-sync`), what a snapshot is (`fleet-store`), who is told to come
 //! here (the controller). There is no upstream and no Kubernetes API in this crate.
 //!
-//! The way of a request: [`path`](mod@path) reads the target, `catalog` finds the mirror, `mirror` the entry,
+//! The way of a request: `path` reads the target, `catalog` finds the mirror, `mirror` the entry,
 //! `conditional` decides what of it to send, `answer` is the result as a plain value, `body` and `connection` bring it
 //! to the client.
 

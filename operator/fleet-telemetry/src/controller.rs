@@ -11,6 +11,7 @@ use crate::Definition;
 use crate::definition::definitions;
 use crate::registry::{Registry, RegistryError, Source};
 use crate::samples::{Samples, histogram};
+use crate::state::{ConditionState, MirrorState, ObjectKey, RegionState, Run, UpstreamState};
 
 /// The one expression for how far each region lags, in seconds: 0 while a region serves the authority's revision, else
 /// the time since that revision was superseded. A region about which nothing is known has no value.
@@ -61,88 +62,6 @@ const SYNC_BUCKETS: &[f64] = &[
     1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0, 21600.0, 86400.0,
 ];
 const RECONCILE_BUCKETS: &[f64] = &[0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0];
-
-/// Namespace and name of an object. `mirrorfleet local` leaves the namespace empty.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ObjectKey {
-    pub namespace: String,
-    pub name: String,
-}
-
-impl ObjectKey {
-    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> ObjectKey {
-        ObjectKey {
-            namespace: namespace.into(),
-            name: name.into(),
-        }
-    }
-}
-
-/// The status of a condition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ConditionState {
-    True,
-    False,
-    Unknown,
-}
-
-impl ConditionState {
-    const ALL: [ConditionState; 3] = [
-        ConditionState::True,
-        ConditionState::False,
-        ConditionState::Unknown,
-    ];
-
-    const fn as_str(self) -> &'static str {
-        match self {
-            ConditionState::True => "True",
-            ConditionState::False => "False",
-            ConditionState::Unknown => "Unknown",
-        }
-    }
-}
-
-/// What is true of a Mirror now. Instants are Unix seconds.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct MirrorState {
-    pub regions: Vec<RegionState>,
-    pub next_run: Option<i64>,
-    /// Type and status of each condition.
-    pub conditions: Vec<(String, ConditionState)>,
-}
-
-/// What is true of one region of a Mirror now.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct RegionState {
-    pub region: String,
-    /// `None`: unknown. `Some(None)`: it serves the authority's revision. `Some(Some(at))`: superseded at that instant.
-    pub superseded: Option<Option<i64>>,
-    /// The snapshot that is served.
-    pub snapshot: Option<String>,
-    pub last_success: Option<i64>,
-    /// Unit and instant, for those units of the served revision that have a limit.
-    pub index_valid_until: Vec<(String, i64)>,
-    pub storage_used_bytes: Option<u64>,
-    pub storage_capacity_bytes: Option<u64>,
-}
-
-/// What is true of an Upstream now.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct UpstreamState {
-    /// Unit and its date, Unix seconds.
-    pub revision: Vec<(String, i64)>,
-    pub conditions: Vec<(String, ConditionState)>,
-}
-
-/// One finished sync run.
-#[derive(Debug, Clone, Copy)]
-pub struct Run<'a> {
-    pub result: &'a str,
-    pub reason: &'a str,
-    pub seconds: f64,
-    pub bytes: u64,
-    pub files: u64,
-}
 
 /// The controller's metrics.
 pub struct ControllerMetrics {

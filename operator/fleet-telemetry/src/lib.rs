@@ -12,19 +12,18 @@ mod listener;
 mod logging;
 mod registry;
 mod samples;
+mod state;
 
 pub mod controller;
 pub mod server;
 pub mod worker;
 
-pub use controller::{
-    ConditionState, ControllerMetrics, LAG_QUERY, MirrorState, ObjectKey, RegionState, Run,
-    UpstreamState,
-};
+pub use controller::{ControllerMetrics, LAG_QUERY};
 pub use definition::{Definition, Kind};
 pub use health::{Health, Readiness};
 pub use listener::{Answer, ExtraRoutes, METRICS_CONTENT_TYPE, respond, serve_metrics};
 pub use logging::{LogFormat, LogOptions, LoggingError, init_logging};
 pub use registry::{BuildInfo, Registry, RegistryError};
 pub use server::{MirrorTraffic, ServedSnapshot, ServerMetrics, ServerPlace};
+pub use state::{ConditionState, MirrorState, ObjectKey, RegionState, Run, UpstreamState};
 pub use worker::{RunPlace, RunProgress, WorkerMetrics};
