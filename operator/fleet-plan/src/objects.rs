@@ -57,10 +57,7 @@ pub fn converge(fleet: &Fleet, views: &[RegionView], seen: &Observed) -> Objects
         objects.regions.push(region);
     }
     for (view, rolling) in views.iter().zip(&rolling) {
-        let until = view
-            .pod
-            .and_then(|pod| pod.meta.created_at)
-            .map(|at| later(at, ROLLOUT_PATIENCE));
+        let until = restarted_at(fleet, view, seen).map(|at| later(at, ROLLOUT_PATIENCE));
         if *rolling && until.is_none_or(|until| seen.now < until) {
             objects.rollouts += 1;
             objects.look_again = objects.look_again.into_iter().chain(until).min();
@@ -91,6 +88,15 @@ fn is_rolling(fleet: &Fleet, view: &RegionView, seen: &Observed) -> bool {
         .stateful_set
         .is_some_and(|live| same(live, &set.metadata, &set.spec));
     applied && view.pod.is_some() && !(view.ready() && view.pod_is_current(template_of(&set)))
+}
+
+/// When the pod was made, if it is the new one already.
+fn restarted_at(fleet: &Fleet, view: &RegionView, seen: &Observed) -> Option<Timestamp> {
+    let set = build::stateful_set(fleet, view.site, &seen.settings);
+    let current = view.pod_is_current(template_of(&set));
+    view.pod
+        .filter(|_| current)
+        .and_then(|pod| pod.meta.created_at)
 }
 
 fn region_writes(

@@ -171,7 +171,8 @@ mod tests {
         assert!(
             slots
                 .windows(2)
-                .any(|pair| pair[0].due.duration_since(pair[0].at) != pair[1].due.duration_since(pair[1].at))
+                .any(|pair| pair[0].due.duration_since(pair[0].at)
+                    != pair[1].due.duration_since(pair[1].at))
         );
         assert_eq!(
             jittered.next_after(at("2026-01-01T00:30:00Z")),

@@ -1,0 +1,124 @@
+//! Planning an Upstream: when it is asked, and what its status says.
+
+mod model;
+
+use fleet_plan::{ObservedUpstream, Probe, ProbeAnswer, plan_upstream};
+use fleet_types::Reason;
+use jiff::Timestamp;
+use model::at;
+
+fn seen(now: &str, probes: Vec<Probe>) -> ObservedUpstream {
+    ObservedUpstream {
+        now: at(now),
+        units: vec!["b".into(), "a".into(), "b".into()],
+        probes,
+    }
+}
+
+fn has(unit: &str, when: &str, byte: u8, date: Option<Timestamp>) -> Probe {
+    let answer = ProbeAnswer::Has {
+        digest: model::digest(byte).to_string(),
+        date,
+    };
+    Probe {
+        unit: unit.to_owned(),
+        at: at(when),
+        answer,
+    }
+}
+
+#[test]
+fn each_unit_is_asked_once_an_interval_and_a_quiet_authority_is_not_written_about() {
+    let mut upstream = model::upstream();
+    upstream.status = None;
+    let plan = plan_upstream(&upstream, &seen("2026-01-01T10:00:00Z", vec![]));
+    assert_eq!(plan.probe, ["a", "b"]);
+    let date = Some(at("2026-01-01T08:00:00Z"));
+    let probes = |when| vec![has("a", when, 1, date), has("b", when, 2, date)];
+    let plan = plan_upstream(
+        &upstream,
+        &seen("2026-01-01T10:00:00Z", probes("2026-01-01T10:00:00Z")),
+    );
+    assert!(plan.probe.is_empty() && plan.status_changed);
+    assert_eq!(plan.wake_at, Some(at("2026-01-01T10:10:00Z")));
+    assert_eq!(
+        plan.status.revision[0].observed_at.as_ref().unwrap().0,
+        date.unwrap(),
+        "it was there before us"
+    );
+    upstream.status = Some(plan.status);
+    let later = plan_upstream(
+        &upstream,
+        &seen("2026-01-01T10:10:00Z", probes("2026-01-01T10:10:00Z")),
+    );
+    assert!(!later.status_changed && later.events.is_empty());
+    let mut newer = probes("2026-01-01T10:20:00Z");
+    newer[0] = has(
+        "a",
+        "2026-01-01T10:20:00Z",
+        9,
+        Some(at("2026-01-01T09:00:00Z")),
+    );
+    let plan = plan_upstream(&upstream, &seen("2026-01-01T10:20:00Z", newer));
+    assert_eq!(
+        plan.status.revision[0].observed_at.as_ref().unwrap().0,
+        at("2026-01-01T10:20:00Z")
+    );
+    assert_eq!(
+        plan.status.revision_date.unwrap().0,
+        at("2026-01-01T09:00:00Z")
+    );
+}
+
+#[test]
+fn an_authority_that_fails_keeps_its_last_revision_and_touches_reachable_only() {
+    let mut upstream = model::upstream();
+    let failed = |unit: &str| Probe {
+        unit: unit.to_owned(),
+        at: at("2026-01-01T10:00:00Z"),
+        answer: ProbeAnswer::Failed {
+            reason: Reason::UpstreamUnreachable,
+            message: "connection refused".into(),
+        },
+    };
+    let before = upstream.status.clone().unwrap().revision;
+    let seen = ObservedUpstream {
+        now: at("2026-01-01T10:00:00Z"),
+        units: vec![model::SUITE.into()],
+        probes: vec![failed(model::SUITE)],
+    };
+    let plan = plan_upstream(&upstream, &seen);
+    assert_eq!(plan.status.revision, before);
+    let condition = |kind: &str| {
+        plan.status
+            .conditions
+            .iter()
+            .find(|found| found.type_ == kind)
+            .unwrap()
+            .clone()
+    };
+    assert_eq!(
+        (
+            condition("Reachable").status.as_str(),
+            condition("Ready").status.as_str()
+        ),
+        ("False", "True")
+    );
+    assert_eq!(plan.events.len(), 1);
+    upstream.status = Some(plan.status.clone());
+    let again = plan_upstream(&upstream, &seen);
+    assert!(
+        again.events.is_empty() && !again.status_changed,
+        "said once"
+    );
+}
+
+#[test]
+fn an_authority_with_credentials_is_not_asked() {
+    let mut upstream = model::upstream();
+    upstream.spec.access.credentials_ref = Some(fleet_api::upstream::SecretRef {
+        name: "tier1".into(),
+    });
+    let plan = plan_upstream(&upstream, &seen("2026-01-01T10:00:00Z", vec![]));
+    assert!(plan.probe.is_empty() && plan.wake_at.is_none() && plan.status.revision.is_empty());
+}
