@@ -73,11 +73,12 @@ impl Catalog {
         {
             tracing::error!("{}", problem.text);
         }
-        self.report_changes(&before, &after);
-        *self.known.write().unwrap_or_else(PoisonError::into_inner) = after.clone();
+        // Before it answers: a store that is opened anew must not look empty for a moment.
         for mirror in &after.served {
             mirror.view();
         }
+        self.report_changes(&before, &after);
+        *self.known.write().unwrap_or_else(PoisonError::into_inner) = after.clone();
     }
 
     /// All mirrors that are served, in the order of their directories' names.
