@@ -2,6 +2,9 @@
 //!
 //! Types and their rules only: no client, no runtime, so that the planner, the command line and the tests can use them.
 
+// The lint takes the names inside two rules of one struct for attributes that are there twice.
+#![allow(clippy::duplicated_attributes)]
+
 pub mod condition;
 pub mod crds;
 pub mod duration;

@@ -499,3 +499,27 @@ fn a_pod_that_cannot_be_asked_is_unknown_and_keeps_what_was_known() {
     assert_eq!(world.condition("Ready").unwrap().0, "True");
     assert_eq!(world.status().snapshot, snapshot);
 }
+
+/// What a Kubernetes 1.34.4 API server made of our objects, its defaults filled in, is still what we want.
+#[test]
+fn objects_as_a_real_api_server_returns_them_need_no_write() {
+    let mut world = World::new(&["eu"]);
+    world.edit("/spec/serving", json!({"tls": {"secretName": "tls"}}));
+    let plan = world.plan();
+    world.apply(&plan);
+    let live = |text: &str| -> fleet_plan::SeenApplied {
+        let object: serde_json::Value = serde_json::from_str(text).unwrap();
+        let meta = serde_json::from_value(object["metadata"].clone()).unwrap();
+        fleet_plan::SeenApplied::of(&meta, &object["spec"])
+    };
+    world.objects.services = vec![live(include_str!("live/service.json"))];
+    world.objects.stateful_sets = vec![live(include_str!("live/stateful_set.json"))];
+    world.objects.disruption_budgets = vec![live(include_str!("live/disruption_budget.json"))];
+    assert!(world.plan().writes.is_empty(), "{}", render(&world.plan()));
+    let edited = world.objects.services[0].spec.replace("443", "444");
+    world.objects.services[0].spec = edited.into();
+    assert!(matches!(
+        world.plan().writes.as_slice(),
+        [Write::ApplyService(_)]
+    ));
+}
