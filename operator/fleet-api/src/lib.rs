@@ -6,6 +6,7 @@
 #![allow(clippy::duplicated_attributes)]
 
 pub mod condition;
+mod content;
 pub mod crds;
 pub mod duration;
 pub mod labels;

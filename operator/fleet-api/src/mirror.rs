@@ -8,6 +8,7 @@ use kube_derive::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use crate::content::{Content, DebianContent, DebianInclude};
 use crate::upstream::unobserved;
 use crate::{ByteQuantity, GoDuration, RegionStatus};
 
@@ -142,78 +143,6 @@ pub enum Mode {
     /// Every file of the slice is stored before a snapshot is published.
     #[default]
     Full,
-}
-
-/// What to copy.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
-#[x_kube(crates(kube_core = "kube_core"), 
-    validation = Rule::new("has(self.debian)")
-        .message("content needs exactly one block that names what to copy, and it must be the one of the Upstream's type: debian"),
-)]
-#[serde(rename_all = "camelCase")]
-pub struct Content {
-    /// For Upstreams of type Debian.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub debian: Option<DebianContent>,
-    /// Globs over paths in the repository (`pool/*/x/xplanet-images/**`): payload that is not copied. The signed index
-    /// stays upstream's, so clients still see the names and get 404 for them.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 256), inner(length(min = 1, max = 256)))]
-    #[schemars(extend("x-kubernetes-list-type" = "set"))]
-    pub exclude: Vec<String>,
-}
-
-/// A slice of a Debian archive.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
-#[x_kube(crates(kube_core = "kube_core"), 
-    validation = Rule::new("self.suites.all(s, s.endsWith('/')) || (has(self.components) && size(self.components) > 0)")
-        .message("components is missing: name at least one, for example main; only flat repositories (suites that end in /) have none"),
-    validation = Rule::new("self.suites.all(s, s.endsWith('/')) || (has(self.architectures) && size(self.architectures) > 0)")
-        .message("architectures is missing: name at least one, for example amd64; only flat repositories (suites that end in /) need none"),
-)]
-#[serde(rename_all = "camelCase")]
-pub struct DebianContent {
-    /// Suite names as they stand in a sources.list; one that ends in `/` is a flat repository.
-    #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 128)))]
-    #[schemars(extend("x-kubernetes-list-type" = "set"))]
-    #[x_kube(validation = Rule::new("self.all(s, s.matches('^(\\\\./|([A-Za-z0-9][A-Za-z0-9+._~-]*/)*[A-Za-z0-9][A-Za-z0-9+._~-]*/?)$'))").message("write suites as they stand in a sources.list, for example trixie-updates, or ./ for a flat repository; a part of a name begins with a letter or digit"))]
-    pub suites: Vec<String>,
-    /// Components; none for flat repositories.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64), inner(length(min = 1, max = 128)))]
-    #[schemars(extend("x-kubernetes-list-type" = "set"))]
-    #[x_kube(validation = Rule::new("self.all(c, c.matches('^([A-Za-z0-9][A-Za-z0-9+._~-]*/)*[A-Za-z0-9][A-Za-z0-9+._~-]*$'))").message("write components as they stand in a sources.list, for example main or updates/main; a part of a name begins with a letter or digit"))]
-    pub components: Vec<String>,
-    /// Architectures; `all` comes with any of them.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 32), inner(length(min = 1, max = 64)))]
-    #[schemars(extend("x-kubernetes-list-type" = "set"))]
-    #[x_kube(validation = Rule::new("self.all(a, a.matches('^[a-z0-9][a-z0-9-]*$'))").message("write architectures as dpkg names them, for example amd64, arm64 or all"))]
-    pub architectures: Vec<String>,
-    /// What else of the slice to copy besides packages and translations.
-    #[serde(default)]
-    pub include: DebianInclude,
-}
-
-/// Parts of an archive that not everybody needs.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct DebianInclude {
-    /// Source packages and their indices.
-    #[serde(default)]
-    pub sources: bool,
-    /// Lists of files in packages.
-    #[serde(default)]
-    pub contents: bool,
-    /// AppStream metadata and icons.
-    #[serde(default)]
-    pub dep11: bool,
-    /// Installer images and udebs.
-    #[serde(default)]
-    pub installer: bool,
-    /// Differences between successive indices.
-    #[serde(default)]
-    pub pdiffs: bool,
 }
 
 /// When and how runs start and end.
@@ -593,22 +522,5 @@ impl Default for MirrorStatus {
             retained_claims: Vec::new(),
             conditions: Vec::new(),
         }
-    }
-}
-
-impl Content {
-    /// The type of Upstream that the given block is for; none where there is no block.
-    pub fn block_type(&self) -> Option<crate::upstream::UpstreamType> {
-        self.debian
-            .as_ref()
-            .map(|_| crate::upstream::UpstreamType::Debian)
-    }
-
-    /// The units of the slice, whose revisions freshness compares. Debian: the suites.
-    pub fn units(&self) -> Vec<String> {
-        self.debian
-            .as_ref()
-            .map(|debian| debian.suites.clone())
-            .unwrap_or_default()
     }
 }

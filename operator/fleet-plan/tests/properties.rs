@@ -6,7 +6,9 @@ use fleet_plan::Turn;
 use model::World;
 use serde_json::json;
 
-fn edits() -> Vec<(&'static str, fn(&mut World))> {
+type Edit = (&'static str, fn(&mut World));
+
+fn edits() -> Vec<Edit> {
     vec![
         ("nothing", |_| {}),
         ("a new image", |world| {

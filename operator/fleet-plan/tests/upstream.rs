@@ -33,7 +33,8 @@ fn each_unit_is_asked_once_an_interval_and_a_quiet_authority_is_not_written_abou
     upstream.status = None;
     let plan = plan_upstream(&upstream, &seen("2026-01-01T10:00:00Z", vec![]));
     assert_eq!(plan.probe, ["a", "b"]);
-    let date = Some(at("2026-01-01T08:00:00Z"));
+    let its_own = at("2026-01-01T08:00:00Z");
+    let date = Some(its_own);
     let probes = |when| vec![has("a", when, 1, date), has("b", when, 2, date)];
     let plan = plan_upstream(
         &upstream,
@@ -43,7 +44,7 @@ fn each_unit_is_asked_once_an_interval_and_a_quiet_authority_is_not_written_abou
     assert_eq!(plan.wake_at, Some(at("2026-01-01T10:10:00Z")));
     assert_eq!(
         plan.status.revision[0].observed_at.as_ref().unwrap().0,
-        date.unwrap(),
+        its_own,
         "it was there before us"
     );
     upstream.status = Some(plan.status);
