@@ -76,7 +76,19 @@ async fn sync_in(
     progress: &Arc<dyn Progress>,
 ) -> Outcomes {
     match prepare_run(options, shelves, meter, stop, progress).await {
-        Ok(run) => Arc::new(run).execute().await,
+        Ok(run) => {
+            let run = Arc::new(run);
+            let outcomes = run.clone().execute().await;
+            // Waits for the writer threads, so not on a thread of the runtime's own.
+            let closed = blocking(move || {
+                drop(run);
+                Ok(())
+            });
+            match closed.await {
+                Ok(()) => outcomes,
+                Err(problem) => Outcomes::failed(&options.format.units(), problem),
+            }
+        }
         Err(problem) => Outcomes::failed(&options.format.units(), problem),
     }
 }

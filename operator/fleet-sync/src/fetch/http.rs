@@ -21,6 +21,9 @@ use super::url_path::{shown, url_of};
 use super::{Answer, Arrival, FailureKind, FetchError, Received, Request, Transport, Validators};
 use crate::Credentials;
 
+/// Longer than the clocks of two machines are apart, usually.
+const SETTLING_TIME: Duration = Duration::from_secs(10);
+
 /// An http or https endpoint.
 #[derive(Clone)]
 pub struct HttpTransport(Arc<Endpoint>);
@@ -216,15 +219,19 @@ impl Endpoint {
                 .and_then(|v| v.to_str().ok())
                 .map(str::to_owned)
         };
-        let validators = Validators {
-            etag: text(ETAG),
-            last_modified: text(LAST_MODIFIED),
-        };
-        let modified = validators
-            .last_modified
+        let last_modified = text(LAST_MODIFIED);
+        let modified = last_modified
             .as_deref()
-            .and_then(|text| httpdate::parse_http_date(text).ok())
-            .and_then(unix);
+            .and_then(|text| httpdate::parse_http_date(text).ok());
+        let validators = if is_settled(modified, SystemTime::now()) {
+            Validators {
+                etag: text(ETAG),
+                last_modified,
+            }
+        } else {
+            Validators::default()
+        };
+        let modified = modified.and_then(unix);
         Ok(Arrival::Complete(Received {
             digest: taken.digest,
             size: taken.size,
@@ -240,6 +247,13 @@ impl Endpoint {
             format!("{name}: no byte arrived for {} s", self.stall.as_secs_f64()),
         )
     }
+}
+
+/// A file that changed just now can change again within the same second, and a validator made from its date (many ETags
+/// are) would not tell. RFC 9110, section 8.8.2.2.
+fn is_settled(modified: Option<SystemTime>, now: SystemTime) -> bool {
+    let since = |modified| now.duration_since(modified).unwrap_or(Duration::ZERO);
+    modified.is_none_or(|modified| since(modified) >= SETTLING_TIME)
 }
 
 pub(super) fn unix(time: SystemTime) -> Option<i64> {

@@ -23,10 +23,11 @@ const QUEUE: usize = 16;
 const BATCH_FILES: usize = 512;
 const BATCH_BYTES: u64 = 256 << 20;
 
-/// The threads. They end when the last handle is dropped.
+/// The threads. Dropping the last handle waits for them, since they hold the store's lock.
 #[derive(Debug)]
 pub struct Writers {
     queues: Vec<mpsc::Sender<Order>>,
+    threads: Vec<thread::JoinHandle<()>>,
     next: AtomicU64,
     failure: Arc<OnceLock<Problem>>,
 }
@@ -73,7 +74,7 @@ pub(crate) struct OpenFile {
 impl Writers {
     pub fn start(staging: &Staging) -> Result<Arc<Writers>, Problem> {
         let failure = Arc::new(OnceLock::new());
-        let mut queues = Vec::with_capacity(THREADS);
+        let (mut queues, mut threads) = (Vec::with_capacity(THREADS), Vec::with_capacity(THREADS));
         for number in 0..THREADS {
             let (queue, orders) = mpsc::channel(QUEUE);
             let desk = Desk {
@@ -83,7 +84,7 @@ impl Writers {
                 batch_bytes: 0,
                 failure: failure.clone(),
             };
-            thread::Builder::new()
+            let thread = thread::Builder::new()
                 .name(format!("writer-{number}"))
                 .spawn(move || desk.run(orders))
                 .map_err(|e| {
@@ -93,9 +94,11 @@ impl Writers {
                     )
                 })?;
             queues.push(queue);
+            threads.push(thread);
         }
         Ok(Arc::new(Writers {
             queues,
+            threads,
             next: AtomicU64::new(0),
             failure,
         }))
@@ -158,6 +161,16 @@ impl Writers {
         queue
             .map(|queue| (id, queue))
             .ok_or_else(|| gone(&self.failure))
+    }
+}
+
+impl Drop for Writers {
+    fn drop(&mut self) {
+        self.queues.clear();
+        for thread in self.threads.drain(..) {
+            // A thread that panicked has said so already.
+            let _ = thread.join();
+        }
     }
 }
 
@@ -337,9 +350,10 @@ impl Desk {
                 exact: true,
             },
             StoreError::TooShort { expected, found } => SinkError::TooShort { expected, found },
-            StoreError::WrongDigest { expected, found } => {
-                SinkError::WrongDigest { expected, found }
-            }
+            StoreError::WrongDigest { expected, found } => SinkError::WrongDigest {
+                expected: *expected,
+                found: *found,
+            },
             other => SinkError::Store(self.failed(other)),
         }
     }
