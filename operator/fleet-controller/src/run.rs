@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use fleet_telemetry::{ControllerMetrics, Health, Readiness, Registry, serve_metrics};
+use fleet_telemetry::{
+    BuildInfo, ControllerMetrics, Health, Readiness, Registry, RegistryError, serve_metrics,
+};
 use kube::Client;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -36,20 +38,19 @@ const DRAIN: Duration = Duration::from_secs(10);
 
 /// Runs the controller until `shutdown`, with the cluster that the environment names (in a pod: its own).
 ///
-/// Metrics of the fleet are registered in `registry`, and it is served with health at `options.metrics_listen` from the
-/// beginning, on a standby too.
+/// Metrics and health are served at `options.metrics_listen` from the beginning, on a standby too.
 ///
 /// # Errors
 /// Whatever makes it impossible to go on, a lost Lease above all. The process should end then: somebody else leads.
 pub async fn run(
     options: ControllerOptions,
-    registry: Registry,
     shutdown: CancellationToken,
 ) -> Result<(), ControllerError> {
     crate::install_crypto();
     let client = Client::try_default()
         .await
         .map_err(|error| ControllerError::Client(Box::new(error)))?;
+    let registry = registry().map_err(|error| ControllerError::Metrics(error.to_string()))?;
     let metrics = ControllerMetrics::register(&registry)
         .map_err(|error| ControllerError::Metrics(error.to_string()))?;
     let known = Arc::new(AtomicBool::new(true));
@@ -68,6 +69,14 @@ pub async fn run(
     }
     server.cancel();
     result
+}
+
+fn registry() -> Result<Registry, RegistryError> {
+    Registry::new(&BuildInfo {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        revision: String::new(),
+        role: "controller".to_owned(),
+    })
 }
 
 /// Serves metrics and health; the token ends it.

@@ -399,3 +399,6 @@ fn failed(kind: &str, name: &str, error: &kube::Error) -> WriteError {
         },
     }
 }
+
+#[cfg(test)]
+mod tests;
