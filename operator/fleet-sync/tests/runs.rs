@@ -12,14 +12,15 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use support::archive::{Release, now};
-use support::{Archive, Fault, Server, endpoint, options, set_content, sync};
+use support::server::{Fault, Server};
+use support::{Archive, endpoint, options, set_content, sync};
 
 /// An archive with one suite of three packages, a server for it and an empty store.
 struct World {
     archive: Archive,
     server: Server,
     store: TempDir,
-    packages: Vec<support::Package>,
+    packages: Vec<support::archive::Package>,
     date: i64,
 }
 

@@ -46,7 +46,7 @@ impl Run {
     pub(super) async fn fetch_indices(
         &self,
         listed: Vec<Listed>,
-    ) -> Result<Vec<Result<Advance, (Problem, Listed)>>, Problem> {
+    ) -> Result<Vec<Result<Advance, (Problem, Box<Listed>)>>, Problem> {
         let mut table: Table = listed
             .iter()
             .map(|unit| self.known_presence(unit))
@@ -92,7 +92,7 @@ impl Run {
             .zip(table)
             .enumerate()
             .map(|(unit, (listed, row))| match problems.remove(&unit) {
-                Some(problem) => Err((problem, listed)),
+                Some(problem) => Err((problem, Box::new(listed))),
                 None => complete(listed, row),
             });
         Ok(settled.collect())
@@ -213,7 +213,10 @@ fn settle(result: Result<Arrival, FetchError>) -> Result<Presence, Problem> {
 
 /// A group is complete with one verified form of its content; the others may be missing upstream. A group of which
 /// nothing is there is a fault only where the format requires it.
-fn complete(listed: Listed, row: Vec<Vec<Option<Presence>>>) -> Result<Advance, (Problem, Listed)> {
+fn complete(
+    listed: Listed,
+    row: Vec<Vec<Option<Presence>>>,
+) -> Result<Advance, (Problem, Box<Listed>)> {
     let presence: Vec<Vec<Presence>> = row
         .into_iter()
         .map(|files| {
@@ -234,7 +237,10 @@ fn complete(listed: Listed, row: Vec<Vec<Option<Presence>>>) -> Result<Advance, 
             "the upstream has no form of {}, which its signed index lists; it is incomplete at the moment",
             group.stem
         );
-        return Err((Problem::new(Reason::UpstreamIncomplete, text), listed));
+        return Err((
+            Problem::new(Reason::UpstreamIncomplete, text),
+            Box::new(listed),
+        ));
     }
     Ok(Advance { listed, presence })
 }

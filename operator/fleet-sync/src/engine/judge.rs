@@ -105,7 +105,7 @@ impl Judge<'_> {
         match want.state {
             WantState::Stored | WantState::Carried => self.keep.add(want.path.as_str(), want.size),
             WantState::Payload if kept => self.keep.add(want.path.as_str(), want.size),
-            WantState::Payload => return self.to_fetch(wanted, before, advances),
+            WantState::Payload => return self.missing(wanted, before, advances),
             WantState::Absent | WantState::Excluded => {
                 self.check_mutation(wanted, before, advances);
                 if let Some(entry) = before {
@@ -116,7 +116,7 @@ impl Judge<'_> {
         Ok(())
     }
 
-    fn to_fetch(
+    fn missing(
         &mut self,
         wanted: &Wanted,
         before: Option<&Entry>,
@@ -347,5 +347,108 @@ impl<W: Iterator<Item = Result<Result<Wanted, Disagreement>, Problem>>> Iterator
                 Err(conflict) => Pair::Conflict(conflict),
             })),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use fleet_types::Sha256;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn want(path: &str, unit: u16, content: u8) -> Want {
+        Want {
+            path: RepoPath::new(path).unwrap(),
+            unit,
+            state: WantState::Payload,
+            size: u64::from(content),
+            sha256: Some(Sha256([content; 32])),
+            sha512: None,
+            mutable: false,
+            guarded: true,
+            mtime: 0,
+        }
+    }
+
+    fn entry(content: u8) -> Entry {
+        want("x", 0, content).entry(EntryState::Present, None, 0)
+    }
+
+    fn listing() -> impl Strategy<Value = BTreeMap<String, u8>> {
+        prop::collection::btree_map("[a-c]{1,2}(/[a-c]{1,2})?", 1..4_u8, 0..12)
+    }
+
+    proptest! {
+        #[test]
+        fn applying_the_difference_to_what_is_there_gives_what_is_wanted(have in listing(), wanted in listing(), twice in any::<bool>()) {
+            let mut list: Vec<Want> = wanted.iter().map(|(path, content)| want(path, 0, *content)).collect();
+            if twice {
+                list.extend(wanted.iter().map(|(path, content)| want(path, 1, *content)));
+                list.sort_by(|a, b| (&a.path, a.unit).cmp(&(&b.path, b.unit)));
+            }
+            let base = have.iter().map(|(path, content)| (RepoPath::new(path).unwrap(), entry(*content)));
+            let mut result = have.clone();
+            for pair in Merge::over(Merged::new(list.into_iter().map(Ok)), Box::new(base)) {
+                match pair.unwrap() {
+                    Pair::Gone(path, _) => prop_assert!(result.remove(path.as_str()).is_some()),
+                    Pair::Wanted(wanted, before) => {
+                        prop_assert_eq!(before.map(|entry| entry.size as u8), have.get(wanted.want.path.as_str()).copied());
+                        prop_assert_eq!(wanted.units.len(), if twice { 2 } else { 1 });
+                        result.insert(wanted.want.path.to_string(), wanted.want.size as u8);
+                    }
+                    Pair::Conflict(_) => prop_assert!(false, "nothing conflicts here"),
+                }
+            }
+            prop_assert_eq!(result, wanted);
+        }
+    }
+
+    #[test]
+    fn two_contents_under_one_name_are_a_conflict_that_names_both_units() {
+        let list = [want("a", 0, 1), want("a", 2, 2)];
+        let mut merged = Merged::new(list.into_iter().map(Ok));
+        let conflict = merged.next().unwrap().unwrap().unwrap_err();
+        assert_eq!((conflict.first, conflict.second), (0, 2));
+        assert!(merged.next().is_none());
+    }
+
+    #[test]
+    fn new_bytes_under_a_guarded_name_are_a_mutation_until_allowed() {
+        let judge = |verification: &Verification| {
+            mutation(
+                &want("a", 0, 2),
+                Some(&entry(1)),
+                std::iter::empty(),
+                verification,
+            )
+            .map(|problem| problem.reason)
+        };
+        assert_eq!(
+            judge(&Verification::default()),
+            Some(Reason::ContentMutated)
+        );
+        let allowed = |content: u8| Verification {
+            allow_mutations: vec![crate::AllowedMutation {
+                path: "a".to_owned(),
+                sha256: Sha256([content; 32]),
+            }],
+            ..Verification::default()
+        };
+        assert_eq!(
+            judge(&allowed(3)),
+            Some(Reason::ContentMutated),
+            "allowed for other bytes"
+        );
+        assert_eq!(judge(&allowed(2)), None);
+        assert_eq!(
+            judge(&Verification {
+                allow_mutation: true,
+                ..Verification::default()
+            }),
+            None
+        );
     }
 }

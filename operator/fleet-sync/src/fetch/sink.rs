@@ -51,8 +51,8 @@ pub enum SinkError {
     },
     /// All bytes are there, and they are not the promised ones.
     WrongDigest {
-        expected: Digest,
-        found: Digest,
+        expected: Box<Digest>,
+        found: Box<Digest>,
     },
     Store(Problem),
 }
@@ -264,8 +264,8 @@ fn check(body: Vec<u8>, bound: Bound) -> Result<Taken, SinkError> {
         };
         if found != expected.digest {
             return Err(SinkError::WrongDigest {
-                expected: expected.digest,
-                found,
+                expected: Box::new(expected.digest),
+                found: Box::new(found),
             });
         }
     }

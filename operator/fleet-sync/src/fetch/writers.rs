@@ -350,10 +350,9 @@ impl Desk {
                 exact: true,
             },
             StoreError::TooShort { expected, found } => SinkError::TooShort { expected, found },
-            StoreError::WrongDigest { expected, found } => SinkError::WrongDigest {
-                expected: *expected,
-                found: *found,
-            },
+            StoreError::WrongDigest { expected, found } => {
+                SinkError::WrongDigest { expected, found }
+            }
             other => SinkError::Store(self.failed(other)),
         }
     }

@@ -19,8 +19,7 @@ use fleet_types::{Reason, Sha256};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-pub use archive::{Archive, Package};
-pub use server::{Fault, Server};
+pub use archive::Archive;
 
 /// A Mirror of `suites` of the archive.
 pub fn options(keyring: &[u8], url: &Url, store: &Path, suites: &[&str]) -> SyncOptions {
