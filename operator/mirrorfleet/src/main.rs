@@ -1,0 +1,112 @@
+//! The one program. `main` is an enum and one `match`; each role is one module of [`roles`] that turns flags into the
+//! options of a library and calls it.
+
+mod failure;
+mod manifests;
+mod progress;
+mod report;
+mod resolve;
+mod roles;
+mod runtime;
+mod schedule;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use fleet_types::{Outcome, Reason};
+
+use failure::Failure;
+use runtime::LogArguments;
+
+/// Deploys fleets of software mirrors
+///
+/// `local` mirrors on one machine, `controller` on Kubernetes; both read the same manifests. The other commands are
+/// what these two are made of, by hand.
+#[derive(Debug, Parser)]
+#[command(name = "mirrorfleet", version, propagate_version = true, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(flatten)]
+    log: LogArguments,
+    #[command(subcommand)]
+    role: Role,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  every mirror is verified and current
+  1  usage or manifest error, a missing keyring among them
+  2  an upstream is unreachable or behind its authority
+  3  refused by verification
+  4  storage: full, read-only, corrupt or busy
+In 2 to 4, what was served before still is. With several mirrors or suites the worst wins, in the order 1, 4, 3, 2, 0.";
+
+#[derive(Debug, Subcommand)]
+enum Role {
+    Init(roles::init::Arguments),
+    Local(roles::local::Arguments),
+    Sync(roles::sync::Arguments),
+    Serve(roles::serve::Arguments),
+    Plan(roles::plan::Arguments),
+    Verify(roles::verify::Arguments),
+    Export(roles::export::Arguments),
+    Snapshots(roles::snapshots::Arguments),
+    Controller(roles::controller::Arguments),
+    Crds(roles::crds::Arguments),
+    Completions(roles::completions::Arguments),
+}
+
+fn main() -> ExitCode {
+    fleet_sync::install_crypto_provider();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // clap would exit with 2, which means something else here.
+        Err(error) => {
+            let wrong = error.use_stderr();
+            // Nobody can be told when standard error is closed.
+            let _ = error.print();
+            return ExitCode::from(if wrong {
+                Reason::InvalidSpec.outcome().exit_code()
+            } else {
+                0
+            });
+        }
+    };
+    match run(cli) {
+        Ok(outcome) => ExitCode::from(outcome.exit_code()),
+        Err(failure) => {
+            eprintln!("mirrorfleet: {failure}");
+            ExitCode::from(failure.reason.outcome().exit_code())
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<Outcome, Failure> {
+    let log = &cli.log;
+    match cli.role {
+        Role::Init(arguments) => roles::init::run(arguments, log).map(|()| Outcome::Good),
+        Role::Local(arguments) => roles::local::run(arguments, log),
+        Role::Sync(arguments) => roles::sync::run(arguments, log),
+        Role::Serve(arguments) => roles::serve::run(arguments, log).map(|()| Outcome::Good),
+        Role::Plan(arguments) => roles::plan::run(arguments, log),
+        Role::Verify(arguments) => roles::verify::run(arguments, log),
+        Role::Export(arguments) => roles::export::run(arguments, log).map(|()| Outcome::Good),
+        Role::Snapshots(arguments) => roles::snapshots::run(arguments, log).map(|()| Outcome::Good),
+        Role::Controller(arguments) => {
+            roles::controller::run(arguments, log).map(|()| Outcome::Good)
+        }
+        Role::Crds(arguments) => roles::crds::run(arguments).map(|()| Outcome::Good),
+        Role::Completions(arguments) => {
+            roles::completions::run(arguments, Cli::command()).map(|()| Outcome::Good)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

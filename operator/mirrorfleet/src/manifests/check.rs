@@ -1,0 +1,468 @@
+//! What an API server and the planner would refuse, asked where there is no API server.
+//!
+//! Each function answers with all problems that it sees, as sentences that begin with the path of a field.
+
+use std::collections::BTreeSet;
+
+use fleet_api::mirror::{DebianContent, MirrorSpec, Region};
+use fleet_api::upstream::{Signatures, UpstreamSpec};
+use globset::Glob;
+use url::Url;
+
+use crate::schedule::Schedule;
+
+const MAX_REGIONS: usize = 32;
+const MAX_SNAPSHOTS: u32 = 32;
+const LEAST_PROBE_SECONDS: u64 = 60;
+
+/// A name that every Kubernetes object may have (RFC 1123 subdomain).
+pub fn object_name(name: &str) -> Result<(), String> {
+    let label = |label: &str| {
+        let bytes = label.as_bytes();
+        let edge = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+        bytes
+            .iter()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-')
+            && edge(bytes.first())
+            && edge(bytes.last())
+    };
+    if name.is_empty() {
+        return Err("is missing".to_owned());
+    }
+    if name.len() > 253 || !name.split('.').all(label) {
+        return Err(format!(
+            "{name:?} must consist of lower-case letters, digits, `-` and `.`, and begin and end with a letter or digit"
+        ));
+    }
+    Ok(())
+}
+
+/// A name that becomes part of the names of Services: `^[a-z]([-a-z0-9]*[a-z0-9])?$`.
+fn service_name(field: &str, name: &str, problems: &mut Vec<String>) {
+    let begins = name.starts_with(|c: char| c.is_ascii_lowercase());
+    if !begins || name.len() > 63 || name.contains('.') || object_name(name).is_err() {
+        problems.push(format!(
+            "{field} {name:?} must begin with a lower-case letter, hold only lower-case letters, digits and `-`, not end with `-`, and have at most 63 characters"
+        ));
+    }
+}
+
+/// Problems of an Upstream.
+pub fn upstream(spec: &UpstreamSpec) -> Vec<String> {
+    let mut problems = Vec::new();
+    repository_url("spec.authority.url", &spec.authority.url, &mut problems);
+    let mut names = BTreeSet::new();
+    for (index, endpoint) in spec.endpoints.iter().enumerate() {
+        repository_url(
+            &format!("spec.endpoints[{index}].url"),
+            &endpoint.url,
+            &mut problems,
+        );
+        if endpoint.name.is_empty() || !names.insert(&endpoint.name) {
+            problems.push(format!(
+                "spec.endpoints[{index}].name {:?} must be there and be unique",
+                endpoint.name
+            ));
+        }
+    }
+    if spec.probe.interval.as_secs() < LEAST_PROBE_SECONDS {
+        problems.push(format!(
+            "spec.probe.interval {} is shorter than 1m",
+            spec.probe.interval
+        ));
+    }
+    if spec.trust.keyring_ref.is_none() && spec.trust.signatures == Signatures::Required {
+        problems.push(
+            "spec.trust.keyringRef is missing: name the Secret or ConfigMap that holds the archive's public keys, or spell out `signatures: None`"
+                .to_owned(),
+        );
+    }
+    if spec.trust.min_good_signatures == 0 {
+        problems.push("spec.trust.minGoodSignatures must be at least 1; write `signatures: None` to look at none".to_owned());
+    }
+    if let Some(proxy) = &spec.access.proxy_url {
+        if !matches!(proxy.scheme(), "http" | "https") || !proxy.has_host() {
+            problems.push(format!(
+                "spec.access.proxyUrl must be an http or https URL, not {}",
+                shown(proxy)
+            ));
+        }
+    }
+    if spec.politeness.max_connections == 0 {
+        problems.push("spec.politeness.maxConnections must be at least 1".to_owned());
+    }
+    if spec
+        .politeness
+        .bandwidth
+        .as_ref()
+        .is_some_and(|bandwidth| bandwidth.bytes() == 0)
+    {
+        problems.push(
+            "spec.politeness.bandwidth 0 would never fetch anything; leave it out for no limit"
+                .to_owned(),
+        );
+    }
+    problems
+}
+
+fn repository_url(field: &str, url: &Url, problems: &mut Vec<String>) {
+    let shape = match url.scheme() {
+        "http" | "https" => url.has_host(),
+        "file" => url.to_file_path().is_ok(),
+        _ => false,
+    };
+    if !shape {
+        problems.push(format!(
+            "{field} {} must be an http, https or file URL of the folder that holds the repository",
+            shown(url)
+        ));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        problems.push(format!("{field} holds credentials; put them into a Secret and name it in spec.access.credentialsRef"));
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        problems.push(format!(
+            "{field} {} must have neither a query nor a fragment",
+            shown(url)
+        ));
+    }
+}
+
+/// A URL for messages, without credentials.
+pub fn shown(url: &Url) -> String {
+    let mut url = url.clone();
+    if url.password().is_some() || !url.username().is_empty() {
+        // Both fail only for URLs that cannot hold credentials.
+        let _ = url.set_password(None);
+        let _ = url.set_username("");
+    }
+    url.to_string()
+}
+
+/// Problems of a Mirror on its own.
+pub fn mirror(name: &str, spec: &MirrorSpec) -> Vec<String> {
+    let mut problems = Vec::new();
+    service_name("metadata.name", name, &mut problems);
+    content(spec, &mut problems);
+    sync(spec, &mut problems);
+    if !(1..=MAX_SNAPSHOTS).contains(&spec.snapshots.keep) {
+        problems.push(format!(
+            "spec.snapshots.keep {} must be between 1 and {MAX_SNAPSHOTS}",
+            spec.snapshots.keep
+        ));
+    }
+    let pinned = &spec.snapshots.pinned;
+    if !pinned.is_empty() && !(pinned.len() >= 8 && is_hexadecimal(pinned)) {
+        problems.push(format!(
+            "spec.snapshots.pinned {pinned:?} must be an id that `mirrorfleet snapshots` prints, or its first 8 or more digits"
+        ));
+    }
+    for (index, allowed) in spec.verification.allow_mutations.iter().enumerate() {
+        if allowed.sha256.len() != 64 || !is_hexadecimal(&allowed.sha256) {
+            problems.push(format!(
+                "spec.verification.allowMutations[{index}].sha256 must have 64 hexadecimal digits"
+            ));
+        }
+    }
+    regions(&spec.regions, &mut problems);
+    serving_path(&spec.serving.path, &mut problems);
+    problems
+}
+
+fn sync(spec: &MirrorSpec, problems: &mut Vec<String>) {
+    if let Err(problem) = Schedule::parse(&spec.sync.schedule, &spec.sync.time_zone) {
+        problems.push(format!("spec.sync.{problem}"));
+    }
+    for (field, duration) in [
+        ("timeout", spec.sync.timeout),
+        ("stallTimeout", spec.sync.stall_timeout),
+    ] {
+        if duration.as_secs() == 0 {
+            problems.push(format!("spec.sync.{field} must be longer than 0s"));
+        }
+    }
+    if spec.sync.retries.backoff.as_secs() == 0 {
+        problems.push("spec.sync.retries.backoff must be at least 1s".to_owned());
+    }
+}
+
+fn content(spec: &MirrorSpec, problems: &mut Vec<String>) {
+    match &spec.content.debian {
+        None => problems.push(
+            "spec.content has no block; write `debian:` with suites, components and architectures"
+                .to_owned(),
+        ),
+        Some(debian) => debian_content(debian, problems),
+    }
+    for (index, pattern) in spec.content.exclude.iter().enumerate() {
+        if let Err(error) = Glob::new(pattern) {
+            problems.push(format!(
+                "spec.content.exclude[{index}] {pattern:?} is not a glob: {}",
+                error.kind()
+            ));
+        }
+    }
+}
+
+fn debian_content(content: &DebianContent, problems: &mut Vec<String>) {
+    if content.suites.is_empty() {
+        problems.push("spec.content.debian.suites is empty; name at least one suite".to_owned());
+    }
+    let flat =
+        |suite: &str| suite == "./" || is_index_name(suite.strip_suffix('/').unwrap_or(suite));
+    let architecture = |name: &str| {
+        name.bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+            && is_index_name(name)
+    };
+    let lists: [(&str, &Vec<String>, &dyn Fn(&str) -> bool); 3] = [
+        ("suites", &content.suites, &flat),
+        ("components", &content.components, &is_index_name),
+        ("architectures", &content.architectures, &architecture),
+    ];
+    for (field, values, allowed) in lists {
+        let mut seen = BTreeSet::new();
+        for value in values {
+            if !allowed(value) {
+                problems.push(format!(
+                    "spec.content.debian.{field} {value:?}: write it as it stands in a sources.list"
+                ));
+            }
+            if !seen.insert(value) {
+                problems.push(format!("spec.content.debian.{field} names {value:?} twice"));
+            }
+        }
+    }
+    if content.suites.iter().any(|suite| !suite.ends_with('/')) {
+        for (field, values, _) in &lists[1..] {
+            if values.is_empty() {
+                problems.push(format!("spec.content.debian.{field} is empty; only flat repositories (suites that end in `/`) have none"));
+            }
+        }
+    }
+}
+
+/// A name below `dists/`: parts that begin with a letter or digit, with single `/` between them.
+fn is_index_name(name: &str) -> bool {
+    let plain = |part: &str| {
+        part.bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"+._~-".contains(&b))
+    };
+    name.split('/')
+        .all(|part| part.starts_with(|c: char| c.is_ascii_alphanumeric()) && plain(part))
+}
+
+fn regions(regions: &[Region], problems: &mut Vec<String>) {
+    if regions.len() > MAX_REGIONS {
+        problems.push(format!(
+            "spec.regions has {} entries; at most {MAX_REGIONS} are possible",
+            regions.len()
+        ));
+    }
+    let mut seen = BTreeSet::new();
+    for (index, region) in regions.iter().enumerate() {
+        service_name(
+            &format!("spec.regions[{index}].name"),
+            &region.name,
+            problems,
+        );
+        if !seen.insert(&region.name) {
+            problems.push(format!(
+                "spec.regions[{index}].name {:?} is there twice",
+                region.name
+            ));
+        }
+    }
+}
+
+/// Whether a Mirror can be served under this path.
+pub fn is_serving_path(path: &str) -> bool {
+    let plain = |part: &str| {
+        part.bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-_.~".contains(&b))
+    };
+    path.len() <= 128
+        && path
+            .split('/')
+            .all(|part| part.starts_with(|c: char| c.is_ascii_alphanumeric()) && plain(part))
+}
+
+fn serving_path(path: &str, problems: &mut Vec<String>) {
+    if !path.is_empty() && !is_serving_path(path) {
+        problems.push(format!(
+            "spec.serving.path {path:?} must consist of letters, digits, `-`, `_`, `.` and `~`, with single `/` between parts; a part begins with a letter or digit"
+        ));
+    }
+}
+
+fn is_hexadecimal(text: &str) -> bool {
+    text.len() <= 64
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
+#[cfg(test)]
+mod tests {
+    use fleet_api::{Mirror, Upstream};
+
+    use super::*;
+
+    fn upstream_problems(spec: &str) -> String {
+        let text = format!("metadata: {{name: u}}\nspec: {{type: Debian, {spec}}}\n");
+        let object: Upstream = serde_saphyr::from_str(&text).unwrap();
+        upstream(&object.spec).join("\n")
+    }
+
+    fn mirror_problems(name: &str, content: &str, rest: &str) -> String {
+        let text = format!(
+            "metadata: {{name: m}}\nspec: {{upstreamRef: {{name: u}}, content: {content}{rest}}}\n"
+        );
+        let object: Mirror = serde_saphyr::from_str(&text).unwrap();
+        mirror(name, &object.spec).join("\n")
+    }
+
+    const DEBIAN: &str = "{debian: {suites: [trixie], components: [main], architectures: [amd64]}}";
+
+    #[test]
+    fn a_plain_upstream_and_mirror_have_no_problems() {
+        assert_eq!(
+            upstream_problems(
+                "authority: {url: 'https://example.org/d/'}, trust: {keyringRef: {name: k, key: k}}"
+            ),
+            ""
+        );
+        assert_eq!(
+            upstream_problems("authority: {url: 'file:///srv/d/'}, trust: {signatures: None}"),
+            ""
+        );
+        assert_eq!(mirror_problems("debian", DEBIAN, ""), "");
+        assert_eq!(
+            mirror_problems(
+                "debian",
+                "{debian: {suites: [./]}}",
+                ", serving: {path: a/b}"
+            ),
+            ""
+        );
+    }
+
+    #[test]
+    fn every_wrong_field_of_an_upstream_is_named() {
+        for (spec, word) in [
+            (
+                "authority: {url: 'ftp://example.org/'}, trust: {signatures: None}",
+                "spec.authority.url",
+            ),
+            (
+                "authority: {url: 'https://me:pw@example.org/'}, trust: {signatures: None}",
+                "credentialsRef",
+            ),
+            (
+                "authority: {url: 'https://example.org/?a=b'}, trust: {signatures: None}",
+                "query",
+            ),
+            (
+                "authority: {url: 'https://example.org/'}",
+                "spec.trust.keyringRef",
+            ),
+            (
+                "authority: {url: 'https://example.org/'}, trust: {signatures: None, minGoodSignatures: 0}",
+                "minGoodSignatures",
+            ),
+            (
+                "authority: {url: 'https://example.org/'}, trust: {signatures: None}, probe: {interval: 5s}",
+                "probe.interval",
+            ),
+            (
+                "authority: {url: 'https://example.org/'}, trust: {signatures: None}, politeness: {maxConnections: 0}",
+                "maxConnections",
+            ),
+            (
+                "authority: {url: 'https://example.org/'}, trust: {signatures: None}, politeness: {bandwidth: 0}",
+                "bandwidth",
+            ),
+        ] {
+            let problems = upstream_problems(spec);
+            assert!(
+                problems.contains(word) && !problems.contains("pw"),
+                "{spec}: {problems}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_wrong_field_of_a_mirror_is_named() {
+        for (name, content, rest, word) in [
+            ("1a", DEBIAN, "", "metadata.name"),
+            ("m", "{}", "", "spec.content"),
+            ("m", "{debian: {suites: []}}", "", "suites"),
+            (
+                "m",
+                "{debian: {suites: [a, a], components: [m], architectures: [x]}}",
+                "",
+                "twice",
+            ),
+            ("m", "{debian: {suites: [a]}}", "", "components"),
+            (
+                "m",
+                DEBIAN,
+                ", sync: {schedule: nonsense}",
+                "spec.sync.schedule",
+            ),
+            (
+                "m",
+                DEBIAN,
+                ", sync: {timeZone: Mars/Olympus}",
+                "spec.sync.timeZone",
+            ),
+            ("m", DEBIAN, ", sync: {timeout: 0s}", "spec.sync.timeout"),
+            ("m", DEBIAN, ", snapshots: {keep: 0}", "snapshots.keep"),
+            (
+                "m",
+                DEBIAN,
+                ", snapshots: {pinned: latest}",
+                "snapshots.pinned",
+            ),
+            (
+                "m",
+                DEBIAN,
+                ", snapshots: {pinned: abc}",
+                "snapshots.pinned",
+            ),
+            (
+                "m",
+                DEBIAN,
+                ", sync: {retries: {backoff: 0s}}",
+                "retries.backoff",
+            ),
+            (
+                "m",
+                "{debian: {suites: [../x], components: [m], architectures: [x]}}",
+                "",
+                "suites",
+            ),
+            (
+                "m",
+                "{debian: {suites: [x], components: [m], architectures: [X]}}",
+                "",
+                "architectures",
+            ),
+            ("m", DEBIAN, ", serving: {path: ../x}", "serving.path"),
+            (
+                "m",
+                DEBIAN,
+                ", serving: {path: .mirrorfleet}",
+                "serving.path",
+            ),
+            ("m", DEBIAN, ", regions: [{name: a}, {name: a}]", "twice"),
+        ] {
+            assert!(
+                mirror_problems(name, content, rest).contains(word),
+                "{content}{rest}"
+            );
+        }
+        let exclude = DEBIAN.replace("}}", "}, exclude: ['a[']}");
+        assert!(mirror_problems("m", &exclude, "").contains("exclude[0]"));
+    }
+}

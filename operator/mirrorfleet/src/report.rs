@@ -1,0 +1,274 @@
+//! Reports on standard output: one JSON object a Mirror, or a few lines for people.
+
+use std::fmt::Write as _;
+use std::io::{self, Write};
+
+use fleet_sync::{PlanReport, Report, RunResult, Share, SuiteReport};
+use fleet_types::Outcome;
+use indicatif::HumanBytes;
+
+use crate::failure::Failure;
+
+/// How results are written to standard output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum OutputFormat {
+    /// A few lines for people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Writes one text to standard output. A reader that has gone away (`| head`) is no error.
+pub fn print(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::output("standard output", error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes one value as a line of JSON.
+pub fn print_json<T: serde::Serialize>(value: &T) -> Result<(), Failure> {
+    let text =
+        serde_json::to_string(value).map_err(|error| Failure::output("the JSON report", error))?;
+    print(&format!("{text}\n"))
+}
+
+/// Writes what a run came to.
+pub fn print_run(report: &Report, format: OutputFormat) -> Result<(), Failure> {
+    match format {
+        OutputFormat::Json => print_json(report),
+        OutputFormat::Text => print(&run_text(report)),
+    }
+}
+
+/// Writes what a run would do.
+pub fn print_plan(report: &PlanReport, format: OutputFormat) -> Result<(), Failure> {
+    match format {
+        OutputFormat::Json => print_json(report),
+        OutputFormat::Text => print(&plan_text(report)),
+    }
+}
+
+/// The report of a run that could not begin. `served` is the snapshot that stays served.
+pub fn not_begun(mirror: &str, failure: &Failure, served: Option<String>, now: i64) -> Report {
+    Report {
+        mirror: mirror.to_owned(),
+        result: RunResult::Failed,
+        reason: failure.reason,
+        message: failure.message.clone(),
+        suites: Vec::new(),
+        snapshot: served,
+        revision: Vec::new(),
+        files_fetched: 0,
+        bytes_fetched: 0,
+        requests: 0,
+        seconds: 0.0,
+        retry_after_seconds: None,
+        started_at: now,
+        finished_at: now,
+    }
+}
+
+fn run_text(report: &Report) -> String {
+    let mut text = headline(
+        &report.mirror,
+        report.result,
+        report.reason.outcome(),
+        &report.message,
+        report.reason,
+    );
+    suites(&mut text, &report.suites);
+    if let Some(id) = &report.snapshot {
+        line(&mut text, format_args!("  snapshot  {}", short(id)));
+    }
+    line(
+        &mut text,
+        format_args!(
+            "  fetched   {} files, {}, {} requests, {:.1} s",
+            report.files_fetched,
+            HumanBytes(report.bytes_fetched),
+            report.requests,
+            report.seconds
+        ),
+    );
+    if let Some(seconds) = report.retry_after_seconds {
+        line(
+            &mut text,
+            format_args!("  the upstream asks to be left alone for {seconds} s"),
+        );
+    }
+    what_next(
+        &mut text,
+        report.reason.outcome(),
+        report.snapshot.is_some(),
+    );
+    text
+}
+
+fn plan_text(report: &PlanReport) -> String {
+    let mut text = headline(
+        &report.mirror,
+        report.result,
+        report.reason.outcome(),
+        &report.message,
+        report.reason,
+    );
+    suites(&mut text, &report.suites);
+    for (word, share) in [
+        ("fetch", &report.fetch),
+        ("keep", &report.keep),
+        ("remove", &report.remove),
+    ] {
+        line(
+            &mut text,
+            format_args!(
+                "  {word:<8}  {} files, {}",
+                share.files,
+                HumanBytes(share.bytes)
+            ),
+        );
+    }
+    for (mark, share) in [('+', &report.fetch), ('-', &report.remove)] {
+        sample(&mut text, mark, share);
+    }
+    line(
+        &mut text,
+        format_args!(
+            "  to find out: {} requests, {}, {:.1} s",
+            report.requests,
+            HumanBytes(report.bytes_fetched),
+            report.seconds
+        ),
+    );
+    text
+}
+
+fn headline(
+    mirror: &str,
+    result: RunResult,
+    outcome: Outcome,
+    message: &str,
+    reason: fleet_types::Reason,
+) -> String {
+    let word = match (result, outcome) {
+        (RunResult::Published, Outcome::Good) => "published",
+        (RunResult::Published, _) => "published in part",
+        (RunResult::Unchanged, _) => "unchanged",
+        (RunResult::Failed, Outcome::Refused) => "refused",
+        (RunResult::Failed, _) => "failed",
+    };
+    let mut text = format!("{mirror}: {word} ({reason})\n");
+    if !message.is_empty() {
+        line(&mut text, format_args!("  {message}"));
+    }
+    text
+}
+
+fn suites(text: &mut String, suites: &[SuiteReport]) {
+    for suite in suites {
+        let message = if suite.result == RunResult::Failed {
+            format!(": {}", suite.message)
+        } else {
+            String::new()
+        };
+        line(
+            text,
+            format_args!("  suite     {} {}{message}", suite.suite, suite.reason),
+        );
+    }
+}
+
+fn sample(text: &mut String, mark: char, share: &Share) {
+    for path in &share.sample {
+        line(text, format_args!("    {mark} {path}"));
+    }
+    let more = share.files.saturating_sub(share.sample.len() as u64);
+    if more > 0 {
+        line(text, format_args!("    {mark} … and {more} more"));
+    }
+}
+
+fn what_next(text: &mut String, outcome: Outcome, has_snapshot: bool) {
+    let advice = match outcome {
+        Outcome::Good => return,
+        Outcome::Manifest => {
+            "edit the manifest, Secret or ConfigMap that is named above and run again"
+        }
+        Outcome::Upstream | Outcome::Cluster => "run again later; what was fetched is kept",
+        Outcome::Refused => {
+            "nothing that was refused is served; ask the upstream's operators, or allow it in the manifest if you know why"
+        }
+        Outcome::Storage => "free or repair the volume and run again",
+    };
+    let served = if has_snapshot {
+        "; the snapshot above is still served"
+    } else {
+        ""
+    };
+    line(text, format_args!("  what to do: {advice}{served}"));
+}
+
+/// As much of a snapshot's id as people need; every command accepts it.
+pub fn short(id: &str) -> &str {
+    id.get(..12).unwrap_or(id)
+}
+
+fn line(text: &mut String, arguments: std::fmt::Arguments<'_>) {
+    // Writing into a String cannot fail.
+    let _ = text.write_fmt(arguments);
+    text.push('\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use fleet_types::Reason;
+
+    use super::*;
+
+    #[test]
+    fn a_refusal_says_what_why_and_what_to_do() {
+        let failure = Failure::new(
+            Reason::KeyExpired,
+            "InRelease of trixie: the signing key expired",
+        );
+        let mut report = not_begun("debian", &failure, Some("ab".repeat(32)), 0);
+        let suite = SuiteReport {
+            suite: "trixie".into(),
+            result: RunResult::Failed,
+            reason: Reason::KeyExpired,
+            message: "expired".into(),
+        };
+        report.suites = vec![suite];
+        let text = run_text(&report);
+        for word in [
+            "debian: refused (KeyExpired)",
+            "the signing key expired",
+            "trixie KeyExpired: expired",
+            "abababababab\n",
+            "still served",
+        ] {
+            assert!(text.contains(word), "{word} is not in:\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_good_run_is_short() {
+        let mut report = not_begun(
+            "debian",
+            &Failure::new(Reason::Unchanged, "nothing is new"),
+            None,
+            0,
+        );
+        report.result = RunResult::Unchanged;
+        let text = run_text(&report);
+        assert!(
+            text.starts_with("debian: unchanged (Unchanged)\n"),
+            "{text}"
+        );
+        assert!(!text.contains("what to do"), "{text}");
+    }
+}

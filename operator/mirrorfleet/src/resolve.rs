@@ -1,0 +1,421 @@
+//! From a Mirror, its Upstream and what they refer to, to the options of a run.
+//!
+//! The one place where manifests meet the sync engine. A new upstream type adds its line to [`make_format`] and its
+//! block to [`declared_content`].
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use fleet_api::mirror::{Content, Rule};
+use fleet_api::upstream::{RefKind, Signatures, UpstreamType};
+use fleet_api::{Mirror, Upstream};
+use fleet_formats::debian::{Debian, DebianSlice, Include};
+use fleet_formats::openpgp::Keyring;
+use fleet_formats::seam::{Format, Rejected, SignaturePolicy, Trust};
+use fleet_store::Retention;
+use fleet_sync::{
+    Access, AllowedMutation, Credentials, Endpoint, Politeness, SyncOptions, Timeouts, Verification,
+};
+use fleet_types::{Reason, Sha256, UnitRevision};
+use sha2::Digest;
+
+use crate::failure::Failure;
+use crate::manifests::{Manifests, check};
+
+/// The product that upstreams see.
+pub const USER_AGENT: &str = concat!("mirrorfleet/", env!("CARGO_PKG_VERSION"));
+/// Requests are repeated this often within a run; `sync.retries` speaks of whole runs.
+const REQUEST_RETRIES: u32 = 4;
+const REQUEST_BACKOFF: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// Where the values of Secrets and ConfigMaps come from.
+pub enum References {
+    /// The `-f` documents themselves.
+    Manifests,
+    /// `DIR/{Secret,ConfigMap}/<name>/<key>`, as a pod mounts them. Implies a cluster: `file` URLs are refused, since
+    /// a manifest could read what else is mounted there.
+    Directory(PathBuf),
+}
+
+/// Turns manifests into options.
+pub struct Resolver<'a> {
+    pub manifests: &'a Manifests,
+    pub references: &'a References,
+    /// Holds one store per Mirror.
+    pub data: &'a Path,
+}
+
+impl Resolver<'_> {
+    /// The options of one run. Errors carry the reason that a condition would have.
+    pub fn options(
+        &self,
+        mirror: &Mirror,
+        high_water: Vec<UnitRevision>,
+    ) -> Result<SyncOptions, Failure> {
+        let name = mirror.metadata.name.clone().unwrap_or_default();
+        let upstream = self.upstream_of(mirror)?;
+        all_well(
+            &format!("Mirror {name}"),
+            check::mirror(&name, &mirror.spec),
+        )?;
+        self.check_paths(mirror)?;
+        let (trust, trust_digest) = self.trust(mirror, upstream)?;
+        let content = declared_content(&mirror.spec.content)?;
+        let spec = &upstream.spec;
+        Ok(SyncOptions {
+            store_dir: self.data.join(&name),
+            mirror: name,
+            upstream_type: spec.upstream_type.as_str().to_owned(),
+            serving_path: serving_path(mirror).to_owned(),
+            directory_listing: mirror.spec.serving.directory_listing,
+            authority: spec.authority.url.clone(),
+            endpoints: endpoints(upstream),
+            access: self.access(mirror, upstream)?,
+            politeness: politeness(upstream),
+            format: make_format(&content)
+                .map_err(|rejected| Failure::new(rejected.reason, rejected.message))?,
+            make_format,
+            content,
+            trust,
+            trust_digest,
+            exclude: mirror.spec.content.exclude.clone(),
+            verification: verification(mirror)?,
+            retention: Retention {
+                keep: usize::try_from(mirror.spec.snapshots.keep).unwrap_or(usize::MAX),
+                min_age: mirror.spec.snapshots.min_age.0,
+            },
+            pinned: Some(mirror.spec.snapshots.pinned.clone()).filter(|id| !id.is_empty()),
+            timeouts: Timeouts {
+                total: mirror.spec.sync.timeout.0,
+                stall: mirror.spec.sync.stall_timeout.0,
+                retry_limit: REQUEST_RETRIES,
+                retry_backoff: REQUEST_BACKOFF,
+            },
+            high_water,
+            user_agent: USER_AGENT.to_owned(),
+        })
+    }
+
+    /// The Upstream of a Mirror, checked.
+    pub fn upstream_of(&self, mirror: &Mirror) -> Result<&Upstream, Failure> {
+        let (name, reference) = (
+            mirror.metadata.name.as_deref().unwrap_or_default(),
+            &mirror.spec.upstream_ref.name,
+        );
+        let upstream = self.manifests.upstream(namespace(mirror), reference).ok_or_else(|| {
+            Failure::new(
+                Reason::UpstreamNotFound,
+                format!("Mirror {name}: spec.upstreamRef names Upstream {reference:?}, which is not among the manifests; add it or correct the name"),
+            )
+        })?;
+        all_well(
+            &format!("Upstream {reference}"),
+            check::upstream(&upstream.spec),
+        )?;
+        self.refuse_files_in_a_cluster(upstream)?;
+        Ok(upstream)
+    }
+
+    fn refuse_files_in_a_cluster(&self, upstream: &Upstream) -> Result<(), Failure> {
+        let mut urls = std::iter::once(&upstream.spec.authority.url)
+            .chain(upstream.spec.endpoints.iter().map(|endpoint| &endpoint.url));
+        match (self.references, urls.find(|url| url.scheme() == "file")) {
+            (References::Directory(_), Some(url)) => Err(Failure::invalid(format!(
+                "Upstream {}: {url} is a file URL; in a cluster only http and https are possible",
+                upstream.metadata.name.as_deref().unwrap_or_default()
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Two Mirrors cannot be served under one path, or one below the other, nor kept in one folder.
+    fn check_paths(&self, mirror: &Mirror) -> Result<(), Failure> {
+        let (name, path) = (
+            mirror.metadata.name.as_deref().unwrap_or_default(),
+            serving_path(mirror),
+        );
+        let within = |inner: &str, outer: &str| {
+            inner == outer
+                || inner
+                    .strip_prefix(outer)
+                    .is_some_and(|rest| rest.starts_with('/'))
+        };
+        for other in self.manifests.mirrors.values() {
+            if other.metadata.name == mirror.metadata.name
+                && other.metadata.namespace == mirror.metadata.namespace
+            {
+                continue;
+            }
+            let (other_name, other_path) = (
+                other.metadata.name.as_deref().unwrap_or_default(),
+                serving_path(other),
+            );
+            let clash = if name == other_name {
+                format!(
+                    "another Mirror, in another namespace, has the name {name} and so the same store"
+                )
+            } else if within(path, other_path) || within(other_path, path) {
+                format!("it is served under /{path}/, and Mirror {other_name} under /{other_path}/")
+            } else {
+                continue;
+            };
+            return Err(Failure::new(
+                Reason::PathTaken,
+                format!("Mirror {name}: {clash}; change spec.serving.path or the name of one"),
+            ));
+        }
+        Ok(())
+    }
+
+    fn trust(&self, mirror: &Mirror, upstream: &Upstream) -> Result<(Trust, Sha256), Failure> {
+        let spec = &upstream.spec.trust;
+        let bytes = match (&spec.keyring_ref, spec.signatures) {
+            (_, Signatures::None) | (None, _) => None,
+            (Some(key), _) => {
+                let found = self.value(key.kind, mirror, &key.name, &key.key);
+                Some(found.map_err(|what| {
+                    Failure::new(Reason::KeyringNotFound, format!("the keyring: {what}"))
+                })?)
+            }
+        };
+        let keyring = bytes
+            .as_deref()
+            .map(|bytes| self.keyring(upstream, bytes))
+            .transpose()?;
+        let max_index_age = spec
+            .max_index_age
+            .map(|age| i64::try_from(age.as_secs()).unwrap_or(i64::MAX));
+        let mut hasher = sha2::Sha256::new();
+        hasher.update(bytes.as_deref().unwrap_or_default());
+        hasher.update(format!(
+            "\0{:?} {} {max_index_age:?}",
+            spec.signatures, spec.min_good_signatures
+        ));
+        let trust = Trust {
+            keyring,
+            signatures: match spec.signatures {
+                Signatures::Required => SignaturePolicy::Required,
+                Signatures::Optional => SignaturePolicy::Optional,
+                Signatures::None => SignaturePolicy::None,
+            },
+            min_good_signatures: spec.min_good_signatures,
+            max_index_age,
+        };
+        Ok((trust, Sha256(hasher.finalize().into())))
+    }
+
+    fn keyring(&self, upstream: &Upstream, bytes: &[u8]) -> Result<Keyring, Failure> {
+        Keyring::parse(bytes).map_err(|error| {
+            let key = upstream.spec.trust.keyring_ref.as_ref();
+            let place = key
+                .map(|key| format!("{} {}, key {}", key.kind.as_str(), key.name, key.key))
+                .unwrap_or_default();
+            Failure::new(
+                Reason::KeyringInvalid,
+                format!("the keyring in {place}: {error}"),
+            )
+        })
+    }
+
+    fn access(&self, mirror: &Mirror, upstream: &Upstream) -> Result<Access, Failure> {
+        let spec = &upstream.spec.access;
+        let credentials = spec
+            .credentials_ref
+            .as_ref()
+            .map(|secret| self.credentials(mirror, &secret.name))
+            .transpose()?;
+        let ca_bundle_pem = match &spec.ca_bundle_ref {
+            None => None,
+            Some(key) => {
+                let found = self.value(key.kind, mirror, &key.name, &key.key);
+                let bytes = found.map_err(|what| {
+                    Failure::new(Reason::CaBundleNotFound, format!("the CA bundle: {what}"))
+                })?;
+                Some(pem_bundle(&key.name, &key.key, bytes)?)
+            }
+        };
+        Ok(Access {
+            credentials,
+            ca_bundle_pem,
+            proxy: spec.proxy_url.clone(),
+        })
+    }
+
+    fn credentials(&self, mirror: &Mirror, secret: &str) -> Result<Credentials, Failure> {
+        let text = |key| match self.value(RefKind::Secret, mirror, secret, key) {
+            Ok(bytes) => String::from_utf8(bytes)
+                .map(|text| text.trim_end_matches(['\r', '\n']).to_owned())
+                .map_err(|_| {
+                    Failure::new(
+                        Reason::CredentialsNotFound,
+                        format!("the credentials: key {key} of Secret {secret} is not text"),
+                    )
+                }),
+            Err(what) => Err(Failure::new(
+                Reason::CredentialsNotFound,
+                format!("the credentials: {what}; write `username` and `password`, or `token`"),
+            )),
+        };
+        match text("token") {
+            Ok(token) => Ok(Credentials::Bearer { token }),
+            Err(_) => Ok(Credentials::Basic {
+                username: text("username")?,
+                password: text("password")?,
+            }),
+        }
+    }
+
+    /// Errors say what is missing and what to do.
+    fn value(
+        &self,
+        kind: RefKind,
+        mirror: &Mirror,
+        name: &str,
+        key: &str,
+    ) -> Result<Vec<u8>, String> {
+        let kind_name = kind.as_str();
+        match self.references {
+            References::Manifests => {
+                let values = self.manifests.values(kind, namespace(mirror), name);
+                let values = values.ok_or_else(|| format!("{kind_name} {name:?} is not among the manifests; add it or correct the name"))?;
+                values.get(key).cloned().ok_or_else(|| {
+                    let keys: Vec<_> = values.keys().map(String::as_str).collect();
+                    format!("{kind_name} {name:?} has no key {key:?}, only {keys:?}")
+                })
+            }
+            References::Directory(directory) => {
+                let safe_key = !key.is_empty()
+                    && !key.starts_with("..")
+                    && key
+                        .bytes()
+                        .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+                if check::object_name(name).is_err() || !safe_key {
+                    return Err(format!(
+                        "{kind_name} {name:?} with key {key:?} is not a name that Kubernetes allows"
+                    ));
+                }
+                let path = directory.join(kind_name).join(name).join(key);
+                std::fs::read(path).map_err(|error| {
+                    format!("{kind_name} {name:?} with key {key:?} is not mounted ({error}); create it in the Mirror's namespace or correct the name")
+                })
+            }
+        }
+    }
+}
+
+/// The namespace that a manifest gives; empty where it leaves that to `kubectl -n`.
+pub fn namespace(mirror: &Mirror) -> &str {
+    mirror.metadata.namespace.as_deref().unwrap_or_default()
+}
+
+/// Under which path a Mirror is served, without slashes at either end.
+pub fn serving_path(mirror: &Mirror) -> &str {
+    match mirror.spec.serving.path.as_str() {
+        "" => mirror.metadata.name.as_deref().unwrap_or_default(),
+        path => path,
+    }
+}
+
+/// What a snapshot records of the declared slice: its content block.
+fn declared_content(content: &Content) -> Result<serde_json::Value, Failure> {
+    let block = Content {
+        exclude: Vec::new(),
+        ..content.clone()
+    };
+    serde_json::to_value(block).map_err(|error| Failure::invalid(format!("spec.content: {error}")))
+}
+
+/// The format of a slice that [`declared_content`] recorded.
+pub fn make_format(content: &serde_json::Value) -> Result<Arc<dyn Format>, Rejected> {
+    let content: Content = serde_json::from_value(content.clone())
+        .map_err(|error| Rejected::new(Reason::InvalidSpec, format!("spec.content: {error}")))?;
+    match content.debian {
+        Some(debian) => Ok(Arc::new(Debian::new(DebianSlice {
+            suites: debian.suites,
+            components: debian.components,
+            architectures: debian.architectures,
+            include: Include {
+                sources: debian.include.sources,
+                contents: debian.include.contents,
+                dep11: debian.include.dep11,
+                installer: debian.include.installer,
+                pdiffs: debian.include.pdiffs,
+            },
+        })?)),
+        None => Err(Rejected::new(
+            Reason::ContentTypeMismatch,
+            format!(
+                "spec.content has no block for an Upstream of type {}",
+                UpstreamType::Debian.as_str()
+            ),
+        )),
+    }
+}
+
+fn endpoints(upstream: &Upstream) -> Vec<Endpoint> {
+    let endpoints = upstream.spec.endpoints.iter();
+    endpoints
+        .map(|endpoint| Endpoint {
+            name: endpoint.name.clone(),
+            url: endpoint.url.clone(),
+            priority: endpoint.priority,
+        })
+        .collect()
+}
+
+fn politeness(upstream: &Upstream) -> Politeness {
+    let spec = &upstream.spec.politeness;
+    Politeness {
+        max_connections: usize::try_from(spec.max_connections).unwrap_or(usize::MAX),
+        bandwidth: spec.bandwidth.as_ref().map(|bandwidth| bandwidth.bytes()),
+        contact: spec.contact.clone(),
+    }
+}
+
+fn verification(mirror: &Mirror) -> Result<Verification, Failure> {
+    let spec = &mirror.spec.verification;
+    let mut allow_mutations = Vec::new();
+    for allowed in &spec.allow_mutations {
+        let sha256 = allowed.sha256.parse().map_err(|error| {
+            Failure::invalid(format!(
+                "spec.verification.allowMutations, {}: {error}",
+                allowed.path
+            ))
+        })?;
+        allow_mutations.push(AllowedMutation {
+            path: allowed.path.clone(),
+            sha256,
+        });
+    }
+    Ok(Verification {
+        allow_rollback: spec.rollback == Rule::Allow,
+        allow_mutation: spec.mutation == Rule::Allow,
+        allow_mutations,
+    })
+}
+
+fn pem_bundle(name: &str, key: &str, bytes: Vec<u8>) -> Result<Vec<u8>, Failure> {
+    let marker = b"-----BEGIN CERTIFICATE-----";
+    if bytes.windows(marker.len()).any(|window| window == marker) {
+        return Ok(bytes);
+    }
+    Err(Failure::new(
+        Reason::CaBundleNotFound,
+        format!(
+            "the CA bundle: key {key} of {name} holds no PEM certificate (`BEGIN CERTIFICATE`)"
+        ),
+    ))
+}
+
+fn all_well(object: &str, problems: Vec<String>) -> Result<(), Failure> {
+    match problems.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::invalid(format!(
+            "{object}: {}",
+            problems.join("; ")
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,91 @@
+//! `mirrorfleet controller`.
+
+use std::net::SocketAddr;
+
+use fleet_controller::{ControllerOptions, Intervals, LeaseOptions, Settings};
+use fleet_types::Reason;
+
+use crate::failure::Failure;
+use crate::progress::Display;
+use crate::resolve::USER_AGENT;
+use crate::runtime::{LogArguments, Verbosity, block_on};
+
+/// Deploys Mirrors on Kubernetes
+///
+/// Runs in the cluster, several replicas of which one leads; also runs outside with a kubeconfig.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// The image that sync and serving pods run: this program's own
+    #[arg(long, env = "MIRRORFLEET_IMAGE")]
+    image: String,
+    /// When kubelets pull the image: Always, IfNotPresent or Never [default: what Kubernetes does]
+    #[arg(long, value_name = "POLICY", env = "MIRRORFLEET_IMAGE_PULL_POLICY", value_parser = ["Always", "IfNotPresent", "Never"])]
+    image_pull_policy: Option<String>,
+    /// A Secret in each Mirror's namespace to pull the image with; may be repeated
+    #[arg(long = "image-pull-secret", value_name = "NAME")]
+    image_pull_secrets: Vec<String>,
+    /// The only namespace to look after [default: all]
+    #[arg(long, value_name = "NS", env = "MIRRORFLEET_NAMESPACE")]
+    namespace: Option<String>,
+    /// Where to serve metrics and health
+    #[arg(
+        long,
+        value_name = "ADDR",
+        default_value = "[::]:9090",
+        env = "MIRRORFLEET_METRICS_LISTEN"
+    )]
+    metrics_listen: SocketAddr,
+    /// The Lease that makes one replica the leader
+    #[arg(long, value_name = "NAME", default_value = "mirrorfleet-controller")]
+    lease_name: String,
+    /// The namespace of the Lease: the controller's own
+    #[arg(
+        long,
+        value_name = "NS",
+        env = "POD_NAMESPACE",
+        default_value = "mirrorfleet-system"
+    )]
+    lease_namespace: String,
+    /// This replica's name in the Lease
+    #[arg(long, value_name = "NAME", env = "POD_NAME", default_value_t = fallback_identity(), hide_default_value = true)]
+    identity: String,
+    /// A leader that cannot renew for so many seconds is no longer one
+    #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(6..=600))]
+    lease_duration: u64,
+    /// How many regions of the fleet may be restarted at once for a changed pod template
+    #[arg(long, value_name = "N", default_value_t = Settings::default().max_rollouts, value_parser = clap::value_parser!(u32).range(1..))]
+    max_rollouts: u32,
+}
+
+/// Outside of a pod nobody says who we are; a process id tells two on one machine apart.
+fn fallback_identity() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{}-{}", host.trim(), std::process::id())
+}
+
+pub fn run(arguments: Arguments, log: &LogArguments) -> Result<(), Failure> {
+    log.init(Verbosity::Daemon, &Display::Silent)?;
+    let options = ControllerOptions {
+        settings: Settings {
+            image: arguments.image,
+            image_pull_policy: arguments.image_pull_policy,
+            image_pull_secrets: arguments.image_pull_secrets,
+            max_rollouts: arguments.max_rollouts,
+        },
+        namespace: arguments.namespace,
+        metrics_listen: arguments.metrics_listen,
+        lease: LeaseOptions {
+            name: arguments.lease_name,
+            namespace: arguments.lease_namespace,
+            identity: arguments.identity,
+            duration: std::time::Duration::from_secs(arguments.lease_duration),
+        },
+        user_agent: USER_AGENT.to_owned(),
+        intervals: Intervals::default(),
+    };
+    block_on(|stop| async move {
+        fleet_controller::run(options, stop)
+            .await
+            .map_err(|error| Failure::new(Reason::ApiError, error.to_string()))
+    })
+}

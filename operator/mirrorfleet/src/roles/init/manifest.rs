@@ -1,0 +1,271 @@
+//! The manifests that `init` writes: their shape, and their text.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+
+const API: &str = "mirrorfleet.dev/v1alpha1";
+const BASE64_LINE: usize = 76;
+
+/// One document, with a comment above it.
+pub struct Commented<'a> {
+    pub comment: String,
+    pub document: &'a Document,
+}
+
+/// Any of the documents, in the order of fields in which people write them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Document {
+    Resource(Resource),
+    Secret(SecretDocument),
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Resource {
+    api_version: String,
+    kind: String,
+    metadata: Name,
+    spec: Spec,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Spec {
+    Upstream(UpstreamDocument),
+    Mirror(MirrorDocument),
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Name {
+    pub name: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretDocument {
+    api_version: String,
+    kind: String,
+    metadata: Name,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    data: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    string_data: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UpstreamDocument {
+    #[serde(rename = "type")]
+    pub upstream_type: String,
+    pub authority: Address,
+    pub trust: Trust,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access: Option<Access>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Address {
+    pub url: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Trust {
+    pub keyring_ref: KeyReference,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct KeyReference {
+    pub kind: String,
+    pub name: String,
+    pub key: String,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Access {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials_ref: Option<Name>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy_url: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MirrorDocument {
+    pub upstream_ref: Name,
+    pub content: Content,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serving: Option<Serving>,
+    pub regions: Vec<Name>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Serving {
+    pub path: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Content {
+    pub debian: Slice,
+}
+
+/// What of an archive to copy.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Slice {
+    pub suites: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub components: Vec<String>,
+    pub architectures: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub include: Option<Include>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Include {
+    pub sources: bool,
+}
+
+impl Document {
+    pub fn upstream(name: &str, spec: UpstreamDocument) -> Document {
+        Document::Resource(Resource {
+            api_version: API.into(),
+            kind: "Upstream".into(),
+            metadata: name.into(),
+            spec: Spec::Upstream(spec),
+        })
+    }
+
+    pub fn mirror(name: &str, spec: MirrorDocument) -> Document {
+        Document::Resource(Resource {
+            api_version: API.into(),
+            kind: "Mirror".into(),
+            metadata: name.into(),
+            spec: Spec::Mirror(spec),
+        })
+    }
+
+    /// A Secret with one binary value, in lines that an editor can show.
+    pub fn binary_secret(name: &str, key: &str, bytes: &[u8]) -> Document {
+        let encoded = STANDARD.encode(bytes);
+        let mut lines = String::with_capacity(encoded.len() + encoded.len() / BASE64_LINE + 1);
+        for (index, character) in encoded.chars().enumerate() {
+            if index > 0 && index % BASE64_LINE == 0 {
+                lines.push('\n');
+            }
+            lines.push(character);
+        }
+        Document::secret(
+            name,
+            BTreeMap::from([(key.to_owned(), lines)]),
+            BTreeMap::new(),
+        )
+    }
+
+    pub fn login_secret(name: &str, username: &str, password: &str) -> Document {
+        let values = [("username", username), ("password", password)];
+        Document::secret(
+            name,
+            BTreeMap::new(),
+            values
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .into(),
+        )
+    }
+
+    fn secret(
+        name: &str,
+        data: BTreeMap<String, String>,
+        string_data: BTreeMap<String, String>,
+    ) -> Document {
+        Document::Secret(SecretDocument {
+            api_version: "v1".into(),
+            kind: "Secret".into(),
+            metadata: name.into(),
+            data,
+            string_data,
+        })
+    }
+}
+
+impl From<&str> for Name {
+    fn from(name: &str) -> Name {
+        Name {
+            name: name.to_owned(),
+        }
+    }
+}
+
+/// The text of all documents.
+pub fn to_yaml(documents: &[Commented<'_>]) -> Result<String, String> {
+    let mut text = String::new();
+    for (index, Commented { comment, document }) in documents.iter().enumerate() {
+        if index > 0 {
+            text.push_str("---\n");
+        }
+        for line in comment.lines() {
+            // Writing into a String cannot fail. A control character would end the comment.
+            let _ = writeln!(text, "# {}", line.replace(char::is_control, "?"));
+        }
+        text.push_str(&serde_saphyr::to_string(document).map_err(|error| error.to_string())?);
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn reads_back(document: &Document) -> Result<(), TestCaseError> {
+        let text = to_yaml(&[Commented {
+            comment: "from somewhere\nelse".into(),
+            document,
+        }])
+        .unwrap();
+        let ours: Document = serde_saphyr::from_str(&text)
+            .map_err(|e| TestCaseError::fail(format!("{e}\n{text}")))?;
+        prop_assert_eq!(&ours, document, "{}", text);
+        let other: Document =
+            serde_yaml::from_str(&text).map_err(|e| TestCaseError::fail(format!("{e}\n{text}")))?;
+        prop_assert_eq!(&other, document, "{}", text);
+        Ok(())
+    }
+
+    fn words() -> impl Strategy<Value = Vec<String>> {
+        let word = prop_oneof![
+            "[ -~]{1,20}",
+            "(no|yes|on|off|null|~|1e3|0x1f|2026-01-01|trixie|12:30|\\./|=)",
+            "\\PC{1,12}"
+        ];
+        proptest::collection::vec(word, 1..4)
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_reads_back_the_same(suites in words(), components in words(), url in "https://[!-~]{1,40}", sources: bool) {
+            let slice = Slice { suites, components, architectures: vec!["amd64".into()], include: sources.then_some(Include { sources }) };
+            reads_back(&Document::mirror("debian", MirrorDocument {
+                upstream_ref: "debian".into(),
+                content: Content { debian: slice },
+                serving: Some(Serving { path: "no".into() }),
+                regions: vec!["no".into()],
+            }))?;
+            let keyring_ref = KeyReference { kind: "Secret".into(), name: "a".into(), key: "keyring.gpg".into() };
+            let access = Some(Access { credentials_ref: Some("a".into()), proxy_url: Some(url.clone()) });
+            reads_back(&Document::upstream("debian", UpstreamDocument { upstream_type: "Debian".into(), authority: Address { url }, trust: Trust { keyring_ref }, access }))?;
+        }
+
+        #[test]
+        fn secrets_read_back_the_same(bytes in proptest::collection::vec(any::<u8>(), 0..400), password in "\\PC{0,30}") {
+            reads_back(&Document::binary_secret("keys", "keyring.gpg", &bytes))?;
+            reads_back(&Document::login_secret("login", "no", &password))?;
+        }
+    }
+}

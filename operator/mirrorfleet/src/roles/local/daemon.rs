@@ -1,0 +1,141 @@
+//! Syncing on schedule and serving, until a signal.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fleet_serve::{Listening, ServeOptions};
+use fleet_telemetry::{ControllerMetrics, Registry, ServerPlace, WorkerMetrics};
+use fleet_types::Outcome;
+use futures::FutureExt;
+use futures::future::LocalBoxFuture;
+use futures::stream::{FuturesUnordered, StreamExt};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::freshness::{Freshness, REGION};
+use super::lane::{self, Shared};
+use super::{Arguments, work};
+use crate::failure::Failure;
+use crate::manifests::Manifests;
+use crate::progress::Display;
+use crate::roles::serve::{announce, failed, registry};
+use crate::runtime::system;
+
+const DRAIN: Duration = Duration::from_secs(10);
+
+pub async fn run(
+    arguments: Arguments,
+    manifests: Manifests,
+    display: Display,
+    stop: CancellationToken,
+) -> Result<Outcome, Failure> {
+    let registry = registry("local")?;
+    let shared = Arc::new(shared(&arguments, &registry, display)?);
+    let options = ServeOptions {
+        data: arguments.data.data.clone(),
+        listen: arguments.listen,
+        metrics_listen: arguments.metrics_listen,
+        tls: None,
+        drain: DRAIN,
+        place: ServerPlace {
+            namespace: String::new(),
+            region: REGION.to_owned(),
+        },
+    };
+    let output = arguments.output;
+    let lanes_stop = stop.child_token();
+    let lanes = on_threads_of_its_own(arguments, manifests, shared, lanes_stop.clone());
+    let served = fleet_serve::serve(options, &registry, stop, |listening: Listening| {
+        announce(&listening, output)
+    })
+    .await;
+    // Should serving have failed, syncing ends too; what is staged stays for the next run.
+    lanes_stop.cancel();
+    let kept = lanes.await.map_err(|error| system(&error))?;
+    served.map_err(failed)?;
+    kept.map(|()| Outcome::Good)
+}
+
+fn shared(arguments: &Arguments, registry: &Registry, display: Display) -> Result<Shared, Failure> {
+    let metrics = ControllerMetrics::register(registry).map_err(|error| system(&error))?;
+    Ok(Shared {
+        data: arguments.data.data.clone(),
+        display,
+        output: arguments.output,
+        freshness: Freshness::new(metrics, arguments.data.data.clone()),
+        worker: WorkerMetrics::register(registry).map_err(|error| system(&error))?,
+        memory: std::sync::Mutex::new(BTreeMap::new()),
+    })
+}
+
+/// Syncing hashes and decompresses; on a runtime of its own it does not keep clients waiting.
+fn on_threads_of_its_own(
+    arguments: Arguments,
+    manifests: Manifests,
+    shared: Arc<Shared>,
+    stop: CancellationToken,
+) -> tokio::task::JoinHandle<Result<(), Failure>> {
+    tokio::task::spawn_blocking(move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| system(&error))?;
+        runtime.block_on(keep_lanes(arguments, manifests, shared, stop))
+    })
+}
+
+/// Runs the lanes of the manifests, and those of the new ones after each SIGHUP.
+async fn keep_lanes(
+    arguments: Arguments,
+    mut manifests: Manifests,
+    shared: Arc<Shared>,
+    stop: CancellationToken,
+) -> Result<(), Failure> {
+    let mut reload = signal(SignalKind::hangup()).map_err(|error| system(&error))?;
+    loop {
+        let retire = CancellationToken::new();
+        let mut running = begin(&manifests, &shared, &retire, &stop);
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => {
+                    while running.next().await.is_some() {}
+                    return Ok(());
+                }
+                _ = reload.recv() => {}
+                Some(()) = running.next(), if !running.is_empty() => continue,
+            }
+            match Manifests::load(&arguments.manifests.files) {
+                Ok(new) => {
+                    manifests = new;
+                    break;
+                }
+                Err(failure) => {
+                    tracing::error!(%failure, "the manifests were not taken over; the former ones still count")
+                }
+            }
+        }
+        tracing::info!("the manifests were read again");
+        // A run in progress ends first, so that an upstream never has two of ours at once.
+        retire.cancel();
+        while running.next().await.is_some() {}
+    }
+}
+
+type Running = FuturesUnordered<LocalBoxFuture<'static, ()>>;
+
+fn begin(
+    manifests: &Manifests,
+    shared: &Arc<Shared>,
+    retire: &CancellationToken,
+    stop: &CancellationToken,
+) -> Running {
+    let lanes = work::lanes(manifests, &shared.data);
+    shared
+        .freshness
+        .keep_only(&lanes.values().flatten().collect::<Vec<_>>());
+    let begin =
+        |tasks| lane::work(tasks, shared.clone(), retire.clone(), stop.clone()).boxed_local();
+    lanes.into_values().map(begin).collect()
+}

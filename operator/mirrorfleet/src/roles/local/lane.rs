@@ -1,0 +1,217 @@
+//! One Upstream's Mirrors, synced one after another, for as long as the program runs.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use fleet_sync::Report;
+use fleet_telemetry::{RunPlace, WorkerMetrics};
+use fleet_types::Outcome;
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use super::freshness::{Freshness, REGION};
+use super::timing::History;
+use super::work::{self, Ready, Task};
+use crate::progress::{Both, Display, Metered};
+use crate::report::{OutputFormat, print_run};
+use crate::runtime::now;
+
+/// Clocks are set and machines sleep, so no wait is longer than this.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// What lanes share, also with those that come after a change of the manifests.
+pub struct Shared {
+    pub data: PathBuf,
+    pub display: Display,
+    pub output: OutputFormat,
+    pub freshness: Freshness,
+    pub worker: Arc<WorkerMetrics>,
+    /// By Mirror; remembers over a change of the manifests.
+    pub memory: Mutex<BTreeMap<String, Memory>>,
+}
+
+/// What is remembered of one Mirror.
+#[derive(Clone, Default)]
+pub struct Memory {
+    fingerprint: String,
+    history: History,
+    probed_at: Option<Timestamp>,
+}
+
+/// What a lane does next, and with which of its tasks.
+#[derive(Clone, Copy)]
+enum Next {
+    Sync(usize),
+    Probe(usize),
+}
+
+impl Shared {
+    fn remember<T>(&self, mirror: &str, change: impl FnOnce(&mut Memory) -> T) -> T {
+        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        change(memory.entry(mirror.to_owned()).or_default())
+    }
+
+    /// A Mirror that is new here or was changed is wanted at once; the store knows when it was last tried.
+    fn take_up(&self, task: &Task, ready: &Ready) {
+        self.remember(&task.mirror, |memory| {
+            if memory.fingerprint == ready.fingerprint {
+                return;
+            }
+            memory.fingerprint.clone_from(&ready.fingerprint);
+            memory.history.wanted = true;
+            if memory.history.round_start.is_none() {
+                let last: Option<Report> = fleet_store::Store::open(&self.data.join(&task.mirror))
+                    .ok()
+                    .and_then(|store| store.state("report").ok().flatten());
+                memory.history.round_start =
+                    last.and_then(|report| Timestamp::from_second(report.started_at).ok());
+            }
+        });
+    }
+}
+
+/// Works until `retire` (finish what runs, begin nothing) or `stop` (end what runs).
+pub async fn work(
+    tasks: Vec<Task>,
+    shared: Arc<Shared>,
+    retire: CancellationToken,
+    stop: CancellationToken,
+) {
+    let tasks: Vec<Task> = tasks
+        .into_iter()
+        .filter(|task| told(task, &shared))
+        .collect();
+    loop {
+        let Some((at, next)) = soonest(&tasks, &shared) else {
+            return;
+        };
+        let wait = Duration::try_from(at.duration_since(Timestamp::now())).unwrap_or_default();
+        tokio::select! {
+            biased;
+            () = retire.cancelled() => return,
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(wait.min(LONGEST_WAIT)) => {}
+        }
+        if wait > LONGEST_WAIT {
+            continue;
+        }
+        let (Next::Sync(index) | Next::Probe(index)) = next;
+        let Some(task) = tasks.get(index) else { return };
+        let Ok(ready) = &task.ready else { continue };
+        match next {
+            Next::Sync(_) => sync(task, ready, &shared, &stop).await,
+            Next::Probe(_) => probe(task, ready, &shared, &stop).await,
+        }
+    }
+}
+
+/// Whether there is anything to do for a Mirror; if not, says why, once.
+fn told(task: &Task, shared: &Shared) -> bool {
+    match &task.ready {
+        Err(failure) => {
+            tracing::error!(
+                mirror = task.mirror,
+                reason = failure.reason.as_str(),
+                "{failure}; correct it and send SIGHUP"
+            );
+            false
+        }
+        Ok(ready) => {
+            shared.take_up(task, ready);
+            if task.suspended {
+                tracing::info!(mirror = task.mirror, "suspended: served, but not synced");
+            }
+            !task.suspended
+        }
+    }
+}
+
+fn soonest(tasks: &[Task], shared: &Shared) -> Option<(Timestamp, Next)> {
+    let now = Timestamp::now();
+    let mut soonest: Option<(Timestamp, Next)> = None;
+    for (index, task) in tasks.iter().enumerate() {
+        let Ok(ready) = &task.ready else { continue };
+        let memory = shared.remember(&task.mirror, |memory| memory.clone());
+        let start = ready.timing.next_start(&memory.history, now);
+        shared
+            .freshness
+            .scheduled(task, start.map(|start| start.as_second()));
+        let sync = start.map(|start| (start, Next::Sync(index)));
+        let probe = next_probe(task, ready, &memory, shared).map(|at| (at, Next::Probe(index)));
+        for (at, next) in sync.into_iter().chain(probe) {
+            if soonest.is_none_or(|(earliest, _)| at < earliest) {
+                soonest = Some((at, next));
+            }
+        }
+    }
+    soonest
+}
+
+/// A run tells what the authority has, too; and who is known to be behind need not be asked again before the next run.
+fn next_probe(task: &Task, ready: &Ready, memory: &Memory, shared: &Shared) -> Option<Timestamp> {
+    let last = memory.history.finish.max(memory.probed_at)?;
+    let served = memory.history.failures == 0 && !shared.freshness.is_behind(task);
+    if served {
+        last.checked_add(ready.probe_interval).ok()
+    } else {
+        None
+    }
+}
+
+async fn sync(task: &Task, ready: &Ready, shared: &Shared, stop: &CancellationToken) {
+    shared.remember(&task.mirror, |memory| {
+        let retry = ready.timing.is_retry(&memory.history);
+        memory.history.begin(retry, Timestamp::now());
+    });
+    let place = RunPlace {
+        namespace: task.namespace.clone(),
+        mirror: task.mirror.clone(),
+        region: REGION.to_owned(),
+    };
+    let metered = Metered(shared.worker.begin(place.clone(), now()));
+    let progress = Arc::new(Both(shared.display.begin(&task.mirror), Arc::new(metered)));
+    let report = work::run(task, &shared.data, progress, stop.clone()).await;
+    shared.worker.end(&place);
+    let good = report.reason.outcome() == Outcome::Good;
+    shared.remember(&task.mirror, |memory| {
+        memory.history.end(
+            good,
+            report.retry_after_seconds.map(Duration::from_secs),
+            Timestamp::now(),
+        );
+    });
+    shared.freshness.ran(task, &report);
+    log(&report);
+    if let Err(failure) = print_run(&report, shared.output) {
+        tracing::warn!(%failure, "the report could not be printed");
+    }
+}
+
+fn log(report: &Report) {
+    let (mirror, reason) = (report.mirror.as_str(), report.reason.as_str());
+    match report.reason.outcome() {
+        Outcome::Good => tracing::debug!(mirror, reason, bytes = report.bytes_fetched, "synced"),
+        _ => tracing::warn!(mirror, reason, "{}", report.message),
+    }
+}
+
+/// Asks what the authority has, without changing anything: freshness is measured, not inferred from the last run.
+async fn probe(task: &Task, ready: &Ready, shared: &Shared, stop: &CancellationToken) {
+    let plan = fleet_sync::plan(
+        ready.options.clone(),
+        Arc::new(fleet_sync::Unwatched),
+        stop.clone(),
+    )
+    .await;
+    shared.remember(&task.mirror, |memory| {
+        memory.probed_at = Some(Timestamp::now())
+    });
+    shared.freshness.probed(task, &plan, now());
+    tracing::debug!(
+        mirror = task.mirror,
+        reason = plan.reason.as_str(),
+        "asked the authority"
+    );
+}

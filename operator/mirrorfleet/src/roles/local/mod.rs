@@ -1,0 +1,128 @@
+//! `mirrorfleet local`: the whole way in one process.
+
+mod daemon;
+mod freshness;
+mod lane;
+mod timing;
+mod work;
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use fleet_sync::Report;
+use fleet_types::Outcome;
+use futures::stream::{FuturesUnordered, StreamExt};
+use tokio_util::sync::CancellationToken;
+
+use crate::failure::Failure;
+use crate::manifests::Manifests;
+use crate::progress::Display;
+use crate::report::{OutputFormat, print_run};
+use crate::runtime::{DataArguments, LogArguments, ManifestArguments, Verbosity, block_on};
+use work::Task;
+
+/// Syncs on schedule and serves, in one process on this machine
+///
+/// With --once: syncs everything now, prints a report and exits. Without: syncs each Mirror at once and then by its
+/// schedule, and serves each under `/<spec.serving.path, by default its name>/`. SIGHUP reads the manifests again.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    manifests: ManifestArguments,
+    #[command(flatten)]
+    data: DataArguments,
+    /// Where to serve; port 0 takes a free one
+    #[arg(
+        long,
+        value_name = "ADDR",
+        default_value = "127.0.0.1:8080",
+        env = "MIRRORFLEET_LISTEN"
+    )]
+    listen: SocketAddr,
+    /// Where to serve metrics and health [default: nowhere]
+    #[arg(long, value_name = "ADDR", env = "MIRRORFLEET_METRICS_LISTEN")]
+    metrics_listen: Option<SocketAddr>,
+    /// Sync everything now, print a report, exit; never listens, ignores schedule, jitter and minInterval
+    #[arg(long)]
+    once: bool,
+    /// How to print reports
+    #[arg(short = 'o', long, value_enum, default_value = "text")]
+    output: OutputFormat,
+}
+
+pub fn run(arguments: Arguments, log: &LogArguments) -> Result<Outcome, Failure> {
+    let display = Display::detect();
+    log.init(
+        if arguments.once {
+            Verbosity::Quiet
+        } else {
+            Verbosity::Daemon
+        },
+        &display,
+    )?;
+    let manifests = Manifests::load(&arguments.manifests.files)?;
+    std::fs::create_dir_all(&arguments.data.data).map_err(|error| {
+        Failure::output(&format!("--data {}", arguments.data.data.display()), error)
+    })?;
+    block_on(|stop| async move {
+        if arguments.once {
+            once(&arguments, &manifests, &display, stop).await
+        } else {
+            daemon::run(arguments, manifests, display, stop).await
+        }
+    })
+}
+
+async fn once(
+    arguments: &Arguments,
+    manifests: &Manifests,
+    display: &Display,
+    stop: CancellationToken,
+) -> Result<Outcome, Failure> {
+    let lanes = work::lanes(manifests, &arguments.data.data);
+    let (sender, mut reports) = tokio::sync::mpsc::unbounded_channel();
+    let mut running: FuturesUnordered<_> = lanes
+        .values()
+        .map(|tasks| {
+            one_after_another(
+                tasks,
+                &arguments.data.data,
+                display,
+                stop.clone(),
+                sender.clone(),
+            )
+        })
+        .collect();
+    drop(sender);
+    let mut worst = Outcome::Good;
+    let mut more = true;
+    while more {
+        tokio::select! {
+            biased;
+            report = reports.recv() => match report {
+                Some(report) => {
+                    worst = worst.worst(report.reason.outcome());
+                    print_run(&report, arguments.output)?;
+                }
+                None => more = false,
+            },
+            Some(()) = running.next(), if !running.is_empty() => {}
+        }
+    }
+    Ok(worst)
+}
+
+/// Mirrors of one Upstream share its budget, so they take turns.
+async fn one_after_another(
+    tasks: &[Task],
+    data: &Path,
+    display: &Display,
+    stop: CancellationToken,
+    reports: tokio::sync::mpsc::UnboundedSender<Report>,
+) {
+    for task in tasks {
+        let report = work::run(task, data, display.begin(&task.mirror), stop.clone()).await;
+        // The receiver lives as long as any of these.
+        let _ = reports.send(report);
+    }
+}

@@ -1,0 +1,100 @@
+//! What the manifests ask of this process: one lane per Upstream, with its Mirrors one after another.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use fleet_api::Mirror;
+use fleet_sync::{Progress, Report, SyncOptions};
+use fleet_types::Reason;
+use tokio_util::sync::CancellationToken;
+
+use super::timing::Timing;
+use crate::failure::Failure;
+use crate::manifests::Manifests;
+use crate::report::not_begun;
+use crate::resolve::{References, Resolver, namespace};
+use crate::runtime::now;
+
+/// One Mirror, ready to run, or why it is not.
+#[derive(Clone)]
+pub struct Task {
+    pub mirror: String,
+    pub namespace: String,
+    pub suspended: bool,
+    pub ready: Result<Box<Ready>, Failure>,
+}
+
+/// What a run needs.
+#[derive(Clone)]
+pub struct Ready {
+    pub options: SyncOptions,
+    pub timing: Timing,
+    pub probe_interval: std::time::Duration,
+    /// Changes whenever a person changed what is declared.
+    pub fingerprint: String,
+}
+
+/// Mirrors that share an Upstream, by its name. Different Upstreams run side by side.
+pub type Lanes = BTreeMap<String, Vec<Task>>;
+
+/// Resolves every Mirror.
+pub fn lanes(manifests: &Manifests, data: &Path) -> Lanes {
+    let resolver = Resolver {
+        manifests,
+        references: &References::Manifests,
+        data,
+    };
+    let mut lanes = Lanes::new();
+    for mirror in manifests.mirrors.values() {
+        let task = Task {
+            mirror: mirror.metadata.name.clone().unwrap_or_default(),
+            namespace: namespace(mirror).to_owned(),
+            suspended: mirror.spec.suspend,
+            ready: ready(&resolver, mirror).map(Box::new),
+        };
+        let lane = format!("{}/{}", task.namespace, mirror.spec.upstream_ref.name);
+        lanes.entry(lane).or_default().push(task);
+    }
+    lanes
+}
+
+fn ready(resolver: &Resolver<'_>, mirror: &Mirror) -> Result<Ready, Failure> {
+    let options = resolver.options(mirror, Vec::new())?;
+    let upstream = resolver.upstream_of(mirror)?;
+    let timing = Timing::new(mirror, upstream)
+        .map_err(|problem| Failure::invalid(format!("spec.sync.{problem}")))?;
+    let declared = serde_json::to_string(&(&mirror.spec, &upstream.spec)).unwrap_or_default();
+    let fingerprint = format!("{} {declared}", options.trust_digest);
+    Ok(Ready {
+        options,
+        timing,
+        probe_interval: upstream.spec.probe.interval.0,
+        fingerprint,
+    })
+}
+
+/// Runs a Mirror once and answers with its report, whatever stands in the way.
+pub async fn run(
+    task: &Task,
+    data: &Path,
+    progress: Arc<dyn Progress>,
+    stop: CancellationToken,
+) -> Report {
+    let refused = |failure: &Failure| {
+        not_begun(
+            &task.mirror,
+            failure,
+            crate::roles::served(data, &task.mirror),
+            now(),
+        )
+    };
+    match &task.ready {
+        Err(failure) => refused(failure),
+        Ok(_) if task.suspended => refused(&Failure::new(
+            Reason::Suspended,
+            "spec.suspend stops new syncs of this Mirror; remove it, or run `mirrorfleet sync`",
+        )),
+        Ok(ready) => fleet_sync::sync(ready.options.clone(), progress, stop).await,
+    }
+}

@@ -1,0 +1,110 @@
+//! `mirrorfleet serve`: HTTP over stores; what a serving pod runs.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use fleet_serve::{Listening, ServeError, ServeOptions, TlsFiles};
+use fleet_telemetry::{BuildInfo, Registry, ServerPlace};
+use fleet_types::Reason;
+
+use crate::failure::Failure;
+use crate::progress::Display;
+use crate::report::{OutputFormat, print};
+use crate::runtime::{DataArguments, LogArguments, Verbosity, block_on, system};
+
+/// Serves what stores hold; what a serving pod runs
+///
+/// Stores that appear later are served too. Prints `listening on ADDR`.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    data: DataArguments,
+    /// Where to serve; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", env = "MIRRORFLEET_LISTEN")]
+    listen: SocketAddr,
+    /// Where to serve metrics and health [default: nowhere]
+    #[arg(long, value_name = "ADDR", env = "MIRRORFLEET_METRICS_LISTEN")]
+    metrics_listen: Option<SocketAddr>,
+    /// Serve https (HTTP/1.1 and h2) with this PEM certificate chain; read again when it changes
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// The private key of the certificate, PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// How long requests may take to end after SIGTERM, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    drain: u64,
+    /// Label of the metrics
+    #[arg(long, value_name = "NS", default_value = "", hide_short_help = true)]
+    namespace: String,
+    /// Label of the metrics
+    #[arg(long, value_name = "NAME", default_value = "", hide_short_help = true)]
+    region: String,
+}
+
+pub fn run(arguments: Arguments, log: &LogArguments) -> Result<(), Failure> {
+    log.init(Verbosity::Daemon, &Display::Silent)?;
+    let registry = registry("serve")?;
+    let options = ServeOptions {
+        data: arguments.data.data,
+        listen: arguments.listen,
+        metrics_listen: arguments.metrics_listen,
+        tls: arguments
+            .tls_cert
+            .zip(arguments.tls_key)
+            .map(|(cert, key)| TlsFiles { cert, key }),
+        drain: Duration::from_secs(arguments.drain),
+        place: ServerPlace {
+            namespace: arguments.namespace,
+            region: arguments.region,
+        },
+    };
+    block_on(|stop| async move {
+        let served = fleet_serve::serve(options, &registry, stop, |listening| {
+            announce(&listening, OutputFormat::Text)
+        })
+        .await;
+        served.map_err(failed)
+    })
+}
+
+/// The registry of a role.
+pub fn registry(role: &str) -> Result<Registry, Failure> {
+    let build = BuildInfo {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        revision: String::new(),
+        role: role.to_owned(),
+    };
+    Registry::new(&build).map_err(|error| system(&error))
+}
+
+/// Says where we listen: on standard output, or on standard error where that holds JSON.
+pub fn announce(listening: &Listening, format: OutputFormat) {
+    let mut text = format!("listening on {}\n", listening.http);
+    if let Some(metrics) = listening.metrics {
+        text.push_str(&format!("metrics on {metrics}\n"));
+    }
+    match format {
+        OutputFormat::Json => eprint!("{text}"),
+        OutputFormat::Text => {
+            if let Err(failure) = print(&text) {
+                tracing::warn!(%failure, "the address could not be printed");
+            }
+        }
+    }
+}
+
+/// Why serving ended, as an exit code: what flags name is exit 1, the rest exit 4.
+pub fn failed(error: ServeError) -> Failure {
+    let reason = match &error {
+        ServeError::Data { .. }
+        | ServeError::DataIsStore { .. }
+        | ServeError::Listen { .. }
+        | ServeError::Tls(_) => Reason::InvalidSpec,
+        ServeError::TlsSetup(_) | ServeError::Metrics(_) | ServeError::Listener(_) => {
+            Reason::StorageFailed
+        }
+    };
+    Failure::new(reason, error.to_string())
+}

@@ -1,0 +1,182 @@
+//! `mirrorfleet sync`: one run of one Mirror; what a sync Job runs.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use fleet_sync::{Progress, Report, SyncOptions};
+use fleet_telemetry::{BuildInfo, Health, Registry, RunPlace, WorkerMetrics, serve_metrics};
+use fleet_types::{Outcome, UnitRevision};
+use tokio_util::sync::CancellationToken;
+
+use crate::failure::Failure;
+use crate::manifests::Manifests;
+use crate::progress::{Both, Display, Metered};
+use crate::report::{OutputFormat, not_begun, print_plan, print_run};
+use crate::resolve::{References, Resolver};
+use crate::roles::plan::nothing_planned;
+use crate::runtime::{
+    DataArguments, LogArguments, ManifestArguments, Verbosity, bind, block_on, now,
+};
+
+/// Syncs one Mirror once; what a sync Job runs
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    manifests: ManifestArguments,
+    #[command(flatten)]
+    data: DataArguments,
+    /// Name of the Mirror
+    #[arg(long, value_name = "NAME")]
+    mirror: String,
+    /// Tell what a run would do, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// How to print the report
+    #[arg(short = 'o', long, value_enum, default_value = "text")]
+    output: OutputFormat,
+    #[command(flatten)]
+    pod: PodArguments,
+}
+
+/// What only a Job needs.
+#[derive(Debug, clap::Args)]
+struct PodArguments {
+    /// Mounted values of Secrets and ConfigMaps: DIR/{Secret,ConfigMap}/<name>/<key>. Refuses file URLs
+    #[arg(long, value_name = "DIR", hide_short_help = true)]
+    refs: Option<PathBuf>,
+    /// Serve metrics of the run here
+    #[arg(long, value_name = "ADDR", hide_short_help = true)]
+    metrics_listen: Option<SocketAddr>,
+    /// Write the report to this file too, in at most 2 KiB
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
+    termination_message: Option<PathBuf>,
+    /// The newest state of each suite that was ever accepted, as a JSON list of revisions
+    #[arg(long, value_name = "JSON", value_parser = high_water, hide_short_help = true)]
+    high_water: Option<HighWater>,
+    /// Label of the metrics
+    #[arg(long, value_name = "NS", default_value = "", hide_short_help = true)]
+    namespace: String,
+    /// Label of the metrics
+    #[arg(long, value_name = "NAME", default_value = "", hide_short_help = true)]
+    region: String,
+}
+
+#[derive(Debug, Clone, Default)]
+struct HighWater(Vec<UnitRevision>);
+
+fn high_water(text: &str) -> Result<HighWater, String> {
+    serde_json::from_str(text)
+        .map(HighWater)
+        .map_err(|error| error.to_string())
+}
+
+pub fn run(arguments: Arguments, log: &LogArguments) -> Result<Outcome, Failure> {
+    let display = Display::detect();
+    log.init(Verbosity::Quiet, &display)?;
+    block_on(|stop| async move {
+        let options = options(&arguments);
+        if arguments.dry_run {
+            dry_run(&arguments, options, &display, stop).await
+        } else {
+            sync(&arguments, options, &display, stop).await
+        }
+    })
+}
+
+fn options(arguments: &Arguments) -> Result<SyncOptions, Failure> {
+    let manifests = Manifests::load(&arguments.manifests.files)?;
+    let references = match &arguments.pod.refs {
+        Some(directory) => References::Directory(directory.clone()),
+        None => References::Manifests,
+    };
+    let resolver = Resolver {
+        manifests: &manifests,
+        references: &references,
+        data: &arguments.data.data,
+    };
+    let high_water = arguments.pod.high_water.clone().unwrap_or_default();
+    resolver.options(manifests.mirror(&arguments.mirror)?, high_water.0)
+}
+
+async fn dry_run(
+    arguments: &Arguments,
+    options: Result<SyncOptions, Failure>,
+    display: &Display,
+    stop: CancellationToken,
+) -> Result<Outcome, Failure> {
+    let report = match options {
+        Ok(options) => fleet_sync::plan(options, display.begin(&arguments.mirror), stop).await,
+        Err(failure) => nothing_planned(&arguments.mirror, &failure),
+    };
+    print_plan(&report, arguments.output)?;
+    Ok(report.reason.outcome())
+}
+
+async fn sync(
+    arguments: &Arguments,
+    options: Result<SyncOptions, Failure>,
+    display: &Display,
+    stop: CancellationToken,
+) -> Result<Outcome, Failure> {
+    let begun = match options {
+        Ok(options) => watched(arguments, display)
+            .await
+            .map(|progress| (options, progress)),
+        Err(failure) => Err(failure),
+    };
+    let report = match begun {
+        Ok((options, progress)) => fleet_sync::sync(options, progress, stop).await,
+        Err(failure) => {
+            let served = super::served(&arguments.data.data, &arguments.mirror);
+            not_begun(&arguments.mirror, &failure, served, now())
+        }
+    };
+    print_run(&report, arguments.output)?;
+    write_termination_message(arguments, &report)?;
+    Ok(report.reason.outcome())
+}
+
+fn write_termination_message(arguments: &Arguments, report: &Report) -> Result<(), Failure> {
+    let Some(path) = &arguments.pod.termination_message else {
+        return Ok(());
+    };
+    std::fs::write(path, report.to_termination_message()).map_err(|error| {
+        Failure::output(&format!("--termination-message {}", path.display()), error)
+    })
+}
+
+/// What watches the run: the screen, and metrics where they are asked for.
+async fn watched(arguments: &Arguments, display: &Display) -> Result<Arc<dyn Progress>, Failure> {
+    let screen = display.begin(&arguments.mirror);
+    let Some(address) = arguments.pod.metrics_listen else {
+        return Ok(screen);
+    };
+    let build = BuildInfo {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        revision: String::new(),
+        role: "sync".to_owned(),
+    };
+    let registry = Registry::new(&build).map_err(|error| Failure::invalid(error.to_string()))?;
+    let metrics =
+        WorkerMetrics::register(&registry).map_err(|error| Failure::invalid(error.to_string()))?;
+    let place = RunPlace {
+        namespace: arguments.pod.namespace.clone(),
+        mirror: arguments.mirror.clone(),
+        region: arguments.pod.region.clone(),
+    };
+    let run = metrics.begin(place, now());
+    let listener = bind("--metrics-listen", address).await?;
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!(%address, "serving metrics");
+    }
+    // It ends with the process: the last scrape may well come while the report is being written.
+    tokio::spawn(serve_metrics(
+        listener,
+        registry,
+        Health::always_ready(),
+        None,
+        CancellationToken::new(),
+    ));
+    Ok(Arc::new(Both(screen, Arc::new(Metered(run)))))
+}

@@ -1,0 +1,127 @@
+//! `mirrorfleet verify`.
+
+use fleet_store::{Finding, ScrubProgress, ScrubReport};
+use fleet_types::{Outcome, Reason};
+use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+
+use crate::failure::Failure;
+use crate::progress::Display;
+use crate::report::print;
+use crate::runtime::{DataArguments, LogArguments, Verbosity};
+
+/// Checks that every blob hashes to its name and every snapshot is complete
+///
+/// Reads everything, changes nothing. Damage is listed, and the exit code is 4; `mirrorfleet sync` fetches a damaged
+/// file again once it is removed.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    data: DataArguments,
+    /// Only this Mirror
+    #[arg(long, value_name = "NAME")]
+    mirror: Option<String>,
+}
+
+/// A scrub counts the first byte of the names of blobs.
+const SHARDS: u64 = 256;
+
+pub fn run(arguments: Arguments, log: &LogArguments) -> Result<Outcome, Failure> {
+    log.init(Verbosity::Quiet, &Display::Silent)?;
+    let mirrors = match arguments.mirror {
+        Some(mirror) => vec![mirror],
+        None => super::mirrors(&arguments.data.data)?,
+    };
+    if mirrors.is_empty() {
+        return Err(Failure::invalid(format!(
+            "--data {} holds no mirror",
+            arguments.data.data.display()
+        )));
+    }
+    let mut worst = Outcome::Good;
+    for mirror in mirrors {
+        let outcome = match verify(&arguments.data, &mirror) {
+            Ok(outcome) => outcome,
+            // One store that cannot be read does not keep the others from being checked.
+            Err(failure) => {
+                eprintln!("mirrorfleet: {mirror}: {failure}");
+                failure.reason.outcome()
+            }
+        };
+        worst = worst.worst(outcome);
+    }
+    Ok(worst)
+}
+
+fn verify(data: &DataArguments, mirror: &str) -> Result<Outcome, Failure> {
+    let store = super::store(&data.data, mirror)?;
+    let bar = ProgressBar::new(SHARDS);
+    if let Ok(style) = ProgressStyle::with_template("{prefix:.bold} [{bar:24}] {msg}  ETA {eta}") {
+        bar.set_style(style.progress_chars("=> "));
+    }
+    bar.set_prefix(mirror.to_owned());
+    let report = store.scrub(&mut |progress: &ScrubProgress| {
+        bar.set_position(u64::from(progress.shards_done));
+        bar.set_message(format!(
+            "{} blobs, {}",
+            progress.blobs,
+            HumanBytes(progress.bytes)
+        ));
+    });
+    bar.finish_and_clear();
+    let report = report?;
+    print(&text(mirror, &report))?;
+    Ok(if report.is_clean() {
+        Outcome::Good
+    } else {
+        Reason::StoreCorrupt.outcome()
+    })
+}
+
+fn text(mirror: &str, report: &ScrubReport) -> String {
+    let word = if report.is_clean() {
+        "clean"
+    } else {
+        "DAMAGED"
+    };
+    let mut text = format!(
+        "{mirror}: {word}: {} blobs, {}, {} snapshots checked\n",
+        report.blobs,
+        HumanBytes(report.bytes),
+        report.snapshots
+    );
+    for finding in &report.findings {
+        text.push_str(&format!("  {}\n", describe(finding)));
+    }
+    let more = report
+        .findings_total
+        .saturating_sub(report.findings.len() as u64);
+    if more > 0 {
+        text.push_str(&format!("  … and {more} more findings\n"));
+    }
+    text
+}
+
+fn describe(finding: &Finding) -> String {
+    match finding {
+        Finding::BlobDamaged { digest, problem } => format!("blob {digest}: {problem}"),
+        Finding::StrangeFile { name } => format!("{name:?} is not a blob; remove it"),
+        Finding::BlobMissing {
+            digest,
+            snapshot,
+            path,
+        } => format!("blob {digest} is missing: snapshot {snapshot} names it {path:?}"),
+        Finding::BlobWrongSize {
+            digest,
+            snapshot,
+            path,
+            expected,
+            found,
+        } => {
+            format!(
+                "blob {digest} has {found} bytes instead of {expected}: snapshot {snapshot} names it {path:?}"
+            )
+        }
+        Finding::SnapshotDamaged { snapshot, problem } => format!("snapshot {snapshot}: {problem}"),
+        Finding::CurrentDamaged { problem } => format!("what is served: {problem}"),
+    }
+}

@@ -1,0 +1,389 @@
+//! The whole way over a signed archive: sync, refuse, serve, export, verify, choose.
+
+mod support;
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command};
+
+use support::{World, command, files};
+
+/// A running `serve` or `local`, ended with SIGTERM.
+struct Serving {
+    child: Child,
+    address: String,
+}
+
+impl Serving {
+    fn start(arguments: &[&str]) -> Serving {
+        let mut child = command(arguments)
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let address = lines
+            .find_map(|line| {
+                line.unwrap()
+                    .strip_prefix("listening on ")
+                    .map(str::to_owned)
+            })
+            .expect("it says where it listens");
+        // What it prints later must not block it.
+        std::thread::spawn(move || lines.for_each(drop));
+        Serving { child, address }
+    }
+
+    fn get(&self, path: &str) -> (u16, Vec<u8>) {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
+            self.address
+        )
+        .unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        let end = answer
+            .windows(4)
+            .position(|window| window == b"\r\n\r\n")
+            .expect("a head");
+        let code = String::from_utf8_lossy(&answer[9..12]).parse().unwrap();
+        (code, answer[end + 4..].to_vec())
+    }
+
+    fn terminate(mut self) -> i32 {
+        assert!(
+            Command::new("kill")
+                .arg("-TERM")
+                .arg(self.child.id().to_string())
+                .status()
+                .unwrap()
+                .success()
+        );
+        self.child.wait().unwrap().code().unwrap_or(-1)
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+const DEB: &str = "pool/main/h/hello/hello_1.0_amd64.deb";
+
+fn serve(world: &World) -> Serving {
+    Serving::start(&[
+        "serve",
+        "--data",
+        world.data().to_str().unwrap(),
+        "--listen",
+        "127.0.0.1:0",
+    ])
+}
+
+#[test]
+fn a_first_sync_publishes_and_a_second_finds_nothing_new() {
+    let world = World::new();
+    let first = world.once().expect(0).json();
+    assert_eq!(
+        (first["result"].as_str(), first["reason"].as_str()),
+        (Some("Published"), Some("Published"))
+    );
+    assert_eq!(first["suites"][0]["suite"], "trixie");
+    assert!(
+        first["filesFetched"].as_u64().unwrap() >= 1
+            && first["snapshot"].as_str().unwrap().len() == 64
+    );
+    let second = world.once().expect(0).json();
+    assert_eq!(
+        (second["result"].as_str(), second["filesFetched"].as_u64()),
+        (Some("Unchanged"), Some(0))
+    );
+    assert_eq!(first["snapshot"], second["snapshot"]);
+}
+
+#[test]
+fn what_is_served_and_exported_is_what_the_archive_has() {
+    let world = World::new();
+    world.once().expect(0);
+    let original = fs::read(world.archive().join(DEB)).unwrap();
+    let serving = serve(&world);
+    assert_eq!(
+        serving.get(&format!("/debian/{DEB}")),
+        (200, original.clone())
+    );
+    assert_eq!(
+        serving.get("/debian/dists/trixie/InRelease").1,
+        fs::read(world.archive().join("dists/trixie/InRelease")).unwrap()
+    );
+    assert_eq!(serving.get("/debian/pool/none.deb").0, 404);
+    assert_eq!(serving.terminate(), 0);
+
+    let tree = world.path("tree");
+    world
+        .call(&["export", "debian", tree.to_str().unwrap(), "--copy"])
+        .expect(0);
+    assert_eq!(fs::read(tree.join(DEB)).unwrap(), original);
+    let again = world
+        .call(&["export", "debian", tree.to_str().unwrap(), "--copy"])
+        .expect(0);
+    assert!(again.stdout.contains(" 0 files written"), "{again}");
+}
+
+#[test]
+fn a_tampered_archive_is_exit_3_and_the_old_snapshot_stays_served() {
+    let world = World::new();
+    let good = world.once().expect(0).json();
+    world.add_package("world", "2.0");
+    world.publish();
+    let release = world.archive().join("dists/trixie/InRelease");
+    let text = fs::read_to_string(&release).unwrap();
+    fs::write(&release, text.replacen("Suite: trixie", "Suite: trixiE", 1)).unwrap();
+    let bad = world.once().expect(3).json();
+    assert_eq!(
+        (bad["result"].as_str(), bad["reason"].as_str()),
+        (Some("Failed"), Some("SignatureBad"))
+    );
+    assert_eq!(bad["snapshot"], good["snapshot"]);
+    let serving = serve(&world);
+    assert_eq!(serving.get(&format!("/debian/{DEB}")).0, 200);
+    assert_eq!(
+        serving
+            .get("/debian/pool/main/w/world/world_2.0_amd64.deb")
+            .0,
+        404
+    );
+
+    world.publish();
+    assert_eq!(
+        world.once().expect(0).json()["reason"],
+        "Published",
+        "the next good upstream heals without a person"
+    );
+}
+
+#[test]
+fn an_upstream_that_is_gone_is_exit_2_and_the_old_snapshot_stays_served() {
+    let world = World::new();
+    let good = world.once().expect(0).json();
+    fs::rename(world.archive(), world.path("elsewhere")).unwrap();
+    let gone = world.once().expect(2).json();
+    assert_eq!(gone["snapshot"], good["snapshot"]);
+    assert_eq!(serve(&world).get(&format!("/debian/{DEB}")).0, 200);
+}
+
+fn blob_of(world: &World, content: &[u8]) -> std::path::PathBuf {
+    files(&world.data().join("debian/blobs"))
+        .into_iter()
+        .find(|file| fs::read(file).unwrap() == content)
+        .expect("the blob is there")
+}
+
+#[test]
+fn a_damaged_blob_is_found_by_verify_with_exit_4() {
+    use std::os::unix::fs::PermissionsExt;
+    let world = World::new();
+    world.once().expect(0);
+    let clean = world.call(&["verify"]).expect(0);
+    assert!(clean.stdout.contains("debian: clean"), "{clean}");
+    let blob = blob_of(&world, &fs::read(world.archive().join(DEB)).unwrap());
+    let mut bytes = fs::read(&blob).unwrap();
+    bytes[20] ^= 1;
+    fs::set_permissions(&blob, fs::Permissions::from_mode(0o644)).unwrap();
+    fs::write(&blob, bytes).unwrap();
+    let damaged = world.call(&["verify", "--mirror", "debian"]).expect(4);
+    assert!(
+        damaged.stdout.contains("DAMAGED") && damaged.stdout.contains("blob"),
+        "{damaged}"
+    );
+}
+
+#[test]
+fn a_store_that_another_process_writes_is_exit_4() {
+    let world = World::new();
+    world.once().expect(0);
+    let lock = fs::File::options()
+        .read(true)
+        .write(true)
+        .open(world.data().join("debian/lock"))
+        .unwrap();
+    lock.try_lock().unwrap();
+    world.add_package("world", "2.0");
+    world.publish();
+    let busy = world.once().expect(4);
+    assert_eq!(busy.json()["reason"], "StoreBusy", "{busy}");
+    drop(lock);
+    world.once().expect(0);
+}
+
+#[test]
+fn snapshots_are_listed_pinned_and_rolled_back() {
+    let world = World::new();
+    let first = world.once().expect(0).json()["snapshot"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    world.add_package("world", "2.0");
+    world.publish();
+    let second = world.once().expect(0).json()["snapshot"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert_ne!(first, second);
+    let current = || {
+        let list = world.call(&["snapshots", "debian", "-o", "json"]).expect(0);
+        let rows: Vec<serde_json::Value> = list
+            .stdout
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        assert_eq!(rows.len(), 2, "{list}");
+        rows.iter().find(|row| row["current"] == true).unwrap()["snapshot"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    assert_eq!(current(), second);
+    world
+        .call(&["snapshots", "debian", "rollback", &first[..12]])
+        .expect(0);
+    assert_eq!(current(), first);
+    assert_eq!(
+        world.once().expect(0).json()["snapshot"],
+        first.as_str(),
+        "rolled back until something newer is there"
+    );
+    world
+        .call(&["snapshots", "debian", "pin", &second])
+        .expect(0);
+    assert_eq!(current(), second);
+    world.call(&["snapshots", "debian", "unpin"]).expect(0);
+    let unknown = world
+        .call(&["snapshots", "debian", "pin", "00000000"])
+        .expect(1);
+    assert!(
+        unknown.stderr.contains("mirrorfleet snapshots"),
+        "{unknown}"
+    );
+    assert!(
+        world
+            .call(&["snapshots", "debian"])
+            .expect(0)
+            .stdout
+            .contains("served")
+    );
+}
+
+#[test]
+fn a_plan_and_a_dry_run_change_nothing() {
+    let world = World::new();
+    let manifests = world.manifests();
+    let arguments = ["-f", manifests.to_str().unwrap(), "-o", "json"];
+    let plan = world
+        .call(&[&["plan"], &arguments[..]].concat())
+        .expect(0)
+        .json();
+    assert!(plan["fetch"]["files"].as_u64().unwrap() >= 1, "{plan}");
+    let dry = world
+        .call(&[&["sync", "--mirror", "debian", "--dry-run"], &arguments[..]].concat())
+        .expect(0)
+        .json();
+    assert_eq!(dry["fetch"]["files"], plan["fetch"]["files"]);
+    assert!(!world.data().join("debian/current").exists());
+}
+
+#[test]
+fn sync_is_one_run_and_leaves_its_report_where_a_job_is_told_to() {
+    let world = World::new();
+    let (manifests, message) = (world.manifests(), world.path("termination-log"));
+    let sync = |more: &[&str]| {
+        let base = [
+            "sync",
+            "-f",
+            manifests.to_str().unwrap(),
+            "--mirror",
+            "debian",
+            "-o",
+            "json",
+            "--termination-message",
+            message.to_str().unwrap(),
+        ];
+        world.call(&[&base[..], more].concat())
+    };
+    sync(&["--refs", world.path("refs").to_str().unwrap()]).expect(1);
+    let told: serde_json::Value = serde_json::from_slice(&fs::read(&message).unwrap()).unwrap();
+    assert!(
+        told["message"].as_str().unwrap().contains("file"),
+        "file URLs do not exist in a cluster: {told}"
+    );
+    let run = sync(&[
+        "--metrics-listen",
+        "127.0.0.1:0",
+        "--region",
+        "eu-1",
+        "--namespace",
+        "mirrors",
+        "--high-water",
+        "[]",
+    ])
+    .expect(0);
+    let told: serde_json::Value = serde_json::from_slice(&fs::read(&message).unwrap()).unwrap();
+    assert_eq!(
+        (told["reason"].as_str(), told["snapshot"].as_str()),
+        (Some("Published"), run.json()["snapshot"].as_str())
+    );
+}
+
+fn wait_for<T>(what: &str, mut seen: impl FnMut() -> Option<T>) -> T {
+    for _ in 0..600 {
+        if let Some(found) = seen() {
+            return found;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    panic!("{what} did not come within a minute");
+}
+
+#[test]
+fn local_syncs_serves_and_reads_its_manifests_again() {
+    let world = World::new();
+    let data = world.data();
+    let arguments = [
+        "local",
+        "-f",
+        world.manifests().to_str().unwrap(),
+        "--data",
+        data.to_str().unwrap(),
+        "--listen",
+        "127.0.0.1:0",
+    ];
+    let serving = Serving::start(&arguments);
+    wait_for("the first snapshot", || {
+        (serving.get(&format!("/debian/{DEB}")).0 == 200).then_some(())
+    });
+    world.add_package("world", "2.0");
+    world.publish();
+    let text = fs::read_to_string(world.manifests()).unwrap();
+    fs::write(world.manifests(), text + "  snapshots: {keep: 5}\n").unwrap();
+    assert!(
+        Command::new("kill")
+            .arg("-HUP")
+            .arg(serving.child.id().to_string())
+            .status()
+            .unwrap()
+            .success()
+    );
+    wait_for("the second snapshot", || {
+        (serving
+            .get("/debian/pool/main/w/world/world_2.0_amd64.deb")
+            .0
+            == 200)
+            .then_some(())
+    });
+    assert_eq!(serving.terminate(), 0);
+    assert!(Path::new(&data).join("debian/store.json").is_file());
+}
