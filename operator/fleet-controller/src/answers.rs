@@ -92,7 +92,10 @@ pub fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
 
 /// The last answer of each pod, with the uid of the pod that gave it.
 #[derive(Default)]
-pub struct Answers(Mutex<HashMap<ObjectName, BTreeMap<String, (String, Answer)>>>);
+pub struct Answers(Mutex<HashMap<ObjectName, ByPod>>);
+
+/// By the pod's name: its uid and what it said.
+type ByPod = BTreeMap<String, (String, Answer)>;
 
 impl Answers {
     /// The answers of a Mirror's pods by pod name, of the very pods that exist now.
@@ -134,7 +137,7 @@ impl Answers {
         }
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<ObjectName, BTreeMap<String, (String, Answer)>>> {
+    fn known(&self) -> MutexGuard<'_, HashMap<ObjectName, ByPod>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

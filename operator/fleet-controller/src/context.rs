@@ -272,7 +272,7 @@ mod tests {
         let mut memory = FleetMemory::default();
         memory.record(&a, "debian", Turn::Running, 0);
         memory.record(&b, "debian", Turn::Waiting(jiff::Timestamp::UNIX_EPOCH), 0);
-        assert_eq!(memory.leave(&a), [b.clone()]);
+        assert_eq!(memory.leave(&a), vec![b.clone()]);
         assert!(memory.others(&b, "debian").is_empty());
     }
 }

@@ -23,9 +23,18 @@ fn api(answers: Vec<(u16, Value)>) -> (Client, Asked) {
             let (head, body) = request.into_parts();
             let body = body.collect_bytes().await.unwrap_or_default();
             let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
-            notes.lock().unwrap().push((head.method.to_string(), head.uri.to_string(), body));
-            let (code, answer) = answers.lock().unwrap().pop_front().expect("one request too many");
-            let answer = Response::builder().status(code).body(Body::from(answer.to_string().into_bytes()));
+            notes
+                .lock()
+                .unwrap()
+                .push((head.method.to_string(), head.uri.to_string(), body));
+            let (code, answer) = answers
+                .lock()
+                .unwrap()
+                .pop_front()
+                .expect("one request too many");
+            let answer = Response::builder()
+                .status(code)
+                .body(Body::from(answer.to_string().into_bytes()));
             Ok::<_, Infallible>(answer.unwrap())
         }
     });
@@ -57,13 +66,21 @@ fn wanted() -> Write {
 }
 
 fn refusal(code: u16, reason: &str) -> (u16, Value) {
-    (code, json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason, "message": reason}))
+    (
+        code,
+        json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason, "message": reason}),
+    )
 }
 
-async fn carry_out(answers: Vec<(u16, Value)>, write: &Write) -> (Result<(), WriteError>, World, Vec<(String, String, Value)>) {
+async fn carry_out(
+    answers: Vec<(u16, Value)>,
+    write: &Write,
+) -> (Result<(), WriteError>, World, Vec<(String, String, Value)>) {
     let (client, asked) = api(answers);
     let world = World::default();
-    let result = Writer::new(client).carry_out(&world, &mirror(), write).await;
+    let result = Writer::new(client)
+        .carry_out(&world, &mirror(), write)
+        .await;
     let asked = asked.lock().unwrap().clone();
     (result, world, asked)
 }
@@ -73,19 +90,43 @@ async fn what_is_not_there_is_created_and_known_at_once() {
     let answers = vec![refusal(404, "NotFound"), (201, service("5", "mirrorfleet"))];
     let (result, world, asked) = carry_out(answers, &wanted()).await;
     assert_eq!(result, Ok(()));
-    assert_eq!(asked.iter().map(|(method, ..)| method.as_str()).collect::<Vec<_>>(), ["GET", "POST"]);
-    assert_eq!(Service::kept(&world.owned).version(&mirror(), "debian-eu-1"), Some(5));
+    assert_eq!(
+        asked
+            .iter()
+            .map(|(method, ..)| method.as_str())
+            .collect::<Vec<_>>(),
+        ["GET", "POST"]
+    );
+    assert_eq!(
+        Service::kept(&world.owned).version(&mirror(), "debian-eu-1"),
+        Some(5)
+    );
 }
 
 #[tokio::test]
 async fn what_is_ours_is_applied_only_in_the_version_that_was_seen() {
-    let answers = vec![(200, service("5", "mirrorfleet")), (200, service("6", "mirrorfleet"))];
+    let answers = vec![
+        (200, service("5", "mirrorfleet")),
+        (200, service("6", "mirrorfleet")),
+    ];
     let (result, world, asked) = carry_out(answers, &wanted()).await;
     assert_eq!(result, Ok(()));
     let (method, uri, body) = &asked[1];
-    assert_eq!((method.as_str(), body["metadata"]["resourceVersion"].as_str()), ("PATCH", Some("5")));
-    assert!(uri.contains("fieldManager=mirrorfleet-controller") && uri.contains("force=true"), "{uri}");
-    assert_eq!(Service::kept(&world.owned).version(&mirror(), "debian-eu-1"), Some(6));
+    assert_eq!(
+        (
+            method.as_str(),
+            body["metadata"]["resourceVersion"].as_str()
+        ),
+        ("PATCH", Some("5"))
+    );
+    assert!(
+        uri.contains("fieldManager=mirrorfleet-controller") && uri.contains("force=true"),
+        "{uri}"
+    );
+    assert_eq!(
+        Service::kept(&world.owned).version(&mirror(), "debian-eu-1"),
+        Some(6)
+    );
 }
 
 #[tokio::test]
@@ -93,11 +134,25 @@ async fn a_strangers_object_is_never_written_and_the_next_plan_sees_it() {
     for answers in [
         vec![(200, service("5", "somebody"))],
         // It appears between the look and the creation.
-        vec![refusal(404, "NotFound"), refusal(409, "AlreadyExists"), (200, service("5", "somebody"))],
+        vec![
+            refusal(404, "NotFound"),
+            refusal(409, "AlreadyExists"),
+            (200, service("5", "somebody")),
+        ],
     ] {
         let (result, world, asked) = carry_out(answers, &wanted()).await;
-        assert_eq!(result, Err(WriteError::NameConflict { kind: "Service".into(), name: "debian-eu-1".into() }));
-        assert!(asked.iter().all(|(method, ..)| method != "PATCH" && method != "DELETE"));
+        assert_eq!(
+            result,
+            Err(WriteError::NameConflict {
+                kind: "Service".into(),
+                name: "debian-eu-1".into()
+            })
+        );
+        assert!(
+            asked
+                .iter()
+                .all(|(method, ..)| method != "PATCH" && method != "DELETE")
+        );
         assert!(world.strangers.any(&mirror()) && !world.owned.any(&mirror()));
     }
 }
@@ -125,11 +180,17 @@ async fn a_job_that_exists_and_is_ours_counts_as_created() {
 
 #[tokio::test]
 async fn a_deletion_names_the_very_object_and_gone_is_as_good() {
-    let write = Write::DeleteJob { name: "run".into(), uid: "j1".into() };
+    let write = Write::DeleteJob {
+        name: "run".into(),
+        uid: "j1".into(),
+    };
     let (result, _, asked) = carry_out(vec![refusal(404, "NotFound")], &write).await;
     assert_eq!(result, Ok(()));
     assert_eq!(asked[0].2["preconditions"]["uid"], "j1");
     assert_eq!(asked[0].2["propagationPolicy"], "Background");
     let (result, ..) = carry_out(vec![refusal(409, "Conflict")], &write).await;
-    assert!(matches!(result, Err(WriteError::Outdated { .. })), "its successor is not the one that was meant");
+    assert!(
+        matches!(result, Err(WriteError::Outdated { .. })),
+        "its successor is not the one that was meant"
+    );
 }
