@@ -137,7 +137,7 @@ cmp "$deb" "$blob" && printf '   %s: byte for byte the same\n' "$(basename "$deb
 say "What Prometheus sees"
 curl --noproxy '*' -fsS "http://$metrics/metrics" |
   grep -E '^mirrorfleet_(region_superseded|region_snapshot|region_last_success|index_valid_until|sync_runs|served|http_(requests|response_bytes))' |
-  grep -v '_bucket' | sed 's/^/   /' || die "no freshness metrics at http://$metrics/metrics"
+  grep -v -e _bucket -e in_flight -e '^mirrorfleet_http.* 0$' | sed 's/^/   /' || die "no freshness metrics at http://$metrics/metrics"
 
 say "That was it"
 cat <<TEXT

@@ -351,11 +351,11 @@ fn wait_for<T>(what: &str, mut seen: impl FnMut() -> Option<T>) -> T {
 #[test]
 fn local_syncs_serves_and_reads_its_manifests_again() {
     let world = World::new();
-    let data = world.data();
+    let (data, manifests) = (world.data(), world.manifests());
     let arguments = [
         "local",
         "-f",
-        world.manifests().to_str().unwrap(),
+        manifests.to_str().unwrap(),
         "--data",
         data.to_str().unwrap(),
         "--listen",
