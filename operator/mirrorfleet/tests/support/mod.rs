@@ -73,6 +73,7 @@ pub fn mirrorfleet<S: AsRef<std::ffi::OsStr>>(arguments: &[S]) -> Run {
 /// A world in a folder of its own: an archive, manifests and data.
 pub struct World {
     dir: TempDir,
+    publications: std::cell::Cell<u32>,
 }
 
 impl World {
@@ -80,6 +81,7 @@ impl World {
     pub fn new() -> World {
         let world = World {
             dir: tempfile::tempdir().unwrap(),
+            publications: std::cell::Cell::new(0),
         };
         world.make_key();
         world.add_package("hello", "1.0");
@@ -201,7 +203,7 @@ impl World {
                 .args(["release", "."])
                 .current_dir(&suite),
         );
-        fs::write(suite.join("Release"), release).unwrap();
+        fs::write(suite.join("Release"), self.dated(&release)).unwrap();
         tool(
             self.gpg()
                 .args(["--clearsign", "-o"])
@@ -214,6 +216,32 @@ impl World {
                 .arg(suite.join("Release.gpg"))
                 .arg(suite.join("Release")),
         );
+    }
+
+    /// Two publications within one second would be two contents with one date, which is refused.
+    fn dated(&self, release: &[u8]) -> String {
+        self.publications.set(self.publications.get() + 1);
+        let moment = format!("-1 hour +{} seconds", self.publications.get());
+        let date = tool(
+            Command::new("date")
+                .args(["-u", "-R", "-d", &moment])
+                .env("LC_ALL", "C"),
+        );
+        let date = String::from_utf8(date)
+            .unwrap()
+            .trim()
+            .replace("+0000", "UTC");
+        let dated = |line: &str| {
+            if line.starts_with("Date: ") {
+                format!("Date: {date}\n")
+            } else {
+                format!("{line}\n")
+            }
+        };
+        String::from_utf8_lossy(release)
+            .lines()
+            .map(dated)
+            .collect()
     }
 
     fn make_key(&self) {
