@@ -15,6 +15,7 @@ mod ownership;
 mod probe;
 mod reconcile;
 mod run;
+mod strangers;
 mod work;
 mod world;
 mod write;

@@ -313,32 +313,7 @@ impl Writer {
     }
 }
 
-/// Looks again at the strangers that stand in a Mirror's way: only a person can have removed one.
-pub async fn recheck_strangers(client: &Client, world: &World, mirror: &ObjectName) {
-    recheck::<PersistentVolumeClaim>(client, world, mirror).await;
-    recheck::<StatefulSet>(client, world, mirror).await;
-    recheck::<Service>(client, world, mirror).await;
-    recheck::<PodDisruptionBudget>(client, world, mirror).await;
-    recheck::<Job>(client, world, mirror).await;
-}
-
-async fn recheck<K: Child>(client: &Client, world: &World, mirror: &ObjectName) {
-    let strangers = K::kept(&world.strangers);
-    let api: Api<K> = Api::namespaced(client.clone(), &mirror.namespace);
-    for name in strangers.names(mirror) {
-        match find(&api, &name).await {
-            Ok(Some(found)) if !found.belongs_to(mirror) => {
-                found.under(mirror).map(|item| strangers.put(item));
-            }
-            Ok(_) => strangers.remove_name(mirror, &name),
-            Err(error) => {
-                tracing::warn!(%mirror, %error, "an object that is not ours cannot be looked at")
-            }
-        }
-    }
-}
-
-async fn find<K: Kind>(api: &Api<K>, name: &str) -> Result<Option<K>, WriteError> {
+pub async fn find<K: Kind>(api: &Api<K>, name: &str) -> Result<Option<K>, WriteError> {
     api.get_opt(name)
         .await
         .map_err(|error| failed(&kind::<K>(), name, &error))

@@ -12,8 +12,8 @@ use kube::Resource;
 use super::{Next, counted, publish, report};
 use crate::context::Context;
 use crate::error::WriteError;
+use crate::strangers::recheck_strangers;
 use crate::world::{Guarded, ObjectName};
-use crate::write::recheck_strangers;
 
 /// Reconciles the Mirror of that name; says when to come back by itself.
 pub async fn reconcile(context: Arc<Context>, name: ObjectName) -> Option<Duration> {
