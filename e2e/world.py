@@ -209,14 +209,21 @@ class Fleet:
 
     def sync(self, mirror: str = "debian", timeout: float = 90) -> dict:
         """Asks for a sync and waits until its result is in the status; returns the region's status."""
-        before = (self.region(mirror).get("lastAttempt") or {}).get("job")
+
+        def at_rest(thing: dict) -> bool:
+            regions = thing.get("status", {}).get("regions", [])
+            return bool(regions) and all(region.get("lastAttempt") and not region.get("currentRun") for region in regions)
+
+        # A run that is under way would be taken for the one that is asked for.
+        self.lab.wait_for("mirror", mirror, self.namespace, at_rest, timeout, f"earlier runs of {mirror} to end")
+        before = self.region(mirror)["lastAttempt"]["job"]
         value = self.request_sync(mirror)
 
         def done(thing: dict) -> bool:
-            status = thing.get("status", {})
-            attempts = [region.get("lastAttempt") or {} for region in status.get("regions", [])]
-            return status.get("lastHandledSyncRequest") == value and bool(attempts) and all(
-                attempt.get("job") not in (None, before) for attempt in attempts
+            return (
+                thing["status"].get("lastHandledSyncRequest") == value
+                and at_rest(thing)
+                and all(region["lastAttempt"]["job"] != before for region in thing["status"]["regions"])
             )
 
         self.lab.wait_for("mirror", mirror, self.namespace, done, timeout, f"the sync {value} of {mirror}")
