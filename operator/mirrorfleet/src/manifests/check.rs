@@ -80,13 +80,13 @@ pub fn upstream(spec: &UpstreamSpec) -> Vec<String> {
     if spec.trust.min_good_signatures == 0 {
         problems.push("spec.trust.minGoodSignatures must be at least 1; write `signatures: None` to look at none".to_owned());
     }
-    if let Some(proxy) = &spec.access.proxy_url {
-        if !matches!(proxy.scheme(), "http" | "https") || !proxy.has_host() {
-            problems.push(format!(
-                "spec.access.proxyUrl must be an http or https URL, not {}",
-                shown(proxy)
-            ));
-        }
+    if let Some(proxy) = &spec.access.proxy_url
+        && (!matches!(proxy.scheme(), "http" | "https") || !proxy.has_host())
+    {
+        problems.push(format!(
+            "spec.access.proxyUrl must be an http or https URL, not {}",
+            shown(proxy)
+        ));
     }
     if spec.politeness.max_connections == 0 {
         problems.push("spec.politeness.maxConnections must be at least 1".to_owned());
@@ -152,7 +152,7 @@ pub fn mirror(name: &str, spec: &MirrorSpec) -> Vec<String> {
         ));
     }
     let pinned = &spec.snapshots.pinned;
-    if !pinned.is_empty() && !(pinned.len() >= 8 && is_hexadecimal(pinned)) {
+    if !pinned.is_empty() && (pinned.len() < 8 || !is_hexadecimal(pinned)) {
         problems.push(format!(
             "spec.snapshots.pinned {pinned:?} must be an id that `mirrorfleet snapshots` prints, or its first 8 or more digits"
         ));
@@ -215,7 +215,8 @@ fn debian_content(content: &DebianContent, problems: &mut Vec<String>) {
             .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
             && is_index_name(name)
     };
-    let lists: [(&str, &Vec<String>, &dyn Fn(&str) -> bool); 3] = [
+    type Allowed<'a> = &'a dyn Fn(&str) -> bool;
+    let lists: [(&str, &Vec<String>, Allowed<'_>); 3] = [
         ("suites", &content.suites, &flat),
         ("components", &content.components, &is_index_name),
         ("architectures", &content.architectures, &architecture),
