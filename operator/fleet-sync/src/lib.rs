@@ -3,6 +3,7 @@
 //! Owns the network ([`fetch`]) and the order of things ([`engine`]). Leaves what bytes mean to `fleet-formats`, what a
 //! disk promises to `fleet-store`, and manifests to the caller.
 
+mod damaged;
 mod engine;
 pub mod fetch;
 mod options;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+pub use damaged::Damaged;
 pub use fetch::install_crypto_provider;
 pub use options::{
     Access, AllowedMutation, Credentials, Endpoint, MakeFormat, Politeness, SyncOptions, Timeouts,

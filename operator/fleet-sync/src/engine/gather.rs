@@ -312,6 +312,7 @@ fn read_again(
         trust: &trust,
         high_water: None,
         allow_rollback: true,
+        settled: true,
     };
     let contents: Vec<_> = roots.iter().map(|root| root.content.clone()).collect();
     format

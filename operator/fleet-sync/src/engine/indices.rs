@@ -71,6 +71,9 @@ impl Run {
             };
             match settle(delivery.result) {
                 Ok(presence) => {
+                    if let Presence::Here { digest, .. } = &presence {
+                        self.shelves.damage.arrived(digest);
+                    }
                     self.count_files(u64::from(matches!(presence, Presence::Here { .. })));
                     set(&mut table, *place, presence);
                 }
@@ -86,7 +89,7 @@ impl Run {
                 &mut deliver,
             )
             .await?;
-        self.writers.flush().await?;
+        self.make_durable().await?;
         let settled = listed
             .into_iter()
             .zip(table)

@@ -100,7 +100,9 @@ impl Judge<'_> {
         self.check_directories(wanted, advances);
         let want = &wanted.want;
         let kept = before.is_some_and(|entry| {
-            entry.state == EntryState::Present && want.same_content(entry) == Some(true)
+            entry.state == EntryState::Present
+                && want.same_content(entry) == Some(true)
+                && !self.run.shelves.damage.contains(&entry.digest)
         });
         match want.state {
             WantState::Stored | WantState::Carried => self.keep.add(want.path.as_str(), want.size),
@@ -218,7 +220,7 @@ impl Judge<'_> {
         text: String,
         advances: &dyn Fn(u16) -> bool,
     ) {
-        let mut units = [second, first].into_iter();
+        let mut units = [first.max(second), first.min(second)].into_iter();
         if let Some(unit) = units.find(|unit| advances(*unit)) {
             self.refusals
                 .entry(unit)

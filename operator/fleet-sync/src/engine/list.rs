@@ -124,9 +124,9 @@ impl Run {
 
     /// Reads and verifies; once more where the roots were replaced while they were read.
     async fn state(&self, unit: &str, plan: &RootPlan, endpoint: usize) -> Result<State, Problem> {
-        match self.state_once(unit, plan, endpoint).await {
+        match self.state_once(unit, plan, endpoint, false).await {
             Err(problem) if problem.reason == Reason::ReleasePairMismatch => {
-                self.state_once(unit, plan, endpoint).await
+                self.state_once(unit, plan, endpoint, true).await
             }
             other => other,
         }
@@ -137,6 +137,7 @@ impl Run {
         unit: &str,
         plan: &RootPlan,
         endpoint: usize,
+        settled: bool,
     ) -> Result<State, Problem> {
         let probe = self.probe(unit, plan, endpoint).await?;
         let of_base = self.roots_of_base(unit, plan, &probe)?;
@@ -150,8 +151,15 @@ impl Run {
         let index = self
             .options
             .format
-            .verify(unit, &contents, &self.verify_context(mark.as_ref()))?
+            .verify(
+                unit,
+                &contents,
+                &self.verify_context(mark.as_ref(), settled),
+            )?
             .into_inner();
+        for note in &index.notes {
+            self.progress.note(&format!("{unit}: {note}"));
+        }
         Ok(State {
             endpoint,
             index,
@@ -216,7 +224,8 @@ impl Run {
             .units
             .get(unit)
             .and_then(|memory| memory.endpoints.get(&url))
-            .filter(|known| known.path == file.path.as_str());
+            .filter(|known| known.path == file.path.as_str())
+            .filter(|known| !self.shelves.damage.contains(&known.digest));
         let stored = known.and_then(|known| {
             self.shelves
                 .read(&known.digest, file.max_bytes)
@@ -323,7 +332,14 @@ impl Run {
         plan: &RootPlan,
         probe: &Probe,
     ) -> Result<Option<Vec<Root>>, Problem> {
-        if !self.base_has(unit, probe) {
+        let Some(base) = self.base.as_ref().filter(|_| self.base_has(unit, probe)) else {
+            return Ok(None);
+        };
+        let damaged = |file: &RootFile| {
+            let entry = base.snapshot.get(file.path.as_str());
+            entry.is_some_and(|entry| self.shelves.damage.contains(&entry.digest))
+        };
+        if plan.probes.iter().chain(&plan.companions).any(damaged) {
             return Ok(None);
         }
         self.read_roots_of_base(plan).map(Some)

@@ -11,6 +11,8 @@ mod memory;
 mod outcome;
 mod preflight;
 mod publish;
+mod repair;
+mod room;
 mod run;
 mod shelves;
 mod stages;
@@ -42,7 +44,7 @@ pub(crate) async fn sync(
     let shelves = blocking(move || {
         let writer = open_writer(&opening)?;
         publish::settle_pin(&writer, opening.pinned.as_deref(), now())?;
-        Ok(Arc::new(Shelves::of(writer)))
+        Ok(Arc::new(Shelves::of(writer)?))
     })
     .await;
     let outcomes = match &shelves {

@@ -1,12 +1,12 @@
 //! Whether what is planned fits on the volume, before the first byte of it is fetched.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use fleet_store::{Space, StoreError};
 use fleet_types::{Digest, Reason, Sha256};
 
 use super::judge::Plan;
+use super::room::{FileSystem, Reservation};
 use super::run::Run;
 use crate::Problem;
 
@@ -16,20 +16,8 @@ const RESERVE_INODES: u64 = 100;
 /// What an index takes for one path, generously.
 const INDEX_BYTES_PER_PATH: u64 = 256;
 
-/// Bytes that runs in this process have planned and not yet fetched, on all file systems together: several Mirrors can
-/// share one.
-static PROMISED: AtomicU64 = AtomicU64::new(0);
+/// Between looking at the free space and promising some of it no other run does the same.
 static DECIDING: Mutex<()> = Mutex::new(());
-
-/// Room that a run counts on; given back when it is dropped.
-#[derive(Debug)]
-pub(super) struct Reservation(u64);
-
-impl Drop for Reservation {
-    fn drop(&mut self) {
-        PROMISED.fetch_sub(self.0, Ordering::Relaxed);
-    }
-}
 
 /// What is to be added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,12 +29,14 @@ struct Addition {
 impl Run {
     /// Refuses indices that would not fit, before they are fetched.
     pub(super) fn preflight_sizes(&self, sizes: impl Iterator<Item = u64>) -> Result<(), Problem> {
-        let space = self.shelves.writer.free_space()?;
+        let writer = &self.shelves.writer;
+        let space = writer.free_space()?;
+        let promised = FileSystem::of(writer.dir())?.promised();
         let sum = sizes.fold(Addition { bytes: 0, files: 0 }, |sum, size| Addition {
             bytes: sum.bytes.saturating_add(space.on_disk(size)),
             files: sum.files + 1,
         });
-        shortage(&space, sum, PROMISED.load(Ordering::Relaxed)).map_or(Ok(()), Err)
+        shortage(&space, sum, promised).map_or(Ok(()), Err)
     }
 
     /// Sets room aside for a plan. Where there is not enough, blobs that nobody needs any more are given up first.
@@ -58,19 +48,22 @@ impl Run {
             bytes: plan.disk_bytes.saturating_add(index_bytes),
             files: plan.fetch.files,
         };
-        let promised = PROMISED.load(Ordering::Relaxed);
         let writer = &self.shelves.writer;
-        if shortage(&writer.free_space()?, addition, promised).is_some() {
+        let file_system = FileSystem::of(writer.dir())?;
+        // The promise first: what lands in between is then counted twice rather than not at all.
+        let promised = file_system.promised();
+        let mut space = writer.free_space()?;
+        if shortage(&space, addition, promised).is_some() {
             self.progress.note(
                 "the volume is short of space: removing what no snapshot and not this run needs",
             );
             writer.collect_for_space(self.now, &|wanted| each_wanted_digest(plan, wanted))?;
-            if let Some(problem) = shortage(&writer.free_space()?, addition, promised) {
+            space = writer.free_space()?;
+            if let Some(problem) = shortage(&space, addition, promised) {
                 return Err(problem);
             }
         }
-        PROMISED.fetch_add(addition.bytes, Ordering::Relaxed);
-        Ok(Reservation(addition.bytes))
+        Ok(Reservation::new(file_system, addition.bytes, space))
     }
 
     /// What a dry run says of the real volume.

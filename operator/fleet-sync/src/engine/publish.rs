@@ -51,10 +51,18 @@ impl Run {
             inputs: self.inputs,
             content,
             revision,
-            created: self.now,
+            created: self.created(),
             parent: self.base.as_ref().map(|base| base.snapshot.id()),
             entries: 0,
             bytes: 0,
+        })
+    }
+
+    /// Snapshots are ordered by this: it grows even where two runs share a second or the clock was set back.
+    fn created(&self) -> i64 {
+        self.base.as_ref().map_or(self.now, |base| {
+            let before = base.snapshot.meta().created;
+            self.now.max(before.saturating_add(1))
         })
     }
 

@@ -78,12 +78,17 @@ impl Run {
         self.memory.high_water(unit, &self.options.high_water)
     }
 
-    pub fn verify_context<'a>(&'a self, high_water: Option<&'a UnitRevision>) -> VerifyContext<'a> {
+    pub fn verify_context<'a>(
+        &'a self,
+        high_water: Option<&'a UnitRevision>,
+        settled: bool,
+    ) -> VerifyContext<'a> {
         VerifyContext {
             now: self.now,
             trust: &self.options.trust,
             high_water,
             allow_rollback: self.options.verification.allow_rollback,
+            settled,
         }
     }
 
@@ -134,7 +139,7 @@ pub(super) fn open_dry(options: &SyncOptions) -> Result<Shelves, Problem> {
         .tempdir()
         .map_err(failed)?;
     let writer = Writer::open(&temporary.path().join("store"), &identity(options))?;
-    Ok(Shelves::dry(writer, real, temporary))
+    Shelves::dry(writer, real, temporary)
 }
 
 fn identity(options: &SyncOptions) -> Identity {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use fleet_store::{Staging, Store, StoreError, Writer};
 use fleet_types::{Expected, Reason, Sha256};
 
+use super::repair::Damage;
 use crate::Problem;
 
 /// The store that a run writes to, and for a dry run the real one beside it.
@@ -13,25 +14,34 @@ pub(super) struct Shelves {
     pub writer: Writer,
     /// Only read.
     real: Option<Store>,
+    /// Blobs that are there and count as missing.
+    pub damage: Damage,
     /// A dry run's store is in here and goes with it.
     _temporary: Option<tempfile::TempDir>,
 }
 
 impl Shelves {
-    pub fn of(writer: Writer) -> Shelves {
-        Shelves {
+    pub fn of(writer: Writer) -> Result<Shelves, Problem> {
+        Ok(Shelves {
+            damage: Damage::of(&writer)?,
             writer,
             real: None,
             _temporary: None,
-        }
+        })
     }
 
-    pub fn dry(writer: Writer, real: Option<Store>, temporary: tempfile::TempDir) -> Shelves {
-        Shelves {
+    pub fn dry(
+        writer: Writer,
+        real: Option<Store>,
+        temporary: tempfile::TempDir,
+    ) -> Result<Shelves, Problem> {
+        let damage = real.as_ref().map(Damage::of).transpose()?;
+        Ok(Shelves {
             writer,
+            damage: damage.unwrap_or_default(),
             real,
             _temporary: Some(temporary),
-        }
+        })
     }
 
     /// The store whose snapshots and memory count. None in a dry run before the first sync.
@@ -57,11 +67,12 @@ impl Shelves {
     }
 
     pub fn has(&self, digest: &Sha256, size: u64) -> bool {
-        self.writer.has_blob(digest, size)
-            || self
-                .real
-                .as_ref()
-                .is_some_and(|real| real.has_blob(digest, size))
+        // A dry run's own store is new, so what is in it is whole.
+        let whole = |store: &Store| store.has_blob(digest, size) && !self.damage.contains(digest);
+        match &self.real {
+            Some(real) => self.writer.has_blob(digest, size) || whole(real),
+            None => whole(&self.writer),
+        }
     }
 
     pub fn open(&self, digest: &Sha256) -> Result<File, Problem> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use fleet_store::Sorted;
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 
 use super::check;
 use super::gather::{Gather, Stance};
@@ -49,6 +49,15 @@ impl Run {
     }
 
     async fn advance(self: Arc<Self>, refusals: &mut Refusals) -> Result<Option<Served>, Problem> {
+        self.clone().repair().await?;
+        let served = self.clone().bring_up(refusals).await;
+        // What was fetched for the next snapshot may have been what was damaged.
+        let (run, settled) = (self.clone(), ());
+        blocking(move || run.shelves.settle_damage().map(|()| settled)).await?;
+        served
+    }
+
+    async fn bring_up(self: Arc<Self>, refusals: &mut Refusals) -> Result<Option<Served>, Problem> {
         let listed = self.list(refusals).await?;
         if let Some(newest) = self.nothing_new(&listed) {
             let accepted: Vec<Listed> = listed.into_values().collect();
@@ -93,11 +102,9 @@ impl Run {
     /// Asks for the state of every unit.
     async fn list(&self, refusals: &mut Refusals) -> Result<BTreeMap<u16, Listed>, Problem> {
         self.progress.phase(Phase::List);
-        let asked = self
-            .units
-            .iter()
-            .enumerate()
-            .map(|(number, unit)| async move { (number as u16, self.list_unit(unit).await) });
+        // Boxed, or the compiler cannot tell that the whole run is Send.
+        let ask = |(number, unit): (usize, &String)| self.answer_of(number, unit.clone()).boxed();
+        let asked: Vec<_> = self.units.iter().enumerate().map(ask).collect();
         let answers: Vec<_> = futures::stream::iter(asked)
             .buffer_unordered(LISTED_AT_ONCE)
             .collect()
@@ -111,6 +118,10 @@ impl Run {
             }
         }
         Ok(listed)
+    }
+
+    async fn answer_of(&self, number: usize, unit: String) -> (u16, Result<Listed, Problem>) {
+        (number as u16, self.list_unit(&unit).await)
     }
 
     /// The newest snapshot, where it already is what the units that can be believed make of it.
@@ -128,6 +139,8 @@ impl Run {
         let complete = all && self.same_inputs() && !self.units.iter().any(refused_new);
         // With refused units nothing can be gained either, as long as the others are as they were by the same choices.
         let idle = !all && (listed.is_empty() || base.snapshot.meta().inputs == self.inputs);
+        let idle = idle && !self.base_is_damaged();
+        let complete = complete && !self.base_is_damaged();
         (as_before && (complete || idle) && (same_units || listed.is_empty()))
             .then(|| base.snapshot.id())
     }
@@ -295,12 +308,12 @@ impl Run {
                 return Ok(None);
             };
             self.progress.planned(plan.fetch.files, plan.fetch.bytes);
-            let _room = self.reserve(&plan)?;
+            let room = self.reserve(&plan)?;
             self.progress.phase(Phase::Fetch);
             let Plan {
                 wants, transfer, ..
             } = plan;
-            let transferred = self.transfer(Arc::new(transfer)).await?;
+            let transferred = self.transfer(Arc::new(transfer), &room).await?;
             self.count_files(transferred.files);
             fetched.push(transferred.fetched);
             if transferred.refusals.is_empty() {
@@ -336,10 +349,16 @@ impl Run {
             Stance::Advance(advance) => Some(advance),
             _ => None,
         });
-        let roots = advancing
+        let roots: Vec<_> = advancing
             .flat_map(|advance| &advance.listed.roots)
-            .map(|root| root.content.bytes.as_slice());
-        self.shelves.keep(&roots.collect::<Vec<_>>())
+            .collect();
+        let contents = roots.iter().map(|root| root.content.bytes.as_slice());
+        self.shelves.keep(&contents.collect::<Vec<_>>())?;
+        for root in roots {
+            self.shelves.damage.arrived(&root.digest);
+        }
+        self.shelves.damage.arrivals_are_durable();
+        Ok(())
     }
 
     pub(super) fn revision(&self, stances: &[Stance]) -> Vec<fleet_types::UnitRevision> {

@@ -9,6 +9,7 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use tokio::sync::mpsc;
 
+use super::room::Reservation;
 use super::run::Run;
 use super::want::{Fetch, Fetched};
 use crate::Problem;
@@ -45,7 +46,12 @@ struct Ledger {
 }
 
 impl Run {
-    pub(super) async fn transfer(&self, list: Arc<Sorted<Fetch>>) -> Result<Transferred, Problem> {
+    /// `room` is what was set aside for it.
+    pub(super) async fn transfer(
+        &self,
+        list: Arc<Sorted<Fetch>>,
+        room: &Reservation,
+    ) -> Result<Transferred, Problem> {
         let ledger = Arc::new(Mutex::new(Ledger::default()));
         let wants = self.wants(contents(list), ledger.clone());
         let mut sorter = RunSorter::new(&self.shelves.spill_dir());
@@ -57,7 +63,9 @@ impl Run {
             match delivery.result {
                 Ok(Arrival::Complete(received)) => {
                     files += 1;
+                    room.landed(received.size);
                     self.progress.file_done();
+                    self.shelves.damage.arrived(&received.digest);
                     note_fetched(&mut sorter, content, &received)?;
                 }
                 Ok(Arrival::NotModified) => {}
@@ -78,7 +86,7 @@ impl Run {
             Ok(())
         };
         self.fetcher.fetch_all(wants, &mut deliver).await?;
-        self.writers.flush().await?;
+        self.make_durable().await?;
         let refusals = std::mem::take(&mut lock(&ledger).refusals);
         Ok(Transferred {
             fetched: sorter.finish()?,

@@ -7,6 +7,7 @@ use reqwest::redirect::{Attempt, Policy};
 use reqwest::{Certificate, Client, Proxy};
 
 use super::endpoint::FetchOptions;
+use super::url_path::shown_target;
 use crate::{Access, Credentials, Problem};
 
 const MAX_REDIRECTS: usize = 5;
@@ -87,28 +88,25 @@ fn certificates(access: &Access) -> Result<Vec<Certificate>, Problem> {
 /// Few, never in a circle, never to anything but http and https, never from https back to http. That credentials stay at
 /// the origin that they are for is the client's own rule.
 fn redirect(attempt: Attempt<'_>) -> reqwest::redirect::Action {
-    let next = attempt.url();
+    let next = attempt.url().clone();
     let from_https = attempt
         .previous()
         .last()
         .is_some_and(|previous| previous.scheme() == "https");
     let refusal = match next.scheme() {
-        "https" => None,
-        "http" if from_https => Some("from https to http"),
-        "http" => None,
-        _ => Some("to something that is not http"),
+        "http" if from_https => "from https to http".to_owned(),
+        "http" | "https" if attempt.previous().contains(&next) => "in a circle".to_owned(),
+        "http" | "https" if attempt.previous().len() > MAX_REDIRECTS => {
+            format!("after {MAX_REDIRECTS} others")
+        }
+        "http" | "https" => return attempt.follow(),
+        _ => "to something that is not http".to_owned(),
     };
-    if let Some(refusal) = refusal {
-        let text = format!("a redirect {refusal} is not followed");
-        return attempt.error(text);
-    }
-    if attempt.previous().contains(next) {
-        return attempt.error("the redirects go in a circle");
-    }
-    if attempt.previous().len() > MAX_REDIRECTS {
-        return attempt.error("too many redirects");
-    }
-    attempt.follow()
+    let text = format!(
+        "the upstream answered with a redirect to {}; a redirect {refusal} is not followed",
+        shown_target(next)
+    );
+    attempt.error(text)
 }
 
 pub(super) fn authorize(

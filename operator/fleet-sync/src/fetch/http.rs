@@ -7,7 +7,7 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use reqwest::header::{
     CONTENT_RANGE, ETAG, HeaderMap, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED,
-    RANGE, RETRY_AFTER,
+    LOCATION, RANGE, RETRY_AFTER,
 };
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use tokio::sync::Semaphore;
@@ -17,7 +17,7 @@ use super::client::{authorize, chain};
 use super::meter::Meter;
 use super::retry::parse_retry_after;
 use super::sink::Sink;
-use super::url_path::{shown, url_of};
+use super::url_path::{shown, shown_target, url_of};
 use super::{Answer, Arrival, FailureKind, FetchError, Received, Request, Transport, Validators};
 use crate::Credentials;
 
@@ -139,10 +139,14 @@ impl Endpoint {
         self.meter.asked();
         match tokio::time::timeout(self.stall, request.send()).await {
             Err(_) => Err(self.stalled(name)),
-            Ok(Err(e)) => Err(FetchError::new(
-                FailureKind::Unreachable,
-                format!("{name}: {}", chain(&e)),
-            )),
+            Ok(Err(e)) => {
+                let kind = if e.is_redirect() {
+                    FailureKind::Redirect
+                } else {
+                    FailureKind::Unreachable
+                };
+                Err(FetchError::new(kind, format!("{name}: {}", chain(&e))))
+            }
             Ok(Ok(response)) => Ok(response),
         }
     }
@@ -313,6 +317,9 @@ fn range_fits(headers: &HeaderMap, start: u64, promised: Option<u64>) -> bool {
 }
 
 fn refusal(status: StatusCode, headers: &HeaderMap, name: &str) -> FetchError {
+    if status.is_redirection() {
+        return unfollowed(status, headers, name);
+    }
     let retry_after = headers
         .get(RETRY_AFTER)
         .and_then(|v| v.to_str().ok())
@@ -330,6 +337,19 @@ fn refusal(status: StatusCode, headers: &HeaderMap, name: &str) -> FetchError {
         _ => FailureKind::Broken,
     };
     FetchError::new(kind, format!("{name}: the upstream answered {status}"))
+}
+
+/// What the client does not even try to follow: a redirect to another scheme, or to nowhere.
+fn unfollowed(status: StatusCode, headers: &HeaderMap, name: &str) -> FetchError {
+    let target = headers.get(LOCATION).and_then(|value| value.to_str().ok());
+    let target = match target.map(Url::parse) {
+        Some(Ok(url)) => format!("to {}", shown_target(url)),
+        Some(Err(_)) | None => "without a usable target".to_owned(),
+    };
+    let text = format!(
+        "{name}: the upstream answered {status} with a redirect {target}; only redirects to http and https are followed"
+    );
+    FetchError::new(FailureKind::Redirect, text)
 }
 
 #[cfg(test)]

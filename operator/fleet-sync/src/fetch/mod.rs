@@ -121,6 +121,8 @@ pub enum FailureKind {
     Busy { retry_after: Option<u64> },
     /// No connection, or a 5xx.
     Unreachable,
+    /// A redirect that is not followed.
+    Redirect,
     /// No byte for the stall timeout.
     Stalled,
     /// The answer broke off or does not follow the protocol.
@@ -160,7 +162,9 @@ impl From<FetchError> for Problem {
             FailureKind::NotFound => (Reason::UpstreamIncomplete, None),
             FailureKind::Forbidden => (Reason::UpstreamForbidden, None),
             FailureKind::Busy { retry_after } => (Reason::UpstreamBusy, retry_after),
-            FailureKind::Unreachable | FailureKind::Broken => (Reason::UpstreamUnreachable, None),
+            FailureKind::Unreachable | FailureKind::Redirect | FailureKind::Broken => {
+                (Reason::UpstreamUnreachable, None)
+            }
             FailureKind::Stalled => (Reason::SyncStalled, None),
             FailureKind::Mismatch => (Reason::DigestMismatch, None),
             FailureKind::TooLarge => (Reason::TooLarge, None),

@@ -159,12 +159,13 @@ fn rank(error: &FetchError) -> u8 {
         FailureKind::NotFound => 0,
         FailureKind::Broken => 1,
         FailureKind::Unreachable => 2,
-        FailureKind::Stalled => 3,
-        FailureKind::Busy { .. } => 4,
-        FailureKind::Forbidden => 5,
-        FailureKind::TooLarge => 6,
-        FailureKind::Mismatch => 7,
-        FailureKind::Local(_) => 8,
+        FailureKind::Redirect => 3,
+        FailureKind::Stalled => 4,
+        FailureKind::Busy { .. } => 5,
+        FailureKind::Forbidden => 6,
+        FailureKind::TooLarge => 7,
+        FailureKind::Mismatch => 8,
+        FailureKind::Local(_) => 9,
     }
 }
 

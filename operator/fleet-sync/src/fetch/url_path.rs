@@ -57,6 +57,12 @@ pub(crate) fn shown(url: &Url) -> String {
     url.into()
 }
 
+/// The target of a redirect for messages: also without a query, which can hold a token.
+pub(crate) fn shown_target(mut url: Url) -> String {
+    url.set_query(None);
+    shown(&url)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

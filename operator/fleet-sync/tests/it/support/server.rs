@@ -18,6 +18,8 @@ use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
 use url::Url;
 
 type Body = UnsyncBoxBody<Bytes, std::io::Error>;
@@ -57,11 +59,16 @@ struct State {
     faults: Vec<(String, usize, Fault)>,
     dates: bool,
     ranges: bool,
+    /// What is served.
+    root: PathBuf,
+    /// What is served after the next answer for a path.
+    changes: Vec<(String, PathBuf)>,
+    /// Only who says this in Authorization is let in.
+    password: Option<String>,
 }
 
 #[derive(Clone)]
 pub struct Server {
-    root: PathBuf,
     pub url: Url,
     state: Arc<Mutex<State>>,
     _alive: Arc<tokio_util::sync::DropGuard>,
@@ -69,6 +76,10 @@ pub struct Server {
 
 impl Server {
     pub async fn start(root: PathBuf) -> Server {
+        Server::start_with(root, None).await
+    }
+
+    async fn start_with(root: PathBuf, tls: Option<TlsAcceptor>) -> Server {
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0))
             .await
             .unwrap();
@@ -80,22 +91,39 @@ impl Server {
         let state = Arc::new(Mutex::new(State {
             dates: true,
             ranges: true,
+            root,
             ..State::default()
         }));
         let end = tokio_util::sync::CancellationToken::new();
         let server = Server {
-            root,
             url,
             state,
             _alive: Arc::new(end.clone().drop_guard()),
         };
-        tokio::spawn(accept(
-            listener,
-            server.root.clone(),
-            server.state.clone(),
-            end,
-        ));
+        tokio::spawn(accept(listener, server.state.clone(), tls, end));
         server
+    }
+
+    /// The same over https.
+    pub async fn start_tls(root: PathBuf, tls: TlsAcceptor) -> Server {
+        let mut server = Server::start_with(root, Some(tls)).await;
+        server.url.set_scheme("https").unwrap();
+        server
+    }
+
+    /// Serves another folder once `path` was answered.
+    pub fn change_after(&self, path: &str, root: PathBuf) {
+        let change = (path.to_owned(), root);
+        self.state.lock().unwrap().changes.push(change);
+    }
+
+    pub fn change(&self, root: PathBuf) {
+        self.state.lock().unwrap().root = root;
+    }
+
+    /// From now on every request needs this in Authorization.
+    pub fn protect(&self, authorization: &str) {
+        self.state.lock().unwrap().password = Some(authorization.to_owned());
     }
 
     /// From now on neither dates nor ranges: as some upstreams are.
@@ -129,8 +157,8 @@ impl Server {
 
 async fn accept(
     listener: tokio::net::TcpListener,
-    root: PathBuf,
     state: Arc<Mutex<State>>,
+    tls: Option<TlsAcceptor>,
     end: tokio_util::sync::CancellationToken,
 ) {
     loop {
@@ -138,27 +166,41 @@ async fn accept(
             () = end.cancelled() => return,
             accepted = listener.accept() => accepted.unwrap(),
         };
-        let (root, state, end) = (root.clone(), state.clone(), end.clone());
+        let (state, tls, end) = (state.clone(), tls.clone(), end.clone());
         tokio::spawn(async move {
-            let service = service_fn(move |request| {
-                let response = answer(&root, &state, &request);
-                async move { Ok::<_, Infallible>(response) }
-            });
-            let builder = auto::Builder::new(TokioExecutor::new());
             tokio::select! {
                 () = end.cancelled() => {}
-                // Connections that a client gave up are no failure of a test.
-                _ = builder.serve_connection(TokioIo::new(stream), service) => {}
+                () = connection(stream, tls, state) => {}
             }
         });
     }
 }
 
-fn answer(
-    root: &std::path::Path,
-    state: &Mutex<State>,
-    request: &Request<Incoming>,
-) -> Response<Body> {
+/// Connections that a client gave up, before or after they were made, are no failure of a test.
+async fn connection(stream: TcpStream, tls: Option<TlsAcceptor>, state: Arc<Mutex<State>>) {
+    let service = service_fn(move |request| {
+        let response = answer(&state, &request);
+        async move { Ok::<_, Infallible>(response) }
+    });
+    let builder = auto::Builder::new(TokioExecutor::new());
+    let Some(tls) = tls else {
+        drop(
+            builder
+                .serve_connection(TokioIo::new(stream), service)
+                .await,
+        );
+        return;
+    };
+    if let Ok(stream) = tls.accept(stream).await {
+        drop(
+            builder
+                .serve_connection(TokioIo::new(stream), service)
+                .await,
+        );
+    }
+}
+
+fn answer(state: &Mutex<State>, request: &Request<Incoming>) -> Response<Body> {
     let header = |name| {
         request
             .headers()
@@ -183,7 +225,13 @@ fn answer(
             *times -= 1;
             fault.clone()
         });
-    let file = root.join(&name);
+    if state.password.is_some() && header(hyper::header::AUTHORIZATION) != state.password {
+        return empty(StatusCode::UNAUTHORIZED);
+    }
+    let file = state.root.join(&name);
+    if let Some(at) = state.changes.iter().position(|(after, _)| *after == name) {
+        state.root = state.changes.remove(at).1;
+    }
     let content = match &fault {
         Some(Fault::Content(other)) => Some(other.clone()),
         _ => std::fs::read(&file).ok(),

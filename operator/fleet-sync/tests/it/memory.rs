@@ -1,21 +1,19 @@
 //! The peak memory of a worker that copies 20,000 packages from a real nginx. The worker is a process of its own, so that
 //! neither the archive's making nor the server counts.
 
-mod support;
-
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command};
 
-use support::archive::{Release, now};
-use support::{Archive, options, sync};
+use crate::support::archive::{Release, now};
+use crate::support::{Archive, options, process, sync};
 use tempfile::TempDir;
 use url::Url;
 
 const PACKAGES: usize = 20_000;
 const LIMIT_KIB: u64 = 48 << 10;
 
-struct Nginx(Child);
+pub struct Nginx(Child);
 
 impl Drop for Nginx {
     fn drop(&mut self) {
@@ -24,7 +22,7 @@ impl Drop for Nginx {
     }
 }
 
-fn nginx(root: &Path, dir: &Path) -> (Nginx, Url) {
+pub fn nginx(root: &Path, dir: &Path) -> (Nginx, Url) {
     let port = TcpListener::bind(("127.0.0.1", 0))
         .unwrap()
         .local_addr()
@@ -39,12 +37,9 @@ fn nginx(root: &Path, dir: &Path) -> (Nginx, Url) {
                  server {{ listen 127.0.0.1:{port}; root {root}; }} }}"
     );
     std::fs::write(dir.join("nginx.conf"), configuration).unwrap();
-    let child = Command::new("/usr/sbin/nginx")
-        .arg("-c")
-        .arg(dir.join("nginx.conf"))
-        .spawn()
-        .expect("nginx is needed (nginx-light)");
-    let server = Nginx(child);
+    let mut command = Command::new("/usr/sbin/nginx");
+    command.arg("-c").arg(dir.join("nginx.conf"));
+    let server = Nginx(process::spawn(&mut command));
     while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
@@ -71,13 +66,13 @@ fn twenty_thousand_packages_stay_within_48_mib() {
     let dir = TempDir::new().unwrap();
     std::fs::write(dir.path().join("keyring"), archive.keyring()).unwrap();
     let (_server, url) = nginx(&archive.root(), dir.path());
-    let worker = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "worker", "--ignored", "--nocapture"])
+    let mut worker = Command::new(std::env::current_exe().unwrap());
+    worker
+        .args(["--exact", "memory::worker", "--ignored", "--nocapture"])
         .env("MEMORY_TEST_URL", url.as_str())
-        .env("MEMORY_TEST_DIR", dir.path())
-        .status()
-        .unwrap();
-    assert!(worker.success(), "the worker's own output says why");
+        .env("MEMORY_TEST_DIR", dir.path());
+    // Its own output says why where it fails.
+    process::run(&mut worker);
 }
 
 /// The other process of the test above.

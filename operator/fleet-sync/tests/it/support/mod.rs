@@ -1,8 +1,13 @@
 //! A signed archive of any number of packages, a server that can misbehave, and options that copy the one from the other.
-#![allow(dead_code, reason = "each test program uses a part of it")]
 
 pub mod archive;
+pub mod distribution;
+pub mod process;
+pub mod proxy;
 pub mod server;
+pub mod tls;
+pub mod volume;
+mod world;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,15 +16,16 @@ use std::time::Duration;
 use fleet_formats::debian::{Debian, DebianSlice, Include};
 use fleet_formats::openpgp::Keyring;
 use fleet_formats::seam::{Format, Rejected, SignaturePolicy, Trust};
-use fleet_store::Retention;
+use fleet_store::{Retention, Writer};
 use fleet_sync::{
-    Access, Endpoint, Politeness, Report, SyncOptions, Timeouts, Unwatched, Verification,
+    Access, Endpoint, Politeness, Progress, Report, SyncOptions, Timeouts, Unwatched, Verification,
 };
 use fleet_types::{Reason, Sha256};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
 pub use archive::Archive;
+pub use world::{World, told};
 
 /// A Mirror of `suites` of the archive.
 pub fn options(keyring: &[u8], url: &Url, store: &Path, suites: &[&str]) -> SyncOptions {
@@ -88,30 +94,60 @@ pub fn make_format(content: &serde_json::Value) -> Result<Arc<dyn Format>, Rejec
             .map(str::to_owned)
             .collect()
     };
+    let included = |name: &str| content["include"][name].as_bool().unwrap_or(false);
     let slice = DebianSlice {
         suites: list("suites"),
         components: list("components"),
         architectures: list("architectures"),
-        include: Include::default(),
+        include: Include {
+            sources: included("sources"),
+            contents: included("contents"),
+            dep11: included("dep11"),
+            installer: included("installer"),
+            pdiffs: included("pdiffs"),
+        },
     };
     Debian::new(slice)
         .map(|format| Arc::new(format) as Arc<dyn Format>)
         .map_err(|e| Rejected::new(Reason::InvalidSpec, e.message))
 }
 
-/// A whole run. A process that another test starts at the same time (gpg, xz) shares this one's locks between its fork
-/// and its exec; that is waited out here and cannot happen to a worker, which starts none.
-pub async fn sync(options: &SyncOptions) -> Report {
-    loop {
-        let report = fleet_sync::sync(
-            options.clone(),
-            Arc::new(Unwatched),
-            CancellationToken::new(),
-        )
-        .await;
-        if report.reason != Reason::StoreBusy {
-            return report;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+/// The writer of a store that exists, as a person's command opens it.
+pub struct HeldWriter {
+    // Dropped before the note that it is held.
+    writer: Writer,
+    _held: process::Holding,
+}
+
+impl std::ops::Deref for HeldWriter {
+    type Target = Writer;
+    fn deref(&self) -> &Writer {
+        &self.writer
     }
+}
+
+pub fn writer(options: &SyncOptions) -> HeldWriter {
+    let held = process::hold();
+    HeldWriter {
+        writer: Writer::open_existing(&options.store_dir).unwrap(),
+        _held: held,
+    }
+}
+
+/// A whole run.
+pub async fn sync(options: &SyncOptions) -> Report {
+    watched(options, Arc::new(Unwatched)).await
+}
+
+pub async fn watched(options: &SyncOptions, progress: Arc<dyn Progress>) -> Report {
+    cancellable(options, progress, CancellationToken::new()).await
+}
+
+pub async fn cancellable(
+    options: &SyncOptions,
+    progress: Arc<dyn Progress>,
+    cancel: CancellationToken,
+) -> Report {
+    let _held = process::hold();
+    fleet_sync::sync(options.clone(), progress, cancel).await
 }

@@ -4,15 +4,75 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use sha2::Digest as _;
 use tempfile::TempDir;
 
+use super::process::{outcome, output, run};
+
 /// The archive's top folder, and the key that signs it.
 pub struct Archive {
+    // Dropped before the directory that it is in.
+    key: Key,
     dir: TempDir,
-    keyring: Vec<u8>,
+}
+
+/// An OpenPGP key of gpg's, in a home of its own.
+pub struct Key {
+    home: PathBuf,
+    pub public: Vec<u8>,
+}
+
+impl Key {
+    pub fn new(home: &Path) -> Key {
+        fs::DirBuilder::new().mode(0o700).create(home).unwrap();
+        let mut key = Key {
+            home: home.to_owned(),
+            public: Vec::new(),
+        };
+        run(key.gpg().args([
+            "--passphrase",
+            "",
+            "--quick-gen-key",
+            "Test <test@example.org>",
+            "ed25519",
+            "sign",
+            "never",
+        ]));
+        key.public = output(key.gpg().arg("--export"));
+        key
+    }
+
+    /// `--clearsign` or `--detach-sign`.
+    pub fn sign(&self, mode: &str, plain: &Path, signed: &Path) {
+        run(self
+            .gpg()
+            .args(["--yes", "--armor", mode, "--output"])
+            .arg(signed)
+            .arg(plain));
+    }
+
+    fn gpg(&self) -> Command {
+        let mut command = Command::new("gpg");
+        command.arg("--homedir").arg(&self.home).args([
+            "--batch",
+            "--quiet",
+            "--no-tty",
+            "--pinentry-mode",
+            "loopback",
+        ]);
+        command
+    }
+}
+
+impl Drop for Key {
+    fn drop(&mut self) {
+        // The agent that gpg has started would outlive its home.
+        let mut end = Command::new("gpgconf");
+        end.arg("--homedir").arg(&self.home);
+        drop(outcome(end.args(["--kill", "all"])));
+    }
 }
 
 /// A package that an index lists.
@@ -25,6 +85,17 @@ pub struct Package {
     pub sha512: String,
 }
 
+/// Where the signature is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signed {
+    /// InRelease.
+    Inline,
+    /// Release and Release.gpg.
+    Detached,
+    /// All three.
+    Both,
+}
+
 /// What a Release says besides its files.
 #[derive(Debug, Clone)]
 pub struct Release {
@@ -33,8 +104,7 @@ pub struct Release {
     pub valid_until: Option<i64>,
     pub architectures: Vec<&'static str>,
     pub by_hash: bool,
-    /// InRelease; else Release and Release.gpg.
-    pub inline: bool,
+    pub signed: Signed,
     /// List SHA-512 for packages, and nothing else.
     pub payload_sha512: bool,
 }
@@ -46,7 +116,7 @@ impl Release {
             valid_until: None,
             architectures: vec!["amd64"],
             by_hash: true,
-            inline: true,
+            signed: Signed::Inline,
             payload_sha512: false,
         }
     }
@@ -59,24 +129,13 @@ pub fn now() -> i64 {
 impl Archive {
     pub fn new() -> Archive {
         let dir = TempDir::new().unwrap();
-        let home = dir.path().join("gpg");
-        fs::DirBuilder::new().mode(0o700).create(&home).unwrap();
+        let key = Key::new(&dir.path().join("gpg"));
         fs::create_dir_all(dir.path().join("www")).unwrap();
-        run(gpg(&home).args([
-            "--passphrase",
-            "",
-            "--quick-gen-key",
-            "Test <test@example.org>",
-            "rsa3072",
-            "sign",
-            "never",
-        ]));
-        let keyring = gpg(&home).arg("--export").output().unwrap().stdout;
-        Archive { dir, keyring }
+        Archive { dir, key }
     }
 
     pub fn keyring(&self) -> &[u8] {
-        &self.keyring
+        &self.key.public
     }
 
     pub fn root(&self) -> PathBuf {
@@ -152,7 +211,7 @@ impl Archive {
         self.sign(
             suite,
             &release_text(suite, release, &listed),
-            release.inline,
+            release.signed,
         );
         self.date_roots(suite, release.date);
     }
@@ -170,27 +229,30 @@ impl Archive {
         }
     }
 
-    fn sign(&self, suite: &str, text: &str, inline: bool) {
+    fn sign(&self, suite: &str, text: &str, signed: Signed) {
         let folder = self.path(&format!("dists/{suite}"));
         for old in ["InRelease", "Release", "Release.gpg"] {
             drop(fs::remove_file(folder.join(old)));
         }
-        let home = self.dir.path().join("gpg");
-        let plain = if inline {
-            self.dir.path().join("Release")
-        } else {
-            folder.join("Release")
-        };
+        let plain = self.dir.path().join("Release");
         fs::write(&plain, text).unwrap();
-        let (mode, output) = if inline {
-            ("--clearsign", "InRelease")
-        } else {
-            ("--detach-sign", "Release.gpg")
+        let sign = |mode, output| {
+            self.key.sign(mode, &plain, &folder.join(output));
         };
-        run(gpg(&home)
-            .args(["--yes", "--armor", mode, "--output"])
-            .arg(folder.join(output))
-            .arg(&plain));
+        if signed != Signed::Detached {
+            sign("--clearsign", "InRelease");
+        }
+        if signed != Signed::Inline {
+            sign("--detach-sign", "Release.gpg");
+            fs::copy(&plain, folder.join("Release")).unwrap();
+        }
+    }
+
+    /// A copy of all that is served now, in a folder of its own: a state to change to and back without a pause.
+    pub fn freeze(&self, name: &str) -> PathBuf {
+        let copy = self.dir.path().join(name);
+        run(Command::new("cp").arg("-a").arg(self.root()).arg(&copy));
+        copy
     }
 
     /// As after a download: dates do not depend on when the test runs.
@@ -214,20 +276,6 @@ impl Archive {
 
     pub fn read(&self, name: &str) -> Vec<u8> {
         fs::read(self.path(name)).unwrap()
-    }
-}
-
-impl Drop for Archive {
-    fn drop(&mut self) {
-        // The agent that gpg has started would outlive its home.
-        let home = self.dir.path().join("gpg");
-        drop(
-            Command::new("gpgconf")
-                .arg("--homedir")
-                .arg(home)
-                .args(["--kill", "all"])
-                .status(),
-        );
     }
 }
 
@@ -275,26 +323,6 @@ fn release_text(suite: &str, release: &Release, listed: &BTreeMap<String, Vec<u8
         ));
     }
     text
-}
-
-fn gpg(home: &Path) -> Command {
-    let mut command = Command::new("gpg");
-    command.arg("--homedir").arg(home).args([
-        "--batch",
-        "--quiet",
-        "--no-tty",
-        "--pinentry-mode",
-        "loopback",
-    ]);
-    command
-}
-
-fn run(command: &mut Command) {
-    let status = command
-        .stdin(Stdio::null())
-        .status()
-        .unwrap_or_else(|e| panic!("{command:?}: {e}"));
-    assert!(status.success(), "{command:?}: {status}");
 }
 
 pub fn hex(bytes: &[u8]) -> String {

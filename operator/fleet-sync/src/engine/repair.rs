@@ -1,0 +1,208 @@
+//! Repair: what `mirrorfleet verify` found damaged is fetched again, for whichever kept snapshot names it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use fleet_store::{EntryState, Snapshot, Store};
+use fleet_types::{Digest, Expected, RepoPath, Sha256};
+
+use super::run::{Run, blocking};
+use super::shelves::Shelves;
+use crate::damaged::Damaged;
+use crate::fetch::{Arrival, Delivery, Sink, Want};
+use crate::{Phase, Problem};
+
+/// The names of one content that are tried upstream.
+const MAX_SOURCES: usize = 4;
+
+/// The damaged blobs while a run mends them.
+#[derive(Debug, Default)]
+pub(super) struct Damage(Mutex<Lists>);
+
+#[derive(Debug, Default)]
+struct Lists {
+    recorded: BTreeSet<Sha256>,
+    open: BTreeSet<Sha256>,
+    /// Fetched, and not durable yet.
+    arrived: Vec<Sha256>,
+}
+
+impl Damage {
+    pub fn of(store: &Store) -> Result<Damage, Problem> {
+        let recorded = store
+            .state::<Damaged>(Damaged::DOCUMENT)?
+            .unwrap_or_default()
+            .blobs;
+        Ok(Damage(Mutex::new(Lists {
+            open: recorded.clone(),
+            recorded,
+            arrived: Vec::new(),
+        })))
+    }
+
+    pub fn contains(&self, digest: &Sha256) -> bool {
+        self.lists().open.contains(digest)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.lists().open.is_empty()
+    }
+
+    pub fn arrived(&self, digest: &Sha256) {
+        let mut lists = self.lists();
+        if lists.open.contains(digest) {
+            lists.arrived.push(*digest);
+        }
+    }
+
+    /// Everything that has arrived is in the store for good.
+    pub fn arrivals_are_durable(&self) {
+        let mut lists = self.lists();
+        for digest in std::mem::take(&mut lists.arrived) {
+            lists.open.remove(&digest);
+        }
+    }
+
+    fn give_up(&self, digest: &Sha256) {
+        self.lists().open.remove(digest);
+    }
+
+    fn open(&self) -> BTreeSet<Sha256> {
+        self.lists().open.clone()
+    }
+
+    fn lists(&self) -> MutexGuard<'_, Lists> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A damaged blob as the snapshots name it.
+struct Named {
+    size: u64,
+    /// Whether each may name something else upstream by now, and the name: names that never change come first.
+    names: BTreeSet<(bool, RepoPath)>,
+}
+
+impl Run {
+    /// Fetches damaged blobs again where the upstream still has them. What cannot be had stays on the list and counts
+    /// as missing.
+    pub(super) async fn repair(self: Arc<Self>) -> Result<(), Problem> {
+        if self.shelves.damage.is_empty() {
+            return Ok(());
+        }
+        self.progress.phase(Phase::Fetch);
+        let run = self.clone();
+        let named: Vec<(Sha256, Named)> =
+            blocking(move || Ok(run.named_damage()?.into_iter().collect())).await?;
+        self.preflight_sizes(named.iter().map(|(_, named)| named.size))?;
+        self.progress.note(&format!(
+            "fetching {} files again that were found damaged",
+            named.len()
+        ));
+        let wants: Vec<_> = named
+            .iter()
+            .enumerate()
+            .map(|(tag, (digest, named))| Ok(self.repair_want(tag, *digest, named)))
+            .collect();
+        let mut deliver = |delivery: Delivery| {
+            match delivery.result {
+                Ok(Arrival::Complete(received)) => {
+                    self.count_files(1);
+                    self.shelves.damage.arrived(&received.digest);
+                }
+                Ok(Arrival::NotModified) => {}
+                Err(error) => self.progress.note(&format!(
+                    "a damaged file cannot be fetched again: {}",
+                    error.message
+                )),
+            }
+            Ok(())
+        };
+        self.fetcher
+            .fetch_all(futures::stream::iter(wants), &mut deliver)
+            .await?;
+        self.make_durable().await
+    }
+
+    fn repair_want(&self, tag: usize, digest: Sha256, named: &Named) -> Want {
+        let expected = Expected {
+            size: named.size,
+            digest: Digest::Sha256(digest),
+        };
+        let sources = named.names.iter().take(MAX_SOURCES);
+        Want {
+            tag: tag as u64,
+            sources: sources.map(|(_, path)| path.clone()).collect(),
+            only: None,
+            validators: None,
+            sink: Sink::stored(expected, self.writers.clone()),
+        }
+    }
+
+    /// Looks for the damaged blobs in all kept snapshots. What no snapshot names, and is not there, is no damage.
+    fn named_damage(&self) -> Result<BTreeMap<Sha256, Named>, Problem> {
+        let damage = &self.shelves.damage;
+        let mut found = BTreeMap::new();
+        let kept = self
+            .base
+            .iter()
+            .flat_map(|base| base.older.iter().chain([&base.snapshot]));
+        for snapshot in kept {
+            self.stop.check()?;
+            find_names(snapshot, damage, &mut found);
+        }
+        for digest in damage.open() {
+            let gone = || !self.shelves.writer.blob_path(&digest).exists();
+            if !found.contains_key(&digest) && gone() {
+                damage.give_up(&digest);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Whether the newest snapshot names something that is still damaged.
+    pub(super) fn base_is_damaged(&self) -> bool {
+        let damage = &self.shelves.damage;
+        let Some(base) = self.base.as_ref().filter(|_| !damage.is_empty()) else {
+            return false;
+        };
+        let mut entries = base.snapshot.iter();
+        entries
+            .any(|(_, entry)| entry.state == EntryState::Present && damage.contains(&entry.digest))
+    }
+
+    /// Makes everything durable that was fetched so far.
+    pub(super) async fn make_durable(&self) -> Result<(), Problem> {
+        self.writers.flush().await?;
+        self.shelves.damage.arrivals_are_durable();
+        Ok(())
+    }
+}
+
+fn find_names(snapshot: &Snapshot, damage: &Damage, found: &mut BTreeMap<Sha256, Named>) {
+    for (path, entry) in snapshot.iter() {
+        if entry.state != EntryState::Present || !damage.contains(&entry.digest) {
+            continue;
+        }
+        let named = found.entry(entry.digest).or_insert_with(|| Named {
+            size: entry.size,
+            names: BTreeSet::new(),
+        });
+        named.names.insert((entry.mutable, path));
+    }
+}
+
+impl Shelves {
+    /// Takes what is whole again off the store's list.
+    pub fn settle_damage(&self) -> Result<(), Problem> {
+        let left = {
+            let lists = self.damage.lists();
+            (lists.open != lists.recorded).then(|| lists.open.clone())
+        };
+        if let Some(blobs) = left {
+            self.writer
+                .state_write(Damaged::DOCUMENT, &Damaged { blobs })?;
+        }
+        Ok(())
+    }
+}

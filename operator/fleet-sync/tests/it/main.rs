@@ -1,0 +1,12 @@
+//! Whole runs of the engine: real servers, real stores, real signatures, real file systems.
+
+mod access;
+mod changes;
+mod distribution;
+mod faults;
+mod limits;
+mod memory;
+mod repair;
+mod runs;
+mod storage;
+mod support;
