@@ -98,6 +98,7 @@ class LocalController:
         config["users"] = [{"name": "controller", "user": {"token": token}}]
         config["contexts"] = [{"name": "controller", "context": {"cluster": config["clusters"][0]["name"], "user": "controller"}}]
         config["current-context"] = "controller"
+        self.starts = 0
         self.kubeconfig = world.workdir / "controller-kubeconfig.json"
         self.kubeconfig.write_text(json.dumps(config))
 
@@ -119,10 +120,12 @@ class LocalController:
             deaths += 1
 
     def _start(self) -> subprocess.Popen:
+        # A Lease of its own each time: the one of the dead holds for 15 s, and waiting for it shows nothing new.
+        self.starts += 1
         log = (self.world.workdir / "controller.log").open("ab")
         argv = [
             binary(), "controller", "--image", self.world.image, "--image-pull-policy", "Never",
-            "--metrics-listen", "127.0.0.1:0", "--lease-namespace", SYSTEM_NAMESPACE, "--lease-name", "killed-between-writes",
+            "--metrics-listen", "127.0.0.1:0", "--lease-namespace", SYSTEM_NAMESPACE, "--lease-name", f"killed-between-writes-{self.starts}",
         ]  # fmt: skip
         environment = {"KUBECONFIG": str(self.kubeconfig), "MIRRORFLEET_FAULT_AFTER_WRITES": "1"}
         return self.world.lab.popen(argv, env=environment, stdout=log, stderr=log)

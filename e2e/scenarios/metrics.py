@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import threading
 import urllib.parse
+from collections.abc import Iterator
+from pathlib import Path
 
 from lab import wait_until
 from world import PACKAGE
@@ -14,21 +18,55 @@ from .registry import scenario
 PORT = 9091
 
 
-def start_prometheus(world) -> None:
+@contextlib.contextmanager
+def running_prometheus(world) -> Iterator[None]:
+    """A Prometheus that finds its targets as the cluster's pods come and go.
+
+    Debian builds its Prometheus without the discovery of Kubernetes, so the pods are written into a file that it reads.
+    """
     folder = world.workdir / "prometheus"
     folder.mkdir(exist_ok=True)
+    targets = folder / "targets.json"
+    write_targets(world, targets)
+    stop = threading.Event()
+
+    def follow() -> None:
+        while not stop.wait(1):
+            with contextlib.suppress(Exception):
+                write_targets(world, targets)
+
+    follower = threading.Thread(target=follow, daemon=True)
+    start_prometheus(world, folder, targets)
+    follower.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        follower.join()
+        world.lab.stop_server("prometheus")
+
+
+def write_targets(world, path: Path) -> None:
+    """Every running pod of ours with a container port named `metrics`."""
+    groups = []
+    for pod in world.lab.list("pods", selector="app.kubernetes.io/name=mirrorfleet"):
+        ports = [port for container in pod["spec"]["containers"] for port in container.get("ports", [])]
+        address = pod["status"].get("podIP")
+        if address and pod["status"]["phase"] == "Running" and any(port.get("name") == "metrics" for port in ports):
+            component = pod["metadata"]["labels"].get("app.kubernetes.io/component", "controller")
+            groups.append({"targets": [f"{address}:9090"], "labels": {"component": component}})
+    fresh = path.with_suffix(".new")
+    fresh.write_text(json.dumps(groups))
+    fresh.replace(path)
+
+
+def start_prometheus(world, folder: Path, targets: Path) -> None:
     config = {
         "global": {"scrape_interval": "1s"},
         "scrape_configs": [
             {
                 "job_name": "mirrorfleet",
-                "kubernetes_sd_configs": [{"role": "pod", "kubeconfig_file": str(world.lab.kubeconfig)}],
-                "relabel_configs": [
-                    {"source_labels": ["__meta_kubernetes_pod_container_port_name"], "regex": "metrics", "action": "keep"},
-                    {"source_labels": ["__meta_kubernetes_pod_phase"], "regex": "Running", "action": "keep"},
-                    {"source_labels": ["__meta_kubernetes_pod_label_app_kubernetes_io_component"], "target_label": "component"},
-                    {"source_labels": ["__meta_kubernetes_namespace"], "target_label": "pod_namespace"},
-                ],
+                "file_sd_configs": [{"files": [str(targets)], "refresh_interval": "1s"}],
                 "honor_labels": True,
             }
         ],
@@ -59,8 +97,7 @@ def lag_expression() -> str:
 
 @scenario("Prometheus scrapes controller, worker and server, and answers the lag query")
 def prometheus(world):
-    start_prometheus(world)
-    with world.fleet("prometheus") as fleet:
+    with running_prometheus(world), world.fleet("prometheus") as fleet:
         fleet.apply_all()
         mine = f'namespace="{fleet.namespace}",mirror="debian"'
 

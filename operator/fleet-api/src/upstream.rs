@@ -84,6 +84,16 @@ pub struct UpstreamSpec {
     pub politeness: Politeness,
 }
 
+impl UpstreamSpec {
+    /// Whether asking this Upstream needs what stands in a Secret. Only sync runs are given Secrets, so only they ask
+    /// such an authority; the controller does not probe it.
+    pub fn needs_secrets(&self) -> bool {
+        let bundle = self.access.ca_bundle_ref.as_ref();
+        self.access.credentials_ref.is_some()
+            || bundle.is_some_and(|bundle| bundle.kind == RefKind::Secret)
+    }
+}
+
 /// The kinds of repository that are understood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum UpstreamType {

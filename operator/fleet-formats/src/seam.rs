@@ -76,6 +76,8 @@ pub struct VerifyContext<'a> {
     pub high_water: Option<&'a UnitRevision>,
     /// `verification.rollback: Allow` accepts an older date.
     pub allow_rollback: bool,
+    /// The roots were read a second time, so what does not fit together is not an update in the middle of which we came.
+    pub settled: bool,
 }
 
 /// Whom to believe, as the Upstream declares it.
@@ -129,6 +131,8 @@ pub struct UnitIndex {
     pub groups: Vec<IndexGroup>,
     /// Fingerprints (upper-case hexadecimal) of the keys whose signatures were good.
     pub signed_by: Vec<String>,
+    /// What people should know although the unit is believed: one sentence each.
+    pub notes: Vec<String>,
 }
 
 /// Index files that hold the same content in different compressions.

@@ -44,7 +44,7 @@ pub fn measure(
             format!("region {name} does not say what it serves"),
         );
     };
-    if fleet.upstream_spec().access.credentials_ref.is_some() {
+    if fleet.upstream_spec().needs_secrets() {
         return unprobed(fleet, before, now);
     }
     let authority = fleet

@@ -120,11 +120,11 @@ pub fn expires_at(fleet: &Fleet, status: &MirrorStatus, now: Timestamp) -> Optio
         .regions
         .iter()
         .filter_map(|region| region.superseded_at.as_ref());
-    let credentials = fleet.upstream_spec().access.credentials_ref.is_some();
+    let unprobed = fleet.upstream_spec().needs_secrets();
     let successes = status
         .regions
         .iter()
-        .filter(|_| credentials)
+        .filter(|_| unprobed)
         .filter_map(|region| region.last_success.as_ref());
     // One second on: a region is stale after its objective, not at it.
     let ends = behind.chain(successes).map(|since| {

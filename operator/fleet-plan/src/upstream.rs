@@ -52,14 +52,14 @@ pub struct UpstreamPlan {
     pub wake_at: Option<Timestamp>,
 }
 
-/// Decides about one Upstream. An Upstream with credentials is never probed: the controller may not read them.
+/// Decides about one Upstream. One that needs a Secret is never probed: the controller may not read it.
 pub fn plan_upstream(upstream: &Upstream, seen: &ObservedUpstream) -> UpstreamPlan {
     let before = upstream.status.clone().unwrap_or_default();
     let generation = upstream.metadata.generation.unwrap_or(0);
     let mut units = seen.units.clone();
     units.sort();
     units.dedup();
-    let probed = upstream.spec.access.credentials_ref.is_none();
+    let probed = !upstream.spec.needs_secrets();
     let interval = seconds(upstream.spec.probe.interval.as_secs().max(60));
     let dues = units.iter().filter(|_| probed).map(|unit| {
         let last = seen.probes.iter().find(|probe| probe.unit == *unit);
@@ -138,7 +138,7 @@ fn reachable(
     if !probed {
         return Verdict::unknown(
             Reason::NotProbed,
-            "the authority needs credentials, which only sync runs are given; they ask it",
+            "the authority needs what stands in a Secret, which only sync runs are given; they ask it",
         );
     }
     if units.is_empty() {

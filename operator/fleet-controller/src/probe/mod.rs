@@ -155,6 +155,7 @@ impl<F: Fetcher> Asked<'_, F> {
             trust: &trust,
             high_water: None,
             allow_rollback: true,
+            settled: true,
         };
         let roots = [root];
         let mut refused = Reason::IndexMalformed;

@@ -60,6 +60,7 @@ pub(super) fn unit(
         roots,
         groups,
         signed_by: believed.signed_by,
+        notes: believed.notes,
     })
 }
 
@@ -86,6 +87,7 @@ struct Believed<'a> {
     signed_by: Vec<String>,
     /// The files that may be served: all of one state.
     roots: Vec<&'a RootContent>,
+    notes: Vec<String>,
 }
 
 fn believe<'a>(
@@ -95,17 +97,18 @@ fn believe<'a>(
     match (files.in_release, files.release) {
         (Some(in_release), release) => {
             let (payload, signed_by) = believe_in_release(&in_release.bytes, context)?;
-            let mut roots = vec![in_release];
-            if let Some(release) = release {
-                is_pair(&payload, &release.bytes)?;
-                roots.push(release);
-                roots.extend(detached_of_pair(release, files.release_gpg, context)?);
-            }
-            Ok(Believed {
+            let mut believed = Believed {
                 payload,
                 signed_by,
-                roots,
-            })
+                roots: vec![in_release],
+                notes: vec![],
+            };
+            if let Some(release) = release {
+                is_pair(&believed.payload, &release.bytes)?;
+                believed.roots.push(release);
+                add_detached(&mut believed, release, files.release_gpg, context)?;
+            }
+            Ok(believed)
         }
         (None, Some(release)) => {
             let signature = files.release_gpg.map(|file| file.bytes.as_slice());
@@ -115,6 +118,7 @@ fn believe<'a>(
                 payload: release.bytes.clone(),
                 signed_by,
                 roots,
+                notes: vec![],
             })
         }
         (None, None) => Err(Rejected::new(
@@ -215,26 +219,36 @@ fn is_pair(payload: &[u8], release: &[u8]) -> Result<(), Rejected> {
     ))
 }
 
-/// `Release.gpg` beside a good `InRelease`: what a forged one signs is another state, and one that is merely of no use
-/// to anybody (an unknown key) is not served.
-fn detached_of_pair<'a>(
+/// `Release.gpg` beside a good `InRelease` is served only if it is good too: clients that need it believe nothing else.
+///
+/// One that does not fit its `Release` is at first taken for an update that is under way. If it stays so, it is left
+/// out: archives forget to renew it, since no client of today reads it, and what is signed is the same payload.
+fn add_detached<'a>(
+    believed: &mut Believed<'a>,
     release: &RootContent,
     signature: Option<&'a RootContent>,
     context: &VerifyContext<'_>,
-) -> Result<Option<&'a RootContent>, Rejected> {
-    let (Some(signature), Some(keyring)) = (signature, judging_keyring(context.trust)?) else {
-        return Ok(signature);
+) -> Result<(), Rejected> {
+    let Some(signature) = signature else {
+        return Ok(());
+    };
+    let Some(keyring) = judging_keyring(context.trust)? else {
+        believed.roots.push(signature);
+        return Ok(());
     };
     match openpgp::verify_detached(&release.bytes, &signature.bytes, keyring, context.now) {
-        Ok(_) => Ok(Some(signature)),
-        Err(rejected) if rejected.reason == Reason::SignatureBad => Err(Rejected::new(
-            Reason::ReleasePairMismatch,
-            format!(
-                "Release.gpg does not fit Release, though InRelease does; the next run tries again ({rejected})"
-            ),
+        Ok(_) => believed.roots.push(signature),
+        Err(rejected) if rejected.reason == Reason::SignatureBad && !context.settled => {
+            return Err(Rejected::new(
+                Reason::ReleasePairMismatch,
+                format!("Release.gpg does not fit Release, though InRelease does ({rejected})"),
+            ));
+        }
+        Err(rejected) => believed.notes.push(format!(
+            "Release.gpg is not served, since it is of no use to any client ({rejected}); InRelease is good"
         )),
-        Err(_) => Ok(None),
     }
+    Ok(())
 }
 
 /// The text as signatures see it: no blanks at line ends, one line feed after each line. The digest of this is what

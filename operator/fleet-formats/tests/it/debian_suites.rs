@@ -91,6 +91,7 @@ fn context(trust: &Trust) -> VerifyContext<'_> {
         trust,
         high_water: None,
         allow_rollback: false,
+        settled: false,
     }
 }
 
@@ -506,10 +507,11 @@ fn signatures_and_the_pair_of_release_files() {
         "dists/stable/Release.gpg",
         gpg.detached(MADE_AT, &[&key], &["--armor"], text.as_bytes()),
     );
-    let check = |roots: &[&RootContent], trust: &Trust| {
+    let check_in = |roots: &[&RootContent], context: &VerifyContext<'_>| {
         let roots: Vec<_> = roots.iter().map(|root| (*root).clone()).collect();
-        verify(slice("stable", Include::default()), &roots, &context(trust))
+        verify(slice("stable", Include::default()), &roots, context)
     };
+    let check = |roots: &[&RootContent], trust: &Trust| check_in(roots, &context(trust));
     let required = signed(gpg.keyring(&[]), 1);
     let all = check(&[&in_release, &plain, &detached], &required).unwrap();
     assert_eq!(
@@ -538,8 +540,18 @@ fn signatures_and_the_pair_of_release_files() {
         "dists/stable/Release.gpg",
         gpg.detached(MADE_AT, &[&key], &[], b"else"),
     );
+    let misfit = [&in_release, &plain, &forged];
+    assert_eq!(reason(&misfit, &required), Reason::ReleasePairMismatch);
+    let settled = VerifyContext {
+        settled: true,
+        ..context(&required)
+    };
+    let without = check_in(&misfit, &settled).unwrap();
+    assert_eq!((without.roots.len(), without.notes.len()), (2, 1));
     assert_eq!(
-        reason(&[&in_release, &plain, &forged], &required),
+        check_in(&[&in_release, &other], &settled)
+            .unwrap_err()
+            .reason,
         Reason::ReleasePairMismatch
     );
     assert_eq!(reason(&[&plain], &required), Reason::SignatureMissing);

@@ -129,6 +129,7 @@ fn verify(text: &[u8]) {
         trust: &trust,
         high_water: None,
         allow_rollback: false,
+        settled: true,
     };
     let _ = debian().verify("s", &[root], &context);
 }
