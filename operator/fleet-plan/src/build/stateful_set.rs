@@ -44,7 +44,7 @@ pub fn stateful_set(fleet: &Fleet, site: &Site, settings: &Settings) -> Stateful
 fn template(fleet: &Fleet, site: &Site, settings: &Settings) -> PodTemplateSpec {
     let mut volumes = vec![pod::data_volume(site)];
     volumes.extend(pod::tls_secret(fleet).map(tls_volume));
-    let mut spec = pod::pod_spec(site, settings, container(fleet, settings), volumes);
+    let mut spec = pod::pod_spec(site, settings, container(fleet, site, settings), volumes);
     spec.termination_grace_period_seconds = Some(GRACE_SECONDS);
     let labels = region_labels(fleet, site, labels::COMPONENT_SERVING);
     PodTemplateSpec {
@@ -60,7 +60,7 @@ fn template(fleet: &Fleet, site: &Site, settings: &Settings) -> PodTemplateSpec 
     }
 }
 
-fn container(fleet: &Fleet, settings: &Settings) -> Container {
+fn container(fleet: &Fleet, site: &Site, settings: &Settings) -> Container {
     let tls = pod::tls_secret(fleet).is_some();
     let mut mounts = vec![pod::data_mount(true)];
     mounts.extend(tls.then(|| pod::mount(TLS_VOLUME, TLS_DIR)));
@@ -68,7 +68,7 @@ fn container(fleet: &Fleet, settings: &Settings) -> Container {
         name: "serve".to_owned(),
         image: Some(settings.image.clone()),
         image_pull_policy: settings.image_pull_policy.clone(),
-        args: Some(arguments(tls)),
+        args: Some(arguments(fleet, site, tls)),
         ports: Some(vec![
             pod::port(HTTP_PORT_NAME, HTTP_PORT),
             pod::port(METRICS_PORT_NAME, METRICS_PORT),
@@ -82,7 +82,7 @@ fn container(fleet: &Fleet, settings: &Settings) -> Container {
     }
 }
 
-fn arguments(tls: bool) -> Vec<String> {
+fn arguments(fleet: &Fleet, site: &Site, tls: bool) -> Vec<String> {
     let mut arguments = vec![
         "serve".to_owned(),
         "--data".to_owned(),
@@ -91,6 +91,10 @@ fn arguments(tls: bool) -> Vec<String> {
         format!("[::]:{HTTP_PORT}"),
         "--metrics-listen".to_owned(),
         format!("[::]:{METRICS_PORT}"),
+        "--namespace".to_owned(),
+        fleet.namespace.clone(),
+        "--region".to_owned(),
+        site.region.name.clone(),
     ];
     if tls {
         arguments.extend(["--tls-cert".to_owned(), format!("{TLS_DIR}/tls.crt")]);
