@@ -108,6 +108,12 @@ fn present(
         .or(want.sha256)?;
     let mut known = want.clone();
     known.sha256 = Some(digest);
+    if !want.exact {
+        known.size = match &arrived {
+            Some(fetched) => fetched.size,
+            None => run.shelves.size_of(want)?,
+        };
+    }
     if let Err(problem) = checks_of_arrived(run, want, &known, before, arrived.as_ref()) {
         return Some(Err(problem));
     }

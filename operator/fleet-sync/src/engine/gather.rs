@@ -192,6 +192,7 @@ impl<'a> Gather<'a> {
             payload.expected.size,
         );
         want.set_digest(payload.expected.digest);
+        want.exact = payload.exact_size;
         want.guarded = payload.guarded;
         want.mtime = date;
         self.push(&want)
@@ -203,6 +204,7 @@ impl<'a> Gather<'a> {
             unit,
             state,
             size,
+            exact: true,
             sha256: None,
             sha512: None,
             mutable: false,

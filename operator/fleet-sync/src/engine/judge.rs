@@ -104,9 +104,11 @@ impl Judge<'_> {
                 && want.same_content(entry) == Some(true)
                 && !self.run.shelves.damage.contains(&entry.digest)
         });
+        let size = before.map_or(want.known_size(), |entry| entry.size);
         match want.state {
-            WantState::Stored | WantState::Carried => self.keep.add(want.path.as_str(), want.size),
-            WantState::Payload if kept => self.keep.add(want.path.as_str(), want.size),
+            WantState::Stored => self.keep.add(want.path.as_str(), want.size),
+            WantState::Carried => self.keep.add(want.path.as_str(), size),
+            WantState::Payload if kept => self.keep.add(want.path.as_str(), size),
             WantState::Payload => return self.missing(wanted, before, advances),
             WantState::Absent | WantState::Excluded => {
                 self.check_mutation(wanted, before, advances);
@@ -132,18 +134,19 @@ impl Judge<'_> {
             return Ok(());
         };
         // Blobs of a run that never made a snapshot, and content that is known under another name.
-        if self.run.shelves.has_expected(&expected).is_some() {
-            self.keep.add(want.path.as_str(), want.size);
+        if let Some(size) = self.run.shelves.size_of(want) {
+            self.keep.add(want.path.as_str(), size);
             return Ok(());
         }
-        self.fetch.add(want.path.as_str(), want.size);
+        self.fetch.add(want.path.as_str(), want.known_size());
         self.disk_bytes = self.disk_bytes.saturating_add(
-            want.size
+            want.known_size()
                 .div_ceil(self.block_size)
                 .saturating_mul(self.block_size),
         );
         Ok(self.transfer.push(&Fetch {
             expected,
+            exact: want.exact,
             path: want.path.clone(),
             units: wanted.units.clone(),
         })?)
@@ -367,6 +370,7 @@ mod tests {
             unit,
             state: WantState::Payload,
             size: u64::from(content),
+            exact: true,
             sha256: Some(Sha256([content; 32])),
             sha512: None,
             mutable: false,

@@ -7,6 +7,7 @@ use fleet_store::{Staging, Store, StoreError, Writer};
 use fleet_types::{Expected, Reason, Sha256};
 
 use super::repair::Damage;
+use super::want::Want;
 use crate::Problem;
 
 /// The store that a run writes to, and for a dry run the real one beside it.
@@ -114,6 +115,16 @@ impl Shelves {
             .map(|content| self.staging().put_bytes(content))
             .collect::<Result<Vec<_>, StoreError>>()?;
         Ok(self.staging().commit_batch(staged)?)
+    }
+
+    /// How large wanted content is, where it is there already under the name that its index promises.
+    pub fn size_of(&self, want: &Want) -> Option<u64> {
+        if want.exact {
+            return self.has_expected(&want.expected()?).map(|_| want.size);
+        }
+        let digest = want.sha256?;
+        let about = std::fs::metadata(self.target().blob_path(&digest)).ok()?;
+        (!self.damage.contains(&digest)).then_some(about.len())
     }
 
     /// Whether content that an index promises is there under the name that it promises.

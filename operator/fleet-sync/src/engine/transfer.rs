@@ -32,6 +32,7 @@ pub(super) struct Transferred {
 #[derive(Debug)]
 struct Content {
     expected: Expected,
+    exact: bool,
     paths: Vec<RepoPath>,
     /// All units that want it, under one name or another.
     units: Vec<u16>,
@@ -127,7 +128,11 @@ fn register(content: Content, ledger: &Mutex<Ledger>, writers: &Arc<Writers>) ->
     let tag = ledger.next;
     ledger.next += 1;
     let sources = content.paths.iter().take(MAX_SOURCES).cloned().collect();
-    let sink = Sink::stored(content.expected, writers.clone());
+    let sink = if content.exact {
+        Sink::stored(content.expected, writers.clone())
+    } else {
+        Sink::stored_up_to(content.expected, writers.clone())
+    };
     ledger.under_way.insert(tag, content);
     Some(Want {
         tag,
@@ -147,6 +152,7 @@ fn note_fetched(
         sorter.push(&Fetched {
             path,
             digest: received.digest,
+            size: received.size,
             modified: received.modified,
         })?;
     }
@@ -167,14 +173,14 @@ fn contents(list: Arc<Sorted<Fetch>>) -> mpsc::Receiver<Result<Content, Problem>
                 Ok(fetch) => fetch,
                 Err(e) => return drop(sender.blocking_send(Err(e.into()))),
             };
-            match current
-                .as_mut()
-                .filter(|content| content.expected == fetch.expected)
-            {
+            match current.as_mut().filter(|content| {
+                content.expected == fetch.expected && content.exact == fetch.exact
+            }) {
                 Some(content) => content.add(fetch),
                 None => {
                     let complete = current.replace(Content {
                         expected: fetch.expected,
+                        exact: fetch.exact,
                         paths: vec![fetch.path],
                         units: fetch.units,
                     });

@@ -10,6 +10,8 @@ pub(super) struct Want {
     pub unit: u16,
     pub state: WantState,
     pub size: u64,
+    /// False where the index gives digests only: `size` is then the most that it may have.
+    pub exact: bool,
     /// At least one of the two is given.
     pub sha256: Option<Sha256>,
     pub sha512: Option<[u8; 64]>,
@@ -71,6 +73,11 @@ impl Want {
         })
     }
 
+    /// The size as far as it is known before the content is there.
+    pub fn known_size(&self) -> u64 {
+        if self.exact { self.size } else { 0 }
+    }
+
     pub fn digest_text(&self) -> String {
         self.expected().map_or_else(
             || "no digest".to_owned(),
@@ -80,7 +87,7 @@ impl Want {
 
     /// Whether an entry of a snapshot is about the same content; none where the two have no digest in common.
     pub fn same_content(&self, entry: &Entry) -> Option<bool> {
-        if self.size != entry.size {
+        if self.exact && self.size != entry.size {
             return Some(false);
         }
         let by_sha256 = self
@@ -112,7 +119,7 @@ impl Want {
 
     fn agrees_with(&self, other: &Want) -> bool {
         let differ = |a: Option<&[u8]>, b: Option<&[u8]>| a.zip(b).is_some_and(|(a, b)| a != b);
-        self.size == other.size
+        (self.size == other.size || !self.exact || !other.exact)
             && !differ(
                 self.sha256.as_ref().map(|d| d.0.as_slice()),
                 other.sha256.as_ref().map(|d| d.0.as_slice()),
@@ -143,6 +150,9 @@ impl Wanted {
         if self.units.last() != Some(&other.unit) {
             self.units.push(other.unit);
         }
+        if other.exact && !self.want.exact {
+            (self.want.size, self.want.exact) = (other.size, true);
+        }
         self.want.sha256 = self.want.sha256.or(other.sha256);
         self.want.sha512 = self.want.sha512.or(other.sha512);
         self.want.guarded |= other.guarded;
@@ -165,7 +175,8 @@ impl Record for Want {
         let flags = u8::from(self.mutable)
             | u8::from(self.guarded) << 1
             | u8::from(self.sha256.is_some()) << 2
-            | u8::from(self.sha512.is_some()) << 3;
+            | u8::from(self.sha512.is_some()) << 3
+            | u8::from(self.exact) << 4;
         out.extend_from_slice(&[self.state as u8, flags]);
         out.extend_from_slice(&self.size.to_le_bytes());
         out.extend_from_slice(&self.mtime.to_le_bytes());
@@ -199,6 +210,7 @@ impl Record for Want {
             sha512,
             mutable: flags & 1 != 0,
             guarded: flags & 2 != 0,
+            exact: flags & 16 != 0,
             mtime: i64::from_le_bytes(*mtime),
         })
     }
@@ -217,13 +229,16 @@ impl WantState {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Fetch {
     pub expected: Expected,
+    /// As in [`Want`].
+    pub exact: bool,
     pub path: RepoPath,
     pub units: Vec<u16>,
 }
 
 impl Record for Fetch {
     fn write_key(&self, out: &mut Vec<u8>) {
-        out.push(u8::from(matches!(self.expected.digest, Digest::Sha512(_))));
+        let is_sha512 = matches!(self.expected.digest, Digest::Sha512(_));
+        out.push(u8::from(is_sha512) | u8::from(!self.exact) << 1);
         out.extend_from_slice(self.expected.digest.as_bytes());
         out.extend_from_slice(self.path.as_str().as_bytes());
     }
@@ -236,8 +251,8 @@ impl Record for Fetch {
     }
 
     fn read(key: &[u8], value: &[u8]) -> Option<Self> {
-        let (algorithm, rest) = key.split_first()?;
-        let (digest, path) = if *algorithm == 0 {
+        let (flags, rest) = key.split_first()?;
+        let (digest, path) = if flags & 1 == 0 {
             rest.split_first_chunk::<32>()
                 .map(|(d, path)| (Digest::Sha256(Sha256(*d)), path))?
         } else {
@@ -258,6 +273,7 @@ impl Record for Fetch {
                 size: u64::from_le_bytes(*size),
                 digest,
             },
+            exact: flags & 2 == 0,
             path,
             units,
         })
@@ -269,6 +285,7 @@ impl Record for Fetch {
 pub(super) struct Fetched {
     pub path: RepoPath,
     pub digest: Sha256,
+    pub size: u64,
     pub modified: Option<i64>,
 }
 
@@ -279,6 +296,7 @@ impl Record for Fetched {
 
     fn write_value(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.digest.0);
+        out.extend_from_slice(&self.size.to_le_bytes());
         if let Some(modified) = self.modified {
             out.extend_from_slice(&modified.to_le_bytes());
         }
@@ -286,10 +304,12 @@ impl Record for Fetched {
 
     fn read(key: &[u8], value: &[u8]) -> Option<Self> {
         let (digest, rest) = value.split_first_chunk::<32>()?;
+        let (size, rest) = rest.split_first_chunk::<8>()?;
         let path = RepoPath::new(std::str::from_utf8(key).ok()?).ok()?;
         Some(Fetched {
             path,
             digest: Sha256(*digest),
+            size: u64::from_le_bytes(*size),
             modified: rest
                 .first_chunk::<8>()
                 .map(|bytes| i64::from_le_bytes(*bytes)),

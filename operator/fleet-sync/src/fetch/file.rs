@@ -92,6 +92,7 @@ impl FileTransport {
         sink: &mut Sink,
         name: &str,
     ) -> Result<(), FetchError> {
+        sink.settle(Some(length)).await.map_err(|e| e.at(name))?;
         let position = sink.position().await.map_err(|e| e.at(name))?;
         if position > length || sink.promised().is_some_and(|promised| promised != length) {
             let promised = sink.promised().unwrap_or(position);

@@ -183,7 +183,14 @@ impl Endpoint {
             // Ranges are not supported here: the whole file comes again.
             sink.restart().await.map_err(|e| e.at(name))?;
         }
-        check_length(response.content_length(), start, sink, name)
+        let length = response.content_length();
+        if start == 0 && !sink.settle(length).await.map_err(|e| e.at(name))? {
+            return Err(FetchError::new(
+                FailureKind::Broken,
+                format!("{name}: neither its index nor the upstream's answer says how long it is"),
+            ));
+        }
+        check_length(length, start, sink, name)
     }
 
     async fn receive(

@@ -32,8 +32,19 @@ enum Kind {
         file: Option<OpenFile>,
         position: u64,
         expected: Expected,
+        length: Length,
         writers: Arc<Writers>,
     },
+}
+
+/// What is known of the size of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Length {
+    /// The index promises it.
+    Promised,
+    /// The index does not say it; no more than this is taken. Where an answer has announced its length, that is
+    /// `expected.size`.
+    AtMost { limit: u64, announced: bool },
 }
 
 /// Why a body is not taken.
@@ -117,9 +128,64 @@ impl Sink {
                 file: None,
                 position: 0,
                 expected,
+                length: Length::Promised,
                 writers,
             })
         }
+    }
+
+    /// The same for a file of which the index gives the digest only; `expected.size` is the most that it may have.
+    pub fn stored_up_to(expected: Expected, writers: Arc<Writers>) -> Sink {
+        Sink(Kind::Large {
+            file: None,
+            position: 0,
+            expected,
+            length: Length::AtMost {
+                limit: expected.size,
+                announced: false,
+            },
+            writers,
+        })
+    }
+
+    /// Takes the length of a whole body as the file's size where no index says it. False where that is needed and
+    /// missing.
+    pub(crate) async fn settle(&mut self, announced: Option<u64>) -> Result<bool, SinkError> {
+        let Kind::Large {
+            file,
+            position,
+            expected,
+            length:
+                Length::AtMost {
+                    limit,
+                    announced: known,
+                },
+            writers,
+        } = &mut self.0
+        else {
+            return Ok(true);
+        };
+        let Some(size) = announced else {
+            return Ok(false);
+        };
+        if size > *limit {
+            return Err(SinkError::TooLong {
+                limit: *limit,
+                exact: false,
+            });
+        }
+        if *known && expected.size == size {
+            return Ok(true);
+        }
+        (expected.size, *known, *position) = (size, true, 0);
+        // Closed before it is opened again.
+        *file = None;
+        let (opened, written) = writers.begin(*expected).await.map_err(SinkError::Store)?;
+        if written > 0 {
+            opened.restart().await.map_err(SinkError::Store)?;
+        }
+        *file = Some(opened);
+        Ok(true)
     }
 
     /// The exact size, where it is known.
@@ -133,6 +199,14 @@ impl Sink {
     fn bound(&self) -> Bound {
         match &self.0 {
             Kind::Memory { bound, .. } => *bound,
+            Kind::Large {
+                length:
+                    Length::AtMost {
+                        limit,
+                        announced: false,
+                    },
+                ..
+            } => Bound::AtMost(*limit),
             Kind::Small { expected, .. } | Kind::Large { expected, .. } => {
                 Bound::Exactly(*expected)
             }
@@ -151,10 +225,17 @@ impl Sink {
         match &mut self.0 {
             Kind::Memory { body, .. } | Kind::Small { body, .. } => Ok(body.len() as u64),
             Kind::Large {
+                length: Length::AtMost {
+                    announced: false, ..
+                },
+                ..
+            } => Ok(0),
+            Kind::Large {
                 file,
                 position,
                 expected,
                 writers,
+                ..
             } => {
                 if file.is_none() {
                     let (opened, written) =

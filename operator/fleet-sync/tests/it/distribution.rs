@@ -15,7 +15,7 @@ use url::Url;
 use crate::memory::nginx;
 use crate::support::archive::hex;
 use crate::support::distribution::{Distribution, is_compressed, listed};
-use crate::support::server::Server;
+use crate::support::server::{Fault, Server};
 use crate::support::{options, process, set_content, sync, told};
 
 struct Copy<'a> {
@@ -27,7 +27,7 @@ struct Copy<'a> {
 fn slice(suite: &str) -> serde_json::Value {
     serde_json::json!({
         "suites": [suite], "components": ["main"], "architectures": ["amd64"],
-        "include": {"sources": true, "contents": true},
+        "include": {"sources": true, "contents": true, "installer": true},
     })
 }
 
@@ -78,6 +78,11 @@ impl Copy<'_> {
         let (mut indices, mut payload) = (0, 0);
         for (name, digest) in listed(&release, "SHA256") {
             let path = format!("{folder}{name}");
+            if let Some(images) = path.strip_suffix("SHA256SUMS") {
+                let sums = String::from_utf8(self.check(&path, &digest)).unwrap();
+                payload += self.walk_images(images, &sums);
+                continue;
+            }
             if !is_compressed(&name) || !root.join(&path).exists() || name.contains(".tar.") {
                 continue;
             }
@@ -115,6 +120,15 @@ impl Copy<'_> {
                 self.check(path, &field(stanza, "SHA256:"));
             })
             .count()
+    }
+
+    fn walk_images(&self, folder: &str, sums: &str) -> usize {
+        let images = sums.lines().map(|line| {
+            let (digest, name) = line.split_once("  ").unwrap();
+            let path = format!("{folder}{}", name.trim_start_matches("./"));
+            self.check(&path, digest);
+        });
+        images.count()
     }
 
     fn walk_sources(&self, text: &str) -> usize {
@@ -218,12 +232,43 @@ async fn over_every_transport(archive: &Distribution, suite: &str, folder: &str,
 #[tokio::test(flavor = "multi_thread")]
 async fn a_suite_of_the_real_tools_is_copied_whole() {
     let archive = Distribution::with_suites();
-    // Two packages in each of two compressions, and two files of a source in each of two.
-    over_every_transport(&archive, "stable", "dists/stable/", 8).await;
+    // Two packages in each of two compressions, two files of a source in each of two, and two images.
+    over_every_transport(&archive, "stable", "dists/stable/", 10).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flat_repository_of_the_real_tools_is_copied_whole() {
     let archive = Distribution::flat();
     over_every_transport(&archive, "./", "", 4).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_whose_size_no_index_tells_is_resumed_too_and_never_endless() {
+    let archive = Distribution::with_suites();
+    let image = "dists/stable/main/installer-amd64/current/images/netboot/mini.iso";
+    let dir = TempDir::new().unwrap();
+    let server = Server::start(archive.root()).await;
+    let mut options = options(&archive.key.public, &server.url, dir.path(), &["stable"]);
+    set_content(&mut options, slice("stable"));
+    server.fault(image, usize::MAX, Fault::Endless);
+    let report = sync(&options).await;
+    assert_eq!(
+        told(&report),
+        (RunResult::Failed, Reason::UpstreamUnreachable),
+        "{report:?}"
+    );
+    assert!(report.message.contains("how long it is"), "{report:?}");
+    server.heal();
+    server.take_seen();
+    server.fault(image, 1, Fault::Content(b"something else".to_vec()));
+    let report = sync(&options).await;
+    assert_eq!(told(&report).1, Reason::DigestMismatch, "{report:?}");
+    server.take_seen();
+    server.fault(image, 1, Fault::BreaksOffAfter(100_000));
+    let report = sync(&options).await;
+    assert_eq!(told(&report).1, Reason::Published, "{report:?}");
+    let seen = server.take_seen();
+    let images = seen.iter().filter(|seen| seen.path.ends_with("mini.iso"));
+    let ranges: Vec<_> = images.map(|seen| seen.range.as_deref()).collect();
+    assert_eq!(ranges, [None, Some("bytes=100000-")]);
 }

@@ -72,8 +72,20 @@ impl Distribution {
             b"Package: hello\nDescription-md5: 0\nDescription-en: greets\n\n",
         );
         compress(&translation, &["bzip2"]);
+        archive.installer(&suite.join("main/installer-amd64/current/images"));
         archive.release(&suite, "stable");
         archive
+    }
+
+    /// Images of which the index gives digests and no sizes.
+    fn installer(&self, folder: &Path) {
+        let images = [("netboot/mini.iso", 300_000), ("cdrom/vmlinuz", 1000)];
+        let sums = images.map(|(name, size)| {
+            let content = name.as_bytes().repeat(size / name.len());
+            write(&folder.join(name), &content);
+            format!("{}  ./{name}\n", sha256(&content))
+        });
+        write(&folder.join("SHA256SUMS"), sums.concat().as_bytes());
     }
 
     /// Everything in one directory.
@@ -152,6 +164,8 @@ impl Distribution {
             ("Architectures", "amd64"),
             ("Components", "main"),
             ("Acquire-By-Hash", "yes"),
+            // What is listed besides the usual names.
+            ("Patterns", "SHA256SUMS"),
         ];
         let mut command = Command::new("apt-ftparchive");
         for (name, value) in fields {
