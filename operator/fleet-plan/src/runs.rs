@@ -74,13 +74,39 @@ impl Runs {
             .is_some_and(|last| is_same(last, &run));
         if recorded {
             self.discard.push(delete(job));
-        } else if job.end.is_some() {
+            return;
+        }
+        self.learn(job, &run);
+        if job.end.is_some() {
             self.ended(view, job, run, now);
         } else if replacing || moved(view, job) {
-            self.displace.push(delete(job));
-            self.status.current_run = None;
+            self.displaced(job);
         } else {
             self.under_way(view, job, run, now);
+        }
+    }
+
+    /// A controller that ended between making a Job and saying so left its successor a run that the status does not
+    /// know. What it was started for stands on the Job.
+    fn learn(&mut self, job: &SeenJob, run: &Run) {
+        let known = self.status.current_run.as_ref();
+        if known.is_some_and(|known| known.job == run.job) {
+            return;
+        }
+        if let Some(request) = job.meta.annotation(labels::REQUEST) {
+            self.status.handled_sync_request = Some(request.to_owned());
+        }
+        if matches!(run.trigger, Trigger::First | Trigger::Schedule) {
+            self.status.round_started_at = Some(run.started_at.clone());
+        }
+    }
+
+    /// The run stands in the way of its serving pod. What a person asked for is not done, so it is due again.
+    fn displaced(&mut self, job: &SeenJob) {
+        self.displace.push(delete(job));
+        self.status.current_run = None;
+        if job.meta.annotation(labels::REQUEST) == self.status.handled_sync_request.as_deref() {
+            self.status.handled_sync_request = None;
         }
     }
 

@@ -127,6 +127,40 @@ fn after_any_prefix_of_any_plan_the_world_still_converges_to_the_same() {
     }
 }
 
+#[test]
+fn a_controller_that_dies_after_each_single_step_gets_there_too() {
+    for (name, edit) in edits() {
+        let mut world = World::new(&["eu", "us"]);
+        world.settle();
+        world.pass(60);
+        edit(&mut world);
+        world.request("by a person");
+        let mut lives = 0;
+        loop {
+            let plan = world.plan();
+            let nothing_left = plan.writes.is_empty() && plan.after_status.is_empty();
+            let running = world.objects.jobs.iter().any(|job| job.end.is_none());
+            if nothing_left && !plan.status_changed && !running {
+                break;
+            }
+            world.apply_prefix(&plan, 1);
+            world.kubernetes();
+            world.pass(5);
+            if world.objects.jobs.iter().any(|job| job.end.is_none()) {
+                let report = world.report("Published");
+                world.end_run(&report);
+            }
+            lives += 1;
+            assert!(lives < 200, "{name}: {}", model::render(&plan));
+        }
+        assert_eq!(
+            world.status().last_handled_sync_request.as_deref(),
+            Some("by a person"),
+            "{name}"
+        );
+    }
+}
+
 /// Lets each of several plans die after `steps` steps; whether one of them had more.
 fn interrupt(world: &mut World, steps: usize) -> bool {
     let mut interrupted = false;
