@@ -120,7 +120,7 @@ def prometheus(world):
 
         fleet.lab.delete("mirror", "debian", fleet.namespace)
         wait_until(lambda: not query(world, f"mirrorfleet_region_snapshot_info{{{mine}}}"), 60, "a deleted Mirror's series to go")
-        lines = [line for line in leader_metrics(world).splitlines() if fleet.namespace in line]
+        lines = [line for line in leader_metrics(world).splitlines() if fleet.namespace in line and 'mirror="debian"' in line]
         assert not lines, f"the controller still exports: {lines[:3]}"
 
 

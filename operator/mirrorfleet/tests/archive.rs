@@ -184,7 +184,7 @@ fn blob_of(world: &World, content: &[u8]) -> std::path::PathBuf {
 }
 
 #[test]
-fn a_damaged_blob_is_found_by_verify_with_exit_4() {
+fn a_damaged_blob_is_found_by_verify_and_mended_by_the_next_sync() {
     use std::os::unix::fs::PermissionsExt;
     let world = World::new();
     world.once().expect(0);
@@ -200,6 +200,9 @@ fn a_damaged_blob_is_found_by_verify_with_exit_4() {
         damaged.stdout.contains("DAMAGED") && damaged.stdout.contains("blob"),
         "{damaged}"
     );
+    world.once().expect(0);
+    let mended = world.call(&["verify"]).expect(0);
+    assert!(mended.stdout.contains("debian: clean"), "{mended}");
 }
 
 #[test]

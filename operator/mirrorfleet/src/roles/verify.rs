@@ -1,6 +1,10 @@
 //! `mirrorfleet verify`.
 
-use fleet_store::{Finding, ScrubProgress, ScrubReport};
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use fleet_store::{Finding, ScrubProgress, ScrubReport, Writer};
+use fleet_sync::Damaged;
 use fleet_types::{Outcome, Reason};
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 
@@ -11,8 +15,8 @@ use crate::runtime::{DataArguments, LogArguments, Verbosity};
 
 /// Checks that every blob hashes to its name and every snapshot is complete
 ///
-/// Reads everything, changes nothing. Damage is listed, and the exit code is 4; `mirrorfleet sync` fetches a damaged
-/// file again once it is removed.
+/// Reads everything. Damage is listed and noted in the store, and the exit code is 4; the next sync fetches what is
+/// damaged again, and then forgets the note.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     #[command(flatten)]
@@ -70,11 +74,24 @@ fn verify(data: &DataArguments, mirror: &str) -> Result<Outcome, Failure> {
     bar.finish_and_clear();
     let report = report?;
     print(&text(mirror, &report))?;
+    note_damage(&data.data.join(mirror), &report)?;
     Ok(if report.is_clean() {
         Outcome::Good
     } else {
         Reason::StoreCorrupt.outcome()
     })
+}
+
+/// Tells the next sync what to fetch again. A clean store is not written to, so that one on a read-only volume can be
+/// checked.
+fn note_damage(dir: &Path, report: &ScrubReport) -> Result<(), Failure> {
+    let blobs: BTreeSet<_> = report.damaged_blobs().collect();
+    if blobs.is_empty() {
+        return Ok(());
+    }
+    let writer = Writer::open_existing(dir)?;
+    writer.state_write(Damaged::DOCUMENT, &Damaged { blobs })?;
+    Ok(())
 }
 
 fn text(mirror: &str, report: &ScrubReport) -> String {
