@@ -38,7 +38,8 @@ cluster-down: ## Stop it and remove all that it left
 	@e2e/cluster down
 
 image: build ## The container image, FROM scratch, as an archive in target/
-	@e2e/build-image.sh $(BIN) $(CARGO_TARGET_DIR)/mirrorfleet-image.tar
+	@e2e/cluster packages
+	@MIRRORFLEET_BIN=$(BIN) e2e/build-image.sh $(CARGO_TARGET_DIR)/mirrorfleet-image.tar
 
 crds: ## Write crds/ and the chart's copies anew from the Rust types
 	@MIRRORFLEET_BLESS=1 cargo test --release -p fleet-api --test crds

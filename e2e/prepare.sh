@@ -11,7 +11,7 @@ if ! command -v python3 >/dev/null; then
     apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends python3
 fi
 
-python3 -m lab.packages
+./cluster packages
 
 deny_root=$(python3 -c 'import environment; print(environment.cargo_deny_root())')
 deny_version=$(python3 -c 'import environment; print(environment.CARGO_DENY_VERSION)')
@@ -22,5 +22,5 @@ if [ ! -x "$deny_root/bin/cargo-deny" ]; then
 fi
 
 if [ "${1:-}" != --without-cluster ]; then
-    python3 -m lab.tools
+    ./cluster tools
 fi

@@ -46,7 +46,6 @@ def cargo_suites() -> list[Suite]:
 def chart_suites() -> list[Suite]:
     return [
         Suite("chart lint", ["helm", "lint", "--strict", "charts/mirrorfleet"]),
-        Suite("chart copies of the CRDs", ["charts/copy-crds.sh", "--check"]),
     ]
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from archive import Archive, SigningKey
+from archive import Archive, SigningKey, run
 from lab import Cluster, condition_of, wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -24,6 +24,9 @@ CONTROLLER_USER = f"system:serviceaccount:{SYSTEM_NAMESPACE}:{RELEASE}"
 REQUEST = "mirrorfleet.dev/sync-requested-at"
 UPSTREAM_PORT = 8000
 PACKAGE = "hello-mirror"
+#: The upstream of this name asks for a login.
+PROTECTED = "protected"
+USER, PASSWORD = "mirror", "not:a secret"
 
 
 class World:
@@ -49,6 +52,8 @@ class World:
         """One nginx for all upstreams; each is a folder. Its access log counts what the fleet asks for."""
         prefix = self.workdir / "nginx"
         (prefix / "tmp").mkdir(parents=True)
+        hashed = run(["openssl", "passwd", "-apr1", PASSWORD]).strip()
+        (prefix / "users").write_text(f"{USER}:{hashed}\n")
         config = prefix / "nginx.conf"
         config.write_text(
             f"""
@@ -58,7 +63,10 @@ class World:
                 access_log {prefix}/access.log; sendfile on; default_type application/octet-stream;
                 client_body_temp_path {prefix}/tmp/body; proxy_temp_path {prefix}/tmp/proxy;
                 fastcgi_temp_path {prefix}/tmp/fastcgi; uwsgi_temp_path {prefix}/tmp/uwsgi; scgi_temp_path {prefix}/tmp/scgi;
-                server {{ listen {UPSTREAM_PORT}; root {self.upstreams}; autoindex off; }}
+                server {{
+                    listen {UPSTREAM_PORT}; root {self.upstreams}; autoindex off;
+                    location /{PROTECTED}/ {{ auth_basic upstream; auth_basic_user_file {prefix}/users; }}
+                }}
             }}
             """
         )
@@ -66,13 +74,15 @@ class World:
         self.lab.run_server("upstream-nginx", ["nginx", "-p", prefix, "-c", config], ready_url="")
         wait_until(self.access_log.exists, 10, "nginx to start")
 
-    def install_operator(self, image_archive: Path, image: str) -> None:
+    def install_operator(self, image_archive: Path | None, image: str) -> None:
         """What a user does: `helm install`, with the image that was just built."""
-        self.lab.load_image(image_archive)
+        if image_archive:
+            self.lab.load_image(image_archive)
         self.image = image
+        pull = "Never" if image_archive else "IfNotPresent"
         repository, tag = image.rsplit(":", 1)
         self.helm_values = [
-            "--set", f"image.repository={repository}", "--set", f"image.tag={tag}", "--set", "image.pullPolicy=Never",
+            "--set", f"image.repository={repository}", "--set", f"image.tag={tag}", "--set", f"image.pullPolicy={pull}",
         ]
         self.lab.create_namespace(SYSTEM_NAMESPACE)
         self.lab.exec(
@@ -80,6 +90,11 @@ class World:
              *self.helm_values, "--wait", "--timeout", "90s"],
             timeout=120,
         )  # fmt: skip
+
+    def uninstall_operator(self) -> None:
+        """Leaves a cluster that is not ours as it was, but for the CRDs, which the chart keeps on purpose."""
+        self.lab.exec(["helm", "uninstall", RELEASE, "--namespace", SYSTEM_NAMESPACE, "--wait"], check=False)
+        self.lab.delete("namespace", SYSTEM_NAMESPACE, wait=False)
 
     # Requests at the upstream
 
@@ -316,6 +331,9 @@ def fresh_workdir(path: Path) -> Path:
     return path
 
 
-def environment_cluster() -> str:
-    """The KUBECONFIG of a cluster that someone already has, if the person gave one."""
-    return os.environ.get("KUBECONFIG", "")
+def given_image() -> str:
+    """The image that a cluster which takes none from us is to pull."""
+    image = os.environ.get("MIRRORFLEET_E2E_IMAGE", "")
+    if ":" not in image.rpartition("/")[2]:
+        raise RuntimeError("set MIRRORFLEET_E2E_IMAGE to REPOSITORY:TAG, an image that this cluster can pull (`make image` builds it)")
+    return image

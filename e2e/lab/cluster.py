@@ -255,11 +255,16 @@ class Cluster:
 class ExistingCluster(Cluster):
     """A cluster that someone already has, by its KUBECONFIG. Commands run on this machine.
 
-    What it can do beyond plain Kubernetes is for its owner to say: `capabilities` takes names from CAPABILITIES.
+    What it can do beyond plain Kubernetes is for its owner to say: `capabilities` takes names from CAPABILITIES, and
+    with `pod-network` goes the address by which its pods reach this machine.
     """
 
-    def __init__(self, kubeconfig: str | Path, path: str = "", capabilities: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, kubeconfig: str | Path, path: str = "", capabilities: tuple[str, ...] = (), host_ip: str = "127.0.0.1"
+    ) -> None:
         self.kubeconfig = Path(kubeconfig)
+        self.host_ip = host_ip
+        self._servers: dict[str, subprocess.Popen] = {}
         # Not in the person's own ~/.kube: short-lived clusters would pile up there.
         self.environment = dict(os.environ, KUBECONFIG=str(kubeconfig), KUBECACHEDIR=str(cache_root() / "kubectl"))
         if path:
@@ -275,7 +280,25 @@ class ExistingCluster(Cluster):
         return self
 
     def __exit__(self, *_: object) -> None:
-        pass
+        for name in list(self._servers):
+            self.stop_server(name)
+
+    def run_server(self, name: str, argv: list, *, ready_url: str = "", timeout: float = 15) -> None:
+        """Start a long-running server on this machine; with `ready_url` it returns once that URL answers."""
+        self._servers[name] = self.popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+        def answers() -> bool:
+            if self._servers[name].poll() is not None:
+                raise RuntimeError(f"{name} ended with {self._servers[name].returncode}")
+            return self.exec(["curl", "-sS", "-o", os.devnull, "--max-time", "2", ready_url], check=False).returncode == 0
+
+        if ready_url:
+            wait_until(answers, timeout, f"{name} at {ready_url}", 0.1)
+
+    def stop_server(self, name: str) -> None:
+        process = self._servers.pop(name)
+        process.terminate()
+        process.wait()
 
 
 def condition_of(thing: dict, kind: str) -> dict | None:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import shutil
 import subprocess
-import sys
 import threading
 import time
 import traceback
@@ -53,9 +51,11 @@ def run_all(tally, log_path, only: list[str]) -> None:
 @contextlib.contextmanager
 def _world(workdir: Path, sink, only: list[str]):
     report = lambda line: print(line, file=sink, flush=True)  # noqa: E731
-    kubeconfig = world_module.environment_cluster()
-    cluster = ExistingCluster(kubeconfig) if kubeconfig else Lab(workdir / "lab", report=report)
-    image, archive = build_image(workdir, report)
+    cluster = _cluster(workdir, report)
+    if cluster.supports("load-image"):
+        image, archive = build_image(workdir, report)
+    else:
+        image, archive = world_module.given_image(), None
     with cluster as lab:
         world = world_module.World(lab, workdir)
         try:
@@ -66,7 +66,19 @@ def _world(workdir: Path, sink, only: list[str]):
         finally:
             with contextlib.suppress(Exception):
                 report(controller_logs(world))
+            if isinstance(lab, ExistingCluster):
+                world.uninstall_operator()
             world.close()
+
+
+def _cluster(workdir: Path, report):
+    """A cluster of our own, or the one of KUBECONFIG with what its owner says that it can do."""
+    kubeconfig = os.environ.get("KUBECONFIG")
+    if not kubeconfig:
+        return Lab(workdir / "lab", report=report)
+    capabilities = tuple(filter(None, os.environ.get("MIRRORFLEET_E2E_CAPABILITIES", "").split(",")))
+    host_ip = os.environ.get("MIRRORFLEET_E2E_HOST_IP", "127.0.0.1")
+    return ExistingCluster(kubeconfig, capabilities=capabilities, host_ip=host_ip)
 
 
 def build_image(workdir: Path, report) -> tuple[str, Path]:

@@ -17,6 +17,8 @@ def first_mirror(world):
         columns = world.lab.kubectl("get", "mirrors", namespace=fleet.namespace)
         assert "1/1" in columns and "True" in columns, f"the columns do not say that it is fresh:\n{columns}"
         assert mirror["status"]["observedGeneration"] == mirror["metadata"]["generation"]
+        told = wait_until(lambda: fleet.lab.events(fleet.namespace, about="debian", reason="Published"), 30, "the Event of the sync")
+        assert len(told) == 1, f"one sync, one Event: {told}"
         workloads_are_restricted(fleet)
 
 

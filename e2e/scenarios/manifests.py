@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from lab import wait_until
 from world import ROOT
 
 from .registry import scenario
@@ -16,7 +17,7 @@ def schema(world):
     namespace = "e2e-schema"
     world.lab.create_namespace(namespace)
     try:
-        accepted = sorted((SAMPLES / "accepted").glob("*.yaml"))
+        accepted = sorted([*(SAMPLES / "accepted").glob("*.yaml"), *(ROOT / "examples").glob("*.yaml")])
         refused = sorted((SAMPLES / "refused").glob("*.yaml"))
         assert accepted and refused, "no samples"
         for sample in accepted:
@@ -68,7 +69,7 @@ def missing_references(world):
         fleet.apply(fleet.keyring())
         fleet.request_sync()
         fleet.wait_ready()
-        assert fleet.condition("Stalled") == {}, "Stalled stands although it works"
+        wait_until(lambda: not fleet.condition("Stalled"), 30, "Stalled to go, since it works")
 
 
 @scenario("an impossible schedule and an unknown component: Stalled or refused with a sentence")

@@ -28,7 +28,7 @@ pub struct Report {
     pub message: String,
     pub suites: Vec<SuiteReport>,
     /// What is served now.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub snapshot: Option<String>,
     /// Of the newest snapshot: the one that is served, or the one that a pin or a roll-back holds back.
     pub revision: Vec<UnitRevision>,
@@ -38,7 +38,7 @@ pub struct Report {
     pub requests: u64,
     pub seconds: f64,
     /// When the upstream asked to be left alone, in seconds after `finishedAt`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub retry_after_seconds: Option<u64>,
     /// Seconds since 1970-01-01T00:00:00Z.
     pub started_at: i64,

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use fleet_sync::{PlanReport, Report, RunResult, Share, SuiteReport};
-use fleet_types::Outcome;
+use fleet_types::{Outcome, Reason};
 use indicatif::HumanBytes;
 
 use crate::failure::Failure;
@@ -74,13 +74,8 @@ pub fn not_begun(mirror: &str, failure: &Failure, served: Option<String>, now: i
 }
 
 fn run_text(report: &Report) -> String {
-    let mut text = headline(
-        &report.mirror,
-        report.result,
-        report.reason.outcome(),
-        &report.message,
-        report.reason,
-    );
+    let word = verdict(report.result, report.reason.outcome());
+    let mut text = headline(&report.mirror, word, &report.message, report.reason);
     suites(&mut text, &report.suites);
     if let Some(id) = &report.snapshot {
         line(&mut text, format_args!("  snapshot  {}", short(id)));
@@ -110,13 +105,12 @@ fn run_text(report: &Report) -> String {
 }
 
 fn plan_text(report: &PlanReport) -> String {
-    let mut text = headline(
-        &report.mirror,
-        report.result,
-        report.reason.outcome(),
-        &report.message,
-        report.reason,
-    );
+    let word = match (report.result, report.reason.outcome()) {
+        (RunResult::Published, Outcome::Good) => "would publish",
+        (RunResult::Published, _) => "would publish in part",
+        (result, outcome) => verdict(result, outcome),
+    };
+    let mut text = headline(&report.mirror, word, &report.message, report.reason);
     suites(&mut text, &report.suites);
     for (word, share) in [
         ("fetch", &report.fetch),
@@ -147,21 +141,26 @@ fn plan_text(report: &PlanReport) -> String {
     text
 }
 
-fn headline(
-    mirror: &str,
-    result: RunResult,
-    outcome: Outcome,
-    message: &str,
-    reason: fleet_types::Reason,
-) -> String {
-    let word = match (result, outcome) {
+/// How a run ended, in a word or three.
+fn verdict(result: RunResult, outcome: Outcome) -> &'static str {
+    match (result, outcome) {
         (RunResult::Published, Outcome::Good) => "published",
         (RunResult::Published, _) => "published in part",
         (RunResult::Unchanged, _) => "unchanged",
         (RunResult::Failed, Outcome::Refused) => "refused",
         (RunResult::Failed, _) => "failed",
+    }
+}
+
+/// The reason is said where it says more than the word does.
+fn headline(mirror: &str, word: &str, message: &str, reason: Reason) -> String {
+    let told = matches!(reason, Reason::Published | Reason::Unchanged);
+    let reason = if told {
+        String::new()
+    } else {
+        format!(" ({reason})")
     };
-    let mut text = format!("{mirror}: {word} ({reason})\n");
+    let mut text = format!("{mirror}: {word}{reason}\n");
     if !message.is_empty() {
         line(&mut text, format_args!("  {message}"));
     }
@@ -170,15 +169,12 @@ fn headline(
 
 fn suites(text: &mut String, suites: &[SuiteReport]) {
     for suite in suites {
-        let message = if suite.result == RunResult::Failed {
-            format!(": {}", suite.message)
-        } else {
-            String::new()
+        let state = match suite.result {
+            RunResult::Published => "new state".to_owned(),
+            RunResult::Unchanged => "unchanged".to_owned(),
+            RunResult::Failed => format!("{}: {}", suite.reason, suite.message),
         };
-        line(
-            text,
-            format_args!("  suite     {} {}{message}", suite.suite, suite.reason),
-        );
+        line(text, format_args!("  suite     {}: {state}", suite.suite));
     }
 }
 

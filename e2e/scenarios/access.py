@@ -1,0 +1,72 @@
+"""Logins, certificates and the budget that all Mirrors of an Upstream share."""
+
+from __future__ import annotations
+
+import base64
+
+from archive import run
+from lab import wait_until
+from world import PASSWORD, PROTECTED, USER
+
+from .registry import scenario
+
+
+def secret(name: str, kind: str, **files: str) -> dict:
+    data = {key.replace("_", "."): base64.b64encode(value.encode()).decode() for key, value in files.items()}
+    return {"apiVersion": "v1", "kind": "Secret", "type": kind, "metadata": {"name": name}, "data": data}
+
+
+@scenario("an upstream with a login: credentials from a Secret, which only the sync pod sees")
+def credentials(world):
+    with world.fleet(PROTECTED) as fleet:
+        fleet.apply(fleet.keyring(), fleet.upstream(access={"credentialsRef": {"name": "login"}}), fleet.mirror())
+        message = fleet.wait_stalled("CredentialsNotFound", timeout=120)
+        assert "login" in message, message
+        fleet.apply(secret("login", "Opaque", username=USER, password="wrong"))
+        assert fleet.sync()["lastAttempt"]["reason"] == "UpstreamForbidden", fleet.region()
+        fleet.apply(secret("login", "Opaque", username=USER, password=PASSWORD))
+        fleet.request_sync()
+        fleet.wait_ready()
+        fleet.apt_download()
+        for thing in (fleet.get(), fleet.lab.get("upstream", "debian", fleet.namespace), *fleet.lab.events(fleet.namespace)):
+            assert PASSWORD not in str(thing), "a password in an object that anybody may read"
+
+
+@scenario("serving over TLS with a certificate from a Secret, HTTP/1.1 and h2")
+def serving_tls(world):
+    with world.fleet("tls") as fleet:
+        folder = world.workdir / "tls"
+        folder.mkdir()
+        key, certificate = folder / "tls.key", folder / "tls.crt"
+        run(
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+             "-subj", "/CN=mirror.example.org", "-addext", "subjectAltName=DNS:mirror.example.org", "-keyout", key, "-out", certificate]
+        )  # fmt: skip
+        fleet.apply(secret("certificate", "kubernetes.io/tls", tls_crt=certificate.read_text(), tls_key=key.read_text()))
+        fleet.apply_all(serving={"tls": {"secretName": "certificate"}})
+        url = "https://mirror.example.org/debian/dists/stable/InRelease"
+        options = ["--cacert", str(certificate), "--resolve", f"mirror.example.org:443:{fleet.service_ip()}"]
+        for version, told in (("--http1.1", "1.1"), ("--http2", "2")):
+            answer = fleet.curl(url, *options, version, "--write-out", "version %{http_version}")
+            assert answer.endswith(f"version {told}"), answer[-200:]
+            assert "BEGIN PGP SIGNED MESSAGE" in answer
+
+
+@scenario("three Mirrors of one Upstream take turns at it")
+def one_run_at_a_time(world):
+    names = ("first", "second", "third")
+    with world.fleet("turns", package_kilobytes=300) as fleet:
+        fleet.apply(fleet.keyring(), fleet.upstream(politeness={"bandwidth": "100k"}))
+        for name in names:
+            fleet.apply(fleet.mirror(name))
+        most = 0
+
+        def all_ready() -> bool:
+            nonlocal most
+            running = [job for job in fleet.lab.list("jobs", fleet.namespace) if job["status"].get("active")]
+            most = max(most, len(running))
+            conditions = [fleet.condition("Ready", name).get("status") for name in names]
+            return conditions == ["True"] * len(names)
+
+        wait_until(all_ready, 180, "all three to be ready", interval=0.3)
+        assert most == 1, f"{most} runs at once against one upstream"
