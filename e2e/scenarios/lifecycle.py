@@ -125,6 +125,7 @@ def two_regions_and_suspend(world):
         assert nodes == {"node-a", "node-b"}, nodes
         snapshots = {fleet.region(name=name)["snapshot"] for name in ("region-a", "region-b")}
         assert len(snapshots) == 1, "the same upstream state has the same id everywhere"
+        wait_until(lambda: not fleet.lab.list("jobs", fleet.namespace), 60, "the first runs to be taken into the status")
         fleet.lab.patch("mirror", "debian", {"spec": {"suspend": True}}, fleet.namespace)
         fleet.archive.add_package("stable", PACKAGE, "2.0")
         fleet.archive.publish("stable")
@@ -133,6 +134,7 @@ def two_regions_and_suspend(world):
             "mirror", "debian", fleet.namespace,
             lambda thing: thing["status"]["observedGeneration"] == thing["metadata"]["generation"], 30, "the change to be seen",
         )  # fmt: skip
+        assert "nextSyncTime" not in fleet.get()["status"], "a suspended Mirror has a next sync"
         assert not fleet.lab.list("jobs", fleet.namespace), "a suspended Mirror synced"
         assert "_1.0_" in fleet.apt_download().name
         fleet.lab.patch("mirror", "debian", {"spec": {"suspend": False}}, fleet.namespace)
