@@ -13,6 +13,9 @@ fi
 
 ./cluster packages
 
+# Of all platforms: cargo-deny judges the whole lock file, and asks no registry itself.
+(cd .. && cargo fetch --locked --quiet)
+
 deny_root=$(python3 -c 'import environment; print(environment.cargo_deny_root())')
 deny_version=$(python3 -c 'import environment; print(environment.CARGO_DENY_VERSION)')
 if [ ! -x "$deny_root/bin/cargo-deny" ]; then

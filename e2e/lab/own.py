@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
@@ -27,17 +28,21 @@ from .waiting import LabError, tail, wait_until
 _HIDDEN_ON_NODES = ("/run", "/var/lib", "/var/log", "/proc")
 
 
-def open_cluster(workdir: str | Path) -> Cluster:
+def open_cluster(workdir: str | Path, report: Callable[[str], None]) -> Cluster:
     """The cluster that the environment asks for, to be used with `with`.
 
-    With KUBECONFIG set, that cluster; with MIRRORFLEET_LAB, the lab that is up in that work directory (it stays
-    up); otherwise a lab of our own in `workdir`, which ends with the block.
+    With KUBECONFIG set, that cluster, which can do what MIRRORFLEET_E2E_CAPABILITIES lists and reaches this machine
+    at MIRRORFLEET_E2E_HOST_IP; otherwise a lab of our own in `workdir`, which ends with the block.
     """
-    if kubeconfig := os.environ.get("KUBECONFIG"):
-        return ExistingCluster(kubeconfig, path=":".join(str(tool.bin_dir()) for tool in tools.TOOLS))
-    if running := os.environ.get("MIRRORFLEET_LAB"):
-        return Lab(running).attach()
-    return Lab(workdir)
+    kubeconfig = os.environ.get("KUBECONFIG")
+    if not kubeconfig:
+        return Lab(workdir, report)
+    return ExistingCluster(
+        kubeconfig,
+        path=":".join(str(tool.bin_dir()) for tool in tools.TOOLS),
+        capabilities=tuple(filter(None, os.environ.get("MIRRORFLEET_E2E_CAPABILITIES", "").split(","))),
+        host_ip=os.environ.get("MIRRORFLEET_E2E_HOST_IP", "127.0.0.1"),
+    )
 
 
 class Lab(Cluster):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import subprocess
 import threading
 import time
@@ -13,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import world as world_module
-from lab import ExistingCluster, Lab, NotSupported
+from lab import ExistingCluster, NotSupported, open_cluster
 
 from .registry import Scenario, all_scenarios
 
@@ -51,7 +50,7 @@ def run_all(tally, log_path, only: list[str]) -> None:
 @contextlib.contextmanager
 def _world(workdir: Path, sink, only: list[str]):
     report = lambda line: print(line, file=sink, flush=True)  # noqa: E731
-    cluster = _cluster(workdir, report)
+    cluster = open_cluster(workdir / "lab", report)
     if cluster.supports("load-image"):
         image, archive = build_image(workdir, report)
     else:
@@ -69,16 +68,6 @@ def _world(workdir: Path, sink, only: list[str]):
             if isinstance(lab, ExistingCluster):
                 world.uninstall_operator()
             world.close()
-
-
-def _cluster(workdir: Path, report):
-    """A cluster of our own, or the one of KUBECONFIG with what its owner says that it can do."""
-    kubeconfig = os.environ.get("KUBECONFIG")
-    if not kubeconfig:
-        return Lab(workdir / "lab", report=report)
-    capabilities = tuple(filter(None, os.environ.get("MIRRORFLEET_E2E_CAPABILITIES", "").split(",")))
-    host_ip = os.environ.get("MIRRORFLEET_E2E_HOST_IP", "127.0.0.1")
-    return ExistingCluster(kubeconfig, capabilities=capabilities, host_ip=host_ip)
 
 
 def build_image(workdir: Path, report) -> tuple[str, Path]:

@@ -52,8 +52,8 @@ impl Run {
         self.clone().repair().await?;
         let served = self.clone().bring_up(refusals).await;
         // What was fetched for the next snapshot may have been what was damaged.
-        let (run, settled) = (self.clone(), ());
-        blocking(move || run.shelves.settle_damage().map(|()| settled)).await?;
+        let run = self.clone();
+        blocking(move || run.shelves.settle_damage()).await?;
         served
     }
 
