@@ -25,5 +25,5 @@ if [ ! -x "$deny_root/bin/cargo-deny" ]; then
 fi
 
 if [ "${1:-}" != --without-cluster ]; then
-    ./cluster tools
+    ./cluster tools >/dev/null
 fi

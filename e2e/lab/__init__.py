@@ -3,7 +3,7 @@
 from .cluster import CAPABILITIES, Cluster, ExistingCluster, condition_of
 from .control import CommandFailed
 from .images import BUSYBOX_IMAGE, write_image
-from .own import Lab, open_cluster
+from .own import HIDDEN_ON_NODES, Lab, open_cluster
 from .waiting import LabError, NotSupported, tail, wait_until
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "CAPABILITIES",
     "Cluster",
     "CommandFailed",
+    "HIDDEN_ON_NODES",
     "ExistingCluster",
     "Lab",
     "LabError",

@@ -25,7 +25,7 @@ from .node import DAEMONS, Node
 from .waiting import LabError, tail, wait_until
 
 # Directories that every node replaces by its own: what the lab needs on nodes must not lie under them.
-_HIDDEN_ON_NODES = ("/run", "/var/lib", "/var/log", "/proc")
+HIDDEN_ON_NODES = ("/run", "/var/lib", "/var/log", "/proc")
 
 
 def open_cluster(workdir: str | Path, report: Callable[[str], None]) -> Cluster:
@@ -142,7 +142,7 @@ class Lab(Cluster):
         if os.geteuid() != 0:
             raise LabError("the lab needs root: it makes namespaces, cgroups and mounts")
         for what, path in (("work directory", self.workdir), ("cache", tools.cache_root()), ("python", sys.executable)):
-            if any(str(path).startswith(f"{hidden}/") for hidden in _HIDDEN_ON_NODES):
+            if any(str(path).startswith(f"{hidden}/") for hidden in HIDDEN_ON_NODES):
                 raise LabError(f"the {what} {path} lies under a directory that every node has of its own")
         packages.install_missing(self._report)
         tools.build_all(self._report)
