@@ -2,7 +2,7 @@
 //!
 //! Operations happen on a real directory, so that everything that reads works as always; beside it the model keeps
 //! what is durable. [`ModelDisk::cut_power`] rewrites the directory to a state that a power cut may leave: content
-//! that was not synced is old, empty, cut short, zeroed or complete; names that were not synced are old or new, each
+//! that was not synced is old, empty, cut short, zeroed or complete, behind what was synced if it was appended; names that were not synced are old or new, each
 //! on its own or up to some moment.
 
 use std::collections::BTreeMap;
@@ -112,11 +112,18 @@ impl Inode {
         if live == self.durable {
             return live;
         }
+        // Appending leaves the blocks alone that were synced before; anything else may lose all of the file.
+        let kept = if live.starts_with(&self.durable) {
+            self.durable.len()
+        } else {
+            0
+        };
+        let rest = live.len() - kept;
         match dice.below(5) {
             0 => self.durable.clone(),
-            1 => Vec::new(),
-            2 => live[..dice.below(live.len() + 1)].to_vec(),
-            3 => vec![0; live.len()],
+            1 => live[..kept].to_vec(),
+            2 => live[..kept + dice.below(rest + 1)].to_vec(),
+            3 => [&live[..kept], &vec![0; rest]].concat(),
             _ => live,
         }
     }
