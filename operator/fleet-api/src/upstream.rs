@@ -363,7 +363,7 @@ pub struct UpstreamStatus {
     /// The newest of the dates in `revision`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision_date: Option<Time>,
-    /// Ready and Reachable always; Stalled while editing a manifest is what helps.
+    /// Ready and Reachable, always both.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
 }

@@ -227,8 +227,6 @@ reasons! {
     NotProbed => Cluster,
     /// The API server refused or failed a write.
     ApiError => Cluster,
-    /// The object is being deleted.
-    Deleting => Cluster,
 }
 
 impl fmt::Display for Reason {
