@@ -168,6 +168,11 @@ impl World {
 
     /// Writes the indices and signs them, as of now.
     pub fn publish(&self) {
+        self.publish_as(&["Suite=trixie", "Codename=trixie"]);
+    }
+
+    /// The same with these fields of the Release.
+    pub fn publish_as(&self, fields: &[&str]) {
         let suite = self.archive().join("dists/trixie");
         let binary = suite.join("main/binary-amd64");
         fs::create_dir_all(&binary).unwrap();
@@ -185,13 +190,8 @@ impl World {
         for name in ["InRelease", "Release", "Release.gpg"] {
             let _ = fs::remove_file(suite.join(name));
         }
-        let options = [
-            "Suite=trixie",
-            "Codename=trixie",
-            "Components=main",
-            "Architectures=amd64",
-        ];
-        let options = options.iter().flat_map(|option| {
+        let options = ["Components=main", "Architectures=amd64"];
+        let options = options.iter().chain(fields).flat_map(|option| {
             [
                 "-o".to_owned(),
                 format!("APT::FTPArchive::Release::{option}"),
