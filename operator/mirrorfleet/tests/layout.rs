@@ -381,9 +381,19 @@ fn relay(client: TcpStream, server: u16, reached: &Sender<Sender<()>>) -> Option
 }
 
 /// An update of apt during which the archive publishes and we follow, before apt asks for the packages.
-fn update_across_a_publication(transactions: &str, fields: &[&str]) -> (bool, String) {
+fn update_across_a_publication(
+    transactions: &str,
+    fields: &[&str],
+    detached: bool,
+) -> (bool, String) {
     let world = World::new();
-    world.publish_as(fields);
+    let publish = || {
+        world.publish_as(fields);
+        if detached {
+            fs::remove_file(world.archive().join("dists/trixie/InRelease")).unwrap();
+        }
+    };
+    publish();
     amend(
         &world,
         &[(
@@ -405,7 +415,7 @@ fn update_across_a_publication(transactions: &str, fields: &[&str]) -> (bool, St
     let go = relay.reached.recv().unwrap();
     let before = serving.get("/debian/dists/trixie/Release");
     world.add_package("second", "1.0");
-    world.publish_as(fields);
+    publish();
     world.once().expect(0);
     until(|| serving.get("/debian/dists/trixie/Release") != before);
     drop(relay.reached);
@@ -423,19 +433,19 @@ fn update_across_a_publication(transactions: &str, fields: &[&str]) -> (bool, St
 
 #[test]
 fn an_update_that_a_publication_meets_fails_without_transactions_and_succeeds_with_them() {
-    let (fine, text) = update_across_a_publication("Never", &["Suite=trixie", "Codename=trixie"]);
-    let met = text.contains("Hash Sum mismatch") || text.contains("unexpected size");
-    assert!(!fine && met, "{text}");
-
     let plain = ["Suite=trixie", "Codename=trixie"];
-    let (fine, text) = update_across_a_publication("WithoutByHash", &plain);
-    assert!(fine, "{text}");
-
+    for detached in [false, true] {
+        let (fine, text) = update_across_a_publication("Never", &plain, detached);
+        let met = text.contains("Hash Sum mismatch") || text.contains("unexpected size");
+        assert!(!fine && met, "{text}");
+        let (fine, text) = update_across_a_publication("WithoutByHash", &plain, detached);
+        assert!(fine, "{text}");
+    }
     // The client does without by-hash although the suite has it.
     let by_hash = ["Suite=trixie", "Codename=trixie", "Acquire-By-Hash=yes"];
-    let (fine, _) = update_across_a_publication("WithoutByHash", &by_hash);
+    let (fine, _) = update_across_a_publication("WithoutByHash", &by_hash, false);
     assert!(!fine, "such a suite needs no redirect by default");
-    let (fine, text) = update_across_a_publication("Always", &by_hash);
+    let (fine, text) = update_across_a_publication("Always", &by_hash, false);
     assert!(fine, "{text}");
 }
 
