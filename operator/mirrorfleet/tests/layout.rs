@@ -125,6 +125,8 @@ impl Apt<'_> {
                 "-oAcquire::By-Hash=no",
                 "-oAcquire::Languages=none",
                 "-oAcquire::Retries=0",
+                // Indices this small are cheaper as a whole.
+                "-oAcquire::PDiffs::SizeLimit=0",
             ])
             .args(arguments)
             .current_dir(self.path("download"))
@@ -228,6 +230,39 @@ fn apt_is_content_with_an_alias_and_it_ends_when_the_name_moves_on() {
     until(|| gone().starts_with("HTTP/1.1 404"));
     export();
     assert!(fs::symlink_metadata(tree.join("dists/stable")).is_err());
+}
+
+#[test]
+fn apt_follows_by_differences_where_there_are_any_and_without_them_otherwise() {
+    for declared in [true, false] {
+        let world = World::new();
+        let include = format!("architectures: [amd64], include: {{pdiffs: {declared}}}");
+        amend(&world, &[("architectures: [amd64]", &include)]);
+        world.once().expect(0);
+        let serving = Serving::start(&world);
+        let site = format!("http://localhost:{}/debian", serving.port);
+        let apt = Apt::new(&world, &site, "trixie");
+        apt.updates_quietly();
+        for name in ["second", "third", "fourth"] {
+            world.add_package(name, "1.0");
+            world.publish();
+        }
+        let before = serving.get("/debian/dists/trixie/Release");
+        world.once().expect(0);
+        until(|| serving.get("/debian/dists/trixie/Release") != before);
+        let index = "/debian/dists/trixie/main/binary-amd64/Packages.diff/Index";
+        let (head, _) = serving.ask("GET", index, &[]);
+        assert_eq!(head.starts_with("HTTP/1.1 200"), declared, "{head}");
+        let text = apt.updates_quietly();
+        let patches = text.lines().filter(|line| line.contains("T-2025"));
+        // apt names the last one twice.
+        let patches: std::collections::BTreeSet<_> = patches.collect();
+        assert_eq!(patches.len(), if declared { 3 } else { 0 }, "{text}");
+        for name in ["hello", "fourth"] {
+            let (fine, text) = apt.run(&["download", name]);
+            assert!(fine, "{text}");
+        }
+    }
 }
 
 /// Waits until something is so.

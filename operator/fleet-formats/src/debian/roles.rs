@@ -113,9 +113,10 @@ impl Roles<'_> {
             installer,
             ..
         } = self.slice.include;
-        let Some((directory, rest)) = inside.split_once('/') else {
+        if inside.starts_with("Contents-") {
             return self.role_of_contents(inside);
-        };
+        }
+        let (directory, rest) = inside.split_once('/')?;
         if let Some(architecture) = directory.strip_prefix("binary-") {
             return self
                 .wants(architecture)

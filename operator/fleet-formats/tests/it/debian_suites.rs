@@ -28,7 +28,7 @@ fn release(head: &str, files: &[&str]) -> String {
 const HEAD: &str = "Suite: stable\nCodename: trixie\nDate: Sat, 07 Jun 2025 10:12:13 UTC\n\
     Valid-Until: Sat, 14 Jun 2025 10:12:13 UTC\nAcquire-By-Hash: yes\nArchitectures: all amd64 arm64\nComponents: main contrib\n";
 
-const FILES: [&str; 26] = [
+const FILES: [&str; 28] = [
     "main/binary-amd64/Packages",
     "main/binary-amd64/Packages.gz",
     "main/binary-amd64/Packages.xz",
@@ -40,6 +40,8 @@ const FILES: [&str; 26] = [
     "main/i18n/Translation-en.diff/Index",
     "main/Contents-amd64.gz",
     "main/Contents-all.gz",
+    "main/Contents-all.diff/Index",
+    "Contents-amd64.diff/Index",
     "main/Contents-source.gz",
     "main/Contents-udeb-amd64.gz",
     "Contents-amd64.gz",
@@ -198,6 +200,17 @@ fn the_slice_decides_which_indices_are_copied() {
             "main/i18n/Translation-en.diff/Index"
         ]
     );
+    let differences = extra(Include {
+        contents: true,
+        pdiffs: true,
+        ..none
+    });
+    for index in ["Contents-amd64.diff/Index", "main/Contents-all.diff/Index"] {
+        assert!(
+            differences.iter().any(|name| name == index),
+            "{differences:?}"
+        );
+    }
 }
 
 #[test]

@@ -8,6 +8,10 @@ use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
+#[path = "../../../fleet-sync/tests/it/support/pdiffs.rs"]
+mod pdiffs;
+use pdiffs::write_differences;
+
 /// What a call of the program came to.
 pub struct Run {
     pub code: i32,
@@ -74,6 +78,8 @@ pub fn mirrorfleet<S: AsRef<std::ffi::OsStr>>(arguments: &[S]) -> Run {
 pub struct World {
     dir: TempDir,
     publications: std::cell::Cell<u32>,
+    /// The index of packages after each publication.
+    indices: std::cell::RefCell<Vec<Vec<u8>>>,
 }
 
 impl World {
@@ -82,6 +88,7 @@ impl World {
         let world = World {
             dir: tempfile::tempdir().unwrap(),
             publications: std::cell::Cell::new(0),
+            indices: std::cell::RefCell::default(),
         };
         world.make_key();
         world.add_package("hello", "1.0");
@@ -181,7 +188,9 @@ impl World {
                 .args(["packages", "pool"])
                 .current_dir(self.archive()),
         );
-        fs::write(binary.join("Packages"), packages).unwrap();
+        fs::write(binary.join("Packages"), &packages).unwrap();
+        self.indices.borrow_mut().push(packages);
+        write_differences(&binary.join("Packages"), &self.indices.borrow());
         tool(
             Command::new("gzip")
                 .args(["-9", "-n", "-k", "-f"])

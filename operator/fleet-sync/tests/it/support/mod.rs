@@ -1,7 +1,9 @@
 //! A signed archive of any number of packages, a server that can misbehave, and options that copy the one from the other.
 
 pub mod archive;
+pub mod complete;
 pub mod distribution;
+pub mod pdiffs;
 pub mod process;
 pub mod proxy;
 pub mod server;
