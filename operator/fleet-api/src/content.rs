@@ -30,6 +30,10 @@ pub struct Content {
         .message("components is missing: name at least one, for example main; only flat repositories (suites that end in /) have none"),
     validation = Rule::new("self.suites.all(s, s.endsWith('/')) || (has(self.architectures) && size(self.architectures) > 0)")
         .message("architectures is missing: name at least one, for example amd64; only flat repositories (suites that end in /) need none"),
+    validation = Rule::new("!has(self.aliases) || self.aliases.all(a, a.suite in self.suites && !a.suite.endsWith('/'))")
+        .message("an alias stands for one of the declared suites, and not for a flat repository"),
+    validation = Rule::new("!has(self.aliases) || self.aliases.all(a, !(a.name in self.suites))")
+        .message("an alias needs another name than every declared suite"),
 )]
 #[serde(rename_all = "camelCase")]
 pub struct DebianContent {
@@ -53,6 +57,26 @@ pub struct DebianContent {
     /// What else of the slice to copy besides packages and translations.
     #[serde(default)]
     pub include: DebianInclude,
+    /// Other names of suites, as links beside them (`stable` for `trixie`). One is served as long as the suite's signed
+    /// Release calls itself so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub aliases: Vec<DebianAlias>,
+}
+
+/// Another name of a suite.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(crates(kube_core = "kube_core"))]
+#[serde(rename_all = "camelCase")]
+pub struct DebianAlias {
+    /// The name that clients may use besides the suite's own.
+    #[schemars(length(min = 1, max = 128))]
+    #[x_kube(validation = Rule::new("self.matches('^([A-Za-z0-9][A-Za-z0-9+._~-]*/)*[A-Za-z0-9][A-Za-z0-9+._~-]*$')").message("write aliases as suites stand in a sources.list, for example stable; a part of a name begins with a letter or digit"))]
+    pub name: String,
+    /// The declared suite that it stands for.
+    #[schemars(length(min = 1, max = 128))]
+    pub suite: String,
 }
 
 /// Parts of an archive that not everybody needs.

@@ -8,7 +8,7 @@ use kube_derive::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use crate::content::{Content, DebianContent, DebianInclude};
+pub use crate::content::{Content, DebianAlias, DebianContent, DebianInclude};
 use crate::upstream::unobserved;
 use crate::{ByteQuantity, GoDuration, RegionStatus};
 
@@ -414,6 +414,14 @@ pub struct Serving {
     /// Whether folders answer with a list of what is in them.
     #[serde(default = "Serving::default_listing")]
     pub directory_listing: bool,
+    /// The name of this mirror's trace file, for example the host name that clients use; the Mirror's name without one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 253))]
+    #[x_kube(validation = Rule::new("self == '' || self.matches('^[A-Za-z0-9]([-.A-Za-z0-9]*[A-Za-z0-9])?$')").message("write serving.traceName as a host name, for example mirror.example.org"))]
+    pub trace_name: String,
+    /// Which apt clients are sent to one kept snapshot for a whole update, so that no publication comes in between.
+    #[serde(default)]
+    pub transactions: Transactions,
     /// Serve https (HTTP/1.1 and h2) with a certificate from a Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
@@ -433,10 +441,24 @@ impl Default for Serving {
         Serving {
             path: String::new(),
             directory_listing: true,
+            trace_name: String::new(),
+            transactions: Transactions::default(),
             tls: None,
             resources: None,
         }
     }
+}
+
+/// Which apt clients are sent to one kept snapshot for a whole update.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Transactions {
+    /// Those of suites whose Release does not say `Acquire-By-Hash: yes`.
+    #[default]
+    WithoutByHash,
+    /// All of them.
+    Always,
+    /// None; every name is served from the newest snapshot.
+    Never,
 }
 
 /// Transport security of the serving pods.

@@ -24,6 +24,18 @@ pub trait Format: Send + Sync {
     /// Which files to ask for to learn the state of a unit.
     fn roots(&self, unit: &str) -> Result<RootPlan, Rejected>;
 
+    /// What a trace file of this format says about the declared slice, field by field; none where the format's mirrors
+    /// have no trace files.
+    fn trace(&self) -> Option<Vec<(String, String)>> {
+        None
+    }
+
+    /// The file that the upstream on `host` has at its top while it is being changed; none where the format knows none.
+    fn update_mark(&self, host: &str) -> Option<RootFile> {
+        let _ = host;
+        None
+    }
+
     /// Decides whether the roots of a unit can be believed, and what they list. Every obligation of a verification
     /// (signature, rollback, freeze, unit, pair) is discharged here.
     fn verify(
@@ -129,6 +141,11 @@ pub struct UnitIndex {
     pub roots: Vec<(RepoPath, Sha256)>,
     /// The indices inside the declared slice.
     pub groups: Vec<IndexGroup>,
+    /// Directories that stand for others of this unit: link and target (Debian: `dists/stable`, `dists/trixie`).
+    pub links: Vec<(RepoPath, RepoPath)>,
+    /// Whether clients can fetch all that the roots list by names that never change (Debian: Acquire-By-Hash). Those
+    /// of other units may meet the next state between two requests.
+    pub fixed_names: bool,
     /// Fingerprints (upper-case hexadecimal) of the keys whose signatures were good.
     pub signed_by: Vec<String>,
     /// What people should know although the unit is believed: one sentence each.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use fleet_telemetry::MirrorTraffic;
 use http::header::{
     ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY,
-    CONTENT_TYPE, ETAG, LAST_MODIFIED, LOCATION, RETRY_AFTER, SERVER, X_CONTENT_TYPE_OPTIONS,
+    CONTENT_TYPE, ETAG, LAST_MODIFIED, LOCATION, RETRY_AFTER, SERVER, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
@@ -48,6 +48,19 @@ impl Content {
         match self {
             Content::Bytes(bytes) => bytes.len() as u64,
             Content::File { range, .. } => range.end.saturating_sub(range.start),
+        }
+    }
+
+    /// These bytes of the whole.
+    fn part(self, part: Range<u64>) -> Content {
+        match self {
+            Content::Bytes(bytes) => {
+                let at = |position: u64| {
+                    usize::try_from(position).map_or(bytes.len(), |at| at.min(bytes.len()))
+                };
+                Content::Bytes(bytes.slice(at(part.start)..at(part.end)))
+            }
+            Content::File { file, .. } => Content::File { file, range: part },
         }
     }
 }
@@ -127,24 +140,43 @@ impl Answer {
         answer
     }
 
-    /// A file as `decision` says.
+    /// To the same file in another place; for this client and this moment only.
+    pub fn elsewhere(location: &str) -> Answer {
+        let mut answer = Answer::text(
+            StatusCode::FOUND,
+            "a whole update is served from one snapshot",
+        );
+        answer.set(LOCATION, location);
+        answer
+    }
+
+    /// Says that clients with another value of this header may get another answer.
+    pub fn varying(mut self, header: HeaderName) -> Answer {
+        self.set(VARY, header.as_str());
+        self
+    }
+
+    /// A file, given as a whole, as `decision` says.
     pub fn file(
-        file: File,
+        whole: Content,
         validators: &Validators,
         content_type: &str,
         caching: Caching,
         decision: Decision,
     ) -> Answer {
         let size = validators.size;
+        let mut content_range = None;
         let (status, content) = match decision {
-            Decision::Whole => (
-                StatusCode::OK,
-                Content::File {
-                    file,
-                    range: 0..size,
-                },
-            ),
-            Decision::Part(range) => (StatusCode::PARTIAL_CONTENT, Content::File { file, range }),
+            Decision::Whole => (StatusCode::OK, whole),
+            Decision::Part(range) => {
+                let value = format!(
+                    "bytes {}-{}/{size}",
+                    range.start,
+                    range.end.saturating_sub(1)
+                );
+                content_range = Some(value);
+                (StatusCode::PARTIAL_CONTENT, whole.part(range))
+            }
             Decision::NotModified => (StatusCode::NOT_MODIFIED, Content::Bytes(Bytes::new())),
             Decision::PreconditionFailed => {
                 return Answer::text(
@@ -174,14 +206,7 @@ impl Answer {
             answer.set(CONTENT_TYPE, content_type);
             answer.set(ACCEPT_RANGES, "bytes");
         }
-        if let (StatusCode::PARTIAL_CONTENT, Content::File { range, .. }) =
-            (status, &answer.content)
-        {
-            let value = format!(
-                "bytes {}-{}/{size}",
-                range.start,
-                range.end.saturating_sub(1)
-            );
+        if let Some(value) = content_range {
             answer.set(CONTENT_RANGE, &value);
         }
         answer.common()

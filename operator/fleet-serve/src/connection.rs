@@ -23,6 +23,7 @@ use crate::body::{AnswerBody, prepare};
 use crate::catalog::Catalog;
 use crate::handler::{self, Asked};
 use crate::stall::StallGuard;
+use crate::transaction::Way;
 
 /// For a whole request head to arrive; an idle connection is closed after it too.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
@@ -170,12 +171,16 @@ impl HttpServer {
     ) -> Result<Response<AnswerBody>, Infallible> {
         let started = Instant::now();
         let (head, _body) = request.into_parts();
-        let catalog = self.catalog.clone();
+        let (catalog, secure) = (self.catalog.clone(), self.tls.is_some());
         let answering = tokio::task::spawn_blocking(move || {
             let asked = Asked {
                 method: &head.method,
                 path: head.uri.path(),
                 headers: &head.headers,
+                way: Way {
+                    authority: head.uri.authority().map(|authority| authority.as_str()),
+                    secure,
+                },
             };
             let counted = handler::answer(&catalog, asked);
             tracing::debug!(method = %head.method, path = head.uri.path(), status = counted.answer.status.as_u16(), "request");

@@ -4,17 +4,22 @@
 use std::fs::File;
 use std::sync::Arc;
 
-use fleet_store::{Child, Entry, EntryState, Snapshot, SnapshotId};
+use bytes::Bytes;
+use fleet_store::{Child, Entry, EntryState, Snapshot, SnapshotId, Transactions};
+use http::header::USER_AGENT;
 use http::{HeaderMap, Method, StatusCode};
 
-use crate::answer::{Answer, Caching, Counted};
+use crate::answer::{Answer, Caching, Content, Counted};
+use crate::beside;
 use crate::catalog::{Catalog, OURS};
-use crate::conditional::{Validators, decide};
+use crate::conditional::{Decision, Validators, decide};
 use crate::content_type::content_type;
 use crate::listing::{Directory, Line, MirrorLine, directory_page, mirrors_page};
 use crate::mirror::{ServedMirror, View};
-use crate::path::{Candidate, RequestPath};
+use crate::path::{Candidate, RequestPath, encode};
 use crate::status::{self, MirrorStatus};
+use crate::trace;
+use crate::transaction::{self, Way};
 
 /// The part of a request that answers depend on.
 #[derive(Debug, Clone, Copy)]
@@ -23,6 +28,7 @@ pub struct Asked<'a> {
     /// The path as it was sent, without query.
     pub path: &'a str,
     pub headers: &'a HeaderMap,
+    pub way: Way<'a>,
 }
 
 /// Answers one request.
@@ -175,7 +181,10 @@ struct Lookup<'a> {
 /// What a path stands for.
 enum Target {
     File(Entry),
-    Directory(Arc<Snapshot>),
+    /// In the snapshot; the path there is another than the one asked for where that leads through a link.
+    Directory(Arc<Snapshot>, String),
+    /// A trace file.
+    Ours(Bytes, i64),
     Nothing,
     /// There is no snapshot to look in: the mirror's first sync has not happened.
     NoSnapshot,
@@ -191,8 +200,12 @@ impl Lookup<'_> {
             target = self.resolve(&self.mirror.wider_view(&view));
         }
         match target {
-            Target::File(entry) => self.file(entry, true),
-            Target::Directory(snapshot) => self.directory(&snapshot),
+            Target::File(entry) => {
+                let answer = self.transaction(&view, &entry);
+                answer.unwrap_or_else(|| self.file(entry, true))
+            }
+            Target::Directory(snapshot, path) => self.directory(&snapshot, &path),
+            Target::Ours(content, modified) => self.ours(content, modified),
             Target::Nothing => Answer::text(StatusCode::NOT_FOUND, "not in this mirror"),
             Target::UnknownSnapshot => {
                 Answer::text(StatusCode::NOT_FOUND, "this snapshot is not kept here")
@@ -213,14 +226,89 @@ impl Lookup<'_> {
             Ok(first) => first,
             Err(target) => return target,
         };
-        let path = self.rest.path.as_str();
-        if path.is_empty() || first.is_dir(path) {
-            return Target::Directory(first.clone());
+        let path = first.behind_links(&self.rest.path);
+        if path.is_empty() || first.is_dir(&path) || beside::leads_to_link(first, &path) {
+            return Target::Directory(first.clone(), path.into_owned());
         }
-        match view.find(first, path) {
+        match view.find(first, &self.rest.path) {
             Some(entry) if !self.rest.directory => Target::File(entry),
-            _ => Target::Nothing,
+            _ => self.resolve_ours(first, &path),
         }
+    }
+
+    /// Our own files are no part of a snapshot, and content of one wins.
+    fn resolve_ours(&self, first: &Arc<Snapshot>, path: &str) -> Target {
+        let traces = match self.fixed {
+            Some(_) => None,
+            None => beside::traces_for(self.mirror, path),
+        };
+        let Some(traces) = traces else {
+            return Target::Nothing;
+        };
+        let name = path
+            .strip_prefix(trace::DIRECTORY)
+            .and_then(|rest| rest.strip_prefix('/'));
+        match name {
+            None => Target::Directory(first.clone(), path.to_owned()),
+            Some(name) => match traces.get(name).filter(|_| !self.rest.directory) {
+                Some(content) => Target::Ours(content.clone(), traces.modified),
+                None => Target::Nothing,
+            },
+        }
+    }
+
+    /// Whether the answer depends on who asks; if so, the redirect into the current snapshot for those that it helps.
+    fn transaction(&self, view: &View, entry: &Entry) -> Option<Answer> {
+        if !self.begins_transaction(view) {
+            return None;
+        }
+        let unchanged = decide(self.asked.method, self.asked.headers, &validators(entry))
+            == Decision::NotModified;
+        let elsewhere = view
+            .current
+            .as_ref()
+            .filter(|_| !unchanged && transaction::is_apt(self.asked.headers))
+            .zip(transaction::other_site(self.asked.way, self.asked.headers))
+            .map(|(current, site)| {
+                Answer::elsewhere(&format!(
+                    "{site}/{OURS}/s/{}/{}",
+                    current.id(),
+                    encode(&self.full.path)
+                ))
+            });
+        let answer = elsewhere.unwrap_or_else(|| self.file(*entry, true));
+        Some(answer.varying(USER_AGENT))
+    }
+
+    /// Whether a client begins here to read a unit, and could meet the next snapshot before it has read all of it.
+    fn begins_transaction(&self, view: &View) -> bool {
+        let wanted = match self.mirror.identity().clients.transactions {
+            Transactions::Never => return false,
+            Transactions::WithoutByHash => Some(false),
+            Transactions::Always => None,
+        };
+        let current = view.current.as_ref().filter(|_| self.fixed.is_none());
+        current.is_some_and(|current| {
+            let path = current.behind_links(&self.rest.path);
+            let fixed_names = current.meta().openings.get(path.as_ref());
+            fixed_names.is_some_and(|fixed| wanted.is_none_or(|wanted| wanted == *fixed))
+        })
+    }
+
+    fn ours(&self, content: Bytes, modified: i64) -> Answer {
+        let validators = Validators {
+            etag: format!("\"{modified:x}-{:x}\"", content.len()),
+            modified,
+            size: content.len() as u64,
+        };
+        let decision = decide(self.asked.method, self.asked.headers, &validators);
+        Answer::file(
+            Content::Bytes(content),
+            &validators,
+            "text/plain; charset=utf-8",
+            Caching::Revalidate,
+            decision,
+        )
     }
 
     /// Sends the blob of an entry. It was there when the snapshot was made; if it is gone by now, the snapshot was
@@ -248,18 +336,18 @@ impl Lookup<'_> {
     }
 
     fn found(&self, entry: Entry, file: File) -> Answer {
-        let validators = Validators {
-            etag: format!("\"{}\"", entry.digest),
-            modified: entry.mtime,
-            size: entry.size,
-        };
+        let validators = validators(&entry);
         let caching = match entry.mutable && self.fixed.is_none() {
             true => Caching::Revalidate,
             false => Caching::Forever,
         };
         let decision = decide(self.asked.method, self.asked.headers, &validators);
-        Answer::file(
+        let content = Content::File {
             file,
+            range: 0..entry.size,
+        };
+        Answer::file(
+            content,
             &validators,
             content_type(&self.rest.path),
             caching,
@@ -278,7 +366,8 @@ impl Lookup<'_> {
         Answer::unavailable("this file is damaged in the mirror; another mirror has it")
     }
 
-    fn directory(&self, snapshot: &Snapshot) -> Answer {
+    /// `path` is the directory's own in the snapshot.
+    fn directory(&self, snapshot: &Snapshot, path: &str) -> Answer {
         if !self.full.directory {
             return Answer::moved(&self.full.directory_location());
         }
@@ -289,7 +378,7 @@ impl Lookup<'_> {
             );
         }
         let (mut lines, mut files) = (Vec::new(), Vec::new());
-        for child in snapshot.children(&self.rest.path) {
+        for child in snapshot.children(path) {
             match child {
                 Child::Directory { name } => lines.push(Line::Directory { name }),
                 Child::File { name, entry } if entry.state == EntryState::Present => {
@@ -302,6 +391,11 @@ impl Lookup<'_> {
                 Child::File { .. } => {}
             }
         }
+        let traces = match self.fixed {
+            Some(_) => None,
+            None => beside::traces_for(self.mirror, path),
+        };
+        beside::add_lines(&mut lines, &mut files, snapshot, traces.as_ref(), path);
         lines.append(&mut files);
         let title = match self.full.path.is_empty() {
             true => "/".to_owned(),
@@ -313,5 +407,13 @@ impl Lookup<'_> {
             status: &self.mirror.status_path(),
             lines: &lines,
         }))
+    }
+}
+
+fn validators(entry: &Entry) -> Validators {
+    Validators {
+        etag: format!("\"{}\"", entry.digest),
+        modified: entry.mtime,
+        size: entry.size,
     }
 }

@@ -9,6 +9,7 @@
 //! to the client.
 
 mod answer;
+mod beside;
 mod body;
 mod catalog;
 mod conditional;
@@ -21,6 +22,8 @@ mod path;
 mod stall;
 mod status;
 mod tls;
+mod trace;
+mod transaction;
 
 use std::io;
 use std::net::SocketAddr;
@@ -44,6 +47,7 @@ use crate::tls::Certificate;
 
 pub use crate::status::{MirrorStatus, Storage};
 pub use crate::tls::{TlsError, TlsFiles};
+pub use crate::trace::trace_files;
 
 /// How often stores, `current` (for the metrics) and certificates are looked at without a request.
 const REFRESH: Duration = Duration::from_secs(1);

@@ -54,9 +54,11 @@ impl View {
     /// Looks a path up: in `first`, then, if its content never changes, in every snapshot, newest first.
     pub fn find(&self, first: &Snapshot, path: &str) -> Option<Entry> {
         let served = |entry: &Entry| entry.state == EntryState::Present;
-        first.get(path).filter(served).or_else(|| {
+        // Each snapshot by its own links: a name may have stood for another directory then.
+        let of = |snapshot: &Snapshot| snapshot.get(&snapshot.behind_links(path));
+        of(first).filter(served).or_else(|| {
             self.all()
-                .filter_map(|snapshot| snapshot.get(path))
+                .filter_map(|snapshot| of(snapshot))
                 .find(|entry| served(entry) && !entry.mutable)
         })
     }

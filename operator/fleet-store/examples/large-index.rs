@@ -150,6 +150,7 @@ fn identity() -> Identity {
             keep: 1,
             min_age: Duration::ZERO,
         },
+        clients: Default::default(),
     }
 }
 
@@ -161,6 +162,8 @@ fn meta() -> SnapshotMeta {
         revision: Vec::new(),
         created: 1,
         parent: None,
+        links: Default::default(),
+        openings: Default::default(),
         entries: 0,
         bytes: 0,
     }

@@ -11,6 +11,7 @@ use sha2::Digest as _;
 use crate::distinct::{Distinct, PathEntry};
 use crate::error::{Doing, Result, StoreError};
 use crate::index::{self, Header};
+use crate::links;
 use crate::merge::Merged;
 use crate::shared::Shared;
 use crate::snapshot::Snapshot;
@@ -78,10 +79,11 @@ impl IndexBuilder {
             let item = item?;
             known.check(&item)?;
             draft.push(&item)?;
+            links::yield_to(&mut meta.links, &item.path);
         }
         drop(sorted);
         (meta.entries, meta.bytes) = (draft.records, draft.bytes);
-        let id = draft.id();
+        let id = draft.id(&meta);
         let existed = is_prepared(&shared, &id)?;
         if !existed {
             write_index(&shared, draft.close()?, id, &meta)?;
@@ -209,8 +211,8 @@ impl Draft {
         Ok(())
     }
 
-    fn id(&self) -> SnapshotId {
-        finish_id(self.id.clone(), self.records)
+    fn id(&self, meta: &SnapshotMeta) -> SnapshotId {
+        finish_id(self.id.clone(), self.records, meta)
     }
 
     fn close(self) -> Result<DraftParts> {
@@ -316,8 +318,9 @@ pub(crate) fn add_to_id(id: &mut sha2::Sha256, path: &str, entry: &Entry) {
     id.update(entry.size.to_le_bytes());
 }
 
-pub(crate) fn finish_id(mut id: sha2::Sha256, entries: u64) -> SnapshotId {
+pub(crate) fn finish_id(mut id: sha2::Sha256, entries: u64, meta: &SnapshotMeta) -> SnapshotId {
     id.update(entries.to_le_bytes());
+    links::add_to_id(&mut id, &meta.links);
     SnapshotId(Sha256(id.finalize().into()))
 }
 

@@ -86,6 +86,7 @@ fn identity() -> Identity {
             keep: 2,
             min_age: Duration::ZERO,
         },
+        clients: Default::default(),
     }
 }
 
@@ -347,6 +348,8 @@ fn meta(created: i64) -> SnapshotMeta {
         revision: Vec::new(),
         created,
         parent: None,
+        links: Default::default(),
+        openings: Default::default(),
         entries: 0,
         bytes: 0,
     }

@@ -1,5 +1,6 @@
 //! What a snapshot says about one path, and about itself.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -82,6 +83,14 @@ pub struct SnapshotMeta {
     /// The snapshot that it was derived from. Not part of the id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<SnapshotId>,
+    /// Directories that stand for other ones (Debian: `dists/stable` for `dists/trixie`): link and target, both as paths
+    /// in the repository. Part of the id; the index builder leaves out those in whose place there is content.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub links: BTreeMap<String, String>,
+    /// The file with which a client begins to read each unit, and whether all that follows from it has names that never
+    /// change. Not part of the id, since the revision decides it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub openings: BTreeMap<String, bool>,
     /// Number of paths. Filled in by the index builder.
     pub entries: u64,
     /// Sum of the sizes of all `Present` paths (content under two paths counts twice). Filled in by the index builder.

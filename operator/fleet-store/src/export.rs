@@ -2,10 +2,12 @@
 //!
 //! # Order
 //!
-//! Immutable content first, then mutable names (deepest first), then roots, deletions last: a web server over the tree
-//! never names what is not there yet. What the tree may hold is recorded beside it before anything is changed: the
-//! index of the last complete export, and those of exports that were interrupted since. A file is left alone only
-//! when all of them agree with the new snapshot about its content.
+//! Immutable content first, then mutable names (deepest first), then roots and links, then deletions, and last what says
+//! that all this is done: a web server over the tree never names what is not there yet. What the tree may hold is
+//! recorded beside it before anything is changed: the index of the last complete export, and those of exports that were
+//! interrupted since. A file is left alone only when all of them agree with the new snapshot about its content.
+
+mod beside;
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
@@ -19,6 +21,8 @@ use crate::merge::Merged;
 use crate::snapshot::Snapshot;
 use crate::tree::{Tree, Writing};
 use crate::{Entry, EntryState, Identity, SnapshotId, Store};
+
+pub use beside::Afterwards;
 
 /// How files get into the tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -39,6 +43,8 @@ pub struct ExportOptions {
     /// File names of roots, in the order in which they are written after everything else. For Debian
     /// `Release.gpg`, `Release`, `InRelease`.
     pub roots_last: Vec<String>,
+    /// What is not in a snapshot and comes after all of it. Content of the snapshot wins.
+    pub afterwards: Vec<Afterwards>,
 }
 
 /// What an export did.
@@ -84,7 +90,9 @@ pub(crate) fn export(store: &Store, dest: &Path, options: &ExportOptions) -> Res
         },
     };
     export.write_changes(&new, &bases, options)?;
+    export.write_links(&new, &bases)?;
     export.remove_vanished(&new, &bases)?;
+    export.write_afterwards(&new, &claim, &options.afterwards)?;
     export.report.mode_used = export.writing.used();
     claim.complete(&new.id())?;
     Ok(export.report)

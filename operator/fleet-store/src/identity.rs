@@ -24,6 +24,32 @@ pub struct Identity {
     pub serving_path: String,
     pub directory_listing: bool,
     pub retention: Retention,
+    /// Stores of earlier versions do not say it.
+    #[serde(default)]
+    pub clients: Clients,
+}
+
+/// What clients are told besides the files.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Clients {
+    /// The name of our own trace file; none: the Mirror's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace_name: Option<String>,
+    /// Whom clients can write to about this copy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub contact: Option<String>,
+    pub transactions: Transactions,
+}
+
+/// Which clients are sent to one kept snapshot for a whole update, so that none of their requests meets the next one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Transactions {
+    /// Those of units whose indices have changing names only.
+    #[default]
+    WithoutByHash,
+    Always,
+    Never,
 }
 
 /// How many superseded snapshots are kept, and for how long at least.

@@ -71,6 +71,8 @@ mod tests {
                 revision: Vec::new(),
                 created: i64::from(n) * 10,
                 parent: None,
+                links: Default::default(),
+                openings: Default::default(),
                 entries: 0,
                 bytes: 0,
             },

@@ -156,7 +156,7 @@ impl Scrub<'_> {
         };
         if count != snapshot.len() {
             self.report.add(damaged("a path in it cannot be read"));
-        } else if build::finish_id(id, count) != snapshot.id() {
+        } else if build::finish_id(id, count, snapshot.meta()) != snapshot.id() {
             self.report.add(damaged("its content does not give its id"));
         }
     }

@@ -3,6 +3,7 @@
 //!
 //! An open snapshot holds a shared lock on its file; see the crate's notes on collecting.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::fs::File;
 use std::io::Read;
@@ -17,7 +18,7 @@ use sha2::Digest as _;
 use crate::bytes::{Bytes, Region};
 use crate::error::{Doing, Result, StoreError};
 use crate::index::{self, HEADER_LEN, Header, Parts, RECORD_LEN, SHA512_LEN, TRAILER_LEN};
-use crate::{Entry, SnapshotId, SnapshotMeta};
+use crate::{Entry, SnapshotId, SnapshotMeta, links};
 
 /// One immutable, verified copy of a revision: paths and what is known of each. Lookups take microseconds and do not
 /// load the index as a whole.
@@ -93,6 +94,20 @@ impl Snapshot {
     /// What is known of one path, in the form of [`RepoPath`].
     pub fn get(&self, path: &str) -> Option<Entry> {
         self.entry(self.paths.get(path)?)
+    }
+
+    /// The links, as names that can be names in a tree.
+    pub fn links(&self) -> impl Iterator<Item = (RepoPath, RepoPath)> {
+        let checked = |text: &String| RepoPath::new(text).ok();
+        self.meta
+            .links
+            .iter()
+            .filter_map(move |(link, target)| checked(link).zip(checked(target)))
+    }
+
+    /// The path that content has which is asked for by this one: another where it leads through a link.
+    pub fn behind_links<'a>(&self, path: &'a str) -> Cow<'a, str> {
+        links::follow(&self.meta.links, path)
     }
 
     /// All entries, in the order of the paths' bytes.

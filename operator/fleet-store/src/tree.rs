@@ -4,7 +4,7 @@
 //! lies in the tree and whoever changes it meanwhile.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -74,6 +74,56 @@ impl Tree {
             empty = above;
         }
         Ok(true)
+    }
+
+    /// Puts a symbolic link in the place of `path`, in one step; false when a directory is there. Nothing is done where it
+    /// is as it should be.
+    pub fn link(&mut self, path: &str, says: &str) -> io::Result<bool> {
+        let (parent, name) = split(path);
+        let Some(dir) = self.directory(parent, true)? else {
+            return Ok(false);
+        };
+        if rustix::fs::readlinkat(dir, name, Vec::new())
+            .is_ok_and(|now| now.as_bytes() == says.as_bytes())
+        {
+            return Ok(true);
+        }
+        remove_temporary(dir)?;
+        rustix::fs::symlinkat(says, dir, TEMPORARY)?;
+        match rustix::fs::renameat(dir, TEMPORARY, dir, name) {
+            Err(Errno::ISDIR | Errno::NOTEMPTY | Errno::EXIST) => {
+                remove_temporary(dir)?;
+                Ok(false)
+            }
+            other => Ok(other.map(|()| true)?),
+        }
+    }
+
+    /// Removes a symbolic link; anything else in its place stays.
+    pub fn unlink(&mut self, path: &str) -> io::Result<bool> {
+        let (parent, name) = split(path);
+        let is_link = match self.directory(parent, false)? {
+            Some(dir) => rustix::fs::readlinkat(dir, name, Vec::new()).is_ok(),
+            None => false,
+        };
+        Ok(is_link && self.remove(path)?)
+    }
+
+    /// Writes a file of our own making.
+    pub fn write(&mut self, path: &str, content: &[u8], mtime: i64) -> io::Result<bool> {
+        let (parent, name) = split(path);
+        let Some(dir) = self.directory(parent, true)? else {
+            return Ok(false);
+        };
+        remove_temporary(dir)?;
+        write_copy(dir, mtime, |mut new| new.write_all(content))?;
+        match rustix::fs::renameat(dir, TEMPORARY, dir, name) {
+            Err(Errno::ISDIR | Errno::NOTEMPTY | Errno::EXIST) => {
+                remove_temporary(dir)?;
+                Ok(false)
+            }
+            other => Ok(other.map(|()| true)?),
+        }
     }
 
     /// Opens a directory of the tree. With `create`, directories are made, and a file or link in their place is

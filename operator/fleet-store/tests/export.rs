@@ -47,6 +47,7 @@ fn an_export_follows_the_snapshot_and_the_second_one_does_only_what_changed() {
         let options = ExportOptions {
             mode,
             roots_last: vec!["Release".into()],
+            ..ExportOptions::default()
         };
         // `f` becomes a directory and `d` a file.
         let first = [
@@ -150,4 +151,77 @@ fn an_export_touches_nothing_that_is_not_its_own() {
             .1
             .contains("another mirror")
     );
+}
+
+#[test]
+fn links_and_what_comes_afterwards_follow_the_snapshot_and_leave_with_it() {
+    let (dir, dest) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let writer = writer(dir.path());
+    let show = |links: &[(&str, &str)], created, files: &[(&str, &str)], afterwards: &[&str]| {
+        let id = prepare_linked(&writer, created, files, links).unwrap();
+        writer.publish(&id, created).unwrap();
+        let file = |path: &&str| Afterwards {
+            path: fleet_types::RepoPath::new(path).unwrap(),
+            content: b"ours".to_vec(),
+            mtime: 5,
+        };
+        let options = ExportOptions {
+            afterwards: afterwards.iter().map(file).collect(),
+            ..ExportOptions::default()
+        };
+        writer.export(dest.path(), &options).unwrap();
+        assert!(writer.scrub(&mut |_| {}).unwrap().is_clean());
+        id
+    };
+    let link = |path: &str| {
+        fs::read_link(dest.path().join(path)).map(|to| to.to_string_lossy().into_owned())
+    };
+    let files = [("dists/trixie/Release", "t"), ("dists/old/Release", "o")];
+    let trace = "project/trace/us";
+    let first = show(&[("dists/stable", "dists/old")], 1, &files, &[trace]);
+    assert_eq!(link("dists/stable").unwrap(), "old");
+    let mut listed_first = vec![("dists/stable/Release", "o"), (trace, "ours")];
+    listed_first.extend(files);
+    assert_eq!(tree(dest.path()), listed(&listed_first));
+    let times = fs::metadata(dest.path().join(trace)).unwrap();
+    assert_eq!(times.mtime(), 5);
+
+    // Moved on: the same files with another link are another snapshot.
+    let moved = show(&[("dists/stable", "dists/trixie")], 2, &files, &[trace]);
+    assert_ne!(first, moved);
+    assert_eq!(link("dists/stable").unwrap(), "trixie");
+
+    // A directory in the place of the link, and the other way round.
+    let real = [("dists/stable/Release", "s"), ("dists/trixie/Release", "t")];
+    show(&[("dists/stable", "dists/trixie")], 3, &real, &[]);
+    assert!(link("dists/stable").is_err());
+    assert_eq!(tree(dest.path()), listed(&real));
+    show(&[("dists/stable", "dists/trixie")], 4, &files, &[]);
+    assert_eq!(link("dists/stable").unwrap(), "trixie");
+
+    // Content of the snapshot wins over what comes afterwards; a link that is gone leaves what a person made of it.
+    fs::remove_file(dest.path().join("dists/stable")).unwrap();
+    fs::write(dest.path().join("dists/stable"), "a person's").unwrap();
+    let with_trace = [("dists/trixie/Release", "t"), (trace, "theirs")];
+    show(&[], 5, &with_trace, &[trace]);
+    let mut kept = with_trace.to_vec();
+    kept.push(("dists/stable", "a person's"));
+    assert_eq!(tree(dest.path()), listed(&kept));
+}
+
+#[test]
+fn a_link_out_of_the_tree_is_none() {
+    let (dir, dest) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let writer = writer(dir.path());
+    let links = [
+        ("../out", "dists/x"),
+        ("dists/y", "../../etc"),
+        ("/abs", "dists/x"),
+    ];
+    let id = prepare_linked(&writer, 1, &[("dists/x/Release", "x")], &links).unwrap();
+    writer.publish(&id, 1).unwrap();
+    let tree_dir = dest.path().join("in");
+    writer.export(&tree_dir, &ExportOptions::default()).unwrap();
+    assert_eq!(tree(&tree_dir), listed(&[("dists/x/Release", "x")]));
+    assert_eq!(fs::read_dir(dest.path()).unwrap().count(), 1);
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleet_formats::seam::{Format, Rejected, Trust};
-use fleet_store::Retention;
+use fleet_store::{Clients, Retention};
 use fleet_types::{Sha256, UnitRevision};
 use url::Url;
 
@@ -26,6 +26,8 @@ pub struct SyncOptions {
     /// Without slashes at either end.
     pub serving_path: String,
     pub directory_listing: bool,
+    /// What clients are told besides the files.
+    pub clients: Clients,
     /// What freshness is measured against.
     pub authority: Url,
     /// Where content is fetched from. Empty: from the authority.

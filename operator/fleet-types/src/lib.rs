@@ -6,8 +6,10 @@ mod digest;
 mod path;
 mod reason;
 mod revision;
+mod trace;
 
 pub use digest::{Digest, DigestError, Expected, HashAlgorithm, Hashes, Sha256};
 pub use path::{PathError, RepoPath};
 pub use reason::{Outcome, Reason};
 pub use revision::UnitRevision;
+pub use trace::Trace;

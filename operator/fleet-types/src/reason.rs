@@ -122,6 +122,8 @@ reasons! {
     UpstreamBusy => Upstream,
     /// The upstream's index names a file that the upstream does not have.
     UpstreamIncomplete => Upstream,
+    /// The upstream says that it is being changed, and its files do not fit together yet.
+    UpstreamUpdating => Upstream,
     /// No endpoint is as new as the authority.
     BehindAuthority => Upstream,
     /// The run took longer than `sync.timeout`.

@@ -6,13 +6,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use fleet_api::mirror::{Content, Rule};
+use fleet_api::mirror::{self, Content, Rule};
 use fleet_api::upstream::{RefKind, Signatures, UpstreamType};
 use fleet_api::{Mirror, Upstream};
-use fleet_formats::debian::{Debian, DebianSlice, Include};
+use fleet_formats::debian::{Alias, Debian, DebianSlice, Include};
 use fleet_formats::openpgp::Keyring;
 use fleet_formats::seam::{Format, Rejected, SignaturePolicy, Trust};
-use fleet_store::Retention;
+use fleet_store::{Clients, Retention, Transactions};
 use fleet_sync::{
     Access, AllowedMutation, Credentials, Endpoint, Politeness, SyncOptions, Timeouts, Verification,
 };
@@ -68,6 +68,7 @@ impl Resolver<'_> {
             upstream_type: spec.upstream_type.as_str().to_owned(),
             serving_path: serving_path(mirror).to_owned(),
             directory_listing: mirror.spec.serving.directory_listing,
+            clients: clients(mirror, upstream),
             authority: spec.authority.url.clone(),
             endpoints: endpoints(upstream),
             access: self.access(mirror, upstream)?,
@@ -341,6 +342,12 @@ pub fn make_format(content: &serde_json::Value) -> Result<Arc<dyn Format>, Rejec
                 installer: debian.include.installer,
                 pdiffs: debian.include.pdiffs,
             },
+            aliases: (debian.aliases.into_iter())
+                .map(|alias| Alias {
+                    name: alias.name,
+                    suite: alias.suite,
+                })
+                .collect(),
         })?)),
         None => Err(Rejected::new(
             Reason::ContentTypeMismatch,
@@ -349,6 +356,20 @@ pub fn make_format(content: &serde_json::Value) -> Result<Arc<dyn Format>, Rejec
                 UpstreamType::Debian.as_str()
             ),
         )),
+    }
+}
+
+/// What clients are told besides the files.
+fn clients(mirror: &Mirror, upstream: &Upstream) -> Clients {
+    let serving = &mirror.spec.serving;
+    Clients {
+        trace_name: Some(serving.trace_name.clone()).filter(|name| !name.is_empty()),
+        contact: upstream.spec.politeness.contact.clone(),
+        transactions: match serving.transactions {
+            mirror::Transactions::WithoutByHash => Transactions::WithoutByHash,
+            mirror::Transactions::Always => Transactions::Always,
+            mirror::Transactions::Never => Transactions::Never,
+        },
     }
 }
 

@@ -29,6 +29,7 @@ fn debian(content: &DebianContent) -> impl Iterator<Item = (String, Box<dyn Form
             components: content.components.clone(),
             architectures: content.architectures.clone(),
             include: Include::default(),
+            aliases: Vec::new(),
         };
         let format = Debian::new(slice).ok()?;
         Some((suite.clone(), Box::new(format) as Box<dyn Format>))

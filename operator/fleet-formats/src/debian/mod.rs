@@ -15,7 +15,9 @@ mod verify;
 
 use std::io::Read;
 
-pub use slice::{DebianSlice, Include};
+use fleet_types::RepoPath;
+
+pub use slice::{Alias, DebianSlice, Include};
 
 use self::slice::Suite;
 use crate::seam::{
@@ -26,6 +28,8 @@ use crate::seam::{
 /// The largest `InRelease` and `Release` read; Debian's largest are below 1 MiB.
 const MAX_RELEASE_BYTES: u64 = 16 << 20;
 const MAX_SIGNATURE_BYTES: u64 = 1 << 20;
+/// `Archive-Update-in-Progress-<host>`: empty, or a few words.
+const MAX_MARK_BYTES: u64 = 64 << 10;
 
 /// The Debian format with a declared slice.
 #[derive(Debug, Clone)]
@@ -61,6 +65,43 @@ impl Format for Debian {
                 release.clone(),
             ],
             companions: vec![release, root(verify::RELEASE_GPG, MAX_SIGNATURE_BYTES)?],
+        })
+    }
+
+    fn trace(&self) -> Option<Vec<(String, String)>> {
+        let slice = &self.slice;
+        let mut architectures = slice.architectures.clone();
+        architectures.extend(slice.include.sources.then(|| "source".to_owned()));
+        if !slice.architectures.is_empty() {
+            architectures.push("all".to_owned());
+        }
+        architectures.sort();
+        architectures.dedup();
+        let declared: Vec<_> = (slice.architectures.iter().map(String::as_str))
+            .chain(slice.include.sources.then_some("source"))
+            .collect();
+        let fields = [
+            ("Suites", slice.suites.join(" ")),
+            ("Architectures", architectures.join(" ")),
+            (
+                "Architectures-Configuration",
+                format!("INCLUDE {}", declared.join(" ")),
+            ),
+        ];
+        let said = fields
+            .into_iter()
+            .filter(|(_, value)| value != "" && value != "INCLUDE ");
+        Some(
+            said.map(|(field, value)| (field.to_owned(), value))
+                .collect(),
+        )
+    }
+
+    fn update_mark(&self, host: &str) -> Option<RootFile> {
+        let path = RepoPath::new(&format!("Archive-Update-in-Progress-{host}")).ok()?;
+        path.parent().is_none().then_some(RootFile {
+            path,
+            max_bytes: MAX_MARK_BYTES,
         })
     }
 

@@ -72,11 +72,7 @@ impl Roles<'_> {
     /// What a file is to the slice; none where it does not belong to it.
     pub fn role(&self, stem: &str) -> Option<Role> {
         if self.flat {
-            return match stem {
-                "Packages" => Some(Role::required(Kind::Packages)),
-                "Sources" if self.slice.include.sources => Some(Role::required(Kind::Sources)),
-                _ => None,
-            };
+            return self.role_in_flat(stem);
         }
         let inside = |directory: &&str| stem.strip_prefix(directory)?.strip_prefix('/');
         let components = self.components.iter().filter_map(inside);
@@ -86,6 +82,30 @@ impl Roles<'_> {
             .or_else(|| self.role_of_contents(stem))
     }
 
+    /// Nothing is declared of a flat repository but what to copy besides packages.
+    fn role_in_flat(&self, name: &str) -> Option<Role> {
+        let Include {
+            sources,
+            contents,
+            pdiffs,
+            ..
+        } = self.slice.include;
+        let (plain, differences) = match name.strip_suffix(".diff/Index") {
+            Some(plain) => (plain, true),
+            None => (name, false),
+        };
+        let role = match plain {
+            "Packages" => Role::required(Kind::Packages),
+            "Sources" if sources => Role::required(Kind::Sources),
+            _ if contents && plain.starts_with("Contents-") && !plain.contains('/') => Role::OPAQUE,
+            _ => return None,
+        };
+        match differences {
+            true => pdiffs.then_some(Role::DIFFERENCES),
+            false => Some(role),
+        }
+    }
+
     fn role_in_component(&self, inside: &str) -> Option<Role> {
         let Include {
             sources,
@@ -93,9 +113,10 @@ impl Roles<'_> {
             installer,
             ..
         } = self.slice.include;
-        let Some((directory, rest)) = inside.split_once('/') else {
+        if inside.starts_with("Contents-") {
             return self.role_of_contents(inside);
-        };
+        }
+        let (directory, rest) = inside.split_once('/')?;
         if let Some(architecture) = directory.strip_prefix("binary-") {
             return self
                 .wants(architecture)
@@ -161,6 +182,10 @@ impl Roles<'_> {
     }
 
     fn role_of_translation(&self, rest: &str) -> Option<Role> {
+        if rest == "Index" {
+            // What clients before 2012 read.
+            return Some(Role::OPAQUE);
+        }
         let language = rest.strip_prefix("Translation-")?;
         match language.split_once('/') {
             None => Some(Role::OPAQUE),
@@ -175,8 +200,12 @@ impl Roles<'_> {
         let components = rest
             .strip_prefix("Components-")
             .and_then(|rest| rest.strip_suffix(".yml"));
+        let cross_index = rest
+            .strip_prefix("CID-Index-")
+            .and_then(|rest| rest.strip_suffix(".json"));
         let icons = rest.starts_with("icons-") && !rest.contains('/');
-        (icons || components.is_some_and(|architecture| self.wants(architecture)))
+        let mut of_architecture = components.into_iter().chain(cross_index);
+        (icons || of_architecture.any(|architecture| self.wants(architecture)))
             .then_some(Role::OPAQUE)
     }
 

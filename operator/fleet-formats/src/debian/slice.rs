@@ -17,6 +17,14 @@ pub struct DebianSlice {
     /// For example `amd64`; `all` is implied by any. Not looked at for flat repositories.
     pub architectures: Vec<String>,
     pub include: Include,
+    pub aliases: Vec<Alias>,
+}
+
+/// Another name of a suite: `stable` for `trixie`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alias {
+    pub name: String,
+    pub suite: String,
 }
 
 /// What is copied besides binary packages and their indices.
@@ -49,6 +57,9 @@ impl DebianSlice {
         unique("suites", &self.suites)?;
         unique("components", &self.components)?;
         unique("architectures", &self.architectures)?;
+        self.aliases
+            .iter()
+            .try_for_each(|alias| self.check_alias(alias))?;
         for component in &self.components {
             RepoPath::new(component).map_err(|error| invalid("components", &error.to_string()))?;
         }
@@ -56,6 +67,53 @@ impl DebianSlice {
             .iter()
             .try_for_each(|architecture| check_architecture(architecture))
     }
+
+    /// A name that is its own, for a suite that has a directory of its own below `dists/`.
+    fn check_alias(&self, alias: &Alias) -> Result<(), Rejected> {
+        let name = &alias.name;
+        if Suite::new(name)?.is_flat() || alias.suite.ends_with('/') {
+            return Err(invalid(
+                "aliases",
+                &format!("{name:?}: flat repositories have no aliases"),
+            ));
+        }
+        if !self.suites.contains(&alias.suite) {
+            let message = format!(
+                "{name:?} stands for {:?}, which is not among the suites; declare it",
+                alias.suite
+            );
+            return Err(invalid("aliases", &message));
+        }
+        let others = self.aliases.iter().filter(|other| *other != alias);
+        let mut names = self.suites.iter().chain(others.map(|other| &other.name));
+        let twice = self.aliases.iter().filter(|other| *other == alias).count() > 1;
+        match names.find(|other| is_within(other, name) || is_within(name, other)) {
+            Some(other) => Err(invalid(
+                "aliases",
+                &format!(
+                    "{name:?} and {other:?} cannot both be there: one is, or lies below, the other"
+                ),
+            )),
+            None if twice => Err(invalid(
+                "aliases",
+                &format!("{name:?} stands twice; name it once"),
+            )),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn aliases_of(&self, suite: &str) -> impl Iterator<Item = &str> {
+        self.aliases
+            .iter()
+            .filter(move |alias| alias.suite == suite)
+            .map(|alias| alias.name.as_str())
+    }
+}
+
+fn is_within(inner: &str, outer: &str) -> bool {
+    inner
+        .strip_prefix(outer)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 fn check_architecture(architecture: &str) -> Result<(), Rejected> {
@@ -127,6 +185,11 @@ impl<'a> Suite<'a> {
     /// Flat repositories have no components and no `dists/`.
     pub fn is_flat(&self) -> bool {
         self.name.ends_with('/')
+    }
+
+    /// The directory of its `Release`.
+    pub fn root(&self) -> Result<RepoPath, Rejected> {
+        RepoPath::new(&self.directory).map_err(|error| invalid("suites", &error.to_string()))
     }
 
     /// The path of a file that the suite's `Release` names relative to itself.

@@ -9,7 +9,7 @@
 //! 7. strong digests;
 //! 8. everything that is declared is offered (7 and 8 are [`super::layout`]'s).
 
-use fleet_types::{Reason, Sha256, UnitRevision};
+use fleet_types::{Reason, RepoPath, Sha256, UnitRevision};
 use sha2::Digest as _;
 
 use super::layout;
@@ -55,13 +55,40 @@ pub(super) fn unit(
         .iter()
         .map(|root| (root.path.clone(), sha256(&root.bytes)))
         .collect();
+    let (links, mut notes) = links(slice, suite, &release)?;
+    notes.extend(believed.notes);
     Ok(UnitIndex {
         revision,
         roots,
         groups,
+        links,
+        fixed_names: release.acquire_by_hash,
         signed_by: believed.signed_by,
-        notes: believed.notes,
+        notes,
     })
+}
+
+/// The suite's other names, as far as it bears them now: `stable` moves on, which is no reason to refuse anything.
+fn links(
+    slice: &DebianSlice,
+    suite: &Suite<'_>,
+    release: &Release,
+) -> Result<(Vec<(RepoPath, RepoPath)>, Vec<String>), Rejected> {
+    let (mut links, mut notes) = (Vec::new(), Vec::new());
+    for alias in slice.aliases_of(suite.name) {
+        let alias = Suite::new(alias)?;
+        if suite::fits(release, &alias) {
+            links.push((alias.root()?, suite.root()?));
+        } else {
+            notes.push(format!(
+                "the alias {} is not served: the signed Release calls itself {}; take it out of debian.aliases, or let it \
+                 stand for the suite that bears the name now",
+                alias.name,
+                own_names(release)
+            ));
+        }
+    }
+    Ok((links, notes))
 }
 
 struct RootFiles<'a> {
@@ -287,17 +314,23 @@ fn is_the_suite(release: &Release, suite: &Suite<'_>) -> Result<(), Rejected> {
     if suite::fits(release, suite) {
         return Ok(());
     }
-    let own = |name: &Option<String>| name.clone().unwrap_or_else(|| "(none)".to_owned());
     Err(Rejected::new(
         Reason::SuiteMismatch,
         format!(
-            "suite {}: the signed Release is of another suite: Suite {}, Codename {}; declare one of these names if it is \
-             the one that you mean",
+            "suite {}: the signed Release is of another suite: {}; declare one of these names if it is the one that you mean",
             suite.name,
-            own(&release.suite),
-            own(&release.codename)
+            own_names(release)
         ),
     ))
+}
+
+fn own_names(release: &Release) -> String {
+    let own = |name: &Option<String>| name.clone().unwrap_or_else(|| "(none)".to_owned());
+    format!(
+        "Suite {}, Codename {}",
+        own(&release.suite),
+        own(&release.codename)
+    )
 }
 
 /// Obligations 4, 5 and 6.

@@ -17,6 +17,7 @@ fn read(kind: u16, stem: &str, text: &str) -> Result<Vec<Payload>, Rejected> {
         components: words("main"),
         architectures: words("amd64"),
         include: Include::default(),
+        aliases: vec![],
     };
     let stem = RepoPath::new(stem).unwrap();
     let group = IndexGroup {

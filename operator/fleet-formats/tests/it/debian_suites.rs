@@ -1,6 +1,6 @@
 //! Suites: each obligation of their verification, and which indices belong to a slice.
 
-use fleet_formats::debian::{Debian, DebianSlice, Include};
+use fleet_formats::debian::{Alias, Debian, DebianSlice, Include};
 use fleet_formats::openpgp::Keyring;
 use fleet_formats::seam::{
     Format, Rejected, RootContent, SignaturePolicy, Trust, UnitIndex, VerifyContext,
@@ -28,7 +28,7 @@ fn release(head: &str, files: &[&str]) -> String {
 const HEAD: &str = "Suite: stable\nCodename: trixie\nDate: Sat, 07 Jun 2025 10:12:13 UTC\n\
     Valid-Until: Sat, 14 Jun 2025 10:12:13 UTC\nAcquire-By-Hash: yes\nArchitectures: all amd64 arm64\nComponents: main contrib\n";
 
-const FILES: [&str; 25] = [
+const FILES: [&str; 28] = [
     "main/binary-amd64/Packages",
     "main/binary-amd64/Packages.gz",
     "main/binary-amd64/Packages.xz",
@@ -40,6 +40,8 @@ const FILES: [&str; 25] = [
     "main/i18n/Translation-en.diff/Index",
     "main/Contents-amd64.gz",
     "main/Contents-all.gz",
+    "main/Contents-all.diff/Index",
+    "Contents-amd64.diff/Index",
     "main/Contents-source.gz",
     "main/Contents-udeb-amd64.gz",
     "Contents-amd64.gz",
@@ -47,6 +49,7 @@ const FILES: [&str; 25] = [
     "main/source/Release",
     "main/dep11/Components-amd64.yml.gz",
     "main/dep11/icons-48x48.tar.gz",
+    "main/dep11/CID-Index-amd64.json.gz",
     "main/debian-installer/binary-amd64/Packages.xz",
     "main/installer-amd64/current/images/SHA256SUMS",
     "main/installer-amd64/20250101/images/SHA256SUMS",
@@ -66,6 +69,7 @@ fn slice(suite: &str, include: Include) -> DebianSlice {
         components: strings(&["main"]),
         architectures: strings(&["amd64"]),
         include,
+        aliases: vec![],
     }
 }
 
@@ -171,6 +175,7 @@ fn the_slice_decides_which_indices_are_copied() {
             ..none
         }),
         [
+            "main/dep11/CID-Index-amd64.json",
             "main/dep11/Components-amd64.yml",
             "main/dep11/icons-48x48.tar"
         ]
@@ -195,6 +200,17 @@ fn the_slice_decides_which_indices_are_copied() {
             "main/i18n/Translation-en.diff/Index"
         ]
     );
+    let differences = extra(Include {
+        contents: true,
+        pdiffs: true,
+        ..none
+    });
+    for index in ["Contents-amd64.diff/Index", "main/Contents-all.diff/Index"] {
+        assert!(
+            differences.iter().any(|name| name == index),
+            "{differences:?}"
+        );
+    }
 }
 
 #[test]
@@ -583,5 +599,146 @@ fn signatures_and_the_pair_of_release_files() {
     assert_eq!(
         check(&[&in_release], &ignored).unwrap().revision,
         all.revision
+    );
+}
+
+fn aliases(pairs: &[(&str, &str)]) -> Vec<Alias> {
+    let alias = |(name, suite): &(&str, &str)| Alias {
+        name: (*name).to_owned(),
+        suite: (*suite).to_owned(),
+    };
+    pairs.iter().map(alias).collect()
+}
+
+#[test]
+fn an_alias_holds_as_long_as_the_suite_bears_the_name() {
+    let links = |head: &str, alias: &str| {
+        let slice = DebianSlice {
+            aliases: aliases(&[(alias, "trixie")]),
+            ..slice("trixie", Include::default())
+        };
+        let roots = [root("dists/trixie/Release", release(head, &FILES))];
+        let index = verify(slice, &roots, &context(&unsigned())).unwrap();
+        let links: Vec<_> = index
+            .links
+            .iter()
+            .map(|(link, target)| format!("{link} {target}"))
+            .collect();
+        (links, index.notes.concat())
+    };
+    let (held, notes) = links(HEAD, "stable");
+    assert_eq!(
+        (held, notes.as_str()),
+        (vec!["dists/stable dists/trixie".to_owned()], "")
+    );
+    assert_eq!(
+        links(HEAD, "stable/updates").0,
+        ["dists/stable/updates dists/trixie"]
+    );
+    let moved_on = HEAD.replace("Suite: stable", "Suite: oldstable");
+    let (gone, notes) = links(&moved_on, "stable");
+    assert!(gone.is_empty());
+    assert!(
+        notes.contains("alias stable") && notes.contains("oldstable"),
+        "{notes}"
+    );
+}
+
+#[test]
+fn aliases_are_names_of_their_own() {
+    let checked = |pairs: &[(&str, &str)]| {
+        let slice = DebianSlice {
+            suites: strings(&["trixie", "trixie/updates", "tools/"]),
+            aliases: aliases(pairs),
+            ..slice("trixie", Include::default())
+        };
+        Debian::new(slice)
+            .map(drop)
+            .map_err(|rejected| rejected.reason)
+    };
+    let good = [
+        ("stable", "trixie"),
+        ("testing", "trixie"),
+        ("stable-updates", "trixie/updates"),
+    ];
+    assert_eq!(checked(&good), Ok(()));
+    for bad in [
+        [("trixie", "trixie/updates")].as_slice(),
+        &[("trixie/x", "trixie")],
+        &[("stable", "sid")],
+        &[("stable", "tools/")],
+        &[("stable/", "trixie")],
+        &[("../x", "trixie")],
+        &[("stable", "trixie"), ("stable", "trixie")],
+        &[("stable", "trixie"), ("stable", "trixie/updates")],
+        &[("stable", "trixie"), ("stable/updates", "trixie/updates")],
+    ] {
+        assert_eq!(checked(bad), Err(Reason::InvalidSpec), "{bad:?}");
+    }
+}
+
+#[test]
+fn a_suite_says_whether_its_names_stay_and_a_slice_what_a_trace_tells() {
+    let by_hash = |head: &str| {
+        verify_text("stable", &release(head, &FILES))
+            .unwrap()
+            .fixed_names
+    };
+    assert!(by_hash(HEAD));
+    assert!(!by_hash(&HEAD.replace("Acquire-By-Hash: yes\n", "")));
+    let include = Include {
+        sources: true,
+        ..Include::default()
+    };
+    let format = Debian::new(slice("stable", include)).unwrap();
+    let fields = format.trace().unwrap();
+    let said: Vec<_> = fields
+        .iter()
+        .map(|(field, value)| format!("{field}: {value}"))
+        .collect();
+    assert_eq!(
+        said,
+        [
+            "Suites: stable",
+            "Architectures: all amd64 source",
+            "Architectures-Configuration: INCLUDE amd64 source"
+        ]
+    );
+    let mark = format.update_mark("mirror.example.org").unwrap();
+    assert_eq!(
+        mark.path.as_str(),
+        "Archive-Update-in-Progress-mirror.example.org"
+    );
+    assert!(format.update_mark("../x").is_none());
+}
+
+#[test]
+fn a_flat_repository_may_have_contents_and_differences() {
+    let files = [
+        "Packages.gz",
+        "Packages.diff/Index",
+        "Contents-amd64.gz",
+        "en.xz",
+    ];
+    let stems = |include| {
+        let roots = [root(
+            "Release",
+            release("Date: Sat, 07 Jun 2025 10:12:13 UTC\n", &files),
+        )];
+        let index = verify(slice("./", include), &roots, &context(&unsigned())).unwrap();
+        stems(&index)
+            .iter()
+            .map(|stem| (*stem).to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(stems(Include::default()), ["Packages"]);
+    let include = Include {
+        contents: true,
+        pdiffs: true,
+        ..Include::default()
+    };
+    assert_eq!(
+        stems(include),
+        ["Contents-amd64", "Packages", "Packages.diff/Index"]
     );
 }

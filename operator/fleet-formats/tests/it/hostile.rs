@@ -109,6 +109,7 @@ fn debian() -> Debian {
         components: words(&["main"]),
         architectures: words(&["amd64"]),
         include,
+        aliases: vec![],
     })
     .unwrap()
 }

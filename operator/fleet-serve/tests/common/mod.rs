@@ -62,6 +62,7 @@ pub fn identity(mirror: &str, serving_path: &str) -> Identity {
             keep: 3,
             min_age: Duration::from_secs(3600),
         },
+        clients: Default::default(),
     }
 }
 
@@ -112,6 +113,8 @@ impl Store {
             revision,
             created: date,
             parent: None,
+            links: Default::default(),
+            openings: Default::default(),
             entries: 0,
             bytes: 0,
         };

@@ -20,6 +20,7 @@ pub fn identity() -> Identity {
             keep: 1,
             min_age: Duration::ZERO,
         },
+        clients: Default::default(),
     }
 }
 
@@ -58,6 +59,8 @@ pub fn meta(created: i64) -> SnapshotMeta {
         revision: Vec::new(),
         created,
         parent: None,
+        links: Default::default(),
+        openings: Default::default(),
         entries: 0,
         bytes: 0,
     }
@@ -65,6 +68,15 @@ pub fn meta(created: i64) -> SnapshotMeta {
 
 /// Stores all content and prepares a snapshot of it.
 pub fn prepare(writer: &Writer, created: i64, files: &[(&str, &str)]) -> Result<SnapshotId> {
+    prepare_linked(writer, created, files, &[])
+}
+
+pub fn prepare_linked(
+    writer: &Writer,
+    created: i64,
+    files: &[(&str, &str)],
+    links: &[(&str, &str)],
+) -> Result<SnapshotId> {
     let staged = files
         .iter()
         .map(|(_, content)| writer.staging().put_bytes(content.as_bytes()));
@@ -75,7 +87,14 @@ pub fn prepare(writer: &Writer, created: i64, files: &[(&str, &str)]) -> Result<
     for (path, content) in files {
         builder.push(&RepoPath::new(path).unwrap(), &entry(content))?;
     }
-    Ok(builder.finish(meta(created))?.id)
+    let links = links
+        .iter()
+        .map(|(link, target)| ((*link).to_owned(), (*target).to_owned()));
+    let meta = SnapshotMeta {
+        links: links.collect(),
+        ..meta(created)
+    };
+    Ok(builder.finish(meta)?.id)
 }
 
 pub fn publish(writer: &Writer, now: i64, files: &[(&str, &str)]) -> SnapshotId {

@@ -158,7 +158,7 @@ impl Run {
             )?
             .into_inner();
         for note in &index.notes {
-            self.progress.note(&format!("{unit}: {note}"));
+            self.note(unit, note);
         }
         Ok(State {
             endpoint,
@@ -274,7 +274,7 @@ impl Run {
         }
     }
 
-    async fn fetch_root(
+    pub(super) async fn fetch_root(
         &self,
         file: &RootFile,
         endpoint: usize,

@@ -16,7 +16,9 @@ mod room;
 mod run;
 mod shelves;
 mod stages;
+mod trace;
 mod transfer;
+mod updating;
 mod want;
 
 use std::sync::Arc;
@@ -65,7 +67,8 @@ pub(crate) async fn sync(
         shelves.as_ref().ok().map(|shelves| &shelves.writer),
     );
     if let Ok(shelves) = shelves {
-        report = outcome::record(shelves, report).await;
+        let trace = trace::of(&options, &report);
+        report = outcome::record(shelves, report, trace).await;
     }
     report
 }

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use fleet_store::Writer;
-use fleet_types::{Outcome, Reason, UnitRevision};
+use fleet_types::{Outcome, Reason, Trace, UnitRevision};
 
 use super::memory::Success;
 use super::publish::Served;
-use super::run::blocking;
+use super::run::{Notes, blocking};
 use super::shelves::Shelves;
 use super::stages::{Foreseen, Refusals};
 use crate::fetch::Meter;
@@ -99,6 +99,17 @@ impl Outcomes {
         Outcomes { files, ..self }
     }
 
+    /// What is to be known of a unit that went well is said in the place of what is wrong with another.
+    pub fn with_notes(mut self, notes: &Notes) -> Outcomes {
+        for suite in &mut self.suites {
+            if let Some(notes) = notes.get(&suite.suite).filter(|_| suite.message.is_empty()) {
+                let text: Vec<&str> = notes.iter().map(String::as_str).collect();
+                suite.message = cut(&text.join("; "), MESSAGE_BYTES);
+            }
+        }
+        self
+    }
+
     pub fn report(self, mirror: &str, cost: &Cost, store: Option<&Writer>) -> Report {
         let snapshot = store.and_then(|store| store.current().ok().flatten());
         let newest = || {
@@ -167,7 +178,7 @@ fn good_suite(unit: &str, served: Option<&Served>) -> SuiteReport {
 }
 
 /// Keeps the report where the serving side and the next run find it. A store that cannot be written is the worse news.
-pub(super) async fn record(shelves: Arc<Shelves>, report: Report) -> Report {
+pub(super) async fn record(shelves: Arc<Shelves>, report: Report, trace: Option<Trace>) -> Report {
     let written = report.clone();
     let recorded = blocking(move || {
         let writer = &shelves.writer;
@@ -180,6 +191,9 @@ pub(super) async fn record(shelves: Arc<Shelves>, report: Report) -> Report {
                     snapshot: written.snapshot.clone(),
                 },
             )?;
+        }
+        if let Some(trace) = trace {
+            writer.state_write(Trace::DOCUMENT, &trace)?;
         }
         Ok(())
     });

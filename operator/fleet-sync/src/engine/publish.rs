@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use fleet_formats::seam::UnitIndex;
 use fleet_store::{Prepared, Publication, SnapshotId, SnapshotMeta, Store};
 use fleet_types::{Reason, UnitRevision};
 
@@ -53,8 +54,66 @@ impl Run {
             revision,
             created: self.created(),
             parent: self.base.as_ref().map(|base| base.snapshot.id()),
+            links: self.links(stances),
+            openings: self.openings(stances),
             entries: 0,
             bytes: 0,
+        })
+    }
+
+    /// The other names of each unit's directory; those of a carried unit are as the base has them.
+    fn links(&self, stances: &[Stance]) -> BTreeMap<String, String> {
+        let mut links = BTreeMap::new();
+        for (unit, base) in self.carried(stances) {
+            let of_unit = base
+                .links
+                .iter()
+                .filter(|(_, target)| self.is_root(unit, target));
+            links.extend(of_unit.map(|(link, target)| (link.clone(), target.clone())));
+        }
+        for index in advancing(stances) {
+            let pairs = index.links.iter();
+            links.extend(pairs.map(|(link, target)| (link.to_string(), target.to_string())));
+        }
+        links
+    }
+
+    /// The file that a client reads first of each unit.
+    fn openings(&self, stances: &[Stance]) -> BTreeMap<String, bool> {
+        let mut openings = BTreeMap::new();
+        for (unit, base) in self.carried(stances) {
+            let of_unit = base.openings.iter().filter(|(path, _)| {
+                let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
+                self.is_root(unit, directory)
+            });
+            openings.extend(of_unit.map(|(path, fixed)| (path.clone(), *fixed)));
+        }
+        for index in advancing(stances) {
+            let first = index.roots.first();
+            openings.extend(first.map(|(path, _)| (path.to_string(), index.fixed_names)));
+        }
+        openings
+    }
+
+    /// The units that stay as they are in the base, and what the base says about itself.
+    fn carried<'a>(
+        &'a self,
+        stances: &'a [Stance],
+    ) -> impl Iterator<Item = (&'a String, &'a SnapshotMeta)> {
+        let base = self.base.as_ref().map(|base| base.snapshot.meta());
+        let units = self.units.iter().zip(stances);
+        units.filter_map(move |(unit, stance)| match stance {
+            Stance::Carry => Some((unit, base?)),
+            Stance::Advance(_) | Stance::LeaveOut => None,
+        })
+    }
+
+    /// Whether a unit's roots are in this directory.
+    fn is_root(&self, unit: &str, directory: &str) -> bool {
+        let plan = self.options.format.roots(unit);
+        plan.is_ok_and(|plan| {
+            let mut roots = plan.probes.iter();
+            roots.any(|root| root.path.parent().unwrap_or_default() == directory)
         })
     }
 
@@ -133,6 +192,13 @@ impl Run {
         let entries = self.base.as_ref().map_or(0, |base| base.snapshot.len());
         Ok(served(publication, newest, entries, revision))
     }
+}
+
+fn advancing(stances: &[Stance]) -> impl Iterator<Item = &UnitIndex> {
+    stances.iter().filter_map(|stance| match stance {
+        Stance::Advance(advance) => Some(&advance.listed.index),
+        Stance::Carry | Stance::LeaveOut => None,
+    })
 }
 
 fn served(

@@ -1,7 +1,8 @@
 //! What all stages of a run share.
 
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use fleet_formats::seam::VerifyContext;
 use fleet_store::{Identity, Store, Writer};
@@ -15,6 +16,9 @@ use super::shelves::Shelves;
 use crate::fetch::{EndpointSet, FetchOptions, Fetcher, Meter, RetryPolicy, Writers};
 use crate::stop::Stop;
 use crate::{Problem, Progress, SyncOptions};
+
+/// By unit.
+pub(super) type Notes = BTreeMap<String, BTreeSet<String>>;
 
 pub(super) struct Run {
     pub options: SyncOptions,
@@ -30,6 +34,8 @@ pub(super) struct Run {
     pub exclude: GlobSet,
     /// Index files and payload that arrived.
     pub files: AtomicU64,
+    /// What people should know about units that are believed, by unit.
+    notes: Mutex<Notes>,
     /// One instant for all that a run decides; seconds since 1970-01-01T00:00:00Z.
     pub now: i64,
 }
@@ -59,6 +65,7 @@ impl Run {
             inputs: inputs::digest(&options),
             exclude: inputs::exclude(&options.exclude)?,
             files: AtomicU64::new(0),
+            notes: Mutex::default(),
             now: now(),
             options,
             shelves,
@@ -68,6 +75,23 @@ impl Run {
             base,
             units,
         })
+    }
+
+    /// Tells people, and keeps it for the report.
+    pub fn note(&self, unit: &str, note: &str) {
+        self.progress.note(&format!("{unit}: {note}"));
+        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        notes
+            .entry(unit.to_owned())
+            .or_default()
+            .insert(note.to_owned());
+    }
+
+    pub fn notes(&self) -> Notes {
+        self.notes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     pub fn count_files(&self, files: u64) {
@@ -155,6 +179,7 @@ fn identity(options: &SyncOptions) -> Identity {
         serving_path: options.serving_path.clone(),
         directory_listing: options.directory_listing,
         retention: options.retention,
+        clients: options.clients.clone(),
     }
 }
 

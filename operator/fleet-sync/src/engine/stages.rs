@@ -41,11 +41,17 @@ struct Standing {
 impl Run {
     pub(super) async fn execute(self: Arc<Self>) -> Outcomes {
         let mut refusals = Refusals::new();
-        let outcomes = match self.clone().advance(&mut refusals).await {
+        let advanced = self.clone().advance(&mut refusals).await;
+        if advanced.is_ok() {
+            self.blame_update(&mut refusals).await;
+        }
+        let outcomes = match advanced {
             Ok(served) => Outcomes::of(&self.units, refusals, served),
             Err(problem) => Outcomes::stopped(&self.units, refusals, problem),
         };
-        outcomes.with_files(self.files.load(Ordering::Relaxed))
+        outcomes
+            .with_files(self.files.load(Ordering::Relaxed))
+            .with_notes(&self.notes())
     }
 
     async fn advance(self: Arc<Self>, refusals: &mut Refusals) -> Result<Option<Served>, Problem> {

@@ -13,6 +13,7 @@ use crate::schedule::Schedule;
 
 const MAX_REGIONS: usize = 32;
 const MAX_SNAPSHOTS: u32 = 32;
+const MAX_ALIASES: usize = 32;
 const LEAST_PROBE_SECONDS: u64 = 60;
 
 /// A name that every Kubernetes object may have (RFC 1123 subdomain).
@@ -166,6 +167,7 @@ pub fn mirror(name: &str, spec: &MirrorSpec) -> Vec<String> {
     }
     regions(&spec.regions, &mut problems);
     serving_path(&spec.serving.path, &mut problems);
+    trace_name(&spec.serving.trace_name, &mut problems);
     problems
 }
 
@@ -205,6 +207,7 @@ fn content(spec: &MirrorSpec, problems: &mut Vec<String>) {
 }
 
 fn debian_content(content: &DebianContent, problems: &mut Vec<String>) {
+    aliases(content, problems);
     if content.suites.is_empty() {
         problems.push("spec.content.debian.suites is empty; name at least one suite".to_owned());
     }
@@ -239,6 +242,47 @@ fn debian_content(content: &DebianContent, problems: &mut Vec<String>) {
             if values.is_empty() {
                 problems.push(format!("spec.content.debian.{field} is empty; only flat repositories (suites that end in `/`) have none"));
             }
+        }
+    }
+}
+
+fn aliases(content: &DebianContent, problems: &mut Vec<String>) {
+    if content.aliases.len() > MAX_ALIASES {
+        problems.push(format!(
+            "spec.content.debian.aliases has {} entries; at most {MAX_ALIASES} are possible",
+            content.aliases.len()
+        ));
+    }
+    for (index, alias) in content.aliases.iter().enumerate() {
+        let field = format!("spec.content.debian.aliases[{index}]");
+        if !is_index_name(&alias.name) {
+            problems.push(format!(
+                "{field}.name {:?}: write it as a suite stands in a sources.list",
+                alias.name
+            ));
+        }
+        if alias.suite.ends_with('/') || !content.suites.contains(&alias.suite) {
+            problems.push(format!(
+                "{field}.suite {:?} is none of the suites, or a flat repository; name a declared suite",
+                alias.suite
+            ));
+        }
+        let others = content.aliases.iter().enumerate();
+        let others = others.filter(|(other, _)| *other != index);
+        let names = others.map(|(_, other)| &other.name);
+        let within = |inner: &str, outer: &str| {
+            inner
+                .strip_prefix(outer)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let mut taken = names.chain(&content.suites);
+        if let Some(other) =
+            taken.find(|other| within(other, &alias.name) || within(&alias.name, other))
+        {
+            problems.push(format!(
+                "{field}.name {:?} and {other:?} cannot both be there: one is, or lies below, the other",
+                alias.name
+            ));
         }
     }
 }
@@ -292,6 +336,20 @@ fn serving_path(path: &str, problems: &mut Vec<String>) {
     if !path.is_empty() && !is_serving_path(path) {
         problems.push(format!(
             "spec.serving.path {path:?} must consist of letters, digits, `-`, `_`, `.` and `~`, with single `/` between parts; a part begins with a letter or digit"
+        ));
+    }
+}
+
+/// `^[A-Za-z0-9]([-.A-Za-z0-9]*[A-Za-z0-9])?$`
+fn trace_name(name: &str, problems: &mut Vec<String>) {
+    let edge = |byte: Option<&u8>| byte.is_none_or(u8::is_ascii_alphanumeric);
+    let bytes = name.as_bytes();
+    let plain = bytes
+        .iter()
+        .all(|b| b.is_ascii_alphanumeric() || b"-.".contains(b));
+    if name.len() > 253 || !plain || !edge(bytes.first()) || !edge(bytes.last()) {
+        problems.push(format!(
+            "spec.serving.traceName {name:?}: write it as a host name, for example mirror.example.org"
         ));
     }
 }
@@ -448,6 +506,26 @@ mod tests {
                 "{debian: {suites: [x], components: [m], architectures: [X]}}",
                 "",
                 "architectures",
+            ),
+            ("m", DEBIAN, ", serving: {traceName: -x}", "traceName"),
+            ("m", DEBIAN, ", serving: {traceName: a/b}", "traceName"),
+            (
+                "m",
+                "{debian: {suites: [trixie], components: [m], architectures: [x], aliases: [{name: trixie, suite: trixie}]}}",
+                "",
+                "cannot both",
+            ),
+            (
+                "m",
+                "{debian: {suites: [trixie], components: [m], architectures: [x], aliases: [{name: a, suite: sid}]}}",
+                "",
+                "aliases[0].suite",
+            ),
+            (
+                "m",
+                "{debian: {suites: [trixie], components: [m], architectures: [x], aliases: [{name: ../a, suite: trixie}]}}",
+                "",
+                "aliases[0].name",
             ),
             ("m", DEBIAN, ", serving: {path: ../x}", "serving.path"),
             (

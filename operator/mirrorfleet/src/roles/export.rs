@@ -33,6 +33,7 @@ const ROOTS_LAST: [&str; 3] = ["Release.gpg", "Release", "InRelease"];
 
 pub fn run(arguments: Arguments, log: &LogArguments) -> Result<(), Failure> {
     log.init(Verbosity::Quiet, &Display::Silent)?;
+    let store = super::store(&arguments.data.data, &arguments.mirror)?;
     let options = ExportOptions {
         mode: if arguments.copy {
             ExportMode::Copy
@@ -40,9 +41,9 @@ pub fn run(arguments: Arguments, log: &LogArguments) -> Result<(), Failure> {
             ExportMode::Auto
         },
         roots_last: ROOTS_LAST.map(str::to_owned).into(),
+        afterwards: fleet_serve::trace_files(&store)?,
     };
-    let report =
-        super::store(&arguments.data.data, &arguments.mirror)?.export(&arguments.dest, &options)?;
+    let report = store.export(&arguments.dest, &options)?;
     let how = match report.mode_used {
         ExportMode::Link => "hard links",
         ExportMode::Reflink => "reflinks",

@@ -8,6 +8,10 @@ use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
+#[path = "../../../fleet-sync/tests/it/support/pdiffs.rs"]
+mod pdiffs;
+use pdiffs::write_differences;
+
 /// What a call of the program came to.
 pub struct Run {
     pub code: i32,
@@ -74,6 +78,8 @@ pub fn mirrorfleet<S: AsRef<std::ffi::OsStr>>(arguments: &[S]) -> Run {
 pub struct World {
     dir: TempDir,
     publications: std::cell::Cell<u32>,
+    /// The index of packages after each publication.
+    indices: std::cell::RefCell<Vec<Vec<u8>>>,
 }
 
 impl World {
@@ -82,6 +88,7 @@ impl World {
         let world = World {
             dir: tempfile::tempdir().unwrap(),
             publications: std::cell::Cell::new(0),
+            indices: std::cell::RefCell::default(),
         };
         world.make_key();
         world.add_package("hello", "1.0");
@@ -168,6 +175,11 @@ impl World {
 
     /// Writes the indices and signs them, as of now.
     pub fn publish(&self) {
+        self.publish_as(&["Suite=trixie", "Codename=trixie"]);
+    }
+
+    /// The same with these fields of the Release.
+    pub fn publish_as(&self, fields: &[&str]) {
         let suite = self.archive().join("dists/trixie");
         let binary = suite.join("main/binary-amd64");
         fs::create_dir_all(&binary).unwrap();
@@ -176,7 +188,9 @@ impl World {
                 .args(["packages", "pool"])
                 .current_dir(self.archive()),
         );
-        fs::write(binary.join("Packages"), packages).unwrap();
+        fs::write(binary.join("Packages"), &packages).unwrap();
+        self.indices.borrow_mut().push(packages);
+        write_differences(&binary.join("Packages"), &self.indices.borrow());
         tool(
             Command::new("gzip")
                 .args(["-9", "-n", "-k", "-f"])
@@ -185,13 +199,8 @@ impl World {
         for name in ["InRelease", "Release", "Release.gpg"] {
             let _ = fs::remove_file(suite.join(name));
         }
-        let options = [
-            "Suite=trixie",
-            "Codename=trixie",
-            "Components=main",
-            "Architectures=amd64",
-        ];
-        let options = options.iter().flat_map(|option| {
+        let options = ["Components=main", "Architectures=amd64"];
+        let options = options.iter().chain(fields).flat_map(|option| {
             [
                 "-o".to_owned(),
                 format!("APT::FTPArchive::Release::{option}"),

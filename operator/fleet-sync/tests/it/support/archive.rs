@@ -230,7 +230,12 @@ impl Archive {
     }
 
     fn sign(&self, suite: &str, text: &str, signed: Signed) {
-        let folder = self.path(&format!("dists/{suite}"));
+        self.sign_at(&format!("dists/{suite}"), text, signed);
+    }
+
+    /// Signs the Release of any folder.
+    pub fn sign_at(&self, folder: &str, text: &str, signed: Signed) {
+        let folder = self.path(folder);
         for old in ["InRelease", "Release", "Release.gpg"] {
             drop(fs::remove_file(folder.join(old)));
         }

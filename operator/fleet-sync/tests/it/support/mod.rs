@@ -1,7 +1,9 @@
 //! A signed archive of any number of packages, a server that can misbehave, and options that copy the one from the other.
 
 pub mod archive;
+pub mod complete;
 pub mod distribution;
+pub mod pdiffs;
 pub mod process;
 pub mod proxy;
 pub mod server;
@@ -13,10 +15,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet_formats::debian::{Debian, DebianSlice, Include};
+use fleet_formats::debian::{Alias, Debian, DebianSlice, Include};
 use fleet_formats::openpgp::Keyring;
 use fleet_formats::seam::{Format, Rejected, SignaturePolicy, Trust};
-use fleet_store::{Retention, Writer};
+use fleet_store::{Clients, Retention, Writer};
 use fleet_sync::{
     Access, Endpoint, Politeness, Progress, Report, SyncOptions, Timeouts, Unwatched, Verification,
 };
@@ -37,6 +39,7 @@ pub fn options(keyring: &[u8], url: &Url, store: &Path, suites: &[&str]) -> Sync
         upstream_type: "Debian".to_owned(),
         serving_path: "debian".to_owned(),
         directory_listing: true,
+        clients: Clients::default(),
         authority: url.clone(),
         endpoints: Vec::new(),
         access: Access::default(),
@@ -106,6 +109,15 @@ pub fn make_format(content: &serde_json::Value) -> Result<Arc<dyn Format>, Rejec
             installer: included("installer"),
             pdiffs: included("pdiffs"),
         },
+        aliases: content["aliases"]
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(name, suite)| Alias {
+                name: name.clone(),
+                suite: suite.as_str().unwrap_or_default().to_owned(),
+            })
+            .collect(),
     };
     Debian::new(slice)
         .map(|format| Arc::new(format) as Arc<dyn Format>)

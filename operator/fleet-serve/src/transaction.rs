@@ -1,0 +1,164 @@
+//! Keeping one update of a client within one snapshot, for clients that fetch indices by names whose content changes.
+//!
+//! apt fetches all of a suite from where its first file came from, if that file's request was redirected to another
+//! site. Sites are compared as texts: the same host in another spelling is another site, and leads back here. So the
+//! first file is answered with a redirect to the place of one kept snapshot, and what is published meanwhile is not
+//! met. Pure: headers in, a place out.
+
+use std::net::Ipv6Addr;
+
+use http::HeaderMap;
+use http::header::{HOST, USER_AGENT};
+
+/// How apt's own transport for http and https calls itself.
+const APT: &str = "Debian APT-HTTP/";
+/// What a proxy that ends TLS before us says. It decides about nothing but the answer to its own request.
+const FORWARDED_PROTO: &str = "x-forwarded-proto";
+
+/// How a request reached us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Way<'a> {
+    /// Of an absolute request target, as all have with h2.
+    pub authority: Option<&'a str>,
+    /// Over TLS that ends here.
+    pub secure: bool,
+}
+
+/// Whether the client follows redirects as described above.
+pub fn is_apt(headers: &HeaderMap) -> bool {
+    headers
+        .get(USER_AGENT)
+        .and_then(|agent| agent.to_str().ok())
+        .is_some_and(|agent| agent.contains(APT))
+}
+
+/// The URL of this very site in another spelling, without a slash at its end. None where there is no other: an address
+/// without letters, with a port that must be said.
+pub fn other_site(way: Way<'_>, headers: &HeaderMap) -> Option<String> {
+    let said = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let secure = way.secure || said(FORWARDED_PROTO) == Some("https");
+    let (scheme, default_port) = if secure { ("https", 443) } else { ("http", 80) };
+    let site = Site::parse(said(HOST.as_str()).or(way.authority)?)?;
+    Some(format!("{scheme}://{}", site.respelled(default_port)?))
+}
+
+struct Site<'a> {
+    host: &'a str,
+    port: Option<u16>,
+}
+
+impl<'a> Site<'a> {
+    /// None for what is no host: it must not become part of an answer.
+    fn parse(authority: &'a str) -> Option<Site<'a>> {
+        let (host, port) = match authority.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => (host, Some(port.parse().ok()?)),
+            _ => (authority, None),
+        };
+        let address = host
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'));
+        let fits = match address {
+            Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+            None => {
+                !host.is_empty()
+                    && host
+                        .bytes()
+                        .all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
+            }
+        };
+        fits.then_some(Site { host, port })
+    }
+
+    fn respelled(&self, default_port: u16) -> Option<String> {
+        let port = self.port.map(|port| format!(":{port}")).unwrap_or_default();
+        if let Some(at) = self.host.find(|c: char| c.is_ascii_alphabetic()) {
+            let flip = |(position, c): (usize, char)| match c {
+                c if position != at => c,
+                c if c.is_ascii_lowercase() => c.to_ascii_uppercase(),
+                c => c.to_ascii_lowercase(),
+            };
+            let host: String = self.host.char_indices().map(flip).collect();
+            return Some(format!("{host}{port}"));
+        }
+        match self.port {
+            None => Some(format!("{}:{default_port}", self.host)),
+            Some(port) if port == default_port => Some(self.host.to_owned()),
+            Some(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn site(host: &str, secure: bool, forwarded: Option<&str>) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        headers.insert(HOST, HeaderValue::from_str(host).ok()?);
+        if let Some(forwarded) = forwarded {
+            headers.insert(FORWARDED_PROTO, HeaderValue::from_str(forwarded).unwrap());
+        }
+        let way = Way {
+            authority: None,
+            secure,
+        };
+        other_site(way, &headers)
+    }
+
+    #[test]
+    fn the_same_site_has_another_spelling() {
+        for (host, other) in [
+            ("localhost:8080", Some("http://Localhost:8080")),
+            ("Mirror.example.org", Some("http://mirror.example.org")),
+            ("10.0.0.1", Some("http://10.0.0.1:80")),
+            ("10.0.0.1:80", Some("http://10.0.0.1")),
+            ("10.0.0.1:8080", None),
+            ("[fe80::1]:8080", Some("http://[Fe80::1]:8080")),
+            ("[::1]", Some("http://[::1]:80")),
+            ("[::1]:8080", None),
+        ] {
+            assert_eq!(site(host, false, None).as_deref(), other, "{host}");
+        }
+        assert_eq!(
+            site("10.0.0.1", true, None).unwrap(),
+            "https://10.0.0.1:443"
+        );
+        assert_eq!(
+            site("a.example", false, Some("https")).unwrap(),
+            "https://A.example"
+        );
+        let way = Way {
+            authority: Some("a.example:8443"),
+            secure: true,
+        };
+        assert_eq!(
+            other_site(way, &HeaderMap::new()).unwrap(),
+            "https://A.example:8443"
+        );
+    }
+
+    #[test]
+    fn what_is_no_host_leads_nowhere() {
+        for host in [
+            "", ":80", "a b", "a/b", "a@b", "a:b", "a:99999", "[x]", "a\"b",
+        ] {
+            assert_eq!(site(host, false, None), None, "{host}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn another_spelling_is_another_text_for_the_same_host(host in "[A-Za-z0-9.-]{1,20}(:[1-9][0-9]{0,3})?", secure: bool) {
+            if let Some(other) = site(&host, secure, None) {
+                let (scheme, default) = if secure { ("https://", ":443") } else { ("http://", ":80") };
+                let other = other.strip_prefix(scheme).unwrap();
+                prop_assert_ne!(other, &host);
+                let plain = |text: &str| text.strip_suffix(default).unwrap_or(text).to_ascii_lowercase();
+                prop_assert_eq!(plain(other), plain(&host));
+            }
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! When what a unit lists does not fit together: whether the upstream says that it is being changed at the moment.
+//! Asked for only then, so that runs in which all is well cost no request more.
+
+use fleet_types::Reason;
+use url::Url;
+
+use super::run::Run;
+use super::stages::Refusals;
+use crate::Problem;
+use crate::fetch::Arrival;
+
+impl Run {
+    /// Gives units that are refused the better reason, where an endpoint has the mark of an update under way.
+    pub(super) async fn blame_update(&self, refusals: &mut Refusals) {
+        if !refusals.values().any(may_be_an_update) {
+            return;
+        }
+        let Some(mark) = self.mark_of_update().await else {
+            return;
+        };
+        for problem in refusals
+            .values_mut()
+            .filter(|problem| may_be_an_update(problem))
+        {
+            *problem = Problem {
+                reason: Reason::UpstreamUpdating,
+                message: format!(
+                    "{}; the upstream is being updated ({mark} is there), the next run tries again",
+                    problem.message
+                ),
+                retry_after: problem.retry_after,
+            };
+        }
+    }
+
+    /// The first endpoint's mark that is there. That nobody can tell changes nothing about the reasons that there are.
+    async fn mark_of_update(&self) -> Option<String> {
+        let endpoints = self.fetcher.endpoints();
+        for endpoint in endpoints.bulk() {
+            let host = Url::parse(&endpoints.url(endpoint))
+                .ok()
+                .and_then(|url| url.host_str().map(str::to_owned));
+            let mark = host.and_then(|host| self.options.format.update_mark(&host));
+            let Some(mark) = mark else { continue };
+            if let Ok(Ok(Arrival::Complete(_))) = self.fetch_root(&mark, endpoint, None).await {
+                return Some(mark.path.to_string());
+            }
+        }
+        None
+    }
+}
+
+fn may_be_an_update(problem: &Problem) -> bool {
+    matches!(
+        problem.reason,
+        Reason::UpstreamIncomplete | Reason::DigestMismatch | Reason::ReleasePairMismatch
+    )
+}
