@@ -172,10 +172,18 @@ struct Lookup<'a> {
     fixed: Option<SnapshotId>,
 }
 
+fn is_excluded(snapshot: &Snapshot, path: &str) -> bool {
+    snapshot
+        .get(path)
+        .is_some_and(|entry| entry.state == EntryState::Excluded)
+}
+
 /// What a path stands for.
 enum Target {
     File(Entry),
     Directory(Arc<Snapshot>),
+    /// The upstream lists it, and the manifest leaves it out.
+    Excluded,
     Nothing,
     /// There is no snapshot to look in: the mirror's first sync has not happened.
     NoSnapshot,
@@ -186,7 +194,10 @@ impl Lookup<'_> {
     fn answer(&self) -> Answer {
         let view = self.mirror.view();
         let mut target = self.resolve(&view);
-        if matches!(target, Target::Nothing | Target::UnknownSnapshot) {
+        if matches!(
+            target,
+            Target::Nothing | Target::Excluded | Target::UnknownSnapshot
+        ) {
             // Perhaps a snapshot was prepared since.
             target = self.resolve(&self.mirror.wider_view(&view));
         }
@@ -194,6 +205,10 @@ impl Lookup<'_> {
             Target::File(entry) => self.file(entry, true),
             Target::Directory(snapshot) => self.directory(&snapshot),
             Target::Nothing => Answer::text(StatusCode::NOT_FOUND, "not in this mirror"),
+            Target::Excluded => Answer::text(
+                StatusCode::NOT_FOUND,
+                "excluded by this mirror's manifest; the upstream has it",
+            ),
             Target::UnknownSnapshot => {
                 Answer::text(StatusCode::NOT_FOUND, "this snapshot is not kept here")
             }
@@ -219,6 +234,7 @@ impl Lookup<'_> {
         }
         match view.find(first, path) {
             Some(entry) if !self.rest.directory => Target::File(entry),
+            None if is_excluded(first, path) => Target::Excluded,
             _ => Target::Nothing,
         }
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use fleet_types::{Reason, RepoPath};
 
+use super::packages::PackageRules;
 use crate::seam::Rejected;
 
 /// The part of an archive that a Mirror declares.
@@ -17,6 +18,8 @@ pub struct DebianSlice {
     /// For example `amd64`; `all` is implied by any. Not looked at for flat repositories.
     pub architectures: Vec<String>,
     pub include: Include,
+    /// Which packages of all these are copied.
+    pub packages: PackageRules,
 }
 
 /// What is copied besides binary packages and their indices.

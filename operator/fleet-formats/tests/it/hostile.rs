@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use fleet_formats::deb822::Reader;
-use fleet_formats::debian::{Debian, DebianSlice, Include};
+use fleet_formats::debian::{Debian, DebianSlice, Include, PackageRules};
 use fleet_formats::decompress::reader;
 use fleet_formats::openpgp::{Keyring, verify_cleartext, verify_detached};
 use fleet_formats::seam::{
@@ -109,6 +109,7 @@ fn debian() -> Debian {
         components: words(&["main"]),
         architectures: words(&["amd64"]),
         include,
+        packages: PackageRules::default(),
     })
     .unwrap()
 }
@@ -122,6 +123,7 @@ fn verify(text: &[u8]) {
         keyring: None,
         signatures: SignaturePolicy::None,
         min_good_signatures: 1,
+        all_signatures_good: false,
         max_index_age: None,
     };
     let context = VerifyContext {
