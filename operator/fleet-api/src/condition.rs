@@ -19,10 +19,12 @@ pub enum ConditionType {
     StorageReady,
     /// The authority answers. Upstreams only.
     Reachable,
+    /// No run found the upstream to contradict itself. Upstreams only.
+    Consistent,
 }
 
 impl ConditionType {
-    pub const ALL: [ConditionType; 8] = [
+    pub const ALL: [ConditionType; 9] = [
         ConditionType::Ready,
         ConditionType::Stalled,
         ConditionType::Reconciling,
@@ -31,6 +33,7 @@ impl ConditionType {
         ConditionType::Serving,
         ConditionType::StorageReady,
         ConditionType::Reachable,
+        ConditionType::Consistent,
     ];
 
     pub const fn as_str(self) -> &'static str {
@@ -43,6 +46,7 @@ impl ConditionType {
             ConditionType::Serving => "Serving",
             ConditionType::StorageReady => "StorageReady",
             ConditionType::Reachable => "Reachable",
+            ConditionType::Consistent => "Consistent",
         }
     }
 }

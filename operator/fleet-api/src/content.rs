@@ -63,6 +63,10 @@ pub struct DebianContent {
     #[schemars(length(max = 32))]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub aliases: Vec<DebianAlias>,
+    /// Which packages of all these to copy. The signed index stays upstream's, so clients still see the others and get
+    /// 404 for them.
+    #[serde(default, skip_serializing_if = "DebianPackages::is_empty")]
+    pub packages: DebianPackages,
 }
 
 /// Another name of a suite.
@@ -77,6 +81,52 @@ pub struct DebianAlias {
     /// The declared suite that it stands for.
     #[schemars(length(min = 1, max = 128))]
     pub suite: String,
+}
+
+/// Rules over packages: one is copied when `include` is empty or some rule of it matches, and no rule of `exclude` does.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DebianPackages {
+    /// Only packages that one of these matches.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
+    pub include: Vec<PackageRule>,
+    /// None of the packages that one of these matches.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
+    pub exclude: Vec<PackageRule>,
+}
+
+impl DebianPackages {
+    fn is_empty(&self) -> bool {
+        self.include.is_empty() && self.exclude.is_empty()
+    }
+}
+
+/// Globs over what an index says of a package; all that are given must match. `*` matches any text.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(crates(kube_core = "kube_core"), 
+    validation = Rule::new("has(self.name) || has(self.section) || has(self.priority) || has(self.source)")
+        .message("a rule over packages needs at least one of name, section, priority and source"),
+)]
+#[serde(rename_all = "camelCase")]
+pub struct PackageRule {
+    /// Name of the package (`linux-image-*`); for source packages the name of the source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128))]
+    pub name: Option<String>,
+    /// Section, with its component where the index says it (`{doc,*/doc}`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128))]
+    pub section: Option<String>,
+    /// Priority (`required`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128))]
+    pub priority: Option<String>,
+    /// The source package that it is made of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128))]
+    pub source: Option<String>,
 }
 
 /// Parts of an archive that not everybody needs.

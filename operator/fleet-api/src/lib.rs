@@ -15,6 +15,7 @@ pub mod quantity;
 pub mod region_status;
 mod rules;
 pub mod upstream;
+mod verification;
 
 pub use condition::ConditionType;
 pub use crds::crds;

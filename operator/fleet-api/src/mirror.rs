@@ -8,8 +8,11 @@ use kube_derive::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use crate::content::{Content, DebianAlias, DebianContent, DebianInclude};
+pub use crate::content::{
+    Content, DebianAlias, DebianContent, DebianInclude, DebianPackages, PackageRule,
+};
 use crate::upstream::unobserved;
+pub use crate::verification::{AllowedMutation, Rule, Shrink, Verification};
 use crate::{ByteQuantity, GoDuration, RegionStatus};
 
 /// A declared copy of all or part of an Upstream, deployed to regions.
@@ -239,44 +242,6 @@ impl Default for Retries {
             backoff: Self::default_backoff(),
         }
     }
-}
-
-/// What is refused although it is validly signed.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Verification {
-    /// An upstream that goes back to an older state.
-    #[serde(default)]
-    pub rollback: Rule,
-    /// A known file with new content under the same name.
-    #[serde(default)]
-    pub mutation: Rule,
-    /// Files whose new content a person has approved.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64))]
-    pub allow_mutations: Vec<AllowedMutation>,
-}
-
-/// What to do about something that an honest upstream does not do.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum Rule {
-    /// Keep what is served and say so.
-    #[default]
-    Refuse,
-    /// Take it.
-    Allow,
-}
-
-/// One file whose new content is accepted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct AllowedMutation {
-    /// Path in the repository.
-    #[schemars(length(min = 1, max = 1024))]
-    pub path: String,
-    /// SHA-256 of the new content, 64 hexadecimal digits.
-    #[schemars(length(max = 64), regex(pattern = "^[0-9a-f]{64}$"))]
-    pub sha256: String,
 }
 
 /// Which snapshots are kept and which one is served.

@@ -57,6 +57,8 @@ use crate::{ByteQuantity, GoDuration};
     validation = Rule::new("self.trust.signatures != 'Required' || has(self.trust.keyringRef)")
         .message("trust.keyringRef is missing: name the Secret or ConfigMap that holds the keyring, or set trust.signatures to None and accept whatever the upstream sends")
         .field_path(".trust"),
+    validation = Rule::new("!self.trust.allSignaturesGood || self.trust.signatures != 'None'")
+        .message("trust.allSignaturesGood asks for what trust.signatures None does not look at: leave one of them out").field_path(".trust"),
 )]
 #[serde(rename_all = "camelCase")]
 pub struct UpstreamSpec {
@@ -179,6 +181,10 @@ pub struct TrustSpec {
     #[schemars(range(min = 1, max = 16))]
     #[serde(default = "TrustSpec::default_min_good")]
     pub min_good_signatures: u32,
+    /// Refuse an index that carries any signature that is not good, by an unknown or an expired key for example, beside
+    /// those that are. By default those merely do not count, as for apt.
+    #[serde(default)]
+    pub all_signatures_good: bool,
     /// Refuse an index older than this where the upstream gives no Valid-Until.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_index_age: Option<GoDuration>,
@@ -196,6 +202,7 @@ impl Default for TrustSpec {
             keyring_ref: None,
             signatures: Signatures::default(),
             min_good_signatures: 1,
+            all_signatures_good: false,
             max_index_age: None,
         }
     }
@@ -363,7 +370,7 @@ pub struct UpstreamStatus {
     /// The newest of the dates in `revision`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision_date: Option<Time>,
-    /// Ready and Reachable, always both.
+    /// Ready, Reachable and Consistent, always all of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
 }

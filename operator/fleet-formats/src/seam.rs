@@ -99,6 +99,8 @@ pub struct Trust {
     pub keyring: Option<Keyring>,
     pub signatures: SignaturePolicy,
     pub min_good_signatures: u32,
+    /// Whether a signature that is not good, by whichever key, is one too many.
+    pub all_signatures_good: bool,
     /// Seconds; the limit where the upstream gives no Valid-Until.
     pub max_index_age: Option<i64>,
 }
@@ -206,6 +208,9 @@ pub struct Payload {
     pub exact_size: bool,
     /// Whether the mutation rule covers it: new bytes under a known name are refused. Debian: packages and sources.
     pub guarded: bool,
+    /// False where the declared slice leaves it out although the index lists it. Where another listing of the same path
+    /// wants it, it is copied.
+    pub wanted: bool,
 }
 
 /// Why something that an upstream said is not believed. The message says what is wrong, where, and what to do.

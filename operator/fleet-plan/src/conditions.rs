@@ -221,6 +221,9 @@ fn verified(facts: &[Facts], before: &[Condition]) -> Verdict {
 }
 
 fn fresh(fleet: &Fleet, facts: &[Facts], now: Timestamp) -> Verdict {
+    if let Some(problem) = facts.iter().find_map(|facts| expired(facts, now)) {
+        return Verdict::no(problem);
+    }
     let objective = freshness::objective(fleet);
     let stale = facts.iter().find_map(|facts| {
         let since = facts.freshness.superseded_at().filter(|since| now > later(*since, objective))?;
@@ -258,6 +261,22 @@ fn fresh(fleet: &Fleet, facts: &[Facts], now: Timestamp) -> Verdict {
         ),
         None => Verdict::yes(Reason::Fresh, "every region serves what the authority has"),
     }
+}
+
+/// Clients refuse an index that is past its time, however new it is.
+fn expired(facts: &Facts, now: Timestamp) -> Option<Problem> {
+    let ends = freshness::index_ends(facts.view.served());
+    let (unit, end) = ends.into_iter().find(|(_, end)| *end < now)?;
+    let words = failing(facts)
+        .map(|words| format!("; {words}"))
+        .unwrap_or_default();
+    Some(Problem::new(
+        Reason::IndexExpired,
+        format!(
+            "region {} serves an index of {unit} that expired at {end}, and clients refuse it; the upstream has to publish a newer one{words}",
+            facts.name()
+        ),
+    ))
 }
 
 fn volume_lost(facts: &Facts) -> Option<Problem> {

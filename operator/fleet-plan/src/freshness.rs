@@ -108,6 +108,17 @@ fn unprobed(fleet: &Fleet, before: &RegionStatus, now: Timestamp) -> Freshness {
     )
 }
 
+/// Until when the upstream vouches for what is served, by unit; only where there is a limit.
+pub fn index_ends(served: Option<&ServedStatus>) -> Vec<(String, Timestamp)> {
+    let units = served.into_iter().flat_map(|served| &served.revision);
+    units
+        .filter_map(|unit| {
+            let end = Timestamp::from_second(unit.valid_until?).ok()?;
+            Some((unit.unit.clone(), end))
+        })
+        .collect()
+}
+
 fn unseen(fleet: &Fleet, unit: &str) -> String {
     let upstream = &fleet.spec.upstream_ref.name;
     let conditions = fleet

@@ -32,4 +32,6 @@ pub use plan::{FinishedRun, Plan, PlannedEvent, Write};
 pub use planner::{plan, wanted_names};
 pub use report::RunReport;
 pub use turn::{Claimant, Turn, TurnBook};
-pub use upstream::{ObservedUpstream, Probe, ProbeAnswer, UpstreamPlan, plan_upstream};
+pub use upstream::{
+    ObservedUpstream, Probe, ProbeAnswer, SeenAttempt, UpstreamPlan, plan_upstream,
+};

@@ -66,7 +66,7 @@ fn carry_out(fleet: &Fleet, seen: &Observed) -> Plan {
     let wake = [
         starting.look_again,
         objects.look_again,
-        status::expires_at(fleet, &status, seen.now),
+        status::expires_at(fleet, &facts, &status, seen.now),
     ];
     let wake = wake
         .into_iter()

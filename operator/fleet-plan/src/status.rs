@@ -114,7 +114,12 @@ fn oldest<'s>(times: impl Iterator<Item = Option<&'s Time>>) -> Option<Time> {
 }
 
 /// When a statement of this status ends by time alone.
-pub fn expires_at(fleet: &Fleet, status: &MirrorStatus, now: Timestamp) -> Option<Timestamp> {
+pub fn expires_at(
+    fleet: &Fleet,
+    facts: &[Facts],
+    status: &MirrorStatus,
+    now: Timestamp,
+) -> Option<Timestamp> {
     let objective = freshness::objective(fleet);
     let behind = status
         .regions
@@ -126,13 +131,17 @@ pub fn expires_at(fleet: &Fleet, status: &MirrorStatus, now: Timestamp) -> Optio
         .iter()
         .filter(|_| unprobed)
         .filter_map(|region| region.last_success.as_ref());
+    let objectives = behind
+        .chain(successes)
+        .map(|since| later(since.0, objective));
+    let indices = facts
+        .iter()
+        .flat_map(|facts| freshness::index_ends(facts.view.served()))
+        .map(|(_, end)| end);
     // One second on: a region is stale after its objective, not at it.
-    let ends = behind.chain(successes).map(|since| {
-        later(
-            later(since.0, objective),
-            jiff::SignedDuration::from_secs(1),
-        )
-    });
+    let ends = objectives
+        .chain(indices)
+        .map(|end| later(end, jiff::SignedDuration::from_secs(1)));
     ends.filter(|at| *at > now).min()
 }
 

@@ -1,8 +1,8 @@
 //! Planning an Upstream: what its authority has, whether it answers, and when to ask again.
 
-use fleet_api::ConditionType;
 use fleet_api::upstream::{ObservedUnit, Upstream, UpstreamStatus};
-use fleet_types::Reason;
+use fleet_api::{ConditionType, Mirror, MirrorStatus};
+use fleet_types::{Outcome, Reason};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
@@ -12,6 +12,9 @@ use crate::report::reason_of;
 use crate::runs::whole;
 use crate::schedule::{later, seconds};
 
+/// What an upstream's contradictions with itself are called.
+const CONTRADICTIONS: [Reason; 2] = [Reason::Equivocation, Reason::ReleasePairMismatch];
+
 /// What planning an Upstream may look at.
 #[derive(Debug, Clone)]
 pub struct ObservedUpstream {
@@ -20,6 +23,36 @@ pub struct ObservedUpstream {
     pub units: Vec<String>,
     /// The last probe of each unit; the controller keeps them in memory only, so that a quiet world is not written to.
     pub probes: Vec<Probe>,
+    /// How the last run of each region of its Mirrors ended, in any order.
+    pub attempts: Vec<SeenAttempt>,
+}
+
+/// How the last run of one region of a Mirror ended.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SeenAttempt {
+    pub mirror: String,
+    pub region: String,
+    /// One of [`Reason`]'s words.
+    pub reason: String,
+    pub message: String,
+}
+
+impl SeenAttempt {
+    /// Those that a status of a Mirror tells of.
+    pub fn of(mirror: &Mirror, status: Option<&MirrorStatus>) -> Vec<SeenAttempt> {
+        let regions = status.into_iter().flat_map(|status| &status.regions);
+        regions
+            .filter_map(|region| {
+                let last = region.last_attempt.as_ref()?;
+                Some(SeenAttempt {
+                    mirror: mirror.metadata.name.clone().unwrap_or_default(),
+                    region: region.name.clone(),
+                    reason: last.reason.clone(),
+                    message: last.message.clone(),
+                })
+            })
+            .collect()
+    }
 }
 
 /// One answer of the authority about one unit.
@@ -77,6 +110,10 @@ pub fn plan_upstream(upstream: &Upstream, seen: &ObservedUpstream) -> UpstreamPl
     let verdicts = vec![
         (ConditionType::Ready, ready(&reachable)),
         (ConditionType::Reachable, reachable),
+        (
+            ConditionType::Consistent,
+            consistent(&seen.attempts, &before.conditions),
+        ),
     ];
     let status = UpstreamStatus {
         observed_generation: generation,
@@ -168,16 +205,49 @@ fn reachable(
             message: "the authority answers".to_owned(),
         },
         // After a start nothing was asked yet: what was said before stands until something is.
-        None => kept(before).unwrap_or_else(|| {
+        None => kept(ConditionType::Reachable, before).unwrap_or_else(|| {
             Verdict::unknown(Reason::Unknown, "the authority was not asked yet")
         }),
     }
 }
 
-fn kept(before: &[Condition]) -> Option<Verdict> {
-    let known = before
+/// Whether the upstream tells one truth, as the runs of its Mirrors found it.
+fn consistent(attempts: &[SeenAttempt], before: &[Condition]) -> Verdict {
+    // The first in a fixed order, so that several do not take turns.
+    let contradiction = attempts
         .iter()
-        .find(|known| known.type_ == ConditionType::Reachable.as_str())?;
+        .filter(|attempt| CONTRADICTIONS.contains(&reason_of(&attempt.reason)))
+        .min();
+    if let Some(attempt) = contradiction {
+        return Verdict {
+            status: "False",
+            reason: reason_of(&attempt.reason),
+            message: format!(
+                "Mirror {}, region {}: {}",
+                attempt.mirror, attempt.region, attempt.message
+            ),
+        };
+    }
+    let outcomes = attempts
+        .iter()
+        .map(|attempt| reason_of(&attempt.reason).outcome());
+    if outcomes
+        .into_iter()
+        .any(|outcome| matches!(outcome, Outcome::Good | Outcome::Refused))
+    {
+        return Verdict {
+            status: "True",
+            reason: Reason::Consistent,
+            message: "no run found the upstream to contradict itself".to_owned(),
+        };
+    }
+    // A run that did not come so far says nothing: what was said before stands.
+    kept(ConditionType::Consistent, before)
+        .unwrap_or_else(|| Verdict::unknown(Reason::Unknown, "no run has compared anything yet"))
+}
+
+fn kept(kind: ConditionType, before: &[Condition]) -> Option<Verdict> {
+    let known = before.iter().find(|known| known.type_ == kind.as_str())?;
     let status = match known.status.as_str() {
         "True" => "True",
         "False" => "False",
@@ -207,14 +277,29 @@ fn ready(reachable: &Verdict) -> Verdict {
 }
 
 fn events(before: &[Condition], after: &[Condition]) -> Vec<PlannedEvent> {
+    let kinds = [
+        (ConditionType::Reachable, "Probe"),
+        (ConditionType::Consistent, "Sync"),
+    ];
+    kinds
+        .into_iter()
+        .filter_map(|(kind, action)| event(kind, action, before, after))
+        .collect()
+}
+
+/// Of a condition that was lost or is back.
+fn event(
+    kind: ConditionType,
+    action: &'static str,
+    before: &[Condition],
+    after: &[Condition],
+) -> Option<PlannedEvent> {
     let find = |all: &[Condition]| {
         all.iter()
-            .find(|condition| condition.type_ == ConditionType::Reachable.as_str())
+            .find(|condition| condition.type_ == kind.as_str())
             .cloned()
     };
-    let (was, Some(is)) = (find(before), find(after)) else {
-        return Vec::new();
-    };
+    let (was, is) = (find(before), find(after)?);
     let lost = is.status == "False"
         && was
             .as_ref()
@@ -223,8 +308,8 @@ fn events(before: &[Condition], after: &[Condition]) -> Vec<PlannedEvent> {
     let event = PlannedEvent {
         warning: lost,
         reason: reason_of(&is.reason),
-        action: "Probe",
+        action,
         message: is.message,
     };
-    (lost || back).then_some(event).into_iter().collect()
+    (lost || back).then_some(event)
 }

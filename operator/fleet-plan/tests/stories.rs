@@ -500,6 +500,29 @@ fn a_pod_that_cannot_be_asked_is_unknown_and_keeps_what_was_known() {
     assert_eq!(world.status().snapshot, snapshot);
 }
 
+/// Nothing has to happen for it but time: the planner asks to be woken for it.
+#[test]
+fn an_index_that_expires_while_it_is_served_is_not_fresh() {
+    let mut world = serving(&["eu"]);
+    assert_eq!(world.condition("Fresh").unwrap().0, "True");
+    let end = world.now + jiff::SignedDuration::from_mins(10);
+    for store in world.stores.values_mut() {
+        store.revision[0].valid_until = Some(end.as_second());
+    }
+    let plan = world.plan();
+    assert!(!plan.status_changed, "nothing is written before");
+    assert!(plan.wake_at.unwrap() <= end + jiff::SignedDuration::from_secs(1));
+    world.now = end + jiff::SignedDuration::from_secs(1);
+    let plan = world.plan();
+    let warned = plan.events.iter().any(|event| event.warning);
+    assert!(plan.status_changed && warned, "{:?}", plan.events);
+    world.apply(&plan);
+    let told = |status: &str, reason: &str| Some((status.to_owned(), reason.to_owned()));
+    assert_eq!(world.condition("Fresh"), told("False", "IndexExpired"));
+    assert_eq!(world.condition("Ready").unwrap().0, "True");
+    assert!(!world.plan().status_changed, "said once");
+}
+
 /// What a Kubernetes 1.34.4 API server made of our objects, its defaults filled in, is still what we want.
 #[test]
 fn objects_as_a_real_api_server_returns_them_need_no_write() {

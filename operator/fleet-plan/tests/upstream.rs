@@ -2,7 +2,7 @@
 
 mod model;
 
-use fleet_plan::{ObservedUpstream, Probe, ProbeAnswer, plan_upstream};
+use fleet_plan::{ObservedUpstream, Probe, ProbeAnswer, SeenAttempt, plan_upstream};
 use fleet_types::Reason;
 use jiff::Timestamp;
 use model::at;
@@ -12,6 +12,7 @@ fn seen(now: &str, probes: Vec<Probe>) -> ObservedUpstream {
         now: at(now),
         units: vec!["b".into(), "a".into(), "b".into()],
         probes,
+        attempts: vec![],
     }
 }
 
@@ -87,6 +88,7 @@ fn an_authority_that_fails_keeps_its_last_revision_and_touches_reachable_only() 
         now: at("2026-01-01T10:00:00Z"),
         units: vec![model::SUITE.into()],
         probes: vec![failed(model::SUITE)],
+        attempts: vec![],
     };
     let plan = plan_upstream(&upstream, &seen);
     assert_eq!(plan.status.revision, before);
@@ -122,4 +124,75 @@ fn an_authority_with_credentials_is_not_asked() {
     });
     let plan = plan_upstream(&upstream, &seen("2026-01-01T10:00:00Z", vec![]));
     assert!(plan.probe.is_empty() && plan.wake_at.is_none() && plan.status.revision.is_empty());
+}
+
+/// What an upstream that contradicts itself is called, by whom it was found out, and when that is over.
+#[test]
+fn contradictions_that_runs_find_touch_consistent_only_until_one_finds_none() {
+    let mut upstream = model::upstream();
+    let attempt = |mirror: &str, reason: Reason| SeenAttempt {
+        mirror: mirror.to_owned(),
+        region: "eu".to_owned(),
+        reason: reason.as_str().to_owned(),
+        message: "as the test says".to_owned(),
+    };
+    let mut visit = |attempts: Vec<SeenAttempt>| {
+        let seen = ObservedUpstream {
+            attempts,
+            ..seen(
+                "2026-01-01T10:00:00Z",
+                vec![
+                    has("a", "2026-01-01T10:00:00Z", 1, None),
+                    has("b", "2026-01-01T10:00:00Z", 2, None),
+                ],
+            )
+        };
+        let plan = plan_upstream(&upstream, &seen);
+        let of = |kind: &str| {
+            let mut all = plan.status.conditions.iter();
+            let found = all.find(|found| found.type_ == kind).unwrap();
+            (found.status.clone(), found.reason.clone())
+        };
+        let consistent = of("Consistent");
+        assert_eq!(of("Ready").0, "True");
+        let said = plan.events.iter().filter(|event| event.action == "Sync");
+        let events = said.count();
+        upstream.status = Some(plan.status.clone());
+        let again = plan_upstream(&upstream, &seen);
+        assert!(
+            !again.status_changed && again.events.is_empty(),
+            "said once"
+        );
+        (consistent.0, consistent.1, events)
+    };
+    let told = |status: &str, reason: Reason, events| {
+        (status.to_owned(), reason.as_str().to_owned(), events)
+    };
+    use Reason::{
+        Consistent, Equivocation, IndexExpired, ReleasePairMismatch, Unknown, UpstreamUnreachable,
+    };
+    assert_eq!(visit(vec![]), told("Unknown", Unknown, 0));
+    let away = attempt("m", UpstreamUnreachable);
+    assert_eq!(visit(vec![away.clone()]), told("Unknown", Unknown, 0));
+    let good = attempt("m", Reason::Published);
+    assert_eq!(visit(vec![good.clone()]), told("True", Consistent, 0));
+    let bad = attempt("n", Equivocation);
+    assert_eq!(
+        visit(vec![good.clone(), bad.clone()]),
+        told("False", Equivocation, 1)
+    );
+    assert_eq!(
+        visit(vec![bad.clone(), attempt("a", ReleasePairMismatch)]),
+        told("False", ReleasePairMismatch, 1),
+        "one of several, whatever their order"
+    );
+    assert_eq!(
+        visit(vec![away]),
+        told("False", ReleasePairMismatch, 0),
+        "a run that did not come so far takes nothing back"
+    );
+    assert_eq!(
+        visit(vec![attempt("m", IndexExpired)]),
+        told("True", Consistent, 1)
+    );
 }

@@ -178,6 +178,12 @@ struct Lookup<'a> {
     fixed: Option<SnapshotId>,
 }
 
+fn is_excluded(snapshot: &Snapshot, path: &str) -> bool {
+    snapshot
+        .get(path)
+        .is_some_and(|entry| entry.state == EntryState::Excluded)
+}
+
 /// What a path stands for.
 enum Target {
     File(Entry),
@@ -185,6 +191,8 @@ enum Target {
     Directory(Arc<Snapshot>, String),
     /// A trace file.
     Ours(Bytes, i64),
+    /// The upstream lists it, and the manifest leaves it out.
+    Excluded,
     Nothing,
     /// There is no snapshot to look in: the mirror's first sync has not happened.
     NoSnapshot,
@@ -195,7 +203,10 @@ impl Lookup<'_> {
     fn answer(&self) -> Answer {
         let view = self.mirror.view();
         let mut target = self.resolve(&view);
-        if matches!(target, Target::Nothing | Target::UnknownSnapshot) {
+        if matches!(
+            target,
+            Target::Nothing | Target::Excluded | Target::UnknownSnapshot
+        ) {
             // Perhaps a snapshot was prepared since.
             target = self.resolve(&self.mirror.wider_view(&view));
         }
@@ -207,6 +218,10 @@ impl Lookup<'_> {
             Target::Directory(snapshot, path) => self.directory(&snapshot, &path),
             Target::Ours(content, modified) => self.ours(content, modified),
             Target::Nothing => Answer::text(StatusCode::NOT_FOUND, "not in this mirror"),
+            Target::Excluded => Answer::text(
+                StatusCode::NOT_FOUND,
+                "excluded by this mirror's manifest; the upstream has it",
+            ),
             Target::UnknownSnapshot => {
                 Answer::text(StatusCode::NOT_FOUND, "this snapshot is not kept here")
             }
@@ -232,6 +247,7 @@ impl Lookup<'_> {
         }
         match view.find(first, &self.rest.path) {
             Some(entry) if !self.rest.directory => Target::File(entry),
+            None if is_excluded(first, &path) => Target::Excluded,
             _ => self.resolve_ours(first, &path),
         }
     }

@@ -17,7 +17,12 @@ pub struct Space {
 }
 
 impl Space {
-    pub(crate) fn of(path: &Path) -> Result<Space> {
+    /// Room on the file system that `path` is on. Of what does not exist yet, it is the one of the folder that does.
+    pub fn of(path: &Path) -> Result<Space> {
+        let path = path
+            .ancestors()
+            .find(|path| path.exists())
+            .unwrap_or(Path::new("."));
         let stat = rustix::fs::statvfs(path).doing("asking for free space")?;
         let block_size = stat.f_frsize.max(1);
         Ok(Space {

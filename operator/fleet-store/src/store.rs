@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use crate::error::{Doing, Result, StoreError};
 use crate::facts::{self, Facts};
 use crate::layout::Layout;
+use crate::leftovers::Leftovers;
 use crate::snapshot::{self, Snapshot};
 use crate::{
     ExportOptions, ExportReport, Identity, ScrubProgress, ScrubReport, SnapshotId, SnapshotMeta,
@@ -201,6 +202,11 @@ impl Store {
     /// Room on the store's file system.
     pub fn free_space(&self) -> Result<Space> {
         Space::of(self.dir())
+    }
+
+    /// What earlier runs left unfinished.
+    pub fn leftovers(&self) -> Result<Leftovers> {
+        Leftovers::of(self.layout())
     }
 
     /// Checks that every blob hashes to its name and every snapshot is intact and complete. Reads everything; memory

@@ -19,12 +19,12 @@ use tokio_util::sync::CancellationToken;
 pub use damaged::Damaged;
 pub use fetch::install_crypto_provider;
 pub use options::{
-    Access, AllowedMutation, Credentials, Endpoint, MakeFormat, Politeness, SyncOptions, Timeouts,
-    Verification,
+    Access, AllowedMutation, Credentials, Endpoint, MakeFormat, Politeness, Shrink, SyncOptions,
+    Timeouts, Verification,
 };
 pub use problem::Problem;
 pub use progress::{Phase, Progress, Unwatched};
-pub use report::{PlanReport, Report, RunResult, Share, SuiteReport};
+pub use report::{PlanReport, Report, Room, RunResult, Share, SuiteReport};
 
 /// Runs one Mirror once. Always answers with a report, which is also kept in the store where that can be written.
 /// `cancel` ends the run at the next safe place; what is staged stays for the next run.

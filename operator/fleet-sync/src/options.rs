@@ -112,6 +112,28 @@ pub struct Verification {
     pub allow_mutation: bool,
     /// Accept exactly these new bytes under these known names.
     pub allow_mutations: Vec<AllowedMutation>,
+    pub shrink: Shrink,
+}
+
+/// How much a unit may lose from one state to the next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shrink {
+    /// Of its payload; 100 is no limit.
+    pub max_percent: u64,
+    /// Files; none is no limit.
+    pub max_count: Option<u64>,
+    /// Digests of revisions that may lose any number.
+    pub allowed: Vec<Sha256>,
+}
+
+impl Default for Shrink {
+    fn default() -> Self {
+        Shrink {
+            max_percent: 10,
+            max_count: Some(40_000),
+            allowed: Vec::new(),
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -122,6 +122,12 @@ pub struct PlanReport {
     pub fetch: Share,
     pub keep: Share,
     pub remove: Share,
+    /// Listed by the upstream, and left out by the manifest.
+    #[serde(default)]
+    pub exclude: Share,
+    /// None where nothing would be fetched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub room: Option<Room>,
     /// Of the state that would be published.
     pub revision: Vec<UnitRevision>,
     pub requests: u64,
@@ -137,6 +143,21 @@ impl PlanReport {
     pub fn exit_code(&self) -> u8 {
         self.reason.outcome().exit_code()
     }
+}
+
+/// What a run would add to the volume, and what there is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Room {
+    /// Contents, each once however many names it has.
+    pub files: u64,
+    /// What they take, in whole blocks, less what earlier runs left of them.
+    pub bytes: u64,
+    /// For the snapshot's own index, at most.
+    pub index_bytes: u64,
+    /// Stays free.
+    pub reserve_bytes: u64,
+    pub free_bytes: u64,
 }
 
 /// Some of the paths of a repository.

@@ -163,6 +163,8 @@ reasons! {
     ReleasePairMismatch => Refused,
     /// A known file has new content under the same name.
     ContentMutated => Refused,
+    /// The new state of a suite lacks more of the files before than `verification.shrink` allows.
+    ShrinkRefused => Refused,
     /// One path with two contents, or a file where a directory must be.
     PathConflict => Refused,
     /// The index lists no digest stronger than MD5 or SHA-1.
@@ -225,6 +227,8 @@ reasons! {
     SyncJobLost => Cluster,
     /// The authority answered the last probe.
     Reachable => Cluster,
+    /// No run found the upstream to contradict itself.
+    Consistent => Cluster,
     /// The Upstream is not probed, since it needs credentials that the controller may not read.
     NotProbed => Cluster,
     /// The API server refused or failed a write.

@@ -116,6 +116,7 @@ fn plan_text(report: &PlanReport) -> String {
         ("fetch", &report.fetch),
         ("keep", &report.keep),
         ("remove", &report.remove),
+        ("exclude", &report.exclude),
     ] {
         line(
             &mut text,
@@ -123,6 +124,19 @@ fn plan_text(report: &PlanReport) -> String {
                 "  {word:<8}  {} files, {}",
                 share.files,
                 HumanBytes(share.bytes)
+            ),
+        );
+    }
+    if let Some(room) = &report.room {
+        line(
+            &mut text,
+            format_args!(
+                "  disk      {} to be added in {} files, and up to {} for the index; {} free, of which {} stay in reserve",
+                HumanBytes(room.bytes),
+                room.files,
+                HumanBytes(room.index_bytes),
+                HumanBytes(room.free_bytes),
+                HumanBytes(room.reserve_bytes)
             ),
         );
     }

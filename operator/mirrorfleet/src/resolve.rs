@@ -6,15 +6,16 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use fleet_api::mirror::{self, Content, Rule};
+use fleet_api::mirror::{self, Content, DebianPackages, Rule};
 use fleet_api::upstream::{RefKind, Signatures, UpstreamType};
 use fleet_api::{Mirror, Upstream};
-use fleet_formats::debian::{Alias, Debian, DebianSlice, Include};
+use fleet_formats::debian::{Alias, Debian, DebianSlice, Include, PackageRule, PackageRules};
 use fleet_formats::openpgp::Keyring;
 use fleet_formats::seam::{Format, Rejected, SignaturePolicy, Trust};
 use fleet_store::{Clients, Retention, Transactions};
 use fleet_sync::{
-    Access, AllowedMutation, Credentials, Endpoint, Politeness, SyncOptions, Timeouts, Verification,
+    Access, AllowedMutation, Credentials, Endpoint, Politeness, Shrink, SyncOptions, Timeouts,
+    Verification,
 };
 use fleet_types::{Reason, Sha256, UnitRevision};
 use sha2::Digest;
@@ -192,6 +193,9 @@ impl Resolver<'_> {
             "\0{:?} {} {max_index_age:?}",
             spec.signatures, spec.min_good_signatures
         ));
+        if spec.all_signatures_good {
+            hasher.update(" all");
+        }
         let trust = Trust {
             keyring,
             signatures: match spec.signatures {
@@ -200,6 +204,7 @@ impl Resolver<'_> {
                 Signatures::None => SignaturePolicy::None,
             },
             min_good_signatures: spec.min_good_signatures,
+            all_signatures_good: spec.all_signatures_good,
             max_index_age,
         };
         Ok((trust, Sha256(hasher.finalize().into())))
@@ -348,6 +353,7 @@ pub fn make_format(content: &serde_json::Value) -> Result<Arc<dyn Format>, Rejec
                     suite: alias.suite,
                 })
                 .collect(),
+            packages: package_rules(debian.packages),
         })?)),
         None => Err(Rejected::new(
             Reason::ContentTypeMismatch,
@@ -370,6 +376,22 @@ fn clients(mirror: &Mirror, upstream: &Upstream) -> Clients {
             mirror::Transactions::Always => Transactions::Always,
             mirror::Transactions::Never => Transactions::Never,
         },
+    }
+}
+
+pub(crate) fn package_rules(packages: DebianPackages) -> PackageRules {
+    let rules = |list: Vec<mirror::PackageRule>| {
+        let rule = |rule: mirror::PackageRule| PackageRule {
+            name: rule.name,
+            section: rule.section,
+            priority: rule.priority,
+            source: rule.source,
+        };
+        list.into_iter().map(rule).collect()
+    };
+    PackageRules {
+        include: rules(packages.include),
+        exclude: rules(packages.exclude),
     }
 }
 
@@ -412,6 +434,20 @@ fn verification(mirror: &Mirror) -> Result<Verification, Failure> {
         allow_rollback: spec.rollback == Rule::Allow,
         allow_mutation: spec.mutation == Rule::Allow,
         allow_mutations,
+        shrink: shrink(&spec.shrink)?,
+    })
+}
+
+fn shrink(spec: &mirror::Shrink) -> Result<Shrink, Failure> {
+    let digest = |text: &String| {
+        text.parse().map_err(|error| {
+            Failure::invalid(format!("spec.verification.shrink.allowed, {text}: {error}"))
+        })
+    };
+    Ok(Shrink {
+        max_percent: u64::from(spec.max_percent),
+        max_count: Some(u64::from(spec.max_count)).filter(|count| *count > 0),
+        allowed: spec.allowed.iter().map(digest).collect::<Result<_, _>>()?,
     })
 }
 

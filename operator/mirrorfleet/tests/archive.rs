@@ -166,6 +166,82 @@ fn a_tampered_archive_is_exit_3_and_the_old_snapshot_stays_served() {
     );
 }
 
+/// Changes the manifests: more lines below the Mirror's `spec`.
+fn declare(world: &World, lines: &str) {
+    world.write_manifests(&format!("file://{}/", world.archive().display()));
+    let manifests = fs::read_to_string(world.manifests()).unwrap();
+    fs::write(world.manifests(), manifests + lines).unwrap();
+}
+
+#[test]
+fn new_bytes_under_a_known_name_wait_for_a_word_in_the_manifest() {
+    let world = World::new();
+    world.once().expect(0);
+    let original = fs::read(world.archive().join(DEB)).unwrap();
+    // Built again, and not the same.
+    let tree = world.path("build/hello-1.0/usr/share/doc/hello");
+    fs::write(tree.join("more"), "rebuilt").unwrap();
+    world.add_package("hello", "1.0");
+    world.publish();
+    let refused = world.once().expect(3).json();
+    assert_eq!(refused["reason"], "ContentMutated");
+    let message = refused["message"].as_str().unwrap();
+    let mut digests = message.split(|c: char| !c.is_ascii_hexdigit());
+    let new = digests.rfind(|word| word.len() == 64).unwrap();
+
+    let other = "0".repeat(64);
+    for (digest, code) in [(other.as_str(), 3), (new, 0)] {
+        declare(
+            &world,
+            &format!(
+                "  verification:\n    allowMutations: [{{path: {DEB}, sha256: \"{digest}\"}}]\n"
+            ),
+        );
+        world.once().expect(code);
+    }
+    fs::write(world.archive().join(DEB), &original).unwrap();
+    world.publish();
+    world.once().expect(3);
+    declare(&world, "  verification: {mutation: Allow}\n");
+    world.once().expect(0);
+    let serving = serve(&world);
+    assert_eq!(serving.get(&format!("/debian/{DEB}")), (200, original));
+    assert_eq!(serving.terminate(), 0);
+}
+
+#[test]
+fn a_package_that_a_rule_leaves_out_is_a_404_that_says_so() {
+    let world = World::new();
+    world.add_package("nginx", "1.0");
+    world.publish();
+    let rules = "      packages: {exclude: [{name: 'hel*'}, {source: hello}]}\n";
+    let manifests = fs::read_to_string(world.manifests()).unwrap();
+    let block = "debian: {suites: [trixie], components: [main], architectures: [amd64]}\n";
+    let with_rules = format!(
+        "debian:\n      suites: [trixie]\n      components: [main]\n      architectures: [amd64]\n{rules}"
+    );
+    assert!(manifests.contains(block));
+    fs::write(world.manifests(), manifests.replace(block, &with_rules)).unwrap();
+    world.once().expect(0);
+    let serving = serve(&world);
+    let (code, words) = serving.get(&format!("/debian/{DEB}"));
+    let words = String::from_utf8(words).unwrap();
+    assert_eq!(code, 404);
+    assert!(
+        words.contains("excluded by this mirror's manifest"),
+        "{words}"
+    );
+    assert_eq!(serving.get("/debian/pool/main/x").0, 404);
+    let kept = "pool/main/n/nginx/nginx_1.0_amd64.deb";
+    assert_eq!(serving.get(&format!("/debian/{kept}")).0, 200);
+    let index = "dists/trixie/main/binary-amd64/Packages.gz";
+    assert_eq!(
+        serving.get(&format!("/debian/{index}")).1,
+        fs::read(world.archive().join(index)).unwrap()
+    );
+    assert_eq!(serving.terminate(), 0);
+}
+
 #[test]
 fn an_upstream_that_is_gone_is_exit_2_and_the_old_snapshot_stays_served() {
     let world = World::new();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use fleet_api::Mirror;
 use fleet_api::mirror::DebianContent;
-use fleet_formats::debian::{Debian, DebianSlice, Include};
+use fleet_formats::debian::{Debian, DebianSlice, Include, PackageRules};
 use fleet_formats::seam::Format;
 
 /// By unit, the formats (one for each different declaration) that read it.
@@ -30,6 +30,7 @@ fn debian(content: &DebianContent) -> impl Iterator<Item = (String, Box<dyn Form
             architectures: content.architectures.clone(),
             include: Include::default(),
             aliases: Vec::new(),
+            packages: PackageRules::default(),
         };
         let format = Debian::new(slice).ok()?;
         Some((suite.clone(), Box::new(format) as Box<dyn Format>))

@@ -148,6 +148,7 @@ impl<F: Fetcher> Asked<'_, F> {
             keyring: None,
             signatures: SignaturePolicy::None,
             min_good_signatures: 0,
+            all_signatures_good: false,
             max_index_age: None,
         };
         let context = VerifyContext {

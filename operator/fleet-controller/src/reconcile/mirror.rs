@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleet_api::Mirror;
-use fleet_plan::{Observed, Plan, PlannedEvent, SeenObjects, Write};
+use fleet_plan::{Observed, Plan, PlannedEvent, SeenAttempt, SeenObjects, Write};
 use fleet_types::Reason;
 use jiff::Timestamp;
 use kube::Resource;
@@ -107,6 +107,15 @@ async fn tell(
             .writer
             .mirror_status(&context.world, mirror, &settled.status)
             .await?;
+        // Upstreams look at how runs ended, and no watch tells of our own writes.
+        if SeenAttempt::of(mirror, mirror.status.as_ref())
+            != SeenAttempt::of(mirror, Some(&settled.status))
+        {
+            context.wishes.upstreams.now(ObjectName::new(
+                mirror.metadata.namespace.as_deref().unwrap_or_default(),
+                &mirror.spec.upstream_ref.name,
+            ));
+        }
     }
     report::count_runs(context, mirror, plan, &settled.status);
     publish(context, &mirror.object_ref(&()), &plan.events).await;

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use fleet_api::Upstream;
 use fleet_api::upstream::{CaBundleRef, RefKind};
-use fleet_plan::{ObservedUpstream, PlannedEvent, Probe, ProbeAnswer, UpstreamPlan, plan_upstream};
+use fleet_plan::{
+    ObservedUpstream, PlannedEvent, Probe, ProbeAnswer, SeenAttempt, UpstreamPlan, plan_upstream,
+};
 use fleet_telemetry::UpstreamState;
 use fleet_types::Reason;
 use jiff::Timestamp;
@@ -36,7 +38,8 @@ async fn one(context: &Context, name: &ObjectName) -> Result<Next, WriteError> {
     };
     let mut declared = declared_by_mirrors(context, name);
     let mut authority = context.authorities.get(name, upstream.metadata.generation);
-    let mut plan = decide(upstream, &declared, &authority);
+    let attempts = attempts(context, name);
+    let mut plan = decide(upstream, &declared, &authority, &attempts);
     if !plan.probe.is_empty() {
         let units = declared.keys().cloned().collect::<Vec<_>>();
         declared.retain(|unit, _| plan.probe.contains(unit));
@@ -44,7 +47,7 @@ async fn one(context: &Context, name: &ObjectName) -> Result<Next, WriteError> {
         authority.probes.retain(|probe| units.contains(&probe.unit));
         context.authorities.put(name, authority.clone());
         declared = declared_by_mirrors(context, name);
-        plan = decide(upstream, &declared, &authority);
+        plan = decide(upstream, &declared, &authority, &attempts);
     }
     tell(context, name, upstream, &plan).await?;
     Ok(if plan.status_changed {
@@ -63,11 +66,27 @@ fn declared_by_mirrors(context: &Context, name: &ObjectName) -> Declared {
     )
 }
 
-fn decide(upstream: &Upstream, declared: &Declared, authority: &Authority) -> UpstreamPlan {
+/// How the last runs of its Mirrors ended.
+fn attempts(context: &Context, name: &ObjectName) -> Vec<SeenAttempt> {
+    let mirrors = context.mirrors_of(name);
+    mirrors
+        .iter()
+        .filter_map(|(_, mirror)| mirror.0.as_ref().ok())
+        .flat_map(|mirror| SeenAttempt::of(mirror, mirror.status.as_ref()))
+        .collect()
+}
+
+fn decide(
+    upstream: &Upstream,
+    declared: &Declared,
+    authority: &Authority,
+    attempts: &[SeenAttempt],
+) -> UpstreamPlan {
     let seen = ObservedUpstream {
         now: Timestamp::now(),
         units: declared.keys().cloned().collect(),
         probes: authority.probes.clone(),
+        attempts: attempts.to_vec(),
     };
     plan_upstream(upstream, &seen)
 }

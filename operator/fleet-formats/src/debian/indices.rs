@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read};
 
 use fleet_types::{Digest, Expected, HashAlgorithm, PathError, Reason, RepoPath};
 
+use super::packages::PackageFilter;
 use super::release::{ChecksumLine, malformed, parse_size};
 use super::roles::Kind;
 use crate::deb822::{Reader, Stanza};
@@ -22,12 +23,13 @@ type Found<'a> = &'a mut dyn FnMut(Payload) -> Result<(), Rejected>;
 /// `TooLarge`, and what `found` returns; messages name the index and the place in it.
 pub(super) fn read(
     group: &IndexGroup,
+    filter: &PackageFilter,
     content: &mut dyn Read,
     found: Found<'_>,
 ) -> Result<(), Rejected> {
     let result = match Kind::of(group) {
-        Kind::Packages => packages(content, found),
-        Kind::Sources => sources(content, found),
+        Kind::Packages => packages(filter, content, found),
+        Kind::Sources => sources(filter, content, found),
         Kind::Checksums => checksums(group, content, found),
         Kind::Differences => differences(group, content, found),
         Kind::Opaque => Ok(()),
@@ -40,15 +42,20 @@ pub(super) fn read(
     })
 }
 
-fn packages(content: &mut dyn Read, found: Found<'_>) -> Result<(), Rejected> {
+fn packages(
+    filter: &PackageFilter,
+    content: &mut dyn Read,
+    found: Found<'_>,
+) -> Result<(), Rejected> {
     let mut reader = Reader::new(content);
     while let Some(stanza) = reader.next_stanza().map_err(malformed)? {
-        found(package(&stanza)?)?;
+        let wanted = filter.wants_binary(&stanza)?;
+        found(package(&stanza, wanted)?)?;
     }
     Ok(())
 }
 
-fn package(stanza: &Stanza<'_>) -> Result<Payload, Rejected> {
+fn package(stanza: &Stanza<'_>, wanted: bool) -> Result<Payload, Rejected> {
     let name = required(stanza, "Filename")?;
     let size = required(stanza, "Size")?;
     let size = parse_size(size).ok_or_else(|| {
@@ -63,6 +70,7 @@ fn package(stanza: &Stanza<'_>) -> Result<Payload, Rejected> {
         expected: Expected { size, digest },
         exact_size: true,
         guarded: true,
+        wanted,
     })
 }
 
@@ -114,15 +122,19 @@ fn safe(stanza: &Stanza<'_>, path: Result<RepoPath, PathError>) -> Result<RepoPa
     })
 }
 
-fn sources(content: &mut dyn Read, found: Found<'_>) -> Result<(), Rejected> {
+fn sources(
+    filter: &PackageFilter,
+    content: &mut dyn Read,
+    found: Found<'_>,
+) -> Result<(), Rejected> {
     let mut reader = Reader::new(content);
     while let Some(stanza) = reader.next_stanza().map_err(malformed)? {
-        source(&stanza, found)?;
+        source(&stanza, filter.wants_source(&stanza)?, found)?;
     }
     Ok(())
 }
 
-fn source(stanza: &Stanza<'_>, found: Found<'_>) -> Result<(), Rejected> {
+fn source(stanza: &Stanza<'_>, wanted: bool, found: Found<'_>) -> Result<(), Rejected> {
     let directory = stanza
         .text("Directory")
         .map_err(malformed)?
@@ -153,6 +165,7 @@ fn source(stanza: &Stanza<'_>, found: Found<'_>) -> Result<(), Rejected> {
                 expected,
                 exact_size: true,
                 guarded: true,
+                wanted,
             })?;
         }
         return Ok(());
@@ -218,6 +231,7 @@ fn image(group: &IndexGroup, line: &[u8], number: u64) -> Result<Payload, Reject
         },
         exact_size: false,
         guarded: false,
+        wanted: true,
     })
 }
 
@@ -272,5 +286,6 @@ fn patch(group: &IndexGroup, stanza: &Stanza<'_>, line: &str) -> Result<Payload,
         expected,
         exact_size: true,
         guarded: false,
+        wanted: true,
     })
 }

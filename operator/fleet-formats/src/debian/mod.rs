@@ -2,11 +2,13 @@
 //! <https://wiki.debian.org/DebianRepository/Format>
 //!
 //! [`slice`] is what a Mirror declares, [`release`] the signed file, [`verify`] the obligations before it is believed,
-//! [`layout`] which of its files belong to the slice and [`roles`] as what, [`indices`] what those list.
+//! [`layout`] which of its files belong to the slice and [`roles`] as what, [`indices`] what those list and
+//! [`packages`] which of it is copied.
 
 mod date;
 mod indices;
 mod layout;
+mod packages;
 mod release;
 mod roles;
 mod slice;
@@ -17,8 +19,10 @@ use std::io::Read;
 
 use fleet_types::RepoPath;
 
+pub use packages::{PackageRule, PackageRules};
 pub use slice::{Alias, DebianSlice, Include};
 
+use self::packages::PackageFilter;
 use self::slice::Suite;
 use crate::seam::{
     Format, IndexGroup, Payload, Rejected, RootContent, RootFile, RootPlan, UnitIndex, Verified,
@@ -35,13 +39,15 @@ const MAX_MARK_BYTES: u64 = 64 << 10;
 #[derive(Debug, Clone)]
 pub struct Debian {
     slice: DebianSlice,
+    packages: PackageFilter,
 }
 
 impl Debian {
     /// Errors: `InvalidSpec` where the slice names nothing, the same twice, or something that cannot be a path.
     pub fn new(slice: DebianSlice) -> Result<Debian, Rejected> {
         slice.check()?;
-        Ok(Debian { slice })
+        let packages = PackageFilter::new(&slice.packages)?;
+        Ok(Debian { slice, packages })
     }
 }
 
@@ -121,6 +127,6 @@ impl Format for Debian {
         content: &mut dyn Read,
         found: &mut dyn FnMut(Payload) -> Result<(), Rejected>,
     ) -> Result<(), Rejected> {
-        indices::read(group, content, found)
+        indices::read(group, &self.packages, content, found)
     }
 }

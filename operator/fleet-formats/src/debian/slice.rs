@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use fleet_types::{Reason, RepoPath};
 
+use super::packages::PackageRules;
 use crate::seam::Rejected;
 
 /// The part of an archive that a Mirror declares.
@@ -18,6 +19,8 @@ pub struct DebianSlice {
     pub architectures: Vec<String>,
     pub include: Include,
     pub aliases: Vec<Alias>,
+    /// Which packages of all these are copied.
+    pub packages: PackageRules,
 }
 
 /// Another name of a suite: `stable` for `trixie`.

@@ -216,6 +216,9 @@ fn unsigned(trust: &Trust, missing: Rejected) -> Result<Vec<String>, Rejected> {
 }
 
 fn enough(verified: &VerifiedPayload, trust: &Trust) -> Result<Vec<String>, Rejected> {
+    if trust.all_signatures_good && !verified.problems.is_empty() {
+        return Err(openpgp::not_all_good(&verified.problems));
+    }
     let wanted = trust.min_good_signatures as usize;
     if verified.good.len() >= wanted {
         return Ok(verified.good.clone());
@@ -263,7 +266,8 @@ fn add_detached<'a>(
         believed.roots.push(signature);
         return Ok(());
     };
-    match openpgp::verify_detached(&release.bytes, &signature.bytes, keyring, context.now) {
+    let verified = openpgp::verify_detached(&release.bytes, &signature.bytes, keyring, context.now);
+    match verified.and_then(|verified| enough(&verified, context.trust)) {
         Ok(_) => believed.roots.push(signature),
         Err(rejected) if rejected.reason == Reason::SignatureBad && !context.settled => {
             return Err(Rejected::new(
@@ -377,8 +381,11 @@ fn is_not_rolled_back(
         return Err(Rejected::new(
             Reason::Equivocation,
             format!(
-                "two different contents are dated {}; wait for the upstream's next update",
-                crate::instant(known.date)
+                "two different contents are dated {}: {} was accepted before, the upstream now has {}; wait for its next \
+                 update",
+                crate::instant(known.date),
+                known.digest,
+                revision.digest
             ),
         ));
     }

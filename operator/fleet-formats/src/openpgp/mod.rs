@@ -12,6 +12,7 @@ use fleet_types::Reason;
 
 pub use armour::ArmourError;
 pub use keyring::{KeyInfo, Keyring, KeyringError};
+pub(crate) use verify::not_all_good;
 pub use verify::{unverified_cleartext, verify_cleartext, verify_detached};
 
 /// A payload with at least one good signature, and no bad one by a known key.

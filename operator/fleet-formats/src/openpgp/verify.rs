@@ -134,6 +134,27 @@ fn unreadable(text: String) -> SignatureProblem {
 
 /// Without a good signature, the reason is that of the signature that came closest: known keys before unknown ones.
 fn no_good_signature(problems: &[SignatureProblem]) -> Rejected {
+    match closest(problems) {
+        Some(reason) => Rejected::new(reason, explain("no signature is good", problems)),
+        None => Rejected::new(
+            Reason::SignatureMissing,
+            "there is no signature in the signature's place",
+        ),
+    }
+}
+
+/// The answer where every signature must be good and these are not.
+pub(crate) fn not_all_good(problems: &[SignatureProblem]) -> Rejected {
+    Rejected::new(
+        closest(problems).unwrap_or(Reason::TooFewSignatures),
+        explain(
+            "not every signature is good (trust.allSignaturesGood)",
+            problems,
+        ),
+    )
+}
+
+fn closest(problems: &[SignatureProblem]) -> Option<Reason> {
     use Reason::{
         KeyExpired, KeyRevoked, KeyUnknown, SignatureBad, SignatureExpired, SignatureTooWeak,
     };
@@ -145,16 +166,9 @@ fn no_good_signature(problems: &[SignatureProblem]) -> Rejected {
         KeyUnknown,
         SignatureBad,
     ];
-    let reason = order
+    order
         .into_iter()
-        .find(|reason| problems.iter().any(|problem| problem.reason == *reason));
-    match reason {
-        Some(reason) => Rejected::new(reason, explain("no signature is good", problems)),
-        None => Rejected::new(
-            Reason::SignatureMissing,
-            "there is no signature in the signature's place",
-        ),
-    }
+        .find(|reason| problems.iter().any(|problem| problem.reason == *reason))
 }
 
 fn explain(what: &str, problems: &[SignatureProblem]) -> String {

@@ -1,6 +1,6 @@
 //! What indices list, and what is wrong with those that lie.
 
-use fleet_formats::debian::{Debian, DebianSlice, Include};
+use fleet_formats::debian::{Debian, DebianSlice, Include, PackageRule, PackageRules};
 use fleet_formats::seam::{Format, IndexGroup, Payload, Rejected};
 use fleet_types::{Digest, Reason, RepoPath};
 
@@ -11,6 +11,15 @@ const CHECKSUMS: u16 = 3;
 const DIFFERENCES: u16 = 4;
 
 fn read(kind: u16, stem: &str, text: &str) -> Result<Vec<Payload>, Rejected> {
+    read_with(PackageRules::default(), kind, stem, text)
+}
+
+fn read_with(
+    packages: PackageRules,
+    kind: u16,
+    stem: &str,
+    text: &str,
+) -> Result<Vec<Payload>, Rejected> {
     let words = |word: &str| vec![word.to_owned()];
     let slice = DebianSlice {
         suites: words("stable"),
@@ -18,6 +27,7 @@ fn read(kind: u16, stem: &str, text: &str) -> Result<Vec<Payload>, Rejected> {
         architectures: words("amd64"),
         include: Include::default(),
         aliases: vec![],
+        packages,
     };
     let stem = RepoPath::new(stem).unwrap();
     let group = IndexGroup {
@@ -209,5 +219,63 @@ fn differences_list_their_compressed_patches() {
     assert_eq!(
         reason(DIFFERENCES, "SHA1-Download:\n x 2 T-1.gz\n").0,
         Reason::WeakHash
+    );
+}
+
+#[test]
+fn rules_over_packages_mark_what_is_left_out_and_nothing_else() {
+    let rule = |name: &str| PackageRule {
+        name: Some(name.to_owned()),
+        ..PackageRule::default()
+    };
+    let rules = PackageRules {
+        include: vec![
+            rule("a*"),
+            PackageRule {
+                source: Some("b".to_owned()),
+                ..PackageRule::default()
+            },
+        ],
+        exclude: vec![rule("a2")],
+    };
+    let wanted = |kind, text: &str| -> Vec<(String, bool)> {
+        let found = read_with(rules.clone(), kind, "dists/stable/main/Index", text).unwrap();
+        let wanted = found.into_iter();
+        wanted
+            .map(|payload| (payload.path.to_string(), payload.wanted))
+            .collect()
+    };
+    let file = |name: &str| format!("Filename: pool/{name}\nSize: 1\nSHA256: {A}\n");
+    let text: String = ["a1", "a2", "c"]
+        .map(|name| package(name, &file(name)))
+        .concat()
+        + &package("d", &format!("Source: b (1.0)\n{}", file("d")));
+    let pool = |name: &str, wanted| (format!("pool/{name}"), wanted);
+    assert_eq!(
+        wanted(PACKAGES, &text),
+        [
+            pool("a1", true),
+            pool("a2", false),
+            pool("c", false),
+            pool("d", true)
+        ]
+    );
+    let source = |name: &str| {
+        format!(
+            "Package: {name}\nDirectory: pool\nChecksums-Sha256:\n {A} 1 {name}.dsc\n {A} 1 {name}.tar\n\n"
+        )
+    };
+    assert_eq!(
+        wanted(SOURCES, &(source("b") + &source("c"))),
+        [
+            pool("b.dsc", true),
+            pool("b.tar", true),
+            pool("c.dsc", false),
+            pool("c.tar", false)
+        ]
+    );
+    assert_eq!(
+        wanted(CHECKSUMS, &format!("{A}  ./netboot/mini.iso\n")),
+        [("dists/stable/main/netboot/mini.iso".to_owned(), true)]
     );
 }

@@ -1,6 +1,6 @@
 //! Suites: each obligation of their verification, and which indices belong to a slice.
 
-use fleet_formats::debian::{Alias, Debian, DebianSlice, Include};
+use fleet_formats::debian::{Alias, Debian, DebianSlice, Include, PackageRules};
 use fleet_formats::openpgp::Keyring;
 use fleet_formats::seam::{
     Format, Rejected, RootContent, SignaturePolicy, Trust, UnitIndex, VerifyContext,
@@ -70,6 +70,7 @@ fn slice(suite: &str, include: Include) -> DebianSlice {
         architectures: strings(&["amd64"]),
         include,
         aliases: vec![],
+        packages: PackageRules::default(),
     }
 }
 
@@ -85,6 +86,7 @@ fn unsigned() -> Trust {
         keyring: None,
         signatures: SignaturePolicy::None,
         min_good_signatures: 1,
+        all_signatures_good: false,
         max_index_age: None,
     }
 }
@@ -505,6 +507,7 @@ fn signed(keyring: Keyring, min_good_signatures: u32) -> Trust {
         keyring: Some(keyring),
         signatures: SignaturePolicy::Required,
         min_good_signatures,
+        all_signatures_good: false,
         max_index_age: None,
     }
 }
@@ -740,5 +743,41 @@ fn a_flat_repository_may_have_contents_and_differences() {
     assert_eq!(
         stems(include),
         ["Contents-amd64", "Packages", "Packages.diff/Index"]
+    );
+}
+
+#[test]
+fn during_a_key_rollover_one_good_signature_is_enough_unless_all_are_asked_for() {
+    let gpg = Gpg::new();
+    let old = gpg.key("old@example.org", "ed25519", MADE_AT, "never");
+    let new = gpg.key("new@example.org", "ed25519", MADE_AT, "never");
+    let text = release(HEAD, &FILES);
+    let both = gpg.clearsign(MADE_AT, &[&old, &new], &[], text.as_bytes());
+    let one = gpg.clearsign(MADE_AT, &[&old], &[], text.as_bytes());
+    let check = |bytes: &[u8], trust: &Trust| {
+        let roots = [root("dists/stable/InRelease", bytes)];
+        verify(slice("stable", Include::default()), &roots, &context(trust))
+            .map(|index| index.signed_by.len())
+            .map_err(|rejected| (rejected.reason, rejected.message))
+    };
+    let any = |names: &[&str]| signed(gpg.keyring(names), 1);
+    let all = |names: &[&str]| Trust {
+        all_signatures_good: true,
+        ..any(names)
+    };
+    for names in [&[old.as_str()][..], &[new.as_str()]] {
+        assert_eq!(check(&both, &any(names)), Ok(1));
+        let (reason, message) = check(&both, &all(names)).unwrap_err();
+        assert_eq!(reason, Reason::KeyUnknown);
+        assert!(message.contains("trust.allSignaturesGood"), "{message}");
+    }
+    assert_eq!(check(&both, &all(&[])), Ok(2));
+    assert_eq!(check(&one, &all(&[])), Ok(1), "all that there are");
+    gpg.revoke(&old);
+    assert_eq!(check(&both, &any(&[])), Ok(1));
+    assert_eq!(
+        check(&both, &all(&[])).unwrap_err().0,
+        Reason::KeyRevoked,
+        "the reason is the one of the signature"
     );
 }

@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use fleet_formats::deb822::Reader;
-use fleet_formats::debian::{Debian, DebianSlice, Include};
+use fleet_formats::debian::{Debian, DebianSlice, Include, PackageRules};
 use fleet_formats::decompress::reader;
 use fleet_formats::openpgp::{Keyring, verify_cleartext, verify_detached};
 use fleet_formats::seam::{
@@ -110,6 +110,7 @@ fn debian() -> Debian {
         architectures: words(&["amd64"]),
         include,
         aliases: vec![],
+        packages: PackageRules::default(),
     })
     .unwrap()
 }
@@ -123,6 +124,7 @@ fn verify(text: &[u8]) {
         keyring: None,
         signatures: SignaturePolicy::None,
         min_good_signatures: 1,
+        all_signatures_good: false,
         max_index_age: None,
     };
     let context = VerifyContext {

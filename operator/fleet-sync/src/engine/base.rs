@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use fleet_store::{Snapshot, Store};
+use fleet_formats::seam::{RootFile, RootPlan};
+use fleet_store::{EntryState, Snapshot, Store};
 use fleet_types::UnitRevision;
 use serde::{Deserialize, Serialize};
 
+use super::list::{Probe, Root, root};
+use super::run::Run;
 use crate::Problem;
 
 /// What a snapshot's `content` says: the slice as declared, and the older slices of units that were carried forward.
@@ -60,5 +63,60 @@ impl Base {
             .revision
             .iter()
             .find(|revision| revision.unit == unit)
+    }
+}
+
+impl Run {
+    pub(super) fn base_has(&self, unit: &str, probe: &Probe) -> bool {
+        let Some(base) = &self.base else { return false };
+        let entry = base.snapshot.get(probe.root.content.path.as_str());
+        base.revision(unit).is_some()
+            && entry.is_some_and(|entry| {
+                entry.state == EntryState::Present && entry.digest == probe.root.digest
+            })
+    }
+
+    /// The roots of the base's state, where the probe shows that the upstream still has it.
+    pub(super) fn roots_of_base(
+        &self,
+        unit: &str,
+        plan: &RootPlan,
+        probe: &Probe,
+    ) -> Result<Option<Vec<Root>>, Problem> {
+        let Some(base) = self.base.as_ref().filter(|_| self.base_has(unit, probe)) else {
+            return Ok(None);
+        };
+        let damaged = |file: &RootFile| {
+            let entry = base.snapshot.get(file.path.as_str());
+            entry.is_some_and(|entry| self.shelves.damage.contains(&entry.digest))
+        };
+        if plan.probes.iter().chain(&plan.companions).any(damaged) {
+            return Ok(None);
+        }
+        self.read_roots_of_base(plan).map(Some)
+    }
+
+    /// All roots of a unit that the base holds.
+    pub(super) fn read_roots_of_base(&self, plan: &RootPlan) -> Result<Vec<Root>, Problem> {
+        let Some(base) = &self.base else {
+            return Ok(Vec::new());
+        };
+        let mut roots: Vec<Root> = Vec::new();
+        for file in plan.probes.iter().chain(&plan.companions) {
+            let entry = base
+                .snapshot
+                .get(file.path.as_str())
+                .filter(|entry| entry.state == EntryState::Present);
+            if let Some(entry) =
+                entry.filter(|_| !roots.iter().any(|root| root.content.path == file.path))
+            {
+                roots.push(root(
+                    file,
+                    self.shelves.read(&entry.digest, file.max_bytes)?,
+                    Some(entry.mtime),
+                ));
+            }
+        }
+        Ok(roots)
     }
 }

@@ -7,7 +7,8 @@ use fleet_store::{Entry, EntryState, IndexBuilder, Prepared, SnapshotMeta, Sorte
 use fleet_types::{Reason, RepoPath};
 use sha2::Digest as _;
 
-use super::judge::{Merge, Merged, Pair, mutation};
+use super::judge::mutation;
+use super::merge::{Merge, Merged, Pair};
 use super::run::Run;
 use super::want::{Fetched, Want, WantState, Wanted};
 use crate::Problem;

@@ -183,8 +183,8 @@ impl<'a> Gather<'a> {
         date: i64,
     ) -> Result<(), Problem> {
         self.run.stop.check()?;
-        let excluded =
-            state == WantState::Payload && self.run.exclude.is_match(payload.path.as_str());
+        let excluded = !payload.wanted
+            || (state == WantState::Payload && self.run.exclude.is_match(payload.path.as_str()));
         let mut want = self.want(
             unit,
             &payload.path,
@@ -307,6 +307,7 @@ fn read_again(
         keyring: None,
         signatures: SignaturePolicy::None,
         min_good_signatures: 0,
+        all_signatures_good: false,
         max_index_age: None,
     };
     let context = VerifyContext {

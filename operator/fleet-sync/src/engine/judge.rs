@@ -1,13 +1,14 @@
 //! Plan: the want-list against what is there, as a value.
 
 use std::collections::BTreeMap;
-use std::iter::Peekable;
 
 use fleet_store::{Entry, EntryState, RunSorter, Snapshot, Sorted};
-use fleet_types::{Reason, RepoPath};
+use fleet_types::{Reason, RepoPath, Sha256};
 
-use super::base::Base;
+use super::merge::{Merge, Merged, Pair};
+use super::preflight::Addition;
 use super::run::Run;
+use super::shrink::Tally;
 use super::want::{Disagreement, Fetch, Want, WantState, Wanted};
 use crate::report::Share;
 use crate::{Problem, Verification};
@@ -19,8 +20,11 @@ pub(super) struct Plan {
     pub fetch: Share,
     pub keep: Share,
     pub remove: Share,
-    /// What the transfer takes on the disk, in whole blocks.
-    pub disk_bytes: u64,
+    /// Listed, and left out by the manifest.
+    pub exclude: Share,
+    /// What comes to the disk.
+    pub addition: Addition,
+    pub tally: Tally,
     /// Units that cannot advance, and why.
     pub refusals: BTreeMap<u16, Problem>,
 }
@@ -31,8 +35,10 @@ struct Judge<'a> {
     fetch: Share,
     keep: Share,
     remove: Share,
-    disk_bytes: u64,
-    block_size: u64,
+    exclude: Share,
+    /// Roots, and in a dry run indices, that are yet to become blobs of the real store.
+    stored: BTreeMap<Sha256, u64>,
+    tally: Tally,
     refusals: BTreeMap<u16, Problem>,
     /// The paths of which the current one is a longer form.
     prefixes: Vec<(RepoPath, u16)>,
@@ -44,15 +50,15 @@ pub(super) fn judge(
     wants: Sorted<Want>,
     advances: &dyn Fn(u16) -> bool,
 ) -> Result<Plan, Problem> {
-    let block_size = run.shelves.target().free_space()?.block_size;
     let mut judge = Judge {
         run,
         transfer: RunSorter::new(&run.shelves.spill_dir()),
         fetch: Share::default(),
         keep: Share::default(),
         remove: Share::default(),
-        disk_bytes: 0,
-        block_size,
+        exclude: Share::default(),
+        stored: BTreeMap::new(),
+        tally: Tally::default(),
         refusals: BTreeMap::new(),
         prefixes: Vec::new(),
     };
@@ -69,23 +75,33 @@ pub(super) fn judge(
         fetch,
         keep,
         remove,
-        disk_bytes,
+        exclude,
+        stored,
+        tally,
         refusals,
         ..
     } = judge;
+    let transfer = transfer.finish()?;
     Ok(Plan {
+        addition: run.addition(&transfer, stored.into_values(), wants.len())?,
         wants,
-        transfer: transfer.finish()?,
+        transfer,
         fetch,
         keep,
         remove,
-        disk_bytes,
+        exclude,
+        tally,
         refusals,
     })
 }
 
 impl Judge<'_> {
     fn gone(&mut self, path: &RepoPath, entry: &Entry) {
+        self.tally.gone(entry);
+        self.give_up(path, entry);
+    }
+
+    fn give_up(&mut self, path: &RepoPath, entry: &Entry) {
         if entry.state == EntryState::Present {
             self.remove.add(path.as_str(), entry.size);
         }
@@ -99,6 +115,7 @@ impl Judge<'_> {
     ) -> Result<(), Problem> {
         self.check_directories(wanted, advances);
         let want = &wanted.want;
+        self.tally.wanted(wanted, before);
         let kept = before.is_some_and(|entry| {
             entry.state == EntryState::Present
                 && want.same_content(entry) == Some(true)
@@ -106,18 +123,33 @@ impl Judge<'_> {
         });
         let size = before.map_or(want.known_size(), |entry| entry.size);
         match want.state {
-            WantState::Stored => self.keep.add(want.path.as_str(), want.size),
+            WantState::Stored => {
+                self.store(want);
+                self.keep.add(want.path.as_str(), want.size);
+            }
             WantState::Carried => self.keep.add(want.path.as_str(), size),
             WantState::Payload if kept => self.keep.add(want.path.as_str(), size),
             WantState::Payload => return self.missing(wanted, before, advances),
             WantState::Absent | WantState::Excluded => {
                 self.check_mutation(wanted, before, advances);
+                if want.state == WantState::Excluded {
+                    self.exclude.add(want.path.as_str(), want.known_size());
+                }
                 if let Some(entry) = before {
-                    self.gone(&want.path, entry);
+                    self.give_up(&want.path, entry);
                 }
             }
         }
         Ok(())
+    }
+
+    fn store(&mut self, want: &Want) {
+        let known = self.run.shelves.known();
+        if let Some(digest) = want.sha256
+            && !known.is_some_and(|store| store.has_blob(&digest, want.size))
+        {
+            self.stored.insert(digest, want.size);
+        }
     }
 
     fn missing(
@@ -139,11 +171,6 @@ impl Judge<'_> {
             return Ok(());
         }
         self.fetch.add(want.path.as_str(), want.known_size());
-        self.disk_bytes = self.disk_bytes.saturating_add(
-            want.known_size()
-                .div_ceil(self.block_size)
-                .saturating_mul(self.block_size),
-        );
         Ok(self.transfer.push(&Fetch {
             expected,
             exact: want.exact,
@@ -264,110 +291,14 @@ pub(super) fn mutation<'a>(
     Some(Problem::new(Reason::ContentMutated, text))
 }
 
-/// The want-list with all that is said about one path as one item.
-pub(super) struct Merged<I: Iterator<Item = fleet_store::Result<Want>>> {
-    wants: Peekable<I>,
-}
-
-impl<I: Iterator<Item = fleet_store::Result<Want>>> Merged<I> {
-    pub fn new(wants: I) -> Self {
-        Merged {
-            wants: wants.peekable(),
-        }
-    }
-}
-
-impl<I: Iterator<Item = fleet_store::Result<Want>>> Iterator for Merged<I> {
-    type Item = Result<Result<Wanted, Disagreement>, Problem>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let mut wanted = match self.wants.next()? {
-            Ok(want) => Wanted::new(want),
-            Err(e) => return Some(Err(e.into())),
-        };
-        let mut conflict = None;
-        while let Some(other) = self.wants.next_if(|next| {
-            next.as_ref()
-                .is_ok_and(|next| next.path == wanted.want.path)
-        }) {
-            if let Ok(Err(found)) = other.map(|other| wanted.add(other)) {
-                conflict = conflict.or(Some(found));
-            }
-        }
-        Some(Ok(conflict.map_or(Ok(wanted), Err)))
-    }
-}
-
-/// One path of the want-list or of the base.
-pub(super) enum Pair {
-    Wanted(Wanted, Option<Entry>),
-    Gone(RepoPath, Entry),
-    Conflict(Disagreement),
-}
-
-/// The want-list and the base, side by side in the order of paths.
-pub(super) struct Merge<'a, W: Iterator<Item = Result<Result<Wanted, Disagreement>, Problem>>> {
-    wants: Peekable<W>,
-    base: Peekable<Box<dyn Iterator<Item = (RepoPath, Entry)> + 'a>>,
-}
-
-impl<'a, W: Iterator<Item = Result<Result<Wanted, Disagreement>, Problem>>> Merge<'a, W> {
-    pub fn new(wants: W, base: Option<&'a Base>) -> Self {
-        let entries: Box<dyn Iterator<Item = (RepoPath, Entry)> + 'a> = match base {
-            Some(base) => Box::new(base.snapshot.iter()),
-            None => Box::new(std::iter::empty()),
-        };
-        Self::over(wants, entries)
-    }
-
-    pub fn over(wants: W, entries: Box<dyn Iterator<Item = (RepoPath, Entry)> + 'a>) -> Self {
-        Merge {
-            wants: wants.peekable(),
-            base: entries.peekable(),
-        }
-    }
-}
-
-impl<W: Iterator<Item = Result<Result<Wanted, Disagreement>, Problem>>> Iterator for Merge<'_, W> {
-    type Item = Result<Pair, Problem>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let wanted_path = match self.wants.peek() {
-            Some(Ok(Ok(wanted))) => Some(&wanted.want.path),
-            Some(Ok(Err(conflict))) => Some(&conflict.path),
-            // Handed on below.
-            Some(Err(_)) | None => None,
-        }
-        .cloned();
-        let failed = matches!(self.wants.peek(), Some(Err(_)));
-        let before = self.base.next_if(|(path, _)| {
-            !failed && wanted_path.as_ref().is_none_or(|wanted| path <= wanted)
-        });
-        match before {
-            Some((path, entry)) if wanted_path.as_ref() != Some(&path) => {
-                Some(Ok(Pair::Gone(path, entry)))
-            }
-            before => Some(self.wants.next()?.map(|said| match said {
-                Ok(wanted) => Pair::Wanted(wanted, before.map(|(_, entry)| entry)),
-                Err(conflict) => Pair::Conflict(conflict),
-            })),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
-    use fleet_types::Sha256;
-    use proptest::prelude::*;
-
     use super::*;
 
-    fn want(path: &str, unit: u16, content: u8) -> Want {
+    fn want(content: u8) -> Want {
         Want {
-            path: RepoPath::new(path).unwrap(),
-            unit,
+            path: RepoPath::new("a").unwrap(),
+            unit: 0,
             state: WantState::Payload,
             size: u64::from(content),
             exact: true,
@@ -380,57 +311,14 @@ mod tests {
     }
 
     fn entry(content: u8) -> Entry {
-        want("x", 0, content).entry(EntryState::Present, None, 0)
-    }
-
-    fn listing() -> impl Strategy<Value = BTreeMap<String, u8>> {
-        prop::collection::btree_map("[a-c]{1,2}(/[a-c]{1,2})?", 1..4_u8, 0..12)
-    }
-
-    proptest! {
-        #[test]
-        fn applying_the_difference_to_what_is_there_gives_what_is_wanted(have in listing(), wanted in listing(), twice in any::<bool>()) {
-            let mut list: Vec<Want> = wanted.iter().map(|(path, content)| want(path, 0, *content)).collect();
-            if twice {
-                list.extend(wanted.iter().map(|(path, content)| want(path, 1, *content)));
-                list.sort_by(|a, b| (&a.path, a.unit).cmp(&(&b.path, b.unit)));
-            }
-            let base = have.iter().map(|(path, content)| (RepoPath::new(path).unwrap(), entry(*content)));
-            let mut result = have.clone();
-            for pair in Merge::over(Merged::new(list.into_iter().map(Ok)), Box::new(base)) {
-                match pair.unwrap() {
-                    Pair::Gone(path, _) => prop_assert!(result.remove(path.as_str()).is_some()),
-                    Pair::Wanted(wanted, before) => {
-                        prop_assert_eq!(before.map(|entry| entry.size as u8), have.get(wanted.want.path.as_str()).copied());
-                        prop_assert_eq!(wanted.units.len(), if twice { 2 } else { 1 });
-                        result.insert(wanted.want.path.to_string(), wanted.want.size as u8);
-                    }
-                    Pair::Conflict(_) => prop_assert!(false, "nothing conflicts here"),
-                }
-            }
-            prop_assert_eq!(result, wanted);
-        }
-    }
-
-    #[test]
-    fn two_contents_under_one_name_are_a_conflict_that_names_both_units() {
-        let list = [want("a", 0, 1), want("a", 2, 2)];
-        let mut merged = Merged::new(list.into_iter().map(Ok));
-        let conflict = merged.next().unwrap().unwrap().unwrap_err();
-        assert_eq!((conflict.first, conflict.second), (0, 2));
-        assert!(merged.next().is_none());
+        want(content).entry(EntryState::Present, None, 0)
     }
 
     #[test]
     fn new_bytes_under_a_guarded_name_are_a_mutation_until_allowed() {
         let judge = |verification: &Verification| {
-            mutation(
-                &want("a", 0, 2),
-                Some(&entry(1)),
-                std::iter::empty(),
-                verification,
-            )
-            .map(|problem| problem.reason)
+            mutation(&want(2), Some(&entry(1)), std::iter::empty(), verification)
+                .map(|problem| problem.reason)
         };
         assert_eq!(
             judge(&Verification::default()),

@@ -1,7 +1,6 @@
 //! List and verify: which state of a unit the upstream has, over as few requests as possible, and whether to believe it.
 
 use fleet_formats::seam::{RootContent, RootFile, RootPlan, UnitIndex};
-use fleet_store::EntryState;
 use fleet_types::{Reason, Sha256};
 use sha2::Digest as _;
 
@@ -28,16 +27,16 @@ pub(super) struct Root {
 }
 
 /// The file that identifies a state, as one endpoint has it.
-struct Probe {
-    root: Root,
-    known: Known,
+pub(super) struct Probe {
+    pub root: Root,
+    pub known: Known,
 }
 
 /// What one endpoint has: read and verified.
-struct State {
-    endpoint: usize,
-    index: UnitIndex,
-    probe: Known,
+pub(super) struct State {
+    pub endpoint: usize,
+    pub index: UnitIndex,
+    pub probe: Known,
     roots: Vec<Root>,
     unchanged: bool,
 }
@@ -65,7 +64,12 @@ impl Run {
                 .state_beside(unit, &plan, endpoint, authority.as_ref())
                 .await
             {
-                Ok(state) => return Ok(self.listed(state, authority)),
+                Ok(state) => {
+                    if !state.unchanged {
+                        self.hear_witnesses(unit, &plan, &state).await?;
+                    }
+                    return Ok(self.listed(state, authority));
+                }
                 Err(problem) if is_final(&problem) => return Err(problem),
                 Err(problem) => {
                     tracing::debug!(unit, endpoint = endpoints.name(endpoint), %problem, "an endpoint's state is of no use");
@@ -118,12 +122,18 @@ impl Run {
                 );
                 Err(Problem::new(Reason::BehindAuthority, text))
             }
-            _ => Ok(state),
+            Some(authority) => self.agree(unit, authority, &state).map(|()| state),
+            None => Ok(state),
         }
     }
 
     /// Reads and verifies; once more where the roots were replaced while they were read.
-    async fn state(&self, unit: &str, plan: &RootPlan, endpoint: usize) -> Result<State, Problem> {
+    pub(super) async fn state(
+        &self,
+        unit: &str,
+        plan: &RootPlan,
+        endpoint: usize,
+    ) -> Result<State, Problem> {
         match self.state_once(unit, plan, endpoint, false).await {
             Err(problem) if problem.reason == Reason::ReleasePairMismatch => {
                 self.state_once(unit, plan, endpoint, true).await
@@ -171,7 +181,12 @@ impl Run {
 
     /// The first of the probes that exists. The one that existed last time is asked for first; where it is new, a better
     /// one may have appeared since.
-    async fn probe(&self, unit: &str, plan: &RootPlan, endpoint: usize) -> Result<Probe, Problem> {
+    pub(super) async fn probe(
+        &self,
+        unit: &str,
+        plan: &RootPlan,
+        endpoint: usize,
+    ) -> Result<Probe, Problem> {
         let remembered = self
             .memory
             .units
@@ -315,62 +330,9 @@ impl Run {
         }
         Ok(roots)
     }
-
-    fn base_has(&self, unit: &str, probe: &Probe) -> bool {
-        let Some(base) = &self.base else { return false };
-        let entry = base.snapshot.get(probe.root.content.path.as_str());
-        base.revision(unit).is_some()
-            && entry.is_some_and(|entry| {
-                entry.state == EntryState::Present && entry.digest == probe.root.digest
-            })
-    }
-
-    /// The roots of the base's state, where the probe shows that the upstream still has it.
-    fn roots_of_base(
-        &self,
-        unit: &str,
-        plan: &RootPlan,
-        probe: &Probe,
-    ) -> Result<Option<Vec<Root>>, Problem> {
-        let Some(base) = self.base.as_ref().filter(|_| self.base_has(unit, probe)) else {
-            return Ok(None);
-        };
-        let damaged = |file: &RootFile| {
-            let entry = base.snapshot.get(file.path.as_str());
-            entry.is_some_and(|entry| self.shelves.damage.contains(&entry.digest))
-        };
-        if plan.probes.iter().chain(&plan.companions).any(damaged) {
-            return Ok(None);
-        }
-        self.read_roots_of_base(plan).map(Some)
-    }
-
-    /// All roots of a unit that the base holds.
-    pub(super) fn read_roots_of_base(&self, plan: &RootPlan) -> Result<Vec<Root>, Problem> {
-        let Some(base) = &self.base else {
-            return Ok(Vec::new());
-        };
-        let mut roots: Vec<Root> = Vec::new();
-        for file in plan.probes.iter().chain(&plan.companions) {
-            let entry = base
-                .snapshot
-                .get(file.path.as_str())
-                .filter(|entry| entry.state == EntryState::Present);
-            if let Some(entry) =
-                entry.filter(|_| !roots.iter().any(|root| root.content.path == file.path))
-            {
-                roots.push(root(
-                    file,
-                    self.shelves.read(&entry.digest, file.max_bytes)?,
-                    Some(entry.mtime),
-                ));
-            }
-        }
-        Ok(roots)
-    }
 }
 
-fn root(file: &RootFile, bytes: Vec<u8>, modified: Option<i64>) -> Root {
+pub(super) fn root(file: &RootFile, bytes: Vec<u8>, modified: Option<i64>) -> Root {
     let digest = Sha256(sha2::Sha256::digest(&bytes).into());
     Root {
         content: RootContent {
@@ -390,11 +352,13 @@ fn no_roots(unit: &str, error: FetchError) -> Problem {
     Problem::new(Reason::UpstreamIncomplete, text)
 }
 
-fn date(seconds: i64) -> String {
+pub(super) fn date(seconds: i64) -> String {
     jiff::Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |at| at.to_string())
 }
 
 /// Whether another endpoint would be of no help.
 fn is_final(problem: &Problem) -> bool {
-    problem.ends_the_run() && problem.reason != Reason::UpstreamBusy
+    let ends = problem.ends_the_run() && problem.reason != Reason::UpstreamBusy;
+    // With another endpoint's word one would choose between two truths.
+    ends || problem.reason == Reason::Equivocation
 }

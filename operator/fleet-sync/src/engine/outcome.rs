@@ -218,12 +218,16 @@ pub(super) fn plan_report(
     seconds: f64,
 ) -> PlanReport {
     let units = options.format.units();
-    let (outcomes, plan) = match planned {
-        Err(problem) => (Outcomes::failed(&units, problem), None),
-        Ok(foreseen) => foreseen_outcomes(&units, foreseen),
+    let (outcomes, plan, room) = match planned {
+        Err(problem) => (Outcomes::failed(&units, problem), None, None),
+        Ok(mut foreseen) => {
+            let room = foreseen.room.take();
+            let (outcomes, plan) = foreseen_outcomes(&units, foreseen);
+            (outcomes, plan, room)
+        }
     };
-    let (fetch, keep, remove) = plan
-        .map(|plan| (plan.fetch, plan.keep, plan.remove))
+    let (fetch, keep, remove, exclude) = plan
+        .map(|plan| (plan.fetch, plan.keep, plan.remove, plan.exclude))
         .unwrap_or_default();
     PlanReport {
         mirror: options.mirror.clone(),
@@ -234,6 +238,8 @@ pub(super) fn plan_report(
         fetch,
         keep,
         remove,
+        exclude,
+        room,
         revision: outcomes.revision.unwrap_or_default(),
         requests: meter.requests(),
         bytes_fetched: meter.bytes(),
@@ -249,8 +255,13 @@ fn foreseen_outcomes(
     let Foreseen {
         refusals,
         plan,
+        shortage,
         revision,
+        ..
     } = foreseen;
+    if let Some(problem) = shortage {
+        return (Outcomes::stopped(units, refusals, problem), plan);
+    }
     let served = match &plan {
         Some(plan) => Some((
             RunResult::Published,

@@ -2,13 +2,14 @@
 
 use std::sync::Mutex;
 
-use fleet_store::{Space, StoreError};
+use fleet_store::{Sorted, Space, Store, StoreError};
 use fleet_types::{Digest, Reason, Sha256};
 
 use super::judge::Plan;
 use super::room::{FileSystem, Reservation};
 use super::run::Run;
-use crate::Problem;
+use super::want::Fetch;
+use crate::{Problem, Room};
 
 /// A hundredth of the volume stays free, but no more than this.
 const MAX_RESERVE_BYTES: u64 = 1 << 30;
@@ -20,10 +21,19 @@ const INDEX_BYTES_PER_PATH: u64 = 256;
 static DECIDING: Mutex<()> = Mutex::new(());
 
 /// What is to be added.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Addition {
-    bytes: u64,
-    files: u64,
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Addition {
+    /// Of content, in whole blocks.
+    pub bytes: u64,
+    /// For the snapshot's own index, at most.
+    pub index_bytes: u64,
+    pub files: u64,
+}
+
+impl Addition {
+    fn all_bytes(self) -> u64 {
+        self.bytes.saturating_add(self.index_bytes)
+    }
 }
 
 impl Run {
@@ -32,9 +42,10 @@ impl Run {
         let writer = &self.shelves.writer;
         let space = writer.free_space()?;
         let promised = FileSystem::of(writer.dir())?.promised();
-        let sum = sizes.fold(Addition { bytes: 0, files: 0 }, |sum, size| Addition {
+        let sum = sizes.fold(Addition::default(), |sum, size| Addition {
             bytes: sum.bytes.saturating_add(space.on_disk(size)),
             files: sum.files + 1,
+            ..sum
         });
         shortage(&space, sum, promised).map_or(Ok(()), Err)
     }
@@ -43,11 +54,7 @@ impl Run {
     pub(super) fn reserve(&self, plan: &Plan) -> Result<Reservation, Problem> {
         // A poisoned lock guards no data.
         let _one_at_a_time = DECIDING.lock();
-        let index_bytes = plan.wants.len().saturating_mul(INDEX_BYTES_PER_PATH);
-        let addition = Addition {
-            bytes: plan.disk_bytes.saturating_add(index_bytes),
-            files: plan.fetch.files,
-        };
+        let addition = plan.addition;
         let writer = &self.shelves.writer;
         let file_system = FileSystem::of(writer.dir())?;
         // The promise first: what lands in between is then counted twice rather than not at all.
@@ -63,16 +70,63 @@ impl Run {
                 return Err(problem);
             }
         }
-        Ok(Reservation::new(file_system, addition.bytes, space))
+        Ok(Reservation::new(file_system, addition.all_bytes(), space))
     }
 
-    /// What a dry run says of the real volume.
-    pub(super) fn would_fit(&self, plan: &Plan) -> Result<(), Problem> {
-        let addition = Addition {
-            bytes: plan.disk_bytes,
-            files: plan.fetch.files,
+    /// What a dry run says of the real volume, and whether there is too little of it.
+    pub(super) fn foreseen_room(&self, plan: &Plan) -> Result<(Room, Option<Problem>), Problem> {
+        let space = self.space()?;
+        let addition = plan.addition;
+        let room = Room {
+            files: addition.files,
+            bytes: addition.bytes,
+            index_bytes: addition.index_bytes,
+            reserve_bytes: reserve_of(&space),
+            free_bytes: space.free_bytes,
         };
-        shortage(&self.shelves.target().free_space()?, addition, 0).map_or(Ok(()), Err)
+        Ok((room, shortage(&space, addition, 0)))
+    }
+
+    /// What a transfer and contents of these sizes take, each content once and without what is there of it already.
+    pub(super) fn addition(
+        &self,
+        transfer: &Sorted<Fetch>,
+        stored: impl Iterator<Item = u64>,
+        paths: u64,
+    ) -> Result<Addition, Problem> {
+        let space = self.space()?;
+        let known = self.shelves.known();
+        let leftovers = known.map(Store::leftovers).transpose()?.unwrap_or_default();
+        let mut sum = Addition {
+            index_bytes: paths.saturating_mul(INDEX_BYTES_PER_PATH),
+            ..Addition::default()
+        };
+        let mut add = |size, there| {
+            let bytes = space.on_disk(size).saturating_sub(there);
+            sum.bytes = sum.bytes.saturating_add(bytes);
+            sum.files += 1;
+        };
+        stored.for_each(|size| add(size, 0));
+        let mut last = None;
+        for fetch in transfer.iter() {
+            let Fetch {
+                expected, exact, ..
+            } = fetch?;
+            if last != Some(expected) {
+                let size = if exact { expected.size } else { 0 };
+                add(size, leftovers.bytes(&expected.digest));
+            }
+            last = Some(expected);
+        }
+        Ok(sum)
+    }
+
+    /// Of the volume that the content will be needed on.
+    fn space(&self) -> Result<Space, Problem> {
+        Ok(match self.shelves.known() {
+            Some(store) => store.free_space()?,
+            None => Space::of(&self.options.store_dir)?,
+        })
     }
 }
 
@@ -90,16 +144,17 @@ fn each_wanted_digest(plan: &Plan, wanted: &mut dyn FnMut(&Sha256)) -> Result<()
     Ok(())
 }
 
+fn reserve_of(space: &Space) -> u64 {
+    (space.total_bytes / 100).min(MAX_RESERVE_BYTES)
+}
+
 fn shortage(space: &Space, addition: Addition, promised: u64) -> Option<Problem> {
-    let reserve = (space.total_bytes / 100).min(MAX_RESERVE_BYTES);
-    let needed = addition
-        .bytes
-        .saturating_add(reserve)
-        .saturating_add(promised);
-    if addition.bytes > 0 && needed > space.free_bytes {
+    let (reserve, bytes) = (reserve_of(space), addition.all_bytes());
+    let needed = bytes.saturating_add(reserve).saturating_add(promised);
+    if bytes > 0 && needed > space.free_bytes {
         let text = format!(
             "the volume has {} bytes free; this run adds {} (and {reserve} stay in reserve, {promised} are promised to other runs): free space, grow the volume (`spec.storage.size`) or copy less",
-            space.free_bytes, addition.bytes
+            space.free_bytes, bytes
         );
         return Some(Problem::new(Reason::StorageFull, text));
     }
@@ -128,7 +183,12 @@ mod tests {
     #[test]
     fn bytes_reserve_promises_and_inodes_all_count() {
         let full = |bytes, files, promised| {
-            shortage(&SPACE, Addition { bytes, files }, promised).is_some()
+            let addition = Addition {
+                bytes,
+                files,
+                index_bytes: 0,
+            };
+            shortage(&SPACE, addition, promised).is_some()
         };
         assert!(!full(900_000, 900, 0));
         assert!(full(900_001, 1, 0));

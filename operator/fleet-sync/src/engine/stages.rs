@@ -16,7 +16,7 @@ use super::outcome::Outcomes;
 use super::publish::Served;
 use super::run::{Run, blocking};
 use super::want::Fetched;
-use crate::{Phase, Problem};
+use crate::{Phase, Problem, Room};
 
 /// Units that are asked for at the same time; connections are limited elsewhere.
 const LISTED_AT_ONCE: usize = 16;
@@ -29,6 +29,9 @@ pub(super) struct Foreseen {
     pub refusals: Refusals,
     /// None where nothing is new.
     pub plan: Option<Plan>,
+    pub room: Option<Room>,
+    /// Why a run would end before it fetches.
+    pub shortage: Option<Problem>,
     pub revision: Vec<fleet_types::UnitRevision>,
 }
 
@@ -89,18 +92,21 @@ impl Run {
             return Ok(Foreseen {
                 refusals,
                 plan: None,
+                room: None,
+                shortage: None,
                 revision,
             });
         }
         let mut standing = self.clone().stand(listed, &refusals).await?;
         let plan = self.clone().plan(&mut standing).await?;
-        if let Some(plan) = &plan {
-            self.would_fit(plan)?;
-        }
+        let foreseen = plan.as_ref().map(|plan| self.foreseen_room(plan));
+        let (room, shortage) = foreseen.transpose()?.unzip();
         let revision = self.revision(&standing.stances);
         Ok(Foreseen {
             refusals: standing.refusals,
             plan,
+            room,
+            shortage: shortage.flatten(),
             revision,
         })
     }
@@ -300,6 +306,10 @@ impl Run {
             |unit: u16| matches!(stances.get(usize::from(unit)), Some(Stance::Advance(_)));
         let mut plan = judge(self, gather.finish()?, &advances)?;
         plan.refusals.extend(refusals);
+        // With refusals there is another plan, which keeps what these units have.
+        if plan.refusals.is_empty() {
+            plan.refusals = self.shrunk(stances, &plan.wants, &plan.tally)?;
+        }
         Ok(plan)
     }
 

@@ -1,6 +1,7 @@
 //! Volumes that are full, become full, or cannot be written: on real file systems.
 
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::support::archive::{Package, Release};
 use crate::support::server::Fault;
 use crate::support::volume::{Volume, fill};
-use crate::support::{World, cancellable, sync, told, watched};
+use crate::support::{World, cancellable, plan, sync, told, watched};
 
 const MEBIBYTE: usize = 1 << 20;
 
@@ -218,4 +219,63 @@ impl Progress for Landings {
         let _ = self.0.send(());
     }
     fn note(&self, _: &str) {}
+}
+
+/// What the files below a folder take on the disk, and how many there are.
+fn taken(folder: &Path) -> (u64, u64) {
+    let mut sum = (0, 0);
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        let about = entry.metadata().unwrap();
+        let (bytes, files) = match about.is_dir() {
+            true => taken(&entry.path()),
+            false => (about.blocks() * 512, 1),
+        };
+        sum = (sum.0 + bytes, sum.1 + files);
+    }
+    sum
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_dry_run_foretells_is_what_the_disk_gets_to_the_block() {
+    let Some(volume) = Volume::ext4(32) else {
+        return;
+    };
+    let world = World::new(&["stable"]).await;
+    let mut packages = more(&world, &[1, 4096, 4097, 100_000]);
+    // One content under a second name takes its room once.
+    let content = world.archive.read(&packages[6].path);
+    let again = "pool/main/a/again.deb";
+    packages.push(world.archive.package_at(again, "again", &content));
+    let release = Release::of(world.date + 20);
+    world.archive.publish("stable", &packages, &release);
+    let options = on(&volume, &world);
+    let foreseen = plan(&options).await.room.unwrap();
+    assert_eq!(told(&sync(&options).await).0, RunResult::Published);
+    let blobs = options.store_dir.join("blobs");
+    let cold = taken(&blobs);
+    assert_eq!((foreseen.bytes, foreseen.files), cold);
+    let index = taken(&options.store_dir.join("snapshots")).0;
+    assert!(
+        index <= foreseen.index_bytes.next_multiple_of(4096),
+        "{index} {foreseen:?}"
+    );
+
+    // A large file of which the beginning is here already.
+    packages.push(world.archive.package("large", &noise(9, 3 * MEBIBYTE)));
+    let large = &packages[packages.len() - 1];
+    let release = Release::of(world.date + 30);
+    world.archive.publish("stable", &packages, &release);
+    let whole = plan(&options).await.room.unwrap();
+    let breaks = Fault::BreaksOffAfter(2 * MEBIBYTE + 5);
+    world.server.fault(&large.path, usize::MAX, breaks);
+    assert_eq!(told(&sync(&options).await).0, RunResult::Failed);
+    let staged = taken(&options.store_dir.join("staging")).0;
+    assert!(staged > 0);
+    let rest = plan(&options).await.room.unwrap();
+    let indices = taken(&blobs).0 - cold.0;
+    assert_eq!(rest.bytes, whole.bytes - staged - indices);
+    world.server.heal();
+    assert_eq!(told(&sync(&options).await).0, RunResult::Published);
+    assert_eq!(taken(&blobs).0, cold.0 + whole.bytes);
 }

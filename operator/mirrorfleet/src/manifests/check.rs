@@ -4,11 +4,12 @@
 
 use std::collections::BTreeSet;
 
-use fleet_api::mirror::{DebianContent, MirrorSpec, Region};
+use fleet_api::mirror::{DebianContent, MirrorSpec, Region, Shrink};
 use fleet_api::upstream::{Signatures, UpstreamSpec};
 use globset::Glob;
 use url::Url;
 
+use super::package_rules;
 use crate::schedule::Schedule;
 
 const MAX_REGIONS: usize = 32;
@@ -80,6 +81,9 @@ pub fn upstream(spec: &UpstreamSpec) -> Vec<String> {
     }
     if spec.trust.min_good_signatures == 0 {
         problems.push("spec.trust.minGoodSignatures must be at least 1; write `signatures: None` to look at none".to_owned());
+    }
+    if spec.trust.all_signatures_good && spec.trust.signatures == Signatures::None {
+        problems.push("spec.trust.allSignaturesGood asks for what `signatures: None` does not look at; leave one of them out".to_owned());
     }
     if let Some(proxy) = &spec.access.proxy_url
         && (!matches!(proxy.scheme(), "http" | "https") || !proxy.has_host())
@@ -165,10 +169,27 @@ pub fn mirror(name: &str, spec: &MirrorSpec) -> Vec<String> {
             ));
         }
     }
+    shrink(&spec.verification.shrink, &mut problems);
     regions(&spec.regions, &mut problems);
     serving_path(&spec.serving.path, &mut problems);
     trace_name(&spec.serving.trace_name, &mut problems);
     problems
+}
+
+fn shrink(shrink: &Shrink, problems: &mut Vec<String>) {
+    if !(1..=100).contains(&shrink.max_percent) {
+        problems.push(format!(
+            "spec.verification.shrink.maxPercent {} must be between 1 and 100; 100 allows any part to go",
+            shrink.max_percent
+        ));
+    }
+    for (index, digest) in shrink.allowed.iter().enumerate() {
+        if digest.len() != 64 || !is_hexadecimal(digest) {
+            problems.push(format!(
+                "spec.verification.shrink.allowed[{index}] must be the digest that a refusal names, 64 hexadecimal digits"
+            ));
+        }
+    }
 }
 
 fn sync(spec: &MirrorSpec, problems: &mut Vec<String>) {
@@ -211,6 +232,7 @@ fn debian_content(content: &DebianContent, problems: &mut Vec<String>) {
     if content.suites.is_empty() {
         problems.push("spec.content.debian.suites is empty; name at least one suite".to_owned());
     }
+    package_rules::check(&content.packages, problems);
     let flat =
         |suite: &str| suite == "./" || is_index_name(suite.strip_suffix('/').unwrap_or(suite));
     let architecture = |name: &str| {
@@ -430,6 +452,10 @@ mod tests {
                 "minGoodSignatures",
             ),
             (
+                "authority: {url: 'https://example.org/'}, trust: {signatures: None, allSignaturesGood: true}",
+                "allSignaturesGood",
+            ),
+            (
                 "authority: {url: 'https://example.org/'}, trust: {signatures: None}, probe: {interval: 5s}",
                 "probe.interval",
             ),
@@ -535,6 +561,30 @@ mod tests {
                 "serving.path",
             ),
             ("m", DEBIAN, ", regions: [{name: a}, {name: a}]", "twice"),
+            (
+                "m",
+                DEBIAN,
+                ", verification: {shrink: {maxPercent: 0}}",
+                "shrink.maxPercent",
+            ),
+            (
+                "m",
+                DEBIAN,
+                ", verification: {shrink: {allowed: [abc]}}",
+                "shrink.allowed[0]",
+            ),
+            (
+                "m",
+                "{debian: {suites: [./], packages: {include: [{}]}}}",
+                "",
+                "packages.include[0] needs",
+            ),
+            (
+                "m",
+                "{debian: {suites: [./], packages: {exclude: [{name: a}, {section: 'b['}]}}}",
+                "",
+                "packages.exclude[1].section",
+            ),
         ] {
             assert!(
                 mirror_problems(name, content, rest).contains(word),

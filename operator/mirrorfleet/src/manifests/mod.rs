@@ -7,6 +7,7 @@
 pub mod check;
 mod documents;
 mod objects;
+mod package_rules;
 mod read;
 
 use std::collections::BTreeMap;

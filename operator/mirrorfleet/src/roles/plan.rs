@@ -73,6 +73,8 @@ pub fn nothing_planned(mirror: &str, failure: &Failure) -> PlanReport {
         fetch: Share::default(),
         keep: Share::default(),
         remove: Share::default(),
+        exclude: Share::default(),
+        room: None,
         revision: report.revision,
         requests: 0,
         bytes_fetched: 0,

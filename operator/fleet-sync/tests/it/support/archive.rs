@@ -83,6 +83,8 @@ pub struct Package {
     pub size: usize,
     pub sha256: String,
     pub sha512: String,
+    /// More lines of its stanza.
+    pub fields: String,
 }
 
 /// Where the signature is.
@@ -163,6 +165,7 @@ impl Archive {
             size: content.len(),
             sha256: hex(&sha2::Sha256::digest(content)),
             sha512: hex(&sha2::Sha512::digest(content)),
+            fields: String::new(),
         }
     }
 
@@ -286,7 +289,11 @@ impl Archive {
 
 fn stanza(package: &Package, sha512: bool) -> String {
     let Package {
-        name, path, size, ..
+        name,
+        path,
+        size,
+        fields,
+        ..
     } = package;
     let digest = if sha512 {
         format!("SHA512: {}", package.sha512)
@@ -294,7 +301,7 @@ fn stanza(package: &Package, sha512: bool) -> String {
         format!("SHA256: {}", package.sha256)
     };
     format!(
-        "Package: {name}\nVersion: 1\nArchitecture: amd64\nFilename: {path}\nSize: {size}\n{digest}\nDescription: test\n\n"
+        "Package: {name}\nVersion: 1\nArchitecture: amd64\nFilename: {path}\nSize: {size}\n{digest}\n{fields}Description: test\n\n"
     )
 }
 

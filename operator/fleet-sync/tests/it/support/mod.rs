@@ -15,12 +15,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet_formats::debian::{Alias, Debian, DebianSlice, Include};
+use fleet_formats::debian::{Alias, Debian, DebianSlice, Include, PackageRule, PackageRules};
 use fleet_formats::openpgp::Keyring;
 use fleet_formats::seam::{Format, Rejected, SignaturePolicy, Trust};
 use fleet_store::{Clients, Retention, Writer};
 use fleet_sync::{
-    Access, Endpoint, Politeness, Progress, Report, SyncOptions, Timeouts, Unwatched, Verification,
+    Access, Endpoint, PlanReport, Politeness, Progress, Report, SyncOptions, Timeouts, Unwatched,
+    Verification,
 };
 use fleet_types::{Reason, Sha256};
 use tokio_util::sync::CancellationToken;
@@ -55,6 +56,7 @@ pub fn options(keyring: &[u8], url: &Url, store: &Path, suites: &[&str]) -> Sync
             keyring: Some(Keyring::parse(keyring).unwrap()),
             signatures: SignaturePolicy::Required,
             min_good_signatures: 1,
+            all_signatures_good: false,
             max_index_age: None,
         },
         trust_digest: Sha256([7; 32]),
@@ -118,10 +120,27 @@ pub fn make_format(content: &serde_json::Value) -> Result<Arc<dyn Format>, Rejec
                 suite: suite.as_str().unwrap_or_default().to_owned(),
             })
             .collect(),
+        packages: PackageRules {
+            include: package_rules(&content["packages"]["include"]),
+            exclude: package_rules(&content["packages"]["exclude"]),
+        },
     };
     Debian::new(slice)
         .map(|format| Arc::new(format) as Arc<dyn Format>)
         .map_err(|e| Rejected::new(Reason::InvalidSpec, e.message))
+}
+
+fn package_rules(rules: &serde_json::Value) -> Vec<PackageRule> {
+    let text = |rule: &serde_json::Value, name: &str| rule[name].as_str().map(str::to_owned);
+    let rules = rules.as_array().into_iter().flatten();
+    rules
+        .map(|rule| PackageRule {
+            name: text(rule, "name"),
+            section: text(rule, "section"),
+            priority: text(rule, "priority"),
+            source: text(rule, "source"),
+        })
+        .collect()
 }
 
 /// The writer of a store that exists, as a person's command opens it.
@@ -144,6 +163,16 @@ pub fn writer(options: &SyncOptions) -> HeldWriter {
         writer: Writer::open_existing(&options.store_dir).unwrap(),
         _held: held,
     }
+}
+
+/// A dry run.
+pub async fn plan(options: &SyncOptions) -> PlanReport {
+    fleet_sync::plan(
+        options.clone(),
+        Arc::new(Unwatched),
+        CancellationToken::new(),
+    )
+    .await
 }
 
 /// A whole run.

@@ -12,6 +12,7 @@ use fleet_telemetry::{
 use fleet_types::{Outcome, Reason};
 
 use super::work::Task;
+use crate::runtime::now;
 
 /// The region label of everything that `mirrorfleet local` measures.
 pub const REGION: &str = "local";
@@ -146,14 +147,14 @@ impl Freshness {
             storage_capacity_bytes: space.map(|space| space.total_bytes),
         };
         MirrorState {
-            conditions: conditions(&region, known),
+            conditions: conditions(&region, known, now()),
             regions: vec![region],
             next_run: known.next_run,
         }
     }
 }
 
-fn conditions(region: &RegionState, known: &Known) -> Vec<(String, ConditionState)> {
+fn conditions(region: &RegionState, known: &Known, now: i64) -> Vec<(String, ConditionState)> {
     let is = |truth| {
         if truth {
             ConditionState::True
@@ -161,11 +162,13 @@ fn conditions(region: &RegionState, known: &Known) -> Vec<(String, ConditionStat
             ConditionState::False
         }
     };
-    let fresh = region
-        .superseded
-        .map_or(ConditionState::Unknown, |superseded| {
-            is(superseded.is_none())
-        });
+    // Clients refuse an index that is past its time, however new it is.
+    let expired = region.index_valid_until.iter().any(|(_, end)| *end < now);
+    let fresh = match region.superseded {
+        _ if expired => ConditionState::False,
+        None => ConditionState::Unknown,
+        Some(superseded) => is(superseded.is_none()),
+    };
     let verified = known.last_reason.map_or(ConditionState::Unknown, |reason| {
         is(reason.outcome() != Outcome::Refused)
     });
@@ -179,4 +182,32 @@ fn conditions(region: &RegionState, known: &Known) -> Vec<(String, ConditionStat
 
 fn key(task: &Task) -> ObjectKey {
     ObjectKey::new(task.namespace.clone(), task.mirror.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_that_expired_is_not_fresh_although_the_authority_has_nothing_newer() {
+        let fresh = |superseded, ends: &[i64]| {
+            let region = RegionState {
+                region: REGION.to_owned(),
+                superseded,
+                snapshot: None,
+                last_success: None,
+                index_valid_until: ends.iter().map(|end| ("stable".to_owned(), *end)).collect(),
+                storage_used_bytes: None,
+                storage_capacity_bytes: None,
+            };
+            let all = conditions(&region, &Known::default(), 100);
+            all.into_iter().find(|(name, _)| name == "Fresh").unwrap().1
+        };
+        assert_eq!(fresh(Some(None), &[]), ConditionState::True);
+        assert_eq!(fresh(Some(None), &[100, 101]), ConditionState::True);
+        assert_eq!(fresh(Some(None), &[101, 99]), ConditionState::False);
+        assert_eq!(fresh(None, &[99]), ConditionState::False);
+        assert_eq!(fresh(None, &[]), ConditionState::Unknown);
+        assert_eq!(fresh(Some(Some(7)), &[]), ConditionState::False);
+    }
 }
