@@ -144,7 +144,7 @@ pub struct UnitIndex {
     /// The indices inside the declared slice.
     pub groups: Vec<IndexGroup>,
     /// Directories that stand for others of this unit: link and target (Debian: `dists/stable`, `dists/trixie`).
-    pub links: Vec<(RepoPath, RepoPath)>,
+    pub links: Vec<Link>,
     /// Whether clients can fetch all that the roots list by names that never change (Debian: Acquire-By-Hash). Those
     /// of other units may meet the next state between two requests.
     pub fixed_names: bool,
@@ -153,6 +153,9 @@ pub struct UnitIndex {
     /// What people should know although the unit is believed: one sentence each.
     pub notes: Vec<String>,
 }
+
+/// The place of a link, and what it stands for.
+pub type Link = (RepoPath, RepoPath);
 
 /// Index files that hold the same content in different compressions.
 #[derive(Debug, Clone, PartialEq, Eq)]

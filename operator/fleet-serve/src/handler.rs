@@ -5,7 +5,7 @@ use std::fs::File;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use fleet_store::{Child, Entry, EntryState, Snapshot, SnapshotId, Transactions};
+use fleet_store::{Child, Entry, EntryState, Snapshot, SnapshotId};
 use http::header::USER_AGENT;
 use http::{HeaderMap, Method, StatusCode};
 
@@ -275,40 +275,22 @@ impl Lookup<'_> {
 
     /// Whether the answer depends on who asks; if so, the redirect into the current snapshot for those that it helps.
     fn transaction(&self, view: &View, entry: &Entry) -> Option<Answer> {
-        if !self.begins_transaction(view) {
+        let current = view.current.as_ref().filter(|_| self.fixed.is_none())?;
+        if !self.mirror.begins_transaction(current, &self.rest.path) {
             return None;
         }
         let unchanged = decide(self.asked.method, self.asked.headers, &validators(entry))
             == Decision::NotModified;
-        let elsewhere = view
-            .current
-            .as_ref()
-            .filter(|_| !unchanged && transaction::is_apt(self.asked.headers))
-            .zip(transaction::other_site(self.asked.way, self.asked.headers))
-            .map(|(current, site)| {
-                Answer::elsewhere(&format!(
-                    "{site}/{OURS}/s/{}/{}",
-                    current.id(),
-                    encode(&self.full.path)
-                ))
-            });
+        let site = match !unchanged && transaction::is_apt(self.asked.headers) {
+            true => transaction::other_site(self.asked.way, self.asked.headers),
+            false => None,
+        };
+        let elsewhere = site.map(|site| {
+            let path = encode(&self.full.path);
+            Answer::elsewhere(&format!("{site}/{OURS}/s/{}/{path}", current.id()))
+        });
         let answer = elsewhere.unwrap_or_else(|| self.file(*entry, true));
         Some(answer.varying(USER_AGENT))
-    }
-
-    /// Whether a client begins here to read a unit, and could meet the next snapshot before it has read all of it.
-    fn begins_transaction(&self, view: &View) -> bool {
-        let wanted = match self.mirror.identity().clients.transactions {
-            Transactions::Never => return false,
-            Transactions::WithoutByHash => Some(false),
-            Transactions::Always => None,
-        };
-        let current = view.current.as_ref().filter(|_| self.fixed.is_none());
-        current.is_some_and(|current| {
-            let path = current.behind_links(&self.rest.path);
-            let fixed_names = current.meta().openings.get(path.as_ref());
-            fixed_names.is_some_and(|fixed| wanted.is_none_or(|wanted| wanted == *fixed))
-        })
     }
 
     fn ours(&self, content: Bytes, modified: i64) -> Answer {

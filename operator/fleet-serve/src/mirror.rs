@@ -8,7 +8,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
-use fleet_store::{Entry, EntryState, Identity, Snapshot, SnapshotId, Store, StoreError};
+use fleet_store::{
+    Entry, EntryState, Identity, Snapshot, SnapshotId, Store, StoreError, Transactions,
+};
 use fleet_telemetry::{MirrorTraffic, ServedSnapshot};
 
 /// How long the answer to "what is current?" is believed.
@@ -93,6 +95,20 @@ impl ServedMirror {
     /// Without slashes at its ends.
     pub fn serving_path(&self) -> &str {
         self.identity().serving_path.trim_matches('/')
+    }
+
+    /// Whether a client begins at this path to read a unit, and could meet the next snapshot before it has read all.
+    pub fn begins_transaction(&self, current: &Snapshot, path: &str) -> bool {
+        let opening = current
+            .meta()
+            .openings
+            .get(current.behind_links(path).as_ref());
+        let mode = self.identity().clients.transactions;
+        opening.is_some_and(|fixed_names| match mode {
+            Transactions::Never => false,
+            Transactions::WithoutByHash => !fixed_names,
+            Transactions::Always => true,
+        })
     }
 
     /// The path of this mirror's status document.

@@ -76,29 +76,23 @@ impl Format for Debian {
 
     fn trace(&self) -> Option<Vec<(String, String)>> {
         let slice = &self.slice;
-        let mut architectures = slice.architectures.clone();
-        architectures.extend(slice.include.sources.then(|| "source".to_owned()));
-        if !slice.architectures.is_empty() {
-            architectures.push("all".to_owned());
+        let mut declared = slice.architectures.clone();
+        declared.extend(slice.include.sources.then(|| "source".to_owned()));
+        let mut held = declared.clone();
+        held.extend((!slice.architectures.is_empty()).then(|| "all".to_owned()));
+        held.sort();
+        held.dedup();
+        let mut fields = vec![("Suites", slice.suites.join(" "))];
+        // Nothing is said of the architectures of a flat repository.
+        if !declared.is_empty() {
+            fields.push(("Architectures", held.join(" ")));
+            let include = format!("INCLUDE {}", declared.join(" "));
+            fields.push(("Architectures-Configuration", include));
         }
-        architectures.sort();
-        architectures.dedup();
-        let declared: Vec<_> = (slice.architectures.iter().map(String::as_str))
-            .chain(slice.include.sources.then_some("source"))
-            .collect();
-        let fields = [
-            ("Suites", slice.suites.join(" ")),
-            ("Architectures", architectures.join(" ")),
-            (
-                "Architectures-Configuration",
-                format!("INCLUDE {}", declared.join(" ")),
-            ),
-        ];
-        let said = fields
-            .into_iter()
-            .filter(|(_, value)| value != "" && value != "INCLUDE ");
+        let fields = fields.into_iter();
         Some(
-            said.map(|(field, value)| (field.to_owned(), value))
+            fields
+                .map(|(field, value)| (field.to_owned(), value))
                 .collect(),
         )
     }

@@ -9,7 +9,7 @@
 //! 7. strong digests;
 //! 8. everything that is declared is offered (7 and 8 are [`super::layout`]'s).
 
-use fleet_types::{Reason, RepoPath, Sha256, UnitRevision};
+use fleet_types::{Reason, Sha256, UnitRevision};
 use sha2::Digest as _;
 
 use super::layout;
@@ -17,7 +17,7 @@ use super::release::Release;
 use super::slice::{DebianSlice, Suite};
 use super::suite;
 use crate::openpgp::{self, Keyring, VerifiedPayload};
-use crate::seam::{Rejected, RootContent, SignaturePolicy, Trust, UnitIndex, VerifyContext};
+use crate::seam::{Link, Rejected, RootContent, SignaturePolicy, Trust, UnitIndex, VerifyContext};
 
 pub(super) const IN_RELEASE: &str = "InRelease";
 pub(super) const RELEASE: &str = "Release";
@@ -73,7 +73,7 @@ fn links(
     slice: &DebianSlice,
     suite: &Suite<'_>,
     release: &Release,
-) -> Result<(Vec<(RepoPath, RepoPath)>, Vec<String>), Rejected> {
+) -> Result<(Vec<Link>, Vec<String>), Rejected> {
     let (mut links, mut notes) = (Vec::new(), Vec::new());
     for alias in slice.aliases_of(suite.name) {
         let alias = Suite::new(alias)?;
