@@ -152,9 +152,9 @@ class DebianArchive:
         if suite.by_hash:
             by_hash(fresh, current)
         if not suite.plain:
-            for path in [*fresh.rglob("Packages"), *fresh.rglob("Sources"), *fresh.rglob("Translation-??"), *fresh.rglob("Commands-*[!z]")]:
-                if path.is_file():
-                    path.unlink()
+            # As Debian does: listed, so that clients know the digest of what they unpack, and not served.
+            for packed in [*fresh.rglob("*.gz"), *fresh.rglob("*.xz")]:
+                packed.with_suffix("").unlink(missing_ok=True)
         (signers or self.signers).sign(fresh / "Release", inline=suite.in_release, detached=suite.release_gpg)
         if not suite.release_gpg:
             (fresh / "Release").unlink()
@@ -201,10 +201,9 @@ class DebianArchive:
 
     def _extras_of_architecture(self, suite: Suite, folder: Path, component: str, architecture: str) -> None:
         contents = run(["apt-ftparchive", "-a", architecture, "contents", f"pool/{component}"], cwd=self.root)
-        write(folder / f"Contents-{architecture}.gz", gzip.compress(contents.encode(), mtime=0))
+        self._write_index(folder, f"Contents-{architecture}", contents, suite)
         self._write_index(folder / "cnf", f"Commands-{architecture}", f"suite: {suite.suite}\ncomponent: {component}\narch: {architecture}\n", suite)
-        (folder / "dep11").mkdir(exist_ok=True)
-        write(folder / "dep11" / f"Components-{architecture}.yml.gz", gzip.compress(b"---\nFile: DEP-11\nVersion: '1.0'\n", mtime=0))
+        self._write_index(folder / "dep11", f"Components-{architecture}.yml", "---\nFile: DEP-11\nVersion: '1.0'\n", suite)
         udebs = self._text(suite, lambda package: package.udeb and package.architecture == architecture)
         self._write_index(folder / "debian-installer" / f"binary-{architecture}", "Packages", udebs, suite)
         installer(folder / f"installer-{architecture}" / "current" / "images", architecture)

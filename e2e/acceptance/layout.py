@@ -70,7 +70,7 @@ def everything_of_a_slice_is_served(place: Place) -> None:
     sources = [f"{kind} {url} {suite} main contrib" for kind in ("deb", "deb-src") for suite in ("trixie", "trixie-updates")]
     apt = Apt(place.workdir / "apt", place.keyring, *[s for s in sources if "src" not in s or "updates" not in s], f"deb {safe} trixie-security main", **TARGETS)
     said = apt.update()
-    for part in ("Contents-amd64", "Components-amd64", "Commands-amd64", "Translation-de", "Sources"):
+    for part in ("amd64 Contents", "DEP-11 Metadata", "CNF Metadata", "Translation-de", "Sources"):
         assert part in said, f"apt did not fetch {part}; see {apt.log}"
     assert apt.download("tool0").name == "tool0_1.1_amd64.deb", "the version of trixie-updates is newer"
     assert apt.download("tool1").name == "tool1_1.0+deb13u1_amd64.deb", "the version of trixie-security is newer"

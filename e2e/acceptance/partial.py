@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 
-from checker import packages_of
+from repository import packages_of
 
 from .apt import Apt
 from .debian import DebianArchive, Suite

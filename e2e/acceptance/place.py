@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from archive import run
-from checker import Checker, Options, Result
+from checker import Checker, Result
 from environment import mirrorfleet_binary
 from lab.waiting import wait_until
+from repository import Options
 
 from .keys import KeyRing, Signers
 
@@ -186,7 +187,7 @@ class Place:
         result = Checker(server.url(mirror.path), Path(f"{keys}.bin"), mirror.options()).check()
         assert not result.misses, f"{mirror.name}: {result}\n" + "\n".join(result.misses[:20])
         assert result.payload, f"{mirror.name}: the checker found nothing that an index names"
-        print(f"{mirror.name}: {result}")
+        print(f"{mirror.name}: {result}", file=self.log, flush=True)
         return result
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from checker import parse_release, wants
+from repository import parse_release, wants
 
 from .apt import Apt
 from .debian import DebianArchive, Suite
