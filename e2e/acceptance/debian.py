@@ -25,7 +25,7 @@ from archive import run
 
 from .keys import Signers
 
-BY_HASH = {"MD5Sum": "md5", "SHA256": "sha256"}
+BY_HASH = {"MD5Sum": "md5", "SHA1": "sha1", "SHA256": "sha256", "SHA512": "sha512"}
 #: What apt-ftparchive does not list by itself.
 ALSO_LISTED = ("Translation-*", "Commands-*", "SHA256SUMS", "MD5SUMS")
 TOOL_CALLS_AT_ONCE = 4
@@ -343,7 +343,7 @@ def ed_script(before: bytes, after: bytes) -> bytes:
 
 def by_hash(fresh: Path, current: Path) -> None:
     """The listed files by their digests, and those of the state before."""
-    listed = [path for path in fresh.rglob("*") if path.is_file() and "by-hash" not in path.parts and path.name not in ("Release", "InRelease", "Release.gpg")]
+    listed = [path for path in fresh.rglob("*") if path.is_file() and "by-hash" not in path.parts and path != fresh / "Release"]
     for index in listed:
         for name, algorithm in BY_HASH.items():
             target = index.parent / "by-hash" / name / hashlib.new(algorithm, index.read_bytes()).hexdigest()
