@@ -123,3 +123,22 @@ def suite_text(archive: DebianArchive, suite: Suite) -> str:
     """The digest of the current Packages, as its Release says."""
     lines = (archive.folder(suite) / "Release").read_text().split("SHA256:")[1].splitlines()
     return next(line.split()[0] for line in lines if line.endswith(" main/binary-amd64/Packages"))
+
+
+@story("a suite is served by its alias too: to the checker, and to apt whose sources say stable")
+def an_alias_is_served(place: Place) -> None:
+    suite = Suite("trixie", suite="stable", codename="trixie")
+    archive = DebianArchive(place.upstreams / "debian", place.signers)
+    archive.add_many(suite, ["one", "two"])
+    archive.publish(suite)
+    mirror = place.mirror("debian", "debian", ("trixie",), debian={"aliases": [{"name": "stable", "suite": "trixie"}]})
+    place.sync(mirror)
+    server = place.serve()
+    place.check(server, mirror)
+    place.check(server, dataclasses.replace(mirror, suites=("stable",)))
+    for name in ("stable", "trixie"):
+        Apt(place.workdir / f"apt-{name}", place.keyring, f"deb {server.url('debian')} {name} main").install_from("two")
+    archive.add(suite, "three")
+    archive.publish(suite)
+    place.sync(mirror)
+    Apt(place.workdir / "apt-later", place.keyring, f"deb {server.url('debian')} stable main").install_from("three")

@@ -8,7 +8,6 @@ import os
 import signal
 import socket
 import subprocess
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -122,7 +121,7 @@ class Place:
         """A program that ends with the story."""
         log = self._cleanup.enter_context((self.workdir / f"{name}.log").open("a"))
         stdout = self._cleanup.enter_context(out.open("w")) if out else log
-        process = subprocess.Popen([str(part) for part in argv], stdin=subprocess.DEVNULL, stdout=stdout, stderr=log)
+        process = subprocess.Popen([str(part) for part in argv], stdin=subprocess.DEVNULL, stdout=stdout, stderr=log, env=plain_environment())
         self._cleanup.callback(end, process)
         return process
 
@@ -169,15 +168,22 @@ class Place:
 
     def serve(self) -> Server:
         """`mirrorfleet serve` over all mirrors of this place, on both families of addresses."""
-        out = self.workdir / f"serve-{time.monotonic_ns()}.out"
-        process = self.start("serve", [self.binary, "serve", "--data", self.data, "--listen", "[::]:0"], out=out)
+        return self._listening("serve", "--data", self.data)
 
-        def address() -> str:
-            assert process.poll() is None, f"the server ended; see {self.workdir}/serve.log"
+    def local(self, *mirrors: Mirror) -> Server:
+        """`mirrorfleet local`: the same, and it syncs by itself."""
+        return self._listening("local", "-f", self.manifest_file(*mirrors), "--data", self.data)
+
+    def _listening(self, role: str, *arguments: object) -> Server:
+        out = self.workdir / f"{role}.out"
+        process = self.start(role, [self.binary, role, *arguments, "--listen", "[::]:0"], out=out)
+
+        def port() -> str:
+            assert process.poll() is None, f"the server ended; see {self.workdir}/{role}.log"
             found = [line for line in out.read_text().splitlines() if line.startswith("listening on ")]
             return found[0].rpartition(":")[2] if found else ""
 
-        return Server(int(wait_until(address, 20, "the server to listen", interval=0.02)))
+        return Server(int(wait_until(port, 20, "the server to listen", interval=0.02)))
 
     def check(self, server: Server, mirror: Mirror) -> Result:
         """Zero misses by the independent checker, and something that it checked."""

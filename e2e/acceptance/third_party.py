@@ -5,9 +5,12 @@ from __future__ import annotations
 import dataclasses
 from datetime import UTC, datetime, timedelta
 
+from lab.waiting import wait_until
+
 from .apt import Apt
 from .debian import DebianArchive, Suite
 from .keys import Signers
+from .manners import ask
 from .place import Place
 from .registry import story
 
@@ -37,9 +40,26 @@ def other_layouts_are_served(place: Place) -> None:
     for name, mirror in mirrors.items():
         place.check(server, mirror)
         Apt(place.workdir / f"apt-{name}", place.keyring, f"deb {server.url(mirror.path)} stable main").install_from("two")
-    # Several repositories under one host, in one set of sources.
-    sources = [f"deb {server.url(mirror.path)} stable main" for mirror in mirrors.values()]
+    # Several repositories under one host, in one set of sources, and a host that is an address of the newer family.
+    sources = [f"deb {server.url(mirror.path, host='[::1]')} stable main" for mirror in mirrors.values()]
     Apt(place.workdir / "apt-all", place.keyring, *sources).install_from("one")
+
+
+@story("`mirrorfleet local` syncs several repositories and serves them under one host")
+def one_process_serves_several(place: Place) -> None:
+    mirrors = []
+    for name in ("red", "blue"):
+        archive = DebianArchive(place.upstreams / name, place.signers)
+        archive.add(SUITE, name)
+        archive.publish(SUITE)
+        mirrors.append(place.mirror(name, name, ("stable",), spec={"serving": {"path": f"vendors/{name}"}}))
+    server = place.local(*mirrors)
+    for mirror in mirrors:
+        wait_until(lambda mirror=mirror: ask(server, f"{mirror.path}/dists/stable/InRelease").status == 200, 60, f"the first sync of {mirror.name}")
+        place.check(server, mirror)
+    apt = Apt(place.workdir / "apt", place.keyring, *(f"deb {server.url(mirror.path)} stable main" for mirror in mirrors))
+    for name in ("red", "blue"):
+        apt.install_from(name)
 
 
 @story("flat repositories, at the top and in a folder, with ./ before every name")
