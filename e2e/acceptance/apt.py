@@ -15,6 +15,9 @@ COMPLAINT = re.compile(r"^(?:[EW]:|Err:|\s+(?:404|503|502|500)\s)|Hash Sum misma
 
 
 class Apt:
+    #: What the calls of apt begin with.
+    prefix: tuple[str, ...] = ()
+
     def __init__(self, root: Path, keyring: str, *sources: str, **settings: str) -> None:
         """`sources` are lines such as `deb URL trixie main`; `settings` go into apt.conf, with `__` for `::`."""
         self.root = root
@@ -44,7 +47,7 @@ class Apt:
 
     def run(self, tool: str, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess:
         # Options on the command line win over those of the machine's own parts.
-        command = [tool, "-o", "Dir::Etc::parts=/dev/null", *self._overruled(), *arguments]
+        command = [*self.prefix, tool, "-o", "Dir::Etc::parts=/dev/null", *self._overruled(), *arguments]
         done = subprocess.run(
             command, cwd=cwd, capture_output=True, text=True, stdin=subprocess.DEVNULL,
             env={**plain_environment(), "APT_CONFIG": str(self.config), "LC_ALL": "C.UTF-8"},
