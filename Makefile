@@ -5,7 +5,7 @@ CARGO_TARGET_DIR ?= $(CURDIR)/target
 export CARGO_TARGET_DIR
 BIN := $(CARGO_TARGET_DIR)/$(HOST_TARGET)/release/mirrorfleet
 
-.PHONY: docs help build demo test unit e2e cluster cluster-down image crds fmt lint clean
+.PHONY: docs help build demo test unit acceptance soak e2e cluster cluster-down image crds fmt lint clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -25,6 +25,16 @@ test: ## Everything: formatting, lints, licences, unit and property tests, the r
 unit: ## Without the cluster
 	@e2e/prepare.sh --without-cluster
 	@python3 e2e/run.py unit
+
+acceptance: ## Real apt and an independent checker, without the cluster (ONLY=name tells one story)
+	@e2e/prepare.sh --without-cluster
+	@$(MAKE) --no-print-directory build
+	@MIRRORFLEET_BIN=$(BIN) PYTHONPATH=e2e python3 -m acceptance $(ONLY)
+
+soak: ## Thirty apts, 200 publishes and killed syncs: ten minutes in which nobody may notice
+	@e2e/prepare.sh --without-cluster
+	@$(MAKE) --no-print-directory build
+	@MIRRORFLEET_BIN=$(BIN) PYTHONPATH=e2e python3 -m soak
 
 e2e: ## Only the scenarios on the real cluster (ONLY=name runs one)
 	@e2e/prepare.sh

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 CARGO_DENY_VERSION = "0.20.2"
@@ -14,6 +15,16 @@ def cache_root() -> Path:
 
 def cargo_deny_root() -> Path:
     return cache_root() / f"cargo-deny-{CARGO_DENY_VERSION}"
+
+
+def mirrorfleet_binary() -> Path:
+    """The program that the other suites built, or the one that MIRRORFLEET_BIN names."""
+    if given := os.environ.get("MIRRORFLEET_BIN"):
+        return Path(given)
+    told = subprocess.run(["rustc", "-vV"], capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL).stdout
+    host = next(line.removeprefix("host: ") for line in told.splitlines() if line.startswith("host: "))
+    target = os.environ.get("CARGO_TARGET_DIR") or Path(__file__).resolve().parent.parent / "target"
+    return Path(target) / host / "release" / "mirrorfleet"
 
 
 def test_environment() -> dict[str, str]:

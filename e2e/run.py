@@ -43,6 +43,15 @@ def cargo_suites() -> list[Suite]:
     ]
 
 
+def acceptance_suites() -> list[Suite]:
+    """Real clients against the program that was built; they need no cluster."""
+    env = {"PYTHONPATH": str(E2E)}
+    return [
+        Suite("acceptance: real apt and an independent checker", [sys.executable, "-m", "acceptance"], env),
+        Suite("soak, tracer and kill-storm, shortened", [sys.executable, "-m", "soak", "--short"], env),
+    ]
+
+
 def chart_suites() -> list[Suite]:
     return [
         Suite("chart lint", ["helm", "lint", "--strict", "charts/mirrorfleet"]),
@@ -102,12 +111,10 @@ def run_suite(suite: Suite, tally: Tally) -> bool:
 
 
 def count_of_tests(log: Path) -> str:
-    """`123 tests` where the log is cargo test's; a suite that ran none should be seen to have run none."""
-    total = sum(
-        int(line.split(" passed")[0].rsplit(" ", 1)[1])
-        for line in log.read_text(errors="replace").splitlines()
-        if line.startswith("test result:")
-    )
+    """`123 tests` where the log tells of tests or stories; a suite that ran none should be seen to have run none."""
+    told = [line for line in log.read_text(errors="replace").splitlines() if line.startswith("test result:") or " stories passed" in line]
+    words = [line.replace(" stories", "").split(" passed")[0].rsplit(" ", 1)[-1] for line in told]
+    total = sum(int(word) for word in words)
     return f"{total} tests" if total else ""
 
 
@@ -130,6 +137,8 @@ def main(arguments: list[str]) -> int:
         for suite in cargo_suites():
             if not run_suite(suite, tally) and suite.name == "build":
                 return tally.close()
+        for suite in acceptance_suites():
+            run_suite(suite, tally)
     if what == "all":
         for suite in chart_suites():
             run_suite(suite, tally)

@@ -20,9 +20,11 @@ PACKAGES: dict[str, str] = {
     "containernetworking-plugins": "/usr/lib/cni/bridge",
     "curl": "/usr/bin/curl",
     "debootstrap": "/usr/sbin/debootstrap",
+    "dpkg-dev": "/usr/bin/dpkg-source",
     "e2fsprogs": "/usr/sbin/mkfs.ext4",
     "gcc": "/usr/bin/gcc",
     "gnupg": "/usr/bin/gpg",
+    "gpgv": "/usr/bin/gpgv",
     "iproute2": "/usr/sbin/ip",
     "libc6-dev": "/usr/include/stdio.h",
     "mount": "/usr/bin/mount",
@@ -32,7 +34,9 @@ PACKAGES: dict[str, str] = {
     "prometheus": "/usr/bin/prometheus",
     "reprepro": "/usr/bin/reprepro",
     "runc": "/usr/sbin/runc",
+    "squid": "/usr/sbin/squid",
     "util-linux": "/usr/bin/setpriv",
+    "xz-utils": "/usr/bin/xz",
 }
 
 _POLICY = Path("/usr/sbin/policy-rc.d")
@@ -44,7 +48,7 @@ def missing() -> list[str]:
 
 
 def install_missing(report=print) -> None:
-    """Install what is missing. Services of these packages (nginx, prometheus, containerd) are not started."""
+    """Install what is missing. Services of these packages (nginx, prometheus, containerd, squid) are not started."""
     wanted = missing()
     if not wanted:
         return

@@ -1,0 +1,235 @@
+"""What all stories share: a working directory, nginx before the upstreams, our program, and real apts."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from archive import run
+from checker import Checker, Result
+from environment import mirrorfleet_binary
+from lab.waiting import wait_until
+from repository import Options
+
+from .keys import KeyRing, Signers
+
+API_VERSION = "mirrorfleet.dev/v1alpha1"
+NGINX = """
+daemon off; worker_processes 1; pid {prefix}/nginx.pid; error_log {prefix}/error.log; {user}
+events {{ worker_connections 512; }}
+http {{
+    access_log {prefix}/access.log; sendfile on; default_type application/octet-stream; keepalive_requests 100000;
+    client_body_temp_path {prefix}/tmp; proxy_temp_path {prefix}/tmp; fastcgi_temp_path {prefix}/tmp;
+    uwsgi_temp_path {prefix}/tmp; scgi_temp_path {prefix}/tmp;
+    server {{ listen 127.0.0.1:{port}; root {root}; autoindex off; }}
+}}
+"""
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """A Mirror with its Upstream and keyring, as one manifest file."""
+
+    name: str
+    upstream: str
+    keyring: str
+    suites: tuple[str, ...]
+    components: tuple[str, ...] = ("main",)
+    architectures: tuple[str, ...] = ("amd64",)
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    #: The rest of `content.debian` and of the spec.
+    debian: dict = field(default_factory=dict)
+    spec: dict = field(default_factory=dict)
+
+    def manifests(self) -> list[dict]:
+        flat = all(suite.endswith("/") for suite in self.suites)
+        slice_ = {} if flat else {"components": list(self.components), "architectures": list(self.architectures)}
+        content = {"debian": {"suites": list(self.suites), **slice_, "include": dict.fromkeys(self.include, True), **self.debian}}
+        if self.exclude:
+            content["exclude"] = list(self.exclude)
+        trust = {"keyringRef": {"kind": "Secret", "name": f"{self.name}-keys", "key": "keyring.asc"}}
+        return [
+            {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": f"{self.name}-keys"}, "stringData": {"keyring.asc": self.keyring}},
+            {
+                "apiVersion": API_VERSION, "kind": "Upstream", "metadata": {"name": self.name},
+                "spec": {"type": "Debian", "authority": {"url": self.upstream}, "trust": trust},
+            },
+            {
+                "apiVersion": API_VERSION, "kind": "Mirror", "metadata": {"name": self.name},
+                "spec": {"upstreamRef": {"name": self.name}, "content": content, "regions": [{"name": "here"}], **self.spec},
+            },
+        ]  # fmt: skip
+
+    @property
+    def path(self) -> str:
+        """What it is served under."""
+        return self.spec.get("serving", {}).get("path") or self.name
+
+    def options(self) -> Options:
+        """The same for the independent checker."""
+        return Options(self.suites, self.components, self.architectures, excluded=self.exclude, **dict.fromkeys(self.include, True))
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a call of our program came to."""
+
+    code: int
+    report: dict
+    text: str
+
+    @property
+    def reason(self) -> str:
+        return self.report.get("reason", "")
+
+
+class Place:
+    """One story's directory. Its upstreams are folders below `upstreams`, served by one nginx."""
+
+    def __init__(self, workdir: Path) -> None:
+        self.workdir = workdir
+        self.upstreams = workdir / "upstreams"
+        self.data = workdir / "data"
+        for folder in (self.upstreams, self.data):
+            folder.mkdir(parents=True)
+        self.binary = mirrorfleet_binary()
+        self._cleanup = contextlib.ExitStack()
+        self.ring = KeyRing()
+        self._cleanup.callback(self.ring.close)
+        self.signers = Signers(self.ring, (self.ring.make("archive"),))
+        self.keyring = self.ring.public("archive")
+        self._port = self._start_nginx()
+        self.log = (workdir / "mirrorfleet.log").open("a")
+        self._cleanup.callback(self.log.close)
+
+    def __enter__(self) -> Place:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._cleanup.close()
+
+    # Programs
+
+    def start(self, name: str, argv: list, *, out: Path | None = None) -> subprocess.Popen:
+        """A program that ends with the story."""
+        log = self._cleanup.enter_context((self.workdir / f"{name}.log").open("a"))
+        stdout = self._cleanup.enter_context(out.open("w")) if out else log
+        process = subprocess.Popen([str(part) for part in argv], stdin=subprocess.DEVNULL, stdout=stdout, stderr=log, env=plain_environment())
+        self._cleanup.callback(end, process)
+        return process
+
+    def _start_nginx(self) -> int:
+        prefix, port = self.workdir / "nginx", free_port()
+        (prefix / "tmp").mkdir(parents=True)
+        user = "user root;" if os.geteuid() == 0 else ""
+        (prefix / "nginx.conf").write_text(NGINX.format(prefix=prefix, user=user, port=port, root=self.upstreams))
+        self.start("nginx", ["nginx", "-p", prefix, "-c", prefix / "nginx.conf"])
+        wait_for_port(port)
+        return port
+
+    def url(self, upstream: str) -> str:
+        return f"http://127.0.0.1:{self._port}/{upstream}/"
+
+    def requests(self) -> list[str]:
+        """Paths that were asked for at the upstreams."""
+        lines = (self.workdir / "nginx" / "access.log").read_text().splitlines()
+        return [line.split('"')[1].split(" ")[1] for line in lines if line.count('"') >= 2]
+
+    # Our program
+
+    def mirror(self, name: str, upstream: str, suites: tuple[str, ...], **options) -> Mirror:
+        return Mirror(name, self.url(upstream), options.pop("keyring", self.keyring), suites, **options)
+
+    def manifest_file(self, *mirrors: Mirror) -> Path:
+        """JSON is YAML, so what `kubectl apply` takes."""
+        file = self.workdir / f"{mirrors[0].name}.yaml"
+        file.write_text("\n---\n".join(json.dumps(document) for mirror in mirrors for document in mirror.manifests()))
+        return file
+
+    def mirrorfleet(self, *arguments: object) -> subprocess.CompletedProcess:
+        command = [str(part) for part in (self.binary, *arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, env=plain_environment())
+        print("$", " ".join(command), f"-> {done.returncode}\n{done.stdout}{done.stderr}", file=self.log, flush=True)
+        return done
+
+    def sync(self, mirror: Mirror, *, expect: int | None = 0) -> Run:
+        done = self.mirrorfleet("sync", "-f", self.manifest_file(mirror), "--mirror", mirror.name, "--data", self.data, "-o", "json")
+        report = json.loads(done.stdout) if done.stdout.strip().startswith("{") else {}
+        if expect is not None:
+            assert done.returncode == expect, f"sync of {mirror.name} ended with {done.returncode} instead of {expect}:\n{done.stdout}{done.stderr}"
+        return Run(done.returncode, report, done.stdout + done.stderr)
+
+    def serve(self) -> Server:
+        """`mirrorfleet serve` over all mirrors of this place, on both families of addresses."""
+        return self._listening("serve", "--data", self.data)
+
+    def local(self, *mirrors: Mirror) -> Server:
+        """`mirrorfleet local`: the same, and it syncs by itself."""
+        return self._listening("local", "-f", self.manifest_file(*mirrors), "--data", self.data)
+
+    def _listening(self, role: str, *arguments: object) -> Server:
+        out = self.workdir / f"{role}.out"
+        process = self.start(role, [self.binary, role, *arguments, "--listen", "[::]:0"], out=out)
+
+        def port() -> str:
+            assert process.poll() is None, f"the server ended; see {self.workdir}/{role}.log"
+            found = [line for line in out.read_text().splitlines() if line.startswith("listening on ")]
+            return found[0].rpartition(":")[2] if found else ""
+
+        return Server(int(wait_until(port, 20, "the server to listen", interval=0.02)))
+
+    def check(self, server: Server, mirror: Mirror) -> Result:
+        """Zero misses by the independent checker, and something that it checked."""
+        keys = self.workdir / f"{mirror.name}.gpg"
+        keys.write_text(mirror.keyring)
+        run(["gpg", "--homedir", self.ring.home, "--batch", "--yes", "--quiet", "--output", f"{keys}.bin", "--dearmor", keys])
+        result = Checker(server.url(mirror.path), Path(f"{keys}.bin"), mirror.options()).check()
+        assert not result.misses, f"{mirror.name}: {result}\n" + "\n".join(result.misses[:20])
+        assert result.payload, f"{mirror.name}: the checker found nothing that an index names"
+        print(f"{mirror.name}: {result}", file=self.log, flush=True)
+        return result
+
+
+@dataclass(frozen=True)
+class Server:
+    port: int
+
+    def url(self, path: str = "", host: str = "localhost") -> str:
+        return f"http://{host}:{self.port}/{path}"
+
+
+def plain_environment() -> dict[str, str]:
+    """Without what a person's machine says of proxies."""
+    return {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+
+
+def end(process: subprocess.Popen) -> None:
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+    process.wait()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_for_port(port: int) -> None:
+    def answers() -> bool:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return True
+        return False
+
+    wait_until(answers, 20, f"port {port} to answer", interval=0.02)

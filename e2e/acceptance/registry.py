@@ -1,0 +1,32 @@
+"""The list of stories. A story is a function that gets a `Place`, and raises where it goes wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .place import Place
+
+
+@dataclass(frozen=True)
+class Story:
+    name: str
+    title: str
+    tell: Callable[[Place], None]
+
+
+_STORIES: list[Story] = []
+
+
+def story(title: str) -> Callable[[Callable[[Place], None]], Callable[[Place], None]]:
+    def register(tell: Callable[[Place], None]) -> Callable[[Place], None]:
+        _STORIES.append(Story(tell.__name__.replace("_", "-"), title, tell))
+        return tell
+
+    return register
+
+
+def all_stories() -> list[Story]:
+    from . import judges, layout, manners, partial, retention, third_party  # noqa: F401 registers them
+
+    return list(_STORIES)

@@ -1,0 +1,1 @@
+"""Many real apts while the upstream publishes and syncs are killed: nobody may notice."""
