@@ -16,6 +16,7 @@ LARGEST_BYTES = 64 << 10
 SPREAD = 0.7
 STAMP = 1_700_000_000
 BLOCK = 512
+SYLLABLES = "ba co di fen gra hu ki lo mar net opa pul qui ro sa tex ur vi wen xo yam zip".split()
 
 
 @dataclass(frozen=True)
@@ -66,11 +67,10 @@ def changed(package: Package) -> Package:
 
 
 def _source(number: int) -> str:
-    syllables = ("ba", "co", "di", "fen", "gra", "hu", "ki", "lo", "mar", "net", "opa", "pul", "qui", "ro", "sa", "tex", "ur", "vi", "wen", "xo", "yam", "zip")
     word, rest = "", _random("source", number)
     for _ in range(3):
-        rest, index = divmod(rest, len(syllables))
-        word += syllables[index]
+        rest, index = divmod(rest, len(SYLLABLES))
+        word += SYLLABLES[index]
     return f"{'lib' if number % 3 == 0 else ''}{word}{number}"
 
 

@@ -7,6 +7,8 @@ import platform
 import subprocess
 from pathlib import Path
 
+from places import ROOT
+
 # Program -> Debian package.
 CONTENDERS = {
     "apt-mirror": "apt-mirror", "aptly": "aptly", "debmirror": "debmirror", "h2o": "h2o", "nginx": "nginx-light",
@@ -44,7 +46,7 @@ def cpu_model() -> str:
 
 
 def file_system() -> str:
-    return said(["stat", "-f", "-c", "%T", "."]) or "unknown file system"
+    return said(["stat", "-f", "-c", "%T", str(ROOT)]) or "unknown file system"
 
 
 def versions() -> str:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +23,7 @@ import places  # first: it finds the modules of e2e/
 import machine
 import results
 import works
+from distribution import locked
 from large import memory_works
 from page import table, write_page
 from processes import Failed
@@ -43,8 +45,7 @@ def measure(bench: Bench, wanted: set[str]) -> dict[str, list[Figure]]:
             figures[name] = cold(bench, size, delay_ms)
     if "memory-20000" in wanted:
         figures["memory-20000"] = peak(figures["cold-20000"])
-    if wanted & {"unchanged-20000", "changed-20000"}:
-        figures |= again(bench, wanted)
+    figures |= again(bench, wanted)
     if "relay" in wanted:
         print("relay", flush=True)
         figures["relay"] = relay_cost(bench)
@@ -81,7 +82,10 @@ def main() -> int:
         print("which program? Run `make bench`, or name it by --program", file=sys.stderr)
         return 2
     packages.install_missing(packages=machine.PACKAGES)
-    return run(given)
+    # An ordinary end, so that the servers that were started are ended too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    with locked(places.WORK / "lock"):
+        return run(given)
 
 
 def run(given: argparse.Namespace) -> int:

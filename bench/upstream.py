@@ -76,7 +76,7 @@ class Upstream:
 
 @contextmanager
 def upstream(distribution: Distribution, work: Path, delay_ms: float = 0, rules: str = "") -> Iterator[Upstream]:
-    """Serves the archive's first state. `delay_ms` is a round trip's; with one, requests are not counted."""
+    """Serves the archive's first state. `delay_ms` is a round trip's."""
     near = Upstream(distribution, work, free_port(), free_port(), free_port())
     near.serve(1)
     with ExitStack() as servers:
@@ -85,8 +85,8 @@ def upstream(distribution: Distribution, work: Path, delay_ms: float = 0, rules:
         if not delay_ms:
             yield near
             return
-        http, rsync = (servers.enter_context(relay(port, delay_ms, work)) for port in (near.http, near.rsync))
-        yield Upstream(distribution, work, http, near.counted, rsync)
+        far = [servers.enter_context(relay(port, delay_ms, work)) for port in (near.http, near.counted, near.rsync)]
+        yield Upstream(distribution, work, *far)
 
 
 @contextmanager

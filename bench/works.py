@@ -69,6 +69,8 @@ SYNC = (
          "What is left without a network: requests, hashing, and bringing files to the disk."),
     Work("unchanged-20000", "nothing changed, 20,000 packages", "s", Target("1 request, ≤ 30 ms", bound=0.030, requests=1),
          "What a mirror does most of the time; here the requests count for the upstream's operators."),
+    Work("unchanged-20000-50ms", "nothing changed, 20,000 packages, 50 ms round trip", "s", Target("1 request, ≤ 30 ms + 2 round trips", bound=0.130, requests=1),
+         "The same far away: a connection and one request, each of them one round trip."),
     Work("changed-20000", "1 % changed, 20,000 packages", "s", Target("≤ 0.7 of the best", None, 0.7),
          "A usual day: a new index, a few new packages, and nothing else looked at."),
 )
