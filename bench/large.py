@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -16,7 +15,7 @@ from pathlib import Path
 import debs
 from contenders import Job, Mirrorfleet
 from distribution import FIRST_DATE, Distribution, State, cached, publish
-from processes import Cost, Failed, cleared
+from processes import Cost, Failed, fresh
 from results import Figure
 from syncing import Bench, record
 from upstream import upstream
@@ -98,10 +97,10 @@ def memory_works(bench: Bench, wanted: set[str]) -> dict[str, list[Figure]]:
 
 def memory(bench: Bench, distribution: Distribution, exclude: tuple[str, ...], count: int) -> Figure:
     """Our own peak only: one run, as memory does not vary as time does."""
-    work = cleared(bench.work / "large")
+    work = fresh(bench.work, "large")
     figure, ours = Figure(OURS), Mirrorfleet(bench.program)
     with upstream(distribution, work, rules=RULES) as source:
-        task = Job(source, cleared(work / "job"), source.http, 600)
+        task = Job(source, fresh(work, "job"), source.http, 600)
         try:
             cost = ours.run(task, exclude)
             if not exclude:
@@ -111,7 +110,6 @@ def memory(bench: Bench, distribution: Distribution, exclude: tuple[str, ...], c
         except Failed as failure:
             print(f"  {failure}", flush=True)
             figure.note = str(failure).splitlines()[-1][:120]
-    shutil.rmtree(work)
     return figure
 
 

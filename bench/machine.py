@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import subprocess
 from pathlib import Path
 
 from places import ROOT
 
+DISK_GIB = 20
 # Program -> Debian package.
 CONTENDERS = {
     "apt-mirror": "apt-mirror", "aptly": "aptly", "debmirror": "debmirror", "h2o": "h2o", "nginx": "nginx-light",
@@ -62,10 +64,14 @@ def version(package: str) -> str:
     return "(not from a package)"
 
 
-def busy() -> str | None:
-    """A warning where others use this machine: figures are then worth little."""
-    load = os.getloadavg()[0]
-    return f"the load average is {load:.1f}: others use this machine, and figures will be off" if load > 0.5 else None
+def warnings(work: Path) -> list[str]:
+    """What makes figures worth little, or a run fail."""
+    found = []
+    if (load := os.getloadavg()[0]) > 0.5:
+        found.append(f"the load average is {load:.1f}: others use this machine, and figures will be off")
+    if (free := shutil.disk_usage(work).free / 2**30) < DISK_GIB:
+        found.append(f"{free:.0f} GiB are free below {work}; all rows together need {DISK_GIB}, as copies are removed only at the end")
+    return found
 
 
 def said(command: list[str]) -> str:

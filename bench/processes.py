@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -117,8 +117,10 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def cleared(directory: Path) -> Path:
-    """An empty directory."""
-    shutil.rmtree(directory, ignore_errors=True)
+def fresh(parent: Path, name: str) -> Path:
+    """A new directory. Old ones stay until all is measured: for minutes after many files were removed, ext4 looks for
+    free inodes at every one of them, and whoever comes next would pay for it."""
+    number = next(number for number in itertools.count() if not (parent / f"{name}-{number}").exists())
+    directory = parent / f"{name}-{number}"
     directory.mkdir(parents=True)
     return directory

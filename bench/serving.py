@@ -6,7 +6,6 @@ import hashlib
 import http.client
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,7 +14,7 @@ from pathlib import Path
 
 from contenders import Job, Mirrorfleet
 from distribution import State, many_packages
-from processes import Failed, cleared, free_port, measured, running
+from processes import Failed, fresh, free_port, measured, running
 from results import Figure
 from syncing import Bench
 from upstream import AS_ROOT, upstream
@@ -38,7 +37,6 @@ http {{
     client_body_temp_path {work}/t1; proxy_temp_path {work}/t2; fastcgi_temp_path {work}/t3;
     uwsgi_temp_path {work}/t4; scgi_temp_path {work}/t5;
     sendfile on;
-    tcp_nopush on;
     open_file_cache max=65536 inactive=10m;
     open_file_cache_valid 10m;
     keepalive_requests 100000000;
@@ -88,7 +86,7 @@ def serve_works(bench: Bench, wanted: set[str]) -> dict[str, list[Figure]]:
         return {}
     if (os.cpu_count() or 1) < 2:
         raise Failed("serving needs two cores: one for the server and one for wrk")
-    work = cleared(bench.work / "serve")
+    work = fresh(bench.work, "serve")
     print("making a store and a tree to serve", flush=True)
     tree = prepare(bench, work)
     figures = {}
@@ -96,7 +94,6 @@ def serve_works(bench: Bench, wanted: set[str]) -> dict[str, list[Figure]]:
         for name in names:
             print(name, flush=True)
             figures[name] = measure(bench, load(name, tree), ports, tree)
-    shutil.rmtree(work)
     return figures
 
 
@@ -104,7 +101,7 @@ def prepare(bench: Bench, work: Path) -> Tree:
     distribution = many_packages(bench.scale.packages, (ONE_MIB, LARGE))
     ours = Mirrorfleet(bench.program)
     with upstream(distribution, work) as source:
-        task = Job(source, cleared(work / "job"), source.http)
+        task = Job(source, fresh(work, "job"), source.http)
         ours.run(task)
         ours.check(task, distribution.state(1))
     exported = work / "tree" / "bench"

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 from contenders import Job, Mirrorfleet
 from distribution import many_packages
-from processes import Failed, cleared, measured
+from processes import Failed, fresh, measured
 from results import Figure
 from syncing import Bench
 from upstream import upstream
@@ -34,10 +33,9 @@ def library(bench: Bench, name: str, paths: int) -> list[Figure]:
     example = bench.program.parent / "examples" / "switch"
     if not example.exists():
         raise Failed(f"{example} is missing: cargo build --release -p fleet-store --example switch")
-    work = cleared(bench.work / "switch")
+    work = fresh(bench.work, "switch")
     cost = measured([str(example), str(paths), str(TIMES)], work, 300)
     told = json.loads(cost.output.splitlines()[-1])
-    shutil.rmtree(work)
     # The slower of the two is what is held against the target.
     figures = [Figure(OURS, told["rollBack"]), Figure("publish alone", told["publish"])]
     for figure in figures:
@@ -48,10 +46,10 @@ def library(bench: Bench, name: str, paths: int) -> list[Figure]:
 def command(bench: Bench, name: str, packages: int) -> list[Figure]:
     """`mirrorfleet snapshots NAME rollback ID`, to and fro between the archive's two states."""
     print(name, flush=True)
-    work = cleared(bench.work / "switch")
+    work = fresh(bench.work, "switch")
     ours = Mirrorfleet(bench.program)
     with upstream(many_packages(packages), work) as source:
-        task = Job(source, cleared(work / "job"), source.http)
+        task = Job(source, fresh(work, "job"), source.http)
         ours.run(task)
         source.serve(2)
         ours.run(task)
@@ -59,7 +57,6 @@ def command(bench: Bench, name: str, packages: int) -> list[Figure]:
     if len(ids) != 2:
         raise Failed(f"{len(ids)} snapshots where two were expected")
     figure = Figure(OURS, [rolled_back(bench.program, task, ids[(number + 1) % 2], work) for number in range(TIMES)])
-    shutil.rmtree(work)
     print(f"  {OURS:<18} {figure.median:8.3f} ms", flush=True)
     return [figure]
 

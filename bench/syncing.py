@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from contenders import Contender, Job, Mirrorfleet, contenders
 from distribution import Distribution, many_packages
-from processes import Cost, Failed, cleared
+from processes import Cost, Failed, fresh
 from results import Figure
 from upstream import Upstream, upstream
 from works import MIB, OURS
@@ -108,18 +107,16 @@ def cold_runs(bench: Bench, entries: list[Contender], packages: int, delay_ms: f
     if not entries:
         return []
     distribution = many_packages(packages)
-    work = cleared(bench.work / "sync")
+    work = fresh(bench.work, "sync")
     with upstream(distribution, work, delay_ms) as source:
 
         def run(contender: Contender) -> tuple[Cost, None]:
-            task = job(contender, source, cleared(work / "job"))
+            task = job(contender, source, fresh(work, "job"))
             cost = contender.run(task)
             contender.check(task, distribution.state(1))
             return cost, None
 
-        figures = alternated(bench, entries, run)
-    shutil.rmtree(work)
-    return figures
+        return alternated(bench, entries, run)
 
 
 def again(bench: Bench, wanted: set[str]) -> dict[str, list[Figure]]:
@@ -138,14 +135,13 @@ def again(bench: Bench, wanted: set[str]) -> dict[str, list[Figure]]:
 def again_at(bench: Bench, delay_ms: float, entries: list[Contender], steps: list[tuple[str, Step]]) -> dict[str, list[Figure]]:
     """Several works that begin with the same first copies."""
     distribution = many_packages(bench.scale.packages)
-    work = cleared(bench.work / "sync")
+    work = fresh(bench.work, "sync")
     figures = {}
     with upstream(distribution, work, delay_ms) as source:
         able = prepared(entries, source, distribution, work)
         for name, step in steps:
             print(name, flush=True)
             figures[name] = alternated(bench, able, lambda contender, step=step: step(contender, source, work))
-    shutil.rmtree(work)
     return figures
 
 
@@ -154,7 +150,8 @@ def prepared(entries: list[Contender], source: Upstream, distribution: Distribut
     able = []
     print("first copies to start from", flush=True)
     for contender in entries:
-        task = job(contender, source, cleared(work / contender.name), counted=True)
+        task = job(contender, source, place_of(contender, work), counted=True)
+        task.work.mkdir()
         try:
             contender.run(task)
             contender.check(task, distribution.state(1))
@@ -166,8 +163,13 @@ def prepared(entries: list[Contender], source: Upstream, distribution: Distribut
     return able
 
 
+def place_of(contender: Contender, work: Path) -> Path:
+    # debmirror hands it to a shell.
+    return work / "".join(letter if letter.isalnum() else "-" for letter in contender.name)
+
+
 def unchanged(contender: Contender, source: Upstream, work: Path) -> tuple[Cost, int | None]:
-    task = job(contender, source, work / contender.name, counted=True)
+    task = job(contender, source, place_of(contender, work), counted=True)
     before = source.requests()
     cost = contender.run(task)
     return cost, None if contender.uses_rsync else source.requests() - before
@@ -175,11 +177,12 @@ def unchanged(contender: Contender, source: Upstream, work: Path) -> tuple[Cost,
 
 def changed(contender: Contender, source: Upstream, work: Path) -> tuple[Cost, int | None]:
     """The upstream goes on to its second state; the copy is then put back to the first one."""
-    task = job(contender, source, work / contender.name, counted=True)
+    task = job(contender, source, place_of(contender, work), counted=True)
     kept = task.work / "kept"
-    if not kept.exists():
+    if kept.exists():
+        task.copy.rename(fresh(task.work, "used") / "copy")
+    else:
         task.copy.rename(kept)
-    shutil.rmtree(task.copy, ignore_errors=True)
     subprocess.run(["cp", "-a", str(kept), str(task.copy)], check=True)
     before = source.requests()
     source.serve(2)
@@ -200,16 +203,15 @@ def peak(figures: list[Figure]) -> list[Figure]:
 def relay_cost(bench: Bench) -> list[Figure]:
     """Our first copy straight from nginx, and through the relay with no delay, in turns."""
     distribution = many_packages(bench.scale.packages)
-    work = cleared(bench.work / "sync")
+    work = fresh(bench.work, "sync")
     direct, relayed = Mirrorfleet(bench.program), Mirrorfleet(bench.program)
     direct.name = "without the relay"
     # A delay that is next to none, so that the relay stands in the way.
-    with upstream(distribution, cleared(work / "a")) as near, upstream(distribution, cleared(work / "b"), 0.0001) as far:
+    with upstream(distribution, fresh(work, "near")) as near, upstream(distribution, fresh(work, "far"), 0.0001) as far:
 
         def run(contender: Contender) -> tuple[Cost, None]:
-            task = job(contender, near if contender is direct else far, cleared(work / "job"))
+            task = job(contender, near if contender is direct else far, fresh(work, "job"))
             return contender.run(task), None
 
         figures = alternated(bench, [direct, relayed], run)
-    shutil.rmtree(work)
     return figures
