@@ -5,7 +5,7 @@ CARGO_TARGET_DIR ?= $(CURDIR)/target
 export CARGO_TARGET_DIR
 BIN := $(CARGO_TARGET_DIR)/$(HOST_TARGET)/release/mirrorfleet
 
-.PHONY: docs help build demo test unit acceptance soak e2e cluster cluster-down image crds fmt lint clean
+.PHONY: bench docs help build demo test unit acceptance soak e2e cluster cluster-down image crds fmt lint clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -51,6 +51,11 @@ image: build ## The container image, FROM scratch, as an archive in target/
 	@e2e/cluster packages
 	@MIRRORFLEET_BIN=$(BIN) e2e/build-image.sh $(CARGO_TARGET_DIR)/mirrorfleet-image.tar
 
+bench: ## Speed beside other tools; writes docs/benchmarks.md (ONLY=name for one row, QUICK=1 for a first look)
+	@$(MAKE) --no-print-directory build
+	@cargo build --release --locked --quiet -p fleet-store --example switch
+	@MIRRORFLEET_BIN=$(BIN) python3 bench/run.py $(ONLY) $(if $(QUICK),--quick)
+
 crds: ## Write crds/ and the chart's copies anew from the Rust types
 	@MIRRORFLEET_BLESS=1 cargo test --release -p fleet-api --test crds
 	@charts/copy-crds.sh
@@ -66,4 +71,4 @@ lint: ## Formatting and lints, as `make test` checks them
 	cargo clippy --release --workspace --all-targets --locked -- -D warnings
 
 clean: ## Remove what was built here
-	rm -rf target e2e/.work demo/.work
+	rm -rf target e2e/.work demo/.work bench/.work

@@ -45,6 +45,10 @@ class SigningKey:
         """The certificate, armoured: what goes into a keyring."""
         return self._gpg("--armor", "--export")
 
+    def export(self, target: Path) -> None:
+        """The certificate, binary: what gpgv takes as a keyring."""
+        self._gpg("--output", str(target), "--export")
+
     def clearsign(self, source: Path, target: Path) -> None:
         self._gpg("--digest-algo", "SHA512", "--output", str(target), "--clearsign", str(source))
 

@@ -43,13 +43,13 @@ _POLICY = Path("/usr/sbin/policy-rc.d")
 _OUR_POLICY = "#!/bin/sh\n# mirrorfleet-e2e: packages that it installs must not start their services\nexit 101\n"
 
 
-def missing() -> list[str]:
-    return [package for package, file in PACKAGES.items() if not os.path.exists(file)]
+def missing(packages: dict[str, str] = PACKAGES) -> list[str]:
+    return [package for package, file in packages.items() if not os.path.exists(file)]
 
 
-def install_missing(report=print) -> None:
+def install_missing(report=print, packages: dict[str, str] = PACKAGES) -> None:
     """Install what is missing. Services of these packages (nginx, prometheus, containerd, squid) are not started."""
-    wanted = missing()
+    wanted = missing(packages)
     if not wanted:
         return
     if shutil.which("apt-get") is None or os.geteuid() != 0:
@@ -66,8 +66,8 @@ def install_missing(report=print) -> None:
     finally:
         if ours:
             _POLICY.unlink(missing_ok=True)
-    if still := missing():
-        raise RuntimeError(f"installed, but still missing: {', '.join(f'{p} ({PACKAGES[p]})' for p in still)}")
+    if still := missing(packages):
+        raise RuntimeError(f"installed, but still missing: {', '.join(f'{p} ({packages[p]})' for p in still)}")
 
 
 def _apt_get(*arguments: str) -> None:

@@ -1,0 +1,217 @@
+"""Measures copies: from nothing, of what is there already, and after a small change."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from contenders import Contender, Job, Mirrorfleet, contenders
+from distribution import Distribution, many_packages
+from processes import Cost, Failed, fresh
+from results import Figure
+from upstream import Upstream, upstream
+from works import MIB, OURS
+
+# No contender gets more than this for the runs of one work, once it has one.
+BUDGET_SECONDS = 60
+# Runs that are shorter than this are repeated more often.
+SHORT_SECONDS = 2
+RUN_TIMEOUT = 300
+
+# One measured run of a contender, and the requests that it made.
+Step = Callable[[Contender, Upstream, Path], tuple[Cost, int | None]]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much of it: all, or a quick look."""
+
+    packages: int = 20_000
+    runs: int = 3
+    short_runs: int = 5
+    only: tuple[str, ...] = ()
+    quick: bool = False
+
+    def wanted(self, figure: Figure) -> int:
+        if not figure.samples:
+            return 1
+        if sum(figure.samples) > BUDGET_SECONDS:
+            return len(figure.samples)
+        return self.short_runs if figure.samples[0] < SHORT_SECONDS else self.runs
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What every measurement needs."""
+
+    program: Path
+    work: Path
+    scale: Scale
+
+    def contenders(self) -> list[Contender]:
+        only = self.scale.only
+        return [contender for contender in contenders(self.program) if not only or contender.name in only]
+
+
+def alternated(bench: Bench, entries: list[Contender], run: Callable[[Contender], tuple[Cost, int | None]]) -> list[Figure]:
+    """One run of each in turn, until each has as many as are wanted of it, so that a disturbance meets all alike."""
+    figures = {contender.name: Figure(contender.name) for contender in entries}
+    left = list(entries)
+    while left:
+        for contender in list(left):
+            figure = figures[contender.name]
+            try:
+                cost, requests = run(contender)
+                record(figure, cost, requests)
+            except Failed as failure:
+                print(f"  {contender.name}: {failure}", flush=True)
+                figure.note = str(failure).splitlines()[0][:120]
+                left.remove(contender)
+                continue
+            if len(figure.samples) >= bench.scale.wanted(figure):
+                left.remove(contender)
+    return list(figures.values())
+
+
+def record(figure: Figure, cost: Cost, requests: int | None) -> None:
+    figure.samples.append(cost.seconds)
+    figure.cpu.append(cost.user + cost.system)
+    figure.peak_kib = max(figure.peak_kib, cost.peak_kib)
+    figure.requests = requests
+    told = "" if requests is None else f", {requests} requests"
+    print(
+        f"  {figure.contender:<18} {cost.seconds:8.3f} s  cpu {cost.user + cost.system:6.2f} s  peak {cost.peak_kib / MIB:6.1f} MiB{told}",
+        flush=True,
+    )
+
+
+def job(contender: Contender, source: Upstream, work: Path, *, counted: bool = False) -> Job:
+    port = source.rsync if contender.uses_rsync else source.counted if counted else source.http
+    return Job(source, work, port, RUN_TIMEOUT)
+
+
+def cold(bench: Bench, packages: int, delay_ms: float) -> list[Figure]:
+    """First copies. Who waits for each file is given fewer of them, or the evening would pass."""
+    entries = bench.contenders()
+    patient = [contender for contender in entries if delay_ms and contender.name == "debmirror"]
+    figures = cold_runs(bench, [contender for contender in entries if contender not in patient], packages, delay_ms)
+    for figure in cold_runs(bench, patient, 200, delay_ms) if packages <= 2_000 and not bench.scale.quick else []:
+        figure.note = figure.note or "200 packages"
+        figures.append(figure)
+    return figures
+
+
+def cold_runs(bench: Bench, entries: list[Contender], packages: int, delay_ms: float) -> list[Figure]:
+    if not entries:
+        return []
+    distribution = many_packages(packages)
+    work = fresh(bench.work, "sync")
+    with upstream(distribution, work, delay_ms) as source:
+
+        def run(contender: Contender) -> tuple[Cost, None]:
+            task = job(contender, source, fresh(work, "job"))
+            cost = contender.run(task)
+            contender.check(task, distribution.state(1))
+            return cost, None
+
+        return alternated(bench, entries, run)
+
+
+def again(bench: Bench, wanted: set[str]) -> dict[str, list[Figure]]:
+    """What a copy costs that is there already: the works whose names begin with `unchanged` or `changed`."""
+    figures = {}
+    near = [(name, step) for name, step in (("unchanged-20000", unchanged), ("changed-20000", changed)) if name in wanted]
+    if near:
+        figures |= again_at(bench, 0, bench.contenders(), near)
+    if "unchanged-20000-50ms" in wanted:
+        # The others' first copies take minutes at this distance.
+        quick = [contender for contender in bench.contenders() if contender.name in (OURS, "rsync")]
+        figures |= again_at(bench, 50, quick, [("unchanged-20000-50ms", unchanged)])
+    return figures
+
+
+def again_at(bench: Bench, delay_ms: float, entries: list[Contender], steps: list[tuple[str, Step]]) -> dict[str, list[Figure]]:
+    """Several works that begin with the same first copies."""
+    distribution = many_packages(bench.scale.packages)
+    work = fresh(bench.work, "sync")
+    figures = {}
+    with upstream(distribution, work, delay_ms) as source:
+        able = prepared(entries, source, distribution, work)
+        for name, step in steps:
+            print(name, flush=True)
+            figures[name] = alternated(bench, able, lambda contender, step=step: step(contender, source, work))
+    return figures
+
+
+def prepared(entries: list[Contender], source: Upstream, distribution: Distribution, work: Path) -> list[Contender]:
+    """Makes a first copy with each; those that could."""
+    able = []
+    print("first copies to start from", flush=True)
+    for contender in entries:
+        task = job(contender, source, place_of(contender, work), counted=True)
+        task.work.mkdir()
+        try:
+            contender.run(task)
+            contender.check(task, distribution.state(1))
+            # The first run after a change may still settle something; none of it is "unchanged".
+            contender.run(task)
+            able.append(contender)
+        except Failed as failure:
+            print(f"  {contender.name}: {failure}", flush=True)
+    return able
+
+
+def place_of(contender: Contender, work: Path) -> Path:
+    # debmirror hands it to a shell.
+    return work / "".join(letter if letter.isalnum() else "-" for letter in contender.name)
+
+
+def unchanged(contender: Contender, source: Upstream, work: Path) -> tuple[Cost, int | None]:
+    task = job(contender, source, place_of(contender, work), counted=True)
+    before = source.requests()
+    cost = contender.run(task)
+    return cost, None if contender.uses_rsync else source.requests() - before
+
+
+def changed(contender: Contender, source: Upstream, work: Path) -> tuple[Cost, int | None]:
+    """The upstream goes on to its second state; the copy is then put back to the first one."""
+    task = job(contender, source, place_of(contender, work), counted=True)
+    kept = task.work / "kept"
+    if kept.exists():
+        task.copy.rename(fresh(task.work, "used") / "copy")
+    else:
+        task.copy.rename(kept)
+    subprocess.run(["cp", "-a", str(kept), str(task.copy)], check=True)
+    before = source.requests()
+    source.serve(2)
+    try:
+        cost = contender.run(task)
+        requests = source.requests() - before
+        contender.check(task, source.distribution.state(2))
+    finally:
+        source.serve(1)
+    return cost, None if contender.uses_rsync else requests
+
+
+def peak(figures: list[Figure]) -> list[Figure]:
+    """The memory of runs that were measured for their time."""
+    return [Figure(figure.contender, [figure.peak_kib / MIB], note=figure.note) for figure in figures if figure.samples]
+
+
+def relay_cost(bench: Bench) -> list[Figure]:
+    """Our first copy straight from nginx, and through the relay with no delay, in turns."""
+    distribution = many_packages(bench.scale.packages)
+    work = fresh(bench.work, "sync")
+    direct, relayed = Mirrorfleet(bench.program), Mirrorfleet(bench.program)
+    direct.name = "without the relay"
+    # A delay that is next to none, so that the relay stands in the way.
+    with upstream(distribution, fresh(work, "near")) as near, upstream(distribution, fresh(work, "far"), 0.0001) as far:
+
+        def run(contender: Contender) -> tuple[Cost, None]:
+            task = job(contender, near if contender is direct else far, fresh(work, "job"))
+            return contender.run(task), None
+
+        figures = alternated(bench, [direct, relayed], run)
+    return figures

@@ -1,0 +1,113 @@
+"""The works that are measured, with the targets that were set for them before they were measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from results import Figure, Result
+
+OURS = "mirrorfleet"
+MIB = 1024.0
+
+
+@dataclass(frozen=True)
+class Target:
+    """A bound on our median: a share of somebody else's, or a value of its own."""
+
+    text: str
+    # Whose figure ours is compared with; empty: the best of the others.
+    against: str | None = None
+    factor: float = 1.0
+    # In the work's unit.
+    bound: float | None = None
+    requests: int | None = None
+    more_is_better: bool = False
+
+    def rival(self, result: Result) -> Figure | None:
+        """Whom the ratio is to."""
+        if self.against:
+            return result.of(self.against)
+        others = [figure for figure in result.figures if figure.contender != OURS and figure.samples and not figure.note]
+        choose = max if self.more_is_better else min
+        return choose(others, key=lambda figure: figure.median, default=None)
+
+    def ratio(self, result: Result) -> float | None:
+        ours, rival = result.of(OURS), self.rival(result)
+        if not ours or not rival or not ours.samples or not rival.median:
+            return None
+        return ours.median / rival.median
+
+    def met(self, result: Result) -> bool | None:
+        ours = result.of(OURS)
+        if not ours or not ours.samples:
+            return None
+        if self.requests is not None and ours.requests is not None and ours.requests > self.requests:
+            return False
+        if self.bound is not None:
+            return ours.median <= self.bound
+        ratio = self.ratio(result)
+        if ratio is None:
+            return None
+        return ratio >= self.factor if self.more_is_better else ratio <= self.factor
+
+
+@dataclass(frozen=True)
+class Work:
+    name: str
+    title: str
+    unit: str
+    target: Target
+    meaning: str
+
+
+SYNC = (
+    Work("cold-2000-50ms", "first copy, 2,000 packages, 50 ms round trip", "s", Target("≤ 1/5 of apt-mirror", "apt-mirror", 0.2),
+         "How much of the time goes into waiting for a far upstream: asking for the next file before the last one is there saves round trips."),
+    Work("cold-20000-50ms", "first copy, 20,000 packages, 50 ms round trip", "s", Target("≤ rsync", "rsync", 1.0),
+         "rsync is the one of the others that does not wait for each file; it copies what it finds, and verifies nothing."),
+    Work("cold-20000", "first copy, 20,000 packages, no delay", "s", Target("≤ 0.9 of apt-mirror", "apt-mirror", 0.9),
+         "What is left without a network: requests, hashing, and bringing files to the disk."),
+    Work("unchanged-20000", "nothing changed, 20,000 packages", "s", Target("1 request, ≤ 30 ms", bound=0.030, requests=1),
+         "What a mirror does most of the time; here the requests count for the upstream's operators."),
+    Work("unchanged-20000-50ms", "nothing changed, 20,000 packages, 50 ms round trip", "s", Target("1 request, ≤ 30 ms + 2 round trips", bound=0.130, requests=1),
+         "The same far away: a connection and one request, each of them one round trip."),
+    Work("changed-20000", "1 % changed, 20,000 packages", "s", Target("≤ 0.7 of the best", None, 0.7),
+         "A usual day: a new index, a few new packages, and nothing else looked at."),
+)
+MEMORY = (
+    Work("memory-20000", "peak memory, first copy of 20,000 packages", "MiB", Target("≤ 48 MiB", bound=48),
+         "The largest process of each; apt-mirror starts twenty more beside it."),
+    Work("memory-1500000", "peak memory, 1,500,000 paths with 1,000 different contents", "MiB", Target("≤ 256 MiB", bound=256),
+         "A full Debian archive's number of paths, all of them present, without its bytes: each content is fetched once."),
+    Work("memory-1500000-excluded", "peak memory, 1,500,000 paths, all excluded", "MiB", Target("≤ 256 MiB", bound=256),
+         "The same with a digest of its own for each path, and no payload at all."),
+)
+SWITCH = (
+    Work("switch-1000", "publish and roll back, 1,000 paths", "ms", Target("≤ 5 ms", bound=5),
+         "In the library: checking the snapshot, the rename, and making it durable."),
+    Work("switch-1500000", "publish and roll back, 1,500,000 paths", "ms", Target("≤ 5 ms", bound=5),
+         "The same for the size of a full archive: it must not depend on the size."),
+    Work("rollback-200", "`mirrorfleet snapshots NAME rollback`, 200 packages", "ms", Target("≤ 5 ms", bound=5),
+         "The whole process, its start included."),
+    Work("rollback-20000", "`mirrorfleet snapshots NAME rollback`, 20,000 packages", "ms", Target("≤ 5 ms", bound=5),
+         "The whole process, its start included."),
+)
+SERVE = (
+    Work("serve-small", "one file of 5 KiB", "requests/s", Target("≥ 0.9 of nginx", "nginx", 0.9, more_is_better=True),
+         "What a request costs when everything is in the caches."),
+    Work("serve-many", "20,000 packages in random order", "requests/s", Target("≥ 0.9 of nginx", "nginx", 0.9, more_is_better=True),
+         "What looking up a path and opening a file costs."),
+    Work("serve-304", "not modified", "requests/s", Target("≥ 0.9 of nginx", "nginx", 0.9, more_is_better=True),
+         "What most requests of apt are."),
+    Work("serve-1m", "one file of 1 MiB", "GiB/s", Target("≥ 1.0 of nginx", "nginx", 1.0, more_is_better=True),
+         "Throughput of one core, with a request for each MiB."),
+    Work("serve-256m", "one file of 256 MiB", "GiB/s", Target("≥ 1.0 of nginx", "nginx", 1.0, more_is_better=True),
+         "Throughput of one core without anything else."),
+    Work("serve-ranges", "random ranges of 64 KiB", "GiB/s", Target("≥ 1.0 of nginx", "nginx", 1.0, more_is_better=True),
+         "What parallel downloaders ask for."),
+)
+CHECKS = (
+    Work("relay", "first copy, 20,000 packages, through the relay without delay", "s", Target("the relay costs < 15 %", "without the relay", 1.15),
+         "Whether the relay that adds the round trips distorts what is measured through it."),
+)
+ALL = {work.name: work for work in (*SYNC, *MEMORY, *SWITCH, *SERVE, *CHECKS)}
