@@ -4,6 +4,7 @@ mod access;
 mod changes;
 mod distribution;
 mod faults;
+mod hostile;
 mod limits;
 mod memory;
 mod repair;

@@ -229,7 +229,7 @@ impl Archive {
         }
     }
 
-    fn sign(&self, suite: &str, text: &str, signed: Signed) {
+    pub fn sign(&self, suite: &str, text: &str, signed: Signed) {
         let folder = self.path(&format!("dists/{suite}"));
         for old in ["InRelease", "Release", "Release.gpg"] {
             drop(fs::remove_file(folder.join(old)));
@@ -256,7 +256,7 @@ impl Archive {
     }
 
     /// As after a download: dates do not depend on when the test runs.
-    fn date_roots(&self, suite: &str, date: i64) {
+    pub fn date_roots(&self, suite: &str, date: i64) {
         let date = std::time::UNIX_EPOCH + std::time::Duration::from_secs(date.unsigned_abs());
         for name in ["InRelease", "Release", "Release.gpg"] {
             if let Ok(file) = fs::File::options()
@@ -279,7 +279,7 @@ impl Archive {
     }
 }
 
-fn stanza(package: &Package, sha512: bool) -> String {
+pub fn stanza(package: &Package, sha512: bool) -> String {
     let Package {
         name, path, size, ..
     } = package;
@@ -293,7 +293,7 @@ fn stanza(package: &Package, sha512: bool) -> String {
     )
 }
 
-fn release_text(suite: &str, release: &Release, listed: &BTreeMap<String, Vec<u8>>) -> String {
+pub fn release_text(suite: &str, release: &Release, listed: &BTreeMap<String, Vec<u8>>) -> String {
     let date = |at: i64| {
         jiff::Timestamp::from_second(at)
             .unwrap()

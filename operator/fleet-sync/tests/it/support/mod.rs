@@ -2,10 +2,12 @@
 
 pub mod archive;
 pub mod distribution;
+pub mod forge;
 pub mod process;
 pub mod proxy;
 pub mod server;
 pub mod tls;
+pub mod trial;
 pub mod volume;
 mod world;
 
