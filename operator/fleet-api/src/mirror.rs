@@ -170,7 +170,7 @@ pub struct SyncSpec {
     /// A run that takes longer ends and is tried again; what was fetched is kept.
     #[serde(default = "SyncSpec::default_timeout")]
     pub timeout: GoDuration,
-    /// A run in which no byte arrives for so long ends.
+    /// A transfer that brings fewer than 4 KiB within so long is tried again, at another endpoint if there is one.
     #[serde(default = "SyncSpec::default_stall_timeout")]
     pub stall_timeout: GoDuration,
     /// What happens after a failed run, besides waiting for the schedule.

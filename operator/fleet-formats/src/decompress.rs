@@ -19,10 +19,11 @@ const LZMA_MEMORY_BYTES: u64 = 96 << 20;
 /// 64 MiB. The zstd tool accepts 128 MiB by default, which is more than the xz decoder may take.
 const ZSTD_WINDOW_LOG: u32 = 26;
 
-/// Where the root does not list the uncompressed size: real indices shrink to a thirtieth at best, and none has 8 GiB.
+/// Where the root does not list the uncompressed size: real indices shrink to a thirtieth at best.
 const MAX_RATIO: u64 = 500;
 const MIN_OUTPUT_LIMIT: u64 = 1 << 20;
-const MAX_OUTPUT_LIMIT: u64 = 8 << 30;
+/// No index comes near 8 GiB, whatever a root says.
+pub const MAX_OUTPUT_LIMIT: u64 = 8 << 30;
 
 /// Why a file cannot be decompressed; the inner error of the [`io::Error`] that [`reader`] gives.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -63,13 +64,12 @@ pub fn rejection(error: &io::Error) -> Rejected {
     }
 }
 
-/// How much a file of `compressed` bytes may decompress to: exactly what the root lists, else a generous bound.
+/// How much a file of `compressed` bytes may decompress to: what the root lists, else a generous bound; in no case more
+/// than any real index has.
 pub fn output_limit(compressed: u64, uncompressed: Option<u64>) -> u64 {
-    uncompressed.unwrap_or_else(|| {
-        compressed
-            .saturating_mul(MAX_RATIO)
-            .clamp(MIN_OUTPUT_LIMIT, MAX_OUTPUT_LIMIT)
-    })
+    uncompressed
+        .unwrap_or_else(|| compressed.saturating_mul(MAX_RATIO).max(MIN_OUTPUT_LIMIT))
+        .min(MAX_OUTPUT_LIMIT)
 }
 
 /// Reads what `compressed` decompresses to. Reading fails once it is more than `max_output` bytes; errors carry a

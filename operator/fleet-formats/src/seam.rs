@@ -225,10 +225,16 @@ pub struct Rejected {
 }
 
 impl Rejected {
+    /// The message may quote what an upstream wrote: control characters, which terminals obey, are written as escapes.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Rejected {
-            reason,
-            message: message.into(),
+        let mut message = message.into();
+        if message.contains(char::is_control) {
+            let shown = |c: char| match c {
+                c if c.is_control() => c.escape_default().to_string(),
+                c => c.to_string(),
+            };
+            message = message.chars().map(shown).collect();
         }
+        Rejected { reason, message }
     }
 }

@@ -147,7 +147,7 @@ pub struct AllowedMutation {
 pub struct Timeouts {
     /// For the whole run.
     pub total: Duration,
-    /// Without a byte on one connection.
+    /// In which a transfer must bring 4 KiB.
     pub stall: Duration,
     /// How often a request is repeated after its first failure, at each endpoint.
     pub retry_limit: u32,

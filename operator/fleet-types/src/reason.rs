@@ -128,7 +128,7 @@ reasons! {
     BehindAuthority => Upstream,
     /// The run took longer than `sync.timeout`.
     SyncTimeout => Upstream,
-    /// No byte arrived for `sync.stallTimeout`.
+    /// A transfer brought fewer than 4 KiB within `sync.stallTimeout`.
     SyncStalled => Upstream,
     /// The run was ended from outside before it had a result.
     SyncInterrupted => Upstream,

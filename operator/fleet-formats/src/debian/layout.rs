@@ -7,6 +7,7 @@ use fleet_types::{Digest, Expected, Reason, RepoPath};
 use super::release::{Release, ReleaseFile};
 use super::roles::{Kind, Role, Roles};
 use super::slice::{DebianSlice, Suite};
+use crate::decompress::MAX_OUTPUT_LIMIT;
 use crate::seam::{Compression, IndexFile, IndexGroup, Rejected};
 
 /// Best compression first: the order in which one of a group is chosen to be read.
@@ -18,7 +19,8 @@ const SUFFIXES: [(&str, Compression); 5] = [
     (".gz", Compression::Gzip),
 ];
 
-/// The index groups of the slice, by name. Errors: `NotOffered`, `WeakHash`, `UnsafePath`.
+/// The index groups of the slice, by name. Errors: `NotOffered`, `WeakHash`, `UnsafePath`,
+/// `TooLarge`.
 pub(super) fn groups(
     slice: &DebianSlice,
     suite: &Suite<'_>,
@@ -248,6 +250,13 @@ impl Selection<'_> {
             return Ok(None);
         };
         let path = self.suite.path(listed.name)?;
+        if listed.file.size > MAX_OUTPUT_LIMIT {
+            let message = format!(
+                "the Release lists {path} with {} bytes; no index has more than {MAX_OUTPUT_LIMIT}",
+                listed.file.size
+            );
+            return Err(Rejected::new(Reason::TooLarge, message));
+        }
         let by_hash = |digest: Digest| {
             let (directory, slash) = path.parent().map_or(("", ""), |directory| (directory, "/"));
             let name = format!(

@@ -38,7 +38,7 @@ pub(super) fn split(bytes: &[u8]) -> Result<Cleartext, Rejected> {
         rest: bytes,
         number: 0,
     };
-    skip_to_message(&mut lines)?;
+    skip_to_message(&mut lines).map_err(|missing| instead(missing, bytes))?;
     skip_headers(&mut lines)?;
     let (payload, canonical) = body(&mut lines)?;
     let signatures = signatures(&mut lines)?;
@@ -95,6 +95,18 @@ fn skip_to_message(lines: &mut Lines<'_>) -> Result<(), Rejected> {
         Reason::SignatureMissing,
         "the file does not begin with a cleartext-signed block, so nothing says who made it",
     ))
+}
+
+/// What stands there instead is often not the upstream's at all.
+fn instead(missing: Rejected, bytes: &[u8]) -> Rejected {
+    let what = match bytes.trim_ascii_start() {
+        [b'<', ..] => {
+            "it is a web page: a login page or a proxy's error page in the upstream's place, or a wrong URL"
+        }
+        [0x1f, 0x8b, ..] => "it is compressed by gzip: a proxy in between changes what it carries",
+        _ => return missing,
+    };
+    Rejected::new(missing.reason, format!("{}; {what}", missing.message))
 }
 
 fn skip_headers(lines: &mut Lines<'_>) -> Result<(), Rejected> {

@@ -171,6 +171,11 @@ fn bombs_end_at_the_limit() {
         );
     }
     assert_eq!(output_limit(10, Some(7)), 7);
+    assert_eq!(
+        output_limit(10, Some(1 << 40)),
+        output_limit(1 << 40, None),
+        "not even where a root lists more"
+    );
 }
 
 #[test]

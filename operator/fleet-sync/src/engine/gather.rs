@@ -1,5 +1,6 @@
 //! From indices to the want-list: every path that the next snapshot is to hold, sorted on disk.
 
+use std::io::{self, Read};
 use std::sync::Arc;
 
 use fleet_formats::decompress;
@@ -15,6 +16,7 @@ use super::list::Root;
 use super::run::Run;
 use super::want::{Want, WantState};
 use crate::Problem;
+use crate::stop::Stop;
 
 /// What becomes of a unit in the next snapshot.
 pub(super) enum Stance {
@@ -155,7 +157,8 @@ impl<'a> Gather<'a> {
             file.expected.size,
             group.uncompressed.map(|expected| expected.size),
         );
-        let mut reader = decompress::reader(file.compression, content, limit);
+        let content = decompress::reader(file.compression, content, limit);
+        let mut reader = Stoppable(content, &self.run.stop);
         let mut failure = None;
         let read = format.read_index(group, &mut reader, &mut |payload| {
             let pushed = self.listed_payload(unit, payload, state, date);
@@ -167,6 +170,7 @@ impl<'a> Gather<'a> {
         });
         match (read, failure) {
             (_, Some(problem)) => Err(problem),
+            (Err(_), None) if self.run.stop.check().is_err() => self.run.stop.check(),
             (Err(rejected), None) => Err(Problem::new(
                 rejected.reason,
                 format!("{}: {}", file.path, rejected.message),
@@ -293,6 +297,18 @@ impl<'a> Gather<'a> {
         want.sha512 = entry.sha512;
         (want.mutable, want.guarded, want.mtime) = (entry.mutable, entry.guarded, entry.mtime);
         self.push(&want)
+    }
+}
+
+/// An index need not list anything for a long time: what is read of it ends with the run.
+struct Stoppable<'a, R>(R, &'a Stop);
+
+impl<R: Read> Read for Stoppable<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.1
+            .check()
+            .map_err(|problem| io::Error::other(problem.message))?;
+        self.0.read(buffer)
     }
 }
 

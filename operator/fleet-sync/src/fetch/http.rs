@@ -1,13 +1,13 @@
 //! One request at a time on each of several kept-alive connections.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use reqwest::header::{
-    CONTENT_RANGE, ETAG, HeaderMap, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED,
-    LOCATION, RANGE, RETRY_AFTER,
+    CONTENT_ENCODING, CONTENT_RANGE, ETAG, HeaderMap, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH,
+    LAST_MODIFIED, LOCATION, RANGE, RETRY_AFTER,
 };
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use tokio::sync::Semaphore;
@@ -15,6 +15,7 @@ use url::Url;
 
 use super::client::{authorize, chain};
 use super::meter::Meter;
+use super::pace::Pace;
 use super::retry::parse_retry_after;
 use super::sink::Sink;
 use super::url_path::{shown, shown_target, url_of};
@@ -112,11 +113,14 @@ impl Endpoint {
         if response.status() == StatusCode::NOT_MODIFIED && request.validators.is_some() {
             return Ok(Arrival::NotModified);
         }
-        self.accept(&response, position, &mut request.sink, &name)
-            .await?;
         let headers = response.headers().clone();
+        self.accept(&response, position, &mut request.sink, &name)
+            .await
+            .map_err(|error| re_encoded(error, &headers))?;
         self.receive(response, &mut request.sink, &name).await?;
-        self.finish(&mut request.sink, &name, Some(&headers)).await
+        self.finish(&mut request.sink, &name, Some(&headers))
+            .await
+            .map_err(|error| re_encoded(error, &headers))
     }
 
     fn request(&self, url: Url, position: u64, validators: Option<&Validators>) -> RequestBuilder {
@@ -199,8 +203,10 @@ impl Endpoint {
         sink: &mut Sink,
         name: &str,
     ) -> Result<(), FetchError> {
+        let mut pace = Pace::new(self.stall);
         loop {
-            let chunk = match tokio::time::timeout(self.stall, response.chunk()).await {
+            let asked = Instant::now();
+            let chunk = match tokio::time::timeout(pace.patience(), response.chunk()).await {
                 Err(_) => return Err(self.stalled(name)),
                 Ok(Err(e)) => {
                     return Err(FetchError::new(
@@ -212,6 +218,8 @@ impl Endpoint {
                 Ok(Ok(Some(chunk))) => chunk,
             };
             let length = chunk.len();
+            // Only the time that the upstream takes counts: neither our disk's nor that of our own bandwidth limit.
+            pace.arrived(length, asked.elapsed());
             sink.write(chunk).await.map_err(|e| e.at(name))?;
             self.meter.received(length).await;
         }
@@ -234,7 +242,8 @@ impl Endpoint {
         let modified = last_modified
             .as_deref()
             .and_then(|text| httpdate::parse_http_date(text).ok());
-        let validators = if is_settled(modified, SystemTime::now()) {
+        let now = SystemTime::now();
+        let validators = if is_settled(modified, now) {
             Validators {
                 etag: text(ETAG),
                 last_modified,
@@ -242,7 +251,8 @@ impl Endpoint {
         } else {
             Validators::default()
         };
-        let modified = modified.and_then(unix);
+        // What we serve never goes back, so a date in the future would stay for as long as it is one.
+        let modified = modified.filter(|modified| *modified <= now).and_then(unix);
         Ok(Arrival::Complete(Received {
             digest: taken.digest,
             size: taken.size,
@@ -255,7 +265,11 @@ impl Endpoint {
     fn stalled(&self, name: &str) -> FetchError {
         FetchError::new(
             FailureKind::Stalled,
-            format!("{name}: no byte arrived for {} s", self.stall.as_secs_f64()),
+            format!(
+                "{name}: fewer than {} bytes arrived within {} s",
+                Pace::LEAST_BYTES,
+                self.stall.as_secs_f64()
+            ),
         )
     }
 }
@@ -324,6 +338,10 @@ fn range_fits(headers: &HeaderMap, start: u64, promised: Option<u64>) -> bool {
 }
 
 fn refusal(status: StatusCode, headers: &HeaderMap, name: &str) -> FetchError {
+    if status == StatusCode::NOT_MODIFIED {
+        let text = format!("{name}: an answer 304 to a request without conditions");
+        return FetchError::new(FailureKind::Broken, text);
+    }
     if status.is_redirection() {
         return unfollowed(status, headers, name);
     }
@@ -357,6 +375,21 @@ fn unfollowed(status: StatusCode, headers: &HeaderMap, name: &str) -> FetchError
         "{name}: the upstream answered {status} with a redirect {target}; only redirects to http and https are followed"
     );
     FetchError::new(FailureKind::Redirect, text)
+}
+
+/// We ask for no encoding; some servers name one for files that are compressed themselves, so only a body that does not
+/// fit is suspected of it.
+fn re_encoded(error: FetchError, headers: &HeaderMap) -> FetchError {
+    match headers.get(CONTENT_ENCODING) {
+        Some(encoding) if error.kind == FailureKind::Mismatch => FetchError {
+            message: format!(
+                "{}; it came with Content-Encoding {encoding:?}, which nobody asked for: a proxy in between may have changed it",
+                error.message
+            ),
+            ..error
+        },
+        _ => error,
+    }
 }
 
 #[cfg(test)]

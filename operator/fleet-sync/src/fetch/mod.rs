@@ -10,6 +10,7 @@ mod fetcher;
 mod file;
 mod http;
 mod meter;
+mod pace;
 mod retry;
 mod sink;
 mod stops;
@@ -123,7 +124,7 @@ pub enum FailureKind {
     Unreachable,
     /// A redirect that is not followed.
     Redirect,
-    /// No byte for the stall timeout.
+    /// Too few bytes for the stall timeout.
     Stalled,
     /// The answer broke off or does not follow the protocol.
     Broken,

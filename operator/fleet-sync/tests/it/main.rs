@@ -6,6 +6,7 @@ mod distribution;
 mod faults;
 mod filters;
 mod guards;
+mod hostile;
 mod layout;
 mod limits;
 mod memory;

@@ -49,7 +49,7 @@ pub fn nginx(root: &Path, dir: &Path) -> (Nginx, Url) {
     )
 }
 
-fn peak_kib() -> u64 {
+pub fn peak_kib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status
         .lines()

@@ -232,7 +232,7 @@ impl Archive {
         }
     }
 
-    fn sign(&self, suite: &str, text: &str, signed: Signed) {
+    pub fn sign(&self, suite: &str, text: &str, signed: Signed) {
         self.sign_at(&format!("dists/{suite}"), text, signed);
     }
 
@@ -264,7 +264,7 @@ impl Archive {
     }
 
     /// As after a download: dates do not depend on when the test runs.
-    fn date_roots(&self, suite: &str, date: i64) {
+    pub fn date_roots(&self, suite: &str, date: i64) {
         let date = std::time::UNIX_EPOCH + std::time::Duration::from_secs(date.unsigned_abs());
         for name in ["InRelease", "Release", "Release.gpg"] {
             if let Ok(file) = fs::File::options()
@@ -287,7 +287,7 @@ impl Archive {
     }
 }
 
-fn stanza(package: &Package, sha512: bool) -> String {
+pub fn stanza(package: &Package, sha512: bool) -> String {
     let Package {
         name,
         path,
@@ -305,7 +305,7 @@ fn stanza(package: &Package, sha512: bool) -> String {
     )
 }
 
-fn release_text(suite: &str, release: &Release, listed: &BTreeMap<String, Vec<u8>>) -> String {
+pub fn release_text(suite: &str, release: &Release, listed: &BTreeMap<String, Vec<u8>>) -> String {
     let date = |at: i64| {
         jiff::Timestamp::from_second(at)
             .unwrap()

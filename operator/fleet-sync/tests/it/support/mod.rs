@@ -3,11 +3,13 @@
 pub mod archive;
 pub mod complete;
 pub mod distribution;
+pub mod forge;
 pub mod pdiffs;
 pub mod process;
 pub mod proxy;
 pub mod server;
 pub mod tls;
+pub mod trial;
 pub mod volume;
 mod world;
 

@@ -357,7 +357,7 @@ fn part(content: &[u8], start: usize) -> Response<Body> {
     response
 }
 
-fn percent_decode(text: &str) -> String {
+pub fn percent_decode(text: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = text.as_bytes();
     while let [first, tail @ ..] = rest {
