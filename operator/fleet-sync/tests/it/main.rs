@@ -3,10 +3,12 @@
 mod access;
 mod changes;
 mod distribution;
+mod failover;
 mod faults;
 mod limits;
 mod memory;
 mod repair;
+mod rsync;
 mod runs;
 mod storage;
 mod support;

@@ -4,6 +4,7 @@ pub mod archive;
 pub mod distribution;
 pub mod process;
 pub mod proxy;
+pub mod rsyncd;
 pub mod server;
 pub mod tls;
 pub mod volume;
