@@ -13,6 +13,7 @@ context=$(mktemp -d)
 trap 'rm -rf "$context"' EXIT
 strip -o "$context/mirrorfleet" "$binary"
 cp /etc/ssl/certs/ca-certificates.crt "$context/ca-certificates.crt"
+"$top/e2e/collect-program.sh" "$context/programs" rsync
 rm -f "$archive"
 buildah bud --quiet --isolation chroot --storage-driver vfs --format docker --tag "$image" -f "$top/Dockerfile" "$context"
 buildah push --quiet --storage-driver vfs "$image" "docker-archive:$archive:$image"

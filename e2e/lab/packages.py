@@ -12,6 +12,7 @@ from pathlib import Path
 # Package -> a file that tells that it is there. Asking for files keeps the check fast, and accepts a program
 # that came in another way.
 PACKAGES: dict[str, str] = {
+    "apt-mirror": "/usr/bin/apt-mirror",
     "apt-utils": "/usr/bin/apt-ftparchive",
     "buildah": "/usr/bin/buildah",
     "busybox-static": "/bin/busybox",
@@ -19,6 +20,7 @@ PACKAGES: dict[str, str] = {
     "containerd": "/usr/bin/containerd",
     "containernetworking-plugins": "/usr/lib/cni/bridge",
     "curl": "/usr/bin/curl",
+    "debmirror": "/usr/bin/debmirror",
     "debootstrap": "/usr/sbin/debootstrap",
     "dpkg-dev": "/usr/bin/dpkg-source",
     "e2fsprogs": "/usr/sbin/mkfs.ext4",
@@ -33,6 +35,7 @@ PACKAGES: dict[str, str] = {
     "openssl": "/usr/bin/openssl",
     "prometheus": "/usr/bin/prometheus",
     "reprepro": "/usr/bin/reprepro",
+    "rsync": "/usr/bin/rsync",
     "runc": "/usr/sbin/runc",
     "squid": "/usr/sbin/squid",
     "util-linux": "/usr/bin/setpriv",

@@ -131,9 +131,10 @@ pub struct Endpoint {
     #[schemars(length(min = 1, max = 63))]
     #[x_kube(validation = Rule::new("self.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message(crate::rules::NAME_MESSAGE))]
     pub name: String,
-    /// http or https URL of the repository's root. `file` only outside a cluster.
+    /// http, https or rsync URL of the repository's root; an rsync URL begins with a module of the daemon. `file` only
+    /// outside a cluster.
     #[schemars(length(max = 2048))]
-    #[x_kube(validation = Rule::new("self.matches('^https?://[^/@?# ]+(/[^?# ]*)?$')").message(URL_MESSAGE))]
+    #[x_kube(validation = Rule::new("self.matches('^(https?://[^/@?# ]+(/[^?# ]*)?|rsync://[^/@?# ]+/[^/?#*\\\\[ ][^?#*\\\\[ ]*)$')").message(ENDPOINT_MESSAGE))]
     pub url: Url,
     /// Lower is tried first.
     #[schemars(range(min = 0, max = 1000))]
@@ -270,13 +271,14 @@ impl RefKind {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Access {
-    /// A Secret with `username` and `password`, or with `token` (sent as a bearer token).
+    /// A Secret with `username` and `password`, or with `token` (sent as a bearer token; not over rsync).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials_ref: Option<SecretRef>,
     /// PEM certificates to trust besides the system's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_bundle_ref: Option<CaBundleRef>,
-    /// http or https proxy for all requests to this Upstream. Without it, the environment's proxy variables count.
+    /// http or https proxy for all requests to this Upstream; http for rsync. Without it, the environment's proxy
+    /// variables count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2048), regex(pattern = "^https?://[^/@?# ]+/?$"))]
     pub proxy_url: Option<Url>,
@@ -353,6 +355,9 @@ impl Default for Politeness {
         }
     }
 }
+
+/// What the message of a wrong URL of an endpoint says.
+const ENDPOINT_MESSAGE: &str = "write an http://, https:// or rsync://host/module/ URL without user, password, query or fragment; credentials belong into access.credentialsRef, and file:// exists only for `mirrorfleet local`";
 
 /// What the message of a wrong URL says.
 const URL_MESSAGE: &str = "write an http:// or https:// URL without user, password, query or fragment; credentials belong into access.credentialsRef, and file:// exists only for `mirrorfleet local`";

@@ -106,7 +106,8 @@ impl StoreError {
         matches!(self, StoreError::Absent { .. })
     }
 
-    pub(crate) fn io(doing: &'static str, source: io::Error) -> StoreError {
+    /// An I/O error, told apart by what it means for a store.
+    pub fn io(doing: &'static str, source: io::Error) -> StoreError {
         match source.raw_os_error().map(Errno::from_raw_os_error) {
             Some(Errno::NOSPC | Errno::DQUOT | Errno::FBIG | Errno::MLINK) => {
                 StoreError::Full { doing, source }

@@ -6,21 +6,20 @@
 //! that all this is done: a web server over the tree never names what is not there yet. What the tree may hold is
 //! recorded beside it before anything is changed: the index of the last complete export, and those of exports that were
 //! interrupted since. A file is left alone only when all of them agree with the new snapshot about its content.
+//!
+//! While the tree changes, `Archive-Update-in-Progress-<mirror>` lies at its top, as Debian's own mirrors have it: who
+//! pulls from the tree can wait until it is gone.
 
 mod beside;
 
-use std::fs::{self, File};
-use std::io::{ErrorKind, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use rustix::fs::FlockOperation;
-use serde::{Deserialize, Serialize};
-
+use crate::claim::{Claim, InProgress, is_ours};
 use crate::error::{Doing, Result, StoreError};
 use crate::merge::Merged;
 use crate::snapshot::Snapshot;
 use crate::tree::{Tree, Writing};
-use crate::{Entry, EntryState, Identity, SnapshotId, Store};
+use crate::{Entry, EntryState, SnapshotId, Store};
 
 pub use beside::Afterwards;
 
@@ -60,10 +59,6 @@ pub struct ExportReport {
     pub removed: u64,
 }
 
-/// Below the destination: what is ours, and what the tree may hold.
-const MARKER: &str = ".mirrorfleet-export";
-const COMPLETE: &str = "complete";
-const PENDING: &str = "pending-";
 const DOING: &str = "exporting";
 
 pub(crate) fn export(store: &Store, dest: &Path, options: &ExportOptions) -> Result<ExportReport> {
@@ -75,6 +70,7 @@ pub(crate) fn export(store: &Store, dest: &Path, options: &ExportOptions) -> Res
     let claim = Claim::take(store, dest)?;
     let bases = claim.bases()?;
     claim.begin(store, &new)?;
+    let in_progress = InProgress::begin(dest, store.identity())?;
     let mut export = Export {
         store,
         dest,
@@ -95,6 +91,7 @@ pub(crate) fn export(store: &Store, dest: &Path, options: &ExportOptions) -> Res
     export.write_afterwards(&new, &claim, &options.afterwards)?;
     export.report.mode_used = export.writing.used();
     claim.complete(&new.id())?;
+    in_progress.end()?;
     Ok(export.report)
 }
 
@@ -154,9 +151,9 @@ impl Export<'_> {
     }
 
     fn write(&mut self, path: &str, entry: &Entry, bases: &[Snapshot]) -> Result<()> {
-        if path.split('/').next() == Some(MARKER) {
+        if is_ours(path) {
             let problem = format!(
-                "the snapshot holds {path:?}, which is where the export keeps its own record"
+                "the snapshot holds {path:?}, which is where the export keeps its own files"
             );
             return Err(self.refuse(problem));
         }
@@ -244,177 +241,4 @@ fn root_rank(path: &str, options: &ExportOptions) -> usize {
         .iter()
         .position(|root| root == name)
         .map_or(0, |position| position + 1)
-}
-
-/// Whose tree it is.
-#[derive(Debug, Serialize, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "camelCase")]
-struct Owner {
-    upstream_type: String,
-    authority: String,
-    mirror: String,
-}
-
-impl Owner {
-    fn of(identity: &Identity) -> Owner {
-        let Identity {
-            upstream_type,
-            authority,
-            mirror,
-            ..
-        } = identity.clone();
-        Owner {
-            upstream_type,
-            authority,
-            mirror,
-        }
-    }
-}
-
-/// The destination, found to be empty or ours, and locked against a second export.
-struct Claim {
-    dest: PathBuf,
-    marker: PathBuf,
-    _lock: File,
-}
-
-impl Claim {
-    fn take(store: &Store, dest: &Path) -> Result<Claim> {
-        fs::create_dir_all(dest).doing(DOING)?;
-        let dest = dest.canonicalize().doing(DOING)?;
-        let refuse = |problem: String| StoreError::Export {
-            dest: dest.clone(),
-            problem,
-        };
-        let inside = store.dir().canonicalize().doing(DOING)?;
-        if dest.starts_with(&inside) || inside.starts_with(&dest) {
-            return Err(refuse(
-                "the store and the exported tree must not lie inside each other".into(),
-            ));
-        }
-        let marker = dest.join(MARKER);
-        let is_ours = fs::symlink_metadata(&marker).is_ok_and(|m| m.is_dir());
-        if !is_ours && fs::read_dir(&dest).doing(DOING)?.next().is_some() {
-            return Err(refuse(
-                "it is neither empty nor an earlier export; choose an empty directory".into(),
-            ));
-        }
-        fs::create_dir(&marker)
-            .or_else(|e| if is_ours { Ok(()) } else { Err(e) })
-            .doing(DOING)?;
-        let lock = File::create(marker.join("lock")).doing(DOING)?;
-        if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
-            return Err(refuse(
-                "another export is writing there; wait for it to end".into(),
-            ));
-        }
-        let claim = Claim {
-            marker,
-            _lock: lock,
-            dest: dest.clone(),
-        };
-        claim
-            .check_owner(&Owner::of(store.identity()))
-            .and_then(|fits| {
-                if fits {
-                    Ok(claim)
-                } else {
-                    Err(refuse(
-                        "it is the export of another mirror; choose another directory".into(),
-                    ))
-                }
-            })
-    }
-
-    fn check_owner(&self, owner: &Owner) -> Result<bool> {
-        let file = self.marker.join("owner.json");
-        match fs::read(&file) {
-            Ok(text) => {
-                Ok(serde_json::from_slice::<Owner>(&text).is_ok_and(|recorded| recorded == *owner))
-            }
-            Err(e) if e.kind() == ErrorKind::NotFound => {
-                let text = serde_json::to_vec(owner)
-                    .map_err(std::io::Error::from)
-                    .doing(DOING)?;
-                fs::write(&file, text).doing(DOING).map(|()| true)
-            }
-            Err(e) => Err(e).doing(DOING),
-        }
-    }
-
-    /// All that the tree may hold.
-    fn bases(&self) -> Result<Vec<Snapshot>> {
-        let mut bases = Vec::new();
-        for name in self.records()? {
-            match Snapshot::open_unnamed(&self.marker.join(&name)) {
-                Ok(base) => bases.push(base),
-                Err(StoreError::Corrupt { .. }) => {
-                    let problem = format!(
-                        "its record {MARKER}/{name} is damaged; export into an empty directory"
-                    );
-                    return Err(StoreError::Export {
-                        dest: self.dest.clone(),
-                        problem,
-                    });
-                }
-                Err(other) => return Err(other),
-            }
-        }
-        Ok(bases)
-    }
-
-    /// Names of the indices that are recorded.
-    fn records(&self) -> Result<Vec<String>> {
-        let mut names = Vec::new();
-        for file in fs::read_dir(&self.marker).doing(DOING)? {
-            let name = file
-                .doing(DOING)?
-                .file_name()
-                .to_string_lossy()
-                .into_owned();
-            if name == COMPLETE || name.starts_with(PENDING) {
-                names.push(name);
-            }
-        }
-        Ok(names)
-    }
-
-    /// Records that the tree may hold the new snapshot's content from now on.
-    fn begin(&self, store: &Store, new: &Snapshot) -> Result<()> {
-        let (source, temporary) = (store.layout().snapshot(&new.id()), self.marker.join("new"));
-        match fs::remove_file(&temporary) {
-            Err(e) if e.kind() != ErrorKind::NotFound => return Err(e).doing(DOING),
-            _ => {}
-        }
-        // Copied rather than linked: a link would share the lock that tells the collector about readers.
-        let mut to = File::create_new(&temporary).doing(DOING)?;
-        std::io::copy(&mut File::open(source).doing(DOING)?, &mut to).doing(DOING)?;
-        to.flush().and_then(|()| to.sync_all()).doing(DOING)?;
-        fs::rename(&temporary, self.pending(&new.id())).doing(DOING)?;
-        self.sync()
-    }
-
-    fn complete(&self, id: &SnapshotId) -> Result<()> {
-        let tree = File::open(&self.dest).doing(DOING)?;
-        rustix::fs::syncfs(&tree).doing(DOING)?;
-        fs::rename(self.pending(id), self.marker.join(COMPLETE)).doing(DOING)?;
-        for name in self
-            .records()?
-            .iter()
-            .filter(|name| name.starts_with(PENDING))
-        {
-            fs::remove_file(self.marker.join(name)).doing(DOING)?;
-        }
-        self.sync()
-    }
-
-    fn pending(&self, id: &SnapshotId) -> PathBuf {
-        self.marker.join(format!("{PENDING}{id}"))
-    }
-
-    fn sync(&self) -> Result<()> {
-        File::open(&self.marker)
-            .and_then(|marker| marker.sync_all())
-            .doing(DOING)
-    }
 }

@@ -35,6 +35,7 @@
 
 mod build;
 mod bytes;
+mod claim;
 mod collect;
 mod distinct;
 mod entry;

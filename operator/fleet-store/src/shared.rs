@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use fleet_types::Sha256;
+use rustix::fs::FlockOperation;
 
 use crate::SnapshotId;
 use crate::error::{Doing, Result, StoreError};
@@ -23,7 +24,15 @@ pub(crate) struct Shared {
     collection: RwLock<()>,
     decisions: Mutex<()>,
     /// Holds the writer's lock.
-    _lock: File,
+    lock: File,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // Closing it is not enough: a program that is being started at this moment (rsync, say) shares all that is open
+        // until it runs. Fails only where there are no locks.
+        let _ = rustix::fs::flock(&self.lock, FlockOperation::Unlock);
+    }
 }
 
 /// Locks whose holder cannot leave anything half-changed in memory.
@@ -41,7 +50,7 @@ impl Shared {
             committed: Mutex::default(),
             collection: RwLock::default(),
             decisions: Mutex::default(),
-            _lock: lock,
+            lock,
         }
     }
 

@@ -358,6 +358,7 @@ fn recover(shared: &Shared) -> Result<()> {
             .is_some_and(|(modified, oldest)| modified < oldest)
     };
     remove_files(shared, &layout.staging(), abandoned)?;
+    remove_directories(&layout.staging()).doing(DOING)?;
     // Blobs of a run that was killed before its second syncfs: a run that finds them must be able to rely on them.
     let committed = fs::metadata(layout.committed()).map_or(0, |m| m.len());
     if committed > 0 {
@@ -365,6 +366,17 @@ fn recover(shared: &Shared) -> Result<()> {
     } else {
         Ok(())
     }
+}
+
+/// Directories in which programs have fetched for a run that was killed.
+fn remove_directories(dir: &Path) -> std::io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 fn remove_files(shared: &Shared, dir: &Path, which: impl Fn(&Path) -> bool) -> Result<()> {

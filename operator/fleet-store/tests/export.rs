@@ -225,3 +225,111 @@ fn a_link_out_of_the_tree_is_none() {
     assert_eq!(tree(&tree_dir), listed(&[("dists/x/Release", "x")]));
     assert_eq!(fs::read_dir(dest.path()).unwrap().count(), 1);
 }
+
+#[test]
+fn while_the_tree_changes_a_file_says_so_and_the_indices_come_after_what_they_name() {
+    let (dir, dest) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let writer = writer(dir.path());
+    let name = format!("Archive-Update-in-Progress-{}", identity().mirror);
+    let options = ExportOptions {
+        mode: ExportMode::Copy,
+        roots_last: vec!["Release".into()],
+        ..ExportOptions::default()
+    };
+    publish(&writer, 1, &[("dists/x/Release", "1"), ("pool/a", "a")]);
+    writer.export(dest.path(), &options).unwrap();
+    assert!(!dest.path().join(&name).exists());
+    // One that was killed has left it, as a link to somewhere else.
+    let outside = tempfile::tempdir().unwrap();
+    let theirs = outside.path().join("theirs");
+    fs::write(&theirs, "theirs").unwrap();
+    std::os::unix::fs::symlink(&theirs, dest.path().join(&name)).unwrap();
+    publish(
+        &writer,
+        2,
+        &[("dists/x/Release", "2"), ("pool/b", "b"), ("pool/c", "c")],
+    );
+    // An export that fails in the middle: the payload cannot be written.
+    fs::create_dir_all(dest.path().join("pool/c/theirs")).unwrap();
+    assert!(writer.export(dest.path(), &options).is_err());
+    assert!(fs::symlink_metadata(dest.path().join(&name)).is_err());
+    assert_eq!(fs::read_to_string(&theirs).unwrap(), "theirs");
+    let at = |path: &str| fs::read_to_string(dest.path().join(path)).ok();
+    assert_eq!(
+        at("dists/x/Release").as_deref(),
+        Some("1"),
+        "the index is the old one"
+    );
+    assert_eq!(
+        at("pool/a").as_deref(),
+        Some("a"),
+        "and what it names is there"
+    );
+    fs::remove_dir_all(dest.path().join("pool/c")).unwrap();
+    writer.export(dest.path(), &options).unwrap();
+    let second = [("dists/x/Release", "2"), ("pool/b", "b"), ("pool/c", "c")];
+    assert_eq!(tree(dest.path()), listed(&second));
+}
+
+/// What happens in some directories, in order: the names that appear and go.
+fn watched(dirs: &[&Path], work: impl FnOnce()) -> Vec<String> {
+    use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
+    let watch = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).unwrap();
+    for dir in dirs {
+        let what = WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::DELETE;
+        inotify::add_watch(&watch, *dir, what).unwrap();
+    }
+    work();
+    let mut buffer = [const { std::mem::MaybeUninit::uninit() }; 64 << 10];
+    let (mut reader, mut seen) = (inotify::Reader::new(&watch, &mut buffer), Vec::new());
+    while let Ok(event) = reader.next() {
+        let name = event.file_name().unwrap_or_default().to_string_lossy();
+        let sign = if event.events().contains(ReadFlags::DELETE) {
+            '-'
+        } else {
+            '+'
+        };
+        if !name.starts_with(".mirrorfleet-new") {
+            seen.push(format!("{sign}{name}"));
+        }
+    }
+    seen
+}
+
+#[test]
+fn the_tree_changes_in_the_order_that_mirrors_of_it_rely_on() {
+    let (dir, dest) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let writer = writer(dir.path());
+    let options = ExportOptions {
+        mode: ExportMode::Copy,
+        roots_last: ["Release.gpg", "Release", "InRelease"]
+            .map(str::to_owned)
+            .into(),
+        ..ExportOptions::default()
+    };
+    let roots = [
+        "dists/x/InRelease",
+        "dists/x/Release",
+        "dists/x/Release.gpg",
+    ];
+    let suite = |number| roots.map(|root| (root, number));
+    let first = [&suite("1")[..], &[("pool/a", "a"), ("pool/b", "b")]].concat();
+    publish(&writer, 1, &first);
+    writer.export(dest.path(), &options).unwrap();
+    let second = [&suite("2")[..], &[("pool/b", "b"), ("pool/z", "z")]].concat();
+    publish(&writer, 2, &second);
+    let (suite, pool) = (dest.path().join("dists/x"), dest.path().join("pool"));
+    let seen = watched(&[dest.path(), &suite, &pool], || {
+        writer.export(dest.path(), &options).unwrap();
+    });
+    let order = [
+        "+Archive-Update-in-Progress-debian",
+        "+z",
+        "+Release.gpg",
+        "+Release",
+        "+InRelease",
+        "-a",
+        "-Archive-Update-in-Progress-debian",
+    ];
+    assert_eq!(seen, order, "and nothing else is touched");
+}

@@ -60,7 +60,7 @@ pub struct SyncOptions {
 pub struct Endpoint {
     /// A word for it in messages.
     pub name: String,
-    /// http, https or file; the folder that repository paths are relative to.
+    /// http, https, rsync or file; the folder that repository paths are relative to.
     pub url: Url,
     /// Lower is tried first.
     pub priority: i32,

@@ -123,7 +123,7 @@ impl Resolver<'_> {
             .chain(upstream.spec.endpoints.iter().map(|endpoint| &endpoint.url));
         match (self.references, urls.find(|url| url.scheme() == "file")) {
             (References::Directory(_), Some(url)) => Err(Failure::invalid(format!(
-                "Upstream {}: {url} is a file URL; in a cluster only http and https are possible",
+                "Upstream {}: {url} is a file URL; in a cluster only http, https and (for endpoints) rsync are possible",
                 upstream.metadata.name.as_deref().unwrap_or_default()
             ))),
             _ => Ok(()),

@@ -3,86 +3,16 @@
 mod support;
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Command};
+use std::process::Command;
 
-use support::{World, command, files};
-
-/// A running `serve` or `local`, ended with SIGTERM.
-struct Serving {
-    child: Child,
-    address: String,
-}
-
-impl Serving {
-    fn start(arguments: &[&str]) -> Serving {
-        let mut child = command(arguments)
-            .stderr(std::process::Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let address = lines
-            .find_map(|line| {
-                line.unwrap()
-                    .strip_prefix("listening on ")
-                    .map(str::to_owned)
-            })
-            .expect("it says where it listens");
-        // What it prints later must not block it.
-        std::thread::spawn(move || lines.for_each(drop));
-        Serving { child, address }
-    }
-
-    fn get(&self, path: &str) -> (u16, Vec<u8>) {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
-        write!(
-            stream,
-            "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
-            self.address
-        )
-        .unwrap();
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).unwrap();
-        let end = answer
-            .windows(4)
-            .position(|window| window == b"\r\n\r\n")
-            .expect("a head");
-        let code = String::from_utf8_lossy(&answer[9..12]).parse().unwrap();
-        (code, answer[end + 4..].to_vec())
-    }
-
-    fn terminate(mut self) -> i32 {
-        assert!(
-            Command::new("kill")
-                .arg("-TERM")
-                .arg(self.child.id().to_string())
-                .status()
-                .unwrap()
-                .success()
-        );
-        self.child.wait().unwrap().code().unwrap_or(-1)
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use support::serving::Serving;
+use support::{World, files, wait_for};
 
 const DEB: &str = "pool/main/h/hello/hello_1.0_amd64.deb";
 
 fn serve(world: &World) -> Serving {
-    Serving::start(&[
-        "serve",
-        "--data",
-        world.data().to_str().unwrap(),
-        "--listen",
-        "127.0.0.1:0",
-    ])
+    Serving::of(&world.data())
 }
 
 #[test]
@@ -417,16 +347,6 @@ fn sync_is_one_run_and_leaves_its_report_where_a_job_is_told_to() {
     );
 }
 
-fn wait_for<T>(what: &str, mut seen: impl FnMut() -> Option<T>) -> T {
-    for _ in 0..600 {
-        if let Some(found) = seen() {
-            return found;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(100));
-    }
-    panic!("{what} did not come within a minute");
-}
-
 #[test]
 fn local_syncs_serves_and_reads_its_manifests_again() {
     let world = World::new();
@@ -451,7 +371,7 @@ fn local_syncs_serves_and_reads_its_manifests_again() {
     assert!(
         Command::new("kill")
             .arg("-HUP")
-            .arg(serving.child.id().to_string())
+            .arg(serving.id().to_string())
             .status()
             .unwrap()
             .success()

@@ -209,7 +209,12 @@ fn settle(result: Result<Arrival, FetchError>) -> Result<Presence, Problem> {
             Reason::UpstreamUnreachable,
             "an answer 304 to a request without conditions",
         )),
-        Err(error) if error.kind == FailureKind::NotFound => Ok(Presence::Absent),
+        // What an endpoint that is away may have besides does not count.
+        Err(error)
+            if error.missing && (error.kind == FailureKind::NotFound || error.is_transient()) =>
+        {
+            Ok(Presence::Absent)
+        }
         Err(error) => Err(error.into()),
     }
 }

@@ -48,7 +48,7 @@ impl Run {
         stop: Stop,
         progress: Arc<dyn Progress>,
     ) -> Result<Run, Problem> {
-        let endpoints = EndpointSet::new(&fetch_options(&options), meter)?;
+        let endpoints = EndpointSet::new(&fetch_options(&options, &shelves), meter)?;
         let known = shelves.known();
         let memory = known.map(Memory::of).transpose()?.unwrap_or_default();
         let base = known.map(Base::of).transpose()?.flatten();
@@ -183,7 +183,7 @@ fn identity(options: &SyncOptions) -> Identity {
     }
 }
 
-fn fetch_options(options: &SyncOptions) -> FetchOptions {
+fn fetch_options(options: &SyncOptions, shelves: &Shelves) -> FetchOptions {
     FetchOptions {
         authority: options.authority.clone(),
         endpoints: options.endpoints.clone(),
@@ -196,5 +196,6 @@ fn fetch_options(options: &SyncOptions) -> FetchOptions {
             limit: options.timeouts.retry_limit,
             longest_wait: options.timeouts.retry_backoff,
         },
+        scratch: shelves.spill_dir(),
     }
 }

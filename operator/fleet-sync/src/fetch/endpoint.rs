@@ -1,5 +1,6 @@
 //! The endpoints of a run, in the order in which they are tried, and how they have been behaving.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,9 @@ use url::Url;
 use super::http::Line;
 use super::retry::RetryPolicy;
 use super::url_path::shown;
-use super::{FailureKind, FetchError, FileTransport, HttpTransport, Meter, Transport, client};
+use super::{
+    FailureKind, FetchError, FileTransport, HttpTransport, Meter, RsyncTransport, Transport, client,
+};
 use crate::{Access, Endpoint, Problem};
 
 /// After so many failures in a row an endpoint is left alone for a while.
@@ -28,6 +31,8 @@ pub struct FetchOptions {
     pub contact: Option<String>,
     pub stall: Duration,
     pub retry: RetryPolicy,
+    /// Where a program that fetches for us may put files, for a moment.
+    pub scratch: PathBuf,
 }
 
 /// All endpoints of a run.
@@ -37,7 +42,6 @@ pub struct EndpointSet {
     bulk: usize,
     authority: usize,
     retry: RetryPolicy,
-    max_connections: usize,
 }
 
 struct Member {
@@ -84,14 +88,13 @@ impl EndpointSet {
         };
         let members = endpoints
             .into_iter()
-            .map(|endpoint| Member::new(endpoint, &line))
+            .map(|endpoint| Member::new(endpoint, options, &line))
             .collect::<Result<_, _>>()?;
         Ok(EndpointSet {
             members,
             bulk,
             authority,
             retry: options.retry,
-            max_connections,
         })
     }
 
@@ -112,8 +115,10 @@ impl EndpointSet {
         &self.retry
     }
 
-    pub(super) fn max_connections(&self) -> usize {
-        self.max_connections
+    /// How many files the hungriest endpoint can have under way.
+    pub(super) fn appetite(&self) -> usize {
+        let each = self.transports().map(|transport| transport.appetite());
+        each.max().unwrap_or(1)
     }
 
     pub(super) fn transports(&self) -> impl Iterator<Item = &dyn Transport> {
@@ -154,6 +159,14 @@ impl EndpointSet {
         if !error.blames_the_endpoint() {
             return;
         }
+        if health
+            .rests_until
+            .is_some_and(|until| until > Instant::now())
+            && !matches!(error.kind, FailureKind::Busy { .. })
+        {
+            // It was under way with those that told already: that is one failure and not many.
+            return;
+        }
         health.failures += 1;
         let asked = match error.kind {
             FailureKind::Busy { retry_after } => retry_after.map(Duration::from_secs),
@@ -174,7 +187,7 @@ impl EndpointSet {
 }
 
 impl Member {
-    fn new(endpoint: Endpoint, line: &Line) -> Result<Member, Problem> {
+    fn new(endpoint: Endpoint, options: &FetchOptions, line: &Line) -> Result<Member, Problem> {
         let Endpoint { name, url, .. } = endpoint;
         let transport: Box<dyn Transport> = match url.scheme() {
             "http" | "https" => Box::new(HttpTransport::new(url.clone(), line.clone())),
@@ -183,9 +196,10 @@ impl Member {
                 line.max_connections,
                 line.meter.clone(),
             )?),
+            "rsync" => Box::new(RsyncTransport::new(&url, options, line)?),
             other => {
                 let text = format!(
-                    "endpoint {name} ({}): {other} is not supported; use http, https or file",
+                    "endpoint {name} ({}): {other} is not supported; use http, https, rsync or file",
                     shown(&url)
                 );
                 return Err(Problem::new(Reason::InvalidSpec, text));

@@ -58,7 +58,7 @@ impl Fetcher {
         deliver: &mut (dyn FnMut(Delivery) -> Result<(), Problem> + Send),
     ) -> Result<(), Problem> {
         let mut round = Round::new(&self.endpoints);
-        let enough = self.endpoints.max_connections() * 2;
+        let enough = self.endpoints.appetite();
         let mut more = true;
         while more || !round.jobs.is_empty() {
             tokio::select! {
@@ -197,7 +197,8 @@ impl<'a> Round<'a> {
         }
     }
 
-    fn ask(&mut self, id: u64, place: Place, sink: Sink) -> Option<Delivery> {
+    fn ask(&mut self, id: u64, place: Place, mut sink: Sink) -> Option<Delivery> {
+        sink.begin_answer();
         let job = self.jobs.get_mut(&id)?;
         job.at = Some(place);
         let request = job.sources.get(place.source).map(|path| Request {

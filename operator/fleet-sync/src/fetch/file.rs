@@ -128,6 +128,10 @@ impl Transport for FileTransport {
             .buffer_unordered(self.parallel)
             .boxed()
     }
+
+    fn appetite(&self) -> usize {
+        self.parallel * 2
+    }
 }
 
 /// The file, its length, and its time of change in nanoseconds and in seconds.

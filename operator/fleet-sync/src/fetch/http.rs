@@ -82,6 +82,10 @@ impl Transport for HttpTransport {
             .buffer_unordered(limit)
             .boxed()
     }
+
+    fn appetite(&self) -> usize {
+        self.0.max_connections * 2
+    }
 }
 
 impl Endpoint {

@@ -17,6 +17,7 @@ pub struct Meter {
 }
 
 struct Bucket {
+    rate: NonZeroU32,
     limiter: DefaultDirectRateLimiter,
     burst: NonZeroU32,
 }
@@ -30,6 +31,7 @@ impl Meter {
             // A quarter of a second's worth may come at once, so that small files are not held up.
             let burst = NonZeroU32::new(rate.get() / 4).unwrap_or(NonZeroU32::MIN);
             Bucket {
+                rate,
                 limiter: RateLimiter::direct(Quota::per_second(rate).allow_burst(burst)),
                 burst,
             }
@@ -49,6 +51,13 @@ impl Meter {
     /// Bytes of bodies.
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// The budget in bytes a second.
+    pub(crate) fn bandwidth(&self) -> Option<u64> {
+        self.bucket
+            .as_ref()
+            .map(|bucket| u64::from(bucket.rate.get()))
     }
 
     pub(crate) fn asked(&self) {

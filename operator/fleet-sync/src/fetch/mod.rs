@@ -12,6 +12,7 @@ mod http;
 mod meter;
 mod pace;
 mod retry;
+mod rsync;
 mod sink;
 mod stops;
 mod url_path;
@@ -30,6 +31,7 @@ pub use file::FileTransport;
 pub use http::HttpTransport;
 pub use meter::Meter;
 pub use retry::RetryPolicy;
+pub use rsync::RsyncTransport;
 pub use sink::{Sink, SinkError};
 pub use writers::Writers;
 
@@ -37,6 +39,9 @@ pub use writers::Writers;
 pub trait Transport: Send + Sync {
     /// Answers every request exactly once, in any order, and ends after the last one. Does not repeat a request.
     fn fetch_many(&self, requests: BoxStream<'static, Request>) -> BoxStream<'static, Answer>;
+
+    /// How many requests it can make use of at once.
+    fn appetite(&self) -> usize;
 }
 
 /// One file that a transport is asked for.
@@ -110,6 +115,8 @@ pub struct FetchError {
     pub kind: FailureKind,
     /// With the URL.
     pub message: String,
+    /// Whatever the kind is: some endpoint answered that it does not have the file.
+    pub missing: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,6 +137,9 @@ pub enum FailureKind {
     Broken,
     /// The body is not what the index promised.
     Mismatch,
+    /// The same, where the beginning came with an earlier answer, from here or elsewhere: which of the two is wrong
+    /// cannot be told. Nothing is left of it.
+    MixedMismatch,
     /// Larger than anything of its kind may be.
     TooLarge,
     /// Our side: the store.
@@ -139,6 +149,7 @@ pub enum FailureKind {
 impl FetchError {
     pub(crate) fn new(kind: FailureKind, message: impl Into<String>) -> FetchError {
         FetchError {
+            missing: kind == FailureKind::NotFound,
             kind,
             message: message.into(),
         }
@@ -167,7 +178,7 @@ impl From<FetchError> for Problem {
                 (Reason::UpstreamUnreachable, None)
             }
             FailureKind::Stalled => (Reason::SyncStalled, None),
-            FailureKind::Mismatch => (Reason::DigestMismatch, None),
+            FailureKind::Mismatch | FailureKind::MixedMismatch => (Reason::DigestMismatch, None),
             FailureKind::TooLarge => (Reason::TooLarge, None),
             FailureKind::Local(problem) => return problem,
         };

@@ -15,7 +15,16 @@ const SMALL_BYTES: u64 = 128 << 10;
 
 /// The receiving end of one body. It accepts no byte more than promised, and knows how many it has.
 #[derive(Debug)]
-pub struct Sink(Kind);
+pub struct Sink(Kind, Beginning);
+
+/// Where the first bytes come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Beginning {
+    /// The answer that is being read.
+    Own,
+    /// An earlier one, of this run or another.
+    Earlier,
+}
 
 #[derive(Debug)]
 enum Kind {
@@ -65,6 +74,11 @@ pub enum SinkError {
         expected: Box<Digest>,
         found: Box<Digest>,
     },
+    /// The same, and the beginning came with an earlier answer.
+    WrongMixture {
+        expected: Box<Digest>,
+        found: Box<Digest>,
+    },
     Store(Problem),
 }
 
@@ -91,6 +105,12 @@ impl SinkError {
                 FailureKind::Mismatch,
                 format!("the content has digest {found}, its index promises {expected}"),
             ),
+            SinkError::WrongMixture { expected, found } => (
+                FailureKind::MixedMismatch,
+                format!(
+                    "continued after what came with an earlier answer, the content has digest {found}, its index promises {expected}"
+                ),
+            ),
             SinkError::Store(problem) => {
                 return FetchError::new(FailureKind::Local(problem.clone()), problem.message);
             }
@@ -109,7 +129,7 @@ pub(crate) struct Taken {
 impl Sink {
     /// Keeps the body in memory.
     pub fn memory(bound: Bound) -> Sink {
-        Sink(Kind::Memory {
+        Sink::of(Kind::Memory {
             body: Vec::new(),
             bound,
         })
@@ -118,13 +138,13 @@ impl Sink {
     /// Writes the body into the store's staging.
     pub fn stored(expected: Expected, writers: Arc<Writers>) -> Sink {
         if expected.size <= SMALL_BYTES {
-            Sink(Kind::Small {
+            Sink::of(Kind::Small {
                 body: Vec::new(),
                 expected,
                 writers,
             })
         } else {
-            Sink(Kind::Large {
+            Sink::of(Kind::Large {
                 file: None,
                 position: 0,
                 expected,
@@ -136,7 +156,7 @@ impl Sink {
 
     /// The same for a file of which the index gives the digest only; `expected.size` is the most that it may have.
     pub fn stored_up_to(expected: Expected, writers: Arc<Writers>) -> Sink {
-        Sink(Kind::Large {
+        Sink::of(Kind::Large {
             file: None,
             position: 0,
             expected,
@@ -146,6 +166,23 @@ impl Sink {
             },
             writers,
         })
+    }
+
+    fn of(kind: Kind) -> Sink {
+        Sink(kind, Beginning::Own)
+    }
+
+    /// The next bytes come with another answer than those that are there.
+    pub(super) fn begin_answer(&mut self) {
+        let held = match &self.0 {
+            Kind::Memory { body, .. } | Kind::Small { body, .. } => body.len() as u64,
+            Kind::Large { position, .. } => *position,
+        };
+        self.1 = if held > 0 {
+            Beginning::Earlier
+        } else {
+            Beginning::Own
+        };
     }
 
     /// Takes the length of a whole body as the file's size where no index says it. False where that is needed and
@@ -178,6 +215,7 @@ impl Sink {
             return Ok(true);
         }
         (expected.size, *known, *position) = (size, true, 0);
+        self.1 = Beginning::Own;
         // Closed before it is opened again.
         *file = None;
         let (opened, written) = writers.begin(*expected).await.map_err(SinkError::Store)?;
@@ -213,7 +251,8 @@ impl Sink {
         }
     }
 
-    fn limit(&self) -> u64 {
+    /// No more than this is taken.
+    pub(crate) fn limit(&self) -> u64 {
         match self.bound() {
             Bound::Exactly(expected) => expected.size,
             Bound::AtMost(limit) => limit,
@@ -242,6 +281,9 @@ impl Sink {
                         writers.begin(*expected).await.map_err(SinkError::Store)?;
                     *file = Some(opened);
                     *position = written;
+                    if written > 0 {
+                        self.1 = Beginning::Earlier;
+                    }
                 }
                 Ok(*position)
             }
@@ -282,6 +324,7 @@ impl Sink {
 
     /// Starts again from nothing.
     pub async fn restart(&mut self) -> Result<(), SinkError> {
+        self.1 = Beginning::Own;
         match &mut self.0 {
             Kind::Memory { body, .. } | Kind::Small { body, .. } => body.clear(),
             Kind::Large { file, position, .. } => {
@@ -296,6 +339,16 @@ impl Sink {
 
     /// Checks size and digest. After an error other than a missing end the sink is empty again.
     pub(crate) async fn finish(&mut self) -> Result<Taken, SinkError> {
+        let beginning = self.1;
+        match self.take().await {
+            Err(SinkError::WrongDigest { expected, found }) if beginning == Beginning::Earlier => {
+                Err(SinkError::WrongMixture { expected, found })
+            }
+            other => other,
+        }
+    }
+
+    async fn take(&mut self) -> Result<Taken, SinkError> {
         let found = self.position().await?;
         if let Some(expected) = self.promised().filter(|expected| found < *expected) {
             return Err(SinkError::TooShort { expected, found });

@@ -32,6 +32,7 @@ pub(super) struct Tour {
     /// A wait between two rounds is due.
     pause: Option<Duration>,
     worst: Option<FetchError>,
+    missing: bool,
 }
 
 #[derive(Debug)]
@@ -55,6 +56,7 @@ impl Tour {
             round: 0,
             pause: None,
             worst: None,
+            missing: false,
         }
     }
 
@@ -64,7 +66,11 @@ impl Tour {
             return;
         };
         self.cursor = at + 1;
-        if error.is_transient() {
+        self.missing |= error.missing;
+        if error.kind == FailureKind::MixedMismatch {
+            // What is wrong may be what another place has sent before: here once more, from nothing.
+            self.cursor = at;
+        } else if error.is_transient() {
             // Its other names would meet the same.
             while self
                 .places
@@ -132,9 +138,11 @@ impl Tour {
     }
 
     fn verdict(&mut self) -> FetchError {
-        self.worst.take().unwrap_or_else(|| {
+        let mut verdict = self.worst.take().unwrap_or_else(|| {
             FetchError::new(FailureKind::Unreachable, "no endpoint is left to ask")
-        })
+        });
+        verdict.missing = self.missing;
+        verdict
     }
 }
 
@@ -164,7 +172,7 @@ fn rank(error: &FetchError) -> u8 {
         FailureKind::Busy { .. } => 5,
         FailureKind::Forbidden => 6,
         FailureKind::TooLarge => 7,
-        FailureKind::Mismatch => 8,
+        FailureKind::Mismatch | FailureKind::MixedMismatch => 8,
         FailureKind::Local(_) => 9,
     }
 }
@@ -221,7 +229,10 @@ mod tests {
         };
         let (tried, error) = places_tried(&mut Tour::new(0..2, 2), away_first);
         assert_eq!(tried, [(0, 0), (1, 0), (1, 1), (0, 0), (0, 0)]);
-        assert_eq!(error.kind, FailureKind::Unreachable);
+        assert_eq!(
+            (error.kind, error.missing),
+            (FailureKind::Unreachable, true)
+        );
     }
 
     #[test]
@@ -234,6 +245,31 @@ mod tests {
             }
         });
         assert_eq!(tried, [(0, 0), (1, 0)]);
+        assert_eq!(error.kind, FailureKind::Mismatch);
+    }
+
+    #[test]
+    fn a_place_that_only_continued_a_file_is_asked_for_the_whole() {
+        let (mut tour, mut tried) = (Tour::new(0..2, 1), Vec::new());
+        let mut failures = [
+            FailureKind::Broken,
+            FailureKind::MixedMismatch,
+            FailureKind::Mismatch,
+            FailureKind::NotFound,
+        ]
+        .into_iter();
+        let error = loop {
+            match tour.next(awake, &RETRY) {
+                Next::Try(place) => {
+                    tried.push(place.endpoint);
+                    let kind = failures.next().unwrap();
+                    tour.failed(place, error(kind), &RETRY);
+                }
+                Next::Wait(_) => {}
+                Next::GiveUp(error) => break error,
+            }
+        };
+        assert_eq!(tried, [0, 1, 1, 0]);
         assert_eq!(error.kind, FailureKind::Mismatch);
     }
 

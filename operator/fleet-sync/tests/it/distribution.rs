@@ -15,6 +15,7 @@ use url::Url;
 use crate::memory::nginx;
 use crate::support::archive::hex;
 use crate::support::distribution::{Distribution, is_compressed, listed};
+use crate::support::rsyncd::Daemon;
 use crate::support::server::{Fault, Server};
 use crate::support::{options, process, set_content, sync, told};
 
@@ -219,7 +220,9 @@ async fn over_every_transport(archive: &Distribution, suite: &str, folder: &str,
     let server = Server::start(archive.root()).await;
     let (_nginx, real) = nginx(&archive.root(), dir.path());
     let directory = Url::from_directory_path(archive.root()).unwrap();
-    for (number, url) in [&server.url, &real, &directory].into_iter().enumerate() {
+    let daemon = Daemon::start(&archive.root());
+    let urls = [&server.url, &real, &directory, &daemon.url];
+    for (number, url) in urls.into_iter().enumerate() {
         let store = dir.path().join(format!("store{number}"));
         let copy = copy(archive, suite, url, &store).await;
         assert_eq!(copy.walk(folder), payload, "{url}");

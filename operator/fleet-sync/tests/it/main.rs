@@ -3,6 +3,7 @@
 mod access;
 mod changes;
 mod distribution;
+mod failover;
 mod faults;
 mod filters;
 mod guards;
@@ -11,6 +12,7 @@ mod layout;
 mod limits;
 mod memory;
 mod repair;
+mod rsync;
 mod runs;
 mod storage;
 mod support;

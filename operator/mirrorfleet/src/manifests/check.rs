@@ -52,12 +52,18 @@ fn service_name(field: &str, name: &str, problems: &mut Vec<String>) {
 /// Problems of an Upstream.
 pub fn upstream(spec: &UpstreamSpec) -> Vec<String> {
     let mut problems = Vec::new();
-    repository_url("spec.authority.url", &spec.authority.url, &mut problems);
+    repository_url(
+        "spec.authority.url",
+        &spec.authority.url,
+        false,
+        &mut problems,
+    );
     let mut names = BTreeSet::new();
     for (index, endpoint) in spec.endpoints.iter().enumerate() {
         repository_url(
             &format!("spec.endpoints[{index}].url"),
             &endpoint.url,
+            true,
             &mut problems,
         );
         if endpoint.name.is_empty() || !names.insert(&endpoint.name) {
@@ -110,16 +116,23 @@ pub fn upstream(spec: &UpstreamSpec) -> Vec<String> {
     problems
 }
 
-fn repository_url(field: &str, url: &Url, problems: &mut Vec<String>) {
+/// The authority is probed over http, so rsync is for endpoints only.
+fn repository_url(field: &str, url: &Url, is_endpoint: bool, problems: &mut Vec<String>) {
     let shape = match url.scheme() {
+        "rsync" if is_endpoint => url.has_host() && !url.path().trim_matches('/').is_empty(),
         "http" | "https" => url.has_host(),
         "file" => url.to_file_path().is_ok(),
         _ => false,
     };
     if !shape {
         problems.push(format!(
-            "{field} {} must be an http, https or file URL of the folder that holds the repository",
-            shown(url)
+            "{field} {} must be an http, https{} or file URL of the folder that holds the repository",
+            shown(url),
+            if is_endpoint {
+                ", rsync (with a module)"
+            } else {
+                ""
+            }
         ));
     }
     if !url.username().is_empty() || url.password().is_some() {
@@ -417,6 +430,12 @@ mod tests {
             upstream_problems("authority: {url: 'file:///srv/d/'}, trust: {signatures: None}"),
             ""
         );
+        assert_eq!(
+            upstream_problems(
+                "authority: {url: 'https://example.org/'}, endpoints: [{name: a, url: 'rsync://example.org/debian/'}], trust: {signatures: None}"
+            ),
+            ""
+        );
         assert_eq!(mirror_problems("debian", DEBIAN, ""), "");
         assert_eq!(
             mirror_problems(
@@ -431,6 +450,14 @@ mod tests {
     #[test]
     fn every_wrong_field_of_an_upstream_is_named() {
         for (spec, word) in [
+            (
+                "authority: {url: 'rsync://example.org/debian/'}, trust: {signatures: None}",
+                "spec.authority.url",
+            ),
+            (
+                "authority: {url: 'https://example.org/'}, endpoints: [{name: a, url: 'rsync://example.org/'}], trust: {signatures: None}",
+                "module",
+            ),
             (
                 "authority: {url: 'ftp://example.org/'}, trust: {signatures: None}",
                 "spec.authority.url",

@@ -2,6 +2,9 @@
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub mod serving;
+pub mod upstream;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -295,12 +298,12 @@ impl Drop for World {
 }
 
 /// Runs one of the distribution's tools; its standard output.
-fn tool(command: &mut Command) -> Vec<u8> {
+pub fn tool(command: &mut Command) -> Vec<u8> {
     let output = command
         .stdin(Stdio::null())
         .output()
         .unwrap_or_else(|error| {
-            panic!("{command:?}: {error}; install apt-utils, dpkg, gnupg, gzip")
+            panic!("{command:?}: {error}; install it (e2e/lab/packages.py has the list)")
         });
     assert!(
         output.status.success(),
@@ -326,4 +329,15 @@ pub fn files(dir: &Path) -> Vec<PathBuf> {
     }
     found.sort();
     found
+}
+
+/// Asks until there is an answer.
+pub fn wait_for<T>(what: &str, mut seen: impl FnMut() -> Option<T>) -> T {
+    for _ in 0..600 {
+        if let Some(found) = seen() {
+            return found;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    panic!("{what} did not come within a minute");
 }

@@ -7,6 +7,7 @@ pub mod forge;
 pub mod pdiffs;
 pub mod process;
 pub mod proxy;
+pub mod rsyncd;
 pub mod server;
 pub mod tls;
 pub mod trial;

@@ -29,6 +29,8 @@ type Body = UnsyncBoxBody<Bytes, std::io::Error>;
 pub enum Fault {
     /// Announces the whole and ends the connection after so many bytes of the body.
     BreaksOffAfter(usize),
+    /// The same, and what is sent before are other bytes.
+    WrongThenBreaksOff(usize),
     /// Goes on for ever, without a length.
     Endless,
     /// Sends so many bytes, then nothing.
@@ -298,7 +300,13 @@ fn broken(fault: &Fault, content: &[u8]) -> Option<Response<Body>> {
         Fault::Status(status) => empty(StatusCode::from_u16(*status).unwrap()),
         Fault::RetryAfter(status, value) => with_header(*status, RETRY_AFTER, value),
         Fault::Redirect(location) => with_header(302, LOCATION, location),
-        Fault::BreaksOffAfter(bytes) => {
+        Fault::BreaksOffAfter(bytes) | Fault::WrongThenBreaksOff(bytes) => {
+            let wrong = matches!(fault, Fault::WrongThenBreaksOff(_));
+            let sent = if wrong {
+                Bytes::from(vec![b'!'; *bytes])
+            } else {
+                beginning(*bytes)
+            };
             // Time for what was sent before to leave: an error discards what is still buffered.
             let end = futures::stream::once(async {
                 tokio::time::sleep(Duration::from_millis(200)).await;
@@ -306,7 +314,7 @@ fn broken(fault: &Fault, content: &[u8]) -> Option<Response<Body>> {
             });
             stream(
                 content.len(),
-                futures::stream::iter([Ok(Frame::data(beginning(*bytes)))]).chain(end),
+                futures::stream::iter([Ok(Frame::data(sent))]).chain(end),
             )
         }
         Fault::StallsAfter(bytes) => stream(

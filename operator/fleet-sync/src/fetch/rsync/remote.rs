@@ -1,0 +1,165 @@
+//! What the program is told of the daemon: module and folder, user and password, proxy.
+
+use fleet_types::{Reason, RepoPath};
+use url::Url;
+
+use crate::fetch::url_path::shown;
+use crate::{Access, Credentials, Problem};
+
+/// Without a way to be anything but one argument that names a folder of a daemon.
+pub(super) struct Remote {
+    /// `rsync://host[:port]/module/[folder/]`, plain as rsync reads it: not percent-encoded.
+    source: String,
+    /// User and password.
+    login: Option<(String, String)>,
+    /// `host:port`
+    proxy: Option<String>,
+}
+
+impl Remote {
+    pub fn new(base: &Url, access: &Access) -> Result<Remote, Problem> {
+        let refuse = |what: &str| {
+            let text = format!("endpoint {}: {what}", shown(base));
+            Problem::new(Reason::InvalidSpec, text)
+        };
+        let host = base.host_str().unwrap_or_default();
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
+        if host.is_empty() || !host.chars().all(plain) {
+            return Err(refuse("write rsync://host/module/ with a plain host name"));
+        }
+        let folder = percent_decoded(base.path().trim_matches('/'))
+            .and_then(|folder| RepoPath::new(&folder).ok())
+            .ok_or_else(|| {
+                refuse("it names no module of the daemon; write rsync://host/module/")
+            })?;
+        // The daemon takes these for patterns.
+        if folder.as_str().contains(['*', '?', '[']) {
+            return Err(refuse("the path holds a wildcard (*, ? or [)"));
+        }
+        let port = base
+            .port()
+            .map(|port| format!(":{port}"))
+            .unwrap_or_default();
+        let login = match &access.credentials {
+            None => None,
+            Some(Credentials::Basic { username, password }) => {
+                Some((username.clone(), password.clone()))
+            }
+            Some(Credentials::Bearer { .. }) => {
+                return Err(refuse(
+                    "rsync knows no tokens; write `username` and `password` into the Secret of access.credentialsRef",
+                ));
+            }
+        };
+        let proxy = match &access.proxy {
+            None => None,
+            Some(proxy) => match (
+                proxy.scheme(),
+                proxy.host_str(),
+                proxy.port_or_known_default(),
+            ) {
+                ("http", Some(host), Some(port)) => Some(format!("{host}:{port}")),
+                _ => {
+                    return Err(refuse(
+                        "rsync can use http proxies only; see access.proxyUrl",
+                    ));
+                }
+            },
+        };
+        Ok(Remote {
+            source: format!("rsync://{host}{port}/{folder}/"),
+            login,
+            proxy,
+        })
+    }
+
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    pub fn login(&self) -> Option<(&str, &str)> {
+        let login = self.login.as_ref();
+        login.map(|(user, password)| (user.as_str(), password.as_str()))
+    }
+
+    pub fn proxy(&self) -> Option<&str> {
+        self.proxy.as_deref()
+    }
+
+    /// For messages.
+    pub fn shown(&self) -> &str {
+        &self.source
+    }
+
+    /// A file, for messages.
+    pub fn name_of(&self, path: &RepoPath) -> String {
+        format!("{}{path}", self.source)
+    }
+}
+
+fn percent_decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        rest = tail;
+        if *first != b'%' {
+            bytes.push(*first);
+            continue;
+        }
+        let ([high, low], after) = tail.split_first_chunk::<2>()?;
+        let digit = |byte: &u8| char::from(*byte).to_digit(16);
+        bytes.push(u8::try_from(digit(high)? * 16 + digit(low)?).ok()?);
+        rest = after;
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn remote(url: &str) -> Result<Remote, Problem> {
+        Remote::new(&Url::parse(url).unwrap(), &Access::default())
+    }
+
+    #[test]
+    fn the_program_gets_one_plain_argument() {
+        for (url, source) in [
+            ("rsync://example.org/debian", "rsync://example.org/debian/"),
+            (
+                "rsync://example.org:8730/a/b%20c/",
+                "rsync://example.org:8730/a/b c/",
+            ),
+            ("rsync://[::1]/m//", "rsync://[::1]/m/"),
+        ] {
+            assert_eq!(remote(url).unwrap().source(), source);
+        }
+        for url in [
+            "rsync://example.org/",
+            "rsync:///m/",
+            "rsync://example.org/m/*",
+            "rsync://example.org/m/%2e%2e/x",
+            "rsync://example.org/m%00/",
+            "rsync://ex%20ample/m/",
+        ] {
+            let problem = remote(url).err().unwrap_or_else(|| panic!("{url}"));
+            assert_eq!(problem.reason, Reason::InvalidSpec, "{url}");
+        }
+    }
+
+    #[test]
+    fn what_rsync_cannot_do_is_refused() {
+        let url = Url::parse("rsync://example.org/m/").unwrap();
+        let token = Access {
+            credentials: Some(Credentials::Bearer { token: "t".into() }),
+            ..Access::default()
+        };
+        let proxy = Access {
+            proxy: Some(Url::parse("https://proxy.example.org/").unwrap()),
+            ..Access::default()
+        };
+        for access in [token, proxy] {
+            assert!(Remote::new(&url, &access).is_err());
+        }
+    }
+}
