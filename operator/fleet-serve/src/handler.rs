@@ -275,7 +275,8 @@ impl Lookup<'_> {
 
     /// Whether the answer depends on who asks; if so, the redirect into the current snapshot for those that it helps.
     fn transaction(&self, view: &View, entry: &Entry) -> Option<Answer> {
-        let current = view.current.as_ref().filter(|_| self.fixed.is_none())?;
+        let begins = self.fixed.is_none() && entry.mutable;
+        let current = view.current.as_ref().filter(|_| begins)?;
         if !self.mirror.begins_transaction(current, &self.rest.path) {
             return None;
         }

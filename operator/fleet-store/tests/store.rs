@@ -545,3 +545,17 @@ fn new_content_under_a_known_name_is_always_later() {
     );
     assert_eq!(snapshot.mtime_after("y", &sha256(b"2"), 5), 5);
 }
+
+#[test]
+fn a_store_of_an_earlier_version_says_nothing_of_clients_and_opens() {
+    let dir = tempfile::tempdir().unwrap();
+    let id = publish(&writer(dir.path()), 1, &[("a", "a")]);
+    let file = dir.path().join("store.json");
+    let mut text: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    assert!(text.as_object_mut().unwrap().remove("clients").is_some());
+    std::fs::write(&file, text.to_string()).unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    assert_eq!(store.identity().clients, Clients::default());
+    assert_eq!(store.current().unwrap(), Some(id));
+}

@@ -521,6 +521,10 @@ fn only_apt_is_redirected_and_only_for_what_is_new() {
     let (head, _) = serving.ask("GET", path, &[apt, &since]);
     assert!(head.starts_with("HTTP/1.1 304"), "{head}");
     assert_eq!(header(&head, "vary"), Some("user-agent"));
+    // An address with a port that must be said has no other spelling.
+    let address = format!("http://127.0.0.1:{}/debian", serving.port);
+    let text = Apt::new(&world, &address, "trixie").updates_quietly();
+    assert!(text.contains(&address) && !text.contains("/s/"), "{text}");
     let other = "/debian/dists/trixie/main/binary-amd64/Packages.gz";
     let (head, _) = serving.ask("HEAD", other, &[apt]);
     assert!(

@@ -81,6 +81,11 @@ impl Store {
 
     /// A snapshot on the volume that is not served. `date` makes it differ from others with the same content.
     pub fn prepare(&self, date: i64, names: &[Name]) -> SnapshotId {
+        self.prepare_linked(date, names, &[])
+    }
+
+    /// The same with links, each a name and what it stands for.
+    pub fn prepare_linked(&self, date: i64, names: &[Name], links: &[(&str, &str)]) -> SnapshotId {
         let mut index = self.writer.index_builder(None);
         let mut batch = Vec::new();
         for name in names {
@@ -113,7 +118,10 @@ impl Store {
             revision,
             created: date,
             parent: None,
-            links: Default::default(),
+            links: links
+                .iter()
+                .map(|(link, target)| ((*link).to_owned(), (*target).to_owned()))
+                .collect(),
             openings: Default::default(),
             entries: 0,
             bytes: 0,
