@@ -1,7 +1,7 @@
 //! What a request is answered with, as a plain value: a head, and either bytes or a range of a file. How the bytes
 //! reach the client is the connection's business.
 
-use std::fs::File;
+use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -13,6 +13,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
+use crate::blobs::Blob;
 use crate::conditional::{Decision, Validators, http_date};
 
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -37,7 +38,7 @@ pub enum Content {
     Bytes(Bytes),
     /// These bytes of a file that is known to be long enough.
     File {
-        file: File,
+        blob: Arc<Blob>,
         range: Range<u64>,
     },
 }
@@ -107,6 +108,12 @@ impl Answer {
         answer
     }
 
+    /// In place of a file whose bytes could not be read.
+    pub fn unreadable(error: &io::Error) -> Answer {
+        tracing::error!(%error, "a blob could not be read");
+        Answer::unavailable("this file cannot be read from the mirror's disk")
+    }
+
     pub fn method_not_allowed() -> Answer {
         let mut answer = Answer::text(
             StatusCode::METHOD_NOT_ALLOWED,
@@ -129,7 +136,7 @@ impl Answer {
 
     /// A file as `decision` says.
     pub fn file(
-        file: File,
+        blob: Arc<Blob>,
         validators: &Validators,
         content_type: &str,
         caching: Caching,
@@ -140,11 +147,11 @@ impl Answer {
             Decision::Whole => (
                 StatusCode::OK,
                 Content::File {
-                    file,
+                    blob,
                     range: 0..size,
                 },
             ),
-            Decision::Part(range) => (StatusCode::PARTIAL_CONTENT, Content::File { file, range }),
+            Decision::Part(range) => (StatusCode::PARTIAL_CONTENT, Content::File { blob, range }),
             Decision::NotModified => (StatusCode::NOT_MODIFIED, Content::Bytes(Bytes::new())),
             Decision::PreconditionFailed => {
                 return Answer::text(
@@ -185,6 +192,20 @@ impl Answer {
             answer.set(CONTENT_RANGE, &value);
         }
         answer.common()
+    }
+
+    /// As it answers HEAD: the head says what GET would have got.
+    pub fn without_content(self) -> Answer {
+        let content = Content::Bytes(Bytes::new());
+        Answer { content, ..self }
+    }
+
+    /// What is in memory of the content.
+    pub fn bytes(&self) -> Bytes {
+        match &self.content {
+            Content::Bytes(bytes) => bytes.clone(),
+            Content::File { .. } => Bytes::new(),
+        }
     }
 
     fn unsatisfiable(size: u64) -> Answer {
