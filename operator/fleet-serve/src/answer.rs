@@ -1,7 +1,7 @@
 //! What a request is answered with, as a plain value: a head, and either bytes or a range of a file. How the bytes
 //! reach the client is the connection's business.
 
-use std::fs::File;
+use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -13,6 +13,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
+use crate::blobs::Blob;
 use crate::conditional::{Decision, Validators, http_date};
 
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -37,7 +38,7 @@ pub enum Content {
     Bytes(Bytes),
     /// These bytes of a file that is known to be long enough.
     File {
-        file: File,
+        blob: Arc<Blob>,
         range: Range<u64>,
     },
 }
@@ -60,7 +61,7 @@ impl Content {
                 };
                 Content::Bytes(bytes.slice(at(part.start)..at(part.end)))
             }
-            Content::File { file, .. } => Content::File { file, range: part },
+            Content::File { blob, .. } => Content::File { blob, range: part },
         }
     }
 }
@@ -118,6 +119,12 @@ impl Answer {
         let mut answer = Answer::text(StatusCode::SERVICE_UNAVAILABLE, text);
         answer.set(RETRY_AFTER, "30");
         answer
+    }
+
+    /// In place of a file whose bytes could not be read.
+    pub fn unreadable(error: &io::Error) -> Answer {
+        tracing::error!(%error, "a blob could not be read");
+        Answer::unavailable("this file cannot be read from the mirror's disk")
     }
 
     pub fn method_not_allowed() -> Answer {
@@ -210,6 +217,20 @@ impl Answer {
             answer.set(CONTENT_RANGE, &value);
         }
         answer.common()
+    }
+
+    /// As it answers HEAD: the head says what GET would have got.
+    pub fn without_content(self) -> Answer {
+        let content = Content::Bytes(Bytes::new());
+        Answer { content, ..self }
+    }
+
+    /// What is in memory of the content.
+    pub fn bytes(&self) -> Bytes {
+        match &self.content {
+            Content::Bytes(bytes) => bytes.clone(),
+            Content::File { .. } => Bytes::new(),
+        }
     }
 
     fn unsatisfiable(size: u64) -> Answer {

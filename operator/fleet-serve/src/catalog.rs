@@ -11,6 +11,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use fleet_store::{Store, StoreError};
 use fleet_telemetry::{MirrorTraffic, Readiness, ServerMetrics};
 
+use crate::blobs::OpenBlobs;
 use crate::mirror::ServedMirror;
 use crate::path::Candidate;
 
@@ -23,6 +24,7 @@ pub struct Catalog {
     metrics: Arc<ServerMetrics>,
     /// Counts the requests that belong to no mirror.
     pub outside: Arc<MirrorTraffic>,
+    blobs: Arc<OpenBlobs>,
     known: RwLock<Arc<Known>>,
 }
 
@@ -52,12 +54,13 @@ struct Problem {
 }
 
 impl Catalog {
-    pub fn new(data: PathBuf, metrics: Arc<ServerMetrics>) -> Catalog {
+    pub fn new(data: PathBuf, metrics: Arc<ServerMetrics>, blobs: OpenBlobs) -> Catalog {
         let outside = metrics.mirror("");
         Catalog {
             data,
             metrics,
             outside,
+            blobs: Arc::new(blobs),
             known: RwLock::default(),
         }
     }
@@ -77,6 +80,7 @@ impl Catalog {
         for mirror in &after.served {
             mirror.view();
         }
+        self.blobs.close_old();
         self.report_changes(&before, &after);
         *self.known.write().unwrap_or_else(PoisonError::into_inner) = after.clone();
     }
@@ -202,7 +206,7 @@ impl Catalog {
                 let traffic = self.metrics.mirror(&store.identity().mirror);
                 Ok(Some(Opened {
                     stamp,
-                    mirror: Arc::new(ServedMirror::new(store, traffic)),
+                    mirror: Arc::new(ServedMirror::new(store, traffic, self.blobs.clone())),
                 }))
             }
             Err(error) if error.is_absent() => Ok(None),

@@ -11,10 +11,11 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use hyper_util::server::graceful::GracefulConnection;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
@@ -22,21 +23,18 @@ use crate::answer::{Answer, Counted};
 use crate::body::{AnswerBody, prepare};
 use crate::catalog::Catalog;
 use crate::handler::{self, Asked};
+use crate::plain;
 use crate::stall::StallGuard;
 use crate::transaction::Way;
 
 /// For a whole request head to arrive; an idle connection is closed after it too.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
 /// Without the client taking a single byte.
-const STALL_TIMEOUT: Duration = Duration::from_secs(120);
-const MAX_HEAD_BYTES: usize = 32 * 1024;
-const MAX_HEADERS: usize = 100;
+pub const STALL_TIMEOUT: Duration = Duration::from_secs(120);
+pub const MAX_HEAD_BYTES: usize = 32 * 1024;
+pub const MAX_HEADERS: usize = 100;
 const MAX_STREAMS: u32 = 100;
-/// However many file descriptors there are.
-const MAX_CONNECTIONS: usize = 16_384;
-/// Kept free for stores, snapshots, the other listener and the runtime.
-const RESERVED_DESCRIPTORS: u64 = 64;
 
 /// The main listener.
 pub struct HttpServer {
@@ -44,6 +42,8 @@ pub struct HttpServer {
     pub tls: Option<TlsAcceptor>,
     /// How long requests may take to end once the server was told to stop.
     pub drain: Duration,
+    /// More wait to be accepted.
+    pub connections: usize,
 }
 
 /// Binds; `[::]` means every address of this machine, also where it has no IPv6.
@@ -70,10 +70,9 @@ impl HttpServer {
     /// Serves until `shutdown`, then stops accepting and lets the requests that are being answered end.
     pub async fn run(self, listener: TcpListener, shutdown: CancellationToken) -> io::Result<()> {
         let drain = self.drain;
+        let slots = Arc::new(Semaphore::new(self.connections));
         let server = Arc::new(self);
-        let graceful = GracefulShutdown::new();
-        let abandon = CancellationToken::new();
-        let slots = Arc::new(Semaphore::new(connection_limit()));
+        let mut open = JoinSet::new();
         loop {
             let slot = tokio::select! {
                 () = shutdown.cancelled() => break,
@@ -90,42 +89,39 @@ impl HttpServer {
                     }
                 },
             };
-            let (server, watcher, abandon) = (server.clone(), graceful.watcher(), abandon.clone());
-            tokio::spawn(async move {
-                tokio::select! {
-                    () = server.connection(stream, watcher) => {}
-                    () = abandon.cancelled() => {}
-                }
+            let (server, shutdown) = (server.clone(), shutdown.clone());
+            open.spawn(async move {
+                server.connection(stream, shutdown).await;
                 drop(slot);
             });
+            // Those that have ended meanwhile.
+            while open.try_join_next().is_some() {}
         }
         drop(listener);
-        let open = graceful.count();
-        if tokio::time::timeout(drain, graceful.shutdown())
-            .await
-            .is_err()
-        {
+        let all = async { while open.join_next().await.is_some() {} };
+        if tokio::time::timeout(drain, all).await.is_err() {
             tracing::warn!(
-                "not all of {open} connections had ended after {} s; they are cut",
+                "{} connections had not ended after {} s; they are cut",
+                open.len(),
                 drain.as_secs_f64()
             );
-            abandon.cancel();
+            open.shutdown().await;
         }
         Ok(())
     }
 
-    async fn connection(self: Arc<Self>, stream: TcpStream, watcher: Watcher) {
+    async fn connection(self: Arc<Self>, stream: TcpStream, shutdown: CancellationToken) {
         // Only latency is at stake.
         let _ = stream.set_nodelay(true);
-        let stream = StallGuard::new(stream, STALL_TIMEOUT);
         let Some(acceptor) = self.tls.clone() else {
-            return self.http1(stream, watcher).await;
+            return plain::serve(self.catalog.clone(), stream, shutdown).await;
         };
+        let stream = StallGuard::new(stream, STALL_TIMEOUT);
         match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
             Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
-                self.http2(stream, watcher).await
+                self.http2(stream, shutdown).await
             }
-            Ok(Ok(stream)) => self.http1(stream, watcher).await,
+            Ok(Ok(stream)) => self.http1(stream, shutdown).await,
             Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
             Err(_) => tracing::debug!("a TLS handshake took too long"),
         }
@@ -134,7 +130,7 @@ impl HttpServer {
     async fn http1<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         self: Arc<Self>,
         stream: S,
-        watcher: Watcher,
+        shutdown: CancellationToken,
     ) {
         let service = service_fn(move |request| self.clone().respond(request));
         let connection = http1::Builder::new()
@@ -143,15 +139,13 @@ impl HttpServer {
             .max_headers(MAX_HEADERS)
             .max_buf_size(MAX_HEAD_BYTES)
             .serve_connection(TokioIo::new(stream), service);
-        if let Err(error) = watcher.watch(connection).await {
-            tracing::debug!(%error, "a connection ended early");
-        }
+        finish(connection, shutdown).await;
     }
 
     async fn http2<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         self: Arc<Self>,
         stream: S,
-        watcher: Watcher,
+        shutdown: CancellationToken,
     ) {
         let service = service_fn(move |request| self.clone().respond(request));
         let connection = http2::Builder::new(TokioExecutor::new())
@@ -160,9 +154,7 @@ impl HttpServer {
             .max_concurrent_streams(MAX_STREAMS)
             .max_header_list_size(MAX_HEAD_BYTES as u32)
             .serve_connection(TokioIo::new(stream), service);
-        if let Err(error) = watcher.watch(connection).await {
-            tracing::debug!(%error, "an h2 connection ended early");
-        }
+        finish(connection, shutdown).await;
     }
 
     async fn respond(
@@ -181,34 +173,42 @@ impl HttpServer {
                     authority: head.uri.authority().map(|authority| authority.as_str()),
                     secure,
                 },
+                may_block: true,
             };
-            let counted = handler::answer(&catalog, asked);
-            tracing::debug!(method = %head.method, path = head.uri.path(), status = counted.answer.status.as_u16(), "request");
+            let counted = handler::answer(&catalog, asked).unwrap_or_else(|_| unanswered(&catalog));
             prepare(&head.method, counted, started)
         });
         let prepared = answering.await.unwrap_or_else(|error| {
             tracing::error!(%error, "a request could not be answered");
-            let answer = Answer::unavailable("the mirror could not answer this request");
-            prepare(
-                &http::Method::GET,
-                Counted {
-                    answer,
-                    traffic: self.catalog.outside.clone(),
-                },
-                started,
-            )
+            prepare(&http::Method::GET, unanswered(&self.catalog), started)
         });
         Ok(prepared.into_response())
     }
 }
 
-/// Half of the file descriptors: each connection may hold a file too.
-fn connection_limit() -> usize {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    let descriptors = limit
-        .unwrap_or(u64::MAX)
-        .saturating_sub(RESERVED_DESCRIPTORS);
-    usize::try_from(descriptors / 2)
-        .unwrap_or(usize::MAX)
-        .clamp(16, MAX_CONNECTIONS)
+/// Runs one of hyper's connections to its end; after `shutdown` it takes no further request.
+async fn finish<C>(connection: C, shutdown: CancellationToken)
+where
+    C: GracefulConnection,
+    C::Error: std::fmt::Display,
+{
+    let mut connection = std::pin::pin!(connection);
+    let result = tokio::select! {
+        result = connection.as_mut() => result,
+        () = shutdown.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+/// For a request that should have been answered, and was not for a reason of our own.
+pub fn unanswered(catalog: &Catalog) -> Counted {
+    Counted {
+        answer: Answer::unavailable("the mirror could not answer this request"),
+        traffic: catalog.outside.clone(),
+    }
 }

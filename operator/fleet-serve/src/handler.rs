@@ -1,7 +1,6 @@
-//! Request in, answer out: routing, resolution and conditions. Synchronous; it may wait for the disk, so it runs on
-//! threads that may block.
+//! Request in, answer out: routing, resolution and conditions. Synchronous. A caller that must not block says so, and
+//! gets the answers that need nothing from the disk: those are nearly all of a busy mirror's.
 
-use std::fs::File;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,11 +10,12 @@ use http::{HeaderMap, Method, StatusCode};
 
 use crate::answer::{Answer, Caching, Content, Counted};
 use crate::beside;
+use crate::blobs::Blob;
 use crate::catalog::{Catalog, OURS};
 use crate::conditional::{Decision, Validators, decide};
 use crate::content_type::content_type;
 use crate::listing::{Directory, Line, MirrorLine, directory_page, mirrors_page};
-use crate::mirror::{ServedMirror, View};
+use crate::mirror::{ServedMirror, View, served_in};
 use crate::path::{Candidate, RequestPath, encode};
 use crate::status::{self, MirrorStatus};
 use crate::trace;
@@ -29,13 +29,31 @@ pub struct Asked<'a> {
     pub path: &'a str,
     pub headers: &'a HeaderMap,
     pub way: Way<'a>,
+    /// Whether answering may wait for the disk.
+    pub may_block: bool,
 }
 
-/// Answers one request.
-pub fn answer(catalog: &Catalog, asked: Asked<'_>) -> Counted {
-    let outside = |answer| Counted {
-        answer,
-        traffic: catalog.outside.clone(),
+/// The answer needs the disk, and the caller must not wait for it: ask again where that is allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NeedsDisk;
+
+impl Asked<'_> {
+    /// To be called before whatever may block.
+    fn disk(&self) -> Result<(), NeedsDisk> {
+        if self.may_block {
+            return Ok(());
+        }
+        Err(NeedsDisk)
+    }
+}
+
+/// Answers one request; always, where it may block.
+pub fn answer(catalog: &Catalog, asked: Asked<'_>) -> Result<Counted, NeedsDisk> {
+    let outside = |answer| {
+        Ok(Counted {
+            answer,
+            traffic: catalog.outside.clone(),
+        })
     };
     if asked.method != Method::GET && asked.method != Method::HEAD {
         return outside(Answer::method_not_allowed());
@@ -46,13 +64,16 @@ pub fn answer(catalog: &Catalog, asked: Asked<'_>) -> Counted {
     };
     let mut missed = None;
     for candidate in path.candidates() {
-        let counted = route(catalog, asked, candidate);
+        let counted = route(catalog, asked, candidate)?;
         if counted.answer.status != StatusCode::NOT_FOUND {
-            return counted;
+            return Ok(counted);
         }
         missed.get_or_insert(counted);
     }
-    missed.unwrap_or_else(|| outside(Answer::text(StatusCode::NOT_FOUND, "not found")))
+    match missed {
+        Some(counted) => Ok(counted),
+        None => outside(Answer::text(StatusCode::NOT_FOUND, "not found")),
+    }
 }
 
 /// The documents under `/.mirrorfleet/status`; none for another path.
@@ -79,11 +100,11 @@ pub fn status_answer(catalog: &Catalog, path: &str) -> Option<Answer> {
     )
 }
 
-fn route(catalog: &Catalog, asked: Asked<'_>, full: &Candidate) -> Counted {
+fn route(catalog: &Catalog, asked: Asked<'_>, full: &Candidate) -> Result<Counted, NeedsDisk> {
     if let Some(rest) = full.below(OURS) {
         return ours(catalog, asked, full, &rest);
     }
-    match catalog.find(full) {
+    let counted = match catalog.find(full) {
         Some((mirror, rest)) => {
             let lookup = Lookup {
                 asked,
@@ -93,11 +114,12 @@ fn route(catalog: &Catalog, asked: Asked<'_>, full: &Candidate) -> Counted {
                 fixed: None,
             };
             Counted {
-                answer: lookup.answer(),
+                answer: lookup.answer()?,
                 traffic: mirror.traffic.clone(),
             }
         }
         None => {
+            asked.disk()?;
             let answer = match full.path.is_empty() {
                 true => front_page(catalog),
                 false => Answer::text(
@@ -110,14 +132,23 @@ fn route(catalog: &Catalog, asked: Asked<'_>, full: &Candidate) -> Counted {
                 traffic: catalog.outside.clone(),
             }
         }
-    }
+    };
+    Ok(counted)
 }
 
-fn ours(catalog: &Catalog, asked: Asked<'_>, full: &Candidate, rest: &Candidate) -> Counted {
-    let outside = |answer| Counted {
-        answer,
-        traffic: catalog.outside.clone(),
+fn ours(
+    catalog: &Catalog,
+    asked: Asked<'_>,
+    full: &Candidate,
+    rest: &Candidate,
+) -> Result<Counted, NeedsDisk> {
+    let outside = |answer| {
+        Ok(Counted {
+            answer,
+            traffic: catalog.outside.clone(),
+        })
     };
+    asked.disk()?;
     if let Some(answer) = status_answer(catalog, asked.path) {
         return outside(answer);
     }
@@ -134,10 +165,10 @@ fn ours(catalog: &Catalog, asked: Asked<'_>, full: &Candidate, rest: &Candidate)
                 rest: &rest,
                 fixed: Some(id),
             };
-            Counted {
-                answer: lookup.answer(),
+            Ok(Counted {
+                answer: lookup.answer()?,
                 traffic: mirror.traffic.clone(),
-            }
+            })
         }
         None => outside(Answer::text(
             StatusCode::NOT_FOUND,
@@ -200,22 +231,29 @@ enum Target {
 }
 
 impl Lookup<'_> {
-    fn answer(&self) -> Answer {
-        let view = self.mirror.view();
+    fn answer(&self) -> Result<Answer, NeedsDisk> {
+        let view = match self.asked.may_block {
+            true => self.mirror.view(),
+            false => self.mirror.view_at_hand().ok_or(NeedsDisk)?,
+        };
         let mut target = self.resolve(&view);
         if matches!(
             target,
             Target::Nothing | Target::Excluded | Target::UnknownSnapshot
         ) {
+            self.asked.disk()?;
             // Perhaps a snapshot was prepared since.
             target = self.resolve(&self.mirror.wider_view(&view));
         }
-        match target {
-            Target::File(entry) => {
-                let answer = self.transaction(&view, &entry);
-                answer.unwrap_or_else(|| self.file(entry, true))
+        Ok(match target {
+            Target::File(entry) => match self.transaction(&view, &entry)? {
+                Some(answer) => answer,
+                None => self.file(entry, true)?,
+            },
+            Target::Directory(snapshot, path) => {
+                self.asked.disk()?;
+                self.directory(&snapshot, &path)
             }
-            Target::Directory(snapshot, path) => self.directory(&snapshot, &path),
             Target::Ours(content, modified) => self.ours(content, modified),
             Target::Nothing => Answer::text(StatusCode::NOT_FOUND, "not in this mirror"),
             Target::Excluded => Answer::text(
@@ -229,7 +267,7 @@ impl Lookup<'_> {
                 Some(problem) => format!("this mirror cannot be served: {problem}"),
                 None => "this mirror waits for its first sync".to_owned(),
             }),
-        }
+        })
     }
 
     fn resolve(&self, view: &View) -> Target {
@@ -241,11 +279,17 @@ impl Lookup<'_> {
             Ok(first) => first,
             Err(target) => return target,
         };
+        // No path is a file and a directory of one snapshot, and most requests are for files.
+        match served_in(first, &self.rest.path) {
+            Some(entry) if !self.rest.directory => return Target::File(entry),
+            Some(_) => return Target::Nothing,
+            None => {}
+        }
         let path = first.behind_links(&self.rest.path);
         if path.is_empty() || first.is_dir(&path) || beside::leads_to_link(first, &path) {
             return Target::Directory(first.clone(), path.into_owned());
         }
-        match view.find(first, &self.rest.path) {
+        match view.find_elsewhere(&self.rest.path) {
             Some(entry) if !self.rest.directory => Target::File(entry),
             None if is_excluded(first, &path) => Target::Excluded,
             _ => self.resolve_ours(first, &path),
@@ -254,9 +298,10 @@ impl Lookup<'_> {
 
     /// Our own files are no part of a snapshot, and content of one wins.
     fn resolve_ours(&self, first: &Arc<Snapshot>, path: &str) -> Target {
+        // Where answering must not wait for the disk, nothing is found here, and the caller asks again where it may.
         let traces = match self.fixed {
-            Some(_) => None,
-            None => beside::traces_for(self.mirror, path),
+            None if self.asked.may_block => beside::traces_for(self.mirror, path),
+            _ => None,
         };
         let Some(traces) = traces else {
             return Target::Nothing;
@@ -274,11 +319,13 @@ impl Lookup<'_> {
     }
 
     /// Whether the answer depends on who asks; if so, the redirect into the current snapshot for those that it helps.
-    fn transaction(&self, view: &View, entry: &Entry) -> Option<Answer> {
+    fn transaction(&self, view: &View, entry: &Entry) -> Result<Option<Answer>, NeedsDisk> {
         let begins = self.fixed.is_none() && entry.mutable;
-        let current = view.current.as_ref().filter(|_| begins)?;
+        let Some(current) = view.current.as_ref().filter(|_| begins) else {
+            return Ok(None);
+        };
         if !self.mirror.begins_transaction(current, &self.rest.path) {
-            return None;
+            return Ok(None);
         }
         let unchanged = decide(self.asked.method, self.asked.headers, &validators(entry))
             == Decision::NotModified;
@@ -290,8 +337,11 @@ impl Lookup<'_> {
             let path = encode(&self.full.path);
             Answer::elsewhere(&format!("{site}/{OURS}/s/{}/{path}", current.id()))
         });
-        let answer = elsewhere.unwrap_or_else(|| self.file(*entry, true));
-        Some(answer.varying(USER_AGENT))
+        let answer = match elsewhere {
+            Some(answer) => answer,
+            None => self.file(*entry, true)?,
+        };
+        Ok(Some(answer.varying(USER_AGENT)))
     }
 
     fn ours(&self, content: Bytes, modified: i64) -> Answer {
@@ -312,29 +362,27 @@ impl Lookup<'_> {
 
     /// Sends the blob of an entry. It was there when the snapshot was made; if it is gone by now, the snapshot was
     /// collected, and the path is resolved once more.
-    fn file(&self, entry: Entry, may_retry: bool) -> Answer {
-        let file = match self.mirror.store().open_blob(&entry.digest) {
-            Ok(Some(file)) => file,
-            Ok(None) if may_retry => {
-                return match self.resolve(&self.mirror.fresh_view()) {
-                    Target::File(entry) => self.file(entry, false),
-                    _ => Answer::text(StatusCode::NOT_FOUND, "no longer in this mirror"),
-                };
-            }
-            Ok(None) => return self.damaged(&entry, "is missing"),
-            Err(error) => return self.damaged(&entry, &error.to_string()),
-        };
-        match file.metadata() {
-            Ok(metadata) if metadata.len() == entry.size => self.found(entry, file),
-            Ok(metadata) => self.damaged(
-                &entry,
-                &format!("has {} bytes instead of {}", metadata.len(), entry.size),
-            ),
-            Err(error) => self.damaged(&entry, &error.to_string()),
+    fn file(&self, entry: Entry, may_retry: bool) -> Result<Answer, NeedsDisk> {
+        if let Some(blob) = self.mirror.blob_at_hand(&entry) {
+            return Ok(self.found(entry, blob));
         }
+        self.asked.disk()?;
+        Ok(match self.mirror.open_blob(&entry) {
+            Ok(Some(blob)) if blob.size == entry.size => self.found(entry, blob),
+            Ok(Some(blob)) => self.damaged(
+                &entry,
+                &format!("has {} bytes instead of {}", blob.size, entry.size),
+            ),
+            Ok(None) if may_retry => match self.resolve(&self.mirror.fresh_view()) {
+                Target::File(entry) => self.file(entry, false)?,
+                _ => Answer::text(StatusCode::NOT_FOUND, "no longer in this mirror"),
+            },
+            Ok(None) => self.damaged(&entry, "is missing"),
+            Err(error) => self.damaged(&entry, &error),
+        })
     }
 
-    fn found(&self, entry: Entry, file: File) -> Answer {
+    fn found(&self, entry: Entry, blob: Arc<Blob>) -> Answer {
         let validators = validators(&entry);
         let caching = match entry.mutable && self.fixed.is_none() {
             true => Caching::Revalidate,
@@ -342,7 +390,7 @@ impl Lookup<'_> {
         };
         let decision = decide(self.asked.method, self.asked.headers, &validators);
         let content = Content::File {
-            file,
+            blob,
             range: 0..entry.size,
         };
         Answer::file(

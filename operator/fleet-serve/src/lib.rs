@@ -5,20 +5,23 @@
 //! here (the controller). There is no upstream and no Kubernetes API in this crate.
 //!
 //! The way of a request: `path` reads the target, `catalog` finds the mirror, `mirror` the entry,
-//! `conditional` decides what of it to send, `answer` is the result as a plain value, `body` and `connection` bring it
-//! to the client.
+//! `conditional` decides what of it to send, `answer` is the result as a plain value. `connection` accepts; `plain`
+//! brings answers to clients without TLS, `body` (and hyper) to those with it.
 
 mod answer;
 mod beside;
+mod blobs;
 mod body;
 mod catalog;
 mod conditional;
 mod connection;
 mod content_type;
+mod descriptors;
 mod handler;
 mod listing;
 mod mirror;
 mod path;
+mod plain;
 mod stall;
 mod status;
 mod tls;
@@ -40,9 +43,11 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use crate::answer::{Answer, Content};
+use crate::answer::Answer;
+use crate::blobs::OpenBlobs;
 use crate::catalog::Catalog;
 use crate::connection::{HttpServer, bind};
+use crate::descriptors::Shares;
 use crate::tls::Certificate;
 
 pub use crate::status::{MirrorStatus, Storage};
@@ -119,7 +124,12 @@ pub async fn serve(
         .transpose()?
         .map(TlsAcceptor::from);
     let metrics = ServerMetrics::register(registry, options.place.clone())?;
-    let catalog = Arc::new(Catalog::new(options.data.clone(), metrics));
+    let shares = Shares::take();
+    let catalog = Arc::new(Catalog::new(
+        options.data.clone(),
+        metrics,
+        OpenBlobs::new(shares.open_blobs),
+    ));
     refresh_once(&catalog).await;
 
     let (http, http_address) = listen(options.listen).await?;
@@ -137,6 +147,7 @@ pub async fn serve(
         catalog: catalog.clone(),
         tls,
         drain: options.drain,
+        connections: shares.connections,
     };
     let main = async {
         let result = server.run(http, shutdown).await;
@@ -203,12 +214,8 @@ fn routes(catalog: Arc<Catalog>) -> ExtraRoutes {
 }
 
 fn into_response(answer: Answer) -> Response<Bytes> {
-    let bytes = match answer.content {
-        Content::Bytes(bytes) => bytes,
-        // A status document is never a file.
-        Content::File { .. } => Bytes::new(),
-    };
-    let mut response = Response::new(bytes);
+    // A status document is never a file.
+    let mut response = Response::new(answer.bytes());
     *response.status_mut() = answer.status;
     *response.headers_mut() = answer.headers;
     response

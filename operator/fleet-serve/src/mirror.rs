@@ -13,6 +13,8 @@ use fleet_store::{
 };
 use fleet_telemetry::{MirrorTraffic, ServedSnapshot};
 
+use crate::blobs::{Blob, OpenBlobs};
+
 /// How long the answer to "what is current?" is believed.
 const CURRENT_AGE: Duration = Duration::from_millis(100);
 /// How often a name that is in no known snapshot makes us look for new ones.
@@ -23,6 +25,7 @@ pub struct ServedMirror {
     store: Store,
     /// Counts the requests of this mirror.
     pub traffic: Arc<MirrorTraffic>,
+    blobs: Arc<OpenBlobs>,
     known: Mutex<Known>,
     /// Held while the volume is read. Opening a large snapshot verifies its index, which takes a while; requests go on
     /// with what is known meanwhile.
@@ -47,22 +50,30 @@ struct Known {
     problem: Option<String>,
 }
 
+/// A path of one snapshot, if there are bytes to serve. By the snapshot's own links: a name may have stood for another
+/// directory in another one.
+pub fn served_in(snapshot: &Snapshot, path: &str) -> Option<Entry> {
+    let entry = snapshot.get(&snapshot.behind_links(path))?;
+    (entry.state == EntryState::Present).then_some(entry)
+}
+
 impl View {
     /// A snapshot by its whole id.
     pub fn snapshot(&self, id: &SnapshotId) -> Option<&Arc<Snapshot>> {
         self.all().find(|snapshot| snapshot.id() == *id)
     }
 
-    /// Looks a path up: in `first`, then, if its content never changes, in every snapshot, newest first.
-    pub fn find(&self, first: &Snapshot, path: &str) -> Option<Entry> {
-        let served = |entry: &Entry| entry.state == EntryState::Present;
-        // Each snapshot by its own links: a name may have stood for another directory then.
-        let of = |snapshot: &Snapshot| snapshot.get(&snapshot.behind_links(path));
-        of(first).filter(served).or_else(|| {
-            self.all()
-                .filter_map(|snapshot| of(snapshot))
-                .find(|entry| served(entry) && !entry.mutable)
-        })
+    /// A path whose content never changes, in every snapshot, newest first: for one that [`served_in`] does not find.
+    pub fn find_elsewhere(&self, path: &str) -> Option<Entry> {
+        self.all()
+            .filter_map(|snapshot| served_in(snapshot, path))
+            .find(|entry| !entry.mutable)
+    }
+
+    fn has_all_of(&self, other: &View) -> bool {
+        other
+            .all()
+            .all(|snapshot| self.snapshot(&snapshot.id()).is_some())
     }
 
     fn all(&self) -> impl Iterator<Item = &Arc<Snapshot>> {
@@ -71,10 +82,11 @@ impl View {
 }
 
 impl ServedMirror {
-    pub fn new(store: Store, traffic: Arc<MirrorTraffic>) -> ServedMirror {
+    pub fn new(store: Store, traffic: Arc<MirrorTraffic>, blobs: Arc<OpenBlobs>) -> ServedMirror {
         ServedMirror {
             store,
             traffic,
+            blobs,
             known: Mutex::default(),
             reading: Mutex::default(),
         }
@@ -133,6 +145,50 @@ impl ServedMirror {
             Err(TryLockError::Poisoned(_)) => self.read_current(),
             Err(TryLockError::WouldBlock) => view,
         }
+    }
+
+    /// What is served, if that is known without reading: as [`view`](Self::view), and none where that would read.
+    pub fn view_at_hand(&self) -> Option<Arc<View>> {
+        let (view, stale) = {
+            let known = self.known();
+            (
+                known.view.clone(),
+                is_older(known.current_read, CURRENT_AGE),
+            )
+        };
+        let being_read = || matches!(self.reading.try_lock(), Err(TryLockError::WouldBlock));
+        (!stale || being_read()).then_some(view)
+    }
+
+    /// The blob of an entry if it is open, or can be opened without waiting for the disk.
+    pub fn blob_at_hand(&self, entry: &Entry) -> Option<Arc<Blob>> {
+        let blob = match self.blobs.get(&entry.digest) {
+            Some(blob) => blob,
+            None => {
+                let path = self.store.blob_path(&entry.digest);
+                self.keep(entry, Blob::open_at_hand(&path)?)
+            }
+        };
+        (blob.size == entry.size).then_some(blob)
+    }
+
+    /// Opens the blob of an entry; none where there is none. Blocks on the disk.
+    pub fn open_blob(&self, entry: &Entry) -> Result<Option<Arc<Blob>>, String> {
+        let opened = self.store.open_blob(&entry.digest);
+        let Some(file) = opened.map_err(|error| error.to_string())? else {
+            return Ok(None);
+        };
+        let blob = Blob::new(file).map_err(|error| error.to_string())?;
+        Ok(Some(self.keep(entry, blob)))
+    }
+
+    /// Keeps a blob open if it is whole.
+    fn keep(&self, entry: &Entry, blob: Blob) -> Arc<Blob> {
+        let blob = Arc::new(blob);
+        if blob.size == entry.size {
+            self.blobs.keep(entry.digest, blob.clone());
+        }
+        blob
     }
 
     /// What is served, read afresh: for when a blob that a view names has been collected.
@@ -197,6 +253,10 @@ impl ServedMirror {
                     published: view.published,
                 });
                 self.traffic.set_served(served);
+                if !view.has_all_of(&before) {
+                    // The collector may have removed blobs, and an open file would keep their bytes on the disk.
+                    self.blobs.close_all();
+                }
                 known.view = Arc::new(view);
                 problem
             }

@@ -1,0 +1,58 @@
+//! How the file descriptors that this process may have are shared out.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// However many descriptors there are.
+const MAX_CONNECTIONS: usize = 16_384;
+const MAX_OPEN_BLOBS: usize = 32_768;
+/// Kept free for stores, snapshots, the other listener and the runtime.
+const RESERVED: u64 = 64;
+
+/// What each part may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shares {
+    /// At most this many connections; each may hold a file too.
+    pub connections: usize,
+    /// At most this many blobs are kept open beside those.
+    pub open_blobs: usize,
+}
+
+impl Shares {
+    /// Takes all descriptors that this process may take, and shares them out.
+    pub fn take() -> Shares {
+        let limit = getrlimit(Resource::Nofile);
+        let raised = Rlimit {
+            current: limit.maximum,
+            maximum: limit.maximum,
+        };
+        let current = match setrlimit(Resource::Nofile, raised) {
+            Ok(()) => raised.current,
+            Err(_) => limit.current,
+        };
+        Shares::of(current.unwrap_or(u64::MAX))
+    }
+
+    /// A quarter for connections, a quarter for their files, half for blobs that are kept open.
+    fn of(descriptors: u64) -> Shares {
+        let quarter = descriptors.saturating_sub(RESERVED) / 4;
+        let quarter = usize::try_from(quarter).unwrap_or(usize::MAX);
+        Shares {
+            connections: quarter.clamp(16, MAX_CONNECTIONS),
+            open_blobs: quarter.saturating_mul(2).clamp(16, MAX_OPEN_BLOBS),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_their_files_and_open_blobs_fit_together() {
+        for descriptors in [256, 1024, 20_000, 1 << 20, u64::MAX] {
+            let shares = Shares::of(descriptors);
+            let all = (2 * shares.connections + shares.open_blobs) as u64;
+            assert!(all + RESERVED <= descriptors, "{descriptors}: {shares:?}");
+        }
+    }
+}

@@ -1,0 +1,422 @@
+//! HTTP/1.1 without TLS: one task for each connection, from the bytes of a request to the bytes of a file. hyper does
+//! the same for connections with TLS; this exists because a file can go from the page cache into a plain socket without
+//! passing through this process, and because most answers need neither another thread nor an allocation of their size.
+//!
+//! # What may block
+//! Nothing here waits for the disk, or one file that is not in memory would delay everybody on its thread. What a
+//! request needs is tried without waiting first (open blobs, snapshots that are mapped, `RWF_NOWAIT`), and goes to a
+//! thread that may block where that fails. `sendfile` has no such mode, so each piece of a large file is asked about
+//! before it is sent: where its last byte is in memory the rest was read ahead with it, nearly always.
+
+mod clock;
+mod head;
+mod input;
+mod output;
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::ops::Range;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode};
+use rustix::net::SendFlags;
+use tokio::io::{AsyncWriteExt, Interest};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+use tokio_util::io::poll_read_buf;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+use self::clock::Clock;
+use self::head::{Body, Head};
+use self::input::{Input, Next};
+use self::output::{After, Output, read_at_hand};
+use crate::answer::{Answer, Content, Counted};
+use crate::blobs::Blob;
+use crate::body::{self, InFlight, read_piece};
+use crate::catalog::Catalog;
+use crate::connection::{HEAD_TIMEOUT, STALL_TIMEOUT, unanswered};
+use crate::handler::{self, Asked};
+use crate::transaction::Way;
+
+/// Files up to this size are copied behind their heads, which is cheaper than a second system call.
+const SMALL: u64 = 32 * 1024;
+/// The most that one `sendfile` is asked for.
+const PIECE: u64 = 512 * 1024;
+/// Other connections of this thread get their turn after so many bytes.
+const TURN: u64 = 2 * 1024 * 1024;
+/// Longer request bodies are not worth reading: the connection ends.
+const SKIPPED: u64 = 64 * 1024;
+/// How long, and for how much, a closing connection listens on, so that the client can read the answer before the
+/// kernel tells it that its bytes were not wanted.
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES: u64 = 1024 * 1024;
+
+struct Connection {
+    catalog: Arc<Catalog>,
+    stream: TcpStream,
+    input: Input,
+    output: Output,
+    clock: Clock,
+    /// When a head must have come; set while one is waited for.
+    head_due: Option<Instant>,
+    shutdown: CancellationToken,
+    /// Ready when the server is told to stop.
+    stopping: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+/// Answers the requests of a connection until one side ends it. After `shutdown` no further request is answered.
+pub async fn serve(catalog: Arc<Catalog>, stream: TcpStream, shutdown: CancellationToken) {
+    let connection = Connection {
+        catalog,
+        stream,
+        input: Input::default(),
+        output: Output::default(),
+        clock: Clock::new(HEAD_TIMEOUT),
+        head_due: None,
+        stopping: Box::pin(shutdown.clone().cancelled_owned()),
+        shutdown,
+    };
+    if let Err(error) = connection.run().await {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+impl Connection {
+    async fn run(mut self) -> io::Result<()> {
+        loop {
+            match self.input.next() {
+                Next::Head(head) => {
+                    self.head_due = None;
+                    if self.answer(head).await? == After::Close {
+                        return self.close().await;
+                    }
+                }
+                Next::Refused(status) => {
+                    self.refuse(status);
+                    return self.close().await;
+                }
+                Next::NeedsMore => {
+                    self.flush(SendFlags::empty()).await?;
+                    let due = *self
+                        .head_due
+                        .get_or_insert_with(|| Instant::now() + HEAD_TIMEOUT);
+                    if !self.read(due).await? {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    async fn answer(&mut self, head: Box<Head>) -> io::Result<After> {
+        let started = Instant::now();
+        let (head, counted) = self.find_answer(head).await?;
+        let Counted { answer, traffic } = counted;
+        let request = InFlight::begin(traffic, started.into_std(), answer.status);
+        let after = self.after(&head);
+        match &answer.content {
+            _ if head.method == Method::HEAD => self.collect(&head, &answer, &[], after, request),
+            Content::Bytes(bytes) => self.collect(&head, &answer, bytes, after, request),
+            Content::File { blob, range } if range.end - range.start <= SMALL => {
+                self.collect_file(&head, &answer, blob, range, after, request)
+                    .await?;
+            }
+            Content::File { blob, range } => {
+                self.output
+                    .push_head(answer.status, &answer.headers, &head, after);
+                self.send_file(blob, range, request).await?;
+            }
+        }
+        if self.output.is_enough() {
+            self.flush(SendFlags::empty()).await?;
+        }
+        match (after, head.body) {
+            (After::GoOn, Body::Length(length)) => self.skip(length).await,
+            _ => Ok(After::Close),
+        }
+    }
+
+    /// On this thread where nothing has to be waited for.
+    async fn find_answer(&mut self, head: Box<Head>) -> io::Result<(Box<Head>, Counted)> {
+        if let Ok(counted) = find(&self.catalog, &head, false) {
+            return Ok((head, counted));
+        }
+        // Nobody waits for the disk because of a later request.
+        self.flush(SendFlags::empty()).await?;
+        let catalog = self.catalog.clone();
+        let finding = tokio::task::spawn_blocking(move || {
+            let counted = find(&catalog, &head, true).ok();
+            (head, counted)
+        });
+        match finding.await {
+            Ok((head, counted)) => {
+                let counted = counted.unwrap_or_else(|| unanswered(&self.catalog));
+                Ok((head, counted))
+            }
+            Err(error) => {
+                tracing::error!(%error, "a request could not be answered");
+                Err(io::Error::other(error))
+            }
+        }
+    }
+
+    fn after(&self, head: &Head) -> After {
+        let body_is_short = matches!(head.body, Body::Length(length) if length <= SKIPPED);
+        match head.keep_alive && body_is_short && !self.shutdown.is_cancelled() {
+            true => After::GoOn,
+            false => After::Close,
+        }
+    }
+
+    /// Puts an answer that is in memory behind the others.
+    fn collect(
+        &mut self,
+        head: &Head,
+        answer: &Answer,
+        bytes: &[u8],
+        after: After,
+        mut request: InFlight,
+    ) {
+        self.output
+            .push_head(answer.status, &answer.headers, head, after);
+        self.output.bytes.extend_from_slice(bytes);
+        request.sent(bytes.len() as u64);
+        self.output.answered(request);
+    }
+
+    /// Puts a small file behind the others. Its head is only kept if its bytes can be read.
+    async fn collect_file(
+        &mut self,
+        head: &Head,
+        answer: &Answer,
+        blob: &Arc<Blob>,
+        range: &Range<u64>,
+        after: After,
+        mut request: InFlight,
+    ) -> io::Result<()> {
+        let out = &mut self.output;
+        let before = out.bytes.len();
+        out.push_head(answer.status, &answer.headers, head, after);
+        let begin = out.bytes.len();
+        let length = range.end - range.start;
+        out.bytes.resize(begin + length as usize, 0);
+        let read = read_at_hand(&blob.file, &mut out.bytes[begin..], range.start);
+        let read = match read {
+            Ok(true) => Ok(()),
+            Ok(false) => read_patiently(blob, range.clone())
+                .await
+                .map(|bytes| out.bytes[begin..].copy_from_slice(&bytes)),
+            Err(error) => Err(error),
+        };
+        match read {
+            Ok(()) => {
+                request.sent(length);
+                self.output.answered(request);
+            }
+            Err(error) => {
+                out.bytes.truncate(before);
+                let answer = Answer::unreadable(&error);
+                request.becomes(answer.status);
+                self.collect(head, &answer, &answer.bytes(), after, request);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends what has been collected, the head of this file last, and then the file.
+    async fn send_file(
+        &mut self,
+        blob: &Arc<Blob>,
+        range: &Range<u64>,
+        mut request: InFlight,
+    ) -> io::Result<()> {
+        self.flush(SendFlags::MORE).await?;
+        let (mut at, mut turn) = (range.start, 0);
+        while at < range.end {
+            let until = range.end.min(at + PIECE);
+            let sent = match read_at_hand(&blob.file, &mut [0], until - 1)? {
+                true => self.send_piece(blob, at..until).await?,
+                false => {
+                    let until = until.min(at + body::PIECE);
+                    let bytes = read_patiently(blob, at..until).await?;
+                    let flags = match until < range.end {
+                        true => SendFlags::MORE,
+                        false => SendFlags::empty(),
+                    };
+                    send_all(&self.stream, &mut self.clock, &bytes, flags).await?;
+                    until - at
+                }
+            };
+            at += sent;
+            turn += sent;
+            request.sent(sent);
+            if turn >= TURN {
+                turn = 0;
+                tokio::task::yield_now().await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Some of these bytes, from the page cache.
+    async fn send_piece(&mut self, blob: &Blob, piece: Range<u64>) -> io::Result<u64> {
+        let stream = &self.stream;
+        let mut at = piece.start;
+        let length = usize::try_from(piece.end - piece.start).map_err(io::Error::other)?;
+        let sent = when_writable(stream, &mut self.clock, || {
+            Ok(rustix::fs::sendfile(
+                stream,
+                &blob.file,
+                Some(&mut at),
+                length,
+            )?)
+        });
+        match sent.await? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            sent => Ok(sent as u64),
+        }
+    }
+
+    /// Passes over the body of a request, so that the next head is where it is looked for.
+    async fn skip(&mut self, length: u64) -> io::Result<After> {
+        let mut left = self.input.skip(length);
+        let due = Instant::now() + HEAD_TIMEOUT;
+        while left > 0 {
+            self.flush(SendFlags::empty()).await?;
+            if !self.read(due).await? {
+                return Ok(After::Close);
+            }
+            left = self.input.skip(left);
+        }
+        Ok(After::GoOn)
+    }
+
+    fn refuse(&mut self, status: StatusCode) {
+        let answer = Answer::text(status, "this is not a request that can be answered");
+        let asked = Head {
+            method: Method::GET,
+            uri: http::Uri::default(),
+            headers: HeaderMap::new(),
+            is_http_10: false,
+            keep_alive: false,
+            body: Body::Unread,
+        };
+        self.output
+            .push_head(answer.status, &answer.headers, &asked, After::Close);
+        self.output.bytes.extend_from_slice(&answer.bytes());
+    }
+
+    async fn flush(&mut self, flags: SendFlags) -> io::Result<()> {
+        if !self.output.bytes.is_empty() {
+            send_all(&self.stream, &mut self.clock, &self.output.bytes, flags).await?;
+            self.output.sent();
+        }
+        Ok(())
+    }
+
+    /// Takes what the client sends; false where it sends nothing more, or nothing more is wanted.
+    async fn read(&mut self, due: Instant) -> io::Result<bool> {
+        let is_idle = self.input.is_empty();
+        let room = self.input.room();
+        let stream = &mut self.stream;
+        let (clock, stopping) = (&mut self.clock, &mut self.stopping);
+        let count = poll_fn(|context| {
+            let polled = poll_read_buf(Pin::new(&mut *stream), context, room);
+            if polled.is_ready() {
+                return polled;
+            }
+            if is_idle && stopping.as_mut().poll(context).is_ready() {
+                return Poll::Ready(Ok(0));
+            }
+            ready!(clock.poll(context, due));
+            Poll::Ready(Ok(0))
+        })
+        .await?;
+        Ok(count > 0)
+    }
+
+    /// Ends the connection such that the client gets everything that was sent.
+    async fn close(mut self) -> io::Result<()> {
+        self.flush(SendFlags::empty()).await?;
+        self.stream.shutdown().await?;
+        let due = Instant::now() + LINGER;
+        let mut left = LINGER_BYTES;
+        loop {
+            left = self.input.skip(left);
+            // A client that is done closes its side too.
+            if left == 0 || !self.read(due).await? {
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn find(catalog: &Catalog, head: &Head, may_block: bool) -> Result<Counted, handler::NeedsDisk> {
+    let asked = Asked {
+        method: &head.method,
+        path: head.uri.path(),
+        headers: &head.headers,
+        way: Way {
+            authority: head.uri.authority().map(|authority| authority.as_str()),
+            secure: false,
+        },
+        may_block,
+    };
+    handler::answer(catalog, asked)
+}
+
+/// Exactly these bytes, by a thread that may wait for them.
+async fn read_patiently(blob: &Arc<Blob>, range: Range<u64>) -> io::Result<Bytes> {
+    let blob = blob.clone();
+    let reading = tokio::task::spawn_blocking(move || read_piece(&blob, range));
+    reading.await.map_err(io::Error::other)?
+}
+
+async fn send_all(
+    stream: &TcpStream,
+    clock: &mut Clock,
+    mut bytes: &[u8],
+    flags: SendFlags,
+) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let sent = when_writable(stream, clock, || {
+            Ok(rustix::net::send(
+                stream,
+                bytes,
+                flags | SendFlags::NOSIGNAL,
+            )?)
+        });
+        bytes = bytes.get(sent.await?..).unwrap_or_default();
+    }
+    Ok(())
+}
+
+/// Does `send` once the socket has room; `TimedOut` where the client takes nothing for too long.
+async fn when_writable(
+    stream: &TcpStream,
+    clock: &mut Clock,
+    mut send: impl FnMut() -> io::Result<usize>,
+) -> io::Result<usize> {
+    let mut due = None;
+    poll_fn(|context| {
+        loop {
+            match stream.try_io(Interest::WRITABLE, &mut send) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                done => return Poll::Ready(done),
+            }
+            if stream.poll_write_ready(context)?.is_pending() {
+                let due = *due.get_or_insert_with(|| Instant::now() + STALL_TIMEOUT);
+                ready!(clock.poll(context, due));
+                return Poll::Ready(Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    "the client takes no data",
+                )));
+            }
+        }
+    })
+    .await
+}

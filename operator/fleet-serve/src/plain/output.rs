@@ -1,0 +1,122 @@
+//! Answers on their way into a socket: heads and small bodies are collected and sent together, large files go from the
+//! page cache into the socket without passing through this process.
+
+use std::cell::RefCell;
+use std::io;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use http::{HeaderMap, StatusCode};
+
+use super::head::Head;
+use crate::body::InFlight;
+
+/// Sent at the latest when this many bytes have been collected.
+const ENOUGH: usize = 64 * 1024;
+/// An idle connection keeps no more memory than this for its next answer.
+const KEPT: usize = 16 * 1024;
+
+/// What was not sent yet. Answers to pipelined requests are collected while more requests are at hand.
+#[derive(Default)]
+pub struct Output {
+    pub bytes: Vec<u8>,
+    /// The requests that these bytes answer: they are over when the bytes are sent.
+    answered: Vec<InFlight>,
+}
+
+/// What the connection does after an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum After {
+    GoOn,
+    Close,
+}
+
+impl Output {
+    pub fn is_enough(&self) -> bool {
+        self.bytes.len() >= ENOUGH
+    }
+
+    /// The request is answered by what has been collected.
+    pub fn answered(&mut self, request: InFlight) {
+        self.answered.push(request);
+    }
+
+    /// Everything was sent.
+    pub fn sent(&mut self) {
+        self.answered.clear();
+        self.bytes.clear();
+        self.bytes.shrink_to(KEPT);
+    }
+
+    /// A head as it answers `asked`.
+    pub fn push_head(
+        &mut self,
+        status: StatusCode,
+        headers: &HeaderMap,
+        asked: &Head,
+        after: After,
+    ) {
+        let (version, connection) = match (asked.is_http_10, after) {
+            (false, After::GoOn) => ("HTTP/1.1 ", ""),
+            (false, After::Close) => ("HTTP/1.1 ", "connection: close\r\n"),
+            (true, After::GoOn) => ("HTTP/1.0 ", "connection: keep-alive\r\n"),
+            (true, After::Close) => ("HTTP/1.0 ", ""),
+        };
+        let out = &mut self.bytes;
+        out.extend_from_slice(version.as_bytes());
+        out.extend_from_slice(status.as_str().as_bytes());
+        out.push(b' ');
+        out.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
+        out.extend_from_slice(b"\r\n");
+        for (name, value) in headers {
+            out.extend_from_slice(name.as_str().as_bytes());
+            out.extend_from_slice(b": ");
+            out.extend_from_slice(value.as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
+        out.extend_from_slice(connection.as_bytes());
+        push_date(out);
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// The `Date` header. Written out once a second for each thread.
+fn push_date(out: &mut Vec<u8>) {
+    thread_local! {
+        static LINE: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
+    }
+    let now = SystemTime::now();
+    let second = now
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
+    LINE.with_borrow_mut(|(written, line)| {
+        if *written != second || line.is_empty() {
+            *written = second;
+            *line = format!("date: {}\r\n", httpdate::fmt_http_date(now));
+        }
+        out.extend_from_slice(line.as_bytes());
+    });
+}
+
+/// Reads exactly `buffer.len()` bytes from the page cache; false where that would wait for the disk, or where the file
+/// system cannot tell (network file systems, overlays).
+pub fn read_at_hand(file: &std::fs::File, buffer: &mut [u8], start: u64) -> io::Result<bool> {
+    use rustix::io::{Errno, ReadWriteFlags, preadv2};
+    let mut done = 0;
+    while done < buffer.len() {
+        let rest = buffer.get_mut(done..).unwrap_or_default();
+        let at = start.saturating_add(done as u64);
+        match preadv2(
+            file,
+            &mut [io::IoSliceMut::new(rest)],
+            at,
+            ReadWriteFlags::NOWAIT,
+        ) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => done += count,
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(true)
+}
