@@ -9,7 +9,7 @@ use http::{HeaderMap, Method, StatusCode};
 use crate::answer::{Answer, Caching, Counted};
 use crate::blobs::Blob;
 use crate::catalog::{Catalog, OURS};
-use crate::conditional::{Validators, decide};
+use crate::conditional::decide;
 use crate::content_type::content_type;
 use crate::listing::{Directory, Line, MirrorLine, directory_page, mirrors_page};
 use crate::mirror::{ServedMirror, View, served_in};
@@ -290,11 +290,7 @@ impl Lookup<'_> {
     }
 
     fn found(&self, entry: Entry, blob: Arc<Blob>) -> Answer {
-        let validators = Validators {
-            etag: format!("\"{}\"", entry.digest),
-            modified: entry.mtime,
-            size: entry.size,
-        };
+        let validators = blob.validators(entry.mtime);
         let caching = match entry.mutable && self.fixed.is_none() {
             true => Caching::Revalidate,
             false => Caching::Forever,
