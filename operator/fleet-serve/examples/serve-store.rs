@@ -3,13 +3,16 @@
 //!
 //! `cargo run --release -p fleet-serve --example serve-store -- DIRECTORY ADDRESS`
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
 use fleet_serve::{ServeOptions, serve};
-use fleet_store::{Entry, EntryState, ExportOptions, Identity, Retention, SnapshotMeta, Writer};
+use fleet_store::{
+    Clients, Entry, EntryState, ExportOptions, Identity, Retention, SnapshotMeta, Writer,
+};
 use fleet_telemetry::{BuildInfo, Registry, ServerPlace};
 use fleet_types::{RepoPath, Sha256};
 use tokio_util::sync::CancellationToken;
@@ -86,6 +89,8 @@ fn fill(store: &Path, tree: &Path) -> Result<(), Box<dyn Error>> {
         parent: None,
         entries: 0,
         bytes: 0,
+        links: BTreeMap::new(),
+        openings: BTreeMap::new(),
     })?;
     writer.publish(&prepared.id, 1)?;
     fs::create_dir_all(tree.parent().unwrap_or(tree))?;
@@ -105,5 +110,6 @@ fn identity() -> Identity {
             keep: 1,
             min_age: Duration::ZERO,
         },
+        clients: Clients::default(),
     }
 }

@@ -14,8 +14,10 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::blobs::Blob;
-use crate::conditional::{Decision, Validators, http_date};
+use crate::conditional::{Decision, Validators};
 
+/// As many as an answer with a file has, at most.
+const FILE_HEADERS: usize = 12;
 const TEXT: &str = "text/plain; charset=utf-8";
 
 /// May be kept, and must be asked about before every use.
@@ -82,7 +84,7 @@ pub struct Counted {
 impl Answer {
     fn new(
         status: StatusCode,
-        content_type: &str,
+        content_type: &'static str,
         body: impl Into<Bytes>,
         caching: &'static str,
     ) -> Answer {
@@ -142,24 +144,24 @@ impl Answer {
             StatusCode::MOVED_PERMANENTLY,
             "a directory's name ends in a slash",
         );
-        answer.set(LOCATION, location);
+        answer.set_text(LOCATION, location.to_owned());
         answer.set(CACHE_CONTROL, REVALIDATE);
         answer
     }
 
     /// To the same file in another place; for this client and this moment only.
-    pub fn elsewhere(location: &str) -> Answer {
+    pub fn elsewhere(location: String) -> Answer {
         let mut answer = Answer::text(
             StatusCode::FOUND,
             "a whole update is served from one snapshot",
         );
-        answer.set(LOCATION, location);
+        answer.set_text(LOCATION, location);
         answer
     }
 
     /// Says that clients with another value of this header may get another answer.
     pub fn varying(mut self, header: HeaderName) -> Answer {
-        self.set(VARY, header.as_str());
+        self.headers.insert(VARY, HeaderValue::from(header));
         self
     }
 
@@ -167,7 +169,7 @@ impl Answer {
     pub fn file(
         whole: Content,
         validators: &Validators,
-        content_type: &str,
+        content_type: &'static str,
         caching: Caching,
         decision: Decision,
     ) -> Answer {
@@ -195,10 +197,10 @@ impl Answer {
         };
         let mut answer = Answer {
             status,
-            headers: HeaderMap::new(),
+            headers: HeaderMap::with_capacity(FILE_HEADERS),
             content,
         };
-        answer.set(ETAG, &validators.etag);
+        answer.headers.insert(ETAG, validators.etag.clone());
         answer.set(
             CACHE_CONTROL,
             match caching {
@@ -206,15 +208,15 @@ impl Answer {
                 Caching::Forever => FOREVER,
             },
         );
-        if let Some(date) = http_date(validators.modified) {
-            answer.set(LAST_MODIFIED, &date);
+        if let Some(date) = validators.last_modified.clone() {
+            answer.headers.insert(LAST_MODIFIED, date);
         }
         if status != StatusCode::NOT_MODIFIED {
             answer.set(CONTENT_TYPE, content_type);
             answer.set(ACCEPT_RANGES, "bytes");
         }
         if let Some(value) = content_range {
-            answer.set(CONTENT_RANGE, &value);
+            answer.set_text(CONTENT_RANGE, value);
         }
         answer.common()
     }
@@ -238,7 +240,7 @@ impl Answer {
             StatusCode::RANGE_NOT_SATISFIABLE,
             format!("the file has {size} bytes"),
         );
-        answer.set(CONTENT_RANGE, &format!("bytes */{size}"));
+        answer.set_text(CONTENT_RANGE, format!("bytes */{size}"));
         answer
     }
 
@@ -252,9 +254,13 @@ impl Answer {
         self
     }
 
+    fn set(&mut self, name: HeaderName, value: &'static str) {
+        self.headers.insert(name, HeaderValue::from_static(value));
+    }
+
     /// Every value is ours or was encoded by us; one that could not be a header value is left out.
-    fn set(&mut self, name: HeaderName, value: &str) {
-        if let Ok(value) = HeaderValue::from_str(value) {
+    fn set_text(&mut self, name: HeaderName, value: String) {
+        if let Ok(value) = HeaderValue::try_from(value) {
             self.headers.insert(name, value);
         }
     }

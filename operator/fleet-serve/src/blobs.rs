@@ -8,11 +8,14 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use fleet_types::Sha256;
+use http::HeaderValue;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+
+use crate::conditional::{Validators, http_date};
 
 /// How long a blob is kept open.
 const OPEN_FOR: Duration = Duration::from_secs(30);
@@ -25,19 +28,43 @@ pub struct Blob {
     pub file: File,
     /// Bytes that the file had when it was opened.
     pub size: u64,
+    etag: HeaderValue,
+    /// Of the first path that it was asked for under; others of the same content may have another.
+    modified: OnceLock<(i64, Option<HeaderValue>)>,
 }
 
 impl Blob {
-    pub fn new(file: File) -> io::Result<Blob> {
+    pub fn new(digest: &Sha256, file: File) -> io::Result<Blob> {
         let size = file.metadata()?.len();
-        Ok(Blob { file, size })
+        let etag = HeaderValue::try_from(format!("\"{digest}\"")).map_err(io::Error::other)?;
+        Ok(Blob {
+            file,
+            size,
+            etag,
+            modified: OnceLock::new(),
+        })
     }
 
     /// Opens a file whose place on the disk the kernel has in memory; none where it would have to look.
-    pub fn open_at_hand(path: &Path) -> Option<Blob> {
+    pub fn open_at_hand(digest: &Sha256, path: &Path) -> Option<Blob> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         let opened = openat2(CWD, path, flags, Mode::empty(), ResolveFlags::CACHED);
-        Blob::new(File::from(opened.ok()?)).ok()
+        Blob::new(digest, File::from(opened.ok()?)).ok()
+    }
+
+    /// What identifies these bytes under a path with this mtime (Unix seconds).
+    pub fn validators(&self, modified: i64) -> Validators {
+        let date = || (modified, http_date(modified));
+        let (first, date_of_first) = self.modified.get_or_init(date);
+        Validators {
+            etag: self.etag.clone(),
+            modified,
+            last_modified: match *first == modified {
+                true => date_of_first.clone(),
+                false => http_date(modified),
+            },
+            size: self.size,
+        }
     }
 }
 
@@ -109,7 +136,18 @@ mod tests {
     use super::*;
 
     fn blob() -> Arc<Blob> {
-        Arc::new(Blob::new(tempfile::tempfile().unwrap()).unwrap())
+        let file = tempfile::tempfile().unwrap();
+        Arc::new(Blob::new(&Sha256([7; 32]), file).unwrap())
+    }
+
+    #[test]
+    fn paths_of_one_content_keep_their_own_dates() {
+        let blob = blob();
+        for modified in [784_111_777, 784_111_778, -1, 784_111_777] {
+            let validators = blob.validators(modified);
+            assert_eq!(validators.modified, modified);
+            assert_eq!(validators.last_modified, http_date(modified));
+        }
     }
 
     #[test]

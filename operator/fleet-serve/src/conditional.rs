@@ -9,17 +9,33 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use http::header::{
     IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE,
 };
-use http::{HeaderMap, HeaderName, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 /// What identifies the bytes that would be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Validators {
     /// A strong entity tag with its quotes.
-    pub etag: String,
+    pub etag: HeaderValue,
     /// Unix seconds.
     pub modified: i64,
+    /// The same as an HTTP date; none where there is no such.
+    pub last_modified: Option<HeaderValue>,
     /// Bytes.
     pub size: u64,
+}
+
+impl Validators {
+    /// Of a text that we wrote ourselves at `modified` (Unix seconds), of so many bytes.
+    pub fn of_text(modified: i64, bytes: usize) -> Validators {
+        let etag = HeaderValue::try_from(format!("\"{modified:x}-{bytes:x}\""));
+        Validators {
+            // Quotes and digits always are a header's value.
+            etag: etag.unwrap_or(HeaderValue::from_static("\"\"")),
+            modified,
+            last_modified: http_date(modified),
+            size: bytes as u64,
+        }
+    }
 }
 
 /// What to send.
@@ -57,20 +73,21 @@ pub fn decide(method: &Method, headers: &HeaderMap, validators: &Validators) -> 
 }
 
 /// The date of a `Last-Modified` header; none for instants that HTTP dates cannot express.
-pub fn http_date(unix_seconds: i64) -> Option<String> {
+pub fn http_date(unix_seconds: i64) -> Option<HeaderValue> {
     /// 9999-12-31T23:59:59Z
     const LAST: u64 = 253_402_300_799;
     let seconds = u64::try_from(unix_seconds)
         .ok()
         .filter(|seconds| *seconds <= LAST)?;
-    Some(httpdate::fmt_http_date(
-        UNIX_EPOCH + Duration::from_secs(seconds),
-    ))
+    let date = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(seconds));
+    HeaderValue::try_from(date).ok()
 }
 
 fn preconditions_hold(headers: &HeaderMap, validators: &Validators) -> bool {
     match lists(headers, &IF_MATCH) {
-        Some(tags) => tags.contains(&"*") || tags.contains(&validators.etag.as_str()),
+        Some(tags) => tags
+            .iter()
+            .any(|tag| *tag == "*" || validators.etag == **tag),
         None => match date(headers, &IF_UNMODIFIED_SINCE) {
             Some(at) => at == validators.modified,
             None => true,
@@ -82,7 +99,7 @@ fn is_unchanged(headers: &HeaderMap, validators: &Validators) -> bool {
     match lists(headers, &IF_NONE_MATCH) {
         Some(tags) => tags
             .iter()
-            .any(|tag| *tag == "*" || tag.trim_start_matches("W/") == validators.etag),
+            .any(|tag| *tag == "*" || *tag.trim_start_matches("W/") == validators.etag),
         None => date(headers, &IF_MODIFIED_SINCE) == Some(validators.modified),
     }
 }
@@ -90,7 +107,7 @@ fn is_unchanged(headers: &HeaderMap, validators: &Validators) -> bool {
 fn range_applies(headers: &HeaderMap, validators: &Validators) -> bool {
     match text(headers, &IF_RANGE) {
         None => !headers.contains_key(IF_RANGE),
-        Some(tag) if tag.starts_with('"') || tag.starts_with("W/") => tag == validators.etag,
+        Some(tag) if tag.starts_with('"') || tag.starts_with("W/") => *tag == validators.etag,
         Some(_) => date(headers, &IF_RANGE) == Some(validators.modified),
     }
 }
@@ -159,7 +176,8 @@ mod tests {
 
     fn validators() -> Validators {
         Validators {
-            etag: "\"abc\"".into(),
+            etag: HeaderValue::from_static("\"abc\""),
+            last_modified: None,
             modified: 784_111_777,
             size: 100,
         }

@@ -12,7 +12,7 @@ use crate::answer::{Answer, Caching, Content, Counted};
 use crate::beside;
 use crate::blobs::Blob;
 use crate::catalog::{Catalog, OURS};
-use crate::conditional::{Decision, Validators, decide};
+use crate::conditional::{Validators, decide};
 use crate::content_type::content_type;
 use crate::listing::{Directory, Line, MirrorLine, directory_page, mirrors_page};
 use crate::mirror::{ServedMirror, View, served_in};
@@ -327,29 +327,22 @@ impl Lookup<'_> {
         if !self.mirror.begins_transaction(current, &self.rest.path) {
             return Ok(None);
         }
-        let unchanged = decide(self.asked.method, self.asked.headers, &validators(entry))
-            == Decision::NotModified;
+        let plain = self.file(*entry, true)?;
+        let unchanged = plain.status == StatusCode::NOT_MODIFIED;
         let site = match !unchanged && transaction::is_apt(self.asked.headers) {
             true => transaction::other_site(self.asked.way, self.asked.headers),
             false => None,
         };
         let elsewhere = site.map(|site| {
             let path = encode(&self.full.path);
-            Answer::elsewhere(&format!("{site}/{OURS}/s/{}/{path}", current.id()))
+            Answer::elsewhere(format!("{site}/{OURS}/s/{}/{path}", current.id()))
         });
-        let answer = match elsewhere {
-            Some(answer) => answer,
-            None => self.file(*entry, true)?,
-        };
+        let answer = elsewhere.unwrap_or(plain);
         Ok(Some(answer.varying(USER_AGENT)))
     }
 
     fn ours(&self, content: Bytes, modified: i64) -> Answer {
-        let validators = Validators {
-            etag: format!("\"{modified:x}-{:x}\"", content.len()),
-            modified,
-            size: content.len() as u64,
-        };
+        let validators = Validators::of_text(modified, content.len());
         let decision = decide(self.asked.method, self.asked.headers, &validators);
         Answer::file(
             Content::Bytes(content),
@@ -383,7 +376,7 @@ impl Lookup<'_> {
     }
 
     fn found(&self, entry: Entry, blob: Arc<Blob>) -> Answer {
-        let validators = validators(&entry);
+        let validators = blob.validators(entry.mtime);
         let caching = match entry.mutable && self.fixed.is_none() {
             true => Caching::Revalidate,
             false => Caching::Forever,
@@ -454,13 +447,5 @@ impl Lookup<'_> {
             status: &self.mirror.status_path(),
             lines: &lines,
         }))
-    }
-}
-
-fn validators(entry: &Entry) -> Validators {
-    Validators {
-        etag: format!("\"{}\"", entry.digest),
-        modified: entry.mtime,
-        size: entry.size,
     }
 }

@@ -166,7 +166,7 @@ impl ServedMirror {
             Some(blob) => blob,
             None => {
                 let path = self.store.blob_path(&entry.digest);
-                self.keep(entry, Blob::open_at_hand(&path)?)
+                self.keep(entry, Blob::open_at_hand(&entry.digest, &path)?)
             }
         };
         (blob.size == entry.size).then_some(blob)
@@ -178,7 +178,7 @@ impl ServedMirror {
         let Some(file) = opened.map_err(|error| error.to_string())? else {
             return Ok(None);
         };
-        let blob = Blob::new(file).map_err(|error| error.to_string())?;
+        let blob = Blob::new(&entry.digest, file).map_err(|error| error.to_string())?;
         Ok(Some(self.keep(entry, blob)))
     }
 

@@ -73,10 +73,24 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         created: 2,
         ..meta()
     })?;
-    writer.publish(&next.id, 2)?;
-    report("built and published the next one", started, "");
+    report("built the next one", started, "");
     let started = Instant::now();
-    let collected = writer.collect(3, &[])?;
+    writer.publish(&next.id, 2)?;
+    report("switched to it", started, "");
+    let mut switches = Vec::new();
+    for (id, now) in [&prepared.id, &next.id].iter().cycle().zip(3..23) {
+        let started = Instant::now();
+        writer.rollback(id, now)?;
+        switches.push(started.elapsed());
+    }
+    switches.sort();
+    println!(
+        "rolled back and forth: {:?} (median), {:?} (fastest)",
+        switches[switches.len() / 2],
+        switches[0]
+    );
+    let started = Instant::now();
+    let collected = writer.collect(100, &[])?;
     report(
         "collected",
         started,

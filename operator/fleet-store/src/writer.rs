@@ -23,7 +23,9 @@ use crate::fs::{Disk, FileSystem};
 use crate::layout::{Layout, UNFINISHED};
 use crate::shared::Shared;
 use crate::store::check_document_name;
-use crate::{CollectReport, Identity, IndexBuilder, Snapshot, SnapshotId, Staging, Store, collect};
+use crate::{
+    CollectReport, Identity, IndexBuilder, Snapshot, SnapshotId, Staging, Store, collect, snapshot,
+};
 
 /// The one writer of a store; also a [`Store`]. Holds the store's lock until it, its stagings and its builders are
 /// dropped.
@@ -141,7 +143,7 @@ impl Writer {
     /// Serves this snapshot and keeps it served, whatever is published, until [`Writer::unpin`].
     pub fn pin(&self, id: &SnapshotId, now: i64) -> Result<()> {
         let _deciding = self.shared.deciding();
-        self.snapshot(id)?;
+        self.expect(id)?;
         let (mut facts, current) = self.settled(now)?;
         facts.pinned = Some(*id);
         self.write_facts(&facts)?;
@@ -159,7 +161,7 @@ impl Writer {
     /// Serves this snapshot until one is published that is newer than the newest now. Ends a pin.
     pub fn rollback(&self, id: &SnapshotId, now: i64) -> Result<()> {
         let _deciding = self.shared.deciding();
-        self.snapshot(id)?;
+        self.expect(id)?;
         let newest = self.store.snapshots()?.last().map(|newest| newest.id);
         let (mut facts, current) = self.settled(now)?;
         facts.pinned = None;
@@ -183,6 +185,12 @@ impl Writer {
     pub fn state_write<T: Serialize>(&self, name: &str, value: &T) -> Result<()> {
         check_document_name(name)?;
         self.shared.write_document(name, value)
+    }
+
+    /// Whether there is such a snapshot. Its head says so: going back must not take the time that reading an index
+    /// takes. Servers verify the whole before they serve it, and go on with what they have where it is damaged.
+    fn expect(&self, id: &SnapshotId) -> Result<()> {
+        snapshot::read_meta(&self.shared.layout.snapshot(id), id).map(drop)
     }
 
     /// The facts as they must be after any crash, and what is served.
