@@ -264,8 +264,11 @@ impl Lookup<'_> {
         if !self.mirror.begins_transaction(current, &self.rest.path) {
             return None;
         }
-        let unchanged = decide(self.asked.method, self.asked.headers, &validators(entry))
-            == Decision::NotModified;
+        let unchanged = decide(
+            self.asked.method,
+            self.asked.headers,
+            &Validators::of(entry),
+        ) == Decision::NotModified;
         let site = match !unchanged && transaction::is_apt(self.asked.headers) {
             true => transaction::other_site(self.asked.way, self.asked.headers),
             false => None,
@@ -319,7 +322,7 @@ impl Lookup<'_> {
     }
 
     fn found(&self, entry: Entry, file: File) -> Answer {
-        let validators = validators(&entry);
+        let validators = Validators::of(&entry);
         let caching = match entry.mutable && self.fixed.is_none() {
             true => Caching::Revalidate,
             false => Caching::Forever,
@@ -390,13 +393,5 @@ impl Lookup<'_> {
             status: &self.mirror.status_path(),
             lines: &lines,
         }))
-    }
-}
-
-fn validators(entry: &Entry) -> Validators {
-    Validators {
-        etag: format!("\"{}\"", entry.digest),
-        modified: entry.mtime,
-        size: entry.size,
     }
 }
