@@ -3,20 +3,19 @@
 //! The one place where manifests meet the sync engine. A new upstream type adds its line to [`make_format`] and its
 //! block to [`declared_content`].
 
+mod verification;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use fleet_api::mirror::{self, Content, DebianPackages, Rule};
+use fleet_api::mirror::{self, Content, DebianPackages};
 use fleet_api::upstream::{RefKind, Signatures, UpstreamType};
 use fleet_api::{Mirror, Upstream};
 use fleet_formats::debian::{Alias, Debian, DebianSlice, Include, PackageRule, PackageRules};
 use fleet_formats::openpgp::Keyring;
 use fleet_formats::seam::{Format, Rejected, SignaturePolicy, Trust};
 use fleet_store::{Clients, Retention, Transactions};
-use fleet_sync::{
-    Access, AllowedMutation, Credentials, Endpoint, Politeness, Shrink, SyncOptions, Timeouts,
-    Verification,
-};
+use fleet_sync::{Access, Credentials, Endpoint, Politeness, SyncOptions, Timeouts};
 use fleet_types::{Reason, Sha256, UnitRevision};
 use sha2::Digest;
 
@@ -81,7 +80,7 @@ impl Resolver<'_> {
             trust,
             trust_digest,
             exclude: mirror.spec.content.exclude.clone(),
-            verification: verification(mirror)?,
+            verification: verification::options(&mirror.spec.verification)?,
             retention: Retention {
                 keep: usize::try_from(mirror.spec.snapshots.keep).unwrap_or(usize::MAX),
                 min_age: mirror.spec.snapshots.min_age.0,
@@ -379,7 +378,7 @@ fn clients(mirror: &Mirror, upstream: &Upstream) -> Clients {
     }
 }
 
-pub(crate) fn package_rules(packages: DebianPackages) -> PackageRules {
+fn package_rules(packages: DebianPackages) -> PackageRules {
     let rules = |list: Vec<mirror::PackageRule>| {
         let rule = |rule: mirror::PackageRule| PackageRule {
             name: rule.name,
@@ -413,42 +412,6 @@ fn politeness(upstream: &Upstream) -> Politeness {
         bandwidth: spec.bandwidth.as_ref().map(|bandwidth| bandwidth.bytes()),
         contact: spec.contact.clone(),
     }
-}
-
-fn verification(mirror: &Mirror) -> Result<Verification, Failure> {
-    let spec = &mirror.spec.verification;
-    let mut allow_mutations = Vec::new();
-    for allowed in &spec.allow_mutations {
-        let sha256 = allowed.sha256.parse().map_err(|error| {
-            Failure::invalid(format!(
-                "spec.verification.allowMutations, {}: {error}",
-                allowed.path
-            ))
-        })?;
-        allow_mutations.push(AllowedMutation {
-            path: allowed.path.clone(),
-            sha256,
-        });
-    }
-    Ok(Verification {
-        allow_rollback: spec.rollback == Rule::Allow,
-        allow_mutation: spec.mutation == Rule::Allow,
-        allow_mutations,
-        shrink: shrink(&spec.shrink)?,
-    })
-}
-
-fn shrink(spec: &mirror::Shrink) -> Result<Shrink, Failure> {
-    let digest = |text: &String| {
-        text.parse().map_err(|error| {
-            Failure::invalid(format!("spec.verification.shrink.allowed, {text}: {error}"))
-        })
-    };
-    Ok(Shrink {
-        max_percent: u64::from(spec.max_percent),
-        max_count: Some(u64::from(spec.max_count)).filter(|count| *count > 0),
-        allowed: spec.allowed.iter().map(digest).collect::<Result<_, _>>()?,
-    })
 }
 
 fn pem_bundle(name: &str, key: &str, bytes: Vec<u8>) -> Result<Vec<u8>, Failure> {

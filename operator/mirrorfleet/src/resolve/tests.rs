@@ -1,5 +1,7 @@
 use std::fs;
 
+use fleet_sync::{Shrink, Verification};
+
 use super::*;
 
 const UPSTREAM: &str = "apiVersion: mirrorfleet.dev/v1alpha1\nkind: Upstream\nmetadata: {name: debian}\nspec:\n  type: Debian\n  authority: {url: AUTHORITY}\n  trust: TRUST\n";
@@ -225,5 +227,47 @@ fn a_change_of_trust_changes_its_digest() {
     assert_ne!(
         digest("{signatures: Optional}"),
         digest("{signatures: Optional, maxIndexAge: 9h}")
+    );
+}
+
+#[test]
+fn what_a_person_allows_and_leaves_out_reaches_the_engine() {
+    let plain = MIRROR.replace("NAME", "debian");
+    let upstream = UPSTREAM
+        .replace("TRUST", "{signatures: None}")
+        .replace("AUTHORITY", URL);
+    let resolved = |mirror: &str| {
+        let manifests = load(&format!("{upstream}---\n{mirror}"));
+        resolve(&manifests, &References::Manifests).unwrap()
+    };
+    let without = resolved(&plain);
+    assert_eq!(
+        without.verification,
+        Verification::default(),
+        "the defaults of both are the same"
+    );
+    assert!(
+        without.content["debian"].get("packages").is_none(),
+        "what is not declared is no input of a snapshot"
+    );
+
+    let digest = "ab".repeat(32);
+    let rules = "architectures: [amd64], packages: {exclude: [{section: debug}]}}";
+    let mirror = format!(
+        "{}  verification:\n    shrink: {{maxPercent: 50, maxCount: 0, allowed: [\"{digest}\"]}}\n",
+        plain.replace("architectures: [amd64]}", rules)
+    );
+    let with = resolved(&mirror);
+    assert_eq!(
+        with.verification.shrink,
+        Shrink {
+            max_percent: 50,
+            max_count: None,
+            allowed: vec![digest.parse().unwrap()],
+        }
+    );
+    assert_eq!(
+        with.content["debian"]["packages"]["exclude"][0]["section"],
+        "debug"
     );
 }
