@@ -5,7 +5,9 @@ CARGO_TARGET_DIR ?= $(CURDIR)/target
 export CARGO_TARGET_DIR
 BIN := $(CARGO_TARGET_DIR)/$(HOST_TARGET)/release/mirrorfleet
 
-.PHONY: docs help build demo test unit e2e cluster cluster-down image crds fmt lint clean
+SECONDS ?= 60
+
+.PHONY: fuzz docs help build demo test unit e2e cluster cluster-down image crds fmt lint clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -40,6 +42,10 @@ cluster-down: ## Stop it and remove all that it left
 image: build ## The container image, FROM scratch, as an archive in target/
 	@e2e/cluster packages
 	@MIRRORFLEET_BIN=$(BIN) e2e/build-image.sh $(CARGO_TARGET_DIR)/mirrorfleet-image.tar
+
+fuzz: ## Every parser against made-up input, each for SECONDS=60 (ONLY=name runs one)
+	@e2e/prepare.sh --without-cluster
+	@fuzz/run.py --seconds $(SECONDS) $(ONLY)
 
 crds: ## Write crds/ and the chart's copies anew from the Rust types
 	@MIRRORFLEET_BLESS=1 cargo test --release -p fleet-api --test crds

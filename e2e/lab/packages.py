@@ -21,6 +21,7 @@ PACKAGES: dict[str, str] = {
     "curl": "/usr/bin/curl",
     "debootstrap": "/usr/sbin/debootstrap",
     "e2fsprogs": "/usr/sbin/mkfs.ext4",
+    "g++": "/usr/bin/g++",
     "gcc": "/usr/bin/gcc",
     "gnupg": "/usr/bin/gpg",
     "iproute2": "/usr/sbin/ip",
