@@ -5,7 +5,9 @@ CARGO_TARGET_DIR ?= $(CURDIR)/target
 export CARGO_TARGET_DIR
 BIN := $(CARGO_TARGET_DIR)/$(HOST_TARGET)/release/mirrorfleet
 
-.PHONY: bench docs help build demo test unit acceptance soak e2e cluster cluster-down image crds fmt lint clean
+SECONDS ?= 60
+
+.PHONY: bench fuzz docs help build demo test unit acceptance soak e2e cluster cluster-down image crds fmt lint clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -55,6 +57,10 @@ bench: ## Speed beside other tools; writes docs/benchmarks.md (ONLY=name for one
 	@$(MAKE) --no-print-directory build
 	@cargo build --release --locked --quiet -p fleet-store --example switch
 	@MIRRORFLEET_BIN=$(BIN) python3 bench/run.py $(ONLY) $(if $(QUICK),--quick)
+
+fuzz: ## Every parser against made-up input, each for SECONDS=60 (ONLY=name runs one)
+	@e2e/prepare.sh --without-cluster
+	@fuzz/run.py --seconds $(SECONDS) $(ONLY)
 
 crds: ## Write crds/ and the chart's copies anew from the Rust types
 	@MIRRORFLEET_BLESS=1 cargo test --release -p fleet-api --test crds

@@ -14,7 +14,7 @@ fi
 ./cluster packages
 
 # Of all platforms: cargo-deny judges the whole lock file, and asks no registry itself.
-(cd .. && cargo fetch --locked --quiet)
+(cd .. && cargo fetch --locked --quiet && cargo fetch --locked --quiet --manifest-path fuzz/Cargo.toml)
 
 deny_root=$(python3 -c 'import environment; print(environment.cargo_deny_root())')
 deny_version=$(python3 -c 'import environment; print(environment.CARGO_DENY_VERSION)')

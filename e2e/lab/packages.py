@@ -24,6 +24,7 @@ PACKAGES: dict[str, str] = {
     "debootstrap": "/usr/sbin/debootstrap",
     "dpkg-dev": "/usr/bin/dpkg-source",
     "e2fsprogs": "/usr/sbin/mkfs.ext4",
+    "g++": "/usr/bin/g++",
     "gcc": "/usr/bin/gcc",
     "gnupg": "/usr/bin/gpg",
     "gpgv": "/usr/bin/gpgv",

@@ -29,16 +29,22 @@ impl RetryPolicy {
     }
 }
 
-/// The value of a Retry-After header in seconds from `now`. RFC 9110, section 10.2.3.
+/// However long an upstream asks to be left alone: nobody in its place may silence a mirror for good.
+const LONGEST_REST_SECONDS: u64 = 24 * 3600;
+
+/// The value of a Retry-After header in seconds from `now`, a day at most. RFC 9110, section 10.2.3.
 pub(crate) fn parse_retry_after(value: &str, now: SystemTime) -> Option<u64> {
     let value = value.trim();
-    if let Ok(seconds) = value.parse::<u64>() {
-        return Some(seconds);
-    }
-    let date = httpdate::parse_http_date(value).ok()?;
-    Some(date.duration_since(now).map_or(0, |left| {
-        left.as_secs() + u64::from(left.subsec_nanos() > 0)
-    }))
+    let seconds = if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
+        // More than 64 bits are more than a day.
+        value.parse().unwrap_or(u64::MAX)
+    } else {
+        let date = httpdate::parse_http_date(value).ok()?;
+        date.duration_since(now).map_or(0, |left| {
+            left.as_secs() + u64::from(left.subsec_nanos() > 0)
+        })
+    };
+    Some(seconds.min(LONGEST_REST_SECONDS))
 }
 
 #[cfg(test)]
@@ -58,6 +64,13 @@ mod tests {
             Some(0)
         );
         assert_eq!(parse_retry_after("soon", now), None);
+        for ever in [
+            "18446744073709551615",
+            "18446744073709551616",
+            "Fri, 31 Dec 9999 23:59:59 GMT",
+        ] {
+            assert_eq!(parse_retry_after(ever, now), Some(24 * 3600), "{ever}");
+        }
     }
 
     #[test]

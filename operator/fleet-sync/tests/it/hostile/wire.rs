@@ -125,7 +125,7 @@ async fn answers_that_are_no_http_are_refused() {
             "an endless head",
             forever(
                 "HTTP/1.1 200 OK\r\n",
-                b"X-Header: some text for it\r\n",
+                &b"X-Header: some text for it\r\n".repeat(1000),
                 Duration::ZERO,
             ),
         ),
@@ -241,6 +241,20 @@ async fn parts_that_were_not_asked_for_never_get_into_a_file() {
     let report = sync(&options).await;
     assert_eq!(told(&report), PUBLISHED, "{report:?}");
     assert_eq!(world.served(beta), vec![7; 300_000]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_cannot_silence_a_mirror_for_good() {
+    let mut trial = with_delta().await;
+    for value in ["18446744073709551615", "Fri, 31 Dec 9999 23:59:59 GMT"] {
+        let head = format!("HTTP/1.1 429 No\r\nRetry-After: {value}\r\nContent-Length: 0\r\n\r\n");
+        trial.liar.lie(IN_RELEASE, Say::text(&head));
+        let report = trial
+            .is_refused(value, Reason::UpstreamBusy, &[IN_RELEASE])
+            .await;
+        assert_eq!(report.retry_after_seconds, Some(24 * 3600));
+    }
+    trial.heals("both").await;
 }
 
 /// A date in the future would stay for as long as it is one, since what we say of a file never goes back.
