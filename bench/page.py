@@ -17,8 +17,8 @@ leaves this page alone. Figures from a machine that others use at the same time 
 
 **Programs**: {versions}.
 
-Medians; in parentheses the number of runs. The contenders take turns, so that a disturbance meets all of them. The archive
-is signed and laid out as Debian's own: packages of 4 to 64 KiB with a median of 5 KiB, 146 MB for 20,000. It is served by
+Medians; in parentheses the number of runs. A ratio is mirrorfleet's figure divided by the other's; where none is named by
+the target, by the best of the others. The contenders take turns, so that a disturbance meets all of them. The archive is signed and laid out as Debian's own: packages of 4 to 64 KiB with a median of 5 KiB, 146 MB for 20,000. It is served by
 nginx and an rsync daemon on the same machine, so that upstream and mirror share the cores. All use 20 connections where
 they can choose (debmirror and rsync have one). A round trip of 50 ms comes from a relay that delays in both directions and
 limits nothing else; opening a connection costs a round trip too. Dirty pages are written before each run.
