@@ -4,13 +4,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use fleet_types::Reason;
-use tokio::sync::Semaphore;
 use url::Url;
 
+use super::budget::Budget;
+use super::client::Recipe;
 use super::http::Line;
 use super::retry::RetryPolicy;
 use super::url_path::shown;
-use super::{FailureKind, FetchError, FileTransport, HttpTransport, Meter, Transport, client};
+use super::{FailureKind, FetchError, FileTransport, HttpTransport, Meter, Transport};
 use crate::{Access, Endpoint, Problem};
 
 /// After so many failures in a row an endpoint is left alone for a while.
@@ -37,7 +38,6 @@ pub struct EndpointSet {
     bulk: usize,
     authority: usize,
     retry: RetryPolicy,
-    max_connections: usize,
 }
 
 struct Member {
@@ -75,9 +75,8 @@ impl EndpointSet {
         }
         let max_connections = options.max_connections.max(1);
         let line = Line {
-            client: client::build(options)?,
             credentials: options.access.credentials.clone(),
-            connections: Arc::new(Semaphore::new(max_connections)),
+            budget: Budget::new(max_connections, Recipe::new(options)?),
             max_connections,
             stall: options.stall,
             meter: meter.clone(),
@@ -91,7 +90,6 @@ impl EndpointSet {
             bulk,
             authority,
             retry: options.retry,
-            max_connections,
         })
     }
 
@@ -112,8 +110,12 @@ impl EndpointSet {
         &self.retry
     }
 
-    pub(super) fn max_connections(&self) -> usize {
-        self.max_connections
+    /// How many files the hungriest endpoint can have under way.
+    pub(super) fn appetite(&self) -> usize {
+        self.transports()
+            .map(|transport| transport.appetite())
+            .max()
+            .unwrap_or(1)
     }
 
     pub(super) fn transports(&self) -> impl Iterator<Item = &dyn Transport> {
@@ -177,7 +179,7 @@ impl Member {
     fn new(endpoint: Endpoint, line: &Line) -> Result<Member, Problem> {
         let Endpoint { name, url, .. } = endpoint;
         let transport: Box<dyn Transport> = match url.scheme() {
-            "http" | "https" => Box::new(HttpTransport::new(url.clone(), line.clone())),
+            "http" | "https" => Box::new(HttpTransport::new(url.clone(), line.clone())?),
             "file" => Box::new(FileTransport::new(
                 &url,
                 line.max_connections,

@@ -1,19 +1,21 @@
 //! Getting many files from an upstream's endpoints, each bounded and checked while it arrives.
 //!
 //! The seam is [`Transport::fetch_many`]: a transport takes a stream of requests and decides itself how many are under
-//! way and how they share connections, so that one that pipelines is one more implementation. A transport tries each
-//! request once; [`Fetcher`] owns what happens after a failure: other names, other endpoints, waiting.
+//! way and how they share connections; [`HttpTransport`] pipelines small files. A transport tries each request once; [`Fetcher`] owns what happens after a failure: other names, other endpoints, waiting.
 
+mod budget;
 mod client;
 mod endpoint;
 mod fetcher;
 mod file;
 mod http;
 mod meter;
+mod pipeline;
 mod retry;
 mod sink;
 mod stops;
 mod url_path;
+mod verdict;
 mod writers;
 
 use fleet_types::{Expected, Reason, RepoPath, Sha256};
@@ -36,6 +38,9 @@ pub use writers::Writers;
 pub trait Transport: Send + Sync {
     /// Answers every request exactly once, in any order, and ends after the last one. Does not repeat a request.
     fn fetch_many(&self, requests: BoxStream<'static, Request>) -> BoxStream<'static, Answer>;
+
+    /// How many requests it can make use of at once.
+    fn appetite(&self) -> usize;
 }
 
 /// One file that a transport is asked for.

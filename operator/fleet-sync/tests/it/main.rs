@@ -6,6 +6,7 @@ mod distribution;
 mod faults;
 mod limits;
 mod memory;
+mod pipeline;
 mod repair;
 mod runs;
 mod storage;

@@ -4,6 +4,8 @@ pub mod archive;
 pub mod distribution;
 pub mod process;
 pub mod proxy;
+pub mod raw;
+pub mod relay;
 pub mod server;
 pub mod tls;
 pub mod volume;
