@@ -36,13 +36,7 @@ impl Staging {
     /// The content may be complete already: then `remaining()` is 0 and only `finish` is left to do.
     pub fn begin(&self, expected: &Expected) -> Result<StagedFile> {
         let hasher = Hasher::new(&expected.digest)?;
-        let (path, resumable) = self
-            .shared
-            .reserve(self.shared.layout.staged(&expected.digest));
-        let reservation = Reservation {
-            shared: Arc::clone(&self.shared),
-            path,
-        };
+        let (reservation, resumable) = self.reserve(&expected.digest);
         let file = self.open(&reservation.path, !resumable)?;
         let mut staged = StagedFile {
             file,
@@ -59,15 +53,54 @@ impl Staging {
     /// Stages content that is in memory already.
     pub fn put_bytes(&self, content: &[u8]) -> Result<Staged> {
         let digest = Sha256(sha2::Sha256::digest(content).into());
-        let mut staged = self.begin(&Expected {
-            size: content.len() as u64,
-            digest: Digest::Sha256(digest),
-        })?;
-        if staged.remaining() > 0 {
-            staged.restart()?;
-            staged.write(content)?;
+        self.write_whole(digest, &Digest::Sha256(digest), content)
+    }
+
+    /// Stages content that is in memory as a whole, and is what an index promises. Nothing is written otherwise.
+    pub fn put(&self, expected: &Expected, content: &[u8]) -> Result<Staged> {
+        let found = content.len() as u64;
+        if found > expected.size {
+            return Err(StoreError::TooLong {
+                expected: expected.size,
+            });
         }
-        staged.finish()
+        if found < expected.size {
+            return Err(StoreError::TooShort {
+                expected: expected.size,
+                found,
+            });
+        }
+        let mut hasher = Hasher::new(&expected.digest)?;
+        hasher.update(content);
+        let (digest, believed) = hasher.finish();
+        if believed != expected.digest {
+            return Err(StoreError::WrongDigest {
+                expected: Box::new(expected.digest),
+                found: Box::new(believed),
+            });
+        }
+        self.write_whole(digest, &expected.digest, content)
+    }
+
+    /// In as few steps as there are: most files of most repositories come this way.
+    fn write_whole(&self, digest: Sha256, promised: &Digest, content: &[u8]) -> Result<Staged> {
+        let reservation = self.reserve(promised).0;
+        let mut file = self.open(&reservation.path, true)?;
+        file.write_all(content).doing(DOING)?;
+        Ok(Staged {
+            digest,
+            size: content.len() as u64,
+            reservation: Some(reservation),
+        })
+    }
+
+    fn reserve(&self, promised: &Digest) -> (Reservation, bool) {
+        let (path, resumable) = self.shared.reserve(self.shared.layout.staged(promised));
+        let reservation = Reservation {
+            shared: Arc::clone(&self.shared),
+            path,
+        };
+        (reservation, resumable)
     }
 
     /// Makes a batch durable and moves it among the blobs. Content that is a blob already replaces it, which repairs

@@ -16,7 +16,7 @@ use crate::Problem;
 use crate::fetch::{Arrival, Delivery, Received, Sink, Want, Writers};
 
 /// Contents that wait between the sorted list and the connections.
-const AHEAD: usize = 64;
+const AHEAD: usize = 256;
 /// The names of one content that are tried upstream.
 const MAX_SOURCES: usize = 4;
 

@@ -1,10 +1,14 @@
 //! The HTTP client of a run: TLS, proxy, redirects, User-Agent.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use fleet_types::Reason;
 use reqwest::redirect::{Attempt, Policy};
-use reqwest::{Certificate, Client, Proxy};
+use reqwest::{Client, Proxy};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls_platform_verifier::Verifier;
 
 use super::endpoint::FetchOptions;
 use super::url_path::shown_target;
@@ -19,29 +23,68 @@ pub fn install_crypto_provider() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
-pub(super) fn build(options: &FetchOptions) -> Result<Client, Problem> {
-    install_crypto_provider();
-    let mut builder = Client::builder()
-        .user_agent(user_agent(&options.user_agent, options.contact.as_deref()))
-        .redirect(Policy::custom(redirect))
-        .referer(false)
-        // Repeating is the fetcher's business, which counts requests.
-        .retry(reqwest::retry::never())
-        .connect_timeout(CONNECT_TIMEOUT.min(options.stall))
-        .pool_max_idle_per_host(options.max_connections.max(1));
-    if let Some(proxy) = proxy(&options.access)? {
-        builder = builder.proxy(proxy);
+/// What every client of a run is made from. The roots of trust are read once.
+pub(super) struct Recipe {
+    pub user_agent: String,
+    /// Offers no protocol: whoever connects says which.
+    pub tls: rustls::ClientConfig,
+    proxy: Option<Proxy>,
+    connect_timeout: Duration,
+}
+
+impl Recipe {
+    pub fn new(options: &FetchOptions) -> Result<Recipe, Problem> {
+        install_crypto_provider();
+        Ok(Recipe {
+            user_agent: user_agent(&options.user_agent, options.contact.as_deref()),
+            tls: tls(&options.access)?,
+            proxy: proxy(&options.access)?,
+            connect_timeout: CONNECT_TIMEOUT.min(options.stall),
+        })
     }
-    let certificates = certificates(&options.access)?;
-    if !certificates.is_empty() {
-        builder = builder.tls_certs_merge(certificates);
+
+    pub fn has_proxy(&self) -> bool {
+        self.proxy.is_some()
     }
-    builder.build().map_err(|e| {
-        Problem::new(
-            Reason::CaBundleNotFound,
-            format!("the HTTP client cannot be set up: {}", chain(&e)),
-        )
-    })
+
+    /// A client with one connection to each origin.
+    pub fn client(&self) -> Result<Client, Problem> {
+        let mut tls = self.tls.clone();
+        tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let mut builder = Client::builder()
+            .user_agent(&self.user_agent)
+            .redirect(Policy::custom(redirect))
+            .referer(false)
+            // Repeating is the fetcher's business, which counts requests.
+            .retry(reqwest::retry::never())
+            .connect_timeout(self.connect_timeout)
+            .pool_max_idle_per_host(1)
+            .tls_backend_preconfigured(tls);
+        if let Some(proxy) = &self.proxy {
+            builder = builder.proxy(proxy.clone());
+        }
+        builder
+            .build()
+            .map_err(|e| unusable("the HTTP client cannot be set up", &chain(&e)))
+    }
+}
+
+/// Trusts the platform's roots, and those that the manifest names.
+fn tls(access: &Access) -> Result<rustls::ClientConfig, Problem> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = Verifier::new_with_extra_roots(certificates(access)?, provider.clone())
+        .map_err(|e| unusable("no certificate authority can be used", &e.to_string()))?;
+    let builder = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|e| unusable("TLS cannot be set up", &e.to_string()))?;
+    Ok(builder
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth())
+}
+
+fn unusable(what: &str, why: &str) -> Problem {
+    Problem::new(Reason::CaBundleNotFound, format!("{what}: {why}"))
 }
 
 fn user_agent(product: &str, contact: Option<&str>) -> String {
@@ -68,7 +111,7 @@ fn proxy(access: &Access) -> Result<Option<Proxy>, Problem> {
     })
 }
 
-fn certificates(access: &Access) -> Result<Vec<Certificate>, Problem> {
+fn certificates(access: &Access) -> Result<Vec<CertificateDer<'static>>, Problem> {
     let Some(pem) = &access.ca_bundle_pem else {
         return Ok(Vec::new());
     };
@@ -78,9 +121,17 @@ fn certificates(access: &Access) -> Result<Vec<Certificate>, Problem> {
             format!("access.caBundleRef: {what}; give PEM certificates"),
         )
     };
-    let certificates = Certificate::from_pem_bundle(pem).map_err(|e| bad(chain(&e)))?;
+    let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem)
+        .collect::<Result<_, _>>()
+        .map_err(|e| bad(e.to_string()))?;
     if certificates.is_empty() {
         return Err(bad("the bundle holds no certificate".to_owned()));
+    }
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in &certificates {
+        roots
+            .add(certificate.clone())
+            .map_err(|e| bad(e.to_string()))?;
     }
     Ok(certificates)
 }

@@ -5,14 +5,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use fleet_types::Reason;
-use tokio::sync::Semaphore;
 use url::Url;
 
+use super::budget::Budget;
+use super::client::Recipe;
 use super::http::Line;
 use super::retry::RetryPolicy;
 use super::url_path::shown;
 use super::{
-    FailureKind, FetchError, FileTransport, HttpTransport, Meter, RsyncTransport, Transport, client,
+    FailureKind, FetchError, FileTransport, HttpTransport, Meter, RsyncTransport, Transport,
 };
 use crate::{Access, Endpoint, Problem};
 
@@ -79,9 +80,8 @@ impl EndpointSet {
         }
         let max_connections = options.max_connections.max(1);
         let line = Line {
-            client: client::build(options)?,
             credentials: options.access.credentials.clone(),
-            connections: Arc::new(Semaphore::new(max_connections)),
+            budget: Budget::new(max_connections, Recipe::new(options)?),
             max_connections,
             stall: options.stall,
             meter: meter.clone(),
@@ -117,8 +117,10 @@ impl EndpointSet {
 
     /// How many files the hungriest endpoint can have under way.
     pub(super) fn appetite(&self) -> usize {
-        let each = self.transports().map(|transport| transport.appetite());
-        each.max().unwrap_or(1)
+        self.transports()
+            .map(|transport| transport.appetite())
+            .max()
+            .unwrap_or(1)
     }
 
     pub(super) fn transports(&self) -> impl Iterator<Item = &dyn Transport> {
@@ -190,7 +192,7 @@ impl Member {
     fn new(endpoint: Endpoint, options: &FetchOptions, line: &Line) -> Result<Member, Problem> {
         let Endpoint { name, url, .. } = endpoint;
         let transport: Box<dyn Transport> = match url.scheme() {
-            "http" | "https" => Box::new(HttpTransport::new(url.clone(), line.clone())),
+            "http" | "https" => Box::new(HttpTransport::new(url.clone(), line.clone())?),
             "file" => Box::new(FileTransport::new(
                 &url,
                 line.max_connections,

@@ -58,7 +58,6 @@ impl Fetcher {
         deliver: &mut (dyn FnMut(Delivery) -> Result<(), Problem> + Send),
     ) -> Result<(), Problem> {
         let mut round = Round::new(&self.endpoints);
-        let enough = self.endpoints.appetite();
         let mut more = true;
         while more || !round.jobs.is_empty() {
             tokio::select! {
@@ -74,12 +73,20 @@ impl Fetcher {
                         deliver_or_end(delivery, deliver)?;
                     }
                 }
-                want = wants.next(), if more && round.jobs.len() < enough => match want {
-                    None => more = false,
-                    Some(want) => if let Some(delivery) = round.accept(want?) {
-                        deliver_or_end(delivery, deliver)?;
+                want = wants.next(), if more && round.jobs.len() < self.endpoints.appetite() => {
+                    let mut next = Some(want);
+                    // All that there is room for at once, so that requests can leave together.
+                    while let Some(want) = next {
+                        match want {
+                            None => more = false,
+                            Some(want) => if let Some(delivery) = round.accept(want?) {
+                                deliver_or_end(delivery, deliver)?;
+                            }
+                        }
+                        let room = more && round.jobs.len() < self.endpoints.appetite();
+                        next = room.then(|| wants.next().now_or_never()).flatten();
                     }
-                },
+                }
             }
         }
         Ok(())

@@ -12,9 +12,9 @@ use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use url::Url;
 
-use super::http::unix;
 use super::meter::Meter;
 use super::sink::Sink;
+use super::verdict::unix;
 use super::{Answer, Arrival, FailureKind, FetchError, Received, Request, Transport, Validators};
 use crate::Problem;
 

@@ -1,4 +1,5 @@
-//! One request at a time on each of several kept-alive connections.
+//! An http or https endpoint: which of the two ways a request takes, and the ordinary one, a request at a time on each of
+//! several kept-alive connections.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -6,90 +7,93 @@ use std::time::{Duration, Instant, SystemTime};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use reqwest::header::{
-    CONTENT_ENCODING, CONTENT_RANGE, ETAG, HeaderMap, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH,
-    LAST_MODIFIED, LOCATION, RANGE, RETRY_AFTER,
+    ETAG, HeaderMap, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH,
+    LAST_MODIFIED, RANGE,
 };
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
-use tokio::sync::Semaphore;
 use url::Url;
 
+use super::budget::Budget;
 use super::client::{authorize, chain};
 use super::meter::Meter;
 use super::pace::Pace;
-use super::retry::parse_retry_after;
+use super::pipeline::{Dialer, Pipelining, Traffic};
 use super::sink::Sink;
-use super::url_path::{shown, shown_target, url_of};
+use super::url_path::{shown, url_of};
+use super::verdict::{check_length, is_settled, range_fits, re_encoded, refusal, unix};
 use super::{Answer, Arrival, FailureKind, FetchError, Received, Request, Transport, Validators};
-use crate::Credentials;
+use crate::{Credentials, Problem};
 
-/// Longer than the clocks of two machines are apart, usually.
-const SETTLING_TIME: Duration = Duration::from_secs(10);
+/// Requests under way for each connection where answers come one at a time.
+const ONE_AT_A_TIME: usize = 2;
+/// The same where requests are pipelined, so that none runs dry while bodies are written.
+const PIPELINED: usize = 24;
+
+const CONNECTION_COMES_BACK: Duration = Duration::from_millis(1);
 
 /// An http or https endpoint.
 #[derive(Clone)]
 pub struct HttpTransport(Arc<Endpoint>);
 
-struct Endpoint {
-    base: Url,
-    client: Client,
-    credentials: Option<Credentials>,
-    /// Shared by all endpoints of a run.
-    connections: Arc<Semaphore>,
-    max_connections: usize,
-    stall: Duration,
-    meter: Arc<Meter>,
+/// What one endpoint's requests need.
+pub(super) struct Endpoint {
+    pub base: Url,
+    origin: Arc<str>,
+    pub line: Line,
+    /// None where requests cannot be pipelined, because a proxy is between.
+    pub dialer: Option<Dialer>,
+    pub pipelining: Pipelining,
 }
 
 /// What all endpoints of a run share.
 #[derive(Clone)]
 pub(super) struct Line {
-    pub client: Client,
     pub credentials: Option<Credentials>,
-    pub connections: Arc<Semaphore>,
+    pub budget: Arc<Budget>,
     pub max_connections: usize,
     pub stall: Duration,
     pub meter: Arc<Meter>,
 }
 
 impl HttpTransport {
-    pub(super) fn new(base: Url, line: Line) -> HttpTransport {
-        let Line {
-            client,
-            credentials,
-            connections,
-            max_connections,
-            stall,
-            meter,
-        } = line;
-        HttpTransport(Arc::new(Endpoint {
+    pub(super) fn new(base: Url, line: Line) -> Result<HttpTransport, Problem> {
+        Ok(HttpTransport(Arc::new(Endpoint {
+            origin: base.origin().ascii_serialization().into(),
+            dialer: Dialer::new(&base, line.budget.recipe(), line.credentials.as_ref())?,
+            pipelining: Pipelining::default(),
             base,
-            client,
-            credentials,
-            connections,
-            max_connections,
-            stall,
-            meter,
-        }))
+            line,
+        })))
     }
 }
 
 impl Transport for HttpTransport {
     fn fetch_many(&self, requests: BoxStream<'static, Request>) -> BoxStream<'static, Answer> {
-        let endpoint = self.0.clone();
-        let limit = endpoint.max_connections;
-        requests
-            .map(move |request| endpoint.clone().answer(request))
-            .buffer_unordered(limit)
-            .boxed()
+        Traffic::start(self.0.clone(), requests).boxed()
     }
 
     fn appetite(&self) -> usize {
-        self.0.max_connections * 2
+        let each = if self.0.pipelines() {
+            PIPELINED
+        } else {
+            ONE_AT_A_TIME
+        };
+        self.0.line.max_connections * each
     }
 }
 
 impl Endpoint {
-    async fn answer(self: Arc<Self>, mut request: Request) -> Answer {
+    pub fn pipelines(&self) -> bool {
+        self.dialer.is_some() && self.pipelining.is_allowed()
+    }
+
+    /// For messages: the URL without credentials.
+    pub fn name_of(&self, request: &Request) -> String {
+        url_of(&self.base, &request.path).map_or_else(|e| e.message, |url| shown(&url))
+    }
+
+    /// The ordinary way.
+    pub async fn answer(self: Arc<Self>, mut request: Request) -> Answer {
         let result = self.fetch(&mut request).await;
         Answer {
             id: request.id,
@@ -106,29 +110,50 @@ impl Endpoint {
             // An earlier run got all of it and no further.
             return self.finish(&mut request.sink, &name, None).await;
         }
-        // Never closed, so never an error; without a permit the budget would not hold.
-        let _permit = self.connections.acquire().await;
+        let lane = self.line.budget.lane(&self.origin).await;
+        let lane = lane.map_err(|problem| {
+            FetchError::new(FailureKind::Local(problem.clone()), problem.message)
+        })?;
+        let result = self.ask(&lane.client, url, position, request, &name).await;
+        // A client takes its connection back a moment after the end of a body; asked before, it opens another.
+        tokio::time::sleep(CONNECTION_COMES_BACK).await;
+        self.line.budget.give_back(lane);
+        result
+    }
+
+    async fn ask(
+        &self,
+        client: &Client,
+        url: Url,
+        position: u64,
+        request: &mut Request,
+        name: &str,
+    ) -> Result<Arrival, FetchError> {
+        let validators = request.validators.as_ref();
         let response = self
-            .send(
-                self.request(url, position, request.validators.as_ref()),
-                &name,
-            )
+            .send(self.request(client, url, position, validators), name)
             .await?;
         if response.status() == StatusCode::NOT_MODIFIED && request.validators.is_some() {
             return Ok(Arrival::NotModified);
         }
         let headers = response.headers().clone();
-        self.accept(&response, position, &mut request.sink, &name)
+        self.accept(&response, position, &mut request.sink, name)
             .await
             .map_err(|error| re_encoded(error, &headers))?;
-        self.receive(response, &mut request.sink, &name).await?;
-        self.finish(&mut request.sink, &name, Some(&headers))
+        self.receive(response, &mut request.sink, name).await?;
+        self.finish(&mut request.sink, name, Some(&headers))
             .await
             .map_err(|error| re_encoded(error, &headers))
     }
 
-    fn request(&self, url: Url, position: u64, validators: Option<&Validators>) -> RequestBuilder {
-        let mut request = authorize(self.client.get(url), self.credentials.as_ref());
+    fn request(
+        &self,
+        client: &Client,
+        url: Url,
+        position: u64,
+        validators: Option<&Validators>,
+    ) -> RequestBuilder {
+        let mut request = authorize(client.get(url), self.line.credentials.as_ref());
         if position > 0 {
             request = request.header(RANGE, format!("bytes={position}-"));
         }
@@ -144,8 +169,8 @@ impl Endpoint {
     }
 
     async fn send(&self, request: RequestBuilder, name: &str) -> Result<Response, FetchError> {
-        self.meter.asked();
-        match tokio::time::timeout(self.stall, request.send()).await {
+        self.line.meter.asked();
+        match tokio::time::timeout(self.line.stall, request.send()).await {
             Err(_) => Err(self.stalled(name)),
             Ok(Err(e)) => {
                 let kind = if e.is_redirect() {
@@ -207,7 +232,7 @@ impl Endpoint {
         sink: &mut Sink,
         name: &str,
     ) -> Result<(), FetchError> {
-        let mut pace = Pace::new(self.stall);
+        let mut pace = Pace::new(self.line.stall);
         loop {
             let asked = Instant::now();
             let chunk = match tokio::time::timeout(pace.patience(), response.chunk()).await {
@@ -225,7 +250,7 @@ impl Endpoint {
             // Only the time that the upstream takes counts: neither our disk's nor that of our own bandwidth limit.
             pace.arrived(length, asked.elapsed());
             sink.write(chunk).await.map_err(|e| e.at(name))?;
-            self.meter.received(length).await;
+            self.line.meter.received(length).await;
         }
     }
 
@@ -266,159 +291,14 @@ impl Endpoint {
         }))
     }
 
-    fn stalled(&self, name: &str) -> FetchError {
+    pub fn stalled(&self, name: &str) -> FetchError {
         FetchError::new(
             FailureKind::Stalled,
             format!(
                 "{name}: fewer than {} bytes arrived within {} s",
                 Pace::LEAST_BYTES,
-                self.stall.as_secs_f64()
+                self.line.stall.as_secs_f64()
             ),
         )
-    }
-}
-
-/// A file that changed just now can change again within the same second, and a validator made from its date (many ETags
-/// are) would not tell. RFC 9110, section 8.8.2.2.
-fn is_settled(modified: Option<SystemTime>, now: SystemTime) -> bool {
-    let since = |modified| now.duration_since(modified).unwrap_or(Duration::ZERO);
-    modified.is_none_or(|modified| since(modified) >= SETTLING_TIME)
-}
-
-pub(super) fn unix(time: SystemTime) -> Option<i64> {
-    time.duration_since(SystemTime::UNIX_EPOCH)
-        .ok()
-        .and_then(|since| i64::try_from(since.as_secs()).ok())
-}
-
-fn check_length(
-    length: Option<u64>,
-    start: u64,
-    sink: &Sink,
-    name: &str,
-) -> Result<(), FetchError> {
-    let Some(length) = length else { return Ok(()) };
-    sink.announced(start, length).map_err(|e| e.at(name))?;
-    match sink.promised() {
-        // The server's own word is that its file is another one: no need to read it.
-        Some(promised) if start.saturating_add(length) < promised => Err(FetchError::new(
-            FailureKind::Mismatch,
-            format!(
-                "{name}: has {} bytes, its index promises {promised}",
-                start.saturating_add(length)
-            ),
-        )),
-        _ => Ok(()),
-    }
-}
-
-/// `bytes START-END/TOTAL` with our start and, where both sides say it, the promised total. RFC 9110, section 14.4.
-fn range_fits(headers: &HeaderMap, start: u64, promised: Option<u64>) -> bool {
-    let Some(value) = headers
-        .get(CONTENT_RANGE)
-        .and_then(|value| value.to_str().ok())
-    else {
-        return false;
-    };
-    let Some((range, total)) = value
-        .trim()
-        .strip_prefix("bytes ")
-        .and_then(|rest| rest.split_once('/'))
-    else {
-        return false;
-    };
-    let Some((first, last)) = range.split_once('-') else {
-        return false;
-    };
-    let (Ok(first), Ok(last)) = (first.trim().parse::<u64>(), last.trim().parse::<u64>()) else {
-        return false;
-    };
-    let total_fits = match (total.trim().parse::<u64>(), promised) {
-        (Ok(total), Some(promised)) => total == promised && last.checked_add(1) == Some(total),
-        (Ok(total), None) => last < total,
-        (Err(_), _) => total.trim() == "*",
-    };
-    first == start && last >= first && total_fits
-}
-
-fn refusal(status: StatusCode, headers: &HeaderMap, name: &str) -> FetchError {
-    if status == StatusCode::NOT_MODIFIED {
-        let text = format!("{name}: an answer 304 to a request without conditions");
-        return FetchError::new(FailureKind::Broken, text);
-    }
-    if status.is_redirection() {
-        return unfollowed(status, headers, name);
-    }
-    let retry_after = headers
-        .get(RETRY_AFTER)
-        .and_then(|v| v.to_str().ok())
-        .and_then(|v| parse_retry_after(v, SystemTime::now()));
-    let kind = match status {
-        StatusCode::NOT_FOUND | StatusCode::GONE => FailureKind::NotFound,
-        StatusCode::UNAUTHORIZED
-        | StatusCode::FORBIDDEN
-        | StatusCode::PROXY_AUTHENTICATION_REQUIRED => FailureKind::Forbidden,
-        StatusCode::TOO_MANY_REQUESTS => FailureKind::Busy { retry_after },
-        StatusCode::SERVICE_UNAVAILABLE if retry_after.is_some() => {
-            FailureKind::Busy { retry_after }
-        }
-        status if status.is_server_error() => FailureKind::Unreachable,
-        _ => FailureKind::Broken,
-    };
-    FetchError::new(kind, format!("{name}: the upstream answered {status}"))
-}
-
-/// What the client does not even try to follow: a redirect to another scheme, or to nowhere.
-fn unfollowed(status: StatusCode, headers: &HeaderMap, name: &str) -> FetchError {
-    let target = headers.get(LOCATION).and_then(|value| value.to_str().ok());
-    let target = match target.map(Url::parse) {
-        Some(Ok(url)) => format!("to {}", shown_target(url)),
-        Some(Err(_)) | None => "without a usable target".to_owned(),
-    };
-    let text = format!(
-        "{name}: the upstream answered {status} with a redirect {target}; only redirects to http and https are followed"
-    );
-    FetchError::new(FailureKind::Redirect, text)
-}
-
-/// We ask for no encoding; some servers name one for files that are compressed themselves, so only a body that does not
-/// fit is suspected of it.
-fn re_encoded(error: FetchError, headers: &HeaderMap) -> FetchError {
-    match headers.get(CONTENT_ENCODING) {
-        Some(encoding) if error.kind == FailureKind::Mismatch => FetchError {
-            message: format!(
-                "{}; it came with Content-Encoding {encoding:?}, which nobody asked for: a proxy in between may have changed it",
-                error.message
-            ),
-            ..error
-        },
-        _ => error,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_range_that_was_asked_for_is_accepted() {
-        let fits = |value: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(CONTENT_RANGE, value.parse().unwrap());
-            range_fits(&headers, 10, Some(100))
-        };
-        assert!(fits("bytes 10-99/100") && fits("bytes 10-99/*"));
-        for wrong in [
-            "bytes 0-99/100",
-            "bytes 10-98/100",
-            "bytes 10-99/101",
-            "bytes */100",
-            "lines 10-99/100",
-            "bytes 10-x/100",
-            "bytes 10-9/*",
-        ] {
-            assert!(!fits(wrong), "{wrong}");
-        }
-        assert!(!range_fits(&HeaderMap::new(), 10, Some(100)));
     }
 }

@@ -1,9 +1,9 @@
 //! Getting many files from an upstream's endpoints, each bounded and checked while it arrives.
 //!
 //! The seam is [`Transport::fetch_many`]: a transport takes a stream of requests and decides itself how many are under
-//! way and how they share connections, so that one that pipelines is one more implementation. A transport tries each
-//! request once; [`Fetcher`] owns what happens after a failure: other names, other endpoints, waiting.
+//! way and how they share connections; [`HttpTransport`] pipelines small files. A transport tries each request once; [`Fetcher`] owns what happens after a failure: other names, other endpoints, waiting.
 
+mod budget;
 mod client;
 mod endpoint;
 mod fetcher;
@@ -11,11 +11,13 @@ mod file;
 mod http;
 mod meter;
 mod pace;
+mod pipeline;
 mod retry;
 mod rsync;
 mod sink;
 mod stops;
 mod url_path;
+mod verdict;
 mod writers;
 
 use fleet_types::{Expected, Reason, RepoPath, Sha256};

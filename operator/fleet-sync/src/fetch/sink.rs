@@ -11,7 +11,7 @@ use super::{Bound, FailureKind, FetchError};
 use crate::Problem;
 
 /// Bodies up to this size are handed to the disk as a whole; they are not worth resuming.
-const SMALL_BYTES: u64 = 128 << 10;
+const SMALL_BYTES: u64 = 256 << 10;
 
 /// The receiving end of one body. It accepts no byte more than promised, and knows how many it has.
 #[derive(Debug)]
@@ -183,6 +183,42 @@ impl Sink {
         } else {
             Beginning::Own
         };
+    }
+
+    /// The size of a body that is promised with its digest and collected as a whole, before any of it is there.
+    pub(crate) fn small(&self) -> Option<u64> {
+        match &self.0 {
+            Kind::Small { body, expected, .. }
+            | Kind::Memory {
+                body,
+                bound: Bound::Exactly(expected),
+            } if body.is_empty() && expected.size <= SMALL_BYTES => Some(expected.size),
+            _ => None,
+        }
+    }
+
+    /// Appends to a small body.
+    pub(crate) fn append(&mut self, chunk: &[u8]) -> Result<(), SinkError> {
+        let limit = self.limit();
+        let (Kind::Memory { body, .. } | Kind::Small { body, .. }) = &mut self.0 else {
+            return Err(SinkError::TooLong { limit, exact: true });
+        };
+        let total = (body.len() + chunk.len()) as u64;
+        if total > limit {
+            return Err(SinkError::TooLong { limit, exact: true });
+        }
+        if body.is_empty() {
+            body.reserve_exact(limit.min(SMALL_BYTES) as usize);
+        }
+        body.extend_from_slice(chunk);
+        Ok(())
+    }
+
+    /// Empties a small body that will be asked for again.
+    pub(crate) fn forget(&mut self) {
+        if let Kind::Memory { body, .. } | Kind::Small { body, .. } = &mut self.0 {
+            body.clear();
+        }
     }
 
     /// Takes the length of a whole body as the file's size where no index says it. False where that is needed and

@@ -24,7 +24,7 @@ pub(crate) fn url_of(base: &Url, path: &RepoPath) -> Result<Url, FetchError> {
     })
 }
 
-fn encode(path: &str) -> String {
+pub(crate) fn encode(path: &str) -> String {
     let mut encoded = String::with_capacity(path.len() + 16);
     for byte in path.bytes() {
         match byte {

@@ -282,17 +282,11 @@ impl Desk {
     }
 
     fn whole(&mut self, expected: &Expected, body: &[u8]) -> Result<Sha256, SinkError> {
-        let staged = self.stage(expected, body).map_err(|e| self.refusal(e))?;
+        let staged = self
+            .staging
+            .put(expected, body)
+            .map_err(|e| self.refusal(e))?;
         self.keep(staged)
-    }
-
-    fn stage(&self, expected: &Expected, body: &[u8]) -> Result<Staged, StoreError> {
-        let mut file = self.staging.begin(expected)?;
-        if file.written() > 0 {
-            file.restart()?;
-        }
-        file.write(body)?;
-        file.finish()
     }
 
     fn begin(&mut self, id: u64, expected: &Expected) -> Result<u64, Problem> {

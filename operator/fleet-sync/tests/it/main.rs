@@ -11,6 +11,7 @@ mod hostile;
 mod layout;
 mod limits;
 mod memory;
+mod pipeline;
 mod repair;
 mod rsync;
 mod runs;

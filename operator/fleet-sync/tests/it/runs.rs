@@ -426,9 +426,10 @@ async fn a_directory_is_an_upstream_too_and_credentials_stay_with_their_origin()
 
     let elsewhere = Server::start(world.archive.root()).await;
     let path = &world.packages[0].path;
+    // A redirect is asked for twice: with others first, then alone, where it is followed.
     world.server.fault(
         path,
-        1,
+        2,
         Fault::Redirect(elsewhere.url.join(path).unwrap().to_string()),
     );
     let mut options = world.options(&["stable"]);

@@ -8,6 +8,8 @@ pub mod pdiffs;
 pub mod process;
 pub mod proxy;
 pub mod rsyncd;
+pub mod raw;
+pub mod relay;
 pub mod server;
 pub mod tls;
 pub mod trial;

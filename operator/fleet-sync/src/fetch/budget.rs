@@ -1,0 +1,186 @@
+//! The connections of a run: never more are open at once than the upstream's budget allows, over all endpoints and both
+//! ways of fetching together.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use reqwest::Client;
+use tokio::sync::oneshot;
+
+use super::client::Recipe;
+use crate::Problem;
+
+/// Shared by all endpoints of a run.
+pub(super) struct Budget {
+    state: Mutex<State>,
+    /// As in [`State::waiters`], for a look without the lock.
+    lanes_wanted: AtomicUsize,
+    /// Somebody waits for a lane.
+    pub wanted: tokio::sync::Notify,
+    recipe: Recipe,
+}
+
+struct State {
+    free: usize,
+    /// Clients that keep their connection until it is used again or its place is needed.
+    idle: Vec<Lane>,
+    waiters: VecDeque<Waiter>,
+}
+
+struct Waiter {
+    /// The origin that a lane is wanted to; none where only the place is.
+    origin: Option<Arc<str>>,
+    grant: oneshot::Sender<Grant>,
+}
+
+enum Grant {
+    Place(Place),
+    Lane(Lane),
+}
+
+/// The right to have one connection open.
+pub(super) struct Place(Arc<Budget>);
+
+/// A client with a connection of its own to one origin, which outlives the request.
+pub(super) struct Lane {
+    pub client: Client,
+    origin: Arc<str>,
+    place: Place,
+}
+
+impl Budget {
+    pub fn new(connections: usize, recipe: Recipe) -> Arc<Budget> {
+        Arc::new(Budget {
+            state: Mutex::new(State {
+                free: connections,
+                idle: Vec::new(),
+                waiters: VecDeque::new(),
+            }),
+            lanes_wanted: AtomicUsize::new(0),
+            wanted: tokio::sync::Notify::new(),
+            recipe,
+        })
+    }
+
+    pub fn recipe(&self) -> &Recipe {
+        &self.recipe
+    }
+
+    /// Waits for a lane to `origin`.
+    pub async fn lane(self: &Arc<Self>, origin: &Arc<str>) -> Result<Lane, Problem> {
+        let place = match self.free_or_idle(Some(origin)) {
+            Some(Grant::Lane(lane)) => return Ok(lane),
+            Some(Grant::Place(place)) => place,
+            None => match self.granted(Some(origin.clone())).await {
+                Grant::Lane(lane) => return Ok(lane),
+                Grant::Place(place) => place,
+            },
+        };
+        Ok(Lane {
+            client: self.recipe.client()?,
+            origin: origin.clone(),
+            place,
+        })
+    }
+
+    /// Waits for a place.
+    pub async fn place(self: &Arc<Self>) -> Place {
+        match self.try_place() {
+            Some(place) => place,
+            None => match self.granted(None).await {
+                Grant::Place(place) => place,
+                Grant::Lane(lane) => lane.place,
+            },
+        }
+    }
+
+    /// A place that nobody uses: a lane that only might be used again is closed for it.
+    pub fn try_place(self: &Arc<Self>) -> Option<Place> {
+        self.free_or_idle(None).map(|grant| match grant {
+            Grant::Place(place) => place,
+            Grant::Lane(lane) => lane.place,
+        })
+    }
+
+    pub fn lanes_are_wanted(&self) -> bool {
+        self.lanes_wanted.load(Ordering::Relaxed) > 0
+    }
+
+    /// Keeps a lane for the next request to its origin, or gives its place to who waits.
+    pub fn give_back(self: &Arc<Self>, lane: Lane) {
+        let mut state = self.state();
+        let Some(waiter) = state.waiters.pop_front() else {
+            state.idle.push(lane);
+            return;
+        };
+        self.count_lanes(&state);
+        drop(state);
+        let grant = if waiter.origin.as_ref() == Some(&lane.origin) {
+            Grant::Lane(lane)
+        } else {
+            Grant::Place(lane.place)
+        };
+        // Who does not wait any more drops it, which passes the place on.
+        drop(waiter.grant.send(grant));
+    }
+
+    fn free_or_idle(self: &Arc<Self>, origin: Option<&Arc<str>>) -> Option<Grant> {
+        let mut state = self.state();
+        if let Some(at) = state
+            .idle
+            .iter()
+            .position(|lane| Some(&lane.origin) == origin)
+        {
+            return Some(Grant::Lane(state.idle.swap_remove(at)));
+        }
+        if state.free > 0 {
+            state.free -= 1;
+            return Some(Grant::Place(Place(self.clone())));
+        }
+        let closed = state.idle.pop();
+        drop(state);
+        closed.map(|lane| Grant::Place(lane.place))
+    }
+
+    async fn granted(self: &Arc<Self>, origin: Option<Arc<str>>) -> Grant {
+        let (grant, granted) = oneshot::channel();
+        let lane = origin.is_some();
+        {
+            let mut state = self.state();
+            state.waiters.push_back(Waiter { origin, grant });
+            self.count_lanes(&state);
+        }
+        if lane {
+            self.wanted.notify_waiters();
+        }
+        match granted.await {
+            Ok(grant) => grant,
+            // Waiters are only dropped after an answer; this is for the compiler.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    fn count_lanes(&self, state: &State) {
+        let wanted = state.waiters.iter().filter(|w| w.origin.is_some()).count();
+        self.lanes_wanted.store(wanted, Ordering::Relaxed);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        let Some(waiter) = state.waiters.pop_front() else {
+            state.free += 1;
+            return;
+        };
+        self.0.count_lanes(&state);
+        drop(state);
+        // As above.
+        drop(waiter.grant.send(Grant::Place(Place(self.0.clone()))));
+    }
+}

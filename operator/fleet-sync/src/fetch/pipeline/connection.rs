@@ -1,0 +1,481 @@
+//! One connection: requests out, answers in, in the same order.
+
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
+use reqwest::StatusCode;
+use tokio::io::{AsyncReadExt, AsyncWrite};
+use tokio::time::{Instant, Sleep};
+
+use super::super::http::Endpoint;
+use super::super::sink::{SinkError, Taken};
+use super::super::verdict::refused;
+use super::super::{Answer, Arrival, FetchError, Received, Request, Validators};
+use super::DEPTH;
+use super::desk::Desk;
+use super::dial::Stream;
+use super::head::{self, Head};
+
+const READ: usize = 64 << 10;
+/// Bodies that are complete and not yet written, for each connection.
+const UNWRITTEN: u64 = 512 << 10;
+/// Bodies of errors that are read to the end to keep the connection.
+const MAX_SKIPPED: u64 = 64 << 10;
+/// A server that has lost a pipelined request is found out before a stall is.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Answers that a connection carries at least before it makes room for another.
+const BEFORE_YIELDING: usize = 16;
+
+/// Opens a connection and works on what the desk has until there is no more. False where none can be opened.
+pub(super) async fn carry(endpoint: &Endpoint, desk: &Desk) -> bool {
+    let Some(dialer) = &endpoint.dialer else {
+        return false;
+    };
+    let Some(stream) = dialer.dial(endpoint.line.stall).await else {
+        return false;
+    };
+    let connection = Connection {
+        endpoint,
+        desk,
+        stream,
+        out: BytesMut::new(),
+        read: BytesMut::with_capacity(READ),
+        sent: VecDeque::with_capacity(DEPTH),
+        reading: Reading::Head,
+        writing: FuturesUnordered::new(),
+        unwritten: 0,
+        asked: 0,
+        answered: 0,
+        quiet: Box::pin(tokio::time::sleep(endpoint.line.stall)),
+        deadline: Instant::now(),
+    };
+    connection.run().await;
+    true
+}
+
+struct Connection<'a> {
+    endpoint: &'a Endpoint,
+    desk: &'a Desk,
+    stream: Box<dyn Stream>,
+    /// Requests that are still to be sent.
+    out: BytesMut,
+    /// What has arrived and is not yet understood.
+    read: BytesMut,
+    /// Not yet answered, in order.
+    sent: VecDeque<Request>,
+    reading: Reading,
+    /// Bodies on their way to the disk.
+    writing: FuturesUnordered<BoxFuture<'static, Written>>,
+    unwritten: u64,
+    asked: usize,
+    answered: usize,
+    quiet: Pin<Box<Sleep>>,
+    /// When the answer that is next is overdue. The timer is set again only when it has fired too early.
+    deadline: Instant,
+}
+
+/// Where in the stream of answers the next byte belongs.
+enum Reading {
+    Head,
+    Body(Rest),
+    /// The body of an answer that says no more than its status.
+    Skipped(Rest),
+}
+
+struct Rest {
+    left: u64,
+    head: Head,
+}
+
+struct Written {
+    request: Request,
+    size: u64,
+    modified: Option<i64>,
+    result: Result<Taken, SinkError>,
+}
+
+enum Event {
+    Written(Written),
+    Sent(usize),
+    Read(usize),
+    Changed,
+    Quiet,
+}
+
+/// Why a connection is left.
+enum End {
+    /// Nothing is left to do on it.
+    Done,
+    /// The server ends it after this answer.
+    Closed,
+    /// It broke off.
+    Broken,
+    /// It cannot be told any more which answer is whose, or the server wants to be asked otherwise.
+    Odd(&'static str),
+}
+
+impl Connection<'_> {
+    async fn run(mut self) {
+        let end = loop {
+            if let Err(end) = self.step().await {
+                break end;
+            }
+        };
+        self.leave(end);
+        while let Some(written) = self.writing.next().await {
+            self.settle(written);
+        }
+    }
+
+    async fn step(&mut self) -> Result<(), End> {
+        let (desk, endpoint) = (self.desk, self.endpoint);
+        // Before looking: what changes from here on wakes.
+        let mut changed = pin!(desk.changed.notified());
+        let mut wanted = pin!(endpoint.line.budget.wanted.notified());
+        self.take_more();
+        if self.sent.is_empty() && self.takes_no_more() {
+            return Err(End::Done);
+        }
+        let event = poll_fn(|cx| self.poll_event(cx, changed.as_mut(), wanted.as_mut())).await;
+        match event {
+            Event::Written(written) => self.settle(written),
+            Event::Changed => {}
+            Event::Sent(0) | Event::Read(0) => return Err(End::Broken),
+            Event::Sent(count) => self.out.advance(count),
+            Event::Read(_) => {
+                let (mut received, mut end) = (0, Ok(()));
+                while let Some(step) = self.understand(&mut received) {
+                    end = step;
+                    if end.is_err() {
+                        break;
+                    }
+                }
+                if received > 0 {
+                    endpoint.line.meter.received(received).await;
+                    self.await_next();
+                }
+                return end;
+            }
+            Event::Quiet => return self.overdue(),
+        }
+        Ok(())
+    }
+
+    fn poll_event(
+        &mut self,
+        cx: &mut Context<'_>,
+        changed: Pin<&mut tokio::sync::futures::Notified<'_>>,
+        wanted: Pin<&mut tokio::sync::futures::Notified<'_>>,
+    ) -> Poll<Event> {
+        if let Poll::Ready(Some(written)) = self.writing.poll_next_unpin(cx) {
+            return Poll::Ready(Event::Written(written));
+        }
+        if !self.out.is_empty()
+            && let Poll::Ready(sent) = Pin::new(&mut self.stream).poll_write(cx, &self.out)
+        {
+            return Poll::Ready(Event::Sent(sent.unwrap_or(0)));
+        }
+        if self.unwritten >= UNWRITTEN {
+            // Not reading is what slows the sender down; nothing is overdue meanwhile.
+            self.await_next();
+            return Poll::Pending;
+        }
+        if let Poll::Ready(read) = self.poll_read(cx) {
+            return Poll::Ready(Event::Read(read.unwrap_or(0)));
+        }
+        let has_room = self.sent.len() < self.endpoint.pipelining.depth();
+        if has_room && (changed.poll(cx).is_ready() || wanted.poll(cx).is_ready()) {
+            return Poll::Ready(Event::Changed);
+        }
+        self.poll_quiet(cx)
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
+        self.read.reserve(READ / 2);
+        pin!(self.stream.read_buf(&mut self.read)).poll(cx)
+    }
+
+    fn poll_quiet(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        if self.sent.is_empty() {
+            return Poll::Pending;
+        }
+        while self.quiet.as_mut().poll(cx).is_ready() {
+            if Instant::now() >= self.deadline {
+                return Poll::Ready(Event::Quiet);
+            }
+            let deadline = self.deadline;
+            self.quiet.as_mut().reset(deadline);
+        }
+        Poll::Pending
+    }
+
+    fn take_more(&mut self) {
+        if self.takes_no_more() {
+            return;
+        }
+        let Some(dialer) = &self.endpoint.dialer else {
+            return;
+        };
+        let pipelining = &self.endpoint.pipelining;
+        let room = pipelining.depth().saturating_sub(self.sent.len());
+        let room = room.min(
+            pipelining
+                .answers_per_connection()
+                .saturating_sub(self.asked),
+        );
+        let idle = self.sent.is_empty();
+        for request in self.desk.take(room) {
+            self.asked += 1;
+            self.endpoint.line.meter.asked();
+            dialer.write_request(&request, &mut self.out);
+            self.sent.push_back(request);
+        }
+        if idle && !self.sent.is_empty() {
+            self.await_next();
+        }
+    }
+
+    fn takes_no_more(&self) -> bool {
+        let load = self.desk.load();
+        let used_up = self.asked >= self.endpoint.pipelining.answers_per_connection();
+        let over = load.closed && load.backlog == 0;
+        used_up || over || !self.endpoint.pipelines() || self.yields(load)
+    }
+
+    /// Whether somebody who needs an ordinary connection gets the place of this one.
+    fn yields(&self, load: super::desk::Load) -> bool {
+        if !self.endpoint.line.budget.lanes_are_wanted() {
+            return false;
+        }
+        let is_idle = self.sent.is_empty() && load.backlog == 0;
+        let others = load.connections > 1 || self.endpoint.line.max_connections == 1;
+        is_idle || (others && self.answered >= BEFORE_YIELDING)
+    }
+
+    /// Takes in what is there of the next answer. None where more must arrive.
+    fn understand(&mut self, received: &mut usize) -> Option<Result<(), End>> {
+        match &mut self.reading {
+            Reading::Head => {
+                if self.read.is_empty() {
+                    return None;
+                }
+                if self.sent.is_empty() {
+                    return Some(Err(End::Odd("an answer that nobody asked for")));
+                }
+                match head::read(&self.read) {
+                    Ok(None) => None,
+                    Ok(Some((size, head))) => {
+                        self.read.advance(size);
+                        Some(self.begin(head))
+                    }
+                    Err(odd) => Some(Err(End::Odd(odd))),
+                }
+            }
+            Reading::Body(rest) | Reading::Skipped(rest) if rest.left == 0 => Some(self.complete()),
+            _ if self.read.is_empty() => None,
+            Reading::Body(rest) => {
+                let chunk = rest.next_of(&mut self.read);
+                *received += chunk.len();
+                let request = self.sent.front_mut()?;
+                match request.sink.append(&chunk) {
+                    Ok(()) => Some(Ok(())),
+                    Err(_) => Some(Err(End::Odd("a body that is longer than promised"))),
+                }
+            }
+            Reading::Skipped(rest) => {
+                *received += rest.next_of(&mut self.read).len();
+                Some(Ok(()))
+            }
+        }
+    }
+
+    /// Decides by its head what an answer is good for.
+    fn begin(&mut self, head: Head) -> Result<(), End> {
+        let left = head.length;
+        match head.status {
+            200 => {
+                let promised = self.sent.front().and_then(|request| request.sink.small());
+                if promised != Some(head.length) {
+                    return Err(End::Odd("a body that is not as long as promised"));
+                }
+                self.reading = Reading::Body(Rest { left, head });
+            }
+            300..=399 | 404 | 410 if left <= MAX_SKIPPED => {
+                self.reading = Reading::Skipped(Rest { left, head });
+            }
+            status if status == 429 || status >= 500 => {
+                if let Some(request) = self.sent.pop_front() {
+                    let name = self.endpoint.name_of(&request);
+                    let status =
+                        StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+                    self.fail(request, refused(status, head.retry_after, &name));
+                }
+                return Err(End::Odd("a server that is overloaded or broken"));
+            }
+            _ => return Err(End::Odd("a status that is better answered alone")),
+        }
+        Ok(())
+    }
+
+    /// The next answer is complete.
+    fn complete(&mut self) -> Result<(), End> {
+        let reading = std::mem::replace(&mut self.reading, Reading::Head);
+        let Some(request) = self.sent.pop_front() else {
+            return Ok(());
+        };
+        self.answered += 1;
+        self.await_next();
+        let closes = match reading {
+            Reading::Head => false,
+            Reading::Body(Rest { head, .. }) => {
+                self.write(request, &head);
+                head.closes
+            }
+            Reading::Skipped(Rest { head, .. }) => {
+                self.desk.send_back(request);
+                if head.status < 400 {
+                    self.endpoint.pipelining.strike("redirects");
+                }
+                head.closes
+            }
+        };
+        if closes {
+            return Err(End::Closed);
+        }
+        self.endpoint.pipelining.prove();
+        Ok(())
+    }
+
+    fn write(&mut self, mut request: Request, head: &Head) {
+        let (size, modified) = (head.length, head.modified);
+        self.unwritten += size;
+        let written = async move {
+            let result = request.sink.finish().await;
+            Written {
+                request,
+                size,
+                modified,
+                result,
+            }
+        };
+        self.writing.push(written.boxed());
+    }
+
+    fn settle(&mut self, written: Written) {
+        let Written {
+            request,
+            size,
+            modified,
+            result,
+        } = written;
+        self.unwritten -= size;
+        match result {
+            Ok(taken) => self.desk.answer(Answer {
+                id: request.id,
+                result: Ok(Arrival::Complete(Received {
+                    digest: taken.digest,
+                    size: taken.size,
+                    body: taken.body,
+                    modified,
+                    // Content that is promised by its digest is never asked for conditionally.
+                    validators: Validators::default(),
+                })),
+                sink: request.sink,
+            }),
+            Err(SinkError::Store(problem)) => {
+                let error = SinkError::Store(problem).at("");
+                self.fail(request, error);
+            }
+            // It may be the answer to another request.
+            Err(_) => {
+                self.endpoint
+                    .pipelining
+                    .stop("a body that is not the promised one");
+                self.desk.send_back(request);
+            }
+        }
+    }
+
+    fn fail(&self, request: Request, error: FetchError) {
+        self.desk.answer(Answer {
+            id: request.id,
+            result: Err(error),
+            sink: request.sink,
+        });
+    }
+
+    /// Nothing has come for too long.
+    fn overdue(&mut self) -> Result<(), End> {
+        let begun = !matches!(self.reading, Reading::Head) || !self.read.is_empty();
+        if !begun && self.sent.len() > 1 {
+            return Err(End::Odd("a pipelined request without an answer"));
+        }
+        if let Some(mut request) = self.sent.pop_front() {
+            let name = self.endpoint.name_of(&request);
+            request.sink.forget();
+            self.fail(request, self.endpoint.stalled(&name));
+        }
+        Err(End::Odd("an answer that stalls"))
+    }
+
+    /// The next answer has the whole time from here on.
+    fn await_next(&mut self) {
+        let stall = self.endpoint.line.stall;
+        let patience = if self.sent.len() > 1 {
+            PATIENCE.min(stall)
+        } else {
+            stall
+        };
+        self.deadline = Instant::now() + patience;
+    }
+
+    /// What was not answered is asked for again: on another connection where this one only came to its end, else alone.
+    fn leave(&mut self, end: End) {
+        let between = matches!(self.reading, Reading::Head) && self.read.is_empty();
+        let pipelining = &self.endpoint.pipelining;
+        let again = match end {
+            End::Done => true,
+            End::Closed => {
+                pipelining.ended_after(self.answered);
+                true
+            }
+            End::Broken if self.sent.is_empty() => true,
+            End::Broken => {
+                pipelining.ended_after(self.answered);
+                between && self.answered > 0
+            }
+            End::Odd(why) => {
+                pipelining.stop(why);
+                false
+            }
+        };
+        let again = again && self.endpoint.pipelines();
+        // From behind, since each is put in front.
+        while let Some(mut request) = self.sent.pop_back() {
+            request.sink.forget();
+            if again {
+                self.desk.again(request);
+            } else {
+                self.desk.send_back(request);
+            }
+        }
+    }
+}
+
+impl Rest {
+    /// What `read` has of this body.
+    fn next_of(&mut self, read: &mut BytesMut) -> BytesMut {
+        let count = read
+            .len()
+            .min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        self.left -= count as u64;
+        read.split_to(count)
+    }
+}

@@ -1,0 +1,139 @@
+//! What the connections to one endpoint share: the requests that wait, and where they go when they leave.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use futures::channel::mpsc::UnboundedSender;
+use tokio::sync::Notify;
+
+use super::super::{Answer, Request};
+
+pub(super) struct Desk {
+    state: Mutex<State>,
+    /// Something waits for a connection, or nothing will any more.
+    pub changed: Notify,
+    /// Something is to be asked alone.
+    pub sent_back: Notify,
+    // Unbounded, but never longer than the number of requests under way.
+    answers: UnboundedSender<Answer>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Waits for a pipelined connection.
+    backlog: VecDeque<Request>,
+    /// Waits for the ordinary way.
+    alone: VecDeque<Request>,
+    /// Connections that are open or being opened.
+    connections: usize,
+    /// Requests on the way on them.
+    flying: usize,
+    /// No more requests come.
+    closed: bool,
+}
+
+/// How busy an endpoint is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Load {
+    pub backlog: usize,
+    pub connections: usize,
+    pub flying: usize,
+    pub closed: bool,
+}
+
+impl Desk {
+    pub fn new(answers: UnboundedSender<Answer>) -> Desk {
+        Desk {
+            state: Mutex::default(),
+            changed: Notify::new(),
+            sent_back: Notify::new(),
+            answers,
+        }
+    }
+
+    pub fn load(&self) -> Load {
+        let state = self.state();
+        Load {
+            backlog: state.backlog.len(),
+            connections: state.connections,
+            flying: state.flying,
+            closed: state.closed,
+        }
+    }
+
+    pub fn push(&self, request: Request) {
+        self.state().backlog.push_back(request);
+        self.changed.notify_waiters();
+    }
+
+    pub fn close(&self) {
+        self.state().closed = true;
+        self.changed.notify_waiters();
+    }
+
+    pub fn opened(&self) {
+        self.state().connections += 1;
+    }
+
+    pub fn ended(&self) {
+        self.state().connections -= 1;
+    }
+
+    /// Up to `room` requests for one connection, but no more than its share.
+    pub fn take(&self, room: usize) -> Vec<Request> {
+        let mut state = self.state();
+        let share = state.backlog.len().div_ceil(state.connections.max(1));
+        let count = room.min(share);
+        state.flying += count;
+        state.backlog.drain(..count).collect()
+    }
+
+    /// The answer to a request that was on the way.
+    pub fn answer(&self, answer: Answer) {
+        self.landed();
+        self.pass(answer);
+    }
+
+    pub fn pass(&self, answer: Answer) {
+        // An error means that nobody fetches any more.
+        drop(self.answers.unbounded_send(answer));
+    }
+
+    /// Puts a request that was on the way to those that wait, in front.
+    pub fn again(&self, request: Request) {
+        self.landed();
+        self.state().backlog.push_front(request);
+        self.changed.notify_waiters();
+    }
+
+    /// Hands a request that was on the way to the ordinary way.
+    pub fn send_back(&self, request: Request) {
+        self.landed();
+        self.ask_alone(request);
+    }
+
+    pub fn ask_alone(&self, request: Request) {
+        self.state().alone.push_back(request);
+        self.sent_back.notify_one();
+    }
+
+    /// Nothing that waits for a connection will get one. For who starts what is asked alone: wakes nobody.
+    pub fn give_up_backlog(&self) {
+        let mut state = self.state();
+        let backlog = std::mem::take(&mut state.backlog);
+        state.alone.extend(backlog);
+    }
+
+    pub fn next_alone(&self) -> Option<Request> {
+        self.state().alone.pop_front()
+    }
+
+    fn landed(&self) {
+        let mut state = self.state();
+        state.flying = state.flying.saturating_sub(1);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,112 @@
+//! Small files over pipelined HTTP/1.1: several requests on the way on each connection, so that a round trip is shared.
+//!
+//! Only plain GETs of bodies that an index promises with digest and size take this way. Nothing that it meets counts
+//! against a file: whatever is missing, redirected, wrong or in doubt is asked for once more alone, the ordinary way
+//! ([`Endpoint::answer`]), and that answer counts. An endpoint that gives reason for doubt is not pipelined any more.
+
+mod connection;
+mod desk;
+mod dial;
+mod head;
+mod traffic;
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+pub(super) use dial::Dialer;
+pub(super) use traffic::Traffic;
+
+/// Requests on the way on one connection, once the endpoint has shown that it keeps connections.
+const DEPTH: usize = 16;
+/// A connection that carried so many answers was worth opening, also where it ends without notice.
+const WORTHWHILE: usize = 64;
+/// So many odd events end pipelining.
+const MAX_STRIKES: usize = 3;
+
+/// How far one endpoint is to be pipelined, by what was seen of it in this run.
+#[derive(Debug, Default)]
+pub(super) struct Pipelining {
+    stopped: AtomicBool,
+    /// It has answered a request and kept the connection.
+    proven: AtomicBool,
+    strikes: AtomicUsize,
+    /// How many requests it answers on one connection; 0 where that is not known.
+    answers_per_connection: AtomicUsize,
+}
+
+impl Pipelining {
+    pub fn is_allowed(&self) -> bool {
+        !self.stopped.load(Ordering::Relaxed)
+    }
+
+    fn depth(&self) -> usize {
+        if self.proven.load(Ordering::Relaxed) {
+            DEPTH
+        } else {
+            1
+        }
+    }
+
+    fn prove(&self) {
+        self.proven.store(true, Ordering::Relaxed);
+    }
+
+    /// How many requests to send on one connection.
+    fn answers_per_connection(&self) -> usize {
+        match self.answers_per_connection.load(Ordering::Relaxed) {
+            0 => usize::MAX,
+            known => known,
+        }
+    }
+
+    fn stop(&self, why: &str) {
+        if !self.stopped.swap(true, Ordering::Relaxed) {
+            tracing::debug!(why, "requests are not pipelined any more");
+        }
+    }
+
+    fn strike(&self, why: &str) {
+        if self.strikes.fetch_add(1, Ordering::Relaxed) + 1 >= MAX_STRIKES {
+            self.stop(why);
+        }
+    }
+
+    /// The server ended a connection after so many answers.
+    fn ended_after(&self, answers: usize) {
+        match answers {
+            0 => self.strike("a connection ended before the first answer"),
+            1 => self.stop("connections are not kept"),
+            few if few < WORTHWHILE => self.strike("connections end after a few answers"),
+            _ => drop(self.answers_per_connection.fetch_update(
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+                |known| (known == 0 || answers < known).then_some(answers),
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn depth_comes_with_proof() {
+        let pipelining = Pipelining::default();
+        assert_eq!((pipelining.depth(), pipelining.is_allowed()), (1, true));
+        pipelining.prove();
+        assert_eq!(pipelining.depth(), DEPTH);
+    }
+
+    #[test]
+    fn an_endpoint_that_ends_connections_is_judged_by_when() {
+        let after = |answers: &[usize]| {
+            let pipelining = Pipelining::default();
+            answers.iter().for_each(|n| pipelining.ended_after(*n));
+            (pipelining.is_allowed(), pipelining.answers_per_connection())
+        };
+        assert_eq!(after(&[1]), (false, usize::MAX));
+        assert_eq!(after(&[20, 20]), (true, usize::MAX));
+        assert_eq!(after(&[20, 20, 0]), (false, usize::MAX));
+        assert_eq!(after(&[1000, 100, 1000]), (true, 100));
+    }
+}

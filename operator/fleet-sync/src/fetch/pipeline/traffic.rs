@@ -1,0 +1,171 @@
+//! All requests to one endpoint: which way each takes, and how many connections there are.
+
+use std::sync::Arc;
+
+use futures::channel::mpsc::unbounded;
+use futures::future::BoxFuture;
+use futures::stream::{BoxStream, FuturesUnordered};
+use futures::{FutureExt, Stream, StreamExt};
+
+use super::super::budget::Place;
+use super::super::http::Endpoint;
+use super::super::{Answer, Request};
+use super::connection;
+use super::desk::{Desk, Load};
+
+/// A further connection is opened for so many requests.
+const REQUESTS_PER_CONNECTION: usize = 4;
+
+pub(in crate::fetch) struct Traffic {
+    endpoint: Arc<Endpoint>,
+    desk: Arc<Desk>,
+    connections: FuturesUnordered<BoxFuture<'static, bool>>,
+    alone: FuturesUnordered<BoxFuture<'static, Answer>>,
+    /// No more than this many connections can be had.
+    ceiling: usize,
+}
+
+impl Traffic {
+    /// Works while the answers are asked for, without a task of its own: dropping them ends everything at once.
+    pub fn start(
+        endpoint: Arc<Endpoint>,
+        requests: BoxStream<'static, Request>,
+    ) -> impl Stream<Item = Answer> + Send + 'static {
+        let (answers, answered) = unbounded();
+        let traffic = Traffic {
+            ceiling: endpoint.line.max_connections,
+            endpoint,
+            desk: Arc::new(Desk::new(answers)),
+            connections: FuturesUnordered::new(),
+            alone: FuturesUnordered::new(),
+        };
+        let work = traffic.run(requests).into_stream();
+        futures::stream::select(answered, work.filter_map(|()| futures::future::ready(None)))
+    }
+
+    async fn run(mut self, mut requests: BoxStream<'static, Request>) {
+        let desk = self.desk.clone();
+        loop {
+            self.start_alone();
+            self.open_connections();
+            let load = desk.load();
+            if load.closed
+                && load.backlog == 0
+                && self.connections.is_empty()
+                && self.alone.is_empty()
+            {
+                return;
+            }
+            tokio::select! {
+                biased;
+                Some(answer) = self.alone.next(), if !self.alone.is_empty() => desk.pass(answer),
+                Some(reached) = self.connections.next(), if !self.connections.is_empty() => self.ended(reached),
+                () = desk.sent_back.notified() => {}
+                request = requests.next(), if !load.closed => {
+                    let mut next = Some(request);
+                    // All that are there, so that they leave together.
+                    while let Some(Some(request)) = next {
+                        self.route(request);
+                        next = requests.next().now_or_never();
+                    }
+                    if next.is_some() {
+                        desk.close();
+                    }
+                },
+            }
+        }
+    }
+
+    fn route(&self, request: Request) {
+        let plain = request.validators.is_none() && request.sink.small().is_some();
+        if plain && self.endpoint.pipelines() {
+            self.desk.push(request);
+        } else {
+            self.desk.ask_alone(request);
+        }
+    }
+
+    fn start_alone(&mut self) {
+        if !self.endpoint.pipelines() {
+            self.desk.give_up_backlog();
+        }
+        while self.alone.len() < self.endpoint.line.max_connections {
+            let Some(request) = self.desk.next_alone() else {
+                return;
+            };
+            self.alone
+                .push(self.endpoint.clone().answer(request).boxed());
+        }
+    }
+
+    /// The first connection is waited for, further ones are opened where a place is free.
+    fn open_connections(&mut self) {
+        let depth = self.endpoint.pipelining.depth();
+        while wants_more(self.desk.load(), depth, self.ceiling) {
+            let budget = &self.endpoint.line.budget;
+            match budget.try_place() {
+                Some(place) => self.open(Some(place)),
+                None if self.connections.is_empty() => self.open(None),
+                None => return,
+            }
+        }
+    }
+
+    fn open(&mut self, place: Option<Place>) {
+        self.desk.opened();
+        let (endpoint, desk) = (self.endpoint.clone(), self.desk.clone());
+        let connection = async move {
+            let place = match place {
+                Some(place) => place,
+                None => endpoint.line.budget.place().await,
+            };
+            let reached = connection::carry(&endpoint, &desk).await;
+            desk.ended();
+            drop(place);
+            reached
+        };
+        self.connections.push(connection.boxed());
+    }
+
+    fn ended(&mut self, reached: bool) {
+        if reached {
+            return;
+        }
+        self.endpoint
+            .pipelining
+            .strike("connections cannot be made");
+        if self.connections.is_empty() {
+            // The ordinary way finds out why, for every file.
+            self.desk.give_up_backlog();
+        } else {
+            self.ceiling = self.connections.len();
+        }
+    }
+}
+
+fn wants_more(load: Load, depth: usize, ceiling: usize) -> bool {
+    let each = depth.min(REQUESTS_PER_CONNECTION);
+    let wanted = (load.backlog + load.flying).div_ceil(each).min(ceiling);
+    load.backlog > 0 && load.connections < wanted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_come_with_the_requests_that_they_are_for() {
+        let load = |backlog, connections, flying| Load {
+            backlog,
+            connections,
+            flying,
+            closed: false,
+        };
+        assert!(wants_more(load(1, 0, 0), 16, 8));
+        assert!(!wants_more(load(3, 1, 0), 16, 8), "one carries several");
+        assert!(wants_more(load(3, 1, 0), 1, 8), "until it is proven");
+        assert!(wants_more(load(1, 1, 16), 16, 8));
+        assert!(!wants_more(load(0, 1, 16), 16, 8), "nothing waits");
+        assert!(!wants_more(load(99, 8, 128), 16, 8));
+    }
+}
