@@ -1,11 +1,14 @@
-# The image of all roles: one static program, the certificate authorities that it trusts, and for rsync:// endpoints the
-# program rsync with the libraries that it needs.
+# The image of all roles: one static program and the certificate authorities that it trusts.
 #
-# The context holds all of them, for example:
+# Endpoints that are rsync:// URLs need the program rsync besides. It is left out unless it is asked for: with its
+# libraries (OpenSSL among them) it is a quarter more to download and to keep free of known holes, for all roles.
+#
+# The context holds all of it, for example:
 #   make build && mkdir target/image
 #   strip -o target/image/mirrorfleet target/x86_64-unknown-linux-gnu/release/mirrorfleet
 #   cp /etc/ssl/certs/ca-certificates.crt target/image/
-#   e2e/collect-program.sh target/image/programs rsync
+#   mkdir target/image/programs
+#   e2e/collect-program.sh target/image/programs rsync    # for rsync:// endpoints
 #   buildah bud -t mirrorfleet:dev -f Dockerfile target/image
 FROM scratch
 ARG BINARY=mirrorfleet

@@ -131,8 +131,8 @@ pub struct Endpoint {
     #[schemars(length(min = 1, max = 63))]
     #[x_kube(validation = Rule::new("self.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message(crate::rules::NAME_MESSAGE))]
     pub name: String,
-    /// http, https or rsync URL of the repository's root; an rsync URL begins with a module of the daemon. `file` only
-    /// outside a cluster.
+    /// http, https or rsync URL of the repository's root. An rsync URL begins with a module of the daemon, and needs an
+    /// image that has the program rsync. `file` only outside a cluster.
     #[schemars(length(max = 2048))]
     #[x_kube(validation = Rule::new("self.matches('^(https?://[^/@?# ]+(/[^?# ]*)?|rsync://[^/@?# ]+/[^/?#*\\\\[ ][^?#*\\\\[ ]*)$')").message(ENDPOINT_MESSAGE))]
     pub url: Url,

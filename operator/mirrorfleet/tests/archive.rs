@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use support::serving::Serving;
-use support::{World, files, wait_for};
+use support::{World, command, files, wait_for};
 
 const DEB: &str = "pool/main/h/hello/hello_1.0_amd64.deb";
 
@@ -203,7 +203,9 @@ fn a_damaged_blob_is_found_by_verify_and_mended_by_the_next_sync() {
     fs::write(&blob, bytes).unwrap();
     let damaged = world.call(&["verify", "--mirror", "debian"]).expect(4);
     assert!(
-        damaged.stdout.contains("DAMAGED") && damaged.stdout.contains("blob"),
+        damaged.stdout.contains("DAMAGED")
+            && damaged.stdout.contains(DEB)
+            && damaged.stdout.contains("the next sync"),
         "{damaged}"
     );
     world.once().expect(0);
@@ -385,4 +387,39 @@ fn local_syncs_serves_and_reads_its_manifests_again() {
     });
     assert_eq!(serving.terminate(), 0);
     assert!(Path::new(&data).join("debian/store.json").is_file());
+}
+
+#[test]
+fn rsync_endpoints_say_what_they_need_where_the_program_is_missing() {
+    let world = World::new();
+    let text = fs::read_to_string(world.manifests()).unwrap();
+    let endpoints =
+        "  type: Debian\n  endpoints: [{name: a, url: 'rsync://127.0.0.1:1/debian/'}]\n";
+    let text = text.replace("  type: Debian\n", endpoints);
+    fs::write(world.manifests(), text).unwrap();
+    let (manifests, data) = (world.manifests(), world.data());
+    let once = |path: Option<&str>| {
+        let mut command = command(&[
+            "local".as_ref(),
+            "--once".as_ref(),
+            "-f".as_ref(),
+            manifests.as_os_str(),
+            "--data".as_ref(),
+            data.as_os_str(),
+        ]);
+        if let Some(path) = path {
+            command.env("PATH", path);
+        }
+        let output = command.output().unwrap();
+        (
+            output.status.code(),
+            String::from_utf8(output.stdout).unwrap(),
+        )
+    };
+    let (code, said) = once(Some("/nonexistent"));
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("rsync is not installed"), "{said}");
+    let (code, said) = once(None);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("Connection refused"), "{said}");
 }

@@ -230,6 +230,24 @@ async fn a_daemon_that_refuses_or_is_away_says_why() {
     assert_eq!(told(&report).1, Reason::Published, "{report:?}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_says_nothing_is_a_stall_and_another_endpoint_helps_out() {
+    let world = World::new(&["stable"]).await;
+    // Connections are made, and nobody takes them.
+    let silent = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let url = format!("rsync://{}/debian/", silent.local_addr().unwrap());
+    let mut options = from_daemon(&world, &url.parse().unwrap());
+    options.timeouts.stall = Duration::from_secs(1);
+    options.timeouts.retry_limit = 0;
+    let report = sync(&options).await;
+    assert_eq!(told(&report).1, Reason::SyncStalled, "{report:?}");
+    options
+        .endpoints
+        .push(endpoint("web", &world.server.url, 5));
+    let report = sync(&options).await;
+    assert_eq!(told(&report).1, Reason::Published, "{report:?}");
+}
+
 /// Whether a program with this in its arguments runs.
 fn runs(argument: &str) -> bool {
     let processes = std::fs::read_dir("/proc").unwrap().flatten();

@@ -1,11 +1,11 @@
 //! `mirrorfleet verify`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use fleet_store::{Finding, ScrubProgress, ScrubReport, Writer};
+use fleet_store::{Finding, ScrubProgress, ScrubReport, Store, Writer};
 use fleet_sync::Damaged;
-use fleet_types::{Outcome, Reason};
+use fleet_types::{Outcome, Reason, Sha256};
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 
 use crate::failure::Failure;
@@ -73,7 +73,7 @@ fn verify(data: &DataArguments, mirror: &str) -> Result<Outcome, Failure> {
     });
     bar.finish_and_clear();
     let report = report?;
-    print(&text(mirror, &report))?;
+    print(&text(mirror, &report, &served_names(&store, &report)))?;
     note_damage(&data.data.join(mirror), &report)?;
     Ok(if report.is_clean() {
         Outcome::Good
@@ -94,7 +94,28 @@ fn note_damage(dir: &Path, report: &ScrubReport) -> Result<(), Failure> {
     Ok(())
 }
 
-fn text(mirror: &str, report: &ScrubReport) -> String {
+/// Under which names clients get what is damaged.
+fn served_names(store: &Store, report: &ScrubReport) -> BTreeMap<Sha256, String> {
+    let damaged: BTreeSet<_> = report.damaged_blobs().collect();
+    let mut names = BTreeMap::new();
+    if damaged.is_empty() {
+        return names;
+    }
+    // A snapshot that cannot be read is a finding of its own.
+    let Ok(Some(snapshot)) = store.current_snapshot() else {
+        return names;
+    };
+    for (path, entry) in snapshot.iter() {
+        if damaged.contains(&entry.digest) {
+            names
+                .entry(entry.digest)
+                .or_insert_with(|| path.to_string());
+        }
+    }
+    names
+}
+
+fn text(mirror: &str, report: &ScrubReport, names: &BTreeMap<Sha256, String>) -> String {
     let word = if report.is_clean() {
         "clean"
     } else {
@@ -107,7 +128,7 @@ fn text(mirror: &str, report: &ScrubReport) -> String {
         report.snapshots
     );
     for finding in &report.findings {
-        text.push_str(&format!("  {}\n", describe(finding)));
+        text.push_str(&format!("  {}\n", describe(finding, names)));
     }
     let more = report
         .findings_total
@@ -115,12 +136,19 @@ fn text(mirror: &str, report: &ScrubReport) -> String {
     if more > 0 {
         text.push_str(&format!("  … and {more} more findings\n"));
     }
+    if report.damaged_blobs().next().is_some() {
+        text.push_str("  the next sync fetches these blobs again from the upstream\n");
+    }
     text
 }
 
-fn describe(finding: &Finding) -> String {
+fn describe(finding: &Finding, names: &BTreeMap<Sha256, String>) -> String {
     match finding {
-        Finding::BlobDamaged { digest, problem } => format!("blob {digest}: {problem}"),
+        Finding::BlobDamaged { digest, problem } => {
+            let served = names.get(digest);
+            let served = served.map_or_else(String::new, |path| format!(", served as {path:?}"));
+            format!("blob {digest}{served}: {problem}")
+        }
         Finding::StrangeFile { name } => format!("{name:?} is not a blob; remove it"),
         Finding::BlobMissing {
             digest,

@@ -5,9 +5,9 @@
 //! No name of an upstream is a file name in the store; rsync however writes what it fetches under the names that it
 //! asks for. A file that is fetched alone gets a name of ours. A batch keeps the upstream's names, since asking for
 //! each file in a run of its own would cost some eight round trips each; they stay in a directory that nobody but us
-//! may enter, made for this run below the store's staging and removed after it. They are names that [`RepoPath`]
-//! accepts and we asked for (rsync refuses all others), links and devices are never made, and no link is followed
-//! when the content is read back into its sink.
+//! may enter, made for this run below the store's staging and removed after it. Only names that [`RepoPath`] accepts
+//! are asked for and read back, links and devices are never made, and none is followed when content is taken up into
+//! its sink. Whatever else a daemon might get rsync to write goes unread.
 //!
 //! [`RepoPath`]: fleet_types::RepoPath
 

@@ -2,8 +2,8 @@
 //!
 //! Between fork and exec a child shares every descriptor of this process, and with it the flock of whatever store is
 //! open at that instant; all our descriptors are close-on-exec, but a run whose predecessor ended in that instant would
-//! find its store busy. So a program starts only while no store of this process is held. A worker starts no programs,
-//! so it cannot happen to one.
+//! find its store busy, where that was closed and not unlocked. So a program starts only while no store of this process
+//! is held. The one program that a worker starts is rsync, and a writer unlocks its store when it is done.
 
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
