@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+from environment import test_environment
 
 from .place import Place
 from .registry import Story, all_stories
@@ -36,6 +39,7 @@ def tell(story: Story) -> str:
 
 
 def main(names: list[str]) -> int:
+    os.environ.update(test_environment())
     stories = [story for story in all_stories() if not names or story.name in names]
     if unknown := set(names) - {story.name for story in stories}:
         print(f"no story {', '.join(sorted(unknown))}; there are: {', '.join(s.name for s in all_stories())}", file=sys.stderr)

@@ -43,6 +43,17 @@ def left_out_architectures_are_not_noticed(place: Place) -> None:
     assert apt.download("manual").name == "manual_1.0_all.deb", "packages for all architectures come with any"
 
 
+@story("paths that are left out are absent, which the checker demands, and the rest installs")
+def left_out_paths_are_absent(place: Place) -> None:
+    archive_of_all_kinds(place)
+    mirror = place.mirror("debian", "debian", ("stable",), exclude=("pool/*/e/**", "pool/main/m/manual/*"))
+    place.sync(mirror)
+    server = place.serve()
+    result = place.check(server, mirror)
+    assert result.payload == 2, f"tool and game are all that is left of four packages: {result}"
+    Apt(place.workdir / "apt", place.keyring, f"deb {server.url('debian')} stable main").install_from("tool")
+
+
 @story("of packages that are left out a client sees 404, and everything else installs")
 def left_out_packages_are_absent(place: Place) -> None:
     archive = archive_of_all_kinds(place)

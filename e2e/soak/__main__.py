@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 import random
 import shutil
 import sys
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from acceptance.apt import Apt
 from acceptance.place import Place, Server
+from environment import test_environment
 
 from .clients import KINDS, Client
 from .squid import Squid
@@ -144,6 +146,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--only-by-hash", action="store_true", help="leave out clients without by-hash")
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000), help="to repeat a run's choices")
     given = parser.parse_args(arguments)
+    os.environ.update(test_environment())
     # The tracer must not wait for the threads that publish.
     sys.setswitchinterval(0.0005)
     chosen = {name: value for name in ("clients", "publishes", "kills") if (value := getattr(given, name))}
