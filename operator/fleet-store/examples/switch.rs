@@ -2,9 +2,12 @@
 //!
 //! `cargo run --release -p fleet-store --example switch -- [PATHS] [TIMES]` prints one line of JSON, in milliseconds.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use fleet_store::{Entry, EntryState, Identity, Retention, SnapshotId, SnapshotMeta, Writer};
+use fleet_store::{
+    Clients, Entry, EntryState, Identity, Retention, SnapshotId, SnapshotMeta, Writer,
+};
 use fleet_types::{RepoPath, Sha256};
 use sha2::Digest as _;
 
@@ -82,6 +85,7 @@ fn identity() -> Identity {
             keep: 2,
             min_age: Duration::ZERO,
         },
+        clients: Clients::default(),
     }
 }
 
@@ -95,5 +99,7 @@ fn meta(created: i64) -> SnapshotMeta {
         parent: None,
         entries: 0,
         bytes: 0,
+        links: BTreeMap::new(),
+        openings: BTreeMap::new(),
     }
 }

@@ -7,8 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use reqwest::header::{
-    ETAG, HeaderMap, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH,
-    LAST_MODIFIED, RANGE,
+    ETAG, HeaderMap, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, RANGE,
 };
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use url::Url;

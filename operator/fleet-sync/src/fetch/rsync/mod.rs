@@ -25,17 +25,18 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
-use tokio::sync::Semaphore;
 use url::Url;
 
 use self::folder::{Folder, Found, Stamp};
 use self::program::{Ended, Order};
 use self::remote::Remote;
 use self::verdict::{Fate, told_of};
+use super::budget::Budget;
 use super::endpoint::FetchOptions;
-use super::http::{Line, unix};
+use super::http::Line;
 use super::meter::Meter;
 use super::sink::Sink;
+use super::verdict::{is_settled, unix};
 use super::{Answer, Arrival, FailureKind, FetchError, Received, Request, Transport, Validators};
 use crate::Problem;
 
@@ -43,8 +44,6 @@ use crate::Problem;
 const MOST_RUNS: usize = 4;
 /// How often what has arrived is taken up while the program still runs.
 const SWEEP: Duration = Duration::from_millis(100);
-/// Longer than the clocks of two machines are apart, usually.
-const SETTLING_TIME: Duration = Duration::from_secs(10);
 
 /// An rsync daemon's module, or a folder in it.
 pub struct RsyncTransport(Arc<Endpoint>);
@@ -52,7 +51,7 @@ pub struct RsyncTransport(Arc<Endpoint>);
 struct Endpoint {
     remote: Remote,
     /// Shared by all endpoints of a run; one run of the program is one connection.
-    connections: Arc<Semaphore>,
+    budget: Arc<Budget>,
     runs: usize,
     stall: Duration,
     meter: Arc<Meter>,
@@ -72,7 +71,7 @@ impl RsyncTransport {
         };
         Ok(RsyncTransport(Arc::new(Endpoint {
             remote: Remote::new(base, &options.access)?,
-            connections: line.connections.clone(),
+            budget: line.budget.clone(),
             runs,
             stall: line.stall,
             meter: line.meter.clone(),
@@ -127,7 +126,7 @@ impl Endpoint {
         let folder = Folder::new(&self.scratch)?;
         let known = request.validators.as_ref().and_then(Stamp::read);
         folder.prepare(position, known)?;
-        let _permit = self.connections.acquire().await;
+        let _place = self.budget.place().await;
         let names = vec![request.path.as_str()];
         let mut run = self.run(names, folder.alone(), request.sink.limit(), position > 0)?;
         // Where the size is not known, or old content may stand there, only the end tells what has arrived.
@@ -211,7 +210,7 @@ impl Endpoint {
             again.map_err(|e| e.at(job.request.path.as_str()))?;
         }
         let folder = Folder::new(&self.scratch)?;
-        let _permit = self.connections.acquire().await;
+        let _place = self.budget.place().await;
         let names = jobs.iter().map(|job| job.request.path.as_str()).collect();
         let limit = jobs.iter().map(|job| job.request.sink.limit()).max();
         let mut run = self.run(names, folder.many(), limit.unwrap_or(0), false)?;
@@ -331,7 +330,7 @@ fn answered(request: Request, result: Result<Arrival, FetchError>) -> Answer {
 async fn finish(sink: &mut Sink, name: &str, stamp: Option<Stamp>) -> Result<Arrival, FetchError> {
     let taken = sink.finish().await.map_err(|e| e.at(name))?;
     let modified = stamp.and_then(|stamp| stamp.modified());
-    let validators = stamp.filter(|_| modified.is_some_and(is_settled));
+    let validators = stamp.filter(|_| modified.is_some_and(tells_apart));
     Ok(Arrival::Complete(Received {
         digest: taken.digest,
         size: taken.size,
@@ -342,10 +341,9 @@ async fn finish(sink: &mut Sink, name: &str, stamp: Option<Stamp>) -> Result<Arr
 }
 
 /// A daemon that tells seconds only could change the file again within the same one.
-fn is_settled(modified: SystemTime) -> bool {
+fn tells_apart(modified: SystemTime) -> bool {
     let exact = modified
         .duration_since(UNIX_EPOCH)
         .is_ok_and(|since| since.subsec_nanos() > 0);
-    let age = SystemTime::now().duration_since(modified);
-    exact || age.is_ok_and(|age| age >= SETTLING_TIME)
+    exact || is_settled(Some(modified), SystemTime::now())
 }

@@ -72,7 +72,8 @@ async fn a_state_that_grows_too_old_is_told_although_nothing_changes() {
 async fn a_release_that_is_not_the_one_that_was_asked_for_is_refused() {
     let mut trial = Trial::new().await;
     let release = trial.newer();
-    let edits: [(&str, Reason, &str, Box<dyn Fn(String) -> String>); 9] = [
+    type Edit = Box<dyn Fn(String) -> String>;
+    let edits: [(&str, Reason, &str, Edit); 9] = [
         (
             "another suite",
             Reason::SuiteMismatch,
