@@ -91,7 +91,7 @@ async fn an_endpoint_that_cannot_go_on_starts_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rsync_goes_on_where_http_ended_and_http_where_rsync_ended() {
+async fn rsync_goes_on_where_http_ended() {
     let (world, a, b, mut options) = two().await;
     let daemon = Daemon::start(&world.archive.root());
     let large = world.archive.package("large", &[9; 6_000_000]);

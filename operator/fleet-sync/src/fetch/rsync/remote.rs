@@ -138,7 +138,7 @@ mod tests {
             "rsync://example.org/",
             "rsync:///m/",
             "rsync://example.org/m/*",
-            "rsync://example.org/m/%2e%2e/x",
+            "rsync://example.org/m/x%2f..%2fy",
             "rsync://example.org/m%00/",
             "rsync://ex%20ample/m/",
         ] {
