@@ -40,6 +40,7 @@ def cargo_suites() -> list[Suite]:
         Suite("lints", ["cargo", "clippy", "--release", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"], timeout=2700),
         Suite("unit and property tests", ["cargo", "test", "--release", "--locked", "--workspace", "--no-fail-fast"]),
         Suite("licences, bans, sources", ["cargo", "deny", "--offline", "check", "licenses", "bans", "sources"]),
+        Suite("format of the fuzz targets", ["cargo", "fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"]),
         Suite("licences of the fuzz targets", ["cargo", "deny", "--offline", "--manifest-path", "fuzz/Cargo.toml", "check", "licenses", "bans", "sources"]),
         # A look at every parser; `make fuzz` takes its time.
         Suite("fuzz targets", ["fuzz/run.py", "--seconds", "4", "--fresh"], timeout=2700),

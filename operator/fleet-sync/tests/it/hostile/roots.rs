@@ -72,73 +72,60 @@ async fn a_state_that_grows_too_old_is_told_although_nothing_changes() {
 async fn a_release_that_is_not_the_one_that_was_asked_for_is_refused() {
     let mut trial = Trial::new().await;
     let release = trial.newer();
-    type Edit = Box<dyn Fn(String) -> String>;
+    type Edit = fn(String) -> String;
     let edits: [(&str, Reason, &str, Edit); 9] = [
         (
             "another suite",
             Reason::SuiteMismatch,
             "Suite oldstable",
-            Box::new(|text| text.replace(": stable\n", ": oldstable\n")),
+            |text| text.replace(": stable\n", ": oldstable\n"),
         ),
         (
             "a name of terminal commands",
             Reason::SuiteMismatch,
             "\\u{1b}[2Jevil",
-            Box::new(|text| text.replace(": stable\n", ": \x1b[2Jevil\n")),
+            |text| text.replace(": stable\n", ": \x1b[2Jevil\n"),
         ),
-        (
-            "MD5 only",
-            Reason::WeakHash,
-            "SHA-256",
-            Box::new(|text| {
-                format!(
-                    "{}MD5Sum:\n {} 0 main/binary-amd64/Packages.xz\n",
-                    head(&text),
-                    &EMPTY[..32]
-                )
-            }),
-        ),
-        (
-            "SHA-1 only",
-            Reason::WeakHash,
-            "SHA-256",
-            Box::new(|text| {
-                format!(
-                    "{}SHA1:\n {} 0 main/binary-amd64/Packages.xz\n",
-                    head(&text),
-                    &EMPTY[..40]
-                )
-            }),
-        ),
+        ("MD5 only", Reason::WeakHash, "SHA-256", |text| {
+            format!(
+                "{}MD5Sum:\n {} 0 main/binary-amd64/Packages.xz\n",
+                head(&text),
+                &EMPTY[..32]
+            )
+        }),
+        ("SHA-1 only", Reason::WeakHash, "SHA-256", |text| {
+            format!(
+                "{}SHA1:\n {} 0 main/binary-amd64/Packages.xz\n",
+                head(&text),
+                &EMPTY[..40]
+            )
+        }),
         (
             "a name that leaves the repository",
             Reason::UnsafePath,
             "../../etc/passwd",
-            Box::new(|text| format!("{text} {EMPTY} 0 ../../etc/passwd\n")),
+            |text| format!("{text} {EMPTY} 0 ../../etc/passwd\n"),
         ),
         (
             "one file with two digests",
             Reason::PathConflict,
             "main/binary-amd64/Packages.xz",
-            Box::new(|text| format!("{text} {EMPTY} 0 main/binary-amd64/Packages.xz\n")),
+            |text| format!("{text} {EMPTY} 0 main/binary-amd64/Packages.xz\n"),
         ),
         (
             "an index of 1 TiB",
             Reason::TooLarge,
             "main/binary-amd64/Packages",
-            Box::new(|text| format!("{text} {EMPTY} 1099511627776 main/binary-amd64/Packages\n")),
+            |text| format!("{text} {EMPTY} 1099511627776 main/binary-amd64/Packages\n"),
         ),
-        (
-            "no date",
-            Reason::IndexMalformed,
-            "no Date",
-            Box::new(|text| text.replace("Date:", "Day:")),
-        ),
+        ("no date", Reason::IndexMalformed, "no Date", |text| {
+            text.replace("Date:", "Day:")
+        }),
         (
             "a component is gone",
             Reason::NotOffered,
             "no component main",
-            Box::new(|text| text.replace("Components: main", "Components: contrib")),
+            |text| text.replace("Components: main", "Components: contrib"),
         ),
     ];
     for (case, reason, word, edit) in edits {
