@@ -60,9 +60,6 @@ class Job:
 
 class Contender:
     name = ""
-    # What it checks of what it fetched.
-    verifies = ""
-    # How often a package was named by something that it trusts; for the page.
     uses_rsync = False
 
     def run(self, job: Job) -> Cost:
@@ -79,7 +76,6 @@ class Contender:
 
 class Mirrorfleet(Contender):
     name = "mirrorfleet"
-    verifies = "signatures, every digest"
 
     def __init__(self, program: Path) -> None:
         self.program = program
@@ -124,7 +120,6 @@ def report_of(cost: Cost) -> dict:
 
 class AptMirror(Contender):
     name = "apt-mirror"
-    verifies = "nothing"
 
     def run(self, job: Job) -> Cost:
         config = job.work / "mirror.list"
@@ -139,8 +134,6 @@ class AptMirror(Contender):
 
 
 class Debmirror(Contender):
-    verifies = "signatures, every digest"
-
     def __init__(self, method: str) -> None:
         self.method = method
         self.name = "debmirror" if method == "http" else f"debmirror ({method})"
@@ -159,7 +152,6 @@ class Debmirror(Contender):
 
 class Aptly(Contender):
     name = "aptly"
-    verifies = "signatures, every digest"
 
     def run(self, job: Job) -> Cost:
         config = job.work / "aptly.json"
@@ -182,7 +174,6 @@ class Aptly(Contender):
 
 class Rsync(Contender):
     name = "rsync"
-    verifies = "nothing"
     uses_rsync = True
 
     def run(self, job: Job) -> Cost:

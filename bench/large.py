@@ -14,8 +14,8 @@ from pathlib import Path
 
 import debs
 from contenders import Job, Mirrorfleet
-from distribution import FIRST_DATE, Distribution, State, cached, publish
-from processes import Cost, Failed, fresh
+from distribution import FIRST_DATE, Distribution, cached, publish
+from processes import Failed, fresh
 from results import Figure
 from syncing import Bench, record
 from upstream import upstream

@@ -40,18 +40,25 @@ SECTIONS = (
 
 def write_page(results: dict[str, Result]) -> None:
     parts = [HEAD.format(machine=machine.describe(), versions=machine.versions())]
-    for title, works, unit in SECTIONS:
-        measured = {work.name: results[work.name] for work in works if work.name in results}
-        if measured:
-            parts.append(f"## {title}\n\n{unit}\n\n{table(measured)}\n{sentences(measured)}")
+    for title, unit, measured in sections(results):
+        parts.append(f"## {title}\n\n{unit}\n\n{table(measured)}\n{sentences(measured)}")
     PAGE.write_text("\n".join(parts))
+
+
+def tables(results: dict[str, Result]) -> str:
+    """For the terminal: the figures alone."""
+    return "\n".join(f"{title}: {unit}\n\n{table(measured)}" for title, unit, measured in sections(results))
+
+
+def sections(results: dict[str, Result]) -> list[tuple[str, str, dict[str, Result]]]:
+    """Title, unit and figures of each section of which something was measured."""
+    parted = [(title, unit, {work.name: results[work.name] for work in works if work.name in results}) for title, works, unit in SECTIONS]
+    return [section for section in parted if section[2]]
 
 
 def table(results: dict[str, Result]) -> str:
     """Markdown with columns that line up."""
     ordered = [ALL[name] for name in ALL if name in results]
-    if not ordered:
-        return ""
     names = list(dict.fromkeys(figure.contender for work in ordered for figure in results[work.name].figures))
     head = ["work", *names, "ratio", "target", "met"]
     rows = [row(work, results[work.name], names) for work in ordered]

@@ -25,7 +25,7 @@ import results
 import works
 from distribution import locked
 from large import memory_works
-from page import table, write_page
+from page import tables, write_page
 from processes import Failed
 from results import Figure, Result
 from serving import serve_works
@@ -112,7 +112,7 @@ def report(given: argparse.Namespace, figures: dict[str, list[Figure]]) -> int:
     """Prints the table, and keeps and publishes what was measured in full."""
     today, revision = datetime.now(UTC).strftime("%Y-%m-%d"), machine.said(["git", "-C", str(places.ROOT), "rev-parse", "--short", "HEAD"])
     measured = {name: Result(name, today, revision, found) for name, found in figures.items()}
-    print("\n" + table(measured))
+    print("\n" + tables(measured))
     if not given.quick and given.packages == 20_000 and not given.contender:
         kept = results.load() | measured
         results.save(kept)
