@@ -1,5 +1,7 @@
 //! One connection: requests out, answers in, in the same order.
 
+mod incoming;
+
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -10,24 +12,21 @@ use bytes::{Buf, BytesMut};
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
-use reqwest::StatusCode;
 use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::time::{Instant, Sleep};
 
 use super::super::http::Endpoint;
 use super::super::sink::{SinkError, Taken};
-use super::super::verdict::refused;
 use super::super::{Answer, Arrival, FetchError, Received, Request, Validators};
 use super::DEPTH;
 use super::desk::Desk;
 use super::dial::Stream;
-use super::head::{self, Head};
+use super::head::Head;
+use incoming::Reading;
 
 const READ: usize = 64 << 10;
 /// Bodies that are complete and not yet written, for each connection.
 const UNWRITTEN: u64 = 512 << 10;
-/// Bodies of errors that are read to the end to keep the connection.
-const MAX_SKIPPED: u64 = 64 << 10;
 /// A server that has lost a pipelined request is found out before a stall is.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Answers that a connection carries at least before it makes room for another.
@@ -81,19 +80,6 @@ struct Connection<'a> {
     deadline: Instant,
 }
 
-/// Where in the stream of answers the next byte belongs.
-enum Reading {
-    Head,
-    Body(Rest),
-    /// The body of an answer that says no more than its status.
-    Skipped(Rest),
-}
-
-struct Rest {
-    left: u64,
-    head: Head,
-}
-
 struct Written {
     request: Request,
     size: u64,
@@ -102,7 +88,6 @@ struct Written {
 }
 
 enum Event {
-    Written(Written),
     Sent(usize),
     Read(usize),
     Changed,
@@ -145,7 +130,6 @@ impl Connection<'_> {
         }
         let event = poll_fn(|cx| self.poll_event(cx, changed.as_mut(), wanted.as_mut())).await;
         match event {
-            Event::Written(written) => self.settle(written),
             Event::Changed => {}
             Event::Sent(0) | Event::Read(0) => return Err(End::Broken),
             Event::Sent(count) => self.out.advance(count),
@@ -174,8 +158,8 @@ impl Connection<'_> {
         changed: Pin<&mut tokio::sync::futures::Notified<'_>>,
         wanted: Pin<&mut tokio::sync::futures::Notified<'_>>,
     ) -> Poll<Event> {
-        if let Poll::Ready(Some(written)) = self.writing.poll_next_unpin(cx) {
-            return Poll::Ready(Event::Written(written));
+        while let Poll::Ready(Some(written)) = self.writing.poll_next_unpin(cx) {
+            self.settle(written);
         }
         if !self.out.is_empty()
             && let Poll::Ready(sent) = Pin::new(&mut self.stream).poll_write(cx, &self.out)
@@ -257,100 +241,6 @@ impl Connection<'_> {
         let is_idle = self.sent.is_empty() && load.backlog == 0;
         let others = load.connections > 1 || self.endpoint.line.max_connections == 1;
         is_idle || (others && self.answered >= BEFORE_YIELDING)
-    }
-
-    /// Takes in what is there of the next answer. None where more must arrive.
-    fn understand(&mut self, received: &mut usize) -> Option<Result<(), End>> {
-        match &mut self.reading {
-            Reading::Head => {
-                if self.read.is_empty() {
-                    return None;
-                }
-                if self.sent.is_empty() {
-                    return Some(Err(End::Odd("an answer that nobody asked for")));
-                }
-                match head::read(&self.read) {
-                    Ok(None) => None,
-                    Ok(Some((size, head))) => {
-                        self.read.advance(size);
-                        Some(self.begin(head))
-                    }
-                    Err(odd) => Some(Err(End::Odd(odd))),
-                }
-            }
-            Reading::Body(rest) | Reading::Skipped(rest) if rest.left == 0 => Some(self.complete()),
-            _ if self.read.is_empty() => None,
-            Reading::Body(rest) => {
-                let chunk = rest.next_of(&mut self.read);
-                *received += chunk.len();
-                let request = self.sent.front_mut()?;
-                match request.sink.append(&chunk) {
-                    Ok(()) => Some(Ok(())),
-                    Err(_) => Some(Err(End::Odd("a body that is longer than promised"))),
-                }
-            }
-            Reading::Skipped(rest) => {
-                *received += rest.next_of(&mut self.read).len();
-                Some(Ok(()))
-            }
-        }
-    }
-
-    /// Decides by its head what an answer is good for.
-    fn begin(&mut self, head: Head) -> Result<(), End> {
-        let left = head.length;
-        match head.status {
-            200 => {
-                let promised = self.sent.front().and_then(|request| request.sink.small());
-                if promised != Some(head.length) {
-                    return Err(End::Odd("a body that is not as long as promised"));
-                }
-                self.reading = Reading::Body(Rest { left, head });
-            }
-            300..=399 | 404 | 410 if left <= MAX_SKIPPED => {
-                self.reading = Reading::Skipped(Rest { left, head });
-            }
-            status if status == 429 || status >= 500 => {
-                if let Some(request) = self.sent.pop_front() {
-                    let name = self.endpoint.name_of(&request);
-                    let status =
-                        StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-                    self.fail(request, refused(status, head.retry_after, &name));
-                }
-                return Err(End::Odd("a server that is overloaded or broken"));
-            }
-            _ => return Err(End::Odd("a status that is better answered alone")),
-        }
-        Ok(())
-    }
-
-    /// The next answer is complete.
-    fn complete(&mut self) -> Result<(), End> {
-        let reading = std::mem::replace(&mut self.reading, Reading::Head);
-        let Some(request) = self.sent.pop_front() else {
-            return Ok(());
-        };
-        self.answered += 1;
-        self.await_next();
-        let closes = match reading {
-            Reading::Head => false,
-            Reading::Body(Rest { head, .. }) => {
-                self.write(request, &head);
-                head.closes
-            }
-            Reading::Skipped(Rest { head, .. }) => {
-                self.desk.send_back(request);
-                if head.status < 400 {
-                    self.endpoint.pipelining.strike("redirects");
-                }
-                head.closes
-            }
-        };
-        if closes {
-            return Err(End::Closed);
-        }
-        self.endpoint.pipelining.prove();
-        Ok(())
     }
 
     fn write(&mut self, mut request: Request, head: &Head) {
@@ -466,16 +356,5 @@ impl Connection<'_> {
                 self.desk.send_back(request);
             }
         }
-    }
-}
-
-impl Rest {
-    /// What `read` has of this body.
-    fn next_of(&mut self, read: &mut BytesMut) -> BytesMut {
-        let count = read
-            .len()
-            .min(usize::try_from(self.left).unwrap_or(usize::MAX));
-        self.left -= count as u64;
-        read.split_to(count)
     }
 }

@@ -76,11 +76,15 @@ impl Pipelining {
             0 => self.strike("a connection ended before the first answer"),
             1 => self.stop("connections are not kept"),
             few if few < WORTHWHILE => self.strike("connections end after a few answers"),
-            _ => drop(self.answers_per_connection.fetch_update(
-                Ordering::Relaxed,
-                Ordering::Relaxed,
-                |known| (known == 0 || answers < known).then_some(answers),
-            )),
+            _ => {
+                let fewest = |known| (known == 0 || answers < known).then_some(answers);
+                // An error means that a smaller number is known.
+                let _ = self.answers_per_connection.fetch_update(
+                    Ordering::Relaxed,
+                    Ordering::Relaxed,
+                    fewest,
+                );
+            }
         }
     }
 }

@@ -53,7 +53,7 @@ impl Relay {
                 let answer = move |piece: &[u8]| {
                     let less = count(piece, b"HTTP/1.1 ");
                     let left = |n: usize| Some(n.saturating_sub(less));
-                    drop(answered.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left));
+                    let _ = answered.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left);
                 };
                 tokio::spawn(carry(from_client, to_server, delay, ask));
                 tokio::spawn(carry(from_server, to_client, delay, answer));

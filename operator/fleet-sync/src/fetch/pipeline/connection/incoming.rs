@@ -1,0 +1,131 @@
+//! What arrives on a connection: one answer after the other, each belonging to the request that is next.
+
+use bytes::{Buf, BytesMut};
+use reqwest::StatusCode;
+
+use super::super::super::verdict::refused;
+use super::super::head::{self, Head};
+use super::{Connection, End};
+
+/// Bodies of errors that are read to the end to keep the connection.
+const MAX_SKIPPED: u64 = 64 << 10;
+
+/// Where in the stream of answers the next byte belongs.
+pub(super) enum Reading {
+    Head,
+    Body(Rest),
+    /// The body of an answer that says no more than its status.
+    Skipped(Rest),
+}
+
+pub(super) struct Rest {
+    left: u64,
+    head: Head,
+}
+
+impl Connection<'_> {
+    /// Takes in what is there of the next answer. None where more must arrive.
+    pub(super) fn understand(&mut self, received: &mut usize) -> Option<Result<(), End>> {
+        match &mut self.reading {
+            Reading::Head => {
+                if self.read.is_empty() {
+                    return None;
+                }
+                if self.sent.is_empty() {
+                    return Some(Err(End::Odd("an answer that nobody asked for")));
+                }
+                match head::read(&self.read) {
+                    Ok(None) => None,
+                    Ok(Some((size, head))) => {
+                        self.read.advance(size);
+                        Some(self.begin(head))
+                    }
+                    Err(odd) => Some(Err(End::Odd(odd))),
+                }
+            }
+            Reading::Body(rest) | Reading::Skipped(rest) if rest.left == 0 => Some(self.complete()),
+            _ if self.read.is_empty() => None,
+            Reading::Body(rest) => {
+                let chunk = rest.next_of(&mut self.read);
+                *received += chunk.len();
+                let request = self.sent.front_mut()?;
+                match request.sink.append(&chunk) {
+                    Ok(()) => Some(Ok(())),
+                    Err(_) => Some(Err(End::Odd("a body that is longer than promised"))),
+                }
+            }
+            Reading::Skipped(rest) => {
+                *received += rest.next_of(&mut self.read).len();
+                Some(Ok(()))
+            }
+        }
+    }
+
+    /// Decides by its head what an answer is good for.
+    fn begin(&mut self, head: Head) -> Result<(), End> {
+        let left = head.length;
+        match head.status {
+            200 => {
+                let promised = self.sent.front().and_then(|request| request.sink.small());
+                if promised != Some(head.length) {
+                    return Err(End::Odd("a body that is not as long as promised"));
+                }
+                self.reading = Reading::Body(Rest { left, head });
+            }
+            300..=399 | 404 | 410 if left <= MAX_SKIPPED => {
+                self.reading = Reading::Skipped(Rest { left, head });
+            }
+            status if status == 429 || status >= 500 => {
+                if let Some(request) = self.sent.pop_front() {
+                    let name = self.endpoint.name_of(&request);
+                    let status =
+                        StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+                    self.fail(request, refused(status, head.retry_after, &name));
+                }
+                return Err(End::Odd("a server that is overloaded or broken"));
+            }
+            _ => return Err(End::Odd("a status that is better answered alone")),
+        }
+        Ok(())
+    }
+
+    /// The next answer is complete.
+    fn complete(&mut self) -> Result<(), End> {
+        let reading = std::mem::replace(&mut self.reading, Reading::Head);
+        let Some(request) = self.sent.pop_front() else {
+            return Ok(());
+        };
+        self.answered += 1;
+        self.await_next();
+        let closes = match reading {
+            Reading::Head => false,
+            Reading::Body(Rest { head, .. }) => {
+                self.write(request, &head);
+                head.closes
+            }
+            Reading::Skipped(Rest { head, .. }) => {
+                self.desk.send_back(request);
+                if head.status < 400 {
+                    self.endpoint.pipelining.strike("redirects");
+                }
+                head.closes
+            }
+        };
+        if closes {
+            return Err(End::Closed);
+        }
+        self.endpoint.pipelining.prove();
+        Ok(())
+    }
+}
+
+impl Rest {
+    /// What `read` has of this body.
+    fn next_of(&mut self, read: &mut BytesMut) -> BytesMut {
+        let count = read
+            .len()
+            .min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        self.left -= count as u64;
+        read.split_to(count)
+    }
+}
