@@ -133,6 +133,7 @@ impl Connection {
         if self.output.is_enough() {
             self.flush(SendFlags::empty()).await?;
         }
+        self.input.recycle(head.headers);
         match (after, head.body) {
             (After::GoOn, Body::Length(length)) => self.skip(length).await,
             _ => Ok(After::Close),
