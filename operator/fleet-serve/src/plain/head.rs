@@ -40,13 +40,13 @@ pub enum Parsed {
     Refused(StatusCode),
 }
 
-/// Reads the head that `bytes` begin with.
-pub fn parse(bytes: &[u8]) -> Parsed {
-    let mut room = [const { MaybeUninit::uninit() }; MAX_HEADERS];
+/// Reads the head that `bytes` begin with. Its headers go into the map `room`, whose memory a former head had.
+pub fn parse(bytes: &[u8], room: &mut HeaderMap) -> Parsed {
+    let mut lines = [const { MaybeUninit::uninit() }; MAX_HEADERS];
     let mut request = httparse::Request::new(&mut []);
-    match request.parse_with_uninit_headers(bytes, &mut room) {
+    match request.parse_with_uninit_headers(bytes, &mut lines) {
         Ok(httparse::Status::Complete(length)) if length <= MAX_HEAD_BYTES => {
-            match read(&request) {
+            match read(&request, std::mem::take(room)) {
                 Some(head) => Parsed::Head(Box::new(head), length),
                 None => Parsed::Refused(StatusCode::BAD_REQUEST),
             }
@@ -59,9 +59,8 @@ pub fn parse(bytes: &[u8]) -> Parsed {
     }
 }
 
-fn read(request: &httparse::Request<'_, '_>) -> Option<Head> {
+fn read(request: &httparse::Request<'_, '_>, mut headers: HeaderMap) -> Option<Head> {
     let is_http_10 = request.version? == 0;
-    let mut headers = HeaderMap::with_capacity(request.headers.len());
     for header in request.headers.iter() {
         let name = HeaderName::from_bytes(header.name.as_bytes()).ok()?;
         headers.append(name, HeaderValue::from_bytes(header.value).ok()?);
@@ -122,7 +121,7 @@ mod tests {
     use super::*;
 
     fn head(text: &str) -> Head {
-        match parse(text.as_bytes()) {
+        match parse(text.as_bytes(), &mut HeaderMap::new()) {
             Parsed::Head(head, length) => {
                 assert_eq!(length, text.len());
                 *head
@@ -188,7 +187,7 @@ mod tests {
             ("Transfer-Encoding: chunked, gzip\r\n", None),
         ] {
             let text = format!("POST / HTTP/1.1\r\n{lines}\r\n");
-            match (parse(text.as_bytes()), expected) {
+            match (parse(text.as_bytes(), &mut HeaderMap::new()), expected) {
                 (Parsed::Head(head, _), Some(body)) => assert_eq!(head.body, body, "{lines:?}"),
                 (Parsed::Refused(StatusCode::BAD_REQUEST), None) => {}
                 (parsed, _) => panic!("{lines:?}: {parsed:?}"),
@@ -201,12 +200,12 @@ mod tests {
         fn a_head_is_partial_until_its_last_byte(lines in "(X-[a-z]{1,9}: [ -~]{0,20}\r\n){0,5}", garbage in "[ -~\r\n]{0,60}") {
             let text = format!("GET /a HTTP/1.1\r\n{lines}\r\n");
             for end in 0..text.len() {
-                prop_assert!(matches!(parse(&text.as_bytes()[..end]), Parsed::Partial));
+                prop_assert!(matches!(parse(&text.as_bytes()[..end], &mut HeaderMap::new()), Parsed::Partial));
             }
             let more = format!("{text}{garbage}");
-            let is_whole = matches!(parse(more.as_bytes()), Parsed::Head(_, length) if length == text.len());
+            let is_whole = matches!(parse(more.as_bytes(), &mut HeaderMap::new()), Parsed::Head(_, length) if length == text.len());
             prop_assert!(is_whole);
-            parse(garbage.as_bytes());
+            parse(garbage.as_bytes(), &mut HeaderMap::new());
         }
     }
 }

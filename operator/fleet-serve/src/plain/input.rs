@@ -1,6 +1,6 @@
 //! What a client has sent and nobody has read yet.
 
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 
 use super::head::{Head, Parsed, parse};
 use crate::connection::MAX_HEAD_BYTES;
@@ -15,6 +15,8 @@ pub struct Input {
     start: usize,
     /// Up to here no head ends: so that one that trickles in is not parsed again with each byte.
     seen: usize,
+    /// Empty, with the memory of a former request's headers.
+    spare: HeaderMap,
 }
 
 /// The next head, or why there is none.
@@ -36,7 +38,8 @@ impl Input {
         if there == 0 || (!is_first_look && there < MAX_HEAD_BYTES && !self.has_end()) {
             return Next::NeedsMore;
         }
-        match parse(self.bytes.get(self.start..).unwrap_or_default()) {
+        let bytes = self.bytes.get(self.start..).unwrap_or_default();
+        match parse(bytes, &mut self.spare) {
             Parsed::Head(head, length) => {
                 self.start += length;
                 Next::Head(head)
@@ -47,6 +50,12 @@ impl Input {
                 Next::NeedsMore
             }
         }
+    }
+
+    /// Takes back the memory of a head that has been answered.
+    pub fn recycle(&mut self, mut headers: HeaderMap) {
+        headers.clear();
+        self.spare = headers;
     }
 
     /// Passes over up to `length` bytes; what remains of them has not come yet.

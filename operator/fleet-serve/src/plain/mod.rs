@@ -12,6 +12,7 @@ mod clock;
 mod head;
 mod input;
 mod output;
+mod send;
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -24,7 +25,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use rustix::net::SendFlags;
-use tokio::io::{AsyncWriteExt, Interest};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_util::io::poll_read_buf;
@@ -34,11 +35,12 @@ use self::clock::Clock;
 use self::head::{Body, Head};
 use self::input::{Input, Next};
 use self::output::{After, Output, read_at_hand};
+use self::send::{send_all, when_writable};
 use crate::answer::{Answer, Content, Counted};
 use crate::blobs::Blob;
 use crate::body::{self, InFlight, read_piece};
 use crate::catalog::Catalog;
-use crate::connection::{HEAD_TIMEOUT, STALL_TIMEOUT, unanswered};
+use crate::connection::{HEAD_TIMEOUT, unanswered};
 use crate::handler::{self, Asked};
 use crate::transaction::Way;
 
@@ -134,6 +136,7 @@ impl Connection {
         if self.output.is_enough() {
             self.flush(SendFlags::empty()).await?;
         }
+        self.input.recycle(head.headers);
         match (after, head.body) {
             (After::GoOn, Body::Length(length)) => self.skip(length).await,
             _ => Ok(After::Close),
@@ -374,49 +377,4 @@ async fn read_patiently(blob: &Arc<Blob>, range: Range<u64>) -> io::Result<Bytes
     let blob = blob.clone();
     let reading = tokio::task::spawn_blocking(move || read_piece(&blob, range));
     reading.await.map_err(io::Error::other)?
-}
-
-async fn send_all(
-    stream: &TcpStream,
-    clock: &mut Clock,
-    mut bytes: &[u8],
-    flags: SendFlags,
-) -> io::Result<()> {
-    while !bytes.is_empty() {
-        let sent = when_writable(stream, clock, || {
-            Ok(rustix::net::send(
-                stream,
-                bytes,
-                flags | SendFlags::NOSIGNAL,
-            )?)
-        });
-        bytes = bytes.get(sent.await?..).unwrap_or_default();
-    }
-    Ok(())
-}
-
-/// Does `send` once the socket has room; `TimedOut` where the client takes nothing for too long.
-async fn when_writable(
-    stream: &TcpStream,
-    clock: &mut Clock,
-    mut send: impl FnMut() -> io::Result<usize>,
-) -> io::Result<usize> {
-    let mut due = None;
-    poll_fn(|context| {
-        loop {
-            match stream.try_io(Interest::WRITABLE, &mut send) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                done => return Poll::Ready(done),
-            }
-            if stream.poll_write_ready(context)?.is_pending() {
-                let due = *due.get_or_insert_with(|| Instant::now() + STALL_TIMEOUT);
-                ready!(clock.poll(context, due));
-                return Poll::Ready(Err(io::Error::new(
-                    io::ErrorKind::TimedOut,
-                    "the client takes no data",
-                )));
-            }
-        }
-    })
-    .await
 }
