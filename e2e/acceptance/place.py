@@ -8,6 +8,8 @@ import os
 import signal
 import socket
 import subprocess
+import urllib.error
+import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -190,6 +192,9 @@ class Place:
         keys = self.workdir / f"{mirror.name}.gpg"
         keys.write_text(mirror.keyring)
         run(["gpg", "--homedir", self.ring.home, "--batch", "--yes", "--quiet", "--output", f"{keys}.bin", "--dearmor", keys])
+        # A server looks every 100 ms at what is current; the checker reads plain names, so it must not begin before.
+        current = (self.data / mirror.name / "current").read_text().strip()
+        wait_until(lambda: server.snapshot(mirror.name) == current, 20, "the server to serve what was published last", interval=0.02)
         result = Checker(server.url(mirror.path), Path(f"{keys}.bin"), mirror.options()).check()
         assert not result.misses, f"{mirror.name}: {result}\n" + "\n".join(result.misses[:20])
         assert result.payload, f"{mirror.name}: the checker found nothing that an index names"
@@ -203,6 +208,12 @@ class Server:
 
     def url(self, path: str = "", host: str = "localhost") -> str:
         return f"http://{host}:{self.port}/{path}"
+
+    def snapshot(self, mirror: str) -> str | None:
+        """What is served at this moment."""
+        with contextlib.suppress(urllib.error.HTTPError), urllib.request.urlopen(self.url(f".mirrorfleet/status/{mirror}"), timeout=10) as answer:
+            return json.load(answer)["snapshot"]
+        return None
 
 
 def plain_environment() -> dict[str, str]:
