@@ -273,6 +273,17 @@ fn snapshots_are_listed_pinned_and_rolled_back() {
         .expect(0);
     assert_eq!(current(), second);
     world.call(&["snapshots", "debian", "unpin"]).expect(0);
+    let index = world.data().join("debian/snapshots").join(&first);
+    let mut bytes = std::fs::read(&index).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::remove_file(&index).unwrap();
+    std::fs::write(&index, bytes).unwrap();
+    for choice in ["rollback", "pin"] {
+        let damaged = world.call(&["snapshots", "debian", choice, &first]);
+        assert!(damaged.expect(4).stderr.contains("damaged"));
+        assert_eq!(current(), second, "what is served stays");
+    }
     let unknown = world
         .call(&["snapshots", "debian", "pin", "00000000"])
         .expect(1);

@@ -249,7 +249,11 @@ pub(super) fn settle_pin(
     let declared = declared.filter(|id| !id.is_empty());
     let wanted = declared.map(|prefix| resolve(store, prefix)).transpose()?;
     match wanted {
-        Some(id) => store.pin(&id, now)?,
+        Some(id) => {
+            // A damaged index is found out before the switch, which itself reads none of it.
+            store.snapshot(&id)?;
+            store.pin(&id, now)?;
+        }
         None if memory.declared_pin.is_some() && pin_of(store)? == memory.declared_pin => {
             store.unpin()?
         }

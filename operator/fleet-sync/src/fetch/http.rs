@@ -26,7 +26,7 @@ use crate::{Credentials, Problem};
 /// Requests under way for each connection where answers come one at a time.
 const ONE_AT_A_TIME: usize = 2;
 /// The same where requests are pipelined, so that none runs dry while bodies are written.
-const PIPELINED: usize = 24;
+const PIPELINED: usize = 40;
 
 const CONNECTION_COMES_BACK: Duration = Duration::from_millis(1);
 

@@ -74,12 +74,12 @@ fn choose(store: &Store, dir: &Path, choice: Choice) -> Result<(), Failure> {
     let told = |what: &str, id: &SnapshotId| print(&format!("{what} {id}\n"));
     match choice {
         Choice::Pin { id } => {
-            let id = store.resolve(&id)?;
+            let id = whole(store, &id)?;
             writer.pin(&id, now())?;
             told("pinned: this is served from now on:", &id)
         }
         Choice::Rollback { id } => {
-            let id = store.resolve(&id)?;
+            let id = whole(store, &id)?;
             writer.rollback(&id, now())?;
             told(
                 "rolled back: this is served until the upstream publishes something newer:",
@@ -91,6 +91,13 @@ fn choose(store: &Store, dir: &Path, choice: Choice) -> Result<(), Failure> {
             print("not pinned any more: the next sync publishes the newest\n")
         }
     }
+}
+
+/// A snapshot whose index is not damaged: found out before the switch, which itself reads none of it.
+fn whole(store: &Store, id: &str) -> Result<SnapshotId, Failure> {
+    let id = store.resolve(id)?;
+    store.snapshot(&id)?;
+    Ok(id)
 }
 
 fn list(store: &Store, format: OutputFormat) -> Result<(), Failure> {

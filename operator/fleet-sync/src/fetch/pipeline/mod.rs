@@ -16,7 +16,7 @@ pub(super) use dial::Dialer;
 pub(super) use traffic::Traffic;
 
 /// Requests on the way on one connection, once the endpoint has shown that it keeps connections.
-const DEPTH: usize = 16;
+const DEPTH: usize = 32;
 /// A connection that carried so many answers was worth opening, also where it ends without notice.
 const WORTHWHILE: usize = 64;
 /// So many odd events end pipelining.
