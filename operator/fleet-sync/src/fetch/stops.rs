@@ -123,7 +123,8 @@ impl Tour {
             return Next::GiveUp(self.verdict());
         };
         if !retry.allows(shortest) {
-            return Next::GiveUp(too_long(self.worst.take(), shortest));
+            self.worst = Some(too_long(self.worst.take(), shortest));
+            return Next::GiveUp(self.verdict());
         }
         if let Some(pause) = pause {
             return Next::Wait(pause.max(shortest));
@@ -289,6 +290,20 @@ mod tests {
                 retry_after: Some(11)
             }
         );
+    }
+
+    #[test]
+    fn what_is_missing_at_one_endpoint_is_told_although_another_asks_for_too_long_a_rest() {
+        let mut tour = Tour::new(0..2, 1);
+        let away = |endpoint| Duration::from_secs(if endpoint == 1 { 3600 } else { 0 });
+        let Next::Try(place) = tour.next(away, &RETRY) else {
+            panic!("the first is awake")
+        };
+        tour.failed(place, error(FailureKind::NotFound), &RETRY);
+        let Next::GiveUp(error) = tour.next(away, &RETRY) else {
+            panic!("should give up")
+        };
+        assert!(error.missing && matches!(error.kind, FailureKind::Busy { .. }));
     }
 
     #[test]
