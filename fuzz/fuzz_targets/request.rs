@@ -52,8 +52,9 @@ fn read_path(target: &str) {
 
 fn read_headers(headers: &HeaderMap, size: u64) {
     let validators = Validators {
-        etag: "\"abc\"".to_owned(),
+        etag: HeaderValue::from_static("\"abc\""),
         modified: 784_111_777,
+        last_modified: None,
         size,
     };
     match decide(&Method::GET, headers, &validators) {

@@ -4,7 +4,7 @@ pub mod store;
 
 use std::io::Read;
 
-use fleet_formats::debian::{Debian, DebianSlice, Include};
+use fleet_formats::debian::{Debian, DebianSlice, Include, PackageRules};
 use fleet_formats::openpgp::Keyring;
 use fleet_formats::seam::{Format, IndexGroup, Payload, SignaturePolicy, Trust, VerifyContext};
 use fleet_types::RepoPath;
@@ -34,6 +34,8 @@ pub fn debian(suite: &str) -> Debian {
             installer: true,
             pdiffs: true,
         },
+        aliases: Vec::new(),
+        packages: PackageRules::default(),
     })
     .expect("the slice of the tests")
 }
@@ -43,6 +45,7 @@ pub fn unsigned() -> Trust {
         keyring: None,
         signatures: SignaturePolicy::None,
         min_good_signatures: 0,
+        all_signatures_good: false,
         max_index_age: None,
     }
 }

@@ -1,8 +1,11 @@
 //! A store with one snapshot, for the targets that damage it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use fleet_store::{Entry, EntryState, Identity, Retention, SnapshotId, SnapshotMeta, Writer};
+use fleet_store::{
+    Clients, Entry, EntryState, Identity, Retention, SnapshotId, SnapshotMeta, Writer,
+};
 use fleet_types::{RepoPath, Sha256};
 use sha2::Digest as _;
 use tempfile::TempDir;
@@ -61,6 +64,7 @@ fn identity() -> Identity {
             keep: 1,
             min_age: Duration::ZERO,
         },
+        clients: Clients::default(),
     }
 }
 
@@ -74,5 +78,7 @@ fn meta() -> SnapshotMeta {
         parent: None,
         entries: 0,
         bytes: 0,
+        links: BTreeMap::from([("dists/stable".to_owned(), "dists/trixie".to_owned())]),
+        openings: BTreeMap::from([("dists/trixie/InRelease".to_owned(), true)]),
     }
 }

@@ -166,12 +166,12 @@ impl Export<'_> {
         let source = self.store.blob_path(&entry.digest);
         if !self
             .writing
-            .put(&mut self.tree, path, &source, &blob, entry.mtime)?
+            .put(&mut self.tree, path, &source, &blob, entry)?
         {
             self.clear_directory(path, bases)?;
             if !self
                 .writing
-                .put(&mut self.tree, path, &source, &blob, entry.mtime)?
+                .put(&mut self.tree, path, &source, &blob, entry)?
             {
                 let problem = format!(
                     "{path:?} is a directory there that holds files which are not ours; remove them"

@@ -11,6 +11,7 @@ use std::path::Path;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT};
 use rustix::io::Errno;
 
+use crate::Entry;
 use crate::error::{Doing, Result};
 use crate::export::ExportMode;
 
@@ -206,14 +207,14 @@ impl Writing {
         path: &str,
         source: &Path,
         blob: &File,
-        mtime: i64,
+        entry: &Entry,
     ) -> Result<bool> {
         let (parent, name) = split(path);
         let dir = tree
             .directory(parent, true)
             .doing("exporting a directory")?;
         let Some(dir) = dir else { return Ok(false) };
-        self.write_temporary(dir, source, blob, mtime)
+        self.write_temporary(dir, source, blob, entry)
             .doing("exporting a file")?;
         let renamed = rustix::fs::renameat(dir, TEMPORARY, dir, name);
         if self.mode == ExportMode::Link || renamed.is_err() {
@@ -232,11 +233,12 @@ impl Writing {
         dir: BorrowedFd<'_>,
         source: &Path,
         blob: &File,
-        mtime: i64,
+        entry: &Entry,
     ) -> io::Result<()> {
+        let mtime = entry.mtime;
         remove_temporary(dir)?;
         loop {
-            let written = match self.mode {
+            let written = match self.mode_for(entry) {
                 ExportMode::Link => {
                     rustix::fs::linkat(rustix::fs::CWD, source, dir, TEMPORARY, AtFlags::empty())
                         .map_err(io::Error::from)
@@ -255,6 +257,15 @@ impl Writing {
                 Some(mode) => self.mode = mode,
                 None => return Err(e),
             }
+        }
+    }
+
+    /// A link has the blob's own time. Where content changes under a name, others tell by the time that it has, so that
+    /// such files are copied; they are few.
+    fn mode_for(&self, entry: &Entry) -> ExportMode {
+        match self.mode {
+            ExportMode::Link if entry.mutable => ExportMode::Copy,
+            mode => mode,
         }
     }
 

@@ -99,6 +99,41 @@ fn an_export_follows_the_snapshot_and_the_second_one_does_only_what_changed() {
 }
 
 #[test]
+fn others_tell_by_its_time_that_a_file_has_changed_also_where_the_rest_are_links() {
+    let (dir, dest) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let writer = writer(dir.path());
+    let content = [("Release", "r"), ("pool/a", "a")];
+    let put = |(_, content): &(&str, &str)| writer.staging().put_bytes(content.as_bytes()).unwrap();
+    writer
+        .staging()
+        .commit_batch(content.iter().map(put).collect())
+        .unwrap();
+    let mut builder = writer.index_builder(None);
+    for (path, content) in content {
+        let entry = fleet_store::Entry {
+            mutable: path == "Release",
+            ..entry(content)
+        };
+        builder
+            .push(&fleet_types::RepoPath::new(path).unwrap(), &entry)
+            .unwrap();
+    }
+    let id = builder.finish(meta(1)).unwrap().id;
+    writer.publish(&id, 1).unwrap();
+    let options = ExportOptions {
+        mode: ExportMode::Link,
+        ..ExportOptions::default()
+    };
+    writer.export(dest.path(), &options).unwrap();
+    let about = |path: &str| fs::metadata(dest.path().join(path)).unwrap();
+    let release = about("Release");
+    assert_eq!((release.nlink(), release.mtime()), (1, 1_000_000_000));
+    assert_eq!(about("pool/a").nlink(), 2);
+    let names: Vec<_> = fs::read_dir(dest.path()).unwrap().collect();
+    assert_eq!(names.len(), 3, "{names:?}");
+}
+
+#[test]
 fn an_export_touches_nothing_that_is_not_its_own() {
     let (dir, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let writer = writer(dir.path());

@@ -12,7 +12,8 @@ use crate::runtime::{DataArguments, LogArguments, Verbosity};
 
 /// Writes what a Mirror serves now as an ordinary tree of files
 ///
-/// Files share their content with the store (reflink or hard link) where the file system can. Called again, it writes
+/// Files share their content with the store (reflink or hard link) where the file system can; hard links are not used for
+/// indices, so that those have their own times. Called again, it writes
 /// only what changed. Never edit a hard-linked file: it is the store's own; `mirrorfleet verify` finds such an edit.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
