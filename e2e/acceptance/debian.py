@@ -29,6 +29,8 @@ BY_HASH = {"MD5Sum": "md5", "SHA1": "sha1", "SHA256": "sha256", "SHA512": "sha51
 #: What apt-ftparchive does not list by itself.
 ALSO_LISTED = ("Translation-*", "Commands-*", "SHA256SUMS", "MD5SUMS")
 TOOL_CALLS_AT_ONCE = 4
+#: apt and we bear ten.
+MOST_SECONDS_AHEAD = 5
 
 
 @dataclass(frozen=True)
@@ -169,6 +171,8 @@ class DebianArchive:
         earliest = self._dates.get(suite.name, datetime.min.replace(tzinfo=UTC)) + timedelta(seconds=1)
         date = max(datetime.now(UTC).replace(microsecond=0), earliest)
         self._dates[suite.name] = date
+        # Publishing more often than once a second runs ahead of the clock; a date too far in the future is refused.
+        time.sleep(max(0.0, (date - datetime.now(UTC)).total_seconds() - MOST_SECONDS_AHEAD))
         return date
 
     def _component(self, suite: Suite, fresh: Path, component: str, date: datetime) -> None:

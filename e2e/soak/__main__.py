@@ -24,7 +24,7 @@ from environment import test_environment
 from .clients import KINDS, Client
 from .squid import Squid
 from .storm import Storm, kill_storm
-from .syncs import RETENTION, Syncs
+from .syncs import MUCH_CHANGES, Syncs
 from .tracer import Trace, Tracer
 from .upstream import Upstream
 
@@ -66,7 +66,7 @@ class Outcome:
 
 def soak(place: Place, size: Size, seed: int, only_by_hash: bool) -> Outcome:
     upstream = Upstream(place, seed)
-    spec = {**RETENTION} if only_by_hash else {**RETENTION, "serving": {"transactions": "Always"}}
+    spec = {**MUCH_CHANGES} if only_by_hash else {**MUCH_CHANGES, "serving": {"transactions": "Always"}}
     mirror = place.mirror("debian", "debian", ("stable",), components=("main", "contrib"), spec=spec)
     place.sync(mirror)
     server, squid = place.serve(), Squid(place)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from acceptance.manners import ask
 from acceptance.place import Mirror, Place, Server
 
-from .syncs import RETENTION, Syncs
+from .syncs import MUCH_CHANGES, Syncs
 from .upstream import Upstream
 
 ARRIVALS = 6
@@ -29,7 +29,7 @@ def kill_storm(place: Place, kills: int, seed: int) -> Storm:
     """Raises where a store is damaged, or a mix is served."""
     dice, storm = random.Random(seed), Storm()
     upstream = Upstream(place, seed)
-    mirror = place.mirror("debian", "debian", ("stable",), components=("main", "contrib"), spec=RETENTION)
+    mirror = place.mirror("debian", "debian", ("stable",), components=("main", "contrib"), spec=MUCH_CHANGES)
     syncs = Syncs(place, mirror, seed)
     syncs.once(None)
     server = place.serve()
