@@ -68,7 +68,7 @@ SYNC = (
     Work("cold-2000-50ms", "first copy, 2,000 packages, 50 ms round trip", "s", Target("≤ 1/5 of apt-mirror", "apt-mirror", 0.2),
          "How much of the time goes into waiting for a far upstream: asking for the next file before the last one is there saves round trips."),
     Work("cold-20000-50ms", "first copy, 20,000 packages, 50 ms round trip", "s", Target("≤ rsync", "rsync", 1.0),
-         "rsync is the one of the others that does not wait for each file; it copies what it finds, and verifies nothing."),
+         "rsync is the one of the others that does not wait for each file; it copies what it finds, and verifies nothing. Beyond it we need some ten round trips that follow one another (roots, indices, first packages), and the processor time of the row without delay, on cores that the upstream and the relay use too."),
     Work("cold-20000", "first copy, 20,000 packages, no delay", "s", Target("≤ 0.9 of apt-mirror", "apt-mirror", 0.9),
          "What is left without a network: requests, hashing, and bringing files to the disk."),
     Work("unchanged-20000", "nothing changed, 20,000 packages", "s", Target("1 request, ≤ 30 ms", bound=0.030, requests=1),
@@ -108,7 +108,7 @@ SERVE = (
     Work("serve-256m", "one file of 256 MiB", "GiB/s", Target("≥ 1.0 of nginx", "nginx", 1.0, more_is_better=True),
          "Throughput of one core without anything else."),
     Work("serve-ranges", "random ranges of 64 KiB", "GiB/s", Target("≥ 1.0 of nginx", "nginx", 1.0, more_is_better=True),
-         "What parallel downloaders ask for."),
+         "What parallel downloaders ask for. Here a range takes five system calls: receiving, a probe of the page cache (so that no thread waits for the disk), the head, sendfile, waiting; a third of the samples are wake-ups in the kernel."),
 )
 CHECKS = (
     Work("relay", "first copy, 20,000 packages, through the relay without delay", "s", Target("the relay costs < 15 %", "without the relay", 1.15),
