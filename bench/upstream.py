@@ -12,7 +12,7 @@ from pathlib import Path
 from distribution import Distribution
 from processes import Failed, free_port, native, running
 
-# nginx and rsync give up root for a user who cannot read below /root.
+# nginx and rsync give up root for a user who cannot read below root's home.
 AS_ROOT = os.geteuid() == 0
 
 NGINX = """

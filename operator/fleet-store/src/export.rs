@@ -30,6 +30,7 @@ pub enum ExportMode {
     #[default]
     Auto,
     /// Hard links: no space, but the blobs' mode 0444 and time, and editing one edits the store (`verify` catches it).
+    /// Names whose content changes are copied, so that they have times of their own.
     Link,
     /// Copies that share their space until one is changed.
     Reflink,
