@@ -12,6 +12,7 @@ kept and named.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -82,12 +83,22 @@ class Tally:
 
     def close(self) -> int:
         for name, log in self.failed:
-            print(f"\n--- {name}: the last lines of {os.path.relpath(log, ROOT)}")
-            for line in log.read_text(errors="replace").splitlines()[-60:]:
+            print(f"\n--- {name}: from {os.path.relpath(log, ROOT)}")
+            for line in excerpt(log.read_text(errors="replace").splitlines()):
                 print(f"    {line}")
         skipped = f", {len(self.skipped)} skipped" if self.skipped else ""
         print(f"\n{self.passed} passed, {len(self.failed)} failed{skipped}", flush=True)
         return 1 if self.failed or not self.passed else 0
+
+
+COMPLAINT = re.compile(r"panicked at|^error|\bFAILED\b|^Traceback|Error: ")
+
+
+def excerpt(lines: list[str]) -> list[str]:
+    """What a log complains of, each with the two lines after it, and its end: after a failed test cargo goes on for long."""
+    end = max(0, len(lines) - 20)
+    near = sorted({n for at, line in enumerate(lines[:end]) if COMPLAINT.search(line) for n in range(at, min(at + 3, end))})
+    return [line[:1000] for line in [*(lines[n] for n in near[:60]), "[...]", *lines[end:]]]
 
 
 def log_path(name: str) -> Path:

@@ -177,7 +177,7 @@ async fn redirects_lead_to_no_other_place_than_a_mirror_may_go() {
     let mut trial = with_delta().await;
     let to = |target: &str| {
         Say::text(&format!(
-            "HTTP/1.1 302 Found\r\nLocation: {target}\r\nContent-Length: 0\r\n\r\n"
+            "HTTP/1.1 302 Found\r\nLocation: {target}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
         ))
     };
     trial.liar.lie("pool/loop", to("/debian/pool/loop2"));
@@ -211,7 +211,9 @@ async fn credentials_never_follow_a_redirect_to_another_origin() {
         token: "secret".to_owned(),
     });
     let target = elsewhere.url.join(DELTA).unwrap();
-    let answer = format!("HTTP/1.1 302 Found\r\nLocation: {target}\r\nContent-Length: 0\r\n\r\n");
+    let answer = format!(
+        "HTTP/1.1 302 Found\r\nLocation: {target}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    );
     trial.liar.lie(DELTA, Say::text(&answer));
     trial.liar.take_heads();
     let report = sync(&trial.options).await;
@@ -247,7 +249,9 @@ async fn parts_that_were_not_asked_for_never_get_into_a_file() {
 async fn an_upstream_cannot_silence_a_mirror_for_good() {
     let mut trial = with_delta().await;
     for value in ["18446744073709551615", "Fri, 31 Dec 9999 23:59:59 GMT"] {
-        let head = format!("HTTP/1.1 429 No\r\nRetry-After: {value}\r\nContent-Length: 0\r\n\r\n");
+        let head = format!(
+            "HTTP/1.1 429 No\r\nRetry-After: {value}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        );
         trial.liar.lie(IN_RELEASE, Say::text(&head));
         let report = trial
             .is_refused(value, Reason::UpstreamBusy, &[IN_RELEASE])
