@@ -186,33 +186,37 @@ fn start_work(
     pods: Queue<PodKey>,
     stop: &CancellationToken,
 ) -> JoinSet<()> {
+    let wishes = &context.wishes;
     let mut workers = JoinSet::new();
-    let shared = context.clone();
-    let one = move |name| reconcile::mirror(shared.clone(), name);
     workers.spawn(work(
         mirrors,
-        context.wishes.mirrors.clone(),
+        wishes.mirrors.clone(),
         MIRRORS,
         stop.clone(),
-        one,
+        with(context, reconcile::mirror),
     ));
-    let shared = context.clone();
-    let one = move |name| reconcile::upstream(shared.clone(), name);
     workers.spawn(work(
         upstreams,
-        context.wishes.upstreams.clone(),
+        wishes.upstreams.clone(),
         UPSTREAMS,
         stop.clone(),
-        one,
+        with(context, reconcile::upstream),
     ));
-    let shared = context.clone();
-    let one = move |key| reconcile::pod(shared.clone(), key);
     workers.spawn(work(
         pods,
-        context.wishes.pods.clone(),
+        wishes.pods.clone(),
         PODS,
         stop.clone(),
-        one,
+        with(context, reconcile::pod),
     ));
     workers
+}
+
+/// A handler that has the context.
+fn with<K, F>(
+    context: &Arc<Context>,
+    handle: fn(Arc<Context>, K) -> F,
+) -> impl Fn(K) -> F + use<K, F> {
+    let context = context.clone();
+    move |key| handle(context.clone(), key)
 }

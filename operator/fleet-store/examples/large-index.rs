@@ -2,12 +2,14 @@
 //!
 //! `cargo run --release -p fleet-store --example large-index -- [PATHS] [DIRECTORY]`
 
+mod shared;
+
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use fleet_store::{Entry, EntryState, Identity, Retention, SnapshotMeta, Writer};
-use fleet_types::{RepoPath, Sha256};
-use sha2::Digest as _;
+use fleet_store::Writer;
+use fleet_types::RepoPath;
+use shared::{entry, identity, meta};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -16,14 +18,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let dir = arguments
         .next()
         .map_or(temporary.path().join("store"), PathBuf::from);
-    let writer = Writer::open(&dir, &identity())?;
+    let writer = Writer::open(&dir, &identity("large", 1))?;
 
     let started = Instant::now();
     let mut builder = writer.index_builder(None);
     for n in 0..count {
         builder.push(&path(n)?, &entry(n))?;
     }
-    let prepared = builder.finish(meta())?;
+    let prepared = builder.finish(meta(1))?;
     report(
         "built",
         started,
@@ -69,10 +71,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for n in 1..count {
         builder.push(&path(n)?, &entry(n))?;
     }
-    let next = builder.finish(SnapshotMeta {
-        created: 2,
-        ..meta()
-    })?;
+    let next = builder.finish(meta(2))?;
     report("built the next one", started, "");
     let started = Instant::now();
     writer.publish(&next.id, 2)?;
@@ -135,50 +134,4 @@ fn path(n: u64) -> Result<RepoPath, fleet_types::PathError> {
         "pool/main/{letter}/{letter}package{source}/libpackage{source}-dev_{major}.{minor}.{}-1_amd64.deb",
         n % 7
     ))
-}
-
-/// Not present, so that no blobs are needed: the index has the same size.
-fn entry(n: u64) -> Entry {
-    let digest = Sha256(sha2::Sha256::digest(n.to_le_bytes()).into());
-    let (state, mtime) = (EntryState::NotYetFetched, 1_700_000_000);
-    Entry {
-        state,
-        digest,
-        size: n,
-        mtime,
-        mutable: false,
-        guarded: true,
-        sha512: None,
-    }
-}
-
-fn identity() -> Identity {
-    Identity {
-        format_version: Identity::FORMAT_VERSION,
-        upstream_type: "Debian".into(),
-        authority: "https://example.org/debian/".into(),
-        mirror: "large".into(),
-        serving_path: "large".into(),
-        directory_listing: true,
-        retention: Retention {
-            keep: 1,
-            min_age: Duration::ZERO,
-        },
-        clients: Default::default(),
-    }
-}
-
-fn meta() -> SnapshotMeta {
-    SnapshotMeta {
-        upstream_type: "Debian".into(),
-        inputs: Sha256([0; 32]),
-        content: serde_json::Value::Null,
-        revision: Vec::new(),
-        created: 1,
-        parent: None,
-        links: Default::default(),
-        openings: Default::default(),
-        entries: 0,
-        bytes: 0,
-    }
 }

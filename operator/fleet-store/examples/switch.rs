@@ -2,21 +2,20 @@
 //!
 //! `cargo run --release -p fleet-store --example switch -- [PATHS] [TIMES]` prints one line of JSON, in milliseconds.
 
-use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+mod shared;
 
-use fleet_store::{
-    Clients, Entry, EntryState, Identity, Retention, SnapshotId, SnapshotMeta, Writer,
-};
-use fleet_types::{RepoPath, Sha256};
-use sha2::Digest as _;
+use std::time::Instant;
+
+use fleet_store::{SnapshotId, Writer};
+use fleet_types::RepoPath;
+use shared::{entry, identity, meta};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let paths: u64 = arguments.next().map_or(Ok(1_000), |n| n.parse())?;
     let times: i64 = arguments.next().map_or(Ok(20), |n| n.parse())?;
     let temporary = tempfile::tempdir()?;
-    let writer = Writer::open(&temporary.path().join("store"), &identity())?;
+    let writer = Writer::open(&temporary.path().join("store"), &identity("switch", 2))?;
     let both = [prepare(&writer, paths, 1)?, prepare(&writer, paths, 2)?];
     let publish = timed(times, |n| writer.publish(turn(&both, n), n).map(|_| ()))?;
     let roll_back = timed(times, |n| writer.rollback(turn(&both, n), n))?;
@@ -58,48 +57,4 @@ fn prepare(
         builder.push(&path, &entry(n))?;
     }
     Ok(builder.finish(meta(created))?.id)
-}
-
-/// Not present, so that no blobs are needed: the index has the same size.
-fn entry(n: u64) -> Entry {
-    Entry {
-        state: EntryState::NotYetFetched,
-        digest: Sha256(sha2::Sha256::digest(n.to_le_bytes()).into()),
-        size: n,
-        mtime: 1_700_000_000,
-        mutable: false,
-        guarded: true,
-        sha512: None,
-    }
-}
-
-fn identity() -> Identity {
-    Identity {
-        format_version: Identity::FORMAT_VERSION,
-        upstream_type: "Debian".into(),
-        authority: "https://example.org/debian/".into(),
-        mirror: "switch".into(),
-        serving_path: "switch".into(),
-        directory_listing: true,
-        retention: Retention {
-            keep: 2,
-            min_age: Duration::ZERO,
-        },
-        clients: Clients::default(),
-    }
-}
-
-fn meta(created: i64) -> SnapshotMeta {
-    SnapshotMeta {
-        upstream_type: "Debian".into(),
-        inputs: Sha256([0; 32]),
-        content: serde_json::Value::Null,
-        revision: Vec::new(),
-        created,
-        parent: None,
-        entries: 0,
-        bytes: 0,
-        links: BTreeMap::new(),
-        openings: BTreeMap::new(),
-    }
 }

@@ -295,30 +295,20 @@ pub(super) fn mutation<'a>(
 mod tests {
     use super::*;
 
-    fn want(content: u8) -> Want {
-        Want {
-            path: RepoPath::new("a").unwrap(),
-            unit: 0,
-            state: WantState::Payload,
-            size: u64::from(content),
-            exact: true,
-            sha256: Some(Sha256([content; 32])),
-            sha512: None,
-            mutable: false,
-            guarded: true,
-            mtime: 0,
-        }
-    }
-
     fn entry(content: u8) -> Entry {
-        want(content).entry(EntryState::Present, None, 0)
+        Want::payload("a", 0, content).entry(EntryState::Present, None, 0)
     }
 
     #[test]
     fn new_bytes_under_a_guarded_name_are_a_mutation_until_allowed() {
         let judge = |verification: &Verification| {
-            mutation(&want(2), Some(&entry(1)), std::iter::empty(), verification)
-                .map(|problem| problem.reason)
+            mutation(
+                &Want::payload("a", 0, 2),
+                Some(&entry(1)),
+                std::iter::empty(),
+                verification,
+            )
+            .map(|problem| problem.reason)
         };
         assert_eq!(
             judge(&Verification::default()),

@@ -105,29 +105,12 @@ mod tests {
     use std::collections::BTreeMap;
 
     use fleet_store::EntryState;
-    use fleet_types::Sha256;
     use proptest::prelude::*;
 
-    use super::super::want::WantState;
     use super::*;
 
-    fn want(path: &str, unit: u16, content: u8) -> Want {
-        Want {
-            path: RepoPath::new(path).unwrap(),
-            unit,
-            state: WantState::Payload,
-            size: u64::from(content),
-            exact: true,
-            sha256: Some(Sha256([content; 32])),
-            sha512: None,
-            mutable: false,
-            guarded: true,
-            mtime: 0,
-        }
-    }
-
     fn entry(content: u8) -> Entry {
-        want("x", 0, content).entry(EntryState::Present, None, 0)
+        Want::payload("x", 0, content).entry(EntryState::Present, None, 0)
     }
 
     fn listing() -> impl Strategy<Value = BTreeMap<String, u8>> {
@@ -137,9 +120,9 @@ mod tests {
     proptest! {
         #[test]
         fn applying_the_difference_to_what_is_there_gives_what_is_wanted(have in listing(), wanted in listing(), twice in any::<bool>()) {
-            let mut list: Vec<Want> = wanted.iter().map(|(path, content)| want(path, 0, *content)).collect();
+            let mut list: Vec<Want> = wanted.iter().map(|(path, content)| Want::payload(path, 0, *content)).collect();
             if twice {
-                list.extend(wanted.iter().map(|(path, content)| want(path, 1, *content)));
+                list.extend(wanted.iter().map(|(path, content)| Want::payload(path, 1, *content)));
                 list.sort_by(|a, b| (&a.path, a.unit).cmp(&(&b.path, b.unit)));
             }
             let base = have.iter().map(|(path, content)| (RepoPath::new(path).unwrap(), entry(*content)));
@@ -161,7 +144,7 @@ mod tests {
 
     #[test]
     fn two_contents_under_one_name_are_a_conflict_that_names_both_units() {
-        let list = [want("a", 0, 1), want("a", 2, 2)];
+        let list = [Want::payload("a", 0, 1), Want::payload("a", 2, 2)];
         let mut merged = Merged::new(list.into_iter().map(Ok));
         let conflict = merged.next().unwrap().unwrap().unwrap_err();
         assert_eq!((conflict.first, conflict.second), (0, 2));

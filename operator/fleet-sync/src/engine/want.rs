@@ -53,6 +53,23 @@ pub(super) struct Disagreement {
 }
 
 impl Want {
+    /// Payload of `content` many bytes with a digest that says so, for tests.
+    #[cfg(test)]
+    pub fn payload(path: &str, unit: u16, content: u8) -> Want {
+        Want {
+            path: RepoPath::new(path).unwrap(),
+            unit,
+            state: WantState::Payload,
+            size: u64::from(content),
+            exact: true,
+            sha256: Some(Sha256([content; 32])),
+            sha512: None,
+            mutable: false,
+            guarded: true,
+            mtime: 0,
+        }
+    }
+
     pub fn set_digest(&mut self, digest: Digest) {
         match digest {
             Digest::Sha256(digest) => self.sha256 = Some(digest),

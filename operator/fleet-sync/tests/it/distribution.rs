@@ -12,9 +12,9 @@ use sha2::Digest as _;
 use tempfile::TempDir;
 use url::Url;
 
-use crate::memory::nginx;
 use crate::support::archive::hex;
 use crate::support::distribution::{Distribution, is_compressed, listed};
+use crate::support::nginx;
 use crate::support::rsyncd::Daemon;
 use crate::support::server::{Fault, Server};
 use crate::support::{options, process, set_content, sync, told};
@@ -218,7 +218,7 @@ fn decompress(name: &str, content: &[u8]) -> String {
 async fn over_every_transport(archive: &Distribution, suite: &str, folder: &str, payload: usize) {
     let dir = TempDir::new().unwrap();
     let server = Server::start(archive.root()).await;
-    let (_nginx, real) = nginx(&archive.root(), dir.path());
+    let (_nginx, real) = nginx::serve(&archive.root(), dir.path());
     let directory = Url::from_directory_path(archive.root()).unwrap();
     let daemon = Daemon::start(&archive.root());
     let urls = [&server.url, &real, &directory, &daemon.url];

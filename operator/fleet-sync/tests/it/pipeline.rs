@@ -9,8 +9,8 @@ use fleet_types::Reason;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-use crate::memory::nginx;
 use crate::support::archive::{Package, Release, now};
+use crate::support::nginx;
 use crate::support::raw::{Asked, RawServer, Reply, answer, plain, status};
 use crate::support::relay::Relay;
 use crate::support::{Archive, cancellable, options, sync, told, writer};
@@ -389,7 +389,7 @@ async fn a_long_way_is_gone_by_many_requests_at_once() {
     let packages = archive.many_packages(PACKAGES);
     archive.publish("stable", &packages, &Release::of(now() - 3600));
     let dir = TempDir::new().unwrap();
-    let (_nginx, mut url) = nginx(&archive.root(), dir.path());
+    let (_nginx, mut url) = nginx::serve(&archive.root(), dir.path());
     let to = url.socket_addrs(|| None).unwrap()[0];
     let relay = Relay::start(to, Duration::from_millis(10)).await;
     url.set_port(Some(relay.address.port())).unwrap();

@@ -1,9 +1,11 @@
 //! A signed archive of any number of packages, a server that can misbehave, and options that copy the one from the other.
 
+pub mod alone;
 pub mod archive;
 pub mod complete;
 pub mod distribution;
 pub mod forge;
+pub mod nginx;
 pub mod pdiffs;
 pub mod process;
 pub mod proxy;
