@@ -7,26 +7,25 @@ use std::time::{Duration, Instant, SystemTime};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use reqwest::header::{
-    ETAG, HeaderMap, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, RANGE,
+    CONNECTION, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH,
+    LAST_MODIFIED, RANGE,
 };
-use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use reqwest::{Client, RequestBuilder, Response, StatusCode, Version};
 use url::Url;
 
 use super::budget::Budget;
 use super::client::{authorize, chain};
 use super::meter::Meter;
 use super::pace::Pace;
-use super::pipeline::{Dialer, Pipelining, Traffic};
+use super::pipeline::{self, Dialer, Pipelining, Traffic};
 use super::sink::Sink;
 use super::url_path::{shown, url_of};
-use super::verdict::{check_length, is_settled, range_fits, re_encoded, refusal, unix};
+use super::verdict::{check_length, is_settled, range_fits, re_encoded, refusal, says_close, unix};
 use super::{Answer, Arrival, FailureKind, FetchError, Received, Request, Transport, Validators};
 use crate::{Credentials, Problem};
 
 /// Requests under way for each connection where answers come one at a time.
 const ONE_AT_A_TIME: usize = 2;
-/// The same where requests are pipelined, so that none runs dry while bodies are written.
-const PIPELINED: usize = 40;
 
 const CONNECTION_COMES_BACK: Duration = Duration::from_millis(1);
 
@@ -73,7 +72,7 @@ impl Transport for HttpTransport {
 
     fn appetite(&self) -> usize {
         let each = if self.0.pipelines() {
-            PIPELINED
+            pipeline::APPETITE
         } else {
             ONE_AT_A_TIME
         };
@@ -132,6 +131,9 @@ impl Endpoint {
         let response = self
             .send(self.request(client, url, position, validators), name)
             .await?;
+        if keeps_the_connection(&response) {
+            self.pipelining.prove();
+        }
         if response.status() == StatusCode::NOT_MODIFIED && request.validators.is_some() {
             return Ok(Arrival::NotModified);
         }
@@ -300,4 +302,11 @@ impl Endpoint {
             ),
         )
     }
+}
+
+/// What RFC 9112, section 9.3, promises of a connection without a word.
+fn keeps_the_connection(response: &Response) -> bool {
+    let closes = |value: &HeaderValue| value.to_str().map_or(true, says_close);
+    let fields = response.headers().get_all(CONNECTION);
+    response.version() == Version::HTTP_11 && !fields.iter().any(closes)
 }

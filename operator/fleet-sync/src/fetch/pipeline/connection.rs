@@ -25,8 +25,10 @@ use super::head::Head;
 use incoming::Reading;
 
 const READ: usize = 64 << 10;
-/// Bodies that are complete and not yet written, for each connection.
-const UNWRITTEN: u64 = 512 << 10;
+/// Bytes of bodies that are complete and not yet written, of all connections together: each has an equal part.
+const UNWRITTEN: u64 = 4 << 20;
+/// Requests leave when so large a part of a pipe is free.
+const PARTS: usize = 4;
 /// A server that has lost a pipelined request is found out before a stall is.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Answers that a connection carries at least before it makes room for another.
@@ -166,7 +168,7 @@ impl Connection<'_> {
         {
             return Poll::Ready(Event::Sent(sent.unwrap_or(0)));
         }
-        if self.unwritten >= UNWRITTEN {
+        if self.unwritten >= UNWRITTEN / self.endpoint.line.max_connections as u64 {
             // Not reading is what slows the sender down; nothing is overdue meanwhile.
             self.await_next();
             return Poll::Pending;
@@ -174,7 +176,7 @@ impl Connection<'_> {
         if let Poll::Ready(read) = self.poll_read(cx) {
             return Poll::Ready(Event::Read(read.unwrap_or(0)));
         }
-        let has_room = self.sent.len() < self.endpoint.pipelining.depth();
+        let has_room = self.room() > 0;
         if has_room && (changed.poll(cx).is_ready() || wanted.poll(cx).is_ready()) {
             return Poll::Ready(Event::Changed);
         }
@@ -208,8 +210,7 @@ impl Connection<'_> {
             return;
         };
         let pipelining = &self.endpoint.pipelining;
-        let room = pipelining.depth().saturating_sub(self.sent.len());
-        let room = room.min(
+        let room = self.room().min(
             pipelining
                 .answers_per_connection()
                 .saturating_sub(self.asked),
@@ -224,6 +225,14 @@ impl Connection<'_> {
         if idle && !self.sent.is_empty() {
             self.await_next();
         }
+    }
+
+    /// How many requests may leave now. Where others are on the way a few more wait until they are a part of all, and
+    /// leave together: each piece that is sent costs both ends.
+    fn room(&self) -> usize {
+        let depth = self.endpoint.pipelining.depth();
+        let room = depth.saturating_sub(self.sent.len());
+        if room * PARTS < depth { 0 } else { room }
     }
 
     fn takes_no_more(&self) -> bool {
