@@ -15,19 +15,19 @@ use crate::support::raw::{Asked, RawServer, Reply, answer, plain, status};
 use crate::support::relay::Relay;
 use crate::support::{Archive, cancellable, options, sync, told, writer};
 
-const PUBLISHED: (RunResult, Reason) = (RunResult::Published, Reason::Published);
+pub const PUBLISHED: (RunResult, Reason) = (RunResult::Published, Reason::Published);
 /// In the middle of the others by its digest or not: the order on a connection is not the name's.
 const ODD: &str = "pool/main/p/p000050_1_amd64.deb";
 
-struct Pipe {
-    archive: Archive,
-    packages: Vec<Package>,
-    server: RawServer,
-    store: TempDir,
+pub struct Pipe {
+    pub archive: Archive,
+    pub packages: Vec<Package>,
+    pub server: RawServer,
+    pub store: TempDir,
 }
 
 impl Pipe {
-    async fn new(
+    pub async fn new(
         count: usize,
         script: impl Fn(&Asked, &[u8]) -> Option<Reply> + Send + Sync + 'static,
     ) -> Pipe {
@@ -35,7 +35,7 @@ impl Pipe {
     }
 
     /// With packages of these sizes besides the small ones.
-    async fn with(
+    pub async fn with(
         count: usize,
         large: &[usize],
         script: impl Fn(&Asked, &[u8]) -> Option<Reply> + Send + Sync + 'static,
@@ -54,7 +54,7 @@ impl Pipe {
         }
     }
 
-    fn options(&self) -> SyncOptions {
+    pub fn options(&self) -> SyncOptions {
         let store = self.store.path().join("test");
         options(
             self.archive.keyring(),
@@ -65,7 +65,7 @@ impl Pipe {
     }
 
     /// A run that comes to its end, and whose result is right in every byte.
-    async fn publishes(&self) -> Report {
+    pub async fn publishes(&self) -> Report {
         let report = sync(&self.options()).await;
         assert_eq!(told(&report), PUBLISHED, "{report:?}");
         let store = Store::open(&self.store.path().join("test")).unwrap();
@@ -84,7 +84,7 @@ impl Pipe {
     }
 }
 
-fn usual(_: &Asked, _: &[u8]) -> Option<Reply> {
+pub fn usual(_: &Asked, _: &[u8]) -> Option<Reply> {
     None
 }
 
@@ -333,20 +333,6 @@ async fn a_head_that_never_ends_and_a_silent_server_are_found_out() {
         let report = sync(&options).await;
         assert_eq!(told(&report), PUBLISHED, "{report:?}");
         assert_eq!(pipe.server.asked_for(ODD).len(), 2);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn small_and_large_files_share_one_budget_of_connections() {
-    let large: Vec<usize> = (0..24).map(|number| 300_000 + number * 10_000).collect();
-    for max in [1, 3] {
-        let pipe = Pipe::with(300, &large, usual).await;
-        let mut options = pipe.options();
-        options.politeness.max_connections = max;
-        let report = sync(&options).await;
-        assert_eq!(told(&report), PUBLISHED, "{report:?}");
-        assert!(pipe.server.peak() <= max, "{} of {max}", pipe.server.peak());
-        assert!(pipe.server.deepest() > 4, "{}", pipe.server.deepest());
     }
 }
 

@@ -15,11 +15,12 @@ use futures::{FutureExt, StreamExt};
 use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::time::{Instant, Sleep};
 
+use super::super::budget::Need;
 use super::super::http::Endpoint;
 use super::super::sink::{SinkError, Taken};
 use super::super::{Answer, Arrival, FetchError, Received, Request, Validators};
 use super::DEPTH;
-use super::desk::Desk;
+use super::desk::{Desk, Load};
 use super::dial::Stream;
 use super::head::Head;
 use incoming::Reading;
@@ -242,14 +243,16 @@ impl Connection<'_> {
         used_up || over || !self.endpoint.pipelines() || self.yields(load)
     }
 
-    /// Whether somebody who needs an ordinary connection gets the place of this one.
-    fn yields(&self, load: super::desk::Load) -> bool {
-        if !self.endpoint.line.budget.lanes_are_wanted() {
-            return false;
-        }
+    /// Whether somebody who waits gets the place of this one. What it leaves behind waits in its turn.
+    fn yields(&self, load: Load) -> bool {
+        let may = match self.endpoint.line.budget.need() {
+            Need::Nobody => return false,
+            // That may be large files of the same endpoint, for as long as there are any.
+            Need::Lane => load.connections > 1 || self.endpoint.line.max_connections == 1,
+            Need::Place => true,
+        };
         let is_idle = self.sent.is_empty() && load.backlog == 0;
-        let others = load.connections > 1 || self.endpoint.line.max_connections == 1;
-        is_idle || (others && self.answered >= BEFORE_YIELDING)
+        is_idle || (may && self.answered >= BEFORE_YIELDING)
     }
 
     fn write(&mut self, mut request: Request, head: &Head) {
