@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::pipeline::{PUBLISHED, Pipe, usual};
-use crate::support::raw::{Reply, status};
+use crate::support::raw::{RawServer, Reply, status};
 use crate::support::rsyncd::Daemon;
 use crate::support::{endpoint, sync, told};
 
@@ -18,6 +18,33 @@ async fn small_and_large_files_share_one_budget_of_connections() {
         assert_eq!(told(&report), PUBLISHED, "{report:?}");
         assert!(pipe.server.peak() <= max, "{} of {max}", pipe.server.peak());
         assert!(pipe.server.deepest() > 4, "{}", pipe.server.deepest());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redirect_to_another_origin_takes_a_place_of_the_budget() {
+    for max in [1, 3] {
+        let elsewhere = Arc::new(OnceLock::<RawServer>::new());
+        let pipe = Pipe::with(6, &[300_000; 6], {
+            let elsewhere = elsewhere.clone();
+            move |asked, _| {
+                let url = elsewhere.get().unwrap().url.join(&asked.path).unwrap();
+                let moved = || status("302 Found", &format!("Location: {url}\r\n"));
+                let is_payload = asked.path.starts_with("pool");
+                is_payload.then(|| Reply::Bytes(moved()))
+            }
+        })
+        .await;
+        let other = pipe.server.beside(pipe.archive.root(), usual).await;
+        let other = elsewhere.get_or_init(|| other);
+        let mut options = pipe.options();
+        options.politeness.max_connections = max;
+        let report = sync(&options).await;
+        assert_eq!(told(&report), PUBLISHED, "{report:?}");
+        assert_eq!(other.asked().len(), pipe.packages.len());
+        let asked = pipe.server.asked().len() + other.asked().len();
+        assert_eq!(report.requests as usize, asked, "each place counts");
+        assert!(other.peak() <= max, "{} of {max}", other.peak());
     }
 }
 
