@@ -27,7 +27,7 @@ use incoming::Reading;
 
 const READ: usize = 64 << 10;
 /// Bytes of bodies that are complete and not yet written, of all connections together: each has an equal part.
-const UNWRITTEN: u64 = 4 << 20;
+const UNWRITTEN: u64 = 2 << 20;
 /// Requests leave when so large a part of a pipe is free.
 const PARTS: usize = 4;
 /// A server that has lost a pipelined request is found out before a stall is.

@@ -17,9 +17,8 @@ pub(super) use traffic::Traffic;
 
 /// Requests on the way on one connection, once the endpoint has shown that it keeps connections.
 const DEPTH: usize = 64;
-/// Requests worth having for each connection: those on the way, and as many again as leave together twice, since some
-/// have their bodies written meanwhile.
-pub(super) const APPETITE: usize = DEPTH + DEPTH / 2;
+/// Requests worth having for each connection: those on the way, and as many again as leave together.
+pub(super) const APPETITE: usize = DEPTH + DEPTH / 4;
 /// A connection that carried so many answers was worth opening, also where it ends without notice.
 const WORTHWHILE: usize = 64;
 /// So many odd events end pipelining.
