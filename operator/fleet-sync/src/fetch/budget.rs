@@ -2,7 +2,7 @@
 //! ways of fetching together.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use reqwest::Client;
@@ -15,10 +15,21 @@ use crate::Problem;
 pub(super) struct Budget {
     state: Mutex<State>,
     /// As in [`State::waiters`], for a look without the lock.
-    lanes_wanted: AtomicUsize,
-    /// Somebody waits for a lane.
+    need: AtomicU8,
+    /// Somebody waits.
     pub wanted: tokio::sync::Notify,
     recipe: Recipe,
+}
+
+/// Who waits for a place, by how much they need it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(super) enum Need {
+    Nobody,
+    /// Only lanes are wanted.
+    Lane,
+    /// Somebody who has nothing of its own: a run of rsync, or the first pipelined connection to an endpoint.
+    Place,
 }
 
 struct State {
@@ -57,7 +68,7 @@ impl Budget {
                 idle: Vec::new(),
                 waiters: VecDeque::new(),
             }),
-            lanes_wanted: AtomicUsize::new(0),
+            need: AtomicU8::new(Need::Nobody as u8),
             wanted: tokio::sync::Notify::new(),
             recipe,
         })
@@ -103,8 +114,12 @@ impl Budget {
         })
     }
 
-    pub fn lanes_are_wanted(&self) -> bool {
-        self.lanes_wanted.load(Ordering::Relaxed) > 0
+    pub fn need(&self) -> Need {
+        match self.need.load(Ordering::Relaxed) {
+            0 => Need::Nobody,
+            1 => Need::Lane,
+            _ => Need::Place,
+        }
     }
 
     /// Keeps a lane for the next request to its origin, or gives its place to who waits.
@@ -114,7 +129,7 @@ impl Budget {
             state.idle.push(lane);
             return;
         };
-        self.count_lanes(&state);
+        self.note_need(&state);
         drop(state);
         let grant = if waiter.origin.as_ref() == Some(&lane.origin) {
             Grant::Lane(lane)
@@ -145,15 +160,12 @@ impl Budget {
 
     async fn granted(self: &Arc<Self>, origin: Option<Arc<str>>) -> Grant {
         let (grant, granted) = oneshot::channel();
-        let lane = origin.is_some();
         {
             let mut state = self.state();
             state.waiters.push_back(Waiter { origin, grant });
-            self.count_lanes(&state);
+            self.note_need(&state);
         }
-        if lane {
-            self.wanted.notify_waiters();
-        }
+        self.wanted.notify_waiters();
         match granted.await {
             Ok(grant) => grant,
             // Waiters are only dropped after an answer; this is for the compiler.
@@ -161,9 +173,14 @@ impl Budget {
         }
     }
 
-    fn count_lanes(&self, state: &State) {
-        let wanted = state.waiters.iter().filter(|w| w.origin.is_some()).count();
-        self.lanes_wanted.store(wanted, Ordering::Relaxed);
+    fn note_need(&self, state: &State) {
+        let need = |waiter: &Waiter| match waiter.origin {
+            Some(_) => Need::Lane,
+            None => Need::Place,
+        };
+        let most = state.waiters.iter().map(need).max();
+        self.need
+            .store(most.unwrap_or(Need::Nobody) as u8, Ordering::Relaxed);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -178,7 +195,7 @@ impl Drop for Place {
             state.free += 1;
             return;
         };
-        self.0.count_lanes(&state);
+        self.0.note_need(&state);
         drop(state);
         // As above.
         drop(waiter.grant.send(Grant::Place(Place(self.0.clone()))));

@@ -1,20 +1,18 @@
-//! The HTTP client of a run: TLS, proxy, redirects, User-Agent.
+//! The HTTP client of a run: TLS, proxy, User-Agent.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use fleet_types::Reason;
-use reqwest::redirect::{Attempt, Policy};
+use reqwest::redirect::Policy;
 use reqwest::{Client, Proxy};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls_platform_verifier::Verifier;
 
 use super::endpoint::FetchOptions;
-use super::url_path::shown_target;
 use crate::{Access, Credentials, Problem};
 
-const MAX_REDIRECTS: usize = 5;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Makes ring the process's TLS provider, unless one is installed already.
@@ -53,7 +51,8 @@ impl Recipe {
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let mut builder = Client::builder()
             .user_agent(&self.user_agent)
-            .redirect(Policy::custom(redirect))
+            // Each place that is asked has a connection of the budget: see [`super::redirect`].
+            .redirect(Policy::none())
             .referer(false)
             // Repeating is the fetcher's business, which counts requests.
             .retry(reqwest::retry::never())
@@ -134,30 +133,6 @@ fn certificates(access: &Access) -> Result<Vec<CertificateDer<'static>>, Problem
             .map_err(|e| bad(e.to_string()))?;
     }
     Ok(certificates)
-}
-
-/// Few, never in a circle, never to anything but http and https, never from https back to http. That credentials stay at
-/// the origin that they are for is the client's own rule.
-fn redirect(attempt: Attempt<'_>) -> reqwest::redirect::Action {
-    let next = attempt.url().clone();
-    let from_https = attempt
-        .previous()
-        .last()
-        .is_some_and(|previous| previous.scheme() == "https");
-    let refusal = match next.scheme() {
-        "http" if from_https => "from https to http".to_owned(),
-        "http" | "https" if attempt.previous().contains(&next) => "in a circle".to_owned(),
-        "http" | "https" if attempt.previous().len() > MAX_REDIRECTS => {
-            format!("after {MAX_REDIRECTS} others")
-        }
-        "http" | "https" => return attempt.follow(),
-        _ => "to something that is not http".to_owned(),
-    };
-    let text = format!(
-        "the upstream answered with a redirect to {}; a redirect {refusal} is not followed",
-        shown_target(next)
-    );
-    attempt.error(text)
 }
 
 pub(super) fn authorize(

@@ -7,26 +7,30 @@ use std::time::{Duration, Instant, SystemTime};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use reqwest::header::{
-    ETAG, HeaderMap, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, RANGE,
+    CONNECTION, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH,
+    LAST_MODIFIED, RANGE,
 };
-use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use reqwest::{Client, RequestBuilder, Response, StatusCode, Version};
 use url::Url;
 
 use super::budget::Budget;
 use super::client::{authorize, chain};
 use super::meter::Meter;
 use super::pace::Pace;
-use super::pipeline::{Dialer, Pipelining, Traffic};
+use super::pipeline::{self, Dialer, Pipelining, Traffic};
+use super::redirect::Way;
 use super::sink::Sink;
 use super::url_path::{shown, url_of};
-use super::verdict::{check_length, is_settled, range_fits, re_encoded, refusal, unix};
+use super::verdict::{check_length, is_settled, range_fits, re_encoded, refusal, says_close, unix};
 use super::{Answer, Arrival, FailureKind, FetchError, Received, Request, Transport, Validators};
 use crate::{Credentials, Problem};
 
 /// Requests under way for each connection where answers come one at a time.
 const ONE_AT_A_TIME: usize = 2;
-/// The same where requests are pipelined, so that none runs dry while bodies are written.
-const PIPELINED: usize = 40;
+
+/// The body of a redirect that is worth reading for its connection, and the time for it.
+const MOST_PASSED_OVER: usize = 64 << 10;
+const PASSING_OVER: Duration = Duration::from_secs(1);
 
 const CONNECTION_COMES_BACK: Duration = Duration::from_millis(1);
 
@@ -73,7 +77,7 @@ impl Transport for HttpTransport {
 
     fn appetite(&self) -> usize {
         let each = if self.0.pipelines() {
-            PIPELINED
+            pipeline::APPETITE
         } else {
             ONE_AT_A_TIME
         };
@@ -109,29 +113,79 @@ impl Endpoint {
             // An earlier run got all of it and no further.
             return self.finish(&mut request.sink, &name, None).await;
         }
-        let lane = self.line.budget.lane(&self.origin).await;
+        let mut way = Way::from(url);
+        loop {
+            if let Some(arrival) = self.ask(&mut way, position, request, &name).await? {
+                return Ok(arrival);
+            }
+        }
+    }
+
+    /// Asks at one place, on a connection to it. None where the way goes on.
+    async fn ask(
+        &self,
+        way: &mut Way,
+        position: u64,
+        request: &mut Request,
+        name: &str,
+    ) -> Result<Option<Arrival>, FetchError> {
+        let origin = if self.is_at(way.here()) {
+            self.origin.clone()
+        } else {
+            way.here().origin().ascii_serialization().into()
+        };
+        let lane = self.line.budget.lane(&origin).await;
         let lane = lane.map_err(|problem| {
             FetchError::new(FailureKind::Local(problem.clone()), problem.message)
         })?;
-        let result = self.ask(&lane.client, url, position, request, &name).await;
+        let result = self
+            .ask_by(&lane.client, way, position, request, name)
+            .await;
         // A client takes its connection back a moment after the end of a body; asked before, it opens another.
         tokio::time::sleep(CONNECTION_COMES_BACK).await;
         self.line.budget.give_back(lane);
         result
     }
 
-    async fn ask(
+    async fn ask_by(
         &self,
         client: &Client,
-        url: Url,
+        way: &mut Way,
+        position: u64,
+        request: &mut Request,
+        name: &str,
+    ) -> Result<Option<Arrival>, FetchError> {
+        let validators = request.validators.as_ref();
+        let response = self
+            .send(self.request(client, way.here(), position, validators), name)
+            .await?;
+        if self.is_at(way.here()) && keeps_the_connection(&response) {
+            self.pipelining.prove();
+        }
+        let goes_on = way.goes_on(response.status(), response.headers());
+        if goes_on
+            .map_err(|text| FetchError::new(FailureKind::Redirect, format!("{name}: {text}")))?
+        {
+            pass_over(response).await;
+            return Ok(None);
+        }
+        self.take_in(response, position, request, name)
+            .await
+            .map(Some)
+    }
+
+    /// Whether an answer from there is one of this endpoint.
+    fn is_at(&self, url: &Url) -> bool {
+        url.origin() == self.base.origin()
+    }
+
+    async fn take_in(
+        &self,
+        response: Response,
         position: u64,
         request: &mut Request,
         name: &str,
     ) -> Result<Arrival, FetchError> {
-        let validators = request.validators.as_ref();
-        let response = self
-            .send(self.request(client, url, position, validators), name)
-            .await?;
         if response.status() == StatusCode::NOT_MODIFIED && request.validators.is_some() {
             return Ok(Arrival::NotModified);
         }
@@ -148,11 +202,14 @@ impl Endpoint {
     fn request(
         &self,
         client: &Client,
-        url: Url,
+        url: &Url,
         position: u64,
         validators: Option<&Validators>,
     ) -> RequestBuilder {
-        let mut request = authorize(client.get(url), self.line.credentials.as_ref());
+        let credentials = self.line.credentials.as_ref();
+        // They are for no other origin.
+        let credentials = credentials.filter(|_| self.is_at(url));
+        let mut request = authorize(client.get(url.clone()), credentials);
         if position > 0 {
             request = request.header(RANGE, format!("bytes={position}-"));
         }
@@ -172,12 +229,8 @@ impl Endpoint {
         match tokio::time::timeout(self.line.stall, request.send()).await {
             Err(_) => Err(self.stalled(name)),
             Ok(Err(e)) => {
-                let kind = if e.is_redirect() {
-                    FailureKind::Redirect
-                } else {
-                    FailureKind::Unreachable
-                };
-                Err(FetchError::new(kind, format!("{name}: {}", chain(&e))))
+                let text = format!("{name}: {}", chain(&e));
+                Err(FetchError::new(FailureKind::Unreachable, text))
             }
             Ok(Ok(response)) => Ok(response),
         }
@@ -300,4 +353,25 @@ impl Endpoint {
             ),
         )
     }
+}
+
+/// Reads the rest of an answer that says no more than its head, so that its connection is free for the next request.
+async fn pass_over(mut response: Response) {
+    let rest = async {
+        let mut left = MOST_PASSED_OVER;
+        while let Ok(Some(chunk)) = response.chunk().await
+            && chunk.len() < left
+        {
+            left -= chunk.len();
+        }
+    };
+    // The connection of one that is longer, or takes longer, is given up.
+    drop(tokio::time::timeout(PASSING_OVER, rest).await);
+}
+
+/// What RFC 9112, section 9.3, promises of a connection without a word.
+fn keeps_the_connection(response: &Response) -> bool {
+    let closes = |value: &HeaderValue| value.to_str().map_or(true, says_close);
+    let fields = response.headers().get_all(CONNECTION);
+    response.version() == Version::HTTP_11 && !fields.iter().any(closes)
 }

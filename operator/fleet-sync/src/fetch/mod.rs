@@ -12,6 +12,7 @@ mod http;
 mod meter;
 mod pace;
 mod pipeline;
+mod redirect;
 mod retry;
 mod rsync;
 mod sink;

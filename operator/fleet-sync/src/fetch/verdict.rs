@@ -122,6 +122,13 @@ fn unfollowed(status: StatusCode, headers: &HeaderMap, name: &str) -> FetchError
     FetchError::new(FailureKind::Redirect, text)
 }
 
+/// Whether the value of a Connection header says that no other answer follows.
+pub(super) fn says_close(value: &str) -> bool {
+    value
+        .split(',')
+        .any(|option| option.trim().eq_ignore_ascii_case("close"))
+}
+
 /// We ask for no encoding; some servers name one for files that are compressed themselves, so only a body that does not
 /// fit is suspected of it.
 pub(super) fn re_encoded(error: FetchError, headers: &HeaderMap) -> FetchError {

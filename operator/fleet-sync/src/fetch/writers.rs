@@ -20,7 +20,8 @@ use crate::Problem;
 const THREADS: usize = 2;
 /// Orders that may wait for a thread; each holds one chunk of a body.
 const QUEUE: usize = 16;
-const BATCH_FILES: usize = 512;
+/// Each batch waits for the disk, and so for what others have written to it too.
+const BATCH_FILES: usize = 1024;
 const BATCH_BYTES: u64 = 256 << 20;
 
 /// The threads. Dropping the last handle waits for them, since they hold the store's lock.
@@ -61,6 +62,27 @@ enum Order {
     Flush {
         reply: oneshot::Sender<Result<(), Problem>>,
     },
+}
+
+/// What came of an order, and who is to be told.
+enum Reply {
+    Done(
+        oneshot::Sender<Result<Sha256, SinkError>>,
+        Result<Sha256, SinkError>,
+    ),
+    Begun(oneshot::Sender<Result<u64, Problem>>, Result<u64, Problem>),
+    Flushed(oneshot::Sender<Result<(), Problem>>, Result<(), Problem>),
+}
+
+impl Reply {
+    fn send(self) {
+        // That nobody waits for it any more is no error.
+        match self {
+            Reply::Done(to, result) => drop(to.send(result)),
+            Reply::Begun(to, result) => drop(to.send(result)),
+            Reply::Flushed(to, result) => drop(to.send(result)),
+        }
+    }
 }
 
 /// A large file that one of the threads has open. Dropping it leaves what is staged for the next run.
@@ -243,41 +265,43 @@ struct Desk {
 
 impl Desk {
     fn run(mut self, mut orders: mpsc::Receiver<Order>) {
-        while let Some(order) = orders.blocking_recv() {
-            self.obey(order);
+        let mut burst = Vec::with_capacity(QUEUE);
+        let mut replies = Vec::with_capacity(QUEUE);
+        while orders.blocking_recv_many(&mut burst, QUEUE) > 0 {
+            replies.extend(burst.drain(..).filter_map(|order| self.obey(order)));
+            // All at once: who waits for them is woken by the first, and finds the others.
+            replies.drain(..).for_each(Reply::send);
         }
         // The run was ended; what is complete need not be fetched again.
         let _ = self.commit();
     }
 
-    fn obey(&mut self, order: Order) {
-        // A reply that nobody waits for any more is no error.
+    fn obey(&mut self, order: Order) -> Option<Reply> {
         match order {
             Order::Whole {
                 expected,
                 body,
                 reply,
-            } => {
-                let _ = reply.send(self.whole(&expected, &body));
-            }
+            } => Some(Reply::Done(reply, self.whole(&expected, &body))),
             Order::Begin {
                 id,
                 expected,
                 reply,
-            } => {
-                let _ = reply.send(self.begin(id, &expected));
+            } => Some(Reply::Begun(reply, self.begin(id, &expected))),
+            Order::Chunk { id, bytes } => {
+                self.change(id, |file| file.write(&bytes));
+                None
             }
-            Order::Chunk { id, bytes } => self.change(id, |file| file.write(&bytes)),
-            Order::Restart { id } => self.change(id, StagedFile::restart),
-            Order::Finish { id, reply } => {
-                let _ = reply.send(self.finish(id));
+            Order::Restart { id } => {
+                self.change(id, StagedFile::restart);
+                None
             }
+            Order::Finish { id, reply } => Some(Reply::Done(reply, self.finish(id))),
             Order::Close { id } => {
                 self.open.remove(&id);
+                None
             }
-            Order::Flush { reply } => {
-                let _ = reply.send(self.commit());
-            }
+            Order::Flush { reply } => Some(Reply::Flushed(reply, self.commit())),
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod access;
 mod changes;
+mod connections;
 mod distribution;
 mod failover;
 mod faults;

@@ -57,6 +57,7 @@ async fn an_archive_comes_in_few_runs_and_an_unchanged_one_in_one() {
     }
     nothing_is_left(&world);
     let sent = daemon.sent("InRelease");
+    assert!(sent > 0);
     let second = sync(&options).await;
     assert_eq!(told(&second).1, Reason::Unchanged, "{second:?}");
     assert_eq!((second.requests, second.bytes_fetched), (1, 0));

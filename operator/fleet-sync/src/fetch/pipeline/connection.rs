@@ -15,18 +15,21 @@ use futures::{FutureExt, StreamExt};
 use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::time::{Instant, Sleep};
 
+use super::super::budget::Need;
 use super::super::http::Endpoint;
 use super::super::sink::{SinkError, Taken};
 use super::super::{Answer, Arrival, FetchError, Received, Request, Validators};
 use super::DEPTH;
-use super::desk::Desk;
+use super::desk::{Desk, Load};
 use super::dial::Stream;
 use super::head::Head;
 use incoming::Reading;
 
 const READ: usize = 64 << 10;
-/// Bodies that are complete and not yet written, for each connection.
-const UNWRITTEN: u64 = 512 << 10;
+/// Bytes of bodies that are complete and not yet written, of all connections together: each has an equal part.
+const UNWRITTEN: u64 = 2 << 20;
+/// Requests leave when so large a part of a pipe is free.
+const PARTS: usize = 4;
 /// A server that has lost a pipelined request is found out before a stall is.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Answers that a connection carries at least before it makes room for another.
@@ -166,7 +169,7 @@ impl Connection<'_> {
         {
             return Poll::Ready(Event::Sent(sent.unwrap_or(0)));
         }
-        if self.unwritten >= UNWRITTEN {
+        if self.unwritten >= UNWRITTEN / self.endpoint.line.max_connections as u64 {
             // Not reading is what slows the sender down; nothing is overdue meanwhile.
             self.await_next();
             return Poll::Pending;
@@ -174,7 +177,7 @@ impl Connection<'_> {
         if let Poll::Ready(read) = self.poll_read(cx) {
             return Poll::Ready(Event::Read(read.unwrap_or(0)));
         }
-        let has_room = self.sent.len() < self.endpoint.pipelining.depth();
+        let has_room = self.room() > 0;
         if has_room && (changed.poll(cx).is_ready() || wanted.poll(cx).is_ready()) {
             return Poll::Ready(Event::Changed);
         }
@@ -208,8 +211,7 @@ impl Connection<'_> {
             return;
         };
         let pipelining = &self.endpoint.pipelining;
-        let room = pipelining.depth().saturating_sub(self.sent.len());
-        let room = room.min(
+        let room = self.room().min(
             pipelining
                 .answers_per_connection()
                 .saturating_sub(self.asked),
@@ -226,6 +228,14 @@ impl Connection<'_> {
         }
     }
 
+    /// How many requests may leave now. Where others are on the way a few more wait until they are a part of all, and
+    /// leave together: each piece that is sent costs both ends.
+    fn room(&self) -> usize {
+        let depth = self.endpoint.pipelining.depth();
+        let room = depth.saturating_sub(self.sent.len());
+        if room * PARTS < depth { 0 } else { room }
+    }
+
     fn takes_no_more(&self) -> bool {
         let load = self.desk.load();
         let used_up = self.asked >= self.endpoint.pipelining.answers_per_connection();
@@ -233,14 +243,16 @@ impl Connection<'_> {
         used_up || over || !self.endpoint.pipelines() || self.yields(load)
     }
 
-    /// Whether somebody who needs an ordinary connection gets the place of this one.
-    fn yields(&self, load: super::desk::Load) -> bool {
-        if !self.endpoint.line.budget.lanes_are_wanted() {
-            return false;
-        }
+    /// Whether somebody who waits gets the place of this one. What it leaves behind waits in its turn.
+    fn yields(&self, load: Load) -> bool {
+        let may = match self.endpoint.line.budget.need() {
+            Need::Nobody => return false,
+            // That may be large files of the same endpoint, for as long as there are any.
+            Need::Lane => load.connections > 1 || self.endpoint.line.max_connections == 1,
+            Need::Place => true,
+        };
         let is_idle = self.sent.is_empty() && load.backlog == 0;
-        let others = load.connections > 1 || self.endpoint.line.max_connections == 1;
-        is_idle || (others && self.answered >= BEFORE_YIELDING)
+        is_idle || (may && self.answered >= BEFORE_YIELDING)
     }
 
     fn write(&mut self, mut request: Request, head: &Head) {

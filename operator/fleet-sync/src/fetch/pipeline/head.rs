@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use super::super::retry::parse_retry_after;
-use super::super::verdict::unix;
+use super::super::verdict::{says_close, unix};
 
 /// A head may not be longer.
 pub(super) const MAX_HEAD: usize = 16 << 10;
@@ -76,12 +76,6 @@ fn length(value: &[u8]) -> Option<u64> {
 
 fn text(value: &[u8]) -> Option<&str> {
     std::str::from_utf8(value).ok()
-}
-
-fn says_close(value: &str) -> bool {
-    value
-        .split(',')
-        .any(|option| option.trim().eq_ignore_ascii_case("close"))
 }
 
 #[cfg(test)]

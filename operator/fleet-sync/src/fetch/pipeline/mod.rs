@@ -16,7 +16,9 @@ pub(super) use dial::Dialer;
 pub(super) use traffic::Traffic;
 
 /// Requests on the way on one connection, once the endpoint has shown that it keeps connections.
-const DEPTH: usize = 32;
+const DEPTH: usize = 64;
+/// Requests worth having for each connection: those on the way, and as many again as leave together.
+pub(super) const APPETITE: usize = DEPTH + DEPTH / 4;
 /// A connection that carried so many answers was worth opening, also where it ends without notice.
 const WORTHWHILE: usize = 64;
 /// So many odd events end pipelining.
@@ -26,7 +28,7 @@ const MAX_STRIKES: usize = 3;
 #[derive(Debug, Default)]
 pub(super) struct Pipelining {
     stopped: AtomicBool,
-    /// It has answered a request and kept the connection.
+    /// It has answered a request, in whichever way, and kept the connection.
     proven: AtomicBool,
     strikes: AtomicUsize,
     /// How many requests it answers on one connection; 0 where that is not known.
@@ -46,7 +48,7 @@ impl Pipelining {
         }
     }
 
-    fn prove(&self) {
+    pub fn prove(&self) {
         self.proven.store(true, Ordering::Relaxed);
     }
 

@@ -37,6 +37,11 @@ type Script = dyn Fn(&Asked, &[u8]) -> Option<Reply> + Send + Sync;
 struct Log {
     asked: Vec<Asked>,
     connections: usize,
+}
+
+/// How many connections are open, at one server or several.
+#[derive(Default)]
+struct Gauge {
     open: usize,
     peak: usize,
 }
@@ -45,6 +50,7 @@ struct Log {
 pub struct RawServer {
     pub url: Url,
     log: Arc<Mutex<Log>>,
+    gauge: Arc<Mutex<Gauge>>,
     _alive: Arc<tokio_util::sync::DropGuard>,
 }
 
@@ -71,6 +77,23 @@ impl RawServer {
         root: PathBuf,
         script: impl Fn(&Asked, &[u8]) -> Option<Reply> + Send + Sync + 'static,
     ) -> RawServer {
+        RawServer::counted(root, Arc::default(), script).await
+    }
+
+    /// Another one, whose connections count together with those of this one.
+    pub async fn beside(
+        &self,
+        root: PathBuf,
+        script: impl Fn(&Asked, &[u8]) -> Option<Reply> + Send + Sync + 'static,
+    ) -> RawServer {
+        RawServer::counted(root, self.gauge.clone(), script).await
+    }
+
+    async fn counted(
+        root: PathBuf,
+        gauge: Arc<Mutex<Gauge>>,
+        script: impl Fn(&Asked, &[u8]) -> Option<Reply> + Send + Sync + 'static,
+    ) -> RawServer {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let log = Arc::new(Mutex::new(Log::default()));
@@ -78,6 +101,7 @@ impl RawServer {
         let server = RawServer {
             url: Url::parse(&format!("http://{address}/debian/")).unwrap(),
             log: log.clone(),
+            gauge: gauge.clone(),
             _alive: Arc::new(end.clone().drop_guard()),
         };
         let script: Arc<Script> = Arc::new(script);
@@ -89,13 +113,14 @@ impl RawServer {
                 };
                 let (log, script, root, end) =
                     (log.clone(), script.clone(), root.clone(), end.clone());
+                let gauge = gauge.clone();
                 tokio::spawn(async move {
-                    let number = opened(&log).await;
+                    let number = opened(&log, &gauge).await;
                     tokio::select! {
                         () = end.cancelled() => {}
                         _ = serve(stream, number, &root, &log, script.as_ref()) => {}
                     }
-                    log.lock().unwrap().open -= 1;
+                    gauge.lock().unwrap().open -= 1;
                 });
             }
         });
@@ -135,17 +160,20 @@ impl RawServer {
 
     /// Most connections that were open at once.
     pub fn peak(&self) -> usize {
-        self.log.lock().unwrap().peak
+        self.gauge.lock().unwrap().peak
     }
 }
 
 /// A connection counts a little after it came, so that those that were closed for it are seen to be.
-async fn opened(log: &Mutex<Log>) -> usize {
+async fn opened(log: &Mutex<Log>, gauge: &Mutex<Gauge>) -> usize {
     tokio::time::sleep(Duration::from_millis(100)).await;
+    {
+        let mut gauge = gauge.lock().unwrap();
+        gauge.open += 1;
+        gauge.peak = gauge.peak.max(gauge.open);
+    }
     let mut log = log.lock().unwrap();
     log.connections += 1;
-    log.open += 1;
-    log.peak = log.peak.max(log.open);
     log.connections
 }
 

@@ -1,14 +1,19 @@
 //! Where a body goes while it arrives: bounded, hashed, resumable.
 
+mod error;
+mod growing;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
 use fleet_types::{Digest, Expected, Sha256};
 use sha2::Digest as _;
 
-use super::writers::{OpenFile, Writers};
-use super::{Bound, FailureKind, FetchError};
-use crate::Problem;
+use self::growing::{Growing, Settled};
+use super::Bound;
+use super::writers::Writers;
+
+pub use error::SinkError;
 
 /// Bodies up to this size are handed to the disk as a whole; they are not worth resuming.
 const SMALL_BYTES: u64 = 256 << 10;
@@ -37,86 +42,7 @@ enum Kind {
         writers: Arc<Writers>,
     },
     /// Written by a writer thread as it arrives.
-    Large {
-        file: Option<OpenFile>,
-        position: u64,
-        expected: Expected,
-        length: Length,
-        writers: Arc<Writers>,
-    },
-}
-
-/// What is known of the size of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Length {
-    /// The index promises it.
-    Promised,
-    /// The index does not say it; no more than this is taken. Where an answer has announced its length, that is
-    /// `expected.size`.
-    AtMost { limit: u64, announced: bool },
-}
-
-/// Why a body is not taken.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SinkError {
-    /// More bytes than promised.
-    TooLong {
-        limit: u64,
-        exact: bool,
-    },
-    /// The end came before the promised size.
-    TooShort {
-        expected: u64,
-        found: u64,
-    },
-    /// All bytes are there, and they are not the promised ones.
-    WrongDigest {
-        expected: Box<Digest>,
-        found: Box<Digest>,
-    },
-    /// The same, and the beginning came with an earlier answer.
-    WrongMixture {
-        expected: Box<Digest>,
-        found: Box<Digest>,
-    },
-    Store(Problem),
-}
-
-impl SinkError {
-    /// The same, about a file that was fetched from `url`.
-    pub(crate) fn at(self, url: &str) -> FetchError {
-        let (kind, text) = match self {
-            SinkError::TooLong { limit, exact: true } => (
-                FailureKind::Mismatch,
-                format!("more than the {limit} bytes that its index promises"),
-            ),
-            SinkError::TooLong {
-                limit,
-                exact: false,
-            } => (
-                FailureKind::TooLarge,
-                format!("larger than {limit} bytes, the most that such a file may have"),
-            ),
-            SinkError::TooShort { expected, found } => (
-                FailureKind::Broken,
-                format!("the body ended after {found} of {expected} bytes"),
-            ),
-            SinkError::WrongDigest { expected, found } => (
-                FailureKind::Mismatch,
-                format!("the content has digest {found}, its index promises {expected}"),
-            ),
-            SinkError::WrongMixture { expected, found } => (
-                FailureKind::MixedMismatch,
-                format!(
-                    "continued after what came with an earlier answer, the content has digest {found}, its index promises {expected}"
-                ),
-            ),
-            SinkError::Store(problem) => {
-                return FetchError::new(FailureKind::Local(problem.clone()), problem.message);
-            }
-        };
-        FetchError::new(kind, format!("{url}: {text}"))
-    }
+    Large(Growing),
 }
 
 /// What a complete body came to.
@@ -144,28 +70,13 @@ impl Sink {
                 writers,
             })
         } else {
-            Sink::of(Kind::Large {
-                file: None,
-                position: 0,
-                expected,
-                length: Length::Promised,
-                writers,
-            })
+            Sink::of(Kind::Large(Growing::of_size(expected, writers)))
         }
     }
 
     /// The same for a file of which the index gives the digest only; `expected.size` is the most that it may have.
     pub fn stored_up_to(expected: Expected, writers: Arc<Writers>) -> Sink {
-        Sink::of(Kind::Large {
-            file: None,
-            position: 0,
-            expected,
-            length: Length::AtMost {
-                limit: expected.size,
-                announced: false,
-            },
-            writers,
-        })
+        Sink::of(Kind::Large(Growing::up_to(expected, writers)))
     }
 
     fn of(kind: Kind) -> Sink {
@@ -176,7 +87,7 @@ impl Sink {
     pub(super) fn begin_answer(&mut self) {
         let held = match &self.0 {
             Kind::Memory { body, .. } | Kind::Small { body, .. } => body.len() as u64,
-            Kind::Large { position, .. } => *position,
+            Kind::Large(file) => file.position(),
         };
         self.1 = if held > 0 {
             Beginning::Earlier
@@ -224,42 +135,14 @@ impl Sink {
     /// Takes the length of a whole body as the file's size where no index says it. False where that is needed and
     /// missing.
     pub(crate) async fn settle(&mut self, announced: Option<u64>) -> Result<bool, SinkError> {
-        let Kind::Large {
-            file,
-            position,
-            expected,
-            length:
-                Length::AtMost {
-                    limit,
-                    announced: known,
-                },
-            writers,
-        } = &mut self.0
-        else {
+        let Kind::Large(file) = &mut self.0 else {
             return Ok(true);
         };
-        let Some(size) = announced else {
-            return Ok(false);
-        };
-        if size > *limit {
-            return Err(SinkError::TooLong {
-                limit: *limit,
-                exact: false,
-            });
+        let settled = file.settle(announced).await?;
+        if settled == Settled::Anew {
+            self.1 = Beginning::Own;
         }
-        if *known && expected.size == size {
-            return Ok(true);
-        }
-        (expected.size, *known, *position) = (size, true, 0);
-        self.1 = Beginning::Own;
-        // Closed before it is opened again.
-        *file = None;
-        let (opened, written) = writers.begin(*expected).await.map_err(SinkError::Store)?;
-        if written > 0 {
-            opened.restart().await.map_err(SinkError::Store)?;
-        }
-        *file = Some(opened);
-        Ok(true)
+        Ok(settled != Settled::Unknown)
     }
 
     /// The exact size, where it is known.
@@ -273,17 +156,8 @@ impl Sink {
     fn bound(&self) -> Bound {
         match &self.0 {
             Kind::Memory { bound, .. } => *bound,
-            Kind::Large {
-                length:
-                    Length::AtMost {
-                        limit,
-                        announced: false,
-                    },
-                ..
-            } => Bound::AtMost(*limit),
-            Kind::Small { expected, .. } | Kind::Large { expected, .. } => {
-                Bound::Exactly(*expected)
-            }
+            Kind::Small { expected, .. } => Bound::Exactly(*expected),
+            Kind::Large(file) => file.bound(),
         }
     }
 
@@ -299,29 +173,11 @@ impl Sink {
     pub async fn position(&mut self) -> Result<u64, SinkError> {
         match &mut self.0 {
             Kind::Memory { body, .. } | Kind::Small { body, .. } => Ok(body.len() as u64),
-            Kind::Large {
-                length: Length::AtMost {
-                    announced: false, ..
-                },
-                ..
-            } => Ok(0),
-            Kind::Large {
-                file,
-                position,
-                expected,
-                writers,
-                ..
-            } => {
-                if file.is_none() {
-                    let (opened, written) =
-                        writers.begin(*expected).await.map_err(SinkError::Store)?;
-                    *file = Some(opened);
-                    *position = written;
-                    if written > 0 {
-                        self.1 = Beginning::Earlier;
-                    }
+            Kind::Large(file) => {
+                if file.open().await? {
+                    self.1 = Beginning::Earlier;
                 }
-                Ok(*position)
+                Ok(file.position())
             }
         }
     }
@@ -348,12 +204,7 @@ impl Sink {
         self.announced(position, chunk.len() as u64)?;
         match &mut self.0 {
             Kind::Memory { body, .. } | Kind::Small { body, .. } => body.extend_from_slice(&chunk),
-            Kind::Large { file, position, .. } => {
-                *position += chunk.len() as u64;
-                if let Some(file) = file {
-                    file.write(chunk).await.map_err(SinkError::Store)?;
-                }
-            }
+            Kind::Large(file) => file.write(chunk).await?,
         }
         Ok(())
     }
@@ -363,12 +214,7 @@ impl Sink {
         self.1 = Beginning::Own;
         match &mut self.0 {
             Kind::Memory { body, .. } | Kind::Small { body, .. } => body.clear(),
-            Kind::Large { file, position, .. } => {
-                *position = 0;
-                if let Some(file) = file {
-                    file.restart().await.map_err(SinkError::Store)?;
-                }
-            }
+            Kind::Large(file) => file.restart().await?,
         }
         Ok(())
     }
@@ -406,15 +252,11 @@ impl Sink {
                     body: None,
                 })
             }
-            Kind::Large { file, position, .. } => {
-                *position = 0;
-                let Some(file) = file.take() else {
-                    return Err(SinkError::TooShort {
-                        expected: limit,
-                        found,
-                    });
-                };
-                let digest = file.finish().await?;
+            Kind::Large(file) => {
+                let digest = file.finish().await?.ok_or(SinkError::TooShort {
+                    expected: limit,
+                    found,
+                })?;
                 Ok(Taken {
                     digest,
                     size: limit,
