@@ -37,11 +37,12 @@ use self::input::{Input, Next};
 use self::output::{After, Output, read_at_hand};
 use self::send::{send_all, when_writable};
 use crate::answer::{Answer, Content, Counted};
+use crate::asked::{Asked, NeedsDisk};
 use crate::blobs::Blob;
 use crate::body::{self, InFlight, read_piece};
 use crate::catalog::Catalog;
 use crate::connection::{HEAD_TIMEOUT, unanswered};
-use crate::handler::{self, Asked};
+use crate::handler;
 use crate::transaction::Way;
 
 /// Files up to this size are copied behind their heads, which is cheaper than a second system call.
@@ -358,7 +359,7 @@ impl Connection {
     }
 }
 
-fn find(catalog: &Catalog, head: &Head, may_block: bool) -> Result<Counted, handler::NeedsDisk> {
+fn find(catalog: &Catalog, head: &Head, may_block: bool) -> Result<Counted, NeedsDisk> {
     let asked = Asked {
         method: &head.method,
         path: head.uri.path(),
