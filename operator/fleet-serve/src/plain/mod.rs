@@ -238,7 +238,13 @@ impl Connection {
         range: &Range<u64>,
         mut request: InFlight,
     ) -> io::Result<()> {
-        self.flush(SendFlags::MORE).await?;
+        let is_one_piece = range.end - range.start <= PIECE;
+        self.flush(match is_one_piece {
+            // The client wakes up by the head, while the kernel still looks up the pages of the file.
+            true => SendFlags::empty(),
+            false => SendFlags::MORE,
+        })
+        .await?;
         let (mut at, mut turn) = (range.start, 0);
         while at < range.end {
             let until = range.end.min(at + PIECE);
