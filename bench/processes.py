@@ -16,6 +16,9 @@ from pathlib import Path
 
 from places import CACHE, NATIVE
 
+# nginx, h2o and rsync give up root for a user who cannot read below root's home.
+AS_ROOT = os.geteuid() == 0
+
 
 class Failed(Exception):
     """A program did not do what it was started for; the message ends with its last lines."""

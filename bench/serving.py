@@ -14,10 +14,11 @@ from pathlib import Path
 
 from contenders import Job, Mirrorfleet
 from distribution import State, many_packages
-from processes import Failed, fresh, free_port, measured, running
+from nginx import nginx_command
+from processes import AS_ROOT, Failed, fresh, free_port, measured, running
 from results import Figure
 from syncing import Bench
-from upstream import AS_ROOT, upstream
+from upstream import upstream
 from works import OURS, SERVE
 
 SERVER_CORE, CLIENT_CORE = "0", "1"
@@ -25,24 +26,10 @@ ONE_MIB, LARGE = 1 << 20, 256 << 20
 RANGE = 64 << 10
 LUA = Path(__file__).resolve().parent / "lua"
 
-NGINX = """
-{user}
-daemon off;
-pid {work}/serve.pid;
-error_log {work}/serve-error.log;
-worker_processes 1;
-events {{ worker_connections 1024; }}
-http {{
-    default_type application/octet-stream;
-    client_body_temp_path {work}/t1; proxy_temp_path {work}/t2; fastcgi_temp_path {work}/t3;
-    uwsgi_temp_path {work}/t4; scgi_temp_path {work}/t5;
-    sendfile on;
+NGINX_RULES = """
     open_file_cache max=65536 inactive=10m;
     open_file_cache_valid 10m;
-    keepalive_requests 100000000;
-    access_log off;
     server {{ listen 127.0.0.1:{port}; root {tree}; }}
-}}
 """
 
 H2O = """
@@ -117,17 +104,13 @@ def servers(bench: Bench, tree: Tree) -> Iterator[dict[str, int]]:
     ports = {name: free_port() for name in (OURS, "nginx", "h2o")}
     commands = {
         OURS: [str(bench.program), "serve", "--data", str(tree.data), "--listen", f"127.0.0.1:{ports[OURS]}"],
-        "nginx": ["nginx", "-e", str(tree.work / "nginx.log"), "-p", str(tree.work), "-c", str(nginx_config(tree, ports["nginx"]))],
+        "nginx": nginx_command(tree.work, "serve-nginx", workers=1, rules=NGINX_RULES.format(port=ports["nginx"], tree=tree.exported)),
         "h2o": ["h2o", "-m", "worker", "-c", str(h2o_config(tree, ports["h2o"]))],
     }
     with ExitStack() as started:
         for name, command in commands.items():
             started.enter_context(running([*pinned, *command], tree.work / f"{name}.log", ready_port=ports[name]))
         yield ports
-
-
-def nginx_config(tree: Tree, port: int) -> Path:
-    return written(tree.work / "serve-nginx.conf", NGINX.format(user="user root;" if AS_ROOT else "", work=tree.work, tree=tree.exported, port=port))
 
 
 def h2o_config(tree: Tree, port: int) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -10,30 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from distribution import Distribution
-from processes import Failed, free_port, native, running
+from nginx import nginx_command
+from processes import AS_ROOT, Failed, free_port, native, running
 
-# nginx and rsync give up root for a user who cannot read below root's home.
-AS_ROOT = os.geteuid() == 0
-
-NGINX = """
-{user}
-daemon off;
-pid {work}/nginx.pid;
-error_log {work}/nginx-error.log;
-worker_processes 2;
-events {{ worker_connections 1024; }}
-http {{
-    default_type application/octet-stream;
-    client_body_temp_path {work}/t1; proxy_temp_path {work}/t2; fastcgi_temp_path {work}/t3;
-    uwsgi_temp_path {work}/t4; scgi_temp_path {work}/t5;
-    sendfile on;
-    keepalive_requests 100000000;
+RULES = """
     keepalive_timeout 300;
-    access_log off;
     root {served};
     server {{ listen 127.0.0.1:{http} backlog=1024; {rules} }}
     server {{ listen 127.0.0.1:{counted} backlog=1024; access_log {work}/requests.log; {rules} }}
-}}
 """
 
 RSYNCD = """
@@ -91,13 +74,9 @@ def upstream(distribution: Distribution, work: Path, delay_ms: float = 0, rules:
 
 @contextmanager
 def nginx(near: Upstream, rules: str) -> Iterator[None]:
-    config = near.work / "nginx.conf"
-    user = "user root;" if AS_ROOT else ""
-    config.write_text(NGINX.format(
-        user=user, work=near.work, served=near.work / "served", http=near.http, counted=near.counted, rules=rules,
-    ))
-    log = near.work / "nginx.log"
-    with running(["nginx", "-e", str(log), "-p", str(near.work), "-c", str(config)], log, ready_port=near.http):
+    rules = RULES.format(work=near.work, served=near.work / "served", http=near.http, counted=near.counted, rules=rules)
+    command = nginx_command(near.work, "nginx", workers=2, rules=rules)
+    with running(command, near.work / "nginx.log", ready_port=near.http):
         yield
 
 

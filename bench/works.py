@@ -108,7 +108,7 @@ SERVE = (
     Work("serve-256m", "one file of 256 MiB", "GiB/s", Target("≥ 1.0 of nginx", "nginx", 1.0, more_is_better=True),
          "Throughput of one core without anything else."),
     Work("serve-ranges", "random ranges of 64 KiB", "GiB/s", Target("≥ 1.0 of nginx", "nginx", 1.0, more_is_better=True),
-         "What parallel downloaders ask for. Here a range takes five system calls: receiving, a probe of the page cache (so that no thread waits for the disk), the head, sendfile, waiting; a third of the samples are wake-ups in the kernel."),
+         "What parallel downloaders ask for. Here a range takes five system calls: receiving, the head, which wakes the client, a probe of the page cache (so that no thread waits for the disk), sendfile, waiting. nginx does without the probe; a third of the samples are wake-ups in the kernel."),
 )
 CHECKS = (
     Work("relay", "first copy, 20,000 packages, through the relay without delay", "s", Target("the relay costs < 15 %", "without the relay", 1.15),

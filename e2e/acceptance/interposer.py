@@ -1,4 +1,4 @@
-"""A proxy that lets something happen in the middle of a client's transaction."""
+"""A proxy that lets something happen in the middle of a client's transaction: of the client's, or before a server."""
 
 from __future__ import annotations
 
@@ -9,17 +9,27 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from .certificate import Certificate
+from .place import Server
+
 HOP_BY_HOP = {"connection", "proxy-connection", "keep-alive", "transfer-encoding", "te", "upgrade"}
 
 
 class Interposer:
-    """Forwards requests; after each answer for a path that ends in `after`, and before any other, calls `then`."""
+    """Forwards requests; after each answer for a path that ends in `after`, and before any other, calls `then`.
 
-    def __init__(self, after: str, then: Callable[[], object]) -> None:
-        handler = type("Handler", (_Handler,), {"after": after, "then": staticmethod(then), "turn": threading.Lock()})
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    A client's proxy; or, with `before`, what everybody takes for that server, over https with a certificate."""
+
+    def __init__(
+        self, after: str, then: Callable[[], object], *, before: Server | None = None, certificate: Certificate | None = None,
+    ) -> None:  # fmt: skip
+        told = {"after": after, "then": staticmethod(then), "turn": threading.Lock(), "before": before}
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), told))
         self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_port}/"
+        if certificate:
+            self.server.socket = certificate.for_servers().wrap_socket(self.server.socket, server_side=True)
+        self.port = self.server.server_port
+        self.url = f"http://127.0.0.1:{self.port}/"
 
     def __enter__(self) -> Interposer:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
@@ -35,6 +45,7 @@ class _Handler(BaseHTTPRequestHandler):
     after: str
     then: Callable[[], object]
     turn: threading.Lock
+    before: Server | None
 
     def do_GET(self) -> None:  # noqa: N802 the name that the library calls
         url = urllib.parse.urlsplit(self.path)
@@ -50,7 +61,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def _forward(self, url: urllib.parse.SplitResult) -> tuple[int, list[tuple[str, str]], bytes]:
-        connection = http.client.HTTPConnection(url.hostname or "", url.port, timeout=60)
+        connection = self.before.connection() if self.before else http.client.HTTPConnection(url.hostname or "", url.port, timeout=60)
         headers = {name: value for name, value in self.headers.items() if name.lower() not in HOP_BY_HOP}
         try:
             connection.request("GET", url.path, headers=headers)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import email.utils
 import hashlib
 import http.client
+import itertools
 import os
-import socket
 from dataclasses import dataclass
 from pathlib import Path
 
+from .certificate import Certificate
 from .debian import DebianArchive, Suite
 from .place import Place, Server
 from .registry import story
@@ -28,7 +29,7 @@ class Answer:
 
 
 def ask(server: Server, path: str, method: str = "GET", host: str = "127.0.0.1", **headers: str) -> Answer:
-    connection = http.client.HTTPConnection(host, server.port, timeout=20)
+    connection = server.connection(host)
     try:
         connection.request(method, "/" + path, headers={name.replace("_", "-"): value for name, value in headers.items()})
         response = connection.getresponse()
@@ -37,20 +38,25 @@ def ask(server: Server, path: str, method: str = "GET", host: str = "127.0.0.1",
         connection.close()
 
 
-def a_served_archive(place: Place) -> tuple[Server, str, Path]:
-    """A server, and a package by its path there and its file at the upstream."""
+def a_served_archive(place: Place) -> tuple[list[Server], str, Path]:
+    """Servers of both kinds, and a package by its path there and its file at the upstream."""
     archive = DebianArchive(place.upstreams / "debian", place.signers)
     archive.add_many(SUITE, [f"tool{number}" for number in range(8)])
     file = archive.packages["stable"][0].file
     os.utime(file, (LONG_AGO, LONG_AGO))
     archive.publish(SUITE)
     place.sync(place.mirror("debian", "debian", ("stable",)))
-    return place.serve(), f"debian/{file.relative_to(archive.root)}", file
+    return [place.serve(), place.serve(Certificate.make(place.workdir))], f"debian/{file.relative_to(archive.root)}", file
 
 
-@story("Last-Modified is upstream's, conditional and range requests and HEAD are answered, nothing is packed twice, IPv6 too")
+@story("Last-Modified is upstream's, conditional and range requests and HEAD are answered, nothing is packed twice, IPv6 and https too")
 def requests_are_answered_as_clients_rely_on(place: Place) -> None:
-    server, path, file = a_served_archive(place)
+    servers, path, file = a_served_archive(place)
+    for server in servers:
+        is_answered_as_clients_rely_on(place, server, path, file)
+
+
+def is_answered_as_clients_rely_on(place: Place, server: Server, path: str, file: Path) -> None:
     content = file.read_bytes()
     whole = ask(server, path)
     assert (whole.status, whole.body) == (200, content)
@@ -84,31 +90,35 @@ def requests_are_answered_as_clients_rely_on(place: Place) -> None:
     assert ask(server, "debian/pool/main/n/nothing/nothing_1_all.deb").status == 404
 
 
-@story("a kept connection answers 32 pipelined requests in order, misses and conditional ones among them")
+@story("a kept connection answers 32 pipelined requests in order, misses, HEAD, 206 and 304 among them, https and IPv6 too")
 def pipelined_requests_are_answered_in_order(place: Place) -> None:
-    server, path, file = a_served_archive(place)
-    content = file.read_bytes()
+    servers, path, file = a_served_archive(place)
+    content, tag = file.read_bytes(), ask(servers[0], path).headers["ETag"]
     kinds = [
         (f"GET /{path} HTTP/1.1\r\nHost: localhost\r\n\r\n", 200, content),
         (f"GET /{path} HTTP/1.1\r\nHost: localhost\r\nRange: bytes=0-9\r\n\r\n", 206, content[:10]),
         (f"GET /{path}.gone HTTP/1.1\r\nHost: localhost\r\n\r\n", 404, None),
         (f"HEAD /{path} HTTP/1.1\r\nHost: localhost\r\n\r\n", 200, b""),
+        (f"GET /{path} HTTP/1.1\r\nHost: localhost\r\nIf-None-Match: {tag}\r\n\r\n", 304, b""),
         (f"GET /{INDEX}.xz HTTP/1.1\r\nHost: localhost\r\n\r\n", 200, (place.upstreams / f"{INDEX}.xz").read_bytes()),
     ]
     asked = [kinds[number % len(kinds)] for number in range(PIPELINED)]
-    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
-        connection.sendall("".join(request for request, _, _ in asked).encode())
-        stream = connection.makefile("rb")
-        for number, (request, status, body) in enumerate(asked):
-            got_status, got = one_answer(stream, is_head=request.startswith("HEAD"))
-            assert got_status == status, f"answer {number} is {got_status}: {request}"
-            assert body is None or got == body, f"answer {number} has another body ({digest(got)}): {request}"
+    for server, host in itertools.product(servers, ("127.0.0.1", "::1")):
+        connection = server.connection(host)
+        connection.connect()
+        with connection.sock as sock:
+            sock.sendall("".join(request for request, _, _ in asked).encode())
+            stream = sock.makefile("rb")
+            for number, (request, status, body) in enumerate(asked):
+                got_status, got = one_answer(stream, is_head=request.startswith("HEAD"))
+                assert got_status == status, f"answer {number} of {server.url()} is {got_status}: {request}"
+                assert body is None or got == body, f"answer {number} of {server.url()} has another body ({digest(got)}): {request}"
 
 
 def one_answer(stream, *, is_head: bool) -> tuple[int, bytes]:
     status = int(stream.readline().split()[1])
     headers = http.client.parse_headers(stream)
-    return status, b"" if is_head else stream.read(int(headers["Content-Length"]))
+    return status, b"" if is_head or status == 304 else stream.read(int(headers["Content-Length"]))
 
 
 def digest(body: bytes) -> str:

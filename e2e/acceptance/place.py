@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import os
 import signal
@@ -19,6 +20,7 @@ from environment import mirrorfleet_binary
 from lab.waiting import wait_until
 from repository import Options
 
+from .certificate import Certificate
 from .keys import KeyRing, Signers
 
 API_VERSION = "mirrorfleet.dev/v1alpha1"
@@ -168,24 +170,27 @@ class Place:
             assert done.returncode == expect, f"sync of {mirror.name} ended with {done.returncode} instead of {expect}:\n{done.stdout}{done.stderr}"
         return Run(done.returncode, report, done.stdout + done.stderr)
 
-    def serve(self) -> Server:
-        """`mirrorfleet serve` over all mirrors of this place, on both families of addresses."""
-        return self._listening("serve", "--data", self.data)
+    def serve(self, certificate: Certificate | None = None) -> Server:
+        """`mirrorfleet serve` over all mirrors of this place, on both families of addresses; https with a certificate."""
+        if certificate is None:
+            return Server(self._listening("serve", "serve", "--data", self.data))
+        encrypted = ("--tls-cert", certificate.chain, "--tls-key", certificate.key)
+        return Server(self._listening("serve-https", "serve", "--data", self.data, *encrypted), certificate)
 
     def local(self, *mirrors: Mirror) -> Server:
         """`mirrorfleet local`: the same, and it syncs by itself."""
-        return self._listening("local", "-f", self.manifest_file(*mirrors), "--data", self.data)
+        return Server(self._listening("local", "local", "-f", self.manifest_file(*mirrors), "--data", self.data))
 
-    def _listening(self, role: str, *arguments: object) -> Server:
-        out = self.workdir / f"{role}.out"
-        process = self.start(role, [self.binary, role, *arguments, "--listen", "[::]:0"], out=out)
+    def _listening(self, name: str, role: str, *arguments: object) -> int:
+        out = self.workdir / f"{name}.out"
+        process = self.start(name, [self.binary, role, *arguments, "--listen", "[::]:0"], out=out)
 
         def port() -> str:
-            assert process.poll() is None, f"the server ended; see {self.workdir}/{role}.log"
+            assert process.poll() is None, f"the server ended; see {self.workdir}/{name}.log"
             found = [line for line in out.read_text().splitlines() if line.startswith("listening on ")]
             return found[0].rpartition(":")[2] if found else ""
 
-        return Server(int(wait_until(port, 20, "the server to listen", interval=0.02)))
+        return int(wait_until(port, 20, "the server to listen", interval=0.02))
 
     def check(self, server: Server, mirror: Mirror) -> Result:
         """Zero misses by the independent checker, and something that it checked."""
@@ -205,13 +210,21 @@ class Place:
 @dataclass(frozen=True)
 class Server:
     port: int
+    #: What https is served with; nothing where http is.
+    certificate: Certificate | None = None
 
     def url(self, path: str = "", host: str = "localhost") -> str:
-        return f"http://{host}:{self.port}/{path}"
+        return f"{'https' if self.certificate else 'http'}://{host}:{self.port}/{path}"
+
+    def connection(self, host: str = "127.0.0.1") -> http.client.HTTPConnection:
+        if self.certificate:
+            return http.client.HTTPSConnection(host, self.port, timeout=20, context=self.certificate.for_clients())
+        return http.client.HTTPConnection(host, self.port, timeout=20)
 
     def snapshot(self, mirror: str) -> str | None:
         """What is served at this moment."""
-        with contextlib.suppress(urllib.error.HTTPError), urllib.request.urlopen(self.url(f".mirrorfleet/status/{mirror}"), timeout=10) as answer:
+        asked = {"timeout": 10, "context": self.certificate.for_clients() if self.certificate else None}
+        with contextlib.suppress(urllib.error.HTTPError), urllib.request.urlopen(self.url(f".mirrorfleet/status/{mirror}"), **asked) as answer:
             return json.load(answer)["snapshot"]
         return None
 

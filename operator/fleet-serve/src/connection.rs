@@ -20,9 +20,10 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::answer::{Answer, Counted};
+use crate::asked::Asked;
 use crate::body::{AnswerBody, prepare};
 use crate::catalog::Catalog;
-use crate::handler::{self, Asked};
+use crate::handler;
 use crate::plain;
 use crate::stall::StallGuard;
 use crate::transaction::Way;

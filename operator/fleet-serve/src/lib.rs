@@ -9,6 +9,7 @@
 //! brings answers to clients without TLS, `body` (and hyper) to those with it.
 
 mod answer;
+mod asked;
 mod beside;
 mod blobs;
 mod body;
@@ -19,6 +20,7 @@ mod content_type;
 mod descriptors;
 mod handler;
 mod listing;
+mod lookup;
 mod mirror;
 mod path;
 mod plain;

@@ -8,12 +8,13 @@
 use std::net::Ipv6Addr;
 
 use http::HeaderMap;
-use http::header::{HOST, USER_AGENT};
+use http::header::{AUTHORIZATION, HOST, USER_AGENT};
 
 /// How apt's own transport for http and https calls itself.
 const APT: &str = "Debian APT-HTTP/";
-/// What a proxy that ends TLS before us says. It decides about nothing but the answer to its own request.
+/// What a proxy before us says of how it was asked. It decides about nothing but the answer to its own request.
 const FORWARDED_PROTO: &str = "x-forwarded-proto";
+const FORWARDED_HOST: &str = "x-forwarded-host";
 
 /// How a request reached us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,15 +34,28 @@ pub fn is_apt(headers: &HeaderMap) -> bool {
 }
 
 /// The URL of this very site in another spelling, without a slash at its end. None where there is no other: an address
-/// without letters, with a port that must be said.
+/// without letters, with a port that must be said. And none for a client that gives a password, to a proxy before us:
+/// apt has it for one spelling only, and would be refused at the other.
 pub fn other_site(way: Way<'_>, headers: &HeaderMap) -> Option<String> {
+    if headers.contains_key(AUTHORIZATION) {
+        return None;
+    }
     let said = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let secure = way.secure || said(FORWARDED_PROTO) == Some("https");
+    let secure = match said(FORWARDED_PROTO) {
+        Some("https") => true,
+        Some("http") => false,
+        _ => way.secure,
+    };
     let (scheme, default_port) = if secure { ("https", 443) } else { ("http", 80) };
-    let site = Site::parse(said(HOST.as_str()).or(way.authority)?)?;
+    let here = Site::parse(said(HOST.as_str()).or(way.authority)?)?;
+    let site = match said(FORWARDED_HOST) {
+        Some(forwarded) => Site::parse(forwarded)?.or_with_port(here),
+        None => here,
+    };
     Some(format!("{scheme}://{}", site.respelled(default_port)?))
 }
 
+#[derive(Clone, Copy)]
 struct Site<'a> {
     host: &'a str,
     port: Option<u16>,
@@ -67,6 +81,15 @@ impl<'a> Site<'a> {
             }
         };
         fits.then_some(Site { host, port })
+    }
+
+    /// This one, or the other where that says the same host and a port too: proxies that keep Host often leave the port
+    /// out elsewhere.
+    fn or_with_port(self, other: Site<'a>) -> Site<'a> {
+        match self.port.is_none() && self.host.eq_ignore_ascii_case(other.host) {
+            true => other,
+            false => self,
+        }
     }
 
     fn respelled(&self, default_port: u16) -> Option<String> {
@@ -95,17 +118,20 @@ mod tests {
 
     use super::*;
 
-    fn site(host: &str, secure: bool, forwarded: Option<&str>) -> Option<String> {
+    fn told(secure: bool, said: &[(&'static str, &str)]) -> Option<String> {
         let mut headers = HeaderMap::new();
-        headers.insert(HOST, HeaderValue::from_str(host).ok()?);
-        if let Some(forwarded) = forwarded {
-            headers.insert(FORWARDED_PROTO, HeaderValue::from_str(forwarded).unwrap());
+        for (name, value) in said {
+            headers.insert(*name, HeaderValue::from_str(value).ok()?);
         }
         let way = Way {
             authority: None,
             secure,
         };
         other_site(way, &headers)
+    }
+
+    fn site(host: &str, secure: bool) -> Option<String> {
+        told(secure, &[("host", host)])
     }
 
     #[test]
@@ -120,16 +146,9 @@ mod tests {
             ("[::1]", Some("http://[::1]:80")),
             ("[::1]:8080", None),
         ] {
-            assert_eq!(site(host, false, None).as_deref(), other, "{host}");
+            assert_eq!(site(host, false).as_deref(), other, "{host}");
         }
-        assert_eq!(
-            site("10.0.0.1", true, None).unwrap(),
-            "https://10.0.0.1:443"
-        );
-        assert_eq!(
-            site("a.example", false, Some("https")).unwrap(),
-            "https://A.example"
-        );
+        assert_eq!(site("10.0.0.1", true).unwrap(), "https://10.0.0.1:443");
         let way = Way {
             authority: Some("a.example:8443"),
             secure: true,
@@ -141,18 +160,68 @@ mod tests {
     }
 
     #[test]
+    fn behind_a_proxy_the_site_is_the_one_that_its_client_asked() {
+        let (host, port) = ("a.example", "a.example:8443");
+        for (secure, said, other) in [
+            (
+                false,
+                [("host", host), (FORWARDED_PROTO, "https")],
+                Some("https://A.example"),
+            ),
+            (
+                true,
+                [("host", host), (FORWARDED_PROTO, "http")],
+                Some("http://A.example"),
+            ),
+            (
+                true,
+                [("host", host), (FORWARDED_PROTO, "https, http")],
+                Some("https://A.example"),
+            ),
+            (
+                true,
+                [("host", "pod:80"), (FORWARDED_HOST, port)],
+                Some("https://A.example:8443"),
+            ),
+            (
+                true,
+                [("host", "a.example:80"), (FORWARDED_HOST, port)],
+                Some("https://A.example:8443"),
+            ),
+            (
+                true,
+                [("host", port), (FORWARDED_HOST, "A.example")],
+                Some("https://A.example:8443"),
+            ),
+            (
+                true,
+                [("host", "pod:80"), (FORWARDED_HOST, "a.example, b.example")],
+                None,
+            ),
+        ] {
+            assert_eq!(told(secure, &said).as_deref(), other, "{said:?}");
+        }
+    }
+
+    #[test]
+    fn who_gives_a_password_stays_where_it_is_valid() {
+        let said = [("host", "a.example"), ("authorization", "Basic dTpw")];
+        assert_eq!(told(true, &said), None);
+    }
+
+    #[test]
     fn what_is_no_host_leads_nowhere() {
         for host in [
             "", ":80", "a b", "a/b", "a@b", "a:b", "a:99999", "[x]", "a\"b",
         ] {
-            assert_eq!(site(host, false, None), None, "{host}");
+            assert_eq!(site(host, false), None, "{host}");
         }
     }
 
     proptest! {
         #[test]
         fn another_spelling_is_another_text_for_the_same_host(host in "[A-Za-z0-9.-]{1,20}(:[1-9][0-9]{0,3})?", secure: bool) {
-            if let Some(other) = site(&host, secure, None) {
+            if let Some(other) = site(&host, secure) {
                 let (scheme, default) = if secure { ("https://", ":443") } else { ("http://", ":80") };
                 let other = other.strip_prefix(scheme).unwrap();
                 prop_assert_ne!(other, &host);

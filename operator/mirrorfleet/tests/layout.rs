@@ -4,159 +4,21 @@
 mod support;
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use support::{World, command};
-
-/// A running `serve`.
-struct Serving {
-    child: Child,
-    port: u16,
-}
-
-impl Serving {
-    fn start(world: &World) -> Serving {
-        let data = world.data().display().to_string();
-        let mut child = command(&["serve", "--data", &data, "--listen", "127.0.0.1:0"])
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let address = lines
-            .find_map(|line| {
-                line.unwrap()
-                    .strip_prefix("listening on ")
-                    .map(str::to_owned)
-            })
-            .expect("it says where it listens");
-        std::thread::spawn(move || lines.for_each(drop));
-        let port = address.rsplit_once(':').unwrap().1.parse().unwrap();
-        Serving { child, port }
-    }
-
-    /// Status line and head, and the body.
-    fn ask(&self, method: &str, path: &str, headers: &[&str]) -> (String, String) {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        let mut head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: localhost:{}\r\nConnection: close\r\n",
-            self.port
-        );
-        headers
-            .iter()
-            .for_each(|header| head.push_str(&format!("{header}\r\n")));
-        write!(stream, "{head}\r\n").unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
-        (head.to_owned(), body.to_owned())
-    }
-
-    fn get(&self, path: &str) -> String {
-        let (head, body) = self.ask("GET", path, &[]);
-        assert!(head.starts_with("HTTP/1.1 200"), "{path}: {head}");
-        body
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use support::World;
+use support::apt::{Apt, said};
+use support::serving::Serving;
 
 fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     head.lines().find_map(|line| {
         let (known, value) = line.split_once(':')?;
         known.eq_ignore_ascii_case(name).then(|| value.trim())
     })
-}
-
-/// apt in a root of its own.
-struct Apt<'a> {
-    world: &'a World,
-    root: &'static str,
-}
-
-impl Apt<'_> {
-    fn new<'a>(world: &'a World, site: &str, suite: &str) -> Apt<'a> {
-        let root = "apt";
-        for folder in ["lists/partial", "archives/partial", "download"] {
-            fs::create_dir_all(world.path(root).join(folder)).unwrap();
-        }
-        let apt = Apt { world, root };
-        fs::write(apt.path("status"), "").unwrap();
-        apt.source(site, suite);
-        apt
-    }
-
-    fn path(&self, name: &str) -> std::path::PathBuf {
-        self.world.path(self.root).join(name)
-    }
-
-    fn source(&self, site: &str, suite: &str) {
-        let keyring = self.world.path("keyring.asc");
-        let line = format!(
-            "deb [signed-by={}] {site} {suite} main\n",
-            keyring.display()
-        );
-        fs::write(self.path("sources.list"), line).unwrap();
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new("apt-get");
-        for (name, value) in [
-            ("Dir::Etc::sourcelist", "sources.list"),
-            ("Dir::State::lists", "lists"),
-            ("Dir::State::status", "status"),
-            ("Dir::Cache", ""),
-        ] {
-            command.arg(format!("-o{name}={}", self.path(value).display()));
-        }
-        command
-            .args([
-                "-oDir::Etc::sourceparts=-",
-                "-oAPT::Architecture=amd64",
-                "-oAPT::Sandbox::User=root",
-                "-oAcquire::By-Hash=no",
-                "-oAcquire::Languages=none",
-                "-oAcquire::Retries=0",
-                // Indices this small are cheaper as a whole.
-                "-oAcquire::PDiffs::SizeLimit=0",
-            ])
-            .args(arguments)
-            .current_dir(self.path("download"))
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .env("LC_ALL", "C")
-            .stdin(Stdio::null());
-        command
-    }
-
-    /// Whether it was satisfied, and all that it said.
-    fn run(&self, arguments: &[&str]) -> (bool, String) {
-        let output = self.command(arguments).output().unwrap();
-        (output.status.success(), said(&output))
-    }
-
-    #[track_caller]
-    fn updates_quietly(&self) -> String {
-        let (fine, text) = self.run(&["update", "--error-on=any"]);
-        assert!(fine && !text.contains("W:"), "{text}");
-        text
-    }
-}
-
-fn said(output: &std::process::Output) -> String {
-    format!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    )
 }
 
 /// Changes the Mirror's manifest.
@@ -181,19 +43,19 @@ fn apt_is_content_with_an_alias_and_it_ends_when_the_name_moves_on() {
     world.publish_as(&STABLE);
     amend(&world, &[ALIAS]);
     world.once().expect(0);
-    let serving = Serving::start(&world);
+    let serving = Serving::of(&world.data());
     let apt = Apt::new(
         &world,
-        &format!("http://localhost:{}/debian", serving.port),
+        &format!("http://localhost:{}/debian", serving.port()),
         "stable",
     );
     apt.updates_quietly();
     let (fine, text) = apt.run(&["download", "hello"]);
     assert!(fine, "{text}");
-    assert!(serving.get("/debian/dists/").contains("href=\"stable/\""));
+    assert!(serving.text("/debian/dists/").contains("href=\"stable/\""));
     assert!(
         serving
-            .get("/debian/dists/stable/main/")
+            .text("/debian/dists/stable/main/")
             .contains("binary-amd64/")
     );
     let kept = world.once().expect(0).json()["snapshot"]
@@ -202,8 +64,8 @@ fn apt_is_content_with_an_alias_and_it_ends_when_the_name_moves_on() {
         .to_owned();
     let below = format!("/.mirrorfleet/s/{kept}/debian/dists/stable/Release");
     assert_eq!(
-        serving.get(&below),
-        serving.get("/debian/dists/trixie/Release")
+        serving.text(&below),
+        serving.text("/debian/dists/trixie/Release")
     );
 
     let tree = world.path("tree");
@@ -239,17 +101,17 @@ fn apt_follows_by_differences_where_there_are_any_and_without_them_otherwise() {
         let include = format!("architectures: [amd64], include: {{pdiffs: {declared}}}");
         amend(&world, &[("architectures: [amd64]", &include)]);
         world.once().expect(0);
-        let serving = Serving::start(&world);
-        let site = format!("http://localhost:{}/debian", serving.port);
+        let serving = Serving::of(&world.data());
+        let site = format!("http://localhost:{}/debian", serving.port());
         let apt = Apt::new(&world, &site, "trixie");
         apt.updates_quietly();
         for name in ["second", "third", "fourth"] {
             world.add_package(name, "1.0");
             world.publish();
         }
-        let before = serving.get("/debian/dists/trixie/Release");
+        let before = serving.text("/debian/dists/trixie/Release");
         world.once().expect(0);
-        until(|| serving.get("/debian/dists/trixie/Release") != before);
+        until(|| serving.text("/debian/dists/trixie/Release") != before);
         let index = "/debian/dists/trixie/main/binary-amd64/Packages.diff/Index";
         let (head, _) = serving.ask("GET", index, &[]);
         assert_eq!(head.starts_with("HTTP/1.1 200"), declared, "{head}");
@@ -313,9 +175,9 @@ fn the_trace_file_tells_of_the_last_good_run_only() {
         )],
     );
     world.once().expect(0);
-    let serving = Serving::start(&world);
+    let serving = Serving::of(&world.data());
     let path = "/debian/project/trace/mirror.example.org";
-    let trace = serving.get(path);
+    let trace = serving.text(path);
     let fields = checked(&trace);
     let field = |name: &str| {
         let found = fields.iter().find(|(field, _)| field == name);
@@ -328,25 +190,25 @@ fn the_trace_file_tells_of_the_last_good_run_only() {
     field("Date-Started");
     field("Running on host");
     assert_eq!(
-        serving.get("/debian/project/trace/_traces"),
+        serving.text("/debian/project/trace/_traces"),
         "mirror.example.org\n"
     );
     assert!(
         serving
-            .get("/debian/project/trace/_hierarchy")
+            .text("/debian/project/trace/_hierarchy")
             .starts_with("mirror.example.org ")
     );
-    assert!(serving.get("/debian/").contains("href=\"project/\""));
-    assert!(serving.get("/debian/project/").contains("href=\"trace/\""));
+    assert!(serving.text("/debian/").contains("href=\"project/\""));
+    assert!(serving.text("/debian/project/").contains("href=\"trace/\""));
     assert!(
         serving
-            .get("/debian/project/trace/")
+            .text("/debian/project/trace/")
             .contains("mirror.example.org")
     );
     let (head, body) = serving.ask("HEAD", path, &[]);
     assert_eq!(
-        (header(&head, "content-length").unwrap(), body.as_str()),
-        (trace.len().to_string().as_str(), "")
+        (header(&head, "content-length").unwrap(), body.as_slice()),
+        (trace.len().to_string().as_str(), b"".as_slice())
     );
     let modified = header(&head, "last-modified").unwrap().to_owned();
     let since = format!("If-Modified-Since: {modified}");
@@ -358,7 +220,7 @@ fn the_trace_file_tells_of_the_last_good_run_only() {
     );
     let (head, body) = serving.ask("GET", path, &["Range: bytes=0-2"]);
     assert!(head.starts_with("HTTP/1.1 206"), "{head}");
-    assert_eq!(body, trace[..3]);
+    assert_eq!(body, trace.as_bytes()[..3]);
 
     // A run that fails moves nothing; one that truly finds nothing new does.
     std::thread::sleep(Duration::from_millis(1100));
@@ -366,10 +228,10 @@ fn the_trace_file_tells_of_the_last_good_run_only() {
     let good = fs::read(&broken).unwrap();
     fs::write(&broken, "no signature at all").unwrap();
     world.once().expect(3);
-    assert_eq!(serving.get(path), trace);
+    assert_eq!(serving.text(path), trace);
     fs::write(&broken, good).unwrap();
     assert_eq!(world.once().expect(0).json()["reason"], "Unchanged");
-    assert_ne!(serving.get(path).lines().next(), trace.lines().next());
+    assert_ne!(serving.text(path).lines().next(), trace.lines().next());
 }
 
 /// A relay that stops before the first request for an index of packages, says so, and waits.
@@ -437,8 +299,8 @@ fn update_across_a_publication(
         )],
     );
     world.once().expect(0);
-    let serving = Serving::start(&world);
-    let relay = Relay::before(serving.port);
+    let serving = Serving::of(&world.data());
+    let relay = Relay::before(serving.port());
     let site = format!("http://localhost:{}/debian", relay.port);
     let apt = Apt::new(&world, &site, "trixie");
     let mut update = apt.command(&["update", "--error-on=any"]);
@@ -448,11 +310,11 @@ fn update_across_a_publication(
         .spawn()
         .unwrap();
     let go = relay.reached.recv().unwrap();
-    let before = serving.get("/debian/dists/trixie/Release");
+    let before = serving.text("/debian/dists/trixie/Release");
     world.add_package("second", "1.0");
     publish();
     world.once().expect(0);
-    until(|| serving.get("/debian/dists/trixie/Release") != before);
+    until(|| serving.text("/debian/dists/trixie/Release") != before);
     drop(relay.reached);
     drop(go);
     let output = update.wait_with_output().unwrap();
@@ -488,14 +350,14 @@ fn an_update_that_a_publication_meets_fails_without_transactions_and_succeeds_wi
 fn only_apt_is_redirected_and_only_for_what_is_new() {
     let world = World::new();
     world.once().expect(0);
-    let serving = Serving::start(&world);
+    let serving = Serving::of(&world.data());
     let apt = "User-Agent: Debian APT-HTTP/1.3 (2.6.1)";
     let path = "/debian/dists/trixie/InRelease";
     let (head, _) = serving.ask("GET", path, &[apt]);
     assert!(head.starts_with("HTTP/1.1 302"), "{head}");
     assert_eq!(header(&head, "vary"), Some("user-agent"));
     let location = header(&head, "location").unwrap();
-    let site = format!("http://Localhost:{}", serving.port);
+    let site = format!("http://Localhost:{}", serving.port());
     let kept = location
         .strip_prefix(&site)
         .unwrap_or_else(|| panic!("{location}"));
@@ -522,7 +384,7 @@ fn only_apt_is_redirected_and_only_for_what_is_new() {
     assert!(head.starts_with("HTTP/1.1 304"), "{head}");
     assert_eq!(header(&head, "vary"), Some("user-agent"));
     // An address with a port that must be said has no other spelling.
-    let address = format!("http://127.0.0.1:{}/debian", serving.port);
+    let address = format!("http://127.0.0.1:{}/debian", serving.port());
     let text = Apt::new(&world, &address, "trixie").updates_quietly();
     assert!(text.contains(&address) && !text.contains("/s/"), "{text}");
     let other = "/debian/dists/trixie/main/binary-amd64/Packages.gz";

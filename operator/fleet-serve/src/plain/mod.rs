@@ -37,11 +37,12 @@ use self::input::{Input, Next};
 use self::output::{After, Output, read_at_hand};
 use self::send::{send_all, when_writable};
 use crate::answer::{Answer, Content, Counted};
+use crate::asked::{Asked, NeedsDisk};
 use crate::blobs::Blob;
 use crate::body::{self, InFlight, read_piece};
 use crate::catalog::Catalog;
 use crate::connection::{HEAD_TIMEOUT, unanswered};
-use crate::handler::{self, Asked};
+use crate::handler;
 use crate::transaction::Way;
 
 /// Files up to this size are copied behind their heads, which is cheaper than a second system call.
@@ -237,7 +238,13 @@ impl Connection {
         range: &Range<u64>,
         mut request: InFlight,
     ) -> io::Result<()> {
-        self.flush(SendFlags::MORE).await?;
+        let is_one_piece = range.end - range.start <= PIECE;
+        self.flush(match is_one_piece {
+            // The client wakes up by the head, while the kernel still looks up the pages of the file.
+            true => SendFlags::empty(),
+            false => SendFlags::MORE,
+        })
+        .await?;
         let (mut at, mut turn) = (range.start, 0);
         while at < range.end {
             let until = range.end.min(at + PIECE);
@@ -358,7 +365,7 @@ impl Connection {
     }
 }
 
-fn find(catalog: &Catalog, head: &Head, may_block: bool) -> Result<Counted, handler::NeedsDisk> {
+fn find(catalog: &Catalog, head: &Head, may_block: bool) -> Result<Counted, NeedsDisk> {
     let asked = Asked {
         method: &head.method,
         path: head.uri.path(),

@@ -42,22 +42,41 @@ impl Serving {
         Serving { child, address }
     }
 
-    pub fn get(&self, path: &str) -> (u16, Vec<u8>) {
+    pub fn port(&self) -> u16 {
+        self.address.rsplit_once(':').unwrap().1.parse().unwrap()
+    }
+
+    /// What it answers as `localhost`: status line and headers, and the body.
+    pub fn ask(&self, method: &str, path: &str, headers: &[&str]) -> (String, Vec<u8>) {
         let mut stream = TcpStream::connect(&self.address).unwrap();
-        write!(
-            stream,
-            "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
-            self.address
-        )
-        .unwrap();
+        let port = self.port();
+        let mut head =
+            format!("{method} {path} HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: close\r\n");
+        headers
+            .iter()
+            .for_each(|header| head.push_str(&format!("{header}\r\n")));
+        write!(stream, "{head}\r\n").unwrap();
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).unwrap();
         let end = answer
             .windows(4)
             .position(|window| window == b"\r\n\r\n")
             .expect("a head");
-        let code = String::from_utf8_lossy(&answer[9..12]).parse().unwrap();
-        (code, answer[end + 4..].to_vec())
+        let head = String::from_utf8_lossy(&answer[..end]).into_owned();
+        (head, answer[end + 4..].to_vec())
+    }
+
+    pub fn get(&self, path: &str) -> (u16, Vec<u8>) {
+        let (head, body) = self.ask("GET", path, &[]);
+        (head[9..12].parse().unwrap(), body)
+    }
+
+    /// What must be there, and be text.
+    #[track_caller]
+    pub fn text(&self, path: &str) -> String {
+        let (code, body) = self.get(path);
+        assert_eq!(code, 200, "{path}");
+        String::from_utf8(body).unwrap()
     }
 
     pub fn terminate(mut self) -> i32 {

@@ -1,0 +1,122 @@
+"""https: our own, and a proxy's in front of us; clients rely on the same as without."""
+
+from __future__ import annotations
+
+import os
+
+from archive import run
+
+from .apt import Apt
+from .certificate import Certificate
+from .debian import Suite
+from .interposer import Interposer
+from .place import Place, free_port, wait_for_port
+from .registry import story
+from .retention import Upstream
+
+SUITE = Suite("stable", suite="stable", codename="stable")
+INRELEASE = "debian/dists/stable/InRelease"
+ALWAYS = {"serving": {"transactions": "Always"}}
+APT = "Debian APT-HTTP/1.3 (2.6.1)"
+FRONT = """
+daemon off; worker_processes 1; pid {prefix}/nginx.pid; error_log {prefix}/error.log; {user}
+events {{ worker_connections 512; }}
+http {{
+    access_log {prefix}/access.log;
+    client_body_temp_path {prefix}/tmp; proxy_temp_path {prefix}/tmp; fastcgi_temp_path {prefix}/tmp;
+    uwsgi_temp_path {prefix}/tmp; scgi_temp_path {prefix}/tmp;
+    ssl_certificate {certificate}; ssl_certificate_key {key};
+    server {{
+        listen 127.0.0.1:{port} ssl http2; server_name localhost;
+        location / {{ proxy_pass http://127.0.0.1:{backend}; {headers} }}
+    }}
+}}
+"""
+#: What the README says that a proxy must say.
+HOST_KEPT = "proxy_set_header Host $http_host; proxy_set_header X-Forwarded-Proto $scheme;"
+#: What others say instead: Apache keeps its own Host.
+HOST_FORWARDED = "proxy_set_header X-Forwarded-Host $http_host; proxy_set_header X-Forwarded-Proto $scheme;"
+PASSWORD = 'auth_basic "mirror"; auth_basic_user_file {users}; '
+
+
+def front(place: Place, certificate: Certificate, backend: int, headers: str) -> int:
+    """nginx, which ends TLS and speaks plain HTTP to `backend`."""
+    port = free_port()
+    prefix = place.workdir / f"front-{port}"
+    (prefix / "tmp").mkdir(parents=True)
+    user = "user root;" if os.geteuid() == 0 else ""
+    (prefix / "nginx.conf").write_text(FRONT.format(
+        prefix=prefix, user=user, port=port, backend=backend, headers=headers, certificate=certificate.chain, key=certificate.key,
+    ))  # fmt: skip
+    place.start(prefix.name, ["nginx", "-p", prefix, "-c", prefix / "nginx.conf"])
+    wait_for_port(port)
+    return port
+
+
+def update_across_publishes(place: Place, upstream: Upstream, port: int, certificate: Certificate) -> None:
+    """apt that is told to do without by-hash, at `https://localhost:port`."""
+    before = upstream.number
+    apt = Apt(
+        place.workdir / f"apt-{port}", place.keyring, f"deb https://localhost:{port}/debian stable main",
+        **{"Acquire__By-Hash": "no", "Acquire__https__CAInfo": str(certificate.chain)},
+    )  # fmt: skip
+    for _ in range(3):
+        apt.forget_lists()
+        said = apt.update()
+        assert f"https://Localhost:{port}/.mirrorfleet/s/" in said, f"apt was not led into a snapshot:\n{said}"
+        apt.download("kept")
+    assert upstream.number >= before + 3, f"only {upstream.number - before} publishes came in between"
+
+
+@story("apt over our own https, without by-hash, does not notice a publish in the middle of its update")
+def our_https_survives_a_publish_in_the_middle(place: Place) -> None:
+    certificate = Certificate.make(place.workdir)
+    upstream = Upstream(place, SUITE)
+    mirror = upstream.mirror(**ALWAYS)
+    place.sync(mirror)
+    server = place.serve(certificate)
+    with Interposer(after="InRelease", then=lambda: upstream.advance(mirror), before=server, certificate=certificate) as between:
+        update_across_publishes(place, upstream, between.port, certificate)
+
+
+@story("nor over the https of an nginx in front of us, which keeps Host or says it in X-Forwarded-Host")
+def https_in_front_survives_a_publish_in_the_middle(place: Place) -> None:
+    certificate = Certificate.make(place.workdir)
+    upstream = Upstream(place, SUITE)
+    mirror = upstream.mirror(**ALWAYS)
+    place.sync(mirror)
+    server = place.serve()
+    with Interposer(after="InRelease", then=lambda: upstream.advance(mirror), before=server) as between:
+        for headers in (HOST_KEPT, HOST_FORWARDED):
+            update_across_publishes(place, upstream, front(place, certificate, between.port, headers), certificate)
+
+
+@story("apt with a password for the proxy in front of us is not sent to where it has none")
+def a_password_is_asked_for_in_one_spelling(place: Place) -> None:
+    certificate = Certificate.make(place.workdir)
+    upstream = Upstream(place, SUITE)
+    place.sync(upstream.mirror(**ALWAYS))
+    users, passwords = place.workdir / "users", place.workdir / "auth.conf"
+    users.write_text("reader:{PLAIN}secret\n")
+    port = front(place, certificate, place.serve().port, PASSWORD.format(users=users) + HOST_KEPT)
+    passwords.write_text(f"machine localhost:{port} login reader password secret\n")
+    apt = Apt(
+        place.workdir / "apt", place.keyring, f"deb https://localhost:{port}/debian stable main",
+        Acquire__https__CAInfo=str(certificate.chain), Dir__Etc__netrc=str(passwords),
+    )  # fmt: skip
+    assert "/.mirrorfleet/s/" not in apt.update()
+    apt.download("kept")
+
+
+@story("a client that speaks h2 is led to the same place, and where a proxy says that it was asked by http, to http")
+def h2_leads_to_the_same_place(place: Place) -> None:
+    certificate = Certificate.make(place.workdir)
+    upstream = Upstream(place, SUITE)
+    place.sync(upstream.mirror(**ALWAYS))
+    server = place.serve(certificate)
+    asked = ["curl", "--silent", "--http2", "--cacert", certificate.chain, "--user-agent", APT, "--output", "/dev/null"]
+    asked += ["--write-out", "%{http_version} %{response_code} %{redirect_url}", server.url(INRELEASE)]
+    for scheme, header in (("https", []), ("http", ["--header", "X-Forwarded-Proto: http"])):
+        version, code, place_told = run([*asked, *header]).split(" ")
+        assert (version, code) == ("2", "302"), f"{version} {code} {place_told}"
+        assert place_told.startswith(f"{scheme}://Localhost:{server.port}/.mirrorfleet/s/"), place_told

@@ -1,0 +1,274 @@
+//! One path of one mirror: what it stands for in the snapshots that are kept, and the answer with its conditions.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use fleet_store::{Child, Entry, EntryState, Snapshot, SnapshotId};
+use http::StatusCode;
+use http::header::USER_AGENT;
+
+use crate::answer::{Answer, Caching, Content};
+use crate::asked::{Asked, NeedsDisk};
+use crate::beside;
+use crate::blobs::Blob;
+use crate::catalog::OURS;
+use crate::conditional::{Validators, decide};
+use crate::content_type::content_type;
+use crate::listing::{Directory, Line, directory_page};
+use crate::mirror::{ServedMirror, View, served_in};
+use crate::path::{Candidate, encode};
+use crate::trace;
+use crate::transaction;
+
+/// One path of one mirror.
+pub struct Lookup<'a> {
+    pub asked: Asked<'a>,
+    pub mirror: &'a ServedMirror,
+    /// The whole path.
+    pub full: &'a Candidate,
+    /// What remains of it below the serving path.
+    pub rest: &'a Candidate,
+    /// The kept snapshot that the request names, instead of `current`.
+    pub fixed: Option<SnapshotId>,
+}
+
+/// What a path stands for.
+enum Target {
+    File(Entry),
+    /// In the snapshot; the path there is another than the one asked for where that leads through a link.
+    Directory(Arc<Snapshot>, String),
+    /// A trace file.
+    Ours(Bytes, i64),
+    /// The upstream lists it, and the manifest leaves it out.
+    Excluded,
+    Nothing,
+    /// There is no snapshot to look in: the mirror's first sync has not happened.
+    NoSnapshot,
+    UnknownSnapshot,
+}
+
+impl Lookup<'_> {
+    pub fn answer(&self) -> Result<Answer, NeedsDisk> {
+        let view = match self.asked.may_block {
+            true => self.mirror.view(),
+            false => self.mirror.view_at_hand().ok_or(NeedsDisk)?,
+        };
+        let mut target = self.resolve(&view);
+        if matches!(
+            target,
+            Target::Nothing | Target::Excluded | Target::UnknownSnapshot
+        ) {
+            self.asked.disk()?;
+            // Perhaps a snapshot was prepared since.
+            target = self.resolve(&self.mirror.wider_view(&view));
+        }
+        Ok(match target {
+            Target::File(entry) => match self.transaction(&view, &entry)? {
+                Some(answer) => answer,
+                None => self.file(entry, true)?,
+            },
+            Target::Directory(snapshot, path) => {
+                self.asked.disk()?;
+                self.directory(&snapshot, &path)
+            }
+            Target::Ours(content, modified) => self.ours(content, modified),
+            Target::Nothing => Answer::text(StatusCode::NOT_FOUND, "not in this mirror"),
+            Target::Excluded => Answer::text(
+                StatusCode::NOT_FOUND,
+                "excluded by this mirror's manifest; the upstream has it",
+            ),
+            Target::UnknownSnapshot => {
+                Answer::text(StatusCode::NOT_FOUND, "this snapshot is not kept here")
+            }
+            Target::NoSnapshot => Answer::unavailable(match self.mirror.problem() {
+                Some(problem) => format!("this mirror cannot be served: {problem}"),
+                None => "this mirror waits for its first sync".to_owned(),
+            }),
+        })
+    }
+
+    fn resolve(&self, view: &View) -> Target {
+        let first = match &self.fixed {
+            Some(id) => view.snapshot(id).ok_or(Target::UnknownSnapshot),
+            None => view.current.as_ref().ok_or(Target::NoSnapshot),
+        };
+        let first = match first {
+            Ok(first) => first,
+            Err(target) => return target,
+        };
+        // No path is a file and a directory of one snapshot, and most requests are for files.
+        match served_in(first, &self.rest.path) {
+            Some(entry) if !self.rest.directory => return Target::File(entry),
+            Some(_) => return Target::Nothing,
+            None => {}
+        }
+        let path = first.behind_links(&self.rest.path);
+        if path.is_empty() || first.is_dir(&path) || beside::leads_to_link(first, &path) {
+            return Target::Directory(first.clone(), path.into_owned());
+        }
+        match view.find_elsewhere(&self.rest.path) {
+            Some(entry) if !self.rest.directory => Target::File(entry),
+            None if is_excluded(first, &path) => Target::Excluded,
+            _ => self.resolve_ours(first, &path),
+        }
+    }
+
+    /// Our own files are no part of a snapshot, and content of one wins.
+    fn resolve_ours(&self, first: &Arc<Snapshot>, path: &str) -> Target {
+        // Where answering must not wait for the disk, nothing is found here, and the caller asks again where it may.
+        let traces = match self.fixed {
+            None if self.asked.may_block => beside::traces_for(self.mirror, path),
+            _ => None,
+        };
+        let Some(traces) = traces else {
+            return Target::Nothing;
+        };
+        let name = path
+            .strip_prefix(trace::DIRECTORY)
+            .and_then(|rest| rest.strip_prefix('/'));
+        match name {
+            None => Target::Directory(first.clone(), path.to_owned()),
+            Some(name) => match traces.get(name).filter(|_| !self.rest.directory) {
+                Some(content) => Target::Ours(content.clone(), traces.modified),
+                None => Target::Nothing,
+            },
+        }
+    }
+
+    /// Whether the answer depends on who asks; if so, the redirect into the current snapshot for those that it helps.
+    fn transaction(&self, view: &View, entry: &Entry) -> Result<Option<Answer>, NeedsDisk> {
+        let begins = self.fixed.is_none() && entry.mutable;
+        let Some(current) = view.current.as_ref().filter(|_| begins) else {
+            return Ok(None);
+        };
+        if !self.mirror.begins_transaction(current, &self.rest.path) {
+            return Ok(None);
+        }
+        let plain = self.file(*entry, true)?;
+        let unchanged = plain.status == StatusCode::NOT_MODIFIED;
+        let site = match !unchanged && transaction::is_apt(self.asked.headers) {
+            true => transaction::other_site(self.asked.way, self.asked.headers),
+            false => None,
+        };
+        let elsewhere = site.map(|site| {
+            let path = encode(&self.full.path);
+            Answer::elsewhere(format!("{site}/{OURS}/s/{}/{path}", current.id()))
+        });
+        let answer = elsewhere.unwrap_or(plain);
+        Ok(Some(answer.varying(USER_AGENT)))
+    }
+
+    fn ours(&self, content: Bytes, modified: i64) -> Answer {
+        let validators = Validators::of_text(modified, content.len());
+        let decision = decide(self.asked.method, self.asked.headers, &validators);
+        Answer::file(
+            Content::Bytes(content),
+            &validators,
+            "text/plain; charset=utf-8",
+            Caching::Revalidate,
+            decision,
+        )
+    }
+
+    /// Sends the blob of an entry. It was there when the snapshot was made; if it is gone by now, the snapshot was
+    /// collected, and the path is resolved once more.
+    fn file(&self, entry: Entry, may_retry: bool) -> Result<Answer, NeedsDisk> {
+        if let Some(blob) = self.mirror.blob_at_hand(&entry) {
+            return Ok(self.found(entry, blob));
+        }
+        self.asked.disk()?;
+        Ok(match self.mirror.open_blob(&entry) {
+            Ok(Some(blob)) if blob.size == entry.size => self.found(entry, blob),
+            Ok(Some(blob)) => self.damaged(
+                &entry,
+                &format!("has {} bytes instead of {}", blob.size, entry.size),
+            ),
+            Ok(None) if may_retry => match self.resolve(&self.mirror.fresh_view()) {
+                Target::File(entry) => self.file(entry, false)?,
+                _ => Answer::text(StatusCode::NOT_FOUND, "no longer in this mirror"),
+            },
+            Ok(None) => self.damaged(&entry, "is missing"),
+            Err(error) => self.damaged(&entry, &error),
+        })
+    }
+
+    fn found(&self, entry: Entry, blob: Arc<Blob>) -> Answer {
+        let validators = blob.validators(entry.mtime);
+        let caching = match entry.mutable && self.fixed.is_none() {
+            true => Caching::Revalidate,
+            false => Caching::Forever,
+        };
+        let decision = decide(self.asked.method, self.asked.headers, &validators);
+        let content = Content::File {
+            blob,
+            range: 0..entry.size,
+        };
+        Answer::file(
+            content,
+            &validators,
+            content_type(&self.rest.path),
+            caching,
+            decision,
+        )
+    }
+
+    /// Never a short body: a client must be able to tell a damaged mirror from a damaged file.
+    fn damaged(&self, entry: &Entry, problem: &str) -> Answer {
+        tracing::error!(
+            mirror = self.mirror.name(),
+            path = self.rest.path,
+            blob = %entry.digest,
+            "a blob cannot be served, it {problem}; run `mirrorfleet verify`, then sync again"
+        );
+        Answer::unavailable("this file is damaged in the mirror; another mirror has it")
+    }
+
+    /// `path` is the directory's own in the snapshot.
+    fn directory(&self, snapshot: &Snapshot, path: &str) -> Answer {
+        if !self.full.directory {
+            return Answer::moved(&self.full.directory_location());
+        }
+        if !self.mirror.identity().directory_listing {
+            return Answer::text(
+                StatusCode::FORBIDDEN,
+                "directory listings are switched off for this mirror",
+            );
+        }
+        let (mut lines, mut files) = (Vec::new(), Vec::new());
+        for child in snapshot.children(path) {
+            match child {
+                Child::Directory { name } => lines.push(Line::Directory { name }),
+                Child::File { name, entry } if entry.state == EntryState::Present => {
+                    files.push(Line::File {
+                        name,
+                        size: entry.size,
+                        modified: entry.mtime,
+                    });
+                }
+                Child::File { .. } => {}
+            }
+        }
+        let traces = match self.fixed {
+            Some(_) => None,
+            None => beside::traces_for(self.mirror, path),
+        };
+        beside::add_lines(&mut lines, &mut files, snapshot, traces.as_ref(), path);
+        lines.append(&mut files);
+        let title = match self.full.path.is_empty() {
+            true => "/".to_owned(),
+            false => format!("/{}/", self.full.path),
+        };
+        Answer::page(directory_page(&Directory {
+            title: &title,
+            snapshot: &snapshot.id().to_string(),
+            status: &self.mirror.status_path(),
+            lines: &lines,
+        }))
+    }
+}
+
+fn is_excluded(snapshot: &Snapshot, path: &str) -> bool {
+    snapshot
+        .get(path)
+        .is_some_and(|entry| entry.state == EntryState::Excluded)
+}
