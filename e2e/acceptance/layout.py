@@ -141,4 +141,5 @@ def an_alias_is_served(place: Place) -> None:
     archive.add(suite, "three")
     archive.publish(suite)
     place.sync(mirror)
+    place.wait_until_served(server, mirror)
     Apt(place.workdir / "apt-later", place.keyring, f"deb {server.url('debian')} stable main").install_from("three")

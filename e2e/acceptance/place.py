@@ -192,14 +192,17 @@ class Place:
 
         return int(wait_until(port, 20, "the server to listen", interval=0.02))
 
+    def wait_until_served(self, server: Server, mirror: Mirror) -> None:
+        """A server looks every 100 ms at what is current; who reads plain names must not begin before."""
+        current = (self.data / mirror.name / "current").read_text().strip()
+        wait_until(lambda: server.snapshot(mirror.name) == current, 20, "the server to serve what was published last", interval=0.02)
+
     def check(self, server: Server, mirror: Mirror) -> Result:
         """Zero misses by the independent checker, and something that it checked."""
         keys = self.workdir / f"{mirror.name}.gpg"
         keys.write_text(mirror.keyring)
         run(["gpg", "--homedir", self.ring.home, "--batch", "--yes", "--quiet", "--output", f"{keys}.bin", "--dearmor", keys])
-        # A server looks every 100 ms at what is current; the checker reads plain names, so it must not begin before.
-        current = (self.data / mirror.name / "current").read_text().strip()
-        wait_until(lambda: server.snapshot(mirror.name) == current, 20, "the server to serve what was published last", interval=0.02)
+        self.wait_until_served(server, mirror)
         result = Checker(server.url(mirror.path), Path(f"{keys}.bin"), mirror.options()).check()
         assert not result.misses, f"{mirror.name}: {result}\n" + "\n".join(result.misses[:20])
         assert result.payload, f"{mirror.name}: the checker found nothing that an index names"
