@@ -14,8 +14,6 @@ use tokio::time::Instant;
 pub struct Relay {
     pub address: SocketAddr,
     pub connections: Arc<AtomicUsize>,
-    /// In which requests came.
-    pub pieces: Arc<AtomicUsize>,
     /// Most requests that were under way on one connection.
     pub deepest: Arc<AtomicUsize>,
     _alive: tokio_util::sync::DropGuard,
@@ -29,12 +27,10 @@ impl Relay {
         let relay = Relay {
             address: listener.local_addr().unwrap(),
             connections: Arc::default(),
-            pieces: Arc::default(),
             deepest: Arc::default(),
             _alive: end.clone().drop_guard(),
         };
         let (connections, deepest) = (relay.connections.clone(), relay.deepest.clone());
-        let pieces = relay.pieces.clone();
         tokio::spawn(async move {
             loop {
                 let (client, _) = tokio::select! {
@@ -48,9 +44,8 @@ impl Relay {
                 let (from_client, to_client) = client.into_split();
                 let (from_server, to_server) = server.into_split();
                 let (asked, deepest) = (Arc::new(AtomicUsize::new(0)), deepest.clone());
-                let (answered, pieces) = (asked.clone(), pieces.clone());
+                let answered = asked.clone();
                 let ask = move |piece: &[u8]| {
-                    pieces.fetch_add(1, Ordering::Relaxed);
                     let more = count(piece, b"GET /");
                     let under_way = asked.fetch_add(more, Ordering::Relaxed) + more;
                     deepest.fetch_max(under_way, Ordering::Relaxed);
