@@ -11,6 +11,7 @@ pub mod raw;
 pub mod relay;
 pub mod rsyncd;
 pub mod server;
+pub mod tamper;
 pub mod tls;
 pub mod trial;
 pub mod volume;
