@@ -23,6 +23,6 @@ pub use duration::GoDuration;
 pub use mirror::{Mirror, MirrorSpec, MirrorStatus};
 pub use quantity::ByteQuantity;
 pub use region_status::{
-    AcceptedUnit, Attempt, BehindUnit, RegionState, RegionStatus, Run, Trigger,
+    AcceptedUnit, Attempt, BehindUnit, Contradiction, RegionState, RegionStatus, Run, Trigger,
 };
 pub use upstream::{Upstream, UpstreamSpec, UpstreamStatus};
