@@ -14,7 +14,10 @@ pub mod mirror;
 pub mod quantity;
 pub mod region_status;
 mod rules;
+mod serving;
+mod sync;
 pub mod upstream;
+mod upstream_status;
 mod verification;
 
 pub use condition::ConditionType;
