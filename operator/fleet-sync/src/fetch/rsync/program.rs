@@ -246,7 +246,7 @@ fn cannot_start(remote: &Remote, error: &std::io::Error) -> FetchError {
         Problem::new(
             Reason::InvalidSpec,
             format!(
-                "{shown}: the program rsync is not installed, and rsync:// endpoints need it; install it (in a cluster: run an image that has it, see the Dockerfile), or name an http or https endpoint"
+                "{shown}: the program rsync is not installed, and rsync:// endpoints need it: install it (in a cluster: run the chart's own image, or one that is built with WITH_RSYNC=1), or name an http or https endpoint"
             ),
         )
     } else {
