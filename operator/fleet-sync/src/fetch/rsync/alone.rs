@@ -28,11 +28,12 @@ impl Endpoint {
         }
         let known = request.validators.as_ref().and_then(Stamp::read);
         let before = Before { position, known };
+        let within = self.remote.within(&request.path)?;
         let folder = Folder::new(&self.scratch)?;
         folder.prepare(position, known)?;
         let _place = self.budget.place().await;
         let order = Order {
-            names: vec![request.path.as_str()],
+            names: vec![within.as_str()],
             target: folder.alone(),
             largest: request.sink.limit(),
             append: position > 0,

@@ -1,5 +1,7 @@
 //! Many small files in one run, under their own names.
 
+use fleet_types::RepoPath;
+
 use super::attend::{Attended, Look, stalled};
 use super::folder::Folder;
 use super::program::Order;
@@ -11,6 +13,8 @@ use crate::fetch::{Answer, Arrival, FetchError, Request};
 /// A request of a batch that has no answer yet, or has.
 struct Job {
     request: Request,
+    /// What the file is called in the module, and so in the folder.
+    within: RepoPath,
     result: Option<Result<Arrival, FetchError>>,
 }
 
@@ -25,15 +29,23 @@ enum Ending {
 
 impl Endpoint {
     pub(super) async fn answer_many(&self, requests: Vec<Request>) -> Vec<Answer> {
-        let mut jobs: Vec<Job> = requests.into_iter().map(Job::new).collect();
+        let (mut jobs, mut answers) = (Vec::new(), Vec::with_capacity(requests.len()));
+        for request in requests {
+            match self.remote.within(&request.path) {
+                Ok(within) => jobs.push(Job::new(request, within)),
+                Err(error) => answers.push(answered(request, Err(error))),
+            }
+        }
+        if jobs.is_empty() {
+            return answers;
+        }
         let ending = self.fetch_together(&mut jobs).await;
-        let mut answers = Vec::with_capacity(jobs.len());
         for mut job in jobs {
             let result = match (job.result.take(), &ending) {
                 (Some(result), _) => result,
                 (None, Ok(Ending::InDoubt)) => self.fetch_alone(&mut job.request).await,
                 (None, Ok(Ending::Told(ended))) => {
-                    Err(self.why(&job.request, &told_of(ended, job.request.path.as_str())))
+                    Err(self.why(&job.request, &told_of(ended, job.within.as_str())))
                 }
                 (None, Ok(Ending::Stalled)) => {
                     Err(self.why(&job.request, &Fate::BrokenOff(stalled(self.stall))))
@@ -60,7 +72,7 @@ impl Endpoint {
         let _place = self.budget.place().await;
         let names: Vec<String> = jobs
             .iter()
-            .map(|job| job.request.path.as_str().to_owned())
+            .map(|job| job.within.as_str().to_owned())
             .collect();
         let names = || names.iter().map(String::as_str);
         let limits = || jobs.iter().map(|job| job.request.sink.limit());
@@ -108,13 +120,13 @@ impl Endpoint {
     async fn sweep(&self, folder: &Folder, jobs: &mut [Job]) -> Result<bool, FetchError> {
         let open = jobs.iter().enumerate();
         let open = open.filter(|(_, job)| job.result.is_none());
-        let paths = open.map(|(index, job)| (index, job.request.path.clone()));
+        let paths = open.map(|(index, job)| (index, job.within.clone()));
         let there = folder.which_are_there(paths.collect()).await?;
         for index in &there {
             let Some(job) = jobs.get_mut(*index) else {
                 continue;
             };
-            let Some(found) = folder.open(&job.request.path).await? else {
+            let Some(found) = folder.open(&job.within).await? else {
                 continue;
             };
             let name = self.remote.name_of(&job.request.path);
@@ -124,16 +136,17 @@ impl Endpoint {
                 Ok(()) => finish(sink, &name, Some(stamp)).await,
                 Err(error) => Err(error),
             });
-            folder.remove(&job.request.path).await?;
+            folder.remove(&job.within).await?;
         }
         Ok(!there.is_empty())
     }
 }
 
 impl Job {
-    fn new(request: Request) -> Job {
+    fn new(request: Request, within: RepoPath) -> Job {
         Job {
             request,
+            within,
             result: None,
         }
     }

@@ -4,7 +4,7 @@
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use fleet_sync::{Report, RunResult};
@@ -16,6 +16,7 @@ use crate::support::forge::Say;
 use crate::support::rsyncd::Daemon;
 use crate::support::tamper::{Carry, Impostor};
 use crate::support::trial::{PUBLISHED, Trial};
+use crate::support::watcher::Watcher;
 use crate::support::{World, endpoint, sync, told};
 
 const DELTA: &str = "pool/main/d/delta_1_amd64.deb";
@@ -80,52 +81,6 @@ async fn is_good_again(trial: &mut Trial, daemon: &Daemon, case: &str) {
     let report = sync(&trial.options).await;
     assert_eq!(told(&report), PUBLISHED, "{case}: {report:?}");
     assert_eq!(trial.world.served(DELTA), vec![9; SIZE as usize], "{case}");
-}
-
-/// The most that is below a directory at any time.
-struct Watcher {
-    peak: Arc<AtomicU64>,
-    end: Arc<AtomicBool>,
-    thread: Option<std::thread::JoinHandle<()>>,
-}
-
-impl Watcher {
-    fn start(dir: PathBuf) -> Watcher {
-        let (peak, end) = (
-            Arc::new(AtomicU64::new(0)),
-            Arc::new(AtomicBool::new(false)),
-        );
-        let (seen, ended) = (peak.clone(), end.clone());
-        let thread = std::thread::spawn(move || {
-            while !ended.load(Ordering::Relaxed) {
-                seen.fetch_max(bytes_below(&dir), Ordering::Relaxed);
-                std::thread::sleep(Duration::from_millis(1));
-            }
-        });
-        Watcher {
-            peak,
-            end,
-            thread: Some(thread),
-        }
-    }
-
-    fn peak(mut self) -> u64 {
-        self.end.store(true, Ordering::Relaxed);
-        self.thread.take().unwrap().join().unwrap();
-        self.peak.load(Ordering::Relaxed)
-    }
-}
-
-/// What files take on the disk. Some vanish meanwhile.
-fn bytes_below(dir: &Path) -> u64 {
-    use std::os::unix::fs::MetadataExt;
-    let below = |path: PathBuf| match path.symlink_metadata() {
-        Ok(about) if about.is_dir() => bytes_below(&path),
-        Ok(about) => about.blocks() * 512,
-        Err(_) => 0,
-    };
-    let files = std::fs::read_dir(dir).into_iter().flatten().flatten();
-    files.map(|file| below(file.path())).sum()
 }
 
 fn names_below(dir: &Path) -> Vec<String> {

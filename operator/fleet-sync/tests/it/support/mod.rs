@@ -15,6 +15,7 @@ pub mod tamper;
 pub mod tls;
 pub mod trial;
 pub mod volume;
+pub mod watcher;
 mod world;
 
 use std::path::Path;

@@ -37,7 +37,7 @@ impl Daemon {
             ""
         };
         let configuration = format!(
-            "port = {port}\naddress = 127.0.0.1\nlog file = {}\nuse chroot = no\n{user}\n\
+            "port = {port}\naddress = 127.0.0.1\nlog file = {}\ntransfer logging = yes\nuse chroot = no\n{user}\n\
              [debian]\npath = {}\n{more}\n",
             dir.path().join("log").display(),
             root.display()
