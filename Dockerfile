@@ -1,14 +1,15 @@
-# The image of all roles: one static program and the certificate authorities that it trusts.
+# The image of all roles: one static program, the certificate authorities that it trusts, and the program rsync.
 #
-# Endpoints that are rsync:// URLs need the program rsync besides. It is left out unless it is asked for: with its
-# libraries (OpenSSL among them) it is a quarter more to download and to keep free of known holes, for all roles.
+# Only endpoints that are rsync:// URLs need rsync. It is a quarter more to download, with its libraries, but there is one
+# image, and what can be applied to a cluster works there. Whoever has no such endpoint and does not want to keep OpenSSL
+# and the rest free of known holes leaves the folder of programs empty (WITH_RSYNC=0 e2e/build-image.sh).
 #
 # The context holds all of it, for example:
 #   make build && mkdir target/image
 #   strip -o target/image/mirrorfleet target/x86_64-unknown-linux-gnu/release/mirrorfleet
 #   cp /etc/ssl/certs/ca-certificates.crt target/image/
 #   mkdir target/image/programs
-#   e2e/collect-program.sh target/image/programs rsync    # for rsync:// endpoints
+#   e2e/collect-program.sh target/image/programs rsync
 #   buildah bud -t mirrorfleet:dev -f Dockerfile target/image
 FROM scratch
 ARG BINARY=mirrorfleet

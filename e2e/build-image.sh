@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the container image from the repository's Dockerfile: build-image.sh ARCHIVE [IMAGE]
-# The binary is the one that `make build` and the tests made. With WITH_RSYNC=1 the image carries rsync for rsync://
-# endpoints.
+# The binary is the one that `make build` and the tests made. With WITH_RSYNC=0 the image does without rsync, and rsync://
+# endpoints are refused.
 set -euo pipefail
 archive=${1:?usage: build-image.sh ARCHIVE [IMAGE]}
 image=${2:-localhost/mirrorfleet:latest}
@@ -16,7 +16,7 @@ strip -o "$context/mirrorfleet" "$binary"
 cp /etc/ssl/certs/ca-certificates.crt "$context/ca-certificates.crt"
 mkdir "$context/programs"
 limit=40
-if [ "${WITH_RSYNC:-0}" = 1 ]; then
+if [ "${WITH_RSYNC:-1}" = 1 ]; then
     "$top/e2e/collect-program.sh" "$context/programs" rsync
     limit=50
 fi

@@ -14,7 +14,10 @@ pub mod mirror;
 pub mod quantity;
 pub mod region_status;
 mod rules;
+mod serving;
+mod sync;
 pub mod upstream;
+mod upstream_status;
 mod verification;
 
 pub use condition::ConditionType;
@@ -23,6 +26,6 @@ pub use duration::GoDuration;
 pub use mirror::{Mirror, MirrorSpec, MirrorStatus};
 pub use quantity::ByteQuantity;
 pub use region_status::{
-    AcceptedUnit, Attempt, BehindUnit, RegionState, RegionStatus, Run, Trigger,
+    AcceptedUnit, Attempt, BehindUnit, Contradiction, RegionState, RegionStatus, Run, Trigger,
 };
 pub use upstream::{Upstream, UpstreamSpec, UpstreamStatus};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{ResourceRequirements, Toleration};
+use k8s_openapi::api::core::v1::Toleration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube_derive::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 pub use crate::content::{
     Content, DebianAlias, DebianContent, DebianInclude, DebianPackages, PackageRule,
 };
+pub use crate::serving::{Serving, Tls, Transactions};
+pub use crate::sync::{Retries, SyncSpec};
 use crate::upstream::unobserved;
 pub use crate::verification::{AllowedMutation, Rule, Shrink, Verification};
 use crate::{ByteQuantity, GoDuration, RegionStatus};
@@ -148,102 +150,6 @@ pub enum Mode {
     Full,
 }
 
-/// When and how runs start and end.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
-#[x_kube(crates(kube_core = "kube_core"), 
-    validation = Rule::new("duration(self.timeout) > duration('0s') && duration(self.stallTimeout) > duration('0s')")
-        .message("timeout and stallTimeout must be longer than 0s"),
-)]
-#[serde(rename_all = "camelCase")]
-pub struct SyncSpec {
-    /// Cron expression with five fields.
-    #[schemars(length(min = 1, max = 128))]
-    #[serde(default = "SyncSpec::default_schedule")]
-    pub schedule: String,
-    /// IANA name of the time zone of the schedule.
-    #[schemars(length(min = 1, max = 64))]
-    #[serde(default = "SyncSpec::default_time_zone")]
-    pub time_zone: String,
-    /// Each run starts up to this much later than scheduled; the same for one Mirror and slot every time.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub jitter: Option<GoDuration>,
-    /// A run that takes longer ends and is tried again; what was fetched is kept.
-    #[serde(default = "SyncSpec::default_timeout")]
-    pub timeout: GoDuration,
-    /// A transfer that brings fewer than 4 KiB within so long is tried again, at another endpoint if there is one.
-    #[serde(default = "SyncSpec::default_stall_timeout")]
-    pub stall_timeout: GoDuration,
-    /// What happens after a failed run, besides waiting for the schedule.
-    #[serde(default)]
-    pub retries: Retries,
-    /// Resources of the sync pod.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resources: Option<ResourceRequirements>,
-}
-
-impl SyncSpec {
-    fn default_schedule() -> String {
-        "17 */4 * * *".to_owned()
-    }
-    fn default_time_zone() -> String {
-        "Etc/UTC".to_owned()
-    }
-    const fn default_timeout() -> GoDuration {
-        GoDuration::from_secs(6 * 3600)
-    }
-    const fn default_stall_timeout() -> GoDuration {
-        GoDuration::from_secs(600)
-    }
-}
-
-impl Default for SyncSpec {
-    fn default() -> Self {
-        SyncSpec {
-            schedule: Self::default_schedule(),
-            time_zone: Self::default_time_zone(),
-            jitter: None,
-            timeout: Self::default_timeout(),
-            stall_timeout: Self::default_stall_timeout(),
-            retries: Retries::default(),
-            resources: None,
-        }
-    }
-}
-
-/// What happens after a failed run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
-#[x_kube(crates(kube_core = "kube_core"), 
-    validation = Rule::new("duration(self.backoff) >= duration('1s')").message("retries.backoff must be at least 1s"),
-)]
-#[serde(rename_all = "camelCase")]
-pub struct Retries {
-    /// Runs after a failed one before the schedule is waited for.
-    #[schemars(range(min = 0, max = 20))]
-    #[serde(default = "Retries::default_limit")]
-    pub limit: u32,
-    /// Wait before the first of them; doubled each time, with jitter.
-    #[serde(default = "Retries::default_backoff")]
-    pub backoff: GoDuration,
-}
-
-impl Retries {
-    const fn default_limit() -> u32 {
-        5
-    }
-    const fn default_backoff() -> GoDuration {
-        GoDuration::from_secs(120)
-    }
-}
-
-impl Default for Retries {
-    fn default() -> Self {
-        Retries {
-            limit: 5,
-            backoff: Self::default_backoff(),
-        }
-    }
-}
-
 /// Which snapshots are kept and which one is served.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -364,76 +270,6 @@ pub enum RegionRole {
     /// From the upstream, which it verifies.
     #[default]
     Hub,
-}
-
-/// How clients see the copy.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
-#[x_kube(crates(kube_core = "kube_core"))]
-#[serde(rename_all = "camelCase")]
-pub struct Serving {
-    /// The mirror is served under `/<path>/`; the Mirror's name without one.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    #[schemars(length(max = 128))]
-    #[x_kube(validation = Rule::new("self == '' || self.matches('^[A-Za-z0-9][A-Za-z0-9._~-]*(/[A-Za-z0-9][A-Za-z0-9._~-]*)*$')").message("write serving.path without slashes at its ends, for example debian or linux/debian; a part begins with a letter or digit"))]
-    pub path: String,
-    /// Whether folders answer with a list of what is in them.
-    #[serde(default = "Serving::default_listing")]
-    pub directory_listing: bool,
-    /// The name of this mirror's trace file, for example the host name that clients use; the Mirror's name without one.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    #[schemars(length(max = 253))]
-    #[x_kube(validation = Rule::new("self == '' || self.matches('^[A-Za-z0-9]([-.A-Za-z0-9]*[A-Za-z0-9])?$')").message("write serving.traceName as a host name, for example mirror.example.org"))]
-    pub trace_name: String,
-    /// Which apt clients are sent to one kept snapshot for a whole update, so that no publication comes in between.
-    #[serde(default)]
-    pub transactions: Transactions,
-    /// Serve https (HTTP/1.1 and h2) with a certificate from a Secret.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tls: Option<Tls>,
-    /// Resources of the serving pods.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resources: Option<ResourceRequirements>,
-}
-
-impl Serving {
-    const fn default_listing() -> bool {
-        true
-    }
-}
-
-impl Default for Serving {
-    fn default() -> Self {
-        Serving {
-            path: String::new(),
-            directory_listing: true,
-            trace_name: String::new(),
-            transactions: Transactions::default(),
-            tls: None,
-            resources: None,
-        }
-    }
-}
-
-/// Which apt clients are sent to one kept snapshot for a whole update.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum Transactions {
-    /// Those of suites whose Release does not say `Acquire-By-Hash: yes`.
-    #[default]
-    WithoutByHash,
-    /// All of them.
-    Always,
-    /// None; every name is served from the newest snapshot.
-    Never,
-}
-
-/// Transport security of the serving pods.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Tls {
-    /// A Secret of type kubernetes.io/tls; empty serves plain http.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    #[schemars(length(max = 253), regex(pattern = crate::rules::OBJECT_NAME_OR_EMPTY))]
-    pub secret_name: String,
 }
 
 /// When a region counts as stale.

@@ -136,6 +136,9 @@ pub struct Attempt {
     /// What is wrong and what to do.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
+    /// A unit that was refused since the upstream contradicts itself, whatever else was wrong; the first of several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contradiction: Option<Contradiction>,
     /// When the Job was created.
     pub started_at: Time,
     /// When it ended.
@@ -146,6 +149,19 @@ pub struct Attempt {
     /// Digest of the declaration that the run carried out.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub inputs: String,
+}
+
+/// Two truths that an upstream told about one unit.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Contradiction {
+    /// Debian: the suite.
+    pub unit: String,
+    /// `Equivocation` or `ReleasePairMismatch`.
+    pub reason: String,
+    /// What does not fit.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
 }
 
 /// A unit of which the authority has something newer than the region serves.

@@ -1,11 +1,12 @@
 //! `Upstream`: where the master copy is, and whom to trust.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube_derive::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+pub(crate) use crate::upstream_status::unobserved;
+pub use crate::upstream_status::{ObservedUnit, UpstreamStatus};
 use crate::{ByteQuantity, GoDuration};
 
 /// A master repository that Mirrors copy: its kind, where it is, whom to trust and how gently to treat it.
@@ -131,8 +132,8 @@ pub struct Endpoint {
     #[schemars(length(min = 1, max = 63))]
     #[x_kube(validation = Rule::new("self.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message(crate::rules::NAME_MESSAGE))]
     pub name: String,
-    /// http, https or rsync URL of the repository's root. An rsync URL begins with a module of the daemon, and needs an
-    /// image that has the program rsync. `file` only outside a cluster.
+    /// http, https or rsync URL of the repository's root. An rsync URL begins with a module of the daemon, and needs the
+    /// program rsync, which our image has. `file` only outside a cluster.
     #[schemars(length(max = 2048))]
     #[x_kube(validation = Rule::new("self.matches('^(https?://[^/@?# ]+(/[^?# ]*)?|rsync://[^/@?# ]+/[^/?#*\\\\[ ][^?#*\\\\[ ]*)$')").message(ENDPOINT_MESSAGE))]
     pub url: Url,
@@ -361,53 +362,3 @@ const ENDPOINT_MESSAGE: &str = "write an http://, https:// or rsync://host/modul
 
 /// What the message of a wrong URL says.
 const URL_MESSAGE: &str = "write an http:// or https:// URL without user, password, query or fragment; credentials belong into access.credentialsRef, and file:// exists only for `mirrorfleet local`";
-
-/// What the controller found out about the authority: instants and states, never ages.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct UpstreamStatus {
-    /// The generation that this status speaks of; -1 until the first visit.
-    #[serde(default = "unobserved")]
-    pub observed_generation: i64,
-    /// What the authority has: one entry per unit (Debian: suite) that some Mirror asks for.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub revision: Vec<ObservedUnit>,
-    /// The newest of the dates in `revision`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub revision_date: Option<Time>,
-    /// Ready, Reachable and Consistent, always all of them.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub conditions: Vec<Condition>,
-}
-
-impl Default for UpstreamStatus {
-    fn default() -> Self {
-        UpstreamStatus {
-            observed_generation: unobserved(),
-            revision: Vec::new(),
-            revision_date: None,
-            conditions: Vec::new(),
-        }
-    }
-}
-
-pub(crate) const fn unobserved() -> i64 {
-    -1
-}
-
-/// One unit of an upstream's revision, as seen at the authority.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ObservedUnit {
-    /// Debian: the suite.
-    pub unit: String,
-    /// SHA-256 of the signed payload.
-    pub digest: String,
-    /// When the upstream says that it made this state.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub date: Option<Time>,
-    /// Since when the authority has had this state: when the controller first saw it, or the upstream's own date if
-    /// the controller had seen no state of this unit before.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub observed_at: Option<Time>,
-}

@@ -1,15 +1,21 @@
 //! The conditions of a Mirror: lists of small questions. Each answers with a reason (a fixed word) and a message (what
 //! is wrong, where, what happens next). Messages hold instants, never ages, or a quiet fleet would write all day.
 
+mod complaints;
+
 use fleet_api::{Attempt, ConditionType};
 use fleet_types::{Outcome, Reason};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
+use self::complaints::{
+    manifest_at_fault, never_synced, objects_pending, pod_missing, pod_not_ready, refused,
+    storage_at_fault, volume_lost, volume_pending,
+};
 use crate::fleet::{Fleet, Problem};
 use crate::freshness::{self, Freshness};
 use crate::objects::RegionObjects;
-use crate::observed::{Answer, VolumePhase};
+use crate::observed::Answer;
 use crate::report::reason_of;
 use crate::runs::Runs;
 use crate::schedule::later;
@@ -276,139 +282,6 @@ fn expired(facts: &Facts, now: Timestamp) -> Option<Problem> {
             "region {} serves an index of {unit} that expired at {end}, and clients refuse it; the upstream has to publish a newer one{words}",
             facts.name()
         ),
-    ))
-}
-
-fn volume_lost(facts: &Facts) -> Option<Problem> {
-    let claim = facts
-        .view
-        .claim
-        .filter(|claim| claim.phase == VolumePhase::Lost)?;
-    let message = format!(
-        "the volume of PersistentVolumeClaim {} (region {}) is lost: bring it back, or delete the claim to start empty",
-        claim.meta.name,
-        facts.name()
-    );
-    Some(Problem::new(Reason::VolumeUnreachable, message))
-}
-
-fn volume_pending(facts: &Facts) -> Option<Problem> {
-    let region = facts.name();
-    match facts.view.claim {
-        None => Some(Problem::new(
-            Reason::VolumePending,
-            format!("region {region} has no PersistentVolumeClaim yet"),
-        )),
-        Some(claim) if claim.phase == VolumePhase::Pending => {
-            let name = &claim.meta.name;
-            let message = format!(
-                "PersistentVolumeClaim {name} (region {region}) is not bound yet; `kubectl describe pvc {name}` tells why"
-            );
-            Some(Problem::new(Reason::VolumePending, message))
-        }
-        Some(claim) => claim.resize_trouble.as_ref().map(|words| {
-            let message = format!(
-                "PersistentVolumeClaim {} (region {region}) cannot grow: {words}",
-                claim.meta.name
-            );
-            Problem::new(Reason::VolumePending, message)
-        }),
-    }
-}
-
-fn storage_at_fault(facts: &Facts) -> Option<Problem> {
-    let (reason, last) = facts.last_was(Outcome::Storage)?;
-    Some(Problem::new(
-        reason,
-        format!("region {}: {}", facts.name(), last.message),
-    ))
-}
-
-fn refused(facts: &Facts) -> Option<Problem> {
-    let (reason, last) = facts.last_was(Outcome::Refused)?;
-    Some(Problem::new(
-        reason,
-        format!("region {}: {}", facts.name(), last.message),
-    ))
-}
-
-/// The reasons that an edit mends; a part of the archive that upstream does not offer is a typing error as a rule.
-fn manifest_at_fault(facts: &Facts) -> Option<Problem> {
-    let offered = facts
-        .last_was(Outcome::Refused)
-        .filter(|(reason, _)| *reason == Reason::NotOffered);
-    let (reason, last) = facts.last_was(Outcome::Manifest).or(offered)?;
-    Some(Problem::new(
-        reason,
-        format!("region {}: {}", facts.name(), last.message),
-    ))
-}
-
-fn never_synced(facts: &Facts) -> Option<Problem> {
-    if facts.has_snapshot() {
-        return None;
-    }
-    let region = facts.name();
-    let problem = |reason, message: String| Some(Problem::new(reason, message));
-    match (&facts.runs.status.current_run, facts.last()) {
-        (Some(run), _) => problem(
-            Reason::FirstSyncRunning,
-            format!("region {region}: the first sync runs as Job {}", run.job),
-        ),
-        (None, Some(last)) if reason_of(&last.reason).outcome() != Outcome::Good => problem(
-            reason_of(&last.reason),
-            format!(
-                "region {region} has no snapshot; its last sync failed: {}",
-                last.message
-            ),
-        ),
-        (None, Some(_)) => problem(
-            Reason::Progressing,
-            format!("region {region}: the first sync is done; its pod has yet to serve it"),
-        ),
-        (None, None) => problem(
-            Reason::FirstSyncPending,
-            format!("region {region} has no snapshot; its first sync has not started yet"),
-        ),
-    }
-}
-
-fn pod_missing(facts: &Facts) -> Option<Problem> {
-    let region = facts.name();
-    facts.view.pod.is_none().then(|| {
-        Problem::new(
-            Reason::PodNotReady,
-            format!("region {region} has no serving pod yet"),
-        )
-    })
-}
-
-fn pod_not_ready(facts: &Facts) -> Option<Problem> {
-    if facts.view.ready() {
-        return None;
-    }
-    let region = facts.name();
-    let Some(pod) = facts.view.pod else {
-        return pod_missing(facts);
-    };
-    let name = &pod.meta.name;
-    let words = match (&pod.unschedulable, &pod.trouble) {
-        (Some(words), _) => format!("cannot be scheduled: {words}"),
-        (None, Some(trouble)) => format!("is not well: {}: {}", trouble.reason, trouble.message),
-        (None, None) if pod.meta.deleting => "is being replaced".to_owned(),
-        (None, None) => "is not ready yet".to_owned(),
-    };
-    Some(Problem::new(
-        Reason::PodNotReady,
-        format!("serving pod {name} (region {region}) {words}"),
-    ))
-}
-
-fn objects_pending(facts: &Facts) -> Option<Problem> {
-    let words = facts.objects.waiting_for.as_ref()?;
-    Some(Problem::new(
-        Reason::Progressing,
-        format!("region {}: {words}", facts.name()),
     ))
 }
 

@@ -56,6 +56,13 @@ impl RunReport {
         reason_of(&self.reason)
     }
 
+    /// The first unit, by its name, of which the upstream told two truths.
+    pub fn contradiction(&self) -> Option<&SuiteReport> {
+        let units = self.suites.iter();
+        let contradictory = units.filter(|suite| reason_of(&suite.reason).is_contradiction());
+        contradictory.min_by(|one, other| one.suite.cmp(&other.suite))
+    }
+
     /// Whether everything that was declared is verified and current.
     pub fn succeeded(&self) -> bool {
         self.reason().outcome() == Outcome::Good

@@ -1,6 +1,6 @@
 //! What became of the runs: a run that ended enters the status, and only then its Job goes.
 
-use fleet_api::{AcceptedUnit, Attempt, RegionStatus, Run, Trigger, labels};
+use fleet_api::{AcceptedUnit, Attempt, Contradiction, RegionStatus, Run, Trigger, labels};
 use fleet_types::{Reason, UnitRevision};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -204,6 +204,15 @@ impl Runs {
             .report
             .as_ref()
             .and_then(|report| report.retry_after_seconds);
+        let contradiction = outcome
+            .report
+            .as_ref()
+            .and_then(RunReport::contradiction)
+            .map(|suite| Contradiction {
+                unit: suite.suite.clone(),
+                reason: suite.reason.clone(),
+                message: suite.message.chars().take(MESSAGE_LENGTH).collect(),
+            });
         self.finished.push(FinishedRun {
             region: view.name().to_owned(),
             job: run.job.clone(),
@@ -217,6 +226,7 @@ impl Runs {
             retry: run.retry,
             reason: outcome.reason.as_str().to_owned(),
             message: outcome.message.chars().take(MESSAGE_LENGTH).collect(),
+            contradiction,
             started_at: run.started_at,
             finished_at: Time(whole(outcome.at)),
             not_before: wait

@@ -12,9 +12,6 @@ use crate::report::reason_of;
 use crate::runs::whole;
 use crate::schedule::{later, seconds};
 
-/// What an upstream's contradictions with itself are called.
-const CONTRADICTIONS: [Reason; 2] = [Reason::Equivocation, Reason::ReleasePairMismatch];
-
 /// What planning an Upstream may look at.
 #[derive(Debug, Clone)]
 pub struct ObservedUpstream {
@@ -27,11 +24,13 @@ pub struct ObservedUpstream {
     pub attempts: Vec<SeenAttempt>,
 }
 
-/// How the last run of one region of a Mirror ended.
+/// How the last run of one region of a Mirror ended, as a whole or for one unit.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SeenAttempt {
     pub mirror: String,
     pub region: String,
+    /// None: the whole run.
+    pub unit: Option<String>,
     /// One of [`Reason`]'s words.
     pub reason: String,
     pub message: String,
@@ -40,18 +39,41 @@ pub struct SeenAttempt {
 impl SeenAttempt {
     /// Those that a status of a Mirror tells of.
     pub fn of(mirror: &Mirror, status: Option<&MirrorStatus>) -> Vec<SeenAttempt> {
-        let regions = status.into_iter().flat_map(|status| &status.regions);
-        regions
-            .filter_map(|region| {
-                let last = region.last_attempt.as_ref()?;
-                Some(SeenAttempt {
-                    mirror: mirror.metadata.name.clone().unwrap_or_default(),
-                    region: region.name.clone(),
-                    reason: last.reason.clone(),
-                    message: last.message.clone(),
-                })
-            })
-            .collect()
+        let mut seen = Vec::new();
+        for region in status.into_iter().flat_map(|status| &status.regions) {
+            let Some(last) = &region.last_attempt else {
+                continue;
+            };
+            let attempt = |unit: Option<&String>, reason: &String, message: &String| SeenAttempt {
+                mirror: mirror.metadata.name.clone().unwrap_or_default(),
+                region: region.name.clone(),
+                unit: unit.cloned(),
+                reason: reason.clone(),
+                message: message.clone(),
+            };
+            // The worst of a run can be something else.
+            let found = last.contradiction.as_ref();
+            seen.extend(found.map(|it| attempt(Some(&it.unit), &it.reason, &it.message)));
+            if found.is_none() || !reason_of(&last.reason).is_contradiction() {
+                seen.push(attempt(None, &last.reason, &last.message));
+            }
+        }
+        seen
+    }
+}
+
+impl SeenAttempt {
+    fn told(&self) -> String {
+        let Self {
+            mirror,
+            region,
+            message,
+            ..
+        } = self;
+        match &self.unit {
+            Some(unit) => format!("Mirror {mirror}, region {region}, {unit}: {message}"),
+            None => format!("Mirror {mirror}, region {region}: {message}"),
+        }
     }
 }
 
@@ -216,16 +238,13 @@ fn consistent(attempts: &[SeenAttempt], before: &[Condition]) -> Verdict {
     // The first in a fixed order, so that several do not take turns.
     let contradiction = attempts
         .iter()
-        .filter(|attempt| CONTRADICTIONS.contains(&reason_of(&attempt.reason)))
+        .filter(|attempt| reason_of(&attempt.reason).is_contradiction())
         .min();
     if let Some(attempt) = contradiction {
         return Verdict {
             status: "False",
             reason: reason_of(&attempt.reason),
-            message: format!(
-                "Mirror {}, region {}: {}",
-                attempt.mirror, attempt.region, attempt.message
-            ),
+            message: attempt.told(),
         };
     }
     let outcomes = attempts

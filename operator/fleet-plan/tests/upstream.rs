@@ -2,6 +2,7 @@
 
 mod model;
 
+use fleet_plan::report::SuiteReport;
 use fleet_plan::{ObservedUpstream, Probe, ProbeAnswer, SeenAttempt, plan_upstream};
 use fleet_types::Reason;
 use jiff::Timestamp;
@@ -133,6 +134,7 @@ fn contradictions_that_runs_find_touch_consistent_only_until_one_finds_none() {
     let attempt = |mirror: &str, reason: Reason| SeenAttempt {
         mirror: mirror.to_owned(),
         region: "eu".to_owned(),
+        unit: None,
         reason: reason.as_str().to_owned(),
         message: "as the test says".to_owned(),
     };
@@ -195,4 +197,61 @@ fn contradictions_that_runs_find_touch_consistent_only_until_one_finds_none() {
         visit(vec![attempt("m", IndexExpired)]),
         told("True", Consistent, 1)
     );
+}
+
+/// A run tells its worst reason; what says something about the upstream must not hide behind it.
+#[test]
+fn a_suite_that_contradicts_itself_is_told_whatever_else_was_wrong() {
+    use Reason::{DigestMismatch, Equivocation, Published, ReleasePairMismatch};
+    let consistent = |overall: Reason, suites: &[(&str, Reason)]| {
+        let mut world = model::World::new(&["eu"]);
+        world.settle();
+        world.now = at("2026-01-01T11:00:00Z");
+        let plan = world.plan();
+        world.apply(&plan);
+        let mut report = world.report(overall.as_str());
+        report.suites = suites
+            .iter()
+            .map(|(suite, reason)| SuiteReport {
+                suite: (*suite).to_owned(),
+                reason: reason.as_str().to_owned(),
+                message: format!("about {suite}"),
+                ..SuiteReport::default()
+            })
+            .collect();
+        world.end_run(&report);
+        let plan = world.plan();
+        world.apply(&plan);
+        let attempts = SeenAttempt::of(&world.mirror, Some(&world.status()));
+        let seen = ObservedUpstream {
+            attempts,
+            ..seen("2026-01-01T10:00:00Z", vec![])
+        };
+        let plan = plan_upstream(&model::upstream(), &seen);
+        let mut conditions = plan.status.conditions.into_iter();
+        let found = conditions.find(|found| found.type_ == "Consistent");
+        found
+            .map(|found| (found.status, found.reason, found.message))
+            .unwrap()
+    };
+    let told = |reason: Reason, suite: &str| {
+        let message = format!("Mirror debian, region eu, {suite}: about {suite}");
+        ("False".to_owned(), reason.as_str().to_owned(), message)
+    };
+    let (one, other) = (("b", Equivocation), ("a", DigestMismatch));
+    assert_eq!(
+        consistent(DigestMismatch, &[one, other]),
+        told(Equivocation, "b")
+    );
+    assert_eq!(
+        consistent(Equivocation, &[("a", Published), one]),
+        told(Equivocation, "b")
+    );
+    let two = [one, ("a", ReleasePairMismatch)];
+    assert_eq!(
+        consistent(Equivocation, &two),
+        told(ReleasePairMismatch, "a")
+    );
+    let (status, ..) = consistent(DigestMismatch, &[other, ("b", Published)]);
+    assert_eq!(status, "True");
 }

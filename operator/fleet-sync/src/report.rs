@@ -62,7 +62,7 @@ impl Report {
     }
 
     /// The report as JSON in at most 2 KiB: messages are cut first, then the suites that went well are left out, then
-    /// the revision.
+    /// the revision, then as many suites as it takes.
     pub fn to_termination_message(&self) -> String {
         let mut report = self.clone();
         for limit in [400, 160, 60] {
@@ -78,6 +78,10 @@ impl Report {
             return text;
         }
         report.revision.clear();
+        // What says something about the upstream as a whole goes last.
+        report
+            .suites
+            .sort_by_key(|suite| !suite.reason.is_contradiction());
         while report.short_enough().is_none() && report.suites.pop().is_some() {}
         report.mirror = cut(&report.mirror, 253);
         report.short_enough().unwrap_or_default()

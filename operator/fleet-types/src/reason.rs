@@ -75,6 +75,11 @@ macro_rules! reasons {
                 match self { $(Reason::$name => Outcome::$outcome,)+ }
             }
 
+            /// Whether an upstream tells two truths.
+            pub const fn is_contradiction(self) -> bool {
+                matches!(self, Reason::Equivocation | Reason::ReleasePairMismatch)
+            }
+
             /// One sentence for the documentation.
             pub const fn description(self) -> &'static str {
                 match self { $(Reason::$name => concat!($($doc),+),)+ }

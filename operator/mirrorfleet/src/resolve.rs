@@ -1,23 +1,21 @@
 //! From a Mirror, its Upstream and what they refer to, to the options of a run.
 //!
-//! The one place where manifests meet the sync engine. A new upstream type adds its line to [`make_format`] and its
-//! block to [`declared_content`].
+//! The one place where manifests meet the sync engine. A new upstream type adds its line to [`content::make_format`] and
+//! its block to [`content::declared`].
 
+mod access;
+mod content;
+mod trust;
 mod verification;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use fleet_api::mirror::{self, Content, DebianPackages};
-use fleet_api::upstream::{RefKind, Signatures, UpstreamType};
+use fleet_api::mirror;
+use fleet_api::upstream::RefKind;
 use fleet_api::{Mirror, Upstream};
-use fleet_formats::debian::{Alias, Debian, DebianSlice, Include, PackageRule, PackageRules};
-use fleet_formats::openpgp::Keyring;
-use fleet_formats::seam::{Format, Rejected, SignaturePolicy, Trust};
 use fleet_store::{Clients, Retention, Transactions};
-use fleet_sync::{Access, Credentials, Endpoint, Politeness, SyncOptions, Timeouts};
-use fleet_types::{Reason, Sha256, UnitRevision};
-use sha2::Digest;
+use fleet_sync::{Endpoint, Politeness, SyncOptions, Timeouts};
+use fleet_types::{Reason, UnitRevision};
 
 use crate::failure::Failure;
 use crate::manifests::{Manifests, check};
@@ -60,7 +58,7 @@ impl Resolver<'_> {
         )?;
         self.check_paths(mirror)?;
         let (trust, trust_digest) = self.trust(mirror, upstream)?;
-        let content = declared_content(&mirror.spec.content)?;
+        let content = content::declared(&mirror.spec.content)?;
         let spec = &upstream.spec;
         Ok(SyncOptions {
             store_dir: self.data.join(&name),
@@ -73,9 +71,9 @@ impl Resolver<'_> {
             endpoints: endpoints(upstream),
             access: self.access(mirror, upstream)?,
             politeness: politeness(upstream),
-            format: make_format(&content)
+            format: content::make_format(&content)
                 .map_err(|rejected| Failure::new(rejected.reason, rejected.message))?,
-            make_format,
+            make_format: content::make_format,
             content,
             trust,
             trust_digest,
@@ -168,108 +166,6 @@ impl Resolver<'_> {
         Ok(())
     }
 
-    fn trust(&self, mirror: &Mirror, upstream: &Upstream) -> Result<(Trust, Sha256), Failure> {
-        let spec = &upstream.spec.trust;
-        let bytes = match (&spec.keyring_ref, spec.signatures) {
-            (_, Signatures::None) | (None, _) => None,
-            (Some(key), _) => {
-                let found = self.value(key.kind, mirror, &key.name, &key.key);
-                Some(found.map_err(|what| {
-                    Failure::new(Reason::KeyringNotFound, format!("the keyring: {what}"))
-                })?)
-            }
-        };
-        let keyring = bytes
-            .as_deref()
-            .map(|bytes| self.keyring(upstream, bytes))
-            .transpose()?;
-        let max_index_age = spec
-            .max_index_age
-            .map(|age| i64::try_from(age.as_secs()).unwrap_or(i64::MAX));
-        let mut hasher = sha2::Sha256::new();
-        hasher.update(bytes.as_deref().unwrap_or_default());
-        hasher.update(format!(
-            "\0{:?} {} {max_index_age:?}",
-            spec.signatures, spec.min_good_signatures
-        ));
-        if spec.all_signatures_good {
-            hasher.update(" all");
-        }
-        let trust = Trust {
-            keyring,
-            signatures: match spec.signatures {
-                Signatures::Required => SignaturePolicy::Required,
-                Signatures::Optional => SignaturePolicy::Optional,
-                Signatures::None => SignaturePolicy::None,
-            },
-            min_good_signatures: spec.min_good_signatures,
-            all_signatures_good: spec.all_signatures_good,
-            max_index_age,
-        };
-        Ok((trust, Sha256(hasher.finalize().into())))
-    }
-
-    fn keyring(&self, upstream: &Upstream, bytes: &[u8]) -> Result<Keyring, Failure> {
-        Keyring::parse(bytes).map_err(|error| {
-            let key = upstream.spec.trust.keyring_ref.as_ref();
-            let place = key
-                .map(|key| format!("{} {}, key {}", key.kind.as_str(), key.name, key.key))
-                .unwrap_or_default();
-            Failure::new(
-                Reason::KeyringInvalid,
-                format!("the keyring in {place}: {error}"),
-            )
-        })
-    }
-
-    fn access(&self, mirror: &Mirror, upstream: &Upstream) -> Result<Access, Failure> {
-        let spec = &upstream.spec.access;
-        let credentials = spec
-            .credentials_ref
-            .as_ref()
-            .map(|secret| self.credentials(mirror, &secret.name))
-            .transpose()?;
-        let ca_bundle_pem = match &spec.ca_bundle_ref {
-            None => None,
-            Some(key) => {
-                let found = self.value(key.kind, mirror, &key.name, &key.key);
-                let bytes = found.map_err(|what| {
-                    Failure::new(Reason::CaBundleNotFound, format!("the CA bundle: {what}"))
-                })?;
-                Some(pem_bundle(&key.name, &key.key, bytes)?)
-            }
-        };
-        Ok(Access {
-            credentials,
-            ca_bundle_pem,
-            proxy: spec.proxy_url.clone(),
-        })
-    }
-
-    fn credentials(&self, mirror: &Mirror, secret: &str) -> Result<Credentials, Failure> {
-        let text = |key| match self.value(RefKind::Secret, mirror, secret, key) {
-            Ok(bytes) => String::from_utf8(bytes)
-                .map(|text| text.trim_end_matches(['\r', '\n']).to_owned())
-                .map_err(|_| {
-                    Failure::new(
-                        Reason::CredentialsNotFound,
-                        format!("the credentials: key {key} of Secret {secret} is not text"),
-                    )
-                }),
-            Err(what) => Err(Failure::new(
-                Reason::CredentialsNotFound,
-                format!("the credentials: {what}; write `username` and `password`, or `token`"),
-            )),
-        };
-        match text("token") {
-            Ok(token) => Ok(Credentials::Bearer { token }),
-            Err(_) => Ok(Credentials::Basic {
-                username: text("username")?,
-                password: text("password")?,
-            }),
-        }
-    }
-
     /// Errors say what is missing and what to do.
     fn value(
         &self,
@@ -321,49 +217,6 @@ pub fn serving_path(mirror: &Mirror) -> &str {
     }
 }
 
-/// What a snapshot records of the declared slice: its content block.
-fn declared_content(content: &Content) -> Result<serde_json::Value, Failure> {
-    let block = Content {
-        exclude: Vec::new(),
-        ..content.clone()
-    };
-    serde_json::to_value(block).map_err(|error| Failure::invalid(format!("spec.content: {error}")))
-}
-
-/// The format of a slice that [`declared_content`] recorded.
-pub fn make_format(content: &serde_json::Value) -> Result<Arc<dyn Format>, Rejected> {
-    let content: Content = serde_json::from_value(content.clone())
-        .map_err(|error| Rejected::new(Reason::InvalidSpec, format!("spec.content: {error}")))?;
-    match content.debian {
-        Some(debian) => Ok(Arc::new(Debian::new(DebianSlice {
-            suites: debian.suites,
-            components: debian.components,
-            architectures: debian.architectures,
-            include: Include {
-                sources: debian.include.sources,
-                contents: debian.include.contents,
-                dep11: debian.include.dep11,
-                installer: debian.include.installer,
-                pdiffs: debian.include.pdiffs,
-            },
-            aliases: (debian.aliases.into_iter())
-                .map(|alias| Alias {
-                    name: alias.name,
-                    suite: alias.suite,
-                })
-                .collect(),
-            packages: package_rules(debian.packages),
-        })?)),
-        None => Err(Rejected::new(
-            Reason::ContentTypeMismatch,
-            format!(
-                "spec.content has no block for an Upstream of type {}",
-                UpstreamType::Debian.as_str()
-            ),
-        )),
-    }
-}
-
 /// What clients are told besides the files.
 fn clients(mirror: &Mirror, upstream: &Upstream) -> Clients {
     let serving = &mirror.spec.serving;
@@ -375,22 +228,6 @@ fn clients(mirror: &Mirror, upstream: &Upstream) -> Clients {
             mirror::Transactions::Always => Transactions::Always,
             mirror::Transactions::Never => Transactions::Never,
         },
-    }
-}
-
-fn package_rules(packages: DebianPackages) -> PackageRules {
-    let rules = |list: Vec<mirror::PackageRule>| {
-        let rule = |rule: mirror::PackageRule| PackageRule {
-            name: rule.name,
-            section: rule.section,
-            priority: rule.priority,
-            source: rule.source,
-        };
-        list.into_iter().map(rule).collect()
-    };
-    PackageRules {
-        include: rules(packages.include),
-        exclude: rules(packages.exclude),
     }
 }
 
@@ -412,19 +249,6 @@ fn politeness(upstream: &Upstream) -> Politeness {
         bandwidth: spec.bandwidth.as_ref().map(|bandwidth| bandwidth.bytes()),
         contact: spec.contact.clone(),
     }
-}
-
-fn pem_bundle(name: &str, key: &str, bytes: Vec<u8>) -> Result<Vec<u8>, Failure> {
-    let marker = b"-----BEGIN CERTIFICATE-----";
-    if bytes.windows(marker.len()).any(|window| window == marker) {
-        return Ok(bytes);
-    }
-    Err(Failure::new(
-        Reason::CaBundleNotFound,
-        format!(
-            "the CA bundle: key {key} of {name} holds no PEM certificate (`BEGIN CERTIFICATE`)"
-        ),
-    ))
 }
 
 fn all_well(object: &str, problems: Vec<String>) -> Result<(), Failure> {

@@ -88,11 +88,7 @@ async fn sync_in(
             let run = Arc::new(run);
             let outcomes = run.clone().execute().await;
             // Waits for the writer threads, so not on a thread of the runtime's own.
-            let closed = blocking(move || {
-                drop(run);
-                Ok(())
-            });
-            match closed.await {
+            match blocking(move || publish::close(run)).await {
                 Ok(()) => outcomes,
                 Err(problem) => Outcomes::failed(&options.format.units(), problem),
             }

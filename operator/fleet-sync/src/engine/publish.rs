@@ -1,6 +1,7 @@
 //! Publish and collect, and what is remembered of it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use fleet_formats::seam::UnitIndex;
 use fleet_store::{Prepared, Publication, SnapshotId, SnapshotMeta, Store};
@@ -175,9 +176,8 @@ impl Run {
         self.progress.phase(Phase::Publish);
         let writer = &self.shelves.writer;
         let publication = writer.publish(&prepared.id, self.now)?;
-        self.progress.phase(Phase::Collect);
-        let collected = writer.collect(self.now, &[prepared.id])?;
-        tracing::info!(snapshot = %prepared.id, blobs = collected.blobs_removed, bytes = collected.bytes_freed, "published and collected");
+        // A run makes one snapshot at most.
+        let _ = self.made.set(prepared.id);
         Ok(served(publication, prepared.id, prepared.entries, revision))
     }
 
@@ -192,6 +192,21 @@ impl Run {
         let entries = self.base.as_ref().map_or(0, |base| base.snapshot.len());
         Ok(served(publication, newest, entries, revision))
     }
+}
+
+/// Ends a run, then gives up what nobody needs any more: a run has all kept snapshots open, and of one that somebody has
+/// open no blob is removed.
+pub(super) fn close(run: Arc<Run>) -> Result<(), Problem> {
+    let (made, now) = (run.made.get().copied(), run.now);
+    let (shelves, progress) = (run.shelves.clone(), run.progress.clone());
+    drop(run);
+    let Some(made) = made else {
+        return Ok(());
+    };
+    progress.phase(Phase::Collect);
+    let collected = shelves.writer.collect(now, &[made])?;
+    tracing::info!(snapshot = %made, blobs = collected.blobs_removed, bytes = collected.bytes_freed, "published and collected");
+    Ok(())
 }
 
 fn advancing(stances: &[Stance]) -> impl Iterator<Item = &UnitIndex> {

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use fleet_formats::seam::VerifyContext;
-use fleet_store::{Identity, Store, Writer};
+use fleet_store::{Identity, SnapshotId, Store, Writer};
 use fleet_types::{Reason, Sha256, UnitRevision};
 use globset::GlobSet;
 
@@ -29,6 +29,8 @@ pub(super) struct Run {
     pub progress: Arc<dyn Progress>,
     pub memory: Memory,
     pub base: Option<Base>,
+    /// The snapshot that this run has prepared.
+    pub made: OnceLock<SnapshotId>,
     pub units: Vec<String>,
     pub inputs: Sha256,
     pub exclude: GlobSet,
@@ -73,6 +75,7 @@ impl Run {
             progress,
             memory,
             base,
+            made: OnceLock::new(),
             units,
         })
     }

@@ -194,3 +194,27 @@ async fn a_refused_suite_keeps_the_rules_that_it_was_taken_by() {
     );
     assert_eq!(state(&world.packages[0]), Excluded);
 }
+
+/// What no kept snapshot names any more is gone with the run that gave up the last one which did.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_excluded_leaves_the_disk_with_the_last_snapshot_that_has_it() {
+    for keep in [1, 2] {
+        let world = World::new(&["stable"]).await;
+        let mut options = world.options(&["stable"]);
+        options.retention.keep = keep;
+        assert_eq!(told(&sync(&options).await), PUBLISHED);
+        let beta = &world.packages[1].path;
+        let snapshot = world.store().current_snapshot().unwrap().unwrap();
+        let blob = world.store().blob_path(&snapshot.get(beta).unwrap().digest);
+        drop(snapshot);
+        options.exclude = vec![beta.clone()];
+        for publish in 1..=keep {
+            assert!(blob.exists(), "keep {keep}: kept snapshots have it");
+            let release = Release::of(world.date + publish as i64);
+            world.archive.publish("stable", &world.packages, &release);
+            assert_eq!(told(&sync(&options).await), PUBLISHED);
+        }
+        assert_eq!(world.state_of(beta), Some(EntryState::Excluded));
+        assert!(!blob.exists(), "keep {keep}");
+    }
+}

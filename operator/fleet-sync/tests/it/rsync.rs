@@ -67,6 +67,29 @@ async fn an_archive_comes_in_few_runs_and_an_unchanged_one_in_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_folder_of_a_module_is_as_good_as_its_top() {
+    let world = World::new(&["stable"]).await;
+    let large = world.archive.package("large", &[9; 5_000_000]);
+    let packages = [&world.packages[..], std::slice::from_ref(&large)].concat();
+    publish(&world, &packages);
+    let module = TempDir::new().unwrap();
+    let folder = module.path().join("some/folder");
+    std::fs::create_dir_all(&folder).unwrap();
+    for part in ["dists", "pool"] {
+        let mut copy = std::process::Command::new("cp");
+        crate::support::process::run(copy.arg("-a").arg(world.archive.path(part)).arg(&folder));
+    }
+    let daemon = Daemon::start(module.path());
+    let url = daemon.url.join("some/folder/").unwrap();
+    let options = from_daemon(&world, &url);
+    let report = sync(&options).await;
+    assert_eq!(told(&report).1, Reason::Published, "{report:?}");
+    assert_eq!(world.served(&large.path), vec![9; 5_000_000]);
+    assert_eq!(world.served(BETA), vec![7; 300_000]);
+    nothing_is_left(&world);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_missing_or_wrong_is_told_and_the_next_run_heals() {
     // One of a batch, and one that comes alone.
     for path in [BETA, "pool/main/l/large_1_amd64.deb"] {

@@ -11,9 +11,10 @@ use fleet_types::Reason;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::archive::{Package, Release};
+use crate::support::rsyncd::Daemon;
 use crate::support::server::Fault;
 use crate::support::volume::{Volume, fill};
-use crate::support::{World, cancellable, plan, sync, told, watched};
+use crate::support::{World, cancellable, endpoint, plan, sync, told, watched};
 
 const MEBIBYTE: usize = 1 << 20;
 
@@ -53,6 +54,22 @@ fn more(world: &World, sizes: &[usize]) -> Vec<Package> {
     let release = Release::of(world.date + 10);
     world.archive.publish("stable", &packages, &release);
     packages
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_comes_by_rsync_needs_its_room_once() {
+    let Some(volume) = Volume::ext4(24) else {
+        return;
+    };
+    let world = World::new(&["stable"]).await;
+    let mut options = on(&volume, &world);
+    more(&world, &[14 * MEBIBYTE]);
+    let daemon = Daemon::start(&world.archive.root());
+    options.endpoints = vec![endpoint("daemon", &daemon.url, 0)];
+    let report = sync(&options).await;
+    assert_eq!(told(&report).0, RunResult::Published, "{report:?}");
+    assert_eq!(daemon.sent("more0_1_amd64.deb"), 1);
+    intact(&options, &report);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,7 @@
 use std::fs;
 
-use fleet_sync::{Shrink, Verification};
+use fleet_formats::seam::SignaturePolicy;
+use fleet_sync::{Credentials, Shrink, Verification};
 
 use super::*;
 

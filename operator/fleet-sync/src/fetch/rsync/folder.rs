@@ -10,10 +10,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use fleet_store::StoreError;
 use fleet_types::{Reason, RepoPath};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, Dir, FallocateFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use tempfile::TempDir;
 
+use super::watch::Extent;
 use crate::Problem;
 use crate::fetch::{FailureKind, FetchError, Validators};
 
@@ -22,11 +23,12 @@ const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
-/// NONBLOCK: so that no pipe, should there be one, is waited for.
-const FILE: OFlags = OFlags::RDONLY
+/// NONBLOCK: so that no pipe, should there be one, is waited for. RDWR: to give room back.
+const FILE: OFlags = OFlags::RDWR
     .union(OFlags::NOFOLLOW)
     .union(OFlags::NONBLOCK)
     .union(OFlags::CLOEXEC);
+const PUNCH: FallocateFlags = FallocateFlags::PUNCH_HOLE.union(FallocateFlags::KEEP_SIZE);
 const ALONE: &str = "file";
 const MANY: &str = "files";
 
@@ -108,6 +110,17 @@ impl Folder {
         self.blocking(look).await
     }
 
+    /// A file that was taken up needs its room no longer.
+    pub async fn remove(&self, path: &RepoPath) -> Result<(), FetchError> {
+        let path = path.clone();
+        self.blocking(move |dir| remove(dir, &parts(&path))).await
+    }
+
+    /// All that is there; counting ends after `most` entries.
+    pub async fn extent(&self, most: usize) -> Result<Extent, FetchError> {
+        self.blocking(move |dir| extent(dir, most)).await
+    }
+
     async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
@@ -158,7 +171,11 @@ impl Found {
         };
         let read = move || {
             let mut chunk = Vec::new();
+            let at = file.stream_position()?;
             (&mut file).take(CHUNK as u64).read_to_end(&mut chunk)?;
+            // Its sink has the only copy from here on, so that a file needs its room once. Where the file system cannot
+            // give back a part of a file, it is needed twice for a while.
+            let _ = rustix::fs::fallocate(&file, PUNCH, at, chunk.len() as u64);
             Ok((file, chunk))
         };
         let (file, chunk) = blocking(read).await?;
@@ -191,7 +208,7 @@ fn open(dir: &Path, parts: &[&str]) -> io::Result<Option<Found>> {
         return Ok(None);
     };
     let file = match rustix::fs::openat(parent, *name, FILE, Mode::empty()) {
-        Err(Errno::NOENT | Errno::LOOP | Errno::NXIO) => return Ok(None),
+        Err(Errno::NOENT | Errno::LOOP | Errno::NXIO | Errno::ISDIR) => return Ok(None),
         other => File::from(other?),
     };
     let about = file.metadata()?;
@@ -214,6 +231,54 @@ fn is_there(dir: &Path, parts: &[&str]) -> io::Result<bool> {
         Err(Errno::NOENT) => Ok(false),
         other => Ok(FileType::from_raw_mode(other?.st_mode) == FileType::RegularFile),
     }
+}
+
+fn remove(dir: &Path, parts: &[&str]) -> io::Result<()> {
+    let (Some(parent), Some(name)) = (parent(dir, parts)?, parts.last()) else {
+        return Ok(());
+    };
+    match rustix::fs::unlinkat(parent, *name, AtFlags::empty()) {
+        Err(Errno::NOENT) => Ok(()),
+        other => Ok(other?),
+    }
+}
+
+fn extent(dir: &Path, most: usize) -> io::Result<Extent> {
+    let mut sum = Extent::default();
+    let mut open = vec![rustix::fs::open(dir, DIRECTORY, Mode::empty())?];
+    while let Some(at) = open.pop() {
+        for entry in Dir::read_from(&at)? {
+            let entry = entry?;
+            if entry.file_name() == c"." || entry.file_name() == c".." {
+                continue;
+            }
+            sum.entries += 1;
+            if sum.entries > most {
+                return Ok(sum);
+            }
+            // rsync renames meanwhile: what is gone is counted under its new name, now or the next time.
+            let about = match rustix::fs::statat(&at, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)
+            {
+                Err(Errno::NOENT) => continue,
+                other => other?,
+            };
+            match FileType::from_raw_mode(about.st_mode) {
+                FileType::Directory => {
+                    let below =
+                        rustix::fs::openat(&at, entry.file_name(), DIRECTORY, Mode::empty());
+                    open.push(below?);
+                }
+                FileType::RegularFile => {
+                    let bytes = |count: i64| u64::try_from(count).unwrap_or(0);
+                    sum.bytes = sum.bytes.saturating_add(bytes(about.st_size));
+                    let blocks = bytes(about.st_blocks);
+                    sum.on_disk = sum.on_disk.saturating_add(blocks.saturating_mul(512));
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(sum)
 }
 
 async fn blocking<T: Send + 'static>(

@@ -1,7 +1,7 @@
 //! One run of the program rsync.
 
 use std::ffi::OsString;
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use fleet_types::Reason;
@@ -10,6 +10,7 @@ use futures::future::BoxFuture;
 use rustix::process::{Pid, Resource, Rlimit, Signal};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStdin, Command};
+use tokio_util::sync::CancellationToken;
 
 use super::remote::Remote;
 use crate::Problem;
@@ -40,11 +41,33 @@ pub(super) struct Ended {
     pub said: String,
 }
 
-/// Dropping the future ends the program.
-pub(super) fn start(
-    remote: &Remote,
-    order: &Order<'_>,
-) -> Result<BoxFuture<'static, std::io::Result<Ended>>, FetchError> {
+/// Dropping it ends the program.
+pub(super) struct Running {
+    /// None once it has ended.
+    run: Option<BoxFuture<'static, std::io::Result<Ended>>>,
+    kill: CancellationToken,
+}
+
+impl Running {
+    /// How it ended; none where it goes on for longer than this.
+    pub async fn within(&mut self, time: Duration) -> Option<std::io::Result<Ended>> {
+        let run = self.run.as_mut()?;
+        let ended = tokio::time::timeout(time, run).await.ok()?;
+        self.run = None;
+        Some(ended)
+    }
+
+    /// Ends it, where it still runs: after this nothing is written any more.
+    pub async fn end(mut self) {
+        self.kill.cancel();
+        if let Some(run) = self.run.take() {
+            // What it came to is known already.
+            let _ = run.await;
+        }
+    }
+}
+
+pub(super) fn start(remote: &Remote, order: &Order<'_>) -> Result<Running, FetchError> {
     let mut child = command(remote, order)
         .spawn()
         .map_err(|e| cannot_start(remote, &e))?;
@@ -52,12 +75,15 @@ pub(super) fn start(
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let mut group = Group(child);
     group.bound(order.largest);
+    let kill = CancellationToken::new();
+    let killed = kill.clone();
     let run = async move {
+        // Both of its processes hold the pipes: when these are closed, neither of the two is left.
         let (fed, out, err, status) = tokio::join!(
             feed(stdin, list),
             words(stdout),
             words(stderr),
-            group.0.wait()
+            group.wait(killed)
         );
         // One that ends before it has read its list says why.
         drop(fed);
@@ -66,7 +92,10 @@ pub(super) fn start(
             said: out + &err,
         })
     };
-    Ok(run.boxed())
+    Ok(Running {
+        run: Some(run.boxed()),
+        kill,
+    })
 }
 
 fn command(remote: &Remote, order: &Order<'_>) -> Command {
@@ -187,14 +216,27 @@ impl Group {
         // It can have ended already.
         let _ = rustix::process::prlimit(self.pid(), Resource::Fsize, limit);
     }
-}
 
-impl Drop for Group {
-    fn drop(&mut self) {
+    async fn wait(&mut self, killed: CancellationToken) -> std::io::Result<ExitStatus> {
+        tokio::select! {
+            status = self.0.wait() => return status,
+            () = killed.cancelled() => {}
+        }
+        self.kill();
+        self.0.wait().await
+    }
+
+    fn kill(&self) {
         if let Some(pid) = self.pid() {
             // It can have ended in this instant.
             let _ = rustix::process::kill_process_group(pid, Signal::KILL);
         }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.kill();
     }
 }
 
@@ -204,7 +246,7 @@ fn cannot_start(remote: &Remote, error: &std::io::Error) -> FetchError {
         Problem::new(
             Reason::InvalidSpec,
             format!(
-                "{shown}: the program rsync is not installed, and rsync:// endpoints need it; install it (in a cluster: run an image that has it, see the Dockerfile), or name an http or https endpoint"
+                "{shown}: the program rsync is not installed, and rsync:// endpoints need it: install it (in a cluster: run the chart's own image, or one that is built with WITH_RSYNC=1), or name an http or https endpoint"
             ),
         )
     } else {

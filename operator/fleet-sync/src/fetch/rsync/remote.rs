@@ -1,15 +1,19 @@
-//! What the program is told of the daemon: module and folder, user and password, proxy.
+//! What the program is told of the daemon: module, user and password, proxy.
 
 use fleet_types::{Reason, RepoPath};
 use url::Url;
 
 use crate::fetch::url_path::shown;
+use crate::fetch::{FailureKind, FetchError};
 use crate::{Access, Credentials, Problem};
 
-/// Without a way to be anything but one argument that names a folder of a daemon.
+/// Without a way to be anything but one argument that names a module of a daemon.
 pub(super) struct Remote {
-    /// `rsync://host[:port]/module/[folder/]`, plain as rsync reads it: not percent-encoded.
+    /// `rsync://host[:port]/module/`, plain as rsync reads it: not percent-encoded.
     source: String,
+    /// The folder of the module. It is part of the names that are asked for: daemons of rsync 3.5 without a chroot do not
+    /// find files below a folder that is asked for itself.
+    folder: Option<RepoPath>,
     /// User and password.
     login: Option<(String, String)>,
     /// `host:port`
@@ -27,13 +31,13 @@ impl Remote {
         if host.is_empty() || !host.chars().all(plain) {
             return Err(refuse("write rsync://host/module/ with a plain host name"));
         }
-        let folder = percent_decoded(base.path().trim_matches('/'))
+        let whole = percent_decoded(base.path().trim_matches('/'))
             .and_then(|folder| RepoPath::new(&folder).ok())
             .ok_or_else(|| {
                 refuse("it names no module of the daemon; write rsync://host/module/")
             })?;
         // The daemon takes these for patterns.
-        if folder.as_str().contains(['*', '?', '[']) {
+        if whole.as_str().contains(['*', '?', '[']) {
             return Err(refuse("the path holds a wildcard (*, ? or [)"));
         }
         let port = base
@@ -66,8 +70,13 @@ impl Remote {
                 }
             },
         };
+        let (module, folder) = match whole.as_str().split_once('/') {
+            Some((module, folder)) => (module, RepoPath::new(folder).ok()),
+            None => (whole.as_str(), None),
+        };
         Ok(Remote {
-            source: format!("rsync://{host}{port}/{folder}/"),
+            source: format!("rsync://{host}{port}/{module}/"),
+            folder,
             login,
             proxy,
         })
@@ -86,6 +95,17 @@ impl Remote {
         self.proxy.as_deref()
     }
 
+    /// The name of a file in the module.
+    pub fn within(&self, path: &RepoPath) -> Result<RepoPath, FetchError> {
+        let Some(folder) = &self.folder else {
+            return Ok(path.clone());
+        };
+        folder.join(path.as_str()).map_err(|error| {
+            let text = format!("{}: {error}", self.name_of(path));
+            FetchError::new(FailureKind::NotFound, text)
+        })
+    }
+
     /// For messages.
     pub fn shown(&self) -> &str {
         &self.source
@@ -93,7 +113,10 @@ impl Remote {
 
     /// A file, for messages.
     pub fn name_of(&self, path: &RepoPath) -> String {
-        format!("{}{path}", self.source)
+        match &self.folder {
+            Some(folder) => format!("{}{folder}/{path}", self.source),
+            None => format!("{}{path}", self.source),
+        }
     }
 }
 
@@ -124,15 +147,24 @@ mod tests {
 
     #[test]
     fn the_program_gets_one_plain_argument() {
-        for (url, source) in [
-            ("rsync://example.org/debian", "rsync://example.org/debian/"),
+        let file = RepoPath::new("x/y").unwrap();
+        for (url, source, within) in [
             (
-                "rsync://example.org:8730/a/b%20c/",
-                "rsync://example.org:8730/a/b c/",
+                "rsync://example.org/debian",
+                "rsync://example.org/debian/",
+                "x/y",
             ),
-            ("rsync://[::1]/m//", "rsync://[::1]/m/"),
+            (
+                "rsync://example.org:8730/a/b%20c/d/",
+                "rsync://example.org:8730/a/",
+                "b c/d/x/y",
+            ),
+            ("rsync://[::1]/m//", "rsync://[::1]/m/", "x/y"),
         ] {
-            assert_eq!(remote(url).unwrap().source(), source);
+            let remote = remote(url).unwrap();
+            assert_eq!(remote.source(), source);
+            assert_eq!(remote.within(&file).unwrap().as_str(), within);
+            assert_eq!(remote.name_of(&file), format!("{source}{within}"));
         }
         for url in [
             "rsync://example.org/",

@@ -22,7 +22,7 @@ pub(super) enum Fate {
 pub(super) fn told_of(ended: &Ended, path: &str) -> Fate {
     use FailureKind::*;
     let lines = || ended.said.lines();
-    if lines().any(|line| line.strip_suffix(" is over max-size") == Some(path)) {
+    if lines().any(|line| line.strip_suffix(" is over max-size") == Some(path)) || outgrew(ended) {
         return Fate::TooLarge;
     }
     let quoted = format!("{path}\"");
@@ -48,6 +48,11 @@ pub(super) fn told_of(ended: &Ended, path: &str) -> Fate {
     }
 }
 
+/// More came than was announced, and the limit of the receiver ended the run.
+pub(super) fn outgrew(ended: &Ended) -> bool {
+    ended.code == Some(11) && ended.said.contains("File too large")
+}
+
 /// By rsync's exit codes, and the daemon's own words where the code says nothing.
 fn broken_off(code: Option<i32>, said: &str) -> FetchError {
     use FailureKind::*;
@@ -63,11 +68,11 @@ fn broken_off(code: Option<i32>, said: &str) -> FetchError {
     let kind = match code {
         Some(11) => match no_room(said) {
             Some(error) => return error,
-            // The limit of its receiver: more came than was announced.
-            None if said.contains("File too large") => Mismatch,
             None => Broken,
         },
         Some(3) if told.contains("change_dir") => NotFound,
+        // The daemon has a directory there, and what is there of the file is one.
+        Some(3) if told.contains("cannot overwrite non-directory") => NotFound,
         Some(5) if daemon("Unknown module") => NotFound,
         Some(5) if daemon("max connections") => Busy { retry_after: None },
         Some(5) if daemon("auth failed") || daemon("access denied") => Forbidden,
@@ -134,6 +139,8 @@ mod tests {
         assert_eq!(kind("pool/pipe"), Some(FailureKind::NotFound));
         assert_eq!(kind("pool/gone"), Some(FailureKind::NotFound));
         assert_eq!(kind("pool/secret"), Some(FailureKind::Forbidden));
+        let grown = "rsync: [receiver] write failed on \"x\": File too large (27)";
+        assert_eq!(fate(Some(11), grown, "pool/a"), Fate::TooLarge);
     }
 
     #[test]
@@ -167,11 +174,6 @@ mod tests {
                 35,
                 "rsync error: timeout waiting for daemon connection",
                 Unreachable,
-            ),
-            (
-                11,
-                "rsync: [receiver] write failed on \"x\": File too large (27)",
-                Mismatch,
             ),
         ] {
             let Fate::BrokenOff(error) = fate(Some(code), said, "pool/a") else {

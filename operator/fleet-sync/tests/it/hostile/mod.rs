@@ -3,4 +3,5 @@
 mod bounds;
 mod indices;
 mod roots;
+mod rsync;
 mod wire;

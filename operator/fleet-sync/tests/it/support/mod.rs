@@ -13,9 +13,11 @@ pub mod raw;
 pub mod relay;
 pub mod rsyncd;
 pub mod server;
+pub mod tamper;
 pub mod tls;
 pub mod trial;
 pub mod volume;
+pub mod watcher;
 mod world;
 
 use std::path::Path;

@@ -1,5 +1,6 @@
 //! `mirrorfleet init`: manifests from this machine's own apt sources, keyrings included.
 
+mod address;
 mod group;
 mod keyring;
 mod machine;

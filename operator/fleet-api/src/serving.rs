@@ -1,0 +1,76 @@
+//! How a Mirror is served.
+
+use k8s_openapi::api::core::v1::ResourceRequirements;
+use kube_derive::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How clients see the copy.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(crates(kube_core = "kube_core"))]
+#[serde(rename_all = "camelCase")]
+pub struct Serving {
+    /// The mirror is served under `/<path>/`; the Mirror's name without one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 128))]
+    #[x_kube(validation = Rule::new("self == '' || self.matches('^[A-Za-z0-9][A-Za-z0-9._~-]*(/[A-Za-z0-9][A-Za-z0-9._~-]*)*$')").message("write serving.path without slashes at its ends, for example debian or linux/debian; a part begins with a letter or digit"))]
+    pub path: String,
+    /// Whether folders answer with a list of what is in them.
+    #[serde(default = "Serving::default_listing")]
+    pub directory_listing: bool,
+    /// The name of this mirror's trace file, for example the host name that clients use; the Mirror's name without one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 253))]
+    #[x_kube(validation = Rule::new("self == '' || self.matches('^[A-Za-z0-9]([-.A-Za-z0-9]*[A-Za-z0-9])?$')").message("write serving.traceName as a host name, for example mirror.example.org"))]
+    pub trace_name: String,
+    /// Which apt clients are sent to one kept snapshot for a whole update, so that no publication comes in between.
+    #[serde(default)]
+    pub transactions: Transactions,
+    /// Serve https (HTTP/1.1 and h2) with a certificate from a Secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
+    /// Resources of the serving pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<ResourceRequirements>,
+}
+
+impl Serving {
+    const fn default_listing() -> bool {
+        true
+    }
+}
+
+impl Default for Serving {
+    fn default() -> Self {
+        Serving {
+            path: String::new(),
+            directory_listing: true,
+            trace_name: String::new(),
+            transactions: Transactions::default(),
+            tls: None,
+            resources: None,
+        }
+    }
+}
+
+/// Which apt clients are sent to one kept snapshot for a whole update.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Transactions {
+    /// Those of suites whose Release does not say `Acquire-By-Hash: yes`.
+    #[default]
+    WithoutByHash,
+    /// All of them.
+    Always,
+    /// None; every name is served from the newest snapshot.
+    Never,
+}
+
+/// Transport security of the serving pods.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Tls {
+    /// A Secret of type kubernetes.io/tls; empty serves plain http.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 253), regex(pattern = crate::rules::OBJECT_NAME_OR_EMPTY))]
+    pub secret_name: String,
+}

@@ -1,0 +1,55 @@
+//! What is known of an Upstream.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What the controller found out about the authority: instants and states, never ages.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UpstreamStatus {
+    /// The generation that this status speaks of; -1 until the first visit.
+    #[serde(default = "unobserved")]
+    pub observed_generation: i64,
+    /// What the authority has: one entry per unit (Debian: suite) that some Mirror asks for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub revision: Vec<ObservedUnit>,
+    /// The newest of the dates in `revision`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision_date: Option<Time>,
+    /// Ready, Reachable and Consistent, always all of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+}
+
+impl Default for UpstreamStatus {
+    fn default() -> Self {
+        UpstreamStatus {
+            observed_generation: unobserved(),
+            revision: Vec::new(),
+            revision_date: None,
+            conditions: Vec::new(),
+        }
+    }
+}
+
+pub(crate) const fn unobserved() -> i64 {
+    -1
+}
+
+/// One unit of an upstream's revision, as seen at the authority.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ObservedUnit {
+    /// Debian: the suite.
+    pub unit: String,
+    /// SHA-256 of the signed payload.
+    pub digest: String,
+    /// When the upstream says that it made this state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub date: Option<Time>,
+    /// Since when the authority has had this state: when the controller first saw it, or the upstream's own date if
+    /// the controller had seen no state of this unit before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_at: Option<Time>,
+}

@@ -1,0 +1,141 @@
+//! The small questions, each about one region: what is wrong, where, and what happens next.
+
+use fleet_types::{Outcome, Reason};
+
+use super::Facts;
+use crate::fleet::Problem;
+use crate::observed::VolumePhase;
+use crate::report::reason_of;
+
+pub(super) fn volume_lost(facts: &Facts) -> Option<Problem> {
+    let claim = facts
+        .view
+        .claim
+        .filter(|claim| claim.phase == VolumePhase::Lost)?;
+    let message = format!(
+        "the volume of PersistentVolumeClaim {} (region {}) is lost: bring it back, or delete the claim to start empty",
+        claim.meta.name,
+        facts.name()
+    );
+    Some(Problem::new(Reason::VolumeUnreachable, message))
+}
+
+pub(super) fn volume_pending(facts: &Facts) -> Option<Problem> {
+    let region = facts.name();
+    match facts.view.claim {
+        None => Some(Problem::new(
+            Reason::VolumePending,
+            format!("region {region} has no PersistentVolumeClaim yet"),
+        )),
+        Some(claim) if claim.phase == VolumePhase::Pending => {
+            let name = &claim.meta.name;
+            let message = format!(
+                "PersistentVolumeClaim {name} (region {region}) is not bound yet; `kubectl describe pvc {name}` tells why"
+            );
+            Some(Problem::new(Reason::VolumePending, message))
+        }
+        Some(claim) => claim.resize_trouble.as_ref().map(|words| {
+            let message = format!(
+                "PersistentVolumeClaim {} (region {region}) cannot grow: {words}",
+                claim.meta.name
+            );
+            Problem::new(Reason::VolumePending, message)
+        }),
+    }
+}
+
+pub(super) fn storage_at_fault(facts: &Facts) -> Option<Problem> {
+    let (reason, last) = facts.last_was(Outcome::Storage)?;
+    Some(Problem::new(
+        reason,
+        format!("region {}: {}", facts.name(), last.message),
+    ))
+}
+
+pub(super) fn refused(facts: &Facts) -> Option<Problem> {
+    let (reason, last) = facts.last_was(Outcome::Refused)?;
+    Some(Problem::new(
+        reason,
+        format!("region {}: {}", facts.name(), last.message),
+    ))
+}
+
+/// The reasons that an edit mends; a part of the archive that upstream does not offer is a typing error as a rule.
+pub(super) fn manifest_at_fault(facts: &Facts) -> Option<Problem> {
+    let offered = facts
+        .last_was(Outcome::Refused)
+        .filter(|(reason, _)| *reason == Reason::NotOffered);
+    let (reason, last) = facts.last_was(Outcome::Manifest).or(offered)?;
+    Some(Problem::new(
+        reason,
+        format!("region {}: {}", facts.name(), last.message),
+    ))
+}
+
+pub(super) fn never_synced(facts: &Facts) -> Option<Problem> {
+    if facts.has_snapshot() {
+        return None;
+    }
+    let region = facts.name();
+    let problem = |reason, message: String| Some(Problem::new(reason, message));
+    match (&facts.runs.status.current_run, facts.last()) {
+        (Some(run), _) => problem(
+            Reason::FirstSyncRunning,
+            format!("region {region}: the first sync runs as Job {}", run.job),
+        ),
+        (None, Some(last)) if reason_of(&last.reason).outcome() != Outcome::Good => problem(
+            reason_of(&last.reason),
+            format!(
+                "region {region} has no snapshot; its last sync failed: {}",
+                last.message
+            ),
+        ),
+        (None, Some(_)) => problem(
+            Reason::Progressing,
+            format!("region {region}: the first sync is done; its pod has yet to serve it"),
+        ),
+        (None, None) => problem(
+            Reason::FirstSyncPending,
+            format!("region {region} has no snapshot; its first sync has not started yet"),
+        ),
+    }
+}
+
+pub(super) fn pod_missing(facts: &Facts) -> Option<Problem> {
+    let region = facts.name();
+    facts.view.pod.is_none().then(|| {
+        Problem::new(
+            Reason::PodNotReady,
+            format!("region {region} has no serving pod yet"),
+        )
+    })
+}
+
+pub(super) fn pod_not_ready(facts: &Facts) -> Option<Problem> {
+    if facts.view.ready() {
+        return None;
+    }
+    let region = facts.name();
+    let Some(pod) = facts.view.pod else {
+        return pod_missing(facts);
+    };
+    let name = &pod.meta.name;
+    let words = match (&pod.unschedulable, &pod.trouble) {
+        (Some(words), _) => format!("cannot be scheduled: {words}"),
+        (None, Some(trouble)) => format!("is not well: {}: {}", trouble.reason, trouble.message),
+        (None, None) if pod.meta.deleting => "is being replaced".to_owned(),
+        (None, None) => "is not ready yet".to_owned(),
+    };
+    Some(Problem::new(
+        Reason::PodNotReady,
+        format!("serving pod {name} (region {region}) {words}"),
+    ))
+}
+
+pub(super) fn objects_pending(facts: &Facts) -> Option<Problem> {
+    let words = facts.objects.waiting_for.as_ref()?;
+    Some(Problem::new(
+        Reason::Progressing,
+        format!("region {}: {words}", facts.name()),
+    ))
+}
