@@ -39,7 +39,8 @@ def cargo_suites() -> list[Suite]:
         Suite("format", ["cargo", "fmt", "--all", "--check"]),
         Suite("build", ["cargo", "build", "--release", "--locked", "--workspace", "--all-targets"], timeout=2700),
         Suite("lints", ["cargo", "clippy", "--release", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"], timeout=2700),
-        Suite("unit and property tests", ["cargo", "test", "--release", "--locked", "--workspace", "--no-fail-fast"]),
+        # Most of them wait: for the disk, for servers that are slow on purpose.
+        Suite("unit and property tests", ["cargo", "test", "--release", "--locked", "--workspace", "--no-fail-fast"], {"RUST_TEST_THREADS": str(2 * (os.cpu_count() or 1))}),
         Suite("licences, bans, sources", ["cargo", "deny", "--offline", "check", "licenses", "bans", "sources"]),
         Suite("format of the fuzz targets", ["cargo", "fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"]),
         Suite("licences of the fuzz targets", ["cargo", "deny", "--offline", "--manifest-path", "fuzz/Cargo.toml", "check", "licenses", "bans", "sources"]),

@@ -217,7 +217,7 @@ impl Connection<'_> {
                 .saturating_sub(self.asked),
         );
         let idle = self.sent.is_empty();
-        for request in self.desk.take(room) {
+        for request in self.desk.take(room, self.sent.len()) {
             self.asked += 1;
             self.endpoint.line.meter.asked();
             dialer.write_request(&request, &mut self.out);

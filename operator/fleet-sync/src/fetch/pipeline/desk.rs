@@ -79,11 +79,15 @@ impl Desk {
         self.state().connections -= 1;
     }
 
-    /// Up to `room` requests for one connection, but no more than its share.
-    pub fn take(&self, room: usize) -> Vec<Request> {
+    /// Up to `room` requests for one connection that carries so many already, but no more than its share of all. Else
+    /// one that is there first, or is deep, would take all that comes bit by bit.
+    pub fn take(&self, room: usize, carried: usize) -> Vec<Request> {
         let mut state = self.state();
-        let share = state.backlog.len().div_ceil(state.connections.max(1));
-        let count = room.min(share);
+        let all = state.backlog.len() + state.flying;
+        let share = all.div_ceil(state.connections.max(1));
+        let count = room
+            .min(share.saturating_sub(carried))
+            .min(state.backlog.len());
         state.flying += count;
         state.backlog.drain(..count).collect()
     }
