@@ -16,7 +16,7 @@ use super::outcome::Outcomes;
 use super::publish::Served;
 use super::run::{Run, blocking};
 use super::want::Fetched;
-use crate::{Phase, Problem, Room};
+use crate::{Phase, Problem, Room, RunResult};
 
 /// Units that are asked for at the same time; connections are limited elsewhere.
 const LISTED_AT_ONCE: usize = 16;
@@ -74,8 +74,14 @@ impl Run {
             return blocking(move || run.confirm(&accepted, newest, refused)).await;
         }
         let mut standing = self.clone().stand(listed, refusals).await?;
-        let served = self.fetch_and_publish(&mut standing).await;
+        let word = self.upstreams_word().await;
+        let served = self.clone().fetch_and_publish(&mut standing).await;
         *refusals = standing.refusals;
+        if let Ok(Some(served)) = &served
+            && served.result == RunResult::Published
+        {
+            blocking(move || self.keep_word(word)).await?;
+        }
         served
     }
 

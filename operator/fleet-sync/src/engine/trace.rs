@@ -1,12 +1,54 @@
 //! What a run leaves for the mirror's own trace file.
 
-use fleet_types::{Reason, Trace};
+use std::time::Duration;
 
-use crate::{Report, SyncOptions};
+use fleet_store::Writer;
+use fleet_types::{Reason, Trace};
+use serde::{Deserialize, Serialize};
+
+use super::run::Run;
+use crate::fetch::Arrival;
+use crate::{Problem, Report, SyncOptions};
+
+/// Nothing depends on the upstream's own trace, so a run does not wait for long.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// `state/upstream-trace.json`: the field of the upstream's own trace that ours repeats, as of the state that is served.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Word {
+    field: Option<(String, String)>,
+}
+
+impl Word {
+    const DOCUMENT: &str = "upstream-trace";
+}
+
+impl Run {
+    /// Asked for only where something new is going to be fetched: an unchanged upstream costs no request more. That it is
+    /// not there, or not as it should be, is no failure.
+    pub(super) async fn upstreams_word(&self) -> Word {
+        let ask = async {
+            let trace = self.options.format.upstream_trace()?;
+            let endpoint = self.fetcher.endpoints().bulk().next()?;
+            match self.fetch_root(&trace.file, endpoint, None).await {
+                Ok(Ok(Arrival::Complete(received))) => (trace.read)(&received.body?),
+                _ => None,
+            }
+        };
+        let field = tokio::time::timeout(PATIENCE, ask).await.ok().flatten();
+        Word { field }
+    }
+
+    /// For this run's trace and those of the unchanged ones after it.
+    pub(super) fn keep_word(&self, word: Word) -> Result<(), Problem> {
+        Ok(self.shelves.writer.state_write(Word::DOCUMENT, &word)?)
+    }
+}
 
 /// None where the format has no trace files, and after every run that does not leave the upstream's state served: the
 /// dates of a trace must never claim more than is true.
-pub(super) fn of(options: &SyncOptions, report: &Report) -> Option<Trace> {
+pub(super) fn of(options: &SyncOptions, report: &Report, writer: &Writer) -> Option<Trace> {
     if !matches!(report.reason, Reason::Published | Reason::Unchanged) {
         return None;
     }
@@ -15,6 +57,10 @@ pub(super) fn of(options: &SyncOptions, report: &Report) -> Option<Trace> {
         .iter()
         .min_by_key(|endpoint| endpoint.priority)
         .map_or(&options.authority, |endpoint| &endpoint.url);
+    // A trace without the field is better than none.
+    let word: Option<Word> = writer.state(Word::DOCUMENT).unwrap_or_default();
+    let mut fields: Vec<_> = word.and_then(|word| word.field).into_iter().collect();
+    fields.extend(options.format.trace()?);
     Some(Trace {
         started_at: report.started_at,
         finished_at: report.finished_at,
@@ -24,7 +70,7 @@ pub(super) fn of(options: &SyncOptions, report: &Report) -> Option<Trace> {
         transport: first.scheme().to_owned(),
         received_bytes: report.bytes_fetched,
         seconds: report.seconds,
-        fields: options.format.trace()?,
+        fields,
     })
 }
 

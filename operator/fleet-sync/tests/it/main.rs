@@ -17,4 +17,5 @@ mod rsync;
 mod runs;
 mod storage;
 mod support;
+mod trace;
 mod truths;
