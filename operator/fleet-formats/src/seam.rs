@@ -30,6 +30,12 @@ pub trait Format: Send + Sync {
         None
     }
 
+    /// Where an upstream tells which of its states it has, and what of that file a trace of ours repeats; none where the
+    /// format's mirrors have no trace files. The file is not signed.
+    fn upstream_trace(&self) -> Option<UpstreamTrace> {
+        None
+    }
+
     /// The file that the upstream on `host` has at its top while it is being changed; none where the format knows none.
     fn update_mark(&self, host: &str) -> Option<RootFile> {
         let _ = host;
@@ -70,6 +76,13 @@ pub struct RootFile {
     pub path: RepoPath,
     /// No more than this is read.
     pub max_bytes: u64,
+}
+
+/// See [`Format::upstream_trace`].
+pub struct UpstreamTrace {
+    pub file: RootFile,
+    /// The field that is repeated, with its value; none where the file does not have it, or not as it should be.
+    pub read: fn(&[u8]) -> Option<(String, String)>,
 }
 
 /// A root as it was fetched.

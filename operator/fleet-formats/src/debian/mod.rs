@@ -13,6 +13,7 @@ mod release;
 mod roles;
 mod slice;
 mod suite;
+mod trace;
 mod verify;
 
 use std::io::Read;
@@ -25,8 +26,8 @@ pub use slice::{Alias, DebianSlice, Include};
 use self::packages::PackageFilter;
 use self::slice::Suite;
 use crate::seam::{
-    Format, IndexGroup, Payload, Rejected, RootContent, RootFile, RootPlan, UnitIndex, Verified,
-    VerifyContext,
+    Format, IndexGroup, Payload, Rejected, RootContent, RootFile, RootPlan, UnitIndex,
+    UpstreamTrace, Verified, VerifyContext,
 };
 
 /// The largest `InRelease` and `Release` read; Debian's largest are below 1 MiB.
@@ -95,6 +96,16 @@ impl Format for Debian {
                 .map(|(field, value)| (field.to_owned(), value))
                 .collect(),
         )
+    }
+
+    fn upstream_trace(&self) -> Option<UpstreamTrace> {
+        Some(UpstreamTrace {
+            file: RootFile {
+                path: RepoPath::new(trace::MASTER).ok()?,
+                max_bytes: trace::MAX_BYTES,
+            },
+            read: trace::archive_serial,
+        })
     }
 
     fn update_mark(&self, host: &str) -> Option<RootFile> {

@@ -70,7 +70,7 @@ pub(crate) async fn sync(
         shelves.as_ref().ok().map(|shelves| &shelves.writer),
     );
     if let Ok(shelves) = shelves {
-        let trace = trace::of(&options, &report);
+        let trace = trace::of(&options, &report, &shelves.writer);
         report = outcome::record(shelves, report, trace).await;
     }
     report

@@ -74,7 +74,8 @@ impl Run {
             return blocking(move || run.confirm(&accepted, newest, refused)).await;
         }
         let mut standing = self.clone().stand(listed, refusals).await?;
-        let served = self.fetch_and_publish(&mut standing).await;
+        let publishing = self.clone().fetch_and_publish(&mut standing);
+        let served = self.noting_upstreams_word(publishing).await;
         *refusals = standing.refusals;
         served
     }

@@ -1,12 +1,81 @@
 //! What a run leaves for the mirror's own trace file.
 
-use fleet_types::{Reason, Trace};
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
 
-use crate::{Report, SyncOptions};
+use fleet_store::Writer;
+use fleet_types::{Reason, Trace};
+use futures::future::maybe_done;
+use serde::{Deserialize, Serialize};
+
+use super::publish::Served;
+use super::run::{Run, blocking};
+use crate::fetch::Arrival;
+use crate::{Problem, Report, RunResult, SyncOptions};
+
+/// Nothing depends on the upstream's own trace, so a run does not wait for long.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// `state/upstream-trace.json`: the field of the upstream's own trace that ours repeats, as of the state that is served.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Word {
+    field: Option<(String, String)>,
+}
+
+impl Word {
+    const DOCUMENT: &str = "upstream-trace";
+}
+
+impl Run {
+    /// The upstream's trace is asked for while something new is published, since that may cost a round trip, or the
+    /// upstream's patience; an unchanged upstream costs no request more.
+    pub(super) async fn noting_upstreams_word(
+        self: &Arc<Self>,
+        publishing: impl Future<Output = Result<Option<Served>, Problem>>,
+    ) -> Result<Option<Served>, Problem> {
+        let mut word = pin!(maybe_done(self.upstreams_word()));
+        let mut publishing = pin!(publishing);
+        let served = poll_fn(|cx| {
+            let _ = word.as_mut().poll(cx);
+            publishing.as_mut().poll(cx)
+        })
+        .await?;
+        if served.as_ref().map(|served| served.result) == Some(RunResult::Published) {
+            word.as_mut().await;
+            let word = word.take_output().unwrap_or_default();
+            let run = self.clone();
+            // What is published stays so, whether or not this can be written; the next trace says what it can.
+            let _ = blocking(move || run.keep_word(word)).await;
+        }
+        Ok(served)
+    }
+
+    /// That it is not there, or not as it should be, is no failure.
+    async fn upstreams_word(&self) -> Word {
+        let ask = async {
+            let trace = self.options.format.upstream_trace()?;
+            let endpoint = self.fetcher.endpoints().bulk().next()?;
+            match self.fetch_root(&trace.file, endpoint, None).await {
+                Ok(Ok(Arrival::Complete(received))) => (trace.read)(&received.body?),
+                _ => None,
+            }
+        };
+        let field = tokio::time::timeout(PATIENCE, ask).await.ok().flatten();
+        Word { field }
+    }
+
+    /// For this run's trace and those of the unchanged ones after it.
+    fn keep_word(&self, word: Word) -> Result<(), Problem> {
+        Ok(self.shelves.writer.state_write(Word::DOCUMENT, &word)?)
+    }
+}
 
 /// None where the format has no trace files, and after every run that does not leave the upstream's state served: the
 /// dates of a trace must never claim more than is true.
-pub(super) fn of(options: &SyncOptions, report: &Report) -> Option<Trace> {
+pub(super) fn of(options: &SyncOptions, report: &Report, writer: &Writer) -> Option<Trace> {
     if !matches!(report.reason, Reason::Published | Reason::Unchanged) {
         return None;
     }
@@ -15,6 +84,10 @@ pub(super) fn of(options: &SyncOptions, report: &Report) -> Option<Trace> {
         .iter()
         .min_by_key(|endpoint| endpoint.priority)
         .map_or(&options.authority, |endpoint| &endpoint.url);
+    // A trace without the field is better than none.
+    let word: Option<Word> = writer.state(Word::DOCUMENT).unwrap_or_default();
+    let mut fields: Vec<_> = word.and_then(|word| word.field).into_iter().collect();
+    fields.extend(options.format.trace()?);
     Some(Trace {
         started_at: report.started_at,
         finished_at: report.finished_at,
@@ -24,7 +97,7 @@ pub(super) fn of(options: &SyncOptions, report: &Report) -> Option<Trace> {
         transport: first.scheme().to_owned(),
         received_bytes: report.bytes_fetched,
         seconds: report.seconds,
-        fields: options.format.trace()?,
+        fields,
     })
 }
 

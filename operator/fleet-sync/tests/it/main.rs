@@ -18,4 +18,5 @@ mod rsync;
 mod runs;
 mod storage;
 mod support;
+mod trace;
 mod truths;
