@@ -11,7 +11,7 @@ from contenders import Contender, Job, Mirrorfleet, contenders
 from distribution import Distribution, many_packages
 from processes import Cost, Failed, fresh
 from results import Figure
-from upstream import Upstream, upstream
+from upstream import Upstream, upstream, warm
 from works import MIB, OURS
 
 # No contender gets more than this for the runs of one work, once it has one.
@@ -108,6 +108,7 @@ def cold_runs(bench: Bench, entries: list[Contender], packages: int, delay_ms: f
         return []
     distribution = many_packages(packages)
     work = fresh(bench.work, "sync")
+    warm(distribution)
     with upstream(distribution, work, delay_ms) as source:
 
         def run(contender: Contender) -> tuple[Cost, None]:

@@ -72,6 +72,13 @@ def upstream(distribution: Distribution, work: Path, delay_ms: float = 0, rules:
         yield Upstream(distribution, work, *far)
 
 
+def warm(distribution: Distribution) -> None:
+    """Brings the archive into memory, or whoever takes the first turn pays for the upstream's disk."""
+    for file in distribution.state(1).root.rglob("*"):
+        if file.is_file():
+            file.read_bytes()
+
+
 @contextmanager
 def nginx(near: Upstream, rules: str) -> Iterator[None]:
     rules = RULES.format(work=near.work, served=near.work / "served", http=near.http, counted=near.counted, rules=rules)
