@@ -10,7 +10,7 @@ from .apt import Apt
 from .certificate import Certificate
 from .debian import Suite
 from .interposer import Interposer
-from .place import Place, free_port, wait_for_port
+from .place import Mirror, Place, free_port, wait_for_port
 from .registry import story
 from .retention import Upstream
 
@@ -53,6 +53,14 @@ def front(place: Place, certificate: Certificate, backend: int, headers: str) ->
     return port
 
 
+def mirrored(place: Place) -> tuple[Certificate, Upstream, Mirror]:
+    """A certificate for localhost, an upstream, and a mirror of it that is synced."""
+    upstream = Upstream(place, SUITE)
+    mirror = upstream.mirror(**ALWAYS)
+    place.sync(mirror)
+    return Certificate.make(place.workdir), upstream, mirror
+
+
 def update_across_publishes(place: Place, upstream: Upstream, port: int, certificate: Certificate) -> None:
     """apt that is told to do without by-hash, at `https://localhost:port`."""
     before = upstream.number
@@ -70,10 +78,7 @@ def update_across_publishes(place: Place, upstream: Upstream, port: int, certifi
 
 @story("apt over our own https, without by-hash, does not notice a publish in the middle of its update")
 def our_https_survives_a_publish_in_the_middle(place: Place) -> None:
-    certificate = Certificate.make(place.workdir)
-    upstream = Upstream(place, SUITE)
-    mirror = upstream.mirror(**ALWAYS)
-    place.sync(mirror)
+    certificate, upstream, mirror = mirrored(place)
     server = place.serve(certificate)
     with Interposer(after="InRelease", then=lambda: upstream.advance(mirror), before=server, certificate=certificate) as between:
         update_across_publishes(place, upstream, between.port, certificate)
@@ -81,10 +86,7 @@ def our_https_survives_a_publish_in_the_middle(place: Place) -> None:
 
 @story("nor over the https of an nginx in front of us, which keeps Host or says it in X-Forwarded-Host")
 def https_in_front_survives_a_publish_in_the_middle(place: Place) -> None:
-    certificate = Certificate.make(place.workdir)
-    upstream = Upstream(place, SUITE)
-    mirror = upstream.mirror(**ALWAYS)
-    place.sync(mirror)
+    certificate, upstream, mirror = mirrored(place)
     server = place.serve()
     with Interposer(after="InRelease", then=lambda: upstream.advance(mirror), before=server) as between:
         for headers in (HOST_KEPT, HOST_FORWARDED):
@@ -93,9 +95,7 @@ def https_in_front_survives_a_publish_in_the_middle(place: Place) -> None:
 
 @story("apt with a password for the proxy in front of us is not sent to where it has none")
 def a_password_is_asked_for_in_one_spelling(place: Place) -> None:
-    certificate = Certificate.make(place.workdir)
-    upstream = Upstream(place, SUITE)
-    place.sync(upstream.mirror(**ALWAYS))
+    certificate, *_ = mirrored(place)
     users, passwords = place.workdir / "users", place.workdir / "auth.conf"
     users.write_text("reader:{PLAIN}secret\n")
     port = front(place, certificate, place.serve().port, PASSWORD.format(users=users) + HOST_KEPT)
@@ -110,9 +110,7 @@ def a_password_is_asked_for_in_one_spelling(place: Place) -> None:
 
 @story("a client that speaks h2 is led to the same place, and where a proxy says that it was asked by http, to http")
 def h2_leads_to_the_same_place(place: Place) -> None:
-    certificate = Certificate.make(place.workdir)
-    upstream = Upstream(place, SUITE)
-    place.sync(upstream.mirror(**ALWAYS))
+    certificate, *_ = mirrored(place)
     server = place.serve(certificate)
     asked = ["curl", "--silent", "--http2", "--cacert", certificate.chain, "--user-agent", APT, "--output", "/dev/null"]
     asked += ["--write-out", "%{http_version} %{response_code} %{redirect_url}", server.url(INRELEASE)]

@@ -8,11 +8,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
+use tokio_util::sync::DropGuard;
 use url::Url;
 
 use super::Archive;
 use super::archive::{Release, Signed, release_text};
+use super::listener::listen;
 use super::process::spawn;
 use super::server::percent_decode;
 
@@ -75,6 +77,21 @@ impl Say {
         Say::Bytes(text.as_bytes().to_vec())
     }
 
+    /// Says it, and nothing more.
+    pub async fn to(self, mut stream: TcpStream) -> std::io::Result<()> {
+        match self {
+            Say::Bytes(bytes) => stream.write_all(&bytes).await?,
+            Say::Forever { head, piece, pause } => {
+                stream.write_all(head.as_bytes()).await?;
+                loop {
+                    stream.write_all(&piece).await?;
+                    tokio::time::sleep(pause).await;
+                }
+            }
+        }
+        stream.shutdown().await
+    }
+
     /// A good answer with this body.
     pub fn body(body: &[u8]) -> Say {
         Say::Bytes(ok(body, ""))
@@ -102,40 +119,22 @@ struct State {
 pub struct Liar {
     pub url: Url,
     state: Arc<Mutex<State>>,
-    _alive: Arc<tokio_util::sync::DropGuard>,
+    _alive: Arc<DropGuard>,
 }
 
 impl Liar {
     pub async fn start(root: PathBuf) -> Liar {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let address = listener.local_addr().unwrap();
         let state = Arc::new(Mutex::new(State {
             root,
             ..State::default()
         }));
-        let end = tokio_util::sync::CancellationToken::new();
-        let liar = Liar {
+        let known = state.clone();
+        let (address, alive) = listen(move |stream| answer(stream, known.clone())).await;
+        Liar {
             url: Url::parse(&format!("http://{address}/debian/")).unwrap(),
-            state: state.clone(),
-            _alive: Arc::new(end.clone().drop_guard()),
-        };
-        tokio::spawn(async move {
-            loop {
-                let (stream, _) = tokio::select! {
-                    () = end.cancelled() => return,
-                    accepted = listener.accept() => accepted.unwrap(),
-                };
-                let (state, end) = (state.clone(), end.clone());
-                tokio::spawn(async move {
-                    // A client that has heard enough is no failure of a test.
-                    tokio::select! {
-                        () = end.cancelled() => {}
-                        _ = answer(stream, &state) => {}
-                    }
-                });
-            }
-        });
-        liar
+            state,
+            _alive: Arc::new(alive),
+        }
     }
 
     /// From now on, about this path below the repository.
@@ -155,7 +154,7 @@ impl Liar {
     }
 }
 
-async fn answer(mut stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
+async fn answer(mut stream: TcpStream, state: Arc<Mutex<State>>) -> std::io::Result<()> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await?);
@@ -169,17 +168,7 @@ async fn answer(mut stream: TcpStream, state: &Mutex<State>) -> std::io::Result<
         let lie = state.lies.iter().find(|(about, _)| *about == path);
         lie.map_or_else(|| honest(&state.root.join(&path)), |(_, say)| say.clone())
     };
-    match say {
-        Say::Bytes(bytes) => stream.write_all(&bytes).await?,
-        Say::Forever { head, piece, pause } => {
-            stream.write_all(head.as_bytes()).await?;
-            loop {
-                stream.write_all(&piece).await?;
-                tokio::time::sleep(pause).await;
-            }
-        }
-    }
-    stream.shutdown().await
+    say.to(stream).await
 }
 
 fn honest(file: &std::path::Path) -> Say {

@@ -4,11 +4,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio::net::TcpStream;
+use tokio_util::sync::DropGuard;
 use url::Url;
 
 use super::forge::Say;
+use super::listener::listen;
 
 /// Listens until it is dropped.
 pub struct Impostor {
@@ -29,7 +30,7 @@ impl Impostor {
     pub async fn says(say: Say) -> Impostor {
         Impostor::start(move |stream| {
             let say = say.clone();
-            async move { talk(stream, say).await }
+            async move { say.to(stream).await }
         })
         .await
     }
@@ -75,43 +76,10 @@ impl Impostor {
     async fn start<F: Future<Output = std::io::Result<()>> + Send>(
         serve: impl Fn(TcpStream) -> F + Clone + Send + Sync + 'static,
     ) -> Impostor {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let end = CancellationToken::new();
-        let impostor = Impostor {
+        let (address, alive) = listen(serve).await;
+        Impostor {
             url: Url::parse(&format!("rsync://{address}/debian/")).unwrap(),
-            _alive: end.clone().drop_guard(),
-        };
-        tokio::spawn(async move {
-            loop {
-                let (stream, _) = tokio::select! {
-                    () = end.cancelled() => return,
-                    accepted = listener.accept() => accepted.unwrap(),
-                };
-                let (serve, end) = (serve.clone(), end.clone());
-                tokio::spawn(async move {
-                    // A client that has heard enough is no failure of a test.
-                    tokio::select! {
-                        () = end.cancelled() => {}
-                        _ = serve(stream) => {}
-                    }
-                });
-            }
-        });
-        impostor
-    }
-}
-
-async fn talk(mut stream: TcpStream, say: Say) -> std::io::Result<()> {
-    match say {
-        Say::Bytes(bytes) => stream.write_all(&bytes).await?,
-        Say::Forever { head, piece, pause } => {
-            stream.write_all(head.as_bytes()).await?;
-            loop {
-                stream.write_all(&piece).await?;
-                tokio::time::sleep(pause).await;
-            }
+            _alive: alive,
         }
     }
-    stream.shutdown().await
 }
