@@ -67,7 +67,7 @@ crds: ## Write crds/ and the chart's copies anew from the Rust types
 	@charts/copy-crds.sh
 
 docs: ## Write the reference pages anew from the code
-	@MIRRORFLEET_BLESS=1 cargo test --release -p mirrorfleet --test reference
+	@MIRRORFLEET_BLESS=1 cargo test --release -p mirrorfleet --test it reference
 
 fmt: ## Format
 	cargo fmt --all
