@@ -64,9 +64,13 @@ fn a_converged_world_plans_no_writes() {
             assert!(
                 plan.writes.is_empty() && plan.after_status.is_empty(),
                 "{name}: {}",
-                model::render(&plan)
+                crate::model::render(&plan)
             );
-            assert!(!plan.status_changed, "{name}: {}", model::render(&plan));
+            assert!(
+                !plan.status_changed,
+                "{name}: {}",
+                crate::model::render(&plan)
+            );
             assert_eq!(plan.turn, Turn::Idle, "{name}");
         }
     }
@@ -149,7 +153,7 @@ fn a_controller_that_dies_after_each_single_step_gets_there_too() {
                 world.end_run(&report);
             }
             lives += 1;
-            assert!(lives < 200, "{name}: {}", model::render(&plan));
+            assert!(lives < 200, "{name}: {}", crate::model::render(&plan));
         }
         assert_eq!(
             world.status().last_handled_sync_request.as_deref(),
@@ -181,7 +185,7 @@ fn a_status_holds_instants_and_never_ages() {
     world.settle();
     world.edit_upstream(
         "/status/revision/0/digest",
-        json!(model::digest(2).to_string()),
+        json!(crate::model::digest(2).to_string()),
     );
     world.edit_upstream(
         "/status/revision/0/observedAt",
@@ -192,14 +196,14 @@ fn a_status_holds_instants_and_never_ages() {
     let status = world.status();
     assert_eq!(
         status.superseded_at.as_ref().unwrap().0,
-        model::at("2026-01-01T10:20:00Z")
+        crate::model::at("2026-01-01T10:20:00Z")
     );
     for _ in 0..10 {
         world.pass(1000);
         assert!(
             !world.plan().status_changed,
             "{}",
-            model::render(&world.plan())
+            crate::model::render(&world.plan())
         );
     }
     world.pass(6 * 3600);

@@ -17,7 +17,7 @@ fn seen(now: &str, probes: Vec<Probe>) -> ObservedUpstream {
 
 fn has(unit: &str, when: &str, byte: u8, date: Option<Timestamp>) -> Probe {
     let answer = ProbeAnswer::Has {
-        digest: model::digest(byte).to_string(),
+        digest: crate::model::digest(byte).to_string(),
         date,
     };
     Probe {
@@ -29,7 +29,7 @@ fn has(unit: &str, when: &str, byte: u8, date: Option<Timestamp>) -> Probe {
 
 #[test]
 fn each_unit_is_asked_once_an_interval_and_a_quiet_authority_is_not_written_about() {
-    let mut upstream = model::upstream();
+    let mut upstream = crate::model::upstream();
     upstream.status = None;
     let plan = plan_upstream(&upstream, &seen("2026-01-01T10:00:00Z", vec![]));
     assert_eq!(plan.probe, ["a", "b"]);
@@ -73,7 +73,7 @@ fn each_unit_is_asked_once_an_interval_and_a_quiet_authority_is_not_written_abou
 
 #[test]
 fn an_authority_that_fails_keeps_its_last_revision_and_touches_reachable_only() {
-    let mut upstream = model::upstream();
+    let mut upstream = crate::model::upstream();
     let failed = |unit: &str| Probe {
         unit: unit.to_owned(),
         at: at("2026-01-01T10:00:00Z"),
@@ -117,7 +117,7 @@ fn an_authority_that_fails_keeps_its_last_revision_and_touches_reachable_only() 
 
 #[test]
 fn an_authority_with_credentials_is_not_asked() {
-    let mut upstream = model::upstream();
+    let mut upstream = crate::model::upstream();
     upstream.spec.access.credentials_ref = Some(fleet_api::upstream::SecretRef {
         name: "tier1".into(),
     });
@@ -128,7 +128,7 @@ fn an_authority_with_credentials_is_not_asked() {
 /// What an upstream that contradicts itself is called, by whom it was found out, and when that is over.
 #[test]
 fn contradictions_that_runs_find_touch_consistent_only_until_one_finds_none() {
-    let mut upstream = model::upstream();
+    let mut upstream = crate::model::upstream();
     let attempt = |mirror: &str, reason: Reason| SeenAttempt {
         mirror: mirror.to_owned(),
         region: "eu".to_owned(),
@@ -225,7 +225,7 @@ fn a_suite_that_contradicts_itself_is_told_whatever_else_was_wrong() {
             attempts,
             ..seen("2026-01-01T10:00:00Z", vec![])
         };
-        let plan = plan_upstream(&model::upstream(), &seen);
+        let plan = plan_upstream(&crate::model::upstream(), &seen);
         let mut conditions = plan.status.conditions.into_iter();
         let found = conditions.find(|found| found.type_ == "Consistent");
         found

@@ -51,7 +51,7 @@ fn two_mirrors_that_a_daemon_syncs_share_the_connections_of_their_upstream() {
         "--listen",
         "127.0.0.1:0",
     ]);
-    support::wait_for("both snapshots", || {
+    crate::support::wait_for("both snapshots", || {
         let served = |mirror: &str| {
             let path = format!("/{mirror}/dists/trixie/InRelease");
             serving.get(&path).0 == 200

@@ -20,7 +20,6 @@ pub const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 pub struct Store {
-    pub dir: PathBuf,
     pub writer: Writer,
 }
 
@@ -73,7 +72,6 @@ impl Store {
         let dir = data.join(directory);
         Store {
             writer: Writer::open(&dir, identity).unwrap(),
-            dir,
         }
     }
 
@@ -143,7 +141,6 @@ impl Store {
 pub struct Running {
     pub http: SocketAddr,
     pub metrics: SocketAddr,
-    pub registry: Registry,
     pub shutdown: CancellationToken,
     pub task: JoinHandle<Result<(), ServeError>>,
 }
@@ -172,9 +169,9 @@ pub async fn start_with(data: &Path, tls: Option<TlsFiles>) -> Running {
         },
     };
     let (send, receive) = tokio::sync::oneshot::channel::<Listening>();
-    let (served, token) = (registry.clone(), shutdown.clone());
+    let token = shutdown.clone();
     let task = tokio::spawn(async move {
-        serve(options, &served, token, |bound| send.send(bound).unwrap()).await
+        serve(options, &registry, token, |bound| send.send(bound).unwrap()).await
     });
     let bound = match receive.await {
         Ok(bound) => bound,
@@ -183,7 +180,6 @@ pub async fn start_with(data: &Path, tls: Option<TlsFiles>) -> Running {
     Running {
         http: bound.http,
         metrics: bound.metrics.unwrap(),
-        registry,
         shutdown,
         task,
     }
