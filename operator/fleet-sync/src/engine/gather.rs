@@ -1,22 +1,23 @@
 //! From indices to the want-list: every path that the next snapshot is to hold, sorted on disk.
 
-use std::io::{self, Read};
 use std::sync::Arc;
 
-use fleet_formats::decompress;
 use fleet_formats::seam::{
-    Format, IndexFile, IndexGroup, Payload, Rejected, SignaturePolicy, Trust, UnitIndex,
+    Format, IndexFile, IndexGroup, Payload, SignaturePolicy, Trust, UnitIndex,
     VerifyContext,
 };
 use fleet_store::{Entry, EntryState, RunSorter, Sorted};
 use fleet_types::{Reason, RepoPath};
 
-use super::indices::{Advance, Presence, has_form};
+use super::indices::Advance;
 use super::list::Root;
+use super::lost::{Lost, LostFiles};
+use super::memory::LeftOut;
+use super::presence::{Presence, has_form};
+use super::reading::read_group;
 use super::run::Run;
 use super::want::{Want, WantState};
 use crate::Problem;
-use crate::stop::Stop;
 
 /// What becomes of a unit in the next snapshot.
 pub(super) enum Stance {
@@ -31,18 +32,33 @@ pub(super) enum Stance {
 pub(super) struct Gather<'a> {
     run: &'a Run,
     sorter: RunSorter<Want>,
+    /// What cannot be had: the indices that list it are left out where they can be.
+    lost: &'a LostFiles,
+    left_out: Vec<(u16, LeftOut)>,
+}
+
+/// How payload is listed.
+#[derive(Clone, Copy)]
+struct Listing {
+    unit: u16,
+    state: WantState,
+    date: i64,
+    optional: bool,
 }
 
 impl<'a> Gather<'a> {
-    pub fn new(run: &'a Run) -> Gather<'a> {
+    pub fn new(run: &'a Run, lost: &'a LostFiles) -> Gather<'a> {
         Gather {
             run,
             sorter: RunSorter::new(&run.shelves.spill_dir()),
+            lost,
+            left_out: Vec::new(),
         }
     }
 
-    pub fn finish(self) -> Result<Sorted<Want>, Problem> {
-        Ok(self.sorter.finish()?)
+    /// The want-list, and by unit the indices that are left out because of what they list.
+    pub fn finish(self) -> Result<(Sorted<Want>, Vec<(u16, LeftOut)>), Problem> {
+        Ok((self.sorter.finish()?, self.left_out))
     }
 
     pub fn unit(&mut self, unit: u16, name: &str, stance: &Stance) -> Result<(), Problem> {
@@ -63,18 +79,25 @@ impl<'a> Gather<'a> {
                 // Nothing of it exists, and the format does not require it: there is nothing to serve.
                 continue;
             }
+            let out = self.why_left_out(group, files)?;
             for (file, presence) in group.files.iter().zip(files) {
+                let presence = if out.is_some() && *presence != Presence::Excluded {
+                    &Presence::Absent
+                } else {
+                    presence
+                };
                 self.index_file(unit, file, presence, date)?;
             }
-            if group.lists_payload {
-                self.payload(
+            if let Some(out) = out {
+                self.left_out.push((unit, out));
+            } else if group.lists_payload {
+                let listing = Listing {
                     unit,
-                    group,
-                    files,
-                    self.run.options.format.as_ref(),
-                    WantState::Payload,
+                    state: WantState::Payload,
                     date,
-                )?;
+                    optional: !group.required,
+                };
+                self.payload(group, files, self.run.options.format.as_ref(), listing)?;
             }
         }
         Ok(())
@@ -89,7 +112,7 @@ impl<'a> Gather<'a> {
             // Fetched, and not part of what was verified.
             return Ok(());
         };
-        let mut want = self.want(
+        let mut want = want(
             unit,
             path,
             WantState::Stored,
@@ -114,7 +137,7 @@ impl<'a> Gather<'a> {
             Presence::Absent => WantState::Absent,
             Presence::Excluded => WantState::Excluded,
         };
-        let mut want = self.want(unit, &file.path, state, file.expected.size);
+        let mut want = want(unit, &file.path, state, file.expected.size);
         want.set_digest(file.expected.digest);
         want.mutable = file.mutable;
         want.mtime = date;
@@ -131,90 +154,49 @@ impl<'a> Gather<'a> {
         Ok(())
     }
 
-    /// Reads the best form of an index that is here.
+    /// An index that clients can do without is left out as a whole where something that it lists cannot be had: they
+    /// take another way then, rather than to fail in the middle of this one.
+    fn why_left_out(
+        &self,
+        group: &IndexGroup,
+        files: &[Presence],
+    ) -> Result<Option<LeftOut>, Problem> {
+        if group.required || !group.lists_payload {
+            return Ok(None);
+        }
+        let out = |why: String, missing| LeftOut {
+            stem: group.stem.to_string(),
+            why,
+            missing,
+        };
+        let mut lost: Option<LeftOut> = None;
+        let format = self.run.options.format.as_ref();
+        let read = read_group(self.run, group, files, format, &mut |payload| {
+            if let Some(Lost { why, missing }) = self.lost.get(&payload.path) {
+                lost.get_or_insert_with(|| out(why.clone(), missing.clone()));
+            }
+            Ok(())
+        });
+        match read {
+            Err(problem) if problem.ends_the_run() || problem.reason == Reason::StoreCorrupt => {
+                Err(problem)
+            }
+            Err(problem) => Ok(Some(out(problem.message, None))),
+            Ok(()) => Ok(lost),
+        }
+    }
+
     fn payload(
         &mut self,
-        unit: u16,
         group: &IndexGroup,
         files: &[Presence],
         format: &dyn Format,
-        state: WantState,
-        date: i64,
+        listing: Listing,
     ) -> Result<(), Problem> {
-        let here = group
-            .files
-            .iter()
-            .zip(files)
-            .find_map(|(file, presence)| match presence {
-                Presence::Here { digest, .. } => Some((file, *digest)),
-                _ => None,
-            });
-        let Some((file, digest)) = here else {
-            return Ok(());
-        };
-        let content = self.run.shelves.open(&digest)?;
-        let limit = decompress::output_limit(
-            file.expected.size,
-            group.uncompressed.map(|expected| expected.size),
-        );
-        let content = decompress::reader(file.compression, content, limit);
-        let mut reader = Stoppable(content, &self.run.stop);
-        let mut failure = None;
-        let read = format.read_index(group, &mut reader, &mut |payload| {
-            let pushed = self.listed_payload(unit, payload, state, date);
-            pushed.map_err(|problem| {
-                let rejected = Rejected::new(problem.reason, problem.message.clone());
-                failure = Some(problem);
-                rejected
-            })
-        });
-        match (read, failure) {
-            (_, Some(problem)) => Err(problem),
-            (Err(_), None) if self.run.stop.check().is_err() => self.run.stop.check(),
-            (Err(rejected), None) => Err(Problem::new(
-                rejected.reason,
-                format!("{}: {}", file.path, rejected.message),
-            )),
-            (Ok(()), None) => Ok(()),
-        }
-    }
-
-    fn listed_payload(
-        &mut self,
-        unit: u16,
-        payload: Payload,
-        state: WantState,
-        date: i64,
-    ) -> Result<(), Problem> {
-        self.run.stop.check()?;
-        let excluded = !payload.wanted
-            || (state == WantState::Payload && self.run.exclude.is_match(payload.path.as_str()));
-        let mut want = self.want(
-            unit,
-            &payload.path,
-            if excluded { WantState::Excluded } else { state },
-            payload.expected.size,
-        );
-        want.set_digest(payload.expected.digest);
-        want.exact = payload.exact_size;
-        want.guarded = payload.guarded;
-        want.mtime = date;
-        self.push(&want)
-    }
-
-    fn want(&self, unit: u16, path: &RepoPath, state: WantState, size: u64) -> Want {
-        Want {
-            path: path.clone(),
-            unit,
-            state,
-            size,
-            exact: true,
-            sha256: None,
-            sha512: None,
-            mutable: false,
-            guarded: false,
-            mtime: 0,
-        }
+        let (run, sorter) = (self.run, &mut self.sorter);
+        read_group(run, group, files, format, &mut |payload| {
+            Ok(sorter.push(&listed_payload(run, payload, listing)?)?)
+        })
     }
 
     fn push(&mut self, want: &Want) -> Result<(), Problem> {
@@ -229,13 +211,17 @@ impl<'a> Gather<'a> {
         let format = (self.run.options.make_format)(base.content.slice_of(name))
             .map_err(|e| lost(name, &e.message))?;
         let plan = format.roots(name).map_err(|e| lost(name, &e.message))?;
-        let roots = self.run.read_roots_of_base(&plan)?;
+        let mut roots = self.run.read_roots_of_base(&plan)?;
+        let roots_alone = roots.len();
+        self.run
+            .add_unlisted_of_base(name, format.as_ref(), &TRUST_OF_BASE, &mut roots)?;
         let index = read_again(
             format.as_ref(),
             name,
             &roots,
             base.revision(name).map_or(0, |revision| revision.date),
         )?;
+        roots.truncate(roots_alone);
         for root in &roots {
             self.carried_path(unit, &root.content.path)?;
         }
@@ -263,7 +249,13 @@ impl<'a> Gather<'a> {
             }
         }
         if group.lists_payload {
-            self.payload(unit, group, &files, format, WantState::Carried, 0)
+            let listing = Listing {
+                unit,
+                state: WantState::Carried,
+                date: 0,
+                optional: false,
+            };
+            self.payload(group, &files, format, listing)
         } else {
             Ok(())
         }
@@ -292,7 +284,7 @@ impl<'a> Gather<'a> {
         let Some(entry) = self.entry_in_base(path) else {
             return Ok(());
         };
-        let mut want = self.want(unit, path, WantState::Carried, entry.size);
+        let mut want = want(unit, path, WantState::Carried, entry.size);
         want.sha256 = (entry.digest != fleet_store::NO_DIGEST).then_some(entry.digest);
         want.sha512 = entry.sha512;
         (want.mutable, want.guarded, want.mtime) = (entry.mutable, entry.guarded, entry.mtime);
@@ -300,17 +292,45 @@ impl<'a> Gather<'a> {
     }
 }
 
-/// An index need not list anything for a long time: what is read of it ends with the run.
-struct Stoppable<'a, R>(R, &'a Stop);
-
-impl<R: Read> Read for Stoppable<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.1
-            .check()
-            .map_err(|problem| io::Error::other(problem.message))?;
-        self.0.read(buffer)
+fn want(unit: u16, path: &RepoPath, state: WantState, size: u64) -> Want {
+    Want {
+        path: path.clone(),
+        unit,
+        state,
+        size,
+        exact: true,
+        sha256: None,
+        sha512: None,
+        mutable: false,
+        guarded: false,
+        optional: false,
+        mtime: 0,
     }
 }
+
+fn listed_payload(run: &Run, payload: Payload, listing: Listing) -> Result<Want, Problem> {
+    run.stop.check()?;
+    let Listing { unit, state, .. } = listing;
+    let excluded = !payload.wanted
+        || (state == WantState::Payload && run.exclude.is_match(payload.path.as_str()));
+    let state = if excluded { WantState::Excluded } else { state };
+    let mut want = want(unit, &payload.path, state, payload.expected.size);
+    want.set_digest(payload.expected.digest);
+    want.exact = payload.exact_size;
+    want.guarded = payload.guarded;
+    want.optional = listing.optional;
+    want.mtime = listing.date;
+    Ok(want)
+}
+
+/// What is in the base was believed when it came there.
+const TRUST_OF_BASE: Trust = Trust {
+    keyring: None,
+    signatures: SignaturePolicy::None,
+    min_good_signatures: 0,
+    all_signatures_good: false,
+    max_index_age: None,
+};
 
 /// Reads roots that were verified when they were accepted: neither their age nor a key that has expired since matters now.
 fn read_again(
@@ -319,16 +339,9 @@ fn read_again(
     roots: &[Root],
     date: i64,
 ) -> Result<UnitIndex, Problem> {
-    let trust = Trust {
-        keyring: None,
-        signatures: SignaturePolicy::None,
-        min_good_signatures: 0,
-        all_signatures_good: false,
-        max_index_age: None,
-    };
     let context = VerifyContext {
         now: date,
-        trust: &trust,
+        trust: &TRUST_OF_BASE,
         high_water: None,
         allow_rollback: true,
         settled: true,

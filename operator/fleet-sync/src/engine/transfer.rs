@@ -9,6 +9,7 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use tokio::sync::mpsc;
 
+use super::lost::{Lost, LostFiles};
 use super::room::Reservation;
 use super::run::Run;
 use super::want::{Fetch, Fetched};
@@ -26,6 +27,8 @@ pub(super) struct Transferred {
     pub files: u64,
     /// Units of which something could not be had.
     pub refusals: BTreeMap<u16, Problem>,
+    /// What could not be had, whoever wants it.
+    pub lost: LostFiles,
 }
 
 /// One content with all its names.
@@ -34,7 +37,7 @@ struct Content {
     expected: Expected,
     exact: bool,
     paths: Vec<RepoPath>,
-    /// All units that want it, under one name or another.
+    /// All units that cannot do without it, under one name or another.
     units: Vec<u16>,
 }
 
@@ -43,6 +46,7 @@ struct Content {
 struct Ledger {
     under_way: HashMap<u64, Content>,
     refusals: BTreeMap<u16, Problem>,
+    lost: LostFiles,
     next: u64,
 }
 
@@ -71,11 +75,16 @@ impl Run {
                 }
                 Ok(Arrival::NotModified) => {}
                 Err(error) => {
-                    let problem = Problem::from(error);
+                    let problem = Problem::from(error.clone());
                     if problem.ends_the_run() {
                         return Err(problem);
                     }
                     let mut ledger = lock(&ledger);
+                    let lost = content.paths.iter().map(|path| {
+                        let lost = Lost::not_there(path, &content.expected, &error);
+                        (path.clone(), lost)
+                    });
+                    ledger.lost.extend(lost);
                     for unit in content.units {
                         ledger
                             .refusals
@@ -88,11 +97,16 @@ impl Run {
         };
         self.fetcher.fetch_all(wants, &mut deliver).await?;
         self.make_durable().await?;
-        let refusals = std::mem::take(&mut lock(&ledger).refusals);
+        let (refusals, lost) = {
+            let mut ledger = lock(&ledger);
+            let refusals = std::mem::take(&mut ledger.refusals);
+            (refusals, std::mem::take(&mut ledger.lost))
+        };
         Ok(Transferred {
             fetched: sorter.finish()?,
             files,
             refusals,
+            lost,
         })
     }
 
@@ -118,11 +132,8 @@ impl Run {
 
 fn register(content: Content, ledger: &Mutex<Ledger>, writers: &Arc<Writers>) -> Option<Want> {
     let mut ledger = lock(ledger);
-    if content
-        .units
-        .iter()
-        .all(|unit| ledger.refusals.contains_key(unit))
-    {
+    let is_refused = |unit: &u16| ledger.refusals.contains_key(unit);
+    if !content.units.is_empty() && content.units.iter().all(is_refused) {
         return None;
     }
     let tag = ledger.next;

@@ -17,6 +17,8 @@ pub(super) struct Want {
     pub sha512: Option<[u8; 64]>,
     pub mutable: bool,
     pub guarded: bool,
+    /// Listed by an index that is left out where this cannot be had.
+    pub optional: bool,
     /// What to say in Last-Modified where the upstream says nothing better.
     pub mtime: i64,
 }
@@ -39,7 +41,7 @@ pub(super) enum WantState {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Wanted {
     pub want: Want,
-    /// All units that want it, ascending.
+    /// All units that cannot do without it, ascending.
     pub units: Vec<u16>,
 }
 
@@ -50,6 +52,8 @@ pub(super) struct Disagreement {
     pub first: u16,
     pub second: u16,
     pub digests: (String, String),
+    /// One of the two is of an index that can be left out.
+    pub optional: bool,
 }
 
 impl Want {
@@ -66,6 +70,7 @@ impl Want {
             sha512: None,
             mutable: false,
             guarded: true,
+            optional: false,
             mtime: 0,
         }
     }
@@ -150,8 +155,11 @@ impl Want {
 
 impl Wanted {
     pub fn new(want: Want) -> Wanted {
-        let units = vec![want.unit];
-        Wanted { want, units }
+        let units = (!want.optional).then_some(want.unit);
+        Wanted {
+            units: units.into_iter().collect(),
+            want,
+        }
     }
 
     /// Adds what another unit says about the same path.
@@ -162,9 +170,10 @@ impl Wanted {
                 first: self.want.unit,
                 second: other.unit,
                 digests: (self.want.digest_text(), other.digest_text()),
+                optional: self.want.optional || other.optional,
             });
         }
-        if self.units.last() != Some(&other.unit) {
+        if !other.optional && self.units.last() != Some(&other.unit) {
             self.units.push(other.unit);
         }
         if other.exact && !self.want.exact {
@@ -173,6 +182,7 @@ impl Wanted {
         self.want.sha256 = self.want.sha256.or(other.sha256);
         self.want.sha512 = self.want.sha512.or(other.sha512);
         self.want.guarded |= other.guarded;
+        self.want.optional &= other.optional;
         self.want.mutable |= other.mutable;
         self.want.mtime = self.want.mtime.min(other.mtime);
         self.want.state = self.want.state.min(other.state);
@@ -193,7 +203,8 @@ impl Record for Want {
             | u8::from(self.guarded) << 1
             | u8::from(self.sha256.is_some()) << 2
             | u8::from(self.sha512.is_some()) << 3
-            | u8::from(self.exact) << 4;
+            | u8::from(self.exact) << 4
+            | u8::from(self.optional) << 5;
         out.extend_from_slice(&[self.state as u8, flags]);
         out.extend_from_slice(&self.size.to_le_bytes());
         out.extend_from_slice(&self.mtime.to_le_bytes());
@@ -228,6 +239,7 @@ impl Record for Want {
             mutable: flags & 1 != 0,
             guarded: flags & 2 != 0,
             exact: flags & 16 != 0,
+            optional: flags & 32 != 0,
             mtime: i64::from_le_bytes(*mtime),
         })
     }

@@ -12,6 +12,7 @@ mod hostile;
 mod layout;
 mod limits;
 mod memory;
+mod needs;
 mod pipeline;
 mod repair;
 mod rsync;
