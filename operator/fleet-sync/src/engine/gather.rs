@@ -75,8 +75,8 @@ impl<'a> Gather<'a> {
             self.root(unit, root, &advance.listed.index)?;
         }
         for (group, files) in advance.listed.index.groups.iter().zip(&advance.presence) {
-            if !has_form(files) {
-                // Nothing of it exists, and the format does not require it: there is nothing to serve.
+            if !has_form(files) && !files.contains(&Presence::Absent) {
+                // Left out by the manifest: there is nothing to serve and nothing to ask for.
                 continue;
             }
             let out = self.why_left_out(group, files)?;

@@ -49,7 +49,7 @@ async fn is_unchanged(world: &World, options: &SyncOptions, before: &Report, mor
     assert_eq!(again.snapshot, before.snapshot);
     let seen = world.server.take_seen().into_iter();
     let seen: Vec<_> = seen.map(|seen| seen.path.replace("/debian/dists/stable/", "")).collect();
-    assert_eq!(seen, [&["InRelease"], more].concat());
+    assert_eq!(seen, [&["InRelease"], more].concat(), "{again:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
