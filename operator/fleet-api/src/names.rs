@@ -4,8 +4,7 @@
 /// Suites below `dists/`, components, aliases: parts with single `/` between them.
 pub const INDEX_NAME: &str = "^([A-Za-z0-9][A-Za-z0-9+._~-]*/)*[A-Za-z0-9][A-Za-z0-9+._~-]*$";
 /// Suites: the same, or a folder that ends in `/` (a flat repository), or `./`.
-pub const SUITE: &str =
-    "^(\\\\./|([A-Za-z0-9][A-Za-z0-9+._~-]*/)*[A-Za-z0-9][A-Za-z0-9+._~-]*/?)$";
+pub const SUITE: &str = "^(\\\\./|([A-Za-z0-9][A-Za-z0-9+._~-]*/)*[A-Za-z0-9][A-Za-z0-9+._~-]*/?)$";
 /// Architectures: one part. Not only dpkg's own words: Termux and others have `x86_64`.
 pub const ARCHITECTURE: &str = "^[A-Za-z0-9][A-Za-z0-9+._~-]*$";
 
