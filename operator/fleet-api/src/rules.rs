@@ -25,10 +25,14 @@ mod tests {
 
     #[test]
     fn the_rules_of_the_resource_are_those_of_the_manifest() {
-        let all = |name: &str, pattern: &str| format!("self.all({name}, {name}.matches('{pattern}'))");
+        let all =
+            |name: &str, pattern: &str| format!("self.all({name}, {name}.matches('{pattern}'))");
         assert_eq!(super::SUITES, all("s", names::SUITE));
         assert_eq!(super::COMPONENTS, all("c", names::INDEX_NAME));
         assert_eq!(super::ARCHITECTURES, all("a", names::ARCHITECTURE));
-        assert_eq!(super::ALIAS, format!("self.matches('{}')", names::INDEX_NAME));
+        assert_eq!(
+            super::ALIAS,
+            format!("self.matches('{}')", names::INDEX_NAME)
+        );
     }
 }

@@ -129,8 +129,8 @@ impl Release {
     /// Whether clients ask for `binary-all` beside an architecture's own index. apt asks where `all` is among the
     /// architectures, or nothing is said of them.
     pub fn asks_for_all(&self) -> bool {
-        let offers_all = self.architectures.is_empty()
-            || self.architectures.iter().any(|name| name == "all");
+        let offers_all =
+            self.architectures.is_empty() || self.architectures.iter().any(|name| name == "all");
         offers_all && !self.all_is_included
     }
 }

@@ -97,8 +97,14 @@ mod tests {
         );
         let first = "Stray\n indented\nSuite: a\nDate: x\n";
         assert_eq!(passed(first), ("Date: x\n".to_owned(), 1));
-        assert_eq!(passed("Suite: a\n\nDate: x\n"), ("Suite: a\n".to_owned(), 1));
-        assert_eq!(passed("\nSuite: a\n b\n\n"), ("Suite: a\n b\n".to_owned(), 0));
+        assert_eq!(
+            passed("Suite: a\n\nDate: x\n"),
+            ("Suite: a\n".to_owned(), 1)
+        );
+        assert_eq!(
+            passed("\nSuite: a\n b\n\n"),
+            ("Suite: a\n b\n".to_owned(), 0)
+        );
         assert!(pass_over(b"Suite: a\nStray end\n").is_err());
     }
 }

@@ -173,7 +173,8 @@ fn believe<'a>(
                 signed_by: Vec::new(),
                 roots: Vec::new(),
                 notes: vec![
-                    "the upstream has no Release: the indices are taken as they are found".to_owned(),
+                    "the upstream has no Release: the indices are taken as they are found"
+                        .to_owned(),
                 ],
             })
         }

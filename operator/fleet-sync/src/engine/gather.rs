@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use fleet_formats::seam::{
-    Format, IndexFile, IndexGroup, Payload, SignaturePolicy, Trust, UnitIndex,
-    VerifyContext,
+    Format, IndexFile, IndexGroup, Payload, SignaturePolicy, Trust, UnitIndex, VerifyContext,
 };
 use fleet_store::{Entry, EntryState, RunSorter, Sorted};
 use fleet_types::{Reason, RepoPath};

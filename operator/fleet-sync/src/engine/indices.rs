@@ -105,7 +105,8 @@ impl Run {
         let of = |listed: &'_ Listed| {
             let files = listed.index.groups.iter().flat_map(|group| &group.files);
             let read: BTreeSet<Digest> = files.map(|file| file.expected.digest).collect();
-            let is_index = move |root: &&super::list::Root| read.contains(&Digest::Sha256(root.digest));
+            let is_index =
+                move |root: &&super::list::Root| read.contains(&Digest::Sha256(root.digest));
             is_index
         };
         let contents: Vec<&[u8]> = listed
@@ -128,10 +129,7 @@ impl Run {
             let excludes = self.excludes_of(&listed.index.revision.unit, group);
             let files = group.files.iter();
             files
-                .map(|file| {
-                    self.known_file(file, excludes, absent)
-                        .map(Found::Known)
-                })
+                .map(|file| self.known_file(file, excludes, absent).map(Found::Known))
                 .collect()
         };
         listed.index.groups.iter().map(of_group).collect()

@@ -122,7 +122,11 @@ fn lacking(
         let missing = error.kind == FailureKind::NotFound;
         !missing && !(error.missing && error.is_transient())
     };
-    match failures.filter(tells).map(Problem::from).reduce(Problem::worst) {
+    match failures
+        .filter(tells)
+        .map(Problem::from)
+        .reduce(Problem::worst)
+    {
         Some(problem) => Problem {
             message: format!(
                 "no form of {} can be had, which clients need: {}{left_out}",

@@ -145,7 +145,10 @@ impl Run {
         let mut advancing: BTreeMap<u16, Arc<Advance>> = BTreeMap::new();
         let (numbers, states): (Vec<u16>, Vec<Listed>) = listed.into_iter().unzip();
         let mut failed = Vec::new();
-        for (unit, outcome) in numbers.into_iter().zip(self.fetch_indices(states, &again.absent).await?) {
+        for (unit, outcome) in numbers
+            .into_iter()
+            .zip(self.fetch_indices(states, &again.absent).await?)
+        {
             match outcome {
                 Ok(advance) => drop(advancing.insert(unit, Arc::new(advance))),
                 Err((problem, listed)) => failed.push((unit, problem, listed)),
@@ -189,7 +192,10 @@ impl Run {
         if listed.index.revision.digest == before.index.revision.digest {
             return Ok(Err(problem));
         }
-        let outcome = self.fetch_indices(vec![listed], &BTreeSet::new()).await?.pop();
+        let outcome = self
+            .fetch_indices(vec![listed], &BTreeSet::new())
+            .await?
+            .pop();
         Ok(outcome.map_or(Err(problem), |outcome| {
             outcome.map_err(|(problem, _)| problem)
         }))

@@ -15,7 +15,10 @@ const LISTED_AT_ONCE: usize = 16;
 
 impl Run {
     /// Asks for the state of every unit.
-    pub(super) async fn list(&self, refusals: &mut Refusals) -> Result<BTreeMap<u16, Listed>, Problem> {
+    pub(super) async fn list(
+        &self,
+        refusals: &mut Refusals,
+    ) -> Result<BTreeMap<u16, Listed>, Problem> {
         self.progress.phase(Phase::List);
         // Boxed, or the compiler cannot tell that the whole run is Send.
         let ask = |(number, unit): (usize, &String)| self.answer_of(number, unit.clone()).boxed();
@@ -69,7 +72,10 @@ impl Run {
     }
 
     /// The newest snapshot, where it already is what the units that can be believed make of it.
-    pub(super) fn nothing_new(&self, listed: &BTreeMap<u16, Listed>) -> Option<fleet_store::SnapshotId> {
+    pub(super) fn nothing_new(
+        &self,
+        listed: &BTreeMap<u16, Listed>,
+    ) -> Option<fleet_store::SnapshotId> {
         let base = self.base.as_ref()?;
         let refused_new = |unit: &String| base.revision(unit).is_none();
         let all = listed.len() == self.units.len();

@@ -141,7 +141,11 @@ fn what_clients_need_must_be_listed_once_and_with_strong_digests() {
         " abc 7 main".to_owned(),
         format!(" {A} 7x main"),
     ] {
-        assert_eq!(reason(&only(&unusable)), Reason::IndexMalformed, "{unusable}");
+        assert_eq!(
+            reason(&only(&unusable)),
+            Reason::IndexMalformed,
+            "{unusable}"
+        );
     }
 }
 
@@ -187,10 +191,17 @@ fn what_nobody_needs_can_refuse_nothing() {
     ] {
         assert_eq!(stems(&more(&line)).len(), plain, "{line}");
     }
-    let stray = release(&HEAD.replace("Components", "Version 1.0\nComponents"), &FILES);
+    let stray = release(
+        &HEAD.replace("Components", "Version 1.0\nComponents"),
+        &FILES,
+    );
     let index = verify_text("stable", &stray).unwrap();
     assert_eq!(stems(&index).len(), plain);
-    assert!(index.notes.concat().contains("Version 1.0"), "{:?}", index.notes);
+    assert!(
+        index.notes.concat().contains("Version 1.0"),
+        "{:?}",
+        index.notes
+    );
     // apt looks for its own spelling.
     let dotted = release(HEAD, &["./main/binary-amd64/Packages.xz"]);
     let index = verify_text("stable", &dotted).unwrap();

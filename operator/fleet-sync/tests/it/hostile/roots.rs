@@ -119,7 +119,10 @@ async fn a_release_that_is_not_the_one_that_was_asked_for_is_refused() {
             "a component is gone",
             Reason::NotOffered,
             "no component main",
-            |text| text.replace("Components: main", "Components: contrib").replace(" main/", " contrib/"),
+            |text| {
+                text.replace("Components: main", "Components: contrib")
+                    .replace(" main/", " contrib/")
+            },
         ),
     ];
     for (case, reason, word, edit) in edits {
