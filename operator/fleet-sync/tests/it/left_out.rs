@@ -284,9 +284,11 @@ async fn a_unit_that_leaves_a_file_out_is_not_held_by_it() {
         &[other, world.packages[0].clone()],
         &Release::of(world.date),
     );
-    world
-        .archive
-        .publish("updates", &[beta.clone()], &Release::of(world.date));
+    world.archive.publish(
+        "updates",
+        std::slice::from_ref(&beta),
+        &Release::of(world.date),
+    );
     let mut options = world.options(&["stable", "updates"]);
     let content = json!({
         "suites": ["stable", "updates"], "components": ["main"], "architectures": ["amd64"],
