@@ -14,12 +14,13 @@ use crate::decompress::MAX_OUTPUT_LIMIT;
 use crate::seam::{Compression, IndexFile, IndexGroup, Lack, Rejected};
 
 /// Best compression first: the order in which one of a group is chosen to be read.
-pub(super) const SUFFIXES: [(&str, Compression); 5] = [
+pub(super) const SUFFIXES: [(&str, Compression); 6] = [
     (".xz", Compression::Xz),
     (".zst", Compression::Zstd),
     (".lzma", Compression::Lzma),
     (".bz2", Compression::Bzip2),
     (".gz", Compression::Gzip),
+    (".lz4", Compression::Lz4),
 ];
 
 /// What a Release has of the slice.

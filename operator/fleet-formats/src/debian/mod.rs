@@ -30,7 +30,7 @@ pub use slice::{Alias, DebianSlice, Include};
 use self::packages::PackageFilter;
 use self::slice::Suite;
 use crate::seam::{
-    Format, IndexGroup, Payload, Rejected, RootContent, RootFile, RootPlan, Trust, UnitIndex,
+    Format, IndexGroup, Item, Rejected, RootContent, RootFile, RootPlan, Trust, UnitIndex,
     UpstreamTrace, Verified, VerifyContext,
 };
 
@@ -144,8 +144,8 @@ impl Format for Debian {
         &self,
         group: &IndexGroup,
         content: &mut dyn Read,
-        found: &mut dyn FnMut(Payload) -> Result<(), Rejected>,
-    ) -> Result<(), Rejected> {
+        found: &mut dyn FnMut(Item) -> Result<(), Rejected>,
+    ) -> Result<u64, Rejected> {
         indices::read(group, &self.packages, content, found)
     }
 }

@@ -1,22 +1,24 @@
 //! From indices to the want-list: every path that the next snapshot is to hold, sorted on disk.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fleet_formats::seam::{
-    Format, IndexFile, IndexGroup, Payload, SignaturePolicy, Trust, UnitIndex, VerifyContext,
+    Format, IndexFile, IndexGroup, Item, Payload, SignaturePolicy, Trust, UnitIndex, Unusable,
+    VerifyContext,
 };
 use fleet_store::{Entry, EntryState, RunSorter, Sorted};
 use fleet_types::{Reason, RepoPath};
 
 use super::indices::Advance;
 use super::list::Root;
-use super::lost::{Lost, LostFiles};
-use super::memory::LeftOut;
+use super::lost::LostFiles;
+use super::memory::OmittedIndex;
 use super::presence::{Presence, has_form};
 use super::reading::read_group;
 use super::run::Run;
 use super::want::{Want, WantState};
-use crate::Problem;
+use crate::{LeftOut, Problem};
 
 /// What becomes of a unit in the next snapshot.
 pub(super) enum Stance {
@@ -27,16 +29,27 @@ pub(super) enum Stance {
     LeaveOut,
 }
 
+/// What a whole plan is made from.
+pub(super) struct Gathered {
+    pub wants: Sorted<Want>,
+    /// By unit.
+    pub left_out: BTreeMap<String, LeftOut>,
+    /// By unit, the indices that are left out because of what they list.
+    pub omitted: Vec<(u16, OmittedIndex)>,
+}
+
 /// Collects the wants of one unit after the other.
 pub(super) struct Gather<'a> {
     run: &'a Run,
     sorter: RunSorter<Want>,
+    /// Of units that advance, the entries of their indices that cannot be used.
+    left_out: BTreeMap<String, LeftOut>,
     /// What cannot be had: the indices that list it are left out where they can be.
     lost: &'a LostFiles,
-    left_out: Vec<(u16, LeftOut)>,
+    omitted: Vec<(u16, OmittedIndex)>,
 }
 
-/// How payload is listed.
+/// What all that one index of a unit lists has in common.
 #[derive(Clone, Copy)]
 struct Listing {
     unit: u16,
@@ -50,26 +63,37 @@ impl<'a> Gather<'a> {
         Gather {
             run,
             sorter: RunSorter::new(&run.shelves.spill_dir()),
+            left_out: BTreeMap::new(),
             lost,
-            left_out: Vec::new(),
+            omitted: Vec::new(),
         }
     }
 
-    /// The want-list, and by unit the indices that are left out because of what they list.
-    pub fn finish(self) -> Result<(Sorted<Want>, Vec<(u16, LeftOut)>), Problem> {
-        Ok((self.sorter.finish()?, self.left_out))
+    pub fn finish(self) -> Result<Gathered, Problem> {
+        Ok(Gathered {
+            wants: self.sorter.finish()?,
+            left_out: self.left_out,
+            omitted: self.omitted,
+        })
     }
 
     pub fn unit(&mut self, unit: u16, name: &str, stance: &Stance) -> Result<(), Problem> {
         match stance {
-            Stance::Advance(advance) => self.advance(unit, advance),
+            Stance::Advance(advance) => self.advance(unit, name, advance),
             Stance::Carry => self.carry(unit, name),
             Stance::LeaveOut => Ok(()),
         }
     }
 
-    fn advance(&mut self, unit: u16, advance: &Advance) -> Result<(), Problem> {
+    fn advance(&mut self, unit: u16, name: &str, advance: &Advance) -> Result<(), Problem> {
         let date = advance.listed.index.revision.date;
+        let listing = Listing {
+            unit,
+            state: WantState::Payload,
+            date,
+            optional: false,
+        };
+        let mut left_out = LeftOut::default();
         for root in &advance.listed.roots {
             self.root(unit, root, &advance.listed.index)?;
         }
@@ -78,26 +102,28 @@ impl<'a> Gather<'a> {
                 // Left out by the manifest: there is nothing to serve and nothing to ask for.
                 continue;
             }
-            let out = self.why_left_out(group, files)?;
+            let omitted = self.why_omitted(group, files)?;
             for (file, presence) in group.files.iter().zip(files) {
-                let presence = if out.is_some() && *presence != Presence::Excluded {
+                let presence = if omitted.is_some() && *presence != Presence::Excluded {
                     &Presence::Absent
                 } else {
                     presence
                 };
                 self.index_file(unit, file, presence, date)?;
             }
-            if let Some(out) = out {
-                self.left_out.push((unit, out));
+            if let Some(omitted) = omitted {
+                self.omitted.push((unit, omitted));
             } else if group.lists_payload {
+                let format = self.run.options.format.as_ref();
                 let listing = Listing {
-                    unit,
-                    state: WantState::Payload,
-                    date,
                     optional: !group.required,
+                    ..listing
                 };
-                self.payload(group, files, self.run.options.format.as_ref(), listing)?;
+                left_out += self.payload(listing, group, files, format)?;
             }
+        }
+        if left_out.entries > 0 {
+            self.left_out.insert(name.to_owned(), left_out);
         }
         Ok(())
     }
@@ -111,7 +137,7 @@ impl<'a> Gather<'a> {
             // Fetched, and not part of what was verified.
             return Ok(());
         };
-        let mut want = want(
+        let mut want = self.want(
             unit,
             path,
             WantState::Stored,
@@ -136,7 +162,7 @@ impl<'a> Gather<'a> {
             Presence::Absent => WantState::Absent,
             Presence::Excluded => WantState::Excluded,
         };
-        let mut want = want(unit, &file.path, state, file.expected.size);
+        let mut want = self.want(unit, &file.path, state, file.expected.size);
         want.set_digest(file.expected.digest);
         want.mutable = file.mutable;
         want.mtime = date;
@@ -155,24 +181,26 @@ impl<'a> Gather<'a> {
 
     /// An index that clients can do without is left out as a whole where something that it lists cannot be had: they
     /// take another way then, rather than to fail in the middle of this one.
-    fn why_left_out(
+    fn why_omitted(
         &self,
         group: &IndexGroup,
         files: &[Presence],
-    ) -> Result<Option<LeftOut>, Problem> {
+    ) -> Result<Option<OmittedIndex>, Problem> {
         if group.required || !group.lists_payload {
             return Ok(None);
         }
-        let out = |why: String, missing| LeftOut {
+        let omitted = |why: String, missing| OmittedIndex {
             stem: group.stem.to_string(),
             why,
             missing,
         };
-        let mut lost: Option<LeftOut> = None;
+        let mut lost = None;
+        let mut unusable = LeftOut::default();
         let format = self.run.options.format.as_ref();
-        let read = read_group(self.run, group, files, format, &mut |payload| {
-            if let Some(Lost { why, missing }) = self.lost.get(&payload.path) {
-                lost.get_or_insert_with(|| out(why.clone(), missing.clone()));
+        let read = read_group(self.run, true, group, files, format, &mut |item| {
+            match item {
+                Item::File(payload) => lost = lost.or(self.lost.get(&payload.path)),
+                Item::Unusable(entry) => unusable.add(&entry.name, &entry.why),
             }
             Ok(())
         });
@@ -180,22 +208,95 @@ impl<'a> Gather<'a> {
             Err(problem) if problem.ends_the_run() || problem.reason == Reason::StoreCorrupt => {
                 Err(problem)
             }
-            Err(problem) => Ok(Some(out(problem.message, None))),
-            Ok(()) => Ok(lost),
+            Err(problem) => Ok(Some(omitted(problem.message, None))),
+            Ok(Some((path, entries))) if unusable.is_too_much(entries) => Ok(Some(omitted(
+                unusable.refused(&path, entries).message,
+                None,
+            ))),
+            Ok(_) => Ok(lost.map(|lost| omitted(lost.why.clone(), lost.missing.clone()))),
         }
     }
 
+    /// Takes what the best form of an index lists that is here. The result is what of it cannot be used.
     fn payload(
         &mut self,
+        listing: Listing,
         group: &IndexGroup,
         files: &[Presence],
         format: &dyn Format,
+    ) -> Result<LeftOut, Problem> {
+        let (run, is_new) = (self.run, listing.state != WantState::Carried);
+        let mut left_out = LeftOut::default();
+        let read = read_group(run, is_new, group, files, format, &mut |item| match item {
+            Item::File(payload) => self.listed_payload(listing, payload),
+            Item::Unusable(entry) => self.unusable(listing, &entry, &mut left_out),
+        })?;
+        match read {
+            // Judged when it was accepted.
+            _ if !is_new => Ok(LeftOut::default()),
+            Some((path, entries)) if left_out.is_too_much(entries) => {
+                Err(left_out.refused(&path, entries))
+            }
+            _ => Ok(left_out),
+        }
+    }
+
+    fn listed_payload(&mut self, listing: Listing, payload: Payload) -> Result<(), Problem> {
+        self.run.stop.check()?;
+        let excluded = !payload.wanted || self.excludes(listing, &payload.path);
+        let state = if excluded {
+            WantState::Excluded
+        } else {
+            listing.state
+        };
+        let mut want = self.want(listing.unit, &payload.path, state, payload.expected.size);
+        want.set_digest(payload.expected.digest);
+        want.exact = payload.exact_size;
+        want.guarded = payload.guarded;
+        want.optional = listing.optional;
+        want.mtime = listing.date;
+        self.push(&want)
+    }
+
+    fn excludes(&self, listing: Listing, path: &RepoPath) -> bool {
+        listing.state == WantState::Payload && self.run.exclude.is_match(path.as_str())
+    }
+
+    /// An entry all of whose paths a rule leaves out is not judged.
+    fn unusable(
+        &mut self,
         listing: Listing,
+        entry: &Unusable,
+        left_out: &mut LeftOut,
     ) -> Result<(), Problem> {
-        let (run, sorter) = (self.run, &mut self.sorter);
-        read_group(run, group, files, format, &mut |payload| {
-            Ok(sorter.push(&listed_payload(run, payload, listing)?)?)
-        })
+        self.run.stop.check()?;
+        let mut paths = entry.paths.iter().peekable();
+        if paths.peek().is_some() && entry.paths.iter().all(|path| self.excludes(listing, path)) {
+            return Ok(());
+        }
+        left_out.add(&entry.name, &entry.why);
+        for path in paths {
+            let mut want = self.want(listing.unit, path, WantState::Unusable, 0);
+            want.exact = false;
+            self.push(&want)?;
+        }
+        Ok(())
+    }
+
+    fn want(&self, unit: u16, path: &RepoPath, state: WantState, size: u64) -> Want {
+        Want {
+            path: path.clone(),
+            unit,
+            state,
+            size,
+            exact: true,
+            sha256: None,
+            sha512: None,
+            mutable: false,
+            guarded: false,
+            optional: false,
+            mtime: 0,
+        }
     }
 
     fn push(&mut self, want: &Want) -> Result<(), Problem> {
@@ -254,10 +355,9 @@ impl<'a> Gather<'a> {
                 date: 0,
                 optional: false,
             };
-            self.payload(group, &files, format, listing)
-        } else {
-            Ok(())
+            self.payload(listing, group, &files, format)?;
         }
+        Ok(())
     }
 
     fn presence_in_base(&self, path: &RepoPath) -> Presence {
@@ -283,43 +383,12 @@ impl<'a> Gather<'a> {
         let Some(entry) = self.entry_in_base(path) else {
             return Ok(());
         };
-        let mut want = want(unit, path, WantState::Carried, entry.size);
+        let mut want = self.want(unit, path, WantState::Carried, entry.size);
         want.sha256 = (entry.digest != fleet_store::NO_DIGEST).then_some(entry.digest);
         want.sha512 = entry.sha512;
         (want.mutable, want.guarded, want.mtime) = (entry.mutable, entry.guarded, entry.mtime);
         self.push(&want)
     }
-}
-
-fn want(unit: u16, path: &RepoPath, state: WantState, size: u64) -> Want {
-    Want {
-        path: path.clone(),
-        unit,
-        state,
-        size,
-        exact: true,
-        sha256: None,
-        sha512: None,
-        mutable: false,
-        guarded: false,
-        optional: false,
-        mtime: 0,
-    }
-}
-
-fn listed_payload(run: &Run, payload: Payload, listing: Listing) -> Result<Want, Problem> {
-    run.stop.check()?;
-    let Listing { unit, state, .. } = listing;
-    let excluded = !payload.wanted
-        || (state == WantState::Payload && run.exclude.is_match(payload.path.as_str()));
-    let state = if excluded { WantState::Excluded } else { state };
-    let mut want = want(unit, &payload.path, state, payload.expected.size);
-    want.set_digest(payload.expected.digest);
-    want.exact = payload.exact_size;
-    want.guarded = payload.guarded;
-    want.optional = listing.optional;
-    want.mtime = listing.date;
-    Ok(want)
 }
 
 /// What is in the base was believed when it came there.

@@ -12,7 +12,7 @@ use fleet_types::{Digest, Expected, RepoPath};
 
 use super::indices::{is_same, notes_of};
 use super::list::Listed;
-use super::memory::LeftOut;
+use super::memory::OmittedIndex;
 use super::presence::note;
 use super::run::Run;
 use crate::Problem;
@@ -116,7 +116,7 @@ impl Run {
         &self,
         unit: &'a str,
         group: &IndexGroup,
-        out: &LeftOut,
+        out: &OmittedIndex,
         absent: &mut BTreeSet<RepoPath>,
     ) -> Option<Hole<'a>> {
         let files: Vec<RepoPath> = group.files.iter().map(|file| file.path.clone()).collect();

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use fleet_store::{Entry, EntryState, RunSorter, Snapshot, Sorted};
 use fleet_types::{Reason, RepoPath, Sha256};
 
+use super::inputs::exclude_rule;
 use super::lost::{Lost, LostFiles};
-use super::memory::LeftOut;
+use super::memory::OmittedIndex;
 use super::merge::{Merge, Merged, Pair};
 use super::preflight::Addition;
 use super::run::Run;
@@ -32,7 +33,7 @@ pub(super) struct Plan {
     /// What no unit needs and cannot be copied; there is another plan without what lists it.
     pub lost: LostFiles,
     /// By unit, the indices that are left out because of what they list.
-    pub left_out: Vec<(u16, LeftOut)>,
+    pub omitted: Vec<(u16, OmittedIndex)>,
 }
 
 struct Judge<'a> {
@@ -48,13 +49,22 @@ struct Judge<'a> {
     refusals: BTreeMap<u16, Problem>,
     lost: LostFiles,
     /// The paths of which the current one is a longer form.
-    prefixes: Vec<(RepoPath, u16)>,
+    prefixes: Vec<Prefix>,
+}
+
+/// A path that others may lie below.
+#[derive(Clone)]
+struct Prefix {
+    path: RepoPath,
+    unit: u16,
+    /// As opposed to a root or an index, which no rule leaves out.
+    is_payload: bool,
 }
 
 /// Compares. `advances` tells whether a unit can be refused: one that is carried forward cannot.
 pub(super) fn judge(
     run: &Run,
-    (wants, left_out): (Sorted<Want>, Vec<(u16, LeftOut)>),
+    (wants, omitted): (Sorted<Want>, Vec<(u16, OmittedIndex)>),
     advances: &dyn Fn(u16) -> bool,
 ) -> Result<Plan, Problem> {
     let mut judge = Judge {
@@ -102,7 +112,7 @@ pub(super) fn judge(
         tally,
         refusals,
         lost,
-        left_out,
+        omitted,
     })
 }
 
@@ -141,10 +151,13 @@ impl Judge<'_> {
             WantState::Carried => self.keep.add(want.path.as_str(), size),
             WantState::Payload if kept => self.keep.add(want.path.as_str(), size),
             WantState::Payload => return self.missing(wanted, before, advances),
-            WantState::Absent | WantState::Excluded => {
-                self.check_mutation(wanted, before, advances);
-                if want.state == WantState::Excluded {
-                    self.exclude.add(want.path.as_str(), want.known_size());
+            WantState::Absent | WantState::Excluded | WantState::Unusable => {
+                match want.state {
+                    WantState::Excluded => {
+                        self.exclude.add(want.path.as_str(), want.known_size());
+                    }
+                    WantState::Unusable => {}
+                    _ => drop(self.check_mutation(wanted, before, advances)),
                 }
                 if let Some(entry) = before {
                     self.give_up(&want.path, entry);
@@ -226,8 +239,10 @@ impl Judge<'_> {
             optional,
         } = conflict;
         let text = format!(
-            "{path} is listed with two different contents, {} and {}; the upstream must correct its indices",
-            digests.0, digests.1
+            "{path} is listed with two different contents, {} and {}; the upstream must correct its indices; until then, {} lets the rest through",
+            digests.0,
+            digests.1,
+            exclude_rule(&[path.as_str()])
         );
         if *optional {
             self.lost.insert(path.clone(), Lost::unfit(text));
@@ -238,11 +253,14 @@ impl Judge<'_> {
 
     /// A path must not be a file and a directory at once. All paths that begin with the same text are neighbours.
     fn check_directories(&mut self, wanted: &Wanted, advances: &dyn Fn(u16) -> bool) {
+        if wanted.want.state.is_left_out() {
+            return;
+        }
         let path = &wanted.want.path;
         while self
             .prefixes
             .last()
-            .is_some_and(|(prefix, _)| !path.as_str().starts_with(prefix.as_str()))
+            .is_some_and(|prefix| !path.as_str().starts_with(prefix.path.as_str()))
         {
             self.prefixes.pop();
         }
@@ -251,15 +269,22 @@ impl Judge<'_> {
         let file = self
             .prefixes
             .iter()
-            .find(|(prefix, _)| is_inside(prefix))
+            .find(|prefix| is_inside(&prefix.path))
             .cloned();
-        if let Some((file, unit)) = file {
+        if let Some(file) = file {
+            let left_out = if file.is_payload { &file.path } else { path };
             let text = format!(
-                "{file} is listed as a file, and {path} needs a directory of that name; the upstream must correct its indices"
+                "{} is listed as a file, and {path} needs a directory of that name; the upstream must correct its indices; until then, {} lets the rest through",
+                file.path,
+                exclude_rule(&[left_out.as_str()])
             );
-            self.refuse_one_of(unit, wanted.want.unit, text, advances);
+            self.refuse_one_of(file.unit, wanted.want.unit, text, advances);
         }
-        self.prefixes.push((path.clone(), wanted.want.unit));
+        self.prefixes.push(Prefix {
+            path: path.clone(),
+            unit: wanted.want.unit,
+            is_payload: wanted.want.state == WantState::Payload,
+        });
     }
 
     /// The later one in declared order that can be refused.
@@ -286,7 +311,8 @@ pub(super) fn mutation<'a>(
     older: impl Iterator<Item = &'a Snapshot>,
     verification: &Verification,
 ) -> Option<Problem> {
-    if !want.guarded || want.state == WantState::Carried || verification.allow_mutation {
+    let judged = want.guarded && want.state != WantState::Carried;
+    if !judged || verification.allow_mutation {
         return None;
     }
     let mut known = before

@@ -34,13 +34,13 @@ pub(super) struct UnitMemory {
     pub endpoints: BTreeMap<String, Known>,
     /// Indices of the newest state that are good to have and are left out because of what they list.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub left_out: Vec<LeftOut>,
+    pub left_out: Vec<OmittedIndex>,
 }
 
 /// An index that is left out with all that it lists.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct LeftOut {
+pub(super) struct OmittedIndex {
     /// Its name without a suffix of compression.
     pub stem: String,
     pub why: String,
@@ -57,7 +57,7 @@ pub(super) struct Missing {
     pub sha256: Sha256,
 }
 
-impl LeftOut {
+impl OmittedIndex {
     /// What people should know of it.
     pub fn note(&self) -> String {
         format!(

@@ -7,6 +7,7 @@ mod holes;
 mod indices;
 mod inputs;
 mod judge;
+mod lacking;
 mod list;
 mod lost;
 mod memory;

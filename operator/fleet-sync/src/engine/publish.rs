@@ -10,7 +10,7 @@ use fleet_types::{Reason, UnitRevision};
 use super::base::Content;
 use super::check::Closed;
 use super::gather::Stance;
-use super::memory::{LeftOut, Memory};
+use super::memory::{Memory, OmittedIndex};
 use super::run::Run;
 use crate::{Phase, Problem, RunResult};
 
@@ -27,6 +27,8 @@ impl Run {
     fn meta(&self, stances: &[Stance]) -> Result<SnapshotMeta, Problem> {
         let revision = self.revision(stances);
         let mut carried = BTreeMap::new();
+        let mut left_out = self.left_out();
+        left_out.retain(|unit, _| self.units.contains(unit));
         if let Some(base) = &self.base {
             let of_carried = self
                 .units
@@ -40,6 +42,7 @@ impl Run {
         let content = Content {
             slice: self.options.content.clone(),
             carried,
+            left_out,
         };
         let content = serde_json::to_value(content).map_err(|e| {
             Problem::new(
@@ -130,7 +133,7 @@ impl Run {
         &self,
         closed: Closed,
         stances: &[Stance],
-        left_out: &[(u16, LeftOut)],
+        left_out: &[(u16, OmittedIndex)],
     ) -> Result<Served, Problem> {
         self.progress.phase(Phase::Prepare);
         let meta = self.meta(stances)?;
@@ -159,7 +162,11 @@ impl Run {
     }
 
     /// Notes the states that are accepted, and how the endpoints describe them.
-    fn remember(&self, stances: &[Stance], left_out: &[(u16, LeftOut)]) -> Result<(), Problem> {
+    fn remember(
+        &self,
+        stances: &[Stance],
+        left_out: &[(u16, OmittedIndex)],
+    ) -> Result<(), Problem> {
         let mut memory = self.memory.clone();
         let mut accepted = Vec::new();
         for (number, stance) in (0u16..).zip(stances) {

@@ -13,12 +13,12 @@ use super::indices::Advance;
 use super::judge::{Plan, judge};
 use super::list::Listed;
 use super::lost::LostFiles;
-use super::memory::LeftOut;
+use super::memory::OmittedIndex;
 use super::outcome::Outcomes;
 use super::publish::Served;
 use super::run::{Run, blocking};
 use super::want::Fetched;
-use crate::{Phase, Problem, Room};
+use crate::{LeftOut, Phase, Problem, Room};
 
 /// Why units were refused, by their number.
 pub(super) type Refusals = BTreeMap<u16, Problem>;
@@ -32,6 +32,8 @@ pub(super) struct Foreseen {
     /// Why a run would end before it fetches.
     pub shortage: Option<Problem>,
     pub revision: Vec<fleet_types::UnitRevision>,
+    /// By unit.
+    pub left_out: BTreeMap<String, LeftOut>,
 }
 
 /// How far a run has come: which units can advance.
@@ -56,6 +58,7 @@ impl Run {
         outcomes
             .with_files(self.files.load(Ordering::Relaxed))
             .with_notes(&self.notes())
+            .with_left_out(&self.left_out())
     }
 
     async fn advance(self: Arc<Self>, refusals: &mut Refusals) -> Result<Option<Served>, Problem> {
@@ -99,6 +102,7 @@ impl Run {
                 room: None,
                 shortage: None,
                 revision,
+                left_out: self.left_out(),
             });
         }
         let mut standing = self.clone().stand(listed, &again, &refusals).await?;
@@ -112,6 +116,7 @@ impl Run {
             room,
             shortage: shortage.flatten(),
             revision,
+            left_out: self.left_out(),
         })
     }
 
@@ -249,7 +254,7 @@ impl Run {
             (standing.stances, standing.lost) = (stances, lost);
             let mut plan = planned?;
             if plan.refusals.is_empty() && plan.lost.is_empty() {
-                for (unit, out) in &plan.left_out {
+                for (unit, out) in &plan.omitted {
                     if let Some(unit) = self.units.get(usize::from(*unit)) {
                         self.note(unit, &out.note());
                     }
@@ -277,7 +282,12 @@ impl Run {
         }
         let advances =
             |unit: u16| matches!(stances.get(usize::from(unit)), Some(Stance::Advance(_)));
-        let mut plan = judge(self, gather.finish()?, &advances)?;
+        let gathered = gather.finish()?;
+        let units = self.units.iter().zip(stances);
+        let advancing = units.filter(|(_, stance)| matches!(stance, Stance::Advance(_)));
+        let advancing: Vec<&str> = advancing.map(|(unit, _)| unit.as_str()).collect();
+        self.plan_leaves_out(&advancing, gathered.left_out);
+        let mut plan = judge(self, (gathered.wants, gathered.omitted), &advances)?;
         plan.refusals.extend(refusals);
         // With refusals there is another plan, which keeps what these units have.
         if plan.refusals.is_empty() && plan.lost.is_empty() {
@@ -302,7 +312,7 @@ impl Run {
             let Plan {
                 wants,
                 transfer,
-                left_out,
+                omitted,
                 ..
             } = plan;
             let mut transferred = self.transfer(Arc::new(transfer), &room).await?;
@@ -310,7 +320,7 @@ impl Run {
             fetched.push(transferred.fetched);
             if transferred.refusals.is_empty() && transferred.lost.is_empty() {
                 return self
-                    .close_and_publish(wants, left_out, fetched, standing)
+                    .close_and_publish(wants, omitted, fetched, standing)
                     .await
                     .map(Some);
             }
@@ -322,7 +332,7 @@ impl Run {
     async fn close_and_publish(
         self: Arc<Self>,
         wants: Sorted<super::want::Want>,
-        left_out: Vec<(u16, LeftOut)>,
+        omitted: Vec<(u16, OmittedIndex)>,
         fetched: Vec<Sorted<Fetched>>,
         standing: &mut Standing,
     ) -> Result<Served, Problem> {
@@ -332,7 +342,7 @@ impl Run {
             self.store_roots(&stances)?;
             let closed = check::close(&self, &wants, &fetched)?;
             self.stop.check()?;
-            self.publish(closed, &stances, &left_out)
+            self.publish(closed, &stances, &omitted)
         })
         .await
     }

@@ -9,6 +9,7 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use tokio::sync::mpsc;
 
+use super::lacking::{self, Lacking};
 use super::lost::{Lost, LostFiles};
 use super::room::Reservation;
 use super::run::Run;
@@ -46,6 +47,9 @@ struct Content {
 struct Ledger {
     under_way: HashMap<u64, Content>,
     refusals: BTreeMap<u16, Problem>,
+    /// By unit, what the upstream does not have as it is listed. The rest is fetched all the same, so that all of it can
+    /// be named at once.
+    lacking: BTreeMap<u16, Lacking>,
     lost: LostFiles,
     next: u64,
 }
@@ -75,38 +79,29 @@ impl Run {
                 }
                 Ok(Arrival::NotModified) => {}
                 Err(error) => {
-                    let problem = Problem::from(error.clone());
-                    if problem.ends_the_run() {
-                        return Err(problem);
-                    }
-                    let mut ledger = lock(&ledger);
+                    let concerns_the_file = lacking::concerns_the_file(&error.kind);
                     let lost = content.paths.iter().map(|path| {
                         let lost = Lost::not_there(path, &content.expected, &error);
                         (path.clone(), lost)
                     });
-                    ledger.lost.extend(lost);
-                    for unit in content.units {
-                        ledger
-                            .refusals
-                            .entry(unit)
-                            .or_insert_with(|| problem.clone());
+                    lock(&ledger).lost.extend(lost);
+                    let problem = Problem::from(error);
+                    if problem.ends_the_run() {
+                        return Err(problem);
                     }
+                    lock(&ledger).failed(&content, concerns_the_file, &problem);
                 }
             }
             Ok(())
         };
         self.fetcher.fetch_all(wants, &mut deliver).await?;
         self.make_durable().await?;
-        let (refusals, lost) = {
-            let mut ledger = lock(&ledger);
-            let refusals = std::mem::take(&mut ledger.refusals);
-            (refusals, std::mem::take(&mut ledger.lost))
-        };
+        let mut ledger = lock(&ledger);
         Ok(Transferred {
             fetched: sorter.finish()?,
             files,
-            refusals,
-            lost,
+            refusals: ledger.take_refusals(),
+            lost: std::mem::take(&mut ledger.lost),
         })
     }
 
@@ -132,8 +127,8 @@ impl Run {
 
 fn register(content: Content, ledger: &Mutex<Ledger>, writers: &Arc<Writers>) -> Option<Want> {
     let mut ledger = lock(ledger);
-    let is_refused = |unit: &u16| ledger.refusals.contains_key(unit);
-    if !content.units.is_empty() && content.units.iter().all(is_refused) {
+    let is_out = |unit: &u16| ledger.is_out(*unit);
+    if !content.units.is_empty() && content.units.iter().all(is_out) {
         return None;
     }
     let tag = ledger.next;
@@ -168,6 +163,34 @@ fn note_fetched(
         })?;
     }
     Ok(())
+}
+
+impl Ledger {
+    fn failed(&mut self, content: &Content, concerns_the_file: bool, problem: &Problem) {
+        for unit in &content.units {
+            if concerns_the_file {
+                let lacking = self.lacking.entry(*unit);
+                let lacking = lacking.or_insert_with(|| Lacking::new(problem.clone()));
+                lacking.add(&content.paths);
+            } else {
+                let refusal = self.refusals.entry(*unit);
+                refusal.or_insert_with(|| problem.clone());
+            }
+        }
+    }
+
+    fn is_out(&self, unit: u16) -> bool {
+        self.refusals.contains_key(&unit) || self.lacking.get(&unit).is_some_and(Lacking::is_much)
+    }
+
+    fn take_refusals(&mut self) -> BTreeMap<u16, Problem> {
+        let lacking = std::mem::take(&mut self.lacking).into_iter();
+        let mut refusals: BTreeMap<u16, Problem> = lacking
+            .map(|(unit, lacking)| (unit, lacking.problem()))
+            .collect();
+        refusals.append(&mut self.refusals);
+        refusals
+    }
 }
 
 fn lock(ledger: &Mutex<Ledger>) -> MutexGuard<'_, Ledger> {
