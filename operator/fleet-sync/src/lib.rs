@@ -9,6 +9,7 @@ pub mod fetch;
 mod options;
 mod problem;
 mod progress;
+mod release;
 mod report;
 mod stop;
 
@@ -24,6 +25,7 @@ pub use options::{
 };
 pub use problem::Problem;
 pub use progress::{Phase, Progress, Unwatched};
+pub use release::{Destination, NotADestination};
 pub use report::{LeftOut, PlanReport, Report, Room, RunResult, Share, SuiteReport};
 
 /// Runs one Mirror once. Always answers with a report, which is also kept in the store where that can be written.

@@ -8,6 +8,7 @@ mod indices;
 mod inputs;
 mod judge;
 mod lacking;
+mod left_out;
 mod list;
 mod lost;
 mod memory;
