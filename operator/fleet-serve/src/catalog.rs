@@ -173,14 +173,19 @@ impl Catalog {
                 }
                 Ok(None) => {}
                 Err(error) => {
-                    let text = format!(
-                        "the store in {} cannot be served: {error}",
-                        self.data.join(&name).display()
-                    );
-                    known.problems.push(Problem {
-                        text,
-                        unserved: true,
-                    });
+                    let dir = self.data.join(&name);
+                    // What was open goes on, whatever has become of its `store.json`.
+                    let before = before.stores.get(&name).cloned();
+                    let (words, unserved) = match before {
+                        Some(_) => ("is served as it was", false),
+                        None => ("cannot be served", true),
+                    };
+                    let text = format!("the store in {} {words}: {error}", dir.display());
+                    known.problems.push(Problem { text, unserved });
+                    if let Some(opened) = before {
+                        known.admit(&opened.mirror);
+                        known.stores.insert(name, opened);
+                    }
                 }
             }
         }
@@ -190,10 +195,10 @@ impl Catalog {
     /// The store in one directory; none where there is no store.
     fn open(&self, name: &OsString, before: &Known) -> Result<Option<Opened>, StoreError> {
         let dir = self.data.join(name);
-        let Ok(metadata) = std::fs::metadata(dir.join("store.json")) else {
+        if !Store::exists(&dir) {
             return Ok(None);
-        };
-        let stamp = stamp(&metadata);
+        }
+        let stamp = std::fs::metadata(dir.join("store.json")).as_ref().map_or((0, 0, 0), stamp);
         if let Some(opened) = before
             .stores
             .get(name)

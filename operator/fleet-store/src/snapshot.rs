@@ -1,35 +1,46 @@
-//! A snapshot as its readers see it: an index that is mapped (or, on a network file system, read) after its own digest
-//! was verified.
+//! A snapshot as its readers see it: an index whose own digest was verified when it was opened.
+//!
+//! The paths (an FST, some 20 bytes each) are in memory from then on, as they were verified; records are read from the
+//! open file ([`Rows`]). So nothing that happens to the file ends the process or is believed: what can no longer be read
+//! is not found, and [`Snapshot::is_damaged`] says so.
 //!
 //! An open snapshot holds a shared lock on its file; see the crate's notes on collecting.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Seek};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use fleet_types::{RepoPath, Sha256};
 use fst::{IntoStreamer, Streamer};
 use rustix::fs::FlockOperation;
 use sha2::Digest as _;
 
-use crate::bytes::{Bytes, Region};
 use crate::error::{Doing, Result, StoreError};
+use crate::fs::open_file;
 use crate::index::{self, HEADER_LEN, Header, Parts, RECORD_LEN, SHA512_LEN, TRAILER_LEN};
+use crate::rows::{Changed, Rows};
 use crate::{Entry, SnapshotId, SnapshotMeta, links};
 
-/// One immutable, verified copy of a revision: paths and what is known of each. Lookups take microseconds and do not
-/// load the index as a whole.
+/// One immutable, verified copy of a revision: paths and what is known of each. Lookups take microseconds and allocate
+/// nothing.
 pub struct Snapshot {
     header: Header,
-    parts: Parts,
     meta: SnapshotMeta,
-    bytes: Bytes,
-    paths: fst::Map<Region>,
+    contents: Contents,
+    paths: fst::Map<Vec<u8>>,
     /// Holds the shared lock.
-    _file: File,
+    file: File,
+    damaged: AtomicBool,
+}
+
+/// What is read when it is asked for.
+struct Contents {
+    records: Rows<RECORD_LEN>,
+    sha512s: Rows<SHA512_LEN>,
 }
 
 const DOING: &str = "reading a snapshot's index";
@@ -42,26 +53,23 @@ impl Snapshot {
         if !lock_shared(&file) {
             return Err(StoreError::missing(id));
         }
-        verify_digest(&file).map_err(|e| e.into_error(damaged))?;
         let (header, parts, meta) = read_head(&file).map_err(|e| e.into_error(damaged))?;
         if header.id != *id {
             return Err(damaged("the file is the index of another snapshot"));
         }
-        let bytes = Bytes::of(&file).doing(DOING)?;
-        let region = bytes
-            .region(parts.fst..parts.trailer)
-            .ok_or_else(|| damaged("the file is shorter than it was"))?;
-        let paths = fst::Map::new(region).map_err(|e| damaged(&e.to_string()))?;
+        let (contents, paths) =
+            read_verified(&file, &header, &parts).map_err(|e| e.into_error(damaged))?;
+        let paths = fst::Map::new(paths).map_err(|e| damaged(&e.to_string()))?;
         if paths.len() as u64 != header.records {
             return Err(damaged("the number of paths is not the number of records"));
         }
         Ok(Snapshot {
             header,
-            parts,
             meta,
-            bytes,
+            contents,
             paths,
-            _file: file,
+            file,
+            damaged: AtomicBool::new(false),
         })
     }
 
@@ -89,6 +97,25 @@ impl Snapshot {
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Whether the file was found changed since it was opened. What could not be read was not found or ended a walk, so
+    /// whoever relies on everything being there asks this afterwards.
+    pub fn is_damaged(&self) -> bool {
+        self.damaged.load(Ordering::Acquire)
+    }
+
+    /// [`StoreError::Corrupt`] where [`Snapshot::is_damaged`].
+    pub fn expect_whole(&self) -> Result<()> {
+        match self.is_damaged() {
+            true => Err(self.changed()),
+            false => Ok(()),
+        }
+    }
+
+    pub(crate) fn changed(&self) -> StoreError {
+        let what = format!("snapshot {}", self.id());
+        StoreError::corrupt(what, "its index has changed since it was opened")
     }
 
     /// What is known of one path, in the form of [`RepoPath`].
@@ -120,7 +147,7 @@ impl Snapshot {
         Entries {
             snapshot: self,
             stream: self.stream_from(from),
-            taken: 0,
+            window: Window::default(),
         }
     }
 
@@ -135,6 +162,7 @@ impl Snapshot {
         Children {
             snapshot: self,
             stream: self.stream_from(&prefix),
+            window: Window::default(),
             prefix,
         }
     }
@@ -155,33 +183,29 @@ impl Snapshot {
     }
 
     fn entry(&self, number: u64) -> Option<Entry> {
-        let at = self.parts.records + usize::try_from(number).ok()?.checked_mul(RECORD_LEN)?;
-        let record = self
-            .bytes
-            .get(at..at + RECORD_LEN)
-            .filter(|_| number < self.header.records)?;
-        let (mut entry, sha512) = index::decode_record(record.first_chunk()?);
-        entry.sha512 = sha512.and_then(|number| self.sha512(number));
+        let record = self.believed(self.contents.records.read(&self.file, number))??;
+        self.decode(&record)
+    }
+
+    fn decode(&self, record: &[u8; RECORD_LEN]) -> Option<Entry> {
+        let (mut entry, sha512) = index::decode_record(record);
+        if let Some(number) = sha512 {
+            let row = self.contents.sha512s.read(&self.file, number.into());
+            entry.sha512 = self.believed(row)?;
+        }
         Some(entry)
     }
 
-    fn sha512(&self, number: u32) -> Option<[u8; 64]> {
-        let at = self.parts.sha512s + number as usize * SHA512_LEN;
-        self.bytes
-            .get(at..at + SHA512_LEN)
-            .filter(|_| at < self.parts.fst)?
-            .first_chunk()
-            .copied()
+    /// None where the file has changed, which is remembered.
+    fn believed<T>(&self, read: Result<T, Changed>) -> Option<T> {
+        if read.is_err() && !self.damaged.swap(true, Ordering::AcqRel) {
+            tracing::error!("{}", self.changed());
+        }
+        read.ok()
     }
 
     fn stream_from(&self, from: &str) -> fst::map::Stream<'_> {
         self.paths.range().ge(from).into_stream()
-    }
-
-    /// Lets go of the pages of records that a walk has passed, so that walking a large index does not hold it all.
-    fn release_before(&self, number: u64) {
-        let end = self.parts.records + (number.min(self.header.records) as usize) * RECORD_LEN;
-        self.bytes.release(self.parts.records..end);
     }
 }
 
@@ -198,24 +222,52 @@ impl fmt::Debug for Snapshot {
 pub struct Entries<'a> {
     snapshot: &'a Snapshot,
     stream: fst::map::Stream<'a>,
-    taken: u64,
+    window: Window,
 }
-
-/// Entries between two releases of passed pages: 3 MiB of records.
-const RELEASE_EVERY: u64 = 1 << 16;
 
 impl Iterator for Entries<'_> {
     type Item = (RepoPath, Entry);
 
-    /// A path or record that no builder wrote ends the walk; scrubbing reports such an index.
+    /// A path or record that no builder wrote, or that cannot be read any more, ends the walk.
     fn next(&mut self) -> Option<Self::Item> {
         let (path, number) = self.stream.next()?;
         let path = RepoPath::new(std::str::from_utf8(path).ok()?).ok()?;
-        self.taken += 1;
-        if self.taken.is_multiple_of(RELEASE_EVERY) {
-            self.snapshot.release_before(number);
+        Some((path, self.window.entry(self.snapshot, number)?))
+    }
+}
+
+/// Records that a walk has read ahead: more each time, so that a short walk reads little.
+#[derive(Default)]
+struct Window {
+    first: u64,
+    rows: Vec<u8>,
+}
+
+impl Window {
+    const FIRST_ROWS: usize = 8;
+    const MOST_ROWS: usize = 1024;
+
+    fn entry(&mut self, snapshot: &Snapshot, number: u64) -> Option<Entry> {
+        if self.row(number).is_none() {
+            self.read_from(snapshot, number)?;
         }
-        Some((path, self.snapshot.entry(number)?))
+        snapshot.decode(self.row(number)?)
+    }
+
+    fn row(&self, number: u64) -> Option<&[u8; RECORD_LEN]> {
+        let at = usize::try_from(number.checked_sub(self.first)?).ok()?.checked_mul(RECORD_LEN)?;
+        self.rows.get(at..)?.first_chunk()
+    }
+
+    fn read_from(&mut self, snapshot: &Snapshot, number: u64) -> Option<()> {
+        let before = self.rows.len() / RECORD_LEN;
+        let rows = (before * 4).clamp(Self::FIRST_ROWS, Self::MOST_ROWS);
+        self.rows.resize(rows * RECORD_LEN, 0);
+        let records = &snapshot.contents.records;
+        let read = snapshot.believed(records.read_many(&snapshot.file, number, &mut self.rows))?;
+        self.first = number;
+        self.rows.truncate(read * RECORD_LEN);
+        Some(())
     }
 }
 
@@ -238,6 +290,7 @@ impl Child {
 pub struct Children<'a> {
     snapshot: &'a Snapshot,
     stream: fst::map::Stream<'a>,
+    window: Window,
     /// Empty, or ends with `/`.
     prefix: String,
 }
@@ -251,7 +304,7 @@ impl Iterator for Children<'_> {
         let Some((directory, _)) = below.split_once('/') else {
             return Some(Child::File {
                 name: below.to_owned(),
-                entry: self.snapshot.entry(number)?,
+                entry: self.window.entry(self.snapshot, number)?,
             });
         };
         let name = directory.to_owned();
@@ -267,17 +320,19 @@ impl Iterator for Children<'_> {
 pub(crate) fn read_meta(path: &Path, id: &SnapshotId) -> Result<SnapshotMeta> {
     let damaged = |problem: &str| StoreError::corrupt(format!("snapshot {id}"), problem);
     let file = open_index(path, id)?;
-    read_head(&file)
-        .map(|(_, _, meta)| meta)
-        .map_err(|e| e.into_error(damaged))
+    let (header, _, meta) = read_head(&file).map_err(|e| e.into_error(damaged))?;
+    match header.id == *id {
+        true => Ok(meta),
+        false => Err(damaged("the file is the index of another snapshot")),
+    }
 }
 
-/// Calls `each` for the digest of every present path, reading the file in blocks: scans over many snapshots would
-/// otherwise map them all into this process's memory. Does not verify the file.
+/// Calls `each` for digest and size of every present path, reading the file in blocks: scans over many snapshots need
+/// not open them all. Does not verify the file.
 pub(crate) fn scan_present(
     path: &Path,
     id: &SnapshotId,
-    each: &mut dyn FnMut(&[u8; 32]),
+    each: &mut dyn FnMut(&[u8; 32], u64),
 ) -> Result<()> {
     const BLOCK: usize = RECORD_LEN * 2048;
     let damaged = |problem: &str| StoreError::corrupt(format!("snapshot {id}"), problem);
@@ -291,15 +346,15 @@ pub(crate) fn scan_present(
             .doing(DOING)?;
         block[..count]
             .chunks_exact(RECORD_LEN)
-            .filter_map(index::present_digest)
-            .for_each(&mut *each);
+            .filter_map(index::present_blob)
+            .for_each(|(digest, size)| each(digest, size));
         at += count;
     }
     Ok(())
 }
 
 fn open_index(path: &Path, id: &SnapshotId) -> Result<File> {
-    match File::open(path) {
+    match open_file(path) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(StoreError::missing(id)),
         other => other.doing(DOING),
     }
@@ -351,29 +406,72 @@ fn read_head(file: &File) -> Result<(Header, Parts, SnapshotMeta), ReadProblem> 
     Ok((header, parts, meta))
 }
 
-/// Reads the file rather than the mapping, so that the pages do not stay in this process.
-fn verify_digest(mut file: &File) -> Result<(), ReadProblem> {
-    let content = file.metadata()?.len().checked_sub(TRAILER_LEN as u64);
-    let content = content.ok_or_else(|| ReadProblem::Content("the file is cut short".into()))?;
-    let mut hasher = sha2::Sha256::new();
-    let mut block = vec![0; 128 << 10];
-    let mut left = content;
-    while left > 0 {
-        let want = block.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        match file.read(&mut block[..want])? {
-            0 => return Err(ReadProblem::Content("the file is cut short".into())),
-            count => {
-                hasher.update(&block[..count]);
-                left -= count as u64;
-            }
-        }
+/// Reads the whole file once: what was verified is what is kept.
+fn read_verified(
+    file: &File,
+    header: &Header,
+    parts: &Parts,
+) -> Result<(Contents, Vec<u8>), ReadProblem> {
+    let mut input = Hashing::new(file)?;
+    input.each(parts.records, &mut |_| {})?;
+    let mut contents = Contents {
+        records: Rows::new(parts.records as u64, room(header.records)),
+        sha512s: Rows::new(parts.sha512s as u64, room(header.sha512s)),
+    };
+    input.each(parts.sha512s - parts.records, &mut |rows| {
+        contents.records.take(rows);
+    })?;
+    input.each(parts.fst - parts.sha512s, &mut |rows| {
+        contents.sha512s.take(rows);
+    })?;
+    let mut paths = Vec::with_capacity(room(header.fst_len));
+    input.each(parts.trailer - parts.fst, &mut |bytes| {
+        paths.extend_from_slice(bytes);
+    })?;
+    input.expect_digest(parts.trailer)?;
+    paths.shrink_to_fit();
+    Ok((contents, paths))
+}
+
+/// What is reserved at once on the word of a header that is not verified yet.
+fn room(promised: u64) -> usize {
+    usize::try_from(promised).unwrap_or(0).min(64 << 20)
+}
+
+struct Hashing<'a> {
+    file: &'a File,
+    hasher: sha2::Sha256,
+    block: Vec<u8>,
+}
+
+impl Hashing<'_> {
+    fn new(mut file: &File) -> Result<Hashing<'_>, ReadProblem> {
+        file.rewind()?;
+        // Whole rows of either length.
+        let block = vec![0; RECORD_LEN * SHA512_LEN * 64];
+        Ok(Hashing { file, hasher: sha2::Sha256::new(), block })
     }
-    let mut written = [0; TRAILER_LEN];
-    file.read_exact_at(&mut written, content)?;
-    let found: [u8; 32] = hasher.finalize().into();
-    if found == written {
+
+    /// The next `left` bytes, a block at a time.
+    fn each(&mut self, mut left: usize, take: &mut dyn FnMut(&[u8])) -> Result<(), ReadProblem> {
+        while left > 0 {
+            let count = self.block.len().min(left);
+            let block = &mut self.block[..count];
+            self.file.read_exact(block)?;
+            self.hasher.update(&*block);
+            take(block);
+            left -= count;
+        }
         Ok(())
-    } else {
-        Err(ReadProblem::Content("its digest is wrong".into()))
+    }
+
+    fn expect_digest(self, trailer: usize) -> Result<(), ReadProblem> {
+        let mut written = [0; TRAILER_LEN];
+        self.file.read_exact_at(&mut written, trailer as u64)?;
+        let found: [u8; 32] = self.hasher.finalize().into();
+        match found == written {
+            true => Ok(()),
+            false => Err(ReadProblem::Content("its digest is wrong".into())),
+        }
     }
 }

@@ -7,24 +7,27 @@
 //! facts beside it (`state/snapshots.json`) are written after it and caught up with after a crash. What a person
 //! decides (pin, roll back) is written before the switch, so that a crash does not undo the decision.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::ops::Deref;
-use std::path::Path;
+use std::path::{Component, Path};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
 use fleet_types::Sha256;
 use rustix::fs::FlockOperation;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
+use crate::document;
 use crate::error::{Doing, Result, StoreError};
 use crate::facts::{self, Facts};
 use crate::fs::{Disk, FileSystem};
-use crate::layout::{Layout, UNFINISHED};
+use crate::layout::Layout;
 use crate::shared::Shared;
 use crate::store::check_document_name;
 use crate::{
-    CollectReport, Identity, IndexBuilder, Snapshot, SnapshotId, Staging, Store, collect, snapshot,
+    CollectReport, Identity, IndexBuilder, Snapshot, SnapshotId, Staging, Store, collect, recover, snapshot,
 };
 
 /// The one writer of a store; also a [`Store`]. Holds the store's lock until it, its stagings and its builders are
@@ -33,6 +36,7 @@ pub struct Writer {
     store: Store,
     shared: Arc<Shared>,
     staging: Staging,
+    blobs_were_lost: bool,
 }
 
 /// Calls its argument for every digest that the plan names. It may be asked several times.
@@ -50,9 +54,6 @@ pub enum Publication {
     /// It is the one that a person rolled back from.
     HeldByRollback { serving: SnapshotId },
 }
-
-/// Staged downloads that nobody came back for in this time are removed.
-const STAGING_MAX_AGE: Duration = Duration::from_secs(14 * 24 * 3600);
 
 impl Deref for Writer {
     type Target = Store;
@@ -83,21 +84,26 @@ impl Writer {
         wanted: Option<&Identity>,
     ) -> Result<Writer> {
         let layout = Layout::new(dir);
-        let existing = Identity::read(&layout)?;
+        let existing = recover::identity(&layout, wanted)?;
         if let (Some(wanted), Some(existing)) = (wanted, &existing) {
             wanted.may_claim(existing, dir)?;
         } else if existing.is_none() {
             check_nothing_else(dir)?;
         }
+        let freed = recover::free_the_lock(&layout)?;
         let lock = take_lock(fs.as_ref(), &layout)?;
-        let shared = Arc::new(Shared::new(layout.clone(), fs, lock));
+        let shared = Arc::new(Shared::new(layout.clone(), fs, lock, freed));
+        let blobs_were_lost = recover::make_folders(&shared)?;
+        recover::mend_documents(&shared)?;
         let identity = settle_identity(&shared, wanted, existing)?;
-        recover(&shared)?;
         let store = Store::new(layout, identity);
+        recover::mend_snapshots(&store, &shared)?;
+        recover::clean_up(&shared)?;
         Ok(Writer {
             store,
             staging: Staging::new(Arc::clone(&shared)),
             shared,
+            blobs_were_lost,
         })
     }
 
@@ -122,6 +128,9 @@ impl Writer {
         let _deciding = self.shared.deciding();
         let (mut facts, current) = self.settled(now)?;
         if let Some(pinned) = facts.pinned.filter(|pinned| pinned != id) {
+            if matches!(self.expect(&pinned), Err(StoreError::SnapshotNotFound { .. })) {
+                return Err(StoreError::PinLost { id: pinned });
+            }
             self.serve(&pinned, &mut facts, current, now)?;
             return Ok(Publication::HeldByPin { pinned });
         }
@@ -185,6 +194,99 @@ impl Writer {
     pub fn state_write<T: Serialize>(&self, name: &str, value: &T) -> Result<()> {
         check_document_name(name)?;
         self.shared.write_document(name, value)
+    }
+
+    /// A document of `state/` that this writer goes by; one that is damaged is set aside and counts as never written.
+    pub fn take_state<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
+        match self.store.state(name) {
+            Err(error) if error.is_damage() => {
+                let path = self.shared.layout.state_document(name);
+                let copy = document::copy_of(&self.shared.layout, &path);
+                let problem = error.cause().unwrap_or_default();
+                for path in [Some(path), copy].into_iter().flatten() {
+                    self.shared.set_aside(&path, &problem)?;
+                }
+                Ok(None)
+            }
+            other => other,
+        }
+    }
+
+    /// Opens a snapshot; one that is damaged is set aside and counts as never made.
+    pub fn take_snapshot(&self, id: &SnapshotId) -> Result<Option<Arc<Snapshot>>> {
+        match self.store.snapshot(id) {
+            Ok(snapshot) => Ok(Some(snapshot)),
+            Err(StoreError::SnapshotNotFound { .. }) => Ok(None),
+            Err(error) if error.is_damage() => {
+                let problem = error.cause().unwrap_or_default();
+                self.shared.set_aside(&self.shared.layout.snapshot(id), &problem)?;
+                Ok(None)
+            }
+            Err(other) => Err(other),
+        }
+    }
+
+    /// Blobs that a server of this store found missing or damaged; see [`Store::suspect`].
+    pub fn suspects(&self) -> Result<BTreeSet<Sha256>> {
+        const DOING: &str = "reading what the server found damaged";
+        let mut found = BTreeSet::new();
+        for file in fs::read_dir(self.shared.layout.suspects()).doing(DOING)? {
+            let name = file.doing(DOING)?.file_name();
+            found.extend(name.to_str().and_then(|name| name.parse::<Sha256>().ok()));
+        }
+        Ok(found)
+    }
+
+    /// The blobs that are not there although a snapshot names them, where whole folders of them were lost; looks at none
+    /// otherwise.
+    pub fn lost_blobs(&self) -> Result<BTreeSet<Sha256>> {
+        let mut lost = BTreeSet::new();
+        let ids = match self.blobs_were_lost {
+            true => self.store.snapshot_ids()?,
+            false => Vec::new(),
+        };
+        for id in ids {
+            let index = self.shared.layout.snapshot(&id);
+            snapshot::scan_present(&index, &id, &mut |digest, size| {
+                let digest = Sha256(*digest);
+                if !self.store.has_blob(&digest, size) {
+                    lost.insert(digest);
+                }
+            })?;
+        }
+        Ok(lost)
+    }
+
+    /// For a damaged blob that no snapshot names.
+    pub fn set_aside_blob(&self, digest: &Sha256) -> Result<()> {
+        let blob = self.shared.layout.blob(digest);
+        self.shared.set_aside(&blob, "it is damaged, and nothing names it")
+    }
+
+    /// For what lies under `blobs/` and is none, by the name that [`crate::Finding::StrangeFile`] gives it.
+    pub fn set_aside_stranger(&self, name: &str) -> Result<()> {
+        let path = self.shared.layout.blobs().join(name);
+        match path.components().any(|part| part == Component::ParentDir) {
+            true => Ok(()),
+            false => self.shared.set_aside(&path, "it is not a blob"),
+        }
+    }
+
+    /// They are noted elsewhere.
+    pub fn forget_suspects(&self, blobs: &BTreeSet<Sha256>) -> Result<()> {
+        for digest in blobs {
+            let file = self.shared.layout.suspects().join(digest.to_string());
+            match self.shared.fs.remove_file(&file) {
+                Err(e) if e.kind() == ErrorKind::NotFound => {}
+                other => other.doing("forgetting what the server found damaged")?,
+            }
+        }
+        Ok(())
+    }
+
+    /// What this writer found damaged and set aside, in words.
+    pub fn what_was_set_aside(&self) -> Vec<String> {
+        self.shared.what_was_set_aside()
     }
 
     /// Whether there is such a snapshot. Its head says so: going back must not take the time that reading an index
@@ -251,12 +353,18 @@ pub(crate) fn settled_facts(
 
 impl Shared {
     pub(crate) fn write_document<T: Serialize>(&self, name: &str, value: &T) -> Result<()> {
-        const DOING: &str = "writing a document of state/";
-        let mut text = serde_json::to_vec_pretty(value)
-            .map_err(std::io::Error::from)
-            .doing(DOING)?;
-        text.push(b'\n');
-        self.replace(&self.layout.state_document(name), &text, DOING)
+        self.write_sealed(&self.layout.state_document(name), value)
+    }
+
+    /// Replaces a document, and then its copy where it has one.
+    fn write_sealed<T: Serialize>(&self, path: &Path, value: &T) -> Result<()> {
+        const DOING: &str = "writing a document of the store";
+        let text = document::seal(value).doing(DOING)?;
+        self.replace(path, &text, DOING)?;
+        match document::copy_of(&self.layout, path) {
+            Some(copy) => self.replace(&copy, &text, DOING),
+            None => Ok(()),
+        }
     }
 }
 
@@ -276,21 +384,12 @@ fn create_root(dir: &Path) -> Result<()> {
         .doing(DOING)
 }
 
-/// A directory without `store.json` is only taken when nothing lies in it but what an interrupted creation leaves.
+/// A directory without `store.json` is only taken when nothing lies in it but files of ours.
 fn check_nothing_else(dir: &Path) -> Result<()> {
-    const OURS: [&str; 7] = [
-        "lock",
-        "store.json.new",
-        "blobs",
-        "snapshots",
-        "state",
-        "staging",
-        "lost+found",
-    ];
     const DOING: &str = "looking into the store's directory";
     for file in fs::read_dir(dir).doing(DOING)? {
         let name = file.doing(DOING)?.file_name();
-        if !OURS.iter().any(|ours| name == *ours) {
+        if !recover::OURS.iter().any(|ours| name == *ours) {
             let claim = format!(
                 "it is not a store, and not empty: there is {:?}",
                 name.to_string_lossy()
@@ -318,16 +417,6 @@ fn settle_identity(
     wanted: Option<&Identity>,
     existing: Option<Identity>,
 ) -> Result<Identity> {
-    const DOING: &str = "creating the store";
-    let layout = &shared.layout;
-    for dir in [
-        layout.blobs(),
-        layout.snapshots(),
-        layout.state(),
-        layout.staging(),
-    ] {
-        shared.fs.create_dir(&dir).doing(DOING)?;
-    }
     let identity = match (wanted, existing) {
         (None, Some(existing)) => return Ok(existing),
         (Some(wanted), Some(existing)) if *wanted == existing => return Ok(existing),
@@ -337,63 +426,10 @@ fn settle_identity(
         },
         (None, None) => {
             return Err(StoreError::Absent {
-                dir: layout.root().to_owned(),
+                dir: shared.layout.root().to_owned(),
             });
         }
     };
-    let mut text = serde_json::to_vec_pretty(&identity)
-        .map_err(std::io::Error::from)
-        .doing(DOING)?;
-    text.push(b'\n');
-    shared.replace(&layout.identity(), &text, DOING)?;
+    shared.write_sealed(&shared.layout.identity(), &identity)?;
     Ok(identity)
-}
-
-/// Removes what a crash left half-made. Staged downloads stay, since they are resumed.
-fn recover(shared: &Shared) -> Result<()> {
-    const DOING: &str = "cleaning up after an interrupted run";
-    let layout = &shared.layout;
-    for dir in [layout.root().to_owned(), layout.snapshots(), layout.state()] {
-        remove_files(shared, &dir, |file| {
-            file.to_string_lossy().ends_with(UNFINISHED)
-        })?;
-    }
-    let oldest = SystemTime::now().checked_sub(STAGING_MAX_AGE);
-    let abandoned = |file: &Path| {
-        let modified = fs::symlink_metadata(file).and_then(|m| m.modified()).ok();
-        modified
-            .zip(oldest)
-            .is_some_and(|(modified, oldest)| modified < oldest)
-    };
-    remove_files(shared, &layout.staging(), abandoned)?;
-    remove_directories(&layout.staging()).doing(DOING)?;
-    // Blobs of a run that was killed before its second syncfs: a run that finds them must be able to rely on them.
-    let committed = fs::metadata(layout.committed()).map_or(0, |m| m.len());
-    if committed > 0 {
-        shared.fs.sync_all().doing(DOING)
-    } else {
-        Ok(())
-    }
-}
-
-/// Directories in which programs have fetched for a run that was killed.
-fn remove_directories(dir: &Path) -> std::io::Result<()> {
-    for entry in fs::read_dir(dir)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            fs::remove_dir_all(entry.path())?;
-        }
-    }
-    Ok(())
-}
-
-fn remove_files(shared: &Shared, dir: &Path, which: impl Fn(&Path) -> bool) -> Result<()> {
-    const DOING: &str = "cleaning up after an interrupted run";
-    for file in fs::read_dir(dir).doing(DOING)? {
-        let path = file.doing(DOING)?.path();
-        if which(&path) && !path.is_dir() {
-            shared.fs.remove_file(&path).doing(DOING)?;
-        }
-    }
-    Ok(())
 }

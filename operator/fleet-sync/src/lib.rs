@@ -10,6 +10,7 @@ mod options;
 mod problem;
 mod progress;
 mod report;
+mod scrub;
 mod stop;
 
 use std::sync::Arc;
@@ -24,6 +25,7 @@ pub use options::{
 };
 pub use problem::Problem;
 pub use progress::{Phase, Progress, Unwatched};
+pub use scrub::ScrubState;
 pub use report::{PlanReport, Report, Room, RunResult, Share, SuiteReport};
 
 /// Runs one Mirror once. Always answers with a report, which is also kept in the store where that can be written.

@@ -69,7 +69,7 @@ fn entry(
         Problem::new(
             Reason::StoreCorrupt,
             format!(
-                "{} is not complete: {what}; run `mirrorfleet verify`, then sync again",
+                "{} is not complete: {what}; sync again",
                 want.path
             ),
         )

@@ -344,7 +344,7 @@ fn lost(unit: &str, why: &str) -> Problem {
     Problem::new(
         Reason::StoreCorrupt,
         format!(
-            "{unit}: its previous state cannot be read again from the store: {why}; run `mirrorfleet verify`"
+            "{unit}: its previous state cannot be read again from the store: {why}"
         ),
     )
 }
