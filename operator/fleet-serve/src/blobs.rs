@@ -136,7 +136,14 @@ impl OpenBlobs {
             let arbitrary = shard.keys().next().copied();
             arbitrary.and_then(|digest| shard.remove(&digest));
         }
-        shard.insert(digest, Kept { blob, since, looked: since });
+        shard.insert(
+            digest,
+            Kept {
+                blob,
+                since,
+                looked: since,
+            },
+        );
     }
 
     /// Closes those that have been open for long. To be called every now and then.

@@ -79,6 +79,7 @@ impl Catalog {
         // Before it answers: a store that is opened anew must not look empty for a moment.
         for mirror in &after.served {
             mirror.view();
+            mirror.tell_health();
         }
         self.blobs.close_old();
         self.report_changes(&before, &after);
@@ -198,7 +199,9 @@ impl Catalog {
         if !Store::exists(&dir) {
             return Ok(None);
         }
-        let stamp = std::fs::metadata(dir.join("store.json")).as_ref().map_or((0, 0, 0), stamp);
+        let stamp = std::fs::metadata(dir.join("store.json"))
+            .as_ref()
+            .map_or((0, 0, 0), stamp);
         if let Some(opened) = before
             .stores
             .get(name)

@@ -26,6 +26,7 @@ mod path;
 mod plain;
 mod stall;
 mod status;
+mod suspects;
 mod tls;
 mod trace;
 mod transaction;

@@ -261,7 +261,9 @@ impl Lookup<'_> {
             }
         }
         if snapshot.is_damaged() {
-            return Answer::unavailable("the index of this mirror is damaged; ask again".to_owned());
+            return Answer::unavailable(
+                "the index of this mirror is damaged; ask again".to_owned(),
+            );
         }
         let traces = match self.fixed {
             Some(_) => None,

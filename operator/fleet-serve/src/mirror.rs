@@ -5,7 +5,6 @@
 //! content never changes is also found in every other snapshot on the volume, published or only prepared. A client
 //! whose requests span a publish therefore still finds everything that the index it began with names by digest.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
@@ -16,6 +15,7 @@ use fleet_telemetry::{MirrorTraffic, ServedSnapshot};
 use fleet_types::Sha256;
 
 use crate::blobs::{Blob, OpenBlobs};
+use crate::suspects::Suspects;
 
 /// How long the answer to "what is current?" is believed.
 const CURRENT_AGE: Duration = Duration::from_millis(100);
@@ -23,8 +23,6 @@ const CURRENT_AGE: Duration = Duration::from_millis(100);
 const KEPT_AGE: Duration = Duration::from_secs(1);
 /// How often a store with something wrong in it is read again: verifying a large index anew takes a while.
 const PROBLEM_AGE: Duration = Duration::from_secs(2);
-/// Damaged blobs that are told of at a time: the next ones are met again.
-const MAX_SUSPECTS: usize = 64;
 
 /// A store that is served.
 pub struct ServedMirror {
@@ -36,8 +34,7 @@ pub struct ServedMirror {
     /// Held while the volume is read. Opening a large snapshot verifies its index, which takes a while; requests go on
     /// with what is known meanwhile.
     reading: Mutex<()>,
-    /// Entries whose blobs could not be served.
-    suspects: Mutex<BTreeMap<Sha256, Entry>>,
+    suspects: Suspects,
 }
 
 /// What is on the volume, read at one moment. Requests hold on to it until they are answered.
@@ -109,7 +106,7 @@ impl ServedMirror {
             blobs,
             known: Mutex::default(),
             reading: Mutex::default(),
-            suspects: Mutex::default(),
+            suspects: Suspects::default(),
         }
     }
 
@@ -213,30 +210,20 @@ impl ServedMirror {
         blob
     }
 
-    /// The blob of an entry is missing or damaged: the next sync is told, through the store where we may write to it,
-    /// and by [`suspects`](Self::suspects). True when that is news.
+    /// The blob of an entry is missing or damaged; true when that is news.
     pub fn suspect(&self, entry: &Entry) -> bool {
-        let mut suspects = self.suspects.lock().unwrap_or_else(PoisonError::into_inner);
-        if suspects.len() >= MAX_SUSPECTS || suspects.insert(entry.digest, *entry).is_some() {
-            return false;
-        }
-        drop(suspects);
         self.blobs.close(&entry.digest);
-        if !self.store.suspect(&entry.digest) {
-            tracing::debug!(blob = %entry.digest, "the store cannot be written to by the server: the status tells");
-        }
-        true
+        self.suspects.add(&self.store, entry)
     }
 
     /// The blobs that could not be served and are not whole yet. Blocks on the disk.
     pub fn suspects(&self) -> Vec<Sha256> {
-        let mut suspects = self.suspects.lock().unwrap_or_else(PoisonError::into_inner);
-        suspects.retain(|digest, entry| {
-            let opened = self.store.open_blob(digest).ok().flatten();
-            let size = opened.and_then(|file| file.metadata().ok()).map(|about| about.len());
-            size != Some(entry.size)
-        });
-        suspects.keys().copied().collect()
+        self.suspects.of(&self.store)
+    }
+
+    /// Brings the metrics of the store's health up to date. Blocks on the disk.
+    pub fn tell_health(&self) {
+        self.suspects.tell(&self.store, &self.traffic);
     }
 
     /// What is served, read afresh: for when a blob that a view names has been collected.
@@ -328,8 +315,14 @@ impl ServedMirror {
             Some(snapshot) => Ok(snapshot.clone()),
             None => self.store.snapshot(id),
         };
-        let as_before = before.current.clone().filter(|current| !current.is_damaged());
-        let opened = self.store.current().and_then(|id| id.as_ref().map(open).transpose());
+        let as_before = before
+            .current
+            .clone()
+            .filter(|current| !current.is_damaged());
+        let opened = self
+            .store
+            .current()
+            .and_then(|id| id.as_ref().map(open).transpose());
         let current = opened.or_else(|error| match error {
             error if error.is_damage() || matches!(error, StoreError::SnapshotNotFound { .. }) => {
                 problems.push(error.to_string());

@@ -127,12 +127,21 @@ mod tests {
 
     #[test]
     fn a_document_is_plain_json_and_reads_back() {
-        for value in [json!({"a": 1, "b": {"c": [0.1, 1e300]}}), json!({}), json!([1]), json!({"checksum": ",\n"})] {
+        for value in [
+            json!({"a": 1, "b": {"c": [0.1, 1e300]}}),
+            json!({}),
+            json!([1]),
+            json!({"checksum": ",\n"}),
+        ] {
             let text = seal(&value).unwrap();
             assert!(serde_json::from_slice::<Value>(&text).is_ok());
             assert_eq!(unseal::<Value>(&text), Ok(value));
         }
-        assert_eq!(unseal::<Value>(b"{\"a\": 1}"), Ok(json!({"a": 1})), "of an earlier version");
+        assert_eq!(
+            unseal::<Value>(b"{\"a\": 1}"),
+            Ok(json!({"a": 1})),
+            "of an earlier version"
+        );
     }
 
     proptest! {

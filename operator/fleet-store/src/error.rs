@@ -131,7 +131,10 @@ impl StoreError {
             StoreError::NotPermitted { .. } => true,
             StoreError::Failed { source, .. } => {
                 let errno = source.raw_os_error().map(Errno::from_raw_os_error);
-                matches!(errno, Some(Errno::ISDIR | Errno::NOTDIR | Errno::LOOP | Errno::NXIO))
+                matches!(
+                    errno,
+                    Some(Errno::ISDIR | Errno::NOTDIR | Errno::LOOP | Errno::NXIO)
+                )
             }
             _ => false,
         }
@@ -156,7 +159,9 @@ impl StoreError {
             }
             Some(Errno::ROFS) => StoreError::ReadOnly { doing, source },
             Some(Errno::ACCESS | Errno::PERM) => StoreError::NotPermitted { doing, source },
-            Some(Errno::IO | Errno::UCLEAN | Errno::NODEV) => StoreError::DiskFailed { doing, source },
+            Some(Errno::IO | Errno::UCLEAN | Errno::NODEV) => {
+                StoreError::DiskFailed { doing, source }
+            }
             _ => StoreError::Failed { doing, source },
         }
     }

@@ -109,9 +109,10 @@ fn current(store: &Store) -> Result<Option<Unreadable>> {
     let path = store.layout().current();
     let error = match store.read_current() {
         Ok(Some(id)) if is_there(&store.layout().snapshot(&id)) => return Ok(None),
-        Ok(Some(id)) => {
-            StoreError::corrupt("current", format!("it names {id}, which is not in the store"))
-        }
+        Ok(Some(id)) => StoreError::corrupt(
+            "current",
+            format!("it names {id}, which is not in the store"),
+        ),
         // Nothing was ever served, or what names it is gone.
         Ok(None) if store.facts().is_ok_and(|facts| facts.served().is_none()) => return Ok(None),
         Ok(None) => StoreError::corrupt("current", "it is missing"),

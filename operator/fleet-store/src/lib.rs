@@ -58,6 +58,7 @@ mod inspect;
 mod layout;
 mod leftovers;
 mod links;
+mod mend;
 mod merge;
 mod recover;
 mod retention;
@@ -72,6 +73,8 @@ mod space;
 mod staging;
 mod store;
 mod tree;
+mod verified;
+mod walk;
 mod writer;
 
 pub use build::{IndexBuilder, Prepared};
@@ -83,11 +86,12 @@ pub use identity::{Clients, Identity, Retention, Transactions};
 pub use leftovers::Leftovers;
 pub use scrub::{Finding, ScrubProgress, ScrubReport};
 pub use share::{GoOn, Share};
-pub use snapshot::{Child, Children, Entries, Snapshot};
+pub use snapshot::Snapshot;
 pub use sort::{Record, RunSorter, Sorted, SortedIter};
 pub use space::Space;
 pub use staging::{Staged, StagedFile, Staging};
 pub use store::{SnapshotInfo, Store};
+pub use walk::{Child, Children, Entries};
 pub use writer::{Publication, WantedDigests, Writer};
 
 #[cfg(test)]

@@ -89,7 +89,9 @@ pub(crate) fn clean_up(shared: &Shared) -> Result<()> {
         })?;
     }
     // Folders are those in which programs have fetched for a run that was killed.
-    remove(shared, &layout.staging(), |path, _| !is_file(path) || is_old(path))?;
+    remove(shared, &layout.staging(), |path, _| {
+        !is_file(path) || is_old(path)
+    })?;
     if layout.set_aside().is_dir() {
         remove(shared, &layout.set_aside(), |path, _| is_old(path))?;
     }
@@ -111,8 +113,11 @@ fn is_old(path: &Path) -> bool {
     let Ok(about) = fs::symlink_metadata(path) else {
         return false;
     };
-    let changed = SystemTime::UNIX_EPOCH + Duration::from_secs(about.ctime().try_into().unwrap_or(0));
-    SystemTime::now().duration_since(changed).is_ok_and(|age| age > MAX_AGE)
+    let changed =
+        SystemTime::UNIX_EPOCH + Duration::from_secs(about.ctime().try_into().unwrap_or(0));
+    SystemTime::now()
+        .duration_since(changed)
+        .is_ok_and(|age| age > MAX_AGE)
 }
 
 fn remove(shared: &Shared, dir: &Path, which: impl Fn(&Path, bool) -> bool) -> Result<()> {
@@ -136,9 +141,7 @@ fn mend_copies<T: DeserializeOwned>(shared: &Shared, path: &Path) -> Result<()> 
         return Ok(());
     };
     match (readable::<T>(shared, path)?, readable::<T>(shared, &copy)?) {
-        (Some(text), other) if other.as_ref() != Some(&text) => {
-            shared.replace(&copy, &text, DOING)
-        }
+        (Some(text), other) if other.as_ref() != Some(&text) => shared.replace(&copy, &text, DOING),
         (None, Some(text)) => shared.replace(path, &text, DOING),
         _ => Ok(()),
     }
@@ -159,11 +162,12 @@ fn set_aside(shared: &Shared, path: &Path, error: &StoreError) -> Result<()> {
     shared.set_aside(path, &problem)
 }
 
-/// A folder in the place of the lock has to go before anything can be locked.
+/// What is no file, in the place of the lock, has to go before anything can be locked.
 pub(crate) fn free_the_lock(layout: &Layout) -> Result<Option<String>> {
     let path = layout.lock();
-    if !path.is_dir() {
-        return Ok(None);
+    match fs::symlink_metadata(&path) {
+        Ok(about) if !about.is_file() => {}
+        _ => return Ok(None),
     }
     let aside = layout.set_aside();
     match fs::create_dir(&aside) {

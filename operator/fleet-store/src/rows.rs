@@ -42,7 +42,9 @@ impl<const LEN: usize> Rows<LEN> {
 
     /// Reads as many rows from `first` on as there are and as `into` has room for.
     pub fn read_many(&self, file: &File, first: u64, into: &mut [u8]) -> Result<usize, Changed> {
-        let checks = usize::try_from(first).ok().and_then(|first| self.checks.get(first..));
+        let checks = usize::try_from(first)
+            .ok()
+            .and_then(|first| self.checks.get(first..));
         let checks = checks.unwrap_or_default();
         let count = checks.len().min(into.len() / LEN);
         let Some(into) = into.get_mut(..count * LEN) else {
@@ -53,7 +55,10 @@ impl<const LEN: usize> Rows<LEN> {
         }
         file.read_exact_at(into, self.start + first * LEN as u64)
             .map_err(|_| Changed)?;
-        let same = into.chunks_exact(LEN).map(check).eq(checks.iter().take(count).copied());
+        let same = into
+            .chunks_exact(LEN)
+            .map(check)
+            .eq(checks.iter().take(count).copied());
         same.then_some(count).ok_or(Changed)
     }
 }

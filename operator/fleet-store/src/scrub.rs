@@ -258,7 +258,8 @@ impl Scrub<'_> {
         for file in blobs {
             let file = file.doing(DOING)?;
             let name = file.file_name();
-            let is_shard = |name: &str| name.len() == 2 && is_lower_hex(name) && file.path().is_dir();
+            let is_shard =
+                |name: &str| name.len() == 2 && is_lower_hex(name) && file.path().is_dir();
             if !name.to_str().is_some_and(is_shard) {
                 self.stranger(&name.to_string_lossy());
             }

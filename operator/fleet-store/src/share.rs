@@ -64,7 +64,11 @@ pub(crate) fn check(store: &Store, from: &Sha256, go_on: &mut GoOn<'_>) -> Resul
 
 /// Shards whose digests fit into memory together.
 fn width_of_groups(store: &Store) -> Result<u64> {
-    let paths = store.snapshots()?.iter().map(|info| info.meta.entries).sum::<u64>();
+    let paths = store
+        .snapshots()?
+        .iter()
+        .map(|info| info.meta.entries)
+        .sum::<u64>();
     Ok((GROUP * SHARDS / paths.max(1)).clamp(1, SHARDS))
 }
 

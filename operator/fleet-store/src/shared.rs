@@ -145,8 +145,15 @@ impl Shared {
     pub fn set_aside(&self, path: &Path, problem: &str) -> Result<()> {
         const DOING: &str = "setting aside a damaged file";
         let shown = self.layout.shown(path);
-        let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let name = format!("{}.{}.{}", shown.replace('/', "-"), at.as_millis(), self.next_number());
+        let at = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        let name = format!(
+            "{}.{}.{}",
+            shown.replace('/', "-"),
+            at.as_millis(),
+            self.next_number()
+        );
         self.fs.create_dir(&self.layout.set_aside()).doing(DOING)?;
         match self.fs.rename(path, &self.layout.set_aside().join(name)) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),

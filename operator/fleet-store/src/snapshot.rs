@@ -9,20 +9,20 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::fs::File;
-use std::io::{Read, Seek};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use fleet_types::{RepoPath, Sha256};
-use fst::{IntoStreamer, Streamer};
+use fst::IntoStreamer;
 use rustix::fs::FlockOperation;
-use sha2::Digest as _;
 
 use crate::error::{Doing, Result, StoreError};
 use crate::fs::open_file;
-use crate::index::{self, HEADER_LEN, Header, Parts, RECORD_LEN, SHA512_LEN, TRAILER_LEN};
-use crate::rows::{Changed, Rows};
+use crate::index::{self, Header, RECORD_LEN};
+use crate::rows::Changed;
+use crate::verified::{Contents, read_head, read_verified};
+use crate::walk::{Children, Entries};
 use crate::{Entry, SnapshotId, SnapshotMeta, links};
 
 /// One immutable, verified copy of a revision: paths and what is known of each. Lookups take microseconds and allocate
@@ -30,20 +30,14 @@ use crate::{Entry, SnapshotId, SnapshotMeta, links};
 pub struct Snapshot {
     header: Header,
     meta: SnapshotMeta,
-    contents: Contents,
+    pub(crate) contents: Contents,
     paths: fst::Map<Vec<u8>>,
     /// Holds the shared lock.
-    file: File,
+    pub(crate) file: File,
     damaged: AtomicBool,
 }
 
-/// What is read when it is asked for.
-struct Contents {
-    records: Rows<RECORD_LEN>,
-    sha512s: Rows<SHA512_LEN>,
-}
-
-const DOING: &str = "reading a snapshot's index";
+pub(crate) const DOING: &str = "reading a snapshot's index";
 
 impl Snapshot {
     /// Verifies the digest of the file and that it is the snapshot `id`.
@@ -144,27 +138,13 @@ impl Snapshot {
 
     /// The entries from the first path that is not less than `from`.
     pub fn iter_from(&self, from: &str) -> Entries<'_> {
-        Entries {
-            snapshot: self,
-            stream: self.stream_from(from),
-            window: Window::default(),
-        }
+        Entries::new(self, from)
     }
 
     /// What lies directly in a directory (`""` is the top), in byte order; nothing where there is no such directory.
     /// Costs one search for each directory inside it, however much lies below.
     pub fn children(&self, dir: &str) -> Children<'_> {
-        let prefix = if dir.is_empty() {
-            String::new()
-        } else {
-            format!("{dir}/")
-        };
-        Children {
-            snapshot: self,
-            stream: self.stream_from(&prefix),
-            window: Window::default(),
-            prefix,
-        }
+        Children::new(self, dir)
     }
 
     /// Whether some path lies below this one.
@@ -182,12 +162,12 @@ impl Snapshot {
         }
     }
 
-    fn entry(&self, number: u64) -> Option<Entry> {
+    pub(crate) fn entry(&self, number: u64) -> Option<Entry> {
         let record = self.believed(self.contents.records.read(&self.file, number))??;
         self.decode(&record)
     }
 
-    fn decode(&self, record: &[u8; RECORD_LEN]) -> Option<Entry> {
+    pub(crate) fn decode(&self, record: &[u8; RECORD_LEN]) -> Option<Entry> {
         let (mut entry, sha512) = index::decode_record(record);
         if let Some(number) = sha512 {
             let row = self.contents.sha512s.read(&self.file, number.into());
@@ -197,14 +177,14 @@ impl Snapshot {
     }
 
     /// None where the file has changed, which is remembered.
-    fn believed<T>(&self, read: Result<T, Changed>) -> Option<T> {
+    pub(crate) fn believed<T>(&self, read: Result<T, Changed>) -> Option<T> {
         if read.is_err() && !self.damaged.swap(true, Ordering::AcqRel) {
             tracing::error!("{}", self.changed());
         }
         read.ok()
     }
 
-    fn stream_from(&self, from: &str) -> fst::map::Stream<'_> {
+    pub(crate) fn stream_from(&self, from: &str) -> fst::map::Stream<'_> {
         self.paths.range().ge(from).into_stream()
     }
 }
@@ -215,104 +195,6 @@ impl fmt::Debug for Snapshot {
             .field("id", &self.header.id)
             .field("len", &self.header.records)
             .finish()
-    }
-}
-
-/// The entries of a snapshot in order.
-pub struct Entries<'a> {
-    snapshot: &'a Snapshot,
-    stream: fst::map::Stream<'a>,
-    window: Window,
-}
-
-impl Iterator for Entries<'_> {
-    type Item = (RepoPath, Entry);
-
-    /// A path or record that no builder wrote, or that cannot be read any more, ends the walk.
-    fn next(&mut self) -> Option<Self::Item> {
-        let (path, number) = self.stream.next()?;
-        let path = RepoPath::new(std::str::from_utf8(path).ok()?).ok()?;
-        Some((path, self.window.entry(self.snapshot, number)?))
-    }
-}
-
-/// Records that a walk has read ahead: more each time, so that a short walk reads little.
-#[derive(Default)]
-struct Window {
-    first: u64,
-    rows: Vec<u8>,
-}
-
-impl Window {
-    const FIRST_ROWS: usize = 8;
-    const MOST_ROWS: usize = 1024;
-
-    fn entry(&mut self, snapshot: &Snapshot, number: u64) -> Option<Entry> {
-        if self.row(number).is_none() {
-            self.read_from(snapshot, number)?;
-        }
-        snapshot.decode(self.row(number)?)
-    }
-
-    fn row(&self, number: u64) -> Option<&[u8; RECORD_LEN]> {
-        let at = usize::try_from(number.checked_sub(self.first)?).ok()?.checked_mul(RECORD_LEN)?;
-        self.rows.get(at..)?.first_chunk()
-    }
-
-    fn read_from(&mut self, snapshot: &Snapshot, number: u64) -> Option<()> {
-        let before = self.rows.len() / RECORD_LEN;
-        let rows = (before * 4).clamp(Self::FIRST_ROWS, Self::MOST_ROWS);
-        self.rows.resize(rows * RECORD_LEN, 0);
-        let records = &snapshot.contents.records;
-        let read = snapshot.believed(records.read_many(&snapshot.file, number, &mut self.rows))?;
-        self.first = number;
-        self.rows.truncate(read * RECORD_LEN);
-        Some(())
-    }
-}
-
-/// One line of a directory listing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Child {
-    Directory { name: String },
-    File { name: String, entry: Entry },
-}
-
-impl Child {
-    pub fn name(&self) -> &str {
-        match self {
-            Child::Directory { name } | Child::File { name, .. } => name,
-        }
-    }
-}
-
-/// What lies directly in one directory.
-pub struct Children<'a> {
-    snapshot: &'a Snapshot,
-    stream: fst::map::Stream<'a>,
-    window: Window,
-    /// Empty, or ends with `/`.
-    prefix: String,
-}
-
-impl Iterator for Children<'_> {
-    type Item = Child;
-
-    fn next(&mut self) -> Option<Child> {
-        let (path, number) = self.stream.next()?;
-        let below = std::str::from_utf8(path).ok()?.strip_prefix(&self.prefix)?;
-        let Some((directory, _)) = below.split_once('/') else {
-            return Some(Child::File {
-                name: below.to_owned(),
-                entry: self.window.entry(self.snapshot, number)?,
-            });
-        };
-        let name = directory.to_owned();
-        // `0` follows `/`: the first path after everything in that directory.
-        self.stream = self
-            .snapshot
-            .stream_from(&format!("{}{name}0", self.prefix));
-        Some(Child::Directory { name })
     }
 }
 
@@ -366,112 +248,4 @@ fn lock_shared(file: &File) -> bool {
         rustix::fs::flock(file, FlockOperation::NonBlockingLockShared),
         Err(rustix::io::Errno::WOULDBLOCK)
     )
-}
-
-/// Either the disk failed or the content is wrong.
-enum ReadProblem {
-    Io(std::io::Error),
-    Content(String),
-}
-
-impl ReadProblem {
-    fn into_error(self, damaged: impl FnOnce(&str) -> StoreError) -> StoreError {
-        match self {
-            ReadProblem::Io(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
-                damaged("the file is cut short")
-            }
-            ReadProblem::Io(e) => StoreError::io(DOING, e),
-            ReadProblem::Content(problem) => damaged(&problem),
-        }
-    }
-}
-
-impl From<std::io::Error> for ReadProblem {
-    fn from(e: std::io::Error) -> Self {
-        ReadProblem::Io(e)
-    }
-}
-
-fn read_head(file: &File) -> Result<(Header, Parts, SnapshotMeta), ReadProblem> {
-    let mut header = [0; HEADER_LEN];
-    file.read_exact_at(&mut header, 0)?;
-    let header = Header::decode(&header).map_err(ReadProblem::Content)?;
-    let parts = header
-        .parts(file.metadata()?.len())
-        .ok_or_else(|| ReadProblem::Content("its length is not what its header says".into()))?;
-    let mut meta = vec![0; parts.records - HEADER_LEN];
-    file.read_exact_at(&mut meta, HEADER_LEN as u64)?;
-    let meta = serde_json::from_slice(&meta)
-        .map_err(|e| ReadProblem::Content(format!("its description: {e}")))?;
-    Ok((header, parts, meta))
-}
-
-/// Reads the whole file once: what was verified is what is kept.
-fn read_verified(
-    file: &File,
-    header: &Header,
-    parts: &Parts,
-) -> Result<(Contents, Vec<u8>), ReadProblem> {
-    let mut input = Hashing::new(file)?;
-    input.each(parts.records, &mut |_| {})?;
-    let mut contents = Contents {
-        records: Rows::new(parts.records as u64, room(header.records)),
-        sha512s: Rows::new(parts.sha512s as u64, room(header.sha512s)),
-    };
-    input.each(parts.sha512s - parts.records, &mut |rows| {
-        contents.records.take(rows);
-    })?;
-    input.each(parts.fst - parts.sha512s, &mut |rows| {
-        contents.sha512s.take(rows);
-    })?;
-    let mut paths = Vec::with_capacity(room(header.fst_len));
-    input.each(parts.trailer - parts.fst, &mut |bytes| {
-        paths.extend_from_slice(bytes);
-    })?;
-    input.expect_digest(parts.trailer)?;
-    paths.shrink_to_fit();
-    Ok((contents, paths))
-}
-
-/// What is reserved at once on the word of a header that is not verified yet.
-fn room(promised: u64) -> usize {
-    usize::try_from(promised).unwrap_or(0).min(64 << 20)
-}
-
-struct Hashing<'a> {
-    file: &'a File,
-    hasher: sha2::Sha256,
-    block: Vec<u8>,
-}
-
-impl Hashing<'_> {
-    fn new(mut file: &File) -> Result<Hashing<'_>, ReadProblem> {
-        file.rewind()?;
-        // Whole rows of either length.
-        let block = vec![0; RECORD_LEN * SHA512_LEN * 64];
-        Ok(Hashing { file, hasher: sha2::Sha256::new(), block })
-    }
-
-    /// The next `left` bytes, a block at a time.
-    fn each(&mut self, mut left: usize, take: &mut dyn FnMut(&[u8])) -> Result<(), ReadProblem> {
-        while left > 0 {
-            let count = self.block.len().min(left);
-            let block = &mut self.block[..count];
-            self.file.read_exact(block)?;
-            self.hasher.update(&*block);
-            take(block);
-            left -= count;
-        }
-        Ok(())
-    }
-
-    fn expect_digest(self, trailer: usize) -> Result<(), ReadProblem> {
-        let mut written = [0; TRAILER_LEN];
-        self.file.read_exact_at(&mut written, trailer as u64)?;
-        let found: [u8; 32] = self.hasher.finalize().into();
-        match found == written {
-            true => Ok(()),
-            false => Err(ReadProblem::Content("its digest is wrong".into())),
-        }
-    }
 }

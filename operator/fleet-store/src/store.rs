@@ -14,9 +14,9 @@ use crate::error::{Doing, Result, StoreError};
 use crate::facts::{self, Facts};
 use crate::fs::open_file;
 use crate::inspect;
-use crate::share::{self, GoOn, Share};
 use crate::layout::Layout;
 use crate::leftovers::Leftovers;
+use crate::share::{self, GoOn, Share};
 use crate::snapshot::{self, Snapshot};
 use crate::{
     ExportOptions, ExportReport, Identity, ScrubProgress, ScrubReport, SnapshotId, SnapshotMeta,
@@ -108,15 +108,20 @@ impl Store {
 
     /// What `current` itself says.
     pub(crate) fn read_current(&self) -> Result<Option<SnapshotId>> {
-        let Some(text) =
-            document::read_file(&self.layout().current(), "reading which snapshot is current")?
+        let Some(text) = document::read_file(
+            &self.layout().current(),
+            "reading which snapshot is current",
+        )?
         else {
             return Ok(None);
         };
         let id = std::str::from_utf8(&text).ok().map(str::trim_end);
         match id.and_then(|id| id.parse().ok()) {
             Some(id) => Ok(Some(id)),
-            None => Err(StoreError::corrupt("current", "it is not the id of a snapshot")),
+            None => Err(StoreError::corrupt(
+                "current",
+                "it is not the id of a snapshot",
+            )),
         }
     }
 
@@ -234,7 +239,10 @@ impl Store {
     /// The files beside blobs that cannot be read, each as one [`StoreError::Corrupt`]: documents, `current`, and the
     /// heads of snapshots. Reads little, whatever the store holds.
     pub fn unreadable(&self) -> Result<Vec<StoreError>> {
-        Ok(inspect::files(self)?.into_iter().map(|found| found.error).collect())
+        Ok(inspect::files(self)?
+            .into_iter()
+            .map(|found| found.error)
+            .collect())
     }
 
     /// Room on the store's file system.

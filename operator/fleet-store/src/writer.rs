@@ -7,17 +7,14 @@
 //! facts beside it (`state/snapshots.json`) are written after it and caught up with after a crash. What a person
 //! decides (pin, roll back) is written before the switch, so that a crash does not undo the decision.
 
-use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::ErrorKind;
 use std::ops::Deref;
-use std::path::{Component, Path};
+use std::path::Path;
 use std::sync::Arc;
 
 use fleet_types::Sha256;
 use rustix::fs::FlockOperation;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use crate::document;
 use crate::error::{Doing, Result, StoreError};
@@ -27,16 +24,17 @@ use crate::layout::Layout;
 use crate::shared::Shared;
 use crate::store::check_document_name;
 use crate::{
-    CollectReport, Identity, IndexBuilder, Snapshot, SnapshotId, Staging, Store, collect, recover, snapshot,
+    CollectReport, Identity, IndexBuilder, Snapshot, SnapshotId, Staging, Store, collect, recover,
+    snapshot,
 };
 
 /// The one writer of a store; also a [`Store`]. Holds the store's lock until it, its stagings and its builders are
 /// dropped.
 pub struct Writer {
-    store: Store,
-    shared: Arc<Shared>,
+    pub(crate) store: Store,
+    pub(crate) shared: Arc<Shared>,
     staging: Staging,
-    blobs_were_lost: bool,
+    pub(crate) blobs_were_lost: bool,
 }
 
 /// Calls its argument for every digest that the plan names. It may be asked several times.
@@ -128,7 +126,10 @@ impl Writer {
         let _deciding = self.shared.deciding();
         let (mut facts, current) = self.settled(now)?;
         if let Some(pinned) = facts.pinned.filter(|pinned| pinned != id) {
-            if matches!(self.expect(&pinned), Err(StoreError::SnapshotNotFound { .. })) {
+            if matches!(
+                self.expect(&pinned),
+                Err(StoreError::SnapshotNotFound { .. })
+            ) {
                 return Err(StoreError::PinLost { id: pinned });
             }
             self.serve(&pinned, &mut facts, current, now)?;
@@ -194,99 +195,6 @@ impl Writer {
     pub fn state_write<T: Serialize>(&self, name: &str, value: &T) -> Result<()> {
         check_document_name(name)?;
         self.shared.write_document(name, value)
-    }
-
-    /// A document of `state/` that this writer goes by; one that is damaged is set aside and counts as never written.
-    pub fn take_state<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
-        match self.store.state(name) {
-            Err(error) if error.is_damage() => {
-                let path = self.shared.layout.state_document(name);
-                let copy = document::copy_of(&self.shared.layout, &path);
-                let problem = error.cause().unwrap_or_default();
-                for path in [Some(path), copy].into_iter().flatten() {
-                    self.shared.set_aside(&path, &problem)?;
-                }
-                Ok(None)
-            }
-            other => other,
-        }
-    }
-
-    /// Opens a snapshot; one that is damaged is set aside and counts as never made.
-    pub fn take_snapshot(&self, id: &SnapshotId) -> Result<Option<Arc<Snapshot>>> {
-        match self.store.snapshot(id) {
-            Ok(snapshot) => Ok(Some(snapshot)),
-            Err(StoreError::SnapshotNotFound { .. }) => Ok(None),
-            Err(error) if error.is_damage() => {
-                let problem = error.cause().unwrap_or_default();
-                self.shared.set_aside(&self.shared.layout.snapshot(id), &problem)?;
-                Ok(None)
-            }
-            Err(other) => Err(other),
-        }
-    }
-
-    /// Blobs that a server of this store found missing or damaged; see [`Store::suspect`].
-    pub fn suspects(&self) -> Result<BTreeSet<Sha256>> {
-        const DOING: &str = "reading what the server found damaged";
-        let mut found = BTreeSet::new();
-        for file in fs::read_dir(self.shared.layout.suspects()).doing(DOING)? {
-            let name = file.doing(DOING)?.file_name();
-            found.extend(name.to_str().and_then(|name| name.parse::<Sha256>().ok()));
-        }
-        Ok(found)
-    }
-
-    /// The blobs that are not there although a snapshot names them, where whole folders of them were lost; looks at none
-    /// otherwise.
-    pub fn lost_blobs(&self) -> Result<BTreeSet<Sha256>> {
-        let mut lost = BTreeSet::new();
-        let ids = match self.blobs_were_lost {
-            true => self.store.snapshot_ids()?,
-            false => Vec::new(),
-        };
-        for id in ids {
-            let index = self.shared.layout.snapshot(&id);
-            snapshot::scan_present(&index, &id, &mut |digest, size| {
-                let digest = Sha256(*digest);
-                if !self.store.has_blob(&digest, size) {
-                    lost.insert(digest);
-                }
-            })?;
-        }
-        Ok(lost)
-    }
-
-    /// For a damaged blob that no snapshot names.
-    pub fn set_aside_blob(&self, digest: &Sha256) -> Result<()> {
-        let blob = self.shared.layout.blob(digest);
-        self.shared.set_aside(&blob, "it is damaged, and nothing names it")
-    }
-
-    /// For what lies under `blobs/` and is none, by the name that [`crate::Finding::StrangeFile`] gives it.
-    pub fn set_aside_stranger(&self, name: &str) -> Result<()> {
-        let path = self.shared.layout.blobs().join(name);
-        match path.components().any(|part| part == Component::ParentDir) {
-            true => Ok(()),
-            false => self.shared.set_aside(&path, "it is not a blob"),
-        }
-    }
-
-    /// They are noted elsewhere.
-    pub fn forget_suspects(&self, blobs: &BTreeSet<Sha256>) -> Result<()> {
-        for digest in blobs {
-            let file = self.shared.layout.suspects().join(digest.to_string());
-            match self.shared.fs.remove_file(&file) {
-                Err(e) if e.kind() == ErrorKind::NotFound => {}
-                other => other.doing("forgetting what the server found damaged")?,
-            }
-        }
-        Ok(())
-    }
-
-    /// What this writer found damaged and set aside, in words.
-    pub fn what_was_set_aside(&self) -> Vec<String> {
-        self.shared.what_was_set_aside()
     }
 
     /// Whether there is such a snapshot. Its head says so: going back must not take the time that reading an index

@@ -84,7 +84,11 @@ mod tests {
         };
         assert_eq!(half.clone().due(1000 + 3 * DAY), None);
         assert_eq!(half.clone().due(1000 + 4 * DAY), Some(half.clone()));
-        assert_eq!(half.clone().due(1000 + 400 * DAY), Some(half), "late, but not given up");
+        assert_eq!(
+            half.clone().due(1000 + 400 * DAY),
+            Some(half),
+            "late, but not given up"
+        );
         let complete = ScrubState {
             complete: true,
             finished_at: Some(2000),
@@ -92,7 +96,14 @@ mod tests {
         };
         assert_eq!(complete.clone().due(1000 + 6 * DAY), None);
         let next = complete.due(1000 + 7 * DAY).unwrap();
-        assert_eq!((next.started_at, next.finished_at), (1000 + 7 * DAY, Some(2000)));
-        assert_eq!(begun.due(5).unwrap().started_at, 5, "the clock was set back");
+        assert_eq!(
+            (next.started_at, next.finished_at),
+            (1000 + 7 * DAY, Some(2000))
+        );
+        assert_eq!(
+            begun.due(5).unwrap().started_at,
+            5,
+            "the clock was set back"
+        );
     }
 }

@@ -24,6 +24,6 @@ pub use health::{Health, Readiness};
 pub use listener::{Answer, ExtraRoutes, METRICS_CONTENT_TYPE, respond, serve_metrics};
 pub use logging::{LogFormat, LogOptions, LoggingError, init_logging};
 pub use registry::{BuildInfo, Registry, RegistryError};
-pub use server::{MirrorTraffic, ServedSnapshot, ServerMetrics, ServerPlace};
+pub use server::{MirrorTraffic, ServedSnapshot, ServerMetrics, ServerPlace, StoreHealth};
 pub use state::{ConditionState, MirrorState, ObjectKey, RegionState, Run, UpstreamState};
 pub use worker::{RunPlace, RunProgress, WorkerMetrics};

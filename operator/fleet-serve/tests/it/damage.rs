@@ -49,11 +49,17 @@ async fn an_index_that_changes_under_the_server_ends_no_process_and_is_not_belie
     let changes: [(&str, Change); 5] = [
         ("emptied", Box::new(cut(0))),
         ("cut in its head", Box::new(cut(40))),
-        ("cut by half", Box::new(|file, length| file.set_len(length / 2).unwrap())),
+        (
+            "cut by half",
+            Box::new(|file, length| file.set_len(length / 2).unwrap()),
+        ),
         ("zeros", Box::new(zeros)),
-        ("noise", Box::new(|file, length| {
-            file.write_all_at(&vec![0xA5; length as usize], 0).unwrap();
-        })),
+        (
+            "noise",
+            Box::new(|file, length| {
+                file.write_all_at(&vec![0xA5; length as usize], 0).unwrap();
+            }),
+        ),
     ];
     for (what, change) in changes {
         let data = TempDir::new().unwrap();
@@ -64,19 +70,39 @@ async fn an_index_that_changes_under_the_server_ends_no_process_and_is_not_belie
         let current = revision(&store, 2);
         let server = start(data.path()).await;
         assert_eq!(server.get(MUTABLE).await.text(), "state 2");
-        let index = store.dir.join("snapshots").join(current.to_string());
+        let index = store
+            .writer
+            .dir()
+            .join("snapshots")
+            .join(current.to_string());
         let good = fs::read(&index).unwrap();
         in_place(&index, change);
         let refused = server.wait_for(MUTABLE, 503).await;
-        assert!(refused.text().contains("damaged"), "{what}: {}", refused.text());
+        assert!(
+            refused.text().contains("damaged"),
+            "{what}: {}",
+            refused.text()
+        );
         assert_eq!(server.get("/debian/").await.status, 503, "{what}");
-        assert_eq!(server.get(FIXED).await.text(), "a", "{what}: the kept snapshot has it");
+        assert_eq!(
+            server.get(FIXED).await.text(),
+            "a",
+            "{what}: the kept snapshot has it"
+        );
         assert_eq!(server.get("/other/b").await.text(), "b", "{what}");
         let status = server.get_metrics("/.mirrorfleet/status/debian").await;
-        assert!(status.text().contains("the next sync mends it"), "{what}: {}", status.text());
+        assert!(
+            status.text().contains("the next sync mends it"),
+            "{what}: {}",
+            status.text()
+        );
         // A sync makes the index anew under the same name.
         replaced(&index, &good);
-        assert_eq!(server.wait_for(MUTABLE, 200).await.text(), "state 2", "{what}");
+        assert_eq!(
+            server.wait_for(MUTABLE, 200).await.text(),
+            "state 2",
+            "{what}"
+        );
         server.stop().await;
     }
 }
@@ -87,11 +113,12 @@ async fn what_is_whole_is_served_after_a_restart_whatever_else_is_damaged() {
     let store = Store::new(data.path(), "debian");
     let older = revision(&store, 1);
     let current = revision(&store, 2);
-    let inside = |name: &str| store.dir.join(name);
-    let index = |id: fleet_store::SnapshotId| store.dir.join("snapshots").join(id.to_string());
+    let inside = |name: &str| store.writer.dir().join(name);
+    let index =
+        |id: fleet_store::SnapshotId| store.writer.dir().join("snapshots").join(id.to_string());
     let harmless = [
         index(older),
-        store.dir.join("snapshots").join("f".repeat(64)),
+        store.writer.dir().join("snapshots").join("f".repeat(64)),
         inside("store.json"),
         inside("current"),
         inside("state/snapshots.json"),
@@ -107,11 +134,23 @@ async fn what_is_whole_is_served_after_a_restart_whatever_else_is_damaged() {
             fs::write(&path, content).unwrap();
             let server = start(data.path()).await;
             let reply = server.get(MUTABLE).await;
-            assert_eq!(reply.text(), "state 2", "{} holds {content:?}", path.display());
+            assert_eq!(
+                reply.text(),
+                "state 2",
+                "{} holds {content:?}",
+                path.display()
+            );
             assert_eq!(server.get(FIXED).await.status, 200);
-            let status = server.get_metrics("/.mirrorfleet/status/debian").await.text();
+            let status = server
+                .get_metrics("/.mirrorfleet/status/debian")
+                .await
+                .text();
             // `null` in a document that says little is read as nothing.
-            assert!(content == "null" || status.contains("is damaged"), "{}: {status}", path.display());
+            assert!(
+                content == "null" || status.contains("is damaged"),
+                "{}: {status}",
+                path.display()
+            );
             server.stop().await;
         }
         fs::remove_file(&path).unwrap();
@@ -126,7 +165,11 @@ async fn what_is_whole_is_served_after_a_restart_whatever_else_is_damaged() {
     let server = start(data.path()).await;
     let refused = server.get(MUTABLE).await;
     assert_eq!(refused.status, 503);
-    assert!(refused.text().contains(&current.to_string()), "{}", refused.text());
+    assert!(
+        refused.text().contains(&current.to_string()),
+        "{}",
+        refused.text()
+    );
     assert_eq!(server.get(FIXED).await.text(), "a");
     assert_eq!(server.get_metrics("/readyz").await.status, 503);
     server.stop().await;
@@ -139,7 +182,7 @@ async fn a_store_goes_on_being_served_when_its_identity_is_lost() {
     revision(&store, 1);
     let server = start(data.path()).await;
     for name in ["store.json", "state/store.copy.json"] {
-        replaced(&store.dir.join(name), b"{");
+        replaced(&store.writer.dir().join(name), b"{");
     }
     let told = async || {
         let ready = server.get_metrics("/readyz").await.text();
@@ -180,7 +223,11 @@ async fn a_blob_that_cannot_be_served_is_told_to_the_next_writer_and_forgotten_w
         store.writer.forget_suspects(&name).unwrap();
         let staged = store.writer.staging().put_bytes(&[1; 100]).unwrap();
         store.writer.staging().commit_batch(vec![staged]).unwrap();
-        assert_eq!(server.wait_for("/debian/pool/1.deb", 200).await.body, [1; 100], "{harm}");
+        assert_eq!(
+            server.wait_for("/debian/pool/1.deb", 200).await.body,
+            [1; 100],
+            "{harm}"
+        );
         assert_eq!(status().await, serde_json::json!([]), "{harm}");
     }
     server.stop().await;
@@ -194,10 +241,16 @@ async fn a_repaired_blob_is_not_hidden_by_the_open_one() {
     let blob = store.blob("pool/1.deb");
     replaced(&blob, &[9; 100]);
     let server = start(data.path()).await;
-    assert_eq!(server.get("/debian/pool/1.deb").await.body, [9; 100], "rot of the same size is not seen");
+    assert_eq!(
+        server.get("/debian/pool/1.deb").await.body,
+        [9; 100],
+        "rot of the same size is not seen"
+    );
     let staged = store.writer.staging().put_bytes(&[1; 100]).unwrap();
     store.writer.staging().commit_batch(vec![staged]).unwrap();
     let repaired = async { while server.get("/debian/pool/1.deb").await.body != [1; 100] {} };
-    tokio::time::timeout(PATIENCE, repaired).await.expect("the repaired file");
+    tokio::time::timeout(PATIENCE, repaired)
+        .await
+        .expect("the repaired file");
     server.stop().await;
 }

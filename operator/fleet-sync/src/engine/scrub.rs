@@ -84,7 +84,11 @@ fn taken(state: ScrubState, share: &Share, now: i64) -> ScrubState {
         blobs: state.blobs + share.blobs,
         bytes: state.bytes + share.bytes,
         damaged: state.damaged + share.damaged.len() as u64,
-        finished_at: if complete { Some(now) } else { state.finished_at },
+        finished_at: if complete {
+            Some(now)
+        } else {
+            state.finished_at
+        },
         complete,
         ..state
     }

@@ -111,9 +111,17 @@ impl Shelves {
             .map(|real| real.open_blob(digest))
             .transpose()?
             .flatten();
-        real.ok_or_else(|| {
-            self.found_damaged(digest, "it is missing from the store")
-        })
+        real.ok_or_else(|| self.found_damaged(digest, "it is missing from the store"))
+    }
+
+    /// As [`Shelves::open`], of content that is as it was when it was stored: an index may have been for weeks.
+    pub fn open_whole(&self, digest: &Sha256) -> Result<File, Problem> {
+        let file = self.open(digest)?;
+        match hash(&file) {
+            Ok(found) if found == *digest => Ok(file),
+            Ok(_) => Err(self.found_damaged(digest, "its content is another")),
+            Err(e) => Err(self.found_damaged(digest, &e.to_string())),
+        }
     }
 
     /// A small file as a whole, and as it was when it was stored.
@@ -165,4 +173,19 @@ impl Shelves {
             _ => None,
         }
     }
+}
+
+/// Of all of it; it is then at its beginning again.
+fn hash(mut file: &File) -> std::io::Result<Sha256> {
+    use std::io::{Read, Seek};
+    let mut hasher = sha2::Sha256::new();
+    let mut block = vec![0; 128 << 10];
+    loop {
+        match file.read(&mut block)? {
+            0 => break,
+            count => hasher.update(&block[..count]),
+        }
+    }
+    file.rewind()?;
+    Ok(Sha256(hasher.finalize().into()))
 }

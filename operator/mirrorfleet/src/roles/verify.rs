@@ -89,14 +89,20 @@ fn verify(data: &DataArguments, mirror: &str) -> Result<Outcome, Failure> {
 fn note_damage(store: &Store, report: &ScrubReport) -> Result<String, Failure> {
     let written = Writer::open_existing(store.dir()).and_then(|writer| set_right(&writer, report));
     match written {
-        Ok(()) => Ok("what cannot be read was set aside, and damaged blobs were noted: sync this mirror, \
+        Ok(()) => Ok(
+            "what cannot be read was set aside, and damaged blobs were noted: sync this mirror, \
                       which makes or fetches all of it again"
-            .to_owned()),
+                .to_owned(),
+        ),
         Err(StoreError::Busy { .. }) => {
             Ok("a sync is running, so nothing was noted: verify again when it is over".to_owned())
         }
         Err(error @ (StoreError::ReadOnly { .. } | StoreError::NotPermitted { .. })) => {
-            Ok(elsewhere(report, &error))
+            let why = match error {
+                StoreError::ReadOnly { .. } => "it is mounted read-only here",
+                _ => "this user may not write to it",
+            };
+            Ok(elsewhere(report, why))
         }
         Err(other) => Err(other.into()),
     }
@@ -121,7 +127,7 @@ fn set_right(writer: &Writer, report: &ScrubReport) -> Result<(), StoreError> {
 const MAX_HANDED_ON: usize = 16;
 
 /// For a store that cannot be written to from here, as in a serving pod.
-fn elsewhere(report: &ScrubReport, error: &StoreError) -> String {
+fn elsewhere(report: &ScrubReport, why: &str) -> String {
     let blobs: Vec<_> = report.damaged.iter().take(MAX_HANDED_ON).collect();
     let told = match serde_json::to_string(&blobs) {
         Ok(list) if !blobs.is_empty() => format!(
@@ -130,7 +136,7 @@ fn elsewhere(report: &ScrubReport, error: &StoreError) -> String {
         _ => String::new(),
     };
     format!(
-        "nothing was noted, since the store cannot be written to from here ({error}); the next sync sets aside what cannot be read{told}"
+        "nothing was noted in the store, since {why}; the next sync sets aside what cannot be read{told}"
     )
 }
 
