@@ -95,3 +95,20 @@ impl FileSystem for Disk {
         Ok(rustix::fs::syncfs(&self.root)?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_file_keeps_nobody_waiting() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("pipe");
+        let kind = rustix::fs::FileType::Fifo;
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, kind, 0o644.into(), 0).unwrap();
+        for path in [pipe.as_path(), dir.path()] {
+            let error = crate::StoreError::io("reading", open_file(path).unwrap_err());
+            assert!(error.is_damage(), "{error}");
+        }
+    }
+}

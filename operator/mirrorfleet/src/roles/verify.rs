@@ -89,11 +89,7 @@ fn verify(data: &DataArguments, mirror: &str) -> Result<Outcome, Failure> {
 fn note_damage(store: &Store, report: &ScrubReport) -> Result<String, Failure> {
     let written = Writer::open_existing(store.dir()).and_then(|writer| set_right(&writer, report));
     match written {
-        Ok(()) => Ok(
-            "what cannot be read was set aside, and damaged blobs were noted: sync this mirror, \
-                      which makes or fetches all of it again"
-                .to_owned(),
-        ),
+        Ok(()) => Ok("what cannot be read was set aside, and damaged blobs were noted: the next sync makes or fetches all of it again".to_owned()),
         Err(StoreError::Busy { .. }) => {
             Ok("a sync is running, so nothing was noted: verify again when it is over".to_owned())
         }
