@@ -10,12 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::list::{Probe, Root, root};
 use super::run::Run;
-<<<<<<< HEAD
 use super::shelves::Shelves;
-use crate::Problem;
-=======
 use crate::{LeftOut, Problem};
->>>>>>> main
 
 /// What a snapshot's `content` says: the slice as declared, and the older slices of units that were carried forward.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
