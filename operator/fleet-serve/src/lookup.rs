@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use fleet_store::{Child, Entry, EntryState, Snapshot, SnapshotId};
-use http::StatusCode;
 use http::header::USER_AGENT;
+use http::{Method, StatusCode};
 
 use crate::answer::{Answer, Caching, Content};
 use crate::asked::{Asked, NeedsDisk};
@@ -254,6 +254,9 @@ impl Lookup<'_> {
                 StatusCode::FORBIDDEN,
                 "directory listings are switched off for this mirror",
             );
+        }
+        if self.asked.method == Method::HEAD {
+            return Answer::page_head();
         }
         let (mut lines, mut files) = (Vec::new(), Vec::new());
         for child in snapshot.children(path) {

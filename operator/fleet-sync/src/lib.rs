@@ -9,6 +9,7 @@ pub mod fetch;
 mod options;
 mod problem;
 mod progress;
+mod release;
 mod report;
 mod scrub;
 mod stop;
@@ -25,6 +26,7 @@ pub use options::{
 };
 pub use problem::Problem;
 pub use progress::{Phase, Progress, Unwatched};
+pub use release::{Destination, NotADestination};
 pub use report::{LeftOut, PlanReport, Report, Room, RunResult, Share, SuiteReport};
 pub use scrub::ScrubState;
 

@@ -1,16 +1,19 @@
 //! Asks an upstream's authority which revision it has: the smallest request that tells, as seldom as the manifest says.
 //!
 //! A probe believes nothing: no signature is judged here, and what an answer says counts for freshness only. The
-//! answer's body goes no further than this module: only digests, dates and fixed words leave it, so that an Upstream
-//! cannot be used to read what the controller's network reaches.
+//! answer's body goes no further than this module: only digests, dates and one fixed sentence leave it, so that an
+//! Upstream cannot be used to find out what the controller's network reaches. Why a probe failed stands in the
+//! controller's log, and in the report of the next sync, which asks from a network of the tenant's own.
 
 mod address;
 mod authorities;
+mod budget;
 mod declared;
 mod fetch;
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use fleet_api::Upstream;
 use fleet_formats::seam::{Format, RootContent, RootFile, SignaturePolicy, Trust, VerifyContext};
@@ -19,9 +22,17 @@ use jiff::Timestamp;
 use url::Url;
 
 pub use authorities::{Authorities, Authority};
+pub use budget::Budget;
 pub use declared::{Declared, declared};
 pub use fetch::{Access, HttpFetcher};
 use fetch::{Fetched, Fetcher, Validators};
+
+/// For all units of an Upstream together. Those that it does not suffice for are asked in the next round, after others'
+/// Upstreams.
+const TIMEOUT: Duration = Duration::from_secs(60);
+/// All that is said of what the network answered.
+const UNTOLD: &str = "the authority's state could not be read from here; why, the controller's log says, and each sync \
+    reports what it met in status.regions[].lastAttempt of its Mirror";
 
 /// Why the authority's state is not known.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -36,6 +47,17 @@ impl ProbeError {
         ProbeError {
             reason,
             message: message.into(),
+        }
+    }
+
+    /// As everybody may know it: what a manifest makes impossible, in full; what the network answered, never.
+    fn told(self) -> ProbeError {
+        match self.reason {
+            Reason::InvalidSpec
+            | Reason::CaBundleNotFound
+            | Reason::NotProbed
+            | Reason::ApiError => self,
+            _ => ProbeError::new(Reason::UpstreamUnreachable, UNTOLD),
         }
     }
 }
@@ -62,14 +84,16 @@ impl Memory {
     }
 }
 
-/// Probes every declared unit of an upstream, one request after another.
+/// Probes the declared units of an upstream, one request after another, for as long as a probe may take.
 pub async fn probe(
     upstream: &Upstream,
     declared: &Declared,
     fetcher: &impl Fetcher,
     memory: &Memory,
+    budget: &Budget,
     now: Timestamp,
 ) -> Findings {
+    let until = tokio::time::Instant::now() + TIMEOUT;
     let mut findings = Findings::new();
     for (unit, formats) in declared {
         let asked = Asked {
@@ -78,13 +102,31 @@ pub async fn probe(
             formats,
             fetcher,
             memory,
+            budget,
             now,
         };
-        let found = asked.revision().await;
+        let found = tokio::time::timeout_at(until, asked.revision()).await;
+        let is_late = found.is_err();
+        let found = found.unwrap_or_else(|_| {
+            Err(ProbeError::new(
+                Reason::UpstreamUnreachable,
+                format!("a probe may take {} s", TIMEOUT.as_secs()),
+            ))
+        });
         if let Err(error) = &found {
-            tracing::debug!(unit, reason = %error.reason, %error, "the authority's state is not known");
+            tracing::info!(
+                namespace = upstream.metadata.namespace,
+                upstream = upstream.metadata.name,
+                unit,
+                reason = %error.reason,
+                %error,
+                "the authority's state is not known"
+            );
         }
-        findings.insert(unit.clone(), found);
+        findings.insert(unit.clone(), found.map_err(ProbeError::told));
+        if is_late {
+            break;
+        }
     }
     findings
 }
@@ -96,6 +138,7 @@ struct Asked<'a, F> {
     formats: &'a [Box<dyn Format>],
     fetcher: &'a F,
     memory: &'a Memory,
+    budget: &'a Budget,
     now: Timestamp,
 }
 
@@ -112,11 +155,14 @@ impl<F: Fetcher> Asked<'_, F> {
                 (Fetched::Absent, _) => {}
                 (Fetched::Unchanged, Some((_, revision))) => return Ok(revision),
                 (Fetched::Unchanged, None) => return Err(unasked_for(&url)),
-                (Fetched::Content(bytes, validators), _) => {
+                (Fetched::Content(bytes, validators, share), _) => {
+                    let turn = self.budget.parse().await;
                     let revision = self.read(RootContent {
                         path: file.path,
                         bytes,
-                    })?;
+                    });
+                    drop((turn, share));
+                    let revision = revision?;
                     self.memory.put(&url, validators, revision.clone());
                     return Ok(revision);
                 }

@@ -218,7 +218,7 @@ fn refs_volume(fleet: &Fleet) -> Option<Volume> {
         projection(
             RefKind::Secret,
             &secret.name,
-            &["username", "password", "token"],
+            &["username", "password", "token", "hosts"],
         )
     });
     let sources: Vec<_> = keyring.chain(bundle).chain(credentials).collect();

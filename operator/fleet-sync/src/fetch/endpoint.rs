@@ -80,7 +80,7 @@ impl EndpointSet {
         }
         let max_connections = options.max_connections.max(1);
         let line = Line {
-            credentials: options.access.credentials.clone(),
+            credentials: None,
             budget: Budget::new(max_connections, Recipe::new(options)?),
             max_connections,
             stall: options.stall,
@@ -199,6 +199,10 @@ impl EndpointSet {
 impl Member {
     fn new(endpoint: Endpoint, options: &FetchOptions, line: &Line) -> Result<Member, Problem> {
         let Endpoint { name, url, .. } = endpoint;
+        let line = &Line {
+            credentials: options.access.credentials_for(&url).cloned(),
+            ..line.clone()
+        };
         let transport: Box<dyn Transport> = match url.scheme() {
             "http" | "https" => Box::new(HttpTransport::new(url.clone(), line.clone())?),
             "file" => Box::new(FileTransport::new(
