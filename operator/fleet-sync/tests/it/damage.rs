@@ -157,7 +157,11 @@ impl Lab {
             harms.iter().map(|harm| (path.clone(), *harm)).collect()
         };
         let of_files = files.into_iter().flat_map(|path| all(path, &TO_FILES));
+        let of_documents = documents
+            .into_iter()
+            .flat_map(|path| all(path, &TO_DOCUMENTS));
         of_files
+            .chain(of_documents)
             .chain(folders.flat_map(|path| all(path, &TO_FOLDERS)))
             .collect()
     }
