@@ -7,6 +7,7 @@ mod indices;
 mod inputs;
 mod judge;
 mod lacking;
+mod left_out;
 mod list;
 mod memory;
 mod merge;

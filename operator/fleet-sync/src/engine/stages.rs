@@ -33,7 +33,6 @@ pub(super) struct Foreseen {
     /// Why a run would end before it fetches.
     pub shortage: Option<Problem>,
     pub revision: Vec<fleet_types::UnitRevision>,
-    /// By unit.
     pub left_out: BTreeMap<String, LeftOut>,
 }
 
@@ -311,10 +310,7 @@ impl Run {
         let advances =
             |unit: u16| matches!(stances.get(usize::from(unit)), Some(Stance::Advance(_)));
         let gathered = gather.finish()?;
-        let units = self.units.iter().zip(stances);
-        let advancing = units.filter(|(_, stance)| matches!(stance, Stance::Advance(_)));
-        let advancing: Vec<&str> = advancing.map(|(unit, _)| unit.as_str()).collect();
-        self.plan_leaves_out(&advancing, gathered.left_out);
+        self.plan_leaves_out(stances, gathered.left_out);
         let mut plan = judge(self, gathered.wants, &advances)?;
         plan.refusals.extend(refusals);
         // With refusals there is another plan, which keeps what these units have.
