@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet_types::Reason;
+use fleet_types::{Reason, shown_url};
 use futures::StreamExt;
 use http::StatusCode;
 use http::header::{
@@ -154,8 +154,9 @@ impl Fetcher for HttpFetcher {
         check_url(url).map_err(|refused| {
             ProbeError::new(Reason::InvalidSpec, format!("authority.url: {refused}"))
         })?;
+        let shown = shown_url(url.as_str());
         let failed =
-            |error: reqwest::Error| unreachable_because(&format!("{url}: {}", innermost(&error)));
+            |error: reqwest::Error| unreachable_because(&format!("{shown}: {}", innermost(&error)));
         let conditions: HeaderMap = validators
             .into_iter()
             .flat_map(Validators::conditions)
@@ -173,7 +174,7 @@ impl Fetcher for HttpFetcher {
             StatusCode::NOT_FOUND | StatusCode::GONE => Ok(Fetched::Absent),
             status => Err(ProbeError::new(
                 reason_of(status),
-                format!("{url}: the authority answered {status}"),
+                format!("{shown}: the authority answered {status}"),
             )),
         }
     }
@@ -181,12 +182,12 @@ impl Fetcher for HttpFetcher {
 
 impl HttpFetcher {
     async fn read(&self, response: Response, max_bytes: u64) -> Result<Fetched, ProbeError> {
-        let url = response.url().clone();
+        let shown = shown_url(response.url().as_str());
         let too_large = || {
             ProbeError::new(
                 Reason::TooLarge,
                 format!(
-                    "{url}: longer than {max_bytes} bytes, the most that is read for a probe; a sync reads more"
+                    "{shown}: longer than {max_bytes} bytes, the most that is read for a probe; a sync reads more"
                 ),
             )
         };
@@ -202,7 +203,7 @@ impl HttpFetcher {
         let mut chunks = response.bytes_stream();
         while let Some(chunk) = chunks.next().await {
             let chunk = chunk
-                .map_err(|error| unreachable_because(&format!("{url}: {}", innermost(&error))))?;
+                .map_err(|error| unreachable_because(&format!("{shown}: {}", innermost(&error))))?;
             let length = body.len() + chunk.len();
             if length as u64 > max_bytes {
                 return Err(too_large());

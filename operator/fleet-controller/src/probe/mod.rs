@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use fleet_api::Upstream;
 use fleet_formats::seam::{Format, RootContent, RootFile, SignaturePolicy, Trust, VerifyContext};
-use fleet_types::{Reason, RepoPath, UnitRevision};
+use fleet_types::{Reason, RepoPath, UnitRevision, shown_url};
 use jiff::Timestamp;
 use url::Url;
 
@@ -172,7 +172,8 @@ impl<F: Fetcher> Asked<'_, F> {
             Reason::UpstreamIncomplete,
             format!(
                 "{}: the authority has no index of {}; check the URL and the name",
-                self.authority, self.unit
+                shown_url(self.authority.as_str()),
+                self.unit
             ),
         ))
     }
@@ -216,7 +217,7 @@ impl<F: Fetcher> Asked<'_, F> {
             refused,
             format!(
                 "{}: {} at the authority: {}",
-                self.authority,
+                shown_url(self.authority.as_str()),
                 self.unit,
                 refused.description()
             ),
@@ -227,7 +228,10 @@ impl<F: Fetcher> Asked<'_, F> {
 fn unasked_for(url: &Url) -> ProbeError {
     ProbeError::new(
         Reason::UpstreamUnreachable,
-        format!("{url}: the authority answered 304 to an unconditional request"),
+        format!(
+            "{}: the authority answered 304 to an unconditional request",
+            shown_url(url.as_str())
+        ),
     )
 }
 
@@ -238,7 +242,10 @@ fn file_url(root: &Url, path: &RepoPath) -> Result<Url, ProbeError> {
         .map_err(|()| {
             ProbeError::new(
                 Reason::InvalidSpec,
-                format!("{root} cannot hold files; authority.url must be http or https"),
+                format!(
+                    "{} cannot hold files; authority.url must be http or https",
+                    shown_url(root.as_str())
+                ),
             )
         })?
         .pop_if_empty()

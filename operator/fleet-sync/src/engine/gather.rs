@@ -174,7 +174,7 @@ impl<'a> Gather<'a> {
         let Some((file, digest)) = here else {
             return Ok(LeftOut::default());
         };
-        let content = self.run.shelves.open(&digest)?;
+        let content = self.run.shelves.open_whole(&digest)?;
         let limit = decompress::output_limit(
             file.expected.size,
             group.uncompressed.map(|expected| expected.size),
@@ -392,8 +392,6 @@ fn read_again(
 fn lost(unit: &str, why: &str) -> Problem {
     Problem::new(
         Reason::StoreCorrupt,
-        format!(
-            "{unit}: its previous state cannot be read again from the store: {why}; run `mirrorfleet verify`"
-        ),
+        format!("{unit}: its previous state cannot be read again from the store: {why}"),
     )
 }
