@@ -29,6 +29,7 @@ mod read;
 mod room;
 mod stall;
 mod status;
+mod suspects;
 mod tls;
 mod trace;
 mod transaction;

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use fleet_store::Store;
-use fleet_types::{Reason, UnitRevision};
+use fleet_types::{Reason, Sha256, UnitRevision};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -37,6 +37,10 @@ pub struct MirrorStatus {
     pub storage: Option<Storage>,
     /// Why the store is not served as it should be.
     pub problem: Option<String>,
+    /// Blobs that could not be served: the next sync fetches them again.
+    pub damaged: Vec<Sha256>,
+    /// How far the check of all blobs is, as the runs wrote it.
+    pub scrub: Option<Value>,
 }
 
 /// What anybody may know of a mirror: what is served, and whether the last run was good. No URL, no words of an error
@@ -121,6 +125,7 @@ impl MirrorStatus {
         let last_report = document(store, "report", &mut noted);
         let last_success = document(store, "success", &mut noted);
         let memory: Option<Memory> = document(store, "units", &mut noted);
+        let scrub = document(store, "scrub", &mut noted);
         MirrorStatus {
             mirror: mirror.name().to_owned(),
             upstream_type: mirror.identity().upstream_type.clone(),
@@ -146,6 +151,8 @@ impl MirrorStatus {
                 .collect(),
             storage,
             problem,
+            damaged: mirror.suspects(),
+            scrub,
         }
     }
 }

@@ -11,6 +11,7 @@ mod problem;
 mod progress;
 mod release;
 mod report;
+mod scrub;
 mod stop;
 
 use std::sync::Arc;
@@ -27,6 +28,7 @@ pub use problem::Problem;
 pub use progress::{Phase, Progress, Unwatched};
 pub use release::{Destination, NotADestination};
 pub use report::{LeftOut, PlanReport, Report, Room, RunResult, Share, SuiteReport};
+pub use scrub::ScrubState;
 
 /// Runs one Mirror once. Always answers with a report, which is also kept in the store where that can be written.
 /// `cancel` ends the run at the next safe place; what is staged stays for the next run.

@@ -53,6 +53,8 @@ pub struct SyncOptions {
     pub timeouts: Timeouts,
     /// What the caller remembers as accepted before; the newest of it and the store's own memory counts.
     pub high_water: Vec<UnitRevision>,
+    /// Blobs that the server of this store found missing or damaged; a run fetches them again.
+    pub damaged: Vec<Sha256>,
     /// The product in User-Agent, for example `mirrorfleet/0.1.0`; the contact is appended.
     pub user_agent: String,
 }

@@ -26,6 +26,6 @@ pub use listener::{Answer, ExtraRoutes, METRICS_CONTENT_TYPE, respond, serve_met
 pub use logging::{LogFormat, LogOptions, LoggingError, init_logging};
 pub use registry::{BuildInfo, Registry, RegistryError};
 pub use seats::{Mark, Seat, Seats};
-pub use server::{MirrorTraffic, ServedSnapshot, ServerMetrics, ServerPlace};
+pub use server::{MirrorTraffic, ServedSnapshot, ServerMetrics, ServerPlace, StoreHealth};
 pub use state::{ConditionState, MirrorState, ObjectKey, RegionState, Run, UpstreamState};
 pub use worker::{RunPlace, RunProgress, WorkerMetrics};

@@ -81,10 +81,7 @@ fn entry(
     let open = |what: &str| {
         Problem::new(
             Reason::StoreCorrupt,
-            format!(
-                "{} is not complete: {what}; run `mirrorfleet verify`, then sync again",
-                want.path
-            ),
+            format!("{} is not complete: {what}; sync again", want.path),
         )
     };
     match want.state {

@@ -424,8 +424,6 @@ fn read_again(
 fn lost(unit: &str, why: &str) -> Problem {
     Problem::new(
         Reason::StoreCorrupt,
-        format!(
-            "{unit}: its previous state cannot be read again from the store: {why}; run `mirrorfleet verify`"
-        ),
+        format!("{unit}: its previous state cannot be read again from the store: {why}"),
     )
 }

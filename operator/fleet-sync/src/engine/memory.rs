@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use fleet_store::Store;
 use fleet_types::{Sha256, UnitRevision};
 use serde::{Deserialize, Serialize};
 
+use super::base::Base;
+use super::shelves::Shelves;
 use crate::Problem;
 use crate::fetch::Validators;
 
@@ -88,8 +89,28 @@ pub(super) struct Success {
 impl Memory {
     pub const DOCUMENT: &str = "units";
 
-    pub fn of(store: &Store) -> Result<Memory, Problem> {
-        Ok(store.state(Self::DOCUMENT)?.unwrap_or_default())
+    /// Where the document was lost, in both of its copies, the kept snapshots still say what was accepted: a damaged
+    /// disk must not be what lets an older state back in.
+    pub fn of(shelves: &Shelves, base: Option<&Base>) -> Result<Memory, Problem> {
+        let mut memory: Memory = shelves.remembered(Self::DOCUMENT)?.unwrap_or_default();
+        let forgotten = |memory: &Memory, unit: &str| {
+            let known = memory.units.get(unit);
+            known.is_none_or(|known| known.high_water.is_none())
+        };
+        let mut marks: BTreeMap<&str, &UnitRevision> = BTreeMap::new();
+        for revision in base.iter().flat_map(|base| base.newest_revisions()) {
+            let mark = marks.entry(&revision.unit).or_insert(revision);
+            if mark.date < revision.date {
+                *mark = revision;
+            }
+        }
+        for (unit, mark) in marks {
+            if forgotten(&memory, unit) {
+                let unit = memory.units.entry(unit.to_owned()).or_default();
+                unit.high_water = Some(mark.clone());
+            }
+        }
+        Ok(memory)
     }
 
     /// The newest accepted state of a unit: the newer of our own memory and of what the caller remembers.

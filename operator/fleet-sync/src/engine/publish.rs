@@ -300,13 +300,23 @@ pub(super) fn settle_pin(
     declared: Option<&str>,
     now: i64,
 ) -> Result<(), Problem> {
-    let mut memory = Memory::of(store)?;
+    let mut memory: Memory = store.take_state(Memory::DOCUMENT)?.unwrap_or_default();
     let declared = declared.filter(|id| !id.is_empty());
-    let wanted = declared.map(|prefix| resolve(store, prefix)).transpose()?;
+    let lost = |prefix: &str| {
+        let pinned = memory.declared_pin.as_ref();
+        pinned.is_some_and(|id| id.starts_with(&prefix.to_ascii_lowercase()))
+    };
+    let wanted = match declared.map(|prefix| (prefix, resolve(store, prefix))) {
+        // It was there, and is damaged: this run may well make it again.
+        Some((prefix, Err(_))) if lost(prefix) => return Ok(()),
+        other => other.map(|(_, id)| id).transpose()?,
+    };
     match wanted {
         Some(id) => {
             // A damaged index is found out before the switch, which itself reads none of it.
-            store.snapshot(&id)?;
+            if store.take_snapshot(&id)?.is_none() {
+                return Ok(());
+            }
             store.pin(&id, now)?;
         }
         None if memory.declared_pin.is_some() && pin_of(store)? == memory.declared_pin => {

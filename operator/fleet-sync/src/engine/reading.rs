@@ -33,7 +33,7 @@ pub(super) fn read_group(
     let Some((file, digest)) = here.next() else {
         return Ok(None);
     };
-    let content = run.shelves.open(&digest)?;
+    let content = run.shelves.open_whole(&digest)?;
     let limit = decompress::output_limit(
         file.expected.size,
         group.uncompressed.map(|expected| expected.size),

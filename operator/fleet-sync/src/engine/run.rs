@@ -53,9 +53,8 @@ impl Run {
         progress: Arc<dyn Progress>,
     ) -> Result<Run, Problem> {
         let endpoints = EndpointSet::new(&fetch_options(&options, &shelves), meter)?;
-        let known = shelves.known();
-        let memory = known.map(Memory::of).transpose()?.unwrap_or_default();
-        let base = known.map(Base::of).transpose()?.flatten();
+        let base = Base::of(&shelves)?;
+        let memory = Memory::of(&shelves, base.as_ref())?;
         let units = options.format.units();
         if units.is_empty() || units.len() > usize::from(u16::MAX) {
             return Err(Problem::new(

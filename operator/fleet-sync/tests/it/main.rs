@@ -3,6 +3,7 @@
 mod access;
 mod changes;
 mod connections;
+mod damage;
 mod distribution;
 mod failover;
 mod faults;
