@@ -181,7 +181,8 @@ impl<'a> Declared<'a> {
         let mut lacks = Vec::new();
         let no_sources = self.slice.include.sources && !offer.sources;
         if offer.flat {
-            if !offer.packages && !(self.slice.include.sources && offer.sources) {
+            let sources_alone = self.slice.include.sources && offer.sources;
+            if !offer.packages && !sources_alone {
                 let found = if offer.sources { &["Sources"][..] } else { &[] };
                 lacks.push(offer.lack("index", "Packages", found.iter().copied().collect()));
             }
