@@ -105,9 +105,7 @@ impl Run {
         let of = |listed: &'_ Listed| {
             let files = listed.index.groups.iter().flat_map(|group| &group.files);
             let read: BTreeSet<Digest> = files.map(|file| file.expected.digest).collect();
-            let is_index =
-                move |root: &&super::list::Root| read.contains(&Digest::Sha256(root.digest));
-            is_index
+            move |root: &&super::list::Root| read.contains(&Digest::Sha256(root.digest))
         };
         let contents: Vec<&[u8]> = listed
             .iter()

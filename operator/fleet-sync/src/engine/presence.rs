@@ -82,7 +82,7 @@ pub(super) fn note(
     error: &FetchError,
     another_is_here: bool,
 ) -> Option<String> {
-    let usual = error.kind == FailureKind::NotFound || (error.missing && error.is_transient());
+    let usual = is_absence(error);
     match another_is_here {
         true if usual => None,
         true => Some(format!(
@@ -94,6 +94,11 @@ pub(super) fn note(
             error.message
         )),
     }
+}
+
+/// Nobody who could be asked has it.
+fn is_absence(error: &FetchError) -> bool {
+    error.kind == FailureKind::NotFound || (error.missing && error.is_transient())
 }
 
 fn forbidden(group: &IndexGroup, error: FetchError) -> Problem {
@@ -118,12 +123,8 @@ fn lacking(
         0 => String::new(),
         excluded => format!("; content.exclude leaves out {excluded} of its forms"),
     };
-    let tells = |error: &FetchError| {
-        let missing = error.kind == FailureKind::NotFound;
-        !missing && !(error.missing && error.is_transient())
-    };
     match failures
-        .filter(tells)
+        .filter(|error| !is_absence(error))
         .map(Problem::from)
         .reduce(Problem::worst)
     {

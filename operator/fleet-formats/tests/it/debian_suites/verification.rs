@@ -183,7 +183,7 @@ fn what_nobody_needs_can_refuse_nothing() {
         format!(" {A} 7 ../../pool/x\n"),
         format!(" {A} 7 /etc/passwd\n"),
         format!(" {A} 7 contrib/a//b\n"),
-        format!(" abc 7 main/source/Sources\n"),
+        " abc 7 main/source/Sources\n".to_owned(),
         format!(" {A} 7x main/other\n"),
         format!(" {A} 8 contrib/binary-amd64/Packages.xz\n"),
         format!(" {A} 99999999999999 main/other\n"),
