@@ -256,7 +256,7 @@ impl<R: Read> Reader<R> {
 
     fn add_line(&mut self, line: Range<usize>) {
         let text = self.pending().get(line.clone()).unwrap_or_default();
-        if matches!(text.first(), Some(b' ' | b'\t' | b'\x0b' | b'\x0c')) {
+        if text.first().is_some_and(|byte| is_blank(*byte)) {
             // Before the first field it continues nothing.
             if let Some(field) = self.fields.last_mut() {
                 field.value.end = line.end;
@@ -270,9 +270,11 @@ impl<R: Read> Reader<R> {
         if self.fields.len() == MAX_FIELDS {
             return self.found_fault("the stanza has too many fields");
         }
-        let name = text.get(..colon).unwrap_or_default().trim_ascii_end();
+        let before = text.get(..colon).unwrap_or_default();
+        let blanks = before.iter().rev().take_while(|byte| is_blank(**byte));
+        let end = line.start + colon - blanks.count();
         self.fields.push(Field {
-            name: line.start..line.start + name.len(),
+            name: line.start..end,
             value: line.start + colon + 1..line.end,
         });
     }
@@ -296,4 +298,9 @@ impl<R: Read> Reader<R> {
 struct LineEnd {
     text: usize,
     next: usize,
+}
+
+/// What apt takes for blank: C's `isspace`, which has a vertical tab more than ours.
+fn is_blank(byte: u8) -> bool {
+    byte.is_ascii_whitespace() || byte == b'\x0b'
 }

@@ -208,8 +208,14 @@ impl<F: Fetcher> Asked<'_, F> {
         let roots = [root];
         let mut refused = Reason::IndexMalformed;
         for format in self.formats {
+            // Of what nobody signs, the rest of the state may lie in the indices.
+            let rest = format.unlisted(self.unit, &roots, &trust);
+            let told_by_roots = rest.is_ok_and(|rest| rest.is_empty());
             match format.verify(self.unit, &roots, &context) {
-                Ok(verified) => return Ok(verified.into_inner().revision),
+                Ok(verified) if told_by_roots && verified.revision.is_dated() => {
+                    return Ok(verified.into_inner().revision);
+                }
+                Ok(_) => {}
                 Err(rejected) => refused = rejected.reason,
             }
         }

@@ -46,6 +46,10 @@ fn a_bad_stanza_costs_its_package_and_no_other() {
             "filename stands twice",
         ),
         (
+            file("odd") + "Filename\x0b: other.deb\n",
+            "filename stands twice",
+        ),
+        (
             file("odd") + "Section: a\nsection : b\n",
             "section stands twice",
         ),

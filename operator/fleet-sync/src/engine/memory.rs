@@ -33,6 +33,39 @@ pub(super) struct UnitMemory {
     /// By the endpoint's URL.
     #[serde(default)]
     pub endpoints: BTreeMap<String, Known>,
+    /// Indices of the newest state that are good to have and are left out because of what they list.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<OmittedIndex>,
+}
+
+/// An index that is left out with all that it lists.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct OmittedIndex {
+    /// Its name without a suffix of compression.
+    pub stem: String,
+    pub why: String,
+    /// What is not there, where asking again can help.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing: Option<Missing>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Missing {
+    pub path: String,
+    pub size: u64,
+    pub sha256: Sha256,
+}
+
+impl OmittedIndex {
+    /// What people should know of it.
+    pub fn note(&self) -> String {
+        format!(
+            "{} is left out, with what only it lists ({})",
+            self.stem, self.why
+        )
+    }
 }
 
 /// How an endpoint described its copy of the probe when it was last accepted.

@@ -56,6 +56,9 @@ struct Member {
 struct Health {
     failures: u32,
     rests_until: Option<Instant>,
+    /// It has given something in this run: what it refuses then is about files, as object stores say it of those that
+    /// they do not have.
+    has_answered: bool,
 }
 
 impl EndpointSet {
@@ -158,7 +161,10 @@ impl EndpointSet {
 
     pub(super) fn succeeded(&self, index: usize) {
         if let Some(mut health) = self.health(index) {
-            *health = Health::default();
+            *health = Health {
+                has_answered: true,
+                ..Health::default()
+            };
         }
     }
 
@@ -166,7 +172,8 @@ impl EndpointSet {
         let Some(mut health) = self.health(index) else {
             return;
         };
-        if !error.blames_the_endpoint() {
+        let about_the_file = health.has_answered && error.kind == FailureKind::Forbidden;
+        if about_the_file || !error.blames_the_endpoint() {
             return;
         }
         if health

@@ -14,6 +14,7 @@ mod layout;
 mod left_out;
 mod limits;
 mod memory;
+mod needs;
 mod pipeline;
 mod repair;
 mod rsync;
