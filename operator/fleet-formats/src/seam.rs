@@ -24,6 +24,19 @@ pub trait Format: Send + Sync {
     /// Which files to ask for to learn the state of a unit.
     fn roots(&self, unit: &str) -> Result<RootPlan, Rejected>;
 
+    /// Which files to ask for besides, given the roots that there are, because nothing signed lists them and nothing
+    /// signed need: for each the names that it may have, of which the first that exists is taken. They go to
+    /// [`Format::verify`] with the roots, which lists them by what they are. Only for [`SignaturePolicy::None`].
+    fn unlisted(
+        &self,
+        unit: &str,
+        roots: &[RootContent],
+        trust: &Trust,
+    ) -> Result<Vec<Vec<RootFile>>, Rejected> {
+        let _ = (unit, roots, trust);
+        Ok(Vec::new())
+    }
+
     /// What a trace file of this format says about the declared slice, field by field; none where the format's mirrors
     /// have no trace files.
     fn trace(&self) -> Option<Vec<(String, String)>> {
@@ -52,13 +65,15 @@ pub trait Format: Send + Sync {
     ) -> Result<Verified<UnitIndex>, Rejected>;
 
     /// Reads one index file, *already decompressed and bounded by the caller*, as a stream and reports what it lists.
-    /// `group` is the one that [`UnitIndex::groups`] gave. Only called for groups with `lists_payload`.
+    /// `group` is the one that [`UnitIndex::groups`] gave. Only called for groups with `lists_payload`. The result is
+    /// how many entries (Debian: stanzas) the index has; an entry that cannot be used costs only itself, and what the
+    /// declared slice leaves out is not judged. An error is about the index as a whole.
     fn read_index(
         &self,
         group: &IndexGroup,
         content: &mut dyn Read,
-        found: &mut dyn FnMut(Payload) -> Result<(), Rejected>,
-    ) -> Result<(), Rejected>;
+        found: &mut dyn FnMut(Item) -> Result<(), Rejected>,
+    ) -> Result<u64, Rejected>;
 }
 
 /// What to ask for to learn the state of a unit.
@@ -165,6 +180,18 @@ pub struct UnitIndex {
     pub signed_by: Vec<String>,
     /// What people should know although the unit is believed: one sentence each.
     pub notes: Vec<String>,
+    /// What is declared and nothing in this unit answers to. Where no unit has it, the declaration is wrong
+    /// (`NotOffered`).
+    pub lacks: Vec<Lack>,
+}
+
+/// A declared word that a unit has nothing for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lack {
+    /// The same for every unit that lacks it (`component contrib`).
+    pub word: String,
+    /// What this unit has instead.
+    pub message: String,
 }
 
 /// The place of a link, and what it stands for.
@@ -178,7 +205,8 @@ pub struct IndexGroup {
     /// Whether [`Format::read_index`] finds payload in it.
     pub lists_payload: bool,
     /// Whether the unit is incomplete when the upstream has none of `files`. Where one of `files` verified, the others
-    /// may be absent upstream: many archives list uncompressed indices that nobody serves.
+    /// may be absent upstream: many archives list uncompressed indices that nobody serves. What is not required is left
+    /// out, with all that it lists, where it or something that it lists cannot be had.
     pub required: bool,
     /// Best compression first: the first that is present is the one that is read.
     pub files: Vec<IndexFile>,
@@ -212,6 +240,26 @@ pub enum Compression {
     Bzip2,
     Zstd,
     Lzma,
+    Lz4,
+}
+
+/// What one entry of an index comes to; an entry may list several files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Item {
+    File(Payload),
+    Unusable(Unusable),
+}
+
+/// An entry of which nothing is copied: it says too little, something impossible, or different things to different
+/// readers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unusable {
+    /// What people call it (Debian: the package); bounded in length, and printable.
+    pub name: String,
+    /// A few words; bounded in length, and printable.
+    pub why: String,
+    /// Where its files would be, as far as that can be told.
+    pub paths: Vec<RepoPath>,
 }
 
 /// One file that an index lists.
@@ -240,14 +288,30 @@ pub struct Rejected {
 impl Rejected {
     /// The message may quote what an upstream wrote: control characters, which terminals obey, are written as escapes.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        let mut message = message.into();
-        if message.contains(char::is_control) {
-            let shown = |c: char| match c {
-                c if c.is_control() => c.escape_default().to_string(),
-                c => c.to_string(),
-            };
-            message = message.chars().map(shown).collect();
-        }
+        let message = printable(message.into());
         Rejected { reason, message }
+    }
+}
+
+fn printable(text: String) -> String {
+    if !text.contains(char::is_control) {
+        return text;
+    }
+    let shown = |c: char| match c {
+        c if c.is_control() => c.escape_default().to_string(),
+        c => c.to_string(),
+    };
+    text.chars().map(shown).collect()
+}
+
+impl Unusable {
+    /// Cuts what an upstream wrote to a length that people read.
+    pub(crate) fn new(name: &str, why: &str, paths: Vec<RepoPath>) -> Self {
+        let short = |text: &str, limit| printable(text.chars().take(limit).collect());
+        Unusable {
+            name: short(name, 80),
+            why: short(why, 160),
+            paths,
+        }
     }
 }

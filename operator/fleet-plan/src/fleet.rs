@@ -1,13 +1,13 @@
 //! The strict inside: a Mirror and its Upstream after every check, so that what follows cannot fail.
 
-use fleet_api::mirror::{Mirror, MirrorSpec, Region};
+use fleet_api::mirror::{Mirror, MirrorSpec, PodSettings, Region};
 use fleet_api::{MirrorStatus, Upstream, UpstreamSpec};
-use fleet_types::Reason;
+use fleet_types::{Reason, shown_url};
 use kube_core::ResourceExt;
 
 use crate::observed::{Observed, SeenMeta};
 use crate::schedule::Schedule;
-use crate::{inputs, names};
+use crate::{inputs, names, pods};
 
 /// Something that only a person can put right, in words that say what to edit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +35,8 @@ pub struct Fleet<'a> {
     pub uid: String,
     pub upstream: &'a Upstream,
     pub schedule: Schedule,
+    /// What holds for its pods.
+    pub pods: PodSettings,
     /// Digest of everything that a run's result depends on and that manifests say.
     pub inputs: String,
     /// The value of the request annotation, if there is one.
@@ -58,6 +60,9 @@ impl<'a> Fleet<'a> {
         let invalid = |message: String| Problem::new(Reason::InvalidSpec, message);
         let uid = mirror.uid().unwrap_or_default();
         let schedule = Schedule::new(&spec.sync, &uid).map_err(invalid)?;
+        let settings = &seen.settings;
+        let pods =
+            pods::settings(&spec.pods, &settings.pods, &settings.pods_allowed).map_err(invalid)?;
         let sites: Vec<Site> = spec
             .regions
             .iter()
@@ -76,6 +81,9 @@ impl<'a> Fleet<'a> {
             .annotations()
             .get(fleet_api::labels::SYNC_REQUESTED_AT)
             .cloned();
+        if !seen.settings.allow_control_plane {
+            away_from_control_plane(spec).map_err(invalid)?;
+        }
         let inputs = inputs::digest(spec, &name, &upstream.spec);
         let namespace = mirror.namespace().unwrap_or_default();
         let fleet = Fleet {
@@ -86,6 +94,7 @@ impl<'a> Fleet<'a> {
             uid,
             upstream,
             schedule,
+            pods,
             inputs,
             request,
             sites,
@@ -100,6 +109,25 @@ impl<'a> Fleet<'a> {
 
     pub fn upstream_spec(&self) -> &UpstreamSpec {
         &self.upstream.spec
+    }
+
+    /// The URL of the copy in one region: below what clients outside use, or of its Service.
+    pub fn url(&self, site: &Site) -> String {
+        let path = match self.spec.serving.path.as_str() {
+            "" => self.name.as_str(),
+            path => path,
+        };
+        let base = match &site.region.public_url {
+            Some(url) => url.trim_end_matches('/').to_owned(),
+            None => {
+                let scheme = match crate::build::tls_secret(self) {
+                    Some(_) => "https",
+                    None => "http",
+                };
+                format!("{scheme}://{}.{}.svc", site.child, self.namespace)
+            }
+        };
+        format!("{base}/{path}/")
     }
 
     pub fn site(&self, region: &str) -> Option<&Site<'a>> {
@@ -144,11 +172,42 @@ impl<'a> Fleet<'a> {
         Err(Problem::new(
             Reason::StoreMismatch,
             format!(
-                "PersistentVolumeClaim {} holds the store of {held_type} {held_authority}, this Mirror copies {upstream_type} {authority}: point the Upstream's authority back, delete the claim, or rename region {region}",
-                claim.name
+                "PersistentVolumeClaim {} holds the store of {held_type} {}, this Mirror copies {upstream_type} {}: point the Upstream's authority back, delete the claim, or rename region {region}",
+                claim.name,
+                shown_url(held_authority),
+                shown_url(&authority),
             ),
         ))
     }
+}
+
+/// Taints by which a cluster keeps pods off the nodes that run it.
+const CONTROL_PLANE: [&str; 4] = [
+    "node-role.kubernetes.io/control-plane",
+    "node-role.kubernetes.io/controlplane",
+    "node-role.kubernetes.io/master",
+    "node-role.kubernetes.io/etcd",
+];
+
+/// Refuses tolerations that let pods onto nodes of the control plane: a tenant's pods have no business beside what runs the
+/// cluster, unless its administrator says so.
+fn away_from_control_plane(spec: &MirrorSpec) -> Result<(), String> {
+    for region in &spec.regions {
+        for toleration in &region.tolerations {
+            let key = toleration.key.as_deref().unwrap_or_default();
+            let what = match key {
+                "" => "of every taint".to_owned(),
+                key if CONTROL_PLANE.contains(&key) => format!("of {key}"),
+                _ => continue,
+            };
+            return Err(format!(
+                "spec.regions: region {} has a toleration {what}, which leads to nodes of the control plane; leave it out, or \
+                 have the installation allow it (chart value allowControlPlaneTolerations)",
+                region.name
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Every object that stands under a region's name, with its kind.
@@ -182,6 +241,10 @@ fn under_name<'s>(
 
 fn upstream_of<'a>(mirror: &Mirror, seen: &'a Observed) -> Result<&'a Upstream, Problem> {
     let wanted = &mirror.spec.upstream_ref.name;
+    if let Some(error) = &seen.upstream_error {
+        let message = format!("Upstream {wanted} cannot be read: {error}; correct it");
+        return Err(Problem::new(Reason::InvalidSpec, message));
+    }
     let Some(upstream) = &seen.upstream else {
         return Err(Problem::new(
             Reason::UpstreamNotFound,
@@ -207,4 +270,43 @@ fn upstream_of<'a>(mirror: &Mirror, seen: &'a Observed) -> Result<&'a Upstream, 
         ));
     }
     Ok(upstream)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn judged(toleration: serde_json::Value) -> Result<(), String> {
+        let spec = json!({
+            "upstreamRef": {"name": "debian"},
+            "content": {"debian": {"suites": ["trixie"]}},
+            "regions": [{"name": "here"}, {"name": "there", "tolerations": [toleration]}],
+        });
+        away_from_control_plane(&serde_json::from_value(spec).unwrap())
+    }
+
+    #[test]
+    fn tolerations_lead_to_the_control_plane_only_by_the_installations_leave() {
+        for toleration in [
+            json!({"operator": "Exists"}),
+            json!({"key": "", "operator": "Exists", "effect": "NoSchedule"}),
+            json!({"key": "node-role.kubernetes.io/control-plane", "operator": "Exists"}),
+            json!({"key": "node-role.kubernetes.io/control-plane", "operator": "Equal", "value": ""}),
+            json!({"key": "node-role.kubernetes.io/master", "effect": "NoSchedule"}),
+        ] {
+            let refusal = judged(toleration.clone()).unwrap_err();
+            let told = refusal.contains("region there")
+                && refusal.contains("allowControlPlaneTolerations");
+            assert!(told, "{toleration}: {refusal}");
+        }
+        for toleration in [
+            json!({"key": "dedicated", "operator": "Exists"}),
+            json!({"key": "node-role.kubernetes.io/infra", "operator": "Exists"}),
+            json!({"key": "node.kubernetes.io/not-ready", "operator": "Exists", "tolerationSeconds": 30}),
+        ] {
+            assert_eq!(judged(toleration.clone()), Ok(()), "{toleration}");
+        }
+    }
 }

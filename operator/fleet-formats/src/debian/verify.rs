@@ -16,6 +16,7 @@ use super::layout;
 use super::release::Release;
 use super::slice::{DebianSlice, Suite};
 use super::suite;
+use super::unlisted;
 use crate::openpgp::{self, Keyring, VerifiedPayload};
 use crate::seam::{Link, Rejected, RootContent, SignaturePolicy, Trust, UnitIndex, VerifyContext};
 
@@ -40,16 +41,26 @@ pub(super) fn unit(
     };
     let files = RootFiles::of(roots);
     let believed = believe(&files, context).map_err(named)?;
-    let release = Release::parse(&believed.payload).map_err(named)?;
+    let mut release = match believed.roots.is_empty() {
+        true => Release::none(),
+        false => Release::parse(&believed.payload).map_err(named)?,
+    };
+    let mut state = canonical(&believed.payload);
+    if context.trust.signatures == SignaturePolicy::None {
+        let read = unlisted::list(&mut release, suite, roots).map_err(named)?;
+        state.extend_from_slice(read.as_bytes());
+    }
     let revision = UnitRevision {
         unit: suite.name.to_owned(),
-        digest: sha256(&canonical(&believed.payload)),
-        date: release.date,
+        digest: sha256(&state),
+        date: date(&release, context.trust).map_err(named)?,
         valid_until: valid_until(&release, context.trust),
     };
-    is_the_suite(&release, suite)?;
+    if !believed.roots.is_empty() {
+        is_the_suite(&release, suite)?;
+    }
     is_in_time(&revision, context).map_err(named)?;
-    let groups = layout::groups(slice, suite, &release).map_err(named)?;
+    let layout = layout::layout(slice, suite, &release).map_err(named)?;
     let roots = believed
         .roots
         .iter()
@@ -57,14 +68,17 @@ pub(super) fn unit(
         .collect();
     let (links, mut notes) = links(slice, suite, &release)?;
     notes.extend(believed.notes);
+    notes.extend(release.notes);
+    notes.extend(layout.notes);
     Ok(UnitIndex {
         revision,
         roots,
-        groups,
+        groups: layout.groups,
         links,
         fixed_names: release.acquire_by_hash,
         signed_by: believed.signed_by,
         notes,
+        lacks: layout.lacks,
     })
 }
 
@@ -95,15 +109,20 @@ struct RootFiles<'a> {
     in_release: Option<&'a RootContent>,
     release: Option<&'a RootContent>,
     release_gpg: Option<&'a RootContent>,
+    /// There are indices that no Release vouches for.
+    others: bool,
 }
 
 impl<'a> RootFiles<'a> {
     fn of(roots: &'a [RootContent]) -> Self {
         let named = |name| roots.iter().find(|root| root.path.file_name() == name);
+        let (in_release, release) = (named(IN_RELEASE), named(RELEASE));
+        let release_gpg = named(RELEASE_GPG);
         RootFiles {
-            in_release: named(IN_RELEASE),
-            release: named(RELEASE),
-            release_gpg: named(RELEASE_GPG),
+            others: [in_release, release, release_gpg].iter().flatten().count() < roots.len(),
+            in_release,
+            release,
+            release_gpg,
         }
     }
 }
@@ -146,6 +165,17 @@ fn believe<'a>(
                 signed_by,
                 roots,
                 notes: vec![],
+            })
+        }
+        (None, None) if files.others && context.trust.signatures == SignaturePolicy::None => {
+            Ok(Believed {
+                payload: Vec::new(),
+                signed_by: Vec::new(),
+                roots: Vec::new(),
+                notes: vec![
+                    "the upstream has no Release: the indices are taken as they are found"
+                        .to_owned(),
+                ],
             })
         }
         (None, None) => Err(Rejected::new(
@@ -301,16 +331,25 @@ fn canonical(payload: &[u8]) -> Vec<u8> {
     text
 }
 
-fn sha256(bytes: &[u8]) -> Sha256 {
+pub(super) fn sha256(bytes: &[u8]) -> Sha256 {
     Sha256(sha2::Sha256::digest(bytes).into())
 }
 
+/// Where nobody signs, a state may have no date: then its digest alone tells it from others.
+fn date(release: &Release, trust: &Trust) -> Result<i64, Rejected> {
+    match &release.date {
+        Ok(date) => Ok(*date),
+        Err(_) if trust.signatures == SignaturePolicy::None => Ok(UnitRevision::NO_DATE),
+        Err(why) => Err(why.clone()),
+    }
+}
+
 fn valid_until(release: &Release, trust: &Trust) -> Option<i64> {
-    release.valid_until.or_else(|| {
-        trust
-            .max_index_age
-            .map(|age| release.date.saturating_add(age))
-    })
+    let date = release.date.as_ref().ok();
+    let limit = date.zip(trust.max_index_age);
+    release
+        .valid_until
+        .or_else(|| limit.map(|(date, age)| date.saturating_add(age)))
 }
 
 /// Obligation 3.
@@ -346,7 +385,8 @@ fn is_in_time(revision: &UnitRevision, context: &VerifyContext<'_>) -> Result<()
         );
         return Err(Rejected::new(Reason::IndexFromFuture, message));
     }
-    if let Some(known) = context.high_water {
+    let known = context.high_water.filter(|_| revision.is_dated());
+    if let Some(known) = known {
         is_not_rolled_back(revision, known, context.allow_rollback)?;
     }
     match revision.valid_until {

@@ -1,12 +1,12 @@
 //! What indices list, and what is wrong with those that lie.
 
 use fleet_formats::debian::{Debian, DebianSlice, Include, PackageRule, PackageRules};
-use fleet_formats::seam::{Format, IndexGroup, Payload, Rejected};
+use fleet_formats::seam::{Format, IndexGroup, Item, Payload, Rejected, Unusable};
 use fleet_types::{Digest, Reason, RepoPath};
 
-const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
-const PACKAGES: u16 = 1;
-const SOURCES: u16 = 2;
+pub const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+pub const PACKAGES: u16 = 1;
+pub const SOURCES: u16 = 2;
 const CHECKSUMS: u16 = 3;
 const DIFFERENCES: u16 = 4;
 
@@ -20,6 +20,17 @@ fn read_with(
     stem: &str,
     text: &str,
 ) -> Result<Vec<Payload>, Rejected> {
+    let (files, unusable) = items(packages, kind, stem, text)?;
+    assert_eq!(unusable, []);
+    Ok(files)
+}
+
+pub fn items(
+    packages: PackageRules,
+    kind: u16,
+    stem: &str,
+    text: &str,
+) -> Result<(Vec<Payload>, Vec<Unusable>), Rejected> {
     let words = |word: &str| vec![word.to_owned()];
     let slice = DebianSlice {
         suites: words("stable"),
@@ -38,15 +49,32 @@ fn read_with(
         uncompressed: None,
         kind,
     };
-    let mut found = Vec::new();
-    Debian::new(slice)?.read_index(&group, &mut text.as_bytes(), &mut |payload| {
-        found.push(payload);
+    let (mut files, mut unusable) = (Vec::new(), Vec::new());
+    Debian::new(slice)?.read_index(&group, &mut text.as_bytes(), &mut |item| {
+        match item {
+            Item::File(payload) => files.push(payload),
+            Item::Unusable(entry) => unusable.push(entry),
+        }
         Ok(())
     })?;
-    Ok(found)
+    Ok((files, unusable))
 }
 
-fn reason(kind: u16, text: &str) -> (Reason, String) {
+/// The paths that are listed, and of what cannot be used the name and why.
+pub fn sorted_out(kind: u16, text: &str) -> (Vec<String>, Vec<(String, String)>) {
+    let (files, unusable) = items(
+        PackageRules::default(),
+        kind,
+        "dists/stable/main/Index",
+        text,
+    )
+    .unwrap();
+    let files = files.into_iter().map(|file| file.path.to_string());
+    let unusable = unusable.into_iter().map(|entry| (entry.name, entry.why));
+    (files.collect(), unusable.collect())
+}
+
+pub fn reason(kind: u16, text: &str) -> (Reason, String) {
     let refused = read(kind, "dists/stable/main/Index", text).unwrap_err();
     (refused.reason, refused.message)
 }
@@ -64,7 +92,7 @@ fn listed(kind: u16, stem: &str, text: &str) -> Vec<(String, u64, bool)> {
         .collect()
 }
 
-fn package(name: &str, fields: &str) -> String {
+pub fn package(name: &str, fields: &str) -> String {
     format!("Package: {name}\nDescription: text\n more text\n{fields}\n")
 }
 
@@ -98,46 +126,6 @@ fn packages_are_listed_relative_to_the_repository() {
 }
 
 #[test]
-fn packages_that_lie_are_refused_and_named() {
-    let good = package(
-        "good",
-        &format!("Filename: good.deb\nSize: 1\nSHA256: {A}\n"),
-    );
-    let case = |fields: String| reason(PACKAGES, &format!("{good}{}", package("odd", &fields)));
-    let (weak, message) = case("Filename: odd.deb\nSize: 1\nMD5sum: x\nSHA1: y\n".to_owned());
-    assert_eq!(weak, Reason::WeakHash);
-    assert!(
-        message.contains("odd") && message.contains("stanza 2") && message.contains("main/Index"),
-        "{message}"
-    );
-    assert_eq!(
-        case(format!("Filename: ../odd.deb\nSize: 1\nSHA256: {A}\n")).0,
-        Reason::UnsafePath
-    );
-    assert_eq!(
-        case(format!("Filename: /etc/passwd\nSize: 1\nSHA256: {A}\n")).0,
-        Reason::UnsafePath
-    );
-    for fields in [
-        format!("Size: 1\nSHA256: {A}\n"),
-        format!("Filename: a\nSHA256: {A}\n"),
-        format!("Filename: a\nSize: -1\nSHA256: {A}\n"),
-        format!("Filename: a\nSize: +1\nSHA256: {A}\n"),
-        format!("Filename: a\nSize: 99999999999999999999\nSHA256: {A}\n"),
-        format!("Filename: a\nSize: 1099511627777\nSHA256: {A}\n"),
-        "Filename: a\nSize: 1\nSHA256: abc\n".to_owned(),
-        format!("Filename: a\nFilename: b\nSize: 1\nSHA256: {A}\n"),
-        "no field\n".to_owned(),
-    ] {
-        let (malformed, message) = case(fields.clone());
-        assert_eq!(malformed, Reason::IndexMalformed, "{fields}");
-        assert!(message.contains("stanza 2"), "{message}");
-    }
-    let endless = format!("Package: x\n{}", " more\n".repeat(1 << 20));
-    assert_eq!(reason(PACKAGES, &endless).0, Reason::TooLarge);
-}
-
-#[test]
 fn sources_list_every_file_of_a_package() {
     let text = format!(
         "Package: src\nFiles:\n x 1 src.dsc\nDirectory: pool/main/s/src\nChecksums-Sha256:\n {A} 5 src.dsc\n {A} 6 src.tar.xz\n"
@@ -152,20 +140,36 @@ fn sources_list_every_file_of_a_package() {
         listed(SOURCES, "Sources", &flat),
         [("src.dsc".to_owned(), 5, true)]
     );
-    assert_eq!(
-        reason(
-            SOURCES,
-            "Package: src\nDirectory: d\nFiles:\n x 1 src.dsc\n"
-        )
-        .0,
-        Reason::WeakHash
-    );
-    assert_eq!(
-        reason(SOURCES, "Package: src\nDirectory: d\n").0,
-        Reason::IndexMalformed
-    );
-    let escaping = format!("Package: src\nDirectory: d\nChecksums-Sha256:\n {A} 5 ../../x\n");
-    assert_eq!(reason(SOURCES, &escaping).0, Reason::UnsafePath);
+    let slashes =
+        format!("Package: src\nDirectory: /pool//src/\nChecksums-Sha256:\n {A} 5 src.dsc\n");
+    assert_eq!(sorted_out(SOURCES, &slashes).0, ["pool/src/src.dsc"]);
+    for (odd, word) in [
+        (
+            "Directory: d\nFiles:\n x 1 src.dsc\n".to_owned(),
+            "WeakHash",
+        ),
+        ("Directory: d\n".to_owned(), "no SHA-256"),
+        (
+            format!("Directory: d\nChecksums-Sha256:\n {A} 5 x\n {A} 5 ../../x\n"),
+            "UnsafePath",
+        ),
+        (
+            format!("Directory: ..\nChecksums-Sha256:\n {A} 5 x\n"),
+            "UnsafePath",
+        ),
+        (format!("Checksums-Sha256:\n {A} 5 x\n zzz\n"), "zzz"),
+        (
+            format!("Directory: d\nDirectory: e\nChecksums-Sha256:\n {A} 5 x\n"),
+            "directory stands twice",
+        ),
+    ] {
+        let (files, unusable) = sorted_out(SOURCES, &format!("Package: odd\n{odd}\n{text}"));
+        assert_eq!(files.len(), 2, "nothing of the bad one: {odd}");
+        assert!(
+            unusable[0].0 == "odd" && unusable[0].1.contains(word),
+            "{odd}: {unusable:?}"
+        );
+    }
 }
 
 #[test]
@@ -189,18 +193,21 @@ fn installer_images_stand_beside_their_checksums() {
             (format!("{base}/vmlinuz").as_str(), false)
         ]
     );
-    assert_eq!(
-        reason(CHECKSUMS, &format!("{A}  ../../x\n")).0,
-        Reason::UnsafePath
+    let odd = format!(
+        "{A}  ../../x\n{A}  /etc/passwd\nabc y\n{A}  vmlinuz\n{}\n",
+        "x".repeat(10_000)
     );
-    assert_eq!(
-        reason(CHECKSUMS, &format!("{A}  /etc/passwd\n")).0,
-        Reason::UnsafePath
+    let (files, unusable) = sorted_out(CHECKSUMS, &odd);
+    assert_eq!(files, ["dists/stable/main/vmlinuz"]);
+    assert_eq!(unusable[0].0, "../../x");
+    assert!(
+        unusable[1].1.contains("UnsafePath") && unusable[2].1.ends_with("line 3"),
+        "{unusable:?}"
     );
-    assert_eq!(reason(CHECKSUMS, "abc x\n").0, Reason::IndexMalformed);
-    assert_eq!(
-        reason(CHECKSUMS, &"x".repeat(10_000)).0,
-        Reason::IndexMalformed
+    assert!(
+        unusable
+            .iter()
+            .all(|(name, why)| name.len() + why.len() < 500)
     );
 }
 

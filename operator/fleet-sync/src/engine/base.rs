@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fleet_formats::seam::{RootFile, RootPlan};
-use fleet_store::{EntryState, Snapshot, Store};
+use fleet_store::{EntryState, Snapshot};
 use fleet_types::UnitRevision;
 use serde::{Deserialize, Serialize};
 
 use super::list::{Probe, Root, root};
 use super::run::Run;
-use crate::Problem;
+use super::shelves::Shelves;
+use crate::{LeftOut, Problem};
 
 /// What a snapshot's `content` says: the slice as declared, and the older slices of units that were carried forward.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -19,6 +20,9 @@ pub(super) struct Content {
     pub slice: serde_json::Value,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub carried: BTreeMap<String, serde_json::Value>,
+    /// By unit, what its indices list and nothing can be copied by.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub left_out: BTreeMap<String, LeftOut>,
 }
 
 impl Content {
@@ -36,10 +40,14 @@ pub(super) struct Base {
 }
 
 impl Base {
-    pub fn of(store: &Store) -> Result<Option<Base>, Problem> {
+    /// A snapshot that is damaged counts as none: what it was is made anew from the upstream and from the blobs.
+    pub fn of(shelves: &Shelves) -> Result<Option<Base>, Problem> {
+        let Some(store) = shelves.known() else {
+            return Ok(None);
+        };
         let mut kept = Vec::new();
         for info in store.snapshots()? {
-            kept.push(store.snapshot(&info.id)?);
+            kept.extend(shelves.snapshot(&info.id)?);
         }
         let Some(snapshot) = kept.pop() else {
             return Ok(None);
@@ -49,12 +57,19 @@ impl Base {
             serde_json::from_value(snapshot.meta().content.clone()).unwrap_or_else(|_| Content {
                 slice: snapshot.meta().content.clone(),
                 carried: BTreeMap::new(),
+                left_out: BTreeMap::new(),
             });
         Ok(Some(Base {
             snapshot,
             content,
             older: kept,
         }))
+    }
+
+    /// The newest state of each unit in any kept snapshot.
+    pub fn newest_revisions(&self) -> impl Iterator<Item = &UnitRevision> {
+        let kept = self.older.iter().chain([&self.snapshot]);
+        kept.flat_map(|snapshot| &snapshot.meta().revision)
     }
 
     pub fn revision(&self, unit: &str) -> Option<&UnitRevision> {

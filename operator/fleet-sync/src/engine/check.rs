@@ -7,6 +7,7 @@ use fleet_store::{Entry, EntryState, IndexBuilder, Prepared, SnapshotMeta, Sorte
 use fleet_types::{Reason, RepoPath};
 use sha2::Digest as _;
 
+use super::inputs::exclude_rule;
 use super::judge::mutation;
 use super::merge::{Merge, Merged, Pair};
 use super::run::Run;
@@ -17,6 +18,8 @@ use crate::Problem;
 /// missing upstream beside another form of the same content. Only [`close`] makes one.
 pub(super) struct Closed {
     builder: IndexBuilder,
+    /// Something is otherwise than in the base.
+    changed: bool,
 }
 
 /// Goes through the whole want-list and gives every path its entry.
@@ -27,15 +30,19 @@ pub(super) fn close(
 ) -> Result<Closed, Problem> {
     let parent = run.base.as_ref().map(|base| Arc::clone(&base.snapshot));
     let mut builder = run.shelves.writer.index_builder(parent);
+    let mut changed = run.base.is_none();
     let mut fetched: Vec<Arrivals<'_>> = fetched.iter().map(Arrivals::new).collect();
     for pair in Merge::new(Merged::new(wants.iter()), run.base.as_ref()) {
         run.stop.check()?;
         match pair? {
-            Pair::Gone(..) => {}
+            Pair::Gone(..) => changed = true,
             Pair::Conflict(conflict) => {
                 let text = format!(
-                    "{} is listed with two different contents, {} and {}",
-                    conflict.path, conflict.digests.0, conflict.digests.1
+                    "{} is listed with two different contents, {} and {}; {} lets the rest through",
+                    conflict.path,
+                    conflict.digests.0,
+                    conflict.digests.1,
+                    exclude_rule(&[conflict.path.as_str()])
                 );
                 return Err(Problem::new(Reason::PathConflict, text));
             }
@@ -44,14 +51,20 @@ pub(super) fn close(
                     .iter_mut()
                     .find_map(|arrivals| arrivals.of(&wanted.want.path));
                 let entry = entry(run, &wanted, before.as_ref(), arrived)?;
+                changed |= before != Some(entry);
                 builder.push(&wanted.want.path, &entry)?;
             }
         }
     }
-    Ok(Closed { builder })
+    Ok(Closed { builder, changed })
 }
 
 impl Closed {
+    /// Whether it holds anything else than the base does.
+    pub fn is_changed(&self) -> bool {
+        self.changed
+    }
+
     /// Makes the snapshot durable; it is not served yet.
     pub fn prepare(self, meta: SnapshotMeta) -> Result<Prepared, Problem> {
         Ok(self.builder.finish(meta)?)
@@ -68,10 +81,7 @@ fn entry(
     let open = |what: &str| {
         Problem::new(
             Reason::StoreCorrupt,
-            format!(
-                "{} is not complete: {what}; run `mirrorfleet verify`, then sync again",
-                want.path
-            ),
+            format!("{} is not complete: {what}; sync again", want.path),
         )
     };
     match want.state {
@@ -80,6 +90,7 @@ fn entry(
             .ok_or_else(|| open("it was in the previous snapshot and is not any more")),
         WantState::Absent => Ok(want.entry(EntryState::AbsentUpstream, None, want.mtime)),
         WantState::Excluded => Ok(want.entry(EntryState::Excluded, None, want.mtime)),
+        WantState::Unusable => Ok(Entry::unusable()),
         WantState::Stored | WantState::Payload => {
             present(run, want, before, arrived).ok_or_else(|| open("its content did not arrive"))?
         }
@@ -171,8 +182,9 @@ fn check_sha512(run: &Run, fetched: &Fetched, promised: [u8; 64]) -> Result<(), 
     Err(Problem::new(
         Reason::PathConflict,
         format!(
-            "{} is listed by SHA-256 and by SHA-512 with two different contents",
-            fetched.path
+            "{} is listed by SHA-256 and by SHA-512 with two different contents; {} lets the rest through",
+            fetched.path,
+            exclude_rule(&[fetched.path.as_str()])
         ),
     ))
 }

@@ -1,22 +1,24 @@
 //! From indices to the want-list: every path that the next snapshot is to hold, sorted on disk.
 
-use std::io::{self, Read};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use fleet_formats::decompress;
 use fleet_formats::seam::{
-    Format, IndexFile, IndexGroup, Payload, Rejected, SignaturePolicy, Trust, UnitIndex,
+    Format, IndexFile, IndexGroup, Item, Payload, SignaturePolicy, Trust, UnitIndex, Unusable,
     VerifyContext,
 };
 use fleet_store::{Entry, EntryState, RunSorter, Sorted};
 use fleet_types::{Reason, RepoPath};
 
-use super::indices::{Advance, Presence, has_form};
+use super::indices::Advance;
 use super::list::Root;
+use super::lost::LostFiles;
+use super::memory::OmittedIndex;
+use super::presence::{Presence, has_form};
+use super::reading::read_group;
 use super::run::Run;
 use super::want::{Want, WantState};
-use crate::Problem;
-use crate::stop::Stop;
+use crate::{LeftOut, Problem};
 
 /// What becomes of a unit in the next snapshot.
 pub(super) enum Stance {
@@ -27,55 +29,101 @@ pub(super) enum Stance {
     LeaveOut,
 }
 
+/// What a whole plan is made from.
+pub(super) struct Gathered {
+    pub wants: Sorted<Want>,
+    /// By unit.
+    pub left_out: BTreeMap<String, LeftOut>,
+    /// By unit, the indices that are left out because of what they list.
+    pub omitted: Vec<(u16, OmittedIndex)>,
+}
+
 /// Collects the wants of one unit after the other.
 pub(super) struct Gather<'a> {
     run: &'a Run,
     sorter: RunSorter<Want>,
+    /// Of units that advance, the entries of their indices that cannot be used.
+    left_out: BTreeMap<String, LeftOut>,
+    /// What cannot be had: the indices that list it are left out where they can be.
+    lost: &'a LostFiles,
+    omitted: Vec<(u16, OmittedIndex)>,
+}
+
+/// What all that one index of a unit lists has in common.
+#[derive(Clone, Copy)]
+struct Listing {
+    unit: u16,
+    state: WantState,
+    date: i64,
+    optional: bool,
 }
 
 impl<'a> Gather<'a> {
-    pub fn new(run: &'a Run) -> Gather<'a> {
+    pub fn new(run: &'a Run, lost: &'a LostFiles) -> Gather<'a> {
         Gather {
             run,
             sorter: RunSorter::new(&run.shelves.spill_dir()),
+            left_out: BTreeMap::new(),
+            lost,
+            omitted: Vec::new(),
         }
     }
 
-    pub fn finish(self) -> Result<Sorted<Want>, Problem> {
-        Ok(self.sorter.finish()?)
+    pub fn finish(self) -> Result<Gathered, Problem> {
+        Ok(Gathered {
+            wants: self.sorter.finish()?,
+            left_out: self.left_out,
+            omitted: self.omitted,
+        })
     }
 
     pub fn unit(&mut self, unit: u16, name: &str, stance: &Stance) -> Result<(), Problem> {
         match stance {
-            Stance::Advance(advance) => self.advance(unit, advance),
+            Stance::Advance(advance) => self.advance(unit, name, advance),
             Stance::Carry => self.carry(unit, name),
             Stance::LeaveOut => Ok(()),
         }
     }
 
-    fn advance(&mut self, unit: u16, advance: &Advance) -> Result<(), Problem> {
+    fn advance(&mut self, unit: u16, name: &str, advance: &Advance) -> Result<(), Problem> {
         let date = advance.listed.index.revision.date;
+        let listing = Listing {
+            unit,
+            state: WantState::Payload,
+            date,
+            optional: false,
+        };
+        let mut left_out = LeftOut::default();
         for root in &advance.listed.roots {
             self.root(unit, root, &advance.listed.index)?;
         }
         for (group, files) in advance.listed.index.groups.iter().zip(&advance.presence) {
-            if !has_form(files) {
-                // Nothing of it exists, and the format does not require it: there is nothing to serve.
+            if !has_form(files) && !files.contains(&Presence::Absent) {
+                // Left out by the manifest: there is nothing to serve and nothing to ask for.
                 continue;
             }
+            let omitted = self.why_omitted(group, files)?;
             for (file, presence) in group.files.iter().zip(files) {
+                let presence = if omitted.is_some() && *presence != Presence::Excluded {
+                    &Presence::Absent
+                } else {
+                    presence
+                };
                 self.index_file(unit, file, presence, date)?;
             }
-            if group.lists_payload {
-                self.payload(
-                    unit,
-                    group,
-                    files,
-                    self.run.options.format.as_ref(),
-                    WantState::Payload,
-                    date,
-                )?;
+            if let Some(omitted) = omitted {
+                self.omitted.push((unit, omitted));
+            } else if group.lists_payload {
+                let format = self.run.options.format.as_ref();
+                let listing = Listing {
+                    optional: !group.required,
+                    ..listing
+                };
+                left_out += self.payload(listing, group, files, format)?;
             }
+        }
+        if left_out.entries > 0 {
+            self.left_out.insert(name.to_owned(), left_out);
         }
         Ok(())
     }
@@ -131,75 +179,108 @@ impl<'a> Gather<'a> {
         Ok(())
     }
 
-    /// Reads the best form of an index that is here.
-    fn payload(
-        &mut self,
-        unit: u16,
+    /// An index that clients can do without is left out as a whole where something that it lists cannot be had: they
+    /// take another way then, rather than to fail in the middle of this one.
+    fn why_omitted(
+        &self,
         group: &IndexGroup,
         files: &[Presence],
-        format: &dyn Format,
-        state: WantState,
-        date: i64,
-    ) -> Result<(), Problem> {
-        let here = group
-            .files
-            .iter()
-            .zip(files)
-            .find_map(|(file, presence)| match presence {
-                Presence::Here { digest, .. } => Some((file, *digest)),
-                _ => None,
-            });
-        let Some((file, digest)) = here else {
-            return Ok(());
+    ) -> Result<Option<OmittedIndex>, Problem> {
+        if group.required || !group.lists_payload {
+            return Ok(None);
+        }
+        let omitted = |why: String, missing| OmittedIndex {
+            stem: group.stem.to_string(),
+            why,
+            missing,
         };
-        let content = self.run.shelves.open(&digest)?;
-        let limit = decompress::output_limit(
-            file.expected.size,
-            group.uncompressed.map(|expected| expected.size),
-        );
-        let content = decompress::reader(file.compression, content, limit);
-        let mut reader = Stoppable(content, &self.run.stop);
-        let mut failure = None;
-        let read = format.read_index(group, &mut reader, &mut |payload| {
-            let pushed = self.listed_payload(unit, payload, state, date);
-            pushed.map_err(|problem| {
-                let rejected = Rejected::new(problem.reason, problem.message.clone());
-                failure = Some(problem);
-                rejected
-            })
+        let mut lost = None;
+        let mut unusable = LeftOut::default();
+        let format = self.run.options.format.as_ref();
+        let read = read_group(self.run, true, group, files, format, &mut |item| {
+            match item {
+                Item::File(payload) => lost = lost.or(self.lost.get(&payload.path)),
+                Item::Unusable(entry) => unusable.add(&entry.name, &entry.why),
+            }
+            Ok(())
         });
-        match (read, failure) {
-            (_, Some(problem)) => Err(problem),
-            (Err(_), None) if self.run.stop.check().is_err() => self.run.stop.check(),
-            (Err(rejected), None) => Err(Problem::new(
-                rejected.reason,
-                format!("{}: {}", file.path, rejected.message),
-            )),
-            (Ok(()), None) => Ok(()),
+        match read {
+            Err(problem) if problem.ends_the_run() || problem.reason == Reason::StoreCorrupt => {
+                Err(problem)
+            }
+            Err(problem) => Ok(Some(omitted(problem.message, None))),
+            Ok(Some((path, entries))) if unusable.is_too_much(entries) => Ok(Some(omitted(
+                unusable.refused(&path, entries).message,
+                None,
+            ))),
+            Ok(_) => Ok(lost.map(|lost| omitted(lost.why.clone(), lost.missing.clone()))),
         }
     }
 
-    fn listed_payload(
+    /// Takes what the best form of an index lists that is here. The result is what of it cannot be used.
+    fn payload(
         &mut self,
-        unit: u16,
-        payload: Payload,
-        state: WantState,
-        date: i64,
-    ) -> Result<(), Problem> {
+        listing: Listing,
+        group: &IndexGroup,
+        files: &[Presence],
+        format: &dyn Format,
+    ) -> Result<LeftOut, Problem> {
+        let (run, is_new) = (self.run, listing.state != WantState::Carried);
+        let mut left_out = LeftOut::default();
+        let read = read_group(run, is_new, group, files, format, &mut |item| match item {
+            Item::File(payload) => self.listed_payload(listing, payload),
+            Item::Unusable(entry) => self.unusable(listing, &entry, &mut left_out),
+        })?;
+        match read {
+            // Judged when it was accepted.
+            _ if !is_new => Ok(LeftOut::default()),
+            Some((path, entries)) if left_out.is_too_much(entries) => {
+                Err(left_out.refused(&path, entries))
+            }
+            _ => Ok(left_out),
+        }
+    }
+
+    fn listed_payload(&mut self, listing: Listing, payload: Payload) -> Result<(), Problem> {
         self.run.stop.check()?;
-        let excluded = !payload.wanted
-            || (state == WantState::Payload && self.run.exclude.is_match(payload.path.as_str()));
-        let mut want = self.want(
-            unit,
-            &payload.path,
-            if excluded { WantState::Excluded } else { state },
-            payload.expected.size,
-        );
+        let excluded = !payload.wanted || self.excludes(listing, &payload.path);
+        let state = if excluded {
+            WantState::Excluded
+        } else {
+            listing.state
+        };
+        let mut want = self.want(listing.unit, &payload.path, state, payload.expected.size);
         want.set_digest(payload.expected.digest);
         want.exact = payload.exact_size;
         want.guarded = payload.guarded;
-        want.mtime = date;
+        want.optional = listing.optional;
+        want.mtime = listing.date;
         self.push(&want)
+    }
+
+    fn excludes(&self, listing: Listing, path: &RepoPath) -> bool {
+        listing.state == WantState::Payload && self.run.exclude.is_match(path.as_str())
+    }
+
+    /// An entry all of whose paths a rule leaves out is not judged.
+    fn unusable(
+        &mut self,
+        listing: Listing,
+        entry: &Unusable,
+        left_out: &mut LeftOut,
+    ) -> Result<(), Problem> {
+        self.run.stop.check()?;
+        let mut paths = entry.paths.iter().peekable();
+        if paths.peek().is_some() && entry.paths.iter().all(|path| self.excludes(listing, path)) {
+            return Ok(());
+        }
+        left_out.add(&entry.name, &entry.why);
+        for path in paths {
+            let mut want = self.want(listing.unit, path, WantState::Unusable, 0);
+            want.exact = false;
+            self.push(&want)?;
+        }
+        Ok(())
     }
 
     fn want(&self, unit: u16, path: &RepoPath, state: WantState, size: u64) -> Want {
@@ -213,6 +294,7 @@ impl<'a> Gather<'a> {
             sha512: None,
             mutable: false,
             guarded: false,
+            optional: false,
             mtime: 0,
         }
     }
@@ -229,13 +311,17 @@ impl<'a> Gather<'a> {
         let format = (self.run.options.make_format)(base.content.slice_of(name))
             .map_err(|e| lost(name, &e.message))?;
         let plan = format.roots(name).map_err(|e| lost(name, &e.message))?;
-        let roots = self.run.read_roots_of_base(&plan)?;
+        let mut roots = self.run.read_roots_of_base(&plan)?;
+        let roots_alone = roots.len();
+        self.run
+            .add_unlisted_of_base(name, format.as_ref(), &TRUST_OF_BASE, &mut roots)?;
         let index = read_again(
             format.as_ref(),
             name,
             &roots,
             base.revision(name).map_or(0, |revision| revision.date),
         )?;
+        roots.truncate(roots_alone);
         for root in &roots {
             self.carried_path(unit, &root.content.path)?;
         }
@@ -263,10 +349,15 @@ impl<'a> Gather<'a> {
             }
         }
         if group.lists_payload {
-            self.payload(unit, group, &files, format, WantState::Carried, 0)
-        } else {
-            Ok(())
+            let listing = Listing {
+                unit,
+                state: WantState::Carried,
+                date: 0,
+                optional: false,
+            };
+            self.payload(listing, group, &files, format)?;
         }
+        Ok(())
     }
 
     fn presence_in_base(&self, path: &RepoPath) -> Presence {
@@ -300,17 +391,14 @@ impl<'a> Gather<'a> {
     }
 }
 
-/// An index need not list anything for a long time: what is read of it ends with the run.
-struct Stoppable<'a, R>(R, &'a Stop);
-
-impl<R: Read> Read for Stoppable<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.1
-            .check()
-            .map_err(|problem| io::Error::other(problem.message))?;
-        self.0.read(buffer)
-    }
-}
+/// What is in the base was believed when it came there.
+const TRUST_OF_BASE: Trust = Trust {
+    keyring: None,
+    signatures: SignaturePolicy::None,
+    min_good_signatures: 0,
+    all_signatures_good: false,
+    max_index_age: None,
+};
 
 /// Reads roots that were verified when they were accepted: neither their age nor a key that has expired since matters now.
 fn read_again(
@@ -319,16 +407,9 @@ fn read_again(
     roots: &[Root],
     date: i64,
 ) -> Result<UnitIndex, Problem> {
-    let trust = Trust {
-        keyring: None,
-        signatures: SignaturePolicy::None,
-        min_good_signatures: 0,
-        all_signatures_good: false,
-        max_index_age: None,
-    };
     let context = VerifyContext {
         now: date,
-        trust: &trust,
+        trust: &TRUST_OF_BASE,
         high_water: None,
         allow_rollback: true,
         settled: true,
@@ -343,8 +424,6 @@ fn read_again(
 fn lost(unit: &str, why: &str) -> Problem {
     Problem::new(
         Reason::StoreCorrupt,
-        format!(
-            "{unit}: its previous state cannot be read again from the store: {why}; run `mirrorfleet verify`"
-        ),
+        format!("{unit}: its previous state cannot be read again from the store: {why}"),
     )
 }

@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use fleet_store::{Entry, EntryState, RunSorter, Snapshot, Sorted};
 use fleet_types::{Reason, RepoPath, Sha256};
 
+use super::inputs::exclude_rule;
+use super::lost::{Lost, LostFiles};
+use super::memory::OmittedIndex;
 use super::merge::{Merge, Merged, Pair};
 use super::preflight::Addition;
 use super::run::Run;
@@ -27,6 +30,10 @@ pub(super) struct Plan {
     pub tally: Tally,
     /// Units that cannot advance, and why.
     pub refusals: BTreeMap<u16, Problem>,
+    /// What no unit needs and cannot be copied; there is another plan without what lists it.
+    pub lost: LostFiles,
+    /// By unit, the indices that are left out because of what they list.
+    pub omitted: Vec<(u16, OmittedIndex)>,
 }
 
 struct Judge<'a> {
@@ -40,14 +47,24 @@ struct Judge<'a> {
     stored: BTreeMap<Sha256, u64>,
     tally: Tally,
     refusals: BTreeMap<u16, Problem>,
+    lost: LostFiles,
     /// The paths of which the current one is a longer form.
-    prefixes: Vec<(RepoPath, u16)>,
+    prefixes: Vec<Prefix>,
+}
+
+/// A path that others may lie below.
+#[derive(Clone)]
+struct Prefix {
+    path: RepoPath,
+    unit: u16,
+    /// As opposed to a root or an index, which no rule leaves out.
+    is_payload: bool,
 }
 
 /// Compares. `advances` tells whether a unit can be refused: one that is carried forward cannot.
 pub(super) fn judge(
     run: &Run,
-    wants: Sorted<Want>,
+    (wants, omitted): (Sorted<Want>, Vec<(u16, OmittedIndex)>),
     advances: &dyn Fn(u16) -> bool,
 ) -> Result<Plan, Problem> {
     let mut judge = Judge {
@@ -60,6 +77,7 @@ pub(super) fn judge(
         stored: BTreeMap::new(),
         tally: Tally::default(),
         refusals: BTreeMap::new(),
+        lost: LostFiles::new(),
         prefixes: Vec::new(),
     };
     for pair in Merge::new(Merged::new(wants.iter()), run.base.as_ref()) {
@@ -79,6 +97,7 @@ pub(super) fn judge(
         stored,
         tally,
         refusals,
+        lost,
         ..
     } = judge;
     let transfer = transfer.finish()?;
@@ -92,6 +111,8 @@ pub(super) fn judge(
         exclude,
         tally,
         refusals,
+        lost,
+        omitted,
     })
 }
 
@@ -130,10 +151,13 @@ impl Judge<'_> {
             WantState::Carried => self.keep.add(want.path.as_str(), size),
             WantState::Payload if kept => self.keep.add(want.path.as_str(), size),
             WantState::Payload => return self.missing(wanted, before, advances),
-            WantState::Absent | WantState::Excluded => {
-                self.check_mutation(wanted, before, advances);
-                if want.state == WantState::Excluded {
-                    self.exclude.add(want.path.as_str(), want.known_size());
+            WantState::Absent | WantState::Excluded | WantState::Unusable => {
+                match want.state {
+                    WantState::Excluded => {
+                        self.exclude.add(want.path.as_str(), want.known_size());
+                    }
+                    WantState::Unusable => {}
+                    _ => drop(self.check_mutation(wanted, before, advances)),
                 }
                 if let Some(entry) = before {
                     self.give_up(&want.path, entry);
@@ -194,6 +218,10 @@ impl Judge<'_> {
             &self.run.options.verification,
         );
         let Some(problem) = problem else { return false };
+        if wanted.want.optional {
+            let lost = Lost::unfit(problem.message.clone());
+            self.lost.insert(wanted.want.path.clone(), lost);
+        }
         for unit in wanted.units.iter().filter(|unit| advances(**unit)) {
             self.refusals
                 .entry(*unit)
@@ -208,21 +236,31 @@ impl Judge<'_> {
             first,
             second,
             digests,
+            optional,
         } = conflict;
         let text = format!(
-            "{path} is listed with two different contents, {} and {}; the upstream must correct its indices",
-            digests.0, digests.1
+            "{path} is listed with two different contents, {} and {}; the upstream must correct its indices; until then, {} lets the rest through",
+            digests.0,
+            digests.1,
+            exclude_rule(&[path.as_str()])
         );
-        self.refuse_one_of(*first, *second, text, advances);
+        if *optional {
+            self.lost.insert(path.clone(), Lost::unfit(text));
+        } else {
+            self.refuse_one_of(*first, *second, text, advances);
+        }
     }
 
     /// A path must not be a file and a directory at once. All paths that begin with the same text are neighbours.
     fn check_directories(&mut self, wanted: &Wanted, advances: &dyn Fn(u16) -> bool) {
+        if wanted.want.state.is_left_out() {
+            return;
+        }
         let path = &wanted.want.path;
         while self
             .prefixes
             .last()
-            .is_some_and(|(prefix, _)| !path.as_str().starts_with(prefix.as_str()))
+            .is_some_and(|prefix| !path.as_str().starts_with(prefix.path.as_str()))
         {
             self.prefixes.pop();
         }
@@ -231,15 +269,22 @@ impl Judge<'_> {
         let file = self
             .prefixes
             .iter()
-            .find(|(prefix, _)| is_inside(prefix))
+            .find(|prefix| is_inside(&prefix.path))
             .cloned();
-        if let Some((file, unit)) = file {
+        if let Some(file) = file {
+            let left_out = if file.is_payload { &file.path } else { path };
             let text = format!(
-                "{file} is listed as a file, and {path} needs a directory of that name; the upstream must correct its indices"
+                "{} is listed as a file, and {path} needs a directory of that name; the upstream must correct its indices; until then, {} lets the rest through",
+                file.path,
+                exclude_rule(&[left_out.as_str()])
             );
-            self.refuse_one_of(unit, wanted.want.unit, text, advances);
+            self.refuse_one_of(file.unit, wanted.want.unit, text, advances);
         }
-        self.prefixes.push((path.clone(), wanted.want.unit));
+        self.prefixes.push(Prefix {
+            path: path.clone(),
+            unit: wanted.want.unit,
+            is_payload: wanted.want.state == WantState::Payload,
+        });
     }
 
     /// The later one in declared order that can be refused.
@@ -266,7 +311,8 @@ pub(super) fn mutation<'a>(
     older: impl Iterator<Item = &'a Snapshot>,
     verification: &Verification,
 ) -> Option<Problem> {
-    if !want.guarded || want.state == WantState::Carried || verification.allow_mutation {
+    let judged = want.guarded && want.state != WantState::Carried;
+    if !judged || verification.allow_mutation {
         return None;
     }
     let mut known = before

@@ -37,8 +37,8 @@ pub(super) struct State {
     pub endpoint: usize,
     pub index: UnitIndex,
     pub probe: Known,
-    roots: Vec<Root>,
-    unchanged: bool,
+    pub roots: Vec<Root>,
+    pub unchanged: bool,
 }
 
 impl Run {
@@ -87,11 +87,11 @@ impl Run {
 
     fn listed(&self, state: State, authority: Option<State>) -> Listed {
         let endpoints = self.fetcher.endpoints();
-        let mut known = vec![(endpoints.url(state.endpoint), state.probe.clone())];
+        let mut known = vec![(endpoints.identity(state.endpoint), state.probe.clone())];
         if let Some(authority) =
             authority.filter(|authority| authority.probe.digest == state.probe.digest)
         {
-            known.push((endpoints.url(authority.endpoint), authority.probe));
+            known.push((endpoints.identity(authority.endpoint), authority.probe));
         }
         Listed {
             index: state.index,
@@ -122,6 +122,17 @@ impl Run {
                 );
                 Err(Problem::new(Reason::BehindAuthority, text))
             }
+            Some(authority)
+                if !state.index.revision.is_dated()
+                    && authority.index.revision.digest != state.index.revision.digest =>
+            {
+                let name = self.fetcher.endpoints().name(endpoint);
+                let text = format!(
+                    "{unit}: endpoint {name} has another state than the authority, and no date tells which is newer; wait, or \
+                     name a newer endpoint"
+                );
+                Err(Problem::new(Reason::BehindAuthority, text))
+            }
             Some(authority) => self.agree(unit, authority, &state).map(|()| state),
             None => Ok(state),
         }
@@ -149,13 +160,34 @@ impl Run {
         endpoint: usize,
         settled: bool,
     ) -> Result<State, Problem> {
-        let probe = self.probe(unit, plan, endpoint).await?;
+        let probe = match self.probe(unit, plan, endpoint).await {
+            Err(problem) if problem.reason == Reason::UpstreamIncomplete => {
+                return self.state_without_roots(unit, endpoint, problem).await;
+            }
+            probe => probe?,
+        };
         let of_base = self.roots_of_base(unit, plan, &probe)?;
         let unchanged = of_base.is_some();
-        let roots = match of_base {
+        let mut roots = match of_base {
             Some(roots) => roots,
             None => self.with_companions(plan, probe.root, endpoint).await?,
         };
+        let read = self.add_unlisted(unit, &mut roots, endpoint).await?;
+        self.verified(unit, endpoint, roots, Some(probe.known), settled)
+            .map(|state| State {
+                unchanged: unchanged && (read == 0 || self.base_is(&state.index)),
+                ..state
+            })
+    }
+
+    pub(super) fn verified(
+        &self,
+        unit: &str,
+        endpoint: usize,
+        roots: Vec<Root>,
+        known: Option<Known>,
+        settled: bool,
+    ) -> Result<State, Problem> {
         let contents: Vec<RootContent> = roots.iter().map(|root| root.content.clone()).collect();
         let mark = self.high_water(unit);
         let index = self
@@ -172,10 +204,14 @@ impl Run {
         }
         Ok(State {
             endpoint,
+            probe: known.unwrap_or_else(|| Known {
+                path: String::new(),
+                digest: index.revision.digest,
+                validators: Validators::default(),
+            }),
             index,
-            probe: probe.known,
             roots,
-            unchanged,
+            unchanged: false,
         })
     }
 
@@ -233,12 +269,13 @@ impl Run {
         file: &RootFile,
         endpoint: usize,
     ) -> Result<Result<Probe, FetchError>, Problem> {
-        let url = self.fetcher.endpoints().url(endpoint);
+        let endpoints = self.fetcher.endpoints();
+        let identity = endpoints.identity(endpoint);
         let known = self
             .memory
             .units
             .get(unit)
-            .and_then(|memory| memory.endpoints.get(&url))
+            .and_then(|memory| memory.endpoints.get(&identity))
             .filter(|known| known.path == file.path.as_str())
             .filter(|known| !self.shelves.damage.contains(&known.digest));
         let stored = known.and_then(|known| {
@@ -256,19 +293,14 @@ impl Run {
                 let Some((known, bytes)) = stored else {
                     return Err(Problem::new(
                         Reason::UpstreamUnreachable,
-                        format!("{url}: an answer 304 to a request without conditions"),
-                    ));
-                };
-                let root = root(file, bytes, None);
-                if root.digest != known.digest {
-                    return Err(Problem::new(
-                        Reason::StoreCorrupt,
                         format!(
-                            "blob {} is damaged; run `mirrorfleet verify`, then sync again",
-                            known.digest
+                            "{}: an answer 304 to a request without conditions",
+                            endpoints.url(endpoint)
                         ),
                     ));
-                }
+                };
+                // Read from the store a moment ago, by its digest.
+                let root = root(file, bytes, None);
                 Ok(Ok(Probe {
                     root,
                     known: known.clone(),

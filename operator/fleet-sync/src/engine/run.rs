@@ -15,7 +15,7 @@ use super::memory::Memory;
 use super::shelves::Shelves;
 use crate::fetch::{EndpointSet, FetchOptions, Fetcher, Meter, RetryPolicy, Writers};
 use crate::stop::Stop;
-use crate::{Problem, Progress, SyncOptions};
+use crate::{LeftOut, Problem, Progress, SyncOptions};
 
 /// By unit.
 pub(super) type Notes = BTreeMap<String, BTreeSet<String>>;
@@ -38,6 +38,8 @@ pub(super) struct Run {
     pub files: AtomicU64,
     /// What people should know about units that are believed, by unit.
     notes: Mutex<Notes>,
+    /// By unit that advances, as the last plan found it; others are as in the base.
+    pub planned_left_out: Mutex<BTreeMap<String, Option<LeftOut>>>,
     /// One instant for all that a run decides; seconds since 1970-01-01T00:00:00Z.
     pub now: i64,
 }
@@ -51,9 +53,8 @@ impl Run {
         progress: Arc<dyn Progress>,
     ) -> Result<Run, Problem> {
         let endpoints = EndpointSet::new(&fetch_options(&options, &shelves), meter)?;
-        let known = shelves.known();
-        let memory = known.map(Memory::of).transpose()?.unwrap_or_default();
-        let base = known.map(Base::of).transpose()?.flatten();
+        let base = Base::of(&shelves)?;
+        let memory = Memory::of(&shelves, base.as_ref())?;
         let units = options.format.units();
         if units.is_empty() || units.len() > usize::from(u16::MAX) {
             return Err(Problem::new(
@@ -68,6 +69,7 @@ impl Run {
             exclude: inputs::exclude(&options.exclude)?,
             files: AtomicU64::new(0),
             notes: Mutex::default(),
+            planned_left_out: Mutex::default(),
             now: now(),
             options,
             shelves,

@@ -9,6 +9,8 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use tokio::sync::mpsc;
 
+use super::lacking::{self, Lacking};
+use super::lost::{Lost, LostFiles};
 use super::room::Reservation;
 use super::run::Run;
 use super::want::{Fetch, Fetched};
@@ -26,6 +28,8 @@ pub(super) struct Transferred {
     pub files: u64,
     /// Units of which something could not be had.
     pub refusals: BTreeMap<u16, Problem>,
+    /// What could not be had, whoever wants it.
+    pub lost: LostFiles,
 }
 
 /// One content with all its names.
@@ -34,7 +38,7 @@ struct Content {
     expected: Expected,
     exact: bool,
     paths: Vec<RepoPath>,
-    /// All units that want it, under one name or another.
+    /// All units that cannot do without it, under one name or another.
     units: Vec<u16>,
 }
 
@@ -43,6 +47,10 @@ struct Content {
 struct Ledger {
     under_way: HashMap<u64, Content>,
     refusals: BTreeMap<u16, Problem>,
+    /// By unit, what the upstream does not have as it is listed. The rest is fetched all the same, so that all of it can
+    /// be named at once.
+    lacking: BTreeMap<u16, Lacking>,
+    lost: LostFiles,
     next: u64,
 }
 
@@ -71,28 +79,29 @@ impl Run {
                 }
                 Ok(Arrival::NotModified) => {}
                 Err(error) => {
+                    let concerns_the_file = lacking::concerns_the_file(&error.kind);
+                    let lost = content.paths.iter().map(|path| {
+                        let lost = Lost::not_there(path, &content.expected, &error);
+                        (path.clone(), lost)
+                    });
+                    lock(&ledger).lost.extend(lost);
                     let problem = Problem::from(error);
                     if problem.ends_the_run() {
                         return Err(problem);
                     }
-                    let mut ledger = lock(&ledger);
-                    for unit in content.units {
-                        ledger
-                            .refusals
-                            .entry(unit)
-                            .or_insert_with(|| problem.clone());
-                    }
+                    lock(&ledger).failed(&content, concerns_the_file, &problem);
                 }
             }
             Ok(())
         };
         self.fetcher.fetch_all(wants, &mut deliver).await?;
         self.make_durable().await?;
-        let refusals = std::mem::take(&mut lock(&ledger).refusals);
+        let mut ledger = lock(&ledger);
         Ok(Transferred {
             fetched: sorter.finish()?,
             files,
-            refusals,
+            refusals: ledger.take_refusals(),
+            lost: std::mem::take(&mut ledger.lost),
         })
     }
 
@@ -118,11 +127,8 @@ impl Run {
 
 fn register(content: Content, ledger: &Mutex<Ledger>, writers: &Arc<Writers>) -> Option<Want> {
     let mut ledger = lock(ledger);
-    if content
-        .units
-        .iter()
-        .all(|unit| ledger.refusals.contains_key(unit))
-    {
+    let is_out = |unit: &u16| ledger.is_out(*unit);
+    if !content.units.is_empty() && content.units.iter().all(is_out) {
         return None;
     }
     let tag = ledger.next;
@@ -157,6 +163,34 @@ fn note_fetched(
         })?;
     }
     Ok(())
+}
+
+impl Ledger {
+    fn failed(&mut self, content: &Content, concerns_the_file: bool, problem: &Problem) {
+        for unit in &content.units {
+            if concerns_the_file {
+                let lacking = self.lacking.entry(*unit);
+                let lacking = lacking.or_insert_with(|| Lacking::new(problem.clone()));
+                lacking.add(&content.paths);
+            } else {
+                let refusal = self.refusals.entry(*unit);
+                refusal.or_insert_with(|| problem.clone());
+            }
+        }
+    }
+
+    fn is_out(&self, unit: u16) -> bool {
+        self.refusals.contains_key(&unit) || self.lacking.get(&unit).is_some_and(Lacking::is_much)
+    }
+
+    fn take_refusals(&mut self) -> BTreeMap<u16, Problem> {
+        let lacking = std::mem::take(&mut self.lacking).into_iter();
+        let mut refusals: BTreeMap<u16, Problem> = lacking
+            .map(|(unit, lacking)| (unit, lacking.problem()))
+            .collect();
+        refusals.append(&mut self.refusals);
+        refusals
+    }
 }
 
 fn lock(ledger: &Mutex<Ledger>) -> MutexGuard<'_, Ledger> {

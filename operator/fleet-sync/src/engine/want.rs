@@ -12,11 +12,13 @@ pub(super) struct Want {
     pub size: u64,
     /// False where the index gives digests only: `size` is then the most that it may have.
     pub exact: bool,
-    /// At least one of the two is given.
+    /// At least one of the two is given, but of what is [`WantState::Unusable`].
     pub sha256: Option<Sha256>,
     pub sha512: Option<[u8; 64]>,
     pub mutable: bool,
     pub guarded: bool,
+    /// Listed by an index that is left out where this cannot be had.
+    pub optional: bool,
     /// What to say in Last-Modified where the upstream says nothing better.
     pub mtime: i64,
 }
@@ -32,15 +34,28 @@ pub(super) enum WantState {
     /// As it is in the base.
     Carried,
     Absent,
+    /// A rule leaves it out: what the index says about it is not judged.
     Excluded,
+    /// Its entry in the index says too little: nobody lists it, and a client learns why it is not there.
+    Unusable,
+}
+
+impl WantState {
+    /// Whether there is to be no content, whatever the upstream has.
+    pub fn is_left_out(self) -> bool {
+        matches!(self, WantState::Excluded | WantState::Unusable)
+    }
 }
 
 /// What all units together say about one path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Wanted {
     pub want: Want,
-    /// All units that want it, ascending.
+    /// The units for which it is in `want`'s state, ascending: what one leaves out is no matter of that unit, nor what it
+    /// can do without.
     pub units: Vec<u16>,
+    /// All units that list it, wanted or excluded, ascending.
+    pub listing: Vec<u16>,
 }
 
 /// Two units, or one unit twice, that say different things about one path.
@@ -50,6 +65,8 @@ pub(super) struct Disagreement {
     pub first: u16,
     pub second: u16,
     pub digests: (String, String),
+    /// One of the two is of an index that can be left out.
+    pub optional: bool,
 }
 
 impl Want {
@@ -66,6 +83,7 @@ impl Want {
             sha512: None,
             mutable: false,
             guarded: true,
+            optional: false,
             mtime: 0,
         }
     }
@@ -134,6 +152,14 @@ impl Want {
         }
     }
 
+    /// The unit, where it cannot do without it.
+    fn needing(&self) -> Vec<u16> {
+        match self.optional && self.state == WantState::Payload {
+            true => Vec::new(),
+            false => vec![self.unit],
+        }
+    }
+
     fn agrees_with(&self, other: &Want) -> bool {
         let differ = |a: Option<&[u8]>, b: Option<&[u8]>| a.zip(b).is_some_and(|(a, b)| a != b);
         (self.size == other.size || !self.exact || !other.exact)
@@ -150,23 +176,49 @@ impl Want {
 
 impl Wanted {
     pub fn new(want: Want) -> Wanted {
-        let units = vec![want.unit];
-        Wanted { want, units }
+        let listing = if want.state == WantState::Unusable {
+            Vec::new()
+        } else {
+            vec![want.unit]
+        };
+        Wanted {
+            units: want.needing(),
+            want,
+            listing,
+        }
     }
 
     /// Adds what another unit says about the same path.
     pub fn add(&mut self, other: Want) -> Result<(), Disagreement> {
+        if other.state != WantState::Unusable {
+            add_unit(&mut self.listing, other.unit);
+        }
+        match (self.want.state.is_left_out(), other.state.is_left_out()) {
+            (false, true) => return Ok(()),
+            (true, left_out) if !left_out || other.state < self.want.state => {
+                self.units = other.needing();
+                self.want = other;
+                return Ok(());
+            }
+            (true, _) => {
+                add_unit(&mut self.units, other.unit);
+                return Ok(());
+            }
+            (false, false) => {}
+        }
         if !self.want.agrees_with(&other) {
             return Err(Disagreement {
                 path: other.path.clone(),
                 first: self.want.unit,
                 second: other.unit,
                 digests: (self.want.digest_text(), other.digest_text()),
+                optional: self.want.optional || other.optional,
             });
         }
-        if self.units.last() != Some(&other.unit) {
-            self.units.push(other.unit);
+        for unit in other.needing() {
+            add_unit(&mut self.units, unit);
         }
+        self.want.optional &= other.optional;
         if other.exact && !self.want.exact {
             (self.want.size, self.want.exact) = (other.size, true);
         }
@@ -177,6 +229,13 @@ impl Wanted {
         self.want.mtime = self.want.mtime.min(other.mtime);
         self.want.state = self.want.state.min(other.state);
         Ok(())
+    }
+}
+
+/// Units come in ascending order.
+fn add_unit(units: &mut Vec<u16>, unit: u16) {
+    if units.last() != Some(&unit) {
+        units.push(unit);
     }
 }
 
@@ -193,7 +252,8 @@ impl Record for Want {
             | u8::from(self.guarded) << 1
             | u8::from(self.sha256.is_some()) << 2
             | u8::from(self.sha512.is_some()) << 3
-            | u8::from(self.exact) << 4;
+            | u8::from(self.exact) << 4
+            | u8::from(self.optional) << 5;
         out.extend_from_slice(&[self.state as u8, flags]);
         out.extend_from_slice(&self.size.to_le_bytes());
         out.extend_from_slice(&self.mtime.to_le_bytes());
@@ -228,6 +288,7 @@ impl Record for Want {
             mutable: flags & 1 != 0,
             guarded: flags & 2 != 0,
             exact: flags & 16 != 0,
+            optional: flags & 32 != 0,
             mtime: i64::from_le_bytes(*mtime),
         })
     }
@@ -236,7 +297,7 @@ impl Record for Want {
 impl WantState {
     fn read(number: u8) -> Option<WantState> {
         use WantState::*;
-        [Stored, Payload, Carried, Absent, Excluded]
+        [Stored, Payload, Carried, Absent, Excluded, Unusable]
             .into_iter()
             .find(|state| *state as u8 == number)
     }

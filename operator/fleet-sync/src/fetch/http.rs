@@ -13,14 +13,14 @@ use reqwest::header::{
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Version};
 use url::Url;
 
-use super::budget::Budget;
+use super::budget::{Budget, Target};
 use super::client::{authorize, chain};
 use super::meter::Meter;
 use super::pace::Pace;
 use super::pipeline::{self, Dialer, Pipelining, Traffic};
 use super::redirect::Way;
 use super::sink::Sink;
-use super::url_path::{shown, url_of};
+use super::url_path::{shown_file, url_of};
 use super::verdict::{check_length, is_settled, range_fits, re_encoded, refusal, says_close, unix};
 use super::{Answer, Arrival, FailureKind, FetchError, Received, Request, Transport, Validators};
 use crate::{Credentials, Problem};
@@ -92,7 +92,7 @@ impl Endpoint {
 
     /// For messages: the URL without credentials.
     pub fn name_of(&self, request: &Request) -> String {
-        url_of(&self.base, &request.path).map_or_else(|e| e.message, |url| shown(&url))
+        shown_file(&self.base, &request.path)
     }
 
     /// The ordinary way.
@@ -107,7 +107,7 @@ impl Endpoint {
 
     async fn fetch(&self, request: &mut Request) -> Result<Arrival, FetchError> {
         let url = url_of(&self.base, &request.path)?;
-        let name = shown(&url);
+        let name = self.name_of(request);
         let position = request.sink.position().await.map_err(|e| e.at(&name))?;
         if position > 0 && request.sink.promised() == Some(position) {
             // An earlier run got all of it and no further.
@@ -134,7 +134,10 @@ impl Endpoint {
         } else {
             way.here().origin().ascii_serialization().into()
         };
-        let lane = self.line.budget.lane(&origin).await;
+        let is_guarded = way.must_stay_outside()
+            && !self.is_at(way.here())
+            && !self.line.budget.recipe().is_proxied(way.here());
+        let lane = self.line.budget.lane(&Target { origin, is_guarded }).await;
         let lane = lane.map_err(|problem| {
             FetchError::new(FailureKind::Local(problem.clone()), problem.message)
         })?;
@@ -162,7 +165,11 @@ impl Endpoint {
         if self.is_at(way.here()) && keeps_the_connection(&response) {
             self.pipelining.prove();
         }
-        let goes_on = way.goes_on(response.status(), response.headers());
+        let recipe = self.line.budget.recipe();
+        let answered = response
+            .remote_addr()
+            .filter(|_| response.status().is_redirection() && !recipe.is_proxied(way.here()));
+        let goes_on = way.goes_on(response.status(), response.headers(), answered);
         if goes_on
             .map_err(|text| FetchError::new(FailureKind::Redirect, format!("{name}: {text}")))?
         {

@@ -3,6 +3,7 @@
 mod access;
 mod changes;
 mod connections;
+mod damage;
 mod distribution;
 mod failover;
 mod faults;
@@ -10,8 +11,10 @@ mod filters;
 mod guards;
 mod hostile;
 mod layout;
+mod left_out;
 mod limits;
 mod memory;
+mod needs;
 mod pipeline;
 mod repair;
 mod rsync;

@@ -44,7 +44,7 @@ impl Remote {
             .port()
             .map(|port| format!(":{port}"))
             .unwrap_or_default();
-        let login = match &access.credentials {
+        let login = match access.credentials_for(base) {
             None => None,
             Some(Credentials::Basic { username, password }) => {
                 Some((username.clone(), password.clone()))
@@ -107,16 +107,17 @@ impl Remote {
     }
 
     /// For messages.
-    pub fn shown(&self) -> &str {
-        &self.source
+    pub fn shown(&self) -> String {
+        fleet_types::shown_url(&self.source)
     }
 
     /// A file, for messages.
     pub fn name_of(&self, path: &RepoPath) -> String {
-        match &self.folder {
-            Some(folder) => format!("{}{folder}/{path}", self.source),
-            None => format!("{}{path}", self.source),
-        }
+        let base = match &self.folder {
+            Some(folder) => format!("{}{folder}/", self.source),
+            None => self.source.clone(),
+        };
+        fleet_types::shown_file(&base, path.as_str())
     }
 }
 
@@ -140,6 +141,7 @@ fn percent_decoded(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Destination;
 
     fn remote(url: &str) -> Result<Remote, Problem> {
         Remote::new(&Url::parse(url).unwrap(), &Access::default())
@@ -180,10 +182,29 @@ mod tests {
     }
 
     #[test]
+    fn a_login_is_for_who_may_get_it() {
+        let url = Url::parse("rsync://example.org/m/").unwrap();
+        let login = |hosts| {
+            let access = Access {
+                credentials: Some(Credentials::Basic {
+                    username: "me".into(),
+                    password: "pw".into(),
+                }),
+                released_to: Destination::read_all(hosts).unwrap(),
+                ..Access::default()
+            };
+            let remote = Remote::new(&url, &access).unwrap();
+            remote.login().is_some()
+        };
+        assert!(login("rsync://example.org") && !login("example.org") && !login(""));
+    }
+
+    #[test]
     fn what_rsync_cannot_do_is_refused() {
         let url = Url::parse("rsync://example.org/m/").unwrap();
         let token = Access {
             credentials: Some(Credentials::Bearer { token: "t".into() }),
+            released_to: Destination::read_all("rsync://example.org").unwrap(),
             ..Access::default()
         };
         let proxy = Access {
