@@ -6,7 +6,9 @@ use std::io::Read;
 
 use fleet_formats::debian::{Debian, DebianSlice, Include, PackageRules};
 use fleet_formats::openpgp::Keyring;
-use fleet_formats::seam::{Format, IndexGroup, Payload, SignaturePolicy, Trust, VerifyContext};
+use fleet_formats::seam::{
+    Allowances, Format, IndexGroup, Payload, SignaturePolicy, Trust, VerifyContext,
+};
 use fleet_types::RepoPath;
 
 /// No format lists a larger file: 1 TiB.
@@ -35,6 +37,7 @@ pub fn debian(suite: &str) -> Debian {
             pdiffs: true,
         },
         aliases: Vec::new(),
+        release_names: Vec::new(),
         packages: PackageRules::default(),
     })
     .expect("the slice of the tests")
@@ -54,8 +57,8 @@ pub fn context(trust: &Trust) -> VerifyContext<'_> {
     VerifyContext {
         now: NOW,
         trust,
-        high_water: None,
-        allow_rollback: false,
+        accepted: None,
+        allowances: Allowances::NONE,
         settled: true,
     }
 }

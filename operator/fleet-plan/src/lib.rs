@@ -10,6 +10,7 @@ mod due;
 pub mod fleet;
 mod freshness;
 mod inputs;
+mod marks;
 pub mod names;
 mod objects;
 pub mod observed;

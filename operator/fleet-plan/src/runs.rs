@@ -1,10 +1,11 @@
 //! What became of the runs: a run that ended enters the status, and only then its Job goes.
 
-use fleet_api::{AcceptedUnit, Attempt, Contradiction, RegionStatus, Run, Trigger, labels};
-use fleet_types::{Reason, UnitRevision};
+use fleet_api::{Attempt, Contradiction, RegionStatus, Run, Trigger, labels};
+use fleet_types::Reason;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use crate::marks;
 use crate::observed::{Answer, SeenJob, SeenPod};
 use crate::plan::{FinishedRun, Write};
 use crate::report::RunReport;
@@ -198,7 +199,8 @@ impl Runs {
             status.consecutive_failures = status.consecutive_failures.saturating_add(1);
         }
         if let Some(report) = &outcome.report {
-            raise(&mut status.high_water, &report.revision);
+            marks::raise(&mut status.high_water, &report.revision);
+            marks::replace(&mut status.high_water, &report.accepted);
         }
         let wait = outcome
             .report
@@ -344,46 +346,6 @@ fn end_words(pod: Option<&SeenPod>, job: &SeenJob) -> String {
         (None, Some(end)) if !end.message.is_empty() => end.message.clone(),
         _ => "its pod is gone".to_owned(),
     }
-}
-
-/// Raises high-water marks: the newest date of each unit wins.
-fn raise(marks: &mut Vec<AcceptedUnit>, revision: &[UnitRevision]) {
-    for unit in revision {
-        let Ok(date) = Timestamp::from_second(unit.date) else {
-            continue;
-        };
-        let accepted = AcceptedUnit {
-            unit: unit.unit.clone(),
-            digest: unit.digest.to_string(),
-            date: Time(date),
-            valid_until: unit
-                .valid_until
-                .and_then(|at| Timestamp::from_second(at).ok())
-                .map(Time),
-        };
-        match marks.iter_mut().find(|mark| mark.unit == unit.unit) {
-            Some(mark) if mark.date.0 <= date => *mark = accepted,
-            Some(_) => {}
-            None => marks.push(accepted),
-        }
-    }
-    marks.sort_by(|a, b| a.unit.cmp(&b.unit));
-}
-
-/// High-water marks as `--high-water` takes them.
-pub fn high_water_argument(marks: &[AcceptedUnit]) -> String {
-    let marks: Vec<_> = marks
-        .iter()
-        .filter_map(|mark| {
-            Some(UnitRevision {
-                unit: mark.unit.clone(),
-                digest: mark.digest.parse().ok()?,
-                date: mark.date.0.as_second(),
-                valid_until: mark.valid_until.as_ref().map(|at| at.0.as_second()),
-            })
-        })
-        .collect();
-    serde_json::to_string(&marks).unwrap_or_else(|_| "[]".to_owned())
 }
 
 fn delete(job: &SeenJob) -> Write {

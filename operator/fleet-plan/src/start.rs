@@ -8,10 +8,11 @@ use kube_core::ResourceExt;
 use crate::build::{self, Start};
 use crate::due::{self, Due};
 use crate::fleet::Fleet;
+use crate::marks;
 use crate::objects::Objects;
 use crate::observed::Observed;
 use crate::plan::Write;
-use crate::runs::{Runs, high_water_argument, whole};
+use crate::runs::{Runs, whole};
 use crate::turn::{Turn, may_start};
 use crate::view::RegionView;
 
@@ -105,7 +106,7 @@ fn start(
         occasion: due.occasion.clone(),
         image: pod.image.as_deref().unwrap_or(&seen.settings.image),
         node: pod.node.as_deref()?,
-        high_water: high_water_argument(&runs.status.high_water),
+        high_water: marks::argument(&runs.status.high_water),
     };
     let job = build::job(fleet, view.site, &seen.settings, &start);
     let now = Time(whole(seen.now));

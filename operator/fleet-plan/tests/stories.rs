@@ -1,5 +1,7 @@
 //! The planner's behaviour as stories: a few verbs build a world, and the plan is compared as text.
 
+#[path = "stories/allowed.rs"]
+mod allowed;
 mod model;
 
 use fleet_plan::observed::{Trouble, VolumePhase};

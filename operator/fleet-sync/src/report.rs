@@ -1,6 +1,6 @@
 //! What a run came to: the JSON object of the command line's contract, also kept in the store's `state/`.
 
-use fleet_types::{Reason, UnitRevision};
+use fleet_types::{Accepted, Reason, UnitRevision};
 use serde::{Deserialize, Serialize};
 
 /// Kubernetes keeps the last 4,096 bytes of a termination message; ours stays clear of that.
@@ -32,6 +32,10 @@ pub struct Report {
     pub snapshot: Option<String>,
     /// Of the newest snapshot: the one that is served, or the one that a pin or a roll-back holds back.
     pub revision: Vec<UnitRevision>,
+    /// What is remembered of units from now on, where the caller did not say the same: also which state a person let
+    /// through, and why it would have been refused.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accepted: Vec<Accepted>,
     pub files_fetched: u64,
     /// Bytes of bodies.
     pub bytes_fetched: u64,
@@ -65,8 +69,9 @@ impl Report {
     /// the revision, then as many suites as it takes.
     pub fn to_termination_message(&self) -> String {
         let mut report = self.clone();
-        for limit in [400, 160, 60] {
-            report.cut_messages(limit);
+        // The worst unit's message is the report's own: it names what helps, so it is cut last.
+        for (limit, suites) in [(1200, 1200), (900, 400), (900, 60), (400, 160), (160, 60)] {
+            report.cut_messages(limit, suites);
             if let Some(text) = report.short_enough() {
                 return text;
             }
@@ -78,6 +83,14 @@ impl Report {
             return text;
         }
         report.revision.clear();
+        // What is left out is still unlike what the caller knows in the next run, and told then.
+        while report.accepted.len() > 1 && report.short_enough().is_none() {
+            report.accepted.pop();
+        }
+        if let Some(text) = report.short_enough() {
+            return text;
+        }
+        report.accepted.clear();
         // What says something about the upstream as a whole goes last.
         report
             .suites
@@ -87,10 +100,10 @@ impl Report {
         report.short_enough().unwrap_or_default()
     }
 
-    fn cut_messages(&mut self, limit: usize) {
+    fn cut_messages(&mut self, limit: usize, suites: usize) {
         self.message = cut(&self.message, limit);
         for suite in &mut self.suites {
-            suite.message = cut(&suite.message, limit);
+            suite.message = cut(&suite.message, suites);
         }
     }
 

@@ -11,5 +11,5 @@ mod trace;
 pub use digest::{Digest, DigestError, Expected, HashAlgorithm, Hashes, Sha256};
 pub use path::{PathError, RepoPath};
 pub use reason::{Outcome, Reason};
-pub use revision::UnitRevision;
+pub use revision::{Accepted, UnitRevision};
 pub use trace::Trace;

@@ -13,6 +13,7 @@ mod release;
 mod roles;
 mod slice;
 mod suite;
+mod time;
 mod trace;
 mod verify;
 
@@ -21,7 +22,7 @@ use std::io::Read;
 use fleet_types::RepoPath;
 
 pub use packages::{PackageRule, PackageRules};
-pub use slice::{Alias, DebianSlice, Include};
+pub use slice::{Alias, DebianSlice, Include, ReleaseName};
 
 use self::packages::PackageFilter;
 use self::slice::Suite;

@@ -27,6 +27,7 @@ fn read_with(
         architectures: words("amd64"),
         include: Include::default(),
         aliases: vec![],
+        release_names: vec![],
         packages,
     };
     let stem = RepoPath::new(stem).unwrap();

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use fleet_formats::decompress;
 use fleet_formats::seam::{
-    Format, IndexFile, IndexGroup, Payload, Rejected, SignaturePolicy, Trust, UnitIndex,
-    VerifyContext,
+    Allowances, Format, IndexFile, IndexGroup, Payload, Rejected, SignaturePolicy, Trust,
+    UnitIndex, VerifyContext,
 };
 use fleet_store::{Entry, EntryState, RunSorter, Sorted};
 use fleet_types::{Reason, RepoPath};
@@ -329,8 +329,11 @@ fn read_again(
     let context = VerifyContext {
         now: date,
         trust: &trust,
-        high_water: None,
-        allow_rollback: true,
+        accepted: None,
+        allowances: &Allowances {
+            expired: true,
+            ..Allowances::default()
+        },
         settled: true,
     };
     let contents: Vec<_> = roots.iter().map(|root| root.content.clone()).collect();

@@ -33,6 +33,8 @@ pub(super) struct Foreseen {
     /// Why a run would end before it fetches.
     pub shortage: Option<Problem>,
     pub revision: Vec<fleet_types::UnitRevision>,
+    /// What goes on being served where nothing new is.
+    pub still: String,
 }
 
 /// How far a run has come: which units can advance.
@@ -49,7 +51,7 @@ impl Run {
             self.blame_update(&mut refusals).await;
         }
         let outcomes = match advanced {
-            Ok(served) => Outcomes::of(&self.units, refusals, served),
+            Ok(served) => Outcomes::of(&self.units, refusals, served, &self.still_served()),
             Err(problem) => Outcomes::stopped(&self.units, refusals, problem),
         };
         outcomes
@@ -96,6 +98,7 @@ impl Run {
                 room: None,
                 shortage: None,
                 revision,
+                still: self.still_served(),
             });
         }
         let mut standing = self.clone().stand(listed, &refusals).await?;
@@ -109,6 +112,7 @@ impl Run {
             room,
             shortage: shortage.flatten(),
             revision,
+            still: self.still_served(),
         })
     }
 
