@@ -5,6 +5,7 @@ mod certificate;
 mod cleartext;
 mod keyring;
 mod packets;
+mod split;
 mod standing;
 mod verify;
 
@@ -12,6 +13,7 @@ use fleet_types::Reason;
 
 pub use armour::ArmourError;
 pub use keyring::{KeyInfo, Keyring, KeyringError};
+pub use split::{RawCertificate, split_certificates};
 pub(crate) use verify::not_all_good;
 pub use verify::{unverified_cleartext, verify_cleartext, verify_detached};
 

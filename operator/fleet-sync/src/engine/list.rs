@@ -88,11 +88,11 @@ impl Run {
 
     fn listed(&self, state: State, authority: Option<State>) -> Listed {
         let endpoints = self.fetcher.endpoints();
-        let mut known = vec![(endpoints.url(state.endpoint), state.probe.clone())];
+        let mut known = vec![(endpoints.identity(state.endpoint), state.probe.clone())];
         if let Some(authority) =
             authority.filter(|authority| authority.probe.digest == state.probe.digest)
         {
-            known.push((endpoints.url(authority.endpoint), authority.probe));
+            known.push((endpoints.identity(authority.endpoint), authority.probe));
         }
         Listed {
             index: state.index,
@@ -234,12 +234,13 @@ impl Run {
         file: &RootFile,
         endpoint: usize,
     ) -> Result<Result<Probe, FetchError>, Problem> {
-        let url = self.fetcher.endpoints().url(endpoint);
+        let endpoints = self.fetcher.endpoints();
+        let identity = endpoints.identity(endpoint);
         let known = self
             .memory
             .units
             .get(unit)
-            .and_then(|memory| memory.endpoints.get(&url))
+            .and_then(|memory| memory.endpoints.get(&identity))
             .filter(|known| known.path == file.path.as_str())
             .filter(|known| !self.shelves.damage.contains(&known.digest));
         let stored = known.and_then(|known| {
@@ -257,7 +258,10 @@ impl Run {
                 let Some((known, bytes)) = stored else {
                     return Err(Problem::new(
                         Reason::UpstreamUnreachable,
-                        format!("{url}: an answer 304 to a request without conditions"),
+                        format!(
+                            "{}: an answer 304 to a request without conditions",
+                            endpoints.url(endpoint)
+                        ),
                     ));
                 };
                 let root = root(file, bytes, None);
