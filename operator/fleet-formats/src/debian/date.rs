@@ -168,14 +168,14 @@ impl Parts {
     }
 
     fn month(&mut self, word: &str) -> Option<()> {
-        let known = |name: &&str| {
+        let known = |name: &str| {
             word.get(..3)
                 .is_some_and(|start| start.eq_ignore_ascii_case(name))
         };
         let is_word = word.chars().all(char::is_alphabetic);
         let place = MONTHS
             .iter()
-            .position(|name| known(&name))
+            .position(|name| known(name))
             .filter(|_| is_word)?;
         once(&mut self.month, i8::try_from(place + 1).ok()?)
     }
