@@ -1,7 +1,9 @@
 //! What a run came to: the JSON object of the command line's contract, also kept in the store's `state/`.
 
-use fleet_types::{Accepted, Reason, UnitRevision};
+use fleet_types::{Accepted, Reason, RepoPath, UnitRevision};
 use serde::{Deserialize, Serialize};
+
+use crate::Problem;
 
 /// Kubernetes keeps the last 4,096 bytes of a termination message; ours stays clear of that.
 const TERMINATION_MESSAGE_BYTES: usize = 2048;
@@ -57,6 +59,77 @@ pub struct SuiteReport {
     pub result: RunResult,
     pub reason: Reason,
     pub message: String,
+    /// Of the state that is served or would be: what its indices list in a way that nothing can be copied by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<LeftOut>,
+}
+
+/// Entries of indices that cannot be used. The others of their suite are served.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LeftOut {
+    /// Once for each index that has one.
+    pub entries: u64,
+    /// The first few: the package and why.
+    pub sample: Vec<String>,
+}
+
+impl LeftOut {
+    const SAMPLE: usize = 5;
+    /// More of one index, and more than a hundredth of it, is no index any more.
+    const MAX_ENTRIES: u64 = 20;
+
+    pub(crate) fn add(&mut self, name: &str, why: &str) {
+        self.entries += 1;
+        if self.sample.len() < Self::SAMPLE {
+            self.sample.push(format!("{name} ({why})"));
+        }
+    }
+
+    pub(crate) fn is_too_much(&self, of: u64) -> bool {
+        self.entries > Self::MAX_ENTRIES && self.entries.saturating_mul(100) > of
+    }
+
+    /// That is: too much. `index` is where.
+    pub(crate) fn refused(&self, index: &RepoPath, of: u64) -> Problem {
+        let text = format!(
+            "{index}: {} of {of} entries cannot be used, more than {} and a hundredth: {}; the upstream must publish its index anew, or packages.exclude or content.exclude leave them out",
+            self.entries,
+            Self::MAX_ENTRIES,
+            self.sample()
+        );
+        Problem::new(Reason::IndexMalformed, text)
+    }
+
+    /// For people; none where nothing is left out.
+    pub(crate) fn note(&self) -> Option<String> {
+        let entries = match self.entries {
+            0 => return None,
+            1 => "1 entry of its indices is".to_owned(),
+            entries => format!("{entries} entries of its indices are"),
+        };
+        Some(format!(
+            "{entries} left out, since nothing can be copied by them: {}",
+            self.sample()
+        ))
+    }
+
+    fn sample(&self) -> String {
+        let more = if self.entries > self.sample.len() as u64 {
+            ", …"
+        } else {
+            ""
+        };
+        self.sample.join(", ") + more
+    }
+}
+
+impl std::ops::AddAssign for LeftOut {
+    fn add_assign(&mut self, other: LeftOut) {
+        self.entries += other.entries;
+        let room = Self::SAMPLE.saturating_sub(self.sample.len());
+        self.sample.extend(other.sample.into_iter().take(room));
+    }
 }
 
 impl Report {
@@ -65,13 +138,12 @@ impl Report {
         self.reason.outcome().exit_code()
     }
 
-    /// The report as JSON in at most 2 KiB: messages are cut first, then the suites that went well are left out, then
-    /// the revision, then as many suites as it takes.
+    /// The report as JSON in at most 2 KiB. The worst unit's message is the report's own and names what helps, so it is
+    /// cut late: before it go those of suites, suites that went well, marks and the revision; after it, other suites.
     pub fn to_termination_message(&self) -> String {
         let mut report = self.clone();
-        // The worst unit's message is the report's own: it names what helps, so it is cut last.
-        for (limit, suites) in [(1200, 1200), (900, 400), (900, 60), (400, 160), (160, 60)] {
-            report.cut_messages(limit, suites);
+        for limits in [(1200, 1200), (900, 400), (900, 60)] {
+            report.cut_messages(limits);
             if let Some(text) = report.short_enough() {
                 return text;
             }
@@ -79,16 +151,20 @@ impl Report {
         report
             .suites
             .retain(|suite| suite.result == RunResult::Failed);
-        if let Some(text) = report.short_enough() {
-            return text;
-        }
-        report.revision.clear();
-        // What is left out is still unlike what the caller knows in the next run, and told then.
-        while report.accepted.len() > 1 && report.short_enough().is_none() {
+        // A mark that is left out is still unlike what the caller knows in the next run, and told then.
+        report.accepted.sort_by_key(|mark| mark.allowed.is_empty());
+        while report.short_enough().is_none() && report.accepted.len() > 1 {
             report.accepted.pop();
         }
         if let Some(text) = report.short_enough() {
             return text;
+        }
+        report.revision.clear();
+        for limits in [(900, 60), (400, 160), (160, 60)] {
+            report.cut_messages(limits);
+            if let Some(text) = report.short_enough() {
+                return text;
+            }
         }
         report.accepted.clear();
         // What says something about the upstream as a whole goes last.
@@ -100,10 +176,15 @@ impl Report {
         report.short_enough().unwrap_or_default()
     }
 
-    fn cut_messages(&mut self, limit: usize, suites: usize) {
+    /// In bytes: of the report's own, and of each suite's.
+    fn cut_messages(&mut self, (limit, suites): (usize, usize)) {
         self.message = cut(&self.message, limit);
         for suite in &mut self.suites {
             suite.message = cut(&suite.message, suites);
+            // The message says the names too.
+            if let Some(left_out) = &mut suite.left_out {
+                left_out.sample.clear();
+            }
         }
     }
 

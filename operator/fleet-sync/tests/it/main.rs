@@ -11,6 +11,7 @@ mod filters;
 mod guards;
 mod hostile;
 mod layout;
+mod left_out;
 mod limits;
 mod memory;
 mod pipeline;
