@@ -9,6 +9,8 @@
 //! 7. strong digests;
 //! 8. everything that is declared is offered (7 and 8 are [`super::layout`]'s).
 
+use std::collections::BTreeMap;
+
 use fleet_types::{Reason, Sha256, UnitRevision};
 use sha2::Digest as _;
 
@@ -17,6 +19,7 @@ use super::release::Release;
 use super::slice::{DebianSlice, Suite};
 use super::suite;
 use super::time;
+use super::unlisted;
 use crate::openpgp::{self, Keyring, VerifiedPayload};
 use crate::seam::{Link, Rejected, RootContent, SignaturePolicy, Trust, UnitIndex, VerifyContext};
 
@@ -38,22 +41,37 @@ pub(super) fn unit(
     };
     let files = RootFiles::of(roots);
     let believed = believe(&files, context).map_err(named)?;
-    let release = Release::parse(&believed.payload).map_err(named)?;
-    let mut notes = Vec::from_iter(suite::is_the_one(&release, slice, suite)?);
-    let is_signed = !believed.signed_by.is_empty();
-    let times = time::read(&release, is_signed, context.trust.max_index_age).map_err(named)?;
+    let mut release = match believed.roots.is_empty() {
+        true => Release::none(),
+        false => Release::parse(&believed.payload).map_err(named)?,
+    };
+    let mut state = canonical(&believed.payload);
+    let rests_on_nothing = context.trust.signatures == SignaturePolicy::None;
+    if rests_on_nothing {
+        let read = unlisted::list(&mut release, suite, roots).map_err(named)?;
+        state.extend_from_slice(read.as_bytes());
+    }
+    let mut notes = Vec::new();
+    if !believed.roots.is_empty() {
+        notes.extend(suite::is_the_one(&release, slice, suite)?);
+    }
+    let limit = context.trust.max_index_age;
+    let times = time::read(&release, !rests_on_nothing, limit).map_err(named)?;
     notes.extend(times.notes);
     let revision = UnitRevision {
         unit: suite.name.to_owned(),
-        digest: sha256(&canonical(&believed.payload)),
-        date: times.date.unwrap_or(0),
+        digest: sha256(&state),
+        date: times.date.unwrap_or(UnitRevision::NO_DATE),
         valid_until: times.valid_until,
     };
-    let identity = time::identity(&release);
+    let identity = match believed.roots.is_empty() {
+        true => BTreeMap::new(),
+        false => time::identity(&release),
+    };
     let allowed =
         time::judge(&revision, &identity, times.date.is_some(), context).map_err(named)?;
     notes.extend(time::notes(&revision, &allowed));
-    let groups = layout::groups(slice, suite, &release).map_err(named)?;
+    let layout = layout::layout(slice, suite, &release).map_err(named)?;
     let roots = believed
         .roots
         .iter()
@@ -61,16 +79,19 @@ pub(super) fn unit(
         .collect();
     let (links, of_links) = links(slice, suite, &release)?;
     notes.extend(of_links.into_iter().chain(believed.notes));
+    notes.extend(release.notes);
+    notes.extend(layout.notes);
     Ok(UnitIndex {
         revision,
         identity,
         allowed,
         roots,
-        groups,
+        groups: layout.groups,
         links,
         fixed_names: release.acquire_by_hash,
         signed_by: believed.signed_by,
         notes,
+        lacks: layout.lacks,
     })
 }
 
@@ -101,15 +122,20 @@ struct RootFiles<'a> {
     in_release: Option<&'a RootContent>,
     release: Option<&'a RootContent>,
     release_gpg: Option<&'a RootContent>,
+    /// There are indices that no Release vouches for.
+    others: bool,
 }
 
 impl<'a> RootFiles<'a> {
     fn of(roots: &'a [RootContent]) -> Self {
         let named = |name| roots.iter().find(|root| root.path.file_name() == name);
+        let (in_release, release) = (named(IN_RELEASE), named(RELEASE));
+        let release_gpg = named(RELEASE_GPG);
         RootFiles {
-            in_release: named(IN_RELEASE),
-            release: named(RELEASE),
-            release_gpg: named(RELEASE_GPG),
+            others: [in_release, release, release_gpg].iter().flatten().count() < roots.len(),
+            in_release,
+            release,
+            release_gpg,
         }
     }
 }
@@ -152,6 +178,17 @@ fn believe<'a>(
                 signed_by,
                 roots,
                 notes: vec![],
+            })
+        }
+        (None, None) if files.others && context.trust.signatures == SignaturePolicy::None => {
+            Ok(Believed {
+                payload: Vec::new(),
+                signed_by: Vec::new(),
+                roots: Vec::new(),
+                notes: vec![
+                    "the upstream has no Release: the indices are taken as they are found"
+                        .to_owned(),
+                ],
             })
         }
         (None, None) => Err(Rejected::new(
@@ -307,6 +344,6 @@ fn canonical(payload: &[u8]) -> Vec<u8> {
     text
 }
 
-fn sha256(bytes: &[u8]) -> Sha256 {
+pub(super) fn sha256(bytes: &[u8]) -> Sha256 {
     Sha256(sha2::Sha256::digest(bytes).into())
 }

@@ -37,8 +37,8 @@ pub(super) struct State {
     pub endpoint: usize,
     pub index: UnitIndex,
     pub probe: Known,
-    roots: Vec<Root>,
-    unchanged: bool,
+    pub roots: Vec<Root>,
+    pub unchanged: bool,
 }
 
 impl Run {
@@ -123,6 +123,17 @@ impl Run {
                 );
                 Err(Problem::new(Reason::BehindAuthority, text))
             }
+            Some(authority)
+                if !state.index.revision.is_dated()
+                    && authority.index.revision.digest != state.index.revision.digest =>
+            {
+                let name = self.fetcher.endpoints().name(endpoint);
+                let text = format!(
+                    "{unit}: endpoint {name} has another state than the authority, and no date tells which is newer; wait, or \
+                     name a newer endpoint"
+                );
+                Err(Problem::new(Reason::BehindAuthority, text))
+            }
             Some(authority) => self.agree(unit, &state, authority).map(|()| state),
             None => Ok(state),
         }
@@ -150,13 +161,34 @@ impl Run {
         endpoint: usize,
         settled: bool,
     ) -> Result<State, Problem> {
-        let probe = self.probe(unit, plan, endpoint).await?;
+        let probe = match self.probe(unit, plan, endpoint).await {
+            Err(problem) if problem.reason == Reason::UpstreamIncomplete => {
+                return self.state_without_roots(unit, endpoint, problem).await;
+            }
+            probe => probe?,
+        };
         let of_base = self.roots_of_base(unit, plan, &probe)?;
         let unchanged = of_base.is_some();
-        let roots = match of_base {
+        let mut roots = match of_base {
             Some(roots) => roots,
             None => self.with_companions(plan, probe.root, endpoint).await?,
         };
+        let read = self.add_unlisted(unit, &mut roots, endpoint).await?;
+        self.verified(unit, endpoint, roots, Some(probe.known), settled)
+            .map(|state| State {
+                unchanged: unchanged && (read == 0 || self.base_is(&state.index)),
+                ..state
+            })
+    }
+
+    pub(super) fn verified(
+        &self,
+        unit: &str,
+        endpoint: usize,
+        roots: Vec<Root>,
+        known: Option<Known>,
+        settled: bool,
+    ) -> Result<State, Problem> {
         let contents: Vec<RootContent> = roots.iter().map(|root| root.content.clone()).collect();
         let mark = self.high_water(unit);
         let index = self
@@ -173,10 +205,14 @@ impl Run {
         }
         Ok(State {
             endpoint,
+            probe: known.unwrap_or_else(|| Known {
+                path: String::new(),
+                digest: index.revision.digest,
+                validators: Validators::default(),
+            }),
             index,
-            probe: probe.known,
             roots,
-            unchanged,
+            unchanged: false,
         })
     }
 
@@ -264,16 +300,8 @@ impl Run {
                         ),
                     ));
                 };
+                // Read from the store a moment ago, by its digest.
                 let root = root(file, bytes, None);
-                if root.digest != known.digest {
-                    return Err(Problem::new(
-                        Reason::StoreCorrupt,
-                        format!(
-                            "blob {} is damaged; run `mirrorfleet verify`, then sync again",
-                            known.digest
-                        ),
-                    ));
-                }
                 Ok(Ok(Probe {
                     root,
                     known: known.clone(),

@@ -99,6 +99,12 @@ impl Outcomes {
         }
     }
 
+    /// Something of the store as a whole that people should know.
+    pub fn and(mut self, text: &str) -> Outcomes {
+        self.message = format!("{}; {text}", self.message);
+        self
+    }
+
     pub fn with_files(self, files: u64) -> Outcomes {
         Outcomes { files, ..self }
     }
@@ -132,7 +138,6 @@ impl Outcomes {
     }
 
     pub fn report(self, options: &SyncOptions, cost: &Cost, store: Option<&Writer>) -> Report {
-        let memory = store.and_then(|store| Memory::of(store).ok());
         let snapshot = store.and_then(|store| store.current().ok().flatten());
         let newest = || {
             store
@@ -147,8 +152,8 @@ impl Outcomes {
             suites: self.suites,
             snapshot: snapshot.map(|id| id.to_string()),
             revision: self.revision.or_else(newest).unwrap_or_default(),
-            accepted: memory
-                .map(|memory| memory.unlike(&options.high_water))
+            accepted: store
+                .map(|store| Memory::unlike(store, &options.high_water))
                 .unwrap_or_default(),
             files_fetched: self.files,
             bytes_fetched: cost.bytes,

@@ -67,7 +67,7 @@ impl Run {
     pub(super) fn agree(&self, unit: &str, state: &State, other: &State) -> Result<(), Problem> {
         let (ours, theirs) = (&state.index.revision, &other.index.revision);
         // Unsigned states without a date tell nothing of each other.
-        if ours.date != theirs.date || ours.digest == theirs.digest || ours.date == 0 {
+        if ours.date != theirs.date || ours.digest == theirs.digest || !ours.is_dated() {
             return Ok(());
         }
         let url = |state: &State| self.fetcher.endpoints().url(state.endpoint);

@@ -56,17 +56,17 @@ fn a_mark_that_a_person_lowered_wins_over_what_it_was_set_in_the_place_of() {
     );
     memory.accept(&index(6, &[]), &[told(12)]);
     assert_eq!(
-        memory.unlike(&[])[0].allowed,
+        memory.marks_unlike(&[])[0].allowed,
         [Reason::RollbackDetected],
         "it stays so"
     );
     memory.accept(&index(7, &[]), &[told(12)]);
     assert_eq!(date(&memory, &[told(12)]), 7);
-    assert_eq!(memory.unlike(&[])[0].allowed, []);
+    assert_eq!(memory.marks_unlike(&[])[0].allowed, []);
     memory.accept(&index(14, &[]), &[told(12)]);
-    let mark = &memory.unlike(&[])[0];
+    let mark = &memory.marks_unlike(&[])[0];
     assert_eq!((mark.revision.date, mark.instead_of), (14, None));
-    assert_eq!(memory.unlike(std::slice::from_ref(mark)), []);
+    assert_eq!(memory.marks_unlike(std::slice::from_ref(mark)), []);
 }
 
 #[test]
