@@ -18,6 +18,7 @@ fn index(date: i64, allowed: &[Reason]) -> UnitIndex {
         fixed_names: false,
         signed_by: Vec::new(),
         notes: Vec::new(),
+        lacks: Vec::new(),
     }
 }
 
