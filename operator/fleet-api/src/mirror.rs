@@ -12,6 +12,7 @@ pub use crate::content::{
     Content, DebianAlias, DebianContent, DebianInclude, DebianPackages, DebianReleaseName,
     PackageRule,
 };
+pub use crate::pods::{Identity, PodSecurity, PodSettings, PullPolicy, PullSecret, SeLinux};
 pub use crate::serving::{Serving, Tls, Transactions};
 pub use crate::sync::{Retries, SyncSpec};
 use crate::upstream::unobserved;
@@ -46,6 +47,7 @@ use crate::{ByteQuantity, GoDuration, RegionStatus};
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"Ready\")].status"
     ),
+    printcolumn(name = "State", type_ = "string", json_path = ".status.state"),
     printcolumn(
         name = "Fresh",
         type_ = "string",
@@ -58,6 +60,7 @@ use crate::{ByteQuantity, GoDuration, RegionStatus};
         json_path = ".status.supersededAt"
     ),
     printcolumn(name = "Last Sync", type_ = "date", json_path = ".status.lastSyncTime"),
+    printcolumn(name = "URL", type_ = "string", json_path = ".status.regions[0].url"),
     printcolumn(
         name = "Age",
         type_ = "date",
@@ -135,6 +138,9 @@ pub struct MirrorSpec {
     /// How clients see the copy.
     #[serde(default)]
     pub serving: Serving,
+    /// What platform teams must set on pods: labels, classes, user, SELinux level. `mirrorfleet local` makes none.
+    #[serde(default, skip_serializing_if = "PodSettings::is_default")]
+    pub pods: PodSettings,
     /// When a region counts as stale.
     #[serde(default)]
     pub freshness: Freshness,
@@ -269,6 +275,12 @@ pub struct Region {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub tolerations: Vec<Toleration>,
+    /// Where clients reach this region's Service from outside, for example `https://eu.mirror.example.org/`: an Ingress
+    /// or a load balancer that you have put before it. The serving path comes after it. Shown in `status.regions[].url`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    #[x_kube(validation = Rule::new("self.matches('^https?://[^/@?# ]+(/[^?# ]*)?$') && isURL(self)").message("write publicUrl as an http:// or https:// URL without user, password, query or fragment, for example https://eu.mirror.example.org/"))]
+    pub public_url: Option<String>,
 }
 
 /// Where a region gets its content from.
@@ -309,6 +321,10 @@ pub struct MirrorStatus {
     /// The generation that this status speaks of; -1 until the first visit.
     #[serde(default = "unobserved")]
     pub observed_generation: i64,
+    /// A few words for the columns: `Serving` or why it is not Ready, and what else should be seen (`Stale`,
+    /// `Suspended`, `Pinned`, `WaitingForTurn`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
     /// The snapshot that all regions serve; none while they differ or before the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<String>,
@@ -342,6 +358,7 @@ impl Default for MirrorStatus {
     fn default() -> Self {
         MirrorStatus {
             observed_generation: unobserved(),
+            state: None,
             snapshot: None,
             regions_ready: None,
             superseded_at: None,

@@ -15,6 +15,10 @@ pub struct RegionStatus {
     /// One word derived from the facts below.
     #[serde(default)]
     pub state: RegionState,
+    /// What clients write into their `sources.list`: below the region's `publicUrl`, or of its Service for pods of
+    /// this cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
     /// The snapshot that the serving pod says it serves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<String>,
@@ -30,7 +34,7 @@ pub struct RegionStatus {
     /// The run that is under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub current_run: Option<Run>,
-    /// The last run that ended.
+    /// The last run that ended. If it failed, its Job stays until another run ends: `kubectl logs job/NAME`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_attempt: Option<Attempt>,
     /// When a run last succeeded.
@@ -145,6 +149,15 @@ pub struct Attempt {
     pub started_at: Time,
     /// When it ended.
     pub finished_at: Time,
+    /// Files that it fetched; absent, as the next two, where it left no report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files_fetched: Option<i64>,
+    /// Bytes that it fetched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes_fetched: Option<i64>,
+    /// Whole seconds that it worked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<i64>,
     /// The upstream asked not to be visited before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<Time>,

@@ -15,6 +15,8 @@ use crate::schedule::{later, seconds};
 pub enum Freshness {
     /// It serves what the authority has.
     Current,
+    /// The authority cannot be asked; a sync that succeeded then, no longer ago than the objective, found it current.
+    Assumed(Timestamp),
     /// It serves something older; the units that are behind.
     Behind(Vec<BehindUnit>),
     /// It cannot be told; why.
@@ -93,12 +95,10 @@ pub fn measure(
 
 /// An authority that only sync runs may ask: as of the last run that succeeded, for as long as the objective allows.
 fn unprobed(fleet: &Fleet, before: &RegionStatus, now: Timestamp) -> Freshness {
-    let until = before
-        .last_success
-        .as_ref()
-        .map(|success| later(success.0, objective(fleet)));
-    if until.is_some_and(|until| now < until) {
-        return Freshness::Current;
+    let success = before.last_success.as_ref().map(|success| success.0);
+    let fresh = success.filter(|at| now < later(*at, objective(fleet)));
+    if let Some(at) = fresh {
+        return Freshness::Assumed(at);
     }
     Freshness::Unknown(
         Reason::NotProbed,

@@ -229,7 +229,7 @@ fn shrink(shrink: &Shrink, problems: &mut Vec<String>) {
 }
 
 fn sync(spec: &MirrorSpec, problems: &mut Vec<String>) {
-    if let Err(problem) = Schedule::parse(&spec.sync.schedule, &spec.sync.time_zone) {
+    if let Err(problem) = Schedule::parse(&spec.sync.cron(""), &spec.sync.time_zone) {
         problems.push(format!("spec.sync.{problem}"));
     }
     for (field, duration) in [
