@@ -9,13 +9,16 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use crate::content::{
-    Content, DebianAlias, DebianContent, DebianInclude, DebianPackages, PackageRule,
+    Content, DebianAlias, DebianContent, DebianInclude, DebianPackages, DebianReleaseName,
+    PackageRule,
 };
 pub use crate::pods::{Identity, PodSecurity, PodSettings, PullPolicy, PullSecret, SeLinux};
 pub use crate::serving::{Serving, Tls, Transactions};
 pub use crate::sync::{Retries, SyncSpec};
 use crate::upstream::unobserved;
-pub use crate::verification::{AllowedMutation, Rule, Shrink, Verification};
+pub use crate::verification::{
+    AllowedMutation, AllowedReason, AllowedState, ExpiredUnit, Rule, Shrink, Verification,
+};
 use crate::{ByteQuantity, GoDuration, RegionStatus};
 
 /// A declared copy of all or part of an Upstream, deployed to regions.
@@ -98,6 +101,10 @@ use crate::{ByteQuantity, GoDuration, RegionStatus};
         .message("storage.storageClassName cannot be changed: create another Mirror with the other class").field_path(".storage"),
     validation = Rule::new("self.storage.accessMode == oldSelf.storage.accessMode")
         .message("storage.accessMode cannot be changed: create another Mirror with the other mode").field_path(".storage"),
+    validation = Rule::new("!has(self.content.debian) || !has(self.verification.allowed) || self.verification.allowed.all(a, a.unit in self.content.debian.suites)")
+        .message("verification.allowed speaks of declared suites only: write unit as it stands in content.debian.suites").field_path(".verification"),
+    validation = Rule::new("!has(self.content.debian) || !has(self.verification.expired) || self.verification.expired.all(e, e.unit in self.content.debian.suites)")
+        .message("verification.expired speaks of declared suites only: write unit as it stands in content.debian.suites").field_path(".verification"),
 )]
 #[serde(rename_all = "camelCase")]
 pub struct MirrorSpec {

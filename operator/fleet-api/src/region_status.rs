@@ -1,5 +1,7 @@
 //! What a Mirror's status says of one region: instants and states.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -47,7 +49,7 @@ pub struct RegionStatus {
     /// The last value of the annotation `mirrorfleet.dev/sync-requested-at` that a run here was started for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handled_sync_request: Option<String>,
-    /// The newest state of each unit that was ever accepted; given to each run, so that a new volume does not forget it.
+    /// The newest state of each unit that was ever accepted, or that verification.allowed let through instead; given to each run, so that a new volume does not forget it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub high_water: Vec<AcceptedUnit>,
 }
@@ -203,4 +205,14 @@ pub struct AcceptedUnit {
     /// Until when the upstream vouches for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid_until: Option<Time>,
+    /// Of whom and what its Release says that it is, by field; a change is refused.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 8))]
+    pub identity: BTreeMap<String, String>,
+    /// Why it would have been refused had spec.verification not let it through.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allowed: Vec<String>,
+    /// The date of the state in whose place it was let through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instead_of: Option<Time>,
 }

@@ -269,7 +269,7 @@ fn verified(fleet: &Fleet, facts: &[Facts], before: &[Condition]) -> Verdict {
 }
 
 fn fresh(fleet: &Fleet, facts: &[Facts], now: Timestamp) -> Verdict {
-    if let Some(problem) = facts.iter().find_map(|facts| expired(facts, now)) {
+    if let Some(problem) = facts.iter().find_map(|facts| expired(fleet, facts, now)) {
         return Verdict::no(problem);
     }
     let objective = freshness::objective(fleet);
@@ -320,16 +320,22 @@ fn fresh(fleet: &Fleet, facts: &[Facts], now: Timestamp) -> Verdict {
 }
 
 /// Clients refuse an index that is past its time, however new it is.
-fn expired(facts: &Facts, now: Timestamp) -> Option<Problem> {
+fn expired(fleet: &Fleet, facts: &Facts, now: Timestamp) -> Option<Problem> {
     let ends = freshness::index_ends(facts.view.served());
     let (unit, end) = ends.into_iter().find(|(_, end)| *end < now)?;
     let words = failing(facts)
         .map(|words| format!("; {words}"))
         .unwrap_or_default();
+    let what_helps = match freshness::expired_is_allowed(fleet, facts.view.served(), &unit) {
+        true => {
+            "which spec.verification lets through; clients need `Check-Valid-Until: no` in their sources for it"
+        }
+        false => "and clients refuse it; the upstream has to publish a newer one",
+    };
     Some(Problem::new(
         Reason::IndexExpired,
         format!(
-            "region {} serves an index of {unit} that expired at {end}, and clients refuse it; the upstream has to publish a newer one{words}",
+            "region {} serves an index of {unit} that expired at {end}, {what_helps}{words}",
             facts.name()
         ),
     ))

@@ -1,5 +1,6 @@
 //! How far a region is behind the authority: what its pod says that it serves against what the authority has.
 
+use fleet_api::mirror::AllowedReason;
 use fleet_api::{BehindUnit, ConditionType, RegionStatus};
 use fleet_types::Reason;
 use jiff::Timestamp;
@@ -117,6 +118,22 @@ pub fn index_ends(served: Option<&ServedStatus>) -> Vec<(String, Timestamp)> {
             Some((unit.unit.clone(), end))
         })
         .collect()
+}
+
+/// Whether the manifest lets the served index of a unit through although it is past its time.
+pub fn expired_is_allowed(fleet: &Fleet, served: Option<&ServedStatus>, unit: &str) -> bool {
+    let verification = &fleet.spec.verification;
+    let mut served = served.into_iter().flat_map(|served| &served.revision);
+    let digest = served
+        .find(|serves| serves.unit == unit)
+        .map(|serves| serves.digest.to_string());
+    let mut states = verification.allowed.iter();
+    verification.allows_expired(unit)
+        || states.any(|state| {
+            state.unit == unit
+                && Some(&state.digest) == digest.as_ref()
+                && state.reasons.contains(&AllowedReason::IndexExpired)
+        })
 }
 
 fn unseen(fleet: &Fleet, unit: &str) -> String {

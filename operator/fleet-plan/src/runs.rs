@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use self::kept::{failed, is_kept, ours, volume_stays};
 use self::words::{end_words, held_up};
-use crate::high_water::raise;
+use crate::high_water;
 use crate::observed::{Answer, SeenJob};
 use crate::plan::{FinishedRun, Write};
 use crate::report::RunReport;
@@ -225,7 +225,8 @@ impl Runs {
             status.consecutive_failures = status.consecutive_failures.saturating_add(1);
         }
         if let Some(report) = &outcome.report {
-            raise(&mut status.high_water, &report.revision);
+            high_water::raise(&mut status.high_water, &report.revision);
+            high_water::replace(&mut status.high_water, &report.accepted);
         }
         let wait = outcome
             .report

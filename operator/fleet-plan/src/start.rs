@@ -8,7 +8,7 @@ use kube_core::ResourceExt;
 use crate::build::{self, Start};
 use crate::due::{self, Due};
 use crate::fleet::Fleet;
-use crate::high_water::high_water_argument;
+use crate::high_water;
 use crate::objects::Objects;
 use crate::observed::Observed;
 use crate::plan::Write;
@@ -130,7 +130,7 @@ fn start(
         occasion: due.occasion.clone(),
         image: pod.image.as_deref().unwrap_or(&seen.settings.image),
         node: pod.node.as_deref()?,
-        high_water: high_water_argument(&runs.status.high_water),
+        high_water: high_water::argument(&runs.status.high_water),
         damaged: view
             .served()
             .map(|served| served.damaged.clone())

@@ -160,6 +160,8 @@ reasons! {
     RollbackDetected => Refused,
     /// Two different contents claim the same date.
     Equivocation => Refused,
+    /// A suite's signed Release no longer says that it is of the same origin, label, code name or priority.
+    ReleaseInfoChanged => Refused,
     /// The index is past its Valid-Until, or older than `trust.maxIndexAge`.
     IndexExpired => Refused,
     /// The index's date lies in the future.

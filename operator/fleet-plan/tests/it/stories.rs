@@ -1,5 +1,7 @@
 //! The planner's behaviour as stories: a few verbs build a world, and the plan is compared as text.
 
+mod allowed;
+
 use crate::model::{World, at, render};
 use fleet_plan::observed::{RunEnd, Trouble, VolumePhase};
 use fleet_plan::{Claimant, SeenMeta, Turn, Write};

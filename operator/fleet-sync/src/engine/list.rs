@@ -60,16 +60,17 @@ impl Run {
         }
         let mut first_problem = None;
         for endpoint in endpoints.bulk() {
-            match self
+            let mut heard = self
                 .state_beside(unit, &plan, endpoint, authority.as_ref())
-                .await
+                .await;
+            if let Ok(state) = &heard
+                && !state.unchanged
+                && let Err(problem) = self.hear_witnesses(unit, &plan, state).await
             {
-                Ok(state) => {
-                    if !state.unchanged {
-                        self.hear_witnesses(unit, &plan, &state).await?;
-                    }
-                    return Ok(self.listed(state, authority));
-                }
+                heard = Err(problem);
+            }
+            match heard {
+                Ok(state) => return Ok(self.listed(state, authority)),
                 Err(problem) if is_final(&problem) => return Err(problem),
                 Err(problem) => {
                     tracing::debug!(unit, endpoint = endpoints.name(endpoint), %problem, "an endpoint's state is of no use");
@@ -133,7 +134,7 @@ impl Run {
                 );
                 Err(Problem::new(Reason::BehindAuthority, text))
             }
-            Some(authority) => self.agree(unit, authority, &state).map(|()| state),
+            Some(authority) => self.agree(unit, &state, authority).map(|()| state),
             None => Ok(state),
         }
     }
@@ -196,7 +197,7 @@ impl Run {
             .verify(
                 unit,
                 &contents,
-                &self.verify_context(mark.as_ref(), settled),
+                &self.verify_context(unit, mark.as_ref(), settled),
             )?
             .into_inner();
         for note in &index.notes {
