@@ -7,7 +7,7 @@ BIN := $(CARGO_TARGET_DIR)/$(HOST_TARGET)/release/mirrorfleet
 
 SECONDS ?= 60
 
-.PHONY: bench fuzz docs help build demo test unit acceptance soak e2e cluster cluster-down image crds fmt lint clean
+.PHONY: bench fuzz long docs help build demo test unit acceptance soak e2e cluster cluster-down image crds fmt lint clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -38,6 +38,10 @@ soak: ## Thirty apts, 200 publishes and killed syncs: ten minutes in which nobod
 	@$(MAKE) --no-print-directory build
 	@MIRRORFLEET_BIN=$(BIN) PYTHONPATH=e2e python3 -m soak
 
+long: ## What takes too long for each change: five rounds of the tests, the whole soak, each parser for a minute
+	@e2e/prepare.sh --without-cluster
+	@python3 e2e/run.py long
+
 e2e: ## Only the scenarios on the real cluster (ONLY=name runs one)
 	@e2e/prepare.sh
 	@python3 e2e/run.py scenarios $(ONLY)
@@ -67,7 +71,7 @@ crds: ## Write crds/ and the chart's copies anew from the Rust types
 	@charts/copy-crds.sh
 
 docs: ## Write the reference pages anew from the code
-	@MIRRORFLEET_BLESS=1 cargo test --release -p mirrorfleet --test reference
+	@MIRRORFLEET_BLESS=1 cargo test --release -p mirrorfleet --test it reference
 
 fmt: ## Format
 	cargo fmt --all

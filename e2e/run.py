@@ -4,64 +4,34 @@
     run.py all         everything: what `make test` and CI run
     run.py unit        without the cluster
     run.py scenarios   only the scenarios on the cluster [names...]
+    run.py long        what takes too long for each change: the whole soak, all parsers for a minute each, five rounds
 
 A suite is a command whose output goes to a log; a scenario is a function of `scenarios/`. The log of what failed is
-kept and named.
+kept and named. Once the program is built, what mostly waits runs beside what mostly computes: three lanes at once.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import signal
 import subprocess
 import sys
+import tempfile
+import threading
 import time
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Callable
 
 E2E = Path(__file__).resolve().parent
 ROOT = E2E.parent
 LOGS = E2E / ".work" / "logs"
 sys.path.insert(0, str(E2E))
 
-
-@dataclass
-class Suite:
-    name: str
-    command: list[str]
-    env: dict[str, str] = field(default_factory=dict)
-    timeout: int = 1800
-
-
-def cargo_suites() -> list[Suite]:
-    """Formatting, lints and all tests of the workspace, in the one profile that the image is built with too."""
-    return [
-        Suite("format", ["cargo", "fmt", "--all", "--check"]),
-        Suite("build", ["cargo", "build", "--release", "--locked", "--workspace", "--all-targets"], timeout=2700),
-        Suite("lints", ["cargo", "clippy", "--release", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"], timeout=2700),
-        # Most of them wait: for the disk, for servers that are slow on purpose.
-        Suite("unit and property tests", ["cargo", "test", "--release", "--locked", "--workspace", "--no-fail-fast"], {"RUST_TEST_THREADS": str(2 * (os.cpu_count() or 1))}),
-        Suite("licences, bans, sources", ["cargo", "deny", "--offline", "check", "licenses", "bans", "sources"]),
-        Suite("format of the fuzz targets", ["cargo", "fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"]),
-        Suite("licences of the fuzz targets", ["cargo", "deny", "--offline", "--manifest-path", "fuzz/Cargo.toml", "check", "licenses", "bans", "sources"]),
-        # A look at every parser; `make fuzz` takes its time.
-        Suite("fuzz targets", ["fuzz/run.py", "--seconds", "4", "--fresh"], timeout=2700),
-    ]
-
-
-def acceptance_suites() -> list[Suite]:
-    """Real clients against the program that was built; they need no cluster."""
-    env = {"PYTHONPATH": str(E2E)}
-    return [
-        Suite("acceptance: real apt and an independent checker", [sys.executable, "-m", "acceptance"], env),
-        Suite("soak, tracer and kill-storm, shortened", [sys.executable, "-m", "soak", "--short"], env),
-    ]
-
-
-def chart_suites() -> list[Suite]:
-    return [
-        Suite("chart lint", ["helm", "lint", "--strict", "charts/mirrorfleet"]),
-    ]
+import suites  # noqa: E402 beside this file
+from suites import Suite  # noqa: E402
 
 
 class Tally:
@@ -69,8 +39,14 @@ class Tally:
         self.passed = 0
         self.failed: list[tuple[str, Path]] = []
         self.skipped: list[str] = []
+        self.started = time.monotonic()
+        self.lock = threading.Lock()
 
     def record(self, name: str, outcome: str, seconds: float, log: Path, note: str = "") -> None:
+        with self.lock:
+            self._record(name, outcome, seconds, log, note)
+
+    def _record(self, name: str, outcome: str, seconds: float, log: Path, note: str) -> None:
         if outcome == "ok":
             self.passed += 1
         elif outcome == "skipped":
@@ -80,19 +56,22 @@ class Tally:
         detail = f"  {note}" if note else ""
         if outcome == "FAILED":
             detail += f"  log: {os.path.relpath(log, ROOT)}"
-        print(f"{outcome:<8} {seconds:7.1f} s  {name}{detail}", flush=True)
+        print(f"{outcome:<8} {seconds / 60:5.1f} min  {name}{detail}", flush=True)
 
     def close(self) -> int:
         for name, log in self.failed:
             print(f"\n--- {name}: from {os.path.relpath(log, ROOT)}")
             for line in excerpt(log.read_text(errors="replace").splitlines()):
                 print(f"    {line}")
+        print(f"\n{(time.monotonic() - self.started) / 60:.1f} min in all", flush=True)
         skipped = f", {len(self.skipped)} skipped" if self.skipped else ""
         print(f"\n{self.passed} passed, {len(self.failed)} failed{skipped}", flush=True)
         return 1 if self.failed or not self.passed else 0
 
 
-COMPLAINT = re.compile(r"panicked at|^error|\bFAILED\b|^Traceback|Error: ")
+#: As nextest, cargo and the stories say it.
+COUNT = re.compile(r"^(?: +Summary .*? |test result:.*? )?(\d+)(?: stories)? passed", re.MULTILINE)
+COMPLAINT = re.compile(r"panicked at|^error|\bFAILED\b|\bFAIL \[|\bTIMEOUT \[|^Traceback|Error: ")
 
 
 def excerpt(lines: list[str]) -> list[str]:
@@ -110,7 +89,7 @@ def log_path(name: str) -> Path:
 def run_suite(suite: Suite, tally: Tally) -> bool:
     log = log_path(suite.name)
     started = time.monotonic()
-    with log.open("wb") as sink:
+    with log.open("wb") as sink, beside(suite):
         try:
             code = subprocess.run(
                 suite.command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT,
@@ -126,11 +105,40 @@ def run_suite(suite: Suite, tally: Tally) -> bool:
     return code == 0
 
 
+@contextlib.contextmanager
+def beside(suite: Suite):
+    """Runs what is to go on meanwhile; ended as a group, since a compiler has children."""
+    if not suite.beside:
+        yield
+        return
+    other = subprocess.Popen(
+        suite.beside, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(other.pid, signal.SIGKILL)
+        other.wait()
+
+
+def run_in_order(lane: list[Suite], tally: Tally) -> None:
+    """Whatever fails, the others are run; but nothing without what it stands on."""
+    for suite in lane:
+        if not run_suite(suite, tally) and suite.name.startswith("build"):
+            return
+
+
+def run_lanes(tally: Tally, *lanes: Callable[[], None]) -> None:
+    """Side by side: one computes, the others mostly wait."""
+    with ThreadPoolExecutor(len(lanes)) as pool:
+        for lane in [pool.submit(lane) for lane in lanes]:
+            lane.result()
+
+
 def count_of_tests(log: Path) -> str:
     """`123 tests` where the log tells of tests or stories; a suite that ran none should be seen to have run none."""
-    told = [line for line in log.read_text(errors="replace").splitlines() if line.startswith("test result:") or " stories passed" in line]
-    words = [line.replace(" stories", "").split(" passed")[0].rsplit(" ", 1)[-1] for line in told]
-    total = sum(int(word) for word in words)
+    total = sum(int(count) for count in COUNT.findall(log.read_text(errors="replace")))
     return f"{total} tests" if total else ""
 
 
@@ -142,24 +150,27 @@ def run_scenarios(tally: Tally, only: list[str]) -> None:
 
 def main(arguments: list[str]) -> int:
     what = arguments[0] if arguments else "all"
-    if what not in ("all", "unit", "scenarios"):
+    if what not in ("all", "unit", "scenarios", "long"):
         print(__doc__, file=sys.stderr)
         return 2
     from environment import test_environment
 
     os.environ.update(test_environment())
     tally = Tally()
-    if what in ("all", "unit"):
-        for suite in cargo_suites():
-            if not run_suite(suite, tally) and suite.name == "build":
-                return tally.close()
-        for suite in acceptance_suites():
-            run_suite(suite, tally)
-    if what == "all":
-        for suite in chart_suites():
-            run_suite(suite, tally)
-    if what in ("all", "scenarios"):
+    if what == "scenarios":
         run_scenarios(tally, arguments[1:])
+        return tally.close()
+    run_in_order(suites.first(), tally)
+    if tally.failed:
+        return tally.close()
+    if what == "long":
+        with tempfile.TemporaryDirectory() as scratch:
+            run_in_order(suites.long(Path(scratch)), tally)
+        return tally.close()
+    lanes = [lambda: run_in_order(suites.crates(), tally), lambda: run_in_order(suites.programs(), tally)]
+    if what == "all":
+        lanes.append(lambda: (run_in_order(suites.chart(), tally), run_scenarios(tally, [])))
+    run_lanes(tally, *lanes)
     return tally.close()
 
 

@@ -1,0 +1,81 @@
+"""Which suites there are. A suite is a command whose output goes to a log."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+E2E = Path(__file__).resolve().parent
+STORIES = {"PYTHONPATH": str(E2E)}
+FUZZ = ["--manifest-path", "fuzz/Cargo.toml"]
+DENY = ["check", "licenses", "bans", "sources"]
+
+
+@dataclass
+class Suite:
+    name: str
+    command: list[str]
+    env: dict[str, str] = field(default_factory=dict)
+    timeout: int = 1800
+    #: Another command that goes on meanwhile, and is ended with this one; how it ends does not matter.
+    beside: list[str] = field(default_factory=list)
+
+
+def unit_tests() -> list[str]:
+    """Each test in a process of its own, of all crates at once. Most of them wait: for the disk, for servers that are slow on purpose."""
+    threads = str(4 * (os.cpu_count() or 1))
+    return ["cargo", "nextest", "run", "--release", "--locked", "--workspace", "--no-fail-fast", "--test-threads", threads, "--status-level", "slow"]
+
+
+def acceptance() -> list[str]:
+    return [sys.executable, "-m", "acceptance"]
+
+
+def first() -> list[Suite]:
+    """What all others stand on: one after the other, and the program in the one profile that the image is built with too."""
+    return [
+        Suite("format", ["cargo", "fmt", "--all", "--check"]),
+        Suite("build", ["cargo", "build", "--release", "--locked", "--bin", "mirrorfleet"], timeout=2700),
+    ]
+
+
+def crates() -> list[Suite]:
+    """What computes."""
+    return [
+        Suite("build of the tests", ["cargo", "build", "--release", "--locked", "--workspace", "--all-targets"], timeout=2700),
+        Suite("unit and property tests", unit_tests()),
+        Suite("lints", ["cargo", "clippy", "--release", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"], timeout=2700),
+    ]
+
+
+def programs() -> list[Suite]:
+    """Real clients against the program that was built, and a look at every parser."""
+    return [
+        Suite("acceptance: real apt and an independent checker", acceptance(), STORIES),
+        Suite("soak, tracer and kill-storm, shortened", [sys.executable, "-m", "soak", "--short"], STORIES),
+        Suite("licences, bans, sources", ["cargo", "deny", "--offline", *DENY]),
+        Suite("format of the fuzz targets", ["cargo", "fmt", *FUZZ, "--check"]),
+        Suite("licences of the fuzz targets", ["cargo", "deny", "--offline", *FUZZ, *DENY]),
+        Suite("fuzz targets", ["fuzz/run.py", "--seconds", "4", "--fresh"], timeout=2700),
+    ]
+
+
+def chart() -> list[Suite]:
+    return [Suite("chart lint", ["helm", "lint", "--strict", "charts/mirrorfleet"])]
+
+
+def long(scratch: Path) -> list[Suite]:
+    """What takes too long for each change. Five rounds, two of them beside a compile: no test may depend on haste or luck."""
+    compile_all = ["cargo", "build", "--release", "--locked", *FUZZ, "--target-dir", str(scratch / "compile")]
+    rounds = []
+    for number in range(1, 6):
+        beside, told = (compile_all, ", beside a compile") if number > 3 else ([], "")
+        rounds.append(Suite(f"unit and property tests, round {number}{told}", unit_tests(), beside=beside))
+        rounds.append(Suite(f"acceptance, round {number}{told}", acceptance(), STORIES, beside=beside))
+    return [
+        *rounds,
+        Suite("soak, tracer and kill-storm", [sys.executable, "-m", "soak"], STORIES, timeout=3600),
+        Suite("fuzz targets, a minute each", ["fuzz/run.py", "--seconds", "60"], timeout=5400),
+    ]

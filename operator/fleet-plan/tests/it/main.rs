@@ -1,0 +1,7 @@
+//! The planner's decisions, on a model of a cluster.
+
+mod kstatus;
+mod model;
+mod properties;
+mod stories;
+mod upstream;

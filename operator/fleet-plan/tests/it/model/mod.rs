@@ -1,0 +1,524 @@
+//! A small model of a cluster: it carries out writes as the API server and the controllers of Kubernetes would, one
+//! step at a time, so that a test can stop between any two.
+use std::collections::BTreeMap;
+
+use fleet_api::{Mirror, MirrorStatus, Upstream, labels};
+use fleet_plan::observed::{JobEnd, LastSuccess, PodRole, RunEnd, ServedStatus, VolumePhase};
+use fleet_plan::{
+    Answer, Observed, Plan, RunReport, SeenApplied, SeenClaim, SeenJob, SeenMeta, SeenObjects,
+    SeenPod, Settings, Turn, Write, plan,
+};
+use fleet_types::{Sha256, UnitRevision};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde_json::{Value, json};
+
+pub const SUITE: &str = "trixie";
+
+pub struct World {
+    pub now: Timestamp,
+    pub mirror: Mirror,
+    pub upstream: Option<Upstream>,
+    pub objects: SeenObjects,
+    /// What each serving pod's volume holds, by pod name: it outlives the pod.
+    pub stores: BTreeMap<String, ServedStatus>,
+    pub unreachable: bool,
+    pub others: Vec<fleet_plan::Claimant>,
+    pub image: String,
+    uids: u32,
+}
+
+pub fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+pub fn digest(byte: u8) -> Sha256 {
+    Sha256([byte; 32])
+}
+
+pub fn upstream() -> Upstream {
+    serde_json::from_value(json!({
+        "apiVersion": "mirrorfleet.dev/v1alpha1", "kind": "Upstream",
+        "metadata": {"name": "debian", "namespace": "ns"},
+        "spec": {"type": "Debian", "authority": {"url": "https://mirrors.kernel.org/debian/"},
+            "trust": {"keyringRef": {"name": "keys", "key": "keyring.gpg"}}},
+        "status": {"observedGeneration": 1, "revision": [
+            {"unit": SUITE, "digest": digest(1).to_string(), "date": "2026-01-01T00:00:00Z", "observedAt": "2026-01-01T00:00:00Z"}]},
+    }))
+    .unwrap()
+}
+
+pub fn mirror(regions: &[&str]) -> Mirror {
+    let regions: Vec<Value> = regions.iter().map(|name| json!({"name": name})).collect();
+    serde_json::from_value(json!({
+        "apiVersion": "mirrorfleet.dev/v1alpha1", "kind": "Mirror",
+        "metadata": {"name": "debian", "namespace": "ns", "uid": "mirror-uid", "generation": 1,
+            "creationTimestamp": "2026-01-01T10:00:00Z"},
+        "spec": {"upstreamRef": {"name": "debian"},
+            "content": {"debian": {"suites": [SUITE], "components": ["main"], "architectures": ["amd64"]}},
+            "sync": {"schedule": "0 * * * *"}, "regions": regions},
+    }))
+    .unwrap()
+}
+
+impl World {
+    pub fn new(regions: &[&str]) -> World {
+        World {
+            now: at("2026-01-01T10:00:05Z"),
+            mirror: mirror(regions),
+            upstream: Some(upstream()),
+            objects: SeenObjects::default(),
+            stores: BTreeMap::new(),
+            unreachable: false,
+            others: Vec::new(),
+            image: "mirrorfleet:1".to_owned(),
+            uids: 0,
+        }
+    }
+
+    /// Changes the Mirror's spec by a JSON pointer, as `kubectl edit` would.
+    pub fn edit(&mut self, pointer: &str, value: Value) {
+        let mut document = serde_json::to_value(&self.mirror).unwrap();
+        *document
+            .pointer_mut(pointer)
+            .unwrap_or_else(|| panic!("no {pointer}")) = value;
+        self.mirror = serde_json::from_value(document).unwrap();
+        *self.mirror.metadata.generation.get_or_insert(1) += 1;
+    }
+
+    pub fn edit_upstream(&mut self, pointer: &str, value: Value) {
+        let mut document = serde_json::to_value(&self.upstream).unwrap();
+        *document
+            .pointer_mut(pointer)
+            .unwrap_or_else(|| panic!("no {pointer}")) = value;
+        self.upstream = serde_json::from_value(document).unwrap();
+    }
+
+    pub fn request(&mut self, value: &str) {
+        let annotations = self.mirror.metadata.annotations.get_or_insert_default();
+        annotations.insert(labels::SYNC_REQUESTED_AT.to_owned(), value.to_owned());
+    }
+
+    pub fn pass(&mut self, seconds: i64) {
+        self.now += SignedDuration::from_secs(seconds);
+    }
+
+    pub fn observe(&self) -> Observed {
+        let answer = |pod: &SeenPod| {
+            let store = self.stores.get(&pod.meta.name);
+            let answer = match store {
+                _ if self.unreachable || !pod.ready => {
+                    Answer::Unreachable("connection refused".to_owned())
+                }
+                Some(store) => Answer::Serves(Box::new(store.clone())),
+                None => Answer::Nothing,
+            };
+            (pod.meta.name.clone(), answer)
+        };
+        let serving = self
+            .objects
+            .pods
+            .iter()
+            .filter(|pod| pod.role == PodRole::Serving);
+        Observed {
+            now: self.now,
+            upstream: self.upstream.clone(),
+            objects: self.objects.clone(),
+            answers: serving.map(answer).collect(),
+            others: self.others.clone(),
+            rollouts_elsewhere: 0,
+            settings: Settings {
+                image: self.image.clone(),
+                ..Settings::default()
+            },
+        }
+    }
+
+    pub fn plan(&self) -> Plan {
+        plan(&self.mirror, &self.observe())
+    }
+
+    /// Carries out the first `steps` steps of a plan (writes, status, what follows); whether there were that many.
+    pub fn apply_prefix(&mut self, plan: &Plan, steps: usize) -> bool {
+        let total = plan.writes.len() + usize::from(plan.status_changed) + plan.after_status.len();
+        let mut left = steps;
+        for write in &plan.writes {
+            if left == 0 {
+                return true;
+            }
+            left -= 1;
+            self.write(write);
+        }
+        if plan.status_changed && left > 0 {
+            left -= 1;
+            self.set_status(plan.status.clone());
+        } else if plan.status_changed {
+            return true;
+        }
+        for write in plan.after_status.iter().take(left) {
+            self.write(write);
+        }
+        steps < total
+    }
+
+    pub fn apply(&mut self, plan: &Plan) {
+        self.apply_prefix(plan, usize::MAX);
+    }
+
+    /// Through JSON and back, as the API server would.
+    fn set_status(&mut self, status: MirrorStatus) {
+        let text = serde_json::to_string(&status).unwrap();
+        self.mirror.status = Some(serde_json::from_str(&text).unwrap());
+    }
+
+    pub fn status(&self) -> MirrorStatus {
+        self.mirror.status.clone().unwrap_or_default()
+    }
+
+    fn meta(&mut self, meta: &ObjectMeta) -> SeenMeta {
+        self.uids += 1;
+        SeenMeta {
+            uid: format!("uid-{}", self.uids),
+            created_at: Some(self.now),
+            ..SeenMeta::of(meta)
+        }
+    }
+
+    fn write(&mut self, write: &Write) {
+        match write {
+            Write::AddFinalizer => {
+                self.mirror
+                    .metadata
+                    .finalizers
+                    .get_or_insert_default()
+                    .push(labels::CLAIM_FINALIZER.to_owned());
+            }
+            Write::RemoveFinalizer => self.mirror.metadata.finalizers = None,
+            Write::CreateClaim(claim) => {
+                assert!(
+                    claim.metadata.owner_references.is_none(),
+                    "a claim must outlive its Mirror"
+                );
+                let meta = self.meta(&claim.metadata);
+                self.objects.claims.push(SeenClaim {
+                    meta,
+                    phase: VolumePhase::Pending,
+                    ..SeenClaim::from(&**claim)
+                });
+            }
+            Write::GrowClaim { name, size } => {
+                let bytes = size.parse::<fleet_api::ByteQuantity>().unwrap().bytes();
+                let claim = self
+                    .objects
+                    .claims
+                    .iter_mut()
+                    .find(|claim| claim.meta.name == *name)
+                    .unwrap();
+                claim.requested = Some(bytes);
+            }
+            Write::DeleteClaim { uid, .. } => {
+                self.objects.claims.retain(|claim| claim.meta.uid != *uid)
+            }
+            Write::ApplyService(service) => {
+                let seen = SeenApplied::of(&service.metadata, &service.spec);
+                self.put(|objects| &mut objects.services, seen);
+            }
+            Write::ApplyStatefulSet(set) => {
+                let seen = SeenApplied::of(&set.metadata, &set.spec);
+                self.put(|objects| &mut objects.stateful_sets, seen);
+            }
+            Write::ApplyDisruptionBudget(budget) => {
+                let seen = SeenApplied::of(&budget.metadata, &budget.spec);
+                self.put(|objects| &mut objects.disruption_budgets, seen);
+            }
+            Write::DeleteService { uid, .. } => {
+                self.objects.services.retain(|seen| seen.meta.uid != *uid)
+            }
+            Write::DeleteStatefulSet { uid, .. } => self
+                .objects
+                .stateful_sets
+                .retain(|seen| seen.meta.uid != *uid),
+            Write::DeleteDisruptionBudget { uid, .. } => {
+                self.objects
+                    .disruption_budgets
+                    .retain(|seen| seen.meta.uid != *uid);
+            }
+            Write::CreateJob(job) => self.create_job(job),
+            Write::DeleteJob { name, uid } => {
+                self.objects.jobs.retain(|job| job.meta.uid != *uid);
+                self.objects
+                    .pods
+                    .retain(|pod| pod.job.as_deref() != Some(name));
+            }
+        }
+    }
+
+    fn put(
+        &mut self,
+        list: impl Fn(&mut SeenObjects) -> &mut Vec<SeenApplied>,
+        mut seen: SeenApplied,
+    ) {
+        let known = list(&mut self.objects)
+            .iter_mut()
+            .find(|known| known.meta.name == seen.meta.name);
+        if let Some(known) = known {
+            seen.meta.uid = known.meta.uid.clone();
+            *known = seen;
+            return;
+        }
+        self.uids += 1;
+        seen.meta.uid = format!("uid-{}", self.uids);
+        list(&mut self.objects).push(seen);
+    }
+
+    fn create_job(&mut self, job: &k8s_openapi::api::batch::v1::Job) {
+        if self
+            .objects
+            .jobs
+            .iter()
+            .any(|known| Some(&known.meta.name) == job.metadata.name.as_ref())
+        {
+            return;
+        }
+        assert!(self.objects.jobs.is_empty(), "one run at a time");
+        let meta = self.meta(&job.metadata);
+        let template = job
+            .spec
+            .as_ref()
+            .unwrap()
+            .template
+            .metadata
+            .as_ref()
+            .unwrap();
+        let pod = SeenPod {
+            meta: SeenMeta {
+                name: format!("{}-pod", meta.name),
+                ..SeenMeta::of(template)
+            },
+            role: PodRole::Sync,
+            job: Some(meta.name.clone()),
+            node: Some("node-1".to_owned()),
+            running: true,
+            ..SeenPod::default()
+        };
+        self.objects.jobs.push(SeenJob { meta, end: None });
+        self.objects.pods.push(pod);
+    }
+
+    /// What Kubernetes' own controllers do: claims are bound, each StatefulSet has its pod.
+    pub fn kubernetes(&mut self) {
+        for claim in &mut self.objects.claims {
+            claim.phase = VolumePhase::Bound;
+            claim.capacity = claim.requested;
+        }
+        for set in self.objects.stateful_sets.clone() {
+            let spec: Value = serde_json::from_str(&set.spec).unwrap();
+            let template = &spec["template"];
+            let meta: ObjectMeta = serde_json::from_value(template["metadata"].clone()).unwrap();
+            let name = format!("{}-0", set.meta.name);
+            let seen = SeenMeta {
+                name: name.clone(),
+                created_at: Some(self.now),
+                ..SeenMeta::of(&meta)
+            };
+            let known = self
+                .objects
+                .pods
+                .iter()
+                .position(|pod| pod.meta.name == name);
+            let same = known
+                .is_some_and(|known| self.objects.pods[known].meta.annotations == seen.annotations);
+            if same {
+                continue;
+            }
+            self.objects.pods.retain(|pod| pod.meta.name != name);
+            self.objects.pods.push(SeenPod {
+                meta: seen,
+                role: PodRole::Serving,
+                node: Some("node-1".to_owned()),
+                ready: true,
+                running: true,
+                image: template["spec"]["containers"][0]["image"]
+                    .as_str()
+                    .map(str::to_owned),
+                ..SeenPod::default()
+            });
+        }
+        let sets: Vec<_> = self
+            .objects
+            .stateful_sets
+            .iter()
+            .map(|set| format!("{}-0", set.meta.name))
+            .collect();
+        self.objects
+            .pods
+            .retain(|pod| pod.role != PodRole::Serving || sets.contains(&pod.meta.name));
+    }
+
+    pub fn report(&self, reason: &str) -> RunReport {
+        let published = reason == "Published" || reason == "Unchanged";
+        RunReport {
+            result: if published {
+                reason.to_owned()
+            } else {
+                "Failed".to_owned()
+            },
+            reason: reason.to_owned(),
+            message: format!("as the test says: {reason}"),
+            snapshot: published.then(|| "aa".repeat(32)),
+            revision: published
+                .then(|| UnitRevision {
+                    unit: SUITE.to_owned(),
+                    digest: digest(1),
+                    date: 1_767_225_600,
+                    valid_until: None,
+                })
+                .into_iter()
+                .collect(),
+            started_at: Some(self.now),
+            finished_at: Some(self.now),
+            ..RunReport::default()
+        }
+    }
+
+    /// The running Job ends with a report; the store keeps it too.
+    pub fn end_run(&mut self, report: &RunReport) {
+        let job = self.objects.jobs.first_mut().expect("no Job runs");
+        let region = job.meta.region().unwrap().to_owned();
+        let good = report.succeeded();
+        job.end = Some(JobEnd {
+            succeeded: good,
+            at: Some(self.now),
+            message: String::new(),
+        });
+        let name = job.meta.name.clone();
+        let pod = self
+            .objects
+            .pods
+            .iter_mut()
+            .find(|pod| pod.job.as_ref() == Some(&name))
+            .unwrap();
+        pod.running = false;
+        pod.end = Some(RunEnd {
+            exit_code: i32::from(!good),
+            at: Some(self.now),
+            message: serde_json::to_string(report).unwrap(),
+            reason: "Completed".to_owned(),
+        });
+        if good {
+            let child = fleet_plan::names::child_name("debian", &region);
+            let served = ServedStatus {
+                mirror: "debian".to_owned(),
+                snapshot: report.snapshot.clone(),
+                revision: report.revision.clone(),
+                last_report: Some(report.clone()),
+                last_success: Some(LastSuccess {
+                    at: Some(self.now),
+                    snapshot: report.snapshot.clone(),
+                }),
+                ..ServedStatus::default()
+            };
+            self.stores.insert(format!("{child}-0"), served);
+        }
+    }
+
+    /// Plans and applies until nothing is left to write; runs end well after ten seconds each.
+    pub fn settle(&mut self) -> usize {
+        for round in 0..60 {
+            let plan = self.plan();
+            let quiet =
+                plan.writes.is_empty() && !plan.status_changed && plan.after_status.is_empty();
+            self.apply(&plan);
+            self.kubernetes();
+            if self.objects.jobs.iter().any(|job| job.end.is_none()) {
+                self.pass(10);
+                let report = self.report("Published");
+                self.end_run(&report);
+            } else if quiet && plan.turn == Turn::Idle {
+                return round;
+            }
+        }
+        panic!("does not settle: {:#?}", self.plan());
+    }
+
+    pub fn condition(&self, kind: &str) -> Option<(String, String)> {
+        condition(&self.status(), kind)
+    }
+}
+
+pub fn condition(status: &MirrorStatus, kind: &str) -> Option<(String, String)> {
+    let found = status
+        .conditions
+        .iter()
+        .find(|condition| condition.type_ == kind)?;
+    Some((found.status.clone(), found.reason.clone()))
+}
+
+/// A plan as a few lines for people.
+pub fn render(plan: &Plan) -> String {
+    let mut lines: Vec<String> = plan.writes.iter().map(line).collect();
+    if plan.status_changed {
+        lines.push("write status".to_owned());
+    }
+    for region in &plan.status.regions {
+        let last = region
+            .last_attempt
+            .as_ref()
+            .map_or("no run yet", |last| last.reason.as_str());
+        lines.push(format!("  {}: {:?}, {last}", region.name, region.state));
+    }
+    for found in &plan.status.conditions {
+        lines.push(format!(
+            "  {}={} {}: {}",
+            found.type_, found.status, found.reason, found.message
+        ));
+    }
+    lines.extend(
+        plan.after_status
+            .iter()
+            .map(|write| format!("then {}", line(write))),
+    );
+    lines.extend(
+        plan.events
+            .iter()
+            .map(|event| format!("event {}: {}", event.reason, event.message)),
+    );
+    lines.push(format!("turn {:?}", plan.turn));
+    lines.push(
+        plan.wake_at
+            .map_or("sleep".to_owned(), |wake| format!("wake at {wake}")),
+    );
+    lines.join("\n")
+}
+
+fn line(write: &Write) -> String {
+    let name = |meta: &ObjectMeta| meta.name.clone().unwrap_or_default();
+    match write {
+        Write::AddFinalizer => "add finalizer".to_owned(),
+        Write::RemoveFinalizer => "remove finalizer".to_owned(),
+        Write::CreateClaim(claim) => format!("create claim {}", name(&claim.metadata)),
+        Write::GrowClaim { name, size } => format!("grow claim {name} to {size}"),
+        Write::DeleteClaim { name, .. } => format!("delete claim {name}"),
+        Write::ApplyService(service) => format!("apply service {}", name(&service.metadata)),
+        Write::ApplyStatefulSet(set) => format!("apply stateful set {}", name(&set.metadata)),
+        Write::ApplyDisruptionBudget(budget) => {
+            format!("apply disruption budget {}", name(&budget.metadata))
+        }
+        Write::DeleteService { name, .. } => format!("delete service {name}"),
+        Write::DeleteStatefulSet { name, .. } => format!("delete stateful set {name}"),
+        Write::DeleteDisruptionBudget { name, .. } => format!("delete disruption budget {name}"),
+        Write::CreateJob(job) => {
+            let trigger = job
+                .metadata
+                .annotations
+                .as_ref()
+                .and_then(|all| all.get(labels::TRIGGER));
+            format!(
+                "create job {} ({})",
+                name(&job.metadata),
+                trigger.map_or("?", String::as_str)
+            )
+        }
+        Write::DeleteJob { name, .. } => format!("delete job {name}"),
+    }
+}

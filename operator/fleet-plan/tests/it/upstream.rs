@@ -1,0 +1,255 @@
+//! Planning an Upstream: when it is asked, and what its status says.
+
+use crate::model::at;
+use fleet_plan::report::SuiteReport;
+use fleet_plan::{ObservedUpstream, Probe, ProbeAnswer, SeenAttempt, plan_upstream};
+use fleet_types::Reason;
+use jiff::Timestamp;
+
+fn seen(now: &str, probes: Vec<Probe>) -> ObservedUpstream {
+    ObservedUpstream {
+        now: at(now),
+        units: vec!["b".into(), "a".into(), "b".into()],
+        probes,
+        attempts: vec![],
+    }
+}
+
+fn has(unit: &str, when: &str, byte: u8, date: Option<Timestamp>) -> Probe {
+    let answer = ProbeAnswer::Has {
+        digest: crate::model::digest(byte).to_string(),
+        date,
+    };
+    Probe {
+        unit: unit.to_owned(),
+        at: at(when),
+        answer,
+    }
+}
+
+#[test]
+fn each_unit_is_asked_once_an_interval_and_a_quiet_authority_is_not_written_about() {
+    let mut upstream = crate::model::upstream();
+    upstream.status = None;
+    let plan = plan_upstream(&upstream, &seen("2026-01-01T10:00:00Z", vec![]));
+    assert_eq!(plan.probe, ["a", "b"]);
+    let its_own = at("2026-01-01T08:00:00Z");
+    let date = Some(its_own);
+    let probes = |when| vec![has("a", when, 1, date), has("b", when, 2, date)];
+    let plan = plan_upstream(
+        &upstream,
+        &seen("2026-01-01T10:00:00Z", probes("2026-01-01T10:00:00Z")),
+    );
+    assert!(plan.probe.is_empty() && plan.status_changed);
+    assert_eq!(plan.wake_at, Some(at("2026-01-01T10:10:00Z")));
+    assert_eq!(
+        plan.status.revision[0].observed_at.as_ref().unwrap().0,
+        its_own,
+        "it was there before us"
+    );
+    upstream.status = Some(plan.status);
+    let later = plan_upstream(
+        &upstream,
+        &seen("2026-01-01T10:10:00Z", probes("2026-01-01T10:10:00Z")),
+    );
+    assert!(!later.status_changed && later.events.is_empty());
+    let mut newer = probes("2026-01-01T10:20:00Z");
+    newer[0] = has(
+        "a",
+        "2026-01-01T10:20:00Z",
+        9,
+        Some(at("2026-01-01T09:00:00Z")),
+    );
+    let plan = plan_upstream(&upstream, &seen("2026-01-01T10:20:00Z", newer));
+    assert_eq!(
+        plan.status.revision[0].observed_at.as_ref().unwrap().0,
+        at("2026-01-01T10:20:00Z")
+    );
+    assert_eq!(
+        plan.status.revision_date.unwrap().0,
+        at("2026-01-01T09:00:00Z")
+    );
+}
+
+#[test]
+fn an_authority_that_fails_keeps_its_last_revision_and_touches_reachable_only() {
+    let mut upstream = crate::model::upstream();
+    let failed = |unit: &str| Probe {
+        unit: unit.to_owned(),
+        at: at("2026-01-01T10:00:00Z"),
+        answer: ProbeAnswer::Failed {
+            reason: Reason::UpstreamUnreachable,
+            message: "connection refused".into(),
+        },
+    };
+    let before = upstream.status.clone().unwrap().revision;
+    let seen = ObservedUpstream {
+        now: at("2026-01-01T10:00:00Z"),
+        units: vec![crate::model::SUITE.into()],
+        probes: vec![failed(crate::model::SUITE)],
+        attempts: vec![],
+    };
+    let plan = plan_upstream(&upstream, &seen);
+    assert_eq!(plan.status.revision, before);
+    let condition = |kind: &str| {
+        plan.status
+            .conditions
+            .iter()
+            .find(|found| found.type_ == kind)
+            .unwrap()
+            .clone()
+    };
+    assert_eq!(
+        (
+            condition("Reachable").status.as_str(),
+            condition("Ready").status.as_str()
+        ),
+        ("False", "True")
+    );
+    assert_eq!(plan.events.len(), 1);
+    upstream.status = Some(plan.status.clone());
+    let again = plan_upstream(&upstream, &seen);
+    assert!(
+        again.events.is_empty() && !again.status_changed,
+        "said once"
+    );
+}
+
+#[test]
+fn an_authority_with_credentials_is_not_asked() {
+    let mut upstream = crate::model::upstream();
+    upstream.spec.access.credentials_ref = Some(fleet_api::upstream::SecretRef {
+        name: "tier1".into(),
+    });
+    let plan = plan_upstream(&upstream, &seen("2026-01-01T10:00:00Z", vec![]));
+    assert!(plan.probe.is_empty() && plan.wake_at.is_none() && plan.status.revision.is_empty());
+}
+
+/// What an upstream that contradicts itself is called, by whom it was found out, and when that is over.
+#[test]
+fn contradictions_that_runs_find_touch_consistent_only_until_one_finds_none() {
+    let mut upstream = crate::model::upstream();
+    let attempt = |mirror: &str, reason: Reason| SeenAttempt {
+        mirror: mirror.to_owned(),
+        region: "eu".to_owned(),
+        unit: None,
+        reason: reason.as_str().to_owned(),
+        message: "as the test says".to_owned(),
+    };
+    let mut visit = |attempts: Vec<SeenAttempt>| {
+        let seen = ObservedUpstream {
+            attempts,
+            ..seen(
+                "2026-01-01T10:00:00Z",
+                vec![
+                    has("a", "2026-01-01T10:00:00Z", 1, None),
+                    has("b", "2026-01-01T10:00:00Z", 2, None),
+                ],
+            )
+        };
+        let plan = plan_upstream(&upstream, &seen);
+        let of = |kind: &str| {
+            let mut all = plan.status.conditions.iter();
+            let found = all.find(|found| found.type_ == kind).unwrap();
+            (found.status.clone(), found.reason.clone())
+        };
+        let consistent = of("Consistent");
+        assert_eq!(of("Ready").0, "True");
+        let said = plan.events.iter().filter(|event| event.action == "Sync");
+        let events = said.count();
+        upstream.status = Some(plan.status.clone());
+        let again = plan_upstream(&upstream, &seen);
+        assert!(
+            !again.status_changed && again.events.is_empty(),
+            "said once"
+        );
+        (consistent.0, consistent.1, events)
+    };
+    let told = |status: &str, reason: Reason, events| {
+        (status.to_owned(), reason.as_str().to_owned(), events)
+    };
+    use Reason::{
+        Consistent, Equivocation, IndexExpired, ReleasePairMismatch, Unknown, UpstreamUnreachable,
+    };
+    assert_eq!(visit(vec![]), told("Unknown", Unknown, 0));
+    let away = attempt("m", UpstreamUnreachable);
+    assert_eq!(visit(vec![away.clone()]), told("Unknown", Unknown, 0));
+    let good = attempt("m", Reason::Published);
+    assert_eq!(visit(vec![good.clone()]), told("True", Consistent, 0));
+    let bad = attempt("n", Equivocation);
+    assert_eq!(
+        visit(vec![good.clone(), bad.clone()]),
+        told("False", Equivocation, 1)
+    );
+    assert_eq!(
+        visit(vec![bad.clone(), attempt("a", ReleasePairMismatch)]),
+        told("False", ReleasePairMismatch, 1),
+        "one of several, whatever their order"
+    );
+    assert_eq!(
+        visit(vec![away]),
+        told("False", ReleasePairMismatch, 0),
+        "a run that did not come so far takes nothing back"
+    );
+    assert_eq!(
+        visit(vec![attempt("m", IndexExpired)]),
+        told("True", Consistent, 1)
+    );
+}
+
+/// A run tells its worst reason; what says something about the upstream must not hide behind it.
+#[test]
+fn a_suite_that_contradicts_itself_is_told_whatever_else_was_wrong() {
+    use Reason::{DigestMismatch, Equivocation, Published, ReleasePairMismatch};
+    let consistent = |overall: Reason, suites: &[(&str, Reason)]| {
+        let mut world = crate::model::World::new(&["eu"]);
+        world.settle();
+        world.now = at("2026-01-01T11:00:00Z");
+        let plan = world.plan();
+        world.apply(&plan);
+        let mut report = world.report(overall.as_str());
+        report.suites = suites
+            .iter()
+            .map(|(suite, reason)| SuiteReport {
+                suite: (*suite).to_owned(),
+                reason: reason.as_str().to_owned(),
+                message: format!("about {suite}"),
+                ..SuiteReport::default()
+            })
+            .collect();
+        world.end_run(&report);
+        let plan = world.plan();
+        world.apply(&plan);
+        let attempts = SeenAttempt::of(&world.mirror, Some(&world.status()));
+        let seen = ObservedUpstream {
+            attempts,
+            ..seen("2026-01-01T10:00:00Z", vec![])
+        };
+        let plan = plan_upstream(&crate::model::upstream(), &seen);
+        let mut conditions = plan.status.conditions.into_iter();
+        let found = conditions.find(|found| found.type_ == "Consistent");
+        found
+            .map(|found| (found.status, found.reason, found.message))
+            .unwrap()
+    };
+    let told = |reason: Reason, suite: &str| {
+        let message = format!("Mirror debian, region eu, {suite}: about {suite}");
+        ("False".to_owned(), reason.as_str().to_owned(), message)
+    };
+    let (one, other) = (("b", Equivocation), ("a", DigestMismatch));
+    assert_eq!(
+        consistent(DigestMismatch, &[one, other]),
+        told(Equivocation, "b")
+    );
+    assert_eq!(
+        consistent(Equivocation, &[("a", Published), one]),
+        told(Equivocation, "b")
+    );
+    let two = [one, ("a", ReleasePairMismatch)];
+    assert_eq!(
+        consistent(Equivocation, &two),
+        told(ReleasePairMismatch, "a")
+    );
+    let (status, ..) = consistent(DigestMismatch, &[other, ("b", Published)]);
+    assert_eq!(status, "True");
+}

@@ -1,0 +1,5 @@
+//! The store through its public interface.
+
+mod common;
+mod export;
+mod store;

@@ -1,0 +1,10 @@
+//! The program as people call it, over archives made by the distribution's own tools.
+
+mod archive;
+mod init;
+mod interop;
+mod layout;
+mod politeness;
+mod reference;
+mod support;
+mod usage;
