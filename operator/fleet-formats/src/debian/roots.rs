@@ -50,9 +50,7 @@ pub(super) fn believe<'a>(
                 notes: vec![],
             };
             if let Some(release) = release {
-                is_pair(&believed.payload, &release.bytes)?;
-                believed.roots.push(release);
-                add_detached(&mut believed, release, files.release_gpg, context)?;
+                add_pair(&mut believed, release, files.release_gpg, context)?;
             }
             Ok(believed)
         }
@@ -157,48 +155,67 @@ fn enough(verified: &VerifiedPayload, trust: &Trust) -> Result<Vec<String>, Reje
     ))
 }
 
-/// Obligation 2.
-fn is_pair(payload: &[u8], release: &[u8]) -> Result<(), Rejected> {
-    if canonical(payload) == canonical(release) {
-        return Ok(());
-    }
-    Err(Rejected::new(
-        Reason::ReleasePairMismatch,
-        "InRelease and Release are of different states; the upstream is probably being updated, the next run tries again",
-    ))
-}
-
-/// `Release.gpg` beside a good `InRelease` is served only if it is good too: clients that need it believe nothing else.
+/// Obligation 2. `Release` beside a good `InRelease` is served if it says the same, and `Release.gpg` if it is good too:
+/// clients that need it believe nothing else. Errors: `ReleasePairMismatch` where the pair is validly signed and of
+/// another state; what nobody signed decides about nothing and is left out.
 ///
-/// One that does not fit its `Release` is at first taken for an update that is under way. If it stays so, it is left
-/// out: archives forget to renew it, since no client of today reads it, and what is signed is the same payload.
-fn add_detached<'a>(
+/// A `Release.gpg` that does not fit is at first taken for an update that is under way. If it stays so, it is left out:
+/// archives forget to renew it, since no client of today reads it, and what is signed is the same payload.
+fn add_pair<'a>(
     believed: &mut Believed<'a>,
-    release: &RootContent,
+    release: &'a RootContent,
     signature: Option<&'a RootContent>,
     context: &VerifyContext<'_>,
 ) -> Result<(), Rejected> {
-    let Some(signature) = signature else {
+    let says_the_same = canonical(&believed.payload) == canonical(&release.bytes);
+    if says_the_same {
+        believed.roots.push(release);
+    }
+    let (Some(signature), keyring) = (signature, judging_keyring(context.trust)?) else {
+        if !says_the_same {
+            believed.notes.push(other_release("it has no signature"));
+        }
         return Ok(());
     };
-    let Some(keyring) = judging_keyring(context.trust)? else {
-        believed.roots.push(signature);
-        return Ok(());
-    };
-    let verified = openpgp::verify_detached(&release.bytes, &signature.bytes, keyring, context.now);
-    match verified.and_then(|verified| enough(&verified, context.trust)) {
-        Ok(_) => believed.roots.push(signature),
-        Err(rejected) if rejected.reason == Reason::SignatureBad && !context.settled => {
+    let judged = keyring.map(|keyring| {
+        openpgp::verify_detached(&release.bytes, &signature.bytes, keyring, context.now)
+            .and_then(|verified| enough(&verified, context.trust))
+    });
+    match judged {
+        None if says_the_same => believed.roots.push(signature),
+        Some(Ok(_)) if says_the_same => believed.roots.push(signature),
+        None => believed.notes.push(other_release("signatures are not judged")),
+        Some(Ok(_)) => return Err(two_states(release)),
+        Some(Err(rejected)) if rejected.reason == Reason::SignatureBad && !context.settled => {
             return Err(Rejected::new(
                 Reason::ReleasePairMismatch,
                 format!("Release.gpg does not fit Release, though InRelease does ({rejected})"),
             ));
         }
-        Err(rejected) => believed.notes.push(format!(
+        Some(Err(rejected)) if says_the_same => believed.notes.push(format!(
             "Release.gpg is not served, since it is of no use to any client ({rejected}); InRelease is good"
         )),
+        Some(Err(rejected)) => believed.notes.push(other_release(&rejected.message)),
     }
     Ok(())
+}
+
+fn other_release(why: &str) -> String {
+    format!(
+        "Release and Release.gpg are not served: Release says something else than InRelease, which is good, and nothing \
+         says who made it ({why})"
+    )
+}
+
+fn two_states(release: &RootContent) -> Rejected {
+    Rejected::new(
+        Reason::ReleasePairMismatch,
+        format!(
+            "InRelease and Release are validly signed and of different states; the upstream is probably being updated, the \
+             next run tries again; if it stays so, `content.exclude: [{:?}]` takes InRelease alone",
+            release.path.as_str()
+        ),
+    )
 }
 
 /// The text as signatures see it: no blanks at line ends, one line feed after each line. The digest of this is what

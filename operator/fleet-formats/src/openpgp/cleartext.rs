@@ -51,9 +51,11 @@ pub(super) fn split(bytes: &[u8]) -> Result<Cleartext, Rejected> {
     let trimmed: Vec<&[u8]> = lines.iter().map(|line| without_blanks(line)).collect();
     let blank = (trimmed.iter().position(|line| line.is_empty()))
         .ok_or_else(|| malformed(0, "the file ends before the signed text"))?;
-    let signature = (trimmed.iter().position(|line| *line == armour::BEGIN_SIGNATURE))
-        .filter(|signature| *signature > blank)
-        .ok_or_else(|| malformed(lines.len(), "the file ends before its signature"))?;
+    let signature = (trimmed
+        .iter()
+        .position(|line| *line == armour::BEGIN_SIGNATURE))
+    .filter(|signature| *signature > blank)
+    .ok_or_else(|| malformed(lines.len(), "the file ends before its signature"))?;
     let hashes = hashes(trimmed.get(1..blank).unwrap_or_default())?;
     let text = trimmed.get(blank + 1..signature).unwrap_or_default();
     let (payload, canonical) = body(text, blank + 1)?;
@@ -97,8 +99,15 @@ fn begins_with_message(lines: &[&[u8]]) -> Result<(), Rejected> {
     match lines.first().map(|line| without_blanks(line)) {
         Some(BEGIN_MESSAGE) => return Ok(()),
         // Not missing: somebody put a blank before it.
-        Some(b"") if lines.iter().any(|line| without_blanks(line) == BEGIN_MESSAGE) => {
-            return Err(malformed(0, "the signed block does not begin at the first byte"));
+        Some(b"")
+            if lines
+                .iter()
+                .any(|line| without_blanks(line) == BEGIN_MESSAGE) =>
+        {
+            return Err(malformed(
+                0,
+                "the signed block does not begin at the first byte",
+            ));
         }
         _ => {}
     }
@@ -139,7 +148,12 @@ fn hashes(headers: &[&[u8]]) -> Result<Vec<HashAlgorithm>, Rejected> {
                 b"SHA256" => HashAlgorithm::Sha256,
                 b"SHA384" => HashAlgorithm::Sha384,
                 b"SHA512" => HashAlgorithm::Sha512,
-                _ => return Err(malformed(number, "a `Hash:` header that gpgv does not take")),
+                _ => {
+                    return Err(malformed(
+                        number,
+                        "a `Hash:` header that gpgv does not take",
+                    ));
+                }
             });
         }
     }
@@ -154,7 +168,10 @@ fn body(lines: &[&[u8]], first: usize) -> Result<(Vec<u8>, Vec<u8>), Rejected> {
         let text = match line.strip_prefix(b"- ") {
             Some(unescaped) => unescaped,
             None if line.starts_with(b"-") => {
-                return Err(malformed(number, "a dash is not escaped in the signed text"));
+                return Err(malformed(
+                    number,
+                    "a dash is not escaped in the signed text",
+                ));
             }
             None => line,
         };

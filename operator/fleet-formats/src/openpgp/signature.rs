@@ -7,7 +7,7 @@ use fleet_types::Reason;
 use pgp::crypto::hash::HashAlgorithm;
 use pgp::crypto::public_key::PublicKeyAlgorithm;
 use pgp::packet::{Signature, SignatureType, SignatureVersion, SubpacketData};
-use pgp::types::{KeyDetails, KeyVersion, PublicParams, SignatureBytes};
+use pgp::types::{KeyVersion, PublicParams, SignatureBytes};
 
 use super::keyring::Component;
 
@@ -58,7 +58,9 @@ pub(super) fn obstacle(signature: &Signature, form: Form<'_>) -> Option<Obstacle
             );
         }
         _ if !is_known_hash(hash) => {
-            return bad(format!("the signature uses {hash}, which gpgv does not have"));
+            return bad(format!(
+                "the signature uses {hash}, which gpgv does not have"
+            ));
         }
         Form::Cleartext(announced) if !announced.contains(&hash) => {
             return bad(format!(

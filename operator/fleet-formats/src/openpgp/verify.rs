@@ -87,7 +87,9 @@ fn detached_packets(signature: &[u8]) -> Result<Vec<u8>, Rejected> {
     }
     armour::signatures(&lines).or_else(|(line, what)| {
         let line = line + 1;
-        bad(format!("line {line} of the detached signature: {what}; apt takes no such file"))
+        bad(format!(
+            "line {line} of the detached signature: {what}; apt takes no such file"
+        ))
     })
 }
 

@@ -3,6 +3,7 @@
 mod debian_indices;
 mod debian_suites;
 mod decompress;
+mod envelopes;
 mod gpg;
 mod hostile;
 mod openpgp;

@@ -1,7 +1,7 @@
 //! List and verify: which state of a unit the upstream has, over as few requests as possible, and whether to believe it.
 
 use fleet_formats::seam::{RootContent, RootFile, RootPlan, UnitIndex};
-use fleet_types::{Reason, Sha256};
+use fleet_types::{Outcome, Reason, Sha256};
 use sha2::Digest as _;
 
 use super::memory::Known;
@@ -19,6 +19,7 @@ pub(super) struct Listed {
     pub known: Vec<(String, Known)>,
 }
 
+#[derive(Clone)]
 pub(super) struct Root {
     pub content: RootContent,
     pub digest: Sha256,
@@ -37,8 +38,8 @@ pub(super) struct State {
     pub endpoint: usize,
     pub index: UnitIndex,
     pub probe: Known,
-    roots: Vec<Root>,
-    unchanged: bool,
+    pub roots: Vec<Root>,
+    pub unchanged: bool,
 }
 
 impl Run {
@@ -50,7 +51,7 @@ impl Run {
         if !endpoints.authority_is_fetched_from() {
             match self.state(unit, &plan, endpoints.authority()).await {
                 // Nothing is new, so nobody else needs to be asked.
-                Ok(state) if state.unchanged => return Ok(self.listed(state, None)),
+                Ok(state) if state.unchanged => return self.settle(unit, &plan, state, None).await,
                 Ok(state) => authority = Some(state),
                 Err(problem) if is_final(&problem) => return Err(problem),
                 Err(problem) => self.progress.note(&format!(
@@ -58,20 +59,22 @@ impl Run {
                 )),
             }
         }
-        let mut first_problem = None;
+        let (mut first_problem, mut passed_over) = (None, Vec::new());
         for endpoint in endpoints.bulk() {
             match self
                 .state_beside(unit, &plan, endpoint, authority.as_ref())
                 .await
             {
                 Ok(state) => {
-                    if !state.unchanged {
-                        self.hear_witnesses(unit, &plan, &state).await?;
+                    let refused = |problem: &Problem| problem.reason.outcome() == Outcome::Refused;
+                    for (name, problem) in passed_over.iter().filter(|(_, it)| refused(it)) {
+                        self.note(unit, &format!("endpoint {name} is passed over: {problem}"));
                     }
-                    return Ok(self.listed(state, authority));
+                    return self.settle(unit, &plan, state, authority).await;
                 }
                 Err(problem) if is_final(&problem) => return Err(problem),
                 Err(problem) => {
+                    passed_over.push((endpoints.name(endpoint).to_owned(), problem.clone()));
                     tracing::debug!(unit, endpoint = endpoints.name(endpoint), %problem, "an endpoint's state is of no use");
                     first_problem = Some(
                         first_problem
@@ -83,22 +86,6 @@ impl Run {
         Err(first_problem.unwrap_or_else(|| {
             Problem::new(Reason::UpstreamUnreachable, "no endpoint is declared")
         }))
-    }
-
-    fn listed(&self, state: State, authority: Option<State>) -> Listed {
-        let endpoints = self.fetcher.endpoints();
-        let mut known = vec![(endpoints.url(state.endpoint), state.probe.clone())];
-        if let Some(authority) =
-            authority.filter(|authority| authority.probe.digest == state.probe.digest)
-        {
-            known.push((endpoints.url(authority.endpoint), authority.probe));
-        }
-        Listed {
-            index: state.index,
-            roots: state.roots,
-            unchanged: state.unchanged,
-            known,
-        }
     }
 
     async fn state_beside(
@@ -151,32 +138,36 @@ impl Run {
     ) -> Result<State, Problem> {
         let probe = self.probe(unit, plan, endpoint).await?;
         let of_base = self.roots_of_base(unit, plan, &probe)?;
-        let unchanged = of_base.is_some();
-        let roots = match of_base {
-            Some(roots) => roots,
-            None => self.with_companions(plan, probe.root, endpoint).await?,
-        };
-        let contents: Vec<RootContent> = roots.iter().map(|root| root.content.clone()).collect();
-        let mark = self.high_water(unit);
-        let index = self
-            .options
-            .format
-            .verify(
-                unit,
-                &contents,
-                &self.verify_context(mark.as_ref(), settled),
-            )?
-            .into_inner();
+        let from_base = of_base.is_some();
+        let mut roots = of_base.unwrap_or_else(|| vec![probe.root]);
+        self.add_lacking(plan, &mut roots, from_base, endpoint)
+            .await?;
+        let index = self.verified(unit, &roots, settled)?;
+        let held = self.held(unit, plan, &index, from_base)?;
+        let (roots, index) = self.filled(unit, plan, roots, index, held)?;
         for note in &index.notes {
             self.note(unit, note);
         }
         Ok(State {
             endpoint,
+            unchanged: self.is_base(unit, plan, &index),
             index,
             probe: probe.known,
             roots,
-            unchanged,
         })
+    }
+
+    pub(super) fn verified(
+        &self,
+        unit: &str,
+        roots: &[Root],
+        settled: bool,
+    ) -> Result<UnitIndex, Problem> {
+        let contents: Vec<RootContent> = roots.iter().map(|root| root.content.clone()).collect();
+        let mark = self.high_water(unit);
+        let context = self.verify_context(mark.as_ref(), settled);
+        let verified = self.options.format.verify(unit, &contents, &context)?;
+        Ok(verified.into_inner())
     }
 
     /// The first of the probes that exists. The one that existed last time is asked for first; where it is new, a better
@@ -206,15 +197,19 @@ impl Run {
             }
             fallback = Some(probe);
         }
-        let mut missing = None;
+        let (mut missing, mut forbidden) = (None, None);
         for (number, file) in plan.probes.iter().enumerate() {
             if number == last && fallback.is_some() {
                 break;
             }
             match self.ask_probe(unit, file, endpoint).await? {
                 Ok(probe) => return Ok(probe),
+                Err(error) if error.kind == FailureKind::Forbidden => forbidden = Some(error),
                 Err(error) => missing = missing.or(Some(error)),
             }
+        }
+        if let Some(error) = forbidden.filter(|_| fallback.is_none()) {
+            return Err(error.into());
         }
         match (fallback, missing) {
             (Some(probe), _) => Ok(probe),
@@ -240,7 +235,7 @@ impl Run {
             .get(unit)
             .and_then(|memory| memory.endpoints.get(&url))
             .filter(|known| known.path == file.path.as_str())
-            .filter(|known| !self.shelves.damage.contains(&known.digest));
+            .filter(|known| !known.doubted && !self.shelves.damage.contains(&known.digest));
         let stored = known.and_then(|known| {
             self.shelves
                 .read(&known.digest, file.max_bytes)
@@ -278,6 +273,7 @@ impl Run {
                 let known = Known {
                     path: file.path.to_string(),
                     digest: received.digest,
+                    doubted: self.is_doubted(unit, &url, &received.digest),
                     validators: received.validators,
                 };
                 Ok(Ok(Probe {
@@ -289,7 +285,26 @@ impl Run {
         }
     }
 
+    /// The outer error is final, the inner one says that there is no such file. That is also what a refusal says where
+    /// nobody was told who we are: stores whose listing is private answer 403 for what they do not have.
     pub(super) async fn fetch_root(
+        &self,
+        file: &RootFile,
+        endpoint: usize,
+        validators: Option<Validators>,
+    ) -> Result<Result<Arrival, FetchError>, Problem> {
+        match self.ask_for_root(file, endpoint, validators).await? {
+            Err(error) if !self.says_not_there(&error) => Err(error.into()),
+            other => Ok(other),
+        }
+    }
+
+    pub(super) fn says_not_there(&self, error: &FetchError) -> bool {
+        let anonymous = self.options.access.credentials.is_none();
+        error.kind == FailureKind::NotFound || (anonymous && error.kind == FailureKind::Forbidden)
+    }
+
+    pub(super) async fn ask_for_root(
         &self,
         file: &RootFile,
         endpoint: usize,
@@ -303,32 +318,7 @@ impl Run {
             validators,
             sink,
         };
-        match self.fetcher.fetch_one(want).await? {
-            Err(error) if error.kind != FailureKind::NotFound => Err(error.into()),
-            other => Ok(other),
-        }
-    }
-
-    async fn with_companions(
-        &self,
-        plan: &RootPlan,
-        probe: Root,
-        endpoint: usize,
-    ) -> Result<Vec<Root>, Problem> {
-        let mut roots = vec![probe];
-        for file in &plan.companions {
-            if roots.iter().any(|root| root.content.path == file.path) {
-                continue;
-            }
-            if let Ok(Arrival::Complete(received)) = self.fetch_root(file, endpoint, None).await? {
-                roots.push(root(
-                    file,
-                    received.body.unwrap_or_default(),
-                    received.modified,
-                ));
-            }
-        }
-        Ok(roots)
+        self.fetcher.fetch_one(want).await
     }
 }
 

@@ -14,6 +14,7 @@ mod preflight;
 mod publish;
 mod repair;
 mod room;
+mod roots;
 mod run;
 mod shelves;
 mod shrink;
