@@ -13,7 +13,7 @@ from pathlib import Path
 from environment import test_environment
 
 from .place import Place
-from .registry import Story, all_stories
+from .registry import Skipped, Story, all_stories
 
 WORK = Path(__file__).resolve().parent.parent / ".work" / "acceptance"
 AT_ONCE = 2
@@ -24,14 +24,16 @@ def tell(story: Story) -> str:
     workdir = WORK / story.name
     shutil.rmtree(workdir, ignore_errors=True)
     started = time.monotonic()
-    problem = ""
+    problem = skipped = ""
     try:
         with Place(workdir) as place:
             story.tell(place)
+    except Skipped as reason:
+        skipped = f", skipped: {reason}"
     except Exception:  # noqa: BLE001 one failed story must not stop the others
         problem = traceback.format_exc()
-    outcome = "FAILED" if problem else "ok"
-    print(f"{outcome:<8} {time.monotonic() - started:6.1f} s  {story.title} ({story.name})", flush=True)
+    outcome = "FAILED" if problem else "skipped" if skipped else "ok"
+    print(f"{outcome:<8} {time.monotonic() - started:6.1f} s  {story.title} ({story.name}){skipped}", flush=True)
     if problem:
         return f"--- {story.name}: everything is in {workdir}\n{problem}"
     shutil.rmtree(workdir, ignore_errors=True)

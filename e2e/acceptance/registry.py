@@ -15,6 +15,10 @@ class Story:
     tell: Callable[[Place], None]
 
 
+class Skipped(Exception):
+    """What a story needs is not there on this machine; the text says what."""
+
+
 _STORIES: list[Story] = []
 
 
@@ -27,6 +31,6 @@ def story(title: str) -> Callable[[Callable[[Place], None]], Callable[[Place], N
 
 
 def all_stories() -> list[Story]:
-    from . import encrypted, judges, layout, manners, partial, retention, third_party  # noqa: F401 registers them
+    from . import encrypted, judges, layout, live, manners, oddities, partial, retention, third_party  # noqa: F401 registers them
 
     return list(_STORIES)

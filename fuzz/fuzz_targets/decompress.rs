@@ -13,13 +13,14 @@ libfuzzer_sys::fuzz_target!(|content: &[u8]| {
     let Some((first, content)) = content.split_first() else {
         return;
     };
-    let compression = match first % 6 {
+    let compression = match first % 7 {
         0 => Compression::None,
         1 => Compression::Gzip,
         2 => Compression::Xz,
         3 => Compression::Bzip2,
         4 => Compression::Zstd,
-        _ => Compression::Lzma,
+        5 => Compression::Lzma,
+        _ => Compression::Lz4,
     };
     let whole = decompress(compression, content);
     let dripping = decompress(compression, Drip(content, 13));

@@ -6,7 +6,9 @@ use std::io::Read;
 
 use fleet_formats::debian::{Debian, DebianSlice, Include, PackageRules};
 use fleet_formats::openpgp::Keyring;
-use fleet_formats::seam::{Format, IndexGroup, Payload, SignaturePolicy, Trust, VerifyContext};
+use fleet_formats::seam::{
+    Format, IndexGroup, Item, SignaturePolicy, Trust, VerifyContext,
+};
 use fleet_types::RepoPath;
 
 /// No format lists a larger file: 1 TiB.
@@ -77,14 +79,23 @@ pub fn read_index(kind: u16, content: &[u8]) {
     let step = usize::from(content.first().copied().unwrap_or(0) % 64) + 1;
     let dripping = payload_of(kind, &mut Drip(content, step));
     assert_eq!(whole, dripping, "where the reads end must not matter");
-    let Ok(payload) = whole else { return };
-    for file in &payload {
-        assert_safe(&file.path);
-        assert!(file.expected.size <= MAX_SIZE);
+    let Ok(items) = whole else { return };
+    for item in &items {
+        match item {
+            Item::File(file) => {
+                assert_safe(&file.path);
+                assert!(file.expected.size <= MAX_SIZE);
+            }
+            Item::Unusable(entry) => {
+                entry.paths.iter().for_each(assert_safe);
+                // Control characters are written out.
+                assert!(entry.name.len() + entry.why.len() <= 10 * 240);
+            }
+        }
     }
 }
 
-fn payload_of(kind: u16, content: &mut dyn Read) -> Result<Vec<Payload>, String> {
+fn payload_of(kind: u16, content: &mut dyn Read) -> Result<Vec<Item>, String> {
     let group = IndexGroup {
         stem: RepoPath::new("dists/s/main/binary-amd64/Index").expect("a path"),
         lists_payload: true,
@@ -94,11 +105,11 @@ fn payload_of(kind: u16, content: &mut dyn Read) -> Result<Vec<Payload>, String>
         kind,
     };
     let mut found = Vec::new();
-    let read = debian("s").read_index(&group, content, &mut |payload| {
-        found.push(payload);
+    let read = debian("s").read_index(&group, content, &mut |item| {
+        found.push(item);
         Ok(())
     });
-    read.map(|()| found)
+    read.map(|_| found)
         .map_err(|rejected| rejected.to_string())
 }
 

@@ -11,6 +11,7 @@ pub mod crds;
 pub mod duration;
 pub mod labels;
 pub mod mirror;
+pub mod names;
 pub mod quantity;
 pub mod region_status;
 mod rules;

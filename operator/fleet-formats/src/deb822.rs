@@ -1,16 +1,21 @@
 //! A streaming reader of Debian control files: stanzas of `Name: value` fields, read as apt reads them.
 //! <https://manpages.debian.org/bookworm/dpkg-dev/deb822.5.en.html>
 //!
-//! Memory is one stanza, whatever the length of the file. As in apt, only a truly empty line ends a stanza (a line of
-//! blanks continues the field before it), CR LF line ends are tolerated, and there are no comments: archives' indices
-//! are machine-made. A field that is asked for and stands twice in a stanza is an error, since readers disagree about
-//! which one counts.
+//! Memory is one stanza, whatever the length of the file. As in apt, only an empty line ends a stanza (a line of blanks
+//! continues the field before it), carriage returns at the ends of lines mean nothing, blanks before a colon neither,
+//! and there are no comments: archives' indices are machine-made.
+//!
+//! Two things readers disagree about: a line without a colon (apt takes what follows, up to the next colon and be it in
+//! the next stanza, for a part of the field's name) and a field that stands twice. [`Reader::next_stanza`] refuses the
+//! first, and asking for a field the second; [`Reader::next_entry`] gives such a stanza with its [`Fault`], so that one
+//! bad entry does not cost the index.
 
 use std::io::{self, Read};
 use std::ops::Range;
 
-/// The largest stanza of a package index that is read; real ones stay below 200 KiB.
-pub const MAX_STANZA_BYTES: usize = 4 << 20;
+/// The largest stanza of a package index that is read: apt refuses an index with a larger one. Real ones stay below
+/// 200 KiB.
+pub const MAX_STANZA_BYTES: usize = 1 << 20;
 const MAX_FIELDS: usize = 4096;
 const CHUNK_BYTES: usize = 128 << 10;
 
@@ -44,9 +49,25 @@ pub struct Reader<R> {
     /// Relative to `filled.start`, where the stanza that was given last ends.
     consumed: usize,
     fields: Vec<Field>,
-    /// The line that was read last, and the stanza being read, counted from 1.
+    fault: Option<Fault>,
+    /// Where in the stanza its last line without a colon begins.
+    colonless: Option<usize>,
+    /// The stanza before ended in such a line, and nothing with a colon followed.
+    runs_on: bool,
+    /// Reused from stanza to stanza.
+    hashes: Vec<u64>,
+    /// The line that was read last, the first of the stanza being read, and that stanza; counted from 1.
     line: u64,
+    first_line: u64,
     stanza: u64,
+}
+
+/// Why readers could see different things in a stanza.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// Counted from 1.
+    pub line: u64,
+    pub what: String,
 }
 
 /// Relative to the stanza's first byte.
@@ -59,6 +80,8 @@ struct Field {
 pub struct Stanza<'a> {
     bytes: &'a [u8],
     fields: &'a [Field],
+    /// None where every reader sees the same.
+    pub fault: Option<&'a Fault>,
     /// Counted from 1.
     pub number: u64,
     /// Of its first field, counted from 1.
@@ -80,28 +103,66 @@ impl<R: Read> Reader<R> {
             at_end: false,
             consumed: 0,
             fields: Vec::new(),
+            fault: None,
+            colonless: None,
+            runs_on: false,
+            hashes: Vec::new(),
             line: 0,
+            first_line: 0,
             stanza: 0,
         }
     }
 
-    /// The next stanza; none at the end of the file.
+    /// The next stanza; none at the end of the file. A stanza that cannot be read as it stands is an error; a field that
+    /// stands twice is one when it is asked for.
     pub fn next_stanza(&mut self) -> Result<Option<Stanza<'_>>, Deb822Error> {
+        if !self.advance()? {
+            return Ok(None);
+        }
+        match &self.fault {
+            Some(fault) => Err(Deb822Error::Malformed {
+                line: fault.line,
+                stanza: self.stanza,
+                what: fault.what.clone(),
+            }),
+            None => Ok(Some(self.current())),
+        }
+    }
+
+    /// The next stanza as one of many; none at the end of the file. What is wrong with it alone, a field that stands
+    /// twice included, is its [`Stanza::fault`]; what makes the file unreadable (to apt as well) is an error.
+    pub fn next_entry(&mut self) -> Result<Option<Stanza<'_>>, Deb822Error> {
+        if !self.advance()? {
+            return Ok(None);
+        }
+        if self.fault.is_none() {
+            self.fault = self.repeated_field();
+        }
+        Ok(Some(self.current()))
+    }
+
+    /// Reads a stanza into the buffer. False at the end of the file.
+    fn advance(&mut self) -> Result<bool, Deb822Error> {
         self.filled.start += std::mem::take(&mut self.consumed);
         self.fields.clear();
+        self.colonless = None;
         self.stanza += 1;
-        let mut first_line = 0;
+        let mut first_line = None;
         let mut position = 0;
         while let Some(end) = self.line_end(position)? {
             self.line += 1;
-            let text_end = self.without_carriage_return(position, end.text);
-            if text_end > position {
-                if self.fields.is_empty() {
-                    first_line = self.line;
+            let text = self.without_carriage_returns(position..end.text);
+            if !text.is_empty() {
+                if first_line.is_none() {
+                    first_line = Some(self.line);
+                    self.fault = self.runs_on.then(|| Fault {
+                        line: self.line,
+                        what: "the stanza before ends in a line without a colon, and apt reads on into this one".to_owned(),
+                    });
                 }
-                self.add_line(position..text_end)?;
+                self.add_line(text);
                 position = end.next;
-            } else if self.fields.is_empty() {
+            } else if first_line.is_none() {
                 // Empty lines before a stanza.
                 self.filled.start += end.next;
                 position = 0;
@@ -110,17 +171,33 @@ impl<R: Read> Reader<R> {
                 break;
             }
         }
-        if self.fields.is_empty() {
-            return Ok(None);
-        }
+        let Some(first_line) = first_line else {
+            return match self.runs_on {
+                true => Err(self.malformed("the file ends in a line without a colon")),
+                false => Ok(false),
+            };
+        };
         self.consumed = position;
-        let bytes = self.pending().get(..position).unwrap_or_default();
-        Ok(Some(Stanza {
-            bytes,
+        self.first_line = first_line;
+        let rest = self
+            .colonless
+            .and_then(|from| self.pending().get(from..position));
+        self.runs_on = rest.is_some_and(|rest| memchr::memchr(b':', rest).is_none());
+        if self.fields.is_empty() {
+            self.found_fault("no field");
+        }
+        Ok(true)
+    }
+
+    /// What [`Self::advance`] has read.
+    fn current(&self) -> Stanza<'_> {
+        Stanza {
+            bytes: self.pending().get(..self.consumed).unwrap_or_default(),
             fields: &self.fields,
+            fault: self.fault.as_ref(),
             number: self.stanza,
-            line: first_line,
-        }))
+            line: self.first_line,
+        }
     }
 
     /// What is read and not consumed.
@@ -185,39 +262,74 @@ impl<R: Read> Reader<R> {
         Ok(())
     }
 
-    fn without_carriage_return(&self, start: usize, end: usize) -> usize {
-        let line = self.pending().get(start..end).unwrap_or_default();
-        if line.ends_with(b"\r") { end - 1 } else { end }
+    fn without_carriage_returns(&self, line: Range<usize>) -> Range<usize> {
+        let text = self.pending().get(line.clone()).unwrap_or_default();
+        let before = text.iter().take_while(|byte| **byte == b'\r').count();
+        let behind = text.iter().rev().take_while(|byte| **byte == b'\r').count();
+        let start = line.start + before;
+        start..(line.end - behind).max(start)
     }
 
-    fn add_line(&mut self, line: Range<usize>) -> Result<(), Deb822Error> {
+    fn add_line(&mut self, line: Range<usize>) {
         let text = self.pending().get(line.clone()).unwrap_or_default();
-        if matches!(text.first(), Some(b' ' | b'\t')) {
-            return match self.fields.last_mut() {
-                Some(field) => {
-                    field.value.end = line.end;
-                    Ok(())
-                }
-                None => Err(self.malformed("a continuation line without a field before it")),
-            };
-        }
-        let colon = match memchr::memchr(b':', text) {
-            Some(colon) if text.get(..colon).is_some_and(is_field_name) => colon,
-            _ => {
-                return Err(
-                    self.malformed("neither a field (`Name: value`) nor a continuation line")
-                );
+        if matches!(text.first(), Some(b' ' | b'\t' | b'\x0b' | b'\x0c')) {
+            // Before the first field it continues nothing.
+            if let Some(field) = self.fields.last_mut() {
+                field.value.end = line.end;
             }
+            return;
+        }
+        let Some(colon) = memchr::memchr(b':', text) else {
+            self.colonless = Some(line.start);
+            return self.found_fault("neither a field (`Name: value`) nor a continuation line");
         };
         if self.fields.len() == MAX_FIELDS {
-            return Err(self.malformed("the stanza has too many fields"));
+            return self.found_fault("the stanza has too many fields");
         }
-        let name = line.start..line.start + colon;
+        let name = text.get(..colon).unwrap_or_default().trim_ascii_end();
         self.fields.push(Field {
-            value: name.end + 1..line.end,
-            name,
+            name: line.start..line.start + name.len(),
+            value: line.start + colon + 1..line.end,
         });
-        Ok(())
+    }
+
+    fn found_fault(&mut self, what: &str) {
+        self.fault.get_or_insert_with(|| Fault {
+            line: self.line,
+            what: what.to_owned(),
+        });
+    }
+
+    /// The hashes only say where to look: they are compared in any case, names only where two are equal.
+    fn repeated_field(&mut self) -> Option<Fault> {
+        let bytes = self.buffer.get(self.filled.clone()).unwrap_or_default();
+        let name = |field: &Field| bytes.get(field.name.clone()).unwrap_or_default();
+        self.hashes.clear();
+        self.hashes
+            .extend(self.fields.iter().map(|field| hash(name(field))));
+        self.hashes.sort_unstable();
+        let mut neighbours = self.hashes.iter().zip(self.hashes.iter().skip(1));
+        if neighbours.all(|(one, other)| one != other) {
+            return None;
+        }
+        let mut names: Vec<Vec<u8>> = self
+            .fields
+            .iter()
+            .map(|field| name(field).to_ascii_lowercase())
+            .collect();
+        names.sort_unstable();
+        let twice = names
+            .iter()
+            .zip(names.iter().skip(1))
+            .find(|(one, other)| one == other)?
+            .0;
+        Some(Fault {
+            line: self.first_line,
+            what: format!(
+                "the field {:.40} stands twice",
+                String::from_utf8_lossy(twice)
+            ),
+        })
     }
 
     fn malformed(&self, what: &str) -> Deb822Error {
@@ -234,29 +346,38 @@ struct LineEnd {
     next: usize,
 }
 
-fn is_field_name(name: &[u8]) -> bool {
-    !matches!(name.first(), None | Some(b'#' | b'-')) && name.iter().all(u8::is_ascii_graphic)
+/// Equal for names that differ in case only.
+fn hash(name: &[u8]) -> u64 {
+    let start = name.len() as u64;
+    name.iter().fold(start, |hash, byte| {
+        (hash ^ u64::from(byte.to_ascii_lowercase())).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 impl<'a> Stanza<'a> {
     /// The value of a field, its name in any case, without blanks around it; continuation lines keep their line feeds.
     /// None where the stanza has no such field; an error where it has two.
     pub fn get(&self, name: &str) -> Result<Option<&'a [u8]>, Deb822Error> {
-        let mut named = self.fields.iter().filter(|field| {
-            field.name.len() == name.len()
-                && self
-                    .bytes
-                    .get(field.name.clone())
-                    .is_some_and(|text| text.eq_ignore_ascii_case(name.as_bytes()))
-        });
-        let value = named
-            .next()
-            .and_then(|field| self.bytes.get(field.value.clone()))
-            .map(<[u8]>::trim_ascii);
-        match named.next() {
+        let mut values = self.all(name);
+        let value = values.next();
+        match values.next() {
             None => Ok(value),
             Some(_) => Err(self.malformed(format!("the field {name} stands twice"))),
         }
+    }
+
+    /// All values of a field that may stand several times, in order.
+    pub fn all(&self, name: &str) -> impl DoubleEndedIterator<Item = &'a [u8]> {
+        let bytes = self.bytes;
+        let named = self.fields.iter().filter(move |field| {
+            field.name.len() == name.len()
+                && bytes
+                    .get(field.name.clone())
+                    .is_some_and(|text| text.eq_ignore_ascii_case(name.as_bytes()))
+        });
+        named
+            .filter_map(move |field| bytes.get(field.value.clone()))
+            .map(<[u8]>::trim_ascii)
     }
 
     /// The value of a field as text.

@@ -1,16 +1,21 @@
 //! Decompression of hostile input: bounded output, bounded decoder memory, and errors that say whether the file is cut
 //! off, damaged or too large.
 //!
-//! Files of several members or frames are read as one, as the command line tools do; anything else after the end is an
-//! error.
+//! What a file is, is what apt takes it for, since apt compares the digest of what it reads: gzip of several members and
+//! zstd of several frames are read as one; of xz, lzma, bzip2 and lz4 apt reads the first stream. What stands behind
+//! the end, zeros or anything else, is passed over, but with zstd; a file of zero bytes is an empty index; a `.gz` that
+//! is no gzip is the content itself.
+//!
+//! The readable forms of an index are plain, `.xz`, `.zst`, `.lzma`, `.bz2`, `.gz` and `.lz4`: all that apt knows.
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Chain, Cursor, Read};
 
-use bzip2::bufread::MultiBzDecoder;
-use flate2::bufread::MultiGzDecoder;
+use bzip2::bufread::BzDecoder;
+use flate2::bufread::GzDecoder;
 use fleet_types::Reason;
 use liblzma::bufread::XzDecoder;
-use liblzma::stream::{CONCATENATED, Stream};
+use liblzma::stream::Stream;
+use lz4_flex::frame::FrameDecoder as Lz4Decoder;
 
 use crate::seam::{Compression, Rejected};
 
@@ -77,10 +82,9 @@ pub fn output_limit(compressed: u64, uncompressed: Option<u64>) -> u64 {
 pub fn reader<R: Read>(compression: Compression, compressed: R, max_output: u64) -> impl Read {
     let source = BufReader::with_capacity(64 << 10, Source(compressed));
     Bounded {
-        decoder: Decoder::new(compression, source),
+        decoder: Decoder::Closed(compression, source),
         limit: max_output,
         left: max_output,
-        finished: false,
     }
 }
 
@@ -106,57 +110,115 @@ impl<R: Read> Read for Source<R> {
 type Input<R> = BufReader<Source<R>>;
 
 enum Decoder<R: Read> {
+    /// Not looked at yet.
+    Closed(Compression, Input<R>),
     Plain(Input<R>),
-    Gzip(MultiGzDecoder<Input<R>>),
+    Gzip(Gzip<R>),
+    /// And lzma.
     Xz(XzDecoder<Input<R>>),
-    Bzip2(MultiBzDecoder<Input<R>>),
+    Bzip2(BzDecoder<Input<R>>),
     Zstd(zstd::Decoder<'static, Input<R>>),
-    /// The format has no several-members rule, so the end is checked by hand.
-    Lzma(XzDecoder<Input<R>>),
-    Unusable(DecompressError),
+    Lz4(Box<Lz4Decoder<Input<R>>>),
+    Ended,
 }
 
 impl<R: Read> Decoder<R> {
-    fn new(compression: Compression, source: Input<R>) -> Self {
-        let unusable = |what: String| Decoder::Unusable(DecompressError::Corrupt(what));
-        match compression {
-            Compression::None => Decoder::Plain(source),
-            Compression::Gzip => Decoder::Gzip(MultiGzDecoder::new(source)),
-            Compression::Bzip2 => Decoder::Bzip2(MultiBzDecoder::new(source)),
-            Compression::Xz => match Stream::new_stream_decoder(LZMA_MEMORY_BYTES, CONCATENATED) {
-                Ok(stream) => Decoder::Xz(XzDecoder::new_stream(source, stream)),
-                Err(error) => unusable(error.to_string()),
-            },
-            Compression::Lzma => match Stream::new_lzma_decoder(LZMA_MEMORY_BYTES) {
-                Ok(stream) => Decoder::Lzma(XzDecoder::new_stream(source, stream)),
-                Err(error) => unusable(error.to_string()),
-            },
-            Compression::Zstd => match zstd_decoder(source) {
-                Ok(decoder) => Decoder::Zstd(decoder),
-                Err(error) => unusable(error.to_string()),
-            },
+    fn open(compression: Compression, mut source: Input<R>) -> io::Result<Self> {
+        if source.fill_buf()?.is_empty() {
+            return Ok(Decoder::Ended);
         }
+        Ok(match compression {
+            Compression::None => Decoder::Plain(source),
+            Compression::Gzip => Decoder::Gzip(Gzip::open(source)?),
+            Compression::Bzip2 => Decoder::Bzip2(BzDecoder::new(source)),
+            Compression::Xz => {
+                let stream = Stream::new_stream_decoder(LZMA_MEMORY_BYTES, 0)?;
+                Decoder::Xz(XzDecoder::new_stream(source, stream))
+            }
+            Compression::Lzma => {
+                let stream = Stream::new_lzma_decoder(LZMA_MEMORY_BYTES)?;
+                Decoder::Xz(XzDecoder::new_stream(source, stream))
+            }
+            Compression::Zstd => Decoder::Zstd(zstd_decoder(source)?),
+            Compression::Lz4 => Decoder::Lz4(Box::new(Lz4Decoder::new(source))),
+        })
     }
 
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
+            Decoder::Closed(..) => match std::mem::replace(self, Decoder::Ended) {
+                Decoder::Closed(compression, source) => {
+                    *self = Decoder::open(compression, source)?;
+                    self.read(buffer)
+                }
+                _ => Ok(0),
+            },
             Decoder::Plain(decoder) => decoder.read(buffer),
             Decoder::Gzip(decoder) => decoder.read(buffer),
             Decoder::Xz(decoder) => decoder.read(buffer),
             Decoder::Bzip2(decoder) => decoder.read(buffer),
             Decoder::Zstd(decoder) => decoder.read(buffer),
-            Decoder::Lzma(decoder) => decoder.read(buffer),
-            Decoder::Unusable(error) => Err(io::Error::other(error.clone())),
+            Decoder::Lz4(decoder) => decoder.read(buffer),
+            Decoder::Ended => Ok(0),
+        }
+    }
+}
+
+/// What was looked at and given back, and what follows.
+type Again<R> = Chain<Cursor<Vec<u8>>, Input<R>>;
+
+/// As zlib's `gzread` reads: members, then anything.
+enum Gzip<R: Read> {
+    Member(Box<GzDecoder<Again<R>>>),
+    /// The file never was a gzip.
+    Plain(Again<R>),
+    Ended,
+}
+
+impl<R: Read> Gzip<R> {
+    const MAGIC: [u8; 2] = [0x1f, 0x8b];
+
+    fn open(source: Input<R>) -> io::Result<Self> {
+        let (start, again) = Self::look(source)?;
+        Ok(match start {
+            true => Gzip::Member(Box::new(GzDecoder::new(again))),
+            false => Gzip::Plain(again),
+        })
+    }
+
+    /// Whether a member begins here.
+    fn look(mut source: Input<R>) -> io::Result<(bool, Again<R>)> {
+        let mut start = Vec::with_capacity(Self::MAGIC.len());
+        source
+            .by_ref()
+            .take(Self::MAGIC.len() as u64)
+            .read_to_end(&mut start)?;
+        Ok((start == Self::MAGIC, Cursor::new(start).chain(source)))
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self {
+                Gzip::Plain(source) => return source.read(buffer),
+                Gzip::Ended => return Ok(0),
+                Gzip::Member(decoder) => match decoder.read(buffer)? {
+                    0 if buffer.is_empty() => return Ok(0),
+                    0 => self.next_member()?,
+                    count => return Ok(count),
+                },
+            }
         }
     }
 
-    /// Called at the end of the output: whether anything stands behind the compressed data.
-    fn has_trailing_input(&mut self) -> io::Result<bool> {
-        match self {
-            Decoder::Lzma(decoder) => Ok(!decoder.get_mut().fill_buf()?.is_empty()),
-            Decoder::Bzip2(decoder) => Ok(!decoder.get_mut().fill_buf()?.is_empty()),
-            _ => Ok(false),
+    fn next_member(&mut self) -> io::Result<()> {
+        if let Gzip::Member(decoder) = std::mem::replace(self, Gzip::Ended) {
+            let (_, source) = decoder.into_inner().into_inner();
+            let (start, again) = Self::look(source)?;
+            if start {
+                *self = Gzip::Member(Box::new(GzDecoder::new(again)));
+            }
         }
+        Ok(())
     }
 }
 
@@ -170,48 +232,31 @@ struct Bounded<R: Read> {
     decoder: Decoder<R>,
     limit: u64,
     left: u64,
-    finished: bool,
 }
 
 impl<R: Read> Read for Bounded<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.finished || buffer.is_empty() {
+        if buffer.is_empty() {
             return Ok(0);
         }
-        if self.left == 0 {
-            return self.expect_end();
-        }
-        let room = usize::try_from(self.left)
-            .unwrap_or(usize::MAX)
-            .min(buffer.len());
-        let buffer = buffer.get_mut(..room).unwrap_or_default();
+        // The limit is used up: one byte more is too many, and the end must still be a proper one.
+        let mut beyond = [0];
+        let room = usize::try_from(self.left).unwrap_or(usize::MAX);
+        let buffer = match room.min(buffer.len()) {
+            0 => &mut beyond[..],
+            room => buffer.get_mut(..room).unwrap_or_default(),
+        };
         match self.decoder.read(buffer).map_err(explain)? {
-            0 => self.end(),
+            0 => {
+                self.decoder = Decoder::Ended;
+                Ok(0)
+            }
+            _ if self.left == 0 => Err(failure(DecompressError::TooLarge { limit: self.limit })),
             count => {
                 self.left -= count as u64;
                 Ok(count)
             }
         }
-    }
-}
-
-impl<R: Read> Bounded<R> {
-    /// The limit is used up: one byte more is too many, and the end must still be a proper one.
-    fn expect_end(&mut self) -> io::Result<usize> {
-        match self.decoder.read(&mut [0]).map_err(explain)? {
-            0 => self.end(),
-            _ => Err(failure(DecompressError::TooLarge { limit: self.limit })),
-        }
-    }
-
-    fn end(&mut self) -> io::Result<usize> {
-        if self.decoder.has_trailing_input().map_err(explain)? {
-            return Err(failure(DecompressError::Corrupt(
-                "there is something behind its end".to_owned(),
-            )));
-        }
-        self.finished = true;
-        Ok(0)
     }
 }
 

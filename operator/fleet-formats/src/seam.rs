@@ -52,13 +52,15 @@ pub trait Format: Send + Sync {
     ) -> Result<Verified<UnitIndex>, Rejected>;
 
     /// Reads one index file, *already decompressed and bounded by the caller*, as a stream and reports what it lists.
-    /// `group` is the one that [`UnitIndex::groups`] gave. Only called for groups with `lists_payload`.
+    /// `group` is the one that [`UnitIndex::groups`] gave. Only called for groups with `lists_payload`. The result is
+    /// how many entries (Debian: stanzas) the index has; an entry that cannot be used costs only itself, and what the
+    /// declared slice leaves out is not judged. An error is about the index as a whole.
     fn read_index(
         &self,
         group: &IndexGroup,
         content: &mut dyn Read,
-        found: &mut dyn FnMut(Payload) -> Result<(), Rejected>,
-    ) -> Result<(), Rejected>;
+        found: &mut dyn FnMut(Item) -> Result<(), Rejected>,
+    ) -> Result<u64, Rejected>;
 }
 
 /// What to ask for to learn the state of a unit.
@@ -212,6 +214,26 @@ pub enum Compression {
     Bzip2,
     Zstd,
     Lzma,
+    Lz4,
+}
+
+/// What one entry of an index comes to; an entry may list several files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Item {
+    File(Payload),
+    Unusable(Unusable),
+}
+
+/// An entry of which nothing is copied: it says too little, something impossible, or different things to different
+/// readers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unusable {
+    /// What people call it (Debian: the package); bounded in length, and printable.
+    pub name: String,
+    /// A few words; bounded in length, and printable.
+    pub why: String,
+    /// Where its files would be, as far as that can be told.
+    pub paths: Vec<RepoPath>,
 }
 
 /// One file that an index lists.
@@ -240,14 +262,30 @@ pub struct Rejected {
 impl Rejected {
     /// The message may quote what an upstream wrote: control characters, which terminals obey, are written as escapes.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        let mut message = message.into();
-        if message.contains(char::is_control) {
-            let shown = |c: char| match c {
-                c if c.is_control() => c.escape_default().to_string(),
-                c => c.to_string(),
-            };
-            message = message.chars().map(shown).collect();
-        }
+        let message = printable(message.into());
         Rejected { reason, message }
+    }
+}
+
+fn printable(text: String) -> String {
+    if !text.contains(char::is_control) {
+        return text;
+    }
+    let shown = |c: char| match c {
+        c if c.is_control() => c.escape_default().to_string(),
+        c => c.to_string(),
+    };
+    text.chars().map(shown).collect()
+}
+
+impl Unusable {
+    /// Cuts what an upstream wrote to a length that people read.
+    pub(crate) fn new(name: &str, why: &str, paths: Vec<RepoPath>) -> Self {
+        let short = |text: &str, limit| printable(text.chars().take(limit).collect());
+        Unusable {
+            name: short(name, 80),
+            why: short(why, 160),
+            paths,
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use fleet_api::mirror::{Mirror, MirrorSpec, Region};
 use fleet_api::{MirrorStatus, Upstream, UpstreamSpec};
-use fleet_types::Reason;
+use fleet_types::{Reason, shown_url};
 use kube_core::ResourceExt;
 
 use crate::observed::{Observed, SeenMeta};
@@ -144,8 +144,10 @@ impl<'a> Fleet<'a> {
         Err(Problem::new(
             Reason::StoreMismatch,
             format!(
-                "PersistentVolumeClaim {} holds the store of {held_type} {held_authority}, this Mirror copies {upstream_type} {authority}: point the Upstream's authority back, delete the claim, or rename region {region}",
-                claim.name
+                "PersistentVolumeClaim {} holds the store of {held_type} {}, this Mirror copies {upstream_type} {}: point the Upstream's authority back, delete the claim, or rename region {region}",
+                claim.name,
+                shown_url(held_authority),
+                shown_url(&authority),
             ),
         ))
     }

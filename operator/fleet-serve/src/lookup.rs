@@ -41,6 +41,8 @@ enum Target {
     Ours(Bytes, i64),
     /// The upstream lists it, and the manifest leaves it out.
     Excluded,
+    /// The upstream lists it in a way that nothing can be copied by.
+    Unusable,
     Nothing,
     /// There is no snapshot to look in: the mirror's first sync has not happened.
     NoSnapshot,
@@ -56,7 +58,7 @@ impl Lookup<'_> {
         let mut target = self.resolve(&view);
         if matches!(
             target,
-            Target::Nothing | Target::Excluded | Target::UnknownSnapshot
+            Target::Nothing | Target::Excluded | Target::Unusable | Target::UnknownSnapshot
         ) {
             self.asked.disk()?;
             // Perhaps a snapshot was prepared since.
@@ -76,6 +78,10 @@ impl Lookup<'_> {
             Target::Excluded => Answer::text(
                 StatusCode::NOT_FOUND,
                 "excluded by this mirror's manifest; the upstream has it",
+            ),
+            Target::Unusable => Answer::text(
+                StatusCode::NOT_FOUND,
+                "left out: its entry in the upstream's index cannot be used; the sync's report says why",
             ),
             Target::UnknownSnapshot => {
                 Answer::text(StatusCode::NOT_FOUND, "this snapshot is not kept here")
@@ -108,7 +114,10 @@ impl Lookup<'_> {
         }
         match view.find_elsewhere(&self.rest.path) {
             Some(entry) if !self.rest.directory => Target::File(entry),
-            None if is_excluded(first, &path) => Target::Excluded,
+            None => match left_out(first, &path) {
+                Some(target) => target,
+                None => self.resolve_ours(first, &path),
+            },
             _ => self.resolve_ours(first, &path),
         }
     }
@@ -267,8 +276,11 @@ impl Lookup<'_> {
     }
 }
 
-fn is_excluded(snapshot: &Snapshot, path: &str) -> bool {
-    snapshot
-        .get(path)
-        .is_some_and(|entry| entry.state == EntryState::Excluded)
+fn left_out(snapshot: &Snapshot, path: &str) -> Option<Target> {
+    let entry = snapshot.get(path)?;
+    match entry.state {
+        EntryState::Excluded if entry.is_unusable() => Some(Target::Unusable),
+        EntryState::Excluded => Some(Target::Excluded),
+        _ => None,
+    }
 }

@@ -67,7 +67,10 @@ impl<'a> Distinct<'a> {
                 problem: ConflictKind::TwoContents,
             })?;
         }
-        self.ancestors.push(&item.path)?;
+        // What is left out is neither.
+        if item.entry.state != EntryState::Excluded {
+            self.ancestors.push(&item.path)?;
+        }
         Ok(Some(item))
     }
 }

@@ -64,6 +64,26 @@ pub struct Entry {
     pub sha512: Option<[u8; 64]>,
 }
 
+impl Entry {
+    /// The entry of a path of which the index that names it says too little to copy anything.
+    pub fn unusable() -> Entry {
+        Entry {
+            state: EntryState::Excluded,
+            digest: NO_DIGEST,
+            size: 0,
+            mtime: 0,
+            mutable: false,
+            guarded: false,
+            sha512: None,
+        }
+    }
+
+    /// Whether it is [`Self::unusable`]: what a manifest leaves out is known by a digest.
+    pub fn is_unusable(&self) -> bool {
+        self.state == EntryState::Excluded && self.digest == NO_DIGEST && self.sha512.is_none()
+    }
+}
+
 /// The digest of an entry whose content is not known by SHA-256.
 pub const NO_DIGEST: Sha256 = Sha256([0; 32]);
 

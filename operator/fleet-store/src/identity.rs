@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use fleet_types::shown_url;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Doing, Result, StoreError};
@@ -109,7 +110,11 @@ impl Identity {
             );
         }
         if self.authority.trim_end_matches('/') != existing.authority.trim_end_matches('/') {
-            return differs("a copy of", &self.authority, &existing.authority);
+            return differs(
+                "a copy of",
+                &shown_url(&self.authority),
+                &shown_url(&existing.authority),
+            );
         }
         if self.mirror != existing.mirror {
             return differs("mirror", &self.mirror, &existing.mirror);

@@ -24,7 +24,7 @@ pub use options::{
 };
 pub use problem::Problem;
 pub use progress::{Phase, Progress, Unwatched};
-pub use report::{PlanReport, Report, Room, RunResult, Share, SuiteReport};
+pub use report::{LeftOut, PlanReport, Report, Room, RunResult, Share, SuiteReport};
 
 /// Runs one Mirror once. Always answers with a report, which is also kept in the store where that can be written.
 /// `cancel` ends the run at the next safe place; what is staged stays for the next run.

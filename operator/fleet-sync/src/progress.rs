@@ -39,6 +39,10 @@ pub trait Progress: Send + Sync {
     fn file_done(&self);
     /// A sentence for people.
     fn note(&self, text: &str);
+    /// How many entries of the indices cannot be used; a later call replaces an earlier one.
+    fn left_out(&self, entries: u64) {
+        let _ = entries;
+    }
 }
 
 /// Nobody watches.

@@ -1,7 +1,9 @@
 //! What a run came to: the JSON object of the command line's contract, also kept in the store's `state/`.
 
-use fleet_types::{Reason, UnitRevision};
+use fleet_types::{Reason, RepoPath, UnitRevision};
 use serde::{Deserialize, Serialize};
+
+use crate::Problem;
 
 /// Kubernetes keeps the last 4,096 bytes of a termination message; ours stays clear of that.
 const TERMINATION_MESSAGE_BYTES: usize = 2048;
@@ -53,6 +55,77 @@ pub struct SuiteReport {
     pub result: RunResult,
     pub reason: Reason,
     pub message: String,
+    /// Of the state that is served or would be: what its indices list in a way that nothing can be copied by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<LeftOut>,
+}
+
+/// Entries of indices that cannot be used. The others of their suite are served.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LeftOut {
+    /// Once for each index that has one.
+    pub entries: u64,
+    /// The first few: the package and why.
+    pub sample: Vec<String>,
+}
+
+impl LeftOut {
+    const SAMPLE: usize = 5;
+    /// More of one index, and more than a hundredth of it, is no index any more.
+    const MAX_ENTRIES: u64 = 20;
+
+    pub(crate) fn add(&mut self, name: &str, why: &str) {
+        self.entries += 1;
+        if self.sample.len() < Self::SAMPLE {
+            self.sample.push(format!("{name} ({why})"));
+        }
+    }
+
+    pub(crate) fn is_too_much(&self, of: u64) -> bool {
+        self.entries > Self::MAX_ENTRIES && self.entries.saturating_mul(100) > of
+    }
+
+    /// That is: too much. `index` is where.
+    pub(crate) fn refused(&self, index: &RepoPath, of: u64) -> Problem {
+        let text = format!(
+            "{index}: {} of {of} entries cannot be used, more than {} and a hundredth: {}; the upstream must publish its index anew, or packages.exclude or content.exclude leave them out",
+            self.entries,
+            Self::MAX_ENTRIES,
+            self.sample()
+        );
+        Problem::new(Reason::IndexMalformed, text)
+    }
+
+    /// For people; none where nothing is left out.
+    pub(crate) fn note(&self) -> Option<String> {
+        let entries = match self.entries {
+            0 => return None,
+            1 => "1 entry of its indices is".to_owned(),
+            entries => format!("{entries} entries of its indices are"),
+        };
+        Some(format!(
+            "{entries} left out, since nothing can be copied by them: {}",
+            self.sample()
+        ))
+    }
+
+    fn sample(&self) -> String {
+        let more = if self.entries > self.sample.len() as u64 {
+            ", …"
+        } else {
+            ""
+        };
+        self.sample.join(", ") + more
+    }
+}
+
+impl std::ops::AddAssign for LeftOut {
+    fn add_assign(&mut self, other: LeftOut) {
+        self.entries += other.entries;
+        let room = Self::SAMPLE.saturating_sub(self.sample.len());
+        self.sample.extend(other.sample.into_iter().take(room));
+    }
 }
 
 impl Report {
@@ -91,6 +164,10 @@ impl Report {
         self.message = cut(&self.message, limit);
         for suite in &mut self.suites {
             suite.message = cut(&suite.message, limit);
+            // The message says the names too.
+            if let Some(left_out) = &mut suite.left_out {
+                left_out.sample.clear();
+            }
         }
     }
 

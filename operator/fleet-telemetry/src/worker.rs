@@ -23,6 +23,8 @@ definitions! {
     RECEIVED_BYTES: Counter = "mirrorfleet_sync_received_bytes_total" [namespace, mirror, region];
     /// Files that the run has received whole and checked.
     RECEIVED_FILES: Counter = "mirrorfleet_sync_received_files_total" [namespace, mirror, region];
+    /// Entries of the indices that are left out since nothing can be copied by them, as far as the run knows by now.
+    LEFT_OUT: Gauge = "mirrorfleet_sync_left_out_entries" [namespace, mirror, region];
 }
 
 /// Which copy of which mirror a run fills. Empty where there is no cluster.
@@ -47,6 +49,7 @@ pub struct RunProgress {
     planned_files: AtomicU64,
     received_bytes: AtomicU64,
     received_files: AtomicU64,
+    left_out: AtomicU64,
 }
 
 impl WorkerMetrics {
@@ -67,6 +70,7 @@ impl WorkerMetrics {
             planned_files: AtomicU64::new(0),
             received_bytes: AtomicU64::new(0),
             received_files: AtomicU64::new(0),
+            left_out: AtomicU64::new(0),
         });
         self.runs().insert(place, progress.clone());
         progress
@@ -102,6 +106,10 @@ impl RunProgress {
         self.received_files.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub fn set_left_out(&self, entries: u64) {
+        self.left_out.store(entries, Ordering::Relaxed);
+    }
+
     fn collect(&self, out: &mut Samples, place: &RunPlace) {
         let phase = *self.phase.lock().unwrap_or_else(PoisonError::into_inner);
         let labels = [
@@ -130,6 +138,11 @@ impl RunProgress {
             &RECEIVED_FILES,
             &labels,
             self.received_files.load(Ordering::Relaxed) as f64,
+        );
+        out.gauge(
+            &LEFT_OUT,
+            &labels,
+            self.left_out.load(Ordering::Relaxed) as f64,
         );
     }
 }

@@ -6,10 +6,12 @@ mod digest;
 mod path;
 mod reason;
 mod revision;
+mod shown;
 mod trace;
 
 pub use digest::{Digest, DigestError, Expected, HashAlgorithm, Hashes, Sha256};
 pub use path::{PathError, RepoPath};
 pub use reason::{Outcome, Reason};
 pub use revision::UnitRevision;
+pub use shown::{shown_file, shown_url};
 pub use trace::Trace;

@@ -68,6 +68,18 @@ impl RepoPath {
         Ok(RepoPath(text.into()))
     }
 
+    /// The same for what a client puts behind the repository's address as it is, and servers then take apart: a leading
+    /// slash and empty parts mean nothing (apt asks for `https://example.org//pool//x.deb`; nginx, a file system and our
+    /// own server find `pool/x.deb`). What ends in a slash is no file.
+    pub fn collapsed(text: &str) -> Result<RepoPath, PathError> {
+        if !(text.starts_with('/') || text.contains("//")) {
+            return RepoPath::new(text);
+        }
+        let parts: Vec<&str> = text.split('/').filter(|part| !part.is_empty()).collect();
+        let end = if text.ends_with('/') { "/" } else { "" };
+        RepoPath::new(&(parts.join("/") + end))
+    }
+
     /// `self/rest`, checked as a whole.
     pub fn join(&self, rest: &str) -> Result<RepoPath, PathError> {
         RepoPath::new(&format!("{}/{rest}", self.0))
@@ -126,6 +138,34 @@ mod tests {
             assert_eq!(RepoPath::new(name).unwrap().as_str(), name);
         }
         assert_eq!(RepoPath::new("././a/./b").unwrap().as_str(), "a/b");
+    }
+
+    #[test]
+    fn slashes_that_servers_pass_over_mean_nothing() {
+        for name in [
+            "/pool/x",
+            "///pool///x",
+            "/./pool/.//./x",
+            "./pool//x",
+            "pool/x",
+        ] {
+            assert_eq!(
+                RepoPath::collapsed(name).unwrap().as_str(),
+                "pool/x",
+                "{name}"
+            );
+        }
+        for name in [
+            "",
+            "/",
+            "//",
+            "/pool//",
+            "//..//x",
+            "/pool/../x",
+            "pool//\u{0}x",
+        ] {
+            assert!(RepoPath::collapsed(name).is_err(), "{name:?}");
+        }
     }
 
     #[test]

@@ -96,11 +96,7 @@ fn run_text(report: &Report) -> String {
             format_args!("  the upstream asks to be left alone for {seconds} s"),
         );
     }
-    what_next(
-        &mut text,
-        report.reason.outcome(),
-        report.snapshot.is_some(),
-    );
+    what_next(&mut text, report.reason, report.snapshot.is_some());
     text
 }
 
@@ -184,11 +180,19 @@ fn headline(mirror: &str, word: &str, message: &str, reason: Reason) -> String {
 fn suites(text: &mut String, suites: &[SuiteReport]) {
     for suite in suites {
         let state = match suite.result {
-            RunResult::Published => "new state".to_owned(),
-            RunResult::Unchanged => "unchanged".to_owned(),
+            RunResult::Published => well("new state", &suite.message),
+            RunResult::Unchanged => well("unchanged", &suite.message),
             RunResult::Failed => format!("{}: {}", suite.reason, suite.message),
         };
         line(text, format_args!("  suite     {}: {state}", suite.suite));
+    }
+}
+
+/// What is to be known of a suite that went well stands behind it.
+fn well(state: &str, message: &str) -> String {
+    match message {
+        "" => state.to_owned(),
+        message => format!("{state}; {message}"),
     }
 }
 
@@ -202,11 +206,14 @@ fn sample(text: &mut String, mark: char, share: &Share) {
     }
 }
 
-fn what_next(text: &mut String, outcome: Outcome, has_snapshot: bool) {
-    let advice = match outcome {
+fn what_next(text: &mut String, reason: Reason, has_snapshot: bool) {
+    let advice = match reason.outcome() {
         Outcome::Good => return,
         Outcome::Manifest => {
             "edit the manifest, Secret or ConfigMap that is named above and run again"
+        }
+        Outcome::Upstream if reason == Reason::UpstreamIncomplete => {
+            "leave out what never comes, as said above, or run again later; what was fetched is kept"
         }
         Outcome::Upstream | Outcome::Cluster => "run again later; what was fetched is kept",
         Outcome::Refused => {
@@ -251,6 +258,7 @@ mod tests {
             result: RunResult::Failed,
             reason: Reason::KeyExpired,
             message: "expired".into(),
+            left_out: None,
         };
         report.suites = vec![suite];
         let text = run_text(&report);

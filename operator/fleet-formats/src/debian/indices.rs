@@ -8,7 +8,7 @@ use super::packages::PackageFilter;
 use super::release::{ChecksumLine, malformed, parse_size};
 use super::roles::Kind;
 use crate::deb822::{Reader, Stanza};
-use crate::seam::{IndexGroup, Payload, Rejected};
+use crate::seam::{IndexGroup, Item, Payload, Rejected, Unusable};
 
 /// The most that is read of an installer image, whose size no index tells; the largest real ones are below 1 GiB.
 const MAX_IMAGE_BYTES: u64 = 4 << 30;
@@ -17,22 +17,26 @@ const MAX_CHECKSUM_LINE_BYTES: u64 = 4096;
 /// A difference index is one stanza; Debian's are below 100 KiB.
 const MAX_DIFFERENCE_INDEX_BYTES: usize = 16 << 20;
 
-type Found<'a> = &'a mut dyn FnMut(Payload) -> Result<(), Rejected>;
+/// Of one entry; more are not looked at.
+const MAX_UNUSABLE_PATHS: usize = 64;
 
-/// Reads one index of `group` and reports what it lists. Errors: `IndexMalformed`, `WeakHash`, `UnsafePath`,
-/// `TooLarge`, and what `found` returns; messages name the index and the place in it.
+type Found<'a> = &'a mut dyn FnMut(Item) -> Result<(), Rejected>;
+
+/// Reads one index of `group` and reports what it lists; how many entries it has. Errors are about the index as a
+/// whole: `IndexMalformed` and `TooLarge` where apt refuses it too, and what `found` returns; messages name the index
+/// and the place in it.
 pub(super) fn read(
     group: &IndexGroup,
     filter: &PackageFilter,
     content: &mut dyn Read,
     found: Found<'_>,
-) -> Result<(), Rejected> {
+) -> Result<u64, Rejected> {
     let result = match Kind::of(group) {
         Kind::Packages => packages(filter, content, found),
         Kind::Sources => sources(filter, content, found),
         Kind::Checksums => checksums(group, content, found),
         Kind::Differences => differences(group, content, found),
-        Kind::Opaque => Ok(()),
+        Kind::Opaque => Ok(0),
     };
     result.map_err(|rejected| {
         Rejected::new(
@@ -46,153 +50,203 @@ fn packages(
     filter: &PackageFilter,
     content: &mut dyn Read,
     found: Found<'_>,
-) -> Result<(), Rejected> {
+) -> Result<u64, Rejected> {
     let mut reader = Reader::new(content);
-    while let Some(stanza) = reader.next_stanza().map_err(malformed)? {
-        let wanted = filter.wants_binary(&stanza)?;
-        found(package(&stanza, wanted)?)?;
+    let mut entries = 0;
+    while let Some(stanza) = reader.next_entry().map_err(malformed)? {
+        entries += 1;
+        if let Some(what) = refused_by_apt(&stanza) {
+            return Err(malformed(stanza.malformed(what.to_owned())));
+        }
+        let wanted = filter.wants_binary(&stanza);
+        match package(&stanza, wanted) {
+            Ok(payload) => found(Item::File(payload))?,
+            Err(why) if wanted => found(unusable(&stanza, &why, paths_of_package(&stanza)))?,
+            Err(_) => {}
+        }
     }
-    Ok(())
+    Ok(entries)
 }
 
-fn package(stanza: &Stanza<'_>, wanted: bool) -> Result<Payload, Rejected> {
-    let name = required(stanza, "Filename")?;
+/// For which apt refuses the whole index, so that a mirror must keep the state before.
+fn refused_by_apt(stanza: &Stanza<'_>) -> Option<&'static str> {
+    let named = stanza
+        .all("Package")
+        .next_back()
+        .is_some_and(|name| !name.is_empty());
+    match (stanza.number, stanza.line) {
+        (1, 3..) => Some(
+            "several empty lines stand before the first stanza, for which apt refuses the whole index",
+        ),
+        _ if !named => Some("no Package, for which apt refuses the whole index"),
+        _ => None,
+    }
+}
+
+fn unusable(stanza: &Stanza<'_>, why: &str, paths: Vec<RepoPath>) -> Item {
+    let name = stanza.all("Package").next().unwrap_or(b"(unnamed)");
+    let why = format!("{why}, line {}", stanza.line);
+    Item::Unusable(Unusable::new(&String::from_utf8_lossy(name), &why, paths))
+}
+
+/// What is wrong with an entry, in a few words.
+type Why = String;
+
+fn package(stanza: &Stanza<'_>, wanted: bool) -> Result<Payload, Why> {
+    clear(stanza)?;
+    let path = RepoPath::collapsed(required(stanza, "Filename")?).map_err(unsafe_path)?;
     let size = required(stanza, "Size")?;
-    let size = parse_size(size).ok_or_else(|| {
-        malformed(stanza.malformed(format!(
-            "package {}: the Size is {size:.40?}",
-            package_name(stanza)
-        )))
-    })?;
-    let digest = package_digest(stanza, name)?;
+    let size = parse_size(size).ok_or_else(|| format!("its Size is {size:.40?}"))?;
     Ok(Payload {
-        path: safe(stanza, RepoPath::new(name))?,
-        expected: Expected { size, digest },
+        path,
+        expected: Expected {
+            size,
+            digest: package_digest(stanza)?,
+        },
         exact_size: true,
         guarded: true,
         wanted,
     })
 }
 
+/// Where every reader sees the same.
+fn clear(stanza: &Stanza<'_>) -> Result<(), Why> {
+    stanza.fault.map_or(Ok(()), |fault| Err(fault.what.clone()))
+}
+
+fn unsafe_path(error: PathError) -> Why {
+    format!("{}: {error}", Reason::UnsafePath)
+}
+
 /// SHA-256 where listed: it names the blob.
-fn package_digest(stanza: &Stanza<'_>, name: &str) -> Result<Digest, Rejected> {
+fn package_digest(stanza: &Stanza<'_>) -> Result<Digest, Why> {
     for algorithm in [HashAlgorithm::Sha256, HashAlgorithm::Sha512] {
-        if let Some(text) = stanza.text(algorithm.debian_name()).map_err(malformed)? {
-            let described = |error| format!("package {}: {error}", package_name(stanza));
-            return Digest::parse(algorithm, text)
-                .map_err(|error| malformed(stanza.malformed(described(error))));
+        if let Some(text) = text(stanza, algorithm.debian_name())? {
+            return Digest::parse(algorithm, text).map_err(|error| error.to_string());
         }
     }
-    Err(weak(stanza, name))
+    Err(weak())
 }
 
-fn weak(stanza: &Stanza<'_>, name: &str) -> Rejected {
-    let message = format!(
-        "stanza {}: package {} ({name:.200}) has no SHA-256 or SHA-512 digest; the upstream must list one",
-        stanza.number,
-        package_name(stanza)
-    );
-    Rejected::new(Reason::WeakHash, message)
+fn weak() -> Why {
+    format!("{}: no SHA-256 or SHA-512 digest", Reason::WeakHash)
 }
 
-/// For messages only.
-fn package_name<'a>(stanza: &Stanza<'a>) -> std::borrow::Cow<'a, str> {
-    let name = stanza.get("Package").ok().flatten().unwrap_or(b"(unnamed)");
-    String::from_utf8_lossy(name.get(..80).unwrap_or(name))
-}
-
-fn required<'a>(stanza: &Stanza<'a>, field: &str) -> Result<&'a str, Rejected> {
-    match stanza.text(field).map_err(malformed)? {
-        Some(text) if !text.is_empty() => Ok(text),
-        _ => Err(malformed(stanza.malformed(format!(
-            "package {}: no {field}",
-            package_name(stanza)
-        )))),
+fn text<'a>(stanza: &Stanza<'a>, field: &str) -> Result<Option<&'a str>, Why> {
+    match stanza.all(field).next().map(std::str::from_utf8) {
+        None => Ok(None),
+        Some(Ok(text)) => Ok(Some(text)),
+        Some(Err(_)) => Err(format!("the field {field} is not UTF-8")),
     }
 }
 
-fn safe(stanza: &Stanza<'_>, path: Result<RepoPath, PathError>) -> Result<RepoPath, Rejected> {
-    path.map_err(|error| {
-        let message = format!(
-            "stanza {}: package {}: {error}",
-            stanza.number,
-            package_name(stanza)
-        );
-        Rejected::new(Reason::UnsafePath, message)
-    })
+fn required<'a>(stanza: &Stanza<'a>, field: &str) -> Result<&'a str, Why> {
+    match text(stanza, field)? {
+        Some(text) if !text.is_empty() => Ok(text),
+        _ => Err(format!("no {field}")),
+    }
+}
+
+/// Every path that the entry could mean, for rules over paths and for those who ask for it.
+fn paths_of_package(stanza: &Stanza<'_>) -> Vec<RepoPath> {
+    let names = stanza
+        .all("Filename")
+        .filter_map(|name| std::str::from_utf8(name).ok());
+    let paths = names.filter_map(|name| RepoPath::collapsed(name).ok());
+    paths.take(MAX_UNUSABLE_PATHS).collect()
 }
 
 fn sources(
     filter: &PackageFilter,
     content: &mut dyn Read,
     found: Found<'_>,
-) -> Result<(), Rejected> {
+) -> Result<u64, Rejected> {
     let mut reader = Reader::new(content);
-    while let Some(stanza) = reader.next_stanza().map_err(malformed)? {
-        source(&stanza, filter.wants_source(&stanza)?, found)?;
+    let mut entries = 0;
+    while let Some(stanza) = reader.next_entry().map_err(malformed)? {
+        entries += 1;
+        let wanted = filter.wants_source(&stanza);
+        match source(&stanza, wanted) {
+            Ok(files) => files
+                .into_iter()
+                .try_for_each(|file| found(Item::File(file)))?,
+            Err(why) if wanted => found(unusable(&stanza, &why, paths_of_source(&stanza)))?,
+            Err(_) => {}
+        }
     }
-    Ok(())
+    Ok(entries)
 }
 
-fn source(stanza: &Stanza<'_>, wanted: bool, found: Found<'_>) -> Result<(), Rejected> {
-    let directory = stanza
-        .text("Directory")
-        .map_err(malformed)?
-        .unwrap_or_default()
-        .trim_end_matches('/');
-    let prefix = if directory.is_empty() {
-        String::new()
-    } else {
-        format!("{directory}/")
-    };
+/// All files of a source package: a part of one is of no use.
+fn source(stanza: &Stanza<'_>, wanted: bool) -> Result<Vec<Payload>, Why> {
+    clear(stanza)?;
+    required(stanza, "Package")?;
+    let directory = text(stanza, "Directory")?.unwrap_or_default();
     let lists = [
         ("Checksums-Sha256", HashAlgorithm::Sha256),
         ("Checksums-Sha512", HashAlgorithm::Sha512),
     ];
     for (field, algorithm) in lists {
-        let Some(list) = stanza.text(field).map_err(malformed)? else {
+        let Some(list) = text(stanza, field)? else {
             continue;
         };
-        for line in list.lines().filter(|line| !line.trim().is_empty()) {
-            let listed = checksum_line(stanza, algorithm, line)?;
-            let path = safe(stanza, RepoPath::new(&format!("{prefix}{}", listed.name)))?;
-            let expected = Expected {
-                size: listed.size,
-                digest: listed.digest,
-            };
-            found(Payload {
-                path,
-                expected,
+        let lines = list.lines().filter(|line| !line.trim().is_empty());
+        let file = |line| {
+            let listed = ChecksumLine::parse(algorithm, line)?;
+            Ok(Payload {
+                path: in_directory(directory, listed.name).map_err(unsafe_path)?,
+                expected: Expected {
+                    size: listed.size,
+                    digest: listed.digest,
+                },
                 exact_size: true,
                 guarded: true,
                 wanted,
-            })?;
-        }
-        return Ok(());
+            })
+        };
+        return lines.map(file).collect();
     }
-    if stanza.text("Files").map_err(malformed)?.is_some() {
-        return Err(weak(stanza, directory));
-    }
-    Err(malformed(stanza.malformed(format!(
-        "source package {}: no Checksums-Sha256",
-        package_name(stanza)
-    ))))
+    Err(weak())
 }
 
-fn checksum_line<'a>(
-    stanza: &Stanza<'_>,
-    algorithm: HashAlgorithm,
-    line: &'a str,
-) -> Result<ChecksumLine<'a>, Rejected> {
-    ChecksumLine::parse(algorithm, line).map_err(|what| {
-        malformed(stanza.malformed(format!("package {}: {what}", package_name(stanza))))
-    })
+/// The name of a file of a source package is one part, or below it; the directory may be empty.
+fn in_directory(directory: &str, name: &str) -> Result<RepoPath, PathError> {
+    match directory {
+        "" => RepoPath::collapsed(name),
+        directory => RepoPath::collapsed(&format!("{directory}/{name}")),
+    }
+}
+
+/// As [`paths_of_package`].
+fn paths_of_source(stanza: &Stanza<'_>) -> Vec<RepoPath> {
+    let directory = stanza.all("Directory").next().unwrap_or_default();
+    let Ok(directory) = std::str::from_utf8(directory) else {
+        return Vec::new();
+    };
+    let lists = ["Checksums-Sha256", "Checksums-Sha512", "Files"];
+    let lists = lists.iter().flat_map(|list| stanza.all(list));
+    let lines = lists
+        .filter_map(|list| std::str::from_utf8(list).ok())
+        .flat_map(str::lines);
+    let names = lines.filter_map(|line| line.split_ascii_whitespace().nth(2));
+    let mut paths: Vec<RepoPath> = names
+        .filter_map(|name| in_directory(directory, name).ok())
+        .take(MAX_UNUSABLE_PATHS)
+        .collect();
+    paths.sort();
+    paths.dedup();
+    paths
 }
 
 /// `SHA256SUMS` as `sha256sum` writes it: digest, a blank, a blank or `*`, a name relative to the file's directory.
-fn checksums(group: &IndexGroup, content: &mut dyn Read, found: Found<'_>) -> Result<(), Rejected> {
+fn checksums(
+    group: &IndexGroup,
+    content: &mut dyn Read,
+    found: Found<'_>,
+) -> Result<u64, Rejected> {
     let mut reader = BufReader::new(content);
     let mut line = Vec::new();
+    let mut entries = 0;
     for number in 1u64.. {
         line.clear();
         let read = reader
@@ -203,28 +257,38 @@ fn checksums(group: &IndexGroup, content: &mut dyn Read, found: Found<'_>) -> Re
             break;
         }
         let text = line.trim_ascii();
-        if !text.is_empty() {
-            found(image(group, text, number)?)?;
+        if text.is_empty() {
+            continue;
+        }
+        entries += 1;
+        match image(group, text) {
+            Ok(payload) => found(Item::File(payload))?,
+            Err(why) => {
+                let shown = String::from_utf8_lossy(text);
+                let name = shown
+                    .split_once([' ', '*'])
+                    .map_or(&*shown, |(_, name)| name.trim());
+                let why = format!("{why}, line {number}");
+                let path = beside(group, name).ok();
+                found(Item::Unusable(Unusable::new(
+                    name,
+                    &why,
+                    path.into_iter().collect(),
+                )))?;
+            }
         }
     }
-    Ok(())
+    Ok(entries)
 }
 
-fn image(group: &IndexGroup, line: &[u8], number: u64) -> Result<Payload, Rejected> {
-    let bad = || {
-        Rejected::new(
-            Reason::IndexMalformed,
-            format!("line {number}: not a SHA-256 digest and a file name"),
-        )
-    };
+fn image(group: &IndexGroup, line: &[u8]) -> Result<Payload, Why> {
+    let bad = || "not a SHA-256 digest and a file name".to_owned();
     let text = std::str::from_utf8(line).map_err(|_| bad())?;
     let (digest, name) = text.split_once(' ').ok_or_else(bad)?;
     let name = name.strip_prefix([' ', '*']).unwrap_or(name);
     let digest = Digest::parse(HashAlgorithm::Sha256, digest).map_err(|_| bad())?;
-    let path = beside(group, name)
-        .map_err(|error| Rejected::new(Reason::UnsafePath, format!("line {number}: {error}")))?;
     Ok(Payload {
-        path,
+        path: beside(group, name).map_err(unsafe_path)?,
         expected: Expected {
             size: MAX_IMAGE_BYTES,
             digest,
@@ -237,7 +301,7 @@ fn image(group: &IndexGroup, line: &[u8], number: u64) -> Result<Payload, Reject
 
 /// A name relative to the directory of the index.
 fn beside(group: &IndexGroup, name: &str) -> Result<RepoPath, PathError> {
-    // Checked alone first: `x//etc` must not become harmless by what stands before it.
+    // Checked alone first: an absolute name must not become harmless by what stands before it.
     let name = RepoPath::new(name)?;
     match group.stem.parent() {
         Some(directory) => RepoPath::new(&format!("{directory}/{name}")),
@@ -251,7 +315,8 @@ fn differences(
     group: &IndexGroup,
     content: &mut dyn Read,
     found: Found<'_>,
-) -> Result<(), Rejected> {
+) -> Result<u64, Rejected> {
+    let mut entries = 0;
     let mut reader = Reader::with_limit(content, MAX_DIFFERENCE_INDEX_BYTES);
     while let Some(stanza) = reader.next_stanza().map_err(malformed)? {
         let Some(list) = stanza.text("SHA256-Download").map_err(malformed)? else {
@@ -261,14 +326,16 @@ fn differences(
             ));
         };
         for line in list.lines().filter(|line| !line.trim().is_empty()) {
-            found(patch(group, &stanza, line)?)?;
+            entries += 1;
+            found(Item::File(patch(group, &stanza, line)?))?;
         }
     }
-    Ok(())
+    Ok(entries)
 }
 
 fn patch(group: &IndexGroup, stanza: &Stanza<'_>, line: &str) -> Result<Payload, Rejected> {
-    let listed = checksum_line(stanza, HashAlgorithm::Sha256, line)?;
+    let listed = ChecksumLine::parse(HashAlgorithm::Sha256, line)
+        .map_err(|what| malformed(stanza.malformed(what)))?;
     if listed.name.contains('/') {
         let message = format!(
             "the patch {:.120?} would lie outside the index's own directory",
@@ -276,7 +343,8 @@ fn patch(group: &IndexGroup, stanza: &Stanza<'_>, line: &str) -> Result<Payload,
         );
         return Err(Rejected::new(Reason::UnsafePath, message));
     }
-    let path = safe(stanza, beside(group, listed.name))?;
+    let path = beside(group, listed.name)
+        .map_err(|error| Rejected::new(Reason::UnsafePath, error.to_string()))?;
     let expected = Expected {
         size: listed.size,
         digest: listed.digest,

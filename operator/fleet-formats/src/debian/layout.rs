@@ -11,12 +11,13 @@ use crate::decompress::MAX_OUTPUT_LIMIT;
 use crate::seam::{Compression, IndexFile, IndexGroup, Rejected};
 
 /// Best compression first: the order in which one of a group is chosen to be read.
-const SUFFIXES: [(&str, Compression); 5] = [
+const SUFFIXES: [(&str, Compression); 6] = [
     (".xz", Compression::Xz),
     (".zst", Compression::Zstd),
     (".lzma", Compression::Lzma),
     (".bz2", Compression::Bzip2),
     (".gz", Compression::Gzip),
+    (".lz4", Compression::Lz4),
 ];
 
 /// The index groups of the slice, by name. Errors: `NotOffered`, `WeakHash`, `UnsafePath`,

@@ -27,8 +27,8 @@ pub use slice::{Alias, DebianSlice, Include};
 use self::packages::PackageFilter;
 use self::slice::Suite;
 use crate::seam::{
-    Format, IndexGroup, Payload, Rejected, RootContent, RootFile, RootPlan, UnitIndex,
-    UpstreamTrace, Verified, VerifyContext,
+    Format, IndexGroup, Item, Rejected, RootContent, RootFile, RootPlan, UnitIndex, UpstreamTrace,
+    Verified, VerifyContext,
 };
 
 /// The largest `InRelease` and `Release` read; Debian's largest are below 1 MiB.
@@ -128,8 +128,8 @@ impl Format for Debian {
         &self,
         group: &IndexGroup,
         content: &mut dyn Read,
-        found: &mut dyn FnMut(Payload) -> Result<(), Rejected>,
-    ) -> Result<(), Rejected> {
+        found: &mut dyn FnMut(Item) -> Result<(), Rejected>,
+    ) -> Result<u64, Rejected> {
         indices::read(group, &self.packages, content, found)
     }
 }

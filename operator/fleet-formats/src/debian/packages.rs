@@ -6,7 +6,6 @@ use std::os::unix::ffi::OsStrExt;
 use fleet_types::Reason;
 use globset::{Candidate, GlobBuilder, GlobSet, GlobSetBuilder};
 
-use super::release::malformed;
 use crate::deb822::Stanza;
 use crate::seam::Rejected;
 
@@ -82,37 +81,45 @@ impl PackageFilter {
     }
 
     /// Whether the package of a `Packages` stanza is copied.
-    pub fn wants_binary(&self, stanza: &Stanza<'_>) -> Result<bool, Rejected> {
-        self.wants(stanza, |name| match stanza.get("Source") {
+    pub fn wants_binary(&self, stanza: &Stanza<'_>) -> bool {
+        self.wants(stanza, |name, source| match source {
             // `glibc (2.36-9)` where the versions differ.
-            Ok(Some(source)) => Ok(source
+            Some(source) => source
                 .split(|byte| byte.is_ascii_whitespace() || *byte == b'(')
-                .next()),
-            Ok(None) => Ok(name),
-            Err(error) => Err(malformed(error)),
+                .next(),
+            None => name,
         })
     }
 
     /// Whether the files of a `Sources` stanza are copied.
-    pub fn wants_source(&self, stanza: &Stanza<'_>) -> Result<bool, Rejected> {
-        self.wants(stanza, Ok)
+    pub fn wants_source(&self, stanza: &Stanza<'_>) -> bool {
+        self.wants(stanza, |name, _| name)
     }
 
+    /// Where a field stands twice, what either says is enough to be wanted: what a rule leaves out is not judged, so
+    /// that has to be certain.
     fn wants<'a>(
         &self,
         stanza: &Stanza<'a>,
-        source: impl FnOnce(Option<&'a [u8]>) -> Result<Option<&'a [u8]>, Rejected>,
-    ) -> Result<bool, Rejected> {
+        source: impl Fn(Option<&'a [u8]>, Option<&'a [u8]>) -> Option<&'a [u8]>,
+    ) -> bool {
         if self.include.is_none() && self.exclude.is_none() {
-            return Ok(true);
+            return true;
         }
-        let field = |name| stanza.get(name).map_err(malformed);
-        let name = field("Package")?;
-        let facts = Facts {
-            values: [name, field("Section")?, field("Priority")?, source(name)?],
+        let by = |field: &dyn Fn(&str) -> Option<&'a [u8]>| {
+            let name = field("Package");
+            let source = source(name, field("Source"));
+            self.wants_facts(&Facts {
+                values: [name, field("Section"), field("Priority"), source],
+            })
         };
-        let included = self.include.as_ref().is_none_or(|set| set.matches(&facts));
-        Ok(included && !self.exclude.as_ref().is_some_and(|set| set.matches(&facts)))
+        by(&|name| stanza.all(name).next())
+            || (stanza.fault.is_some() && by(&|name| stanza.all(name).next_back()))
+    }
+
+    fn wants_facts(&self, facts: &Facts<'_>) -> bool {
+        let included = self.include.as_ref().is_none_or(|set| set.matches(facts));
+        included && !self.exclude.as_ref().is_some_and(|set| set.matches(facts))
     }
 }
 
@@ -232,7 +239,7 @@ mod tests {
         let filter = PackageFilter::new(rules).unwrap();
         let mut reader = Reader::new(stanza.as_bytes());
         let stanza = reader.next_stanza().unwrap().unwrap();
-        filter.wants_binary(&stanza).unwrap()
+        filter.wants_binary(&stanza)
     }
 
     const LIBC: &str =

@@ -7,6 +7,7 @@ mod computing;
 mod keyring;
 mod packets;
 mod signature;
+mod split;
 mod standing;
 mod verify;
 
@@ -14,6 +15,7 @@ use fleet_types::Reason;
 
 pub use armour::ArmourError;
 pub use keyring::{KeyInfo, Keyring, KeyringError};
+pub use split::{RawCertificate, split_certificates};
 pub(crate) use verify::not_all_good;
 pub use verify::{unverified_cleartext, verify_cleartext, verify_detached};
 

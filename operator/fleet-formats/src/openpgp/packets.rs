@@ -4,9 +4,11 @@ use pgp::packet::{Packet, PacketHeader};
 use pgp::types::{PacketLength, Tag};
 
 /// One framed packet, read or not.
-pub(super) struct Framed {
+pub(super) struct Framed<'a> {
     pub tag: Tag,
     pub packet: Result<Packet, String>,
+    /// With its header.
+    pub raw: &'a [u8],
 }
 
 /// The packets of a binary stream in order. An error ends it: the framing itself is broken, and its text says where.
@@ -23,7 +25,7 @@ impl<'a> Packets<'a> {
         }
     }
 
-    fn frame(&mut self) -> Result<Framed, String> {
+    fn frame(&mut self) -> Result<Framed<'a>, String> {
         let at = self.total - self.rest.len();
         let mut rest = self.rest;
         let header = PacketHeader::try_from_reader(&mut rest)
@@ -39,11 +41,16 @@ impl<'a> Packets<'a> {
                 rest.len()
             )
         })?;
+        let raw = self
+            .rest
+            .get(..self.rest.len() - body.1.len())
+            .unwrap_or_default();
         self.rest = body.1;
         let tag = header.tag();
         Ok(Framed {
             tag,
             packet: read(header, tag, body.0),
+            raw,
         })
     }
 }
@@ -54,24 +61,28 @@ fn read(header: PacketHeader, tag: Tag, body: &[u8]) -> Result<Packet, String> {
         | Tag::PublicKey
         | Tag::PublicSubkey
         | Tag::UserId
-        | Tag::Trust
         | Tag::Marker
         | Tag::Padding => Packet::from_reader(header, body).map_err(|error| error.to_string()),
         other => Err(format!("a packet of type {other:?} has no place here")),
     }
 }
 
-impl Iterator for Packets<'_> {
-    type Item = Result<Framed, String>;
+impl<'a> Iterator for Packets<'a> {
+    type Item = Result<Framed<'a>, String>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.rest.is_empty() {
-            return None;
+        loop {
+            if self.rest.is_empty() {
+                return None;
+            }
+            let framed = self.frame();
+            match &framed {
+                // What GnuPG notes in its own keyrings about what it believes; nothing to anybody else.
+                Ok(framed) if framed.tag == Tag::Trust => continue,
+                Ok(_) => {}
+                Err(_) => self.rest = &[],
+            }
+            return Some(framed);
         }
-        let framed = self.frame();
-        if framed.is_err() {
-            self.rest = &[];
-        }
-        Some(framed)
     }
 }

@@ -7,7 +7,7 @@ use fleet_formats::debian::{Debian, DebianSlice, Include, PackageRules};
 use fleet_formats::decompress::reader;
 use fleet_formats::openpgp::{Keyring, verify_cleartext, verify_detached};
 use fleet_formats::seam::{
-    Compression, Format, IndexGroup, RootContent, SignaturePolicy, Trust, VerifyContext,
+    Compression, Format, IndexGroup, Item, RootContent, SignaturePolicy, Trust, VerifyContext,
 };
 use fleet_types::RepoPath;
 use proptest::prelude::*;
@@ -17,30 +17,40 @@ type Fields = Vec<(Vec<u8>, Vec<u8>)>;
 /// The definition, over the whole text at once.
 fn naive(text: &[u8]) -> Option<Vec<Fields>> {
     let text = text.strip_suffix(b"\n").unwrap_or(text);
-    let lines = text
-        .split(|byte| *byte == b'\n')
-        .map(|line| line.strip_suffix(b"\r").unwrap_or(line));
-    let mut stanzas: Vec<Fields> = vec![vec![]];
-    for line in lines {
-        let stanza = stanzas.last_mut()?;
+    let mut stanzas: Vec<Option<Fields>> = vec![None];
+    for line in text.split(|byte| *byte == b'\n').map(bare) {
         if line.is_empty() {
-            stanzas.push(vec![]);
-        } else if matches!(line[0], b' ' | b'\t') {
-            let value = &mut stanza.last_mut()?.1;
-            value.push(b'\n');
-            value.extend(line);
+            stanzas.push(None);
+            continue;
+        }
+        let stanza = stanzas.last_mut()?.get_or_insert_default();
+        if matches!(line[0], b' ' | b'\t') {
+            if let Some((_, value)) = stanza.last_mut() {
+                value.push(b'\n');
+                value.extend(line);
+            }
         } else {
             let colon = line.iter().position(|byte| *byte == b':')?;
-            let (name, value) = (&line[..colon], &line[colon + 1..]);
-            if name.is_empty() || b"#-".contains(&name[0]) || !name.iter().all(u8::is_ascii_graphic)
-            {
-                return None;
-            }
-            stanza.push((name.to_vec(), value.to_vec()));
+            let name = line[..colon].trim_ascii_end();
+            stanza.push((name.to_vec(), line[colon + 1..].to_vec()));
         }
     }
-    stanzas.retain(|stanza| !stanza.is_empty());
-    Some(stanzas)
+    let stanzas: Vec<Fields> = stanzas.into_iter().flatten().collect();
+    stanzas
+        .iter()
+        .all(|stanza| !stanza.is_empty())
+        .then_some(stanzas)
+}
+
+/// Carriage returns at either end of a line mean nothing.
+fn bare(mut line: &[u8]) -> &[u8] {
+    while let Some(rest) = line.strip_prefix(b"\r") {
+        line = rest;
+    }
+    while let Some(rest) = line.strip_suffix(b"\r") {
+        line = rest;
+    }
+    line
 }
 
 /// Gives few bytes at a time, so that every boundary falls everywhere.
@@ -61,7 +71,7 @@ fn streamed(text: &[u8], step: usize) -> Option<Vec<Fields>> {
         let plain = |value: &[u8]| {
             value
                 .split(|b| *b == b'\n')
-                .map(|l| l.strip_suffix(b"\r").unwrap_or(l))
+                .map(bare)
                 .collect::<Vec<_>>()
                 .join(&b'\n')
         };
@@ -84,7 +94,10 @@ fn control_text() -> impl Strategy<Value = Vec<u8>> {
         "[a-z:]{0,5}"
     ];
     prop::collection::vec(
-        (line, prop_oneof![9 => Just("\n"), 1 => Just("\r\n")]),
+        (
+            line,
+            prop_oneof![9 => Just("\n"), 1 => Just("\r\n"), 1 => Just("\r\r\n")],
+        ),
         0..30,
     )
     .prop_map(|lines| {
@@ -148,14 +161,16 @@ fn read_all(text: &[u8]) {
             uncompressed: None,
             kind,
         };
-        let _ = debian().read_index(&group, &mut &text[..], &mut |payload| {
-            assert!(
-                !payload
-                    .path
-                    .as_str()
-                    .split('/')
-                    .any(|part| part == ".." || part.is_empty())
-            );
+        let _ = debian().read_index(&group, &mut &text[..], &mut |item| {
+            let paths = match item {
+                Item::File(payload) => vec![payload.path],
+                Item::Unusable(entry) => {
+                    assert!(entry.name.chars().count() <= 800 && entry.why.chars().count() <= 1600);
+                    entry.paths
+                }
+            };
+            let mut parts = paths.iter().flat_map(|path| path.as_str().split('/'));
+            assert!(!parts.any(|part| part == ".." || part.is_empty()));
             Ok(())
         });
     }
@@ -171,9 +186,49 @@ proptest! {
     fn no_parser_panics_on_anything(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
         verify(&bytes);
         read_all(&bytes);
-        for compression in [Compression::Gzip, Compression::Xz, Compression::Bzip2, Compression::Zstd, Compression::Lzma] {
+        for compression in [Compression::Gzip, Compression::Xz, Compression::Bzip2, Compression::Zstd, Compression::Lzma, Compression::Lz4] {
             let _ = reader(compression, bytes.as_slice(), 1 << 20).read_to_end(&mut Vec::new());
         }
+    }
+
+    /// Good stanzas with anything between them: each is listed, but after a line without a colon the next one is not.
+    #[test]
+    fn what_is_bad_costs_nothing_beside_it(
+        between in prop::collection::vec("(Package: bad\n|Size: [0-9x]{0,3}\n|Filename: [./a-z]{0,6}\n|[a-z]{1,4} ?:[a-z]{0,3}\n| [a-z:]{0,4}\n|\rX: y\r\r\n|[a-z]{1,5}\n){1,6}", 1..8),
+    ) {
+        let digest = "a".repeat(64);
+        let mut text = String::new();
+        let mut expected = Vec::new();
+        let mut swallowed = false;
+        for (number, bad) in between.iter().enumerate() {
+            let good = format!("Package: good{number}\nFilename: good{number}\nSize: 1\nSHA256: {digest}\n\n");
+            if !std::mem::take(&mut swallowed) {
+                expected.push(format!("good{number}"));
+            }
+            // apt refuses what has no name.
+            let bad = format!("Package: bad{number}\nPackage: twice\n{bad}\n");
+            let last_colon = bad.rfind(':').unwrap_or(0);
+            swallowed = bad[last_colon..].lines().skip(1).any(|line| line.starts_with(|c: char| c.is_ascii_lowercase()));
+            text = text + &good + &bad;
+        }
+        let end = "Package: end\nFilename: end\nSize: 1\nSHA256: ".to_owned() + &digest;
+        if !swallowed {
+            expected.push("end".to_owned());
+        }
+        text += &end;
+        let stem = RepoPath::new("dists/s/main/binary-amd64/Packages").unwrap();
+        let group = IndexGroup { stem, lists_payload: true, required: true, files: vec![], uncompressed: None, kind: 1 };
+        let mut found = Vec::new();
+        let mut bad = 0;
+        let entries = debian().read_index(&group, &mut text.as_bytes(), &mut |item| {
+            match item {
+                Item::File(payload) => found.push(payload.path.to_string()),
+                Item::Unusable(_) => bad += 1,
+            }
+            Ok(())
+        });
+        prop_assert_eq!(&found, &expected, "{}", text);
+        prop_assert_eq!(entries.unwrap(), (found.len() + bad) as u64);
     }
 
     #[test]

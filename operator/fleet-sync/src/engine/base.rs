@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::list::{Probe, Root, root};
 use super::run::Run;
-use crate::Problem;
+use crate::{LeftOut, Problem};
 
 /// What a snapshot's `content` says: the slice as declared, and the older slices of units that were carried forward.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -19,6 +19,9 @@ pub(super) struct Content {
     pub slice: serde_json::Value,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub carried: BTreeMap<String, serde_json::Value>,
+    /// By unit, what its indices list and nothing can be copied by.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub left_out: BTreeMap<String, LeftOut>,
 }
 
 impl Content {
@@ -49,6 +52,7 @@ impl Base {
             serde_json::from_value(snapshot.meta().content.clone()).unwrap_or_else(|_| Content {
                 slice: snapshot.meta().content.clone(),
                 carried: BTreeMap::new(),
+                left_out: BTreeMap::new(),
             });
         Ok(Some(Base {
             snapshot,

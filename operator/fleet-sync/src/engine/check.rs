@@ -7,6 +7,7 @@ use fleet_store::{Entry, EntryState, IndexBuilder, Prepared, SnapshotMeta, Sorte
 use fleet_types::{Reason, RepoPath};
 use sha2::Digest as _;
 
+use super::inputs::exclude_rule;
 use super::judge::mutation;
 use super::merge::{Merge, Merged, Pair};
 use super::run::Run;
@@ -34,8 +35,11 @@ pub(super) fn close(
             Pair::Gone(..) => {}
             Pair::Conflict(conflict) => {
                 let text = format!(
-                    "{} is listed with two different contents, {} and {}",
-                    conflict.path, conflict.digests.0, conflict.digests.1
+                    "{} is listed with two different contents, {} and {}; {} lets the rest through",
+                    conflict.path,
+                    conflict.digests.0,
+                    conflict.digests.1,
+                    exclude_rule(&[conflict.path.as_str()])
                 );
                 return Err(Problem::new(Reason::PathConflict, text));
             }
@@ -80,6 +84,7 @@ fn entry(
             .ok_or_else(|| open("it was in the previous snapshot and is not any more")),
         WantState::Absent => Ok(want.entry(EntryState::AbsentUpstream, None, want.mtime)),
         WantState::Excluded => Ok(want.entry(EntryState::Excluded, None, want.mtime)),
+        WantState::Unusable => Ok(Entry::unusable()),
         WantState::Stored | WantState::Payload => {
             present(run, want, before, arrived).ok_or_else(|| open("its content did not arrive"))?
         }
@@ -171,8 +176,9 @@ fn check_sha512(run: &Run, fetched: &Fetched, promised: [u8; 64]) -> Result<(), 
     Err(Problem::new(
         Reason::PathConflict,
         format!(
-            "{} is listed by SHA-256 and by SHA-512 with two different contents",
-            fetched.path
+            "{} is listed by SHA-256 and by SHA-512 with two different contents; {} lets the rest through",
+            fetched.path,
+            exclude_rule(&[fetched.path.as_str()])
         ),
     ))
 }

@@ -1,22 +1,22 @@
 //! From indices to the want-list: every path that the next snapshot is to hold, sorted on disk.
 
-use std::io::{self, Read};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fleet_formats::decompress;
 use fleet_formats::seam::{
-    Format, IndexFile, IndexGroup, Payload, Rejected, SignaturePolicy, Trust, UnitIndex,
-    VerifyContext,
+    Compression, Format, IndexFile, IndexGroup, Item, Payload, Rejected, SignaturePolicy, Trust,
+    UnitIndex, Unusable, VerifyContext,
 };
 use fleet_store::{Entry, EntryState, RunSorter, Sorted};
 use fleet_types::{Reason, RepoPath};
 
 use super::indices::{Advance, Presence, has_form};
 use super::list::Root;
+use super::reading::IndexReader;
 use super::run::Run;
 use super::want::{Want, WantState};
-use crate::Problem;
-use crate::stop::Stop;
+use crate::{LeftOut, Problem};
 
 /// What becomes of a unit in the next snapshot.
 pub(super) enum Stance {
@@ -27,10 +27,27 @@ pub(super) enum Stance {
     LeaveOut,
 }
 
+/// What a whole plan is made from.
+pub(super) struct Gathered {
+    pub wants: Sorted<Want>,
+    /// By unit.
+    pub left_out: BTreeMap<String, LeftOut>,
+}
+
 /// Collects the wants of one unit after the other.
 pub(super) struct Gather<'a> {
     run: &'a Run,
     sorter: RunSorter<Want>,
+    /// Of units that advance, the entries of their indices that cannot be used.
+    left_out: BTreeMap<String, LeftOut>,
+}
+
+/// What all that one index of a unit lists has in common.
+#[derive(Clone, Copy)]
+struct Listing {
+    unit: u16,
+    state: WantState,
+    date: i64,
 }
 
 impl<'a> Gather<'a> {
@@ -38,23 +55,33 @@ impl<'a> Gather<'a> {
         Gather {
             run,
             sorter: RunSorter::new(&run.shelves.spill_dir()),
+            left_out: BTreeMap::new(),
         }
     }
 
-    pub fn finish(self) -> Result<Sorted<Want>, Problem> {
-        Ok(self.sorter.finish()?)
+    pub fn finish(self) -> Result<Gathered, Problem> {
+        Ok(Gathered {
+            wants: self.sorter.finish()?,
+            left_out: self.left_out,
+        })
     }
 
     pub fn unit(&mut self, unit: u16, name: &str, stance: &Stance) -> Result<(), Problem> {
         match stance {
-            Stance::Advance(advance) => self.advance(unit, advance),
+            Stance::Advance(advance) => self.advance(unit, name, advance),
             Stance::Carry => self.carry(unit, name),
             Stance::LeaveOut => Ok(()),
         }
     }
 
-    fn advance(&mut self, unit: u16, advance: &Advance) -> Result<(), Problem> {
+    fn advance(&mut self, unit: u16, name: &str, advance: &Advance) -> Result<(), Problem> {
         let date = advance.listed.index.revision.date;
+        let listing = Listing {
+            unit,
+            state: WantState::Payload,
+            date,
+        };
+        let mut left_out = LeftOut::default();
         for root in &advance.listed.roots {
             self.root(unit, root, &advance.listed.index)?;
         }
@@ -67,15 +94,12 @@ impl<'a> Gather<'a> {
                 self.index_file(unit, file, presence, date)?;
             }
             if group.lists_payload {
-                self.payload(
-                    unit,
-                    group,
-                    files,
-                    self.run.options.format.as_ref(),
-                    WantState::Payload,
-                    date,
-                )?;
+                let format = self.run.options.format.as_ref();
+                left_out += self.payload(listing, group, files, format)?;
             }
+        }
+        if left_out.entries > 0 {
+            self.left_out.insert(name.to_owned(), left_out);
         }
         Ok(())
     }
@@ -131,16 +155,14 @@ impl<'a> Gather<'a> {
         Ok(())
     }
 
-    /// Reads the best form of an index that is here.
+    /// Reads the best form of an index that is here. The result is what of it cannot be used.
     fn payload(
         &mut self,
-        unit: u16,
+        listing: Listing,
         group: &IndexGroup,
         files: &[Presence],
         format: &dyn Format,
-        state: WantState,
-        date: i64,
-    ) -> Result<(), Problem> {
+    ) -> Result<LeftOut, Problem> {
         let here = group
             .files
             .iter()
@@ -150,7 +172,7 @@ impl<'a> Gather<'a> {
                 _ => None,
             });
         let Some((file, digest)) = here else {
-            return Ok(());
+            return Ok(LeftOut::default());
         };
         let content = self.run.shelves.open(&digest)?;
         let limit = decompress::output_limit(
@@ -158,48 +180,83 @@ impl<'a> Gather<'a> {
             group.uncompressed.map(|expected| expected.size),
         );
         let content = decompress::reader(file.compression, content, limit);
-        let mut reader = Stoppable(content, &self.run.stop);
+        // In the base it was compared when it was accepted.
+        let promised = match (listing.state, file.compression) {
+            (WantState::Carried, _) | (_, Compression::None) => None,
+            _ => group.uncompressed,
+        };
+        let mut reader = IndexReader::new(content, promised, &self.run.stop);
+        let mut left_out = LeftOut::default();
         let mut failure = None;
-        let read = format.read_index(group, &mut reader, &mut |payload| {
-            let pushed = self.listed_payload(unit, payload, state, date);
-            pushed.map_err(|problem| {
+        let read = format.read_index(group, &mut reader, &mut |item| {
+            let taken = match item {
+                Item::File(payload) => self.listed_payload(listing, payload),
+                Item::Unusable(entry) => self.unusable(listing, &entry, &mut left_out),
+            };
+            taken.map_err(|problem| {
                 let rejected = Rejected::new(problem.reason, problem.message.clone());
                 failure = Some(problem);
                 rejected
             })
         });
-        match (read, failure) {
-            (_, Some(problem)) => Err(problem),
-            (Err(_), None) if self.run.stop.check().is_err() => self.run.stop.check(),
-            (Err(rejected), None) => Err(Problem::new(
-                rejected.reason,
-                format!("{}: {}", file.path, rejected.message),
-            )),
-            (Ok(()), None) => Ok(()),
+        if let Some(problem) = failure {
+            return Err(problem);
+        }
+        let entries = match read.and_then(|entries| reader.finish().map(|()| entries)) {
+            Ok(entries) => entries,
+            Err(rejected) => {
+                self.run.stop.check()?;
+                let text = format!("{}: {}", file.path, rejected.message);
+                return Err(Problem::new(rejected.reason, text));
+            }
+        };
+        match listing.state {
+            // Judged when it was accepted.
+            WantState::Carried => Ok(LeftOut::default()),
+            _ if left_out.is_too_much(entries) => Err(left_out.refused(&file.path, entries)),
+            _ => Ok(left_out),
         }
     }
 
-    fn listed_payload(
-        &mut self,
-        unit: u16,
-        payload: Payload,
-        state: WantState,
-        date: i64,
-    ) -> Result<(), Problem> {
+    fn listed_payload(&mut self, listing: Listing, payload: Payload) -> Result<(), Problem> {
         self.run.stop.check()?;
-        let excluded = !payload.wanted
-            || (state == WantState::Payload && self.run.exclude.is_match(payload.path.as_str()));
-        let mut want = self.want(
-            unit,
-            &payload.path,
-            if excluded { WantState::Excluded } else { state },
-            payload.expected.size,
-        );
+        let excluded = !payload.wanted || self.excludes(listing, &payload.path);
+        let state = if excluded {
+            WantState::Excluded
+        } else {
+            listing.state
+        };
+        let mut want = self.want(listing.unit, &payload.path, state, payload.expected.size);
         want.set_digest(payload.expected.digest);
         want.exact = payload.exact_size;
         want.guarded = payload.guarded;
-        want.mtime = date;
+        want.mtime = listing.date;
         self.push(&want)
+    }
+
+    fn excludes(&self, listing: Listing, path: &RepoPath) -> bool {
+        listing.state == WantState::Payload && self.run.exclude.is_match(path.as_str())
+    }
+
+    /// An entry all of whose paths a rule leaves out is not judged.
+    fn unusable(
+        &mut self,
+        listing: Listing,
+        entry: &Unusable,
+        left_out: &mut LeftOut,
+    ) -> Result<(), Problem> {
+        self.run.stop.check()?;
+        let mut paths = entry.paths.iter().peekable();
+        if paths.peek().is_some() && entry.paths.iter().all(|path| self.excludes(listing, path)) {
+            return Ok(());
+        }
+        left_out.add(&entry.name, &entry.why);
+        for path in paths {
+            let mut want = self.want(listing.unit, path, WantState::Unusable, 0);
+            want.exact = false;
+            self.push(&want)?;
+        }
+        Ok(())
     }
 
     fn want(&self, unit: u16, path: &RepoPath, state: WantState, size: u64) -> Want {
@@ -263,10 +320,14 @@ impl<'a> Gather<'a> {
             }
         }
         if group.lists_payload {
-            self.payload(unit, group, &files, format, WantState::Carried, 0)
-        } else {
-            Ok(())
+            let listing = Listing {
+                unit,
+                state: WantState::Carried,
+                date: 0,
+            };
+            self.payload(listing, group, &files, format)?;
         }
+        Ok(())
     }
 
     fn presence_in_base(&self, path: &RepoPath) -> Presence {
@@ -297,18 +358,6 @@ impl<'a> Gather<'a> {
         want.sha512 = entry.sha512;
         (want.mutable, want.guarded, want.mtime) = (entry.mutable, entry.guarded, entry.mtime);
         self.push(&want)
-    }
-}
-
-/// An index need not list anything for a long time: what is read of it ends with the run.
-struct Stoppable<'a, R>(R, &'a Stop);
-
-impl<R: Read> Read for Stoppable<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.1
-            .check()
-            .map_err(|problem| io::Error::other(problem.message))?;
-        self.0.read(buffer)
     }
 }
 

@@ -34,3 +34,48 @@ pub(super) fn exclude(patterns: &[String]) -> Result<GlobSet, Problem> {
     }
     set.build().map_err(|e| bad(e.to_string()))
 }
+
+/// The rule that leaves these paths out and nothing else, as it is pasted into a manifest.
+pub(super) fn exclude_rule(paths: &[&str]) -> String {
+    let patterns: Vec<String> = paths.iter().map(|path| escaped(path)).collect();
+    // One line of JSON is YAML too. Texts always have one.
+    let list = serde_json::to_string(&patterns).unwrap_or_default();
+    format!("content.exclude: {}", list.replace("\",\"", "\", \""))
+}
+
+/// A pattern that matches the path only.
+fn escaped(path: &str) -> String {
+    path.chars()
+        .fold(String::with_capacity(path.len()), |mut pattern, c| {
+            match c {
+                '?' | '*' | '[' | ']' | '{' | '}' => pattern.extend(['[', c, ']']),
+                c => pattern.push(c),
+            }
+            pattern
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_rule_that_is_printed_leaves_out_what_it_names_and_nothing_else(
+            paths in prop::collection::vec("[a-z*?{}\\[\\]!,^\"' :#~+-]{1,6}(/[a-z*?{}\\[\\]!,^\"' :#-]{1,6}){0,2}", 1..4),
+            other in "[a-z*?{}\\[\\]!/]{1,6}",
+        ) {
+            let names: Vec<&str> = paths.iter().map(String::as_str).collect();
+            let rule = exclude_rule(&names);
+            let list = rule.strip_prefix("content.exclude: ").unwrap();
+            let pasted: Vec<String> = serde_json::from_str(list).unwrap();
+            let set = exclude(&pasted).unwrap();
+            for path in &paths {
+                prop_assert!(set.is_match(path), "{} for {}", rule, path);
+            }
+            prop_assert_eq!(set.is_match(&other), paths.contains(&other));
+        }
+    }
+}

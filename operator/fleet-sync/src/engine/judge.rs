@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use fleet_store::{Entry, EntryState, RunSorter, Snapshot, Sorted};
 use fleet_types::{Reason, RepoPath, Sha256};
 
+use super::inputs::exclude_rule;
 use super::merge::{Merge, Merged, Pair};
 use super::preflight::Addition;
 use super::run::Run;
@@ -41,7 +42,16 @@ struct Judge<'a> {
     tally: Tally,
     refusals: BTreeMap<u16, Problem>,
     /// The paths of which the current one is a longer form.
-    prefixes: Vec<(RepoPath, u16)>,
+    prefixes: Vec<Prefix>,
+}
+
+/// A path that others may lie below.
+#[derive(Clone)]
+struct Prefix {
+    path: RepoPath,
+    unit: u16,
+    /// As opposed to a root or an index, which no rule leaves out.
+    is_payload: bool,
 }
 
 /// Compares. `advances` tells whether a unit can be refused: one that is carried forward cannot.
@@ -130,10 +140,13 @@ impl Judge<'_> {
             WantState::Carried => self.keep.add(want.path.as_str(), size),
             WantState::Payload if kept => self.keep.add(want.path.as_str(), size),
             WantState::Payload => return self.missing(wanted, before, advances),
-            WantState::Absent | WantState::Excluded => {
-                self.check_mutation(wanted, before, advances);
-                if want.state == WantState::Excluded {
-                    self.exclude.add(want.path.as_str(), want.known_size());
+            WantState::Absent | WantState::Excluded | WantState::Unusable => {
+                match want.state {
+                    WantState::Excluded => {
+                        self.exclude.add(want.path.as_str(), want.known_size());
+                    }
+                    WantState::Unusable => {}
+                    _ => drop(self.check_mutation(wanted, before, advances)),
                 }
                 if let Some(entry) = before {
                     self.give_up(&want.path, entry);
@@ -210,19 +223,24 @@ impl Judge<'_> {
             digests,
         } = conflict;
         let text = format!(
-            "{path} is listed with two different contents, {} and {}; the upstream must correct its indices",
-            digests.0, digests.1
+            "{path} is listed with two different contents, {} and {}; the upstream must correct its indices; until then, {} lets the rest through",
+            digests.0,
+            digests.1,
+            exclude_rule(&[path.as_str()])
         );
         self.refuse_one_of(*first, *second, text, advances);
     }
 
     /// A path must not be a file and a directory at once. All paths that begin with the same text are neighbours.
     fn check_directories(&mut self, wanted: &Wanted, advances: &dyn Fn(u16) -> bool) {
+        if wanted.want.state.is_left_out() {
+            return;
+        }
         let path = &wanted.want.path;
         while self
             .prefixes
             .last()
-            .is_some_and(|(prefix, _)| !path.as_str().starts_with(prefix.as_str()))
+            .is_some_and(|prefix| !path.as_str().starts_with(prefix.path.as_str()))
         {
             self.prefixes.pop();
         }
@@ -231,15 +249,22 @@ impl Judge<'_> {
         let file = self
             .prefixes
             .iter()
-            .find(|(prefix, _)| is_inside(prefix))
+            .find(|prefix| is_inside(&prefix.path))
             .cloned();
-        if let Some((file, unit)) = file {
+        if let Some(file) = file {
+            let left_out = if file.is_payload { &file.path } else { path };
             let text = format!(
-                "{file} is listed as a file, and {path} needs a directory of that name; the upstream must correct its indices"
+                "{} is listed as a file, and {path} needs a directory of that name; the upstream must correct its indices; until then, {} lets the rest through",
+                file.path,
+                exclude_rule(&[left_out.as_str()])
             );
-            self.refuse_one_of(unit, wanted.want.unit, text, advances);
+            self.refuse_one_of(file.unit, wanted.want.unit, text, advances);
         }
-        self.prefixes.push((path.clone(), wanted.want.unit));
+        self.prefixes.push(Prefix {
+            path: path.clone(),
+            unit: wanted.want.unit,
+            is_payload: wanted.want.state == WantState::Payload,
+        });
     }
 
     /// The later one in declared order that can be refused.
@@ -266,7 +291,8 @@ pub(super) fn mutation<'a>(
     older: impl Iterator<Item = &'a Snapshot>,
     verification: &Verification,
 ) -> Option<Problem> {
-    if !want.guarded || want.state == WantState::Carried || verification.allow_mutation {
+    let judged = want.guarded && want.state != WantState::Carried;
+    if !judged || verification.allow_mutation {
         return None;
     }
     let mut known = before

@@ -228,12 +228,13 @@ impl Run {
         file: &RootFile,
         endpoint: usize,
     ) -> Result<Result<Probe, FetchError>, Problem> {
-        let url = self.fetcher.endpoints().url(endpoint);
+        let endpoints = self.fetcher.endpoints();
+        let identity = endpoints.identity(endpoint);
         let known = self
             .memory
             .units
             .get(unit)
-            .and_then(|memory| memory.endpoints.get(&url))
+            .and_then(|memory| memory.endpoints.get(&identity))
             .filter(|known| known.path == file.path.as_str())
             .filter(|known| !known.doubted && !self.shelves.damage.contains(&known.digest));
         let stored = known.and_then(|known| {
@@ -251,7 +252,10 @@ impl Run {
                 let Some((known, bytes)) = stored else {
                     return Err(Problem::new(
                         Reason::UpstreamUnreachable,
-                        format!("{url}: an answer 304 to a request without conditions"),
+                        format!(
+                            "{}: an answer 304 to a request without conditions",
+                            endpoints.url(endpoint)
+                        ),
                     ));
                 };
                 let root = root(file, bytes, None);
@@ -273,7 +277,7 @@ impl Run {
                 let known = Known {
                     path: file.path.to_string(),
                     digest: received.digest,
-                    doubted: self.is_doubted(unit, &url, &received.digest),
+                    doubted: self.is_doubted(unit, &identity, &received.digest),
                     validators: received.validators,
                 };
                 Ok(Ok(Probe {

@@ -1,5 +1,6 @@
 //! From what happened to each unit to the one report.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fleet_store::Writer;
@@ -12,7 +13,7 @@ use super::shelves::Shelves;
 use super::stages::{Foreseen, Refusals};
 use crate::fetch::Meter;
 use crate::report::cut;
-use crate::{PlanReport, Problem, Report, RunResult, SuiteReport, SyncOptions};
+use crate::{LeftOut, PlanReport, Problem, Report, RunResult, SuiteReport, SyncOptions};
 
 const MESSAGE_BYTES: usize = 2000;
 
@@ -110,6 +111,23 @@ impl Outcomes {
         self
     }
 
+    /// What is served of a unit that was refused is as incomplete as before; why it was refused is the greater news.
+    pub fn with_left_out(mut self, left_out: &BTreeMap<String, LeftOut>) -> Outcomes {
+        for suite in &mut self.suites {
+            let Some(left_out) = left_out.get(&suite.suite) else {
+                continue;
+            };
+            if suite.result != RunResult::Failed {
+                let said = std::mem::take(&mut suite.message);
+                let parts = [Some(said).filter(|said| !said.is_empty()), left_out.note()];
+                let parts: Vec<String> = parts.into_iter().flatten().collect();
+                suite.message = cut(&parts.join("; "), MESSAGE_BYTES);
+            }
+            suite.left_out = Some(left_out.clone());
+        }
+        self
+    }
+
     pub fn report(self, mirror: &str, cost: &Cost, store: Option<&Writer>) -> Report {
         let snapshot = store.and_then(|store| store.current().ok().flatten());
         let newest = || {
@@ -157,6 +175,7 @@ fn failed_suite(unit: &str, problem: &Problem) -> SuiteReport {
         result: RunResult::Failed,
         reason: problem.reason,
         message: cut(&problem.message, MESSAGE_BYTES),
+        left_out: None,
     }
 }
 
@@ -174,6 +193,7 @@ fn good_suite(unit: &str, served: Option<&Served>) -> SuiteReport {
         result,
         reason,
         message,
+        left_out: None,
     }
 }
 
@@ -222,8 +242,9 @@ pub(super) fn plan_report(
         Err(problem) => (Outcomes::failed(&units, problem), None, None),
         Ok(mut foreseen) => {
             let room = foreseen.room.take();
+            let left_out = std::mem::take(&mut foreseen.left_out);
             let (outcomes, plan) = foreseen_outcomes(&units, foreseen);
-            (outcomes, plan, room)
+            (outcomes.with_left_out(&left_out), plan, room)
         }
     };
     let (fetch, keep, remove, exclude) = plan

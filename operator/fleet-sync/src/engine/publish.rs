@@ -28,6 +28,8 @@ impl Run {
     fn meta(&self, stances: &[Stance]) -> Result<SnapshotMeta, Problem> {
         let revision = self.revision(stances);
         let mut carried = BTreeMap::new();
+        let mut left_out = self.left_out();
+        left_out.retain(|unit, _| self.units.contains(unit));
         if let Some(base) = &self.base {
             let of_carried = self
                 .units
@@ -41,6 +43,7 @@ impl Run {
         let content = Content {
             slice: self.options.content.clone(),
             carried,
+            left_out,
         };
         let content = serde_json::to_value(content).map_err(|e| {
             Problem::new(

@@ -62,7 +62,7 @@ impl Run {
             .filter(|(_, known)| Some(known.digest) == taken || known.path != probe)
             .map(|(endpoint, known)| {
                 (
-                    self.fetcher.endpoints().url(endpoint),
+                    self.fetcher.endpoints().identity(endpoint),
                     doubting(known, doubt),
                 )
             });
@@ -190,9 +190,9 @@ impl Run {
     }
 
     /// Whether this very file was in doubt when it was last seen here.
-    pub(super) fn is_doubted(&self, unit: &str, url: &str, digest: &Sha256) -> bool {
+    pub(super) fn is_doubted(&self, unit: &str, identity: &str, digest: &Sha256) -> bool {
         let memory = self.memory.units.get(unit);
-        let known = memory.and_then(|memory| memory.endpoints.get(url));
+        let known = memory.and_then(|memory| memory.endpoints.get(identity));
         known.is_some_and(|known| known.doubted && known.digest == *digest)
     }
 }

@@ -1,7 +1,7 @@
 //! The shrink guard: a unit that would lose much of what it had keeps its state until a person has looked at it.
 //!
-//! What counts is guarded payload that the base has and that nobody lists any more. Payload that we leave out ourselves
-//! is still listed, and units are compared only with a state that was taken by the same content block, so a change of
+//! What counts is guarded payload that the base has and that nobody lists any more; what is listed in a way that nothing
+//! can be copied by is not listed. Payload that we leave out ourselves is still listed, and units are compared only with a state that was taken by the same content block, so a change of
 //! our own never counts.
 
 use std::collections::BTreeMap;
@@ -41,8 +41,13 @@ impl Tally {
     }
 
     pub fn wanted(&mut self, wanted: &Wanted, before: Option<&Entry>) {
-        if wanted.want.guarded && counts(before) {
-            for unit in &wanted.units {
+        if !counts(before) {
+            return;
+        }
+        if wanted.listing.is_empty() {
+            self.gone += 1;
+        } else if wanted.want.guarded {
+            for unit in &wanted.listing {
                 *self.kept.entry(*unit).or_default() += 1;
             }
         }
@@ -146,7 +151,7 @@ impl Run {
         for unit in units {
             gather.unit(unit, self.name(unit), &Stance::Carry)?;
         }
-        let before = gather.finish()?;
+        let before = gather.finish()?.wants;
         let mut wanted = wants.iter().peekable();
         let mut gone = BTreeMap::new();
         for listed in Merged::new(before.iter()) {
@@ -154,23 +159,20 @@ impl Run {
             // A base that disagrees with itself was never published.
             let Ok(listed) = listed? else { continue };
             let path = &listed.want.path;
-            while wanted
-                .next_if(|want| want.as_ref().is_ok_and(|want| want.path < *path))
-                .is_some()
-            {}
-            let still = match wanted.next_if(Result::is_err) {
-                Some(error) => error?.path == *path,
-                None => wanted
-                    .peek()
-                    .is_some_and(|want| want.as_ref().is_ok_and(|want| want.path == *path)),
-            };
+            let mut still = false;
+            while let Some(want) = wanted
+                .next_if(|want| want.as_ref().map_or(true, |want| want.path <= *path))
+                .transpose()?
+            {
+                still |= want.path == *path && want.state != WantState::Unusable;
+            }
             let entry = self
                 .base
                 .as_ref()
                 .filter(|_| !still && listed.want.guarded)
                 .and_then(|base| base.snapshot.get(path.as_str()));
             if listed.want.state == WantState::Carried && counts(entry.as_ref()) {
-                for unit in &listed.units {
+                for unit in &listed.listing {
                     *gone.entry(*unit).or_default() += 1;
                 }
             }

@@ -16,7 +16,7 @@ use super::outcome::Outcomes;
 use super::publish::Served;
 use super::run::{Run, blocking};
 use super::want::Fetched;
-use crate::{Phase, Problem, Room};
+use crate::{LeftOut, Phase, Problem, Room};
 
 /// Units that are asked for at the same time; connections are limited elsewhere.
 const LISTED_AT_ONCE: usize = 16;
@@ -33,6 +33,8 @@ pub(super) struct Foreseen {
     /// Why a run would end before it fetches.
     pub shortage: Option<Problem>,
     pub revision: Vec<fleet_types::UnitRevision>,
+    /// By unit.
+    pub left_out: BTreeMap<String, LeftOut>,
 }
 
 /// How far a run has come: which units can advance.
@@ -55,6 +57,7 @@ impl Run {
         outcomes
             .with_files(self.files.load(Ordering::Relaxed))
             .with_notes(&self.notes())
+            .with_left_out(&self.left_out())
     }
 
     async fn advance(self: Arc<Self>, refusals: &mut Refusals) -> Result<Option<Served>, Problem> {
@@ -96,6 +99,7 @@ impl Run {
                 room: None,
                 shortage: None,
                 revision,
+                left_out: self.left_out(),
             });
         }
         let mut standing = self.clone().stand(listed, &refusals).await?;
@@ -109,6 +113,7 @@ impl Run {
             room,
             shortage: shortage.flatten(),
             revision,
+            left_out: self.left_out(),
         })
     }
 
@@ -305,7 +310,12 @@ impl Run {
         }
         let advances =
             |unit: u16| matches!(stances.get(usize::from(unit)), Some(Stance::Advance(_)));
-        let mut plan = judge(self, gather.finish()?, &advances)?;
+        let gathered = gather.finish()?;
+        let units = self.units.iter().zip(stances);
+        let advancing = units.filter(|(_, stance)| matches!(stance, Stance::Advance(_)));
+        let advancing: Vec<&str> = advancing.map(|(unit, _)| unit.as_str()).collect();
+        self.plan_leaves_out(&advancing, gathered.left_out);
+        let mut plan = judge(self, gathered.wants, &advances)?;
         plan.refusals.extend(refusals);
         // With refusals there is another plan, which keeps what these units have.
         if plan.refusals.is_empty() {

@@ -9,6 +9,7 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use tokio::sync::mpsc;
 
+use super::lacking::{self, Lacking};
 use super::room::Reservation;
 use super::run::Run;
 use super::want::{Fetch, Fetched};
@@ -43,6 +44,9 @@ struct Content {
 struct Ledger {
     under_way: HashMap<u64, Content>,
     refusals: BTreeMap<u16, Problem>,
+    /// By unit, what the upstream does not have as it is listed. The rest is fetched all the same, so that all of it can
+    /// be named at once.
+    lacking: BTreeMap<u16, Lacking>,
     next: u64,
 }
 
@@ -71,24 +75,19 @@ impl Run {
                 }
                 Ok(Arrival::NotModified) => {}
                 Err(error) => {
+                    let concerns_the_file = lacking::concerns_the_file(&error.kind);
                     let problem = Problem::from(error);
                     if problem.ends_the_run() {
                         return Err(problem);
                     }
-                    let mut ledger = lock(&ledger);
-                    for unit in content.units {
-                        ledger
-                            .refusals
-                            .entry(unit)
-                            .or_insert_with(|| problem.clone());
-                    }
+                    lock(&ledger).failed(&content, concerns_the_file, &problem);
                 }
             }
             Ok(())
         };
         self.fetcher.fetch_all(wants, &mut deliver).await?;
         self.make_durable().await?;
-        let refusals = std::mem::take(&mut lock(&ledger).refusals);
+        let refusals = lock(&ledger).take_refusals();
         Ok(Transferred {
             fetched: sorter.finish()?,
             files,
@@ -118,11 +117,7 @@ impl Run {
 
 fn register(content: Content, ledger: &Mutex<Ledger>, writers: &Arc<Writers>) -> Option<Want> {
     let mut ledger = lock(ledger);
-    if content
-        .units
-        .iter()
-        .all(|unit| ledger.refusals.contains_key(unit))
-    {
+    if content.units.iter().all(|unit| ledger.is_out(*unit)) {
         return None;
     }
     let tag = ledger.next;
@@ -157,6 +152,34 @@ fn note_fetched(
         })?;
     }
     Ok(())
+}
+
+impl Ledger {
+    fn failed(&mut self, content: &Content, concerns_the_file: bool, problem: &Problem) {
+        for unit in &content.units {
+            if concerns_the_file {
+                let lacking = self.lacking.entry(*unit);
+                let lacking = lacking.or_insert_with(|| Lacking::new(problem.clone()));
+                lacking.add(&content.paths);
+            } else {
+                let refusal = self.refusals.entry(*unit);
+                refusal.or_insert_with(|| problem.clone());
+            }
+        }
+    }
+
+    fn is_out(&self, unit: u16) -> bool {
+        self.refusals.contains_key(&unit) || self.lacking.get(&unit).is_some_and(Lacking::is_much)
+    }
+
+    fn take_refusals(&mut self) -> BTreeMap<u16, Problem> {
+        let lacking = std::mem::take(&mut self.lacking).into_iter();
+        let mut refusals: BTreeMap<u16, Problem> = lacking
+            .map(|(unit, lacking)| (unit, lacking.problem()))
+            .collect();
+        refusals.append(&mut self.refusals);
+        refusals
+    }
 }
 
 fn lock(ledger: &Mutex<Ledger>) -> MutexGuard<'_, Ledger> {

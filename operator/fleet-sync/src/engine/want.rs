@@ -12,7 +12,7 @@ pub(super) struct Want {
     pub size: u64,
     /// False where the index gives digests only: `size` is then the most that it may have.
     pub exact: bool,
-    /// At least one of the two is given.
+    /// At least one of the two is given, but of what is [`WantState::Unusable`].
     pub sha256: Option<Sha256>,
     pub sha512: Option<[u8; 64]>,
     pub mutable: bool,
@@ -32,15 +32,27 @@ pub(super) enum WantState {
     /// As it is in the base.
     Carried,
     Absent,
+    /// A rule leaves it out: what the index says about it is not judged.
     Excluded,
+    /// Its entry in the index says too little: nobody lists it, and a client learns why it is not there.
+    Unusable,
+}
+
+impl WantState {
+    /// Whether there is to be no content, whatever the upstream has.
+    pub fn is_left_out(self) -> bool {
+        matches!(self, WantState::Excluded | WantState::Unusable)
+    }
 }
 
 /// What all units together say about one path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Wanted {
     pub want: Want,
-    /// All units that want it, ascending.
+    /// The units for which it is in `want`'s state, ascending: what one leaves out is no matter of that unit.
     pub units: Vec<u16>,
+    /// All units that list it, wanted or excluded, ascending.
+    pub listing: Vec<u16>,
 }
 
 /// Two units, or one unit twice, that say different things about one path.
@@ -151,11 +163,36 @@ impl Want {
 impl Wanted {
     pub fn new(want: Want) -> Wanted {
         let units = vec![want.unit];
-        Wanted { want, units }
+        let listing = if want.state == WantState::Unusable {
+            Vec::new()
+        } else {
+            units.clone()
+        };
+        Wanted {
+            want,
+            units,
+            listing,
+        }
     }
 
     /// Adds what another unit says about the same path.
     pub fn add(&mut self, other: Want) -> Result<(), Disagreement> {
+        if other.state != WantState::Unusable {
+            add_unit(&mut self.listing, other.unit);
+        }
+        match (self.want.state.is_left_out(), other.state.is_left_out()) {
+            (false, true) => return Ok(()),
+            (true, left_out) if !left_out || other.state < self.want.state => {
+                self.units = vec![other.unit];
+                self.want = other;
+                return Ok(());
+            }
+            (true, _) => {
+                add_unit(&mut self.units, other.unit);
+                return Ok(());
+            }
+            (false, false) => {}
+        }
         if !self.want.agrees_with(&other) {
             return Err(Disagreement {
                 path: other.path.clone(),
@@ -164,9 +201,7 @@ impl Wanted {
                 digests: (self.want.digest_text(), other.digest_text()),
             });
         }
-        if self.units.last() != Some(&other.unit) {
-            self.units.push(other.unit);
-        }
+        add_unit(&mut self.units, other.unit);
         if other.exact && !self.want.exact {
             (self.want.size, self.want.exact) = (other.size, true);
         }
@@ -177,6 +212,13 @@ impl Wanted {
         self.want.mtime = self.want.mtime.min(other.mtime);
         self.want.state = self.want.state.min(other.state);
         Ok(())
+    }
+}
+
+/// Units come in ascending order.
+fn add_unit(units: &mut Vec<u16>, unit: u16) {
+    if units.last() != Some(&unit) {
+        units.push(unit);
     }
 }
 
@@ -236,7 +278,7 @@ impl Record for Want {
 impl WantState {
     fn read(number: u8) -> Option<WantState> {
         use WantState::*;
-        [Stored, Payload, Carried, Absent, Excluded]
+        [Stored, Payload, Carried, Absent, Excluded, Unusable]
             .into_iter()
             .find(|state| *state as u8 == number)
     }

@@ -11,7 +11,7 @@ use super::budget::Budget;
 use super::client::Recipe;
 use super::http::Line;
 use super::retry::RetryPolicy;
-use super::url_path::shown;
+use super::url_path::{identity, shown};
 use super::{
     FailureKind, FetchError, FileTransport, HttpTransport, Meter, RsyncTransport, Transport,
 };
@@ -132,7 +132,15 @@ impl EndpointSet {
         self.members.get(index).map_or("", |member| &member.name)
     }
 
-    /// For messages and as the key of what is remembered about the endpoint; without credentials.
+    /// The key of what is remembered about the endpoint.
+    pub fn identity(&self, index: usize) -> String {
+        self.members
+            .get(index)
+            .map(|member| identity(&member.url))
+            .unwrap_or_default()
+    }
+
+    /// For messages.
     pub fn url(&self, index: usize) -> String {
         self.members
             .get(index)

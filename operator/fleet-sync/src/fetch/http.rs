@@ -20,7 +20,7 @@ use super::pace::Pace;
 use super::pipeline::{self, Dialer, Pipelining, Traffic};
 use super::redirect::Way;
 use super::sink::Sink;
-use super::url_path::{shown, url_of};
+use super::url_path::{shown_file, url_of};
 use super::verdict::{check_length, is_settled, range_fits, re_encoded, refusal, says_close, unix};
 use super::{Answer, Arrival, FailureKind, FetchError, Received, Request, Transport, Validators};
 use crate::{Credentials, Problem};
@@ -92,7 +92,7 @@ impl Endpoint {
 
     /// For messages: the URL without credentials.
     pub fn name_of(&self, request: &Request) -> String {
-        url_of(&self.base, &request.path).map_or_else(|e| e.message, |url| shown(&url))
+        shown_file(&self.base, &request.path)
     }
 
     /// The ordinary way.
@@ -107,7 +107,7 @@ impl Endpoint {
 
     async fn fetch(&self, request: &mut Request) -> Result<Arrival, FetchError> {
         let url = url_of(&self.base, &request.path)?;
-        let name = shown(&url);
+        let name = self.name_of(request);
         let position = request.sink.position().await.map_err(|e| e.at(&name))?;
         if position > 0 && request.sink.promised() == Some(position) {
             // An earlier run got all of it and no further.

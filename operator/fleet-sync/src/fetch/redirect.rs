@@ -4,7 +4,7 @@ use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, LOCATION};
 use url::Url;
 
-use super::url_path::shown_target;
+use super::url_path::shown;
 
 const MAX_REDIRECTS: usize = 5;
 
@@ -44,7 +44,7 @@ impl Way {
         };
         Err(format!(
             "the upstream answered with a redirect to {}; a redirect {refusal} is not followed",
-            shown_target(next)
+            shown(&next)
         ))
     }
 }

@@ -1,6 +1,7 @@
 //! Repository paths as URLs.
 
-use fleet_types::RepoPath;
+use fleet_types::{RepoPath, Sha256};
+use sha2::Digest;
 use url::Url;
 
 use super::{FailureKind, FetchError};
@@ -48,19 +49,28 @@ pub(crate) fn encode(path: &str) -> String {
     encoded
 }
 
-/// A URL for messages: without user name and password.
+/// A URL for messages, see [`fleet_types::shown_url`].
 pub(crate) fn shown(url: &Url) -> String {
-    let mut url = url.clone();
-    // Fails only for URLs that cannot have either.
-    let _ = url.set_username("");
-    let _ = url.set_password(None);
-    url.into()
+    fleet_types::shown_url(url.as_str())
 }
 
-/// The target of a redirect for messages: also without a query, which can hold a token.
-pub(crate) fn shown_target(mut url: Url) -> String {
-    url.set_query(None);
-    shown(&url)
+/// A file below an endpoint, for messages.
+pub(crate) fn shown_file(base: &Url, path: &RepoPath) -> String {
+    fleet_types::shown_file(base.as_str(), &encode(path.as_str()))
+}
+
+/// Tells an endpoint from others in what is remembered between runs, without being a secret itself.
+pub(crate) fn identity(url: &Url) -> String {
+    let mut plain = url.clone();
+    // Both fail only for URLs that cannot have either.
+    let _ = plain.set_username("");
+    let _ = plain.set_password(None);
+    let shown = shown(url);
+    if plain.as_str() == shown {
+        return shown;
+    }
+    let digest = Sha256(sha2::Sha256::digest(plain.as_str()).into());
+    format!("{shown}#{digest}")
 }
 
 #[cfg(test)]
@@ -95,5 +105,20 @@ mod tests {
             shown(&Url::parse("https://u:p@example.org/x").unwrap()),
             "https://example.org/x"
         );
+    }
+
+    #[test]
+    fn endpoints_are_remembered_apart_without_their_secrets() {
+        let of = |url: &str| identity(&Url::parse(url).unwrap());
+        assert_eq!(
+            of("https://u:p@example.org/debian/"),
+            "https://example.org/debian/"
+        );
+        let (one, other) = (
+            of("https://example.org/0123456789abcdef0123/"),
+            of("https://example.org/0123456789abcdef0124/"),
+        );
+        assert_ne!(one, other);
+        assert!(!one.contains("0123456789abcdef0123"), "{one}");
     }
 }

@@ -8,7 +8,7 @@ use url::Url;
 
 use super::retry::parse_retry_after;
 use super::sink::Sink;
-use super::url_path::shown_target;
+use super::url_path::shown;
 use super::{FailureKind, FetchError};
 
 /// Longer than the clocks of two machines are apart, usually.
@@ -113,7 +113,7 @@ pub(super) fn refused(status: StatusCode, retry_after: Option<u64>, name: &str) 
 fn unfollowed(status: StatusCode, headers: &HeaderMap, name: &str) -> FetchError {
     let target = headers.get(LOCATION).and_then(|value| value.to_str().ok());
     let target = match target.map(Url::parse) {
-        Some(Ok(url)) => format!("to {}", shown_target(url)),
+        Some(Ok(url)) => format!("to {}", shown(&url)),
         Some(Err(_)) | None => "without a usable target".to_owned(),
     };
     let text = format!(

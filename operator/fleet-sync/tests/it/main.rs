@@ -10,6 +10,7 @@ mod filters;
 mod guards;
 mod hostile;
 mod layout;
+mod left_out;
 mod limits;
 mod memory;
 mod pipeline;

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use fleet_api::mirror::{DebianContent, MirrorSpec, Region, Shrink};
 use fleet_api::upstream::{Signatures, UpstreamSpec};
+use fleet_types::shown_url;
 use globset::Glob;
 use url::Url;
 
@@ -96,7 +97,7 @@ pub fn upstream(spec: &UpstreamSpec) -> Vec<String> {
     {
         problems.push(format!(
             "spec.access.proxyUrl must be an http or https URL, not {}",
-            shown(proxy)
+            shown_url(proxy.as_str())
         ));
     }
     if spec.politeness.max_connections == 0 {
@@ -127,7 +128,7 @@ fn repository_url(field: &str, url: &Url, is_endpoint: bool, problems: &mut Vec<
     if !shape {
         problems.push(format!(
             "{field} {} must be an http, https{} or file URL of the folder that holds the repository",
-            shown(url),
+            shown_url(url.as_str()),
             if is_endpoint {
                 ", rsync (with a module)"
             } else {
@@ -141,20 +142,9 @@ fn repository_url(field: &str, url: &Url, is_endpoint: bool, problems: &mut Vec<
     if url.query().is_some() || url.fragment().is_some() {
         problems.push(format!(
             "{field} {} must have neither a query nor a fragment",
-            shown(url)
+            shown_url(url.as_str())
         ));
     }
-}
-
-/// A URL for messages, without credentials.
-pub fn shown(url: &Url) -> String {
-    let mut url = url.clone();
-    if url.password().is_some() || !url.username().is_empty() {
-        // Both fail only for URLs that cannot hold credentials.
-        let _ = url.set_password(None);
-        let _ = url.set_username("");
-    }
-    url.to_string()
 }
 
 /// Problems of a Mirror on its own.

@@ -69,6 +69,10 @@ impl Progress for Both {
         self.0.note(text);
         self.1.note(text);
     }
+    fn left_out(&self, entries: u64) {
+        self.0.left_out(entries);
+        self.1.left_out(entries);
+    }
 }
 
 /// Feeds the worker's metrics.
@@ -88,6 +92,9 @@ impl Progress for Metered {
         self.0.add_received_file();
     }
     fn note(&self, _: &str) {}
+    fn left_out(&self, entries: u64) {
+        self.0.set_left_out(entries);
+    }
 }
 
 /// What a phase does, for people.

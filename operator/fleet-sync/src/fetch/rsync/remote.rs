@@ -107,16 +107,17 @@ impl Remote {
     }
 
     /// For messages.
-    pub fn shown(&self) -> &str {
-        &self.source
+    pub fn shown(&self) -> String {
+        fleet_types::shown_url(&self.source)
     }
 
     /// A file, for messages.
     pub fn name_of(&self, path: &RepoPath) -> String {
-        match &self.folder {
-            Some(folder) => format!("{}{folder}/{path}", self.source),
-            None => format!("{}{path}", self.source),
-        }
+        let base = match &self.folder {
+            Some(folder) => format!("{}{folder}/", self.source),
+            None => self.source.clone(),
+        };
+        fleet_types::shown_file(&base, path.as_str())
     }
 }
 

@@ -81,6 +81,12 @@ impl Trial {
             .collect()
     }
 
+    /// Every path of what is served, but for roots and indices, which have other names in each state.
+    pub fn paths(&self) -> Vec<String> {
+        let paths = self.picture().into_keys();
+        paths.filter(|path| !path.starts_with("dists/")).collect()
+    }
+
     /// A Release that is newer than all before.
     pub fn newer(&mut self) -> Release {
         self.next_date += 1;

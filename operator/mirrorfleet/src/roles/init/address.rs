@@ -2,25 +2,23 @@
 
 use url::Url;
 
+use super::auth::Login;
+
 /// A URI of sources.list as a URL and the login in it; errors say why it cannot be mirrored.
-pub fn address(uri: &str) -> Result<(Url, Option<(String, String)>), String> {
+pub fn address(uri: &str) -> Result<(Url, Option<Login>), String> {
     let scheme = uri.split(':').next().unwrap_or_default();
     let uri = match scheme {
         "http" | "https" | "file" => uri.to_owned(),
         "copy" => uri.replacen("copy:", "file:", 1),
         "cdrom" => return Err("a CD-ROM cannot be mirrored".to_owned()),
         other if other.starts_with("mirror") => {
-            return Err(format!(
-                "{other:?} is a list of mirrors; name one of them with http or https"
-            ));
+            return Err("it is a list of mirrors; name one of them with http or https".to_owned());
         }
         other if other.starts_with("tor") => {
-            return Err(format!("{other:?} needs Tor, which is not supported"));
+            return Err("it needs Tor, which is not supported".to_owned());
         }
-        other => {
-            return Err(format!(
-                "{other:?} is not supported; http, https and file are"
-            ));
+        _ => {
+            return Err("its URI begins with none of http, https and file".to_owned());
         }
     };
     let mut url = Url::parse(&uri).map_err(|error| format!("its URI cannot be read: {error}"))?;
@@ -36,28 +34,40 @@ pub fn address(uri: &str) -> Result<(Url, Option<(String, String)>), String> {
     Ok((url, login))
 }
 
-fn login(url: &Url) -> Option<(String, String)> {
-    let decode = |text: &str| percent_decode(text);
-    (!url.username().is_empty()).then(|| {
-        (
-            decode(url.username()),
-            decode(url.password().unwrap_or_default()),
-        )
+fn login(url: &Url) -> Option<Login> {
+    let decoded = |text: &str| {
+        let bytes = percent_decode(text);
+        String::from_utf8_lossy(&bytes).into_owned()
+    };
+    let named = !url.username().is_empty() || url.password().is_some();
+    named.then(|| Login {
+        username: decoded(url.username()),
+        password: decoded(url.password().unwrap_or_default()),
+        released_to: released_to(url),
     })
 }
 
-fn percent_decode(text: &str) -> String {
+/// The line of a Secret's key `hosts` that gives a login to this archive alone: a scheme is said where it is not https.
+pub fn released_to(url: &Url) -> String {
+    let scheme = match url.scheme() {
+        "https" => String::new(),
+        other => format!("{other}://"),
+    };
+    let port = url.port().map(|port| format!(":{port}"));
+    let host = url.host_str().unwrap_or_default();
+    format!("{scheme}{host}{}", port.unwrap_or_default())
+}
+
+/// `%20` as a blank; what is no such sequence stays.
+pub fn percent_decode(text: &str) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((first, after)) = rest.split_first() {
-        let escaped = after
-            .get(..2)
-            .filter(|_| *first == b'%')
-            .and_then(|digits| hex::decode(digits).ok());
-        match escaped {
+        let digits = after.get(..2).filter(|_| *first == b'%');
+        match digits.and_then(|digits| hex::decode(digits).ok()) {
             Some(decoded) => {
                 bytes.extend(decoded);
-                rest = &after[2..];
+                rest = after.get(2..).unwrap_or_default();
             }
             None => {
                 bytes.push(*first);
@@ -65,5 +75,42 @@ fn percent_decode(text: &str) -> String {
             }
         }
     }
-    String::from_utf8_lossy(&bytes).into_owned()
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_login_leaves_the_url() {
+        let (url, login) = address("https://me:p%40ss@example.org/debian?key=x").unwrap();
+        assert_eq!(url.as_str(), "https://example.org/debian/");
+        let login = login.unwrap();
+        assert_eq!(
+            (login.username.as_str(), login.password.as_str()),
+            ("me", "p@ss")
+        );
+        assert_eq!(login.released_to, "example.org");
+        let (_, plain) = address("http://me:pw@example.org:8080/").unwrap();
+        assert_eq!(plain.unwrap().released_to, "http://example.org:8080");
+        assert_eq!(
+            address("https://example.org/a b").unwrap().0.as_str(),
+            "https://example.org/a%20b/"
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_mirrored_says_why() {
+        for uri in [
+            "cdrom:[Debian 13]/",
+            "mirror+http://example.org/list",
+            "tor+http://example.org/d",
+            "ftp://example.org/d",
+            "ssh:x",
+            "http:",
+        ] {
+            assert!(address(uri).is_err(), "{uri}");
+        }
+    }
 }

@@ -4,139 +4,215 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use fleet_formats::openpgp::Keyring;
+use fleet_formats::openpgp::{Keyring, RawCertificate, split_certificates};
 
-use super::source::SignedBy;
+use super::files::AptFolder;
+use super::key_file;
+use super::signed_by::{KeyName, SignedBy};
 
+/// Taken where a machine trusts no key by default.
 const ARCHIVE_KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
-const BEGIN: &str = "-----BEGIN PGP PUBLIC KEY BLOCK-----";
-const END: &str = "-----END PGP PUBLIC KEY BLOCK-----";
 /// A Secret holds at most one MiB, of which base64 takes a third.
 const MAX_BYTES: usize = 700 << 10;
 
-/// Where apt's own defaults are looked for.
-pub struct Defaults {
-    /// The folder that holds `trusted.gpg.d/`; usually `/etc/apt`.
-    pub apt: PathBuf,
-}
-
-/// The keyring of an entry; errors say why it cannot be used.
+/// The keyring of an entry; errors say why it cannot be used. A file that cannot be used beside others that can becomes
+/// a note, as for apt.
 pub fn read(
     signed_by: &SignedBy,
-    defaults: &Defaults,
+    folder: &AptFolder,
     notes: &mut Vec<String>,
 ) -> Result<Vec<u8>, String> {
-    let bytes = match signed_by {
-        SignedBy::Files(files) => join(files, true)?,
-        SignedBy::Inline(text) => text.clone().into_bytes(),
-        SignedBy::Default => join(&defaults.files(), false)?,
-        SignedBy::Fingerprints(prints) => {
-            notes.push(format!(
-                "Signed-By names keys ({}): the keyring in the Secret holds all that apt trusts by default; remove the others if you want to be as strict",
-                prints.join(", ")
-            ));
-            join(&defaults.files(), false)?
+    let certificates = match &signed_by.inline {
+        Some(text) => {
+            certificates(text.as_bytes()).map_err(|problem| format!("the key in it {problem}"))?
         }
+        None => join(&files(signed_by, folder, notes), notes)?,
     };
-    if bytes.len() > MAX_BYTES {
+    let keyring = chosen(certificates, &signed_by.keys, notes)?;
+    if keyring.len() > MAX_BYTES {
         return Err(format!(
             "its keyring has {} bytes, too many for a Secret",
-            bytes.len()
+            keyring.len()
         ));
     }
-    Keyring::parse(&bytes)
-        .map(|_| bytes)
-        .map_err(|error| error.to_string())
-}
-
-impl Defaults {
-    fn files(&self) -> Vec<PathBuf> {
-        let parts = fs::read_dir(self.apt.join("trusted.gpg.d"))
-            .into_iter()
-            .flatten()
-            .flatten()
-            .map(|entry| entry.path());
-        let is_key = |path: &PathBuf| {
-            path.extension()
-                .is_some_and(|extension| extension == "gpg" || extension == "asc")
-        };
-        let mut files: Vec<_> = parts.filter(is_key).collect();
-        files.sort();
-        files.extend(
-            [self.apt.join("trusted.gpg"), PathBuf::from(ARCHIVE_KEYRING)]
-                .into_iter()
-                .filter(|path| path.is_file()),
-        );
-        files
+    match Keyring::parse(&keyring) {
+        Ok(_) => Ok(keyring),
+        Err(error) => Err(error.to_string()),
     }
 }
 
-/// All keys of several files, each part once. A file that is missing matters only where it was named.
-fn join(files: &[PathBuf], named: bool) -> Result<Vec<u8>, String> {
-    let mut parts = BTreeSet::new();
+fn files(signed_by: &SignedBy, folder: &AptFolder, notes: &mut Vec<String>) -> Vec<PathBuf> {
+    if !signed_by.files.is_empty() {
+        let files = signed_by.files.iter();
+        return files.map(|file| folder.locate(file)).collect();
+    }
+    let files = folder.keyrings();
+    let archive = PathBuf::from(ARCHIVE_KEYRING);
+    if !files.is_empty() || !archive.is_file() {
+        return files;
+    }
+    notes.push(format!(
+        "no key is trusted by default in {}: {ARCHIVE_KEYRING} was taken for entries without Signed-By",
+        folder.path().display()
+    ));
+    vec![archive]
+}
+
+/// The certificates of several files, each once.
+fn join(files: &[PathBuf], notes: &mut Vec<String>) -> Result<Vec<RawCertificate>, String> {
     let mut all = Vec::new();
+    let mut seen = BTreeSet::new();
+    let mut problems = Vec::new();
     for file in files {
-        match read_binary(file) {
-            Ok(bytes) if parts.insert(bytes.clone()) => all.extend(bytes),
-            Ok(_) => {}
-            Err(problem) if named => return Err(problem),
-            Err(problem) => tracing::debug!(problem, "a default keyring was left out"),
+        match certificates_of(file) {
+            Ok(found) => {
+                let new = found.into_iter();
+                all.extend(new.filter(|certificate| seen.insert(certificate.bytes())));
+            }
+            Err(problem) => problems.push(problem),
         }
     }
-    if all.is_empty() {
-        return Err("this machine has no keyring for it; name one with Signed-By".to_owned());
+    if !all.is_empty() {
+        let unused = problems.iter();
+        notes.extend(unused.map(|problem| format!("{problem}; the other keyrings were taken")));
+        return Ok(all);
     }
-    Ok(all)
-}
-
-fn read_binary(file: &Path) -> Result<Vec<u8>, String> {
-    let bytes = fs::read(file)
-        .map_err(|error| format!("its keyring {} cannot be read: {error}", file.display()))?;
-    match std::str::from_utf8(&bytes) {
-        Ok(text) if text.contains(BEGIN) => dearmour(text)
-            .ok_or_else(|| format!("its keyring {} is not well armoured", file.display())),
-        _ => Ok(bytes),
+    match problems.is_empty() {
+        true => Err("this machine has no keyring for it; name one with Signed-By".to_owned()),
+        false => Err(problems.join("; ")),
     }
 }
 
-/// The binary form of armoured blocks (RFC 9580, section 6), which unlike them can be joined. The checksum is left to
-/// the parser of the packets: a damaged key is no key there.
-fn dearmour(text: &str) -> Option<Vec<u8>> {
-    let mut binary = Vec::new();
-    for block in text.split(BEGIN).skip(1) {
-        let (body, _) = block.split_once(END)?;
-        let lines = body.lines().map(str::trim).skip(1);
-        // Header lines (`Version: …`) end at the first empty line; base64 holds no colon.
-        let data =
-            lines.filter(|line| !line.is_empty() && !line.contains(':') && !line.starts_with('='));
-        binary.extend(STANDARD.decode(data.collect::<String>()).ok()?);
+fn certificates_of(file: &Path) -> Result<Vec<RawCertificate>, String> {
+    let named = |problem: &str| format!("keyring {} {problem}", file.display());
+    let bytes =
+        fs::read(file).map_err(|error| named(&format!("cannot be read: {}", error.kind())))?;
+    certificates(&bytes).map_err(|problem| named(&problem))
+}
+
+fn certificates(bytes: &[u8]) -> Result<Vec<RawCertificate>, String> {
+    let found = split_certificates(&key_file::packets(bytes)?)
+        .map_err(|_| "is damaged; export its keys again with `gpg --export`".to_owned())?;
+    match found.is_empty() {
+        true => Err("holds no OpenPGP key that can be read".to_owned()),
+        false => Ok(found),
     }
-    Some(binary)
+}
+
+/// The keys that Signed-By names; all where it names none.
+fn chosen(
+    certificates: Vec<RawCertificate>,
+    keys: &[KeyName],
+    notes: &mut Vec<String>,
+) -> Result<Vec<u8>, String> {
+    if keys.is_empty() {
+        return Ok(certificates
+            .iter()
+            .flat_map(RawCertificate::bytes)
+            .collect());
+    }
+    let mut keyring = Vec::new();
+    let mut missing: Vec<_> = keys.iter().collect();
+    for certificate in &certificates {
+        let names = |key: &KeyName| narrowed(certificate, key).is_some();
+        let whole = |key: &&KeyName| key.fingerprint == certificate.fingerprint && !key.exactly;
+        missing.retain(|key| !names(key));
+        match keys.iter().find(whole) {
+            Some(_) => keyring.extend(certificate.bytes()),
+            None => {
+                let mut parts = keys.iter().filter_map(|key| narrowed(certificate, key));
+                if let Some(mut narrow) = parts.next() {
+                    narrow.subkeys.extend(parts.flat_map(|part| part.subkeys));
+                    if !narrow.subkeys.is_empty() {
+                        notes.push(format!(
+                            "Signed-By names a subkey of {}: its primary key is believed as well, which apt does not do",
+                            certificate.fingerprint
+                        ));
+                    }
+                    keyring.extend(narrow.bytes());
+                }
+            }
+        }
+    }
+    if !missing.is_empty() {
+        let missing: Vec<_> = missing.iter().map(|key| key.fingerprint.as_str()).collect();
+        let problem = format!(
+            "Signed-By names {}, which is in none of its keyrings",
+            missing.join(", ")
+        );
+        if keyring.is_empty() {
+            return Err(problem);
+        }
+        notes.push(problem);
+    }
+    Ok(keyring)
+}
+
+/// What of a certificate a fingerprint names: all of it, the primary key alone (`!`), or that with one subkey.
+fn narrowed(certificate: &RawCertificate, key: &KeyName) -> Option<RawCertificate> {
+    if key.fingerprint == certificate.fingerprint {
+        let mut whole = certificate.clone();
+        if key.exactly {
+            whole.subkeys.clear();
+        }
+        return Some(whole);
+    }
+    let mut subkeys = certificate.subkeys.iter();
+    let subkey = subkeys.find(|(fingerprint, _)| *fingerprint == key.fingerprint)?;
+    Some(RawCertificate {
+        subkeys: vec![subkey.clone()],
+        ..certificate.clone()
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn certificate(name: &str, subkeys: &[&str]) -> RawCertificate {
+        let subkeys = subkeys.iter();
+        RawCertificate {
+            fingerprint: name.to_owned(),
+            primary: name.as_bytes().to_vec(),
+            subkeys: subkeys
+                .map(|subkey| ((*subkey).to_owned(), subkey.as_bytes().to_vec()))
+                .collect(),
+        }
+    }
+
+    fn keys(names: &[&str]) -> Vec<KeyName> {
+        let key = |name: &&str| KeyName {
+            fingerprint: name.trim_end_matches('!').to_owned(),
+            exactly: name.ends_with('!'),
+        };
+        names.iter().map(key).collect()
+    }
+
     #[test]
-    fn armoured_blocks_become_their_packets() {
-        let block = |data: &str| format!("{BEGIN}\nVersion: x\n\n{data}\n=AbCd\n{END}\n");
-        assert_eq!(
-            dearmour(&format!("{}{}", block("aGVs\nbG8="), block("IQ=="))).unwrap(),
-            b"hello!"
-        );
-        assert_eq!(dearmour(&block("???")), None);
+    fn only_the_keys_that_are_named_are_taken() {
+        let all = [certificate("A", &["a", "b"]), certificate("B", &["c"])];
+        for (named, expected, notes) in [
+            (vec![], "AabBc", 0),
+            (vec!["A"], "Aab", 0),
+            (vec!["A!"], "A", 0),
+            (vec!["B", "A!"], "ABc", 0),
+            (vec!["b"], "Ab", 1),
+            (vec!["b", "a!"], "Aba", 1),
+            (vec!["A", "b"], "Aab", 0),
+            (vec!["A", "X"], "Aab", 1),
+        ] {
+            let mut told = Vec::new();
+            let keyring = chosen(all.to_vec(), &keys(&named), &mut told).unwrap();
+            assert_eq!(String::from_utf8(keyring).unwrap(), expected, "{named:?}");
+            assert_eq!(told.len(), notes, "{named:?}: {told:?}");
+        }
+        assert!(chosen(all.to_vec(), &keys(&["X"]), &mut Vec::new()).is_err());
     }
 
     #[test]
     fn a_named_file_that_is_missing_is_named() {
-        let signed_by = SignedBy::Files(vec!["/no/such/keyring.gpg".into()]);
-        let defaults = Defaults {
-            apt: "/no/such".into(),
-        };
-        let problem = read(&signed_by, &defaults, &mut Vec::new()).unwrap_err();
+        let signed_by = SignedBy::parse("/no/such/keyring.gpg").unwrap();
+        let problem = read(&signed_by, &AptFolder::own(), &mut Vec::new()).unwrap_err();
         assert!(problem.contains("/no/such/keyring.gpg"), "{problem}");
     }
 }

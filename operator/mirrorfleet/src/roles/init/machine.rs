@@ -4,51 +4,56 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::keyring::Defaults;
-use super::source::{Source, parse_deb822, parse_list};
+use super::auth::{self, AuthFile};
+use super::configuration::Configuration;
+use super::files::{AptFolder, parts, passed_over};
+use super::source::Source;
+use super::{deb822, one_line};
 use crate::failure::Failure;
 
-const APT: &str = "/etc/apt";
 const SUPPORTED: &str = "apt's sources.list, *.list and *.sources, or a folder that holds them";
 
 /// apt's configuration as far as mirrors care.
 pub struct Machine {
     pub sources: Vec<Source>,
-    pub defaults: Defaults,
-    /// Debian's name of this machine's architecture.
-    pub architecture: String,
+    pub folder: AptFolder,
+    pub logins: Vec<AuthFile>,
+    /// Debian's names of this machine's architectures, the native one first.
+    pub architectures: Vec<String>,
     proxies: Vec<(String, String)>,
 }
 
 impl Machine {
     /// Reads `/etc/apt` when nothing is named.
     pub fn read(from: &[PathBuf], notes: &mut Vec<String>) -> Result<Machine, Failure> {
-        let own = [PathBuf::from(APT)];
-        let named = if from.is_empty() {
-            own.as_slice()
-        } else {
-            from
+        let own = AptFolder::own();
+        let named = match from {
+            [] => vec![own.path().to_owned()],
+            from => from.to_vec(),
         };
         let mut sources = Vec::new();
-        for path in named {
-            for file in files(path)? {
+        for path in &named {
+            for file in files(path, notes)? {
                 sources.extend(read_file(&file, notes)?);
             }
         }
-        let apt = named
-            .iter()
-            .find(|path| path.join("trusted.gpg.d").is_dir())
-            .cloned()
-            .unwrap_or_else(|| APT.into());
-        let proxies = if from.is_empty() {
-            proxies(notes)
-        } else {
-            Vec::new()
+        let folder = named.iter().find_map(|path| AptFolder::at(path));
+        let folder = folder.unwrap_or(own);
+        let configuration = Configuration::of_this_machine();
+        // What is configured here says nothing of sources from elsewhere.
+        let proxies = match from {
+            [] => {
+                notes.extend(configuration.left_out());
+                configuration.proxies(notes)
+            }
+            _ => Vec::new(),
         };
+        let architectures = configuration.architectures();
         Ok(Machine {
             sources,
-            defaults: Defaults { apt },
-            architecture: architecture(),
+            logins: auth::read(&folder.logins(), notes),
+            folder,
+            architectures: architectures.unwrap_or_else(architectures_by_dpkg),
             proxies,
         })
     }
@@ -62,71 +67,56 @@ impl Machine {
     }
 }
 
-fn files(path: &Path) -> Result<Vec<PathBuf>, Failure> {
-    let unreadable = |error| {
-        Failure::invalid(format!(
-            "--from {}: cannot be read: {error}",
-            path.display()
-        ))
-    };
+/// Those that apt reads, where a folder is one of apt's; otherwise all sources in it.
+fn files(path: &Path, notes: &mut Vec<String>) -> Result<Vec<PathBuf>, Failure> {
+    let shown = path.display();
+    let unreadable = |error| Failure::invalid(format!("--from {shown}: cannot be read: {error}"));
     if !fs::metadata(path).map_err(unreadable)?.is_dir() {
         return Ok(vec![path.to_owned()]);
     }
-    let mut files = Vec::new();
-    for folder in [path.to_owned(), path.join("sources.list.d")] {
-        let mut found: Vec<_> = fs::read_dir(folder)
-            .into_iter()
-            .flatten()
-            .flatten()
-            .map(|entry| entry.path())
-            .collect();
-        found.retain(|file| {
-            file.extension()
-                .is_some_and(|extension| extension == "list" || extension == "sources")
-                && file.is_file()
-        });
-        found.sort();
-        files.extend(found);
-    }
+    let (files, unread) = match AptFolder::at(path) {
+        Some(folder) => (folder.sources(), folder.passed_over()),
+        None => (parts(path, &["list", "sources"]), passed_over(path)),
+    };
+    notes.extend(unread.iter().map(|file| {
+        format!(
+            "{}: passed over because of its name, as apt passes over it",
+            file.display()
+        )
+    }));
     match files.is_empty() {
         true => Err(Failure::invalid(format!(
-            "--from {}: this folder holds no *.list and no *.sources",
-            path.display()
+            "--from {shown}: apt reads no sources in this folder: there is no sources.list, and no *.list or *.sources in sources.list.d"
         ))),
         false => Ok(files),
     }
 }
 
 fn read_file(file: &Path, notes: &mut Vec<String>) -> Result<Vec<Source>, Failure> {
-    let name = file
-        .file_name()
-        .and_then(|name| name.to_str())
-        .unwrap_or_default();
-    if matches!(name, "pacman.conf" | "mirrorlist" | ".npmrc" | "npmrc") {
+    let shown = file.display().to_string();
+    let name = file.file_name().and_then(|name| name.to_str());
+    if matches!(
+        name,
+        Some("pacman.conf" | "mirrorlist" | ".npmrc" | "npmrc")
+    ) {
         return Err(Failure::invalid(format!(
-            "--from {}: only Debian archives are supported so far: {SUPPORTED}",
-            file.display()
+            "--from {shown}: only Debian archives are supported so far: {SUPPORTED}"
         )));
     }
-    let bytes = fs::read(file).map_err(|error| {
-        Failure::invalid(format!(
-            "--from {}: cannot be read: {error}",
-            file.display()
-        ))
-    })?;
+    let bytes = fs::read(file)
+        .map_err(|error| Failure::invalid(format!("--from {shown}: cannot be read: {error}")))?;
     let text = String::from_utf8_lossy(&bytes);
-    let shown = file.display().to_string();
     match file.extension().and_then(|extension| extension.to_str()) {
-        Some("sources") => Ok(parse_deb822(&shown, &text, notes)),
-        Some("list") => Ok(parse_list(&shown, &text, notes)),
+        Some("sources") => Ok(deb822::parse(&shown, &text, notes)),
+        Some("list") => Ok(one_line::parse(&shown, &text, notes)),
         _ if begins_with(&text, &["deb ", "deb\t", "deb-src "]) => {
-            Ok(parse_list(&shown, &text, notes))
+            Ok(one_line::parse(&shown, &text, notes))
         }
         _ if text
             .lines()
             .any(|line| line.to_ascii_lowercase().starts_with("types:")) =>
         {
-            Ok(parse_deb822(&shown, &text, notes))
+            Ok(deb822::parse(&shown, &text, notes))
         }
         _ => Err(Failure::invalid(format!(
             "--from {shown}: this is nothing that init reads: {SUPPORTED}"
@@ -144,17 +134,15 @@ fn begins_with(text: &str, words: &[&str]) -> bool {
         .is_some_and(|line| words.iter().any(|word| line.starts_with(word)))
 }
 
-/// As dpkg says; where there is no dpkg, as this program was built.
-fn architecture() -> String {
-    let dpkg = Command::new("dpkg")
-        .arg("--print-architecture")
-        .output()
-        .ok()
-        .filter(|output| output.status.success());
-    let said = dpkg
-        .map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
-        .filter(|text| !text.is_empty());
-    said.unwrap_or_else(|| {
+/// Where there is no dpkg either, as this program was built.
+fn architectures_by_dpkg() -> Vec<String> {
+    let said = |argument: &str| {
+        let output = Command::new("dpkg").arg(argument).output().ok()?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        output.status.success().then_some(text)
+    };
+    let native = said("--print-architecture").map(|text| text.trim().to_owned());
+    let native = native.filter(|text| !text.is_empty()).unwrap_or_else(|| {
         match std::env::consts::ARCH {
             "x86_64" => "amd64",
             "aarch64" => "arm64",
@@ -164,69 +152,15 @@ fn architecture() -> String {
             other => other,
         }
         .to_owned()
-    })
-}
-
-/// What `apt-config` says of proxies; nothing where there is no apt-config.
-fn proxies(notes: &mut Vec<String>) -> Vec<(String, String)> {
-    let Some(output) = Command::new("apt-config")
-        .arg("dump")
-        .output()
-        .ok()
-        .filter(|output| output.status.success())
-    else {
-        return Vec::new();
-    };
-    parse_proxies(&String::from_utf8_lossy(&output.stdout), notes)
-}
-
-fn parse_proxies(dump: &str, notes: &mut Vec<String>) -> Vec<(String, String)> {
-    let value = |scheme: &str| {
-        let key = format!("acquire::{scheme}::proxy ");
-        let line = dump
-            .lines()
-            .rfind(|line| line.to_ascii_lowercase().starts_with(&key))?;
-        Some(line.split('"').nth(1)?.to_owned())
-    };
-    let mut proxies = Vec::new();
-    for scheme in ["http", "https"] {
-        let Some(proxy) = value(scheme).filter(|proxy| !proxy.is_empty() && proxy != "DIRECT")
-        else {
-            continue;
-        };
-        match url::Url::parse(&proxy) {
-            Ok(url) if !url.username().is_empty() => notes.push(format!(
-                "apt's proxy for {scheme} has a login, which a manifest cannot keep secret: it was left out; set {scheme}_proxy in the environment instead"
-            )),
-            Ok(url) if matches!(url.scheme(), "http" | "https") => proxies.push((scheme.to_owned(), url.to_string())),
-            _ => notes.push(format!("apt's proxy for {scheme} is not an http URL: it was left out")),
-        }
-    }
-    proxies
+    });
+    let foreign = said("--print-foreign-architectures").unwrap_or_default();
+    let foreign = foreign.split_whitespace().map(str::to_owned);
+    std::iter::once(native).chain(foreign).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn proxies_are_read_from_apt_config() {
-        let dump = "Acquire::http \"\";\nAcquire::http::Proxy \"http://proxy.example.org:3128\";\nAcquire::https::Proxy \"DIRECT\";\n";
-        let mut notes = Vec::new();
-        assert_eq!(
-            parse_proxies(dump, &mut notes),
-            [(
-                "http".to_owned(),
-                "http://proxy.example.org:3128/".to_owned()
-            )]
-        );
-        let secret = "Acquire::http::Proxy \"http://me:pw@proxy.example.org/\";\n";
-        assert!(parse_proxies(secret, &mut notes).is_empty());
-        assert!(
-            notes[0].contains("login") && !notes[0].contains("pw@"),
-            "{notes:?}"
-        );
-    }
 
     #[test]
     fn files_of_other_package_managers_say_what_is_supported() {
@@ -238,5 +172,37 @@ mod tests {
             assert!(failure.message.contains("sources.list"), "{failure}");
         }
         assert!(Machine::read(&[folder.path().to_owned()], &mut Vec::new()).is_err());
+    }
+
+    #[test]
+    fn only_the_files_that_apt_reads_are_read() {
+        let apt = tempfile::tempdir().unwrap();
+        fs::create_dir(apt.path().join("sources.list.d")).unwrap();
+        let write = |name: &str| {
+            let line = format!("deb http://example.org/{} stable main\n", name.len());
+            fs::write(apt.path().join(name), line).unwrap();
+        };
+        write("mirror.list");
+        assert!(Machine::read(&[apt.path().to_owned()], &mut Vec::new()).is_err());
+        for name in [
+            "good.list",
+            "old copy.list",
+            ".hidden.list",
+            "x~.list",
+            "a.save",
+        ] {
+            write(&format!("sources.list.d/{name}"));
+        }
+        write("sources.list");
+        let mut notes = Vec::new();
+        let machine = Machine::read(&[apt.path().to_owned()], &mut notes).unwrap();
+        let uris: Vec<_> = machine
+            .sources
+            .iter()
+            .map(|source| &source.uris[0])
+            .collect();
+        assert_eq!(uris, ["http://example.org/12", "http://example.org/24"]);
+        let passed_over = notes.iter().filter(|note| note.contains("passed over"));
+        assert_eq!(passed_over.count(), 2, "{notes:?}");
     }
 }

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 const API: &str = "mirrorfleet.dev/v1alpha1";
 const BASE64_LINE: usize = 76;
+/// The key of a Secret with a login that names, one a line, the hosts that may get it.
+const HOSTS: &str = "hosts";
 
 /// One document, with a comment above it.
 pub struct Commented<'a> {
@@ -63,7 +65,7 @@ pub struct UpstreamDocument {
     #[serde(rename = "type")]
     pub upstream_type: String,
     pub authority: Address,
-    pub trust: Trust,
+    pub trust: TrustBlock,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access: Option<Access>,
 }
@@ -75,8 +77,11 @@ pub struct Address {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Trust {
-    pub keyring_ref: KeyReference,
+pub struct TrustBlock {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signatures: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keyring_ref: Option<KeyReference>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -101,34 +106,58 @@ pub struct MirrorDocument {
     pub upstream_ref: Name,
     pub content: Content,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub serving: Option<Serving>,
+    pub verification: Option<Verification>,
     pub regions: Vec<Name>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Serving {
-    pub path: String,
+pub struct Verification {
+    pub expired: Vec<ExpiredUnit>,
+}
+
+/// A suite of which states are taken whose time is over.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ExpiredUnit {
+    pub unit: String,
+    pub rule: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Content {
-    pub debian: Slice,
+    pub debian: DebianBlock,
 }
 
 /// What of an archive to copy.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Slice {
+pub struct DebianBlock {
     pub suites: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub components: Vec<String>,
+    /// None where only sources are copied.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub architectures: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub include: Option<Include>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Include {
+    #[serde(default, skip_serializing_if = "is_false")]
     pub sources: bool,
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub contents: bool,
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub dep11: bool,
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub pdiffs: bool,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 impl Document {
@@ -167,8 +196,13 @@ impl Document {
         )
     }
 
-    pub fn login_secret(name: &str, username: &str, password: &str) -> Document {
-        let values = [("username", username), ("password", password)];
+    /// A login, and the host that may get it.
+    pub fn login_secret(name: &str, username: &str, password: &str, host: &str) -> Document {
+        let values = [
+            ("username", username),
+            ("password", password),
+            (HOSTS, host),
+        ];
         Document::secret(
             name,
             BTreeMap::new(),
@@ -176,6 +210,17 @@ impl Document {
                 .map(|(key, value)| (key.to_owned(), value.to_owned()))
                 .into(),
         )
+    }
+
+    pub fn is_login(&self) -> bool {
+        matches!(self, Document::Secret(secret) if secret.string_data.contains_key(HOSTS))
+    }
+
+    pub fn name(&self) -> &str {
+        match self {
+            Document::Resource(resource) => &resource.metadata.name,
+            Document::Secret(secret) => &secret.metadata.name,
+        }
     }
 
     fn secret(
@@ -250,22 +295,25 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_reads_back_the_same(suites in words(), components in words(), url in "https://[!-~]{1,40}", sources: bool) {
-            let slice = Slice { suites, components, architectures: vec!["amd64".into()], include: sources.then_some(Include { sources }) };
+            let unit = suites.first().cloned().unwrap_or_default();
+            let expired = vec![ExpiredUnit { unit, rule: "Allow".into() }];
+            let include = sources.then_some(Include { sources, ..Include::default() });
+            let slice = DebianBlock { suites, components, architectures: vec!["amd64".into()], include };
             reads_back(&Document::mirror("debian", MirrorDocument {
                 upstream_ref: "debian".into(),
                 content: Content { debian: slice },
-                serving: Some(Serving { path: "no".into() }),
+                verification: sources.then_some(Verification { expired }),
                 regions: vec!["no".into()],
             }))?;
-            let keyring_ref = KeyReference { kind: "Secret".into(), name: "a".into(), key: "keyring.gpg".into() };
+            let keyring_ref = sources.then(|| KeyReference { kind: "Secret".into(), name: "a".into(), key: "keyring.gpg".into() });
             let access = Some(Access { credentials_ref: Some("a".into()), proxy_url: Some(url.clone()) });
-            reads_back(&Document::upstream("debian", UpstreamDocument { upstream_type: "Debian".into(), authority: Address { url }, trust: Trust { keyring_ref }, access }))?;
+            reads_back(&Document::upstream("debian", UpstreamDocument { upstream_type: "Debian".into(), authority: Address { url }, trust: TrustBlock { signatures: (!sources).then(|| "None".into()), keyring_ref }, access }))?;
         }
 
         #[test]
         fn secrets_read_back_the_same(bytes in proptest::collection::vec(any::<u8>(), 0..400), password in "\\PC{0,30}") {
             reads_back(&Document::binary_secret("keys", "keyring.gpg", &bytes))?;
-            reads_back(&Document::login_secret("login", "no", &password))?;
+            reads_back(&Document::login_secret("login", "no", &password, "example.org"))?;
         }
     }
 }

@@ -1,0 +1,44 @@
+//! Which words can be names in a sources.list: one idea of them for manifests, for the custom resource's rules and for
+//! what is written from a machine's sources.
+
+/// Suites below `dists/`, components, aliases: parts with single `/` between them.
+pub const INDEX_NAME: &str = "^([A-Za-z0-9][A-Za-z0-9+._~-]*/)*[A-Za-z0-9][A-Za-z0-9+._~-]*$";
+/// Suites: the same, or a folder that ends in `/` (a flat repository), or `./`.
+pub const SUITE: &str = "^(\\\\./|([A-Za-z0-9][A-Za-z0-9+._~-]*/)*[A-Za-z0-9][A-Za-z0-9+._~-]*/?)$";
+/// Architectures: one part. Not only dpkg's own words: Termux and others have `x86_64`.
+pub const ARCHITECTURE: &str = "^[A-Za-z0-9][A-Za-z0-9+._~-]*$";
+
+/// [`INDEX_NAME`]
+pub fn is_index_name(name: &str) -> bool {
+    name.split('/').all(is_architecture)
+}
+
+/// [`SUITE`], where a backslash stands for one backslash.
+pub fn is_suite(name: &str) -> bool {
+    name == "./" || is_index_name(name.strip_suffix('/').unwrap_or(name))
+}
+
+/// [`ARCHITECTURE`]
+pub fn is_architecture(name: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"+._~-".contains(&b);
+    name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.bytes().all(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_what_stands_in_a_sources_list() {
+        for name in ["amd64", "x86_64", "amd64v3", "kfreebsd-amd64", "source"] {
+            assert!(is_architecture(name), "{name}");
+        }
+        for name in ["", "-x", "_", "a/b", "a b", "ä", "../x", ".", "a,b"] {
+            assert!(!is_architecture(name), "{name}");
+        }
+        assert!(is_index_name("bookworm/updates") && is_index_name("non-free_extra"));
+        assert!(!is_index_name("a//b") && !is_index_name("a/") && !is_index_name("../a"));
+        assert!(is_suite("./") && is_suite("tools/") && is_suite("stable"));
+        assert!(!is_suite("/") && !is_suite("../") && !is_suite(""));
+    }
+}

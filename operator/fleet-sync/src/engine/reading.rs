@@ -1,0 +1,85 @@
+//! An index while it is read, decompressed.
+
+use std::io::{self, Read};
+
+use fleet_formats::decompress;
+use fleet_formats::seam::Rejected;
+use fleet_types::{Digest, Expected, Reason};
+use sha2::{Digest as _, Sha256, Sha512};
+
+use crate::stop::Stop;
+
+/// Ends with the run, since an index need not list anything for a long time; and compares what comes with what the
+/// Release promises of the uncompressed form, as apt does: different decoders can make different things of one file.
+pub(super) struct IndexReader<'a, R> {
+    content: R,
+    stop: &'a Stop,
+    promised: Option<(Expected, Hasher)>,
+    bytes: u64,
+}
+
+enum Hasher {
+    Sha256(Sha256),
+    Sha512(Sha512),
+}
+
+impl<'a, R: Read> IndexReader<'a, R> {
+    pub fn new(content: R, promised: Option<Expected>, stop: &'a Stop) -> Self {
+        let promised = promised.and_then(|expected| {
+            let hasher = match expected.digest {
+                Digest::Sha256(_) => Hasher::Sha256(Sha256::new()),
+                Digest::Sha512(_) => Hasher::Sha512(Sha512::new()),
+                Digest::Md5(_) | Digest::Sha1(_) => return None,
+            };
+            Some((expected, hasher))
+        });
+        IndexReader {
+            content,
+            stop,
+            promised,
+            bytes: 0,
+        }
+    }
+
+    /// Reads what is left. Errors: `DigestMismatch` where it was not what was promised, and those of the decoder.
+    pub fn finish(mut self) -> Result<(), Rejected> {
+        io::copy(&mut self, &mut io::sink()).map_err(|error| decompress::rejection(&error))?;
+        let Some((expected, hasher)) = self.promised else {
+            return Ok(());
+        };
+        let fits = self.bytes == expected.size
+            && match (hasher, expected.digest) {
+                (Hasher::Sha256(hasher), Digest::Sha256(digest)) => {
+                    hasher.finalize()[..] == digest.0[..]
+                }
+                (Hasher::Sha512(hasher), Digest::Sha512(digest)) => {
+                    hasher.finalize()[..] == digest[..]
+                }
+                _ => true,
+            };
+        match fits {
+            true => Ok(()),
+            false => Err(Rejected::new(
+                Reason::DigestMismatch,
+                "it decompresses to other bytes than its Release lists, and apt refuses it; the upstream must publish it anew",
+            )),
+        }
+    }
+}
+
+impl<R: Read> Read for IndexReader<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stop
+            .check()
+            .map_err(|problem| io::Error::other(problem.message))?;
+        let count = self.content.read(buffer)?;
+        let read = buffer.get(..count).unwrap_or_default();
+        match &mut self.promised {
+            Some((_, Hasher::Sha256(hasher))) => hasher.update(read),
+            Some((_, Hasher::Sha512(hasher))) => hasher.update(read),
+            None => {}
+        }
+        self.bytes += count as u64;
+        Ok(count)
+    }
+}
