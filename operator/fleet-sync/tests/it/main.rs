@@ -13,6 +13,7 @@ mod layout;
 mod left_out;
 mod limits;
 mod memory;
+mod one_answer;
 mod pipeline;
 mod repair;
 mod rsync;
