@@ -156,11 +156,12 @@ fn length_fits(signature: &Signature, parameters: &PublicParams) -> bool {
     }
 }
 
-/// Whether a hash is as long as gpgv demands it for this key.
+/// Whether a hash is as long as gpgv, or the one who computes it here, demands it for this key.
 pub(super) fn hash_is_long_enough(signature: &Signature, component: Component<'_>) -> bool {
     let needed = match component.key().public_params() {
         // 512 for P-521.
         PublicParams::ECDSA(parameters) => parameters.curve().nbits().min(512),
+        PublicParams::EdDSALegacy(_) => 256,
         _ => 0,
     };
     let digest = signature.hash_alg().and_then(|hash| hash.digest_size());

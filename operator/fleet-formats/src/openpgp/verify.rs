@@ -274,6 +274,16 @@ fn judge_one(
             "the key is not in the keyring; add it if the upstream announced it by a way that you trust".to_owned(),
         ));
     }
+    // Not computed: gpgv does not, and of Ed25519 the library does not either.
+    if !candidates
+        .iter()
+        .any(|component| signature::hash_is_long_enough(signature, *component))
+    {
+        return Verdict::Refused(problem(
+            Reason::SignatureTooWeak,
+            "the signature's hash is shorter than its key; the upstream must sign with a longer one".to_owned(),
+        ));
+    }
     match computed(document, signature, &candidates) {
         Ok(signer) => by_known_key(signature, signer, keyring, now, problem),
         Err(Uncomputed::Unsupported(text)) => {
@@ -337,12 +347,6 @@ fn by_known_key(
             Reason::SignatureBad,
             "the signature demands that something is understood which we do not know, or a stranger added that demand"
                 .to_owned(),
-        ));
-    }
-    if !signature::hash_is_long_enough(signature, signer) {
-        return Verdict::Refused(problem(
-            Reason::SignatureTooWeak,
-            "the signature's hash is shorter than its key".to_owned(),
         ));
     }
     if let Err(text) = made_in_time(signature, signer) {

@@ -11,7 +11,9 @@ use fleet_formats::openpgp::{Keyring, verify_cleartext, verify_detached};
 
 use crate::gpg::{Gpg, now};
 
-const TEXT: &[u8] = b"Origin: Test\nSuite: stable\nDate: Sat, 01 Jan 2022 00:00:00 UTC\nAcquire-By-Hash: no\nSHA256:\n";
+const PACKAGES: &str = "Package: one\nVersion: 1\nArchitecture: amd64\n\n";
+const TEXT: &[u8] = b"Origin: Test\nSuite: stable\nDate: Sat, 01 Jan 2022 00:00:00 UTC\nComponents: main\n\
+    Architectures: amd64\nSHA256:\n 80c7e809fb60092fdfead88c1a0a0bfadb2211dce21cf7d5fb4df504b77a794a 45 main/binary-amd64/Packages\n";
 
 /// One altered file and what was done to it.
 struct Case {
@@ -402,11 +404,12 @@ fn apt_accepts(home: &Path, ring: &Path, cases: &[Case]) -> Vec<bool> {
     let mut sources = String::new();
     for (number, case) in cases.iter().enumerate() {
         let suite = archive.join(format!("dists/s{number}"));
-        std::fs::create_dir_all(&suite).unwrap();
+        std::fs::create_dir_all(suite.join("main/binary-amd64")).unwrap();
+        std::fs::write(suite.join("main/binary-amd64/Packages"), PACKAGES).unwrap();
         std::fs::write(suite.join("InRelease"), &case.in_release).unwrap();
         let _ = writeln!(
             sources,
-            "deb [signed-by={}] copy:{} s{number} main",
+            "deb [arch=amd64 signed-by={}] copy:{} s{number} main",
             ring.display(),
             archive.display()
         );
@@ -424,12 +427,13 @@ fn apt_accepts(home: &Path, ring: &Path, cases: &[Case]) -> Vec<bool> {
          Acquire::Languages \"none\"; Acquire::Retries \"0\";\n"
     );
     std::fs::write(home.join("apt.conf"), settings).unwrap();
-    let _ = Command::new("apt-get")
+    let update = Command::new("apt-get")
         .env("APT_CONFIG", home.join("apt.conf"))
         .env("LC_ALL", "C")
         .arg("update")
         .output()
         .expect("this test needs apt-get");
+    println!("{}", String::from_utf8_lossy(&update.stderr));
     let lists: Vec<String> = std::fs::read_dir(home.join("lists"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
