@@ -108,7 +108,11 @@ pub(super) fn signatures(lines: &[&[u8]]) -> Result<Vec<u8>, (usize, &'static st
     let mut rest = lines.iter().enumerate();
     while let Some((begun, line)) = rest.next() {
         if *line != BEGIN_SIGNATURE {
-            return Err((begun, "only signature blocks may stand here"));
+            let what = match begun {
+                0 => "text before the signature; only signature blocks may stand here",
+                _ => "text after the signature; only signature blocks may stand here",
+            };
+            return Err((begun, what));
         }
         let mut block = Vec::new();
         loop {
