@@ -30,14 +30,14 @@ class Written:
 
     name: str
     url: str
-    suites: list[str]
-    components: list[str]
+    suites: tuple[str, ...]
+    components: tuple[str, ...]
     keyring: bytes
 
 
-def words(document: str, field: str) -> list[str]:
+def words(document: str, field: str) -> tuple[str, ...]:
     found = re.search(rf"^ *{field}:\n((?: *- .*\n)+)", document, re.MULTILINE)
-    return re.findall(r"- (\S+)", found[1]) if found else []
+    return tuple(re.findall(r"- (\S+)", found[1])) if found else ()
 
 
 def read(manifests: str) -> list[Written]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import urllib.parse
 
 from archive import run
 from lab import wait_until
@@ -22,9 +23,14 @@ def credentials(world):
         fleet.apply(fleet.keyring(), fleet.upstream(access={"credentialsRef": {"name": "login"}}), fleet.mirror())
         message = fleet.wait_stalled("CredentialsNotFound", timeout=120)
         assert "login" in message, message
-        fleet.apply(secret("login", "Opaque", username=USER, password="wrong"))
-        assert fleet.sync()["lastAttempt"]["reason"] == "UpstreamForbidden", fleet.region()
         fleet.apply(secret("login", "Opaque", username=USER, password=PASSWORD))
+        fleet.request_sync()
+        message = fleet.wait_stalled("CredentialsNotReleased", timeout=120)
+        host = f"http://{urllib.parse.urlsplit(fleet.url()).netloc}"
+        assert f"`{host}`" in message, message
+        fleet.apply(secret("login", "Opaque", username=USER, password="wrong", hosts=host))
+        assert fleet.sync()["lastAttempt"]["reason"] == "UpstreamForbidden", fleet.region()
+        fleet.apply(secret("login", "Opaque", username=USER, password=PASSWORD, hosts=host))
         fleet.request_sync()
         fleet.wait_ready()
         fleet.apt_download()

@@ -28,8 +28,8 @@ pub struct Content {
 #[x_kube(crates(kube_core = "kube_core"), 
     validation = Rule::new("self.suites.all(s, s.endsWith('/')) || (has(self.components) && size(self.components) > 0)")
         .message("components is missing: name at least one, for example main; only flat repositories (suites that end in /) have none"),
-    validation = Rule::new("self.suites.all(s, s.endsWith('/')) || (has(self.architectures) && size(self.architectures) > 0)")
-        .message("architectures is missing: name at least one, for example amd64; only flat repositories (suites that end in /) need none"),
+    validation = Rule::new("self.suites.all(s, s.endsWith('/')) || (has(self.architectures) && size(self.architectures) > 0) || (has(self.include) && has(self.include.sources) && self.include.sources)")
+        .message("architectures is missing: name at least one, for example amd64; only flat repositories (suites that end in /) and sources alone (include.sources) need none"),
     validation = Rule::new("!has(self.aliases) || self.aliases.all(a, a.suite in self.suites && !a.suite.endsWith('/'))")
         .message("an alias stands for one of the declared suites, and not for a flat repository"),
     validation = Rule::new("!has(self.aliases) || self.aliases.all(a, !(a.name in self.suites))")
@@ -40,19 +40,20 @@ pub struct DebianContent {
     /// Suite names as they stand in a sources.list; one that ends in `/` is a flat repository.
     #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 128)))]
     #[schemars(extend("x-kubernetes-list-type" = "set"))]
-    #[x_kube(validation = Rule::new("self.all(s, s.matches('^(\\\\./|([A-Za-z0-9][A-Za-z0-9+._~-]*/)*[A-Za-z0-9][A-Za-z0-9+._~-]*/?)$'))").message("write suites as they stand in a sources.list, for example trixie-updates, or ./ for a flat repository; a part of a name begins with a letter or digit"))]
+    #[x_kube(validation = Rule::new(crate::rules::SUITES).message("write suites as they stand in a sources.list, for example trixie-updates, or ./ for a flat repository; a part of a name begins with a letter or digit"))]
     pub suites: Vec<String>,
     /// Components; none for flat repositories.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(min = 1, max = 128)))]
     #[schemars(extend("x-kubernetes-list-type" = "set"))]
-    #[x_kube(validation = Rule::new("self.all(c, c.matches('^([A-Za-z0-9][A-Za-z0-9+._~-]*/)*[A-Za-z0-9][A-Za-z0-9+._~-]*$'))").message("write components as they stand in a sources.list, for example main or updates/main; a part of a name begins with a letter or digit"))]
+    #[x_kube(validation = Rule::new(crate::rules::COMPONENTS).message("write components as they stand in a sources.list, for example main or updates/main; a part of a name begins with a letter or digit"))]
     pub components: Vec<String>,
-    /// Architectures; `all` comes with any of them.
+    /// Architectures; `all` comes with any of them, and `source` says the same as `include.sources`. None with
+    /// `include.sources`: sources alone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), inner(length(min = 1, max = 64)))]
     #[schemars(extend("x-kubernetes-list-type" = "set"))]
-    #[x_kube(validation = Rule::new("self.all(a, a.matches('^[a-z0-9][a-z0-9-]*$'))").message("write architectures as dpkg names them, for example amd64, arm64 or all"))]
+    #[x_kube(validation = Rule::new(crate::rules::ARCHITECTURES).message("write architectures as they stand in a sources.list, for example amd64, arm64 or all"))]
     pub architectures: Vec<String>,
     /// What else of the slice to copy besides packages and translations.
     #[serde(default)]
@@ -76,7 +77,7 @@ pub struct DebianContent {
 pub struct DebianAlias {
     /// The name that clients may use besides the suite's own.
     #[schemars(length(min = 1, max = 128))]
-    #[x_kube(validation = Rule::new("self.matches('^([A-Za-z0-9][A-Za-z0-9+._~-]*/)*[A-Za-z0-9][A-Za-z0-9+._~-]*$')").message("write aliases as suites stand in a sources.list, for example stable; a part of a name begins with a letter or digit"))]
+    #[x_kube(validation = Rule::new(crate::rules::ALIAS).message("write aliases as suites stand in a sources.list, for example stable; a part of a name begins with a letter or digit"))]
     pub name: String,
     /// The declared suite that it stands for.
     #[schemars(length(min = 1, max = 128))]

@@ -10,3 +10,29 @@ pub const OBJECT_NAME: &str = "^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$";
 pub const OBJECT_NAME_OR_EMPTY: &str = "^([a-z0-9]([-.a-z0-9]*[a-z0-9])?)?$";
 /// Keys of Secrets and ConfigMaps, without those that a mounted volume cannot hold.
 pub const DATA_KEY: &str = "^[A-Za-z0-9_-][-._A-Za-z0-9]*$";
+/// Names of a sources.list, see [`crate::names`]; `self` is the list.
+pub const SUITES: &str = "self.all(s, s.matches('^(\\\\./|([A-Za-z0-9][A-Za-z0-9+._~-]*/)*[A-Za-z0-9][A-Za-z0-9+._~-]*/?)$'))";
+pub const COMPONENTS: &str =
+    "self.all(c, c.matches('^([A-Za-z0-9][A-Za-z0-9+._~-]*/)*[A-Za-z0-9][A-Za-z0-9+._~-]*$'))";
+pub const ARCHITECTURES: &str = "self.all(a, a.matches('^[A-Za-z0-9][A-Za-z0-9+._~-]*$'))";
+/// The same for one name.
+pub const ALIAS: &str =
+    "self.matches('^([A-Za-z0-9][A-Za-z0-9+._~-]*/)*[A-Za-z0-9][A-Za-z0-9+._~-]*$')";
+
+#[cfg(test)]
+mod tests {
+    use crate::names;
+
+    #[test]
+    fn the_rules_of_the_resource_are_those_of_the_manifest() {
+        let all =
+            |name: &str, pattern: &str| format!("self.all({name}, {name}.matches('{pattern}'))");
+        assert_eq!(super::SUITES, all("s", names::SUITE));
+        assert_eq!(super::COMPONENTS, all("c", names::INDEX_NAME));
+        assert_eq!(super::ARCHITECTURES, all("a", names::ARCHITECTURE));
+        assert_eq!(
+            super::ALIAS,
+            format!("self.matches('{}')", names::INDEX_NAME)
+        );
+    }
+}

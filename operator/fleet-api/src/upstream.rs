@@ -272,7 +272,9 @@ impl RefKind {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Access {
-    /// A Secret with `username` and `password`, or with `token` (sent as a bearer token; not over rsync).
+    /// A Secret with `username` and `password`, or with `token` (sent as a bearer token; not over rsync). Its key `hosts`
+    /// names, one a line, who may get them: `host` or `host:port` over https, `http://host` or `rsync://host` without
+    /// TLS. Other hosts of this Upstream are asked without credentials; where none is named, no run begins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials_ref: Option<SecretRef>,
     /// PEM certificates to trust besides the system's.

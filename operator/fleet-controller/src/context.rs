@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fleet_api::{Mirror, labels};
 use fleet_plan::{Claimant, Settings, Turn, TurnBook};
@@ -13,7 +13,7 @@ use kube::runtime::events::{Recorder, Reporter};
 
 use crate::answers::{Answers, Asker};
 use crate::options::{ControllerOptions, Intervals};
-use crate::probe::Authorities;
+use crate::probe::{Authorities, Budget};
 use crate::work::Requests;
 use crate::world::{Change, Guarded, Listener, ObjectName, World};
 use crate::write::Writer;
@@ -41,6 +41,7 @@ pub struct Context {
     pub asker: Asker,
     pub answers: Answers,
     pub authorities: Authorities,
+    pub probe_budget: Budget,
     pub fleet: Mutex<FleetMemory>,
     pub failures: Failures,
     pub metrics: Arc<ControllerMetrics>,
@@ -57,8 +58,18 @@ pub struct FleetMemory {
     turns: TurnBook,
     /// At which Upstream each Mirror last stood in line.
     lines: HashMap<ObjectName, String>,
-    rollouts: HashMap<ObjectName, u32>,
+    rollouts: HashMap<ObjectName, Rollout>,
 }
+
+/// Restarts of one Mirror's regions that are under way.
+struct Rollout {
+    regions: u32,
+    /// When they began; a restart that is followed by another one begins anew only when all are done.
+    since: Instant,
+}
+
+/// A restart that takes longer holds up nobody else's: perhaps its old pod can never be deleted.
+const ROLLOUT_PATIENCE: Duration = Duration::from_secs(600);
 
 impl FleetMemory {
     /// What the other Mirrors of an Upstream do.
@@ -79,8 +90,14 @@ impl FleetMemory {
     ) -> Vec<ObjectName> {
         self.lines.insert(mirror.clone(), upstream.to_owned());
         match rollouts {
-            0 => self.rollouts.remove(mirror),
-            count => self.rollouts.insert(mirror.clone(), count),
+            0 => drop(self.rollouts.remove(mirror)),
+            regions => {
+                let begin = Rollout {
+                    regions,
+                    since: Instant::now(),
+                };
+                self.rollouts.entry(mirror.clone()).or_insert(begin).regions = regions;
+            }
         };
         let woken = self.turns.record(
             &(mirror.namespace.clone(), upstream.to_owned()),
@@ -103,13 +120,23 @@ impl FleetMemory {
         woken
     }
 
-    /// How many regions of other Mirrors are being restarted by us.
-    pub fn rollouts_elsewhere(&self, mirror: &ObjectName) -> u32 {
-        self.rollouts
-            .iter()
-            .filter(|(other, _)| *other != mirror)
-            .map(|(_, count)| count)
-            .sum()
+    /// How many regions of other Mirrors are being restarted by us, of at most `max`. Half of them are for whoever comes;
+    /// of the other half a namespace that has one already gets none, so that no tenant holds up all others.
+    pub fn rollouts_elsewhere(&self, mirror: &ObjectName, max: u32) -> u32 {
+        let (mut all, mut own) = (0, 0);
+        for (other, rollout) in &self.rollouts {
+            if other == mirror || rollout.since.elapsed() > ROLLOUT_PATIENCE {
+                continue;
+            }
+            all += rollout.regions;
+            if other.namespace == mirror.namespace {
+                own += rollout.regions;
+            }
+        }
+        match own > 0 && all >= max.div_ceil(2) {
+            true => all.max(max),
+            false => all,
+        }
     }
 }
 
@@ -130,6 +157,7 @@ impl Context {
             asker: Asker::new(&options.user_agent)?,
             answers: Answers::default(),
             authorities: Authorities::default(),
+            probe_budget: Budget::default(),
             fleet: Mutex::default(),
             failures: Failures::default(),
             recorder: Recorder::new(client.clone(), reporter),
@@ -261,9 +289,30 @@ mod tests {
         let mut memory = FleetMemory::default();
         memory.record(&a, "debian", Turn::Idle, 2);
         memory.record(&b, "debian", Turn::Idle, 1);
-        assert_eq!(memory.rollouts_elsewhere(&a), 1);
+        assert_eq!(memory.rollouts_elsewhere(&a, 8), 1);
         memory.leave(&b);
-        assert_eq!(memory.rollouts_elsewhere(&a), 0);
+        assert_eq!(memory.rollouts_elsewhere(&a, 8), 0);
+    }
+
+    #[test]
+    fn no_namespace_has_all_restarts_and_none_has_them_for_ever() {
+        let mut memory = FleetMemory::default();
+        for mirror in ["a", "b"] {
+            memory.record(&ObjectName::new("greedy", mirror), "debian", Turn::Idle, 1);
+        }
+        let (third, other) = (ObjectName::new("greedy", "c"), ObjectName::new("ns", "d"));
+        assert_eq!(memory.rollouts_elsewhere(&third, 4), 4, "it has its share");
+        assert_eq!(memory.rollouts_elsewhere(&other, 4), 2, "there is room");
+        // A pod that cannot be deleted.
+        let Some(long_ago) = Instant::now().checked_sub(2 * ROLLOUT_PATIENCE) else {
+            return;
+        };
+        memory
+            .rollouts
+            .values_mut()
+            .for_each(|rollout| rollout.since = long_ago);
+        memory.record(&ObjectName::new("greedy", "a"), "debian", Turn::Idle, 1);
+        assert_eq!(memory.rollouts_elsewhere(&third, 4), 0);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::error::ControllerError;
 use crate::leader::Election;
 use crate::options::ControllerOptions;
 use crate::reconcile;
-use crate::work::{Pace, Queue, queue, work};
+use crate::work::{Pace, Queue, Tenant, queue, work};
 use crate::world::{ObjectName, Watches};
 
 /// Long enough that the watches of a Job and of its pod tell one story, short enough that nobody waits.
@@ -35,6 +35,18 @@ const PODS: Pace = Pace {
 };
 /// How long what is being written may take to its end once the process should stop.
 const DRAIN: Duration = Duration::from_secs(10);
+
+impl Tenant for ObjectName {
+    fn tenant(&self) -> &str {
+        &self.namespace
+    }
+}
+
+impl Tenant for PodKey {
+    fn tenant(&self) -> &str {
+        &self.mirror.namespace
+    }
+}
 
 /// Runs the controller until `shutdown`, with the cluster that the environment names (in a pod: its own).
 ///

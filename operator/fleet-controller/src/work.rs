@@ -1,7 +1,7 @@
 //! A queue of keys with a handler: each key is handled by one task at a time, as soon as it is asked for or when it
 //! asked to be handled again. Owned here: order and concurrency. What handling means is somebody else's business.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Debug;
 use std::future::Future;
 use std::hash::Hash;
@@ -48,10 +48,16 @@ pub fn queue<K>() -> (Requests<K>, Queue<K>) {
     (Requests(sender), Queue(receiver))
 }
 
+/// Whose a key is: tenants share a queue, and none gets all of it.
+pub trait Tenant {
+    fn tenant(&self) -> &str;
+}
+
 /// How a queue is worked off.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
-    /// Keys that are handled at once.
+    /// Keys that are handled at once. Half of them are for whoever comes; of the other half a tenant that is being worked
+    /// for already gets none.
     pub concurrency: usize,
     /// Requests for one key that come within this time are one.
     pub debounce: Duration,
@@ -66,19 +72,19 @@ pub async fn work<K, H, F>(
     shutdown: CancellationToken,
     handler: H,
 ) where
-    K: Clone + Eq + Hash + Send + Debug + 'static,
+    K: Clone + Eq + Hash + Send + Debug + Tenant + 'static,
     H: Fn(K) -> F,
     F: Future<Output = Option<Duration>> + Send + 'static,
 {
     let mut due = Box::pin(debounced_scheduler(queue.0, pace.debounce));
-    let mut running: HashSet<K> = HashSet::new();
+    let mut running = Running::new(pace.concurrency);
     let mut tasks: JoinSet<(K, Option<Duration>)> = JoinSet::new();
     loop {
         tokio::select! {
             biased;
             () = shutdown.cancelled() => break,
             Some(done) = tasks.join_next(), if !tasks.is_empty() => finished(done, &mut running, &again),
-            Some(key) = async { due.as_mut().hold_unless(|key| !running.contains(key)).next().await }, if running.len() < pace.concurrency => {
+            Some(key) = async { due.as_mut().hold_unless(|key| running.has_room_for(key)).next().await }, if running.keys.len() < pace.concurrency => {
                 running.insert(key.clone());
                 let handling = handler(key.clone());
                 tasks.spawn(async move { (key, handling.await) });
@@ -88,9 +94,49 @@ pub async fn work<K, H, F>(
     while tasks.join_next().await.is_some() {}
 }
 
-fn finished<K: Clone + Eq + Hash>(
+/// What is being handled.
+struct Running<K> {
+    keys: HashSet<K>,
+    by_tenant: HashMap<String, usize>,
+    concurrency: usize,
+}
+
+impl<K: Eq + Hash + Tenant> Running<K> {
+    fn new(concurrency: usize) -> Running<K> {
+        Running {
+            keys: HashSet::new(),
+            by_tenant: HashMap::new(),
+            concurrency,
+        }
+    }
+
+    fn has_room_for(&self, key: &K) -> bool {
+        let own = self.by_tenant.get(key.tenant()).copied().unwrap_or(0);
+        let is_for_anybody = self.keys.len() < self.concurrency.div_ceil(2);
+        !self.keys.contains(key) && (own == 0 || is_for_anybody)
+    }
+
+    fn insert(&mut self, key: K) {
+        *self.by_tenant.entry(key.tenant().to_owned()).or_default() += 1;
+        self.keys.insert(key);
+    }
+
+    fn remove(&mut self, key: &K) {
+        if !self.keys.remove(key) {
+            return;
+        }
+        if let Some(count) = self.by_tenant.get_mut(key.tenant()) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_tenant.remove(key.tenant());
+            }
+        }
+    }
+}
+
+fn finished<K: Clone + Eq + Hash + Tenant>(
     done: Result<(K, Option<Duration>), tokio::task::JoinError>,
-    running: &mut HashSet<K>,
+    running: &mut Running<K>,
     again: &Requests<K>,
 ) {
     match done {
@@ -111,6 +157,53 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
     use tokio::sync::{Notify, Semaphore};
+
+    impl Tenant for &'static str {
+        fn tenant(&self) -> &str {
+            self.split('/').next().unwrap_or_default()
+        }
+    }
+
+    impl Tenant for u8 {
+        fn tenant(&self) -> &str {
+            ""
+        }
+    }
+
+    #[tokio::test]
+    async fn one_tenants_endless_work_leaves_room_for_another() {
+        let (requests, queue) = queue();
+        let entered = Arc::new(Notify::new());
+        let shutdown = CancellationToken::new();
+        let handler = {
+            let entered = entered.clone();
+            move |key: &'static str| {
+                let entered = entered.clone();
+                async move {
+                    match key.starts_with("greedy") {
+                        true => std::future::pending::<()>().await,
+                        false => entered.notify_one(),
+                    }
+                    None
+                }
+            }
+        };
+        for key in ["greedy/1", "greedy/2", "greedy/3", "greedy/4", "greedy/5"] {
+            requests.now(key);
+        }
+        let pace = Pace {
+            concurrency: 4,
+            ..PACE
+        };
+        let working = work(queue, requests.clone(), pace, shutdown, handler);
+        let worker = tokio::spawn(working);
+        tokio::time::sleep(4 * pace.debounce).await;
+        for key in ["other/1", "other/2"] {
+            requests.now(key);
+            entered.notified().await;
+        }
+        worker.abort();
+    }
 
     const PACE: Pace = Pace {
         concurrency: 2,

@@ -10,8 +10,13 @@
 //! first, and asking for a field the second; [`Reader::next_entry`] gives such a stanza with its [`Fault`], so that one
 //! bad entry does not cost the index.
 
+mod stanza;
+
 use std::io::{self, Read};
 use std::ops::Range;
+
+pub use stanza::{Fault, Stanza};
+use stanza::{Field, repeated_field};
 
 /// The largest stanza of a package index that is read: apt refuses an index with a larger one. Real ones stay below
 /// 200 KiB.
@@ -62,32 +67,6 @@ pub struct Reader<R> {
     stanza: u64,
 }
 
-/// Why readers could see different things in a stanza.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
-    /// Counted from 1.
-    pub line: u64,
-    pub what: String,
-}
-
-/// Relative to the stanza's first byte.
-struct Field {
-    name: Range<usize>,
-    value: Range<usize>,
-}
-
-/// One stanza, borrowed from the reader.
-pub struct Stanza<'a> {
-    bytes: &'a [u8],
-    fields: &'a [Field],
-    /// None where every reader sees the same.
-    pub fault: Option<&'a Fault>,
-    /// Counted from 1.
-    pub number: u64,
-    /// Of its first field, counted from 1.
-    pub line: u64,
-}
-
 impl<R: Read> Reader<R> {
     /// A reader of stanzas of at most [`MAX_STANZA_BYTES`].
     pub fn new(source: R) -> Self {
@@ -136,7 +115,12 @@ impl<R: Read> Reader<R> {
             return Ok(None);
         }
         if self.fault.is_none() {
-            self.fault = self.repeated_field();
+            let bytes = self.buffer.get(self.filled.clone()).unwrap_or_default();
+            let twice = repeated_field(bytes, &self.fields, &mut self.hashes);
+            self.fault = twice.map(|what| Fault {
+                line: self.first_line,
+                what,
+            });
         }
         Ok(Some(self.current()))
     }
@@ -272,7 +256,7 @@ impl<R: Read> Reader<R> {
 
     fn add_line(&mut self, line: Range<usize>) {
         let text = self.pending().get(line.clone()).unwrap_or_default();
-        if matches!(text.first(), Some(b' ' | b'\t' | b'\x0b' | b'\x0c')) {
+        if text.first().is_some_and(|byte| is_blank(*byte)) {
             // Before the first field it continues nothing.
             if let Some(field) = self.fields.last_mut() {
                 field.value.end = line.end;
@@ -286,9 +270,11 @@ impl<R: Read> Reader<R> {
         if self.fields.len() == MAX_FIELDS {
             return self.found_fault("the stanza has too many fields");
         }
-        let name = text.get(..colon).unwrap_or_default().trim_ascii_end();
+        let before = text.get(..colon).unwrap_or_default();
+        let blanks = before.iter().rev().take_while(|byte| is_blank(**byte));
+        let end = line.start + colon - blanks.count();
         self.fields.push(Field {
-            name: line.start..line.start + name.len(),
+            name: line.start..end,
             value: line.start + colon + 1..line.end,
         });
     }
@@ -298,38 +284,6 @@ impl<R: Read> Reader<R> {
             line: self.line,
             what: what.to_owned(),
         });
-    }
-
-    /// The hashes only say where to look: they are compared in any case, names only where two are equal.
-    fn repeated_field(&mut self) -> Option<Fault> {
-        let bytes = self.buffer.get(self.filled.clone()).unwrap_or_default();
-        let name = |field: &Field| bytes.get(field.name.clone()).unwrap_or_default();
-        self.hashes.clear();
-        self.hashes
-            .extend(self.fields.iter().map(|field| hash(name(field))));
-        self.hashes.sort_unstable();
-        let mut neighbours = self.hashes.iter().zip(self.hashes.iter().skip(1));
-        if neighbours.all(|(one, other)| one != other) {
-            return None;
-        }
-        let mut names: Vec<Vec<u8>> = self
-            .fields
-            .iter()
-            .map(|field| name(field).to_ascii_lowercase())
-            .collect();
-        names.sort_unstable();
-        let twice = names
-            .iter()
-            .zip(names.iter().skip(1))
-            .find(|(one, other)| one == other)?
-            .0;
-        Some(Fault {
-            line: self.first_line,
-            what: format!(
-                "the field {:.40} stands twice",
-                String::from_utf8_lossy(twice)
-            ),
-        })
     }
 
     fn malformed(&self, what: &str) -> Deb822Error {
@@ -346,64 +300,7 @@ struct LineEnd {
     next: usize,
 }
 
-/// Equal for names that differ in case only.
-fn hash(name: &[u8]) -> u64 {
-    let start = name.len() as u64;
-    name.iter().fold(start, |hash, byte| {
-        (hash ^ u64::from(byte.to_ascii_lowercase())).wrapping_mul(0x0100_0000_01b3)
-    })
-}
-
-impl<'a> Stanza<'a> {
-    /// The value of a field, its name in any case, without blanks around it; continuation lines keep their line feeds.
-    /// None where the stanza has no such field; an error where it has two.
-    pub fn get(&self, name: &str) -> Result<Option<&'a [u8]>, Deb822Error> {
-        let mut values = self.all(name);
-        let value = values.next();
-        match values.next() {
-            None => Ok(value),
-            Some(_) => Err(self.malformed(format!("the field {name} stands twice"))),
-        }
-    }
-
-    /// All values of a field that may stand several times, in order.
-    pub fn all(&self, name: &str) -> impl DoubleEndedIterator<Item = &'a [u8]> {
-        let bytes = self.bytes;
-        let named = self.fields.iter().filter(move |field| {
-            field.name.len() == name.len()
-                && bytes
-                    .get(field.name.clone())
-                    .is_some_and(|text| text.eq_ignore_ascii_case(name.as_bytes()))
-        });
-        named
-            .filter_map(move |field| bytes.get(field.value.clone()))
-            .map(<[u8]>::trim_ascii)
-    }
-
-    /// The value of a field as text.
-    pub fn text(&self, name: &str) -> Result<Option<&'a str>, Deb822Error> {
-        match self.get(name)?.map(std::str::from_utf8) {
-            None => Ok(None),
-            Some(Ok(text)) => Ok(Some(text)),
-            Some(Err(_)) => Err(self.malformed(format!("the field {name} is not UTF-8"))),
-        }
-    }
-
-    /// The fields in order: name and raw value, as it stands after the colon.
-    pub fn fields(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
-        let bytes = self.bytes;
-        self.fields.iter().map(move |field| {
-            let part = |range: &Range<usize>| bytes.get(range.clone()).unwrap_or_default();
-            (part(&field.name), part(&field.value))
-        })
-    }
-
-    /// An error that says where this stanza stands.
-    pub fn malformed(&self, what: String) -> Deb822Error {
-        Deb822Error::Malformed {
-            line: self.line,
-            stanza: self.number,
-            what,
-        }
-    }
+/// What apt takes for blank: C's `isspace`, which has a vertical tab more than ours.
+fn is_blank(byte: u8) -> bool {
+    byte.is_ascii_whitespace() || byte == b'\x0b'
 }

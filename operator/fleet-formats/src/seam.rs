@@ -24,6 +24,19 @@ pub trait Format: Send + Sync {
     /// Which files to ask for to learn the state of a unit.
     fn roots(&self, unit: &str) -> Result<RootPlan, Rejected>;
 
+    /// Which files to ask for besides, given the roots that there are, because nothing signed lists them and nothing
+    /// signed need: for each the names that it may have, of which the first that exists is taken. They go to
+    /// [`Format::verify`] with the roots, which lists them by what they are. Only for [`SignaturePolicy::None`].
+    fn unlisted(
+        &self,
+        unit: &str,
+        roots: &[RootContent],
+        trust: &Trust,
+    ) -> Result<Vec<Vec<RootFile>>, Rejected> {
+        let _ = (unit, roots, trust);
+        Ok(Vec::new())
+    }
+
     /// What a trace file of this format says about the declared slice, field by field; none where the format's mirrors
     /// have no trace files.
     fn trace(&self) -> Option<Vec<(String, String)>> {
@@ -167,6 +180,18 @@ pub struct UnitIndex {
     pub signed_by: Vec<String>,
     /// What people should know although the unit is believed: one sentence each.
     pub notes: Vec<String>,
+    /// What is declared and nothing in this unit answers to. Where no unit has it, the declaration is wrong
+    /// (`NotOffered`).
+    pub lacks: Vec<Lack>,
+}
+
+/// A declared word that a unit has nothing for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lack {
+    /// The same for every unit that lacks it (`component contrib`).
+    pub word: String,
+    /// What this unit has instead.
+    pub message: String,
 }
 
 /// The place of a link, and what it stands for.
@@ -180,7 +205,8 @@ pub struct IndexGroup {
     /// Whether [`Format::read_index`] finds payload in it.
     pub lists_payload: bool,
     /// Whether the unit is incomplete when the upstream has none of `files`. Where one of `files` verified, the others
-    /// may be absent upstream: many archives list uncompressed indices that nobody serves.
+    /// may be absent upstream: many archives list uncompressed indices that nobody serves. What is not required is left
+    /// out, with all that it lists, where it or something that it lists cannot be had.
     pub required: bool,
     /// Best compression first: the first that is present is the one that is read.
     pub files: Vec<IndexFile>,

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use self::complaints::{
-    manifest_at_fault, never_synced, objects_pending, pod_missing, pod_not_ready, refused,
+    damaged, manifest_at_fault, never_synced, objects_pending, pod_missing, pod_not_ready, refused,
     storage_at_fault, volume_lost, volume_pending,
 };
 use crate::fleet::{Fleet, Problem};
@@ -95,7 +95,7 @@ const STALLED: &[Check] = &[manifest_at_fault];
 /// What is still on its way.
 const RECONCILING: &[Check] = &[objects_pending, never_synced, pod_not_ready];
 const SERVING: &[Check] = &[pod_missing, pod_not_ready];
-const STORAGE: &[Check] = &[volume_lost, volume_pending, storage_at_fault];
+const STORAGE: &[Check] = &[volume_lost, volume_pending, storage_at_fault, damaged];
 const VERIFIED: &[Check] = &[refused];
 
 /// The first region's first answer.

@@ -76,6 +76,9 @@ impl<'a> Fleet<'a> {
             .annotations()
             .get(fleet_api::labels::SYNC_REQUESTED_AT)
             .cloned();
+        if !seen.settings.allow_control_plane {
+            away_from_control_plane(spec).map_err(invalid)?;
+        }
         let inputs = inputs::digest(spec, &name, &upstream.spec);
         let namespace = mirror.namespace().unwrap_or_default();
         let fleet = Fleet {
@@ -153,6 +156,35 @@ impl<'a> Fleet<'a> {
     }
 }
 
+/// Taints by which a cluster keeps pods off the nodes that run it.
+const CONTROL_PLANE: [&str; 4] = [
+    "node-role.kubernetes.io/control-plane",
+    "node-role.kubernetes.io/controlplane",
+    "node-role.kubernetes.io/master",
+    "node-role.kubernetes.io/etcd",
+];
+
+/// Refuses tolerations that let pods onto nodes of the control plane: a tenant's pods have no business beside what runs the
+/// cluster, unless its administrator says so.
+fn away_from_control_plane(spec: &MirrorSpec) -> Result<(), String> {
+    for region in &spec.regions {
+        for toleration in &region.tolerations {
+            let key = toleration.key.as_deref().unwrap_or_default();
+            let what = match key {
+                "" => "of every taint".to_owned(),
+                key if CONTROL_PLANE.contains(&key) => format!("of {key}"),
+                _ => continue,
+            };
+            return Err(format!(
+                "spec.regions: region {} has a toleration {what}, which leads to nodes of the control plane; leave it out, or \
+                 have the installation allow it (chart value allowControlPlaneTolerations)",
+                region.name
+            ));
+        }
+    }
+    Ok(())
+}
+
 /// Every object that stands under a region's name, with its kind.
 fn under_name<'s>(
     seen: &'s Observed,
@@ -209,4 +241,43 @@ fn upstream_of<'a>(mirror: &Mirror, seen: &'a Observed) -> Result<&'a Upstream, 
         ));
     }
     Ok(upstream)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn judged(toleration: serde_json::Value) -> Result<(), String> {
+        let spec = json!({
+            "upstreamRef": {"name": "debian"},
+            "content": {"debian": {"suites": ["trixie"]}},
+            "regions": [{"name": "here"}, {"name": "there", "tolerations": [toleration]}],
+        });
+        away_from_control_plane(&serde_json::from_value(spec).unwrap())
+    }
+
+    #[test]
+    fn tolerations_lead_to_the_control_plane_only_by_the_installations_leave() {
+        for toleration in [
+            json!({"operator": "Exists"}),
+            json!({"key": "", "operator": "Exists", "effect": "NoSchedule"}),
+            json!({"key": "node-role.kubernetes.io/control-plane", "operator": "Exists"}),
+            json!({"key": "node-role.kubernetes.io/control-plane", "operator": "Equal", "value": ""}),
+            json!({"key": "node-role.kubernetes.io/master", "effect": "NoSchedule"}),
+        ] {
+            let refusal = judged(toleration.clone()).unwrap_err();
+            let told = refusal.contains("region there")
+                && refusal.contains("allowControlPlaneTolerations");
+            assert!(told, "{toleration}: {refusal}");
+        }
+        for toleration in [
+            json!({"key": "dedicated", "operator": "Exists"}),
+            json!({"key": "node-role.kubernetes.io/infra", "operator": "Exists"}),
+            json!({"key": "node.kubernetes.io/not-ready", "operator": "Exists", "tolerationSeconds": 30}),
+        ] {
+            assert_eq!(judged(toleration.clone()), Ok(()), "{toleration}");
+        }
+    }
 }

@@ -106,6 +106,10 @@ fn start(
         image: pod.image.as_deref().unwrap_or(&seen.settings.image),
         node: pod.node.as_deref()?,
         high_water: high_water_argument(&runs.status.high_water),
+        damaged: view
+            .served()
+            .map(|served| served.damaged.clone())
+            .unwrap_or_default(),
     };
     let job = build::job(fleet, view.site, &seen.settings, &start);
     let now = Time(whole(seen.now));

@@ -116,6 +116,13 @@ impl Answer {
         answer
     }
 
+    /// As a page answers HEAD: nobody knows its length without writing it.
+    pub fn page_head() -> Answer {
+        let mut answer = Answer::page(String::new());
+        answer.headers.remove(CONTENT_LENGTH);
+        answer
+    }
+
     /// Not now; the client should come back.
     pub fn unavailable(text: impl Into<String>) -> Answer {
         let mut answer = Answer::text(StatusCode::SERVICE_UNAVAILABLE, text);
@@ -219,12 +226,6 @@ impl Answer {
             answer.set_text(CONTENT_RANGE, value);
         }
         answer.common()
-    }
-
-    /// As it answers HEAD: the head says what GET would have got.
-    pub fn without_content(self) -> Answer {
-        let content = Content::Bytes(Bytes::new());
-        Answer { content, ..self }
     }
 
     /// What is in memory of the content.

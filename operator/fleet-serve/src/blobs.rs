@@ -1,13 +1,15 @@
 //! Blobs that are kept open, so that a request for one that was asked for lately does not go through the file system.
 //!
-//! A blob is named by its digest and never changes, so an open one stays right, whatever is published. What could go
-//! wrong with it on the disk is noticed when it is opened again, and an open file keeps the bytes of a collected blob
-//! on the disk: therefore none stays open for longer than [`OPEN_FOR`], or than the snapshots that were kept with it.
+//! A blob is named by its digest and never changes, so an open one stays right, whatever is published. But a disk may
+//! rot, and a repaired blob is another file under the same name: therefore the name is looked at once in [`SURE_FOR`], and
+//! none stays open for longer than [`OPEN_FOR`], or than the snapshots that were kept with it, since an open file keeps
+//! the bytes of a collected blob on the disk.
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,7 +20,9 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use crate::conditional::{Validators, http_date};
 
 /// How long a blob is kept open.
-const OPEN_FOR: Duration = Duration::from_secs(30);
+const OPEN_FOR: Duration = Duration::from_secs(10);
+/// How long a name is believed to be still that of the open file: not each of many requests needs to ask.
+const SURE_FOR: Duration = Duration::from_secs(1);
 /// Requests of different cores seldom wait for one another.
 const SHARDS: usize = 16;
 
@@ -28,6 +32,7 @@ pub struct Blob {
     pub file: File,
     /// Bytes that the file had when it was opened.
     pub size: u64,
+    inode: u64,
     etag: HeaderValue,
     /// Of the first path that it was asked for under; others of the same content may have another.
     modified: OnceLock<(i64, Option<HeaderValue>)>,
@@ -35,11 +40,16 @@ pub struct Blob {
 
 impl Blob {
     pub fn new(digest: &Sha256, file: File) -> io::Result<Blob> {
-        let size = file.metadata()?.len();
+        let about = file.metadata()?;
+        if !about.is_file() {
+            return Err(io::Error::other("it is not a file"));
+        }
+        let (size, inode) = (about.len(), about.ino());
         let etag = HeaderValue::try_from(format!("\"{digest}\"")).map_err(io::Error::other)?;
         Ok(Blob {
             file,
             size,
+            inode,
             etag,
             modified: OnceLock::new(),
         })
@@ -50,6 +60,12 @@ impl Blob {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         let opened = openat2(CWD, path, flags, Mode::empty(), ResolveFlags::CACHED);
         Blob::new(digest, File::from(opened.ok()?)).ok()
+    }
+
+    /// Whether the name still is that of this very file, with as many bytes.
+    fn is_at(&self, path: &Path) -> bool {
+        std::fs::symlink_metadata(path)
+            .is_ok_and(|about| (about.ino(), about.len()) == (self.inode, self.size))
     }
 
     /// What identifies these bytes under a path with this mtime (Unix seconds).
@@ -78,6 +94,7 @@ pub struct OpenBlobs {
 struct Kept {
     blob: Arc<Blob>,
     since: Instant,
+    looked: Instant,
 }
 
 impl OpenBlobs {
@@ -89,8 +106,25 @@ impl OpenBlobs {
         }
     }
 
-    pub fn get(&self, digest: &Sha256) -> Option<Arc<Blob>> {
-        self.shard(digest).get(digest).map(|kept| kept.blob.clone())
+    /// `path` is the name of the blob, which is looked at every now and then.
+    pub fn get(&self, digest: &Sha256, path: impl FnOnce() -> PathBuf) -> Option<Arc<Blob>> {
+        let mut shard = self.shard(digest);
+        let kept = shard.get_mut(digest)?;
+        let now = Instant::now();
+        if now.duration_since(kept.looked) < SURE_FOR {
+            return Some(kept.blob.clone());
+        }
+        if now.duration_since(kept.since) < OPEN_FOR && kept.blob.is_at(&path()) {
+            kept.looked = now;
+            return Some(kept.blob.clone());
+        }
+        shard.remove(digest);
+        None
+    }
+
+    /// For a blob that turned out to be damaged.
+    pub fn close(&self, digest: &Sha256) {
+        self.shard(digest).remove(digest);
     }
 
     /// Keeps a blob that is whole.
@@ -102,7 +136,14 @@ impl OpenBlobs {
             let arbitrary = shard.keys().next().copied();
             arbitrary.and_then(|digest| shard.remove(&digest));
         }
-        shard.insert(digest, Kept { blob, since });
+        shard.insert(
+            digest,
+            Kept {
+                blob,
+                since,
+                looked: since,
+            },
+        );
     }
 
     /// Closes those that have been open for long. To be called every now and then.
@@ -157,7 +198,7 @@ mod tests {
         for (n, blob) in (0..).zip(&kept) {
             let digest = Sha256([n; 32]);
             open.keep(digest, blob.clone());
-            assert!(Arc::ptr_eq(&open.get(&digest).unwrap(), blob));
+            assert!(Arc::ptr_eq(&open.get(&digest, PathBuf::new).unwrap(), blob));
         }
         let still_open = || {
             kept.iter()

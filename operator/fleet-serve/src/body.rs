@@ -1,48 +1,31 @@
-//! How an answer's bytes reach a connection of hyper's, which is one with TLS: files are read in large pieces on threads that may block, one piece
-//! ahead of what the client has taken.
+//! How an answer's bytes reach a connection of hyper's, which is HTTP/1.1 with TLS: files are read piece by piece as the
+//! client takes them. And the entry of each request in the metrics, however it is answered.
 
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
 
 use bytes::Bytes;
-use fleet_telemetry::MirrorTraffic;
+use fleet_telemetry::{Mark, MirrorTraffic};
 use http::{HeaderMap, Method, Response, StatusCode};
 use hyper::body::{Body, Frame, SizeHint};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::answer::{Answer, Content, Counted};
 use crate::blobs::Blob;
+use crate::read::{read_piece, read_piece_at_hand};
 
-/// Bytes of one read. With one piece ahead a connection holds at most twice this.
-pub const PIECE: u64 = 256 * 1024;
+/// Bytes of one read; with one being sent a connection holds at most twice this.
+const PIECE: u64 = 64 * 1024;
 
-/// The body of a response, and the request's entry in the metrics, which ends with it.
-pub struct AnswerBody {
-    source: Source,
-    request: InFlight,
-}
-
-enum Source {
-    Bytes(Option<Bytes>),
-    File(FileSource),
-}
-
-struct FileSource {
-    blob: Arc<Blob>,
-    /// Where the next read starts, and where the body ends.
-    next: u64,
-    end: u64,
-    /// Bytes that the client has not been given.
-    left: u64,
-    /// What was read before the response began.
-    first: Option<Bytes>,
-    reading: Option<JoinHandle<io::Result<Bytes>>>,
-}
+/// Bytes of answers that are in memory (listings) and wait for their clients, for all connections together.
+static PAGES: Semaphore = Semaphore::const_new(64 * 1024 * 1024);
+/// Shorter ones are not worth counting.
+const SMALL_PAGE: usize = 64 * 1024;
 
 /// A request that is being answered. It is counted when this is dropped, whether or not the client took everything.
 pub struct InFlight {
@@ -51,17 +34,36 @@ pub struct InFlight {
     status: u16,
     /// Bytes of the body that the connection was given.
     sent: u64,
+    /// For an answer that is held in memory.
+    _page: Option<SemaphorePermit<'static>>,
 }
 
 impl InFlight {
-    pub fn begin(traffic: Arc<MirrorTraffic>, started: Instant, status: StatusCode) -> InFlight {
+    /// Begins to answer `method`; with another answer where too many large ones wait for their clients already.
+    pub fn begin(method: &Method, counted: Counted, started: Instant) -> (Answer, InFlight) {
+        let Counted { answer, traffic } = counted;
+        let (answer, page) = match &answer.content {
+            Content::Bytes(bytes) if bytes.len() > SMALL_PAGE && method != Method::HEAD => {
+                let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+                match PAGES.try_acquire_many(length) {
+                    Ok(page) => (answer, Some(page)),
+                    Err(_) => (
+                        Answer::unavailable("too many long listings are being sent"),
+                        None,
+                    ),
+                }
+            }
+            _ => (answer, None),
+        };
         traffic.begin();
-        InFlight {
+        let request = InFlight {
             traffic,
             started,
-            status: status.as_u16(),
+            status: answer.status.as_u16(),
             sent: 0,
-        }
+            _page: page,
+        };
+        (answer, request)
     }
 
     pub fn sent(&mut self, bytes: u64) {
@@ -81,109 +83,117 @@ impl Drop for InFlight {
     }
 }
 
-/// An answer whose first bytes are in memory, so that a small file costs no second hop between threads.
-pub struct Prepared {
-    status: StatusCode,
-    headers: HeaderMap,
+/// Begins to answer, with another answer where the file is not what it was: once the head is sent, all that is left to
+/// do about it is to cut the connection. Blocks on the disk.
+pub fn prepare(method: &Method, counted: Counted, started: Instant) -> (Answer, InFlight) {
+    let (answer, mut request) = InFlight::begin(method, counted, started);
+    let checked = match &answer.content {
+        Content::File { blob, range } if method != Method::HEAD && range.start < range.end => {
+            read_piece(blob, range.end - 1..range.end).map(drop)
+        }
+        _ => Ok(()),
+    };
+    match checked {
+        Ok(()) => (answer, request),
+        Err(error) => {
+            let answer = Answer::unreadable(&error);
+            request.becomes(answer.status);
+            (answer, request)
+        }
+    }
+}
+
+/// The body of a response; the request ends with it.
+pub struct AnswerBody {
     source: Source,
     request: InFlight,
+    mark: Mark,
 }
 
-/// Reads the first piece of a file. Blocks on the disk.
-pub fn prepare(method: &Method, counted: Counted, started: Instant) -> Prepared {
-    let Counted { answer, traffic } = counted;
-    let mut request = InFlight::begin(traffic, started, answer.status);
-    let (answer, source) = match answer.content {
-        _ if method == Method::HEAD => (answer.without_content(), Source::Bytes(None)),
-        Content::Bytes(ref bytes) => {
-            let bytes = Some(bytes.clone()).filter(|bytes| !bytes.is_empty());
-            (answer, Source::Bytes(bytes))
-        }
-        Content::File {
-            ref blob,
-            ref range,
-        } => match FileSource::begin(blob, range) {
-            Ok(source) => (answer, Source::File(source)),
-            Err(error) => {
-                let answer = Answer::unreadable(&error);
-                request.becomes(answer.status);
-                let source = Source::Bytes(Some(answer.bytes()));
-                (answer, source)
-            }
-        },
+enum Source {
+    Bytes(Option<Bytes>),
+    File(FileSource),
+}
+
+struct FileSource {
+    blob: Arc<Blob>,
+    /// What the client has not been given.
+    left: Range<u64>,
+    /// While the disk is waited for.
+    reading: Option<JoinHandle<io::Result<Bytes>>>,
+}
+
+/// The response for hyper; `mark` is told what the client takes.
+pub fn response(
+    method: &Method,
+    answer: Answer,
+    request: InFlight,
+    mark: Mark,
+) -> Response<AnswerBody> {
+    let Answer {
+        status,
+        headers,
+        content,
+    } = answer;
+    let source = match content {
+        _ if method == Method::HEAD => Source::Bytes(None),
+        Content::Bytes(bytes) => Source::Bytes(Some(bytes).filter(|bytes| !bytes.is_empty())),
+        Content::File { blob, range } => Source::File(FileSource {
+            blob,
+            left: range,
+            reading: None,
+        }),
     };
-    Prepared {
-        status: answer.status,
-        headers: answer.headers,
-        source,
-        request,
-    }
+    with_head(
+        status,
+        headers,
+        AnswerBody {
+            source,
+            request,
+            mark,
+        },
+    )
 }
 
-impl Prepared {
-    pub fn into_response(self) -> Response<AnswerBody> {
-        let mut response = Response::new(AnswerBody {
-            source: self.source,
-            request: self.request,
-        });
-        *response.status_mut() = self.status;
-        *response.headers_mut() = self.headers;
-        response
-    }
+fn with_head<B>(status: StatusCode, headers: HeaderMap, body: B) -> Response<B> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
 }
 
 impl FileSource {
-    fn begin(blob: &Arc<Blob>, range: &Range<u64>) -> io::Result<FileSource> {
-        let next = range.end.min(range.start.saturating_add(PIECE));
-        Ok(FileSource {
-            blob: blob.clone(),
-            next,
-            end: range.end,
-            left: range.end.saturating_sub(range.start),
-            first: Some(read_piece(blob, range.start..next)?),
-            reading: None,
-        })
-    }
-
     fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
-        if self.left == 0 {
+        if self.left.is_empty() {
             return Poll::Ready(None);
         }
-        let read = match self.first.take() {
-            Some(bytes) => Ok(bytes),
-            None => {
-                let reading = self
-                    .reading
-                    .get_or_insert_with(|| read_ahead(&self.blob, &mut self.next, self.end));
-                ready!(Pin::new(reading).poll(context))
-                    .unwrap_or_else(|error| Err(io::Error::other(error)))
-            }
+        let piece = self.left.start..self.left.end.min(self.left.start + PIECE);
+        let read = match &mut self.reading {
+            Some(reading) => ready!(Pin::new(reading).poll(context))
+                .unwrap_or_else(|error| Err(io::Error::other(error))),
+            None => match read_piece_at_hand(&self.blob, piece.clone()) {
+                Ok(Some(bytes)) => Ok(bytes),
+                Ok(None) => {
+                    let blob = self.blob.clone();
+                    let read = move || read_piece(&blob, piece);
+                    self.reading = Some(tokio::task::spawn_blocking(read));
+                    return self.poll_piece(context);
+                }
+                Err(error) => Err(error),
+            },
         };
         self.reading = None;
         if let Ok(bytes) = &read {
-            self.left = self.left.saturating_sub(bytes.len() as u64);
-            if self.next < self.end {
-                self.reading = Some(read_ahead(&self.blob, &mut self.next, self.end));
-            }
+            self.left.start = self.left.start.saturating_add(bytes.len() as u64);
         }
         Poll::Ready(Some(read))
     }
 }
 
-fn read_ahead(blob: &Arc<Blob>, next: &mut u64, end: u64) -> JoinHandle<io::Result<Bytes>> {
-    let (blob, start) = (blob.clone(), *next);
-    let until = end.min(start.saturating_add(PIECE));
-    *next = until;
-    tokio::task::spawn_blocking(move || read_piece(&blob, start..until))
-}
-
-/// Exactly these bytes; an error if the file ends before. Blocks on the disk.
-pub fn read_piece(blob: &Blob, range: Range<u64>) -> io::Result<Bytes> {
-    let length =
-        usize::try_from(range.end.saturating_sub(range.start)).map_err(io::Error::other)?;
-    let mut piece = vec![0; length];
-    blob.file.read_exact_at(&mut piece, range.start)?;
-    Ok(piece.into())
+impl Drop for AnswerBody {
+    fn drop(&mut self) {
+        self.mark.idle(Instant::now());
+    }
 }
 
 impl Body for AnswerBody {
@@ -194,12 +204,14 @@ impl Body for AnswerBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        let piece = match &mut self.source {
+        let this = &mut *self;
+        let piece = match &mut this.source {
             Source::Bytes(bytes) => bytes.take().map(Ok),
             Source::File(file) => ready!(file.poll_piece(context)),
         };
         if let Some(Ok(bytes)) = &piece {
-            self.request.sent(bytes.len() as u64);
+            this.request.sent(bytes.len() as u64);
+            this.mark.busy(Instant::now());
         }
         Poll::Ready(piece.map(|read| read.map(Frame::data)))
     }
@@ -207,14 +219,14 @@ impl Body for AnswerBody {
     fn is_end_stream(&self) -> bool {
         match &self.source {
             Source::Bytes(bytes) => bytes.is_none(),
-            Source::File(file) => file.left == 0,
+            Source::File(file) => file.left.is_empty(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(match &self.source {
             Source::Bytes(bytes) => bytes.as_ref().map_or(0, |bytes| bytes.len() as u64),
-            Source::File(file) => file.left,
+            Source::File(file) => file.left.end.saturating_sub(file.left.start),
         })
     }
 }

@@ -79,6 +79,7 @@ impl Catalog {
         // Before it answers: a store that is opened anew must not look empty for a moment.
         for mirror in &after.served {
             mirror.view();
+            mirror.tell_health();
         }
         self.blobs.close_old();
         self.report_changes(&before, &after);
@@ -173,14 +174,19 @@ impl Catalog {
                 }
                 Ok(None) => {}
                 Err(error) => {
-                    let text = format!(
-                        "the store in {} cannot be served: {error}",
-                        self.data.join(&name).display()
-                    );
-                    known.problems.push(Problem {
-                        text,
-                        unserved: true,
-                    });
+                    let dir = self.data.join(&name);
+                    // What was open goes on, whatever has become of its `store.json`.
+                    let before = before.stores.get(&name).cloned();
+                    let (words, unserved) = match before {
+                        Some(_) => ("is served as it was", false),
+                        None => ("cannot be served", true),
+                    };
+                    let text = format!("the store in {} {words}: {error}", dir.display());
+                    known.problems.push(Problem { text, unserved });
+                    if let Some(opened) = before {
+                        known.admit(&opened.mirror);
+                        known.stores.insert(name, opened);
+                    }
                 }
             }
         }
@@ -190,10 +196,12 @@ impl Catalog {
     /// The store in one directory; none where there is no store.
     fn open(&self, name: &OsString, before: &Known) -> Result<Option<Opened>, StoreError> {
         let dir = self.data.join(name);
-        let Ok(metadata) = std::fs::metadata(dir.join("store.json")) else {
+        if !Store::exists(&dir) {
             return Ok(None);
-        };
-        let stamp = stamp(&metadata);
+        }
+        let stamp = std::fs::metadata(dir.join("store.json"))
+            .as_ref()
+            .map_or((0, 0, 0), stamp);
         if let Some(opened) = before
             .stores
             .get(name)

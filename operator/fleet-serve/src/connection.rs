@@ -4,29 +4,32 @@ use std::convert::Infallible;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use http::{Request, Response};
+use fleet_telemetry::{Seat, Seats};
+use http::request::Parts;
+use http::{Method, Request, StatusCode, Version};
 use hyper::body::Incoming;
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::answer::{Answer, Counted};
 use crate::asked::Asked;
-use crate::body::{AnswerBody, prepare};
+use crate::body::{self, InFlight, prepare};
 use crate::catalog::Catalog;
 use crate::handler;
+use crate::http2::{self, Answers, Limits};
 use crate::plain;
 use crate::stall::StallGuard;
-use crate::transaction::Way;
+use crate::transaction::{Way, is_host_clear};
 
 /// For a whole request head to arrive; an idle connection is closed after it too.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
@@ -35,7 +38,6 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
 pub const STALL_TIMEOUT: Duration = Duration::from_secs(120);
 pub const MAX_HEAD_BYTES: usize = 32 * 1024;
 pub const MAX_HEADERS: usize = 100;
-const MAX_STREAMS: u32 = 100;
 
 /// The main listener.
 pub struct HttpServer {
@@ -43,8 +45,9 @@ pub struct HttpServer {
     pub tls: Option<TlsAcceptor>,
     /// How long requests may take to end once the server was told to stop.
     pub drain: Duration,
-    /// More wait to be accepted.
+    /// Whoever comes when there are so many gets the place of one that is idle.
     pub connections: usize,
+    pub limits: Limits,
 }
 
 /// Binds; `[::]` means every address of this machine, also where it has no IPv6.
@@ -71,14 +74,10 @@ impl HttpServer {
     /// Serves until `shutdown`, then stops accepting and lets the requests that are being answered end.
     pub async fn run(self, listener: TcpListener, shutdown: CancellationToken) -> io::Result<()> {
         let drain = self.drain;
-        let slots = Arc::new(Semaphore::new(self.connections));
+        let mut seats = Seats::new(self.connections, shutdown.clone());
         let server = Arc::new(self);
         let mut open = JoinSet::new();
         loop {
-            let slot = tokio::select! {
-                () = shutdown.cancelled() => break,
-                slot = slots.clone().acquire_owned() => slot.map_err(io::Error::other)?,
-            };
             let stream = tokio::select! {
                 () = shutdown.cancelled() => break,
                 accepted = listener.accept() => match accepted {
@@ -90,11 +89,10 @@ impl HttpServer {
                     }
                 },
             };
-            let (server, shutdown) = (server.clone(), shutdown.clone());
-            open.spawn(async move {
-                server.connection(stream, shutdown).await;
-                drop(slot);
-            });
+            let Some(seat) = seats.take().await else {
+                break;
+            };
+            open.spawn(server.clone().connection(stream, seat, shutdown.clone()));
             // Those that have ended meanwhile.
             while open.try_join_next().is_some() {}
         }
@@ -111,18 +109,28 @@ impl HttpServer {
         Ok(())
     }
 
-    async fn connection(self: Arc<Self>, stream: TcpStream, shutdown: CancellationToken) {
+    async fn connection(
+        self: Arc<Self>,
+        stream: TcpStream,
+        mut seat: Seat,
+        shutdown: CancellationToken,
+    ) {
         // Only latency is at stake.
         let _ = stream.set_nodelay(true);
         let Some(acceptor) = self.tls.clone() else {
-            return plain::serve(self.catalog.clone(), stream, shutdown).await;
+            return plain::serve(self.catalog.clone(), stream, seat).await;
         };
-        let stream = StallGuard::new(stream, STALL_TIMEOUT);
-        match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
+        let handshake = acceptor.accept(StallGuard::new(stream, STALL_TIMEOUT));
+        let accepted = tokio::select! {
+            accepted = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake) => accepted,
+            () = seat.evicted() => return,
+        };
+        match accepted {
             Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
-                self.http2(stream, shutdown).await
+                let limits = self.limits.clone();
+                http2::serve(stream, Answering(self), limits, seat, shutdown).await;
             }
-            Ok(Ok(stream)) => self.http1(stream, shutdown).await,
+            Ok(Ok(stream)) => self.http1(stream, seat, shutdown).await,
             Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
             Err(_) => tracing::debug!("a TLS handshake took too long"),
         }
@@ -131,60 +139,79 @@ impl HttpServer {
     async fn http1<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         self: Arc<Self>,
         stream: S,
+        mut seat: Seat,
         shutdown: CancellationToken,
     ) {
-        let service = service_fn(move |request| self.clone().respond(request));
+        let mark = seat.mark().clone();
+        let service = service_fn(move |request: Request<Incoming>| {
+            let (server, mark) = (self.clone(), mark.clone());
+            async move {
+                mark.busy(Instant::now());
+                let (head, _body) = request.into_parts();
+                let method = head.method.clone();
+                let (answer, request) = Answering(server).answer(head).await;
+                Ok::<_, Infallible>(body::response(&method, answer, request, mark))
+            }
+        });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT)
             .max_headers(MAX_HEADERS)
             .max_buf_size(MAX_HEAD_BYTES)
             .serve_connection(TokioIo::new(stream), service);
-        finish(connection, shutdown).await;
+        tokio::select! {
+            () = finish(connection, shutdown) => {}
+            () = seat.evicted() => {}
+        }
     }
+}
 
-    async fn http2<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
-        self: Arc<Self>,
-        stream: S,
-        shutdown: CancellationToken,
-    ) {
-        let service = service_fn(move |request| self.clone().respond(request));
-        let connection = http2::Builder::new(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .keep_alive_interval(HEAD_TIMEOUT)
-            .max_concurrent_streams(MAX_STREAMS)
-            .max_header_list_size(MAX_HEAD_BYTES as u32)
-            .serve_connection(TokioIo::new(stream), service);
-        finish(connection, shutdown).await;
-    }
+/// Finds answers for connections with TLS.
+#[derive(Clone)]
+struct Answering(Arc<HttpServer>);
 
-    async fn respond(
-        self: Arc<Self>,
-        request: Request<Incoming>,
-    ) -> Result<Response<AnswerBody>, Infallible> {
+impl Answers for Answering {
+    async fn answer(&self, head: Parts) -> (Answer, InFlight) {
         let started = Instant::now();
-        let (head, _body) = request.into_parts();
-        let (catalog, secure) = (self.catalog.clone(), self.tls.is_some());
+        let catalog = self.0.catalog.clone();
         let answering = tokio::task::spawn_blocking(move || {
-            let asked = Asked {
-                method: &head.method,
-                path: head.uri.path(),
-                headers: &head.headers,
-                way: Way {
-                    authority: head.uri.authority().map(|authority| authority.as_str()),
-                    secure,
-                },
-                may_block: true,
-            };
-            let counted = handler::answer(&catalog, asked).unwrap_or_else(|_| unanswered(&catalog));
+            let counted = find(&catalog, &head);
             prepare(&head.method, counted, started)
         });
-        let prepared = answering.await.unwrap_or_else(|error| {
+        answering.await.unwrap_or_else(|error| {
             tracing::error!(%error, "a request could not be answered");
-            prepare(&http::Method::GET, unanswered(&self.catalog), started)
-        });
-        Ok(prepared.into_response())
+            InFlight::begin(&Method::GET, unanswered(&self.0.catalog), started)
+        })
     }
+}
+
+/// The answer to a request that came over TLS. Blocks on the disk.
+fn find(catalog: &Catalog, head: &Parts) -> Counted {
+    let authority = head.uri.authority().map(|authority| authority.as_str());
+    let is_clear = match head.version {
+        Version::HTTP_2 => true,
+        version => is_host_clear(&head.headers, version == Version::HTTP_10),
+    };
+    if !is_clear {
+        return Counted {
+            answer: Answer::text(
+                StatusCode::BAD_REQUEST,
+                "this is not a request that can be answered",
+            ),
+            traffic: catalog.outside.clone(),
+        };
+    }
+    let asked = Asked {
+        method: &head.method,
+        path: head.uri.path(),
+        headers: &head.headers,
+        way: Way {
+            authority,
+            secure: true,
+        },
+        may_block: true,
+    };
+    handler::answer(catalog, asked).unwrap_or_else(|_| unanswered(catalog))
 }
 
 /// Runs one of hyper's connections to its end; after `shutdown` it takes no further request.
@@ -211,5 +238,73 @@ pub fn unanswered(catalog: &Catalog) -> Counted {
     Counted {
         answer: Answer::unavailable("the mirror could not answer this request"),
         traffic: catalog.outside.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fleet_telemetry::{BuildInfo, Registry, ServerMetrics, ServerPlace};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::blobs::OpenBlobs;
+
+    const PATIENCE: Duration = Duration::from_secs(50);
+    const REQUEST: &[u8] = b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+    async fn start(connections: usize, shutdown: CancellationToken) -> SocketAddr {
+        let build = BuildInfo {
+            version: "1".into(),
+            revision: "test".into(),
+            role: "serve".into(),
+        };
+        let registry = Registry::new(&build).unwrap();
+        let metrics = ServerMetrics::register(&registry, ServerPlace::default()).unwrap();
+        let data = tempfile::tempdir().unwrap().keep();
+        let server = HttpServer {
+            catalog: Arc::new(Catalog::new(data, metrics, OpenBlobs::new(16))),
+            tls: None,
+            drain: Duration::ZERO,
+            connections,
+            limits: Limits {
+                idle: HEAD_TIMEOUT,
+                stall: STALL_TIMEOUT,
+                bytes: Arc::new(Semaphore::new(1)),
+                streams: Arc::new(Semaphore::new(1)),
+            },
+        };
+        let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(server.run(listener, shutdown));
+        address
+    }
+
+    async fn ask(stream: &mut TcpStream) -> io::Result<usize> {
+        stream.write_all(REQUEST).await?;
+        stream.read(&mut [0; 4096]).await
+    }
+
+    #[tokio::test]
+    async fn idle_connections_make_room_for_whoever_comes() {
+        let shutdown = CancellationToken::new();
+        let address = start(4, shutdown.clone()).await;
+        let mut held = Vec::new();
+        for number in 0..40 {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            // Kept alive after an answer, silent, or in the middle of a head.
+            let answered = match number % 3 {
+                0 => tokio::time::timeout(PATIENCE, ask(&mut stream)).await,
+                1 => Ok(Ok(1)),
+                _ => Ok(stream.write(b"GET / HTTP/1.1\r\nX").await),
+            };
+            let count = answered.expect("no answer came").unwrap();
+            assert!(count > 0, "number {number} was not answered");
+            held.push(stream);
+        }
+        let mut last = TcpStream::connect(address).await.unwrap();
+        let answered = tokio::time::timeout(PATIENCE, ask(&mut last)).await;
+        assert!(answered.expect("no answer came").unwrap() > 0);
+        shutdown.cancel();
     }
 }

@@ -13,6 +13,8 @@ const RESERVED: u64 = 64;
 pub struct Shares {
     /// At most this many connections; each may hold a file too.
     pub connections: usize,
+    /// At most this many answers at once beside the first of each connection: h2 has several on one.
+    pub streams: usize,
     /// At most this many blobs are kept open beside those.
     pub open_blobs: usize,
 }
@@ -32,13 +34,15 @@ impl Shares {
         Shares::of(current.unwrap_or(u64::MAX))
     }
 
-    /// A quarter for connections, a quarter for their files, half for blobs that are kept open.
+    /// A quarter for connections, a quarter for their files, an eighth for more files of h2 connections, the rest for
+    /// blobs that are kept open.
     fn of(descriptors: u64) -> Shares {
         let quarter = descriptors.saturating_sub(RESERVED) / 4;
         let quarter = usize::try_from(quarter).unwrap_or(usize::MAX);
         Shares {
             connections: quarter.clamp(16, MAX_CONNECTIONS),
-            open_blobs: quarter.saturating_mul(2).clamp(16, MAX_OPEN_BLOBS),
+            streams: (quarter / 2).clamp(8, MAX_CONNECTIONS),
+            open_blobs: (quarter + quarter / 2).clamp(16, MAX_OPEN_BLOBS),
         }
     }
 }
@@ -51,7 +55,7 @@ mod tests {
     fn connections_their_files_and_open_blobs_fit_together() {
         for descriptors in [256, 1024, 20_000, 1 << 20, u64::MAX] {
             let shares = Shares::of(descriptors);
-            let all = (2 * shares.connections + shares.open_blobs) as u64;
+            let all = (2 * shares.connections + shares.streams + shares.open_blobs) as u64;
             assert!(all + RESERVED <= descriptors, "{descriptors}: {shares:?}");
         }
     }

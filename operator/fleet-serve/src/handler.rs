@@ -11,7 +11,7 @@ use crate::catalog::{Catalog, OURS};
 use crate::listing::{MirrorLine, mirrors_page};
 use crate::lookup::Lookup;
 use crate::path::{Candidate, RequestPath};
-use crate::status::{self, MirrorStatus};
+use crate::status::{self, MirrorStatus, PublicStatus};
 
 /// Answers one request; always, where it may block.
 pub fn answer(catalog: &Catalog, asked: Asked<'_>) -> Result<Counted, NeedsDisk> {
@@ -42,28 +42,40 @@ pub fn answer(catalog: &Catalog, asked: Asked<'_>) -> Result<Counted, NeedsDisk>
     }
 }
 
+/// Who asks for a status document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Audience {
+    /// Whoever reaches the port for clients.
+    Clients,
+    /// The controller, and whoever may read the metrics.
+    Operators,
+}
+
 /// The documents under `/.mirrorfleet/status`; none for another path.
-pub fn status_answer(catalog: &Catalog, path: &str) -> Option<Answer> {
+pub fn status_answer(catalog: &Catalog, path: &str, audience: Audience) -> Option<Answer> {
     let path = RequestPath::parse(path).ok()?.decoded?;
     let rest = path.below(OURS)?.below("status")?;
-    if rest.path.is_empty() {
-        let all: Vec<MirrorStatus> = catalog
-            .served()
-            .iter()
-            .map(|mirror| MirrorStatus::read(mirror))
-            .collect();
-        return Some(status::answer(&all));
-    }
     let served = catalog.served();
-    Some(
-        match served.iter().find(|mirror| mirror.name() == rest.path) {
-            Some(mirror) => status::answer(&MirrorStatus::read(mirror)),
-            None => Answer::text(
-                StatusCode::NOT_FOUND,
-                "no mirror of this name is served here",
-            ),
-        },
-    )
+    let read = || served.iter().map(|mirror| MirrorStatus::read(mirror));
+    if rest.path.is_empty() {
+        return Some(match audience {
+            Audience::Clients => {
+                status::answer(&read().map(Into::into).collect::<Vec<PublicStatus>>())
+            }
+            Audience::Operators => status::answer(&read().collect::<Vec<MirrorStatus>>()),
+        });
+    }
+    let Some(mirror) = served.iter().find(|mirror| mirror.name() == rest.path) else {
+        return Some(Answer::text(
+            StatusCode::NOT_FOUND,
+            "no mirror of this name is served here",
+        ));
+    };
+    let status = MirrorStatus::read(mirror);
+    Some(match audience {
+        Audience::Clients => status::answer(&PublicStatus::from(status)),
+        Audience::Operators => status::answer(&status),
+    })
 }
 
 fn route(catalog: &Catalog, asked: Asked<'_>, full: &Candidate) -> Result<Counted, NeedsDisk> {
@@ -115,7 +127,7 @@ fn ours(
         })
     };
     asked.disk()?;
-    if let Some(answer) = status_answer(catalog, asked.path) {
+    if let Some(answer) = status_answer(catalog, asked.path, Audience::Clients) {
         return outside(answer);
     }
     let kept = rest.below("s").and_then(|below| {

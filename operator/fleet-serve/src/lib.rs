@@ -6,7 +6,7 @@
 //!
 //! The way of a request: `path` reads the target, `catalog` finds the mirror, `mirror` the entry,
 //! `conditional` decides what of it to send, `answer` is the result as a plain value. `connection` accepts; `plain`
-//! brings answers to clients without TLS, `body` (and hyper) to those with it.
+//! brings answers to clients without TLS, `http2` and `body` (with hyper, for HTTP/1.1) to those with it.
 
 mod answer;
 mod asked;
@@ -19,13 +19,17 @@ mod connection;
 mod content_type;
 mod descriptors;
 mod handler;
+mod http2;
 mod listing;
 mod lookup;
 mod mirror;
 mod path;
 mod plain;
+mod read;
+mod room;
 mod stall;
 mod status;
+mod suspects;
 mod tls;
 mod trace;
 mod transaction;
@@ -42,14 +46,18 @@ use fleet_telemetry::{
 };
 use http::Response;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::answer::Answer;
 use crate::blobs::OpenBlobs;
 use crate::catalog::Catalog;
-use crate::connection::{HttpServer, bind};
+use crate::connection::{HEAD_TIMEOUT, HttpServer, STALL_TIMEOUT, bind};
 use crate::descriptors::Shares;
+use crate::handler::Audience;
+use crate::http2::Limits;
+use crate::room::SHARED_BYTES;
 use crate::tls::Certificate;
 
 pub use crate::status::{MirrorStatus, Storage};
@@ -150,6 +158,12 @@ pub async fn serve(
         tls,
         drain: options.drain,
         connections: shares.connections,
+        limits: Limits {
+            idle: HEAD_TIMEOUT,
+            stall: STALL_TIMEOUT,
+            bytes: Arc::new(Semaphore::new(SHARED_BYTES)),
+            streams: Arc::new(Semaphore::new(shares.streams)),
+        },
     };
     let main = async {
         let result = server.run(http, shutdown).await;
@@ -207,7 +221,7 @@ fn routes(catalog: Arc<Catalog>) -> ExtraRoutes {
         let catalog = catalog.clone();
         Box::pin(async move {
             let answered = tokio::task::spawn_blocking(move || {
-                handler::status_answer(&catalog, head.uri.path())
+                handler::status_answer(&catalog, head.uri.path(), Audience::Operators)
             })
             .await;
             answered.ok().flatten().map(into_response)

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use fleet_store::{Child, Entry, EntryState, Snapshot, SnapshotId};
-use http::StatusCode;
 use http::header::USER_AGENT;
+use http::{Method, StatusCode};
 
 use crate::answer::{Answer, Caching, Content};
 use crate::asked::{Asked, NeedsDisk};
@@ -56,6 +56,11 @@ impl Lookup<'_> {
             false => self.mirror.view_at_hand().ok_or(NeedsDisk)?,
         };
         let mut target = self.resolve(&view);
+        if view.is_damaged() {
+            // What was not found may be what can no longer be read.
+            self.asked.disk()?;
+            target = self.resolve(&self.mirror.fresh_view());
+        }
         if matches!(
             target,
             Target::Nothing | Target::Excluded | Target::Unusable | Target::UnknownSnapshot
@@ -100,6 +105,11 @@ impl Lookup<'_> {
         };
         let first = match first {
             Ok(first) => first,
+            // Where the current snapshot is damaged the others still hold what never changes.
+            Err(Target::NoSnapshot) if !self.rest.directory => {
+                let elsewhere = view.find_elsewhere(&self.rest.path);
+                return elsewhere.map_or(Target::NoSnapshot, Target::File);
+            }
             Err(target) => return target,
         };
         // No path is a file and a directory of one snapshot, and most requests are for files.
@@ -223,12 +233,14 @@ impl Lookup<'_> {
 
     /// Never a short body: a client must be able to tell a damaged mirror from a damaged file.
     fn damaged(&self, entry: &Entry, problem: &str) -> Answer {
-        tracing::error!(
-            mirror = self.mirror.name(),
-            path = self.rest.path,
-            blob = %entry.digest,
-            "a blob cannot be served, it {problem}; run `mirrorfleet verify`, then sync again"
-        );
+        if self.mirror.suspect(entry) {
+            tracing::error!(
+                mirror = self.mirror.name(),
+                path = self.rest.path,
+                blob = %entry.digest,
+                "a blob cannot be served, it {problem}; the next sync fetches it again"
+            );
+        }
         Answer::unavailable("this file is damaged in the mirror; another mirror has it")
     }
 
@@ -243,6 +255,9 @@ impl Lookup<'_> {
                 "directory listings are switched off for this mirror",
             );
         }
+        if self.asked.method == Method::HEAD {
+            return Answer::page_head();
+        }
         let (mut lines, mut files) = (Vec::new(), Vec::new());
         for child in snapshot.children(path) {
             match child {
@@ -256,6 +271,11 @@ impl Lookup<'_> {
                 }
                 Child::File { .. } => {}
             }
+        }
+        if snapshot.is_damaged() {
+            return Answer::unavailable(
+                "the index of this mirror is damaged; ask again".to_owned(),
+            );
         }
         let traces = match self.fixed {
             Some(_) => None,

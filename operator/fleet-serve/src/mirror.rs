@@ -12,13 +12,17 @@ use fleet_store::{
     Entry, EntryState, Identity, Snapshot, SnapshotId, Store, StoreError, Transactions,
 };
 use fleet_telemetry::{MirrorTraffic, ServedSnapshot};
+use fleet_types::Sha256;
 
 use crate::blobs::{Blob, OpenBlobs};
+use crate::suspects::Suspects;
 
 /// How long the answer to "what is current?" is believed.
 const CURRENT_AGE: Duration = Duration::from_millis(100);
 /// How often a name that is in no known snapshot makes us look for new ones.
 const KEPT_AGE: Duration = Duration::from_secs(1);
+/// How often a store with something wrong in it is read again: verifying a large index anew takes a while.
+const PROBLEM_AGE: Duration = Duration::from_secs(2);
 
 /// A store that is served.
 pub struct ServedMirror {
@@ -30,6 +34,7 @@ pub struct ServedMirror {
     /// Held while the volume is read. Opening a large snapshot verifies its index, which takes a while; requests go on
     /// with what is known meanwhile.
     reading: Mutex<()>,
+    suspects: Suspects,
 }
 
 /// What is on the volume, read at one moment. Requests hold on to it until they are answered.
@@ -47,6 +52,8 @@ struct Known {
     view: Arc<View>,
     current_read: Option<Instant>,
     kept_read: Option<Instant>,
+    /// What `current` named then, whether or not that could be opened.
+    named: Option<SnapshotId>,
     problem: Option<String>,
 }
 
@@ -70,6 +77,16 @@ impl View {
             .find(|entry| !entry.mutable)
     }
 
+    /// Whether the index of one of them was found changed since it was opened.
+    pub fn is_damaged(&self) -> bool {
+        self.all().any(|snapshot| snapshot.is_damaged())
+    }
+
+    /// As [`View::snapshot`], unless it is damaged.
+    fn whole(&self, id: &SnapshotId) -> Option<&Arc<Snapshot>> {
+        self.snapshot(id).filter(|snapshot| !snapshot.is_damaged())
+    }
+
     fn has_all_of(&self, other: &View) -> bool {
         other
             .all()
@@ -89,6 +106,7 @@ impl ServedMirror {
             blobs,
             known: Mutex::default(),
             reading: Mutex::default(),
+            suspects: Suspects::default(),
         }
     }
 
@@ -162,10 +180,11 @@ impl ServedMirror {
 
     /// The blob of an entry if it is open, or can be opened without waiting for the disk.
     pub fn blob_at_hand(&self, entry: &Entry) -> Option<Arc<Blob>> {
-        let blob = match self.blobs.get(&entry.digest) {
+        let path = || self.store.blob_path(&entry.digest);
+        let blob = match self.blobs.get(&entry.digest, path) {
             Some(blob) => blob,
             None => {
-                let path = self.store.blob_path(&entry.digest);
+                let path = path();
                 self.keep(entry, Blob::open_at_hand(&entry.digest, &path)?)
             }
         };
@@ -189,6 +208,22 @@ impl ServedMirror {
             self.blobs.keep(entry.digest, blob.clone());
         }
         blob
+    }
+
+    /// The blob of an entry is missing or damaged; true when that is news.
+    pub fn suspect(&self, entry: &Entry) -> bool {
+        self.blobs.close(&entry.digest);
+        self.suspects.add(&self.store, entry)
+    }
+
+    /// The blobs that could not be served and are not whole yet. Blocks on the disk.
+    pub fn suspects(&self) -> Vec<Sha256> {
+        self.suspects.of(&self.store)
+    }
+
+    /// Brings the metrics of the store's health up to date. Blocks on the disk.
+    pub fn tell_health(&self) {
+        self.suspects.tell(&self.store, &self.traffic);
     }
 
     /// What is served, read afresh: for when a blob that a view names has been collected.
@@ -224,27 +259,27 @@ impl ServedMirror {
 
     /// Reads `current`, and the rest if that changed. The caller holds `reading`.
     fn read_current(&self) -> Arc<View> {
-        let (view, had_problem) = {
-            let known = self.known();
-            (known.view.clone(), known.problem.is_some())
-        };
-        match self.store.current() {
-            Ok(id) if id == view.current.as_ref().map(|current| current.id()) && !had_problem => {
-                self.known().current_read = Some(Instant::now());
-                view
-            }
-            _ => self.read_kept(),
+        let named = self.store.current().ok().flatten();
+        let mut known = self.known();
+        let doubtful = known.problem.is_some() && is_older(known.kept_read, PROBLEM_AGE);
+        if known.kept_read.is_some() && !doubtful && named == known.named {
+            known.current_read = Some(Instant::now());
+            return known.view.clone();
         }
+        drop(known);
+        self.read_kept()
     }
 
     /// Reads everything. The caller holds `reading`.
     fn read_kept(&self) -> Arc<View> {
         let before = self.known().view.clone();
+        let named = self.store.current().ok().flatten();
         // Without the lock on what is known: others keep answering from it.
         let read = self.read_volume(&before);
         let mut known = self.known();
         known.current_read = Some(Instant::now());
         known.kept_read = known.current_read;
+        known.named = named;
         let problem = match read {
             Ok((view, problem)) => {
                 let served = view.current.as_ref();
@@ -267,21 +302,40 @@ impl ServedMirror {
         known.view.clone()
     }
 
-    /// Opens what is on the volume and not in `before`. A kept snapshot that cannot be opened is a problem to tell of;
-    /// a current one is a failure.
+    /// Opens what is on the volume and not in `before`. What cannot be opened is told of, and keeps nothing else from
+    /// being served.
+    ///
+    /// Where the current snapshot is damaged the one that was served before goes on, if it is whole. A server that
+    /// starts has none: it serves the names whose content never changes out of the other snapshots, and answers 503 for
+    /// those that change. Serving an older state instead would turn the clock back for clients, which only a person
+    /// may; the next sync makes the index anew, mostly without fetching anything.
     fn read_volume(&self, before: &View) -> Result<(View, Option<String>), StoreError> {
-        let open = |id: &SnapshotId| match before.snapshot(id) {
+        let mut problems = Vec::new();
+        let open = |id: &SnapshotId| match before.whole(id) {
             Some(snapshot) => Ok(snapshot.clone()),
             None => self.store.snapshot(id),
         };
-        let id = self.store.current()?;
-        let current = id.as_ref().map(open).transpose()?;
+        let as_before = before
+            .current
+            .clone()
+            .filter(|current| !current.is_damaged());
+        let opened = self
+            .store
+            .current()
+            .and_then(|id| id.as_ref().map(open).transpose());
+        let current = opened.or_else(|error| match error {
+            error if error.is_damage() || matches!(error, StoreError::SnapshotNotFound { .. }) => {
+                problems.push(error.to_string());
+                Ok(as_before)
+            }
+            other => Err(other),
+        })?;
         let mut view = View {
+            published: before.published,
             current,
-            published: None,
             others: Vec::new(),
         };
-        let mut problem = None;
+        let id = view.current.as_ref().map(|current| current.id());
         for info in self.store.snapshots()?.iter().rev() {
             if Some(info.id) == id {
                 view.published = info.published_at;
@@ -291,10 +345,14 @@ impl ServedMirror {
                 Ok(snapshot) => view.others.push(snapshot),
                 // Collected between the listing and the opening.
                 Err(StoreError::SnapshotNotFound { .. }) => {}
-                Err(error) => problem = Some(error.to_string()),
+                Err(error) => problems.push(error.to_string()),
             }
         }
-        Ok((view, problem))
+        let unreadable = self.store.unreadable()?;
+        problems.extend(unreadable.iter().map(ToString::to_string));
+        problems.dedup();
+        problems.truncate(8);
+        Ok((view, (!problems.is_empty()).then(|| problems.join("; "))))
     }
 
     /// Logs a problem when it begins and when it is over, not with each request.

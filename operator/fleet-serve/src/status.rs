@@ -1,10 +1,11 @@
-//! `/.mirrorfleet/status` and `/.mirrorfleet/status/<mirror>`: what this server knows, for the controller and for
-//! people. Facts of the volume only. Instants are Unix seconds, sizes are bytes.
+//! `/.mirrorfleet/status` and `/.mirrorfleet/status/<mirror>`: what this server knows. Facts of the volume only. Instants
+//! are Unix seconds, sizes are bytes. The controller reads all of it at the port for metrics; at the port for clients
+//! stands what a client may know.
 
 use std::collections::BTreeMap;
 
 use fleet_store::Store;
-use fleet_types::UnitRevision;
+use fleet_types::{Reason, Sha256, UnitRevision};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -36,6 +37,59 @@ pub struct MirrorStatus {
     pub storage: Option<Storage>,
     /// Why the store is not served as it should be.
     pub problem: Option<String>,
+    /// Blobs that could not be served: the next sync fetches them again.
+    pub damaged: Vec<Sha256>,
+    /// How far the check of all blobs is, as the runs wrote it.
+    pub scrub: Option<Value>,
+}
+
+/// What anybody may know of a mirror: what is served, and whether the last run was good. No URL, no words of an error
+/// (an upstream can choose them), nothing of the volume.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PublicStatus {
+    mirror: String,
+    upstream_type: String,
+    serving_path: String,
+    snapshot: Option<String>,
+    revision: Vec<UnitRevision>,
+    published_at: Option<i64>,
+    pinned: Option<String>,
+    last_run: Option<LastRun>,
+    /// When a run last really succeeded.
+    last_success_at: Option<i64>,
+    /// Whether something is wrong with the store; what, the log says.
+    has_problem: bool,
+}
+
+/// What a run came to, in fixed words.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct LastRun {
+    reason: Reason,
+    finished_at: i64,
+}
+
+impl From<MirrorStatus> for PublicStatus {
+    fn from(status: MirrorStatus) -> PublicStatus {
+        PublicStatus {
+            mirror: status.mirror,
+            upstream_type: status.upstream_type,
+            serving_path: status.serving_path,
+            snapshot: status.snapshot,
+            revision: status.revision,
+            published_at: status.published_at,
+            pinned: status.pinned,
+            last_run: status
+                .last_report
+                .and_then(|report| serde_json::from_value(report).ok()),
+            last_success_at: status
+                .last_success
+                .as_ref()
+                .and_then(|success| success.get("at")?.as_i64()),
+            has_problem: status.problem.is_some(),
+        }
+    }
 }
 
 /// The volume of a store, in bytes.
@@ -71,6 +125,7 @@ impl MirrorStatus {
         let last_report = document(store, "report", &mut noted);
         let last_success = document(store, "success", &mut noted);
         let memory: Option<Memory> = document(store, "units", &mut noted);
+        let scrub = document(store, "scrub", &mut noted);
         MirrorStatus {
             mirror: mirror.name().to_owned(),
             upstream_type: mirror.identity().upstream_type.clone(),
@@ -96,6 +151,8 @@ impl MirrorStatus {
                 .collect(),
             storage,
             problem,
+            damaged: mirror.suspects(),
+            scrub,
         }
     }
 }

@@ -12,7 +12,8 @@ use http::header::{AUTHORIZATION, HOST, USER_AGENT};
 
 /// How apt's own transport for http and https calls itself.
 const APT: &str = "Debian APT-HTTP/";
-/// What a proxy before us says of how it was asked. It decides about nothing but the answer to its own request.
+/// What proxies before us say of how the first of them was asked (RFC 7239, and what was usual before it). It decides
+/// about nothing but the answer to its own request, which no cache may keep.
 const FORWARDED_PROTO: &str = "x-forwarded-proto";
 const FORWARDED_HOST: &str = "x-forwarded-host";
 
@@ -40,19 +41,68 @@ pub fn other_site(way: Way<'_>, headers: &HeaderMap) -> Option<String> {
     if headers.contains_key(AUTHORIZATION) {
         return None;
     }
-    let said = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let secure = match said(FORWARDED_PROTO) {
-        Some("https") => true,
-        Some("http") => false,
+    let forwarded = Forwarded::read(headers);
+    let secure = match forwarded.proto {
+        Some(proto) if proto.eq_ignore_ascii_case("https") => true,
+        Some(proto) if proto.eq_ignore_ascii_case("http") => false,
         _ => way.secure,
     };
     let (scheme, default_port) = if secure { ("https", 443) } else { ("http", 80) };
-    let here = Site::parse(said(HOST.as_str()).or(way.authority)?)?;
-    let site = match said(FORWARDED_HOST) {
+    // RFC 9112 section 3.2.2: an absolute target says it better than Host.
+    let here = Site::parse(way.authority.or_else(|| said(headers, HOST.as_str()))?)?;
+    let site = match forwarded.host {
         Some(forwarded) => Site::parse(forwarded)?.or_with_port(here),
         None => here,
     };
     Some(format!("{scheme}://{}", site.respelled(default_port)?))
+}
+
+/// Whether a request says who is asked as it must: one Host, which HTTP/1.0 may leave out (RFC 9112 section 3.2). Its
+/// value is a host with perhaps a port (RFC 3986 section 3.2.2), or empty.
+pub fn is_host_clear(headers: &HeaderMap, is_http_10: bool) -> bool {
+    let mut hosts = headers.get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (None, _) => is_http_10,
+        (Some(host), None) => host
+            .as_bytes()
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=:[]".contains(byte)),
+        (Some(_), Some(_)) => false,
+    }
+}
+
+fn said<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// How the proxy that is nearest to the client was asked.
+#[derive(Default)]
+struct Forwarded<'a> {
+    host: Option<&'a str>,
+    proto: Option<&'a str>,
+}
+
+impl<'a> Forwarded<'a> {
+    /// Each proxy adds to the end of the lists, so the first element is the one that counts.
+    fn read(headers: &'a HeaderMap) -> Forwarded<'a> {
+        let first = |name| said(headers, name).and_then(|list| list.split(',').next());
+        let Some(element) = first("forwarded") else {
+            return Forwarded {
+                host: first(FORWARDED_HOST).map(str::trim),
+                proto: first(FORWARDED_PROTO).map(str::trim),
+            };
+        };
+        let mut forwarded = Forwarded::default();
+        for (name, value) in element.split(';').filter_map(|pair| pair.split_once('=')) {
+            let value = value.trim().trim_matches('"');
+            match name.trim() {
+                name if name.eq_ignore_ascii_case("host") => forwarded.host = Some(value),
+                name if name.eq_ignore_ascii_case("proto") => forwarded.proto = Some(value),
+                _ => {}
+            }
+        }
+        forwarded
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -160,6 +210,16 @@ mod tests {
     }
 
     #[test]
+    fn an_absolute_target_says_it_better_than_host() {
+        let way = Way {
+            authority: Some("a.example"),
+            secure: false,
+        };
+        let headers = HeaderMap::from_iter([(HOST, HeaderValue::from_static("evil.example"))]);
+        assert_eq!(other_site(way, &headers).unwrap(), "http://A.example");
+    }
+
+    #[test]
     fn behind_a_proxy_the_site_is_the_one_that_its_client_asked() {
         let (host, port) = ("a.example", "a.example:8443");
         for (secure, said, other) in [
@@ -196,7 +256,24 @@ mod tests {
             (
                 true,
                 [("host", "pod:80"), (FORWARDED_HOST, "a.example, b.example")],
-                None,
+                Some("https://A.example"),
+            ),
+            (false, [("host", "pod:80"), (FORWARDED_HOST, "a b")], None),
+            (
+                false,
+                [("host", host), (FORWARDED_PROTO, "https, http")],
+                Some("https://A.example"),
+            ),
+            (
+                false,
+                [
+                    ("host", "pod:80"),
+                    (
+                        "forwarded",
+                        "for=\"[2001:db8::1]\";Proto=https;host=\"a.example:8443\", for=10.0.0.1;host=b;proto=http",
+                    ),
+                ],
+                Some("https://A.example:8443"),
             ),
         ] {
             assert_eq!(told(secure, &said).as_deref(), other, "{said:?}");

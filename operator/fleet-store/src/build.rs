@@ -82,6 +82,10 @@ impl IndexBuilder {
             links::yield_to(&mut meta.links, &item.path);
         }
         drop(sorted);
+        if let Some(parent) = &parent {
+            // What it vouched for, or what was carried forward from it, may not be all of it.
+            parent.expect_whole()?;
+        }
         (meta.entries, meta.bytes) = (draft.records, draft.bytes);
         let id = draft.id(&meta);
         let existed = is_prepared(&shared, &id)?;

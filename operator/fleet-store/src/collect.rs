@@ -288,7 +288,7 @@ fn retain_unnamed(chunk: &mut HashSet<[u8; 32]>, kept: &[(SnapshotId, PathBuf)])
         if chunk.is_empty() {
             break;
         }
-        scan_present(index, id, &mut |digest| {
+        scan_present(index, id, &mut |digest, _| {
             chunk.remove(digest);
         })?;
     }

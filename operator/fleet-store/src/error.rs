@@ -27,8 +27,20 @@ pub enum StoreError {
         source: io::Error,
     },
     #[error(
-        "the file system reported an error ({doing}): {source}; check the volume and the node's kernel log"
+        "the disk failed ({doing}): {source}; check the volume and the kernel log of the machine it is on"
     )]
+    DiskFailed {
+        doing: &'static str,
+        source: io::Error,
+    },
+    #[error(
+        "this user may not do that ({doing}): {source}; the store and everything in it must belong to the user that syncs (`chown -R`, in a cluster `fsGroup`)"
+    )]
+    NotPermitted {
+        doing: &'static str,
+        source: io::Error,
+    },
+    #[error("the file system refused something ({doing}): {source}")]
     Failed {
         doing: &'static str,
         source: io::Error,
@@ -39,8 +51,12 @@ pub enum StoreError {
     Busy { dir: PathBuf },
     #[error("the directory {} belongs to something else: {claim}; use another directory or volume", .dir.display())]
     Mismatch { dir: PathBuf, claim: String },
-    #[error("{what} is damaged: {problem}; run `mirrorfleet verify`, then sync again")]
+    #[error("{what} is damaged: {problem}; the next sync mends it")]
     Corrupt { what: String, problem: String },
+    #[error(
+        "the pinned snapshot {id} is lost, and the upstream no longer has what it held: take the pin away (`mirrorfleet snapshots MIRROR unpin`, or `spec.snapshots.pinned` where the manifest has it), then sync again; the newest snapshot is prepared"
+    )]
+    PinLost { id: SnapshotId },
     #[error("no snapshot {wanted} in this store: list them with `mirrorfleet snapshots`")]
     SnapshotNotFound { wanted: String },
     #[error("the snapshot prefix {prefix} fits several snapshots: give more digits")]
@@ -83,15 +99,17 @@ impl StoreError {
         match self {
             StoreError::Full { .. } => Reason::StorageFull,
             StoreError::ReadOnly { .. } => Reason::StorageReadOnly,
-            StoreError::Failed { .. } | StoreError::Absent { .. } | StoreError::Export { .. } => {
-                Reason::StorageFailed
-            }
+            StoreError::Failed { .. }
+            | StoreError::DiskFailed { .. }
+            | StoreError::NotPermitted { .. }
+            | StoreError::Absent { .. }
+            | StoreError::Export { .. } => Reason::StorageFailed,
             StoreError::Busy { .. } => Reason::StoreBusy,
             StoreError::Mismatch { .. } => Reason::StoreMismatch,
             StoreError::Corrupt { .. } => Reason::StoreCorrupt,
-            StoreError::SnapshotNotFound { .. } | StoreError::AmbiguousPrefix { .. } => {
-                Reason::SnapshotNotFound
-            }
+            StoreError::SnapshotNotFound { .. }
+            | StoreError::AmbiguousPrefix { .. }
+            | StoreError::PinLost { .. } => Reason::SnapshotNotFound,
             StoreError::Conflict { .. } => Reason::PathConflict,
             StoreError::TooLong { .. }
             | StoreError::TooShort { .. }
@@ -106,6 +124,33 @@ impl StoreError {
         matches!(self, StoreError::Absent { .. })
     }
 
+    /// Whether a file of the store is not what was written: to be set aside, rather than to be tried again.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            StoreError::Corrupt { .. } | StoreError::DiskFailed { .. } => true,
+            StoreError::NotPermitted { .. } => true,
+            StoreError::Failed { source, .. } => {
+                let errno = source.raw_os_error().map(Errno::from_raw_os_error);
+                matches!(
+                    errno,
+                    Some(Errno::ISDIR | Errno::NOTDIR | Errno::LOOP | Errno::NXIO)
+                )
+            }
+            _ => false,
+        }
+    }
+
+    /// What is wrong with a file, in the words of the system.
+    pub(crate) fn cause(&self) -> Option<String> {
+        match self {
+            StoreError::Corrupt { problem, .. } => Some(problem.clone()),
+            StoreError::DiskFailed { source, .. }
+            | StoreError::NotPermitted { source, .. }
+            | StoreError::Failed { source, .. } => Some(source.to_string()),
+            _ => None,
+        }
+    }
+
     /// An I/O error, told apart by what it means for a store.
     pub fn io(doing: &'static str, source: io::Error) -> StoreError {
         match source.raw_os_error().map(Errno::from_raw_os_error) {
@@ -113,6 +158,10 @@ impl StoreError {
                 StoreError::Full { doing, source }
             }
             Some(Errno::ROFS) => StoreError::ReadOnly { doing, source },
+            Some(Errno::ACCESS | Errno::PERM) => StoreError::NotPermitted { doing, source },
+            Some(Errno::IO | Errno::UCLEAN | Errno::NODEV) => {
+                StoreError::DiskFailed { doing, source }
+            }
             _ => StoreError::Failed { doing, source },
         }
     }

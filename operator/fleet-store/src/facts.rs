@@ -35,6 +35,13 @@ impl Facts {
         self.snapshots.get(id).copied().unwrap_or_default()
     }
 
+    /// Which snapshot is served, for when `current` itself cannot tell. A crash leaves it one step behind at most.
+    pub fn served(&self) -> Option<SnapshotId> {
+        let served = |times: &Times| times.published_at.is_some() && times.superseded_at.is_none();
+        let mut all = self.snapshots.iter().filter(|(_, times)| served(times));
+        all.next().map(|(id, _)| *id)
+    }
+
     /// Brings the facts in line with what is served and what exists: a crash between the switch and this document
     /// leaves them one step behind. A time that is not known is taken as `now`, which keeps snapshots for longer.
     pub fn settle(

@@ -9,6 +9,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 use rustix::fs::OFlags;
+use rustix::io::Errno;
 
 /// Changes to names, and the promises that make changes durable.
 pub(crate) trait FileSystem: Send + Sync {
@@ -25,6 +26,20 @@ pub(crate) trait FileSystem: Send + Sync {
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
     /// syncfs(2): all content and all names on the store's file system.
     fn sync_all(&self) -> io::Result<()>;
+}
+
+/// Opens a file for reading. What is no file (a folder, a pipe that would keep us waiting for ever) is an error.
+pub(crate) fn open_file(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(OFlags::NONBLOCK.bits() as i32)
+        .open(path)?;
+    let about = file.metadata()?;
+    match about.is_file() {
+        true => Ok(file),
+        false if about.is_dir() => Err(Errno::ISDIR.into()),
+        false => Err(Errno::NXIO.into()),
+    }
 }
 
 /// The real thing.
@@ -78,5 +93,22 @@ impl FileSystem for Disk {
 
     fn sync_all(&self) -> io::Result<()> {
         Ok(rustix::fs::syncfs(&self.root)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_file_keeps_nobody_waiting() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("pipe");
+        let kind = rustix::fs::FileType::Fifo;
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, kind, 0o644.into(), 0).unwrap();
+        for path in [pipe.as_path(), dir.path()] {
+            let error = crate::StoreError::io("reading", open_file(path).unwrap_err());
+            assert!(error.is_damage(), "{error}");
+        }
     }
 }

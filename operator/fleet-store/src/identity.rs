@@ -6,7 +6,8 @@ use std::time::Duration;
 use fleet_types::shown_url;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Doing, Result, StoreError};
+use crate::document;
+use crate::error::{Result, StoreError};
 use crate::layout::Layout;
 
 /// What a store is a copy of, and how it is kept and served.
@@ -69,20 +70,10 @@ impl Identity {
     pub const FORMAT_VERSION: u32 = 1;
 
     pub(crate) fn read(layout: &Layout) -> Result<Option<Identity>> {
-        let text = match std::fs::read(layout.identity()) {
-            Ok(text) => text,
-            Err(e)
-                if matches!(
-                    e.kind(),
-                    std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
-                ) =>
-            {
-                return Ok(None);
-            }
-            Err(e) => return Err(e).doing("reading store.json"),
+        let file = layout.identity();
+        let Some(version) = document::read::<FormatVersion>(layout, &file)? else {
+            return Ok(None);
         };
-        let version: FormatVersion = serde_json::from_slice(&text)
-            .map_err(|e| StoreError::corrupt("store.json", e.to_string()))?;
         if version.format_version != Self::FORMAT_VERSION {
             let claim = format!(
                 "it has store format {}, this program knows format {}; use the program version that wrote it, or a newer one",
@@ -91,9 +82,7 @@ impl Identity {
             );
             return Err(StoreError::mismatch(layout.root(), claim));
         }
-        serde_json::from_slice(&text)
-            .map(Some)
-            .map_err(|e| StoreError::corrupt("store.json", e.to_string()))
+        document::read(layout, &file)
     }
 
     /// Whether `self` may write to a store that says it is `existing`.

@@ -156,10 +156,13 @@ pub(crate) fn decode_record(bytes: &[u8; RECORD_LEN]) -> (Entry, Option<u32>) {
     (entry, (sha512 != NO_SHA512).then_some(sha512))
 }
 
-/// Only the digest of a record that is `Present`, for scans over many records.
-pub(crate) fn present_digest(record: &[u8]) -> Option<&[u8; 32]> {
+/// Only digest and size of a record that is `Present`, for scans over many records.
+pub(crate) fn present_blob(record: &[u8]) -> Option<(&[u8; 32], u64)> {
     let present = record.get(43)? & 3 == state_code(EntryState::Present);
-    if present { record.first_chunk() } else { None }
+    let digest = record.first_chunk().filter(|_| present)?;
+    let mut size = [0; 8];
+    size[..6].copy_from_slice(record.get(32..38)?);
+    Some((digest, u64::from_le_bytes(size)))
 }
 
 fn flags(entry: &Entry) -> u8 {

@@ -35,6 +35,15 @@ impl Layout {
     pub fn current(&self) -> PathBuf {
         self.root.join("current")
     }
+    /// What could not be read, moved out of the way.
+    pub fn set_aside(&self) -> PathBuf {
+        self.root.join("set-aside")
+    }
+    /// A path of the store as messages name it.
+    pub fn shown(&self, path: &Path) -> String {
+        let inside = path.strip_prefix(&self.root).unwrap_or(path);
+        inside.display().to_string()
+    }
     pub fn blobs(&self) -> PathBuf {
         self.root.join("blobs")
     }
@@ -78,6 +87,20 @@ impl Layout {
     }
     pub fn staging(&self) -> PathBuf {
         self.root.join("staging")
+    }
+    /// Names of blobs that a server could not serve, one empty file each.
+    pub fn suspects(&self) -> PathBuf {
+        self.root.join("suspects")
+    }
+    /// The folders that every store has.
+    pub fn folders(&self) -> [PathBuf; 5] {
+        [
+            self.blobs(),
+            self.snapshots(),
+            self.state(),
+            self.staging(),
+            self.suspects(),
+        ]
     }
     pub fn staged(&self, digest: &Digest) -> PathBuf {
         self.staging().join(format!(

@@ -8,6 +8,8 @@
 //! state/                    facts of runs, and what a person decided
 //! staging/                  downloads and sort files; always safe to delete
 //! lock                      held by the one writer
+//! suspects/                 blobs that a server could not serve: an empty file named by the digest, for the next writer
+//! set-aside/                what could not be read, for people; removed after a fortnight
 //! ```
 //!
 //! Owned here: the layout, durability, retention, and that a snapshot never names as present a blob that is missing or
@@ -23,6 +25,13 @@
 //! something that it found syncs it first. The crash tests run against a model of a disk that forgets what was not
 //! synced.
 //!
+//! # Damage
+//!
+//! No file that cannot be read keeps another from being used. Readers leave it out and tell of it; where a second copy
+//! or the rest of the store says the same, they go by that. The next writer moves it to `set-aside/` and goes on as if it
+//! had never been written, so that the next sync makes it anew. Blobs are mended by a sync that was told of them: by a
+//! scrub, by `mirrorfleet verify`, or by the server that met them.
+//!
 //! # Locks, and a reader against the collector
 //!
 //! Writers exclude each other by an exclusive flock(2) on `lock`, which readers never touch. An open [`Snapshot`]
@@ -34,10 +43,10 @@
 //! its path once more.
 
 mod build;
-mod bytes;
 mod claim;
 mod collect;
 mod distinct;
+mod document;
 mod entry;
 mod error;
 mod export;
@@ -45,13 +54,18 @@ mod facts;
 mod fs;
 mod identity;
 mod index;
+mod inspect;
 mod layout;
 mod leftovers;
 mod links;
+mod mend;
 mod merge;
+mod recover;
 mod retention;
+mod rows;
 mod runs;
 mod scrub;
+mod share;
 mod shared;
 mod snapshot;
 mod sort;
@@ -59,6 +73,8 @@ mod space;
 mod staging;
 mod store;
 mod tree;
+mod verified;
+mod walk;
 mod writer;
 
 pub use build::{IndexBuilder, Prepared};
@@ -69,11 +85,13 @@ pub use export::{Afterwards, ExportMode, ExportOptions, ExportReport};
 pub use identity::{Clients, Identity, Retention, Transactions};
 pub use leftovers::Leftovers;
 pub use scrub::{Finding, ScrubProgress, ScrubReport};
-pub use snapshot::{Child, Children, Entries, Snapshot};
+pub use share::{GoOn, Share};
+pub use snapshot::Snapshot;
 pub use sort::{Record, RunSorter, Sorted, SortedIter};
 pub use space::Space;
 pub use staging::{Staged, StagedFile, Staging};
 pub use store::{SnapshotInfo, Store};
+pub use walk::{Child, Children, Entries};
 pub use writer::{Publication, WantedDigests, Writer};
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! Walking along a snapshot beside another sorted list of paths.
 
-use crate::Entry;
-use crate::snapshot::{Entries, Snapshot};
+use crate::{Entries, Entry, Snapshot};
 
 /// Looks up ascending paths in a snapshot by walking, without a search each.
 pub(crate) struct Merged<'a> {

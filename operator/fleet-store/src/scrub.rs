@@ -1,6 +1,7 @@
 //! Checking everything: every blob hashes to its name, every snapshot is intact and complete.
 
-use std::fs::{self, File};
+use std::collections::BTreeSet;
+use std::fs;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
 
@@ -8,6 +9,7 @@ use fleet_types::Sha256;
 use sha2::Digest as _;
 
 use crate::error::{Doing, Result, StoreError};
+use crate::fs::open_file;
 use crate::{Entry, EntryState, Snapshot, SnapshotId, Store, build};
 
 /// How far a scrub is.
@@ -29,6 +31,8 @@ pub struct ScrubReport {
     /// The first [`ScrubReport::MAX_LISTED`] of them.
     pub findings: Vec<Finding>,
     pub findings_total: u64,
+    /// The blobs that must be fetched again, all of them.
+    pub damaged: BTreeSet<Sha256>,
 }
 
 /// One thing that is wrong.
@@ -59,8 +63,8 @@ pub enum Finding {
         snapshot: SnapshotId,
         problem: String,
     },
-    #[error("what is served cannot be told: {problem}")]
-    CurrentDamaged { problem: String },
+    #[error("{name} is damaged: {problem}")]
+    FileDamaged { name: String, problem: String },
 }
 
 impl ScrubReport {
@@ -70,18 +74,14 @@ impl ScrubReport {
         self.findings_total == 0
     }
 
-    /// The listed blobs that must be fetched again.
-    pub fn damaged_blobs(&self) -> impl Iterator<Item = Sha256> {
-        self.findings.iter().filter_map(|finding| match finding {
-            Finding::BlobDamaged { digest, .. }
-            | Finding::BlobMissing { digest, .. }
-            | Finding::BlobWrongSize { digest, .. } => Some(*digest),
-            _ => None,
-        })
-    }
-
     fn add(&mut self, finding: Finding) {
         self.findings_total += 1;
+        if let Finding::BlobDamaged { digest, .. }
+        | Finding::BlobMissing { digest, .. }
+        | Finding::BlobWrongSize { digest, .. } = &finding
+        {
+            self.damaged.insert(*digest);
+        }
         if self.findings.len() < Self::MAX_LISTED {
             self.findings.push(finding);
         }
@@ -104,7 +104,7 @@ pub(crate) fn scrub(
     for id in store.snapshot_ids()? {
         scrub.snapshot(&id)?;
     }
-    scrub.current()?;
+    scrub.others()?;
     for shard in 0..=u8::MAX {
         scrub.shard(shard)?;
     }
@@ -125,7 +125,8 @@ impl Scrub<'_> {
             Ok(snapshot) => self.entries(&snapshot),
             // Dropped by the collector meanwhile.
             Err(StoreError::SnapshotNotFound { .. }) => return Ok(()),
-            Err(StoreError::Corrupt { problem, .. }) => {
+            Err(error) if error.is_damage() => {
+                let problem = error.cause().unwrap_or_else(|| error.to_string());
                 self.report.add(Finding::SnapshotDamaged {
                     snapshot: *id,
                     problem,
@@ -183,21 +184,27 @@ impl Scrub<'_> {
         }
     }
 
-    fn current(&mut self) -> Result<()> {
-        let problem = match self.store.current() {
-            Ok(None) => return Ok(()),
-            Ok(Some(id)) if self.store.layout().snapshot(&id).is_file() => return Ok(()),
-            Ok(Some(id)) => format!("snapshot {id} is not in the store"),
-            Err(StoreError::Corrupt { problem, .. }) => problem,
-            Err(other) => return Err(other),
-        };
-        self.report.add(Finding::CurrentDamaged { problem });
+    /// Documents, `current`, and what lies where a folder belongs.
+    fn others(&mut self) -> Result<()> {
+        for error in self.store.unreadable()? {
+            let StoreError::Corrupt { what, problem } = error else {
+                return Err(error);
+            };
+            // Snapshots were opened as a whole.
+            if !what.starts_with("snapshots/") {
+                self.report.add(Finding::FileDamaged {
+                    name: what,
+                    problem,
+                });
+            }
+        }
         Ok(())
     }
 
     fn shard(&mut self, shard: u8) -> Result<()> {
         let files = match fs::read_dir(self.store.layout().shard(shard)) {
-            Err(e) if e.kind() == ErrorKind::NotFound => None,
+            // Told of by whoever lists `blobs/`.
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => None,
             other => Some(other.doing(DOING)?),
         };
         for file in files.into_iter().flatten() {
@@ -242,9 +249,17 @@ impl Scrub<'_> {
 
     /// What lies beside the shards.
     fn strangers(&mut self) -> Result<()> {
-        for file in fs::read_dir(self.store.layout().blobs()).doing(DOING)? {
-            let name = file.doing(DOING)?.file_name();
-            let is_shard = |name: &str| name.len() == 2 && is_lower_hex(name);
+        let blobs = match fs::read_dir(self.store.layout().blobs()) {
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                return Ok(());
+            }
+            other => other.doing(DOING)?,
+        };
+        for file in blobs {
+            let file = file.doing(DOING)?;
+            let name = file.file_name();
+            let is_shard =
+                |name: &str| name.len() == 2 && is_lower_hex(name) && file.path().is_dir();
             if !name.to_str().is_some_and(is_shard) {
                 self.stranger(&name.to_string_lossy());
             }
@@ -272,7 +287,7 @@ fn blob_name(shard: u8, rest: &str) -> Option<Sha256> {
 }
 
 fn hash(path: &Path) -> std::io::Result<(Sha256, u64)> {
-    let mut file = File::open(path)?;
+    let mut file = open_file(path)?;
     let mut hasher = sha2::Sha256::new();
     let mut block = [0; 64 << 10];
     let mut bytes = 0;

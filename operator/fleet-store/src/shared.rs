@@ -6,6 +6,7 @@ use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use fleet_types::Sha256;
 use rustix::fs::FlockOperation;
@@ -23,6 +24,8 @@ pub(crate) struct Shared {
     committed: Mutex<()>,
     collection: RwLock<()>,
     decisions: Mutex<()>,
+    /// What was set aside, in words.
+    set_aside: Mutex<Vec<String>>,
     /// Holds the writer's lock.
     lock: File,
 }
@@ -41,7 +44,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shared {
-    pub fn new(layout: Layout, fs: Box<dyn FileSystem>, lock: File) -> Shared {
+    /// `freed` is what had to be set aside before the store could be locked, in words.
+    pub fn new(
+        layout: Layout,
+        fs: Box<dyn FileSystem>,
+        lock: File,
+        freed: Option<String>,
+    ) -> Shared {
         Shared {
             layout,
             fs,
@@ -50,6 +59,7 @@ impl Shared {
             committed: Mutex::default(),
             collection: RwLock::default(),
             decisions: Mutex::default(),
+            set_aside: Mutex::new(freed.into_iter().collect()),
             lock,
         }
     }
@@ -128,6 +138,35 @@ impl Shared {
         };
         self.fs.sync_file(&file).doing(DOING)?;
         self.fs.sync_dir(&self.layout.snapshots()).doing(DOING)
+    }
+
+    /// Moves what cannot be read out of the way. Everything else in the store then goes on as if it had never been
+    /// written; `problem` is what people are told.
+    pub fn set_aside(&self, path: &Path, problem: &str) -> Result<()> {
+        const DOING: &str = "setting aside a damaged file";
+        let shown = self.layout.shown(path);
+        let at = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        let name = format!(
+            "{}.{}.{}",
+            shown.replace('/', "-"),
+            at.as_millis(),
+            self.next_number()
+        );
+        self.fs.create_dir(&self.layout.set_aside()).doing(DOING)?;
+        match self.fs.rename(path, &self.layout.set_aside().join(name)) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            other => other.doing(DOING)?,
+        }
+        tracing::warn!(problem, "{shown} cannot be read and was set aside");
+        lock(&self.set_aside).push(format!("{shown} ({problem})"));
+        Ok(())
+    }
+
+    /// What was set aside so far, in words.
+    pub fn what_was_set_aside(&self) -> Vec<String> {
+        lock(&self.set_aside).clone()
     }
 
     /// Replaces a small file in one durable step.

@@ -1,38 +1,43 @@
-//! A snapshot as its readers see it: an index that is mapped (or, on a network file system, read) after its own digest
-//! was verified.
+//! A snapshot as its readers see it: an index whose own digest was verified when it was opened.
+//!
+//! The paths (an FST, some 20 bytes each) are in memory from then on, as they were verified; records are read from the
+//! open file ([`Rows`]). So nothing that happens to the file ends the process or is believed: what can no longer be read
+//! is not found, and [`Snapshot::is_damaged`] says so.
 //!
 //! An open snapshot holds a shared lock on its file; see the crate's notes on collecting.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::fs::File;
-use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use fleet_types::{RepoPath, Sha256};
-use fst::{IntoStreamer, Streamer};
+use fst::IntoStreamer;
 use rustix::fs::FlockOperation;
-use sha2::Digest as _;
 
-use crate::bytes::{Bytes, Region};
 use crate::error::{Doing, Result, StoreError};
-use crate::index::{self, HEADER_LEN, Header, Parts, RECORD_LEN, SHA512_LEN, TRAILER_LEN};
+use crate::fs::open_file;
+use crate::index::{self, Header, RECORD_LEN};
+use crate::rows::Changed;
+use crate::verified::{Contents, read_head, read_verified};
+use crate::walk::{Children, Entries};
 use crate::{Entry, SnapshotId, SnapshotMeta, links};
 
-/// One immutable, verified copy of a revision: paths and what is known of each. Lookups take microseconds and do not
-/// load the index as a whole.
+/// One immutable, verified copy of a revision: paths and what is known of each. Lookups take microseconds and allocate
+/// nothing.
 pub struct Snapshot {
     header: Header,
-    parts: Parts,
     meta: SnapshotMeta,
-    bytes: Bytes,
-    paths: fst::Map<Region>,
+    pub(crate) contents: Contents,
+    paths: fst::Map<Vec<u8>>,
     /// Holds the shared lock.
-    _file: File,
+    pub(crate) file: File,
+    damaged: AtomicBool,
 }
 
-const DOING: &str = "reading a snapshot's index";
+pub(crate) const DOING: &str = "reading a snapshot's index";
 
 impl Snapshot {
     /// Verifies the digest of the file and that it is the snapshot `id`.
@@ -42,26 +47,23 @@ impl Snapshot {
         if !lock_shared(&file) {
             return Err(StoreError::missing(id));
         }
-        verify_digest(&file).map_err(|e| e.into_error(damaged))?;
         let (header, parts, meta) = read_head(&file).map_err(|e| e.into_error(damaged))?;
         if header.id != *id {
             return Err(damaged("the file is the index of another snapshot"));
         }
-        let bytes = Bytes::of(&file).doing(DOING)?;
-        let region = bytes
-            .region(parts.fst..parts.trailer)
-            .ok_or_else(|| damaged("the file is shorter than it was"))?;
-        let paths = fst::Map::new(region).map_err(|e| damaged(&e.to_string()))?;
+        let (contents, paths) =
+            read_verified(&file, &header, &parts).map_err(|e| e.into_error(damaged))?;
+        let paths = fst::Map::new(paths).map_err(|e| damaged(&e.to_string()))?;
         if paths.len() as u64 != header.records {
             return Err(damaged("the number of paths is not the number of records"));
         }
         Ok(Snapshot {
             header,
-            parts,
             meta,
-            bytes,
+            contents,
             paths,
-            _file: file,
+            file,
+            damaged: AtomicBool::new(false),
         })
     }
 
@@ -91,6 +93,25 @@ impl Snapshot {
         self.len() == 0
     }
 
+    /// Whether the file was found changed since it was opened. What could not be read was not found or ended a walk, so
+    /// whoever relies on everything being there asks this afterwards.
+    pub fn is_damaged(&self) -> bool {
+        self.damaged.load(Ordering::Acquire)
+    }
+
+    /// [`StoreError::Corrupt`] where [`Snapshot::is_damaged`].
+    pub fn expect_whole(&self) -> Result<()> {
+        match self.is_damaged() {
+            true => Err(self.changed()),
+            false => Ok(()),
+        }
+    }
+
+    pub(crate) fn changed(&self) -> StoreError {
+        let what = format!("snapshot {}", self.id());
+        StoreError::corrupt(what, "its index has changed since it was opened")
+    }
+
     /// What is known of one path, in the form of [`RepoPath`].
     pub fn get(&self, path: &str) -> Option<Entry> {
         self.entry(self.paths.get(path)?)
@@ -117,26 +138,13 @@ impl Snapshot {
 
     /// The entries from the first path that is not less than `from`.
     pub fn iter_from(&self, from: &str) -> Entries<'_> {
-        Entries {
-            snapshot: self,
-            stream: self.stream_from(from),
-            taken: 0,
-        }
+        Entries::new(self, from)
     }
 
     /// What lies directly in a directory (`""` is the top), in byte order; nothing where there is no such directory.
     /// Costs one search for each directory inside it, however much lies below.
     pub fn children(&self, dir: &str) -> Children<'_> {
-        let prefix = if dir.is_empty() {
-            String::new()
-        } else {
-            format!("{dir}/")
-        };
-        Children {
-            snapshot: self,
-            stream: self.stream_from(&prefix),
-            prefix,
-        }
+        Children::new(self, dir)
     }
 
     /// Whether some path lies below this one.
@@ -154,34 +162,30 @@ impl Snapshot {
         }
     }
 
-    fn entry(&self, number: u64) -> Option<Entry> {
-        let at = self.parts.records + usize::try_from(number).ok()?.checked_mul(RECORD_LEN)?;
-        let record = self
-            .bytes
-            .get(at..at + RECORD_LEN)
-            .filter(|_| number < self.header.records)?;
-        let (mut entry, sha512) = index::decode_record(record.first_chunk()?);
-        entry.sha512 = sha512.and_then(|number| self.sha512(number));
+    pub(crate) fn entry(&self, number: u64) -> Option<Entry> {
+        let record = self.believed(self.contents.records.read(&self.file, number))??;
+        self.decode(&record)
+    }
+
+    pub(crate) fn decode(&self, record: &[u8; RECORD_LEN]) -> Option<Entry> {
+        let (mut entry, sha512) = index::decode_record(record);
+        if let Some(number) = sha512 {
+            let row = self.contents.sha512s.read(&self.file, number.into());
+            entry.sha512 = self.believed(row)?;
+        }
         Some(entry)
     }
 
-    fn sha512(&self, number: u32) -> Option<[u8; 64]> {
-        let at = self.parts.sha512s + number as usize * SHA512_LEN;
-        self.bytes
-            .get(at..at + SHA512_LEN)
-            .filter(|_| at < self.parts.fst)?
-            .first_chunk()
-            .copied()
+    /// None where the file has changed, which is remembered.
+    pub(crate) fn believed<T>(&self, read: Result<T, Changed>) -> Option<T> {
+        if read.is_err() && !self.damaged.swap(true, Ordering::AcqRel) {
+            tracing::error!("{}", self.changed());
+        }
+        read.ok()
     }
 
-    fn stream_from(&self, from: &str) -> fst::map::Stream<'_> {
+    pub(crate) fn stream_from(&self, from: &str) -> fst::map::Stream<'_> {
         self.paths.range().ge(from).into_stream()
-    }
-
-    /// Lets go of the pages of records that a walk has passed, so that walking a large index does not hold it all.
-    fn release_before(&self, number: u64) {
-        let end = self.parts.records + (number.min(self.header.records) as usize) * RECORD_LEN;
-        self.bytes.release(self.parts.records..end);
     }
 }
 
@@ -194,90 +198,23 @@ impl fmt::Debug for Snapshot {
     }
 }
 
-/// The entries of a snapshot in order.
-pub struct Entries<'a> {
-    snapshot: &'a Snapshot,
-    stream: fst::map::Stream<'a>,
-    taken: u64,
-}
-
-/// Entries between two releases of passed pages: 3 MiB of records.
-const RELEASE_EVERY: u64 = 1 << 16;
-
-impl Iterator for Entries<'_> {
-    type Item = (RepoPath, Entry);
-
-    /// A path or record that no builder wrote ends the walk; scrubbing reports such an index.
-    fn next(&mut self) -> Option<Self::Item> {
-        let (path, number) = self.stream.next()?;
-        let path = RepoPath::new(std::str::from_utf8(path).ok()?).ok()?;
-        self.taken += 1;
-        if self.taken.is_multiple_of(RELEASE_EVERY) {
-            self.snapshot.release_before(number);
-        }
-        Some((path, self.snapshot.entry(number)?))
-    }
-}
-
-/// One line of a directory listing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Child {
-    Directory { name: String },
-    File { name: String, entry: Entry },
-}
-
-impl Child {
-    pub fn name(&self) -> &str {
-        match self {
-            Child::Directory { name } | Child::File { name, .. } => name,
-        }
-    }
-}
-
-/// What lies directly in one directory.
-pub struct Children<'a> {
-    snapshot: &'a Snapshot,
-    stream: fst::map::Stream<'a>,
-    /// Empty, or ends with `/`.
-    prefix: String,
-}
-
-impl Iterator for Children<'_> {
-    type Item = Child;
-
-    fn next(&mut self) -> Option<Child> {
-        let (path, number) = self.stream.next()?;
-        let below = std::str::from_utf8(path).ok()?.strip_prefix(&self.prefix)?;
-        let Some((directory, _)) = below.split_once('/') else {
-            return Some(Child::File {
-                name: below.to_owned(),
-                entry: self.snapshot.entry(number)?,
-            });
-        };
-        let name = directory.to_owned();
-        // `0` follows `/`: the first path after everything in that directory.
-        self.stream = self
-            .snapshot
-            .stream_from(&format!("{}{name}0", self.prefix));
-        Some(Child::Directory { name })
-    }
-}
-
 /// Reads only what a snapshot says about itself, without verifying the whole file.
 pub(crate) fn read_meta(path: &Path, id: &SnapshotId) -> Result<SnapshotMeta> {
     let damaged = |problem: &str| StoreError::corrupt(format!("snapshot {id}"), problem);
     let file = open_index(path, id)?;
-    read_head(&file)
-        .map(|(_, _, meta)| meta)
-        .map_err(|e| e.into_error(damaged))
+    let (header, _, meta) = read_head(&file).map_err(|e| e.into_error(damaged))?;
+    match header.id == *id {
+        true => Ok(meta),
+        false => Err(damaged("the file is the index of another snapshot")),
+    }
 }
 
-/// Calls `each` for the digest of every present path, reading the file in blocks: scans over many snapshots would
-/// otherwise map them all into this process's memory. Does not verify the file.
+/// Calls `each` for digest and size of every present path, reading the file in blocks: scans over many snapshots need
+/// not open them all. Does not verify the file.
 pub(crate) fn scan_present(
     path: &Path,
     id: &SnapshotId,
-    each: &mut dyn FnMut(&[u8; 32]),
+    each: &mut dyn FnMut(&[u8; 32], u64),
 ) -> Result<()> {
     const BLOCK: usize = RECORD_LEN * 2048;
     let damaged = |problem: &str| StoreError::corrupt(format!("snapshot {id}"), problem);
@@ -291,15 +228,15 @@ pub(crate) fn scan_present(
             .doing(DOING)?;
         block[..count]
             .chunks_exact(RECORD_LEN)
-            .filter_map(index::present_digest)
-            .for_each(&mut *each);
+            .filter_map(index::present_blob)
+            .for_each(|(digest, size)| each(digest, size));
         at += count;
     }
     Ok(())
 }
 
 fn open_index(path: &Path, id: &SnapshotId) -> Result<File> {
-    match File::open(path) {
+    match open_file(path) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(StoreError::missing(id)),
         other => other.doing(DOING),
     }
@@ -311,69 +248,4 @@ fn lock_shared(file: &File) -> bool {
         rustix::fs::flock(file, FlockOperation::NonBlockingLockShared),
         Err(rustix::io::Errno::WOULDBLOCK)
     )
-}
-
-/// Either the disk failed or the content is wrong.
-enum ReadProblem {
-    Io(std::io::Error),
-    Content(String),
-}
-
-impl ReadProblem {
-    fn into_error(self, damaged: impl FnOnce(&str) -> StoreError) -> StoreError {
-        match self {
-            ReadProblem::Io(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
-                damaged("the file is cut short")
-            }
-            ReadProblem::Io(e) => StoreError::io(DOING, e),
-            ReadProblem::Content(problem) => damaged(&problem),
-        }
-    }
-}
-
-impl From<std::io::Error> for ReadProblem {
-    fn from(e: std::io::Error) -> Self {
-        ReadProblem::Io(e)
-    }
-}
-
-fn read_head(file: &File) -> Result<(Header, Parts, SnapshotMeta), ReadProblem> {
-    let mut header = [0; HEADER_LEN];
-    file.read_exact_at(&mut header, 0)?;
-    let header = Header::decode(&header).map_err(ReadProblem::Content)?;
-    let parts = header
-        .parts(file.metadata()?.len())
-        .ok_or_else(|| ReadProblem::Content("its length is not what its header says".into()))?;
-    let mut meta = vec![0; parts.records - HEADER_LEN];
-    file.read_exact_at(&mut meta, HEADER_LEN as u64)?;
-    let meta = serde_json::from_slice(&meta)
-        .map_err(|e| ReadProblem::Content(format!("its description: {e}")))?;
-    Ok((header, parts, meta))
-}
-
-/// Reads the file rather than the mapping, so that the pages do not stay in this process.
-fn verify_digest(mut file: &File) -> Result<(), ReadProblem> {
-    let content = file.metadata()?.len().checked_sub(TRAILER_LEN as u64);
-    let content = content.ok_or_else(|| ReadProblem::Content("the file is cut short".into()))?;
-    let mut hasher = sha2::Sha256::new();
-    let mut block = vec![0; 128 << 10];
-    let mut left = content;
-    while left > 0 {
-        let want = block.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        match file.read(&mut block[..want])? {
-            0 => return Err(ReadProblem::Content("the file is cut short".into())),
-            count => {
-                hasher.update(&block[..count]);
-                left -= count as u64;
-            }
-        }
-    }
-    let mut written = [0; TRAILER_LEN];
-    file.read_exact_at(&mut written, content)?;
-    let found: [u8; 32] = hasher.finalize().into();
-    if found == written {
-        Ok(())
-    } else {
-        Err(ReadProblem::Content("its digest is wrong".into()))
-    }
 }

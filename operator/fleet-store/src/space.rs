@@ -1,6 +1,5 @@
-//! How much room a file system has, and of what kind it is.
+//! How much room a file system has.
 
-use std::fs::File;
 use std::path::Path;
 
 use crate::error::{Doing, Result};
@@ -38,25 +37,4 @@ impl Space {
         size.div_ceil(self.block_size)
             .saturating_mul(self.block_size)
     }
-}
-
-/// Whether a mapped file can vanish under the reader: file systems whose files another machine can remove.
-/// The numbers are those of statfs(2) and `linux/magic.h`.
-pub(crate) fn is_network(file: &File) -> bool {
-    const NETWORK: [u32; 12] = [
-        0x6969,      // NFS
-        0xFF53_4D42, // CIFS
-        0xFE53_4D42, // SMB2
-        0x517B,      // SMB
-        0x6573_5546, // FUSE
-        0x0102_1997, // 9p
-        0x00C3_6400, // Ceph
-        0x5346_414F, // AFS
-        0x0BD0_0BD0, // Lustre
-        0x4750_4653, // GPFS
-        0x7461_636F, // OCFS2
-        0x0116_1970, // GFS2
-    ];
-    // An unknown file system is treated as a network one: reading to the heap is always right.
-    rustix::fs::fstatfs(file).map_or(true, |stat| NETWORK.contains(&(stat.f_type as u32)))
 }

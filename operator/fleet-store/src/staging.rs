@@ -8,7 +8,7 @@
 //! that never makes a snapshot are found again without listing all blobs.
 
 use std::fs::{self, File, Permissions};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -127,24 +127,29 @@ impl Staging {
 
     fn move_to_blobs(&self, staged: &Staged) -> Result<()> {
         fs::set_permissions(staged.path(), Permissions::from_mode(0o444)).doing(DOING)?;
-        let blob = self.shared.layout.blob(&staged.digest);
-        match self.shared.fs.rename(staged.path(), &blob) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                let [first, ..] = staged.digest.0;
-                self.shared
-                    .fs
-                    .create_dir(&self.shared.layout.shard(first))
-                    .doing(DOING)?;
-                self.shared.fs.rename(staged.path(), &blob).doing(DOING)
+        let (fs, layout) = (&self.shared.fs, &self.shared.layout);
+        let blob = layout.blob(&staged.digest);
+        let [first, ..] = staged.digest.0;
+        let shard = layout.shard(first);
+        match fs.rename(staged.path(), &blob) {
+            Ok(()) => return Ok(()),
+            Err(e) if e.kind() == ErrorKind::NotFound => fs.create_dir(&shard).doing(DOING)?,
+            Err(e) if e.kind() == ErrorKind::NotADirectory => {
+                self.shared.set_aside(&shard, "it is not a directory")?;
+                fs.create_dir(&shard).doing(DOING)?;
             }
-            other => other.doing(DOING),
+            Err(e) if e.kind() == ErrorKind::IsADirectory => {
+                self.shared.set_aside(&blob, "it is not a file")?;
+            }
+            Err(e) => return Err(e).doing(DOING),
         }
+        fs.rename(staged.path(), &blob).doing(DOING)
     }
 
     fn open(&self, path: &Path, truncate: bool) -> Result<File> {
         match self.shared.fs.open(path, truncate) {
             // Killed between becoming read-only and being moved: it cannot be continued, and need not be.
-            Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => {
+            Err(e) if e.kind() == ErrorKind::PermissionDenied && path.is_file() => {
                 self.shared.fs.remove_file(path).doing(DOING)?;
                 self.shared.fs.open(path, true).doing(DOING)
             }

@@ -9,10 +9,14 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use fleet_types::Sha256;
 use serde::de::DeserializeOwned;
 
+use crate::document;
 use crate::error::{Doing, Result, StoreError};
 use crate::facts::{self, Facts};
+use crate::fs::open_file;
+use crate::inspect;
 use crate::layout::Layout;
 use crate::leftovers::Leftovers;
+use crate::share::{self, GoOn, Share};
 use crate::snapshot::{self, Snapshot};
 use crate::{
     ExportOptions, ExportReport, Identity, ScrubProgress, ScrubReport, SnapshotId, SnapshotMeta,
@@ -81,17 +85,43 @@ impl Store {
         &self.inner.identity
     }
 
-    /// Which snapshot is served.
+    /// Whether there is a store, damaged or not.
+    pub fn exists(dir: &Path) -> bool {
+        let layout = Layout::new(dir);
+        let copy = document::copy_of(&layout, &layout.identity());
+        layout.identity().is_file() || copy.is_some_and(|copy| copy.is_file())
+    }
+
+    /// Which snapshot is served. Where `current` cannot be read or names none that is there, it is what the facts say
+    /// was served last.
     pub fn current(&self) -> Result<Option<SnapshotId>> {
-        match fs::read_to_string(self.layout().current()) {
-            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(e).doing("reading which snapshot is current"),
-            Ok(text) => {
-                let id = text.trim_end().parse();
-                id.map(Some).map_err(|e: fleet_types::DigestError| {
-                    StoreError::corrupt("current", e.to_string())
-                })
-            }
+        let read = self.read_current();
+        let is_there = |id: &SnapshotId| self.layout().snapshot(id).is_file();
+        match &read {
+            Ok(Some(id)) if is_there(id) => return read,
+            Err(error) if !error.is_damage() => return read,
+            _ => {}
+        }
+        let served = self.facts().ok().and_then(|facts| facts.served());
+        served.filter(is_there).map_or(read, |id| Ok(Some(id)))
+    }
+
+    /// What `current` itself says.
+    pub(crate) fn read_current(&self) -> Result<Option<SnapshotId>> {
+        let Some(text) = document::read_file(
+            &self.layout().current(),
+            "reading which snapshot is current",
+        )?
+        else {
+            return Ok(None);
+        };
+        let id = std::str::from_utf8(&text).ok().map(str::trim_end);
+        match id.and_then(|id| id.parse().ok()) {
+            Some(id) => Ok(Some(id)),
+            None => Err(StoreError::corrupt(
+                "current",
+                "it is not the id of a snapshot",
+            )),
         }
     }
 
@@ -100,14 +130,17 @@ impl Store {
         self.current()?.map(|id| self.snapshot(&id)).transpose()
     }
 
-    /// All snapshots, oldest first.
+    /// All snapshots that say what they are, oldest first. What cannot be read is left out (see
+    /// [`Store::unreadable`]): one damaged file must not hide the whole ones.
     pub fn snapshots(&self) -> Result<Vec<SnapshotInfo>> {
-        let (facts, current) = (self.facts()?, self.current()?);
+        let facts = or_default(self.facts())?;
+        let current = or_default(self.current())?;
         let mut found = Vec::new();
         for id in self.snapshot_ids()? {
             let meta = match snapshot::read_meta(&self.layout().snapshot(&id), &id) {
                 // Dropped by the collector since the directory was read.
                 Err(StoreError::SnapshotNotFound { .. }) => continue,
+                Err(error) if error.is_damage() => continue,
                 other => other?,
             };
             found.push(SnapshotInfo::new(id, meta, &facts, current));
@@ -148,7 +181,8 @@ impl Store {
             .open
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if let Some(snapshot) = open.get(id).and_then(Weak::upgrade) {
+        let known = open.get(id).and_then(Weak::upgrade);
+        if let Some(snapshot) = known.filter(|snapshot| !snapshot.is_damaged()) {
             return Ok(snapshot);
         }
         let snapshot = Arc::new(Snapshot::open(&self.layout().snapshot(id), id)?);
@@ -159,8 +193,10 @@ impl Store {
 
     /// None when the blob is not there: resolve the path once more then, since its snapshot may have been dropped.
     pub fn open_blob(&self, digest: &Sha256) -> Result<Option<File>> {
-        match File::open(self.blob_path(digest)) {
-            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+        match open_file(&self.blob_path(digest)) {
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                Ok(None)
+            }
             other => other.map(Some).doing("opening a blob"),
         }
     }
@@ -172,6 +208,16 @@ impl Store {
     /// Whether a blob with this many bytes is there. Its content was verified when it was written.
     pub fn has_blob(&self, digest: &Sha256, size: u64) -> bool {
         fs::symlink_metadata(self.blob_path(digest)).is_ok_and(|m| m.is_file() && m.len() == size)
+    }
+
+    /// Leaves word for the next writer that a blob is missing or damaged: the one thing that a reader writes, where it
+    /// may. False where it may not, as on a read-only mount.
+    pub fn suspect(&self, digest: &Sha256) -> bool {
+        let file = self.layout().suspects().join(digest.to_string());
+        match File::create_new(file) {
+            Ok(_) => true,
+            Err(e) => e.kind() == ErrorKind::AlreadyExists,
+        }
     }
 
     /// The snapshot that a person keeps served.
@@ -187,16 +233,16 @@ impl Store {
     /// Reads a document of `state/`; none when it was never written.
     pub fn state<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
         check_document_name(name)?;
-        match fs::read(self.layout().state_document(name)) {
-            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(e).doing("reading a document of state/"),
-            Ok(text) => {
-                let value = serde_json::from_slice(&text);
-                value
-                    .map(Some)
-                    .map_err(|e| StoreError::corrupt(format!("state/{name}.json"), e.to_string()))
-            }
-        }
+        document::read(self.layout(), &self.layout().state_document(name))
+    }
+
+    /// The files beside blobs that cannot be read, each as one [`StoreError::Corrupt`]: documents, `current`, and the
+    /// heads of snapshots. Reads little, whatever the store holds.
+    pub fn unreadable(&self) -> Result<Vec<StoreError>> {
+        Ok(inspect::files(self)?
+            .into_iter()
+            .map(|found| found.error)
+            .collect())
     }
 
     /// Room on the store's file system.
@@ -215,6 +261,11 @@ impl Store {
         scrub::scrub(self, progress)
     }
 
+    /// Checks the blobs of the kept snapshots from the digest `from` on, for as long as `go_on` says so.
+    pub fn scrub_share(&self, from: &Sha256, go_on: &mut GoOn<'_>) -> Result<Share> {
+        share::check(self, from, go_on)
+    }
+
     /// Writes the current snapshot as an ordinary tree; see [`ExportOptions`].
     pub fn export(&self, dest: &Path, options: &ExportOptions) -> Result<ExportReport> {
         export::export(self, dest, options)
@@ -227,7 +278,13 @@ impl Store {
     pub(crate) fn snapshot_ids(&self) -> Result<Vec<SnapshotId>> {
         const DOING: &str = "listing snapshots";
         let mut ids = Vec::new();
-        for file in fs::read_dir(self.layout().snapshots()).doing(DOING)? {
+        let files = match fs::read_dir(self.layout().snapshots()) {
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                return Ok(ids);
+            }
+            other => other.doing(DOING)?,
+        };
+        for file in files {
             let name = file.doing(DOING)?.file_name();
             // Others are unfinished or dropped ones.
             ids.extend(
@@ -258,6 +315,14 @@ impl SnapshotInfo {
             current,
             prepared_only: times.published_at.is_none() && !current,
         }
+    }
+}
+
+/// Nothing where a file is damaged.
+fn or_default<T: Default>(read: Result<T>) -> Result<T> {
+    match read {
+        Err(error) if error.is_damage() => Ok(T::default()),
+        other => other,
     }
 }
 

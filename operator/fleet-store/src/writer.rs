@@ -11,28 +11,30 @@ use std::fs::{self, File};
 use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
 use fleet_types::Sha256;
 use rustix::fs::FlockOperation;
 use serde::Serialize;
 
+use crate::document;
 use crate::error::{Doing, Result, StoreError};
 use crate::facts::{self, Facts};
 use crate::fs::{Disk, FileSystem};
-use crate::layout::{Layout, UNFINISHED};
+use crate::layout::Layout;
 use crate::shared::Shared;
 use crate::store::check_document_name;
 use crate::{
-    CollectReport, Identity, IndexBuilder, Snapshot, SnapshotId, Staging, Store, collect, snapshot,
+    CollectReport, Identity, IndexBuilder, Snapshot, SnapshotId, Staging, Store, collect, recover,
+    snapshot,
 };
 
 /// The one writer of a store; also a [`Store`]. Holds the store's lock until it, its stagings and its builders are
 /// dropped.
 pub struct Writer {
-    store: Store,
-    shared: Arc<Shared>,
+    pub(crate) store: Store,
+    pub(crate) shared: Arc<Shared>,
     staging: Staging,
+    pub(crate) blobs_were_lost: bool,
 }
 
 /// Calls its argument for every digest that the plan names. It may be asked several times.
@@ -50,9 +52,6 @@ pub enum Publication {
     /// It is the one that a person rolled back from.
     HeldByRollback { serving: SnapshotId },
 }
-
-/// Staged downloads that nobody came back for in this time are removed.
-const STAGING_MAX_AGE: Duration = Duration::from_secs(14 * 24 * 3600);
 
 impl Deref for Writer {
     type Target = Store;
@@ -83,21 +82,26 @@ impl Writer {
         wanted: Option<&Identity>,
     ) -> Result<Writer> {
         let layout = Layout::new(dir);
-        let existing = Identity::read(&layout)?;
+        let existing = recover::identity(&layout, wanted)?;
         if let (Some(wanted), Some(existing)) = (wanted, &existing) {
             wanted.may_claim(existing, dir)?;
         } else if existing.is_none() {
             check_nothing_else(dir)?;
         }
+        let freed = recover::free_the_lock(&layout)?;
         let lock = take_lock(fs.as_ref(), &layout)?;
-        let shared = Arc::new(Shared::new(layout.clone(), fs, lock));
+        let shared = Arc::new(Shared::new(layout.clone(), fs, lock, freed));
+        let blobs_were_lost = recover::make_folders(&shared)?;
+        recover::mend_documents(&shared)?;
         let identity = settle_identity(&shared, wanted, existing)?;
-        recover(&shared)?;
         let store = Store::new(layout, identity);
+        recover::mend_snapshots(&store, &shared)?;
+        recover::clean_up(&shared)?;
         Ok(Writer {
             store,
             staging: Staging::new(Arc::clone(&shared)),
             shared,
+            blobs_were_lost,
         })
     }
 
@@ -122,6 +126,12 @@ impl Writer {
         let _deciding = self.shared.deciding();
         let (mut facts, current) = self.settled(now)?;
         if let Some(pinned) = facts.pinned.filter(|pinned| pinned != id) {
+            if matches!(
+                self.expect(&pinned),
+                Err(StoreError::SnapshotNotFound { .. })
+            ) {
+                return Err(StoreError::PinLost { id: pinned });
+            }
             self.serve(&pinned, &mut facts, current, now)?;
             return Ok(Publication::HeldByPin { pinned });
         }
@@ -251,12 +261,18 @@ pub(crate) fn settled_facts(
 
 impl Shared {
     pub(crate) fn write_document<T: Serialize>(&self, name: &str, value: &T) -> Result<()> {
-        const DOING: &str = "writing a document of state/";
-        let mut text = serde_json::to_vec_pretty(value)
-            .map_err(std::io::Error::from)
-            .doing(DOING)?;
-        text.push(b'\n');
-        self.replace(&self.layout.state_document(name), &text, DOING)
+        self.write_sealed(&self.layout.state_document(name), value)
+    }
+
+    /// Replaces a document, and then its copy where it has one.
+    fn write_sealed<T: Serialize>(&self, path: &Path, value: &T) -> Result<()> {
+        const DOING: &str = "writing a document of the store";
+        let text = document::seal(value).doing(DOING)?;
+        self.replace(path, &text, DOING)?;
+        match document::copy_of(&self.layout, path) {
+            Some(copy) => self.replace(&copy, &text, DOING),
+            None => Ok(()),
+        }
     }
 }
 
@@ -276,21 +292,12 @@ fn create_root(dir: &Path) -> Result<()> {
         .doing(DOING)
 }
 
-/// A directory without `store.json` is only taken when nothing lies in it but what an interrupted creation leaves.
+/// A directory without `store.json` is only taken when nothing lies in it but files of ours.
 fn check_nothing_else(dir: &Path) -> Result<()> {
-    const OURS: [&str; 7] = [
-        "lock",
-        "store.json.new",
-        "blobs",
-        "snapshots",
-        "state",
-        "staging",
-        "lost+found",
-    ];
     const DOING: &str = "looking into the store's directory";
     for file in fs::read_dir(dir).doing(DOING)? {
         let name = file.doing(DOING)?.file_name();
-        if !OURS.iter().any(|ours| name == *ours) {
+        if !recover::OURS.iter().any(|ours| name == *ours) {
             let claim = format!(
                 "it is not a store, and not empty: there is {:?}",
                 name.to_string_lossy()
@@ -318,16 +325,6 @@ fn settle_identity(
     wanted: Option<&Identity>,
     existing: Option<Identity>,
 ) -> Result<Identity> {
-    const DOING: &str = "creating the store";
-    let layout = &shared.layout;
-    for dir in [
-        layout.blobs(),
-        layout.snapshots(),
-        layout.state(),
-        layout.staging(),
-    ] {
-        shared.fs.create_dir(&dir).doing(DOING)?;
-    }
     let identity = match (wanted, existing) {
         (None, Some(existing)) => return Ok(existing),
         (Some(wanted), Some(existing)) if *wanted == existing => return Ok(existing),
@@ -337,63 +334,10 @@ fn settle_identity(
         },
         (None, None) => {
             return Err(StoreError::Absent {
-                dir: layout.root().to_owned(),
+                dir: shared.layout.root().to_owned(),
             });
         }
     };
-    let mut text = serde_json::to_vec_pretty(&identity)
-        .map_err(std::io::Error::from)
-        .doing(DOING)?;
-    text.push(b'\n');
-    shared.replace(&layout.identity(), &text, DOING)?;
+    shared.write_sealed(&shared.layout.identity(), &identity)?;
     Ok(identity)
-}
-
-/// Removes what a crash left half-made. Staged downloads stay, since they are resumed.
-fn recover(shared: &Shared) -> Result<()> {
-    const DOING: &str = "cleaning up after an interrupted run";
-    let layout = &shared.layout;
-    for dir in [layout.root().to_owned(), layout.snapshots(), layout.state()] {
-        remove_files(shared, &dir, |file| {
-            file.to_string_lossy().ends_with(UNFINISHED)
-        })?;
-    }
-    let oldest = SystemTime::now().checked_sub(STAGING_MAX_AGE);
-    let abandoned = |file: &Path| {
-        let modified = fs::symlink_metadata(file).and_then(|m| m.modified()).ok();
-        modified
-            .zip(oldest)
-            .is_some_and(|(modified, oldest)| modified < oldest)
-    };
-    remove_files(shared, &layout.staging(), abandoned)?;
-    remove_directories(&layout.staging()).doing(DOING)?;
-    // Blobs of a run that was killed before its second syncfs: a run that finds them must be able to rely on them.
-    let committed = fs::metadata(layout.committed()).map_or(0, |m| m.len());
-    if committed > 0 {
-        shared.fs.sync_all().doing(DOING)
-    } else {
-        Ok(())
-    }
-}
-
-/// Directories in which programs have fetched for a run that was killed.
-fn remove_directories(dir: &Path) -> std::io::Result<()> {
-    for entry in fs::read_dir(dir)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            fs::remove_dir_all(entry.path())?;
-        }
-    }
-    Ok(())
-}
-
-fn remove_files(shared: &Shared, dir: &Path, which: impl Fn(&Path) -> bool) -> Result<()> {
-    const DOING: &str = "cleaning up after an interrupted run";
-    for file in fs::read_dir(dir).doing(DOING)? {
-        let path = file.doing(DOING)?.path();
-        if which(&path) && !path.is_dir() {
-            shared.fs.remove_file(&path).doing(DOING)?;
-        }
-    }
-    Ok(())
 }

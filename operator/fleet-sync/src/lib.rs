@@ -9,7 +9,9 @@ pub mod fetch;
 mod options;
 mod problem;
 mod progress;
+mod release;
 mod report;
+mod scrub;
 mod stop;
 
 use std::sync::Arc;
@@ -24,7 +26,9 @@ pub use options::{
 };
 pub use problem::Problem;
 pub use progress::{Phase, Progress, Unwatched};
+pub use release::{Destination, NotADestination};
 pub use report::{LeftOut, PlanReport, Report, Room, RunResult, Share, SuiteReport};
+pub use scrub::ScrubState;
 
 /// Runs one Mirror once. Always answers with a report, which is also kept in the store where that can be written.
 /// `cancel` ends the run at the next safe place; what is staged stays for the next run.

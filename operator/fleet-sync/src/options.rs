@@ -10,6 +10,8 @@ use fleet_store::{Clients, Retention};
 use fleet_types::{Sha256, UnitRevision};
 use url::Url;
 
+use crate::Destination;
+
 /// Turns a declared slice (`SyncOptions::content`) into its format. A refused unit is carried forward with the slice of
 /// the snapshot that it comes from, which need not be the one that is declared now.
 pub type MakeFormat = fn(&serde_json::Value) -> Result<Arc<dyn Format>, Rejected>;
@@ -51,6 +53,8 @@ pub struct SyncOptions {
     pub timeouts: Timeouts,
     /// What the caller remembers as accepted before; the newest of it and the store's own memory counts.
     pub high_water: Vec<UnitRevision>,
+    /// Blobs that the server of this store found missing or damaged; a run fetches them again.
+    pub damaged: Vec<Sha256>,
     /// The product in User-Agent, for example `mirrorfleet/0.1.0`; the contact is appended.
     pub user_agent: String,
 }
@@ -70,10 +74,22 @@ pub struct Endpoint {
 #[derive(Debug, Clone, Default)]
 pub struct Access {
     pub credentials: Option<Credentials>,
+    /// To whom the credentials may be given.
+    pub released_to: Vec<Destination>,
     /// PEM certificates that are trusted besides the platform's.
     pub ca_bundle_pem: Option<Vec<u8>>,
     /// Used for all requests; without it the environment's proxy variables count.
     pub proxy: Option<Url>,
+}
+
+impl Access {
+    /// The credentials for requests to this endpoint; none where they are not meant for it.
+    pub fn credentials_for(&self, endpoint: &Url) -> Option<&Credentials> {
+        let is_released = |to: &Destination| to.covers(endpoint);
+        self.credentials
+            .as_ref()
+            .filter(|_| self.released_to.iter().any(is_released))
+    }
 }
 
 /// Sent to an endpoint's own origin only, never along a redirect to another.

@@ -1,5 +1,5 @@
 //! Owns what an operator sees of a running program: the metrics of each role, the listener that serves them with the
-//! health checks, and the log. The `prometheus` crate is used inside only, so that it can be replaced here.
+//! health checks, and the log; and which connections give up their place when a listener is full. The `prometheus` crate is used inside only, so that it can be replaced here.
 //!
 //! Metric names, labels and help texts are API. They are declared once, in [`controller`], [`worker`] and [`server`],
 //! as lists of [`Definition`]s from which a reference can be generated.
@@ -12,6 +12,7 @@ mod listener;
 mod logging;
 mod registry;
 mod samples;
+mod seats;
 mod state;
 
 pub mod controller;
@@ -24,6 +25,7 @@ pub use health::{Health, Readiness};
 pub use listener::{Answer, ExtraRoutes, METRICS_CONTENT_TYPE, respond, serve_metrics};
 pub use logging::{LogFormat, LogOptions, LoggingError, init_logging};
 pub use registry::{BuildInfo, Registry, RegistryError};
-pub use server::{MirrorTraffic, ServedSnapshot, ServerMetrics, ServerPlace};
+pub use seats::{Mark, Seat, Seats};
+pub use server::{MirrorTraffic, ServedSnapshot, ServerMetrics, ServerPlace, StoreHealth};
 pub use state::{ConditionState, MirrorState, ObjectKey, RegionState, Run, UpstreamState};
 pub use worker::{RunPlace, RunProgress, WorkerMetrics};

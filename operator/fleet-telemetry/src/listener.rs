@@ -17,18 +17,19 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Health, Registry};
+use crate::{Health, Registry, Seat, Seats};
 
 /// The content type of the text exposition format.
 pub const METRICS_CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 const TEXT: &str = "text/plain; charset=utf-8";
-/// A scraper, a kubelet and a controller need a handful; the rest wait.
+/// A scraper, a kubelet and a controller need a handful. Whoever comes when all are taken gets the place of the one that
+/// has been silent for longest: health must answer, whoever else holds connections to it.
 const MAX_CONNECTIONS: usize = 64;
-const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// What an extra route answers.
@@ -71,12 +72,8 @@ pub async fn serve_metrics(
         extra,
     });
     let graceful = GracefulShutdown::new();
-    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut seats = Seats::new(MAX_CONNECTIONS, shutdown.clone());
     loop {
-        let slot = tokio::select! {
-            () = shutdown.cancelled() => break,
-            slot = slots.clone().acquire_owned() => slot.map_err(io::Error::other)?,
-        };
         let stream = tokio::select! {
             () = shutdown.cancelled() => break,
             accepted = listener.accept() => match accepted {
@@ -89,11 +86,11 @@ pub async fn serve_metrics(
                 }
             },
         };
+        let Some(seat) = seats.take().await else {
+            break;
+        };
         let (routes, watcher) = (routes.clone(), graceful.watcher());
-        tokio::spawn(async move {
-            serve_connection(stream, routes, watcher).await;
-            drop(slot);
-        });
+        tokio::spawn(serve_connection(stream, routes, watcher, seat));
     }
     drop(listener);
     if tokio::time::timeout(DRAIN, graceful.shutdown())
@@ -108,16 +105,32 @@ pub async fn serve_metrics(
     Ok(())
 }
 
-async fn serve_connection(stream: TcpStream, routes: Arc<Routes>, watcher: Watcher) {
+async fn serve_connection(
+    stream: TcpStream,
+    routes: Arc<Routes>,
+    watcher: Watcher,
+    mut seat: Seat,
+) {
+    let mark = seat.mark().clone();
     let service = service_fn(move |request: Request<Incoming>| {
-        let routes = routes.clone();
-        async move { Ok::<_, Infallible>(routes.answer(request).await.map(Full::new)) }
+        let (routes, mark) = (routes.clone(), mark.clone());
+        async move {
+            mark.busy(Instant::now());
+            let answer = routes.answer(request).await.map(Full::new);
+            // Answers are small. Whoever does not take one is as silent as others.
+            mark.idle(Instant::now());
+            Ok::<_, Infallible>(answer)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .serve_connection(TokioIo::new(stream), service);
-    if let Err(error) = watcher.watch(connection).await {
+    let result = tokio::select! {
+        result = watcher.watch(connection) => result,
+        () = seat.evicted() => return,
+    };
+    if let Err(error) = result {
         tracing::debug!(%error, "a connection to the metrics listener ended early");
     }
 }

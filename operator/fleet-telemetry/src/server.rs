@@ -23,6 +23,10 @@ definitions! {
     SNAPSHOT: Gauge = "mirrorfleet_served_snapshot_info" [namespace, mirror, region, snapshot];
     /// Unix time at which the snapshot that this process serves was published.
     PUBLISHED: Gauge = "mirrorfleet_served_snapshot_published_timestamp_seconds" [namespace, mirror, region];
+    /// Stored files that are known to be damaged; the next sync fetches them again.
+    DAMAGED: Gauge = "mirrorfleet_damaged_blobs" [namespace, mirror, region];
+    /// Unix time at which the last check of all stored files came to its end; absent before the first.
+    SCRUBBED: Gauge = "mirrorfleet_scrub_finished_timestamp_seconds" [namespace, mirror, region];
 }
 
 const DURATION_BUCKETS: &[f64] = &[
@@ -50,6 +54,7 @@ pub struct MirrorTraffic {
     duration: prometheus::Histogram,
     in_flight: IntGauge,
     served: Mutex<Option<ServedSnapshot>>,
+    health: Mutex<Option<StoreHealth>>,
 }
 
 /// What is served now.
@@ -58,6 +63,14 @@ pub struct ServedSnapshot {
     pub id: String,
     /// Unix seconds; none where the store does not tell.
     pub published: Option<i64>,
+}
+
+/// What is known of the stored files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreHealth {
+    pub damaged_blobs: u64,
+    /// When all of them were last checked; Unix seconds.
+    pub scrubbed_at: Option<i64>,
 }
 
 impl ServerMetrics {
@@ -101,6 +114,7 @@ impl MirrorTraffic {
             duration: histogram(DURATION_BUCKETS),
             in_flight: IntGauge::new("count", "count").expect("a constant name is valid"),
             served: Mutex::new(None),
+            health: Mutex::new(None),
         }
     }
 
@@ -125,6 +139,10 @@ impl MirrorTraffic {
         *self.served.lock().unwrap_or_else(PoisonError::into_inner) = served;
     }
 
+    pub fn set_health(&self, health: StoreHealth) {
+        *self.health.lock().unwrap_or_else(PoisonError::into_inner) = Some(health);
+    }
+
     fn collect(&self, out: &mut Samples, place: &ServerPlace, mirror: &str) {
         let (namespace, region) = (place.namespace.as_str(), place.region.as_str());
         let labels = [namespace, mirror, region];
@@ -143,6 +161,13 @@ impl MirrorTraffic {
             out.gauge(&SNAPSHOT, &[namespace, mirror, region, &served.id], 1.0);
             if let Some(published) = served.published {
                 out.gauge(&PUBLISHED, &labels, published as f64);
+            }
+        }
+        let health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(health) = health.as_ref() {
+            out.gauge(&DAMAGED, &labels, health.damaged_blobs as f64);
+            if let Some(at) = health.scrubbed_at {
+                out.gauge(&SCRUBBED, &labels, at as f64);
             }
         }
     }

@@ -314,3 +314,40 @@ async fn the_listener_answers_its_paths_and_ends_when_told() {
     server.await.unwrap().unwrap();
     assert!(TcpStream::connect(address).await.is_err());
 }
+
+/// Connections that say nothing, that say half of something, and that ask much and take nothing.
+#[tokio::test]
+async fn health_answers_whoever_holds_connections() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let shutdown = CancellationToken::new();
+    let server = tokio::spawn(serve_metrics(
+        listener,
+        full(),
+        Health::always_ready(),
+        None,
+        shutdown.clone(),
+    ));
+    let mut held = Vec::new();
+    for number in 0..300 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let said = match number % 3 {
+            0 => String::new(),
+            1 => "GET /healthz HTTP/1.1\r\nX".to_owned(),
+            _ => "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n".repeat(50),
+        };
+        // Those that have been ended by now may be told so.
+        let _ = stream.write_all(said.as_bytes()).await;
+        held.push(stream);
+    }
+    let healthy = tokio::time::timeout(
+        // Less than any of the silent ones is given by itself.
+        std::time::Duration::from_secs(4),
+        get(address, "/healthz"),
+    );
+    let answer = healthy.await.expect("health did not answer");
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    shutdown.cancel();
+    drop(held);
+    server.await.unwrap().unwrap();
+}

@@ -2,6 +2,7 @@
 //!
 //! This crate does no I/O and depends on nothing that does, so the pure crates can use it.
 
+pub mod address;
 mod digest;
 mod path;
 mod reason;

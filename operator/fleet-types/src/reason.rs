@@ -110,6 +110,8 @@ reasons! {
     KeyringInvalid => Manifest,
     /// The Secret with the credentials does not exist or lacks its keys.
     CredentialsNotFound => Manifest,
+    /// The Secret with the credentials does not name the upstream's host among those that may get them.
+    CredentialsNotReleased => Manifest,
     /// The CA bundle does not exist or holds no certificate.
     CaBundleNotFound => Manifest,
     /// The pinned snapshot is not in the store.

@@ -13,9 +13,19 @@ pub struct UnitRevision {
     pub unit: String,
     /// SHA-256 of the signed payload (not of the signature: another signature over the same payload is the same state).
     pub digest: Sha256,
-    /// The upstream's own date of this state, seconds since 1970-01-01T00:00:00Z.
+    /// The upstream's own date of this state, seconds since 1970-01-01T00:00:00Z; [`UnitRevision::NO_DATE`] where it has
+    /// none, which is accepted only of upstreams whose signatures are not looked at.
     pub date: i64,
     /// Until when the upstream vouches for it, in the same unit; none where neither it nor the manifest sets a limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid_until: Option<i64>,
+}
+
+impl UnitRevision {
+    pub const NO_DATE: i64 = 0;
+
+    /// Whether it can be older or newer than another. Otherwise only its digest tells it from others.
+    pub fn is_dated(&self) -> bool {
+        self.date != Self::NO_DATE
+    }
 }

@@ -91,6 +91,7 @@ impl Resolver<'_> {
                 retry_backoff: REQUEST_BACKOFF,
             },
             high_water,
+            damaged: Vec::new(),
             user_agent: USER_AGENT.to_owned(),
         })
     }

@@ -1,8 +1,9 @@
 //! Which network addresses a probe may talk to. Whoever can write an Upstream chooses where the controller connects to;
 //! what only the controller's own pod or node can reach is therefore out of bounds.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
+use fleet_types::address::is_off_limits;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::{Host, Url};
 
@@ -10,11 +11,11 @@ use url::{Host, Url};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     #[error(
-        "{0} is a loopback, link-local or unspecified address; give the upstream's public or cluster address"
+        "{0} is a loopback, link-local or metadata address; give the upstream's public or cluster address"
     )]
     Address(IpAddr),
     #[error(
-        "{0} resolves to loopback, link-local or unspecified addresses only; give the upstream's public or cluster address"
+        "{0} resolves to loopback, link-local or metadata addresses only; give the upstream's public or cluster address"
     )]
     Name(String),
     #[error("the scheme {0:?} is not http or https")]
@@ -42,40 +43,6 @@ fn check_address(address: IpAddr) -> Result<(), Refused> {
     } else {
         Ok(())
     }
-}
-
-fn is_off_limits(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => is_off_limits_v4(v4),
-        IpAddr::V6(v6) => embedded_v4(v6).map_or_else(|| is_off_limits_v6(v6), is_off_limits_v4),
-    }
-}
-
-fn is_off_limits_v4(address: Ipv4Addr) -> bool {
-    address.is_loopback()
-        || address.is_link_local()
-        || address.octets()[0] == 0
-        || address.is_broadcast()
-        || address.is_multicast()
-}
-
-fn is_off_limits_v6(address: Ipv6Addr) -> bool {
-    // fd00:ec2::254 is where one cloud answers with a machine's credentials, as others do at 169.254.169.254.
-    const METADATA: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
-    address.is_loopback()
-        || address.is_unicast_link_local()
-        || address.is_unspecified()
-        || address.is_multicast()
-        || address == METADATA
-}
-
-/// The IPv4 address that an IPv6 address stands for: mapped (`::ffff:a.b.c.d`) or translated (`64:ff9b::a.b.c.d`).
-fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
-    let [.., a, b, c, d] = address.octets();
-    let translated = matches!(address.segments(), [0x64, 0xff9b, 0, 0, 0, 0, _, _]);
-    address
-        .to_ipv4_mapped()
-        .or(translated.then_some(Ipv4Addr::new(a, b, c, d)))
 }
 
 /// Resolves names as the system does and leaves out the addresses that are out of bounds. The connection is made to
@@ -117,6 +84,8 @@ mod tests {
             "http://[::ffff:127.0.0.1]/",
             "http://[64:ff9b::7f00:1]/",
             "http://[fd00:ec2::254]/",
+            "http://[2002:7f00:1::]/",
+            "http://100.100.100.200/",
         ] {
             assert!(
                 matches!(

@@ -28,7 +28,10 @@ fn debian(content: &DebianContent) -> impl Iterator<Item = (String, Box<dyn Form
             suites: vec![suite.clone()],
             components: content.components.clone(),
             architectures: content.architectures.clone(),
-            include: Include::default(),
+            include: Include {
+                sources: content.include.sources,
+                ..Include::default()
+            },
             aliases: Vec::new(),
             packages: PackageRules::default(),
         };

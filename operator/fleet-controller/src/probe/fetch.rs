@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet_types::Reason;
+use fleet_types::{Reason, shown_url};
 use futures::StreamExt;
 use http::StatusCode;
 use http::header::{
@@ -16,10 +16,11 @@ use url::Url;
 
 use super::ProbeError;
 use super::address::{PublicResolver, check_url};
+use super::budget::{Budget, FIRST_BYTES, MAX_BYTES, Share};
 use crate::answers::innermost;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_REDIRECTS: usize = 5;
 
 /// By what an upstream tells an unchanged file from a changed one.
@@ -48,14 +49,15 @@ impl Validators {
 }
 
 /// What came of a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Fetched {
-    Content(Vec<u8>, Validators),
+    /// The bytes, and the leave to hold them.
+    Content(Vec<u8>, Validators, Share),
     Unchanged,
     Absent,
 }
 
-/// Fetches one file, no longer than `max_bytes`.
+/// Fetches one file, no longer than `max_bytes` and [`MAX_BYTES`].
 pub trait Fetcher: Sync {
     fn fetch(
         &self,
@@ -76,10 +78,13 @@ pub struct Access {
 }
 
 /// Fetches by HTTP from where a probe may go, see [`super::address`].
-pub struct HttpFetcher(Client);
+pub struct HttpFetcher {
+    client: Client,
+    budget: Budget,
+}
 
 impl HttpFetcher {
-    pub fn new(access: &Access) -> Result<Self, ProbeError> {
+    pub fn new(access: &Access, budget: Budget) -> Result<Self, ProbeError> {
         let mut client = Client::builder()
             .user_agent(&access.user_agent)
             .connect_timeout(CONNECT_TIMEOUT)
@@ -101,7 +106,7 @@ impl HttpFetcher {
         }
         client
             .build()
-            .map(HttpFetcher)
+            .map(|client| HttpFetcher { client, budget })
             .map_err(|error| unreachable_because(&innermost(&error)))
     }
 }
@@ -121,22 +126,21 @@ fn certificates(bundle: &[u8]) -> Result<Vec<Certificate>, ProbeError> {
     }
 }
 
-/// Whether a redirect is followed: a few times, to where a probe may go, and never from https to http.
+/// Whether a redirect is followed: a few times, within one origin. Whoever answers must not choose where else the
+/// controller's network is asked.
 fn follow(attempt: Attempt<'_>) -> reqwest::redirect::Action {
-    let downgrade = attempt.url().scheme() == "http"
-        && attempt
-            .previous()
-            .last()
-            .is_some_and(|url| url.scheme() == "https");
     if attempt.previous().len() > MAX_REDIRECTS {
         return attempt.error("too many redirects");
     }
-    if downgrade {
-        return attempt.error("a redirect leads from https to http");
-    }
-    match check_url(attempt.url()) {
-        Ok(()) => attempt.follow(),
-        Err(refused) => attempt.error(format!("a redirect leads out of bounds: {refused}")),
+    let is_here = attempt
+        .previous()
+        .first()
+        .is_some_and(|url| url.origin() == attempt.url().origin());
+    match is_here {
+        true => attempt.follow(),
+        false => {
+            attempt.error("a redirect leads to another origin; name that one as the authority")
+        }
     }
 }
 
@@ -150,48 +154,67 @@ impl Fetcher for HttpFetcher {
         check_url(url).map_err(|refused| {
             ProbeError::new(Reason::InvalidSpec, format!("authority.url: {refused}"))
         })?;
+        let shown = shown_url(url.as_str());
         let failed =
-            |error: reqwest::Error| unreachable_because(&format!("{url}: {}", innermost(&error)));
+            |error: reqwest::Error| unreachable_because(&format!("{shown}: {}", innermost(&error)));
         let conditions: HeaderMap = validators
             .into_iter()
             .flat_map(Validators::conditions)
             .collect();
         let response = self
-            .0
+            .client
             .get(url.clone())
             .headers(conditions)
             .send()
             .await
             .map_err(failed)?;
         match response.status() {
-            StatusCode::OK => read(response, max_bytes).await,
+            StatusCode::OK => self.read(response, max_bytes.min(MAX_BYTES)).await,
             StatusCode::NOT_MODIFIED => Ok(Fetched::Unchanged),
             StatusCode::NOT_FOUND | StatusCode::GONE => Ok(Fetched::Absent),
             status => Err(ProbeError::new(
                 reason_of(status),
-                format!("{url}: the authority answered {status}"),
+                format!("{shown}: the authority answered {status}"),
             )),
         }
     }
 }
 
-async fn read(response: Response, max_bytes: u64) -> Result<Fetched, ProbeError> {
-    let url = response.url().clone();
-    let validators = Validators::of(response.headers());
-    let mut body = Vec::new();
-    let mut chunks = response.bytes_stream();
-    while let Some(chunk) = chunks.next().await {
-        let chunk =
-            chunk.map_err(|error| unreachable_because(&format!("{url}: {}", innermost(&error))))?;
-        if (body.len() + chunk.len()) as u64 > max_bytes {
-            return Err(ProbeError::new(
+impl HttpFetcher {
+    async fn read(&self, response: Response, max_bytes: u64) -> Result<Fetched, ProbeError> {
+        let shown = shown_url(response.url().as_str());
+        let too_large = || {
+            ProbeError::new(
                 Reason::TooLarge,
-                format!("{url}: longer than {max_bytes} bytes"),
-            ));
+                format!(
+                    "{shown}: longer than {max_bytes} bytes, the most that is read for a probe; a sync reads more"
+                ),
+            )
+        };
+        if response
+            .content_length()
+            .is_some_and(|length| length > max_bytes)
+        {
+            return Err(too_large());
         }
-        body.extend_from_slice(&chunk);
+        let validators = Validators::of(response.headers());
+        let mut share = Share::default();
+        let mut body = Vec::new();
+        let mut chunks = response.bytes_stream();
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk
+                .map_err(|error| unreachable_because(&format!("{shown}: {}", innermost(&error))))?;
+            let length = body.len() + chunk.len();
+            if length as u64 > max_bytes {
+                return Err(too_large());
+            }
+            if length > FIRST_BYTES {
+                self.budget.grow(&mut share).await;
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Fetched::Content(body, validators, share))
     }
-    Ok(Fetched::Content(body, validators))
 }
 
 fn reason_of(status: StatusCode) -> Reason {

@@ -1,27 +1,38 @@
 //! Asks an upstream's authority which revision it has: the smallest request that tells, as seldom as the manifest says.
 //!
 //! A probe believes nothing: no signature is judged here, and what an answer says counts for freshness only. The
-//! answer's body goes no further than this module: only digests, dates and fixed words leave it, so that an Upstream
-//! cannot be used to read what the controller's network reaches.
+//! answer's body goes no further than this module: only digests, dates and one fixed sentence leave it, so that an
+//! Upstream cannot be used to find out what the controller's network reaches. Why a probe failed stands in the
+//! controller's log, and in the report of the next sync, which asks from a network of the tenant's own.
 
 mod address;
 mod authorities;
+mod budget;
 mod declared;
 mod fetch;
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use fleet_api::Upstream;
 use fleet_formats::seam::{Format, RootContent, RootFile, SignaturePolicy, Trust, VerifyContext};
-use fleet_types::{Reason, RepoPath, UnitRevision};
+use fleet_types::{Reason, RepoPath, UnitRevision, shown_url};
 use jiff::Timestamp;
 use url::Url;
 
 pub use authorities::{Authorities, Authority};
+pub use budget::Budget;
 pub use declared::{Declared, declared};
 pub use fetch::{Access, HttpFetcher};
 use fetch::{Fetched, Fetcher, Validators};
+
+/// For all units of an Upstream together. Those that it does not suffice for are asked in the next round, after others'
+/// Upstreams.
+const TIMEOUT: Duration = Duration::from_secs(60);
+/// All that is said of what the network answered.
+const UNTOLD: &str = "the authority's state could not be read from here; why, the controller's log says, and each sync \
+    reports what it met in status.regions[].lastAttempt of its Mirror";
 
 /// Why the authority's state is not known.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -36,6 +47,17 @@ impl ProbeError {
         ProbeError {
             reason,
             message: message.into(),
+        }
+    }
+
+    /// As everybody may know it: what a manifest makes impossible, in full; what the network answered, never.
+    fn told(self) -> ProbeError {
+        match self.reason {
+            Reason::InvalidSpec
+            | Reason::CaBundleNotFound
+            | Reason::NotProbed
+            | Reason::ApiError => self,
+            _ => ProbeError::new(Reason::UpstreamUnreachable, UNTOLD),
         }
     }
 }
@@ -62,14 +84,16 @@ impl Memory {
     }
 }
 
-/// Probes every declared unit of an upstream, one request after another.
+/// Probes the declared units of an upstream, one request after another, for as long as a probe may take.
 pub async fn probe(
     upstream: &Upstream,
     declared: &Declared,
     fetcher: &impl Fetcher,
     memory: &Memory,
+    budget: &Budget,
     now: Timestamp,
 ) -> Findings {
+    let until = tokio::time::Instant::now() + TIMEOUT;
     let mut findings = Findings::new();
     for (unit, formats) in declared {
         let asked = Asked {
@@ -78,13 +102,31 @@ pub async fn probe(
             formats,
             fetcher,
             memory,
+            budget,
             now,
         };
-        let found = asked.revision().await;
+        let found = tokio::time::timeout_at(until, asked.revision()).await;
+        let is_late = found.is_err();
+        let found = found.unwrap_or_else(|_| {
+            Err(ProbeError::new(
+                Reason::UpstreamUnreachable,
+                format!("a probe may take {} s", TIMEOUT.as_secs()),
+            ))
+        });
         if let Err(error) = &found {
-            tracing::debug!(unit, reason = %error.reason, %error, "the authority's state is not known");
+            tracing::info!(
+                namespace = upstream.metadata.namespace,
+                upstream = upstream.metadata.name,
+                unit,
+                reason = %error.reason,
+                %error,
+                "the authority's state is not known"
+            );
         }
-        findings.insert(unit.clone(), found);
+        findings.insert(unit.clone(), found.map_err(ProbeError::told));
+        if is_late {
+            break;
+        }
     }
     findings
 }
@@ -96,6 +138,7 @@ struct Asked<'a, F> {
     formats: &'a [Box<dyn Format>],
     fetcher: &'a F,
     memory: &'a Memory,
+    budget: &'a Budget,
     now: Timestamp,
 }
 
@@ -112,11 +155,14 @@ impl<F: Fetcher> Asked<'_, F> {
                 (Fetched::Absent, _) => {}
                 (Fetched::Unchanged, Some((_, revision))) => return Ok(revision),
                 (Fetched::Unchanged, None) => return Err(unasked_for(&url)),
-                (Fetched::Content(bytes, validators), _) => {
+                (Fetched::Content(bytes, validators, share), _) => {
+                    let turn = self.budget.parse().await;
                     let revision = self.read(RootContent {
                         path: file.path,
                         bytes,
-                    })?;
+                    });
+                    drop((turn, share));
+                    let revision = revision?;
                     self.memory.put(&url, validators, revision.clone());
                     return Ok(revision);
                 }
@@ -126,7 +172,8 @@ impl<F: Fetcher> Asked<'_, F> {
             Reason::UpstreamIncomplete,
             format!(
                 "{}: the authority has no index of {}; check the URL and the name",
-                self.authority, self.unit
+                shown_url(self.authority.as_str()),
+                self.unit
             ),
         ))
     }
@@ -161,8 +208,14 @@ impl<F: Fetcher> Asked<'_, F> {
         let roots = [root];
         let mut refused = Reason::IndexMalformed;
         for format in self.formats {
+            // Of what nobody signs, the rest of the state may lie in the indices.
+            let rest = format.unlisted(self.unit, &roots, &trust);
+            let told_by_roots = rest.is_ok_and(|rest| rest.is_empty());
             match format.verify(self.unit, &roots, &context) {
-                Ok(verified) => return Ok(verified.into_inner().revision),
+                Ok(verified) if told_by_roots && verified.revision.is_dated() => {
+                    return Ok(verified.into_inner().revision);
+                }
+                Ok(_) => {}
                 Err(rejected) => refused = rejected.reason,
             }
         }
@@ -170,7 +223,7 @@ impl<F: Fetcher> Asked<'_, F> {
             refused,
             format!(
                 "{}: {} at the authority: {}",
-                self.authority,
+                shown_url(self.authority.as_str()),
                 self.unit,
                 refused.description()
             ),
@@ -181,7 +234,10 @@ impl<F: Fetcher> Asked<'_, F> {
 fn unasked_for(url: &Url) -> ProbeError {
     ProbeError::new(
         Reason::UpstreamUnreachable,
-        format!("{url}: the authority answered 304 to an unconditional request"),
+        format!(
+            "{}: the authority answered 304 to an unconditional request",
+            shown_url(url.as_str())
+        ),
     )
 }
 
@@ -192,7 +248,10 @@ fn file_url(root: &Url, path: &RepoPath) -> Result<Url, ProbeError> {
         .map_err(|()| {
             ProbeError::new(
                 Reason::InvalidSpec,
-                format!("{root} cannot hold files; authority.url must be http or https"),
+                format!(
+                    "{} cannot hold files; authority.url must be http or https",
+                    shown_url(root.as_str())
+                ),
             )
         })?
         .pop_if_empty()

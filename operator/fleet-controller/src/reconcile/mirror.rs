@@ -67,7 +67,7 @@ fn decide(context: &Context, name: &ObjectName, mirror: &Mirror) -> Plan {
         answers: context.answers.of(name, &objects.pods),
         objects,
         others: fleet.others(name, &upstream.name),
-        rollouts_elsewhere: fleet.rollouts_elsewhere(name),
+        rollouts_elsewhere: fleet.rollouts_elsewhere(name, context.settings.max_rollouts),
         settings: context.settings.clone(),
     };
     let plan = fleet_plan::plan(mirror, &seen);

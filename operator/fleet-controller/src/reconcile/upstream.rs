@@ -106,6 +106,7 @@ async fn ask(
                 declared,
                 &fetcher,
                 &authority.memory,
+                &context.probe_budget,
                 Timestamp::now(),
             )
             .await
@@ -152,11 +153,12 @@ async fn fetcher(
         .contact
         .as_ref()
         .map(|contact| format!(" ({contact})"));
-    HttpFetcher::new(&Access {
+    let access = Access {
         user_agent: format!("{}{}", context.user_agent, contact.unwrap_or_default()),
         ca_bundle: authority.ca_bundle.clone(),
         proxy: spec.proxy_url.clone(),
-    })
+    };
+    HttpFetcher::new(&access, context.probe_budget.clone())
 }
 
 /// The CA bundle, from a ConfigMap: the controller has no right to read Secrets.

@@ -1,17 +1,20 @@
 //! Which of the files that a Release lists belong to the declared slice, and how clients fetch them.
+//!
+//! What is declared is a wish, and the list is the truth: what is declared and not listed is a hole, and a note says so.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use fleet_types::{Digest, Expected, Reason, RepoPath};
 
+use super::offer::{Declared, Offer};
 use super::release::{Release, ReleaseFile};
 use super::roles::{Kind, Role, Roles};
 use super::slice::{DebianSlice, Suite};
 use crate::decompress::MAX_OUTPUT_LIMIT;
-use crate::seam::{Compression, IndexFile, IndexGroup, Rejected};
+use crate::seam::{Compression, IndexFile, IndexGroup, Lack, Rejected};
 
 /// Best compression first: the order in which one of a group is chosen to be read.
-const SUFFIXES: [(&str, Compression); 6] = [
+pub(super) const SUFFIXES: [(&str, Compression); 6] = [
     (".xz", Compression::Xz),
     (".zst", Compression::Zstd),
     (".lzma", Compression::Lzma),
@@ -20,27 +23,38 @@ const SUFFIXES: [(&str, Compression); 6] = [
     (".lz4", Compression::Lz4),
 ];
 
-/// The index groups of the slice, by name. Errors: `NotOffered`, `WeakHash`, `UnsafePath`,
-/// `TooLarge`.
-pub(super) fn groups(
+/// What a Release has of the slice.
+pub(super) struct Layout {
+    /// By name.
+    pub groups: Vec<IndexGroup>,
+    /// What is declared and nowhere to be found.
+    pub lacks: Vec<Lack>,
+    /// Holes and what is left out, one sentence each.
+    pub notes: Vec<String>,
+}
+
+/// Errors: `WeakHash`, `UnsafePath`, `PathConflict`, `IndexMalformed` and `TooLarge`, all of them only for indices that
+/// the slice needs.
+pub(super) fn layout(
     slice: &DebianSlice,
     suite: &Suite<'_>,
     release: &Release,
-) -> Result<Vec<IndexGroup>, Rejected> {
-    let selection = Selection {
+) -> Result<Layout, Rejected> {
+    let offer = Offer::of(release, suite);
+    let declared = Declared::of(slice, suite, release, &offer);
+    let selection = Selection { suite, release };
+    let roles = Roles {
         slice,
-        suite,
-        release,
-        components: offered_components(slice, suite, release)?,
+        flat: suite.is_flat(),
+        asks_for_all: release.asks_for_all(),
+        components: declared.directories().collect(),
     };
-    selection.offers_architectures()?;
-    let roles = selection.roles();
     let mut stems: BTreeMap<&str, (Role, Vec<Listed<'_>>)> = BTreeMap::new();
-    for (path, file) in &release.files {
-        let (stem, compression) = split_suffix(path.as_str());
+    for (name, file) in &release.files {
+        let (stem, compression) = split_suffix(name);
         if let Some(role) = roles.role(stem) {
             let listed = Listed {
-                name: path.as_str(),
+                name,
                 compression,
                 file,
             };
@@ -51,11 +65,32 @@ pub(super) fn groups(
                 .push(listed);
         }
     }
-    selection.offers_indices(&stems.keys().copied().collect())?;
-    stems
-        .into_iter()
-        .map(|(stem, (role, listed))| selection.group(stem, role, listed))
-        .collect()
+    let mut notes = declared.holes(&|stem| stems.contains_key(stem));
+    for (name, why) in &release.unusable {
+        let stem = split_suffix(name).0;
+        match roles.role(stem) {
+            // Two readers could take different ones.
+            Some(role) if role.required && why.reason == Reason::PathConflict => {
+                return Err(why.clone());
+            }
+            Some(role) if role.required && !stems.contains_key(stem) => return Err(why.clone()),
+            Some(_) => notes.push(format!("{name} is left out: {why}")),
+            None => {}
+        }
+    }
+    let mut groups = Vec::new();
+    for (stem, (role, listed)) in stems {
+        match selection.group(stem, role, listed) {
+            Ok(group) => groups.push(group),
+            Err(why) if role.required => return Err(why),
+            Err(why) => notes.push(format!("{stem} is left out: {why}")),
+        }
+    }
+    Ok(Layout {
+        groups,
+        lacks: declared.lacks(),
+        notes,
+    })
 }
 
 struct Listed<'a> {
@@ -64,7 +99,7 @@ struct Listed<'a> {
     file: &'a ReleaseFile,
 }
 
-fn split_suffix(path: &str) -> (&str, Compression) {
+pub(super) fn split_suffix(path: &str) -> (&str, Compression) {
     let found = SUFFIXES
         .iter()
         .find_map(|(suffix, compression)| Some((path.strip_suffix(suffix)?, *compression)));
@@ -78,140 +113,12 @@ fn rank(compression: Compression) -> usize {
         .unwrap_or(SUFFIXES.len())
 }
 
-/// The directories of the declared components: `main`, or where the Release says `updates/main`, that too.
-fn offered_components<'a>(
-    slice: &'a DebianSlice,
-    suite: &Suite<'_>,
-    release: &'a Release,
-) -> Result<Vec<Vec<&'a str>>, Rejected> {
-    if suite.is_flat() {
-        return Ok(vec![]);
-    }
-    let mut found = Vec::new();
-    for declared in &slice.components {
-        let fits = |offered: &&String| {
-            *offered == declared
-                || offered
-                    .strip_suffix(declared.as_str())
-                    .is_some_and(|prefix| prefix.ends_with('/'))
-        };
-        let mut directories: Vec<&str> = release
-            .components
-            .iter()
-            .filter(fits)
-            .map(String::as_str)
-            .collect();
-        if directories.is_empty() && !release.components.is_empty() {
-            return Err(not_offered(
-                suite,
-                "component",
-                declared,
-                &release.components,
-            ));
-        }
-        if !directories.contains(&declared.as_str()) {
-            directories.push(declared);
-        }
-        found.push(directories);
-    }
-    Ok(found)
-}
-
-fn not_offered(suite: &Suite<'_>, what: &str, declared: &str, offered: &[String]) -> Rejected {
-    let message = format!(
-        "suite {} has no {what} {declared}; it offers {}",
-        suite.name,
-        offered.join(", ")
-    );
-    Rejected::new(Reason::NotOffered, message)
-}
-
 struct Selection<'a> {
-    slice: &'a DebianSlice,
     suite: &'a Suite<'a>,
     release: &'a Release,
-    /// For each declared component the directories that may hold it.
-    components: Vec<Vec<&'a str>>,
 }
 
 impl Selection<'_> {
-    fn offers_architectures(&self) -> Result<(), Rejected> {
-        let offered = &self.release.architectures;
-        if self.suite.is_flat() || offered.is_empty() {
-            return Ok(());
-        }
-        let missing = self
-            .slice
-            .architectures
-            .iter()
-            .find(|declared| *declared != "all" && !offered.contains(declared));
-        match missing {
-            Some(declared) => Err(not_offered(self.suite, "architecture", declared, offered)),
-            None => Ok(()),
-        }
-    }
-
-    /// Whether every index that the slice cannot do without is listed.
-    fn offers_indices(&self, stems: &BTreeSet<&str>) -> Result<(), Rejected> {
-        for names in self.indispensable() {
-            if !names.iter().any(|name| stems.contains(name.as_str())) {
-                let name = names.first().map(String::as_str).unwrap_or_default();
-                return Err(Rejected::new(
-                    Reason::NotOffered,
-                    format!(
-                        "the Release lists no {name}; take what needs it out of the declared content"
-                    ),
-                ));
-            }
-        }
-        Ok(())
-    }
-
-    fn roles(&self) -> Roles<'_> {
-        let components = self.components.iter().flatten().copied();
-        Roles {
-            slice: self.slice,
-            flat: self.suite.is_flat(),
-            all_is_included: self.release.all_is_included,
-            components: components.collect(),
-        }
-    }
-
-    /// For each indispensable index the names that it may have.
-    fn indispensable(&self) -> Vec<Vec<String>> {
-        if self.suite.is_flat() {
-            let sources = self
-                .slice
-                .include
-                .sources
-                .then(|| vec!["Sources".to_owned()]);
-            return std::iter::once(vec!["Packages".to_owned()])
-                .chain(sources)
-                .collect();
-        }
-        // Beside another architecture `all` asks for nothing: it is implied, and often part of the other's index.
-        let architectures = &self.slice.architectures;
-        let asked = architectures
-            .iter()
-            .filter(|name| *name != "all" || architectures.len() == 1);
-        let mut wanted: Vec<String> = asked
-            .map(|architecture| format!("binary-{architecture}/Packages"))
-            .collect();
-        if self.slice.include.sources {
-            wanted.push("source/Sources".to_owned());
-        }
-        let components = self.components.iter();
-        let each =
-            components.flat_map(|directories| wanted.iter().map(move |name| (directories, name)));
-        each.map(|(directories, name)| {
-            directories
-                .iter()
-                .map(|directory| format!("{directory}/{name}"))
-                .collect()
-        })
-        .collect()
-    }
-
     fn group(
         &self,
         stem: &str,

@@ -2,19 +2,23 @@
 //! <https://wiki.debian.org/DebianRepository/Format>
 //!
 //! [`slice`] is what a Mirror declares, [`release`] the signed file, [`verify`] the obligations before it is believed,
-//! [`layout`] which of its files belong to the slice and [`roles`] as what, [`indices`] what those list and
+//! [`layout`] which of its files belong to the slice, [`roles`] as what and [`offer`] which of what is declared there is,
+//! [`unlisted`] what is read where nobody signs and nothing is listed, [`indices`] what those list and
 //! [`packages`] which of it is copied.
 
 mod date;
 mod indices;
 mod layout;
+mod offer;
 mod packages;
 mod release;
 mod roles;
 mod roots;
 mod slice;
+mod stray;
 mod suite;
 mod trace;
+mod unlisted;
 mod verify;
 
 use std::io::Read;
@@ -27,8 +31,8 @@ pub use slice::{Alias, DebianSlice, Include};
 use self::packages::PackageFilter;
 use self::slice::Suite;
 use crate::seam::{
-    Format, IndexGroup, Item, Rejected, RootContent, RootFile, RootPlan, UnitIndex, UpstreamTrace,
-    Verified, VerifyContext,
+    Format, IndexGroup, Item, Rejected, RootContent, RootFile, RootPlan, Trust, UnitIndex,
+    UpstreamTrace, Verified, VerifyContext,
 };
 
 /// The largest `InRelease` and `Release` read; Debian's largest are below 1 MiB.
@@ -48,6 +52,7 @@ impl Debian {
     /// Errors: `InvalidSpec` where the slice names nothing, the same twice, or something that cannot be a path.
     pub fn new(slice: DebianSlice) -> Result<Debian, Rejected> {
         slice.check()?;
+        let slice = slice.normalized();
         let packages = PackageFilter::new(&slice.packages)?;
         Ok(Debian { slice, packages })
     }
@@ -71,6 +76,15 @@ impl Format for Debian {
             probes: vec![root(roots::IN_RELEASE, MAX_RELEASE_BYTES)?, release.clone()],
             companions: vec![release, root(roots::RELEASE_GPG, MAX_SIGNATURE_BYTES)?],
         })
+    }
+
+    fn unlisted(
+        &self,
+        unit: &str,
+        roots: &[RootContent],
+        trust: &Trust,
+    ) -> Result<Vec<Vec<RootFile>>, Rejected> {
+        unlisted::wanted(&self.slice, &Suite::new(unit)?, roots, trust)
     }
 
     fn trace(&self) -> Option<Vec<(String, String)>> {

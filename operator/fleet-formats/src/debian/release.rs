@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use fleet_types::{Digest, HashAlgorithm, Hashes, Reason, RepoPath};
 
 use super::date;
+use super::stray::{self, Passed};
 use crate::deb822::{Deb822Error, Reader, Stanza};
 use crate::seam::Rejected;
 
@@ -23,8 +24,8 @@ const ALGORITHMS: [HashAlgorithm; 4] = [
 pub(super) struct Release {
     pub suite: Option<String>,
     pub codename: Option<String>,
-    /// Seconds since 1970-01-01T00:00:00Z.
-    pub date: i64,
+    /// Seconds since 1970-01-01T00:00:00Z; or why there is none that can be believed.
+    pub date: Result<i64, Rejected>,
     pub valid_until: Option<i64>,
     pub acquire_by_hash: bool,
     /// Empty where the file does not say.
@@ -33,8 +34,12 @@ pub(super) struct Release {
     pub architectures: Vec<String>,
     /// The `Packages` of each architecture hold the `all` packages too: clients need no `binary-all`.
     pub all_is_included: bool,
-    /// By path relative to the Release file.
-    pub files: BTreeMap<RepoPath, ReleaseFile>,
+    /// By the name as it is written, relative to the Release file: clients look for exactly that text.
+    pub files: BTreeMap<String, ReleaseFile>,
+    /// Names whose lines nobody can use, and why. They are of no importance to those who do not need the file.
+    pub unusable: BTreeMap<String, Rejected>,
+    /// What clients pass over, one sentence each.
+    pub notes: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,28 +49,37 @@ pub(super) struct ReleaseFile {
 }
 
 impl Release {
-    /// Reads the one stanza of a Release file. Errors: `IndexMalformed`, `UnsafePath`, `PathConflict`.
+    /// Of an upstream that has none.
+    pub fn none() -> Release {
+        Release {
+            suite: None,
+            codename: None,
+            date: Err(no_date()),
+            valid_until: None,
+            acquire_by_hash: false,
+            components: Vec::new(),
+            architectures: Vec::new(),
+            all_is_included: false,
+            files: BTreeMap::new(),
+            unusable: BTreeMap::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// Reads the first stanza of a Release file, as clients do. Errors: `IndexMalformed`.
     pub fn parse(payload: &[u8]) -> Result<Release, Rejected> {
-        let mut reader = Reader::with_limit(payload, payload.len().saturating_add(1));
-        let release = match reader.next_stanza().map_err(malformed)? {
-            Some(stanza) => Release::from_stanza(&stanza)?,
-            None => {
-                return Err(Rejected::new(
-                    Reason::IndexMalformed,
-                    "the Release file is empty",
-                ));
-            }
-        };
+        let Passed { text, notes } = stray::pass_over(payload)?;
+        let mut reader = Reader::with_limit(text.as_slice(), text.len().saturating_add(1));
         match reader.next_stanza().map_err(malformed)? {
-            None => Ok(release),
-            // Two readers could take different ones.
-            Some(second) => Err(malformed(
-                second.malformed("a second stanza in a Release file".to_owned()),
+            Some(stanza) => Release::from_stanza(&stanza, notes),
+            None => Err(Rejected::new(
+                Reason::IndexMalformed,
+                "the Release file is empty",
             )),
         }
     }
 
-    fn from_stanza(stanza: &Stanza<'_>) -> Result<Release, Rejected> {
+    fn from_stanza(stanza: &Stanza<'_>, notes: Vec<String>) -> Result<Release, Rejected> {
         let text = |name: &str| {
             Ok::<_, Rejected>(
                 stanza
@@ -93,22 +107,39 @@ impl Release {
                 malformed(stanza.malformed(what))
             }),
         };
+        let (files, unusable) = files(stanza)?;
         Ok(Release {
             suite: text("Suite")?.map(str::to_owned),
             codename: text("Codename")?.map(str::to_owned),
-            date: date("Date")?.ok_or_else(|| {
-                let what = "the Release file has no Date, so an older state could not be told from a newer one";
-                malformed(stanza.malformed(what.to_owned()))
-            })?,
+            date: date("Date").and_then(|date| date.ok_or_else(no_date)),
             valid_until: date("Valid-Until")?,
             acquire_by_hash: text("Acquire-By-Hash")?.is_some_and(is_yes),
             components: words("Components")?,
             architectures: words("Architectures")?,
-            all_is_included: text("No-Support-for-Architecture-all")?
-                .is_some_and(|value| value.split_ascii_whitespace().any(|word| word.eq_ignore_ascii_case("Packages"))),
-            files: files(stanza)?,
+            all_is_included: text("No-Support-for-Architecture-all")?.is_some_and(|value| {
+                let mut words = value.split_ascii_whitespace();
+                words.any(|word| word.eq_ignore_ascii_case("Packages"))
+            }),
+            files,
+            unusable,
+            notes,
         })
     }
+
+    /// Whether clients ask for `binary-all` beside an architecture's own index. apt asks where `all` is among the
+    /// architectures, or nothing is said of them.
+    pub fn asks_for_all(&self) -> bool {
+        let offers_all =
+            self.architectures.is_empty() || self.architectures.iter().any(|name| name == "all");
+        offers_all && !self.all_is_included
+    }
+}
+
+fn no_date() -> Rejected {
+    Rejected::new(
+        Reason::IndexMalformed,
+        "the Release file has no Date, so an older state could not be told from a newer one",
+    )
 }
 
 /// What apt takes for true.
@@ -118,52 +149,79 @@ fn is_yes(value: &str) -> bool {
         .any(|yes| value.eq_ignore_ascii_case(yes))
 }
 
-fn files(stanza: &Stanza<'_>) -> Result<BTreeMap<RepoPath, ReleaseFile>, Rejected> {
-    let mut files = BTreeMap::new();
+type Files = BTreeMap<String, ReleaseFile>;
+type Unusable = BTreeMap<String, Rejected>;
+
+/// Errors: `IndexMalformed` where a line has not three words; clients give up the whole file then.
+fn files(stanza: &Stanza<'_>) -> Result<(Files, Unusable), Rejected> {
+    let (mut files, mut unusable) = (Files::new(), Unusable::new());
     for algorithm in ALGORITHMS {
         let list = stanza
             .text(algorithm.debian_name())
             .map_err(malformed)?
             .unwrap_or_default();
         for line in list.lines().filter(|line| !line.trim().is_empty()) {
-            let listed = ChecksumLine::parse(algorithm, line)
+            let words = ChecksumWords::of(algorithm, line)
                 .map_err(|what| malformed(stanza.malformed(what)))?;
-            let path = RepoPath::new(listed.name).map_err(|error| {
-                Rejected::new(
-                    Reason::UnsafePath,
-                    format!("the Release file lists {error}"),
-                )
-            })?;
-            add_file(&mut files, path, &listed)?;
+            let name = words.name;
+            let added = listed_file(stanza, &words).and_then(|listed| {
+                let known = files.get(name).copied();
+                let file = with_line(known, &listed)?;
+                files.insert(name.to_owned(), file);
+                Ok(())
+            });
+            if let Err(why) = added {
+                unusable.entry(name.to_owned()).or_insert(why);
+            }
         }
     }
-    Ok(files)
+    files.retain(|name, _| !unusable.contains_key(name));
+    Ok((files, unusable))
 }
 
-fn add_file(
-    files: &mut BTreeMap<RepoPath, ReleaseFile>,
-    path: RepoPath,
+/// A line that apt can use too, about a file that can have a name here.
+fn listed_file<'a>(
+    stanza: &Stanza<'_>,
+    words: &ChecksumWords<'a>,
+) -> Result<ChecksumLine<'a>, Rejected> {
+    let bad = |what: String| malformed(stanza.malformed(what));
+    let listed = words.parse().map_err(bad)?;
+    if words.digest.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        let what = "the digest is written in upper case, which no client finds equal to a file's";
+        return Err(bad(format!("{}: {what}", words.at())));
+    }
+    RepoPath::new(words.name).map_err(|error| {
+        Rejected::new(
+            Reason::UnsafePath,
+            format!("the Release file lists {error}"),
+        )
+    })?;
+    Ok(listed)
+}
+
+fn with_line(
+    known: Option<ReleaseFile>,
     listed: &ChecksumLine<'_>,
-) -> Result<(), Rejected> {
-    let conflict = |path: &RepoPath| {
-        Err(Rejected::new(
-            Reason::PathConflict,
-            format!("the Release file lists {path} with different sizes or digests"),
-        ))
-    };
-    let file = files.entry(path.clone()).or_insert(ReleaseFile {
+) -> Result<ReleaseFile, Rejected> {
+    let mut file = known.unwrap_or(ReleaseFile {
         size: listed.size,
         hashes: Hashes::default(),
     });
-    let known = file
+    let before = file
         .hashes
         .iter()
         .find(|known| known.algorithm() == listed.digest.algorithm());
-    if file.size != listed.size || known.is_some_and(|known| known != listed.digest) {
-        return conflict(&path);
+    if file.size != listed.size || before.is_some_and(|before| before != listed.digest) {
+        return Err(Rejected::new(
+            Reason::PathConflict,
+            format!(
+                "the Release file lists {:.120?} with different sizes or digests",
+                listed.name
+            ),
+        ));
     }
     file.hashes.set(listed.digest);
-    Ok(())
+    Ok(file)
 }
 
 /// A line `digest size name` of a Release file, a source package or a difference index.
@@ -175,20 +233,53 @@ pub(super) struct ChecksumLine<'a> {
 
 impl<'a> ChecksumLine<'a> {
     pub fn parse(algorithm: HashAlgorithm, line: &'a str) -> Result<ChecksumLine<'a>, String> {
+        ChecksumWords::of(algorithm, line)?.parse()
+    }
+}
+
+/// The same before its words are looked at.
+struct ChecksumWords<'a> {
+    algorithm: HashAlgorithm,
+    digest: &'a str,
+    size: &'a str,
+    name: &'a str,
+}
+
+impl<'a> ChecksumWords<'a> {
+    fn of(algorithm: HashAlgorithm, line: &'a str) -> Result<ChecksumWords<'a>, String> {
         let mut words = line.split_ascii_whitespace();
-        let (Some(digest), Some(size), Some(name), None) =
-            (words.next(), words.next(), words.next(), words.next())
-        else {
-            return Err(format!(
+        match (words.next(), words.next(), words.next(), words.next()) {
+            (Some(digest), Some(size), Some(name), None) => Ok(ChecksumWords {
+                algorithm,
+                digest,
+                size,
+                name,
+            }),
+            _ => Err(format!(
                 "{algorithm}: not `digest size name`: {:.120?}",
                 line.trim()
-            ));
-        };
-        let digest = Digest::parse(algorithm, digest)
-            .map_err(|error| format!("{algorithm} of {name:.120?}: {error}"))?;
-        let size = parse_size(size)
-            .ok_or_else(|| format!("{algorithm}: the size of {name:.120?} is {size:.40?}"))?;
-        Ok(ChecksumLine { digest, size, name })
+            )),
+        }
+    }
+
+    fn at(&self) -> String {
+        format!("{} of {:.120?}", self.algorithm, self.name)
+    }
+
+    fn parse(&self) -> Result<ChecksumLine<'a>, String> {
+        let digest = Digest::parse(self.algorithm, self.digest)
+            .map_err(|error| format!("{}: {error}", self.at()))?;
+        let size = parse_size(self.size).ok_or_else(|| {
+            format!(
+                "{}: the size of {:.120?} is {:.40?}",
+                self.algorithm, self.name, self.size
+            )
+        })?;
+        Ok(ChecksumLine {
+            digest,
+            size,
+            name: self.name,
+        })
     }
 }
 

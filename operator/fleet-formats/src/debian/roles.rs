@@ -33,7 +33,8 @@ impl Kind {
     }
 }
 
-/// Where a file of the slice stands in it.
+/// Where a file of the slice stands in it. Required is what clients ask for (apt: `Packages` and `Sources`) and what the
+/// slice names besides; differences only spare clients some bytes, and all else is good to have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Role {
     pub kind: Kind,
@@ -62,8 +63,8 @@ impl Role {
 pub(super) struct Roles<'a> {
     pub slice: &'a DebianSlice,
     pub flat: bool,
-    /// The `Packages` of each architecture hold the `all` packages too.
-    pub all_is_included: bool,
+    /// Whether clients ask for `binary-all` beside an architecture's own index.
+    pub asks_for_all: bool,
     /// The directories of the declared components, relative to the Release file.
     pub components: Vec<&'a str>,
 }
@@ -97,7 +98,9 @@ impl Roles<'_> {
         let role = match plain {
             "Packages" => Role::required(Kind::Packages),
             "Sources" if sources => Role::required(Kind::Sources),
-            _ if contents && plain.starts_with("Contents-") && !plain.contains('/') => Role::OPAQUE,
+            _ if contents && plain.starts_with("Contents-") && !plain.contains('/') => {
+                Role::required(Kind::Opaque)
+            }
             _ => return None,
         };
         match differences {
@@ -129,7 +132,8 @@ impl Roles<'_> {
             "source" if sources => {
                 self.role_of_package_index(rest, "Sources", Role::required(Kind::Sources))
             }
-            "i18n" => self.role_of_translation(rest),
+            // They translate the descriptions of binary packages.
+            "i18n" if self.wants("all") => self.role_of_translation(rest),
             "dep11" if dep11 => self.role_of_dep11(rest),
             "cnf" => rest
                 .strip_prefix("Commands-")
@@ -147,29 +151,20 @@ impl Roles<'_> {
     }
 
     fn wants(&self, architecture: &str) -> bool {
-        architecture == "all"
-            || self
-                .slice
-                .architectures
-                .iter()
-                .any(|declared| declared == architecture)
+        let mut declared = self.slice.architectures.iter();
+        match architecture {
+            "all" => declared.next().is_some(),
+            other => declared.any(|declared| declared == other),
+        }
     }
 
     fn role_of_binary(&self, architecture: &str, rest: &str) -> Option<Role> {
-        let declared = self
-            .slice
-            .architectures
-            .iter()
-            .any(|declared| declared == architecture);
-        let required = declared || !self.all_is_included;
-        self.role_of_package_index(
-            rest,
-            "Packages",
-            Role {
-                kind: Kind::Packages,
-                required,
-            },
-        )
+        let alone = self.slice.architectures == ["all"];
+        let role = Role {
+            kind: Kind::Packages,
+            required: architecture != "all" || self.asks_for_all || alone,
+        };
+        self.role_of_package_index(rest, "Packages", role)
     }
 
     /// `Packages`, `Release` and `Packages.diff/Index` in one directory; the same with `Sources`.
@@ -206,7 +201,7 @@ impl Roles<'_> {
         let icons = rest.starts_with("icons-") && !rest.contains('/');
         let mut of_architecture = components.into_iter().chain(cross_index);
         (icons || of_architecture.any(|architecture| self.wants(architecture)))
-            .then_some(Role::OPAQUE)
+            .then_some(Role::required(Kind::Opaque))
     }
 
     /// `Contents-amd64`, `Contents-udeb-amd64`, `Contents-source`, and their differences.
@@ -221,7 +216,7 @@ impl Roles<'_> {
         let rest = name.strip_prefix("Contents-").filter(|_| contents)?;
         let (rest, role) = match rest.strip_suffix(".diff/Index") {
             Some(rest) => (rest, pdiffs.then_some(Role::DIFFERENCES)?),
-            None => (rest, Role::OPAQUE),
+            None => (rest, Role::required(Kind::Opaque)),
         };
         let wanted = match rest.strip_prefix("udeb-") {
             Some(architecture) => installer && self.wants(architecture),

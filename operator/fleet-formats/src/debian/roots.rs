@@ -13,15 +13,20 @@ struct RootFiles<'a> {
     in_release: Option<&'a RootContent>,
     release: Option<&'a RootContent>,
     release_gpg: Option<&'a RootContent>,
+    /// There are indices that no Release vouches for.
+    others: bool,
 }
 
 impl<'a> RootFiles<'a> {
     fn of(roots: &'a [RootContent]) -> Self {
         let named = |name| roots.iter().find(|root| root.path.file_name() == name);
+        let (in_release, release) = (named(IN_RELEASE), named(RELEASE));
+        let release_gpg = named(RELEASE_GPG);
         RootFiles {
-            in_release: named(IN_RELEASE),
-            release: named(RELEASE),
-            release_gpg: named(RELEASE_GPG),
+            others: [in_release, release, release_gpg].iter().flatten().count() < roots.len(),
+            in_release,
+            release,
+            release_gpg,
         }
     }
 }
@@ -63,6 +68,17 @@ pub(super) fn believe<'a>(
                 signed_by,
                 roots,
                 notes: vec![],
+            })
+        }
+        (None, None) if files.others && context.trust.signatures == SignaturePolicy::None => {
+            Ok(Believed {
+                payload: Vec::new(),
+                signed_by: Vec::new(),
+                roots: Vec::new(),
+                notes: vec![
+                    "the upstream has no Release: the indices are taken as they are found"
+                        .to_owned(),
+                ],
             })
         }
         (None, None) => Err(Rejected::new(

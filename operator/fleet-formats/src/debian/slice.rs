@@ -7,6 +7,9 @@ use fleet_types::{Reason, RepoPath};
 use super::packages::PackageRules;
 use crate::seam::Rejected;
 
+/// What archives and other tools name beside the architectures: source packages.
+const SOURCE: &str = "source";
+
 /// The part of an archive that a Mirror declares.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DebianSlice {
@@ -15,7 +18,8 @@ pub struct DebianSlice {
     pub suites: Vec<String>,
     /// For example `main`; not looked at for flat repositories.
     pub components: Vec<String>,
-    /// For example `amd64`; `all` is implied by any. Not looked at for flat repositories.
+    /// For example `amd64`; `all` is implied by any, and `source` means [`Include::sources`]. None with those: sources
+    /// alone. Not looked at for flat repositories.
     pub architectures: Vec<String>,
     pub include: Include,
     pub aliases: Vec<Alias>,
@@ -46,6 +50,14 @@ pub struct Include {
 }
 
 impl DebianSlice {
+    /// With `source` where it belongs.
+    pub(super) fn normalized(mut self) -> DebianSlice {
+        let before = self.architectures.len();
+        self.architectures.retain(|name| name != SOURCE);
+        self.include.sources |= self.architectures.len() < before;
+        self
+    }
+
     pub(super) fn check(&self) -> Result<(), Rejected> {
         not_empty("suites", &self.suites)?;
         let suites = self
@@ -55,7 +67,9 @@ impl DebianSlice {
             .collect::<Result<Vec<_>, _>>()?;
         if suites.iter().any(|suite| !suite.is_flat()) {
             not_empty("components", &self.components)?;
-            not_empty("architectures", &self.architectures)?;
+            if !self.include.sources {
+                not_empty("architectures", &self.architectures)?;
+            }
         }
         unique("suites", &self.suites)?;
         unique("components", &self.components)?;
@@ -119,21 +133,16 @@ fn is_within(inner: &str, outer: &str) -> bool {
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
+/// It becomes a part of paths.
 fn check_architecture(architecture: &str) -> Result<(), Rejected> {
-    if architecture == "source" {
-        return Err(invalid(
-            "architectures",
-            "`source` is no architecture; set `include.sources` instead",
-        ));
+    let path = RepoPath::new(architecture);
+    if path.is_ok_and(|path| path.parent().is_none() && path.as_str() == architecture) {
+        return Ok(());
     }
-    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    if architecture.is_empty() || !architecture.chars().all(plain) {
-        let message = format!(
-            "{architecture:?} is no architecture; `dpkg --print-architecture` names this machine's"
-        );
-        return Err(invalid("architectures", &message));
-    }
-    Ok(())
+    let message = format!(
+        "{architecture:?} is no architecture; `dpkg --print-architecture` names this machine's"
+    );
+    Err(invalid("architectures", &message))
 }
 
 fn not_empty(field: &str, list: &[String]) -> Result<(), Rejected> {

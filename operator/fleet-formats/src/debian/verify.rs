@@ -17,7 +17,8 @@ use super::release::Release;
 use super::roots;
 use super::slice::{DebianSlice, Suite};
 use super::suite;
-use crate::seam::{Link, Rejected, RootContent, Trust, UnitIndex, VerifyContext};
+use super::unlisted;
+use crate::seam::{Link, Rejected, RootContent, SignaturePolicy, Trust, UnitIndex, VerifyContext};
 
 /// apt's own tolerance.
 const FUTURE_TOLERANCE_SECONDS: i64 = 10;
@@ -35,16 +36,26 @@ pub(super) fn unit(
         )
     };
     let believed = roots::believe(roots, context).map_err(named)?;
-    let release = Release::parse(&believed.payload).map_err(named)?;
+    let mut release = match believed.roots.is_empty() {
+        true => Release::none(),
+        false => Release::parse(&believed.payload).map_err(named)?,
+    };
+    let mut state = roots::canonical(&believed.payload);
+    if context.trust.signatures == SignaturePolicy::None {
+        let read = unlisted::list(&mut release, suite, roots).map_err(named)?;
+        state.extend_from_slice(read.as_bytes());
+    }
     let revision = UnitRevision {
         unit: suite.name.to_owned(),
-        digest: sha256(&roots::canonical(&believed.payload)),
-        date: release.date,
+        digest: sha256(&state),
+        date: date(&release, context.trust).map_err(named)?,
         valid_until: valid_until(&release, context.trust),
     };
-    is_the_suite(&release, suite)?;
+    if !believed.roots.is_empty() {
+        is_the_suite(&release, suite)?;
+    }
     is_in_time(&revision, context).map_err(named)?;
-    let groups = layout::groups(slice, suite, &release).map_err(named)?;
+    let layout = layout::layout(slice, suite, &release).map_err(named)?;
     let roots = believed
         .roots
         .iter()
@@ -52,14 +63,17 @@ pub(super) fn unit(
         .collect();
     let (links, mut notes) = links(slice, suite, &release)?;
     notes.extend(believed.notes);
+    notes.extend(release.notes);
+    notes.extend(layout.notes);
     Ok(UnitIndex {
         revision,
         roots,
-        groups,
+        groups: layout.groups,
         links,
         fixed_names: release.acquire_by_hash,
         signed_by: believed.signed_by,
         notes,
+        lacks: layout.lacks,
     })
 }
 
@@ -86,16 +100,25 @@ fn links(
     Ok((links, notes))
 }
 
-fn sha256(bytes: &[u8]) -> Sha256 {
+pub(super) fn sha256(bytes: &[u8]) -> Sha256 {
     Sha256(sha2::Sha256::digest(bytes).into())
 }
 
+/// Where nobody signs, a state may have no date: then its digest alone tells it from others.
+fn date(release: &Release, trust: &Trust) -> Result<i64, Rejected> {
+    match &release.date {
+        Ok(date) => Ok(*date),
+        Err(_) if trust.signatures == SignaturePolicy::None => Ok(UnitRevision::NO_DATE),
+        Err(why) => Err(why.clone()),
+    }
+}
+
 fn valid_until(release: &Release, trust: &Trust) -> Option<i64> {
-    release.valid_until.or_else(|| {
-        trust
-            .max_index_age
-            .map(|age| release.date.saturating_add(age))
-    })
+    let date = release.date.as_ref().ok();
+    let limit = date.zip(trust.max_index_age);
+    release
+        .valid_until
+        .or_else(|| limit.map(|(date, age)| date.saturating_add(age)))
 }
 
 /// Obligation 3.
@@ -131,7 +154,8 @@ fn is_in_time(revision: &UnitRevision, context: &VerifyContext<'_>) -> Result<()
         );
         return Err(Rejected::new(Reason::IndexFromFuture, message));
     }
-    if let Some(known) = context.high_water {
+    let known = context.high_water.filter(|_| revision.is_dated());
+    if let Some(known) = known {
         is_not_rolled_back(revision, known, context.allow_rollback)?;
     }
     match revision.valid_until {

@@ -2,6 +2,7 @@
 
 use fleet_api::upstream::RefKind;
 use fleet_api::{Mirror, Trigger, Upstream, labels};
+use fleet_types::Sha256;
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use k8s_openapi::api::core::v1::{
     Affinity, ConfigMapProjection, Container, DownwardAPIVolumeFile, DownwardAPIVolumeSource,
@@ -40,6 +41,8 @@ pub struct Start<'a> {
     pub node: &'a str,
     /// The region's high-water marks as JSON.
     pub high_water: String,
+    /// Blobs that the serving pod found damaged.
+    pub damaged: Vec<Sha256>,
 }
 
 pub fn job(fleet: &Fleet, site: &Site, settings: &Settings, start: &Start) -> Job {
@@ -143,8 +146,11 @@ fn arguments(fleet: &Fleet, site: &Site, start: &Start) -> Vec<String> {
         ("--region", site.region.name.clone()),
         ("--namespace", fleet.namespace.clone()),
     ];
+    let damaged = serde_json::to_string(&start.damaged).ok();
+    let damaged = damaged.filter(|_| !start.damaged.is_empty());
     let pairs = pairs
         .into_iter()
+        .chain(damaged.map(|list| ("--damaged", list)))
         .flat_map(|(flag, value)| [flag.to_owned(), value]);
     std::iter::once("sync".to_owned()).chain(pairs).collect()
 }
@@ -212,7 +218,7 @@ fn refs_volume(fleet: &Fleet) -> Option<Volume> {
         projection(
             RefKind::Secret,
             &secret.name,
-            &["username", "password", "token"],
+            &["username", "password", "token", "hosts"],
         )
     });
     let sources: Vec<_> = keyring.chain(bundle).chain(credentials).collect();

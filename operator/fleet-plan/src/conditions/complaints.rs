@@ -52,6 +52,21 @@ pub(super) fn storage_at_fault(facts: &Facts) -> Option<Problem> {
     ))
 }
 
+/// What the serving pod found damaged on its volume; a run mends it.
+pub(super) fn damaged(facts: &Facts) -> Option<Problem> {
+    let served = facts.view.served()?;
+    let files = (!served.damaged.is_empty()).then(|| {
+        let count = served.damaged.len();
+        format!("{count} stored files are damaged; the next sync fetches them again")
+    });
+    let words = served.problem.iter().cloned().chain(files);
+    let words: Vec<_> = words.collect();
+    (!words.is_empty()).then(|| {
+        let message = format!("region {}: {}", facts.name(), words.join("; "));
+        Problem::new(Reason::StoreCorrupt, message)
+    })
+}
+
 pub(super) fn refused(facts: &Facts) -> Option<Problem> {
     let (reason, last) = facts.last_was(Outcome::Refused)?;
     Some(Problem::new(

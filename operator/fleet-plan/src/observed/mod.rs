@@ -60,6 +60,8 @@ pub struct Settings {
     pub image_pull_secrets: Vec<String>,
     /// How many regions of the whole fleet may be restarted at once for a changed pod template.
     pub max_rollouts: u32,
+    /// Whether a Mirror's author may send pods to nodes of the control plane.
+    pub allow_control_plane: bool,
 }
 
 impl Default for Settings {
@@ -69,6 +71,7 @@ impl Default for Settings {
             image_pull_policy: None,
             image_pull_secrets: Vec::new(),
             max_rollouts: 4,
+            allow_control_plane: false,
         }
     }
 }

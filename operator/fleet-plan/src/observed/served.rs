@@ -1,6 +1,6 @@
 //! What a serving pod says about itself: the document at `/.mirrorfleet/status/<mirror>`.
 
-use fleet_types::UnitRevision;
+use fleet_types::{Sha256, UnitRevision};
 use jiff::Timestamp;
 use serde::Deserialize;
 
@@ -32,6 +32,10 @@ pub struct ServedStatus {
     pub last_report: Option<RunReport>,
     pub last_success: Option<LastSuccess>,
     pub storage: Option<StorageUse>,
+    /// What of the store cannot be served as it should be, for people.
+    pub problem: Option<String>,
+    /// Blobs that the pod could not serve; a run is told, and fetches them again.
+    pub damaged: Vec<Sha256>,
 }
 
 /// When a run last succeeded.

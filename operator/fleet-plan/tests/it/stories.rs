@@ -544,3 +544,39 @@ fn objects_as_a_real_api_server_returns_them_need_no_write() {
         [Write::ApplyService(_)]
     ));
 }
+
+#[test]
+fn what_a_pod_found_damaged_is_told_and_handed_to_the_next_run() {
+    let mut world = serving(&["eu"]);
+    let digest = fleet_types::Sha256([7; 32]);
+    let store = world.stores.values_mut().next().unwrap();
+    store.damaged = vec![digest];
+    store.problem = Some("state/report.json is damaged: it is empty".to_owned());
+    let plan = world.plan();
+    let condition = plan
+        .status
+        .conditions
+        .iter()
+        .find(|known| known.type_ == "StorageReady");
+    let message = &condition.unwrap().message;
+    assert_eq!(condition.unwrap().status, "False");
+    assert!(
+        message.contains("1 stored files are damaged") && message.contains("it is empty"),
+        "{message}"
+    );
+    world.now = at("2026-01-01T11:00:00Z");
+    let arguments = world
+        .plan()
+        .writes
+        .into_iter()
+        .find_map(|write| match write {
+            Write::CreateJob(job) => job.spec?.template.spec?.containers.pop()?.args,
+            _ => None,
+        });
+    let arguments = arguments.unwrap();
+    let at = arguments
+        .iter()
+        .position(|argument| argument == "--damaged")
+        .unwrap();
+    assert_eq!(arguments[at + 1], format!("[\"{digest}\"]"));
+}

@@ -7,6 +7,7 @@ use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 
 use crate::connection::{MAX_HEAD_BYTES, MAX_HEADERS};
+use crate::transaction::is_host_clear;
 
 /// One request without its body.
 #[derive(Debug)]
@@ -64,6 +65,9 @@ fn read(request: &httparse::Request<'_, '_>, mut headers: HeaderMap) -> Option<H
     for header in request.headers.iter() {
         let name = HeaderName::from_bytes(header.name.as_bytes()).ok()?;
         headers.append(name, HeaderValue::from_bytes(header.value).ok()?);
+    }
+    if !is_host_clear(&headers, is_http_10) {
+        return None;
     }
     Some(Head {
         method: Method::from_bytes(request.method?.as_bytes()).ok()?,
@@ -138,7 +142,7 @@ mod tests {
             ("http://mirror.example.org", "/"),
             ("*", "*"),
         ] {
-            let head = head(&format!("GET {target} HTTP/1.1\r\n\r\n"));
+            let head = head(&format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"));
             assert_eq!(head.uri.path(), path, "{target}");
         }
     }
@@ -157,7 +161,7 @@ mod tests {
             ("1.0", "", false),
             ("1.0", "Connection: Keep-Alive\r\n", true),
         ] {
-            let head = head(&format!("GET / HTTP/{version}\r\n{lines}\r\n"));
+            let head = head(&format!("GET / HTTP/{version}\r\nHost: a\r\n{lines}\r\n"));
             assert_eq!(head.keep_alive, expected, "{version} {lines:?}");
         }
     }
@@ -186,7 +190,7 @@ mod tests {
             ("Content-Length: 99999999999999999999\r\n", None),
             ("Transfer-Encoding: chunked, gzip\r\n", None),
         ] {
-            let text = format!("POST / HTTP/1.1\r\n{lines}\r\n");
+            let text = format!("POST / HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
             match (parse(text.as_bytes(), &mut HeaderMap::new()), expected) {
                 (Parsed::Head(head, _), Some(body)) => assert_eq!(head.body, body, "{lines:?}"),
                 (Parsed::Refused(StatusCode::BAD_REQUEST), None) => {}
@@ -195,10 +199,39 @@ mod tests {
         }
     }
 
+    #[test]
+    fn who_is_asked_is_said_once() {
+        for (version, lines, is_answered) in [
+            ("1.1", "Host: a.example:80\r\n", true),
+            ("1.1", "Host:\r\n", true),
+            ("1.1", "Host: [::1]:8080\r\n", true),
+            ("1.0", "", true),
+            ("1.0", "Host: a\r\n", true),
+            ("1.1", "", false),
+            ("1.1", "Host: a\r\nHost: a\r\n", false),
+            ("1.0", "Host: a\r\nHost: b\r\n", false),
+            ("1.1", "Host: a b\r\n", false),
+            ("1.1", "Host: u@a\r\n", false),
+            ("1.1", "Host: a/b\r\n", false),
+            ("1.1", "Host: a, b\r\n", false),
+            ("1.1", "Host: \u{e9}\r\n", false),
+        ] {
+            let text = format!("GET http://b/ HTTP/{version}\r\n{lines}\r\n");
+            let parsed = parse(text.as_bytes(), &mut HeaderMap::new());
+            match is_answered {
+                true => assert!(matches!(parsed, Parsed::Head(..)), "{text:?}: {parsed:?}"),
+                false => assert!(
+                    matches!(parsed, Parsed::Refused(StatusCode::BAD_REQUEST)),
+                    "{text:?}: {parsed:?}"
+                ),
+            }
+        }
+    }
+
     proptest! {
         #[test]
         fn a_head_is_partial_until_its_last_byte(lines in "(X-[a-z]{1,9}: [ -~]{0,20}\r\n){0,5}", garbage in "[ -~\r\n]{0,60}") {
-            let text = format!("GET /a HTTP/1.1\r\n{lines}\r\n");
+            let text = format!("GET /a HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
             for end in 0..text.len() {
                 prop_assert!(matches!(parse(&text.as_bytes()[..end], &mut HeaderMap::new()), Parsed::Partial));
             }

@@ -12,51 +12,44 @@ mod clock;
 mod head;
 mod input;
 mod output;
+mod receive;
 mod send;
 
-use std::future::{Future, poll_fn};
 use std::io;
 use std::ops::Range;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Poll, ready};
-use std::time::Duration;
 
-use bytes::Bytes;
+use fleet_telemetry::Seat;
 use http::{HeaderMap, Method, StatusCode};
 use rustix::net::SendFlags;
-use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
-use tokio_util::io::poll_read_buf;
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use self::clock::Clock;
 use self::head::{Body, Head};
 use self::input::{Input, Next};
-use self::output::{After, Output, read_at_hand};
-use self::send::{send_all, when_writable};
+use self::output::{After, Output};
+use self::send::{Line, send_all, when_writable};
 use crate::answer::{Answer, Content, Counted};
 use crate::asked::{Asked, NeedsDisk};
 use crate::blobs::Blob;
-use crate::body::{self, InFlight, read_piece};
+use crate::body::InFlight;
 use crate::catalog::Catalog;
 use crate::connection::{HEAD_TIMEOUT, unanswered};
 use crate::handler;
+use crate::read::{read_at_hand, read_patiently};
 use crate::transaction::Way;
 
 /// Files up to this size are copied behind their heads, which is cheaper than a second system call.
 const SMALL: u64 = 32 * 1024;
 /// The most that one `sendfile` is asked for.
 const PIECE: u64 = 512 * 1024;
+/// The most that is read at once where the disk has to be waited for.
+const READ: u64 = 256 * 1024;
 /// Other connections of this thread get their turn after so many bytes.
 const TURN: u64 = 2 * 1024 * 1024;
 /// Longer request bodies are not worth reading: the connection ends.
 const SKIPPED: u64 = 64 * 1024;
-/// How long, and for how much, a closing connection listens on, so that the client can read the answer before the
-/// kernel tells it that its bytes were not wanted.
-const LINGER: Duration = Duration::from_secs(2);
-const LINGER_BYTES: u64 = 1024 * 1024;
 
 struct Connection {
     catalog: Arc<Catalog>,
@@ -66,13 +59,12 @@ struct Connection {
     clock: Clock,
     /// When a head must have come; set while one is waited for.
     head_due: Option<Instant>,
-    shutdown: CancellationToken,
-    /// Ready when the server is told to stop.
-    stopping: Pin<Box<WaitForCancellationFutureOwned>>,
+    seat: Seat,
 }
 
-/// Answers the requests of a connection until one side ends it. After `shutdown` no further request is answered.
-pub async fn serve(catalog: Arc<Catalog>, stream: TcpStream, shutdown: CancellationToken) {
+/// Answers the requests of a connection until one side ends it, or it has to leave its seat. Then no further request is
+/// answered.
+pub async fn serve(catalog: Arc<Catalog>, stream: TcpStream, seat: Seat) {
     let connection = Connection {
         catalog,
         stream,
@@ -80,8 +72,7 @@ pub async fn serve(catalog: Arc<Catalog>, stream: TcpStream, shutdown: Cancellat
         output: Output::default(),
         clock: Clock::new(HEAD_TIMEOUT),
         head_due: None,
-        stopping: Box::pin(shutdown.clone().cancelled_owned()),
-        shutdown,
+        seat,
     };
     if let Err(error) = connection.run().await {
         tracing::debug!(%error, "a connection ended early");
@@ -104,9 +95,14 @@ impl Connection {
                 }
                 Next::NeedsMore => {
                     self.flush(SendFlags::empty()).await?;
-                    let due = *self
-                        .head_due
-                        .get_or_insert_with(|| Instant::now() + HEAD_TIMEOUT);
+                    let due = match self.head_due {
+                        Some(due) => due,
+                        None => {
+                            let now = Instant::now();
+                            self.seat.mark().idle(now);
+                            *self.head_due.insert(now + HEAD_TIMEOUT)
+                        }
+                    };
                     if !self.read(due).await? {
                         return Ok(());
                     }
@@ -117,13 +113,20 @@ impl Connection {
 
     async fn answer(&mut self, head: Box<Head>) -> io::Result<After> {
         let started = Instant::now();
+        self.seat.mark().busy(started);
         let (head, counted) = self.find_answer(head).await?;
-        let Counted { answer, traffic } = counted;
-        let request = InFlight::begin(traffic, started.into_std(), answer.status);
+        let (answer, request) = InFlight::begin(&head.method, counted, started);
         let after = self.after(&head);
         match &answer.content {
             _ if head.method == Method::HEAD => self.collect(&head, &answer, &[], after, request),
-            Content::Bytes(bytes) => self.collect(&head, &answer, bytes, after, request),
+            Content::Bytes(bytes) if bytes.len() as u64 <= SMALL => {
+                self.collect(&head, &answer, bytes, after, request);
+            }
+            Content::Bytes(bytes) => {
+                self.output
+                    .push_head(answer.status, &answer.headers, &head, after);
+                self.send_page(bytes, request).await?;
+            }
             Content::File { blob, range } if range.end - range.start <= SMALL => {
                 self.collect_file(&head, &answer, blob, range, after, request)
                     .await?;
@@ -170,7 +173,7 @@ impl Connection {
 
     fn after(&self, head: &Head) -> After {
         let body_is_short = matches!(head.body, Body::Length(length) if length <= SKIPPED);
-        match head.keep_alive && body_is_short && !self.shutdown.is_cancelled() {
+        match head.keep_alive && body_is_short && !self.seat.is_leaving() {
             true => After::GoOn,
             false => After::Close,
         }
@@ -231,6 +234,14 @@ impl Connection {
         Ok(())
     }
 
+    /// Sends what has been collected, the head of this page last, and then the page, of which there is no second copy.
+    async fn send_page(&mut self, page: &[u8], mut request: InFlight) -> io::Result<()> {
+        self.flush(SendFlags::MORE).await?;
+        send_all(self.line(), page, SendFlags::empty()).await?;
+        request.sent(page.len() as u64);
+        Ok(())
+    }
+
     /// Sends what has been collected, the head of this file last, and then the file.
     async fn send_file(
         &mut self,
@@ -251,13 +262,13 @@ impl Connection {
             let sent = match read_at_hand(&blob.file, &mut [0], until - 1)? {
                 true => self.send_piece(blob, at..until).await?,
                 false => {
-                    let until = until.min(at + body::PIECE);
+                    let until = until.min(at + READ);
                     let bytes = read_patiently(blob, at..until).await?;
                     let flags = match until < range.end {
                         true => SendFlags::MORE,
                         false => SendFlags::empty(),
                     };
-                    send_all(&self.stream, &mut self.clock, &bytes, flags).await?;
+                    send_all(self.line(), &bytes, flags).await?;
                     until - at
                 }
             };
@@ -266,6 +277,7 @@ impl Connection {
             request.sent(sent);
             if turn >= TURN {
                 turn = 0;
+                self.seat.mark().busy(Instant::now());
                 tokio::task::yield_now().await;
             }
         }
@@ -274,10 +286,9 @@ impl Connection {
 
     /// Some of these bytes, from the page cache.
     async fn send_piece(&mut self, blob: &Blob, piece: Range<u64>) -> io::Result<u64> {
-        let stream = &self.stream;
         let mut at = piece.start;
         let length = usize::try_from(piece.end - piece.start).map_err(io::Error::other)?;
-        let sent = when_writable(stream, &mut self.clock, || {
+        let sent = when_writable(self.line(), |stream| {
             Ok(rustix::fs::sendfile(
                 stream,
                 &blob.file,
@@ -289,20 +300,6 @@ impl Connection {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
             sent => Ok(sent as u64),
         }
-    }
-
-    /// Passes over the body of a request, so that the next head is where it is looked for.
-    async fn skip(&mut self, length: u64) -> io::Result<After> {
-        let mut left = self.input.skip(length);
-        let due = Instant::now() + HEAD_TIMEOUT;
-        while left > 0 {
-            self.flush(SendFlags::empty()).await?;
-            if !self.read(due).await? {
-                return Ok(After::Close);
-            }
-            left = self.input.skip(left);
-        }
-        Ok(After::GoOn)
     }
 
     fn refuse(&mut self, status: StatusCode) {
@@ -322,46 +319,24 @@ impl Connection {
 
     async fn flush(&mut self, flags: SendFlags) -> io::Result<()> {
         if !self.output.bytes.is_empty() {
-            send_all(&self.stream, &mut self.clock, &self.output.bytes, flags).await?;
-            self.output.sent();
+            let (line, output) = self.split();
+            send_all(line, &output.bytes, flags).await?;
+            output.sent();
         }
         Ok(())
     }
 
-    /// Takes what the client sends; false where it sends nothing more, or nothing more is wanted.
-    async fn read(&mut self, due: Instant) -> io::Result<bool> {
-        let is_idle = self.input.is_empty();
-        let room = self.input.room();
-        let stream = &mut self.stream;
-        let (clock, stopping) = (&mut self.clock, &mut self.stopping);
-        let count = poll_fn(|context| {
-            let polled = poll_read_buf(Pin::new(&mut *stream), context, room);
-            if polled.is_ready() {
-                return polled;
-            }
-            if is_idle && stopping.as_mut().poll(context).is_ready() {
-                return Poll::Ready(Ok(0));
-            }
-            ready!(clock.poll(context, due));
-            Poll::Ready(Ok(0))
-        })
-        .await?;
-        Ok(count > 0)
+    fn line(&mut self) -> Line<'_> {
+        self.split().0
     }
 
-    /// Ends the connection such that the client gets everything that was sent.
-    async fn close(mut self) -> io::Result<()> {
-        self.flush(SendFlags::empty()).await?;
-        self.stream.shutdown().await?;
-        let due = Instant::now() + LINGER;
-        let mut left = LINGER_BYTES;
-        loop {
-            left = self.input.skip(left);
-            // A client that is done closes its side too.
-            if left == 0 || !self.read(due).await? {
-                return Ok(());
-            }
-        }
+    fn split(&mut self) -> (Line<'_>, &mut Output) {
+        let line = Line {
+            stream: &self.stream,
+            clock: &mut self.clock,
+            seat: &mut self.seat,
+        };
+        (line, &mut self.output)
     }
 }
 
@@ -377,11 +352,4 @@ fn find(catalog: &Catalog, head: &Head, may_block: bool) -> Result<Counted, Need
         may_block,
     };
     handler::answer(catalog, asked)
-}
-
-/// Exactly these bytes, by a thread that may wait for them.
-async fn read_patiently(blob: &Arc<Blob>, range: Range<u64>) -> io::Result<Bytes> {
-    let blob = blob.clone();
-    let reading = tokio::task::spawn_blocking(move || read_piece(&blob, range));
-    reading.await.map_err(io::Error::other)?
 }

@@ -2,7 +2,6 @@
 //! page cache into the socket without passing through this process.
 
 use std::cell::RefCell;
-use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::{HeaderMap, StatusCode};
@@ -95,28 +94,4 @@ fn push_date(out: &mut Vec<u8>) {
         }
         out.extend_from_slice(line.as_bytes());
     });
-}
-
-/// Reads exactly `buffer.len()` bytes from the page cache; false where that would wait for the disk, or where the file
-/// system cannot tell (network file systems, overlays).
-pub fn read_at_hand(file: &std::fs::File, buffer: &mut [u8], start: u64) -> io::Result<bool> {
-    use rustix::io::{Errno, ReadWriteFlags, preadv2};
-    let mut done = 0;
-    while done < buffer.len() {
-        let rest = buffer.get_mut(done..).unwrap_or_default();
-        let at = start.saturating_add(done as u64);
-        match preadv2(
-            file,
-            &mut [io::IoSliceMut::new(rest)],
-            at,
-            ReadWriteFlags::NOWAIT,
-        ) {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(count) => done += count,
-            Err(Errno::INTR) => {}
-            Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => return Ok(false),
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(true)
 }

@@ -258,6 +258,13 @@ async fn directories_are_pages_behind_a_slash() {
             "{path}"
         );
     }
+    // Nobody writes a page to say how long it would be.
+    let head = server.ask("HEAD", "/debian/pool/main/c/", &[]).await;
+    assert_eq!((head.status, head.header("content-length")), (200, None));
+    assert_eq!(
+        head.header("content-type"),
+        Some("text/html; charset=utf-8")
+    );
     let page = server.get("/debian/pool/main/c/").await;
     assert_eq!(
         (page.status, page.header("content-type")),
@@ -305,6 +312,10 @@ async fn other_methods_and_broken_requests_are_refused() {
         "GET  HTTP/1.1\r\n\r\n",
         "GET / HTTP/9.9\r\n\r\n",
         "GET / HTTP/1.1\r\nno colon\r\n\r\n",
+        "GET / HTTP/1.1\r\n\r\n",
+        "GET http://a/ HTTP/1.1\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a/b\r\n\r\n",
     ] {
         let mut connection = Connection::open(server.http).await;
         tokio::io::AsyncWriteExt::write_all(&mut connection.stream, broken.as_bytes())

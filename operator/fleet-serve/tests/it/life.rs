@@ -284,10 +284,13 @@ async fn status_documents_tell_the_controller_what_is_served() {
     let data = TempDir::new().unwrap();
     let store = Store::new(data.path(), "debian");
     let id = store.publish(1000, &[fixed("a", "a")]);
-    store
-        .writer
-        .state_write("report", &serde_json::json!({"result": "Published"}))
-        .unwrap();
+    let report = serde_json::json!({
+        "result": "Failed",
+        "reason": "UpstreamUnreachable",
+        "message": "upstream.example.org redirects to /?password=hunter2",
+        "finishedAt": 1234,
+    });
+    store.writer.state_write("report", &report).unwrap();
     store
         .writer
         .state_write("success", &serde_json::json!({"at": 1000}))
@@ -300,26 +303,40 @@ async fn status_documents_tell_the_controller_what_is_served() {
     let server = start(data.path()).await;
     let plain = server.get("/.mirrorfleet/status/debian").await;
     assert_eq!(plain.header("content-type"), Some("application/json"));
-    for reply in [
-        plain,
-        server.get_metrics("/.mirrorfleet/status/debian").await,
-    ] {
+    let full = server.get_metrics("/.mirrorfleet/status/debian").await;
+    for reply in [&plain, &full] {
         let status: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
         assert_eq!(status["mirror"], "debian");
         assert_eq!(status["snapshot"], id.to_string());
         assert_eq!(status["publishedAt"], 1000);
         assert_eq!(status["revision"][0]["unit"], "trixie");
-        assert_eq!(status["lastReport"]["result"], "Published");
-        assert_eq!(status["lastSuccess"]["at"], 1000);
-        assert_eq!(status["highWater"], serde_json::json!([mark]));
         assert!(
             !reply.text().contains("secret"),
             "what endpoints there are is nobody's business"
         );
-        assert!(
-            status["storage"]["capacity"].as_u64().unwrap()
-                >= status["storage"]["used"].as_u64().unwrap()
-        );
+    }
+    let full: serde_json::Value = serde_json::from_slice(&full.body).unwrap();
+    assert_eq!(full["lastReport"], report);
+    assert_eq!(full["lastSuccess"]["at"], 1000);
+    assert_eq!(full["highWater"], serde_json::json!([mark]));
+    assert!(
+        full["storage"]["capacity"].as_u64().unwrap() >= full["storage"]["used"].as_u64().unwrap()
+    );
+    // Clients learn nothing that an upstream wrote, and nothing of the volume.
+    let public: serde_json::Value = serde_json::from_slice(&plain.body).unwrap();
+    assert_eq!(
+        public["lastRun"],
+        serde_json::json!({"reason": "UpstreamUnreachable", "finishedAt": 1234})
+    );
+    assert_eq!(public["lastSuccessAt"], 1000);
+    for word in [
+        "message",
+        "password",
+        "storage",
+        "capacity",
+        "upstream.example.org",
+    ] {
+        assert!(!plain.text().contains(word), "{word}: {}", plain.text());
     }
     let all: serde_json::Value =
         serde_json::from_slice(&server.get("/.mirrorfleet/status").await.body).unwrap();

@@ -1,6 +1,7 @@
 //! The server over real stores, connection by connection.
 
 mod common;
+mod damage;
 mod files;
 mod life;
 mod places;

@@ -109,7 +109,7 @@ async fn a_sequence_may_be_cut_at_every_byte() {
     let _store = store(&data);
     let server = start(data.path()).await;
     let head = "HEAD /debian/middle HTTP/1.1\r\nHost: a\r\n\r\n";
-    let post = "POST /debian/small HTTP/1.1\r\nContent-Length: 5\r\n\r\nGET /";
+    let post = "POST /debian/small HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nGET /";
     let text = [&get("small"), head, post, &get("nothing"), LAST].concat();
     let dateless = |answer: String| -> String {
         answer
@@ -160,7 +160,7 @@ async fn what_is_no_request_is_refused_and_the_connection_closed() {
         ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
         ("GET / HTTP/1.1\r\nno colon\r\n\r\n", 400),
         (
-            "GET / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
             400,
         ),
         ("GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
@@ -199,7 +199,7 @@ async fn bodies_never_become_requests() {
             vec![405],
         ),
     ] {
-        let text = format!("POST /debian/small HTTP/1.1\r\n{lines}\r\n{smuggled}{LAST}");
+        let text = format!("POST /debian/small HTTP/1.1\r\nHost: a\r\n{lines}\r\n{smuggled}{LAST}");
         let answer = exchange(&server, text.as_bytes()).await;
         assert_eq!(statuses(&answer), expected, "{lines:?}: {answer}");
     }
@@ -330,7 +330,7 @@ async fn answers_are_the_same_with_and_without_tls() {
     ] {
         // An HTTP/1.0 client says nothing and is not kept.
         let close = match line.ends_with("1.1") {
-            true => "Connection: close\r\n",
+            true => "Host: a\r\nConnection: close\r\n",
             false => "",
         };
         for end in ["\r\n", "\n"] {

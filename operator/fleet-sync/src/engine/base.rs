@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fleet_formats::seam::{RootFile, RootPlan, UnitIndex};
-use fleet_store::{EntryState, Snapshot, Store};
+use fleet_store::{EntryState, Snapshot};
 use fleet_types::UnitRevision;
 use serde::{Deserialize, Serialize};
 
 use super::list::{Probe, Root, root};
 use super::run::Run;
+use super::shelves::Shelves;
 use crate::{LeftOut, Problem};
 
 /// What a snapshot's `content` says: the slice as declared, and the older slices of units that were carried forward.
@@ -39,10 +40,14 @@ pub(super) struct Base {
 }
 
 impl Base {
-    pub fn of(store: &Store) -> Result<Option<Base>, Problem> {
+    /// A snapshot that is damaged counts as none: what it was is made anew from the upstream and from the blobs.
+    pub fn of(shelves: &Shelves) -> Result<Option<Base>, Problem> {
+        let Some(store) = shelves.known() else {
+            return Ok(None);
+        };
         let mut kept = Vec::new();
         for info in store.snapshots()? {
-            kept.push(store.snapshot(&info.id)?);
+            kept.extend(shelves.snapshot(&info.id)?);
         }
         let Some(snapshot) = kept.pop() else {
             return Ok(None);
@@ -59,6 +64,12 @@ impl Base {
             content,
             older: kept,
         }))
+    }
+
+    /// The newest state of each unit in any kept snapshot.
+    pub fn newest_revisions(&self) -> impl Iterator<Item = &UnitRevision> {
+        let kept = self.older.iter().chain([&self.snapshot]);
+        kept.flat_map(|snapshot| &snapshot.meta().revision)
     }
 
     pub fn revision(&self, unit: &str) -> Option<&UnitRevision> {
@@ -106,7 +117,7 @@ impl Run {
     }
 
     /// Whether the base has exactly these roots of a unit, whole.
-    pub(super) fn is_base(&self, unit: &str, plan: &RootPlan, index: &UnitIndex) -> bool {
+    pub(super) fn base_has_exactly(&self, unit: &str, plan: &RootPlan, index: &UnitIndex) -> bool {
         let Some(base) = self
             .base
             .as_ref()

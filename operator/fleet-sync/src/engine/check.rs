@@ -18,6 +18,8 @@ use crate::Problem;
 /// missing upstream beside another form of the same content. Only [`close`] makes one.
 pub(super) struct Closed {
     builder: IndexBuilder,
+    /// Something is otherwise than in the base.
+    changed: bool,
 }
 
 /// Goes through the whole want-list and gives every path its entry.
@@ -28,11 +30,12 @@ pub(super) fn close(
 ) -> Result<Closed, Problem> {
     let parent = run.base.as_ref().map(|base| Arc::clone(&base.snapshot));
     let mut builder = run.shelves.writer.index_builder(parent);
+    let mut changed = run.base.is_none();
     let mut fetched: Vec<Arrivals<'_>> = fetched.iter().map(Arrivals::new).collect();
     for pair in Merge::new(Merged::new(wants.iter()), run.base.as_ref()) {
         run.stop.check()?;
         match pair? {
-            Pair::Gone(..) => {}
+            Pair::Gone(..) => changed = true,
             Pair::Conflict(conflict) => {
                 let text = format!(
                     "{} is listed with two different contents, {} and {}; {} lets the rest through",
@@ -48,14 +51,20 @@ pub(super) fn close(
                     .iter_mut()
                     .find_map(|arrivals| arrivals.of(&wanted.want.path));
                 let entry = entry(run, &wanted, before.as_ref(), arrived)?;
+                changed |= before != Some(entry);
                 builder.push(&wanted.want.path, &entry)?;
             }
         }
     }
-    Ok(Closed { builder })
+    Ok(Closed { builder, changed })
 }
 
 impl Closed {
+    /// Whether it holds anything else than the base does.
+    pub fn is_changed(&self) -> bool {
+        self.changed
+    }
+
     /// Makes the snapshot durable; it is not served yet.
     pub fn prepare(self, meta: SnapshotMeta) -> Result<Prepared, Problem> {
         Ok(self.builder.finish(meta)?)
@@ -72,10 +81,7 @@ fn entry(
     let open = |what: &str| {
         Problem::new(
             Reason::StoreCorrupt,
-            format!(
-                "{} is not complete: {what}; run `mirrorfleet verify`, then sync again",
-                want.path
-            ),
+            format!("{} is not complete: {what}; sync again", want.path),
         )
     };
     match want.state {

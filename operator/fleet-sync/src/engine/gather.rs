@@ -3,17 +3,19 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use fleet_formats::decompress;
 use fleet_formats::seam::{
-    Compression, Format, IndexFile, IndexGroup, Item, Payload, Rejected, SignaturePolicy, Trust,
-    UnitIndex, Unusable, VerifyContext,
+    Format, IndexFile, IndexGroup, Item, Payload, SignaturePolicy, Trust, UnitIndex, Unusable,
+    VerifyContext,
 };
 use fleet_store::{Entry, EntryState, RunSorter, Sorted};
 use fleet_types::{Reason, RepoPath};
 
-use super::indices::{Advance, Presence, has_form};
+use super::indices::Advance;
 use super::list::Root;
-use super::reading::IndexReader;
+use super::lost::LostFiles;
+use super::memory::OmittedIndex;
+use super::presence::{Presence, has_form};
+use super::reading::read_group;
 use super::run::Run;
 use super::want::{Want, WantState};
 use crate::{LeftOut, Problem};
@@ -32,6 +34,8 @@ pub(super) struct Gathered {
     pub wants: Sorted<Want>,
     /// By unit.
     pub left_out: BTreeMap<String, LeftOut>,
+    /// By unit, the indices that are left out because of what they list.
+    pub omitted: Vec<(u16, OmittedIndex)>,
 }
 
 /// Collects the wants of one unit after the other.
@@ -40,6 +44,9 @@ pub(super) struct Gather<'a> {
     sorter: RunSorter<Want>,
     /// Of units that advance, the entries of their indices that cannot be used.
     left_out: BTreeMap<String, LeftOut>,
+    /// What cannot be had: the indices that list it are left out where they can be.
+    lost: &'a LostFiles,
+    omitted: Vec<(u16, OmittedIndex)>,
 }
 
 /// What all that one index of a unit lists has in common.
@@ -48,14 +55,17 @@ struct Listing {
     unit: u16,
     state: WantState,
     date: i64,
+    optional: bool,
 }
 
 impl<'a> Gather<'a> {
-    pub fn new(run: &'a Run) -> Gather<'a> {
+    pub fn new(run: &'a Run, lost: &'a LostFiles) -> Gather<'a> {
         Gather {
             run,
             sorter: RunSorter::new(&run.shelves.spill_dir()),
             left_out: BTreeMap::new(),
+            lost,
+            omitted: Vec::new(),
         }
     }
 
@@ -63,6 +73,7 @@ impl<'a> Gather<'a> {
         Ok(Gathered {
             wants: self.sorter.finish()?,
             left_out: self.left_out,
+            omitted: self.omitted,
         })
     }
 
@@ -80,21 +91,34 @@ impl<'a> Gather<'a> {
             unit,
             state: WantState::Payload,
             date,
+            optional: false,
         };
         let mut left_out = LeftOut::default();
         for root in &advance.listed.roots {
             self.root(unit, root, &advance.listed.index)?;
         }
         for (group, files) in advance.listed.index.groups.iter().zip(&advance.presence) {
-            if !has_form(files) {
-                // Nothing of it exists, and the format does not require it: there is nothing to serve.
+            if !has_form(files) && !files.contains(&Presence::Absent) {
+                // Left out by the manifest: there is nothing to serve and nothing to ask for.
                 continue;
             }
+            let omitted = self.why_omitted(group, files)?;
             for (file, presence) in group.files.iter().zip(files) {
+                let presence = if omitted.is_some() && *presence != Presence::Excluded {
+                    &Presence::Absent
+                } else {
+                    presence
+                };
                 self.index_file(unit, file, presence, date)?;
             }
-            if group.lists_payload {
+            if let Some(omitted) = omitted {
+                self.omitted.push((unit, omitted));
+            } else if group.lists_payload {
                 let format = self.run.options.format.as_ref();
+                let listing = Listing {
+                    optional: !group.required,
+                    ..listing
+                };
                 left_out += self.payload(listing, group, files, format)?;
             }
         }
@@ -155,7 +179,45 @@ impl<'a> Gather<'a> {
         Ok(())
     }
 
-    /// Reads the best form of an index that is here. The result is what of it cannot be used.
+    /// An index that clients can do without is left out as a whole where something that it lists cannot be had: they
+    /// take another way then, rather than to fail in the middle of this one.
+    fn why_omitted(
+        &self,
+        group: &IndexGroup,
+        files: &[Presence],
+    ) -> Result<Option<OmittedIndex>, Problem> {
+        if group.required || !group.lists_payload {
+            return Ok(None);
+        }
+        let omitted = |why: String, missing| OmittedIndex {
+            stem: group.stem.to_string(),
+            why,
+            missing,
+        };
+        let mut lost = None;
+        let mut unusable = LeftOut::default();
+        let format = self.run.options.format.as_ref();
+        let read = read_group(self.run, true, group, files, format, &mut |item| {
+            match item {
+                Item::File(payload) => lost = lost.or(self.lost.get(&payload.path)),
+                Item::Unusable(entry) => unusable.add(&entry.name, &entry.why),
+            }
+            Ok(())
+        });
+        match read {
+            Err(problem) if problem.ends_the_run() || problem.reason == Reason::StoreCorrupt => {
+                Err(problem)
+            }
+            Err(problem) => Ok(Some(omitted(problem.message, None))),
+            Ok(Some((path, entries))) if unusable.is_too_much(entries) => Ok(Some(omitted(
+                unusable.refused(&path, entries).message,
+                None,
+            ))),
+            Ok(_) => Ok(lost.map(|lost| omitted(lost.why.clone(), lost.missing.clone()))),
+        }
+    }
+
+    /// Takes what the best form of an index lists that is here. The result is what of it cannot be used.
     fn payload(
         &mut self,
         listing: Listing,
@@ -163,57 +225,18 @@ impl<'a> Gather<'a> {
         files: &[Presence],
         format: &dyn Format,
     ) -> Result<LeftOut, Problem> {
-        let here = group
-            .files
-            .iter()
-            .zip(files)
-            .find_map(|(file, presence)| match presence {
-                Presence::Here { digest, .. } => Some((file, *digest)),
-                _ => None,
-            });
-        let Some((file, digest)) = here else {
-            return Ok(LeftOut::default());
-        };
-        let content = self.run.shelves.open(&digest)?;
-        let limit = decompress::output_limit(
-            file.expected.size,
-            group.uncompressed.map(|expected| expected.size),
-        );
-        let content = decompress::reader(file.compression, content, limit);
-        // In the base it was compared when it was accepted.
-        let promised = match (listing.state, file.compression) {
-            (WantState::Carried, _) | (_, Compression::None) => None,
-            _ => group.uncompressed,
-        };
-        let mut reader = IndexReader::new(content, promised, &self.run.stop);
+        let (run, is_new) = (self.run, listing.state != WantState::Carried);
         let mut left_out = LeftOut::default();
-        let mut failure = None;
-        let read = format.read_index(group, &mut reader, &mut |item| {
-            let taken = match item {
-                Item::File(payload) => self.listed_payload(listing, payload),
-                Item::Unusable(entry) => self.unusable(listing, &entry, &mut left_out),
-            };
-            taken.map_err(|problem| {
-                let rejected = Rejected::new(problem.reason, problem.message.clone());
-                failure = Some(problem);
-                rejected
-            })
-        });
-        if let Some(problem) = failure {
-            return Err(problem);
-        }
-        let entries = match read.and_then(|entries| reader.finish().map(|()| entries)) {
-            Ok(entries) => entries,
-            Err(rejected) => {
-                self.run.stop.check()?;
-                let text = format!("{}: {}", file.path, rejected.message);
-                return Err(Problem::new(rejected.reason, text));
-            }
-        };
-        match listing.state {
+        let read = read_group(run, is_new, group, files, format, &mut |item| match item {
+            Item::File(payload) => self.listed_payload(listing, payload),
+            Item::Unusable(entry) => self.unusable(listing, &entry, &mut left_out),
+        })?;
+        match read {
             // Judged when it was accepted.
-            WantState::Carried => Ok(LeftOut::default()),
-            _ if left_out.is_too_much(entries) => Err(left_out.refused(&file.path, entries)),
+            _ if !is_new => Ok(LeftOut::default()),
+            Some((path, entries)) if left_out.is_too_much(entries) => {
+                Err(left_out.refused(&path, entries))
+            }
             _ => Ok(left_out),
         }
     }
@@ -230,6 +253,7 @@ impl<'a> Gather<'a> {
         want.set_digest(payload.expected.digest);
         want.exact = payload.exact_size;
         want.guarded = payload.guarded;
+        want.optional = listing.optional;
         want.mtime = listing.date;
         self.push(&want)
     }
@@ -270,6 +294,7 @@ impl<'a> Gather<'a> {
             sha512: None,
             mutable: false,
             guarded: false,
+            optional: false,
             mtime: 0,
         }
     }
@@ -286,13 +311,17 @@ impl<'a> Gather<'a> {
         let format = (self.run.options.make_format)(base.content.slice_of(name))
             .map_err(|e| lost(name, &e.message))?;
         let plan = format.roots(name).map_err(|e| lost(name, &e.message))?;
-        let roots = self.run.read_roots_of_base(&plan)?;
+        let mut roots = self.run.read_roots_of_base(&plan)?;
+        let roots_alone = roots.len();
+        self.run
+            .add_unlisted_of_base(name, format.as_ref(), &TRUST_OF_BASE, &mut roots)?;
         let index = read_again(
             format.as_ref(),
             name,
             &roots,
             base.revision(name).map_or(0, |revision| revision.date),
         )?;
+        roots.truncate(roots_alone);
         for root in &roots {
             self.carried_path(unit, &root.content.path)?;
         }
@@ -324,6 +353,7 @@ impl<'a> Gather<'a> {
                 unit,
                 state: WantState::Carried,
                 date: 0,
+                optional: false,
             };
             self.payload(listing, group, &files, format)?;
         }
@@ -361,6 +391,15 @@ impl<'a> Gather<'a> {
     }
 }
 
+/// What is in the base was believed when it came there.
+const TRUST_OF_BASE: Trust = Trust {
+    keyring: None,
+    signatures: SignaturePolicy::None,
+    min_good_signatures: 0,
+    all_signatures_good: false,
+    max_index_age: None,
+};
+
 /// Reads roots that were verified when they were accepted: neither their age nor a key that has expired since matters now.
 fn read_again(
     format: &dyn Format,
@@ -368,16 +407,9 @@ fn read_again(
     roots: &[Root],
     date: i64,
 ) -> Result<UnitIndex, Problem> {
-    let trust = Trust {
-        keyring: None,
-        signatures: SignaturePolicy::None,
-        min_good_signatures: 0,
-        all_signatures_good: false,
-        max_index_age: None,
-    };
     let context = VerifyContext {
         now: date,
-        trust: &trust,
+        trust: &TRUST_OF_BASE,
         high_water: None,
         allow_rollback: true,
         settled: true,
@@ -392,8 +424,6 @@ fn read_again(
 fn lost(unit: &str, why: &str) -> Problem {
     Problem::new(
         Reason::StoreCorrupt,
-        format!(
-            "{unit}: its previous state cannot be read again from the store: {why}; run `mirrorfleet verify`"
-        ),
+        format!("{unit}: its previous state cannot be read again from the store: {why}"),
     )
 }

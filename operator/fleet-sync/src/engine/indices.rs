@@ -1,27 +1,19 @@
 //! The index files that verified roots list: which of them are here, which the upstream lacks, which are left out.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use fleet_formats::seam::{IndexFile, IndexGroup};
-use fleet_store::EntryState;
-use fleet_types::{Digest, Reason, Sha256};
+use fleet_store::{Entry, EntryState};
+use fleet_types::{Digest, RepoPath};
 
 use super::list::Listed;
+use super::presence::{Found, Presence, settle};
 use super::run::Run;
 use crate::Problem;
 use crate::fetch::{Arrival, Delivery, FailureKind, FetchError, Sink, Want};
 
-/// One index file of a unit, after everything was tried.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Presence {
-    Here {
-        digest: Sha256,
-        modified: Option<i64>,
-    },
-    /// Listed, and nobody has it.
-    Absent,
-    Excluded,
-}
+/// Notes of one unit about files that are left out; what is beyond is counted.
+const MOST_NOTES: usize = 5;
 
 /// A unit whose state is listed and whose indices are all accounted for.
 pub(super) struct Advance {
@@ -39,17 +31,20 @@ struct Place {
 }
 
 /// What is known so far: none is still to be fetched.
-type Table = Vec<Vec<Vec<Option<Presence>>>>;
+type Table = Vec<Vec<Vec<Option<Found>>>>;
 
 impl Run {
-    /// Fetches what is missing of the indices of several units. The outcome of each, in the same order.
+    /// Fetches what is missing of the indices of several units; `absent` was asked for already in this run. The outcome
+    /// of each, in the same order.
     pub(super) async fn fetch_indices(
         &self,
         listed: Vec<Listed>,
+        absent: &BTreeSet<RepoPath>,
     ) -> Result<Vec<Result<Advance, (Problem, Box<Listed>)>>, Problem> {
+        self.keep_what_was_read(&listed)?;
         let mut table: Table = listed
             .iter()
-            .map(|unit| self.known_presence(unit))
+            .map(|unit| self.known_presence(unit, absent))
             .collect();
         let missing = missing(&table);
         let bytes = missing
@@ -61,7 +56,6 @@ impl Run {
             .iter()
             .enumerate()
             .filter_map(|(tag, place)| Some(Ok(self.index_want(tag, file_at(&listed, *place)?))));
-        let mut problems: BTreeMap<usize, Problem> = BTreeMap::new();
         let mut deliver = |delivery: Delivery| {
             let Some(place) = usize::try_from(delivery.tag)
                 .ok()
@@ -69,18 +63,12 @@ impl Run {
             else {
                 return Ok(());
             };
-            match settle(delivery.result) {
-                Ok(presence) => {
-                    if let Presence::Here { digest, .. } = &presence {
-                        self.shelves.damage.arrived(digest);
-                    }
-                    self.count_files(u64::from(matches!(presence, Presence::Here { .. })));
-                    set(&mut table, *place, presence);
-                }
-                Err(problem) => {
-                    problems.entry(place.unit).or_insert(problem);
-                }
+            let found = found(delivery.result);
+            if let Found::Known(Presence::Here { digest, .. }) = &found {
+                self.shelves.damage.arrived(digest);
+                self.count_files(1);
             }
+            set(&mut table, *place, found);
             Ok(())
         };
         self.fetcher
@@ -93,11 +81,7 @@ impl Run {
         let settled = listed
             .into_iter()
             .zip(table)
-            .enumerate()
-            .map(|(unit, (listed, row))| match problems.remove(&unit) {
-                Some(problem) => Err((problem, Box::new(listed))),
-                None => complete(listed, row),
-            });
+            .map(|(listed, row)| self.complete(listed, row));
         Ok(settled.collect())
     }
 
@@ -116,32 +100,74 @@ impl Run {
         }
     }
 
-    fn known_presence(&self, listed: &Listed) -> Vec<Vec<Option<Presence>>> {
+    /// Indices that were read to learn the state need not be asked for again.
+    fn keep_what_was_read(&self, listed: &[Listed]) -> Result<(), Problem> {
+        let of = |listed: &'_ Listed| {
+            let files = listed.index.groups.iter().flat_map(|group| &group.files);
+            let read: BTreeSet<Digest> = files.map(|file| file.expected.digest).collect();
+            move |root: &&super::list::Root| read.contains(&Digest::Sha256(root.digest))
+        };
+        let contents: Vec<&[u8]> = listed
+            .iter()
+            .flat_map(|listed| listed.roots.iter().filter(of(listed)))
+            .map(|root| root.content.bytes.as_slice())
+            .collect();
+        if contents.is_empty() {
+            return Ok(());
+        }
+        self.shelves.keep(&contents)
+    }
+
+    fn known_presence(
+        &self,
+        listed: &Listed,
+        absent: &BTreeSet<RepoPath>,
+    ) -> Vec<Vec<Option<Found>>> {
         let of_group = |group: &IndexGroup| {
-            group
-                .files
-                .iter()
-                .map(|file| self.known_file(group, file))
+            let excludes = self.excludes_of(&listed.index.revision.unit, group);
+            let files = group.files.iter();
+            files
+                .map(|file| self.known_file(file, excludes, absent).map(Found::Known))
                 .collect()
         };
         listed.index.groups.iter().map(of_group).collect()
     }
 
+    /// Whether the manifest's rules count for a group: not where they would leave out the last form of what nobody can
+    /// do without, since without it nobody knows what is complete.
+    fn excludes_of(&self, unit: &str, group: &IndexGroup) -> bool {
+        let is_excluded = |file: &IndexFile| self.exclude.is_match(file.path.as_str());
+        let needed = group.required && group.lists_payload;
+        let all = needed && group.files.iter().all(is_excluded);
+        if all {
+            let note = format!(
+                "content.exclude names every form of {}: it is copied all the same, since clients cannot do without it; leave \
+                 out its suite, component or architecture instead",
+                group.stem
+            );
+            self.note(unit, &note);
+        }
+        !all
+    }
+
     /// What can be said of an index file without asking for it.
-    fn known_file(&self, group: &IndexGroup, file: &IndexFile) -> Option<Presence> {
-        // What lists payload cannot be left out: without it nobody knows what is complete.
-        if !group.lists_payload && self.exclude.is_match(file.path.as_str()) {
+    fn known_file(
+        &self,
+        file: &IndexFile,
+        excludes: bool,
+        absent: &BTreeSet<RepoPath>,
+    ) -> Option<Presence> {
+        if excludes && self.exclude.is_match(file.path.as_str()) {
             return Some(Presence::Excluded);
+        }
+        if absent.contains(&file.path) {
+            return Some(Presence::Absent);
         }
         let before = self
             .base
             .as_ref()
-            .and_then(|base| base.snapshot.get(file.path.as_str()));
-        let before = before.filter(|entry| match file.expected.digest {
-            Digest::Sha256(digest) => entry.digest == digest,
-            Digest::Sha512(digest) => entry.sha512 == Some(digest),
-            _ => false,
-        });
+            .and_then(|base| base.snapshot.get(file.path.as_str()))
+            .filter(|entry| is_same(entry, file));
         match before {
             Some(entry)
                 if entry.state == EntryState::Present
@@ -152,8 +178,6 @@ impl Run {
                     modified: Some(entry.mtime),
                 })
             }
-            // Asked for once; the same content does not appear later.
-            Some(entry) if entry.state == EntryState::AbsentUpstream => Some(Presence::Absent),
             _ => self
                 .shelves
                 .has_expected(&file.expected)
@@ -162,6 +186,48 @@ impl Run {
                     modified: None,
                 }),
         }
+    }
+
+    fn complete(
+        &self,
+        listed: Listed,
+        row: Vec<Vec<Option<Found>>>,
+    ) -> Result<Advance, (Problem, Box<Listed>)> {
+        let with_credentials = self.options.access.credentials.is_some();
+        let (mut presence, mut notes) = (Vec::new(), Vec::new());
+        for (group, files) in listed.index.groups.iter().zip(row) {
+            let unasked = || Found::Known(Presence::Absent);
+            let files = files.into_iter().map(|found| found.unwrap_or_else(unasked));
+            match settle(group, files.collect(), with_credentials) {
+                Ok((files, said)) => {
+                    presence.push(files);
+                    notes.extend(said);
+                }
+                Err(problem) => return Err((problem, Box::new(listed))),
+            }
+        }
+        notes_of(self, &listed.index.revision.unit, notes);
+        Ok(Advance { listed, presence })
+    }
+}
+
+/// Notes the first of them, and how many more there are.
+pub(super) fn notes_of(run: &Run, unit: &str, notes: Vec<String>) {
+    let more = notes.len().saturating_sub(MOST_NOTES);
+    for note in notes.into_iter().take(MOST_NOTES) {
+        run.note(unit, &note);
+    }
+    if more > 0 {
+        run.note(unit, &format!("{more} more index files are left out"));
+    }
+}
+
+/// Whether an entry of the base is about the content that is listed now.
+pub(super) fn is_same(entry: &Entry, file: &IndexFile) -> bool {
+    match file.expected.digest {
+        Digest::Sha256(digest) => entry.digest == digest,
+        Digest::Sha512(digest) => entry.sha512 == Some(digest),
+        Digest::Md5(_) | Digest::Sha1(_) => false,
     }
 }
 
@@ -189,73 +255,26 @@ fn file_at(listed: &[Listed], place: Place) -> Option<&IndexFile> {
         .get(place.file)
 }
 
-fn set(table: &mut Table, place: Place, presence: Presence) {
+fn set(table: &mut Table, place: Place, found: Found) {
     let slot = table
         .get_mut(place.unit)
         .and_then(|groups| groups.get_mut(place.group))
         .and_then(|files| files.get_mut(place.file));
     if let Some(slot) = slot {
-        *slot = Some(presence);
+        *slot = Some(found);
     }
 }
 
-fn settle(result: Result<Arrival, FetchError>) -> Result<Presence, Problem> {
+fn found(result: Result<Arrival, FetchError>) -> Found {
     match result {
-        Ok(Arrival::Complete(received)) => Ok(Presence::Here {
+        Ok(Arrival::Complete(received)) => Found::Known(Presence::Here {
             digest: received.digest,
             modified: received.modified,
         }),
-        Ok(Arrival::NotModified) => Err(Problem::new(
-            Reason::UpstreamUnreachable,
+        Ok(Arrival::NotModified) => Found::Failed(FetchError::new(
+            FailureKind::Broken,
             "an answer 304 to a request without conditions",
         )),
-        // What an endpoint that is away may have besides does not count.
-        Err(error)
-            if error.missing && (error.kind == FailureKind::NotFound || error.is_transient()) =>
-        {
-            Ok(Presence::Absent)
-        }
-        Err(error) => Err(error.into()),
+        Err(error) => Found::Failed(error),
     }
-}
-
-/// A group is complete with one verified form of its content; the others may be missing upstream. A group of which
-/// nothing is there is a fault only where the format requires it.
-fn complete(
-    listed: Listed,
-    row: Vec<Vec<Option<Presence>>>,
-) -> Result<Advance, (Problem, Box<Listed>)> {
-    let presence: Vec<Vec<Presence>> = row
-        .into_iter()
-        .map(|files| {
-            files
-                .into_iter()
-                .map(|file| file.unwrap_or(Presence::Absent))
-                .collect()
-        })
-        .collect();
-    let lacking = listed
-        .index
-        .groups
-        .iter()
-        .zip(&presence)
-        .find(|(group, files)| group.required && !has_form(files));
-    if let Some((group, _)) = lacking {
-        let text = format!(
-            "the upstream has no form of {}, which its signed index lists; it is incomplete at the moment",
-            group.stem
-        );
-        return Err((
-            Problem::new(Reason::UpstreamIncomplete, text),
-            Box::new(listed),
-        ));
-    }
-    Ok(Advance { listed, presence })
-}
-
-/// Whether some form of a group's content is here and verified.
-pub(super) fn has_form(files: &[Presence]) -> bool {
-    files
-        .iter()
-        .any(|file| matches!(file, Presence::Here { .. }))
 }

@@ -6,6 +6,8 @@ use fleet_store::{Entry, EntryState, RunSorter, Snapshot, Sorted};
 use fleet_types::{Reason, RepoPath, Sha256};
 
 use super::inputs::exclude_rule;
+use super::lost::{Lost, LostFiles};
+use super::memory::OmittedIndex;
 use super::merge::{Merge, Merged, Pair};
 use super::preflight::Addition;
 use super::run::Run;
@@ -28,6 +30,10 @@ pub(super) struct Plan {
     pub tally: Tally,
     /// Units that cannot advance, and why.
     pub refusals: BTreeMap<u16, Problem>,
+    /// What no unit needs and cannot be copied; there is another plan without what lists it.
+    pub lost: LostFiles,
+    /// By unit, the indices that are left out because of what they list.
+    pub omitted: Vec<(u16, OmittedIndex)>,
 }
 
 struct Judge<'a> {
@@ -41,6 +47,7 @@ struct Judge<'a> {
     stored: BTreeMap<Sha256, u64>,
     tally: Tally,
     refusals: BTreeMap<u16, Problem>,
+    lost: LostFiles,
     /// The paths of which the current one is a longer form.
     prefixes: Vec<Prefix>,
 }
@@ -57,7 +64,7 @@ struct Prefix {
 /// Compares. `advances` tells whether a unit can be refused: one that is carried forward cannot.
 pub(super) fn judge(
     run: &Run,
-    wants: Sorted<Want>,
+    (wants, omitted): (Sorted<Want>, Vec<(u16, OmittedIndex)>),
     advances: &dyn Fn(u16) -> bool,
 ) -> Result<Plan, Problem> {
     let mut judge = Judge {
@@ -70,6 +77,7 @@ pub(super) fn judge(
         stored: BTreeMap::new(),
         tally: Tally::default(),
         refusals: BTreeMap::new(),
+        lost: LostFiles::new(),
         prefixes: Vec::new(),
     };
     for pair in Merge::new(Merged::new(wants.iter()), run.base.as_ref()) {
@@ -89,6 +97,7 @@ pub(super) fn judge(
         stored,
         tally,
         refusals,
+        lost,
         ..
     } = judge;
     let transfer = transfer.finish()?;
@@ -102,6 +111,8 @@ pub(super) fn judge(
         exclude,
         tally,
         refusals,
+        lost,
+        omitted,
     })
 }
 
@@ -207,6 +218,10 @@ impl Judge<'_> {
             &self.run.options.verification,
         );
         let Some(problem) = problem else { return false };
+        if wanted.want.optional {
+            let lost = Lost::unfit(problem.message.clone());
+            self.lost.insert(wanted.want.path.clone(), lost);
+        }
         for unit in wanted.units.iter().filter(|unit| advances(**unit)) {
             self.refusals
                 .entry(*unit)
@@ -221,6 +236,7 @@ impl Judge<'_> {
             first,
             second,
             digests,
+            optional,
         } = conflict;
         let text = format!(
             "{path} is listed with two different contents, {} and {}; the upstream must correct its indices; until then, {} lets the rest through",
@@ -228,7 +244,11 @@ impl Judge<'_> {
             digests.1,
             exclude_rule(&[path.as_str()])
         );
-        self.refuse_one_of(*first, *second, text, advances);
+        if *optional {
+            self.lost.insert(path.clone(), Lost::unfit(text));
+        } else {
+            self.refuse_one_of(*first, *second, text, advances);
+        }
     }
 
     /// A path must not be a file and a directory at once. All paths that begin with the same text are neighbours.

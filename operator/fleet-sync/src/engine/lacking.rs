@@ -60,10 +60,10 @@ impl Lacking {
         let paths: Vec<&str> = self.paths.iter().map(RepoPath::as_str).collect();
         let rule = exclude_rule(&paths);
         let advice = if self.is_much() || rule.len() > MAX_RULE_BYTES {
-            "until the upstream is complete, content.exclude or packages.exclude can leave them out"
+            "until the upstream mends that, content.exclude or packages.exclude can leave them out"
                 .to_owned()
         } else {
-            format!("until the upstream is complete, {rule} lets the rest through")
+            format!("until the upstream mends that, {rule} lets the rest through")
         };
         Problem {
             message: format!("{}{others}; {advice}", self.first.message),

@@ -109,6 +109,17 @@ impl Run {
                 );
                 Err(Problem::new(Reason::BehindAuthority, text))
             }
+            Some(authority)
+                if !state.index.revision.is_dated()
+                    && authority.index.revision.digest != state.index.revision.digest =>
+            {
+                let name = self.fetcher.endpoints().name(endpoint);
+                let text = format!(
+                    "{unit}: endpoint {name} has another state than the authority, and no date tells which is newer; wait, or \
+                     name a newer endpoint"
+                );
+                Err(Problem::new(Reason::BehindAuthority, text))
+            }
             Some(authority) => self.agree(unit, authority, &state).map(|()| state),
             None => Ok(state),
         }
@@ -136,28 +147,73 @@ impl Run {
         endpoint: usize,
         settled: bool,
     ) -> Result<State, Problem> {
-        let probe = self.probe(unit, plan, endpoint).await?;
+        let probe = match self.probe(unit, plan, endpoint).await {
+            Err(problem) if problem.reason == Reason::UpstreamIncomplete => {
+                return self.state_without_roots(unit, endpoint, problem).await;
+            }
+            probe => probe?,
+        };
         let of_base = self.roots_of_base(unit, plan, &probe)?;
         let from_base = of_base.is_some();
         let mut roots = of_base.unwrap_or_else(|| vec![probe.root]);
         self.add_lacking(plan, &mut roots, from_base, endpoint)
             .await?;
-        let index = self.verified(unit, &roots, settled)?;
-        let held = self.held(unit, plan, &index, from_base)?;
+        let read = self.add_unlisted(unit, &mut roots, endpoint).await?;
+        let index = self.judged(unit, &roots, settled)?;
+        let held = match read {
+            0 => self.held(unit, plan, &index, from_base)?,
+            _ => Vec::new(),
+        };
         let (roots, index) = self.filled(unit, plan, roots, index, held)?;
-        for note in &index.notes {
-            self.note(unit, note);
-        }
+        let state = self.state_of(unit, endpoint, roots, index, Some(probe.known));
         Ok(State {
-            endpoint,
-            unchanged: self.is_base(unit, plan, &index),
-            index,
-            probe: probe.known,
-            roots,
+            unchanged: match read {
+                0 => self.base_has_exactly(unit, plan, &state.index),
+                _ => from_base && self.base_is(&state.index),
+            },
+            ..state
         })
     }
 
     pub(super) fn verified(
+        &self,
+        unit: &str,
+        endpoint: usize,
+        roots: Vec<Root>,
+        known: Option<Known>,
+        settled: bool,
+    ) -> Result<State, Problem> {
+        let index = self.judged(unit, &roots, settled)?;
+        Ok(self.state_of(unit, endpoint, roots, index, known))
+    }
+
+    fn state_of(
+        &self,
+        unit: &str,
+        endpoint: usize,
+        roots: Vec<Root>,
+        index: UnitIndex,
+        known: Option<Known>,
+    ) -> State {
+        for note in &index.notes {
+            self.note(unit, note);
+        }
+        State {
+            endpoint,
+            probe: known.unwrap_or_else(|| Known {
+                path: String::new(),
+                digest: index.revision.digest,
+                doubted: false,
+                validators: Validators::default(),
+            }),
+            index,
+            roots,
+            unchanged: false,
+        }
+    }
+
+    /// What the format makes of these files.
+    pub(super) fn judged(
         &self,
         unit: &str,
         roots: &[Root],
@@ -258,16 +314,8 @@ impl Run {
                         ),
                     ));
                 };
+                // Read from the store a moment ago, by its digest.
                 let root = root(file, bytes, None);
-                if root.digest != known.digest {
-                    return Err(Problem::new(
-                        Reason::StoreCorrupt,
-                        format!(
-                            "blob {} is damaged; run `mirrorfleet verify`, then sync again",
-                            known.digest
-                        ),
-                    ));
-                }
                 Ok(Ok(Probe {
                     root,
                     known: known.clone(),

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use fleet_store::Store;
 use fleet_types::{Sha256, UnitRevision};
 use serde::{Deserialize, Serialize};
 
+use super::base::Base;
+use super::shelves::Shelves;
 use crate::Problem;
 use crate::fetch::Validators;
 
@@ -32,6 +33,39 @@ pub(super) struct UnitMemory {
     /// By the endpoint's URL.
     #[serde(default)]
     pub endpoints: BTreeMap<String, Known>,
+    /// Indices of the newest state that are good to have and are left out because of what they list.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<OmittedIndex>,
+}
+
+/// An index that is left out with all that it lists.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct OmittedIndex {
+    /// Its name without a suffix of compression.
+    pub stem: String,
+    pub why: String,
+    /// What is not there, where asking again can help.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing: Option<Missing>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Missing {
+    pub path: String,
+    pub size: u64,
+    pub sha256: Sha256,
+}
+
+impl OmittedIndex {
+    /// What people should know of it.
+    pub fn note(&self) -> String {
+        format!(
+            "{} is left out, with what only it lists ({})",
+            self.stem, self.why
+        )
+    }
 }
 
 /// How an endpoint described its copy of the probe when it was last accepted.
@@ -59,8 +93,28 @@ pub(super) struct Success {
 impl Memory {
     pub const DOCUMENT: &str = "units";
 
-    pub fn of(store: &Store) -> Result<Memory, Problem> {
-        Ok(store.state(Self::DOCUMENT)?.unwrap_or_default())
+    /// Where the document was lost, in both of its copies, the kept snapshots still say what was accepted: a damaged
+    /// disk must not be what lets an older state back in.
+    pub fn of(shelves: &Shelves, base: Option<&Base>) -> Result<Memory, Problem> {
+        let mut memory: Memory = shelves.remembered(Self::DOCUMENT)?.unwrap_or_default();
+        let forgotten = |memory: &Memory, unit: &str| {
+            let known = memory.units.get(unit);
+            known.is_none_or(|known| known.high_water.is_none())
+        };
+        let mut marks: BTreeMap<&str, &UnitRevision> = BTreeMap::new();
+        for revision in base.iter().flat_map(|base| base.newest_revisions()) {
+            let mark = marks.entry(&revision.unit).or_insert(revision);
+            if mark.date < revision.date {
+                *mark = revision;
+            }
+        }
+        for (unit, mark) in marks {
+            if forgotten(&memory, unit) {
+                let unit = memory.units.entry(unit.to_owned()).or_default();
+                unit.high_water = Some(mark.clone());
+            }
+        }
+        Ok(memory)
     }
 
     /// The newest accepted state of a unit: the newer of our own memory and of what the caller remembers.

@@ -3,26 +3,33 @@
 mod base;
 mod check;
 mod gather;
+mod holes;
 mod indices;
 mod inputs;
 mod judge;
 mod lacking;
+mod left_out;
 mod list;
+mod lost;
 mod memory;
 mod merge;
 mod outcome;
 mod preflight;
+mod presence;
 mod publish;
 mod reading;
 mod repair;
 mod room;
 mod roots;
 mod run;
+mod scrub;
 mod shelves;
 mod shrink;
 mod stages;
+mod states;
 mod trace;
 mod transfer;
+mod unlisted;
 mod updating;
 mod want;
 mod witness;
@@ -52,7 +59,7 @@ pub(crate) async fn sync(
     let shelves = blocking(move || {
         let writer = open_writer(&opening)?;
         publish::settle_pin(&writer, opening.pinned.as_deref(), now())?;
-        Ok(Arc::new(Shelves::of(writer)?))
+        Ok(Arc::new(Shelves::of(writer, &opening.damaged)?))
     })
     .await;
     let outcomes = match &shelves {
@@ -90,6 +97,22 @@ async fn sync_in(
         Ok(run) => {
             let run = Arc::new(run);
             let outcomes = run.clone().execute().await;
+            let outcomes = match run.clone().scrub().await {
+                Ok(None) => outcomes,
+                Ok(Some(found)) => outcomes.and(&found),
+                // What the run itself came to counts; the next one looks again.
+                Err(problem) => {
+                    progress.note(&format!("looking for rot ended early: {}", problem.message));
+                    outcomes
+                }
+            };
+            let outcomes = match shelves.writer.what_was_set_aside().as_slice() {
+                [] => outcomes,
+                files => outcomes.and(&format!(
+                    "damaged files of the store were set aside: {}",
+                    files.join(", ")
+                )),
+            };
             // Waits for the writer threads, so not on a thread of the runtime's own.
             match blocking(move || publish::close(run)).await {
                 Ok(()) => outcomes,

@@ -96,6 +96,12 @@ impl Outcomes {
         }
     }
 
+    /// Something of the store as a whole that people should know.
+    pub fn and(mut self, text: &str) -> Outcomes {
+        self.message = format!("{}; {text}", self.message);
+        self
+    }
+
     pub fn with_files(self, files: u64) -> Outcomes {
         Outcomes { files, ..self }
     }

@@ -10,8 +10,7 @@ use fleet_types::{Reason, UnitRevision};
 use super::base::Content;
 use super::check::Closed;
 use super::gather::Stance;
-use super::indices::Advance;
-use super::memory::Memory;
+use super::memory::{Memory, OmittedIndex};
 use super::run::Run;
 use crate::{Phase, Problem, RunResult};
 
@@ -130,33 +129,71 @@ impl Run {
     }
 
     /// Makes a closed want-list the snapshot that is served, unless a person decided otherwise.
-    pub(super) fn publish(&self, closed: Closed, stances: &[Stance]) -> Result<Served, Problem> {
+    pub(super) fn publish(
+        &self,
+        closed: Closed,
+        stances: &[Stance],
+        left_out: &[(u16, OmittedIndex)],
+    ) -> Result<Served, Problem> {
         self.progress.phase(Phase::Prepare);
         let meta = self.meta(stances)?;
         let revision = meta.revision.clone();
+        if let Some(newest) = self.the_same(&closed, &meta) {
+            self.remember(stances, left_out)?;
+            return self.settle_unchanged(newest, revision);
+        }
         let prepared = closed.prepare(meta)?;
         // Before the switch: a crash in between must not forget what was accepted.
-        self.remember(stances.iter().filter_map(|stance| match stance {
-            Stance::Advance(advance) => Some(advance.as_ref()),
-            _ => None,
-        }))?;
+        self.remember(stances, left_out)?;
         self.serve(&prepared, revision)
     }
 
+    /// The base, where the next snapshot would be no other.
+    fn the_same(&self, closed: &Closed, meta: &SnapshotMeta) -> Option<SnapshotId> {
+        let base = self.base.as_ref().filter(|_| !closed.is_changed())?;
+        let before = base.snapshot.meta();
+        let same = before.inputs == meta.inputs
+            && before.content == meta.content
+            && before.revision == meta.revision
+            && before.upstream_type == meta.upstream_type
+            && before.links == meta.links
+            && before.openings == meta.openings;
+        (same && !self.base_is_damaged()).then(|| base.snapshot.id())
+    }
+
     /// Notes the states that are accepted, and how the endpoints describe them.
-    pub(super) fn remember<'a>(
+    fn remember(
         &self,
-        accepted: impl Iterator<Item = &'a Advance>,
+        stances: &[Stance],
+        left_out: &[(u16, OmittedIndex)],
     ) -> Result<(), Problem> {
-        let listed = accepted.map(|advance| &advance.listed);
-        self.remember_listed(listed)
+        let mut memory = self.memory.clone();
+        let mut accepted = Vec::new();
+        for (number, stance) in (0u16..).zip(stances) {
+            let Stance::Advance(advance) = stance else {
+                continue;
+            };
+            let of_unit = left_out.iter().filter(|(unit, _)| *unit == number);
+            let revision = &advance.listed.index.revision;
+            let unit = memory.units.entry(revision.unit.clone()).or_default();
+            unit.left_out = of_unit.map(|(_, out)| out.clone()).collect();
+            accepted.push(&advance.listed);
+        }
+        self.remember_in(memory, accepted.into_iter())
     }
 
     pub(super) fn remember_listed<'a>(
         &self,
         accepted: impl Iterator<Item = &'a super::list::Listed>,
     ) -> Result<(), Problem> {
-        let mut memory = self.memory.clone();
+        self.remember_in(self.memory.clone(), accepted)
+    }
+
+    fn remember_in<'a>(
+        &self,
+        mut memory: Memory,
+        accepted: impl Iterator<Item = &'a super::list::Listed>,
+    ) -> Result<(), Problem> {
         for listed in accepted {
             let revision = &listed.index.revision;
             memory.accept(
@@ -263,13 +300,23 @@ pub(super) fn settle_pin(
     declared: Option<&str>,
     now: i64,
 ) -> Result<(), Problem> {
-    let mut memory = Memory::of(store)?;
+    let mut memory: Memory = store.take_state(Memory::DOCUMENT)?.unwrap_or_default();
     let declared = declared.filter(|id| !id.is_empty());
-    let wanted = declared.map(|prefix| resolve(store, prefix)).transpose()?;
+    let lost = |prefix: &str| {
+        let pinned = memory.declared_pin.as_ref();
+        pinned.is_some_and(|id| id.starts_with(&prefix.to_ascii_lowercase()))
+    };
+    let wanted = match declared.map(|prefix| (prefix, resolve(store, prefix))) {
+        // It was there, and is damaged: this run may well make it again.
+        Some((prefix, Err(_))) if lost(prefix) => return Ok(()),
+        other => other.map(|(_, id)| id).transpose()?,
+    };
     match wanted {
         Some(id) => {
             // A damaged index is found out before the switch, which itself reads none of it.
-            store.snapshot(&id)?;
+            if store.take_snapshot(&id)?.is_none() {
+                return Ok(());
+            }
             store.pin(&id, now)?;
         }
         None if memory.declared_pin.is_some() && pin_of(store)? == memory.declared_pin => {

@@ -3,11 +3,67 @@
 use std::io::{self, Read};
 
 use fleet_formats::decompress;
-use fleet_formats::seam::Rejected;
-use fleet_types::{Digest, Expected, Reason};
+use fleet_formats::seam::{Compression, Format, IndexGroup, Item, Rejected};
+use fleet_types::{Digest, Expected, Reason, RepoPath};
 use sha2::{Digest as _, Sha256, Sha512};
 
+use super::presence::Presence;
+use super::run::Run;
+use crate::Problem;
 use crate::stop::Stop;
+
+/// Reads the best form of an index that is here; which it was, and how many entries it has. A form of no bytes lists
+/// nothing, so that one that has some is better. `is_new` is false for what was compared when it was accepted.
+pub(super) fn read_group(
+    run: &Run,
+    is_new: bool,
+    group: &IndexGroup,
+    files: &[Presence],
+    format: &dyn Format,
+    each: &mut dyn FnMut(Item) -> Result<(), Problem>,
+) -> Result<Option<(RepoPath, u64)>, Problem> {
+    let mut here = group
+        .files
+        .iter()
+        .zip(files)
+        .filter_map(|(file, presence)| match presence {
+            Presence::Here { digest, .. } if file.expected.size > 0 => Some((file, *digest)),
+            _ => None,
+        });
+    let Some((file, digest)) = here.next() else {
+        return Ok(None);
+    };
+    let content = run.shelves.open_whole(&digest)?;
+    let limit = decompress::output_limit(
+        file.expected.size,
+        group.uncompressed.map(|expected| expected.size),
+    );
+    let content = decompress::reader(file.compression, content, limit);
+    let promised = match file.compression {
+        Compression::None => None,
+        _ => group.uncompressed.filter(|_| is_new),
+    };
+    let mut reader = IndexReader::new(content, promised, &run.stop);
+    let mut failure = None;
+    let read = format.read_index(group, &mut reader, &mut |item| {
+        each(item).map_err(|problem| {
+            let rejected = Rejected::new(problem.reason, problem.message.clone());
+            failure = Some(problem);
+            rejected
+        })
+    });
+    if let Some(problem) = failure {
+        return Err(problem);
+    }
+    match read.and_then(|entries| reader.finish().map(|()| entries)) {
+        Ok(entries) => Ok(Some((file.path.clone(), entries))),
+        Err(rejected) => {
+            run.stop.check()?;
+            let text = format!("{}: {}", file.path, rejected.message);
+            Err(Problem::new(rejected.reason, text))
+        }
+    }
+}
 
 /// Ends with the run, since an index need not list anything for a long time; and compares what comes with what the
 /// Release promises of the uncompressed form, as apt does: different decoders can make different things of one file.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use fleet_store::{EntryState, Snapshot, Store};
+use fleet_store::{EntryState, Snapshot, Store, Writer};
 use fleet_types::{Digest, Expected, RepoPath, Sha256};
 
 use super::run::{Run, blocking};
@@ -28,16 +28,39 @@ struct Lists {
 }
 
 impl Damage {
-    pub fn of(store: &Store) -> Result<Damage, Problem> {
-        let recorded = store
-            .state::<Damaged>(Damaged::DOCUMENT)?
-            .unwrap_or_default()
-            .blobs;
-        Ok(Damage(Mutex::new(Lists {
+    /// What is recorded, and what the store's server and `told` met. All of it is recorded then.
+    pub fn take(writer: &Writer, told: &[Sha256]) -> Result<Damage, Problem> {
+        let recorded: Option<Damaged> = writer.take_state(Damaged::DOCUMENT)?;
+        let mut blobs = recorded.unwrap_or_default().blobs;
+        let before = blobs.len();
+        let met = writer.suspects()?;
+        blobs.extend(met.iter().chain(told));
+        blobs.extend(writer.lost_blobs()?);
+        if blobs.len() > before {
+            let blobs = blobs.clone();
+            writer.state_write(Damaged::DOCUMENT, &Damaged { blobs })?;
+        }
+        writer.forget_suspects(&met)?;
+        Ok(Damage::known(blobs))
+    }
+
+    /// What is recorded, for a dry run.
+    pub fn of(store: &Store) -> Damage {
+        let recorded: Option<Damaged> = store.state(Damaged::DOCUMENT).unwrap_or_default();
+        Damage::known(recorded.unwrap_or_default().blobs)
+    }
+
+    fn known(recorded: BTreeSet<Sha256>) -> Damage {
+        Damage(Mutex::new(Lists {
             open: recorded.clone(),
             recorded,
             arrived: Vec::new(),
-        })))
+        }))
+    }
+
+    /// Something is damaged that nobody knew of.
+    pub fn found(&self, digest: Sha256) {
+        self.lists().open.insert(digest);
     }
 
     pub fn contains(&self, digest: &Sha256) -> bool {
@@ -46,6 +69,10 @@ impl Damage {
 
     pub fn is_empty(&self) -> bool {
         self.lists().open.is_empty()
+    }
+
+    pub fn count(&self) -> usize {
+        self.lists().open.len()
     }
 
     pub fn arrived(&self, digest: &Sha256) {
@@ -139,7 +166,7 @@ impl Run {
         }
     }
 
-    /// Looks for the damaged blobs in all kept snapshots. What no snapshot names, and is not there, is no damage.
+    /// Looks for the damaged blobs in all kept snapshots. What no snapshot names is of no use.
     fn named_damage(&self) -> Result<BTreeMap<Sha256, Named>, Problem> {
         let damage = &self.shelves.damage;
         let mut found = BTreeMap::new();
@@ -152,8 +179,8 @@ impl Run {
             find_names(snapshot, damage, &mut found);
         }
         for digest in damage.open() {
-            let gone = || !self.shelves.writer.blob_path(&digest).exists();
-            if !found.contains_key(&digest) && gone() {
+            if !found.contains_key(&digest) {
+                self.shelves.writer.set_aside_blob(&digest)?;
                 damage.give_up(&digest);
             }
         }
@@ -193,15 +220,14 @@ fn find_names(snapshot: &Snapshot, damage: &Damage, found: &mut BTreeMap<Sha256,
 }
 
 impl Shelves {
-    /// Takes what is whole again off the store's list.
+    /// Brings the store's list in line: what was found is on it, what is whole again is not.
     pub fn settle_damage(&self) -> Result<(), Problem> {
-        let left = {
-            let lists = self.damage.lists();
-            (lists.open != lists.recorded).then(|| lists.open.clone())
-        };
-        if let Some(blobs) = left {
+        let mut lists = self.damage.lists();
+        if lists.open != lists.recorded {
+            let blobs = lists.open.clone();
             self.writer
                 .state_write(Damaged::DOCUMENT, &Damaged { blobs })?;
+            lists.recorded = lists.open.clone();
         }
         Ok(())
     }

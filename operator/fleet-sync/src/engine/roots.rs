@@ -38,7 +38,7 @@ impl Run {
             let held = std::mem::replace(&mut state.roots, roots);
             let index = other.index.clone();
             (state.roots, state.index) = self.filled(unit, plan, state.roots, index, held)?;
-            state.unchanged = self.is_base(unit, plan, &state.index);
+            state.unchanged = self.base_has_exactly(unit, plan, &state.index);
         }
         if doubt {
             self.note(
@@ -135,7 +135,7 @@ impl Run {
             merged(&believed),
             merged(&|root| believed(root) && !is_companion(root)),
         ] {
-            if let Ok(filled) = self.verified(unit, &candidate, true)
+            if let Ok(filled) = self.judged(unit, &candidate, true)
                 && filled.revision.digest == index.revision.digest
                 && filled.roots.len() > best.roots.len()
             {

@@ -39,7 +39,7 @@ pub(super) struct Run {
     /// What people should know about units that are believed, by unit.
     notes: Mutex<Notes>,
     /// By unit that advances, as the last plan found it; others are as in the base.
-    left_out: Mutex<BTreeMap<String, Option<LeftOut>>>,
+    pub planned_left_out: Mutex<BTreeMap<String, Option<LeftOut>>>,
     /// One instant for all that a run decides; seconds since 1970-01-01T00:00:00Z.
     pub now: i64,
 }
@@ -53,9 +53,8 @@ impl Run {
         progress: Arc<dyn Progress>,
     ) -> Result<Run, Problem> {
         let endpoints = EndpointSet::new(&fetch_options(&options, &shelves), meter)?;
-        let known = shelves.known();
-        let memory = known.map(Memory::of).transpose()?.unwrap_or_default();
-        let base = known.map(Base::of).transpose()?.flatten();
+        let base = Base::of(&shelves)?;
+        let memory = Memory::of(&shelves, base.as_ref())?;
         let units = options.format.units();
         if units.is_empty() || units.len() > usize::from(u16::MAX) {
             return Err(Problem::new(
@@ -70,7 +69,7 @@ impl Run {
             exclude: inputs::exclude(&options.exclude)?,
             files: AtomicU64::new(0),
             notes: Mutex::default(),
-            left_out: Mutex::default(),
+            planned_left_out: Mutex::default(),
             now: now(),
             options,
             shelves,
@@ -98,42 +97,6 @@ impl Run {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
-    }
-
-    /// What a plan found out about the units that advance in it.
-    pub fn plan_leaves_out(&self, advancing: &[&str], mut found: BTreeMap<String, LeftOut>) {
-        let mut planned = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = std::mem::take(&mut *planned);
-        for unit in advancing {
-            let left_out = found.remove(*unit);
-            if before.get(*unit) != Some(&left_out) {
-                let note = left_out.as_ref().and_then(LeftOut::note);
-                note.iter()
-                    .for_each(|note| self.progress.note(&format!("{unit}: {note}")));
-            }
-            planned.insert((*unit).to_owned(), left_out);
-        }
-        drop(planned);
-        self.progress.left_out(
-            self.left_out()
-                .values()
-                .map(|left_out| left_out.entries)
-                .sum(),
-        );
-    }
-
-    /// By unit, of the state that is served or would be.
-    pub fn left_out(&self) -> BTreeMap<String, LeftOut> {
-        let base = self.base.as_ref().map(|base| base.content.left_out.clone());
-        let mut left_out = base.unwrap_or_default();
-        let planned = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
-        for (unit, planned) in planned.iter() {
-            match planned {
-                Some(planned) => drop(left_out.insert(unit.clone(), planned.clone())),
-                None => drop(left_out.remove(unit)),
-            }
-        }
-        left_out
     }
 
     pub fn count_files(&self, files: u64) {

@@ -2,9 +2,12 @@
 
 use std::fs::File;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use fleet_store::{Staging, Store, StoreError, Writer};
+use fleet_store::{Snapshot, SnapshotId, Staging, Store, StoreError, Writer};
 use fleet_types::{Expected, Reason, Sha256};
+use serde::de::DeserializeOwned;
+use sha2::Digest as _;
 
 use super::repair::Damage;
 use super::want::Want;
@@ -22,9 +25,10 @@ pub(super) struct Shelves {
 }
 
 impl Shelves {
-    pub fn of(writer: Writer) -> Result<Shelves, Problem> {
+    /// `told` are blobs that others found damaged.
+    pub fn of(writer: Writer, told: &[Sha256]) -> Result<Shelves, Problem> {
         Ok(Shelves {
-            damage: Damage::of(&writer)?,
+            damage: Damage::take(&writer, told)?,
             writer,
             real: None,
             _temporary: None,
@@ -36,7 +40,7 @@ impl Shelves {
         real: Option<Store>,
         temporary: tempfile::TempDir,
     ) -> Result<Shelves, Problem> {
-        let damage = real.as_ref().map(Damage::of).transpose()?;
+        let damage = real.as_ref().map(Damage::of);
         Ok(Shelves {
             writer,
             damage: damage.unwrap_or_default(),
@@ -51,6 +55,27 @@ impl Shelves {
             self.real.as_ref()
         } else {
             Some(&self.writer)
+        }
+    }
+
+    /// A document that a run goes by. One that is damaged counts as never written.
+    pub fn remembered<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Problem> {
+        match &self._temporary {
+            None => Ok(self.writer.take_state(name)?),
+            Some(_) => Ok(self
+                .real
+                .as_ref()
+                .and_then(|real| real.state(name).ok())
+                .flatten()),
+        }
+    }
+
+    /// A kept snapshot; none where it is damaged.
+    pub fn snapshot(&self, id: &SnapshotId) -> Result<Option<Arc<Snapshot>>, Problem> {
+        match (&self._temporary, &self.real) {
+            (None, _) => Ok(self.writer.take_snapshot(id)?),
+            (Some(_), Some(real)) => Ok(real.snapshot(id).ok()),
+            (Some(_), None) => Ok(None),
         }
     }
 
@@ -86,26 +111,40 @@ impl Shelves {
             .map(|real| real.open_blob(digest))
             .transpose()?
             .flatten();
-        real.ok_or_else(|| {
-            Problem::new(Reason::StoreCorrupt, format!("blob {digest} is missing from the store; run `mirrorfleet verify`, then sync again"))
-        })
+        real.ok_or_else(|| self.found_damaged(digest, "it is missing from the store"))
     }
 
-    /// A small file as a whole.
+    /// As [`Shelves::open`], of content that is as it was when it was stored: an index may have been for weeks.
+    pub fn open_whole(&self, digest: &Sha256) -> Result<File, Problem> {
+        let file = self.open(digest)?;
+        match hash(&file) {
+            Ok(found) if found == *digest => Ok(file),
+            Ok(_) => Err(self.found_damaged(digest, "its content is another")),
+            Err(e) => Err(self.found_damaged(digest, &e.to_string())),
+        }
+    }
+
+    /// A small file as a whole, and as it was when it was stored.
     pub fn read(&self, digest: &Sha256, limit: u64) -> Result<Vec<u8>, Problem> {
         use std::io::Read;
         let mut content = Vec::new();
-        let failed = |e: std::io::Error| {
-            Problem::new(
-                Reason::StorageFailed,
-                format!("reading blob {digest} failed: {e}"),
-            )
-        };
         self.open(digest)?
             .take(limit)
             .read_to_end(&mut content)
-            .map_err(failed)?;
-        Ok(content)
+            .map_err(|e| self.found_damaged(digest, &e.to_string()))?;
+        match Sha256(sha2::Sha256::digest(&content).into()) == *digest {
+            true => Ok(content),
+            false => Err(self.found_damaged(digest, "its content is another")),
+        }
+    }
+
+    /// Notes it, so that the next run fetches it again.
+    pub fn found_damaged(&self, digest: &Sha256, problem: &str) -> Problem {
+        self.damage.found(*digest);
+        Problem::new(
+            Reason::StoreCorrupt,
+            format!("blob {digest} is damaged: {problem}; the next sync fetches it again"),
+        )
     }
 
     /// Makes content that is in memory a blob.
@@ -134,4 +173,19 @@ impl Shelves {
             _ => None,
         }
     }
+}
+
+/// Of all of it; it is then at its beginning again.
+fn hash(mut file: &File) -> std::io::Result<Sha256> {
+    use std::io::{Read, Seek};
+    let mut hasher = sha2::Sha256::new();
+    let mut block = vec![0; 128 << 10];
+    loop {
+        match file.read(&mut block)? {
+            0 => break,
+            count => hasher.update(&block[..count]),
+        }
+    }
+    file.rewind()?;
+    Ok(Sha256(hasher.finalize().into()))
 }

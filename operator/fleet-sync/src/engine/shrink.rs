@@ -11,6 +11,7 @@ use fleet_types::Reason;
 
 use super::gather::{Gather, Stance};
 use super::indices::Advance;
+use super::lost::LostFiles;
 use super::merge::Merged;
 use super::run::Run;
 use super::stages::Refusals;
@@ -147,7 +148,8 @@ impl Run {
         units: impl Iterator<Item = u16>,
         wants: &Sorted<Want>,
     ) -> Result<BTreeMap<u16, u64>, Problem> {
-        let mut gather = Gather::new(self);
+        let nothing = LostFiles::new();
+        let mut gather = Gather::new(self, &nothing);
         for unit in units {
             gather.unit(unit, self.name(unit), &Stance::Carry)?;
         }

@@ -1,25 +1,24 @@
 //! One run from listing to collecting, with the units that are refused on the way.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use fleet_store::Sorted;
-use futures::{FutureExt, StreamExt};
 
 use super::check;
 use super::gather::{Gather, Stance};
+use super::holes::Again;
 use super::indices::Advance;
 use super::judge::{Plan, judge};
 use super::list::Listed;
+use super::lost::LostFiles;
+use super::memory::OmittedIndex;
 use super::outcome::Outcomes;
 use super::publish::Served;
 use super::run::{Run, blocking};
 use super::want::Fetched;
 use crate::{LeftOut, Phase, Problem, Room};
-
-/// Units that are asked for at the same time; connections are limited elsewhere.
-const LISTED_AT_ONCE: usize = 16;
 
 /// Why units were refused, by their number.
 pub(super) type Refusals = BTreeMap<u16, Problem>;
@@ -33,7 +32,6 @@ pub(super) struct Foreseen {
     /// Why a run would end before it fetches.
     pub shortage: Option<Problem>,
     pub revision: Vec<fleet_types::UnitRevision>,
-    /// By unit.
     pub left_out: BTreeMap<String, LeftOut>,
 }
 
@@ -41,6 +39,8 @@ pub(super) struct Foreseen {
 struct Standing {
     stances: Vec<Stance>,
     refusals: Refusals,
+    /// What cannot be had, and is left out where it can be.
+    lost: LostFiles,
 }
 
 impl Run {
@@ -71,12 +71,13 @@ impl Run {
 
     async fn bring_up(self: Arc<Self>, refusals: &mut Refusals) -> Result<Option<Served>, Problem> {
         let listed = self.list(refusals).await?;
-        if let Some(newest) = self.nothing_new(&listed) {
+        let again = self.ask_again(&listed).await?;
+        if let Some(newest) = self.nothing_new(&listed).filter(|_| !again.arrived) {
             let accepted: Vec<Listed> = listed.into_values().collect();
             let (run, refused) = (self.clone(), !refusals.is_empty());
             return blocking(move || run.confirm(&accepted, newest, refused)).await;
         }
-        let mut standing = self.clone().stand(listed, refusals).await?;
+        let mut standing = self.clone().stand(listed, &again, refusals).await?;
         let publishing = self.clone().fetch_and_publish(&mut standing);
         let served = self.noting_upstreams_word(publishing).await;
         *refusals = standing.refusals;
@@ -87,7 +88,8 @@ impl Run {
     pub(super) async fn foresee(self: Arc<Self>) -> Result<Foreseen, Problem> {
         let mut refusals = Refusals::new();
         let listed = self.list(&mut refusals).await?;
-        if self.nothing_new(&listed).is_some() {
+        let again = self.ask_again(&listed).await?;
+        if self.nothing_new(&listed).is_some() && !again.arrived {
             let revision = self
                 .base
                 .as_ref()
@@ -102,7 +104,7 @@ impl Run {
                 left_out: self.left_out(),
             });
         }
-        let mut standing = self.clone().stand(listed, &refusals).await?;
+        let mut standing = self.clone().stand(listed, &again, &refusals).await?;
         let plan = self.clone().plan(&mut standing).await?;
         let foreseen = plan.as_ref().map(|plan| self.foreseen_room(plan));
         let (room, shortage) = foreseen.transpose()?.unzip();
@@ -115,52 +117,6 @@ impl Run {
             revision,
             left_out: self.left_out(),
         })
-    }
-
-    /// Asks for the state of every unit.
-    async fn list(&self, refusals: &mut Refusals) -> Result<BTreeMap<u16, Listed>, Problem> {
-        self.progress.phase(Phase::List);
-        // Boxed, or the compiler cannot tell that the whole run is Send.
-        let ask = |(number, unit): (usize, &String)| self.answer_of(number, unit.clone()).boxed();
-        let asked: Vec<_> = self.units.iter().enumerate().map(ask).collect();
-        let answers: Vec<_> = futures::stream::iter(asked)
-            .buffer_unordered(LISTED_AT_ONCE)
-            .collect()
-            .await;
-        let mut listed = BTreeMap::new();
-        for (unit, answer) in answers {
-            match answer {
-                Ok(state) => drop(listed.insert(unit, state)),
-                Err(problem) if problem.ends_the_run() => return Err(problem),
-                Err(problem) => drop(refusals.insert(unit, problem)),
-            }
-        }
-        Ok(listed)
-    }
-
-    async fn answer_of(&self, number: usize, unit: String) -> (u16, Result<Listed, Problem>) {
-        (number as u16, self.list_unit(&unit).await)
-    }
-
-    /// The newest snapshot, where it already is what the units that can be believed make of it.
-    fn nothing_new(&self, listed: &BTreeMap<u16, Listed>) -> Option<fleet_store::SnapshotId> {
-        let base = self.base.as_ref()?;
-        let refused_new = |unit: &String| base.revision(unit).is_none();
-        let all = listed.len() == self.units.len();
-        let as_before = listed.values().all(|listed| listed.unchanged);
-        let same_units = base
-            .snapshot
-            .meta()
-            .revision
-            .iter()
-            .all(|revision| self.units.contains(&revision.unit));
-        let complete = all && self.same_inputs() && !self.units.iter().any(refused_new);
-        // With refused units nothing can be gained either, as long as the others are as they were by the same choices.
-        let idle = !all && (listed.is_empty() || base.snapshot.meta().inputs == self.inputs);
-        let idle = idle && !self.base_is_damaged();
-        let complete = complete && !self.base_is_damaged();
-        (as_before && (complete || idle) && (same_units || listed.is_empty()))
-            .then(|| base.snapshot.id())
     }
 
     fn confirm(
@@ -185,20 +141,24 @@ impl Run {
     async fn stand(
         self: Arc<Self>,
         listed: BTreeMap<u16, Listed>,
+        again: &Again,
         refusals: &Refusals,
     ) -> Result<Standing, Problem> {
         self.progress.phase(Phase::Verify);
         let mut refusals = refusals.clone();
         let mut advancing: BTreeMap<u16, Arc<Advance>> = BTreeMap::new();
         let (numbers, states): (Vec<u16>, Vec<Listed>) = listed.into_iter().unzip();
-        let mut again = Vec::new();
-        for (unit, outcome) in numbers.into_iter().zip(self.fetch_indices(states).await?) {
+        let mut failed = Vec::new();
+        for (unit, outcome) in numbers
+            .into_iter()
+            .zip(self.fetch_indices(states, &again.absent).await?)
+        {
             match outcome {
                 Ok(advance) => drop(advancing.insert(unit, Arc::new(advance))),
-                Err((problem, listed)) => again.push((unit, problem, listed)),
+                Err((problem, listed)) => failed.push((unit, problem, listed)),
             }
         }
-        for (unit, problem, listed) in again {
+        for (unit, problem, listed) in failed {
             match self.once_more(unit, problem, &listed).await? {
                 Ok(advance) => drop(advancing.insert(unit, Arc::new(advance))),
                 Err(problem) => drop(refusals.insert(unit, problem)),
@@ -211,6 +171,7 @@ impl Run {
         Ok(Standing {
             stances: stances.collect(),
             refusals,
+            lost: LostFiles::new(),
         })
     }
 
@@ -235,7 +196,10 @@ impl Run {
         if listed.index.revision.digest == before.index.revision.digest {
             return Ok(Err(problem));
         }
-        let outcome = self.fetch_indices(vec![listed]).await?.pop();
+        let outcome = self
+            .fetch_indices(vec![listed], &BTreeSet::new())
+            .await?
+            .pop();
         Ok(outcome.map_or(Err(problem), |outcome| {
             outcome.map_err(|(problem, _)| problem)
         }))
@@ -280,23 +244,30 @@ impl Run {
             }
             self.progress.phase(Phase::Plan);
             let (run, stances) = (self.clone(), std::mem::take(&mut standing.stances));
-            let (stances, planned) = blocking(move || {
-                let planned = run.plan_once(&stances);
-                Ok((stances, planned))
+            let lost = std::mem::take(&mut standing.lost);
+            let (stances, lost, planned) = blocking(move || {
+                let planned = run.plan_once(&stances, &lost);
+                Ok((stances, lost, planned))
             })
             .await?;
-            standing.stances = stances;
+            (standing.stances, standing.lost) = (stances, lost);
             let mut plan = planned?;
-            if plan.refusals.is_empty() {
+            if plan.refusals.is_empty() && plan.lost.is_empty() {
+                for (unit, out) in &plan.omitted {
+                    if let Some(unit) = self.units.get(usize::from(*unit)) {
+                        self.note(unit, &out.note());
+                    }
+                }
                 return Ok(Some(plan));
             }
             let refusals = std::mem::take(&mut plan.refusals);
+            standing.lost.append(&mut plan.lost);
             self.refuse(standing, refusals);
         }
     }
 
-    fn plan_once(&self, stances: &[Stance]) -> Result<Plan, Problem> {
-        let mut gather = Gather::new(self);
+    fn plan_once(&self, stances: &[Stance], lost: &LostFiles) -> Result<Plan, Problem> {
+        let mut gather = Gather::new(self, lost);
         let mut refusals = Refusals::new();
         for ((number, name), stance) in self.units.iter().enumerate().zip(stances) {
             let number = number as u16;
@@ -311,14 +282,11 @@ impl Run {
         let advances =
             |unit: u16| matches!(stances.get(usize::from(unit)), Some(Stance::Advance(_)));
         let gathered = gather.finish()?;
-        let units = self.units.iter().zip(stances);
-        let advancing = units.filter(|(_, stance)| matches!(stance, Stance::Advance(_)));
-        let advancing: Vec<&str> = advancing.map(|(unit, _)| unit.as_str()).collect();
-        self.plan_leaves_out(&advancing, gathered.left_out);
-        let mut plan = judge(self, gathered.wants, &advances)?;
+        self.plan_leaves_out(stances, gathered.left_out);
+        let mut plan = judge(self, (gathered.wants, gathered.omitted), &advances)?;
         plan.refusals.extend(refusals);
         // With refusals there is another plan, which keeps what these units have.
-        if plan.refusals.is_empty() {
+        if plan.refusals.is_empty() && plan.lost.is_empty() {
             plan.refusals = self.shrunk(stances, &plan.wants, &plan.tally)?;
         }
         Ok(plan)
@@ -338,17 +306,21 @@ impl Run {
             let room = self.reserve(&plan)?;
             self.progress.phase(Phase::Fetch);
             let Plan {
-                wants, transfer, ..
+                wants,
+                transfer,
+                omitted,
+                ..
             } = plan;
-            let transferred = self.transfer(Arc::new(transfer), &room).await?;
+            let mut transferred = self.transfer(Arc::new(transfer), &room).await?;
             self.count_files(transferred.files);
             fetched.push(transferred.fetched);
-            if transferred.refusals.is_empty() {
+            if transferred.refusals.is_empty() && transferred.lost.is_empty() {
                 return self
-                    .close_and_publish(wants, fetched, standing)
+                    .close_and_publish(wants, omitted, fetched, standing)
                     .await
                     .map(Some);
             }
+            standing.lost.append(&mut transferred.lost);
             self.refuse(standing, transferred.refusals);
         }
     }
@@ -356,6 +328,7 @@ impl Run {
     async fn close_and_publish(
         self: Arc<Self>,
         wants: Sorted<super::want::Want>,
+        omitted: Vec<(u16, OmittedIndex)>,
         fetched: Vec<Sorted<Fetched>>,
         standing: &mut Standing,
     ) -> Result<Served, Problem> {
@@ -365,7 +338,7 @@ impl Run {
             self.store_roots(&stances)?;
             let closed = check::close(&self, &wants, &fetched)?;
             self.stop.check()?;
-            self.publish(closed, &stances)
+            self.publish(closed, &stances, &omitted)
         })
         .await
     }

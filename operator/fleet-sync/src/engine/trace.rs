@@ -85,7 +85,7 @@ pub(super) fn of(options: &SyncOptions, report: &Report, writer: &Writer) -> Opt
         .min_by_key(|endpoint| endpoint.priority)
         .map_or(&options.authority, |endpoint| &endpoint.url);
     // A trace without the field is better than none.
-    let word: Option<Word> = writer.state(Word::DOCUMENT).unwrap_or_default();
+    let word: Option<Word> = writer.take_state(Word::DOCUMENT).unwrap_or_default();
     let mut fields: Vec<_> = word.and_then(|word| word.field).into_iter().collect();
     fields.extend(options.format.trace()?);
     Some(Trace {

@@ -10,6 +10,7 @@ use futures::stream::BoxStream;
 use tokio::sync::mpsc;
 
 use super::lacking::{self, Lacking};
+use super::lost::{Lost, LostFiles};
 use super::room::Reservation;
 use super::run::Run;
 use super::want::{Fetch, Fetched};
@@ -27,6 +28,8 @@ pub(super) struct Transferred {
     pub files: u64,
     /// Units of which something could not be had.
     pub refusals: BTreeMap<u16, Problem>,
+    /// What could not be had, whoever wants it.
+    pub lost: LostFiles,
 }
 
 /// One content with all its names.
@@ -35,7 +38,7 @@ struct Content {
     expected: Expected,
     exact: bool,
     paths: Vec<RepoPath>,
-    /// All units that want it, under one name or another.
+    /// All units that cannot do without it, under one name or another.
     units: Vec<u16>,
 }
 
@@ -47,6 +50,7 @@ struct Ledger {
     /// By unit, what the upstream does not have as it is listed. The rest is fetched all the same, so that all of it can
     /// be named at once.
     lacking: BTreeMap<u16, Lacking>,
+    lost: LostFiles,
     next: u64,
 }
 
@@ -76,6 +80,11 @@ impl Run {
                 Ok(Arrival::NotModified) => {}
                 Err(error) => {
                     let concerns_the_file = lacking::concerns_the_file(&error.kind);
+                    let lost = content.paths.iter().map(|path| {
+                        let lost = Lost::not_there(path, &content.expected, &error);
+                        (path.clone(), lost)
+                    });
+                    lock(&ledger).lost.extend(lost);
                     let problem = Problem::from(error);
                     if problem.ends_the_run() {
                         return Err(problem);
@@ -87,11 +96,12 @@ impl Run {
         };
         self.fetcher.fetch_all(wants, &mut deliver).await?;
         self.make_durable().await?;
-        let refusals = lock(&ledger).take_refusals();
+        let mut ledger = lock(&ledger);
         Ok(Transferred {
             fetched: sorter.finish()?,
             files,
-            refusals,
+            refusals: ledger.take_refusals(),
+            lost: std::mem::take(&mut ledger.lost),
         })
     }
 
@@ -117,7 +127,8 @@ impl Run {
 
 fn register(content: Content, ledger: &Mutex<Ledger>, writers: &Arc<Writers>) -> Option<Want> {
     let mut ledger = lock(ledger);
-    if content.units.iter().all(|unit| ledger.is_out(*unit)) {
+    let is_out = |unit: &u16| ledger.is_out(*unit);
+    if !content.units.is_empty() && content.units.iter().all(is_out) {
         return None;
     }
     let tag = ledger.next;

@@ -17,6 +17,8 @@ pub(super) struct Want {
     pub sha512: Option<[u8; 64]>,
     pub mutable: bool,
     pub guarded: bool,
+    /// Listed by an index that is left out where this cannot be had.
+    pub optional: bool,
     /// What to say in Last-Modified where the upstream says nothing better.
     pub mtime: i64,
 }
@@ -49,7 +51,8 @@ impl WantState {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Wanted {
     pub want: Want,
-    /// The units for which it is in `want`'s state, ascending: what one leaves out is no matter of that unit.
+    /// The units for which it is in `want`'s state, ascending: what one leaves out is no matter of that unit, nor what it
+    /// can do without.
     pub units: Vec<u16>,
     /// All units that list it, wanted or excluded, ascending.
     pub listing: Vec<u16>,
@@ -62,6 +65,8 @@ pub(super) struct Disagreement {
     pub first: u16,
     pub second: u16,
     pub digests: (String, String),
+    /// One of the two is of an index that can be left out.
+    pub optional: bool,
 }
 
 impl Want {
@@ -78,6 +83,7 @@ impl Want {
             sha512: None,
             mutable: false,
             guarded: true,
+            optional: false,
             mtime: 0,
         }
     }
@@ -146,6 +152,14 @@ impl Want {
         }
     }
 
+    /// The unit, where it cannot do without it.
+    fn needing(&self) -> Vec<u16> {
+        match self.optional && self.state == WantState::Payload {
+            true => Vec::new(),
+            false => vec![self.unit],
+        }
+    }
+
     fn agrees_with(&self, other: &Want) -> bool {
         let differ = |a: Option<&[u8]>, b: Option<&[u8]>| a.zip(b).is_some_and(|(a, b)| a != b);
         (self.size == other.size || !self.exact || !other.exact)
@@ -162,15 +176,14 @@ impl Want {
 
 impl Wanted {
     pub fn new(want: Want) -> Wanted {
-        let units = vec![want.unit];
         let listing = if want.state == WantState::Unusable {
             Vec::new()
         } else {
-            units.clone()
+            vec![want.unit]
         };
         Wanted {
+            units: want.needing(),
             want,
-            units,
             listing,
         }
     }
@@ -183,7 +196,7 @@ impl Wanted {
         match (self.want.state.is_left_out(), other.state.is_left_out()) {
             (false, true) => return Ok(()),
             (true, left_out) if !left_out || other.state < self.want.state => {
-                self.units = vec![other.unit];
+                self.units = other.needing();
                 self.want = other;
                 return Ok(());
             }
@@ -199,9 +212,13 @@ impl Wanted {
                 first: self.want.unit,
                 second: other.unit,
                 digests: (self.want.digest_text(), other.digest_text()),
+                optional: self.want.optional || other.optional,
             });
         }
-        add_unit(&mut self.units, other.unit);
+        for unit in other.needing() {
+            add_unit(&mut self.units, unit);
+        }
+        self.want.optional &= other.optional;
         if other.exact && !self.want.exact {
             (self.want.size, self.want.exact) = (other.size, true);
         }
@@ -235,7 +252,8 @@ impl Record for Want {
             | u8::from(self.guarded) << 1
             | u8::from(self.sha256.is_some()) << 2
             | u8::from(self.sha512.is_some()) << 3
-            | u8::from(self.exact) << 4;
+            | u8::from(self.exact) << 4
+            | u8::from(self.optional) << 5;
         out.extend_from_slice(&[self.state as u8, flags]);
         out.extend_from_slice(&self.size.to_le_bytes());
         out.extend_from_slice(&self.mtime.to_le_bytes());
@@ -270,6 +288,7 @@ impl Record for Want {
             mutable: flags & 1 != 0,
             guarded: flags & 2 != 0,
             exact: flags & 16 != 0,
+            optional: flags & 32 != 0,
             mtime: i64::from_le_bytes(*mtime),
         })
     }

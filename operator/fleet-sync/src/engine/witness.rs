@@ -83,7 +83,7 @@ fn contradiction(
     a: (String, UnitRevision),
     b: (String, UnitRevision),
 ) -> Option<Problem> {
-    if a.1.date != b.1.date || a.1.digest == b.1.digest {
+    if !a.1.is_dated() || a.1.date != b.1.date || a.1.digest == b.1.digest {
         return None;
     }
     let text = format!(

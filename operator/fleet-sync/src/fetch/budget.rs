@@ -40,8 +40,8 @@ struct State {
 }
 
 struct Waiter {
-    /// The origin that a lane is wanted to; none where only the place is.
-    origin: Option<Arc<str>>,
+    /// Where a lane is wanted to; none where only the place is.
+    to: Option<Target>,
     grant: oneshot::Sender<Grant>,
 }
 
@@ -53,10 +53,18 @@ enum Grant {
 /// The right to have one connection open.
 pub(super) struct Place(Arc<Budget>);
 
+/// What a connection leads to.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Target {
+    pub origin: Arc<str>,
+    /// Names must lead to no address of this machine or its cloud.
+    pub is_guarded: bool,
+}
+
 /// A client with a connection of its own to one origin, which outlives the request.
 pub(super) struct Lane {
     pub client: Client,
-    origin: Arc<str>,
+    to: Target,
     place: Place,
 }
 
@@ -78,19 +86,22 @@ impl Budget {
         &self.recipe
     }
 
-    /// Waits for a lane to `origin`.
-    pub async fn lane(self: &Arc<Self>, origin: &Arc<str>) -> Result<Lane, Problem> {
-        let place = match self.free_or_idle(Some(origin)) {
+    /// Waits for a lane.
+    pub async fn lane(self: &Arc<Self>, to: &Target) -> Result<Lane, Problem> {
+        let place = match self.free_or_idle(Some(to)) {
             Some(Grant::Lane(lane)) => return Ok(lane),
             Some(Grant::Place(place)) => place,
-            None => match self.granted(Some(origin.clone())).await {
+            None => match self.granted(Some(to.clone())).await {
                 Grant::Lane(lane) => return Ok(lane),
                 Grant::Place(place) => place,
             },
         };
         Ok(Lane {
-            client: self.recipe.client()?,
-            origin: origin.clone(),
+            client: match to.is_guarded {
+                true => self.recipe.guarded_client()?,
+                false => self.recipe.client()?,
+            },
+            to: to.clone(),
             place,
         })
     }
@@ -131,7 +142,7 @@ impl Budget {
         };
         self.note_need(&state);
         drop(state);
-        let grant = if waiter.origin.as_ref() == Some(&lane.origin) {
+        let grant = if waiter.to.as_ref() == Some(&lane.to) {
             Grant::Lane(lane)
         } else {
             Grant::Place(lane.place)
@@ -140,13 +151,9 @@ impl Budget {
         drop(waiter.grant.send(grant));
     }
 
-    fn free_or_idle(self: &Arc<Self>, origin: Option<&Arc<str>>) -> Option<Grant> {
+    fn free_or_idle(self: &Arc<Self>, to: Option<&Target>) -> Option<Grant> {
         let mut state = self.state();
-        if let Some(at) = state
-            .idle
-            .iter()
-            .position(|lane| Some(&lane.origin) == origin)
-        {
+        if let Some(at) = state.idle.iter().position(|lane| Some(&lane.to) == to) {
             return Some(Grant::Lane(state.idle.swap_remove(at)));
         }
         if state.free > 0 {
@@ -158,11 +165,11 @@ impl Budget {
         closed.map(|lane| Grant::Place(lane.place))
     }
 
-    async fn granted(self: &Arc<Self>, origin: Option<Arc<str>>) -> Grant {
+    async fn granted(self: &Arc<Self>, to: Option<Target>) -> Grant {
         let (grant, granted) = oneshot::channel();
         {
             let mut state = self.state();
-            state.waiters.push_back(Waiter { origin, grant });
+            state.waiters.push_back(Waiter { to, grant });
             self.note_need(&state);
         }
         self.wanted.notify_waiters();
@@ -174,7 +181,7 @@ impl Budget {
     }
 
     fn note_need(&self, state: &State) {
-        let need = |waiter: &Waiter| match waiter.origin {
+        let need = |waiter: &Waiter| match waiter.to {
             Some(_) => Need::Lane,
             None => Need::Place,
         };

@@ -1,14 +1,19 @@
 //! The HTTP client of a run: TLS, proxy, User-Agent.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use fleet_types::Reason;
+use fleet_types::address::is_off_limits;
+use hyper_util::client::proxy::matcher::Matcher;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::Policy;
-use reqwest::{Client, Proxy};
+use reqwest::{Client, ClientBuilder, Proxy};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls_platform_verifier::Verifier;
+use url::Url;
 
 use super::endpoint::FetchOptions;
 use crate::{Access, Credentials, Problem};
@@ -27,6 +32,8 @@ pub(super) struct Recipe {
     /// Offers no protocol: whoever connects says which.
     pub tls: rustls::ClientConfig,
     proxy: Option<Proxy>,
+    /// What the environment says of proxies.
+    system: Matcher,
     connect_timeout: Duration,
 }
 
@@ -37,19 +44,34 @@ impl Recipe {
             user_agent: user_agent(&options.user_agent, options.contact.as_deref()),
             tls: tls(&options.access)?,
             proxy: proxy(&options.access)?,
+            system: Matcher::from_system(),
             connect_timeout: CONNECT_TIMEOUT.min(options.stall),
         })
     }
 
-    pub fn has_proxy(&self) -> bool {
-        self.proxy.is_some()
+    /// Whether requests for this URL go to a proxy.
+    pub fn is_proxied(&self, url: &Url) -> bool {
+        let from_environment = || {
+            let uri = url.as_str().parse();
+            uri.map_or(true, |uri| self.system.intercept(&uri).is_some())
+        };
+        self.proxy.is_some() || from_environment()
+    }
+
+    /// A client that a redirect brings to another origin: names lead it to no address of this machine or its cloud.
+    pub fn guarded_client(&self) -> Result<Client, Problem> {
+        self.build(self.builder().dns_resolver(Arc::new(Outside)))
     }
 
     /// A client with one connection to each origin.
     pub fn client(&self) -> Result<Client, Problem> {
+        self.build(self.builder())
+    }
+
+    fn builder(&self) -> ClientBuilder {
         let mut tls = self.tls.clone();
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        let mut builder = Client::builder()
+        Client::builder()
             .user_agent(&self.user_agent)
             // Each place that is asked has a connection of the budget: see [`super::redirect`].
             .redirect(Policy::none())
@@ -58,13 +80,39 @@ impl Recipe {
             .retry(reqwest::retry::never())
             .connect_timeout(self.connect_timeout)
             .pool_max_idle_per_host(1)
-            .tls_backend_preconfigured(tls);
+            .tls_backend_preconfigured(tls)
+    }
+
+    fn build(&self, mut builder: ClientBuilder) -> Result<Client, Problem> {
         if let Some(proxy) = &self.proxy {
             builder = builder.proxy(proxy.clone());
         }
         builder
             .build()
             .map_err(|e| unusable("the HTTP client cannot be set up", &chain(&e)))
+    }
+}
+
+/// Resolves names as the system does and leaves out addresses of this machine and its cloud. The connection is made to
+/// what was judged, so a name that resolves differently the second time gains nothing.
+struct Outside;
+
+impl Resolve for Outside {
+    fn resolve(&self, name: Name) -> Resolving {
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            let allowed: Vec<SocketAddr> = found
+                .filter(|address| !is_off_limits(address.ip()))
+                .collect();
+            if allowed.is_empty() {
+                let text = format!(
+                    "{} is a name of this machine or its cloud; a redirect to it is not followed",
+                    name.as_str()
+                );
+                return Err(text.into());
+            }
+            Ok(Box::new(allowed.into_iter()) as Addrs)
+        })
     }
 }
 
@@ -181,6 +229,12 @@ mod tests {
             "mirrorfleet/0.1.0"
         );
         assert_eq!(user_agent("mirrorfleet/0.1.0", None), "mirrorfleet/0.1.0");
+    }
+
+    #[tokio::test]
+    async fn a_name_of_this_machine_is_not_resolved_for_a_redirect() {
+        let error = Outside.resolve("localhost".parse().unwrap()).await.err();
+        assert!(error.unwrap().to_string().contains("is not followed"));
     }
 
     #[test]

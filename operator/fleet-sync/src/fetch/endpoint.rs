@@ -56,6 +56,9 @@ struct Member {
 struct Health {
     failures: u32,
     rests_until: Option<Instant>,
+    /// It has given something in this run: what it refuses then is about files, as object stores say it of those that
+    /// they do not have.
+    has_answered: bool,
 }
 
 impl EndpointSet {
@@ -80,7 +83,7 @@ impl EndpointSet {
         }
         let max_connections = options.max_connections.max(1);
         let line = Line {
-            credentials: options.access.credentials.clone(),
+            credentials: None,
             budget: Budget::new(max_connections, Recipe::new(options)?),
             max_connections,
             stall: options.stall,
@@ -158,7 +161,10 @@ impl EndpointSet {
 
     pub(super) fn succeeded(&self, index: usize) {
         if let Some(mut health) = self.health(index) {
-            *health = Health::default();
+            *health = Health {
+                has_answered: true,
+                ..Health::default()
+            };
         }
     }
 
@@ -166,7 +172,8 @@ impl EndpointSet {
         let Some(mut health) = self.health(index) else {
             return;
         };
-        if !error.blames_the_endpoint() {
+        let about_the_file = health.has_answered && error.kind == FailureKind::Forbidden;
+        if about_the_file || !error.blames_the_endpoint() {
             return;
         }
         if health
@@ -199,6 +206,10 @@ impl EndpointSet {
 impl Member {
     fn new(endpoint: Endpoint, options: &FetchOptions, line: &Line) -> Result<Member, Problem> {
         let Endpoint { name, url, .. } = endpoint;
+        let line = &Line {
+            credentials: options.access.credentials_for(&url).cloned(),
+            ..line.clone()
+        };
         let transport: Box<dyn Transport> = match url.scheme() {
             "http" | "https" => Box::new(HttpTransport::new(url.clone(), line.clone())?),
             "file" => Box::new(FileTransport::new(

@@ -13,7 +13,7 @@ use reqwest::header::{
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Version};
 use url::Url;
 
-use super::budget::Budget;
+use super::budget::{Budget, Target};
 use super::client::{authorize, chain};
 use super::meter::Meter;
 use super::pace::Pace;
@@ -134,7 +134,10 @@ impl Endpoint {
         } else {
             way.here().origin().ascii_serialization().into()
         };
-        let lane = self.line.budget.lane(&origin).await;
+        let is_guarded = way.must_stay_outside()
+            && !self.is_at(way.here())
+            && !self.line.budget.recipe().is_proxied(way.here());
+        let lane = self.line.budget.lane(&Target { origin, is_guarded }).await;
         let lane = lane.map_err(|problem| {
             FetchError::new(FailureKind::Local(problem.clone()), problem.message)
         })?;
@@ -162,7 +165,11 @@ impl Endpoint {
         if self.is_at(way.here()) && keeps_the_connection(&response) {
             self.pipelining.prove();
         }
-        let goes_on = way.goes_on(response.status(), response.headers());
+        let recipe = self.line.budget.recipe();
+        let answered = response
+            .remote_addr()
+            .filter(|_| response.status().is_redirection() && !recipe.is_proxied(way.here()));
+        let goes_on = way.goes_on(response.status(), response.headers(), answered);
         if goes_on
             .map_err(|text| FetchError::new(FailureKind::Redirect, format!("{name}: {text}")))?
         {

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use fleet_sync::{Access, Credentials, RunResult};
+use fleet_sync::{Access, Credentials, Destination, RunResult};
 use fleet_types::Reason;
 use url::Url;
 
@@ -57,6 +57,7 @@ async fn https_goes_through_the_proxy_in_a_tunnel() {
         credentials: Some(Credentials::Bearer {
             token: "secret".to_owned(),
         }),
+        released_to: Destination::read_all(NOWHERE).unwrap(),
         ca_bundle_pem: Some(authority.bundle),
         proxy: Some(proxy.url.clone()),
     };
@@ -142,6 +143,12 @@ async fn credentials_let_in_and_wrong_ones_are_told() {
             "{report:?}"
         );
         options.access.credentials = Some(credentials);
+        // Not meant for this host: nothing is sent.
+        options.access.released_to =
+            Destination::read_all("127.0.0.1\nhttp://other.example").unwrap();
+        let report = sync(&options).await;
+        assert_eq!(told(&report).1, Reason::UpstreamForbidden, "{report:?}");
+        options.access.released_to = Destination::read_all("http://127.0.0.1").unwrap();
         let report = sync(&options).await;
         assert_eq!(told(&report), PUBLISHED, "{report:?}");
     }

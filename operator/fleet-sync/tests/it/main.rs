@@ -3,6 +3,7 @@
 mod access;
 mod changes;
 mod connections;
+mod damage;
 mod distribution;
 mod failover;
 mod faults;
@@ -13,6 +14,7 @@ mod layout;
 mod left_out;
 mod limits;
 mod memory;
+mod needs;
 mod one_answer;
 mod pipeline;
 mod repair;

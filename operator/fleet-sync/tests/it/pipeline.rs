@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use fleet_store::Store;
-use fleet_sync::{Access, Credentials, Report, RunResult, SyncOptions, Unwatched};
+use fleet_sync::{Access, Credentials, Destination, Report, RunResult, SyncOptions, Unwatched};
 use fleet_types::Reason;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -127,6 +127,7 @@ async fn every_request_says_who_asks_and_where() {
             username: "user".to_owned(),
             password: "password".to_owned(),
         }),
+        released_to: Destination::read_all("http://127.0.0.1").unwrap(),
         ..Access::default()
     };
     let report = sync(&options).await;

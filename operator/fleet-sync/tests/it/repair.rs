@@ -32,7 +32,7 @@ fn verify(options: &SyncOptions) -> Damaged {
     let writer = writer(options);
     let report = writer.scrub(&mut |_| {}).unwrap();
     let damaged = Damaged {
-        blobs: report.damaged_blobs().collect(),
+        blobs: report.damaged.clone(),
     };
     writer.state_write(Damaged::DOCUMENT, &damaged).unwrap();
     damaged

@@ -206,6 +206,7 @@ async fn a_password_is_asked_for_and_stays_out_of_messages() {
             password: password.to_owned(),
         })
     };
+    options.access.released_to = fleet_sync::Destination::read_all("rsync://127.0.0.1").unwrap();
     for credentials in [None, login("wr0ng")] {
         options.access.credentials = credentials;
         let report = sync(&options).await;

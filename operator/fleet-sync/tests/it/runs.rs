@@ -442,6 +442,7 @@ async fn a_directory_is_an_upstream_too_and_credentials_stay_with_their_origin()
     );
     let mut options = world.options(&["stable"]);
     options.store_dir = world.store.path().join("other");
+    options.access.released_to = fleet_sync::Destination::read_all("http://127.0.0.1").unwrap();
     options.access.credentials = Some(fleet_sync::Credentials::Bearer {
         token: "secret".to_owned(),
     });

@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 
 use fleet_api::mirror::{DebianContent, MirrorSpec, Region, Shrink};
+use fleet_api::names;
 use fleet_api::upstream::{Signatures, UpstreamSpec};
 use fleet_types::shown_url;
 use globset::Glob;
@@ -236,18 +237,15 @@ fn debian_content(content: &DebianContent, problems: &mut Vec<String>) {
         problems.push("spec.content.debian.suites is empty; name at least one suite".to_owned());
     }
     package_rules::check(&content.packages, problems);
-    let flat =
-        |suite: &str| suite == "./" || is_index_name(suite.strip_suffix('/').unwrap_or(suite));
-    let architecture = |name: &str| {
-        name.bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-            && is_index_name(name)
-    };
-    type Allowed<'a> = &'a dyn Fn(&str) -> bool;
-    let lists: [(&str, &Vec<String>, Allowed<'_>); 3] = [
-        ("suites", &content.suites, &flat),
-        ("components", &content.components, &is_index_name),
-        ("architectures", &content.architectures, &architecture),
+    type Allowed = fn(&str) -> bool;
+    let lists: [(&str, &Vec<String>, Allowed); 3] = [
+        ("suites", &content.suites, names::is_suite),
+        ("components", &content.components, names::is_index_name),
+        (
+            "architectures",
+            &content.architectures,
+            names::is_architecture,
+        ),
     ];
     for (field, values, allowed) in lists {
         let mut seen = BTreeSet::new();
@@ -263,10 +261,11 @@ fn debian_content(content: &DebianContent, problems: &mut Vec<String>) {
         }
     }
     if content.suites.iter().any(|suite| !suite.ends_with('/')) {
-        for (field, values, _) in &lists[1..] {
-            if values.is_empty() {
-                problems.push(format!("spec.content.debian.{field} is empty; only flat repositories (suites that end in `/`) have none"));
-            }
+        if content.components.is_empty() {
+            problems.push("spec.content.debian.components is empty; only flat repositories (suites that end in `/`) have none".to_owned());
+        }
+        if content.architectures.is_empty() && !content.include.sources {
+            problems.push("spec.content.debian.architectures is empty; only flat repositories (suites that end in `/`) and sources alone (`include: {sources: true}`) have none".to_owned());
         }
     }
 }
@@ -280,7 +279,7 @@ fn aliases(content: &DebianContent, problems: &mut Vec<String>) {
     }
     for (index, alias) in content.aliases.iter().enumerate() {
         let field = format!("spec.content.debian.aliases[{index}]");
-        if !is_index_name(&alias.name) {
+        if !names::is_index_name(&alias.name) {
             problems.push(format!(
                 "{field}.name {:?}: write it as a suite stands in a sources.list",
                 alias.name
@@ -310,16 +309,6 @@ fn aliases(content: &DebianContent, problems: &mut Vec<String>) {
             ));
         }
     }
-}
-
-/// A name below `dists/`: parts that begin with a letter or digit, with single `/` between them.
-fn is_index_name(name: &str) -> bool {
-    let plain = |part: &str| {
-        part.bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"+._~-".contains(&b))
-    };
-    name.split('/')
-        .all(|part| part.starts_with(|c: char| c.is_ascii_alphanumeric()) && plain(part))
 }
 
 fn regions(regions: &[Region], problems: &mut Vec<String>) {

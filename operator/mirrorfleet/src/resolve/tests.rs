@@ -114,7 +114,7 @@ fn credentials_are_a_token_or_a_name_with_a_password() {
         )
     };
     let basic = resolve(
-        &with("{username: me, password: \"pw\\n\"}"),
+        &with("{username: me, password: \"pw\\n\", hosts: example.org}"),
         &References::Manifests,
     )
     .unwrap();
@@ -125,7 +125,11 @@ fn credentials_are_a_token_or_a_name_with_a_password() {
                 password: "pw".into()
             })
     );
-    let bearer = resolve(&with("{token: abc}"), &References::Manifests).unwrap();
+    let bearer = resolve(
+        &with("{token: abc, hosts: example.org}"),
+        &References::Manifests,
+    )
+    .unwrap();
     assert!(
         bearer.access.credentials
             == Some(Credentials::Bearer {
@@ -136,6 +140,47 @@ fn credentials_are_a_token_or_a_name_with_a_password() {
         refusal(&with("{username: me}"), &References::Manifests).reason,
         Reason::CredentialsNotFound
     );
+}
+
+#[test]
+fn a_secret_goes_only_where_it_says_itself() {
+    let trust = "{signatures: None}\n  access: {credentialsRef: {name: login}}";
+    let resolved = |url: &str, hosts: &str| {
+        let data = format!("{{token: abc, hosts: \"{hosts}\"}}");
+        let rest = format!(
+            "apiVersion: v1\nkind: Secret\nmetadata: {{name: login}}\nstringData: {data}\n"
+        );
+        resolve(&world(trust, url, &rest), &References::Manifests)
+    };
+    for (url, hosts, line) in [
+        (URL, "", "`example.org`"),
+        (
+            URL,
+            "other.example.org\\nexample.org.evil.example",
+            "`example.org`",
+        ),
+        (URL, "http://example.org", "`example.org`"),
+        (
+            "http://example.org/debian/",
+            "example.org",
+            "`http://example.org`",
+        ),
+        ("http://example.org:81/", "", "`http://example.org:81`"),
+    ] {
+        let failure = resolved(url, hosts).err().unwrap();
+        assert_eq!(failure.reason, Reason::CredentialsNotReleased, "{failure}");
+        let told = failure.message.contains(line) && failure.message.contains("`hosts`");
+        assert!(told && !failure.message.contains("abc"), "{failure}");
+        // What the message says helps.
+        let remedy = line.trim_matches('`');
+        let access = resolved(url, remedy).unwrap().access;
+        let url = url::Url::parse(url).unwrap();
+        assert!(access.credentials_for(&url).is_some(), "{remedy}");
+        let elsewhere = url::Url::parse("https://other.example.org/").unwrap();
+        assert!(access.credentials_for(&elsewhere).is_none());
+    }
+    let wrong = resolved(URL, "ftp://example.org").err().unwrap();
+    assert_eq!(wrong.reason, Reason::CredentialsNotReleased);
 }
 
 #[test]
@@ -159,6 +204,7 @@ fn in_a_cluster_values_are_mounted_and_file_urls_are_refused() {
     let secret = directory.path().join("Secret/login");
     fs::create_dir_all(&secret).unwrap();
     fs::write(secret.join("token"), "abc\n").unwrap();
+    fs::write(secret.join("hosts"), "example.org\n").unwrap();
     assert!(resolve(&manifests, &references).is_ok());
 
     let manifests = world("{signatures: None}", "file:///srv/debian/", "");

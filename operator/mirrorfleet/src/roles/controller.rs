@@ -55,6 +55,9 @@ pub struct Arguments {
     /// How many regions of the fleet may be restarted at once for a changed pod template
     #[arg(long, value_name = "N", default_value_t = Settings::default().max_rollouts, value_parser = clap::value_parser!(u32).range(1..))]
     max_rollouts: u32,
+    /// Let Mirrors tolerate the taints of control-plane nodes
+    #[arg(long)]
+    allow_control_plane_tolerations: bool,
 }
 
 /// Outside of a pod nobody says who we are; a process id tells two on one machine apart.
@@ -71,6 +74,7 @@ pub fn run(arguments: Arguments, log: &LogArguments) -> Result<(), Failure> {
             image_pull_policy: arguments.image_pull_policy,
             image_pull_secrets: arguments.image_pull_secrets,
             max_rollouts: arguments.max_rollouts,
+            allow_control_plane: arguments.allow_control_plane_tolerations,
         },
         namespace: arguments.namespace,
         metrics_listen: arguments.metrics_listen,

@@ -54,7 +54,7 @@ fn mirrors(data: &Path) -> Result<Vec<String>, Failure> {
     let mut names = Vec::new();
     for entry in std::fs::read_dir(data).map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
-        let is_store = |path: PathBuf| path.join("store.json").is_file();
+        let is_store = |path: PathBuf| Store::exists(&path);
         if let (true, Ok(name)) = (is_store(entry.path()), entry.file_name().into_string()) {
             names.push(name);
         }

@@ -70,6 +70,10 @@ pub fn run(arguments: Arguments, log: &LogArguments) -> Result<(), Failure> {
 }
 
 fn choose(store: &Store, dir: &Path, choice: Choice) -> Result<(), Failure> {
+    // Before the writer is opened, which sets aside what is damaged.
+    if let Choice::Pin { id } | Choice::Rollback { id } = &choice {
+        whole(store, id)?;
+    }
     let writer = Writer::open_existing(dir)?;
     let told = |what: &str, id: &SnapshotId| print(&format!("{what} {id}\n"));
     match choice {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use fleet_sync::{Progress, Report, SyncOptions};
 use fleet_telemetry::{BuildInfo, Health, Registry, RunPlace, WorkerMetrics, serve_metrics};
-use fleet_types::{Outcome, UnitRevision};
+use fleet_types::{Outcome, Sha256, UnitRevision};
 use tokio_util::sync::CancellationToken;
 
 use crate::failure::Failure;
@@ -54,6 +54,9 @@ struct PodArguments {
     /// The newest state of each suite that was ever accepted, as a JSON list of revisions
     #[arg(long, value_name = "JSON", value_parser = high_water, hide_short_help = true)]
     high_water: Option<HighWater>,
+    /// Blobs that the serving pod found damaged, as a JSON list of SHA-256 digests; they are fetched again
+    #[arg(long, value_name = "JSON", value_parser = blobs, hide_short_help = true)]
+    damaged: Option<Blobs>,
     /// Label of the metrics
     #[arg(long, value_name = "NS", default_value = "", hide_short_help = true)]
     namespace: String,
@@ -68,6 +71,15 @@ struct HighWater(Vec<UnitRevision>);
 fn high_water(text: &str) -> Result<HighWater, String> {
     serde_json::from_str(text)
         .map(HighWater)
+        .map_err(|error| error.to_string())
+}
+
+#[derive(Debug, Clone, Default)]
+struct Blobs(Vec<Sha256>);
+
+fn blobs(text: &str) -> Result<Blobs, String> {
+    serde_json::from_str(text)
+        .map(Blobs)
         .map_err(|error| error.to_string())
 }
 
@@ -96,7 +108,9 @@ fn options(arguments: &Arguments) -> Result<SyncOptions, Failure> {
         data: &arguments.data.data,
     };
     let high_water = arguments.pod.high_water.clone().unwrap_or_default();
-    resolver.options(manifests.mirror(&arguments.mirror)?, high_water.0)
+    let mut options = resolver.options(manifests.mirror(&arguments.mirror)?, high_water.0)?;
+    options.damaged = arguments.pod.damaged.clone().unwrap_or_default().0;
+    Ok(options)
 }
 
 async fn dry_run(

@@ -1,9 +1,8 @@
 //! `mirrorfleet verify`.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::collections::BTreeMap;
 
-use fleet_store::{Finding, ScrubProgress, ScrubReport, Store, Writer};
+use fleet_store::{Finding, ScrubProgress, ScrubReport, Store, StoreError, Writer};
 use fleet_sync::Damaged;
 use fleet_types::{Outcome, Reason, Sha256};
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
@@ -15,8 +14,8 @@ use crate::runtime::{DataArguments, LogArguments, Verbosity};
 
 /// Checks that every blob hashes to its name and every snapshot is complete
 ///
-/// Reads everything. Damage is listed and noted in the store, and the exit code is 4; the next sync fetches what is
-/// damaged again, and then forgets the note.
+/// Reads everything. Damage is listed, and the exit code is 4; what cannot be read is set aside, what is damaged is noted
+/// in the store, and the next sync makes or fetches it again.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     #[command(flatten)]
@@ -73,8 +72,11 @@ fn verify(data: &DataArguments, mirror: &str) -> Result<Outcome, Failure> {
     });
     bar.finish_and_clear();
     let report = report?;
-    print(&text(mirror, &report, &served_names(&store, &report)))?;
-    note_damage(&data.data.join(mirror), &report)?;
+    let mut text = text(mirror, &report, &served_names(&store, &report));
+    if !report.is_clean() {
+        text.push_str(&format!("  {}\n", note_damage(&store, &report)?));
+    }
+    print(&text)?;
     Ok(if report.is_clean() {
         Outcome::Good
     } else {
@@ -82,21 +84,61 @@ fn verify(data: &DataArguments, mirror: &str) -> Result<Outcome, Failure> {
     })
 }
 
-/// Tells the next sync what to fetch again. A clean store is not written to, so that one on a read-only volume can be
-/// checked.
-fn note_damage(dir: &Path, report: &ScrubReport) -> Result<(), Failure> {
-    let blobs: BTreeSet<_> = report.damaged_blobs().collect();
-    if blobs.is_empty() {
-        return Ok(());
+/// Prepares what the next sync mends, and says what to do. A clean store is not written to, so that one on a read-only
+/// volume can be checked.
+fn note_damage(store: &Store, report: &ScrubReport) -> Result<String, Failure> {
+    let written = Writer::open_existing(store.dir()).and_then(|writer| set_right(&writer, report));
+    match written {
+        Ok(()) => Ok("what cannot be read was set aside, and damaged blobs were noted: the next sync makes or fetches all of it again".to_owned()),
+        Err(StoreError::Busy { .. }) => {
+            Ok("a sync is running, so nothing was noted: verify again when it is over".to_owned())
+        }
+        Err(error @ (StoreError::ReadOnly { .. } | StoreError::NotPermitted { .. })) => {
+            let why = match error {
+                StoreError::ReadOnly { .. } => "it is mounted read-only here",
+                _ => "this user may not write to it",
+            };
+            Ok(elsewhere(report, why))
+        }
+        Err(other) => Err(other.into()),
     }
-    let writer = Writer::open_existing(dir)?;
-    writer.state_write(Damaged::DOCUMENT, &Damaged { blobs })?;
+}
+
+fn set_right(writer: &Writer, report: &ScrubReport) -> Result<(), StoreError> {
+    for finding in &report.findings {
+        match finding {
+            Finding::SnapshotDamaged { snapshot, .. } => drop(writer.take_snapshot(snapshot)?),
+            Finding::StrangeFile { name } => writer.set_aside_stranger(name)?,
+            _ => {}
+        }
+    }
+    let blobs = report.damaged.clone();
+    if !blobs.is_empty() {
+        writer.state_write(Damaged::DOCUMENT, &Damaged { blobs })?;
+    }
     Ok(())
+}
+
+/// Digests that a person is asked to hand on.
+const MAX_HANDED_ON: usize = 16;
+
+/// For a store that cannot be written to from here, as in a serving pod.
+fn elsewhere(report: &ScrubReport, why: &str) -> String {
+    let blobs: Vec<_> = report.damaged.iter().take(MAX_HANDED_ON).collect();
+    let told = match serde_json::to_string(&blobs) {
+        Ok(list) if !blobs.is_empty() => format!(
+            "; a damaged blob is fetched again by the sync whose own check finds it, within a week, or at once by `mirrorfleet sync … --damaged '{list}'`"
+        ),
+        _ => String::new(),
+    };
+    format!(
+        "nothing was noted in the store, since {why}; the next sync sets aside what cannot be read{told}"
+    )
 }
 
 /// Under which names clients get what is damaged.
 fn served_names(store: &Store, report: &ScrubReport) -> BTreeMap<Sha256, String> {
-    let damaged: BTreeSet<_> = report.damaged_blobs().collect();
+    let damaged = &report.damaged;
     let mut names = BTreeMap::new();
     if damaged.is_empty() {
         return names;
@@ -136,9 +178,6 @@ fn text(mirror: &str, report: &ScrubReport, names: &BTreeMap<Sha256, String>) ->
     if more > 0 {
         text.push_str(&format!("  … and {more} more findings\n"));
     }
-    if report.damaged_blobs().next().is_some() {
-        text.push_str("  the next sync fetches these blobs again from the upstream\n");
-    }
     text
 }
 
@@ -149,7 +188,7 @@ fn describe(finding: &Finding, names: &BTreeMap<Sha256, String>) -> String {
             let served = served.map_or_else(String::new, |path| format!(", served as {path:?}"));
             format!("blob {digest}{served}: {problem}")
         }
-        Finding::StrangeFile { name } => format!("{name:?} is not a blob; remove it"),
+        Finding::StrangeFile { name } => format!("{name:?} under blobs/ is not a blob"),
         Finding::BlobMissing {
             digest,
             snapshot,
@@ -167,6 +206,6 @@ fn describe(finding: &Finding, names: &BTreeMap<Sha256, String>) -> String {
             )
         }
         Finding::SnapshotDamaged { snapshot, problem } => format!("snapshot {snapshot}: {problem}"),
-        Finding::CurrentDamaged { problem } => format!("what is served: {problem}"),
+        Finding::FileDamaged { name, problem } => format!("{name}: {problem}"),
     }
 }

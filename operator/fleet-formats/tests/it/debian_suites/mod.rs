@@ -1,6 +1,7 @@
 //! Suites: each obligation of their verification, and which indices belong to a slice.
 
 mod names;
+mod offers;
 mod signatures;
 mod slices;
 mod verification;

@@ -194,10 +194,6 @@ fn a_declared_slice_is_checked() {
             ..ok.clone()
         },
         DebianSlice {
-            architectures: strings(&["source"]),
-            ..ok.clone()
-        },
-        DebianSlice {
             architectures: strings(&["a/b"]),
             ..ok.clone()
         },

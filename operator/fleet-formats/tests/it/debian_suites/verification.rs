@@ -120,40 +120,90 @@ fn time_only_moves_forward() {
 }
 
 #[test]
-fn what_is_declared_must_be_offered_with_strong_digests() {
-    let reason = |text: &str| verify_text("stable", text).unwrap_err();
-    let refused = reason(&release(&HEAD.replace("main contrib", "contrib"), &FILES));
-    assert_eq!(refused.reason, Reason::NotOffered);
-    assert!(refused.message.contains("contrib"), "{refused}");
-    assert_eq!(
-        reason(&release(&HEAD.replace("amd64 ", ""), &FILES)).reason,
-        Reason::NotOffered
-    );
-    assert_eq!(
-        reason(&release(HEAD, &FILES[3..])).reason,
-        Reason::NotOffered
-    );
+fn what_clients_need_must_be_listed_once_and_with_strong_digests() {
+    let reason = |text: &str| verify_text("stable", text).unwrap_err().reason;
     let weak = release(HEAD, &FILES);
     let weak = weak.split_once("SHA256:").unwrap().0;
-    assert_eq!(reason(weak).reason, Reason::WeakHash);
-    let prefixed = HEAD.replace("main contrib", "updates/main");
-    assert!(verify_text("stable", &release(&prefixed, &FILES)).is_ok());
-    assert_eq!(
-        reason(&release(HEAD, &["../main/binary-amd64/Packages"])).reason,
-        Reason::UnsafePath
-    );
-    let twice = format!(
-        "{} {A} 8 main/binary-amd64/Packages\n",
-        release(HEAD, &FILES)
-    );
-    assert_eq!(reason(&twice).reason, Reason::PathConflict);
-    for broken in [
-        "",
-        "no field",
-        "Suite: stable\n",
-        &HEAD.replace("Sat, 07", "Sat, 77"),
-        &format!("{HEAD}\nSuite: x\n"),
-    ] {
-        assert_eq!(reason(broken).reason, Reason::IndexMalformed, "{broken}");
+    assert_eq!(reason(weak), Reason::WeakHash);
+    let more = |line: &str| format!("{}{line}", release(HEAD, &FILES));
+    let twice = more(&format!(" {A} 8 main/binary-amd64/Packages\n"));
+    assert_eq!(reason(&twice), Reason::PathConflict);
+    let three_words = more(&format!(" {A} main/x\n"));
+    for broken in ["", "no field", &three_words] {
+        assert_eq!(reason(broken), Reason::IndexMalformed, "{broken}");
     }
+    let only = |line: &str| {
+        let one = release(HEAD, &["main/binary-amd64/Packages.xz"]);
+        one.replace(&format!(" {A} 7 main"), line)
+    };
+    for unusable in [
+        format!(" {} 7 main", A.to_uppercase()),
+        " abc 7 main".to_owned(),
+        format!(" {A} 7x main"),
+    ] {
+        assert_eq!(
+            reason(&only(&unusable)),
+            Reason::IndexMalformed,
+            "{unusable}"
+        );
+    }
+}
+
+#[test]
+fn who_needs_a_date_refuses_a_release_without_one() {
+    let signed = Trust {
+        signatures: SignaturePolicy::Optional,
+        ..unsigned()
+    };
+    let reason = |head: &str| {
+        let roots = [root("dists/stable/Release", release(head, &FILES))];
+        let verified = verify(
+            slice("stable", Include::default()),
+            &roots,
+            &context(&signed),
+        );
+        verified.map(drop).map_err(|rejected| rejected.reason)
+    };
+    assert_eq!(reason(HEAD), Ok(()));
+    let dateless = HEAD.replace("Date: Sat", "Day: Sat");
+    assert_eq!(reason(&dateless), Err(Reason::IndexMalformed));
+    let no_date = HEAD.replace("Date: Sat, 07", "Date: Sat, 77");
+    assert_eq!(reason(&no_date), Err(Reason::IndexMalformed));
+}
+
+/// As apt 2.6 was seen to do.
+#[test]
+fn what_nobody_needs_can_refuse_nothing() {
+    let more = |line: &str| {
+        let text = format!("{}{line}", release(HEAD, &FILES));
+        verify_text("stable", &text).unwrap()
+    };
+    let plain = stems(&more("")).len();
+    for line in [
+        format!(" {A} 7 ../../pool/x\n"),
+        format!(" {A} 7 /etc/passwd\n"),
+        format!(" {A} 7 contrib/a//b\n"),
+        " abc 7 main/source/Sources\n".to_owned(),
+        format!(" {A} 7x main/other\n"),
+        format!(" {A} 8 contrib/binary-amd64/Packages.xz\n"),
+        format!(" {A} 99999999999999 main/other\n"),
+        "\nSuite: other\nDate: never\n".to_owned(),
+    ] {
+        assert_eq!(stems(&more(&line)).len(), plain, "{line}");
+    }
+    let stray = release(
+        &HEAD.replace("Components", "Version 1.0\nComponents"),
+        &FILES,
+    );
+    let index = verify_text("stable", &stray).unwrap();
+    assert_eq!(stems(&index).len(), plain);
+    assert!(
+        index.notes.concat().contains("Version 1.0"),
+        "{:?}",
+        index.notes
+    );
+    // apt looks for its own spelling.
+    let dotted = release(HEAD, &["./main/binary-amd64/Packages.xz"]);
+    let index = verify_text("stable", &dotted).unwrap();
+    assert!(index.groups.is_empty(), "{index:?}");
 }

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
 use fleet_types::Reason;
-use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::header::AUTHORIZATION;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -41,12 +40,8 @@ impl Dialer {
         recipe: &Recipe,
         credentials: Option<&Credentials>,
     ) -> Result<Option<Dialer>, Problem> {
-        let from_environment = || {
-            let uri = base.as_str().parse();
-            uri.map_or(true, |uri| Matcher::from_system().intercept(&uri).is_some())
-        };
         let own_login = !base.username().is_empty() || base.password().is_some();
-        if own_login || recipe.has_proxy() || from_environment() {
+        if own_login || recipe.is_proxied(base) {
             return Ok(None);
         }
         let (Some(host), Some(port)) = (base.host(), base.port_or_known_default()) else {

@@ -44,7 +44,7 @@ impl Remote {
             .port()
             .map(|port| format!(":{port}"))
             .unwrap_or_default();
-        let login = match &access.credentials {
+        let login = match access.credentials_for(base) {
             None => None,
             Some(Credentials::Basic { username, password }) => {
                 Some((username.clone(), password.clone()))
@@ -141,6 +141,7 @@ fn percent_decoded(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Destination;
 
     fn remote(url: &str) -> Result<Remote, Problem> {
         Remote::new(&Url::parse(url).unwrap(), &Access::default())
@@ -181,10 +182,29 @@ mod tests {
     }
 
     #[test]
+    fn a_login_is_for_who_may_get_it() {
+        let url = Url::parse("rsync://example.org/m/").unwrap();
+        let login = |hosts| {
+            let access = Access {
+                credentials: Some(Credentials::Basic {
+                    username: "me".into(),
+                    password: "pw".into(),
+                }),
+                released_to: Destination::read_all(hosts).unwrap(),
+                ..Access::default()
+            };
+            let remote = Remote::new(&url, &access).unwrap();
+            remote.login().is_some()
+        };
+        assert!(login("rsync://example.org") && !login("example.org") && !login(""));
+    }
+
+    #[test]
     fn what_rsync_cannot_do_is_refused() {
         let url = Url::parse("rsync://example.org/m/").unwrap();
         let token = Access {
             credentials: Some(Credentials::Bearer { token: "t".into() }),
+            released_to: Destination::read_all("rsync://example.org").unwrap(),
             ..Access::default()
         };
         let proxy = Access {

@@ -207,6 +207,8 @@ async fn redirects_lead_to_no_other_place_than_a_mirror_may_go() {
 async fn credentials_never_follow_a_redirect_to_another_origin() {
     let mut trial = with_delta().await;
     let elsewhere = Liar::start(trial.world.archive.root()).await;
+    trial.options.access.released_to =
+        fleet_sync::Destination::read_all("http://127.0.0.1").unwrap();
     trial.options.access.credentials = Some(Credentials::Bearer {
         token: "secret".to_owned(),
     });

@@ -84,6 +84,7 @@ pub fn options(keyring: &[u8], url: &Url, store: &Path, suites: &[&str]) -> Sync
             retry_backoff: Duration::from_millis(20),
         },
         high_water: Vec::new(),
+        damaged: Vec::new(),
         user_agent: "mirrorfleet/test".to_owned(),
     }
 }

@@ -1,0 +1,110 @@
+//! What a run does about damage that it meets, or is told of.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Component;
+use std::sync::Arc;
+
+use fleet_types::Sha256;
+use serde::de::DeserializeOwned;
+
+use crate::error::{Doing, Result, StoreError};
+use crate::{Snapshot, SnapshotId, Writer, document, snapshot};
+
+impl Writer {
+    /// A document of `state/` that this writer goes by; one that is damaged is set aside and counts as never written.
+    pub fn take_state<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
+        match self.store.state(name) {
+            Err(error) if error.is_damage() => {
+                let path = self.shared.layout.state_document(name);
+                let copy = document::copy_of(&self.shared.layout, &path);
+                let problem = error.cause().unwrap_or_default();
+                for path in [Some(path), copy].into_iter().flatten() {
+                    self.shared.set_aside(&path, &problem)?;
+                }
+                Ok(None)
+            }
+            other => other,
+        }
+    }
+
+    /// Opens a snapshot; one that is damaged is set aside and counts as never made.
+    pub fn take_snapshot(&self, id: &SnapshotId) -> Result<Option<Arc<Snapshot>>> {
+        match self.store.snapshot(id) {
+            Ok(snapshot) => Ok(Some(snapshot)),
+            Err(StoreError::SnapshotNotFound { .. }) => Ok(None),
+            Err(error) if error.is_damage() => {
+                let problem = error.cause().unwrap_or_default();
+                self.shared
+                    .set_aside(&self.shared.layout.snapshot(id), &problem)?;
+                Ok(None)
+            }
+            Err(other) => Err(other),
+        }
+    }
+
+    /// Blobs that a server of this store found missing or damaged; see [`Store::suspect`].
+    pub fn suspects(&self) -> Result<BTreeSet<Sha256>> {
+        const DOING: &str = "reading what the server found damaged";
+        let mut found = BTreeSet::new();
+        for file in fs::read_dir(self.shared.layout.suspects()).doing(DOING)? {
+            let name = file.doing(DOING)?.file_name();
+            found.extend(name.to_str().and_then(|name| name.parse::<Sha256>().ok()));
+        }
+        Ok(found)
+    }
+
+    /// The blobs that are not there although a snapshot names them, where whole folders of them were lost; looks at none
+    /// otherwise.
+    pub fn lost_blobs(&self) -> Result<BTreeSet<Sha256>> {
+        let mut lost = BTreeSet::new();
+        let ids = match self.blobs_were_lost {
+            true => self.store.snapshot_ids()?,
+            false => Vec::new(),
+        };
+        for id in ids {
+            let index = self.shared.layout.snapshot(&id);
+            snapshot::scan_present(&index, &id, &mut |digest, size| {
+                let digest = Sha256(*digest);
+                if !self.store.has_blob(&digest, size) {
+                    lost.insert(digest);
+                }
+            })?;
+        }
+        Ok(lost)
+    }
+
+    /// For a damaged blob that no snapshot names.
+    pub fn set_aside_blob(&self, digest: &Sha256) -> Result<()> {
+        let blob = self.shared.layout.blob(digest);
+        self.shared
+            .set_aside(&blob, "it is damaged, and nothing names it")
+    }
+
+    /// For what lies under `blobs/` and is none, by the name that [`crate::Finding::StrangeFile`] gives it.
+    pub fn set_aside_stranger(&self, name: &str) -> Result<()> {
+        let path = self.shared.layout.blobs().join(name);
+        match path.components().any(|part| part == Component::ParentDir) {
+            true => Ok(()),
+            false => self.shared.set_aside(&path, "it is not a blob"),
+        }
+    }
+
+    /// They are noted elsewhere.
+    pub fn forget_suspects(&self, blobs: &BTreeSet<Sha256>) -> Result<()> {
+        for digest in blobs {
+            let file = self.shared.layout.suspects().join(digest.to_string());
+            match self.shared.fs.remove_file(&file) {
+                Err(e) if e.kind() == ErrorKind::NotFound => {}
+                other => other.doing("forgetting what the server found damaged")?,
+            }
+        }
+        Ok(())
+    }
+
+    /// What this writer found damaged and set aside, in words.
+    pub fn what_was_set_aside(&self) -> Vec<String> {
+        self.shared.what_was_set_aside()
+    }
+}

@@ -1,0 +1,41 @@
+//! Content that only indices list which clients can do without, and that cannot be had.
+
+use std::collections::BTreeMap;
+
+use fleet_types::{Digest, Expected, RepoPath};
+
+use super::memory::Missing;
+use crate::fetch::FetchError;
+
+/// By path.
+pub(super) type LostFiles = BTreeMap<RepoPath, Lost>;
+
+/// Why an index that lists a file is left out.
+#[derive(Debug, Clone)]
+pub(super) struct Lost {
+    pub why: String,
+    /// What to ask for again, where that can help.
+    pub missing: Option<Missing>,
+}
+
+impl Lost {
+    /// What is listed does not fit to what else is listed or known.
+    pub fn unfit(why: String) -> Lost {
+        Lost { why, missing: None }
+    }
+
+    pub fn not_there(path: &RepoPath, expected: &Expected, error: &FetchError) -> Lost {
+        let missing = match expected.digest {
+            Digest::Sha256(sha256) => Some(Missing {
+                path: path.to_string(),
+                size: expected.size,
+                sha256,
+            }),
+            _ => None,
+        };
+        Lost {
+            why: error.message.clone(),
+            missing,
+        }
+    }
+}

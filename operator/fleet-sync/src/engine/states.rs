@@ -1,0 +1,97 @@
+//! The states of all units together: which can be believed, what none of them offers, whether anything is new.
+
+use std::collections::BTreeMap;
+
+use fleet_types::Reason;
+use futures::{FutureExt, StreamExt};
+
+use super::list::Listed;
+use super::run::Run;
+use super::stages::Refusals;
+use crate::{Phase, Problem};
+
+/// Units that are asked for at the same time; connections are limited elsewhere.
+const LISTED_AT_ONCE: usize = 16;
+
+impl Run {
+    /// Asks for the state of every unit.
+    pub(super) async fn list(
+        &self,
+        refusals: &mut Refusals,
+    ) -> Result<BTreeMap<u16, Listed>, Problem> {
+        self.progress.phase(Phase::List);
+        // Boxed, or the compiler cannot tell that the whole run is Send.
+        let ask = |(number, unit): (usize, &String)| self.answer_of(number, unit.clone()).boxed();
+        let asked: Vec<_> = self.units.iter().enumerate().map(ask).collect();
+        let answers: Vec<_> = futures::stream::iter(asked)
+            .buffer_unordered(LISTED_AT_ONCE)
+            .collect()
+            .await;
+        let mut listed = BTreeMap::new();
+        for (unit, answer) in answers {
+            match answer {
+                Ok(state) => drop(listed.insert(unit, state)),
+                Err(problem) if problem.ends_the_run() => return Err(problem),
+                Err(problem) => drop(refusals.insert(unit, problem)),
+            }
+        }
+        self.refuse_what_nobody_offers(&mut listed, refusals);
+        Ok(listed)
+    }
+
+    /// A declared word that no unit has anything for is a mistake; what one of several lacks is a hole. While some unit
+    /// cannot be looked at, it may be the one that has it.
+    fn refuse_what_nobody_offers(
+        &self,
+        listed: &mut BTreeMap<u16, Listed>,
+        refusals: &mut Refusals,
+    ) {
+        let mut lacking: BTreeMap<&str, usize> = BTreeMap::new();
+        for lack in listed.values().flat_map(|listed| &listed.index.lacks) {
+            *lacking.entry(&lack.word).or_default() += 1;
+        }
+        let nobody = |word: &str| lacking.get(word) == Some(&self.units.len());
+        let mut refused = Vec::new();
+        for (unit, listed) in &*listed {
+            for lack in &listed.index.lacks {
+                if nobody(&lack.word) {
+                    refused.push((*unit, Problem::new(Reason::NotOffered, &lack.message)));
+                } else {
+                    self.note(&listed.index.revision.unit, &lack.message);
+                }
+            }
+        }
+        for (unit, problem) in refused {
+            listed.remove(&unit);
+            refusals.entry(unit).or_insert(problem);
+        }
+    }
+
+    async fn answer_of(&self, number: usize, unit: String) -> (u16, Result<Listed, Problem>) {
+        (number as u16, self.list_unit(&unit).await)
+    }
+
+    /// The newest snapshot, where it already is what the units that can be believed make of it.
+    pub(super) fn nothing_new(
+        &self,
+        listed: &BTreeMap<u16, Listed>,
+    ) -> Option<fleet_store::SnapshotId> {
+        let base = self.base.as_ref()?;
+        let refused_new = |unit: &String| base.revision(unit).is_none();
+        let all = listed.len() == self.units.len();
+        let as_before = listed.values().all(|listed| listed.unchanged);
+        let same_units = base
+            .snapshot
+            .meta()
+            .revision
+            .iter()
+            .all(|revision| self.units.contains(&revision.unit));
+        let complete = all && self.same_inputs() && !self.units.iter().any(refused_new);
+        // With refused units nothing can be gained either, as long as the others are as they were by the same choices.
+        let idle = !all && (listed.is_empty() || base.snapshot.meta().inputs == self.inputs);
+        let idle = idle && !self.base_is_damaged();
+        let complete = complete && !self.base_is_damaged();
+        (as_before && (complete || idle) && (same_units || listed.is_empty()))
+            .then(|| base.snapshot.id())
+    }
+}
