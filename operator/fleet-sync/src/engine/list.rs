@@ -212,20 +212,6 @@ impl Run {
         }
     }
 
-    /// What the format makes of these files.
-    pub(super) fn judged(
-        &self,
-        unit: &str,
-        roots: &[Root],
-        settled: bool,
-    ) -> Result<UnitIndex, Problem> {
-        let contents: Vec<RootContent> = roots.iter().map(|root| root.content.clone()).collect();
-        let mark = self.high_water(unit);
-        let context = self.verify_context(mark.as_ref(), settled);
-        let verified = self.options.format.verify(unit, &contents, &context)?;
-        Ok(verified.into_inner())
-    }
-
     /// The first of the probes that exists. The one that existed last time is asked for first; where it is new, a better
     /// one may have appeared since.
     pub(super) async fn probe(

@@ -1,7 +1,7 @@
 //! The files of one state: what is done where one answer lacks some of them, and where endpoints have them in different
 //! bytes. What identifies a state is its payload; what clients read are these files.
 
-use fleet_formats::seam::{RootPlan, UnitIndex};
+use fleet_formats::seam::{RootContent, RootPlan, UnitIndex};
 use fleet_types::{RepoPath, Sha256};
 
 use super::list::{Listed, Root, State, root};
@@ -72,6 +72,20 @@ impl Run {
             roots: state.roots,
             unchanged: state.unchanged,
         })
+    }
+
+    /// What the format makes of these files.
+    pub(super) fn judged(
+        &self,
+        unit: &str,
+        roots: &[Root],
+        settled: bool,
+    ) -> Result<UnitIndex, Problem> {
+        let contents: Vec<RootContent> = roots.iter().map(|root| root.content.clone()).collect();
+        let mark = self.high_water(unit);
+        let context = self.verify_context(mark.as_ref(), settled);
+        let verified = self.options.format.verify(unit, &contents, &context)?;
+        Ok(verified.into_inner())
     }
 
     /// What the base has of the very state that was found; nothing where that is where it was found.
