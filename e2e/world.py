@@ -26,6 +26,9 @@ UPSTREAM_PORT = 8000
 PACKAGE = "hello-mirror"
 #: The upstream of this name asks for a login.
 PROTECTED = "protected"
+#: What Mirrors may ask for, for the scenarios about pods.
+ALLOWED_PREFIX = "e2e.example.org/"
+ALLOWED = {"priorityClasses": ["mirrorfleet-e2e"], "labelPrefixes": [ALLOWED_PREFIX], "annotationPrefixes": [ALLOWED_PREFIX]}
 USER, PASSWORD = "mirror", "not:a secret"
 
 
@@ -83,6 +86,7 @@ class World:
         repository, tag = image.rsplit(":", 1)
         self.helm_values = [
             "--set", f"image.repository={repository}", "--set", f"image.tag={tag}", "--set", f"image.pullPolicy={pull}",
+            "--set-json", f"podsAllowed={json.dumps(ALLOWED)}",
         ]
         self.lab.create_namespace(SYSTEM_NAMESPACE)
         self.lab.exec(

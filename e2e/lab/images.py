@@ -51,11 +51,26 @@ def write_image(
     links: dict[str, str] | None = None,
     user: str = "",
     executable: tuple[str, ...] = (),
+    base: Path | None = None,
 ) -> Path:
-    """Write a docker archive of one layer. `files` maps paths in the image to files or contents.
+    """Write a docker archive of one layer, upon `base` (a tar of a root file system) if that is given. `files` maps
+    paths in the image to files or contents.
 
     A file keeps whether it is executable; contents are executable when their path is in `executable`.
     """
+    layers = [*([base.read_bytes()] if base else []), _layer(files, links or {}, executable)]
+    config = {
+        "architecture": _architecture(),
+        "os": "linux",
+        "config": {"Entrypoint": entrypoint, "User": user, "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]},
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}" for layer in layers]},
+        "history": [{"created": "1970-01-01T00:00:00Z", "created_by": "mirrorfleet e2e"} for _ in layers],
+    }
+    _write_archive(destination, reference, json.dumps(config).encode(), layers)
+    return destination
+
+
+def _layer(files: dict[str, Path | bytes], links: dict[str, str], executable: tuple[str, ...]) -> bytes:
     layer = io.BytesIO()
     with tarfile.open(fileobj=layer, mode="w") as tar:
         # The mount points that pods commonly use exist, so that a read-only root file system works.
@@ -69,30 +84,22 @@ def write_image(
             entry = tarfile.TarInfo(path.lstrip("/"))
             entry.size, entry.mode = len(content), 0o755 if runs else 0o644
             tar.addfile(entry, io.BytesIO(content))
-        for path, target in sorted((links or {}).items()):
+        for path, target in sorted(links.items()):
             entry = tarfile.TarInfo(path.lstrip("/"))
             entry.type, entry.linkname = tarfile.SYMTYPE, target
             tar.addfile(entry)
-    layer_bytes = layer.getvalue()
-    layer_digest = hashlib.sha256(layer_bytes).hexdigest()
-    config = json.dumps(
-        {
-            "architecture": _architecture(),
-            "os": "linux",
-            "config": {"Entrypoint": entrypoint, "User": user, "Env": ["PATH=/bin:/usr/bin"]},
-            "rootfs": {"type": "layers", "diff_ids": [f"sha256:{layer_digest}"]},
-            "history": [{"created": "1970-01-01T00:00:00Z", "created_by": "mirrorfleet e2e"}],
-        }
-    ).encode()
+    return layer.getvalue()
+
+
+def _write_archive(destination: Path, reference: str, config: bytes, layers: list[bytes]) -> None:
     config_name = f"{hashlib.sha256(config).hexdigest()}.json"
-    layer_name = f"{layer_digest}/layer.tar"
-    manifest = json.dumps([{"Config": config_name, "RepoTags": [reference], "Layers": [layer_name]}]).encode()
+    names = [f"{hashlib.sha256(layer).hexdigest()}/layer.tar" for layer in layers]
+    manifest = json.dumps([{"Config": config_name, "RepoTags": [reference], "Layers": names}]).encode()
     with tarfile.open(destination, "w") as tar:
-        for name, content in ((config_name, config), (layer_name, layer_bytes), ("manifest.json", manifest)):
+        for name, content in ((config_name, config), *zip(names, layers), ("manifest.json", manifest)):
             entry = tarfile.TarInfo(name)
             entry.size = len(content)
             tar.addfile(entry, io.BytesIO(content))
-    return destination
 
 
 def _architecture() -> str:
@@ -142,3 +149,35 @@ def _write_all(directory: Path, coredns: Path) -> None:
     )
     write_image(directory / "coredns.tar", COREDNS_IMAGE, {"/coredns": coredns, **names}, ["/coredns"])
     pause.unlink()
+
+
+def debian_root(suite: str) -> Path:
+    """A small Debian as a tar, made once from where this machine has its own packages: for tests that want apt in a pod."""
+    final = cache_root() / f"debian-{suite}"
+    with cache_lock(final.name):
+        if not final.is_dir():
+            staging = Path(tempfile.mkdtemp(prefix=f".building-{final.name}-", dir=cache_root()))
+            try:
+                _bootstrap(suite, staging)
+                publish_directory(staging, final)
+            finally:
+                shutil.rmtree(staging, ignore_errors=True)
+    return final / "root.tar"
+
+
+def _bootstrap(suite: str, directory: Path) -> None:
+    asked = ["apt-get", "indextargets", "--format", "$(REPO_URI) $(ORIGIN)", "Created-By: Packages"]
+    known = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.splitlines()
+    archive = next(line.split()[0] for line in known if line.endswith(" Debian"))
+    root = directory / "root"
+    made = subprocess.run(
+        ["debootstrap", "--variant=minbase", suite, root, archive], stdin=subprocess.DEVNULL, capture_output=True, text=True
+    )
+    if made.returncode != 0:
+        raise RuntimeError("debootstrap failed:\n" + "\n".join(made.stdout.splitlines()[-20:]))
+    for unneeded in ("var/cache/apt/archives", "var/lib/apt/lists", "usr/share/doc", "usr/share/locale"):
+        shutil.rmtree(root / unneeded, ignore_errors=True)
+    for wanted in ("var/cache/apt/archives/partial", "var/lib/apt/lists/partial"):
+        (root / wanted).mkdir(parents=True)
+    subprocess.run(["tar", "--numeric-owner", "-C", root, "-cf", directory / "root.tar", "."], check=True)
+    shutil.rmtree(root)

@@ -23,6 +23,17 @@ def refused(fleet, reason: str) -> dict:
     return region
 
 
+def allowed(fleet, region: dict) -> None:
+    """What the refusal prints, put where it says, makes a run due, and the status tells what was let through."""
+    attempt = region["lastAttempt"]
+    entry = attempt["message"].split("`")[1]
+    # kubectl takes patches as YAML too.
+    fleet.lab.kubectl("patch", "mirror", "debian", "--type=merge", "--patch", f"{{spec: {{{entry}}}}}", namespace=fleet.namespace)
+    wait_until(lambda: (fleet.region().get("lastAttempt") or {}).get("reason") == "Published", 90, "the allowed state to be published")
+    mark = next(mark for mark in fleet.region()["highWater"] if mark["unit"] == "stable")
+    assert mark["allowed"] == [attempt["reason"]] and mark["digest"] in entry, mark
+
+
 def other_suite_moves(fleet, version: str) -> None:
     fleet.archive.add_package("updates", f"{PACKAGE}-updates", version)
     fleet.archive.publish("updates")
@@ -79,12 +90,16 @@ def replayed_content(world):
 
         fleet.archive.go_back("stable", first)
         other_suite_moves(fleet, "1.1")
-        refused(fleet, "RollbackDetected")
+        region = refused(fleet, "RollbackDetected")
         other_suite_moved(fleet, "1.1")
         assert "_2.0_" in fleet.apt_download(suite="stable").name
+        allowed(fleet, region)
+        assert "_2.0_" not in fleet.apt_download(suite="stable").name
 
         fleet.archive.publish("stable", date=datetime.now(UTC), valid_for=timedelta(seconds=-30))
-        refused(fleet, "IndexExpired")
+        region = refused(fleet, "IndexExpired")
+        allowed(fleet, region)
+        wait_until(lambda: "`Check-Valid-Until: no`" in fleet.condition("Fresh")["message"], 30, "Fresh to say how clients use it")
 
         fleet.archive.go_back("stable", fleet.archive.state("updates"))
         refused(fleet, "SuiteMismatch")

@@ -7,7 +7,7 @@ use std::io::Read;
 use fleet_formats::debian::{Debian, DebianSlice, Include, PackageRules};
 use fleet_formats::openpgp::Keyring;
 use fleet_formats::seam::{
-    Format, IndexGroup, Item, SignaturePolicy, Trust, VerifyContext,
+    Allowances, Format, IndexGroup, Item, SignaturePolicy, Trust, VerifyContext,
 };
 use fleet_types::RepoPath;
 
@@ -37,6 +37,7 @@ pub fn debian(suite: &str) -> Debian {
             pdiffs: true,
         },
         aliases: Vec::new(),
+        release_names: Vec::new(),
         packages: PackageRules::default(),
     })
     .expect("the slice of the tests")
@@ -56,8 +57,8 @@ pub fn context(trust: &Trust) -> VerifyContext<'_> {
     VerifyContext {
         now: NOW,
         trust,
-        high_water: None,
-        allow_rollback: false,
+        accepted: None,
+        allowances: Allowances::NONE,
         settled: true,
     }
 }

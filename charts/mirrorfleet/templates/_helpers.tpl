@@ -42,10 +42,10 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- define "mirrorfleet.rules" -}}
 - apiGroups: [mirrorfleet.dev]
   resources: [mirrors]
-  verbs: [list, watch, patch]
+  verbs: [get, list, watch, patch]
 - apiGroups: [mirrorfleet.dev]
   resources: [upstreams]
-  verbs: [list, watch]
+  verbs: [get, list, watch]
 - apiGroups: [mirrorfleet.dev]
   resources: [mirrors/status, upstreams/status]
   verbs: [patch]
@@ -67,6 +67,10 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
   verbs: [get, list, watch, create, delete]
 - apiGroups: [""]
   resources: [pods]
+  verbs: [list, watch]
+# Why a pod or a volume is not there stands in Events only.
+- apiGroups: [""]
+  resources: [events]
   verbs: [list, watch]
 # The CA bundle of an Upstream, by name.
 - apiGroups: [""]

@@ -34,6 +34,8 @@ pub struct Content {
         .message("an alias stands for one of the declared suites, and not for a flat repository"),
     validation = Rule::new("!has(self.aliases) || self.aliases.all(a, !(a.name in self.suites))")
         .message("an alias needs another name than every declared suite"),
+    validation = Rule::new("!has(self.releaseNames) || self.releaseNames.all(r, r.suite in self.suites)")
+        .message("releaseNames speaks of declared suites only: write suite as it stands in suites"),
 )]
 #[serde(rename_all = "camelCase")]
 pub struct DebianContent {
@@ -64,6 +66,12 @@ pub struct DebianContent {
     #[schemars(length(max = 32))]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub aliases: Vec<DebianAlias>,
+    /// What the Release of a suite calls itself where that is not the suite's own name. The Release of another suite is
+    /// refused otherwise, since it could be put in the place of the one that is meant; apt only warns.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["suite"]))]
+    pub release_names: Vec<DebianReleaseName>,
     /// Which packages of all these to copy. The signed index stays upstream's, so clients still see the others and get
     /// 404 for them.
     #[serde(default, skip_serializing_if = "DebianPackages::is_empty")]
@@ -82,6 +90,18 @@ pub struct DebianAlias {
     /// The declared suite that it stands for.
     #[schemars(length(min = 1, max = 128))]
     pub suite: String,
+}
+
+/// What the Release of a suite calls itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DebianReleaseName {
+    /// A declared suite.
+    #[schemars(length(min = 1, max = 128))]
+    pub suite: String,
+    /// Its Suite or Codename; empty for a Release that has neither.
+    #[schemars(length(max = 128))]
+    pub name: String,
 }
 
 /// Rules over packages: one is copied when `include` is empty or some rule of it matches, and no rule of `exclude` does.

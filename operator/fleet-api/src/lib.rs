@@ -12,6 +12,7 @@ pub mod duration;
 pub mod labels;
 pub mod mirror;
 pub mod names;
+pub mod pods;
 pub mod quantity;
 pub mod region_status;
 mod rules;

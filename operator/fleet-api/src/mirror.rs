@@ -9,12 +9,16 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use crate::content::{
-    Content, DebianAlias, DebianContent, DebianInclude, DebianPackages, PackageRule,
+    Content, DebianAlias, DebianContent, DebianInclude, DebianPackages, DebianReleaseName,
+    PackageRule,
 };
+pub use crate::pods::{Identity, PodSecurity, PodSettings, PullPolicy, PullSecret, SeLinux};
 pub use crate::serving::{Serving, Tls, Transactions};
 pub use crate::sync::{Retries, SyncSpec};
 use crate::upstream::unobserved;
-pub use crate::verification::{AllowedMutation, Rule, Shrink, Verification};
+pub use crate::verification::{
+    AllowedMutation, AllowedReason, AllowedState, ExpiredUnit, Rule, Shrink, Verification,
+};
 use crate::{ByteQuantity, GoDuration, RegionStatus};
 
 /// A declared copy of all or part of an Upstream, deployed to regions.
@@ -43,6 +47,7 @@ use crate::{ByteQuantity, GoDuration, RegionStatus};
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"Ready\")].status"
     ),
+    printcolumn(name = "State", type_ = "string", json_path = ".status.state"),
     printcolumn(
         name = "Fresh",
         type_ = "string",
@@ -55,6 +60,7 @@ use crate::{ByteQuantity, GoDuration, RegionStatus};
         json_path = ".status.supersededAt"
     ),
     printcolumn(name = "Last Sync", type_ = "date", json_path = ".status.lastSyncTime"),
+    printcolumn(name = "URL", type_ = "string", json_path = ".status.regions[0].url"),
     printcolumn(
         name = "Age",
         type_ = "date",
@@ -95,6 +101,10 @@ use crate::{ByteQuantity, GoDuration, RegionStatus};
         .message("storage.storageClassName cannot be changed: create another Mirror with the other class").field_path(".storage"),
     validation = Rule::new("self.storage.accessMode == oldSelf.storage.accessMode")
         .message("storage.accessMode cannot be changed: create another Mirror with the other mode").field_path(".storage"),
+    validation = Rule::new("!has(self.content.debian) || !has(self.verification.allowed) || self.verification.allowed.all(a, a.unit in self.content.debian.suites)")
+        .message("verification.allowed speaks of declared suites only: write unit as it stands in content.debian.suites").field_path(".verification"),
+    validation = Rule::new("!has(self.content.debian) || !has(self.verification.expired) || self.verification.expired.all(e, e.unit in self.content.debian.suites)")
+        .message("verification.expired speaks of declared suites only: write unit as it stands in content.debian.suites").field_path(".verification"),
 )]
 #[serde(rename_all = "camelCase")]
 pub struct MirrorSpec {
@@ -128,6 +138,9 @@ pub struct MirrorSpec {
     /// How clients see the copy.
     #[serde(default)]
     pub serving: Serving,
+    /// What platform teams must set on pods: labels, classes, user, SELinux level. `mirrorfleet local` makes none.
+    #[serde(default, skip_serializing_if = "PodSettings::is_default")]
+    pub pods: PodSettings,
     /// When a region counts as stale.
     #[serde(default)]
     pub freshness: Freshness,
@@ -262,6 +275,12 @@ pub struct Region {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub tolerations: Vec<Toleration>,
+    /// Where clients reach this region's Service from outside, for example `https://eu.mirror.example.org/`: an Ingress
+    /// or a load balancer that you have put before it. The serving path comes after it. Shown in `status.regions[].url`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    #[x_kube(validation = Rule::new("self.matches('^https?://[^/@?# ]+(/[^?# ]*)?$') && isURL(self)").message("write publicUrl as an http:// or https:// URL without user, password, query or fragment, for example https://eu.mirror.example.org/"))]
+    pub public_url: Option<String>,
 }
 
 /// Where a region gets its content from.
@@ -302,6 +321,10 @@ pub struct MirrorStatus {
     /// The generation that this status speaks of; -1 until the first visit.
     #[serde(default = "unobserved")]
     pub observed_generation: i64,
+    /// A few words for the columns: `Serving` or why it is not Ready, and what else should be seen (`Stale`,
+    /// `Suspended`, `Pinned`, `WaitingForTurn`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
     /// The snapshot that all regions serve; none while they differ or before the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<String>,
@@ -335,6 +358,7 @@ impl Default for MirrorStatus {
     fn default() -> Self {
         MirrorStatus {
             observed_generation: unobserved(),
+            state: None,
             snapshot: None,
             regions_ready: None,
             superseded_at: None,

@@ -1,5 +1,7 @@
 //! What a Mirror's status says of one region: instants and states.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -13,6 +15,10 @@ pub struct RegionStatus {
     /// One word derived from the facts below.
     #[serde(default)]
     pub state: RegionState,
+    /// What clients write into their `sources.list`: below the region's `publicUrl`, or of its Service for pods of
+    /// this cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
     /// The snapshot that the serving pod says it serves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<String>,
@@ -28,7 +34,7 @@ pub struct RegionStatus {
     /// The run that is under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub current_run: Option<Run>,
-    /// The last run that ended.
+    /// The last run that ended. If it failed, its Job stays until another run ends: `kubectl logs job/NAME`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_attempt: Option<Attempt>,
     /// When a run last succeeded.
@@ -43,7 +49,7 @@ pub struct RegionStatus {
     /// The last value of the annotation `mirrorfleet.dev/sync-requested-at` that a run here was started for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handled_sync_request: Option<String>,
-    /// The newest state of each unit that was ever accepted; given to each run, so that a new volume does not forget it.
+    /// The newest state of each unit that was ever accepted, or that verification.allowed let through instead; given to each run, so that a new volume does not forget it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub high_water: Vec<AcceptedUnit>,
 }
@@ -143,6 +149,15 @@ pub struct Attempt {
     pub started_at: Time,
     /// When it ended.
     pub finished_at: Time,
+    /// Files that it fetched; absent, as the next two, where it left no report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files_fetched: Option<i64>,
+    /// Bytes that it fetched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes_fetched: Option<i64>,
+    /// Whole seconds that it worked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<i64>,
     /// The upstream asked not to be visited before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<Time>,
@@ -190,4 +205,14 @@ pub struct AcceptedUnit {
     /// Until when the upstream vouches for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid_until: Option<Time>,
+    /// Of whom and what its Release says that it is, by field; a change is refused.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 8))]
+    pub identity: BTreeMap<String, String>,
+    /// Why it would have been refused had spec.verification not let it through.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allowed: Vec<String>,
+    /// The date of the state in whose place it was let through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instead_of: Option<Time>,
 }

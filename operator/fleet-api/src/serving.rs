@@ -29,7 +29,7 @@ pub struct Serving {
     /// Serve https (HTTP/1.1 and h2) with a certificate from a Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
-    /// Resources of the serving pods.
+    /// Resources of the serving pods; without them a request of 50m and 64Mi and a limit of 512Mi.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceRequirements>,
 }

@@ -17,7 +17,7 @@ pub struct UpstreamStatus {
     /// The newest of the dates in `revision`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision_date: Option<Time>,
-    /// Ready, Reachable and Consistent, always all of them.
+    /// Ready, Reachable and Consistent always; Stalled only while it is true.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
 }

@@ -7,9 +7,18 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Verification {
-    /// An upstream that goes back to an older state.
-    #[serde(default)]
-    pub rollback: Rule,
+    /// States that a person has looked at and takes although they are refused, one for one; each becomes the newest
+    /// state that is known. A refusal prints the entry.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["unit", "digest"]))]
+    pub allowed: Vec<AllowedState>,
+    /// Suites whose archive renews them no longer: what to do about a state that is past its Valid-Until or older than
+    /// `trust.maxIndexAge`. Clients need `Check-Valid-Until: no` for such a suite in their sources.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["unit"]))]
+    pub expired: Vec<ExpiredUnit>,
     /// A known file with new content under the same name.
     #[serde(default)]
     pub mutation: Rule,
@@ -20,6 +29,54 @@ pub struct Verification {
     /// A new state that lacks much of what the one before had.
     #[serde(default)]
     pub shrink: Shrink,
+}
+
+/// One state of one unit that is taken although it would be refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AllowedState {
+    /// Debian: the suite.
+    #[schemars(length(min = 1, max = 128))]
+    pub unit: String,
+    /// SHA-256 of the signed payload, as the refusal names it: 64 hexadecimal digits.
+    #[schemars(length(max = 64), regex(pattern = "^[0-9a-f]{64}$"))]
+    pub digest: String,
+    /// What it is not refused for.
+    #[schemars(length(min = 1, max = 8))]
+    #[schemars(extend("x-kubernetes-list-type" = "set"))]
+    pub reasons: Vec<AllowedReason>,
+}
+
+/// The refusals that a person can take back for one state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum AllowedReason {
+    /// It is older than a state that was accepted before.
+    RollbackDetected,
+    /// It is past its Valid-Until, or older than `trust.maxIndexAge`.
+    IndexExpired,
+    /// Another state has the same date.
+    Equivocation,
+    /// Its Release says another Origin, Label, Codename or default priority than before.
+    ReleaseInfoChanged,
+}
+
+/// What to do about states of one unit that are past their time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExpiredUnit {
+    /// Debian: the suite.
+    #[schemars(length(min = 1, max = 128))]
+    pub unit: String,
+    /// Allow takes them.
+    pub rule: Rule,
+}
+
+impl Verification {
+    /// Whether states of a unit that are past their time are taken.
+    pub fn allows_expired(&self, unit: &str) -> bool {
+        let mut units = self.expired.iter();
+        units.any(|expired| expired.unit == unit && expired.rule == Rule::Allow)
+    }
 }
 
 /// How much of a suite an upstream may drop at once. Only states that are copied by the same content block are compared,

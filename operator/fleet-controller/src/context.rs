@@ -232,6 +232,12 @@ pub fn listener(context: &Arc<Context>) -> Listener {
                 .for_each(|(mirror, _)| context.wishes.mirrors.now(mirror));
         }
         Change::Object => context.wishes.mirrors.now(group.clone()),
+        Change::Warning => {
+            let mirror = context.world.owned.mirror_of(group);
+            mirror
+                .into_iter()
+                .for_each(|mirror| context.wishes.mirrors.now(mirror));
+        }
         Change::Job | Change::Pod => {
             context.wishes.mirrors.now(group.clone());
             context.ask_pods(group);

@@ -32,7 +32,14 @@ pub enum WriteError {
     /// Somebody changed the object since we last saw it. The watch brings the new state, and the plan is made again.
     #[error("{kind} {name} was changed at the same time")]
     Outdated { kind: String, name: String },
-    /// The API server refused or did not answer.
+    /// A rule of the cluster forbids it: a quota, an admission rule, a value that is not valid, a right that we lack.
+    #[error("{kind} {name} is refused by the cluster: {message}")]
+    Refused {
+        kind: String,
+        name: String,
+        message: String,
+    },
+    /// The API server failed or did not answer.
     #[error("{kind} {name} cannot be written: {message}")]
     Api {
         kind: String,
@@ -46,7 +53,18 @@ impl WriteError {
     pub fn reason(&self) -> Reason {
         match self {
             WriteError::NameConflict { .. } => Reason::NameConflict,
+            WriteError::Refused { .. } => Reason::CreationRefused,
             WriteError::Outdated { .. } | WriteError::Api { .. } => Reason::ApiError,
+        }
+    }
+
+    /// The name of the Job that was not made.
+    pub fn job(&self) -> Option<&str> {
+        match self {
+            WriteError::NameConflict { kind, name }
+            | WriteError::Outdated { kind, name }
+            | WriteError::Refused { kind, name, .. }
+            | WriteError::Api { kind, name, .. } => (kind == "Job").then_some(name),
         }
     }
 }

@@ -21,7 +21,7 @@ mod world;
 mod write;
 
 pub use error::ControllerError;
-pub use fleet_plan::Settings;
+pub use fleet_plan::{PodsAllowed, Settings};
 pub use options::{ControllerOptions, Intervals, LeaseOptions};
 pub use run::run;
 

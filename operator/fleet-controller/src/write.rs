@@ -8,13 +8,17 @@ use std::fmt::Debug;
 
 use fleet_api::labels::{CLAIM_FINALIZER, FIELD_MANAGER, STATUS_FIELD_MANAGER};
 use fleet_api::{Mirror, MirrorStatus, Upstream, UpstreamStatus};
-use fleet_plan::Write;
+use fleet_plan::{Write, conditions_of_unreadable};
+use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
+use kube::api::{
+    ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions,
+    PropagationPolicy,
+};
 use kube::core::{DeserializeGuard, NamespaceResourceScope};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::Serialize;
@@ -100,6 +104,45 @@ impl Writer {
             .await?;
         by_itself(written).map(|item| world.upstreams.put(item));
         Ok(())
+    }
+
+    /// Says in the conditions of an object that cannot be read that it cannot. All else in its status stays: the
+    /// high-water marks are in it. Whether that was news.
+    pub async fn unreadable(
+        &self,
+        kind: &ApiResource,
+        meta: &ObjectMeta,
+        error: &str,
+        now: Timestamp,
+    ) -> Result<bool, WriteError> {
+        let namespace = meta.namespace.as_deref().unwrap_or_default();
+        let name = meta.name.as_deref().unwrap_or_default();
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, kind);
+        let found = api.get_opt(name).await;
+        let Some(found) = found.map_err(|error| failed(&kind.kind, name, &error))? else {
+            return Ok(false);
+        };
+        let before = found.data["status"].clone();
+        let known = serde_json::from_value(before["conditions"].clone()).unwrap_or_default();
+        let known: Vec<Condition> = known;
+        let generation = meta.generation.unwrap_or(0);
+        let conditions = conditions_of_unreadable(&known, error, generation, now);
+        let mut status = before.as_object().cloned().unwrap_or_default();
+        status.insert("observedGeneration".to_owned(), json!(generation));
+        status.insert("conditions".to_owned(), json!(conditions));
+        if before == Value::Object(status.clone()) {
+            return Ok(false);
+        }
+        let body = json!({
+            "apiVersion": kind.api_version, "kind": kind.kind,
+            "metadata": {"name": name, "uid": meta.uid},
+            "status": status,
+        });
+        let params = PatchParams::apply(STATUS_FIELD_MANAGER).force();
+        let written = api.patch_status(name, &params, &Patch::Apply(body)).await;
+        written.map_err(|error| failed(&kind.kind, name, &error))?;
+        self.faults.written();
+        Ok(true)
     }
 
     /// Applies a status as its only owner: what is not in `status` is taken away. The uid keeps it from a successor.
@@ -362,6 +405,11 @@ fn failed(kind: &str, name: &str, error: &kube::Error) -> WriteError {
         kube::Error::Api(status) if status.is_conflict() || status.is_not_found() => {
             WriteError::Outdated { kind, name }
         }
+        kube::Error::Api(status) if matches!(status.code, 400 | 403 | 422) => WriteError::Refused {
+            kind,
+            name,
+            message: status.message.clone(),
+        },
         kube::Error::Api(status) => WriteError::Api {
             kind,
             name,

@@ -10,9 +10,10 @@
 //! Adding a format means one module that implements [`Format`], one content block in the Mirror resource and one line
 //! where the manifest is turned into a format.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 
-use fleet_types::{Expected, Hashes, Reason, RepoPath, Sha256, UnitRevision};
+use fleet_types::{Accepted, Expected, Hashes, Reason, RepoPath, Sha256, UnitRevision};
 
 use crate::openpgp::Keyring;
 
@@ -113,11 +114,60 @@ pub struct VerifyContext<'a> {
     pub now: i64,
     pub trust: &'a Trust,
     /// The newest state of this unit that was ever accepted, from the store and from the controller's memory.
-    pub high_water: Option<&'a UnitRevision>,
-    /// `verification.rollback: Allow` accepts an older date.
-    pub allow_rollback: bool,
+    pub accepted: Option<&'a Accepted>,
+    pub allowances: &'a Allowances,
     /// The roots were read a second time, so what does not fit together is not an update in the middle of which we came.
     pub settled: bool,
+}
+
+/// What a person lets through of one unit although it would be refused.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Allowances {
+    /// `verification.allowed`, for this unit.
+    pub states: Vec<AllowedState>,
+    /// `verification.expired`: states past their Valid-Until, whichever.
+    pub expired: bool,
+}
+
+/// One state that is let through.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AllowedState {
+    /// [`UnitRevision::digest`]
+    pub digest: Sha256,
+    /// Of `RollbackDetected`, `IndexExpired`, `Equivocation` and `ReleaseInfoChanged`.
+    pub reasons: Vec<Reason>,
+}
+
+impl Allowances {
+    /// Nothing.
+    pub const NONE: &'static Allowances = &Allowances {
+        states: Vec::new(),
+        expired: false,
+    };
+
+    /// For which reasons this state is let through.
+    pub fn reasons_for(&self, digest: Sha256) -> impl Iterator<Item = Reason> {
+        let states = self
+            .states
+            .iter()
+            .filter(move |state| state.digest == digest);
+        states.flat_map(|state| state.reasons.iter().copied())
+    }
+
+    pub fn allows(&self, digest: Sha256, reason: Reason) -> bool {
+        self.reasons_for(digest).any(|allowed| allowed == reason)
+    }
+}
+
+/// How a person takes exactly this state: what to put into the Mirror, ready to paste.
+pub fn let_through(revision: &UnitRevision, reasons: &[Reason]) -> String {
+    let reasons: Vec<&str> = reasons.iter().map(|reason| reason.as_str()).collect();
+    format!(
+        "to take this very state, put into the Mirror's spec `verification: {{allowed: [{{unit: {:?}, digest: \"{}\", reasons: [{}]}}]}}`",
+        revision.unit,
+        revision.digest,
+        reasons.join(", ")
+    )
 }
 
 /// Whom to believe, as the Upstream declares it.
@@ -167,6 +217,10 @@ impl<T> std::ops::Deref for Verified<T> {
 #[derive(Debug, Clone)]
 pub struct UnitIndex {
     pub revision: UnitRevision,
+    /// Of whom and what it says that it is, by field: remembered, since a change is refused (Debian: Origin, Label, ...).
+    pub identity: BTreeMap<String, String>,
+    /// What of it would be refused had a person not allowed it ([`Allowances`]).
+    pub allowed: Vec<Reason>,
     /// The root files to store and serve, under mutable names, each with the SHA-256 of its bytes.
     pub roots: Vec<(RepoPath, Sha256)>,
     /// The indices inside the declared slice.

@@ -3,14 +3,16 @@
 
 mod complaints;
 
+use fleet_api::upstream::Signatures;
 use fleet_api::{Attempt, ConditionType};
 use fleet_types::{Outcome, Reason};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use self::complaints::{
-    damaged, manifest_at_fault, never_synced, objects_pending, pod_missing, pod_not_ready, refused,
-    storage_at_fault, volume_lost, volume_pending,
+    damaged, first_run_held_up, manifest_at_fault, never_synced, objects_pending, pod_held_up,
+    pod_not_ready, refused, run_held_up, storage_at_fault, volume_lost, volume_pending,
+    volume_refused,
 };
 use crate::fleet::{Fleet, Problem};
 use crate::freshness::{self, Freshness};
@@ -27,6 +29,8 @@ pub struct Facts<'a> {
     pub runs: &'a Runs,
     pub objects: &'a RegionObjects,
     pub freshness: Freshness,
+    /// For whom its next run waits, as the end of a sentence, while it could start but for that.
+    pub waiting: Option<String>,
 }
 
 impl Facts<'_> {
@@ -88,13 +92,20 @@ impl Verdict {
 
 type Check = fn(&Facts) -> Option<Problem>;
 
-/// "This Mirror serves verified content": what speaks against it, most important first.
-const READY: &[Check] = &[volume_lost, never_synced, pod_not_ready];
+/// What speaks against "this Mirror serves verified content" and is the root of all else that does.
+const ROOTS: &[Check] = &[volume_lost, volume_refused, pod_held_up, first_run_held_up];
 /// What editing a manifest, Secret or ConfigMap would mend.
 const STALLED: &[Check] = &[manifest_at_fault];
 /// What is still on its way.
-const RECONCILING: &[Check] = &[objects_pending, never_synced, pod_not_ready];
-const SERVING: &[Check] = &[pod_missing, pod_not_ready];
+const RECONCILING: &[Check] = &[
+    volume_refused,
+    pod_held_up,
+    first_run_held_up,
+    objects_pending,
+    never_synced,
+    pod_not_ready,
+];
+const SERVING: &[Check] = &[pod_not_ready];
 const STORAGE: &[Check] = &[volume_lost, volume_pending, storage_at_fault, damaged];
 const VERIFIED: &[Check] = &[refused];
 
@@ -126,7 +137,7 @@ pub fn verdicts(
         )
     }));
     verdicts.extend([
-        (ConditionType::Verified, verified(facts, before)),
+        (ConditionType::Verified, verified(fleet, facts, before)),
         (ConditionType::Fresh, fresh(fleet, facts, now)),
         (
             ConditionType::Serving,
@@ -155,35 +166,57 @@ fn plain(checks: &[Check], facts: &[Facts], good: Reason, message: &str) -> Verd
 }
 
 fn ready(fleet: &Fleet, facts: &[Facts]) -> Verdict {
-    if let Some(problem) = first(READY, facts) {
-        let at_fault = first(STALLED, facts).filter(|_| problem.reason != Reason::PodNotReady);
-        let suspended = fleet.spec.suspend && !facts.iter().all(Facts::has_snapshot);
-        let suspended = suspended.then(|| {
-            Problem::new(
-                Reason::Suspended,
-                "no snapshot exists and spec.suspend stops the first sync: set it to false",
-            )
-        });
-        return Verdict::no(at_fault.or(suspended).unwrap_or(problem));
+    if let Some(problem) = not_ready(fleet, facts) {
+        return Verdict::no(problem);
     }
-    let serves = format!(
-        "{} of {} regions serve verified content",
-        facts.len(),
-        facts.len()
-    );
+    let content = if unsigned(fleet) {
+        "content that nobody vouches for"
+    } else {
+        "verified content"
+    };
+    let serves = format!("{0} of {0} regions serve {content}", facts.len());
     if fleet.spec.suspend {
         return Verdict::yes(
             Reason::Suspended,
             format!("{serves}; spec.suspend stops new syncs"),
         );
     }
-    match facts.iter().find_map(failing) {
+    match facts.iter().find_map(remark) {
         Some(words) => Verdict::yes(Reason::Ready, format!("{serves}; {words}")),
         None => Verdict::yes(Reason::Ready, serves),
     }
 }
 
-/// A failed run does not take back what is served; it is said all the same.
+/// What speaks against "this Mirror serves verified content", the root first.
+fn not_ready(fleet: &Fleet, facts: &[Facts]) -> Option<Problem> {
+    let synced = facts.iter().all(Facts::has_snapshot);
+    first(ROOTS, facts)
+        .or_else(|| first(STALLED, facts).filter(|_| !synced))
+        .or_else(|| {
+            let suspended = fleet.spec.suspend && !synced;
+            let message =
+                "no snapshot exists and spec.suspend stops the first sync: set it to false";
+            suspended.then(|| Problem::new(Reason::Suspended, message))
+        })
+        .or_else(|| first(&[never_synced, pod_not_ready], facts))
+}
+
+/// Whether the Upstream's manifest says that nobody's signature is looked at.
+fn unsigned(fleet: &Fleet) -> bool {
+    fleet.upstream_spec().trust.signatures == Signatures::None
+}
+
+/// What does not take back what is served, and is said all the same.
+fn remark(facts: &Facts) -> Option<String> {
+    let held_up = run_held_up(facts).map(|problem| problem.message);
+    let waiting = || {
+        let words = facts.waiting.as_ref()?;
+        Some(format!("the next sync of region {} {words}", facts.name()))
+    };
+    held_up.or_else(|| failing(facts)).or_else(waiting)
+}
+
+/// The last run failed.
 fn failing(facts: &Facts) -> Option<String> {
     let last = facts
         .last()
@@ -196,9 +229,18 @@ fn failing(facts: &Facts) -> Option<String> {
     ))
 }
 
-fn verified(facts: &[Facts], before: &[Condition]) -> Verdict {
+fn verified(fleet: &Fleet, facts: &[Facts], before: &[Condition]) -> Verdict {
     if let Some(problem) = first(VERIFIED, facts) {
         return Verdict::no(problem);
+    }
+    if unsigned(fleet) {
+        let upstream = &fleet.spec.upstream_ref.name;
+        return Verdict::unknown(
+            Reason::NotVerified,
+            format!(
+                "trust.signatures of Upstream {upstream} is None: nobody vouches for what it sends"
+            ),
+        );
     }
     if facts
         .iter()
@@ -227,7 +269,7 @@ fn verified(facts: &[Facts], before: &[Condition]) -> Verdict {
 }
 
 fn fresh(fleet: &Fleet, facts: &[Facts], now: Timestamp) -> Verdict {
-    if let Some(problem) = facts.iter().find_map(|facts| expired(facts, now)) {
+    if let Some(problem) = facts.iter().find_map(|facts| expired(fleet, facts, now)) {
         return Verdict::no(problem);
     }
     let objective = freshness::objective(fleet);
@@ -253,16 +295,24 @@ fn fresh(fleet: &Fleet, facts: &[Facts], now: Timestamp) -> Verdict {
     if let Some((reason, message)) = unknown {
         return Verdict::unknown(reason, message);
     }
-    match facts.iter().find_map(|facts| {
-        facts
-            .freshness
-            .superseded_at()
-            .map(|since| (facts.name(), since))
-    }) {
+    let behind = facts
+        .iter()
+        .find_map(|facts| Some((facts.name(), facts.freshness.superseded_at()?)));
+    if let Some((region, since)) = behind {
+        let message = format!(
+            "region {region} has been behind the authority since {since}, which the objective allows"
+        );
+        return Verdict::yes(Reason::Fresh, message);
+    }
+    let assumed = facts.iter().find_map(|facts| match facts.freshness {
+        Freshness::Assumed(since) => Some((facts.name(), since)),
+        _ => None,
+    });
+    match assumed {
         Some((region, since)) => Verdict::yes(
-            Reason::Fresh,
+            Reason::AssumedFresh,
             format!(
-                "region {region} has been behind the authority since {since}, which the objective allows"
+                "assumed, not measured: only syncs may ask the authority, and region {region} had what it has at {since}"
             ),
         ),
         None => Verdict::yes(Reason::Fresh, "every region serves what the authority has"),
@@ -270,16 +320,22 @@ fn fresh(fleet: &Fleet, facts: &[Facts], now: Timestamp) -> Verdict {
 }
 
 /// Clients refuse an index that is past its time, however new it is.
-fn expired(facts: &Facts, now: Timestamp) -> Option<Problem> {
+fn expired(fleet: &Fleet, facts: &Facts, now: Timestamp) -> Option<Problem> {
     let ends = freshness::index_ends(facts.view.served());
     let (unit, end) = ends.into_iter().find(|(_, end)| *end < now)?;
     let words = failing(facts)
         .map(|words| format!("; {words}"))
         .unwrap_or_default();
+    let what_helps = match freshness::expired_is_allowed(fleet, facts.view.served(), &unit) {
+        true => {
+            "which spec.verification lets through; clients need `Check-Valid-Until: no` in their sources for it"
+        }
+        false => "and clients refuse it; the upstream has to publish a newer one",
+    };
     Some(Problem::new(
         Reason::IndexExpired,
         format!(
-            "region {} serves an index of {unit} that expired at {end}, and clients refuse it; the upstream has to publish a newer one{words}",
+            "region {} serves an index of {unit} that expired at {end}, {what_helps}{words}",
             facts.name()
         ),
     ))

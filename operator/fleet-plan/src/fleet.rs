@@ -1,13 +1,13 @@
 //! The strict inside: a Mirror and its Upstream after every check, so that what follows cannot fail.
 
-use fleet_api::mirror::{Mirror, MirrorSpec, Region};
+use fleet_api::mirror::{Mirror, MirrorSpec, PodSettings, Region};
 use fleet_api::{MirrorStatus, Upstream, UpstreamSpec};
 use fleet_types::{Reason, shown_url};
 use kube_core::ResourceExt;
 
 use crate::observed::{Observed, SeenMeta};
 use crate::schedule::Schedule;
-use crate::{inputs, names};
+use crate::{inputs, names, pods};
 
 /// Something that only a person can put right, in words that say what to edit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +35,8 @@ pub struct Fleet<'a> {
     pub uid: String,
     pub upstream: &'a Upstream,
     pub schedule: Schedule,
+    /// What holds for its pods.
+    pub pods: PodSettings,
     /// Digest of everything that a run's result depends on and that manifests say.
     pub inputs: String,
     /// The value of the request annotation, if there is one.
@@ -58,6 +60,9 @@ impl<'a> Fleet<'a> {
         let invalid = |message: String| Problem::new(Reason::InvalidSpec, message);
         let uid = mirror.uid().unwrap_or_default();
         let schedule = Schedule::new(&spec.sync, &uid).map_err(invalid)?;
+        let settings = &seen.settings;
+        let pods =
+            pods::settings(&spec.pods, &settings.pods, &settings.pods_allowed).map_err(invalid)?;
         let sites: Vec<Site> = spec
             .regions
             .iter()
@@ -89,6 +94,7 @@ impl<'a> Fleet<'a> {
             uid,
             upstream,
             schedule,
+            pods,
             inputs,
             request,
             sites,
@@ -103,6 +109,25 @@ impl<'a> Fleet<'a> {
 
     pub fn upstream_spec(&self) -> &UpstreamSpec {
         &self.upstream.spec
+    }
+
+    /// The URL of the copy in one region: below what clients outside use, or of its Service.
+    pub fn url(&self, site: &Site) -> String {
+        let path = match self.spec.serving.path.as_str() {
+            "" => self.name.as_str(),
+            path => path,
+        };
+        let base = match &site.region.public_url {
+            Some(url) => url.trim_end_matches('/').to_owned(),
+            None => {
+                let scheme = match crate::build::tls_secret(self) {
+                    Some(_) => "https",
+                    None => "http",
+                };
+                format!("{scheme}://{}.{}.svc", site.child, self.namespace)
+            }
+        };
+        format!("{base}/{path}/")
     }
 
     pub fn site(&self, region: &str) -> Option<&Site<'a>> {
@@ -216,6 +241,10 @@ fn under_name<'s>(
 
 fn upstream_of<'a>(mirror: &Mirror, seen: &'a Observed) -> Result<&'a Upstream, Problem> {
     let wanted = &mirror.spec.upstream_ref.name;
+    if let Some(error) = &seen.upstream_error {
+        let message = format!("Upstream {wanted} cannot be read: {error}; correct it");
+        return Err(Problem::new(Reason::InvalidSpec, message));
+    }
     let Some(upstream) = &seen.upstream else {
         return Err(Problem::new(
             Reason::UpstreamNotFound,

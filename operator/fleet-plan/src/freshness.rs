@@ -1,5 +1,6 @@
 //! How far a region is behind the authority: what its pod says that it serves against what the authority has.
 
+use fleet_api::mirror::AllowedReason;
 use fleet_api::{BehindUnit, ConditionType, RegionStatus};
 use fleet_types::Reason;
 use jiff::Timestamp;
@@ -14,6 +15,8 @@ use crate::schedule::{later, seconds};
 pub enum Freshness {
     /// It serves what the authority has.
     Current,
+    /// The authority cannot be asked; a sync that succeeded then, no longer ago than the objective, found it current.
+    Assumed(Timestamp),
     /// It serves something older; the units that are behind.
     Behind(Vec<BehindUnit>),
     /// It cannot be told; why.
@@ -92,12 +95,10 @@ pub fn measure(
 
 /// An authority that only sync runs may ask: as of the last run that succeeded, for as long as the objective allows.
 fn unprobed(fleet: &Fleet, before: &RegionStatus, now: Timestamp) -> Freshness {
-    let until = before
-        .last_success
-        .as_ref()
-        .map(|success| later(success.0, objective(fleet)));
-    if until.is_some_and(|until| now < until) {
-        return Freshness::Current;
+    let success = before.last_success.as_ref().map(|success| success.0);
+    let fresh = success.filter(|at| now < later(*at, objective(fleet)));
+    if let Some(at) = fresh {
+        return Freshness::Assumed(at);
     }
     Freshness::Unknown(
         Reason::NotProbed,
@@ -117,6 +118,22 @@ pub fn index_ends(served: Option<&ServedStatus>) -> Vec<(String, Timestamp)> {
             Some((unit.unit.clone(), end))
         })
         .collect()
+}
+
+/// Whether the manifest lets the served index of a unit through although it is past its time.
+pub fn expired_is_allowed(fleet: &Fleet, served: Option<&ServedStatus>, unit: &str) -> bool {
+    let verification = &fleet.spec.verification;
+    let mut served = served.into_iter().flat_map(|served| &served.revision);
+    let digest = served
+        .find(|serves| serves.unit == unit)
+        .map(|serves| serves.digest.to_string());
+    let mut states = verification.allowed.iter();
+    verification.allows_expired(unit)
+        || states.any(|state| {
+            state.unit == unit
+                && Some(&state.digest) == digest.as_ref()
+                && state.reasons.contains(&AllowedReason::IndexExpired)
+        })
 }
 
 fn unseen(fleet: &Fleet, unit: &str) -> String {

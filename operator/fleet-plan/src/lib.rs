@@ -5,16 +5,19 @@
 
 pub mod build;
 mod canonical;
+mod cause;
 mod conditions;
 mod due;
 pub mod fleet;
 mod freshness;
+mod high_water;
 mod inputs;
 pub mod names;
 mod objects;
 pub mod observed;
 pub mod plan;
 mod planner;
+mod pods;
 pub mod report;
 mod runs;
 pub mod schedule;
@@ -22,16 +25,20 @@ mod start;
 mod status;
 mod teardown;
 pub mod turn;
+mod unreadable;
 pub mod upstream;
 mod view;
 
 pub use observed::{
-    Answer, Observed, SeenApplied, SeenClaim, SeenJob, SeenMeta, SeenObjects, SeenPod, Settings,
+    Answer, Observed, SeenApplied, SeenClaim, SeenJob, SeenMeta, SeenObjects, SeenPod, SeenWarning,
+    Settings,
 };
 pub use plan::{FinishedRun, Plan, PlannedEvent, Write};
 pub use planner::{plan, wanted_names};
+pub use pods::PodsAllowed;
 pub use report::RunReport;
 pub use turn::{Claimant, Turn, TurnBook};
+pub use unreadable::conditions_of_unreadable;
 pub use upstream::{
     ObservedUpstream, Probe, ProbeAnswer, SeenAttempt, UpstreamPlan, plan_upstream,
 };

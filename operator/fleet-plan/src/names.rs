@@ -31,6 +31,15 @@ pub fn serving_pod_name(child: &str) -> String {
     format!("{child}-0")
 }
 
+/// Whether a name could be one of ours, by its end: what says no is somebody else's.
+pub fn could_be_ours(name: &str) -> bool {
+    let digits = name.rsplit('-').next().unwrap_or_default();
+    digits.len() == 8
+        && digits
+            .bytes()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 /// SHA-256 over the parts, each with its length, in hexadecimal digits.
 pub fn hash(parts: &[&str]) -> String {
     let mut digest = Sha256::new();
@@ -85,6 +94,15 @@ mod tests {
                 let before = seen.insert(name, pair.clone());
                 prop_assert!(before.is_none_or(|before| before == pair));
             }
+        }
+    }
+
+    #[test]
+    fn our_names_are_told_from_most_others() {
+        let child = child_name("debian", "eu");
+        assert!(could_be_ours(&child) && could_be_ours(&job_name(&child, "First", "first")));
+        for other in ["data-postgres-0", "cafe", "", "web-7d4b9c6f5"] {
+            assert!(!could_be_ours(other), "{other}");
         }
     }
 

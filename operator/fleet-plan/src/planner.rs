@@ -54,11 +54,17 @@ fn carry_out(fleet: &Fleet, seen: &Observed) -> Plan {
         .iter()
         .zip(&runs)
         .zip(&objects.regions)
-        .map(|((view, runs), objects)| Facts {
+        .enumerate()
+        .map(|(index, ((view, runs), objects))| Facts {
             view,
             runs,
             objects,
             freshness: freshness::measure(fleet, view.served(), &view.before, seen.now),
+            waiting: starting
+                .waiting
+                .as_ref()
+                .filter(|(waiting, _)| *waiting == index)
+                .map(|(_, words)| words.clone()),
         })
         .collect();
     let status = status::summarise(fleet, &facts, seen, starting.next);
@@ -95,9 +101,19 @@ fn carry_out(fleet: &Fleet, seen: &Observed) -> Plan {
 fn stalled(mirror: &Mirror, seen: &Observed, problem: Problem) -> Plan {
     let before = mirror.status.clone().unwrap_or_default();
     let generation = mirror.metadata.generation.unwrap_or(0);
+    let stalled = problem.reason.as_str();
     let verdicts = stalled_verdicts(&before, problem);
+    let serves = verdicts
+        .iter()
+        .any(|(kind, verdict)| *kind == ConditionType::Ready && verdict.status == "True");
+    let state = if serves {
+        format!("{},{stalled}", Reason::Serving)
+    } else {
+        stalled.to_owned()
+    };
     let status = MirrorStatus {
         observed_generation: generation,
+        state: Some(state),
         next_sync_time: None,
         retained_claims: objects::retained_claims(mirror, seen),
         conditions: conditions(verdicts, &before.conditions, generation, seen.now),

@@ -1,5 +1,7 @@
 //! What a run says about itself: the fields of the worker's report that planning needs.
 
+use std::collections::BTreeMap;
+
 use fleet_types::{Outcome, Reason, UnitRevision};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -17,6 +19,8 @@ pub struct RunReport {
     pub suites: Vec<SuiteReport>,
     pub snapshot: Option<String>,
     pub revision: Vec<UnitRevision>,
+    /// High-water marks as the run left them, where it was told others.
+    pub accepted: Vec<Mark>,
     pub files_fetched: u64,
     pub bytes_fetched: u64,
     pub requests: u64,
@@ -32,6 +36,20 @@ pub struct RunReport {
         skip_serializing_if = "Option::is_none"
     )]
     pub finished_at: Option<Timestamp>,
+}
+
+/// A high-water mark: what [`fleet_types::Accepted`] is, with reasons that may be another version's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Mark {
+    #[serde(flatten)]
+    pub revision: UnitRevision,
+    #[serde(default)]
+    pub identity: BTreeMap<String, String>,
+    #[serde(default)]
+    pub allowed: Vec<String>,
+    #[serde(default)]
+    pub instead_of: Option<i64>,
 }
 
 /// How one suite fared.

@@ -1,11 +1,17 @@
 //! What became of the runs: a run that ended enters the status, and only then its Job goes.
 
-use fleet_api::{AcceptedUnit, Attempt, Contradiction, RegionStatus, Run, Trigger, labels};
-use fleet_types::{Reason, UnitRevision};
+mod kept;
+mod words;
+
+use fleet_api::{Attempt, Contradiction, RegionStatus, Run, Trigger, labels};
+use fleet_types::Reason;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use crate::observed::{Answer, SeenJob, SeenPod};
+use self::kept::{failed, is_kept, ours, volume_stays};
+use self::words::{end_words, held_up};
+use crate::high_water;
+use crate::observed::{Answer, SeenJob};
 use crate::plan::{FinishedRun, Write};
 use crate::report::RunReport;
 use crate::schedule::later;
@@ -49,6 +55,7 @@ pub fn take_stock(view: &RegionView, owner: &str, now: Timestamp, replacing: boo
     for job in &view.jobs {
         runs.job(view, job, owner, now, replacing);
     }
+    runs.keep_newest(view, owner, now);
     runs.vanished(view, now);
     runs
 }
@@ -62,17 +69,18 @@ impl Runs {
         now: Timestamp,
         replacing: bool,
     ) {
-        self.occupied = true;
-        if job.meta.deleting || !job.meta.owners.iter().any(|uid| uid == owner) {
+        let run = run_of(job, now);
+        let last = view.before.last_attempt.as_ref();
+        if ours(job, owner) && is_kept(view, job, &run) {
             return;
         }
-        let run = run_of(job, now);
-        let recorded = self
-            .status
-            .last_attempt
-            .as_ref()
-            .is_some_and(|last| is_same(last, &run));
-        if recorded {
+        self.occupied = true;
+        if !ours(job, owner) {
+            return;
+        }
+        // No run begins before the one before it is in the status.
+        let superseded = |last: &Attempt| job.end.is_some() && run.started_at < last.started_at;
+        if last.is_some_and(|last| is_same(last, &run) || superseded(last)) {
             self.discard.push(delete(job));
             return;
         }
@@ -121,16 +129,12 @@ impl Runs {
             self.status.current_run = Some(run);
             return;
         }
+        let (reason, words) = held_up(view, &job.meta.name);
         let message = format!(
-            "sync Job {} could not start within five minutes: {}",
+            "sync Job {} could not start within five minutes: its pod {words}",
             job.meta.name,
-            pending_words(pod)
         );
-        self.record(
-            view,
-            run,
-            Outcome::lost(Reason::SyncUnschedulable, message, now),
-        );
+        self.record(view, run, Outcome::lost(reason, message, now));
         self.discard.push(delete(job));
     }
 
@@ -148,7 +152,6 @@ impl Runs {
         } else if now < later(end_at, REPORT_PATIENCE) {
             self.look_at(later(end_at, REPORT_PATIENCE));
             self.status.current_run = Some(run);
-            return;
         } else {
             let message = format!(
                 "sync Job {} ended without a report: {}",
@@ -161,7 +164,29 @@ impl Runs {
                 Outcome::lost(Reason::SyncInterrupted, message, end_at),
             );
         }
-        self.discard.push(delete(job));
+    }
+
+    /// The Job of the last run that failed stays, for its log, until another run has ended. All others go once their
+    /// result is in the status.
+    fn keep_newest(&mut self, view: &RegionView, owner: &str, now: Timestamp) {
+        for job in view
+            .jobs
+            .iter()
+            .filter(|job| job.end.is_some() && ours(job, owner))
+        {
+            let run = run_of(job, now);
+            let last = self.status.last_attempt.as_ref();
+            let newest = last.is_some_and(|last| is_same(last, &run));
+            let recorded = newest || is_kept(view, job, &run);
+            let failed = last.is_some_and(failed);
+            let gone = delete(job);
+            if recorded
+                && !(newest && failed && volume_stays(view))
+                && !self.discard.contains(&gone)
+            {
+                self.discard.push(gone);
+            }
+        }
     }
 
     /// A run that the status knows and of which there is no Job.
@@ -169,7 +194,9 @@ impl Runs {
         let Some(run) = self.status.current_run.clone() else {
             return;
         };
-        if view.jobs.iter().any(|job| job.meta.name == run.job) {
+        let is_there = |job: &&SeenJob| job.meta.name == run.job;
+        let there = view.jobs.iter().copied().find(is_there);
+        if there.is_some_and(|job| !is_kept(view, job, &run_of(job, now))) {
             return;
         }
         let patience = later(run.started_at.0, JOB_PATIENCE);
@@ -198,7 +225,8 @@ impl Runs {
             status.consecutive_failures = status.consecutive_failures.saturating_add(1);
         }
         if let Some(report) = &outcome.report {
-            raise(&mut status.high_water, &report.revision);
+            high_water::raise(&mut status.high_water, &report.revision);
+            high_water::replace(&mut status.high_water, &report.accepted);
         }
         let wait = outcome
             .report
@@ -213,6 +241,11 @@ impl Runs {
                 reason: suite.reason.clone(),
                 message: suite.message.chars().take(MESSAGE_LENGTH).collect(),
             });
+        let told = outcome.report.clone();
+        let count = |of: fn(&RunReport) -> u64| {
+            told.as_ref()
+                .map(|report| i64::try_from(of(report)).unwrap_or(i64::MAX))
+        };
         self.finished.push(FinishedRun {
             region: view.name().to_owned(),
             job: run.job.clone(),
@@ -229,6 +262,9 @@ impl Runs {
             contradiction,
             started_at: run.started_at,
             finished_at: Time(whole(outcome.at)),
+            files_fetched: count(|report| report.files_fetched),
+            bytes_fetched: count(|report| report.bytes_fetched),
+            seconds: count(|report| report.seconds.max(0.0).round() as u64),
             not_before: wait
                 .map(|wait| Time(whole(later(outcome.at, crate::schedule::seconds(wait))))),
             inputs: run.inputs,
@@ -322,68 +358,6 @@ fn kept_report(view: &RegionView, started: Timestamp) -> Option<RunReport> {
     let report = served.last_report.as_ref()?;
     (report.finished_at? >= started && report.started_at.is_none_or(|at| at >= started))
         .then(|| report.clone())
-}
-
-fn pending_words(pod: Option<&SeenPod>) -> String {
-    let Some(pod) = pod else {
-        return "no pod was made for it; `kubectl describe job` tells why".to_owned();
-    };
-    let trouble = pod
-        .trouble
-        .as_ref()
-        .map(|trouble| format!("{}: {}", trouble.reason, trouble.message));
-    let words = pod.unschedulable.clone().or(trouble);
-    words.unwrap_or_else(|| {
-        "its container has not started; `kubectl describe pod` tells why".to_owned()
-    })
-}
-
-fn end_words(pod: Option<&SeenPod>, job: &SeenJob) -> String {
-    match (pod.and_then(|pod| pod.end.as_ref()), &job.end) {
-        (Some(end), _) => format!("{}, exit code {}", end.reason, end.exit_code),
-        (None, Some(end)) if !end.message.is_empty() => end.message.clone(),
-        _ => "its pod is gone".to_owned(),
-    }
-}
-
-/// Raises high-water marks: the newest date of each unit wins.
-fn raise(marks: &mut Vec<AcceptedUnit>, revision: &[UnitRevision]) {
-    for unit in revision {
-        let Ok(date) = Timestamp::from_second(unit.date) else {
-            continue;
-        };
-        let accepted = AcceptedUnit {
-            unit: unit.unit.clone(),
-            digest: unit.digest.to_string(),
-            date: Time(date),
-            valid_until: unit
-                .valid_until
-                .and_then(|at| Timestamp::from_second(at).ok())
-                .map(Time),
-        };
-        match marks.iter_mut().find(|mark| mark.unit == unit.unit) {
-            Some(mark) if mark.date.0 <= date => *mark = accepted,
-            Some(_) => {}
-            None => marks.push(accepted),
-        }
-    }
-    marks.sort_by(|a, b| a.unit.cmp(&b.unit));
-}
-
-/// High-water marks as `--high-water` takes them.
-pub fn high_water_argument(marks: &[AcceptedUnit]) -> String {
-    let marks: Vec<_> = marks
-        .iter()
-        .filter_map(|mark| {
-            Some(UnitRevision {
-                unit: mark.unit.clone(),
-                digest: mark.digest.parse().ok()?,
-                date: mark.date.0.as_second(),
-                valid_until: mark.valid_until.as_ref().map(|at| at.0.as_second()),
-            })
-        })
-        .collect();
-    serde_json::to_string(&marks).unwrap_or_else(|_| "[]".to_owned())
 }
 
 fn delete(job: &SeenJob) -> Write {

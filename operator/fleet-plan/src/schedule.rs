@@ -25,10 +25,10 @@ impl Schedule {
             .seconds(Seconds::Disallowed)
             .year(Year::Disallowed)
             .build();
-        let cron = parser.parse(&spec.schedule).map_err(|error| {
+        let given = spec.cron(seed);
+        let cron = parser.parse(&given).map_err(|error| {
             format!(
-                "spec.sync.schedule: {:?} is not a cron expression ({error}); write five fields, for example `17 */4 * * *`",
-                spec.schedule
+                "spec.sync.schedule: {given:?} is not a cron expression ({error}); write five fields, for example `17 */4 * * *`"
             )
         })?;
         let zone = TimeZone::get(&spec.time_zone).map_err(|_| {
@@ -37,7 +37,7 @@ impl Schedule {
                 spec.time_zone
             )
         })?;
-        let jitter = spec.jitter.map_or(0, |jitter| jitter.as_secs());
+        let jitter = spec.jitter_or_default().as_secs();
         Ok(Schedule {
             cron,
             zone,
@@ -115,7 +115,7 @@ mod tests {
 
     fn schedule(cron: &str, zone: &str, jitter: Option<&str>) -> Schedule {
         let spec = SyncSpec {
-            schedule: cron.to_owned(),
+            schedule: Some(cron.to_owned()),
             time_zone: zone.to_owned(),
             jitter: jitter.map(|text| text.parse().unwrap()),
             ..SyncSpec::default()
@@ -183,7 +183,7 @@ mod tests {
     #[test]
     fn what_cannot_be_read_names_the_field_and_shows_how_to_write_it() {
         let wrong = SyncSpec {
-            schedule: "every day".to_owned(),
+            schedule: Some("every day".to_owned()),
             ..SyncSpec::default()
         };
         assert!(
@@ -192,7 +192,7 @@ mod tests {
                 .contains("spec.sync.schedule")
         );
         let six = SyncSpec {
-            schedule: "0 0 * * * *".to_owned(),
+            schedule: Some("0 0 * * * *".to_owned()),
             ..SyncSpec::default()
         };
         assert!(Schedule::new(&six, "").is_err(), "seconds are not offered");

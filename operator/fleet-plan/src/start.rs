@@ -8,10 +8,11 @@ use kube_core::ResourceExt;
 use crate::build::{self, Start};
 use crate::due::{self, Due};
 use crate::fleet::Fleet;
+use crate::high_water;
 use crate::objects::Objects;
 use crate::observed::Observed;
 use crate::plan::Write;
-use crate::runs::{Runs, high_water_argument, whole};
+use crate::runs::{Runs, whole};
 use crate::turn::{Turn, may_start};
 use crate::view::RegionView;
 
@@ -20,6 +21,8 @@ use crate::view::RegionView;
 pub struct Starting {
     pub write: Option<Write>,
     pub turn: Turn,
+    /// The region whose run could start but for its turn, and for whom it waits, as the end of a sentence.
+    pub waiting: Option<(usize, String)>,
     /// The earliest instant at which a run is due in some region.
     pub next: Option<Timestamp>,
     pub look_again: Option<Timestamp>,
@@ -54,6 +57,7 @@ pub fn choose(
     let mut starting = Starting {
         write: None,
         turn: Turn::Idle,
+        waiting: None,
         next,
         look_again,
     };
@@ -78,11 +82,32 @@ pub fn choose(
     };
     if !may_start(&fleet.name, due.at, &seen.others) {
         starting.turn = Turn::Waiting(due.at);
+        starting.waiting = Some((index, waits_for(fleet, seen)));
         return starting;
     }
     starting.turn = Turn::Running;
     starting.write = start(fleet, &views[index], &mut runs[index], due, seen);
     starting
+}
+
+/// Who goes first: whoever runs, else whoever has waited for longest.
+fn waits_for(fleet: &Fleet, seen: &Observed) -> String {
+    let upstream = &fleet.spec.upstream_ref.name;
+    let running = seen.others.iter().find(|other| other.turn == Turn::Running);
+    let waiting = seen.others.iter().filter_map(|other| match other.turn {
+        Turn::Waiting(since) => Some((since, &other.mirror)),
+        _ => None,
+    });
+    match (running, waiting.min()) {
+        (Some(other), _) => format!(
+            "waits for its turn: Mirror {} is being synced from Upstream {upstream}, which gives to one at a time",
+            other.mirror
+        ),
+        (None, Some((_, mirror))) => format!(
+            "waits for its turn: Mirror {mirror} has waited for Upstream {upstream} for longer"
+        ),
+        (None, None) => "waits for its turn: other runs go first".to_owned(),
+    }
 }
 
 /// A Job is made only beside a serving pod that is bound and stays.
@@ -105,13 +130,13 @@ fn start(
         occasion: due.occasion.clone(),
         image: pod.image.as_deref().unwrap_or(&seen.settings.image),
         node: pod.node.as_deref()?,
-        high_water: high_water_argument(&runs.status.high_water),
+        high_water: high_water::argument(&runs.status.high_water),
         damaged: view
             .served()
             .map(|served| served.damaged.clone())
             .unwrap_or_default(),
     };
-    let job = build::job(fleet, view.site, &seen.settings, &start);
+    let job = build::job(fleet, view.site, &start);
     let now = Time(whole(seen.now));
     let status = &mut runs.status;
     if matches!(due.trigger, Trigger::First | Trigger::Schedule) {

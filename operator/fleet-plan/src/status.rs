@@ -32,8 +32,10 @@ pub fn summarise(
         .count();
     let verdicts = verdicts(fleet, facts, &before.conditions, seen.now);
     let generation = fleet.mirror.metadata.generation.unwrap_or(0);
+    let conditions = conditions(verdicts, &before.conditions, generation, seen.now);
     MirrorStatus {
         observed_generation: generation,
+        state: Some(words(fleet, facts, &conditions)),
         snapshot: common(regions.iter().map(|region| region.snapshot.as_ref())),
         regions_ready: Some(format!("{serving}/{}", facts.len())),
         superseded_at: regions
@@ -44,14 +46,46 @@ pub fn summarise(
         next_sync_time: next.map(|at| Time(whole(at))),
         last_handled_sync_request: handled(fleet, &regions, &before),
         retained_claims: retained_claims(fleet.mirror, seen),
-        conditions: conditions(verdicts, &before.conditions, generation, seen.now),
+        conditions,
         regions,
     }
+}
+
+/// What `kubectl get` shows beside the conditions, in the way of a node's `Ready,SchedulingDisabled`.
+fn words(fleet: &Fleet, facts: &[Facts], conditions: &[Condition]) -> String {
+    let of = |kind: ConditionType| conditions.iter().find(|known| known.type_ == kind.as_str());
+    let reason = |kind: ConditionType, status: &str| {
+        of(kind)
+            .filter(|known| known.status == status)
+            .map(|known| known.reason.as_str())
+    };
+    let rolled_back = facts.iter().any(|facts| {
+        let last = facts.runs.status.last_attempt.as_ref();
+        last.is_some_and(|last| last.reason == Reason::RolledBack.as_str())
+    });
+    let waiting = facts.iter().any(|facts| facts.waiting.is_some());
+    let when = |holds: bool, reason: Reason| holds.then(|| reason.as_str());
+    let mut words = vec![reason(ConditionType::Ready, "False").unwrap_or(Reason::Serving.as_str())];
+    let more = [
+        reason(ConditionType::Stalled, "True"),
+        reason(ConditionType::Fresh, "False"),
+        when(fleet.spec.suspend, Reason::Suspended),
+        when(!fleet.spec.snapshots.pinned.is_empty(), Reason::Pinned),
+        when(rolled_back, Reason::RolledBack),
+        when(waiting, Reason::WaitingForTurn),
+    ];
+    for word in more.into_iter().flatten() {
+        if !words.contains(&word) {
+            words.push(word);
+        }
+    }
+    words.join(",")
 }
 
 fn region(fleet: &Fleet, facts: &Facts, now: Timestamp) -> RegionStatus {
     let served = facts.view.served();
     let mut status = facts.runs.status.clone();
+    status.url = Some(fleet.url(facts.view.site));
     if crate::conditions::answered(facts.view) {
         status.snapshot = served.and_then(|served| served.snapshot.clone());
     }
@@ -63,7 +97,7 @@ fn region(fleet: &Fleet, facts: &Facts, now: Timestamp) -> RegionStatus {
         status.last_success = kept.map(|at| Time(whole(at)));
     }
     match &facts.freshness {
-        Freshness::Current => status.behind = Vec::new(),
+        Freshness::Current | Freshness::Assumed(_) => status.behind = Vec::new(),
         Freshness::Behind(units) => status.behind = units.clone(),
         // Since when it was behind stays true while nobody can be asked.
         Freshness::Unknown(..) => {}

@@ -1,11 +1,14 @@
 //! Planning an Upstream: what its authority has, whether it answers, and when to ask again.
 
+mod unusable;
+
 use fleet_api::upstream::{ObservedUnit, Upstream, UpstreamStatus};
 use fleet_api::{ConditionType, Mirror, MirrorStatus};
 use fleet_types::{Outcome, Reason};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
+use self::unusable::{silent, unusable};
 use crate::conditions::{Verdict, conditions};
 use crate::plan::PlannedEvent;
 use crate::report::reason_of;
@@ -83,6 +86,8 @@ pub struct Probe {
     pub unit: String,
     pub at: Timestamp,
     pub answer: ProbeAnswer,
+    /// How many probes in a row failed, this one included; 0 where it did not.
+    pub failures: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,14 +134,26 @@ pub fn plan_upstream(upstream: &Upstream, seen: &ObservedUpstream) -> UpstreamPl
         .filter_map(|unit| unit_of(unit, &before, seen, probed))
         .collect();
     let reachable = reachable(&units, seen, probed, &before.conditions);
-    let verdicts = vec![
-        (ConditionType::Ready, ready(&reachable)),
+    let unusable =
+        unusable(seen).or_else(|| silent(&units, seen, &before.conditions).filter(|_| probed));
+    let edit = unusable
+        .clone()
+        .filter(|verdict| verdict.reason.outcome() == Outcome::Manifest);
+    let mut verdicts = vec![(ConditionType::Ready, ready(&reachable, unusable))];
+    verdicts.extend(edit.map(|verdict| {
+        let stalled = Verdict {
+            status: "True",
+            ..verdict
+        };
+        (ConditionType::Stalled, stalled)
+    }));
+    verdicts.extend([
         (ConditionType::Reachable, reachable),
         (
             ConditionType::Consistent,
             consistent(&seen.attempts, &before.conditions),
         ),
-    ];
+    ]);
     let status = UpstreamStatus {
         observed_generation: generation,
         revision_date: revision.iter().filter_map(|unit| unit.date.clone()).max(),
@@ -279,8 +296,12 @@ fn kept(kind: ConditionType, before: &[Condition]) -> Option<Verdict> {
     })
 }
 
-/// An Upstream is ready to be used once its manifest could be read; a silent authority touches `Reachable` only.
-fn ready(reachable: &Verdict) -> Verdict {
+/// An Upstream is ready to be used unless its authority or what runs need cannot be; one that does not answer now and
+/// then touches `Reachable` only.
+fn ready(reachable: &Verdict, unusable: Option<Verdict>) -> Verdict {
+    if let Some(verdict) = unusable {
+        return verdict;
+    }
     let message = match reachable.status {
         "False" => format!(
             "Mirrors may use it; the authority does not answer as it should: {}",

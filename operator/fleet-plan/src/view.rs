@@ -2,9 +2,11 @@
 
 use fleet_api::{MirrorStatus, RegionStatus, labels};
 
+use crate::cause::{self, Cause};
 use crate::fleet::Site;
 use crate::observed::{
-    Answer, Observed, PodRole, SeenApplied, SeenClaim, SeenJob, SeenMeta, SeenPod, ServedStatus,
+    Answer, Observed, PodRole, SeenApplied, SeenClaim, SeenJob, SeenMeta, SeenPod, SeenWarning,
+    ServedStatus,
 };
 
 /// What is seen of one region.
@@ -22,6 +24,7 @@ pub struct RegionView<'a> {
     pub jobs: Vec<&'a SeenJob>,
     pub sync_pods: Vec<&'a SeenPod>,
     pub answer: Option<&'a Answer>,
+    warnings: &'a [SeenWarning],
 }
 
 impl<'a> RegionView<'a> {
@@ -66,6 +69,7 @@ impl<'a> RegionView<'a> {
                 .filter(|pod| pod.role == PodRole::Sync && ours(&pod.meta))
                 .collect(),
             answer: seen.answers.get(&pod_name).filter(|_| pod.is_some()),
+            warnings: &objects.warnings,
         }
     }
 
@@ -90,6 +94,39 @@ impl<'a> RegionView<'a> {
             .iter()
             .copied()
             .find(|pod| pod.job.as_deref() == Some(job))
+    }
+
+    /// The newest that Kubernetes said about an object.
+    pub fn warning(&self, meta: &SeenMeta) -> Option<&'a SeenWarning> {
+        let about = self
+            .warnings
+            .iter()
+            .filter(|warning| warning.uid == meta.uid);
+        about.max_by(|one, other| (one.at, &one.message).cmp(&(other.at, &other.message)))
+    }
+
+    /// Why the serving pod does not run, where Kubernetes tells; none while it is ready.
+    pub fn pod_cause(&self) -> Option<Cause> {
+        match self.pod {
+            Some(pod) if self.ready() || pod.meta.deleting => None,
+            Some(pod) => cause::of_pod(pod),
+            None => {
+                let set = self.stateful_set?;
+                cause::of_missing_pod(self.warning(&set.meta))
+            }
+        }
+    }
+
+    /// Why the pod of a sync Job does not start, where Kubernetes tells; none once it runs.
+    pub fn job_cause(&self, job: &str) -> Option<Cause> {
+        match self.pod_of(job) {
+            Some(pod) if pod.running || pod.end.is_some() => None,
+            Some(pod) => cause::of_pod(pod),
+            None => {
+                let job = self.jobs.iter().find(|known| known.meta.name == job)?;
+                cause::of_missing_pod(self.warning(&job.meta))
+            }
+        }
     }
 
     /// Whether the serving pod was made from the pod template that is applied now.

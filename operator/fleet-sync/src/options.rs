@@ -1,13 +1,14 @@
 //! What a run is asked to do: plain values that the caller took from manifests.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet_formats::seam::{Format, Rejected, Trust};
+use fleet_formats::seam::{Allowances, Format, Rejected, Trust};
 use fleet_store::{Clients, Retention};
-use fleet_types::{Sha256, UnitRevision};
+use fleet_types::{Accepted, Sha256};
 use url::Url;
 
 use crate::Destination;
@@ -52,7 +53,7 @@ pub struct SyncOptions {
     pub pinned: Option<String>,
     pub timeouts: Timeouts,
     /// What the caller remembers as accepted before; the newest of it and the store's own memory counts.
-    pub high_water: Vec<UnitRevision>,
+    pub high_water: Vec<Accepted>,
     /// Blobs that the server of this store found missing or damaged; a run fetches them again.
     pub damaged: Vec<Sha256>,
     /// The product in User-Agent, for example `mirrorfleet/0.1.0`; the contact is appended.
@@ -122,8 +123,8 @@ pub struct Politeness {
 /// What a person allows that would be refused otherwise.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Verification {
-    /// Accept an older date than the newest that was ever accepted.
-    pub allow_rollback: bool,
+    /// States that are let through, by unit.
+    pub allowances: BTreeMap<String, Allowances>,
     /// Accept new bytes under any known name.
     pub allow_mutation: bool,
     /// Accept exactly these new bytes under these known names.

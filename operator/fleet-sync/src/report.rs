@@ -1,6 +1,6 @@
 //! What a run came to: the JSON object of the command line's contract, also kept in the store's `state/`.
 
-use fleet_types::{Reason, RepoPath, UnitRevision};
+use fleet_types::{Accepted, Reason, RepoPath, UnitRevision};
 use serde::{Deserialize, Serialize};
 
 use crate::Problem;
@@ -34,6 +34,10 @@ pub struct Report {
     pub snapshot: Option<String>,
     /// Of the newest snapshot: the one that is served, or the one that a pin or a roll-back holds back.
     pub revision: Vec<UnitRevision>,
+    /// What is remembered of units from now on, where the caller did not say the same: also which state a person let
+    /// through, and why it would have been refused.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accepted: Vec<Accepted>,
     pub files_fetched: u64,
     /// Bytes of bodies.
     pub bytes_fetched: u64,
@@ -134,12 +138,12 @@ impl Report {
         self.reason.outcome().exit_code()
     }
 
-    /// The report as JSON in at most 2 KiB: messages are cut first, then the suites that went well are left out, then
-    /// the revision, then as many suites as it takes.
+    /// The report as JSON in at most 2 KiB. The worst unit's message is the report's own and names what helps, so it is
+    /// cut late: before it go those of suites, suites that went well, marks and the revision; after it, other suites.
     pub fn to_termination_message(&self) -> String {
         let mut report = self.clone();
-        for limit in [400, 160, 60] {
-            report.cut_messages(limit);
+        for limits in [(1200, 1200), (900, 400), (900, 60)] {
+            report.cut_messages(limits);
             if let Some(text) = report.short_enough() {
                 return text;
             }
@@ -147,10 +151,22 @@ impl Report {
         report
             .suites
             .retain(|suite| suite.result == RunResult::Failed);
+        // A mark that is left out is still unlike what the caller knows in the next run, and told then.
+        report.accepted.sort_by_key(|mark| mark.allowed.is_empty());
+        while report.short_enough().is_none() && report.accepted.len() > 1 {
+            report.accepted.pop();
+        }
         if let Some(text) = report.short_enough() {
             return text;
         }
         report.revision.clear();
+        for limits in [(900, 60), (400, 160), (160, 60)] {
+            report.cut_messages(limits);
+            if let Some(text) = report.short_enough() {
+                return text;
+            }
+        }
+        report.accepted.clear();
         // What says something about the upstream as a whole goes last.
         report
             .suites
@@ -160,10 +176,11 @@ impl Report {
         report.short_enough().unwrap_or_default()
     }
 
-    fn cut_messages(&mut self, limit: usize) {
+    /// In bytes: of the report's own, and of each suite's.
+    fn cut_messages(&mut self, (limit, suites): (usize, usize)) {
         self.message = cut(&self.message, limit);
         for suite in &mut self.suites {
-            suite.message = cut(&suite.message, limit);
+            suite.message = cut(&suite.message, suites);
             // The message says the names too.
             if let Some(left_out) = &mut suite.left_out {
                 left_out.sample.clear();

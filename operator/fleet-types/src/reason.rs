@@ -162,6 +162,8 @@ reasons! {
     RollbackDetected => Refused,
     /// Two different contents claim the same date.
     Equivocation => Refused,
+    /// A suite's signed Release no longer says that it is of the same origin, label, code name or priority.
+    ReleaseInfoChanged => Refused,
     /// The index is past its Valid-Until, or older than `trust.maxIndexAge`.
     IndexExpired => Refused,
     /// The index's date lies in the future.
@@ -210,12 +212,18 @@ reasons! {
     FirstSyncPending => Cluster,
     /// A sync Job is running for the first snapshot.
     FirstSyncRunning => Cluster,
+    /// Another run at the same Upstream goes first.
+    WaitingForTurn => Cluster,
     /// New syncs are stopped by `suspend`.
     Suspended => Cluster,
     /// Every suite was verified when it was last synced.
     Verified => Cluster,
+    /// Nobody vouches for the content: the Upstream's manifest says that signatures are not looked at.
+    NotVerified => Cluster,
     /// Every region serves what the authority has.
     Fresh => Cluster,
+    /// The last sync found every region fresh; between syncs nobody may ask the authority.
+    AssumedFresh => Cluster,
     /// A region is behind the authority for longer than the objective.
     Stale => Cluster,
     /// What is served, or what the authority has, cannot be found out.
@@ -224,6 +232,14 @@ reasons! {
     Serving => Cluster,
     /// A serving pod is not ready.
     PodNotReady => Cluster,
+    /// The image of a pod cannot be pulled.
+    ImageNotPulled => Cluster,
+    /// The scheduler finds no node for a pod.
+    PodUnschedulable => Cluster,
+    /// The program of a serving pod ends again and again.
+    PodCrashing => Cluster,
+    /// A quota, an admission rule or another rule of the cluster refuses an object or a pod.
+    CreationRefused => Cluster,
     /// The claim is bound.
     VolumeBound => Cluster,
     /// The claim is not bound yet.

@@ -1,8 +1,10 @@
 //! The identity of an upstream's state.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use crate::Sha256;
+use crate::{Reason, Sha256};
 
 /// The state of one unit of an upstream: the part that is signed, refused and carried forward on its own. For Debian
 /// a unit is a suite. A revision of an upstream is the list of these, sorted by unit.
@@ -27,5 +29,59 @@ impl UnitRevision {
     /// Whether it can be older or newer than another. Otherwise only its digest tells it from others.
     pub fn is_dated(&self) -> bool {
         self.date != Self::NO_DATE
+    }
+}
+
+/// What is remembered of a unit so that no older or other state passes for a newer one: the high-water mark.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Accepted {
+    /// The newest state that was ever accepted, or the one that a person let through instead.
+    #[serde(flatten)]
+    pub revision: UnitRevision,
+    /// Of whom and what the unit said that it is, by field (Debian: Origin, Label, Codename, Priority); empty where an
+    /// older version of us remembered.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub identity: BTreeMap<String, String>,
+    /// Why this state would have been refused had a person not let it through.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allowed: Vec<Reason>,
+    /// A person let it through in the place of a state of this date (seconds since 1970-01-01T00:00:00Z), which is not
+    /// newer than the mark in any memory from then on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instead_of: Option<i64>,
+}
+
+impl Accepted {
+    /// The newer of two memories of one unit, ours and another's. A mark that a person has lowered wins over what it was set in the place of.
+    pub fn newer(self, other: Accepted) -> Accepted {
+        let gives_way = |one: &Accepted, to: &Accepted| {
+            to.instead_of.is_some_and(|date| one.revision.date <= date)
+        };
+        let other_wins = match (gives_way(&self, &other), gives_way(&other, &self)) {
+            (true, gives_way_back) => !gives_way_back,
+            (false, true) => false,
+            (false, false) => other.revision.date > self.revision.date,
+        };
+        let (mut winner, loser) = if other_wins {
+            (other, self)
+        } else {
+            (self, other)
+        };
+        if winner.identity.is_empty() {
+            winner.identity = loser.identity;
+        }
+        winner
+    }
+}
+
+impl From<UnitRevision> for Accepted {
+    fn from(revision: UnitRevision) -> Accepted {
+        Accepted {
+            revision,
+            identity: BTreeMap::new(),
+            allowed: Vec::new(),
+            instead_of: None,
+        }
     }
 }

@@ -50,7 +50,7 @@ enum Role {
     Verify(roles::verify::Arguments),
     Export(roles::export::Arguments),
     Snapshots(roles::snapshots::Arguments),
-    Controller(roles::controller::Arguments),
+    Controller(Box<roles::controller::Arguments>),
     Crds(roles::crds::Arguments),
     Completions(roles::completions::Arguments),
 }
@@ -92,7 +92,7 @@ fn run(cli: Cli) -> Result<Outcome, Failure> {
         Role::Export(arguments) => roles::export::run(arguments, log).map(|()| Outcome::Good),
         Role::Snapshots(arguments) => roles::snapshots::run(arguments, log).map(|()| Outcome::Good),
         Role::Controller(arguments) => {
-            roles::controller::run(arguments, log).map(|()| Outcome::Good)
+            roles::controller::run(*arguments, log).map(|()| Outcome::Good)
         }
         Role::Crds(arguments) => roles::crds::run(arguments).map(|()| Outcome::Good),
         Role::Completions(arguments) => {

@@ -63,6 +63,7 @@ pub fn not_begun(mirror: &str, failure: &Failure, served: Option<String>, now: i
         suites: Vec::new(),
         snapshot: served,
         revision: Vec::new(),
+        accepted: Vec::new(),
         files_fetched: 0,
         bytes_fetched: 0,
         requests: 0,
@@ -216,9 +217,7 @@ fn what_next(text: &mut String, reason: Reason, has_snapshot: bool) {
             "leave out what never comes, as said above, or run again later; what was fetched is kept"
         }
         Outcome::Upstream | Outcome::Cluster => "run again later; what was fetched is kept",
-        Outcome::Refused => {
-            "nothing that was refused is served; ask the upstream's operators, or allow it in the manifest if you know why"
-        }
+        Outcome::Refused => "nothing that was refused is served; ask the upstream's operators",
         Outcome::Storage => "free or repair the volume and run again",
     };
     let served = if has_snapshot {

@@ -15,7 +15,7 @@ use fleet_api::upstream::RefKind;
 use fleet_api::{Mirror, Upstream};
 use fleet_store::{Clients, Retention, Transactions};
 use fleet_sync::{Endpoint, Politeness, SyncOptions, Timeouts};
-use fleet_types::{Reason, UnitRevision};
+use fleet_types::{Accepted, Reason};
 
 use crate::failure::Failure;
 use crate::manifests::{Manifests, check};
@@ -48,7 +48,7 @@ impl Resolver<'_> {
     pub fn options(
         &self,
         mirror: &Mirror,
-        high_water: Vec<UnitRevision>,
+        high_water: Vec<Accepted>,
     ) -> Result<SyncOptions, Failure> {
         let name = mirror.metadata.name.clone().unwrap_or_default();
         let upstream = self.upstream_of(mirror)?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use fleet_api::Mirror;
 use fleet_api::mirror::DebianContent;
-use fleet_formats::debian::{Debian, DebianSlice, Include, PackageRules};
+use fleet_formats::debian::{Debian, DebianSlice, Include, PackageRules, ReleaseName};
 use fleet_formats::seam::Format;
 
 /// By unit, the formats (one for each different declaration) that read it.
@@ -33,6 +33,13 @@ fn debian(content: &DebianContent) -> impl Iterator<Item = (String, Box<dyn Form
                 ..Include::default()
             },
             aliases: Vec::new(),
+            release_names: (content.release_names.iter())
+                .filter(|expected| expected.suite == *suite)
+                .map(|expected| ReleaseName {
+                    suite: expected.suite.clone(),
+                    name: expected.name.clone(),
+                })
+                .collect(),
             packages: PackageRules::default(),
         };
         let format = Debian::new(slice).ok()?;

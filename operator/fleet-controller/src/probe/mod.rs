@@ -16,7 +16,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use fleet_api::Upstream;
-use fleet_formats::seam::{Format, RootContent, RootFile, SignaturePolicy, Trust, VerifyContext};
+use fleet_formats::seam::{
+    Allowances, Format, RootContent, RootFile, SignaturePolicy, Trust, VerifyContext,
+};
 use fleet_types::{Reason, RepoPath, UnitRevision, shown_url};
 use jiff::Timestamp;
 use url::Url;
@@ -201,8 +203,12 @@ impl<F: Fetcher> Asked<'_, F> {
         let context = VerifyContext {
             now: self.now.as_second(),
             trust: &trust,
-            high_water: None,
-            allow_rollback: true,
+            accepted: None,
+            // What the authority has is asked, not whether it still vouches for it.
+            allowances: &Allowances {
+                expired: true,
+                ..Allowances::default()
+            },
             settled: true,
         };
         let roots = [root];

@@ -4,12 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleet_api::Mirror;
-use fleet_plan::{Observed, Plan, PlannedEvent, SeenAttempt, SeenObjects, Write};
-use fleet_types::Reason;
+use fleet_plan::{Observed, Plan, SeenAttempt, Turn, Write};
 use jiff::Timestamp;
 use kube::Resource;
 
-use super::{Next, counted, publish, report};
+use super::{Next, counted, publish, report, unreadable};
 use crate::context::Context;
 use crate::error::WriteError;
 use crate::strangers::recheck_strangers;
@@ -25,7 +24,7 @@ async fn one(context: &Context, name: &ObjectName) -> Result<Next, WriteError> {
         return Ok(forget(context, name));
     };
     let Guarded { 0: Ok(mirror) } = &*known else {
-        return Ok(unreadable(context, &known).await);
+        return unreadable::tell(context, &known).await;
     };
     let strangers = context.world.strangers.any(name);
     if strangers {
@@ -36,6 +35,10 @@ async fn one(context: &Context, name: &ObjectName) -> Result<Next, WriteError> {
     if let Err(WriteError::NameConflict { .. } | WriteError::Outdated { .. }) = written {
         // The world is not as it was planned for; what stands in the way is known now, and the next plan says so.
         return written.map(|()| Next::Again);
+    }
+    if written.as_ref().is_err_and(|error| error.job().is_some()) {
+        // The turn was taken for a Job that was not made; others may have it until this is tried again.
+        record(context, name, mirror, Turn::Idle, plan.rollouts);
     }
     let reported = tell(context, mirror, &plan, written.as_ref().err()).await?;
     written?;
@@ -54,16 +57,19 @@ const STRANGER_PERIOD: jiff::SignedDuration = jiff::SignedDuration::from_secs(30
 
 /// Observes and plans, under the one lock that keeps two Mirrors from taking one turn.
 fn decide(context: &Context, name: &ObjectName, mirror: &Mirror) -> Plan {
-    let mut objects = SeenObjects::default();
-    context.world.owned.add_to(&mut objects, name);
-    context.world.strangers.add_to(&mut objects, name);
+    let objects = context.world.of(name);
     context.answers.retain(name, &objects.pods);
     let upstream = ObjectName::new(&name.namespace, &mirror.spec.upstream_ref.name);
     let known = context.world.upstreams.get(&upstream, &upstream.name);
+    let upstream_error = match known.as_deref() {
+        Some(Guarded { 0: Err(invalid) }) => Some(invalid.error.to_string()),
+        _ => None,
+    };
     let mut fleet = context.fleet();
     let seen = Observed {
         now: Timestamp::now(),
         upstream: known.and_then(|known| known.0.as_ref().ok().cloned()),
+        upstream_error,
         answers: context.answers.of(name, &objects.pods),
         objects,
         others: fleet.others(name, &upstream.name),
@@ -78,6 +84,15 @@ fn decide(context: &Context, name: &ObjectName, mirror: &Mirror) -> Plan {
         .for_each(|mirror| context.wishes.mirrors.now(mirror));
     report::mirror_metrics(context, name, &plan, &seen.answers);
     plan
+}
+
+/// Notes what a Mirror does with its Upstream's turn, and has those planned again that a turn became free for.
+fn record(context: &Context, name: &ObjectName, mirror: &Mirror, turn: Turn, rollouts: u32) {
+    let upstream = &mirror.spec.upstream_ref.name;
+    let woken = context.fleet().record(name, upstream, turn, rollouts);
+    woken
+        .into_iter()
+        .for_each(|mirror| context.wishes.mirrors.now(mirror));
 }
 
 async fn carry_out(
@@ -132,26 +147,5 @@ fn forget(context: &Context, name: &ObjectName) -> Next {
     woken
         .into_iter()
         .for_each(|mirror| context.wishes.mirrors.now(mirror));
-    Next::Gone
-}
-
-/// A manifest that the schema let pass and that still cannot be read. Its objects are left as they are.
-async fn unreadable(context: &Context, known: &Guarded<Mirror>) -> Next {
-    if let Err(invalid) = &known.0 {
-        let message = format!("{}; correct the manifest", invalid.error);
-        tracing::warn!(
-            mirror = invalid.metadata.name,
-            message,
-            "a Mirror cannot be read"
-        );
-        let event = PlannedEvent {
-            warning: true,
-            reason: Reason::InvalidSpec,
-            action: "Reconcile",
-            message,
-        };
-        publish(context, &known.object_ref(&()), &[event]).await;
-    }
-    // An edit is an event.
     Next::Gone
 }

@@ -3,6 +3,7 @@
 mod mirror;
 mod pod;
 mod report;
+mod unreadable;
 mod upstream;
 
 use std::future::Future;

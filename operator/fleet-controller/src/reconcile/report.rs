@@ -21,7 +21,8 @@ pub struct Settled {
     pub events: Vec<PlannedEvent>,
 }
 
-/// Folds a failed write into the planned status: it is still being reconciled, and why it does not get on.
+/// Folds a failed write into the planned status: it is still being reconciled, and why it does not get on. What is not
+/// ready without it is not ready because of it.
 pub fn settle(
     mirror: &Mirror,
     plan: &Plan,
@@ -65,6 +66,19 @@ pub fn settle(
         message: failure.to_string(),
     };
     let mut status = plan.status.clone();
+    not_begun(&mut status, mirror, failure);
+    let stalled = status
+        .conditions
+        .iter()
+        .any(|condition| condition.type_ == ConditionType::Stalled.as_str());
+    let ready = status.conditions.iter_mut().find(|condition| {
+        condition.type_ == ConditionType::Ready.as_str() && condition.status == "False"
+    });
+    if let Some(ready) = ready.filter(|_| !stalled) {
+        status.state = Some(reconciling.reason.clone());
+        ready.reason.clone_from(&reconciling.reason);
+        ready.message.clone_from(&reconciling.message);
+    }
     status
         .conditions
         .retain(|condition| condition.type_ != reconciling.type_);
@@ -75,6 +89,35 @@ pub fn settle(
         status,
         events: news.then_some(event).into_iter().collect(),
     }
+}
+
+/// A run whose Job was not made did not begin: what the status says of its region's runs stays as it was.
+fn not_begun(status: &mut MirrorStatus, mirror: &Mirror, failure: &WriteError) {
+    let Some(job) = failure.job() else { return };
+    let regions = status.regions.iter_mut();
+    let begun = |region: &&mut RegionStatus| {
+        region
+            .current_run
+            .as_ref()
+            .is_some_and(|run| run.job == job)
+    };
+    for region in regions.filter(begun) {
+        let before = mirror.status.iter().flat_map(|status| &status.regions);
+        let before = before.into_iter().find(|before| before.name == region.name);
+        if before.and_then(|before| before.current_run.as_ref()) == region.current_run.as_ref() {
+            continue;
+        }
+        region.current_run = None;
+        region.round_started_at = before.and_then(|before| before.round_started_at.clone());
+        region.handled_sync_request = before.and_then(|before| before.handled_sync_request.clone());
+        if region.snapshot.is_none() {
+            region.state = fleet_api::RegionState::Pending;
+        }
+    }
+    status.last_handled_sync_request = mirror
+        .status
+        .as_ref()
+        .and_then(|status| status.last_handled_sync_request.clone());
 }
 
 /// Whether two statuses say the same, in whatever order the conditions stand.
@@ -99,10 +142,12 @@ pub fn mirror_metrics(
     answers: &BTreeMap<String, Answer>,
 ) {
     let status = &plan.status;
-    let judged = status
-        .conditions
-        .iter()
-        .any(|c| c.type_ == ConditionType::Fresh.as_str() && c.status != "Unknown");
+    // What is assumed is no measurement: a lag of zero would look like one.
+    let judged = status.conditions.iter().any(|c| {
+        c.type_ == ConditionType::Fresh.as_str()
+            && c.status != "Unknown"
+            && c.reason != fleet_types::Reason::AssumedFresh.as_str()
+    });
     let state = MirrorState {
         regions: status
             .regions

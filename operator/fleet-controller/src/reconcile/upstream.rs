@@ -5,16 +5,14 @@ use std::time::Duration;
 
 use fleet_api::Upstream;
 use fleet_api::upstream::{CaBundleRef, RefKind};
-use fleet_plan::{
-    ObservedUpstream, PlannedEvent, Probe, ProbeAnswer, SeenAttempt, UpstreamPlan, plan_upstream,
-};
+use fleet_plan::{ObservedUpstream, Probe, ProbeAnswer, SeenAttempt, UpstreamPlan, plan_upstream};
 use fleet_telemetry::UpstreamState;
 use fleet_types::Reason;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Resource};
 
-use super::{Next, counted, publish, report};
+use super::{Next, counted, publish, report, unreadable};
 use crate::context::Context;
 use crate::error::WriteError;
 use crate::probe::{
@@ -34,7 +32,7 @@ async fn one(context: &Context, name: &ObjectName) -> Result<Next, WriteError> {
         return Ok(Next::Gone);
     };
     let Guarded { 0: Ok(upstream) } = &*known else {
-        return Ok(unreadable(context, &known).await);
+        return unreadable::tell(context, &known).await;
     };
     let mut declared = declared_by_mirrors(context, name);
     let mut authority = context.authorities.get(name, upstream.metadata.generation);
@@ -132,8 +130,18 @@ fn note(probes: &mut Vec<Probe>, findings: Findings, at: Timestamp) {
             },
             Err(ProbeError { reason, message }) => ProbeAnswer::Failed { reason, message },
         };
+        let before = probes.iter().find(|probe| probe.unit == unit);
+        let failures = match answer {
+            ProbeAnswer::Has { .. } => 0,
+            ProbeAnswer::Failed { .. } => before.map_or(0, |before| before.failures) + 1,
+        };
         probes.retain(|probe| probe.unit != unit);
-        probes.push(Probe { unit, at, answer });
+        probes.push(Probe {
+            unit,
+            at,
+            answer,
+            failures,
+        });
     }
 }
 
@@ -228,24 +236,4 @@ async fn tell(
         .for_each(|(mirror, _)| context.wishes.mirrors.now(mirror));
     publish(context, &upstream.object_ref(&()), &plan.events).await;
     Ok(())
-}
-
-/// A manifest that the schema let pass and that still cannot be read.
-async fn unreadable(context: &Context, known: &Guarded<Upstream>) -> Next {
-    if let Err(invalid) = &known.0 {
-        let message = format!("{}; correct the manifest", invalid.error);
-        tracing::warn!(
-            upstream = invalid.metadata.name,
-            message,
-            "an Upstream cannot be read"
-        );
-        let event = PlannedEvent {
-            warning: true,
-            reason: Reason::InvalidSpec,
-            action: "Reconcile",
-            message,
-        };
-        publish(context, &known.object_ref(&()), &[event]).await;
-    }
-    Next::Gone
 }

@@ -119,6 +119,13 @@ impl Children {
             || self.pods.has(mirror)
     }
 
+    /// The Mirror that a claim, StatefulSet or Job belongs to.
+    pub fn mirror_of(&self, object: &ObjectName) -> Option<ObjectName> {
+        let set = || self.stateful_sets.group_of(object);
+        let job = || self.jobs.group_of(object);
+        self.claims.group_of(object).or_else(set).or_else(job)
+    }
+
     pub fn jobs(&self) -> &Kept<SeenJob> {
         &self.jobs
     }

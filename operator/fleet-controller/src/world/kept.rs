@@ -92,6 +92,16 @@ impl<T> Kept<T> {
         self.read().groups.contains_key(group)
     }
 
+    /// The group that has an object of that name in a namespace.
+    pub fn group_of(&self, object: &ObjectName) -> Option<ObjectName> {
+        let inner = self.read();
+        let mut groups = inner.groups.iter();
+        let found = groups.find(|(group, entries)| {
+            group.namespace == object.namespace && entries.contains_key(&object.name)
+        });
+        found.map(|(group, _)| group.clone())
+    }
+
     pub fn get(&self, group: &ObjectName, name: &str) -> Option<Arc<T>> {
         self.read()
             .groups

@@ -9,9 +9,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use fleet_api::{Mirror, Upstream, labels};
+use fleet_plan::{SeenObjects, SeenWarning, names};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service};
+use k8s_openapi::api::core::v1::{Event, PersistentVolumeClaim, Pod, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::core::{DeserializeGuard, NamespaceResourceScope};
 use kube::runtime::watcher;
@@ -59,6 +60,8 @@ pub struct World {
     /// What stands where we want to create something and is not ours, under the Mirror that wants it. It is known from
     /// refused writes only, since no watch of ours shows it.
     pub strangers: Children,
+    /// What Kubernetes says about objects that could be ours, under the object that it is about.
+    pub warnings: Arc<Kept<SeenWarning>>,
 }
 
 impl Default for World {
@@ -71,7 +74,29 @@ impl Default for World {
             })),
             owned: Children::default(),
             strangers: Children::default(),
+            warnings: Arc::new(Kept::new(|a, b| a.uid != b.uid || a.message != b.message)),
         }
+    }
+}
+
+impl World {
+    /// Everything that is known for one Mirror.
+    pub fn of(&self, mirror: &ObjectName) -> SeenObjects {
+        let mut objects = SeenObjects::default();
+        self.owned.add_to(&mut objects, mirror);
+        self.strangers.add_to(&mut objects, mirror);
+        let claims = objects.claims.iter().map(|claim| &claim.meta.name);
+        let sets = objects.stateful_sets.iter().map(|set| &set.meta.name);
+        let jobs = objects.jobs.iter().map(|job| &job.meta.name);
+        let about: std::collections::BTreeSet<_> = claims.chain(sets).chain(jobs).collect();
+        let warnings = about.into_iter().flat_map(|name| {
+            self.warnings
+                .group(&ObjectName::new(&mirror.namespace, name))
+        });
+        objects.warnings = warnings
+            .map(|warning| SeenWarning::clone(&warning))
+            .collect();
+        objects
     }
 }
 
@@ -98,6 +123,8 @@ pub enum Change {
     Job,
     /// A pod of a Mirror.
     Pod,
+    /// What Kubernetes says about an object; the group is the object, not its Mirror.
+    Warning,
 }
 
 /// Told about each group of objects that asks for a decision.
@@ -125,25 +152,30 @@ impl Watches {
             complete: Vec::new(),
         };
         let place = (client, namespace, listener);
-        watches.add(place, Change::Mirror, &world.mirrors, by_itself);
-        watches.add(place, Change::Upstream, &world.upstreams, by_itself);
+        let all = watcher::Config::default;
+        watches.add(place, Change::Mirror, all(), &world.mirrors, by_itself);
+        watches.add(place, Change::Upstream, all(), &world.upstreams, by_itself);
         watches.children::<PersistentVolumeClaim>(place, Change::Object, world);
         watches.children::<StatefulSet>(place, Change::Object, world);
         watches.children::<Service>(place, Change::Object, world);
         watches.children::<PodDisruptionBudget>(place, Change::Object, world);
         watches.children::<Job>(place, Change::Job, world);
         watches.children::<Pod>(place, Change::Pod, world);
+        let told = all().fields(TELLING_EVENTS);
+        watches.add(place, Change::Warning, told, &world.warnings, warning);
         watches
     }
 
     fn children<K: Child>(&mut self, place: Place<'_>, change: Change, world: &World) {
-        self.add(place, change, K::kept(&world.owned), K::labelled);
+        let ours = watcher::Config::default().labels(&our_selector());
+        self.add(place, change, ours, K::kept(&world.owned), K::labelled);
     }
 
     fn add<K, T: Send + Sync + 'static>(
         &mut self,
         (client, namespace, listener): Place<'_>,
         change: Change,
+        config: watcher::Config,
         kept: &Arc<Kept<T>>,
         view: fn(K) -> Option<Item<T>>,
     ) where
@@ -153,10 +185,6 @@ impl Watches {
         let api = match namespace {
             Some(namespace) => Api::namespaced(client.clone(), namespace),
             None => Api::all(client.clone()),
-        };
-        let config = match change {
-            Change::Mirror | Change::Upstream => watcher::Config::default(),
-            _ => watcher::Config::default().labels(&our_selector()),
         };
         let listener = listener.clone();
         let touched = move |group: &ObjectName| listener(change, group);
@@ -193,6 +221,21 @@ fn our_selector() -> String {
         labels::MANAGED_BY_VALUE,
         labels::MIRROR
     )
+}
+
+/// Of all Events these can say why a pod was not made or a claim gets no volume. Field selectors know no *or*; the
+/// many that others' pods, nodes and ReplicaSets bring stay away.
+const TELLING_EVENTS: &str = "involvedObject.kind!=Pod,involvedObject.kind!=Node,involvedObject.kind!=ReplicaSet,\
+    involvedObject.kind!=Deployment,reason!=SuccessfulCreate,reason!=Completed";
+
+/// What an Event says, under the object that it is about.
+fn warning(event: Event) -> Option<Item<SeenWarning>> {
+    let about = &event.involved_object;
+    let group = ObjectName::new(about.namespace.clone()?, about.name.clone()?);
+    if !names::could_be_ours(&group.name) {
+        return None;
+    }
+    item(group, &event, SeenWarning::of(&event)?)
 }
 
 /// An object that is its own group, without what no decision looks at.

@@ -194,3 +194,52 @@ async fn a_deletion_names_the_very_object_and_gone_is_as_good() {
         "its successor is not the one that was meant"
     );
 }
+
+#[tokio::test]
+async fn what_cannot_be_read_gets_a_condition_and_keeps_the_rest_of_its_status() {
+    let object = |status: Value| {
+        json!({
+            "apiVersion": "mirrorfleet.dev/v1alpha1", "kind": "Mirror",
+            "metadata": {"name": "debian", "namespace": "ns", "uid": "u1", "generation": 7},
+            "spec": {"storage": {"size": "not a size"}}, "status": status,
+        })
+    };
+    let regions = json!([{"name": "eu", "highWater": [{"unit": "trixie"}]}]);
+    let before = json!({"observedGeneration": 6, "regions": regions});
+    let kind = ApiResource::erase::<Mirror>(&());
+    let meta: ObjectMeta = serde_json::from_value(object(json!({}))["metadata"].clone()).unwrap();
+    let (client, asked) = api(vec![(200, object(before.clone())), (200, object(before))]);
+    let now = Timestamp::UNIX_EPOCH;
+    assert_eq!(
+        Writer::new(client)
+            .unreadable(&kind, &meta, "size: bad", now)
+            .await,
+        Ok(true)
+    );
+    let (method, uri, body) = asked.lock().unwrap()[1].clone();
+    assert!(
+        method == "PATCH" && uri.contains("/mirrors/debian/status"),
+        "{method} {uri}"
+    );
+    let status = &body["status"];
+    assert_eq!(
+        (&status["regions"], &status["observedGeneration"]),
+        (&regions, &json!(7))
+    );
+    assert_eq!(status["conditions"][1]["type"], "Stalled");
+    assert!(
+        status["conditions"][1]["message"]
+            .as_str()
+            .unwrap()
+            .contains("size: bad")
+    );
+
+    let (client, asked) = api(vec![(200, object(status.clone()))]);
+    assert_eq!(
+        Writer::new(client)
+            .unreadable(&kind, &meta, "size: bad", now)
+            .await,
+        Ok(false)
+    );
+    assert_eq!(asked.lock().unwrap().len(), 1, "said once");
+}

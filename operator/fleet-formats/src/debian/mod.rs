@@ -17,6 +17,7 @@ mod roots;
 mod slice;
 mod stray;
 mod suite;
+mod time;
 mod trace;
 mod unlisted;
 mod verify;
@@ -26,7 +27,7 @@ use std::io::Read;
 use fleet_types::RepoPath;
 
 pub use packages::{PackageRule, PackageRules};
-pub use slice::{Alias, DebianSlice, Include};
+pub use slice::{Alias, DebianSlice, Include, ReleaseName};
 
 use self::packages::PackageFilter;
 use self::slice::Suite;

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 
 use fleet_types::{Digest, HashAlgorithm, Hashes, Reason, RepoPath};
 
-use super::date;
 use super::stray::{self, Passed};
 use crate::deb822::{Deb822Error, Reader, Stanza};
 use crate::seam::Rejected;
@@ -24,9 +23,14 @@ const ALGORITHMS: [HashAlgorithm; 4] = [
 pub(super) struct Release {
     pub suite: Option<String>,
     pub codename: Option<String>,
-    /// Seconds since 1970-01-01T00:00:00Z; or why there is none that can be believed.
-    pub date: Result<i64, Rejected>,
-    pub valid_until: Option<i64>,
+    pub origin: Option<String>,
+    pub label: Option<String>,
+    /// As it stands there: what it means is [`super::time`]'s.
+    pub date: Option<String>,
+    /// As it stands there.
+    pub valid_until: Option<String>,
+    /// The priority that apt gives the packages where its user says nothing: 1, 100 or 500.
+    pub priority: u16,
     pub acquire_by_hash: bool,
     /// Empty where the file does not say.
     pub components: Vec<String>,
@@ -54,8 +58,11 @@ impl Release {
         Release {
             suite: None,
             codename: None,
-            date: Err(no_date()),
+            origin: None,
+            label: None,
+            date: None,
             valid_until: None,
+            priority: 500,
             acquire_by_hash: false,
             components: Vec::new(),
             architectures: Vec::new(),
@@ -97,23 +104,23 @@ impl Release {
                     .collect(),
             )
         };
-        let date = |name: &str| match text(name)? {
-            None => Ok(None),
-            Some(text) => date::parse(text).map(Some).ok_or_else(|| {
-                let what = format!(
-                    "{name} is no date as `Sat, 07 Jun 2025 10:12:13 UTC`: {:.40?}",
-                    text
-                );
-                malformed(stanza.malformed(what))
-            }),
+        let owned = |name: &str| Ok::<_, Rejected>(text(name)?.map(str::to_owned));
+        let yes = |name: &str| Ok::<_, Rejected>(text(name)?.is_some_and(is_yes));
+        let priority = match (yes("NotAutomatic")?, yes("ButAutomaticUpgrades")?) {
+            (true, true) => 100,
+            (true, false) => 1,
+            (false, _) => 500,
         };
         let (files, unusable) = files(stanza)?;
         Ok(Release {
-            suite: text("Suite")?.map(str::to_owned),
-            codename: text("Codename")?.map(str::to_owned),
-            date: date("Date").and_then(|date| date.ok_or_else(no_date)),
-            valid_until: date("Valid-Until")?,
-            acquire_by_hash: text("Acquire-By-Hash")?.is_some_and(is_yes),
+            suite: owned("Suite")?,
+            codename: owned("Codename")?,
+            origin: owned("Origin")?,
+            label: owned("Label")?,
+            date: owned("Date")?,
+            valid_until: owned("Valid-Until")?,
+            priority,
+            acquire_by_hash: yes("Acquire-By-Hash")?,
             components: words("Components")?,
             architectures: words("Architectures")?,
             all_is_included: text("No-Support-for-Architecture-all")?.is_some_and(|value| {
@@ -133,13 +140,6 @@ impl Release {
             self.architectures.is_empty() || self.architectures.iter().any(|name| name == "all");
         offers_all && !self.all_is_included
     }
-}
-
-fn no_date() -> Rejected {
-    Rejected::new(
-        Reason::IndexMalformed,
-        "the Release file has no Date, so an older state could not be told from a newer one",
-    )
 }
 
 /// What apt takes for true.

@@ -23,6 +23,8 @@ pub struct DebianSlice {
     pub architectures: Vec<String>,
     pub include: Include,
     pub aliases: Vec<Alias>,
+    /// What the Release of a suite is expected to call itself, where that is not the suite's own name.
+    pub release_names: Vec<ReleaseName>,
     /// Which packages of all these are copied.
     pub packages: PackageRules,
 }
@@ -32,6 +34,14 @@ pub struct DebianSlice {
 pub struct Alias {
     pub name: String,
     pub suite: String,
+}
+
+/// What the Release of a suite calls itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReleaseName {
+    pub suite: String,
+    /// Its Suite or Codename; empty for a Release that has neither.
+    pub name: String,
 }
 
 /// What is copied besides binary packages and their indices.
@@ -77,6 +87,9 @@ impl DebianSlice {
         self.aliases
             .iter()
             .try_for_each(|alias| self.check_alias(alias))?;
+        self.release_names
+            .iter()
+            .try_for_each(|expected| self.check_release_name(expected))?;
         for component in &self.components {
             RepoPath::new(component).map_err(|error| invalid("components", &error.to_string()))?;
         }
@@ -117,6 +130,30 @@ impl DebianSlice {
             )),
             None => Ok(()),
         }
+    }
+
+    /// Of a declared suite, and once.
+    fn check_release_name(&self, expected: &ReleaseName) -> Result<(), Rejected> {
+        let suite = &expected.suite;
+        if !self.suites.contains(suite) {
+            let message = format!("{suite:?} is not among the suites; declare it");
+            return Err(invalid("releaseNames", &message));
+        }
+        let same = |other: &&ReleaseName| other.suite == *suite;
+        match self.release_names.iter().filter(same).count() {
+            1 => Ok(()),
+            _ => Err(invalid(
+                "releaseNames",
+                &format!("{suite:?} stands twice; name it once"),
+            )),
+        }
+    }
+
+    /// What the Release of a suite is expected to call itself, where the manifest says so.
+    pub(super) fn release_name_of(&self, suite: &str) -> Option<&str> {
+        let mut expected = self.release_names.iter();
+        let of_suite = expected.find(|expected| expected.suite == suite)?;
+        Some(&of_suite.name)
     }
 
     pub(super) fn aliases_of(&self, suite: &str) -> impl Iterator<Item = &str> {

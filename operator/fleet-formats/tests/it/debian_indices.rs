@@ -38,6 +38,7 @@ pub fn items(
         architectures: words("amd64"),
         include: Include::default(),
         aliases: vec![],
+        release_names: vec![],
         packages,
     };
     let stem = RepoPath::new(stem).unwrap();

@@ -7,7 +7,8 @@ use fleet_formats::debian::{Debian, DebianSlice, Include, PackageRules};
 use fleet_formats::decompress::reader;
 use fleet_formats::openpgp::{Keyring, verify_cleartext, verify_detached};
 use fleet_formats::seam::{
-    Compression, Format, IndexGroup, Item, RootContent, SignaturePolicy, Trust, VerifyContext,
+    Allowances, Compression, Format, IndexGroup, Item, RootContent, SignaturePolicy, Trust,
+    VerifyContext,
 };
 use fleet_types::RepoPath;
 use proptest::prelude::*;
@@ -123,6 +124,7 @@ fn debian() -> Debian {
         architectures: words(&["amd64"]),
         include,
         aliases: vec![],
+        release_names: vec![],
         packages: PackageRules::default(),
     })
     .unwrap()
@@ -143,8 +145,8 @@ fn verify(text: &[u8]) {
     let context = VerifyContext {
         now: i64::MAX,
         trust: &trust,
-        high_water: None,
-        allow_rollback: false,
+        accepted: None,
+        allowances: Allowances::NONE,
         settled: true,
     };
     let _ = debian().verify("s", &[root], &context);

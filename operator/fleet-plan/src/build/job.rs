@@ -17,13 +17,20 @@ use super::metadata::{label_selector, map, owned, region_labels, serving_selecto
 use super::pod::{self, DATA, METRICS_PORT, METRICS_PORT_NAME};
 use crate::fleet::{Fleet, Site};
 use crate::names;
-use crate::observed::Settings;
 
+pub const CONTAINER: &str = "sync";
 const RUN_VOLUME: &str = "run";
 const RUN_DIR: &str = "/etc/mirrorfleet/run";
 const RUN_FILE: &str = "manifests.yaml";
 const REFS_VOLUME: &str = "refs";
 const REFS_DIR: &str = "/etc/mirrorfleet/refs";
+/// Measured: 40 MiB for a full archive; an xz stream of the largest kind takes 65 more, and what is written is cache
+/// until the disk has it.
+const RESOURCES: pod::Needs = pod::Needs {
+    cpu: "100m",
+    memory: "128Mi",
+    memory_limit: "1Gi",
+};
 const TERMINATION_LOG: &str = "/dev/termination-log";
 /// Long enough for the worker to write its report and leave staging in order.
 const GRACE_SECONDS: i64 = 30;
@@ -45,7 +52,7 @@ pub struct Start<'a> {
     pub damaged: Vec<Sha256>,
 }
 
-pub fn job(fleet: &Fleet, site: &Site, settings: &Settings, start: &Start) -> Job {
+pub fn job(fleet: &Fleet, site: &Site, start: &Start) -> Job {
     let name = names::job_name(
         &site.child,
         start.trigger.as_str(),
@@ -78,22 +85,17 @@ pub fn job(fleet: &Fleet, site: &Site, settings: &Settings, start: &Start) -> Jo
             backoff_limit: Some(0),
             // Never two writers on one volume.
             pod_replacement_policy: Some("Failed".to_owned()),
-            template: template(fleet, site, settings, start),
+            template: template(fleet, site, start),
             ..Default::default()
         }),
         ..Default::default()
     }
 }
 
-fn template(fleet: &Fleet, site: &Site, settings: &Settings, start: &Start) -> PodTemplateSpec {
+fn template(fleet: &Fleet, site: &Site, start: &Start) -> PodTemplateSpec {
     let mut volumes = vec![pod::data_volume(site), run_volume()];
     volumes.extend(refs_volume(fleet));
-    let mut spec = pod::pod_spec(
-        site,
-        settings,
-        container(fleet, site, settings, start),
-        volumes,
-    );
+    let mut spec = pod::pod_spec(fleet, site, container(fleet, site, start), volumes);
     spec.restart_policy = Some("Never".to_owned());
     spec.termination_grace_period_seconds = Some(GRACE_SECONDS);
     spec.affinity = Some(Affinity {
@@ -109,26 +111,33 @@ fn template(fleet: &Fleet, site: &Site, settings: &Settings, start: &Start) -> P
     });
     PodTemplateSpec {
         metadata: Some(ObjectMeta {
-            labels: Some(region_labels(fleet, site, labels::COMPONENT_SYNC)),
-            annotations: Some(map([(labels::RUN_MANIFESTS, manifests(fleet).as_str())])),
+            labels: Some(pod::with_ours(
+                &fleet.pods.labels,
+                region_labels(fleet, site, labels::COMPONENT_SYNC),
+            )),
+            annotations: Some(pod::with_ours(
+                &fleet.pods.annotations,
+                map([(labels::RUN_MANIFESTS, manifests(fleet).as_str())]),
+            )),
             ..Default::default()
         }),
         spec: Some(spec),
     }
 }
 
-fn container(fleet: &Fleet, site: &Site, settings: &Settings, start: &Start) -> Container {
+fn container(fleet: &Fleet, site: &Site, start: &Start) -> Container {
     let mut mounts = vec![pod::data_mount(false), pod::mount(RUN_VOLUME, RUN_DIR)];
     mounts.extend(refs_volume(fleet).map(|_| pod::mount(REFS_VOLUME, REFS_DIR)));
     Container {
-        name: "sync".to_owned(),
+        name: CONTAINER.to_owned(),
         image: Some(start.image.to_owned()),
-        image_pull_policy: settings.image_pull_policy.clone(),
+        image_pull_policy: pod::pull_policy(fleet),
         args: Some(arguments(fleet, site, start)),
         ports: Some(vec![pod::port(METRICS_PORT_NAME, METRICS_PORT)]),
-        resources: fleet.spec.sync.resources.clone(),
+        resources: Some(pod::resources(&fleet.spec.sync.resources, &RESOURCES)),
         security_context: Some(pod::container_security()),
         termination_message_path: Some(TERMINATION_LOG.to_owned()),
+        termination_message_policy: Some(pod::TERMINATION_MESSAGE.to_owned()),
         volume_mounts: Some(mounts),
         ..Default::default()
     }

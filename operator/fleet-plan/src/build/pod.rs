@@ -1,14 +1,15 @@
 //! What serving pods and sync pods have in common: no token, no root, nothing writable but the volume.
 
-use fleet_api::mirror::Region;
+use fleet_api::mirror::{Identity, PodSecurity, PodSettings, Region};
 use k8s_openapi::api::core::v1::{
     Capabilities, Container, ContainerPort, LocalObjectReference,
-    PersistentVolumeClaimVolumeSource, PodSecurityContext, PodSpec, SeccompProfile,
-    SecurityContext, Volume, VolumeMount,
+    PersistentVolumeClaimVolumeSource, PodSecurityContext, PodSpec, ResourceRequirements,
+    SELinuxOptions, SeccompProfile, SecurityContext, Volume, VolumeMount,
 };
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
+use super::metadata::Map;
 use crate::fleet::{Fleet, Site};
-use crate::observed::Settings;
 
 /// One user and group for everything that touches a volume.
 const USER: i64 = 65532;
@@ -18,37 +19,81 @@ pub const HTTP_PORT: i32 = 8080;
 pub const HTTP_PORT_NAME: &str = "http";
 pub const METRICS_PORT: i32 = 9090;
 pub const METRICS_PORT_NAME: &str = "metrics";
+/// Who ends without a report leaves the end of its log, so that a condition can quote it: nobody gives us pods/log.
+pub const TERMINATION_MESSAGE: &str = "FallbackToLogsOnError";
 
 /// A pod of a region without its container's particulars.
-pub fn pod_spec(
-    site: &Site,
-    settings: &Settings,
-    container: Container,
-    volumes: Vec<Volume>,
-) -> PodSpec {
+pub fn pod_spec(fleet: &Fleet, site: &Site, container: Container, volumes: Vec<Volume>) -> PodSpec {
+    let pods = &fleet.pods;
     PodSpec {
+        priority_class_name: pods.priority_class_name.clone(),
+        runtime_class_name: pods.runtime_class_name.clone(),
         containers: vec![container],
         volumes: Some(volumes),
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
-        image_pull_secrets: pull_secrets(settings),
+        image_pull_secrets: pull_secrets(pods),
         tolerations: Some(site.region.tolerations.clone()).filter(|list| !list.is_empty()),
         node_selector: node_selector(site.region),
-        security_context: Some(PodSecurityContext {
-            run_as_non_root: Some(true),
-            run_as_user: Some(USER),
-            run_as_group: Some(USER),
-            fs_group: Some(USER),
-            // Or each start would change the owner of every blob.
-            fs_group_change_policy: Some("OnRootMismatch".to_owned()),
-            seccomp_profile: Some(SeccompProfile {
-                type_: "RuntimeDefault".to_owned(),
-                ..Default::default()
-            }),
+        security_context: Some(pod_security(&pods.security_context)),
+        ..Default::default()
+    }
+}
+
+/// What Pod Security *restricted* asks of a pod, whatever is wished for, and who it runs as.
+fn pod_security(wished: &PodSecurity) -> PodSecurityContext {
+    let own = match wished.identity {
+        Some(Identity::Platform) => None,
+        Some(Identity::Own) | None => Some(USER),
+    };
+    let level = wished.se_linux_options.as_ref();
+    PodSecurityContext {
+        run_as_non_root: Some(true),
+        run_as_user: wished.run_as_user.or(own),
+        run_as_group: wished.run_as_group.or(own),
+        fs_group: wished.fs_group.or(own),
+        // Or each start would change the owner of every blob.
+        fs_group_change_policy: Some("OnRootMismatch".to_owned()),
+        se_linux_options: level.map(|given| SELinuxOptions {
+            level: Some(given.level.clone()),
+            ..Default::default()
+        }),
+        seccomp_profile: Some(SeccompProfile {
+            type_: "RuntimeDefault".to_owned(),
             ..Default::default()
         }),
         ..Default::default()
     }
+}
+
+/// What is written on a pod: what was asked for, and ours, which nothing covers.
+pub fn with_ours(asked: &Map, ours: Map) -> Map {
+    let mut all = asked.clone();
+    all.extend(ours);
+    all
+}
+
+pub fn pull_policy(fleet: &Fleet) -> Option<String> {
+    let policy = fleet.pods.image_pull_policy?;
+    Some(policy.as_str().to_owned())
+}
+
+/// What a container of ours gets where the manifest says nothing. There is no limit of CPU: it would only slow down what
+/// is urgent.
+pub struct Needs {
+    pub cpu: &'static str,
+    pub memory: &'static str,
+    pub memory_limit: &'static str,
+}
+
+/// The manifest's resources as they are, or ours.
+pub fn resources(given: &Option<ResourceRequirements>, ours: &Needs) -> ResourceRequirements {
+    let quantity = |name: &str, value: &str| (name.to_owned(), Quantity(value.to_owned()));
+    given.clone().unwrap_or_else(|| ResourceRequirements {
+        requests: Some([quantity("cpu", ours.cpu), quantity("memory", ours.memory)].into()),
+        limits: Some([quantity("memory", ours.memory_limit)].into()),
+        ..Default::default()
+    })
 }
 
 /// What Pod Security *restricted* asks of a container, and a root file system that nobody can write.
@@ -118,10 +163,12 @@ fn node_selector(region: &Region) -> Option<super::metadata::Map> {
     Some(region.node_selector.clone()).filter(|map| !map.is_empty())
 }
 
-fn pull_secrets(settings: &Settings) -> Option<Vec<LocalObjectReference>> {
-    let names = settings
+fn pull_secrets(pods: &PodSettings) -> Option<Vec<LocalObjectReference>> {
+    let names = pods
         .image_pull_secrets
         .iter()
-        .map(|name| LocalObjectReference { name: name.clone() });
+        .map(|secret| LocalObjectReference {
+            name: secret.name.clone(),
+        });
     Some(names.collect::<Vec<_>>()).filter(|list| !list.is_empty())
 }

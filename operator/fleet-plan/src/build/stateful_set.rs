@@ -14,8 +14,15 @@ use crate::canonical::fingerprint;
 use crate::fleet::{Fleet, Site};
 use crate::observed::Settings;
 
+pub const CONTAINER: &str = "serve";
 const TLS_VOLUME: &str = "tls";
 const TLS_DIR: &str = "/etc/mirrorfleet/tls";
+/// Measured: some 20 MiB and what connections hold, which the server bounds. What it reads of the volume counts as cache.
+const RESOURCES: pod::Needs = pod::Needs {
+    cpu: "50m",
+    memory: "64Mi",
+    memory_limit: "512Mi",
+};
 /// Long enough for the server to finish what it is sending.
 const GRACE_SECONDS: i64 = 60;
 
@@ -44,15 +51,15 @@ pub fn stateful_set(fleet: &Fleet, site: &Site, settings: &Settings) -> Stateful
 fn template(fleet: &Fleet, site: &Site, settings: &Settings) -> PodTemplateSpec {
     let mut volumes = vec![pod::data_volume(site)];
     volumes.extend(pod::tls_secret(fleet).map(tls_volume));
-    let mut spec = pod::pod_spec(site, settings, container(fleet, site, settings), volumes);
+    let mut spec = pod::pod_spec(fleet, site, container(fleet, site, settings), volumes);
     spec.termination_grace_period_seconds = Some(GRACE_SECONDS);
-    let labels = region_labels(fleet, site, labels::COMPONENT_SERVING);
+    let ours = region_labels(fleet, site, labels::COMPONENT_SERVING);
+    let labels = pod::with_ours(&fleet.pods.labels, ours);
+    let asked = &fleet.pods.annotations;
+    let applied = fingerprint(&spec, &(&labels, asked));
     PodTemplateSpec {
         metadata: Some(ObjectMeta {
-            annotations: Some(map([(
-                labels::APPLIED,
-                fingerprint(&spec, &labels).as_str(),
-            )])),
+            annotations: Some(pod::with_ours(asked, map([(labels::APPLIED, &applied)]))),
             labels: Some(labels),
             ..Default::default()
         }),
@@ -65,9 +72,9 @@ fn container(fleet: &Fleet, site: &Site, settings: &Settings) -> Container {
     let mut mounts = vec![pod::data_mount(true)];
     mounts.extend(tls.then(|| pod::mount(TLS_VOLUME, TLS_DIR)));
     Container {
-        name: "serve".to_owned(),
+        name: CONTAINER.to_owned(),
         image: Some(settings.image.clone()),
-        image_pull_policy: settings.image_pull_policy.clone(),
+        image_pull_policy: pod::pull_policy(fleet),
         args: Some(arguments(fleet, site, tls)),
         ports: Some(vec![
             pod::port(HTTP_PORT_NAME, HTTP_PORT),
@@ -75,8 +82,9 @@ fn container(fleet: &Fleet, site: &Site, settings: &Settings) -> Container {
         ]),
         readiness_probe: Some(probe("/readyz", 5, 3)),
         liveness_probe: Some(probe("/healthz", 10, 6)),
-        resources: fleet.spec.serving.resources.clone(),
+        resources: Some(pod::resources(&fleet.spec.serving.resources, &RESOURCES)),
         security_context: Some(pod::container_security()),
+        termination_message_policy: Some(pod::TERMINATION_MESSAGE.to_owned()),
         volume_mounts: Some(mounts),
         ..Default::default()
     }

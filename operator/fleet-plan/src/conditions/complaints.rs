@@ -30,8 +30,11 @@ pub(super) fn volume_pending(facts: &Facts) -> Option<Problem> {
         Some(claim) if claim.phase == VolumePhase::Pending => {
             let name = &claim.meta.name;
             let message = format!(
-                "PersistentVolumeClaim {name} (region {region}) is not bound yet; `kubectl describe pvc {name}` tells why"
+                "PersistentVolumeClaim {name} (region {region}) is not bound yet; `kubectl describe pvc {name}` may tell why"
             );
+            if let Some(told) = volume_refused(facts) {
+                return Some(told);
+            }
             Some(Problem::new(Reason::VolumePending, message))
         }
         Some(claim) => claim.resize_trouble.as_ref().map(|words| {
@@ -42,6 +45,21 @@ pub(super) fn volume_pending(facts: &Facts) -> Option<Problem> {
             Problem::new(Reason::VolumePending, message)
         }),
     }
+}
+
+/// A claim that is not bound, in the words of whoever has no volume for it.
+pub(super) fn volume_refused(facts: &Facts) -> Option<Problem> {
+    let claim = facts
+        .view
+        .claim
+        .filter(|claim| claim.phase == VolumePhase::Pending)?;
+    let words = &facts.view.warning(&claim.meta)?.message;
+    let message = format!(
+        "PersistentVolumeClaim {} (region {}) is not bound: {words}",
+        claim.meta.name,
+        facts.name()
+    );
+    Some(Problem::new(Reason::VolumePending, message))
 }
 
 pub(super) fn storage_at_fault(facts: &Facts) -> Option<Problem> {
@@ -87,6 +105,25 @@ pub(super) fn manifest_at_fault(facts: &Facts) -> Option<Problem> {
     ))
 }
 
+/// The run that is under way has no pod that runs, and Kubernetes tells why.
+pub(super) fn run_held_up(facts: &Facts) -> Option<Problem> {
+    let job = &facts.runs.status.current_run.as_ref()?.job;
+    let cause = facts.view.job_cause(job)?;
+    let region = facts.name();
+    Some(Problem::new(
+        cause.reason,
+        format!(
+            "the pod of sync Job {job} (region {region}) {}",
+            cause.words
+        ),
+    ))
+}
+
+/// The same where nothing is served before it is mended.
+pub(super) fn first_run_held_up(facts: &Facts) -> Option<Problem> {
+    run_held_up(facts).filter(|_| !facts.has_snapshot())
+}
+
 pub(super) fn never_synced(facts: &Facts) -> Option<Problem> {
     if facts.has_snapshot() {
         return None;
@@ -109,6 +146,13 @@ pub(super) fn never_synced(facts: &Facts) -> Option<Problem> {
             Reason::Progressing,
             format!("region {region}: the first sync is done; its pod has yet to serve it"),
         ),
+        (None, None) if facts.waiting.is_some() => problem(
+            Reason::WaitingForTurn,
+            format!(
+                "region {region} has no snapshot; its first sync {}",
+                facts.waiting.as_deref().unwrap_or_default()
+            ),
+        ),
         (None, None) => problem(
             Reason::FirstSyncPending,
             format!("region {region} has no snapshot; its first sync has not started yet"),
@@ -116,35 +160,38 @@ pub(super) fn never_synced(facts: &Facts) -> Option<Problem> {
     }
 }
 
-pub(super) fn pod_missing(facts: &Facts) -> Option<Problem> {
-    let region = facts.name();
-    facts.view.pod.is_none().then(|| {
-        Problem::new(
-            Reason::PodNotReady,
-            format!("region {region} has no serving pod yet"),
-        )
-    })
+/// The serving pod does not run, and Kubernetes tells why.
+pub(super) fn pod_held_up(facts: &Facts) -> Option<Problem> {
+    let cause = facts.view.pod_cause()?;
+    let name = crate::names::serving_pod_name(&facts.view.site.child);
+    Some(Problem::new(
+        cause.reason,
+        format!(
+            "serving pod {name} (region {}) {}",
+            facts.name(),
+            cause.words
+        ),
+    ))
 }
 
 pub(super) fn pod_not_ready(facts: &Facts) -> Option<Problem> {
     if facts.view.ready() {
         return None;
     }
+    let told = pod_held_up(facts);
     let region = facts.name();
-    let Some(pod) = facts.view.pod else {
-        return pod_missing(facts);
+    let words = match facts.view.pod {
+        None => format!("region {region} has no serving pod yet"),
+        Some(pod) => {
+            let stage = if pod.meta.deleting {
+                "is being replaced"
+            } else {
+                "is not ready yet"
+            };
+            format!("serving pod {} (region {region}) {stage}", pod.meta.name)
+        }
     };
-    let name = &pod.meta.name;
-    let words = match (&pod.unschedulable, &pod.trouble) {
-        (Some(words), _) => format!("cannot be scheduled: {words}"),
-        (None, Some(trouble)) => format!("is not well: {}: {}", trouble.reason, trouble.message),
-        (None, None) if pod.meta.deleting => "is being replaced".to_owned(),
-        (None, None) => "is not ready yet".to_owned(),
-    };
-    Some(Problem::new(
-        Reason::PodNotReady,
-        format!("serving pod {name} (region {region}) {words}"),
-    ))
+    told.or(Some(Problem::new(Reason::PodNotReady, words)))
 }
 
 pub(super) fn objects_pending(facts: &Facts) -> Option<Problem> {

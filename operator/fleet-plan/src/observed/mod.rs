@@ -8,15 +8,20 @@ mod job;
 mod meta;
 mod pod;
 mod served;
+mod warning;
 
 use fleet_api::Upstream;
+use fleet_api::mirror::PodSettings;
 use jiff::Timestamp;
+
+use crate::pods::PodsAllowed;
 
 pub use claim::{SeenClaim, VolumePhase};
 pub use job::{JobEnd, SeenJob};
 pub use meta::{SeenApplied, SeenMeta};
-pub use pod::{PodRole, RunEnd, SeenPod, Trouble};
+pub use pod::{PodRole, RunEnd, SeenPod, Trouble, last_line};
 pub use served::{Answer, LastSuccess, ServedStatus, StorageUse};
+pub use warning::SeenWarning;
 
 /// Everything that planning one Mirror may look at, besides the Mirror itself.
 #[derive(Debug, Clone)]
@@ -25,6 +30,8 @@ pub struct Observed {
     pub now: Timestamp,
     /// The Upstream that `upstreamRef` names; none if there is no such object.
     pub upstream: Option<Upstream>,
+    /// Why the Upstream of that name cannot be read, if there is one that cannot.
+    pub upstream_error: Option<String>,
     /// Objects that carry our labels for this Mirror, and every object that stands under one of the names that
     /// [`crate::wanted_names`] gives, whoever made it.
     pub objects: SeenObjects,
@@ -47,6 +54,8 @@ pub struct SeenObjects {
     pub disruption_budgets: Vec<SeenApplied>,
     pub jobs: Vec<SeenJob>,
     pub pods: Vec<SeenPod>,
+    /// What Kubernetes' own controllers say about claims, StatefulSets and Jobs, in any order.
+    pub warnings: Vec<SeenWarning>,
 }
 
 /// What the controller's flags decide for all pods.
@@ -54,10 +63,10 @@ pub struct SeenObjects {
 pub struct Settings {
     /// The image that serving pods run; a Job runs the image of its serving pod.
     pub image: String,
-    /// `Always`, `IfNotPresent` or `Never`; none leaves it to Kubernetes.
-    pub image_pull_policy: Option<String>,
-    /// Secrets in the Mirror's namespace to pull the image with.
-    pub image_pull_secrets: Vec<String>,
+    /// What holds for pods where their Mirror says nothing.
+    pub pods: PodSettings,
+    /// What Mirrors may ask for their pods.
+    pub pods_allowed: PodsAllowed,
     /// How many regions of the whole fleet may be restarted at once for a changed pod template.
     pub max_rollouts: u32,
     /// Whether a Mirror's author may send pods to nodes of the control plane.
@@ -68,8 +77,8 @@ impl Default for Settings {
     fn default() -> Self {
         Settings {
             image: String::new(),
-            image_pull_policy: None,
-            image_pull_secrets: Vec::new(),
+            pods: PodSettings::default(),
+            pods_allowed: PodsAllowed::default(),
             max_rollouts: 4,
             allow_control_plane: false,
         }

@@ -2,9 +2,10 @@
 
 use fleet_api::labels;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod};
 
 use super::SeenMeta;
+use crate::build::CONTAINERS;
 
 /// What a pod is for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -52,8 +53,10 @@ pub struct SeenPod {
     pub end: Option<RunEnd>,
     /// The scheduler's words while it is not bound.
     pub unschedulable: Option<String>,
-    /// Image pulls, mounts, crashes, evictions.
+    /// Image pulls, mounts, evictions.
     pub trouble: Option<Trouble>,
+    /// How its container ended before it was started again; the message is the last line that it wrote.
+    pub crash: Option<RunEnd>,
 }
 
 impl SeenPod {
@@ -69,8 +72,8 @@ impl From<&Pod> for SeenPod {
         let spec = pod.spec.as_ref();
         let status = pod.status.as_ref();
         let container = status
-            .and_then(|status| status.container_statuses.as_ref())
-            .and_then(|all| all.first());
+            .and_then(|status| status.container_statuses.as_deref())
+            .and_then(own);
         let condition = |wanted: &str| {
             let all = status.and_then(|status| status.conditions.as_ref());
             all.into_iter()
@@ -96,16 +99,27 @@ impl From<&Pod> for SeenPod {
                 .and_then(|c| c.state.as_ref())
                 .is_some_and(|state| state.running.is_some()),
             image: spec
-                .and_then(|spec| spec.containers.first())
+                .and_then(|spec| {
+                    let mut all = spec.containers.iter();
+                    let ours = all.find(|container| CONTAINERS.contains(&container.name.as_str()));
+                    ours.or(spec.containers.first())
+                })
                 .and_then(|container| container.image.clone()),
             end: run_end(pod, container),
             unschedulable: condition("PodScheduled")
                 .filter(|condition| condition.status == "False")
                 .map(|condition| condition.message.clone().unwrap_or_default()),
             trouble: trouble(pod, container),
+            crash: container.and_then(crash),
             meta,
         }
     }
+}
+
+/// Our container among those that others have put beside it.
+fn own(all: &[ContainerStatus]) -> Option<&ContainerStatus> {
+    let named = |status: &&ContainerStatus| CONTAINERS.contains(&status.name.as_str());
+    all.iter().find(named).or(all.first())
 }
 
 fn run_end(pod: &Pod, container: Option<&ContainerStatus>) -> Option<RunEnd> {
@@ -138,25 +152,39 @@ fn trouble(pod: &Pod, container: Option<&ContainerStatus>) -> Option<Trouble> {
             message: status.message.clone().unwrap_or_default(),
         });
     }
-    let container = container?;
-    let waiting = container
-        .state
-        .as_ref()
-        .and_then(|state| state.waiting.as_ref());
-    let reason = waiting
-        .and_then(|waiting| waiting.reason.clone())
-        .filter(|reason| reason != "ContainerCreating")?;
-    let last = container
-        .last_state
-        .as_ref()
-        .and_then(|state| state.terminated.as_ref());
-    let message = waiting.and_then(|waiting| waiting.message.clone());
-    let message = last
-        .and_then(|end| end.message.clone())
-        .filter(|text| !text.is_empty())
-        .or(message);
+    let waiting = container?.state.as_ref()?.waiting.as_ref()?;
+    let reason = waiting.reason.clone()?;
+    // The first is no trouble; what is behind the second is told by how the container ended.
+    if matches!(reason.as_str(), "ContainerCreating" | "CrashLoopBackOff") {
+        return None;
+    }
     Some(Trouble {
         reason,
-        message: message.unwrap_or_default(),
+        message: waiting.message.clone().unwrap_or_default(),
     })
+}
+
+/// The end that a container that is started again came to, also while it is being started.
+fn crash(container: &ContainerStatus) -> Option<RunEnd> {
+    let terminated = |state: &Option<ContainerState>| state.as_ref()?.terminated.clone();
+    let end = terminated(&container.last_state).or_else(|| terminated(&container.state))?;
+    Some(RunEnd {
+        exit_code: end.exit_code,
+        at: None,
+        message: last_line(&end.message.unwrap_or_default()),
+        reason: end.reason.unwrap_or_default(),
+    })
+}
+
+/// Longest line of a log that enters a status, in characters.
+const LINE_LENGTH: usize = 400;
+
+/// The last line that says something.
+pub fn last_line(text: &str) -> String {
+    let line = text
+        .lines()
+        .rev()
+        .map(str::trim)
+        .find(|line| !line.is_empty());
+    line.unwrap_or_default().chars().take(LINE_LENGTH).collect()
 }

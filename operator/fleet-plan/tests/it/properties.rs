@@ -43,6 +43,17 @@ fn edits() -> Vec<Edit> {
         ("a Service deleted by hand", |world| {
             world.objects.services.clear()
         }),
+        ("a run that fails, and no retry", |world| {
+            world.edit(
+                "/spec/sync",
+                json!({"schedule": "0 0 1 1 *", "retries": {"limit": 0}}),
+            );
+            world.request("to fail");
+            let plan = world.plan();
+            world.apply(&plan);
+            let report = world.report("SignatureBad");
+            world.end_run(&report);
+        }),
         ("a claim deleted by hand", |world| {
             world.objects.claims.clear();
             world.stores.clear();

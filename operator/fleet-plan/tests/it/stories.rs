@@ -1,7 +1,9 @@
 //! The planner's behaviour as stories: a few verbs build a world, and the plan is compared as text.
 
+mod allowed;
+
 use crate::model::{World, at, render};
-use fleet_plan::observed::{Trouble, VolumePhase};
+use fleet_plan::observed::{RunEnd, Trouble, VolumePhase};
 use fleet_plan::{Claimant, SeenMeta, Turn, Write};
 use serde_json::json;
 
@@ -483,6 +485,548 @@ fn trouble_is_told_in_kubernetes_words() {
         message: "no such image".to_owned(),
     });
     insta::assert_snapshot!("trouble", render(&world.plan()));
+}
+
+/// A world whose objects were made and whose serving pod is what `pod` makes of it.
+fn begun(pod: impl FnOnce(&mut fleet_plan::SeenPod)) -> World {
+    let mut world = World::new(&["eu"]);
+    let plan = world.plan();
+    world.apply(&plan);
+    world.kubernetes();
+    let serving = &mut world.objects.pods[0];
+    serving.ready = false;
+    serving.running = false;
+    pod(serving);
+    world
+}
+
+/// What `Ready` says once the plan is carried out: reason and message. Planning again has nothing to add.
+fn not_ready(world: &mut World) -> (String, String) {
+    let plan = world.plan();
+    world.apply(&plan);
+    let again = world.plan();
+    assert!(!again.status_changed, "{}", render(&again));
+    let status = world.status();
+    let ready = status
+        .conditions
+        .iter()
+        .find(|found| found.type_ == "Ready")
+        .unwrap();
+    assert_eq!(ready.status, "False");
+    assert!(status.state.unwrap().starts_with(&ready.reason));
+    (ready.reason.clone(), ready.message.clone())
+}
+
+/// What Kubernetes' controllers say about an object.
+fn warned(world: &mut World, uid: &str, message: &str) {
+    world.objects.warnings.push(fleet_plan::SeenWarning {
+        uid: uid.to_owned(),
+        message: message.to_owned(),
+        at: Some(world.now),
+    });
+}
+
+#[test]
+fn what_keeps_a_serving_pod_from_running_is_the_reason_of_not_being_ready() {
+    let trouble = |reason: &str, message: &str| {
+        Some(Trouble {
+            reason: reason.to_owned(),
+            message: message.to_owned(),
+        })
+    };
+    let crash = |message: &str| {
+        Some(RunEnd {
+            exit_code: 1,
+            at: None,
+            message: message.to_owned(),
+            reason: "Error".to_owned(),
+        })
+    };
+    for image in [
+        "ErrImagePull",
+        "ImagePullBackOff",
+        "ErrImageNeverPull",
+        "InvalidImageName",
+    ] {
+        let told = not_ready(&mut begun(|pod| {
+            pod.trouble = trouble(image, "no such host")
+        }));
+        assert_eq!(told.0, "ImageNotPulled");
+        assert!(
+            told.1.contains("mirrorfleet:1") && told.1.contains("no such host"),
+            "{}",
+            told.1
+        );
+    }
+    let told = not_ready(&mut begun(|pod| {
+        pod.node = None;
+        pod.unschedulable = Some("0/2 nodes are available: 2 Insufficient memory.".to_owned());
+    }));
+    assert_eq!(told.0, "PodUnschedulable");
+    assert!(told.1.contains("2 Insufficient memory"), "{}", told.1);
+    let told = not_ready(&mut begun(|pod| {
+        pod.crash = crash("the store is of a newer version")
+    }));
+    assert_eq!(told.0, "PodCrashing");
+    assert!(
+        told.1
+            .ends_with("(exit code 1); the last that it said: the store is of a newer version"),
+        "{}",
+        told.1
+    );
+    let told = not_ready(&mut begun(|pod| {
+        pod.trouble = trouble("CreateContainerConfigError", "secret \"x\" not found")
+    }));
+    assert_eq!(told.0, "PodNotReady");
+    assert!(told.1.contains("secret \"x\" not found"), "{}", told.1);
+}
+
+#[test]
+fn a_claim_without_a_volume_and_a_pod_that_is_refused_are_told_in_the_words_of_who_refuses() {
+    let mut world = begun(|pod| pod.unschedulable = Some("pod has unbound claims".to_owned()));
+    world.objects.claims[0].phase = VolumePhase::Pending;
+    let uid = world.objects.claims[0].meta.uid.clone();
+    warned(&mut world, "another", "of a claim before this one");
+    assert_eq!(not_ready(&mut world).0, "PodUnschedulable");
+    warned(
+        &mut world,
+        &uid,
+        "storageclass.storage.k8s.io \"fast\" not found",
+    );
+    let told = not_ready(&mut world);
+    assert_eq!(
+        told.0, "VolumePending",
+        "the root, not what follows from it"
+    );
+    assert!(told.1.contains("\"fast\" not found"), "{}", told.1);
+
+    let mut world = begun(|_| {});
+    world.objects.pods.clear();
+    assert_eq!(not_ready(&mut world).0, "FirstSyncPending");
+    let uid = world.objects.stateful_sets[0].meta.uid.clone();
+    warned(
+        &mut world,
+        &uid,
+        "pods \"debian-0\" is forbidden: exceeded quota: small",
+    );
+    let told = not_ready(&mut world);
+    assert_eq!(told.0, "CreationRefused");
+    assert!(told.1.contains("exceeded quota: small"), "{}", told.1);
+    assert_eq!(world.condition("Serving").unwrap().1, "CreationRefused");
+}
+
+#[test]
+fn what_holds_up_the_first_run_is_told_and_later_ones_are_a_remark() {
+    let mut world = World::new(&["eu"]);
+    for _ in 0..2 {
+        let plan = world.plan();
+        world.apply(&plan);
+        world.kubernetes();
+    }
+    let uid = world.objects.jobs[0].meta.uid.clone();
+    world.objects.pods.retain(|pod| pod.job.is_none());
+    assert_eq!(not_ready(&mut world).0, "FirstSyncRunning");
+    warned(&mut world, &uid, "exceeded quota: small");
+    let told = not_ready(&mut world);
+    assert_eq!(told.0, "CreationRefused");
+    world.pass(301);
+    let plan = world.plan();
+    world.apply(&plan);
+    assert_eq!(last_reason(&world), "CreationRefused");
+
+    let mut world = running();
+    let pod = world
+        .objects
+        .pods
+        .iter_mut()
+        .find(|pod| pod.job.is_some())
+        .unwrap();
+    pod.running = false;
+    pod.trouble = Some(Trouble {
+        reason: "ErrImagePull".to_owned(),
+        message: "gone".to_owned(),
+    });
+    let plan = world.plan();
+    world.apply(&plan);
+    let status = world.status();
+    let ready = status
+        .conditions
+        .iter()
+        .find(|found| found.type_ == "Ready")
+        .unwrap();
+    assert_eq!(ready.status, "True", "what is served stays served");
+    assert!(
+        ready.message.contains("cannot get the image") && ready.message.contains("gone"),
+        "{}",
+        ready.message
+    );
+}
+
+#[test]
+fn the_end_of_a_log_stands_for_a_report_that_was_not_written() {
+    let mut world = running();
+    let report = world.report("Failed");
+    world.end_run(&report);
+    let pod = world
+        .objects
+        .pods
+        .iter_mut()
+        .find(|pod| pod.job.is_some())
+        .unwrap();
+    let end = pod.end.as_mut().unwrap();
+    end.message = "starting\nthread main panicked at x.rs\n\n".to_owned();
+    end.reason = "Error".to_owned();
+    end.exit_code = 101;
+    world.pass(21);
+    let plan = world.plan();
+    world.apply(&plan);
+    let message = world.status().regions[0]
+        .last_attempt
+        .clone()
+        .unwrap()
+        .message;
+    assert!(
+        message.ends_with("the last that it said: thread main panicked at x.rs"),
+        "{message}"
+    );
+}
+
+#[test]
+fn who_waits_says_for_whom() {
+    let other = |turn| {
+        vec![Claimant {
+            mirror: "security".to_owned(),
+            turn,
+        }]
+    };
+    let mut world = begun(|pod| pod.ready = true);
+    world.others = other(Turn::Running);
+    let told = not_ready(&mut world);
+    assert_eq!(told.0, "WaitingForTurn");
+    assert!(
+        told.1
+            .contains("Mirror security is being synced from Upstream debian"),
+        "{}",
+        told.1
+    );
+
+    let mut world = serving(&["eu"]);
+    world.now = at("2026-01-01T11:00:00Z");
+    world.others = other(Turn::Waiting(at("2026-01-01T10:59:00Z")));
+    let plan = world.plan();
+    world.apply(&plan);
+    assert_eq!(
+        world.status().state.as_deref(),
+        Some("Serving,WaitingForTurn")
+    );
+    assert_eq!(world.condition("Ready").unwrap().0, "True");
+    assert!(!world.plan().status_changed, "said once");
+}
+
+#[test]
+fn the_columns_show_what_a_person_should_see() {
+    let state = |world: &mut World| {
+        world.settle();
+        world.status().state.unwrap()
+    };
+    let mut world = serving(&["eu"]);
+    assert_eq!(state(&mut world), "Serving");
+    world.edit("/spec/suspend", json!(true));
+    world.edit("/spec/snapshots", json!({"pinned": "aaaaaaaa"}));
+    assert_eq!(state(&mut world), "Serving,Suspended,Pinned");
+    world.edit("/spec/snapshots", json!({}));
+    world.edit_upstream(
+        "/status/revision/0/digest",
+        json!(crate::model::digest(2).to_string()),
+    );
+    world.edit_upstream(
+        "/status/revision/0/observedAt",
+        json!("2026-01-01T10:20:00Z"),
+    );
+    assert_eq!(
+        state(&mut world),
+        "Serving,Suspended",
+        "within the objective"
+    );
+    world.pass(12 * 3600);
+    assert_eq!(state(&mut world), "Serving,Stale,Suspended");
+}
+
+#[test]
+fn a_region_says_where_its_clients_go() {
+    let url = |world: &mut World| {
+        world.settle();
+        world.status().regions[0].url.clone().unwrap()
+    };
+    let mut world = World::new(&["eu"]);
+    let child = fleet_plan::wanted_names(&world.mirror)[0].clone();
+    assert_eq!(url(&mut world), format!("http://{child}.ns.svc/debian/"));
+    world.edit(
+        "/spec/serving",
+        json!({"path": "linux/debian", "tls": {"secretName": "tls"}}),
+    );
+    assert_eq!(
+        url(&mut world),
+        format!("https://{child}.ns.svc/linux/debian/")
+    );
+    for public in ["https://eu.example.org", "https://eu.example.org/"] {
+        world.edit(
+            "/spec/regions/0",
+            json!({"name": "eu", "publicUrl": public}),
+        );
+        assert_eq!(url(&mut world), "https://eu.example.org/linux/debian/");
+    }
+}
+
+#[test]
+fn the_job_of_the_last_failed_run_stays_until_a_run_succeeds_and_never_two_of_them() {
+    let mut world = running();
+    let mut kept: Vec<String> = Vec::new();
+    for reason in ["UpstreamUnreachable", "SignatureBad", "UpstreamUnreachable"] {
+        let report = world.report(reason);
+        world.end_run(&report);
+        for _ in 0..3 {
+            let plan = world.plan();
+            world.apply(&plan);
+        }
+        let jobs: Vec<_> = world
+            .objects
+            .jobs
+            .iter()
+            .map(|job| job.meta.name.clone())
+            .collect();
+        let last = world.status().regions[0].last_attempt.clone().unwrap();
+        assert_eq!(
+            jobs,
+            [last.job.as_str()],
+            "the status names the one that is there"
+        );
+        assert_eq!(
+            (last.files_fetched, last.bytes_fetched, last.seconds),
+            (Some(0), Some(0), Some(0))
+        );
+        assert!(!kept.contains(&last.job));
+        assert_eq!(world.plan().turn, Turn::Idle, "it is in nobody's way");
+        kept.push(last.job);
+        world.now = world.plan().status.next_sync_time.unwrap().0;
+        let plan = world.plan();
+        world.apply(&plan);
+        assert_eq!(world.objects.jobs.len(), 2, "{}", render(&plan));
+    }
+    let mut report = world.report("Published");
+    (report.files_fetched, report.bytes_fetched, report.seconds) = (3, 1 << 40, 12.6);
+    world.end_run(&report);
+    world.settle();
+    assert!(world.objects.jobs.is_empty());
+    let last = world.status().regions[0].last_attempt.clone().unwrap();
+    assert_eq!(
+        (last.files_fetched, last.bytes_fetched, last.seconds),
+        (Some(3), Some(1 << 40), Some(13))
+    );
+}
+
+#[test]
+fn a_kept_job_does_not_keep_a_volume_that_a_person_deletes() {
+    let mut world = running();
+    let report = world.report("UpstreamUnreachable");
+    world.end_run(&report);
+    let plan = world.plan();
+    world.apply(&plan);
+    assert_eq!(world.objects.jobs.len(), 1);
+    world.objects.claims[0].meta.deleting = true;
+    let plan = world.plan();
+    world.apply(&plan);
+    assert!(world.objects.jobs.is_empty(), "{}", render(&plan));
+}
+
+#[test]
+fn without_a_schedule_two_mirrors_do_not_come_at_the_same_time() {
+    let next = |uid: &str| {
+        let mut world = World::new(&["eu"]);
+        world.edit("/spec/sync", json!({}));
+        world.mirror.metadata.uid = Some(uid.to_owned());
+        world.settle();
+        world.status().next_sync_time.unwrap().0
+    };
+    assert_eq!(next("one"), next("one"));
+    assert_ne!(next("one"), next("another"));
+}
+
+/// The pod templates that are planned: of the StatefulSet and of the first Job.
+fn templates(world: &mut World) -> Vec<k8s_openapi::api::core::v1::PodTemplateSpec> {
+    let plan = world.plan();
+    world.apply(&plan);
+    world.kubernetes();
+    let next = world.plan();
+    let writes = plan.writes.into_iter().chain(next.writes);
+    writes
+        .filter_map(|write| match write {
+            Write::ApplyStatefulSet(set) => Some(set.spec?.template),
+            Write::CreateJob(job) => Some(job.spec?.template),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn pods_are_as_the_mirror_and_the_installation_ask_and_still_restricted() {
+    let mut world = World::new(&["eu"]);
+    world.pods = serde_json::from_value(json!({
+        "labels": {"example.org/team": "mirrors", "example.org/cost": "1"}, "priorityClassName": "low",
+        "imagePullPolicy": "Always", "imagePullSecrets": [{"name": "registry"}],
+    }))
+    .unwrap();
+    world.pods_allowed = serde_json::from_value(json!({
+        "priorityClasses": ["high"], "runtimeClasses": ["sandbox"],
+        "labelPrefixes": ["example.org/"], "annotationPrefixes": ["example.org/"],
+    }))
+    .unwrap();
+    world.edit_pods(json!({
+        "labels": {"example.org/cost": "2"}, "annotations": {"example.org/scan": "no"},
+        "priorityClassName": "high", "runtimeClassName": "sandbox", "imagePullPolicy": "IfNotPresent",
+        "imagePullSecrets": [{"name": "own"}],
+        "securityContext": {"identity": "Platform", "seLinuxOptions": {"level": "s0:c1,c2"}},
+    }));
+    let templates = templates(&mut world);
+    assert_eq!(templates.len(), 2);
+    for template in templates {
+        let meta = template.metadata.unwrap();
+        let labels = meta.labels.unwrap();
+        assert_eq!(
+            (
+                labels["example.org/team"].as_str(),
+                labels["example.org/cost"].as_str()
+            ),
+            ("mirrors", "2")
+        );
+        assert_eq!(labels["mirrorfleet.dev/mirror"], "debian");
+        assert_eq!(meta.annotations.unwrap()["example.org/scan"], "no");
+        let spec = serde_json::to_value(template.spec.unwrap()).unwrap();
+        assert_eq!(spec["priorityClassName"], "high");
+        assert_eq!(spec["runtimeClassName"], "sandbox");
+        assert_eq!(
+            spec["imagePullSecrets"],
+            json!([{"name": "registry"}, {"name": "own"}])
+        );
+        assert_eq!(spec["containers"][0]["imagePullPolicy"], "IfNotPresent");
+        assert_eq!(
+            spec["securityContext"],
+            json!({
+                "runAsNonRoot": true, "fsGroupChangePolicy": "OnRootMismatch",
+                "seLinuxOptions": {"level": "s0:c1,c2"}, "seccompProfile": {"type": "RuntimeDefault"},
+            })
+        );
+        assert_eq!(
+            spec["containers"][0]["securityContext"]["allowPrivilegeEscalation"],
+            false
+        );
+        assert_eq!(spec["automountServiceAccountToken"], false);
+    }
+    world.settle();
+    let quiet = world.plan();
+    assert!(
+        quiet.writes.is_empty() && !quiet.status_changed,
+        "{}",
+        render(&quiet)
+    );
+    world.edit_pods(json!({"annotations": {"example.org/scan": "yes"}}));
+    assert!(
+        matches!(world.plan().writes.as_slice(), [Write::ApplyStatefulSet(_)]),
+        "an annotation alone is a change too"
+    );
+}
+
+#[test]
+fn what_the_installation_does_not_allow_stalls_with_the_list_that_would() {
+    for (pods, list) in [
+        (
+            json!({"priorityClassName": "high"}),
+            "podsAllowed.priorityClasses",
+        ),
+        (
+            json!({"runtimeClassName": "kata"}),
+            "podsAllowed.runtimeClasses",
+        ),
+        (
+            json!({"labels": {"example.org/a": "b"}}),
+            "podsAllowed.labelPrefixes",
+        ),
+        (
+            json!({"annotations": {"example.org/a": "b"}}),
+            "podsAllowed.annotationPrefixes",
+        ),
+        (
+            json!({"labels": {"app.kubernetes.io/component": "serving"}}),
+            "not yours to set",
+        ),
+        (json!({"securityContext": {"runAsUser": 0}}), "begin at 1"),
+    ] {
+        let mut world = World::new(&["eu"]);
+        world.edit_pods(pods);
+        let plan = world.plan();
+        assert!(plan.writes.is_empty());
+        world.apply(&plan);
+        assert_eq!(world.condition("Stalled").unwrap().1, "InvalidSpec");
+        let status = world.status();
+        assert!(
+            status
+                .conditions
+                .iter()
+                .any(|found| found.message.contains(list)),
+            "{}",
+            render(&plan)
+        );
+    }
+}
+
+#[test]
+fn resources_are_ours_where_the_manifest_gives_none() {
+    let mut world = World::new(&["eu"]);
+    world.edit(
+        "/spec/sync",
+        json!({"resources": {"requests": {"cpu": "2"}}}),
+    );
+    let resources: Vec<_> = templates(&mut world)
+        .into_iter()
+        .map(|template| {
+            serde_json::to_value(&template.spec.unwrap().containers[0].resources).unwrap()
+        })
+        .collect();
+    assert_eq!(
+        resources[0],
+        json!({"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}})
+    );
+    assert_eq!(resources[1], json!({"requests": {"cpu": "2"}}));
+}
+
+#[test]
+fn nobody_vouches_where_signatures_are_not_looked_at() {
+    let mut world = World::new(&["eu"]);
+    world.edit_upstream("/spec/trust", json!({"signatures": "None"}));
+    world.settle();
+    let told = |status: &str, reason: &str| Some((status.to_owned(), reason.to_owned()));
+    assert_eq!(world.condition("Verified"), told("Unknown", "NotVerified"));
+    assert_eq!(world.condition("Ready"), told("True", "Ready"));
+    let status = world.status();
+    assert!(
+        !status
+            .conditions
+            .iter()
+            .any(|found| found.message.contains("verified content"))
+    );
+}
+
+#[test]
+fn freshness_that_is_assumed_says_so_until_it_can_no_longer_be() {
+    let mut world = World::new(&["eu"]);
+    world.edit("/spec/sync/schedule", json!("0 0 1 1 *"));
+    world.edit_upstream("/spec/access", json!({"credentialsRef": {"name": "login"}}));
+    world.settle();
+    let told = |status: &str, reason: &str| Some((status.to_owned(), reason.to_owned()));
+    assert_eq!(world.condition("Fresh"), told("True", "AssumedFresh"));
+    world.pass(6 * 3600 + 60);
+    world.settle();
+    assert_eq!(world.condition("Fresh"), told("Unknown", "NotProbed"));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Planning an Upstream: when it is asked, and what its status says.
 
 use crate::model::at;
+use fleet_api::Upstream;
 use fleet_plan::report::SuiteReport;
 use fleet_plan::{ObservedUpstream, Probe, ProbeAnswer, SeenAttempt, plan_upstream};
 use fleet_types::Reason;
@@ -24,6 +25,7 @@ fn has(unit: &str, when: &str, byte: u8, date: Option<Timestamp>) -> Probe {
         unit: unit.to_owned(),
         at: at(when),
         answer,
+        failures: 0,
     }
 }
 
@@ -71,17 +73,112 @@ fn each_unit_is_asked_once_an_interval_and_a_quiet_authority_is_not_written_abou
     );
 }
 
-#[test]
-fn an_authority_that_fails_keeps_its_last_revision_and_touches_reachable_only() {
-    let mut upstream = crate::model::upstream();
-    let failed = |unit: &str| Probe {
+fn failed(unit: &str, failures: u32) -> Probe {
+    Probe {
         unit: unit.to_owned(),
         at: at("2026-01-01T10:00:00Z"),
         answer: ProbeAnswer::Failed {
             reason: Reason::UpstreamUnreachable,
             message: "connection refused".into(),
         },
+        failures,
+    }
+}
+
+/// `Ready` and `Stalled` of an Upstream that was planned with these probes and attempts, as (status, reason).
+fn usable(
+    upstream: &mut Upstream,
+    probes: Vec<Probe>,
+    attempts: Vec<SeenAttempt>,
+) -> (String, String, bool) {
+    let seen = ObservedUpstream {
+        attempts,
+        units: probes
+            .iter()
+            .map(|probe| probe.unit.clone())
+            .chain(["a".into()])
+            .collect(),
+        ..seen("2026-01-01T10:00:00Z", probes)
     };
+    let plan = plan_upstream(upstream, &seen);
+    let mut all = plan.status.conditions.iter();
+    let ready = all.find(|found| found.type_ == "Ready").unwrap().clone();
+    let stalled = plan
+        .status
+        .conditions
+        .iter()
+        .any(|found| found.type_ == "Stalled");
+    upstream.status = Some(plan.status);
+    assert!(!plan_upstream(upstream, &seen).status_changed, "said once");
+    (ready.status, ready.reason, stalled)
+}
+
+#[test]
+fn an_authority_that_cannot_be_used_is_not_ready_after_three_probes_and_until_it_answers() {
+    let mut upstream = crate::model::upstream();
+    let told = |status: &str, reason: &str| (status.to_owned(), reason.to_owned(), false);
+    let away = told("False", "UpstreamUnreachable");
+    let good = told("True", "Ready");
+    for failures in [1, 2] {
+        assert_eq!(
+            usable(&mut upstream, vec![failed("a", failures)], vec![]),
+            good
+        );
+    }
+    let some = vec![failed("a", 9), has("b", "2026-01-01T10:00:00Z", 2, None)];
+    assert_eq!(
+        usable(&mut upstream, some, vec![]),
+        good,
+        "it answers about b"
+    );
+    assert_eq!(usable(&mut upstream, vec![failed("a", 3)], vec![]), away);
+    assert_eq!(
+        usable(&mut upstream, vec![], vec![]),
+        away,
+        "a restart knows no probe"
+    );
+    assert_eq!(
+        usable(&mut upstream, vec![failed("a", 1)], vec![]),
+        away,
+        "nor counts them"
+    );
+    let back = vec![has("a", "2026-01-01T10:00:00Z", 2, None)];
+    assert_eq!(usable(&mut upstream, back, vec![]), good);
+}
+
+#[test]
+fn a_keyring_that_no_run_can_use_stalls_the_upstream_until_one_can() {
+    let mut upstream = crate::model::upstream();
+    let attempt = |reason: Reason| SeenAttempt {
+        mirror: "m".to_owned(),
+        region: "eu".to_owned(),
+        unit: None,
+        reason: reason.as_str().to_owned(),
+        message: "as the test says".to_owned(),
+    };
+    let answers = || vec![has("a", "2026-01-01T10:00:00Z", 2, None)];
+    for reason in [
+        Reason::KeyringNotFound,
+        Reason::KeyringInvalid,
+        Reason::CredentialsNotFound,
+    ] {
+        let told = ("False".to_owned(), reason.as_str().to_owned(), true);
+        assert_eq!(
+            usable(&mut upstream, answers(), vec![attempt(reason)]),
+            told
+        );
+    }
+    let good = ("True".to_owned(), "Ready".to_owned(), false);
+    assert_eq!(
+        usable(&mut upstream, answers(), vec![attempt(Reason::Published)]),
+        good
+    );
+}
+
+#[test]
+fn an_authority_that_fails_keeps_its_last_revision_and_touches_reachable_only() {
+    let mut upstream = crate::model::upstream();
+    let failed = |unit: &str| failed(unit, 1);
     let before = upstream.status.clone().unwrap().revision;
     let seen = ObservedUpstream {
         now: at("2026-01-01T10:00:00Z"),

@@ -82,6 +82,17 @@ impl Base {
 }
 
 impl Run {
+    /// What clients have while something is refused.
+    pub(super) fn still_served(&self) -> String {
+        match &self.base {
+            Some(base) => {
+                let made = super::list::date(base.snapshot.meta().created);
+                format!("the snapshot of {made} goes on being served")
+            }
+            None => "nothing was served yet".to_owned(),
+        }
+    }
+
     pub(super) fn base_has(&self, unit: &str, probe: &Probe) -> bool {
         let Some(base) = &self.base else { return false };
         let entry = base.snapshot.get(probe.root.content.path.as_str());

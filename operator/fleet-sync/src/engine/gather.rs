@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fleet_formats::seam::{
-    Format, IndexFile, IndexGroup, Item, Payload, SignaturePolicy, Trust, UnitIndex, Unusable,
-    VerifyContext,
+    Allowances, Format, IndexFile, IndexGroup, Item, Payload, SignaturePolicy, Trust, UnitIndex,
+    Unusable, VerifyContext,
 };
 use fleet_store::{Entry, EntryState, RunSorter, Sorted};
 use fleet_types::{Reason, RepoPath};
@@ -410,8 +410,11 @@ fn read_again(
     let context = VerifyContext {
         now: date,
         trust: &TRUST_OF_BASE,
-        high_water: None,
-        allow_rollback: true,
+        accepted: None,
+        allowances: &Allowances {
+            expired: true,
+            ..Allowances::default()
+        },
         settled: true,
     };
     let contents: Vec<_> = roots.iter().map(|root| root.content.clone()).collect();

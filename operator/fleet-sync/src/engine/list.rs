@@ -61,10 +61,14 @@ impl Run {
         }
         let (mut first_problem, mut passed_over) = (None, Vec::new());
         for endpoint in endpoints.bulk() {
-            match self
+            let mut heard = self
                 .state_beside(unit, &plan, endpoint, authority.as_ref())
-                .await
+                .await;
+            if let Ok(state) = &heard
+                && !state.unchanged
+                && let Err(problem) = self.hear_witnesses(unit, &plan, state).await
             {
+<<<<<<< HEAD
                 Ok(state) => {
                     let refused = |problem: &Problem| problem.reason.outcome() == Outcome::Refused;
                     for (name, problem) in passed_over.iter().filter(|(_, it)| refused(it)) {
@@ -72,6 +76,12 @@ impl Run {
                     }
                     return self.settle(unit, &plan, state, authority).await;
                 }
+=======
+                heard = Err(problem);
+            }
+            match heard {
+                Ok(state) => return Ok(self.listed(state, authority)),
+>>>>>>> main
                 Err(problem) if is_final(&problem) => return Err(problem),
                 Err(problem) => {
                     passed_over.push((endpoints.name(endpoint).to_owned(), problem.clone()));
@@ -120,7 +130,7 @@ impl Run {
                 );
                 Err(Problem::new(Reason::BehindAuthority, text))
             }
-            Some(authority) => self.agree(unit, authority, &state).map(|()| state),
+            Some(authority) => self.agree(unit, &state, authority).map(|()| state),
             None => Ok(state),
         }
     }
@@ -183,6 +193,7 @@ impl Run {
         known: Option<Known>,
         settled: bool,
     ) -> Result<State, Problem> {
+<<<<<<< HEAD
         let index = self.judged(unit, &roots, settled)?;
         Ok(self.state_of(unit, endpoint, roots, index, known))
     }
@@ -195,6 +206,19 @@ impl Run {
         index: UnitIndex,
         known: Option<Known>,
     ) -> State {
+=======
+        let contents: Vec<RootContent> = roots.iter().map(|root| root.content.clone()).collect();
+        let mark = self.high_water(unit);
+        let index = self
+            .options
+            .format
+            .verify(
+                unit,
+                &contents,
+                &self.verify_context(unit, mark.as_ref(), settled),
+            )?
+            .into_inner();
+>>>>>>> main
         for note in &index.notes {
             self.note(unit, note);
         }

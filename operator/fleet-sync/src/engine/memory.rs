@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use fleet_types::{Sha256, UnitRevision};
+use fleet_formats::seam::UnitIndex;
+use fleet_store::Store;
+use fleet_types::{Accepted, Reason, Sha256, UnitRevision};
 use serde::{Deserialize, Serialize};
 
 use super::base::Base;
@@ -24,9 +26,9 @@ pub(super) struct Memory {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct UnitMemory {
-    /// The newest state that was ever accepted.
+    /// The newest state that was ever accepted, or the one that a person let through instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub high_water: Option<UnitRevision>,
+    pub high_water: Option<Accepted>,
     /// The root file that identified the state last time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probe: Option<String>,
@@ -111,68 +113,87 @@ impl Memory {
         for (unit, mark) in marks {
             if forgotten(&memory, unit) {
                 let unit = memory.units.entry(unit.to_owned()).or_default();
-                unit.high_water = Some(mark.clone());
+                unit.high_water = Some(mark.clone().into());
             }
         }
         Ok(memory)
     }
 
+    /// The marks that a run left in a store and that the caller does not know as they are.
+    pub fn unlike(store: &Store, told: &[Accepted]) -> Vec<Accepted> {
+        let memory: Memory = store
+            .state(Self::DOCUMENT)
+            .ok()
+            .flatten()
+            .unwrap_or_default();
+        memory.marks_unlike(told)
+    }
+
     /// The newest accepted state of a unit: the newer of our own memory and of what the caller remembers.
-    pub fn high_water(&self, unit: &str, told: &[UnitRevision]) -> Option<UnitRevision> {
+    pub fn high_water(&self, unit: &str, told: &[Accepted]) -> Option<Accepted> {
         let own = self
             .units
             .get(unit)
             .and_then(|memory| memory.high_water.clone());
         let told = told
             .iter()
-            .filter(|revision| revision.unit == unit)
-            .max_by_key(|revision| revision.date)
+            .filter(|mark| mark.revision.unit == unit)
+            .max_by_key(|mark| mark.revision.date)
             .cloned();
         match (own, told) {
-            (Some(own), Some(told)) => Some(if told.date > own.date { told } else { own }),
+            (Some(own), Some(told)) => Some(own.newer(told)),
             (own, told) => own.or(told),
         }
     }
 
-    /// Notes an accepted state. With `lower`, a person has allowed it to be older than the newest.
-    pub fn accept(&mut self, revision: &UnitRevision, told: &[UnitRevision], lower: bool) {
-        let mark = self
-            .high_water(&revision.unit, told)
-            .filter(|mark| !lower && mark.date > revision.date);
-        let memory = self.units.entry(revision.unit.clone()).or_default();
-        memory.high_water = Some(mark.unwrap_or_else(|| revision.clone()));
+    /// Notes an accepted state.
+    pub fn accept(&mut self, index: &UnitIndex, told: &[Accepted]) {
+        let before = self.high_water(&index.revision.unit, told);
+        let mark = mark(index, before);
+        let unit = self.units.entry(index.revision.unit.clone()).or_default();
+        unit.high_water = Some(mark);
     }
+
+    fn marks_unlike(&self, told: &[Accepted]) -> Vec<Accepted> {
+        let units = self.units.values();
+        let marks = units.filter_map(|unit| unit.high_water.clone());
+        marks.filter(|mark| !told.contains(mark)).collect()
+    }
+}
+
+/// The high-water mark after a state was accepted. Only what a person let through lowers it.
+fn mark(index: &UnitIndex, before: Option<Accepted>) -> Accepted {
+    let mut mark = Accepted {
+        revision: index.revision.clone(),
+        identity: index.identity.clone(),
+        allowed: index.allowed.clone(),
+        instead_of: None,
+    };
+    let Some(before) = before else { return mark };
+    let was = &before.revision;
+    let takes_its_place = [Reason::RollbackDetected, Reason::Equivocation]
+        .iter()
+        .any(|reason| mark.allowed.contains(reason));
+    if takes_its_place {
+        mark.instead_of = Some(was.date).max(before.instead_of);
+    } else if was.date > mark.revision.date {
+        // Undated.
+        return before;
+    } else {
+        let still_older = |date: &i64| *date > mark.revision.date;
+        mark.instead_of = before.instead_of.filter(still_older);
+    }
+    if was.digest == mark.revision.digest {
+        // What it was let through for when it was new.
+        let earlier = before
+            .allowed
+            .iter()
+            .filter(|reason| !index.allowed.contains(reason));
+        mark.allowed.extend(earlier);
+        mark.instead_of = before.instead_of;
+    }
+    mark
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn revision(date: i64) -> UnitRevision {
-        UnitRevision {
-            unit: "trixie".into(),
-            digest: Sha256([date as u8; 32]),
-            date,
-            valid_until: None,
-        }
-    }
-
-    #[test]
-    fn the_newest_memory_counts_and_nothing_lowers_it_but_a_person() {
-        let mut memory = Memory::default();
-        memory.accept(&revision(10), &[], false);
-        assert_eq!(
-            memory.high_water("trixie", &[revision(9)]),
-            Some(revision(10))
-        );
-        assert_eq!(
-            memory.high_water("trixie", &[revision(12), revision(11)]),
-            Some(revision(12))
-        );
-        assert_eq!(memory.high_water("sid", &[revision(12)]), None);
-        memory.accept(&revision(8), &[], false);
-        assert_eq!(memory.high_water("trixie", &[]), Some(revision(10)));
-        memory.accept(&revision(8), &[], true);
-        assert_eq!(memory.high_water("trixie", &[]), Some(revision(8)));
-    }
-}
+mod tests;

@@ -75,7 +75,7 @@ pub(crate) async fn sync(
         finished_at: now(),
     };
     let mut report = outcomes.report(
-        &options.mirror,
+        &options,
         &cost,
         shelves.as_ref().ok().map(|shelves| &shelves.writer),
     );

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use fleet_store::Writer;
 use fleet_types::{Outcome, Reason, Trace, UnitRevision};
 
-use super::memory::Success;
+use super::memory::{Memory, Success};
 use super::publish::Served;
 use super::run::{Notes, blocking};
 use super::shelves::Shelves;
@@ -60,7 +60,13 @@ impl Outcomes {
     }
 
     /// The run came to its end.
-    pub fn of(units: &[String], refusals: Refusals, served: Option<Served>) -> Outcomes {
+    /// `still` says what goes on being served where nothing new is.
+    pub fn of(
+        units: &[String],
+        refusals: Refusals,
+        served: Option<Served>,
+        still: &str,
+    ) -> Outcomes {
         let good = |unit: &str| good_suite(unit, served.as_ref());
         let suites = suites(units, &refusals, good);
         let result = match &served {
@@ -78,10 +84,7 @@ impl Outcomes {
                 problem.reason,
                 format!("{}; {}", problem.message, served.message),
             ),
-            (Some(problem), None) => (
-                problem.reason,
-                format!("{}; what was served before still is", problem.message),
-            ),
+            (Some(problem), None) => (problem.reason, format!("{}; {still}", problem.message)),
             (None, Some(served)) => (served.reason, served.message.clone()),
             (None, None) => (Reason::Unchanged, "nothing is new".to_owned()),
         };
@@ -134,7 +137,7 @@ impl Outcomes {
         self
     }
 
-    pub fn report(self, mirror: &str, cost: &Cost, store: Option<&Writer>) -> Report {
+    pub fn report(self, options: &SyncOptions, cost: &Cost, store: Option<&Writer>) -> Report {
         let snapshot = store.and_then(|store| store.current().ok().flatten());
         let newest = || {
             store
@@ -142,13 +145,16 @@ impl Outcomes {
                 .and_then(|all| all.last().map(|info| info.meta.revision.clone()))
         };
         Report {
-            mirror: mirror.to_owned(),
+            mirror: options.mirror.clone(),
             result: self.result,
             reason: self.reason,
             message: cut(&self.message, MESSAGE_BYTES),
             suites: self.suites,
             snapshot: snapshot.map(|id| id.to_string()),
             revision: self.revision.or_else(newest).unwrap_or_default(),
+            accepted: store
+                .map(|store| Memory::unlike(store, &options.high_water))
+                .unwrap_or_default(),
             files_fetched: self.files,
             bytes_fetched: cost.bytes,
             requests: cost.requests,
@@ -284,6 +290,7 @@ fn foreseen_outcomes(
         plan,
         shortage,
         revision,
+        still,
         ..
     } = foreseen;
     if let Some(problem) = shortage {
@@ -311,7 +318,7 @@ fn foreseen_outcomes(
         message,
         revision,
     });
-    (Outcomes::of(units, refusals, served), plan)
+    (Outcomes::of(units, refusals, served, &still), plan)
 }
 
 #[cfg(test)]
@@ -334,7 +341,7 @@ mod tests {
     #[test]
     fn the_worst_suite_decides_the_reason_and_what_was_published_the_result() {
         let refusals = Refusals::from([(1, Problem::new(Reason::IndexExpired, "too old"))]);
-        let outcomes = Outcomes::of(&units(), refusals, Some(published()));
+        let outcomes = Outcomes::of(&units(), refusals, Some(published()), "");
         assert_eq!(
             (outcomes.result, outcomes.reason),
             (RunResult::Published, Reason::IndexExpired)

@@ -196,11 +196,7 @@ impl Run {
     ) -> Result<(), Problem> {
         for listed in accepted {
             let revision = &listed.index.revision;
-            memory.accept(
-                revision,
-                &self.options.high_water,
-                self.options.verification.allow_rollback,
-            );
+            memory.accept(&listed.index, &self.options.high_water);
             let unit = memory.units.entry(revision.unit.clone()).or_default();
             unit.probe = listed.known.first().map(|(_, known)| known.path.clone());
             unit.endpoints.extend(listed.known.iter().cloned());

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use fleet_formats::seam::VerifyContext;
+use fleet_formats::seam::{Allowances, VerifyContext};
 use fleet_store::{Identity, SnapshotId, Store, Writer};
-use fleet_types::{Reason, Sha256, UnitRevision};
+use fleet_types::{Accepted, Reason, Sha256};
 use globset::GlobSet;
 
 use super::base::Base;
@@ -103,22 +103,29 @@ impl Run {
         self.files.fetch_add(files, Ordering::Relaxed);
     }
 
-    pub fn high_water(&self, unit: &str) -> Option<UnitRevision> {
+    pub fn high_water(&self, unit: &str) -> Option<Accepted> {
         self.memory.high_water(unit, &self.options.high_water)
     }
 
     pub fn verify_context<'a>(
         &'a self,
-        high_water: Option<&'a UnitRevision>,
+        unit: &str,
+        accepted: Option<&'a Accepted>,
         settled: bool,
     ) -> VerifyContext<'a> {
         VerifyContext {
             now: self.now,
             trust: &self.options.trust,
-            high_water,
-            allow_rollback: self.options.verification.allow_rollback,
+            accepted,
+            allowances: self.allowances(unit),
             settled,
         }
+    }
+
+    /// What a person lets through of a unit.
+    pub fn allowances(&self, unit: &str) -> &Allowances {
+        let allowances = &self.options.verification.allowances;
+        allowances.get(unit).unwrap_or(Allowances::NONE)
     }
 
     /// Whether the base was made from the same choices of ours, for every unit.

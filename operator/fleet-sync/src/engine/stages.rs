@@ -32,6 +32,9 @@ pub(super) struct Foreseen {
     /// Why a run would end before it fetches.
     pub shortage: Option<Problem>,
     pub revision: Vec<fleet_types::UnitRevision>,
+    /// What goes on being served where nothing new is.
+    pub still: String,
+    /// By unit.
     pub left_out: BTreeMap<String, LeftOut>,
 }
 
@@ -51,7 +54,7 @@ impl Run {
             self.blame_update(&mut refusals).await;
         }
         let outcomes = match advanced {
-            Ok(served) => Outcomes::of(&self.units, refusals, served),
+            Ok(served) => Outcomes::of(&self.units, refusals, served, &self.still_served()),
             Err(problem) => Outcomes::stopped(&self.units, refusals, problem),
         };
         outcomes
@@ -101,6 +104,7 @@ impl Run {
                 room: None,
                 shortage: None,
                 revision,
+                still: self.still_served(),
                 left_out: self.left_out(),
             });
         }
@@ -115,6 +119,7 @@ impl Run {
             room,
             shortage: shortage.flatten(),
             revision,
+            still: self.still_served(),
             left_out: self.left_out(),
         })
     }

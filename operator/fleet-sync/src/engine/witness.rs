@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use fleet_formats::seam::RootPlan;
-use fleet_types::{Reason, UnitRevision};
+use fleet_formats::seam::{RootPlan, let_through};
+use fleet_types::Reason;
 use futures::FutureExt;
 
 use super::list::{State, date};
@@ -70,29 +70,45 @@ impl Run {
         self.state(unit, plan, endpoint).await.map(Some)
     }
 
-    /// Whether two states can be of one upstream.
-    pub(super) fn agree(&self, unit: &str, a: &State, b: &State) -> Result<(), Problem> {
-        let endpoints = self.fetcher.endpoints();
-        let told = |state: &State| (endpoints.url(state.endpoint), state.index.revision.clone());
-        contradiction(unit, told(a), told(b)).map_or(Ok(()), Err)
+    /// Whether `state` can be of one upstream with `other`. Errors: `Equivocation`, and `BehindAuthority` where a person
+    /// has chosen the other.
+    pub(super) fn agree(&self, unit: &str, state: &State, other: &State) -> Result<(), Problem> {
+        let (ours, theirs) = (&state.index.revision, &other.index.revision);
+        // Unsigned states without a date tell nothing of each other.
+        if ours.date != theirs.date || ours.digest == theirs.digest || !ours.is_dated() {
+            return Ok(());
+        }
+        let url = |state: &State| self.fetcher.endpoints().url(state.endpoint);
+        let chosen = |state: &State| {
+            let allowances = self.allowances(unit);
+            allowances.allows(state.index.revision.digest, Reason::Equivocation)
+        };
+        if chosen(state) {
+            let text = format!(
+                "verification.allowed takes the state of {}, though {} has another content of the same date",
+                url(state),
+                url(other)
+            );
+            self.note(unit, &text);
+            return Ok(());
+        }
+        if chosen(other) {
+            let text = format!(
+                "{unit}: {} does not have the state that verification.allowed takes, {}; name an endpoint that has it",
+                url(state),
+                theirs.digest
+            );
+            return Err(Problem::new(Reason::BehindAuthority, text));
+        }
+        let text = format!(
+            "{unit}: two different contents are dated {}: {} has {}, {} has {}; the upstream's next update ends this; {}",
+            date(ours.date),
+            url(state),
+            ours.digest,
+            url(other),
+            theirs.digest,
+            let_through(ours, &[Reason::Equivocation])
+        );
+        Err(Problem::new(Reason::Equivocation, text))
     }
-}
-
-fn contradiction(
-    unit: &str,
-    a: (String, UnitRevision),
-    b: (String, UnitRevision),
-) -> Option<Problem> {
-    if !a.1.is_dated() || a.1.date != b.1.date || a.1.digest == b.1.digest {
-        return None;
-    }
-    let text = format!(
-        "{unit}: two different contents are dated {}: {} has {}, {} has {}; neither is published; ask the upstream's operators, or wait for its next update",
-        date(a.1.date),
-        a.0,
-        a.1.digest,
-        b.0,
-        b.1.digest
-    );
-    Some(Problem::new(Reason::Equivocation, text))
 }

@@ -274,7 +274,9 @@ async fn a_lost_memory_does_not_let_an_older_state_in() {
         .unwrap()
         .meta()
         .revision
-        .clone();
+        .iter()
+        .map(|revision| revision.clone().into())
+        .collect();
     for folder in ["state", "snapshots"] {
         fs::remove_dir_all(options.store_dir.join(folder)).unwrap();
     }

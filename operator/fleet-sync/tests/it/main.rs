@@ -1,6 +1,7 @@
 //! Whole runs of the engine: real servers, real stores, real signatures, real file systems.
 
 mod access;
+mod allowed;
 mod changes;
 mod connections;
 mod damage;

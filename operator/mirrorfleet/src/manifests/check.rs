@@ -173,11 +173,43 @@ pub fn mirror(name: &str, spec: &MirrorSpec) -> Vec<String> {
             ));
         }
     }
+    let units = spec.content.units();
+    for (index, allowed) in spec.verification.allowed.iter().enumerate() {
+        let field = format!("spec.verification.allowed[{index}]");
+        if allowed.digest.len() != 64 || !is_hexadecimal(&allowed.digest) {
+            problems.push(format!(
+                "{field}.digest must be the one that a refusal names, 64 hexadecimal digits"
+            ));
+        }
+        if allowed.reasons.is_empty() {
+            problems.push(format!(
+                "{field}.reasons is empty; name what the refusal names"
+            ));
+        }
+        declared(
+            &format!("{field}.unit"),
+            &allowed.unit,
+            &units,
+            &mut problems,
+        );
+    }
+    for (index, expired) in spec.verification.expired.iter().enumerate() {
+        let field = format!("spec.verification.expired[{index}].unit");
+        declared(&field, &expired.unit, &units, &mut problems);
+    }
     shrink(&spec.verification.shrink, &mut problems);
     regions(&spec.regions, &mut problems);
     serving_path(&spec.serving.path, &mut problems);
     trace_name(&spec.serving.trace_name, &mut problems);
     problems
+}
+
+fn declared(field: &str, unit: &str, units: &[String], problems: &mut Vec<String>) {
+    if !units.iter().any(|declared| declared == unit) {
+        problems.push(format!(
+            "{field} {unit:?} is none of the declared suites; write it as it stands there"
+        ));
+    }
 }
 
 fn shrink(shrink: &Shrink, problems: &mut Vec<String>) {
@@ -197,7 +229,7 @@ fn shrink(shrink: &Shrink, problems: &mut Vec<String>) {
 }
 
 fn sync(spec: &MirrorSpec, problems: &mut Vec<String>) {
-    if let Err(problem) = Schedule::parse(&spec.sync.schedule, &spec.sync.time_zone) {
+    if let Err(problem) = Schedule::parse(&spec.sync.cron(""), &spec.sync.time_zone) {
         problems.push(format!("spec.sync.{problem}"));
     }
     for (field, duration) in [
@@ -233,6 +265,14 @@ fn content(spec: &MirrorSpec, problems: &mut Vec<String>) {
 
 fn debian_content(content: &DebianContent, problems: &mut Vec<String>) {
     aliases(content, problems);
+    let mut seen = BTreeSet::new();
+    for (index, expected) in content.release_names.iter().enumerate() {
+        let field = format!("spec.content.debian.releaseNames[{index}].suite");
+        declared(&field, &expected.suite, &content.suites, problems);
+        if !seen.insert(&expected.suite) {
+            problems.push(format!("{field} {:?} is there twice", expected.suite));
+        }
+    }
     if content.suites.is_empty() {
         problems.push("spec.content.debian.suites is empty; name at least one suite".to_owned());
     }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use fleet_api::mirror::{self, Content, DebianPackages};
 use fleet_api::upstream::UpstreamType;
-use fleet_formats::debian::{Alias, Debian, DebianSlice, Include, PackageRule, PackageRules};
+use fleet_formats::debian::{
+    Alias, Debian, DebianSlice, Include, PackageRule, PackageRules, ReleaseName,
+};
 use fleet_formats::seam::{Format, Rejected};
 use fleet_types::Reason;
 
@@ -39,6 +41,12 @@ pub(super) fn make_format(content: &serde_json::Value) -> Result<Arc<dyn Format>
                 .map(|alias| Alias {
                     name: alias.name,
                     suite: alias.suite,
+                })
+                .collect(),
+            release_names: (debian.release_names.into_iter())
+                .map(|expected| ReleaseName {
+                    suite: expected.suite,
+                    name: expected.name,
                 })
                 .collect(),
             packages: package_rules(debian.packages),

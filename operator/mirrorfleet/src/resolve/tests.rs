@@ -1,7 +1,8 @@
 use std::fs;
 
-use fleet_formats::seam::SignaturePolicy;
+use fleet_formats::seam::{SignaturePolicy, let_through};
 use fleet_sync::{Credentials, Shrink, Verification};
+use fleet_types::UnitRevision;
 
 use super::*;
 
@@ -317,4 +318,34 @@ fn what_a_person_allows_and_leaves_out_reaches_the_engine() {
         with.content["debian"]["packages"]["exclude"][0]["section"],
         "debug"
     );
+}
+
+#[test]
+fn what_a_refusal_prints_can_be_pasted_into_the_manifest() {
+    let revision = UnitRevision {
+        unit: "trixie".to_owned(),
+        digest: fleet_types::Sha256([0x12; 32]),
+        date: 0,
+        valid_until: None,
+    };
+    let reasons = [
+        Reason::RollbackDetected,
+        Reason::Equivocation,
+        Reason::IndexExpired,
+        Reason::ReleaseInfoChanged,
+    ];
+    let message = let_through(&revision, &reasons);
+    let yaml = message.split('`').nth(1).unwrap();
+    let manifests = load(&format!(
+        "{}---\n{}  {yaml}\n",
+        UPSTREAM
+            .replace("TRUST", "{signatures: None}")
+            .replace("AUTHORITY", URL),
+        MIRROR.replace("NAME", "debian")
+    ));
+    let options = resolve(&manifests, &References::Manifests).unwrap();
+    let allowances = &options.verification.allowances["trixie"];
+    let allowed: Vec<_> = allowances.reasons_for(revision.digest).collect();
+    assert_eq!(allowed, reasons);
+    assert!(!allowances.expired);
 }

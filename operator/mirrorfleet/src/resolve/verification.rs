@@ -1,7 +1,11 @@
 //! A Mirror's `verification`, as the engine takes it.
 
-use fleet_api::mirror::{self, Rule};
+use std::collections::BTreeMap;
+
+use fleet_api::mirror::{self, AllowedReason, Rule};
+use fleet_formats::seam::{Allowances, AllowedState};
 use fleet_sync::{AllowedMutation, Shrink, Verification};
+use fleet_types::Reason;
 
 use crate::failure::Failure;
 
@@ -21,11 +25,46 @@ pub(super) fn options(spec: &mirror::Verification) -> Result<Verification, Failu
         });
     }
     Ok(Verification {
-        allow_rollback: spec.rollback == Rule::Allow,
+        allowances: allowances(spec)?,
         allow_mutation: spec.mutation == Rule::Allow,
         allow_mutations,
         shrink: shrink(&spec.shrink)?,
     })
+}
+
+/// By unit.
+fn allowances(spec: &mirror::Verification) -> Result<BTreeMap<String, Allowances>, Failure> {
+    let mut allowances: BTreeMap<String, Allowances> = BTreeMap::new();
+    for allowed in &spec.allowed {
+        let digest = allowed.digest.parse().map_err(|error| {
+            Failure::invalid(format!(
+                "spec.verification.allowed, unit {}: {error}",
+                allowed.unit
+            ))
+        })?;
+        let of_unit = allowances.entry(allowed.unit.clone()).or_default();
+        of_unit.states.push(AllowedState {
+            digest,
+            reasons: allowed.reasons.iter().copied().map(reason).collect(),
+        });
+    }
+    for expired in spec
+        .expired
+        .iter()
+        .filter(|expired| expired.rule == Rule::Allow)
+    {
+        allowances.entry(expired.unit.clone()).or_default().expired = true;
+    }
+    Ok(allowances)
+}
+
+fn reason(allowed: AllowedReason) -> Reason {
+    match allowed {
+        AllowedReason::RollbackDetected => Reason::RollbackDetected,
+        AllowedReason::IndexExpired => Reason::IndexExpired,
+        AllowedReason::Equivocation => Reason::Equivocation,
+        AllowedReason::ReleaseInfoChanged => Reason::ReleaseInfoChanged,
+    }
 }
 
 fn shrink(spec: &mirror::Shrink) -> Result<Shrink, Failure> {

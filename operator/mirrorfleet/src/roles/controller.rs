@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 
-use fleet_controller::{ControllerOptions, Intervals, LeaseOptions, Settings};
+use fleet_api::mirror::{PodSettings, PullPolicy, PullSecret};
+use fleet_api::pods::{KEY_MESSAGE, is_reserved};
+use fleet_controller::{ControllerOptions, Intervals, LeaseOptions, PodsAllowed, Settings};
 use fleet_types::Reason;
 
 use crate::failure::Failure;
@@ -19,11 +21,17 @@ pub struct Arguments {
     #[arg(long, env = "MIRRORFLEET_IMAGE")]
     image: String,
     /// When kubelets pull the image: Always, IfNotPresent or Never [default: what Kubernetes does]
-    #[arg(long, value_name = "POLICY", env = "MIRRORFLEET_IMAGE_PULL_POLICY", value_parser = ["Always", "IfNotPresent", "Never"])]
-    image_pull_policy: Option<String>,
+    #[arg(long, value_name = "POLICY", env = "MIRRORFLEET_IMAGE_PULL_POLICY", value_parser = pull_policy)]
+    image_pull_policy: Option<PullPolicy>,
     /// A Secret in each Mirror's namespace to pull the image with; may be repeated
     #[arg(long = "image-pull-secret", value_name = "NAME")]
     image_pull_secrets: Vec<String>,
+    /// What holds for the pods of Mirrors that say nothing: JSON with the fields of spec.pods
+    #[arg(long, value_name = "JSON", value_parser = pods)]
+    pods: Option<PodSettings>,
+    /// What Mirrors may ask for in spec.pods: JSON with priorityClasses, runtimeClasses, labelPrefixes, annotationPrefixes
+    #[arg(long, value_name = "JSON", value_parser = allowed)]
+    pods_allowed: Option<PodsAllowed>,
     /// The only namespace to look after [default: all]
     #[arg(long, value_name = "NS", env = "MIRRORFLEET_NAMESPACE")]
     namespace: Option<String>,
@@ -60,6 +68,42 @@ pub struct Arguments {
     allow_control_plane_tolerations: bool,
 }
 
+fn pull_policy(text: &str) -> Result<PullPolicy, String> {
+    let known = PullPolicy::ALL
+        .into_iter()
+        .find(|policy| policy.as_str() == text);
+    known.ok_or_else(|| "write Always, IfNotPresent or Never".to_owned())
+}
+
+/// Unknown fields are typing errors here; in a Mirror the API server has dropped them already.
+fn pods(text: &str) -> Result<PodSettings, String> {
+    let given: serde_json::Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let read: PodSettings =
+        serde_json::from_value(given.clone()).map_err(|error| error.to_string())?;
+    let known = serde_json::to_value(&read).map_err(|error| error.to_string())?;
+    let unknown = given
+        .as_object()
+        .into_iter()
+        .flatten()
+        .find(|(key, value)| {
+            let empty = value.as_object().is_some_and(serde_json::Map::is_empty)
+                || value.as_array().is_some_and(Vec::is_empty);
+            known.get(key).is_none() && !empty
+        });
+    if let Some((key, _)) = unknown {
+        return Err(format!("unknown field {key:?}"));
+    }
+    let keys = read.labels.keys().chain(read.annotations.keys());
+    match keys.into_iter().find(|key| is_reserved(key)) {
+        Some(key) => Err(format!("{key:?}: {KEY_MESSAGE}")),
+        None => Ok(read),
+    }
+}
+
+fn allowed(text: &str) -> Result<PodsAllowed, String> {
+    serde_json::from_str(text).map_err(|error| error.to_string())
+}
+
 /// Outside of a pod nobody says who we are; a process id tells two on one machine apart.
 fn fallback_identity() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
@@ -68,11 +112,20 @@ fn fallback_identity() -> String {
 
 pub fn run(arguments: Arguments, log: &LogArguments) -> Result<(), Failure> {
     log.init(Verbosity::Daemon, &Display::Silent)?;
+    let image = PodSettings {
+        image_pull_policy: arguments.image_pull_policy,
+        image_pull_secrets: arguments
+            .image_pull_secrets
+            .into_iter()
+            .map(|name| PullSecret { name })
+            .collect(),
+        ..PodSettings::default()
+    };
     let options = ControllerOptions {
         settings: Settings {
             image: arguments.image,
-            image_pull_policy: arguments.image_pull_policy,
-            image_pull_secrets: arguments.image_pull_secrets,
+            pods: arguments.pods.unwrap_or_default().over(&image),
+            pods_allowed: arguments.pods_allowed.unwrap_or_default(),
             max_rollouts: arguments.max_rollouts,
             allow_control_plane: arguments.allow_control_plane_tolerations,
         },
@@ -92,4 +145,28 @@ pub fn run(arguments: Arguments, log: &LogArguments) -> Result<(), Failure> {
             .await
             .map_err(|error| Failure::new(Reason::ApiError, error.to_string()))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_chart_hands_over_is_read_and_typing_errors_are_not() {
+        let read = pods(
+            r#"{"labels": {"example.org/team": "a"}, "imagePullSecrets": [], "securityContext": {"identity": "Platform"}}"#,
+        );
+        assert_eq!(read.unwrap().labels.len(), 1);
+        for (text, word) in [
+            (r#"{"label": {"a": "b"}}"#, "label"),
+            (r#"{"labels": {"kubernetes.io/a": "b"}}"#, "kubernetes.io/a"),
+            (r#"{"imagePullPolicy": "Sometimes"}"#, "Sometimes"),
+            ("[", "EOF"),
+        ] {
+            let error = pods(text).unwrap_err();
+            assert!(error.contains(word), "{text}: {error}");
+        }
+        assert!(allowed(r#"{"priorityClasses": ["low"]}"#).is_ok());
+        assert!(allowed(r#"{"priorityClass": ["low"]}"#).is_err());
+    }
 }

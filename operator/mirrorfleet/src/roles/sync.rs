@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use fleet_sync::{Progress, Report, SyncOptions};
 use fleet_telemetry::{BuildInfo, Health, Registry, RunPlace, WorkerMetrics, serve_metrics};
-use fleet_types::{Outcome, Sha256, UnitRevision};
+use fleet_types::{Accepted, Outcome, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use crate::failure::Failure;
@@ -51,7 +51,7 @@ struct PodArguments {
     /// Write the report to this file too, in at most 2 KiB
     #[arg(long, value_name = "FILE", hide_short_help = true)]
     termination_message: Option<PathBuf>,
-    /// The newest state of each suite that was ever accepted, as a JSON list of revisions
+    /// The newest state of each suite that was ever accepted, as a JSON list of marks
     #[arg(long, value_name = "JSON", value_parser = high_water, hide_short_help = true)]
     high_water: Option<HighWater>,
     /// Blobs that the serving pod found damaged, as a JSON list of SHA-256 digests; they are fetched again
@@ -66,7 +66,7 @@ struct PodArguments {
 }
 
 #[derive(Debug, Clone, Default)]
-struct HighWater(Vec<UnitRevision>);
+struct HighWater(Vec<Accepted>);
 
 fn high_water(text: &str) -> Result<HighWater, String> {
     serde_json::from_str(text)

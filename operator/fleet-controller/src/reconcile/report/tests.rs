@@ -71,6 +71,48 @@ fn a_failed_write_enters_the_status_once_with_its_words() {
     assert!(done.changed && done.status.conditions.is_empty());
 }
 
+/// What is not ready names the refusal, and a run whose Job was refused did not begin.
+#[test]
+fn a_refused_job_is_the_cause_and_not_a_run() {
+    let condition = json!({"type": "Ready", "status": "False", "reason": "FirstSyncRunning", "message": "runs",
+        "lastTransitionTime": "2026-01-01T00:00:00Z"});
+    let planned: MirrorStatus = serde_json::from_value(json!({
+        "observedGeneration": 3, "lastHandledSyncRequest": "b", "conditions": [condition],
+        "regions": [{"name": "eu-1", "state": "Syncing", "handledSyncRequest": "b", "roundStartedAt": "2026-01-01T00:00:00Z",
+            "currentRun": {"job": "debian-eu-1", "trigger": "First", "startedAt": "2026-01-01T00:00:00Z"}}],
+    }))
+    .unwrap();
+    let refused = WriteError::Refused {
+        kind: "Job".into(),
+        name: "debian-eu-1".into(),
+        message: "exceeded quota".into(),
+    };
+    let before = mirror(json!({"observedGeneration": 3, "lastHandledSyncRequest": "a"}));
+    let status = settle(&before, &plan(&planned, true), Some(&refused), at(100)).status;
+    let region = &status.regions[0];
+    assert_eq!(
+        (
+            &region.current_run,
+            &region.round_started_at,
+            &region.handled_sync_request
+        ),
+        (&None, &None, &None)
+    );
+    assert_eq!(status.last_handled_sync_request.as_deref(), Some("a"));
+    let ready = status
+        .conditions
+        .iter()
+        .find(|found| found.type_ == "Ready")
+        .unwrap();
+    assert_eq!(ready.reason, "CreationRefused");
+    assert!(
+        ready.message.contains("exceeded quota"),
+        "{}",
+        ready.message
+    );
+    assert_eq!(status.state.as_deref(), Some("CreationRefused"));
+}
+
 #[test]
 fn a_slot_is_missed_only_if_no_run_started_since() {
     let status = |next: i64, started: Option<i64>| {

@@ -9,7 +9,7 @@ mod verification;
 use fleet_formats::debian::{Alias, Debian, DebianSlice, Include, PackageRules};
 use fleet_formats::openpgp::Keyring;
 use fleet_formats::seam::{
-    Format, Rejected, RootContent, SignaturePolicy, Trust, UnitIndex, VerifyContext,
+    Allowances, Format, Rejected, RootContent, SignaturePolicy, Trust, UnitIndex, VerifyContext,
 };
 use fleet_types::{Reason, RepoPath, UnitRevision};
 
@@ -76,6 +76,7 @@ fn slice(suite: &str, include: Include) -> DebianSlice {
         architectures: strings(&["amd64"]),
         include,
         aliases: vec![],
+        release_names: vec![],
         packages: PackageRules::default(),
     }
 }
@@ -101,8 +102,8 @@ fn context(trust: &Trust) -> VerifyContext<'_> {
     VerifyContext {
         now: DATE + DAY,
         trust,
-        high_water: None,
-        allow_rollback: false,
+        accepted: None,
+        allowances: Allowances::NONE,
         settled: false,
     }
 }

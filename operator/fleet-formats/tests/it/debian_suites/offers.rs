@@ -1,5 +1,7 @@
 //! What is declared is a wish; what the signed list holds is the truth.
 
+use fleet_types::Accepted;
+
 use super::*;
 
 fn index_of(slice: DebianSlice, text: &str) -> UnitIndex {
@@ -243,8 +245,9 @@ fn indices_are_read_by_their_usual_names_only_where_nobody_signs_and_nothing_lis
 fn what_was_read_is_the_state_where_nothing_else_is() {
     let trust = unsigned();
     let state = |roots: &[RootContent], known: Option<&UnitRevision>| {
+        let known = known.map(|known| Accepted::from(known.clone()));
         let context = VerifyContext {
-            high_water: known,
+            accepted: known.as_ref(),
             ..context(&trust)
         };
         verify(slice("./", Include::default()), roots, &context)

@@ -1,5 +1,9 @@
 //! A suite introduces itself by its name, moves forward in time, and is named by strong digests.
 
+use fleet_formats::debian::ReleaseName;
+use fleet_formats::seam::AllowedState;
+use fleet_types::Accepted;
+
 use super::*;
 
 #[test]
@@ -79,10 +83,18 @@ fn time_only_moves_forward() {
     assert_eq!(at(DATE - 11), Err(Reason::IndexFromFuture));
     assert_eq!(at(DATE + 7 * DAY + 1), Err(Reason::IndexExpired));
 
-    let against = |high: &UnitRevision, allow_rollback| {
+    let against = |high: &UnitRevision, allowed: &[Reason]| {
+        let allowances = Allowances {
+            states: vec![AllowedState {
+                digest: known.digest,
+                reasons: allowed.to_vec(),
+            }],
+            expired: false,
+        };
+        let accepted = Accepted::from(high.clone());
         check(&VerifyContext {
-            high_water: Some(high),
-            allow_rollback,
+            accepted: Some(&accepted),
+            allowances: &allowances,
             ..context(&trust)
         })
         .map(drop)
@@ -99,11 +111,14 @@ fn time_only_moves_forward() {
         date: DATE - 1,
         ..other.clone()
     };
-    assert_eq!(against(&known, false), Ok(()));
-    assert_eq!(against(&older, false), Ok(()));
-    assert_eq!(against(&newer, false), Err(Reason::RollbackDetected));
-    assert_eq!(against(&newer, true), Ok(()));
-    assert_eq!(against(&other, false), Err(Reason::Equivocation));
+    use Reason::{Equivocation, RollbackDetected};
+    assert_eq!(against(&known, &[]), Ok(()));
+    assert_eq!(against(&older, &[]), Ok(()));
+    assert_eq!(against(&newer, &[]), Err(RollbackDetected));
+    assert_eq!(against(&newer, &[Equivocation]), Err(RollbackDetected));
+    assert_eq!(against(&newer, &[RollbackDetected]), Ok(()));
+    assert_eq!(against(&other, &[]), Err(Equivocation));
+    assert_eq!(against(&other, &[Equivocation]), Ok(()));
 
     let aged = Trust {
         max_index_age: Some(DAY),
@@ -206,4 +221,124 @@ fn what_nobody_needs_can_refuse_nothing() {
     let dotted = release(HEAD, &["./main/binary-amd64/Packages.xz"]);
     let index = verify_text("stable", &dotted).unwrap();
     assert!(index.groups.is_empty(), "{index:?}");
+}
+
+/// apt passes over the dates of what nobody signed.
+#[test]
+fn dates_of_a_signed_release_must_be_there_and_be_read() {
+    let gpg = Gpg::new();
+    let key = gpg.key("archive@example.org", "ed25519", MADE_AT, "never");
+    let trust = Trust {
+        keyring: Some(gpg.keyring(&[])),
+        signatures: SignaturePolicy::Required,
+        ..unsigned()
+    };
+    let judged = |head: &str, trust: &Trust| {
+        let text = release(head, &FILES);
+        let roots = match trust.signatures {
+            SignaturePolicy::None => root("dists/stable/Release", text),
+            _ => root(
+                "dists/stable/InRelease",
+                gpg.clearsign(MADE_AT, &[&key], &[], text.as_bytes()),
+            ),
+        };
+        verify(
+            slice("stable", Include::default()),
+            &[roots],
+            &context(trust),
+        )
+    };
+    let date = "Date: Sat, 07 Jun 2025 10:12:13 UTC\n";
+    for bad in ["", "Date: Sat, 77 Jun 2025 10:12:13 UTC\n", "Date: soon\n"] {
+        let head = HEAD.replacen(date, bad, 1);
+        let refused = judged(&head, &trust).unwrap_err();
+        assert_eq!(refused.reason, Reason::IndexMalformed, "{head}");
+        assert_eq!(
+            judged(&head, &unsigned()).unwrap().revision.date,
+            0,
+            "{head}"
+        );
+    }
+    let offset = HEAD.replacen("10:12:13 UTC", "12:12:13 +0200", 1);
+    let index = judged(&offset, &trust).unwrap();
+    assert_eq!(index.revision.date, DATE);
+    assert!(
+        index.notes[0].contains("not in a form that apt reads"),
+        "{index:?}"
+    );
+    assert!(judged(HEAD, &trust).unwrap().notes.is_empty());
+
+    let until = "Valid-Until: Sat, 14 Jun 2025 10:12:13 UTC";
+    for bad in [
+        "Valid-Until: never",
+        "Valid-Until: Sat, 14 Jun 2025 10:12:13 +0200",
+    ] {
+        let head = HEAD.replacen(until, bad, 1);
+        let refused = judged(&head, &trust).unwrap_err();
+        assert_eq!(refused.reason, Reason::IndexMalformed, "{head}");
+        assert!(refused.message.contains("apt refuses it too"), "{refused}");
+        assert_eq!(
+            judged(&head, &unsigned()).unwrap().revision.valid_until,
+            None
+        );
+    }
+}
+
+#[test]
+fn a_release_may_bear_the_name_that_the_manifest_expects() {
+    let named = |suite: &str, head: &str, expected: &str| {
+        let path = match suite.strip_suffix('/') {
+            Some(folder) => format!("{folder}/Release"),
+            None => format!("dists/{suite}/Release"),
+        };
+        let files: &[&str] = if suite.ends_with('/') {
+            &["Packages"]
+        } else {
+            &FILES
+        };
+        let slice = DebianSlice {
+            release_names: vec![ReleaseName {
+                suite: suite.to_owned(),
+                name: expected.to_owned(),
+            }],
+            ..slice(suite, Include::default())
+        };
+        verify(
+            slice,
+            &[root(&path, release(head, files))],
+            &context(&unsigned()),
+        )
+        .map(|index| index.notes.len())
+        .map_err(|rejected| rejected.reason)
+    };
+    let names = |suite: &str, codename: &str| {
+        let head = HEAD.replace("Suite: stable\n", suite);
+        head.replace("Codename: trixie\n", codename)
+    };
+    let bionic = names("Suite: bionic\n", "Codename: bionic\n");
+    assert_eq!(
+        named("bionic/snapshots/5.12", &bionic, "bionic"),
+        Ok(1),
+        "apt warns"
+    );
+    assert_eq!(named("all", &names("", ""), ""), Ok(1));
+    assert_eq!(
+        named("repo/", &names("Suite: stretch\n", ""), "stretch"),
+        Ok(1)
+    );
+    assert_eq!(named("stable", HEAD, "stable"), Ok(0));
+    let mismatch = Err(Reason::SuiteMismatch);
+    assert_eq!(named("all", HEAD, ""), mismatch);
+    assert_eq!(named("all", HEAD, "bookworm"), mismatch);
+    assert_eq!(
+        named("trixie", HEAD, "bookworm"),
+        mismatch,
+        "the field decides alone"
+    );
+    let pocket = names("Suite: noble-updates\n", "Codename: noble\n");
+    assert_eq!(
+        named("x", &pocket, "noble"),
+        mismatch,
+        "a pocket shares its code name"
+    );
 }

@@ -25,6 +25,8 @@ pub struct World {
     pub unreachable: bool,
     pub others: Vec<fleet_plan::Claimant>,
     pub image: String,
+    pub pods: fleet_api::mirror::PodSettings,
+    pub pods_allowed: fleet_plan::PodsAllowed,
     uids: u32,
 }
 
@@ -72,6 +74,8 @@ impl World {
             unreachable: false,
             others: Vec::new(),
             image: "mirrorfleet:1".to_owned(),
+            pods: Default::default(),
+            pods_allowed: Default::default(),
             uids: 0,
         }
     }
@@ -83,6 +87,11 @@ impl World {
             .pointer_mut(pointer)
             .unwrap_or_else(|| panic!("no {pointer}")) = value;
         self.mirror = serde_json::from_value(document).unwrap();
+        *self.mirror.metadata.generation.get_or_insert(1) += 1;
+    }
+
+    pub fn edit_pods(&mut self, pods: Value) {
+        self.mirror.spec.pods = serde_json::from_value(pods).unwrap();
         *self.mirror.metadata.generation.get_or_insert(1) += 1;
     }
 
@@ -123,12 +132,15 @@ impl World {
         Observed {
             now: self.now,
             upstream: self.upstream.clone(),
+            upstream_error: None,
             objects: self.objects.clone(),
             answers: serving.map(answer).collect(),
             others: self.others.clone(),
             rollouts_elsewhere: 0,
             settings: Settings {
                 image: self.image.clone(),
+                pods: self.pods.clone(),
+                pods_allowed: self.pods_allowed.clone(),
                 ..Settings::default()
             },
         }
@@ -280,7 +292,8 @@ impl World {
         {
             return;
         }
-        assert!(self.objects.jobs.is_empty(), "one run at a time");
+        let running = self.objects.jobs.iter().any(|job| job.end.is_none());
+        assert!(!running, "one run at a time");
         let meta = self.meta(&job.metadata);
         let template = job
             .spec
@@ -383,7 +396,8 @@ impl World {
 
     /// The running Job ends with a report; the store keeps it too.
     pub fn end_run(&mut self, report: &RunReport) {
-        let job = self.objects.jobs.first_mut().expect("no Job runs");
+        let mut jobs = self.objects.jobs.iter_mut();
+        let job = jobs.find(|job| job.end.is_none()).expect("no Job runs");
         let region = job.meta.region().unwrap().to_owned();
         let good = report.succeeded();
         job.end = Some(JobEnd {

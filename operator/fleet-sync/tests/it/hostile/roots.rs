@@ -19,7 +19,11 @@ async fn states_of_another_time_are_refused() {
     let date = trial.world.date;
 
     trial.publish_release(&Release::of(date - 10), |text| text);
-    let words = ["suite stable", "went back", "verification.rollback"];
+    let words = [
+        "suite stable",
+        "went back",
+        "verification: {allowed: [{unit: \"stable\"",
+    ];
     trial
         .is_refused("rollback", Reason::RollbackDetected, &words)
         .await;

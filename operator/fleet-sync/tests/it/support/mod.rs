@@ -25,7 +25,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet_formats::debian::{Alias, Debian, DebianSlice, Include, PackageRule, PackageRules};
+use fleet_formats::debian::{
+    Alias, Debian, DebianSlice, Include, PackageRule, PackageRules, ReleaseName,
+};
 use fleet_formats::openpgp::Keyring;
 use fleet_formats::seam::{Format, Rejected, SignaturePolicy, Trust};
 use fleet_store::{Clients, Retention, Writer};
@@ -129,6 +131,15 @@ pub fn make_format(content: &serde_json::Value) -> Result<Arc<dyn Format>, Rejec
             .map(|(name, suite)| Alias {
                 name: name.clone(),
                 suite: suite.as_str().unwrap_or_default().to_owned(),
+            })
+            .collect(),
+        release_names: content["releaseNames"]
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(suite, name)| ReleaseName {
+                suite: suite.clone(),
+                name: name.as_str().unwrap_or_default().to_owned(),
             })
             .collect(),
         packages: PackageRules {

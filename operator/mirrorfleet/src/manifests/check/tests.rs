@@ -202,6 +202,24 @@ fn every_wrong_field_of_a_mirror_is_named() {
         ),
         (
             "m",
+            DEBIAN,
+            ", verification: {allowed: [{unit: trixie, digest: abc, reasons: [IndexExpired]}]}",
+            "allowed[0].digest",
+        ),
+        (
+            "m",
+            DEBIAN,
+            ", verification: {expired: [{unit: nowhere, rule: Allow}]}",
+            "expired[0].unit",
+        ),
+        (
+            "m",
+            "{debian: {suites: [./], releaseNames: [{suite: x/, name: y}]}}",
+            "",
+            "releaseNames[0].suite",
+        ),
+        (
+            "m",
             "{debian: {suites: [./], packages: {include: [{}]}}}",
             "",
             "packages.include[0] needs",

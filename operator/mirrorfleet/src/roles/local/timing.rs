@@ -38,10 +38,11 @@ impl Timing {
     /// Errors name the field.
     pub fn new(mirror: &Mirror, upstream: &Upstream) -> Result<Timing, String> {
         let sync = &mirror.spec.sync;
+        let mirror = mirror.metadata.name.clone().unwrap_or_default();
         Ok(Timing {
-            mirror: mirror.metadata.name.clone().unwrap_or_default(),
-            schedule: Schedule::parse(&sync.schedule, &sync.time_zone)?,
-            jitter: sync.jitter.map(|jitter| jitter.0).unwrap_or_default(),
+            schedule: Schedule::parse(&sync.cron(&mirror), &sync.time_zone)?,
+            mirror,
+            jitter: sync.jitter_or_default().0,
             retry_limit: sync.retries.limit,
             retry_backoff: sync.retries.backoff.0,
             min_interval: upstream

@@ -1,0 +1,107 @@
+"""The README's first hour: its commands as they stand there, on a cluster that has never heard of us."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from archive import Archive, run
+from lab import Lab, wait_until
+from lab.images import debian_root, write_image
+
+from .registry import scenario
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+SECTION = "On a cluster"
+#: How the image gets to the nodes differs from cluster to cluster; the lab's way stands in for it.
+BY_HAND = "The image"
+#: What the README names besides our own things: the archive, its keyring, and the image with apt in it.
+UPSTREAM_HOST = "mirrors.kernel.org"
+KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+CLIENT_IMAGE = "docker.io/library/debian:trixie"
+SUITE = "trixie-updates"
+PACKAGE = "hello-mirror"
+
+
+def blocks(readme: str, section: str) -> list[tuple[str, str]]:
+    """The section's shell blocks in order, each with the heading that it stands under."""
+    text = readme.split(f"\n## {section}\n", 1)[1].split("\n## ", 1)[0]
+    found, heading = [], ""
+    for match in re.finditer(r"^### (.+)$|^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        if match[1]:
+            heading = match[1]
+        else:
+            found.append((heading, match[2]))
+    return found
+
+
+@scenario("the README's cluster section, from top to bottom, on an empty cluster", needs=("pod-network", "own-nodes", "load-image"))
+def readme_quick_start(world):
+    commands = blocks((ROOT / "README.md").read_text(), SECTION)
+    skipped = [heading for heading, _ in commands if heading.endswith(BY_HAND)]
+    assert skipped and len(commands) - len(skipped) >= 3, f"the README has other blocks than expected: {commands}"
+    log = world.workdir / "quickstart.log"
+    with log.open("w") as sink, Lab(world.workdir / "first", lambda line: print(line, file=sink, flush=True)) as lab:
+        image = readme_image(commands)
+        stand_in_for_the_world(world, lab, image)
+        for heading, block in commands:
+            if heading.endswith(BY_HAND):
+                print(f"skipped, since it differs from cluster to cluster: {heading}", file=sink)
+                continue
+            told = lab.exec(["bash", "-euo", "pipefail", "-c", block], cwd=ROOT, timeout=300)
+            print(f"--- {heading}\n{block}{told.stdout}{told.stderr}", file=sink, flush=True)
+            last = told.stdout
+        assert f"{PACKAGE}/" in last or PACKAGE in last, f"the pod's apt does not know the package:\n{last}"
+    return f"skipped: {', '.join(skipped)}"
+
+
+def readme_image(commands: list[tuple[str, str]]) -> str:
+    """The image that the README installs: it must be the one that its own lines have brought to the nodes."""
+    text = "".join(block for _, block in commands)
+    repository = re.search(r"image\.repository=([^,\s]+)", text)[1]
+    tag = re.search(r"image\.tag=([^,\s]+)", text)[1]
+    return f"{repository}:{tag}"
+
+
+def stand_in_for_the_world(world, lab: Lab, image: str) -> None:
+    """An archive under the README's host name, its keyring where Debian has it, and the images."""
+    root = world.workdir / "first-upstream"
+    archive = Archive(root / "debian", world.key)
+    archive.add_package(SUITE, PACKAGE)
+    archive.publish(SUITE)
+    nginx = world.workdir / "first-nginx"
+    (nginx / "tmp").mkdir(parents=True)
+    temporary = " ".join(f"{kind}_temp_path {nginx}/tmp/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    (nginx / "nginx.conf").write_text(
+        f"daemon off; worker_processes 1; pid {nginx}/pid; error_log {nginx}/error.log; user root; events {{}}\n"
+        f"http {{ access_log off; {temporary} server {{ listen 80; root {root}; }} }}\n"
+    )
+    lab.run_server("upstream", ["nginx", "-p", nginx, "-c", nginx / "nginx.conf"], ready_url=f"http://{lab.host_ip}/debian/dists/{SUITE}/InRelease")
+    name_the_upstream(lab)
+    key = world.workdir / "first-keyring.gpg"
+    world.key.export(key)
+    lab.inside.shell(f"mkdir -p {Path(KEYRING).parent}; touch {KEYRING}; mount --bind {key} {KEYRING}")
+    built = world.workdir / "first-image.tar"
+    run([ROOT / "e2e" / "build-image.sh", built, image])
+    lab.load_image(built)
+    client = world.workdir / "first-client.tar"
+    write_image(client, CLIENT_IMAGE, {KEYRING: key}, ["/bin/sh"], base=debian_root("trixie"))
+    lab.load_image(client)
+
+
+def name_the_upstream(lab: Lab) -> None:
+    """Cluster DNS answers for the README's upstream with the lab's own address."""
+    config = lab.get("configmap", "coredns", "kube-system")["data"]["Corefile"]
+    block = f'''{UPSTREAM_HOST} {{
+    template IN A {{
+        answer "{{{{ .Name }}}} 5 IN A {lab.host_ip}"
+    }}
+    template IN ANY {{
+        rcode NOERROR
+    }}
+}}
+'''
+    lab.patch("configmap", "coredns", {"data": {"Corefile": block + config}}, "kube-system")
+    lab.kubectl("rollout", "restart", "deployment/coredns", namespace="kube-system")
+    lab.kubectl("rollout", "status", "deployment/coredns", "--timeout=60s", namespace="kube-system")
+    wait_until(lambda: lab.resolve(UPSTREAM_HOST) == [lab.host_ip], 30, f"{UPSTREAM_HOST} to resolve")
