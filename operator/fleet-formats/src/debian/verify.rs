@@ -23,15 +23,6 @@ use super::time;
 use super::unlisted;
 use crate::seam::{Link, Rejected, RootContent, SignaturePolicy, Trust, UnitIndex, VerifyContext};
 
-<<<<<<< HEAD
-/// apt's own tolerance.
-const FUTURE_TOLERANCE_SECONDS: i64 = 10;
-=======
-pub(super) const IN_RELEASE: &str = "InRelease";
-pub(super) const RELEASE: &str = "Release";
-pub(super) const RELEASE_GPG: &str = "Release.gpg";
->>>>>>> main
-
 pub(super) fn unit(
     slice: &DebianSlice,
     suite: &Suite<'_>,
@@ -49,14 +40,9 @@ pub(super) fn unit(
         true => Release::none(),
         false => Release::parse(&believed.payload).map_err(named)?,
     };
-<<<<<<< HEAD
     let mut state = roots::canonical(&believed.payload);
-    if context.trust.signatures == SignaturePolicy::None {
-=======
-    let mut state = canonical(&believed.payload);
     let rests_on_nothing = context.trust.signatures == SignaturePolicy::None;
     if rests_on_nothing {
->>>>>>> main
         let read = unlisted::list(&mut release, suite, roots).map_err(named)?;
         state.extend_from_slice(read.as_bytes());
     }

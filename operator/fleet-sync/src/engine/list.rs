@@ -51,7 +51,9 @@ impl Run {
         if !endpoints.authority_is_fetched_from() {
             match self.state(unit, &plan, endpoints.authority()).await {
                 // Nothing is new, so nobody else needs to be asked.
-                Ok(state) if state.unchanged => return self.settle(unit, &plan, state, None).await,
+                Ok(state) if state.unchanged => {
+                    return self.settle(unit, &plan, state, Vec::new(), None);
+                }
                 Ok(state) => authority = Some(state),
                 Err(problem) if is_final(&problem) => return Err(problem),
                 Err(problem) => self.progress.note(&format!(
@@ -61,27 +63,23 @@ impl Run {
         }
         let (mut first_problem, mut passed_over) = (None, Vec::new());
         for endpoint in endpoints.bulk() {
-            let mut heard = self
-                .state_beside(unit, &plan, endpoint, authority.as_ref())
-                .await;
-            if let Ok(state) = &heard
-                && !state.unchanged
-                && let Err(problem) = self.hear_witnesses(unit, &plan, state).await
-            {
-<<<<<<< HEAD
-                Ok(state) => {
+            let beside = self.state_beside(unit, &plan, endpoint, authority.as_ref());
+            let heard = match beside.await {
+                Ok(state) if state.unchanged => Ok((state, Vec::new())),
+                Ok(state) => self
+                    .hear_witnesses(unit, &plan, &state)
+                    .await
+                    .map(|others| (state, others)),
+                Err(problem) => Err(problem),
+            };
+            match heard {
+                Ok((state, others)) => {
                     let refused = |problem: &Problem| problem.reason.outcome() == Outcome::Refused;
                     for (name, problem) in passed_over.iter().filter(|(_, it)| refused(it)) {
                         self.note(unit, &format!("endpoint {name} is passed over: {problem}"));
                     }
-                    return self.settle(unit, &plan, state, authority).await;
+                    return self.settle(unit, &plan, state, others, authority);
                 }
-=======
-                heard = Err(problem);
-            }
-            match heard {
-                Ok(state) => return Ok(self.listed(state, authority)),
->>>>>>> main
                 Err(problem) if is_final(&problem) => return Err(problem),
                 Err(problem) => {
                     passed_over.push((endpoints.name(endpoint).to_owned(), problem.clone()));
@@ -193,7 +191,6 @@ impl Run {
         known: Option<Known>,
         settled: bool,
     ) -> Result<State, Problem> {
-<<<<<<< HEAD
         let index = self.judged(unit, &roots, settled)?;
         Ok(self.state_of(unit, endpoint, roots, index, known))
     }
@@ -206,19 +203,6 @@ impl Run {
         index: UnitIndex,
         known: Option<Known>,
     ) -> State {
-=======
-        let contents: Vec<RootContent> = roots.iter().map(|root| root.content.clone()).collect();
-        let mark = self.high_water(unit);
-        let index = self
-            .options
-            .format
-            .verify(
-                unit,
-                &contents,
-                &self.verify_context(unit, mark.as_ref(), settled),
-            )?
-            .into_inner();
->>>>>>> main
         for note in &index.notes {
             self.note(unit, note);
         }

@@ -13,17 +13,14 @@ use crate::fetch::{Arrival, FailureKind, FetchError, Validators};
 impl Run {
     /// Which of the files that endpoints have of one state are taken: the authority's. Files that differ are no
     /// contradiction, since what is signed is the same, and each was judged whole.
-    pub(super) async fn settle(
+    pub(super) fn settle(
         &self,
         unit: &str,
         plan: &RootPlan,
         mut state: State,
+        mut others: Vec<State>,
         authority: Option<State>,
     ) -> Result<Listed, Problem> {
-        let mut others = match state.unchanged {
-            true => Vec::new(),
-            false => self.hear_witnesses(unit, plan, &state).await?,
-        };
         others.extend(authority);
         let found = state.index.clone();
         others.retain(|other| other.index.revision.digest == found.revision.digest);
@@ -83,7 +80,7 @@ impl Run {
     ) -> Result<UnitIndex, Problem> {
         let contents: Vec<RootContent> = roots.iter().map(|root| root.content.clone()).collect();
         let mark = self.high_water(unit);
-        let context = self.verify_context(mark.as_ref(), settled);
+        let context = self.verify_context(unit, mark.as_ref(), settled);
         let verified = self.options.format.verify(unit, &contents, &context)?;
         Ok(verified.into_inner())
     }
