@@ -11,7 +11,7 @@
 
 use std::collections::BTreeMap;
 
-use fleet_types::{Reason, Sha256, UnitRevision};
+use fleet_types::{Sha256, UnitRevision};
 use sha2::Digest as _;
 
 use super::layout;
@@ -21,7 +21,7 @@ use super::slice::{DebianSlice, Suite};
 use super::suite;
 use super::time;
 use super::unlisted;
-use crate::seam::{Link, Rejected, RootContent, SignaturePolicy, Trust, UnitIndex, VerifyContext};
+use crate::seam::{Link, Rejected, RootContent, SignaturePolicy, UnitIndex, VerifyContext};
 
 pub(super) fn unit(
     slice: &DebianSlice,
