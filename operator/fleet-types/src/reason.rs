@@ -154,6 +154,8 @@ reasons! {
     KeyRevoked => Refused,
     /// The signature uses an algorithm or key length that is too weak.
     SignatureTooWeak => Refused,
+    /// The signature is by a kind of key that cannot be computed here, and no other one is good.
+    SignatureUnsupported => Refused,
     /// Fewer good signatures than `trust.minGoodSignatures` asks for.
     TooFewSignatures => Refused,
     /// The upstream went back to an older state.

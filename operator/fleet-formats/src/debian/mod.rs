@@ -13,6 +13,7 @@ mod offer;
 mod packages;
 mod release;
 mod roles;
+mod roots;
 mod slice;
 mod stray;
 mod suite;
@@ -71,13 +72,10 @@ impl Format for Debian {
                 max_bytes,
             })
         };
-        let release = root(verify::RELEASE, MAX_RELEASE_BYTES)?;
+        let release = root(roots::RELEASE, MAX_RELEASE_BYTES)?;
         Ok(RootPlan {
-            probes: vec![
-                root(verify::IN_RELEASE, MAX_RELEASE_BYTES)?,
-                release.clone(),
-            ],
-            companions: vec![release, root(verify::RELEASE_GPG, MAX_SIGNATURE_BYTES)?],
+            probes: vec![root(roots::IN_RELEASE, MAX_RELEASE_BYTES)?, release.clone()],
+            companions: vec![release, root(roots::RELEASE_GPG, MAX_SIGNATURE_BYTES)?],
         })
     }
 

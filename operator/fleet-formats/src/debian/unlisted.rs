@@ -6,8 +6,8 @@ use pgp::crypto::hash::HashAlgorithm as Weak;
 
 use super::layout::{SUFFIXES, split_suffix};
 use super::release::{Release, ReleaseFile};
+use super::roots::{IN_RELEASE, RELEASE, RELEASE_GPG};
 use super::slice::{DebianSlice, Suite};
-use super::verify::{IN_RELEASE, RELEASE, RELEASE_GPG};
 use crate::openpgp;
 use crate::seam::{Rejected, RootContent, RootFile, SignaturePolicy, Trust};
 

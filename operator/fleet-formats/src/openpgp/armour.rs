@@ -1,13 +1,17 @@
-//! ASCII armour: which blocks a text holds, and their bytes. Decoding itself is the library's.
+//! ASCII armour: which blocks a text holds, and their bytes.
 //! <https://www.rfc-editor.org/rfc/rfc9580.html#name-forming-ascii-armor>
+//!
+//! Two readers. Keys are what people paste, with a web page around them or a line missing, and nobody else reads our
+//! copy: [`blocks`]. Signatures are handed on to clients, so they must be what apt *and* gpgv read, to the last byte:
+//! [`signatures`].
 
-use std::io::Read;
-
-use pgp::armor::{Dearmor, DearmorOptions};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 
 pub(super) const PUBLIC_KEY: &str = "PGP PUBLIC KEY BLOCK";
 pub(super) const PRIVATE_KEY: &str = "PGP PRIVATE KEY BLOCK";
-pub(super) const SIGNATURE: &str = "PGP SIGNATURE";
+pub(super) const BEGIN_SIGNATURE: &[u8] = b"-----BEGIN PGP SIGNATURE-----";
+const END_SIGNATURE: &[u8] = b"-----END PGP SIGNATURE-----";
 
 /// Why a text is not armour.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -18,7 +22,7 @@ pub enum ArmourError {
     Undecodable {
         label: String,
         line: usize,
-        detail: String,
+        detail: &'static str,
     },
 }
 
@@ -38,22 +42,24 @@ pub(super) fn is_binary(bytes: &[u8]) -> bool {
 /// The blocks of a text, in order; what stands between them is ignored.
 pub(super) fn blocks(text: &[u8]) -> Result<Vec<Block>, ArmourError> {
     let mut found = Vec::new();
-    let mut open: Option<(String, usize, usize)> = None;
-    let mut offset = 0;
-    for (number, line) in (1..).zip(text.split_inclusive(|byte| *byte == b'\n')) {
-        match &open {
-            None => open = begin_label(line).map(|label| (label, number, offset)),
-            Some((label, begun, start)) if ends(line, label) => {
-                let block = text.get(*start..offset + line.len()).unwrap_or_default();
+    let mut open: Option<(String, usize, Vec<&[u8]>)> = None;
+    for (number, line) in (1..).zip(text.split(|byte| *byte == b'\n')) {
+        match &mut open {
+            None => open = begin_label(line).map(|label| (label, number, Vec::new())),
+            Some((label, begun, lines)) if ends(line, label) => {
+                let undecodable = |detail| ArmourError::Undecodable {
+                    label: label.clone(),
+                    line: *begun,
+                    detail,
+                };
                 found.push(Block {
-                    bytes: decode(block, label, *begun)?,
+                    bytes: decode(of_key(lines)).map_err(undecodable)?,
                     label: label.clone(),
                 });
                 open = None;
             }
-            Some(_) => {}
+            Some((_, _, lines)) => lines.push(line.trim_ascii()),
         }
-        offset += line.len();
     }
     match open {
         Some((label, line, _)) => Err(ArmourError::Unterminated { label, line }),
@@ -76,16 +82,100 @@ fn ends(line: &[u8], label: &str) -> bool {
         == Some(label.as_bytes())
 }
 
-fn decode(block: &[u8], label: &str, line: usize) -> Result<Vec<u8>, ArmourError> {
-    let mut decoder =
-        Dearmor::with_options(block, DearmorOptions::new().set_limit(block.len().max(1)));
-    let mut bytes = Vec::new();
-    match decoder.read_to_end(&mut bytes) {
-        Ok(_) => Ok(bytes),
-        Err(error) => Err(ArmourError::Undecodable {
-            label: label.to_owned(),
-            line,
-            detail: error.to_string(),
-        }),
+/// The lines of a key's block that are neither headers (`Version: …`) nor its checksum, which gpg does not demand.
+fn of_key<'a>(lines: &'a [&'a [u8]]) -> impl Iterator<Item = &'a [u8]> {
+    let body = lines
+        .iter()
+        .copied()
+        .skip_while(|line| line.contains(&b':'));
+    body.take_while(|line| !line.starts_with(b"="))
+}
+
+fn decode<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Result<Vec<u8>, &'static str> {
+    let text: Vec<u8> = lines.flatten().copied().collect();
+    match BASE64.decode(&text) {
+        Ok(bytes) if bytes.is_empty() => Err("there is nothing in it"),
+        Ok(bytes) => Ok(bytes),
+        Err(_) => Err("it is not base64"),
     }
+}
+
+/// The packets of the signature blocks that these lines are, as [`Lines`] gives them: from the first line to the last
+/// nothing but `PGP SIGNATURE` blocks, each with the right checksum if it has one. Errors: the number of the line,
+/// counted from 0, and what is wrong with it.
+pub(super) fn signatures(lines: &[&[u8]]) -> Result<Vec<u8>, (usize, &'static str)> {
+    let mut packets = Vec::new();
+    let mut rest = lines.iter().enumerate();
+    while let Some((begun, line)) = rest.next() {
+        if *line != BEGIN_SIGNATURE {
+            let what = match begun {
+                0 => "text before the signature; only signature blocks may stand here",
+                _ => "text after the signature; only signature blocks may stand here",
+            };
+            return Err((begun, what));
+        }
+        let mut block = Vec::new();
+        loop {
+            match rest.next() {
+                Some((_, line)) if *line == END_SIGNATURE => break,
+                Some((number, line)) if line.starts_with(b"-") => {
+                    return Err((number, "a line that begins with a dash in the signature"));
+                }
+                Some((_, line)) => block.push(*line),
+                None => return Err((begun, "the signature that begins here has no end")),
+            }
+        }
+        packets.extend(of_signature(&block).map_err(|what| (begun, what))?);
+    }
+    Ok(packets)
+}
+
+fn of_signature(block: &[&[u8]]) -> Result<Vec<u8>, &'static str> {
+    let blank = block
+        .iter()
+        .position(|line| line.is_empty())
+        .ok_or("the signature's armour has no blank line before its data")?;
+    let (headers, body) = (block.get(..blank), block.get(blank + 1..));
+    if !headers.is_some_and(|headers| headers.iter().all(|line| is_header(line))) {
+        return Err("the signature's armour has a header that is none");
+    }
+    let (body, checksum) = match body.unwrap_or_default() {
+        [body @ .., last] if last.starts_with(b"=") => (body, Some(*last)),
+        body => (body, None),
+    };
+    if body.iter().any(|line| line.is_empty()) {
+        return Err("the signature's armour has a blank line inside its data");
+    }
+    let bytes = decode(body.iter().copied())?;
+    match checksum {
+        Some(checksum) if checksum != checksum_line(&bytes) => {
+            Err("the checksum of the signature's armour is wrong")
+        }
+        _ => Ok(bytes),
+    }
+}
+
+/// `Comment: made by hand`: any word will do, as it does for gpgv.
+fn is_header(line: &[u8]) -> bool {
+    let name = line
+        .iter()
+        .position(|byte| *byte == b':')
+        .and_then(|colon| line.get(..colon));
+    name.is_some_and(|name| !name.is_empty() && name.iter().all(u8::is_ascii_alphanumeric))
+}
+
+/// <https://www.rfc-editor.org/rfc/rfc9580.html#name-optional-checksum>
+fn checksum_line(bytes: &[u8]) -> Vec<u8> {
+    let mut crc: u32 = 0x00B7_04CE;
+    for byte in bytes {
+        crc ^= u32::from(*byte) << 16;
+        for _ in 0..8 {
+            crc <<= 1;
+            if crc & 0x0100_0000 != 0 {
+                crc ^= 0x0186_4CFB;
+            }
+        }
+    }
+    let [_, high, middle, low] = crc.to_be_bytes();
+    format!("={}", BASE64.encode([high, middle, low])).into_bytes()
 }

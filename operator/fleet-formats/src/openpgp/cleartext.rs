@@ -1,26 +1,32 @@
 //! The cleartext signature framework: taking the signed text and its signatures apart.
 //! <https://www.rfc-editor.org/rfc/rfc9580.html#name-cleartext-signature-framewo>
 //!
-//! Strict where leniency has been exploited: one signed block, nothing outside it, no header besides `Hash`, every
-//! dash escaped, no stray carriage return or NUL that two readers could understand differently.
+//! The file is handed on as it came, so it must be what apt *and* gpgv read as we do, from the first byte to the last:
+//! one signed block that begins at the first byte, nothing behind it, no header besides `Hash`, every dash escaped, no
+//! carriage return or NUL and no line so long that two readers could understand it differently.
 
 use fleet_types::Reason;
+use pgp::crypto::hash::HashAlgorithm;
 
 use super::armour;
 use crate::seam::Rejected;
 
 const BEGIN_MESSAGE: &[u8] = b"-----BEGIN PGP SIGNED MESSAGE-----";
-const BEGIN_SIGNATURE: &[u8] = b"-----BEGIN PGP SIGNATURE-----";
-const END_SIGNATURE: &[u8] = b"-----END PGP SIGNATURE-----";
 
 /// No signed text that archives publish comes near this.
 const MAX_BYTES: usize = 32 << 20;
+
+/// In lines this long gpgv does not see the end, and apt's copy of the text not the same end. They differ in where
+/// exactly that begins; it is not below this.
+pub(super) const MAX_LINE_BYTES: usize = 19_990;
 
 pub(super) struct Cleartext {
     /// The signed lines, each ended by a line feed, without trailing blanks (signatures do not cover those).
     pub payload: Vec<u8>,
     /// What is hashed: the same lines separated by CR LF.
     pub canonical: Vec<u8>,
+    /// The hashes that `Hash` headers announce: gpgv computes no other.
+    pub hashes: Vec<HashAlgorithm>,
     /// The signature packets.
     pub signatures: Vec<u8>,
 }
@@ -34,62 +40,76 @@ pub(super) fn split(bytes: &[u8]) -> Result<Cleartext, Rejected> {
             format!("the signed text is larger than {MAX_BYTES} bytes"),
         ));
     }
-    let mut lines = Lines {
-        rest: bytes,
-        number: 0,
-    };
-    skip_to_message(&mut lines).map_err(|missing| instead(missing, bytes))?;
-    skip_headers(&mut lines)?;
-    let (payload, canonical) = body(&mut lines)?;
-    let signatures = signatures(&mut lines)?;
+    let lines: Vec<&[u8]> = lines(bytes).collect();
+    begins_with_message(&lines).map_err(|missing| instead(missing, bytes))?;
+    if let Some(number) = lines.iter().position(|line| line.len() >= MAX_LINE_BYTES) {
+        return Err(malformed(
+            number,
+            "a line of 19990 bytes or more, which apt and gpgv read differently",
+        ));
+    }
+    let trimmed: Vec<&[u8]> = lines.iter().map(|line| without_blanks(line)).collect();
+    let blank = (trimmed.iter().position(|line| line.is_empty()))
+        .ok_or_else(|| malformed(0, "the file ends before the signed text"))?;
+    let signature = (trimmed
+        .iter()
+        .position(|line| *line == armour::BEGIN_SIGNATURE))
+    .filter(|signature| *signature > blank)
+    .ok_or_else(|| malformed(lines.len(), "the file ends before its signature"))?;
+    let hashes = hashes(trimmed.get(1..blank).unwrap_or_default())?;
+    let text = trimmed.get(blank + 1..signature).unwrap_or_default();
+    let (payload, canonical) = body(text, blank + 1)?;
+    let signatures = armour::signatures(trimmed.get(signature..).unwrap_or_default())
+        .map_err(|(line, what)| malformed(signature + line, what))?;
     Ok(Cleartext {
         payload,
         canonical,
+        hashes,
         signatures,
     })
 }
 
-struct Lines<'a> {
-    rest: &'a [u8],
-    number: usize,
+/// The lines of a text without their line feeds.
+pub(super) fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.strip_suffix(b"\n")
+        .unwrap_or(text)
+        .split(|byte| *byte == b'\n')
 }
 
-impl<'a> Lines<'a> {
-    /// The next line without its end.
-    fn next(&mut self) -> Option<&'a [u8]> {
-        if self.rest.is_empty() {
-            return None;
-        }
-        self.number += 1;
-        let (line, rest) = match self.rest.iter().position(|byte| *byte == b'\n') {
-            Some(end) => (self.rest.get(..end)?, self.rest.get(end + 1..)?),
-            None => (self.rest, &[][..]),
-        };
-        self.rest = rest;
-        Some(line.strip_suffix(b"\r").unwrap_or(line))
-    }
-
-    fn malformed(&self, what: &str) -> Rejected {
-        let message = format!(
-            "line {}: {what}; the upstream's cleartext-signed file is damaged or forged",
-            self.number
-        );
-        Rejected::new(Reason::IndexMalformed, message)
-    }
+/// What no signature covers at a line's end, and what apt and gpgv pass over there.
+pub(super) fn without_blanks(line: &[u8]) -> &[u8] {
+    let last = line
+        .iter()
+        .rposition(|byte| !matches!(byte, b' ' | b'\t' | b'\r'));
+    line.get(..last.map_or(0, |last| last + 1))
+        .unwrap_or_default()
 }
 
-fn is_blank(line: &[u8]) -> bool {
-    line.iter().all(|byte| matches!(byte, b' ' | b'\t'))
+/// `number` counts from 0.
+fn malformed(number: usize, what: &str) -> Rejected {
+    let message = format!(
+        "line {}: {what}; the cleartext-signed file was damaged or altered, no client would take it",
+        number + 1
+    );
+    Rejected::new(Reason::IndexMalformed, message)
 }
 
-fn skip_to_message(lines: &mut Lines<'_>) -> Result<(), Rejected> {
-    while let Some(line) = lines.next() {
-        if line == BEGIN_MESSAGE {
-            return Ok(());
+/// At the first byte, as apt demands.
+fn begins_with_message(lines: &[&[u8]]) -> Result<(), Rejected> {
+    match lines.first().map(|line| without_blanks(line)) {
+        Some(BEGIN_MESSAGE) => return Ok(()),
+        // Not missing: somebody put a blank before it.
+        Some(b"")
+            if lines
+                .iter()
+                .any(|line| without_blanks(line) == BEGIN_MESSAGE) =>
+        {
+            return Err(malformed(
+                0,
+                "the signed block does not begin at the first byte",
+            ));
         }
-        if !is_blank(line) {
-            break;
-        }
+        _ => {}
     }
     Err(Rejected::new(
         Reason::SignatureMissing,
@@ -109,79 +129,64 @@ fn instead(missing: Rejected, bytes: &[u8]) -> Rejected {
     Rejected::new(missing.reason, format!("{}; {what}", missing.message))
 }
 
-fn skip_headers(lines: &mut Lines<'_>) -> Result<(), Rejected> {
-    while let Some(line) = lines.next() {
-        if line.is_empty() {
-            return Ok(());
-        }
-        let hashes = line.strip_prefix(b"Hash: ").unwrap_or_default();
-        let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b',' | b' ');
-        if hashes.is_empty() || !hashes.iter().all(plain) {
-            return Err(lines.malformed("only `Hash:` headers may precede the signed text"));
+/// What the headers between the first line and the text announce. gpgv gives the whole file up at a name that it does
+/// not know, and at MD5.
+fn hashes(headers: &[&[u8]]) -> Result<Vec<HashAlgorithm>, Rejected> {
+    let mut hashes = Vec::new();
+    for (number, line) in (1..).zip(headers) {
+        let Some(names) = line.strip_prefix(b"Hash: ") else {
+            return Err(malformed(
+                number,
+                "only `Hash:` headers may precede the signed text",
+            ));
+        };
+        for name in names.split(|byte| *byte == b',') {
+            hashes.push(match name.trim_ascii() {
+                b"SHA1" => HashAlgorithm::Sha1,
+                b"RIPEMD160" => HashAlgorithm::Ripemd160,
+                b"SHA224" => HashAlgorithm::Sha224,
+                b"SHA256" => HashAlgorithm::Sha256,
+                b"SHA384" => HashAlgorithm::Sha384,
+                b"SHA512" => HashAlgorithm::Sha512,
+                _ => {
+                    return Err(malformed(
+                        number,
+                        "a `Hash:` header that gpgv does not take",
+                    ));
+                }
+            });
         }
     }
-    Err(lines.malformed("the file ends before the signed text"))
+    Ok(hashes)
 }
 
-fn body(lines: &mut Lines<'_>) -> Result<(Vec<u8>, Vec<u8>), Rejected> {
-    let mut payload = Vec::with_capacity(lines.rest.len());
-    let mut canonical = Vec::with_capacity(lines.rest.len());
-    let mut first = true;
-    while let Some(line) = lines.next() {
-        if line == BEGIN_SIGNATURE {
-            return Ok((payload, canonical));
-        }
+/// `first` is the number of the first line.
+fn body(lines: &[&[u8]], first: usize) -> Result<(Vec<u8>, Vec<u8>), Rejected> {
+    let bytes = lines.iter().map(|line| line.len() + 2).sum();
+    let (mut payload, mut canonical) = (Vec::with_capacity(bytes), Vec::with_capacity(bytes));
+    for (number, line) in (first..).zip(lines) {
         let text = match line.strip_prefix(b"- ") {
             Some(unescaped) => unescaped,
             None if line.starts_with(b"-") => {
-                return Err(lines.malformed("a dash is not escaped in the signed text"));
+                return Err(malformed(
+                    number,
+                    "a dash is not escaped in the signed text",
+                ));
             }
             None => line,
         };
-        let end = text
-            .iter()
-            .rposition(|byte| !matches!(byte, b' ' | b'\t' | b'\r'))
-            .map_or(0, |last| last + 1);
-        let text = text.get(..end).unwrap_or_default();
         if text.iter().any(|byte| matches!(byte, b'\r' | 0)) {
-            return Err(
-                lines.malformed("a carriage return or NUL inside a line of the signed text")
-            );
+            return Err(malformed(
+                number,
+                "a carriage return or NUL inside a line of the signed text",
+            ));
+        }
+        if number > first {
+            canonical.extend_from_slice(b"\r\n");
         }
         payload.extend_from_slice(text);
         payload.push(b'\n');
-        if !std::mem::take(&mut first) {
-            canonical.extend_from_slice(b"\r\n");
-        }
         canonical.extend_from_slice(text);
     }
-    Err(lines.malformed("the file ends before its signature"))
-}
-
-/// The decoded signature blocks, beginning with the one whose first line was just read.
-fn signatures(lines: &mut Lines<'_>) -> Result<Vec<u8>, Rejected> {
-    let mut text = [BEGIN_SIGNATURE, b"\n"].concat();
-    let mut open = true;
-    while let Some(line) = lines.next() {
-        open = match (open, line) {
-            (true, END_SIGNATURE) => false,
-            (true, line) if line.starts_with(b"-") => {
-                return Err(lines.malformed("a line inside the signature block"));
-            }
-            (true, _) => true,
-            (false, BEGIN_SIGNATURE) => true,
-            (false, line) if is_blank(line) => continue,
-            (false, _) => {
-                return Err(lines
-                    .malformed("text after the signature; only the signed block may stand there"));
-            }
-        };
-        text.extend_from_slice(line);
-        text.push(b'\n');
-    }
-    if open {
-        return Err(lines.malformed("the file ends inside its signature"));
-    }
-    let blocks = armour::blocks(&text).map_err(|error| lines.malformed(&error.to_string()))?;
-    Ok(blocks.into_iter().flat_map(|block| block.bytes).collect())
+    Ok((payload, canonical))
 }

@@ -57,6 +57,16 @@ pub(super) struct Component<'a> {
     pub subkey: Option<&'a Subkey>,
 }
 
+impl<'a> Component<'a> {
+    /// The key itself.
+    pub fn key(self) -> &'a dyn KeyDetails {
+        match self.subkey {
+            Some(subkey) => &subkey.key,
+            None => &self.certificate.primary,
+        }
+    }
+}
+
 impl Keyring {
     /// Reads certificates from `gpg --export` output, binary or armoured (several blocks may follow each other).
     pub fn parse(bytes: &[u8]) -> Result<Keyring, KeyringError> {

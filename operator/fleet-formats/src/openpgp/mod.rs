@@ -3,8 +3,10 @@
 mod armour;
 mod certificate;
 mod cleartext;
+mod computing;
 mod keyring;
 mod packets;
+mod signature;
 mod split;
 mod standing;
 mod verify;

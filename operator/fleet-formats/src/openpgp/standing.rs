@@ -11,6 +11,7 @@ use pgp::ser::Serialize;
 use pgp::types::{KeyDetails, PublicParams, Tag, Timestamp};
 
 use super::certificate::{Certificate, Subkey, User};
+use super::computing::{self, computable};
 use super::keyring::{Component, Keyring};
 
 /// A signature may be this many seconds younger than our clock.
@@ -31,6 +32,8 @@ pub(super) enum Fault {
     TooWeak(String),
     /// The certificate does not say that this key may sign data for it.
     NotBound(&'static str),
+    /// Whether it does cannot be computed.
+    Unsupported(String),
 }
 
 /// Judges one key at `now`.
@@ -59,6 +62,11 @@ pub(super) fn primary(
         return Err(Fault::Revoked);
     }
     strong_enough(certificate.primary.public_params())?;
+    if let Some(what) = computing::obstacle(certificate.primary.public_params()) {
+        return Err(Fault::Unsupported(format!(
+            "its certificate is bound by {what}, which mirrorfleet cannot compute"
+        )));
+    }
     let bindings = Bindings::of(certificate, now)?;
     if let Some(expired) = bindings
         .expiry(certificate)
@@ -77,7 +85,7 @@ pub(super) fn primary_expiry(certificate: &Certificate, now: i64) -> Option<i64>
 fn subkey(certificate: &Certificate, subkey: &Subkey, now: i64) -> Result<(), Fault> {
     let primary = &certificate.primary;
     let bound = |signature: &Signature| {
-        signature
+        computable(signature, primary.public_params())
             .verify_subkey_binding(primary, &subkey.key)
             .is_ok()
     };
@@ -127,7 +135,7 @@ fn back_signed(
         _ => None,
     });
     let agrees = |signature: &Signature| {
-        signature
+        computable(signature, subkey.key.public_params())
             .verify_primary_key_binding(&subkey.key, &certificate.primary)
             .is_ok()
     };
@@ -153,7 +161,9 @@ impl<'a> Bindings<'a> {
             .iter()
             .filter(|signature| signature.typ() == Some(SignatureType::Key));
         let direct = newest(own, primary.created_at(), now, |signature| {
-            signature.verify_key(primary).is_ok()
+            computable(signature, primary.public_params())
+                .verify_key(primary)
+                .is_ok()
         });
         let users = certificate
             .users
@@ -209,7 +219,7 @@ fn user_binding<'a>(
 ) -> Result<Option<&'a Signature>, Fault> {
     let primary = &certificate.primary;
     let own = |signature: &Signature| {
-        signature
+        computable(signature, primary.public_params())
             .verify_certification(primary, Tag::UserId, &user.id)
             .is_ok()
     };
@@ -234,7 +244,11 @@ fn is_revoked(certificate: &Certificate, keyring: &Keyring) -> bool {
             .iter()
             .filter(move |signature| signature.typ() == Some(wanted))
     };
-    let by_owner = |signature: &Signature| signature.verify_key(primary).is_ok();
+    let by_owner = |signature: &Signature| {
+        computable(signature, primary.public_params())
+            .verify_key(primary)
+            .is_ok()
+    };
     if of_type(SignatureType::KeyRevocation).any(by_owner) {
         return true;
     }
@@ -249,8 +263,11 @@ fn is_revoked(certificate: &Certificate, keyring: &Keyring) -> bool {
         })
         .flat_map(|fingerprint| keyring.primaries(fingerprint))
         .any(|revoker| {
-            of_type(SignatureType::KeyRevocation)
-                .any(|signature| signature.verify_key_third_party(primary, revoker).is_ok())
+            of_type(SignatureType::KeyRevocation).any(|signature| {
+                computable(signature, revoker.public_params())
+                    .verify_key_third_party(primary, revoker)
+                    .is_ok()
+            })
         })
 }
 
@@ -267,6 +284,8 @@ fn newest<'a>(
                 && i64::from(created.as_secs()) <= now.saturating_add(CLOCK_TOLERANCE_SECONDS)
         }) && signature_expiry(signature).is_none_or(|expires| expires > now)
             && !has_critical_notation(signature)
+            // gpgv does not see these at all.
+            && signature.hash_alg() != Some(HashAlgorithm::Md5)
     };
     let mut candidates: Vec<_> = signatures.filter(in_time).collect();
     // Stable: of two with one date the later in the file comes last, and so first below, as in GnuPG.
@@ -291,13 +310,11 @@ fn weak_in_certificate(signature: &Signature) -> Option<Fault> {
     (!accepted).then(|| Fault::TooWeak(format!("the certificate binds the key with {hash}")))
 }
 
-/// Hashes over data that are believed; everything else (MD5, SHA-1, RIPEMD-160, unknown ones) is too weak.
+/// Hashes that are believed; everything else (MD5, SHA-1, RIPEMD-160, unknown ones) is too weak. SHA-3 is not, but gpgv
+/// does not have it.
 pub(super) fn is_strong_hash(hash: HashAlgorithm) -> bool {
-    use HashAlgorithm::{Sha3_256, Sha3_512, Sha224, Sha256, Sha384, Sha512};
-    matches!(
-        hash,
-        Sha224 | Sha256 | Sha384 | Sha512 | Sha3_256 | Sha3_512
-    )
+    use HashAlgorithm::{Sha224, Sha256, Sha384, Sha512};
+    matches!(hash, Sha224 | Sha256 | Sha384 | Sha512)
 }
 
 fn strong_enough(parameters: &PublicParams) -> Result<(), Fault> {
@@ -351,7 +368,7 @@ pub(super) fn signature_expiry(signature: &Signature) -> Option<i64> {
 }
 
 /// We know no notation, and one marked critical must be understood or the signature refused.
-pub(super) fn has_critical_notation(signature: &Signature) -> bool {
+fn has_critical_notation(signature: &Signature) -> bool {
     signature.config().is_some_and(|config| {
         config
             .hashed_subpackets()

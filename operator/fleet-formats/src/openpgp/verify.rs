@@ -1,18 +1,22 @@
 //! Judging the signatures over some bytes.
 //!
 //! Like apt, a file is believed when at least one signature by a key of the keyring is good and none by such a key is
-//! forged; signatures by strangers, and by keys that are past their time, merely do not count.
+//! forged; signatures by strangers, by keys that are past their time, and those that we cannot compute merely do not
+//! count. What apt or gpgv cannot read refuses the file, since they are who is served it: a file that we accept is one
+//! for which gpgv has a good signature and nothing to complain of but strangers and expired keys.
 
 use std::collections::BTreeSet;
 
 use fleet_types::Reason;
-use pgp::packet::{Packet, Signature, SignatureType, SignatureVersion};
-use pgp::types::{KeyDetails, Tag};
+use pgp::packet::{Packet, Signature, SignatureType};
+use pgp::types::KeyDetails;
 
 use super::armour;
 use super::cleartext;
+use super::computing;
 use super::keyring::{Component, Keyring, fingerprint_text};
 use super::packets::Packets;
+use super::signature::{self, Form, Obstacle};
 use super::standing::{self, CLOCK_TOLERANCE_SECONDS, Fault};
 use super::{SignatureProblem, VerifiedPayload};
 use crate::seam::Rejected;
@@ -28,7 +32,11 @@ pub fn verify_cleartext(
     now: i64,
 ) -> Result<VerifiedPayload, Rejected> {
     let cleartext = cleartext::split(bytes)?;
-    let (good, problems) = judge(&cleartext.canonical, &cleartext.signatures, keyring, now)?;
+    let document = Document {
+        data: &cleartext.canonical,
+        form: Form::Cleartext(&cleartext.hashes),
+    };
+    let (good, problems) = judge(document, &cleartext.signatures, keyring, now)?;
     Ok(VerifiedPayload {
         payload: cleartext.payload,
         good,
@@ -36,7 +44,8 @@ pub fn verify_cleartext(
     })
 }
 
-/// Verifies a detached signature (`Release` and `Release.gpg`), binary or armoured. Errors as [`verify_cleartext`].
+/// Verifies a detached signature (`Release` and `Release.gpg`), in armour from its first byte to its last as apt demands
+/// it. Errors as [`verify_cleartext`], `SignatureBad` for broken framing.
 pub fn verify_detached(
     payload: &[u8],
     signature: &[u8],
@@ -44,7 +53,11 @@ pub fn verify_detached(
     now: i64,
 ) -> Result<VerifiedPayload, Rejected> {
     let packets = detached_packets(signature)?;
-    let (good, problems) = judge(payload, &packets, keyring, now)?;
+    let document = Document {
+        data: payload,
+        form: Form::Detached,
+    };
+    let (good, problems) = judge(document, &packets, keyring, now)?;
     Ok(VerifiedPayload {
         payload: payload.to_vec(),
         good,
@@ -59,38 +72,55 @@ pub fn unverified_cleartext(bytes: &[u8]) -> Result<Vec<u8>, Rejected> {
 }
 
 fn detached_packets(signature: &[u8]) -> Result<Vec<u8>, Rejected> {
+    let bad = |text: String| Err(Rejected::new(Reason::SignatureBad, text));
     if armour::is_binary(signature) {
-        return Ok(signature.to_vec());
+        return bad(
+            "the detached signature is not in armour, and apt takes no other; the upstream must make it with `gpg --armor`"
+                .to_owned(),
+        );
     }
-    let blocks = armour::blocks(signature).map_err(|error| {
-        Rejected::new(
-            Reason::SignatureBad,
-            format!("the detached signature's armour is damaged: {error}"),
-        )
-    })?;
-    let signatures = blocks
-        .into_iter()
-        .filter(|block| block.label == armour::SIGNATURE);
-    Ok(signatures.flat_map(|block| block.bytes).collect())
+    let lines: Vec<&[u8]> = cleartext::lines(signature)
+        .map(cleartext::without_blanks)
+        .collect();
+    if !lines.contains(&armour::BEGIN_SIGNATURE) {
+        return Ok(Vec::new());
+    }
+    armour::signatures(&lines).or_else(|(line, what)| {
+        let line = line + 1;
+        bad(format!(
+            "line {line} of the detached signature: {what}; apt takes no such file"
+        ))
+    })
+}
+
+/// What signatures are computed over.
+#[derive(Clone, Copy)]
+struct Document<'a> {
+    data: &'a [u8],
+    form: Form<'a>,
 }
 
 /// What one signature is worth.
 enum Verdict {
     /// Fingerprint of the primary key.
     Good(String),
-    /// By a key of the keyring, and it does not fit the data: somebody tampered.
-    Forged(SignatureProblem),
     /// It does not count.
     Worthless(SignatureProblem),
+    /// By a key of the keyring, and it does not fit the data: somebody tampered.
+    Forged(SignatureProblem),
+    /// apt or gpgv refuse the whole file for it.
+    Refused(SignatureProblem),
 }
 
 fn judge(
-    data: &[u8],
+    document: Document<'_>,
     packets: &[u8],
     keyring: &Keyring,
     now: i64,
 ) -> Result<(Vec<String>, Vec<SignatureProblem>), Rejected> {
-    let (mut good, mut forged, mut worthless) = (BTreeSet::new(), Vec::new(), Vec::new());
+    let (mut good, mut forged, mut refused) = (BTreeSet::new(), Vec::new(), Vec::new());
+    let mut worthless = Vec::new();
+    let mut kind: Option<SignatureType> = None;
     for (count, framed) in Packets::new(packets).enumerate() {
         if count == MAX_SIGNATURES {
             return Err(Rejected::new(
@@ -98,30 +128,52 @@ fn judge(
                 format!("more than {MAX_SIGNATURES} signatures"),
             ));
         }
-        let verdict = match framed.map(|framed| (framed.tag, framed.packet)) {
-            Ok((_, Ok(Packet::Signature(signature)))) => judge_one(data, &signature, keyring, now),
-            Ok((Tag::Marker | Tag::Padding, _)) => continue,
-            Ok((_, Ok(_))) => {
-                Verdict::Worthless(unreadable("a packet that is no signature".to_owned()))
+        let verdict = match framed.and_then(|framed| framed.packet) {
+            Ok(Packet::Signature(signature)) => {
+                let first = *kind.get_or_insert(signature.typ().unwrap_or(SignatureType::Binary));
+                let verdict = judge_one(document, &signature, keyring, now);
+                of_one_kind(verdict, first, &signature)
             }
-            Ok((_, Err(text))) | Err(text) => Verdict::Worthless(unreadable(text)),
+            Ok(_) => Verdict::Refused(unreadable("a packet that is no signature".to_owned())),
+            Err(text) => Verdict::Refused(unreadable(text)),
         };
         match verdict {
             Verdict::Good(primary) => drop(good.insert(primary)),
-            Verdict::Forged(problem) => forged.push(problem),
             Verdict::Worthless(problem) => worthless.push(problem),
+            Verdict::Forged(problem) => forged.push(problem),
+            Verdict::Refused(problem) => refused.push(problem),
         }
     }
-    if let Some(first) = forged.first() {
-        return Err(Rejected::new(
-            first.reason,
-            explain("the signature is forged or the file damaged", &forged),
-        ));
+    if !forged.is_empty() {
+        let text = explain("the signature is forged or the file damaged", &forged);
+        return Err(Rejected::new(Reason::SignatureBad, text));
+    }
+    if let Some(reason) = closest(&refused) {
+        let what = match good.is_empty() {
+            true => "no signature is good",
+            false => "beside a good signature stands one for which gpgv refuses the file",
+        };
+        return Err(Rejected::new(reason, explain(what, &refused)));
     }
     if good.is_empty() {
         return Err(no_good_signature(&worthless));
     }
     Ok((good.into_iter().collect(), worthless))
+}
+
+/// gpgv reads a file once: as text or as bytes, as its first signature says, and passes over the others.
+fn of_one_kind(verdict: Verdict, first: SignatureType, signature: &Signature) -> Verdict {
+    match verdict {
+        Verdict::Good(_) if signature.typ() != Some(first) => {
+            Verdict::Worthless(SignatureProblem {
+                key_id: signature::issuer(signature),
+                reason: Reason::SignatureBad,
+                text: "the first signature is over text and this one over bytes, or the reverse; gpgv passes over it"
+                    .to_owned(),
+            })
+        }
+        verdict => verdict,
+    }
 }
 
 fn unreadable(text: String) -> SignatureProblem {
@@ -157,12 +209,14 @@ pub(crate) fn not_all_good(problems: &[SignatureProblem]) -> Rejected {
 fn closest(problems: &[SignatureProblem]) -> Option<Reason> {
     use Reason::{
         KeyExpired, KeyRevoked, KeyUnknown, SignatureBad, SignatureExpired, SignatureTooWeak,
+        SignatureUnsupported,
     };
     let order = [
         KeyRevoked,
         KeyExpired,
         SignatureExpired,
         SignatureTooWeak,
+        SignatureUnsupported,
         KeyUnknown,
         SignatureBad,
     ];
@@ -180,117 +234,184 @@ fn explain(what: &str, problems: &[SignatureProblem]) -> String {
     format!("{what}: {}", each.join("; "))
 }
 
-fn judge_one(data: &[u8], signature: &Signature, keyring: &Keyring, now: i64) -> Verdict {
-    let issuer = issuer(signature);
+fn judge_one(
+    document: Document<'_>,
+    signature: &Signature,
+    keyring: &Keyring,
+    now: i64,
+) -> Verdict {
     let problem = |reason, text: String| SignatureProblem {
-        key_id: issuer.clone(),
+        key_id: signature::issuer(signature),
         reason,
         text,
     };
-    let worthless = |reason, text: String| Verdict::Worthless(problem(reason, text));
-    let candidates: Vec<_> = keyring
+    let named: Vec<_> = keyring
         .components()
-        .filter(|component| names(signature, *component))
+        .filter(|component| signature::names(signature, *component))
         .collect();
+    let candidates: Vec<_> = named
+        .iter()
+        .copied()
+        .filter(|component| signature::can_be_by(signature, *component))
+        .collect();
+    if candidates.is_empty() && !named.is_empty() {
+        let text = "the key that it names cannot have made such a signature";
+        return Verdict::Forged(problem(Reason::SignatureBad, text.to_owned()));
+    }
+    match signature::obstacle(signature, document.form) {
+        Some(Obstacle::Kind(text)) if candidates.is_empty() => {
+            return Verdict::Refused(problem(Reason::SignatureBad, text));
+        }
+        Some(Obstacle::Kind(text)) => {
+            return Verdict::Refused(problem(Reason::SignatureUnsupported, text));
+        }
+        Some(Obstacle::Other(reason, text)) => return Verdict::Refused(problem(reason, text)),
+        None => {}
+    }
     if candidates.is_empty() {
-        return worthless(
+        return Verdict::Worthless(problem(
             Reason::KeyUnknown,
             "the key is not in the keyring; add it if the upstream announced it by a way that you trust".to_owned(),
-        );
+        ));
     }
-    if let Err((reason, text)) = acceptable(signature) {
-        return worthless(reason, text);
+    // Not computed: gpgv does not, and of Ed25519 the library does not either.
+    if !candidates
+        .iter()
+        .any(|component| signature::hash_is_long_enough(signature, *component))
+    {
+        return Verdict::Refused(problem(
+            Reason::SignatureTooWeak,
+            "the signature's hash is shorter than its key; the upstream must sign with a longer one".to_owned(),
+        ));
     }
-    let Some(signer) = candidates
-        .into_iter()
-        .find(|component| verifies(data, signature, *component))
-    else {
-        return Verdict::Forged(problem(
+    match computed(document, signature, &candidates) {
+        Ok(signer) => by_known_key(signature, signer, keyring, now, problem),
+        Err(Uncomputed::Unsupported(text)) => {
+            Verdict::Worthless(problem(Reason::SignatureUnsupported, text))
+        }
+        Err(Uncomputed::DoesNotFit) => Verdict::Forged(problem(
             Reason::SignatureBad,
             "the signature does not fit the content".to_owned(),
-        ));
-    };
-    let judged = standing::component(signer, keyring, now).map_err(explain_fault);
-    match judged.and_then(|()| in_time(signature, signer, now)) {
-        Ok(()) => Verdict::Good(fingerprint_text(&signer.certificate.primary.fingerprint())),
-        Err((reason, text)) => worthless(reason, text),
+        )),
     }
 }
 
-fn issuer(signature: &Signature) -> String {
-    let fingerprint = signature
-        .issuer_fingerprint()
-        .first()
-        .map(|fingerprint| fingerprint_text(fingerprint));
-    let key_id = || signature.issuer_key_id().first().map(hex::encode_upper);
-    fingerprint
-        .or_else(key_id)
-        .unwrap_or_else(|| "unknown".to_owned())
+enum Uncomputed {
+    Unsupported(String),
+    DoesNotFit,
 }
 
-fn names(signature: &Signature, component: Component<'_>) -> bool {
-    let (fingerprint, key_id) = match component.subkey {
-        Some(subkey) => (subkey.key.fingerprint(), subkey.key.legacy_key_id()),
-        None => (
-            component.certificate.primary.fingerprint(),
-            component.certificate.primary.legacy_key_id(),
-        ),
-    };
-    let fingerprints = signature.issuer_fingerprint();
-    if fingerprints.is_empty() {
-        signature.issuer_key_id().contains(&&key_id)
-    } else {
-        fingerprints.contains(&&fingerprint)
+/// Which of the keys made the signature.
+fn computed<'a>(
+    document: Document<'_>,
+    signature: &Signature,
+    candidates: &[Component<'a>],
+) -> Result<Component<'a>, Uncomputed> {
+    let signer = candidates
+        .iter()
+        .find(|component| verifies(document, signature, **component));
+    if let Some(signer) = signer {
+        return Ok(*signer);
+    }
+    let obstacle = candidates
+        .iter()
+        .find_map(|component| computing::obstacle(component.key().public_params()));
+    Err(match obstacle {
+        Some(what) => Uncomputed::Unsupported(format!(
+            "{what}, which mirrorfleet cannot compute; another signature by a key of the keyring is needed beside it"
+        )),
+        None => Uncomputed::DoesNotFit,
+    })
+}
+
+fn verifies(document: Document<'_>, signature: &Signature, component: Component<'_>) -> bool {
+    let signature = computing::computable(signature, component.key().public_params());
+    match component.subkey {
+        Some(subkey) => signature.verify(&subkey.key, document.data).is_ok(),
+        None => signature
+            .verify(&component.certificate.primary, document.data)
+            .is_ok(),
     }
 }
 
-/// What can be said against a signature before it is computed.
-fn acceptable(signature: &Signature) -> Result<(), (Reason, String)> {
-    if matches!(
-        signature.version(),
-        SignatureVersion::V2 | SignatureVersion::V3
-    ) {
-        return Err((
-            Reason::SignatureTooWeak,
-            "a signature of the obsolete version 3".to_owned(),
-        ));
-    }
-    let Some(hash) = signature.hash_alg() else {
-        return Err((
+/// What a signature that fits is worth.
+fn by_known_key(
+    signature: &Signature,
+    signer: Component<'_>,
+    keyring: &Keyring,
+    now: i64,
+    problem: impl Fn(Reason, String) -> SignatureProblem,
+) -> Verdict {
+    if signature::has_unknown_critical(signature) {
+        return Verdict::Refused(problem(
             Reason::SignatureBad,
-            "a signature of an unknown version".to_owned(),
+            "the signature demands that something is understood which we do not know, or a stranger added that demand"
+                .to_owned(),
         ));
-    };
+    }
+    if let Err(text) = made_in_time(signature, signer) {
+        return Verdict::Refused(problem(Reason::SignatureBad, text.to_owned()));
+    }
+    let judged = standing::component(signer, keyring, now);
+    if let Err(fault @ Fault::NotBound(_)) = judged {
+        let (reason, text) = explain_fault(fault);
+        return Verdict::Refused(problem(reason, text));
+    }
+    let judged = judged
+        .map_err(explain_fault)
+        .and_then(|()| counts(signature, signer, now));
+    match judged {
+        Ok(()) => Verdict::Good(fingerprint_text(&signer.certificate.primary.fingerprint())),
+        Err((reason, text)) => Verdict::Worthless(problem(reason, text)),
+    }
+}
+
+/// What gpgv reports as an error in a signature that fits.
+fn made_in_time(signature: &Signature, signer: Component<'_>) -> Result<(), &'static str> {
+    match signature.created() {
+        None => Err("the signature does not say when it was made"),
+        Some(created) if created < signer.key().created_at() => {
+            Err("the signature claims to be older than its key")
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+/// What makes a signature worthless that fits and that gpgv can read.
+fn counts(signature: &Signature, signer: Component<'_>, now: i64) -> Result<(), (Reason, String)> {
+    let hash = signature.hash_alg().unwrap_or_default();
     if !standing::is_strong_hash(hash) {
         return Err((
             Reason::SignatureTooWeak,
             format!("the signature uses {hash}; the upstream must sign with SHA-256 or better"),
         ));
     }
-    if !matches!(
-        signature.typ(),
-        Some(SignatureType::Binary | SignatureType::Text)
-    ) {
+    if !signature::names_only(signature, signer) {
         return Err((
             Reason::SignatureBad,
-            "the signature is not one over a document".to_owned(),
+            "the signature does not name its key, and no other, by its key id, as apt demands; it may have been altered \
+             on the way"
+                .to_owned(),
         ));
     }
-    if standing::has_critical_notation(signature) {
+    let at = signature
+        .created()
+        .map_or(0, |created| i64::from(created.as_secs()));
+    if at > now.saturating_add(CLOCK_TOLERANCE_SECONDS) {
         return Err((
             Reason::SignatureBad,
-            "the signature demands a notation that we do not know".to_owned(),
+            format!(
+                "the signature claims to be made in the future, at {}; check both clocks",
+                crate::instant(at)
+            ),
         ));
     }
-    Ok(())
-}
-
-fn verifies(data: &[u8], signature: &Signature, component: Component<'_>) -> bool {
-    match component.subkey {
-        Some(subkey) => signature.verify(&subkey.key, data).is_ok(),
-        None => signature
-            .verify(&component.certificate.primary, data)
-            .is_ok(),
+    match standing::signature_expiry(signature).filter(|expires| *expires <= now) {
+        Some(expired) => Err((
+            Reason::SignatureExpired,
+            format!("the signature expired at {}", crate::instant(expired)),
+        )),
+        None => Ok(()),
     }
 }
 
@@ -306,41 +427,6 @@ fn explain_fault(fault: Fault) -> (Reason, String) {
         ),
         Fault::TooWeak(text) => (Reason::SignatureTooWeak, text),
         Fault::NotBound(text) => (Reason::KeyUnknown, text.to_owned()),
-    }
-}
-
-fn in_time(signature: &Signature, signer: Component<'_>, now: i64) -> Result<(), (Reason, String)> {
-    let Some(created) = signature.created() else {
-        return Err((
-            Reason::SignatureBad,
-            "the signature does not say when it was made".to_owned(),
-        ));
-    };
-    let key_created = match signer.subkey {
-        Some(subkey) => subkey.key.created_at(),
-        None => signer.certificate.primary.created_at(),
-    };
-    let at = i64::from(created.as_secs());
-    if at > now.saturating_add(CLOCK_TOLERANCE_SECONDS) {
-        return Err((
-            Reason::SignatureBad,
-            format!(
-                "the signature claims to be made in the future, at {}; check both clocks",
-                crate::instant(at)
-            ),
-        ));
-    }
-    if created < key_created {
-        return Err((
-            Reason::SignatureBad,
-            "the signature claims to be older than its key".to_owned(),
-        ));
-    }
-    match standing::signature_expiry(signature).filter(|expires| *expires <= now) {
-        Some(expired) => Err((
-            Reason::SignatureExpired,
-            format!("the signature expired at {}", crate::instant(expired)),
-        )),
-        None => Ok(()),
+        Fault::Unsupported(text) => (Reason::SignatureUnsupported, text),
     }
 }

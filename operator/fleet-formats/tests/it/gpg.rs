@@ -121,10 +121,17 @@ impl Gpg {
         )
     }
 
+    /// In armour, as apt demands.
     pub fn detached(&self, at: i64, signers: &[&str], options: &[&str], text: &[u8]) -> Vec<u8> {
         self.run(
             at,
-            &[&users(signers)[..], options, &["--detach-sign"]].concat(),
+            &[
+                &users(signers)[..],
+                &["--armor"],
+                options,
+                &["--detach-sign"],
+            ]
+            .concat(),
             text,
         )
     }

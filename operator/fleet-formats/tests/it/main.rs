@@ -4,6 +4,7 @@ mod bad_entries;
 mod debian_indices;
 mod debian_suites;
 mod decompress;
+mod envelopes;
 mod gpg;
 mod hostile;
 mod openpgp;

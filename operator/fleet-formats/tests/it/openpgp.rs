@@ -35,7 +35,7 @@ fn good_signatures_are_good_in_every_form() {
         let expected = String::from_utf8_lossy(TEXT).replace("end  \t", "end");
         assert_eq!(String::from_utf8_lossy(&verified.payload), expected);
         assert_eq!(gpg.gpgv(&gpg.export(&[]), &clear, None), ["GOODSIG"]);
-        for options in [&[][..], &["--armor"], &["--textmode"]] {
+        for options in [&[][..], &["--textmode"]] {
             let signature = gpg.detached(MADE_AT, &[signer], options, TEXT);
             let verified = verify_detached(TEXT, &signature, &keyring, MADE_AT).unwrap();
             assert_eq!(
@@ -365,15 +365,14 @@ fn only_one_signed_block_and_nothing_outside_it() {
     let keyring = gpg.keyring(&[]);
     let clear = String::from_utf8(gpg.clearsign(MADE_AT, &[&key], &[], TEXT)).unwrap();
     let verdict = |text: &str| verify_cleartext(text.as_bytes(), &keyring, MADE_AT);
-    assert!(
-        verdict(&format!("\n{clear}\n\n")).is_ok(),
-        "empty lines around it say nothing"
-    );
+    assert!(verdict(clear.trim_end()).is_ok());
     assert_eq!(
         verdict(&clear.replace('\n', "\r\n")).unwrap().payload,
         verdict(&clear).unwrap().payload
     );
     for forged in [
+        format!("\n{clear}"),
+        format!("{clear}\n"),
         format!("{clear}{clear}"),
         format!("{clear}Suite: other\n"),
         clear.replacen("Suite", "-Suite", 1),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use fleet_formats::seam::{RootFile, RootPlan};
+use fleet_formats::seam::{RootFile, RootPlan, UnitIndex};
 use fleet_store::{EntryState, Snapshot};
 use fleet_types::UnitRevision;
 use serde::{Deserialize, Serialize};
@@ -109,17 +109,44 @@ impl Run {
         plan: &RootPlan,
         probe: &Probe,
     ) -> Result<Option<Vec<Root>>, Problem> {
-        let Some(base) = self.base.as_ref().filter(|_| self.base_has(unit, probe)) else {
-            return Ok(None);
-        };
-        let damaged = |file: &RootFile| {
-            let entry = base.snapshot.get(file.path.as_str());
-            entry.is_some_and(|entry| self.shelves.damage.contains(&entry.digest))
-        };
-        if plan.probes.iter().chain(&plan.companions).any(damaged) {
+        if !self.base_has(unit, probe) {
             return Ok(None);
         }
-        self.read_roots_of_base(plan).map(Some)
+        match self.base_is_damaged_in(plan) {
+            true => Ok(None),
+            false => self.read_roots_of_base(plan).map(Some),
+        }
+    }
+
+    /// Whether a root that the base has is damaged in the store.
+    pub(super) fn base_is_damaged_in(&self, plan: &RootPlan) -> bool {
+        let damaged = |file: &RootFile| {
+            let entry = (self.base.as_ref()).and_then(|base| base.snapshot.get(file.path.as_str()));
+            entry.is_some_and(|entry| self.shelves.damage.contains(&entry.digest))
+        };
+        plan.probes.iter().chain(&plan.companions).any(damaged)
+    }
+
+    /// Whether the base has exactly these roots of a unit, whole.
+    pub(super) fn base_has_exactly(&self, unit: &str, plan: &RootPlan, index: &UnitIndex) -> bool {
+        let Some(base) = self
+            .base
+            .as_ref()
+            .filter(|_| !self.base_is_damaged_in(plan))
+        else {
+            return false;
+        };
+        let as_served = |file: &RootFile| {
+            let entry = base
+                .snapshot
+                .get(file.path.as_str())
+                .filter(|entry| entry.state == EntryState::Present);
+            let listed = index.roots.iter().find(|(path, _)| *path == file.path);
+            entry.map(|entry| entry.digest) == listed.map(|(_, digest)| *digest)
+        };
+        base.revision(unit)
+            .is_some_and(|revision| revision.digest == index.revision.digest)
+            && plan.probes.iter().chain(&plan.companions).all(as_served)
     }
 
     /// All roots of a unit that the base holds.

@@ -1,7 +1,7 @@
 //! List and verify: which state of a unit the upstream has, over as few requests as possible, and whether to believe it.
 
 use fleet_formats::seam::{RootContent, RootFile, RootPlan, UnitIndex};
-use fleet_types::{Reason, Sha256};
+use fleet_types::{Outcome, Reason, Sha256};
 use sha2::Digest as _;
 
 use super::memory::Known;
@@ -19,6 +19,7 @@ pub(super) struct Listed {
     pub known: Vec<(String, Known)>,
 }
 
+#[derive(Clone)]
 pub(super) struct Root {
     pub content: RootContent,
     pub digest: Sha256,
@@ -50,7 +51,9 @@ impl Run {
         if !endpoints.authority_is_fetched_from() {
             match self.state(unit, &plan, endpoints.authority()).await {
                 // Nothing is new, so nobody else needs to be asked.
-                Ok(state) if state.unchanged => return Ok(self.listed(state, None)),
+                Ok(state) if state.unchanged => {
+                    return self.settle(unit, &plan, state, Vec::new(), None);
+                }
                 Ok(state) => authority = Some(state),
                 Err(problem) if is_final(&problem) => return Err(problem),
                 Err(problem) => self.progress.note(&format!(
@@ -58,21 +61,28 @@ impl Run {
                 )),
             }
         }
-        let mut first_problem = None;
+        let (mut first_problem, mut passed_over) = (None, Vec::new());
         for endpoint in endpoints.bulk() {
-            let mut heard = self
-                .state_beside(unit, &plan, endpoint, authority.as_ref())
-                .await;
-            if let Ok(state) = &heard
-                && !state.unchanged
-                && let Err(problem) = self.hear_witnesses(unit, &plan, state).await
-            {
-                heard = Err(problem);
-            }
+            let beside = self.state_beside(unit, &plan, endpoint, authority.as_ref());
+            let heard = match beside.await {
+                Ok(state) if state.unchanged => Ok((state, Vec::new())),
+                Ok(state) => self
+                    .hear_witnesses(unit, &plan, &state)
+                    .await
+                    .map(|others| (state, others)),
+                Err(problem) => Err(problem),
+            };
             match heard {
-                Ok(state) => return Ok(self.listed(state, authority)),
+                Ok((state, others)) => {
+                    let refused = |problem: &Problem| problem.reason.outcome() == Outcome::Refused;
+                    for (name, problem) in passed_over.iter().filter(|(_, it)| refused(it)) {
+                        self.note(unit, &format!("endpoint {name} is passed over: {problem}"));
+                    }
+                    return self.settle(unit, &plan, state, others, authority);
+                }
                 Err(problem) if is_final(&problem) => return Err(problem),
                 Err(problem) => {
+                    passed_over.push((endpoints.name(endpoint).to_owned(), problem.clone()));
                     tracing::debug!(unit, endpoint = endpoints.name(endpoint), %problem, "an endpoint's state is of no use");
                     first_problem = Some(
                         first_problem
@@ -84,22 +94,6 @@ impl Run {
         Err(first_problem.unwrap_or_else(|| {
             Problem::new(Reason::UpstreamUnreachable, "no endpoint is declared")
         }))
-    }
-
-    fn listed(&self, state: State, authority: Option<State>) -> Listed {
-        let endpoints = self.fetcher.endpoints();
-        let mut known = vec![(endpoints.identity(state.endpoint), state.probe.clone())];
-        if let Some(authority) =
-            authority.filter(|authority| authority.probe.digest == state.probe.digest)
-        {
-            known.push((endpoints.identity(authority.endpoint), authority.probe));
-        }
-        Listed {
-            index: state.index,
-            roots: state.roots,
-            unchanged: state.unchanged,
-            known,
-        }
     }
 
     async fn state_beside(
@@ -168,17 +162,25 @@ impl Run {
             probe => probe?,
         };
         let of_base = self.roots_of_base(unit, plan, &probe)?;
-        let unchanged = of_base.is_some();
-        let mut roots = match of_base {
-            Some(roots) => roots,
-            None => self.with_companions(plan, probe.root, endpoint).await?,
-        };
+        let from_base = of_base.is_some();
+        let mut roots = of_base.unwrap_or_else(|| vec![probe.root]);
+        self.add_lacking(plan, &mut roots, from_base, endpoint)
+            .await?;
         let read = self.add_unlisted(unit, &mut roots, endpoint).await?;
-        self.verified(unit, endpoint, roots, Some(probe.known), settled)
-            .map(|state| State {
-                unchanged: unchanged && (read == 0 || self.base_is(&state.index)),
-                ..state
-            })
+        let index = self.judged(unit, &roots, settled)?;
+        let held = match read {
+            0 => self.held(unit, plan, &index, from_base)?,
+            _ => Vec::new(),
+        };
+        let (roots, index) = self.filled(unit, plan, roots, index, held)?;
+        let state = self.state_of(unit, endpoint, roots, index, Some(probe.known));
+        Ok(State {
+            unchanged: match read {
+                0 => self.base_has_exactly(unit, plan, &state.index),
+                _ => from_base && self.base_is(&state.index),
+            },
+            ..state
+        })
     }
 
     pub(super) fn verified(
@@ -189,31 +191,33 @@ impl Run {
         known: Option<Known>,
         settled: bool,
     ) -> Result<State, Problem> {
-        let contents: Vec<RootContent> = roots.iter().map(|root| root.content.clone()).collect();
-        let mark = self.high_water(unit);
-        let index = self
-            .options
-            .format
-            .verify(
-                unit,
-                &contents,
-                &self.verify_context(unit, mark.as_ref(), settled),
-            )?
-            .into_inner();
+        let index = self.judged(unit, &roots, settled)?;
+        Ok(self.state_of(unit, endpoint, roots, index, known))
+    }
+
+    fn state_of(
+        &self,
+        unit: &str,
+        endpoint: usize,
+        roots: Vec<Root>,
+        index: UnitIndex,
+        known: Option<Known>,
+    ) -> State {
         for note in &index.notes {
             self.note(unit, note);
         }
-        Ok(State {
+        State {
             endpoint,
             probe: known.unwrap_or_else(|| Known {
                 path: String::new(),
                 digest: index.revision.digest,
+                doubted: false,
                 validators: Validators::default(),
             }),
             index,
             roots,
             unchanged: false,
-        })
+        }
     }
 
     /// The first of the probes that exists. The one that existed last time is asked for first; where it is new, a better
@@ -243,15 +247,19 @@ impl Run {
             }
             fallback = Some(probe);
         }
-        let mut missing = None;
+        let (mut missing, mut forbidden) = (None, None);
         for (number, file) in plan.probes.iter().enumerate() {
             if number == last && fallback.is_some() {
                 break;
             }
             match self.ask_probe(unit, file, endpoint).await? {
                 Ok(probe) => return Ok(probe),
+                Err(error) if error.kind == FailureKind::Forbidden => forbidden = Some(error),
                 Err(error) => missing = missing.or(Some(error)),
             }
+        }
+        if let Some(error) = forbidden.filter(|_| fallback.is_none()) {
+            return Err(error.into());
         }
         match (fallback, missing) {
             (Some(probe), _) => Ok(probe),
@@ -278,7 +286,7 @@ impl Run {
             .get(unit)
             .and_then(|memory| memory.endpoints.get(&identity))
             .filter(|known| known.path == file.path.as_str())
-            .filter(|known| !self.shelves.damage.contains(&known.digest));
+            .filter(|known| !known.doubted && !self.shelves.damage.contains(&known.digest));
         let stored = known.and_then(|known| {
             self.shelves
                 .read(&known.digest, file.max_bytes)
@@ -311,6 +319,7 @@ impl Run {
                 let known = Known {
                     path: file.path.to_string(),
                     digest: received.digest,
+                    doubted: self.is_doubted(unit, &identity, &received.digest),
                     validators: received.validators,
                 };
                 Ok(Ok(Probe {
@@ -322,7 +331,26 @@ impl Run {
         }
     }
 
+    /// The outer error is final, the inner one says that there is no such file. That is also what a refusal says where
+    /// nobody was told who we are: stores whose listing is private answer 403 for what they do not have.
     pub(super) async fn fetch_root(
+        &self,
+        file: &RootFile,
+        endpoint: usize,
+        validators: Option<Validators>,
+    ) -> Result<Result<Arrival, FetchError>, Problem> {
+        match self.ask_for_root(file, endpoint, validators).await? {
+            Err(error) if !self.says_not_there(&error) => Err(error.into()),
+            other => Ok(other),
+        }
+    }
+
+    pub(super) fn says_not_there(&self, error: &FetchError) -> bool {
+        let anonymous = self.options.access.credentials.is_none();
+        error.kind == FailureKind::NotFound || (anonymous && error.kind == FailureKind::Forbidden)
+    }
+
+    pub(super) async fn ask_for_root(
         &self,
         file: &RootFile,
         endpoint: usize,
@@ -336,32 +364,7 @@ impl Run {
             validators,
             sink,
         };
-        match self.fetcher.fetch_one(want).await? {
-            Err(error) if error.kind != FailureKind::NotFound => Err(error.into()),
-            other => Ok(other),
-        }
-    }
-
-    async fn with_companions(
-        &self,
-        plan: &RootPlan,
-        probe: Root,
-        endpoint: usize,
-    ) -> Result<Vec<Root>, Problem> {
-        let mut roots = vec![probe];
-        for file in &plan.companions {
-            if roots.iter().any(|root| root.content.path == file.path) {
-                continue;
-            }
-            if let Ok(Arrival::Complete(received)) = self.fetch_root(file, endpoint, None).await? {
-                roots.push(root(
-                    file,
-                    received.body.unwrap_or_default(),
-                    received.modified,
-                ));
-            }
-        }
-        Ok(roots)
+        self.fetcher.fetch_one(want).await
     }
 }
 

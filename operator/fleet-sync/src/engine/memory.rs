@@ -76,6 +76,10 @@ impl OmittedIndex {
 pub(super) struct Known {
     pub path: String,
     pub digest: Sha256,
+    /// Another endpoint had other bytes of the same state: one of them was altered on its way, perhaps this one, and
+    /// then an answer 304 would confirm it. So it is asked for anew until the state changes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub doubted: bool,
     #[serde(flatten)]
     pub validators: Validators,
 }

@@ -20,6 +20,7 @@ mod publish;
 mod reading;
 mod repair;
 mod room;
+mod roots;
 mod run;
 mod scrub;
 mod shelves;

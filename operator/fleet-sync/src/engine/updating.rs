@@ -1,5 +1,8 @@
 //! When what a unit lists does not fit together: whether the upstream says that it is being changed at the moment.
 //! Asked for only then, so that runs in which all is well cost no request more.
+//!
+//! The mark is not signed. It explains why a file is not there; it takes nothing from a refusal by verification, which
+//! keeps its reason.
 
 use fleet_types::Reason;
 use url::Url;
@@ -10,7 +13,7 @@ use crate::Problem;
 use crate::fetch::Arrival;
 
 impl Run {
-    /// Gives units that are refused the better reason, where an endpoint has the mark of an update under way.
+    /// Says of units that are refused that an update may be the cause, where an endpoint has the mark of one.
     pub(super) async fn blame_update(&self, refusals: &mut Refusals) {
         if !refusals.values().any(may_be_an_update) {
             return;
@@ -22,10 +25,14 @@ impl Run {
             .values_mut()
             .filter(|problem| may_be_an_update(problem))
         {
+            let reason = match problem.reason {
+                Reason::UpstreamIncomplete => Reason::UpstreamUpdating,
+                refused => refused,
+            };
             *problem = Problem {
-                reason: Reason::UpstreamUpdating,
+                reason,
                 message: format!(
-                    "{}; the upstream is being updated ({mark} is there), the next run tries again",
+                    "{}; the upstream says that it is being updated ({mark} is there), the next run tries again",
                     problem.message
                 ),
                 retry_after: problem.retry_after,

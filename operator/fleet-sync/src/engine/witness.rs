@@ -15,13 +15,15 @@ use crate::Problem;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Run {
-    /// Asks every other endpoint about a unit of which `state` is new. Errors: `Equivocation`, and what ends the run.
+    /// Asks every other endpoint about a unit of which `state` is new; gives those that have the same state in other
+    /// bytes. Errors: `Equivocation`, and what ends the run.
     pub(super) async fn hear_witnesses(
         &self,
         unit: &str,
         plan: &RootPlan,
         state: &State,
-    ) -> Result<(), Problem> {
+    ) -> Result<Vec<State>, Problem> {
+        let mut same = Vec::new();
         let others = self
             .fetcher
             .endpoints()
@@ -34,7 +36,10 @@ impl Run {
         let asked: Vec<_> = others.map(ask).collect();
         for answer in futures::future::join_all(asked).await {
             match answer {
-                Ok(Ok(Some(other))) => self.agree(unit, state, &other)?,
+                Ok(Ok(Some(other))) => {
+                    self.agree(unit, state, &other)?;
+                    same.push(other);
+                }
                 Ok(Err(problem))
                     if problem.ends_the_run() && problem.reason != Reason::UpstreamBusy =>
                 {
@@ -44,7 +49,7 @@ impl Run {
                 _ => {}
             }
         }
-        Ok(())
+        Ok(same)
     }
 
     /// One request, unless the endpoint has something else: that is then read and verified like any state.
@@ -56,7 +61,10 @@ impl Run {
         state: &State,
     ) -> Result<Option<State>, Problem> {
         let probe = self.probe(unit, plan, endpoint).await?;
-        if probe.known.digest == state.probe.digest || self.base_has(unit, &probe) {
+        let before = self.base.as_ref().and_then(|base| base.revision(unit));
+        let is_of_base = before.is_some_and(|base| base.digest == state.index.revision.digest);
+        if probe.known.digest == state.probe.digest || (self.base_has(unit, &probe) && !is_of_base)
+        {
             return Ok(None);
         }
         self.state(unit, plan, endpoint).await.map(Some)

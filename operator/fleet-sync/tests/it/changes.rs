@@ -52,11 +52,15 @@ async fn roots_that_are_replaced_while_they_are_read_are_read_once_more() {
 async fn roots_that_never_fit_each_other_are_refused_after_one_more_try() {
     let (world, before) = two_states(true, Signed::Both).await;
     let options = world.options(&["stable"]);
-    process::run(
-        std::process::Command::new("cp")
-            .arg(world.archive.path("dists/stable/Release"))
-            .arg(before.join("dists/stable/Release")),
-    );
+    // Both signed: what nobody signed would merely be left out.
+    for name in ["dists/stable/Release", "dists/stable/Release.gpg"] {
+        let newer = world.archive.path(name);
+        process::run(
+            std::process::Command::new("cp")
+                .arg(newer)
+                .arg(before.join(name)),
+        );
+    }
     let report = sync(&options).await;
     assert_eq!(
         (told(&report), report.exit_code()),

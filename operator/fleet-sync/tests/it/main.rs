@@ -16,6 +16,7 @@ mod left_out;
 mod limits;
 mod memory;
 mod needs;
+mod one_answer;
 mod pipeline;
 mod repair;
 mod rsync;

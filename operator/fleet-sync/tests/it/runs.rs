@@ -13,7 +13,7 @@ use crate::support::server::{Fault, Server};
 use crate::support::{World, set_content, sync, told};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_first_run_copies_everything_and_the_second_asks_once_a_suite() {
+async fn the_first_run_copies_everything_and_the_second_asks_for_the_roots_alone() {
     let world = World::new(&["stable", "updates"]).await;
     let options = world.options(&["stable", "updates"]);
     let report = sync(&options).await;
@@ -45,9 +45,10 @@ async fn the_first_run_copies_everything_and_the_second_asks_once_a_suite() {
         (RunResult::Unchanged, Reason::Unchanged),
         "{report:?}"
     );
+    // InRelease of each, and whether there is a Release by now.
     assert_eq!(
         (world.server.take_seen().len(), report.snapshot),
-        (2, before)
+        (4, before)
     );
 
     world.server.bare();
@@ -59,28 +60,34 @@ async fn the_first_run_copies_everything_and_the_second_asks_once_a_suite() {
     );
     assert_eq!(
         world.server.take_seen().len(),
-        2,
-        "without ETag and Last-Modified it is still one request a suite"
+        4,
+        "without ETag and Last-Modified no request more"
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_release_with_a_detached_signature_is_one_request_too() {
-    let world = World::new(&[]).await;
-    let release = Release {
-        signed: Signed::Detached,
-        ..Release::of(world.date)
-    };
-    world.archive.publish("stable", &world.packages, &release);
-    let options = world.options(&["stable"]);
-    assert_eq!(told(&sync(&options).await).0, RunResult::Published);
-    world.server.take_seen();
-    assert_eq!(
-        told(&sync(&options).await),
-        (RunResult::Unchanged, Reason::Unchanged)
-    );
-    let seen = world.server.take_seen();
-    assert_eq!(seen.len(), 1, "{seen:?}");
+async fn an_unchanged_suite_with_all_its_roots_is_one_request_and_what_lacks_one_more() {
+    for (signed, requests) in [
+        (Signed::Both, 1),
+        (Signed::Inline, 2),
+        (Signed::Detached, 2),
+    ] {
+        let world = World::new(&[]).await;
+        let release = Release {
+            signed,
+            ..Release::of(world.date)
+        };
+        world.archive.publish("stable", &world.packages, &release);
+        let options = world.options(&["stable"]);
+        assert_eq!(told(&sync(&options).await).0, RunResult::Published);
+        world.server.take_seen();
+        assert_eq!(
+            told(&sync(&options).await),
+            (RunResult::Unchanged, Reason::Unchanged)
+        );
+        let seen = world.server.take_seen();
+        assert_eq!(seen.len(), requests, "{signed:?}: {seen:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,238 @@
+//! The files of one state: what is done where one answer lacks some of them, and where endpoints have them in different
+//! bytes. What identifies a state is its payload; what clients read are these files.
+
+use fleet_formats::seam::{RootContent, RootPlan, UnitIndex};
+use fleet_types::{RepoPath, Sha256};
+
+use super::list::{Listed, Root, State, root};
+use super::memory::Known;
+use super::run::Run;
+use crate::Problem;
+use crate::fetch::{Arrival, FailureKind, FetchError, Validators};
+
+impl Run {
+    /// Which of the files that endpoints have of one state are taken: the authority's. Files that differ are no
+    /// contradiction, since what is signed is the same, and each was judged whole.
+    pub(super) fn settle(
+        &self,
+        unit: &str,
+        plan: &RootPlan,
+        mut state: State,
+        mut others: Vec<State>,
+        authority: Option<State>,
+    ) -> Result<Listed, Problem> {
+        others.extend(authority);
+        let found = state.index.clone();
+        others.retain(|other| other.index.revision.digest == found.revision.digest);
+        let differs = |other: &State| differ(&other.index, &found);
+        let doubt = others.iter().any(differs);
+        let of_authority = self.fetcher.endpoints().authority();
+        if let Some(other) = others
+            .iter()
+            .find(|other| other.endpoint == of_authority && differs(other))
+        {
+            let roots = other.roots.clone();
+            let held = std::mem::replace(&mut state.roots, roots);
+            let index = other.index.clone();
+            (state.roots, state.index) = self.filled(unit, plan, state.roots, index, held)?;
+            state.unchanged = self.base_has_exactly(unit, plan, &state.index);
+        }
+        if doubt {
+            self.note(
+                unit,
+                "endpoints have different files of one state, each of them validly signed; the authority's are taken",
+            );
+        }
+        let probe = state.probe.path.clone();
+        let taken = state
+            .index
+            .roots
+            .iter()
+            .find(|(path, _)| *path.as_str() == *probe);
+        let taken = taken.map(|(_, digest)| *digest);
+        let known = std::iter::once((state.endpoint, state.probe))
+            .chain(
+                others
+                    .into_iter()
+                    .map(|other| (other.endpoint, other.probe)),
+            )
+            .filter(|(_, known)| Some(known.digest) == taken || known.path != probe)
+            .map(|(endpoint, known)| {
+                (
+                    self.fetcher.endpoints().identity(endpoint),
+                    doubting(known, doubt),
+                )
+            });
+        Ok(Listed {
+            known: known.collect(),
+            index: state.index,
+            roots: state.roots,
+            unchanged: state.unchanged,
+        })
+    }
+
+    /// What the format makes of these files.
+    pub(super) fn judged(
+        &self,
+        unit: &str,
+        roots: &[Root],
+        settled: bool,
+    ) -> Result<UnitIndex, Problem> {
+        let contents: Vec<RootContent> = roots.iter().map(|root| root.content.clone()).collect();
+        let mark = self.high_water(unit);
+        let context = self.verify_context(unit, mark.as_ref(), settled);
+        let verified = self.options.format.verify(unit, &contents, &context)?;
+        Ok(verified.into_inner())
+    }
+
+    /// What the base has of the very state that was found; nothing where that is where it was found.
+    pub(super) fn held(
+        &self,
+        unit: &str,
+        plan: &RootPlan,
+        index: &UnitIndex,
+        from_base: bool,
+    ) -> Result<Vec<Root>, Problem> {
+        let same = self
+            .base
+            .as_ref()
+            .and_then(|base| base.revision(unit))
+            .is_some_and(|revision| revision.digest == index.revision.digest);
+        match same && !from_base && !self.base_is_damaged_in(plan) {
+            true => self.read_roots_of_base(plan),
+            false => Ok(Vec::new()),
+        }
+    }
+
+    /// Verified roots, and with them those of `held`, files of the same state that came from elsewhere, which the
+    /// former lack or have in a form that is not believed: a file that one answer lacks is not gone.
+    pub(super) fn filled(
+        &self,
+        unit: &str,
+        plan: &RootPlan,
+        roots: Vec<Root>,
+        index: UnitIndex,
+        held: Vec<Root>,
+    ) -> Result<(Vec<Root>, UnitIndex), Problem> {
+        let lacks = |root: &&Root| {
+            index
+                .roots
+                .iter()
+                .all(|(path, _)| *path != root.content.path)
+        };
+        if !held.iter().any(|root| lacks(&root)) {
+            return Ok((roots, index));
+        }
+        let is_companion = |root: &Root| {
+            let mut companions = plan.companions.iter();
+            companions.any(|file| file.path == root.content.path)
+        };
+        // First what is missing alone, then all that is not the first file, since these may only fit together.
+        let merged = |keep: &dyn Fn(&Root) -> bool| {
+            let mut merged: Vec<Root> = roots.iter().filter(|root| keep(root)).cloned().collect();
+            for root in &held {
+                if merged
+                    .iter()
+                    .all(|other| other.content.path != root.content.path)
+                {
+                    merged.push(root.clone());
+                }
+            }
+            merged
+        };
+        let believed = |root: &Root| !lacks(&root);
+        let (mut best, mut best_roots) = (index.clone(), roots.clone());
+        for candidate in [
+            merged(&believed),
+            merged(&|root| believed(root) && !is_companion(root)),
+        ] {
+            if let Ok(filled) = self.judged(unit, &candidate, true)
+                && filled.revision.digest == index.revision.digest
+                && filled.roots.len() > best.roots.len()
+            {
+                (best, best_roots) = (filled, candidate);
+            }
+        }
+        Ok((best_roots, best))
+    }
+
+    /// Asks for the files of the plan that are not there yet. Each costs a request in every run until it is there, and is
+    /// of no use without the one before it.
+    pub(super) async fn add_lacking(
+        &self,
+        plan: &RootPlan,
+        roots: &mut Vec<Root>,
+        from_base: bool,
+        endpoint: usize,
+    ) -> Result<(), Problem> {
+        let first = plan.probes.first().map(|file| &file.path);
+        let better = plan.probes.iter().take(1).filter(|_| from_base);
+        for (file, is_better) in better
+            .map(|file| (file, true))
+            .chain(plan.companions.iter().map(|file| (file, false)))
+        {
+            let is_there =
+                |path: &RepoPath| roots.iter().any(|root: &Root| root.content.path == *path);
+            if is_there(&file.path) || self.exclude.is_match(file.path.as_str()) {
+                continue;
+            }
+            let optional = is_better || first.is_some_and(is_there);
+            match self.ask_for_root(file, endpoint, None).await? {
+                Ok(Arrival::Complete(received)) => roots.push(root(
+                    file,
+                    received.body.unwrap_or_default(),
+                    received.modified,
+                )),
+                Err(error)
+                    if !self.says_not_there(&error) && (!optional || is_decisive(&error)) =>
+                {
+                    return Err(error.into());
+                }
+                _ if is_better => {}
+                _ => break,
+            }
+        }
+        // As a format reads them: the first file first.
+        roots.sort_by_key(|root| {
+            let mut files = plan.probes.iter().chain(&plan.companions);
+            files.position(|file| file.path == root.content.path)
+        });
+        Ok(())
+    }
+
+    /// Whether this very file was in doubt when it was last seen here.
+    pub(super) fn is_doubted(&self, unit: &str, identity: &str, digest: &Sha256) -> bool {
+        let memory = self.memory.units.get(unit);
+        let known = memory.and_then(|memory| memory.endpoints.get(identity));
+        known.is_some_and(|known| known.doubted && known.digest == *digest)
+    }
+}
+
+/// Whether the failure of a file that nobody needs decides about the rest: where we are refused as whom we are, or asked
+/// to come back later.
+fn is_decisive(error: &FetchError) -> bool {
+    matches!(
+        error.kind,
+        FailureKind::Forbidden | FailureKind::Busy { .. } | FailureKind::Local(_)
+    )
+}
+
+/// Whether two states have a file in different bytes.
+fn differ(a: &UnitIndex, b: &UnitIndex) -> bool {
+    let of_b = |path| b.roots.iter().find(|(other, _)| other == path);
+    a.roots
+        .iter()
+        .any(|(path, digest)| of_b(path).is_some_and(|(_, other)| other != digest))
+}
+
+fn doubting(known: Known, doubt: bool) -> Known {
+    let doubted = known.doubted || doubt;
+    Known {
+        validators: match doubted {
+            true => Validators::default(),
+            false => known.validators,
+        },
+        doubted,
+        ..known
+    }
+}
