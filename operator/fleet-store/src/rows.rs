@@ -2,9 +2,8 @@
 //!
 //! An index is not mapped into memory: a file that is cut short under a mapping, or a page of it that the disk cannot
 //! give back, ends the process (SIGBUS) and so all mirrors that it serves. A row is read by pread(2), which answers
-//! with an error instead, and costs some 0.3 µs while the page is in the kernel's memory. When the index was opened its
-//! digest was verified, and a check of each row was kept then (4 bytes), so that a row that has changed since is not
-//! believed either.
+//! with an error instead, at the price of a system call. When the index was opened its digest was verified, and a check of
+//! each row was kept then (4 bytes), so that a row that has changed since is not believed either.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
