@@ -11,8 +11,8 @@ use crate::Problem;
 use crate::fetch::{Arrival, FailureKind, FetchError, Validators};
 
 impl Run {
-    /// Which of the files that endpoints have of one state are taken: the authority's. Files that differ are no
-    /// contradiction, since what is signed is the same, and each was judged whole.
+    /// Which of the files that endpoints have of one state are taken: the authority's, and of the others what it lacks.
+    /// Files that differ are no contradiction, since what is signed is the same, and each was judged whole.
     pub(super) fn settle(
         &self,
         unit: &str,
@@ -27,14 +27,15 @@ impl Run {
         let differs = |other: &State| differ(&other.index, &found);
         let doubt = others.iter().any(differs);
         let of_authority = self.fetcher.endpoints().authority();
-        if let Some(other) = others
-            .iter()
-            .find(|other| other.endpoint == of_authority && differs(other))
-        {
-            let roots = other.roots.clone();
-            let held = std::mem::replace(&mut state.roots, roots);
-            let index = other.index.clone();
-            (state.roots, state.index) = self.filled(unit, plan, state.roots, index, held)?;
+        others.sort_by_key(|other| other.endpoint != of_authority);
+        for other in &others {
+            let (roots, index) = (other.roots.clone(), other.index.clone());
+            let own = std::mem::take(&mut state.roots);
+            let (roots, index, held) = match other.endpoint == of_authority {
+                true => (roots, index, own),
+                false => (own, state.index.clone(), roots),
+            };
+            (state.roots, state.index) = self.filled(unit, plan, roots, index, held)?;
             state.unchanged = self.base_has_exactly(unit, plan, &state.index);
         }
         if doubt {
@@ -43,28 +44,30 @@ impl Run {
                 "endpoints have different files of one state, each of them validly signed; the authority's are taken",
             );
         }
-        let probe = state.probe.path.clone();
-        let taken = state
-            .index
-            .roots
+        // Which file identifies a state is remembered of the first.
+        let mut known: Vec<(usize, Known)> = others
+            .into_iter()
+            .map(|other| (other.endpoint, other.probe))
+            .collect();
+        let after_authority = known
             .iter()
-            .find(|(path, _)| *path.as_str() == *probe);
-        let taken = taken.map(|(_, digest)| *digest);
-        let known = std::iter::once((state.endpoint, state.probe))
-            .chain(
-                others
-                    .into_iter()
-                    .map(|other| (other.endpoint, other.probe)),
-            )
-            .filter(|(_, known)| Some(known.digest) == taken || known.path != probe)
+            .take(1)
+            .filter(|(other, _)| *other == of_authority);
+        known.insert(after_authority.count(), (state.endpoint, state.probe));
+        let is_taken = |known: &Known| {
+            let mut roots = state.index.roots.iter();
+            roots.any(|(path, digest)| path.as_str() == known.path && *digest == known.digest)
+        };
+        let known = known
+            .into_iter()
+            .filter(|(_, known)| is_taken(known))
             .map(|(endpoint, known)| {
-                (
-                    self.fetcher.endpoints().identity(endpoint),
-                    doubting(known, doubt),
-                )
-            });
+                let identity = self.fetcher.endpoints().identity(endpoint);
+                (identity, doubting(known, doubt))
+            })
+            .collect();
         Ok(Listed {
-            known: known.collect(),
+            known,
             index: state.index,
             roots: state.roots,
             unchanged: state.unchanged,

@@ -26,7 +26,7 @@ fn worker() {
     let again = worker.sync();
     assert_eq!(
         (again.requests, again.reason.as_str()),
-        (1, "Unchanged"),
+        (2, "Unchanged"),
         "{again:?}"
     );
     let peak = worker.peak_kib();

@@ -106,6 +106,16 @@ async fn the_authoritys_file_is_taken_and_an_altered_one_does_not_stay() {
     let unchanged = sync(&options).await;
     assert_eq!(told(&unchanged), UNCHANGED, "{unchanged:?}");
 
+    publish(&world, 5);
+    third_party.heal();
+    third_party.fault(ROOTS[0], usize::MAX, Fault::Status(404));
+    let without = sync(&options).await;
+    assert_eq!(told(&without).0, RunResult::Published, "{without:?}");
+    assert!(serves_all(&world), "the authority has it");
+    world.server.take_seen();
+    assert_eq!(told(&sync(&options).await), UNCHANGED);
+    assert_eq!(world.server.take_seen().len(), 1);
+
     publish(&world, 10);
     let good = world.archive.read(ROOTS[0]);
     let spoilt = [&good[..], b"\n"].concat();
