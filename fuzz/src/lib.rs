@@ -110,8 +110,7 @@ fn payload_of(kind: u16, content: &mut dyn Read) -> Result<Vec<Item>, String> {
         found.push(item);
         Ok(())
     });
-    read.map(|_| found)
-        .map_err(|rejected| rejected.to_string())
+    read.map(|_| found).map_err(|rejected| rejected.to_string())
 }
 
 /// Gives few bytes at a time, so that every boundary falls everywhere.

@@ -104,7 +104,15 @@ impl Release {
                     .collect(),
             )
         };
-        let owned = |name: &str| Ok::<_, Rejected>(text(name)?.map(str::to_owned));
+        // What people call a suite may be in any encoding; apt compares bytes, and nothing here is more than compared and shown.
+        let owned = |name: &str| {
+            let value = stanza.get(name).map_err(malformed)?;
+            Ok::<_, Rejected>(
+                value
+                    .filter(|value| !value.is_empty())
+                    .map(|value| String::from_utf8_lossy(value).into_owned()),
+            )
+        };
         let yes = |name: &str| Ok::<_, Rejected>(text(name)?.is_some_and(is_yes));
         let priority = match (yes("NotAutomatic")?, yes("ButAutomaticUpgrades")?) {
             (true, true) => 100,

@@ -45,6 +45,15 @@ fn an_alias_holds_as_long_as_the_suite_bears_the_name() {
 }
 
 #[test]
+fn a_label_may_be_in_any_encoding() {
+    let mut text = b"Label: Caf\xe9\n".to_vec();
+    text.extend(release(HEAD, &FILES).into_bytes());
+    let roots = [root("dists/trixie/Release", text)];
+    let slice = slice("trixie", Include::default());
+    assert!(verify(slice, &roots, &context(&unsigned())).is_ok());
+}
+
+#[test]
 fn aliases_are_names_of_their_own() {
     let checked = |pairs: &[(&str, &str)]| {
         let slice = DebianSlice {
