@@ -8,7 +8,7 @@ use std::fmt::Debug;
 
 use fleet_api::labels::{CLAIM_FINALIZER, FIELD_MANAGER, STATUS_FIELD_MANAGER};
 use fleet_api::{Mirror, MirrorStatus, Upstream, UpstreamStatus};
-use fleet_plan::{Write, conditions_of_unreadable};
+use fleet_plan::{Write, conditions_of_unreadable, state_of_unreadable};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
@@ -129,6 +129,9 @@ impl Writer {
         let conditions = conditions_of_unreadable(&known, error, generation, now);
         let mut status = before.as_object().cloned().unwrap_or_default();
         status.insert("observedGeneration".to_owned(), json!(generation));
+        if kind.kind == Mirror::kind(&()) {
+            status.insert("state".to_owned(), json!(state_of_unreadable(&conditions)));
+        }
         status.insert("conditions".to_owned(), json!(conditions));
         if before == Value::Object(status.clone()) {
             return Ok(false);

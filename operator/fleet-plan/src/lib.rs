@@ -38,7 +38,7 @@ pub use planner::{plan, wanted_names};
 pub use pods::PodsAllowed;
 pub use report::RunReport;
 pub use turn::{Claimant, Turn, TurnBook};
-pub use unreadable::conditions_of_unreadable;
+pub use unreadable::{conditions_of_unreadable, state_of_unreadable};
 pub use upstream::{
     ObservedUpstream, Probe, ProbeAnswer, SeenAttempt, UpstreamPlan, plan_upstream,
 };

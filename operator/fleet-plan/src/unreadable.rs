@@ -45,6 +45,17 @@ pub fn conditions_of_unreadable(
     all
 }
 
+/// What the column State shows of a Mirror with these conditions that cannot be read.
+pub fn state_of_unreadable(conditions: &[Condition]) -> String {
+    let serving = conditions
+        .iter()
+        .any(|known| known.type_ == ConditionType::Ready.as_str() && known.status == "True");
+    match serving {
+        true => format!("{},{}", Reason::Serving, Reason::InvalidSpec),
+        false => Reason::InvalidSpec.to_string(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -73,11 +84,13 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         assert_eq!(told(&[]), ["Ready=False", "Stalled=True"]);
+        assert_eq!(state_of_unreadable(&[]), "InvalidSpec");
         let before = [
             known("Ready", "True"),
             known("Fresh", "True"),
             known("Reconciling", "True"),
         ];
         assert_eq!(told(&before), ["Fresh=True", "Ready=True", "Stalled=True"]);
+        assert_eq!(state_of_unreadable(&before), "Serving,InvalidSpec");
     }
 }
