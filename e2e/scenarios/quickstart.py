@@ -27,7 +27,7 @@ def blocks(readme: str, section: str) -> list[tuple[str, str]]:
     """The section's shell blocks in order, each with the heading that it stands under."""
     text = readme.split(f"\n## {section}\n", 1)[1].split("\n## ", 1)[0]
     found, heading = [], ""
-    for match in re.finditer(r"^### (.+)$|^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+    for match in re.finditer(r"^### ([^\n]+)$|^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
         if match[1]:
             heading = match[1]
         else:

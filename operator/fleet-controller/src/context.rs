@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use fleet_api::{Mirror, labels};
 use fleet_plan::{Claimant, Settings, Turn, TurnBook};
 use fleet_telemetry::ControllerMetrics;
+use futures::StreamExt;
 use kube::Client;
 use kube::runtime::events::{Recorder, Reporter};
 
-use crate::answers::{Answers, Asker};
+use crate::answers::{Answers, Asker, address};
 use crate::options::{ControllerOptions, Intervals};
 use crate::probe::{Authorities, Budget};
 use crate::work::Requests;
@@ -70,6 +71,9 @@ struct Rollout {
 
 /// A restart that takes longer holds up nobody else's: perhaps its old pod can never be deleted.
 const ROLLOUT_PATIENCE: Duration = Duration::from_secs(600);
+/// How long a new leader hears pods before it plans, and how many of them at once.
+const FIRST_ROUND: Duration = Duration::from_secs(10);
+const ASKED_AT_ONCE: usize = 64;
 
 impl FleetMemory {
     /// What the other Mirrors of an Upstream do.
@@ -186,6 +190,22 @@ impl Context {
         }
     }
 
+    /// Hears every serving pod once before anything is planned: what was said of a Mirror is not taken back only because
+    /// a new leader has asked nobody yet. Who does not answer in this time is asked again like all others.
+    pub async fn hear_pods(&self) {
+        let pods = self.world.owned.pods().named(|pod| address(pod).is_some());
+        let heard = futures::stream::iter(pods).for_each_concurrent(
+            ASKED_AT_ONCE,
+            |(mirror, pod)| async move {
+                if let Some(ip) = address(&pod) {
+                    let answer = self.asker.ask(ip, &mirror.name).await;
+                    self.answers.put(&mirror, &pod, answer);
+                }
+            },
+        );
+        let _ = tokio::time::timeout(FIRST_ROUND, heard).await;
+    }
+
     /// The Mirrors of an Upstream.
     pub fn mirrors_of(&self, upstream: &ObjectName) -> Vec<(ObjectName, Arc<Guarded<Mirror>>)> {
         self.world.mirrors.named(|mirror| match &mirror.0 {
@@ -200,7 +220,7 @@ impl Context {
     /// Asks every pod of a Mirror that can be asked.
     pub fn ask_pods(&self, mirror: &ObjectName) {
         for pod in self.world.owned.pods().group(mirror) {
-            if crate::answers::address(&pod).is_some() {
+            if address(&pod).is_some() {
                 self.wishes.pods.now(PodKey {
                     mirror: mirror.clone(),
                     pod: pod.meta.name.clone(),

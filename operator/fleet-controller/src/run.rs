@@ -165,6 +165,7 @@ impl Leader {
             complete = watches.complete() => complete?,
         }
         context.remember_running_jobs();
+        context.hear_pods().await;
         self.known.store(true, Ordering::Release);
         self.metrics.set_leading(true);
         tracing::info!("all objects are known");
