@@ -7,7 +7,7 @@
     run.py long        what takes too long for each change: the whole soak, all parsers for a minute each, five rounds
 
 A suite is a command whose output goes to a log; a scenario is a function of `scenarios/`. The log of what failed is
-kept and named. Once the program is built, what mostly waits runs beside what mostly computes: three lanes at once.
+kept and named. What compiles runs first and alone; what then mostly waits runs side by side, in three lanes.
 """
 
 from __future__ import annotations
@@ -122,15 +122,13 @@ def beside(suite: Suite):
         other.wait()
 
 
-def run_in_order(lane: list[Suite], tally: Tally) -> None:
-    """Whatever fails, the others are run; but nothing without what it stands on."""
-    for suite in lane:
-        if not run_suite(suite, tally) and suite.name.startswith("build"):
-            return
+def run_in_order(lane: list[Suite], tally: Tally) -> bool:
+    """Whatever fails, the others are run; but nothing without what it stands on: False."""
+    return all(run_suite(suite, tally) or not suite.name.startswith("build") for suite in lane)
 
 
 def run_lanes(tally: Tally, *lanes: Callable[[], None]) -> None:
-    """Side by side: one computes, the others mostly wait."""
+    """Side by side: they mostly wait."""
     with ThreadPoolExecutor(len(lanes)) as pool:
         for lane in [pool.submit(lane) for lane in lanes]:
             lane.result()
@@ -160,8 +158,7 @@ def main(arguments: list[str]) -> int:
     if what == "scenarios":
         run_scenarios(tally, arguments[1:])
         return tally.close()
-    run_in_order(suites.first(), tally)
-    if tally.failed:
+    if not run_in_order(suites.compiled(), tally):
         return tally.close()
     if what == "long":
         with tempfile.TemporaryDirectory() as scratch:

@@ -34,25 +34,26 @@ def acceptance() -> list[str]:
     return [sys.executable, "-m", "acceptance"]
 
 
-def first() -> list[Suite]:
-    """What all others stand on: one after the other, and the program in the one profile that the image is built with too."""
+def compiled() -> list[Suite]:
+    """What computes, one after the other, and nothing beside it: first what all others stand on."""
     return [
         Suite("format", ["cargo", "fmt", "--all", "--check"]),
         Suite("build", ["cargo", "build", "--release", "--locked", "--bin", "mirrorfleet"], timeout=2700),
-    ]
-
-
-def crates() -> list[Suite]:
-    """What computes."""
-    return [
         Suite("build of the tests", ["cargo", "build", "--release", "--locked", "--workspace", "--all-targets"], timeout=2700),
-        Suite("unit and property tests", unit_tests()),
         Suite("lints", ["cargo", "clippy", "--release", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"], timeout=2700),
     ]
 
 
+def crates() -> list[Suite]:
+    return [
+        Suite("unit and property tests", unit_tests()),
+        # A look at every parser; `make fuzz` takes its time.
+        Suite("fuzz targets", ["fuzz/run.py", "--seconds", "4", "--fresh"], timeout=2700),
+    ]
+
+
 def programs() -> list[Suite]:
-    """Real clients against the program that was built, and a look at every parser."""
+    """Real clients against the program that was built."""
     return [
         Suite("acceptance: real apt and an independent checker", acceptance(), STORIES),
         Suite("soak, tracer and kill-storm, shortened", [sys.executable, "-m", "soak", "--short"], STORIES),
