@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use fleet_telemetry::{
     BuildInfo, ConditionState, ControllerMetrics, Health, LAG_QUERY, MirrorState, ObjectKey,
-    RegionState, Registry, Run, RunPlace, ServedSnapshot, ServerMetrics, ServerPlace,
+    RegionState, Registry, Run, RunPlace, ServedSnapshot, ServerMetrics, ServerPlace, StoreHealth,
     UpstreamState, WorkerMetrics, respond, serve_metrics,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -88,6 +88,10 @@ fn full() -> Registry {
         id: "ab".repeat(32),
         published: Some(1_700_000_000),
     }));
+    traffic.set_health(StoreHealth {
+        damaged_blobs: 1,
+        scrubbed_at: Some(1_700_000_000),
+    });
     registry
 }
 

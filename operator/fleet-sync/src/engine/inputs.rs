@@ -37,10 +37,10 @@ pub(super) fn exclude(patterns: &[String]) -> Result<GlobSet, Problem> {
 
 /// The rule that leaves these paths out and nothing else, as it is pasted into a manifest.
 pub(super) fn exclude_rule(paths: &[&str]) -> String {
-    let patterns: Vec<String> = paths.iter().map(|path| escaped(path)).collect();
-    // One line of JSON is YAML too. Texts always have one.
-    let list = serde_json::to_string(&patterns).unwrap_or_default();
-    format!("content.exclude: {}", list.replace("\",\"", "\", \""))
+    // A text of JSON is one of YAML too.
+    let quoted = |path: &&str| serde_json::Value::from(escaped(path)).to_string();
+    let patterns: Vec<String> = paths.iter().map(quoted).collect();
+    format!("content.exclude: [{}]", patterns.join(", "))
 }
 
 /// A pattern that matches the path only.
