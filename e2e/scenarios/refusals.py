@@ -27,8 +27,8 @@ def allowed(fleet, region: dict) -> None:
     """What the refusal prints, put where it says, makes a run due, and the status tells what was let through."""
     attempt = region["lastAttempt"]
     entry = attempt["message"].split("`")[1]
-    # kubectl takes patches as YAML too.
-    fleet.lab.kubectl("patch", "mirror", "debian", "--type=merge", "--patch", f"{{spec: {{{entry}}}}}", namespace=fleet.namespace)
+    # kubectl takes patches as YAML too, unless they begin with a brace.
+    fleet.lab.kubectl("patch", "mirror", "debian", "--type=merge", "--patch", f"spec:\n  {entry}\n", namespace=fleet.namespace)
     wait_until(lambda: (fleet.region().get("lastAttempt") or {}).get("reason") == "Published", 90, "the allowed state to be published")
     mark = next(mark for mark in fleet.region()["highWater"] if mark["unit"] == "stable")
     assert mark["allowed"] == [attempt["reason"]] and mark["digest"] in entry, mark

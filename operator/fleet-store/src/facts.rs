@@ -28,6 +28,9 @@ pub(crate) struct Times {
     pub published_at: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub superseded_at: Option<i64>,
+    /// How many had been served before it was: two may be published within one second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub turn: Option<u64>,
 }
 
 impl Facts {
@@ -52,8 +55,12 @@ impl Facts {
     ) {
         self.snapshots.retain(|id, _| exists(id));
         if let Some(id) = current {
+            let turns = self.snapshots.values().filter_map(|times| times.turn);
+            let next = turns.max().map_or(0, |turn| turn.saturating_add(1));
             let times = self.snapshots.entry(id).or_default();
-            times.published_at.get_or_insert(now);
+            if times.published_at.is_none() {
+                (times.published_at, times.turn) = (Some(now), Some(next));
+            }
             times.superseded_at = None;
         }
         for (_, times) in self
@@ -90,14 +97,16 @@ mod tests {
             facts.times(&id(1)),
             Times {
                 published_at: Some(10),
-                superseded_at: Some(20)
+                superseded_at: Some(20),
+                turn: Some(0),
             }
         );
         assert_eq!(
             facts.times(&id(2)),
             Times {
                 published_at: Some(20),
-                superseded_at: None
+                superseded_at: None,
+                turn: Some(1),
             }
         );
         facts.settle(Some(id(1)), |_| true, 30);
@@ -105,7 +114,8 @@ mod tests {
             facts.times(&id(1)),
             Times {
                 published_at: Some(10),
-                superseded_at: None
+                superseded_at: None,
+                turn: Some(0),
             }
         );
         let settled = facts.clone();

@@ -17,9 +17,9 @@ pub(crate) fn to_drop(
     let held = |s: &SnapshotInfo| {
         s.current || s.pinned || held.contains(&s.id) || Some(s.id) == newest_prepared
     };
-    let (kept, mut rest): (Vec<_>, Vec<_>) = snapshots.iter().partition(|s| held(s));
-    // Latest superseded first; never served ones last.
-    rest.sort_by_key(|s| (std::cmp::Reverse(s.superseded_at), s.id));
+    let (kept, mut rest): (Vec<_>, Vec<_>) = snapshots.iter().rev().partition(|s| held(s));
+    // Latest superseded first, of those within one second the newest; never served ones last.
+    rest.sort_by_key(|s| std::cmp::Reverse(s.superseded_at));
     let by_number = retention.keep.clamp(1, Retention::MAX_KEPT) - 1;
     let room = Retention::MAX_KEPT.saturating_sub(kept.len());
     let stays = |(rank, s): &(usize, &SnapshotInfo)| {
@@ -103,6 +103,16 @@ mod tests {
         Retention {
             keep,
             min_age: Duration::from_secs(seconds),
+        }
+    }
+
+    /// The identifiers, which are digests, tell nothing of the order.
+    #[test]
+    fn of_those_superseded_within_one_second_the_oldest_goes() {
+        for order in [[1, 2], [2, 1]] {
+            let [older, newer] = order.map(|n| snapshot(n, Some(20)));
+            let all = [older.clone(), newer, current(3)];
+            assert_eq!(to_drop(&all, &retention(2, 0), &[], 1000), [older.id]);
         }
     }
 

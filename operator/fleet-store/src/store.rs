@@ -149,6 +149,7 @@ impl Store {
             (
                 info.meta.created,
                 info.published_at.is_none(),
+                facts.times(&info.id).turn,
                 info.published_at,
                 info.id,
             )

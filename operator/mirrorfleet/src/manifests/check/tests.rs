@@ -156,7 +156,7 @@ fn every_wrong_field_of_a_mirror_is_named() {
         ),
         (
             "m",
-            "{debian: {suites: [x], components: [m], architectures: [X]}}",
+            "{debian: {suites: [x], components: [m], architectures: [_]}}",
             "",
             "architectures",
         ),
