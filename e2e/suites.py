@@ -45,6 +45,7 @@ def compiled() -> list[Suite]:
         Suite("build", ["cargo", "build", "--release", "--locked", "--bin", "mirrorfleet"], timeout=2700),
         Suite("build of the tests", ["cargo", "nextest", "run", *AS_TESTED, "--no-run"], timeout=2700),
         Suite("lints", ["cargo", "clippy", "--release", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"], timeout=2700),
+        Suite("build of the fuzz targets", ["fuzz/run.py", "--build"], timeout=2700),
     ]
 
 
@@ -52,7 +53,7 @@ def crates() -> list[Suite]:
     return [
         Suite("unit and property tests", unit_tests()),
         # A look at every parser; `make fuzz` takes its time.
-        Suite("fuzz targets", ["fuzz/run.py", "--seconds", "4", "--fresh"], timeout=2700),
+        Suite("fuzz targets", ["fuzz/run.py", "--seconds", "4", "--fresh"]),
     ]
 
 

@@ -2,6 +2,7 @@
 """Builds the fuzz targets with a stable compiler and runs them.
 
     run.py [--seconds N] [--fresh] [target...]
+    run.py --build
 
 Each target runs for so many seconds (60), as many targets at once as there are processors, from the committed corpus
 and from what earlier runs have found, which is kept in the cache; `--fresh` begins from the committed corpus alone and
@@ -83,6 +84,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--fresh", action="store_true")
+    parser.add_argument("--build", action="store_true", help="build the targets and run none")
     parser.add_argument("targets", nargs="*")
     arguments = parser.parse_args()
     names = arguments.targets or targets()
@@ -92,6 +94,8 @@ def main() -> int:
         if not any((FUZZ / "corpus" / name).glob("*")):
             parser.error(f"corpus/{name} holds no input to begin with")
     programs = build(names)
+    if arguments.build:
+        return 0
     failed = []
     with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         kept = Path(scratch) if arguments.fresh else CACHE / "fuzz-corpus"
