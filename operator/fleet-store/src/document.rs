@@ -15,6 +15,7 @@
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::Digest as _;
@@ -25,6 +26,8 @@ use crate::layout::Layout;
 
 /// Names of the documents of `state/` that are kept twice.
 pub(crate) const COPIED: [&str; 2] = [crate::facts::DOCUMENT, "units"];
+/// Far more than any document has. A file of this size, which may well be a hole, is not read into memory.
+const MAX_BYTES: u64 = 64 << 20;
 const FIELD: &[u8] = b",\n  \"checksum\": \"";
 const END: &[u8] = b"\"\n}\n";
 
@@ -76,8 +79,12 @@ pub(crate) fn copy_of(layout: &Layout, path: &Path) -> Option<PathBuf> {
 /// What a file of the store holds; none where there is no such file.
 pub(crate) fn read_file(path: &Path, doing: &'static str) -> Result<Option<Vec<u8>>> {
     let read = || {
+        let file = open_file(path)?;
+        if file.metadata()?.len() > MAX_BYTES {
+            return Err(Errno::FBIG.into());
+        }
         let mut text = Vec::new();
-        open_file(path)?.read_to_end(&mut text).map(|_| text)
+        file.take(MAX_BYTES).read_to_end(&mut text).map(|_| text)
     };
     match read() {
         Ok(text) => Ok(Some(text)),

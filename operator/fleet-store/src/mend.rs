@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::ErrorKind;
-use std::path::Component;
+use std::path::{Component, Path};
 use std::sync::Arc;
 
 use fleet_types::Sha256;
@@ -80,9 +80,9 @@ impl Writer {
         self.shared.set_aside(&self.shared.layout.blob(digest), why)
     }
 
-    /// For what lies under `blobs/` and is none, by the name that [`crate::Finding::StrangeFile`] gives it.
-    pub fn set_aside_stranger(&self, name: &str) -> Result<()> {
-        let path = self.shared.layout.blobs().join(name);
+    /// For what lies under `blobs/` and is none, by the path that [`crate::Finding::StrangeFile`] gives it.
+    pub fn set_aside_stranger(&self, path: &Path) -> Result<()> {
+        let path = self.shared.layout.blobs().join(path);
         match path.components().any(|part| part == Component::ParentDir) {
             true => Ok(()),
             false => self.shared.set_aside(&path, "it is not a blob"),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{ErrorKind, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use fleet_types::Sha256;
 use sha2::Digest as _;
@@ -42,8 +42,11 @@ pub struct ScrubReport {
 pub enum Finding {
     #[error("blob {digest} is damaged: {problem}")]
     BlobDamaged { digest: Sha256, problem: String },
-    #[error("{name:?} under blobs/ is not a blob")]
-    StrangeFile { name: String },
+    #[error("{:.120?} under blobs/ is not a blob", path.to_string_lossy())]
+    StrangeFile {
+        /// Below `blobs/`, as long as it is.
+        path: PathBuf,
+    },
     #[error("blob {digest} is missing; snapshot {snapshot} names it as {path:?}")]
     BlobMissing {
         digest: Sha256,
@@ -224,7 +227,7 @@ impl Scrub<'_> {
             let name = file.file_name();
             match name.to_str().and_then(|rest| blob_name(shard, rest)) {
                 Some(digest) => self.blob(&digest, &file.path())?,
-                None => self.stranger(&format!("{shard:02x}/{}", name.to_string_lossy())),
+                None => self.stranger(Path::new(&format!("{shard:02x}")).join(name)),
             }
         }
         self.progress.shards_done += 1;
@@ -273,16 +276,14 @@ impl Scrub<'_> {
             let is_shard =
                 |name: &str| name.len() == 2 && is_lower_hex(name) && file.path().is_dir();
             if !name.to_str().is_some_and(is_shard) {
-                self.stranger(&name.to_string_lossy());
+                self.stranger(name.into());
             }
         }
         Ok(())
     }
 
-    fn stranger(&mut self, name: &str) {
-        self.report.add(Finding::StrangeFile {
-            name: name.chars().take(120).collect(),
-        });
+    fn stranger(&mut self, path: PathBuf) {
+        self.report.add(Finding::StrangeFile { path });
     }
 }
 

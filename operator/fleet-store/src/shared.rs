@@ -148,9 +148,11 @@ impl Shared {
         let at = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
+        // A name has at most 255 bytes, and this one says the rest in its own words.
+        let before = shown.chars().take(50).collect::<String>();
         let name = format!(
             "{}.{}.{}",
-            shown.replace('/', "-"),
+            before.replace('/', "-"),
             at.as_millis(),
             self.next_number()
         );

@@ -69,7 +69,8 @@ fn filter(configured: &str, environment: Option<String>) -> Result<EnvFilter, Lo
     } else {
         text
     };
-    EnvFilter::try_new(&text).map_err(|error| LoggingError::Filter {
+    // What the library of signatures says of packets is for its authors; what is wrong with one stands in our messages.
+    EnvFilter::try_new(format!("pgp=off,{text}")).map_err(|error| LoggingError::Filter {
         filter: text,
         reason: error.to_string(),
     })
@@ -81,15 +82,15 @@ mod tests {
 
     #[test]
     fn the_environment_wins_over_the_flag_and_info_is_the_default() {
-        assert_eq!(filter("", None).unwrap().to_string(), "info");
-        assert_eq!(filter("warn", None).unwrap().to_string(), "warn");
+        assert_eq!(filter("", None).unwrap().to_string(), "pgp=off,info");
+        assert_eq!(filter("warn", None).unwrap().to_string(), "pgp=off,warn");
         assert_eq!(
             filter("warn", Some("debug".into())).unwrap().to_string(),
-            "debug"
+            "pgp=off,debug"
         );
         assert_eq!(
             filter("warn", Some(String::new())).unwrap().to_string(),
-            "warn"
+            "pgp=off,warn"
         );
     }
 

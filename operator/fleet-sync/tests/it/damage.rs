@@ -24,6 +24,8 @@ enum Harm {
     Null,
     ADirectory,
     ALinkToNothing,
+    /// Of a size that nobody has memory for.
+    AHole,
 }
 
 use Harm::*;
@@ -38,7 +40,7 @@ const TO_FILES: [Harm; 8] = [
     ADirectory,
     ALinkToNothing,
 ];
-const TO_DOCUMENTS: [Harm; 4] = [Gone, OneBit, Null, ADirectory];
+const TO_DOCUMENTS: [Harm; 5] = [Gone, OneBit, Null, ADirectory, AHole];
 const TO_FOLDERS: [Harm; 3] = [Gone, Garbage, ALinkToNothing];
 
 fn harm(path: &Path, harm: Harm) {
@@ -63,6 +65,7 @@ fn harm(path: &Path, harm: Harm) {
             fs::write(path.join("something"), "x").unwrap();
         }
         ALinkToNothing => symlink("nothing/there", path).unwrap(),
+        AHole => fs::File::create(path).unwrap().set_len(1 << 36).unwrap(),
     }
 }
 

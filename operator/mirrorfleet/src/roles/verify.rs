@@ -119,7 +119,7 @@ fn set_right(
     for finding in &report.findings {
         match finding {
             Finding::SnapshotDamaged { snapshot, .. } => drop(writer.take_snapshot(snapshot)?),
-            Finding::StrangeFile { name } => writer.set_aside_stranger(name)?,
+            Finding::StrangeFile { path } => writer.set_aside_stranger(path)?,
             _ => {}
         }
     }
@@ -206,7 +206,7 @@ fn describe(finding: &Finding, names: &BTreeMap<Sha256, String>) -> String {
             let served = served.map_or_else(String::new, |path| format!(", served as {path:?}"));
             format!("blob {digest}{served}: {problem}")
         }
-        Finding::StrangeFile { name } => format!("{name:?} under blobs/ is not a blob"),
+        Finding::StrangeFile { .. } => finding.to_string(),
         Finding::BlobMissing {
             digest,
             snapshot,
