@@ -33,10 +33,10 @@ pub(super) fn read_group(
             Presence::Here { digest, .. } => Some((file, *digest)),
             _ => None,
         });
-    let (mut here, empty): (VecDeque<_>, Vec<_>) =
+    let (mut here, empty): (VecDeque<_>, VecDeque<_>) =
         here.partition(|(file, _)| file.expected.size > 0);
     let promises = group.uncompressed.is_some_and(|promised| promised.size > 0);
-    if let (Some((file, _)), true, true) = (empty.first(), here.is_empty(), promises && is_new) {
+    if let (Some((file, _)), true, true) = (empty.front(), here.is_empty(), promises && is_new) {
         let text = format!("{}: {OTHER_BYTES}", file.path);
         return Err(Problem::new(Reason::DigestMismatch, text));
     }
