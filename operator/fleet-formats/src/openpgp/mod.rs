@@ -6,6 +6,7 @@ mod cleartext;
 mod computing;
 mod keyring;
 mod packets;
+mod problems;
 mod signature;
 mod split;
 mod standing;
@@ -15,8 +16,8 @@ use fleet_types::Reason;
 
 pub use armour::ArmourError;
 pub use keyring::{KeyInfo, Keyring, KeyringError};
+pub(crate) use problems::not_all_good;
 pub use split::{RawCertificate, split_certificates};
-pub(crate) use verify::not_all_good;
 pub use verify::{unverified_cleartext, verify_cleartext, verify_detached};
 
 /// A payload with at least one good signature, and no bad one by a known key.
