@@ -142,6 +142,13 @@ FORMS: dict[str, tuple[list[str], str, bytes, bool]] = {
     "lz4-zeros": (["lz4", "-qc"], ".lz4", bytes(17), True),
     "zst": (["zstd", "-qc"], ".zst", b"", True),
     "zst-zeros": (["zstd", "-qc"], ".zst", bytes(17), False),
+    "gz-without-trailer": (["sh", "-c", "gzip -9nc | head -c -8"], ".gz", b"", True),
+    "gz-cut-off": (["sh", "-c", "gzip -9nc | head -c -30"], ".gz", b"", False),
+    "lz4-without-mark": (["sh", "-c", "lz4 -qc | head -c -8"], ".lz4", b"", False),
+    "lz4-legacy": (["lz4", "-qlc"], ".lz4", b"", False),
+    "lzma-is-xz": (["xz", "-c"], ".lzma", b"", True),
+    "xz-is-lzma": (["xz", "--format=lzma", "-c"], ".xz", b"", True),
+    "xz-of-nothing": (["head", "-c0"], ".xz", b"", False),
 }
 
 

@@ -3,7 +3,7 @@
 
 use std::io::Read;
 
-use fleet_formats::decompress::{DecompressError, reader};
+use fleet_formats::decompress::{DecompressError, Whole, reader};
 use fleet_formats::seam::Compression;
 use mirrorfleet_fuzz::Drip;
 
@@ -32,7 +32,7 @@ libfuzzer_sys::fuzz_target!(|content: &[u8]| {
 
 fn decompress(compression: Compression, content: impl Read) -> Result<Vec<u8>, ()> {
     let mut output = Vec::new();
-    let read = reader(compression, content, LIMIT).read_to_end(&mut output);
+    let read = reader(compression, content, LIMIT, Whole::ByItself).read_to_end(&mut output);
     assert!(output.len() as u64 <= LIMIT);
     read.map(|_| output).map_err(|error| {
         let inner = error

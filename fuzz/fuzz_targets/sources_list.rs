@@ -21,10 +21,27 @@ libfuzzer_sys::fuzz_target!(|text: &str| {
     let mut notes = Vec::new();
     let mut sources = one_line::parse("a.list", text, &mut notes);
     sources.extend(deb822::parse("a.sources", text, &mut notes));
-    // Words may hold blanks: apt's quotes and percent escapes make them.
+    // Each word of the text can be told of once by each of the two readers, with the place where it stands.
+    assert!(notes.len() <= 2 * text.len());
+    for note in &notes {
+        let place = ["a.list:", "a.sources:"].iter().find_map(|file| note.strip_prefix(file));
+        let line = place.and_then(|place| place.split(':').next()?.parse::<usize>().ok());
+        assert!(line.is_some_and(|line| (1..=text.lines().count()).contains(&line)));
+    }
     assert!(sources.len() <= 2 * text.lines().count());
     for source in &sources {
         assert!(source.packages || source.sources);
         assert!(!source.uris.is_empty() && !source.suites.is_empty());
+        let words = source
+            .uris
+            .iter()
+            .chain(&source.suites)
+            .chain(&source.components);
+        for word in words {
+            // apt's quotes, brackets and percent escapes make words of blanks, of line ends and of nothing.
+            let is_word = !word.is_empty() && !word.contains(|c: char| c.is_ascii_whitespace());
+            assert!(is_word || text.contains(['"', '[', '%']));
+            assert!(!word.contains('\n') || text.contains('%'));
+        }
     }
 });

@@ -55,8 +55,8 @@ pub struct Reader<R> {
     consumed: usize,
     fields: Vec<Field>,
     fault: Option<Fault>,
-    /// Where in the stanza its last line without a colon begins.
-    colonless: Option<usize>,
+    /// Where in the stanza a field's name began with a line without a colon, while no colon followed.
+    stray: Option<usize>,
     /// The stanza before ended in such a line, and nothing with a colon followed.
     runs_on: bool,
     /// Reused from stanza to stanza.
@@ -83,7 +83,7 @@ impl<R: Read> Reader<R> {
             consumed: 0,
             fields: Vec::new(),
             fault: None,
-            colonless: None,
+            stray: None,
             runs_on: false,
             hashes: Vec::new(),
             line: 0,
@@ -129,7 +129,7 @@ impl<R: Read> Reader<R> {
     fn advance(&mut self) -> Result<bool, Deb822Error> {
         self.filled.start += std::mem::take(&mut self.consumed);
         self.fields.clear();
-        self.colonless = None;
+        self.stray = None;
         self.stanza += 1;
         let mut first_line = None;
         let mut position = 0;
@@ -163,14 +163,25 @@ impl<R: Read> Reader<R> {
         };
         self.consumed = position;
         self.first_line = first_line;
-        let rest = self
-            .colonless
-            .and_then(|from| self.pending().get(from..position));
-        self.runs_on = rest.is_some_and(|rest| memchr::memchr(b':', rest).is_none());
+        self.runs_on = self.stray.is_some();
+        if self.fields.is_empty() && self.is_end_mark(position) {
+            return Ok(false);
+        }
         if self.fields.is_empty() {
             self.found_fault("no field");
         }
         Ok(true)
+    }
+
+    /// Whether all that is left of the file is one character, as in former times marked its end: apt passes over it.
+    fn is_end_mark(&self, position: usize) -> bool {
+        let last = self.pending();
+        self.at_end && position == last.len() && matches!(last, [_] | [_, b'\n'])
+    }
+
+    /// The lines read so far.
+    pub fn lines(&self) -> u64 {
+        self.line
     }
 
     /// What [`Self::advance`] has read.
@@ -256,7 +267,7 @@ impl<R: Read> Reader<R> {
 
     fn add_line(&mut self, line: Range<usize>) {
         let text = self.pending().get(line.clone()).unwrap_or_default();
-        if text.first().is_some_and(|byte| is_blank(*byte)) {
+        if self.stray.is_none() && text.first().is_some_and(|byte| is_blank(*byte)) {
             // Before the first field it continues nothing.
             if let Some(field) = self.fields.last_mut() {
                 field.value.end = line.end;
@@ -264,7 +275,7 @@ impl<R: Read> Reader<R> {
             return;
         }
         let Some(colon) = memchr::memchr(b':', text) else {
-            self.colonless = Some(line.start);
+            self.stray.get_or_insert(line.start);
             return self.found_fault("neither a field (`Name: value`) nor a continuation line");
         };
         if self.fields.len() == MAX_FIELDS {
@@ -273,8 +284,9 @@ impl<R: Read> Reader<R> {
         let before = text.get(..colon).unwrap_or_default();
         let blanks = before.iter().rev().take_while(|byte| is_blank(**byte));
         let end = line.start + colon - blanks.count();
+        let start = self.stray.take().unwrap_or(line.start);
         self.fields.push(Field {
-            name: line.start..end,
+            name: start..end,
             value: line.start + colon + 1..line.end,
         });
     }

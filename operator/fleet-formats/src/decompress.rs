@@ -24,6 +24,9 @@ const LZMA_MEMORY_BYTES: u64 = 96 << 20;
 /// 64 MiB. The zstd tool accepts 128 MiB by default, which is more than the xz decoder may take.
 const ZSTD_WINDOW_LOG: u32 = 26;
 
+/// The first bytes of lz4's format before there were frames.
+const LZ4_LEGACY: [u8; 4] = [0x02, 0x21, 0x4c, 0x18];
+
 /// Where the root does not list the uncompressed size: real indices shrink to a thirtieth at best.
 const MAX_RATIO: u64 = 500;
 const MIN_OUTPUT_LIMIT: u64 = 1 << 20;
@@ -77,12 +80,27 @@ pub fn output_limit(compressed: u64, uncompressed: Option<u64>) -> u64 {
         .min(MAX_OUTPUT_LIMIT)
 }
 
+/// Who tells whether a gzip is whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whole {
+    /// The file itself: one that is cut off is an error.
+    ByItself,
+    /// The caller, who compares what comes with a digest: a file that is cut off just ends, as for zlib's `gzread`, so
+    /// that one without its last bytes, which say nothing of the content, is whole.
+    ByDigest,
+}
+
 /// Reads what `compressed` decompresses to. Reading fails once it is more than `max_output` bytes; errors carry a
 /// [`DecompressError`], except those of `compressed` itself, which are passed on as they are.
-pub fn reader<R: Read>(compression: Compression, compressed: R, max_output: u64) -> impl Read {
+pub fn reader<R: Read>(
+    compression: Compression,
+    compressed: R,
+    max_output: u64,
+    whole: Whole,
+) -> impl Read {
     let source = BufReader::with_capacity(64 << 10, Source(compressed));
     Bounded {
-        decoder: Decoder::Closed(compression, source),
+        decoder: Decoder::Closed(compression, source, whole),
         limit: max_output,
         left: max_output,
     }
@@ -111,56 +129,95 @@ type Input<R> = BufReader<Source<R>>;
 
 enum Decoder<R: Read> {
     /// Not looked at yet.
-    Closed(Compression, Input<R>),
+    Closed(Compression, Input<R>, Whole),
     Plain(Input<R>),
-    Gzip(Gzip<R>),
+    Gzip(Gzip<R>, Whole),
     /// And lzma.
     Xz(XzDecoder<Input<R>>),
     Bzip2(BzDecoder<Input<R>>),
     Zstd(zstd::Decoder<'static, Input<R>>),
-    Lz4(Box<Lz4Decoder<Input<R>>>),
+    Lz4(Box<Lz4Decoder<Watched<R>>>),
     Ended,
 }
 
 impl<R: Read> Decoder<R> {
-    fn open(compression: Compression, mut source: Input<R>) -> io::Result<Self> {
+    fn open(compression: Compression, mut source: Input<R>, whole: Whole) -> io::Result<Self> {
         if source.fill_buf()?.is_empty() {
             return Ok(Decoder::Ended);
         }
         Ok(match compression {
             Compression::None => Decoder::Plain(source),
-            Compression::Gzip => Decoder::Gzip(Gzip::open(source)?),
+            Compression::Gzip => Decoder::Gzip(Gzip::open(source)?, whole),
             Compression::Bzip2 => Decoder::Bzip2(BzDecoder::new(source)),
-            Compression::Xz => {
-                let stream = Stream::new_stream_decoder(LZMA_MEMORY_BYTES, 0)?;
-                Decoder::Xz(XzDecoder::new_stream(source, stream))
-            }
-            Compression::Lzma => {
-                let stream = Stream::new_lzma_decoder(LZMA_MEMORY_BYTES)?;
+            // Each is read under the other's name too.
+            Compression::Xz | Compression::Lzma => {
+                let stream = Stream::new_auto_decoder(LZMA_MEMORY_BYTES, 0)?;
                 Decoder::Xz(XzDecoder::new_stream(source, stream))
             }
             Compression::Zstd => Decoder::Zstd(zstd_decoder(source)?),
-            Compression::Lz4 => Decoder::Lz4(Box::new(Lz4Decoder::new(source))),
+            Compression::Lz4 if source.fill_buf()?.starts_with(&LZ4_LEGACY) => {
+                let what = "lz4's legacy format, which apt does not read".to_owned();
+                return Err(failure(DecompressError::Corrupt(what)));
+            }
+            Compression::Lz4 => Decoder::Lz4(Box::new(Lz4Decoder::new(Watched::new(source)))),
         })
     }
 
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Decoder::Closed(..) => match std::mem::replace(self, Decoder::Ended) {
-                Decoder::Closed(compression, source) => {
-                    *self = Decoder::open(compression, source)?;
+                Decoder::Closed(compression, source, whole) => {
+                    *self = Decoder::open(compression, source, whole)?;
                     self.read(buffer)
                 }
                 _ => Ok(0),
             },
             Decoder::Plain(decoder) => decoder.read(buffer),
-            Decoder::Gzip(decoder) => decoder.read(buffer),
+            Decoder::Gzip(decoder, whole) => match decoder.read(buffer) {
+                Err(error) if *whole == Whole::ByDigest && is_cut_off(&error) => Ok(0),
+                read => read,
+            },
             Decoder::Xz(decoder) => decoder.read(buffer),
             Decoder::Bzip2(decoder) => decoder.read(buffer),
             Decoder::Zstd(decoder) => decoder.read(buffer),
-            Decoder::Lz4(decoder) => decoder.read(buffer),
+            Decoder::Lz4(decoder) => match decoder.read(buffer)? {
+                0 if decoder.get_ref().at_end => Err(failure(DecompressError::Truncated)),
+                count => Ok(count),
+            },
             Decoder::Ended => Ok(0),
         }
+    }
+}
+
+/// Whether a decoder met the end of its file too early.
+fn is_cut_off(error: &io::Error) -> bool {
+    let of_source = error
+        .get_ref()
+        .is_some_and(|inner| inner.is::<SourceError>());
+    error.kind() == io::ErrorKind::UnexpectedEof && !of_source
+}
+
+/// Knows whether more was asked for than there is: the decoder of lz4 takes that for the end of a frame, and only a mark
+/// ends a frame.
+struct Watched<R> {
+    source: Input<R>,
+    at_end: bool,
+}
+
+impl<R> Watched<R> {
+    fn new(source: Input<R>) -> Self {
+        Watched {
+            source,
+            at_end: false,
+        }
+    }
+}
+
+impl<R: Read> Read for Watched<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.source.read(buffer)?;
+        self.at_end |= count == 0 && !buffer.is_empty();
+        Ok(count)
     }
 }
 

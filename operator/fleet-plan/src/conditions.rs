@@ -312,7 +312,7 @@ fn fresh(fleet: &Fleet, facts: &[Facts], now: Timestamp) -> Verdict {
         Some((region, since)) => Verdict::yes(
             Reason::AssumedFresh,
             format!(
-                "assumed, not measured: only syncs may ask the authority, and region {region} had what it has at {since}"
+                "assumed, not measured: only syncs can tell what the authority has, and region {region} had it at {since}"
             ),
         ),
         None => Verdict::yes(Reason::Fresh, "every region serves what the authority has"),

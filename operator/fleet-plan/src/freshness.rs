@@ -59,7 +59,10 @@ pub fn measure(
     let mut behind = Vec::new();
     for unit in fleet.spec.content.units() {
         let Some(newest) = authority.iter().find(|seen| seen.unit == unit) else {
-            return Freshness::Unknown(Reason::Unknown, unseen(fleet, &unit));
+            return match is_told_by_syncs(fleet) {
+                true => unprobed(fleet, before, now),
+                false => Freshness::Unknown(Reason::Unknown, unseen(fleet, &unit)),
+            };
         };
         let digest = served
             .revision
@@ -93,7 +96,7 @@ pub fn measure(
     }
 }
 
-/// An authority that only sync runs may ask: as of the last run that succeeded, for as long as the objective allows.
+/// An authority that only sync runs may ask, or whose state only they can tell: as of the last run that succeeded, for as long as the objective allows.
 fn unprobed(fleet: &Fleet, before: &RegionStatus, now: Timestamp) -> Freshness {
     let success = before.last_success.as_ref().map(|success| success.0);
     let fresh = success.filter(|at| now < later(*at, objective(fleet)));
@@ -103,10 +106,20 @@ fn unprobed(fleet: &Fleet, before: &RegionStatus, now: Timestamp) -> Freshness {
     Freshness::Unknown(
         Reason::NotProbed,
         format!(
-            "the authority is asked by sync runs only, and none succeeded in region {} within the objective",
+            "only sync runs can tell what the authority has, and none succeeded in region {} within the objective",
             before.name
         ),
     )
+}
+
+/// Whether probes cannot tell what the authority has, and syncs can.
+fn is_told_by_syncs(fleet: &Fleet) -> bool {
+    let status = fleet.upstream.status.iter();
+    let mut conditions = status.flat_map(|status| &status.conditions);
+    conditions.any(|condition| {
+        condition.type_ == ConditionType::Reachable.as_str()
+            && condition.reason == Reason::NotProbed.as_str()
+    })
 }
 
 /// Until when the upstream vouches for what is served, by unit; only where there is a limit.

@@ -2,7 +2,7 @@
 
 mod unusable;
 
-use fleet_api::upstream::{ObservedUnit, Upstream, UpstreamStatus};
+use fleet_api::upstream::{ObservedUnit, Signatures, Upstream, UpstreamStatus};
 use fleet_api::{ConditionType, Mirror, MirrorStatus};
 use fleet_types::{Outcome, Reason};
 use jiff::Timestamp;
@@ -120,6 +120,7 @@ pub fn plan_upstream(upstream: &Upstream, seen: &ObservedUpstream) -> UpstreamPl
     units.sort();
     units.dedup();
     let probed = !upstream.spec.needs_secrets();
+    let told_by_syncs = told_by_syncs(upstream, &seen.attempts);
     let interval = seconds(upstream.spec.probe.interval.as_secs().max(60));
     let dues = units.iter().filter(|_| probed).map(|unit| {
         let last = seen.probes.iter().find(|probe| probe.unit == *unit);
@@ -131,11 +132,11 @@ pub fn plan_upstream(upstream: &Upstream, seen: &ObservedUpstream) -> UpstreamPl
     let (due, waiting): (Vec<_>, Vec<_>) = dues.partition(|(_, at)| *at <= seen.now);
     let revision: Vec<ObservedUnit> = units
         .iter()
-        .filter_map(|unit| unit_of(unit, &before, seen, probed))
+        .filter_map(|unit| unit_of(unit, &before, seen, probed, told_by_syncs))
         .collect();
-    let reachable = reachable(&units, seen, probed, &before.conditions);
-    let unusable =
-        unusable(seen).or_else(|| silent(&units, seen, &before.conditions).filter(|_| probed));
+    let reachable = reachable(&units, seen, probed, told_by_syncs, &before.conditions);
+    let unusable = unusable(seen)
+        .or_else(|| silent(&units, seen, &before.conditions).filter(|_| probed && !told_by_syncs));
     let edit = unusable
         .clone()
         .filter(|verdict| verdict.reason.outcome() == Outcome::Manifest);
@@ -169,11 +170,21 @@ pub fn plan_upstream(upstream: &Upstream, seen: &ObservedUpstream) -> UpstreamPl
     }
 }
 
+/// Whether probes that tell nothing mean nothing. An archive that nobody signs need not have a Release, which is all that
+/// a probe reads: its state is known to runs alone, and that the last one succeeded is what is known of its authority.
+fn told_by_syncs(upstream: &Upstream, attempts: &[SeenAttempt]) -> bool {
+    let succeeded = |attempt: &SeenAttempt| {
+        attempt.unit.is_none() && reason_of(&attempt.reason).outcome() == Outcome::Good
+    };
+    upstream.spec.trust.signatures == Signatures::None && attempts.iter().any(succeeded)
+}
+
 fn unit_of(
     unit: &str,
     before: &UpstreamStatus,
     seen: &ObservedUpstream,
     probed: bool,
+    told_by_syncs: bool,
 ) -> Option<ObservedUnit> {
     if !probed {
         return None;
@@ -186,7 +197,7 @@ fn unit_of(
         ..
     }) = probe
     else {
-        return known.cloned();
+        return known.filter(|_| probe.is_none() || !told_by_syncs).cloned();
     };
     if let Some(known) = known.filter(|known| known.digest == *digest) {
         return Some(known.clone());
@@ -209,6 +220,7 @@ fn reachable(
     units: &[String],
     seen: &ObservedUpstream,
     probed: bool,
+    told_by_syncs: bool,
     before: &[Condition],
 ) -> Verdict {
     if !probed {
@@ -233,6 +245,13 @@ fn reachable(
         ProbeAnswer::Has { .. } => None,
     });
     match failed {
+        Some((unit, ..)) if told_by_syncs => Verdict::unknown(
+            Reason::NotProbed,
+            format!(
+                "{unit}: nobody signs it, and no Release tells a probe which state the authority has; sync runs read its \
+                 indices, and the last one succeeded"
+            ),
+        ),
         Some((unit, reason, message)) => Verdict {
             status: "False",
             reason,

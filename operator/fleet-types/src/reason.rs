@@ -254,7 +254,8 @@ reasons! {
     Reachable => Cluster,
     /// No run found the upstream to contradict itself.
     Consistent => Cluster,
-    /// The Upstream is not probed, since it needs credentials that the controller may not read.
+    /// Only sync runs can tell what the authority has: it needs credentials that the controller may not read, or nobody
+    /// signs it and it has no Release.
     NotProbed => Cluster,
     /// The API server refused or failed a write.
     ApiError => Cluster,

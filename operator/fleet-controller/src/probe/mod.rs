@@ -16,6 +16,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use fleet_api::Upstream;
+use fleet_api::upstream::Signatures;
 use fleet_formats::seam::{
     Allowances, Format, RootContent, RootFile, SignaturePolicy, Trust, VerifyContext,
 };
@@ -102,6 +103,7 @@ pub async fn probe(
             authority: &upstream.spec.authority.url,
             unit,
             formats,
+            is_signed: upstream.spec.trust.signatures != Signatures::None,
             fetcher,
             memory,
             budget,
@@ -138,6 +140,8 @@ struct Asked<'a, F> {
     authority: &'a Url,
     unit: &'a str,
     formats: &'a [Box<dyn Format>],
+    /// What nobody signs need not be dated.
+    is_signed: bool,
     fetcher: &'a F,
     memory: &'a Memory,
     budget: &'a Budget,
@@ -218,7 +222,9 @@ impl<F: Fetcher> Asked<'_, F> {
             let rest = format.unlisted(self.unit, &roots, &trust);
             let told_by_roots = rest.is_ok_and(|rest| rest.is_empty());
             match format.verify(self.unit, &roots, &context) {
-                Ok(verified) if told_by_roots && verified.revision.is_dated() => {
+                Ok(verified)
+                    if told_by_roots && (verified.revision.is_dated() || !self.is_signed) =>
+                {
                     return Ok(verified.into_inner().revision);
                 }
                 Ok(_) => {}

@@ -112,6 +112,31 @@ async fn release_stands_in_for_inrelease_with_the_same_revision() {
 }
 
 #[tokio::test]
+async fn a_release_without_a_date_tells_the_state_of_what_nobody_signs() {
+    let undated = RELEASE.replace("Date: Sat, 07 Jun 2025 10:12:13 UTC\n", "");
+    let release = |text: String| Scripted {
+        files: BTreeMap::from([("/debian/dists/trixie/Release", text.into_bytes())]),
+        ..Default::default()
+    };
+    let mut unsigned = upstream("http://authority.example.org/debian");
+    unsigned.spec.trust.signatures = Signatures::None;
+    let signed = upstream("http://authority.example.org/debian");
+    let ask = async |upstream: &Upstream, text: String| {
+        let (fetcher, memory) = (release(text), Memory::default());
+        let declared = declared([&mirror(&["trixie"])]);
+        let budget = Budget::default();
+        let mut found = probe(upstream, &declared, &fetcher, &memory, &budget, now()).await;
+        found.remove("trixie").unwrap()
+    };
+    let revision = ask(&unsigned, undated.clone()).await.unwrap();
+    assert!(!revision.is_dated());
+    assert!(ask(&signed, undated.clone()).await.is_err());
+    // What it does not list may be anything.
+    let nothing = undated.split("SHA256:").next().unwrap().to_owned();
+    assert!(ask(&unsigned, nothing).await.is_err());
+}
+
+#[tokio::test]
 async fn each_suite_counts_by_itself_and_no_body_reaches_a_message() {
     let secret = b"root:x:0:0 -- Date: SECRET".to_vec();
     let files = BTreeMap::from([

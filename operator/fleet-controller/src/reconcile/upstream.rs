@@ -126,7 +126,9 @@ fn note(probes: &mut Vec<Probe>, findings: Findings, at: Timestamp) {
         let answer = match found {
             Ok(revision) => ProbeAnswer::Has {
                 digest: revision.digest.to_string(),
-                date: Timestamp::from_second(revision.date).ok(),
+                date: (revision.is_dated())
+                    .then(|| Timestamp::from_second(revision.date).ok())
+                    .flatten(),
             },
             Err(ProbeError { reason, message }) => ProbeAnswer::Failed { reason, message },
         };

@@ -87,6 +87,20 @@ impl<'a> Stanza<'a> {
             .map(<[u8]>::trim_ascii)
     }
 
+    /// As text the value that apt takes where a field stands several times: the last.
+    pub fn last_text(&self, name: &str) -> Result<Option<&'a str>, Deb822Error> {
+        match self.all(name).next_back().map(std::str::from_utf8) {
+            None => Ok(None),
+            Some(Ok(text)) => Ok(Some(text)),
+            Some(Err(_)) => Err(self.malformed(format!("the field {name} is not UTF-8"))),
+        }
+    }
+
+    /// Which field stands twice.
+    pub fn repeated(&self) -> Option<String> {
+        repeated_field(self.bytes, self.fields, &mut Vec::new())
+    }
+
     /// The value of a field as text.
     pub fn text(&self, name: &str) -> Result<Option<&'a str>, Deb822Error> {
         match self.get(name)?.map(std::str::from_utf8) {

@@ -36,10 +36,18 @@ const ZONES_OF_APT: [&str; 3] = ["UTC", "GMT", "Z"];
 
 /// Seconds since 1970-01-01T00:00:00Z, of any date that can mean one instant only: RFC 1123 (`Sat, 07 Jun 2025 10:12:13
 /// UTC`), RFC 850 (`Saturday, 07-Jun-25 10:12:13 GMT`), asctime and date(1) (`Sat Jun  7 10:12:13 2025`), with or without
-/// weekday, and RFC 3339. An offset counts; without a zone it is UTC; two digits of a year are of this century.
+/// weekday and seconds, and ISO 8601. An offset counts; without a zone it is UTC; two digits of a year are of this century.
 pub(super) fn parse(text: &str) -> Option<i64> {
-    if let Ok(at) = text.trim().parse::<Timestamp>() {
+    // RFC 5322: what stands in parentheses is a comment.
+    let text = text.split('(').next().unwrap_or_default().trim();
+    if let Ok(at) = text.parse::<Timestamp>() {
         return Some(at.as_second());
+    }
+    if let Ok(at) = text.parse::<DateTime>()
+        && text.contains(':')
+    {
+        let at = at.to_zoned(TimeZone::UTC).ok()?;
+        return Some(at.timestamp().as_second());
     }
     let words: Vec<&str> = text
         .split(|c: char| c.is_ascii_whitespace() || c == ',')
@@ -139,10 +147,19 @@ impl Parts {
     fn add(&mut self, word: &str) -> Option<()> {
         let digits = word.bytes().all(|byte| byte.is_ascii_digit());
         match word {
-            _ if word.contains(':') && !word.starts_with(['+', '-']) => self.time(word),
+            _ if word.contains(':') && !word.starts_with(['+', '-']) => {
+                match word.matches(':').count() {
+                    1 => self.time(&format!("{word}:00")),
+                    _ => self.time(word),
+                }
+            }
             _ if digits && self.day.is_none() && word.len() <= 2 => self.day(word),
             _ if digits => self.year(word),
             _ if word.starts_with(['+', '-']) => once(&mut self.offset, offset(word)?),
+            // As JavaScript writes it.
+            _ if word.starts_with("GMT+") || word.starts_with("GMT-") => {
+                once(&mut self.offset, offset(word.get(3..)?)?)
+            }
             _ if word.contains('-') => self.dashed(word),
             "AM" | "am" => once(&mut self.half, false),
             "PM" | "pm" => once(&mut self.half, true),
@@ -181,7 +198,7 @@ impl Parts {
     }
 
     fn year(&mut self, word: &str) -> Option<()> {
-        let year = number(word, 0..=9998)?;
+        let year = number(word, 0..=9999)?;
         let year = match word.len() {
             2 => year + 2000,
             4 => year,
@@ -215,7 +232,9 @@ impl Parts {
             }
             _ => return None,
         };
-        Some(first + days * 86_400 + time - self.offset.unwrap_or(0))
+        let at = first + days * 86_400 + time - self.offset.unwrap_or(0);
+        // The last days of the year 9999, which some write for never, are beyond what others here can show.
+        Some(at.min(Timestamp::MAX.as_second()))
     }
 }
 

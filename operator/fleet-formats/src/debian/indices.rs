@@ -17,6 +17,9 @@ const MAX_CHECKSUM_LINE_BYTES: u64 = 4096;
 /// A difference index is one stanza; Debian's are below 100 KiB.
 const MAX_DIFFERENCE_INDEX_BYTES: usize = 16 << 20;
 
+/// A patch is of use where it is smaller than the index, and the largest of these are far below 1 GiB.
+const MAX_PATCH_BYTES: u64 = 1 << 30;
+
 /// Of one entry; more are not looked at.
 const MAX_UNUSABLE_PATHS: usize = 64;
 
@@ -64,6 +67,10 @@ fn packages(
             Err(why) if wanted => found(unusable(&stanza, &why, paths_of_package(&stanza)))?,
             Err(_) => {}
         }
+    }
+    if entries == 0 && reader.lines() > 0 {
+        let message = "nothing but empty lines, for which apt refuses the whole index";
+        return Err(Rejected::new(Reason::IndexMalformed, message));
     }
     Ok(entries)
 }
@@ -121,7 +128,8 @@ fn unsafe_path(error: PathError) -> Why {
 /// SHA-256 where listed: it names the blob.
 fn package_digest(stanza: &Stanza<'_>) -> Result<Digest, Why> {
     for algorithm in [HashAlgorithm::Sha256, HashAlgorithm::Sha512] {
-        if let Some(text) = text(stanza, algorithm.debian_name())? {
+        let text = text(stanza, algorithm.debian_name())?;
+        if let Some(text) = text.filter(|text| !text.is_empty()) {
             return Digest::parse(algorithm, text).map_err(|error| error.to_string());
         }
     }
@@ -129,7 +137,10 @@ fn package_digest(stanza: &Stanza<'_>) -> Result<Digest, Why> {
 }
 
 fn weak() -> Why {
-    format!("{}: no SHA-256 or SHA-512 digest", Reason::WeakHash)
+    format!(
+        "{}: no SHA-256 or SHA-512 digest, without which apt downloads nothing",
+        Reason::WeakHash
+    )
 }
 
 fn text<'a>(stanza: &Stanza<'a>, field: &str) -> Result<Option<&'a str>, Why> {
@@ -180,7 +191,8 @@ fn sources(
 /// All files of a source package: a part of one is of no use.
 fn source(stanza: &Stanza<'_>, wanted: bool) -> Result<Vec<Payload>, Why> {
     clear(stanza)?;
-    required(stanza, "Package")?;
+    // Some tools leave it by the name that it has in a .dsc.
+    required(stanza, "Package").or_else(|why| required(stanza, "Source").map_err(|_| why))?;
     let directory = text(stanza, "Directory")?.unwrap_or_default();
     let lists = [
         ("Checksums-Sha256", HashAlgorithm::Sha256),
@@ -336,6 +348,10 @@ fn differences(
 fn patch(group: &IndexGroup, stanza: &Stanza<'_>, line: &str) -> Result<Payload, Rejected> {
     let listed = ChecksumLine::parse(HashAlgorithm::Sha256, line)
         .map_err(|what| malformed(stanza.malformed(what)))?;
+    if listed.size > MAX_PATCH_BYTES {
+        let message = format!("no patch has {} bytes", listed.size);
+        return Err(Rejected::new(Reason::TooLarge, message));
+    }
     if listed.name.contains('/') {
         let message = format!(
             "the patch {:.120?} would lie outside the index's own directory",

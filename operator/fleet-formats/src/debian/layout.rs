@@ -33,7 +33,7 @@ pub(super) struct Layout {
     pub notes: Vec<String>,
 }
 
-/// Errors: `WeakHash`, `UnsafePath`, `PathConflict`, `IndexMalformed` and `TooLarge`, all of them only for indices that
+/// Errors: `WeakHash`, `UnsafePath`, `IndexMalformed` and `TooLarge`, all of them only for indices that
 /// the slice needs.
 pub(super) fn layout(
     slice: &DebianSlice,
@@ -69,13 +69,16 @@ pub(super) fn layout(
     for (name, why) in &release.unusable {
         let stem = split_suffix(name).0;
         match roles.role(stem) {
-            // Two readers could take different ones.
-            Some(role) if role.required && why.reason == Reason::PathConflict => {
-                return Err(why.clone());
-            }
             Some(role) if role.required && !stems.contains_key(stem) => return Err(why.clone()),
             Some(_) => notes.push(format!("{name} is left out: {why}")),
             None => {}
+        }
+    }
+    for name in &release.disputed {
+        if roles.role(split_suffix(name).0).is_some() {
+            notes.push(format!(
+                "the Release lists {name:.120?} several times and differently; what stands first counts, as for apt"
+            ));
         }
     }
     let mut groups = Vec::new();

@@ -23,6 +23,7 @@ pub(super) struct Offer<'a> {
     announced_architectures: &'a [String],
     packages: bool,
     sources: bool,
+    asks_for_all: bool,
 }
 
 impl<'a> Offer<'a> {
@@ -36,6 +37,7 @@ impl<'a> Offer<'a> {
             announced_architectures: &release.architectures,
             packages: false,
             sources: false,
+            asks_for_all: release.asks_for_all(),
         };
         for name in release.files.keys().chain(release.unusable.keys()) {
             offer.add(split_suffix(name).0);
@@ -95,6 +97,16 @@ impl<'a> Offer<'a> {
                 .announced_architectures
                 .iter()
                 .any(|name| name == declared)
+            || self.is_for_all()
+    }
+
+    /// Whether all that there is are packages for every architecture, which clients of each ask for.
+    fn is_for_all(&self) -> bool {
+        let named = self.listed_architectures.iter().copied();
+        let announced = self.announced_architectures.iter().map(String::as_str);
+        self.asks_for_all
+            && self.listed_architectures.len() == 1
+            && named.chain(announced).all(|name| name == "all")
     }
 
     fn lack(&self, what: &str, declared: &str, offered: BTreeSet<&str>) -> Lack {
@@ -103,7 +115,7 @@ impl<'a> Offer<'a> {
             words.push("...");
         }
         let offers = match words.is_empty() {
-            true => "its signed Release lists none".to_owned(),
+            true => "its Release lists none".to_owned(),
             false => format!("it offers {}", words.join(", ")),
         };
         let remedy = match (what, self.packages, self.sources) {
@@ -245,7 +257,7 @@ impl<'a> Declared<'a> {
             return Vec::new();
         }
         vec![format!(
-            "the signed Release lists no index of {}: what is declared and not listed is left out",
+            "the Release lists no index of {}: what is declared and not listed is left out",
             holes.join(", ")
         )]
     }

@@ -1,7 +1,7 @@
 //! The Release file: what a suite calls itself, from when it is, and the digests of all its indices.
 //! <https://wiki.debian.org/DebianRepository/Format#A.22Release.22_files>
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fleet_types::{Digest, HashAlgorithm, Hashes, Reason, RepoPath};
 
@@ -12,11 +12,12 @@ use crate::seam::Rejected;
 /// No file of an archive comes near this: 1 TiB.
 pub(super) const MAX_PLAUSIBLE_SIZE: u64 = 1 << 40;
 
+/// In the order in which apt reads the lists: what the first of them says of a file's size counts.
 const ALGORITHMS: [HashAlgorithm; 4] = [
-    HashAlgorithm::Md5,
-    HashAlgorithm::Sha1,
-    HashAlgorithm::Sha256,
     HashAlgorithm::Sha512,
+    HashAlgorithm::Sha256,
+    HashAlgorithm::Sha1,
+    HashAlgorithm::Md5,
 ];
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +43,8 @@ pub(super) struct Release {
     pub files: BTreeMap<String, ReleaseFile>,
     /// Names whose lines nobody can use, and why. They are of no importance to those who do not need the file.
     pub unusable: BTreeMap<String, Rejected>,
+    /// Names that stand several times with different sizes or digests: what stands first counts, as for apt.
+    pub disputed: BTreeSet<String>,
     /// What clients pass over, one sentence each.
     pub notes: Vec<String>,
 }
@@ -69,6 +72,7 @@ impl Release {
             all_is_included: false,
             files: BTreeMap::new(),
             unusable: BTreeMap::new(),
+            disputed: BTreeSet::new(),
             notes: Vec::new(),
         }
     }
@@ -81,19 +85,15 @@ impl Release {
             Some(stanza) => Release::from_stanza(&stanza, notes),
             None => Err(Rejected::new(
                 Reason::IndexMalformed,
-                "the Release file is empty",
+                "the Release file is empty, or begins with several empty lines, where clients stop reading",
             )),
         }
     }
 
-    fn from_stanza(stanza: &Stanza<'_>, notes: Vec<String>) -> Result<Release, Rejected> {
+    fn from_stanza(stanza: &Stanza<'_>, mut notes: Vec<String>) -> Result<Release, Rejected> {
         let text = |name: &str| {
-            Ok::<_, Rejected>(
-                stanza
-                    .text(name)
-                    .map_err(malformed)?
-                    .filter(|text| !text.is_empty()),
-            )
+            let text = stanza.last_text(name).map_err(malformed)?;
+            Ok::<_, Rejected>(text.filter(|text| !text.is_empty()))
         };
         let words = |name: &str| {
             Ok::<_, Rejected>(
@@ -106,12 +106,11 @@ impl Release {
         };
         // What people call a suite may be in any encoding; apt compares bytes, and nothing here is more than compared and shown.
         let owned = |name: &str| {
-            let value = stanza.get(name).map_err(malformed)?;
-            Ok::<_, Rejected>(
-                value
-                    .filter(|value| !value.is_empty())
-                    .map(|value| String::from_utf8_lossy(value).into_owned()),
-            )
+            stanza
+                .all(name)
+                .next_back()
+                .filter(|value| !value.is_empty())
+                .map(|value| String::from_utf8_lossy(value).into_owned())
         };
         let yes = |name: &str| Ok::<_, Rejected>(text(name)?.is_some_and(is_yes));
         let priority = match (yes("NotAutomatic")?, yes("ButAutomaticUpgrades")?) {
@@ -119,14 +118,23 @@ impl Release {
             (true, false) => 1,
             (false, _) => 500,
         };
-        let (files, unusable) = files(stanza)?;
+        if let Some(twice) = stanza.repeated() {
+            notes.push(format!(
+                "in the Release file {twice}; the last one counts, as for apt"
+            ));
+        }
+        let Files {
+            files,
+            unusable,
+            disputed,
+        } = files(stanza)?;
         Ok(Release {
-            suite: owned("Suite")?,
-            codename: owned("Codename")?,
-            origin: owned("Origin")?,
-            label: owned("Label")?,
-            date: owned("Date")?,
-            valid_until: owned("Valid-Until")?,
+            suite: owned("Suite"),
+            codename: owned("Codename"),
+            origin: owned("Origin"),
+            label: owned("Label"),
+            date: owned("Date"),
+            valid_until: owned("Valid-Until"),
             priority,
             acquire_by_hash: yes("Acquire-By-Hash")?,
             components: words("Components")?,
@@ -137,8 +145,15 @@ impl Release {
             }),
             files,
             unusable,
+            disputed,
             notes,
         })
+    }
+
+    /// Whether anything is listed by a digest that apt believes. It refuses a signed Release that lists nothing so.
+    pub fn has_strong_sums(&self) -> bool {
+        let mut files = self.files.values();
+        files.any(|file| file.hashes.strong().is_some())
     }
 
     /// Whether clients ask for `binary-all` beside an architecture's own index. apt asks where `all` is among the
@@ -157,34 +172,57 @@ fn is_yes(value: &str) -> bool {
         .any(|yes| value.eq_ignore_ascii_case(yes))
 }
 
-type Files = BTreeMap<String, ReleaseFile>;
-type Unusable = BTreeMap<String, Rejected>;
+/// What the lists of a Release say, as in [`Release`].
+#[derive(Default)]
+struct Files {
+    files: BTreeMap<String, ReleaseFile>,
+    unusable: BTreeMap<String, Rejected>,
+    disputed: BTreeSet<String>,
+}
 
 /// Errors: `IndexMalformed` where a line has not three words; clients give up the whole file then.
-fn files(stanza: &Stanza<'_>) -> Result<(Files, Unusable), Rejected> {
-    let (mut files, mut unusable) = (Files::new(), Unusable::new());
+fn files(stanza: &Stanza<'_>) -> Result<Files, Rejected> {
+    let mut found = Files::default();
     for algorithm in ALGORITHMS {
         let list = stanza
-            .text(algorithm.debian_name())
+            .last_text(algorithm.debian_name())
             .map_err(malformed)?
             .unwrap_or_default();
         for line in list.lines().filter(|line| !line.trim().is_empty()) {
             let words = ChecksumWords::of(algorithm, line)
                 .map_err(|what| malformed(stanza.malformed(what)))?;
-            let name = words.name;
-            let added = listed_file(stanza, &words).and_then(|listed| {
-                let known = files.get(name).copied();
-                let file = with_line(known, &listed)?;
-                files.insert(name.to_owned(), file);
-                Ok(())
-            });
-            if let Err(why) = added {
-                unusable.entry(name.to_owned()).or_insert(why);
+            let name = words.name.to_owned();
+            match listed_file(stanza, &words) {
+                Ok(listed) => found.add(name, &listed),
+                Err(why) => {
+                    found.unusable.entry(name).or_insert(why);
+                }
             }
         }
     }
+    let Files {
+        files, unusable, ..
+    } = &mut found;
     files.retain(|name, _| !unusable.contains_key(name));
-    Ok((files, unusable))
+    Ok(found)
+}
+
+impl Files {
+    /// What stands first counts.
+    fn add(&mut self, name: String, listed: &ChecksumLine<'_>) {
+        let file = self.files.entry(name).or_insert(ReleaseFile {
+            size: listed.size,
+            hashes: Hashes::default(),
+        });
+        let algorithm = listed.digest.algorithm();
+        let before = file.hashes.iter().find(|it| it.algorithm() == algorithm);
+        if file.size != listed.size || before.is_some_and(|before| before != listed.digest) {
+            self.disputed.insert(listed.name.to_owned());
+        }
+        if before.is_none() {
+            file.hashes.set(listed.digest);
+        }
+    }
 }
 
 /// A line that apt can use too, about a file that can have a name here.
@@ -205,31 +243,6 @@ fn listed_file<'a>(
         )
     })?;
     Ok(listed)
-}
-
-fn with_line(
-    known: Option<ReleaseFile>,
-    listed: &ChecksumLine<'_>,
-) -> Result<ReleaseFile, Rejected> {
-    let mut file = known.unwrap_or(ReleaseFile {
-        size: listed.size,
-        hashes: Hashes::default(),
-    });
-    let before = file
-        .hashes
-        .iter()
-        .find(|known| known.algorithm() == listed.digest.algorithm());
-    if file.size != listed.size || before.is_some_and(|before| before != listed.digest) {
-        return Err(Rejected::new(
-            Reason::PathConflict,
-            format!(
-                "the Release file lists {:.120?} with different sizes or digests",
-                listed.name
-            ),
-        ));
-    }
-    file.hashes.set(listed.digest);
-    Ok(file)
 }
 
 /// A line `digest size name` of a Release file, a source package or a difference index.

@@ -33,10 +33,13 @@ pub(super) fn pass_over(payload: &[u8]) -> Result<Passed, Rejected> {
     let mut notes = Vec::new();
     let mut place = Place::Field;
     let mut stray = String::new();
+    let mut skipped = false;
     let mut lines = payload.split_inclusive(|byte| *byte == b'\n');
     for line in lines.by_ref() {
         if line.trim_ascii().is_empty() {
-            if text.is_empty() && place == Place::Field {
+            // One is passed over, a second one is the end.
+            if text.is_empty() && place == Place::Field && !skipped {
+                skipped = true;
                 continue;
             }
             break;
@@ -105,6 +108,7 @@ mod tests {
             passed("\nSuite: a\n b\n\n"),
             ("Suite: a\n b\n".to_owned(), 0)
         );
+        assert_eq!(passed("\n\nSuite: a\n"), (String::new(), 1));
         assert!(pass_over(b"Suite: a\nStray end\n").is_err());
     }
 }

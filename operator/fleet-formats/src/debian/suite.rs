@@ -52,7 +52,7 @@ fn mismatch(release: &Release, suite: &Suite<'_>, expected: Option<&str>) -> Str
         None => suite.name.to_owned(),
     };
     format!(
-        "suite {}: the signed Release says {} and not {expected}; if the upstream calls this suite so, put into the \
+        "suite {}: the Release says {} and not {expected}; if the upstream calls this suite so, put into the \
          Mirror's spec.content.debian `releaseNames: [{{suite: {:?}, name: {:?}}}]`",
         suite.name,
         own_names(release),

@@ -11,7 +11,7 @@
 
 use std::collections::BTreeMap;
 
-use fleet_types::{Sha256, UnitRevision};
+use fleet_types::{Reason, Sha256, UnitRevision};
 use sha2::Digest as _;
 
 use super::layout;
@@ -66,6 +66,10 @@ pub(super) fn unit(
     let allowed =
         time::judge(&revision, &identity, times.date.is_some(), context).map_err(named)?;
     notes.extend(time::notes(&revision, &allowed));
+    if !rests_on_nothing && !release.has_strong_sums() {
+        let message = "the Release lists nothing with SHA-256 or SHA-512, and apt refuses it; the upstream must list its indices";
+        return Err(named(Rejected::new(Reason::WeakHash, message)));
+    }
     let layout = layout::layout(slice, suite, &release).map_err(named)?;
     let roots = believed
         .roots

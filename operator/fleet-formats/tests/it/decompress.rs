@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 
-use fleet_formats::decompress::{DecompressError, output_limit, reader, rejection};
+use fleet_formats::decompress::{DecompressError, Whole, output_limit, reader, rejection};
 use fleet_formats::seam::Compression;
 use fleet_types::Reason;
 
@@ -56,7 +56,7 @@ fn lzma(data: &[u8], options: &liblzma::stream::LzmaOptions) -> Vec<u8> {
 
 fn decompress(compression: Compression, bytes: &[u8], limit: u64) -> io::Result<Vec<u8>> {
     let mut out = Vec::new();
-    reader(compression, bytes, limit).read_to_end(&mut out)?;
+    reader(compression, bytes, limit, Whole::ByItself).read_to_end(&mut out)?;
     Ok(out)
 }
 
@@ -208,6 +208,54 @@ fn a_cut_file_is_told_from_a_damaged_one() {
     }
 }
 
+/// Where a digest tells whether all of it came, a gzip may lack what stands behind its content.
+#[test]
+fn a_gzip_that_is_cut_off_ends_early_where_a_digest_tells() {
+    let data = sample();
+    let read = |compression, packed: &[u8]| {
+        let mut out = Vec::new();
+        reader(compression, packed, u64::MAX, Whole::ByDigest)
+            .read_to_end(&mut out)
+            .map(|_| out)
+    };
+    let packed = compress(Compression::Gzip, &data);
+    for behind in 1..=8 {
+        let cut = &packed[..packed.len() - behind];
+        assert!(read(Compression::Gzip, cut).unwrap() == data, "{behind}");
+        assert!(decompress(Compression::Gzip, cut, u64::MAX).is_err());
+    }
+    let half = read(Compression::Gzip, &packed[..packed.len() / 2]).unwrap();
+    assert!(half.len() < data.len() && data.starts_with(&half));
+    let mut wrong = packed.clone();
+    let last = wrong.len() - 6;
+    wrong[last] ^= 1;
+    assert!(read(Compression::Gzip, &wrong).is_err(), "another checksum");
+    for compression in COMPRESSIONS {
+        let packed = compress(compression, &data);
+        let cut = read(compression, &packed[..packed.len() - 1]);
+        assert_eq!(cut.is_ok(), compression == Compression::Gzip);
+    }
+}
+
+#[test]
+fn a_frame_of_lz4_ends_with_its_mark_and_xz_is_known_by_its_content() {
+    let data = sample();
+    let packed = compress(Compression::Lz4, &data);
+    for cut in 1..16 {
+        let found = error(Compression::Lz4, &packed[..packed.len() - cut], u64::MAX);
+        assert_eq!(found, DecompressError::Truncated, "without {cut} bytes");
+    }
+    let legacy = error(Compression::Lz4, b"\x02\x21\x4c\x18\0\0\0\0", 10);
+    assert!(matches!(legacy, DecompressError::Corrupt(_)), "{legacy:?}");
+    for (name, content) in [
+        (Compression::Xz, Compression::Lzma),
+        (Compression::Lzma, Compression::Xz),
+    ] {
+        let packed = compress(content, &data);
+        assert!(decompress(name, &packed, u64::MAX).unwrap() == data);
+    }
+}
+
 #[test]
 fn bombs_end_at_the_limit() {
     let zeros = vec![0; 16 << 20];
@@ -258,7 +306,9 @@ fn errors_of_the_storage_stay_what_they_are() {
         }
     }
     for compression in COMPRESSIONS {
-        let error = reader(compression, Broken, 10).read(&mut [0]).unwrap_err();
+        let error = reader(compression, Broken, 10, Whole::ByDigest)
+            .read(&mut [0])
+            .unwrap_err();
         assert_eq!(error.raw_os_error(), Some(5));
         assert_eq!(rejection(&error).reason, Reason::StorageFailed);
     }

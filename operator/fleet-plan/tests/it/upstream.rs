@@ -2,6 +2,7 @@
 
 use crate::model::at;
 use fleet_api::Upstream;
+use fleet_api::upstream::Signatures;
 use fleet_plan::report::SuiteReport;
 use fleet_plan::{ObservedUpstream, Probe, ProbeAnswer, SeenAttempt, plan_upstream};
 use fleet_types::Reason;
@@ -173,6 +174,41 @@ fn a_keyring_that_no_run_can_use_stalls_the_upstream_until_one_can() {
         usable(&mut upstream, answers(), vec![attempt(Reason::Published)]),
         good
     );
+}
+
+/// Nobody signs it and it has no Release, which is all that a probe reads; runs read its indices.
+#[test]
+fn an_archive_whose_state_only_runs_can_tell_is_ready_while_they_succeed() {
+    let mut upstream = crate::model::upstream();
+    upstream.spec.trust.signatures = Signatures::None;
+    let ended = |reason: Reason| SeenAttempt {
+        mirror: "m".to_owned(),
+        region: "eu".to_owned(),
+        unit: None,
+        reason: reason.as_str().to_owned(),
+        message: "as the test says".to_owned(),
+    };
+    let told = |status: &str, reason: &str| (status.to_owned(), reason.to_owned(), false);
+    let away = told("False", "UpstreamUnreachable");
+    let probes = || vec![failed("a", 9)];
+    assert_eq!(usable(&mut upstream, probes(), vec![]), away);
+    let runs = vec![ended(Reason::Published)];
+    assert_eq!(
+        usable(&mut upstream, probes(), runs.clone()),
+        told("True", "Ready")
+    );
+    let status = upstream.status.clone().unwrap();
+    let mut reachable = status.conditions.iter();
+    let reachable = reachable.find(|found| found.type_ == "Reachable").unwrap();
+    assert_eq!(
+        (reachable.status.as_str(), reachable.reason.as_str()),
+        ("Unknown", "NotProbed")
+    );
+    assert!(status.revision.is_empty(), "{:?}", status.revision);
+    let lost = vec![ended(Reason::UpstreamUnreachable)];
+    assert_eq!(usable(&mut upstream, probes(), lost), away);
+    upstream.spec.trust.signatures = Signatures::Required;
+    assert_eq!(usable(&mut upstream, probes(), runs), away);
 }
 
 #[test]

@@ -156,7 +156,11 @@ impl Run {
         settled: bool,
     ) -> Result<State, Problem> {
         let probe = match self.probe(unit, plan, endpoint).await {
-            Err(problem) if problem.reason == Reason::UpstreamIncomplete => {
+            Err(problem)
+                if problem.reason == Reason::UpstreamIncomplete
+                    || (problem.reason == Reason::UpstreamForbidden
+                        && self.may_lack_roots(plan)) =>
+            {
                 return self.state_without_roots(unit, endpoint, problem).await;
             }
             probe => probe?,

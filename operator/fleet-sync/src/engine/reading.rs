@@ -1,9 +1,10 @@
 //! An index while it is read, decompressed.
 
+use std::collections::VecDeque;
 use std::io::{self, Read};
 
-use fleet_formats::decompress;
-use fleet_formats::seam::{Compression, Format, IndexGroup, Item, Rejected};
+use fleet_formats::decompress::{self, Whole};
+use fleet_formats::seam::{Compression, Format, IndexFile, IndexGroup, Item, Rejected};
 use fleet_types::{Digest, Expected, Reason, RepoPath};
 use sha2::{Digest as _, Sha256, Sha512};
 
@@ -11,6 +12,8 @@ use super::presence::Presence;
 use super::run::Run;
 use crate::Problem;
 use crate::stop::Stop;
+
+const OTHER_BYTES: &str = "it decompresses to other bytes than its Release lists, and apt refuses it; the upstream must publish it anew";
 
 /// Reads the best form of an index that is here; which it was, and how many entries it has. A form of no bytes lists
 /// nothing, so that one that has some is better. `is_new` is false for what was compared when it was accepted.
@@ -22,28 +25,60 @@ pub(super) fn read_group(
     format: &dyn Format,
     each: &mut dyn FnMut(Item) -> Result<(), Problem>,
 ) -> Result<Option<(RepoPath, u64)>, Problem> {
-    let mut here = group
+    let here = group
         .files
         .iter()
         .zip(files)
         .filter_map(|(file, presence)| match presence {
-            Presence::Here { digest, .. } if file.expected.size > 0 => Some((file, *digest)),
+            Presence::Here { digest, .. } => Some((file, *digest)),
             _ => None,
         });
-    let Some((file, digest)) = here.next() else {
-        return Ok(None);
-    };
+    let (mut here, empty): (VecDeque<_>, VecDeque<_>) =
+        here.partition(|(file, _)| file.expected.size > 0);
+    let promises = group.uncompressed.is_some_and(|promised| promised.size > 0);
+    if let (Some((file, _)), true, true) = (empty.front(), here.is_empty(), promises && is_new) {
+        let text = format!("{}: {OTHER_BYTES}", file.path);
+        return Err(Problem::new(Reason::DigestMismatch, text));
+    }
+    while let Some((file, digest)) = here.pop_front() {
+        let mut any = false;
+        let mut each = |item| {
+            any = true;
+            each(item)
+        };
+        let read = read_form(run, is_new, group, (file, digest), format, &mut each);
+        match read {
+            // A decoder would need more memory than we have; another may do with less.
+            Err(problem) if problem.reason == Reason::TooLarge && !any && !here.is_empty() => {}
+            read => return read.map(|entries| Some((file.path.clone(), entries))),
+        }
+    }
+    Ok(None)
+}
+
+/// Reads one form of an index; how many entries it has.
+fn read_form(
+    run: &Run,
+    is_new: bool,
+    group: &IndexGroup,
+    (file, digest): (&IndexFile, fleet_types::Sha256),
+    format: &dyn Format,
+    each: &mut dyn FnMut(Item) -> Result<(), Problem>,
+) -> Result<u64, Problem> {
     let content = run.shelves.open_whole(&digest)?;
+    let promised = group
+        .uncompressed
+        .filter(|_| file.compression != Compression::None);
     let limit = decompress::output_limit(
         file.expected.size,
         group.uncompressed.map(|expected| expected.size),
     );
-    let content = decompress::reader(file.compression, content, limit);
-    let promised = match file.compression {
-        Compression::None => None,
-        _ => group.uncompressed.filter(|_| is_new),
+    let whole = match promised {
+        Some(_) => Whole::ByDigest,
+        None => Whole::ByItself,
     };
-    let mut reader = IndexReader::new(content, promised, &run.stop);
+    let content = decompress::reader(file.compression, content, limit, whole);
+    let mut reader = IndexReader::new(content, promised.filter(|_| is_new), &run.stop);
     let mut failure = None;
     let read = format.read_index(group, &mut reader, &mut |item| {
         each(item).map_err(|problem| {
@@ -56,7 +91,7 @@ pub(super) fn read_group(
         return Err(problem);
     }
     match read.and_then(|entries| reader.finish().map(|()| entries)) {
-        Ok(entries) => Ok(Some((file.path.clone(), entries))),
+        Ok(entries) => Ok(entries),
         Err(rejected) => {
             run.stop.check()?;
             let text = format!("{}: {}", file.path, rejected.message);
@@ -115,10 +150,7 @@ impl<'a, R: Read> IndexReader<'a, R> {
             };
         match fits {
             true => Ok(()),
-            false => Err(Rejected::new(
-                Reason::DigestMismatch,
-                "it decompresses to other bytes than its Release lists, and apt refuses it; the upstream must publish it anew",
-            )),
+            false => Err(Rejected::new(Reason::DigestMismatch, OTHER_BYTES)),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Indices that nothing signed lists, read as roots: only where signatures are not looked at.
 
-use fleet_formats::seam::{Format, RootContent, RootFile, SignaturePolicy, Trust, UnitIndex};
+use fleet_formats::seam::{
+    Format, RootContent, RootFile, RootPlan, SignaturePolicy, Trust, UnitIndex,
+};
 use fleet_store::EntryState;
 
 use super::list::{Root, State, root};
@@ -25,6 +27,18 @@ impl Run {
             unchanged: self.base_is(&state.index),
             ..state
         })
+    }
+
+    /// Whether a refusal of every root may mean that there is none, as with a store whose listing is private: where nobody
+    /// signs, nobody was told who we are, and there never was one.
+    pub(super) fn may_lack_roots(&self, plan: &RootPlan) -> bool {
+        let had_one = self.base.as_ref().is_some_and(|base| {
+            let mut probes = plan.probes.iter();
+            probes.any(|file| base.snapshot.get(file.path.as_str()).is_some())
+        });
+        self.options.trust.signatures == SignaturePolicy::None
+            && self.options.access.credentials.is_none()
+            && !had_one
     }
 
     /// Reads what is to be read besides `roots`, the first of its names that exists; how many that are.

@@ -70,7 +70,7 @@ impl Tour {
         if error.kind == FailureKind::MixedMismatch {
             // What is wrong may be what another place has sent before: here once more, from nothing.
             self.cursor = at;
-        } else if error.is_transient() {
+        } else if error.is_transient() && !self.is_last_try_of(&error, retry) {
             // Its other names would meet the same.
             while self
                 .places
@@ -95,6 +95,11 @@ impl Tour {
         if !self.remaining().any(|stop| stop.open) {
             self.end_round(retry);
         }
+    }
+
+    /// Whether nothing is left but the file's other names: some servers answer for one of them with an error for ever.
+    fn is_last_try_of(&self, error: &FetchError, retry: &RetryPolicy) -> bool {
+        self.round >= retry.limit && !matches!(error.kind, FailureKind::Busy { .. })
     }
 
     fn end_round(&mut self, retry: &RetryPolicy) {
@@ -229,7 +234,7 @@ mod tests {
             }
         };
         let (tried, error) = places_tried(&mut Tour::new(0..2, 2), away_first);
-        assert_eq!(tried, [(0, 0), (1, 0), (1, 1), (0, 0), (0, 0)]);
+        assert_eq!(tried, [(0, 0), (1, 0), (1, 1), (0, 0), (0, 0), (0, 1)]);
         assert_eq!(
             (error.kind, error.missing),
             (FailureKind::Unreachable, true)

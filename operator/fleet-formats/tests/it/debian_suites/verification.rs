@@ -135,14 +135,20 @@ fn time_only_moves_forward() {
 }
 
 #[test]
-fn what_clients_need_must_be_listed_once_and_with_strong_digests() {
+fn what_clients_need_must_be_listed_with_strong_digests() {
     let reason = |text: &str| verify_text("stable", text).unwrap_err().reason;
     let weak = release(HEAD, &FILES);
     let weak = weak.split_once("SHA256:").unwrap().0;
     assert_eq!(reason(weak), Reason::WeakHash);
     let more = |line: &str| format!("{}{line}", release(HEAD, &FILES));
     let twice = more(&format!(" {A} 8 main/binary-amd64/Packages\n"));
-    assert_eq!(reason(&twice), Reason::PathConflict);
+    let taken = verify_text("stable", &twice).unwrap();
+    let notes = taken.notes.join("; ");
+    assert!(notes.contains("what stands first counts"), "{notes}");
+    let first = verify_text("stable", &release(HEAD, &FILES)).unwrap();
+    assert_eq!(taken.groups, first.groups);
+    let late = format!("\n\n{}", more(""));
+    assert_eq!(reason(&late), Reason::IndexMalformed);
     let three_words = more(&format!(" {A} main/x\n"));
     for broken in ["", "no field", &three_words] {
         assert_eq!(reason(broken), Reason::IndexMalformed, "{broken}");

@@ -123,6 +123,24 @@ fn freshness_that_is_assumed_says_so_until_it_can_no_longer_be() {
     assert_eq!(world.condition("Fresh"), told("Unknown", "NotProbed"));
 }
 
+/// Of an archive that nobody signs and that has no Release a probe learns nothing.
+#[test]
+fn freshness_is_assumed_where_only_runs_can_tell_what_there_is() {
+    let mut world = World::new(&["eu"]);
+    world.edit("/spec/sync/schedule", json!("0 0 1 1 *"));
+    world.settle();
+    let untold = json!([{"type": "Reachable", "status": "Unknown", "reason": "NotProbed", "message": "",
+        "lastTransitionTime": "2026-01-01T00:00:00Z"}]);
+    let status = json!({"observedGeneration": 1, "revision": [], "conditions": untold});
+    world.edit_upstream("/status", status);
+    world.settle();
+    let told = |status: &str, reason: &str| Some((status.to_owned(), reason.to_owned()));
+    assert_eq!(world.condition("Fresh"), told("True", "AssumedFresh"));
+    world.pass(6 * 3600 + 60);
+    world.settle();
+    assert_eq!(world.condition("Fresh"), told("Unknown", "NotProbed"));
+}
+
 #[test]
 fn a_pod_that_cannot_be_asked_is_unknown_and_keeps_what_was_known() {
     let mut world = serving(&["eu"]);

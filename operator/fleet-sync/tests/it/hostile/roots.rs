@@ -104,12 +104,9 @@ async fn a_release_that_is_not_the_one_that_was_asked_for_is_refused() {
                 &EMPTY[..40]
             )
         }),
-        (
-            "one file with two digests",
-            Reason::PathConflict,
-            "main/binary-amd64/Packages.xz",
-            |text| format!("{text} {EMPTY} 0 main/binary-amd64/Packages.xz\n"),
-        ),
+        ("nothing by SHA-2", Reason::WeakHash, "SHA-256", |text| {
+            head(&text).to_owned()
+        }),
         (
             "an index of 1 TiB",
             Reason::TooLarge,
