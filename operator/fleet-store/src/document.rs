@@ -45,7 +45,11 @@ pub(crate) fn seal<T: Serialize>(value: &T) -> io::Result<Vec<u8>> {
 
 /// The reverse of [`seal`]. The error is the problem in words.
 pub(crate) fn unseal<T: DeserializeOwned>(text: &[u8]) -> Result<T, String> {
-    let read = |text: &[u8]| serde_json::from_slice(text).map_err(|error| error.to_string());
+    // Where in it a parser stumbled helps nobody: documents are written whole, or made anew.
+    let read = |text: &[u8]| {
+        let read = serde_json::from_slice(text);
+        read.map_err(|_| "it is not a document that this program wrote".to_owned())
+    };
     if text.iter().all(u8::is_ascii_whitespace) {
         return Err("it is empty".to_owned());
     }

@@ -12,9 +12,7 @@ use crate::SnapshotId;
 /// text is the sentence for people.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    #[error(
-        "the volume is full ({doing}): free space or grow the volume (`spec.storage.size`); what was served before still is"
-    )]
+    #[error("the volume is full ({doing}): free space or grow the volume (`spec.storage.size`)")]
     Full {
         doing: &'static str,
         source: io::Error,
@@ -49,7 +47,7 @@ pub enum StoreError {
     Absent { dir: PathBuf },
     #[error("another process is writing to the store in {}: wait for it to end", .dir.display())]
     Busy { dir: PathBuf },
-    #[error("the directory {} belongs to something else: {claim}; use another directory or volume", .dir.display())]
+    #[error("the directory {} belongs to something else: {claim}; take another directory (`--data`) or volume, or move away what is there", .dir.display())]
     Mismatch { dir: PathBuf, claim: String },
     #[error("{what} is damaged: {problem}; the next sync mends it")]
     Corrupt { what: String, problem: String },
@@ -67,7 +65,7 @@ pub enum StoreError {
     TooLong { expected: u64 },
     #[error("content ended after {found} of {expected} bytes")]
     TooShort { expected: u64, found: u64 },
-    #[error("content has another digest than its index promises ({expected:?}, this is {found:?})")]
+    #[error("content has another digest than its index promises ({expected}, this is {found})")]
     WrongDigest {
         expected: Box<Digest>,
         found: Box<Digest>,

@@ -74,14 +74,16 @@ impl ScrubReport {
         self.findings_total == 0
     }
 
+    /// A blob is found once, whatever else of it or of the snapshots that name it is wrong.
     fn add(&mut self, finding: Finding) {
-        self.findings_total += 1;
         if let Finding::BlobDamaged { digest, .. }
         | Finding::BlobMissing { digest, .. }
         | Finding::BlobWrongSize { digest, .. } = &finding
+            && !self.damaged.insert(*digest)
         {
-            self.damaged.insert(*digest);
+            return;
         }
+        self.findings_total += 1;
         if self.findings.len() < Self::MAX_LISTED {
             self.findings.push(finding);
         }

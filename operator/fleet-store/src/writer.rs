@@ -83,10 +83,13 @@ impl Writer {
     ) -> Result<Writer> {
         let layout = Layout::new(dir);
         let existing = recover::identity(&layout, wanted)?;
-        if let (Some(wanted), Some(existing)) = (wanted, &existing) {
-            wanted.may_claim(existing, dir)?;
-        } else if existing.is_none() {
-            check_nothing_else(dir)?;
+        match (wanted, &existing) {
+            (_, None) => check_nothing_else(dir)?,
+            (Some(wanted), Some(existing)) if has_served(&layout) => {
+                wanted.may_claim(existing, dir)?;
+            }
+            // A first run that came to nothing, by a wrong address for example, decides about nothing.
+            _ => {}
         }
         let freed = recover::free_the_lock(&layout)?;
         let lock = take_lock(fs.as_ref(), &layout)?;
@@ -290,6 +293,19 @@ fn create_root(dir: &Path) -> Result<()> {
     File::open(parent)
         .and_then(|parent| parent.sync_all())
         .doing(DOING)
+}
+
+/// Whether a snapshot was ever published here, or something that cannot be read may have been one.
+fn has_served(layout: &Layout) -> bool {
+    let holds = |folder: &Path| fs::read_dir(folder).is_ok_and(|mut files| files.next().is_some());
+    let facts = layout.state_document(facts::DOCUMENT);
+    let files = [
+        Some(layout.current()),
+        document::copy_of(layout, &facts),
+        Some(facts),
+    ];
+    let is_there = |file: &std::path::PathBuf| fs::symlink_metadata(file).is_ok();
+    files.iter().flatten().any(is_there) || holds(&layout.snapshots()) || holds(&layout.set_aside())
 }
 
 /// A directory without `store.json` is only taken when nothing lies in it but files of ours.

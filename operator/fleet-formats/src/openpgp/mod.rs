@@ -4,6 +4,7 @@ mod armour;
 mod certificate;
 mod cleartext;
 mod computing;
+mod explain;
 mod keyring;
 mod packets;
 mod signature;
@@ -14,9 +15,9 @@ mod verify;
 use fleet_types::Reason;
 
 pub use armour::ArmourError;
+pub(crate) use explain::not_all_good;
 pub use keyring::{KeyInfo, Keyring, KeyringError};
 pub use split::{RawCertificate, split_certificates};
-pub(crate) use verify::not_all_good;
 pub use verify::{unverified_cleartext, verify_cleartext, verify_detached};
 
 /// A payload with at least one good signature, and no bad one by a known key.

@@ -14,6 +14,7 @@ use pgp::types::KeyDetails;
 use super::armour;
 use super::cleartext;
 use super::computing;
+use super::explain::{closest, explain, explain_fault, no_good_signature};
 use super::keyring::{Component, Keyring, fingerprint_text};
 use super::packets::Packets;
 use super::signature::{self, Form, Obstacle};
@@ -182,56 +183,6 @@ fn unreadable(text: String) -> SignatureProblem {
         reason: Reason::SignatureBad,
         text,
     }
-}
-
-/// Without a good signature, the reason is that of the signature that came closest: known keys before unknown ones.
-fn no_good_signature(problems: &[SignatureProblem]) -> Rejected {
-    match closest(problems) {
-        Some(reason) => Rejected::new(reason, explain("no signature is good", problems)),
-        None => Rejected::new(
-            Reason::SignatureMissing,
-            "there is no signature in the signature's place",
-        ),
-    }
-}
-
-/// The answer where every signature must be good and these are not.
-pub(crate) fn not_all_good(problems: &[SignatureProblem]) -> Rejected {
-    Rejected::new(
-        closest(problems).unwrap_or(Reason::TooFewSignatures),
-        explain(
-            "not every signature is good (trust.allSignaturesGood)",
-            problems,
-        ),
-    )
-}
-
-fn closest(problems: &[SignatureProblem]) -> Option<Reason> {
-    use Reason::{
-        KeyExpired, KeyRevoked, KeyUnknown, SignatureBad, SignatureExpired, SignatureTooWeak,
-        SignatureUnsupported,
-    };
-    let order = [
-        KeyRevoked,
-        KeyExpired,
-        SignatureExpired,
-        SignatureTooWeak,
-        SignatureUnsupported,
-        KeyUnknown,
-        SignatureBad,
-    ];
-    order
-        .into_iter()
-        .find(|reason| problems.iter().any(|problem| problem.reason == *reason))
-}
-
-fn explain(what: &str, problems: &[SignatureProblem]) -> String {
-    let each: Vec<_> = problems
-        .iter()
-        .take(8)
-        .map(|problem| format!("{}: {}", problem.key_id, problem.text))
-        .collect();
-    format!("{what}: {}", each.join("; "))
 }
 
 fn judge_one(
@@ -409,24 +360,11 @@ fn counts(signature: &Signature, signer: Component<'_>, now: i64) -> Result<(), 
     match standing::signature_expiry(signature).filter(|expires| *expires <= now) {
         Some(expired) => Err((
             Reason::SignatureExpired,
-            format!("the signature expired at {}", crate::instant(expired)),
+            format!(
+                "the signature expired at {}; the upstream must sign anew",
+                crate::instant(expired)
+            ),
         )),
         None => Ok(()),
-    }
-}
-
-fn explain_fault(fault: Fault) -> (Reason, String) {
-    match fault {
-        Fault::Revoked => (Reason::KeyRevoked, "the key has been revoked".to_owned()),
-        Fault::Expired(since) => (
-            Reason::KeyExpired,
-            format!(
-                "the key expired at {}; get a newer keyring from the upstream",
-                crate::instant(since)
-            ),
-        ),
-        Fault::TooWeak(text) => (Reason::SignatureTooWeak, text),
-        Fault::NotBound(text) => (Reason::KeyUnknown, text.to_owned()),
-        Fault::Unsupported(text) => (Reason::SignatureUnsupported, text),
     }
 }

@@ -245,6 +245,7 @@ fn one_writer_at_a_time_and_only_of_the_same_mirror() {
         Reason::StoreBusy
     );
     Store::open(dir.path()).unwrap();
+    publish(&first, 1, &[("x", "1")]);
     drop(first);
     for other in [
         Identity {
@@ -275,6 +276,35 @@ fn one_writer_at_a_time_and_only_of_the_same_mirror() {
         Writer::open_existing(dir.path()).unwrap().identity(),
         &moved
     );
+}
+
+/// Whoever corrects the address of a first run that came to nothing need not empty its volume.
+#[test]
+fn a_store_that_never_served_becomes_what_the_manifest_says() {
+    let dir = tempfile::tempdir().unwrap();
+    let mistyped = Identity {
+        authority: "https://exmaple.org/debian/".into(),
+        ..identity()
+    };
+    drop(Writer::open(dir.path(), &mistyped).unwrap());
+    let writer = writer(dir.path());
+    assert_eq!(writer.identity(), &identity());
+    publish(&writer, 1, &[("x", "1")]);
+    drop(writer);
+    let (reason, text) = text_of(Writer::open(dir.path(), &mistyped));
+    assert_eq!(reason, Reason::StoreMismatch);
+    assert!(text.contains("take another directory"), "{text}");
+    // What the message names.
+    drop(Writer::open(&dir.path().join("another"), &mistyped).unwrap());
+    std::fs::remove_dir_all(dir.path().join("another")).unwrap();
+    for damaged in ["current", "snapshots"] {
+        let path = dir.path().join(damaged);
+        drop(fs::remove_file(&path).or_else(|_| fs::remove_dir_all(&path)));
+        assert_eq!(
+            text_of(Writer::open(dir.path(), &mistyped)).0,
+            Reason::StoreMismatch
+        );
+    }
 }
 
 #[test]

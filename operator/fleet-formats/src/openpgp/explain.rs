@@ -1,0 +1,76 @@
+//! Why signatures do not count, as a reason and a sentence.
+
+use fleet_types::Reason;
+
+use super::SignatureProblem;
+use super::standing::Fault;
+use crate::seam::Rejected;
+
+/// Without a good signature, the reason is that of the signature that came closest: known keys before unknown ones.
+pub(super) fn no_good_signature(problems: &[SignatureProblem]) -> Rejected {
+    match closest(problems) {
+        Some(reason) => Rejected::new(reason, explain("no signature is good", problems)),
+        None => Rejected::new(
+            Reason::SignatureMissing,
+            "there is no signature in the signature's place",
+        ),
+    }
+}
+
+/// The answer where every signature must be good and these are not.
+pub(crate) fn not_all_good(problems: &[SignatureProblem]) -> Rejected {
+    Rejected::new(
+        closest(problems).unwrap_or(Reason::TooFewSignatures),
+        explain(
+            "not every signature is good (trust.allSignaturesGood)",
+            problems,
+        ),
+    )
+}
+
+pub(super) fn closest(problems: &[SignatureProblem]) -> Option<Reason> {
+    use Reason::{
+        KeyExpired, KeyRevoked, KeyUnknown, SignatureBad, SignatureExpired, SignatureTooWeak,
+        SignatureUnsupported,
+    };
+    let order = [
+        KeyRevoked,
+        KeyExpired,
+        SignatureExpired,
+        SignatureTooWeak,
+        SignatureUnsupported,
+        KeyUnknown,
+        SignatureBad,
+    ];
+    order
+        .into_iter()
+        .find(|reason| problems.iter().any(|problem| problem.reason == *reason))
+}
+
+pub(super) fn explain(what: &str, problems: &[SignatureProblem]) -> String {
+    let each: Vec<_> = problems
+        .iter()
+        .take(8)
+        .map(|problem| format!("{}: {}", problem.key_id, problem.text))
+        .collect();
+    format!("{what}: {}", each.join("; "))
+}
+
+pub(super) fn explain_fault(fault: Fault) -> (Reason, String) {
+    match fault {
+        Fault::Revoked => (
+            Reason::KeyRevoked,
+            "the key has been revoked; get a newer keyring from the upstream".to_owned(),
+        ),
+        Fault::Expired(since) => (
+            Reason::KeyExpired,
+            format!(
+                "the key expired at {}; get a newer keyring from the upstream",
+                crate::instant(since)
+            ),
+        ),
+        Fault::TooWeak(text) => (Reason::SignatureTooWeak, text),
+        Fault::NotBound(text) => (Reason::KeyUnknown, text.to_owned()),
+        Fault::Unsupported(text) => (Reason::SignatureUnsupported, text),
+    }
+}

@@ -1,0 +1,160 @@
+//! What conditions, columns and regions say.
+
+use fleet_plan::{Claimant, Turn};
+use serde_json::json;
+
+use super::serving;
+use crate::model::{World, at};
+
+#[test]
+fn who_waits_says_for_whom() {
+    let other = |turn| {
+        vec![Claimant {
+            mirror: "security".to_owned(),
+            turn,
+        }]
+    };
+    let mut world = begun(|pod| pod.ready = true);
+    world.others = other(Turn::Running);
+    let told = not_ready(&mut world);
+    assert_eq!(told.0, "WaitingForTurn");
+    assert!(
+        told.1
+            .contains("Mirror security is being synced from Upstream debian"),
+        "{}",
+        told.1
+    );
+
+    let mut world = serving(&["eu"]);
+    world.now = at("2026-01-01T11:00:00Z");
+    world.others = other(Turn::Waiting(at("2026-01-01T10:59:00Z")));
+    let plan = world.plan();
+    world.apply(&plan);
+    assert_eq!(
+        world.status().state.as_deref(),
+        Some("Serving,WaitingForTurn")
+    );
+    assert_eq!(world.condition("Ready").unwrap().0, "True");
+    assert!(!world.plan().status_changed, "said once");
+}
+
+#[test]
+fn the_columns_show_what_a_person_should_see() {
+    let state = |world: &mut World| {
+        world.settle();
+        world.status().state.unwrap()
+    };
+    let mut world = serving(&["eu"]);
+    assert_eq!(state(&mut world), "Serving");
+    world.edit("/spec/suspend", json!(true));
+    world.edit("/spec/snapshots", json!({"pinned": "aaaaaaaa"}));
+    assert_eq!(state(&mut world), "Serving,Suspended,Pinned");
+    world.edit("/spec/snapshots", json!({}));
+    world.edit_upstream(
+        "/status/revision/0/digest",
+        json!(crate::model::digest(2).to_string()),
+    );
+    world.edit_upstream(
+        "/status/revision/0/observedAt",
+        json!("2026-01-01T10:20:00Z"),
+    );
+    assert_eq!(
+        state(&mut world),
+        "Serving,Suspended",
+        "within the objective"
+    );
+    world.pass(12 * 3600);
+    assert_eq!(state(&mut world), "Serving,Stale,Suspended");
+}
+
+#[test]
+fn a_region_says_where_its_clients_go() {
+    let url = |world: &mut World| {
+        world.settle();
+        world.status().regions[0].url.clone().unwrap()
+    };
+    let mut world = World::new(&["eu"]);
+    let child = fleet_plan::wanted_names(&world.mirror)[0].clone();
+    assert_eq!(url(&mut world), format!("http://{child}.ns.svc/debian/"));
+    world.edit(
+        "/spec/serving",
+        json!({"path": "linux/debian", "tls": {"secretName": "tls"}}),
+    );
+    assert_eq!(
+        url(&mut world),
+        format!("https://{child}.ns.svc/linux/debian/")
+    );
+    for public in ["https://eu.example.org", "https://eu.example.org/"] {
+        world.edit(
+            "/spec/regions/0",
+            json!({"name": "eu", "publicUrl": public}),
+        );
+        assert_eq!(url(&mut world), "https://eu.example.org/linux/debian/");
+    }
+}
+
+#[test]
+fn nobody_vouches_where_signatures_are_not_looked_at() {
+    let mut world = World::new(&["eu"]);
+    world.edit_upstream("/spec/trust", json!({"signatures": "None"}));
+    world.settle();
+    let told = |status: &str, reason: &str| Some((status.to_owned(), reason.to_owned()));
+    assert_eq!(world.condition("Verified"), told("Unknown", "NotVerified"));
+    assert_eq!(world.condition("Ready"), told("True", "Ready"));
+    let status = world.status();
+    assert!(
+        !status
+            .conditions
+            .iter()
+            .any(|found| found.message.contains("verified content"))
+    );
+}
+
+#[test]
+fn freshness_that_is_assumed_says_so_until_it_can_no_longer_be() {
+    let mut world = World::new(&["eu"]);
+    world.edit("/spec/sync/schedule", json!("0 0 1 1 *"));
+    world.edit_upstream("/spec/access", json!({"credentialsRef": {"name": "login"}}));
+    world.settle();
+    let told = |status: &str, reason: &str| Some((status.to_owned(), reason.to_owned()));
+    assert_eq!(world.condition("Fresh"), told("True", "AssumedFresh"));
+    world.pass(6 * 3600 + 60);
+    world.settle();
+    assert_eq!(world.condition("Fresh"), told("Unknown", "NotProbed"));
+}
+
+#[test]
+fn a_pod_that_cannot_be_asked_is_unknown_and_keeps_what_was_known() {
+    let mut world = serving(&["eu"]);
+    let snapshot = world.status().snapshot;
+    assert!(snapshot.is_some());
+    world.unreachable = true;
+    let plan = world.plan();
+    world.apply(&plan);
+    assert_eq!(world.condition("Fresh").unwrap().0, "Unknown");
+    assert_eq!(world.condition("Ready").unwrap().0, "True");
+    assert_eq!(world.status().snapshot, snapshot);
+}
+
+/// Nothing has to happen for it but time: the planner asks to be woken for it.
+#[test]
+fn an_index_that_expires_while_it_is_served_is_not_fresh() {
+    let mut world = serving(&["eu"]);
+    assert_eq!(world.condition("Fresh").unwrap().0, "True");
+    let end = world.now + jiff::SignedDuration::from_mins(10);
+    for store in world.stores.values_mut() {
+        store.revision[0].valid_until = Some(end.as_second());
+    }
+    let plan = world.plan();
+    assert!(!plan.status_changed, "nothing is written before");
+    assert!(plan.wake_at.unwrap() <= end + jiff::SignedDuration::from_secs(1));
+    world.now = end + jiff::SignedDuration::from_secs(1);
+    let plan = world.plan();
+    let warned = plan.events.iter().any(|event| event.warning);
+    assert!(plan.status_changed && warned, "{:?}", plan.events);
+    world.apply(&plan);
+    let told = |status: &str, reason: &str| Some((status.to_owned(), reason.to_owned()));
+    assert_eq!(world.condition("Fresh"), told("False", "IndexExpired"));
+    assert_eq!(world.condition("Ready").unwrap().0, "True");
+    assert!(!world.plan().status_changed, "said once");
+}
