@@ -59,7 +59,7 @@ image: build ## The container image, FROM scratch, as an archive in target/
 
 bench: ## Speed beside other tools; writes docs/benchmarks.md (ONLY=name for one row, QUICK=1 for a first look)
 	@$(MAKE) --no-print-directory build
-	@cargo build --release --locked --quiet -p fleet-store --example switch
+	@cargo build --release --locked --quiet --workspace --example switch
 	@MIRRORFLEET_BIN=$(BIN) python3 bench/run.py $(ONLY) $(if $(QUICK),--quick)
 
 fuzz: ## Every parser against made-up input, each for SECONDS=60 (ONLY=name runs one)

@@ -100,6 +100,8 @@ def replayed_content(world):
         region = refused(fleet, "IndexExpired")
         allowed(fleet, region)
         wait_until(lambda: "`Check-Valid-Until: no`" in fleet.condition("Fresh")["message"], 30, "Fresh to say how clients use it")
+        fleet.archive.publish("stable")
+        assert fleet.sync()["lastAttempt"]["reason"] == "Published", "a state that has not expired needs nobody's leave"
 
         fleet.archive.go_back("stable", fleet.archive.state("updates"))
         refused(fleet, "SuiteMismatch")
