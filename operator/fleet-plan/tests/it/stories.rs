@@ -8,7 +8,7 @@ mod runs;
 mod status;
 mod trouble;
 
-use crate::model::{World, at};
+use crate::model::{World, at, render};
 use fleet_plan::{Turn, Write};
 
 /// A world whose regions serve, an hour before the next slot.
@@ -45,4 +45,34 @@ fn last_reason(world: &World) -> String {
         .unwrap()
         .reason
         .clone()
+}
+
+/// A world whose objects were made and whose serving pod is what `pod` makes of it.
+fn begun(pod: impl FnOnce(&mut fleet_plan::SeenPod)) -> World {
+    let mut world = World::new(&["eu"]);
+    let plan = world.plan();
+    world.apply(&plan);
+    world.kubernetes();
+    let serving = &mut world.objects.pods[0];
+    serving.ready = false;
+    serving.running = false;
+    pod(serving);
+    world
+}
+
+/// What `Ready` says once the plan is carried out: reason and message. Planning again has nothing to add.
+fn not_ready(world: &mut World) -> (String, String) {
+    let plan = world.plan();
+    world.apply(&plan);
+    let again = world.plan();
+    assert!(!again.status_changed, "{}", render(&again));
+    let status = world.status();
+    let ready = status
+        .conditions
+        .iter()
+        .find(|found| found.type_ == "Ready")
+        .unwrap();
+    assert_eq!(ready.status, "False");
+    assert!(status.state.unwrap().starts_with(&ready.reason));
+    (ready.reason.clone(), ready.message.clone())
 }

@@ -182,9 +182,10 @@ fn objects_as_a_real_api_server_returns_them_need_no_write() {
         let meta = serde_json::from_value(object["metadata"].clone()).unwrap();
         fleet_plan::SeenApplied::of(&meta, &object["spec"])
     };
-    world.objects.services = vec![live(include_str!("../live/service.json"))];
-    world.objects.stateful_sets = vec![live(include_str!("../live/stateful_set.json"))];
-    world.objects.disruption_budgets = vec![live(include_str!("../live/disruption_budget.json"))];
+    world.objects.services = vec![live(include_str!("../../live/service.json"))];
+    world.objects.stateful_sets = vec![live(include_str!("../../live/stateful_set.json"))];
+    world.objects.disruption_budgets =
+        vec![live(include_str!("../../live/disruption_budget.json"))];
     assert!(world.plan().writes.is_empty(), "{}", render(&world.plan()));
     let edited = world.objects.services[0].spec.replace("443", "444");
     world.objects.services[0].spec = edited.into();

@@ -3,7 +3,7 @@
 use fleet_plan::Write;
 use serde_json::json;
 
-use crate::model::{World, at, render};
+use crate::model::{World, render};
 
 /// The pod templates that are planned: of the StatefulSet and of the first Job.
 fn templates(world: &mut World) -> Vec<k8s_openapi::api::core::v1::PodTemplateSpec> {

@@ -3,7 +3,7 @@
 use fleet_plan::{Claimant, Turn};
 use serde_json::json;
 
-use super::serving;
+use super::{begun, not_ready, serving};
 use crate::model::{World, at};
 
 #[test]

@@ -3,7 +3,7 @@
 use fleet_plan::Write;
 use fleet_plan::observed::{RunEnd, Trouble, VolumePhase};
 
-use super::{last_reason, running, serving};
+use super::{begun, last_reason, not_ready, running, serving};
 use crate::model::{World, at, render};
 
 #[test]
@@ -22,36 +22,6 @@ fn trouble_is_told_in_kubernetes_words() {
         message: "no such image".to_owned(),
     });
     insta::assert_snapshot!("trouble", render(&world.plan()));
-}
-
-/// A world whose objects were made and whose serving pod is what `pod` makes of it.
-fn begun(pod: impl FnOnce(&mut fleet_plan::SeenPod)) -> World {
-    let mut world = World::new(&["eu"]);
-    let plan = world.plan();
-    world.apply(&plan);
-    world.kubernetes();
-    let serving = &mut world.objects.pods[0];
-    serving.ready = false;
-    serving.running = false;
-    pod(serving);
-    world
-}
-
-/// What `Ready` says once the plan is carried out: reason and message. Planning again has nothing to add.
-fn not_ready(world: &mut World) -> (String, String) {
-    let plan = world.plan();
-    world.apply(&plan);
-    let again = world.plan();
-    assert!(!again.status_changed, "{}", render(&again));
-    let status = world.status();
-    let ready = status
-        .conditions
-        .iter()
-        .find(|found| found.type_ == "Ready")
-        .unwrap();
-    assert_eq!(ready.status, "False");
-    assert!(status.state.unwrap().starts_with(&ready.reason));
-    (ready.reason.clone(), ready.message.clone())
 }
 
 /// What Kubernetes' controllers say about an object.
