@@ -491,7 +491,6 @@ fn damage_is_found() {
         kinds,
         [
             "BlobDamaged",
-            "BlobDamaged",
             "BlobMissing",
             "BlobWrongSize",
             "StrangeFile"
