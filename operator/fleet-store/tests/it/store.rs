@@ -489,12 +489,7 @@ fn damage_is_found() {
     kinds.sort();
     assert_eq!(
         kinds,
-        [
-            "BlobDamaged",
-            "BlobMissing",
-            "BlobWrongSize",
-            "StrangeFile"
-        ]
+        ["BlobDamaged", "BlobMissing", "BlobWrongSize", "StrangeFile"]
     );
     // Fetching it again repairs it.
     let again = ["aaa", "bbb", "ccc"]
