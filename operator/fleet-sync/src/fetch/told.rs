@@ -71,6 +71,8 @@ fn of_tls(error: &(dyn Error + 'static)) -> Option<String> {
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
         ) => "its certificate is for another name",
         InvalidCertificate(CertificateError::Revoked) => "its certificate has been revoked",
+        // Such as one that is an authority's own.
+        InvalidCertificate(_) => "its certificate is none that a server may have",
         Message(InvalidMessage::InvalidContentType) => {
             "what answers there does not speak TLS; is it an http:// address?"
         }
