@@ -39,6 +39,7 @@ PACKAGES: dict[str, str] = {
     "rsync": "/usr/bin/rsync",
     "runc": "/usr/sbin/runc",
     "squid": "/usr/sbin/squid",
+    "sqv": "/usr/bin/sqv",
     "util-linux": "/usr/bin/setpriv",
     "xz-utils": "/usr/bin/xz",
 }

@@ -12,7 +12,9 @@ pub use crate::content::{
     Content, DebianAlias, DebianContent, DebianInclude, DebianPackages, DebianReleaseName,
     PackageRule,
 };
-pub use crate::pods::{Identity, PodSecurity, PodSettings, PullPolicy, PullSecret, SeLinux};
+pub use crate::pods::{
+    Identity, PodSecurity, PodSettings, PullPolicy, PullSecret, Resources, SeLinux,
+};
 pub use crate::serving::{Serving, Tls, Transactions};
 pub use crate::sync::{Retries, SyncSpec};
 use crate::upstream::unobserved;

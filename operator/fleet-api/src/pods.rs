@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube_derive::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -41,6 +42,21 @@ pub struct PodSettings {
     pub image_pull_secrets: Vec<PullSecret>,
 }
 
+/// The largest number of a user or group that Kubernetes takes.
+pub const MAX_ID: i64 = i32::MAX as i64;
+
+/// What a container asks for and may use. Devices by claims are not offered: nothing here needs one.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Resources {
+    /// What the container is sure to get, for example of `cpu` and `memory`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub requests: BTreeMap<String, Quantity>,
+    /// The most that it may use.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub limits: BTreeMap<String, Quantity>,
+}
+
 /// Who the programs run as. Root is not offered.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
@@ -50,15 +66,15 @@ pub struct PodSecurity {
     pub identity: Option<Identity>,
     /// The user.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 4_294_967_294_i64))]
+    #[schemars(range(min = 1, max = MAX_ID))]
     pub run_as_user: Option<i64>,
     /// The primary group.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 4_294_967_294_i64))]
+    #[schemars(range(min = 1, max = MAX_ID))]
     pub run_as_group: Option<i64>,
     /// The group that owns the volume.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 4_294_967_294_i64))]
+    #[schemars(range(min = 1, max = MAX_ID))]
     pub fs_group: Option<i64>,
     /// SELinux labels.
     #[serde(skip_serializing_if = "Option::is_none")]

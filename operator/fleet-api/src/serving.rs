@@ -1,9 +1,10 @@
 //! How a Mirror is served.
 
-use k8s_openapi::api::core::v1::ResourceRequirements;
 use kube_derive::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::pods::Resources;
 
 /// How clients see the copy.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -31,7 +32,7 @@ pub struct Serving {
     pub tls: Option<Tls>,
     /// Resources of the serving pods; without them a request of 50m and 64Mi and a limit of 512Mi.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resources: Option<ResourceRequirements>,
+    pub resources: Option<Resources>,
 }
 
 impl Serving {

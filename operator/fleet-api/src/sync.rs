@@ -1,10 +1,10 @@
 //! When runs of a Mirror start and how long they may take.
 
-use k8s_openapi::api::core::v1::ResourceRequirements;
 use kube_derive::KubeSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::GoDuration;
+use crate::pods::Resources;
 
 /// When and how runs start and end.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -38,7 +38,7 @@ pub struct SyncSpec {
     pub retries: Retries,
     /// Resources of the sync pod; without them a request of 100m and 128Mi and a limit of 1Gi.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resources: Option<ResourceRequirements>,
+    pub resources: Option<Resources>,
 }
 
 impl SyncSpec {

@@ -2,6 +2,7 @@
 
 use kube_derive::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
+use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -120,6 +121,7 @@ pub struct Authority {
     /// http or https URL of the repository's root (the folder that holds `dists/`). `file` only outside a cluster.
     #[schemars(length(max = 2048))]
     #[x_kube(validation = Rule::new("self.matches('^https?://[^/@?# ]+(/[^?# ]*)?$')").message(URL_MESSAGE))]
+    #[serde(deserialize_with = "url")]
     pub url: Url,
 }
 
@@ -136,6 +138,7 @@ pub struct Endpoint {
     /// program rsync, which our image has. `file` only outside a cluster.
     #[schemars(length(max = 2048))]
     #[x_kube(validation = Rule::new("self.matches('^(https?://[^/@?# ]+(/[^?# ]*)?|rsync://[^/@?# ]+/[^/?#*\\\\[ ][^?#*\\\\[ ]*)$')").message(ENDPOINT_MESSAGE))]
+    #[serde(deserialize_with = "url")]
     pub url: Url,
     /// Lower is tried first.
     #[schemars(range(min = 0, max = 1000))]
@@ -282,7 +285,11 @@ pub struct Access {
     pub ca_bundle_ref: Option<CaBundleRef>,
     /// http or https proxy for all requests to this Upstream; http for rsync. Without it, the environment's proxy
     /// variables count.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "optional_url"
+    )]
     #[schemars(length(max = 2048), regex(pattern = "^https?://[^/@?# ]+/?$"))]
     pub proxy_url: Option<Url>,
 }
@@ -357,6 +364,16 @@ impl Default for Politeness {
             contact: None,
         }
     }
+}
+
+/// What is no URL is not repeated: it may hold a password or a token.
+fn url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Url, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    Url::parse(&text).map_err(|error| D::Error::custom(format_args!("not a URL: {error}")))
+}
+
+fn optional_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Url>, D::Error> {
+    url(deserializer).map(Some)
 }
 
 /// What the message of a wrong URL of an endpoint says.

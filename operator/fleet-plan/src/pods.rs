@@ -1,7 +1,7 @@
 //! What a Mirror's manifest may ask of its pods, and what comes of it and of the installation's own wishes.
 
 use fleet_api::mirror::PodSettings;
-use fleet_api::pods::{KEY_MESSAGE, is_reserved};
+use fleet_api::pods::{KEY_MESSAGE, MAX_ID, is_reserved};
 use serde::Deserialize;
 
 /// What the installation lets Mirrors ask for; nothing by default. Its own settings are not held to it.
@@ -49,15 +49,18 @@ pub fn settings(
         "annotationPrefixes",
         &allowed.annotation_prefixes,
     )?;
-    let user = &mirror.security_context;
+    let settings = mirror.over(installation);
+    let user = &settings.security_context;
     if [user.run_as_user, user.run_as_group, user.fs_group]
         .into_iter()
         .flatten()
-        .any(|id| id < 1)
+        .any(|id| !(1..=MAX_ID).contains(&id))
     {
-        return Err("spec.pods.securityContext: users and groups begin at 1".to_owned());
+        return Err(format!(
+            "spec.pods.securityContext (or pods.securityContext in the chart's values): users and groups are numbers from 1 to {MAX_ID}"
+        ));
     }
-    Ok(mirror.over(installation))
+    Ok(settings)
 }
 
 fn class(

@@ -39,7 +39,14 @@ impl Suspects {
     /// Those that are not whole yet. Blocks on the disk.
     pub fn of(&self, store: &Store) -> Vec<Sha256> {
         let mut entries = self.entries();
+        if entries.is_empty() {
+            return Vec::new();
+        }
+        let lost = noted(store, "lost");
         entries.retain(|digest, entry| {
+            if lost.contains(&Value::from(digest.to_string())) {
+                return false;
+            }
             let opened = store.open_blob(digest).ok().flatten();
             let size = opened
                 .and_then(|file| file.metadata().ok())
@@ -56,16 +63,26 @@ impl Suspects {
             return;
         }
         *told = Some(Instant::now());
-        let document = |name: &str| store.state::<Value>(name).ok().flatten();
-        let noted = document("damaged").and_then(|list| Some(list.get("blobs")?.as_array()?.len()));
-        let met = self.of(store).len();
+        let (noted, met) = (noted(store, "blobs").len(), self.of(store).len());
         traffic.set_health(StoreHealth {
-            damaged_blobs: noted.unwrap_or(0).max(met) as u64,
-            scrubbed_at: document("scrub").and_then(|scrub| scrub.get("finishedAt")?.as_i64()),
+            damaged_blobs: noted.max(met) as u64,
+            scrubbed_at: document(store, "scrub")
+                .and_then(|scrub| scrub.get("finishedAt")?.as_i64()),
         });
     }
 
     fn entries(&self) -> MutexGuard<'_, BTreeMap<Sha256, Entry>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn document(store: &Store, name: &str) -> Option<Value> {
+    store.state::<Value>(name).ok().flatten()
+}
+
+/// What the runs know of damage: `blobs`, or those that are `lost` with snapshots that nobody is served from.
+fn noted(store: &Store, list: &str) -> Vec<Value> {
+    let damaged = document(store, "damaged");
+    let noted = damaged.and_then(|damaged| Some(damaged.get(list)?.as_array()?.clone()));
+    noted.unwrap_or_default()
 }

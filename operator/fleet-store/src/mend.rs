@@ -75,11 +75,9 @@ impl Writer {
         Ok(lost)
     }
 
-    /// For a damaged blob that no snapshot names.
-    pub fn set_aside_blob(&self, digest: &Sha256) -> Result<()> {
-        let blob = self.shared.layout.blob(digest);
-        self.shared
-            .set_aside(&blob, "it is damaged, and nothing names it")
+    /// For a damaged blob that nobody can mend, and why.
+    pub fn set_aside_blob(&self, digest: &Sha256, why: &str) -> Result<()> {
+        self.shared.set_aside(&self.shared.layout.blob(digest), why)
     }
 
     /// For what lies under `blobs/` and is none, by the name that [`crate::Finding::StrangeFile`] gives it.

@@ -1,6 +1,6 @@
 //! Checking everything: every blob hashes to its name, every snapshot is intact and complete.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
@@ -33,6 +33,8 @@ pub struct ScrubReport {
     pub findings_total: u64,
     /// The blobs that must be fetched again, all of them.
     pub damaged: BTreeSet<Sha256>,
+    /// No findings: how many files each snapshot that is not served lacks of what is known to be lost.
+    pub lacking: BTreeMap<SnapshotId, u64>,
 }
 
 /// One thing that is wrong.
@@ -94,10 +96,13 @@ const DOING: &str = "checking the store";
 
 pub(crate) fn scrub(
     store: &Store,
+    lost: &BTreeSet<Sha256>,
     progress: &mut dyn FnMut(&ScrubProgress),
 ) -> Result<ScrubReport> {
     let mut scrub = Scrub {
         store,
+        lost,
+        served: store.current().ok().flatten(),
         report: ScrubReport::default(),
         progress: ScrubProgress::default(),
         tell: progress,
@@ -116,6 +121,8 @@ pub(crate) fn scrub(
 
 struct Scrub<'a> {
     store: &'a Store,
+    lost: &'a BTreeSet<Sha256>,
+    served: Option<SnapshotId>,
     report: ScrubReport,
     progress: ScrubProgress,
     tell: &'a mut dyn FnMut(&ScrubProgress),
@@ -177,6 +184,9 @@ impl Scrub<'_> {
                     expected,
                     found,
                 });
+            }
+            Err(_) if self.lost.contains(&digest) && self.served != Some(snapshot) => {
+                *self.report.lacking.entry(snapshot).or_default() += 1;
             }
             Err(_) => self.report.add(Finding::BlobMissing {
                 digest,

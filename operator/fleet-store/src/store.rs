@@ -1,6 +1,6 @@
 //! A store as its readers see it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -259,7 +259,16 @@ impl Store {
     /// Checks that every blob hashes to its name and every snapshot is intact and complete. Reads everything; memory
     /// stays small. An error means that the check itself could not be done; what it finds is in the report.
     pub fn scrub(&self, progress: &mut dyn FnMut(&ScrubProgress)) -> Result<ScrubReport> {
-        scrub::scrub(self, progress)
+        self.scrub_beside(&BTreeSet::new(), progress)
+    }
+
+    /// The same, where `lost` is known to be missing from snapshots that are not served: that is told apart.
+    pub fn scrub_beside(
+        &self,
+        lost: &BTreeSet<Sha256>,
+        progress: &mut dyn FnMut(&ScrubProgress),
+    ) -> Result<ScrubReport> {
+        scrub::scrub(self, lost, progress)
     }
 
     /// Checks the blobs of the kept snapshots from the digest `from` on, for as long as `go_on` says so.

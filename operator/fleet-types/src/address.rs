@@ -2,12 +2,13 @@
 //! upstream could be reached by. Whoever may choose where we connect (the author of a manifest, an upstream that
 //! redirects) must not reach by us what only we can reach.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Where clouds answer a machine with its own credentials, beside link-local addresses.
-const METADATA_V4: [Ipv4Addr; 2] = [
+const METADATA_V4: [Ipv4Addr; 3] = [
     Ipv4Addr::new(100, 100, 100, 200),
     Ipv4Addr::new(168, 63, 129, 16),
+    Ipv4Addr::new(192, 0, 0, 192),
 ];
 const METADATA_V6: [Ipv6Addr; 3] = [
     Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254),
@@ -22,6 +23,14 @@ pub fn is_off_limits(address: IpAddr) -> bool {
         IpAddr::V4(v4) => is_off_limits_v4(v4),
         IpAddr::V6(v6) => is_off_limits_v6(v6) || embedded_v4(v6).any(is_off_limits_v4),
     }
+}
+
+/// Of the addresses that a name leads to those that are not off limits; none where nothing is left.
+pub fn allowed(found: impl Iterator<Item = SocketAddr>) -> Option<Vec<SocketAddr>> {
+    let allowed: Vec<SocketAddr> = found
+        .filter(|address| !is_off_limits(address.ip()))
+        .collect();
+    Some(allowed).filter(|allowed| !allowed.is_empty())
 }
 
 /// Whether an address is of this machine alone, in any spelling.
@@ -51,8 +60,8 @@ fn is_off_limits_v6(address: Ipv6Addr) -> bool {
         || METADATA_V6.contains(&address)
 }
 
-/// The IPv4 addresses that an IPv6 address may stand for: mapped and compatible (RFC 4291), 6to4 (RFC 3056), Teredo
-/// (RFC 4380), translated by the well-known prefix or the local ones (RFC 6052, RFC 8215).
+/// The IPv4 addresses that an IPv6 address may stand for: mapped and compatible (RFC 4291), translated (RFC 2765; by the
+/// well-known prefix or the local ones RFC 6052, RFC 8215), 6to4 (RFC 3056), Teredo (RFC 4380), ISATAP (RFC 5214).
 fn embedded_v4(address: Ipv6Addr) -> impl Iterator<Item = Ipv4Addr> {
     let octets = address.octets();
     let at = |places: [usize; 4]| {
@@ -62,6 +71,8 @@ fn embedded_v4(address: Ipv6Addr) -> impl Iterator<Item = Ipv4Addr> {
     let last = at([12, 13, 14, 15]);
     let found: [Option<Ipv4Addr>; 2] = match address.segments() {
         [0, 0, 0, 0, 0, 0 | 0xffff, _, _] => [Some(last), None],
+        [0, 0, 0, 0, 0xffff, 0, _, _] => [Some(last), None],
+        [_, _, _, _, 0 | 0x200, 0x5efe, _, _] => [Some(last), None],
         [0x64, 0xff9b, 0, 0, 0, 0, _, _] => [Some(last), None],
         // Behind /48 the IPv4 address goes around an octet that is zero; behind /96 it comes last. Which of them a network
         // uses cannot be seen, but for the first one's being all zeros.
@@ -94,6 +105,7 @@ mod tests {
             "169.254.169.254",
             "100.100.100.200",
             "168.63.129.16",
+            "192.0.0.192",
             "255.255.255.255",
             "224.0.0.1",
             "::1",
@@ -106,6 +118,8 @@ mod tests {
             "::ffff:127.0.0.1",
             "::127.0.0.1",
             "::169.254.169.254",
+            "::ffff:0:127.0.0.1",
+            "2001:db8::200:5efe:127.0.0.1",
             "2002:7f00:1::",
             "2002:a9fe:a9fe::1",
             "2001:0:53aa:64c::80ff:fffe",

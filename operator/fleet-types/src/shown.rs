@@ -50,7 +50,7 @@ fn after_host(url: &str) -> &str {
 /// Whether a part of a path can be a token: it holds 20 or more characters of hexadecimal or base64 in a row. Of base64
 /// for URLs, which has `-` and `_`, small letters alone are words: `security-updates-archive`.
 fn looks_random(part: &str) -> bool {
-    let bytes = percent_decoded(part.as_bytes());
+    let bytes = percent_decoded(part);
     let run = |allowed: &dyn Fn(&u8) -> bool, telling: &dyn Fn(&u8) -> bool| {
         bytes
             .split(|byte| !allowed(byte))
@@ -62,9 +62,10 @@ fn looks_random(part: &str) -> bool {
     run(&plain, &|_| true) || run(&for_urls, &no_word)
 }
 
-fn percent_decoded(text: &[u8]) -> Vec<u8> {
+/// `%20` as a blank; what is no such sequence stays.
+pub fn percent_decoded(text: &str) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text;
+    let mut rest = text.as_bytes();
     while let Some((first, after)) = rest.split_first() {
         let digits = after.get(..2).filter(|_| *first == b'%');
         match digits.and_then(|digits| hex::decode(digits).ok()) {

@@ -1,9 +1,9 @@
 //! Which network addresses a probe may talk to. Whoever can write an Upstream chooses where the controller connects to;
 //! what only the controller's own pod or node can reach is therefore out of bounds.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
-use fleet_types::address::is_off_limits;
+use fleet_types::address::{allowed, is_off_limits};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::{Host, Url};
 
@@ -54,12 +54,7 @@ impl Resolve for PublicResolver {
     fn resolve(&self, name: Name) -> Resolving {
         Box::pin(async move {
             let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let allowed: Vec<SocketAddr> = found
-                .filter(|address| !is_off_limits(address.ip()))
-                .collect();
-            if allowed.is_empty() {
-                return Err(Refused::Name(name.as_str().to_owned()).into());
-            }
+            let allowed = allowed(found).ok_or_else(|| Refused::Name(name.as_str().to_owned()))?;
             Ok(Box::new(allowed.into_iter()) as Addrs)
         })
     }

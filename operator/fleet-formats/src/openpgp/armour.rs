@@ -100,11 +100,20 @@ fn decode<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Result<Vec<u8>, &'static
     }
 }
 
-/// The packets of the signature blocks that these lines are, as [`Lines`] gives them: from the first line to the last
-/// nothing but `PGP SIGNATURE` blocks, each with the right checksum if it has one. Errors: the number of the line,
+/// What signature blocks hold.
+#[derive(Default)]
+pub(super) struct Signatures {
+    /// The packets of all blocks.
+    pub packets: Vec<u8>,
+    /// How many of these bytes are the first block's: gpgv goes on with the next one, sqv does not.
+    pub first_block: usize,
+}
+
+/// The packets of the signature blocks that these lines are, without blanks at their ends: from the first line to the
+/// last nothing but `PGP SIGNATURE` blocks, each with the right checksum if it has one. Errors: the number of the line,
 /// counted from 0, and what is wrong with it.
-pub(super) fn signatures(lines: &[&[u8]]) -> Result<Vec<u8>, (usize, &'static str)> {
-    let mut packets = Vec::new();
+pub(super) fn signatures(lines: &[&[u8]]) -> Result<Signatures, (usize, &'static str)> {
+    let mut found = Signatures::default();
     let mut rest = lines.iter().enumerate();
     while let Some((begun, line)) = rest.next() {
         if *line != BEGIN_SIGNATURE {
@@ -125,9 +134,13 @@ pub(super) fn signatures(lines: &[&[u8]]) -> Result<Vec<u8>, (usize, &'static st
                 None => return Err((begun, "the signature that begins here has no end")),
             }
         }
-        packets.extend(of_signature(&block).map_err(|what| (begun, what))?);
+        let packets = of_signature(&block).map_err(|what| (begun, what))?;
+        found.packets.extend(packets);
+        if begun == 0 {
+            found.first_block = found.packets.len();
+        }
     }
-    Ok(packets)
+    Ok(found)
 }
 
 fn of_signature(block: &[&[u8]]) -> Result<Vec<u8>, &'static str> {
@@ -155,13 +168,11 @@ fn of_signature(block: &[&[u8]]) -> Result<Vec<u8>, &'static str> {
     }
 }
 
-/// `Comment: made by hand`: any word will do, as it does for gpgv.
+/// `Comment: made by hand`: any word will do for gpgv, and sqv takes none that says nothing.
 fn is_header(line: &[u8]) -> bool {
-    let name = line
-        .iter()
-        .position(|byte| *byte == b':')
-        .and_then(|colon| line.get(..colon));
-    name.is_some_and(|name| !name.is_empty() && name.iter().all(u8::is_ascii_alphanumeric))
+    let colon = line.iter().position(|byte| *byte == b':').unwrap_or(0);
+    let (name, value) = line.split_at(colon);
+    !name.is_empty() && name.iter().all(u8::is_ascii_alphanumeric) && value.starts_with(b": ")
 }
 
 /// <https://www.rfc-editor.org/rfc/rfc9580.html#name-optional-checksum>

@@ -37,6 +37,18 @@ enum Section {
     Skipped,
 }
 
+impl Certificate {
+    /// All that it holds, wherever it stands.
+    pub fn signatures(&self) -> impl Iterator<Item = &Signature> {
+        let of_users = self.users.iter().flat_map(|user| &user.signatures);
+        let of_subkeys = self.subkeys.iter().flat_map(|subkey| &subkey.signatures);
+        self.direct.iter().chain(of_users).chain(of_subkeys)
+    }
+}
+
+/// gpgv does not read longer ones.
+const MAX_USER_ID_BYTES: usize = 2048;
+
 /// Groups packets into certificates.
 pub(super) struct Grouping {
     pub certificates: Vec<Certificate>,
@@ -73,7 +85,7 @@ impl Grouping {
             return;
         };
         match packet {
-            Packet::UserId(id) => {
+            Packet::UserId(id) if id.id().len() <= MAX_USER_ID_BYTES => {
                 certificate.users.push(User {
                     id,
                     signatures: vec![],
@@ -88,8 +100,8 @@ impl Grouping {
                 self.section = Section::Subkey;
             }
             Packet::Signature(signature) => self.push_signature(signature),
-            // Local trust notes and padding belong to no component and end none.
-            Packet::Trust(_) | Packet::Marker(_) | Packet::Padding(_) => {}
+            // They belong to no component and end none.
+            Packet::Marker(_) | Packet::Padding(_) => {}
             _ => self.section = Section::Skipped,
         }
     }
@@ -98,7 +110,8 @@ impl Grouping {
     /// primary key, even its subkeys would.
     pub fn skip(&mut self, tag: Tag) {
         match tag {
-            Tag::Signature => {}
+            // Trust: what GnuPG notes in its own keyrings about what it believes; nothing to anybody else.
+            Tag::Signature | Tag::Trust => {}
             Tag::PublicKey => {
                 self.section = Section::Skipped;
                 self.inside_unreadable = true;

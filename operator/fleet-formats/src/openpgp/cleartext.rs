@@ -8,7 +8,7 @@
 use fleet_types::Reason;
 use pgp::crypto::hash::HashAlgorithm;
 
-use super::armour;
+use super::armour::{self, Signatures};
 use crate::seam::Rejected;
 
 const BEGIN_MESSAGE: &[u8] = b"-----BEGIN PGP SIGNED MESSAGE-----";
@@ -20,6 +20,9 @@ const MAX_BYTES: usize = 32 << 20;
 /// exactly that begins; it is not below this.
 pub(super) const MAX_LINE_BYTES: usize = 19_990;
 
+/// gpgv takes no longer one.
+const MAX_HASH_HEADER_BYTES: usize = 60;
+
 pub(super) struct Cleartext {
     /// The signed lines, each ended by a line feed, without trailing blanks (signatures do not cover those).
     pub payload: Vec<u8>,
@@ -27,8 +30,7 @@ pub(super) struct Cleartext {
     pub canonical: Vec<u8>,
     /// The hashes that `Hash` headers announce: gpgv computes no other.
     pub hashes: Vec<HashAlgorithm>,
-    /// The signature packets.
-    pub signatures: Vec<u8>,
+    pub signatures: Signatures,
 }
 
 /// Takes a cleartext-signed text apart. Errors: `SignatureMissing` where there is no signed block, `IndexMalformed`
@@ -76,13 +78,29 @@ pub(super) fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
         .split(|byte| *byte == b'\n')
 }
 
-/// What no signature covers at a line's end, and what apt and gpgv pass over there.
+/// What no signature covers at a line's end, and what apt and gpgv pass over there: carriage returns, then blanks. A
+/// carriage return before a blank stays, as it does for apt.
 pub(super) fn without_blanks(line: &[u8]) -> &[u8] {
-    let last = line
-        .iter()
-        .rposition(|byte| !matches!(byte, b' ' | b'\t' | b'\r'));
-    line.get(..last.map_or(0, |last| last + 1))
-        .unwrap_or_default()
+    let without = |line: &mut &[u8], blanks: &[u8]| {
+        while let [rest @ .., last] = *line
+            && blanks.contains(last)
+        {
+            *line = rest;
+        }
+    };
+    let mut line = line;
+    without(&mut line, b"\r");
+    without(&mut line, b" \t");
+    line
+}
+
+/// Whether everybody computes a signature over this file *as a text* alike: apt's, gpgv's and sqv's idea of a line
+/// differ where a line is very long or holds a carriage return or NUL.
+pub(super) fn is_plain(text: &[u8]) -> bool {
+    lines(text).all(|line| {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        line.len() < MAX_LINE_BYTES && !line.iter().any(|byte| matches!(byte, b'\r' | 0))
+    })
 }
 
 /// `number` counts from 0.
@@ -134,27 +152,32 @@ fn instead(missing: Rejected, bytes: &[u8]) -> Rejected {
 fn hashes(headers: &[&[u8]]) -> Result<Vec<HashAlgorithm>, Rejected> {
     let mut hashes = Vec::new();
     for (number, line) in (1..).zip(headers) {
-        let Some(names) = line.strip_prefix(b"Hash: ") else {
+        let names = line.strip_prefix(b"Hash: ");
+        let Some(names) = names.filter(|_| line.len() <= MAX_HASH_HEADER_BYTES) else {
             return Err(malformed(
                 number,
-                "only `Hash:` headers may precede the signed text",
+                "only `Hash:` headers of at most 60 bytes may precede the signed text",
             ));
         };
+        let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
         for name in names.split(|byte| *byte == b',') {
-            hashes.push(match name.trim_ascii() {
-                b"SHA1" => HashAlgorithm::Sha1,
-                b"RIPEMD160" => HashAlgorithm::Ripemd160,
-                b"SHA224" => HashAlgorithm::Sha224,
-                b"SHA256" => HashAlgorithm::Sha256,
-                b"SHA384" => HashAlgorithm::Sha384,
-                b"SHA512" => HashAlgorithm::Sha512,
-                _ => {
-                    return Err(malformed(
-                        number,
-                        "a `Hash:` header that gpgv does not take",
-                    ));
-                }
-            });
+            let begin = name.iter().position(|byte| !blank(byte)).unwrap_or(0);
+            hashes.push(
+                match without_blanks(name.get(begin..).unwrap_or_default()) {
+                    b"SHA1" => HashAlgorithm::Sha1,
+                    b"RIPEMD160" => HashAlgorithm::Ripemd160,
+                    b"SHA224" => HashAlgorithm::Sha224,
+                    b"SHA256" => HashAlgorithm::Sha256,
+                    b"SHA384" => HashAlgorithm::Sha384,
+                    b"SHA512" => HashAlgorithm::Sha512,
+                    _ => {
+                        return Err(malformed(
+                            number,
+                            "a `Hash:` header that gpgv does not take",
+                        ));
+                    }
+                },
+            );
         }
     }
     Ok(hashes)

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use pgp::packet::PublicKey;
 use pgp::types::{Fingerprint, KeyDetails, Tag};
 
 use super::armour::{self, ArmourError};
@@ -122,16 +121,14 @@ impl Keyring {
         })
     }
 
-    /// The primary keys with this fingerprint (20 octets for version 4).
-    pub(super) fn primaries<'a>(
+    /// The copies of the certificate with this fingerprint (20 octets for version 4): a keyring may hold an older one beside
+    /// one that tells of a revocation.
+    pub(super) fn copies<'a>(
         &'a self,
         fingerprint: &'a [u8],
-    ) -> impl Iterator<Item = &'a PublicKey> {
-        let primaries = self
-            .certificates
-            .iter()
-            .map(|certificate| &certificate.primary);
-        primaries.filter(move |key| key.fingerprint().as_bytes() == fingerprint)
+    ) -> impl Iterator<Item = &'a Certificate> {
+        let all = self.certificates.iter();
+        all.filter(move |copy| copy.primary.fingerprint().as_bytes() == fingerprint)
     }
 }
 

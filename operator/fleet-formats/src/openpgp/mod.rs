@@ -4,9 +4,9 @@ mod armour;
 mod certificate;
 mod cleartext;
 mod computing;
-mod explain;
 mod keyring;
 mod packets;
+mod problems;
 mod signature;
 mod split;
 mod standing;
@@ -15,8 +15,8 @@ mod verify;
 use fleet_types::Reason;
 
 pub use armour::ArmourError;
-pub(crate) use explain::not_all_good;
 pub use keyring::{KeyInfo, Keyring, KeyringError};
+pub(crate) use problems::not_all_good;
 pub use split::{RawCertificate, split_certificates};
 pub use verify::{unverified_cleartext, verify_cleartext, verify_detached};
 

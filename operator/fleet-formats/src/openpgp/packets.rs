@@ -71,18 +71,13 @@ impl<'a> Iterator for Packets<'a> {
     type Item = Result<Framed<'a>, String>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            if self.rest.is_empty() {
-                return None;
-            }
-            let framed = self.frame();
-            match &framed {
-                // What GnuPG notes in its own keyrings about what it believes; nothing to anybody else.
-                Ok(framed) if framed.tag == Tag::Trust => continue,
-                Ok(_) => {}
-                Err(_) => self.rest = &[],
-            }
-            return Some(framed);
+        if self.rest.is_empty() {
+            return None;
         }
+        let framed = self.frame();
+        if framed.is_err() {
+            self.rest = &[];
+        }
+        Some(framed)
     }
 }

@@ -6,7 +6,8 @@
 use fleet_types::Reason;
 use pgp::crypto::hash::HashAlgorithm;
 use pgp::crypto::public_key::PublicKeyAlgorithm;
-use pgp::packet::{Signature, SignatureType, SignatureVersion, SubpacketData};
+use pgp::packet::{Signature, SignatureType, SignatureVersion, Subpacket, SubpacketData};
+use pgp::ser::Serialize;
 use pgp::types::{KeyVersion, PublicParams, SignatureBytes};
 
 use super::keyring::Component;
@@ -16,8 +17,8 @@ use super::keyring::Component;
 pub(super) enum Form<'a> {
     /// A cleartext-signed text, with the hashes that it announces.
     Cleartext(&'a [HashAlgorithm]),
-    /// Another file.
-    Detached,
+    /// Another file, and whether it is one that everybody reads alike as a text; see [`super::cleartext::is_plain`].
+    Detached { plain: bool },
 }
 
 /// Why apt or gpgv refuse a file that holds a signature, whoever made it.
@@ -70,7 +71,11 @@ pub(super) fn obstacle(signature: &Signature, form: Form<'_>) -> Option<Obstacle
         _ => {}
     }
     match (config.typ, form) {
-        (SignatureType::Text, _) | (SignatureType::Binary, Form::Detached) => None,
+        (SignatureType::Text, Form::Detached { plain: false }) => bad(
+            "a signature over a text with very long lines, carriage returns or NULs inside lines, which apt, gpgv and sqv understand differently"
+                .to_owned(),
+        ),
+        (SignatureType::Text, _) | (SignatureType::Binary, Form::Detached { .. }) => None,
         // apt takes the text out of its block for gpgv, and so other bytes than gpgv does by itself.
         (SignatureType::Binary, Form::Cleartext(_)) => bad(
             "a signature over bytes in a cleartext-signed file, which apt and gpgv understand differently"
@@ -168,13 +173,14 @@ pub(super) fn hash_is_long_enough(signature: &Signature, component: Component<'_
     digest.is_some_and(|bytes| bytes * 8 >= usize::from(needed))
 }
 
-/// Whether the signature demands, in either part, that something is understood which gpgv does not know or we do not.
+/// Whether the signature demands, in either part, that something is understood which gpgv does not know.
 pub(super) fn has_unknown_critical(signature: &Signature) -> bool {
     use SubpacketData::{
-        ExportableCertification, Features, IsPrimary, IssuerFingerprint, IssuerKeyId,
-        KeyExpirationTime, KeyFlags, PolicyURI, PreferredCompressionAlgorithms,
-        PreferredHashAlgorithms, PreferredSymmetricAlgorithms, Revocable, SignatureCreationTime,
-        SignatureExpirationTime,
+        EmbeddedSignature, ExportableCertification, Features, IsPrimary, IssuerFingerprint,
+        IssuerKeyId, KeyExpirationTime, KeyFlags, PolicyURI, PreferredCompressionAlgorithms,
+        PreferredHashAlgorithms, PreferredKeyServer, PreferredSymmetricAlgorithms,
+        RegularExpression, Revocable, RevocationKey, RevocationReason, SignatureCreationTime,
+        SignatureExpirationTime, TrustSignature,
     };
     let known = |data: &SubpacketData| {
         matches!(
@@ -182,23 +188,71 @@ pub(super) fn has_unknown_critical(signature: &Signature) -> bool {
             SignatureCreationTime(_)
                 | SignatureExpirationTime(_)
                 | ExportableCertification(_)
+                | TrustSignature(..)
+                | RegularExpression(_)
                 | Revocable(_)
                 | KeyExpirationTime(_)
                 | PreferredSymmetricAlgorithms(_)
+                | RevocationKey(_)
                 | IssuerKeyId(_)
                 | PreferredHashAlgorithms(_)
                 | PreferredCompressionAlgorithms(_)
+                | PreferredKeyServer(_)
                 | IsPrimary(_)
                 | PolicyURI(_)
                 | KeyFlags(_)
+                | RevocationReason(..)
                 | Features(_)
+                | EmbeddedSignature(_)
                 | IssuerFingerprint(_)
         )
     };
-    signature.config().is_some_and(|config| {
+    subpackets(signature).any(|packet| packet.is_critical && !known(&packet.data))
+}
+
+/// In both parts.
+fn subpackets(signature: &Signature) -> impl Iterator<Item = &Subpacket> {
+    let config = signature.config().into_iter();
+    config.flat_map(|config| {
         config
             .hashed_subpackets()
             .chain(config.unhashed_subpackets())
-            .any(|packet| packet.is_critical && !known(&packet.data))
     })
+}
+
+/// Attested certifications, which the library does not know by name.
+const ATTESTED: u8 = 37;
+
+/// What sqv, and with it the apt of Debian 13, gives a signature up for where gpgv does not. `body` is the packet without
+/// its header.
+pub(super) fn unread_by_sqv(signature: &Signature, body: &[u8]) -> Option<&'static str> {
+    use SubpacketData::{
+        EmbeddedSignature, Notation, Other, RegularExpression, SignatureCreationTime,
+        SignatureExpirationTime,
+    };
+    let numbers: Vec<u8> = match signature.signature() {
+        Some(SignatureBytes::Mpis(numbers)) => {
+            let bytes = numbers.iter().filter_map(|number| number.to_bytes().ok());
+            bytes.flatten().collect()
+        }
+        _ => Vec::new(),
+    };
+    if !body.ends_with(&numbers) {
+        return Some("a number in it is longer than it need be");
+    }
+    let odd = |packet: &Subpacket| match &packet.data {
+        RegularExpression(_) | EmbeddedSignature(_) | Other(ATTESTED, _) => true,
+        Notation(notation) => std::str::from_utf8(&notation.name).is_err(),
+        _ => false,
+    };
+    if subpackets(signature).any(odd) {
+        return Some("it holds what has no place in a signature over data");
+    }
+    let hashed = || {
+        let config = signature.config().into_iter();
+        config.flat_map(|config| config.hashed_subpackets())
+    };
+    let times = hashed().filter(|packet| matches!(packet.data, SignatureCreationTime(_)));
+    let ends = hashed().filter(|packet| matches!(packet.data, SignatureExpirationTime(_)));
+    (times.count() > 1 || ends.count() > 1).then_some("it says one of its times twice")
 }

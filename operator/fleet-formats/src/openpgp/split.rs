@@ -46,6 +46,8 @@ pub fn split_certificates(bytes: &[u8]) -> Result<Vec<RawCertificate>, KeyringEr
                 });
             }
             (Tag::PublicKey, _) => skipping = true,
+            // GnuPG's own notes.
+            (Tag::Trust, _) => {}
             (_, packet) => {
                 let Some(certificate) = certificates.last_mut().filter(|_| !skipping) else {
                     continue;

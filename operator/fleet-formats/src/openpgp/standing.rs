@@ -13,6 +13,7 @@ use pgp::types::{KeyDetails, PublicParams, Tag, Timestamp};
 use super::certificate::{Certificate, Subkey, User};
 use super::computing::{self, computable};
 use super::keyring::{Component, Keyring};
+use super::signature;
 
 /// A signature may be this many seconds younger than our clock.
 pub(super) const CLOCK_TOLERANCE_SECONDS: i64 = 10;
@@ -44,7 +45,7 @@ pub(super) fn component(
 ) -> Result<(), Fault> {
     let may_sign = primary(component.certificate, keyring, now)?;
     match component.subkey {
-        Some(subkey) => self::subkey(component.certificate, subkey, now),
+        Some(subkey) => self::subkey(component.certificate, subkey, keyring, now),
         None if may_sign => Ok(()),
         None => Err(Fault::NotBound(
             "the primary key is not meant for signing data",
@@ -82,27 +83,35 @@ pub(super) fn primary_expiry(certificate: &Certificate, now: i64) -> Option<i64>
     Bindings::of(certificate, now).ok()?.expiry(certificate)
 }
 
-fn subkey(certificate: &Certificate, subkey: &Subkey, now: i64) -> Result<(), Fault> {
+fn subkey(
+    certificate: &Certificate,
+    subkey: &Subkey,
+    keyring: &Keyring,
+    now: i64,
+) -> Result<(), Fault> {
     let primary = &certificate.primary;
     let bound = |signature: &Signature| {
         computable(signature, primary.public_params())
             .verify_subkey_binding(primary, &subkey.key)
             .is_ok()
     };
-    let of_type = |wanted| {
-        subkey
-            .signatures
-            .iter()
-            .filter(move |signature| signature.typ() == Some(wanted))
-    };
-    if of_type(SignatureType::SubkeyRevocation).any(bound) {
+    let fingerprint = primary.fingerprint();
+    let revoked = of_type(
+        keyring
+            .copies(fingerprint.as_bytes())
+            .flat_map(Certificate::signatures),
+        SignatureType::SubkeyRevocation,
+    )
+    .any(bound);
+    if revoked {
         return Err(Fault::Revoked);
     }
     strong_enough(subkey.key.public_params())?;
     let since = primary.created_at().max(subkey.key.created_at());
-    let binding = newest(of_type(SignatureType::SubkeyBinding), since, now, bound)?.ok_or(
-        Fault::NotBound("no valid signature binds this subkey to its primary key"),
-    )?;
+    let bindings = of_type(subkey.signatures.iter(), SignatureType::SubkeyBinding);
+    let binding = newest(bindings, since, now, bound)?.ok_or(Fault::NotBound(
+        "no valid signature binds this subkey to its primary key",
+    ))?;
     if let Some(expired) =
         expiry(subkey.key.created_at(), binding).filter(|expires| *expires <= now)
     {
@@ -235,14 +244,21 @@ fn user_binding<'a>(
     Ok(binding.filter(|_| !revoked))
 }
 
-/// Whether the certificate's owner, or a key that the owner appointed for it, revoked the whole certificate.
+fn of_type<'a>(
+    signatures: impl Iterator<Item = &'a Signature>,
+    wanted: SignatureType,
+) -> impl Iterator<Item = &'a Signature> {
+    signatures.filter(move |signature| signature.typ() == Some(wanted))
+}
+
+/// Whether the certificate's owner, or a key that the owner appointed for it, revoked the whole certificate, in any copy
+/// of it and wherever in it that stands: sqv looks for it as far.
 fn is_revoked(certificate: &Certificate, keyring: &Keyring) -> bool {
     let primary = &certificate.primary;
+    let fingerprint = primary.fingerprint();
     let of_type = |wanted| {
-        certificate
-            .direct
-            .iter()
-            .filter(move |signature| signature.typ() == Some(wanted))
+        let copies = keyring.copies(fingerprint.as_bytes());
+        of_type(copies.flat_map(Certificate::signatures), wanted)
     };
     let by_owner = |signature: &Signature| {
         computable(signature, primary.public_params())
@@ -261,7 +277,8 @@ fn is_revoked(certificate: &Certificate, keyring: &Keyring) -> bool {
             SubpacketData::RevocationKey(revoker) => Some(revoker.fingerprint.as_slice()),
             _ => None,
         })
-        .flat_map(|fingerprint| keyring.primaries(fingerprint))
+        .flat_map(|fingerprint| keyring.copies(fingerprint))
+        .map(|copy| &copy.primary)
         .any(|revoker| {
             of_type(SignatureType::KeyRevocation).any(|signature| {
                 computable(signature, revoker.public_params())
@@ -283,7 +300,7 @@ fn newest<'a>(
             created >= not_before
                 && i64::from(created.as_secs()) <= now.saturating_add(CLOCK_TOLERANCE_SECONDS)
         }) && signature_expiry(signature).is_none_or(|expires| expires > now)
-            && !has_critical_notation(signature)
+            && !signature::has_unknown_critical(signature)
             // gpgv does not see these at all.
             && signature.hash_alg() != Some(HashAlgorithm::Md5)
     };
@@ -357,21 +374,16 @@ fn key_flags_allow_signing(signature: &Signature) -> Option<bool> {
 
 /// When a key that was made at `created` expires by this self-signature.
 fn expiry(created: Timestamp, signature: &Signature) -> Option<i64> {
-    let lifetime = signature.key_expiration_time()?.as_secs();
-    (lifetime != 0).then(|| i64::from(created.as_secs()) + i64::from(lifetime))
+    ends(created, signature.key_expiration_time()?.as_secs())
 }
 
 /// When a signature itself expires, seconds since 1970-01-01T00:00:00Z.
 pub(super) fn signature_expiry(signature: &Signature) -> Option<i64> {
     let lifetime = signature.signature_expiration_time()?.as_secs();
-    (lifetime != 0).then_some(i64::from(signature.created()?.as_secs()) + i64::from(lifetime))
+    ends(signature.created()?, lifetime)
 }
 
-/// We know no notation, and one marked critical must be understood or the signature refused.
-fn has_critical_notation(signature: &Signature) -> bool {
-    signature.config().is_some_and(|config| {
-        config
-            .hashed_subpackets()
-            .any(|packet| packet.is_critical && matches!(packet.data, SubpacketData::Notation(_)))
-    })
+/// Beyond 2106 the count of seconds begins anew, as it does for gpgv: such a thing has ended long ago.
+fn ends(created: Timestamp, lifetime: u32) -> Option<i64> {
+    (lifetime != 0).then(|| created.as_secs().wrapping_add(lifetime).into())
 }

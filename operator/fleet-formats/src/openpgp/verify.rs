@@ -11,12 +11,12 @@ use fleet_types::Reason;
 use pgp::packet::{Packet, Signature, SignatureType};
 use pgp::types::KeyDetails;
 
-use super::armour;
+use super::armour::{self, Signatures};
 use super::cleartext;
 use super::computing;
-use super::explain::{closest, explain, explain_fault, no_good_signature};
 use super::keyring::{Component, Keyring, fingerprint_text};
 use super::packets::Packets;
+use super::problems::{closest, explain, explain_fault, no_good_signature, unreadable};
 use super::signature::{self, Form, Obstacle};
 use super::standing::{self, CLOCK_TOLERANCE_SECONDS, Fault};
 use super::{SignatureProblem, VerifiedPayload};
@@ -53,12 +53,14 @@ pub fn verify_detached(
     keyring: &Keyring,
     now: i64,
 ) -> Result<VerifiedPayload, Rejected> {
-    let packets = detached_packets(signature)?;
+    let signatures = detached_signatures(signature)?;
     let document = Document {
         data: payload,
-        form: Form::Detached,
+        form: Form::Detached {
+            plain: cleartext::is_plain(payload),
+        },
     };
-    let (good, problems) = judge(document, &packets, keyring, now)?;
+    let (good, problems) = judge(document, &signatures, keyring, now)?;
     Ok(VerifiedPayload {
         payload: payload.to_vec(),
         good,
@@ -72,7 +74,7 @@ pub fn unverified_cleartext(bytes: &[u8]) -> Result<Vec<u8>, Rejected> {
     Ok(cleartext::split(bytes)?.payload)
 }
 
-fn detached_packets(signature: &[u8]) -> Result<Vec<u8>, Rejected> {
+fn detached_signatures(signature: &[u8]) -> Result<Signatures, Rejected> {
     let bad = |text: String| Err(Rejected::new(Reason::SignatureBad, text));
     if armour::is_binary(signature) {
         return bad(
@@ -84,7 +86,7 @@ fn detached_packets(signature: &[u8]) -> Result<Vec<u8>, Rejected> {
         .map(cleartext::without_blanks)
         .collect();
     if !lines.contains(&armour::BEGIN_SIGNATURE) {
-        return Ok(Vec::new());
+        return Ok(Signatures::default());
     }
     armour::signatures(&lines).or_else(|(line, what)| {
         let line = line + 1;
@@ -115,31 +117,36 @@ enum Verdict {
 
 fn judge(
     document: Document<'_>,
-    packets: &[u8],
+    signatures: &Signatures,
     keyring: &Keyring,
     now: i64,
 ) -> Result<(Vec<String>, Vec<SignatureProblem>), Rejected> {
     let (mut good, mut forged, mut refused) = (BTreeSet::new(), Vec::new(), Vec::new());
     let mut worthless = Vec::new();
     let mut kind: Option<SignatureType> = None;
-    for (count, framed) in Packets::new(packets).enumerate() {
+    let (mut end, mut in_first_block) = (0, false);
+    for (count, framed) in Packets::new(&signatures.packets).enumerate() {
         if count == MAX_SIGNATURES {
             return Err(Rejected::new(
                 Reason::SignatureBad,
                 format!("more than {MAX_SIGNATURES} signatures"),
             ));
         }
-        let verdict = match framed.and_then(|framed| framed.packet) {
-            Ok(Packet::Signature(signature)) => {
+        end += framed.as_ref().map_or(0, |framed| framed.raw.len());
+        let verdict = match framed.and_then(|framed| Ok((framed.packet?, framed.raw))) {
+            Ok((Packet::Signature(signature), raw)) => {
                 let first = *kind.get_or_insert(signature.typ().unwrap_or(SignatureType::Binary));
-                let verdict = judge_one(document, &signature, keyring, now);
+                let verdict = judge_one(document, &signature, raw, keyring, now);
                 of_one_kind(verdict, first, &signature)
             }
             Ok(_) => Verdict::Refused(unreadable("a packet that is no signature".to_owned())),
             Err(text) => Verdict::Refused(unreadable(text)),
         };
         match verdict {
-            Verdict::Good(primary) => drop(good.insert(primary)),
+            Verdict::Good(primary) => {
+                good.insert(primary);
+                in_first_block |= end <= signatures.first_block;
+            }
             Verdict::Worthless(problem) => worthless.push(problem),
             Verdict::Forged(problem) => forged.push(problem),
             Verdict::Refused(problem) => refused.push(problem),
@@ -159,6 +166,11 @@ fn judge(
     if good.is_empty() {
         return Err(no_good_signature(&worthless));
     }
+    if !in_first_block {
+        let text = "no signature of the first signature block is good, and sqv, by which today's apt verifies, reads no other; the \
+             upstream must put its signatures into one block, or that of a key of the keyring first";
+        return Err(Rejected::new(Reason::SignatureBad, text));
+    }
     Ok((good.into_iter().collect(), worthless))
 }
 
@@ -177,17 +189,10 @@ fn of_one_kind(verdict: Verdict, first: SignatureType, signature: &Signature) ->
     }
 }
 
-fn unreadable(text: String) -> SignatureProblem {
-    SignatureProblem {
-        key_id: "unknown".to_owned(),
-        reason: Reason::SignatureBad,
-        text,
-    }
-}
-
 fn judge_one(
     document: Document<'_>,
     signature: &Signature,
+    raw: &[u8],
     keyring: &Keyring,
     now: i64,
 ) -> Verdict {
@@ -234,6 +239,12 @@ fn judge_one(
             Reason::SignatureTooWeak,
             "the signature's hash is shorter than its key; the upstream must sign with a longer one".to_owned(),
         ));
+    }
+    if let Some(text) = signature::unread_by_sqv(signature, raw) {
+        let text = format!(
+            "{text}, and sqv, by which today's apt verifies, reads no such signature; it may have been altered on the way"
+        );
+        return Verdict::Refused(problem(Reason::SignatureBad, text));
     }
     match computed(document, signature, &candidates) {
         Ok(signer) => by_known_key(signature, signer, keyring, now, problem),
@@ -296,7 +307,7 @@ fn by_known_key(
     if signature::has_unknown_critical(signature) {
         return Verdict::Refused(problem(
             Reason::SignatureBad,
-            "the signature demands that something is understood which we do not know, or a stranger added that demand"
+            "the signature demands that something is understood which gpgv does not know, or a stranger added that demand"
                 .to_owned(),
         ));
     }
@@ -360,10 +371,7 @@ fn counts(signature: &Signature, signer: Component<'_>, now: i64) -> Result<(), 
     match standing::signature_expiry(signature).filter(|expires| *expires <= now) {
         Some(expired) => Err((
             Reason::SignatureExpired,
-            format!(
-                "the signature expired at {}; the upstream must sign anew",
-                crate::instant(expired)
-            ),
+            format!("the signature expired at {}", crate::instant(expired)),
         )),
         None => Ok(()),
     }

@@ -426,3 +426,29 @@ fn the_archive_keys_of_this_machine_are_understood() {
         );
     }
 }
+
+#[test]
+fn a_revocation_counts_wherever_in_the_keyring_it_stands() {
+    let gpg = Gpg::new();
+    let key = gpg.key("revoked@example.org", "ed25519", MADE_AT, "never");
+    let clear = gpg.clearsign(MADE_AT, &[&key], &[], TEXT);
+    let before = gpg.export(&[&key]);
+    gpg.revoke(&key);
+    let after = gpg.export(&[&key]);
+    // gpg writes the revocation behind the primary key, whose packet has a length of one octet.
+    let primary = 2 + usize::from(before[1]);
+    let revocation = &after[primary..primary + after.len() - before.len()];
+    for keyring in [
+        [&before[..], &after].concat(),
+        [&after[..], &before].concat(),
+        [&before[..], revocation].concat(),
+    ] {
+        let keyring = Keyring::parse(&keyring).unwrap();
+        assert_eq!(
+            reason(verify_cleartext(&clear, &keyring, now())),
+            Reason::KeyRevoked
+        );
+    }
+    let keyring = Keyring::parse(&before).unwrap();
+    assert!(verify_cleartext(&clear, &keyring, now()).is_ok());
+}

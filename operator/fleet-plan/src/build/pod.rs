@@ -1,6 +1,6 @@
 //! What serving pods and sync pods have in common: no token, no root, nothing writable but the volume.
 
-use fleet_api::mirror::{Identity, PodSecurity, PodSettings, Region};
+use fleet_api::mirror::{Identity, PodSecurity, PodSettings, Region, Resources};
 use k8s_openapi::api::core::v1::{
     Capabilities, Container, ContainerPort, LocalObjectReference,
     PersistentVolumeClaimVolumeSource, PodSecurityContext, PodSpec, ResourceRequirements,
@@ -87,13 +87,17 @@ pub struct Needs {
 }
 
 /// The manifest's resources as they are, or ours.
-pub fn resources(given: &Option<ResourceRequirements>, ours: &Needs) -> ResourceRequirements {
+pub fn resources(given: &Option<Resources>, ours: &Needs) -> ResourceRequirements {
     let quantity = |name: &str, value: &str| (name.to_owned(), Quantity(value.to_owned()));
-    given.clone().unwrap_or_else(|| ResourceRequirements {
-        requests: Some([quantity("cpu", ours.cpu), quantity("memory", ours.memory)].into()),
-        limits: Some([quantity("memory", ours.memory_limit)].into()),
+    let Resources { requests, limits } = given.clone().unwrap_or_else(|| Resources {
+        requests: [quantity("cpu", ours.cpu), quantity("memory", ours.memory)].into(),
+        limits: [quantity("memory", ours.memory_limit)].into(),
+    });
+    ResourceRequirements {
+        requests: Some(requests).filter(|map| !map.is_empty()),
+        limits: Some(limits).filter(|map| !map.is_empty()),
         ..Default::default()
-    })
+    }
 }
 
 /// What Pod Security *restricted* asks of a container, and a root file system that nobody can write.

@@ -76,13 +76,7 @@ impl Run {
             }
             Ok(())
         };
-        self.fetcher
-            .fetch_all(
-                futures::stream::iter(wants.collect::<Vec<_>>()),
-                &mut deliver,
-            )
-            .await?;
-        self.make_durable().await?;
+        self.fetch_durably(wants.collect(), &mut deliver).await?;
         for (unit, notes) in notes {
             notes_of(self, unit, notes);
         }

@@ -71,13 +71,7 @@ impl Run {
             set(&mut table, *place, found);
             Ok(())
         };
-        self.fetcher
-            .fetch_all(
-                futures::stream::iter(wants.collect::<Vec<_>>()),
-                &mut deliver,
-            )
-            .await?;
-        self.make_durable().await?;
+        self.fetch_durably(wants.collect(), &mut deliver).await?;
         let settled = listed
             .into_iter()
             .zip(table)

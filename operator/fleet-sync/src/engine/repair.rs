@@ -9,7 +9,7 @@ use fleet_types::{Digest, Expected, RepoPath, Sha256};
 use super::run::{Run, blocking};
 use super::shelves::Shelves;
 use crate::damaged::Damaged;
-use crate::fetch::{Arrival, Delivery, Sink, Want};
+use crate::fetch::{Arrival, Delivery, FailureKind, Sink, Want};
 use crate::{Phase, Problem};
 
 /// The names of one content that are tried upstream.
@@ -21,8 +21,10 @@ pub(super) struct Damage(Mutex<Lists>);
 
 #[derive(Debug, Default)]
 struct Lists {
-    recorded: BTreeSet<Sha256>,
+    recorded: Damaged,
     open: BTreeSet<Sha256>,
+    /// Those of them that only older snapshots name, where the upstream said at last that it does not have them.
+    lost: BTreeSet<Sha256>,
     /// Fetched, and not durable yet.
     arrived: Vec<Sha256>,
 }
@@ -31,28 +33,29 @@ impl Damage {
     /// What is recorded, and what the store's server and `told` met. All of it is recorded then.
     pub fn take(writer: &Writer, told: &[Sha256]) -> Result<Damage, Problem> {
         let recorded: Option<Damaged> = writer.take_state(Damaged::DOCUMENT)?;
-        let mut blobs = recorded.unwrap_or_default().blobs;
-        let before = blobs.len();
+        let mut damaged = recorded.unwrap_or_default();
+        let before = damaged.blobs.len();
         let met = writer.suspects()?;
+        let mut blobs = writer.lost_blobs()?;
         blobs.extend(met.iter().chain(told));
-        blobs.extend(writer.lost_blobs()?);
-        if blobs.len() > before {
-            let blobs = blobs.clone();
-            writer.state_write(Damaged::DOCUMENT, &Damaged { blobs })?;
+        damaged.blobs.extend(blobs.difference(&damaged.lost));
+        if damaged.blobs.len() > before {
+            writer.state_write(Damaged::DOCUMENT, &damaged)?;
         }
         writer.forget_suspects(&met)?;
-        Ok(Damage::known(blobs))
+        Ok(Damage::known(damaged))
     }
 
     /// What is recorded, for a dry run.
     pub fn of(store: &Store) -> Damage {
         let recorded: Option<Damaged> = store.state(Damaged::DOCUMENT).unwrap_or_default();
-        Damage::known(recorded.unwrap_or_default().blobs)
+        Damage::known(recorded.unwrap_or_default())
     }
 
-    fn known(recorded: BTreeSet<Sha256>) -> Damage {
+    fn known(recorded: Damaged) -> Damage {
         Damage(Mutex::new(Lists {
-            open: recorded.clone(),
+            open: recorded.blobs.union(&recorded.lost).copied().collect(),
+            lost: recorded.lost.clone(),
             recorded,
             arrived: Vec::new(),
         }))
@@ -61,6 +64,10 @@ impl Damage {
     /// Something is damaged that nobody knew of.
     pub fn found(&self, digest: Sha256) {
         self.lists().open.insert(digest);
+    }
+
+    pub fn is_lost(&self, digest: &Sha256) -> bool {
+        self.lists().lost.contains(digest)
     }
 
     pub fn contains(&self, digest: &Sha256) -> bool {
@@ -87,11 +94,14 @@ impl Damage {
         let mut lists = self.lists();
         for digest in std::mem::take(&mut lists.arrived) {
             lists.open.remove(&digest);
+            lists.lost.remove(&digest);
         }
     }
 
     fn give_up(&self, digest: &Sha256) {
-        self.lists().open.remove(digest);
+        let mut lists = self.lists();
+        lists.open.remove(digest);
+        lists.lost.remove(digest);
     }
 
     fn open(&self) -> BTreeSet<Sha256> {
@@ -131,24 +141,51 @@ impl Run {
             .enumerate()
             .map(|(tag, (digest, named))| Ok(self.repair_want(tag, *digest, named)))
             .collect();
+        let mut not_there = BTreeSet::new();
         let mut deliver = |delivery: Delivery| {
+            let asked = usize::try_from(delivery.tag).ok();
+            let asked = asked.and_then(|tag| named.get(tag));
             match delivery.result {
                 Ok(Arrival::Complete(received)) => {
                     self.count_files(1);
                     self.shelves.damage.arrived(&received.digest);
                 }
                 Ok(Arrival::NotModified) => {}
-                Err(error) => self.progress.note(&format!(
-                    "a damaged file cannot be fetched again: {}",
-                    error.message
-                )),
+                Err(error) => {
+                    let lacks = matches!(error.kind, FailureKind::NotFound | FailureKind::Mismatch);
+                    not_there.extend(asked.filter(|_| lacks).map(|(digest, _)| *digest));
+                    self.progress.note(&format!(
+                        "a damaged file cannot be fetched again: {}",
+                        error.message
+                    ));
+                }
             }
             Ok(())
         };
-        self.fetcher
-            .fetch_all(futures::stream::iter(wants), &mut deliver)
-            .await?;
-        self.make_durable().await
+        self.fetch_durably(wants, &mut deliver).await?;
+        let run = self.clone();
+        blocking(move || run.lose(not_there)).await
+    }
+
+    /// What the upstream does not have and neither the newest snapshot nor the served one names is lost. Other bytes in
+    /// its place go.
+    fn lose(&self, not_there: BTreeSet<Sha256>) -> Result<(), Problem> {
+        let damage = &self.shelves.damage;
+        let mut lost = not_there;
+        lost.extend(&damage.lists().lost);
+        let served = self.shelves.writer.current_snapshot().ok().flatten();
+        for snapshot in (self.base.iter().map(|base| &base.snapshot)).chain(&served) {
+            for (_, entry) in snapshot.iter() {
+                lost.remove(&entry.digest);
+            }
+        }
+        for digest in &lost {
+            self.shelves
+                .writer
+                .set_aside_blob(digest, "it is damaged, and the upstream no longer has it")?;
+        }
+        damage.lists().lost = lost;
+        Ok(())
     }
 
     fn repair_want(&self, tag: usize, digest: Sha256, named: &Named) -> Want {
@@ -180,7 +217,8 @@ impl Run {
         }
         for digest in damage.open() {
             if !found.contains_key(&digest) {
-                self.shelves.writer.set_aside_blob(&digest)?;
+                let why = "it is damaged, and nothing names it";
+                self.shelves.writer.set_aside_blob(&digest, why)?;
                 damage.give_up(&digest);
             }
         }
@@ -196,6 +234,17 @@ impl Run {
         let mut entries = base.snapshot.iter();
         entries
             .any(|(_, entry)| entry.state == EntryState::Present && damage.contains(&entry.digest))
+    }
+
+    /// Fetches all of this, and makes durable what came.
+    pub(super) async fn fetch_durably(
+        &self,
+        wants: Vec<Result<Want, Problem>>,
+        deliver: &mut (dyn FnMut(Delivery) -> Result<(), Problem> + Send),
+    ) -> Result<(), Problem> {
+        let wants = futures::stream::iter(wants);
+        self.fetcher.fetch_all(wants, deliver).await?;
+        self.make_durable().await
     }
 
     /// Makes everything durable that was fetched so far.
@@ -223,11 +272,13 @@ impl Shelves {
     /// Brings the store's list in line: what was found is on it, what is whole again is not.
     pub fn settle_damage(&self) -> Result<(), Problem> {
         let mut lists = self.damage.lists();
-        if lists.open != lists.recorded {
-            let blobs = lists.open.clone();
-            self.writer
-                .state_write(Damaged::DOCUMENT, &Damaged { blobs })?;
-            lists.recorded = lists.open.clone();
+        let damaged = Damaged {
+            blobs: lists.open.difference(&lists.lost).copied().collect(),
+            lost: lists.lost.clone(),
+        };
+        if damaged != lists.recorded {
+            self.writer.state_write(Damaged::DOCUMENT, &damaged)?;
+            lists.recorded = damaged;
         }
         Ok(())
     }

@@ -47,7 +47,10 @@ impl Run {
         let fresh = state.started_at == self.now;
         if !fresh {
             self.progress.phase(Phase::Check);
-            let share = self.check_share(&state)?;
+            let mut share = self.check_share(&state)?;
+            share
+                .damaged
+                .retain(|(digest, _)| !self.shelves.damage.is_lost(digest));
             for (digest, problem) in &share.damaged {
                 tracing::error!(blob = %digest, problem, "a stored file has rotted");
                 self.shelves.damage.found(*digest);

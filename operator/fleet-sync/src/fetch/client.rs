@@ -1,11 +1,10 @@
 //! The HTTP client of a run: TLS, proxy, User-Agent.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use fleet_types::Reason;
-use fleet_types::address::is_off_limits;
+use fleet_types::address::allowed;
 use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::Policy;
@@ -102,16 +101,12 @@ impl Resolve for Outside {
     fn resolve(&self, name: Name) -> Resolving {
         Box::pin(async move {
             let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let allowed: Vec<SocketAddr> = found
-                .filter(|address| !is_off_limits(address.ip()))
-                .collect();
-            if allowed.is_empty() {
-                let text = format!(
+            let allowed = allowed(found).ok_or_else(|| {
+                format!(
                     "{} is a name of this machine or its cloud; a redirect to it is not followed",
                     name.as_str()
-                );
-                return Err(text.into());
-            }
+                )
+            })?;
             Ok(Box::new(allowed.into_iter()) as Addrs)
         })
     }

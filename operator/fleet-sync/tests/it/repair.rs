@@ -33,6 +33,7 @@ fn verify(options: &SyncOptions) -> Damaged {
     let report = writer.scrub(&mut |_| {}).unwrap();
     let damaged = Damaged {
         blobs: report.damaged.clone(),
+        ..Damaged::default()
     };
     writer.state_write(Damaged::DOCUMENT, &damaged).unwrap();
     damaged
@@ -125,7 +126,17 @@ async fn an_older_snapshot_is_mended_too_and_does_not_hold_up_the_newest() {
     std::fs::rename(world.archive.path(old), world.archive.path("away")).unwrap();
     let report = sync(&options).await;
     assert_eq!(told(&report).1, Reason::Unchanged, "{report:?}");
-    assert_eq!(recorded(&world), Some(damaged));
+    let lost = Damaged {
+        blobs: Default::default(),
+        lost: damaged.blobs,
+    };
+    assert_eq!(recorded(&world), Some(lost.clone()));
+    let found = world.store().scrub_beside(&lost.lost, &mut |_| {}).unwrap();
+    assert!(
+        found.is_clean() && found.lacking.values().eq([&1]),
+        "{found:?}"
+    );
+    assert!(!blob.exists(), "nobody gets the damaged bytes");
     std::fs::rename(world.archive.path("away"), world.archive.path(old)).unwrap();
     let report = sync(&options).await;
     assert_eq!(told(&report).1, Reason::Unchanged, "{report:?}");

@@ -124,7 +124,8 @@ impl Source<'_> {
                 serde_saphyr::with_deserializer_from_str(text, |deserializer| {
                     noting(deserializer, ignored)
                 })
-                .map_err(|error| Failure::invalid(format!("{place}: {error}")))
+                // Not the text beside the place: a Secret may stand there.
+                .map_err(|error| Failure::invalid(format!("{place}: {}", error.without_snippet())))
             }
             Source::Item(value, place) => noting(*value, ignored)
                 .map_err(|error| Failure::invalid(format!("{place}: {error}"))),

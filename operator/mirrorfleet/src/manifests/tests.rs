@@ -68,6 +68,22 @@ fn a_wrong_value_shows_its_line() {
 }
 
 #[test]
+fn what_cannot_be_read_is_not_repeated() {
+    let secret = SECRET.replace("{a.gpg: x}", "{password: hunter2, token: [x]}");
+    let cut = SECRET.replace("{a.gpg: x}", "{password: hunter2, token: [x");
+    let url = "https://me:hunter2@example.org:99999/";
+    let authority = UPSTREAM.replace("https://example.org/debian/", url);
+    let proxy = format!("{UPSTREAM}  access: {{proxyUrl: \"{url}\"}}\n");
+    for text in [secret, cut, authority, proxy] {
+        let message = refusal(&[&text]);
+        assert!(
+            message.contains("line ") && !message.contains("hunter2"),
+            "{message}"
+        );
+    }
+}
+
+#[test]
 fn other_kinds_and_versions_are_named() {
     let message = refusal(&["apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: x}\n"]);
     assert!(

@@ -1,6 +1,6 @@
 //! `mirrorfleet verify`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fleet_store::{Finding, ScrubProgress, ScrubReport, Store, StoreError, Writer};
 use fleet_sync::Damaged;
@@ -62,7 +62,9 @@ fn verify(data: &DataArguments, mirror: &str) -> Result<Outcome, Failure> {
         bar.set_style(style.progress_chars("=> "));
     }
     bar.set_prefix(mirror.to_owned());
-    let report = store.scrub(&mut |progress: &ScrubProgress| {
+    let known: Option<Damaged> = store.state(Damaged::DOCUMENT).unwrap_or_default();
+    let lost = known.unwrap_or_default().lost;
+    let report = store.scrub_beside(&lost, &mut |progress: &ScrubProgress| {
         bar.set_position(u64::from(progress.shards_done));
         bar.set_message(format!(
             "{} blobs, {}",
@@ -74,7 +76,7 @@ fn verify(data: &DataArguments, mirror: &str) -> Result<Outcome, Failure> {
     let report = report?;
     let mut text = text(mirror, &report, &served_names(&store, &report));
     if !report.is_clean() {
-        text.push_str(&format!("  {}\n", note_damage(&store, &report)?));
+        text.push_str(&format!("  {}\n", note_damage(&store, &report, lost)?));
     }
     print(&text)?;
     Ok(if report.is_clean() {
@@ -86,8 +88,13 @@ fn verify(data: &DataArguments, mirror: &str) -> Result<Outcome, Failure> {
 
 /// Prepares what the next sync mends, and says what to do. A clean store is not written to, so that one on a read-only
 /// volume can be checked.
-fn note_damage(store: &Store, report: &ScrubReport) -> Result<String, Failure> {
-    let written = Writer::open_existing(store.dir()).and_then(|writer| set_right(&writer, report));
+fn note_damage(
+    store: &Store,
+    report: &ScrubReport,
+    lost: BTreeSet<Sha256>,
+) -> Result<String, Failure> {
+    let written =
+        Writer::open_existing(store.dir()).and_then(|writer| set_right(&writer, report, lost));
     match written {
         Ok(()) => Ok("what cannot be read was set aside, and damaged blobs were noted: the next sync makes or fetches all of it again".to_owned()),
         Err(StoreError::Busy { .. }) => {
@@ -104,7 +111,11 @@ fn note_damage(store: &Store, report: &ScrubReport) -> Result<String, Failure> {
     }
 }
 
-fn set_right(writer: &Writer, report: &ScrubReport) -> Result<(), StoreError> {
+fn set_right(
+    writer: &Writer,
+    report: &ScrubReport,
+    lost: BTreeSet<Sha256>,
+) -> Result<(), StoreError> {
     for finding in &report.findings {
         match finding {
             Finding::SnapshotDamaged { snapshot, .. } => drop(writer.take_snapshot(snapshot)?),
@@ -114,7 +125,8 @@ fn set_right(writer: &Writer, report: &ScrubReport) -> Result<(), StoreError> {
     }
     let blobs = report.damaged.clone();
     if !blobs.is_empty() {
-        writer.state_write(Damaged::DOCUMENT, &Damaged { blobs })?;
+        let lost = lost.difference(&blobs).copied().collect();
+        writer.state_write(Damaged::DOCUMENT, &Damaged { blobs, lost })?;
     }
     Ok(())
 }
@@ -179,6 +191,12 @@ fn text(mirror: &str, report: &ScrubReport, names: &BTreeMap<Sha256, String>) ->
     let more = report.findings_total.saturating_sub(told.count() as u64);
     if more > 0 {
         text.push_str(&format!("  … and {more} more findings\n"));
+    }
+    for (snapshot, files) in &report.lacking {
+        text.push_str(&format!(
+            "  snapshot {snapshot}, which is not served, lacks {files} files that the upstream no longer has: do not roll back \
+             to it; it goes when `snapshots.keep` newer ones are there\n"
+        ));
     }
     text
 }

@@ -432,3 +432,25 @@ fn rsync_endpoints_say_what_they_need_where_the_program_is_missing() {
     assert_eq!(code, Some(2), "{said}");
     assert!(said.contains("Connection refused"), "{said}");
 }
+
+#[test]
+fn where_all_blobs_were_lost_the_advice_leads_to_health_though_an_older_snapshot_stays_with_holes()
+{
+    let world = World::new();
+    world.once().expect(0);
+    world.add_package("world", "2.0");
+    world.publish();
+    world.once().expect(0);
+    fs::remove_dir_all(world.data().join("debian/blobs")).unwrap();
+    let damaged = world.call(&["verify"]).expect(4);
+    assert!(damaged.stdout.contains("the next sync"), "{damaged}");
+    world.once().expect(0);
+    for _ in 0..2 {
+        let mended = world.call(&["verify"]).expect(0);
+        assert!(
+            mended.stdout.contains("debian: clean") && mended.stdout.contains("do not roll back"),
+            "{mended}"
+        );
+        world.once().expect(0);
+    }
+}

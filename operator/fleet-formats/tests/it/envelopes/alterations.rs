@@ -106,6 +106,23 @@ fn with_unhashed(packets: &[u8], area: &[u8]) -> Vec<u8> {
     packet(2, &new)
 }
 
+/// A signature whose two numbers are written with a zero before them.
+fn padded(packets: &[u8]) -> Vec<u8> {
+    let body = &packets[2..];
+    let hashed = usize::from(u16::from_be_bytes([body[4], body[5]]));
+    let unhashed = usize::from(u16::from_be_bytes([body[6 + hashed], body[7 + hashed]]));
+    let mut at = 8 + hashed + unhashed + 2;
+    let mut new = body[..at].to_vec();
+    while at < body.len() {
+        let bytes = usize::from(u16::from_be_bytes([body[at], body[at + 1]])).div_ceil(8);
+        new.extend(((bytes as u16 + 1) * 8).to_be_bytes());
+        new.push(0);
+        new.extend(&body[at + 2..at + 2 + bytes]);
+        at += 2 + bytes;
+    }
+    packet(2, &new)
+}
+
 /// All that is done to one good file. `key_id` is its signer's.
 pub fn alterations(good: &[u8], key_id: &[u8; 8]) -> Vec<Case> {
     let (text, packets) = parts(good);
@@ -157,6 +174,26 @@ pub fn alterations(good: &[u8], key_id: &[u8; 8]) -> Vec<Case> {
         ("an unknown hash", "Hash: SHA512", "Hash: SHA512, TIGER"),
         ("MD5 too", "Hash: SHA512", "Hash: SHA512, MD5"),
         (
+            "a form feed before a hash",
+            "Hash: SHA512",
+            "Hash: \x0cSHA512",
+        ),
+        (
+            "a CR before a hash",
+            "Hash: SHA512",
+            "Hash: SHA256,\rSHA512",
+        ),
+        (
+            "a Hash header of 61 bytes",
+            "Hash: SHA512",
+            "Hash:                                                  SHA512",
+        ),
+        (
+            "a CR before a blank behind a line",
+            "stable\n",
+            "stable\r \n",
+        ),
+        (
             "a Comment header",
             "Hash: SHA512",
             "Hash: SHA512\nComment: x",
@@ -190,6 +227,9 @@ pub fn alterations(good: &[u8], key_id: &[u8; 8]) -> Vec<Case> {
     for (name, header) in [
         ("an armour comment", "Comment: a: b\n"),
         ("an unknown armour header", "Odd: x\n"),
+        ("an armour header without its blank", "Odd:x\n"),
+        ("an armour header that says nothing", "Odd:\n"),
+        ("an armour header of blanks", "Comment:  \n"),
         ("an armour header without colon", "odd\n"),
         ("blanks behind the block's first line", " \n"),
     ] {
@@ -256,6 +296,22 @@ pub fn alterations(good: &[u8], key_id: &[u8; 8]) -> Vec<Case> {
             "an expiry in what is not signed",
             [own.clone(), subpacket(3, &[0, 0, 0, 1])].concat(),
         ),
+        (
+            "a regular expression",
+            [own.clone(), subpacket(6, b"x")].concat(),
+        ),
+        (
+            "no embedded signature",
+            [own.clone(), subpacket(32, b"x")].concat(),
+        ),
+        (
+            "attested certifications",
+            [own.clone(), subpacket(37, b"x")].concat(),
+        ),
+        (
+            "a notation that is no text",
+            [own.clone(), subpacket(20, b"\x80\0\0\0\0\x02\0\x01\xffxb")].concat(),
+        ),
         ("a broken subpacket", [own.clone(), vec![9, 16]].concat()),
         ("a subpacket of nothing", [own.clone(), vec![0]].concat()),
     ] {
@@ -306,6 +362,7 @@ pub fn alterations(good: &[u8], key_id: &[u8; 8]) -> Vec<Case> {
             packet(4, &[&[3, 1, 10, 22][..], key_id, &[1]].concat()),
         ),
         ("marker", packet(10, b"PGP")),
+        ("trust", packet(12, b"x")),
         ("padding", packet(21, b"xx")),
         ("unknown", packet(60, b"x")),
         ("user id", packet(13, b"x")),
@@ -320,7 +377,19 @@ pub fn alterations(good: &[u8], key_id: &[u8; 8]) -> Vec<Case> {
             file(&[packets.clone(), other].concat()),
         );
     }
+    add("its numbers padded", file(&padded(&packets)));
     let stranger = packet(2, &made_up(4, 1, 22, 10, &[2; 8], &curve));
+    for (name, blocks) in [
+        ("a stranger's block before", [&stranger[..], &packets]),
+        ("a stranger's block behind", [&packets, &stranger]),
+        (
+            "one packet over two blocks",
+            [&packets[..40], &packets[40..]],
+        ),
+    ] {
+        let [first, second] = blocks.map(armour);
+        add(name, [text.clone(), first, second].concat());
+    }
     add(
         "40 strangers before",
         file(&[stranger.repeat(40), packets.clone()].concat()),

@@ -1,5 +1,5 @@
-//! What is accepted here is accepted by gpgv and by a fresh apt: over envelopes that a stranger without any key can make
-//! of a good file, and over what honest signers make.
+//! What is accepted here is accepted by gpgv, by sqv where it is installed (the apt of Debian 13 verifies by it) and by a
+//! fresh apt: over envelopes that a stranger without any key can make of a good file, and over what honest signers make.
 
 mod alterations;
 
@@ -37,6 +37,38 @@ fn gpgv_accepts(home: &Path, ring: &Path, files: &[&Path]) -> bool {
         }
     }
     valid > 0
+}
+
+/// What sqv says of a cleartext-signed file, which it is given as apt takes it apart; none where there is no sqv.
+fn sqv_accepts(home: &Path, ring: &Path, file: &[u8]) -> Option<bool> {
+    let (mut text, mut signatures, mut part) = (Vec::new(), Vec::new(), 0);
+    for line in file.split(|byte| *byte == b'\n') {
+        let returns = line.iter().rposition(|byte| *byte != b'\r');
+        let line = &line[..returns.map_or(0, |last| last + 1)];
+        let blanks = line.iter().rposition(|byte| !matches!(byte, b' ' | b'\t'));
+        let line = &line[..blanks.map_or(0, |last| last + 1)];
+        match part {
+            0 if line == b"-----BEGIN PGP SIGNED MESSAGE-----" => part = 1,
+            1 if line.is_empty() => part = 2,
+            2 if line != b"-----BEGIN PGP SIGNATURE-----" => {
+                text.push(line.strip_prefix(b"- ").unwrap_or(line));
+            }
+            2 | 3 => {
+                part = 3;
+                signatures.push(line);
+            }
+            _ => {}
+        }
+    }
+    let files = ["sqv-signature", "sqv-text"].map(|name| home.join(name));
+    std::fs::write(&files[0], signatures.join(&b'\n')).unwrap();
+    std::fs::write(&files[1], text.join(&b'\n')).unwrap();
+    let output = Command::new("sqv")
+        .arg("--keyring")
+        .arg(ring)
+        .args(files)
+        .output();
+    Some(output.ok()?.status.success())
 }
 
 /// Which of the suites a fresh apt takes, with its own defaults, by the name of their directories.
@@ -114,7 +146,7 @@ fn signer() -> Signer {
 }
 
 #[test]
-fn whatever_a_stranger_makes_of_a_file_is_accepted_only_where_gpgv_accepts_it() {
+fn whatever_a_stranger_makes_of_a_file_is_accepted_only_where_gpgv_and_sqv_accept_it() {
     let signer = signer();
     let file = signer.gpg.home().join("InRelease");
     let mut cases = alterations(&signer.good, &signer.key_id);
@@ -127,10 +159,16 @@ fn whatever_a_stranger_makes_of_a_file_is_accepted_only_where_gpgv_accepts_it() 
         accepted += 1;
         std::fs::write(&file, &case.in_release).unwrap();
         if !gpgv_accepts(signer.gpg.home(), &signer.ring, &[&file]) {
-            wrong.push(case.name.as_str());
+            wrong.push(format!("gpgv: {}", case.name));
+        }
+        if sqv_accepts(signer.gpg.home(), &signer.ring, &case.in_release) == Some(false) {
+            wrong.push(format!("sqv: {}", case.name));
         }
     }
-    assert!(wrong.is_empty(), "accepted, and gpgv refuses: {wrong:#?}");
+    assert!(
+        wrong.is_empty(),
+        "accepted by us, and refused by {wrong:#?}"
+    );
     assert!(accepted > 10, "{accepted} of {} accepted", cases.len());
 }
 

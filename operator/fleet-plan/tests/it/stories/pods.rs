@@ -112,7 +112,14 @@ fn what_the_installation_does_not_allow_stalls_with_the_list_that_would() {
             json!({"labels": {"app.kubernetes.io/component": "serving"}}),
             "not yours to set",
         ),
-        (json!({"securityContext": {"runAsUser": 0}}), "begin at 1"),
+        (
+            json!({"securityContext": {"runAsUser": 0}}),
+            "from 1 to 2147483647",
+        ),
+        (
+            json!({"securityContext": {"fsGroup": 2_147_483_648_i64}}),
+            "from 1 to 2147483647",
+        ),
     ] {
         let mut world = World::new(&["eu"]);
         world.edit_pods(pods);

@@ -1,5 +1,6 @@
 //! Where an entry of sources says that an archive is.
 
+use fleet_types::percent_decoded;
 use url::Url;
 
 use super::auth::Login;
@@ -35,10 +36,7 @@ pub fn address(uri: &str) -> Result<(Url, Option<Login>), String> {
 }
 
 fn login(url: &Url) -> Option<Login> {
-    let decoded = |text: &str| {
-        let bytes = percent_decode(text);
-        String::from_utf8_lossy(&bytes).into_owned()
-    };
+    let decoded = |text: &str| String::from_utf8_lossy(&percent_decoded(text)).into_owned();
     let named = !url.username().is_empty() || url.password().is_some();
     named.then(|| Login {
         username: decoded(url.username()),
@@ -56,26 +54,6 @@ pub fn released_to(url: &Url) -> String {
     let port = url.port().map(|port| format!(":{port}"));
     let host = url.host_str().unwrap_or_default();
     format!("{scheme}{host}{}", port.unwrap_or_default())
-}
-
-/// `%20` as a blank; what is no such sequence stays.
-pub fn percent_decode(text: &str) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let digits = after.get(..2).filter(|_| *first == b'%');
-        match digits.and_then(|digits| hex::decode(digits).ok()) {
-            Some(decoded) => {
-                bytes.extend(decoded);
-                rest = after.get(2..).unwrap_or_default();
-            }
-            None => {
-                bytes.push(*first);
-                rest = after;
-            }
-        }
-    }
-    bytes
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! One-line entries, word by word as apt's sourcelist.cc and `ParseQuoteWord` in its strutl.cc read them.
 
-use super::address::percent_decode;
+use fleet_types::percent_decoded;
+
 use super::source::{Entry, Source};
 
 /// Reads one-line entries. Lines that are none become notes; apt would refuse the whole file.
@@ -125,7 +126,7 @@ fn end_of_word(text: &str) -> Result<usize, String> {
 fn unquoted(word: &str) -> String {
     // In apt's order: a quote that is written as %22 stays.
     let plain = word.replace('"', "");
-    String::from_utf8_lossy(&percent_decode(&plain)).into_owned()
+    String::from_utf8_lossy(&percent_decoded(&plain)).into_owned()
 }
 
 #[cfg(test)]

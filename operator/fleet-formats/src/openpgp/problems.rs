@@ -1,10 +1,18 @@
-//! Why signatures do not count, as a reason and a sentence.
+//! Words for what is wrong with signatures.
 
 use fleet_types::Reason;
 
 use super::SignatureProblem;
 use super::standing::Fault;
 use crate::seam::Rejected;
+
+pub(super) fn unreadable(text: String) -> SignatureProblem {
+    SignatureProblem {
+        key_id: "unknown".to_owned(),
+        reason: Reason::SignatureBad,
+        text,
+    }
+}
 
 /// Without a good signature, the reason is that of the signature that came closest: known keys before unknown ones.
 pub(super) fn no_good_signature(problems: &[SignatureProblem]) -> Rejected {
@@ -58,10 +66,7 @@ pub(super) fn explain(what: &str, problems: &[SignatureProblem]) -> String {
 
 pub(super) fn explain_fault(fault: Fault) -> (Reason, String) {
     match fault {
-        Fault::Revoked => (
-            Reason::KeyRevoked,
-            "the key has been revoked; get a newer keyring from the upstream".to_owned(),
-        ),
+        Fault::Revoked => (Reason::KeyRevoked, "the key has been revoked".to_owned()),
         Fault::Expired(since) => (
             Reason::KeyExpired,
             format!(
