@@ -13,7 +13,7 @@ from pathlib import Path
 
 from .apt import Apt
 from .debian import DebianArchive, Suite
-from .identity import RFC_1123, STABLE, archive_of, ask_apt, edit, line, same_through_us
+from .identity import RFC_1123, STABLE, Edited, archive_of, ask_apt, edit, line, printed, same_through_us
 from .keys import Signers
 from .place import Place
 from .registry import story
@@ -220,3 +220,30 @@ def suites_that_lack_something(place: Place) -> None:
                 apt.download("one")
             if kind == "deb-src":
                 apt.clean("apt-get", "source", "--download-only", "one", cwd=apt.root)
+
+
+@story("new bytes under a known name, and a suite that shrinks, are taken after what the refusal prints was pasted")
+def changes_that_a_person_allows(place: Place) -> None:
+    archive = DebianArchive(place.upstreams / "vendor", place.signers)
+    archive.add_many(STABLE, ["one", *(f"more{number}" for number in range(25))], kilobytes=1)
+    archive.publish(STABLE)
+    mirror = Edited(place.mirror("vendor", "vendor", ("stable",)))
+    mirror.sync(place)
+    server = place.serve()
+
+    def takes(case: str, part: str) -> None:
+        straight = ask_apt(place.workdir / f"apt-{case}", place, line(place.url("vendor"), STABLE))
+        assert straight.works, straight
+        refused = mirror.sync(place, expect=3)
+        assert refused.reason == case and "goes on being served" in refused.report["message"], refused.report
+        dataclasses.replace(mirror, spec=printed(refused, part)).sync(place)
+        same_through_us(place, server, mirror.mirror, STABLE, straight, **{"Acquire::Retries": "0"} if part == "shrink" else {})
+
+    archive.remove(STABLE, "one").file.unlink()
+    archive.add(STABLE, "one", kilobytes=3)
+    archive.publish(STABLE)
+    takes("ContentMutated", "allowMutations")
+    for number in range(24):
+        archive.remove(STABLE, f"more{number}")
+    archive.publish(STABLE)
+    takes("ShrinkRefused", "shrink")

@@ -4,31 +4,27 @@
 //! - what was written is known at once, before the watch tells;
 //! - every successful write is counted by [`crate::faults`], the test hook that ends the process between two of them.
 
+mod status;
+
 use std::fmt::Debug;
 
-use fleet_api::labels::{CLAIM_FINALIZER, FIELD_MANAGER, STATUS_FIELD_MANAGER};
-use fleet_api::{Mirror, MirrorStatus, Upstream, UpstreamStatus};
-use fleet_plan::{Write, conditions_of_unreadable, state_of_unreadable};
-use jiff::Timestamp;
+use fleet_api::Mirror;
+use fleet_api::labels::{CLAIM_FINALIZER, FIELD_MANAGER};
+use fleet_plan::Write;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
-use kube::api::{
-    ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions,
-    PropagationPolicy,
-};
-use kube::core::{DeserializeGuard, NamespaceResourceScope};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
+use kube::core::DeserializeGuard;
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::error::WriteError;
 use crate::faults::Faults;
 use crate::ownership;
-use crate::world::{Child, Guarded, Kind, ObjectName, World, by_itself};
+use crate::world::{Child, Kind, ObjectName, World, by_itself};
 
 /// The one place that writes.
 pub struct Writer {
@@ -76,101 +72,6 @@ impl Writer {
             }
             Write::DeleteJob { name, uid } => self.delete::<Job>(world, mirror, name, uid).await,
         }
-    }
-
-    /// Writes the status of a Mirror.
-    pub async fn mirror_status(
-        &self,
-        world: &World,
-        mirror: &Mirror,
-        status: &MirrorStatus,
-    ) -> Result<(), WriteError> {
-        let written = self
-            .status::<Guarded<Mirror>>(mirror.meta(), status)
-            .await?;
-        by_itself(written).map(|item| world.mirrors.put(item));
-        Ok(())
-    }
-
-    /// Writes the status of an Upstream.
-    pub async fn upstream_status(
-        &self,
-        world: &World,
-        upstream: &Upstream,
-        status: &UpstreamStatus,
-    ) -> Result<(), WriteError> {
-        let written = self
-            .status::<Guarded<Upstream>>(upstream.meta(), status)
-            .await?;
-        by_itself(written).map(|item| world.upstreams.put(item));
-        Ok(())
-    }
-
-    /// Says in the conditions of an object that cannot be read that it cannot. All else in its status stays: the
-    /// high-water marks are in it. Whether that was news.
-    pub async fn unreadable(
-        &self,
-        kind: &ApiResource,
-        meta: &ObjectMeta,
-        error: &str,
-        now: Timestamp,
-    ) -> Result<bool, WriteError> {
-        let namespace = meta.namespace.as_deref().unwrap_or_default();
-        let name = meta.name.as_deref().unwrap_or_default();
-        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, kind);
-        let found = api.get_opt(name).await;
-        let Some(found) = found.map_err(|error| failed(&kind.kind, name, &error))? else {
-            return Ok(false);
-        };
-        let before = found.data["status"].clone();
-        let known = serde_json::from_value(before["conditions"].clone()).unwrap_or_default();
-        let known: Vec<Condition> = known;
-        let generation = meta.generation.unwrap_or(0);
-        let conditions = conditions_of_unreadable(&known, error, generation, now);
-        let mut status = before.as_object().cloned().unwrap_or_default();
-        status.insert("observedGeneration".to_owned(), json!(generation));
-        if kind.kind == Mirror::kind(&()) {
-            status.insert("state".to_owned(), json!(state_of_unreadable(&conditions)));
-        }
-        status.insert("conditions".to_owned(), json!(conditions));
-        if before == Value::Object(status.clone()) {
-            return Ok(false);
-        }
-        let body = json!({
-            "apiVersion": kind.api_version, "kind": kind.kind,
-            "metadata": {"name": name, "uid": meta.uid},
-            "status": status,
-        });
-        let params = PatchParams::apply(STATUS_FIELD_MANAGER).force();
-        let written = api.patch_status(name, &params, &Patch::Apply(body)).await;
-        written.map_err(|error| failed(&kind.kind, name, &error))?;
-        self.faults.written();
-        Ok(true)
-    }
-
-    /// Applies a status as its only owner: what is not in `status` is taken away. The uid keeps it from a successor.
-    async fn status<K>(&self, meta: &ObjectMeta, status: &impl Serialize) -> Result<K, WriteError>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-            + Clone
-            + Debug
-            + DeserializeOwned,
-    {
-        let (namespace, name) = (
-            meta.namespace.clone().unwrap_or_default(),
-            meta.name.clone().unwrap_or_default(),
-        );
-        let body = json!({
-            "apiVersion": K::api_version(&()), "kind": K::kind(&()),
-            "metadata": {"name": name, "uid": meta.uid},
-            "status": status,
-        });
-        let api: Api<K> = Api::namespaced(self.client.clone(), &namespace);
-        let params = PatchParams::apply(STATUS_FIELD_MANAGER).force();
-        let written = api.patch_status(&name, &params, &Patch::Apply(body)).await;
-        let written = written.map_err(|error| failed(K::kind(&()).as_ref(), &name, &error))?;
-        self.faults.written();
-        Ok(written)
     }
 
     /// Creates an object. One of that name that is ours counts as created; a stranger's is remembered and left alone.

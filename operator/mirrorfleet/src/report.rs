@@ -75,9 +75,10 @@ pub fn not_begun(mirror: &str, failure: &Failure, served: Option<String>, now: i
 }
 
 fn run_text(report: &Report) -> String {
-    let word = verdict(report.result, report.reason.outcome());
-    let mut text = headline(&report.mirror, word, &report.message, report.reason);
-    suites(&mut text, &report.suites);
+    let outcome = report.reason.outcome();
+    let word = verdict(report.result, outcome);
+    let mut text = headline(&report.mirror, word, report.reason);
+    say(&mut text, &report.message, &report.suites);
     if let Some(id) = &report.snapshot {
         line(&mut text, format_args!("  snapshot  {}", short(id)));
     }
@@ -97,7 +98,12 @@ fn run_text(report: &Report) -> String {
             format_args!("  the upstream asks to be left alone for {seconds} s"),
         );
     }
-    what_next(&mut text, report.reason, report.snapshot.is_some());
+    if outcome == Outcome::Upstream && report.bytes_fetched > 0 {
+        line(
+            &mut text,
+            format_args!("  what was fetched is kept: the next run goes on from there"),
+        );
+    }
     text
 }
 
@@ -107,8 +113,8 @@ fn plan_text(report: &PlanReport) -> String {
         (RunResult::Published, _) => "would publish in part",
         (result, outcome) => verdict(result, outcome),
     };
-    let mut text = headline(&report.mirror, word, &report.message, report.reason);
-    suites(&mut text, &report.suites);
+    let mut text = headline(&report.mirror, word, report.reason);
+    say(&mut text, &report.message, &report.suites);
     for (word, share) in [
         ("fetch", &report.fetch),
         ("keep", &report.keep),
@@ -164,29 +170,45 @@ fn verdict(result: RunResult, outcome: Outcome) -> &'static str {
 }
 
 /// The reason is said where it says more than the word does.
-fn headline(mirror: &str, word: &str, message: &str, reason: Reason) -> String {
-    let told = matches!(reason, Reason::Published | Reason::Unchanged);
-    let reason = if told {
-        String::new()
-    } else {
-        format!(" ({reason})")
-    };
-    let mut text = format!("{mirror}: {word}{reason}\n");
-    if !message.is_empty() {
-        line(&mut text, format_args!("  {message}"));
+fn headline(mirror: &str, word: &str, reason: Reason) -> String {
+    match reason {
+        Reason::Published | Reason::Unchanged => format!("{mirror}: {word}\n"),
+        reason => format!("{mirror}: {word} ({reason})\n"),
     }
-    text
 }
 
-fn suites(text: &mut String, suites: &[SuiteReport]) {
+/// What the run says, and its suites: each thing once, where it belongs. What the run says of its worst suite is what that
+/// suite says, and suites that share a fate share its words.
+fn say(text: &mut String, message: &str, suites: &[SuiteReport]) {
+    let failed = |suite: &&SuiteReport| suite.result == RunResult::Failed;
+    let of_suite = |suite: &SuiteReport| message.strip_prefix(suite.message.as_str());
+    let rest = suites.iter().filter(failed).find_map(of_suite);
+    let rest = rest.map_or(message, |rest| rest.trim_start_matches("; "));
+    if !rest.is_empty() {
+        line(text, format_args!("  {rest}"));
+    }
+    let mut last: Option<&SuiteReport> = None;
     for suite in suites {
+        let name = &suite.suite;
+        let same =
+            |last: &SuiteReport| (last.reason, &last.message) == (suite.reason, &suite.message);
         let state = match suite.result {
             RunResult::Published => well("new state", &suite.message),
             RunResult::Unchanged => well("unchanged", &suite.message),
-            RunResult::Failed => format!("{}: {}", suite.reason, suite.message),
+            RunResult::Failed if last.is_some_and(same) => format!("{}, as above", suite.reason),
+            RunResult::Failed => format!("{}: {}", suite.reason, without(name, &suite.message)),
         };
-        line(text, format_args!("  suite     {}: {state}", suite.suite));
+        line(text, format_args!("  suite     {name}: {state}"));
+        last = Some(suite);
     }
+}
+
+/// A message that names its suite first, behind that name.
+fn without<'a>(name: &str, message: &'a str) -> &'a str {
+    let bare = message.strip_prefix("suite ").unwrap_or(message);
+    let rest = bare.strip_prefix(name);
+    rest.and_then(|rest| rest.strip_prefix(": "))
+        .unwrap_or(message)
 }
 
 /// What is to be known of a suite that went well stands behind it.
@@ -207,27 +229,6 @@ fn sample(text: &mut String, mark: char, share: &Share) {
     }
 }
 
-fn what_next(text: &mut String, reason: Reason, has_snapshot: bool) {
-    let advice = match reason.outcome() {
-        Outcome::Good => return,
-        Outcome::Manifest => {
-            "edit the manifest, Secret or ConfigMap that is named above and run again"
-        }
-        Outcome::Upstream if reason == Reason::UpstreamIncomplete => {
-            "leave out what never comes, as said above, or run again later; what was fetched is kept"
-        }
-        Outcome::Upstream | Outcome::Cluster => "run again later; what was fetched is kept",
-        Outcome::Refused => "nothing that was refused is served; ask the upstream's operators",
-        Outcome::Storage => "free or repair the volume and run again",
-    };
-    let served = if has_snapshot {
-        "; the snapshot above is still served"
-    } else {
-        ""
-    };
-    line(text, format_args!("  what to do: {advice}{served}"));
-}
-
 /// As much of a snapshot's id as people need; every command accepts it.
 pub fn short(id: &str) -> &str {
     id.get(..12).unwrap_or(id)
@@ -245,31 +246,39 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn a_refusal_says_what_why_and_what_to_do() {
-        let failure = Failure::new(
-            Reason::KeyExpired,
-            "InRelease of trixie: the signing key expired",
-        );
-        let mut report = not_begun("debian", &failure, Some("ab".repeat(32)), 0);
-        let suite = SuiteReport {
-            suite: "trixie".into(),
+    fn failed(name: &str, message: &str) -> SuiteReport {
+        SuiteReport {
+            suite: name.into(),
             result: RunResult::Failed,
             reason: Reason::KeyExpired,
-            message: "expired".into(),
+            message: message.into(),
             left_out: None,
-        };
-        report.suites = vec![suite];
-        let text = run_text(&report);
-        for word in [
-            "debian: refused (KeyExpired)",
-            "the signing key expired",
-            "trixie: KeyExpired: expired",
-            "abababababab\n",
-            "still served",
-        ] {
-            assert!(text.contains(word), "{word} is not in:\n{text}");
         }
+    }
+
+    #[test]
+    fn a_refusal_says_what_where_and_what_still_works_once() {
+        let message = "suite trixie: the signing key expired; nothing was served yet";
+        let failure = Failure::new(Reason::KeyExpired, message);
+        let mut report = not_begun("debian", &failure, Some("ab".repeat(32)), 0);
+        report.suites = vec![failed("trixie", "suite trixie: the signing key expired")];
+        assert_eq!(
+            run_text(&report),
+            "debian: refused (KeyExpired)\n  nothing was served yet\n  suite     trixie: KeyExpired: the signing key expired\n\
+             \u{20} snapshot  abababababab\n  fetched   0 files, 0 B, 0 requests, 0.0 s\n"
+        );
+    }
+
+    #[test]
+    fn what_ends_a_whole_run_is_said_once_however_many_suites_it_has() {
+        let failure = Failure::new(Reason::StorageFull, "the volume is full");
+        let mut report = not_begun("debian", &failure, None, 0);
+        report.suites = ["a", "b", "c"]
+            .map(|name| failed(name, "the volume is full"))
+            .into();
+        let text = run_text(&report);
+        assert_eq!(text.matches("the volume is full").count(), 1, "{text}");
+        assert_eq!(text.matches("as above").count(), 2, "{text}");
     }
 
     #[test]
@@ -283,6 +292,6 @@ mod tests {
         report.result = RunResult::Unchanged;
         let text = run_text(&report);
         assert!(text.starts_with("debian: unchanged\n"), "{text}");
-        assert!(!text.contains("what to do"), "{text}");
+        assert!(!text.contains("kept"), "{text}");
     }
 }

@@ -182,7 +182,8 @@ impl Resolver<'_> {
                 let values = values.ok_or_else(|| format!("{kind_name} {name:?} is not among the manifests; add it or correct the name"))?;
                 values.get(key).cloned().ok_or_else(|| {
                     let keys: Vec<_> = values.keys().map(String::as_str).collect();
-                    format!("{kind_name} {name:?} has no key {key:?}, only {keys:?}")
+                    let keys = keys.join(", ");
+                    format!("{kind_name} {name:?} has no key {key:?}; name one that it has ({keys}), or add it")
                 })
             }
             References::Directory(directory) => {

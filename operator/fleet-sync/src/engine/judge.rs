@@ -327,14 +327,24 @@ pub(super) fn mutation<'a>(
         return None;
     }
     let text = format!(
-        "{} was known with {} bytes and SHA-256 {}, and is now listed with {} bytes and {}; if the upstream says that this is right, add path and sha256 to verification.allowMutations",
+        "{} was known with {} bytes and SHA-256 {}, and is now listed with {} bytes and {}; if the upstream says that this is right, put into the Mirror's spec `verification: {{{}}}`",
         want.path,
         before.size,
         before.digest,
         want.size,
-        want.digest_text()
+        want.digest_text(),
+        allowance(want)
     );
     Some(Problem::new(Reason::ContentMutated, text))
+}
+
+/// What lets the new content through, and nothing else where that can be said: by its SHA-256.
+fn allowance(want: &Want) -> String {
+    let path = serde_json::Value::from(want.path.as_str());
+    match want.sha256 {
+        Some(sha256) => format!("allowMutations: [{{path: {path}, sha256: \"{sha256}\"}}]"),
+        None => "mutation: Allow".to_owned(),
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The order of things: each stage is a module; here they are put together, once for a run and once for a dry run.
 
 mod base;
+mod carry;
 mod check;
 mod gather;
 mod holes;

@@ -4,10 +4,14 @@
 //! have: it is left out where it is not there, and never decides about its unit.
 
 use fleet_formats::seam::IndexGroup;
-use fleet_types::{Reason, Sha256};
+use fleet_types::{Outcome, Reason, Sha256};
 
 use crate::Problem;
 use crate::fetch::{FailureKind, FetchError};
+
+/// What helps where an index that clients need does not come.
+const WITHOUT_IT: &str =
+    "until the upstream mends that, the rest can be had without its component or architecture";
 
 /// One index file of a unit, after everything was tried.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,17 +132,24 @@ fn lacking(
         .map(Problem::from)
         .reduce(Problem::worst)
     {
-        Some(problem) => Problem {
-            message: format!(
-                "no form of {} can be had, which clients need: {}{left_out}",
-                group.stem, problem.message
-            ),
-            ..problem
-        },
+        Some(problem) => {
+            let advice = match problem.reason.outcome() {
+                // A line that failed may not fail the next time.
+                Outcome::Upstream if problem.reason != Reason::UpstreamForbidden => String::new(),
+                _ => format!("; {WITHOUT_IT}"),
+            };
+            Problem {
+                message: format!(
+                    "no form of {} can be had, which clients need: {}{left_out}{advice}",
+                    group.stem, problem.message
+                ),
+                ..problem
+            }
+        }
         None => Problem::new(
             Reason::UpstreamIncomplete,
             format!(
-                "the upstream has no form of {}, which its signed index lists; it is incomplete at the moment{left_out}",
+                "the upstream has no form of {}, which its signed index lists{left_out}; {WITHOUT_IT}",
                 group.stem
             ),
         ),

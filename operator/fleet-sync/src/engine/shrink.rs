@@ -82,7 +82,7 @@ impl Loss {
             .map(|count| format!(" and {count} files"))
             .unwrap_or_default();
         let text = format!(
-            "{unit}: {} of {all} files would go; verification.shrink allows {} %{count}; if the upstream really dropped them, add \"{}\" to verification.shrink.allowed",
+            "{unit}: {} of {all} files would go; verification.shrink allows {} %{count}; if the upstream really dropped them, put into the Mirror's spec `verification: {{shrink: {{allowed: [\"{}\"]}}}}`",
             self.gone, shrink.max_percent, advance.listed.index.revision.digest
         );
         Problem::new(Reason::ShrinkRefused, text)

@@ -55,7 +55,9 @@ impl Run {
         }
         let outcomes = match advanced {
             Ok(served) => Outcomes::of(&self.units, refusals, served, &self.still_served()),
-            Err(problem) => Outcomes::stopped(&self.units, refusals, problem),
+            Err(problem) => {
+                Outcomes::stopped(&self.units, refusals, problem).and(&self.still_served())
+            }
         };
         outcomes
             .with_files(self.files.load(Ordering::Relaxed))

@@ -68,7 +68,30 @@ impl Run {
     }
 
     async fn answer_of(&self, number: usize, unit: String) -> (u16, Result<Listed, Problem>) {
-        (number as u16, self.list_unit(&unit).await)
+        let listed = self.list_unit(&unit).await;
+        (
+            number as u16,
+            listed.map_err(|problem| self.let_in(problem)),
+        )
+    }
+
+    /// What helps where the upstream refuses us as a whole: no later run does better by itself.
+    fn let_in(&self, problem: Problem) -> Problem {
+        let advice = match &self.options.access.credentials {
+            _ if problem.reason != Reason::UpstreamForbidden => return problem,
+            Some(_) => {
+                "correct the Secret that the Upstream's access.credentialsRef names, or ask the upstream's operators what it \
+                 lets in"
+            }
+            None => {
+                "if it wants to know who asks, name a Secret in the Upstream's access.credentialsRef; else ask its operators to \
+                 let this address in"
+            }
+        };
+        Problem {
+            message: format!("{}; {advice}", problem.message),
+            ..problem
+        }
     }
 
     /// The newest snapshot, where it already is what the units that can be believed make of it.

@@ -15,6 +15,7 @@ use rustls_platform_verifier::Verifier;
 use url::Url;
 
 use super::endpoint::FetchOptions;
+use super::told::told;
 use crate::{Access, Credentials, Problem};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -88,7 +89,7 @@ impl Recipe {
         }
         builder
             .build()
-            .map_err(|e| unusable("the HTTP client cannot be set up", &chain(&e)))
+            .map_err(|e| unusable("the HTTP client cannot be set up", &told(&e)))
     }
 }
 
@@ -148,7 +149,7 @@ fn proxy(access: &Access) -> Result<Option<Proxy>, Problem> {
     Proxy::all(url.clone()).map(Some).map_err(|e| {
         Problem::new(
             Reason::InvalidSpec,
-            format!("access.proxyUrl cannot be used as a proxy: {}", chain(&e)),
+            format!("access.proxyUrl cannot be used as a proxy: {}", told(&e)),
         )
     })
 }
@@ -188,24 +189,6 @@ pub(super) fn authorize(
         }
         Some(Credentials::Bearer { token }) => request.bearer_auth(token),
         None => request,
-    }
-}
-
-/// An error with its causes, without the URL (which could hold a password).
-pub(super) fn chain(error: &reqwest::Error) -> String {
-    let mut text = String::new();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        if !text.is_empty() {
-            text.push_str(": ");
-        }
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    if text.is_empty() {
-        "the request failed".to_owned()
-    } else {
-        text
     }
 }
 

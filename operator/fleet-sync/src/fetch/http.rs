@@ -14,12 +14,13 @@ use reqwest::{Client, RequestBuilder, Response, StatusCode, Version};
 use url::Url;
 
 use super::budget::{Budget, Target};
-use super::client::{authorize, chain};
+use super::client::authorize;
 use super::meter::Meter;
 use super::pace::Pace;
 use super::pipeline::{self, Dialer, Pipelining, Traffic};
 use super::redirect::Way;
 use super::sink::Sink;
+use super::told::told;
 use super::url_path::{shown_file, url_of};
 use super::verdict::{check_length, is_settled, range_fits, re_encoded, refusal, says_close, unix};
 use super::{Answer, Arrival, FailureKind, FetchError, Received, Request, Transport, Validators};
@@ -236,7 +237,7 @@ impl Endpoint {
         match tokio::time::timeout(self.line.stall, request.send()).await {
             Err(_) => Err(self.stalled(name)),
             Ok(Err(e)) => {
-                let text = format!("{name}: {}", chain(&e));
+                let text = format!("{name}: {}", told(&e));
                 Err(FetchError::new(FailureKind::Unreachable, text))
             }
             Ok(Ok(response)) => Ok(response),
@@ -299,7 +300,7 @@ impl Endpoint {
                 Ok(Err(e)) => {
                     return Err(FetchError::new(
                         FailureKind::Broken,
-                        format!("{name}: the body broke off: {}", chain(&e)),
+                        format!("{name}: the body broke off: {}", told(&e)),
                     ));
                 }
                 Ok(Ok(None)) => return Ok(()),

@@ -17,6 +17,7 @@ mod retry;
 mod rsync;
 mod sink;
 mod stops;
+mod told;
 mod url_path;
 mod verdict;
 mod writers;

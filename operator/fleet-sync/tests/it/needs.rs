@@ -176,6 +176,38 @@ async fn one_good_form_of_a_needed_index_is_enough_and_none_is_told() {
     }
 }
 
+/// The remedy that the message names, followed literally.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_component_whose_index_never_comes_the_rest_can_be_had() {
+    let world = World::new(&[]).await;
+    let name = "extra/binary-amd64/Packages.xz";
+    let empty = compressed("xz", "xz", b"");
+    published(&world, &[(name, &empty[&format!("{INDEX}.xz")])], |text| {
+        text
+    });
+    world
+        .server
+        .fault(&below(name), FOR_EVER, Fault::Status(403));
+    let mut options = world.options(&["stable"]);
+    let content = |components: &[&str]| serde_json::json!({"suites": ["stable"], "components": components, "architectures": ["amd64"]});
+    set_content(&mut options, content(&["main", "extra"]));
+    let report = sync(&options).await;
+    assert_eq!(
+        told(&report),
+        (RunResult::Failed, Reason::UpstreamForbidden),
+        "{report:?}"
+    );
+    for words in [
+        "extra/binary-amd64/Packages",
+        "without its component",
+        "nothing was served yet",
+    ] {
+        assert!(report.message.contains(words), "{words}: {report:?}");
+    }
+    set_content(&mut options, content(&["main"]));
+    assert_eq!(told(&sync(&options).await), PUBLISHED);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn with_credentials_a_refusal_is_no_sign_that_something_is_not_there() {
     let world = World::new(&[]).await;

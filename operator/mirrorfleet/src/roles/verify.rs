@@ -131,6 +131,9 @@ fn set_right(
     Ok(())
 }
 
+/// Findings that are worth reading one by one.
+const MOST_TOLD: usize = 20;
+
 /// Digests that a person is asked to hand on.
 const MAX_HANDED_ON: usize = 16;
 
@@ -181,12 +184,11 @@ fn text(mirror: &str, report: &ScrubReport, names: &BTreeMap<Sha256, String>) ->
         HumanBytes(report.bytes),
         report.snapshots
     );
-    for finding in &report.findings {
+    let told = report.findings.iter().take(MOST_TOLD);
+    for finding in told.clone() {
         text.push_str(&format!("  {}\n", describe(finding, names)));
     }
-    let more = report
-        .findings_total
-        .saturating_sub(report.findings.len() as u64);
+    let more = report.findings_total.saturating_sub(told.count() as u64);
     if more > 0 {
         text.push_str(&format!("  … and {more} more findings\n"));
     }

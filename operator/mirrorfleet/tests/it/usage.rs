@@ -25,6 +25,17 @@ fn once(text: &str) -> crate::support::Run {
 }
 
 #[test]
+fn a_file_in_the_place_of_the_data_is_told_without_the_systems_number() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("m.yaml");
+    fs::write(&file, MIRROR).unwrap();
+    let path = file.to_str().unwrap();
+    let run = mirrorfleet(&["local", "-f", path, "--data", path, "--once"]).expect(1);
+    assert!(run.stderr.contains("is a file; name a directory"), "{run}");
+    assert!(!run.stderr.contains("os error"), "{run}");
+}
+
+#[test]
 fn wrong_usage_is_exit_1_and_help_is_exit_0() {
     for arguments in [
         &["local"][..],

@@ -13,7 +13,8 @@ use tokio_rustls::TlsConnector;
 use url::{Host, Url};
 
 use super::super::Request;
-use super::super::client::{Recipe, authorize, chain};
+use super::super::client::{Recipe, authorize};
+use super::super::told::told;
 use super::super::url_path::encode;
 use crate::{Credentials, Problem};
 
@@ -115,7 +116,7 @@ fn fields(
     .into_bytes();
     let like_this = authorize(recipe.client()?.get(base.clone()), credentials).build();
     let like_this = like_this.map_err(|e| {
-        let text = format!("access.credentialsRef makes no header: {}", chain(&e));
+        let text = format!("access.credentialsRef makes no header: {}", told(&e));
         Problem::new(Reason::InvalidSpec, text)
     })?;
     if let Some(login) = like_this.headers().get(AUTHORIZATION) {

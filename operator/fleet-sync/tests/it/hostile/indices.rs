@@ -197,7 +197,7 @@ async fn sizes_and_digests_that_do_not_fit_are_refused() {
         .map(|package| stanza(package, false))
         .collect();
     trial.publish_index((stanza(&mutated, false) + &rest).as_bytes());
-    let words = [mutated.path.as_str(), "verification.allowMutations"];
+    let words = [mutated.path.as_str(), "allowMutations: [{path"];
     trial
         .is_refused("a mutation", Reason::ContentMutated, &words)
         .await;

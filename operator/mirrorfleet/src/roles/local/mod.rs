@@ -61,9 +61,7 @@ pub fn run(arguments: Arguments, log: &LogArguments) -> Result<Outcome, Failure>
         &display,
     )?;
     let manifests = Manifests::load(&arguments.manifests.files)?;
-    std::fs::create_dir_all(&arguments.data.data).map_err(|error| {
-        Failure::output(&format!("--data {}", arguments.data.data.display()), error)
-    })?;
+    make_data(&arguments.data.data)?;
     block_on(|stop| async move {
         if arguments.once {
             once(&arguments, &manifests, &display, stop).await
@@ -71,6 +69,16 @@ pub fn run(arguments: Arguments, log: &LogArguments) -> Result<Outcome, Failure>
             daemon::run(arguments, manifests, display, stop).await
         }
     })
+}
+
+fn make_data(data: &Path) -> Result<(), Failure> {
+    let shown = format!("--data {}", data.display());
+    if data.exists() && !data.is_dir() {
+        return Err(Failure::invalid(format!(
+            "{shown} is a file; name a directory, which need not exist"
+        )));
+    }
+    std::fs::create_dir_all(data).map_err(|error| Failure::output(&shown, error))
 }
 
 async fn once(

@@ -1,0 +1,143 @@
+//! A unit that is refused is carried: the next snapshot holds of it what the newest one has, listed again from the base's
+//! own blobs.
+
+use fleet_formats::seam::{
+    Allowances, Format, IndexGroup, SignaturePolicy, Trust, UnitIndex, VerifyContext,
+};
+use fleet_store::{Entry, EntryState};
+use fleet_types::{Reason, RepoPath};
+
+use super::gather::{Gather, Listing};
+use super::list::Root;
+use super::presence::Presence;
+use super::want::WantState;
+use crate::Problem;
+
+impl Gather<'_> {
+    /// Lists again what the base holds of a unit, from the base's own blobs and with the slice that it was taken by.
+    pub(super) fn carry(&mut self, unit: u16, name: &str) -> Result<(), Problem> {
+        let Some(base) = &self.run.base else {
+            return Ok(());
+        };
+        let format = (self.run.options.make_format)(base.content.slice_of(name))
+            .map_err(|e| lost(name, &e.message))?;
+        let plan = format.roots(name).map_err(|e| lost(name, &e.message))?;
+        let mut roots = self.run.read_roots_of_base(&plan)?;
+        let roots_alone = roots.len();
+        self.run
+            .add_unlisted_of_base(name, format.as_ref(), &TRUST_OF_BASE, &mut roots)?;
+        let index = read_again(
+            format.as_ref(),
+            name,
+            &roots,
+            base.revision(name).map_or(0, |revision| revision.date),
+        )?;
+        roots.truncate(roots_alone);
+        for root in &roots {
+            self.carried_path(unit, &root.content.path)?;
+        }
+        for group in &index.groups {
+            self.carry_group(unit, group, format.as_ref())?;
+        }
+        Ok(())
+    }
+
+    fn carry_group(
+        &mut self,
+        unit: u16,
+        group: &IndexGroup,
+        format: &dyn Format,
+    ) -> Result<(), Problem> {
+        let files: Vec<Presence> = group
+            .files
+            .iter()
+            .map(|file| self.presence_in_base(&file.path))
+            .collect();
+        for file in &group.files {
+            self.carried_path(unit, &file.path)?;
+            for alias in &file.aliases {
+                self.carried_path(unit, alias)?;
+            }
+        }
+        if group.lists_payload {
+            let listing = Listing {
+                unit,
+                state: WantState::Carried,
+                date: 0,
+                optional: false,
+            };
+            self.payload(listing, group, &files, format)?;
+        }
+        Ok(())
+    }
+
+    fn presence_in_base(&self, path: &RepoPath) -> Presence {
+        match self.entry_in_base(path) {
+            Some(entry) if entry.state == EntryState::Present => Presence::Here {
+                digest: entry.digest,
+                modified: Some(entry.mtime),
+            },
+            Some(entry) if entry.state == EntryState::Excluded => Presence::Excluded,
+            _ => Presence::Absent,
+        }
+    }
+
+    fn entry_in_base(&self, path: &RepoPath) -> Option<Entry> {
+        self.run
+            .base
+            .as_ref()
+            .and_then(|base| base.snapshot.get(path.as_str()))
+    }
+
+    /// Roots and indices are carried as the base has them; what it does not have was not there.
+    fn carried_path(&mut self, unit: u16, path: &RepoPath) -> Result<(), Problem> {
+        let Some(entry) = self.entry_in_base(path) else {
+            return Ok(());
+        };
+        let mut want = self.want(unit, path, WantState::Carried, entry.size);
+        want.sha256 = (entry.digest != fleet_store::NO_DIGEST).then_some(entry.digest);
+        want.sha512 = entry.sha512;
+        (want.mutable, want.guarded, want.mtime) = (entry.mutable, entry.guarded, entry.mtime);
+        self.push(&want)
+    }
+}
+
+/// What is in the base was believed when it came there.
+const TRUST_OF_BASE: Trust = Trust {
+    keyring: None,
+    signatures: SignaturePolicy::None,
+    min_good_signatures: 0,
+    all_signatures_good: false,
+    max_index_age: None,
+};
+
+/// Reads roots that were verified when they were accepted: neither their age nor a key that has expired since matters now.
+fn read_again(
+    format: &dyn Format,
+    unit: &str,
+    roots: &[Root],
+    date: i64,
+) -> Result<UnitIndex, Problem> {
+    let context = VerifyContext {
+        now: date,
+        trust: &TRUST_OF_BASE,
+        accepted: None,
+        allowances: &Allowances {
+            expired: true,
+            ..Allowances::default()
+        },
+        settled: true,
+    };
+    let contents: Vec<_> = roots.iter().map(|root| root.content.clone()).collect();
+    format
+        .verify(unit, &contents, &context)
+        .map(|verified| verified.into_inner())
+        .map_err(|e| lost(unit, &e.message))
+}
+
+fn lost(unit: &str, why: &str) -> Problem {
+    Problem::new(
+        Reason::StoreCorrupt,
+        format!("{unit}: its previous state cannot be read again from the store: {why}"),
+    )
+}
