@@ -15,7 +15,6 @@
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use rustix::io::Errno;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::Digest as _;
@@ -26,7 +25,7 @@ use crate::layout::Layout;
 
 /// Names of the documents of `state/` that are kept twice.
 pub(crate) const COPIED: [&str; 2] = [crate::facts::DOCUMENT, "units"];
-/// Far more than any document has. A file of this size, which may well be a hole, is not read into memory.
+/// Far more than any document has. A file of this size, which may well be a hole, is not read to its end.
 const MAX_BYTES: u64 = 64 << 20;
 const FIELD: &[u8] = b",\n  \"checksum\": \"";
 const END: &[u8] = b"\"\n}\n";
@@ -79,14 +78,20 @@ pub(crate) fn copy_of(layout: &Layout, path: &Path) -> Option<PathBuf> {
 /// What a file of the store holds; none where there is no such file.
 pub(crate) fn read_file(path: &Path, doing: &'static str) -> Result<Option<Vec<u8>>> {
     let read = || {
-        let file = open_file(path)?;
-        if file.metadata()?.len() > MAX_BYTES {
-            return Err(Errno::FBIG.into());
-        }
         let mut text = Vec::new();
-        file.take(MAX_BYTES).read_to_end(&mut text).map(|_| text)
+        open_file(path)?
+            .take(MAX_BYTES + 1)
+            .read_to_end(&mut text)
+            .map(|_| text)
     };
     match read() {
+        Ok(text) if text.len() as u64 > MAX_BYTES => {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            Err(StoreError::corrupt(
+                name,
+                "it is larger than any document of a store",
+            ))
+        }
         Ok(text) => Ok(Some(text)),
         // `NotADirectory`: a file lies where the folder belongs, so what was in it is not there.
         Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),

@@ -131,7 +131,7 @@ impl StoreError {
                 let errno = source.raw_os_error().map(Errno::from_raw_os_error);
                 matches!(
                     errno,
-                    Some(Errno::ISDIR | Errno::NOTDIR | Errno::LOOP | Errno::NXIO | Errno::FBIG)
+                    Some(Errno::ISDIR | Errno::NOTDIR | Errno::LOOP | Errno::NXIO)
                 )
             }
             _ => false,

@@ -162,7 +162,7 @@ mod tests {
         let all = [prepared(1), current(2), prepared(3), prepared(4)];
         assert_eq!(
             to_drop(&all, &retention(3, 1000), &[], 1000),
-            [id(1), id(3)]
+            [id(3), id(1)]
         );
         assert_eq!(
             to_drop(&[prepared(1), current(2)], &retention(3, 1000), &[], 1000),
