@@ -44,7 +44,8 @@ long: ## What takes too long for each change: five rounds of the tests, the whol
 
 e2e: ## Only the scenarios on the real cluster (ONLY=name runs one)
 	@e2e/prepare.sh
-	@python3 e2e/run.py scenarios $(ONLY)
+	@$(MAKE) --no-print-directory build
+	@MIRRORFLEET_BIN=$(BIN) python3 e2e/run.py scenarios $(ONLY)
 
 cluster: ## Start a real two-node cluster on this machine and print its kubeconfig
 	@e2e/prepare.sh

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -146,12 +147,19 @@ def run_scenarios(tally: Tally, only: list[str]) -> None:
     run_all(tally, log_path, only)
 
 
+def set_apart(program: Path) -> Path:
+    """A copy of what was built: where it lies, cargo puts the one that the Rust tests run, which is compiled for them."""
+    place = E2E / ".work" / "program"
+    place.mkdir(parents=True, exist_ok=True)
+    return Path(shutil.copy2(program, place / program.name))
+
+
 def main(arguments: list[str]) -> int:
     what = arguments[0] if arguments else "all"
     if what not in ("all", "unit", "scenarios", "long"):
         print(__doc__, file=sys.stderr)
         return 2
-    from environment import test_environment
+    from environment import mirrorfleet_binary, test_environment
 
     os.environ.update(test_environment())
     tally = Tally()
@@ -160,6 +168,7 @@ def main(arguments: list[str]) -> int:
         return tally.close()
     if not run_in_order(suites.compiled(), tally):
         return tally.close()
+    os.environ["MIRRORFLEET_BIN"] = str(set_apart(mirrorfleet_binary()))
     if what == "long":
         with tempfile.TemporaryDirectory() as scratch:
             run_in_order(suites.long(Path(scratch)), tally)

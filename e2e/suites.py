@@ -42,10 +42,10 @@ def compiled() -> list[Suite]:
     """What computes, one after the other, and nothing beside it: first what all others stand on."""
     return [
         Suite("format", ["cargo", "fmt", "--all", "--check"]),
-        Suite("build", ["cargo", "build", "--release", "--locked", "--bin", "mirrorfleet"], timeout=2700),
         Suite("build of the tests", ["cargo", "nextest", "run", *AS_TESTED, "--no-run"], timeout=2700),
         Suite("lints", ["cargo", "clippy", "--release", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"], timeout=2700),
         Suite("build of the fuzz targets", ["fuzz/run.py", "--build"], timeout=2700),
+        Suite("build", ["cargo", "build", "--release", "--locked", "--bin", "mirrorfleet"], timeout=2700),
     ]
 
 
