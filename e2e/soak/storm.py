@@ -34,6 +34,7 @@ def kill_storm(place: Place, kills: int, seed: int) -> Storm:
     syncs.once(None)
     server = place.serve()
     longest = a_whole_sync(upstream, syncs)
+    place.wait_until_served(server, mirror)
     served = state_served(server, upstream)
     while storm.killed < kills and storm.ended_before < 2 * kills:
         upstream.advance(ARRIVALS)
@@ -44,6 +45,7 @@ def kill_storm(place: Place, kills: int, seed: int) -> Storm:
         verified = place.mirrorfleet("verify", "--data", place.data)
         assert verified.returncode == 0, f"after {storm.killed} kills: {verified.stdout}{verified.stderr}"
         storm.files_checked += place.check(server, mirror).checked
+        place.wait_until_served(server, mirror)
         now = state_served(server, upstream)
         assert now in (served, len(upstream.states()) - 1), f"state {now} is served; before the kill it was {served}"
         storm.old += now == served
@@ -71,5 +73,6 @@ def heal(place: Place, server: Server, mirror: Mirror, upstream: Upstream, storm
     """One sync that nobody kills brings everything up to date."""
     place.sync(mirror)
     place.check(server, mirror)
+    place.wait_until_served(server, mirror)
     assert state_served(server, upstream) == len(upstream.states()) - 1
     return storm

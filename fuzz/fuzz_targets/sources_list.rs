@@ -24,7 +24,9 @@ libfuzzer_sys::fuzz_target!(|text: &str| {
     // Each word of the text can be told of once by each of the two readers, with the place where it stands.
     assert!(notes.len() <= 2 * text.len());
     for note in &notes {
-        let place = ["a.list:", "a.sources:"].iter().find_map(|file| note.strip_prefix(file));
+        let place = ["a.list:", "a.sources:"]
+            .iter()
+            .find_map(|file| note.strip_prefix(file));
         let line = place.and_then(|place| place.split(':').next()?.parse::<usize>().ok());
         assert!(line.is_some_and(|line| (1..=text.lines().count()).contains(&line)));
     }

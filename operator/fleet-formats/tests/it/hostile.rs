@@ -19,7 +19,18 @@ type Fields = Vec<(Vec<u8>, Vec<u8>)>;
 fn naive(text: &[u8]) -> Option<Vec<Fields>> {
     let text = text.strip_suffix(b"\n").unwrap_or(text);
     let mut stanzas: Vec<Option<Fields>> = vec![None];
-    for line in text.split(|byte| *byte == b'\n').map(bare) {
+    let mut lines: Vec<&[u8]> = text.split(|byte| *byte == b'\n').collect();
+    // One character for itself at the end of a file marks it.
+    let is_mark = |line: &[u8]| line.len() == 1 && !matches!(line, b"\r" | b":");
+    match lines.as_slice() {
+        [before @ .., last]
+            if is_mark(last) && before.last().is_none_or(|it| bare(it).is_empty()) =>
+        {
+            lines.pop();
+        }
+        _ => {}
+    }
+    for line in lines.into_iter().map(bare) {
         if line.is_empty() {
             stanzas.push(None);
             continue;
