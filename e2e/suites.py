@@ -30,7 +30,7 @@ AS_TESTED = ["--release", "--locked", "--workspace", "--config", "e2e/as-tested.
 
 def unit_tests() -> list[str]:
     """Each test in a process of its own, of all crates at once. Most of them wait: for the disk, for servers that are slow on purpose."""
-    threads = str(4 * (os.cpu_count() or 1))
+    threads = str(2 * (os.cpu_count() or 1))
     return ["cargo", "nextest", "run", *AS_TESTED, "--no-fail-fast", "--test-threads", threads, "--status-level", "slow"]
 
 
