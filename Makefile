@@ -68,11 +68,11 @@ fuzz: ## Every parser against made-up input, each for SECONDS=60 (ONLY=name runs
 	@fuzz/run.py --seconds $(SECONDS) $(ONLY)
 
 crds: ## Write crds/ and the chart's copies anew from the Rust types
-	@MIRRORFLEET_BLESS=1 cargo test --release -p fleet-api --test crds
+	@MIRRORFLEET_BLESS=1 cargo test --release --locked --workspace --config e2e/as-tested.toml --test crds
 	@charts/copy-crds.sh
 
 docs: ## Write the reference pages anew from the code
-	@MIRRORFLEET_BLESS=1 cargo test --release -p mirrorfleet --test it reference
+	@MIRRORFLEET_BLESS=1 cargo test --release --locked --workspace --config e2e/as-tested.toml --test it reference
 
 fmt: ## Format
 	cargo fmt --all

@@ -2,8 +2,7 @@
 
 use kube_derive::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
-use serde::de::{Deserializer, Error as _};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use url::Url;
 
 pub(crate) use crate::upstream_status::unobserved;
@@ -368,12 +367,16 @@ impl Default for Politeness {
 
 /// What is no URL is not repeated: it may hold a password or a token.
 fn url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Url, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    Url::parse(&text).map_err(|error| D::Error::custom(format_args!("not a URL: {error}")))
+    parsed(&String::deserialize(deserializer)?)
 }
 
 fn optional_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Url>, D::Error> {
-    url(deserializer).map(Some)
+    let text = Option::<String>::deserialize(deserializer)?;
+    text.as_deref().map(parsed).transpose()
+}
+
+fn parsed<E: serde::de::Error>(text: &str) -> Result<Url, E> {
+    Url::parse(text).map_err(|error| E::custom(format_args!("not a URL: {error}")))
 }
 
 /// What the message of a wrong URL of an endpoint says.

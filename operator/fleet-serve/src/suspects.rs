@@ -2,13 +2,15 @@
 //! there (`mirrorfleet local`, or `serve` beside `sync`), and by the status document, which the controller reads and
 //! hands to the next run where the volume is mounted read-only.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use fleet_store::{Entry, Store};
 use fleet_telemetry::{MirrorTraffic, StoreHealth};
 use fleet_types::Sha256;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 /// Blobs that are told of at a time: the next ones are met again.
@@ -38,13 +40,16 @@ impl Suspects {
 
     /// Those that are not whole yet. Blocks on the disk.
     pub fn of(&self, store: &Store) -> Vec<Sha256> {
-        let mut entries = self.entries();
-        if entries.is_empty() {
+        if self.entries().is_empty() {
             return Vec::new();
         }
-        let lost = noted(store, "lost");
+        self.still_open(store, &document::<Noted>(store, "damaged").lost)
+    }
+
+    fn still_open(&self, store: &Store, lost: &BTreeSet<Sha256>) -> Vec<Sha256> {
+        let mut entries = self.entries();
         entries.retain(|digest, entry| {
-            if lost.contains(&Value::from(digest.to_string())) {
+            if lost.contains(digest) {
                 return false;
             }
             let opened = store.open_blob(digest).ok().flatten();
@@ -63,11 +68,13 @@ impl Suspects {
             return;
         }
         *told = Some(Instant::now());
-        let (noted, met) = (noted(store, "blobs").len(), self.of(store).len());
+        let noted: Noted = document(store, "damaged");
+        let met = self.still_open(store, &noted.lost).len();
         traffic.set_health(StoreHealth {
-            damaged_blobs: noted.max(met) as u64,
-            scrubbed_at: document(store, "scrub")
-                .and_then(|scrub| scrub.get("finishedAt")?.as_i64()),
+            damaged_blobs: noted.blobs.len().max(met) as u64,
+            scrubbed_at: document::<Value>(store, "scrub")
+                .get("finishedAt")
+                .and_then(Value::as_i64),
         });
     }
 
@@ -76,13 +83,15 @@ impl Suspects {
     }
 }
 
-fn document(store: &Store, name: &str) -> Option<Value> {
-    store.state::<Value>(name).ok().flatten()
+/// What the runs know of damage.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Noted {
+    blobs: BTreeSet<Sha256>,
+    /// With snapshots that nobody is served from.
+    lost: BTreeSet<Sha256>,
 }
 
-/// What the runs know of damage: `blobs`, or those that are `lost` with snapshots that nobody is served from.
-fn noted(store: &Store, list: &str) -> Vec<Value> {
-    let damaged = document(store, "damaged");
-    let noted = damaged.and_then(|damaged| Some(damaged.get(list)?.as_array()?.clone()));
-    noted.unwrap_or_default()
+fn document<T: DeserializeOwned + Default>(store: &Store, name: &str) -> T {
+    store.state(name).ok().flatten().unwrap_or_default()
 }

@@ -25,8 +25,9 @@ use crate::layout::Layout;
 
 /// Names of the documents of `state/` that are kept twice.
 pub(crate) const COPIED: [&str; 2] = [crate::facts::DOCUMENT, "units"];
-/// Far more than any document has. A file of this size, which may well be a hole, is not read to its end.
-const MAX_BYTES: u64 = 64 << 20;
+/// More than any document has: the longest is that of damage, of some 70 bytes for each blob, should all be lost. A file
+/// of more, which may well be a hole, is not read.
+const MAX_BYTES: u64 = 256 << 20;
 const FIELD: &[u8] = b",\n  \"checksum\": \"";
 const END: &[u8] = b"\"\n}\n";
 
@@ -78,21 +79,22 @@ pub(crate) fn copy_of(layout: &Layout, path: &Path) -> Option<PathBuf> {
 /// What a file of the store holds; none where there is no such file.
 pub(crate) fn read_file(path: &Path, doing: &'static str) -> Result<Option<Vec<u8>>> {
     let read = || {
+        let mut file = open_file(path)?;
+        if file.metadata()?.len() > MAX_BYTES {
+            return Ok(None);
+        }
         let mut text = Vec::new();
-        open_file(path)?
-            .take(MAX_BYTES + 1)
-            .read_to_end(&mut text)
-            .map(|_| text)
+        file.read_to_end(&mut text).map(|_| Some(text))
     };
     match read() {
-        Ok(text) if text.len() as u64 > MAX_BYTES => {
+        Ok(None) => {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             Err(StoreError::corrupt(
                 name,
                 "it is larger than any document of a store",
             ))
         }
-        Ok(text) => Ok(Some(text)),
+        Ok(text) => Ok(text),
         // `NotADirectory`: a file lies where the folder belongs, so what was in it is not there.
         Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
         Err(e) => Err(e).doing(doing),

@@ -9,7 +9,7 @@
 
 use std::fs::{self, File};
 use std::ops::Deref;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fleet_types::Sha256;
@@ -304,7 +304,7 @@ fn has_served(layout: &Layout) -> bool {
         document::copy_of(layout, &facts),
         Some(facts),
     ];
-    let is_there = |file: &std::path::PathBuf| fs::symlink_metadata(file).is_ok();
+    let is_there = |file: &PathBuf| fs::symlink_metadata(file).is_ok();
     files.iter().flatten().any(is_there) || holds(&layout.snapshots()) || holds(&layout.set_aside())
 }
 

@@ -14,5 +14,5 @@ pub use digest::{Digest, DigestError, Expected, HashAlgorithm, Hashes, Sha256};
 pub use path::{PathError, RepoPath};
 pub use reason::{Outcome, Reason};
 pub use revision::{Accepted, UnitRevision};
-pub use shown::{percent_decoded, shown_file, shown_url};
+pub use shown::{shown_file, shown_url};
 pub use trace::Trace;

@@ -3,6 +3,8 @@
 //! Some archives are reached by an address that is a secret itself: a token as the user's name, in the query, or as a
 //! folder. This is the one rule for what of an address people get to see.
 
+use percent_encoding::percent_decode_str;
+
 /// So many characters of hexadecimal or base64 in a row are taken for a token, and not for a word.
 const RANDOM_CHARACTERS: usize = 20;
 
@@ -50,7 +52,7 @@ fn after_host(url: &str) -> &str {
 /// Whether a part of a path can be a token: it holds 20 or more characters of hexadecimal or base64 in a row. Of base64
 /// for URLs, which has `-` and `_`, small letters alone are words: `security-updates-archive`.
 fn looks_random(part: &str) -> bool {
-    let bytes = percent_decoded(part);
+    let bytes: Vec<u8> = percent_decode_str(part).collect();
     let run = |allowed: &dyn Fn(&u8) -> bool, telling: &dyn Fn(&u8) -> bool| {
         bytes
             .split(|byte| !allowed(byte))
@@ -60,26 +62,6 @@ fn looks_random(part: &str) -> bool {
     let for_urls = |byte: &u8| plain(byte) || b"-_".contains(byte);
     let no_word = |byte: &u8| byte.is_ascii_digit() || byte.is_ascii_uppercase();
     run(&plain, &|_| true) || run(&for_urls, &no_word)
-}
-
-/// `%20` as a blank; what is no such sequence stays.
-pub fn percent_decoded(text: &str) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let digits = after.get(..2).filter(|_| *first == b'%');
-        match digits.and_then(|digits| hex::decode(digits).ok()) {
-            Some(decoded) => {
-                bytes.extend(decoded);
-                rest = after.get(2..).unwrap_or_default();
-            }
-            None => {
-                bytes.push(*first);
-                rest = after;
-            }
-        }
-    }
-    bytes
 }
 
 #[cfg(test)]

@@ -126,9 +126,9 @@ fn note(probes: &mut Vec<Probe>, findings: Findings, at: Timestamp) {
         let answer = match found {
             Ok(revision) => ProbeAnswer::Has {
                 digest: revision.digest.to_string(),
-                date: (revision.is_dated())
-                    .then(|| Timestamp::from_second(revision.date).ok())
-                    .flatten(),
+                date: Timestamp::from_second(revision.date)
+                    .ok()
+                    .filter(|_| revision.is_dated()),
             },
             Err(ProbeError { reason, message }) => ProbeAnswer::Failed { reason, message },
         };

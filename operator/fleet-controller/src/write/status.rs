@@ -77,19 +77,10 @@ impl Writer {
         if before == Value::Object(status.clone()) {
             return Ok(false);
         }
-        let body = json!({
-            "apiVersion": kind.api_version, "kind": kind.kind,
-            "metadata": {"name": name, "uid": meta.uid},
-            "status": status,
-        });
-        let params = PatchParams::apply(STATUS_FIELD_MANAGER).force();
-        let written = api.patch_status(name, &params, &Patch::Apply(body)).await;
-        written.map_err(|error| failed(&kind.kind, name, &error))?;
-        self.faults.written();
+        self.apply_status(&api, kind, meta, &status).await?;
         Ok(true)
     }
 
-    /// Applies a status as its only owner: what is not in `status` is taken away. The uid keeps it from a successor.
     async fn status<K>(&self, meta: &ObjectMeta, status: &impl Serialize) -> Result<K, WriteError>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
@@ -97,19 +88,32 @@ impl Writer {
             + Debug
             + DeserializeOwned,
     {
-        let (namespace, name) = (
-            meta.namespace.clone().unwrap_or_default(),
-            meta.name.clone().unwrap_or_default(),
-        );
+        let namespace = meta.namespace.as_deref().unwrap_or_default();
+        let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
+        self.apply_status(&api, &ApiResource::erase::<K>(&()), meta, status)
+            .await
+    }
+
+    /// As its only owner: what is not in `status` is taken away. The uid keeps it from a successor.
+    async fn apply_status<K>(
+        &self,
+        api: &Api<K>,
+        kind: &ApiResource,
+        meta: &ObjectMeta,
+        status: &impl Serialize,
+    ) -> Result<K, WriteError>
+    where
+        K: Clone + Debug + DeserializeOwned,
+    {
+        let name = meta.name.as_deref().unwrap_or_default();
         let body = json!({
-            "apiVersion": K::api_version(&()), "kind": K::kind(&()),
+            "apiVersion": kind.api_version, "kind": kind.kind,
             "metadata": {"name": name, "uid": meta.uid},
             "status": status,
         });
-        let api: Api<K> = Api::namespaced(self.client.clone(), &namespace);
         let params = PatchParams::apply(STATUS_FIELD_MANAGER).force();
-        let written = api.patch_status(&name, &params, &Patch::Apply(body)).await;
-        let written = written.map_err(|error| failed(K::kind(&()).as_ref(), &name, &error))?;
+        let written = api.patch_status(name, &params, &Patch::Apply(body)).await;
+        let written = written.map_err(|error| failed(&kind.kind, name, &error))?;
         self.faults.written();
         Ok(written)
     }

@@ -52,8 +52,7 @@ fn every_stage_of_a_mirror_is_read_as_what_it_is() {
         Kstatus::InProgress,
         "not visited yet"
     );
-    let plan = world.plan();
-    world.apply(&plan);
+    world.step();
     assert_eq!(
         kstatus(&world.mirror),
         Kstatus::InProgress,
@@ -63,8 +62,7 @@ fn every_stage_of_a_mirror_is_read_as_what_it_is() {
     assert_eq!(kstatus(&world.mirror), Kstatus::Current, "serves");
 
     world.pass(3600);
-    let plan = world.plan();
-    world.apply(&plan);
+    world.step();
     assert!(world.status().regions[0].current_run.is_some());
     assert_eq!(
         kstatus(&world.mirror),
@@ -73,8 +71,7 @@ fn every_stage_of_a_mirror_is_read_as_what_it_is() {
     );
     let report = world.report("SignatureBad");
     world.end_run(&report);
-    let plan = world.plan();
-    world.apply(&plan);
+    world.step();
     assert_eq!(
         world.condition("Verified").unwrap(),
         ("False".into(), "SignatureBad".into())
@@ -91,8 +88,7 @@ fn every_stage_of_a_mirror_is_read_as_what_it_is() {
         Kstatus::InProgress,
         "the edit was not seen yet"
     );
-    let plan = world.plan();
-    world.apply(&plan);
+    world.step();
     assert_eq!(
         kstatus(&world.mirror),
         Kstatus::Failed,
@@ -118,14 +114,12 @@ fn every_stage_of_a_mirror_is_read_as_what_it_is() {
 fn a_missing_keyring_is_stalled_until_it_is_there() {
     let mut world = World::new(&["eu"]);
     for _ in 0..2 {
-        let plan = world.plan();
-        world.apply(&plan);
+        world.step();
         world.kubernetes();
     }
     let report = world.report("KeyringNotFound");
     world.end_run(&report);
-    let plan = world.plan();
-    world.apply(&plan);
+    world.step();
     assert_eq!(
         world.condition("Ready").unwrap(),
         ("False".into(), "KeyringNotFound".into())

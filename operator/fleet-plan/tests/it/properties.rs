@@ -49,8 +49,7 @@ fn edits() -> Vec<Edit> {
                 json!({"schedule": "0 0 1 1 *", "retries": {"limit": 0}}),
             );
             world.request("to fail");
-            let plan = world.plan();
-            world.apply(&plan);
+            world.step();
             let report = world.report("SignatureBad");
             world.end_run(&report);
         }),
@@ -194,14 +193,7 @@ fn interrupt(world: &mut World, steps: usize) -> bool {
 fn a_status_holds_instants_and_never_ages() {
     let mut world = World::new(&["eu"]);
     world.settle();
-    world.edit_upstream(
-        "/status/revision/0/digest",
-        json!(crate::model::digest(2).to_string()),
-    );
-    world.edit_upstream(
-        "/status/revision/0/observedAt",
-        json!("2026-01-01T10:20:00Z"),
-    );
+    world.upstream_publishes("2026-01-01T10:20:00Z");
     world.edit("/spec/suspend", json!(true));
     world.settle();
     let status = world.status();

@@ -50,8 +50,7 @@ fn last_reason(world: &World) -> String {
 /// A world whose objects were made and whose serving pod is what `pod` makes of it.
 fn begun(pod: impl FnOnce(&mut fleet_plan::SeenPod)) -> World {
     let mut world = World::new(&["eu"]);
-    let plan = world.plan();
-    world.apply(&plan);
+    world.step();
     world.kubernetes();
     let serving = &mut world.objects.pods[0];
     serving.ready = false;
@@ -62,8 +61,7 @@ fn begun(pod: impl FnOnce(&mut fleet_plan::SeenPod)) -> World {
 
 /// What `Ready` says once the plan is carried out: reason and message. Planning again has nothing to add.
 fn not_ready(world: &mut World) -> (String, String) {
-    let plan = world.plan();
-    world.apply(&plan);
+    world.step();
     let again = world.plan();
     assert!(!again.status_changed, "{}", render(&again));
     let status = world.status();

@@ -173,8 +173,15 @@ impl Run {
         let damage = &self.shelves.damage;
         let mut lost = not_there;
         lost.extend(&damage.lists().lost);
+        if lost.is_empty() {
+            return Ok(());
+        }
         let served = self.shelves.writer.current_snapshot().ok().flatten();
-        for snapshot in (self.base.iter().map(|base| &base.snapshot)).chain(&served) {
+        let newest = self.base.as_ref().map(|base| &base.snapshot);
+        let another = served
+            .as_ref()
+            .filter(|served| newest.is_none_or(|newest| newest.id() != served.id()));
+        for snapshot in newest.into_iter().chain(another) {
             for (_, entry) in snapshot.iter() {
                 lost.remove(&entry.digest);
             }

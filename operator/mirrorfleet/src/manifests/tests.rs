@@ -68,6 +68,14 @@ fn a_wrong_value_shows_its_line() {
 }
 
 #[test]
+fn a_proxy_may_be_left_empty() {
+    for empty in ["", "null", "~"] {
+        let text = format!("{UPSTREAM}  access: {{proxyUrl: {empty}}}\n---\n{MIRROR}");
+        load(&[&text, SECRET]).unwrap();
+    }
+}
+
+#[test]
 fn what_cannot_be_read_is_not_repeated() {
     let secret = SECRET.replace("{a.gpg: x}", "{password: hunter2, token: [x]}");
     let cut = SECRET.replace("{a.gpg: x}", "{password: hunter2, token: [x");

@@ -178,6 +178,28 @@ impl World {
     }
 
     /// Through JSON and back, as the API server would.
+    /// One reconciliation.
+    pub fn step(&mut self) {
+        let plan = self.plan();
+        self.apply(&plan);
+    }
+
+    pub fn sync_pod(&mut self) -> &mut SeenPod {
+        let mut pods = self.objects.pods.iter_mut();
+        pods.find(|pod| pod.job.is_some()).unwrap()
+    }
+
+    pub fn serving_pod(&mut self) -> &mut SeenPod {
+        let mut pods = self.objects.pods.iter_mut();
+        pods.find(|pod| pod.job.is_none()).unwrap()
+    }
+
+    /// The authority has had another state since then.
+    pub fn upstream_publishes(&mut self, at: &str) {
+        self.edit_upstream("/status/revision/0/digest", json!(digest(2).to_string()));
+        self.edit_upstream("/status/revision/0/observedAt", json!(at));
+    }
+
     fn set_status(&mut self, status: MirrorStatus) {
         let text = serde_json::to_string(&status).unwrap();
         self.mirror.status = Some(serde_json::from_str(&text).unwrap());

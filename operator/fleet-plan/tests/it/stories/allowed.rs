@@ -55,10 +55,8 @@ fn a_state_that_is_allowed_gets_a_run_at_once_and_lowers_the_mark() {
     let yaml = fleet_plan_yaml(&revision(2, DATE - 100));
     refused.message = format!("the upstream went back; put into the Mirror's spec `{yaml}`");
     world.end_run(&refused);
-    let plan = world.plan();
-    world.apply(&plan);
-    let plan = world.plan();
-    world.apply(&plan);
+    world.step();
+    world.step();
     assert_eq!(last_reason(&world), "RollbackDetected");
     let message = world.status().regions[0]
         .last_attempt
@@ -79,8 +77,7 @@ fn a_state_that_is_allowed_gets_a_run_at_once_and_lowers_the_mark() {
         "the worker decides what counts"
     );
 
-    let plan = world.plan();
-    world.apply(&plan);
+    world.step();
     world.pass(10);
     let mut published = world.report("Published");
     published.revision = vec![revision(2, DATE - 100)];
@@ -92,8 +89,7 @@ fn a_state_that_is_allowed_gets_a_run_at_once_and_lowers_the_mark() {
     }];
     world.end_run(&published);
     for _ in 0..3 {
-        let plan = world.plan();
-        world.apply(&plan);
+        world.step();
     }
     let mark = &world.status().regions[0].high_water[0];
     assert_eq!(
@@ -135,8 +131,7 @@ fn what_a_run_says_it_published_lowers_no_mark_by_itself() {
     report.revision = vec![revision(2, DATE - 100)];
     world.end_run(&report);
     for _ in 0..3 {
-        let plan = world.plan();
-        world.apply(&plan);
+        world.step();
     }
     let mark = &world.status().regions[0].high_water[0];
     assert_eq!(mark.digest, digest(1).to_string());
@@ -150,8 +145,7 @@ fn a_frozen_suite_is_said_to_be_expired_and_how_clients_use_it() {
         store.revision[0].valid_until = Some(end.as_second());
     }
     let message = |world: &mut World| {
-        let plan = world.plan();
-        world.apply(&plan);
+        world.step();
         let conditions = world.status().conditions;
         let fresh = conditions
             .into_iter()

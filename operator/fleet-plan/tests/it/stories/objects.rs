@@ -10,8 +10,7 @@ use crate::model::{World, render};
 fn a_new_mirror_gets_its_objects_then_its_first_run() {
     let mut world = World::new(&["eu"]);
     insta::assert_snapshot!("new_mirror", render(&world.plan()));
-    let plan = world.plan();
-    world.apply(&plan);
+    world.step();
     world.kubernetes();
     insta::assert_snapshot!("first_run", render(&world.plan()));
     world.settle();
@@ -82,8 +81,7 @@ fn what_crosses_objects_is_said_with_what_to_change() {
     world.upstream = None;
     insta::assert_snapshot!("no_upstream", render(&world.plan()));
     let mut world = World::new(&[]);
-    let plan = world.plan();
-    world.apply(&plan);
+    world.step();
     assert_eq!(
         world.condition("Stalled").unwrap().1,
         "InvalidSpec",
@@ -130,8 +128,7 @@ fn deleting_a_mirror_deletes_its_data_only_if_its_last_manifest_says_so() {
         world.mirror.metadata.deletion_timestamp = Some(
             k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(world.now),
         );
-        let plan = world.plan();
-        world.apply(&plan);
+        world.step();
         assert_eq!(world.objects.claims.len(), claims_left, "{policy}");
         assert_eq!(world.mirror.metadata.finalizers, None);
         assert!(world.plan().writes.is_empty());
@@ -161,8 +158,7 @@ fn a_kept_job_does_not_keep_a_volume_that_a_person_deletes() {
     let mut world = running();
     let report = world.report("UpstreamUnreachable");
     world.end_run(&report);
-    let plan = world.plan();
-    world.apply(&plan);
+    world.step();
     assert_eq!(world.objects.jobs.len(), 1);
     world.objects.claims[0].meta.deleting = true;
     let plan = world.plan();
@@ -175,8 +171,7 @@ fn a_kept_job_does_not_keep_a_volume_that_a_person_deletes() {
 fn objects_as_a_real_api_server_returns_them_need_no_write() {
     let mut world = World::new(&["eu"]);
     world.edit("/spec/serving", json!({"tls": {"secretName": "tls"}}));
-    let plan = world.plan();
-    world.apply(&plan);
+    world.step();
     let live = |text: &str| -> fleet_plan::SeenApplied {
         let object: serde_json::Value = serde_json::from_str(text).unwrap();
         let meta = serde_json::from_value(object["metadata"].clone()).unwrap();

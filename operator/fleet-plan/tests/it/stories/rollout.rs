@@ -8,12 +8,7 @@ use crate::model::{at, render};
 #[test]
 fn serving_wins_over_a_job_on_another_node() {
     let mut world = running();
-    let pod = world
-        .objects
-        .pods
-        .iter_mut()
-        .find(|pod| pod.job.is_none())
-        .unwrap();
+    let pod = world.serving_pod();
     pod.node = Some("node-2".to_owned());
     let plan = world.plan();
     assert!(

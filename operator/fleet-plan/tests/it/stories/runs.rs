@@ -48,22 +48,19 @@ fn failed_runs_are_tried_again_ever_later_and_then_the_schedule_is_waited_for() 
     let mut world = serving(&["eu"]);
     world.edit("/spec/sync/schedule", json!("0 11 * * *"));
     world.now = at("2026-01-01T11:00:00Z");
-    let plan = world.plan();
-    world.apply(&plan);
+    world.step();
     let mut waits = Vec::new();
     for retry in 0..=5 {
         world.pass(5);
         let report = world.report("UpstreamUnreachable");
         world.end_run(&report);
-        let plan = world.plan();
-        world.apply(&plan);
+        world.step();
         let ended = world.now;
         let next = world.plan().status.next_sync_time.unwrap().0;
         waits.push(next.duration_since(ended).as_secs());
         assert_eq!(world.status().regions[0].consecutive_failures, retry + 1);
         world.now = next;
-        let plan = world.plan();
-        world.apply(&plan);
+        world.step();
     }
     for (retry, wait) in waits.iter().take(5).enumerate() {
         let least = 120 << retry;
@@ -84,8 +81,7 @@ fn an_upstream_that_asks_for_time_gets_it() {
     let mut report = world.report("UpstreamBusy");
     report.retry_after_seconds = Some(7200);
     world.end_run(&report);
-    let plan = world.plan();
-    world.apply(&plan);
+    world.step();
     assert_eq!(
         world.plan().status.next_sync_time.unwrap().0,
         at("2026-01-01T13:00:00Z")
@@ -106,12 +102,10 @@ fn min_interval_counts_rounds_and_not_their_retries() {
         at("2026-01-01T13:00:05Z")
     );
     world.now = at("2026-01-01T13:00:05Z");
-    let plan = world.plan();
-    world.apply(&plan);
+    world.step();
     let report = world.report("UpstreamUnreachable");
     world.end_run(&report);
-    let plan = world.plan();
-    world.apply(&plan);
+    world.step();
     let next = world.plan().status.next_sync_time.unwrap().0;
     assert!(
         next < at("2026-01-01T13:04:00Z"),
@@ -138,20 +132,14 @@ fn a_run_starts_only_in_its_turn() {
 #[test]
 fn a_job_that_cannot_be_scheduled_says_why_and_gives_up_its_turn() {
     let mut world = running();
-    let pod = world
-        .objects
-        .pods
-        .iter_mut()
-        .find(|pod| pod.job.is_some())
-        .unwrap();
+    let pod = world.sync_pod();
     pod.running = false;
     pod.node = None;
     pod.unschedulable = Some("0/2 nodes are available: 2 Insufficient memory.".to_owned());
     assert_eq!(world.plan().wake_at, Some(at("2026-01-01T11:05:00Z")));
     world.pass(301);
     insta::assert_snapshot!("unschedulable", render(&world.plan()));
-    let plan = world.plan();
-    world.apply(&plan);
+    world.step();
     assert_eq!(last_reason(&world), "SyncUnschedulable");
     assert!(world.objects.jobs.is_empty());
 }
@@ -173,8 +161,7 @@ fn a_job_that_vanished_is_lost_unless_the_store_kept_its_report() {
         "Published"
     );
     world.stores.values_mut().next().unwrap().last_report = before;
-    let plan = world.plan();
-    world.apply(&plan);
+    world.step();
     assert_eq!(last_reason(&world), "SyncJobLost");
 }
 
@@ -184,20 +171,14 @@ fn a_run_without_a_report_is_interrupted_after_a_little_patience() {
     world.pass(30);
     let report = world.report("Failed");
     world.end_run(&report);
-    let pod = world
-        .objects
-        .pods
-        .iter_mut()
-        .find(|pod| pod.job.is_some())
-        .unwrap();
+    let pod = world.sync_pod();
     let end = pod.end.as_mut().unwrap();
     end.message = String::new();
     end.reason = "OOMKilled".to_owned();
     end.exit_code = 137;
     assert!(world.plan().finished.is_empty());
     world.pass(21);
-    let plan = world.plan();
-    world.apply(&plan);
+    world.step();
     assert_eq!(last_reason(&world), "SyncInterrupted");
     let message = world.status().regions[0]
         .last_attempt
@@ -212,19 +193,13 @@ fn the_end_of_a_log_stands_for_a_report_that_was_not_written() {
     let mut world = running();
     let report = world.report("Failed");
     world.end_run(&report);
-    let pod = world
-        .objects
-        .pods
-        .iter_mut()
-        .find(|pod| pod.job.is_some())
-        .unwrap();
+    let pod = world.sync_pod();
     let end = pod.end.as_mut().unwrap();
     end.message = "starting\nthread main panicked at x.rs\n\n".to_owned();
     end.reason = "Error".to_owned();
     end.exit_code = 101;
     world.pass(21);
-    let plan = world.plan();
-    world.apply(&plan);
+    world.step();
     let message = world.status().regions[0]
         .last_attempt
         .clone()
@@ -244,8 +219,7 @@ fn the_job_of_the_last_failed_run_stays_until_a_run_succeeds_and_never_two_of_th
         let report = world.report(reason);
         world.end_run(&report);
         for _ in 0..3 {
-            let plan = world.plan();
-            world.apply(&plan);
+            world.step();
         }
         let jobs: Vec<_> = world
             .objects

@@ -28,8 +28,7 @@ fn who_waits_says_for_whom() {
     let mut world = serving(&["eu"]);
     world.now = at("2026-01-01T11:00:00Z");
     world.others = other(Turn::Waiting(at("2026-01-01T10:59:00Z")));
-    let plan = world.plan();
-    world.apply(&plan);
+    world.step();
     assert_eq!(
         world.status().state.as_deref(),
         Some("Serving,WaitingForTurn")
@@ -50,14 +49,7 @@ fn the_columns_show_what_a_person_should_see() {
     world.edit("/spec/snapshots", json!({"pinned": "aaaaaaaa"}));
     assert_eq!(state(&mut world), "Serving,Suspended,Pinned");
     world.edit("/spec/snapshots", json!({}));
-    world.edit_upstream(
-        "/status/revision/0/digest",
-        json!(crate::model::digest(2).to_string()),
-    );
-    world.edit_upstream(
-        "/status/revision/0/observedAt",
-        json!("2026-01-01T10:20:00Z"),
-    );
+    world.upstream_publishes("2026-01-01T10:20:00Z");
     assert_eq!(
         state(&mut world),
         "Serving,Suspended",
@@ -110,17 +102,21 @@ fn nobody_vouches_where_signatures_are_not_looked_at() {
     );
 }
 
-#[test]
-fn freshness_that_is_assumed_says_so_until_it_can_no_longer_be() {
-    let mut world = World::new(&["eu"]);
-    world.edit("/spec/sync/schedule", json!("0 0 1 1 *"));
-    world.edit_upstream("/spec/access", json!({"credentialsRef": {"name": "login"}}));
+fn assumed_for_six_hours(world: &mut World) {
     world.settle();
     let told = |status: &str, reason: &str| Some((status.to_owned(), reason.to_owned()));
     assert_eq!(world.condition("Fresh"), told("True", "AssumedFresh"));
     world.pass(6 * 3600 + 60);
     world.settle();
     assert_eq!(world.condition("Fresh"), told("Unknown", "NotProbed"));
+}
+
+#[test]
+fn freshness_that_is_assumed_says_so_until_it_can_no_longer_be() {
+    let mut world = World::new(&["eu"]);
+    world.edit("/spec/sync/schedule", json!("0 0 1 1 *"));
+    world.edit_upstream("/spec/access", json!({"credentialsRef": {"name": "login"}}));
+    assumed_for_six_hours(&mut world);
 }
 
 /// Of an archive that nobody signs and that has no Release a probe learns nothing.
@@ -133,12 +129,7 @@ fn freshness_is_assumed_where_only_runs_can_tell_what_there_is() {
         "lastTransitionTime": "2026-01-01T00:00:00Z"}]);
     let status = json!({"observedGeneration": 1, "revision": [], "conditions": untold});
     world.edit_upstream("/status", status);
-    world.settle();
-    let told = |status: &str, reason: &str| Some((status.to_owned(), reason.to_owned()));
-    assert_eq!(world.condition("Fresh"), told("True", "AssumedFresh"));
-    world.pass(6 * 3600 + 60);
-    world.settle();
-    assert_eq!(world.condition("Fresh"), told("Unknown", "NotProbed"));
+    assumed_for_six_hours(&mut world);
 }
 
 #[test]
@@ -147,8 +138,7 @@ fn a_pod_that_cannot_be_asked_is_unknown_and_keeps_what_was_known() {
     let snapshot = world.status().snapshot;
     assert!(snapshot.is_some());
     world.unreachable = true;
-    let plan = world.plan();
-    world.apply(&plan);
+    world.step();
     assert_eq!(world.condition("Fresh").unwrap().0, "Unknown");
     assert_eq!(world.condition("Ready").unwrap().0, "True");
     assert_eq!(world.status().snapshot, snapshot);

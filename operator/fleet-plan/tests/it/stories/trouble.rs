@@ -10,12 +10,7 @@ use crate::model::{World, at, render};
 fn trouble_is_told_in_kubernetes_words() {
     let mut world = serving(&["eu"]);
     world.objects.claims[0].phase = VolumePhase::Lost;
-    let pod = world
-        .objects
-        .pods
-        .iter_mut()
-        .find(|pod| pod.job.is_none())
-        .unwrap();
+    let pod = world.serving_pod();
     pod.ready = false;
     pod.trouble = Some(Trouble {
         reason: "ImagePullBackOff".to_owned(),
@@ -126,8 +121,7 @@ fn a_claim_without_a_volume_and_a_pod_that_is_refused_are_told_in_the_words_of_w
 fn what_holds_up_the_first_run_is_told_and_later_ones_are_a_remark() {
     let mut world = World::new(&["eu"]);
     for _ in 0..2 {
-        let plan = world.plan();
-        world.apply(&plan);
+        world.step();
         world.kubernetes();
     }
     let uid = world.objects.jobs[0].meta.uid.clone();
@@ -137,24 +131,17 @@ fn what_holds_up_the_first_run_is_told_and_later_ones_are_a_remark() {
     let told = not_ready(&mut world);
     assert_eq!(told.0, "CreationRefused");
     world.pass(301);
-    let plan = world.plan();
-    world.apply(&plan);
+    world.step();
     assert_eq!(last_reason(&world), "CreationRefused");
 
     let mut world = running();
-    let pod = world
-        .objects
-        .pods
-        .iter_mut()
-        .find(|pod| pod.job.is_some())
-        .unwrap();
+    let pod = world.sync_pod();
     pod.running = false;
     pod.trouble = Some(Trouble {
         reason: "ErrImagePull".to_owned(),
         message: "gone".to_owned(),
     });
-    let plan = world.plan();
-    world.apply(&plan);
+    world.step();
     let status = world.status();
     let ready = status
         .conditions

@@ -1,6 +1,6 @@
 //! Where an entry of sources says that an archive is.
 
-use fleet_types::percent_decoded;
+use percent_encoding::percent_decode_str;
 use url::Url;
 
 use super::auth::Login;
@@ -36,7 +36,7 @@ pub fn address(uri: &str) -> Result<(Url, Option<Login>), String> {
 }
 
 fn login(url: &Url) -> Option<Login> {
-    let decoded = |text: &str| String::from_utf8_lossy(&percent_decoded(text)).into_owned();
+    let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
     let named = !url.username().is_empty() || url.password().is_some();
     named.then(|| Login {
         username: decoded(url.username()),

@@ -1,6 +1,6 @@
 //! One-line entries, word by word as apt's sourcelist.cc and `ParseQuoteWord` in its strutl.cc read them.
 
-use fleet_types::percent_decoded;
+use percent_encoding::percent_decode_str;
 
 use super::source::{Entry, Source};
 
@@ -126,7 +126,7 @@ fn end_of_word(text: &str) -> Result<usize, String> {
 fn unquoted(word: &str) -> String {
     // In apt's order: a quote that is written as %22 stays.
     let plain = word.replace('"', "");
-    String::from_utf8_lossy(&percent_decoded(&plain)).into_owned()
+    percent_decode_str(&plain).decode_utf8_lossy().into_owned()
 }
 
 #[cfg(test)]
