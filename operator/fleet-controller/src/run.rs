@@ -7,6 +7,7 @@ use std::time::Duration;
 use fleet_telemetry::{
     BuildInfo, ControllerMetrics, Health, Readiness, Registry, RegistryError, serve_metrics,
 };
+use futures::future::BoxFuture;
 use kube::Client;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -54,7 +55,16 @@ impl Tenant for PodKey {
 ///
 /// # Errors
 /// Whatever makes it impossible to go on, a lost Lease above all. The process should end then: somebody else leads.
-pub async fn run(
+///
+/// Boxed, so that the controller is compiled in this crate and not in its caller.
+pub fn run(
+    options: ControllerOptions,
+    shutdown: CancellationToken,
+) -> BoxFuture<'static, Result<(), ControllerError>> {
+    Box::pin(stand_and_lead(options, shutdown))
+}
+
+async fn stand_and_lead(
     options: ControllerOptions,
     shutdown: CancellationToken,
 ) -> Result<(), ControllerError> {

@@ -37,6 +37,7 @@ mod transaction;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -115,11 +116,22 @@ pub enum ServeError {
 
 /// Serves every store below `options.data` until `shutdown`, then drains. `ready` is called once both listeners accept
 /// connections.
-pub async fn serve(
+///
+/// Boxed, so that the server is compiled in this crate, as this crate is optimised, and not in each caller.
+pub fn serve<'a>(
+    options: ServeOptions,
+    registry: &'a Registry,
+    shutdown: CancellationToken,
+    ready: impl FnOnce(Listening) + Send + 'a,
+) -> Pin<Box<dyn Future<Output = Result<(), ServeError>> + Send + 'a>> {
+    Box::pin(serve_all(options, registry, shutdown, Box::new(ready)))
+}
+
+async fn serve_all(
     options: ServeOptions,
     registry: &Registry,
     shutdown: CancellationToken,
-    ready: impl FnOnce(Listening),
+    ready: Box<dyn FnOnce(Listening) + Send + '_>,
 ) -> Result<(), ServeError> {
     check_data(&options)?;
     let certificate = options

@@ -16,6 +16,7 @@ mod stop;
 
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 pub use damaged::Damaged;
@@ -32,19 +33,21 @@ pub use scrub::ScrubState;
 
 /// Runs one Mirror once. Always answers with a report, which is also kept in the store where that can be written.
 /// `cancel` ends the run at the next safe place; what is staged stays for the next run.
-pub async fn sync(
+///
+/// Boxed, so that the engine is compiled in this crate, as this crate is optimised, and not again in each caller.
+pub fn sync(
     options: SyncOptions,
     progress: Arc<dyn Progress>,
     cancel: CancellationToken,
-) -> Report {
-    engine::sync(options, progress, cancel).await
+) -> BoxFuture<'static, Report> {
+    Box::pin(engine::sync(options, progress, cancel))
 }
 
 /// What [`sync`] would do, found out by fetching indices into a temporary directory. Changes nothing in the store.
-pub async fn plan(
+pub fn plan(
     options: SyncOptions,
     progress: Arc<dyn Progress>,
     cancel: CancellationToken,
-) -> PlanReport {
-    engine::plan(options, progress, cancel).await
+) -> BoxFuture<'static, PlanReport> {
+    Box::pin(engine::plan(options, progress, cancel))
 }

@@ -2,7 +2,7 @@
 
 use fleet_api::{Mirror, Upstream};
 use serde::Deserialize;
-use serde::de::{DeserializeOwned, Deserializer};
+use serde::de::{DeserializeOwned, Error as _};
 
 use super::documents::{Document, Place};
 use super::objects::{ConfigMap, Secret};
@@ -93,13 +93,13 @@ impl Source<'_> {
 
     /// Reads what `T` knows and passes over the rest.
     fn tolerant<T: DeserializeOwned>(&self) -> Result<T, Failure> {
-        self.read(|_| {})
+        self.read(&mut |_| {})
     }
 
     /// Refuses fields that `T` does not know, naming each.
     fn strict<T: DeserializeOwned>(&self) -> Result<T, Failure> {
         let mut unknown = Vec::new();
-        let object = self.read(|path| {
+        let object = self.read(&mut |path| {
             if path != "apiVersion" && path != "kind" {
                 unknown.push(path);
             }
@@ -118,25 +118,32 @@ impl Source<'_> {
         }
     }
 
-    fn read<T: DeserializeOwned>(&self, ignored: impl FnMut(String)) -> Result<T, Failure> {
+    fn read<T: DeserializeOwned>(&self, ignored: &mut dyn FnMut(String)) -> Result<T, Failure> {
         match self {
             Source::Yaml(text, place) => {
                 serde_saphyr::with_deserializer_from_str(text, |deserializer| {
-                    noting(deserializer, ignored)
+                    noting(
+                        &mut <dyn erased_serde::Deserializer>::erase(deserializer),
+                        ignored,
+                    )
+                    .map_err(serde_saphyr::Error::custom)
                 })
                 // Not the text beside the place: a Secret may stand there.
                 .map_err(|error| Failure::invalid(format!("{place}: {}", error.without_snippet())))
             }
-            Source::Item(value, place) => noting(*value, ignored)
-                .map_err(|error| Failure::invalid(format!("{place}: {error}"))),
+            Source::Item(value, place) => noting(
+                &mut <dyn erased_serde::Deserializer>::erase(*value),
+                ignored,
+            )
+            .map_err(|error| Failure::invalid(format!("{place}: {error}"))),
         }
     }
 }
 
-fn noting<'de, T, D>(deserializer: D, mut ignored: impl FnMut(String)) -> Result<T, D::Error>
-where
-    T: DeserializeOwned,
-    D: Deserializer<'de>,
-{
+/// By a deserializer that is not generic: what a manifest can hold is compiled once, and not for each way of reading.
+fn noting<T: DeserializeOwned>(
+    deserializer: &mut dyn erased_serde::Deserializer<'_>,
+    ignored: &mut dyn FnMut(String),
+) -> Result<T, erased_serde::Error> {
     serde_ignored::deserialize(deserializer, |path| ignored(path.to_string()))
 }
