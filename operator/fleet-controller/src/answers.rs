@@ -8,16 +8,16 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use fleet_plan::observed::{PodRole, ServedStatus};
+use fleet_plan::build::METRICS_PORT;
+use fleet_plan::observed::PodRole;
 use fleet_plan::{Answer, SeenPod};
+use fleet_types::documents::ServedStatus;
 use futures::StreamExt;
 use http::StatusCode;
 use reqwest::redirect::Policy;
 
 use crate::world::ObjectName;
 
-/// The port of a serving pod's metrics, health and status.
-const PORT: u16 = 9090;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// No status document comes near this.
@@ -44,7 +44,7 @@ impl Asker {
 
     /// Asks the pod at `ip` about `mirror`. That it cannot be asked is an answer too.
     pub async fn ask(&self, ip: IpAddr, mirror: &str) -> Answer {
-        self.ask_at(SocketAddr::new(ip, PORT), mirror).await
+        self.ask_at(SocketAddr::new(ip, METRICS_PORT), mirror).await
     }
 
     async fn ask_at(&self, address: SocketAddr, mirror: &str) -> Answer {

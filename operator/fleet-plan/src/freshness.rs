@@ -3,12 +3,12 @@
 use fleet_api::mirror::AllowedReason;
 use fleet_api::upstream::ObservedUnit;
 use fleet_api::{BehindUnit, ConditionType, RegionStatus};
+use fleet_types::documents::ServedStatus;
 use fleet_types::{Reason, UnitRevision};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::fleet::Fleet;
-use crate::observed::ServedStatus;
 use crate::runs::whole;
 use crate::schedule::{later, seconds};
 

@@ -5,7 +5,7 @@ use fleet_types::{Accepted, UnitRevision};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use crate::report::{Mark, reason_of};
+use crate::report::reason_of;
 
 /// Raises marks: the newest date of each unit wins.
 pub fn raise(marks: &mut Vec<AcceptedUnit>, revision: &[UnitRevision]) {
@@ -14,20 +14,18 @@ pub fn raise(marks: &mut Vec<AcceptedUnit>, revision: &[UnitRevision]) {
         if known.is_some_and(|known| known.date.0.as_second() >= unit.date) {
             continue;
         }
-        let raised = Mark {
-            revision: unit.clone(),
+        let raised = Accepted {
             identity: known
                 .map(|known| known.identity.clone())
                 .unwrap_or_default(),
-            allowed: Vec::new(),
-            instead_of: None,
+            ..unit.clone().into()
         };
         replace(marks, &[raised]);
     }
 }
 
 /// Takes marks over as a run left them: it was told ours, and only a person lets it lower one.
-pub fn replace(marks: &mut Vec<AcceptedUnit>, left: &[Mark]) {
+pub fn replace(marks: &mut Vec<AcceptedUnit>, left: &[Accepted]) {
     for mark in left {
         let Some(accepted) = accepted(mark) else {
             continue;
@@ -38,7 +36,7 @@ pub fn replace(marks: &mut Vec<AcceptedUnit>, left: &[Mark]) {
     marks.sort_by(|a, b| a.unit.cmp(&b.unit));
 }
 
-fn accepted(mark: &Mark) -> Option<AcceptedUnit> {
+fn accepted(mark: &Accepted) -> Option<AcceptedUnit> {
     let time = |at: i64| Timestamp::from_second(at).ok().map(Time);
     let revision = &mark.revision;
     Some(AcceptedUnit {
@@ -47,7 +45,9 @@ fn accepted(mark: &Mark) -> Option<AcceptedUnit> {
         date: time(revision.date)?,
         valid_until: revision.valid_until.and_then(time),
         identity: mark.identity.clone(),
-        allowed: mark.allowed.clone(),
+        allowed: (mark.allowed.iter())
+            .map(|reason| reason.as_str().to_owned())
+            .collect(),
         instead_of: mark.instead_of.and_then(time),
     })
 }

@@ -2,13 +2,13 @@
 
 use fleet_api::MirrorStatus;
 use fleet_types::Reason;
+use fleet_types::documents::Report;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 
-use crate::report::RunReport;
 use crate::turn::Turn;
 
 /// The decision for one Mirror.
@@ -102,5 +102,5 @@ pub struct FinishedRun {
     pub trigger: String,
     pub reason: Reason,
     /// What the run itself reported; none if its report is lost.
-    pub report: Option<RunReport>,
+    pub report: Option<Report>,
 }

@@ -5,6 +5,7 @@ mod words;
 
 use fleet_api::{Attempt, Contradiction, RegionStatus, Run, Trigger, labels};
 use fleet_types::Reason;
+use fleet_types::documents::Report;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -13,7 +14,7 @@ use self::words::{end_words, held_up};
 use crate::high_water;
 use crate::observed::{Answer, SeenJob};
 use crate::plan::{FinishedRun, Write};
-use crate::report::RunReport;
+use crate::report::instant;
 use crate::schedule::later;
 use crate::timing;
 use crate::view::RegionView;
@@ -147,7 +148,7 @@ impl Runs {
             .unwrap_or(now);
         let told = pod
             .and_then(|pod| pod.end.as_ref())
-            .and_then(|end| RunReport::parse(&end.message));
+            .and_then(|end| Report::parse(&end.message));
         if let Some(report) = told.or_else(|| kept_report(view, run.started_at.0)) {
             self.record(view, run, Outcome::reported(report, end_at));
         } else if now < later(end_at, REPORT_PATIENCE) {
@@ -205,7 +206,7 @@ impl Runs {
             self.occupied = true;
             self.look_at(patience);
         } else if let Some(report) = kept_report(view, run.started_at.0) {
-            let at = report.finished_at.unwrap_or(now);
+            let at = instant(report.finished_at);
             self.record(view, run, Outcome::reported(report, at));
         } else {
             let message = format!(
@@ -236,14 +237,14 @@ impl Runs {
         let contradiction = outcome
             .report
             .as_ref()
-            .and_then(RunReport::contradiction)
-            .map(|suite| Contradiction {
-                unit: suite.suite.clone(),
-                reason: suite.reason.clone(),
-                message: suite.message.chars().take(MESSAGE_LENGTH).collect(),
+            .and_then(Report::contradiction)
+            .map(|told| Contradiction {
+                unit: told.unit.clone(),
+                reason: told.reason.as_str().to_owned(),
+                message: told.message.chars().take(MESSAGE_LENGTH).collect(),
             });
         let told = outcome.report.clone();
-        let count = |of: fn(&RunReport) -> u64| {
+        let count = |of: fn(&Report) -> u64| {
             told.as_ref()
                 .map(|report| i64::try_from(of(report)).unwrap_or(i64::MAX))
         };
@@ -283,13 +284,13 @@ struct Outcome {
     message: String,
     succeeded: bool,
     at: Timestamp,
-    report: Option<RunReport>,
+    report: Option<Report>,
 }
 
 impl Outcome {
-    fn reported(report: RunReport, at: Timestamp) -> Outcome {
+    fn reported(report: Report, at: Timestamp) -> Outcome {
         let (reason, message, succeeded) =
-            (report.reason(), report.message.clone(), report.succeeded());
+            (report.reason, report.message.clone(), report.is_good());
         Outcome {
             reason,
             message,
@@ -352,13 +353,13 @@ fn moved(view: &RegionView, job: &SeenJob) -> bool {
 }
 
 /// The report that the store kept, if it is about a run that ended after `started`.
-fn kept_report(view: &RegionView, started: Timestamp) -> Option<RunReport> {
+fn kept_report(view: &RegionView, started: Timestamp) -> Option<Report> {
     let Some(Answer::Serves(served)) = view.answer else {
         return None;
     };
     let report = served.last_report.as_ref()?;
-    (report.finished_at? >= started && report.started_at.is_none_or(|at| at >= started))
-        .then(|| report.clone())
+    let of_it = |at| instant(at) >= started;
+    (of_it(report.finished_at) && of_it(report.started_at)).then(|| report.clone())
 }
 
 fn delete(job: &SeenJob) -> Write {

@@ -11,7 +11,7 @@ use crate::freshness;
 use crate::objects::retained_claims;
 use crate::observed::Observed;
 use crate::plan::{FinishedRun, PlannedEvent};
-use crate::report::reason_of;
+use crate::report::{instant, reason_of};
 use crate::runs::whole;
 use crate::schedule::later;
 
@@ -91,10 +91,8 @@ fn region(fleet: &Fleet, facts: &Facts, now: Timestamp) -> RegionStatus {
     }
     // A new volume brings an old store along with its own memory of successes: a Mirror that was made anew.
     if status.last_success.is_none() {
-        let kept = served
-            .and_then(|served| served.last_success.as_ref())
-            .and_then(|success| success.at);
-        status.last_success = kept.map(|at| Time(whole(at)));
+        let kept = served.and_then(|served| served.last_success.as_ref());
+        status.last_success = kept.map(|success| Time(instant(success.at)));
     }
     facts.freshness.remember(&mut status.behind);
     status.superseded_at = status

@@ -2,12 +2,12 @@
 
 use fleet_api::{MirrorStatus, RegionStatus, labels};
 use fleet_types::UnitRevision;
+use fleet_types::documents::ServedStatus;
 
 use crate::cause::{self, Cause};
 use crate::fleet::Site;
 use crate::observed::{
     Answer, Observed, PodRole, SeenApplied, SeenClaim, SeenJob, SeenMeta, SeenPod, SeenWarning,
-    ServedStatus,
 };
 
 /// What is seen of one region.

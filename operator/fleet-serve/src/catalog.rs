@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use fleet_store::{Store, StoreError};
+use fleet_store::{IDENTITY_FILE, Store, StoreError};
 use fleet_telemetry::{MirrorTraffic, Readiness, ServerMetrics};
 
 use crate::blobs::OpenBlobs;
@@ -199,7 +199,7 @@ impl Catalog {
         if !Store::exists(&dir) {
             return Ok(None);
         }
-        let stamp = std::fs::metadata(dir.join("store.json"))
+        let stamp = std::fs::metadata(dir.join(IDENTITY_FILE))
             .as_ref()
             .map_or((0, 0, 0), stamp);
         if let Some(opened) = before

@@ -56,7 +56,7 @@ pub fn status_answer(catalog: &Catalog, path: &str, audience: Audience) -> Optio
     let path = RequestPath::parse(path).ok()?.decoded?;
     let rest = path.below(OURS)?.below("status")?;
     let served = catalog.served();
-    let read = || served.iter().map(|mirror| MirrorStatus::read(mirror));
+    let read = || served.iter().map(|mirror| status::read(mirror));
     if rest.path.is_empty() {
         return Some(match audience {
             Audience::Clients => {
@@ -71,7 +71,7 @@ pub fn status_answer(catalog: &Catalog, path: &str, audience: Audience) -> Optio
             "no mirror of this name is served here",
         ));
     };
-    let status = MirrorStatus::read(mirror);
+    let status = status::read(mirror);
     Some(match audience {
         Audience::Clients => status::answer(&PublicStatus::from(status)),
         Audience::Operators => status::answer(&status),

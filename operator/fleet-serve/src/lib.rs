@@ -61,7 +61,6 @@ use crate::http2::Limits;
 use crate::room::SHARED_BYTES;
 use crate::tls::Certificate;
 
-pub use crate::status::{MirrorStatus, Storage};
 pub use crate::tls::{TlsError, TlsFiles};
 pub use crate::trace::trace_files;
 
@@ -208,7 +207,7 @@ async fn serve_all(
 
 fn check_data(options: &ServeOptions) -> Result<(), ServeError> {
     let dir = options.data.clone();
-    if dir.join("store.json").exists() {
+    if dir.join(fleet_store::IDENTITY_FILE).exists() {
         return Err(ServeError::DataIsStore { dir });
     }
     std::fs::read_dir(&dir)

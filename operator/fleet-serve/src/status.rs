@@ -2,46 +2,17 @@
 //! are Unix seconds, sizes are bytes. The controller reads all of it at the port for metrics; at the port for clients
 //! stands what a client may know.
 
-use std::collections::BTreeMap;
-
 use fleet_store::Store;
-use fleet_types::{Reason, Sha256, UnitRevision};
+use fleet_types::documents::{
+    Report, ScrubState, ServedStatus, StorageUse, Success, UnitsMemory, UnixSeconds,
+};
+use fleet_types::{Reason, UnitRevision};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::answer::Answer;
 use crate::mirror::ServedMirror;
-
-/// The status of one mirror on this volume.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct MirrorStatus {
-    pub mirror: String,
-    pub upstream_type: String,
-    /// Without slashes at its ends.
-    pub serving_path: String,
-    /// The snapshot that is served, 64 hexadecimal digits; null before the first.
-    pub snapshot: Option<String>,
-    /// The upstream's revision that the snapshot is a copy of.
-    pub revision: Vec<UnitRevision>,
-    pub published_at: Option<i64>,
-    /// The snapshot that is pinned; null without a pin.
-    pub pinned: Option<String>,
-    /// The report of the last run, as the run wrote it.
-    pub last_report: Option<Value>,
-    /// When a run last really succeeded, and with which snapshot.
-    pub last_success: Option<Value>,
-    /// The newest state of each unit that was ever accepted; a run on a new volume must not forget it.
-    pub high_water: Vec<UnitRevision>,
-    pub storage: Option<Storage>,
-    /// Why the store is not served as it should be.
-    pub problem: Option<String>,
-    /// Blobs that could not be served: the next sync fetches them again.
-    pub damaged: Vec<Sha256>,
-    /// How far the check of all blobs is, as the runs wrote it.
-    pub scrub: Option<Value>,
-}
 
 /// What anybody may know of a mirror: what is served, and whether the last run was good. No URL, no words of an error
 /// (an upstream can choose them), nothing of the volume.
@@ -53,11 +24,11 @@ pub struct PublicStatus {
     serving_path: String,
     snapshot: Option<String>,
     revision: Vec<UnitRevision>,
-    published_at: Option<i64>,
+    published_at: Option<UnixSeconds>,
     pinned: Option<String>,
     last_run: Option<LastRun>,
     /// When a run last really succeeded.
-    last_success_at: Option<i64>,
+    last_success_at: Option<UnixSeconds>,
     /// Whether something is wrong with the store; what, the log says.
     has_problem: bool,
 }
@@ -67,8 +38,11 @@ pub struct PublicStatus {
 #[serde(rename_all = "camelCase")]
 struct LastRun {
     reason: Reason,
-    finished_at: i64,
+    finished_at: UnixSeconds,
 }
+
+/// With the report as the run wrote it.
+pub type MirrorStatus = ServedStatus<Value>;
 
 impl From<MirrorStatus> for PublicStatus {
     fn from(status: MirrorStatus) -> PublicStatus {
@@ -83,92 +57,66 @@ impl From<MirrorStatus> for PublicStatus {
             last_run: status
                 .last_report
                 .and_then(|report| serde_json::from_value(report).ok()),
-            last_success_at: status
-                .last_success
-                .as_ref()
-                .and_then(|success| success.get("at")?.as_i64()),
+            last_success_at: status.last_success.map(|success| success.at),
             has_problem: status.problem.is_some(),
         }
     }
 }
 
-/// The volume of a store, in bytes.
-#[derive(Debug, Serialize)]
-pub struct Storage {
-    pub used: u64,
-    pub capacity: u64,
-}
-
-impl MirrorStatus {
-    /// Reads what there is to know now. Blocks on the disk; a document that cannot be read is left out and named in
-    /// `problem`, so that one damaged file does not hide the rest.
-    pub fn read(mirror: &ServedMirror) -> MirrorStatus {
-        let (view, store) = (mirror.view(), mirror.store());
-        let mut problem = mirror.problem();
-        let mut noted = |error: String| {
-            problem.get_or_insert(error);
-        };
-        let storage = match store.free_space() {
-            Ok(space) => Some(Storage {
-                used: space.total_bytes.saturating_sub(space.free_bytes),
-                capacity: space.total_bytes,
-            }),
-            Err(error) => {
-                noted(error.to_string());
-                None
-            }
-        };
-        let pinned = store.pinned().unwrap_or_else(|error| {
+/// Reads what there is to know now. Blocks on the disk; a document that cannot be read is left out and named in
+/// `problem`, so that one damaged file does not hide the rest.
+pub fn read(mirror: &ServedMirror) -> MirrorStatus {
+    let (view, store) = (mirror.view(), mirror.store());
+    let mut problem = mirror.problem();
+    let mut noted = |error: String| {
+        problem.get_or_insert(error);
+    };
+    let storage = match store.free_space() {
+        Ok(space) => Some(StorageUse {
+            used: space.total_bytes.saturating_sub(space.free_bytes),
+            capacity: space.total_bytes,
+        }),
+        Err(error) => {
             noted(error.to_string());
             None
-        });
-        let last_report = document(store, "report", &mut noted);
-        let last_success = document(store, "success", &mut noted);
-        let memory: Option<Memory> = document(store, "units", &mut noted);
-        let scrub = document(store, "scrub", &mut noted);
-        MirrorStatus {
-            mirror: mirror.name().to_owned(),
-            upstream_type: mirror.identity().upstream_type.clone(),
-            serving_path: mirror.serving_path().to_owned(),
-            snapshot: view
-                .current
-                .as_ref()
-                .map(|current| current.id().to_string()),
-            revision: view
-                .current
-                .as_ref()
-                .map(|current| current.meta().revision.clone())
-                .unwrap_or_default(),
-            published_at: view.published,
-            pinned: pinned.map(|id| id.to_string()),
-            last_report,
-            last_success,
-            high_water: memory
-                .unwrap_or_default()
-                .units
-                .into_values()
-                .filter_map(|unit| unit.high_water)
-                .collect(),
-            storage,
-            problem,
-            damaged: mirror.suspects(),
-            scrub,
         }
+    };
+    let pinned = store.pinned().unwrap_or_else(|error| {
+        noted(error.to_string());
+        None
+    });
+    let last_report = document(store, Report::DOCUMENT, &mut noted);
+    let last_success = document(store, Success::DOCUMENT, &mut noted);
+    let memory: Option<UnitsMemory> = document(store, UnitsMemory::DOCUMENT, &mut noted);
+    let scrub = document(store, ScrubState::DOCUMENT, &mut noted);
+    MirrorStatus {
+        mirror: mirror.name().to_owned(),
+        upstream_type: mirror.identity().upstream_type.clone(),
+        serving_path: mirror.serving_path().to_owned(),
+        snapshot: view
+            .current
+            .as_ref()
+            .map(|current| current.id().to_string()),
+        revision: view
+            .current
+            .as_ref()
+            .map(|current| current.meta().revision.clone())
+            .unwrap_or_default(),
+        published_at: view.published.map(UnixSeconds),
+        pinned: pinned.map(|id| id.to_string()),
+        last_report,
+        last_success,
+        high_water: memory
+            .unwrap_or_default()
+            .units
+            .into_values()
+            .filter_map(|unit| unit.high_water)
+            .collect(),
+        storage,
+        problem,
+        damaged: mirror.suspects(),
+        scrub,
     }
-}
-
-/// What of `state/units.json` concerns others. The rest of it, endpoints and their validators, stays here.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Memory {
-    #[serde(default)]
-    units: BTreeMap<String, UnitMemory>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct UnitMemory {
-    high_water: Option<UnitRevision>,
 }
 
 fn document<T: DeserializeOwned>(

@@ -9,9 +9,8 @@ use std::time::{Duration, Instant};
 use fleet_store::{Entry, Store};
 use fleet_telemetry::{MirrorTraffic, StoreHealth};
 use fleet_types::Sha256;
-use serde::Deserialize;
+use fleet_types::documents::{Damaged, ScrubState};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 
 /// Blobs that are told of at a time: the next ones are met again.
 const MOST: usize = 64;
@@ -43,7 +42,7 @@ impl Suspects {
         if self.entries().is_empty() {
             return Vec::new();
         }
-        self.still_open(store, &document::<Noted>(store, "damaged").lost)
+        self.still_open(store, &document::<Damaged>(store, Damaged::DOCUMENT).lost)
     }
 
     fn still_open(&self, store: &Store, lost: &BTreeSet<Sha256>) -> Vec<Sha256> {
@@ -68,28 +67,19 @@ impl Suspects {
             return;
         }
         *told = Some(Instant::now());
-        let noted: Noted = document(store, "damaged");
+        let noted: Damaged = document(store, Damaged::DOCUMENT);
         let met = self.still_open(store, &noted.lost).len();
         traffic.set_health(StoreHealth {
             damaged_blobs: noted.blobs.len().max(met) as u64,
-            scrubbed_at: document::<Value>(store, "scrub")
-                .get("finishedAt")
-                .and_then(Value::as_i64),
+            scrubbed_at: document::<ScrubState>(store, ScrubState::DOCUMENT)
+                .finished_at
+                .map(|at| at.0),
         });
     }
 
     fn entries(&self) -> MutexGuard<'_, BTreeMap<Sha256, Entry>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// What the runs know of damage.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Noted {
-    blobs: BTreeSet<Sha256>,
-    /// With snapshots that nobody is served from.
-    lost: BTreeSet<Sha256>,
 }
 
 fn document<T: DeserializeOwned + Default>(store: &Store, name: &str) -> T {

@@ -12,6 +12,8 @@ pub(crate) struct Layout {
     root: PathBuf,
 }
 
+/// What a store is a copy of, in its root. A directory without it is no store.
+pub const IDENTITY_FILE: &str = "store.json";
 /// Suffix of a file that is being written and not yet in place; removed when a writer opens the store.
 pub(crate) const UNFINISHED: &str = ".new";
 /// Suffix of a snapshot that is no longer listed, and whose blobs are being given up.
@@ -27,7 +29,7 @@ impl Layout {
         &self.root
     }
     pub fn identity(&self) -> PathBuf {
-        self.root.join("store.json")
+        self.root.join(IDENTITY_FILE)
     }
     pub fn lock(&self) -> PathBuf {
         self.root.join("lock")

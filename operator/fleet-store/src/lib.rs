@@ -83,6 +83,7 @@ pub use entry::{Entry, EntryState, NO_DIGEST, SnapshotId, SnapshotMeta};
 pub use error::{ConflictKind, Result, StoreError};
 pub use export::{Afterwards, ExportMode, ExportOptions, ExportReport};
 pub use identity::{Clients, Identity, Retention, Transactions};
+pub use layout::IDENTITY_FILE;
 pub use leftovers::Leftovers;
 pub use scrub::{Finding, ScrubProgress, ScrubReport};
 pub use share::{GoOn, Share};

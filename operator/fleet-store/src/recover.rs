@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use crate::document::{COPIED, copy_of, read_file, read_one};
 use crate::error::{Doing, Result, StoreError};
 use crate::facts::Facts;
-use crate::layout::{Layout, UNFINISHED};
+use crate::layout::{IDENTITY_FILE, Layout, UNFINISHED};
 use crate::shared::Shared;
 use crate::{Identity, Store, inspect};
 
@@ -190,7 +190,7 @@ pub(crate) fn identity(layout: &Layout, wanted: Option<&Identity>) -> Result<Opt
 /// The names of a store's own files: a directory that holds others is something else.
 pub(crate) const OURS: [&str; 10] = [
     "lock",
-    "store.json",
+    IDENTITY_FILE,
     "store.json.new",
     "blobs",
     "snapshots",

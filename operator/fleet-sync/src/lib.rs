@@ -3,7 +3,6 @@
 //! Owns the network ([`fetch`]) and the order of things ([`engine`]). Leaves what bytes mean to `fleet-formats`, what a
 //! disk promises to `fleet-store`, and manifests to the caller.
 
-mod damaged;
 mod engine;
 pub mod fetch;
 mod options;
@@ -19,8 +18,8 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
-pub use damaged::Damaged;
 pub use fetch::install_crypto_provider;
+pub use fleet_types::documents::{Damaged, LeftOut, Report, RunResult, ScrubState, UnitReport};
 pub use options::{
     Access, AllowedMutation, Credentials, Endpoint, MakeFormat, Politeness, Shrink, SyncOptions,
     Timeouts, Verification,
@@ -28,8 +27,7 @@ pub use options::{
 pub use problem::Problem;
 pub use progress::{Phase, Progress, Unwatched};
 pub use release::{Destination, NotADestination};
-pub use report::{LeftOut, PlanReport, Report, Room, RunResult, Share, SuiteReport};
-pub use scrub::ScrubState;
+pub use report::{PlanReport, Room, Share};
 
 /// Runs one Mirror once. Always answers with a report, which is also kept in the store where that can be written.
 /// `cancel` ends the run at the next safe place; what is staged stays for the next run.

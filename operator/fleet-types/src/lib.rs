@@ -4,6 +4,7 @@
 
 pub mod address;
 mod digest;
+pub mod documents;
 mod path;
 mod reason;
 mod revision;

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// What kind of situation a reason names, and so which exit code a run ends with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -58,12 +58,20 @@ impl Outcome {
 macro_rules! reasons {
     ($($(#[doc = $doc:literal])+ $name:ident => $outcome:ident,)+) => {
         /// One fixed word for one situation.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
         pub enum Reason { $($(#[doc = $doc])+ $name,)+ }
 
         impl Reason {
             /// All reasons, in the order of the list.
             pub const ALL: &'static [Reason] = &[$(Reason::$name,)+];
+
+            /// The reason that a word stands for; a word of another version is [`Reason::Unknown`].
+            pub fn of(word: &str) -> Reason {
+                match word {
+                    $(stringify!($name) => Reason::$name,)+
+                    _ => Reason::Unknown,
+                }
+            }
 
             /// The word itself.
             pub const fn as_str(self) -> &'static str {
@@ -264,6 +272,22 @@ reasons! {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+#[expect(
+    clippy::derivable_impls,
+    reason = "the macro takes sentences about variants and no attributes"
+)]
+impl Default for Reason {
+    fn default() -> Self {
+        Reason::Unknown
+    }
+}
+
+impl<'de> Deserialize<'de> for Reason {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Reason, D::Error> {
+        Ok(Reason::of(&String::deserialize(deserializer)?))
     }
 }
 

@@ -3,9 +3,12 @@
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-use fleet_sync::{PlanReport, Report, RunResult, Share, SuiteReport};
+use fleet_api::upstream::UpstreamType;
+use fleet_sync::{PlanReport, Report, RunResult, Share, UnitReport};
+use fleet_types::documents::UnixSeconds;
 use fleet_types::{Outcome, Reason};
 use indicatif::HumanBytes;
+use serde::Serialize;
 
 use crate::failure::Failure;
 
@@ -37,18 +40,59 @@ pub fn print_json<T: serde::Serialize>(value: &T) -> Result<(), Failure> {
     print(&format!("{text}\n"))
 }
 
+/// A report as it is printed: Debian's units are there a second time as `suites`, the name that they had first.
+#[derive(Serialize)]
+struct Printed<'a, T> {
+    #[serde(flatten)]
+    report: &'a T,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    suites: Option<Vec<Suite<'a>>>,
+}
+
+#[derive(Serialize)]
+struct Suite<'a> {
+    suite: &'a str,
+    #[serde(flatten)]
+    report: &'a UnitReport,
+}
+
+/// `upstream_type` is none where the manifests could not be read so far.
+fn printed<'a, T>(
+    report: &'a T,
+    units: &'a [UnitReport],
+    upstream_type: Option<&str>,
+) -> Printed<'a, T> {
+    let has_suites = upstream_type.is_none_or(|kind| kind == UpstreamType::Debian.as_str());
+    let suite = |report: &'a UnitReport| Suite {
+        suite: &report.unit,
+        report,
+    };
+    Printed {
+        report,
+        suites: has_suites.then(|| units.iter().map(suite).collect()),
+    }
+}
+
 /// Writes what a run came to.
-pub fn print_run(report: &Report, format: OutputFormat) -> Result<(), Failure> {
+pub fn print_run(
+    report: &Report,
+    upstream_type: Option<&str>,
+    format: OutputFormat,
+) -> Result<(), Failure> {
     match format {
-        OutputFormat::Json => print_json(report),
+        OutputFormat::Json => print_json(&printed(report, &report.units, upstream_type)),
         OutputFormat::Text => print(&run_text(report)),
     }
 }
 
 /// Writes what a run would do.
-pub fn print_plan(report: &PlanReport, format: OutputFormat) -> Result<(), Failure> {
+pub fn print_plan(
+    report: &PlanReport,
+    upstream_type: Option<&str>,
+    format: OutputFormat,
+) -> Result<(), Failure> {
     match format {
-        OutputFormat::Json => print_json(report),
+        OutputFormat::Json => print_json(&printed(report, &report.units, upstream_type)),
         OutputFormat::Text => print(&plan_text(report)),
     }
 }
@@ -60,17 +104,10 @@ pub fn not_begun(mirror: &str, failure: &Failure, served: Option<String>, now: i
         result: RunResult::Failed,
         reason: failure.reason,
         message: failure.message.clone(),
-        suites: Vec::new(),
         snapshot: served,
-        revision: Vec::new(),
-        accepted: Vec::new(),
-        files_fetched: 0,
-        bytes_fetched: 0,
-        requests: 0,
-        seconds: 0.0,
-        retry_after_seconds: None,
-        started_at: now,
-        finished_at: now,
+        started_at: UnixSeconds(now),
+        finished_at: UnixSeconds(now),
+        ..Report::default()
     }
 }
 
@@ -78,7 +115,7 @@ fn run_text(report: &Report) -> String {
     let outcome = report.reason.outcome();
     let word = verdict(report.result, outcome);
     let mut text = headline(&report.mirror, word, report.reason);
-    say(&mut text, &report.message, &report.suites);
+    say(&mut text, &report.message, &report.units);
     if let Some(id) = &report.snapshot {
         line(&mut text, format_args!("  snapshot  {}", short(id)));
     }
@@ -114,7 +151,7 @@ fn plan_text(report: &PlanReport) -> String {
         (result, outcome) => verdict(result, outcome),
     };
     let mut text = headline(&report.mirror, word, report.reason);
-    say(&mut text, &report.message, &report.suites);
+    say(&mut text, &report.message, &report.units);
     for (word, share) in [
         ("fetch", &report.fetch),
         ("keep", &report.keep),
@@ -179,19 +216,19 @@ fn headline(mirror: &str, word: &str, reason: Reason) -> String {
 
 /// What the run says, and its suites: each thing once, where it belongs. What the run says of its worst suite is what that
 /// suite says, and suites that share a fate share its words.
-fn say(text: &mut String, message: &str, suites: &[SuiteReport]) {
-    let failed = |suite: &&SuiteReport| suite.result == RunResult::Failed;
-    let of_suite = |suite: &SuiteReport| message.strip_prefix(suite.message.as_str());
+fn say(text: &mut String, message: &str, suites: &[UnitReport]) {
+    let failed = |suite: &&UnitReport| suite.result == RunResult::Failed;
+    let of_suite = |suite: &UnitReport| message.strip_prefix(suite.message.as_str());
     let rest = suites.iter().filter(failed).find_map(of_suite);
     let rest = rest.map_or(message, |rest| rest.trim_start_matches("; "));
     if !rest.is_empty() {
         line(text, format_args!("  {rest}"));
     }
-    let mut last: Option<&SuiteReport> = None;
+    let mut last: Option<&UnitReport> = None;
     for suite in suites {
-        let name = &suite.suite;
+        let name = &suite.unit;
         let same =
-            |last: &SuiteReport| (last.reason, &last.message) == (suite.reason, &suite.message);
+            |last: &UnitReport| (last.reason, &last.message) == (suite.reason, &suite.message);
         let state = match suite.result {
             RunResult::Published => well("new state", &suite.message),
             RunResult::Unchanged => well("unchanged", &suite.message),
@@ -246,9 +283,9 @@ mod tests {
 
     use super::*;
 
-    fn failed(name: &str, message: &str) -> SuiteReport {
-        SuiteReport {
-            suite: name.into(),
+    fn failed(name: &str, message: &str) -> UnitReport {
+        UnitReport {
+            unit: name.into(),
             result: RunResult::Failed,
             reason: Reason::KeyExpired,
             message: message.into(),
@@ -261,7 +298,7 @@ mod tests {
         let message = "suite trixie: the signing key expired; nothing was served yet";
         let failure = Failure::new(Reason::KeyExpired, message);
         let mut report = not_begun("debian", &failure, Some("ab".repeat(32)), 0);
-        report.suites = vec![failed("trixie", "suite trixie: the signing key expired")];
+        report.units = vec![failed("trixie", "suite trixie: the signing key expired")];
         assert_eq!(
             run_text(&report),
             "debian: refused (KeyExpired)\n  nothing was served yet\n  suite     trixie: KeyExpired: the signing key expired\n\
@@ -273,7 +310,7 @@ mod tests {
     fn what_ends_a_whole_run_is_said_once_however_many_suites_it_has() {
         let failure = Failure::new(Reason::StorageFull, "the volume is full");
         let mut report = not_begun("debian", &failure, None, 0);
-        report.suites = ["a", "b", "c"]
+        report.units = ["a", "b", "c"]
             .map(|name| failed(name, "the volume is full"))
             .into();
         let text = run_text(&report);
@@ -293,5 +330,23 @@ mod tests {
         let text = run_text(&report);
         assert!(text.starts_with("debian: unchanged\n"), "{text}");
         assert!(!text.contains("kept"), "{text}");
+    }
+
+    #[test]
+    fn units_are_printed_for_every_type_and_a_second_time_as_the_suites_of_debian() {
+        let failure = Failure::new(Reason::KeyExpired, "x");
+        let mut report = not_begun("m", &failure, None, 0);
+        report.units = vec![failed("trixie", "why")];
+        let json = |upstream_type: &str| {
+            serde_json::to_value(printed(&report, &report.units, Some(upstream_type))).unwrap()
+        };
+        let (debian, other) = (json("Debian"), json("Arch"));
+        assert_eq!(debian["units"][0]["unit"], "trixie");
+        assert_eq!(debian["suites"][0]["suite"], "trixie");
+        for field in ["result", "reason", "message"] {
+            assert_eq!(debian["suites"][0][field], debian["units"][0][field]);
+        }
+        assert_eq!(other["units"], debian["units"]);
+        assert_eq!(other.get("suites"), None);
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use fleet_api::{ConditionType, Mirror, MirrorStatus, RegionStatus};
 use fleet_plan::{Answer, Plan, PlannedEvent};
 use fleet_telemetry::{ConditionState, MirrorState, ObjectKey, RegionState, Run};
+use fleet_types::documents::RunResult;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
@@ -218,7 +219,9 @@ pub fn count_runs(context: &Context, mirror: &Mirror, plan: &Plan, after: &Mirro
     for run in &plan.finished {
         let report = run.report.as_ref();
         let counted = Run {
-            result: report.map_or("Failed", |report| result_word(&report.result)),
+            result: report
+                .map_or(RunResult::Failed, |report| report.result)
+                .as_str(),
             reason: run.reason.as_str(),
             seconds: report.map_or(0.0, |report| report.seconds),
             bytes: report.map_or(0, |report| report.bytes_fetched),
@@ -228,15 +231,6 @@ pub fn count_runs(context: &Context, mirror: &Mirror, plan: &Plan, after: &Mirro
     }
     if missed(mirror.status.as_ref(), after, Timestamp::now()) {
         context.metrics.record_missed_runs(&key, 1);
-    }
-}
-
-/// A report comes from a pod: only the three words are taken for a label.
-fn result_word(word: &str) -> &'static str {
-    match word {
-        "Published" => "Published",
-        "Unchanged" => "Unchanged",
-        _ => "Failed",
     }
 }
 

@@ -133,7 +133,7 @@ fn container(fleet: &Fleet, site: &Site, start: &Start) -> Container {
         image: Some(start.image.to_owned()),
         image_pull_policy: pod::pull_policy(fleet),
         args: Some(arguments(fleet, site, start)),
-        ports: Some(vec![pod::port(METRICS_PORT_NAME, METRICS_PORT)]),
+        ports: Some(vec![pod::port(METRICS_PORT_NAME, METRICS_PORT.into())]),
         resources: Some(pod::resources(&fleet.spec.sync.resources, &RESOURCES)),
         security_context: Some(pod::container_security()),
         termination_message_path: Some(TERMINATION_LOG.to_owned()),

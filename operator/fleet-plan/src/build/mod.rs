@@ -11,7 +11,7 @@ mod stateful_set;
 pub use claim::claim;
 pub use disruption_budget::disruption_budget;
 pub use job::{Start, job};
-pub use pod::tls_secret;
+pub use pod::{METRICS_PORT, tls_secret};
 
 /// The names of our containers.
 pub const CONTAINERS: [&str; 2] = [stateful_set::CONTAINER, job::CONTAINER];

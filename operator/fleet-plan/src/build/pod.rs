@@ -17,7 +17,8 @@ const DATA_VOLUME: &str = "data";
 pub const DATA: &str = "/data";
 pub const HTTP_PORT: i32 = 8080;
 pub const HTTP_PORT_NAME: &str = "http";
-pub const METRICS_PORT: i32 = 9090;
+/// Of metrics, health and status.
+pub const METRICS_PORT: u16 = 9090;
 pub const METRICS_PORT_NAME: &str = "metrics";
 /// Who ends without a report leaves the end of its log, so that a condition can quote it: nobody gives us pods/log.
 pub const TERMINATION_MESSAGE: &str = "FallbackToLogsOnError";

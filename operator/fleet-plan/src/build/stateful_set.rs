@@ -78,7 +78,7 @@ fn container(fleet: &Fleet, site: &Site, settings: &Settings) -> Container {
         args: Some(arguments(fleet, site, tls)),
         ports: Some(vec![
             pod::port(HTTP_PORT_NAME, HTTP_PORT),
-            pod::port(METRICS_PORT_NAME, METRICS_PORT),
+            pod::port(METRICS_PORT_NAME, METRICS_PORT.into()),
         ]),
         readiness_probe: Some(probe("/readyz", 5, 3)),
         liveness_probe: Some(probe("/healthz", 10, 6)),

@@ -20,7 +20,7 @@ pub use claim::{SeenClaim, VolumePhase};
 pub use job::{JobEnd, SeenJob};
 pub use meta::{SeenApplied, SeenMeta};
 pub use pod::{PodRole, RunEnd, SeenPod, Trouble, last_line};
-pub use served::{Answer, LastSuccess, ServedStatus, StorageUse};
+pub use served::Answer;
 pub use warning::SeenWarning;
 
 /// Everything that planning one Mirror may look at, besides the Mirror itself.

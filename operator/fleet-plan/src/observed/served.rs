@@ -1,10 +1,6 @@
-//! What a serving pod says about itself: the document at `/.mirrorfleet/status/<mirror>`.
+//! What a serving pod says about itself.
 
-use fleet_types::{Sha256, UnitRevision};
-use jiff::Timestamp;
-use serde::Deserialize;
-
-use crate::report::{RunReport, instant};
+use fleet_types::documents::ServedStatus;
 
 /// What came of asking a serving pod.
 #[derive(Debug, Clone)]
@@ -15,44 +11,4 @@ pub enum Answer {
     Nothing,
     /// It could not be asked; why, for people.
     Unreachable(String),
-}
-
-/// The status document of one store.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct ServedStatus {
-    pub mirror: String,
-    pub upstream_type: String,
-    /// Id of the snapshot that is served now.
-    pub snapshot: Option<String>,
-    pub revision: Vec<UnitRevision>,
-    #[serde(deserialize_with = "instant::option")]
-    pub published_at: Option<Timestamp>,
-    /// The report of the last run, also of one whose pod is gone.
-    pub last_report: Option<RunReport>,
-    pub last_success: Option<LastSuccess>,
-    pub storage: Option<StorageUse>,
-    /// What of the store cannot be served as it should be, for people.
-    pub problem: Option<String>,
-    /// Blobs that the pod could not serve; a run is told, and fetches them again.
-    pub damaged: Vec<Sha256>,
-}
-
-/// When a run last succeeded.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct LastSuccess {
-    #[serde(deserialize_with = "instant::option")]
-    pub at: Option<Timestamp>,
-    pub snapshot: Option<String>,
-}
-
-/// Bytes on the volume.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct StorageUse {
-    #[serde(alias = "usedBytes")]
-    pub used: u64,
-    #[serde(alias = "capacityBytes")]
-    pub capacity: u64,
 }

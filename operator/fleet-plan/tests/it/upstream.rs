@@ -3,9 +3,9 @@
 use crate::model::at;
 use fleet_api::Upstream;
 use fleet_api::upstream::Signatures;
-use fleet_plan::report::SuiteReport;
 use fleet_plan::{ObservedUpstream, Probe, ProbeAnswer, SeenAttempt, plan_upstream};
 use fleet_types::Reason;
+use fleet_types::documents::UnitReport;
 use jiff::Timestamp;
 
 fn seen(now: &str, probes: Vec<Probe>) -> ObservedUpstream {
@@ -341,13 +341,13 @@ fn a_suite_that_contradicts_itself_is_told_whatever_else_was_wrong() {
         let plan = world.plan();
         world.apply(&plan);
         let mut report = world.report(overall.as_str());
-        report.suites = suites
+        report.units = suites
             .iter()
-            .map(|(suite, reason)| SuiteReport {
-                suite: (*suite).to_owned(),
-                reason: reason.as_str().to_owned(),
+            .map(|(suite, reason)| UnitReport {
+                unit: (*suite).to_owned(),
+                reason: *reason,
                 message: format!("about {suite}"),
-                ..SuiteReport::default()
+                ..UnitReport::default()
             })
             .collect();
         world.end_run(&report);

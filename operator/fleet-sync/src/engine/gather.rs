@@ -206,10 +206,9 @@ impl<'a> Gather<'a> {
                 Err(problem)
             }
             Err(problem) => Ok(Some(omitted(problem.message, None))),
-            Ok(Some((path, entries))) if unusable.is_too_much(entries) => Ok(Some(omitted(
-                unusable.refused(&path, entries).message,
-                None,
-            ))),
+            Ok(Some((path, entries))) if unusable.is_too_much(entries) => {
+                Ok(Some(omitted(unusable.refused(&path, entries), None)))
+            }
             Ok(_) => Ok(lost.map(|lost| omitted(lost.why.clone(), lost.missing.clone()))),
         }
     }
@@ -231,9 +230,10 @@ impl<'a> Gather<'a> {
         match read {
             // Judged when it was accepted.
             _ if !is_new => Ok(LeftOut::default()),
-            Some((path, entries)) if left_out.is_too_much(entries) => {
-                Err(left_out.refused(&path, entries))
-            }
+            Some((path, entries)) if left_out.is_too_much(entries) => Err(Problem::new(
+                Reason::IndexMalformed,
+                left_out.refused(&path, entries),
+            )),
             _ => Ok(left_out),
         }
     }

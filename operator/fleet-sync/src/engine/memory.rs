@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use fleet_formats::seam::UnitIndex;
 use fleet_store::Store;
+use fleet_types::documents::UnitsMemory;
 use fleet_types::{Accepted, Reason, Sha256, UnitRevision};
 use serde::{Deserialize, Serialize};
 
@@ -84,16 +85,8 @@ pub(super) struct Known {
     pub validators: Validators,
 }
 
-/// `state/success.json`: the last run that really succeeded or really found nothing new.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Success {
-    pub at: i64,
-    pub snapshot: Option<String>,
-}
-
 impl Memory {
-    pub const DOCUMENT: &str = "units";
+    pub const DOCUMENT: &str = UnitsMemory::DOCUMENT;
 
     /// Where the document was lost, in both of its copies, the kept snapshots still say what was accepted: a damaged
     /// disk must not be what lets an older state back in.

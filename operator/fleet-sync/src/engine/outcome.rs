@@ -4,22 +4,22 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fleet_store::Writer;
+use fleet_types::documents::{Success, UnixSeconds, cut};
 use fleet_types::{Outcome, Reason, Trace, UnitRevision};
 
-use super::memory::{Memory, Success};
+use super::memory::Memory;
 use super::publish::Served;
 use super::run::{Notes, blocking};
 use super::shelves::Shelves;
 use super::stages::{Foreseen, Refusals};
 use crate::fetch::Meter;
-use crate::report::cut;
-use crate::{LeftOut, PlanReport, Problem, Report, RunResult, SuiteReport, SyncOptions};
+use crate::{LeftOut, PlanReport, Problem, Report, RunResult, SyncOptions, UnitReport};
 
 const MESSAGE_BYTES: usize = 2000;
 
 /// What a run came to, before its costs are added.
 pub(super) struct Outcomes {
-    suites: Vec<SuiteReport>,
+    each: Vec<UnitReport>,
     result: RunResult,
     reason: Reason,
     message: String,
@@ -45,11 +45,11 @@ impl Outcomes {
 
     /// The run ended as a whole; units that were refused before have their own reason.
     pub fn stopped(units: &[String], refusals: Refusals, problem: Problem) -> Outcomes {
-        let suites = suites(units, &refusals, |unit| failed_suite(unit, &problem));
+        let each = each(units, &refusals, |unit| failed(unit, &problem));
         let retry_after = problem.retry_after;
         let worst = refusals.into_values().fold(problem, Problem::worst);
         Outcomes {
-            suites,
+            each,
             result: RunResult::Failed,
             reason: worst.reason,
             message: worst.message,
@@ -67,8 +67,8 @@ impl Outcomes {
         served: Option<Served>,
         still: &str,
     ) -> Outcomes {
-        let good = |unit: &str| good_suite(unit, served.as_ref());
-        let suites = suites(units, &refusals, good);
+        let good = |unit: &str| good(unit, served.as_ref());
+        let each = each(units, &refusals, good);
         let result = match &served {
             Some(served) if served.result == RunResult::Published => RunResult::Published,
             Some(served) if refusals.is_empty() => served.result,
@@ -89,7 +89,7 @@ impl Outcomes {
             (None, None) => (Reason::Unchanged, "nothing is new".to_owned()),
         };
         Outcomes {
-            suites,
+            each,
             result,
             reason,
             message,
@@ -111,10 +111,10 @@ impl Outcomes {
 
     /// What is to be known of a unit that went well is said in the place of what is wrong with another.
     pub fn with_notes(mut self, notes: &Notes) -> Outcomes {
-        for suite in &mut self.suites {
-            if let Some(notes) = notes.get(&suite.suite).filter(|_| suite.message.is_empty()) {
+        for unit in &mut self.each {
+            if let Some(notes) = notes.get(&unit.unit).filter(|_| unit.message.is_empty()) {
                 let text: Vec<&str> = notes.iter().map(String::as_str).collect();
-                suite.message = cut(&text.join("; "), MESSAGE_BYTES);
+                unit.message = cut(&text.join("; "), MESSAGE_BYTES);
             }
         }
         self
@@ -122,17 +122,17 @@ impl Outcomes {
 
     /// What is served of a unit that was refused is as incomplete as before; why it was refused is the greater news.
     pub fn with_left_out(mut self, left_out: &BTreeMap<String, LeftOut>) -> Outcomes {
-        for suite in &mut self.suites {
-            let Some(left_out) = left_out.get(&suite.suite) else {
+        for unit in &mut self.each {
+            let Some(left_out) = left_out.get(&unit.unit) else {
                 continue;
             };
-            if suite.result != RunResult::Failed {
-                let said = std::mem::take(&mut suite.message);
+            if unit.result != RunResult::Failed {
+                let said = std::mem::take(&mut unit.message);
                 let parts = [Some(said).filter(|said| !said.is_empty()), left_out.note()];
                 let parts: Vec<String> = parts.into_iter().flatten().collect();
-                suite.message = cut(&parts.join("; "), MESSAGE_BYTES);
+                unit.message = cut(&parts.join("; "), MESSAGE_BYTES);
             }
-            suite.left_out = Some(left_out.clone());
+            unit.left_out = Some(left_out.clone());
         }
         self
     }
@@ -149,7 +149,7 @@ impl Outcomes {
             result: self.result,
             reason: self.reason,
             message: cut(&self.message, MESSAGE_BYTES),
-            suites: self.suites,
+            units: self.each,
             snapshot: snapshot.map(|id| id.to_string()),
             revision: self.revision.or_else(newest).unwrap_or_default(),
             accepted: store
@@ -160,30 +160,30 @@ impl Outcomes {
             requests: cost.requests,
             seconds: cost.seconds,
             retry_after_seconds: self.retry_after,
-            started_at: cost.started_at,
-            finished_at: cost.finished_at,
+            started_at: UnixSeconds(cost.started_at),
+            finished_at: UnixSeconds(cost.finished_at),
         }
     }
 }
 
-fn suites(
+fn each(
     units: &[String],
     refusals: &Refusals,
-    otherwise: impl Fn(&str) -> SuiteReport,
-) -> Vec<SuiteReport> {
+    otherwise: impl Fn(&str) -> UnitReport,
+) -> Vec<UnitReport> {
     let of = |(number, unit): (usize, &String)| match u16::try_from(number)
         .ok()
         .and_then(|number| refusals.get(&number))
     {
-        Some(problem) => failed_suite(unit, problem),
+        Some(problem) => failed(unit, problem),
         None => otherwise(unit),
     };
     units.iter().enumerate().map(of).collect()
 }
 
-fn failed_suite(unit: &str, problem: &Problem) -> SuiteReport {
-    SuiteReport {
-        suite: unit.to_owned(),
+fn failed(unit: &str, problem: &Problem) -> UnitReport {
+    UnitReport {
+        unit: unit.to_owned(),
         result: RunResult::Failed,
         reason: problem.reason,
         message: cut(&problem.message, MESSAGE_BYTES),
@@ -191,7 +191,7 @@ fn failed_suite(unit: &str, problem: &Problem) -> SuiteReport {
     }
 }
 
-fn good_suite(unit: &str, served: Option<&Served>) -> SuiteReport {
+fn good(unit: &str, served: Option<&Served>) -> UnitReport {
     let (result, reason, message) = match served {
         Some(served) => (served.result, served.reason, String::new()),
         None => (
@@ -200,8 +200,8 @@ fn good_suite(unit: &str, served: Option<&Served>) -> SuiteReport {
             "verified; nothing new is published while other suites are refused".to_owned(),
         ),
     };
-    SuiteReport {
-        suite: unit.to_owned(),
+    UnitReport {
+        unit: unit.to_owned(),
         result,
         reason,
         message,
@@ -214,10 +214,10 @@ pub(super) async fn record(shelves: Arc<Shelves>, report: Report, trace: Option<
     let written = report.clone();
     let recorded = blocking(move || {
         let writer = &shelves.writer;
-        writer.state_write("report", &written)?;
+        writer.state_write(Report::DOCUMENT, &written)?;
         if written.reason.outcome() == Outcome::Good {
             writer.state_write(
-                "success",
+                Success::DOCUMENT,
                 &Success {
                     at: written.finished_at,
                     snapshot: written.snapshot.clone(),
@@ -267,7 +267,7 @@ pub(super) fn plan_report(
         result: outcomes.result,
         reason: outcomes.reason,
         message: cut(&outcomes.message, MESSAGE_BYTES),
-        suites: outcomes.suites,
+        units: outcomes.each,
         fetch,
         keep,
         remove,
@@ -348,9 +348,9 @@ mod tests {
         );
         assert_eq!(
             outcomes
-                .suites
+                .each
                 .iter()
-                .map(|suite| suite.reason)
+                .map(|unit| unit.reason)
                 .collect::<Vec<_>>(),
             [Reason::Published, Reason::IndexExpired]
         );
@@ -370,9 +370,9 @@ mod tests {
         );
         assert_eq!(
             outcomes
-                .suites
+                .each
                 .iter()
-                .map(|suite| suite.reason)
+                .map(|unit| unit.reason)
                 .collect::<Vec<_>>(),
             [Reason::IndexExpired, Reason::StorageFull]
         );

@@ -8,7 +8,7 @@ use fleet_types::{Digest, Expected, RepoPath, Sha256};
 
 use super::run::{Run, blocking};
 use super::shelves::Shelves;
-use crate::damaged::Damaged;
+use crate::Damaged;
 use crate::fetch::{Arrival, Delivery, FailureKind, Sink, Want};
 use crate::{Phase, Problem};
 

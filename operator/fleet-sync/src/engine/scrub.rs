@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use fleet_store::Share;
 use fleet_types::Sha256;
+use fleet_types::documents::{ScrubState, UnixSeconds};
 
 use super::run::{Run, blocking};
-use crate::scrub::{ScrubState, share_before};
+use crate::scrub::{due, share_at, share_before};
 use crate::{Phase, Problem};
 
 /// Bytes a second that are read at most: clients read from the same disk.
@@ -41,10 +42,10 @@ impl Run {
     fn look_for_rot(&self) -> Result<u64, Problem> {
         let writer = &self.shelves.writer;
         let known: Option<ScrubState> = writer.take_state(ScrubState::DOCUMENT)?;
-        let Some(mut state) = known.unwrap_or_default().due(self.now) else {
+        let Some(mut state) = due(known.unwrap_or_default(), self.now) else {
             return Ok(0);
         };
-        let fresh = state.started_at == self.now;
+        let fresh = state.started_at.0 == self.now;
         if !fresh {
             self.progress.phase(Phase::Check);
             let mut share = self.check_share(&state)?;
@@ -66,7 +67,7 @@ impl Run {
     }
 
     fn check_share(&self, state: &ScrubState) -> Result<Share, Problem> {
-        let until = state.share_at(self.now);
+        let until = share_at(state, self.now);
         let (began, mut read) = (Instant::now(), 0u64);
         let mut go_on = |digest: &Sha256, bytes: u64| {
             read += bytes;
@@ -88,7 +89,7 @@ fn taken(state: ScrubState, share: &Share, now: i64) -> ScrubState {
         bytes: state.bytes + share.bytes,
         damaged: state.damaged + share.damaged.len() as u64,
         finished_at: if complete {
-            Some(now)
+            Some(UnixSeconds(now))
         } else {
             state.finished_at
         },

@@ -89,8 +89,8 @@ pub(super) fn of(options: &SyncOptions, report: &Report, writer: &Writer) -> Opt
     let mut fields: Vec<_> = word.and_then(|word| word.field).into_iter().collect();
     fields.extend(options.format.trace()?);
     Some(Trace {
-        started_at: report.started_at,
-        finished_at: report.finished_at,
+        started_at: report.started_at.0,
+        finished_at: report.finished_at.0,
         software: options.user_agent.replace('/', " "),
         host: host(),
         upstream: first.host_str().unwrap_or("localhost").to_owned(),

@@ -144,7 +144,7 @@ async fn an_expired_state_can_be_allowed_and_so_can_all_of_a_suite() {
     trial.options.verification.allowances = BTreeMap::from([(SUITE.to_owned(), frozen)]);
     let report = sync(&trial.options).await;
     assert_eq!(told(&report), PUBLISHED, "{report:?}");
-    let note = &report.suites[0].message;
+    let note = &report.units[0].message;
     assert!(note.contains("Check-Valid-Until: no"), "{report:?}");
     assert_eq!(told(&sync(&trial.options).await).1, Reason::Unchanged);
 }
@@ -254,7 +254,7 @@ async fn of_two_endpoints_the_one_is_taken_whose_state_is_allowed() {
     allow(&mut options, std::slice::from_ref(&entry));
     let report = sync(&options).await;
     assert_eq!(told(&report), PUBLISHED, "{report:?}");
-    assert!(!serves() && report.suites[0].message.contains("verification.allowed"));
+    assert!(!serves() && report.units[0].message.contains("verification.allowed"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -204,7 +204,7 @@ async fn one_name_with_two_contents_or_as_file_and_directory_refuses_the_later_s
             ((RunResult::Published, Reason::PathConflict), 3),
             "{report:?}"
         );
-        let reasons: Vec<_> = report.suites.iter().map(|suite| suite.reason).collect();
+        let reasons: Vec<_> = report.units.iter().map(|suite| suite.reason).collect();
         assert_eq!(reasons, [Reason::Published, Reason::PathConflict]);
         assert!(report.message.contains(&stable.path), "{report:?}");
         assert_eq!(world.served(&stable.path), world.archive.read(&stable.path));

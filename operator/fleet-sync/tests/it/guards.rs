@@ -72,7 +72,7 @@ async fn a_suite_that_shrinks_is_held_until_a_person_allows_that_very_state() {
         ((RunResult::Published, Reason::ShrinkRefused), 3),
         "{report:?}"
     );
-    let reasons: Vec<_> = report.suites.iter().map(|suite| suite.reason).collect();
+    let reasons: Vec<_> = report.units.iter().map(|suite| suite.reason).collect();
     assert_eq!(reasons, [Reason::ShrinkRefused, Reason::Published]);
     assert!(report.message.contains("41 of 84 files"), "{report:?}");
     assert!(suites.serves(&stable[59]) && !suites.serves(&updates[4]));
@@ -118,7 +118,7 @@ async fn each_limit_holds_by_itself_and_can_be_switched_off() {
         options.verification.shrink = limits;
         let report = sync(&options).await;
         assert_eq!(told(&report), HELD, "{report:?}");
-        let each = report.suites.iter().map(|suite| suite.reason);
+        let each = report.units.iter().map(|suite| suite.reason);
         assert!(
             each.into_iter()
                 .all(|reason| reason == Reason::ShrinkRefused)

@@ -125,7 +125,7 @@ async fn copied(archive: &Complete, include: serde_json::Value) -> (TempDir, Ser
         (RunResult::Published, Reason::Published),
         "{report:?}"
     );
-    let note = &report.suites[0].message;
+    let note = &report.units[0].message;
     assert!(note.contains("alias testing"), "{report:?}");
     assert_eq!(told(&sync(&options).await).1, Reason::Unchanged);
     (dir, server, options)
@@ -275,7 +275,7 @@ async fn an_alias_ends_with_the_name_and_a_refused_suite_keeps_its_own() {
     let report = sync(&options).await;
     assert_eq!(told(&report).1, Reason::Published, "{report:?}");
     assert!(
-        report.suites[1].message.contains("alias stable-updates"),
+        report.units[1].message.contains("alias stable-updates"),
         "{report:?}"
     );
     assert_eq!(links(), ["dists/stable"]);
@@ -383,7 +383,7 @@ async fn the_facts_for_a_trace_move_with_good_runs_alone() {
     let first = trace().unwrap();
     assert_eq!(
         (first.finished_at, first.received_bytes),
-        (report.finished_at, report.bytes_fetched)
+        (report.finished_at.0, report.bytes_fetched)
     );
     assert_eq!(
         (first.transport.as_str(), first.upstream.as_str()),

@@ -47,7 +47,7 @@ async fn entries_that_cannot_be_used_are_named_until_the_upstream_mends_them() {
     let index = stanza(&nexus, false) + &without_digest(alpha) + &stanza(beta, false);
     trial.publish_index(index.as_bytes());
     let foreseen = plan(&trial.options).await;
-    assert!(foreseen.suites[0].message.contains("alpha"), "{foreseen:?}");
+    assert!(foreseen.units[0].message.contains("alpha"), "{foreseen:?}");
     let report = sync(&trial.options).await;
     assert_eq!(told(&report), PUBLISHED, "{report:?}");
     assert_eq!(trial.world.served(&fresh.path), b"delta 1");
@@ -59,7 +59,7 @@ async fn entries_that_cannot_be_used_are_named_until_the_upstream_mends_them() {
     let again = sync(&trial.options).await;
     assert_eq!(told(&again).1, Reason::Unchanged);
     for report in [report, again] {
-        let suite = &report.suites[0];
+        let suite = &report.units[0];
         let left_out = suite.left_out.as_ref().unwrap();
         assert_eq!((left_out.entries, left_out.sample.len()), (1, 1));
         assert!(suite.message.contains("alpha (WeakHash"), "{report:?}");
@@ -71,12 +71,12 @@ async fn entries_that_cannot_be_used_are_named_until_the_upstream_mends_them() {
     trial.options.exclude = vec![alpha.path.clone()];
     let report = sync(&trial.options).await;
     assert_eq!(told(&report), PUBLISHED, "{report:?}");
-    assert_eq!(report.suites[0].left_out, None, "{report:?}");
+    assert_eq!(report.units[0].left_out, None, "{report:?}");
     trial.options.exclude.clear();
     with_packages(&mut trial.options, json!({"exclude": [{"name": "alpha"}]}));
     let report = sync(&trial.options).await;
     assert_eq!(
-        (told(&report).1.outcome(), &report.suites[0].left_out),
+        (told(&report).1.outcome(), &report.units[0].left_out),
         (fleet_types::Outcome::Good, &None)
     );
     with_packages(&mut trial.options, json!({}));
@@ -92,7 +92,7 @@ async fn an_index_with_many_bad_entries_is_none_unless_rules_leave_them_out() {
     trial.publish_beside(bad(20).as_bytes());
     let report = sync(&trial.options).await;
     assert_eq!(told(&report), PUBLISHED, "20 are not many: {report:?}");
-    assert_eq!(report.suites[0].left_out.as_ref().unwrap().entries, 20);
+    assert_eq!(report.units[0].left_out.as_ref().unwrap().entries, 20);
     let mut trial = trial.remembering().await;
 
     trial.publish_beside(bad(21).as_bytes());
@@ -106,7 +106,7 @@ async fn an_index_with_many_bad_entries_is_none_unless_rules_leave_them_out() {
     with_packages(&mut trial.options, json!({"exclude": [{"name": "p0*"}]}));
     let report = sync(&trial.options).await;
     assert_eq!(told(&report), PUBLISHED, "{report:?}");
-    assert_eq!(report.suites[0].left_out, None);
+    assert_eq!(report.units[0].left_out, None);
 
     with_packages(&mut trial.options, json!({}));
     let good = trial.good_stanzas().repeat(700);

@@ -42,7 +42,7 @@ fn published(world: &World, more: &[(&str, &[u8])], edit: impl FnOnce(String) ->
 }
 
 fn notes(report: &Report) -> &str {
-    &report.suites[0].message
+    &report.units[0].message
 }
 
 /// An unchanged state costs one request for InRelease, one for the Release that is not there, and one for each of `more`,

@@ -140,7 +140,7 @@ async fn a_refused_suite_is_carried_forward_while_the_other_advances() {
     );
     assert_eq!(
         report
-            .suites
+            .units
             .iter()
             .map(|suite| suite.reason)
             .collect::<Vec<_>>(),

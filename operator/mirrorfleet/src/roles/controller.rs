@@ -1,10 +1,11 @@
 //! `mirrorfleet controller`.
 
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 
 use fleet_api::mirror::{PodSettings, PullPolicy, PullSecret};
 use fleet_api::pods::{KEY_MESSAGE, is_reserved};
 use fleet_controller::{ControllerOptions, Intervals, LeaseOptions, PodsAllowed, Settings};
+use fleet_plan::build::METRICS_PORT;
 use fleet_types::Reason;
 
 use crate::failure::Failure;
@@ -39,7 +40,7 @@ pub struct Arguments {
     #[arg(
         long,
         value_name = "ADDR",
-        default_value = "[::]:9090",
+        default_value_t = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), METRICS_PORT),
         env = "MIRRORFLEET_METRICS_LISTEN"
     )]
     metrics_listen: SocketAddr,

@@ -51,11 +51,13 @@ async fn plan(
     let mut worst = Outcome::Good;
     for mirror in chosen {
         let name = mirror.metadata.name.as_deref().unwrap_or_default();
-        let report = match resolver.options(mirror, Vec::new()) {
+        let options = resolver.options(mirror, Vec::new());
+        let kind = (options.as_ref().ok()).map(|options| options.upstream_type.clone());
+        let report = match options {
             Ok(options) => fleet_sync::plan(options, display.begin(name), stop.clone()).await,
             Err(failure) => nothing_planned(name, &failure),
         };
-        print_plan(&report, arguments.output)?;
+        print_plan(&report, kind.as_deref(), arguments.output)?;
         worst = worst.worst(report.reason.outcome());
     }
     Ok(worst)
@@ -69,7 +71,7 @@ pub fn nothing_planned(mirror: &str, failure: &Failure) -> PlanReport {
         result: report.result,
         reason: report.reason,
         message: report.message,
-        suites: report.suites,
+        units: report.units,
         fetch: Share::default(),
         keep: Share::default(),
         remove: Share::default(),

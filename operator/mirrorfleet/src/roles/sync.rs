@@ -119,11 +119,12 @@ async fn dry_run(
     display: &Display,
     stop: CancellationToken,
 ) -> Result<Outcome, Failure> {
+    let kind = (options.as_ref().ok()).map(|options| options.upstream_type.clone());
     let report = match options {
         Ok(options) => fleet_sync::plan(options, display.begin(&arguments.mirror), stop).await,
         Err(failure) => nothing_planned(&arguments.mirror, &failure),
     };
-    print_plan(&report, arguments.output)?;
+    print_plan(&report, kind.as_deref(), arguments.output)?;
     Ok(report.reason.outcome())
 }
 
@@ -133,6 +134,7 @@ async fn sync(
     display: &Display,
     stop: CancellationToken,
 ) -> Result<Outcome, Failure> {
+    let kind = (options.as_ref().ok()).map(|options| options.upstream_type.clone());
     let begun = match options {
         Ok(options) => watched(arguments, display)
             .await
@@ -146,7 +148,7 @@ async fn sync(
             not_begun(&arguments.mirror, &failure, served, now())
         }
     };
-    print_run(&report, arguments.output)?;
+    print_run(&report, kind.as_deref(), arguments.output)?;
     write_termination_message(arguments, &report)?;
     Ok(report.reason.outcome())
 }

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use fleet_api::{Mirror, MirrorStatus, Upstream, labels};
-use fleet_plan::observed::{JobEnd, LastSuccess, PodRole, RunEnd, ServedStatus, VolumePhase};
+use fleet_plan::observed::{JobEnd, PodRole, RunEnd, VolumePhase};
 use fleet_plan::{
-    Answer, Observed, Plan, RunReport, SeenApplied, SeenClaim, SeenJob, SeenMeta, SeenObjects,
-    SeenPod, Settings, Turn, Write, plan,
+    Answer, Observed, Plan, SeenApplied, SeenClaim, SeenJob, SeenMeta, SeenObjects, SeenPod,
+    Settings, Turn, Write, plan,
 };
-use fleet_types::{Sha256, UnitRevision};
+use fleet_types::documents::{Report, RunResult, ServedStatus, Success, UnixSeconds};
+use fleet_types::{Reason, Sha256, UnitRevision};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
@@ -390,15 +391,15 @@ impl World {
             .retain(|pod| pod.role != PodRole::Serving || sets.contains(&pod.meta.name));
     }
 
-    pub fn report(&self, reason: &str) -> RunReport {
+    pub fn report(&self, reason: &str) -> Report {
         let published = reason == "Published" || reason == "Unchanged";
-        RunReport {
-            result: if published {
-                reason.to_owned()
-            } else {
-                "Failed".to_owned()
+        Report {
+            result: match reason {
+                "Published" => RunResult::Published,
+                "Unchanged" => RunResult::Unchanged,
+                _ => RunResult::Failed,
             },
-            reason: reason.to_owned(),
+            reason: Reason::of(reason),
             message: format!("as the test says: {reason}"),
             snapshot: published.then(|| "aa".repeat(32)),
             revision: published
@@ -410,18 +411,18 @@ impl World {
                 })
                 .into_iter()
                 .collect(),
-            started_at: Some(self.now),
-            finished_at: Some(self.now),
-            ..RunReport::default()
+            started_at: UnixSeconds(self.now.as_second()),
+            finished_at: UnixSeconds(self.now.as_second()),
+            ..Report::default()
         }
     }
 
     /// The running Job ends with a report; the store keeps it too.
-    pub fn end_run(&mut self, report: &RunReport) {
+    pub fn end_run(&mut self, report: &Report) {
         let mut jobs = self.objects.jobs.iter_mut();
         let job = jobs.find(|job| job.end.is_none()).expect("no Job runs");
         let region = job.meta.region().unwrap().to_owned();
-        let good = report.succeeded();
+        let good = report.is_good();
         job.end = Some(JobEnd {
             succeeded: good,
             at: Some(self.now),
@@ -448,8 +449,8 @@ impl World {
                 snapshot: report.snapshot.clone(),
                 revision: report.revision.clone(),
                 last_report: Some(report.clone()),
-                last_success: Some(LastSuccess {
-                    at: Some(self.now),
+                last_success: Some(Success {
+                    at: UnixSeconds(self.now.as_second()),
                     snapshot: report.snapshot.clone(),
                 }),
                 ..ServedStatus::default()

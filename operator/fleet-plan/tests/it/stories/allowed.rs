@@ -2,8 +2,7 @@
 //! Fresh says of a suite that is frozen.
 
 use fleet_plan::Write;
-use fleet_plan::report::Mark;
-use fleet_types::{Accepted, UnitRevision};
+use fleet_types::{Accepted, Reason, UnitRevision};
 use jiff::SignedDuration;
 use serde_json::json;
 
@@ -81,10 +80,10 @@ fn a_state_that_is_allowed_gets_a_run_at_once_and_lowers_the_mark() {
     world.pass(10);
     let mut published = world.report("Published");
     published.revision = vec![revision(2, DATE - 100)];
-    published.accepted = vec![Mark {
+    published.accepted = vec![Accepted {
         revision: revision(2, DATE - 100),
         identity: [("Origin".to_owned(), "Debian".to_owned())].into(),
-        allowed: vec!["RollbackDetected".to_owned()],
+        allowed: vec![Reason::RollbackDetected],
         instead_of: Some(DATE),
     }];
     world.end_run(&published);

@@ -1,6 +1,7 @@
 //! When a sync runs, and what its end means.
 
 use fleet_plan::{Claimant, Turn};
+use fleet_types::documents::UnixSeconds;
 use serde_json::json;
 
 use super::{creates_job, last_reason, running, serving};
@@ -152,7 +153,7 @@ fn a_job_that_vanished_is_lost_unless_the_store_kept_its_report() {
     assert_eq!(creates_job(&world), None, "the watch may only be late");
     world.pass(61);
     let mut kept = world.report("Published");
-    kept.started_at = Some(at("2026-01-01T11:00:02Z"));
+    kept.started_at = UnixSeconds(at("2026-01-01T11:00:02Z").as_second());
     let (_, store) = world.stores.iter_mut().next().unwrap();
     let before = store.last_report.replace(kept);
     let plan = world.plan();

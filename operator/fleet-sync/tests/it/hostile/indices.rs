@@ -38,7 +38,7 @@ async fn names_that_must_not_become_paths_are_left_out() {
         trial.publish_beside(&named(name));
         let report = sync(&trial.options).await;
         assert_eq!(told(&report), PUBLISHED, "{case}: {report:?}");
-        let suite = &report.suites[0];
+        let suite = &report.units[0];
         let left_out = suite.left_out.as_ref().unwrap();
         assert_eq!(left_out.entries, 1, "{case}");
         for text in [&suite.message, &left_out.sample[0]] {

@@ -7,11 +7,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use fleet_api::BehindUnit;
 use fleet_api::upstream::ObservedUnit;
 use fleet_plan::freshness::{Freshness as Measured, expired, index_ends, measure, observe};
+use fleet_plan::report::instant;
 use fleet_store::Store;
-use fleet_sync::{PlanReport, Report, RunResult};
+use fleet_sync::{PlanReport, Report};
 use fleet_telemetry::{
     ConditionState, ControllerMetrics, MirrorState, ObjectKey, RegionState, Run,
 };
+use fleet_types::documents::Success;
 use fleet_types::{Outcome, Reason, UnitRevision};
 use jiff::{SignedDuration, Timestamp};
 
@@ -100,17 +102,12 @@ impl Freshness {
     /// A run has ended.
     pub fn ran(&self, task: &Task, report: &Report) {
         let key = key(task);
-        let result = match report.result {
-            RunResult::Published => "Published",
-            RunResult::Unchanged => "Unchanged",
-            RunResult::Failed => "Failed",
-        };
         self.change(task, |known| {
             known.last_reason = Some(report.reason);
             known.heard(report.reason, &report.revision, instant(report.finished_at));
         });
         let run = Run {
-            result,
+            result: report.result.as_str(),
             reason: report.reason.as_str(),
             seconds: report.seconds,
             bytes: report.bytes_fetched,
@@ -166,8 +163,8 @@ impl Freshness {
 
 fn state(ready: &Ready, known: &mut Known, store: Option<&Store>, now: Timestamp) -> MirrorState {
     let snapshot = store.and_then(|store| store.current_snapshot().ok().flatten());
-    let success: Option<serde_json::Value> =
-        store.and_then(|store| store.state("success").ok().flatten());
+    let success: Option<Success> =
+        store.and_then(|store| store.state(Success::DOCUMENT).ok().flatten());
     let space = store.and_then(|store| store.free_space().ok());
     let served = (snapshot.as_ref()).map(|snapshot| snapshot.meta().revision.as_slice());
     let measured = known.measure(&ready.options.format.units(), served, now);
@@ -183,7 +180,7 @@ fn state(ready: &Ready, known: &mut Known, store: Option<&Store>, now: Timestamp
         region: REGION.to_owned(),
         superseded: known.superseded(&measured),
         snapshot: snapshot.as_ref().map(|snapshot| snapshot.id().to_string()),
-        last_success: success.and_then(|success| success.get("at")?.as_i64()),
+        last_success: success.map(|success| success.at.0),
         index_valid_until: index_ends(served)
             .map(|(unit, end)| (unit.to_owned(), end.as_second()))
             .collect(),
@@ -219,10 +216,6 @@ fn truth(known: Option<bool>) -> ConditionState {
         Some(false) => ConditionState::False,
         None => ConditionState::Unknown,
     }
-}
-
-fn instant(seconds: i64) -> Timestamp {
-    Timestamp::from_second(seconds).unwrap_or_default()
 }
 
 fn key(task: &Task) -> ObjectKey {

@@ -51,7 +51,7 @@ impl Shared {
         let known = memory.entry(task.mirror.clone()).or_insert_with(|| {
             let store = fleet_store::Store::open(&self.data.join(&task.mirror)).ok();
             let report: Option<Report> =
-                store.and_then(|store| store.state("report").ok().flatten());
+                store.and_then(|store| store.state(Report::DOCUMENT).ok().flatten());
             Memory::new(&ready.fingerprint, report.as_ref(), Timestamp::now())
         });
         known.declare(&ready.fingerprint);
@@ -157,7 +157,7 @@ async fn sync(task: &Task, due: &Due, shared: &Shared, stop: &CancellationToken)
     });
     shared.freshness.ran(task, &report);
     log(&report);
-    if let Err(failure) = print_run(&report, shared.output) {
+    if let Err(failure) = print_run(&report, task.upstream_type().as_deref(), shared.output) {
         tracing::warn!(%failure, "the report could not be printed");
     }
 }

@@ -1,9 +1,9 @@
 //! What this process remembers of one Mirror, in the words of the judge of when ([`fleet_plan::timing`]).
 
+use fleet_plan::report::instant;
 use fleet_plan::schedule::{later, seconds};
 use fleet_plan::timing::{Due, Ended, History, Timing, begins_round, next};
 use fleet_sync::Report;
-use fleet_types::Outcome;
 use jiff::Timestamp;
 
 /// What is remembered; over a change of the manifests too.
@@ -25,7 +25,6 @@ pub struct Begun {
 impl Memory {
     /// Of a Mirror that this process has not seen before. `report` is the last that its store knows.
     pub fn new(declared: &str, report: Option<&Report>, now: Timestamp) -> Memory {
-        let instant = |seconds| Timestamp::from_second(seconds).unwrap_or_default();
         let ended = |report: &Report| {
             let begun = Begun {
                 at: instant(report.started_at),
@@ -90,7 +89,7 @@ fn ended(run: &Begun, report: &Report, now: Timestamp) -> Ended {
     Ended {
         started_at: run.at,
         finished_at: now,
-        good: report.reason.outcome() == Outcome::Good,
+        good: report.is_good(),
         retry: run.retry,
         not_before: wait.map(|wait| later(now, seconds(wait))),
     }

@@ -110,9 +110,9 @@ async fn once(
         tokio::select! {
             biased;
             report = reports.recv() => match report {
-                Some(report) => {
+                Some((report, kind)) => {
                     worst = worst.worst(report.reason.outcome());
-                    print_run(&report, arguments.output)?;
+                    print_run(&report, kind.as_deref(), arguments.output)?;
                 }
                 None => more = false,
             },
@@ -128,11 +128,11 @@ async fn one_after_another(
     data: &Path,
     display: &Display,
     stop: CancellationToken,
-    reports: tokio::sync::mpsc::UnboundedSender<Report>,
+    reports: tokio::sync::mpsc::UnboundedSender<(Report, Option<String>)>,
 ) {
     for task in tasks {
         let report = work::run(task, data, display.begin(&task.mirror), stop.clone()).await;
         // The receiver lives as long as any of these.
-        let _ = reports.send(report);
+        let _ = reports.send((report, task.upstream_type()));
     }
 }

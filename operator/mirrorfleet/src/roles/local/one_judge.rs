@@ -6,14 +6,14 @@ use std::collections::BTreeMap;
 use fleet_api::{Attempt, BehindUnit, ConditionType, Mirror, RegionStatus, Upstream};
 use fleet_plan::fleet::Fleet;
 use fleet_plan::freshness::Freshness as Measured;
-use fleet_plan::observed::{PodRole, ServedStatus};
+use fleet_plan::observed::PodRole;
 use fleet_plan::schedule::{later, seconds};
 use fleet_plan::timing::{Timing, begins_round};
 use fleet_plan::{
     Answer, Observed, ObservedUpstream, Probe, ProbeAnswer, SeenMeta, SeenObjects, SeenPod,
     Settings, inputs, names, plan, plan_upstream,
 };
-use fleet_sync::{Report, RunResult};
+use fleet_types::documents::{Report, ServedStatus, UnixSeconds};
 use fleet_types::{Reason, Sha256, UnitRevision};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -199,21 +199,12 @@ impl World {
 
     fn report(&self, started_at: Timestamp, reason: Reason, retry_after: Option<u64>) -> Report {
         Report {
-            mirror: NAME.to_owned(),
-            result: RunResult::Unchanged,
             reason,
-            message: String::new(),
-            suites: Vec::new(),
-            snapshot: None,
             revision: vec![self.authority.clone()],
-            accepted: Vec::new(),
-            files_fetched: 0,
-            bytes_fetched: 0,
-            requests: 0,
-            seconds: 0.0,
             retry_after_seconds: retry_after,
-            started_at: started_at.as_second(),
-            finished_at: self.now.as_second(),
+            started_at: UnixSeconds(started_at.as_second()),
+            finished_at: UnixSeconds(self.now.as_second()),
+            ..Report::default()
         }
     }
 

@@ -27,6 +27,14 @@ pub struct Task {
     pub ready: Result<Box<Ready>, Failure>,
 }
 
+impl Task {
+    /// Where the manifests tell it.
+    pub fn upstream_type(&self) -> Option<String> {
+        let ready = self.ready.as_ref().ok()?;
+        Some(ready.options.upstream_type.clone())
+    }
+}
+
 /// What a run needs.
 #[derive(Clone)]
 pub struct Ready {

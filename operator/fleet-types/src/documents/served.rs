@@ -1,0 +1,45 @@
+//! What a server says of a store.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Report, ScrubState, Success, UnixSeconds};
+use crate::{Accepted, Sha256, UnitRevision};
+
+/// The document at `/.mirrorfleet/status/<mirror>` of the port for metrics, which the controller reads: facts of the
+/// volume only. `R` is the report of the last run; the server hands it on as the run wrote it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ServedStatus<R = Report> {
+    pub mirror: String,
+    pub upstream_type: String,
+    /// Without slashes at its ends.
+    pub serving_path: String,
+    /// The snapshot that is served, 64 hexadecimal digits; none before the first.
+    pub snapshot: Option<String>,
+    /// The upstream's revision that the snapshot is a copy of.
+    pub revision: Vec<UnitRevision>,
+    pub published_at: Option<UnixSeconds>,
+    /// The snapshot that is pinned.
+    pub pinned: Option<String>,
+    /// Also of a run whose pod is gone.
+    pub last_report: Option<R>,
+    /// When a run last really succeeded, and with which snapshot.
+    pub last_success: Option<Success>,
+    /// The newest state of each unit that was ever accepted; a run on a new volume must not forget it.
+    pub high_water: Vec<Accepted>,
+    pub storage: Option<StorageUse>,
+    /// Why the store is not served as it should be, for people.
+    pub problem: Option<String>,
+    /// Blobs that could not be served: the next sync fetches them again.
+    pub damaged: Vec<Sha256>,
+    /// How far the check of all blobs is.
+    pub scrub: Option<ScrubState>,
+}
+
+/// The volume of a store, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StorageUse {
+    pub used: u64,
+    pub capacity: u64,
+}
