@@ -3,16 +3,17 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fleet_api::{Mirror, labels};
-use fleet_plan::{Claimant, Settings, Turn, TurnBook};
+use fleet_plan::{Settings, Turn};
 use fleet_telemetry::ControllerMetrics;
 use futures::StreamExt;
 use kube::Client;
 use kube::runtime::events::{Recorder, Reporter};
 
 use crate::answers::{Answers, Asker, address};
+use crate::fleet::FleetMemory;
 use crate::options::{ControllerOptions, Intervals};
 use crate::probe::{Authorities, Budget};
 use crate::work::Requests;
@@ -53,96 +54,9 @@ pub struct Context {
     pub user_agent: String,
 }
 
-/// What one Mirror's plan must know of all others.
-#[derive(Default)]
-pub struct FleetMemory {
-    turns: TurnBook,
-    /// At which Upstream each Mirror last stood in line.
-    lines: HashMap<ObjectName, String>,
-    rollouts: HashMap<ObjectName, Rollout>,
-}
-
-/// Restarts of one Mirror's regions that are under way.
-struct Rollout {
-    regions: u32,
-    /// When they began; a restart that is followed by another one begins anew only when all are done.
-    since: Instant,
-}
-
-/// A restart that takes longer holds up nobody else's: perhaps its old pod can never be deleted.
-const ROLLOUT_PATIENCE: Duration = Duration::from_secs(600);
 /// How long a new leader hears pods before it plans, and how many of them at once.
 const FIRST_ROUND: Duration = Duration::from_secs(10);
 const ASKED_AT_ONCE: usize = 64;
-
-impl FleetMemory {
-    /// What the other Mirrors of an Upstream do.
-    pub fn others(&self, mirror: &ObjectName, upstream: &str) -> Vec<Claimant> {
-        self.turns.others(
-            &(mirror.namespace.clone(), upstream.to_owned()),
-            &mirror.name,
-        )
-    }
-
-    /// Notes what a Mirror does; gives back the Mirrors that should be planned again.
-    pub fn record(
-        &mut self,
-        mirror: &ObjectName,
-        upstream: &str,
-        turn: Turn,
-        rollouts: u32,
-    ) -> Vec<ObjectName> {
-        self.lines.insert(mirror.clone(), upstream.to_owned());
-        match rollouts {
-            0 => drop(self.rollouts.remove(mirror)),
-            regions => {
-                let begin = Rollout {
-                    regions,
-                    since: Instant::now(),
-                };
-                self.rollouts.entry(mirror.clone()).or_insert(begin).regions = regions;
-            }
-        };
-        let woken = self.turns.record(
-            &(mirror.namespace.clone(), upstream.to_owned()),
-            &mirror.name,
-            turn,
-        );
-        woken
-            .into_iter()
-            .map(|name| ObjectName::new(&mirror.namespace, name))
-            .collect()
-    }
-
-    /// Notes that a Mirror is gone; gives back the Mirrors that should be planned again.
-    pub fn leave(&mut self, mirror: &ObjectName) -> Vec<ObjectName> {
-        let Some(upstream) = self.lines.remove(mirror) else {
-            return Vec::new();
-        };
-        let woken = self.record(mirror, &upstream, Turn::Idle, 0);
-        self.lines.remove(mirror);
-        woken
-    }
-
-    /// How many regions of other Mirrors are being restarted by us, of at most `max`. Half of them are for whoever comes;
-    /// of the other half a namespace that has one already gets none, so that no tenant holds up all others.
-    pub fn rollouts_elsewhere(&self, mirror: &ObjectName, max: u32) -> u32 {
-        let (mut all, mut own) = (0, 0);
-        for (other, rollout) in &self.rollouts {
-            if other == mirror || rollout.since.elapsed() > ROLLOUT_PATIENCE {
-                continue;
-            }
-            all += rollout.regions;
-            if other.namespace == mirror.namespace {
-                own += rollout.regions;
-            }
-        }
-        match own > 0 && all >= max.div_ceil(2) {
-            true => all.max(max),
-            false => all,
-        }
-    }
-}
 
 impl Context {
     pub fn new(
@@ -215,6 +129,11 @@ impl Context {
             }
             Err(_) => false,
         })
+    }
+
+    /// Has a Mirror planned again whose turn has come.
+    pub fn plan_again(&self, mirror: Option<ObjectName>) {
+        mirror.map(|mirror| self.wishes.mirrors.now(mirror));
     }
 
     /// Asks every pod of a Mirror that can be asked.
@@ -307,47 +226,5 @@ mod tests {
         );
         failures.succeeded(&name);
         assert_eq!(failures.failed(&name), Failures::FIRST);
-    }
-
-    #[test]
-    fn restarts_of_others_are_counted_without_the_own() {
-        let (a, b) = (ObjectName::new("ns", "a"), ObjectName::new("ns", "b"));
-        let mut memory = FleetMemory::default();
-        memory.record(&a, "debian", Turn::Idle, 2);
-        memory.record(&b, "debian", Turn::Idle, 1);
-        assert_eq!(memory.rollouts_elsewhere(&a, 8), 1);
-        memory.leave(&b);
-        assert_eq!(memory.rollouts_elsewhere(&a, 8), 0);
-    }
-
-    #[test]
-    fn no_namespace_has_all_restarts_and_none_has_them_for_ever() {
-        let mut memory = FleetMemory::default();
-        for mirror in ["a", "b"] {
-            memory.record(&ObjectName::new("greedy", mirror), "debian", Turn::Idle, 1);
-        }
-        let (third, other) = (ObjectName::new("greedy", "c"), ObjectName::new("ns", "d"));
-        assert_eq!(memory.rollouts_elsewhere(&third, 4), 4, "it has its share");
-        assert_eq!(memory.rollouts_elsewhere(&other, 4), 2, "there is room");
-        // A pod that cannot be deleted.
-        let Some(long_ago) = Instant::now().checked_sub(2 * ROLLOUT_PATIENCE) else {
-            return;
-        };
-        memory
-            .rollouts
-            .values_mut()
-            .for_each(|rollout| rollout.since = long_ago);
-        memory.record(&ObjectName::new("greedy", "a"), "debian", Turn::Idle, 1);
-        assert_eq!(memory.rollouts_elsewhere(&third, 4), 0);
-    }
-
-    #[test]
-    fn a_mirror_that_is_deleted_while_it_runs_frees_its_turn() {
-        let (a, b) = (ObjectName::new("ns", "a"), ObjectName::new("ns", "b"));
-        let mut memory = FleetMemory::default();
-        memory.record(&a, "debian", Turn::Running, 0);
-        memory.record(&b, "debian", Turn::Waiting(jiff::Timestamp::UNIX_EPOCH), 0);
-        assert_eq!(memory.leave(&a), vec![b.clone()]);
-        assert!(memory.others(&b, "debian").is_empty());
     }
 }

@@ -9,6 +9,7 @@ mod answers;
 mod context;
 mod error;
 mod faults;
+mod fleet;
 mod leader;
 mod options;
 mod ownership;

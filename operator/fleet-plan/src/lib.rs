@@ -37,7 +37,7 @@ pub use plan::{FinishedRun, Plan, PlannedEvent, Write};
 pub use planner::{plan, wanted_names};
 pub use pods::PodsAllowed;
 pub use report::RunReport;
-pub use turn::{Claimant, Turn, TurnBook};
+pub use turn::{Line, Turn, TurnBook};
 pub use unreadable::{conditions_of_unreadable, state_of_unreadable};
 pub use upstream::{
     ObservedUpstream, Probe, ProbeAnswer, SeenAttempt, UpstreamPlan, plan_upstream,

@@ -11,6 +11,7 @@ use kube::Resource;
 use super::{Next, counted, publish, report, unreadable};
 use crate::context::Context;
 use crate::error::WriteError;
+use crate::fleet::Asking;
 use crate::strangers::recheck_strangers;
 use crate::world::{Guarded, ObjectName};
 
@@ -55,7 +56,8 @@ async fn one(context: &Context, name: &ObjectName) -> Result<Next, WriteError> {
 /// How often it is looked whether a person removed what stands in the way. No watch of ours shows it.
 const STRANGER_PERIOD: jiff::SignedDuration = jiff::SignedDuration::from_secs(30);
 
-/// Observes and plans, under the one lock that keeps two Mirrors from taking one turn.
+/// Observes and plans. Plans of several Mirrors are made at once, so one that takes a turn or restarts a region counts
+/// only if nobody else did so meanwhile; else it is made again.
 fn decide(context: &Context, name: &ObjectName, mirror: &Mirror) -> Plan {
     let objects = context.world.of(name);
     context.answers.retain(name, &objects.pods);
@@ -65,34 +67,43 @@ fn decide(context: &Context, name: &ObjectName, mirror: &Mirror) -> Plan {
         Some(Guarded { 0: Err(invalid) }) => Some(invalid.error.to_string()),
         _ => None,
     };
-    let mut fleet = context.fleet();
-    let seen = Observed {
+    let asking = Asking {
+        mirror: name,
+        upstream: &upstream.name,
+        max_rollouts: context.settings.max_rollouts,
+    };
+    let mut others = context.fleet().others(&asking);
+    let mut seen = Observed {
         now: Timestamp::now(),
         upstream: known.and_then(|known| known.0.as_ref().ok().cloned()),
         upstream_error,
         answers: context.answers.of(name, &objects.pods),
         objects,
-        others: fleet.others(name, &upstream.name),
-        rollouts_elsewhere: fleet.rollouts_elsewhere(name, context.settings.max_rollouts),
+        line: others.line.clone(),
+        rollouts_elsewhere: others.rollouts_elsewhere,
         settings: context.settings.clone(),
     };
-    let plan = fleet_plan::plan(mirror, &seen);
-    let woken = fleet.record(name, &upstream.name, plan.turn, plan.rollouts);
-    drop(fleet);
-    woken
-        .into_iter()
-        .for_each(|mirror| context.wishes.mirrors.now(mirror));
-    report::mirror_metrics(context, name, &plan, &seen.answers);
-    plan
+    loop {
+        let plan = fleet_plan::plan(mirror, &seen);
+        let committed = (context.fleet()).commit(&asking, &others, plan.turn, plan.rollouts);
+        match committed {
+            Ok(woken) => {
+                context.plan_again(woken);
+                report::mirror_metrics(context, name, &plan, &seen.answers);
+                return plan;
+            }
+            Err(now) => others = now,
+        }
+        seen.line.clone_from(&others.line);
+        seen.rollouts_elsewhere = others.rollouts_elsewhere;
+    }
 }
 
-/// Notes what a Mirror does with its Upstream's turn, and has those planned again that a turn became free for.
+/// Notes what a Mirror does with its Upstream's turn.
 fn record(context: &Context, name: &ObjectName, mirror: &Mirror, turn: Turn, rollouts: u32) {
     let upstream = &mirror.spec.upstream_ref.name;
     let woken = context.fleet().record(name, upstream, turn, rollouts);
-    woken
-        .into_iter()
-        .for_each(|mirror| context.wishes.mirrors.now(mirror));
+    context.plan_again(woken);
 }
 
 async fn carry_out(
@@ -142,10 +153,7 @@ async fn tell(
 fn forget(context: &Context, name: &ObjectName) -> Next {
     context.metrics.remove_mirror(&report::key(name));
     context.answers.retain(name, &[]);
-    context.failures.succeeded(name);
     let woken = context.fleet().leave(name);
-    woken
-        .into_iter()
-        .for_each(|mirror| context.wishes.mirrors.now(mirror));
+    context.plan_again(woken);
     Next::Gone
 }

@@ -23,7 +23,7 @@ pub struct World {
     /// What each serving pod's volume holds, by pod name: it outlives the pod.
     pub stores: BTreeMap<String, ServedStatus>,
     pub unreachable: bool,
-    pub others: Vec<fleet_plan::Claimant>,
+    pub line: fleet_plan::Line,
     pub image: String,
     pub pods: fleet_api::mirror::PodSettings,
     pub pods_allowed: fleet_plan::PodsAllowed,
@@ -72,7 +72,7 @@ impl World {
             objects: SeenObjects::default(),
             stores: BTreeMap::new(),
             unreachable: false,
-            others: Vec::new(),
+            line: fleet_plan::Line::default(),
             image: "mirrorfleet:1".to_owned(),
             pods: Default::default(),
             pods_allowed: Default::default(),
@@ -135,7 +135,7 @@ impl World {
             upstream_error: None,
             objects: self.objects.clone(),
             answers: serving.map(answer).collect(),
-            others: self.others.clone(),
+            line: self.line.clone(),
             rollouts_elsewhere: 0,
             settings: Settings {
                 image: self.image.clone(),

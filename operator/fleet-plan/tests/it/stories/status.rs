@@ -1,6 +1,5 @@
 //! What conditions, columns and regions say.
 
-use fleet_plan::{Claimant, Turn};
 use serde_json::json;
 
 use super::{begun, not_ready, serving};
@@ -8,14 +7,8 @@ use crate::model::{World, at};
 
 #[test]
 fn who_waits_says_for_whom() {
-    let other = |turn| {
-        vec![Claimant {
-            mirror: "security".to_owned(),
-            turn,
-        }]
-    };
     let mut world = begun(|pod| pod.ready = true);
-    world.others = other(Turn::Running);
+    world.line.running = Some("security".to_owned());
     let told = not_ready(&mut world);
     assert_eq!(told.0, "WaitingForTurn");
     assert!(
@@ -27,7 +20,7 @@ fn who_waits_says_for_whom() {
 
     let mut world = serving(&["eu"]);
     world.now = at("2026-01-01T11:00:00Z");
-    world.others = other(Turn::Waiting(at("2026-01-01T10:59:00Z")));
+    world.line.first = Some((at("2026-01-01T10:59:00Z"), "security".to_owned()));
     world.step();
     assert_eq!(
         world.status().state.as_deref(),
