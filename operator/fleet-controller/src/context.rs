@@ -5,8 +5,8 @@ use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use fleet_api::{Mirror, labels};
-use fleet_plan::{Settings, Turn};
+use fleet_api::{Mirror, Upstream, labels};
+use fleet_plan::{Settings, Turn, concerns};
 use fleet_telemetry::ControllerMetrics;
 use futures::StreamExt;
 use kube::Client;
@@ -122,18 +122,27 @@ impl Context {
 
     /// The Mirrors of an Upstream.
     pub fn mirrors_of(&self, upstream: &ObjectName) -> Vec<(ObjectName, Arc<Guarded<Mirror>>)> {
-        self.world.mirrors.named(|mirror| match &mirror.0 {
-            Ok(mirror) => {
-                mirror.spec.upstream_ref.name == upstream.name
-                    && mirror.metadata.namespace.as_deref() == Some(&upstream.namespace)
+        self.world.mirrors.referring_to(upstream)
+    }
+
+    /// Has the Mirrors of an Upstream planned again that read of it what is no longer as it was `before`.
+    pub fn tell_mirrors(&self, upstream: &ObjectName, before: Option<&Upstream>) {
+        let now = self.world.upstreams.get(upstream, &upstream.name);
+        let now = now.as_deref().and_then(|now| now.0.as_ref().ok());
+        for (name, mirror) in self.mirrors_of(upstream) {
+            let concerned = match (before, now, &mirror.0) {
+                (Some(before), Some(now), Ok(mirror)) => concerns(mirror, before, now),
+                _ => true,
+            };
+            if concerned {
+                self.wishes.mirrors.now(name);
             }
-            Err(_) => false,
-        })
+        }
     }
 
     /// Has a Mirror planned again whose turn has come.
     pub fn plan_again(&self, mirror: Option<ObjectName>) {
-        mirror.map(|mirror| self.wishes.mirrors.now(mirror));
+        (mirror.into_iter()).for_each(|mirror| self.wishes.mirrors.now(mirror));
     }
 
     /// Asks every pod of a Mirror that can be asked.
@@ -163,12 +172,10 @@ pub fn listener(context: &Arc<Context>) -> Listener {
                 ));
             }
         }
-        Change::Upstream => {
+        Change::Upstream(before) => {
             context.wishes.upstreams.now(group.clone());
-            context
-                .mirrors_of(group)
-                .into_iter()
-                .for_each(|(mirror, _)| context.wishes.mirrors.now(mirror));
+            let before = before.as_deref().and_then(|before| before.0.as_ref().ok());
+            context.tell_mirrors(group, before);
         }
         Change::Object => context.wishes.mirrors.now(group.clone()),
         Change::Warning => {

@@ -40,5 +40,5 @@ pub use report::RunReport;
 pub use turn::{Line, Turn, TurnBook};
 pub use unreadable::{conditions_of_unreadable, state_of_unreadable};
 pub use upstream::{
-    ObservedUpstream, Probe, ProbeAnswer, SeenAttempt, UpstreamPlan, plan_upstream,
+    ObservedUpstream, Probe, ProbeAnswer, SeenAttempt, UpstreamPlan, concerns, plan_upstream,
 };

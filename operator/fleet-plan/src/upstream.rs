@@ -1,5 +1,6 @@
 //! Planning an Upstream: what its authority has, whether it answers, and when to ask again.
 
+mod concerns;
 mod unusable;
 
 use fleet_api::upstream::{ObservedUnit, Signatures, Upstream, UpstreamStatus};
@@ -8,6 +9,7 @@ use fleet_types::{Outcome, Reason};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
+pub use self::concerns::concerns;
 use self::unusable::{silent, unusable};
 use crate::conditions::{Verdict, conditions};
 use crate::plan::PlannedEvent;
