@@ -149,7 +149,7 @@ impl Runs {
             .and_then(|end| RunReport::parse(&end.message));
         if let Some(report) = told.or_else(|| kept_report(view, run.started_at.0)) {
             self.record(view, run, Outcome::reported(report, end_at));
-        } else if now < later(end_at, REPORT_PATIENCE) {
+        } else if now < later(end_at, REPORT_PATIENCE) || view.not_asked() {
             self.look_at(later(end_at, REPORT_PATIENCE));
             self.status.current_run = Some(run);
         } else {
@@ -200,7 +200,7 @@ impl Runs {
             return;
         }
         let patience = later(run.started_at.0, JOB_PATIENCE);
-        if now < patience {
+        if now < patience || view.not_asked() {
             self.occupied = true;
             self.look_at(patience);
         } else if let Some(report) = kept_report(view, run.started_at.0) {

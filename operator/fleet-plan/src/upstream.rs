@@ -11,7 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 pub use self::concerns::concerns;
 use self::unusable::{silent, unusable};
-use crate::conditions::{Verdict, conditions};
+use crate::conditions::{Verdict, conditions, kept};
 use crate::plan::PlannedEvent;
 use crate::report::reason_of;
 use crate::runs::whole;
@@ -301,20 +301,6 @@ fn consistent(attempts: &[SeenAttempt], before: &[Condition]) -> Verdict {
     // A run that did not come so far says nothing: what was said before stands.
     kept(ConditionType::Consistent, before)
         .unwrap_or_else(|| Verdict::unknown(Reason::Unknown, "no run has compared anything yet"))
-}
-
-fn kept(kind: ConditionType, before: &[Condition]) -> Option<Verdict> {
-    let known = before.iter().find(|known| known.type_ == kind.as_str())?;
-    let status = match known.status.as_str() {
-        "True" => "True",
-        "False" => "False",
-        _ => "Unknown",
-    };
-    Some(Verdict {
-        status,
-        reason: reason_of(&known.reason),
-        message: known.message.clone(),
-    })
 }
 
 /// An Upstream is ready to be used unless its authority or what runs need cannot be; one that does not answer now and

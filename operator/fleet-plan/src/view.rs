@@ -85,6 +85,11 @@ impl<'a> RegionView<'a> {
         }
     }
 
+    /// Whether the serving pod can be asked and has not been.
+    pub fn not_asked(&self) -> bool {
+        matches!(self.answer, Some(Answer::NotAsked))
+    }
+
     pub fn ready(&self) -> bool {
         self.pod.is_some_and(|pod| pod.ready && !pod.meta.deleting)
     }

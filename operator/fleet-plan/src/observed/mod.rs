@@ -35,7 +35,7 @@ pub struct Observed {
     /// Objects that carry our labels for this Mirror, and every object that stands under one of the names that
     /// [`crate::wanted_names`] gives, whoever made it.
     pub objects: SeenObjects,
-    /// What each serving pod answered when it was last asked, by pod name. A pod that was never asked is absent.
+    /// What each serving pod answered when it was last asked, by pod name. A pod that there is no way to ask is absent.
     pub answers: std::collections::BTreeMap<String, Answer>,
     /// The other Mirrors of the same Upstream. See [`crate::TurnBook`].
     pub line: crate::Line,

@@ -23,6 +23,8 @@ pub struct World {
     /// What each serving pod's volume holds, by pod name: it outlives the pod.
     pub stores: BTreeMap<String, ServedStatus>,
     pub unreachable: bool,
+    /// A new leader has asked nobody yet.
+    pub not_asked: bool,
     pub line: fleet_plan::Line,
     pub image: String,
     pub pods: fleet_api::mirror::PodSettings,
@@ -72,6 +74,7 @@ impl World {
             objects: SeenObjects::default(),
             stores: BTreeMap::new(),
             unreachable: false,
+            not_asked: false,
             line: fleet_plan::Line::default(),
             image: "mirrorfleet:1".to_owned(),
             pods: Default::default(),
@@ -116,6 +119,7 @@ impl World {
         let answer = |pod: &SeenPod| {
             let store = self.stores.get(&pod.meta.name);
             let answer = match store {
+                _ if self.not_asked => Answer::NotAsked,
                 _ if self.unreachable || !pod.ready => {
                     Answer::Unreachable("connection refused".to_owned())
                 }

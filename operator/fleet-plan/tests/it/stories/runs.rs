@@ -153,6 +153,10 @@ fn a_job_that_vanished_is_lost_unless_the_store_kept_its_report() {
     kept.started_at = Some(at("2026-01-01T11:00:02Z"));
     let (_, store) = world.stores.iter_mut().next().unwrap();
     let before = store.last_report.replace(kept);
+    world.not_asked = true;
+    let plan = world.plan();
+    assert!(plan.finished.is_empty() && creates_job(&world).is_none(), "it may tell");
+    world.not_asked = false;
     let plan = world.plan();
     assert_eq!(
         plan.status.regions[0].last_attempt.as_ref().unwrap().reason,
