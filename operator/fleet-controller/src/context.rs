@@ -191,18 +191,18 @@ pub fn listener(context: &Arc<Context>) -> Listener {
     })
 }
 
-/// How often in a row each object could not be reconciled.
+/// How often in a row each object of each kind could not be reconciled.
 #[derive(Default)]
-pub struct Failures(Mutex<HashMap<ObjectName, u32>>);
+pub struct Failures(Mutex<HashMap<(&'static str, ObjectName), u32>>);
 
 impl Failures {
     const FIRST: Duration = Duration::from_millis(500);
     const LONGEST: Duration = Duration::from_secs(300);
 
     /// Notes a failure; how long to wait.
-    pub fn failed(&self, name: &ObjectName) -> Duration {
+    pub fn failed(&self, kind: &'static str, name: &ObjectName) -> Duration {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.entry(name.clone()).or_default();
+        let count = counts.entry((kind, name.clone())).or_default();
         let delay = Self::FIRST
             .saturating_mul(1 << (*count).min(12))
             .min(Self::LONGEST);
@@ -210,11 +210,11 @@ impl Failures {
         delay
     }
 
-    pub fn succeeded(&self, name: &ObjectName) {
+    pub fn succeeded(&self, kind: &'static str, name: &ObjectName) {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .remove(name);
+            .remove(&(kind, name.clone()));
     }
 }
 
@@ -225,13 +225,14 @@ mod tests {
     #[test]
     fn failures_are_tried_again_ever_later_until_one_succeeds() {
         let (failures, name) = (Failures::default(), ObjectName::new("ns", "a"));
-        let delays: Vec<u128> = (0..4).map(|_| failures.failed(&name).as_millis()).collect();
+        let failed = || failures.failed("Mirror", &name);
+        let delays: Vec<u128> = (0..4).map(|_| failed().as_millis()).collect();
         assert_eq!(delays, [500, 1000, 2000, 4000]);
-        assert_eq!(
-            (0..20).map(|_| failures.failed(&name)).last(),
-            Some(Failures::LONGEST)
-        );
-        failures.succeeded(&name);
-        assert_eq!(failures.failed(&name), Failures::FIRST);
+        assert_eq!((0..20).map(|_| failed()).last(), Some(Failures::LONGEST));
+        failures.succeeded("Upstream", &name);
+        assert_eq!(failed(), Failures::LONGEST, "another object of that name");
+        assert_eq!(failures.failed("Upstream", &name), Failures::FIRST);
+        failures.succeeded("Mirror", &name);
+        assert_eq!(failed(), Failures::FIRST);
     }
 }

@@ -33,7 +33,7 @@ pub use observed::{
     Answer, Observed, SeenApplied, SeenClaim, SeenJob, SeenMeta, SeenObjects, SeenPod, SeenWarning,
     Settings,
 };
-pub use plan::{FinishedRun, Plan, PlannedEvent, Write};
+pub use plan::{ChildKind, FinishedRun, Plan, PlannedEvent, Write};
 pub use planner::{plan, wanted_names};
 pub use pods::PodsAllowed;
 pub use report::RunReport;

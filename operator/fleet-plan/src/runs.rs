@@ -12,7 +12,7 @@ use self::kept::{failed, is_kept, ours, volume_stays};
 use self::words::{end_words, held_up};
 use crate::high_water;
 use crate::observed::{Answer, SeenJob};
-use crate::plan::{FinishedRun, Write};
+use crate::plan::{ChildKind, FinishedRun, Write};
 use crate::report::RunReport;
 use crate::schedule::later;
 use crate::view::RegionView;
@@ -361,8 +361,5 @@ fn kept_report(view: &RegionView, started: Timestamp) -> Option<RunReport> {
 }
 
 fn delete(job: &SeenJob) -> Write {
-    Write::DeleteJob {
-        name: job.meta.name.clone(),
-        uid: job.meta.uid.clone(),
-    }
+    Write::delete(ChildKind::Job, &job.meta)
 }

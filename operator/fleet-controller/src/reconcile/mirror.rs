@@ -6,8 +6,9 @@ use std::time::Duration;
 use fleet_api::Mirror;
 use fleet_plan::{Observed, Plan, SeenAttempt, Turn, Write};
 use jiff::Timestamp;
-use kube::Resource;
+use kube::{Resource, ResourceExt};
 
+use super::report::Carried;
 use super::{Next, counted, publish, report, unreadable};
 use crate::context::Context;
 use crate::error::WriteError;
@@ -32,18 +33,24 @@ async fn one(context: &Context, name: &ObjectName) -> Result<Next, WriteError> {
         recheck_strangers(&context.client, &context.world, name).await;
     }
     let plan = decide(context, name, mirror);
-    let written = carry_out(context, name, &plan.writes).await;
-    if let Err(WriteError::NameConflict { .. } | WriteError::Outdated { .. }) = written {
+    let carried = carry_out(context, name, &plan.writes).await;
+    if let Some(outdated) = carried.outdated() {
         // The world is not as it was planned for; what stands in the way is known now, and the next plan says so.
-        return written.map(|()| Next::Again);
+        return Err(outdated.clone());
     }
-    if written.as_ref().is_err_and(|error| error.job().is_some()) {
+    if carried.unmade_job.is_some() {
         // The turn was taken for a Job that was not made; others may have it until this is tried again.
         record(context, name, mirror, Turn::Idle, plan.rollouts);
     }
-    let reported = tell(context, mirror, &plan, written.as_ref().err()).await?;
-    written?;
-    carry_out(context, name, &plan.after_status).await?;
+    let version = |known: &Guarded<Mirror>| known.resource_version();
+    let now = context.world.mirrors.get(name, &name.name);
+    if now.as_deref().and_then(version) != version(&known) {
+        // Our finalizer, or somebody's change: the status belongs to a plan of what is there now.
+        return carried.result().map(|()| Next::Again);
+    }
+    let reported = tell(context, mirror, &plan, &carried).await?;
+    carried.result()?;
+    carry_out(context, name, &plan.after_status).await.result()?;
     let busy = reported || !plan.writes.is_empty() || !plan.after_status.is_empty();
     let wake_at = strangers
         .then(|| Timestamp::now() + STRANGER_PERIOD)
@@ -106,18 +113,28 @@ fn record(context: &Context, name: &ObjectName, mirror: &Mirror, turn: Turn, rol
     context.plan_again(woken);
 }
 
-async fn carry_out(
-    context: &Context,
-    name: &ObjectName,
-    writes: &[Write],
-) -> Result<(), WriteError> {
+/// Carries out what does not build on a write that failed.
+async fn carry_out(context: &Context, name: &ObjectName, writes: &[Write]) -> Carried {
+    let mut carried = Carried::default();
+    let mut failed: Vec<Option<&str>> = Vec::new();
     for write in writes {
-        context
-            .writer
-            .carry_out(&context.world, name, write)
-            .await?;
+        let region = write.region();
+        let builds_on_it = |failed: &Option<&str>| failed.is_none() || region.is_none() || *failed == region;
+        let done = match failed.iter().any(builds_on_it) {
+            true => None,
+            false => Some(context.writer.carry_out(&context.world, name, write).await),
+        };
+        match (&done, write) {
+            (Some(Ok(())), _) => continue,
+            (_, Write::CreateJob(job)) => carried.unmade_job = Some(job.name_any()),
+            _ => {}
+        }
+        if let Some(Err(error)) = done {
+            carried.failures.push(error);
+            failed.push(region);
+        }
     }
-    Ok(())
+    carried
 }
 
 /// Writes the status once, if it says something new, then the Events and counters that belong to it.
@@ -125,9 +142,9 @@ async fn tell(
     context: &Context,
     mirror: &Mirror,
     plan: &Plan,
-    failure: Option<&WriteError>,
+    carried: &Carried,
 ) -> Result<bool, WriteError> {
-    let settled = report::settle(mirror, plan, failure, Timestamp::now());
+    let settled = report::settle(mirror, plan, carried, Timestamp::now());
     if settled.changed {
         context
             .writer

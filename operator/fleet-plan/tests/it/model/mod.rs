@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use fleet_api::{Mirror, MirrorStatus, Upstream, labels};
 use fleet_plan::observed::{JobEnd, LastSuccess, PodRole, RunEnd, ServedStatus, VolumePhase};
 use fleet_plan::{
-    Answer, Observed, Plan, RunReport, SeenApplied, SeenClaim, SeenJob, SeenMeta, SeenObjects,
+    Answer, ChildKind, Observed, Plan, RunReport, SeenApplied, SeenClaim, SeenJob, SeenMeta, SeenObjects,
     SeenPod, Settings, Turn, Write, plan,
 };
 use fleet_types::{Sha256, UnitRevision};
@@ -244,7 +244,7 @@ impl World {
                     ..SeenClaim::from(&**claim)
                 });
             }
-            Write::GrowClaim { name, size } => {
+            Write::GrowClaim { name, size, .. } => {
                 let bytes = size.parse::<fleet_api::ByteQuantity>().unwrap().bytes();
                 let claim = self
                     .objects
@@ -253,9 +253,6 @@ impl World {
                     .find(|claim| claim.meta.name == *name)
                     .unwrap();
                 claim.requested = Some(bytes);
-            }
-            Write::DeleteClaim { uid, .. } => {
-                self.objects.claims.retain(|claim| claim.meta.uid != *uid)
             }
             Write::ApplyService(service) => {
                 let seen = SeenApplied::of(&service.metadata, &service.spec);
@@ -269,24 +266,25 @@ impl World {
                 let seen = SeenApplied::of(&budget.metadata, &budget.spec);
                 self.put(|objects| &mut objects.disruption_budgets, seen);
             }
-            Write::DeleteService { uid, .. } => {
-                self.objects.services.retain(|seen| seen.meta.uid != *uid)
-            }
-            Write::DeleteStatefulSet { uid, .. } => self
-                .objects
-                .stateful_sets
-                .retain(|seen| seen.meta.uid != *uid),
-            Write::DeleteDisruptionBudget { uid, .. } => {
-                self.objects
-                    .disruption_budgets
-                    .retain(|seen| seen.meta.uid != *uid);
-            }
             Write::CreateJob(job) => self.create_job(job),
-            Write::DeleteJob { name, uid } => {
-                self.objects.jobs.retain(|job| job.meta.uid != *uid);
-                self.objects
-                    .pods
-                    .retain(|pod| pod.job.as_deref() != Some(name));
+            Write::Delete {
+                kind, name, uid, ..
+            } => self.delete(*kind, name, uid),
+        }
+    }
+
+    fn delete(&mut self, kind: ChildKind, name: &str, uid: &str) {
+        let objects = &mut self.objects;
+        match kind {
+            ChildKind::Claim => objects.claims.retain(|seen| seen.meta.uid != uid),
+            ChildKind::Service => objects.services.retain(|seen| seen.meta.uid != uid),
+            ChildKind::StatefulSet => objects.stateful_sets.retain(|seen| seen.meta.uid != uid),
+            ChildKind::DisruptionBudget => {
+                objects.disruption_budgets.retain(|seen| seen.meta.uid != uid)
+            }
+            ChildKind::Job => {
+                objects.jobs.retain(|job| job.meta.uid != uid);
+                objects.pods.retain(|pod| pod.job.as_deref() != Some(name));
             }
         }
     }
@@ -537,16 +535,12 @@ fn line(write: &Write) -> String {
         Write::AddFinalizer => "add finalizer".to_owned(),
         Write::RemoveFinalizer => "remove finalizer".to_owned(),
         Write::CreateClaim(claim) => format!("create claim {}", name(&claim.metadata)),
-        Write::GrowClaim { name, size } => format!("grow claim {name} to {size}"),
-        Write::DeleteClaim { name, .. } => format!("delete claim {name}"),
+        Write::GrowClaim { name, size, .. } => format!("grow claim {name} to {size}"),
         Write::ApplyService(service) => format!("apply service {}", name(&service.metadata)),
         Write::ApplyStatefulSet(set) => format!("apply stateful set {}", name(&set.metadata)),
         Write::ApplyDisruptionBudget(budget) => {
             format!("apply disruption budget {}", name(&budget.metadata))
         }
-        Write::DeleteService { name, .. } => format!("delete service {name}"),
-        Write::DeleteStatefulSet { name, .. } => format!("delete stateful set {name}"),
-        Write::DeleteDisruptionBudget { name, .. } => format!("delete disruption budget {name}"),
         Write::CreateJob(job) => {
             let trigger = job
                 .metadata
@@ -559,6 +553,15 @@ fn line(write: &Write) -> String {
                 trigger.map_or("?", String::as_str)
             )
         }
-        Write::DeleteJob { name, .. } => format!("delete job {name}"),
+        Write::Delete { kind, name, .. } => {
+            let kind = match kind {
+                ChildKind::Claim => "claim",
+                ChildKind::Service => "service",
+                ChildKind::StatefulSet => "stateful set",
+                ChildKind::DisruptionBudget => "disruption budget",
+                ChildKind::Job => "job",
+            };
+            format!("delete {kind} {name}")
+        }
     }
 }
