@@ -306,7 +306,10 @@ mod tests {
         };
         let told = |uid| answers.of(&mirror, &[named(uid)]).into_values().next();
         assert!(!unreachable("a") && !unreachable("b"));
-        assert!(matches!(told("1"), Some(Answer::Nothing)), "what it said stands");
+        assert!(
+            matches!(told("1"), Some(Answer::Nothing)),
+            "what it said stands"
+        );
         assert!(unreachable("c") && !unreachable("d"));
         assert!(matches!(told("1"), Some(Answer::Unreachable(_))));
         assert!(matches!(told("2"), Some(Answer::NotAsked)));
@@ -335,7 +338,10 @@ mod tests {
             answers.put(&mirror, &pod, Answer::Serves(Box::new(served)))
         };
         assert!(uses(500));
-        assert!(!uses(506) && !uses(494), "as others write to a shared volume");
+        assert!(
+            !uses(506) && !uses(494),
+            "as others write to a shared volume"
+        );
         assert!(uses(510), "counted from what was last told");
         assert!(!uses(515) && uses(520));
     }

@@ -228,7 +228,7 @@ mod tests {
         let failed = || failures.failed("Mirror", &name);
         let delays: Vec<u128> = (0..4).map(|_| failed().as_millis()).collect();
         assert_eq!(delays, [500, 1000, 2000, 4000]);
-        assert_eq!((0..20).map(|_| failed()).last(), Some(Failures::LONGEST));
+        assert_eq!((0..20).map(|_| failed()).max(), Some(Failures::LONGEST));
         failures.succeeded("Upstream", &name);
         assert_eq!(failed(), Failures::LONGEST, "another object of that name");
         assert_eq!(failures.failed("Upstream", &name), Failures::FIRST);

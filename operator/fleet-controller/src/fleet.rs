@@ -103,6 +103,17 @@ impl FleetMemory {
         woken
     }
 
+    /// Notes that a Mirror cannot be planned: it waits for nothing, and what runs of it runs on. Gives back the Mirror that
+    /// should be planned again.
+    pub fn stop_waiting(&mut self, mirror: &ObjectName) -> Option<ObjectName> {
+        let upstream = self.lines.get(mirror)?;
+        let upstream = (mirror.namespace.clone(), upstream.clone());
+        match self.turns.turn(&upstream, &mirror.name) {
+            Turn::Waiting(_) => self.leave(mirror),
+            Turn::Idle | Turn::Running => None,
+        }
+    }
+
     /// How many regions of other Mirrors are being restarted by us, of at most `max`. Half of them are for whoever comes;
     /// of the other half a namespace that has one already gets none, so that no tenant holds up all others.
     fn rollouts_elsewhere(&self, mirror: &ObjectName, max: u32) -> u32 {
@@ -167,6 +178,21 @@ mod tests {
         memory.record(&b, "debian", Turn::Waiting(jiff::Timestamp::UNIX_EPOCH), 0);
         assert_eq!(memory.leave(&a), Some(b.clone()));
         assert_eq!(memory.others(&asking(&b)).line, Line::default());
+    }
+
+    #[test]
+    fn a_mirror_that_can_no_longer_be_read_holds_up_nobody() {
+        let (a, b) = (ObjectName::new("ns", "a"), ObjectName::new("ns", "b"));
+        let mut memory = FleetMemory::default();
+        for (mirror, second) in [(&a, 1), (&b, 2)] {
+            let since = jiff::Timestamp::from_second(second).unwrap();
+            memory.record(mirror, "debian", Turn::Waiting(since), 0);
+        }
+        assert_eq!(memory.stop_waiting(&a), Some(b.clone()));
+        memory.record(&b, "debian", Turn::Running, 0);
+        assert_eq!(memory.stop_waiting(&b), None);
+        let line = memory.others(&asking(&a)).line;
+        assert_eq!(line.running.as_deref(), Some("b"), "its Job runs on");
     }
 
     fn asking(mirror: &ObjectName) -> Asking<'_> {

@@ -17,6 +17,8 @@ mod probe;
 mod reconcile;
 mod run;
 mod strangers;
+#[cfg(test)]
+mod tests;
 mod work;
 mod world;
 mod write;

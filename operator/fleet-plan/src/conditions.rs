@@ -277,9 +277,8 @@ fn storage(facts: &[Facts], before: &[Condition]) -> Verdict {
     };
     match first(STORAGE, facts) {
         Some(problem) => Verdict::no(problem),
-        None => damaged().unwrap_or_else(|| {
-            Verdict::yes(Reason::VolumeBound, "every region has its volume")
-        }),
+        None => damaged()
+            .unwrap_or_else(|| Verdict::yes(Reason::VolumeBound, "every region has its volume")),
     }
 }
 

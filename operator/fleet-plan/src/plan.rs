@@ -102,7 +102,10 @@ impl Write {
             Write::ApplyDisruptionBudget(budget) => &budget.metadata,
             Write::CreateJob(job) => &job.metadata,
         };
-        meta.labels.as_ref()?.get(labels::REGION).map(String::as_str)
+        meta.labels
+            .as_ref()?
+            .get(labels::REGION)
+            .map(String::as_str)
     }
 }
 

@@ -60,8 +60,19 @@ impl TurnBook {
         };
         Line {
             running: queue.running.iter().find(|other| *other != mirror).cloned(),
-            first: queue.waiting.iter().find(|(_, other)| other != mirror).cloned(),
+            first: queue
+                .waiting
+                .iter()
+                .find(|(_, other)| other != mirror)
+                .cloned(),
         }
+    }
+
+    /// What `mirror` does at `upstream`.
+    pub fn turn(&self, upstream: &UpstreamKey, mirror: &str) -> Turn {
+        let queue = self.queues.get(upstream);
+        let turn = queue.and_then(|queue| queue.turns.get(mirror));
+        turn.copied().unwrap_or(Turn::Idle)
     }
 
     /// Notes what `mirror` does at `upstream`; gives back the Mirror that should be planned again because its turn has come.
@@ -124,7 +135,10 @@ mod tests {
         assert!(!may_start(&book, "b", at(30)));
         book.record(&upstream, "b", Turn::Running);
         assert!(!may_start(&book, "a", at(20)));
-        assert_eq!(book.record(&upstream, "b", Turn::Idle).as_deref(), Some("a"));
+        assert_eq!(
+            book.record(&upstream, "b", Turn::Idle).as_deref(),
+            Some("a")
+        );
         assert!(may_start(&book, "a", at(20)));
         book.record(&upstream, "a", Turn::Idle);
         assert!(book.queues.is_empty());

@@ -26,6 +26,8 @@ async fn one(context: &Context, name: &ObjectName) -> Result<Next, WriteError> {
         return Ok(forget(context, name));
     };
     let Guarded { 0: Ok(mirror) } = &*known else {
+        let woken = context.fleet().stop_waiting(name);
+        context.plan_again(woken);
         return unreadable::tell(context, &known).await;
     };
     let strangers = context.world.strangers.any(name);
@@ -50,7 +52,9 @@ async fn one(context: &Context, name: &ObjectName) -> Result<Next, WriteError> {
     }
     let reported = tell(context, mirror, &plan, &carried).await?;
     carried.result()?;
-    carry_out(context, name, &plan.after_status).await.result()?;
+    carry_out(context, name, &plan.after_status)
+        .await
+        .result()?;
     let busy = reported || !plan.writes.is_empty() || !plan.after_status.is_empty();
     let wake_at = strangers
         .then(|| Timestamp::now() + STRANGER_PERIOD)
@@ -119,7 +123,8 @@ async fn carry_out(context: &Context, name: &ObjectName, writes: &[Write]) -> Ca
     let mut failed: Vec<Option<&str>> = Vec::new();
     for write in writes {
         let region = write.region();
-        let builds_on_it = |failed: &Option<&str>| failed.is_none() || region.is_none() || *failed == region;
+        let builds_on_it =
+            |failed: &Option<&str>| failed.is_none() || region.is_none() || *failed == region;
         let done = match failed.iter().any(builds_on_it) {
             true => None,
             false => Some(context.writer.carry_out(&context.world, name, write).await),

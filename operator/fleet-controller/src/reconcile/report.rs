@@ -35,7 +35,10 @@ impl Carried {
     pub fn outdated(&self) -> Option<&WriteError> {
         let mut failures = self.failures.iter();
         failures.find(|error| {
-            matches!(error, WriteError::NameConflict { .. } | WriteError::Outdated { .. })
+            matches!(
+                error,
+                WriteError::NameConflict { .. } | WriteError::Outdated { .. }
+            )
         })
     }
 
@@ -46,12 +49,7 @@ impl Carried {
 
 /// Folds a failed write into the planned status: it is still being reconciled, and why it does not get on. What is not
 /// ready without it is not ready because of it.
-pub fn settle(
-    mirror: &Mirror,
-    plan: &Plan,
-    carried: &Carried,
-    now: Timestamp,
-) -> Settled {
+pub fn settle(mirror: &Mirror, plan: &Plan, carried: &Carried, now: Timestamp) -> Settled {
     let Some(failure) = carried.failures.first() else {
         return Settled {
             status: plan.status.clone(),

@@ -74,10 +74,7 @@ impl<T> Kept<T> {
     }
 
     /// Objects that are found by what they refer to as well.
-    pub fn referring(
-        matters: fn(&T, &T) -> bool,
-        refers_to: fn(&T) -> Option<ObjectName>,
-    ) -> Self {
+    pub fn referring(matters: fn(&T, &T) -> bool, refers_to: fn(&T) -> Option<ObjectName>) -> Self {
         let inner = Inner {
             groups: HashMap::new(),
             refers_to,
@@ -174,7 +171,11 @@ impl<T> Kept<T> {
             before.uid != item.uid || (self.matters)(&before.value, &item.value)
         });
         let before = before.map(|before| before.value.clone());
-        inner.insert(item.group, item.name, entry(item.uid, item.version, item.value));
+        inner.insert(
+            item.group,
+            item.name,
+            entry(item.uid, item.version, item.value),
+        );
         matters.then_some(before)
     }
 
@@ -372,7 +373,8 @@ mod tests {
 
     #[test]
     fn an_object_is_found_by_what_it_refers_to_now() {
-        let tens = |value: &u32| (*value > 0).then(|| ObjectName::new("ns", (value / 10).to_string()));
+        let tens =
+            |value: &u32| (*value > 0).then(|| ObjectName::new("ns", (value / 10).to_string()));
         let kept: Kept<u32> = Kept::referring(|a, b| a != b, tens);
         let of = |tens: &str| -> Vec<u32> {
             let found = kept.referring_to(&ObjectName::new("ns", tens));

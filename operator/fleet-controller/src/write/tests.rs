@@ -262,7 +262,9 @@ async fn a_status_is_written_only_over_the_version_that_it_was_planned_from() {
     let (client, asked) = api(vec![refusal(409, "Conflict")]);
     let status = fleet_api::MirrorStatus::default();
     let written = Writer::new(client);
-    let written = written.mirror_status(&World::default(), &seen, &status).await;
+    let written = written
+        .mirror_status(&World::default(), &seen, &status)
+        .await;
     assert!(matches!(written, Err(WriteError::Outdated { .. })));
     let (.., body) = &asked.lock().unwrap()[0];
     assert_eq!(body["metadata"]["resourceVersion"], "3");

@@ -32,14 +32,49 @@ fn an_upstreams_change_concerns_the_mirrors_that_read_what_changed() {
     let silent = edited(&told, &[("/status/revision", json!([]))]);
     let known = json!(told)["status"]["revision"][0].clone();
     let cases = [
-        ("another digest", &told, ("/status/revision", json!([unit(SUITE, 2)])), true),
-        ("a unit of other Mirrors", &told, ("/status/revision", json!([unit("bookworm", 3), known])), false),
+        (
+            "another digest",
+            &told,
+            ("/status/revision", json!([unit(SUITE, 2)])),
+            true,
+        ),
+        (
+            "a unit of other Mirrors",
+            &told,
+            ("/status/revision", json!([unit("bookworm", 3), known])),
+            false,
+        ),
         ("it is gone", &told, ("/status/revision", json!([])), true),
-        ("it does not answer, but has told", &told, ("/status/conditions", reachable("False", "a")), false),
-        ("it does not answer", &silent, ("/status/conditions", reachable("False", "a")), true),
-        ("the newest date", &told, ("/status/revisionDate", json!("2026-01-01T00:00:00Z")), false),
-        ("another manifest", &told, ("/metadata/generation", json!(2)), true),
-        ("another version", &told, ("/metadata/resourceVersion", json!("9")), false),
+        (
+            "it does not answer, but has told",
+            &told,
+            ("/status/conditions", reachable("False", "a")),
+            false,
+        ),
+        (
+            "it does not answer",
+            &silent,
+            ("/status/conditions", reachable("False", "a")),
+            true,
+        ),
+        (
+            "the newest date",
+            &told,
+            ("/status/revisionDate", json!("2026-01-01T00:00:00Z")),
+            false,
+        ),
+        (
+            "another manifest",
+            &told,
+            ("/metadata/generation", json!(2)),
+            true,
+        ),
+        (
+            "another version",
+            &told,
+            ("/metadata/resourceVersion", json!("9")),
+            false,
+        ),
     ];
     for (name, before, edit, expected) in cases {
         let now = edited(before, &[edit]);

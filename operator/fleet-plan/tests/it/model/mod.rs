@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use fleet_api::{Mirror, MirrorStatus, Upstream, labels};
 use fleet_plan::observed::{JobEnd, LastSuccess, PodRole, RunEnd, ServedStatus, VolumePhase};
 use fleet_plan::{
-    Answer, ChildKind, Observed, Plan, RunReport, SeenApplied, SeenClaim, SeenJob, SeenMeta, SeenObjects,
-    SeenPod, Settings, Turn, Write, plan,
+    Answer, ChildKind, Observed, Plan, RunReport, SeenApplied, SeenClaim, SeenJob, SeenMeta,
+    SeenObjects, SeenPod, Settings, Turn, Write, plan,
 };
 use fleet_types::{Sha256, UnitRevision};
 use jiff::{SignedDuration, Timestamp};
@@ -223,6 +223,8 @@ impl World {
     }
 
     fn write(&mut self, write: &Write) {
+        let of_the_mirror = matches!(write, Write::AddFinalizer | Write::RemoveFinalizer);
+        assert_eq!(write.region().is_none(), of_the_mirror, "{}", line(write));
         match write {
             Write::AddFinalizer => {
                 self.mirror
@@ -279,9 +281,9 @@ impl World {
             ChildKind::Claim => objects.claims.retain(|seen| seen.meta.uid != uid),
             ChildKind::Service => objects.services.retain(|seen| seen.meta.uid != uid),
             ChildKind::StatefulSet => objects.stateful_sets.retain(|seen| seen.meta.uid != uid),
-            ChildKind::DisruptionBudget => {
-                objects.disruption_budgets.retain(|seen| seen.meta.uid != uid)
-            }
+            ChildKind::DisruptionBudget => objects
+                .disruption_budgets
+                .retain(|seen| seen.meta.uid != uid),
             ChildKind::Job => {
                 objects.jobs.retain(|job| job.meta.uid != uid);
                 objects.pods.retain(|pod| pod.job.as_deref() != Some(name));

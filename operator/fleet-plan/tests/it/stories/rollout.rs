@@ -12,7 +12,13 @@ fn serving_wins_over_a_job_on_another_node() {
     pod.node = Some("node-2".to_owned());
     let plan = world.plan();
     assert!(
-        matches!(plan.writes.as_slice(), [Write::Delete { kind: ChildKind::Job, .. }]),
+        matches!(
+            plan.writes.as_slice(),
+            [Write::Delete {
+                kind: ChildKind::Job,
+                ..
+            }]
+        ),
         "{}",
         render(&plan)
     );
@@ -36,7 +42,13 @@ fn a_changed_pod_template_takes_the_job_away_first() {
     let plan = world.plan();
     let order: Vec<_> = plan.writes.iter().map(std::mem::discriminant).collect();
     assert_eq!(order.len(), 2, "{}", render(&plan));
-    assert!(matches!(plan.writes[0], Write::Delete { kind: ChildKind::Job, .. }));
+    assert!(matches!(
+        plan.writes[0],
+        Write::Delete {
+            kind: ChildKind::Job,
+            ..
+        }
+    ));
     assert!(matches!(plan.writes[1], Write::ApplyStatefulSet(_)));
 }
 

@@ -155,7 +155,10 @@ fn a_job_that_vanished_is_lost_unless_the_store_kept_its_report() {
     let before = store.last_report.replace(kept);
     world.not_asked = true;
     let plan = world.plan();
-    assert!(plan.finished.is_empty() && creates_job(&world).is_none(), "it may tell");
+    assert!(
+        plan.finished.is_empty() && creates_job(&world).is_none(),
+        "it may tell"
+    );
     world.not_asked = false;
     let plan = world.plan();
     assert_eq!(

@@ -143,8 +143,12 @@ fn a_restart_says_nothing_new_of_whatever_was_said() {
     type Edit = (&'static str, fn(&mut World));
     let edits: [Edit; 6] = [
         ("it is fresh", |_| {}),
-        ("it is behind", |world| world.upstream_publishes("2026-01-01T09:50:00Z")),
-        ("it is stale", |world| world.upstream_publishes("2026-01-01T01:00:00Z")),
+        ("it is behind", |world| {
+            world.upstream_publishes("2026-01-01T09:50:00Z")
+        }),
+        ("it is stale", |world| {
+            world.upstream_publishes("2026-01-01T01:00:00Z")
+        }),
         ("it cannot be reached", |world| world.unreachable = true),
         ("its store is damaged", |world| {
             let store = world.stores.values_mut().next().unwrap();
@@ -163,7 +167,11 @@ fn a_restart_says_nothing_new_of_whatever_was_said() {
         world.settle();
         world.not_asked = true;
         let plan = world.plan();
-        assert!(!plan.status_changed && plan.writes.is_empty(), "{name}: {}", render(&plan));
+        assert!(
+            !plan.status_changed && plan.writes.is_empty(),
+            "{name}: {}",
+            render(&plan)
+        );
         assert!(plan.events.is_empty(), "{name}");
     }
 }
