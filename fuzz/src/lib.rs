@@ -108,7 +108,7 @@ fn payload_of(kind: u16, content: &mut dyn Read) -> Result<Vec<Item>, String> {
     let mut found = Vec::new();
     let read = debian("s").read_index(&group, content, &mut |item| {
         found.push(item);
-        Ok(())
+        std::ops::ControlFlow::Continue(())
     });
     read.map(|_| found).map_err(|rejected| rejected.to_string())
 }

@@ -30,6 +30,11 @@ impl UnitRevision {
     pub fn is_dated(&self) -> bool {
         self.date != Self::NO_DATE
     }
+
+    /// Whether it is dated later than `now` (seconds since 1970-01-01T00:00:00Z), with apt's own tolerance for clocks.
+    pub fn is_from_future(&self, now: i64) -> bool {
+        self.date > now.saturating_add(10)
+    }
 }
 
 /// What is remembered of a unit so that no older or other state passes for a newer one: the high-water mark.

@@ -23,6 +23,7 @@ mod unlisted;
 mod verify;
 
 use std::io::Read;
+use std::ops::ControlFlow;
 
 use fleet_types::RepoPath;
 
@@ -32,8 +33,8 @@ pub use slice::{Alias, DebianSlice, Include, ReleaseName};
 use self::packages::PackageFilter;
 use self::slice::Suite;
 use crate::seam::{
-    Format, IndexGroup, Item, Rejected, RootContent, RootFile, RootPlan, Trust, UnitIndex,
-    UpstreamTrace, Verified, VerifyContext,
+    Format, IndexGroup, Item, Rejected, RootContent, RootFile, RootPlan, UnitIndex, UpstreamTrace,
+    Verified, VerifyContext,
 };
 
 /// The largest `InRelease` and `Release` read; Debian's largest are below 1 MiB.
@@ -79,13 +80,8 @@ impl Format for Debian {
         })
     }
 
-    fn unlisted(
-        &self,
-        unit: &str,
-        roots: &[RootContent],
-        trust: &Trust,
-    ) -> Result<Vec<Vec<RootFile>>, Rejected> {
-        unlisted::wanted(&self.slice, &Suite::new(unit)?, roots, trust)
+    fn unlisted(&self, unit: &str, roots: &[RootContent]) -> Result<Vec<Vec<RootFile>>, Rejected> {
+        unlisted::wanted(&self.slice, &Suite::new(unit)?, roots)
     }
 
     fn trace(&self) -> Option<Vec<(String, String)>> {
@@ -129,6 +125,10 @@ impl Format for Debian {
         })
     }
 
+    fn read(&self, unit: &str, roots: &[RootContent]) -> Result<UnitIndex, Rejected> {
+        verify::unit(&self.slice, &Suite::new(unit)?, roots, None)
+    }
+
     fn verify(
         &self,
         unit: &str,
@@ -136,14 +136,14 @@ impl Format for Debian {
         context: &VerifyContext<'_>,
     ) -> Result<Verified<UnitIndex>, Rejected> {
         let suite = Suite::new(unit)?;
-        verify::unit(&self.slice, &suite, roots, context).map(Verified::new)
+        verify::unit(&self.slice, &suite, roots, Some(context)).map(Verified::new)
     }
 
     fn read_index(
         &self,
         group: &IndexGroup,
         content: &mut dyn Read,
-        found: &mut dyn FnMut(Item) -> Result<(), Rejected>,
+        found: &mut dyn FnMut(Item) -> ControlFlow<()>,
     ) -> Result<u64, Rejected> {
         indices::read(group, &self.packages, content, found)
     }

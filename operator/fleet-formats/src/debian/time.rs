@@ -9,8 +9,6 @@ use super::date;
 use super::release::Release;
 use crate::seam::{Rejected, VerifyContext, let_through};
 
-/// apt's own tolerance.
-const FUTURE_TOLERANCE_SECONDS: i64 = 10;
 /// Of each value of an identity that is remembered, in characters.
 const IDENTITY_LENGTH: usize = 128;
 
@@ -97,7 +95,7 @@ pub(super) fn judge(
     is_dated: bool,
     context: &VerifyContext<'_>,
 ) -> Result<Vec<Reason>, Rejected> {
-    if is_dated && revision.date > context.now.saturating_add(FUTURE_TOLERANCE_SECONDS) {
+    if revision.is_from_future(context.now) {
         let message = format!(
             "the index is dated {}, in the future; check this machine's clock and the upstream's",
             crate::instant(revision.date)

@@ -9,7 +9,7 @@ use super::release::{Release, ReleaseFile};
 use super::roots::{IN_RELEASE, RELEASE, RELEASE_GPG};
 use super::slice::{DebianSlice, Suite};
 use crate::openpgp;
-use crate::seam::{Rejected, RootContent, RootFile, SignaturePolicy, Trust};
+use crate::seam::{Rejected, RootContent, RootFile};
 
 /// They are held in memory; archives without a Release are small.
 const MAX_INDEX_BYTES: u64 = 16 << 20;
@@ -19,11 +19,7 @@ pub(super) fn wanted(
     slice: &DebianSlice,
     suite: &Suite<'_>,
     roots: &[RootContent],
-    trust: &Trust,
 ) -> Result<Vec<Vec<RootFile>>, Rejected> {
-    if trust.signatures != SignaturePolicy::None {
-        return Ok(Vec::new());
-    }
     // What cannot be read is refused where it is verified.
     let Ok(release) = release_of(roots) else {
         return Ok(Vec::new());

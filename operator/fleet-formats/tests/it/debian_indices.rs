@@ -56,7 +56,7 @@ pub fn items(
             Item::File(payload) => files.push(payload),
             Item::Unusable(entry) => unusable.push(entry),
         }
-        Ok(())
+        std::ops::ControlFlow::Continue(())
     })?;
     Ok((files, unusable))
 }

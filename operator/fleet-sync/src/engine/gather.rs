@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use fleet_formats::seam::{Format, IndexFile, IndexGroup, Item, Payload, UnitIndex, Unusable};
+use fleet_formats::seam::{
+    Format, IndexFile, IndexGroup, Item, Payload, UnitIndex, Unusable, Verified,
+};
 use fleet_store::{RunSorter, Sorted};
 use fleet_types::{Reason, RepoPath};
 
@@ -55,6 +57,28 @@ pub(super) struct Listing {
     pub optional: bool,
 }
 
+impl Listing {
+    /// Of a group of a state that is new: whatever comes into a snapshot, a verified state lists it.
+    fn new(unit: u16, index: &Verified<UnitIndex>, group: &IndexGroup) -> Listing {
+        Listing {
+            unit,
+            state: WantState::Payload,
+            date: index.revision.date,
+            optional: !group.required,
+        }
+    }
+
+    /// Of the base: it adds nothing to what is there.
+    pub fn carried(unit: u16) -> Listing {
+        Listing {
+            unit,
+            state: WantState::Carried,
+            date: 0,
+            optional: false,
+        }
+    }
+}
+
 impl<'a> Gather<'a> {
     pub fn new(run: &'a Run, lost: &'a LostFiles) -> Gather<'a> {
         Gather {
@@ -83,18 +107,13 @@ impl<'a> Gather<'a> {
     }
 
     fn advance(&mut self, unit: u16, name: &str, advance: &Advance) -> Result<(), Problem> {
-        let date = advance.listed.index.revision.date;
-        let listing = Listing {
-            unit,
-            state: WantState::Payload,
-            date,
-            optional: false,
-        };
+        let index = &advance.listed.index;
+        let date = index.revision.date;
         let mut left_out = LeftOut::default();
         for root in &advance.listed.roots {
-            self.root(unit, root, &advance.listed.index)?;
+            self.root(unit, root, index)?;
         }
-        for (group, files) in advance.listed.index.groups.iter().zip(&advance.presence) {
+        for (group, files) in index.groups.iter().zip(&advance.presence) {
             if !has_form(files) && !files.contains(&Presence::Absent) {
                 // Left out by the manifest: there is nothing to serve and nothing to ask for.
                 continue;
@@ -112,10 +131,7 @@ impl<'a> Gather<'a> {
                 self.omitted.push((unit, omitted));
             } else if group.lists_payload {
                 let format = self.run.options.format.as_ref();
-                let listing = Listing {
-                    optional: !group.required,
-                    ..listing
-                };
+                let listing = Listing::new(unit, index, group);
                 left_out += self.payload(listing, group, files, format)?;
             }
         }
@@ -125,7 +141,7 @@ impl<'a> Gather<'a> {
         Ok(())
     }
 
-    fn root(&mut self, unit: u16, root: &Root, index: &UnitIndex) -> Result<(), Problem> {
+    fn root(&mut self, unit: u16, root: &Root, index: &Verified<UnitIndex>) -> Result<(), Problem> {
         let Some((path, digest)) = index
             .roots
             .iter()

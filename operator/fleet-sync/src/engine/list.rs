@@ -1,6 +1,6 @@
 //! List and verify: which state of a unit the upstream has, over as few requests as possible, and whether to believe it.
 
-use fleet_formats::seam::{RootContent, RootFile, RootPlan, UnitIndex};
+use fleet_formats::seam::{RootContent, RootFile, RootPlan, UnitIndex, Verified};
 use fleet_types::{Outcome, Reason, Sha256};
 use sha2::Digest as _;
 
@@ -11,7 +11,7 @@ use crate::fetch::{Arrival, Bound, FailureKind, FetchError, Sink, Validators, Wa
 
 /// A state of a unit that passed its verification.
 pub(super) struct Listed {
-    pub index: UnitIndex,
+    pub index: Verified<UnitIndex>,
     pub roots: Vec<Root>,
     /// The very state that the base has.
     pub unchanged: bool,
@@ -36,7 +36,7 @@ pub(super) struct Probe {
 /// What one endpoint has: read and verified.
 pub(super) struct State {
     pub endpoint: usize,
-    pub index: UnitIndex,
+    pub index: Verified<UnitIndex>,
     pub probe: Known,
     pub roots: Vec<Root>,
     pub unchanged: bool,
@@ -204,7 +204,7 @@ impl Run {
         unit: &str,
         endpoint: usize,
         roots: Vec<Root>,
-        index: UnitIndex,
+        index: Verified<UnitIndex>,
         known: Option<Known>,
     ) -> State {
         for note in &index.notes {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use fleet_formats::seam::UnitIndex;
+use fleet_formats::seam::{UnitIndex, Verified};
 use fleet_store::{Prepared, Publication, SnapshotId, SnapshotMeta, Store};
 use fleet_types::{Reason, UnitRevision};
 
@@ -245,7 +245,7 @@ pub(super) fn close(run: Arc<Run>) -> Result<(), Problem> {
     Ok(())
 }
 
-fn advancing(stances: &[Stance]) -> impl Iterator<Item = &UnitIndex> {
+fn advancing(stances: &[Stance]) -> impl Iterator<Item = &Verified<UnitIndex>> {
     stances.iter().filter_map(|stance| match stance {
         Stance::Advance(advance) => Some(&advance.listed.index),
         Stance::Carry | Stance::LeaveOut => None,

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
+use std::ops::ControlFlow;
 
 use fleet_formats::decompress::{self, Whole};
 use fleet_formats::seam::{Compression, Format, IndexFile, IndexGroup, Item, Rejected};
@@ -79,17 +80,15 @@ fn read_form(
     };
     let content = decompress::reader(file.compression, content, limit, whole);
     let mut reader = IndexReader::new(content, promised.filter(|_| is_new), &run.stop);
-    let mut failure = None;
+    let mut taken = Ok(());
     let read = format.read_index(group, &mut reader, &mut |item| {
-        each(item).map_err(|problem| {
-            let rejected = Rejected::new(problem.reason, problem.message.clone());
-            failure = Some(problem);
-            rejected
-        })
+        taken = each(item);
+        match taken {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        }
     });
-    if let Some(problem) = failure {
-        return Err(problem);
-    }
+    taken?;
     match read.and_then(|entries| reader.finish().map(|()| entries)) {
         Ok(entries) => Ok(entries),
         Err(rejected) => {

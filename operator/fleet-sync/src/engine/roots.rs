@@ -1,7 +1,7 @@
 //! The files of one state: what is done where one answer lacks some of them, and where endpoints have them in different
 //! bytes. What identifies a state is its payload; what clients read are these files.
 
-use fleet_formats::seam::{RootContent, RootPlan, UnitIndex};
+use fleet_formats::seam::{RootContent, RootPlan, UnitIndex, Verified};
 use fleet_types::{RepoPath, Sha256};
 
 use super::list::{Listed, Root, State, root};
@@ -80,12 +80,11 @@ impl Run {
         unit: &str,
         roots: &[Root],
         settled: bool,
-    ) -> Result<UnitIndex, Problem> {
+    ) -> Result<Verified<UnitIndex>, Problem> {
         let contents: Vec<RootContent> = roots.iter().map(|root| root.content.clone()).collect();
         let mark = self.high_water(unit);
         let context = self.verify_context(unit, mark.as_ref(), settled);
-        let verified = self.options.format.verify(unit, &contents, &context)?;
-        Ok(verified.into_inner())
+        Ok(self.options.format.verify(unit, &contents, &context)?)
     }
 
     /// What the base has of the very state that was found; nothing where that is where it was found.
@@ -114,9 +113,9 @@ impl Run {
         unit: &str,
         plan: &RootPlan,
         roots: Vec<Root>,
-        index: UnitIndex,
+        index: Verified<UnitIndex>,
         held: Vec<Root>,
-    ) -> Result<(Vec<Root>, UnitIndex), Problem> {
+    ) -> Result<(Vec<Root>, Verified<UnitIndex>), Problem> {
         let lacks = |root: &&Root| {
             index
                 .roots

@@ -1,8 +1,6 @@
 //! Indices that nothing signed lists, read as roots: only where signatures are not looked at.
 
-use fleet_formats::seam::{
-    Format, RootContent, RootFile, RootPlan, SignaturePolicy, Trust, UnitIndex,
-};
+use fleet_formats::seam::{Format, RootContent, RootFile, RootPlan, SignaturePolicy, UnitIndex};
 use fleet_store::EntryState;
 
 use super::list::{Root, State, root};
@@ -54,7 +52,7 @@ impl Run {
         let contents: Vec<RootContent> = roots.iter().map(|root| root.content.clone()).collect();
         let format = &self.options.format;
         let before = roots.len();
-        for names in format.unlisted(unit, &contents, &self.options.trust)? {
+        for names in format.unlisted(unit, &contents)? {
             roots.extend(self.first_that_exists(&names, endpoint).await?);
         }
         Ok(roots.len() - before)
@@ -87,14 +85,13 @@ impl Run {
         &self,
         unit: &str,
         format: &dyn Format,
-        trust: &Trust,
         roots: &mut Vec<Root>,
     ) -> Result<(), Problem> {
         let Some(base) = &self.base else {
             return Ok(());
         };
         let contents: Vec<RootContent> = roots.iter().map(|root| root.content.clone()).collect();
-        for names in format.unlisted(unit, &contents, trust)? {
+        for names in format.unlisted(unit, &contents)? {
             let here = names.iter().find_map(|file| {
                 let entry = base.snapshot.get(file.path.as_str())?;
                 (entry.state == EntryState::Present).then_some((file, entry))

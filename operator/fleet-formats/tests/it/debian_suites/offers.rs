@@ -192,16 +192,8 @@ fn sources_alone_can_be_declared() {
     assert_eq!(flat(with_sources, &["Packages"]).1, "index Sources");
 }
 
-fn names_of(
-    unit: &str,
-    slice: DebianSlice,
-    roots: &[RootContent],
-    trust: &Trust,
-) -> Vec<Vec<String>> {
-    let files = Debian::new(slice)
-        .unwrap()
-        .unlisted(unit, roots, trust)
-        .unwrap();
+fn names_of(unit: &str, slice: DebianSlice, roots: &[RootContent]) -> Vec<Vec<String>> {
+    let files = Debian::new(slice).unwrap().unlisted(unit, roots).unwrap();
     let names = |files: &Vec<fleet_formats::seam::RootFile>| {
         files.iter().map(|file| file.path.to_string()).collect()
     };
@@ -211,7 +203,7 @@ fn names_of(
 #[test]
 fn indices_are_read_by_their_usual_names_only_where_nobody_signs_and_nothing_lists_them() {
     let all = || declared(&["main"], &["amd64"]);
-    let names = names_of("stable", all(), &[], &unsigned());
+    let names = names_of("stable", all(), &[]);
     let first: Vec<_> = names.iter().map(|names| names[0].as_str()).collect();
     assert_eq!(
         first,
@@ -228,17 +220,16 @@ fn indices_are_read_by_their_usual_names_only_where_nobody_signs_and_nothing_lis
         signatures: SignaturePolicy::Required,
         ..unsigned()
     };
-    assert!(names_of("stable", all(), &[], &signed).is_empty());
+    let index = [root("dists/stable/main/binary-amd64/Packages.xz", "a")];
+    let refused = verify(all(), &index, &context(&signed)).unwrap_err();
+    assert_eq!(refused.reason, Reason::UpstreamIncomplete);
     let roots = |text: &str| [root("dists/stable/Release", text)];
     let listed = release(HEAD, &FILES);
-    assert!(names_of("stable", all(), &roots(&listed), &unsigned()).is_empty());
+    assert!(names_of("stable", all(), &roots(&listed)).is_empty());
     let weak = listed.split_once("SHA256:").unwrap().0;
-    let of_weak = names_of("stable", all(), &roots(weak), &unsigned());
+    let of_weak = names_of("stable", all(), &roots(weak));
     assert_eq!(of_weak[0].len(), 3, "those that are listed: {of_weak:?}");
-    assert_eq!(
-        names_of("stable", all(), &roots(BARE), &unsigned()).len(),
-        2
-    );
+    assert_eq!(names_of("stable", all(), &roots(BARE)).len(), 2);
 }
 
 #[test]

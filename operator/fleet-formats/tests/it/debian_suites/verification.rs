@@ -348,3 +348,29 @@ fn a_release_may_bear_the_name_that_the_manifest_expects() {
         "a pocket shares its code name"
     );
 }
+
+#[test]
+fn what_is_only_read_says_the_same_whoever_made_it_and_whenever() {
+    let roots = [root("dists/stable/Release", release(HEAD, &FILES))];
+    let debian = Debian::new(slice("stable", Include::default())).unwrap();
+    let trust = unsigned();
+    let late = VerifyContext {
+        now: DATE + 365 * DAY,
+        ..context(&trust)
+    };
+    let refused = debian.verify("stable", &roots, &late).unwrap_err();
+    assert_eq!(refused.reason, Reason::IndexExpired);
+    let read = debian.read("stable", &roots).unwrap();
+    let verified = debian.verify("stable", &roots, &context(&trust));
+    let verified = verified.unwrap();
+    assert_eq!(read.revision, verified.revision);
+    assert_eq!(
+        (&read.groups, &read.roots),
+        (&verified.groups, &verified.roots)
+    );
+    assert_eq!(read.allowed, []);
+    let other = HEAD.replace("stable", "sid").replace("trixie", "sid");
+    let other = [root("dists/stable/Release", release(&other, &FILES))];
+    let refused = debian.read("stable", &other).unwrap_err();
+    assert_eq!(refused.reason, Reason::SuiteMismatch);
+}
