@@ -336,13 +336,34 @@ pub struct Payload {
 pub struct Rejected {
     pub reason: Reason,
     pub message: String,
+    /// What does not fit together may be an update in the middle of which we came: reading it once more can help.
+    pub unsettled: bool,
 }
 
 impl Rejected {
     /// The message may quote what an upstream wrote: control characters, which terminals obey, are written as escapes.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        let message = printable(message.into());
-        Rejected { reason, message }
+        Rejected {
+            reason,
+            message: printable(message.into()),
+            unsettled: false,
+        }
+    }
+
+    /// As [`Rejected::new`], of what may fit when it is read again.
+    pub fn unsettled(reason: Reason, message: impl Into<String>) -> Self {
+        Rejected {
+            unsettled: true,
+            ..Rejected::new(reason, message)
+        }
+    }
+
+    /// With the place where that is.
+    pub fn at(self, place: impl std::fmt::Display) -> Self {
+        Rejected {
+            message: format!("{place}: {}", self.message),
+            ..self
+        }
     }
 }
 

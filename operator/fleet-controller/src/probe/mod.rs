@@ -12,7 +12,7 @@ mod declared;
 mod fetch;
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use fleet_api::Upstream;
@@ -137,7 +137,7 @@ pub async fn probe(
 struct Asked<'a, F> {
     authority: &'a Url,
     unit: &'a str,
-    formats: &'a [Box<dyn Format>],
+    formats: &'a [Arc<dyn Format>],
     /// What nobody signs need not be dated.
     is_signed: bool,
     fetcher: &'a F,

@@ -41,12 +41,7 @@ pub(super) fn read(
         Kind::Differences => differences(group, content, found),
         Kind::Opaque => Ok(0),
     };
-    result.map_err(|rejected| {
-        Rejected::new(
-            rejected.reason,
-            format!("{}: {}", group.stem, rejected.message),
-        )
-    })
+    result.map_err(|rejected| rejected.at(&group.stem))
 }
 
 fn packages(

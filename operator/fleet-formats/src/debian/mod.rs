@@ -25,13 +25,11 @@ mod verify;
 use std::io::Read;
 use std::ops::ControlFlow;
 
+use fleet_api::mirror::{DebianContent, DebianInclude, DebianPackages};
 use fleet_types::RepoPath;
 
-pub use packages::{PackageRule, PackageRules};
-pub use slice::{Alias, DebianSlice, Include, ReleaseName};
-
 use self::packages::PackageFilter;
-use self::slice::Suite;
+use self::slice::{Slice, Suite};
 use crate::seam::{
     Format, IndexGroup, Item, Rejected, RootContent, RootFile, RootPlan, UnitIndex, UpstreamTrace,
     Verified, VerifyContext,
@@ -46,17 +44,34 @@ const MAX_MARK_BYTES: u64 = 64 << 10;
 /// The Debian format with a declared slice.
 #[derive(Debug, Clone)]
 pub struct Debian {
-    slice: DebianSlice,
+    slice: Slice,
     packages: PackageFilter,
 }
 
 impl Debian {
     /// Errors: `InvalidSpec` where the slice names nothing, the same twice, or something that cannot be a path.
-    pub fn new(slice: DebianSlice) -> Result<Debian, Rejected> {
-        slice.check()?;
-        let slice = slice.normalized();
+    pub fn new(content: DebianContent) -> Result<Debian, Rejected> {
+        let slice = Slice::new(content)?;
         let packages = PackageFilter::new(&slice.packages)?;
         Ok(Debian { slice, packages })
+    }
+
+    /// One suite, as far as its Release is read. Errors as above.
+    pub(crate) fn of_suite(content: &DebianContent, suite: &str) -> Result<Debian, Rejected> {
+        let mut release_names = content.release_names.clone();
+        release_names.retain(|expected| expected.suite == suite);
+        Debian::new(DebianContent {
+            suites: vec![suite.to_owned()],
+            components: content.components.clone(),
+            architectures: content.architectures.clone(),
+            include: DebianInclude {
+                sources: content.include.sources,
+                ..DebianInclude::default()
+            },
+            aliases: Vec::new(),
+            release_names,
+            packages: DebianPackages::default(),
+        })
     }
 }
 

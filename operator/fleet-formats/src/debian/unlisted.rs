@@ -7,7 +7,7 @@ use pgp::crypto::hash::HashAlgorithm as Weak;
 use super::layout::{SUFFIXES, split_suffix};
 use super::release::{Release, ReleaseFile};
 use super::roots::{IN_RELEASE, RELEASE, RELEASE_GPG};
-use super::slice::{DebianSlice, Suite};
+use super::slice::{Slice, Suite};
 use crate::openpgp;
 use crate::seam::{Rejected, RootContent, RootFile};
 
@@ -16,7 +16,7 @@ const MAX_INDEX_BYTES: u64 = 16 << 20;
 
 /// For each index that no strong digest covers, the names that it may have; the first that exists is it.
 pub(super) fn wanted(
-    slice: &DebianSlice,
+    slice: &Slice,
     suite: &Suite<'_>,
     roots: &[RootContent],
 ) -> Result<Vec<Vec<RootFile>>, Rejected> {
@@ -51,7 +51,7 @@ fn release_of(roots: &[RootContent]) -> Result<Release, Rejected> {
     }
 }
 
-fn stems(slice: &DebianSlice, suite: &Suite<'_>, asks_for_all: bool) -> Vec<String> {
+fn stems(slice: &Slice, suite: &Suite<'_>, asks_for_all: bool) -> Vec<String> {
     let sources = slice.include.sources;
     if suite.is_flat() {
         let sources = sources.then_some("Sources");

@@ -17,7 +17,7 @@ use sha2::Digest as _;
 use super::layout;
 use super::release::Release;
 use super::roots;
-use super::slice::{DebianSlice, Suite};
+use super::slice::{Slice, Suite};
 use super::suite;
 use super::time;
 use super::unlisted;
@@ -42,18 +42,13 @@ const AS_SAID: VerifyContext<'static> = VerifyContext {
 
 /// Without a judge, what the roots say of the suite: they need only speak of it.
 pub(super) fn unit(
-    slice: &DebianSlice,
+    slice: &Slice,
     suite: &Suite<'_>,
     roots: &[RootContent],
     judge: Option<&VerifyContext<'_>>,
 ) -> Result<UnitIndex, Rejected> {
     let context = judge.unwrap_or(&AS_SAID);
-    let named = |rejected: Rejected| {
-        Rejected::new(
-            rejected.reason,
-            format!("suite {}: {}", suite.name, rejected.message),
-        )
-    };
+    let named = |rejected: Rejected| rejected.at(format_args!("suite {}", suite.name));
     let believed = roots::believe(roots, context).map_err(named)?;
     let mut release = match believed.roots.is_empty() {
         true => Release::none(),
@@ -118,7 +113,7 @@ pub(super) fn unit(
 
 /// The suite's other names, as far as it bears them now: `stable` moves on, which is no reason to refuse anything.
 fn links(
-    slice: &DebianSlice,
+    slice: &Slice,
     suite: &Suite<'_>,
     release: &Release,
 ) -> Result<(Vec<Link>, Vec<String>), Rejected> {

@@ -141,7 +141,7 @@ impl Run {
         endpoint: usize,
     ) -> Result<State, Problem> {
         match self.state_once(unit, plan, endpoint, false).await {
-            Err(problem) if problem.reason == Reason::ReleasePairMismatch => {
+            Err(problem) if problem.unsettled => {
                 self.state_once(unit, plan, endpoint, true).await
             }
             other => other,

@@ -35,7 +35,7 @@ impl Run {
                     "{}; the upstream says that it is being updated ({mark} is there), the next run tries again",
                     problem.message
                 ),
-                retry_after: problem.retry_after,
+                ..problem.clone()
             };
         }
     }
@@ -58,8 +58,6 @@ impl Run {
 }
 
 fn may_be_an_update(problem: &Problem) -> bool {
-    matches!(
-        problem.reason,
-        Reason::UpstreamIncomplete | Reason::DigestMismatch | Reason::ReleasePairMismatch
-    )
+    let misfit = [Reason::UpstreamIncomplete, Reason::DigestMismatch];
+    problem.unsettled || misfit.contains(&problem.reason)
 }
