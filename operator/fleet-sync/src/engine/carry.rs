@@ -13,16 +13,17 @@ use crate::Problem;
 impl Gather<'_> {
     /// Lists again what the base holds of a unit, from the base's own blobs and with the slice that it was taken by.
     pub(super) fn carry(&mut self, unit: u16, name: &str) -> Result<(), Problem> {
-        let Some(base) = &self.run.base else {
+        let Some(base) = &self.ground.stock.base else {
             return Ok(());
         };
-        let format = (self.run.options.make_format)(base.content.slice_of(name))
+        let format = (self.ground.rules.options.make_format)(base.content.slice_of(name))
             .map_err(|e| lost(name, &e.message))?;
         let plan = format.roots(name).map_err(|e| lost(name, &e.message))?;
-        let mut roots = self.run.read_roots_of_base(&plan)?;
+        let mut roots = self.ground.stock.read_roots(&plan)?;
         let roots_alone = roots.len();
-        self.run
-            .add_unlisted_of_base(name, format.as_ref(), &mut roots)?;
+        self.ground
+            .stock
+            .add_unlisted(name, format.as_ref(), &mut roots)?;
         let contents: Vec<_> = roots.iter().map(|root| root.content.clone()).collect();
         // It was verified when it was accepted: neither its age nor a key that has expired since matters now.
         let index = (format.read(name, &contents)).map_err(|e| lost(name, &e.message))?;
@@ -71,7 +72,8 @@ impl Gather<'_> {
     }
 
     fn entry_in_base(&self, path: &RepoPath) -> Option<Entry> {
-        self.run
+        self.ground
+            .stock
             .base
             .as_ref()
             .and_then(|base| base.snapshot.get(path.as_str()))
