@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::ops::{ControlFlow, Deref};
 
-use fleet_types::{Accepted, Expected, Hashes, Reason, RepoPath, Sha256, UnitRevision};
+use fleet_types::{Accepted, Expected, Hashes, Reason, Relation, RepoPath, Sha256, UnitRevision};
 
 use crate::openpgp::Keyring;
 
@@ -50,6 +50,11 @@ pub trait Format: Send + Sync {
     fn update_mark(&self, host: &str) -> Option<RootFile> {
         let _ = host;
         None
+    }
+
+    /// How state `a` of a unit stands to its state `b`.
+    fn compare(&self, a: &UnitRevision, b: &UnitRevision) -> Relation {
+        a.compare(b)
     }
 
     /// What the roots of a unit say, whoever made them and however old they are: for what was verified when it was

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use fleet_types::{Accepted, Reason, UnitRevision};
+use fleet_types::{Accepted, Reason, Relation, UnitRevision};
 
 use super::date;
 use super::release::Release;
@@ -167,25 +167,26 @@ fn complaints(
 
 fn out_of_order(revision: &UnitRevision, known: &Accepted) -> Option<Complaint> {
     let known = &known.revision;
-    if revision.date < known.date {
-        return Some(Complaint {
+    match revision.compare(known) {
+        Relation::Older => Some(Complaint {
             reason: Reason::RollbackDetected,
             what: format!(
                 "the upstream went back from {} to {}",
                 crate::instant(known.date),
                 crate::instant(revision.date)
             ),
-        });
-    }
-    (revision.date == known.date && revision.digest != known.digest).then(|| Complaint {
-        reason: Reason::Equivocation,
-        what: format!(
-            "two different contents are dated {}: {} was accepted before, and the upstream now has another; its next \
+        }),
+        Relation::Contradiction | Relation::Undecided => Some(Complaint {
+            reason: Reason::Equivocation,
+            what: format!(
+                "two different contents are dated {}: {} was accepted before, and the upstream now has another; its next \
              update ends this",
-            crate::instant(known.date),
-            known.digest
-        ),
-    })
+                crate::instant(known.date),
+                known.digest
+            ),
+        }),
+        Relation::Same | Relation::Newer => None,
+    }
 }
 
 fn changed(identity: &BTreeMap<String, String>, known: &Accepted) -> Option<Complaint> {

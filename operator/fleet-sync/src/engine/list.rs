@@ -1,7 +1,7 @@
 //! List and verify: which state of a unit the upstream has, over as few requests as possible, and whether to believe it.
 
 use fleet_formats::seam::{RootFile, RootPlan, UnitIndex, Verified};
-use fleet_types::{Outcome, Reason};
+use fleet_types::{Outcome, Reason, Relation};
 
 use super::blocking::date;
 use super::memory::Known;
@@ -105,33 +105,26 @@ impl Lister<'_> {
         authority: Option<&State>,
     ) -> Result<State, Problem> {
         let state = self.state(unit, plan, endpoint).await?;
-        match authority {
-            Some(authority) if authority.index.revision.date > state.index.revision.date => {
-                let name = self.upstream.fetcher.endpoints().name(endpoint);
-                let dates = (
-                    date(state.index.revision.date),
-                    date(authority.index.revision.date),
-                );
-                let text = format!(
-                    "{unit}: endpoint {name} has the state of {}, the authority that of {}; wait, or name a newer endpoint",
-                    dates.0, dates.1
-                );
-                Err(Problem::new(Reason::BehindAuthority, text))
+        let Some(authority) = authority else {
+            return Ok(state);
+        };
+        let (ours, theirs) = (&state.index.revision, &authority.index.revision);
+        let name = self.upstream.fetcher.endpoints().name(endpoint);
+        let text = match self.rules.options.format.compare(ours, theirs) {
+            Relation::Older => format!(
+                "{unit}: endpoint {name} has the state of {}, the authority that of {}; wait, or name a newer endpoint",
+                date(ours.date),
+                date(theirs.date)
+            ),
+            Relation::Undecided => format!(
+                "{unit}: endpoint {name} has another state than the authority, and no date tells which is newer; wait, or \
+                 name a newer endpoint"
+            ),
+            Relation::Same | Relation::Newer | Relation::Contradiction => {
+                return self.agree(unit, &state, authority).map(|()| state);
             }
-            Some(authority)
-                if !state.index.revision.is_dated()
-                    && authority.index.revision.digest != state.index.revision.digest =>
-            {
-                let name = self.upstream.fetcher.endpoints().name(endpoint);
-                let text = format!(
-                    "{unit}: endpoint {name} has another state than the authority, and no date tells which is newer; wait, or \
-                     name a newer endpoint"
-                );
-                Err(Problem::new(Reason::BehindAuthority, text))
-            }
-            Some(authority) => self.agree(unit, &state, authority).map(|()| state),
-            None => Ok(state),
-        }
+        };
+        Err(Problem::new(Reason::BehindAuthority, text))
     }
 
     /// Reads and verifies; once more where the roots were replaced while they were read.

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use fleet_formats::seam::{RootPlan, let_through};
-use fleet_types::Reason;
+use fleet_types::{Reason, Relation};
 use futures::FutureExt;
 
 use super::blocking::date;
@@ -80,8 +80,7 @@ impl Lister<'_> {
     /// has chosen the other.
     pub(super) fn agree(&self, unit: &str, state: &State, other: &State) -> Result<(), Problem> {
         let (ours, theirs) = (&state.index.revision, &other.index.revision);
-        // Unsigned states without a date tell nothing of each other.
-        if ours.date != theirs.date || ours.digest == theirs.digest || !ours.is_dated() {
+        if self.rules.options.format.compare(ours, theirs) != Relation::Contradiction {
             return Ok(());
         }
         let url = |state: &State| self.upstream.fetcher.endpoints().url(state.endpoint);
