@@ -8,11 +8,10 @@ use std::collections::BTreeSet;
 
 use fleet_api::mirror::{Block, MirrorSpec, Region, Shrink};
 use fleet_api::upstream::{Signatures, UpstreamSpec};
+use fleet_plan::schedule::Schedule;
 use fleet_types::shown_url;
 use globset::Glob;
 use url::Url;
-
-use crate::schedule::Schedule;
 
 const MAX_REGIONS: usize = 32;
 const MAX_SNAPSHOTS: u32 = 32;
@@ -228,9 +227,7 @@ fn shrink(shrink: &Shrink, problems: &mut Vec<String>) {
 }
 
 fn sync(spec: &MirrorSpec, problems: &mut Vec<String>) {
-    if let Err(problem) = Schedule::parse(&spec.sync.cron(""), &spec.sync.time_zone) {
-        problems.push(format!("spec.sync.{problem}"));
-    }
+    problems.extend(Schedule::new(&spec.sync, "").err());
     for (field, duration) in [
         ("timeout", spec.sync.timeout),
         ("stallTimeout", spec.sync.stall_timeout),
