@@ -7,11 +7,12 @@ use fleet_store::Writer;
 use fleet_types::documents::{Success, UnixSeconds, cut};
 use fleet_types::{Outcome, Reason, Trace, UnitRevision};
 
+use super::blocking::blocking;
 use super::memory::Memory;
+use super::plan::{Foreseen, Plan, Refusals};
 use super::publish::Served;
-use super::run::{Notes, blocking};
 use super::shelves::Shelves;
-use super::stages::{Foreseen, Refusals};
+use super::watch::Notes;
 use crate::fetch::Meter;
 use crate::{LeftOut, PlanReport, Problem, Report, RunResult, SyncOptions, UnitReport};
 
@@ -281,10 +282,7 @@ pub(super) fn plan_report(
     }
 }
 
-fn foreseen_outcomes(
-    units: &[String],
-    foreseen: Foreseen,
-) -> (Outcomes, Option<super::judge::Plan>) {
+fn foreseen_outcomes(units: &[String], foreseen: Foreseen) -> (Outcomes, Option<Plan>) {
     let Foreseen {
         refusals,
         plan,

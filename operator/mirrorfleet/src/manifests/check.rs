@@ -6,7 +6,7 @@ mod debian;
 
 use std::collections::BTreeSet;
 
-use fleet_api::mirror::{MirrorSpec, Region, Shrink};
+use fleet_api::mirror::{Block, MirrorSpec, Region, Shrink};
 use fleet_api::upstream::{Signatures, UpstreamSpec};
 use fleet_plan::schedule::Schedule;
 use fleet_types::shown_url;
@@ -242,12 +242,12 @@ fn sync(spec: &MirrorSpec, problems: &mut Vec<String>) {
 }
 
 fn content(spec: &MirrorSpec, problems: &mut Vec<String>) {
-    match &spec.content.debian {
+    match spec.content.block() {
         None => problems.push(
             "spec.content has no block; write `debian:` with suites, components and architectures"
                 .to_owned(),
         ),
-        Some(debian) => debian::content(debian, problems),
+        Some(Block::Debian(debian)) => debian::content(debian, problems),
     }
     for (index, pattern) in spec.content.exclude.iter().enumerate() {
         if let Err(error) = Glob::new(pattern) {
