@@ -6,8 +6,6 @@
 mod failure;
 #[path = "../../operator/mirrorfleet/src/manifests/mod.rs"]
 mod manifests;
-#[path = "../../operator/mirrorfleet/src/schedule.rs"]
-mod schedule;
 
 use std::path::PathBuf;
 use std::sync::LazyLock;

@@ -20,7 +20,6 @@ use crate::objects::RegionObjects;
 use crate::observed::Answer;
 use crate::report::reason_of;
 use crate::runs::Runs;
-use crate::schedule::later;
 use crate::view::RegionView;
 
 /// One region with everything that was found out about it.
@@ -274,7 +273,7 @@ fn fresh(fleet: &Fleet, facts: &[Facts], now: Timestamp) -> Verdict {
     }
     let objective = freshness::objective(fleet);
     let stale = facts.iter().find_map(|facts| {
-        let since = facts.freshness.superseded_at().filter(|since| now > later(*since, objective))?;
+        let since = facts.freshness.stale_since(objective, now)?;
         Some(Problem::new(
             Reason::Stale,
             format!(
@@ -319,14 +318,12 @@ fn fresh(fleet: &Fleet, facts: &[Facts], now: Timestamp) -> Verdict {
     }
 }
 
-/// Clients refuse an index that is past its time, however new it is.
 fn expired(fleet: &Fleet, facts: &Facts, now: Timestamp) -> Option<Problem> {
-    let ends = freshness::index_ends(facts.view.served());
-    let (unit, end) = ends.into_iter().find(|(_, end)| *end < now)?;
+    let (unit, end) = freshness::expired(facts.view.revision(), now)?;
     let words = failing(facts)
         .map(|words| format!("; {words}"))
         .unwrap_or_default();
-    let what_helps = match freshness::expired_is_allowed(fleet, facts.view.served(), &unit) {
+    let what_helps = match freshness::expired_is_allowed(fleet, facts.view.revision(), unit) {
         true => {
             "which spec.verification lets through; clients need `Check-Valid-Until: no` in their sources for it"
         }

@@ -6,7 +6,7 @@ use fleet_types::{Reason, shown_url};
 use kube_core::ResourceExt;
 
 use crate::observed::{Observed, SeenMeta};
-use crate::schedule::Schedule;
+use crate::timing::Timing;
 use crate::{inputs, names, pods};
 
 /// Something that only a person can put right, in words that say what to edit.
@@ -34,7 +34,7 @@ pub struct Fleet<'a> {
     pub namespace: String,
     pub uid: String,
     pub upstream: &'a Upstream,
-    pub schedule: Schedule,
+    pub timing: Timing,
     /// What holds for its pods.
     pub pods: PodSettings,
     /// Digest of everything that a run's result depends on and that manifests say.
@@ -59,7 +59,7 @@ impl<'a> Fleet<'a> {
         let upstream = upstream_of(mirror, seen)?;
         let invalid = |message: String| Problem::new(Reason::InvalidSpec, message);
         let uid = mirror.uid().unwrap_or_default();
-        let schedule = Schedule::new(&spec.sync, &uid).map_err(invalid)?;
+        let timing = Timing::new(&spec.sync, &upstream.spec.politeness, &uid).map_err(invalid)?;
         let settings = &seen.settings;
         let pods =
             pods::settings(&spec.pods, &settings.pods, &settings.pods_allowed).map_err(invalid)?;
@@ -93,7 +93,7 @@ impl<'a> Fleet<'a> {
             namespace,
             uid,
             upstream,
-            schedule,
+            timing,
             pods,
             inputs,
             request,

@@ -1,16 +1,18 @@
-//! How far a region is behind the authority: what its pod says that it serves against what the authority has.
+//! How far a copy is behind the authority: one rule, for the regions of a fleet and for `mirrorfleet local`.
 
 use fleet_api::mirror::AllowedReason;
+use fleet_api::upstream::ObservedUnit;
 use fleet_api::{BehindUnit, ConditionType, RegionStatus};
-use fleet_types::Reason;
-use jiff::Timestamp;
+use fleet_types::{Reason, UnitRevision};
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::fleet::Fleet;
 use crate::observed::ServedStatus;
+use crate::runs::whole;
 use crate::schedule::{later, seconds};
 
-/// What is known about one region's freshness.
+/// What is known about one copy's freshness.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Freshness {
     /// It serves what the authority has.
@@ -24,17 +26,91 @@ pub enum Freshness {
 }
 
 impl Freshness {
-    /// Since when the region has been behind.
+    /// Since when the copy has been behind.
     pub fn superseded_at(&self) -> Option<Timestamp> {
         match self {
             Freshness::Behind(units) => units.iter().map(|unit| unit.superseded_at.0).min(),
             _ => None,
         }
     }
+
+    /// The same, where that is longer than the objective allows.
+    pub fn stale_since(&self, objective: SignedDuration, now: Timestamp) -> Option<Timestamp> {
+        (self.superseded_at()).filter(|since| now > later(*since, objective))
+    }
+
+    /// What is remembered of units that are behind: that a unit was, stays true while nobody can be asked.
+    pub fn remember(&self, behind: &mut Vec<BehindUnit>) {
+        match self {
+            Freshness::Current | Freshness::Assumed(_) => behind.clear(),
+            Freshness::Behind(units) => behind.clone_from(units),
+            Freshness::Unknown(..) => {}
+        }
+    }
 }
 
-/// Compares what `served` says with the authority's revision. `before` remembers since when each unit was behind.
+/// A unit of which nobody knows what the authority has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unseen(pub String);
+
+/// Compares what is served of `units` with what the authority has. `before` remembers since when each unit was behind.
 pub fn measure(
+    units: &[String],
+    authority: &[ObservedUnit],
+    served: &[UnitRevision],
+    before: &[BehindUnit],
+    now: Timestamp,
+) -> Result<Freshness, Unseen> {
+    let mut behind = Vec::new();
+    for unit in units {
+        let newest = authority.iter().find(|seen| seen.unit == *unit);
+        let newest = newest.ok_or_else(|| Unseen(unit.clone()))?;
+        let served = served.iter().find(|serves| serves.unit == *unit);
+        let digest = served.map(|serves| serves.digest.to_string());
+        if digest.as_ref() == Some(&newest.digest) {
+            continue;
+        }
+        let digest = digest.unwrap_or_default();
+        let is_known = |known: &&BehindUnit| known.unit == *unit && known.digest == digest;
+        let known = before.iter().find(is_known);
+        let since = newest.observed_at.as_ref().or(newest.date.as_ref());
+        let since = since.map_or(now, |time| time.0);
+        let since = known.map_or(since, |known| known.superseded_at.0.min(since));
+        behind.push(BehindUnit {
+            unit: unit.clone(),
+            digest,
+            superseded_at: Time(whole(since)),
+        });
+    }
+    Ok(match behind.is_empty() {
+        true => Freshness::Current,
+        false => Freshness::Behind(behind),
+    })
+}
+
+/// What the authority has of a unit: it was asked at `at`, and `known` is what it had before.
+pub fn observe(
+    known: Option<&ObservedUnit>,
+    unit: &str,
+    digest: &str,
+    date: Option<Timestamp>,
+    at: Timestamp,
+) -> ObservedUnit {
+    if let Some(known) = known.filter(|known| known.digest == digest) {
+        return known.clone();
+    }
+    // The first state that is ever seen has been there since its own date, as far as anyone can tell.
+    let own = date.filter(|date| known.is_none() && *date <= at);
+    ObservedUnit {
+        unit: unit.to_owned(),
+        digest: digest.to_owned(),
+        date: date.map(|date| Time(whole(date))),
+        observed_at: Some(Time(whole(own.unwrap_or(at)))),
+    }
+}
+
+/// Measures one region: what its pod says that it serves against what its Upstream's status says of the authority.
+pub fn of_region(
     fleet: &Fleet,
     served: Option<&ServedStatus>,
     before: &RegionStatus,
@@ -50,49 +126,13 @@ pub fn measure(
     if fleet.upstream_spec().needs_secrets() {
         return unprobed(fleet, before, now);
     }
-    let authority = fleet
-        .upstream
-        .status
-        .as_ref()
-        .map(|status| status.revision.as_slice())
-        .unwrap_or_default();
-    let mut behind = Vec::new();
-    for unit in fleet.spec.content.units() {
-        let Some(newest) = authority.iter().find(|seen| seen.unit == unit) else {
-            return match is_told_by_syncs(fleet) {
-                true => unprobed(fleet, before, now),
-                false => Freshness::Unknown(Reason::Unknown, unseen(fleet, &unit)),
-            };
-        };
-        let digest = served
-            .revision
-            .iter()
-            .find(|serves| serves.unit == unit)
-            .map(|serves| serves.digest.to_string());
-        if digest.as_deref() == Some(newest.digest.as_str()) {
-            continue;
-        }
-        let digest = digest.unwrap_or_default();
-        let known = before
-            .behind
-            .iter()
-            .find(|known| known.unit == unit && known.digest == digest);
-        let since = newest
-            .observed_at
-            .clone()
-            .or(newest.date.clone())
-            .map_or(now, |time| time.0);
-        let since = known.map_or(since, |known| known.superseded_at.0.min(since));
-        behind.push(BehindUnit {
-            unit,
-            digest,
-            superseded_at: Time(crate::runs::whole(since)),
-        });
-    }
-    if behind.is_empty() {
-        Freshness::Current
-    } else {
-        Freshness::Behind(behind)
+    let units = fleet.spec.content.units();
+    let status = fleet.upstream.status.as_ref();
+    let authority = status.map_or(&[][..], |status| &status.revision);
+    match measure(&units, authority, &served.revision, &before.behind, now) {
+        Ok(freshness) => freshness,
+        Err(_) if is_told_by_syncs(fleet) => unprobed(fleet, before, now),
+        Err(Unseen(unit)) => Freshness::Unknown(Reason::Unknown, unseen(fleet, &unit)),
     }
 }
 
@@ -123,23 +163,23 @@ fn is_told_by_syncs(fleet: &Fleet) -> bool {
 }
 
 /// Until when the upstream vouches for what is served, by unit; only where there is a limit.
-pub fn index_ends(served: Option<&ServedStatus>) -> Vec<(String, Timestamp)> {
-    let units = served.into_iter().flat_map(|served| &served.revision);
-    units
-        .filter_map(|unit| {
-            let end = Timestamp::from_second(unit.valid_until?).ok()?;
-            Some((unit.unit.clone(), end))
-        })
-        .collect()
+pub fn index_ends(served: &[UnitRevision]) -> impl Iterator<Item = (&str, Timestamp)> {
+    served.iter().filter_map(|unit| {
+        let end = Timestamp::from_second(unit.valid_until?).ok()?;
+        Some((unit.unit.as_str(), end))
+    })
+}
+
+/// The first unit whose index is past its time. Clients refuse it, however new it is.
+pub fn expired(served: &[UnitRevision], now: Timestamp) -> Option<(&str, Timestamp)> {
+    index_ends(served).find(|(_, end)| *end < now)
 }
 
 /// Whether the manifest lets the served index of a unit through although it is past its time.
-pub fn expired_is_allowed(fleet: &Fleet, served: Option<&ServedStatus>, unit: &str) -> bool {
+pub fn expired_is_allowed(fleet: &Fleet, served: &[UnitRevision], unit: &str) -> bool {
     let verification = &fleet.spec.verification;
-    let mut served = served.into_iter().flat_map(|served| &served.revision);
-    let digest = served
-        .find(|serves| serves.unit == unit)
-        .map(|serves| serves.digest.to_string());
+    let served = served.iter().find(|serves| serves.unit == unit);
+    let digest = served.map(|serves| serves.digest.to_string());
     let mut states = verification.allowed.iter();
     verification.allows_expired(unit)
         || states.any(|state| {
@@ -167,6 +207,6 @@ fn unseen(fleet: &Fleet, unit: &str) -> String {
     }
 }
 
-pub fn objective(fleet: &Fleet) -> jiff::SignedDuration {
+pub fn objective(fleet: &Fleet) -> SignedDuration {
     seconds(fleet.spec.freshness.objective.as_secs())
 }

@@ -59,7 +59,7 @@ fn carry_out(fleet: &Fleet, seen: &Observed) -> Plan {
             view,
             runs,
             objects,
-            freshness: freshness::measure(fleet, view.served(), &view.before, seen.now),
+            freshness: freshness::of_region(fleet, view.served(), &view.before, seen.now),
             waiting: starting
                 .waiting
                 .as_ref()

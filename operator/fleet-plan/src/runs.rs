@@ -15,6 +15,7 @@ use crate::observed::{Answer, SeenJob};
 use crate::plan::{FinishedRun, Write};
 use crate::report::RunReport;
 use crate::schedule::later;
+use crate::timing;
 use crate::view::RegionView;
 
 /// A run that was pending for so long cannot be scheduled.
@@ -104,7 +105,7 @@ impl Runs {
         if let Some(request) = job.meta.annotation(labels::REQUEST) {
             self.status.handled_sync_request = Some(request.to_owned());
         }
-        if matches!(run.trigger, Trigger::First | Trigger::Schedule) {
+        if timing::begins_round(run.trigger) {
             self.status.round_started_at = Some(run.started_at.clone());
         }
     }

@@ -60,21 +60,9 @@ impl Schedule {
         })
     }
 
-    /// How many slots lie after `after` and not after `now`, counted up to 1,000: all but the last were missed.
-    pub fn slots_between(&self, after: Timestamp, now: Timestamp) -> u32 {
-        let mut count = 0;
-        let mut last = after;
-        while let Some(slot) = self
-            .next_after(last)
-            .filter(|slot| slot.at <= now && slot.at > last)
-        {
-            last = slot.at;
-            count += 1;
-            if count == 1000 {
-                break;
-            }
-        }
-        count
+    /// What sets this Mirror apart from others.
+    pub(crate) fn seed(&self) -> &str {
+        &self.seed
     }
 
     fn jitter_of(&self, slot: Timestamp) -> SignedDuration {
@@ -146,10 +134,6 @@ mod tests {
         assert_eq!(
             hourly.next_after(at("2026-01-01T01:00:00Z")).unwrap().at,
             at("2026-01-01T02:00:00Z")
-        );
-        assert_eq!(
-            hourly.slots_between(at("2026-01-01T00:30:00Z"), at("2026-01-01T05:10:00Z")),
-            5
         );
     }
 

@@ -1,18 +1,19 @@
 //! Whether a run starts now, and in which region.
 
-use fleet_api::{Run, Trigger};
+use fleet_api::Run;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube_core::ResourceExt;
 
 use crate::build::{self, Start};
-use crate::due::{self, Due};
+use crate::due;
 use crate::fleet::Fleet;
 use crate::high_water;
 use crate::objects::Objects;
 use crate::observed::Observed;
 use crate::plan::Write;
 use crate::runs::{Runs, whole};
+use crate::timing::{self, Due};
 use crate::turn::{Turn, may_start};
 use crate::view::RegionView;
 
@@ -139,7 +140,7 @@ fn start(
     let job = build::job(fleet, view.site, &start);
     let now = Time(whole(seen.now));
     let status = &mut runs.status;
-    if matches!(due.trigger, Trigger::First | Trigger::Schedule) {
+    if timing::begins_round(due.trigger) {
         status.round_started_at = Some(now.clone());
     }
     // Whatever it was started for, a run that begins after a request answers it.

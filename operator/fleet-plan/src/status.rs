@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::conditions::{Facts, conditions, verdicts};
 use crate::fleet::Fleet;
-use crate::freshness::{self, Freshness};
+use crate::freshness;
 use crate::objects::retained_claims;
 use crate::observed::Observed;
 use crate::plan::{FinishedRun, PlannedEvent};
@@ -96,12 +96,7 @@ fn region(fleet: &Fleet, facts: &Facts, now: Timestamp) -> RegionStatus {
             .and_then(|success| success.at);
         status.last_success = kept.map(|at| Time(whole(at)));
     }
-    match &facts.freshness {
-        Freshness::Current | Freshness::Assumed(_) => status.behind = Vec::new(),
-        Freshness::Behind(units) => status.behind = units.clone(),
-        // Since when it was behind stays true while nobody can be asked.
-        Freshness::Unknown(..) => {}
-    }
+    facts.freshness.remember(&mut status.behind);
     status.superseded_at = status
         .behind
         .iter()
@@ -170,7 +165,7 @@ pub fn expires_at(
         .map(|since| later(since.0, objective));
     let indices = facts
         .iter()
-        .flat_map(|facts| freshness::index_ends(facts.view.served()))
+        .flat_map(|facts| freshness::index_ends(facts.view.revision()))
         .map(|(_, end)| end);
     // One second on: a region is stale after its objective, not at it.
     let ends = objectives

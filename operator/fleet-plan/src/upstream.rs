@@ -6,13 +6,13 @@ use fleet_api::upstream::{ObservedUnit, Signatures, Upstream, UpstreamStatus};
 use fleet_api::{ConditionType, Mirror, MirrorStatus};
 use fleet_types::{Outcome, Reason};
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use self::unusable::{silent, unusable};
 use crate::conditions::{Verdict, conditions};
+use crate::freshness::observe;
 use crate::plan::PlannedEvent;
 use crate::report::reason_of;
-use crate::runs::whole;
 use crate::schedule::{later, seconds};
 
 /// What planning an Upstream may look at.
@@ -199,21 +199,7 @@ fn unit_of(
     else {
         return known.filter(|_| probe.is_none() || !told_by_syncs).cloned();
     };
-    if let Some(known) = known.filter(|known| known.digest == *digest) {
-        return Some(known.clone());
-    }
-    // The first state that is ever seen has been there since its own date, as far as anyone can tell.
-    let first_seen = known
-        .is_none()
-        .then(|| date.filter(|date| date <= at))
-        .flatten()
-        .unwrap_or(*at);
-    Some(ObservedUnit {
-        unit: unit.to_owned(),
-        digest: digest.clone(),
-        date: date.map(|date| Time(whole(date))),
-        observed_at: Some(Time(whole(first_seen))),
-    })
+    Some(observe(known, unit, digest, *date, *at))
 }
 
 fn reachable(

@@ -1,6 +1,7 @@
 //! One region as it is seen: everything under its name, and what its pod says.
 
 use fleet_api::{MirrorStatus, RegionStatus, labels};
+use fleet_types::UnitRevision;
 
 use crate::cause::{self, Cause};
 use crate::fleet::Site;
@@ -83,6 +84,11 @@ impl<'a> RegionView<'a> {
             Some(Answer::Serves(served)) => Some(served),
             _ => None,
         }
+    }
+
+    /// What it says that it serves, by unit.
+    pub fn revision(&self) -> &'a [UnitRevision] {
+        self.served().map_or(&[], |served| &served.revision)
     }
 
     pub fn ready(&self) -> bool {

@@ -8,7 +8,6 @@ mod report;
 mod resolve;
 mod roles;
 mod runtime;
-mod schedule;
 
 use std::process::ExitCode;
 

@@ -8,12 +8,11 @@ mod schema;
 
 use fleet_api::mirror::MirrorSpec;
 use fleet_api::upstream::UpstreamSpec;
+use fleet_plan::schedule::Schedule;
 use globset::Glob;
 use serde::Serialize;
 use serde_json::{Value, json};
 use url::Url;
-
-use crate::schedule::Schedule;
 
 /// A name that every Kubernetes object may have (RFC 1123 subdomain).
 pub fn object_name(name: &str) -> Result<(), String> {
@@ -67,9 +66,7 @@ fn take_folder_for_url(url: &mut Value) {
 /// Problems of a Mirror on its own.
 pub fn mirror(name: &str, spec: &MirrorSpec) -> Vec<String> {
     let mut problems = schema::MIRROR.problems(&object(name, spec));
-    if let Err(problem) = Schedule::parse(&spec.sync.cron(""), &spec.sync.time_zone) {
-        problems.push(format!("spec.sync.{problem}"));
-    }
+    problems.extend(Schedule::new(&spec.sync, "").err());
     for (index, pattern) in spec.content.exclude.iter().enumerate() {
         glob(
             &format!("spec.content.exclude[{index}]"),

@@ -4,15 +4,18 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use fleet_api::BehindUnit;
+use fleet_api::upstream::ObservedUnit;
+use fleet_plan::freshness::{Freshness as Measured, expired, index_ends, measure, observe};
 use fleet_store::Store;
 use fleet_sync::{PlanReport, Report, RunResult};
 use fleet_telemetry::{
     ConditionState, ControllerMetrics, MirrorState, ObjectKey, RegionState, Run,
 };
-use fleet_types::{Outcome, Reason};
+use fleet_types::{Outcome, Reason, UnitRevision};
+use jiff::{SignedDuration, Timestamp};
 
-use super::work::Task;
-use crate::runtime::now;
+use super::work::{Ready, Task};
 
 /// The region label of everything that `mirrorfleet local` measures.
 pub const REGION: &str = "local";
@@ -25,11 +28,63 @@ pub struct Freshness {
 }
 
 #[derive(Clone, Default)]
-struct Known {
-    /// As in [`RegionState::superseded`].
-    superseded: Option<Option<i64>>,
+pub(super) struct Known {
+    /// What the authority was seen to have, and whether it may have something else by now.
+    authority: Vec<ObservedUnit>,
+    is_told: bool,
+    pub(super) behind: Vec<BehindUnit>,
     last_reason: Option<Reason>,
     next_run: Option<i64>,
+}
+
+impl Known {
+    /// The authority was asked, by a run or a probe. One that was not good does not tell what it has.
+    pub(super) fn heard(&mut self, reason: Reason, revision: &[UnitRevision], now: Timestamp) {
+        self.is_told = reason.outcome() == Outcome::Good;
+        if self.is_told {
+            let seen = |unit: &UnitRevision| {
+                let known = self.authority.iter().find(|known| known.unit == unit.unit);
+                let date = (unit.is_dated()).then(|| Timestamp::from_second(unit.date).ok());
+                observe(
+                    known,
+                    &unit.unit,
+                    &unit.digest.to_string(),
+                    date.flatten(),
+                    now,
+                )
+            };
+            self.authority = revision.iter().map(seen).collect();
+        }
+    }
+
+    /// Compares what is served with what the authority has, and remembers what is behind.
+    pub(super) fn measure(
+        &mut self,
+        units: &[String],
+        served: Option<&[UnitRevision]>,
+        now: Timestamp,
+    ) -> Measured {
+        let authority = if self.is_told {
+            &self.authority[..]
+        } else {
+            &[]
+        };
+        let measured = served
+            .and_then(|served| measure(units, authority, served, &self.behind, now).ok())
+            .unwrap_or_else(|| Measured::Unknown(Reason::Unknown, String::new()));
+        measured.remember(&mut self.behind);
+        measured
+    }
+
+    /// As in [`RegionState::superseded`].
+    pub(super) fn superseded(&self, measured: &Measured) -> Option<Option<i64>> {
+        let since = self
+            .behind
+            .iter()
+            .map(|unit| unit.superseded_at.0.as_second());
+        let current = (*measured == Measured::Current).then_some(None);
+        since.min().map(Some).or(current)
+    }
 }
 
 impl Freshness {
@@ -52,16 +107,7 @@ impl Freshness {
         };
         self.change(task, |known| {
             known.last_reason = Some(report.reason);
-            known.superseded = match (report.reason.outcome(), report.reason) {
-                (Outcome::Good, Reason::Published | Reason::Unchanged) => Some(None),
-                // Something newer is there and a person keeps it from being served.
-                (Outcome::Good, _) => known
-                    .superseded
-                    .filter(Option::is_some)
-                    .or(Some(Some(report.finished_at))),
-                // Whether the authority has something newer is not known, unless it already was.
-                _ => known.superseded.filter(Option::is_some),
-            };
+            known.heard(report.reason, &report.revision, instant(report.finished_at));
         });
         let run = Run {
             result,
@@ -74,21 +120,16 @@ impl Freshness {
     }
 
     /// The authority was asked, and nothing was changed.
-    pub fn probed(&self, task: &Task, plan: &PlanReport, now: i64) {
-        self.change(task, |known| {
-            known.superseded = match (plan.reason.outcome(), plan.result) {
-                (Outcome::Good, RunResult::Unchanged) => Some(None),
-                (Outcome::Good, _) => known.superseded.filter(Option::is_some).or(Some(Some(now))),
-                _ => known.superseded.filter(Option::is_some),
-            };
-        });
+    pub fn probed(&self, task: &Task, plan: &PlanReport, now: Timestamp) {
+        self.change(task, |known| known.heard(plan.reason, &plan.revision, now));
     }
 
     /// Whether it is known already that the authority has something newer, so that asking again tells nothing.
     pub fn is_behind(&self, task: &Task) -> bool {
-        self.known()
+        let known = self.known();
+        known
             .get(&key(task))
-            .is_some_and(|known| matches!(known.superseded, Some(Some(_))))
+            .is_some_and(|known| !known.behind.is_empty())
     }
 
     pub fn scheduled(&self, task: &Task, next_run: Option<i64>) {
@@ -109,105 +150,81 @@ impl Freshness {
 
     fn change(&self, task: &Task, change: impl FnOnce(&mut Known)) {
         let key = key(task);
-        let known = {
-            let mut all = self.known();
-            let known = all.entry(key.clone()).or_default();
-            change(known);
-            known.clone()
-        };
-        self.metrics.replace_mirror(&key, self.state(task, &known));
+        let Ok(ready) = &task.ready else { return };
+        let mut all = self.known();
+        let known = all.entry(key.clone()).or_default();
+        change(known);
+        let store = Store::open(&self.data.join(&task.mirror)).ok();
+        let state = state(ready, known, store.as_ref(), Timestamp::now());
+        self.metrics.replace_mirror(&key, state);
     }
 
     fn known(&self) -> MutexGuard<'_, BTreeMap<ObjectKey, Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    fn state(&self, task: &Task, known: &Known) -> MirrorState {
-        let store = Store::open(&self.data.join(&task.mirror)).ok();
-        let snapshot = store
-            .as_ref()
-            .and_then(|store| store.current_snapshot().ok().flatten());
-        let success = store
-            .as_ref()
-            .and_then(|store| store.state::<serde_json::Value>("success").ok().flatten());
-        let space = store.as_ref().and_then(|store| store.free_space().ok());
-        let valid_until = snapshot
-            .iter()
-            .flat_map(|snapshot| &snapshot.meta().revision);
-        let region = RegionState {
-            region: REGION.to_owned(),
-            superseded: known.superseded,
-            snapshot: snapshot.as_ref().map(|snapshot| snapshot.id().to_string()),
-            last_success: success.and_then(|success| success.get("at")?.as_i64()),
-            index_valid_until: valid_until
-                .filter_map(|unit| Some((unit.unit.clone(), unit.valid_until?)))
-                .collect(),
-            storage_used_bytes: space
-                .map(|space| space.total_bytes.saturating_sub(space.free_bytes)),
-            storage_capacity_bytes: space.map(|space| space.total_bytes),
-        };
-        MirrorState {
-            conditions: conditions(&region, known, now()),
-            regions: vec![region],
-            next_run: known.next_run,
-        }
-    }
 }
 
-fn conditions(region: &RegionState, known: &Known, now: i64) -> Vec<(String, ConditionState)> {
-    let is = |truth| {
-        if truth {
-            ConditionState::True
-        } else {
-            ConditionState::False
-        }
-    };
-    // Clients refuse an index that is past its time, however new it is.
-    let expired = region.index_valid_until.iter().any(|(_, end)| *end < now);
-    let fresh = match region.superseded {
-        _ if expired => ConditionState::False,
-        None => ConditionState::Unknown,
-        Some(superseded) => is(superseded.is_none()),
-    };
-    let verified = known.last_reason.map_or(ConditionState::Unknown, |reason| {
-        is(reason.outcome() != Outcome::Refused)
-    });
-    let list = [
-        ("Ready", is(region.snapshot.is_some())),
+fn state(ready: &Ready, known: &mut Known, store: Option<&Store>, now: Timestamp) -> MirrorState {
+    let snapshot = store.and_then(|store| store.current_snapshot().ok().flatten());
+    let success: Option<serde_json::Value> =
+        store.and_then(|store| store.state("success").ok().flatten());
+    let space = store.and_then(|store| store.free_space().ok());
+    let served = (snapshot.as_ref()).map(|snapshot| snapshot.meta().revision.as_slice());
+    let measured = known.measure(&ready.options.format.units(), served, now);
+    let served = served.unwrap_or_default();
+    let fresh = is_fresh(&measured, served, ready.objective, now);
+    let verified = (known.last_reason).map(|reason| reason.outcome() != Outcome::Refused);
+    let conditions = [
+        ("Ready", Some(snapshot.is_some())),
         ("Fresh", fresh),
         ("Verified", verified),
     ];
-    list.map(|(name, state)| (name.to_owned(), state)).into()
+    let region = RegionState {
+        region: REGION.to_owned(),
+        superseded: known.superseded(&measured),
+        snapshot: snapshot.as_ref().map(|snapshot| snapshot.id().to_string()),
+        last_success: success.and_then(|success| success.get("at")?.as_i64()),
+        index_valid_until: index_ends(served)
+            .map(|(unit, end)| (unit.to_owned(), end.as_second()))
+            .collect(),
+        storage_used_bytes: space.map(|space| space.total_bytes.saturating_sub(space.free_bytes)),
+        storage_capacity_bytes: space.map(|space| space.total_bytes),
+    };
+    MirrorState {
+        conditions: conditions
+            .map(|(name, is)| (name.to_owned(), truth(is)))
+            .into(),
+        regions: vec![region],
+        next_run: known.next_run,
+    }
+}
+
+/// As the condition `Fresh` says it; none where it cannot be told.
+pub(super) fn is_fresh(
+    measured: &Measured,
+    served: &[UnitRevision],
+    objective: SignedDuration,
+    now: Timestamp,
+) -> Option<bool> {
+    match measured {
+        _ if expired(served, now).is_some() => Some(false),
+        Measured::Unknown(..) => None,
+        known => Some(known.stale_since(objective, now).is_none()),
+    }
+}
+
+fn truth(known: Option<bool>) -> ConditionState {
+    match known {
+        Some(true) => ConditionState::True,
+        Some(false) => ConditionState::False,
+        None => ConditionState::Unknown,
+    }
+}
+
+fn instant(seconds: i64) -> Timestamp {
+    Timestamp::from_second(seconds).unwrap_or_default()
 }
 
 fn key(task: &Task) -> ObjectKey {
     ObjectKey::new(task.namespace.clone(), task.mirror.clone())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_index_that_expired_is_not_fresh_although_the_authority_has_nothing_newer() {
-        let fresh = |superseded, ends: &[i64]| {
-            let region = RegionState {
-                region: REGION.to_owned(),
-                superseded,
-                snapshot: None,
-                last_success: None,
-                index_valid_until: ends.iter().map(|end| ("stable".to_owned(), *end)).collect(),
-                storage_used_bytes: None,
-                storage_capacity_bytes: None,
-            };
-            let all = conditions(&region, &Known::default(), 100);
-            all.into_iter().find(|(name, _)| name == "Fresh").unwrap().1
-        };
-        assert_eq!(fresh(Some(None), &[]), ConditionState::True);
-        assert_eq!(fresh(Some(None), &[100, 101]), ConditionState::True);
-        assert_eq!(fresh(Some(None), &[101, 99]), ConditionState::False);
-        assert_eq!(fresh(None, &[99]), ConditionState::False);
-        assert_eq!(fresh(None, &[]), ConditionState::Unknown);
-        assert_eq!(fresh(Some(Some(7)), &[]), ConditionState::False);
-    }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use fleet_plan::timing::Due;
 use fleet_sync::Report;
 use fleet_telemetry::{RunPlace, WorkerMetrics};
 use fleet_types::Outcome;
@@ -12,7 +13,7 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::freshness::{Freshness, REGION};
-use super::timing::History;
+use super::memory::Memory;
 use super::work::{self, Ready, Task};
 use crate::progress::{Both, Display, Metered};
 use crate::report::{OutputFormat, print_run};
@@ -32,18 +33,9 @@ pub struct Shared {
     pub memory: Mutex<BTreeMap<String, Memory>>,
 }
 
-/// What is remembered of one Mirror.
-#[derive(Clone, Default)]
-pub struct Memory {
-    fingerprint: String,
-    history: History,
-    probed_at: Option<Timestamp>,
-}
-
 /// What a lane does next, and with which of its tasks.
-#[derive(Clone, Copy)]
 enum Next {
-    Sync(usize),
+    Sync(usize, Due),
     Probe(usize),
 }
 
@@ -53,22 +45,16 @@ impl Shared {
         change(memory.entry(mirror.to_owned()).or_default())
     }
 
-    /// A Mirror that is new here or was changed is wanted at once; the store knows when it was last tried.
+    /// A Mirror that is new here is synced at once; its store knows when it was last tried.
     fn take_up(&self, task: &Task, ready: &Ready) {
-        self.remember(&task.mirror, |memory| {
-            if memory.fingerprint == ready.fingerprint {
-                return;
-            }
-            memory.fingerprint.clone_from(&ready.fingerprint);
-            memory.history.wanted = true;
-            if memory.history.round_start.is_none() {
-                let last: Option<Report> = fleet_store::Store::open(&self.data.join(&task.mirror))
-                    .ok()
-                    .and_then(|store| store.state("report").ok().flatten());
-                memory.history.round_start =
-                    last.and_then(|report| Timestamp::from_second(report.started_at).ok());
-            }
+        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = memory.entry(task.mirror.clone()).or_insert_with(|| {
+            let store = fleet_store::Store::open(&self.data.join(&task.mirror)).ok();
+            let report: Option<Report> =
+                store.and_then(|store| store.state("report").ok().flatten());
+            Memory::new(&ready.fingerprint, report.as_ref(), Timestamp::now())
         });
+        known.declare(&ready.fingerprint);
     }
 }
 
@@ -97,11 +83,13 @@ pub async fn work(
         if wait > LONGEST_WAIT {
             continue;
         }
-        let (Next::Sync(index) | Next::Probe(index)) = next;
-        let Some(task) = tasks.get(index) else { return };
+        let (Next::Sync(index, _) | Next::Probe(index)) = &next;
+        let Some(task) = tasks.get(*index) else {
+            return;
+        };
         let Ok(ready) = &task.ready else { continue };
         match next {
-            Next::Sync(_) => sync(task, ready, &shared, &stop).await,
+            Next::Sync(_, due) => sync(task, &due, &shared, &stop).await,
             Next::Probe(_) => probe(task, ready, &shared, &stop).await,
         }
     }
@@ -129,19 +117,17 @@ fn told(task: &Task, shared: &Shared) -> bool {
 }
 
 fn soonest(tasks: &[Task], shared: &Shared) -> Option<(Timestamp, Next)> {
-    let now = Timestamp::now();
     let mut soonest: Option<(Timestamp, Next)> = None;
     for (index, task) in tasks.iter().enumerate() {
         let Ok(ready) = &task.ready else { continue };
         let memory = shared.remember(&task.mirror, |memory| memory.clone());
-        let start = ready.timing.next_start(&memory.history, now);
-        shared
-            .freshness
-            .scheduled(task, start.map(|start| start.as_second()));
-        let sync = start.map(|start| (start, Next::Sync(index)));
+        let due = memory.next(&ready.timing);
+        let start = due.as_ref().map(|due| due.at.as_second());
+        shared.freshness.scheduled(task, start);
+        let sync = due.map(|due| (due.at, Next::Sync(index, due)));
         let probe = next_probe(task, ready, &memory, shared).map(|at| (at, Next::Probe(index)));
         for (at, next) in sync.into_iter().chain(probe) {
-            if soonest.is_none_or(|(earliest, _)| at < earliest) {
+            if soonest.as_ref().is_none_or(|(earliest, _)| at < *earliest) {
                 soonest = Some((at, next));
             }
         }
@@ -151,20 +137,12 @@ fn soonest(tasks: &[Task], shared: &Shared) -> Option<(Timestamp, Next)> {
 
 /// A run tells what the authority has, too; and who is known to be behind need not be asked again before the next run.
 fn next_probe(task: &Task, ready: &Ready, memory: &Memory, shared: &Shared) -> Option<Timestamp> {
-    let last = memory.history.finish.max(memory.probed_at)?;
-    let served = memory.history.failures == 0 && !shared.freshness.is_behind(task);
-    if served {
-        last.checked_add(ready.probe_interval).ok()
-    } else {
-        None
-    }
+    let heard = (memory.heard_at()).filter(|_| !shared.freshness.is_behind(task))?;
+    heard.checked_add(ready.probe_interval).ok()
 }
 
-async fn sync(task: &Task, ready: &Ready, shared: &Shared, stop: &CancellationToken) {
-    shared.remember(&task.mirror, |memory| {
-        let retry = ready.timing.is_retry(&memory.history);
-        memory.history.begin(retry, Timestamp::now());
-    });
+async fn sync(task: &Task, due: &Due, shared: &Shared, stop: &CancellationToken) {
+    let run = shared.remember(&task.mirror, |memory| memory.begin(due, Timestamp::now()));
     let place = RunPlace {
         namespace: task.namespace.clone(),
         mirror: task.mirror.clone(),
@@ -174,13 +152,8 @@ async fn sync(task: &Task, ready: &Ready, shared: &Shared, stop: &CancellationTo
     let progress = Arc::new(Both(shared.display.begin(&task.mirror), Arc::new(metered)));
     let report = work::run(task, &shared.data, progress, stop.clone()).await;
     shared.worker.end(&place);
-    let good = report.reason.outcome() == Outcome::Good;
     shared.remember(&task.mirror, |memory| {
-        memory.history.end(
-            good,
-            report.retry_after_seconds.map(Duration::from_secs),
-            Timestamp::now(),
-        );
+        memory.end(&run, &report, Timestamp::now());
     });
     shared.freshness.ran(task, &report);
     log(&report);
@@ -208,7 +181,7 @@ async fn probe(task: &Task, ready: &Ready, shared: &Shared, stop: &CancellationT
     shared.remember(&task.mirror, |memory| {
         memory.probed_at = Some(Timestamp::now())
     });
-    shared.freshness.probed(task, &plan, now());
+    shared.freshness.probed(task, &plan, Timestamp::now());
     tracing::debug!(
         mirror = task.mirror,
         reason = plan.reason.as_str(),

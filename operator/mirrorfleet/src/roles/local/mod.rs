@@ -3,7 +3,9 @@
 mod daemon;
 mod freshness;
 mod lane;
-mod timing;
+mod memory;
+#[cfg(test)]
+mod one_judge;
 mod work;
 
 use std::net::SocketAddr;

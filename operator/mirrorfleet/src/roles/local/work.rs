@@ -5,11 +5,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use fleet_api::Mirror;
+use fleet_plan::schedule::seconds;
+use fleet_plan::timing::Timing;
 use fleet_sync::{Progress, Report, SyncOptions};
 use fleet_types::Reason;
+use jiff::SignedDuration;
 use tokio_util::sync::CancellationToken;
 
-use super::timing::Timing;
 use crate::failure::Failure;
 use crate::manifests::Manifests;
 use crate::report::not_begun;
@@ -30,8 +32,10 @@ pub struct Task {
 pub struct Ready {
     pub options: SyncOptions,
     pub timing: Timing,
+    /// A copy that is behind the authority for longer is stale.
+    pub objective: SignedDuration,
     pub probe_interval: std::time::Duration,
-    /// Changes whenever a person changed what is declared.
+    /// Of everything that the result of a run depends on; it changes when a person changes that.
     pub fingerprint: String,
 }
 
@@ -62,13 +66,15 @@ pub fn lanes(manifests: &Manifests, data: &Path) -> Lanes {
 fn ready(resolver: &Resolver<'_>, mirror: &Mirror) -> Result<Ready, Failure> {
     let options = resolver.options(mirror, Vec::new())?;
     let upstream = resolver.upstream_of(mirror)?;
-    let timing = Timing::new(mirror, upstream)
-        .map_err(|problem| Failure::invalid(format!("spec.sync.{problem}")))?;
-    let declared = serde_json::to_string(&(&mirror.spec, &upstream.spec)).unwrap_or_default();
+    let politeness = &upstream.spec.politeness;
+    let name = mirror.metadata.name.as_deref().unwrap_or_default();
+    let timing = Timing::new(&mirror.spec.sync, politeness, name).map_err(Failure::invalid)?;
+    let declared = fleet_plan::inputs::digest(&mirror.spec, name, &upstream.spec);
     let fingerprint = format!("{} {declared}", options.trust_digest);
     Ok(Ready {
         options,
         timing,
+        objective: seconds(mirror.spec.freshness.objective.as_secs()),
         probe_interval: upstream.spec.probe.interval.0,
         fingerprint,
     })
