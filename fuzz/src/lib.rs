@@ -4,7 +4,8 @@ pub mod store;
 
 use std::io::Read;
 
-use fleet_formats::debian::{Debian, DebianSlice, Include, PackageRules};
+use fleet_api::mirror::{DebianContent, DebianInclude, DebianPackages};
+use fleet_formats::debian::Debian;
 use fleet_formats::openpgp::Keyring;
 use fleet_formats::seam::{
     Allowances, Format, IndexGroup, Item, SignaturePolicy, Trust, VerifyContext,
@@ -25,11 +26,11 @@ pub fn keyring() -> Keyring {
 /// A slice that wants everything, so that all of a Release is looked at.
 pub fn debian(suite: &str) -> Debian {
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
-    Debian::new(DebianSlice {
+    Debian::new(DebianContent {
         suites: words(&[suite]),
         components: words(if suite.ends_with('/') { &[] } else { &["main"] }),
         architectures: words(&["amd64"]),
-        include: Include {
+        include: DebianInclude {
             sources: true,
             contents: true,
             dep11: true,
@@ -38,7 +39,7 @@ pub fn debian(suite: &str) -> Debian {
         },
         aliases: Vec::new(),
         release_names: Vec::new(),
-        packages: PackageRules::default(),
+        packages: DebianPackages::default(),
     })
     .expect("the slice of the tests")
 }
@@ -108,7 +109,7 @@ fn payload_of(kind: u16, content: &mut dyn Read) -> Result<Vec<Item>, String> {
     let mut found = Vec::new();
     let read = debian("s").read_index(&group, content, &mut |item| {
         found.push(item);
-        Ok(())
+        std::ops::ControlFlow::Continue(())
     });
     read.map(|_| found).map_err(|rejected| rejected.to_string())
 }

@@ -4,6 +4,8 @@ use kube_derive::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::upstream::UpstreamType;
+
 /// What to copy.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[x_kube(crates(kube_core = "kube_core"), 
@@ -151,7 +153,7 @@ pub struct PackageRule {
 }
 
 /// Parts of an archive that not everybody needs.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DebianInclude {
     /// Source packages and their indices.
@@ -171,19 +173,37 @@ pub struct DebianInclude {
     pub pdiffs: bool,
 }
 
+/// What is given of [`Content`]: one value for each type of Upstream.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Block<'a> {
+    Debian(&'a DebianContent),
+}
+
 impl Content {
-    /// The type of Upstream that the given block is for; none where there is no block.
-    pub fn block_type(&self) -> Option<crate::upstream::UpstreamType> {
-        self.debian
-            .as_ref()
-            .map(|_| crate::upstream::UpstreamType::Debian)
+    /// The block that is given; none where there is none.
+    pub fn block(&self) -> Option<Block<'_>> {
+        let Content { debian, exclude: _ } = self;
+        debian.as_ref().map(Block::Debian)
     }
 
-    /// The units of the slice, whose revisions freshness compares. Debian: the suites.
+    /// The units of the slice, whose revisions freshness compares; none without a block.
     pub fn units(&self) -> Vec<String> {
-        self.debian
-            .as_ref()
-            .map(|debian| debian.suites.clone())
-            .unwrap_or_default()
+        self.block().map(Block::units).unwrap_or_default().to_vec()
+    }
+}
+
+impl<'a> Block<'a> {
+    /// Whose Mirrors have it.
+    pub fn upstream_type(self) -> UpstreamType {
+        match self {
+            Block::Debian(_) => UpstreamType::Debian,
+        }
+    }
+
+    /// Debian: the suites.
+    pub fn units(self) -> &'a [String] {
+        match self {
+            Block::Debian(debian) => &debian.suites,
+        }
     }
 }

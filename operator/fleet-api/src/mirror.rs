@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use crate::content::{
-    Content, DebianAlias, DebianContent, DebianInclude, DebianPackages, DebianReleaseName,
+    Block, Content, DebianAlias, DebianContent, DebianInclude, DebianPackages, DebianReleaseName,
     PackageRule,
 };
 pub use crate::pods::{

@@ -90,35 +90,62 @@ pub fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     innermost.to_string()
 }
 
-/// The last answer of each pod, with the uid of the pod that gave it.
+/// So many questions in a row must fail before a pod counts as one that cannot be reached; until then what it said stands.
+const PATIENCE: u32 = 3;
+
+/// What was heard of each pod.
 #[derive(Default)]
 pub struct Answers(Mutex<HashMap<ObjectName, ByPod>>);
 
-/// By the pod's name: its uid and what it said.
-type ByPod = BTreeMap<String, (String, Answer)>;
+/// By the pod's name.
+type ByPod = BTreeMap<String, Heard>;
+
+/// What was heard of one pod.
+#[derive(Default)]
+struct Heard {
+    /// The pod's uid: one that follows under its name has said nothing yet.
+    uid: String,
+    answer: Option<Answer>,
+    /// Questions in a row that failed.
+    failures: u32,
+}
 
 impl Answers {
-    /// The answers of a Mirror's pods by pod name, of the very pods that exist now.
+    /// The answers of a Mirror's pods by pod name, of the very pods that exist now; none of a pod that there is no way to
+    /// ask.
     pub fn of(&self, mirror: &ObjectName, pods: &[SeenPod]) -> BTreeMap<String, Answer> {
         let known = self.known();
-        let Some(answers) = known.get(mirror) else {
-            return BTreeMap::new();
-        };
+        let heard = known.get(mirror);
         let of_pod = |pod: &SeenPod| {
-            let (uid, answer) = answers.get(&pod.meta.name)?;
-            (*uid == pod.meta.uid).then(|| (pod.meta.name.clone(), answer.clone()))
+            let heard = heard.and_then(|heard| heard.get(&pod.meta.name));
+            let answer = heard.filter(|heard| heard.uid == pod.meta.uid);
+            let answer = answer.and_then(|heard| heard.answer.clone());
+            let answer = answer.or_else(|| address(pod).map(|_| Answer::NotAsked))?;
+            Some((pod.meta.name.clone(), answer))
         };
         pods.iter().filter_map(of_pod).collect()
     }
 
-    /// Notes an answer; true where it differs from the one before.
-    pub fn put(&self, mirror: &ObjectName, pod: &SeenPod, answer: Answer) -> bool {
+    /// Notes what came of a question; true where it says something else than before.
+    pub fn put(&self, mirror: &ObjectName, pod: &SeenPod, mut answer: Answer) -> bool {
         let mut known = self.known();
-        let answers = known.entry(mirror.clone()).or_default();
-        let changed = answers
-            .get(&pod.meta.name)
-            .is_none_or(|(uid, before)| *uid != pod.meta.uid || differs(before, &answer));
-        answers.insert(pod.meta.name.clone(), (pod.meta.uid.clone(), answer));
+        let pods = known.entry(mirror.clone()).or_default();
+        let heard = pods.entry(pod.meta.name.clone()).or_default();
+        if heard.uid != pod.meta.uid {
+            *heard = Heard {
+                uid: pod.meta.uid.clone(),
+                ..Heard::default()
+            };
+        }
+        match answer {
+            Answer::Unreachable(_) => heard.failures += 1,
+            _ => heard.failures = 0,
+        }
+        if (1..PATIENCE).contains(&heard.failures) {
+            return false;
+        }
+        let changed = (heard.answer.as_ref()).is_none_or(|before| differs(before, &mut answer));
+        heard.answer = Some(answer);
         changed
     }
 
@@ -128,9 +155,9 @@ impl Answers {
         let Some(answers) = known.get_mut(mirror) else {
             return;
         };
-        answers.retain(|name, (uid, _)| {
+        answers.retain(|name, heard| {
             pods.iter()
-                .any(|pod| pod.meta.name == *name && pod.meta.uid == *uid)
+                .any(|pod| pod.meta.name == *name && pod.meta.uid == heard.uid)
         });
         if answers.is_empty() {
             known.remove(mirror);
@@ -142,14 +169,19 @@ impl Answers {
     }
 }
 
-/// Whether an answer says something else. In what words a pod cannot be reached makes no difference.
-fn differs(before: &Answer, after: &Answer) -> bool {
+/// Whether an answer says something else. In what words a pod cannot be reached makes no difference, nor does a use of its
+/// volume that has changed by less than a hundredth of it, which is then left as it was.
+fn differs(before: &Answer, after: &mut Answer) -> bool {
     match (before, after) {
-        (Answer::Serves(before), Answer::Serves(after)) => before != after,
-        (Answer::Nothing, Answer::Nothing) | (Answer::Unreachable(_), Answer::Unreachable(_)) => {
-            false
+        (Answer::Serves(before), Answer::Serves(after)) => {
+            if let (Some(before), Some(after)) = (&before.storage, &mut after.storage)
+                && before.used.abs_diff(after.used) < after.capacity / 100
+            {
+                after.used = before.used;
+            }
+            before != after
         }
-        _ => true,
+        (before, after) => std::mem::discriminant(before) != std::mem::discriminant(after),
     }
 }
 
@@ -162,6 +194,7 @@ pub fn address(pod: &SeenPod) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fleet_plan::observed::StorageUse;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
@@ -260,16 +293,56 @@ mod tests {
             let mut pod = SeenPod::default();
             pod.meta.name = "debian-0".into();
             pod.meta.uid = uid.into();
+            (pod.role, pod.running) = (PodRole::Serving, true);
+            pod.ip = Some("192.0.2.1".into());
             pod
         };
         let answers = Answers::default();
         assert!(answers.put(&mirror, &named("1"), Answer::Nothing));
         assert!(!answers.put(&mirror, &named("1"), Answer::Nothing));
-        assert!(answers.put(&mirror, &named("1"), Answer::Unreachable("a".into())));
-        assert!(!answers.put(&mirror, &named("1"), Answer::Unreachable("b".into())));
-        assert_eq!(answers.of(&mirror, &[named("1")]).len(), 1);
-        assert_eq!(answers.of(&mirror, &[named("2")]).len(), 0);
+        let unreachable = |words: &str| {
+            let answer = Answer::Unreachable(words.to_owned());
+            answers.put(&mirror, &named("1"), answer)
+        };
+        let told = |uid| answers.of(&mirror, &[named(uid)]).into_values().next();
+        assert!(!unreachable("a") && !unreachable("b"));
+        assert!(
+            matches!(told("1"), Some(Answer::Nothing)),
+            "what it said stands"
+        );
+        assert!(unreachable("c") && !unreachable("d"));
+        assert!(matches!(told("1"), Some(Answer::Unreachable(_))));
+        assert!(matches!(told("2"), Some(Answer::NotAsked)));
+        assert!(answers.put(&mirror, &named("1"), Answer::Nothing));
+        assert!(!unreachable("a") && !unreachable("b"), "counted anew");
         answers.retain(&mirror, &[named("2")]);
         assert!(answers.known().is_empty());
+        let mut ended = named("1");
+        ended.running = false;
+        assert!(answers.of(&mirror, &[ended]).is_empty(), "nobody to ask");
+    }
+
+    #[test]
+    fn what_a_volume_holds_counts_when_it_has_changed_by_a_hundredth() {
+        let (mirror, pod) = (ObjectName::new("ns", "debian"), SeenPod::default());
+        let answers = Answers::default();
+        let uses = |used: u64| {
+            let storage = StorageUse {
+                used,
+                capacity: 1000,
+            };
+            let served = ServedStatus {
+                storage: Some(storage),
+                ..ServedStatus::default()
+            };
+            answers.put(&mirror, &pod, Answer::Serves(Box::new(served)))
+        };
+        assert!(uses(500));
+        assert!(
+            !uses(506) && !uses(494),
+            "as others write to a shared volume"
+        );
+        assert!(uses(510), "counted from what was last told");
+        assert!(!uses(515) && uses(520));
     }
 }

@@ -3,16 +3,17 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use fleet_api::{Mirror, labels};
-use fleet_plan::{Claimant, Settings, Turn, TurnBook};
+use fleet_api::{Mirror, Upstream, labels};
+use fleet_plan::{Settings, Turn, concerns};
 use fleet_telemetry::ControllerMetrics;
 use futures::StreamExt;
 use kube::Client;
 use kube::runtime::events::{Recorder, Reporter};
 
 use crate::answers::{Answers, Asker, address};
+use crate::fleet::FleetMemory;
 use crate::options::{ControllerOptions, Intervals};
 use crate::probe::{Authorities, Budget};
 use crate::work::Requests;
@@ -53,96 +54,9 @@ pub struct Context {
     pub user_agent: String,
 }
 
-/// What one Mirror's plan must know of all others.
-#[derive(Default)]
-pub struct FleetMemory {
-    turns: TurnBook,
-    /// At which Upstream each Mirror last stood in line.
-    lines: HashMap<ObjectName, String>,
-    rollouts: HashMap<ObjectName, Rollout>,
-}
-
-/// Restarts of one Mirror's regions that are under way.
-struct Rollout {
-    regions: u32,
-    /// When they began; a restart that is followed by another one begins anew only when all are done.
-    since: Instant,
-}
-
-/// A restart that takes longer holds up nobody else's: perhaps its old pod can never be deleted.
-const ROLLOUT_PATIENCE: Duration = Duration::from_secs(600);
 /// How long a new leader hears pods before it plans, and how many of them at once.
 const FIRST_ROUND: Duration = Duration::from_secs(10);
 const ASKED_AT_ONCE: usize = 64;
-
-impl FleetMemory {
-    /// What the other Mirrors of an Upstream do.
-    pub fn others(&self, mirror: &ObjectName, upstream: &str) -> Vec<Claimant> {
-        self.turns.others(
-            &(mirror.namespace.clone(), upstream.to_owned()),
-            &mirror.name,
-        )
-    }
-
-    /// Notes what a Mirror does; gives back the Mirrors that should be planned again.
-    pub fn record(
-        &mut self,
-        mirror: &ObjectName,
-        upstream: &str,
-        turn: Turn,
-        rollouts: u32,
-    ) -> Vec<ObjectName> {
-        self.lines.insert(mirror.clone(), upstream.to_owned());
-        match rollouts {
-            0 => drop(self.rollouts.remove(mirror)),
-            regions => {
-                let begin = Rollout {
-                    regions,
-                    since: Instant::now(),
-                };
-                self.rollouts.entry(mirror.clone()).or_insert(begin).regions = regions;
-            }
-        };
-        let woken = self.turns.record(
-            &(mirror.namespace.clone(), upstream.to_owned()),
-            &mirror.name,
-            turn,
-        );
-        woken
-            .into_iter()
-            .map(|name| ObjectName::new(&mirror.namespace, name))
-            .collect()
-    }
-
-    /// Notes that a Mirror is gone; gives back the Mirrors that should be planned again.
-    pub fn leave(&mut self, mirror: &ObjectName) -> Vec<ObjectName> {
-        let Some(upstream) = self.lines.remove(mirror) else {
-            return Vec::new();
-        };
-        let woken = self.record(mirror, &upstream, Turn::Idle, 0);
-        self.lines.remove(mirror);
-        woken
-    }
-
-    /// How many regions of other Mirrors are being restarted by us, of at most `max`. Half of them are for whoever comes;
-    /// of the other half a namespace that has one already gets none, so that no tenant holds up all others.
-    pub fn rollouts_elsewhere(&self, mirror: &ObjectName, max: u32) -> u32 {
-        let (mut all, mut own) = (0, 0);
-        for (other, rollout) in &self.rollouts {
-            if other == mirror || rollout.since.elapsed() > ROLLOUT_PATIENCE {
-                continue;
-            }
-            all += rollout.regions;
-            if other.namespace == mirror.namespace {
-                own += rollout.regions;
-            }
-        }
-        match own > 0 && all >= max.div_ceil(2) {
-            true => all.max(max),
-            false => all,
-        }
-    }
-}
 
 impl Context {
     pub fn new(
@@ -208,13 +122,27 @@ impl Context {
 
     /// The Mirrors of an Upstream.
     pub fn mirrors_of(&self, upstream: &ObjectName) -> Vec<(ObjectName, Arc<Guarded<Mirror>>)> {
-        self.world.mirrors.named(|mirror| match &mirror.0 {
-            Ok(mirror) => {
-                mirror.spec.upstream_ref.name == upstream.name
-                    && mirror.metadata.namespace.as_deref() == Some(&upstream.namespace)
+        self.world.mirrors.referring_to(upstream)
+    }
+
+    /// Has the Mirrors of an Upstream planned again that read of it what is no longer as it was `before`.
+    pub fn tell_mirrors(&self, upstream: &ObjectName, before: Option<&Upstream>) {
+        let now = self.world.upstreams.get(upstream, &upstream.name);
+        let now = now.as_deref().and_then(|now| now.0.as_ref().ok());
+        for (name, mirror) in self.mirrors_of(upstream) {
+            let concerned = match (before, now, &mirror.0) {
+                (Some(before), Some(now), Ok(mirror)) => concerns(mirror, before, now),
+                _ => true,
+            };
+            if concerned {
+                self.wishes.mirrors.now(name);
             }
-            Err(_) => false,
-        })
+        }
+    }
+
+    /// Has a Mirror planned again whose turn has come.
+    pub fn plan_again(&self, mirror: Option<ObjectName>) {
+        (mirror.into_iter()).for_each(|mirror| self.wishes.mirrors.now(mirror));
     }
 
     /// Asks every pod of a Mirror that can be asked.
@@ -244,12 +172,10 @@ pub fn listener(context: &Arc<Context>) -> Listener {
                 ));
             }
         }
-        Change::Upstream => {
+        Change::Upstream(before) => {
             context.wishes.upstreams.now(group.clone());
-            context
-                .mirrors_of(group)
-                .into_iter()
-                .for_each(|(mirror, _)| context.wishes.mirrors.now(mirror));
+            let before = before.as_deref().and_then(|before| before.0.as_ref().ok());
+            context.tell_mirrors(group, before);
         }
         Change::Object => context.wishes.mirrors.now(group.clone()),
         Change::Warning => {
@@ -265,18 +191,18 @@ pub fn listener(context: &Arc<Context>) -> Listener {
     })
 }
 
-/// How often in a row each object could not be reconciled.
+/// How often in a row each object of each kind could not be reconciled.
 #[derive(Default)]
-pub struct Failures(Mutex<HashMap<ObjectName, u32>>);
+pub struct Failures(Mutex<HashMap<(&'static str, ObjectName), u32>>);
 
 impl Failures {
     const FIRST: Duration = Duration::from_millis(500);
     const LONGEST: Duration = Duration::from_secs(300);
 
     /// Notes a failure; how long to wait.
-    pub fn failed(&self, name: &ObjectName) -> Duration {
+    pub fn failed(&self, kind: &'static str, name: &ObjectName) -> Duration {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.entry(name.clone()).or_default();
+        let count = counts.entry((kind, name.clone())).or_default();
         let delay = Self::FIRST
             .saturating_mul(1 << (*count).min(12))
             .min(Self::LONGEST);
@@ -284,11 +210,11 @@ impl Failures {
         delay
     }
 
-    pub fn succeeded(&self, name: &ObjectName) {
+    pub fn succeeded(&self, kind: &'static str, name: &ObjectName) {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .remove(name);
+            .remove(&(kind, name.clone()));
     }
 }
 
@@ -299,55 +225,14 @@ mod tests {
     #[test]
     fn failures_are_tried_again_ever_later_until_one_succeeds() {
         let (failures, name) = (Failures::default(), ObjectName::new("ns", "a"));
-        let delays: Vec<u128> = (0..4).map(|_| failures.failed(&name).as_millis()).collect();
+        let failed = || failures.failed("Mirror", &name);
+        let delays: Vec<u128> = (0..4).map(|_| failed().as_millis()).collect();
         assert_eq!(delays, [500, 1000, 2000, 4000]);
-        assert_eq!(
-            (0..20).map(|_| failures.failed(&name)).last(),
-            Some(Failures::LONGEST)
-        );
-        failures.succeeded(&name);
-        assert_eq!(failures.failed(&name), Failures::FIRST);
-    }
-
-    #[test]
-    fn restarts_of_others_are_counted_without_the_own() {
-        let (a, b) = (ObjectName::new("ns", "a"), ObjectName::new("ns", "b"));
-        let mut memory = FleetMemory::default();
-        memory.record(&a, "debian", Turn::Idle, 2);
-        memory.record(&b, "debian", Turn::Idle, 1);
-        assert_eq!(memory.rollouts_elsewhere(&a, 8), 1);
-        memory.leave(&b);
-        assert_eq!(memory.rollouts_elsewhere(&a, 8), 0);
-    }
-
-    #[test]
-    fn no_namespace_has_all_restarts_and_none_has_them_for_ever() {
-        let mut memory = FleetMemory::default();
-        for mirror in ["a", "b"] {
-            memory.record(&ObjectName::new("greedy", mirror), "debian", Turn::Idle, 1);
-        }
-        let (third, other) = (ObjectName::new("greedy", "c"), ObjectName::new("ns", "d"));
-        assert_eq!(memory.rollouts_elsewhere(&third, 4), 4, "it has its share");
-        assert_eq!(memory.rollouts_elsewhere(&other, 4), 2, "there is room");
-        // A pod that cannot be deleted.
-        let Some(long_ago) = Instant::now().checked_sub(2 * ROLLOUT_PATIENCE) else {
-            return;
-        };
-        memory
-            .rollouts
-            .values_mut()
-            .for_each(|rollout| rollout.since = long_ago);
-        memory.record(&ObjectName::new("greedy", "a"), "debian", Turn::Idle, 1);
-        assert_eq!(memory.rollouts_elsewhere(&third, 4), 0);
-    }
-
-    #[test]
-    fn a_mirror_that_is_deleted_while_it_runs_frees_its_turn() {
-        let (a, b) = (ObjectName::new("ns", "a"), ObjectName::new("ns", "b"));
-        let mut memory = FleetMemory::default();
-        memory.record(&a, "debian", Turn::Running, 0);
-        memory.record(&b, "debian", Turn::Waiting(jiff::Timestamp::UNIX_EPOCH), 0);
-        assert_eq!(memory.leave(&a), vec![b.clone()]);
-        assert!(memory.others(&b, "debian").is_empty());
+        assert_eq!((0..20).map(|_| failed()).max(), Some(Failures::LONGEST));
+        failures.succeeded("Upstream", &name);
+        assert_eq!(failed(), Failures::LONGEST, "another object of that name");
+        assert_eq!(failures.failed("Upstream", &name), Failures::FIRST);
+        failures.succeeded("Mirror", &name);
+        assert_eq!(failed(), Failures::FIRST);
     }
 }

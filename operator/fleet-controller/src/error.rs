@@ -57,14 +57,4 @@ impl WriteError {
             WriteError::Outdated { .. } | WriteError::Api { .. } => Reason::ApiError,
         }
     }
-
-    /// The name of the Job that was not made.
-    pub fn job(&self) -> Option<&str> {
-        match self {
-            WriteError::NameConflict { kind, name }
-            | WriteError::Outdated { kind, name }
-            | WriteError::Refused { kind, name, .. }
-            | WriteError::Api { kind, name, .. } => (kind == "Job").then_some(name),
-        }
-    }
 }

@@ -9,6 +9,7 @@ mod answers;
 mod context;
 mod error;
 mod faults;
+mod fleet;
 mod leader;
 mod options;
 mod ownership;
@@ -16,6 +17,8 @@ mod probe;
 mod reconcile;
 mod run;
 mod strangers;
+#[cfg(test)]
+mod tests;
 mod work;
 mod world;
 mod write;

@@ -43,6 +43,16 @@ impl<K> Requests<K> {
 /// The receiving end of [`Requests`].
 pub struct Queue<K>(UnboundedReceiver<ScheduleRequest<K>>);
 
+#[cfg(test)]
+impl<K> Queue<K> {
+    /// The keys that were asked for and are not handled yet, whenever they should be.
+    pub fn drain(&mut self) -> Vec<K> {
+        std::iter::from_fn(|| self.0.try_recv().ok())
+            .map(|request| request.message)
+            .collect()
+    }
+}
+
 pub fn queue<K>() -> (Requests<K>, Queue<K>) {
     let (sender, receiver) = unbounded();
     (Requests(sender), Queue(receiver))

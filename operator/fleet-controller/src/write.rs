@@ -10,7 +10,7 @@ use std::fmt::Debug;
 
 use fleet_api::Mirror;
 use fleet_api::labels::{CLAIM_FINALIZER, FIELD_MANAGER};
-use fleet_plan::Write;
+use fleet_plan::{ChildKind, Write};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Service};
@@ -51,26 +51,28 @@ impl Writer {
             Write::AddFinalizer => self.finalizers(world, mirror, true).await,
             Write::RemoveFinalizer => self.finalizers(world, mirror, false).await,
             Write::CreateClaim(claim) => self.create(world, mirror, &**claim).await,
-            Write::GrowClaim { name, size } => self.grow(world, mirror, name, size).await,
+            Write::GrowClaim { name, size, .. } => self.grow(world, mirror, name, size).await,
             Write::ApplyService(service) => self.apply(world, mirror, &**service).await,
             Write::ApplyStatefulSet(set) => self.apply(world, mirror, &**set).await,
             Write::ApplyDisruptionBudget(budget) => self.apply(world, mirror, &**budget).await,
             Write::CreateJob(job) => self.create(world, mirror, &**job).await,
-            Write::DeleteClaim { name, uid } => {
-                self.delete::<PersistentVolumeClaim>(world, mirror, name, uid)
-                    .await
-            }
-            Write::DeleteService { name, uid } => {
-                self.delete::<Service>(world, mirror, name, uid).await
-            }
-            Write::DeleteStatefulSet { name, uid } => {
-                self.delete::<StatefulSet>(world, mirror, name, uid).await
-            }
-            Write::DeleteDisruptionBudget { name, uid } => {
-                self.delete::<PodDisruptionBudget>(world, mirror, name, uid)
-                    .await
-            }
-            Write::DeleteJob { name, uid } => self.delete::<Job>(world, mirror, name, uid).await,
+            Write::Delete {
+                kind, name, uid, ..
+            } => match kind {
+                ChildKind::Claim => {
+                    self.delete::<PersistentVolumeClaim>(world, mirror, name, uid)
+                        .await
+                }
+                ChildKind::Service => self.delete::<Service>(world, mirror, name, uid).await,
+                ChildKind::StatefulSet => {
+                    self.delete::<StatefulSet>(world, mirror, name, uid).await
+                }
+                ChildKind::DisruptionBudget => {
+                    self.delete::<PodDisruptionBudget>(world, mirror, name, uid)
+                        .await
+                }
+                ChildKind::Job => self.delete::<Job>(world, mirror, name, uid).await,
+            },
         }
     }
 

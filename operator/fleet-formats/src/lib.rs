@@ -1,14 +1,17 @@
 //! Bytes to typed indices, and whether to believe them.
 //!
 //! No file, no socket and no clock: callers pass bytes, readers and `now`. [`seam`] is where a repository format meets
-//! the sync engine; each format is one module beside it ([`debian`]). [`openpgp`] judges signatures, [`decompress`]
+//! the sync engine; each format is one module beside it ([`debian`]), and [`declared`] tells which one is meant. [`openpgp`] judges signatures, [`decompress`]
 //! bounds what a compressed file may become, [`deb822`] reads Debian's control files.
 
 pub mod deb822;
 pub mod debian;
+mod declared;
 pub mod decompress;
 pub mod openpgp;
 pub mod seam;
+
+pub use declared::{declared, declared_unit};
 
 /// An instant for messages: RFC 3339 in UTC, or the bare seconds where that cannot be written.
 fn instant(seconds: i64) -> String {

@@ -12,8 +12,9 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
+use std::ops::{ControlFlow, Deref};
 
-use fleet_types::{Accepted, Expected, Hashes, Reason, RepoPath, Sha256, UnitRevision};
+use fleet_types::{Accepted, Expected, Hashes, Reason, Relation, RepoPath, Sha256, UnitRevision};
 
 use crate::openpgp::Keyring;
 
@@ -28,13 +29,8 @@ pub trait Format: Send + Sync {
     /// Which files to ask for besides, given the roots that there are, because nothing signed lists them and nothing
     /// signed need: for each the names that it may have, of which the first that exists is taken. They go to
     /// [`Format::verify`] with the roots, which lists them by what they are. Only for [`SignaturePolicy::None`].
-    fn unlisted(
-        &self,
-        unit: &str,
-        roots: &[RootContent],
-        trust: &Trust,
-    ) -> Result<Vec<Vec<RootFile>>, Rejected> {
-        let _ = (unit, roots, trust);
+    fn unlisted(&self, unit: &str, roots: &[RootContent]) -> Result<Vec<Vec<RootFile>>, Rejected> {
+        let _ = (unit, roots);
         Ok(Vec::new())
     }
 
@@ -56,6 +52,15 @@ pub trait Format: Send + Sync {
         None
     }
 
+    /// How state `a` of a unit stands to its state `b`.
+    fn compare(&self, a: &UnitRevision, b: &UnitRevision) -> Relation {
+        a.compare(b)
+    }
+
+    /// What the roots of a unit say, whoever made them and however old they are: for what was verified when it was
+    /// stored, and for those who only want to know what somebody says. Nothing new is published from it.
+    fn read(&self, unit: &str, roots: &[RootContent]) -> Result<UnitIndex, Rejected>;
+
     /// Decides whether the roots of a unit can be believed, and what they list. Every obligation of a verification
     /// (signature, rollback, freeze, unit, pair) is discharged here.
     fn verify(
@@ -68,12 +73,13 @@ pub trait Format: Send + Sync {
     /// Reads one index file, *already decompressed and bounded by the caller*, as a stream and reports what it lists.
     /// `group` is the one that [`UnitIndex::groups`] gave. Only called for groups with `lists_payload`. The result is
     /// how many entries (Debian: stanzas) the index has; an entry that cannot be used costs only itself, and what the
-    /// declared slice leaves out is not judged. An error is about the index as a whole.
+    /// declared slice leaves out is not judged. An error is about the index as a whole. `found` can end the reading, with
+    /// the entries so far as the result.
     fn read_index(
         &self,
         group: &IndexGroup,
         content: &mut dyn Read,
-        found: &mut dyn FnMut(Item) -> Result<(), Rejected>,
+        found: &mut dyn FnMut(Item) -> ControlFlow<()>,
     ) -> Result<u64, Rejected>;
 }
 
@@ -193,7 +199,8 @@ pub enum SignaturePolicy {
     None,
 }
 
-/// Something that passed its verification. Only [`Format::verify`] implementations in this crate can make one.
+/// Something that passed its verification. Only [`Format::verify`] implementations in this crate can make one, and it
+/// stays one until what it says is published.
 #[derive(Debug, Clone)]
 pub struct Verified<T>(T);
 
@@ -201,12 +208,9 @@ impl<T> Verified<T> {
     pub(crate) fn new(inner: T) -> Self {
         Verified(inner)
     }
-    pub fn into_inner(self) -> T {
-        self.0
-    }
 }
 
-impl<T> std::ops::Deref for Verified<T> {
+impl<T> Deref for Verified<T> {
     type Target = T;
     fn deref(&self) -> &T {
         &self.0
@@ -337,13 +341,34 @@ pub struct Payload {
 pub struct Rejected {
     pub reason: Reason,
     pub message: String,
+    /// What does not fit together may be an update in the middle of which we came: reading it once more can help.
+    pub unsettled: bool,
 }
 
 impl Rejected {
     /// The message may quote what an upstream wrote: control characters, which terminals obey, are written as escapes.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        let message = printable(message.into());
-        Rejected { reason, message }
+        Rejected {
+            reason,
+            message: printable(message.into()),
+            unsettled: false,
+        }
+    }
+
+    /// As [`Rejected::new`], of what may fit when it is read again.
+    pub fn unsettled(reason: Reason, message: impl Into<String>) -> Self {
+        Rejected {
+            unsettled: true,
+            ..Rejected::new(reason, message)
+        }
+    }
+
+    /// With the place where that is.
+    pub fn at(self, place: impl std::fmt::Display) -> Self {
+        Rejected {
+            message: format!("{place}: {}", self.message),
+            ..self
+        }
     }
 }
 

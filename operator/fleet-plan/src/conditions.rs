@@ -137,7 +137,7 @@ pub fn verdicts(
     }));
     verdicts.extend([
         (ConditionType::Verified, verified(fleet, facts, before)),
-        (ConditionType::Fresh, fresh(fleet, facts, now)),
+        (ConditionType::Fresh, fresh(fleet, facts, before, now)),
         (
             ConditionType::Serving,
             plain(
@@ -147,15 +147,7 @@ pub fn verdicts(
                 "every serving pod is ready",
             ),
         ),
-        (
-            ConditionType::StorageReady,
-            plain(
-                STORAGE,
-                facts,
-                Reason::VolumeBound,
-                "every region has its volume",
-            ),
-        ),
+        (ConditionType::StorageReady, storage(facts, before)),
     ]);
     verdicts
 }
@@ -251,23 +243,48 @@ fn verified(fleet: &Fleet, facts: &[Facts], before: &[Condition]) -> Verdict {
         );
     }
     // A run that could not reach the upstream says nothing about signatures: what was said before stands.
-    let known = before
-        .iter()
-        .find(|condition| condition.type_ == ConditionType::Verified.as_str());
-    match known.map(|known| {
-        (
-            known.status.as_str(),
-            reason_of(&known.reason),
-            known.message.clone(),
-        )
-    }) {
-        Some(("True", reason, message)) => Verdict::yes(reason, message),
-        Some(("False", reason, message)) => Verdict::no(Problem::new(reason, message)),
-        _ => Verdict::unknown(Reason::FirstSyncPending, "nothing was verified yet"),
+    kept(ConditionType::Verified, before)
+        .filter(|known| known.status != "Unknown")
+        .unwrap_or_else(|| Verdict::unknown(Reason::FirstSyncPending, "nothing was verified yet"))
+}
+
+/// What was said before.
+pub fn kept(kind: ConditionType, before: &[Condition]) -> Option<Verdict> {
+    let known = before.iter().find(|known| known.type_ == kind.as_str())?;
+    let status = match known.status.as_str() {
+        "True" => "True",
+        "False" => "False",
+        _ => "Unknown",
+    };
+    Some(Verdict {
+        status,
+        reason: reason_of(&known.reason),
+        message: known.message.clone(),
+    })
+}
+
+/// What was said before stands while a pod that it is about has not been asked.
+fn held(kind: ConditionType, facts: &[Facts], before: &[Condition]) -> Option<Verdict> {
+    let not_asked = facts.iter().any(|facts| facts.view.not_asked());
+    kept(kind, before).filter(|_| not_asked)
+}
+
+fn storage(facts: &[Facts], before: &[Condition]) -> Verdict {
+    let damaged = || {
+        held(ConditionType::StorageReady, facts, before)
+            .filter(|known| known.reason == Reason::StoreCorrupt)
+    };
+    match first(STORAGE, facts) {
+        Some(problem) => Verdict::no(problem),
+        None => damaged()
+            .unwrap_or_else(|| Verdict::yes(Reason::VolumeBound, "every region has its volume")),
     }
 }
 
-fn fresh(fleet: &Fleet, facts: &[Facts], now: Timestamp) -> Verdict {
+fn fresh(fleet: &Fleet, facts: &[Facts], before: &[Condition], now: Timestamp) -> Verdict {
+    if let Some(known) = held(ConditionType::Fresh, facts, before) {
+        return known;
+    }
     if let Some(problem) = facts.iter().find_map(|facts| expired(fleet, facts, now)) {
         return Verdict::no(problem);
     }

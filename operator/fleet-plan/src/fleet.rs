@@ -1,6 +1,6 @@
 //! The strict inside: a Mirror and its Upstream after every check, so that what follows cannot fail.
 
-use fleet_api::mirror::{Mirror, MirrorSpec, PodSettings, Region};
+use fleet_api::mirror::{Block, Mirror, MirrorSpec, PodSettings, Region};
 use fleet_api::{MirrorStatus, Upstream, UpstreamSpec};
 use fleet_types::{Reason, shown_url};
 use kube_core::ResourceExt;
@@ -254,7 +254,7 @@ fn upstream_of<'a>(mirror: &Mirror, seen: &'a Observed) -> Result<&'a Upstream, 
             ),
         ));
     };
-    let given = mirror.spec.content.block_type();
+    let given = mirror.spec.content.block().map(Block::upstream_type);
     if given != Some(upstream.spec.upstream_type) {
         let wanted_type = upstream.spec.upstream_type.as_str();
         return Err(Problem::new(

@@ -34,12 +34,12 @@ pub use observed::{
     Answer, Observed, SeenApplied, SeenClaim, SeenJob, SeenMeta, SeenObjects, SeenPod, SeenWarning,
     Settings,
 };
-pub use plan::{FinishedRun, Plan, PlannedEvent, Write};
+pub use plan::{ChildKind, FinishedRun, Plan, PlannedEvent, Write};
 pub use planner::{plan, wanted_names};
 pub use pods::PodsAllowed;
 pub use report::RunReport;
-pub use turn::{Claimant, Turn, TurnBook};
+pub use turn::{Line, Turn, TurnBook};
 pub use unreadable::{conditions_of_unreadable, state_of_unreadable};
 pub use upstream::{
-    ObservedUpstream, Probe, ProbeAnswer, SeenAttempt, UpstreamPlan, plan_upstream,
+    ObservedUpstream, Probe, ProbeAnswer, SeenAttempt, UpstreamPlan, concerns, plan_upstream,
 };

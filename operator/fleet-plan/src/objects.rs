@@ -9,7 +9,7 @@ use crate::build;
 use crate::canonical::is_as_wanted;
 use crate::fleet::Fleet;
 use crate::observed::{Observed, SeenMeta};
-use crate::plan::Write;
+use crate::plan::{ChildKind, Write};
 use crate::schedule::later;
 use crate::view::RegionView;
 
@@ -122,6 +122,7 @@ fn region_writes(
                 .is_some_and(|requested| requested < fleet.spec.storage.size.bytes()) =>
         {
             writes.push(Write::GrowClaim {
+                region: view.name().to_owned(),
                 name: claim.meta.name.clone(),
                 size: fleet.spec.storage.size.to_string(),
             });
@@ -208,37 +209,18 @@ fn left_behind(fleet: &Fleet, seen: &Observed) -> Vec<Write> {
             && meta.belongs_to(&fleet.name)
             && meta.owners.contains(&fleet.uid)
     };
-    let id = |meta: &SeenMeta| (meta.name.clone(), meta.uid.clone());
     let objects = &seen.objects;
-    let jobs = objects
-        .jobs
-        .iter()
-        .map(|job| &job.meta)
-        .filter(|meta| gone(meta))
-        .map(id);
-    let jobs = jobs.map(|(name, uid)| Write::DeleteJob { name, uid });
-    let budgets = objects
-        .disruption_budgets
-        .iter()
-        .map(|budget| &budget.meta)
-        .filter(|meta| gone(meta))
-        .map(id);
-    let budgets = budgets.map(|(name, uid)| Write::DeleteDisruptionBudget { name, uid });
-    let services = objects
-        .services
-        .iter()
-        .map(|service| &service.meta)
-        .filter(|meta| gone(meta))
-        .map(id);
-    let services = services.map(|(name, uid)| Write::DeleteService { name, uid });
-    let sets = objects
-        .stateful_sets
-        .iter()
-        .map(|set| &set.meta)
-        .filter(|meta| gone(meta))
-        .map(id);
-    let sets = sets.map(|(name, uid)| Write::DeleteStatefulSet { name, uid });
-    jobs.chain(budgets).chain(services).chain(sets).collect()
+    let jobs = objects.jobs.iter().map(|job| (ChildKind::Job, &job.meta));
+    let budgets = objects.disruption_budgets.iter();
+    let budgets = budgets.map(|budget| (ChildKind::DisruptionBudget, &budget.meta));
+    let services = objects.services.iter();
+    let services = services.map(|service| (ChildKind::Service, &service.meta));
+    let sets = objects.stateful_sets.iter();
+    let sets = sets.map(|set| (ChildKind::StatefulSet, &set.meta));
+    let all = jobs.chain(budgets).chain(services).chain(sets);
+    all.filter(|(_, meta)| gone(meta))
+        .map(|(kind, meta)| Write::delete(kind, meta))
+        .collect()
 }
 
 /// Claims of ours whose region is not declared.

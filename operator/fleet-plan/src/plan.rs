@@ -1,6 +1,6 @@
 //! What planning decides: writes in their order, the status, events, and when to look again.
 
-use fleet_api::MirrorStatus;
+use fleet_api::{MirrorStatus, labels};
 use fleet_types::Reason;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
@@ -8,6 +8,7 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 
+use crate::observed::SeenMeta;
 use crate::report::RunReport;
 use crate::turn::Turn;
 
@@ -15,6 +16,8 @@ use crate::turn::Turn;
 ///
 /// Carry it out in this order: `writes` one after another; then the status, if `status_changed`; then `after_status`,
 /// only if the status was really written (or did not change). Stopping after any step is safe: planning again goes on.
+/// After a write that fails, those of other regions may still be carried out, but none of the same region and none of
+/// the whole Mirror ([`Write::region`]): they build on it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     pub writes: Vec<Write>,
@@ -47,13 +50,9 @@ pub enum Write {
     CreateClaim(Box<PersistentVolumeClaim>),
     /// Raises the request; a merge patch of `spec.resources.requests.storage` alone.
     GrowClaim {
+        region: String,
         name: String,
         size: String,
-    },
-    /// DELETE with the uid as precondition.
-    DeleteClaim {
-        name: String,
-        uid: String,
     },
     /// Server-side apply, forced.
     ApplyService(Box<Service>),
@@ -61,26 +60,53 @@ pub enum Write {
     ApplyStatefulSet(Box<StatefulSet>),
     /// Server-side apply, forced.
     ApplyDisruptionBudget(Box<PodDisruptionBudget>),
-    /// DELETE with the uid as precondition: the objects of a region that is no longer declared.
-    DeleteService {
-        name: String,
-        uid: String,
-    },
-    DeleteStatefulSet {
-        name: String,
-        uid: String,
-    },
-    DeleteDisruptionBudget {
-        name: String,
-        uid: String,
-    },
     /// POST. AlreadyExists is success: the name says what the run is for.
     CreateJob(Box<Job>),
-    /// DELETE with background propagation and the uid as precondition.
-    DeleteJob {
+    /// DELETE with the uid as precondition, and of a Job with background propagation.
+    Delete {
+        kind: ChildKind,
+        region: String,
         name: String,
         uid: String,
     },
+}
+
+/// A kind of which a region has objects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChildKind {
+    Claim,
+    Service,
+    StatefulSet,
+    DisruptionBudget,
+    Job,
+}
+
+impl Write {
+    pub fn delete(kind: ChildKind, meta: &SeenMeta) -> Write {
+        Write::Delete {
+            kind,
+            region: meta.region().unwrap_or_default().to_owned(),
+            name: meta.name.clone(),
+            uid: meta.uid.clone(),
+        }
+    }
+
+    /// The region whose objects it is about; none where it is the whole Mirror.
+    pub fn region(&self) -> Option<&str> {
+        let meta = match self {
+            Write::AddFinalizer | Write::RemoveFinalizer => return None,
+            Write::GrowClaim { region, .. } | Write::Delete { region, .. } => return Some(region),
+            Write::CreateClaim(claim) => &claim.metadata,
+            Write::ApplyService(service) => &service.metadata,
+            Write::ApplyStatefulSet(set) => &set.metadata,
+            Write::ApplyDisruptionBudget(budget) => &budget.metadata,
+            Write::CreateJob(job) => &job.metadata,
+        };
+        meta.labels
+            .as_ref()?
+            .get(labels::REGION)
+            .map(String::as_str)
+    }
 }
 
 /// An Event on the Mirror or Upstream.

@@ -5,7 +5,7 @@ use fleet_api::{ConditionType, MirrorStatus};
 use fleet_types::Reason;
 use jiff::Timestamp;
 
-use crate::conditions::{Facts, Verdict, conditions};
+use crate::conditions::{Facts, Verdict, conditions, kept};
 use crate::fleet::{Fleet, Problem};
 use crate::observed::Observed;
 use crate::plan::{Plan, Write};
@@ -139,26 +139,9 @@ fn stalled(mirror: &Mirror, seen: &Observed, problem: Problem) -> Plan {
 /// `Stalled` says what to change. What is served stays served, so `Ready` stays as it was once it was true.
 fn stalled_verdicts(before: &MirrorStatus, problem: Problem) -> Vec<(ConditionType, Verdict)> {
     let kept = |kind: ConditionType| {
-        let known = before
-            .conditions
-            .iter()
-            .find(|known| known.type_ == kind.as_str());
-        let known = known.map(|known| {
-            let status = match known.status.as_str() {
-                "True" => "True",
-                "False" => "False",
-                _ => "Unknown",
-            };
-            Verdict {
-                status,
-                reason: crate::report::reason_of(&known.reason),
-                message: known.message.clone(),
-            }
-        });
-        (
-            kind,
-            known.unwrap_or_else(|| Verdict::unknown(Reason::Unknown, "nothing was done yet")),
-        )
+        let known = kept(kind, &before.conditions);
+        let unknown = || Verdict::unknown(Reason::Unknown, "nothing was done yet");
+        (kind, known.unwrap_or_else(unknown))
     };
     let Problem { reason, message } = problem;
     let ready = match kept(ConditionType::Ready) {

@@ -12,7 +12,7 @@ use self::kept::{failed, is_kept, ours, volume_stays};
 use self::words::{end_words, held_up};
 use crate::high_water;
 use crate::observed::{Answer, SeenJob};
-use crate::plan::{FinishedRun, Write};
+use crate::plan::{ChildKind, FinishedRun, Write};
 use crate::report::RunReport;
 use crate::schedule::later;
 use crate::timing;
@@ -150,7 +150,7 @@ impl Runs {
             .and_then(|end| RunReport::parse(&end.message));
         if let Some(report) = told.or_else(|| kept_report(view, run.started_at.0)) {
             self.record(view, run, Outcome::reported(report, end_at));
-        } else if now < later(end_at, REPORT_PATIENCE) {
+        } else if now < later(end_at, REPORT_PATIENCE) || view.not_asked() {
             self.look_at(later(end_at, REPORT_PATIENCE));
             self.status.current_run = Some(run);
         } else {
@@ -201,7 +201,7 @@ impl Runs {
             return;
         }
         let patience = later(run.started_at.0, JOB_PATIENCE);
-        if now < patience {
+        if now < patience || view.not_asked() {
             self.occupied = true;
             self.look_at(patience);
         } else if let Some(report) = kept_report(view, run.started_at.0) {
@@ -362,8 +362,5 @@ fn kept_report(view: &RegionView, started: Timestamp) -> Option<RunReport> {
 }
 
 fn delete(job: &SeenJob) -> Write {
-    Write::DeleteJob {
-        name: job.meta.name.clone(),
-        uid: job.meta.uid.clone(),
-    }
+    Write::delete(ChildKind::Job, &job.meta)
 }

@@ -14,7 +14,7 @@ use crate::observed::Observed;
 use crate::plan::Write;
 use crate::runs::{Runs, whole};
 use crate::timing::{self, Due};
-use crate::turn::{Turn, may_start};
+use crate::turn::Turn;
 use crate::view::RegionView;
 
 /// What is to be started, and what waits.
@@ -81,7 +81,7 @@ pub fn choose(
     let Some((index, due)) = due_now.min_by_key(|(_, due)| due.at) else {
         return starting;
     };
-    if !may_start(&fleet.name, due.at, &seen.others) {
+    if !seen.line.lets_start(&fleet.name, due.at) {
         starting.turn = Turn::Waiting(due.at);
         starting.waiting = Some((index, waits_for(fleet, seen)));
         return starting;
@@ -94,15 +94,9 @@ pub fn choose(
 /// Who goes first: whoever runs, else whoever has waited for longest.
 fn waits_for(fleet: &Fleet, seen: &Observed) -> String {
     let upstream = &fleet.spec.upstream_ref.name;
-    let running = seen.others.iter().find(|other| other.turn == Turn::Running);
-    let waiting = seen.others.iter().filter_map(|other| match other.turn {
-        Turn::Waiting(since) => Some((since, &other.mirror)),
-        _ => None,
-    });
-    match (running, waiting.min()) {
-        (Some(other), _) => format!(
-            "waits for its turn: Mirror {} is being synced from Upstream {upstream}, which gives to one at a time",
-            other.mirror
+    match (&seen.line.running, &seen.line.first) {
+        (Some(mirror), _) => format!(
+            "waits for its turn: Mirror {mirror} is being synced from Upstream {upstream}, which gives to one at a time"
         ),
         (None, Some((_, mirror))) => format!(
             "waits for its turn: Mirror {mirror} has waited for Upstream {upstream} for longer"

@@ -109,10 +109,14 @@ fn region(fleet: &Fleet, facts: &Facts, now: Timestamp) -> RegionStatus {
 
 fn state(fleet: &Fleet, facts: &Facts, status: &RegionStatus, now: Timestamp) -> RegionState {
     let stale = |since: &Time| now > later(since.0, freshness::objective(fleet));
+    let untold = match facts.view.not_asked() {
+        true => facts.view.before.state == RegionState::Unknown,
+        false => facts.view.served().is_none(),
+    };
     match status.snapshot {
         None if status.current_run.is_some() => RegionState::Syncing,
         None => RegionState::Pending,
-        Some(_) if !facts.view.ready() || facts.view.served().is_none() => RegionState::Unknown,
+        Some(_) if !facts.view.ready() || untold => RegionState::Unknown,
         Some(_) if status.superseded_at.as_ref().is_some_and(stale) => RegionState::Stale,
         Some(_) => RegionState::Serving,
     }

@@ -1,5 +1,6 @@
 //! Planning an Upstream: what its authority has, whether it answers, and when to ask again.
 
+mod concerns;
 mod unusable;
 
 use fleet_api::upstream::{ObservedUnit, Signatures, Upstream, UpstreamStatus};
@@ -8,8 +9,9 @@ use fleet_types::{Outcome, Reason};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
+pub use self::concerns::concerns;
 use self::unusable::{silent, unusable};
-use crate::conditions::{Verdict, conditions};
+use crate::conditions::{Verdict, conditions, kept};
 use crate::freshness::observe;
 use crate::plan::PlannedEvent;
 use crate::report::reason_of;
@@ -285,20 +287,6 @@ fn consistent(attempts: &[SeenAttempt], before: &[Condition]) -> Verdict {
     // A run that did not come so far says nothing: what was said before stands.
     kept(ConditionType::Consistent, before)
         .unwrap_or_else(|| Verdict::unknown(Reason::Unknown, "no run has compared anything yet"))
-}
-
-fn kept(kind: ConditionType, before: &[Condition]) -> Option<Verdict> {
-    let known = before.iter().find(|known| known.type_ == kind.as_str())?;
-    let status = match known.status.as_str() {
-        "True" => "True",
-        "False" => "False",
-        _ => "Unknown",
-    };
-    Some(Verdict {
-        status,
-        reason: reason_of(&known.reason),
-        message: known.message.clone(),
-    })
 }
 
 /// An Upstream is ready to be used unless its authority or what runs need cannot be; one that does not answer now and

@@ -86,6 +86,11 @@ impl<'a> RegionView<'a> {
         }
     }
 
+    /// Whether the serving pod can be asked and has not been.
+    pub fn not_asked(&self) -> bool {
+        matches!(self.answer, Some(Answer::NotAsked))
+    }
+
     /// What it says that it serves, by unit.
     pub fn revision(&self) -> &'a [UnitRevision] {
         self.served().map_or(&[], |served| &served.revision)

@@ -13,6 +13,8 @@ pub struct Problem {
     pub message: String,
     /// When the upstream asked to come back, in seconds from now.
     pub retry_after: Option<u64>,
+    /// The format's word for what an update under way explains: see [`Rejected::unsettled`].
+    pub unsettled: bool,
 }
 
 impl Problem {
@@ -21,6 +23,7 @@ impl Problem {
             reason,
             message: message.into(),
             retry_after: None,
+            unsettled: false,
         }
     }
 
@@ -53,7 +56,10 @@ impl fmt::Display for Problem {
 
 impl From<Rejected> for Problem {
     fn from(rejected: Rejected) -> Problem {
-        Problem::new(rejected.reason, rejected.message)
+        Problem {
+            unsettled: rejected.unsettled,
+            ..Problem::new(rejected.reason, rejected.message)
+        }
     }
 }
 

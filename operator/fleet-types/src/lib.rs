@@ -13,6 +13,6 @@ mod trace;
 pub use digest::{Digest, DigestError, Expected, HashAlgorithm, Hashes, Sha256};
 pub use path::{PathError, RepoPath};
 pub use reason::{Outcome, Reason};
-pub use revision::{Accepted, UnitRevision};
+pub use revision::{Accepted, Relation, UnitRevision};
 pub use shown::{shown_file, shown_url};
 pub use trace::Trace;

@@ -1,5 +1,6 @@
 //! The identity of an upstream's state.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -23,12 +24,40 @@ pub struct UnitRevision {
     pub valid_until: Option<i64>,
 }
 
+/// How one state of a unit stands to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Relation {
+    Same,
+    Older,
+    Newer,
+    /// Another content that claims the same place: one of the two is a lie, or the upstream contradicts itself.
+    Contradiction,
+    /// Another content, and nothing tells which is newer.
+    Undecided,
+}
+
 impl UnitRevision {
     pub const NO_DATE: i64 = 0;
 
     /// Whether it can be older or newer than another. Otherwise only its digest tells it from others.
     pub fn is_dated(&self) -> bool {
         self.date != Self::NO_DATE
+    }
+
+    /// How it stands to another state of the same unit, by their dates.
+    pub fn compare(&self, other: &UnitRevision) -> Relation {
+        match self.date.cmp(&other.date) {
+            Ordering::Less => Relation::Older,
+            Ordering::Greater => Relation::Newer,
+            Ordering::Equal if self.digest == other.digest => Relation::Same,
+            Ordering::Equal if self.is_dated() => Relation::Contradiction,
+            Ordering::Equal => Relation::Undecided,
+        }
+    }
+
+    /// Whether it is dated later than `now` (seconds since 1970-01-01T00:00:00Z), with apt's own tolerance for clocks.
+    pub fn is_from_future(&self, now: i64) -> bool {
+        self.date > now.saturating_add(10)
     }
 }
 
@@ -82,6 +111,33 @@ impl From<UnitRevision> for Accepted {
             identity: BTreeMap::new(),
             allowed: Vec::new(),
             instead_of: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_tell_older_from_newer_and_two_contents_of_one_date_contradict_each_other() {
+        let state = |content: u8, date| UnitRevision {
+            unit: "trixie".to_owned(),
+            digest: Sha256([content; 32]),
+            date,
+            valid_until: None,
+        };
+        let undated = UnitRevision::NO_DATE;
+        for (ours, theirs, expected) in [
+            (state(1, 5), state(1, 5), Relation::Same),
+            (state(1, 4), state(2, 5), Relation::Older),
+            (state(1, 4), state(1, 5), Relation::Older),
+            (state(1, 6), state(2, 5), Relation::Newer),
+            (state(1, 5), state(2, 5), Relation::Contradiction),
+            (state(1, undated), state(2, undated), Relation::Undecided),
+            (state(1, undated), state(2, 5), Relation::Older),
+        ] {
+            assert_eq!(ours.compare(&theirs), expected, "{ours:?} {theirs:?}");
         }
     }
 }

@@ -1,7 +1,6 @@
 //! From a Mirror, its Upstream and what they refer to, to the options of a run.
 //!
-//! The one place where manifests meet the sync engine. A new upstream type adds its line to [`content::make_format`] and
-//! its block to [`content::declared`].
+//! The one place where manifests meet the sync engine.
 
 mod access;
 mod content;

@@ -12,14 +12,12 @@ mod declared;
 mod fetch;
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use fleet_api::Upstream;
 use fleet_api::upstream::Signatures;
-use fleet_formats::seam::{
-    Allowances, Format, RootContent, RootFile, SignaturePolicy, Trust, VerifyContext,
-};
+use fleet_formats::seam::{Format, RootContent, RootFile};
 use fleet_types::{Reason, RepoPath, UnitRevision, shown_url};
 use jiff::Timestamp;
 use url::Url;
@@ -139,7 +137,7 @@ pub async fn probe(
 struct Asked<'a, F> {
     authority: &'a Url,
     unit: &'a str,
-    formats: &'a [Box<dyn Format>],
+    formats: &'a [Arc<dyn Format>],
     /// What nobody signs need not be dated.
     is_signed: bool,
     fetcher: &'a F,
@@ -197,35 +195,18 @@ impl<F: Fetcher> Asked<'_, F> {
 
     /// The state that a root describes. Only the reason of a refusal is passed on: the message may quote the body.
     fn read(&self, root: RootContent) -> Result<UnitRevision, ProbeError> {
-        let trust = Trust {
-            keyring: None,
-            signatures: SignaturePolicy::None,
-            min_good_signatures: 0,
-            all_signatures_good: false,
-            max_index_age: None,
-        };
-        let context = VerifyContext {
-            now: self.now.as_second(),
-            trust: &trust,
-            accepted: None,
-            // What the authority has is asked, not whether it still vouches for it.
-            allowances: &Allowances {
-                expired: true,
-                ..Allowances::default()
-            },
-            settled: true,
-        };
         let roots = [root];
         let mut refused = Reason::IndexMalformed;
         for format in self.formats {
             // Of what nobody signs, the rest of the state may lie in the indices.
-            let rest = format.unlisted(self.unit, &roots, &trust);
+            let rest = format.unlisted(self.unit, &roots);
             let told_by_roots = rest.is_ok_and(|rest| rest.is_empty());
-            match format.verify(self.unit, &roots, &context) {
-                Ok(verified)
-                    if told_by_roots && (verified.revision.is_dated() || !self.is_signed) =>
-                {
-                    return Ok(verified.into_inner().revision);
+            match format.read(self.unit, &roots).map(|index| index.revision) {
+                Ok(revision) if revision.is_from_future(self.now.as_second()) => {
+                    refused = Reason::IndexFromFuture;
+                }
+                Ok(revision) if told_by_roots && (revision.is_dated() || !self.is_signed) => {
+                    return Ok(revision);
                 }
                 Ok(_) => {}
                 Err(rejected) => refused = rejected.reason,

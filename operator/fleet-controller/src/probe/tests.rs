@@ -137,6 +137,23 @@ async fn a_release_without_a_date_tells_the_state_of_what_nobody_signs() {
 }
 
 #[tokio::test]
+async fn a_date_in_the_future_tells_nothing() {
+    let dated = |year: &str| Scripted {
+        files: BTreeMap::from([(
+            "/debian/dists/trixie/Release",
+            RELEASE.replace("2025", year).into_bytes(),
+        )]),
+        ..Default::default()
+    };
+    let ask = async |year: &str| {
+        let found = ask(&dated(year), &["trixie"], &Memory::default()).await;
+        found["trixie"].is_ok()
+    };
+    assert!(ask("2025").await);
+    assert!(!ask("2031").await);
+}
+
+#[tokio::test]
 async fn each_suite_counts_by_itself_and_no_body_reaches_a_message() {
     let secret = b"root:x:0:0 -- Date: SECRET".to_vec();
     let files = BTreeMap::from([

@@ -6,11 +6,13 @@ use std::time::Duration;
 use fleet_api::Mirror;
 use fleet_plan::{Observed, Plan, SeenAttempt, Turn, Write};
 use jiff::Timestamp;
-use kube::Resource;
+use kube::{Resource, ResourceExt};
 
+use super::report::Carried;
 use super::{Next, counted, publish, report, unreadable};
 use crate::context::Context;
 use crate::error::WriteError;
+use crate::fleet::Asking;
 use crate::strangers::recheck_strangers;
 use crate::world::{Guarded, ObjectName};
 
@@ -24,6 +26,8 @@ async fn one(context: &Context, name: &ObjectName) -> Result<Next, WriteError> {
         return Ok(forget(context, name));
     };
     let Guarded { 0: Ok(mirror) } = &*known else {
+        let woken = context.fleet().stop_waiting(name);
+        context.plan_again(woken);
         return unreadable::tell(context, &known).await;
     };
     let strangers = context.world.strangers.any(name);
@@ -31,18 +35,26 @@ async fn one(context: &Context, name: &ObjectName) -> Result<Next, WriteError> {
         recheck_strangers(&context.client, &context.world, name).await;
     }
     let plan = decide(context, name, mirror);
-    let written = carry_out(context, name, &plan.writes).await;
-    if let Err(WriteError::NameConflict { .. } | WriteError::Outdated { .. }) = written {
+    let carried = carry_out(context, name, &plan.writes).await;
+    if let Some(outdated) = carried.outdated() {
         // The world is not as it was planned for; what stands in the way is known now, and the next plan says so.
-        return written.map(|()| Next::Again);
+        return Err(outdated.clone());
     }
-    if written.as_ref().is_err_and(|error| error.job().is_some()) {
+    if carried.unmade_job.is_some() {
         // The turn was taken for a Job that was not made; others may have it until this is tried again.
         record(context, name, mirror, Turn::Idle, plan.rollouts);
     }
-    let reported = tell(context, mirror, &plan, written.as_ref().err()).await?;
-    written?;
-    carry_out(context, name, &plan.after_status).await?;
+    let version = |known: &Guarded<Mirror>| known.resource_version();
+    let now = context.world.mirrors.get(name, &name.name);
+    if now.as_deref().and_then(version) != version(&known) {
+        // Our finalizer, or somebody's change: the status belongs to a plan of what is there now.
+        return carried.result().map(|()| Next::Again);
+    }
+    let reported = tell(context, mirror, &plan, &carried).await?;
+    carried.result()?;
+    carry_out(context, name, &plan.after_status)
+        .await
+        .result()?;
     let busy = reported || !plan.writes.is_empty() || !plan.after_status.is_empty();
     let wake_at = strangers
         .then(|| Timestamp::now() + STRANGER_PERIOD)
@@ -55,7 +67,8 @@ async fn one(context: &Context, name: &ObjectName) -> Result<Next, WriteError> {
 /// How often it is looked whether a person removed what stands in the way. No watch of ours shows it.
 const STRANGER_PERIOD: jiff::SignedDuration = jiff::SignedDuration::from_secs(30);
 
-/// Observes and plans, under the one lock that keeps two Mirrors from taking one turn.
+/// Observes and plans. Plans of several Mirrors are made at once, so one that takes a turn or restarts a region counts
+/// only if nobody else did so meanwhile; else it is made again.
 fn decide(context: &Context, name: &ObjectName, mirror: &Mirror) -> Plan {
     let objects = context.world.of(name);
     context.answers.retain(name, &objects.pods);
@@ -65,48 +78,68 @@ fn decide(context: &Context, name: &ObjectName, mirror: &Mirror) -> Plan {
         Some(Guarded { 0: Err(invalid) }) => Some(invalid.error.to_string()),
         _ => None,
     };
-    let mut fleet = context.fleet();
-    let seen = Observed {
+    let asking = Asking {
+        mirror: name,
+        upstream: &upstream.name,
+        max_rollouts: context.settings.max_rollouts,
+    };
+    let mut others = context.fleet().others(&asking);
+    let mut seen = Observed {
         now: Timestamp::now(),
         upstream: known.and_then(|known| known.0.as_ref().ok().cloned()),
         upstream_error,
         answers: context.answers.of(name, &objects.pods),
         objects,
-        others: fleet.others(name, &upstream.name),
-        rollouts_elsewhere: fleet.rollouts_elsewhere(name, context.settings.max_rollouts),
+        line: others.line.clone(),
+        rollouts_elsewhere: others.rollouts_elsewhere,
         settings: context.settings.clone(),
     };
-    let plan = fleet_plan::plan(mirror, &seen);
-    let woken = fleet.record(name, &upstream.name, plan.turn, plan.rollouts);
-    drop(fleet);
-    woken
-        .into_iter()
-        .for_each(|mirror| context.wishes.mirrors.now(mirror));
-    report::mirror_metrics(context, name, &plan, &seen.answers);
-    plan
+    loop {
+        let plan = fleet_plan::plan(mirror, &seen);
+        let committed = (context.fleet()).commit(&asking, &others, plan.turn, plan.rollouts);
+        match committed {
+            Ok(woken) => {
+                context.plan_again(woken);
+                report::mirror_metrics(context, name, &plan, &seen.answers);
+                return plan;
+            }
+            Err(now) => others = now,
+        }
+        seen.line.clone_from(&others.line);
+        seen.rollouts_elsewhere = others.rollouts_elsewhere;
+    }
 }
 
-/// Notes what a Mirror does with its Upstream's turn, and has those planned again that a turn became free for.
+/// Notes what a Mirror does with its Upstream's turn.
 fn record(context: &Context, name: &ObjectName, mirror: &Mirror, turn: Turn, rollouts: u32) {
     let upstream = &mirror.spec.upstream_ref.name;
     let woken = context.fleet().record(name, upstream, turn, rollouts);
-    woken
-        .into_iter()
-        .for_each(|mirror| context.wishes.mirrors.now(mirror));
+    context.plan_again(woken);
 }
 
-async fn carry_out(
-    context: &Context,
-    name: &ObjectName,
-    writes: &[Write],
-) -> Result<(), WriteError> {
+/// Carries out what does not build on a write that failed.
+async fn carry_out(context: &Context, name: &ObjectName, writes: &[Write]) -> Carried {
+    let mut carried = Carried::default();
+    let mut failed: Vec<Option<&str>> = Vec::new();
     for write in writes {
-        context
-            .writer
-            .carry_out(&context.world, name, write)
-            .await?;
+        let region = write.region();
+        let builds_on_it =
+            |failed: &Option<&str>| failed.is_none() || region.is_none() || *failed == region;
+        let done = match failed.iter().any(builds_on_it) {
+            true => None,
+            false => Some(context.writer.carry_out(&context.world, name, write).await),
+        };
+        match (&done, write) {
+            (Some(Ok(())), _) => continue,
+            (_, Write::CreateJob(job)) => carried.unmade_job = Some(job.name_any()),
+            _ => {}
+        }
+        if let Some(Err(error)) = done {
+            carried.failures.push(error);
+            failed.push(region);
+        }
     }
-    Ok(())
+    carried
 }
 
 /// Writes the status once, if it says something new, then the Events and counters that belong to it.
@@ -114,9 +147,9 @@ async fn tell(
     context: &Context,
     mirror: &Mirror,
     plan: &Plan,
-    failure: Option<&WriteError>,
+    carried: &Carried,
 ) -> Result<bool, WriteError> {
-    let settled = report::settle(mirror, plan, failure, Timestamp::now());
+    let settled = report::settle(mirror, plan, carried, Timestamp::now());
     if settled.changed {
         context
             .writer
@@ -142,10 +175,7 @@ async fn tell(
 fn forget(context: &Context, name: &ObjectName) -> Next {
     context.metrics.remove_mirror(&report::key(name));
     context.answers.retain(name, &[]);
-    context.failures.succeeded(name);
     let woken = context.fleet().leave(name);
-    woken
-        .into_iter()
-        .for_each(|mirror| context.wishes.mirrors.now(mirror));
+    context.plan_again(woken);
     Next::Gone
 }

@@ -52,11 +52,11 @@ async fn counted(
         .record_reconcile(kind, started.elapsed().as_secs_f64(), reason);
     match result {
         Ok(next) => {
-            context.failures.succeeded(name);
+            context.failures.succeeded(kind, name);
             delay(next, context.intervals.resync)
         }
         Err(error) => {
-            let delay = context.failures.failed(name);
+            let delay = context.failures.failed(kind, name);
             tracing::warn!(kind, %name, %error, retry_ms = delay.as_millis() as u64, "not all could be written");
             Some(delay)
         }

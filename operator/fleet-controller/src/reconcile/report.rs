@@ -21,15 +21,36 @@ pub struct Settled {
     pub events: Vec<PlannedEvent>,
 }
 
+/// What came of a plan's writes.
+#[derive(Debug, Default)]
+pub struct Carried {
+    /// Why some were not carried out, in their order.
+    pub failures: Vec<WriteError>,
+    /// The Job that was not made, whether it was refused or something before it.
+    pub unmade_job: Option<String>,
+}
+
+impl Carried {
+    /// That the world was not as it was planned for.
+    pub fn outdated(&self) -> Option<&WriteError> {
+        let mut failures = self.failures.iter();
+        failures.find(|error| {
+            matches!(
+                error,
+                WriteError::NameConflict { .. } | WriteError::Outdated { .. }
+            )
+        })
+    }
+
+    pub fn result(&self) -> Result<(), WriteError> {
+        self.failures.first().cloned().map_or(Ok(()), Err)
+    }
+}
+
 /// Folds a failed write into the planned status: it is still being reconciled, and why it does not get on. What is not
 /// ready without it is not ready because of it.
-pub fn settle(
-    mirror: &Mirror,
-    plan: &Plan,
-    failure: Option<&WriteError>,
-    now: Timestamp,
-) -> Settled {
-    let Some(failure) = failure else {
+pub fn settle(mirror: &Mirror, plan: &Plan, carried: &Carried, now: Timestamp) -> Settled {
+    let Some(failure) = carried.failures.first() else {
         return Settled {
             status: plan.status.clone(),
             changed: plan.status_changed,
@@ -66,7 +87,9 @@ pub fn settle(
         message: failure.to_string(),
     };
     let mut status = plan.status.clone();
-    not_begun(&mut status, mirror, failure);
+    if let Some(job) = &carried.unmade_job {
+        not_begun(&mut status, mirror, job);
+    }
     let stalled = status
         .conditions
         .iter()
@@ -92,8 +115,7 @@ pub fn settle(
 }
 
 /// A run whose Job was not made did not begin: what the status says of its region's runs stays as it was.
-fn not_begun(status: &mut MirrorStatus, mirror: &Mirror, failure: &WriteError) {
-    let Some(job) = failure.job() else { return };
+fn not_begun(status: &mut MirrorStatus, mirror: &Mirror, job: &str) {
     let regions = status.regions.iter_mut();
     let begun = |region: &&mut RegionStatus| {
         region

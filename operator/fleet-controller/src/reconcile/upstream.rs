@@ -232,10 +232,7 @@ async fn tell(
         .writer
         .upstream_status(&context.world, upstream, &plan.status)
         .await?;
-    context
-        .mirrors_of(name)
-        .into_iter()
-        .for_each(|(mirror, _)| context.wishes.mirrors.now(mirror));
+    context.tell_mirrors(name, Some(upstream));
     publish(context, &upstream.object_ref(&()), &plan.events).await;
     Ok(())
 }

@@ -4,7 +4,7 @@
 //! it did, however late the watch is; so an older version never replaces a newer one, and what we deleted does not come
 //! back by an event from before.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::ObjectName;
@@ -30,6 +30,10 @@ pub struct Kept<T> {
 
 struct Inner<T> {
     groups: HashMap<ObjectName, BTreeMap<String, Entry<T>>>,
+    /// By what else an object is looked for, if by anything.
+    refers_to: fn(&T) -> Option<ObjectName>,
+    /// Group and name of the objects that refer to something.
+    referring: HashMap<ObjectName, BTreeSet<(ObjectName, String)>>,
     /// Uids of what is gone and an answer or an event from before may still talk about.
     gone: Gone,
     /// What a new list has brought so far.
@@ -66,8 +70,15 @@ struct Entry<T> {
 
 impl<T> Kept<T> {
     pub fn new(matters: fn(&T, &T) -> bool) -> Self {
+        Kept::referring(matters, |_| None)
+    }
+
+    /// Objects that are found by what they refer to as well.
+    pub fn referring(matters: fn(&T, &T) -> bool, refers_to: fn(&T) -> Option<ObjectName>) -> Self {
         let inner = Inner {
             groups: HashMap::new(),
+            refers_to,
+            referring: HashMap::new(),
             gone: Gone::default(),
             listed: Vec::new(),
         };
@@ -134,29 +145,43 @@ impl<T> Kept<T> {
         found
     }
 
-    /// Takes in a state. True where it asks for a decision.
-    pub fn put(&self, item: Item<T>) -> bool {
+    /// The objects that refer to something, each with its group, in the order of the groups.
+    pub fn referring_to(&self, object: &ObjectName) -> Vec<(ObjectName, Arc<T>)> {
+        let inner = self.read();
+        let referring = inner.referring.get(object).into_iter().flatten();
+        let found = referring.filter_map(|(group, name)| {
+            let entry = inner.groups.get(group)?.get(name)?;
+            Some((group.clone(), entry.value.clone()))
+        });
+        found.collect()
+    }
+
+    /// Takes in a state. Where it asks for a decision: the state before it, if there was one.
+    pub fn replace(&self, item: Item<T>) -> Option<Option<Arc<T>>> {
         let mut inner = self.write();
         if inner.gone.uids.contains(&item.uid) {
-            return false;
+            return None;
         }
-        let entries = inner.groups.entry(item.group).or_default();
-        let before = entries.get(&item.name);
+        let entries = inner.groups.get(&item.group);
+        let before = entries.and_then(|entries| entries.get(&item.name));
         if before.is_some_and(|before| before.uid == item.uid && before.version > item.version) {
-            return false;
+            return None;
         }
         let matters = before.is_none_or(|before| {
             before.uid != item.uid || (self.matters)(&before.value, &item.value)
         });
-        entries.insert(
+        let before = before.map(|before| before.value.clone());
+        inner.insert(
+            item.group,
             item.name,
-            Entry {
-                uid: item.uid,
-                version: item.version,
-                value: Arc::new(item.value),
-            },
+            entry(item.uid, item.version, item.value),
         );
-        matters
+        matters.then_some(before)
+    }
+
+    /// Takes in a state. True where it asks for a decision.
+    pub fn put(&self, item: Item<T>) -> bool {
+        self.replace(item).is_some()
     }
 
     /// An object is gone: the watch says so, or we deleted it.
@@ -205,6 +230,7 @@ impl<T> Kept<T> {
         let mut inner = self.write();
         let listed = std::mem::take(&mut inner.listed);
         let mut before = std::mem::take(&mut inner.groups);
+        inner.referring.clear();
         // Every group that had something or has something now: whatever was missed while there was no watch.
         let mut touched: HashSet<ObjectName> = before.keys().cloned().collect();
         for item in listed {
@@ -213,16 +239,8 @@ impl<T> Kept<T> {
                 .get_mut(&item.group)
                 .and_then(|entries| entries.remove(&item.name));
             let newer = known.filter(|known| known.uid == item.uid && known.version > item.version);
-            let entry = newer.unwrap_or(Entry {
-                uid: item.uid,
-                version: item.version,
-                value: Arc::new(item.value),
-            });
-            inner
-                .groups
-                .entry(item.group)
-                .or_default()
-                .insert(item.name, entry);
+            let entry = newer.unwrap_or_else(|| entry(item.uid, item.version, item.value));
+            inner.insert(item.group, item.name, entry);
         }
         touched
     }
@@ -237,16 +255,51 @@ impl<T> Kept<T> {
     }
 }
 
+fn entry<T>(uid: String, version: u64, value: T) -> Entry<T> {
+    Entry {
+        uid,
+        version,
+        value: Arc::new(value),
+    }
+}
+
 impl<T> Inner<T> {
+    fn insert(&mut self, group: ObjectName, name: String, entry: Entry<T>) {
+        let key = (group.clone(), name.clone());
+        let now = (self.refers_to)(&entry.value);
+        let before = self.groups.entry(group).or_default().insert(name, entry);
+        if let Some(before) = before {
+            self.unrefer(&before.value, &key);
+        }
+        now.map(|object| self.referring.entry(object).or_default().insert(key));
+    }
+
     fn forget(&mut self, group: &ObjectName, name: &str, uid: &str) {
         let Some(entries) = self.groups.get_mut(group) else {
             return;
         };
-        if entries.get(name).is_some_and(|entry| entry.uid == uid) {
-            entries.remove(name);
+        if entries.get(name).is_none_or(|entry| entry.uid != uid) {
+            return;
         }
+        let gone = entries.remove(name);
         if entries.is_empty() {
             self.groups.remove(group);
+        }
+        let key = (group.clone(), name.to_owned());
+        if let Some(gone) = gone {
+            self.unrefer(&gone.value, &key);
+        }
+    }
+
+    fn unrefer(&mut self, value: &T, key: &(ObjectName, String)) {
+        let Some(object) = (self.refers_to)(value) else {
+            return;
+        };
+        if let Some(referring) = self.referring.get_mut(&object) {
+            referring.remove(key);
+            if referring.is_empty() {
+                self.referring.remove(&object);
+            }
         }
     }
 }
@@ -316,5 +369,32 @@ mod tests {
         );
         assert_eq!(kept.list_ends(), HashSet::from([group()]));
         assert_eq!(kept.group(&group()), [Arc::new(50)]);
+    }
+
+    #[test]
+    fn an_object_is_found_by_what_it_refers_to_now() {
+        let tens =
+            |value: &u32| (*value > 0).then(|| ObjectName::new("ns", (value / 10).to_string()));
+        let kept: Kept<u32> = Kept::referring(|a, b| a != b, tens);
+        let of = |tens: &str| -> Vec<u32> {
+            let found = kept.referring_to(&ObjectName::new("ns", tens));
+            found.iter().map(|(_, value)| **value).collect()
+        };
+        kept.put(item("1", 5, 50));
+        kept.put(Item {
+            name: "b".into(),
+            ..item("9", 5, 51)
+        });
+        assert_eq!(of("5"), [50, 51]);
+        kept.put(item("1", 6, 60));
+        assert_eq!((of("5"), of("6")), (vec![51], vec![60]));
+        kept.remove(&group(), "a", "1");
+        assert_eq!((of("5"), of("6")), (vec![51], vec![]));
+        kept.list_begins();
+        kept.listed(item("2", 7, 70));
+        kept.list_ends();
+        assert_eq!((of("5"), of("7")), (vec![], vec![70]));
+        kept.put(item("2", 8, 0));
+        assert!(of("7").is_empty() && kept.read().referring.is_empty());
     }
 }

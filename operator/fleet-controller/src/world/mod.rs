@@ -67,7 +67,7 @@ pub struct World {
 impl Default for World {
     fn default() -> Self {
         World {
-            mirrors: Arc::new(Kept::new(decision_changed)),
+            mirrors: Arc::new(Kept::referring(decision_changed, upstream_of)),
             // Mirrors look at an Upstream's status too.
             upstreams: Arc::new(Kept::new(|a, b| {
                 a.meta().resource_version != b.meta().resource_version
@@ -112,11 +112,19 @@ where
         || a.deletion_timestamp.is_some() != b.deletion_timestamp.is_some()
 }
 
+/// The Upstream that a Mirror names.
+fn upstream_of(mirror: &Guarded<Mirror>) -> Option<ObjectName> {
+    let mirror = mirror.0.as_ref().ok()?;
+    let namespace = mirror.metadata.namespace.as_deref()?;
+    Some(ObjectName::new(namespace, &mirror.spec.upstream_ref.name))
+}
+
 /// What changed about a group of objects.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Change {
     Mirror,
-    Upstream,
+    /// An Upstream, and what it was before, as far as that is known.
+    Upstream(Option<Arc<Guarded<Upstream>>>),
     /// A claim, StatefulSet, Service or PodDisruptionBudget of a Mirror.
     Object,
     /// A sync Job of a Mirror.
@@ -129,6 +137,9 @@ pub enum Change {
 
 /// Told about each group of objects that asks for a decision.
 pub type Listener = Arc<dyn Fn(Change, &ObjectName) + Send + Sync>;
+
+/// What it is called that an object of one kind changed, given its state before.
+type Called<T> = fn(Option<Arc<T>>) -> Change;
 
 /// Where to watch, and whom to tell.
 type Place<'a> = (&'a Client, Option<&'a str>, &'a Listener);
@@ -153,28 +164,28 @@ impl Watches {
         };
         let place = (client, namespace, listener);
         let all = watcher::Config::default;
-        watches.add(place, Change::Mirror, all(), &world.mirrors, by_itself);
+        watches.add(place, |_| Change::Mirror, all(), &world.mirrors, by_itself);
         watches.add(place, Change::Upstream, all(), &world.upstreams, by_itself);
-        watches.children::<PersistentVolumeClaim>(place, Change::Object, world);
-        watches.children::<StatefulSet>(place, Change::Object, world);
-        watches.children::<Service>(place, Change::Object, world);
-        watches.children::<PodDisruptionBudget>(place, Change::Object, world);
-        watches.children::<Job>(place, Change::Job, world);
-        watches.children::<Pod>(place, Change::Pod, world);
+        watches.children::<PersistentVolumeClaim>(place, |_| Change::Object, world);
+        watches.children::<StatefulSet>(place, |_| Change::Object, world);
+        watches.children::<Service>(place, |_| Change::Object, world);
+        watches.children::<PodDisruptionBudget>(place, |_| Change::Object, world);
+        watches.children::<Job>(place, |_| Change::Job, world);
+        watches.children::<Pod>(place, |_| Change::Pod, world);
         let told = all().fields(TELLING_EVENTS);
-        watches.add(place, Change::Warning, told, &world.warnings, warning);
+        watches.add(place, |_| Change::Warning, told, &world.warnings, warning);
         watches
     }
 
-    fn children<K: Child>(&mut self, place: Place<'_>, change: Change, world: &World) {
+    fn children<K: Child>(&mut self, place: Place<'_>, called: Called<K::Seen>, world: &World) {
         let ours = watcher::Config::default().labels(&our_selector());
-        self.add(place, change, ours, K::kept(&world.owned), K::labelled);
+        self.add(place, called, ours, K::kept(&world.owned), K::labelled);
     }
 
     fn add<K, T: Send + Sync + 'static>(
         &mut self,
         (client, namespace, listener): Place<'_>,
-        change: Change,
+        called: Called<T>,
         config: watcher::Config,
         kept: &Arc<Kept<T>>,
         view: fn(K) -> Option<Item<T>>,
@@ -187,7 +198,7 @@ impl Watches {
             None => Api::all(client.clone()),
         };
         let listener = listener.clone();
-        let touched = move |group: &ObjectName| listener(change, group);
+        let touched = move |group: &ObjectName, before| listener(called(before), group);
         let (sender, receiver) = oneshot::channel();
         self.complete.push(receiver);
         self.tasks.spawn(watch::follow(

@@ -77,7 +77,11 @@ impl Writer {
         if before == Value::Object(status.clone()) {
             return Ok(false);
         }
-        self.apply_status(&api, kind, meta, &status).await?;
+        let meta = ObjectMeta {
+            resource_version: found.metadata.resource_version,
+            ..meta.clone()
+        };
+        self.apply_status(&api, kind, &meta, &status).await?;
         Ok(true)
     }
 
@@ -94,7 +98,8 @@ impl Writer {
             .await
     }
 
-    /// As its only owner: what is not in `status` is taken away. The uid keeps it from a successor.
+    /// As its only owner: what is not in `status` is taken away. The uid keeps it from a successor, the version from what a
+    /// newer leader says.
     async fn apply_status<K>(
         &self,
         api: &Api<K>,
@@ -108,7 +113,7 @@ impl Writer {
         let name = meta.name.as_deref().unwrap_or_default();
         let body = json!({
             "apiVersion": kind.api_version, "kind": kind.kind,
-            "metadata": {"name": name, "uid": meta.uid},
+            "metadata": {"name": name, "uid": meta.uid, "resourceVersion": meta.resource_version},
             "status": status,
         });
         let params = PatchParams::apply(STATUS_FIELD_MANAGER).force();

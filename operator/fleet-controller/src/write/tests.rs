@@ -183,7 +183,9 @@ async fn a_job_that_exists_and_is_ours_counts_as_created() {
 
 #[tokio::test]
 async fn a_deletion_names_the_very_object_and_gone_is_as_good() {
-    let write = Write::DeleteJob {
+    let write = Write::Delete {
+        kind: ChildKind::Job,
+        region: "eu-1".into(),
         name: "run".into(),
         uid: "j1".into(),
     };
@@ -203,7 +205,7 @@ async fn what_cannot_be_read_gets_a_condition_and_keeps_the_rest_of_its_status()
     let object = |status: Value| {
         json!({
             "apiVersion": "mirrorfleet.dev/v1alpha1", "kind": "Mirror",
-            "metadata": {"name": "debian", "namespace": "ns", "uid": "u1", "generation": 7},
+            "metadata": {"name": "debian", "namespace": "ns", "uid": "u1", "resourceVersion": "3", "generation": 7},
             "spec": {"storage": {"size": "not a size"}}, "status": status,
         })
     };
@@ -224,6 +226,7 @@ async fn what_cannot_be_read_gets_a_condition_and_keeps_the_rest_of_its_status()
         method == "PATCH" && uri.contains("/mirrors/debian/status"),
         "{method} {uri}"
     );
+    assert_eq!(body["metadata"]["resourceVersion"], "3");
     let status = &body["status"];
     assert_eq!(
         (&status["regions"], &status["observedGeneration"]),
@@ -245,4 +248,24 @@ async fn what_cannot_be_read_gets_a_condition_and_keeps_the_rest_of_its_status()
         Ok(false)
     );
     assert_eq!(asked.lock().unwrap().len(), 1, "said once");
+}
+
+/// A leader that was deposed without knowing it.
+#[tokio::test]
+async fn a_status_is_written_only_over_the_version_that_it_was_planned_from() {
+    let object = json!({
+        "apiVersion": "mirrorfleet.dev/v1alpha1", "kind": "Mirror",
+        "metadata": {"name": "debian", "namespace": "ns", "uid": "u1", "resourceVersion": "3"},
+        "spec": {"upstreamRef": {"name": "debian"}, "content": {}},
+    });
+    let seen: Mirror = serde_json::from_value(object).unwrap();
+    let (client, asked) = api(vec![refusal(409, "Conflict")]);
+    let status = fleet_api::MirrorStatus::default();
+    let written = Writer::new(client);
+    let written = written
+        .mirror_status(&World::default(), &seen, &status)
+        .await;
+    assert!(matches!(written, Err(WriteError::Outdated { .. })));
+    let (.., body) = &asked.lock().unwrap()[0];
+    assert_eq!(body["metadata"]["resourceVersion"], "3");
 }

@@ -1,6 +1,7 @@
 //! What the indices list: packages, source packages, installer images, differences. All of them are read as streams.
 
 use std::io::{BufRead, BufReader, Read};
+use std::ops::ControlFlow;
 
 use fleet_types::{Digest, Expected, HashAlgorithm, PathError, Reason, RepoPath};
 
@@ -23,11 +24,10 @@ const MAX_PATCH_BYTES: u64 = 1 << 30;
 /// Of one entry; more are not looked at.
 const MAX_UNUSABLE_PATHS: usize = 64;
 
-type Found<'a> = &'a mut dyn FnMut(Item) -> Result<(), Rejected>;
+type Found<'a> = &'a mut dyn FnMut(Item) -> ControlFlow<()>;
 
 /// Reads one index of `group` and reports what it lists; how many entries it has. Errors are about the index as a
-/// whole: `IndexMalformed` and `TooLarge` where apt refuses it too, and what `found` returns; messages name the index
-/// and the place in it.
+/// whole: `IndexMalformed` and `TooLarge` where apt refuses it too; messages name the index and the place in it.
 pub(super) fn read(
     group: &IndexGroup,
     filter: &PackageFilter,
@@ -41,12 +41,7 @@ pub(super) fn read(
         Kind::Differences => differences(group, content, found),
         Kind::Opaque => Ok(0),
     };
-    result.map_err(|rejected| {
-        Rejected::new(
-            rejected.reason,
-            format!("{}: {}", group.stem, rejected.message),
-        )
-    })
+    result.map_err(|rejected| rejected.at(&group.stem))
 }
 
 fn packages(
@@ -62,10 +57,13 @@ fn packages(
             return Err(malformed(stanza.malformed(what.to_owned())));
         }
         let wanted = filter.wants_binary(&stanza);
-        match package(&stanza, wanted) {
-            Ok(payload) => found(Item::File(payload))?,
-            Err(why) if wanted => found(unusable(&stanza, &why, paths_of_package(&stanza)))?,
-            Err(_) => {}
+        let item = match package(&stanza, wanted) {
+            Ok(payload) => Item::File(payload),
+            Err(why) if wanted => unusable(&stanza, &why, paths_of_package(&stanza)),
+            Err(_) => continue,
+        };
+        if found(item).is_break() {
+            return Ok(entries);
         }
     }
     if entries == 0 && reader.lines() > 0 {
@@ -177,12 +175,13 @@ fn sources(
     while let Some(stanza) = reader.next_entry().map_err(malformed)? {
         entries += 1;
         let wanted = filter.wants_source(&stanza);
-        match source(&stanza, wanted) {
-            Ok(files) => files
-                .into_iter()
-                .try_for_each(|file| found(Item::File(file)))?,
-            Err(why) if wanted => found(unusable(&stanza, &why, paths_of_source(&stanza)))?,
-            Err(_) => {}
+        let items: Vec<Item> = match source(&stanza, wanted) {
+            Ok(files) => files.into_iter().map(Item::File).collect(),
+            Err(why) if wanted => vec![unusable(&stanza, &why, paths_of_source(&stanza))],
+            Err(_) => continue,
+        };
+        if items.into_iter().try_for_each(&mut *found).is_break() {
+            return Ok(entries);
         }
     }
     Ok(entries)
@@ -273,8 +272,8 @@ fn checksums(
             continue;
         }
         entries += 1;
-        match image(group, text) {
-            Ok(payload) => found(Item::File(payload))?,
+        let item = match image(group, text) {
+            Ok(payload) => Item::File(payload),
             Err(why) => {
                 let shown = String::from_utf8_lossy(text);
                 let name = shown
@@ -282,12 +281,11 @@ fn checksums(
                     .map_or(&*shown, |(_, name)| name.trim());
                 let why = format!("{why}, line {number}");
                 let path = beside(group, name).ok();
-                found(Item::Unusable(Unusable::new(
-                    name,
-                    &why,
-                    path.into_iter().collect(),
-                )))?;
+                Item::Unusable(Unusable::new(name, &why, path.into_iter().collect()))
             }
+        };
+        if found(item).is_break() {
+            return Ok(entries);
         }
     }
     Ok(entries)
@@ -339,7 +337,9 @@ fn differences(
         };
         for line in list.lines().filter(|line| !line.trim().is_empty()) {
             entries += 1;
-            found(Item::File(patch(group, &stanza, line)?))?;
+            if found(Item::File(patch(group, &stanza, line)?)).is_break() {
+                return Ok(entries);
+            }
         }
     }
     Ok(entries)

@@ -9,7 +9,7 @@ use fleet_types::{Digest, Expected, Reason, RepoPath};
 use super::offer::{Declared, Offer};
 use super::release::{Release, ReleaseFile};
 use super::roles::{Kind, Role, Roles};
-use super::slice::{DebianSlice, Suite};
+use super::slice::{Slice, Suite};
 use crate::decompress::MAX_OUTPUT_LIMIT;
 use crate::seam::{Compression, IndexFile, IndexGroup, Lack, Rejected};
 
@@ -36,7 +36,7 @@ pub(super) struct Layout {
 /// Errors: `WeakHash`, `UnsafePath`, `IndexMalformed` and `TooLarge`, all of them only for indices that
 /// the slice needs.
 pub(super) fn layout(
-    slice: &DebianSlice,
+    slice: &Slice,
     suite: &Suite<'_>,
     release: &Release,
 ) -> Result<Layout, Rejected> {

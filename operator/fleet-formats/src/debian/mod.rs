@@ -23,17 +23,16 @@ mod unlisted;
 mod verify;
 
 use std::io::Read;
+use std::ops::ControlFlow;
 
+use fleet_api::mirror::{DebianContent, DebianInclude, DebianPackages};
 use fleet_types::RepoPath;
 
-pub use packages::{PackageRule, PackageRules};
-pub use slice::{Alias, DebianSlice, Include, ReleaseName};
-
 use self::packages::PackageFilter;
-use self::slice::Suite;
+use self::slice::{Slice, Suite};
 use crate::seam::{
-    Format, IndexGroup, Item, Rejected, RootContent, RootFile, RootPlan, Trust, UnitIndex,
-    UpstreamTrace, Verified, VerifyContext,
+    Format, IndexGroup, Item, Rejected, RootContent, RootFile, RootPlan, UnitIndex, UpstreamTrace,
+    Verified, VerifyContext,
 };
 
 /// The largest `InRelease` and `Release` read; Debian's largest are below 1 MiB.
@@ -45,17 +44,34 @@ const MAX_MARK_BYTES: u64 = 64 << 10;
 /// The Debian format with a declared slice.
 #[derive(Debug, Clone)]
 pub struct Debian {
-    slice: DebianSlice,
+    slice: Slice,
     packages: PackageFilter,
 }
 
 impl Debian {
     /// Errors: `InvalidSpec` where the slice names nothing, the same twice, or something that cannot be a path.
-    pub fn new(slice: DebianSlice) -> Result<Debian, Rejected> {
-        slice.check()?;
-        let slice = slice.normalized();
+    pub fn new(content: DebianContent) -> Result<Debian, Rejected> {
+        let slice = Slice::new(content)?;
         let packages = PackageFilter::new(&slice.packages)?;
         Ok(Debian { slice, packages })
+    }
+
+    /// One suite, as far as its Release is read. Errors as above.
+    pub(crate) fn of_suite(content: &DebianContent, suite: &str) -> Result<Debian, Rejected> {
+        let mut release_names = content.release_names.clone();
+        release_names.retain(|expected| expected.suite == suite);
+        Debian::new(DebianContent {
+            suites: vec![suite.to_owned()],
+            components: content.components.clone(),
+            architectures: content.architectures.clone(),
+            include: DebianInclude {
+                sources: content.include.sources,
+                ..DebianInclude::default()
+            },
+            aliases: Vec::new(),
+            release_names,
+            packages: DebianPackages::default(),
+        })
     }
 }
 
@@ -79,13 +95,8 @@ impl Format for Debian {
         })
     }
 
-    fn unlisted(
-        &self,
-        unit: &str,
-        roots: &[RootContent],
-        trust: &Trust,
-    ) -> Result<Vec<Vec<RootFile>>, Rejected> {
-        unlisted::wanted(&self.slice, &Suite::new(unit)?, roots, trust)
+    fn unlisted(&self, unit: &str, roots: &[RootContent]) -> Result<Vec<Vec<RootFile>>, Rejected> {
+        unlisted::wanted(&self.slice, &Suite::new(unit)?, roots)
     }
 
     fn trace(&self) -> Option<Vec<(String, String)>> {
@@ -129,6 +140,10 @@ impl Format for Debian {
         })
     }
 
+    fn read(&self, unit: &str, roots: &[RootContent]) -> Result<UnitIndex, Rejected> {
+        verify::unit(&self.slice, &Suite::new(unit)?, roots, None)
+    }
+
     fn verify(
         &self,
         unit: &str,
@@ -136,14 +151,14 @@ impl Format for Debian {
         context: &VerifyContext<'_>,
     ) -> Result<Verified<UnitIndex>, Rejected> {
         let suite = Suite::new(unit)?;
-        verify::unit(&self.slice, &suite, roots, context).map(Verified::new)
+        verify::unit(&self.slice, &suite, roots, Some(context)).map(Verified::new)
     }
 
     fn read_index(
         &self,
         group: &IndexGroup,
         content: &mut dyn Read,
-        found: &mut dyn FnMut(Item) -> Result<(), Rejected>,
+        found: &mut dyn FnMut(Item) -> ControlFlow<()>,
     ) -> Result<u64, Rejected> {
         indices::read(group, &self.packages, content, found)
     }

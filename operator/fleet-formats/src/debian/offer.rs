@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::layout::split_suffix;
 use super::release::Release;
-use super::slice::{DebianSlice, Suite};
+use super::slice::{Slice, Suite};
 use crate::seam::Lack;
 
 /// Words that a message repeats.
@@ -142,7 +142,7 @@ struct Component<'a> {
 
 /// What is declared, as far as the offer goes.
 pub(super) struct Declared<'a> {
-    slice: &'a DebianSlice,
+    slice: &'a Slice,
     offer: &'a Offer<'a>,
     asks_for_all: bool,
     components: Vec<Component<'a>>,
@@ -150,7 +150,7 @@ pub(super) struct Declared<'a> {
 
 impl<'a> Declared<'a> {
     pub fn of(
-        slice: &'a DebianSlice,
+        slice: &'a Slice,
         suite: &Suite<'_>,
         release: &Release,
         offer: &'a Offer<'a>,

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
+use fleet_api::mirror::{DebianPackages, PackageRule};
 use fleet_types::Reason;
 use globset::{Candidate, GlobBuilder, GlobSet, GlobSetBuilder};
 
@@ -11,24 +12,6 @@ use crate::seam::Rejected;
 
 /// More rules than this are refused, in each of the two lists.
 const MAX_RULES: usize = 256;
-
-/// A package is copied when some rule of `include` (or an empty `include`) and no rule of `exclude` matches it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct PackageRules {
-    pub include: Vec<PackageRule>,
-    pub exclude: Vec<PackageRule>,
-}
-
-/// Globs over the fields of a package, of which all that are given must match. `*` matches any text, `/` too.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct PackageRule {
-    /// Of a binary package or, in the index of sources, of a source package.
-    pub name: Option<String>,
-    pub section: Option<String>,
-    pub priority: Option<String>,
-    /// The source package that it is made of.
-    pub source: Option<String>,
-}
 
 /// The rules, ready for use. With none, nothing of a stanza is looked at.
 #[derive(Debug, Clone, Default)]
@@ -55,25 +38,23 @@ struct Field {
 /// A set of rules.
 type Mask = [u64; MAX_RULES / 64];
 
-/// What rules look at, in the order of [`PackageRule::patterns`].
+/// What rules look at, in the order of [`patterns`].
 struct Facts<'a> {
     values: [Option<&'a [u8]>; 4],
 }
 
-impl PackageRule {
-    fn patterns(&self) -> [(&'static str, Option<&str>); 4] {
-        [
-            ("name", self.name.as_deref()),
-            ("section", self.section.as_deref()),
-            ("priority", self.priority.as_deref()),
-            ("source", self.source.as_deref()),
-        ]
-    }
+fn patterns(rule: &PackageRule) -> [(&'static str, Option<&str>); 4] {
+    [
+        ("name", rule.name.as_deref()),
+        ("section", rule.section.as_deref()),
+        ("priority", rule.priority.as_deref()),
+        ("source", rule.source.as_deref()),
+    ]
 }
 
 impl PackageFilter {
     /// Errors: `InvalidSpec` for what is no glob, a rule without a field, and too many rules.
-    pub fn new(rules: &PackageRules) -> Result<PackageFilter, Rejected> {
+    pub fn new(rules: &DebianPackages) -> Result<PackageFilter, Rejected> {
         Ok(PackageFilter {
             include: RuleSet::new("include", &rules.include)?,
             exclude: RuleSet::new("exclude", &rules.exclude)?,
@@ -141,7 +122,7 @@ impl RuleSet {
         let mut building: [(GlobSetBuilder, Vec<usize>, Mask); 4] =
             std::array::from_fn(|_| (GlobSetBuilder::new(), Vec::new(), [0; MAX_RULES / 64]));
         for (number, rule) in rules.iter().enumerate() {
-            let patterns = rule.patterns();
+            let patterns = patterns(rule);
             if patterns.iter().all(|(_, pattern)| pattern.is_none()) {
                 return Err(invalid(
                     format!("[{number}]"),
@@ -235,7 +216,7 @@ mod tests {
         }
     }
 
-    fn wants(rules: &PackageRules, stanza: &str) -> bool {
+    fn wants(rules: &DebianPackages, stanza: &str) -> bool {
         let filter = PackageFilter::new(rules).unwrap();
         let mut reader = Reader::new(stanza.as_bytes());
         let stanza = reader.next_stanza().unwrap().unwrap();
@@ -259,7 +240,7 @@ mod tests {
             (rule("lib*", "libs", "required", "glibc"), true, false),
             (rule("lib*", "libs", "optional", "glibc"), false, false),
         ] {
-            let only = PackageRules {
+            let only = DebianPackages {
                 include: vec![rule.clone()],
                 exclude: vec![],
             };
@@ -268,7 +249,7 @@ mod tests {
                 (libc, docs),
                 "{rule:?}"
             );
-            let without = PackageRules {
+            let without = DebianPackages {
                 include: vec![],
                 exclude: vec![rule],
             };
@@ -285,7 +266,7 @@ mod tests {
             .map(|number| rule(&format!("p{number}"), "x", "", ""))
             .collect();
         include.push(rule("libc6", "", "", ""));
-        let mut rules = PackageRules {
+        let mut rules = DebianPackages {
             include,
             exclude: vec![],
         };
@@ -298,12 +279,12 @@ mod tests {
 
     #[test]
     fn what_cannot_be_meant_is_refused_by_its_place() {
-        let refused = |rules: PackageRules| {
+        let refused = |rules: DebianPackages| {
             let rejected = PackageFilter::new(&rules).unwrap_err();
             assert_eq!(rejected.reason, Reason::InvalidSpec);
             rejected.message
         };
-        let include = |include| PackageRules {
+        let include = |include| DebianPackages {
             include,
             exclude: vec![],
         };

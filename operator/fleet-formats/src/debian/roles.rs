@@ -1,7 +1,9 @@
 //! What a file is to the declared slice, by its name alone.
 //! <https://wiki.debian.org/DebianRepository/Format#Overview>
 
-use super::slice::{DebianSlice, Include};
+use fleet_api::mirror::DebianInclude;
+
+use super::slice::Slice;
 use crate::seam::IndexGroup;
 
 /// What a group's files list.
@@ -61,7 +63,7 @@ impl Role {
 
 /// What decides about the names.
 pub(super) struct Roles<'a> {
-    pub slice: &'a DebianSlice,
+    pub slice: &'a Slice,
     pub flat: bool,
     /// Whether clients ask for `binary-all` beside an architecture's own index.
     pub asks_for_all: bool,
@@ -85,7 +87,7 @@ impl Roles<'_> {
 
     /// Nothing is declared of a flat repository but what to copy besides packages.
     fn role_in_flat(&self, name: &str) -> Option<Role> {
-        let Include {
+        let DebianInclude {
             sources,
             contents,
             pdiffs,
@@ -110,7 +112,7 @@ impl Roles<'_> {
     }
 
     fn role_in_component(&self, inside: &str) -> Option<Role> {
-        let Include {
+        let DebianInclude {
             sources,
             dep11,
             installer,
@@ -206,7 +208,7 @@ impl Roles<'_> {
 
     /// `Contents-amd64`, `Contents-udeb-amd64`, `Contents-source`, and their differences.
     fn role_of_contents(&self, name: &str) -> Option<Role> {
-        let Include {
+        let DebianInclude {
             sources,
             contents,
             installer,

@@ -203,7 +203,7 @@ fn add_pair<'a>(
         None => believed.notes.push(other_release("signatures are not judged")),
         Some(Ok(_)) => return Err(two_states(release)),
         Some(Err(rejected)) if rejected.reason == Reason::SignatureBad && !context.settled => {
-            return Err(Rejected::new(
+            return Err(Rejected::unsettled(
                 Reason::ReleasePairMismatch,
                 format!("Release.gpg does not fit Release, though InRelease does ({rejected})"),
             ));
@@ -224,7 +224,7 @@ fn other_release(why: &str) -> String {
 }
 
 fn two_states(release: &RootContent) -> Rejected {
-    Rejected::new(
+    Rejected::unsettled(
         Reason::ReleasePairMismatch,
         format!(
             "InRelease and Release are validly signed and of different states; the upstream is probably being updated, the \

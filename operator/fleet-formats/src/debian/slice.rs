@@ -1,74 +1,40 @@
 //! What a Mirror declares of a Debian archive.
 
 use std::collections::BTreeSet;
+use std::ops::Deref;
 
+use fleet_api::mirror::{DebianAlias, DebianContent, DebianReleaseName};
 use fleet_types::{Reason, RepoPath};
 
-use super::packages::PackageRules;
 use crate::seam::Rejected;
 
 /// What archives and other tools name beside the architectures: source packages.
 const SOURCE: &str = "source";
 
-/// The part of an archive that a Mirror declares.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DebianSlice {
-    /// Names below `dists/` (`trixie-updates`, `bookworm/updates`), or directories ending in `/` for flat repositories
-    /// (`./`).
-    pub suites: Vec<String>,
-    /// For example `main`; not looked at for flat repositories.
-    pub components: Vec<String>,
-    /// For example `amd64`; `all` is implied by any, and `source` means [`Include::sources`]. None with those: sources
-    /// alone. Not looked at for flat repositories.
-    pub architectures: Vec<String>,
-    pub include: Include,
-    pub aliases: Vec<Alias>,
-    /// What the Release of a suite is expected to call itself, where that is not the suite's own name.
-    pub release_names: Vec<ReleaseName>,
-    /// Which packages of all these are copied.
-    pub packages: PackageRules,
+/// What a Mirror declares of an archive, as far as it can be meant; `source` stands among what is included.
+#[derive(Debug, Clone)]
+pub(super) struct Slice(DebianContent);
+
+impl Deref for Slice {
+    type Target = DebianContent;
+    fn deref(&self) -> &DebianContent {
+        &self.0
+    }
 }
 
-/// Another name of a suite: `stable` for `trixie`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Alias {
-    pub name: String,
-    pub suite: String,
-}
-
-/// What the Release of a suite calls itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReleaseName {
-    pub suite: String,
-    /// Its Suite or Codename; empty for a Release that has neither.
-    pub name: String,
-}
-
-/// What is copied besides binary packages and their indices.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Include {
-    /// Source packages.
-    pub sources: bool,
-    /// The `Contents` indices: which file is in which package.
-    pub contents: bool,
-    /// AppStream metadata and icons.
-    pub dep11: bool,
-    /// The installer's packages and images.
-    pub installer: bool,
-    /// The differences between successive indices.
-    pub pdiffs: bool,
-}
-
-impl DebianSlice {
-    /// With `source` where it belongs.
-    pub(super) fn normalized(mut self) -> DebianSlice {
-        let before = self.architectures.len();
-        self.architectures.retain(|name| name != SOURCE);
-        self.include.sources |= self.architectures.len() < before;
-        self
+impl Slice {
+    /// Errors: `InvalidSpec`.
+    pub fn new(content: DebianContent) -> Result<Slice, Rejected> {
+        let mut slice = Slice(content);
+        slice.check()?;
+        let content = &mut slice.0;
+        let before = content.architectures.len();
+        content.architectures.retain(|name| name != SOURCE);
+        content.include.sources |= content.architectures.len() < before;
+        Ok(slice)
     }
 
-    pub(super) fn check(&self) -> Result<(), Rejected> {
+    fn check(&self) -> Result<(), Rejected> {
         not_empty("suites", &self.suites)?;
         let suites = self
             .suites
@@ -99,7 +65,7 @@ impl DebianSlice {
     }
 
     /// A name that is its own, for a suite that has a directory of its own below `dists/`.
-    fn check_alias(&self, alias: &Alias) -> Result<(), Rejected> {
+    fn check_alias(&self, alias: &DebianAlias) -> Result<(), Rejected> {
         let name = &alias.name;
         if Suite::new(name)?.is_flat() || alias.suite.ends_with('/') {
             return Err(invalid(
@@ -133,13 +99,13 @@ impl DebianSlice {
     }
 
     /// Of a declared suite, and once.
-    fn check_release_name(&self, expected: &ReleaseName) -> Result<(), Rejected> {
+    fn check_release_name(&self, expected: &DebianReleaseName) -> Result<(), Rejected> {
         let suite = &expected.suite;
         if !self.suites.contains(suite) {
             let message = format!("{suite:?} is not among the suites; declare it");
             return Err(invalid("releaseNames", &message));
         }
-        let same = |other: &&ReleaseName| other.suite == *suite;
+        let same = |other: &&DebianReleaseName| other.suite == *suite;
         match self.release_names.iter().filter(same).count() {
             1 => Ok(()),
             _ => Err(invalid(

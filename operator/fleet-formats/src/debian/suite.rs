@@ -3,7 +3,7 @@
 use fleet_types::Reason;
 
 use super::release::Release;
-use super::slice::{DebianSlice, Suite};
+use super::slice::{Slice, Suite};
 use crate::seam::Rejected;
 
 /// Ubuntu and Debian derive suites from a code name by these; where `Codename: noble` is in the Release of
@@ -20,7 +20,7 @@ const POCKETS: [&str; 5] = [
 /// Gives what people should know: clients of a suite that bears another name hear a warning. Errors: `SuiteMismatch`.
 pub(super) fn is_the_one(
     release: &Release,
-    slice: &DebianSlice,
+    slice: &Slice,
     suite: &Suite<'_>,
 ) -> Result<Option<String>, Rejected> {
     let expected = slice.release_name_of(suite.name);

@@ -3,14 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use fleet_types::{Accepted, Reason, UnitRevision};
+use fleet_types::{Accepted, Reason, Relation, UnitRevision};
 
 use super::date;
 use super::release::Release;
 use crate::seam::{Rejected, VerifyContext, let_through};
 
-/// apt's own tolerance.
-const FUTURE_TOLERANCE_SECONDS: i64 = 10;
 /// Of each value of an identity that is remembered, in characters.
 const IDENTITY_LENGTH: usize = 128;
 
@@ -97,7 +95,7 @@ pub(super) fn judge(
     is_dated: bool,
     context: &VerifyContext<'_>,
 ) -> Result<Vec<Reason>, Rejected> {
-    if is_dated && revision.date > context.now.saturating_add(FUTURE_TOLERANCE_SECONDS) {
+    if revision.is_from_future(context.now) {
         let message = format!(
             "the index is dated {}, in the future; check this machine's clock and the upstream's",
             crate::instant(revision.date)
@@ -169,25 +167,26 @@ fn complaints(
 
 fn out_of_order(revision: &UnitRevision, known: &Accepted) -> Option<Complaint> {
     let known = &known.revision;
-    if revision.date < known.date {
-        return Some(Complaint {
+    match revision.compare(known) {
+        Relation::Older => Some(Complaint {
             reason: Reason::RollbackDetected,
             what: format!(
                 "the upstream went back from {} to {}",
                 crate::instant(known.date),
                 crate::instant(revision.date)
             ),
-        });
-    }
-    (revision.date == known.date && revision.digest != known.digest).then(|| Complaint {
-        reason: Reason::Equivocation,
-        what: format!(
-            "two different contents are dated {}: {} was accepted before, and the upstream now has another; its next \
+        }),
+        Relation::Contradiction | Relation::Undecided => Some(Complaint {
+            reason: Reason::Equivocation,
+            what: format!(
+                "two different contents are dated {}: {} was accepted before, and the upstream now has another; its next \
              update ends this",
-            crate::instant(known.date),
-            known.digest
-        ),
-    })
+                crate::instant(known.date),
+                known.digest
+            ),
+        }),
+        Relation::Same | Relation::Newer => None,
+    }
 }
 
 fn changed(identity: &BTreeMap<String, String>, known: &Accepted) -> Option<Complaint> {

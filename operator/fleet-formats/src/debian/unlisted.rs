@@ -7,23 +7,19 @@ use pgp::crypto::hash::HashAlgorithm as Weak;
 use super::layout::{SUFFIXES, split_suffix};
 use super::release::{Release, ReleaseFile};
 use super::roots::{IN_RELEASE, RELEASE, RELEASE_GPG};
-use super::slice::{DebianSlice, Suite};
+use super::slice::{Slice, Suite};
 use crate::openpgp;
-use crate::seam::{Rejected, RootContent, RootFile, SignaturePolicy, Trust};
+use crate::seam::{Rejected, RootContent, RootFile};
 
 /// They are held in memory; archives without a Release are small.
 const MAX_INDEX_BYTES: u64 = 16 << 20;
 
 /// For each index that no strong digest covers, the names that it may have; the first that exists is it.
 pub(super) fn wanted(
-    slice: &DebianSlice,
+    slice: &Slice,
     suite: &Suite<'_>,
     roots: &[RootContent],
-    trust: &Trust,
 ) -> Result<Vec<Vec<RootFile>>, Rejected> {
-    if trust.signatures != SignaturePolicy::None {
-        return Ok(Vec::new());
-    }
     // What cannot be read is refused where it is verified.
     let Ok(release) = release_of(roots) else {
         return Ok(Vec::new());
@@ -55,7 +51,7 @@ fn release_of(roots: &[RootContent]) -> Result<Release, Rejected> {
     }
 }
 
-fn stems(slice: &DebianSlice, suite: &Suite<'_>, asks_for_all: bool) -> Vec<String> {
+fn stems(slice: &Slice, suite: &Suite<'_>, asks_for_all: bool) -> Vec<String> {
     let sources = slice.include.sources;
     if suite.is_flat() {
         let sources = sources.then_some("Sources");

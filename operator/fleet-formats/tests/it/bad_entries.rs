@@ -1,6 +1,6 @@
 //! Entries of indices that cannot be used: what they cost, and what they do not.
 
-use fleet_formats::debian::{PackageRule, PackageRules};
+use fleet_api::mirror::{DebianPackages, PackageRule};
 use fleet_types::Reason;
 
 use crate::debian_indices::{A, PACKAGES, SOURCES, items, package, reason, sorted_out};
@@ -137,7 +137,7 @@ fn an_index_that_apt_refuses_is_refused() {
 
 #[test]
 fn what_rules_leave_out_is_not_judged() {
-    let rules = |name: &str| PackageRules {
+    let rules = |name: &str| DebianPackages {
         include: vec![],
         exclude: vec![PackageRule {
             name: Some(name.to_owned()),
@@ -165,7 +165,7 @@ fn what_rules_leave_out_is_not_judged() {
 fn the_paths_of_what_cannot_be_used_are_told() {
     let paths = |kind, text: &str| -> Vec<String> {
         let (_, unusable) =
-            items(PackageRules::default(), kind, "dists/stable/Index", text).unwrap();
+            items(DebianPackages::default(), kind, "dists/stable/Index", text).unwrap();
         let paths = unusable.iter().flat_map(|entry| &entry.paths);
         paths.map(ToString::to_string).collect()
     };

@@ -1,6 +1,7 @@
 //! What indices list, and what is wrong with those that lie.
 
-use fleet_formats::debian::{Debian, DebianSlice, Include, PackageRule, PackageRules};
+use fleet_api::mirror::{DebianContent, DebianInclude, DebianPackages, PackageRule};
+use fleet_formats::debian::Debian;
 use fleet_formats::seam::{Format, IndexGroup, Item, Payload, Rejected, Unusable};
 use fleet_types::{Digest, Reason, RepoPath};
 
@@ -11,11 +12,11 @@ const CHECKSUMS: u16 = 3;
 const DIFFERENCES: u16 = 4;
 
 fn read(kind: u16, stem: &str, text: &str) -> Result<Vec<Payload>, Rejected> {
-    read_with(PackageRules::default(), kind, stem, text)
+    read_with(DebianPackages::default(), kind, stem, text)
 }
 
 fn read_with(
-    packages: PackageRules,
+    packages: DebianPackages,
     kind: u16,
     stem: &str,
     text: &str,
@@ -26,17 +27,17 @@ fn read_with(
 }
 
 pub fn items(
-    packages: PackageRules,
+    packages: DebianPackages,
     kind: u16,
     stem: &str,
     text: &str,
 ) -> Result<(Vec<Payload>, Vec<Unusable>), Rejected> {
     let words = |word: &str| vec![word.to_owned()];
-    let slice = DebianSlice {
+    let slice = DebianContent {
         suites: words("stable"),
         components: words("main"),
         architectures: words("amd64"),
-        include: Include::default(),
+        include: DebianInclude::default(),
         aliases: vec![],
         release_names: vec![],
         packages,
@@ -56,7 +57,7 @@ pub fn items(
             Item::File(payload) => files.push(payload),
             Item::Unusable(entry) => unusable.push(entry),
         }
-        Ok(())
+        std::ops::ControlFlow::Continue(())
     })?;
     Ok((files, unusable))
 }
@@ -64,7 +65,7 @@ pub fn items(
 /// The paths that are listed, and of what cannot be used the name and why.
 pub fn sorted_out(kind: u16, text: &str) -> (Vec<String>, Vec<(String, String)>) {
     let (files, unusable) = items(
-        PackageRules::default(),
+        DebianPackages::default(),
         kind,
         "dists/stable/main/Index",
         text,
@@ -236,7 +237,7 @@ fn rules_over_packages_mark_what_is_left_out_and_nothing_else() {
         name: Some(name.to_owned()),
         ..PackageRule::default()
     };
-    let rules = PackageRules {
+    let rules = DebianPackages {
         include: vec![
             rule("a*"),
             PackageRule {

@@ -2,8 +2,9 @@
 
 use std::io::Read;
 
+use fleet_api::mirror::{DebianContent, DebianInclude, DebianPackages};
 use fleet_formats::deb822::Reader;
-use fleet_formats::debian::{Debian, DebianSlice, Include, PackageRules};
+use fleet_formats::debian::Debian;
 use fleet_formats::decompress::{Whole, reader};
 use fleet_formats::openpgp::{Keyring, verify_cleartext, verify_detached};
 use fleet_formats::seam::{
@@ -121,7 +122,7 @@ fn control_text() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn debian() -> Debian {
-    let include = Include {
+    let include = DebianInclude {
         sources: true,
         contents: true,
         dep11: true,
@@ -129,14 +130,14 @@ fn debian() -> Debian {
         pdiffs: true,
     };
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
-    Debian::new(DebianSlice {
+    Debian::new(DebianContent {
         suites: words(&["s"]),
         components: words(&["main"]),
         architectures: words(&["amd64"]),
         include,
         aliases: vec![],
         release_names: vec![],
-        packages: PackageRules::default(),
+        packages: DebianPackages::default(),
     })
     .unwrap()
 }
@@ -184,7 +185,7 @@ fn read_all(text: &[u8]) {
             };
             let mut parts = paths.iter().flat_map(|path| path.as_str().split('/'));
             assert!(!parts.any(|part| part == ".." || part.is_empty()));
-            Ok(())
+            std::ops::ControlFlow::Continue(())
         });
     }
 }
@@ -238,7 +239,7 @@ proptest! {
                 Item::File(payload) => found.push(payload.path.to_string()),
                 Item::Unusable(_) => bad += 1,
             }
-            Ok(())
+            std::ops::ControlFlow::Continue(())
         });
         prop_assert_eq!(&found, &expected, "{}", text);
         prop_assert_eq!(entries.unwrap(), (found.len() + bad) as u64);

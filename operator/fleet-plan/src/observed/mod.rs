@@ -35,10 +35,10 @@ pub struct Observed {
     /// Objects that carry our labels for this Mirror, and every object that stands under one of the names that
     /// [`crate::wanted_names`] gives, whoever made it.
     pub objects: SeenObjects,
-    /// What each serving pod answered when it was last asked, by pod name. A pod that was never asked is absent.
+    /// What each serving pod answered when it was last asked, by pod name. A pod that there is no way to ask is absent.
     pub answers: std::collections::BTreeMap<String, Answer>,
-    /// What the other Mirrors of the same Upstream do with the upstream's turn. See [`crate::TurnBook`].
-    pub others: Vec<crate::Claimant>,
+    /// The other Mirrors of the same Upstream. See [`crate::TurnBook`].
+    pub line: crate::Line,
     /// How many other regions of the fleet are being restarted by us right now.
     pub rollouts_elsewhere: u32,
     /// How this controller was started.

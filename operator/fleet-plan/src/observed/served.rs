@@ -13,7 +13,9 @@ pub enum Answer {
     Serves(Box<ServedStatus>),
     /// It runs but has no store yet (404 or 503): nothing was ever synced to its volume.
     Nothing,
-    /// It could not be asked; why, for people.
+    /// Nobody has asked it yet, or not often enough to tell: what was said of it before stands.
+    NotAsked,
+    /// It could not be asked, several times in a row; why, for people.
     Unreachable(String),
 }
 

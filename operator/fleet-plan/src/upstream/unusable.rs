@@ -4,8 +4,8 @@ use fleet_api::ConditionType;
 use fleet_types::{Outcome, Reason};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use super::{ObservedUpstream, Probe, ProbeAnswer, SeenAttempt, kept};
-use crate::conditions::Verdict;
+use super::{ObservedUpstream, Probe, ProbeAnswer, SeenAttempt};
+use crate::conditions::{Verdict, kept};
 use crate::report::reason_of;
 
 /// So many probes in a row must fail before an authority counts as one that cannot be used.

@@ -1,5 +1,6 @@
 //! The planner's decisions, on a model of a cluster.
 
+mod concerns;
 mod kstatus;
 mod model;
 mod properties;

@@ -1,14 +1,11 @@
 //! A unit that is refused is carried: the next snapshot holds of it what the newest one has, listed again from the base's
 //! own blobs.
 
-use fleet_formats::seam::{
-    Allowances, Format, IndexGroup, SignaturePolicy, Trust, UnitIndex, VerifyContext,
-};
+use fleet_formats::seam::{Format, IndexGroup};
 use fleet_store::{Entry, EntryState};
 use fleet_types::{Reason, RepoPath};
 
 use super::gather::{Gather, Listing};
-use super::list::Root;
 use super::presence::Presence;
 use super::want::WantState;
 use crate::Problem;
@@ -16,22 +13,20 @@ use crate::Problem;
 impl Gather<'_> {
     /// Lists again what the base holds of a unit, from the base's own blobs and with the slice that it was taken by.
     pub(super) fn carry(&mut self, unit: u16, name: &str) -> Result<(), Problem> {
-        let Some(base) = &self.run.base else {
+        let Some(base) = &self.ground.stock.base else {
             return Ok(());
         };
-        let format = (self.run.options.make_format)(base.content.slice_of(name))
+        let format = (self.ground.rules.options.make_format)(base.content.slice_of(name))
             .map_err(|e| lost(name, &e.message))?;
         let plan = format.roots(name).map_err(|e| lost(name, &e.message))?;
-        let mut roots = self.run.read_roots_of_base(&plan)?;
+        let mut roots = self.ground.stock.read_roots(&plan)?;
         let roots_alone = roots.len();
-        self.run
-            .add_unlisted_of_base(name, format.as_ref(), &TRUST_OF_BASE, &mut roots)?;
-        let index = read_again(
-            format.as_ref(),
-            name,
-            &roots,
-            base.revision(name).map_or(0, |revision| revision.date),
-        )?;
+        self.ground
+            .stock
+            .add_unlisted(name, format.as_ref(), &mut roots)?;
+        let contents: Vec<_> = roots.iter().map(|root| root.content.clone()).collect();
+        // It was verified when it was accepted: neither its age nor a key that has expired since matters now.
+        let index = (format.read(name, &contents)).map_err(|e| lost(name, &e.message))?;
         roots.truncate(roots_alone);
         for root in &roots {
             self.carried_path(unit, &root.content.path)?;
@@ -60,13 +55,7 @@ impl Gather<'_> {
             }
         }
         if group.lists_payload {
-            let listing = Listing {
-                unit,
-                state: WantState::Carried,
-                date: 0,
-                optional: false,
-            };
-            self.payload(listing, group, &files, format)?;
+            self.payload(Listing::carried(unit), group, &files, format)?;
         }
         Ok(())
     }
@@ -83,7 +72,8 @@ impl Gather<'_> {
     }
 
     fn entry_in_base(&self, path: &RepoPath) -> Option<Entry> {
-        self.run
+        self.ground
+            .stock
             .base
             .as_ref()
             .and_then(|base| base.snapshot.get(path.as_str()))
@@ -100,39 +90,6 @@ impl Gather<'_> {
         (want.mutable, want.guarded, want.mtime) = (entry.mutable, entry.guarded, entry.mtime);
         self.push(&want)
     }
-}
-
-/// What is in the base was believed when it came there.
-const TRUST_OF_BASE: Trust = Trust {
-    keyring: None,
-    signatures: SignaturePolicy::None,
-    min_good_signatures: 0,
-    all_signatures_good: false,
-    max_index_age: None,
-};
-
-/// Reads roots that were verified when they were accepted: neither their age nor a key that has expired since matters now.
-fn read_again(
-    format: &dyn Format,
-    unit: &str,
-    roots: &[Root],
-    date: i64,
-) -> Result<UnitIndex, Problem> {
-    let context = VerifyContext {
-        now: date,
-        trust: &TRUST_OF_BASE,
-        accepted: None,
-        allowances: &Allowances {
-            expired: true,
-            ..Allowances::default()
-        },
-        settled: true,
-    };
-    let contents: Vec<_> = roots.iter().map(|root| root.content.clone()).collect();
-    format
-        .verify(unit, &contents, &context)
-        .map(|verified| verified.into_inner())
-        .map_err(|e| lost(unit, &e.message))
 }
 
 fn lost(unit: &str, why: &str) -> Problem {

@@ -8,9 +8,9 @@ use fleet_types::{Reason, RepoPath};
 use sha2::Digest as _;
 
 use super::inputs::exclude_rule;
-use super::judge::mutation;
 use super::merge::{Merge, Merged, Pair};
-use super::run::Run;
+use super::mutation::mutation;
+use super::run::Ground;
 use super::want::{Fetched, Want, WantState, Wanted};
 use crate::Problem;
 
@@ -24,16 +24,20 @@ pub(super) struct Closed {
 
 /// Goes through the whole want-list and gives every path its entry.
 pub(super) fn close(
-    run: &Run,
+    ground: &Ground,
     wants: &Sorted<Want>,
     fetched: &[Sorted<Fetched>],
 ) -> Result<Closed, Problem> {
-    let parent = run.base.as_ref().map(|base| Arc::clone(&base.snapshot));
-    let mut builder = run.shelves.writer.index_builder(parent);
-    let mut changed = run.base.is_none();
+    let parent = ground
+        .stock
+        .base
+        .as_ref()
+        .map(|base| Arc::clone(&base.snapshot));
+    let mut builder = ground.stock.shelves.writer.index_builder(parent);
+    let mut changed = ground.stock.base.is_none();
     let mut fetched: Vec<Arrivals<'_>> = fetched.iter().map(Arrivals::new).collect();
-    for pair in Merge::new(Merged::new(wants.iter()), run.base.as_ref()) {
-        run.stop.check()?;
+    for pair in Merge::new(Merged::new(wants.iter()), ground.stock.base.as_ref()) {
+        ground.watch.stop.check()?;
         match pair? {
             Pair::Gone(..) => changed = true,
             Pair::Conflict(conflict) => {
@@ -50,7 +54,7 @@ pub(super) fn close(
                 let arrived = fetched
                     .iter_mut()
                     .find_map(|arrivals| arrivals.of(&wanted.want.path));
-                let entry = entry(run, &wanted, before.as_ref(), arrived)?;
+                let entry = entry(ground, &wanted, before.as_ref(), arrived)?;
                 changed |= before != Some(entry);
                 builder.push(&wanted.want.path, &entry)?;
             }
@@ -72,7 +76,7 @@ impl Closed {
 }
 
 fn entry(
-    run: &Run,
+    ground: &Ground,
     wanted: &Wanted,
     before: Option<&Entry>,
     arrived: Option<Fetched>,
@@ -91,14 +95,13 @@ fn entry(
         WantState::Absent => Ok(want.entry(EntryState::AbsentUpstream, None, want.mtime)),
         WantState::Excluded => Ok(want.entry(EntryState::Excluded, None, want.mtime)),
         WantState::Unusable => Ok(Entry::unusable()),
-        WantState::Stored | WantState::Payload => {
-            present(run, want, before, arrived).ok_or_else(|| open("its content did not arrive"))?
-        }
+        WantState::Stored | WantState::Payload => present(ground, want, before, arrived)
+            .ok_or_else(|| open("its content did not arrive"))?,
     }
 }
 
 fn present(
-    run: &Run,
+    ground: &Ground,
     want: &Want,
     before: Option<&Entry>,
     arrived: Option<Fetched>,
@@ -123,17 +126,17 @@ fn present(
     if !want.exact {
         known.size = match &arrived {
             Some(fetched) => fetched.size,
-            None => run.shelves.size_of(want)?,
+            None => ground.stock.shelves.size_of(want)?,
         };
     }
-    if let Err(problem) = checks_of_arrived(run, want, &known, before, arrived.as_ref()) {
+    if let Err(problem) = checks_of_arrived(ground, want, &known, before, arrived.as_ref()) {
         return Some(Err(problem));
     }
     let proposed = arrived
         .and_then(|fetched| fetched.modified)
         .unwrap_or(want.mtime)
-        .min(run.now);
-    let mtime = run.base.as_ref().map_or(proposed, |base| {
+        .min(ground.rules.now);
+    let mtime = ground.stock.base.as_ref().map_or(proposed, |base| {
         base.snapshot
             .mtime_after(want.path.as_str(), &digest, proposed)
     });
@@ -142,28 +145,29 @@ fn present(
 
 /// What could not be told before the content was there.
 fn checks_of_arrived(
-    run: &Run,
+    ground: &Ground,
     want: &Want,
     known: &Want,
     before: Option<&Entry>,
     arrived: Option<&Fetched>,
 ) -> Result<(), Problem> {
     if want.sha256.is_none() {
-        let older = run
+        let older = ground
+            .stock
             .base
             .iter()
             .flat_map(|base| &base.older)
             .map(AsRef::as_ref);
-        mutation(known, before, older, &run.options.verification).map_or(Ok(()), Err)?;
+        mutation(known, before, older, &ground.rules.options.verification).map_or(Ok(()), Err)?;
     }
     match (arrived, want.sha256, want.sha512) {
         // Fetched by one unit's digest, promised by another's.
-        (Some(fetched), Some(_), Some(promised)) => check_sha512(run, fetched, promised),
+        (Some(fetched), Some(_), Some(promised)) => check_sha512(ground, fetched, promised),
         _ => Ok(()),
     }
 }
 
-fn check_sha512(run: &Run, fetched: &Fetched, promised: [u8; 64]) -> Result<(), Problem> {
+fn check_sha512(ground: &Ground, fetched: &Fetched, promised: [u8; 64]) -> Result<(), Problem> {
     let mut hasher = sha2::Sha512::new();
     let failed = |e: std::io::Error| {
         Problem::new(
@@ -172,7 +176,7 @@ fn check_sha512(run: &Run, fetched: &Fetched, promised: [u8; 64]) -> Result<(), 
         )
     };
     std::io::copy(
-        &mut run.shelves.open(&fetched.digest)?,
+        &mut ground.stock.shelves.open(&fetched.digest)?,
         &mut HashWriter(&mut hasher),
     )
     .map_err(failed)?;

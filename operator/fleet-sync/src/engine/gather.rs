@@ -3,17 +3,19 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use fleet_formats::seam::{Format, IndexFile, IndexGroup, Item, Payload, UnitIndex, Unusable};
+use fleet_formats::seam::{
+    Format, IndexFile, IndexGroup, Item, Payload, UnitIndex, Unusable, Verified,
+};
 use fleet_store::{RunSorter, Sorted};
 use fleet_types::{Reason, RepoPath};
 
 use super::indices::Advance;
-use super::list::Root;
 use super::lost::LostFiles;
 use super::memory::OmittedIndex;
 use super::presence::{Presence, has_form};
 use super::reading::read_group;
-use super::run::Run;
+use super::root::Root;
+use super::run::Ground;
 use super::want::{Want, WantState};
 use crate::{LeftOut, Problem};
 
@@ -37,7 +39,7 @@ pub(super) struct Gathered {
 
 /// Collects the wants of one unit after the other.
 pub(super) struct Gather<'a> {
-    pub(super) run: &'a Run,
+    pub(super) ground: &'a Ground,
     sorter: RunSorter<Want>,
     /// Of units that advance, the entries of their indices that cannot be used.
     left_out: BTreeMap<String, LeftOut>,
@@ -55,11 +57,33 @@ pub(super) struct Listing {
     pub optional: bool,
 }
 
+impl Listing {
+    /// Of a group of a state that is new: whatever comes into a snapshot, a verified state lists it.
+    fn new(unit: u16, index: &Verified<UnitIndex>, group: &IndexGroup) -> Listing {
+        Listing {
+            unit,
+            state: WantState::Payload,
+            date: index.revision.date,
+            optional: !group.required,
+        }
+    }
+
+    /// Of the base: it adds nothing to what is there.
+    pub fn carried(unit: u16) -> Listing {
+        Listing {
+            unit,
+            state: WantState::Carried,
+            date: 0,
+            optional: false,
+        }
+    }
+}
+
 impl<'a> Gather<'a> {
-    pub fn new(run: &'a Run, lost: &'a LostFiles) -> Gather<'a> {
+    pub fn new(ground: &'a Ground, lost: &'a LostFiles) -> Gather<'a> {
         Gather {
-            run,
-            sorter: RunSorter::new(&run.shelves.spill_dir()),
+            ground,
+            sorter: RunSorter::new(&ground.stock.shelves.spill_dir()),
             left_out: BTreeMap::new(),
             lost,
             omitted: Vec::new(),
@@ -83,18 +107,13 @@ impl<'a> Gather<'a> {
     }
 
     fn advance(&mut self, unit: u16, name: &str, advance: &Advance) -> Result<(), Problem> {
-        let date = advance.listed.index.revision.date;
-        let listing = Listing {
-            unit,
-            state: WantState::Payload,
-            date,
-            optional: false,
-        };
+        let index = &advance.listed.index;
+        let date = index.revision.date;
         let mut left_out = LeftOut::default();
         for root in &advance.listed.roots {
-            self.root(unit, root, &advance.listed.index)?;
+            self.root(unit, root, index)?;
         }
-        for (group, files) in advance.listed.index.groups.iter().zip(&advance.presence) {
+        for (group, files) in index.groups.iter().zip(&advance.presence) {
             if !has_form(files) && !files.contains(&Presence::Absent) {
                 // Left out by the manifest: there is nothing to serve and nothing to ask for.
                 continue;
@@ -111,11 +130,8 @@ impl<'a> Gather<'a> {
             if let Some(omitted) = omitted {
                 self.omitted.push((unit, omitted));
             } else if group.lists_payload {
-                let format = self.run.options.format.as_ref();
-                let listing = Listing {
-                    optional: !group.required,
-                    ..listing
-                };
+                let format = self.ground.rules.options.format.as_ref();
+                let listing = Listing::new(unit, index, group);
                 left_out += self.payload(listing, group, files, format)?;
             }
         }
@@ -125,7 +141,7 @@ impl<'a> Gather<'a> {
         Ok(())
     }
 
-    fn root(&mut self, unit: u16, root: &Root, index: &UnitIndex) -> Result<(), Problem> {
+    fn root(&mut self, unit: u16, root: &Root, index: &Verified<UnitIndex>) -> Result<(), Problem> {
         let Some((path, digest)) = index
             .roots
             .iter()
@@ -193,8 +209,8 @@ impl<'a> Gather<'a> {
         };
         let mut lost = None;
         let mut unusable = LeftOut::default();
-        let format = self.run.options.format.as_ref();
-        let read = read_group(self.run, true, group, files, format, &mut |item| {
+        let format = self.ground.rules.options.format.as_ref();
+        let read = read_group(self.ground, true, group, files, format, &mut |item| {
             match item {
                 Item::File(payload) => lost = lost.or(self.lost.get(&payload.path)),
                 Item::Unusable(entry) => unusable.add(&entry.name, &entry.why),
@@ -222,12 +238,19 @@ impl<'a> Gather<'a> {
         files: &[Presence],
         format: &dyn Format,
     ) -> Result<LeftOut, Problem> {
-        let (run, is_new) = (self.run, listing.state != WantState::Carried);
+        let (ground, is_new) = (self.ground, listing.state != WantState::Carried);
         let mut left_out = LeftOut::default();
-        let read = read_group(run, is_new, group, files, format, &mut |item| match item {
-            Item::File(payload) => self.listed_payload(listing, payload),
-            Item::Unusable(entry) => self.unusable(listing, &entry, &mut left_out),
-        })?;
+        let read = read_group(
+            ground,
+            is_new,
+            group,
+            files,
+            format,
+            &mut |item| match item {
+                Item::File(payload) => self.listed_payload(listing, payload),
+                Item::Unusable(entry) => self.unusable(listing, &entry, &mut left_out),
+            },
+        )?;
         match read {
             // Judged when it was accepted.
             _ if !is_new => Ok(LeftOut::default()),
@@ -239,7 +262,7 @@ impl<'a> Gather<'a> {
     }
 
     fn listed_payload(&mut self, listing: Listing, payload: Payload) -> Result<(), Problem> {
-        self.run.stop.check()?;
+        self.ground.watch.stop.check()?;
         let excluded = !payload.wanted || self.excludes(listing, &payload.path);
         let state = if excluded {
             WantState::Excluded
@@ -256,7 +279,7 @@ impl<'a> Gather<'a> {
     }
 
     fn excludes(&self, listing: Listing, path: &RepoPath) -> bool {
-        listing.state == WantState::Payload && self.run.exclude.is_match(path.as_str())
+        listing.state == WantState::Payload && self.ground.rules.exclude.is_match(path.as_str())
     }
 
     /// An entry all of whose paths a rule leaves out is not judged.
@@ -266,7 +289,7 @@ impl<'a> Gather<'a> {
         entry: &Unusable,
         left_out: &mut LeftOut,
     ) -> Result<(), Problem> {
-        self.run.stop.check()?;
+        self.ground.watch.stop.check()?;
         let mut paths = entry.paths.iter().peekable();
         if paths.peek().is_some() && entry.paths.iter().all(|path| self.excludes(listing, path)) {
             return Ok(());

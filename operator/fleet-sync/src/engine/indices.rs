@@ -7,8 +7,12 @@ use fleet_store::{Entry, EntryState};
 use fleet_types::{Digest, RepoPath};
 
 use super::list::Listed;
+use super::preflight::preflight_sizes;
 use super::presence::{Found, Presence, settle};
-use super::run::Run;
+use super::root::Root;
+use super::run::Ground;
+use super::upstream::Upstream;
+use super::watch::Watch;
 use crate::Problem;
 use crate::fetch::{Arrival, Delivery, FailureKind, FetchError, Sink, Want};
 
@@ -33,186 +37,190 @@ struct Place {
 /// What is known so far: none is still to be fetched.
 type Table = Vec<Vec<Vec<Option<Found>>>>;
 
-impl Run {
-    /// Fetches what is missing of the indices of several units; `absent` was asked for already in this run. The outcome
-    /// of each, in the same order.
-    pub(super) async fn fetch_indices(
-        &self,
-        listed: Vec<Listed>,
-        absent: &BTreeSet<RepoPath>,
-    ) -> Result<Vec<Result<Advance, (Problem, Box<Listed>)>>, Problem> {
-        self.keep_what_was_read(&listed)?;
-        let mut table: Table = listed
-            .iter()
-            .map(|unit| self.known_presence(unit, absent))
-            .collect();
-        let missing = missing(&table);
-        let bytes = missing
-            .iter()
-            .filter_map(|place| file_at(&listed, *place))
-            .map(|file| file.expected.size);
-        self.preflight_sizes(bytes)?;
-        let wants = missing
-            .iter()
-            .enumerate()
-            .filter_map(|(tag, place)| Some(Ok(self.index_want(tag, file_at(&listed, *place)?))));
-        let mut deliver = |delivery: Delivery| {
-            let Some(place) = usize::try_from(delivery.tag)
-                .ok()
-                .and_then(|tag| missing.get(tag))
-            else {
-                return Ok(());
-            };
-            let found = found(delivery.result);
-            if let Found::Known(Presence::Here { digest, .. }) = &found {
-                self.shelves.damage.arrived(digest);
-                self.count_files(1);
-            }
-            set(&mut table, *place, found);
-            Ok(())
-        };
-        self.fetch_durably(wants.collect(), &mut deliver).await?;
-        let settled = listed
-            .into_iter()
-            .zip(table)
-            .map(|(listed, row)| self.complete(listed, row));
-        Ok(settled.collect())
-    }
-
-    fn index_want(&self, tag: usize, file: &IndexFile) -> Want {
-        let sources = if file.sources.is_empty() {
-            vec![file.path.clone()]
-        } else {
-            file.sources.clone()
-        };
-        Want {
-            tag: tag as u64,
-            sources,
-            only: None,
-            validators: None,
-            sink: Sink::stored(file.expected, self.writers.clone()),
-        }
-    }
-
-    /// Indices that were read to learn the state need not be asked for again.
-    fn keep_what_was_read(&self, listed: &[Listed]) -> Result<(), Problem> {
-        let of = |listed: &'_ Listed| {
-            let files = listed.index.groups.iter().flat_map(|group| &group.files);
-            let read: BTreeSet<Digest> = files.map(|file| file.expected.digest).collect();
-            move |root: &&super::list::Root| read.contains(&Digest::Sha256(root.digest))
-        };
-        let contents: Vec<&[u8]> = listed
-            .iter()
-            .flat_map(|listed| listed.roots.iter().filter(of(listed)))
-            .map(|root| root.content.bytes.as_slice())
-            .collect();
-        if contents.is_empty() {
+/// Fetches what is missing of the indices of several units; `absent` was asked for already in this run. The outcome
+/// of each, in the same order.
+pub(super) async fn fetch_indices(
+    ground: &Ground,
+    upstream: &Upstream,
+    listed: Vec<Listed>,
+    absent: &BTreeSet<RepoPath>,
+) -> Result<Vec<Result<Advance, (Problem, Box<Listed>)>>, Problem> {
+    keep_what_was_read(ground, &listed)?;
+    let mut table: Table = listed
+        .iter()
+        .map(|unit| known_presence(ground, unit, absent))
+        .collect();
+    let missing = missing(&table);
+    let bytes = missing
+        .iter()
+        .filter_map(|place| file_at(&listed, *place))
+        .map(|file| file.expected.size);
+    preflight_sizes(ground, bytes)?;
+    let wants = missing
+        .iter()
+        .enumerate()
+        .filter_map(|(tag, place)| Some(Ok(index_want(upstream, tag, file_at(&listed, *place)?))));
+    let mut deliver = |delivery: Delivery| {
+        let Some(place) = usize::try_from(delivery.tag)
+            .ok()
+            .and_then(|tag| missing.get(tag))
+        else {
             return Ok(());
-        }
-        self.shelves.keep(&contents)
-    }
-
-    fn known_presence(
-        &self,
-        listed: &Listed,
-        absent: &BTreeSet<RepoPath>,
-    ) -> Vec<Vec<Option<Found>>> {
-        let of_group = |group: &IndexGroup| {
-            let excludes = self.excludes_of(&listed.index.revision.unit, group);
-            let files = group.files.iter();
-            files
-                .map(|file| self.known_file(file, excludes, absent).map(Found::Known))
-                .collect()
         };
-        listed.index.groups.iter().map(of_group).collect()
-    }
+        let found = found(delivery.result);
+        if let Found::Known(Presence::Here { digest, .. }) = &found {
+            ground.stock.shelves.damage.arrived(digest);
+            ground.watch.count_files(1);
+        }
+        set(&mut table, *place, found);
+        Ok(())
+    };
+    let damage = &ground.stock.shelves.damage;
+    upstream
+        .fetch_durably(damage, wants.collect(), &mut deliver)
+        .await?;
+    let settled = listed
+        .into_iter()
+        .zip(table)
+        .map(|(listed, row)| complete(ground, listed, row));
+    Ok(settled.collect())
+}
 
-    /// Whether the manifest's rules count for a group: not where they would leave out the last form of what nobody can
-    /// do without, since without it nobody knows what is complete.
-    fn excludes_of(&self, unit: &str, group: &IndexGroup) -> bool {
-        let is_excluded = |file: &IndexFile| self.exclude.is_match(file.path.as_str());
-        let needed = group.required && group.lists_payload;
-        let all = needed && group.files.iter().all(is_excluded);
-        if all {
-            let note = format!(
-                "content.exclude names every form of {}: it is copied all the same, since clients cannot do without it; leave \
-                 out its suite, component or architecture instead",
-                group.stem
-            );
-            self.note(unit, &note);
-        }
-        !all
-    }
-
-    /// What can be said of an index file without asking for it.
-    fn known_file(
-        &self,
-        file: &IndexFile,
-        excludes: bool,
-        absent: &BTreeSet<RepoPath>,
-    ) -> Option<Presence> {
-        if excludes && self.exclude.is_match(file.path.as_str()) {
-            return Some(Presence::Excluded);
-        }
-        if absent.contains(&file.path) {
-            return Some(Presence::Absent);
-        }
-        let before = self
-            .base
-            .as_ref()
-            .and_then(|base| base.snapshot.get(file.path.as_str()))
-            .filter(|entry| is_same(entry, file));
-        match before {
-            Some(entry)
-                if entry.state == EntryState::Present
-                    && self.shelves.has(&entry.digest, entry.size) =>
-            {
-                Some(Presence::Here {
-                    digest: entry.digest,
-                    modified: Some(entry.mtime),
-                })
-            }
-            _ => self
-                .shelves
-                .has_expected(&file.expected)
-                .map(|digest| Presence::Here {
-                    digest,
-                    modified: None,
-                }),
-        }
-    }
-
-    fn complete(
-        &self,
-        listed: Listed,
-        row: Vec<Vec<Option<Found>>>,
-    ) -> Result<Advance, (Problem, Box<Listed>)> {
-        let with_credentials = self.options.access.credentials.is_some();
-        let (mut presence, mut notes) = (Vec::new(), Vec::new());
-        for (group, files) in listed.index.groups.iter().zip(row) {
-            let unasked = || Found::Known(Presence::Absent);
-            let files = files.into_iter().map(|found| found.unwrap_or_else(unasked));
-            match settle(group, files.collect(), with_credentials) {
-                Ok((files, said)) => {
-                    presence.push(files);
-                    notes.extend(said);
-                }
-                Err(problem) => return Err((problem, Box::new(listed))),
-            }
-        }
-        notes_of(self, &listed.index.revision.unit, notes);
-        Ok(Advance { listed, presence })
+fn index_want(upstream: &Upstream, tag: usize, file: &IndexFile) -> Want {
+    let sources = if file.sources.is_empty() {
+        vec![file.path.clone()]
+    } else {
+        file.sources.clone()
+    };
+    Want {
+        tag: tag as u64,
+        sources,
+        only: None,
+        validators: None,
+        sink: Sink::stored(file.expected, upstream.writers.clone()),
     }
 }
 
+/// Indices that were read to learn the state need not be asked for again.
+fn keep_what_was_read(ground: &Ground, listed: &[Listed]) -> Result<(), Problem> {
+    let of = |listed: &'_ Listed| {
+        let files = listed.index.groups.iter().flat_map(|group| &group.files);
+        let read: BTreeSet<Digest> = files.map(|file| file.expected.digest).collect();
+        move |root: &&Root| read.contains(&Digest::Sha256(root.digest))
+    };
+    let contents: Vec<&[u8]> = listed
+        .iter()
+        .flat_map(|listed| listed.roots.iter().filter(of(listed)))
+        .map(|root| root.content.bytes.as_slice())
+        .collect();
+    if contents.is_empty() {
+        return Ok(());
+    }
+    ground.stock.shelves.keep(&contents)
+}
+
+fn known_presence(
+    ground: &Ground,
+    listed: &Listed,
+    absent: &BTreeSet<RepoPath>,
+) -> Vec<Vec<Option<Found>>> {
+    let of_group = |group: &IndexGroup| {
+        let excludes = excludes_of(ground, &listed.index.revision.unit, group);
+        let files = group.files.iter();
+        files
+            .map(|file| known_file(ground, file, excludes, absent).map(Found::Known))
+            .collect()
+    };
+    listed.index.groups.iter().map(of_group).collect()
+}
+
+/// Whether the manifest's rules count for a group: not where they would leave out the last form of what nobody can
+/// do without, since without it nobody knows what is complete.
+fn excludes_of(ground: &Ground, unit: &str, group: &IndexGroup) -> bool {
+    let is_excluded = |file: &IndexFile| ground.rules.exclude.is_match(file.path.as_str());
+    let needed = group.required && group.lists_payload;
+    let all = needed && group.files.iter().all(is_excluded);
+    if all {
+        let note = format!(
+            "content.exclude names every form of {}: it is copied all the same, since clients cannot do without it; leave \
+                 out its suite, component or architecture instead",
+            group.stem
+        );
+        ground.watch.note(unit, &note);
+    }
+    !all
+}
+
+/// What can be said of an index file without asking for it.
+fn known_file(
+    ground: &Ground,
+    file: &IndexFile,
+    excludes: bool,
+    absent: &BTreeSet<RepoPath>,
+) -> Option<Presence> {
+    if excludes && ground.rules.exclude.is_match(file.path.as_str()) {
+        return Some(Presence::Excluded);
+    }
+    if absent.contains(&file.path) {
+        return Some(Presence::Absent);
+    }
+    let before = ground
+        .stock
+        .base
+        .as_ref()
+        .and_then(|base| base.snapshot.get(file.path.as_str()))
+        .filter(|entry| is_same(entry, file));
+    match before {
+        Some(entry)
+            if entry.state == EntryState::Present
+                && ground.stock.shelves.has(&entry.digest, entry.size) =>
+        {
+            Some(Presence::Here {
+                digest: entry.digest,
+                modified: Some(entry.mtime),
+            })
+        }
+        _ => ground
+            .stock
+            .shelves
+            .has_expected(&file.expected)
+            .map(|digest| Presence::Here {
+                digest,
+                modified: None,
+            }),
+    }
+}
+
+fn complete(
+    ground: &Ground,
+    listed: Listed,
+    row: Vec<Vec<Option<Found>>>,
+) -> Result<Advance, (Problem, Box<Listed>)> {
+    let with_credentials = ground.rules.options.access.credentials.is_some();
+    let (mut presence, mut notes) = (Vec::new(), Vec::new());
+    for (group, files) in listed.index.groups.iter().zip(row) {
+        let unasked = || Found::Known(Presence::Absent);
+        let files = files.into_iter().map(|found| found.unwrap_or_else(unasked));
+        match settle(group, files.collect(), with_credentials) {
+            Ok((files, said)) => {
+                presence.push(files);
+                notes.extend(said);
+            }
+            Err(problem) => return Err((problem, Box::new(listed))),
+        }
+    }
+    notes_of(&ground.watch, &listed.index.revision.unit, notes);
+    Ok(Advance { listed, presence })
+}
+
 /// Notes the first of them, and how many more there are.
-pub(super) fn notes_of(run: &Run, unit: &str, notes: Vec<String>) {
+pub(super) fn notes_of(watch: &Watch, unit: &str, notes: Vec<String>) {
     let more = notes.len().saturating_sub(MOST_NOTES);
     for note in notes.into_iter().take(MOST_NOTES) {
-        run.note(unit, &note);
+        watch.note(unit, &note);
     }
     if more > 0 {
-        run.note(unit, &format!("{more} more index files are left out"));
+        watch.note(unit, &format!("{more} more index files are left out"));
     }
 }
 

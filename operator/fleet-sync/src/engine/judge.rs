@@ -2,42 +2,24 @@
 
 use std::collections::BTreeMap;
 
-use fleet_store::{Entry, EntryState, RunSorter, Snapshot, Sorted};
+use fleet_store::{Entry, EntryState, RunSorter, Sorted};
 use fleet_types::{Reason, RepoPath, Sha256};
 
 use super::inputs::exclude_rule;
 use super::lost::{Lost, LostFiles};
 use super::memory::OmittedIndex;
 use super::merge::{Merge, Merged, Pair};
-use super::preflight::Addition;
-use super::run::Run;
-use super::shrink::Tally;
+use super::mutation::mutation;
+use super::plan::{Plan, Refusals};
+use super::preflight::addition;
+use super::run::Ground;
+use super::tally::Tally;
 use super::want::{Disagreement, Fetch, Want, WantState, Wanted};
+use crate::Problem;
 use crate::report::Share;
-use crate::{Problem, Verification};
-
-/// What has to happen so that the next snapshot is what the want-list says.
-pub(super) struct Plan {
-    pub wants: Sorted<Want>,
-    pub transfer: Sorted<Fetch>,
-    pub fetch: Share,
-    pub keep: Share,
-    pub remove: Share,
-    /// Listed, and left out by the manifest.
-    pub exclude: Share,
-    /// What comes to the disk.
-    pub addition: Addition,
-    pub tally: Tally,
-    /// Units that cannot advance, and why.
-    pub refusals: BTreeMap<u16, Problem>,
-    /// What no unit needs and cannot be copied; there is another plan without what lists it.
-    pub lost: LostFiles,
-    /// By unit, the indices that are left out because of what they list.
-    pub omitted: Vec<(u16, OmittedIndex)>,
-}
 
 struct Judge<'a> {
-    run: &'a Run,
+    ground: &'a Ground,
     transfer: RunSorter<Fetch>,
     fetch: Share,
     keep: Share,
@@ -46,7 +28,7 @@ struct Judge<'a> {
     /// Roots, and in a dry run indices, that are yet to become blobs of the real store.
     stored: BTreeMap<Sha256, u64>,
     tally: Tally,
-    refusals: BTreeMap<u16, Problem>,
+    refusals: Refusals,
     lost: LostFiles,
     /// The paths of which the current one is a longer form.
     prefixes: Vec<Prefix>,
@@ -63,25 +45,25 @@ struct Prefix {
 
 /// Compares. `advances` tells whether a unit can be refused: one that is carried forward cannot.
 pub(super) fn judge(
-    run: &Run,
+    ground: &Ground,
     (wants, omitted): (Sorted<Want>, Vec<(u16, OmittedIndex)>),
     advances: &dyn Fn(u16) -> bool,
 ) -> Result<Plan, Problem> {
     let mut judge = Judge {
-        run,
-        transfer: RunSorter::new(&run.shelves.spill_dir()),
+        ground,
+        transfer: RunSorter::new(&ground.stock.shelves.spill_dir()),
         fetch: Share::default(),
         keep: Share::default(),
         remove: Share::default(),
         exclude: Share::default(),
         stored: BTreeMap::new(),
         tally: Tally::default(),
-        refusals: BTreeMap::new(),
+        refusals: Refusals::new(),
         lost: LostFiles::new(),
         prefixes: Vec::new(),
     };
-    for pair in Merge::new(Merged::new(wants.iter()), run.base.as_ref()) {
-        run.stop.check()?;
+    for pair in Merge::new(Merged::new(wants.iter()), ground.stock.base.as_ref()) {
+        ground.watch.stop.check()?;
         match pair? {
             Pair::Conflict(conflict) => judge.disagree(&conflict, advances),
             Pair::Gone(path, entry) => judge.gone(&path, &entry),
@@ -102,7 +84,7 @@ pub(super) fn judge(
     } = judge;
     let transfer = transfer.finish()?;
     Ok(Plan {
-        addition: run.addition(&transfer, stored.into_values(), wants.len())?,
+        addition: addition(ground, &transfer, stored.into_values(), wants.len())?,
         wants,
         transfer,
         fetch,
@@ -140,7 +122,7 @@ impl Judge<'_> {
         let kept = before.is_some_and(|entry| {
             entry.state == EntryState::Present
                 && want.same_content(entry) == Some(true)
-                && !self.run.shelves.damage.contains(&entry.digest)
+                && !self.ground.stock.shelves.damage.contains(&entry.digest)
         });
         let size = before.map_or(want.known_size(), |entry| entry.size);
         match want.state {
@@ -168,7 +150,7 @@ impl Judge<'_> {
     }
 
     fn store(&mut self, want: &Want) {
-        let known = self.run.shelves.known();
+        let known = self.ground.stock.shelves.known();
         if let Some(digest) = want.sha256
             && !known.is_some_and(|store| store.has_blob(&digest, want.size))
         {
@@ -190,7 +172,7 @@ impl Judge<'_> {
             return Ok(());
         };
         // Blobs of a run that never made a snapshot, and content that is known under another name.
-        if let Some(size) = self.run.shelves.size_of(want) {
+        if let Some(size) = self.ground.stock.shelves.size_of(want) {
             self.keep.add(want.path.as_str(), size);
             return Ok(());
         }
@@ -210,12 +192,12 @@ impl Judge<'_> {
         before: Option<&Entry>,
         advances: &dyn Fn(u16) -> bool,
     ) -> bool {
-        let older = self.run.base.iter().flat_map(|base| &base.older);
+        let older = self.ground.stock.base.iter().flat_map(|base| &base.older);
         let problem = mutation(
             &wanted.want,
             before,
             older.map(AsRef::as_ref),
-            &self.run.options.verification,
+            &self.ground.rules.options.verification,
         );
         let Some(problem) = problem else { return false };
         if wanted.want.optional {
@@ -301,94 +283,5 @@ impl Judge<'_> {
                 .entry(unit)
                 .or_insert_with(|| Problem::new(Reason::PathConflict, text));
         }
-    }
-}
-
-/// Why content may not come under its name, looking at all snapshots that still have that name.
-pub(super) fn mutation<'a>(
-    want: &Want,
-    before: Option<&Entry>,
-    older: impl Iterator<Item = &'a Snapshot>,
-    verification: &Verification,
-) -> Option<Problem> {
-    let judged = want.guarded && want.state != WantState::Carried;
-    if !judged || verification.allow_mutation {
-        return None;
-    }
-    let mut known = before
-        .copied()
-        .into_iter()
-        .chain(older.filter_map(|snapshot| snapshot.get(want.path.as_str())));
-    let before = known.find(|entry| entry.guarded && want.same_content(entry) == Some(false))?;
-    let allowed = |allowed: &crate::AllowedMutation| {
-        allowed.path == want.path.as_str() && Some(allowed.sha256) == want.sha256
-    };
-    if verification.allow_mutations.iter().any(allowed) {
-        return None;
-    }
-    let text = format!(
-        "{} was known with {} bytes and SHA-256 {}, and is now listed with {} bytes and {}; if the upstream says that this is right, put into the Mirror's spec `verification: {{{}}}`",
-        want.path,
-        before.size,
-        before.digest,
-        want.size,
-        want.digest_text(),
-        allowance(want)
-    );
-    Some(Problem::new(Reason::ContentMutated, text))
-}
-
-/// What lets the new content through, and nothing else where that can be said: by its SHA-256.
-fn allowance(want: &Want) -> String {
-    let path = serde_json::Value::from(want.path.as_str());
-    match want.sha256 {
-        Some(sha256) => format!("allowMutations: [{{path: {path}, sha256: \"{sha256}\"}}]"),
-        None => "mutation: Allow".to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn entry(content: u8) -> Entry {
-        Want::payload("a", 0, content).entry(EntryState::Present, None, 0)
-    }
-
-    #[test]
-    fn new_bytes_under_a_guarded_name_are_a_mutation_until_allowed() {
-        let judge = |verification: &Verification| {
-            mutation(
-                &Want::payload("a", 0, 2),
-                Some(&entry(1)),
-                std::iter::empty(),
-                verification,
-            )
-            .map(|problem| problem.reason)
-        };
-        assert_eq!(
-            judge(&Verification::default()),
-            Some(Reason::ContentMutated)
-        );
-        let allowed = |content: u8| Verification {
-            allow_mutations: vec![crate::AllowedMutation {
-                path: "a".to_owned(),
-                sha256: Sha256([content; 32]),
-            }],
-            ..Verification::default()
-        };
-        assert_eq!(
-            judge(&allowed(3)),
-            Some(Reason::ContentMutated),
-            "allowed for other bytes"
-        );
-        assert_eq!(judge(&allowed(2)), None);
-        assert_eq!(
-            judge(&Verification {
-                allow_mutation: true,
-                ..Verification::default()
-            }),
-            None
-        );
     }
 }

@@ -4,50 +4,57 @@ use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
 use super::gather::Stance;
-use super::run::Run;
+use super::run::Ground;
 use crate::LeftOut;
 
-impl Run {
-    /// Keeps what a plan found out about the units that advance in it, and tells people what is new of it.
-    pub(super) fn plan_leaves_out(&self, stances: &[Stance], mut found: BTreeMap<String, LeftOut>) {
-        let units = self.units.iter().zip(stances);
-        let advancing = units.filter(|(_, stance)| matches!(stance, Stance::Advance(_)));
-        let planned: BTreeMap<_, _> = advancing
-            .map(|(unit, _)| (unit.clone(), found.remove(unit)))
-            .collect();
-        let mut kept = self
-            .planned_left_out
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let before = std::mem::replace(&mut *kept, planned.clone());
-        drop(kept);
-        for (unit, left_out) in &planned {
-            let note = left_out.as_ref().and_then(LeftOut::note);
-            if let Some(note) = note.filter(|_| before.get(unit) != Some(left_out)) {
-                self.progress.note(&format!("{unit}: {note}"));
-            }
+/// Keeps what a plan found out about the units that advance in it, and tells people what is new of it.
+pub(super) fn plan_leaves_out(
+    ground: &Ground,
+    stances: &[Stance],
+    mut found: BTreeMap<String, LeftOut>,
+) {
+    let units = ground.rules.units.iter().zip(stances);
+    let advancing = units.filter(|(_, stance)| matches!(stance, Stance::Advance(_)));
+    let planned: BTreeMap<_, _> = advancing
+        .map(|(unit, _)| (unit.clone(), found.remove(unit)))
+        .collect();
+    let mut kept = ground
+        .watch
+        .planned_left_out
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    let before = std::mem::replace(&mut *kept, planned.clone());
+    drop(kept);
+    for (unit, left_out) in &planned {
+        let note = left_out.as_ref().and_then(LeftOut::note);
+        if let Some(note) = note.filter(|_| before.get(unit) != Some(left_out)) {
+            ground.watch.progress.note(&format!("{unit}: {note}"));
         }
-        let entries = self
-            .left_out()
-            .into_values()
-            .map(|left_out| left_out.entries);
-        self.progress.left_out(entries.sum());
     }
+    let entries = left_out(ground)
+        .into_values()
+        .map(|left_out| left_out.entries);
+    ground.watch.progress.left_out(entries.sum());
+}
 
-    /// By unit, of the state that is served or would be.
-    pub(super) fn left_out(&self) -> BTreeMap<String, LeftOut> {
-        let base = self.base.as_ref().map(|base| base.content.left_out.clone());
-        let mut left_out = base.unwrap_or_default();
-        let planned = self
-            .planned_left_out
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        for (unit, planned) in planned.iter() {
-            match planned {
-                Some(planned) => drop(left_out.insert(unit.clone(), planned.clone())),
-                None => drop(left_out.remove(unit)),
-            }
+/// By unit, of the state that is served or would be.
+pub(super) fn left_out(ground: &Ground) -> BTreeMap<String, LeftOut> {
+    let base = ground
+        .stock
+        .base
+        .as_ref()
+        .map(|base| base.content.left_out.clone());
+    let mut left_out = base.unwrap_or_default();
+    let planned = ground
+        .watch
+        .planned_left_out
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    for (unit, planned) in planned.iter() {
+        match planned {
+            Some(planned) => drop(left_out.insert(unit.clone(), planned.clone())),
+            None => drop(left_out.remove(unit)),
         }
-        left_out
     }
+    left_out
 }

@@ -1,17 +1,21 @@
 //! List and verify: which state of a unit the upstream has, over as few requests as possible, and whether to believe it.
 
-use fleet_formats::seam::{RootContent, RootFile, RootPlan, UnitIndex};
-use fleet_types::{Outcome, Reason, Sha256};
-use sha2::Digest as _;
+use fleet_formats::seam::{RootFile, RootPlan, UnitIndex, Verified};
+use fleet_types::{Outcome, Reason, Relation};
 
+use super::blocking::date;
 use super::memory::Known;
-use super::run::Run;
+use super::root::{Probe, Root, root};
+use super::rules::Rules;
+use super::stock::Stock;
+use super::upstream::Upstream;
+use super::watch::Watch;
 use crate::Problem;
-use crate::fetch::{Arrival, Bound, FailureKind, FetchError, Sink, Validators, Want};
+use crate::fetch::{Arrival, FailureKind, FetchError, Validators};
 
 /// A state of a unit that passed its verification.
 pub(super) struct Listed {
-    pub index: UnitIndex,
+    pub index: Verified<UnitIndex>,
     pub roots: Vec<Root>,
     /// The very state that the base has.
     pub unchanged: bool,
@@ -19,34 +23,30 @@ pub(super) struct Listed {
     pub known: Vec<(String, Known)>,
 }
 
-#[derive(Clone)]
-pub(super) struct Root {
-    pub content: RootContent,
-    pub digest: Sha256,
-    /// The upstream's Last-Modified.
-    pub modified: Option<i64>,
-}
-
-/// The file that identifies a state, as one endpoint has it.
-pub(super) struct Probe {
-    pub root: Root,
-    pub known: Known,
-}
-
 /// What one endpoint has: read and verified.
 pub(super) struct State {
     pub endpoint: usize,
-    pub index: UnitIndex,
+    pub index: Verified<UnitIndex>,
     pub probe: Known,
     pub roots: Vec<Root>,
     pub unchanged: bool,
 }
 
-impl Run {
+/// Finds the newest state of each unit that can be believed. What of it is in this file, in `roots`, in `unlisted` and in
+/// `witness` is about one unit; `states` puts them together.
+#[derive(Clone, Copy)]
+pub(super) struct Lister<'a> {
+    pub rules: &'a Rules,
+    pub stock: &'a Stock,
+    pub watch: &'a Watch,
+    pub upstream: &'a Upstream,
+}
+
+impl Lister<'_> {
     /// Finds the newest state of a unit that can be believed.
     pub(super) async fn list_unit(&self, unit: &str) -> Result<Listed, Problem> {
-        let plan = self.options.format.roots(unit)?;
-        let endpoints = self.fetcher.endpoints();
+        let plan = self.rules.options.format.roots(unit)?;
+        let endpoints = self.upstream.fetcher.endpoints();
         let mut authority = None;
         if !endpoints.authority_is_fetched_from() {
             match self.state(unit, &plan, endpoints.authority()).await {
@@ -56,7 +56,7 @@ impl Run {
                 }
                 Ok(state) => authority = Some(state),
                 Err(problem) if is_final(&problem) => return Err(problem),
-                Err(problem) => self.progress.note(&format!(
+                Err(problem) => self.watch.progress.note(&format!(
                     "{unit}: how new the authority is cannot be told: {problem}"
                 )),
             }
@@ -76,7 +76,8 @@ impl Run {
                 Ok((state, others)) => {
                     let refused = |problem: &Problem| problem.reason.outcome() == Outcome::Refused;
                     for (name, problem) in passed_over.iter().filter(|(_, it)| refused(it)) {
-                        self.note(unit, &format!("endpoint {name} is passed over: {problem}"));
+                        self.watch
+                            .note(unit, &format!("endpoint {name} is passed over: {problem}"));
                     }
                     return self.settle(unit, &plan, state, others, authority);
                 }
@@ -104,33 +105,26 @@ impl Run {
         authority: Option<&State>,
     ) -> Result<State, Problem> {
         let state = self.state(unit, plan, endpoint).await?;
-        match authority {
-            Some(authority) if authority.index.revision.date > state.index.revision.date => {
-                let name = self.fetcher.endpoints().name(endpoint);
-                let dates = (
-                    date(state.index.revision.date),
-                    date(authority.index.revision.date),
-                );
-                let text = format!(
-                    "{unit}: endpoint {name} has the state of {}, the authority that of {}; wait, or name a newer endpoint",
-                    dates.0, dates.1
-                );
-                Err(Problem::new(Reason::BehindAuthority, text))
+        let Some(authority) = authority else {
+            return Ok(state);
+        };
+        let (ours, theirs) = (&state.index.revision, &authority.index.revision);
+        let name = self.upstream.fetcher.endpoints().name(endpoint);
+        let text = match self.rules.options.format.compare(ours, theirs) {
+            Relation::Older => format!(
+                "{unit}: endpoint {name} has the state of {}, the authority that of {}; wait, or name a newer endpoint",
+                date(ours.date),
+                date(theirs.date)
+            ),
+            Relation::Undecided => format!(
+                "{unit}: endpoint {name} has another state than the authority, and no date tells which is newer; wait, or \
+                 name a newer endpoint"
+            ),
+            Relation::Same | Relation::Newer | Relation::Contradiction => {
+                return self.agree(unit, &state, authority).map(|()| state);
             }
-            Some(authority)
-                if !state.index.revision.is_dated()
-                    && authority.index.revision.digest != state.index.revision.digest =>
-            {
-                let name = self.fetcher.endpoints().name(endpoint);
-                let text = format!(
-                    "{unit}: endpoint {name} has another state than the authority, and no date tells which is newer; wait, or \
-                     name a newer endpoint"
-                );
-                Err(Problem::new(Reason::BehindAuthority, text))
-            }
-            Some(authority) => self.agree(unit, &state, authority).map(|()| state),
-            None => Ok(state),
-        }
+        };
+        Err(Problem::new(Reason::BehindAuthority, text))
     }
 
     /// Reads and verifies; once more where the roots were replaced while they were read.
@@ -141,9 +135,7 @@ impl Run {
         endpoint: usize,
     ) -> Result<State, Problem> {
         match self.state_once(unit, plan, endpoint, false).await {
-            Err(problem) if problem.reason == Reason::ReleasePairMismatch => {
-                self.state_once(unit, plan, endpoint, true).await
-            }
+            Err(problem) if problem.unsettled => self.state_once(unit, plan, endpoint, true).await,
             other => other,
         }
     }
@@ -165,7 +157,7 @@ impl Run {
             }
             probe => probe?,
         };
-        let of_base = self.roots_of_base(unit, plan, &probe)?;
+        let of_base = self.stock.roots_of_base(unit, plan, &probe)?;
         let from_base = of_base.is_some();
         let mut roots = of_base.unwrap_or_else(|| vec![probe.root]);
         self.add_lacking(plan, &mut roots, from_base, endpoint)
@@ -173,15 +165,15 @@ impl Run {
         let read = self.add_unlisted(unit, &mut roots, endpoint).await?;
         let index = self.judged(unit, &roots, settled)?;
         let held = match read {
-            0 => self.held(unit, plan, &index, from_base)?,
+            0 => self.stock.held(unit, plan, &index, from_base)?,
             _ => Vec::new(),
         };
         let (roots, index) = self.filled(unit, plan, roots, index, held)?;
         let state = self.state_of(unit, endpoint, roots, index, Some(probe.known));
         Ok(State {
             unchanged: match read {
-                0 => self.base_has_exactly(unit, plan, &state.index),
-                _ => from_base && self.base_is(&state.index),
+                0 => self.stock.has_exactly(unit, plan, &state.index),
+                _ => from_base && self.stock.is_at(&state.index),
             },
             ..state
         })
@@ -204,11 +196,11 @@ impl Run {
         unit: &str,
         endpoint: usize,
         roots: Vec<Root>,
-        index: UnitIndex,
+        index: Verified<UnitIndex>,
         known: Option<Known>,
     ) -> State {
         for note in &index.notes {
-            self.note(unit, note);
+            self.watch.note(unit, note);
         }
         State {
             endpoint,
@@ -233,6 +225,7 @@ impl Run {
         endpoint: usize,
     ) -> Result<Probe, Problem> {
         let remembered = self
+            .stock
             .memory
             .units
             .get(unit)
@@ -246,7 +239,7 @@ impl Run {
         if let Some(file) = plan.probes.get(last).filter(|_| last > 0)
             && let Ok(probe) = self.ask_probe(unit, file, endpoint).await?
         {
-            if self.base_has(unit, &probe) {
+            if self.stock.has_probe(unit, &probe) {
                 return Ok(probe);
             }
             fallback = Some(probe);
@@ -282,17 +275,19 @@ impl Run {
         file: &RootFile,
         endpoint: usize,
     ) -> Result<Result<Probe, FetchError>, Problem> {
-        let endpoints = self.fetcher.endpoints();
+        let endpoints = self.upstream.fetcher.endpoints();
         let identity = endpoints.identity(endpoint);
         let known = self
+            .stock
             .memory
             .units
             .get(unit)
             .and_then(|memory| memory.endpoints.get(&identity))
             .filter(|known| known.path == file.path.as_str())
-            .filter(|known| !known.doubted && !self.shelves.damage.contains(&known.digest));
+            .filter(|known| !known.doubted && !self.stock.shelves.damage.contains(&known.digest));
         let stored = known.and_then(|known| {
-            self.shelves
+            self.stock
+                .shelves
                 .read(&known.digest, file.max_bytes)
                 .ok()
                 .map(|bytes| (known, bytes))
@@ -301,7 +296,7 @@ impl Run {
             .as_ref()
             .map(|(known, _)| known.validators.clone())
             .filter(|validators| !validators.is_empty());
-        match self.fetch_root(file, endpoint, validators).await? {
+        match self.upstream.fetch_root(file, endpoint, validators).await? {
             Ok(Arrival::NotModified) => {
                 let Some((known, bytes)) = stored else {
                     return Err(Problem::new(
@@ -323,7 +318,7 @@ impl Run {
                 let known = Known {
                     path: file.path.to_string(),
                     digest: received.digest,
-                    doubted: self.is_doubted(unit, &identity, &received.digest),
+                    doubted: self.stock.is_doubted(unit, &identity, &received.digest),
                     validators: received.validators,
                 };
                 Ok(Ok(Probe {
@@ -334,54 +329,6 @@ impl Run {
             Err(error) => Ok(Err(error)),
         }
     }
-
-    /// The outer error is final, the inner one says that there is no such file. That is also what a refusal says where
-    /// nobody was told who we are: stores whose listing is private answer 403 for what they do not have.
-    pub(super) async fn fetch_root(
-        &self,
-        file: &RootFile,
-        endpoint: usize,
-        validators: Option<Validators>,
-    ) -> Result<Result<Arrival, FetchError>, Problem> {
-        match self.ask_for_root(file, endpoint, validators).await? {
-            Err(error) if !self.says_not_there(&error) => Err(error.into()),
-            other => Ok(other),
-        }
-    }
-
-    pub(super) fn says_not_there(&self, error: &FetchError) -> bool {
-        let anonymous = self.options.access.credentials.is_none();
-        error.kind == FailureKind::NotFound || (anonymous && error.kind == FailureKind::Forbidden)
-    }
-
-    pub(super) async fn ask_for_root(
-        &self,
-        file: &RootFile,
-        endpoint: usize,
-        validators: Option<Validators>,
-    ) -> Result<Result<Arrival, FetchError>, Problem> {
-        let sink = Sink::memory(Bound::AtMost(file.max_bytes));
-        let want = Want {
-            tag: 0,
-            sources: vec![file.path.clone()],
-            only: Some(endpoint),
-            validators,
-            sink,
-        };
-        self.fetcher.fetch_one(want).await
-    }
-}
-
-pub(super) fn root(file: &RootFile, bytes: Vec<u8>, modified: Option<i64>) -> Root {
-    let digest = Sha256(sha2::Sha256::digest(&bytes).into());
-    Root {
-        content: RootContent {
-            path: file.path.clone(),
-            bytes,
-        },
-        digest,
-        modified,
-    }
 }
 
 fn no_roots(unit: &str, error: FetchError) -> Problem {
@@ -390,10 +337,6 @@ fn no_roots(unit: &str, error: FetchError) -> Problem {
         error.message
     );
     Problem::new(Reason::UpstreamIncomplete, text)
-}
-
-pub(super) fn date(seconds: i64) -> String {
-    jiff::Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |at| at.to_string())
 }
 
 /// Whether another endpoint would be of no help.

@@ -1,8 +1,41 @@
-//! The order of things: each stage is a module; here they are put together, once for a run and once for a dry run.
+//! One run, and one dry run: the stages put together.
+//!
+//! # Order
+//!
+//! 1. **Repair** (`repair`): what is known to be damaged is fetched again, before anything is compared with it.
+//! 2. **List, verify** (`states`, `list`): the state of each unit as far as it can be believed. Where nothing is new in the
+//!    upstream and in our own choices, the run ends here.
+//! 3. **Indices** (`indices`): the files that verified roots list.
+//! 4. **Plan** (`gather`, `judge`, `shrink`): every path that the next snapshot is to hold, compared with the newest one
+//!    that there is. Again without the units that turn out to be refused, until none is.
+//! 5. **Fetch** (`preflight`, `transfer`): room is set aside, then payload comes. What cannot be had leads back to 4.
+//! 6. **Check** (`check`): every path is accounted for; only this makes a `Closed`.
+//! 7. **Prepare, publish** (`publish`): a `Closed` becomes a snapshot, what was accepted is noted, and `current` is switched.
+//! 8. **Scrub, collect** (`scrub`, `publish::collect`): what is due of the stored files is looked at; then what no kept
+//!    snapshot names goes.
+//!
+//! A stage is given what it needs: the network is in `Upstream` alone, so that what plans, checks and publishes cannot reach
+//! it. What was asked (`Rules`), what is here (`Stock`) and who looks on (`Watch`) make up the `Ground` that all stand on.
+//!
+//! # Guarantees
+//!
+//! - What a snapshot gains, an index lists that was [`Verified`](fleet_formats::seam::Verified) in this run; units that are
+//!   refused add nothing and keep what they had.
+//! - No byte is taken that its index does not promise, and nothing is published before all that it needs is durable.
+//! - The high-water marks are written before the switch: an older state is refused also after a crash in between.
+//! - A unit that is refused costs no other unit anything, but that the first snapshot needs all of them.
+//!
+//! # What a crash leaves
+//!
+//! Until the switch the snapshot that was served, after it the new one; `current` is one rename. Files in `staging/` that
+//! are hashed again before they are used, blobs that nobody names yet, perhaps an index that nobody serves: the next run
+//! takes up what it can use, and collects the rest. Damage that was found is noted before it is mended.
 
 mod base;
+mod blocking;
 mod carry;
 mod check;
+mod damage;
 mod gather;
 mod holes;
 mod indices;
@@ -14,25 +47,34 @@ mod list;
 mod lost;
 mod memory;
 mod merge;
+mod mutation;
+mod opening;
 mod outcome;
+mod plan;
 mod preflight;
 mod presence;
 mod publish;
 mod reading;
 mod repair;
 mod room;
+mod root;
 mod roots;
+mod rules;
 mod run;
 mod scrub;
 mod shelves;
 mod shrink;
 mod stages;
 mod states;
+mod stock;
+mod tally;
 mod trace;
 mod transfer;
 mod unlisted;
 mod updating;
+mod upstream;
 mod want;
+mod watch;
 mod witness;
 
 use std::sync::Arc;
@@ -40,8 +82,10 @@ use std::time::Instant;
 
 use tokio_util::sync::CancellationToken;
 
+use self::blocking::{blocking, now};
+use self::opening::{open_dry, open_writer};
 use self::outcome::{Cost, Outcomes};
-use self::run::{Run, blocking, now, open_dry, open_writer};
+use self::run::{Ground, Run};
 use self::shelves::Shelves;
 use crate::fetch::Meter;
 use crate::stop::Stop;
@@ -96,9 +140,8 @@ async fn sync_in(
 ) -> Outcomes {
     match prepare_run(options, shelves, meter, stop, progress).await {
         Ok(run) => {
-            let run = Arc::new(run);
-            let outcomes = run.clone().execute().await;
-            let outcomes = match run.clone().scrub().await {
+            let outcomes = run.execute().await;
+            let outcomes = match scrub::scrub(&run.ground, &run.upstream).await {
                 Ok(None) => outcomes,
                 Ok(Some(found)) => outcomes.and(&found),
                 // What the run itself came to counts; the next one looks again.
@@ -115,12 +158,32 @@ async fn sync_in(
                 )),
             };
             // Waits for the writer threads, so not on a thread of the runtime's own.
-            match blocking(move || publish::close(run)).await {
+            match blocking(move || close(run)).await {
                 Ok(()) => outcomes,
                 Err(problem) => Outcomes::failed(&options.format.units(), problem),
             }
         }
         Err(problem) => Outcomes::failed(&options.format.units(), problem),
+    }
+}
+
+/// Ends a run, then collects.
+fn close(run: Run) -> Result<(), Problem> {
+    let Run {
+        ground,
+        upstream,
+        made,
+    } = run;
+    let Ground {
+        rules,
+        stock,
+        watch,
+    } = ground;
+    let shelves = stock.shelves.clone();
+    drop((upstream, stock));
+    match made.into_inner() {
+        Some(made) => publish::collect(&shelves, made, rules.now, watch.progress.as_ref()),
+        None => Ok(()),
     }
 }
 
@@ -153,7 +216,7 @@ pub(crate) async fn plan(
     let opening = options.clone();
     let planned = async {
         let shelves = Arc::new(blocking(move || open_dry(&opening)).await?);
-        let run = Arc::new(prepare_run(&options, &shelves, &meter, &stop, &progress).await?);
+        let run = prepare_run(&options, &shelves, &meter, &stop, &progress).await?;
         run.foresee().await
     };
     let planned = planned.await;

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use fleet_store::Writer;
 use fleet_types::{Outcome, Reason, Trace, UnitRevision};
 
+use super::blocking::blocking;
 use super::memory::{Memory, Success};
+use super::plan::{Foreseen, Plan, Refusals};
 use super::publish::Served;
-use super::run::{Notes, blocking};
 use super::shelves::Shelves;
-use super::stages::{Foreseen, Refusals};
+use super::watch::Notes;
 use crate::fetch::Meter;
 use crate::report::cut;
 use crate::{LeftOut, PlanReport, Problem, Report, RunResult, SuiteReport, SyncOptions};
@@ -281,10 +282,7 @@ pub(super) fn plan_report(
     }
 }
 
-fn foreseen_outcomes(
-    units: &[String],
-    foreseen: Foreseen,
-) -> (Outcomes, Option<super::judge::Plan>) {
+fn foreseen_outcomes(units: &[String], foreseen: Foreseen) -> (Outcomes, Option<Plan>) {
     let Foreseen {
         refusals,
         plan,

@@ -5,9 +5,9 @@ use std::sync::Mutex;
 use fleet_store::{Sorted, Space, Store, StoreError};
 use fleet_types::{Digest, Reason, Sha256};
 
-use super::judge::Plan;
+use super::plan::{Addition, Plan};
 use super::room::{FileSystem, Reservation};
-use super::run::Run;
+use super::run::Ground;
 use super::want::Fetch;
 use crate::{Problem, Room};
 
@@ -20,114 +20,103 @@ const INDEX_BYTES_PER_PATH: u64 = 256;
 /// Between looking at the free space and promising some of it no other run does the same.
 static DECIDING: Mutex<()> = Mutex::new(());
 
-/// What is to be added.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Addition {
-    /// Of content, in whole blocks.
-    pub bytes: u64,
-    /// For the snapshot's own index, at most.
-    pub index_bytes: u64,
-    pub files: u64,
+/// Refuses indices that would not fit, before they are fetched.
+pub(super) fn preflight_sizes(
+    ground: &Ground,
+    sizes: impl Iterator<Item = u64>,
+) -> Result<(), Problem> {
+    let writer = &ground.stock.shelves.writer;
+    let space = writer.free_space()?;
+    let promised = FileSystem::of(writer.dir())?.promised();
+    let sum = sizes.fold(Addition::default(), |sum, size| Addition {
+        bytes: sum.bytes.saturating_add(space.on_disk(size)),
+        files: sum.files + 1,
+        ..sum
+    });
+    shortage(&space, sum, promised).map_or(Ok(()), Err)
 }
 
-impl Addition {
-    fn all_bytes(self) -> u64 {
-        self.bytes.saturating_add(self.index_bytes)
+/// Sets room aside for a plan. Where there is not enough, blobs that nobody needs any more are given up first.
+pub(super) fn reserve(ground: &Ground, plan: &Plan) -> Result<Reservation, Problem> {
+    // A poisoned lock guards no data.
+    let _one_at_a_time = DECIDING.lock();
+    let addition = plan.addition;
+    let writer = &ground.stock.shelves.writer;
+    let file_system = FileSystem::of(writer.dir())?;
+    // The promise first: what lands in between is then counted twice rather than not at all.
+    let promised = file_system.promised();
+    let mut space = writer.free_space()?;
+    if shortage(&space, addition, promised).is_some() {
+        ground
+            .watch
+            .progress
+            .note("the volume is short of space: removing what no snapshot and not this run needs");
+        writer.collect_for_space(ground.rules.now, &|wanted| each_wanted_digest(plan, wanted))?;
+        space = writer.free_space()?;
+        if let Some(problem) = shortage(&space, addition, promised) {
+            return Err(problem);
+        }
     }
+    Ok(Reservation::new(file_system, addition.all_bytes(), space))
 }
 
-impl Run {
-    /// Refuses indices that would not fit, before they are fetched.
-    pub(super) fn preflight_sizes(&self, sizes: impl Iterator<Item = u64>) -> Result<(), Problem> {
-        let writer = &self.shelves.writer;
-        let space = writer.free_space()?;
-        let promised = FileSystem::of(writer.dir())?.promised();
-        let sum = sizes.fold(Addition::default(), |sum, size| Addition {
-            bytes: sum.bytes.saturating_add(space.on_disk(size)),
-            files: sum.files + 1,
-            ..sum
-        });
-        shortage(&space, sum, promised).map_or(Ok(()), Err)
-    }
+/// What a dry run says of the real volume, and whether there is too little of it.
+pub(super) fn foreseen_room(
+    ground: &Ground,
+    plan: &Plan,
+) -> Result<(Room, Option<Problem>), Problem> {
+    let space = space(ground)?;
+    let addition = plan.addition;
+    let room = Room {
+        files: addition.files,
+        bytes: addition.bytes,
+        index_bytes: addition.index_bytes,
+        reserve_bytes: reserve_of(&space),
+        free_bytes: space.free_bytes,
+    };
+    Ok((room, shortage(&space, addition, 0)))
+}
 
-    /// Sets room aside for a plan. Where there is not enough, blobs that nobody needs any more are given up first.
-    pub(super) fn reserve(&self, plan: &Plan) -> Result<Reservation, Problem> {
-        // A poisoned lock guards no data.
-        let _one_at_a_time = DECIDING.lock();
-        let addition = plan.addition;
-        let writer = &self.shelves.writer;
-        let file_system = FileSystem::of(writer.dir())?;
-        // The promise first: what lands in between is then counted twice rather than not at all.
-        let promised = file_system.promised();
-        let mut space = writer.free_space()?;
-        if shortage(&space, addition, promised).is_some() {
-            self.progress.note(
-                "the volume is short of space: removing what no snapshot and not this run needs",
-            );
-            writer.collect_for_space(self.now, &|wanted| each_wanted_digest(plan, wanted))?;
-            space = writer.free_space()?;
-            if let Some(problem) = shortage(&space, addition, promised) {
-                return Err(problem);
-            }
+/// What a transfer and contents of these sizes take, each content once and without what is there of it already.
+pub(super) fn addition(
+    ground: &Ground,
+    transfer: &Sorted<Fetch>,
+    stored: impl Iterator<Item = u64>,
+    paths: u64,
+) -> Result<Addition, Problem> {
+    let space = space(ground)?;
+    let known = ground.stock.shelves.known();
+    let leftovers = known.map(Store::leftovers).transpose()?.unwrap_or_default();
+    let mut sum = Addition {
+        index_bytes: paths.saturating_mul(INDEX_BYTES_PER_PATH),
+        ..Addition::default()
+    };
+    let mut add = |size, there| {
+        let bytes = space.on_disk(size).saturating_sub(there);
+        sum.bytes = sum.bytes.saturating_add(bytes);
+        sum.files += 1;
+    };
+    stored.for_each(|size| add(size, 0));
+    let mut last = None;
+    for fetch in transfer.iter() {
+        let Fetch {
+            expected, exact, ..
+        } = fetch?;
+        if last != Some(expected) {
+            let size = if exact { expected.size } else { 0 };
+            add(size, leftovers.bytes(&expected.digest));
         }
-        Ok(Reservation::new(file_system, addition.all_bytes(), space))
+        last = Some(expected);
     }
+    Ok(sum)
+}
 
-    /// What a dry run says of the real volume, and whether there is too little of it.
-    pub(super) fn foreseen_room(&self, plan: &Plan) -> Result<(Room, Option<Problem>), Problem> {
-        let space = self.space()?;
-        let addition = plan.addition;
-        let room = Room {
-            files: addition.files,
-            bytes: addition.bytes,
-            index_bytes: addition.index_bytes,
-            reserve_bytes: reserve_of(&space),
-            free_bytes: space.free_bytes,
-        };
-        Ok((room, shortage(&space, addition, 0)))
-    }
-
-    /// What a transfer and contents of these sizes take, each content once and without what is there of it already.
-    pub(super) fn addition(
-        &self,
-        transfer: &Sorted<Fetch>,
-        stored: impl Iterator<Item = u64>,
-        paths: u64,
-    ) -> Result<Addition, Problem> {
-        let space = self.space()?;
-        let known = self.shelves.known();
-        let leftovers = known.map(Store::leftovers).transpose()?.unwrap_or_default();
-        let mut sum = Addition {
-            index_bytes: paths.saturating_mul(INDEX_BYTES_PER_PATH),
-            ..Addition::default()
-        };
-        let mut add = |size, there| {
-            let bytes = space.on_disk(size).saturating_sub(there);
-            sum.bytes = sum.bytes.saturating_add(bytes);
-            sum.files += 1;
-        };
-        stored.for_each(|size| add(size, 0));
-        let mut last = None;
-        for fetch in transfer.iter() {
-            let Fetch {
-                expected, exact, ..
-            } = fetch?;
-            if last != Some(expected) {
-                let size = if exact { expected.size } else { 0 };
-                add(size, leftovers.bytes(&expected.digest));
-            }
-            last = Some(expected);
-        }
-        Ok(sum)
-    }
-
-    /// Of the volume that the content will be needed on.
-    fn space(&self) -> Result<Space, Problem> {
-        Ok(match self.shelves.known() {
-            Some(store) => store.free_space()?,
-            None => Space::of(&self.options.store_dir)?,
-        })
-    }
+/// Of the volume that the content will be needed on.
+fn space(ground: &Ground) -> Result<Space, Problem> {
+    Ok(match ground.stock.shelves.known() {
+        Some(store) => store.free_space()?,
+        None => Space::of(&ground.rules.options.store_dir)?,
+    })
 }
 
 fn each_wanted_digest(plan: &Plan, wanted: &mut dyn FnMut(&Sha256)) -> Result<(), StoreError> {

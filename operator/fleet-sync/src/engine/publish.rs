@@ -1,18 +1,20 @@
 //! Publish and collect, and what is remembered of it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use fleet_formats::seam::UnitIndex;
+use fleet_formats::seam::{UnitIndex, Verified};
 use fleet_store::{Prepared, Publication, SnapshotId, SnapshotMeta, Store};
 use fleet_types::{Reason, UnitRevision};
 
 use super::base::Content;
 use super::check::Closed;
 use super::gather::Stance;
+use super::left_out::left_out;
+use super::list::Listed;
 use super::memory::{Memory, OmittedIndex};
-use super::run::Run;
-use crate::{Phase, Problem, RunResult};
+use super::run::Ground;
+use super::shelves::Shelves;
+use crate::{Phase, Problem, Progress, RunResult};
 
 /// What a run did to what is served.
 pub(super) struct Served {
@@ -22,230 +24,267 @@ pub(super) struct Served {
     pub revision: Vec<UnitRevision>,
 }
 
-impl Run {
-    /// What the next snapshot says about itself.
-    fn meta(&self, stances: &[Stance]) -> Result<SnapshotMeta, Problem> {
-        let revision = self.revision(stances);
-        let mut carried = BTreeMap::new();
-        let mut left_out = self.left_out();
-        left_out.retain(|unit, _| self.units.contains(unit));
-        if let Some(base) = &self.base {
-            let of_carried = self
-                .units
-                .iter()
-                .zip(stances)
-                .filter(|(_, stance)| matches!(stance, Stance::Carry));
-            carried.extend(
-                of_carried.map(|(unit, _)| (unit.clone(), base.content.slice_of(unit).clone())),
-            );
-        }
-        let content = Content {
-            slice: self.options.content.clone(),
-            carried,
-            left_out,
-        };
-        let content = serde_json::to_value(content).map_err(|e| {
-            Problem::new(
-                Reason::InvalidSpec,
-                format!("the content block cannot be recorded: {e}"),
-            )
-        })?;
-        Ok(SnapshotMeta {
-            upstream_type: self.options.upstream_type.clone(),
-            inputs: self.inputs,
-            content,
-            revision,
-            created: self.created(),
-            parent: self.base.as_ref().map(|base| base.snapshot.id()),
-            links: self.links(stances),
-            openings: self.openings(stances),
-            entries: 0,
-            bytes: 0,
-        })
+/// What the next snapshot says about itself.
+fn meta(ground: &Ground, stances: &[Stance]) -> Result<SnapshotMeta, Problem> {
+    let revision = revision(ground, stances);
+    let mut carried = BTreeMap::new();
+    let mut left_out = left_out(ground);
+    left_out.retain(|unit, _| ground.rules.units.contains(unit));
+    if let Some(base) = &ground.stock.base {
+        let of_carried = ground
+            .rules
+            .units
+            .iter()
+            .zip(stances)
+            .filter(|(_, stance)| matches!(stance, Stance::Carry));
+        carried.extend(
+            of_carried.map(|(unit, _)| (unit.clone(), base.content.slice_of(unit).clone())),
+        );
     }
-
-    /// The other names of each unit's directory; those of a carried unit are as the base has them.
-    fn links(&self, stances: &[Stance]) -> BTreeMap<String, String> {
-        let mut links = BTreeMap::new();
-        for (unit, base) in self.carried(stances) {
-            let of_unit = base
-                .links
-                .iter()
-                .filter(|(_, target)| self.is_root(unit, target));
-            links.extend(of_unit.map(|(link, target)| (link.clone(), target.clone())));
-        }
-        for index in advancing(stances) {
-            let pairs = index.links.iter();
-            links.extend(pairs.map(|(link, target)| (link.to_string(), target.to_string())));
-        }
-        links
-    }
-
-    /// The file that a client reads first of each unit.
-    fn openings(&self, stances: &[Stance]) -> BTreeMap<String, bool> {
-        let mut openings = BTreeMap::new();
-        for (unit, base) in self.carried(stances) {
-            let of_unit = base.openings.iter().filter(|(path, _)| {
-                let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
-                self.is_root(unit, directory)
-            });
-            openings.extend(of_unit.map(|(path, fixed)| (path.clone(), *fixed)));
-        }
-        for index in advancing(stances) {
-            let first = index.roots.first();
-            openings.extend(first.map(|(path, _)| (path.to_string(), index.fixed_names)));
-        }
-        openings
-    }
-
-    /// The units that stay as they are in the base, and what the base says about itself.
-    fn carried<'a>(
-        &'a self,
-        stances: &'a [Stance],
-    ) -> impl Iterator<Item = (&'a String, &'a SnapshotMeta)> {
-        let base = self.base.as_ref().map(|base| base.snapshot.meta());
-        let units = self.units.iter().zip(stances);
-        units.filter_map(move |(unit, stance)| match stance {
-            Stance::Carry => Some((unit, base?)),
-            Stance::Advance(_) | Stance::LeaveOut => None,
-        })
-    }
-
-    /// Whether a unit's roots are in this directory.
-    fn is_root(&self, unit: &str, directory: &str) -> bool {
-        let plan = self.options.format.roots(unit);
-        plan.is_ok_and(|plan| {
-            let mut roots = plan.probes.iter();
-            roots.any(|root| root.path.parent().unwrap_or_default() == directory)
-        })
-    }
-
-    /// Snapshots are ordered by this: it grows even where two runs share a second or the clock was set back.
-    fn created(&self) -> i64 {
-        self.base.as_ref().map_or(self.now, |base| {
-            let before = base.snapshot.meta().created;
-            self.now.max(before.saturating_add(1))
-        })
-    }
-
-    /// Makes a closed want-list the snapshot that is served, unless a person decided otherwise.
-    pub(super) fn publish(
-        &self,
-        closed: Closed,
-        stances: &[Stance],
-        left_out: &[(u16, OmittedIndex)],
-    ) -> Result<Served, Problem> {
-        self.progress.phase(Phase::Prepare);
-        let meta = self.meta(stances)?;
-        let revision = meta.revision.clone();
-        if let Some(newest) = self.the_same(&closed, &meta) {
-            self.remember(stances, left_out)?;
-            return self.settle_unchanged(newest, revision);
-        }
-        let prepared = closed.prepare(meta)?;
-        // Before the switch: a crash in between must not forget what was accepted.
-        self.remember(stances, left_out)?;
-        self.serve(&prepared, revision)
-    }
-
-    /// The base, where the next snapshot would be no other.
-    fn the_same(&self, closed: &Closed, meta: &SnapshotMeta) -> Option<SnapshotId> {
-        let base = self.base.as_ref().filter(|_| !closed.is_changed())?;
-        let before = base.snapshot.meta();
-        let same = before.inputs == meta.inputs
-            && before.content == meta.content
-            && before.revision == meta.revision
-            && before.upstream_type == meta.upstream_type
-            && before.links == meta.links
-            && before.openings == meta.openings;
-        (same && !self.base_is_damaged()).then(|| base.snapshot.id())
-    }
-
-    /// Notes the states that are accepted, and how the endpoints describe them.
-    fn remember(
-        &self,
-        stances: &[Stance],
-        left_out: &[(u16, OmittedIndex)],
-    ) -> Result<(), Problem> {
-        let mut memory = self.memory.clone();
-        let mut accepted = Vec::new();
-        for (number, stance) in (0u16..).zip(stances) {
-            let Stance::Advance(advance) = stance else {
-                continue;
-            };
-            let of_unit = left_out.iter().filter(|(unit, _)| *unit == number);
-            let revision = &advance.listed.index.revision;
-            let unit = memory.units.entry(revision.unit.clone()).or_default();
-            unit.left_out = of_unit.map(|(_, out)| out.clone()).collect();
-            accepted.push(&advance.listed);
-        }
-        self.remember_in(memory, accepted.into_iter())
-    }
-
-    pub(super) fn remember_listed<'a>(
-        &self,
-        accepted: impl Iterator<Item = &'a super::list::Listed>,
-    ) -> Result<(), Problem> {
-        self.remember_in(self.memory.clone(), accepted)
-    }
-
-    fn remember_in<'a>(
-        &self,
-        mut memory: Memory,
-        accepted: impl Iterator<Item = &'a super::list::Listed>,
-    ) -> Result<(), Problem> {
-        for listed in accepted {
-            let revision = &listed.index.revision;
-            memory.accept(&listed.index, &self.options.high_water);
-            let unit = memory.units.entry(revision.unit.clone()).or_default();
-            unit.probe = listed.known.first().map(|(_, known)| known.path.clone());
-            unit.endpoints.extend(listed.known.iter().cloned());
-        }
-        memory.units.retain(|unit, _| self.units.contains(unit));
-        if memory != self.memory {
-            self.shelves.writer.state_write(Memory::DOCUMENT, &memory)?;
-        }
-        Ok(())
-    }
-
-    fn serve(&self, prepared: &Prepared, revision: Vec<UnitRevision>) -> Result<Served, Problem> {
-        self.progress.phase(Phase::Publish);
-        let writer = &self.shelves.writer;
-        let publication = writer.publish(&prepared.id, self.now)?;
-        // A run makes one snapshot at most.
-        let _ = self.made.set(prepared.id);
-        Ok(served(publication, prepared.id, prepared.entries, revision))
-    }
-
-    /// Nothing is new: what is prepared is served, unless a person decided otherwise.
-    pub(super) fn settle_unchanged(
-        &self,
-        newest: SnapshotId,
-        revision: Vec<UnitRevision>,
-    ) -> Result<Served, Problem> {
-        let writer = &self.shelves.writer;
-        let publication = writer.publish(&newest, self.now)?;
-        let entries = self.base.as_ref().map_or(0, |base| base.snapshot.len());
-        Ok(served(publication, newest, entries, revision))
-    }
+    let content = Content {
+        slice: ground.rules.options.content.clone(),
+        carried,
+        left_out,
+    };
+    let content = serde_json::to_value(content).map_err(|e| {
+        Problem::new(
+            Reason::InvalidSpec,
+            format!("the content block cannot be recorded: {e}"),
+        )
+    })?;
+    Ok(SnapshotMeta {
+        upstream_type: ground.rules.options.upstream_type.clone(),
+        inputs: ground.rules.inputs,
+        content,
+        revision,
+        created: created(ground),
+        parent: ground.stock.base.as_ref().map(|base| base.snapshot.id()),
+        links: links(ground, stances),
+        openings: openings(ground, stances),
+        entries: 0,
+        bytes: 0,
+    })
 }
 
-/// Ends a run, then gives up what nobody needs any more: a run has all kept snapshots open, and of one that somebody has
-/// open no blob is removed.
-pub(super) fn close(run: Arc<Run>) -> Result<(), Problem> {
-    let (made, now) = (run.made.get().copied(), run.now);
-    let (shelves, progress) = (run.shelves.clone(), run.progress.clone());
-    drop(run);
-    let Some(made) = made else {
-        return Ok(());
+/// The state of each unit, by name.
+pub(super) fn revision(ground: &Ground, stances: &[Stance]) -> Vec<UnitRevision> {
+    let of = |(unit, stance): (&String, &Stance)| match stance {
+        Stance::Advance(advance) => Some(advance.listed.index.revision.clone()),
+        Stance::Carry => ground
+            .stock
+            .base
+            .as_ref()
+            .and_then(|base| base.revision(unit).cloned()),
+        Stance::LeaveOut => None,
     };
+    let mut revision: Vec<_> = ground
+        .rules
+        .units
+        .iter()
+        .zip(stances)
+        .filter_map(of)
+        .collect();
+    revision.sort_by(|a, b| a.unit.cmp(&b.unit));
+    revision
+}
+
+/// The other names of each unit's directory; those of a carried unit are as the base has them.
+fn links(ground: &Ground, stances: &[Stance]) -> BTreeMap<String, String> {
+    let mut links = BTreeMap::new();
+    for (unit, base) in carried(ground, stances) {
+        let of_unit = base
+            .links
+            .iter()
+            .filter(|(_, target)| is_root(ground, unit, target));
+        links.extend(of_unit.map(|(link, target)| (link.clone(), target.clone())));
+    }
+    for index in advancing(stances) {
+        let pairs = index.links.iter();
+        links.extend(pairs.map(|(link, target)| (link.to_string(), target.to_string())));
+    }
+    links
+}
+
+/// The file that a client reads first of each unit.
+fn openings(ground: &Ground, stances: &[Stance]) -> BTreeMap<String, bool> {
+    let mut openings = BTreeMap::new();
+    for (unit, base) in carried(ground, stances) {
+        let of_unit = base.openings.iter().filter(|(path, _)| {
+            let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
+            is_root(ground, unit, directory)
+        });
+        openings.extend(of_unit.map(|(path, fixed)| (path.clone(), *fixed)));
+    }
+    for index in advancing(stances) {
+        let first = index.roots.first();
+        openings.extend(first.map(|(path, _)| (path.to_string(), index.fixed_names)));
+    }
+    openings
+}
+
+/// The units that stay as they are in the base, and what the base says about itself.
+fn carried<'a>(
+    ground: &'a Ground,
+    stances: &'a [Stance],
+) -> impl Iterator<Item = (&'a String, &'a SnapshotMeta)> {
+    let base = ground.stock.base.as_ref().map(|base| base.snapshot.meta());
+    let units = ground.rules.units.iter().zip(stances);
+    units.filter_map(move |(unit, stance)| match stance {
+        Stance::Carry => Some((unit, base?)),
+        Stance::Advance(_) | Stance::LeaveOut => None,
+    })
+}
+
+/// Whether a unit's roots are in this directory.
+fn is_root(ground: &Ground, unit: &str, directory: &str) -> bool {
+    let plan = ground.rules.options.format.roots(unit);
+    plan.is_ok_and(|plan| {
+        let mut roots = plan.probes.iter();
+        roots.any(|root| root.path.parent().unwrap_or_default() == directory)
+    })
+}
+
+/// Snapshots are ordered by this: it grows even where two runs share a second or the clock was set back.
+fn created(ground: &Ground) -> i64 {
+    ground.stock.base.as_ref().map_or(ground.rules.now, |base| {
+        let before = base.snapshot.meta().created;
+        ground.rules.now.max(before.saturating_add(1))
+    })
+}
+
+/// Makes a closed want-list the snapshot that is served, unless a person decided otherwise. With the snapshot, where it
+/// is a new one.
+pub(super) fn publish(
+    ground: &Ground,
+    closed: Closed,
+    stances: &[Stance],
+    left_out: &[(u16, OmittedIndex)],
+) -> Result<(Served, Option<SnapshotId>), Problem> {
+    ground.watch.progress.phase(Phase::Prepare);
+    let meta = meta(ground, stances)?;
+    let revision = meta.revision.clone();
+    if let Some(newest) = the_same(ground, &closed, &meta) {
+        remember(ground, stances, left_out)?;
+        return Ok((settle_unchanged(ground, newest, revision)?, None));
+    }
+    let prepared = closed.prepare(meta)?;
+    // Before the switch: a crash in between must not forget what was accepted.
+    remember(ground, stances, left_out)?;
+    Ok((serve(ground, &prepared, revision)?, Some(prepared.id)))
+}
+
+/// The base, where the next snapshot would be no other.
+fn the_same(ground: &Ground, closed: &Closed, meta: &SnapshotMeta) -> Option<SnapshotId> {
+    let base = ground
+        .stock
+        .base
+        .as_ref()
+        .filter(|_| !closed.is_changed())?;
+    let before = base.snapshot.meta();
+    let same = before.inputs == meta.inputs
+        && before.content == meta.content
+        && before.revision == meta.revision
+        && before.upstream_type == meta.upstream_type
+        && before.links == meta.links
+        && before.openings == meta.openings;
+    (same && !ground.stock.is_damaged()).then(|| base.snapshot.id())
+}
+
+/// Notes the states that are accepted, and how the endpoints describe them.
+fn remember(
+    ground: &Ground,
+    stances: &[Stance],
+    left_out: &[(u16, OmittedIndex)],
+) -> Result<(), Problem> {
+    let mut memory = ground.stock.memory.clone();
+    let mut accepted = Vec::new();
+    for (number, stance) in (0u16..).zip(stances) {
+        let Stance::Advance(advance) = stance else {
+            continue;
+        };
+        let of_unit = left_out.iter().filter(|(unit, _)| *unit == number);
+        let revision = &advance.listed.index.revision;
+        let unit = memory.units.entry(revision.unit.clone()).or_default();
+        unit.left_out = of_unit.map(|(_, out)| out.clone()).collect();
+        accepted.push(&advance.listed);
+    }
+    remember_in(ground, memory, accepted.into_iter())
+}
+
+pub(super) fn remember_listed<'a>(
+    ground: &Ground,
+    accepted: impl Iterator<Item = &'a Listed>,
+) -> Result<(), Problem> {
+    remember_in(ground, ground.stock.memory.clone(), accepted)
+}
+
+fn remember_in<'a>(
+    ground: &Ground,
+    mut memory: Memory,
+    accepted: impl Iterator<Item = &'a Listed>,
+) -> Result<(), Problem> {
+    for listed in accepted {
+        let revision = &listed.index.revision;
+        memory.accept(&listed.index, &ground.rules.options.high_water);
+        let unit = memory.units.entry(revision.unit.clone()).or_default();
+        unit.probe = listed.known.first().map(|(_, known)| known.path.clone());
+        unit.endpoints.extend(listed.known.iter().cloned());
+    }
+    memory
+        .units
+        .retain(|unit, _| ground.rules.units.contains(unit));
+    if memory != ground.stock.memory {
+        ground
+            .stock
+            .shelves
+            .writer
+            .state_write(Memory::DOCUMENT, &memory)?;
+    }
+    Ok(())
+}
+
+fn serve(
+    ground: &Ground,
+    prepared: &Prepared,
+    revision: Vec<UnitRevision>,
+) -> Result<Served, Problem> {
+    ground.watch.progress.phase(Phase::Publish);
+    let writer = &ground.stock.shelves.writer;
+    let publication = writer.publish(&prepared.id, ground.rules.now)?;
+    Ok(served(publication, prepared.id, prepared.entries, revision))
+}
+
+/// Nothing is new: what is prepared is served, unless a person decided otherwise.
+pub(super) fn settle_unchanged(
+    ground: &Ground,
+    newest: SnapshotId,
+    revision: Vec<UnitRevision>,
+) -> Result<Served, Problem> {
+    let writer = &ground.stock.shelves.writer;
+    let publication = writer.publish(&newest, ground.rules.now)?;
+    let entries = ground
+        .stock
+        .base
+        .as_ref()
+        .map_or(0, |base| base.snapshot.len());
+    Ok(served(publication, newest, entries, revision))
+}
+
+/// Gives up what nobody needs any more. The run is over: it had all kept snapshots open, and of one that somebody has open
+/// no blob is removed.
+pub(super) fn collect(
+    shelves: &Shelves,
+    made: SnapshotId,
+    now: i64,
+    progress: &dyn Progress,
+) -> Result<(), Problem> {
     progress.phase(Phase::Collect);
     let collected = shelves.writer.collect(now, &[made])?;
     tracing::info!(snapshot = %made, blobs = collected.blobs_removed, bytes = collected.bytes_freed, "published and collected");
     Ok(())
 }
 
-fn advancing(stances: &[Stance]) -> impl Iterator<Item = &UnitIndex> {
+fn advancing(stances: &[Stance]) -> impl Iterator<Item = &Verified<UnitIndex>> {
     stances.iter().filter_map(|stance| match stance {
         Stance::Advance(advance) => Some(&advance.listed.index),
         Stance::Carry | Stance::LeaveOut => None,

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
+use std::ops::ControlFlow;
 
 use fleet_formats::decompress::{self, Whole};
 use fleet_formats::seam::{Compression, Format, IndexFile, IndexGroup, Item, Rejected};
@@ -9,16 +10,16 @@ use fleet_types::{Digest, Expected, Reason, RepoPath};
 use sha2::{Digest as _, Sha256, Sha512};
 
 use super::presence::Presence;
-use super::run::Run;
+use super::run::Ground;
 use crate::Problem;
 use crate::stop::Stop;
 
-const OTHER_BYTES: &str = "it decompresses to other bytes than its Release lists, and apt refuses it; the upstream must publish it anew";
+const OTHER_BYTES: &str = "it decompresses to other bytes than are listed, and clients refuse it; the upstream must publish it anew";
 
 /// Reads the best form of an index that is here; which it was, and how many entries it has. A form of no bytes lists
 /// nothing, so that one that has some is better. `is_new` is false for what was compared when it was accepted.
 pub(super) fn read_group(
-    run: &Run,
+    ground: &Ground,
     is_new: bool,
     group: &IndexGroup,
     files: &[Presence],
@@ -46,7 +47,7 @@ pub(super) fn read_group(
             any = true;
             each(item)
         };
-        let read = read_form(run, is_new, group, (file, digest), format, &mut each);
+        let read = read_form(ground, is_new, group, (file, digest), format, &mut each);
         match read {
             // A decoder would need more memory than we have; another may do with less.
             Err(problem) if problem.reason == Reason::TooLarge && !any && !here.is_empty() => {}
@@ -58,14 +59,14 @@ pub(super) fn read_group(
 
 /// Reads one form of an index; how many entries it has.
 fn read_form(
-    run: &Run,
+    ground: &Ground,
     is_new: bool,
     group: &IndexGroup,
     (file, digest): (&IndexFile, fleet_types::Sha256),
     format: &dyn Format,
     each: &mut dyn FnMut(Item) -> Result<(), Problem>,
 ) -> Result<u64, Problem> {
-    let content = run.shelves.open_whole(&digest)?;
+    let content = ground.stock.shelves.open_whole(&digest)?;
     let promised = group
         .uncompressed
         .filter(|_| file.compression != Compression::None);
@@ -78,30 +79,28 @@ fn read_form(
         None => Whole::ByItself,
     };
     let content = decompress::reader(file.compression, content, limit, whole);
-    let mut reader = IndexReader::new(content, promised.filter(|_| is_new), &run.stop);
-    let mut failure = None;
+    let mut reader = IndexReader::new(content, promised.filter(|_| is_new), &ground.watch.stop);
+    let mut taken = Ok(());
     let read = format.read_index(group, &mut reader, &mut |item| {
-        each(item).map_err(|problem| {
-            let rejected = Rejected::new(problem.reason, problem.message.clone());
-            failure = Some(problem);
-            rejected
-        })
+        taken = each(item);
+        match taken {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        }
     });
-    if let Some(problem) = failure {
-        return Err(problem);
-    }
+    taken?;
     match read.and_then(|entries| reader.finish().map(|()| entries)) {
         Ok(entries) => Ok(entries),
         Err(rejected) => {
-            run.stop.check()?;
+            ground.watch.stop.check()?;
             let text = format!("{}: {}", file.path, rejected.message);
             Err(Problem::new(rejected.reason, text))
         }
     }
 }
 
-/// Ends with the run, since an index need not list anything for a long time; and compares what comes with what the
-/// Release promises of the uncompressed form, as apt does: different decoders can make different things of one file.
+/// Ends with the run, since an index need not list anything for a long time; and compares what comes with what is
+/// promised of the uncompressed form, as clients do: different decoders can make different things of one file.
 pub(super) struct IndexReader<'a, R> {
     content: R,
     stop: &'a Stop,

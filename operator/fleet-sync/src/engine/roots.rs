@@ -1,16 +1,16 @@
 //! The files of one state: what is done where one answer lacks some of them, and where endpoints have them in different
 //! bytes. What identifies a state is its payload; what clients read are these files.
 
-use fleet_formats::seam::{RootContent, RootPlan, UnitIndex};
-use fleet_types::{RepoPath, Sha256};
+use fleet_formats::seam::{RootContent, RootPlan, UnitIndex, Verified};
+use fleet_types::RepoPath;
 
-use super::list::{Listed, Root, State, root};
+use super::list::{Listed, Lister, State};
 use super::memory::Known;
-use super::run::Run;
+use super::root::{Root, root};
 use crate::Problem;
 use crate::fetch::{Arrival, FailureKind, FetchError, Validators};
 
-impl Run {
+impl Lister<'_> {
     /// Which of the files that endpoints have of one state are taken: the authority's, and of the others what it lacks.
     /// Files that differ are no contradiction, since what is signed is the same, and each was judged whole.
     pub(super) fn settle(
@@ -26,7 +26,7 @@ impl Run {
         others.retain(|other| other.index.revision.digest == found.revision.digest);
         let differs = |other: &State| differ(&other.index, &found);
         let doubt = others.iter().any(differs);
-        let of_authority = self.fetcher.endpoints().authority();
+        let of_authority = self.upstream.fetcher.endpoints().authority();
         others.sort_by_key(|other| other.endpoint != of_authority);
         for other in &others {
             let (roots, index) = (other.roots.clone(), other.index.clone());
@@ -36,10 +36,10 @@ impl Run {
                 false => (own, state.index.clone(), roots),
             };
             (state.roots, state.index) = self.filled(unit, plan, roots, index, held)?;
-            state.unchanged = self.base_has_exactly(unit, plan, &state.index);
+            state.unchanged = self.stock.has_exactly(unit, plan, &state.index);
         }
         if doubt {
-            self.note(
+            self.watch.note(
                 unit,
                 "endpoints have different files of one state, each of them validly signed; the authority's are taken",
             );
@@ -62,7 +62,7 @@ impl Run {
             .into_iter()
             .filter(|(_, known)| is_taken(known))
             .map(|(endpoint, known)| {
-                let identity = self.fetcher.endpoints().identity(endpoint);
+                let identity = self.upstream.fetcher.endpoints().identity(endpoint);
                 (identity, doubting(known, doubt))
             })
             .collect();
@@ -80,31 +80,18 @@ impl Run {
         unit: &str,
         roots: &[Root],
         settled: bool,
-    ) -> Result<UnitIndex, Problem> {
+    ) -> Result<Verified<UnitIndex>, Problem> {
         let contents: Vec<RootContent> = roots.iter().map(|root| root.content.clone()).collect();
-        let mark = self.high_water(unit);
-        let context = self.verify_context(unit, mark.as_ref(), settled);
-        let verified = self.options.format.verify(unit, &contents, &context)?;
-        Ok(verified.into_inner())
-    }
-
-    /// What the base has of the very state that was found; nothing where that is where it was found.
-    pub(super) fn held(
-        &self,
-        unit: &str,
-        plan: &RootPlan,
-        index: &UnitIndex,
-        from_base: bool,
-    ) -> Result<Vec<Root>, Problem> {
-        let same = self
-            .base
-            .as_ref()
-            .and_then(|base| base.revision(unit))
-            .is_some_and(|revision| revision.digest == index.revision.digest);
-        match same && !from_base && !self.base_is_damaged_in(plan) {
-            true => self.read_roots_of_base(plan),
-            false => Ok(Vec::new()),
-        }
+        let mark = self
+            .stock
+            .memory
+            .high_water(unit, &self.rules.options.high_water);
+        let context = self.rules.verify_context(unit, mark.as_ref(), settled);
+        Ok(self
+            .rules
+            .options
+            .format
+            .verify(unit, &contents, &context)?)
     }
 
     /// Verified roots, and with them those of `held`, files of the same state that came from elsewhere, which the
@@ -114,9 +101,9 @@ impl Run {
         unit: &str,
         plan: &RootPlan,
         roots: Vec<Root>,
-        index: UnitIndex,
+        index: Verified<UnitIndex>,
         held: Vec<Root>,
-    ) -> Result<(Vec<Root>, UnitIndex), Problem> {
+    ) -> Result<(Vec<Root>, Verified<UnitIndex>), Problem> {
         let lacks = |root: &&Root| {
             index
                 .roots
@@ -176,18 +163,19 @@ impl Run {
         {
             let is_there =
                 |path: &RepoPath| roots.iter().any(|root: &Root| root.content.path == *path);
-            if is_there(&file.path) || self.exclude.is_match(file.path.as_str()) {
+            if is_there(&file.path) || self.rules.exclude.is_match(file.path.as_str()) {
                 continue;
             }
             let optional = is_better || first.is_some_and(is_there);
-            match self.ask_for_root(file, endpoint, None).await? {
+            match self.upstream.ask_for_root(file, endpoint, None).await? {
                 Ok(Arrival::Complete(received)) => roots.push(root(
                     file,
                     received.body.unwrap_or_default(),
                     received.modified,
                 )),
                 Err(error)
-                    if !self.says_not_there(&error) && (!optional || is_decisive(&error)) =>
+                    if !self.upstream.says_not_there(&error)
+                        && (!optional || is_decisive(&error)) =>
                 {
                     return Err(error.into());
                 }
@@ -201,13 +189,6 @@ impl Run {
             files.position(|file| file.path == root.content.path)
         });
         Ok(())
-    }
-
-    /// Whether this very file was in doubt when it was last seen here.
-    pub(super) fn is_doubted(&self, unit: &str, identity: &str, digest: &Sha256) -> bool {
-        let memory = self.memory.units.get(unit);
-        let known = memory.and_then(|memory| memory.endpoints.get(identity));
-        known.is_some_and(|known| known.doubted && known.digest == *digest)
     }
 }
 

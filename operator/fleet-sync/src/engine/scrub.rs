@@ -4,13 +4,15 @@
 //! is served already. How much is due follows from how much of a pass's time is over; how long a run may take for it,
 //! and how fast it reads, has a bound. What is found is fetched again in the same run.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fleet_store::Share;
 use fleet_types::Sha256;
 
-use super::run::{Run, blocking};
+use super::blocking::blocking;
+use super::repair::repair;
+use super::run::Ground;
+use super::upstream::Upstream;
 use crate::scrub::{ScrubState, share_before};
 use crate::{Phase, Problem};
 
@@ -19,65 +21,63 @@ const BANDWIDTH: u64 = 64 << 20;
 /// Of one run. With hourly runs that is two terabytes within five days.
 const LONGEST: Duration = Duration::from_secs(300);
 
-impl Run {
-    /// Checks what is due, and repairs what is found. What people should know of it, if anything.
-    pub(super) async fn scrub(self: Arc<Self>) -> Result<Option<String>, Problem> {
-        let run = self.clone();
-        let damaged = blocking(move || run.look_for_rot()).await?;
-        if damaged == 0 {
-            return Ok(None);
-        }
-        self.clone().repair().await?;
-        let run = self.clone();
-        blocking(move || run.shelves.settle_damage()).await?;
-        let left = self.shelves.damage.count();
-        let rest = match left {
-            0 => "they were fetched again".to_owned(),
-            left => format!("{left} of them cannot be had again for now"),
-        };
-        Ok(Some(format!("{damaged} stored files had rotted; {rest}")))
+/// Checks what is due, and repairs what is found. What people should know of it, if anything.
+pub(super) async fn scrub(ground: &Ground, upstream: &Upstream) -> Result<Option<String>, Problem> {
+    let at = ground.clone();
+    let damaged = blocking(move || look_for_rot(&at)).await?;
+    if damaged == 0 {
+        return Ok(None);
     }
+    repair(ground, upstream).await?;
+    let shelves = ground.stock.shelves.clone();
+    blocking(move || shelves.settle_damage()).await?;
+    let left = ground.stock.shelves.damage.count();
+    let rest = match left {
+        0 => "they were fetched again".to_owned(),
+        left => format!("{left} of them cannot be had again for now"),
+    };
+    Ok(Some(format!("{damaged} stored files had rotted; {rest}")))
+}
 
-    fn look_for_rot(&self) -> Result<u64, Problem> {
-        let writer = &self.shelves.writer;
-        let known: Option<ScrubState> = writer.take_state(ScrubState::DOCUMENT)?;
-        let Some(mut state) = known.unwrap_or_default().due(self.now) else {
-            return Ok(0);
-        };
-        let fresh = state.started_at == self.now;
-        if !fresh {
-            self.progress.phase(Phase::Check);
-            let mut share = self.check_share(&state)?;
-            share
-                .damaged
-                .retain(|(digest, _)| !self.shelves.damage.is_lost(digest));
-            for (digest, problem) in &share.damaged {
-                tracing::error!(blob = %digest, problem, "a stored file has rotted");
-                self.shelves.damage.found(*digest);
-            }
-            state = taken(state, &share, self.now);
-            // Before the note of how far it came: a run that is killed must not forget what it found.
-            self.shelves.settle_damage()?;
-            writer.state_write(ScrubState::DOCUMENT, &state)?;
-            return Ok(share.damaged.len() as u64);
+fn look_for_rot(ground: &Ground) -> Result<u64, Problem> {
+    let writer = &ground.stock.shelves.writer;
+    let known: Option<ScrubState> = writer.take_state(ScrubState::DOCUMENT)?;
+    let Some(mut state) = known.unwrap_or_default().due(ground.rules.now) else {
+        return Ok(0);
+    };
+    let fresh = state.started_at == ground.rules.now;
+    if !fresh {
+        ground.watch.progress.phase(Phase::Check);
+        let mut share = check_share(ground, &state)?;
+        share
+            .damaged
+            .retain(|(digest, _)| !ground.stock.shelves.damage.is_lost(digest));
+        for (digest, problem) in &share.damaged {
+            tracing::error!(blob = %digest, problem, "a stored file has rotted");
+            ground.stock.shelves.damage.found(*digest);
         }
+        state = taken(state, &share, ground.rules.now);
+        // Before the note of how far it came: a run that is killed must not forget what it found.
+        ground.stock.shelves.settle_damage()?;
         writer.state_write(ScrubState::DOCUMENT, &state)?;
-        Ok(0)
+        return Ok(share.damaged.len() as u64);
     }
+    writer.state_write(ScrubState::DOCUMENT, &state)?;
+    Ok(0)
+}
 
-    fn check_share(&self, state: &ScrubState) -> Result<Share, Problem> {
-        let until = state.share_at(self.now);
-        let (began, mut read) = (Instant::now(), 0u64);
-        let mut go_on = |digest: &Sha256, bytes: u64| {
-            read += bytes;
-            let earliest = Duration::from_secs_f64(read as f64 / BANDWIDTH as f64);
-            std::thread::sleep(earliest.saturating_sub(began.elapsed()));
-            let in_time = began.elapsed() < LONGEST && self.stop.check().is_ok();
-            in_time && (bytes > 0 || share_before(digest) < until)
-        };
-        let from = state.next.unwrap_or(Sha256([0; 32]));
-        Ok(self.shelves.writer.scrub_share(&from, &mut go_on)?)
-    }
+fn check_share(ground: &Ground, state: &ScrubState) -> Result<Share, Problem> {
+    let until = state.share_at(ground.rules.now);
+    let (began, mut read) = (Instant::now(), 0u64);
+    let mut go_on = |digest: &Sha256, bytes: u64| {
+        read += bytes;
+        let earliest = Duration::from_secs_f64(read as f64 / BANDWIDTH as f64);
+        std::thread::sleep(earliest.saturating_sub(began.elapsed()));
+        let in_time = began.elapsed() < LONGEST && ground.watch.stop.check().is_ok();
+        in_time && (bytes > 0 || share_before(digest) < until)
+    };
+    let from = state.next.unwrap_or(Sha256([0; 32]));
+    Ok(ground.stock.shelves.writer.scrub_share(&from, &mut go_on)?)
 }
 
 fn taken(state: ScrubState, share: &Share, now: i64) -> ScrubState {

@@ -9,7 +9,7 @@ use fleet_types::{Expected, Reason, Sha256};
 use serde::de::DeserializeOwned;
 use sha2::Digest as _;
 
-use super::repair::Damage;
+use super::damage::Damage;
 use super::want::Want;
 use crate::Problem;
 
@@ -77,6 +77,11 @@ impl Shelves {
             (Some(_), Some(real)) => Ok(real.snapshot(id).ok()),
             (Some(_), None) => Ok(None),
         }
+    }
+
+    /// Brings the store's list of damage in line with what is known.
+    pub fn settle_damage(&self) -> Result<(), Problem> {
+        self.damage.settle(&self.writer)
     }
 
     /// Where the content will be needed.

@@ -5,24 +5,24 @@ use std::collections::BTreeMap;
 use fleet_types::Reason;
 use futures::{FutureExt, StreamExt};
 
-use super::list::Listed;
-use super::run::Run;
-use super::stages::Refusals;
+use super::list::{Listed, Lister};
+use super::plan::Refusals;
+use super::run::Ground;
 use crate::{Phase, Problem};
 
 /// Units that are asked for at the same time; connections are limited elsewhere.
 const LISTED_AT_ONCE: usize = 16;
 
-impl Run {
+impl Lister<'_> {
     /// Asks for the state of every unit.
     pub(super) async fn list(
         &self,
         refusals: &mut Refusals,
     ) -> Result<BTreeMap<u16, Listed>, Problem> {
-        self.progress.phase(Phase::List);
+        self.watch.progress.phase(Phase::List);
         // Boxed, or the compiler cannot tell that the whole run is Send.
         let ask = |(number, unit): (usize, &String)| self.answer_of(number, unit.clone()).boxed();
-        let asked: Vec<_> = self.units.iter().enumerate().map(ask).collect();
+        let asked: Vec<_> = self.rules.units.iter().enumerate().map(ask).collect();
         let answers: Vec<_> = futures::stream::iter(asked)
             .buffer_unordered(LISTED_AT_ONCE)
             .collect()
@@ -50,14 +50,14 @@ impl Run {
         for lack in listed.values().flat_map(|listed| &listed.index.lacks) {
             *lacking.entry(&lack.word).or_default() += 1;
         }
-        let nobody = |word: &str| lacking.get(word) == Some(&self.units.len());
+        let nobody = |word: &str| lacking.get(word) == Some(&self.rules.units.len());
         let mut refused = Vec::new();
         for (unit, listed) in &*listed {
             for lack in &listed.index.lacks {
                 if nobody(&lack.word) {
                     refused.push((*unit, Problem::new(Reason::NotOffered, &lack.message)));
                 } else {
-                    self.note(&listed.index.revision.unit, &lack.message);
+                    self.watch.note(&listed.index.revision.unit, &lack.message);
                 }
             }
         }
@@ -77,7 +77,7 @@ impl Run {
 
     /// What helps where the upstream refuses us as a whole: no later run does better by itself.
     fn let_in(&self, problem: Problem) -> Problem {
-        let advice = match &self.options.access.credentials {
+        let advice = match &self.rules.options.access.credentials {
             _ if problem.reason != Reason::UpstreamForbidden => return problem,
             Some(_) => {
                 "correct the Secret that the Upstream's access.credentialsRef names, or ask the upstream's operators what it \
@@ -93,28 +93,30 @@ impl Run {
             ..problem
         }
     }
+}
 
-    /// The newest snapshot, where it already is what the units that can be believed make of it.
-    pub(super) fn nothing_new(
-        &self,
-        listed: &BTreeMap<u16, Listed>,
-    ) -> Option<fleet_store::SnapshotId> {
-        let base = self.base.as_ref()?;
-        let refused_new = |unit: &String| base.revision(unit).is_none();
-        let all = listed.len() == self.units.len();
-        let as_before = listed.values().all(|listed| listed.unchanged);
-        let same_units = base
-            .snapshot
-            .meta()
-            .revision
-            .iter()
-            .all(|revision| self.units.contains(&revision.unit));
-        let complete = all && self.same_inputs() && !self.units.iter().any(refused_new);
-        // With refused units nothing can be gained either, as long as the others are as they were by the same choices.
-        let idle = !all && (listed.is_empty() || base.snapshot.meta().inputs == self.inputs);
-        let idle = idle && !self.base_is_damaged();
-        let complete = complete && !self.base_is_damaged();
-        (as_before && (complete || idle) && (same_units || listed.is_empty()))
-            .then(|| base.snapshot.id())
-    }
+/// The newest snapshot, where it already is what the units that can be believed make of it.
+pub(super) fn nothing_new(
+    ground: &Ground,
+    listed: &BTreeMap<u16, Listed>,
+) -> Option<fleet_store::SnapshotId> {
+    let base = ground.stock.base.as_ref()?;
+    let refused_new = |unit: &String| base.revision(unit).is_none();
+    let meta = base.snapshot.meta();
+    let same_inputs = meta.inputs == ground.rules.inputs && base.content.carried.is_empty();
+    let all = listed.len() == ground.rules.units.len();
+    let as_before = listed.values().all(|listed| listed.unchanged);
+    let same_units = base
+        .snapshot
+        .meta()
+        .revision
+        .iter()
+        .all(|revision| ground.rules.units.contains(&revision.unit));
+    let complete = all && same_inputs && !ground.rules.units.iter().any(refused_new);
+    // With refused units nothing can be gained either, as long as the others are as they were by the same choices.
+    let idle = !all && (listed.is_empty() || base.snapshot.meta().inputs == ground.rules.inputs);
+    let idle = idle && !ground.stock.is_damaged();
+    let complete = complete && !ground.stock.is_damaged();
+    (as_before && (complete || idle) && (same_units || listed.is_empty()))
+        .then(|| base.snapshot.id())
 }

@@ -2,7 +2,6 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use fleet_store::Writer;
@@ -10,8 +9,10 @@ use fleet_types::{Reason, Trace};
 use futures::future::maybe_done;
 use serde::{Deserialize, Serialize};
 
+use super::blocking::blocking;
 use super::publish::Served;
-use super::run::{Run, blocking};
+use super::run::Ground;
+use super::upstream::Upstream;
 use crate::fetch::Arrival;
 use crate::{Problem, Report, RunResult, SyncOptions};
 
@@ -29,48 +30,51 @@ impl Word {
     const DOCUMENT: &str = "upstream-trace";
 }
 
-impl Run {
-    /// The upstream's trace is asked for while something new is published, since that may cost a round trip, or the
-    /// upstream's patience; an unchanged upstream costs no request more.
-    pub(super) async fn noting_upstreams_word(
-        self: &Arc<Self>,
-        publishing: impl Future<Output = Result<Option<Served>, Problem>>,
-    ) -> Result<Option<Served>, Problem> {
-        let mut word = pin!(maybe_done(self.upstreams_word()));
-        let mut publishing = pin!(publishing);
-        let served = poll_fn(|cx| {
-            let _ = word.as_mut().poll(cx);
-            publishing.as_mut().poll(cx)
-        })
-        .await?;
-        if served.as_ref().map(|served| served.result) == Some(RunResult::Published) {
-            word.as_mut().await;
-            let word = word.take_output().unwrap_or_default();
-            let run = self.clone();
-            // What is published stays so, whether or not this can be written; the next trace says what it can.
-            let _ = blocking(move || run.keep_word(word)).await;
+/// The upstream's trace is asked for while something new is published, since that may cost a round trip, or the
+/// upstream's patience; an unchanged upstream costs no request more.
+pub(super) async fn noting_upstreams_word(
+    ground: &Ground,
+    upstream: &Upstream,
+    publishing: impl Future<Output = Result<Option<Served>, Problem>>,
+) -> Result<Option<Served>, Problem> {
+    let mut word = pin!(maybe_done(upstreams_word(ground, upstream)));
+    let mut publishing = pin!(publishing);
+    let served = poll_fn(|cx| {
+        let _ = word.as_mut().poll(cx);
+        publishing.as_mut().poll(cx)
+    })
+    .await?;
+    if served.as_ref().map(|served| served.result) == Some(RunResult::Published) {
+        word.as_mut().await;
+        let word = word.take_output().unwrap_or_default();
+        let at = ground.clone();
+        // What is published stays so, whether or not this can be written; the next trace says what it can.
+        let _ = blocking(move || keep_word(&at, word)).await;
+    }
+    Ok(served)
+}
+
+/// That it is not there, or not as it should be, is no failure.
+async fn upstreams_word(ground: &Ground, upstream: &Upstream) -> Word {
+    let ask = async {
+        let trace = ground.rules.options.format.upstream_trace()?;
+        let endpoint = upstream.fetcher.endpoints().bulk().next()?;
+        match upstream.fetch_root(&trace.file, endpoint, None).await {
+            Ok(Ok(Arrival::Complete(received))) => (trace.read)(&received.body?),
+            _ => None,
         }
-        Ok(served)
-    }
+    };
+    let field = tokio::time::timeout(PATIENCE, ask).await.ok().flatten();
+    Word { field }
+}
 
-    /// That it is not there, or not as it should be, is no failure.
-    async fn upstreams_word(&self) -> Word {
-        let ask = async {
-            let trace = self.options.format.upstream_trace()?;
-            let endpoint = self.fetcher.endpoints().bulk().next()?;
-            match self.fetch_root(&trace.file, endpoint, None).await {
-                Ok(Ok(Arrival::Complete(received))) => (trace.read)(&received.body?),
-                _ => None,
-            }
-        };
-        let field = tokio::time::timeout(PATIENCE, ask).await.ok().flatten();
-        Word { field }
-    }
-
-    /// For this run's trace and those of the unchanged ones after it.
-    fn keep_word(&self, word: Word) -> Result<(), Problem> {
-        Ok(self.shelves.writer.state_write(Word::DOCUMENT, &word)?)
-    }
+/// For this run's trace and those of the unchanged ones after it.
+fn keep_word(ground: &Ground, word: Word) -> Result<(), Problem> {
+    Ok(ground
+        .stock
+        .shelves
+        .writer
+        .state_write(Word::DOCUMENT, &word)?)
 }
 
 /// None where the format has no trace files, and after every run that does not leave the upstream's state served: the

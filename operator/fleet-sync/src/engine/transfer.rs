@@ -11,8 +11,10 @@ use tokio::sync::mpsc;
 
 use super::lacking::{self, Lacking};
 use super::lost::{Lost, LostFiles};
+use super::plan::Refusals;
 use super::room::Reservation;
-use super::run::Run;
+use super::run::Ground;
+use super::upstream::Upstream;
 use super::want::{Fetch, Fetched};
 use crate::Problem;
 use crate::fetch::{Arrival, Delivery, Received, Sink, Want, Writers};
@@ -27,7 +29,7 @@ pub(super) struct Transferred {
     pub fetched: Sorted<Fetched>,
     pub files: u64,
     /// Units of which something could not be had.
-    pub refusals: BTreeMap<u16, Problem>,
+    pub refusals: Refusals,
     /// What could not be had, whoever wants it.
     pub lost: LostFiles,
 }
@@ -46,7 +48,7 @@ struct Content {
 #[derive(Default)]
 struct Ledger {
     under_way: HashMap<u64, Content>,
-    refusals: BTreeMap<u16, Problem>,
+    refusals: Refusals,
     /// By unit, what the upstream does not have as it is listed. The rest is fetched all the same, so that all of it can
     /// be named at once.
     lacking: BTreeMap<u16, Lacking>,
@@ -54,75 +56,75 @@ struct Ledger {
     next: u64,
 }
 
-impl Run {
-    /// `room` is what was set aside for it.
-    pub(super) async fn transfer(
-        &self,
-        list: Arc<Sorted<Fetch>>,
-        room: &Reservation,
-    ) -> Result<Transferred, Problem> {
-        let ledger = Arc::new(Mutex::new(Ledger::default()));
-        let wants = self.wants(contents(list), ledger.clone());
-        let mut sorter = RunSorter::new(&self.shelves.spill_dir());
-        let mut files = 0;
-        let mut deliver = |delivery: Delivery| {
-            let Some(content) = lock(&ledger).under_way.remove(&delivery.tag) else {
-                return Ok(());
-            };
-            match delivery.result {
-                Ok(Arrival::Complete(received)) => {
-                    files += 1;
-                    room.landed(received.size);
-                    self.progress.file_done();
-                    self.shelves.damage.arrived(&received.digest);
-                    note_fetched(&mut sorter, content, &received)?;
-                }
-                Ok(Arrival::NotModified) => {}
-                Err(error) => {
-                    let concerns_the_file = lacking::concerns_the_file(&error.kind);
-                    let lost = content.paths.iter().map(|path| {
-                        let lost = Lost::not_there(path, &content.expected, &error);
-                        (path.clone(), lost)
-                    });
-                    lock(&ledger).lost.extend(lost);
-                    let problem = Problem::from(error);
-                    if problem.ends_the_run() {
-                        return Err(problem);
-                    }
-                    lock(&ledger).failed(&content, concerns_the_file, &problem);
-                }
-            }
-            Ok(())
+/// `room` is what was set aside for it.
+pub(super) async fn transfer(
+    ground: &Ground,
+    upstream: &Upstream,
+    list: Arc<Sorted<Fetch>>,
+    room: &Reservation,
+) -> Result<Transferred, Problem> {
+    let ledger = Arc::new(Mutex::new(Ledger::default()));
+    let wants = wants(upstream, contents(list), ledger.clone());
+    let mut sorter = RunSorter::new(&ground.stock.shelves.spill_dir());
+    let mut files = 0;
+    let mut deliver = |delivery: Delivery| {
+        let Some(content) = lock(&ledger).under_way.remove(&delivery.tag) else {
+            return Ok(());
         };
-        self.fetcher.fetch_all(wants, &mut deliver).await?;
-        self.make_durable().await?;
-        let mut ledger = lock(&ledger);
-        Ok(Transferred {
-            fetched: sorter.finish()?,
-            files,
-            refusals: ledger.take_refusals(),
-            lost: std::mem::take(&mut ledger.lost),
-        })
-    }
+        match delivery.result {
+            Ok(Arrival::Complete(received)) => {
+                files += 1;
+                room.landed(received.size);
+                ground.watch.progress.file_done();
+                ground.stock.shelves.damage.arrived(&received.digest);
+                note_fetched(&mut sorter, content, &received)?;
+            }
+            Ok(Arrival::NotModified) => {}
+            Err(error) => {
+                let concerns_the_file = lacking::concerns_the_file(&error.kind);
+                let lost = content.paths.iter().map(|path| {
+                    let lost = Lost::not_there(path, &content.expected, &error);
+                    (path.clone(), lost)
+                });
+                lock(&ledger).lost.extend(lost);
+                let problem = Problem::from(error);
+                if problem.ends_the_run() {
+                    return Err(problem);
+                }
+                lock(&ledger).failed(&content, concerns_the_file, &problem);
+            }
+        }
+        Ok(())
+    };
+    upstream.fetcher.fetch_all(wants, &mut deliver).await?;
+    let damage = &ground.stock.shelves.damage;
+    upstream.make_durable(damage).await?;
+    let mut ledger = lock(&ledger);
+    Ok(Transferred {
+        fetched: sorter.finish()?,
+        files,
+        refusals: ledger.take_refusals(),
+        lost: std::mem::take(&mut ledger.lost),
+    })
+}
 
-    /// What only refused units want is not asked for any more.
-    fn wants(
-        &self,
-        contents: mpsc::Receiver<Result<Content, Problem>>,
-        ledger: Arc<Mutex<Ledger>>,
-    ) -> BoxStream<'static, Result<Want, Problem>> {
-        let writers = self.writers.clone();
-        let received = futures::stream::unfold(contents, |mut contents| async move {
-            contents.recv().await.map(|content| (content, contents))
-        });
-        let wants = received.filter_map(move |content| {
-            let want = content
-                .map(|content| register(content, &ledger, &writers))
-                .transpose();
-            futures::future::ready(want)
-        });
-        wants.boxed()
-    }
+/// What only refused units want is not asked for any more.
+fn wants(
+    upstream: &Upstream,
+    contents: mpsc::Receiver<Result<Content, Problem>>,
+    ledger: Arc<Mutex<Ledger>>,
+) -> BoxStream<'static, Result<Want, Problem>> {
+    let writers = upstream.writers.clone();
+    let received = futures::stream::unfold(contents, |mut contents| async move {
+        contents.recv().await.map(|content| (content, contents))
+    });
+    let wants = received.filter_map(move |content| {
+        let want = content
+            .map(|content| register(content, &ledger, &writers))
+            .transpose();
+        futures::future::ready(want)
+    });
+    wants.boxed()
 }
 
 fn register(content: Content, ledger: &Mutex<Ledger>, writers: &Arc<Writers>) -> Option<Want> {
@@ -183,9 +185,9 @@ impl Ledger {
         self.refusals.contains_key(&unit) || self.lacking.get(&unit).is_some_and(Lacking::is_much)
     }
 
-    fn take_refusals(&mut self) -> BTreeMap<u16, Problem> {
+    fn take_refusals(&mut self) -> Refusals {
         let lacking = std::mem::take(&mut self.lacking).into_iter();
-        let mut refusals: BTreeMap<u16, Problem> = lacking
+        let mut refusals: Refusals = lacking
             .map(|(unit, lacking)| (unit, lacking.problem()))
             .collect();
         refusals.append(&mut self.refusals);

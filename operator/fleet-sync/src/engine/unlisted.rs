@@ -1,16 +1,13 @@
 //! Indices that nothing signed lists, read as roots: only where signatures are not looked at.
 
-use fleet_formats::seam::{
-    Format, RootContent, RootFile, RootPlan, SignaturePolicy, Trust, UnitIndex,
-};
-use fleet_store::EntryState;
+use fleet_formats::seam::{RootContent, RootFile, RootPlan, SignaturePolicy};
 
-use super::list::{Root, State, root};
-use super::run::Run;
+use super::list::{Lister, State};
+use super::root::{Root, root};
 use crate::Problem;
 use crate::fetch::Arrival;
 
-impl Run {
+impl Lister<'_> {
     /// The state of a unit that has no root at all. `problem` is why there is none.
     pub(super) async fn state_without_roots(
         &self,
@@ -24,7 +21,7 @@ impl Run {
         }
         let state = self.verified(unit, endpoint, roots, None, true)?;
         Ok(State {
-            unchanged: self.base_is(&state.index),
+            unchanged: self.stock.is_at(&state.index),
             ..state
         })
     }
@@ -32,12 +29,12 @@ impl Run {
     /// Whether a refusal of every root may mean that there is none, as with a store whose listing is private: where nobody
     /// signs, nobody was told who we are, and there never was one.
     pub(super) fn may_lack_roots(&self, plan: &RootPlan) -> bool {
-        let had_one = self.base.as_ref().is_some_and(|base| {
+        let had_one = self.stock.base.as_ref().is_some_and(|base| {
             let mut probes = plan.probes.iter();
             probes.any(|file| base.snapshot.get(file.path.as_str()).is_some())
         });
-        self.options.trust.signatures == SignaturePolicy::None
-            && self.options.access.credentials.is_none()
+        self.rules.options.trust.signatures == SignaturePolicy::None
+            && self.rules.options.access.credentials.is_none()
             && !had_one
     }
 
@@ -48,13 +45,13 @@ impl Run {
         roots: &mut Vec<Root>,
         endpoint: usize,
     ) -> Result<usize, Problem> {
-        if self.options.trust.signatures != SignaturePolicy::None {
+        if self.rules.options.trust.signatures != SignaturePolicy::None {
             return Ok(0);
         }
         let contents: Vec<RootContent> = roots.iter().map(|root| root.content.clone()).collect();
-        let format = &self.options.format;
+        let format = &self.rules.options.format;
         let before = roots.len();
-        for names in format.unlisted(unit, &contents, &self.options.trust)? {
+        for names in format.unlisted(unit, &contents)? {
             roots.extend(self.first_that_exists(&names, endpoint).await?);
         }
         Ok(roots.len() - before)
@@ -66,44 +63,13 @@ impl Run {
         endpoint: usize,
     ) -> Result<Option<Root>, Problem> {
         for file in names {
-            if let Ok(Arrival::Complete(received)) = self.fetch_root(file, endpoint, None).await? {
+            if let Ok(Arrival::Complete(received)) =
+                self.upstream.fetch_root(file, endpoint, None).await?
+            {
                 let body = received.body.unwrap_or_default();
                 return Ok(Some(root(file, body, received.modified)));
             }
         }
         Ok(None)
-    }
-
-    /// Whether the base holds this very state of a unit.
-    pub(super) fn base_is(&self, index: &UnitIndex) -> bool {
-        let revision = &index.revision;
-        let base = self.base.as_ref();
-        let known = base.and_then(|base| base.revision(&revision.unit));
-        known.is_some_and(|known| known.digest == revision.digest)
-    }
-
-    /// The same from the base, for a unit that was taken from there.
-    pub(super) fn add_unlisted_of_base(
-        &self,
-        unit: &str,
-        format: &dyn Format,
-        trust: &Trust,
-        roots: &mut Vec<Root>,
-    ) -> Result<(), Problem> {
-        let Some(base) = &self.base else {
-            return Ok(());
-        };
-        let contents: Vec<RootContent> = roots.iter().map(|root| root.content.clone()).collect();
-        for names in format.unlisted(unit, &contents, trust)? {
-            let here = names.iter().find_map(|file| {
-                let entry = base.snapshot.get(file.path.as_str())?;
-                (entry.state == EntryState::Present).then_some((file, entry))
-            });
-            if let Some((file, entry)) = here {
-                let bytes = self.shelves.read(&entry.digest, file.max_bytes)?;
-                roots.push(root(file, bytes, Some(entry.mtime)));
-            }
-        }
-        Ok(())
     }
 }

@@ -4,62 +4,63 @@
 //! The mark is not signed. It explains why a file is not there; it takes nothing from a refusal by verification, which
 //! keeps its reason.
 
+use fleet_formats::seam::Format;
 use fleet_types::Reason;
 use url::Url;
 
-use super::run::Run;
-use super::stages::Refusals;
+use super::plan::Refusals;
+use super::upstream::Upstream;
 use crate::Problem;
 use crate::fetch::Arrival;
 
-impl Run {
-    /// Says of units that are refused that an update may be the cause, where an endpoint has the mark of one.
-    pub(super) async fn blame_update(&self, refusals: &mut Refusals) {
-        if !refusals.values().any(may_be_an_update) {
-            return;
-        }
-        let Some(mark) = self.mark_of_update().await else {
-            return;
-        };
-        for problem in refusals
-            .values_mut()
-            .filter(|problem| may_be_an_update(problem))
-        {
-            let reason = match problem.reason {
-                Reason::UpstreamIncomplete => Reason::UpstreamUpdating,
-                refused => refused,
-            };
-            *problem = Problem {
-                reason,
-                message: format!(
-                    "{}; the upstream says that it is being updated ({mark} is there), the next run tries again",
-                    problem.message
-                ),
-                retry_after: problem.retry_after,
-            };
-        }
+/// Says of units that are refused that an update may be the cause, where an endpoint has the mark of one.
+pub(super) async fn blame_update(
+    format: &dyn Format,
+    upstream: &Upstream,
+    refusals: &mut Refusals,
+) {
+    if !refusals.values().any(may_be_an_update) {
+        return;
     }
-
-    /// The first endpoint's mark that is there. That nobody can tell changes nothing about the reasons that there are.
-    async fn mark_of_update(&self) -> Option<String> {
-        let endpoints = self.fetcher.endpoints();
-        for endpoint in endpoints.bulk() {
-            let host = Url::parse(&endpoints.url(endpoint))
-                .ok()
-                .and_then(|url| url.host_str().map(str::to_owned));
-            let mark = host.and_then(|host| self.options.format.update_mark(&host));
-            let Some(mark) = mark else { continue };
-            if let Ok(Ok(Arrival::Complete(_))) = self.fetch_root(&mark, endpoint, None).await {
-                return Some(mark.path.to_string());
-            }
-        }
-        None
+    let Some(mark) = mark_of_update(format, upstream).await else {
+        return;
+    };
+    for problem in refusals
+        .values_mut()
+        .filter(|problem| may_be_an_update(problem))
+    {
+        let reason = match problem.reason {
+            Reason::UpstreamIncomplete => Reason::UpstreamUpdating,
+            refused => refused,
+        };
+        *problem = Problem {
+            reason,
+            message: format!(
+                "{}; the upstream says that it is being updated ({mark} is there), the next run tries again",
+                problem.message
+            ),
+            ..problem.clone()
+        };
     }
 }
 
+/// The first endpoint's mark that is there. That nobody can tell changes nothing about the reasons that there are.
+async fn mark_of_update(format: &dyn Format, upstream: &Upstream) -> Option<String> {
+    let endpoints = upstream.fetcher.endpoints();
+    for endpoint in endpoints.bulk() {
+        let host = Url::parse(&endpoints.url(endpoint))
+            .ok()
+            .and_then(|url| url.host_str().map(str::to_owned));
+        let mark = host.and_then(|host| format.update_mark(&host));
+        let Some(mark) = mark else { continue };
+        if let Ok(Ok(Arrival::Complete(_))) = upstream.fetch_root(&mark, endpoint, None).await {
+            return Some(mark.path.to_string());
+        }
+    }
+    None
+}
+
 fn may_be_an_update(problem: &Problem) -> bool {
-    matches!(
-        problem.reason,
-        Reason::UpstreamIncomplete | Reason::DigestMismatch | Reason::ReleasePairMismatch
-    )
+    let misfit = [Reason::UpstreamIncomplete, Reason::DigestMismatch];
+    problem.unsettled || misfit.contains(&problem.reason)
 }

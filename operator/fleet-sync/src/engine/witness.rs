@@ -4,17 +4,17 @@
 use std::time::Duration;
 
 use fleet_formats::seam::{RootPlan, let_through};
-use fleet_types::Reason;
+use fleet_types::{Reason, Relation};
 use futures::FutureExt;
 
-use super::list::{State, date};
-use super::run::Run;
+use super::blocking::date;
+use super::list::{Lister, State};
 use crate::Problem;
 
 /// An endpoint that takes longer to tell what it has is no obstacle.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-impl Run {
+impl Lister<'_> {
     /// Asks every other endpoint about a unit of which `state` is new; gives those that have the same state in other
     /// bytes. Errors: `Equivocation`, and what ends the run.
     pub(super) async fn hear_witnesses(
@@ -25,6 +25,7 @@ impl Run {
     ) -> Result<Vec<State>, Problem> {
         let mut same = Vec::new();
         let others = self
+            .upstream
             .fetcher
             .endpoints()
             .bulk()
@@ -61,9 +62,14 @@ impl Run {
         state: &State,
     ) -> Result<Option<State>, Problem> {
         let probe = self.probe(unit, plan, endpoint).await?;
-        let before = self.base.as_ref().and_then(|base| base.revision(unit));
+        let before = self
+            .stock
+            .base
+            .as_ref()
+            .and_then(|base| base.revision(unit));
         let is_of_base = before.is_some_and(|base| base.digest == state.index.revision.digest);
-        if probe.known.digest == state.probe.digest || (self.base_has(unit, &probe) && !is_of_base)
+        if probe.known.digest == state.probe.digest
+            || (self.stock.has_probe(unit, &probe) && !is_of_base)
         {
             return Ok(None);
         }
@@ -74,13 +80,12 @@ impl Run {
     /// has chosen the other.
     pub(super) fn agree(&self, unit: &str, state: &State, other: &State) -> Result<(), Problem> {
         let (ours, theirs) = (&state.index.revision, &other.index.revision);
-        // Unsigned states without a date tell nothing of each other.
-        if ours.date != theirs.date || ours.digest == theirs.digest || !ours.is_dated() {
+        if self.rules.options.format.compare(ours, theirs) != Relation::Contradiction {
             return Ok(());
         }
-        let url = |state: &State| self.fetcher.endpoints().url(state.endpoint);
+        let url = |state: &State| self.upstream.fetcher.endpoints().url(state.endpoint);
         let chosen = |state: &State| {
-            let allowances = self.allowances(unit);
+            let allowances = self.rules.allowances(unit);
             allowances.allows(state.index.revision.digest, Reason::Equivocation)
         };
         if chosen(state) {
@@ -89,7 +94,7 @@ impl Run {
                 url(state),
                 url(other)
             );
-            self.note(unit, &text);
+            self.watch.note(unit, &text);
             return Ok(());
         }
         if chosen(other) {

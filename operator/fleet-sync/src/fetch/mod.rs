@@ -187,9 +187,8 @@ impl From<FetchError> for Problem {
             FailureKind::Local(problem) => return problem,
         };
         Problem {
-            reason,
-            message: error.message,
             retry_after,
+            ..Problem::new(reason, error.message)
         }
     }
 }

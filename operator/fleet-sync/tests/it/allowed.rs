@@ -282,7 +282,7 @@ async fn a_release_of_another_name_needs_the_field_that_the_refusal_prints() {
             .await;
         let content = |name: &str| {
             serde_json::json!({"suites": [SUITE], "components": ["main"], "architectures": ["amd64"],
-                "releaseNames": {SUITE: name}})
+                "releaseNames": [{"suite": SUITE, "name": name}]})
         };
         set_content(&mut trial.options, content("another"));
         trial

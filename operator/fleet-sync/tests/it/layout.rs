@@ -22,7 +22,10 @@ const SUITES: [&str; 3] = ["trixie", "trixie-updates", "bookworm/updates"];
 fn slice(include: serde_json::Value) -> serde_json::Value {
     serde_json::json!({
         "suites": SUITES, "components": ["main"], "architectures": ["amd64"], "include": include,
-        "aliases": {"stable": "trixie", "stable-updates": "trixie-updates", "testing": "trixie"},
+        "aliases": [
+            {"name": "stable", "suite": "trixie"}, {"name": "stable-updates", "suite": "trixie-updates"},
+            {"name": "testing", "suite": "trixie"},
+        ],
     })
 }
 

@@ -2,6 +2,7 @@
 
 mod access;
 mod allowed;
+mod any_format;
 mod changes;
 mod connections;
 mod damage;

@@ -6,7 +6,7 @@
 mod debian;
 mod schema;
 
-use fleet_api::mirror::MirrorSpec;
+use fleet_api::mirror::{Block, MirrorSpec};
 use fleet_api::upstream::UpstreamSpec;
 use fleet_plan::schedule::Schedule;
 use globset::Glob;
@@ -74,8 +74,10 @@ pub fn mirror(name: &str, spec: &MirrorSpec) -> Vec<String> {
             &mut problems,
         );
     }
-    if let Some(debian) = &spec.content.debian {
-        debian::content(debian, &mut problems);
+    match spec.content.block() {
+        Some(Block::Debian(debian)) => debian::content(debian, &mut problems),
+        // The definition asks for one.
+        None => {}
     }
     problems
 }

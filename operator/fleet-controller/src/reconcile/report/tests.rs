@@ -28,11 +28,21 @@ fn plan(status: &MirrorStatus, changed: bool) -> Plan {
     }
 }
 
-fn refused() -> WriteError {
-    WriteError::Api {
-        kind: "Service".into(),
-        name: "debian-eu-1".into(),
-        message: "exceeded quota".into(),
+fn refused() -> Carried {
+    failed(
+        WriteError::Api {
+            kind: "Service".into(),
+            name: "debian-eu-1".into(),
+            message: "exceeded quota".into(),
+        },
+        None,
+    )
+}
+
+fn failed(error: WriteError, unmade_job: Option<&str>) -> Carried {
+    Carried {
+        failures: vec![error],
+        unmade_job: unmade_job.map(str::to_owned),
     }
 }
 
@@ -44,7 +54,7 @@ fn at(second: i64) -> Timestamp {
 fn a_failed_write_enters_the_status_once_with_its_words() {
     let mut mirror = mirror(json!({"observedGeneration": 3}));
     let planned = plan(mirror.status.as_ref().unwrap(), false);
-    let first = settle(&mirror, &planned, Some(&refused()), at(100));
+    let first = settle(&mirror, &planned, &refused(), at(100));
     assert!(first.changed);
     let [condition] = first.status.conditions.as_slice() else {
         panic!("{:?}", first.status.conditions)
@@ -59,13 +69,13 @@ fn a_failed_write_enters_the_status_once_with_its_words() {
     assert_eq!(first.events.len(), 1);
     // The same failure again, later: nothing new to write or to tell.
     mirror.status = Some(first.status);
-    let again = settle(&mirror, &planned, Some(&refused()), at(200));
+    let again = settle(&mirror, &planned, &refused(), at(200));
     assert!(!again.changed && again.events.is_empty());
     // Once it works, the planner's own status is the truth.
     let done = settle(
         &mirror,
         &plan(&MirrorStatus::default(), true),
-        None,
+        &Carried::default(),
         at(300),
     );
     assert!(done.changed && done.status.conditions.is_empty());
@@ -87,8 +97,9 @@ fn a_refused_job_is_the_cause_and_not_a_run() {
         name: "debian-eu-1".into(),
         message: "exceeded quota".into(),
     };
+    let refused = failed(refused, Some("debian-eu-1"));
     let before = mirror(json!({"observedGeneration": 3, "lastHandledSyncRequest": "a"}));
-    let status = settle(&before, &plan(&planned, true), Some(&refused), at(100)).status;
+    let status = settle(&before, &plan(&planned, true), &refused, at(100)).status;
     let region = &status.regions[0];
     assert_eq!(
         (

@@ -6,7 +6,8 @@ mod signatures;
 mod slices;
 mod verification;
 
-use fleet_formats::debian::{Alias, Debian, DebianSlice, Include, PackageRules};
+use fleet_api::mirror::{DebianAlias, DebianContent, DebianInclude, DebianPackages};
+use fleet_formats::debian::Debian;
 use fleet_formats::openpgp::Keyring;
 use fleet_formats::seam::{
     Allowances, Format, Rejected, RootContent, SignaturePolicy, Trust, UnitIndex, VerifyContext,
@@ -69,15 +70,15 @@ fn strings(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
 }
 
-fn slice(suite: &str, include: Include) -> DebianSlice {
-    DebianSlice {
+fn slice(suite: &str, include: DebianInclude) -> DebianContent {
+    DebianContent {
         suites: strings(&[suite]),
         components: strings(&["main"]),
         architectures: strings(&["amd64"]),
         include,
         aliases: vec![],
         release_names: vec![],
-        packages: PackageRules::default(),
+        packages: DebianPackages::default(),
     }
 }
 
@@ -109,14 +110,14 @@ fn context(trust: &Trust) -> VerifyContext<'_> {
 }
 
 fn verify(
-    slice: DebianSlice,
+    slice: DebianContent,
     roots: &[RootContent],
     context: &VerifyContext<'_>,
 ) -> Result<UnitIndex, Rejected> {
     let unit = slice.suites[0].clone();
     Debian::new(slice)?
         .verify(&unit, roots, context)
-        .map(|verified| verified.into_inner())
+        .map(|verified| UnitIndex::clone(&verified))
 }
 
 fn verify_text(suite: &str, text: &str) -> Result<UnitIndex, Rejected> {
@@ -126,7 +127,7 @@ fn verify_text(suite: &str, text: &str) -> Result<UnitIndex, Rejected> {
         format!("dists/{suite}/Release")
     };
     verify(
-        slice(suite, Include::default()),
+        slice(suite, DebianInclude::default()),
         &[root(&path, text)],
         &context(&unsigned()),
     )

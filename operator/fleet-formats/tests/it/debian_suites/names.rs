@@ -2,8 +2,8 @@
 
 use super::*;
 
-fn aliases(pairs: &[(&str, &str)]) -> Vec<Alias> {
-    let alias = |(name, suite): &(&str, &str)| Alias {
+fn aliases(pairs: &[(&str, &str)]) -> Vec<DebianAlias> {
+    let alias = |(name, suite): &(&str, &str)| DebianAlias {
         name: (*name).to_owned(),
         suite: (*suite).to_owned(),
     };
@@ -13,9 +13,9 @@ fn aliases(pairs: &[(&str, &str)]) -> Vec<Alias> {
 #[test]
 fn an_alias_holds_as_long_as_the_suite_bears_the_name() {
     let links = |head: &str, alias: &str| {
-        let slice = DebianSlice {
+        let slice = DebianContent {
             aliases: aliases(&[(alias, "trixie")]),
-            ..slice("trixie", Include::default())
+            ..slice("trixie", DebianInclude::default())
         };
         let roots = [root("dists/trixie/Release", release(head, &FILES))];
         let index = verify(slice, &roots, &context(&unsigned())).unwrap();
@@ -49,17 +49,17 @@ fn a_label_may_be_in_any_encoding() {
     let mut text = b"Label: Caf\xe9\n".to_vec();
     text.extend(release(HEAD, &FILES).into_bytes());
     let roots = [root("dists/trixie/Release", text)];
-    let slice = slice("trixie", Include::default());
+    let slice = slice("trixie", DebianInclude::default());
     assert!(verify(slice, &roots, &context(&unsigned())).is_ok());
 }
 
 #[test]
 fn aliases_are_names_of_their_own() {
     let checked = |pairs: &[(&str, &str)]| {
-        let slice = DebianSlice {
+        let slice = DebianContent {
             suites: strings(&["trixie", "trixie/updates", "tools/"]),
             aliases: aliases(pairs),
-            ..slice("trixie", Include::default())
+            ..slice("trixie", DebianInclude::default())
         };
         Debian::new(slice)
             .map(drop)
@@ -95,9 +95,9 @@ fn a_suite_says_whether_its_names_stay_and_a_slice_what_a_trace_tells() {
     };
     assert!(by_hash(HEAD));
     assert!(!by_hash(&HEAD.replace("Acquire-By-Hash: yes\n", "")));
-    let include = Include {
+    let include = DebianInclude {
         sources: true,
-        ..Include::default()
+        ..DebianInclude::default()
     };
     let format = Debian::new(slice("stable", include)).unwrap();
     let fields = format.trace().unwrap();

@@ -4,7 +4,7 @@ use fleet_types::Accepted;
 
 use super::*;
 
-fn index_of(slice: DebianSlice, text: &str) -> UnitIndex {
+fn index_of(slice: DebianContent, text: &str) -> UnitIndex {
     let folder = match slice.suites[0].as_str() {
         "./" => String::new(),
         suite => format!("dists/{suite}/"),
@@ -13,11 +13,11 @@ fn index_of(slice: DebianSlice, text: &str) -> UnitIndex {
     verify(slice, &roots, &context(&unsigned())).unwrap()
 }
 
-fn declared(components: &[&str], architectures: &[&str]) -> DebianSlice {
-    DebianSlice {
+fn declared(components: &[&str], architectures: &[&str]) -> DebianContent {
+    DebianContent {
         components: strings(components),
         architectures: strings(architectures),
-        ..slice("stable", Include::default())
+        ..slice("stable", DebianInclude::default())
     }
 }
 
@@ -100,10 +100,10 @@ fn what_is_not_offered_together_is_a_hole_and_what_nothing_answers_to_is_lacking
             .contains("it offers amd64, arm64, armhf"),
         "{index:?}"
     );
-    let of_sources = DebianSlice {
-        include: Include {
+    let of_sources = DebianContent {
+        include: DebianInclude {
             sources: true,
-            ..Include::default()
+            ..DebianInclude::default()
         },
         ..declared(&["main"], &["amd64"])
     };
@@ -145,9 +145,9 @@ fn binary_all_is_needed_where_apt_asks_for_it() {
 
 #[test]
 fn sources_alone_can_be_declared() {
-    let with_sources = Include {
+    let with_sources = DebianInclude {
         sources: true,
-        ..Include::default()
+        ..DebianInclude::default()
     };
     let text = release(
         &head("Architectures: source\n"),
@@ -158,7 +158,7 @@ fn sources_alone_can_be_declared() {
         ],
     );
     for architectures in [&[][..], &["source"]] {
-        let slice = DebianSlice {
+        let slice = DebianContent {
             include: with_sources,
             ..declared(&["main"], architectures)
         };
@@ -186,22 +186,14 @@ fn sources_alone_can_be_declared() {
         (vec!["Sources".to_owned()], String::new())
     );
     assert_eq!(
-        flat(Include::default(), &["Sources.gz"]).1,
+        flat(DebianInclude::default(), &["Sources.gz"]).1,
         "index Packages"
     );
     assert_eq!(flat(with_sources, &["Packages"]).1, "index Sources");
 }
 
-fn names_of(
-    unit: &str,
-    slice: DebianSlice,
-    roots: &[RootContent],
-    trust: &Trust,
-) -> Vec<Vec<String>> {
-    let files = Debian::new(slice)
-        .unwrap()
-        .unlisted(unit, roots, trust)
-        .unwrap();
+fn names_of(unit: &str, slice: DebianContent, roots: &[RootContent]) -> Vec<Vec<String>> {
+    let files = Debian::new(slice).unwrap().unlisted(unit, roots).unwrap();
     let names = |files: &Vec<fleet_formats::seam::RootFile>| {
         files.iter().map(|file| file.path.to_string()).collect()
     };
@@ -211,7 +203,7 @@ fn names_of(
 #[test]
 fn indices_are_read_by_their_usual_names_only_where_nobody_signs_and_nothing_lists_them() {
     let all = || declared(&["main"], &["amd64"]);
-    let names = names_of("stable", all(), &[], &unsigned());
+    let names = names_of("stable", all(), &[]);
     let first: Vec<_> = names.iter().map(|names| names[0].as_str()).collect();
     assert_eq!(
         first,
@@ -228,17 +220,16 @@ fn indices_are_read_by_their_usual_names_only_where_nobody_signs_and_nothing_lis
         signatures: SignaturePolicy::Required,
         ..unsigned()
     };
-    assert!(names_of("stable", all(), &[], &signed).is_empty());
+    let index = [root("dists/stable/main/binary-amd64/Packages.xz", "a")];
+    let refused = verify(all(), &index, &context(&signed)).unwrap_err();
+    assert_eq!(refused.reason, Reason::UpstreamIncomplete);
     let roots = |text: &str| [root("dists/stable/Release", text)];
     let listed = release(HEAD, &FILES);
-    assert!(names_of("stable", all(), &roots(&listed), &unsigned()).is_empty());
+    assert!(names_of("stable", all(), &roots(&listed)).is_empty());
     let weak = listed.split_once("SHA256:").unwrap().0;
-    let of_weak = names_of("stable", all(), &roots(weak), &unsigned());
+    let of_weak = names_of("stable", all(), &roots(weak));
     assert_eq!(of_weak[0].len(), 3, "those that are listed: {of_weak:?}");
-    assert_eq!(
-        names_of("stable", all(), &roots(BARE), &unsigned()).len(),
-        2
-    );
+    assert_eq!(names_of("stable", all(), &roots(BARE)).len(), 2);
 }
 
 #[test]
@@ -250,7 +241,7 @@ fn what_was_read_is_the_state_where_nothing_else_is() {
             accepted: known.as_ref(),
             ..context(&trust)
         };
-        verify(slice("./", Include::default()), roots, &context)
+        verify(slice("./", DebianInclude::default()), roots, &context)
     };
     let first = state(&[root("Packages", "a")], None).unwrap();
     assert_eq!(first.groups.len(), 1);

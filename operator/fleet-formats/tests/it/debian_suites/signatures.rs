@@ -28,7 +28,7 @@ fn signatures_and_the_pair_of_release_files() {
     );
     let check_in = |roots: &[&RootContent], context: &VerifyContext<'_>| {
         let roots: Vec<_> = roots.iter().map(|root| (*root).clone()).collect();
-        verify(slice("stable", Include::default()), &roots, context)
+        verify(slice("stable", DebianInclude::default()), &roots, context)
     };
     let check = |roots: &[&RootContent], trust: &Trust| check_in(roots, &context(trust));
     let required = signed(gpg.keyring(&[]), 1);
@@ -118,9 +118,13 @@ fn during_a_key_rollover_one_good_signature_is_enough_unless_all_are_asked_for()
     let one = gpg.clearsign(MADE_AT, &[&old], &[], text.as_bytes());
     let check = |bytes: &[u8], trust: &Trust| {
         let roots = [root("dists/stable/InRelease", bytes)];
-        verify(slice("stable", Include::default()), &roots, &context(trust))
-            .map(|index| index.signed_by.len())
-            .map_err(|rejected| (rejected.reason, rejected.message))
+        verify(
+            slice("stable", DebianInclude::default()),
+            &roots,
+            &context(trust),
+        )
+        .map(|index| index.signed_by.len())
+        .map_err(|rejected| (rejected.reason, rejected.message))
     };
     let any = |names: &[&str]| signed(gpg.keyring(names), 1);
     let all = |names: &[&str]| Trust {

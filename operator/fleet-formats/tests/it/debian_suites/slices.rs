@@ -16,7 +16,7 @@ fn the_slice_decides_which_indices_are_copied() {
         "main/cnf/Commands-amd64",
         "main/i18n/Translation-en",
     ];
-    assert_eq!(stems(&with(Include::default())), base);
+    assert_eq!(stems(&with(DebianInclude::default())), base);
     let extra = |include| {
         let index = with(include);
         stems(&index)
@@ -25,23 +25,23 @@ fn the_slice_decides_which_indices_are_copied() {
             .map(str::to_owned)
             .collect::<Vec<_>>()
     };
-    let none = Include::default();
+    let none = DebianInclude::default();
     assert_eq!(
-        extra(Include {
+        extra(DebianInclude {
             sources: true,
             ..none
         }),
         ["main/source/Release", "main/source/Sources"]
     );
     assert_eq!(
-        extra(Include {
+        extra(DebianInclude {
             contents: true,
             ..none
         }),
         ["Contents-amd64", "main/Contents-all", "main/Contents-amd64"]
     );
     assert_eq!(
-        extra(Include {
+        extra(DebianInclude {
             dep11: true,
             ..none
         }),
@@ -52,7 +52,7 @@ fn the_slice_decides_which_indices_are_copied() {
         ]
     );
     assert_eq!(
-        extra(Include {
+        extra(DebianInclude {
             installer: true,
             ..none
         }),
@@ -62,7 +62,7 @@ fn the_slice_decides_which_indices_are_copied() {
         ]
     );
     assert_eq!(
-        extra(Include {
+        extra(DebianInclude {
             pdiffs: true,
             ..none
         }),
@@ -71,7 +71,7 @@ fn the_slice_decides_which_indices_are_copied() {
             "main/i18n/Translation-en.diff/Index"
         ]
     );
-    let differences = extra(Include {
+    let differences = extra(DebianInclude {
         contents: true,
         pdiffs: true,
         ..none
@@ -147,7 +147,7 @@ fn flat_repositories_have_their_indices_beside_the_release() {
         .map(|group| group.stem.as_str())
         .collect();
     assert_eq!(stems, ["Packages"]);
-    let plan = Debian::new(slice("tools/", Include::default()))
+    let plan = Debian::new(slice("tools/", DebianInclude::default()))
         .unwrap()
         .roots("tools/")
         .unwrap();
@@ -170,30 +170,30 @@ fn flat_repositories_have_their_indices_beside_the_release() {
 
 #[test]
 fn a_declared_slice_is_checked() {
-    let ok = slice("stable", Include::default());
-    let refused = |slice: DebianSlice| Debian::new(slice).unwrap_err().reason;
+    let ok = slice("stable", DebianInclude::default());
+    let refused = |slice: DebianContent| Debian::new(slice).unwrap_err().reason;
     for slice in [
-        DebianSlice {
+        DebianContent {
             suites: vec![],
             ..ok.clone()
         },
-        DebianSlice {
+        DebianContent {
             suites: strings(&["../x"]),
             ..ok.clone()
         },
-        DebianSlice {
+        DebianContent {
             suites: strings(&["a", "a"]),
             ..ok.clone()
         },
-        DebianSlice {
+        DebianContent {
             components: vec![],
             ..ok.clone()
         },
-        DebianSlice {
+        DebianContent {
             architectures: vec![],
             ..ok.clone()
         },
-        DebianSlice {
+        DebianContent {
             architectures: strings(&["a/b"]),
             ..ok.clone()
         },
@@ -201,7 +201,7 @@ fn a_declared_slice_is_checked() {
         assert_eq!(refused(slice), Reason::InvalidSpec);
     }
     assert!(
-        Debian::new(DebianSlice {
+        Debian::new(DebianContent {
             suites: strings(&["./"]),
             components: vec![],
             architectures: vec![],
@@ -230,11 +230,11 @@ fn a_flat_repository_may_have_contents_and_differences() {
             .map(|stem| (*stem).to_owned())
             .collect::<Vec<_>>()
     };
-    assert_eq!(stems(Include::default()), ["Packages"]);
-    let include = Include {
+    assert_eq!(stems(DebianInclude::default()), ["Packages"]);
+    let include = DebianInclude {
         contents: true,
         pdiffs: true,
-        ..Include::default()
+        ..DebianInclude::default()
     };
     assert_eq!(
         stems(include),

@@ -1,6 +1,6 @@
 //! A suite introduces itself by its name, moves forward in time, and is named by strong digests.
 
-use fleet_formats::debian::ReleaseName;
+use fleet_api::mirror::DebianReleaseName;
 use fleet_formats::seam::AllowedState;
 use fleet_types::Accepted;
 
@@ -68,7 +68,7 @@ fn time_only_moves_forward() {
     let trust = unsigned();
     let roots = [root("dists/stable/Release", text.clone())];
     let check = |context: &VerifyContext<'_>| {
-        verify(slice("stable", Include::default()), &roots, context)
+        verify(slice("stable", DebianInclude::default()), &roots, context)
             .map(|index| index.revision)
             .map_err(|bad| bad.reason)
     };
@@ -130,7 +130,7 @@ fn time_only_moves_forward() {
         now: DATE + DAY + 1,
         ..context(&aged)
     };
-    let expired = verify(slice("stable", Include::default()), &roots, &late).unwrap_err();
+    let expired = verify(slice("stable", DebianInclude::default()), &roots, &late).unwrap_err();
     assert_eq!(expired.reason, Reason::IndexExpired);
 }
 
@@ -179,7 +179,7 @@ fn who_needs_a_date_refuses_a_release_without_one() {
     let reason = |head: &str| {
         let roots = [root("dists/stable/Release", release(head, &FILES))];
         let verified = verify(
-            slice("stable", Include::default()),
+            slice("stable", DebianInclude::default()),
             &roots,
             &context(&signed),
         );
@@ -249,7 +249,7 @@ fn dates_of_a_signed_release_must_be_there_and_be_read() {
             ),
         };
         verify(
-            slice("stable", Include::default()),
+            slice("stable", DebianInclude::default()),
             &[roots],
             &context(trust),
         )
@@ -302,12 +302,12 @@ fn a_release_may_bear_the_name_that_the_manifest_expects() {
         } else {
             &FILES
         };
-        let slice = DebianSlice {
-            release_names: vec![ReleaseName {
+        let slice = DebianContent {
+            release_names: vec![DebianReleaseName {
                 suite: suite.to_owned(),
                 name: expected.to_owned(),
             }],
-            ..slice(suite, Include::default())
+            ..slice(suite, DebianInclude::default())
         };
         verify(
             slice,
@@ -347,4 +347,30 @@ fn a_release_may_bear_the_name_that_the_manifest_expects() {
         mismatch,
         "a pocket shares its code name"
     );
+}
+
+#[test]
+fn what_is_only_read_says_the_same_whoever_made_it_and_whenever() {
+    let roots = [root("dists/stable/Release", release(HEAD, &FILES))];
+    let debian = Debian::new(slice("stable", DebianInclude::default())).unwrap();
+    let trust = unsigned();
+    let late = VerifyContext {
+        now: DATE + 365 * DAY,
+        ..context(&trust)
+    };
+    let refused = debian.verify("stable", &roots, &late).unwrap_err();
+    assert_eq!(refused.reason, Reason::IndexExpired);
+    let read = debian.read("stable", &roots).unwrap();
+    let verified = debian.verify("stable", &roots, &context(&trust));
+    let verified = verified.unwrap();
+    assert_eq!(read.revision, verified.revision);
+    assert_eq!(
+        (&read.groups, &read.roots),
+        (&verified.groups, &verified.roots)
+    );
+    assert_eq!(read.allowed, []);
+    let other = HEAD.replace("stable", "sid").replace("trixie", "sid");
+    let other = [root("dists/stable/Release", release(&other, &FILES))];
+    let refused = debian.read("stable", &other).unwrap_err();
+    assert_eq!(refused.reason, Reason::SuiteMismatch);
 }

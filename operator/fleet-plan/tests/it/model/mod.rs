@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use fleet_api::{Mirror, MirrorStatus, Upstream, labels};
 use fleet_plan::observed::{JobEnd, LastSuccess, PodRole, RunEnd, ServedStatus, VolumePhase};
 use fleet_plan::{
-    Answer, Observed, Plan, RunReport, SeenApplied, SeenClaim, SeenJob, SeenMeta, SeenObjects,
-    SeenPod, Settings, Turn, Write, plan,
+    Answer, ChildKind, Observed, Plan, RunReport, SeenApplied, SeenClaim, SeenJob, SeenMeta,
+    SeenObjects, SeenPod, Settings, Turn, Write, plan,
 };
 use fleet_types::{Sha256, UnitRevision};
 use jiff::{SignedDuration, Timestamp};
@@ -23,7 +23,9 @@ pub struct World {
     /// What each serving pod's volume holds, by pod name: it outlives the pod.
     pub stores: BTreeMap<String, ServedStatus>,
     pub unreachable: bool,
-    pub others: Vec<fleet_plan::Claimant>,
+    /// A new leader has asked nobody yet.
+    pub not_asked: bool,
+    pub line: fleet_plan::Line,
     pub image: String,
     pub pods: fleet_api::mirror::PodSettings,
     pub pods_allowed: fleet_plan::PodsAllowed,
@@ -72,7 +74,8 @@ impl World {
             objects: SeenObjects::default(),
             stores: BTreeMap::new(),
             unreachable: false,
-            others: Vec::new(),
+            not_asked: false,
+            line: fleet_plan::Line::default(),
             image: "mirrorfleet:1".to_owned(),
             pods: Default::default(),
             pods_allowed: Default::default(),
@@ -116,6 +119,7 @@ impl World {
         let answer = |pod: &SeenPod| {
             let store = self.stores.get(&pod.meta.name);
             let answer = match store {
+                _ if self.not_asked => Answer::NotAsked,
                 _ if self.unreachable || !pod.ready => {
                     Answer::Unreachable("connection refused".to_owned())
                 }
@@ -135,7 +139,7 @@ impl World {
             upstream_error: None,
             objects: self.objects.clone(),
             answers: serving.map(answer).collect(),
-            others: self.others.clone(),
+            line: self.line.clone(),
             rollouts_elsewhere: 0,
             settings: Settings {
                 image: self.image.clone(),
@@ -219,6 +223,8 @@ impl World {
     }
 
     fn write(&mut self, write: &Write) {
+        let of_the_mirror = matches!(write, Write::AddFinalizer | Write::RemoveFinalizer);
+        assert_eq!(write.region().is_none(), of_the_mirror, "{}", line(write));
         match write {
             Write::AddFinalizer => {
                 self.mirror
@@ -240,7 +246,7 @@ impl World {
                     ..SeenClaim::from(&**claim)
                 });
             }
-            Write::GrowClaim { name, size } => {
+            Write::GrowClaim { name, size, .. } => {
                 let bytes = size.parse::<fleet_api::ByteQuantity>().unwrap().bytes();
                 let claim = self
                     .objects
@@ -249,9 +255,6 @@ impl World {
                     .find(|claim| claim.meta.name == *name)
                     .unwrap();
                 claim.requested = Some(bytes);
-            }
-            Write::DeleteClaim { uid, .. } => {
-                self.objects.claims.retain(|claim| claim.meta.uid != *uid)
             }
             Write::ApplyService(service) => {
                 let seen = SeenApplied::of(&service.metadata, &service.spec);
@@ -265,24 +268,25 @@ impl World {
                 let seen = SeenApplied::of(&budget.metadata, &budget.spec);
                 self.put(|objects| &mut objects.disruption_budgets, seen);
             }
-            Write::DeleteService { uid, .. } => {
-                self.objects.services.retain(|seen| seen.meta.uid != *uid)
-            }
-            Write::DeleteStatefulSet { uid, .. } => self
-                .objects
-                .stateful_sets
-                .retain(|seen| seen.meta.uid != *uid),
-            Write::DeleteDisruptionBudget { uid, .. } => {
-                self.objects
-                    .disruption_budgets
-                    .retain(|seen| seen.meta.uid != *uid);
-            }
             Write::CreateJob(job) => self.create_job(job),
-            Write::DeleteJob { name, uid } => {
-                self.objects.jobs.retain(|job| job.meta.uid != *uid);
-                self.objects
-                    .pods
-                    .retain(|pod| pod.job.as_deref() != Some(name));
+            Write::Delete {
+                kind, name, uid, ..
+            } => self.delete(*kind, name, uid),
+        }
+    }
+
+    fn delete(&mut self, kind: ChildKind, name: &str, uid: &str) {
+        let objects = &mut self.objects;
+        match kind {
+            ChildKind::Claim => objects.claims.retain(|seen| seen.meta.uid != uid),
+            ChildKind::Service => objects.services.retain(|seen| seen.meta.uid != uid),
+            ChildKind::StatefulSet => objects.stateful_sets.retain(|seen| seen.meta.uid != uid),
+            ChildKind::DisruptionBudget => objects
+                .disruption_budgets
+                .retain(|seen| seen.meta.uid != uid),
+            ChildKind::Job => {
+                objects.jobs.retain(|job| job.meta.uid != uid);
+                objects.pods.retain(|pod| pod.job.as_deref() != Some(name));
             }
         }
     }
@@ -533,16 +537,12 @@ fn line(write: &Write) -> String {
         Write::AddFinalizer => "add finalizer".to_owned(),
         Write::RemoveFinalizer => "remove finalizer".to_owned(),
         Write::CreateClaim(claim) => format!("create claim {}", name(&claim.metadata)),
-        Write::GrowClaim { name, size } => format!("grow claim {name} to {size}"),
-        Write::DeleteClaim { name, .. } => format!("delete claim {name}"),
+        Write::GrowClaim { name, size, .. } => format!("grow claim {name} to {size}"),
         Write::ApplyService(service) => format!("apply service {}", name(&service.metadata)),
         Write::ApplyStatefulSet(set) => format!("apply stateful set {}", name(&set.metadata)),
         Write::ApplyDisruptionBudget(budget) => {
             format!("apply disruption budget {}", name(&budget.metadata))
         }
-        Write::DeleteService { name, .. } => format!("delete service {name}"),
-        Write::DeleteStatefulSet { name, .. } => format!("delete stateful set {name}"),
-        Write::DeleteDisruptionBudget { name, .. } => format!("delete disruption budget {name}"),
         Write::CreateJob(job) => {
             let trigger = job
                 .metadata
@@ -555,6 +555,15 @@ fn line(write: &Write) -> String {
                 trigger.map_or("?", String::as_str)
             )
         }
-        Write::DeleteJob { name, .. } => format!("delete job {name}"),
+        Write::Delete { kind, name, .. } => {
+            let kind = match kind {
+                ChildKind::Claim => "claim",
+                ChildKind::Service => "service",
+                ChildKind::StatefulSet => "stateful set",
+                ChildKind::DisruptionBudget => "disruption budget",
+                ChildKind::Job => "job",
+            };
+            format!("delete {kind} {name}")
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! New images and templates, and a pod that must move.
 
-use fleet_plan::Write;
+use fleet_plan::{ChildKind, Write};
 
 use super::{creates_job, running, serving};
 use crate::model::{at, render};
@@ -12,7 +12,13 @@ fn serving_wins_over_a_job_on_another_node() {
     pod.node = Some("node-2".to_owned());
     let plan = world.plan();
     assert!(
-        matches!(plan.writes.as_slice(), [Write::DeleteJob { .. }]),
+        matches!(
+            plan.writes.as_slice(),
+            [Write::Delete {
+                kind: ChildKind::Job,
+                ..
+            }]
+        ),
         "{}",
         render(&plan)
     );
@@ -36,7 +42,13 @@ fn a_changed_pod_template_takes_the_job_away_first() {
     let plan = world.plan();
     let order: Vec<_> = plan.writes.iter().map(std::mem::discriminant).collect();
     assert_eq!(order.len(), 2, "{}", render(&plan));
-    assert!(matches!(plan.writes[0], Write::DeleteJob { .. }));
+    assert!(matches!(
+        plan.writes[0],
+        Write::Delete {
+            kind: ChildKind::Job,
+            ..
+        }
+    ));
     assert!(matches!(plan.writes[1], Write::ApplyStatefulSet(_)));
 }
 

@@ -1,6 +1,6 @@
 //! When a sync runs, and what its end means.
 
-use fleet_plan::{Claimant, Turn};
+use fleet_plan::Turn;
 use serde_json::json;
 
 use super::{creates_job, last_reason, running, serving};
@@ -117,15 +117,13 @@ fn min_interval_counts_rounds_and_not_their_retries() {
 fn a_run_starts_only_in_its_turn() {
     let mut world = serving(&["eu"]);
     world.now = at("2026-01-01T11:00:00Z");
-    world.others = vec![Claimant {
-        mirror: "other".to_owned(),
-        turn: Turn::Running,
-    }];
+    world.line.running = Some("other".to_owned());
     assert_eq!(creates_job(&world), None);
     assert_eq!(world.plan().turn, Turn::Waiting(at("2026-01-01T11:00:00Z")));
-    world.others[0].turn = Turn::Waiting(at("2026-01-01T10:59:00Z"));
+    world.line.running = None;
+    world.line.first = Some((at("2026-01-01T10:59:00Z"), "other".to_owned()));
     assert_eq!(creates_job(&world), None, "the other has waited for longer");
-    world.others[0].turn = Turn::Waiting(at("2026-01-01T11:00:01Z"));
+    world.line.first = Some((at("2026-01-01T11:00:01Z"), "other".to_owned()));
     assert!(creates_job(&world).is_some());
 }
 
@@ -155,6 +153,13 @@ fn a_job_that_vanished_is_lost_unless_the_store_kept_its_report() {
     kept.started_at = Some(at("2026-01-01T11:00:02Z"));
     let (_, store) = world.stores.iter_mut().next().unwrap();
     let before = store.last_report.replace(kept);
+    world.not_asked = true;
+    let plan = world.plan();
+    assert!(
+        plan.finished.is_empty() && creates_job(&world).is_none(),
+        "it may tell"
+    );
+    world.not_asked = false;
     let plan = world.plan();
     assert_eq!(
         plan.status.regions[0].last_attempt.as_ref().unwrap().reason,

@@ -1,21 +1,14 @@
 //! What conditions, columns and regions say.
 
-use fleet_plan::{Claimant, Turn};
 use serde_json::json;
 
 use super::{begun, not_ready, serving};
-use crate::model::{World, at};
+use crate::model::{World, at, render};
 
 #[test]
 fn who_waits_says_for_whom() {
-    let other = |turn| {
-        vec![Claimant {
-            mirror: "security".to_owned(),
-            turn,
-        }]
-    };
     let mut world = begun(|pod| pod.ready = true);
-    world.others = other(Turn::Running);
+    world.line.running = Some("security".to_owned());
     let told = not_ready(&mut world);
     assert_eq!(told.0, "WaitingForTurn");
     assert!(
@@ -27,7 +20,7 @@ fn who_waits_says_for_whom() {
 
     let mut world = serving(&["eu"]);
     world.now = at("2026-01-01T11:00:00Z");
-    world.others = other(Turn::Waiting(at("2026-01-01T10:59:00Z")));
+    world.line.first = Some((at("2026-01-01T10:59:00Z"), "security".to_owned()));
     world.step();
     assert_eq!(
         world.status().state.as_deref(),
@@ -142,6 +135,45 @@ fn a_pod_that_cannot_be_asked_is_unknown_and_keeps_what_was_known() {
     assert_eq!(world.condition("Fresh").unwrap().0, "Unknown");
     assert_eq!(world.condition("Ready").unwrap().0, "True");
     assert_eq!(world.status().snapshot, snapshot);
+}
+
+/// What a new leader, which has asked nobody yet, says of a world at rest.
+#[test]
+fn a_restart_says_nothing_new_of_whatever_was_said() {
+    type Edit = (&'static str, fn(&mut World));
+    let edits: [Edit; 6] = [
+        ("it is fresh", |_| {}),
+        ("it is behind", |world| {
+            world.upstream_publishes("2026-01-01T09:50:00Z")
+        }),
+        ("it is stale", |world| {
+            world.upstream_publishes("2026-01-01T01:00:00Z")
+        }),
+        ("it cannot be reached", |world| world.unreachable = true),
+        ("its store is damaged", |world| {
+            let store = world.stores.values_mut().next().unwrap();
+            store.problem = Some("an index cannot be read".to_owned());
+        }),
+        ("its index is past its time", |world| {
+            let end = world.now.as_second() - 60;
+            let store = world.stores.values_mut().next().unwrap();
+            store.revision[0].valid_until = Some(end);
+        }),
+    ];
+    for (name, edit) in edits {
+        let mut world = serving(&["eu", "us"]);
+        world.edit("/spec/suspend", json!(true));
+        edit(&mut world);
+        world.settle();
+        world.not_asked = true;
+        let plan = world.plan();
+        assert!(
+            !plan.status_changed && plan.writes.is_empty(),
+            "{name}: {}",
+            render(&plan)
+        );
+        assert!(plan.events.is_empty(), "{name}");
+    }
 }
 
 /// Nothing has to happen for it but time: the planner asks to be woken for it.

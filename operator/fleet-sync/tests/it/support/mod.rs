@@ -25,9 +25,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet_formats::debian::{
-    Alias, Debian, DebianSlice, Include, PackageRule, PackageRules, ReleaseName,
-};
+use fleet_formats::debian::Debian;
 use fleet_formats::openpgp::Keyring;
 use fleet_formats::seam::{Format, Rejected, SignaturePolicy, Trust};
 use fleet_store::{Clients, Retention, Writer};
@@ -105,64 +103,9 @@ pub fn endpoint(name: &str, url: &Url, priority: i32) -> Endpoint {
 }
 
 pub fn make_format(content: &serde_json::Value) -> Result<Arc<dyn Format>, Rejected> {
-    let list = |name: &str| -> Vec<String> {
-        let items = content[name].as_array().into_iter().flatten();
-        items
-            .filter_map(|item| item.as_str())
-            .map(str::to_owned)
-            .collect()
-    };
-    let included = |name: &str| content["include"][name].as_bool().unwrap_or(false);
-    let slice = DebianSlice {
-        suites: list("suites"),
-        components: list("components"),
-        architectures: list("architectures"),
-        include: Include {
-            sources: included("sources"),
-            contents: included("contents"),
-            dep11: included("dep11"),
-            installer: included("installer"),
-            pdiffs: included("pdiffs"),
-        },
-        aliases: content["aliases"]
-            .as_object()
-            .into_iter()
-            .flatten()
-            .map(|(name, suite)| Alias {
-                name: name.clone(),
-                suite: suite.as_str().unwrap_or_default().to_owned(),
-            })
-            .collect(),
-        release_names: content["releaseNames"]
-            .as_object()
-            .into_iter()
-            .flatten()
-            .map(|(suite, name)| ReleaseName {
-                suite: suite.clone(),
-                name: name.as_str().unwrap_or_default().to_owned(),
-            })
-            .collect(),
-        packages: PackageRules {
-            include: package_rules(&content["packages"]["include"]),
-            exclude: package_rules(&content["packages"]["exclude"]),
-        },
-    };
-    Debian::new(slice)
-        .map(|format| Arc::new(format) as Arc<dyn Format>)
-        .map_err(|e| Rejected::new(Reason::InvalidSpec, e.message))
-}
-
-fn package_rules(rules: &serde_json::Value) -> Vec<PackageRule> {
-    let text = |rule: &serde_json::Value, name: &str| rule[name].as_str().map(str::to_owned);
-    let rules = rules.as_array().into_iter().flatten();
-    rules
-        .map(|rule| PackageRule {
-            name: text(rule, "name"),
-            section: text(rule, "section"),
-            priority: text(rule, "priority"),
-            source: text(rule, "source"),
-        })
-        .collect()
+    let slice = serde_json::from_value(content.clone())
+        .map_err(|error| Rejected::new(Reason::InvalidSpec, error.to_string()))?;
+    Ok(Arc::new(Debian::new(slice)?))
 }
 
 /// The writer of a store that exists, as a person's command opens it.

@@ -1,5 +1,6 @@
 //! Archives as manifests.
 
+use fleet_api::upstream::UpstreamType;
 use fleet_types::shown_url;
 
 use super::archives::{Archive, Slice, Trust};
@@ -120,7 +121,7 @@ fn upstream_documents(name: &str, archive: &Archive, machine: &Machine) -> Vec<(
         access.credentials_ref = Some(login_name.as_str().into());
     }
     let spec = UpstreamDocument {
-        upstream_type: "Debian".to_owned(),
+        upstream_type: UpstreamType::Debian.as_str().to_owned(),
         authority: Address {
             url: archive.url.to_string(),
         },

@@ -251,7 +251,7 @@ impl World {
                 ..SeenObjects::default()
             },
             answers: BTreeMap::from([(pod, Answer::Serves(Box::new(serves)))]),
-            others: Vec::new(),
+            line: Default::default(),
             rollouts_elsewhere: 0,
             settings: Settings::default(),
         }

@@ -1,0 +1,232 @@
+//! What the leader remembers of the whole fleet: who stands at which Upstream, and whose regions are being restarted.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use fleet_plan::{Line, Turn, TurnBook};
+
+use crate::world::ObjectName;
+
+/// What one Mirror's plan must know of all others.
+#[derive(Default)]
+pub struct FleetMemory {
+    turns: TurnBook,
+    /// At which Upstream each Mirror last stood in line.
+    lines: HashMap<ObjectName, String>,
+    rollouts: HashMap<ObjectName, Rollout>,
+}
+
+/// Restarts of one Mirror's regions that are under way.
+struct Rollout {
+    regions: u32,
+    /// When they began; a restart that is followed by another one begins anew only when all are done.
+    since: Instant,
+}
+
+/// A restart that takes longer holds up nobody else's: perhaps its old pod can never be deleted.
+const ROLLOUT_PATIENCE: Duration = Duration::from_secs(600);
+
+/// Who asks, as its manifest says it.
+#[derive(Debug, Clone, Copy)]
+pub struct Asking<'a> {
+    pub mirror: &'a ObjectName,
+    pub upstream: &'a str,
+    /// How many regions of the whole fleet may be restarted at once.
+    pub max_rollouts: u32,
+}
+
+/// How the others stood when a plan was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Others {
+    pub line: Line,
+    pub rollouts_elsewhere: u32,
+}
+
+impl FleetMemory {
+    pub fn others(&self, asking: &Asking) -> Others {
+        let upstream = (asking.mirror.namespace.clone(), asking.upstream.to_owned());
+        Others {
+            line: self.turns.line(&upstream, &asking.mirror.name),
+            rollouts_elsewhere: self.rollouts_elsewhere(asking.mirror, asking.max_rollouts),
+        }
+    }
+
+    /// Notes what a Mirror does by a plan that was made while the others stood as `planned`; gives back the Mirror that
+    /// should be planned again.
+    ///
+    /// # Errors
+    /// They stand otherwise now, and the plan takes a turn or restarts a region: it has to be made again.
+    pub fn commit(
+        &mut self,
+        asking: &Asking,
+        planned: &Others,
+        turn: Turn,
+        rollouts: u32,
+    ) -> Result<Option<ObjectName>, Others> {
+        let takes_nothing = turn == Turn::Idle && rollouts == 0;
+        let now = self.others(asking);
+        match takes_nothing || now == *planned {
+            true => Ok(self.record(asking.mirror, asking.upstream, turn, rollouts)),
+            false => Err(now),
+        }
+    }
+
+    /// Notes what a Mirror does; gives back the Mirror that should be planned again.
+    pub fn record(
+        &mut self,
+        mirror: &ObjectName,
+        upstream: &str,
+        turn: Turn,
+        rollouts: u32,
+    ) -> Option<ObjectName> {
+        self.lines.insert(mirror.clone(), upstream.to_owned());
+        match rollouts {
+            0 => drop(self.rollouts.remove(mirror)),
+            regions => {
+                let begin = Rollout {
+                    regions,
+                    since: Instant::now(),
+                };
+                self.rollouts.entry(mirror.clone()).or_insert(begin).regions = regions;
+            }
+        };
+        let upstream = (mirror.namespace.clone(), upstream.to_owned());
+        let woken = self.turns.record(&upstream, &mirror.name, turn)?;
+        Some(ObjectName::new(&mirror.namespace, woken))
+    }
+
+    /// Notes that a Mirror is gone; gives back the Mirror that should be planned again.
+    pub fn leave(&mut self, mirror: &ObjectName) -> Option<ObjectName> {
+        let upstream = self.lines.remove(mirror)?;
+        let woken = self.record(mirror, &upstream, Turn::Idle, 0);
+        self.lines.remove(mirror);
+        woken
+    }
+
+    /// Notes that a Mirror cannot be planned: it waits for nothing, and what runs of it runs on. Gives back the Mirror that
+    /// should be planned again.
+    pub fn stop_waiting(&mut self, mirror: &ObjectName) -> Option<ObjectName> {
+        let upstream = self.lines.get(mirror)?;
+        let upstream = (mirror.namespace.clone(), upstream.clone());
+        match self.turns.turn(&upstream, &mirror.name) {
+            Turn::Waiting(_) => self.leave(mirror),
+            Turn::Idle | Turn::Running => None,
+        }
+    }
+
+    /// How many regions of other Mirrors are being restarted by us, of at most `max`. Half of them are for whoever comes;
+    /// of the other half a namespace that has one already gets none, so that no tenant holds up all others.
+    fn rollouts_elsewhere(&self, mirror: &ObjectName, max: u32) -> u32 {
+        let (mut all, mut own) = (0, 0);
+        for (other, rollout) in &self.rollouts {
+            if other == mirror || rollout.since.elapsed() > ROLLOUT_PATIENCE {
+                continue;
+            }
+            all += rollout.regions;
+            if other.namespace == mirror.namespace {
+                own += rollout.regions;
+            }
+        }
+        match own > 0 && all >= max.div_ceil(2) {
+            true => all.max(max),
+            false => all,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn restarts_of_others_are_counted_without_the_own() {
+        let (a, b) = (ObjectName::new("ns", "a"), ObjectName::new("ns", "b"));
+        let mut memory = FleetMemory::default();
+        memory.record(&a, "debian", Turn::Idle, 2);
+        memory.record(&b, "debian", Turn::Idle, 1);
+        assert_eq!(memory.rollouts_elsewhere(&a, 8), 1);
+        memory.leave(&b);
+        assert_eq!(memory.rollouts_elsewhere(&a, 8), 0);
+    }
+
+    #[test]
+    fn no_namespace_has_all_restarts_and_none_has_them_for_ever() {
+        let mut memory = FleetMemory::default();
+        for mirror in ["a", "b"] {
+            memory.record(&ObjectName::new("greedy", mirror), "debian", Turn::Idle, 1);
+        }
+        let (third, other) = (ObjectName::new("greedy", "c"), ObjectName::new("ns", "d"));
+        assert_eq!(memory.rollouts_elsewhere(&third, 4), 4, "it has its share");
+        assert_eq!(memory.rollouts_elsewhere(&other, 4), 2, "there is room");
+        // A pod that cannot be deleted.
+        let Some(long_ago) = Instant::now().checked_sub(2 * ROLLOUT_PATIENCE) else {
+            return;
+        };
+        memory
+            .rollouts
+            .values_mut()
+            .for_each(|rollout| rollout.since = long_ago);
+        memory.record(&ObjectName::new("greedy", "a"), "debian", Turn::Idle, 1);
+        assert_eq!(memory.rollouts_elsewhere(&third, 4), 0);
+    }
+
+    #[test]
+    fn a_mirror_that_is_deleted_while_it_runs_frees_its_turn() {
+        let (a, b) = (ObjectName::new("ns", "a"), ObjectName::new("ns", "b"));
+        let mut memory = FleetMemory::default();
+        memory.record(&a, "debian", Turn::Running, 0);
+        memory.record(&b, "debian", Turn::Waiting(jiff::Timestamp::UNIX_EPOCH), 0);
+        assert_eq!(memory.leave(&a), Some(b.clone()));
+        assert_eq!(memory.others(&asking(&b)).line, Line::default());
+    }
+
+    #[test]
+    fn a_mirror_that_can_no_longer_be_read_holds_up_nobody() {
+        let (a, b) = (ObjectName::new("ns", "a"), ObjectName::new("ns", "b"));
+        let mut memory = FleetMemory::default();
+        for (mirror, second) in [(&a, 1), (&b, 2)] {
+            let since = jiff::Timestamp::from_second(second).unwrap();
+            memory.record(mirror, "debian", Turn::Waiting(since), 0);
+        }
+        assert_eq!(memory.stop_waiting(&a), Some(b.clone()));
+        memory.record(&b, "debian", Turn::Running, 0);
+        assert_eq!(memory.stop_waiting(&b), None);
+        let line = memory.others(&asking(&a)).line;
+        assert_eq!(line.running.as_deref(), Some("b"), "its Job runs on");
+    }
+
+    fn asking(mirror: &ObjectName) -> Asking<'_> {
+        Asking {
+            mirror,
+            upstream: "debian",
+            max_rollouts: 1,
+        }
+    }
+
+    #[test]
+    fn of_two_plans_that_were_made_at_once_only_one_takes_the_turn() {
+        let (a, b) = (ObjectName::new("ns", "a"), ObjectName::new("ns", "b"));
+        let mut memory = FleetMemory::default();
+        let planned = memory.others(&asking(&a));
+        assert_eq!(memory.others(&asking(&b)), planned, "nobody is there");
+        let first = memory.commit(&asking(&a), &planned, Turn::Running, 0);
+        assert_eq!(first, Ok(None));
+        let now = memory.commit(&asking(&b), &planned, Turn::Running, 0);
+        let now = now.unwrap_err();
+        assert_eq!(now.line.running.as_deref(), Some("a"));
+        let idle = memory.commit(&asking(&b), &planned, Turn::Idle, 0);
+        assert_eq!(idle, Ok(None), "what takes nothing is always right");
+        let waits = Turn::Waiting(jiff::Timestamp::UNIX_EPOCH);
+        assert_eq!(memory.commit(&asking(&b), &now, waits, 0), Ok(None));
+    }
+
+    #[test]
+    fn of_two_restarts_that_were_planned_at_once_only_one_begins() {
+        let (a, b) = (ObjectName::new("ns", "a"), ObjectName::new("other", "b"));
+        let mut memory = FleetMemory::default();
+        let planned = memory.others(&asking(&a));
+        assert!(memory.commit(&asking(&a), &planned, Turn::Idle, 1).is_ok());
+        let now = memory.commit(&asking(&b), &planned, Turn::Idle, 1);
+        assert_eq!(now.unwrap_err().rollouts_elsewhere, 1);
+    }
+}

@@ -1,0 +1,53 @@
+//! Failures that stay where they are.
+
+use super::*;
+
+#[tokio::test]
+async fn a_region_whose_write_fails_holds_up_no_other_region() {
+    let api = Api::default();
+    api.upstream("debian", &["trixie"]);
+    api.mirror(manifest("debian", "debian", "trixie", &["eu", "us"]));
+    let [eu, us] = ["eu", "us"].map(|region| names::child_name("debian", region));
+    api.refuse(&format!("services/{eu}"));
+    let mut leader = Leader::new(&api);
+    leader.rest().await;
+    let made = |plural: &str| -> Vec<String> {
+        let made = api.all(plural).into_iter();
+        made.map(|object| object["metadata"]["name"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(made("persistentvolumeclaims"), [eu.clone(), us.clone()]);
+    for plural in ["services", "statefulsets", "poddisruptionbudgets"] {
+        assert_eq!(
+            made(plural),
+            [us.as_str()],
+            "what follows the refused Service waits"
+        );
+    }
+    let status = api.status("debian");
+    assert_eq!(condition(&status, "Reconciling"), "True");
+    let told = status.to_string();
+    assert!(
+        told.contains("CreationRefused") && told.contains(&eu),
+        "{told}"
+    );
+}
+
+/// The status of the plan that put the finalizer on would be one of a Mirror that is no more.
+#[tokio::test]
+async fn a_finalizer_makes_the_status_one_of_the_next_plan() {
+    let api = Api::default();
+    api.upstream("debian", &["trixie"]);
+    let mut manifest = manifest("debian", "debian", "trixie", &["eu"]);
+    manifest["spec"]["storage"] = json!({"reclaimPolicy": "Delete"});
+    api.mirror(manifest);
+    let mut leader = Leader::new(&api);
+    leader.rest().await;
+    let writes = api.writes();
+    let statuses = writes
+        .iter()
+        .filter(|write| write.contains("/mirrors/"))
+        .count();
+    assert_eq!(statuses, 2, "the finalizer and one status: {writes:?}");
+    assert_eq!(condition(&api.status("debian"), "Reconciling"), "True");
+}

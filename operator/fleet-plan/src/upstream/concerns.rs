@@ -1,0 +1,28 @@
+//! Whom a change of an Upstream concerns.
+
+use fleet_api::upstream::{ObservedUnit, Upstream};
+use fleet_api::{ConditionType, Mirror};
+
+/// Whether `mirror`, which is of this Upstream, may be planned otherwise now than `before`: the manifest is another one, or
+/// what is said of a unit that the Mirror declares.
+pub fn concerns(mirror: &Mirror, before: &Upstream, now: &Upstream) -> bool {
+    read_by(mirror, before) != read_by(mirror, now)
+}
+
+/// What planning a Mirror reads of its Upstream. What the authority said of being asked is read only where it has told
+/// nothing of a unit; when it said so is not.
+fn read_by<'u>(mirror: &Mirror, upstream: &'u Upstream) -> impl PartialEq + use<'u> {
+    let status = upstream.status.as_ref();
+    let told = status.map_or(&[][..], |status| &status.revision);
+    let units = mirror.spec.content.units();
+    let units: Vec<Option<&ObservedUnit>> = (units.iter())
+        .map(|unit| told.iter().find(|told| told.unit == *unit))
+        .collect();
+    let mut conditions = status.map_or(&[][..], |status| &status.conditions).iter();
+    let reachable = conditions
+        .find(|condition| condition.type_ == ConditionType::Reachable.as_str())
+        .filter(|_| units.contains(&None))
+        .map(|condition| (&condition.status, &condition.reason, &condition.message));
+    let meta = &upstream.metadata;
+    (&meta.uid, meta.generation, units, reachable)
+}

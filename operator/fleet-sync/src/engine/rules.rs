@@ -1,0 +1,66 @@
+//! What was asked of a run: it stands before the run begins.
+
+use fleet_formats::seam::{Allowances, VerifyContext};
+use fleet_types::{Accepted, Reason, Sha256};
+use globset::GlobSet;
+
+use super::blocking::now;
+use super::inputs;
+use crate::{Problem, SyncOptions};
+
+pub(super) struct Rules {
+    pub options: SyncOptions,
+    /// In declared order; a unit is often named by its place here.
+    pub units: Vec<String>,
+    /// What of these choices decides about the content of a snapshot.
+    pub inputs: Sha256,
+    pub exclude: GlobSet,
+    /// One instant for all that a run decides; seconds since 1970-01-01T00:00:00Z.
+    pub now: i64,
+}
+
+impl Rules {
+    pub fn new(options: SyncOptions) -> Result<Rules, Problem> {
+        let units = options.format.units();
+        if units.is_empty() || units.len() > usize::from(u16::MAX) {
+            return Err(Problem::new(
+                Reason::InvalidSpec,
+                "the content block names no unit to copy, or too many",
+            ));
+        }
+        Ok(Rules {
+            inputs: inputs::digest(&options),
+            exclude: inputs::exclude(&options.exclude)?,
+            now: now(),
+            options,
+            units,
+        })
+    }
+
+    pub fn name(&self, unit: u16) -> &str {
+        let name = self.units.get(usize::from(unit));
+        name.map(String::as_str).unwrap_or_default()
+    }
+
+    /// `accepted` is the unit's high-water mark.
+    pub fn verify_context<'a>(
+        &'a self,
+        unit: &str,
+        accepted: Option<&'a Accepted>,
+        settled: bool,
+    ) -> VerifyContext<'a> {
+        VerifyContext {
+            now: self.now,
+            trust: &self.options.trust,
+            accepted,
+            allowances: self.allowances(unit),
+            settled,
+        }
+    }
+
+    /// What a person lets through of a unit.
+    pub fn allowances(&self, unit: &str) -> &Allowances {
+        let allowances = &self.options.verification.allowances;
+        allowances.get(unit).unwrap_or(Allowances::NONE)
+    }
+}

@@ -1,0 +1,109 @@
+//! The network: where a run fetches from, and the threads that write what comes.
+
+use std::sync::Arc;
+
+use fleet_formats::seam::RootFile;
+
+use super::damage::Damage;
+use super::shelves::Shelves;
+use crate::fetch::{
+    Arrival, Bound, Delivery, EndpointSet, FailureKind, FetchError, FetchOptions, Fetcher, Meter,
+    RetryPolicy, Sink, Validators, Want, Writers,
+};
+use crate::stop::Stop;
+use crate::{Problem, SyncOptions};
+
+pub(super) struct Upstream {
+    pub fetcher: Fetcher,
+    pub writers: Arc<Writers>,
+    /// Nobody was told who we are.
+    anonymous: bool,
+}
+
+impl Upstream {
+    pub fn new(
+        options: &SyncOptions,
+        shelves: &Shelves,
+        meter: &Arc<Meter>,
+        stop: &Stop,
+    ) -> Result<Upstream, Problem> {
+        let endpoints = EndpointSet::new(&fetch_options(options, shelves), meter)?;
+        Ok(Upstream {
+            fetcher: Fetcher::new(Arc::new(endpoints), stop.clone()),
+            writers: Writers::start(shelves.staging())?,
+            anonymous: options.access.credentials.is_none(),
+        })
+    }
+
+    /// The outer error is final, the inner one says that there is no such file. That is also what a refusal says where
+    /// nobody was told who we are: stores whose listing is private answer 403 for what they do not have.
+    pub async fn fetch_root(
+        &self,
+        file: &RootFile,
+        endpoint: usize,
+        validators: Option<Validators>,
+    ) -> Result<Result<Arrival, FetchError>, Problem> {
+        match self.ask_for_root(file, endpoint, validators).await? {
+            Err(error) if !self.says_not_there(&error) => Err(error.into()),
+            other => Ok(other),
+        }
+    }
+
+    pub fn says_not_there(&self, error: &FetchError) -> bool {
+        error.kind == FailureKind::NotFound
+            || (self.anonymous && error.kind == FailureKind::Forbidden)
+    }
+
+    pub async fn ask_for_root(
+        &self,
+        file: &RootFile,
+        endpoint: usize,
+        validators: Option<Validators>,
+    ) -> Result<Result<Arrival, FetchError>, Problem> {
+        let sink = Sink::memory(Bound::AtMost(file.max_bytes));
+        let want = Want {
+            tag: 0,
+            sources: vec![file.path.clone()],
+            only: Some(endpoint),
+            validators,
+            sink,
+        };
+        self.fetcher.fetch_one(want).await
+    }
+
+    /// Fetches all of this, and makes durable what came.
+    pub async fn fetch_durably(
+        &self,
+        damage: &Damage,
+        wants: Vec<Result<Want, Problem>>,
+        deliver: &mut (dyn FnMut(Delivery) -> Result<(), Problem> + Send),
+    ) -> Result<(), Problem> {
+        let wants = futures::stream::iter(wants);
+        self.fetcher.fetch_all(wants, deliver).await?;
+        self.make_durable(damage).await
+    }
+
+    /// Makes everything durable that was fetched so far.
+    pub async fn make_durable(&self, damage: &Damage) -> Result<(), Problem> {
+        self.writers.flush().await?;
+        damage.arrivals_are_durable();
+        Ok(())
+    }
+}
+
+fn fetch_options(options: &SyncOptions, shelves: &Shelves) -> FetchOptions {
+    FetchOptions {
+        authority: options.authority.clone(),
+        endpoints: options.endpoints.clone(),
+        access: options.access.clone(),
+        max_connections: options.politeness.max_connections,
+        user_agent: options.user_agent.clone(),
+        contact: options.politeness.contact.clone(),
+        stall: options.timeouts.stall,
+        retry: RetryPolicy {
+            limit: options.timeouts.retry_limit,
+            longest_wait: options.timeouts.retry_backoff,
+        },
+        scratch: shelves.spill_dir(),
+    }
+}

@@ -1,0 +1,59 @@
+//! Who looks on while a run works: who can end it, and who hears of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::stop::Stop;
+use crate::{LeftOut, Progress};
+
+/// By unit.
+pub(super) type Notes = BTreeMap<String, BTreeSet<String>>;
+
+pub(super) struct Watch {
+    pub stop: Stop,
+    pub progress: Arc<dyn Progress>,
+    /// Index files and payload that arrived.
+    files: AtomicU64,
+    /// What people should know about units that are believed.
+    notes: Mutex<Notes>,
+    /// By unit that advances, as the last plan found it; others are as in the base.
+    pub planned_left_out: Mutex<BTreeMap<String, Option<LeftOut>>>,
+}
+
+impl Watch {
+    pub fn new(stop: Stop, progress: Arc<dyn Progress>) -> Watch {
+        Watch {
+            stop,
+            progress,
+            files: AtomicU64::new(0),
+            notes: Mutex::default(),
+            planned_left_out: Mutex::default(),
+        }
+    }
+
+    /// Tells people, and keeps it for the report.
+    pub fn note(&self, unit: &str, note: &str) {
+        self.progress.note(&format!("{unit}: {note}"));
+        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        notes
+            .entry(unit.to_owned())
+            .or_default()
+            .insert(note.to_owned());
+    }
+
+    pub fn notes(&self) -> Notes {
+        self.notes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub fn count_files(&self, files: u64) {
+        self.files.fetch_add(files, Ordering::Relaxed);
+    }
+
+    pub fn files(&self) -> u64 {
+        self.files.load(Ordering::Relaxed)
+    }
+}
