@@ -2,7 +2,7 @@
 //! own blobs.
 
 use fleet_formats::seam::{Format, IndexGroup};
-use fleet_store::{Entry, EntryState};
+use fleet_store::EntryState;
 use fleet_types::{Reason, RepoPath};
 
 use super::gather::{Gather, Listing};
@@ -61,7 +61,7 @@ impl Gather<'_> {
     }
 
     fn presence_in_base(&self, path: &RepoPath) -> Presence {
-        match self.entry_in_base(path) {
+        match self.ground.stock.entry(path) {
             Some(entry) if entry.state == EntryState::Present => Presence::Here {
                 digest: entry.digest,
                 modified: Some(entry.mtime),
@@ -71,17 +71,9 @@ impl Gather<'_> {
         }
     }
 
-    fn entry_in_base(&self, path: &RepoPath) -> Option<Entry> {
-        self.ground
-            .stock
-            .base
-            .as_ref()
-            .and_then(|base| base.snapshot.get(path.as_str()))
-    }
-
     /// Roots and indices are carried as the base has them; what it does not have was not there.
     fn carried_path(&mut self, unit: u16, path: &RepoPath) -> Result<(), Problem> {
-        let Some(entry) = self.entry_in_base(path) else {
+        let Some(entry) = self.ground.stock.entry(path) else {
             return Ok(());
         };
         let mut want = self.want(unit, path, WantState::Carried, entry.size);

@@ -147,8 +147,7 @@ fn hole_of_left_out<'a>(
 
 fn holes_of_group<'a>(ground: &Ground, unit: &'a str, group: &IndexGroup) -> Vec<Hole<'a>> {
     let state = |file: &IndexFile| {
-        let base = ground.stock.base.as_ref()?;
-        let entry = base.snapshot.get(file.path.as_str())?;
+        let entry = ground.stock.entry(&file.path)?;
         is_same(&entry, file).then_some(entry.state)
     };
     let mut files = group.files.iter();

@@ -164,12 +164,8 @@ fn known_file(
     if absent.contains(&file.path) {
         return Some(Presence::Absent);
     }
-    let before = ground
-        .stock
-        .base
-        .as_ref()
-        .and_then(|base| base.snapshot.get(file.path.as_str()))
-        .filter(|entry| is_same(entry, file));
+    let before = ground.stock.entry(&file.path);
+    let before = before.filter(|entry| is_same(entry, file));
     match before {
         Some(entry)
             if entry.state == EntryState::Present

@@ -165,14 +165,14 @@ impl Lister<'_> {
         let read = self.add_unlisted(unit, &mut roots, endpoint).await?;
         let index = self.judged(unit, &roots, settled)?;
         let held = match read {
-            0 => self.stock.held(unit, plan, &index, from_base)?,
+            0 => self.stock.held(plan, &index, from_base)?,
             _ => Vec::new(),
         };
         let (roots, index) = self.filled(unit, plan, roots, index, held)?;
         let state = self.state_of(unit, endpoint, roots, index, Some(probe.known));
         Ok(State {
             unchanged: match read {
-                0 => self.stock.has_exactly(unit, plan, &state.index),
+                0 => self.stock.has_exactly(plan, &state.index),
                 _ => from_base && self.stock.is_at(&state.index),
             },
             ..state

@@ -70,11 +70,7 @@ fn meta(ground: &Ground, stances: &[Stance]) -> Result<SnapshotMeta, Problem> {
 pub(super) fn revision(ground: &Ground, stances: &[Stance]) -> Vec<UnitRevision> {
     let of = |(unit, stance): (&String, &Stance)| match stance {
         Stance::Advance(advance) => Some(advance.listed.index.revision.clone()),
-        Stance::Carry => ground
-            .stock
-            .base
-            .as_ref()
-            .and_then(|base| base.revision(unit).cloned()),
+        Stance::Carry => ground.stock.state_of(unit).cloned(),
         Stance::LeaveOut => None,
     };
     let mut revision: Vec<_> = ground

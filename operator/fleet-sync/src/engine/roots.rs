@@ -36,7 +36,7 @@ impl Lister<'_> {
                 false => (own, state.index.clone(), roots),
             };
             (state.roots, state.index) = self.filled(unit, plan, roots, index, held)?;
-            state.unchanged = self.stock.has_exactly(unit, plan, &state.index);
+            state.unchanged = self.stock.has_exactly(plan, &state.index);
         }
         if doubt {
             self.watch.note(

@@ -100,13 +100,8 @@ fn gone_by_unit(
         {
             still |= want.path == *path && want.state != WantState::Unusable;
         }
-        let entry = ground
-            .stock
-            .base
-            .as_ref()
-            .filter(|_| !still && listed.want.guarded)
-            .and_then(|base| base.snapshot.get(path.as_str()));
-        if listed.want.state == WantState::Carried && counts(entry.as_ref()) {
+        let gone_now = !still && listed.want.guarded && listed.want.state == WantState::Carried;
+        if gone_now && counts(ground.stock.entry(path).as_ref()) {
             for unit in &listed.listing {
                 *gone.entry(*unit).or_default() += 1;
             }

@@ -184,17 +184,11 @@ impl Run {
     }
 
     fn stance_of_refused(&self, unit: usize) -> Stance {
-        let known = self
-            .ground
-            .rules
-            .units
-            .get(unit)
-            .zip(self.ground.stock.base.as_ref())
-            .is_some_and(|(unit, base)| base.revision(unit).is_some());
-        if known {
-            Stance::Carry
-        } else {
-            Stance::LeaveOut
+        let Ground { rules, stock, .. } = &self.ground;
+        let name = rules.units.get(unit);
+        match name.is_some_and(|name| stock.state_of(name).is_some()) {
+            true => Stance::Carry,
+            false => Stance::LeaveOut,
         }
     }
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use fleet_formats::seam::{Format, RootContent, RootFile, RootPlan, UnitIndex};
-use fleet_store::EntryState;
-use fleet_types::{Sha256, UnitRevision};
+use fleet_store::{Entry, EntryState};
+use fleet_types::{RepoPath, Sha256, UnitRevision};
 
 use super::base::Base;
 use super::blocking::date;
@@ -47,14 +47,33 @@ impl Stock {
         }
     }
 
+    /// What the newest snapshot says of a path.
+    pub fn entry(&self, path: &RepoPath) -> Option<Entry> {
+        self.base.as_ref()?.snapshot.get(path.as_str())
+    }
+
+    /// As [`Stock::entry`], of what is there.
+    fn present(&self, path: &RepoPath) -> Option<Entry> {
+        let entry = self.entry(path);
+        entry.filter(|entry| entry.state == EntryState::Present)
+    }
+
+    /// The state of a unit in the newest snapshot.
+    pub fn state_of(&self, unit: &str) -> Option<&UnitRevision> {
+        self.base.as_ref()?.revision(unit)
+    }
+
+    /// Whether that is the state of `index`.
+    pub fn is_at(&self, index: &UnitIndex) -> bool {
+        let known = self.state_of(&index.revision.unit);
+        known.is_some_and(|known| known.digest == index.revision.digest)
+    }
+
     /// Whether the base has this very file, of a state that it holds.
     pub fn has_probe(&self, unit: &str, probe: &Probe) -> bool {
-        let Some(base) = &self.base else { return false };
-        let entry = base.snapshot.get(probe.root.content.path.as_str());
-        base.revision(unit).is_some()
-            && entry.is_some_and(|entry| {
-                entry.state == EntryState::Present && entry.digest == probe.root.digest
-            })
+        let entry = self.present(&probe.root.content.path);
+        self.state_of(unit).is_some()
+            && entry.is_some_and(|entry| entry.digest == probe.root.digest)
     }
 
     /// The roots of the base's state, where the probe shows that the upstream still has it.
@@ -64,61 +83,40 @@ impl Stock {
         plan: &RootPlan,
         probe: &Probe,
     ) -> Result<Option<Vec<Root>>, Problem> {
-        if !self.has_probe(unit, probe) {
-            return Ok(None);
-        }
-        match self.is_damaged_in(plan) {
-            true => Ok(None),
-            false => self.read_roots(plan).map(Some),
+        match self.has_probe(unit, probe) && !self.is_damaged_in(plan) {
+            true => self.read_roots(plan).map(Some),
+            false => Ok(None),
         }
     }
 
     /// Whether a root that the base has is damaged in the store.
-    pub fn is_damaged_in(&self, plan: &RootPlan) -> bool {
+    fn is_damaged_in(&self, plan: &RootPlan) -> bool {
         let damaged = |file: &RootFile| {
-            let entry = (self.base.as_ref()).and_then(|base| base.snapshot.get(file.path.as_str()));
+            let entry = self.entry(&file.path);
             entry.is_some_and(|entry| self.shelves.damage.contains(&entry.digest))
         };
         plan.probes.iter().chain(&plan.companions).any(damaged)
     }
 
     /// Whether the base has exactly these roots of a unit, whole.
-    pub fn has_exactly(&self, unit: &str, plan: &RootPlan, index: &UnitIndex) -> bool {
-        let Some(base) = self.base.as_ref().filter(|_| !self.is_damaged_in(plan)) else {
-            return false;
-        };
+    pub fn has_exactly(&self, plan: &RootPlan, index: &UnitIndex) -> bool {
         let as_served = |file: &RootFile| {
-            let entry = base
-                .snapshot
-                .get(file.path.as_str())
-                .filter(|entry| entry.state == EntryState::Present);
             let listed = index.roots.iter().find(|(path, _)| *path == file.path);
-            entry.map(|entry| entry.digest) == listed.map(|(_, digest)| *digest)
+            self.present(&file.path).map(|entry| entry.digest) == listed.map(|(_, digest)| *digest)
         };
-        base.revision(unit)
-            .is_some_and(|revision| revision.digest == index.revision.digest)
+        !self.is_damaged_in(plan)
+            && self.is_at(index)
             && plan.probes.iter().chain(&plan.companions).all(as_served)
     }
 
     /// All roots of a unit that the base holds.
     pub fn read_roots(&self, plan: &RootPlan) -> Result<Vec<Root>, Problem> {
-        let Some(base) = &self.base else {
-            return Ok(Vec::new());
-        };
         let mut roots: Vec<Root> = Vec::new();
         for file in plan.probes.iter().chain(&plan.companions) {
-            let entry = base
-                .snapshot
-                .get(file.path.as_str())
-                .filter(|entry| entry.state == EntryState::Present);
-            if let Some(entry) =
-                entry.filter(|_| !roots.iter().any(|root| root.content.path == file.path))
-            {
-                roots.push(root(
-                    file,
-                    self.shelves.read(&entry.digest, file.max_bytes)?,
-                    Some(entry.mtime),
-                ));
+            let is_read = roots.iter().any(|root| root.content.path == file.path);
+            if let Some(entry) = self.present(&file.path).filter(|_| !is_read) {
+                let bytes = self.shelves.read(&entry.digest, file.max_bytes)?;
+                roots.push(root(file, bytes, Some(entry.mtime)));
             }
         }
         Ok(roots)
@@ -127,20 +125,32 @@ impl Stock {
     /// What the base has of the very state that was found; nothing where that is where it was found.
     pub fn held(
         &self,
-        unit: &str,
         plan: &RootPlan,
         index: &UnitIndex,
         from_base: bool,
     ) -> Result<Vec<Root>, Problem> {
-        let same = self
-            .base
-            .as_ref()
-            .and_then(|base| base.revision(unit))
-            .is_some_and(|revision| revision.digest == index.revision.digest);
-        match same && !from_base && !self.is_damaged_in(plan) {
+        match self.is_at(index) && !from_base && !self.is_damaged_in(plan) {
             true => self.read_roots(plan),
             false => Ok(Vec::new()),
         }
+    }
+
+    /// Adds to a unit's roots what is read besides them, of a unit that was taken from there.
+    pub fn add_unlisted(
+        &self,
+        unit: &str,
+        format: &dyn Format,
+        roots: &mut Vec<Root>,
+    ) -> Result<(), Problem> {
+        let contents: Vec<RootContent> = roots.iter().map(|root| root.content.clone()).collect();
+        for names in format.unlisted(unit, &contents)? {
+            let here = (names.iter()).find_map(|file| Some((file, self.present(&file.path)?)));
+            if let Some((file, entry)) = here {
+                let bytes = self.shelves.read(&entry.digest, file.max_bytes)?;
+                roots.push(root(file, bytes, Some(entry.mtime)));
+            }
+        }
+        Ok(())
     }
 
     /// Whether this very file was in doubt when it was last seen here.
@@ -148,38 +158,6 @@ impl Stock {
         let memory = self.memory.units.get(unit);
         let known = memory.and_then(|memory| memory.endpoints.get(identity));
         known.is_some_and(|known| known.doubted && known.digest == *digest)
-    }
-
-    /// Whether the base holds this very state of a unit.
-    pub fn is_at(&self, index: &UnitIndex) -> bool {
-        let revision = &index.revision;
-        let base = self.base.as_ref();
-        let known = base.and_then(|base| base.revision(&revision.unit));
-        known.is_some_and(|known| known.digest == revision.digest)
-    }
-
-    /// The same from the base, for a unit that was taken from there.
-    pub fn add_unlisted(
-        &self,
-        unit: &str,
-        format: &dyn Format,
-        roots: &mut Vec<Root>,
-    ) -> Result<(), Problem> {
-        let Some(base) = &self.base else {
-            return Ok(());
-        };
-        let contents: Vec<RootContent> = roots.iter().map(|root| root.content.clone()).collect();
-        for names in format.unlisted(unit, &contents)? {
-            let here = names.iter().find_map(|file| {
-                let entry = base.snapshot.get(file.path.as_str())?;
-                (entry.state == EntryState::Present).then_some((file, entry))
-            });
-            if let Some((file, entry)) = here {
-                let bytes = self.shelves.read(&entry.digest, file.max_bytes)?;
-                roots.push(root(file, bytes, Some(entry.mtime)));
-            }
-        }
-        Ok(())
     }
 
     /// Whether the newest snapshot names something that is still damaged.

@@ -29,10 +29,8 @@ impl Lister<'_> {
     /// Whether a refusal of every root may mean that there is none, as with a store whose listing is private: where nobody
     /// signs, nobody was told who we are, and there never was one.
     pub(super) fn may_lack_roots(&self, plan: &RootPlan) -> bool {
-        let had_one = self.stock.base.as_ref().is_some_and(|base| {
-            let mut probes = plan.probes.iter();
-            probes.any(|file| base.snapshot.get(file.path.as_str()).is_some())
-        });
+        let mut probes = plan.probes.iter();
+        let had_one = probes.any(|file| self.stock.entry(&file.path).is_some());
         self.rules.options.trust.signatures == SignaturePolicy::None
             && self.rules.options.access.credentials.is_none()
             && !had_one

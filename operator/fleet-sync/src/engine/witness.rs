@@ -62,12 +62,7 @@ impl Lister<'_> {
         state: &State,
     ) -> Result<Option<State>, Problem> {
         let probe = self.probe(unit, plan, endpoint).await?;
-        let before = self
-            .stock
-            .base
-            .as_ref()
-            .and_then(|base| base.revision(unit));
-        let is_of_base = before.is_some_and(|base| base.digest == state.index.revision.digest);
+        let is_of_base = self.stock.is_at(&state.index);
         if probe.known.digest == state.probe.digest
             || (self.stock.has_probe(unit, &probe) && !is_of_base)
         {
