@@ -6,8 +6,6 @@
 mod failure;
 #[path = "../../operator/mirrorfleet/src/manifests/mod.rs"]
 mod manifests;
-#[path = "../../operator/mirrorfleet/src/schedule.rs"]
-mod schedule;
 
 use std::path::PathBuf;
 use std::sync::LazyLock;
@@ -28,8 +26,8 @@ libfuzzer_sys::fuzz_target!(|content: &[u8]| {
                 assert!(manifests::check::object_name(&name.name).is_ok());
                 manifests::check::mirror(&name.name, &mirror.spec);
             }
-            for upstream in manifests.upstreams.values() {
-                manifests::check::upstream(&upstream.spec);
+            for (name, upstream) in &manifests.upstreams {
+                manifests::check::upstream(&name.name, &upstream.spec);
             }
         }
     }

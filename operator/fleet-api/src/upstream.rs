@@ -328,7 +328,8 @@ impl CaBundleRef {
 }
 
 /// How gently to treat the upstream.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(crates(kube_core = "kube_core"))]
 #[serde(rename_all = "camelCase")]
 pub struct Politeness {
     /// Connections at once, over all runs.
@@ -337,6 +338,7 @@ pub struct Politeness {
     pub max_connections: u32,
     /// Bytes a second, over all connections.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("quantity(self).isGreaterThan(quantity('0'))").message("a bandwidth of 0 would never fetch anything; leave it out for no limit"))]
     pub bandwidth: Option<ByteQuantity>,
     /// Least time between the starts of two rounds of syncs that were not asked for by a person. A round is one run in
     /// every region, with its retries.

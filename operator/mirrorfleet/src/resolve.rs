@@ -109,7 +109,7 @@ impl Resolver<'_> {
         })?;
         all_well(
             &format!("Upstream {reference}"),
-            check::upstream(&upstream.spec),
+            check::upstream(reference, &upstream.spec),
         )?;
         self.refuse_files_in_a_cluster(upstream)?;
         Ok(upstream)
@@ -186,16 +186,7 @@ impl Resolver<'_> {
                 })
             }
             References::Directory(directory) => {
-                let safe_key = !key.is_empty()
-                    && !key.starts_with("..")
-                    && key
-                        .bytes()
-                        .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
-                if check::object_name(name).is_err() || !safe_key {
-                    return Err(format!(
-                        "{kind_name} {name:?} with key {key:?} is not a name that Kubernetes allows"
-                    ));
-                }
+                // Both are names that Kubernetes allows, by the rules of the definitions: no way out of the folder.
                 let path = directory.join(kind_name).join(name).join(key);
                 std::fs::read(path).map_err(|error| {
                     format!("{kind_name} {name:?} with key {key:?} is not mounted ({error}); create it in the Mirror's namespace or correct the name")

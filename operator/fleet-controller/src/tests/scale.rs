@@ -24,7 +24,7 @@ async fn fleet_at_rest(mirrors: usize) -> Api {
 
 #[tokio::test]
 async fn a_restart_with_many_mirrors_writes_nothing() {
-    const MIRRORS: usize = 200;
+    const MIRRORS: usize = 50;
     let api = fleet_at_rest(MIRRORS).await;
     let status = api.status("mirror-7");
     assert_eq!(condition(&status, "Fresh"), "True", "{status}");
@@ -49,7 +49,7 @@ async fn a_restart_with_many_mirrors_writes_nothing() {
 
 #[tokio::test]
 async fn a_run_that_ends_costs_the_same_however_many_wait_for_their_turn() {
-    const MIRRORS: usize = 100;
+    const MIRRORS: usize = 40;
     let api = Api::default();
     api.upstream("debian", &["trixie"]);
     for number in 0..MIRRORS {

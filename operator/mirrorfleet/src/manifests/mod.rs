@@ -7,7 +7,6 @@
 pub mod check;
 mod documents;
 mod objects;
-mod package_rules;
 mod read;
 
 use std::collections::BTreeMap;

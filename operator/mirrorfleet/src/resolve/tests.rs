@@ -229,8 +229,11 @@ fn a_reference_cannot_leave_the_mounted_folder() {
         "{keyringRef: {name: a, key: ..}}",
     ] {
         let failure = refusal(&world(trust, URL, ""), &references);
-        assert_eq!(failure.reason, Reason::KeyringNotFound);
-        assert!(failure.message.contains("allows"), "{failure}");
+        assert_eq!(failure.reason, Reason::InvalidSpec);
+        assert!(
+            failure.message.contains("spec.trust.keyringRef."),
+            "{failure}"
+        );
     }
 }
 

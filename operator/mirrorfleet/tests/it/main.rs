@@ -1,6 +1,7 @@
 //! The program as people call it, over archives made by the distribution's own tools.
 
 mod archive;
+mod decisions;
 mod init;
 mod interop;
 mod layout;

@@ -1,3 +1,6 @@
+use std::fs;
+use std::path::Path;
+
 use fleet_api::{Mirror, Upstream};
 
 use super::*;
@@ -5,7 +8,7 @@ use super::*;
 fn upstream_problems(spec: &str) -> String {
     let text = format!("metadata: {{name: u}}\nspec: {{type: Debian, {spec}}}\n");
     let object: Upstream = serde_saphyr::from_str(&text).unwrap();
-    upstream(&object.spec).join("\n")
+    upstream("u", &object.spec).join("\n")
 }
 
 fn mirror_problems(name: &str, content: &str, rest: &str) -> String {
@@ -72,7 +75,7 @@ fn every_wrong_field_of_an_upstream_is_named() {
         ),
         (
             "authority: {url: 'https://example.org/'}",
-            "spec.trust.keyringRef",
+            "trust.keyringRef is missing",
         ),
         (
             "authority: {url: 'https://example.org/'}, trust: {signatures: None, minGoodSignatures: 0}",
@@ -128,7 +131,7 @@ fn every_wrong_field_of_a_mirror_is_named() {
             ", sync: {timeZone: Mars/Olympus}",
             "spec.sync.timeZone",
         ),
-        ("m", DEBIAN, ", sync: {timeout: 0s}", "spec.sync.timeout"),
+        ("m", DEBIAN, ", sync: {timeout: 0s}", "spec.sync: timeout"),
         ("m", DEBIAN, ", snapshots: {keep: 0}", "snapshots.keep"),
         (
             "m",
@@ -172,7 +175,7 @@ fn every_wrong_field_of_a_mirror_is_named() {
             "m",
             "{debian: {suites: [trixie], components: [m], architectures: [x], aliases: [{name: a, suite: sid}]}}",
             "",
-            "aliases[0].suite",
+            "an alias stands for",
         ),
         (
             "m",
@@ -210,19 +213,19 @@ fn every_wrong_field_of_a_mirror_is_named() {
             "m",
             DEBIAN,
             ", verification: {expired: [{unit: nowhere, rule: Allow}]}",
-            "expired[0].unit",
+            "verification.expired speaks",
         ),
         (
             "m",
             "{debian: {suites: [./], releaseNames: [{suite: x/, name: y}]}}",
             "",
-            "releaseNames[0].suite",
+            "releaseNames speaks",
         ),
         (
             "m",
             "{debian: {suites: [./], packages: {include: [{}]}}}",
             "",
-            "packages.include[0] needs",
+            "packages.include[0]: a rule over packages needs",
         ),
         (
             "m",
@@ -238,4 +241,38 @@ fn every_wrong_field_of_a_mirror_is_named() {
     }
     let exclude = DEBIAN.replace("}}", "}, exclude: ['a[']}");
     assert!(mirror_problems("m", &exclude, "").contains("exclude[0]"));
+}
+
+/// The samples that the cluster tests give to a real API server: the verdict is the same here.
+#[test]
+fn samples_are_judged_as_an_api_server_judges_them() {
+    let problems = |document: &str| -> Vec<String> {
+        if document.contains("kind: Mirror\n") {
+            let read = serde_saphyr::from_str::<Mirror>(document);
+            return match read {
+                Ok(read) => mirror(read.metadata.name.as_deref().unwrap_or(""), &read.spec),
+                Err(error) => vec![error.to_string()],
+            };
+        }
+        match serde_saphyr::from_str::<Upstream>(document) {
+            Ok(read) => upstream(read.metadata.name.as_deref().unwrap_or(""), &read.spec),
+            Err(error) => vec![error.to_string()],
+        }
+    };
+    let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fleet-api/tests/samples");
+    for (folder, good) in [("accepted", true), ("refused", false)] {
+        for entry in fs::read_dir(samples.join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            // A folder of this machine is a repository where there is no cluster.
+            let good = good || path.ends_with("upstream-file-url.yaml");
+            let text = fs::read_to_string(&path).unwrap();
+            let problems: Vec<_> = text.split("\n---\n").flat_map(problems).collect();
+            assert_eq!(
+                problems.is_empty(),
+                good,
+                "{}: {problems:?}",
+                path.display()
+            );
+        }
+    }
 }
