@@ -32,7 +32,9 @@ fn verify(suite: &str, path: &str, content: &[u8]) -> Option<UnitIndex> {
         bytes: content.to_vec(),
     };
     let trust = unsigned();
-    let verified = debian(suite).verify(suite, &[root], &context(&trust)).ok()?;
+    let verified = debian(suite)
+        .verify(suite, &[root], &context(&trust))
+        .ok()?;
     let index = UnitIndex::clone(&verified);
     assert!(index.signed_by.is_empty());
     for group in &index.groups {

@@ -204,7 +204,8 @@ mod tests {
                 "word": {"pattern": "^b$"},
             }}},
         });
-        let object = json!({"spec": {"names": ["A", "A"], "share": 6, "word": "c", "unknown": "x"}});
+        let object =
+            json!({"spec": {"names": ["A", "A"], "share": 6, "word": "c", "unknown": "x"}});
         let mut problems = Vec::new();
         bounds("", &schema, &object, &mut problems);
         problems.sort();
