@@ -41,6 +41,9 @@ impl Definition {
 
     /// All that the definition refuses of an object, as sentences that begin with the path of a field.
     pub(super) fn problems(&self, object: &Value) -> Vec<String> {
+        if self.schema.is_null() {
+            return vec!["the definition that it is judged by cannot be read".to_owned()];
+        }
         let mut problems = Vec::new();
         bounds("", &self.schema, object, &mut problems);
         if let Err(broken) = Validator::new().validate_compiled(&self.rules, object, None) {
@@ -163,7 +166,7 @@ fn within(found: Option<f64>, schema: &Value) -> Vec<String> {
 /// A pattern tells little to most people; what the field means is told beside it.
 fn pattern(text: &str, schema: &Value) -> Option<String> {
     let pattern = schema.get("pattern")?.as_str()?;
-    if Regex::new(pattern).ok()?.is_match(text) {
+    if Regex::new(pattern).is_ok_and(|pattern| pattern.is_match(text)) {
         return None;
     }
     let meant = schema.get("description").and_then(Value::as_str);
