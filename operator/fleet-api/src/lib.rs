@@ -25,6 +25,7 @@ mod verification;
 pub use condition::ConditionType;
 pub use crds::crds;
 pub use duration::GoDuration;
+pub use fleet_types::ConditionStatus;
 pub use mirror::{Mirror, MirrorSpec, MirrorStatus};
 pub use quantity::ByteQuantity;
 pub use region_status::{

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use fleet_types::Reason;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -138,7 +139,8 @@ pub struct Attempt {
     #[serde(default)]
     pub retry: i32,
     /// One fixed word.
-    pub reason: String,
+    #[schemars(with = "String")]
+    pub reason: Reason,
     /// What is wrong and what to do.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
@@ -173,7 +175,8 @@ pub struct Contradiction {
     /// Debian: the suite.
     pub unit: String,
     /// `Equivocation` or `ReleasePairMismatch`.
-    pub reason: String,
+    #[schemars(with = "String")]
+    pub reason: Reason,
     /// What does not fit.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
@@ -211,8 +214,32 @@ pub struct AcceptedUnit {
     pub identity: BTreeMap<String, String>,
     /// Why it would have been refused had spec.verification not let it through.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub allowed: Vec<String>,
+    #[schemars(with = "Vec<String>")]
+    pub allowed: Vec<Reason>,
     /// The date of the state in whose place it was let through.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instead_of: Option<Time>,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_word_of_another_version_is_read_and_tells_nothing_good() {
+        let told = |reason: &str| -> Attempt {
+            serde_json::from_value(json!({"job": "j", "trigger": "First", "reason": reason,
+                "startedAt": "2026-01-01T00:00:00Z", "finishedAt": "2026-01-01T00:00:00Z"}))
+            .unwrap()
+        };
+        assert_eq!(told("Published").reason, Reason::Published);
+        let other = told("SomethingNewer").reason;
+        assert_eq!(other, Reason::Unknown);
+        assert_ne!(other.outcome(), fleet_types::Outcome::Good);
+        let schema = schemars::schema_for!(Attempt);
+        assert_eq!(schema.as_value()["properties"]["reason"]["type"], "string");
+        assert!(schema.as_value()["properties"]["reason"].get("enum").is_none());
+    }
 }

@@ -5,7 +5,6 @@ use fleet_types::Outcome;
 use jiff::Timestamp;
 
 use crate::fleet::Fleet;
-use crate::report::reason_of;
 use crate::timing::{self, Due, Ended, History};
 
 /// The next run of a region. None while `suspend` holds: a request that comes then is carried out afterwards.
@@ -28,7 +27,7 @@ fn history(fleet: &Fleet, status: &RegionStatus, volume_since: Option<Timestamp>
         last: last.map(|last| Ended {
             started_at: last.started_at.0,
             finished_at: last.finished_at.0,
-            good: reason_of(&last.reason).outcome() == Outcome::Good,
+            good: last.reason.outcome() == Outcome::Good,
             retry: last.retry,
             not_before: last.not_before.as_ref().map(|wait| wait.0),
         }),

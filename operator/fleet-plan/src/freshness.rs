@@ -2,7 +2,7 @@
 
 use fleet_api::mirror::AllowedReason;
 use fleet_api::upstream::ObservedUnit;
-use fleet_api::{BehindUnit, ConditionType, RegionStatus};
+use fleet_api::{BehindUnit, ConditionStatus, ConditionType, RegionStatus};
 use fleet_types::documents::ServedStatus;
 use fleet_types::{Reason, UnitRevision};
 use jiff::{SignedDuration, Timestamp};
@@ -11,6 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use crate::fleet::Fleet;
 use crate::runs::whole;
 use crate::schedule::{later, seconds};
+use crate::verdict::{Verdict, said};
 
 /// What is known about one copy's freshness.
 #[derive(Debug, Clone, PartialEq)]
@@ -154,12 +155,13 @@ fn unprobed(fleet: &Fleet, before: &RegionStatus, now: Timestamp) -> Freshness {
 
 /// Whether probes cannot tell what the authority has, and syncs can.
 fn is_told_by_syncs(fleet: &Fleet) -> bool {
-    let status = fleet.upstream.status.iter();
-    let mut conditions = status.flat_map(|status| &status.conditions);
-    conditions.any(|condition| {
-        condition.type_ == ConditionType::Reachable.as_str()
-            && condition.reason == Reason::NotProbed.as_str()
-    })
+    reachable(fleet).is_some_and(|known| known.reason == Reason::NotProbed)
+}
+
+/// What is said of the authority's answers.
+fn reachable(fleet: &Fleet) -> Option<Verdict> {
+    let status = fleet.upstream.status.as_ref()?;
+    said(ConditionType::Reachable, &status.conditions)
 }
 
 /// Until when the upstream vouches for what is served, by unit; only where there is a limit.
@@ -191,17 +193,10 @@ pub fn expired_is_allowed(fleet: &Fleet, served: &[UnitRevision], unit: &str) ->
 
 fn unseen(fleet: &Fleet, unit: &str) -> String {
     let upstream = &fleet.spec.upstream_ref.name;
-    let conditions = fleet
-        .upstream
-        .status
-        .iter()
-        .flat_map(|status| &status.conditions);
-    let mut reachable =
-        conditions.filter(|condition| condition.type_ == ConditionType::Reachable.as_str());
-    match reachable.find(|condition| condition.status == "False") {
-        Some(condition) => format!(
+    match reachable(fleet).filter(|known| known.is(ConditionStatus::False)) {
+        Some(known) => format!(
             "Upstream {upstream} cannot be asked for {unit}: {}",
-            condition.message
+            known.message
         ),
         None => format!("Upstream {upstream} has not told yet what it has of {unit}"),
     }

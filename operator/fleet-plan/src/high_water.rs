@@ -5,7 +5,6 @@ use fleet_types::{Accepted, UnitRevision};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use crate::report::reason_of;
 
 /// Raises marks: the newest date of each unit wins.
 pub fn raise(marks: &mut Vec<AcceptedUnit>, revision: &[UnitRevision]) {
@@ -45,9 +44,7 @@ fn accepted(mark: &Accepted) -> Option<AcceptedUnit> {
         date: time(revision.date)?,
         valid_until: revision.valid_until.and_then(time),
         identity: mark.identity.clone(),
-        allowed: (mark.allowed.iter())
-            .map(|reason| reason.as_str().to_owned())
-            .collect(),
+        allowed: mark.allowed.clone(),
         instead_of: mark.instead_of.and_then(time),
     })
 }
@@ -64,7 +61,7 @@ pub fn argument(marks: &[AcceptedUnit]) -> String {
                 valid_until: mark.valid_until.as_ref().map(seconds),
             },
             identity: mark.identity.clone(),
-            allowed: mark.allowed.iter().map(|word| reason_of(word)).collect(),
+            allowed: mark.allowed.clone(),
             instead_of: mark.instead_of.as_ref().map(seconds),
         })
     };

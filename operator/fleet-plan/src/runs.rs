@@ -240,7 +240,7 @@ impl Runs {
             .and_then(Report::contradiction)
             .map(|told| Contradiction {
                 unit: told.unit.clone(),
-                reason: told.reason.as_str().to_owned(),
+                reason: told.reason,
                 message: told.message.chars().take(MESSAGE_LENGTH).collect(),
             });
         let told = outcome.report.clone();
@@ -259,7 +259,7 @@ impl Runs {
             job: run.job,
             trigger: run.trigger,
             retry: run.retry,
-            reason: outcome.reason.as_str().to_owned(),
+            reason: outcome.reason,
             message: outcome.message.chars().take(MESSAGE_LENGTH).collect(),
             contradiction,
             started_at: run.started_at,

@@ -1,19 +1,20 @@
 //! The whole status of a Mirror, and the events that tell of its changes.
 
-use fleet_api::{ConditionType, MirrorStatus, RegionState, RegionStatus};
+use fleet_api::{ConditionStatus, ConditionType, MirrorStatus, RegionState, RegionStatus};
 use fleet_types::{Outcome, Reason};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use crate::conditions::{Facts, conditions, verdicts};
+use crate::conditions::{Facts, verdicts};
 use crate::fleet::Fleet;
 use crate::freshness;
 use crate::objects::retained_claims;
 use crate::observed::Observed;
 use crate::plan::{FinishedRun, PlannedEvent};
-use crate::report::{instant, reason_of};
+use crate::report::instant;
 use crate::runs::whole;
 use crate::schedule::later;
+use crate::verdict::{Verdict, conditions, said};
 
 pub fn summarise(
     fleet: &Fleet,
@@ -53,22 +54,21 @@ pub fn summarise(
 
 /// What `kubectl get` shows beside the conditions, in the way of a node's `Ready,SchedulingDisabled`.
 fn words(fleet: &Fleet, facts: &[Facts], conditions: &[Condition]) -> String {
-    let of = |kind: ConditionType| conditions.iter().find(|known| known.type_ == kind.as_str());
-    let reason = |kind: ConditionType, status: &str| {
-        of(kind)
-            .filter(|known| known.status == status)
-            .map(|known| known.reason.as_str())
+    let reason = |kind: ConditionType, status: ConditionStatus| {
+        let said = said(kind, conditions).filter(|said| said.is(status));
+        said.map(|said| said.reason)
     };
     let rolled_back = facts.iter().any(|facts| {
         let last = facts.runs.status.last_attempt.as_ref();
-        last.is_some_and(|last| last.reason == Reason::RolledBack.as_str())
+        last.is_some_and(|last| last.reason == Reason::RolledBack)
     });
     let waiting = facts.iter().any(|facts| facts.waiting.is_some());
-    let when = |holds: bool, reason: Reason| holds.then(|| reason.as_str());
-    let mut words = vec![reason(ConditionType::Ready, "False").unwrap_or(Reason::Serving.as_str())];
+    let when = |holds: bool, reason: Reason| holds.then_some(reason);
+    let not_ready = reason(ConditionType::Ready, ConditionStatus::False);
+    let mut words = vec![not_ready.unwrap_or(Reason::Serving)];
     let more = [
-        reason(ConditionType::Stalled, "True"),
-        reason(ConditionType::Fresh, "False"),
+        reason(ConditionType::Stalled, ConditionStatus::True),
+        reason(ConditionType::Fresh, ConditionStatus::False),
         when(fleet.spec.suspend, Reason::Suspended),
         when(!fleet.spec.snapshots.pinned.is_empty(), Reason::Pinned),
         when(rolled_back, Reason::RolledBack),
@@ -79,7 +79,7 @@ fn words(fleet: &Fleet, facts: &[Facts], conditions: &[Condition]) -> String {
             words.push(word);
         }
     }
-    words.join(",")
+    words.iter().map(|word| word.as_str()).collect::<Vec<_>>().join(",")
 }
 
 fn region(fleet: &Fleet, facts: &Facts, now: Timestamp) -> RegionStatus {
@@ -188,22 +188,19 @@ pub fn events(
         .map(|run| run_event(run, after))
         .collect();
     for kind in [ConditionType::Stalled, ConditionType::Fresh] {
-        let find = |all: &[Condition]| {
-            all.iter()
-                .find(|condition| condition.type_ == kind.as_str())
-                .cloned()
+        let was = said(kind, before);
+        let Some(is) = said(kind, &after.conditions) else {
+            continue;
         };
-        let (was, is) = (find(before), find(&after.conditions));
-        let Some(is) = is else { continue };
-        let changed =
-            was.as_ref().map(|was| (&was.status, &was.reason)) != Some((&is.status, &is.reason));
-        let bad = (kind == ConditionType::Stalled) == (is.status == "True");
-        let recovered =
-            kind == ConditionType::Fresh && was.is_some_and(|was| was.status == "False");
-        if changed && is.status != "Unknown" && (bad || recovered) {
+        let of = |verdict: &Verdict| (verdict.status, verdict.reason);
+        let changed = was.as_ref().map(of) != Some(of(&is));
+        let bad = (kind == ConditionType::Stalled) == is.is(ConditionStatus::True);
+        let recovered = kind == ConditionType::Fresh
+            && was.is_some_and(|was| was.is(ConditionStatus::False));
+        if changed && !is.is(ConditionStatus::Unknown) && (bad || recovered) {
             events.push(PlannedEvent {
                 warning: bad,
-                reason: reason_of(&is.reason),
+                reason: is.reason,
                 action: "Reconcile",
                 message: is.message,
             });

@@ -44,7 +44,7 @@ fn last_reason(world: &World) -> String {
         .as_ref()
         .unwrap()
         .reason
-        .clone()
+        .to_string()
 }
 
 /// A world whose objects were made and whose serving pod is what `pod` makes of it.

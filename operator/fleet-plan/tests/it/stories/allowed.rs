@@ -99,7 +99,7 @@ fn a_state_that_is_allowed_gets_a_run_at_once_and_lowers_the_mark() {
         ),
         (
             digest(2).to_string().as_str(),
-            ["RollbackDetected".to_owned()].as_slice(),
+            [Reason::RollbackDetected].as_slice(),
             "Debian"
         )
     );

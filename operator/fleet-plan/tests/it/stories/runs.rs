@@ -164,7 +164,7 @@ fn a_job_that_vanished_is_lost_unless_the_store_kept_its_report() {
     let plan = world.plan();
     assert_eq!(
         plan.status.regions[0].last_attempt.as_ref().unwrap().reason,
-        "Published"
+        fleet_types::Reason::Published
     );
     world.stores.values_mut().next().unwrap().last_report = before;
     world.step();

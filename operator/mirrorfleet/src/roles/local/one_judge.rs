@@ -184,7 +184,7 @@ impl World {
             job: "job".to_owned(),
             trigger: due.trigger,
             retry: due.retry,
-            reason: reason.as_str().to_owned(),
+            reason,
             message: String::new(),
             contradiction: None,
             started_at: Time(started_at),
