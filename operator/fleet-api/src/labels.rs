@@ -26,8 +26,10 @@ pub const SYNC_REQUESTED_AT: &str = "mirrorfleet.dev/sync-requested-at";
 pub const RUN_MANIFESTS: &str = "mirrorfleet.dev/manifests";
 /// On a sync Job: why it was started, one of the words of `status.regions[].lastAttempt.trigger`.
 pub const TRIGGER: &str = "mirrorfleet.dev/trigger";
-/// On a sync Job: digest of the declaration that it carries out.
+/// On a sync Job: digest of the declaration that it carries out, without `spec.snapshots`.
 pub const INPUTS: &str = "mirrorfleet.dev/inputs";
+/// On a sync Job: digest of the `spec.snapshots` that it carries out.
+pub const SNAPSHOTS_INPUTS: &str = "mirrorfleet.dev/snapshots-inputs";
 /// On a sync Job: the value of the request annotation that it answers.
 pub const REQUEST: &str = "mirrorfleet.dev/request";
 /// On a sync Job: 0 for the first run of a round, n for its nth retry.

@@ -266,9 +266,6 @@ pub struct Region {
     #[schemars(length(min = 1, max = 63))]
     #[x_kube(validation = Rule::new("self.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message(crate::rules::NAME_MESSAGE))]
     pub name: String,
-    /// Hub: fetches from the upstream and verifies.
-    #[serde(default)]
-    pub role: RegionRole,
     /// Labels of the nodes that may hold the region.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 16))]
@@ -283,14 +280,6 @@ pub struct Region {
     #[schemars(length(max = 1024))]
     #[x_kube(validation = Rule::new("self.matches('^https?://[^/@?# ]+(/[^?# ]*)?$') && isURL(self)").message("write publicUrl as an http:// or https:// URL without user, password, query or fragment, for example https://eu.mirror.example.org/"))]
     pub public_url: Option<String>,
-}
-
-/// Where a region gets its content from.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum RegionRole {
-    /// From the upstream, which it verifies.
-    #[default]
-    Hub,
 }
 
 /// When a region counts as stale.

@@ -122,9 +122,12 @@ pub struct Run {
     pub retry: i32,
     /// When the Job was created.
     pub started_at: Time,
-    /// Digest of the declaration that it carries out.
+    /// Digest of the declaration that it carries out, without `spec.snapshots`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub inputs: String,
+    /// Digest of the `spec.snapshots` that it carries out.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub snapshots_inputs: String,
 }
 
 /// How a run ended.
@@ -163,9 +166,12 @@ pub struct Attempt {
     /// The upstream asked not to be visited before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<Time>,
-    /// Digest of the declaration that the run carried out.
+    /// Digest of the declaration that the run carried out, without `spec.snapshots`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub inputs: String,
+    /// Digest of the `spec.snapshots` that it carried out; a run of an earlier version has one digest of both above.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub snapshots_inputs: String,
 }
 
 /// Two truths that an upstream told about one unit.

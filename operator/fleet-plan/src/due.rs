@@ -21,7 +21,7 @@ fn history(fleet: &Fleet, status: &RegionStatus, volume_since: Option<Timestamp>
     let last = status.last_attempt.as_ref();
     let wanted = (fleet.request.as_ref())
         .filter(|wanted| status.handled_sync_request.as_ref() != Some(wanted));
-    let edited = last.is_some_and(|last| last.inputs != fleet.inputs);
+    let edited = last.is_some_and(|last| !fleet.inputs.are_those_of(last));
     History {
         declared_at: created.map_or(Timestamp::UNIX_EPOCH, |time| time.0),
         last: last.map(|last| Ended {
@@ -33,7 +33,7 @@ fn history(fleet: &Fleet, status: &RegionStatus, volume_since: Option<Timestamp>
         }),
         round_started_at: status.round_started_at.as_ref().map(|round| round.0),
         request: wanted.cloned(),
-        edited: edited.then(|| fleet.inputs.clone()),
+        edited: edited.then(|| fleet.inputs.occasion()),
         volume_since,
         started_up_at: None,
     }

@@ -270,6 +270,7 @@ impl Runs {
             not_before: wait
                 .map(|wait| Time(whole(later(outcome.at, crate::schedule::seconds(wait))))),
             inputs: run.inputs,
+            snapshots_inputs: run.snapshots_inputs,
         });
     }
 
@@ -322,20 +323,17 @@ fn run_of(job: &SeenJob, now: Timestamp) -> Run {
         .into_iter()
         .find(|known| Some(known.as_str()) == trigger)
         .unwrap_or(Trigger::Schedule);
+    let noted = |annotation| {
+        let text = job.meta.annotation(annotation);
+        text.unwrap_or_default().to_owned()
+    };
     Run {
         job: job.meta.name.clone(),
         trigger,
-        retry: job
-            .meta
-            .annotation(labels::RETRY)
-            .and_then(|text| text.parse().ok())
-            .unwrap_or(0),
+        retry: noted(labels::RETRY).parse().unwrap_or(0),
         started_at: Time(whole(job.meta.created_at.unwrap_or(now))),
-        inputs: job
-            .meta
-            .annotation(labels::INPUTS)
-            .unwrap_or_default()
-            .to_owned(),
+        inputs: noted(labels::INPUTS),
+        snapshots_inputs: noted(labels::SNAPSHOTS_INPUTS),
     }
 }
 

@@ -144,7 +144,8 @@ fn start(
         trigger: due.trigger,
         retry: due.retry,
         started_at: now,
-        inputs: fleet.inputs.clone(),
+        inputs: fleet.inputs.snapshot.clone(),
+        snapshots_inputs: fleet.inputs.snapshots.clone(),
     });
     Some(Write::CreateJob(Box::new(job)))
 }

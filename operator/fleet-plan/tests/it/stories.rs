@@ -7,6 +7,7 @@ mod rollout;
 mod runs;
 mod status;
 mod trouble;
+mod upgrade;
 
 use crate::model::{World, at, render};
 use fleet_plan::{Turn, Write};

@@ -6,12 +6,13 @@ use std::collections::BTreeMap;
 use fleet_api::{Attempt, BehindUnit, ConditionType, Mirror, RegionStatus, Upstream};
 use fleet_plan::fleet::Fleet;
 use fleet_plan::freshness::Freshness as Measured;
+use fleet_plan::inputs::Inputs;
 use fleet_plan::observed::PodRole;
 use fleet_plan::schedule::{later, seconds};
 use fleet_plan::timing::{Timing, begins_round};
 use fleet_plan::{
     Answer, Observed, ObservedUpstream, Probe, ProbeAnswer, SeenMeta, SeenObjects, SeenPod,
-    Settings, inputs, names, plan, plan_upstream,
+    Settings, names, plan, plan_upstream,
 };
 use fleet_types::documents::{Report, ServedStatus, UnixSeconds};
 use fleet_types::{Reason, Sha256, UnitRevision};
@@ -76,7 +77,7 @@ fn world(min_interval: Option<&str>, retries: u32) -> World {
             "politeness": {"minInterval": min_interval}, "trust": {"keyringRef": {"name": "keys", "key": "keyring.gpg"}}},
     }))
     .unwrap();
-    let declared = inputs::digest(&mirror.spec, NAME, &upstream.spec);
+    let declared = Inputs::of(&mirror.spec, NAME, &upstream.spec).occasion();
     World {
         now,
         authority: state(1, now, None),
@@ -114,7 +115,7 @@ impl World {
             Event::Edit(component) => {
                 let content = self.mirror.spec.content.debian.as_mut().unwrap();
                 content.components = vec![format!("component-{component}")];
-                self.memory.declare(&self.inputs());
+                self.memory.declare(&self.inputs().occasion());
             }
             Event::Run {
                 seconds,
@@ -128,8 +129,8 @@ impl World {
         self.now = later(self.now, seconds(wait.into()));
     }
 
-    fn inputs(&self) -> String {
-        inputs::digest(&self.mirror.spec, NAME, &self.upstream.spec)
+    fn inputs(&self) -> Inputs {
+        Inputs::of(&self.mirror.spec, NAME, &self.upstream.spec)
     }
 
     fn timing(&self) -> Timing {
@@ -193,7 +194,8 @@ impl World {
             bytes_fetched: None,
             seconds: None,
             not_before,
-            inputs: carried_out,
+            inputs: carried_out.snapshot,
+            snapshots_inputs: carried_out.snapshots,
         });
     }
 
