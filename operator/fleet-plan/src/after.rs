@@ -1,6 +1,6 @@
 //! What a plan comes to where it could not be carried out.
 
-use fleet_api::{ConditionStatus, ConditionType, Mirror, MirrorStatus, RegionState, RegionStatus};
+use fleet_api::{ConditionStatus, ConditionType, Mirror, MirrorStatus, RegionState, ReplicaStatus};
 use fleet_types::Reason;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -57,13 +57,13 @@ impl Plan {
         let (Some(announced), Some(next)) = (announced, &self.status.next_sync_time) else {
             return false;
         };
-        let ran = |region: &RegionStatus| {
-            let current = region.current_run.iter().map(|run| &run.started_at);
-            let last = region.last_attempt.iter().map(|last| &last.started_at);
+        let ran = |replica: &ReplicaStatus| {
+            let current = replica.current_run.iter().map(|run| &run.started_at);
+            let last = replica.last_attempt.iter().map(|last| &last.started_at);
             current.chain(last).any(|at| at.0 >= announced.0)
         };
         let passed = announced.0 < now && next.0 > announced.0 && next.0 > now;
-        passed && !self.status.regions.iter().any(ran)
+        passed && !self.status.replicas().any(|(_, replica)| ran(replica))
     }
 }
 
@@ -81,21 +81,23 @@ fn blame(status: &mut MirrorStatus, failure: &Failure) {
 
 /// A run whose Job was not made did not begin: what the status says of its region's runs stays as it was.
 fn not_begun(status: &mut MirrorStatus, before: Option<&MirrorStatus>, job: &str) {
-    let begun = |region: &&mut RegionStatus| {
-        let run = region.current_run.as_ref();
-        run.is_some_and(|run| run.job == job)
-    };
-    for region in status.regions.iter_mut().filter(begun) {
+    let nothing = ReplicaStatus::default();
+    for region in &mut status.regions {
         let mut known = before.iter().flat_map(|before| &before.regions);
         let known = known.find(|known| known.name == region.name);
-        if known.is_some_and(|known| known.current_run == region.current_run) {
-            continue;
-        }
-        region.current_run = None;
-        region.round_started_at = known.and_then(|known| known.round_started_at.clone());
-        region.handled_sync_request = known.and_then(|known| known.handled_sync_request.clone());
-        if region.snapshot.is_none() {
-            region.state = RegionState::Pending;
+        for (index, replica) in region.replicas.iter_mut().enumerate() {
+            let known = known.and_then(|known| known.replicas.get(index));
+            let known = known.unwrap_or(&nothing);
+            let run = replica.current_run.as_ref();
+            if run.is_none_or(|run| run.job != job) || known.current_run.as_ref() == run {
+                continue;
+            }
+            replica.current_run = None;
+            (replica.round_started_at).clone_from(&known.round_started_at);
+            (replica.handled_sync_request).clone_from(&known.handled_sync_request);
+            if replica.snapshot.is_none() {
+                region.state = RegionState::Pending;
+            }
         }
     }
     status.last_handled_sync_request =

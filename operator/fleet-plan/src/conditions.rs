@@ -41,7 +41,9 @@ impl Facts<'_> {
     }
     /// The last run's reason, if it was of this kind.
     fn last_was(&self, outcome: Outcome) -> Option<(Reason, &Attempt)> {
-        let last = self.last().filter(|last| last.reason.outcome() == outcome)?;
+        let last = self
+            .last()
+            .filter(|last| last.reason.outcome() == outcome)?;
         Some((last.reason, last))
     }
     fn serves_something(&self) -> bool {

@@ -1,22 +1,22 @@
-//! What a region's status says that happened, for [`timing`](crate::timing).
+//! What a copy's status says that happened, for [`timing`](crate::timing).
 
-use fleet_api::RegionStatus;
+use fleet_api::ReplicaStatus;
 use fleet_types::Outcome;
 use jiff::Timestamp;
 
 use crate::fleet::Fleet;
 use crate::timing::{self, Due, Ended, History};
 
-/// The next run of a region. None while `suspend` holds: a request that comes then is carried out afterwards.
+/// The next run of a copy. None while `suspend` holds: a request that comes then is carried out afterwards.
 /// `volume_since` is when its claim was created.
-pub fn next(fleet: &Fleet, status: &RegionStatus, volume_since: Option<Timestamp>) -> Option<Due> {
+pub fn next(fleet: &Fleet, status: &ReplicaStatus, volume_since: Option<Timestamp>) -> Option<Due> {
     let history = || history(fleet, status, volume_since);
     (!fleet.spec.suspend)
         .then(|| timing::next(&fleet.timing, &history()))
         .flatten()
 }
 
-fn history(fleet: &Fleet, status: &RegionStatus, volume_since: Option<Timestamp>) -> History {
+fn history(fleet: &Fleet, status: &ReplicaStatus, volume_since: Option<Timestamp>) -> History {
     let created = fleet.mirror.metadata.creation_timestamp.as_ref();
     let last = status.last_attempt.as_ref();
     let wanted = (fleet.request.as_ref())

@@ -9,6 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use crate::observed::Answer;
 use crate::plan::Plan;
+use crate::status::oldest;
 use crate::upstream::UpstreamPlan;
 use crate::verdict::said;
 use crate::{freshness, names};
@@ -56,13 +57,15 @@ fn region(region: &RegionStatus, judged: bool, answer: Option<&Answer>) -> Regio
     let storage = served.and_then(|served| served.storage);
     let behind = region.superseded_at.as_ref();
     let behind = behind.map(|since| Some(since.0.as_second()));
-    let current = (judged && served.is_some() && region.snapshot.is_some()).then_some(None);
+    let serves = (region.replicas.iter()).any(|replica| replica.snapshot.is_some());
+    let current = (judged && served.is_some() && serves).then_some(None);
     let revision = served.map_or(&[][..], |served| &served.revision);
     RegionGauges {
         region: region.name.clone(),
         superseded: behind.or(current),
         snapshot: served.and_then(|served| served.snapshot.clone()),
-        last_success: region.last_success.as_ref().map(|at| at.0.as_second()),
+        last_success: oldest(region.replicas.iter().map(|replica| &replica.last_success))
+            .map(|at| at.0.as_second()),
         index_valid_until: freshness::index_ends(revision)
             .map(|(unit, end)| (unit.to_owned(), end.as_second()))
             .collect(),

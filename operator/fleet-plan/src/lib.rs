@@ -3,8 +3,8 @@
 //! This crate has no client, no clock, no randomness and no runtime: what a decision may not look at, it cannot depend
 //! on. Planning is total: a wrong specification has a plan too (touch nothing, say what to change, wait).
 
-pub mod build;
 mod after;
+pub mod build;
 mod canonical;
 mod cause;
 mod conditions;

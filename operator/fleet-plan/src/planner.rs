@@ -11,7 +11,7 @@ use crate::plan::{Plan, Write};
 use crate::turn::Turn;
 use crate::verdict::{conditions, stands, state_of_stalled};
 use crate::view::RegionView;
-use crate::{freshness, names, objects, runs, start, status, teardown, verdict};
+use crate::{freshness, high_water, names, objects, runs, start, status, teardown, verdict};
 
 /// Decides what to do about one Mirror. Every input has a plan; a wrong specification's is to touch nothing and say
 /// what to change.
@@ -49,7 +49,13 @@ fn carry_out(fleet: &Fleet, seen: &Observed) -> Plan {
         .zip(&objects.regions)
         .map(|(view, region)| runs::take_stock(view, &fleet.uid, seen.now, region.replacing))
         .collect();
-    let starting = start::choose(fleet, &views, &mut runs, &objects, seen);
+    let mut marks = before.high_water.clone();
+    let finished: Vec<_> = runs.iter().flat_map(|runs| runs.finished.clone()).collect();
+    for report in finished.iter().filter_map(|run| run.report.as_ref()) {
+        high_water::learn(&mut marks, report);
+    }
+    let starting = start::choose(fleet, &views, &mut runs, &objects, &marks, seen);
+    let behind = freshness::remembered(&before.units);
     let facts: Vec<Facts> = views
         .iter()
         .zip(&runs)
@@ -59,7 +65,7 @@ fn carry_out(fleet: &Fleet, seen: &Observed) -> Plan {
             view,
             runs,
             objects,
-            freshness: freshness::of_region(fleet, view.served(), &view.before, seen.now),
+            freshness: freshness::of_region(fleet, view, &behind, seen.now),
             waiting: starting
                 .waiting
                 .as_ref()
@@ -67,8 +73,7 @@ fn carry_out(fleet: &Fleet, seen: &Observed) -> Plan {
                 .map(|(_, words)| words.clone()),
         })
         .collect();
-    let status = status::summarise(fleet, &facts, seen, starting.next);
-    let finished: Vec<_> = runs.iter().flat_map(|runs| runs.finished.clone()).collect();
+    let status = status::summarise(fleet, &facts, marks, seen, starting.next);
     let wake = [
         starting.look_again,
         objects.look_again,
@@ -101,7 +106,12 @@ fn carry_out(fleet: &Fleet, seen: &Observed) -> Plan {
 fn stalled(mirror: &Mirror, seen: &Observed, problem: Problem) -> Plan {
     let before = mirror.status.clone().unwrap_or_default();
     let generation = mirror.metadata.generation.unwrap_or(0);
-    let stands = |kind| (kind, stands(kind, &before.conditions, "nothing was done yet"));
+    let stands = |kind| {
+        (
+            kind,
+            stands(kind, &before.conditions, "nothing was done yet"),
+        )
+    };
     let reason = problem.reason;
     let mut verdicts = Vec::from(verdict::stalled(problem, &before.conditions));
     verdicts.extend([
@@ -120,9 +130,8 @@ fn stalled(mirror: &Mirror, seen: &Observed, problem: Problem) -> Plan {
         ..before.clone()
     };
     let running = status
-        .regions
-        .iter()
-        .any(|region| region.current_run.is_some());
+        .replicas()
+        .any(|(_, replica)| replica.current_run.is_some());
     Plan {
         writes: Vec::<Write>::new(),
         after_status: Vec::new(),

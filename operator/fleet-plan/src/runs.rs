@@ -3,7 +3,7 @@
 mod kept;
 mod words;
 
-use fleet_api::{Attempt, Contradiction, RegionStatus, Run, Trigger, labels};
+use fleet_api::{Attempt, Contradiction, ReplicaStatus, Run, Trigger, labels};
 use fleet_types::Reason;
 use fleet_types::documents::Report;
 use jiff::{SignedDuration, Timestamp};
@@ -11,7 +11,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use self::kept::{failed, is_kept, ours, volume_stays};
 use self::words::{end_words, held_up};
-use crate::high_water;
 use crate::observed::{Answer, SeenJob};
 use crate::plan::{ChildKind, FinishedRun, Write};
 use crate::report::instant;
@@ -31,8 +30,8 @@ const MESSAGE_LENGTH: usize = 1024;
 /// What a region's runs are, after the results of those that ended were taken over.
 #[derive(Debug)]
 pub struct Runs {
-    /// The region's status with the results in it.
-    pub status: RegionStatus,
+    /// The copy's status with the results in it.
+    pub status: ReplicaStatus,
     pub finished: Vec<FinishedRun>,
     /// Deletions of Jobs whose result the status holds.
     pub discard: Vec<Write>,
@@ -225,10 +224,6 @@ impl Runs {
             status.consecutive_failures = 0;
         } else {
             status.consecutive_failures = status.consecutive_failures.saturating_add(1);
-        }
-        if let Some(report) = &outcome.report {
-            high_water::raise(&mut status.high_water, &report.revision);
-            high_water::replace(&mut status.high_water, &report.accepted);
         }
         let wait = outcome
             .report

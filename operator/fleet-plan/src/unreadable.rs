@@ -67,6 +67,9 @@ mod tests {
             known("Reconciling", "True"),
         ];
         assert_eq!(told(&before), ["Fresh=True", "Ready=True", "Stalled=True"]);
-        assert_eq!(state_of_stalled(&before, Reason::InvalidSpec), "Serving,InvalidSpec");
+        assert_eq!(
+            state_of_stalled(&before, Reason::InvalidSpec),
+            "Serving,InvalidSpec"
+        );
     }
 }

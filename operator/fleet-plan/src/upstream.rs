@@ -43,8 +43,9 @@ impl SeenAttempt {
     /// Those that a status of a Mirror tells of.
     pub fn of(mirror: &Mirror, status: Option<&MirrorStatus>) -> Vec<SeenAttempt> {
         let mut seen = Vec::new();
-        for region in status.into_iter().flat_map(|status| &status.regions) {
-            let Some(last) = &region.last_attempt else {
+        let replicas = status.into_iter().flat_map(MirrorStatus::replicas);
+        for (region, replica) in replicas {
+            let Some(last) = &replica.last_attempt else {
                 continue;
             };
             let attempt = |unit: Option<&String>, reason: Reason, message: &String| SeenAttempt {
@@ -170,9 +171,8 @@ pub fn plan_upstream(upstream: &Upstream, seen: &ObservedUpstream) -> UpstreamPl
 /// Whether probes that tell nothing mean nothing. An archive that nobody signs need not have a Release, which is all that
 /// a probe reads: its state is known to runs alone, and that the last one succeeded is what is known of its authority.
 fn told_by_syncs(upstream: &Upstream, attempts: &[SeenAttempt]) -> bool {
-    let succeeded = |attempt: &SeenAttempt| {
-        attempt.unit.is_none() && attempt.reason.outcome() == Outcome::Good
-    };
+    let succeeded =
+        |attempt: &SeenAttempt| attempt.unit.is_none() && attempt.reason.outcome() == Outcome::Good;
     upstream.spec.trust.signatures == Signatures::None && attempts.iter().any(succeeded)
 }
 

@@ -79,7 +79,10 @@ pub fn stalled(problem: Problem, before: &[Condition]) -> [(ConditionType, Verdi
     let ready = said(ConditionType::Ready, before).filter(|known| known.is(ConditionStatus::True));
     let stalled = Verdict::yes(problem.reason, problem.message.clone());
     [
-        (ConditionType::Ready, ready.unwrap_or_else(|| problem.into())),
+        (
+            ConditionType::Ready,
+            ready.unwrap_or_else(|| problem.into()),
+        ),
         (ConditionType::Stalled, stalled),
     ]
 }

@@ -72,7 +72,10 @@ impl Writer {
         let mut status = before.as_object().cloned().unwrap_or_default();
         status.insert("observedGeneration".to_owned(), json!(generation));
         if kind.kind == Mirror::kind(&()) {
-            status.insert("state".to_owned(), json!(state_of_stalled(&conditions, Reason::InvalidSpec)));
+            status.insert(
+                "state".to_owned(),
+                json!(state_of_stalled(&conditions, Reason::InvalidSpec)),
+            );
         }
         status.insert("conditions".to_owned(), json!(conditions));
         if before == Value::Object(status.clone()) {

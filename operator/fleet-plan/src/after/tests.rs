@@ -71,14 +71,17 @@ fn a_refused_job_is_the_cause_and_not_a_run() {
         "lastTransitionTime": "2026-01-01T00:00:00Z"});
     let planned: MirrorStatus = serde_json::from_value(json!({
         "observedGeneration": 3, "lastHandledSyncRequest": "b", "conditions": [condition],
-        "regions": [{"name": "eu-1", "state": "Syncing", "handledSyncRequest": "b", "roundStartedAt": "2026-01-01T00:00:00Z",
-            "currentRun": {"job": "debian-eu-1", "trigger": "First", "startedAt": "2026-01-01T00:00:00Z"}}],
+        "regions": [{"name": "eu-1", "state": "Syncing", "replicas": [{"handledSyncRequest": "b",
+            "roundStartedAt": "2026-01-01T00:00:00Z",
+            "currentRun": {"job": "debian-eu-1", "trigger": "First", "startedAt": "2026-01-01T00:00:00Z"}}]}],
     }))
     .unwrap();
     let refused = failed(Reason::CreationRefused, Some("debian-eu-1"));
     let before = mirror(json!({"observedGeneration": 3, "lastHandledSyncRequest": "a"}));
-    let status = plan(&planned, true).after(&before, &refused, at(100)).status;
-    let region = &status.regions[0];
+    let status = plan(&planned, true)
+        .after(&before, &refused, at(100))
+        .status;
+    let region = &status.regions[0].replicas[0];
     assert_eq!(
         (
             &region.current_run,
@@ -107,7 +110,8 @@ fn a_slot_is_missed_only_if_no_run_started_since() {
     let status = |next: i64, started: Option<i64>| {
         let regions = started.map(|at_second| {
             let started = at(at_second).to_string();
-            json!({"name": "eu-1", "currentRun": {"job": "j", "trigger": "Schedule", "startedAt": started}})
+            let run = json!({"job": "j", "trigger": "Schedule", "startedAt": started});
+            json!({"name": "eu-1", "replicas": [{"currentRun": run}]})
         });
         let next = at(next).to_string();
         let regions: Vec<_> = regions.into_iter().collect();

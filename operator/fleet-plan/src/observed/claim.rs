@@ -48,7 +48,8 @@ impl From<&PersistentVolumeClaim> for SeenClaim {
             .flatten();
         let resize_trouble = resize_trouble
             .filter(|condition| {
-                ConditionStatus::True.is(&condition.status) && condition.type_.ends_with("ResizeError")
+                ConditionStatus::True.is(&condition.status)
+                    && condition.type_.ends_with("ResizeError")
             })
             .find_map(|condition| condition.message.clone());
         SeenClaim {

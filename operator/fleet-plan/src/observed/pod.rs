@@ -94,7 +94,8 @@ impl From<&Pod> for SeenPod {
                 .and_then(|spec| spec.node_name.clone())
                 .filter(|node| !node.is_empty()),
             ip: status.and_then(|status| status.pod_ip.clone()),
-            ready: condition("Ready").is_some_and(|condition| ConditionStatus::True.is(&condition.status)),
+            ready: condition("Ready")
+                .is_some_and(|condition| ConditionStatus::True.is(&condition.status)),
             running: container
                 .and_then(|c| c.state.as_ref())
                 .is_some_and(|state| state.running.is_some()),

@@ -52,6 +52,9 @@ pub fn silent(units: &[String], seen: &ObservedUpstream, before: &[Condition]) -
     };
     (probe.failures >= PATIENCE || known.is_some()).then(|| {
         let unit = &probe.unit;
-        Verdict::no(*reason, format!("the authority cannot be used: {unit}: {message}"))
+        Verdict::no(
+            *reason,
+            format!("the authority cannot be used: {unit}: {message}"),
+        )
     })
 }

@@ -40,7 +40,7 @@ fn creates_job(world: &World) -> Option<String> {
 }
 
 fn last_reason(world: &World) -> String {
-    world.status().regions[0]
+    world.status().regions[0].replicas[0]
         .last_attempt
         .as_ref()
         .unwrap()

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use fleet_api::BehindUnit;
 use fleet_api::upstream::ObservedUnit;
-use fleet_plan::freshness::{Freshness as Measured, expired, index_ends, measure, observe};
+use fleet_plan::freshness::{
+    BehindUnit, Freshness as Measured, expired, index_ends, measure, observe,
+};
 use fleet_plan::report::instant;
 use fleet_store::Store;
 use fleet_sync::{PlanReport, Report};

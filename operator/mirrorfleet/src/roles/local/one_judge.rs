@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use fleet_api::{Attempt, BehindUnit, ConditionType, Mirror, RegionStatus, Upstream};
+use fleet_api::{Attempt, ConditionType, Mirror, RegionStatus, ReplicaStatus, Upstream};
 use fleet_plan::fleet::Fleet;
-use fleet_plan::freshness::Freshness as Measured;
+use fleet_plan::freshness::{BehindUnit, Freshness as Measured, remembered};
 use fleet_plan::inputs::Inputs;
 use fleet_plan::observed::PodRole;
 use fleet_plan::schedule::{later, seconds};
@@ -177,11 +177,11 @@ impl World {
         self.known.heard(reason, &report.revision, self.now);
         let finished_at = self.now;
         let not_before = retry_after.map(|wait| Time(later(finished_at, seconds(wait))));
-        let region = self.region();
+        let replica = self.replica();
         if begins_round(due.trigger) {
-            region.round_started_at = Some(Time(started_at));
+            replica.round_started_at = Some(Time(started_at));
         }
-        region.last_attempt = Some(Attempt {
+        replica.last_attempt = Some(Attempt {
             job: "job".to_owned(),
             trigger: due.trigger,
             retry: due.retry,
@@ -210,15 +210,16 @@ impl World {
         }
     }
 
-    fn region(&mut self) -> &mut RegionStatus {
+    fn replica(&mut self) -> &mut ReplicaStatus {
         let status = self.mirror.status.get_or_insert_default();
         if status.regions.is_empty() {
             status.regions.push(RegionStatus {
                 name: "main".to_owned(),
+                replicas: vec![ReplicaStatus::default()],
                 ..RegionStatus::default()
             });
         }
-        &mut status.regions[0]
+        &mut status.regions[0].replicas[0]
     }
 
     fn observed(&self) -> Observed {
@@ -269,7 +270,11 @@ impl World {
                 .superseded_at
                 .as_ref()
                 .map(|at| Some(at.0.as_second()));
-            assert_eq!(self.known.behind, region.behind, "what is behind");
+            assert_eq!(
+                self.known.behind,
+                remembered(&status.units),
+                "what is behind"
+            );
             assert_eq!(
                 self.known.superseded(&measured).filter(Option::is_some),
                 behind,
