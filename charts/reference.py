@@ -121,10 +121,8 @@ def written(chart: Path, kinds: dict[str, dict]) -> dict[Path, str]:
 
 def kinds() -> dict[str, dict]:
     """The schema of each kind's spec, by kind."""
-    read = [helm.parse(path.read_text()) for path in sorted((CHARTS.parent / "crds").glob("*.mirrorfleet.dev.yaml"))]
-    return {
-        crd["spec"]["names"]["kind"]: crd["spec"]["versions"][-1]["schema"]["openAPIV3Schema"]["properties"]["spec"] for crd in read
-    }
+    schemas = CHARTS.parent / "operator" / "fleet-api" / "schemas"
+    return {path.stem.capitalize(): json.loads(path.read_text())["properties"]["spec"] for path in schemas.glob("*.json")}
 
 
 def stale() -> dict[Path, str]:
