@@ -50,9 +50,9 @@ REGION_WHERE = f"region {{{{ $labels.region }}}} of Mirror {WHERE}"
 def since(selector: str, *labels: str) -> str:
     """When it was last otherwise, asked when the alert is told; `selector` has a `%q` for each label."""
     names = " ".join(f"$labels.{label}" for label in labels)
-    asked = f"max(max_over_time(timestamp({selector})[6h:1m]))".replace('"', '\\"')
+    asked = f"max(max_over_time(timestamp({selector})[24h:1m]))".replace('"', '\\"')
     question = f'printf "{asked}" {names} | query' if labels else f'query "{asked}"'
-    return f"{{{{ with {question} }}}}since {{{{ . | first | value | humanizeTimestamp }}}}{{{{ else }}}}for hours{{{{ end }}}}"
+    return f"{{{{ with {question} }}}}since {{{{ . | first | value | humanizeTimestamp }}}}{{{{ else }}}}for more than a day{{{{ end }}}}"
 
 
 def since_false(kind: str, of: str = "mirror") -> str:

@@ -37,3 +37,31 @@ def refusals() -> list[str]:
     page = (ROOT / "docs" / "reasons.md").read_text()
     section = page.split("## Refused by verification")[1].split("\n## ")[0]
     return re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
+
+
+NAME = re.compile(r"\b(mirrorfleet_[a-z_]+)(?:\{([^}]*)\}|%s)?")
+MATCHER = re.compile(r"(\w+)\s*(?:=~|!~|!=|=)")
+BY = re.compile(r"\b(?:by|on|without|ignoring)\s*\(([^)]*)\)")
+#: Labels that Prometheus gives to alerts; nothing here reads others.
+EVERYWHERE = frozenset().union(SCRAPED)
+
+
+def unknown(text: str, known: dict[str, Metric]) -> list[str]:
+    """What a query or a text names that the reference does not have."""
+    found, labels = [], set(EVERYWHERE)
+    for name, matchers in NAME.findall(text):
+        if name not in known:
+            found.append(name)
+            continue
+        labels |= known[name].labels
+        found += [f"{name}: {label}" for label in MATCHER.findall(unquoted(matchers)) if label not in known[name].labels | EVERYWHERE]
+    if not labels - EVERYWHERE:
+        # A text without a query: its labels come from the expression.
+        return found
+    for group in BY.findall(text):
+        found += [f"no metric has {label}" for label in filter(None, map(str.strip, group.split(","))) if label not in labels]
+    return found
+
+
+def unquoted(matchers: str) -> str:
+    return re.sub(r'\\?"(?:[^"\\]|\\(?!"))*\\?"', '""', matchers)

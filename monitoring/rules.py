@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from .alerts import ALERTS, DASHBOARDS, RUNBOOKS, Alert
 
 HEAD = "# Written by `python3 -m monitoring` from monitoring/alerts.py.\n"
 
 
-def plain() -> str:
+def plain(alerts: Sequence[Alert] = ALERTS) -> str:
     """For a Prometheus without the operator: with the chart's default values."""
-    return filled(rules(), defaults(), RUNBOOKS, DASHBOARDS)
+    return filled(rules(alerts), defaults(), RUNBOOKS, DASHBOARDS)
 
 
 def filled(text: str, alerts: dict[str, dict], runbooks: str, dashboards: str) -> str:
@@ -20,10 +22,10 @@ def filled(text: str, alerts: dict[str, dict], runbooks: str, dashboards: str) -
     return text.replace("${runbookUrl}", runbooks).replace("${dashboardUrl}", dashboards)
 
 
-def rules() -> str:
+def rules(alerts: Sequence[Alert] = ALERTS) -> str:
     """With `${alert.name}` where values of the chart belong."""
     lines = [HEAD + "groups:", "  - name: mirrorfleet", "    rules:"]
-    for alert in ALERTS:
+    for alert in alerts:
         lines += rule(alert)
     return "\n".join(lines) + "\n"
 
@@ -81,11 +83,11 @@ def schema() -> dict:
     properties = {}
     for alert in ALERTS:
         own = {
-            "enabled": {"type": "boolean"},
-            "for": {"type": "string", "pattern": "^([0-9]+(ms|[smhdwy]))+$"},
-            "severity": {"type": "string", "minLength": 1},
+            "enabled": {"type": "boolean", "description": "Whether the alert is made."},
+            "for": {"type": "string", "pattern": "^([0-9]+(ms|[smhdwy]))+$", "description": "How long it must hold before it fires."},
+            "severity": {"type": "string", "minLength": 1, "description": "Label by which it is routed."},
         }
         for name, threshold in alert.thresholds.items():
-            own[name] = {"type": "number", "minimum": threshold.lowest}
+            own[name] = {"type": "number", "minimum": threshold.lowest, "description": f"`{name}` of the text above."}
         properties[alert.key] = {"type": "object", "additionalProperties": False, "properties": own, "description": alert.comment}
     return {"type": "object", "additionalProperties": False, "properties": properties}
