@@ -18,6 +18,14 @@ pub struct Schedule {
     seed: String,
 }
 
+/// The zone of that name. The default one needs no database of zones, whose reading would be a good part of a short run.
+fn zone(name: &str) -> Option<TimeZone> {
+    match name {
+        "Etc/UTC" | "UTC" => Some(TimeZone::UTC),
+        name => TimeZone::get(name).ok(),
+    }
+}
+
 impl Schedule {
     /// `seed` sets this Mirror's jitter apart from others'; its uid serves.
     pub fn new(spec: &SyncSpec, seed: &str) -> Result<Schedule, String> {
@@ -31,7 +39,7 @@ impl Schedule {
                 "spec.sync.schedule: {given:?} is not a cron expression ({error}); write five fields, for example `17 */4 * * *`"
             )
         })?;
-        let zone = TimeZone::get(&spec.time_zone).map_err(|_| {
+        let zone = zone(&spec.time_zone).ok_or_else(|| {
             format!(
                 "spec.sync.timeZone: {:?} is no time zone; write an IANA name, for example `Etc/UTC` or `Europe/Berlin`",
                 spec.time_zone

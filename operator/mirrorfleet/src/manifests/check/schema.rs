@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
+use fleet_api::crds::{MIRROR_SCHEMA, UPSTREAM_SCHEMA};
 use fleet_types::shown_url;
 use kube_cel::{CompiledSchema, Validator, compile_schema};
 use regex::Regex;
@@ -18,21 +19,13 @@ pub(super) struct Definition {
     rules: CompiledSchema,
 }
 
-/// Those that are applied to a cluster: reading them takes a fraction of the time that generating them does, and each run of
-/// ours does it.
-macro_rules! definition {
-    ($file:literal) => {
-        LazyLock::new(|| Definition::of(include_str!(concat!("../../../../../crds/", $file))))
-    };
-}
-pub(super) static UPSTREAM: LazyLock<Definition> = definition!("upstreams.mirrorfleet.dev.yaml");
-pub(super) static MIRROR: LazyLock<Definition> = definition!("mirrors.mirrorfleet.dev.yaml");
+pub(super) static UPSTREAM: LazyLock<Definition> =
+    LazyLock::new(|| Definition::of(UPSTREAM_SCHEMA));
+pub(super) static MIRROR: LazyLock<Definition> = LazyLock::new(|| Definition::of(MIRROR_SCHEMA));
 
 impl Definition {
     fn of(text: &str) -> Definition {
-        let definition: Value = serde_saphyr::from_str(text).unwrap_or_default();
-        let schema = definition.pointer("/spec/versions/0/schema/openAPIV3Schema");
-        let schema = schema.cloned().unwrap_or_default();
+        let schema: Value = serde_json::from_str(text).unwrap_or_default();
         Definition {
             rules: compile_schema(&schema),
             schema,
