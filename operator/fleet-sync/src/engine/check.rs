@@ -108,7 +108,7 @@ fn entry(
                 // As it was, and judged when it was planned with.
                 None => false,
             };
-            if want.over.as_ref().is_some_and(unjudged) {
+            if want.over.as_deref().is_some_and(unjudged) {
                 return Err(open("nobody vouches for it"));
             }
             present(ground, want, before, arrived)

@@ -293,7 +293,7 @@ impl<'a> Gather<'a> {
                 max_bytes,
             } => {
                 (want.size, want.exact) = (max_bytes, false);
-                want.over = Some(Signed { path, sha256 });
+                want.over = Some(Box::new(Signed { path, sha256 }));
             }
             Promise::Given(content) => {
                 want.size = content.len() as u64;

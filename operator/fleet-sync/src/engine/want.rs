@@ -22,7 +22,7 @@ pub(super) struct Want {
     /// What to say in Last-Modified where the upstream says nothing better.
     pub mtime: i64,
     /// The file that it must be a good signature over.
-    pub over: Option<Signed>,
+    pub over: Option<Box<Signed>>,
 }
 
 /// A file that another one signs.
@@ -298,10 +298,10 @@ impl Record for Want {
         };
         let over = if flags & 64 != 0 {
             let (sha256, path) = rest.split_first_chunk::<32>()?;
-            Some(Signed {
+            Some(Box::new(Signed {
                 path: RepoPath::new(std::str::from_utf8(path).ok()?).ok()?,
                 sha256: Sha256(*sha256),
-            })
+            }))
         } else {
             None
         };
