@@ -67,12 +67,14 @@ fuzz: ## Every parser against made-up input, each for SECONDS=60 (ONLY=name runs
 	@e2e/prepare.sh --without-cluster
 	@fuzz/run.py --seconds $(SECONDS) $(ONLY)
 
-crds: ## Write crds/ and the chart's copies anew from the Rust types
+crds: ## Write crds/, the chart's copies and the schema of mirrorfleet-mirrors anew from the Rust types
 	@MIRRORFLEET_BLESS=1 cargo test --release --locked --workspace --config e2e/as-tested.toml --test crds
 	@charts/copy-crds.sh
+	@charts/reference.py
 
-docs: ## Write the reference pages anew from the code
+docs: ## Write the reference pages anew from the code, and the charts' READMEs from their values
 	@MIRRORFLEET_BLESS=1 cargo test --release --locked --workspace --config e2e/as-tested.toml --test it reference
+	@charts/reference.py
 
 fmt: ## Format
 	cargo fmt --all

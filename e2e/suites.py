@@ -76,7 +76,7 @@ def advisories() -> list[Suite]:
 
 
 def chart() -> list[Suite]:
-    return [Suite("chart lint", ["helm", "lint", "--strict", "charts/mirrorfleet"])]
+    return [Suite("charts: lint, renderings, refusals", [sys.executable, "charts/test.py"])]
 
 
 def long(scratch: Path) -> list[Suite]:

@@ -1,17 +1,35 @@
-{{/* The name that all names begin with. */}}
+{{/* The name that all names begin with: a label of DNS of at most 50 characters. What had to be changed for that ends with
+a hash of what it was, so that two releases never meet. */}}
 {{- define "mirrorfleet.fullname" -}}
 {{- if .Values.fullnameOverride -}}
 {{- .Values.fullnameOverride -}}
-{{- else if contains .Chart.Name .Release.Name -}}
-{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
 {{- else -}}
-{{- printf "%s-%s" .Release.Name .Chart.Name | trunc 50 | trimSuffix "-" -}}
+{{- $whole := contains .Chart.Name .Release.Name | ternary .Release.Name (printf "%s-%s" .Release.Name .Chart.Name) -}}
+{{- $label := $whole | replace "." "-" -}}
+{{- if not (regexMatch "^[a-z]" $label) -}}
+{{- $label = printf "r-%s" $label -}}
+{{- end -}}
+{{- if or (ne $label $whole) (gt (len $label) 50) -}}
+{{- printf "%s-%s" ($label | trunc 41 | trimSuffix "-") ($whole | sha256sum | trunc 8) -}}
+{{- else -}}
+{{- $label -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 
-{{/* Cluster-wide names carry the namespace too, so that two releases never meet. */}}
+{{/* Names of what is not in the release's namespace. Neither part has a dot, so no two releases have the same. */}}
 {{- define "mirrorfleet.clusterName" -}}
-{{- printf "%s-%s" (include "mirrorfleet.fullname" .) .Release.Namespace | trunc 63 | trimSuffix "-" -}}
+{{- printf "%s.%s" (include "mirrorfleet.fullname" .) .Release.Namespace -}}
+{{- end -}}
+
+{{- define "mirrorfleet.serviceAccount" -}}
+{{- if .Values.serviceAccount.name -}}
+{{- .Values.serviceAccount.name -}}
+{{- else if .Values.serviceAccount.create -}}
+{{- include "mirrorfleet.fullname" . -}}
+{{- else -}}
+{{- fail "serviceAccount.create is false: say in serviceAccount.name which one is there" -}}
+{{- end -}}
 {{- end -}}
 
 {{/* What the controller's pods are selected by; never changes. */}}
@@ -21,21 +39,84 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: controller
 {{- end -}}
 
+{{/* Ours win. */}}
 {{- define "mirrorfleet.labels" -}}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
-{{ include "mirrorfleet.selectorLabels" . }}
-app.kubernetes.io/part-of: {{ .Chart.Name }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- $ours := include "mirrorfleet.selectorLabels" . | fromYaml -}}
+{{- $_ := set $ours "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63) -}}
+{{- $_ := set $ours "app.kubernetes.io/part-of" .Chart.Name -}}
+{{- $_ := set $ours "app.kubernetes.io/version" .Chart.AppVersion -}}
+{{- $_ := set $ours "app.kubernetes.io/managed-by" .Release.Service -}}
+{{- merge $ours .Values.commonLabels | toYaml -}}
 {{- end -}}
 
-{{/* The image by digest where one is given, else by tag. */}}
-{{- define "mirrorfleet.image" -}}
-{{- if .Values.image.digest -}}
-{{- printf "%s@%s" .Values.image.repository .Values.image.digest -}}
-{{- else -}}
-{{- printf "%s:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) -}}
+{{/* Labels, and annotations where there are any, of an object: a list of the root and of annotations of its own. */}}
+{{- define "mirrorfleet.metadata" -}}
+{{- $root := index . 0 -}}
+labels:
+  {{- include "mirrorfleet.labels" $root | nindent 2 }}
+{{- with merge (dict) (index . 1) $root.Values.commonAnnotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end -}}
+
+{{/* The image by digest where one is given, else by tag. The first part of a name is a registry if it has a dot or a port, or
+is `localhost`. */}}
+{{- define "mirrorfleet.image" -}}
+{{- $repository := .Values.image.repository -}}
+{{- with .Values.global.imageRegistry -}}
+{{- $parts := splitList "/" $repository -}}
+{{- if and (gt (len $parts) 1) (regexMatch "[.:]|^localhost$" (first $parts)) -}}
+{{- $parts = rest $parts -}}
+{{- end -}}
+{{- $repository = printf "%s/%s" (trimSuffix "/" .) (join "/" $parts) -}}
+{{- end -}}
+{{- if .Values.image.digest -}}
+{{- printf "%s@%s" $repository .Values.image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" $repository (.Values.image.tag | default .Chart.AppVersion) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Each Secret once, as a list of objects with a name. */}}
+{{- define "mirrorfleet.pullSecrets" -}}
+{{- $names := list -}}
+{{- range concat .Values.imagePullSecrets .Values.global.imagePullSecrets -}}
+{{- $names = append $names (kindIs "string" . | ternary . (get (kindIs "map" . | ternary . dict) "name")) -}}
+{{- end -}}
+{{- range $names | uniq }}
+- name: {{ . | quote }}
+{{- end -}}
+{{- end -}}
+
+{{/* Defaults for the pods of Mirrors, without what is not given. */}}
+{{- define "mirrorfleet.pods" -}}
+{{- $given := dict -}}
+{{- range $key, $value := .Values.pods -}}
+{{- if $value -}}
+{{- $_ := set $given $key $value -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $given -}}
+{{- end -}}
+
+{{/* The namespaces in which policies of Mirrors' pods are made, as a list. */}}
+{{- define "mirrorfleet.mirrorNamespaces" -}}
+{{- $namespaces := .Values.networkPolicy.namespaces -}}
+{{- if and (not $namespaces) .Values.namespace -}}
+{{- $namespaces = list .Values.namespace -}}
+{{- end -}}
+{{- if not $namespaces -}}
+{{- fail "networkPolicy.serving and networkPolicy.sync need networkPolicy.namespaces (or namespace): say where Mirrors live" -}}
+{{- end -}}
+{{- $namespaces | uniq | toJson -}}
+{{- end -}}
+
+{{/* Names are looked up wherever the cluster's or the nodes' servers are. */}}
+{{- define "mirrorfleet.egressToDns" -}}
+- ports:
+    - {protocol: UDP, port: 53}
+    - {protocol: TCP, port: 53}
 {{- end -}}
 
 {{/* What the controller may do. No rule names Secrets: they are mounted into sync pods, never read. */}}
@@ -72,10 +153,12 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 - apiGroups: [""]
   resources: [events]
   verbs: [list, watch]
+{{- if .Values.rbac.configMaps }}
 # The CA bundle of an Upstream, by name.
 - apiGroups: [""]
   resources: [configmaps]
   verbs: [get]
+{{- end }}
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]
