@@ -218,8 +218,8 @@ class Fleet:
         return self.lab.wait_condition("mirror", mirror, self.namespace, "Ready", timeout=timeout)
 
     def region(self, mirror: str = "debian", name: str = "region-a") -> dict:
-        regions = self.get(mirror).get("status", {}).get("regions", [])
-        return next((region for region in regions if region["name"] == name), {})
+        """What the status says of a region and of its one replica."""
+        return next((region for region in regions_of(self.get(mirror)) if region["name"] == name), {})
 
     def request_sync(self, mirror: str = "debian") -> str:
         value = self.world.next_request()
@@ -230,7 +230,7 @@ class Fleet:
         """Asks for a sync and waits until its result is in the status; returns the region's status."""
 
         def at_rest(thing: dict) -> bool:
-            regions = thing.get("status", {}).get("regions", [])
+            regions = regions_of(thing)
             return bool(regions) and all(region.get("lastAttempt") and not region.get("currentRun") for region in regions)
 
         # A run that is under way would be taken for the one that is asked for.
@@ -242,7 +242,7 @@ class Fleet:
             return (
                 thing["status"].get("lastHandledSyncRequest") == value
                 and at_rest(thing)
-                and all(region["lastAttempt"]["job"] != before for region in thing["status"]["regions"])
+                and all(region["lastAttempt"]["job"] != before for region in regions_of(thing))
             )
 
         self.lab.wait_for("mirror", mirror, self.namespace, done, timeout, f"the sync {value} of {mirror}")
@@ -327,6 +327,12 @@ class AptClient:
         found = sorted((self.root / "cache" / "archives").glob(f"{package}_*.deb"))
         assert found, f"apt downloaded nothing of {package}"
         return found[-1]
+
+
+def regions_of(mirror: dict) -> list[dict]:
+    """What a Mirror's status says of each region and of its one replica."""
+    regions = mirror.get("status", {}).get("regions", [])
+    return [{**region, **next(iter(region.get("replicas", [])), {})} for region in regions]
 
 
 def fresh_workdir(path: Path) -> Path:

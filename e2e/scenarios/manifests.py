@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from lab import wait_until
-from world import ROOT
+from world import ROOT, regions_of
 
 from .registry import scenario
 
@@ -83,7 +83,7 @@ def impossible_spec(world):
         fleet.lab.wait_for(
             "mirror", "debian", fleet.namespace,
             lambda thing: any(
-                (region.get("lastAttempt") or {}).get("reason") == "NotOffered" for region in thing["status"].get("regions", [])
+                (region.get("lastAttempt") or {}).get("reason") == "NotOffered" for region in regions_of(thing)
             ),
             120, "NotOffered to be said",
         )  # fmt: skip

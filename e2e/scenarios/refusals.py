@@ -30,7 +30,7 @@ def allowed(fleet, region: dict) -> None:
     # kubectl takes patches as YAML too, unless they begin with a brace.
     fleet.lab.kubectl("patch", "mirror", "debian", "--type=merge", "--patch", f"spec:\n  {entry}\n", namespace=fleet.namespace)
     wait_until(lambda: (fleet.region().get("lastAttempt") or {}).get("reason") == "Published", 90, "the allowed state to be published")
-    mark = next(mark for mark in fleet.region()["highWater"] if mark["unit"] == "stable")
+    mark = next(mark for mark in fleet.get()["status"]["highWater"] if mark["unit"] == "stable")
     assert mark["allowed"] == [attempt["reason"]] and mark["digest"] in entry, mark
 
 

@@ -1,5 +1,7 @@
 //! The types of our conditions. They are API.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
 /// A condition's type. The first two are on both kinds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ConditionType {
@@ -48,6 +50,11 @@ impl ConditionType {
             ConditionType::Reachable => "Reachable",
             ConditionType::Consistent => "Consistent",
         }
+    }
+
+    /// The condition of this type.
+    pub fn find(self, all: &[Condition]) -> Option<&Condition> {
+        all.iter().find(|known| known.type_ == self.as_str())
     }
 }
 

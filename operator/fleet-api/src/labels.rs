@@ -24,10 +24,12 @@ pub const UPSTREAM: &str = "mirrorfleet.dev/upstream";
 pub const SYNC_REQUESTED_AT: &str = "mirrorfleet.dev/sync-requested-at";
 /// On a sync Job's pod template: the manifests of the run.
 pub const RUN_MANIFESTS: &str = "mirrorfleet.dev/manifests";
-/// On a sync Job: why it was started, one of the words of `status.regions[].lastAttempt.trigger`.
+/// On a sync Job: why it was started, one of the words of `status.regions[].replicas[].lastAttempt.trigger`.
 pub const TRIGGER: &str = "mirrorfleet.dev/trigger";
-/// On a sync Job: digest of the declaration that it carries out.
+/// On a sync Job: digest of the declaration that it carries out, without `spec.snapshots`.
 pub const INPUTS: &str = "mirrorfleet.dev/inputs";
+/// On a sync Job: digest of the `spec.snapshots` that it carries out.
+pub const SNAPSHOTS_INPUTS: &str = "mirrorfleet.dev/snapshots-inputs";
 /// On a sync Job: the value of the request annotation that it answers.
 pub const REQUEST: &str = "mirrorfleet.dev/request";
 /// On a sync Job: 0 for the first run of a round, n for its nth retry.

@@ -11,6 +11,7 @@ pub mod crds;
 pub mod duration;
 pub mod labels;
 pub mod mirror;
+mod mirror_status;
 pub mod names;
 pub mod pods;
 pub mod quantity;
@@ -25,9 +26,11 @@ mod verification;
 pub use condition::ConditionType;
 pub use crds::crds;
 pub use duration::GoDuration;
-pub use mirror::{Mirror, MirrorSpec, MirrorStatus};
+pub use fleet_types::ConditionStatus;
+pub use mirror::{Mirror, MirrorSpec};
+pub use mirror_status::{AcceptedUnit, MirrorStatus, SnapshotStatus, UnitStatus};
 pub use quantity::ByteQuantity;
 pub use region_status::{
-    AcceptedUnit, Attempt, BehindUnit, Contradiction, RegionState, RegionStatus, Run, Trigger,
+    Attempt, Contradiction, RegionState, RegionStatus, ReplicaStatus, Run, Trigger,
 };
 pub use upstream::{Upstream, UpstreamSpec, UpstreamStatus};

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::Toleration;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube_derive::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,16 +11,16 @@ pub use crate::content::{
     Block, Content, DebianAlias, DebianContent, DebianInclude, DebianPackages, DebianReleaseName,
     PackageRule,
 };
+pub use crate::mirror_status::MirrorStatus;
 pub use crate::pods::{
     Identity, PodSecurity, PodSettings, PullPolicy, PullSecret, Resources, SeLinux,
 };
 pub use crate::serving::{Serving, Tls, Transactions};
 pub use crate::sync::{Retries, SyncSpec};
-use crate::upstream::unobserved;
 pub use crate::verification::{
     AllowedMutation, AllowedReason, AllowedState, ExpiredUnit, Rule, Shrink, Verification,
 };
-use crate::{ByteQuantity, GoDuration, RegionStatus};
+use crate::{ByteQuantity, GoDuration};
 
 /// A declared copy of all or part of an Upstream, deployed to regions.
 #[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -266,9 +265,6 @@ pub struct Region {
     #[schemars(length(min = 1, max = 63))]
     #[x_kube(validation = Rule::new("self.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message(crate::rules::NAME_MESSAGE))]
     pub name: String,
-    /// Hub: fetches from the upstream and verifies.
-    #[serde(default)]
-    pub role: RegionRole,
     /// Labels of the nodes that may hold the region.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 16))]
@@ -283,14 +279,6 @@ pub struct Region {
     #[schemars(length(max = 1024))]
     #[x_kube(validation = Rule::new("self.matches('^https?://[^/@?# ]+(/[^?# ]*)?$') && isURL(self)").message("write publicUrl as an http:// or https:// URL without user, password, query or fragment, for example https://eu.mirror.example.org/"))]
     pub public_url: Option<String>,
-}
-
-/// Where a region gets its content from.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum RegionRole {
-    /// From the upstream, which it verifies.
-    #[default]
-    Hub,
 }
 
 /// When a region counts as stale.
@@ -312,64 +300,6 @@ impl Default for Freshness {
     fn default() -> Self {
         Freshness {
             objective: Self::default_objective(),
-        }
-    }
-}
-
-/// Instants and states, never ages: a converged fleet writes nothing.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct MirrorStatus {
-    /// The generation that this status speaks of; -1 until the first visit.
-    #[serde(default = "unobserved")]
-    pub observed_generation: i64,
-    /// A few words for the columns: `Serving` or why it is not Ready, and what else should be seen (`Stale`,
-    /// `Suspended`, `Pinned`, `WaitingForTurn`).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub state: Option<String>,
-    /// The snapshot that all regions serve; none while they differ or before the first.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub snapshot: Option<String>,
-    /// How many regions serve, of how many: `1/1`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub regions_ready: Option<String>,
-    /// The earliest instant since when some region has been behind the authority.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub superseded_at: Option<Time>,
-    /// When a sync last succeeded in every region.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_sync_time: Option<Time>,
-    /// What is known of each declared region.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub regions: Vec<RegionStatus>,
-    /// When the next sync is due.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub next_sync_time: Option<Time>,
-    /// The last value of the annotation `mirrorfleet.dev/sync-requested-at` that was acted on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_handled_sync_request: Option<String>,
-    /// Claims of regions that are no longer declared; they stay until a person deletes them.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub retained_claims: Vec<String>,
-    /// Ready, Verified, Fresh, Serving and StorageReady always; Reconciling and Stalled only while they are true.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub conditions: Vec<Condition>,
-}
-
-impl Default for MirrorStatus {
-    fn default() -> Self {
-        MirrorStatus {
-            observed_generation: unobserved(),
-            state: None,
-            snapshot: None,
-            regions_ready: None,
-            superseded_at: None,
-            last_sync_time: None,
-            regions: Vec::new(),
-            next_sync_time: None,
-            last_handled_sync_request: None,
-            retained_claims: Vec::new(),
-            conditions: Vec::new(),
         }
     }
 }

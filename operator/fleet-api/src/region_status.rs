@@ -1,14 +1,14 @@
 //! What a Mirror's status says of one region: instants and states.
 
-use std::collections::BTreeMap;
-
+use fleet_types::Reason;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What is known of one region.
+/// What is known of one region. What a version before wrote here stays until it was read.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-preserve-unknown-fields" = true))]
 pub struct RegionStatus {
     /// The region's name.
     pub name: String,
@@ -19,18 +19,24 @@ pub struct RegionStatus {
     /// this cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
+    /// Since when the authority has had something newer; none while the region is current. Of what: `status.units`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub superseded_at: Option<Time>,
+    /// Its copies; there is one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replicas: Vec<ReplicaStatus>,
+}
+
+/// What is known of one copy: a volume, with what serves it and what runs there.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReplicaStatus {
+    /// Whether the serving pod is ready.
+    #[serde(default)]
+    pub ready: bool,
     /// The snapshot that the serving pod says it serves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<String>,
-    /// Since when the authority has had something newer; none while the region is current.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub superseded_at: Option<Time>,
-    /// The units that are behind the authority, and since when each.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub behind: Vec<BehindUnit>,
-    /// Ready serving pods.
-    #[serde(default)]
-    pub ready_replicas: i32,
     /// The run that is under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub current_run: Option<Run>,
@@ -41,7 +47,7 @@ pub struct RegionStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_success: Option<Time>,
     /// Failed runs since then.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub consecutive_failures: i32,
     /// When the newest round began that nobody asked for; `politeness.minInterval` counts from here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -49,9 +55,10 @@ pub struct RegionStatus {
     /// The last value of the annotation `mirrorfleet.dev/sync-requested-at` that a run here was started for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handled_sync_request: Option<String>,
-    /// The newest state of each unit that was ever accepted, or that verification.allowed let through instead; given to each run, so that a new volume does not forget it.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub high_water: Vec<AcceptedUnit>,
+}
+
+const fn is_zero(count: &i32) -> bool {
+    *count == 0
 }
 
 /// Where a region stands, in one word.
@@ -117,13 +124,16 @@ pub struct Run {
     /// Why it was started.
     pub trigger: Trigger,
     /// 0 for the first run of a round, n for its nth retry.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub retry: i32,
     /// When the Job was created.
     pub started_at: Time,
-    /// Digest of the declaration that it carries out.
+    /// Digest of the declaration that it carries out, without `spec.snapshots`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub inputs: String,
+    /// Digest of the `spec.snapshots` that it carries out.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub snapshots_inputs: String,
 }
 
 /// How a run ended.
@@ -135,10 +145,11 @@ pub struct Attempt {
     /// Why it was started.
     pub trigger: Trigger,
     /// 0 for the first run of a round, n for its nth retry.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub retry: i32,
     /// One fixed word.
-    pub reason: String,
+    #[schemars(with = "String")]
+    pub reason: Reason,
     /// What is wrong and what to do.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
@@ -161,9 +172,12 @@ pub struct Attempt {
     /// The upstream asked not to be visited before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<Time>,
-    /// Digest of the declaration that the run carried out.
+    /// Digest of the declaration that the run carried out, without `spec.snapshots`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub inputs: String,
+    /// Digest of the `spec.snapshots` that it carried out; a run of an earlier version has one digest of both above.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub snapshots_inputs: String,
 }
 
 /// Two truths that an upstream told about one unit.
@@ -173,46 +187,36 @@ pub struct Contradiction {
     /// Debian: the suite.
     pub unit: String,
     /// `Equivocation` or `ReleasePairMismatch`.
-    pub reason: String,
+    #[schemars(with = "String")]
+    pub reason: Reason,
     /// What does not fit.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
 }
 
-/// A unit of which the authority has something newer than the region serves.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct BehindUnit {
-    /// Debian: the suite.
-    pub unit: String,
-    /// SHA-256 of the signed payload that is served; empty where the region has none.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub digest: String,
-    /// Since when the authority has had something newer.
-    pub superseded_at: Time,
-}
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
 
-/// A state of one unit that was verified and accepted.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct AcceptedUnit {
-    /// Debian: the suite.
-    pub unit: String,
-    /// SHA-256 of the signed payload.
-    pub digest: String,
-    /// The upstream's own date of it.
-    pub date: Time,
-    /// Until when the upstream vouches for it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub valid_until: Option<Time>,
-    /// Of whom and what its Release says that it is, by field; a change is refused.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 8))]
-    pub identity: BTreeMap<String, String>,
-    /// Why it would have been refused had spec.verification not let it through.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub allowed: Vec<String>,
-    /// The date of the state in whose place it was let through.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub instead_of: Option<Time>,
+    use super::*;
+
+    #[test]
+    fn a_word_of_another_version_is_read_and_tells_nothing_good() {
+        let told = |reason: &str| -> Attempt {
+            serde_json::from_value(json!({"job": "j", "trigger": "First", "reason": reason,
+                "startedAt": "2026-01-01T00:00:00Z", "finishedAt": "2026-01-01T00:00:00Z"}))
+            .unwrap()
+        };
+        assert_eq!(told("Published").reason, Reason::Published);
+        let other = told("SomethingNewer").reason;
+        assert_eq!(other, Reason::Unknown);
+        assert_ne!(other.outcome(), fleet_types::Outcome::Good);
+        let schema = schemars::schema_for!(Attempt);
+        assert_eq!(schema.as_value()["properties"]["reason"]["type"], "string");
+        assert!(
+            schema.as_value()["properties"]["reason"]
+                .get("enum")
+                .is_none()
+        );
+    }
 }

@@ -127,6 +127,18 @@ fn a_new_object_says_that_nobody_has_visited_it_yet() {
     assert_eq!(fleet_api::UpstreamStatus::default().observed_generation, -1);
 }
 
+/// The API server drops what a definition does not know as it reads a stored object: the marks that the version before
+/// told of each region would be gone before a controller saw them.
+#[test]
+fn what_the_version_before_wrote_of_a_region_is_not_pruned() {
+    for (kind, schema) in schemas() {
+        let regions = &schema["properties"]["status"]["properties"]["regions"]["items"];
+        let kept = regions["x-kubernetes-preserve-unknown-fields"].as_bool();
+        assert_eq!(kept, (kind == "Mirror").then_some(true), "{kind}");
+        assert!(regions["properties"]["replicas"].get("default").is_none());
+    }
+}
+
 fn samples(folder: &str) -> Vec<(PathBuf, String)> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("tests/samples")

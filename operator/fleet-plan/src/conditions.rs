@@ -4,10 +4,10 @@
 mod complaints;
 
 use fleet_api::upstream::Signatures;
-use fleet_api::{Attempt, ConditionType};
+use fleet_api::{Attempt, ConditionStatus, ConditionType};
 use fleet_types::{Outcome, Reason};
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use self::complaints::{
     damaged, first_run_held_up, manifest_at_fault, never_synced, objects_pending, pod_held_up,
@@ -18,8 +18,8 @@ use crate::fleet::{Fleet, Problem};
 use crate::freshness::{self, Freshness};
 use crate::objects::RegionObjects;
 use crate::observed::Answer;
-use crate::report::reason_of;
 use crate::runs::Runs;
+use crate::verdict::{Verdict, said};
 use crate::view::RegionView;
 
 /// One region with everything that was found out about it.
@@ -41,9 +41,10 @@ impl Facts<'_> {
     }
     /// The last run's reason, if it was of this kind.
     fn last_was(&self, outcome: Outcome) -> Option<(Reason, &Attempt)> {
-        let last = self.last()?;
-        let reason = reason_of(&last.reason);
-        (reason.outcome() == outcome).then_some((reason, last))
+        let last = self
+            .last()
+            .filter(|last| last.reason.outcome() == outcome)?;
+        Some((last.reason, last))
     }
     fn serves_something(&self) -> bool {
         self.view
@@ -54,38 +55,6 @@ impl Facts<'_> {
     pub fn has_snapshot(&self) -> bool {
         self.serves_something()
             || (self.view.served().is_none() && self.view.before.snapshot.is_some())
-    }
-}
-
-/// A value of a condition.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verdict {
-    pub status: &'static str,
-    pub reason: Reason,
-    pub message: String,
-}
-
-impl Verdict {
-    fn yes(reason: Reason, message: impl Into<String>) -> Verdict {
-        Verdict {
-            status: "True",
-            reason,
-            message: message.into(),
-        }
-    }
-    fn no(problem: Problem) -> Verdict {
-        Verdict {
-            status: "False",
-            reason: problem.reason,
-            message: problem.message,
-        }
-    }
-    pub fn unknown(reason: Reason, message: impl Into<String>) -> Verdict {
-        Verdict {
-            status: "Unknown",
-            reason,
-            message: message.into(),
-        }
     }
 }
 
@@ -153,12 +122,12 @@ pub fn verdicts(
 }
 
 fn plain(checks: &[Check], facts: &[Facts], good: Reason, message: &str) -> Verdict {
-    first(checks, facts).map_or_else(|| Verdict::yes(good, message), Verdict::no)
+    first(checks, facts).map_or_else(|| Verdict::yes(good, message), Verdict::from)
 }
 
 fn ready(fleet: &Fleet, facts: &[Facts]) -> Verdict {
     if let Some(problem) = not_ready(fleet, facts) {
-        return Verdict::no(problem);
+        return problem.into();
     }
     let content = if unsigned(fleet) {
         "content that nobody vouches for"
@@ -211,7 +180,7 @@ fn remark(facts: &Facts) -> Option<String> {
 fn failing(facts: &Facts) -> Option<String> {
     let last = facts
         .last()
-        .filter(|last| reason_of(&last.reason).outcome() != Outcome::Good)?;
+        .filter(|last| last.reason.outcome() != Outcome::Good)?;
     Some(format!(
         "the last sync of region {} failed: {}: {}",
         facts.name(),
@@ -222,7 +191,7 @@ fn failing(facts: &Facts) -> Option<String> {
 
 fn verified(fleet: &Fleet, facts: &[Facts], before: &[Condition]) -> Verdict {
     if let Some(problem) = first(VERIFIED, facts) {
-        return Verdict::no(problem);
+        return problem.into();
     }
     if unsigned(fleet) {
         let upstream = &fleet.spec.upstream_ref.name;
@@ -243,30 +212,15 @@ fn verified(fleet: &Fleet, facts: &[Facts], before: &[Condition]) -> Verdict {
         );
     }
     // A run that could not reach the upstream says nothing about signatures: what was said before stands.
-    kept(ConditionType::Verified, before)
-        .filter(|known| known.status != "Unknown")
+    said(ConditionType::Verified, before)
+        .filter(|known| !known.is(ConditionStatus::Unknown))
         .unwrap_or_else(|| Verdict::unknown(Reason::FirstSyncPending, "nothing was verified yet"))
-}
-
-/// What was said before.
-pub fn kept(kind: ConditionType, before: &[Condition]) -> Option<Verdict> {
-    let known = before.iter().find(|known| known.type_ == kind.as_str())?;
-    let status = match known.status.as_str() {
-        "True" => "True",
-        "False" => "False",
-        _ => "Unknown",
-    };
-    Some(Verdict {
-        status,
-        reason: reason_of(&known.reason),
-        message: known.message.clone(),
-    })
 }
 
 /// What was said before stands while a pod that it is about has not been asked.
 fn held(kind: ConditionType, facts: &[Facts], before: &[Condition]) -> Option<Verdict> {
     let not_asked = facts.iter().any(|facts| facts.view.not_asked());
-    kept(kind, before).filter(|_| not_asked)
+    said(kind, before).filter(|_| not_asked)
 }
 
 fn storage(facts: &[Facts], before: &[Condition]) -> Verdict {
@@ -275,7 +229,7 @@ fn storage(facts: &[Facts], before: &[Condition]) -> Verdict {
             .filter(|known| known.reason == Reason::StoreCorrupt)
     };
     match first(STORAGE, facts) {
-        Some(problem) => Verdict::no(problem),
+        Some(problem) => problem.into(),
         None => damaged()
             .unwrap_or_else(|| Verdict::yes(Reason::VolumeBound, "every region has its volume")),
     }
@@ -286,7 +240,7 @@ fn fresh(fleet: &Fleet, facts: &[Facts], before: &[Condition], now: Timestamp) -
         return known;
     }
     if let Some(problem) = facts.iter().find_map(|facts| expired(fleet, facts, now)) {
-        return Verdict::no(problem);
+        return problem.into();
     }
     let objective = freshness::objective(fleet);
     let stale = facts.iter().find_map(|facts| {
@@ -302,7 +256,7 @@ fn fresh(fleet: &Fleet, facts: &[Facts], before: &[Condition], now: Timestamp) -
         ))
     });
     if let Some(problem) = stale {
-        return Verdict::no(problem);
+        return problem.into();
     }
     let unknown = facts.iter().find_map(|facts| match &facts.freshness {
         Freshness::Unknown(reason, message) => Some((*reason, message.clone())),
@@ -358,29 +312,4 @@ fn expired(fleet: &Fleet, facts: &Facts, now: Timestamp) -> Option<Problem> {
 /// Whether the pod answered at all; an answer that there is no store is one.
 pub fn answered(view: &RegionView) -> bool {
     matches!(view.answer, Some(Answer::Serves(_) | Answer::Nothing))
-}
-
-/// Merges verdicts into conditions: the instant of the last transition moves only when the status does.
-pub fn conditions(
-    verdicts: Vec<(ConditionType, Verdict)>,
-    before: &[Condition],
-    generation: i64,
-    now: Timestamp,
-) -> Vec<Condition> {
-    let build = |(kind, verdict): (ConditionType, Verdict)| {
-        let known = before
-            .iter()
-            .find(|known| known.type_ == kind.as_str() && known.status == verdict.status);
-        Condition {
-            type_: kind.as_str().to_owned(),
-            status: verdict.status.to_owned(),
-            reason: verdict.reason.as_str().to_owned(),
-            message: verdict.message.chars().take(2048).collect(),
-            observed_generation: Some(generation),
-            last_transition_time: known.map_or(Time(crate::runs::whole(now)), |known| {
-                known.last_transition_time.clone()
-            }),
-        }
-    };
-    verdicts.into_iter().map(build).collect()
 }

@@ -1,40 +1,39 @@
-//! What a region's status says that happened, for [`timing`](crate::timing).
+//! What a copy's status says that happened, for [`timing`](crate::timing).
 
-use fleet_api::RegionStatus;
+use fleet_api::ReplicaStatus;
 use fleet_types::Outcome;
 use jiff::Timestamp;
 
 use crate::fleet::Fleet;
-use crate::report::reason_of;
 use crate::timing::{self, Due, Ended, History};
 
-/// The next run of a region. None while `suspend` holds: a request that comes then is carried out afterwards.
+/// The next run of a copy. None while `suspend` holds: a request that comes then is carried out afterwards.
 /// `volume_since` is when its claim was created.
-pub fn next(fleet: &Fleet, status: &RegionStatus, volume_since: Option<Timestamp>) -> Option<Due> {
+pub fn next(fleet: &Fleet, status: &ReplicaStatus, volume_since: Option<Timestamp>) -> Option<Due> {
     let history = || history(fleet, status, volume_since);
     (!fleet.spec.suspend)
         .then(|| timing::next(&fleet.timing, &history()))
         .flatten()
 }
 
-fn history(fleet: &Fleet, status: &RegionStatus, volume_since: Option<Timestamp>) -> History {
+fn history(fleet: &Fleet, status: &ReplicaStatus, volume_since: Option<Timestamp>) -> History {
     let created = fleet.mirror.metadata.creation_timestamp.as_ref();
     let last = status.last_attempt.as_ref();
     let wanted = (fleet.request.as_ref())
         .filter(|wanted| status.handled_sync_request.as_ref() != Some(wanted));
-    let edited = last.is_some_and(|last| last.inputs != fleet.inputs);
+    let edited = last.is_some_and(|last| !fleet.inputs.are_those_of(last));
     History {
         declared_at: created.map_or(Timestamp::UNIX_EPOCH, |time| time.0),
         last: last.map(|last| Ended {
             started_at: last.started_at.0,
             finished_at: last.finished_at.0,
-            good: reason_of(&last.reason).outcome() == Outcome::Good,
+            good: last.reason.outcome() == Outcome::Good,
             retry: last.retry,
             not_before: last.not_before.as_ref().map(|wait| wait.0),
         }),
         round_started_at: status.round_started_at.as_ref().map(|round| round.0),
         request: wanted.cloned(),
-        edited: edited.then(|| fleet.inputs.clone()),
+        edited: edited.then(|| fleet.inputs.occasion()),
         volume_since,
         started_up_at: None,
     }

@@ -5,6 +5,7 @@ use fleet_api::{MirrorStatus, Upstream, UpstreamSpec};
 use fleet_types::{Reason, shown_url};
 use kube_core::ResourceExt;
 
+use crate::inputs::Inputs;
 use crate::observed::{Observed, SeenMeta};
 use crate::timing::Timing;
 use crate::{inputs, names, pods};
@@ -37,8 +38,8 @@ pub struct Fleet<'a> {
     pub timing: Timing,
     /// What holds for its pods.
     pub pods: PodSettings,
-    /// Digest of everything that a run's result depends on and that manifests say.
-    pub inputs: String,
+    /// Digests of everything that a run's result depends on and that manifests say.
+    pub inputs: Inputs,
     /// The value of the request annotation, if there is one.
     pub request: Option<String>,
     pub sites: Vec<Site<'a>>,
@@ -84,7 +85,7 @@ impl<'a> Fleet<'a> {
         if !seen.settings.allow_control_plane {
             away_from_control_plane(spec).map_err(invalid)?;
         }
-        let inputs = inputs::digest(spec, &name, &upstream.spec);
+        let inputs = Inputs::of(spec, &name, &upstream.spec);
         let namespace = mirror.namespace().unwrap_or_default();
         let fleet = Fleet {
             mirror,

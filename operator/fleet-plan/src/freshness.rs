@@ -2,8 +2,7 @@
 
 use fleet_api::mirror::AllowedReason;
 use fleet_api::upstream::ObservedUnit;
-use fleet_api::{BehindUnit, ConditionType, RegionStatus};
-use fleet_types::documents::ServedStatus;
+use fleet_api::{ConditionStatus, ConditionType, UnitStatus};
 use fleet_types::{Reason, UnitRevision};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -11,6 +10,18 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use crate::fleet::Fleet;
 use crate::runs::whole;
 use crate::schedule::{later, seconds};
+use crate::verdict::{Verdict, said};
+use crate::view::RegionView;
+
+/// A unit of which the authority has something newer than a copy serves.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BehindUnit {
+    pub unit: String,
+    /// SHA-256 of the signed payload that is served; empty where the copy has none.
+    pub digest: String,
+    /// Since when the authority has had something newer.
+    pub superseded_at: Time,
+}
 
 /// What is known about one copy's freshness.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,6 +58,18 @@ impl Freshness {
             Freshness::Unknown(..) => {}
         }
     }
+}
+
+/// What a status remembers of units that are behind, in whichever snapshot.
+pub fn remembered(units: &[UnitStatus]) -> Vec<BehindUnit> {
+    let behind = units.iter().filter_map(|unit| {
+        Some(BehindUnit {
+            unit: unit.unit.clone(),
+            digest: unit.digest.clone(),
+            superseded_at: unit.superseded_at.clone()?,
+        })
+    });
+    behind.collect()
 }
 
 /// A unit of which nobody knows what the authority has.
@@ -112,33 +135,33 @@ pub fn observe(
 /// Measures one region: what its pod says that it serves against what its Upstream's status says of the authority.
 pub fn of_region(
     fleet: &Fleet,
-    served: Option<&ServedStatus>,
-    before: &RegionStatus,
+    view: &RegionView,
+    before: &[BehindUnit],
     now: Timestamp,
 ) -> Freshness {
-    let name = &before.name;
-    let Some(served) = served.filter(|served| served.snapshot.is_some()) else {
+    let name = view.name();
+    let Some(served) = view.served().filter(|served| served.snapshot.is_some()) else {
         return Freshness::Unknown(
             Reason::Unknown,
             format!("region {name} does not say what it serves"),
         );
     };
     if fleet.upstream_spec().needs_secrets() {
-        return unprobed(fleet, before, now);
+        return unprobed(fleet, view, now);
     }
     let units = fleet.spec.content.units();
     let status = fleet.upstream.status.as_ref();
     let authority = status.map_or(&[][..], |status| &status.revision);
-    match measure(&units, authority, &served.revision, &before.behind, now) {
+    match measure(&units, authority, &served.revision, before, now) {
         Ok(freshness) => freshness,
-        Err(_) if is_told_by_syncs(fleet) => unprobed(fleet, before, now),
+        Err(_) if is_told_by_syncs(fleet) => unprobed(fleet, view, now),
         Err(Unseen(unit)) => Freshness::Unknown(Reason::Unknown, unseen(fleet, &unit)),
     }
 }
 
 /// An authority that only sync runs may ask, or whose state only they can tell: as of the last run that succeeded, for as long as the objective allows.
-fn unprobed(fleet: &Fleet, before: &RegionStatus, now: Timestamp) -> Freshness {
-    let success = before.last_success.as_ref().map(|success| success.0);
+fn unprobed(fleet: &Fleet, view: &RegionView, now: Timestamp) -> Freshness {
+    let success = view.before.last_success.as_ref().map(|success| success.0);
     let fresh = success.filter(|at| now < later(*at, objective(fleet)));
     if let Some(at) = fresh {
         return Freshness::Assumed(at);
@@ -147,19 +170,20 @@ fn unprobed(fleet: &Fleet, before: &RegionStatus, now: Timestamp) -> Freshness {
         Reason::NotProbed,
         format!(
             "only sync runs can tell what the authority has, and none succeeded in region {} within the objective",
-            before.name
+            view.name()
         ),
     )
 }
 
 /// Whether probes cannot tell what the authority has, and syncs can.
 fn is_told_by_syncs(fleet: &Fleet) -> bool {
-    let status = fleet.upstream.status.iter();
-    let mut conditions = status.flat_map(|status| &status.conditions);
-    conditions.any(|condition| {
-        condition.type_ == ConditionType::Reachable.as_str()
-            && condition.reason == Reason::NotProbed.as_str()
-    })
+    reachable(fleet).is_some_and(|known| known.reason == Reason::NotProbed)
+}
+
+/// What is said of the authority's answers.
+fn reachable(fleet: &Fleet) -> Option<Verdict> {
+    let status = fleet.upstream.status.as_ref()?;
+    said(ConditionType::Reachable, &status.conditions)
 }
 
 /// Until when the upstream vouches for what is served, by unit; only where there is a limit.
@@ -191,17 +215,10 @@ pub fn expired_is_allowed(fleet: &Fleet, served: &[UnitRevision], unit: &str) ->
 
 fn unseen(fleet: &Fleet, unit: &str) -> String {
     let upstream = &fleet.spec.upstream_ref.name;
-    let conditions = fleet
-        .upstream
-        .status
-        .iter()
-        .flat_map(|status| &status.conditions);
-    let mut reachable =
-        conditions.filter(|condition| condition.type_ == ConditionType::Reachable.as_str());
-    match reachable.find(|condition| condition.status == "False") {
-        Some(condition) => format!(
+    match reachable(fleet).filter(|known| known.is(ConditionStatus::False)) {
+        Some(known) => format!(
             "Upstream {upstream} cannot be asked for {unit}: {}",
-            condition.message
+            known.message
         ),
         None => format!("Upstream {upstream} has not told yet what it has of {unit}"),
     }

@@ -1,73 +1,37 @@
-//! High-water marks: the newest state of each unit that was accepted, kept where a lost volume cannot take them along.
+//! High-water marks: what runs left behind becomes the Mirror's, and the Mirror's is told to each run.
 
 use fleet_api::AcceptedUnit;
-use fleet_types::{Accepted, UnitRevision};
-use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use fleet_types::documents::Report;
+use fleet_types::{Accepted, Outcome};
 
-use crate::report::reason_of;
-
-/// Raises marks: the newest date of each unit wins.
-pub fn raise(marks: &mut Vec<AcceptedUnit>, revision: &[UnitRevision]) {
-    for unit in revision {
-        let known = marks.iter().find(|mark| mark.unit == unit.unit);
-        if known.is_some_and(|known| known.date.0.as_second() >= unit.date) {
-            continue;
+/// Marks after a run of some region. It was told ours, and only a person lets it lower one; what a region that got not so
+/// far remembers of before takes nothing back.
+pub fn learn(marks: &mut Vec<AcceptedUnit>, report: &Report) {
+    let revision = report.revision.iter().map(|unit| unit.clone().into());
+    let left: Vec<Accepted> = revision.chain(report.accepted.iter().cloned()).collect();
+    for left in left {
+        let known = marks.iter().find(|known| known.unit == left.revision.unit);
+        let lowered = left.instead_of.is_some() && accepts(report, &left.revision.unit);
+        let mark = match known.and_then(AcceptedUnit::mark) {
+            Some(known) if !lowered => known.newer(left),
+            _ => left,
+        };
+        if let Some(mark) = AcceptedUnit::of(&mark) {
+            marks.retain(|known| known.unit != mark.unit);
+            marks.push(mark);
         }
-        let raised = Accepted {
-            identity: known
-                .map(|known| known.identity.clone())
-                .unwrap_or_default(),
-            ..unit.clone().into()
-        };
-        replace(marks, &[raised]);
     }
+    marks.sort_by(|one, other| one.unit.cmp(&other.unit));
 }
 
-/// Takes marks over as a run left them: it was told ours, and only a person lets it lower one.
-pub fn replace(marks: &mut Vec<AcceptedUnit>, left: &[Accepted]) {
-    for mark in left {
-        let Some(accepted) = accepted(mark) else {
-            continue;
-        };
-        marks.retain(|known| known.unit != accepted.unit);
-        marks.push(accepted);
-    }
-    marks.sort_by(|a, b| a.unit.cmp(&b.unit));
-}
-
-fn accepted(mark: &Accepted) -> Option<AcceptedUnit> {
-    let time = |at: i64| Timestamp::from_second(at).ok().map(Time);
-    let revision = &mark.revision;
-    Some(AcceptedUnit {
-        unit: revision.unit.clone(),
-        digest: revision.digest.to_string(),
-        date: time(revision.date)?,
-        valid_until: revision.valid_until.and_then(time),
-        identity: mark.identity.clone(),
-        allowed: (mark.allowed.iter())
-            .map(|reason| reason.as_str().to_owned())
-            .collect(),
-        instead_of: mark.instead_of.and_then(time),
-    })
+/// Whether a run found a unit good.
+fn accepts(report: &Report, unit: &str) -> bool {
+    let mut units = report.units.iter().filter(|told| told.unit == unit);
+    report.is_good() || units.any(|told| told.reason.outcome() == Outcome::Good)
 }
 
 /// Marks as `--high-water` takes them.
 pub fn argument(marks: &[AcceptedUnit]) -> String {
-    let seconds = |at: &Time| at.0.as_second();
-    let told = |mark: &AcceptedUnit| {
-        Some(Accepted {
-            revision: UnitRevision {
-                unit: mark.unit.clone(),
-                digest: mark.digest.parse().ok()?,
-                date: seconds(&mark.date),
-                valid_until: mark.valid_until.as_ref().map(seconds),
-            },
-            identity: mark.identity.clone(),
-            allowed: mark.allowed.iter().map(|word| reason_of(word)).collect(),
-            instead_of: mark.instead_of.as_ref().map(seconds),
-        })
-    };
-    let marks: Vec<_> = marks.iter().filter_map(told).collect();
+    let marks: Vec<_> = marks.iter().filter_map(AcceptedUnit::mark).collect();
     serde_json::to_string(&marks).unwrap_or_else(|_| "[]".to_owned())
 }

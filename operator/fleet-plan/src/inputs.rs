@@ -1,15 +1,52 @@
 //! What a run's result depends on: when it changes, a new run is due at once.
 
-use fleet_api::{MirrorSpec, UpstreamSpec};
-use serde_json::json;
+use fleet_api::{Attempt, MirrorSpec, UpstreamSpec};
+use serde_json::{Value, json};
 
 use crate::names;
 
-/// Digest over the declaration that a run carries out. Schedule, storage, regions, politeness and freshness are not in
+/// The declaration that a run carries out, as digests. Schedule, storage, regions, politeness and freshness are not in
 /// it: they change when or where a run happens, not what comes of it. What Secrets and ConfigMaps hold is not either,
 /// since the controller may not read it: the worker's own inputs digest has it.
-pub fn digest(spec: &MirrorSpec, mirror: &str, upstream: &UpstreamSpec) -> String {
-    let declared = json!({
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inputs {
+    /// Of what a snapshot is made of.
+    pub snapshot: String,
+    /// Of `spec.snapshots`: which ones are kept, and which one is served.
+    pub snapshots: String,
+    /// Of both, as the version before noted it.
+    together: String,
+}
+
+impl Inputs {
+    pub fn of(spec: &MirrorSpec, mirror: &str, upstream: &UpstreamSpec) -> Inputs {
+        let mut declared = declared(spec, mirror, upstream);
+        let together = digest(&declared);
+        let fields = declared.as_object_mut();
+        fields.and_then(|fields| fields.remove("snapshots"));
+        Inputs {
+            snapshot: digest(&declared),
+            snapshots: digest(&json!(spec.snapshots)),
+            together,
+        }
+    }
+
+    /// What tells this declaration from others.
+    pub fn occasion(&self) -> String {
+        format!("{} {}", self.snapshot, self.snapshots)
+    }
+
+    /// Whether a run carried out this declaration.
+    pub fn are_those_of(&self, run: &Attempt) -> bool {
+        match run.snapshots_inputs.as_str() {
+            "" => run.inputs == self.together,
+            snapshots => run.inputs == self.snapshot && snapshots == self.snapshots,
+        }
+    }
+}
+
+fn declared(spec: &MirrorSpec, mirror: &str, upstream: &UpstreamSpec) -> Value {
+    json!({
         "mirror": mirror,
         "mode": spec.mode,
         "content": spec.content,
@@ -25,7 +62,10 @@ pub fn digest(spec: &MirrorSpec, mirror: &str, upstream: &UpstreamSpec) -> Strin
         "endpoints": upstream.endpoints,
         "trust": upstream.trust,
         "access": upstream.access,
-    });
+    })
+}
+
+fn digest(declared: &Value) -> String {
     names::hash(&[&declared.to_string()])
         .chars()
         .take(16)
@@ -50,9 +90,9 @@ mod tests {
     use fleet_api::{Mirror, Upstream};
     use serde_json::{Value, json};
 
-    use super::digest;
+    use super::Inputs;
 
-    fn of(serving: Value, politeness: Value) -> String {
+    fn of(serving: Value, politeness: Value) -> Inputs {
         let mirror: Mirror = serde_json::from_value(json!({
             "apiVersion": "mirrorfleet.dev/v1alpha1", "kind": "Mirror", "metadata": {"name": "debian"},
             "spec": {
@@ -68,7 +108,7 @@ mod tests {
             },
         }))
         .unwrap();
-        digest(&mirror.spec, "debian", &upstream.spec)
+        Inputs::of(&mirror.spec, "debian", &upstream.spec)
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! This crate has no client, no clock, no randomness and no runtime: what a decision may not look at, it cannot depend
 //! on. Planning is total: a wrong specification has a plan too (touch nothing, say what to change, wait).
 
+mod after;
 pub mod build;
 mod canonical;
 mod cause;
@@ -10,6 +11,7 @@ mod conditions;
 mod due;
 pub mod fleet;
 pub mod freshness;
+mod gauges;
 mod high_water;
 pub mod inputs;
 pub mod names;
@@ -28,8 +30,10 @@ pub mod timing;
 pub mod turn;
 mod unreadable;
 pub mod upstream;
+mod verdict;
 mod view;
 
+pub use after::Failure;
 pub use observed::{
     Answer, Observed, SeenApplied, SeenClaim, SeenJob, SeenMeta, SeenObjects, SeenPod, SeenWarning,
     Settings,
@@ -38,7 +42,8 @@ pub use plan::{ChildKind, FinishedRun, Plan, PlannedEvent, Write};
 pub use planner::{plan, wanted_names};
 pub use pods::PodsAllowed;
 pub use turn::{Line, Turn, TurnBook};
-pub use unreadable::{conditions_of_unreadable, state_of_unreadable};
+pub use unreadable::conditions_of_unreadable;
 pub use upstream::{
     ObservedUpstream, Probe, ProbeAnswer, SeenAttempt, UpstreamPlan, concerns, plan_upstream,
 };
+pub use verdict::state_of_stalled;

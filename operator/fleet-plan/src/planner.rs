@@ -2,16 +2,16 @@
 
 use fleet_api::mirror::Mirror;
 use fleet_api::{ConditionType, MirrorStatus};
-use fleet_types::Reason;
 use jiff::Timestamp;
 
-use crate::conditions::{Facts, Verdict, conditions, kept};
+use crate::conditions::Facts;
 use crate::fleet::{Fleet, Problem};
 use crate::observed::Observed;
 use crate::plan::{Plan, Write};
 use crate::turn::Turn;
+use crate::verdict::{conditions, stands, state_of_stalled};
 use crate::view::RegionView;
-use crate::{freshness, names, objects, runs, start, status, teardown};
+use crate::{freshness, high_water, names, objects, runs, start, status, teardown, verdict};
 
 /// Decides what to do about one Mirror. Every input has a plan; a wrong specification's is to touch nothing and say
 /// what to change.
@@ -49,7 +49,13 @@ fn carry_out(fleet: &Fleet, seen: &Observed) -> Plan {
         .zip(&objects.regions)
         .map(|(view, region)| runs::take_stock(view, &fleet.uid, seen.now, region.replacing))
         .collect();
-    let starting = start::choose(fleet, &views, &mut runs, &objects, seen);
+    let mut marks = before.high_water.clone();
+    let finished: Vec<_> = runs.iter().flat_map(|runs| runs.finished.clone()).collect();
+    for report in finished.iter().filter_map(|run| run.report.as_ref()) {
+        high_water::learn(&mut marks, report);
+    }
+    let starting = start::choose(fleet, &views, &mut runs, &objects, &marks, seen);
+    let behind = freshness::remembered(&before.units);
     let facts: Vec<Facts> = views
         .iter()
         .zip(&runs)
@@ -59,7 +65,7 @@ fn carry_out(fleet: &Fleet, seen: &Observed) -> Plan {
             view,
             runs,
             objects,
-            freshness: freshness::of_region(fleet, view.served(), &view.before, seen.now),
+            freshness: freshness::of_region(fleet, view, &behind, seen.now),
             waiting: starting
                 .waiting
                 .as_ref()
@@ -67,8 +73,7 @@ fn carry_out(fleet: &Fleet, seen: &Observed) -> Plan {
                 .map(|(_, words)| words.clone()),
         })
         .collect();
-    let status = status::summarise(fleet, &facts, seen, starting.next);
-    let finished: Vec<_> = runs.iter().flat_map(|runs| runs.finished.clone()).collect();
+    let status = status::summarise(fleet, &facts, marks, seen, starting.next);
     let wake = [
         starting.look_again,
         objects.look_again,
@@ -101,28 +106,32 @@ fn carry_out(fleet: &Fleet, seen: &Observed) -> Plan {
 fn stalled(mirror: &Mirror, seen: &Observed, problem: Problem) -> Plan {
     let before = mirror.status.clone().unwrap_or_default();
     let generation = mirror.metadata.generation.unwrap_or(0);
-    let stalled = problem.reason.as_str();
-    let verdicts = stalled_verdicts(&before, problem);
-    let serves = verdicts
-        .iter()
-        .any(|(kind, verdict)| *kind == ConditionType::Ready && verdict.status == "True");
-    let state = if serves {
-        format!("{},{stalled}", Reason::Serving)
-    } else {
-        stalled.to_owned()
+    let stands = |kind| {
+        (
+            kind,
+            stands(kind, &before.conditions, "nothing was done yet"),
+        )
     };
+    let reason = problem.reason;
+    let mut verdicts = Vec::from(verdict::stalled(problem, &before.conditions));
+    verdicts.extend([
+        stands(ConditionType::Verified),
+        stands(ConditionType::Fresh),
+        stands(ConditionType::Serving),
+        stands(ConditionType::StorageReady),
+    ]);
+    let conditions = conditions(verdicts, &before.conditions, generation, seen.now);
     let status = MirrorStatus {
         observed_generation: generation,
-        state: Some(state),
+        state: Some(state_of_stalled(&conditions, reason)),
         next_sync_time: None,
         retained_claims: objects::retained_claims(mirror, seen),
-        conditions: conditions(verdicts, &before.conditions, generation, seen.now),
+        conditions,
         ..before.clone()
     };
     let running = status
-        .regions
-        .iter()
-        .any(|region| region.current_run.is_some());
+        .replicas()
+        .any(|(_, replica)| replica.current_run.is_some());
     Plan {
         writes: Vec::<Write>::new(),
         after_status: Vec::new(),
@@ -134,40 +143,4 @@ fn stalled(mirror: &Mirror, seen: &Observed, problem: Problem) -> Plan {
         status_changed: mirror.status.as_ref() != Some(&status),
         status,
     }
-}
-
-/// `Stalled` says what to change. What is served stays served, so `Ready` stays as it was once it was true.
-fn stalled_verdicts(before: &MirrorStatus, problem: Problem) -> Vec<(ConditionType, Verdict)> {
-    let kept = |kind: ConditionType| {
-        let known = kept(kind, &before.conditions);
-        let unknown = || Verdict::unknown(Reason::Unknown, "nothing was done yet");
-        (kind, known.unwrap_or_else(unknown))
-    };
-    let Problem { reason, message } = problem;
-    let ready = match kept(ConditionType::Ready) {
-        (kind, verdict) if verdict.status == "True" => (kind, verdict),
-        (kind, _) => (
-            kind,
-            Verdict {
-                status: "False",
-                reason,
-                message: message.clone(),
-            },
-        ),
-    };
-    vec![
-        ready,
-        (
-            ConditionType::Stalled,
-            Verdict {
-                status: "True",
-                reason,
-                message,
-            },
-        ),
-        kept(ConditionType::Verified),
-        kept(ConditionType::Fresh),
-        kept(ConditionType::Serving),
-        kept(ConditionType::StorageReady),
-    ]
 }

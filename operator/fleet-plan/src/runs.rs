@@ -3,7 +3,7 @@
 mod kept;
 mod words;
 
-use fleet_api::{Attempt, Contradiction, RegionStatus, Run, Trigger, labels};
+use fleet_api::{Attempt, Contradiction, ReplicaStatus, Run, Trigger, labels};
 use fleet_types::Reason;
 use fleet_types::documents::Report;
 use jiff::{SignedDuration, Timestamp};
@@ -11,7 +11,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use self::kept::{failed, is_kept, ours, volume_stays};
 use self::words::{end_words, held_up};
-use crate::high_water;
 use crate::observed::{Answer, SeenJob};
 use crate::plan::{ChildKind, FinishedRun, Write};
 use crate::report::instant;
@@ -31,8 +30,8 @@ const MESSAGE_LENGTH: usize = 1024;
 /// What a region's runs are, after the results of those that ended were taken over.
 #[derive(Debug)]
 pub struct Runs {
-    /// The region's status with the results in it.
-    pub status: RegionStatus,
+    /// The copy's status with the results in it.
+    pub status: ReplicaStatus,
     pub finished: Vec<FinishedRun>,
     /// Deletions of Jobs whose result the status holds.
     pub discard: Vec<Write>,
@@ -226,10 +225,6 @@ impl Runs {
         } else {
             status.consecutive_failures = status.consecutive_failures.saturating_add(1);
         }
-        if let Some(report) = &outcome.report {
-            high_water::raise(&mut status.high_water, &report.revision);
-            high_water::replace(&mut status.high_water, &report.accepted);
-        }
         let wait = outcome
             .report
             .as_ref()
@@ -240,7 +235,7 @@ impl Runs {
             .and_then(Report::contradiction)
             .map(|told| Contradiction {
                 unit: told.unit.clone(),
-                reason: told.reason.as_str().to_owned(),
+                reason: told.reason,
                 message: told.message.chars().take(MESSAGE_LENGTH).collect(),
             });
         let told = outcome.report.clone();
@@ -259,7 +254,7 @@ impl Runs {
             job: run.job,
             trigger: run.trigger,
             retry: run.retry,
-            reason: outcome.reason.as_str().to_owned(),
+            reason: outcome.reason,
             message: outcome.message.chars().take(MESSAGE_LENGTH).collect(),
             contradiction,
             started_at: run.started_at,
@@ -270,6 +265,7 @@ impl Runs {
             not_before: wait
                 .map(|wait| Time(whole(later(outcome.at, crate::schedule::seconds(wait))))),
             inputs: run.inputs,
+            snapshots_inputs: run.snapshots_inputs,
         });
     }
 
@@ -322,20 +318,17 @@ fn run_of(job: &SeenJob, now: Timestamp) -> Run {
         .into_iter()
         .find(|known| Some(known.as_str()) == trigger)
         .unwrap_or(Trigger::Schedule);
+    let noted = |annotation| {
+        let text = job.meta.annotation(annotation);
+        text.unwrap_or_default().to_owned()
+    };
     Run {
         job: job.meta.name.clone(),
         trigger,
-        retry: job
-            .meta
-            .annotation(labels::RETRY)
-            .and_then(|text| text.parse().ok())
-            .unwrap_or(0),
+        retry: noted(labels::RETRY).parse().unwrap_or(0),
         started_at: Time(whole(job.meta.created_at.unwrap_or(now))),
-        inputs: job
-            .meta
-            .annotation(labels::INPUTS)
-            .unwrap_or_default()
-            .to_owned(),
+        inputs: noted(labels::INPUTS),
+        snapshots_inputs: noted(labels::SNAPSHOTS_INPUTS),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Whether a run starts now, and in which region.
 
-use fleet_api::Run;
+use fleet_api::{AcceptedUnit, Run};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube_core::ResourceExt;
@@ -35,6 +35,7 @@ pub fn choose(
     views: &[RegionView],
     runs: &mut [Runs],
     objects: &Objects,
+    marks: &[AcceptedUnit],
     seen: &Observed,
 ) -> Starting {
     let dues: Vec<Option<Due>> = views
@@ -87,7 +88,7 @@ pub fn choose(
         return starting;
     }
     starting.turn = Turn::Running;
-    starting.write = start(fleet, &views[index], &mut runs[index], due, seen);
+    starting.write = start(fleet, &views[index], &mut runs[index], due, marks, seen);
     starting
 }
 
@@ -116,6 +117,7 @@ fn start(
     view: &RegionView,
     runs: &mut Runs,
     due: &Due,
+    marks: &[AcceptedUnit],
     seen: &Observed,
 ) -> Option<Write> {
     let pod = view.pod?;
@@ -125,7 +127,7 @@ fn start(
         occasion: due.occasion.clone(),
         image: pod.image.as_deref().unwrap_or(&seen.settings.image),
         node: pod.node.as_deref()?,
-        high_water: high_water::argument(&runs.status.high_water),
+        high_water: high_water::argument(marks),
         damaged: view
             .served()
             .map(|served| served.damaged.clone())
@@ -144,7 +146,8 @@ fn start(
         trigger: due.trigger,
         retry: due.retry,
         started_at: now,
-        inputs: fleet.inputs.clone(),
+        inputs: fleet.inputs.snapshot.clone(),
+        snapshots_inputs: fleet.inputs.snapshots.clone(),
     });
     Some(Write::CreateJob(Box::new(job)))
 }

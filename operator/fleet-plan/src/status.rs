@@ -1,23 +1,30 @@
 //! The whole status of a Mirror, and the events that tell of its changes.
 
-use fleet_api::{ConditionType, MirrorStatus, RegionState, RegionStatus};
+mod served;
+
+use fleet_api::{
+    AcceptedUnit, ConditionStatus, ConditionType, MirrorStatus, RegionState, RegionStatus,
+    ReplicaStatus,
+};
 use fleet_types::{Outcome, Reason};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use crate::conditions::{Facts, conditions, verdicts};
+use crate::conditions::{Facts, verdicts};
 use crate::fleet::Fleet;
-use crate::freshness;
+use crate::freshness::{self, Freshness};
 use crate::objects::retained_claims;
 use crate::observed::Observed;
 use crate::plan::{FinishedRun, PlannedEvent};
-use crate::report::{instant, reason_of};
+use crate::report::instant;
 use crate::runs::whole;
 use crate::schedule::later;
+use crate::verdict::{Verdict, conditions, said};
 
 pub fn summarise(
     fleet: &Fleet,
     facts: &[Facts],
+    marks: Vec<AcceptedUnit>,
     seen: &Observed,
     next: Option<Timestamp>,
 ) -> MirrorStatus {
@@ -33,18 +40,23 @@ pub fn summarise(
     let verdicts = verdicts(fleet, facts, &before.conditions, seen.now);
     let generation = fleet.mirror.metadata.generation.unwrap_or(0);
     let conditions = conditions(verdicts, &before.conditions, generation, seen.now);
+    let replicas = || regions.iter().flat_map(|region| &region.replicas);
+    let (snapshots, units) = served::tables(facts, &regions, &before.units);
     MirrorStatus {
         observed_generation: generation,
         state: Some(words(fleet, facts, &conditions)),
-        snapshot: common(regions.iter().map(|region| region.snapshot.as_ref())),
+        snapshot: common(replicas().map(|replica| replica.snapshot.as_ref())),
         regions_ready: Some(format!("{serving}/{}", facts.len())),
         superseded_at: regions
             .iter()
             .filter_map(|region| region.superseded_at.clone())
             .min(),
-        last_sync_time: oldest(regions.iter().map(|region| region.last_success.as_ref())),
+        last_sync_time: oldest(replicas().map(|replica| &replica.last_success)),
+        snapshots,
+        units,
+        high_water: marks,
         next_sync_time: next.map(|at| Time(whole(at))),
-        last_handled_sync_request: handled(fleet, &regions, &before),
+        last_handled_sync_request: handled(fleet, replicas(), &before),
         retained_claims: retained_claims(fleet.mirror, seen),
         conditions,
         regions,
@@ -53,22 +65,21 @@ pub fn summarise(
 
 /// What `kubectl get` shows beside the conditions, in the way of a node's `Ready,SchedulingDisabled`.
 fn words(fleet: &Fleet, facts: &[Facts], conditions: &[Condition]) -> String {
-    let of = |kind: ConditionType| conditions.iter().find(|known| known.type_ == kind.as_str());
-    let reason = |kind: ConditionType, status: &str| {
-        of(kind)
-            .filter(|known| known.status == status)
-            .map(|known| known.reason.as_str())
+    let reason = |kind: ConditionType, status: ConditionStatus| {
+        let said = said(kind, conditions).filter(|said| said.is(status));
+        said.map(|said| said.reason)
     };
     let rolled_back = facts.iter().any(|facts| {
         let last = facts.runs.status.last_attempt.as_ref();
-        last.is_some_and(|last| last.reason == Reason::RolledBack.as_str())
+        last.is_some_and(|last| last.reason == Reason::RolledBack)
     });
     let waiting = facts.iter().any(|facts| facts.waiting.is_some());
-    let when = |holds: bool, reason: Reason| holds.then(|| reason.as_str());
-    let mut words = vec![reason(ConditionType::Ready, "False").unwrap_or(Reason::Serving.as_str())];
+    let when = |holds: bool, reason: Reason| holds.then_some(reason);
+    let not_ready = reason(ConditionType::Ready, ConditionStatus::False);
+    let mut words = vec![not_ready.unwrap_or(Reason::Serving)];
     let more = [
-        reason(ConditionType::Stalled, "True"),
-        reason(ConditionType::Fresh, "False"),
+        reason(ConditionType::Stalled, ConditionStatus::True),
+        reason(ConditionType::Fresh, ConditionStatus::False),
         when(fleet.spec.suspend, Reason::Suspended),
         when(!fleet.spec.snapshots.pinned.is_empty(), Reason::Pinned),
         when(rolled_back, Reason::RolledBack),
@@ -79,13 +90,31 @@ fn words(fleet: &Fleet, facts: &[Facts], conditions: &[Condition]) -> String {
             words.push(word);
         }
     }
-    words.join(",")
+    words
+        .iter()
+        .map(|word| word.as_str())
+        .collect::<Vec<_>>()
+        .join(",")
 }
 
 fn region(fleet: &Fleet, facts: &Facts, now: Timestamp) -> RegionStatus {
+    let replica = replica(facts);
+    let superseded_at = match &facts.freshness {
+        Freshness::Unknown(..) => facts.view.superseded_before.clone(),
+        known => known.superseded_at().map(Time),
+    };
+    RegionStatus {
+        name: facts.view.name().to_owned(),
+        state: state(fleet, facts, &replica, superseded_at.as_ref(), now),
+        url: Some(fleet.url(facts.view.site)),
+        superseded_at,
+        replicas: vec![replica],
+    }
+}
+
+fn replica(facts: &Facts) -> ReplicaStatus {
     let served = facts.view.served();
     let mut status = facts.runs.status.clone();
-    status.url = Some(fleet.url(facts.view.site));
     if crate::conditions::answered(facts.view) {
         status.snapshot = served.and_then(|served| served.snapshot.clone());
     }
@@ -94,37 +123,38 @@ fn region(fleet: &Fleet, facts: &Facts, now: Timestamp) -> RegionStatus {
         let kept = served.and_then(|served| served.last_success.as_ref());
         status.last_success = kept.map(|success| Time(instant(success.at)));
     }
-    facts.freshness.remember(&mut status.behind);
-    status.superseded_at = status
-        .behind
-        .iter()
-        .map(|unit| unit.superseded_at.clone())
-        .min();
-    status.ready_replicas = i32::from(facts.view.ready());
-    status.state = state(fleet, facts, &status, now);
+    status.ready = facts.view.ready();
     status
 }
 
-fn state(fleet: &Fleet, facts: &Facts, status: &RegionStatus, now: Timestamp) -> RegionState {
+fn state(
+    fleet: &Fleet,
+    facts: &Facts,
+    replica: &ReplicaStatus,
+    superseded_at: Option<&Time>,
+    now: Timestamp,
+) -> RegionState {
     let stale = |since: &Time| now > later(since.0, freshness::objective(fleet));
     let untold = match facts.view.not_asked() {
-        true => facts.view.before.state == RegionState::Unknown,
+        true => facts.view.state_before == RegionState::Unknown,
         false => facts.view.served().is_none(),
     };
-    match status.snapshot {
-        None if status.current_run.is_some() => RegionState::Syncing,
+    match replica.snapshot {
+        None if replica.current_run.is_some() => RegionState::Syncing,
         None => RegionState::Pending,
         Some(_) if !facts.view.ready() || untold => RegionState::Unknown,
-        Some(_) if status.superseded_at.as_ref().is_some_and(stale) => RegionState::Stale,
+        Some(_) if superseded_at.is_some_and(stale) => RegionState::Stale,
         Some(_) => RegionState::Serving,
     }
 }
 
-/// A request is handled once every region has begun a run for it.
-fn handled(fleet: &Fleet, regions: &[RegionStatus], before: &MirrorStatus) -> Option<String> {
-    let everywhere = regions
-        .iter()
-        .all(|region| region.handled_sync_request == fleet.request);
+/// A request is handled once a run for it has begun everywhere.
+fn handled<'s>(
+    fleet: &Fleet,
+    mut replicas: impl Iterator<Item = &'s ReplicaStatus>,
+    before: &MirrorStatus,
+) -> Option<String> {
+    let everywhere = replicas.all(|replica| replica.handled_sync_request == fleet.request);
     if everywhere {
         fleet.request.clone()
     } else {
@@ -139,8 +169,9 @@ fn common<'s>(mut snapshots: impl Iterator<Item = Option<&'s String>>) -> Option
         .then(|| first.clone())
 }
 
-fn oldest<'s>(times: impl Iterator<Item = Option<&'s Time>>) -> Option<Time> {
-    let all: Option<Vec<_>> = times.collect();
+/// The oldest of several instants; none while one is missing.
+pub fn oldest<'s>(times: impl Iterator<Item = &'s Option<Time>>) -> Option<Time> {
+    let all: Option<Vec<_>> = times.map(Option::as_ref).collect();
     all?.into_iter().min().cloned()
 }
 
@@ -158,10 +189,9 @@ pub fn expires_at(
         .filter_map(|region| region.superseded_at.as_ref());
     let unprobed = fleet.upstream_spec().needs_secrets();
     let successes = status
-        .regions
-        .iter()
+        .replicas()
         .filter(|_| unprobed)
-        .filter_map(|region| region.last_success.as_ref());
+        .filter_map(|(_, replica)| replica.last_success.as_ref());
     let objectives = behind
         .chain(successes)
         .map(|since| later(since.0, objective));
@@ -188,22 +218,19 @@ pub fn events(
         .map(|run| run_event(run, after))
         .collect();
     for kind in [ConditionType::Stalled, ConditionType::Fresh] {
-        let find = |all: &[Condition]| {
-            all.iter()
-                .find(|condition| condition.type_ == kind.as_str())
-                .cloned()
+        let was = said(kind, before);
+        let Some(is) = said(kind, &after.conditions) else {
+            continue;
         };
-        let (was, is) = (find(before), find(&after.conditions));
-        let Some(is) = is else { continue };
-        let changed =
-            was.as_ref().map(|was| (&was.status, &was.reason)) != Some((&is.status, &is.reason));
-        let bad = (kind == ConditionType::Stalled) == (is.status == "True");
+        let of = |verdict: &Verdict| (verdict.status, verdict.reason);
+        let changed = was.as_ref().map(of) != Some(of(&is));
+        let bad = (kind == ConditionType::Stalled) == is.is(ConditionStatus::True);
         let recovered =
-            kind == ConditionType::Fresh && was.is_some_and(|was| was.status == "False");
-        if changed && is.status != "Unknown" && (bad || recovered) {
+            kind == ConditionType::Fresh && was.is_some_and(|was| was.is(ConditionStatus::False));
+        if changed && !is.is(ConditionStatus::Unknown) && (bad || recovered) {
             events.push(PlannedEvent {
                 warning: bad,
-                reason: reason_of(&is.reason),
+                reason: is.reason,
                 action: "Reconcile",
                 message: is.message,
             });
@@ -213,13 +240,9 @@ pub fn events(
 }
 
 fn run_event(run: &FinishedRun, after: &MirrorStatus) -> PlannedEvent {
-    let region = after
-        .regions
-        .iter()
-        .find(|region| region.name == run.region);
-    let message = region
-        .and_then(|region| region.last_attempt.as_ref())
-        .map(|last| last.message.clone());
+    let mut attempts = (after.replicas()).filter_map(|(_, replica)| replica.last_attempt.as_ref());
+    let last = attempts.find(|last| last.job == run.job);
+    let message = last.map(|last| last.message.clone());
     let message = message
         .filter(|text| !text.is_empty())
         .unwrap_or_else(|| run.reason.description().trim().to_owned());

@@ -5,7 +5,8 @@ use fleet_types::Reason;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use crate::conditions::{Verdict, conditions};
+use crate::fleet::Problem;
+use crate::verdict::{conditions, stalled};
 
 /// The conditions of an object that cannot be read; `before` are those that it has. What was ready stays so: nobody
 /// takes away what is served. Everything else is left as it was said.
@@ -15,26 +16,11 @@ pub fn conditions_of_unreadable(
     generation: i64,
     now: Timestamp,
 ) -> Vec<Condition> {
-    let verdict = |status: &'static str| Verdict {
-        status,
-        reason: Reason::InvalidSpec,
-        message: format!(
-            "the manifest cannot be read, so nothing is done about it: {error}; correct it"
-        ),
-    };
-    let named = |kind: ConditionType| move |known: &&Condition| known.type_ == kind.as_str();
-    let ready = before.iter().find(named(ConditionType::Ready));
-    let ready = ready.is_some_and(|known| known.status == "True");
-    let said = [
-        (!ready).then(|| (ConditionType::Ready, verdict("False"))),
-        Some((ConditionType::Stalled, verdict("True"))),
-    ];
-    let said = conditions(
-        said.into_iter().flatten().collect(),
-        before,
-        generation,
-        now,
+    let problem = Problem::new(
+        Reason::InvalidSpec,
+        format!("the manifest cannot be read, so nothing is done about it: {error}; correct it"),
     );
+    let said = conditions(stalled(problem, before).into(), before, generation, now);
     let replaced = |known: &&Condition| {
         known.type_ != ConditionType::Reconciling.as_str()
             && !said.iter().any(|new| new.type_ == known.type_)
@@ -45,22 +31,12 @@ pub fn conditions_of_unreadable(
     all
 }
 
-/// What the column State shows of a Mirror with these conditions that cannot be read.
-pub fn state_of_unreadable(conditions: &[Condition]) -> String {
-    let serving = conditions
-        .iter()
-        .any(|known| known.type_ == ConditionType::Ready.as_str() && known.status == "True");
-    match serving {
-        true => format!("{},{}", Reason::Serving, Reason::InvalidSpec),
-        false => Reason::InvalidSpec.to_string(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
     use super::*;
+    use crate::verdict::state_of_stalled;
 
     fn known(kind: &str, status: &str) -> Condition {
         Condition {
@@ -84,13 +60,16 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         assert_eq!(told(&[]), ["Ready=False", "Stalled=True"]);
-        assert_eq!(state_of_unreadable(&[]), "InvalidSpec");
+        assert_eq!(state_of_stalled(&[], Reason::InvalidSpec), "InvalidSpec");
         let before = [
             known("Ready", "True"),
             known("Fresh", "True"),
             known("Reconciling", "True"),
         ];
         assert_eq!(told(&before), ["Fresh=True", "Ready=True", "Stalled=True"]);
-        assert_eq!(state_of_unreadable(&before), "Serving,InvalidSpec");
+        assert_eq!(
+            state_of_stalled(&before, Reason::InvalidSpec),
+            "Serving,InvalidSpec"
+        );
     }
 }

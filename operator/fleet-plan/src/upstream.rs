@@ -4,18 +4,17 @@ mod concerns;
 mod unusable;
 
 use fleet_api::upstream::{ObservedUnit, Signatures, Upstream, UpstreamStatus};
-use fleet_api::{ConditionType, Mirror, MirrorStatus};
+use fleet_api::{ConditionStatus, ConditionType, Mirror, MirrorStatus};
 use fleet_types::{Outcome, Reason};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 pub use self::concerns::concerns;
 use self::unusable::{silent, unusable};
-use crate::conditions::{Verdict, conditions, kept};
 use crate::freshness::observe;
 use crate::plan::PlannedEvent;
-use crate::report::reason_of;
 use crate::schedule::{later, seconds};
+use crate::verdict::{Verdict, conditions, said, stands};
 
 /// What planning an Upstream may look at.
 #[derive(Debug, Clone)]
@@ -36,8 +35,7 @@ pub struct SeenAttempt {
     pub region: String,
     /// None: the whole run.
     pub unit: Option<String>,
-    /// One of [`Reason`]'s words.
-    pub reason: String,
+    pub reason: Reason,
     pub message: String,
 }
 
@@ -45,22 +43,23 @@ impl SeenAttempt {
     /// Those that a status of a Mirror tells of.
     pub fn of(mirror: &Mirror, status: Option<&MirrorStatus>) -> Vec<SeenAttempt> {
         let mut seen = Vec::new();
-        for region in status.into_iter().flat_map(|status| &status.regions) {
-            let Some(last) = &region.last_attempt else {
+        let replicas = status.into_iter().flat_map(MirrorStatus::replicas);
+        for (region, replica) in replicas {
+            let Some(last) = &replica.last_attempt else {
                 continue;
             };
-            let attempt = |unit: Option<&String>, reason: &String, message: &String| SeenAttempt {
+            let attempt = |unit: Option<&String>, reason: Reason, message: &String| SeenAttempt {
                 mirror: mirror.metadata.name.clone().unwrap_or_default(),
                 region: region.name.clone(),
                 unit: unit.cloned(),
-                reason: reason.clone(),
+                reason,
                 message: message.clone(),
             };
             // The worst of a run can be something else.
             let found = last.contradiction.as_ref();
-            seen.extend(found.map(|it| attempt(Some(&it.unit), &it.reason, &it.message)));
-            if found.is_none() || !reason_of(&last.reason).is_contradiction() {
-                seen.push(attempt(None, &last.reason, &last.message));
+            seen.extend(found.map(|it| attempt(Some(&it.unit), it.reason, &it.message)));
+            if found.is_none() || !last.reason.is_contradiction() {
+                seen.push(attempt(None, last.reason, &last.message));
             }
         }
         seen
@@ -144,10 +143,7 @@ pub fn plan_upstream(upstream: &Upstream, seen: &ObservedUpstream) -> UpstreamPl
         .filter(|verdict| verdict.reason.outcome() == Outcome::Manifest);
     let mut verdicts = vec![(ConditionType::Ready, ready(&reachable, unusable))];
     verdicts.extend(edit.map(|verdict| {
-        let stalled = Verdict {
-            status: "True",
-            ..verdict
-        };
+        let stalled = Verdict::yes(verdict.reason, verdict.message);
         (ConditionType::Stalled, stalled)
     }));
     verdicts.extend([
@@ -175,9 +171,8 @@ pub fn plan_upstream(upstream: &Upstream, seen: &ObservedUpstream) -> UpstreamPl
 /// Whether probes that tell nothing mean nothing. An archive that nobody signs need not have a Release, which is all that
 /// a probe reads: its state is known to runs alone, and that the last one succeeded is what is known of its authority.
 fn told_by_syncs(upstream: &Upstream, attempts: &[SeenAttempt]) -> bool {
-    let succeeded = |attempt: &SeenAttempt| {
-        attempt.unit.is_none() && reason_of(&attempt.reason).outcome() == Outcome::Good
-    };
+    let succeeded =
+        |attempt: &SeenAttempt| attempt.unit.is_none() && attempt.reason.outcome() == Outcome::Good;
     upstream.spec.trust.signatures == Signatures::None && attempts.iter().any(succeeded)
 }
 
@@ -240,20 +235,16 @@ fn reachable(
                  indices, and the last one succeeded"
             ),
         ),
-        Some((unit, reason, message)) => Verdict {
-            status: "False",
-            reason,
-            message: format!("{unit}: {message}"),
-        },
-        None if answers.len() == units.len() => Verdict {
-            status: "True",
-            reason: Reason::Reachable,
-            message: "the authority answers".to_owned(),
-        },
+        Some((unit, reason, message)) => Verdict::no(reason, format!("{unit}: {message}")),
+        None if answers.len() == units.len() => {
+            Verdict::yes(Reason::Reachable, "the authority answers")
+        }
         // After a start nothing was asked yet: what was said before stands until something is.
-        None => kept(ConditionType::Reachable, before).unwrap_or_else(|| {
-            Verdict::unknown(Reason::Unknown, "the authority was not asked yet")
-        }),
+        None => stands(
+            ConditionType::Reachable,
+            before,
+            "the authority was not asked yet",
+        ),
     }
 }
 
@@ -262,31 +253,24 @@ fn consistent(attempts: &[SeenAttempt], before: &[Condition]) -> Verdict {
     // The first in a fixed order, so that several do not take turns.
     let contradiction = attempts
         .iter()
-        .filter(|attempt| reason_of(&attempt.reason).is_contradiction())
+        .filter(|attempt| attempt.reason.is_contradiction())
         .min();
     if let Some(attempt) = contradiction {
-        return Verdict {
-            status: "False",
-            reason: reason_of(&attempt.reason),
-            message: attempt.told(),
-        };
+        return Verdict::no(attempt.reason, attempt.told());
     }
-    let outcomes = attempts
-        .iter()
-        .map(|attempt| reason_of(&attempt.reason).outcome());
-    if outcomes
-        .into_iter()
-        .any(|outcome| matches!(outcome, Outcome::Good | Outcome::Refused))
-    {
-        return Verdict {
-            status: "True",
-            reason: Reason::Consistent,
-            message: "no run found the upstream to contradict itself".to_owned(),
-        };
+    let mut outcomes = attempts.iter().map(|attempt| attempt.reason.outcome());
+    if outcomes.any(|outcome| matches!(outcome, Outcome::Good | Outcome::Refused)) {
+        return Verdict::yes(
+            Reason::Consistent,
+            "no run found the upstream to contradict itself",
+        );
     }
-    // A run that did not come so far says nothing: what was said before stands.
-    kept(ConditionType::Consistent, before)
-        .unwrap_or_else(|| Verdict::unknown(Reason::Unknown, "no run has compared anything yet"))
+    // A run that did not come so far says nothing.
+    stands(
+        ConditionType::Consistent,
+        before,
+        "no run has compared anything yet",
+    )
 }
 
 /// An Upstream is ready to be used unless its authority or what runs need cannot be; one that does not answer now and
@@ -296,17 +280,13 @@ fn ready(reachable: &Verdict, unusable: Option<Verdict>) -> Verdict {
         return verdict;
     }
     let message = match reachable.status {
-        "False" => format!(
+        ConditionStatus::False => format!(
             "Mirrors may use it; the authority does not answer as it should: {}",
             reachable.message
         ),
         _ => "Mirrors may use it".to_owned(),
     };
-    Verdict {
-        status: "True",
-        reason: Reason::Ready,
-        message,
-    }
+    Verdict::yes(Reason::Ready, message)
 }
 
 fn events(before: &[Condition], after: &[Condition]) -> Vec<PlannedEvent> {
@@ -327,20 +307,14 @@ fn event(
     before: &[Condition],
     after: &[Condition],
 ) -> Option<PlannedEvent> {
-    let find = |all: &[Condition]| {
-        all.iter()
-            .find(|condition| condition.type_ == kind.as_str())
-            .cloned()
-    };
-    let (was, is) = (find(before), find(after)?);
-    let lost = is.status == "False"
-        && was
-            .as_ref()
-            .is_none_or(|was| was.status != "False" || was.reason != is.reason);
-    let back = is.status == "True" && was.is_some_and(|was| was.status == "False");
+    let (was, is) = (said(kind, before), said(kind, after)?);
+    let was_lost = was.filter(|was| was.is(ConditionStatus::False));
+    let lost = is.is(ConditionStatus::False)
+        && (was_lost.as_ref()).is_none_or(|was| was.reason != is.reason);
+    let back = is.is(ConditionStatus::True) && was_lost.is_some();
     let event = PlannedEvent {
         warning: lost,
-        reason: reason_of(&is.reason),
+        reason: is.reason,
         action,
         message: is.message,
     };

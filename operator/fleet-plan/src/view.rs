@@ -1,8 +1,9 @@
 //! One region as it is seen: everything under its name, and what its pod says.
 
-use fleet_api::{MirrorStatus, RegionStatus, labels};
+use fleet_api::{MirrorStatus, RegionState, ReplicaStatus, labels};
 use fleet_types::UnitRevision;
 use fleet_types::documents::ServedStatus;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::cause::{self, Cause};
 use crate::fleet::Site;
@@ -14,8 +15,12 @@ use crate::observed::{
 #[derive(Debug)]
 pub struct RegionView<'a> {
     pub site: &'a Site<'a>,
-    /// What the status says of it.
-    pub before: RegionStatus,
+    /// What the status says of its copy.
+    pub before: ReplicaStatus,
+    /// What the status says of the region in one word.
+    pub state_before: RegionState,
+    /// Since when it has been behind, as the status says.
+    pub superseded_before: Option<Time>,
     pub claim: Option<&'a SeenClaim>,
     pub stateful_set: Option<&'a SeenApplied>,
     pub service: Option<&'a SeenApplied>,
@@ -36,11 +41,7 @@ impl<'a> RegionView<'a> {
         seen: &'a Observed,
     ) -> RegionView<'a> {
         let region = site.region.name.as_str();
-        let before = status
-            .regions
-            .iter()
-            .find(|before| before.name == region)
-            .cloned();
+        let before = status.regions.iter().find(|before| before.name == region);
         let objects = &seen.objects;
         let ours = |meta: &SeenMeta| meta.belongs_to(mirror) && meta.region() == Some(region);
         let named = |meta: &SeenMeta| meta.name == site.child && ours(meta);
@@ -51,10 +52,12 @@ impl<'a> RegionView<'a> {
             .find(|pod| pod.meta.name == pod_name && pod.role == PodRole::Serving);
         RegionView {
             site,
-            before: before.unwrap_or_else(|| RegionStatus {
-                name: region.to_owned(),
-                ..Default::default()
-            }),
+            before: before
+                .and_then(|before| before.replicas.first())
+                .cloned()
+                .unwrap_or_default(),
+            state_before: before.map(|before| before.state).unwrap_or_default(),
+            superseded_before: before.and_then(|before| before.superseded_at.clone()),
             claim: objects.claims.iter().find(|claim| named(&claim.meta)),
             stateful_set: objects.stateful_sets.iter().find(|set| named(&set.meta)),
             service: objects.services.iter().find(|service| named(&service.meta)),

@@ -7,11 +7,14 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use fleet_types::ConditionStatus;
+use fleet_types::gauges::{MirrorGauges, RegionGauges, UpstreamGauges};
+
 use crate::Definition;
 use crate::definition::definitions;
 use crate::registry::{Registry, RegistryError, Source};
 use crate::samples::{Samples, histogram};
-use crate::state::{ConditionState, MirrorState, ObjectKey, RegionState, Run, UpstreamState};
+use crate::state::{ObjectKey, Run};
 
 /// The one expression for how far each region lags, in seconds: 0 while a region serves the authority's revision, else
 /// the time since that revision was superseded. A region about which nothing is known has no value.
@@ -72,13 +75,13 @@ pub struct ControllerMetrics {
 struct Known {
     leading: bool,
     mirrors: BTreeMap<ObjectKey, MirrorEntry>,
-    upstreams: BTreeMap<ObjectKey, UpstreamState>,
+    upstreams: BTreeMap<ObjectKey, UpstreamGauges>,
     reconciles: BTreeMap<&'static str, Reconciles>,
 }
 
 #[derive(Default)]
 struct MirrorEntry {
-    state: MirrorState,
+    state: MirrorGauges,
     missed_runs: u64,
     runs: BTreeMap<String, RegionRuns>,
 }
@@ -135,7 +138,7 @@ impl ControllerMetrics {
     }
 
     /// Replaces everything that is true of a Mirror now. Counters of regions that `state` no longer lists are dropped.
-    pub fn replace_mirror(&self, key: &ObjectKey, state: MirrorState) {
+    pub fn replace_mirror(&self, key: &ObjectKey, state: MirrorGauges) {
         let mut known = self.known();
         let entry = known.mirrors.entry(key.clone()).or_default();
         entry
@@ -150,7 +153,7 @@ impl ControllerMetrics {
     }
 
     /// Replaces everything that is true of an Upstream now.
-    pub fn replace_upstream(&self, key: &ObjectKey, state: UpstreamState) {
+    pub fn replace_upstream(&self, key: &ObjectKey, state: UpstreamGauges) {
         self.known().upstreams.insert(key.clone(), state);
     }
 
@@ -250,7 +253,7 @@ fn collect_mirror(out: &mut Samples, key: &ObjectKey, entry: &MirrorEntry) {
     }
 }
 
-fn collect_region(out: &mut Samples, namespace: &str, mirror: &str, state: &RegionState) {
+fn collect_region(out: &mut Samples, namespace: &str, mirror: &str, state: &RegionGauges) {
     let labels = [namespace, mirror, state.region.as_str()];
     let numbers = [
         (
@@ -288,7 +291,7 @@ fn collect_region(out: &mut Samples, namespace: &str, mirror: &str, state: &Regi
     }
 }
 
-fn collect_upstream(out: &mut Samples, key: &ObjectKey, state: &UpstreamState) {
+fn collect_upstream(out: &mut Samples, key: &ObjectKey, state: &UpstreamGauges) {
     for (unit, date) in &state.revision {
         out.gauge(
             &UPSTREAM_REVISION,
@@ -303,10 +306,10 @@ fn collect_conditions(
     out: &mut Samples,
     definition: &Definition,
     key: &ObjectKey,
-    conditions: &[(String, ConditionState)],
+    conditions: &[(String, ConditionStatus)],
 ) {
     for (kind, state) in conditions {
-        for status in ConditionState::ALL {
+        for status in ConditionStatus::ALL {
             let value = f64::from(u8::from(status == *state));
             out.gauge(
                 definition,

@@ -27,5 +27,5 @@ pub use logging::{LogFormat, LogOptions, LoggingError, init_logging};
 pub use registry::{BuildInfo, Registry, RegistryError};
 pub use seats::{Mark, Seat, Seats};
 pub use server::{MirrorTraffic, ServedSnapshot, ServerMetrics, ServerPlace, StoreHealth};
-pub use state::{ConditionState, MirrorState, ObjectKey, RegionState, Run, UpstreamState};
+pub use state::{ObjectKey, Run};
 pub use worker::{RunPlace, RunProgress, WorkerMetrics};

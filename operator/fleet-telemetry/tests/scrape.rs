@@ -5,10 +5,11 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::Ordering;
 
 use fleet_telemetry::{
-    BuildInfo, ConditionState, ControllerMetrics, Health, LAG_QUERY, MirrorState, ObjectKey,
-    RegionState, Registry, Run, RunPlace, ServedSnapshot, ServerMetrics, ServerPlace, StoreHealth,
-    UpstreamState, WorkerMetrics, respond, serve_metrics,
+    BuildInfo, ControllerMetrics, Health, LAG_QUERY, ObjectKey, Registry, Run, RunPlace,
+    ServedSnapshot, ServerMetrics, ServerPlace, StoreHealth, WorkerMetrics, respond, serve_metrics,
 };
+use fleet_types::ConditionStatus;
+use fleet_types::gauges::{MirrorGauges, RegionGauges, UpstreamGauges};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
@@ -22,9 +23,9 @@ fn registry() -> Registry {
     .unwrap()
 }
 
-fn mirror(region: &str) -> MirrorState {
-    MirrorState {
-        regions: vec![RegionState {
+fn mirror(region: &str) -> MirrorGauges {
+    MirrorGauges {
+        regions: vec![RegionGauges {
             region: region.into(),
             superseded: Some(Some(1_700_000_000)),
             snapshot: Some("ab".repeat(32)),
@@ -35,8 +36,8 @@ fn mirror(region: &str) -> MirrorState {
         }],
         next_run: Some(1_700_003_600),
         conditions: vec![
-            ("Ready".into(), ConditionState::True),
-            ("Fresh".into(), ConditionState::False),
+            ("Ready".into(), ConditionStatus::True),
+            ("Fresh".into(), ConditionStatus::False),
         ],
     }
 }
@@ -61,9 +62,9 @@ fn full() -> Registry {
     controller.record_run(&key, "eu-1", run());
     controller.record_missed_runs(&key, 2);
     controller.record_reconcile("Mirror", 0.002, Some("ApiError"));
-    let upstream = UpstreamState {
+    let upstream = UpstreamGauges {
         revision: vec![("trixie".into(), 1_700_000_000)],
-        conditions: vec![("Reachable".into(), ConditionState::Unknown)],
+        conditions: vec![("Reachable".into(), ConditionStatus::Unknown)],
     };
     controller.replace_upstream(&ObjectKey::new("mirrors", "debian"), upstream);
     let worker = WorkerMetrics::register(&registry).unwrap();
@@ -206,12 +207,12 @@ fn what_is_unknown_has_no_series() {
     let registry = registry();
     let metrics = ControllerMetrics::register(&registry).unwrap();
     metrics.set_leading(true);
-    let state = MirrorState {
-        regions: vec![RegionState {
+    let state = MirrorGauges {
+        regions: vec![RegionGauges {
             region: "eu-1".into(),
-            ..RegionState::default()
+            ..RegionGauges::default()
         }],
-        ..MirrorState::default()
+        ..MirrorGauges::default()
     };
     metrics.replace_mirror(&ObjectKey::new("", "debian"), state.clone());
     assert!(!registry.render().unwrap().contains("mirrorfleet_region_"));

@@ -3,14 +3,17 @@
 //! This crate does no I/O and depends on nothing that does, so the pure crates can use it.
 
 pub mod address;
+mod condition;
 mod digest;
 pub mod documents;
+pub mod gauges;
 mod path;
 mod reason;
 mod revision;
 mod shown;
 mod trace;
 
+pub use condition::ConditionStatus;
 pub use digest::{Digest, DigestError, Expected, HashAlgorithm, Hashes, Sha256};
 pub use path::{PathError, RepoPath};
 pub use reason::{Outcome, Reason};

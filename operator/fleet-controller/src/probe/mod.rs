@@ -33,7 +33,7 @@ use fetch::{Fetched, Fetcher, Validators};
 const TIMEOUT: Duration = Duration::from_secs(60);
 /// All that is said of what the network answered.
 const UNTOLD: &str = "the authority's state could not be read from here; why, the controller's log says, and each sync \
-    reports what it met in status.regions[].lastAttempt of its Mirror";
+    reports what it met in status.regions[].replicas[].lastAttempt of its Mirror";
 
 /// Why the authority's state is not known.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -50,7 +50,11 @@ async fn one(context: &Context, name: &ObjectName) -> Result<Next, WriteError> {
         // Our finalizer, or somebody's change: the status belongs to a plan of what is there now.
         return carried.result().map(|()| Next::Again);
     }
-    let reported = tell(context, mirror, &plan, &carried).await?;
+    let plan = match carried.failure() {
+        Some(failure) => plan.after(mirror, &failure, Timestamp::now()),
+        None => plan,
+    };
+    let reported = tell(context, mirror, &plan).await?;
     carried.result()?;
     carry_out(context, name, &plan.after_status)
         .await
@@ -100,7 +104,8 @@ fn decide(context: &Context, name: &ObjectName, mirror: &Mirror) -> Plan {
         match committed {
             Ok(woken) => {
                 context.plan_again(woken);
-                report::mirror_metrics(context, name, &plan, &seen.answers);
+                let gauges = plan.gauges(&name.name, &seen.answers);
+                context.metrics.replace_mirror(&report::key(name), gauges);
                 return plan;
             }
             Err(now) => others = now,
@@ -143,21 +148,13 @@ async fn carry_out(context: &Context, name: &ObjectName, writes: &[Write]) -> Ca
 }
 
 /// Writes the status once, if it says something new, then the Events and counters that belong to it.
-async fn tell(
-    context: &Context,
-    mirror: &Mirror,
-    plan: &Plan,
-    carried: &Carried,
-) -> Result<bool, WriteError> {
-    let settled = report::settle(mirror, plan, carried, Timestamp::now());
-    if settled.changed {
-        context
-            .writer
-            .mirror_status(&context.world, mirror, &settled.status)
-            .await?;
+async fn tell(context: &Context, mirror: &Mirror, plan: &Plan) -> Result<bool, WriteError> {
+    if plan.status_changed {
+        let writer = &context.writer;
+        (writer.mirror_status(&context.world, mirror, &plan.status)).await?;
         // Upstreams look at how runs ended, and no watch tells of our own writes.
         if SeenAttempt::of(mirror, mirror.status.as_ref())
-            != SeenAttempt::of(mirror, Some(&settled.status))
+            != SeenAttempt::of(mirror, Some(&plan.status))
         {
             context.wishes.upstreams.now(ObjectName::new(
                 mirror.metadata.namespace.as_deref().unwrap_or_default(),
@@ -165,10 +162,9 @@ async fn tell(
             ));
         }
     }
-    report::count_runs(context, mirror, plan, &settled.status);
+    report::count_runs(context, mirror, plan);
     publish(context, &mirror.object_ref(&()), &plan.events).await;
-    publish(context, &mirror.object_ref(&()), &settled.events).await;
-    Ok(settled.changed)
+    Ok(plan.status_changed)
 }
 
 /// A Mirror that no longer exists leaves nothing behind.

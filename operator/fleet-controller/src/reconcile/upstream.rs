@@ -6,7 +6,6 @@ use std::time::Duration;
 use fleet_api::Upstream;
 use fleet_api::upstream::{CaBundleRef, RefKind};
 use fleet_plan::{ObservedUpstream, Probe, ProbeAnswer, SeenAttempt, UpstreamPlan, plan_upstream};
-use fleet_telemetry::UpstreamState;
 use fleet_types::Reason;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -213,18 +212,8 @@ async fn tell(
     upstream: &Upstream,
     plan: &UpstreamPlan,
 ) -> Result<(), WriteError> {
-    context.metrics.replace_upstream(
-        &report::key(name),
-        UpstreamState {
-            revision: plan
-                .status
-                .revision
-                .iter()
-                .filter_map(|u| Some((u.unit.clone(), u.date.as_ref()?.0.as_second())))
-                .collect(),
-            conditions: report::conditions(&plan.status.conditions),
-        },
-    );
+    let key = report::key(name);
+    context.metrics.replace_upstream(&key, plan.gauges());
     if !plan.status_changed {
         return Ok(());
     }

@@ -4,7 +4,8 @@ use std::fmt::Debug;
 
 use fleet_api::labels::STATUS_FIELD_MANAGER;
 use fleet_api::{Mirror, MirrorStatus, Upstream, UpstreamStatus};
-use fleet_plan::{conditions_of_unreadable, state_of_unreadable};
+use fleet_plan::{conditions_of_unreadable, state_of_stalled};
+use fleet_types::Reason;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
@@ -71,7 +72,10 @@ impl Writer {
         let mut status = before.as_object().cloned().unwrap_or_default();
         status.insert("observedGeneration".to_owned(), json!(generation));
         if kind.kind == Mirror::kind(&()) {
-            status.insert("state".to_owned(), json!(state_of_unreadable(&conditions)));
+            status.insert(
+                "state".to_owned(),
+                json!(state_of_stalled(&conditions, Reason::InvalidSpec)),
+            );
         }
         status.insert("conditions".to_owned(), json!(conditions));
         if before == Value::Object(status.clone()) {

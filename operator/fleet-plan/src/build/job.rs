@@ -68,7 +68,8 @@ pub fn job(fleet: &Fleet, site: &Site, start: &Start) -> Job {
     let mut annotations = map([
         (labels::TRIGGER, start.trigger.as_str()),
         (labels::RETRY, retry.as_str()),
-        (labels::INPUTS, fleet.inputs.as_str()),
+        (labels::INPUTS, fleet.inputs.snapshot.as_str()),
+        (labels::SNAPSHOTS_INPUTS, fleet.inputs.snapshots.as_str()),
         (labels::NODE, start.node),
     ]);
     annotations.extend(

@@ -5,7 +5,6 @@ use fleet_types::{Outcome, Reason};
 use super::Facts;
 use crate::fleet::Problem;
 use crate::observed::VolumePhase;
-use crate::report::reason_of;
 
 pub(super) fn volume_lost(facts: &Facts) -> Option<Problem> {
     let claim = facts
@@ -135,8 +134,8 @@ pub(super) fn never_synced(facts: &Facts) -> Option<Problem> {
             Reason::FirstSyncRunning,
             format!("region {region}: the first sync runs as Job {}", run.job),
         ),
-        (None, Some(last)) if reason_of(&last.reason).outcome() != Outcome::Good => problem(
-            reason_of(&last.reason),
+        (None, Some(last)) if last.reason.outcome() != Outcome::Good => problem(
+            last.reason,
             format!(
                 "region {region} has no snapshot; its last sync failed: {}",
                 last.message

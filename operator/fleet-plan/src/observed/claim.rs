@@ -1,6 +1,6 @@
 //! Claims as they were seen.
 
-use fleet_api::ByteQuantity;
+use fleet_api::{ByteQuantity, ConditionStatus};
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
@@ -48,7 +48,8 @@ impl From<&PersistentVolumeClaim> for SeenClaim {
             .flatten();
         let resize_trouble = resize_trouble
             .filter(|condition| {
-                condition.status == "True" && condition.type_.ends_with("ResizeError")
+                ConditionStatus::True.is(&condition.status)
+                    && condition.type_.ends_with("ResizeError")
             })
             .find_map(|condition| condition.message.clone());
         SeenClaim {

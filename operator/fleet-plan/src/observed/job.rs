@@ -1,5 +1,6 @@
 //! Sync Jobs as they were seen.
 
+use fleet_api::ConditionStatus;
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 
@@ -31,7 +32,7 @@ impl From<&Job> for SeenJob {
         let end = conditions
             .into_iter()
             .flatten()
-            .filter(|condition| condition.status == "True")
+            .filter(|condition| ConditionStatus::True.is(&condition.status))
             .find_map(|condition| {
                 let succeeded = match condition.type_.as_str() {
                     "Complete" => true,

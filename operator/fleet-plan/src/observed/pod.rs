@@ -1,6 +1,6 @@
 //! Pods as they were seen: serving pods and the pods of sync Jobs.
 
-use fleet_api::labels;
+use fleet_api::{ConditionStatus, labels};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod};
 
@@ -94,7 +94,8 @@ impl From<&Pod> for SeenPod {
                 .and_then(|spec| spec.node_name.clone())
                 .filter(|node| !node.is_empty()),
             ip: status.and_then(|status| status.pod_ip.clone()),
-            ready: condition("Ready").is_some_and(|condition| condition.status == "True"),
+            ready: condition("Ready")
+                .is_some_and(|condition| ConditionStatus::True.is(&condition.status)),
             running: container
                 .and_then(|c| c.state.as_ref())
                 .is_some_and(|state| state.running.is_some()),
@@ -107,7 +108,7 @@ impl From<&Pod> for SeenPod {
                 .and_then(|container| container.image.clone()),
             end: run_end(pod, container),
             unschedulable: condition("PodScheduled")
-                .filter(|condition| condition.status == "False")
+                .filter(|condition| ConditionStatus::False.is(&condition.status))
                 .map(|condition| condition.message.clone().unwrap_or_default()),
             trouble: trouble(pod, container),
             crash: container.and_then(crash),

@@ -4,7 +4,6 @@ use fleet_api::{Attempt, Run};
 
 use super::is_same;
 use crate::observed::SeenJob;
-use crate::report::reason_of;
 use crate::view::RegionView;
 
 pub fn ours(job: &SeenJob, owner: &str) -> bool {
@@ -12,7 +11,7 @@ pub fn ours(job: &SeenJob, owner: &str) -> bool {
 }
 
 pub fn failed(last: &Attempt) -> bool {
-    reason_of(&last.reason).outcome() != fleet_types::Outcome::Good
+    last.reason.outcome() != fleet_types::Outcome::Good
 }
 
 /// Whether it is the Job of the last run, which failed and which the status knows: it stays for its log and is in

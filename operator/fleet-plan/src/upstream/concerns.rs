@@ -18,9 +18,8 @@ fn read_by<'u>(mirror: &Mirror, upstream: &'u Upstream) -> impl PartialEq + use<
     let units: Vec<Option<&ObservedUnit>> = (units.iter())
         .map(|unit| told.iter().find(|told| told.unit == *unit))
         .collect();
-    let mut conditions = status.map_or(&[][..], |status| &status.conditions).iter();
-    let reachable = conditions
-        .find(|condition| condition.type_ == ConditionType::Reachable.as_str())
+    let conditions = status.map_or(&[][..], |status| &status.conditions);
+    let reachable = (ConditionType::Reachable.find(conditions))
         .filter(|_| units.contains(&None))
         .map(|condition| (&condition.status, &condition.reason, &condition.message));
     let meta = &upstream.metadata;

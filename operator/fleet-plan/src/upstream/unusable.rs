@@ -1,12 +1,11 @@
 //! What makes an Upstream one that cannot be used.
 
-use fleet_api::ConditionType;
+use fleet_api::{ConditionStatus, ConditionType};
 use fleet_types::{Outcome, Reason};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::{ObservedUpstream, Probe, ProbeAnswer, SeenAttempt};
-use crate::conditions::{Verdict, kept};
-use crate::report::reason_of;
+use crate::verdict::{Verdict, said};
 
 /// So many probes in a row must fail before an authority counts as one that cannot be used.
 const PATIENCE: u32 = 3;
@@ -18,9 +17,8 @@ pub fn unusable(seen: &ObservedUpstream) -> Option<Verdict> {
         KeyringNotFound,
     };
     let ours = |attempt: &&SeenAttempt| {
-        let reason = reason_of(&attempt.reason);
         matches!(
-            reason,
+            attempt.reason,
             CaBundleNotFound
                 | CredentialsNotFound
                 | CredentialsNotReleased
@@ -29,11 +27,7 @@ pub fn unusable(seen: &ObservedUpstream) -> Option<Verdict> {
         )
     };
     let attempt = seen.attempts.iter().filter(ours).min()?;
-    Some(Verdict {
-        status: "False",
-        reason: reason_of(&attempt.reason),
-        message: attempt.told(),
-    })
+    Some(Verdict::no(attempt.reason, attempt.told()))
 }
 
 /// The authority answers about no unit, and has not for a while. What was said before a restart stands until it answers.
@@ -48,16 +42,19 @@ pub fn silent(units: &[String], seen: &ObservedUpstream, before: &[Condition]) -
         })
         .collect();
     let failed = failed?;
-    let known = kept(ConditionType::Ready, before)
-        .filter(|known| known.status == "False" && known.reason.outcome() != Outcome::Manifest);
+    let known = said(ConditionType::Ready, before).filter(|known| {
+        known.is(ConditionStatus::False) && known.reason.outcome() != Outcome::Manifest
+    });
     let (probe, reason, message) = match failed.iter().min_by_key(|(probe, ..)| probe.failures) {
         Some(found) => found,
         // Nothing was asked yet.
         None => return known.filter(|_| !units.is_empty()),
     };
-    (probe.failures >= PATIENCE || known.is_some()).then(|| Verdict {
-        status: "False",
-        reason: *reason,
-        message: format!("the authority cannot be used: {}: {message}", probe.unit),
+    (probe.failures >= PATIENCE || known.is_some()).then(|| {
+        let unit = &probe.unit;
+        Verdict::no(
+            *reason,
+            format!("the authority cannot be used: {unit}: {message}"),
+        )
     })
 }

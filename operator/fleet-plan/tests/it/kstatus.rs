@@ -63,7 +63,7 @@ fn every_stage_of_a_mirror_is_read_as_what_it_is() {
 
     world.pass(3600);
     world.step();
-    assert!(world.status().regions[0].current_run.is_some());
+    assert!(world.status().regions[0].replicas[0].current_run.is_some());
     assert_eq!(
         kstatus(&world.mirror),
         Kstatus::Current,

@@ -4,5 +4,6 @@ mod concerns;
 mod kstatus;
 mod model;
 mod properties;
+mod size;
 mod stories;
 mod upstream;

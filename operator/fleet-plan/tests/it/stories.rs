@@ -7,6 +7,7 @@ mod rollout;
 mod runs;
 mod status;
 mod trouble;
+mod upgrade;
 
 use crate::model::{World, at, render};
 use fleet_plan::{Turn, Write};
@@ -39,12 +40,12 @@ fn creates_job(world: &World) -> Option<String> {
 }
 
 fn last_reason(world: &World) -> String {
-    world.status().regions[0]
+    world.status().regions[0].replicas[0]
         .last_attempt
         .as_ref()
         .unwrap()
         .reason
-        .clone()
+        .to_string()
 }
 
 /// A world whose objects were made and whose serving pod is what `pod` makes of it.

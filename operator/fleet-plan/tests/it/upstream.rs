@@ -154,7 +154,7 @@ fn a_keyring_that_no_run_can_use_stalls_the_upstream_until_one_can() {
         mirror: "m".to_owned(),
         region: "eu".to_owned(),
         unit: None,
-        reason: reason.as_str().to_owned(),
+        reason,
         message: "as the test says".to_owned(),
     };
     let answers = || vec![has("a", "2026-01-01T10:00:00Z", 2, None)];
@@ -185,7 +185,7 @@ fn an_archive_whose_state_only_runs_can_tell_is_ready_while_they_succeed() {
         mirror: "m".to_owned(),
         region: "eu".to_owned(),
         unit: None,
-        reason: reason.as_str().to_owned(),
+        reason,
         message: "as the test says".to_owned(),
     };
     let told = |status: &str, reason: &str| (status.to_owned(), reason.to_owned(), false);
@@ -266,7 +266,7 @@ fn contradictions_that_runs_find_touch_consistent_only_until_one_finds_none() {
         mirror: mirror.to_owned(),
         region: "eu".to_owned(),
         unit: None,
-        reason: reason.as_str().to_owned(),
+        reason,
         message: "as the test says".to_owned(),
     };
     let mut visit = |attempts: Vec<SeenAttempt>| {

@@ -83,6 +83,10 @@ enum Source<'a> {
     Item(&'a serde_json::Value, String),
 }
 
+/// What stands in place of a field that a version before knew.
+const ROLE: &str = "; a region has no role any more: one without `follows`, which none can have yet, fetches from the upstream, as \
+     `role: Hub` said";
+
 impl Source<'_> {
     fn place(&self) -> String {
         match self {
@@ -104,14 +108,19 @@ impl Source<'_> {
                 unknown.push(path);
             }
         })?;
+        let role = |field: &String| field.starts_with("spec.regions.") && field.ends_with(".role");
+        let role = match unknown.iter().any(role) {
+            true => ROLE,
+            false => "",
+        };
         match unknown.as_slice() {
             [] => Ok(object),
             [field] => Err(Failure::invalid(format!(
-                "{}: unknown field {field}; remove it or correct its spelling (`mirrorfleet crds` prints all fields)",
+                "{}: unknown field {field}; remove it or correct its spelling (`mirrorfleet crds` prints all fields){role}",
                 self.place()
             ))),
             fields => Err(Failure::invalid(format!(
-                "{}: unknown fields {}; remove them or correct their spelling (`mirrorfleet crds` prints all fields)",
+                "{}: unknown fields {}; remove them or correct their spelling (`mirrorfleet crds` prints all fields){role}",
                 self.place(),
                 fields.join(", ")
             ))),

@@ -47,6 +47,20 @@ fn an_unknown_field_is_named_with_its_path_file_and_document() {
 }
 
 #[test]
+fn the_role_of_a_region_which_a_version_before_knew_is_told_to_be_no_more() {
+    let with_role = MIRROR.replace(
+        "content:",
+        "regions: [{name: eu}, {name: us, role: Hub}]\n  content:",
+    );
+    let message = refusal(&[&format!("{UPSTREAM}---\n{with_role}")]);
+    for words in ["spec.regions.1.role", "remove it", "`follows`"] {
+        assert!(message.contains(words), "{message}");
+    }
+    let without = with_role.replace(", role: Hub", "");
+    load(&[&format!("{UPSTREAM}---\n{without}"), SECRET]).unwrap();
+}
+
+#[test]
 fn an_unknown_field_inside_a_kubernetes_type_is_named_too() {
     let message = refusal(&[&MIRROR.replace(
         "metadata: {name: debian}",

@@ -502,7 +502,7 @@ pub fn render(plan: &Plan) -> String {
         lines.push("write status".to_owned());
     }
     for region in &plan.status.regions {
-        let last = region
+        let last = region.replicas[0]
             .last_attempt
             .as_ref()
             .map_or("no run yet", |last| last.reason.as_str());

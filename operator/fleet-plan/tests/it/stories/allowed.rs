@@ -2,12 +2,13 @@
 //! Fresh says of a suite that is frozen.
 
 use fleet_plan::Write;
+use fleet_types::documents::Report;
 use fleet_types::{Accepted, Reason, UnitRevision};
 use jiff::SignedDuration;
 use serde_json::json;
 
 use super::{creates_job, last_reason, running, serving};
-use crate::model::{SUITE, World, digest};
+use crate::model::{SUITE, World, at, digest};
 
 /// 2026-01-01T00:00:00Z, the date of the state that the model's runs publish.
 const DATE: i64 = 1_767_225_600;
@@ -57,7 +58,7 @@ fn a_state_that_is_allowed_gets_a_run_at_once_and_lowers_the_mark() {
     world.step();
     world.step();
     assert_eq!(last_reason(&world), "RollbackDetected");
-    let message = world.status().regions[0]
+    let message = world.status().regions[0].replicas[0]
         .last_attempt
         .clone()
         .unwrap()
@@ -90,7 +91,7 @@ fn a_state_that_is_allowed_gets_a_run_at_once_and_lowers_the_mark() {
     for _ in 0..3 {
         world.step();
     }
-    let mark = &world.status().regions[0].high_water[0];
+    let mark = &world.status().high_water[0];
     assert_eq!(
         (
             mark.digest.as_str(),
@@ -99,7 +100,7 @@ fn a_state_that_is_allowed_gets_a_run_at_once_and_lowers_the_mark() {
         ),
         (
             digest(2).to_string().as_str(),
-            ["RollbackDetected".to_owned()].as_slice(),
+            [Reason::RollbackDetected].as_slice(),
             "Debian"
         )
     );
@@ -113,6 +114,41 @@ fn a_state_that_is_allowed_gets_a_run_at_once_and_lowers_the_mark() {
         (&revision(2, DATE - 100), Some(DATE))
     );
     assert_eq!(told.identity["Origin"], "Debian");
+}
+
+#[test]
+fn a_mark_that_a_person_lowered_stays_so_whatever_another_region_remembers() {
+    let mut world = serving(&["eu", "us"]);
+    world.now = at("2026-01-01T11:00:00Z");
+    let run = |world: &mut World, reason: &str, left: Accepted| {
+        for _ in 0..4 {
+            world.step();
+        }
+        world.pass(10);
+        let report = Report {
+            revision: vec![left.revision.clone()],
+            accepted: vec![left],
+            ..world.report(reason)
+        };
+        world.end_run(&report);
+        world.step();
+        world.status().high_water[0].digest.clone()
+    };
+    let lowered = Accepted {
+        instead_of: Some(DATE),
+        ..revision(2, DATE - 100).into()
+    };
+    let mark = run(&mut world, "Published", lowered);
+    assert_eq!(mark, digest(2).to_string());
+    let mark = run(&mut world, "UpstreamUnreachable", revision(1, DATE).into());
+    assert_eq!(mark, digest(2).to_string(), "it did not get so far");
+    world.now = at("2026-01-01T12:00:00Z");
+    let mark = run(&mut world, "Published", revision(3, DATE + 1).into());
+    assert_eq!(
+        mark,
+        digest(3).to_string(),
+        "what is newer than both counts"
+    );
 }
 
 fn fleet_plan_yaml(revision: &UnitRevision) -> String {
@@ -132,7 +168,7 @@ fn what_a_run_says_it_published_lowers_no_mark_by_itself() {
     for _ in 0..3 {
         world.step();
     }
-    let mark = &world.status().regions[0].high_water[0];
+    let mark = &world.status().high_water[0];
     assert_eq!(mark.digest, digest(1).to_string());
 }
 

@@ -24,7 +24,7 @@ fn serving_wins_over_a_job_on_another_node() {
     );
     world.apply(&plan);
     assert_eq!(
-        world.status().regions[0].consecutive_failures,
+        world.status().regions[0].replicas[0].consecutive_failures,
         0,
         "that is no failure"
     );

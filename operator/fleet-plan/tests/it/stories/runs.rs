@@ -13,7 +13,10 @@ fn slots_that_were_missed_are_one_run() {
     world.now = at("2026-01-01T15:30:00Z");
     assert_eq!(creates_job(&world).as_deref(), Some("Schedule"));
     world.settle();
-    let runs = world.status().regions[0].last_attempt.clone().unwrap();
+    let runs = world.status().regions[0].replicas[0]
+        .last_attempt
+        .clone()
+        .unwrap();
     assert_eq!(runs.started_at.0, at("2026-01-01T15:30:00Z"));
     assert_eq!(world.plan().wake_at, Some(at("2026-01-01T16:00:00Z")));
 }
@@ -59,7 +62,10 @@ fn failed_runs_are_tried_again_ever_later_and_then_the_schedule_is_waited_for() 
         let ended = world.now;
         let next = world.plan().status.next_sync_time.unwrap().0;
         waits.push(next.duration_since(ended).as_secs());
-        assert_eq!(world.status().regions[0].consecutive_failures, retry + 1);
+        assert_eq!(
+            world.status().regions[0].replicas[0].consecutive_failures,
+            retry + 1
+        );
         world.now = next;
         world.step();
     }
@@ -68,7 +74,10 @@ fn failed_runs_are_tried_again_ever_later_and_then_the_schedule_is_waited_for() 
         assert!((least..=least + least / 4).contains(wait), "{waits:?}");
     }
     assert_eq!(world.now, at("2026-01-02T11:00:00Z"));
-    let last = world.status().regions[0].current_run.clone().unwrap();
+    let last = world.status().regions[0].replicas[0]
+        .current_run
+        .clone()
+        .unwrap();
     assert_eq!(
         (last.trigger.as_str(), last.retry),
         ("Schedule", 0),
@@ -163,8 +172,12 @@ fn a_job_that_vanished_is_lost_unless_the_store_kept_its_report() {
     world.not_asked = false;
     let plan = world.plan();
     assert_eq!(
-        plan.status.regions[0].last_attempt.as_ref().unwrap().reason,
-        "Published"
+        plan.status.regions[0].replicas[0]
+            .last_attempt
+            .as_ref()
+            .unwrap()
+            .reason,
+        fleet_types::Reason::Published
     );
     world.stores.values_mut().next().unwrap().last_report = before;
     world.step();
@@ -186,7 +199,7 @@ fn a_run_without_a_report_is_interrupted_after_a_little_patience() {
     world.pass(21);
     world.step();
     assert_eq!(last_reason(&world), "SyncInterrupted");
-    let message = world.status().regions[0]
+    let message = world.status().regions[0].replicas[0]
         .last_attempt
         .clone()
         .unwrap()
@@ -206,7 +219,7 @@ fn the_end_of_a_log_stands_for_a_report_that_was_not_written() {
     end.exit_code = 101;
     world.pass(21);
     world.step();
-    let message = world.status().regions[0]
+    let message = world.status().regions[0].replicas[0]
         .last_attempt
         .clone()
         .unwrap()
@@ -233,7 +246,10 @@ fn the_job_of_the_last_failed_run_stays_until_a_run_succeeds_and_never_two_of_th
             .iter()
             .map(|job| job.meta.name.clone())
             .collect();
-        let last = world.status().regions[0].last_attempt.clone().unwrap();
+        let last = world.status().regions[0].replicas[0]
+            .last_attempt
+            .clone()
+            .unwrap();
         assert_eq!(
             jobs,
             [last.job.as_str()],
@@ -256,7 +272,10 @@ fn the_job_of_the_last_failed_run_stays_until_a_run_succeeds_and_never_two_of_th
     world.end_run(&report);
     world.settle();
     assert!(world.objects.jobs.is_empty());
-    let last = world.status().regions[0].last_attempt.clone().unwrap();
+    let last = world.status().regions[0].replicas[0]
+        .last_attempt
+        .clone()
+        .unwrap();
     assert_eq!(
         (last.files_fetched, last.bytes_fetched, last.seconds),
         (Some(3), Some(1 << 40), Some(13))

@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use fleet_api::BehindUnit;
 use fleet_api::upstream::ObservedUnit;
-use fleet_plan::freshness::{Freshness as Measured, expired, index_ends, measure, observe};
+use fleet_plan::freshness::{
+    BehindUnit, Freshness as Measured, expired, index_ends, measure, observe,
+};
 use fleet_plan::report::instant;
 use fleet_store::Store;
 use fleet_sync::{PlanReport, Report};
-use fleet_telemetry::{
-    ConditionState, ControllerMetrics, MirrorState, ObjectKey, RegionState, Run,
-};
+use fleet_telemetry::{ControllerMetrics, ObjectKey, Run};
 use fleet_types::documents::Success;
-use fleet_types::{Outcome, Reason, UnitRevision};
+use fleet_types::gauges::{MirrorGauges, RegionGauges};
+use fleet_types::{ConditionStatus, Outcome, Reason, UnitRevision};
 use jiff::{SignedDuration, Timestamp};
 
 use super::work::{Ready, Task};
@@ -78,7 +78,7 @@ impl Known {
         measured
     }
 
-    /// As in [`RegionState::superseded`].
+    /// As in [`RegionGauges::superseded`].
     pub(super) fn superseded(&self, measured: &Measured) -> Option<Option<i64>> {
         let since = self
             .behind
@@ -161,7 +161,7 @@ impl Freshness {
     }
 }
 
-fn state(ready: &Ready, known: &mut Known, store: Option<&Store>, now: Timestamp) -> MirrorState {
+fn state(ready: &Ready, known: &mut Known, store: Option<&Store>, now: Timestamp) -> MirrorGauges {
     let snapshot = store.and_then(|store| store.current_snapshot().ok().flatten());
     let success: Option<Success> =
         store.and_then(|store| store.state(Success::DOCUMENT).ok().flatten());
@@ -176,7 +176,7 @@ fn state(ready: &Ready, known: &mut Known, store: Option<&Store>, now: Timestamp
         ("Fresh", fresh),
         ("Verified", verified),
     ];
-    let region = RegionState {
+    let region = RegionGauges {
         region: REGION.to_owned(),
         superseded: known.superseded(&measured),
         snapshot: snapshot.as_ref().map(|snapshot| snapshot.id().to_string()),
@@ -187,7 +187,7 @@ fn state(ready: &Ready, known: &mut Known, store: Option<&Store>, now: Timestamp
         storage_used_bytes: space.map(|space| space.total_bytes.saturating_sub(space.free_bytes)),
         storage_capacity_bytes: space.map(|space| space.total_bytes),
     };
-    MirrorState {
+    MirrorGauges {
         conditions: conditions
             .map(|(name, is)| (name.to_owned(), truth(is)))
             .into(),
@@ -210,11 +210,11 @@ pub(super) fn is_fresh(
     }
 }
 
-fn truth(known: Option<bool>) -> ConditionState {
+fn truth(known: Option<bool>) -> ConditionStatus {
     match known {
-        Some(true) => ConditionState::True,
-        Some(false) => ConditionState::False,
-        None => ConditionState::Unknown,
+        Some(true) => ConditionStatus::True,
+        Some(false) => ConditionStatus::False,
+        None => ConditionStatus::Unknown,
     }
 }
 

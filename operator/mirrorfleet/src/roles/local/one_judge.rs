@@ -3,15 +3,16 @@
 
 use std::collections::BTreeMap;
 
-use fleet_api::{Attempt, BehindUnit, ConditionType, Mirror, RegionStatus, Upstream};
+use fleet_api::{Attempt, ConditionType, Mirror, RegionStatus, ReplicaStatus, Upstream};
 use fleet_plan::fleet::Fleet;
-use fleet_plan::freshness::Freshness as Measured;
+use fleet_plan::freshness::{BehindUnit, Freshness as Measured, remembered};
+use fleet_plan::inputs::Inputs;
 use fleet_plan::observed::PodRole;
 use fleet_plan::schedule::{later, seconds};
 use fleet_plan::timing::{Timing, begins_round};
 use fleet_plan::{
     Answer, Observed, ObservedUpstream, Probe, ProbeAnswer, SeenMeta, SeenObjects, SeenPod,
-    Settings, inputs, names, plan, plan_upstream,
+    Settings, names, plan, plan_upstream,
 };
 use fleet_types::documents::{Report, ServedStatus, UnixSeconds};
 use fleet_types::{Reason, Sha256, UnitRevision};
@@ -76,7 +77,7 @@ fn world(min_interval: Option<&str>, retries: u32) -> World {
             "politeness": {"minInterval": min_interval}, "trust": {"keyringRef": {"name": "keys", "key": "keyring.gpg"}}},
     }))
     .unwrap();
-    let declared = inputs::digest(&mirror.spec, NAME, &upstream.spec);
+    let declared = Inputs::of(&mirror.spec, NAME, &upstream.spec).occasion();
     World {
         now,
         authority: state(1, now, None),
@@ -114,7 +115,7 @@ impl World {
             Event::Edit(component) => {
                 let content = self.mirror.spec.content.debian.as_mut().unwrap();
                 content.components = vec![format!("component-{component}")];
-                self.memory.declare(&self.inputs());
+                self.memory.declare(&self.inputs().occasion());
             }
             Event::Run {
                 seconds,
@@ -128,8 +129,8 @@ impl World {
         self.now = later(self.now, seconds(wait.into()));
     }
 
-    fn inputs(&self) -> String {
-        inputs::digest(&self.mirror.spec, NAME, &self.upstream.spec)
+    fn inputs(&self) -> Inputs {
+        Inputs::of(&self.mirror.spec, NAME, &self.upstream.spec)
     }
 
     fn timing(&self) -> Timing {
@@ -176,15 +177,15 @@ impl World {
         self.known.heard(reason, &report.revision, self.now);
         let finished_at = self.now;
         let not_before = retry_after.map(|wait| Time(later(finished_at, seconds(wait))));
-        let region = self.region();
+        let replica = self.replica();
         if begins_round(due.trigger) {
-            region.round_started_at = Some(Time(started_at));
+            replica.round_started_at = Some(Time(started_at));
         }
-        region.last_attempt = Some(Attempt {
+        replica.last_attempt = Some(Attempt {
             job: "job".to_owned(),
             trigger: due.trigger,
             retry: due.retry,
-            reason: reason.as_str().to_owned(),
+            reason,
             message: String::new(),
             contradiction: None,
             started_at: Time(started_at),
@@ -193,7 +194,8 @@ impl World {
             bytes_fetched: None,
             seconds: None,
             not_before,
-            inputs: carried_out,
+            inputs: carried_out.snapshot,
+            snapshots_inputs: carried_out.snapshots,
         });
     }
 
@@ -208,15 +210,16 @@ impl World {
         }
     }
 
-    fn region(&mut self) -> &mut RegionStatus {
+    fn replica(&mut self) -> &mut ReplicaStatus {
         let status = self.mirror.status.get_or_insert_default();
         if status.regions.is_empty() {
             status.regions.push(RegionStatus {
                 name: "main".to_owned(),
+                replicas: vec![ReplicaStatus::default()],
                 ..RegionStatus::default()
             });
         }
-        &mut status.regions[0]
+        &mut status.regions[0].replicas[0]
     }
 
     fn observed(&self) -> Observed {
@@ -267,7 +270,11 @@ impl World {
                 .superseded_at
                 .as_ref()
                 .map(|at| Some(at.0.as_second()));
-            assert_eq!(self.known.behind, region.behind, "what is behind");
+            assert_eq!(
+                self.known.behind,
+                remembered(&status.units),
+                "what is behind"
+            );
             assert_eq!(
                 self.known.superseded(&measured).filter(Option::is_some),
                 behind,

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use fleet_api::Mirror;
+use fleet_plan::inputs::Inputs;
 use fleet_plan::schedule::seconds;
 use fleet_plan::timing::Timing;
 use fleet_sync::{Progress, Report, SyncOptions};
@@ -77,8 +78,8 @@ fn ready(resolver: &Resolver<'_>, mirror: &Mirror) -> Result<Ready, Failure> {
     let politeness = &upstream.spec.politeness;
     let name = mirror.metadata.name.as_deref().unwrap_or_default();
     let timing = Timing::new(&mirror.spec.sync, politeness, name).map_err(Failure::invalid)?;
-    let declared = fleet_plan::inputs::digest(&mirror.spec, name, &upstream.spec);
-    let fingerprint = format!("{} {declared}", options.trust_digest);
+    let inputs = Inputs::of(&mirror.spec, name, &upstream.spec);
+    let fingerprint = format!("{} {}", options.trust_digest, inputs.occasion());
     Ok(Ready {
         options,
         timing,

@@ -22,26 +22,16 @@ fn plan(status: &MirrorStatus, changed: bool) -> Plan {
         after_status: Vec::new(),
         events: Vec::new(),
         finished: Vec::new(),
-        turn: fleet_plan::Turn::Idle,
+        turn: crate::Turn::Idle,
         rollouts: 0,
         wake_at: None,
     }
 }
 
-fn refused() -> Carried {
-    failed(
-        WriteError::Api {
-            kind: "Service".into(),
-            name: "debian-eu-1".into(),
-            message: "exceeded quota".into(),
-        },
-        None,
-    )
-}
-
-fn failed(error: WriteError, unmade_job: Option<&str>) -> Carried {
-    Carried {
-        failures: vec![error],
+fn failed(reason: Reason, unmade_job: Option<&str>) -> Failure {
+    Failure {
+        reason,
+        message: "debian-eu-1: exceeded quota".to_owned(),
         unmade_job: unmade_job.map(str::to_owned),
     }
 }
@@ -54,8 +44,9 @@ fn at(second: i64) -> Timestamp {
 fn a_failed_write_enters_the_status_once_with_its_words() {
     let mut mirror = mirror(json!({"observedGeneration": 3}));
     let planned = plan(mirror.status.as_ref().unwrap(), false);
-    let first = settle(&mirror, &planned, &refused(), at(100));
-    assert!(first.changed);
+    let refused = failed(Reason::ApiError, None);
+    let first = planned.clone().after(&mirror, &refused, at(100));
+    assert!(first.status_changed);
     let [condition] = first.status.conditions.as_slice() else {
         panic!("{:?}", first.status.conditions)
     };
@@ -69,16 +60,8 @@ fn a_failed_write_enters_the_status_once_with_its_words() {
     assert_eq!(first.events.len(), 1);
     // The same failure again, later: nothing new to write or to tell.
     mirror.status = Some(first.status);
-    let again = settle(&mirror, &planned, &refused(), at(200));
-    assert!(!again.changed && again.events.is_empty());
-    // Once it works, the planner's own status is the truth.
-    let done = settle(
-        &mirror,
-        &plan(&MirrorStatus::default(), true),
-        &Carried::default(),
-        at(300),
-    );
-    assert!(done.changed && done.status.conditions.is_empty());
+    let again = planned.after(&mirror, &refused, at(200));
+    assert!(!again.status_changed && again.events.is_empty());
 }
 
 /// What is not ready names the refusal, and a run whose Job was refused did not begin.
@@ -88,19 +71,17 @@ fn a_refused_job_is_the_cause_and_not_a_run() {
         "lastTransitionTime": "2026-01-01T00:00:00Z"});
     let planned: MirrorStatus = serde_json::from_value(json!({
         "observedGeneration": 3, "lastHandledSyncRequest": "b", "conditions": [condition],
-        "regions": [{"name": "eu-1", "state": "Syncing", "handledSyncRequest": "b", "roundStartedAt": "2026-01-01T00:00:00Z",
-            "currentRun": {"job": "debian-eu-1", "trigger": "First", "startedAt": "2026-01-01T00:00:00Z"}}],
+        "regions": [{"name": "eu-1", "state": "Syncing", "replicas": [{"handledSyncRequest": "b",
+            "roundStartedAt": "2026-01-01T00:00:00Z",
+            "currentRun": {"job": "debian-eu-1", "trigger": "First", "startedAt": "2026-01-01T00:00:00Z"}}]}],
     }))
     .unwrap();
-    let refused = WriteError::Refused {
-        kind: "Job".into(),
-        name: "debian-eu-1".into(),
-        message: "exceeded quota".into(),
-    };
-    let refused = failed(refused, Some("debian-eu-1"));
+    let refused = failed(Reason::CreationRefused, Some("debian-eu-1"));
     let before = mirror(json!({"observedGeneration": 3, "lastHandledSyncRequest": "a"}));
-    let status = settle(&before, &plan(&planned, true), &refused, at(100)).status;
-    let region = &status.regions[0];
+    let status = plan(&planned, true)
+        .after(&before, &refused, at(100))
+        .status;
+    let region = &status.regions[0].replicas[0];
     assert_eq!(
         (
             &region.current_run,
@@ -129,7 +110,8 @@ fn a_slot_is_missed_only_if_no_run_started_since() {
     let status = |next: i64, started: Option<i64>| {
         let regions = started.map(|at_second| {
             let started = at(at_second).to_string();
-            json!({"name": "eu-1", "currentRun": {"job": "j", "trigger": "Schedule", "startedAt": started}})
+            let run = json!({"job": "j", "trigger": "Schedule", "startedAt": started});
+            json!({"name": "eu-1", "replicas": [{"currentRun": run}]})
         });
         let next = at(next).to_string();
         let regions: Vec<_> = regions.into_iter().collect();
@@ -137,6 +119,9 @@ fn a_slot_is_missed_only_if_no_run_started_since() {
             .unwrap()
     };
     let before = status(100, None);
+    let missed = |before: Option<&MirrorStatus>, after: &MirrorStatus, now| {
+        plan(after, true).missed_slot(before, now)
+    };
     assert!(missed(Some(&before), &status(500, None), at(200)));
     assert!(
         missed(Some(&before), &status(500, Some(50)), at(200)),
