@@ -233,7 +233,12 @@ class Main(unittest.TestCase):
 
     def test_common_labels_and_annotations_are_on_everything_and_select_nothing(self):
         labels, annotations = {"example.org/team": "a"}, {"example.org/contact": "b"}
-        values = {"commonLabels": labels, "commonAnnotations": annotations, "networkPolicy": {"namespaces": ["m"], "sync": {"enabled": True}}}
+        values = {
+            "commonLabels": labels,
+            "commonAnnotations": annotations,
+            "networkPolicy": {"namespaces": ["m"], "sync": {"enabled": True}},
+            "monitoring": {"podMonitors": {"enabled": True}, "rules": {"enabled": True}},
+        }
         things = render(values=values)
         pods = [thing["spec"]["template"] for thing in of_kind(things, "Deployment")]
         for thing in [*things, *pods]:
