@@ -74,6 +74,7 @@ crds: ## Write crds/, the chart's copies and the schema of mirrorfleet-mirrors a
 
 docs: ## Write the reference pages anew from the code, and the charts' READMEs from their values
 	@MIRRORFLEET_BLESS=1 cargo test --release --locked --workspace --config e2e/as-tested.toml --test it reference
+	@python3 -m monitoring
 	@charts/reference.py
 
 fmt: ## Format

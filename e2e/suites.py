@@ -76,7 +76,10 @@ def advisories() -> list[Suite]:
 
 
 def chart() -> list[Suite]:
-    return [Suite("charts: lint, renderings, refusals", [sys.executable, "charts/test.py"])]
+    return [
+        Suite("charts: lint, renderings, refusals", [sys.executable, "charts/test.py"]),
+        Suite("alerts and dashboards", [sys.executable, "monitoring/test.py"]),
+    ]
 
 
 def long(scratch: Path) -> list[Suite]:

@@ -44,7 +44,7 @@ fn verify(suite: &str, path: &str, content: &[u8]) -> Option<UnitIndex> {
             assert_safe(&file.path);
             file.sources
                 .iter()
-                .chain(&file.aliases)
+                .chain(file.aliases.iter().map(|alias| &alias.path))
                 .for_each(assert_safe);
             assert!(!file.sources.is_empty() && file.expected.size <= 1 << 40);
         }

@@ -8,7 +8,7 @@ use fleet_api::mirror::{DebianContent, DebianInclude, DebianPackages};
 use fleet_formats::debian::Debian;
 use fleet_formats::openpgp::Keyring;
 use fleet_formats::seam::{
-    Allowances, Format, IndexGroup, Item, SignaturePolicy, Trust, VerifyContext,
+    Allowances, Format, IndexGroup, Item, Promise, SignaturePolicy, Trust, VerifyContext,
 };
 use fleet_types::RepoPath;
 
@@ -86,7 +86,9 @@ pub fn read_index(kind: u16, content: &[u8]) {
         match item {
             Item::File(file) => {
                 assert_safe(&file.path);
-                assert!(file.expected.size <= MAX_SIZE);
+                assert!(
+                    matches!(&file.promise, Promise::Digest { expected, .. } if expected.size <= MAX_SIZE)
+                );
             }
             Item::Unusable(entry) => {
                 entry.paths.iter().for_each(assert_safe);

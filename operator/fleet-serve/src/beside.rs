@@ -1,10 +1,12 @@
-//! What a mirror holds besides the paths of a snapshot: links to directories, and our own trace files.
+//! What a mirror holds besides the paths of a snapshot: links to directories, and the files that it publishes about itself.
+//! They are in no snapshot, since they change without a new revision.
 
+use bytes::Bytes;
 use fleet_store::Snapshot;
+use fleet_types::documents;
 
 use crate::listing::Line;
 use crate::mirror::ServedMirror;
-use crate::trace::{DIRECTORY, TraceFiles};
 
 /// Whether `path` is a directory only because a link lies below it.
 pub fn leads_to_link(snapshot: &Snapshot, path: &str) -> bool {
@@ -13,19 +15,51 @@ pub fn leads_to_link(snapshot: &Snapshot, path: &str) -> bool {
         .any(|(link, _)| child(path, link.as_str()).is_some())
 }
 
-/// The trace files of a mirror, if `path` (which may be the top) is on the way to them.
-pub fn traces_for(mirror: &ServedMirror, path: &str) -> Option<TraceFiles> {
-    let on_the_way = path == DIRECTORY || child(path, DIRECTORY).is_some();
-    let below = path
-        .strip_prefix(DIRECTORY)
-        .is_some_and(|rest| rest.starts_with('/'));
-    if !on_the_way && !below {
-        return None;
+/// What a mirror publishes about itself.
+pub struct OwnFiles(documents::OwnFiles);
+
+impl OwnFiles {
+    /// None before the first run that has something to tell. Blocks on the disk.
+    pub fn of(mirror: &ServedMirror) -> Option<OwnFiles> {
+        let read = mirror.store().state(documents::OwnFiles::DOCUMENT);
+        read.map(|files| files.map(OwnFiles)).unwrap_or_else(|error| {
+            tracing::error!(mirror = mirror.name(), %error, "what the mirror says of itself cannot be read");
+            None
+        })
     }
-    TraceFiles::read(mirror.store()).unwrap_or_else(|error| {
-        tracing::error!(mirror = mirror.name(), %error, "the trace files cannot be rendered");
-        None
-    })
+
+    pub fn get(&self, path: &str) -> Option<Bytes> {
+        let file = self.0.files.iter().find(|file| file.path == path)?;
+        Some(Bytes::copy_from_slice(file.content.as_bytes()))
+    }
+
+    /// Whether `path` (which may be the top) is a directory that one of them is below.
+    pub fn lie_below(&self, path: &str) -> bool {
+        let mut files = self.0.files.iter();
+        files.any(|file| file.path != path && child(path, &file.path).is_some())
+    }
+
+    /// Unix seconds.
+    pub fn modified(&self) -> i64 {
+        self.0.modified.0
+    }
+
+    /// One line of the directory for each that lies in or below it.
+    fn lines<'a>(&'a self, directory: &'a str) -> impl Iterator<Item = Line> + 'a {
+        self.0.files.iter().filter_map(move |file| {
+            let name = child(directory, &file.path)?;
+            let name = name.to_owned();
+            let parent = file.path.rsplit_once('/').map_or("", |(parent, _)| parent);
+            Some(match parent == directory {
+                true => Line::File {
+                    name,
+                    size: file.content.len() as u64,
+                    modified: self.modified(),
+                },
+                false => Line::Directory { name },
+            })
+        })
+    }
 }
 
 /// Adds what lies directly in a directory and is not there by the snapshot.
@@ -33,39 +67,31 @@ pub fn add_lines(
     directories: &mut Vec<Line>,
     files: &mut Vec<Line>,
     snapshot: &Snapshot,
-    traces: Option<&TraceFiles>,
+    own: Option<&OwnFiles>,
     path: &str,
 ) {
-    let links = snapshot.links().map(|(link, _)| link.to_string());
-    let ways = links.chain(traces.map(|_| format!("{DIRECTORY}/")));
-    for way in ways {
-        if let Some(name) = child(path, &way) {
-            let line = Line::Directory {
-                name: name.to_owned(),
-            };
-            if !directories.contains(&line) {
-                directories.push(line);
-            }
+    let links = snapshot.links().filter_map(|(link, _)| {
+        let name = child(path, link.as_str())?.to_owned();
+        Some(Line::Directory { name })
+    });
+    let own = own.into_iter().flat_map(|own| own.lines(path));
+    for line in links.chain(own) {
+        let lines = match line {
+            Line::Directory { .. } => &mut *directories,
+            Line::File { .. } => &mut *files,
+        };
+        if lines.iter().all(|known| name(known) != name(&line)) {
+            lines.push(line);
         }
     }
-    if let Some(traces) = traces.filter(|_| path == DIRECTORY) {
-        for (name, content) in &traces.files {
-            let known =
-                |line: &Line| matches!(line, Line::File { name: known, .. } if known == name);
-            if !files.iter().any(known) {
-                files.push(Line::File {
-                    name: name.clone(),
-                    size: content.len() as u64,
-                    modified: traces.modified,
-                });
-            }
-        }
+    directories.sort_by(|a, b| name(a).cmp(name(b)));
+    files.sort_by(|a, b| name(a).cmp(name(b)));
+}
+
+fn name(line: &Line) -> &str {
+    match line {
+        Line::Directory { name } | Line::File { name, .. } => name,
     }
-    let name = |line: &Line| match line {
-        Line::Directory { name } | Line::File { name, .. } => name.clone(),
-    };
-    directories.sort_by_key(name);
-    files.sort_by_key(name);
 }
 
 /// The name directly in `directory` (empty for the top) that leads to `path`; none where `path` is not below it.

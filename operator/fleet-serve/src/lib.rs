@@ -31,7 +31,6 @@ mod stall;
 mod status;
 mod suspects;
 mod tls;
-mod trace;
 mod transaction;
 
 use std::io;
@@ -62,7 +61,6 @@ use crate::room::SHARED_BYTES;
 use crate::tls::Certificate;
 
 pub use crate::tls::{TlsError, TlsFiles};
-pub use crate::trace::trace_files;
 
 /// How often stores, `current` (for the metrics) and certificates are looked at without a request.
 const REFRESH: Duration = Duration::from_secs(1);

@@ -9,7 +9,7 @@ use http::{Method, StatusCode};
 
 use crate::answer::{Answer, Caching, Content};
 use crate::asked::{Asked, NeedsDisk};
-use crate::beside;
+use crate::beside::{self, OwnFiles};
 use crate::blobs::Blob;
 use crate::catalog::OURS;
 use crate::conditional::{Validators, decide};
@@ -17,7 +17,6 @@ use crate::content_type::content_type;
 use crate::listing::{Directory, Line, directory_page};
 use crate::mirror::{ServedMirror, View, served_in};
 use crate::path::{Candidate, encode};
-use crate::trace;
 use crate::transaction;
 
 /// One path of one mirror.
@@ -37,7 +36,7 @@ enum Target {
     File(Entry),
     /// In the snapshot; the path there is another than the one asked for where that leads through a link.
     Directory(Arc<Snapshot>, String),
-    /// A trace file.
+    /// A file that the mirror publishes about itself.
     Ours(Bytes, i64),
     /// The upstream lists it, and the manifest leaves it out.
     Excluded,
@@ -135,22 +134,17 @@ impl Lookup<'_> {
     /// Our own files are no part of a snapshot, and content of one wins.
     fn resolve_ours(&self, first: &Arc<Snapshot>, path: &str) -> Target {
         // Where answering must not wait for the disk, nothing is found here, and the caller asks again where it may.
-        let traces = match self.fixed {
-            None if self.asked.may_block => beside::traces_for(self.mirror, path),
+        let own = match self.fixed {
+            None if self.asked.may_block => OwnFiles::of(self.mirror),
             _ => None,
         };
-        let Some(traces) = traces else {
+        let Some(own) = own else {
             return Target::Nothing;
         };
-        let name = path
-            .strip_prefix(trace::DIRECTORY)
-            .and_then(|rest| rest.strip_prefix('/'));
-        match name {
-            None => Target::Directory(first.clone(), path.to_owned()),
-            Some(name) => match traces.get(name).filter(|_| !self.rest.directory) {
-                Some(content) => Target::Ours(content.clone(), traces.modified),
-                None => Target::Nothing,
-            },
+        match own.get(path).filter(|_| !self.rest.directory) {
+            Some(content) => Target::Ours(content, own.modified()),
+            None if own.lie_below(path) => Target::Directory(first.clone(), path.to_owned()),
+            None => Target::Nothing,
         }
     }
 
@@ -277,11 +271,11 @@ impl Lookup<'_> {
                 "the index of this mirror is damaged; ask again".to_owned(),
             );
         }
-        let traces = match self.fixed {
+        let own = match self.fixed {
             Some(_) => None,
-            None => beside::traces_for(self.mirror, path),
+            None => OwnFiles::of(self.mirror),
         };
-        beside::add_lines(&mut lines, &mut files, snapshot, traces.as_ref(), path);
+        beside::add_lines(&mut lines, &mut files, snapshot, own.as_ref(), path);
         lines.append(&mut files);
         let title = match self.full.path.is_empty() {
             true => "/".to_owned(),

@@ -10,13 +10,13 @@ pub mod gauges;
 mod path;
 mod reason;
 mod revision;
+mod run_facts;
 mod shown;
-mod trace;
 
 pub use condition::ConditionStatus;
 pub use digest::{Digest, DigestError, Expected, HashAlgorithm, Hashes, Sha256};
 pub use path::{PathError, RepoPath};
 pub use reason::{Outcome, Reason};
 pub use revision::{Accepted, Relation, UnitRevision};
+pub use run_facts::{ClockReading, RunFacts};
 pub use shown::{shown_file, shown_url};
-pub use trace::Trace;

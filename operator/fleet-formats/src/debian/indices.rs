@@ -9,7 +9,7 @@ use super::packages::PackageFilter;
 use super::release::{ChecksumLine, malformed, parse_size};
 use super::roles::Kind;
 use crate::deb822::{Reader, Stanza};
-use crate::seam::{IndexGroup, Item, Payload, Rejected, Unusable};
+use crate::seam::{IndexGroup, Item, Payload, Promise, Rejected, Unusable};
 
 /// The most that is read of an installer image, whose size no index tells; the largest real ones are below 1 GiB.
 const MAX_IMAGE_BYTES: u64 = 4 << 30;
@@ -104,11 +104,11 @@ fn package(stanza: &Stanza<'_>, wanted: bool) -> Result<Payload, Why> {
     let size = parse_size(size).ok_or_else(|| format!("its Size is {size:.40?}"))?;
     Ok(Payload {
         path,
-        expected: Expected {
+        promise: Promise::exactly(Expected {
             size,
             digest: package_digest(stanza)?,
-        },
-        exact_size: true,
+        }),
+        aliases: Vec::new(),
         guarded: true,
         wanted,
     })
@@ -206,11 +206,11 @@ fn source(stanza: &Stanza<'_>, wanted: bool) -> Result<Vec<Payload>, Why> {
             let listed = ChecksumLine::parse(algorithm, line)?;
             Ok(Payload {
                 path: in_directory(directory, listed.name).map_err(unsafe_path)?,
-                expected: Expected {
+                promise: Promise::exactly(Expected {
                     size: listed.size,
                     digest: listed.digest,
-                },
-                exact_size: true,
+                }),
+                aliases: Vec::new(),
                 guarded: true,
                 wanted,
             })
@@ -299,11 +299,14 @@ fn image(group: &IndexGroup, line: &[u8]) -> Result<Payload, Why> {
     let digest = Digest::parse(HashAlgorithm::Sha256, digest).map_err(|_| bad())?;
     Ok(Payload {
         path: beside(group, name).map_err(unsafe_path)?,
-        expected: Expected {
-            size: MAX_IMAGE_BYTES,
-            digest,
+        promise: Promise::Digest {
+            expected: Expected {
+                size: MAX_IMAGE_BYTES,
+                digest,
+            },
+            exact: false,
         },
-        exact_size: false,
+        aliases: Vec::new(),
         guarded: false,
         wanted: true,
     })
@@ -367,8 +370,8 @@ fn patch(group: &IndexGroup, stanza: &Stanza<'_>, line: &str) -> Result<Payload,
     };
     Ok(Payload {
         path,
-        expected,
-        exact_size: true,
+        promise: Promise::exactly(expected),
+        aliases: Vec::new(),
         guarded: false,
         wanted: true,
     })

@@ -11,7 +11,7 @@ use super::release::{Release, ReleaseFile};
 use super::roles::{Kind, Role, Roles};
 use super::slice::{Slice, Suite};
 use crate::decompress::MAX_OUTPUT_LIMIT;
-use crate::seam::{Compression, IndexFile, IndexGroup, Lack, Rejected};
+use crate::seam::{Alias, Compression, IndexFile, IndexGroup, Lack, Rejected};
 
 /// Best compression first: the order in which one of a group is chosen to be read.
 pub(super) const SUFFIXES: [(&str, Compression); 6] = [
@@ -174,7 +174,12 @@ impl Selection<'_> {
                 "{directory}{slash}by-hash/{}/{digest}",
                 digest.algorithm().debian_name()
             );
+            let immutable = |path| Alias {
+                path,
+                mutable: false,
+            };
             RepoPath::new(&name)
+                .map(immutable)
                 .map_err(|error| Rejected::new(Reason::UnsafePath, error.to_string()))
         };
         let aliases = listed
@@ -187,7 +192,7 @@ impl Selection<'_> {
         let strongest = aliases
             .last()
             .filter(|_| self.release.acquire_by_hash)
-            .cloned();
+            .map(|alias| alias.path.clone());
         Ok(Some(IndexFile {
             sources: strongest.into_iter().chain([path.clone()]).collect(),
             expected: Expected {

@@ -26,20 +26,17 @@ use std::io::Read;
 use std::ops::ControlFlow;
 
 use fleet_api::mirror::{DebianContent, DebianInclude, DebianPackages};
-use fleet_types::RepoPath;
 
 use self::packages::PackageFilter;
 use self::slice::{Slice, Suite};
 use crate::seam::{
-    Format, IndexGroup, Item, Rejected, RootContent, RootFile, RootPlan, UnitIndex, UpstreamTrace,
-    Verified, VerifyContext,
+    Format, IndexGroup, Item, Rejected, RootContent, RootFile, RootPlan, StateFiles, UnitIndex,
+    VerifyContext,
 };
 
 /// The largest `InRelease` and `Release` read; Debian's largest are below 1 MiB.
 const MAX_RELEASE_BYTES: u64 = 16 << 20;
 const MAX_SIGNATURE_BYTES: u64 = 1 << 20;
-/// `Archive-Update-in-Progress-<host>`: empty, or a few words.
-const MAX_MARK_BYTES: u64 = 64 << 10;
 
 /// The Debian format with a declared slice.
 #[derive(Debug, Clone)]
@@ -99,59 +96,17 @@ impl Format for Debian {
         unlisted::wanted(&self.slice, &Suite::new(unit)?, roots)
     }
 
-    fn trace(&self) -> Option<Vec<(String, String)>> {
-        let slice = &self.slice;
-        let mut declared = slice.architectures.clone();
-        declared.extend(slice.include.sources.then(|| "source".to_owned()));
-        let mut held = declared.clone();
-        held.extend((!slice.architectures.is_empty()).then(|| "all".to_owned()));
-        held.sort();
-        held.dedup();
-        let mut fields = vec![("Suites", slice.suites.join(" "))];
-        // Nothing is said of the architectures of a flat repository.
-        if !declared.is_empty() {
-            fields.push(("Architectures", held.join(" ")));
-            let include = format!("INCLUDE {}", declared.join(" "));
-            fields.push(("Architectures-Configuration", include));
-        }
-        let fields = fields.into_iter();
-        Some(
-            fields
-                .map(|(field, value)| (field.to_owned(), value))
-                .collect(),
-        )
+    fn state_files(&self) -> &dyn StateFiles {
+        self
     }
 
-    fn upstream_trace(&self) -> Option<UpstreamTrace> {
-        Some(UpstreamTrace {
-            file: RootFile {
-                path: RepoPath::new(trace::MASTER).ok()?,
-                max_bytes: trace::MAX_BYTES,
-            },
-            read: trace::archive_serial,
-        })
-    }
-
-    fn update_mark(&self, host: &str) -> Option<RootFile> {
-        let path = RepoPath::new(&format!("Archive-Update-in-Progress-{host}")).ok()?;
-        path.parent().is_none().then_some(RootFile {
-            path,
-            max_bytes: MAX_MARK_BYTES,
-        })
-    }
-
-    fn read(&self, unit: &str, roots: &[RootContent]) -> Result<UnitIndex, Rejected> {
-        verify::unit(&self.slice, &Suite::new(unit)?, roots, None)
-    }
-
-    fn verify(
+    fn unit_index(
         &self,
         unit: &str,
         roots: &[RootContent],
-        context: &VerifyContext<'_>,
-    ) -> Result<Verified<UnitIndex>, Rejected> {
-        let suite = Suite::new(unit)?;
-        verify::unit(&self.slice, &suite, roots, Some(context)).map(Verified::new)
+        context: Option<&VerifyContext<'_>>,
+    ) -> Result<UnitIndex, Rejected> {
+        verify::unit(&self.slice, &Suite::new(unit)?, roots, context)
     }
 
     fn read_index(

@@ -2,8 +2,8 @@
 
 use fleet_api::mirror::{DebianContent, DebianInclude, DebianPackages, PackageRule};
 use fleet_formats::debian::Debian;
-use fleet_formats::seam::{Format, IndexGroup, Item, Payload, Rejected, Unusable};
-use fleet_types::{Digest, Reason, RepoPath};
+use fleet_formats::seam::{Format, IndexGroup, Item, Payload, Promise, Rejected, Unusable};
+use fleet_types::{Digest, Expected, Reason, RepoPath};
 
 pub const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 pub const PACKAGES: u16 = 1;
@@ -87,11 +87,19 @@ fn listed(kind: u16, stem: &str, text: &str) -> Vec<(String, u64, bool)> {
         .map(|payload| {
             (
                 payload.path.to_string(),
-                payload.expected.size,
+                promised(&payload).0.size,
                 payload.guarded,
             )
         })
         .collect()
+}
+
+/// And whether the size is exact.
+fn promised(payload: &Payload) -> (Expected, bool) {
+    match payload.promise {
+        Promise::Digest { expected, exact } => (expected, exact),
+        ref other => panic!("{other:?}"),
+    }
 }
 
 pub fn package(name: &str, fields: &str) -> String {
@@ -122,7 +130,7 @@ fn packages_are_listed_relative_to_the_repository() {
     let digests: Vec<_> = read(PACKAGES, "Packages", &flat)
         .unwrap()
         .iter()
-        .map(|p| p.expected.digest)
+        .map(|payload| promised(payload).0.digest)
         .collect();
     assert!(matches!(digests[..], [Digest::Sha512(_)]));
 }
@@ -185,7 +193,7 @@ fn installer_images_stand_beside_their_checksums() {
     .unwrap();
     let paths: Vec<_> = found
         .iter()
-        .map(|payload| (payload.path.as_str(), payload.exact_size))
+        .map(|payload| (payload.path.as_str(), promised(payload).1))
         .collect();
     let base = "dists/stable/main/installer-amd64/current/images";
     assert_eq!(

@@ -1,7 +1,7 @@
 //! What is served besides the paths of a snapshot: links, and our own trace files.
 
 use crate::common::{DATE, MTIME, Store, fixed, identity, mutable, start};
-use fleet_types::Trace;
+use fleet_types::documents::{OwnFile, OwnFiles, UnixSeconds};
 use tempfile::TempDir;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -71,28 +71,23 @@ async fn a_link_leads_to_what_it_stands_for_in_each_snapshot() {
     server.stop().await;
 }
 
-fn trace() -> Trace {
-    Trace {
-        started_at: MTIME - 10,
-        finished_at: MTIME,
-        software: "mirrorfleet test".into(),
-        host: "pod".into(),
-        upstream: "upstream.example.org".into(),
-        transport: "http".into(),
-        received_bytes: 1,
-        seconds: 10.0,
-        fields: Vec::new(),
+fn own_files(name: &str) -> OwnFiles {
+    let file = |path: &str, content: &str| OwnFile {
+        path: format!("project/trace/{path}"),
+        content: content.into(),
+    };
+    OwnFiles {
+        modified: UnixSeconds(MTIME),
+        files: vec![file("_traces", &format!("{name}\n")), file(name, "ours\n")],
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_trace_is_what_the_state_says_and_content_wins_over_it() {
+async fn own_files_are_what_the_state_says_and_content_wins_over_it() {
     let data = TempDir::new().unwrap();
     let plain = Store::new(data.path(), "plain");
     plain.publish(1, &[mutable("dists/x/InRelease", "x")]);
-    let mut named = identity("named", "named");
-    named.clients.trace_name = Some("us".into());
-    named.clients.contact = Some("admins@example.org".into());
+    let named = identity("named", "named");
     let named = Store::with(data.path(), "named", &named);
     named.publish(
         1,
@@ -111,19 +106,17 @@ async fn the_trace_is_what_the_state_says_and_content_wins_over_it() {
     }
     assert!(!server.get("/plain/").await.text().contains("project"));
 
-    for store in [&plain, &named] {
-        store.writer.state_write(Trace::DOCUMENT, &trace()).unwrap();
+    for (store, name) in [(&plain, "plain"), (&named, "us")] {
+        let files = own_files(name);
+        let written = store.writer.state_write(OwnFiles::DOCUMENT, &files);
+        written.unwrap();
     }
     let reply = server.get("/plain/project/trace/plain").await;
     assert_eq!(
         (reply.status, reply.header("last-modified")),
         (200, Some(DATE))
     );
-    assert!(
-        reply.text().starts_with("Sun Nov  6 08:49:37 UTC 1994\n"),
-        "{}",
-        reply.text()
-    );
+    assert_eq!(reply.text(), "ours\n");
     let since = [("If-Modified-Since", DATE)];
     assert_eq!(
         server

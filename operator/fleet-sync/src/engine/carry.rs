@@ -51,7 +51,7 @@ impl Gather<'_> {
         for file in &group.files {
             self.carried_path(unit, &file.path)?;
             for alias in &file.aliases {
-                self.carried_path(unit, alias)?;
+                self.carried_path(unit, &alias.path)?;
             }
         }
         if group.lists_payload {
@@ -76,7 +76,7 @@ impl Gather<'_> {
         let Some(entry) = self.ground.stock.entry(path) else {
             return Ok(());
         };
-        let mut want = self.want(unit, path, WantState::Carried, entry.size);
+        let mut want = self.want(unit, path.clone(), WantState::Carried, entry.size);
         want.sha256 = (entry.digest != fleet_store::NO_DIGEST).then_some(entry.digest);
         want.sha512 = entry.sha512;
         (want.mutable, want.guarded, want.mtime) = (entry.mutable, entry.guarded, entry.mtime);

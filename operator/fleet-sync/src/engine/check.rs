@@ -7,11 +7,13 @@ use fleet_store::{Entry, EntryState, IndexBuilder, Prepared, SnapshotMeta, Sorte
 use fleet_types::{Reason, RepoPath};
 use sha2::Digest as _;
 
+use super::endorse::Endorsed;
+use super::fetching::Fetched;
 use super::inputs::exclude_rule;
 use super::merge::{Merge, Merged, Pair};
 use super::mutation::mutation;
 use super::run::Ground;
-use super::want::{Fetched, Want, WantState, Wanted};
+use super::want::{Want, WantState, Wanted};
 use crate::Problem;
 
 /// A want-list of which every path is accounted for: present with the right content, left out by the manifest, or
@@ -27,6 +29,7 @@ pub(super) fn close(
     ground: &Ground,
     wants: &Sorted<Want>,
     fetched: &[Sorted<Fetched>],
+    endorsed: &Endorsed,
 ) -> Result<Closed, Problem> {
     let parent = ground
         .stock
@@ -51,10 +54,12 @@ pub(super) fn close(
                 return Err(Problem::new(Reason::PathConflict, text));
             }
             Pair::Wanted(wanted, before) => {
+                // The latest, where something was fetched more than once.
                 let arrived = fetched
                     .iter_mut()
+                    .rev()
                     .find_map(|arrivals| arrivals.of(&wanted.want.path));
-                let entry = entry(ground, &wanted, before.as_ref(), arrived)?;
+                let entry = entry(ground, &wanted, before.as_ref(), arrived, endorsed)?;
                 changed |= before != Some(entry);
                 builder.push(&wanted.want.path, &entry)?;
             }
@@ -80,6 +85,7 @@ fn entry(
     wanted: &Wanted,
     before: Option<&Entry>,
     arrived: Option<Fetched>,
+    endorsed: &Endorsed,
 ) -> Result<Entry, Problem> {
     let want = &wanted.want;
     let open = |what: &str| {
@@ -95,8 +101,19 @@ fn entry(
         WantState::Absent => Ok(want.entry(EntryState::AbsentUpstream, None, want.mtime)),
         WantState::Excluded => Ok(want.entry(EntryState::Excluded, None, want.mtime)),
         WantState::Unusable => Ok(Entry::unusable()),
-        WantState::Stored | WantState::Payload => present(ground, want, before, arrived)
-            .ok_or_else(|| open("its content did not arrive"))?,
+        WantState::Stored | WantState::Payload => {
+            let came = arrived.as_ref().map(|fetched| fetched.digest);
+            let unjudged = |signed| match came {
+                Some(came) => !endorsed.vouches_for(&want.path, came, signed),
+                // As it was, and judged when it was planned with.
+                None => false,
+            };
+            if want.over.as_deref().is_some_and(unjudged) {
+                return Err(open("nobody vouches for it"));
+            }
+            present(ground, want, before, arrived)
+                .ok_or_else(|| open("its content did not arrive"))?
+        }
     }
 }
 
@@ -106,8 +123,9 @@ fn present(
     before: Option<&Entry>,
     arrived: Option<Fetched>,
 ) -> Option<Result<Entry, Problem>> {
+    let came_anew = want.over.is_some() && arrived.is_some();
     let same = before.filter(|entry| {
-        entry.state == EntryState::Present && want.same_content(entry) == Some(true)
+        !came_anew && entry.state == EntryState::Present && ground.stock.is_same(want, entry)
     });
     if let Some(same) = same {
         return Some(Ok(Entry {

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fleet_formats::seam::{
-    Format, IndexFile, IndexGroup, Item, Payload, UnitIndex, Unusable, Verified,
+    Format, IndexFile, IndexGroup, Item, Payload, Promise, UnitIndex, Unusable, Verified,
 };
 use fleet_store::{RunSorter, Sorted};
 use fleet_types::{Reason, RepoPath};
 
+use super::given::Given;
 use super::indices::Advance;
 use super::lost::LostFiles;
 use super::memory::OmittedIndex;
@@ -16,7 +17,7 @@ use super::presence::{Presence, has_form};
 use super::reading::read_group;
 use super::root::Root;
 use super::run::Ground;
-use super::want::{Want, WantState};
+use super::want::{Signed, Want, WantState};
 use crate::{LeftOut, Problem};
 
 /// What becomes of a unit in the next snapshot.
@@ -46,6 +47,8 @@ pub(super) struct Gather<'a> {
     /// What cannot be had: the indices that list it are left out where they can be.
     lost: &'a LostFiles,
     omitted: Vec<(u16, OmittedIndex)>,
+    /// Content that indices hold themselves.
+    given: Given,
 }
 
 /// What all that one index of a unit lists has in common.
@@ -87,10 +90,12 @@ impl<'a> Gather<'a> {
             left_out: BTreeMap::new(),
             lost,
             omitted: Vec::new(),
+            given: Given::default(),
         }
     }
 
-    pub fn finish(self) -> Result<Gathered, Problem> {
+    pub fn finish(mut self) -> Result<Gathered, Problem> {
+        self.given.keep(self.ground)?;
         Ok(Gathered {
             wants: self.sorter.finish()?,
             left_out: self.left_out,
@@ -152,7 +157,7 @@ impl<'a> Gather<'a> {
         };
         let mut want = self.want(
             unit,
-            path,
+            path.clone(),
             WantState::Stored,
             root.content.bytes.len() as u64,
         );
@@ -175,7 +180,7 @@ impl<'a> Gather<'a> {
             Presence::Absent => WantState::Absent,
             Presence::Excluded => WantState::Excluded,
         };
-        let mut want = self.want(unit, &file.path, state, file.expected.size);
+        let mut want = self.want(unit, file.path.clone(), state, file.expected.size);
         want.set_digest(file.expected.digest);
         want.mutable = file.mutable;
         want.mtime = date;
@@ -184,9 +189,8 @@ impl<'a> Gather<'a> {
             want.mtime = modified.unwrap_or(date);
         }
         self.push(&want)?;
-        want.mutable = false;
         for alias in &file.aliases {
-            want.path = alias.clone();
+            (want.path, want.mutable) = (alias.path.clone(), alias.mutable);
             self.push(&want)?;
         }
         Ok(())
@@ -263,19 +267,49 @@ impl<'a> Gather<'a> {
 
     fn listed_payload(&mut self, listing: Listing, payload: Payload) -> Result<(), Problem> {
         self.ground.watch.stop.check()?;
-        let excluded = !payload.wanted || self.excludes(listing, &payload.path);
-        let state = if excluded {
-            WantState::Excluded
-        } else {
-            listing.state
+        let signed = match &payload.promise {
+            Promise::SignatureOver { path, .. } => Some(path),
+            Promise::Digest { .. } | Promise::Given(_) => None,
         };
-        let mut want = self.want(listing.unit, &payload.path, state, payload.expected.size);
-        want.set_digest(payload.expected.digest);
-        want.exact = payload.exact_size;
+        let excluded = !payload.wanted
+            || self.excludes(listing, &payload.path)
+            || signed.is_some_and(|path| self.excludes(listing, path));
+        let state = match excluded {
+            true => WantState::Excluded,
+            false => listing.state,
+        };
+        let mut want = self.want(listing.unit, payload.path, state, 0);
         want.guarded = payload.guarded;
         want.optional = listing.optional;
         want.mtime = listing.date;
-        self.push(&want)
+        match payload.promise {
+            Promise::Digest { expected, exact } => {
+                (want.size, want.exact) = (expected.size, exact);
+                want.set_digest(expected.digest);
+            }
+            Promise::SignatureOver {
+                path,
+                signed: sha256,
+                max_bytes,
+            } => {
+                (want.size, want.exact) = (max_bytes, false);
+                want.over = Some(Box::new(Signed { path, sha256 }));
+            }
+            Promise::Given(content) => {
+                want.size = content.len() as u64;
+                want.sha256 = Some(self.given.add(self.ground, content, state)?);
+            }
+        }
+        self.push(&want)?;
+        for alias in payload.aliases {
+            want.state = match self.excludes(listing, &alias.path) {
+                true => WantState::Excluded,
+                false => state,
+            };
+            (want.path, want.mutable) = (alias.path, alias.mutable);
+            self.push(&want)?;
+        }
+        Ok(())
     }
 
     fn excludes(&self, listing: Listing, path: &RepoPath) -> bool {
@@ -296,16 +330,16 @@ impl<'a> Gather<'a> {
         }
         left_out.add(&entry.name, &entry.why);
         for path in paths {
-            let mut want = self.want(listing.unit, path, WantState::Unusable, 0);
+            let mut want = self.want(listing.unit, path.clone(), WantState::Unusable, 0);
             want.exact = false;
             self.push(&want)?;
         }
         Ok(())
     }
 
-    pub(super) fn want(&self, unit: u16, path: &RepoPath, state: WantState, size: u64) -> Want {
+    pub(super) fn want(&self, unit: u16, path: RepoPath, state: WantState, size: u64) -> Want {
         Want {
-            path: path.clone(),
+            path,
             unit,
             state,
             size,
@@ -316,6 +350,7 @@ impl<'a> Gather<'a> {
             guarded: false,
             optional: false,
             mtime: 0,
+            over: None,
         }
     }
 

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use fleet_store::{Entry, EntryState, RunSorter, Sorted};
 use fleet_types::{Reason, RepoPath, Sha256};
 
+use super::endorse::{Signature, Signatures, is_endorsed_still};
+use super::fetching::Fetch;
 use super::inputs::exclude_rule;
 use super::lost::{Lost, LostFiles};
 use super::memory::OmittedIndex;
@@ -14,7 +16,7 @@ use super::plan::{Plan, Refusals};
 use super::preflight::addition;
 use super::run::Ground;
 use super::tally::Tally;
-use super::want::{Disagreement, Fetch, Want, WantState, Wanted};
+use super::want::{Disagreement, Want, WantState, Wanted};
 use crate::Problem;
 use crate::report::Share;
 
@@ -30,6 +32,7 @@ struct Judge<'a> {
     tally: Tally,
     refusals: Refusals,
     lost: LostFiles,
+    signatures: Signatures,
     /// The paths of which the current one is a longer form.
     prefixes: Vec<Prefix>,
 }
@@ -60,6 +63,7 @@ pub(super) fn judge(
         tally: Tally::default(),
         refusals: Refusals::new(),
         lost: LostFiles::new(),
+        signatures: Signatures::new(),
         prefixes: Vec::new(),
     };
     for pair in Merge::new(Merged::new(wants.iter()), ground.stock.base.as_ref()) {
@@ -80,11 +84,14 @@ pub(super) fn judge(
         tally,
         refusals,
         lost,
+        signatures,
         ..
     } = judge;
     let transfer = transfer.finish()?;
+    // Nobody knows the size of a signature; it is one file.
+    let stored = stored.into_values().chain(signatures.values().map(|_| 0));
     Ok(Plan {
-        addition: addition(ground, &transfer, stored.into_values(), wants.len())?,
+        addition: addition(ground, &transfer, stored, wants.len())?,
         wants,
         transfer,
         fetch,
@@ -95,6 +102,7 @@ pub(super) fn judge(
         refusals,
         lost,
         omitted,
+        signatures,
     })
 }
 
@@ -121,8 +129,9 @@ impl Judge<'_> {
         self.tally.wanted(wanted, before);
         let kept = before.is_some_and(|entry| {
             entry.state == EntryState::Present
-                && want.same_content(entry) == Some(true)
+                && self.ground.stock.is_same(want, entry)
                 && !self.ground.stock.shelves.damage.contains(&entry.digest)
+                && is_endorsed_still(self.ground, want, entry)
         });
         let size = before.map_or(want.known_size(), |entry| entry.size);
         match want.state {
@@ -166,6 +175,12 @@ impl Judge<'_> {
     ) -> Result<(), Problem> {
         let want = &wanted.want;
         if self.check_mutation(wanted, before, advances) {
+            return Ok(());
+        }
+        if let Some(signed) = &want.over {
+            self.fetch.add(want.path.as_str(), want.known_size());
+            let signature = Signature::new(wanted, signed);
+            self.signatures.insert(want.path.clone(), signature);
             return Ok(());
         }
         let Some(expected) = want.expected() else {

@@ -1,7 +1,7 @@
 //! List and verify: which state of a unit the upstream has, over as few requests as possible, and whether to believe it.
 
 use fleet_formats::seam::{RootFile, RootPlan, UnitIndex, Verified};
-use fleet_types::{Outcome, Reason, Relation};
+use fleet_types::{ClockReading, Outcome, Reason, Relation};
 
 use super::blocking::date;
 use super::memory::Known;
@@ -21,6 +21,8 @@ pub(super) struct Listed {
     pub unchanged: bool,
     /// What to remember of the endpoints that have this state, once it is accepted: by URL.
     pub known: Vec<(String, Known)>,
+    /// How the clock stood of the endpoint that it was found at.
+    pub clock: Option<ClockReading>,
 }
 
 /// What one endpoint has: read and verified.
@@ -208,6 +210,7 @@ impl Lister<'_> {
                 path: String::new(),
                 digest: index.revision.digest,
                 doubted: false,
+                clock: None,
                 validators: Validators::default(),
             }),
             index,
@@ -292,6 +295,22 @@ impl Lister<'_> {
                 .ok()
                 .map(|bytes| (known, bytes))
         });
+        let format = self.rules.options.format.as_ref();
+        let clock = self.upstream.clock(format, endpoint).await?.cloned();
+        let stands = |known: &Known| {
+            let (then, now) = (known.clock.as_ref(), clock.as_ref());
+            then.zip(now)
+                .is_some_and(|(then, now)| then.state == now.state)
+        };
+        if let Some((known, bytes)) = stored.as_ref().filter(|(known, _)| stands(known)) {
+            return Ok(Ok(Probe {
+                root: root(file, bytes.clone(), None),
+                known: Known {
+                    clock,
+                    ..(*known).clone()
+                },
+            }));
+        }
         let validators = stored
             .as_ref()
             .map(|(known, _)| known.validators.clone())
@@ -311,7 +330,10 @@ impl Lister<'_> {
                 let root = root(file, bytes, None);
                 Ok(Ok(Probe {
                     root,
-                    known: known.clone(),
+                    known: Known {
+                        clock,
+                        ..known.clone()
+                    },
                 }))
             }
             Ok(Arrival::Complete(received)) => {
@@ -319,6 +341,7 @@ impl Lister<'_> {
                     path: file.path.to_string(),
                     digest: received.digest,
                     doubted: self.stock.is_doubted(unit, &identity, &received.digest),
+                    clock,
                     validators: received.validators,
                 };
                 Ok(Ok(Probe {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use fleet_formats::seam::UnitIndex;
 use fleet_store::Store;
 use fleet_types::documents::UnitsMemory;
-use fleet_types::{Accepted, Reason, Sha256, UnitRevision};
+use fleet_types::{Accepted, ClockReading, Reason, Sha256, UnitRevision};
 use serde::{Deserialize, Serialize};
 
 use super::base::Base;
@@ -33,6 +33,9 @@ pub(super) struct UnitMemory {
     /// The root file that identified the state last time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probe: Option<String>,
+    /// How the upstream's clock stood before the newest accepted state was read, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<ClockReading>,
     /// By the endpoint's URL.
     #[serde(default)]
     pub endpoints: BTreeMap<String, Known>,
@@ -81,6 +84,9 @@ pub(super) struct Known {
     /// then an answer 304 would confirm it. So it is asked for anew until the state changes.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub doubted: bool,
+    /// How its clock stood then, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<ClockReading>,
     #[serde(flatten)]
     pub validators: Validators,
 }

@@ -3,13 +3,14 @@
 //! # Order
 //!
 //! 1. **Repair** (`repair`): what is known to be damaged is fetched again, before anything is compared with it.
-//! 2. **List, verify** (`states`, `list`): the state of each unit as far as it can be believed. Where nothing is new in the
-//!    upstream and in our own choices, the run ends here.
+//! 2. **List, verify** (`clock`, `states`, `list`): the state of each unit as far as it can be believed. Where nothing is new
+//!    in the upstream and in our own choices, the run ends here.
 //! 3. **Indices** (`indices`): the files that verified roots list.
 //! 4. **Plan** (`gather`, `judge`, `shrink`): every path that the next snapshot is to hold, compared with the newest one
 //!    that there is. Again without the units that turn out to be refused, until none is.
 //! 5. **Fetch** (`preflight`, `transfer`): room is set aside, then payload comes. What cannot be had leads back to 4.
-//! 6. **Check** (`check`): every path is accounted for; only this makes a `Closed`.
+//! 6. **Check** (`endorse`, `check`): signatures over payload are judged, which may lead back to 4; then every path is
+//!    accounted for; only this makes a `Closed`.
 //! 7. **Prepare, publish** (`publish`): a `Closed` becomes a snapshot, what was accepted is noted, and `current` is switched.
 //! 8. **Scrub, collect** (`scrub`, `publish::collect`): what is due of the stored files is looked at; then what no kept
 //!    snapshot names goes.
@@ -21,7 +22,9 @@
 //!
 //! - What a snapshot gains, an index lists that was [`Verified`](fleet_formats::seam::Verified) in this run; units that are
 //!   refused add nothing and keep what they had.
-//! - No byte is taken that its index does not promise, and nothing is published before all that it needs is durable.
+//! - No byte is taken that its index does not promise, and nothing is published before all that it needs is durable. What
+//!   an index promises as a signature over another file is published where it was found to be one by those who are trusted,
+//!   in this run or, over the same content and with the same choices, in an earlier one.
 //! - The high-water marks are written before the switch: an older state is refused also after a crash in between.
 //! - A unit that is refused costs no other unit anything, but that the first snapshot needs all of them.
 //!
@@ -35,8 +38,12 @@ mod base;
 mod blocking;
 mod carry;
 mod check;
+mod clock;
 mod damage;
+mod endorse;
+mod fetching;
 mod gather;
+mod given;
 mod holes;
 mod indices;
 mod inputs;
@@ -50,6 +57,7 @@ mod merge;
 mod mutation;
 mod opening;
 mod outcome;
+mod own_files;
 mod plan;
 mod preflight;
 mod presence;
@@ -68,7 +76,6 @@ mod stages;
 mod states;
 mod stock;
 mod tally;
-mod trace;
 mod transfer;
 mod unlisted;
 mod updating;
@@ -125,8 +132,8 @@ pub(crate) async fn sync(
         shelves.as_ref().ok().map(|shelves| &shelves.writer),
     );
     if let Ok(shelves) = shelves {
-        let trace = trace::of(&options, &report, &shelves.writer);
-        report = outcome::record(shelves, report, trace).await;
+        let left = own_files::Left::by(&options, &report, &shelves.writer);
+        report = outcome::record(shelves, report, left).await;
     }
     report
 }

@@ -13,7 +13,8 @@ pub(super) fn mutation<'a>(
     older: impl Iterator<Item = &'a Snapshot>,
     verification: &Verification,
 ) -> Option<Problem> {
-    let judged = want.guarded && want.state != WantState::Carried;
+    // Who signs anew changes nothing of what is signed.
+    let judged = want.guarded && want.state != WantState::Carried && want.over.is_none();
     if !judged || verification.allow_mutation {
         return None;
     }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use fleet_store::Writer;
 use fleet_types::documents::{Success, UnixSeconds, cut};
-use fleet_types::{Outcome, Reason, Trace, UnitRevision};
+use fleet_types::{Outcome, Reason, UnitRevision};
 
 use super::blocking::blocking;
 use super::memory::Memory;
+use super::own_files::Left;
 use super::plan::{Foreseen, Plan, Refusals};
 use super::publish::Served;
 use super::shelves::Shelves;
@@ -211,7 +212,7 @@ fn good(unit: &str, served: Option<&Served>) -> UnitReport {
 }
 
 /// Keeps the report where the serving side and the next run find it. A store that cannot be written is the worse news.
-pub(super) async fn record(shelves: Arc<Shelves>, report: Report, trace: Option<Trace>) -> Report {
+pub(super) async fn record(shelves: Arc<Shelves>, report: Report, left: Left) -> Report {
     let written = report.clone();
     let recorded = blocking(move || {
         let writer = &shelves.writer;
@@ -225,10 +226,7 @@ pub(super) async fn record(shelves: Arc<Shelves>, report: Report, trace: Option<
                 },
             )?;
         }
-        if let Some(trace) = trace {
-            writer.state_write(Trace::DOCUMENT, &trace)?;
-        }
-        Ok(())
+        left.write(writer)
     });
     match recorded.await {
         Ok(()) => report,

@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use fleet_store::Sorted;
 use fleet_types::UnitRevision;
 
+use super::endorse::Signatures;
+use super::fetching::Fetch;
 use super::lost::LostFiles;
 use super::memory::OmittedIndex;
 use super::tally::Tally;
-use super::want::{Fetch, Want};
+use super::want::Want;
 use crate::report::Share;
 use crate::{LeftOut, Problem, Room};
 
@@ -33,6 +35,8 @@ pub(super) struct Plan {
     pub lost: LostFiles,
     /// By unit, the indices that are left out because of what they list.
     pub omitted: Vec<(u16, OmittedIndex)>,
+    /// What is to be fetched besides `transfer`, and judged when it is there.
+    pub signatures: Signatures,
 }
 
 /// What is to be added.

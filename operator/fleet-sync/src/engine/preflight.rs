@@ -5,10 +5,10 @@ use std::sync::Mutex;
 use fleet_store::{Sorted, Space, Store, StoreError};
 use fleet_types::{Digest, Reason, Sha256};
 
+use super::fetching::Fetch;
 use super::plan::{Addition, Plan};
 use super::room::{FileSystem, Reservation};
 use super::run::Ground;
-use super::want::Fetch;
 use crate::{Problem, Room};
 
 /// A hundredth of the volume stays free, but no more than this.

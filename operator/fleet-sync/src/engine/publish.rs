@@ -224,6 +224,7 @@ fn remember_in<'a>(
         memory.accept(&listed.index, &ground.rules.options.high_water);
         let unit = memory.units.entry(revision.unit.clone()).or_default();
         unit.probe = listed.known.first().map(|(_, known)| known.path.clone());
+        unit.clock = listed.clock.clone();
         unit.endpoints.extend(listed.known.iter().cloned());
     }
     memory

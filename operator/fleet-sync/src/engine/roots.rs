@@ -1,7 +1,7 @@
 //! The files of one state: what is done where one answer lacks some of them, and where endpoints have them in different
 //! bytes. What identifies a state is its payload; what clients read are these files.
 
-use fleet_formats::seam::{RootContent, RootPlan, UnitIndex, Verified};
+use fleet_formats::seam::{Rejected, RootContent, RootPlan, UnitIndex, Verified};
 use fleet_types::RepoPath;
 
 use super::list::{Listed, Lister, State};
@@ -53,6 +53,8 @@ impl Lister<'_> {
             .iter()
             .take(1)
             .filter(|(other, _)| *other == of_authority);
+        let clock = state.probe.clock.clone();
+        self.judge_change(unit, plan, &state)?;
         known.insert(after_authority.count(), (state.endpoint, state.probe));
         let is_taken = |known: &Known| {
             let mut roots = state.index.roots.iter();
@@ -68,10 +70,27 @@ impl Lister<'_> {
             .collect();
         Ok(Listed {
             known,
+            clock,
             index: state.index,
             roots: state.roots,
             unchanged: state.unchanged,
         })
+    }
+
+    /// What the format says of a new state beside the one that is served.
+    fn judge_change(&self, unit: &str, plan: &RootPlan, state: &State) -> Result<(), Problem> {
+        if self.stock.state_of(unit).is_none() || self.stock.is_at(&state.index) {
+            return Ok(());
+        }
+        let old = || match self.stock.read_roots(plan) {
+            Ok(roots) => Ok(contents(&roots)),
+            Err(problem) => Err(Rejected::new(problem.reason, problem.message)),
+        };
+        let format = &self.rules.options.format;
+        for note in format.judge_change(unit, &old, &contents(&state.roots))? {
+            self.watch.note(unit, &note);
+        }
+        Ok(())
     }
 
     /// What the format makes of these files.
@@ -81,7 +100,7 @@ impl Lister<'_> {
         roots: &[Root],
         settled: bool,
     ) -> Result<Verified<UnitIndex>, Problem> {
-        let contents: Vec<RootContent> = roots.iter().map(|root| root.content.clone()).collect();
+        let contents = contents(roots);
         let mark = self
             .stock
             .memory
@@ -190,6 +209,10 @@ impl Lister<'_> {
         });
         Ok(())
     }
+}
+
+fn contents(roots: &[Root]) -> Vec<RootContent> {
+    roots.iter().map(|root| root.content.clone()).collect()
 }
 
 /// Whether the failure of a file that nobody needs decides about the rest: where we are refused as whom we are, or asked

@@ -158,7 +158,13 @@ impl Shelves {
             .iter()
             .map(|content| self.staging().put_bytes(content))
             .collect::<Result<Vec<_>, StoreError>>()?;
-        Ok(self.staging().commit_batch(staged)?)
+        let digests: Vec<Sha256> = staged.iter().map(|staged| staged.digest()).collect();
+        self.staging().commit_batch(staged)?;
+        digests
+            .iter()
+            .for_each(|digest| self.damage.arrived(digest));
+        self.damage.arrivals_are_durable();
+        Ok(())
     }
 
     /// How large wanted content is, where it is there already under the name that its index promises.

@@ -7,6 +7,8 @@ use fleet_store::{SnapshotId, Sorted};
 
 use super::blocking::blocking;
 use super::check;
+use super::endorse::{Endorsed, endorse};
+use super::fetching::Fetched;
 use super::gather::{Gather, Stance};
 use super::holes::{Again, ask_again};
 use super::indices::{Advance, fetch_indices};
@@ -16,6 +18,7 @@ use super::list::Listed;
 use super::lost::LostFiles;
 use super::memory::OmittedIndex;
 use super::outcome::Outcomes;
+use super::own_files::noting_upstreams_word;
 use super::plan::{Foreseen, Plan, Refusals};
 use super::preflight::{foreseen_room, reserve};
 use super::publish::{Served, publish, remember_listed, revision, settle_unchanged};
@@ -24,10 +27,9 @@ use super::run::{Ground, Run};
 use super::shelves::Shelves;
 use super::shrink::shrunk;
 use super::states::nothing_new;
-use super::trace::noting_upstreams_word;
 use super::transfer::transfer;
 use super::updating::blame_update;
-use super::want::{Fetched, Want};
+use super::want::Want;
 use crate::{Phase, Problem};
 
 /// How far a run has come: which units can advance.
@@ -257,17 +259,27 @@ impl Run {
                 wants,
                 transfer: contents,
                 omitted,
+                signatures,
                 ..
             } = plan;
-            let mut transferred =
-                transfer(&self.ground, &self.upstream, Arc::new(contents), &room).await?;
-            self.ground.watch.count_files(transferred.files);
+            let (ground, upstream) = (&self.ground, &self.upstream);
+            let contents = Arc::new(contents);
+            let mut transferred = transfer(ground, upstream, contents, &signatures, &room).await?;
+            ground.watch.count_files(transferred.files);
             fetched.push(transferred.fetched);
             if transferred.refusals.is_empty() && transferred.lost.is_empty() {
-                return self
-                    .close_and_publish(wants, omitted, fetched, standing)
-                    .await
-                    .map(Some);
+                let at = ground.clone();
+                let judging = move || Ok((endorse(&at, &signatures, &fetched)?, fetched));
+                let (mut judged, came) = blocking(judging).await?;
+                if judged.refusals.is_empty() && judged.lost.is_empty() {
+                    let closing =
+                        self.close_and_publish(wants, omitted, came, judged.good, standing);
+                    return closing.await.map(Some);
+                }
+                fetched = came;
+                standing.lost.append(&mut judged.lost);
+                self.refuse(standing, judged.refusals);
+                continue;
             }
             standing.lost.append(&mut transferred.lost);
             self.refuse(standing, transferred.refusals);
@@ -279,6 +291,7 @@ impl Run {
         wants: Sorted<Want>,
         omitted: Vec<(u16, OmittedIndex)>,
         fetched: Vec<Sorted<Fetched>>,
+        endorsed: Endorsed,
         standing: &mut Standing,
     ) -> Result<Served, Problem> {
         self.ground.watch.progress.phase(Phase::Check);
@@ -286,7 +299,7 @@ impl Run {
         let ground = self.ground.clone();
         let (served, made) = blocking(move || {
             store_roots(&ground.stock.shelves, &stances)?;
-            let closed = check::close(&ground, &wants, &fetched)?;
+            let closed = check::close(&ground, &wants, &fetched, &endorsed)?;
             ground.watch.stop.check()?;
             publish(&ground, closed, &stances, &omitted)
         })
@@ -343,14 +356,7 @@ fn store_roots(shelves: &Shelves, stances: &[Stance]) -> Result<(), Problem> {
         Stance::Advance(advance) => Some(advance),
         _ => None,
     });
-    let roots: Vec<_> = advancing
-        .flat_map(|advance| &advance.listed.roots)
-        .collect();
-    let contents = roots.iter().map(|root| root.content.bytes.as_slice());
-    shelves.keep(&contents.collect::<Vec<_>>())?;
-    for root in roots {
-        shelves.damage.arrived(&root.digest);
-    }
-    shelves.damage.arrivals_are_durable();
-    Ok(())
+    let roots = advancing.flat_map(|advance| &advance.listed.roots);
+    let contents = roots.map(|root| root.content.bytes.as_slice());
+    shelves.keep(&contents.collect::<Vec<_>>())
 }

@@ -11,6 +11,7 @@ use super::blocking::date;
 use super::memory::Memory;
 use super::root::{Probe, Root, root};
 use super::shelves::Shelves;
+use super::want::Want;
 use crate::Problem;
 
 pub(super) struct Stock {
@@ -56,6 +57,18 @@ impl Stock {
     fn present(&self, path: &RepoPath) -> Option<Entry> {
         let entry = self.entry(path);
         entry.filter(|entry| entry.state == EntryState::Present)
+    }
+
+    /// Whether what the newest snapshot says of a path is what is wanted. A signature is, where what it signs is as it
+    /// was.
+    pub fn is_same(&self, want: &Want, entry: &Entry) -> bool {
+        match &want.over {
+            Some(signed) => {
+                let before = self.present(&signed.path);
+                before.is_some_and(|before| before.digest == signed.sha256)
+            }
+            None => want.same_content(entry) == Some(true),
+        }
     }
 
     /// The state of a unit in the newest snapshot.

@@ -9,13 +9,14 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use tokio::sync::mpsc;
 
+use super::endorse::{Signature, Signatures};
+use super::fetching::{Fetch, Fetched};
 use super::lacking::{self, Lacking};
 use super::lost::{Lost, LostFiles};
 use super::plan::Refusals;
 use super::room::Reservation;
 use super::run::Ground;
 use super::upstream::Upstream;
-use super::want::{Fetch, Fetched};
 use crate::Problem;
 use crate::fetch::{Arrival, Delivery, Received, Sink, Want, Writers};
 
@@ -34,11 +35,19 @@ pub(super) struct Transferred {
     pub lost: LostFiles,
 }
 
+/// By what a body is known to be the right one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Body {
+    /// As in [`Fetch`].
+    Promised { expected: Expected, exact: bool },
+    /// Judged when it is there.
+    Signature { max_bytes: u64 },
+}
+
 /// One content with all its names.
 #[derive(Debug)]
 struct Content {
-    expected: Expected,
-    exact: bool,
+    body: Body,
     paths: Vec<RepoPath>,
     /// All units that cannot do without it, under one name or another.
     units: Vec<u16>,
@@ -61,10 +70,11 @@ pub(super) async fn transfer(
     ground: &Ground,
     upstream: &Upstream,
     list: Arc<Sorted<Fetch>>,
+    signatures: &Signatures,
     room: &Reservation,
 ) -> Result<Transferred, Problem> {
     let ledger = Arc::new(Mutex::new(Ledger::default()));
-    let wants = wants(upstream, contents(list), ledger.clone());
+    let wants = wants(upstream, contents(list, signatures), ledger.clone());
     let mut sorter = RunSorter::new(&ground.stock.shelves.spill_dir());
     let mut files = 0;
     let mut deliver = |delivery: Delivery| {
@@ -83,7 +93,10 @@ pub(super) async fn transfer(
             Err(error) => {
                 let concerns_the_file = lacking::concerns_the_file(&error.kind);
                 let lost = content.paths.iter().map(|path| {
-                    let lost = Lost::not_there(path, &content.expected, &error);
+                    let lost = match &content.body {
+                        Body::Promised { expected, .. } => Lost::not_there(path, expected, &error),
+                        Body::Signature { .. } => Lost::unfit(error.message.clone()),
+                    };
                     (path.clone(), lost)
                 });
                 lock(&ledger).lost.extend(lost);
@@ -136,10 +149,14 @@ fn register(content: Content, ledger: &Mutex<Ledger>, writers: &Arc<Writers>) ->
     let tag = ledger.next;
     ledger.next += 1;
     let sources = content.paths.iter().take(MAX_SOURCES).cloned().collect();
-    let sink = if content.exact {
-        Sink::stored(content.expected, writers.clone())
-    } else {
-        Sink::stored_up_to(content.expected, writers.clone())
+    let writers = writers.clone();
+    let sink = match content.body {
+        Body::Promised {
+            expected,
+            exact: true,
+        } => Sink::stored(expected, writers),
+        Body::Promised { expected, .. } => Sink::stored_up_to(expected, writers),
+        Body::Signature { max_bytes } => Sink::stored_small(max_bytes, writers),
     };
     ledger.under_way.insert(tag, content);
     Some(Want {
@@ -200,8 +217,12 @@ fn lock(ledger: &Mutex<Ledger>) -> MutexGuard<'_, Ledger> {
 }
 
 /// Reads the sorted list on a thread of its own, and puts the names of one content together.
-fn contents(list: Arc<Sorted<Fetch>>) -> mpsc::Receiver<Result<Content, Problem>> {
+fn contents(
+    list: Arc<Sorted<Fetch>>,
+    signatures: &Signatures,
+) -> mpsc::Receiver<Result<Content, Problem>> {
     let (sender, receiver) = mpsc::channel(AHEAD);
+    let signatures: Vec<Content> = signatures.iter().map(Content::of_signature).collect();
     tokio::task::spawn_blocking(move || {
         let mut current: Option<Content> = None;
         for fetch in list.iter() {
@@ -209,14 +230,15 @@ fn contents(list: Arc<Sorted<Fetch>>) -> mpsc::Receiver<Result<Content, Problem>
                 Ok(fetch) => fetch,
                 Err(e) => return drop(sender.blocking_send(Err(e.into()))),
             };
-            match current.as_mut().filter(|content| {
-                content.expected == fetch.expected && content.exact == fetch.exact
-            }) {
+            let body = Body::Promised {
+                expected: fetch.expected,
+                exact: fetch.exact,
+            };
+            match current.as_mut().filter(|content| content.body == body) {
                 Some(content) => content.add(fetch),
                 None => {
                     let complete = current.replace(Content {
-                        expected: fetch.expected,
-                        exact: fetch.exact,
+                        body,
                         paths: vec![fetch.path],
                         units: fetch.units,
                     });
@@ -227,15 +249,26 @@ fn contents(list: Arc<Sorted<Fetch>>) -> mpsc::Receiver<Result<Content, Problem>
                 }
             }
         }
-        if let Some(content) = current {
-            // As above.
-            let _ = sender.blocking_send(Ok(content));
+        for content in current.into_iter().chain(signatures) {
+            if sender.blocking_send(Ok(content)).is_err() {
+                return;
+            }
         }
     });
     receiver
 }
 
 impl Content {
+    fn of_signature((path, signature): (&RepoPath, &Signature)) -> Content {
+        Content {
+            body: Body::Signature {
+                max_bytes: signature.max_bytes,
+            },
+            paths: vec![path.clone()],
+            units: signature.units.clone(),
+        }
+    }
+
     fn add(&mut self, fetch: Fetch) {
         self.paths.push(fetch.path);
         self.units.extend(fetch.units);

@@ -51,7 +51,7 @@ async fn mark_of_update(format: &dyn Format, upstream: &Upstream) -> Option<Stri
         let host = Url::parse(&endpoints.url(endpoint))
             .ok()
             .and_then(|url| url.host_str().map(str::to_owned));
-        let mark = host.and_then(|host| format.update_mark(&host));
+        let mark = host.and_then(|host| format.state_files().update_mark(&host));
         let Some(mark) = mark else { continue };
         if let Ok(Ok(Arrival::Complete(_))) = upstream.fetch_root(&mark, endpoint, None).await {
             return Some(mark.path.to_string());

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use fleet_formats::seam::RootFile;
 
+use super::clock::Clocks;
 use super::damage::Damage;
 use super::shelves::Shelves;
 use crate::fetch::{
@@ -16,6 +17,7 @@ use crate::{Problem, SyncOptions};
 pub(super) struct Upstream {
     pub fetcher: Fetcher,
     pub writers: Arc<Writers>,
+    pub(super) clocks: Clocks,
     /// Nobody was told who we are.
     anonymous: bool,
 }
@@ -29,6 +31,7 @@ impl Upstream {
     ) -> Result<Upstream, Problem> {
         let endpoints = EndpointSet::new(&fetch_options(options, shelves), meter)?;
         Ok(Upstream {
+            clocks: Clocks::new(endpoints.count()),
             fetcher: Fetcher::new(Arc::new(endpoints), stop.clone()),
             writers: Writers::start(shelves.staging())?,
             anonymous: options.access.credentials.is_none(),

@@ -12,7 +12,7 @@ pub(super) struct Want {
     pub size: u64,
     /// False where the index gives digests only: `size` is then the most that it may have.
     pub exact: bool,
-    /// At least one of the two is given, but of what is [`WantState::Unusable`].
+    /// At least one of the two is given, but of what is [`WantState::Unusable`] and of what is `over` another file.
     pub sha256: Option<Sha256>,
     pub sha512: Option<[u8; 64]>,
     pub mutable: bool,
@@ -21,6 +21,15 @@ pub(super) struct Want {
     pub optional: bool,
     /// What to say in Last-Modified where the upstream says nothing better.
     pub mtime: i64,
+    /// The file that it must be a good signature over.
+    pub over: Option<Box<Signed>>,
+}
+
+/// A file that another one signs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Signed {
+    pub path: RepoPath,
+    pub sha256: Sha256,
 }
 
 /// How the content of a path comes to be there. Where several units want a path, the first of these counts.
@@ -85,6 +94,7 @@ impl Want {
             guarded: true,
             optional: false,
             mtime: 0,
+            over: None,
         }
     }
 
@@ -114,10 +124,11 @@ impl Want {
     }
 
     pub fn digest_text(&self) -> String {
-        self.expected().map_or_else(
-            || "no digest".to_owned(),
-            |expected| format!("{:?}", expected.digest),
-        )
+        match (&self.over, self.expected()) {
+            (Some(signed), _) => format!("a signature over {:?}", signed.sha256),
+            (None, Some(expected)) => format!("{:?}", expected.digest),
+            (None, None) => "no digest".to_owned(),
+        }
     }
 
     /// Whether an entry of a snapshot is about the same content; none where the two have no digest in common.
@@ -163,6 +174,7 @@ impl Want {
     fn agrees_with(&self, other: &Want) -> bool {
         let differ = |a: Option<&[u8]>, b: Option<&[u8]>| a.zip(b).is_some_and(|(a, b)| a != b);
         (self.size == other.size || !self.exact || !other.exact)
+            && self.over == other.over
             && !differ(
                 self.sha256.as_ref().map(|d| d.0.as_slice()),
                 other.sha256.as_ref().map(|d| d.0.as_slice()),
@@ -253,12 +265,17 @@ impl Record for Want {
             | u8::from(self.sha256.is_some()) << 2
             | u8::from(self.sha512.is_some()) << 3
             | u8::from(self.exact) << 4
-            | u8::from(self.optional) << 5;
+            | u8::from(self.optional) << 5
+            | u8::from(self.over.is_some()) << 6;
         out.extend_from_slice(&[self.state as u8, flags]);
         out.extend_from_slice(&self.size.to_le_bytes());
         out.extend_from_slice(&self.mtime.to_le_bytes());
         out.extend_from_slice(self.sha256.as_ref().map_or(&[][..], |digest| &digest.0));
         out.extend_from_slice(self.sha512.as_ref().map_or(&[][..], |digest| digest));
+        if let Some(signed) = &self.over {
+            out.extend_from_slice(&signed.sha256.0);
+            out.extend_from_slice(signed.path.as_str().as_bytes());
+        }
     }
 
     fn read(key: &[u8], value: &[u8]) -> Option<Self> {
@@ -273,8 +290,18 @@ impl Record for Want {
         } else {
             (None, rest)
         };
-        let sha512 = if flags & 8 != 0 {
-            Some(*rest.first_chunk::<64>()?)
+        let (sha512, rest) = if flags & 8 != 0 {
+            rest.split_first_chunk::<64>()
+                .map(|(d, rest)| (Some(*d), rest))?
+        } else {
+            (None, rest)
+        };
+        let over = if flags & 64 != 0 {
+            let (sha256, path) = rest.split_first_chunk::<32>()?;
+            Some(Box::new(Signed {
+                path: RepoPath::new(std::str::from_utf8(path).ok()?).ok()?,
+                sha256: Sha256(*sha256),
+            }))
         } else {
             None
         };
@@ -290,6 +317,7 @@ impl Record for Want {
             exact: flags & 16 != 0,
             optional: flags & 32 != 0,
             mtime: i64::from_le_bytes(*mtime),
+            over,
         })
     }
 }
@@ -300,97 +328,5 @@ impl WantState {
         [Stored, Payload, Carried, Absent, Excluded, Unusable]
             .into_iter()
             .find(|state| *state as u8 == number)
-    }
-}
-
-/// Something that is to be fetched, in the order of its content, so that content with several names comes once.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Fetch {
-    pub expected: Expected,
-    /// As in [`Want`].
-    pub exact: bool,
-    pub path: RepoPath,
-    pub units: Vec<u16>,
-}
-
-impl Record for Fetch {
-    fn write_key(&self, out: &mut Vec<u8>) {
-        let is_sha512 = matches!(self.expected.digest, Digest::Sha512(_));
-        out.push(u8::from(is_sha512) | u8::from(!self.exact) << 1);
-        out.extend_from_slice(self.expected.digest.as_bytes());
-        out.extend_from_slice(self.path.as_str().as_bytes());
-    }
-
-    fn write_value(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.expected.size.to_le_bytes());
-        self.units
-            .iter()
-            .for_each(|unit| out.extend_from_slice(&unit.to_le_bytes()));
-    }
-
-    fn read(key: &[u8], value: &[u8]) -> Option<Self> {
-        let (flags, rest) = key.split_first()?;
-        let (digest, path) = if flags & 1 == 0 {
-            rest.split_first_chunk::<32>()
-                .map(|(d, path)| (Digest::Sha256(Sha256(*d)), path))?
-        } else {
-            rest.split_first_chunk::<64>()
-                .map(|(d, path)| (Digest::Sha512(*d), path))?
-        };
-        let (size, units) = value.split_first_chunk::<8>()?;
-        let units = units
-            .chunks_exact(2)
-            .filter_map(|pair| {
-                pair.first_chunk::<2>()
-                    .map(|pair| u16::from_le_bytes(*pair))
-            })
-            .collect();
-        let path = RepoPath::new(std::str::from_utf8(path).ok()?).ok()?;
-        Some(Fetch {
-            expected: Expected {
-                size: u64::from_le_bytes(*size),
-                digest,
-            },
-            exact: flags & 2 == 0,
-            path,
-            units,
-        })
-    }
-}
-
-/// Something that was fetched, by its path.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Fetched {
-    pub path: RepoPath,
-    pub digest: Sha256,
-    pub size: u64,
-    pub modified: Option<i64>,
-}
-
-impl Record for Fetched {
-    fn write_key(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.path.as_str().as_bytes());
-    }
-
-    fn write_value(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.digest.0);
-        out.extend_from_slice(&self.size.to_le_bytes());
-        if let Some(modified) = self.modified {
-            out.extend_from_slice(&modified.to_le_bytes());
-        }
-    }
-
-    fn read(key: &[u8], value: &[u8]) -> Option<Self> {
-        let (digest, rest) = value.split_first_chunk::<32>()?;
-        let (size, rest) = rest.split_first_chunk::<8>()?;
-        let path = RepoPath::new(std::str::from_utf8(key).ok()?).ok()?;
-        Some(Fetched {
-            path,
-            digest: Sha256(*digest),
-            size: u64::from_le_bytes(*size),
-            modified: rest
-                .first_chunk::<8>()
-                .map(|bytes| i64::from_le_bytes(*bytes)),
-        })
     }
 }

@@ -126,6 +126,11 @@ impl EndpointSet {
             .unwrap_or(1)
     }
 
+    /// All of them, the authority too.
+    pub fn count(&self) -> usize {
+        self.members.len()
+    }
+
     pub(super) fn transports(&self) -> impl Iterator<Item = &dyn Transport> {
         self.members.iter().map(|member| member.transport.as_ref())
     }

@@ -5,8 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use fleet_formats::seam::{
-    Format, IndexGroup, Item, Rejected, RootContent, RootFile, RootPlan, UnitIndex, Verified,
-    VerifyContext,
+    Format, IndexGroup, Item, Rejected, RootContent, RootPlan, StateFiles, UnitIndex, VerifyContext,
 };
 use fleet_sync::RunResult;
 use fleet_types::{Reason, Relation, UnitRevision};
@@ -34,30 +33,26 @@ impl Format for Odd {
         self.like.roots(unit)
     }
 
-    fn update_mark(&self, host: &str) -> Option<RootFile> {
-        self.like.update_mark(host)
+    fn state_files(&self) -> &dyn StateFiles {
+        self.like.state_files()
     }
 
     fn compare(&self, a: &UnitRevision, b: &UnitRevision) -> Relation {
         (self.compare)(a, b)
     }
 
-    fn read(&self, unit: &str, roots: &[RootContent]) -> Result<UnitIndex, Rejected> {
-        self.like.read(unit, roots)
-    }
-
-    fn verify(
+    fn unit_index(
         &self,
         unit: &str,
         roots: &[RootContent],
-        context: &VerifyContext<'_>,
-    ) -> Result<Verified<UnitIndex>, Rejected> {
-        match (self.is_unsettled)(context.settled) {
-            true => Err(Rejected::unsettled(
+        context: Option<&VerifyContext<'_>>,
+    ) -> Result<UnitIndex, Rejected> {
+        match context {
+            Some(context) if (self.is_unsettled)(context.settled) => Err(Rejected::unsettled(
                 Reason::IndexMalformed,
                 "half of it is written",
             )),
-            false => self.like.verify(unit, roots, context),
+            _ => self.like.unit_index(unit, roots, context),
         }
     }
 

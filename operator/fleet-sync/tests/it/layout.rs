@@ -374,7 +374,7 @@ async fn the_facts_for_a_trace_move_with_good_runs_alone() {
     let trace = || {
         world
             .store()
-            .state::<fleet_types::Trace>(fleet_types::Trace::DOCUMENT)
+            .state::<fleet_types::RunFacts>(fleet_types::RunFacts::DOCUMENT)
             .unwrap()
     };
     let beta = "pool/main/b/beta_1_amd64.deb";

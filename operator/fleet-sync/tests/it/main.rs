@@ -24,5 +24,6 @@ mod rsync;
 mod runs;
 mod storage;
 mod support;
+mod toy;
 mod trace;
 mod truths;

@@ -1,7 +1,7 @@
 //! What our own trace file repeats of the upstream's.
 
 use fleet_sync::RunResult;
-use fleet_types::{Reason, Trace};
+use fleet_types::{Reason, RunFacts};
 
 use crate::support::archive::Release;
 use crate::support::server::Fault;
@@ -10,8 +10,8 @@ use crate::support::{World, sync, told};
 const MASTER: &str = "project/trace/master";
 
 fn serial(world: &World) -> Option<String> {
-    let trace: Trace = world.store().state(Trace::DOCUMENT).unwrap().unwrap();
-    let mut fields = trace.fields.into_iter();
+    let facts: RunFacts = world.store().state(RunFacts::DOCUMENT).unwrap().unwrap();
+    let mut fields = facts.fields.into_iter();
     let found = fields.find(|(field, _)| field == "Archive serial");
     found.map(|(_, value)| value)
 }

@@ -12,7 +12,7 @@ mod state;
 pub use left_out::LeftOut;
 pub use report::{Report, RunResult, UnitReport, cut};
 pub use served::{ServedStatus, StorageUse};
-pub use state::{Damaged, HighWater, ScrubState, Success, UnitsMemory};
+pub use state::{Damaged, HighWater, OwnFile, OwnFiles, ScrubState, Success, UnitsMemory};
 
 use serde::{Deserialize, Serialize};
 

@@ -84,3 +84,25 @@ impl ScrubState {
     /// The name of the document in `state/`.
     pub const DOCUMENT: &str = "scrub";
 }
+
+/// `state/own-files.json`: what the mirror publishes about itself besides its snapshot, as its format says it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OwnFiles {
+    /// When what they say was found out.
+    pub modified: UnixSeconds,
+    pub files: Vec<OwnFile>,
+}
+
+impl OwnFiles {
+    /// The name of the document in `state/`.
+    pub const DOCUMENT: &str = "own-files";
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OwnFile {
+    /// As a repository path.
+    pub path: String,
+    pub content: String,
+}

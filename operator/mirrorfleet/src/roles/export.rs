@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use fleet_store::{ExportMode, ExportOptions};
+use fleet_store::{Afterwards, ExportMode, ExportOptions, Store};
+use fleet_types::RepoPath;
+use fleet_types::documents::{OwnFile, OwnFiles};
 use indicatif::HumanBytes;
 
 use crate::failure::Failure;
@@ -42,7 +44,7 @@ pub fn run(arguments: Arguments, log: &LogArguments) -> Result<(), Failure> {
             ExportMode::Auto
         },
         roots_last: ROOTS_LAST.map(str::to_owned).into(),
-        afterwards: fleet_serve::trace_files(&store)?,
+        afterwards: own_files(&store)?,
     };
     let report = store.export(&arguments.dest, &options)?;
     let how = match report.mode_used {
@@ -60,4 +62,20 @@ pub fn run(arguments: Arguments, log: &LogArguments) -> Result<(), Failure> {
         report.unchanged,
         report.removed
     ))
+}
+
+/// What the mirror says of itself.
+fn own_files(store: &Store) -> Result<Vec<Afterwards>, Failure> {
+    let own: Option<OwnFiles> = store.state(OwnFiles::DOCUMENT)?;
+    let Some(own) = own else {
+        return Ok(Vec::new());
+    };
+    let file = |file: OwnFile| {
+        Some(Afterwards {
+            path: RepoPath::new(&file.path).ok()?,
+            content: file.content.into_bytes(),
+            mtime: own.modified.0,
+        })
+    };
+    Ok(own.files.into_iter().filter_map(file).collect())
 }

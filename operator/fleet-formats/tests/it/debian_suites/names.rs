@@ -1,5 +1,8 @@
 //! Aliases, by-hash names, and what a trace tells of a slice.
 
+use fleet_formats::seam::Told;
+use fleet_types::RunFacts;
+
 use super::*;
 
 fn aliases(pairs: &[(&str, &str)]) -> Vec<DebianAlias> {
@@ -100,23 +103,63 @@ fn a_suite_says_whether_its_names_stay_and_a_slice_what_a_trace_tells() {
         ..DebianInclude::default()
     };
     let format = Debian::new(slice("stable", include)).unwrap();
-    let fields = format.trace().unwrap();
-    let said: Vec<_> = fields
-        .iter()
-        .map(|(field, value)| format!("{field}: {value}"))
+    let files = format.state_files().render(&told(&facts()));
+    let [_, traces, trace] = &files[..] else {
+        panic!("{files:?}");
+    };
+    assert_eq!(
+        (traces.path.as_str(), traces.content.as_str()),
+        ("project/trace/_traces", "us\n")
+    );
+    assert_eq!(trace.path.as_str(), "project/trace/us");
+    let said: Vec<_> = trace
+        .content
+        .lines()
+        .filter(|line| line.starts_with("Suites") || line.starts_with("Arch"))
         .collect();
     assert_eq!(
         said,
         [
+            "Archive serial: 1",
             "Suites: stable",
             "Architectures: all amd64 source",
             "Architectures-Configuration: INCLUDE amd64 source"
         ]
     );
-    let mark = format.update_mark("mirror.example.org").unwrap();
+    let mark = format
+        .state_files()
+        .update_mark("mirror.example.org")
+        .unwrap();
     assert_eq!(
         mark.path.as_str(),
         "Archive-Update-in-Progress-mirror.example.org"
     );
-    assert!(format.update_mark("../x").is_none());
+    assert!(format.state_files().update_mark("../x").is_none());
+}
+
+/// As an older version wrote them: with what the format says itself.
+fn facts() -> RunFacts {
+    RunFacts {
+        started_at: 1,
+        finished_at: 2,
+        software: "mirrorfleet test".into(),
+        host: "pod".into(),
+        upstream: "upstream.example.org".into(),
+        transport: "https".into(),
+        received_bytes: 0,
+        seconds: 1.0,
+        fields: vec![
+            ("Archive serial".into(), "1".into()),
+            ("Suites".into(), "another".into()),
+        ],
+    }
+}
+
+fn told(run: &RunFacts) -> Told<'_> {
+    Told {
+        run,
+        name: "us",
+        contact: None,
+        clocks: Vec::new(),
+    }
 }

@@ -114,7 +114,11 @@ fn a_group_says_how_clients_and_we_fetch_it() {
             "dists/stable/main/binary-amd64/Packages.xz".to_owned()
         ]
     );
-    assert_eq!(paths(&group.files[0].aliases), [md5, sha256]);
+    let aliases = group.files[0].aliases.iter();
+    let aliases: Vec<_> = aliases
+        .map(|alias| (alias.path.as_str(), alias.mutable))
+        .collect();
+    assert_eq!(aliases, [(md5.as_str(), false), (sha256.as_str(), false)]);
     let without = verify_text(
         "stable",
         &release(&HEAD.replace("By-Hash: yes", "By-Hash: no"), &FILES),

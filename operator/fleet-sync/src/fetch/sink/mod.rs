@@ -38,7 +38,7 @@ enum Kind {
     /// Collected, then written by a writer thread.
     Small {
         body: Vec<u8>,
-        expected: Expected,
+        bound: Bound,
         writers: Arc<Writers>,
     },
     /// Written by a writer thread as it arrives.
@@ -66,7 +66,7 @@ impl Sink {
         if expected.size <= SMALL_BYTES {
             Sink::of(Kind::Small {
                 body: Vec::new(),
-                expected,
+                bound: Bound::Exactly(expected),
                 writers,
             })
         } else {
@@ -77,6 +77,15 @@ impl Sink {
     /// The same for a file of which the index gives the digest only; `expected.size` is the most that it may have.
     pub fn stored_up_to(expected: Expected, writers: Arc<Writers>) -> Sink {
         Sink::of(Kind::Large(Growing::up_to(expected, writers)))
+    }
+
+    /// The same for a small file of which nothing is known; no more than `limit` bytes are taken, or 256 KiB.
+    pub fn stored_small(limit: u64, writers: Arc<Writers>) -> Sink {
+        Sink::of(Kind::Small {
+            body: Vec::new(),
+            bound: Bound::AtMost(limit.min(SMALL_BYTES)),
+            writers,
+        })
     }
 
     fn of(kind: Kind) -> Sink {
@@ -99,7 +108,11 @@ impl Sink {
     /// The size of a body that is promised with its digest and collected as a whole, before any of it is there.
     pub(crate) fn small(&self) -> Option<u64> {
         match &self.0 {
-            Kind::Small { body, expected, .. }
+            Kind::Small {
+                body,
+                bound: Bound::Exactly(expected),
+                ..
+            }
             | Kind::Memory {
                 body,
                 bound: Bound::Exactly(expected),
@@ -155,8 +168,7 @@ impl Sink {
 
     fn bound(&self) -> Bound {
         match &self.0 {
-            Kind::Memory { bound, .. } => *bound,
-            Kind::Small { expected, .. } => Bound::Exactly(*expected),
+            Kind::Memory { bound, .. } | Kind::Small { bound, .. } => *bound,
             Kind::Large(file) => file.bound(),
         }
     }
@@ -240,15 +252,20 @@ impl Sink {
             Kind::Memory { body, bound } => check(std::mem::take(body), *bound),
             Kind::Small {
                 body,
-                expected,
+                bound,
                 writers,
             } => {
-                let digest = writers
-                    .store(*expected, std::mem::take(body).into())
-                    .await?;
+                let body = std::mem::take(body);
+                let expected = match bound {
+                    Bound::Exactly(expected) => *expected,
+                    Bound::AtMost(_) => Expected {
+                        size: body.len() as u64,
+                        digest: Digest::Sha256(Sha256(sha2::Sha256::digest(&body).into())),
+                    },
+                };
                 Ok(Taken {
-                    digest,
-                    size: limit,
+                    digest: writers.store(expected, body.into()).await?,
+                    size: expected.size,
                     body: None,
                 })
             }

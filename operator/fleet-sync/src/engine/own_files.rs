@@ -1,0 +1,166 @@
+//! What a run leaves for the files that the mirror publishes about itself.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::time::Duration;
+
+use fleet_formats::seam::Told;
+use fleet_store::Writer;
+use fleet_types::documents::{OwnFiles, UnixSeconds};
+use fleet_types::{Reason, RunFacts};
+use futures::future::maybe_done;
+use serde::{Deserialize, Serialize};
+
+use super::blocking::blocking;
+use super::memory::Memory;
+use super::publish::Served;
+use super::run::Ground;
+use super::upstream::Upstream;
+use crate::fetch::Arrival;
+use crate::{Problem, Report, RunResult, SyncOptions};
+
+/// Nothing depends on the upstream's own word, so a run does not wait for long.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// `state/upstream-trace.json`: the field of the upstream's own word that we repeat, as of the state that is served.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Word {
+    field: Option<(String, String)>,
+}
+
+impl Word {
+    const DOCUMENT: &str = "upstream-trace";
+}
+
+/// The upstream's word is asked for while something new is published, since that may cost a round trip, or the
+/// upstream's patience; an unchanged upstream costs no request more.
+pub(super) async fn noting_upstreams_word(
+    ground: &Ground,
+    upstream: &Upstream,
+    publishing: impl Future<Output = Result<Option<Served>, Problem>>,
+) -> Result<Option<Served>, Problem> {
+    let mut word = pin!(maybe_done(upstreams_word(ground, upstream)));
+    let mut publishing = pin!(publishing);
+    let served = poll_fn(|cx| {
+        let _ = word.as_mut().poll(cx);
+        publishing.as_mut().poll(cx)
+    })
+    .await?;
+    if served.as_ref().map(|served| served.result) == Some(RunResult::Published) {
+        word.as_mut().await;
+        let word = word.take_output().unwrap_or_default();
+        let at = ground.clone();
+        // What is published stays so, whether or not this can be written; the next file says what it can.
+        let _ = blocking(move || keep_word(&at, word)).await;
+    }
+    Ok(served)
+}
+
+/// That it is not there, or not as it should be, is no failure.
+async fn upstreams_word(ground: &Ground, upstream: &Upstream) -> Word {
+    let ask = async {
+        let word = ground.rules.options.format.state_files().word()?;
+        let endpoint = upstream.fetcher.endpoints().bulk().next()?;
+        match upstream.fetch_root(&word.file, endpoint, None).await {
+            Ok(Ok(Arrival::Complete(received))) => (word.read)(&received.body?),
+            _ => None,
+        }
+    };
+    let field = tokio::time::timeout(PATIENCE, ask).await.ok().flatten();
+    Word { field }
+}
+
+/// For this run's files and those of the unchanged ones after it.
+fn keep_word(ground: &Ground, word: Word) -> Result<(), Problem> {
+    Ok(ground
+        .stock
+        .shelves
+        .writer
+        .state_write(Word::DOCUMENT, &word)?)
+}
+
+/// What is written down after a run.
+pub(super) struct Left {
+    /// Of this run.
+    facts: Option<RunFacts>,
+    files: Option<OwnFiles>,
+}
+
+impl Left {
+    /// The facts are of the last run that left the upstream's state served: what a mirror says of itself must never claim
+    /// more than is true.
+    pub fn by(options: &SyncOptions, report: &Report, writer: &Writer) -> Left {
+        let good = matches!(report.reason, Reason::Published | Reason::Unchanged);
+        let facts = good.then(|| facts(options, report, writer));
+        let known = facts.clone();
+        let known = known.or_else(|| writer.take_state(RunFacts::DOCUMENT).unwrap_or_default());
+        Left {
+            files: known.map(|run| files(options, &run, writer)),
+            facts,
+        }
+    }
+
+    pub fn write(&self, writer: &Writer) -> Result<(), Problem> {
+        if let Some(facts) = &self.facts {
+            writer.state_write(RunFacts::DOCUMENT, facts)?;
+        }
+        let before = writer.take_state(OwnFiles::DOCUMENT)?;
+        if let Some(files) = self
+            .files
+            .as_ref()
+            .filter(|files| before.as_ref() != Some(*files))
+        {
+            writer.state_write(OwnFiles::DOCUMENT, files)?;
+        }
+        Ok(())
+    }
+}
+
+fn files(options: &SyncOptions, run: &RunFacts, writer: &Writer) -> OwnFiles {
+    let memory: Option<Memory> = writer.take_state(Memory::DOCUMENT).unwrap_or_default();
+    let memory = memory.unwrap_or_default();
+    let clock = |unit: &String| memory.units.get(unit)?.clock.clone();
+    let clocks: Option<Vec<_>> = options.format.units().iter().map(clock).collect();
+    let clients = &options.clients;
+    let told = Told {
+        run,
+        name: clients.trace_name.as_ref().unwrap_or(&options.mirror),
+        contact: clients.contact.as_deref(),
+        clocks: clocks.unwrap_or_default(),
+    };
+    OwnFiles {
+        modified: UnixSeconds(run.finished_at),
+        files: options.format.state_files().render(&told),
+    }
+}
+
+fn facts(options: &SyncOptions, report: &Report, writer: &Writer) -> RunFacts {
+    let first = options
+        .endpoints
+        .iter()
+        .min_by_key(|endpoint| endpoint.priority)
+        .map_or(&options.authority, |endpoint| &endpoint.url);
+    // A file without the field is better than none.
+    let word: Option<Word> = writer.take_state(Word::DOCUMENT).unwrap_or_default();
+    RunFacts {
+        started_at: report.started_at.0,
+        finished_at: report.finished_at.0,
+        software: options.user_agent.replace('/', " "),
+        host: host(),
+        upstream: first.host_str().unwrap_or("localhost").to_owned(),
+        transport: first.scheme().to_owned(),
+        received_bytes: report.bytes_fetched,
+        seconds: report.seconds,
+        fields: word.and_then(|word| word.field).into_iter().collect(),
+    }
+}
+
+/// As the kernel calls this machine or pod.
+fn host() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    match name.trim() {
+        "" => "localhost".to_owned(),
+        name => name.to_owned(),
+    }
+}
