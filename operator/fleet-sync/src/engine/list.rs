@@ -1,9 +1,9 @@
 //! List and verify: which state of a unit the upstream has, over as few requests as possible, and whether to believe it.
 
 use fleet_formats::seam::{RootFile, RootPlan, UnitIndex, Verified};
+use fleet_types::documents::UnixSeconds;
 use fleet_types::{ClockReading, Outcome, Reason, Relation};
 
-use super::blocking::date;
 use super::memory::Known;
 use super::root::{Probe, Root, root};
 use super::rules::Rules;
@@ -115,8 +115,8 @@ impl Lister<'_> {
         let text = match self.rules.options.format.compare(ours, theirs) {
             Relation::Older => format!(
                 "{unit}: endpoint {name} has the state of {}, the authority that of {}; wait, or name a newer endpoint",
-                date(ours.date),
-                date(theirs.date)
+                UnixSeconds(ours.date),
+                UnixSeconds(theirs.date)
             ),
             Relation::Undecided => format!(
                 "{unit}: endpoint {name} has another state than the authority, and no date tells which is newer; wait, or \
