@@ -8,7 +8,7 @@ use tokio::sync::OnceCell;
 
 use super::upstream::Upstream;
 use crate::Problem;
-use crate::fetch::Arrival;
+use crate::fetch::{Arrival, Body};
 
 /// Of each endpoint, once it was asked.
 pub(super) struct Clocks(Vec<OnceCell<Option<ClockReading>>>);
@@ -53,7 +53,11 @@ impl Upstream {
     async fn text_of(&self, file: &RootFile, endpoint: usize) -> Result<Option<String>, Problem> {
         Ok(match self.fetch_root(file, endpoint, None).await? {
             Ok(Arrival::Complete(received)) => {
-                received.body.and_then(|body| String::from_utf8(body).ok())
+                let text = received.body.and_then(|body| match body {
+                    Body::Memory(text) => String::from_utf8(text).ok(),
+                    Body::File(_) => None,
+                });
+                text
             }
             _ => None,
         })
