@@ -38,8 +38,8 @@ soak: ## Thirty apts, 200 publishes and killed syncs: ten minutes in which nobod
 	@$(MAKE) --no-print-directory build
 	@MIRRORFLEET_BIN=$(BIN) PYTHONPATH=e2e python3 -m soak
 
-long: ## What takes too long for each change: five rounds of the tests, the whole soak, each parser for a minute
-	@e2e/prepare.sh --without-cluster
+long: ## What takes too long for each change: five rounds of the tests, the whole soak, a fleet at size, each parser for a minute
+	@e2e/prepare.sh
 	@python3 e2e/run.py long
 
 e2e: ## Only the scenarios on the real cluster (ONLY=name runs one)
@@ -74,6 +74,7 @@ crds: ## Write crds/, the chart's copies and the schema of mirrorfleet-mirrors a
 
 docs: ## Write the reference pages anew from the code, and the charts' READMEs from their values
 	@MIRRORFLEET_BLESS=1 cargo test --release --locked --workspace --config e2e/as-tested.toml --test it reference
+	@python3 -m monitoring
 	@charts/reference.py
 
 fmt: ## Format

@@ -4,7 +4,7 @@
     run.py all         everything: what `make test` and CI run
     run.py unit        without the cluster
     run.py scenarios   only the scenarios on the cluster [names...]
-    run.py long        what takes too long for each change: the whole soak, all parsers for a minute each, five rounds
+    run.py long        what takes too long for each change: the whole soak, a fleet at size, all parsers for a minute each, five rounds
 
 A suite is a command whose output goes to a log; a scenario is a function of `scenarios/`. The log of what failed is
 kept and named. What compiles runs first and alone; what then mostly waits runs side by side, in three lanes.

@@ -76,7 +76,10 @@ def advisories() -> list[Suite]:
 
 
 def chart() -> list[Suite]:
-    return [Suite("charts: lint, renderings, refusals", [sys.executable, "charts/test.py"])]
+    return [
+        Suite("charts: lint, renderings, refusals", [sys.executable, "charts/test.py"]),
+        Suite("alerts and dashboards", [sys.executable, "monitoring/test.py"]),
+    ]
 
 
 def long(scratch: Path) -> list[Suite]:
@@ -90,5 +93,6 @@ def long(scratch: Path) -> list[Suite]:
     return [
         *rounds,
         Suite("soak, tracer and kill-storm", [sys.executable, "-m", "soak"], STORIES, timeout=3600),
+        Suite("a fleet at size, without kubelets", [sys.executable, "-m", "at_size"], STORIES, timeout=1800),
         Suite("fuzz targets, a minute each", ["fuzz/run.py", "--seconds", "60"], timeout=5400),
     ]

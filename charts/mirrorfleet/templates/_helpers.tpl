@@ -60,6 +60,26 @@ annotations:
 {{- end }}
 {{- end -}}
 
+{{/* The same with labels by which others choose the object: a list of the root and these. */}}
+{{- define "mirrorfleet.labelled" -}}
+{{- $root := index . 0 -}}
+labels:
+  {{- merge (include "mirrorfleet.labels" $root | fromYaml) (index . 1) | toYaml | nindent 2 }}
+{{- with $root.Values.commonAnnotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* Whether an object of the Prometheus operator is made: a list of the root, of `auto`, true or false, and of its kind. */}}
+{{- define "mirrorfleet.monitored" -}}
+{{- $root := index . 0 -}}
+{{- $given := index . 1 | toString -}}
+{{- if or (eq $given "true") (and (eq $given "auto") ($root.Capabilities.APIVersions.Has (printf "monitoring.coreos.com/v1/%s" (index . 2)))) -}}
+true
+{{- end -}}
+{{- end -}}
+
 {{/* The image by digest where one is given, else by tag. The first part of a name is a registry if it has a dot or a port, or
 is `localhost`. */}}
 {{- define "mirrorfleet.image" -}}

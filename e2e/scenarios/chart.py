@@ -1,0 +1,113 @@
+"""The charts with more than their defaults: judged by the API server, installed, and seen to run."""
+
+from __future__ import annotations
+
+import json
+
+from lab import wait_until
+from world import RELEASE, ROOT, SYSTEM_NAMESPACE, UPSTREAM_PORT
+
+from .registry import scenario
+
+CHART = ROOT / "charts" / "mirrorfleet"
+MIRRORS = ROOT / "charts" / "mirrorfleet-mirrors"
+#: A name that nobody resolves but a proxy.
+BEHIND_PROXY = "archive.behind-proxy.example.org"
+
+
+@scenario("what the charts render of every ci/*-values.yaml is taken by the API server", needs=())
+def chart_shapes(world):
+    # Those that the values name.
+    namespaces = ("mirrors", "more-mirrors")
+    for namespace in namespaces:
+        world.lab.create_namespace(namespace)
+    try:
+        shapes = [(chart, values) for chart in (CHART, MIRRORS) for values in sorted((chart / "ci").glob("*-values.yaml"))]
+        for chart, values in shapes:
+            rendered = world.workdir / f"{chart.name}-{values.stem}.yaml"
+            # The lab has no Prometheus operator, whose kinds a shape may ask for.
+            without = ["--set", "monitoring.podMonitors.enabled=false,monitoring.rules.enabled=false"] if chart == CHART else []
+            command = ["helm", "template", "shape", chart, "--namespace", SYSTEM_NAMESPACE, "--values", values, *without]
+            rendered.write_text(world.lab.exec(command).stdout)
+            if "\nkind:" in rendered.read_text():
+                world.lab.kubectl("apply", "--dry-run=server", "--server-side", "--force-conflicts", "--validate=strict", "-f", rendered)
+        return f"{len(shapes)} shapes"
+    finally:
+        for namespace in namespaces:
+            world.lab.delete("namespace", namespace, wait=False)
+
+
+def rich_values(world, mirrors: str) -> dict:
+    """What changes how the controller runs, all at once."""
+    everybody = {"ipBlock": {"cidr": "0.0.0.0/0"}}
+    return {
+        "commonLabels": {"e2e.example.org/chart": "rich"},
+        "commonAnnotations": {"e2e.example.org/chart": "rich"},
+        "replicas": 2,
+        "proxy": {"http": f"http://{world.lab.host_ip}:{UPSTREAM_PORT}", "noProxy": [world.lab.host_ip]},
+        "extraArgs": ["--max-rollouts=8", "--lease-duration=20"],
+        "extraEnv": [{"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}],
+        "extraVolumes": [{"name": "scratch", "emptyDir": {}}],
+        "extraVolumeMounts": [{"name": "scratch", "mountPath": "/scratch"}],
+        "extraObjects": [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "{{ .Release.Name }}-extra"}}],
+        "probes": {"liveness": {"initialDelaySeconds": 1, "failureThreshold": 5}, "readiness": {"periodSeconds": 2}},
+        "priorityClassName": "system-cluster-critical",
+        "topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "DoNotSchedule"}],
+        "pods": {"labels": {"e2e.example.org/pods": "rich"}, "securityContext": {"fsGroup": 4321}},
+        "serviceAccount": {"annotations": {"e2e.example.org/chart": "rich"}},
+        "networkPolicy": {
+            "namespaces": [mirrors],
+            "controller": {"enabled": True, "metricsFrom": [everybody], "egress": [{"to": [everybody]}]},
+            "serving": {"enabled": True, "clientsFrom": [everybody], "metricsFrom": [everybody]},
+            "sync": {"enabled": True, "metricsFrom": [everybody], "egress": [{"to": [everybody]}]},
+        },
+    }
+
+
+def upgrade(world, *arguments) -> None:
+    """Until the new controller is there, and the old one gone."""
+    command = ["helm", "upgrade", RELEASE, CHART, "--namespace", SYSTEM_NAMESPACE, *world.helm_values, *arguments, "--wait", "--timeout", "120s"]
+    world.lab.exec(command, timeout=150)
+    wait_until(lambda: len(world.controller_pods()) == 2, 60, "the controllers before to be gone")
+
+
+@scenario("the chart's knobs all at once, a proxy for probes, `helm test`, Mirrors by their own chart", alone=True)
+def chart_knobs(world):
+    with world.fleet("chart") as fleet:
+        values = world.workdir / "rich-values.json"
+        values.write_text(json.dumps(rich_values(world, fleet.namespace)))
+        try:
+            upgrade(world, "--values", values)
+            return story(world, fleet)
+        finally:
+            world.lab.exec(["helm", "uninstall", "mirrors", "--namespace", fleet.namespace], check=False)
+            upgrade(world)
+
+
+def story(world, fleet) -> str:
+    for pod in world.controller_pods():
+        assert pod["metadata"]["labels"]["e2e.example.org/chart"] == "rich", pod["metadata"]
+        assert "--max-rollouts=8" in pod["spec"]["containers"][0]["args"], pod["spec"]
+    assert world.lab.get("configmap", f"{RELEASE}-extra", SYSTEM_NAMESPACE), "the extra object"
+    told = world.lab.exec(["helm", "test", RELEASE, "--namespace", SYSTEM_NAMESPACE, "--logs", "--timeout", "60s"], timeout=90).stdout
+    assert "Succeeded" in told and "mirrorfleet " in told, told
+
+    # Mirrors, Upstreams and the keyring by the other chart; the second Upstream is reached by the proxy alone.
+    trust = {"keyringRef": {"kind": "ConfigMap", "name": "archive-keyring", "key": "keyring.asc"}}
+    behind = {"type": "Debian", "authority": {"url": f"http://{BEHIND_PROXY}/{fleet.name}/"}, "trust": trust}
+    values = world.workdir / "mirrors-values.json"
+    values.write_text(json.dumps({
+        "keyrings": {"archive-keyring": {"data": {"keyring.asc": world.key.public()}}},
+        "upstreams": {"debian": {"spec": fleet.upstream(trust=trust)["spec"]}, "proxied": {"spec": behind}},
+        "mirrors": {"debian": {"spec": fleet.mirror()["spec"]}, "proxied": {"spec": {**fleet.mirror()["spec"], "upstreamRef": {"name": "proxied"}, "suspend": True}}},
+    }))  # fmt: skip
+    world.lab.exec(["helm", "install", "mirrors", MIRRORS, "--namespace", fleet.namespace, "--values", values])
+    fleet.wait_ready()
+    fleet.apt_download()
+    serving = fleet.serving_pod()
+    assert serving["metadata"]["labels"]["e2e.example.org/pods"] == "rich", serving["metadata"]
+    assert serving["spec"]["securityContext"]["fsGroup"] == 4321, serving["spec"]
+
+    # In the form in which proxies are asked.
+    wait_until(lambda: world.requests(f"http://{BEHIND_PROXY}/"), 60, "the controller to ask an authority by its proxy")
+    return told.split("mirrorfleet ")[-1].strip().splitlines()[0]

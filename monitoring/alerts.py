@@ -1,0 +1,221 @@
+"""The alerts. Each is a symptom that a person must act upon; what an alert watches is in docs/metrics.md."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .promql import MIRROR, REGION, UNIT, UPSTREAM, condition, grown, held, summed
+from .reference import refusals
+
+#: Bases of links, filled in by the chart.
+RUNBOOKS = "https://github.com/mirrorfleet/mirrorfleet/blob/main/docs/runbooks.md"
+DASHBOARDS = ""
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A number in the chart's values."""
+
+    value: float
+    lowest: float = 0
+
+
+@dataclass(frozen=True)
+class Alert:
+    #: Name in the chart's values; with `Mirrorfleet` before it the alert's own.
+    key: str
+    #: What the chart's values say of it.
+    comment: str
+    severity: str
+    lasts: str
+    #: `${name}` stands for a threshold.
+    expression: str
+    summary: str
+    description: str
+    #: Which dashboard shows it: its uid and its variables, each from a label.
+    dashboard: str
+    variables: tuple[str, ...] = MIRROR
+    thresholds: dict[str, Threshold] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return f"Mirrorfleet{self.key[0].upper()}{self.key[1:]}"
+
+
+SINCE = "{{ $value | humanizeTimestamp }}"
+WHERE = "{{ $labels.namespace }}/{{ $labels.mirror }}"
+REGION_WHERE = f"region {{{{ $labels.region }}}} of Mirror {WHERE}"
+
+
+def since(selector: str, *labels: str) -> str:
+    """When it was last otherwise, asked when the alert is told; `selector` has a `%q` for each label."""
+    names = " ".join(f"$labels.{label}" for label in labels)
+    asked = f"max(max_over_time(timestamp({selector})[24h:1m]))".replace('"', '\\"')
+    question = f'printf "{asked}" {names} | query' if labels else f'query "{asked}"'
+    return f"{{{{ with {question} }}}}since {{{{ . | first | value | humanizeTimestamp }}}}{{{{ else }}}}for more than a day{{{{ end }}}}"
+
+
+def since_false(kind: str, of: str = "mirror") -> str:
+    selector = f'mirrorfleet_{of}_condition{{namespace=%q,{of}=%q,type="{kind}",status="False"}} == 0'
+    return since(selector, "namespace", of)
+
+
+def failures(match: str, labels: tuple[str, ...], none: str) -> str:
+    """The reasons of the failed runs of six hours, by region."""
+    names = "".join(f"{label}=%q," for label in labels)
+    selector = f'{{{names}result="Failed"{match}}}'.replace('"', '\\"')
+    values = " ".join(f"$labels.{label}" for label in labels)
+    query = f"sum by (region, reason) ({grown('mirrorfleet_sync_runs_total%s', '6h')}) > 0"
+    return (
+        f'{{{{ $runs := printf "{selector}" {values} }}}}'
+        f'{{{{ with query (printf "{query}" $runs $runs $runs) }}}}'
+        "Failed runs of the last six hours:{{ range . }} {{ .Labels.region }}: {{ .Labels.reason }} ({{ .Value | humanize }});{{ end }}"
+        f"{{{{ else }}}}{none}{{{{ end }}}}"
+    )
+
+
+FAILED = 'mirrorfleet_sync_runs_total{result="Failed"}'
+REFUSED = f',reason=~"{"|".join(refusals())}"'
+LAST_SUCCESS = f"{held('mirrorfleet_region_last_success_timestamp_seconds', REGION)} < time() - ${{hours}} * 3600"
+USED, CAPACITY = "mirrorfleet_storage_used_bytes", "mirrorfleet_storage_capacity_bytes"
+RATIO = f"{held(USED, REGION)}\n/\n{held(CAPACITY, REGION)}"
+FORECAST = f"predict_linear((max by (namespace, mirror, region) ({USED}))[24h:10m], ${{forecastHours}} * 3600)"
+ERRORS, ANSWERS = 'mirrorfleet_http_requests_total{code="5xx",mirror!=""}', 'mirrorfleet_http_requests_total{mirror!=""}'
+
+
+ALERTS = [
+    Alert(
+        "regionStale",
+        "A Mirror is behind its authority for longer than its objective; told for each region that is behind.",
+        "warning", "15m",
+        f"{held('mirrorfleet_region_superseded_timestamp_seconds', REGION)} > 0\n"
+        f"and on (namespace, mirror)\n{held(condition('Fresh'), MIRROR)} == 1",
+        f"{REGION_WHERE} is stale",
+        f"The authority has had something newer than {REGION_WHERE} serves since {SINCE}, longer than freshness.objective allows. "
+        + failures("", REGION, "No run failed in the last six hours."),
+        "mirrorfleet-mirror", REGION,
+    ),
+    Alert(
+        "indexExpires",
+        "What a region serves has a Valid-Until that ends within `hours`; then apt refuses it. Silent 30 days after the end: that is an archive that has ended.",
+        "critical", "15m",
+        f"{held('mirrorfleet_index_valid_until_timestamp_seconds', UNIT)} < time() + ${{hours}} * 3600\n"
+        f"and\n{held('mirrorfleet_index_valid_until_timestamp_seconds', UNIT)} > time() - 30 * 86400",
+        f"{{{{ $labels.unit }}}} in {REGION_WHERE} expires at {SINCE}",
+        f"The Valid-Until of {{{{ $labels.unit }}}}, as {REGION_WHERE} serves it, ends at {SINCE}; from then on apt refuses it. "
+        + failures("", REGION, "No run failed in the last six hours: the upstream may not have renewed it."),
+        "mirrorfleet-mirror", REGION, {"hours": Threshold(48)},
+    ),
+    Alert(
+        "verificationRefused",
+        "Verification refuses what the upstream offers; what was served before keeps being served.",
+        "warning", "15m",
+        f"{held(condition('Verified'), MIRROR)} == 1",
+        f"What the upstream of Mirror {WHERE} offers is refused",
+        f"Verification refuses what the upstream of Mirror {WHERE} offers, {since_false('Verified')}; the snapshot from before is served on. "
+        + failures(REFUSED, MIRROR, "The condition Verified has the reason."),
+        "mirrorfleet-mirror",
+    ),
+    Alert(
+        "nothingSynced",
+        "No run for a region succeeded for `hours`, and runs fail, are missed or are overdue. Suspended Mirrors whose runs did not fail are silent.",
+        "warning", "30m",
+        f"(\n{LAST_SUCCESS}\nand on (namespace, mirror, region)\n{summed(FAILED, REGION, '24h')} > 0\n)\n"
+        f"or\n(\n{LAST_SUCCESS}\nand on (namespace, mirror)\n"
+        f"(\n{held('mirrorfleet_sync_next_run_timestamp_seconds', MIRROR)} < time() - 900\n"
+        f"or\n{summed('mirrorfleet_sync_missed_runs_total', MIRROR, '24h')} > 0\n)\n)",
+        f"Nothing was synced for {REGION_WHERE} since {SINCE}",
+        f"The last run for {REGION_WHERE} that succeeded ended at {SINCE}. " + failures("", REGION, "No run failed in the last six hours; runs do not start."),
+        "mirrorfleet-mirror", REGION, {"hours": Threshold(24)},
+    ),
+    Alert(
+        "notServing",
+        "A serving pod of a Mirror is not ready.",
+        "critical", "10m",
+        f"{held(condition('Serving'), MIRROR)} == 1",
+        f"Mirror {WHERE} does not serve in each region",
+        f"A serving pod of Mirror {WHERE} is not ready {since_false('Serving')}."
+        '{{ $of := printf "{namespace=%q,mirror=%q}" $labels.namespace $labels.mirror }}'
+        '{{ with query (printf "max by (region) (mirrorfleet_region_snapshot_info%s) unless max by (region) (mirrorfleet_served_snapshot_info%s)" $of $of) }}'
+        " No metrics of the server in:{{ range . }} {{ .Labels.region }}{{ end }}.{{ end }} The condition Serving has the reason.",
+        "mirrorfleet-mirror",
+    ),
+    Alert(
+        "serverErrors",
+        "More than `percent` of a region's answers are errors of the server (5xx), and more than ten in ten minutes.",
+        "critical", "10m",
+        f"100 * sum by (namespace, mirror, region) (rate({ERRORS}[10m]))\n/\nsum by (namespace, mirror, region) (rate({ANSWERS}[10m]))\n> ${{percent}}\n"
+        f"and\nsum by (namespace, mirror, region) (increase({ERRORS}[10m])) > 10",
+        f"{REGION_WHERE} answers with errors",
+        f"{{{{ $value | humanize }}}} % of the answers of {REGION_WHERE} were errors of the server (5xx) over the last ten minutes.",
+        "mirrorfleet-mirror", REGION, {"percent": Threshold(5)},
+    ),
+    Alert(
+        "storageFilling",
+        "A region's volume is more than `percent` full; or more than `forecastPercent`, and full in `forecastHours` if it grows as it did for a day.",
+        "warning", "30m",
+        f"100 * {RATIO}\n> ${{percent}}\nor\n(\n100 * {RATIO}\n> ${{forecastPercent}}\nand\n{FORECAST}\n> {held(CAPACITY, REGION)}\n)",
+        f"The volume of {REGION_WHERE} fills up",
+        f"The volume of {REGION_WHERE} is {{{{ $value | humanize }}}} % full. When it is full, runs fail with StorageFull and the snapshot from before is served on.",
+        "mirrorfleet-mirror", REGION, {"percent": Threshold(90), "forecastPercent": Threshold(70), "forecastHours": Threshold(96, 1)},
+    ),
+    Alert(
+        "storageFailed",
+        "A Mirror's volume is missing, full, read-only or damaged.",
+        "critical", "15m",
+        f"{held(condition('StorageReady'), MIRROR)} == 1",
+        f"The storage of Mirror {WHERE} is not well",
+        f"A volume of Mirror {WHERE} is missing, full, read-only or damaged {since_false('StorageReady')}. "
+        + failures(',reason=~"Stor.*"', MIRROR, "The condition StorageReady has the reason."),
+        "mirrorfleet-mirror",
+    ),
+    Alert(
+        "storeDamaged",
+        "Stored files of a region are damaged, and no sync has mended them.",
+        "warning", "6h",
+        f"{held('mirrorfleet_damaged_blobs', REGION)} > 0",
+        f"Stored files of {REGION_WHERE} are damaged",
+        f"{{{{ $value | humanize }}}} stored files of {REGION_WHERE} are damaged, "
+        + since("mirrorfleet_damaged_blobs{namespace=%q,mirror=%q,region=%q} == 0", *REGION)
+        + "; clients get errors for them until a sync fetches them again.",
+        "mirrorfleet-mirror", REGION,
+    ),
+    Alert(
+        "upstreamContradicts",
+        "An upstream contradicts itself: two contents with one date, or an older state than before.",
+        "critical", "0m",
+        f"{held(condition('Consistent', of='upstream'), UPSTREAM)} == 1",
+        "Upstream {{ $labels.namespace }}/{{ $labels.upstream }} contradicts itself",
+        f"A run found that Upstream {{{{ $labels.namespace }}}}/{{{{ $labels.upstream }}}} contradicts itself, {since_false('Consistent', 'upstream')}; "
+        "nothing of that is published. The condition Consistent says what was met.",
+        "mirrorfleet-fleet", ("namespace",),
+    ),
+    Alert(
+        "upstreamUnreachable",
+        "The authority of an Upstream does not answer.",
+        "warning", "1h",
+        f"{held(condition('Reachable', of='upstream'), UPSTREAM)} == 1",
+        "The authority of Upstream {{ $labels.namespace }}/{{ $labels.upstream }} does not answer",
+        "The authority of Upstream {{ $labels.namespace }}/{{ $labels.upstream }} does not answer "
+        f"{since_false('Reachable', 'upstream')}; how fresh its Mirrors are cannot be told. The condition Reachable has the reason.",
+        "mirrorfleet-fleet", ("namespace",),
+    ),
+    Alert(
+        "controllerWithoutLeader",
+        "No controller leads, or none is scraped: nothing is synced, and all other alerts of the fleet are blind.",
+        "critical", "5m",
+        "absent(mirrorfleet_controller_leader == 1)",
+        "No mirrorfleet controller leads",
+        f"No controller holds the Lease, or none is scraped, {since('mirrorfleet_controller_leader == 1')}: no run starts and no status is told. What is served is served on.",
+        "mirrorfleet-operator", (),
+    ),
+    Alert(
+        "reconcileFailing",
+        "More than `errors` reconciliations of a kind failed for one reason in 15 minutes.",
+        "warning", "15m",
+        f"{summed('mirrorfleet_reconcile_errors_total', ('kind', 'reason'), '15m')} > ${{errors}}",
+        "Reconciliations of kind {{ $labels.kind }} fail: {{ $labels.reason }}",
+        "{{ $value | humanize }} reconciliations of kind {{ $labels.kind }} failed with {{ $labels.reason }} in the last 15 minutes; the controller's log names the objects.",
+        "mirrorfleet-operator", (), {"errors": Threshold(10, 1)},
+    ),
+]  # fmt: skip

@@ -1,0 +1,250 @@
+"""Each alert fires, stays silent beside a near miss, and does not flap while exporters come and go."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import unittest
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .. import reference, rules
+from ..alerts import ALERTS, Alert
+from . import promtool
+from .worlds import LEADER, MIRROR, Outage, Told, always, answers, condition, failed, region, series, step
+
+GOLDEN = Path(__file__).resolve().parent / "told.json"
+BY_KEY = {alert.key: alert for alert in ALERTS}
+DAY = 1440
+#: Minutes for which the last value stands in, and a few for the evaluation.
+HELD = 12
+
+
+@dataclass(frozen=True)
+class Situation:
+    #: What happens; `at` is the first minute in which the alert fires.
+    fault: list[Told]
+    at: int
+    #: What looks like it, and is none: each alone must leave the alert silent.
+    near: dict[str, list[Told]] = field(default_factory=dict)
+    #: Minutes from the begin of the fault that must pass without an exporter ending.
+    reads_rates: bool = False
+
+
+def stale(superseded, fresh) -> list[Told]:
+    return [region("region_superseded_timestamp_seconds", superseded), *condition("Fresh", fresh), failed("UpstreamUnreachable", step(12, None, 1))]
+
+
+def storage(used, capacity=100e9) -> list[Told]:
+    return [region("storage_used_bytes", used), region("storage_capacity_bytes", always(capacity))]
+
+
+def succeeded(at, next_run, *more: Told) -> list[Told]:
+    return [region("region_last_success_timestamp_seconds", at), Told("mirrorfleet_sync_next_run_timestamp_seconds", MIRROR, next_run), *more]
+
+
+UNIT = ',unit="trixie-updates"'
+SITUATIONS = {
+    "regionStale": Situation(
+        stale(step(10, 0, 600), step(20, 0, 1)), 35,
+        {
+            "behind, within the objective": stale(always(600), always(0)),
+            "not fresh for 14 minutes": stale(step(34, 600, 0), lambda minute: int(20 <= minute < 34)),
+            "another region is behind": stale(always(0), always(1)),
+        },
+    ),
+    "indexExpires": Situation(
+        [region("index_valid_until_timestamp_seconds", always(3 * 86400), UNIT)], DAY + 1 + 15,
+        {
+            "renewed each day": [region("index_valid_until_timestamp_seconds", lambda minute: (minute // DAY + 3) * 86400 + 60, UNIT)],
+            "of an archive that has ended": [region("index_valid_until_timestamp_seconds", always(-31 * 86400), UNIT)],
+        },
+    ),
+    "verificationRefused": Situation(
+        [*condition("Verified", step(20, 0, 1)), failed("SignatureBad", step(20, None, 1))], 35,
+        {
+            "a run that could not reach the upstream": [*condition("Verified", always(0)), failed("UpstreamUnreachable", step(20, None, 1))],
+            "mended by the next run": condition("Verified", lambda minute: int(20 <= minute < 34)),
+        },
+    ),
+    "nothingSynced": Situation(
+        succeeded(always(600), always(2 * DAY * 60), failed("UpstreamBusy", step(DAY - 100, None, 1))), DAY + 11 + 30,
+        {
+            "a weekly run": succeeded(always(600), always(7 * DAY * 60)),
+            "suspended": succeeded(always(600), always(None)),
+            "failed, and then succeeded": succeeded(step(DAY, 600, DAY * 60), always(2 * DAY * 60), failed("UpstreamBusy", step(DAY - 100, None, 1))),
+        },
+    ),
+    "notServing": Situation(
+        [*condition("Serving", step(20, 0, 1)), region("region_snapshot_info", always(1), ',snapshot="s1"')], 30,
+        {"a pod that starts anew": condition("Serving", lambda minute: int(20 <= minute < 29))},
+    ),
+    "serverErrors": Situation(
+        [answers("2xx", always(50)), answers("5xx", step(20, 0, 10))], 32,
+        {
+            "few among many": [answers("2xx", always(1000)), answers("5xx", always(10))],
+            "few at all": [answers("2xx", always(1)), answers("5xx", always(0.5))],
+            "clients' errors": [answers("2xx", always(1)), answers("4xx", always(100))],
+        },
+        reads_rates=True,
+    ),
+    "storageFilling": Situation(
+        storage(step(20, 50e9, 91e9)), 50,
+        {
+            "90 % and no growth": storage(always(90e9)),
+            "growth that ends below the size": storage(lambda minute: 60e9 + minute * 1e6),
+            "cleaned within half an hour": storage(lambda minute: 95e9 if 20 <= minute < 49 else 60e9),
+        },
+    ),
+    "storageFailed": Situation(
+        condition("StorageReady", step(20, 0, 1)), 35,
+        {"a node that is away for a moment": condition("StorageReady", lambda minute: int(20 <= minute < 34))},
+    ),
+    "storeDamaged": Situation(
+        [region("damaged_blobs", step(20, 0, 3))], 380,
+        {"fetched again by the next sync": [region("damaged_blobs", lambda minute: 3 if 20 <= minute < 379 else 0)]},
+    ),
+    "upstreamContradicts": Situation(
+        condition("Consistent", step(20, 0, 1), of="upstream"), 20,
+        {"consistent": condition("Consistent", always(0), of="upstream")},
+    ),
+    "upstreamUnreachable": Situation(
+        condition("Reachable", step(20, 0, 1), of="upstream"), 80,
+        {"away for 59 minutes": condition("Reachable", lambda minute: int(20 <= minute < 79), of="upstream")},
+    ),
+    "controllerWithoutLeader": Situation(
+        [Told(LEADER.metric, "", step(20, 1, 0))], 25,
+        {"four minutes between two leaders": [Told(LEADER.metric, "", lambda minute: int(not 20 <= minute < 24))]},
+    ),
+    "reconcileFailing": Situation(
+        [Told("mirrorfleet_reconcile_errors_total", 'kind="Mirror",reason="ApiError"', lambda minute: max(0, minute - 19) * 2 or None)], 40,
+        {"ten at once, then none": [Told("mirrorfleet_reconcile_errors_total", 'kind="Mirror",reason="ApiError"', step(20, None, 10))]},
+        reads_rates=True,
+    ),
+}  # fmt: skip
+
+
+def minutes(key: str, told: list[Told], *outages: Outage, long: int = 60) -> list[bool]:
+    whole = SITUATIONS[key].at + long
+    return promtool.firing_minutes(BY_KEY[key], series(told, whole, outages), whole)
+
+
+def blocks(firing: list[bool]) -> list[tuple[int, int]]:
+    """From when until when (excluding) it fires."""
+    edges = [at for at in range(len(firing)) if firing[at] != (firing[at - 1] if at else False)]
+    return list(zip(edges[::2], [*edges[1::2], len(firing)]))
+
+
+class Rules(unittest.TestCase):
+    def test_promtool_takes_the_rules(self):
+        checked = promtool.check_rules(rules.plain())
+        self.assertEqual(checked.returncode, 0, checked.stdout + checked.stderr)
+        self.assertIn(f"{len(ALERTS)} rules found", checked.stdout)
+
+    def test_no_value_is_left_open(self):
+        self.assertNotIn("${", rules.plain())
+
+    def test_every_metric_and_label_is_in_the_reference(self):
+        known = reference.metrics()
+        for alert in ALERTS:
+            for text in (alert.expression, alert.description, alert.summary):
+                with self.subTest(alert=alert.name):
+                    self.assertEqual(reference.unknown(text, known), [])
+
+    def test_every_alert_is_told_whole(self):
+        for alert in ALERTS:
+            with self.subTest(alert=alert.name):
+                self.assertIn(alert.severity, ("warning", "critical"))
+                self.assertTrue(set(alert.variables) <= set(labels_of(alert)), "a variable of the dashboard that the alert has no label for")
+                for threshold in alert.thresholds:
+                    self.assertIn(f"${{{threshold}}}", alert.expression)
+
+    def test_every_alert_has_its_situations(self):
+        self.assertEqual(set(SITUATIONS), set(BY_KEY))
+
+
+class Firing(unittest.TestCase):
+    maxDiff = None
+
+    def each(self, check) -> None:
+        """All alerts at once; promtool is a process each."""
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for key, wait in [(key, pool.submit(check, key)) for key in SITUATIONS]:
+                with self.subTest(alert=key):
+                    wait.result()
+
+    def test_fires_from_the_minute_on_that_its_values_say(self):
+        def check(key: str) -> None:
+            firing = minutes(key, SITUATIONS[key].fault)
+            self.assertEqual(blocks(firing), [(SITUATIONS[key].at, len(firing))])
+
+        self.each(check)
+
+    def test_tells_who_since_when_and_why(self):
+        def tell(key: str) -> list[dict]:
+            situation = SITUATIONS[key]
+            return promtool.told(BY_KEY[key], series(situation.fault, situation.at + 10), situation.at + 5)
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            told = dict(zip(SITUATIONS, pool.map(tell, SITUATIONS)))
+        if os.environ.get("MIRRORFLEET_BLESS"):
+            GOLDEN.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n")
+        self.assertEqual(told, json.loads(GOLDEN.read_text()))
+        for key, alerts in told.items():
+            with self.subTest(alert=key):
+                (one,) = alerts
+                text = one["annotations"]["summary"] + one["annotations"]["description"]
+                for label in set(labels_of(BY_KEY[key])):
+                    self.assertIn(one["labels"][label], text)
+                for wrong in ("<no value>", "<error", "%!", "{{", "${"):
+                    self.assertNotIn(wrong, json.dumps(one))
+
+    def test_stays_silent_beside_a_near_miss(self):
+        def check(key: str) -> None:
+            for name, near in SITUATIONS[key].near.items():
+                self.assertEqual(blocks(minutes(key, near)), [], name)
+
+        self.each(check)
+
+    def test_a_restart_of_the_exporter_neither_ends_nor_delays_it(self):
+        """Once while it is about to fire, once while it fires: five minutes without any exporter."""
+
+        def check(key: str) -> None:
+            situation = SITUATIONS[key]
+            before, after = Outage(situation.at - 8, situation.at - 3), Outage(situation.at + 10, situation.at + 15)
+            if key == "controllerWithoutLeader":
+                # A new leader is what ends this one.
+                return self.assertEqual(blocks(minutes(key, [LEADER], Outage(20, 24), Outage(40, 44))), [])
+            if situation.reads_rates:
+                # What nobody counts cannot be told: a rate begins anew, but the alert that fires does not flap.
+                firing = blocks(minutes(key, situation.fault, Outage(situation.at + 10, situation.at + 12)))
+                return self.assertLessEqual(len(firing), 1, firing)
+            firing = minutes(key, situation.fault, before, after)
+            self.assertEqual(blocks(firing), [(situation.at, len(firing))])
+
+        self.each(check)
+
+    def test_a_missing_exporter_ends_it_once_and_wakes_nothing(self):
+        def check(key: str) -> None:
+            situation = SITUATIONS[key]
+            if key == "controllerWithoutLeader":
+                return self.assertEqual(blocks(minutes(key, [LEADER], Outage(20))), [(25, situation.at + 60)])
+            gone = situation.at + 15
+            firing = blocks(minutes(key, situation.fault, Outage(gone)))
+            self.assertEqual(len(firing), 1, firing)
+            self.assertEqual(firing[0][0], situation.at)
+            self.assertLessEqual(gone, firing[0][1])
+            self.assertLessEqual(firing[0][1], gone + (HELD if not situation.reads_rates else 20))
+            self.assertEqual(blocks(minutes(key, situation.fault, Outage(5))), [], "nobody tells of the fault")
+
+        self.each(check)
+
+    def test_the_forecast_sees_a_volume_that_will_be_full(self):
+        growing = series(storage(lambda minute: 60e9 + minute * 1e7), 1600)
+        self.assertEqual(len(blocks(promtool.firing_minutes(BY_KEY["storageFilling"], growing, 1600))), 1)
+
+
+def labels_of(alert: Alert) -> list[str]:
+    return re.findall(r"\$labels\.(\w+)", alert.summary)

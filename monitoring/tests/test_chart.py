@@ -1,0 +1,102 @@
+"""What the chart makes of it: rendered by Helm."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+from .. import files, rules
+from ..alerts import ALERTS
+from ..reference import ROOT
+from . import promtool
+
+sys.path.insert(0, str(ROOT / "charts"))
+
+import helm  # noqa: E402 in charts/
+
+OPERATOR = [f"--api-versions=monitoring.coreos.com/v1/{kind}" for kind in ("PrometheusRule", "PodMonitor")]
+
+
+def render(values: dict | None = None, *arguments: str) -> list[dict]:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "values.json"
+        path.write_text(json.dumps({"crds": {"enabled": False}, "monitoring": values or {}}))
+        return helm.parse_all(helm.template(files.CHART, "--values", path, *arguments))
+
+
+def of_kind(things: list[dict], kind: str) -> list[dict]:
+    return [thing for thing in things if thing["kind"] == kind]
+
+
+class Chart(unittest.TestCase):
+    def test_auto_asks_the_cluster_and_true_and_false_do_not(self):
+        for name, kind in (("rules", "PrometheusRule"), ("podMonitors", "PodMonitor")):
+            for enabled, there, made in ((None, False, False), (None, True, True), (True, False, True), (False, True, False)):
+                with self.subTest(kind=kind, enabled=enabled, there=there):
+                    values = {} if enabled is None else {name: {"enabled": enabled}}
+                    self.assertEqual(bool(of_kind(render(values, *(OPERATOR if there else [])), kind)), made)
+
+    def test_with_default_values_the_rules_are_the_plain_ones(self):
+        (rule,) = of_kind(render(None, *OPERATOR), "PrometheusRule")
+        self.assertEqual(rule["spec"], helm.parse(rules.plain()))
+
+    def test_promtool_takes_what_is_rendered(self):
+        (rule,) = of_kind(render(None, *OPERATOR), "PrometheusRule")
+        checked = promtool.check_rules(json.dumps(rule["spec"]))
+        self.assertEqual(checked.returncode, 0, checked.stdout + checked.stderr)
+
+    def test_every_value_of_an_alert_reaches_its_rule(self):
+        for alert in ALERTS:
+            with self.subTest(alert=alert.name):
+                given = {"for": "17s", "severity": "page", **{name: 1234.5 + number for number, name in enumerate(alert.thresholds)}}
+                values = {"rules": {"alerts": {alert.key: given}, "runbookUrl": "https://example.org/books", "dashboardUrl": "https://grafana.example.org"}}
+                (rule,) = of_kind(render(values, *OPERATOR), "PrometheusRule")
+                rendered = {one["alert"]: one for group in rule["spec"]["groups"] for one in group["rules"]}[alert.name]
+                self.assertEqual((rendered["for"], rendered["labels"]), ("17s", {"severity": "page"}))
+                for number in range(len(alert.thresholds)):
+                    self.assertIn(str(1234.5 + number), rendered["expr"])
+                self.assertEqual(rendered["annotations"]["runbook_url"], f"https://example.org/books#{alert.name.lower()}")
+                self.assertTrue(rendered["annotations"]["dashboard_url"].startswith(f"https://grafana.example.org/d/{alert.dashboard}"))
+
+    def test_an_alert_can_be_switched_off(self):
+        (rule,) = of_kind(render({"rules": {"alerts": {"regionStale": {"enabled": False}}}}, *OPERATOR), "PrometheusRule")
+        names = [one["alert"] for one in rule["spec"]["groups"][0]["rules"]]
+        self.assertEqual(names, [alert.name for alert in ALERTS if alert.key != "regionStale"])
+
+    def test_pod_monitors_keep_our_labels_and_find_our_pods(self):
+        monitors = of_kind(render({"podMonitors": {"labels": {"release": "stack"}, "interval": "7s"}}, *OPERATOR), "PodMonitor")
+        self.assertEqual(len(monitors), 3)
+        for monitor in monitors:
+            self.assertEqual(monitor["metadata"]["labels"]["release"], "stack")
+            self.assertEqual(monitor["spec"]["podMetricsEndpoints"], [{"port": "metrics", "interval": "7s", "honorLabels": True}])
+        (deployment,) = of_kind(render(), "Deployment")
+        template = deployment["spec"]["template"]
+        self.assertLessEqual(monitors[0]["spec"]["selector"]["matchLabels"].items(), template["metadata"]["labels"].items())
+        self.assertIn("metrics", [port["name"] for port in template["spec"]["containers"][0]["ports"]])
+        code = (ROOT / "operator" / "fleet-api" / "src" / "labels.rs").read_text()
+        for monitor in monitors[1:]:
+            for label, value in monitor["spec"]["selector"]["matchLabels"].items():
+                self.assertIn(f'"{label}"', code)
+                self.assertIn(f'"{value}"', code)
+
+    def test_notes_say_what_was_left_out(self):
+        told = helm.run("install", "--dry-run=client", "fleet", files.CHART, check=False)
+        self.assertIn("This cluster has no kinds of the Prometheus operator", told.stdout, told.stderr)
+
+    def test_the_examples_of_the_page_are_taken(self):
+        page = (ROOT / "docs" / "monitoring.md").read_text()
+        operator, scrape, annotations = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+        self.assertEqual(len(of_kind(render(helm.parse(operator)["monitoring"]), "PrometheusRule")), 1)
+        self.assertTrue(helm.parse(scrape)["scrape_configs"][0]["honor_labels"])
+        with tempfile.NamedTemporaryFile("w", suffix=".yaml") as values:
+            values.write(annotations)
+            values.flush()
+            (deployment,) = of_kind(render(None, "--values", values.name), "Deployment")
+        template = deployment["spec"]["template"]
+        self.assertEqual(template["metadata"]["annotations"]["prometheus.io/port"], "9090")
+        pods = next(argument for argument in template["spec"]["containers"][0]["args"] if argument.startswith("--pods="))
+        self.assertEqual(json.loads(pods.removeprefix("--pods="))["annotations"]["prometheus.io/scrape"], "true")
