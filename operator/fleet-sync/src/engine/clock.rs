@@ -52,13 +52,10 @@ impl Upstream {
     /// None where it is not there, or no text.
     async fn text_of(&self, file: &RootFile, endpoint: usize) -> Result<Option<String>, Problem> {
         Ok(match self.fetch_root(file, endpoint, None).await? {
-            Ok(Arrival::Complete(received)) => {
-                let text = received.body.and_then(|body| match body {
-                    Body::Memory(text) => String::from_utf8(text).ok(),
-                    Body::File(_) => None,
-                });
-                text
-            }
+            Ok(Arrival::Complete(received)) => received.body.and_then(|body| match body {
+                Body::Memory(text) => String::from_utf8(text).ok(),
+                Body::File(_) => None,
+            }),
             _ => None,
         })
     }

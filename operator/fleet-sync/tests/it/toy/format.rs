@@ -5,7 +5,7 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Lines, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::ops::ControlFlow;
 
 use fleet_formats::openpgp::verify_detached;
@@ -242,7 +242,7 @@ fn package(unit: &str, line: &str) -> Result<[Payload; 3], Rejected> {
 }
 
 /// Of a root, without having it in memory.
-fn lines(root: &RootContent) -> Result<Lines<BufReader<Box<dyn Read + Send + '_>>>, Rejected> {
+fn lines(root: &RootContent) -> Result<impl Iterator<Item = io::Result<String>> + '_, Rejected> {
     let content = root.open().map_err(|error| malformed(&error.to_string()))?;
     Ok(BufReader::new(content).lines())
 }
