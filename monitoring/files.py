@@ -6,7 +6,8 @@ import json
 import re
 from pathlib import Path
 
-from . import rules
+from . import grafana, rules
+from .dashboards import DASHBOARDS
 from .reference import ROOT
 
 CHART = ROOT / "charts" / "mirrorfleet"
@@ -19,6 +20,7 @@ def wanted() -> dict[Path, str]:
     return {
         ROOT / "monitoring" / "rules.yaml": rules.plain(),
         GENERATED / "rules.yaml": rules.rules(),
+        **{GENERATED / "dashboards" / f"{board.name}.json": grafana.text(board) for board in DASHBOARDS},
         CHART / "values.yaml": values(),
         CHART / "values.schema.json": schema(),
     }

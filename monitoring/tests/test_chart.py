@@ -9,8 +9,9 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from .. import files, rules
+from .. import files, grafana, rules
 from ..alerts import ALERTS
+from ..dashboards import DASHBOARDS
 from ..reference import ROOT
 from . import promtool
 
@@ -100,3 +101,15 @@ class Chart(unittest.TestCase):
         self.assertEqual(template["metadata"]["annotations"]["prometheus.io/port"], "9090")
         pods = next(argument for argument in template["spec"]["containers"][0]["args"] if argument.startswith("--pods="))
         self.assertEqual(json.loads(pods.removeprefix("--pods="))["annotations"]["prometheus.io/scrape"], "true")
+
+    def test_dashboards_are_found_by_grafanas_sidecar(self):
+        self.assertEqual(of_kind(render(), "ConfigMap"), [])
+        maps = of_kind(render({"dashboards": {"namespace": "grafana"}}, *OPERATOR), "ConfigMap")
+        self.assertEqual(len(maps), len(DASHBOARDS))
+        for one in maps:
+            self.assertEqual(one["metadata"]["namespace"], "grafana")
+            self.assertEqual(one["metadata"]["labels"]["grafana_dashboard"], "1")
+            self.assertEqual(one["metadata"]["annotations"], {"grafana_folder": "mirrorfleet"})
+            ((name, text),) = one["data"].items()
+            board = next(board for board in DASHBOARDS if f"{board.uid}.json" == name)
+            self.assertEqual(json.loads(text), grafana.document(board))

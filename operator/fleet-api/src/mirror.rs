@@ -172,7 +172,8 @@ pub struct Snapshots {
     #[schemars(range(min = 1, max = 32))]
     #[serde(default = "Snapshots::default_keep")]
     pub keep: u32,
-    /// A superseded snapshot is kept at least this long.
+    /// What a superseded snapshot names can be fetched at least this long, where its content never changes, however many
+    /// were published since. Snapshots are kept as long, 32 of them at most.
     #[serde(default = "Snapshots::default_min_age")]
     pub min_age: GoDuration,
     /// Id of a snapshot to serve whatever the upstream does: freezes or rolls back. Empty: the newest.

@@ -5,13 +5,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use fleet_plan::build::METRICS_PORT;
 use fleet_plan::observed::PodRole;
 use fleet_plan::{Answer, SeenPod};
 use fleet_types::documents::ServedStatus;
+use fleet_types::lock;
 use futures::StreamExt;
 use http::StatusCode;
 use reqwest::redirect::Policy;
@@ -165,7 +166,7 @@ impl Answers {
     }
 
     fn known(&self) -> MutexGuard<'_, HashMap<ObjectName, ByPod>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

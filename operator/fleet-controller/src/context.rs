@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use fleet_api::{Mirror, Upstream, labels};
 use fleet_plan::{Settings, Turn, concerns};
 use fleet_telemetry::ControllerMetrics;
+use fleet_types::lock;
 use futures::StreamExt;
 use kube::Client;
 use kube::runtime::events::{Recorder, Reporter};
@@ -89,8 +90,7 @@ impl Context {
     }
 
     pub fn fleet(&self) -> MutexGuard<'_, FleetMemory> {
-        // What a panicking holder left is whole: every change is a single step.
-        self.fleet.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.fleet)
     }
 
     /// Notes the runs that an earlier leader started, so that none is started beside them.
@@ -201,7 +201,7 @@ impl Failures {
 
     /// Notes a failure; how long to wait.
     pub fn failed(&self, kind: &'static str, name: &ObjectName) -> Duration {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = lock(&self.0);
         let count = counts.entry((kind, name.clone())).or_default();
         let delay = Self::FIRST
             .saturating_mul(1 << (*count).min(12))
@@ -211,10 +211,7 @@ impl Failures {
     }
 
     pub fn succeeded(&self, kind: &'static str, name: &ObjectName) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&(kind, name.clone()));
+        lock(&self.0).remove(&(kind, name.clone()));
     }
 }
 

@@ -12,9 +12,3 @@ pub mod openpgp;
 pub mod seam;
 
 pub use declared::{declared, declared_unit};
-
-/// An instant for messages: RFC 3339 in UTC, or the bare seconds where that cannot be written.
-fn instant(seconds: i64) -> String {
-    jiff::Timestamp::from_second(seconds)
-        .map_or_else(|_| format!("{seconds} s"), |instant| instant.to_string())
-}

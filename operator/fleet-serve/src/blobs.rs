@@ -10,10 +10,10 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
-use fleet_types::Sha256;
+use fleet_types::{Sha256, lock};
 use http::HeaderValue;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 
@@ -166,10 +166,6 @@ impl OpenBlobs {
         let number = usize::from(digest.0[0]) % SHARDS;
         lock(self.shards.get(number).unwrap_or(&self.shards[0]))
     }
-}
-
-fn lock(shard: &Mutex<HashMap<Sha256, Kept>>) -> MutexGuard<'_, HashMap<Sha256, Kept>> {
-    shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -6,10 +6,11 @@ use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 
 use fleet_store::{IDENTITY_FILE, Store, StoreError};
 use fleet_telemetry::{MirrorTraffic, Readiness, ServerMetrics};
+use fleet_types::{lock_read, lock_write};
 
 use crate::blobs::OpenBlobs;
 use crate::mirror::ServedMirror;
@@ -83,7 +84,7 @@ impl Catalog {
         }
         self.blobs.close_old();
         self.report_changes(&before, &after);
-        *self.known.write().unwrap_or_else(PoisonError::into_inner) = after.clone();
+        *lock_write(&self.known) = after.clone();
     }
 
     /// All mirrors that are served, in the order of their directories' names.
@@ -139,10 +140,7 @@ impl Catalog {
     }
 
     fn known(&self) -> Arc<Known> {
-        self.known
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        lock_read(&self.known).clone()
     }
 
     fn read(&self, before: &Known) -> Known {

@@ -3,16 +3,19 @@
 //! # What a client may rely on
 //! Each request reads `current` once. A name with changing content is looked up in that snapshot alone; a name whose
 //! content never changes is also found in every other snapshot on the volume, published or only prepared. A client
-//! whose requests span a publish therefore still finds everything that the index it began with names by digest.
+//! whose requests span a publish therefore still finds everything that the index it began with names by digest. So it
+//! does where that snapshot was given up since, because so many were published: such names stay for as long as
+//! snapshots that are superseded do ([`Retained`]).
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
 
 use fleet_store::{
-    Entry, EntryState, Identity, Snapshot, SnapshotId, Store, StoreError, Transactions,
+    Entry, EntryState, Identity, Retained, Retention, Snapshot, SnapshotId, Store, StoreError,
+    Transactions,
 };
 use fleet_telemetry::{MirrorTraffic, ServedSnapshot};
-use fleet_types::Sha256;
+use fleet_types::{Sha256, lock};
 
 use crate::blobs::{Blob, OpenBlobs};
 use crate::suspects::Suspects;
@@ -45,6 +48,8 @@ pub struct View {
     pub published: Option<i64>,
     /// The others, newest first.
     others: Vec<Arc<Snapshot>>,
+    /// Names of snapshots that were given up, and for how long they count.
+    retained: Option<(Arc<Retained>, Retention)>,
 }
 
 #[derive(Default)]
@@ -70,16 +75,29 @@ impl View {
         self.all().find(|snapshot| snapshot.id() == *id)
     }
 
-    /// A path whose content never changes, in every snapshot, newest first: for one that [`served_in`] does not find.
+    /// A path whose content never changes, in every snapshot, newest first, and among the names that went: for one that
+    /// [`served_in`] does not find.
     pub fn find_elsewhere(&self, path: &str) -> Option<Entry> {
-        self.all()
-            .filter_map(|snapshot| served_in(snapshot, path))
+        let mut known = self.all().filter_map(|snapshot| served_in(snapshot, path));
+        known
             .find(|entry| !entry.mutable)
+            .or_else(|| self.find_retained(path))
     }
 
-    /// Whether the index of one of them was found changed since it was opened.
+    /// Under its own name, or under that of what the current snapshot's links lead to.
+    fn find_retained(&self, path: &str) -> Option<Entry> {
+        let (retained, retention) = self.retained.as_ref()?;
+        let behind = || retained.get(&self.current.as_ref()?.behind_links(path));
+        let gone = retained.get(path).or_else(behind)?;
+        let now = jiff::Timestamp::now().as_second();
+        retention.is_recent(gone.at, now).then_some(gone.entry)
+    }
+
+    /// Whether one of the files that it reads was found changed since it was opened.
     pub fn is_damaged(&self) -> bool {
+        let retained = self.retained.as_ref();
         self.all().any(|snapshot| snapshot.is_damaged())
+            || retained.is_some_and(|(list, _)| list.is_damaged())
     }
 
     /// As [`View::snapshot`], unless it is damaged.
@@ -228,14 +246,14 @@ impl ServedMirror {
 
     /// What is served, read afresh: for when a blob that a view names has been collected.
     pub fn fresh_view(&self) -> Arc<View> {
-        let _reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        let _reading = lock(&self.reading);
         self.read_kept()
     }
 
     /// A view that knows snapshots that were prepared since, with the same `current`: that is resolved once for each
     /// request.
     pub fn wider_view(&self, seen: &Arc<View>) -> Arc<View> {
-        let _reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        let _reading = lock(&self.reading);
         let (view, stale) = {
             let known = self.known();
             (known.view.clone(), is_older(known.kept_read, KEPT_AGE))
@@ -245,6 +263,7 @@ impl ServedMirror {
             current: seen.current.clone(),
             published: seen.published,
             others: view.all().cloned().collect(),
+            retained: view.retained.clone(),
         })
     }
 
@@ -254,7 +273,7 @@ impl ServedMirror {
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.known)
     }
 
     /// Reads `current`, and the rest if that changed. The caller holds `reading`.
@@ -334,6 +353,7 @@ impl ServedMirror {
             published: before.published,
             current,
             others: Vec::new(),
+            retained: None,
         };
         let id = view.current.as_ref().map(|current| current.id());
         for info in self.store.snapshots()?.iter().rev() {
@@ -347,6 +367,12 @@ impl ServedMirror {
                 Err(StoreError::SnapshotNotFound { .. }) => {}
                 Err(error) => problems.push(error.to_string()),
             }
+        }
+        // After the snapshots: what goes is on the list before it goes.
+        let retention = self.identity().retention;
+        match self.store.retained() {
+            Ok(list) => view.retained = list.map(|list| (list, retention)),
+            Err(error) => problems.push(error.to_string()),
         }
         let unreadable = self.store.unreadable()?;
         problems.extend(unreadable.iter().map(ToString::to_string));

@@ -3,13 +3,13 @@
 //! hands to the next run where the volume is mounted read-only.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use fleet_store::{Entry, Store};
 use fleet_telemetry::{MirrorTraffic, StoreHealth};
-use fleet_types::Sha256;
 use fleet_types::documents::{Damaged, ScrubState};
+use fleet_types::{Sha256, lock};
 use serde::de::DeserializeOwned;
 
 /// Blobs that are told of at a time: the next ones are met again.
@@ -62,7 +62,7 @@ impl Suspects {
 
     /// Brings the metrics up to date every now and then. Blocks on the disk.
     pub fn tell(&self, store: &Store, traffic: &MirrorTraffic) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = lock(&self.told);
         if told.is_some_and(|at| at.elapsed() < HEALTH_AGE) {
             return;
         }
@@ -78,7 +78,7 @@ impl Suspects {
     }
 
     fn entries(&self) -> MutexGuard<'_, BTreeMap<Sha256, Entry>> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.entries)
     }
 }
 

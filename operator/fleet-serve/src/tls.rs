@@ -2,8 +2,9 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 
+use fleet_types::{lock_read, lock_write};
 use rustls::ServerConfig;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
@@ -69,30 +70,18 @@ impl Certificate {
     /// disk.
     pub fn reload(&self) -> Result<bool, TlsError> {
         let contents = Contents::read(&self.files)?;
-        if self
-            .loaded
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .contents
-            == contents
-        {
+        if lock_read(&self.loaded).contents == contents {
             return Ok(false);
         }
         let key = contents.certified_key(&self.files)?;
-        *self.loaded.write().unwrap_or_else(PoisonError::into_inner) = Loaded { contents, key };
+        *lock_write(&self.loaded) = Loaded { contents, key };
         Ok(true)
     }
 }
 
 impl ResolvesServerCert for Certificate {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(
-            self.loaded
-                .read()
-                .unwrap_or_else(PoisonError::into_inner)
-                .key
-                .clone(),
-        )
+        Some(lock_read(&self.loaded).key.clone())
     }
 }
 

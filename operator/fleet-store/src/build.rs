@@ -246,19 +246,13 @@ impl DraftParts {
             sha512s: self.sha512s,
             fst_len,
         };
-        let mut out = HashingWriter {
-            out: BufWriter::with_capacity(128 << 10, file),
-            hasher: sha2::Sha256::new(),
-        };
+        let mut out = HashingWriter::new(file);
         out.write(&header.encode())?;
         out.write(&meta)?;
         for part in [self.records_file, self.sha512_file, self.fst_file] {
             out.copy(part)?;
         }
-        let digest = out.hasher.clone().finalize();
-        out.write(&digest)?;
-        out.out.flush().doing(DOING)?;
-        set_read_only(file)
+        out.finish()
     }
 }
 
@@ -267,18 +261,36 @@ pub(crate) fn set_read_only(file: &File) -> Result<()> {
         .doing("making a file read-only")
 }
 
-struct HashingWriter<'a> {
+/// Writes a file that ends with the digest of what it holds.
+pub(crate) struct HashingWriter<'a> {
+    file: &'a File,
     out: BufWriter<&'a File>,
     hasher: sha2::Sha256,
 }
 
-impl HashingWriter<'_> {
-    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+impl<'a> HashingWriter<'a> {
+    pub fn new(file: &'a File) -> HashingWriter<'a> {
+        HashingWriter {
+            file,
+            out: BufWriter::with_capacity(128 << 10, file),
+            hasher: sha2::Sha256::new(),
+        }
+    }
+
+    /// The digest; nothing is to be written after it.
+    pub fn finish(mut self) -> Result<()> {
+        let digest = self.hasher.clone().finalize();
+        self.out.write_all(&digest).doing(DOING)?;
+        self.out.flush().doing(DOING)?;
+        set_read_only(self.file)
+    }
+
+    pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
         self.hasher.update(bytes);
         self.out.write_all(bytes).doing(DOING)
     }
 
-    fn copy(&mut self, mut part: File) -> Result<()> {
+    pub fn copy(&mut self, mut part: File) -> Result<()> {
         part.rewind().doing(DOING)?;
         let mut part = BufReader::with_capacity(128 << 10, part);
         let mut block = vec![0; 64 << 10];
@@ -291,7 +303,7 @@ impl HashingWriter<'_> {
     }
 }
 
-fn fst_error(error: fst::Error) -> StoreError {
+pub(crate) fn fst_error(error: fst::Error) -> StoreError {
     match error {
         fst::Error::Io(e) => StoreError::io(DOING, e),
         fst::Error::Fst(e) => StoreError::corrupt("a temporary sort file", e.to_string()),

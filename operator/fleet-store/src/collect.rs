@@ -2,9 +2,10 @@
 //!
 //! # Order, and what a crash leaves
 //!
-//! 1. The snapshots to drop are renamed (`<id>.<time>.dropped`): readers no longer list or open them. The rename is
+//! 1. What clients may still ask for of the snapshots to drop is put on the list of names that stay ([`crate::retain`]),
+//!    durably. Then they are renamed (`<id>.<time>.dropped`): readers no longer list or open them. The rename is
 //!    durable before anything else, so no listed snapshot ever lacks a blob.
-//! 2. The blobs that only they named, and the noted blobs of runs that made no snapshot, are removed.
+//! 2. The blobs that only they named, those of names whose time is over, and the noted blobs of runs that made no snapshot, are removed.
 //! 3. After a `syncfs` the dropped indices themselves are removed. A crash before that leaves the dropped index or
 //!    the note, and the next collection takes up from there.
 //!
@@ -16,17 +17,20 @@ use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use fleet_types::Sha256;
 use rustix::fs::FlockOperation;
 
+use crate::dropping::drop_snapshots;
 use crate::error::{Doing, Result, StoreError};
 use crate::layout::Layout;
 use crate::merge::Changes;
+use crate::retained::Retained;
 use crate::shared::Shared;
 use crate::snapshot::{Snapshot, scan_present};
-use crate::writer::{WantedDigests, settled_facts};
-use crate::{Entry, EntryState, SnapshotId, Store, retention};
+use crate::writer::WantedDigests;
+use crate::{Entry, EntryState, Retention, SnapshotId, Store, retain};
 
 /// What a collection came to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -61,6 +65,7 @@ pub(crate) fn collect(
     give_up_blobs(
         store,
         shared,
+        now,
         |dropped| now.saturating_sub(dropped.at) >= READER_GRACE_SECONDS,
         &mut report,
     )?;
@@ -78,48 +83,20 @@ pub(crate) fn collect_for_space(
     let mut report = CollectReport::default();
     remove_idle_staging(shared, &mut report)?;
     // Nothing can be written on a full disk, so what needs no writing comes first.
-    sweep(store, shared, wanted, &mut report)?;
+    sweep(store, shared, now, wanted, &mut report)?;
     report.dropped = drop_snapshots(store, shared, now, &[])?;
     let dropped = dropped_snapshots(shared)?;
-    sweep(store, shared, wanted, &mut report)?;
+    sweep(store, shared, now, wanted, &mut report)?;
     shared.fs.sync_all().doing(DOING)?;
     remove_indices(shared, &dropped)?;
     Ok(report)
-}
-
-/// Step 1.
-fn drop_snapshots(
-    store: &Store,
-    shared: &Shared,
-    now: i64,
-    protect: &[SnapshotId],
-) -> Result<Vec<SnapshotId>> {
-    let (facts, _) = settled_facts(store, shared, now)?;
-    let held: Vec<SnapshotId> = protect
-        .iter()
-        .copied()
-        .chain(facts.rolled_back_from)
-        .collect();
-    let dropped = retention::to_drop(&store.snapshots()?, &store.identity().retention, &held, now);
-    for id in &dropped {
-        shared
-            .fs
-            .rename(&shared.layout.snapshot(id), &shared.layout.dropped(id, now))
-            .doing(DOING)?;
-    }
-    if !dropped.is_empty() {
-        shared
-            .fs
-            .sync_dir(&shared.layout.snapshots())
-            .doing(DOING)?;
-    }
-    Ok(dropped)
 }
 
 /// Steps 2 and 3.
 fn give_up_blobs(
     store: &Store,
     shared: &Shared,
+    now: i64,
     grace_is_over: impl Fn(&Dropped) -> bool,
     report: &mut CollectReport,
 ) -> Result<()> {
@@ -138,7 +115,7 @@ fn give_up_blobs(
         .doing(DOING)?;
     let mut garbage = Garbage {
         shared,
-        kept: kept(store, shared, &in_use)?,
+        kept: kept(store, shared, &in_use, now)?,
         chunk: HashSet::new(),
         report,
     };
@@ -188,25 +165,30 @@ fn has_reader(index: &Path) -> bool {
     File::open(index).is_ok_and(|file| lock(file) == Err(rustix::io::Errno::WOULDBLOCK))
 }
 
-/// The indices that blobs must stay for.
-fn kept(store: &Store, shared: &Shared, in_use: &[Dropped]) -> Result<Vec<(SnapshotId, PathBuf)>> {
-    let listed = store
-        .snapshot_ids()?
-        .into_iter()
-        .map(|id| (id, shared.layout.snapshot(&id)));
-    Ok(listed
-        .chain(
-            in_use
-                .iter()
-                .map(|dropped| (dropped.id, dropped.path.clone())),
-        )
-        .collect())
+/// What blobs must stay for.
+struct Kept {
+    indices: Vec<(SnapshotId, PathBuf)>,
+    retained: Option<Arc<Retained>>,
+    retention: Retention,
+    now: i64,
+}
+
+fn kept(store: &Store, shared: &Shared, in_use: &[Dropped], now: i64) -> Result<Kept> {
+    let listed = store.snapshot_ids()?.into_iter();
+    let listed = listed.map(|id| (id, shared.layout.snapshot(&id)));
+    let in_use = in_use.iter().map(|old| (old.id, old.path.clone()));
+    Ok(Kept {
+        indices: listed.chain(in_use).collect(),
+        retained: retain::take(store, shared)?,
+        retention: store.identity().retention,
+        now,
+    })
 }
 
 /// Digests that may no longer be needed, until it is known.
 struct Garbage<'a> {
     shared: &'a Shared,
-    kept: Vec<(SnapshotId, PathBuf)>,
+    kept: Kept,
     chunk: HashSet<[u8; 32]>,
     report: &'a mut CollectReport,
 }
@@ -272,7 +254,7 @@ impl Garbage<'_> {
     }
 
     fn remove_chunk(&mut self) -> Result<()> {
-        retain_unnamed(&mut self.chunk, &self.kept)?;
+        retain_needed(&mut self.chunk, &self.kept)?;
         remove_blobs(self.shared, self.chunk.drain(), self.report)
     }
 }
@@ -282,17 +264,25 @@ fn same_content(before: Option<&Entry>, after: Option<&Entry>) -> bool {
     before.map(content) == after.map(content)
 }
 
-/// Takes out what a kept snapshot names as present.
-fn retain_unnamed(chunk: &mut HashSet<[u8; 32]>, kept: &[(SnapshotId, PathBuf)]) -> Result<()> {
-    for (id, index) in kept {
+/// Takes out what a kept snapshot names as present, and what clients may still ask for by name.
+fn retain_needed(chunk: &mut HashSet<[u8; 32]>, kept: &Kept) -> Result<()> {
+    for (id, index) in &kept.indices {
         if chunk.is_empty() {
-            break;
+            return Ok(());
         }
         scan_present(index, id, &mut |digest, _| {
             chunk.remove(digest);
         })?;
     }
-    Ok(())
+    let Some(retained) = &kept.retained else {
+        return Ok(());
+    };
+    for (_, gone) in retained.iter() {
+        if kept.retention.is_recent(gone.at, kept.now) {
+            chunk.remove(&gone.entry.digest.0);
+        }
+    }
+    retained.expect_whole()
 }
 
 fn remove_blobs(
@@ -336,15 +326,16 @@ fn remove_idle_staging(shared: &Shared, report: &mut CollectReport) -> Result<()
 fn sweep(
     store: &Store,
     shared: &Shared,
+    now: i64,
     wanted: &WantedDigests<'_>,
     report: &mut CollectReport,
 ) -> Result<()> {
-    let kept = kept(store, shared, &[])?;
+    let kept = kept(store, shared, &[], now)?;
     let mut chunk = HashSet::new();
     for shard in 0..=u8::MAX {
         add_shard(shared, shard, &mut chunk)?;
         if chunk.len() >= CHUNK || shard == u8::MAX {
-            retain_unnamed(&mut chunk, &kept)?;
+            retain_needed(&mut chunk, &kept)?;
             wanted(&mut |digest| {
                 chunk.remove(&digest.0);
             })?;

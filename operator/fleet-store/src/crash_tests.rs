@@ -70,11 +70,11 @@ fn content(number: u8) -> Vec<u8> {
         .into_bytes()
 }
 
-fn digest(number: u8) -> Sha256 {
+pub(crate) fn digest(number: u8) -> Sha256 {
     Sha256(sha2::Sha256::digest(content(number)).into())
 }
 
-fn identity() -> Identity {
+pub(crate) fn identity() -> Identity {
     Identity {
         format_version: Identity::FORMAT_VERSION,
         upstream_type: "Debian".into(),
@@ -301,7 +301,7 @@ impl World {
 }
 
 /// Fetches what is missing, two files a batch.
-fn fetch(writer: &Writer, listing: &BTreeMap<u8, u8>) -> crate::Result<()> {
+pub(crate) fn fetch(writer: &Writer, listing: &BTreeMap<u8, u8>) -> crate::Result<()> {
     let wanted: BTreeSet<u8> = listing.values().copied().collect();
     let mut batch = Vec::new();
     for number in wanted {
@@ -328,7 +328,7 @@ fn fetch(writer: &Writer, listing: &BTreeMap<u8, u8>) -> crate::Result<()> {
     writer.staging().commit_batch(batch)
 }
 
-fn entry(number: u8) -> Entry {
+pub(crate) fn entry(number: u8) -> Entry {
     Entry {
         state: EntryState::Present,
         digest: digest(number),
@@ -340,7 +340,7 @@ fn entry(number: u8) -> Entry {
     }
 }
 
-fn meta(created: i64) -> SnapshotMeta {
+pub(crate) fn meta(created: i64) -> SnapshotMeta {
     SnapshotMeta {
         upstream_type: "Debian".into(),
         inputs: Sha256([1; 32]),
@@ -355,7 +355,7 @@ fn meta(created: i64) -> SnapshotMeta {
     }
 }
 
-fn blobs(dir: &Path) -> Vec<std::path::PathBuf> {
+pub(crate) fn blobs(dir: &Path) -> Vec<std::path::PathBuf> {
     let list = |dir: &Path| {
         std::fs::read_dir(dir)
             .unwrap()

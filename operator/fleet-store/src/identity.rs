@@ -54,14 +54,15 @@ pub enum Transactions {
     Never,
 }
 
-/// How many superseded snapshots are kept, and for how long at least.
+/// How many superseded snapshots are kept, and for how long at least what they named can be fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Retention {
     /// The newest so many published snapshots are kept, the current one included; 0 is taken as 1, and more than
     /// [`Retention::MAX_KEPT`] as that.
     pub keep: usize,
-    /// Counted from when a snapshot was superseded.
+    /// Counted from when a snapshot was superseded. Snapshots are kept for as long, [`Retention::MAX_KEPT`] of them at
+    /// most; names whose content never changes can be fetched for as long, however many snapshots were made since.
     #[serde(rename = "minAgeSeconds", with = "seconds")]
     pub min_age: Duration,
 }
@@ -115,6 +116,12 @@ impl Identity {
 impl Retention {
     /// However much a manifest asks to keep.
     pub const MAX_KEPT: usize = 32;
+
+    /// Whether what was superseded then still counts; both in seconds since 1970-01-01T00:00:00Z.
+    pub fn is_recent(&self, superseded_at: i64, now: i64) -> bool {
+        let min_age = i64::try_from(self.min_age.as_secs()).unwrap_or(i64::MAX);
+        now.saturating_sub(superseded_at) < min_age
+    }
 }
 
 impl Default for Retention {

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::document::{self, copy_of};
 use crate::error::{Doing, Result, StoreError};
 use crate::layout::{Layout, UNFINISHED};
-use crate::{Store, snapshot};
+use crate::{Retained, Store, snapshot};
 
 /// A file that is not what was written.
 pub(crate) struct Unreadable {
@@ -18,12 +18,19 @@ pub(crate) struct Unreadable {
     pub error: StoreError,
 }
 
-/// The documents, `current`, the heads of snapshots, and what lies where a folder or the lock belongs.
+/// The documents, `current`, the heads of snapshots and of the list of names that went, and what lies where a folder or the lock belongs.
 pub(crate) fn files(store: &Store) -> Result<Vec<Unreadable>> {
     let layout = store.layout();
     let mut found = in_the_way(layout);
     found.extend(documents(layout)?);
     found.extend(current(store)?);
+    let retained = layout.retained();
+    match Retained::earliest(&retained) {
+        Err(error) if error.is_damage() => found.push(unreadable(layout, retained, &error)),
+        other => {
+            other?;
+        }
+    }
     for id in store.snapshot_ids()? {
         let path = layout.snapshot(&id);
         match snapshot::read_meta(&path, &id) {

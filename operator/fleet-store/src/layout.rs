@@ -62,6 +62,10 @@ impl Layout {
         path.push(rest);
         path
     }
+    /// Names that went and can still be asked for.
+    pub fn retained(&self) -> PathBuf {
+        self.root.join("retained")
+    }
     pub fn snapshots(&self) -> PathBuf {
         self.root.join("snapshots")
     }

@@ -4,6 +4,7 @@
 //! store.json                identity: what this is a copy of, how it is kept and served
 //! blobs/ab/cdef…            one file per distinct content, named by SHA-256, mode 0444, never changed
 //! snapshots/<id>            one immutable index: path -> (state, digest, size, mtime, …)
+//! retained                  names that went with snapshots that were given up before their time, and when
 //! current                   names the snapshot that is served; replaced by rename(2)
 //! state/                    facts of runs, and what a person decided
 //! staging/                  downloads and sort files; always safe to delete
@@ -47,6 +48,7 @@ mod claim;
 mod collect;
 mod distinct;
 mod document;
+mod dropping;
 mod entry;
 mod error;
 mod export;
@@ -61,6 +63,8 @@ mod links;
 mod mend;
 mod merge;
 mod recover;
+mod retain;
+mod retained;
 mod retention;
 mod rows;
 mod runs;
@@ -85,6 +89,7 @@ pub use export::{Afterwards, ExportMode, ExportOptions, ExportReport};
 pub use identity::{Clients, Identity, Retention, Transactions};
 pub use layout::IDENTITY_FILE;
 pub use leftovers::Leftovers;
+pub use retained::{Gone, Retained};
 pub use scrub::{Finding, ScrubProgress, ScrubReport};
 pub use share::{GoOn, Share};
 pub use snapshot::Snapshot;
@@ -95,6 +100,8 @@ pub use store::{SnapshotInfo, Store};
 pub use walk::{Child, Children, Entries};
 pub use writer::{Publication, WantedDigests, Writer};
 
+#[cfg(test)]
+mod crash_retained;
 #[cfg(test)]
 mod crash_tests;
 #[cfg(test)]

@@ -10,7 +10,7 @@ use fleet_types::Sha256;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Doing, Result, StoreError};
-use crate::{Snapshot, SnapshotId, Writer, document, snapshot};
+use crate::{Retained, Snapshot, SnapshotId, Writer, document, retain, snapshot};
 
 impl Writer {
     /// A document of `state/` that this writer goes by; one that is damaged is set aside and counts as never written.
@@ -44,6 +44,11 @@ impl Writer {
         }
     }
 
+    /// The names that went; a list that is damaged is set aside and counts as never made.
+    pub fn take_retained(&self) -> Result<Option<Arc<Retained>>> {
+        retain::take(&self.store, &self.shared)
+    }
+
     /// Blobs that a server of this store found missing or damaged; see [`Store::suspect`].
     pub fn suspects(&self) -> Result<BTreeSet<Sha256>> {
         const DOING: &str = "reading what the server found damaged";
@@ -59,11 +64,16 @@ impl Writer {
     /// otherwise.
     pub fn lost_blobs(&self) -> Result<BTreeSet<Sha256>> {
         let mut lost = BTreeSet::new();
-        let ids = match self.blobs_were_lost {
-            true => self.store.snapshot_ids()?,
-            false => Vec::new(),
-        };
-        for id in ids {
+        if !self.blobs_were_lost {
+            return Ok(lost);
+        }
+        let retained = self.take_retained()?;
+        for (_, gone) in retained.iter().flat_map(|list| list.iter()) {
+            if !self.store.has_blob(&gone.entry.digest, gone.entry.size) {
+                lost.insert(gone.entry.digest);
+            }
+        }
+        for id in self.store.snapshot_ids()? {
             let index = self.shared.layout.snapshot(&id);
             snapshot::scan_present(&index, &id, &mut |digest, size| {
                 let digest = Sha256(*digest);

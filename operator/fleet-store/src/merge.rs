@@ -1,5 +1,7 @@
 //! Walking along a snapshot beside another sorted list of paths.
 
+use fleet_types::RepoPath;
+
 use crate::{Entries, Entry, Snapshot};
 
 /// Looks up ascending paths in a snapshot by walking, without a search each.
@@ -31,6 +33,7 @@ impl<'a> Merged<'a> {
 
 /// What two snapshots say about one path.
 pub(crate) struct Change {
+    pub path: RepoPath,
     pub before: Option<Entry>,
     pub after: Option<Entry>,
 }
@@ -53,38 +56,30 @@ impl<'a> Changes<'a> {
 impl Iterator for Changes<'_> {
     type Item = Change;
     fn next(&mut self) -> Option<Change> {
-        let old_first = match (
-            self.before.as_mut().and_then(|b| b.peek()),
-            self.after.peek(),
-        ) {
+        let before = self.before.as_mut();
+        let old_first = match (before.and_then(|b| b.peek()), self.after.peek()) {
             (None, None) => return None,
             (Some((old, _)), Some((new, _))) if old == new => {
-                let before = self
-                    .before
-                    .as_mut()
-                    .and_then(Iterator::next)
-                    .map(|(_, entry)| entry);
-                return self.after.next().map(|(_, entry)| Change {
-                    before,
-                    after: Some(entry),
+                let before = self.before.as_mut().and_then(Iterator::next);
+                let (path, after) = self.after.next()?;
+                return Some(Change {
+                    path,
+                    before: before.map(|(_, entry)| entry),
+                    after: Some(after),
                 });
             }
             (Some((old, _)), Some((new, _))) => old < new,
             (Some(_), None) => true,
             (None, Some(_)) => false,
         };
-        if old_first {
-            let (_, entry) = self.before.as_mut().and_then(Iterator::next)?;
-            Some(Change {
-                before: Some(entry),
-                after: None,
-            })
-        } else {
-            let (_, entry) = self.after.next()?;
-            Some(Change {
-                before: None,
-                after: Some(entry),
-            })
-        }
+        let (path, entry) = match old_first {
+            true => self.before.as_mut().and_then(Iterator::next)?,
+            false => self.after.next()?,
+        };
+        Some(Change {
+            path,
+            before: Some(entry).filter(|_| old_first),
+            after: Some(entry).filter(|_| !old_first),
+        })
     }
 }

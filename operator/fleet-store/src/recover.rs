@@ -188,12 +188,13 @@ pub(crate) fn identity(layout: &Layout, wanted: Option<&Identity>) -> Result<Opt
 }
 
 /// The names of a store's own files: a directory that holds others is something else.
-pub(crate) const OURS: [&str; 10] = [
+pub(crate) const OURS: [&str; 11] = [
     "lock",
     IDENTITY_FILE,
     "store.json.new",
     "blobs",
     "snapshots",
+    "retained",
     "state",
     "staging",
     "set-aside",

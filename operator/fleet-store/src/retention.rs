@@ -6,7 +6,8 @@ use crate::{Retention, SnapshotId, SnapshotInfo};
 ///
 /// Kept are: what is served, pinned or held (`held`), the newest one that was prepared and not yet served, the newest
 /// `keep` that were served (the current one counts), and what was superseded less than `min_age` before `now`. At
-/// most [`Retention::MAX_KEPT`] are kept by number and age together; those beyond go, longest superseded first.
+/// most [`Retention::MAX_KEPT`] are kept by number and age together; those beyond go, longest superseded first, and what
+/// clients may still ask for of them is kept by name ([`crate::retain`]).
 pub(crate) fn to_drop(
     snapshots: &[SnapshotInfo],
     retention: &Retention,
@@ -24,7 +25,7 @@ pub(crate) fn to_drop(
     let room = Retention::MAX_KEPT.saturating_sub(kept.len());
     let stays = |(rank, s): &(usize, &SnapshotInfo)| {
         s.superseded_at
-            .is_some_and(|at| *rank < by_number || is_recent(at, retention, now))
+            .is_some_and(|at| *rank < by_number || retention.is_recent(at, now))
             && *rank < room
     };
     rest.into_iter()
@@ -41,11 +42,6 @@ fn newest_prepared(snapshots: &[SnapshotInfo]) -> Option<SnapshotId> {
     current
         .is_none_or(|created| newest.meta.created >= created)
         .then_some(newest.id)
-}
-
-fn is_recent(superseded_at: i64, retention: &Retention, now: i64) -> bool {
-    let min_age = i64::try_from(retention.min_age.as_secs()).unwrap_or(i64::MAX);
-    now.saturating_sub(superseded_at) < min_age
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use fleet_types::Sha256;
 use sha2::Digest as _;
@@ -35,6 +36,8 @@ pub struct ScrubReport {
     pub damaged: BTreeSet<Sha256>,
     /// No findings: how many files each snapshot that is not served lacks of what is known to be lost.
     pub lacking: BTreeMap<SnapshotId, u64>,
+    /// No findings either: how many of the names that went.
+    pub retained_lacking: u64,
 }
 
 /// One thing that is wrong.
@@ -63,6 +66,10 @@ pub enum Finding {
         expected: u64,
         found: u64,
     },
+    #[error(
+        "blob {digest} is missing or cut: clients of earlier snapshots know it as {path:?}, no kept snapshot needs it"
+    )]
+    RetainedLacking { digest: Sha256, path: String },
     #[error("snapshot {snapshot} is damaged: {problem}")]
     SnapshotDamaged {
         snapshot: SnapshotId,
@@ -83,7 +90,8 @@ impl ScrubReport {
     fn add(&mut self, finding: Finding) {
         if let Finding::BlobDamaged { digest, .. }
         | Finding::BlobMissing { digest, .. }
-        | Finding::BlobWrongSize { digest, .. } = &finding
+        | Finding::BlobWrongSize { digest, .. }
+        | Finding::RetainedLacking { digest, .. } = &finding
             && !self.damaged.insert(*digest)
         {
             return;
@@ -114,6 +122,7 @@ pub(crate) fn scrub(
     for id in store.snapshot_ids()? {
         scrub.snapshot(&id)?;
     }
+    scrub.retained()?;
     scrub.others()?;
     for shard in 0..=u8::MAX {
         scrub.shard(shard)?;
@@ -199,14 +208,48 @@ impl Scrub<'_> {
         }
     }
 
+    /// The names that went, as long as they count.
+    fn retained(&mut self) -> Result<()> {
+        let list = match self.store.retained() {
+            Ok(Some(list)) => list,
+            Ok(None) => return Ok(()),
+            Err(error) if error.is_damage() => {
+                self.report.add(Finding::FileDamaged {
+                    name: "retained".to_owned(),
+                    problem: error.cause().unwrap_or_else(|| error.to_string()),
+                });
+                return Ok(());
+            }
+            Err(other) => return Err(other),
+        };
+        let (retention, now) = (self.store.identity().retention, now());
+        for (path, gone) in list.iter() {
+            let Entry { digest, size, .. } = gone.entry;
+            if !retention.is_recent(gone.at, now)
+                || self.store.has_blob(&digest, size)
+                || !list.is_at(&self.store.layout().retained())
+            {
+                continue;
+            }
+            match self.lost.contains(&digest) {
+                true => self.report.retained_lacking += 1,
+                false => self.report.add(Finding::RetainedLacking {
+                    digest,
+                    path: path.to_string(),
+                }),
+            }
+        }
+        Ok(())
+    }
+
     /// Documents, `current`, and what lies where a folder belongs.
     fn others(&mut self) -> Result<()> {
         for error in self.store.unreadable()? {
             let StoreError::Corrupt { what, problem } = error else {
                 return Err(error);
             };
-            // Snapshots were opened as a whole.
-            if !what.starts_with("snapshots/") {
+            // These were opened as a whole.
+            if !what.starts_with("snapshots/") && what != "retained" {
                 self.report.add(Finding::FileDamaged {
                     name: what,
                     problem,
@@ -285,6 +328,13 @@ impl Scrub<'_> {
     fn stranger(&mut self, path: PathBuf) {
         self.report.add(Finding::StrangeFile { path });
     }
+}
+
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| {
+        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+    })
 }
 
 fn is_lower_hex(text: &str) -> bool {

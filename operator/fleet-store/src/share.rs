@@ -1,7 +1,7 @@
 //! Checking a part of the blobs at a time, for a scrub that goes on over many runs.
 //!
 //! Blobs are taken in the order of their digests, which spreads them evenly, whatever they are. Only those that a kept
-//! snapshot names are looked at, so that a missing one is found as well as a rotten one. The records of the snapshots are
+//! snapshot or the list of names that went names are looked at, so that a missing one is found as well as a rotten one. The records of the snapshots are
 //! read once for each group of digests, and a group is so large that its digests take some 3 MiB of memory.
 
 use std::collections::BTreeMap;
@@ -80,12 +80,18 @@ fn named(
     shards: std::ops::Range<u64>,
 ) -> Result<BTreeMap<Sha256, u64>> {
     let mut named = BTreeMap::new();
+    let mut add = |digest: &[u8; 32], size| {
+        if shards.contains(&u64::from(digest[0])) && *digest >= from.0 {
+            named.insert(Sha256(*digest), size);
+        }
+    };
+    // One that cannot be read is a finding of its own.
+    let retained = store.retained().ok().flatten();
+    for (_, gone) in retained.iter().flat_map(|list| list.iter()) {
+        add(&gone.entry.digest.0, gone.entry.size);
+    }
     for id in ids {
-        let scanned = scan_present(&store.layout().snapshot(id), id, &mut |digest, size| {
-            if shards.contains(&u64::from(digest[0])) && *digest >= from.0 {
-                named.insert(Sha256(*digest), size);
-            }
-        });
+        let scanned = scan_present(&store.layout().snapshot(id), id, &mut add);
         match scanned {
             // Collected, or a finding of its own.
             Err(StoreError::SnapshotNotFound { .. }) => {}

@@ -5,10 +5,10 @@ use std::fs::{self, File};
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use fleet_types::Sha256;
+use fleet_types::{Sha256, lock, lock_read, lock_write};
 use rustix::fs::FlockOperation;
 
 use crate::SnapshotId;
@@ -36,11 +36,6 @@ impl Drop for Shared {
         // until it runs. Fails only where there are no locks.
         let _ = rustix::fs::flock(&self.lock, FlockOperation::Unlock);
     }
-}
-
-/// Locks whose holder cannot leave anything half-changed in memory.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Shared {
@@ -93,16 +88,12 @@ impl Shared {
 
     /// While this is held no blob is collected.
     pub fn committing(&self) -> RwLockReadGuard<'_, ()> {
-        self.collection
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock_read(&self.collection)
     }
 
     /// While this is held no blob is committed.
     pub fn collecting(&self) -> RwLockWriteGuard<'_, ()> {
-        self.collection
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock_write(&self.collection)
     }
 
     /// While this is held nobody else decides what is served or kept.

@@ -4,9 +4,9 @@ use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
-use fleet_types::Sha256;
+use fleet_types::{Sha256, lock};
 use serde::de::DeserializeOwned;
 
 use crate::document;
@@ -16,6 +16,7 @@ use crate::fs::open_file;
 use crate::inspect;
 use crate::layout::Layout;
 use crate::leftovers::Leftovers;
+use crate::retained::Retained;
 use crate::share::{self, GoOn, Share};
 use crate::snapshot::{self, Snapshot};
 use crate::{
@@ -35,6 +36,7 @@ struct Inner {
     identity: Identity,
     /// Open snapshots, so that opening one twice does not verify and map it twice.
     open: Mutex<HashMap<SnapshotId, Weak<Snapshot>>>,
+    retained: Mutex<Weak<Retained>>,
 }
 
 /// What is known of one snapshot without reading its paths.
@@ -68,6 +70,7 @@ impl Store {
                 layout,
                 identity,
                 open: Mutex::default(),
+                retained: Mutex::default(),
             }),
         }
     }
@@ -177,11 +180,7 @@ impl Store {
 
     /// Opens a snapshot after verifying its digest (0.1 s for a full Debian archive); an open one is shared.
     pub fn snapshot(&self, id: &SnapshotId) -> Result<Arc<Snapshot>> {
-        let mut open = self
-            .inner
-            .open
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut open = lock(&self.inner.open);
         let known = open.get(id).and_then(Weak::upgrade);
         if let Some(snapshot) = known.filter(|snapshot| !snapshot.is_damaged()) {
             return Ok(snapshot);
@@ -190,6 +189,20 @@ impl Store {
         open.retain(|_, weak| weak.strong_count() > 0);
         open.insert(*id, Arc::downgrade(&snapshot));
         Ok(snapshot)
+    }
+
+    /// The names that went and can still be asked for; none where there are none. Verified when it is opened; an open
+    /// one is shared until it is replaced.
+    pub fn retained(&self) -> Result<Option<Arc<Retained>>> {
+        let path = self.layout().retained();
+        let mut open = lock(&self.inner.retained);
+        let known = open.upgrade();
+        if let Some(known) = known.filter(|known| known.is_at(&path) && !known.is_damaged()) {
+            return Ok(Some(known));
+        }
+        let read = Retained::open(&path)?.map(Arc::new);
+        *open = read.as_ref().map(Arc::downgrade).unwrap_or_default();
+        Ok(read)
     }
 
     /// None when the blob is not there: resolve the path once more then, since its snapshot may have been dropped.

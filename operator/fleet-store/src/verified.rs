@@ -84,18 +84,18 @@ pub(crate) fn read_verified(
 }
 
 /// What is reserved at once on the word of a header that is not verified yet.
-fn room(promised: u64) -> usize {
+pub(crate) fn room(promised: u64) -> usize {
     usize::try_from(promised).unwrap_or(0).min(64 << 20)
 }
 
-struct Hashing<'a> {
+pub(crate) struct Hashing<'a> {
     file: &'a File,
     hasher: sha2::Sha256,
     block: Vec<u8>,
 }
 
 impl Hashing<'_> {
-    fn new(mut file: &File) -> Result<Hashing<'_>, ReadProblem> {
+    pub fn new(mut file: &File) -> Result<Hashing<'_>, ReadProblem> {
         file.rewind()?;
         // Whole rows of either length.
         let block = vec![0; RECORD_LEN * SHA512_LEN * 64];
@@ -107,7 +107,11 @@ impl Hashing<'_> {
     }
 
     /// The next `left` bytes, a block at a time.
-    fn each(&mut self, mut left: usize, take: &mut dyn FnMut(&[u8])) -> Result<(), ReadProblem> {
+    pub fn each(
+        &mut self,
+        mut left: usize,
+        take: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), ReadProblem> {
         while left > 0 {
             let count = self.block.len().min(left);
             let block = &mut self.block[..count];
@@ -119,7 +123,7 @@ impl Hashing<'_> {
         Ok(())
     }
 
-    fn expect_digest(self, trailer: usize) -> Result<(), ReadProblem> {
+    pub fn expect_digest(self, trailer: usize) -> Result<(), ReadProblem> {
         let mut written = [0; TRAILER_LEN];
         self.file.read_exact_at(&mut written, trailer as u64)?;
         let found: [u8; 32] = self.hasher.finalize().into();

@@ -24,8 +24,8 @@ use crate::layout::Layout;
 use crate::shared::Shared;
 use crate::store::check_document_name;
 use crate::{
-    CollectReport, Identity, IndexBuilder, Snapshot, SnapshotId, Staging, Store, collect, recover,
-    snapshot,
+    CollectReport, Identity, IndexBuilder, Snapshot, SnapshotId, Staging, Store, collect, dropping,
+    recover, snapshot,
 };
 
 /// The one writer of a store; also a [`Store`]. Holds the store's lock until it, its stagings and its builders are
@@ -187,6 +187,12 @@ impl Writer {
     /// runs that came to nothing. To be called after a publication, not while a run has blobs that no snapshot names.
     pub fn collect(&self, now: i64, protect: &[SnapshotId]) -> Result<CollectReport> {
         collect::collect(&self.store, &self.shared, now, protect)
+    }
+
+    /// Whether a [`Writer::collect`] would give up something by now although nothing was published: time is over, or
+    /// retention is another one. Reads little.
+    pub fn is_collection_due(&self, now: i64) -> Result<bool> {
+        dropping::is_due(&self.store, now)
     }
 
     /// For a full disk: also removes every blob that neither a snapshot nor the plan names. Lists all blobs.

@@ -5,10 +5,10 @@
 //! the object with its counters. A standby exports nothing but `mirrorfleet_controller_leader 0`.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
-use fleet_types::ConditionStatus;
 use fleet_types::gauges::{MirrorGauges, RegionGauges, UpstreamGauges};
+use fleet_types::{ConditionStatus, lock};
 
 use crate::Definition;
 use crate::definition::definitions;
@@ -200,8 +200,7 @@ impl ControllerMetrics {
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
-        // The map stays usable if a holder panicked: every change to it is a single step.
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.known)
     }
 }
 

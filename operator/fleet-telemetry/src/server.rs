@@ -1,8 +1,9 @@
 //! The metrics of a serving process. Labels are bounded: a mirror's name, never a path or a client's address.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
+use fleet_types::lock;
 use prometheus::{IntCounter, IntGauge};
 
 use crate::Definition;
@@ -100,7 +101,7 @@ impl ServerMetrics {
     }
 
     fn mirrors(&self) -> MutexGuard<'_, BTreeMap<String, Arc<MirrorTraffic>>> {
-        self.mirrors.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.mirrors)
     }
 }
 
@@ -136,11 +137,11 @@ impl MirrorTraffic {
 
     /// What this process serves from now on; none before the first snapshot.
     pub fn set_served(&self, served: Option<ServedSnapshot>) {
-        *self.served.lock().unwrap_or_else(PoisonError::into_inner) = served;
+        *lock(&self.served) = served;
     }
 
     pub fn set_health(&self, health: StoreHealth) {
-        *self.health.lock().unwrap_or_else(PoisonError::into_inner) = Some(health);
+        *lock(&self.health) = Some(health);
     }
 
     fn collect(&self, out: &mut Samples, place: &ServerPlace, mirror: &str) {
@@ -156,14 +157,14 @@ impl MirrorTraffic {
         out.counter(&RESPONSE_BYTES, &labels, self.response_bytes.get() as f64);
         out.histogram(&DURATION, &labels, &self.duration);
         out.gauge(&IN_FLIGHT, &labels, self.in_flight.get() as f64);
-        let served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
+        let served = lock(&self.served);
         if let Some(served) = served.as_ref() {
             out.gauge(&SNAPSHOT, &[namespace, mirror, region, &served.id], 1.0);
             if let Some(published) = served.published {
                 out.gauge(&PUBLISHED, &labels, published as f64);
             }
         }
-        let health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+        let health = lock(&self.health);
         if let Some(health) = health.as_ref() {
             out.gauge(&DAMAGED, &labels, health.damaged_blobs as f64);
             if let Some(at) = health.scrubbed_at {

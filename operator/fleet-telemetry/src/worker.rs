@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::Definition;
 use crate::definition::definitions;
 use crate::registry::{Registry, RegistryError, Source};
 use crate::samples::Samples;
+use fleet_types::lock;
 
 definitions! {
     /// Always 1; the label names what the run does at the moment.
@@ -82,14 +83,14 @@ impl WorkerMetrics {
     }
 
     fn runs(&self) -> MutexGuard<'_, BTreeMap<RunPlace, Arc<RunProgress>>> {
-        self.runs.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.runs)
     }
 }
 
 impl RunProgress {
     /// One fixed word for each phase, for example `fetch`.
     pub fn set_phase(&self, phase: &'static str) {
-        *self.phase.lock().unwrap_or_else(PoisonError::into_inner) = phase;
+        *lock(&self.phase) = phase;
     }
 
     /// Replaces what the run means to fetch in all.
@@ -111,7 +112,7 @@ impl RunProgress {
     }
 
     fn collect(&self, out: &mut Samples, place: &RunPlace) {
-        let phase = *self.phase.lock().unwrap_or_else(PoisonError::into_inner);
+        let phase = *lock(&self.phase);
         let labels = [
             place.namespace.as_str(),
             place.mirror.as_str(),

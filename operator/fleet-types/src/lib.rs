@@ -7,6 +7,7 @@ mod condition;
 mod digest;
 pub mod documents;
 pub mod gauges;
+mod lock;
 mod path;
 mod reason;
 mod revision;
@@ -15,6 +16,7 @@ mod shown;
 
 pub use condition::ConditionStatus;
 pub use digest::{Digest, DigestError, Expected, HashAlgorithm, Hashes, Sha256};
+pub use lock::{lock, lock_read, lock_write};
 pub use path::{PathError, RepoPath};
 pub use reason::{Outcome, Reason};
 pub use revision::{Accepted, Relation, UnitRevision};

@@ -1,9 +1,10 @@
 //! What is known of each Upstream's authority between two probes. In memory only, so that a quiet world is not written to.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use fleet_plan::Probe;
+use fleet_types::lock;
 
 use super::Memory;
 use crate::world::ObjectName;
@@ -47,7 +48,7 @@ impl Authorities {
     }
 
     fn known(&self) -> MutexGuard<'_, HashMap<ObjectName, Authority>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -12,13 +12,13 @@ mod declared;
 mod fetch;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fleet_api::Upstream;
 use fleet_api::upstream::Signatures;
 use fleet_formats::seam::{Format, RootContent, RootFile};
-use fleet_types::{Reason, RepoPath, UnitRevision, shown_url};
+use fleet_types::{Reason, RepoPath, UnitRevision, lock, shown_url};
 use jiff::Timestamp;
 use url::Url;
 
@@ -72,15 +72,11 @@ pub struct Memory(Mutex<BTreeMap<String, (Validators, UnitRevision)>>);
 
 impl Memory {
     fn get(&self, url: &Url) -> Option<(Validators, UnitRevision)> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(url.as_str())
-            .cloned()
+        lock(&self.0).get(url.as_str()).cloned()
     }
 
     fn put(&self, url: &Url, validators: Validators, revision: UnitRevision) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&self.0);
         known.insert(url.as_str().to_owned(), (validators, revision));
     }
 }

@@ -5,9 +5,10 @@
 //! back by an event from before.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::ObjectName;
+use fleet_types::{lock_read, lock_write};
 
 /// One object as it enters.
 #[derive(Debug, Clone)]
@@ -247,11 +248,11 @@ impl<T> Kept<T> {
 
     // A panic while the lock was held leaves whole entries; every change is a single step.
     fn read(&self) -> RwLockReadGuard<'_, Inner<T>> {
-        self.inner.read().unwrap_or_else(PoisonError::into_inner)
+        lock_read(&self.inner)
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, Inner<T>> {
-        self.inner.write().unwrap_or_else(PoisonError::into_inner)
+        lock_write(&self.inner)
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use fleet_types::documents::UnixSeconds;
 use fleet_types::{Accepted, Reason, Relation, UnitRevision};
 
 use super::date;
@@ -98,7 +99,7 @@ pub(super) fn judge(
     if revision.is_from_future(context.now) {
         let message = format!(
             "the index is dated {}, in the future; check this machine's clock and the upstream's",
-            crate::instant(revision.date)
+            UnixSeconds(revision.date)
         );
         return Err(Rejected::new(Reason::IndexFromFuture, message));
     }
@@ -129,7 +130,7 @@ pub(super) fn notes(revision: &UnitRevision, allowed: &[Reason]) -> Vec<String> 
         (Reason::IndexExpired, Some(until)) => format!(
             "the index expired at {}, and spec.verification lets it through; clients refuse it unless their sources say \
              `Check-Valid-Until: no` (in a sources.list: [check-valid-until=no])",
-            crate::instant(until)
+            UnixSeconds(until)
         ),
         _ => format!("spec.verification.allowed lets this state through ({reason})"),
     };
@@ -158,8 +159,8 @@ fn complaints(
         reason: Reason::IndexExpired,
         what: format!(
             "the index of {} expired at {}: the upstream no longer renews it, or somebody withholds the updates",
-            crate::instant(revision.date),
-            crate::instant(until)
+            UnixSeconds(revision.date),
+            UnixSeconds(until)
         ),
     });
     order.into_iter().chain(changed).chain(expired).collect()
@@ -172,8 +173,8 @@ fn out_of_order(revision: &UnitRevision, known: &Accepted) -> Option<Complaint> 
             reason: Reason::RollbackDetected,
             what: format!(
                 "the upstream went back from {} to {}",
-                crate::instant(known.date),
-                crate::instant(revision.date)
+                UnixSeconds(known.date),
+                UnixSeconds(revision.date)
             ),
         }),
         Relation::Contradiction | Relation::Undecided => Some(Complaint {
@@ -181,7 +182,7 @@ fn out_of_order(revision: &UnitRevision, known: &Accepted) -> Option<Complaint> 
             what: format!(
                 "two different contents are dated {}: {} was accepted before, and the upstream now has another; its next \
              update ends this",
-                crate::instant(known.date),
+                UnixSeconds(known.date),
                 known.digest
             ),
         }),

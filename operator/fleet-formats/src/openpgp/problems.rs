@@ -1,6 +1,7 @@
 //! Words for what is wrong with signatures.
 
 use fleet_types::Reason;
+use fleet_types::documents::UnixSeconds;
 
 use super::SignatureProblem;
 use super::standing::Fault;
@@ -71,7 +72,7 @@ pub(super) fn explain_fault(fault: Fault) -> (Reason, String) {
             Reason::KeyExpired,
             format!(
                 "the key expired at {}; get a newer keyring from the upstream",
-                crate::instant(since)
+                UnixSeconds(since)
             ),
         ),
         Fault::TooWeak(text) => (Reason::SignatureTooWeak, text),

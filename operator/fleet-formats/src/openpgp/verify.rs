@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 
 use fleet_types::Reason;
+use fleet_types::documents::UnixSeconds;
 use pgp::packet::{Packet, Signature, SignatureType};
 use pgp::types::KeyDetails;
 
@@ -364,14 +365,14 @@ fn counts(signature: &Signature, signer: Component<'_>, now: i64) -> Result<(), 
             Reason::SignatureBad,
             format!(
                 "the signature claims to be made in the future, at {}; check both clocks",
-                crate::instant(at)
+                UnixSeconds(at)
             ),
         ));
     }
     match standing::signature_expiry(signature).filter(|expires| *expires <= now) {
         Some(expired) => Err((
             Reason::SignatureExpired,
-            format!("the signature expired at {}", crate::instant(expired)),
+            format!("the signature expired at {}", UnixSeconds(expired)),
         )),
         None => Ok(()),
     }

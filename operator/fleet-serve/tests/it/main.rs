@@ -6,3 +6,4 @@ mod files;
 mod life;
 mod places;
 mod plain;
+mod retained;

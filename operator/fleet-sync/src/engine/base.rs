@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use fleet_store::Snapshot;
+use fleet_store::{Entry, Retained, Retention, Snapshot};
 use fleet_types::UnitRevision;
 use serde::{Deserialize, Serialize};
 
+use super::blocking::now;
 use super::shelves::Shelves;
 use crate::{LeftOut, Problem};
 
@@ -34,6 +35,10 @@ pub(super) struct Base {
     pub content: Content,
     /// All other kept snapshots: their names are known names too.
     pub older: Vec<Arc<Snapshot>>,
+    /// And so are those that went, as long as clients may ask for them.
+    pub retained: Option<Arc<Retained>>,
+    retention: Retention,
+    now: i64,
 }
 
 impl Base {
@@ -60,7 +65,18 @@ impl Base {
             snapshot,
             content,
             older: kept,
+            retained: shelves.retained()?,
+            retention: store.identity().retention,
+            now: now(),
         }))
+    }
+
+    /// What is known under a name but in the newest snapshot.
+    pub fn known_elsewhere(&self, path: &str) -> impl Iterator<Item = Entry> {
+        let older = self.older.iter().filter_map(move |kept| kept.get(path));
+        let gone = self.retained.iter().filter_map(move |list| list.get(path));
+        let recent = gone.filter(move |gone| self.retention.is_recent(gone.at, self.now));
+        older.chain(recent.map(|gone| gone.entry))
     }
 
     /// The newest state of each unit in any kept snapshot.

@@ -21,8 +21,3 @@ pub(super) async fn blocking<T: Send + 'static>(
 pub(super) fn now() -> i64 {
     jiff::Timestamp::now().as_second()
 }
-
-/// An instant for messages.
-pub(super) fn date(seconds: i64) -> String {
-    jiff::Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |at| at.to_string())
-}

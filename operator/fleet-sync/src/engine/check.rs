@@ -170,13 +170,8 @@ fn checks_of_arrived(
     arrived: Option<&Fetched>,
 ) -> Result<(), Problem> {
     if want.sha256.is_none() {
-        let older = ground
-            .stock
-            .base
-            .iter()
-            .flat_map(|base| &base.older)
-            .map(AsRef::as_ref);
-        mutation(known, before, older, &ground.rules.options.verification).map_or(Ok(()), Err)?;
+        let (base, rules) = (ground.stock.base.as_ref(), &ground.rules.options);
+        mutation(known, before, base, &rules.verification).map_or(Ok(()), Err)?;
     }
     match (arrived, want.sha256, want.sha512) {
         // Fetched by one unit's digest, promised by another's.

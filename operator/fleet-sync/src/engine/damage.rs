@@ -1,10 +1,10 @@
 //! Blobs that are there and damaged: what a run knows of them, and what becomes of it.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use fleet_store::{Store, Writer};
-use fleet_types::Sha256;
+use fleet_types::{Sha256, lock};
 
 use crate::Damaged;
 use crate::Problem;
@@ -126,6 +126,6 @@ impl Damage {
     }
 
     fn lists(&self) -> MutexGuard<'_, Lists> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }

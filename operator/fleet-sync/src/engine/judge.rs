@@ -207,11 +207,10 @@ impl Judge<'_> {
         before: Option<&Entry>,
         advances: &dyn Fn(u16) -> bool,
     ) -> bool {
-        let older = self.ground.stock.base.iter().flat_map(|base| &base.older);
         let problem = mutation(
             &wanted.want,
             before,
-            older.map(AsRef::as_ref),
+            self.ground.stock.base.as_ref(),
             &self.ground.rules.options.verification,
         );
         let Some(problem) = problem else { return false };

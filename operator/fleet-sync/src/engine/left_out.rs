@@ -1,11 +1,11 @@
 //! What indices list in a way that nothing can be copied by: found in each plan, and kept with the snapshot.
 
 use std::collections::BTreeMap;
-use std::sync::PoisonError;
 
 use super::gather::Stance;
 use super::run::Ground;
 use crate::LeftOut;
+use fleet_types::lock;
 
 /// Keeps what a plan found out about the units that advance in it, and tells people what is new of it.
 pub(super) fn plan_leaves_out(
@@ -18,11 +18,7 @@ pub(super) fn plan_leaves_out(
     let planned: BTreeMap<_, _> = advancing
         .map(|(unit, _)| (unit.clone(), found.remove(unit)))
         .collect();
-    let mut kept = ground
-        .watch
-        .planned_left_out
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
+    let mut kept = lock(&ground.watch.planned_left_out);
     let before = std::mem::replace(&mut *kept, planned.clone());
     drop(kept);
     for (unit, left_out) in &planned {
@@ -45,11 +41,7 @@ pub(super) fn left_out(ground: &Ground) -> BTreeMap<String, LeftOut> {
         .as_ref()
         .map(|base| base.content.left_out.clone());
     let mut left_out = base.unwrap_or_default();
-    let planned = ground
-        .watch
-        .planned_left_out
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
+    let planned = lock(&ground.watch.planned_left_out);
     for (unit, planned) in planned.iter() {
         match planned {
             Some(planned) => drop(left_out.insert(unit.clone(), planned.clone())),

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use fleet_formats::seam::{RootFile, RootPlan, UnitIndex, Verified};
+use fleet_types::documents::UnixSeconds;
 use fleet_types::{ClockReading, Outcome, Reason, Relation};
 
-use super::blocking::date;
 use super::memory::Known;
 use super::root::{Probe, Root, arrived};
 use super::rules::Rules;
@@ -117,8 +117,8 @@ impl Lister<'_> {
         let text = match self.rules.options.format.compare(ours, theirs) {
             Relation::Older => format!(
                 "{unit}: endpoint {name} has the state of {}, the authority that of {}; wait, or name a newer endpoint",
-                date(ours.date),
-                date(theirs.date)
+                UnixSeconds(ours.date),
+                UnixSeconds(theirs.date)
             ),
             Relation::Undecided => format!(
                 "{unit}: endpoint {name} has another state than the authority, and no date tells which is newer; wait, or \

@@ -12,8 +12,8 @@
 //! 6. **Check** (`endorse`, `check`): signatures over payload are judged, which may lead back to 4; then every path is
 //!    accounted for; only this makes a `Closed`.
 //! 7. **Prepare, publish** (`publish`): a `Closed` becomes a snapshot, what was accepted is noted, and `current` is switched.
-//! 8. **Scrub, collect** (`scrub`, `publish::collect`): what is due of the stored files is looked at; then what no kept
-//!    snapshot names goes.
+//! 8. **Scrub, collect** (`scrub`, `publish::collect`): what is due of the stored files is looked at; then what nobody may
+//!    ask for any more goes, also where nothing is new.
 //!
 //! A stage is given what it needs: the network is in `Upstream` alone, so that what plans, checks and publishes cannot reach
 //! it. What was asked (`Rules`), what is here (`Stock`) and who looks on (`Watch`) make up the `Ground` that all stand on.
@@ -180,7 +180,7 @@ fn close(run: Run) -> Result<(), Problem> {
     let Run {
         ground,
         upstream,
-        made,
+        ending,
     } = run;
     let Ground {
         rules,
@@ -189,8 +189,8 @@ fn close(run: Run) -> Result<(), Problem> {
     } = ground;
     let shelves = stock.shelves.clone();
     drop((upstream, stock));
-    match made.into_inner() {
-        Some(made) => publish::collect(&shelves, made, rules.now, watch.progress.as_ref()),
+    match ending.into_inner() {
+        Some(ending) => publish::collect(&shelves, ending, rules.now, watch.progress.as_ref()),
         None => Ok(()),
     }
 }

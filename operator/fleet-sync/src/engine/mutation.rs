@@ -1,16 +1,17 @@
 //! The mutation rule: new bytes under a known name are refused until a person allows them.
 
-use fleet_store::{Entry, Snapshot};
+use fleet_store::Entry;
 use fleet_types::Reason;
 
+use super::base::Base;
 use super::want::{Want, WantState};
 use crate::{Problem, Verification};
 
-/// Why content may not come under its name, looking at all snapshots that still have that name.
-pub(super) fn mutation<'a>(
+/// Why content may not come under its name, looking at all that is known under it.
+pub(super) fn mutation(
     want: &Want,
     before: Option<&Entry>,
-    older: impl Iterator<Item = &'a Snapshot>,
+    base: Option<&Base>,
     verification: &Verification,
 ) -> Option<Problem> {
     // Who signs anew changes nothing of what is signed.
@@ -18,10 +19,9 @@ pub(super) fn mutation<'a>(
     if !judged || verification.allow_mutation {
         return None;
     }
-    let mut known = before
-        .copied()
-        .into_iter()
-        .chain(older.filter_map(|snapshot| snapshot.get(want.path.as_str())));
+    let path = want.path.as_str();
+    let elsewhere = base.iter().flat_map(|base| base.known_elsewhere(path));
+    let mut known = before.copied().into_iter().chain(elsewhere);
     let before = known.find(|entry| entry.guarded && want.same_content(entry) == Some(false))?;
     let allowed = |allowed: &crate::AllowedMutation| {
         allowed.path == want.path.as_str() && Some(allowed.sha256) == want.sha256
@@ -67,7 +67,7 @@ mod tests {
             mutation(
                 &Want::payload("a", 0, 2),
                 Some(&entry(1)),
-                std::iter::empty(),
+                None,
                 verification,
             )
             .map(|problem| problem.reason)

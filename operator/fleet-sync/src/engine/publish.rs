@@ -12,7 +12,7 @@ use super::gather::Stance;
 use super::left_out::left_out;
 use super::list::Listed;
 use super::memory::{Memory, OmittedIndex};
-use super::run::Ground;
+use super::run::{Ending, Ground};
 use super::shelves::Shelves;
 use crate::{Phase, Problem, Progress, RunResult};
 
@@ -271,13 +271,18 @@ pub(super) fn settle_unchanged(
 /// no blob is removed.
 pub(super) fn collect(
     shelves: &Shelves,
-    made: SnapshotId,
+    ending: Ending,
     now: i64,
     progress: &dyn Progress,
 ) -> Result<(), Problem> {
+    let made = match ending {
+        Ending::Made(made) => Some(made),
+        Ending::NothingNew if shelves.writer.is_collection_due(now)? => None,
+        Ending::NothingNew => return Ok(()),
+    };
     progress.phase(Phase::Collect);
-    let collected = shelves.writer.collect(now, &[made])?;
-    tracing::info!(snapshot = %made, blobs = collected.blobs_removed, bytes = collected.bytes_freed, "published and collected");
+    let collected = shelves.writer.collect(now, made.as_slice())?;
+    tracing::info!(snapshot = ?made, blobs = collected.blobs_removed, bytes = collected.bytes_freed, "collected");
     Ok(())
 }
 

@@ -1,8 +1,9 @@
-//! Repair: what `mirrorfleet verify` found damaged is fetched again, for whichever kept snapshot names it.
+//! Repair: what `mirrorfleet verify` found damaged is fetched again, for whichever kept snapshot names it, and for names
+//! that went and that clients may still ask for.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fleet_store::{EntryState, Snapshot};
+use fleet_store::{Entry, EntryState};
 use fleet_types::{Digest, Expected, RepoPath, Sha256};
 
 use super::blocking::blocking;
@@ -121,7 +122,7 @@ fn repair_want(upstream: &Upstream, tag: usize, digest: Sha256, named: &Named) -
     }
 }
 
-/// Looks for the damaged blobs in all kept snapshots. What no snapshot names is of no use.
+/// Looks for the damaged blobs in all kept snapshots and among the names that went. What nothing names is of no use.
 fn named_damage(ground: &Ground) -> Result<BTreeMap<Sha256, Named>, Problem> {
     let damage = &ground.stock.shelves.damage;
     let mut found = BTreeMap::new();
@@ -132,8 +133,12 @@ fn named_damage(ground: &Ground) -> Result<BTreeMap<Sha256, Named>, Problem> {
         .flat_map(|base| base.older.iter().chain([&base.snapshot]));
     for snapshot in kept {
         ground.watch.stop.check()?;
-        find_names(snapshot, damage, &mut found);
+        find_names(snapshot.iter(), damage, &mut found);
     }
+    let retained = ground.stock.base.iter().flat_map(|base| &base.retained);
+    let gone = retained.flat_map(|list| list.iter());
+    let gone = gone.map(|(path, gone)| (path, gone.entry));
+    find_names(gone, damage, &mut found);
     for digest in damage.open() {
         if !found.contains_key(&digest) {
             let why = "it is damaged, and nothing names it";
@@ -144,8 +149,12 @@ fn named_damage(ground: &Ground) -> Result<BTreeMap<Sha256, Named>, Problem> {
     Ok(found)
 }
 
-fn find_names(snapshot: &Snapshot, damage: &Damage, found: &mut BTreeMap<Sha256, Named>) {
-    for (path, entry) in snapshot.iter() {
+fn find_names(
+    names: impl Iterator<Item = (RepoPath, Entry)>,
+    damage: &Damage,
+    found: &mut BTreeMap<Sha256, Named>,
+) {
+    for (path, entry) in names {
         if entry.state != EntryState::Present || !damage.contains(&entry.digest) {
             continue;
         }

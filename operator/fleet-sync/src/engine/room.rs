@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use fleet_store::Space;
-use fleet_types::Reason;
+use fleet_types::{Reason, lock};
 
 use crate::Problem;
 
@@ -87,8 +87,7 @@ fn give_back(on: FileSystem, bytes: u64) {
 }
 
 fn ledger() -> MutexGuard<'static, BTreeMap<FileSystem, u64>> {
-    // Every change is one step, so a poisoned lock guards good data.
-    PROMISED.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(&PROMISED)
 }
 
 #[cfg(test)]

@@ -17,8 +17,15 @@ use crate::{Problem, Progress, SyncOptions};
 pub(super) struct Run {
     pub ground: Ground,
     pub upstream: Upstream,
-    /// The snapshot that this run has prepared.
-    pub made: OnceLock<SnapshotId>,
+    /// What may be collected after it; nothing after a run that failed, whose blobs the next one finds.
+    pub ending: OnceLock<Ending>,
+}
+
+/// How a run ended, where all it has is in a snapshot.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Ending {
+    Made(SnapshotId),
+    NothingNew,
 }
 
 /// Enough to plan, to check and to publish.
@@ -44,7 +51,7 @@ impl Run {
                 rules: Arc::new(Rules::new(options)?),
                 watch: Arc::new(Watch::new(stop, progress)),
             },
-            made: OnceLock::new(),
+            ending: OnceLock::new(),
         })
     }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use fleet_formats::seam::{RootContent, RootFile};
-use fleet_store::{Snapshot, SnapshotId, Staged, Staging, Store, Writer};
+use fleet_store::{Retained, Snapshot, SnapshotId, Staged, Staging, Store, Writer};
 use fleet_types::{Expected, Reason, Sha256};
 use serde::de::DeserializeOwned;
 use sha2::Digest as _;
@@ -82,6 +82,15 @@ impl Shelves {
             (None, _) => Ok(self.writer.take_snapshot(id)?),
             (Some(_), Some(real)) => Ok(real.snapshot(id).ok()),
             (Some(_), None) => Ok(None),
+        }
+    }
+
+    /// The names that went; none where their list is damaged.
+    pub fn retained(&self) -> Result<Option<Arc<Retained>>, Problem> {
+        match self.known() {
+            None => Ok(None),
+            Some(_) if self._temporary.is_none() => Ok(self.writer.take_retained()?),
+            Some(real) => Ok(real.retained().ok().flatten()),
         }
     }
 

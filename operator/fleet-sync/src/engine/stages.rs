@@ -23,7 +23,7 @@ use super::plan::{Foreseen, Plan, Refusals};
 use super::preflight::{foreseen_room, reserve};
 use super::publish::{Served, publish, remember_listed, revision, settle_unchanged};
 use super::repair::repair;
-use super::run::{Ground, Run};
+use super::run::{Ending, Ground, Run};
 use super::shelves::Shelves;
 use super::shrink::shrunk;
 use super::states::nothing_new;
@@ -79,7 +79,11 @@ impl Run {
         if let Some(newest) = nothing_new(&self.ground, &listed).filter(|_| !again.arrived) {
             let accepted: Vec<Listed> = listed.into_values().collect();
             let (ground, refused) = (self.ground.clone(), !refusals.is_empty());
-            return blocking(move || confirm(&ground, &accepted, newest, refused)).await;
+            let confirmed = blocking(move || confirm(&ground, &accepted, newest, refused)).await?;
+            if confirmed.is_some() {
+                let _ = self.ending.set(Ending::NothingNew);
+            }
+            return Ok(confirmed);
         }
         let mut standing = self.stand(listed, &again, refusals).await?;
         let publishing = self.fetch_and_publish(&mut standing);
@@ -304,10 +308,12 @@ impl Run {
             publish(&ground, closed, &stances, &omitted)
         })
         .await?;
-        if let Some(made) = made {
-            // A run makes one snapshot at most.
-            let _ = self.made.set(made);
-        }
+        let ending = match made {
+            Some(made) => Some(Ending::Made(made)),
+            None => Some(Ending::NothingNew).filter(|_| standing.refusals.is_empty()),
+        };
+        // A run ends once.
+        let _ = ending.map(|ending| self.ending.set(ending));
         Ok(served)
     }
 }

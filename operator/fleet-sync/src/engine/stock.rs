@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use fleet_formats::seam::{Format, RootContent, RootFile, RootPlan, UnitIndex};
 use fleet_store::{Entry, EntryState};
+use fleet_types::documents::UnixSeconds;
 use fleet_types::{RepoPath, Sha256, UnitRevision};
 
 use super::base::Base;
-use super::blocking::date;
 use super::memory::Memory;
 use super::root::{Probe, Root};
 use super::shelves::Shelves;
@@ -41,7 +41,7 @@ impl Stock {
     pub fn still_served(&self) -> String {
         match &self.base {
             Some(base) => {
-                let made = date(base.snapshot.meta().created);
+                let made = UnixSeconds(base.snapshot.meta().created);
                 format!("the snapshot of {made} goes on being served")
             }
             None => "nothing was served yet".to_owned(),

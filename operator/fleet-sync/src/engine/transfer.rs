@@ -1,10 +1,10 @@
 //! Fetch: the payload of a plan, each content once.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use fleet_store::{RunSorter, Sorted};
-use fleet_types::{Expected, RepoPath};
+use fleet_types::{Expected, RepoPath, lock};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use tokio::sync::mpsc;
@@ -210,10 +210,6 @@ impl Ledger {
         refusals.append(&mut self.refusals);
         refusals
     }
-}
-
-fn lock(ledger: &Mutex<Ledger>) -> MutexGuard<'_, Ledger> {
-    ledger.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Reads the sorted list on a thread of its own, and puts the names of one content together.

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use crate::stop::Stop;
 use crate::{LeftOut, Progress};
+use fleet_types::lock;
 
 /// By unit.
 pub(super) type Notes = BTreeMap<String, BTreeSet<String>>;
@@ -35,7 +36,7 @@ impl Watch {
     /// Tells people, and keeps it for the report.
     pub fn note(&self, unit: &str, note: &str) {
         self.progress.note(&format!("{unit}: {note}"));
-        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut notes = lock(&self.notes);
         notes
             .entry(unit.to_owned())
             .or_default()
@@ -43,10 +44,7 @@ impl Watch {
     }
 
     pub fn notes(&self) -> Notes {
-        self.notes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        lock(&self.notes).clone()
     }
 
     pub fn count_files(&self, files: u64) {

@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use fleet_formats::seam::{RootPlan, let_through};
+use fleet_types::documents::UnixSeconds;
 use fleet_types::{Reason, Relation};
 use futures::FutureExt;
 
-use super::blocking::date;
 use super::list::{Lister, State};
 use crate::Problem;
 
@@ -102,7 +102,7 @@ impl Lister<'_> {
         }
         let text = format!(
             "{unit}: two different contents are dated {}: {} has {}, {} has {}; the upstream's next update ends this; {}",
-            date(ours.date),
+            UnixSeconds(ours.date),
             url(state),
             ours.digest,
             url(other),

@@ -1,10 +1,10 @@
 //! The endpoints of a run, in the order in which they are tried, and how they have been behaving.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use fleet_types::Reason;
+use fleet_types::{Reason, lock};
 use url::Url;
 
 use super::budget::Budget;
@@ -202,9 +202,7 @@ impl EndpointSet {
     }
 
     fn health(&self, index: usize) -> Option<MutexGuard<'_, Health>> {
-        self.members
-            .get(index)
-            .map(|member| member.health.lock().unwrap_or_else(PoisonError::into_inner))
+        self.members.get(index).map(|member| lock(&member.health))
     }
 }
 

@@ -20,6 +20,7 @@ mod needs;
 mod one_answer;
 mod pipeline;
 mod repair;
+mod retained;
 mod rsync;
 mod runs;
 mod storage;

@@ -14,11 +14,23 @@ pub use report::{Report, RunResult, UnitReport, cut};
 pub use served::{ServedStatus, StorageUse};
 pub use state::{Damaged, HighWater, OwnFile, OwnFiles, ScrubState, Success, UnitsMemory};
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
-/// An instant: whole seconds since 1970-01-01T00:00:00Z.
+/// An instant: whole seconds since 1970-01-01T00:00:00Z. For people RFC 3339 in UTC, or the bare seconds where that cannot
+/// be written.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
 #[serde(transparent)]
 pub struct UnixSeconds(pub i64);
+
+impl fmt::Display for UnixSeconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::Timestamp::from_second(self.0) {
+            Ok(at) => at.fmt(f),
+            Err(_) => write!(f, "{} s", self.0),
+        }
+    }
+}

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use fleet_sync::{Phase, Progress};
+use fleet_types::lock;
 use indicatif::{HumanBytes, HumanDuration};
 
 use super::doing;
@@ -67,10 +68,7 @@ impl Lines {
     }
 
     fn change(&self, change: impl FnOnce(&mut State, Instant) -> Option<String>) {
-        let mut state = self
-            .state
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut state = lock(&self.state);
         let now = Instant::now();
         if let Some(text) = change(&mut state, now) {
             state.last_line = now;

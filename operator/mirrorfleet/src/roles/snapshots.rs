@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use fleet_store::{SnapshotId, SnapshotInfo, Store, Writer};
+use fleet_types::documents::UnixSeconds;
 use indicatif::HumanBytes;
-use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::failure::Failure;
@@ -153,9 +153,10 @@ fn state(info: &SnapshotInfo) -> String {
 }
 
 fn instant(seconds: Option<i64>) -> String {
-    seconds
-        .and_then(|seconds| Timestamp::from_second(seconds).ok())
-        .map_or_else(|| "-".to_owned(), |instant| instant.to_string())
+    seconds.map_or_else(
+        || "-".to_owned(),
+        |seconds| UnixSeconds(seconds).to_string(),
+    )
 }
 
 impl From<SnapshotInfo> for Row {

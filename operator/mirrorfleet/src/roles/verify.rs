@@ -120,6 +120,7 @@ fn set_right(
         match finding {
             Finding::SnapshotDamaged { snapshot, .. } => drop(writer.take_snapshot(snapshot)?),
             Finding::StrangeFile { path } => writer.set_aside_stranger(path)?,
+            Finding::FileDamaged { .. } => drop(writer.take_retained()?),
             _ => {}
         }
     }
@@ -198,6 +199,12 @@ fn text(mirror: &str, report: &ScrubReport, names: &BTreeMap<Sha256, String>) ->
              to it; it goes when `snapshots.keep` newer ones are there\n"
         ));
     }
+    if report.retained_lacking > 0 {
+        text.push_str(&format!(
+            "  {} files of snapshots that are no longer kept cannot be had any more; no snapshot lacks them\n",
+            report.retained_lacking
+        ));
+    }
     text
 }
 
@@ -225,6 +232,7 @@ fn describe(finding: &Finding, names: &BTreeMap<Sha256, String>) -> String {
                 "blob {digest} has {found} bytes instead of {expected}: snapshot {snapshot} names it {path:?}"
             )
         }
+        Finding::RetainedLacking { .. } => finding.to_string(),
         Finding::SnapshotDamaged { snapshot, problem } => format!("snapshot {snapshot}: {problem}"),
         Finding::FileDamaged { name, problem } => format!("{name}: {problem}"),
     }

@@ -1,8 +1,9 @@
 //! What the connections to one endpoint share: the requests that wait, and where they go when they leave.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
+use fleet_types::lock;
 use futures::channel::mpsc::UnboundedSender;
 use tokio::sync::Notify;
 
@@ -138,6 +139,6 @@ impl Desk {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }

@@ -8,11 +8,12 @@
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
+use fleet_types::lock;
 static HELD: Mutex<usize> = Mutex::new(0);
 static RELEASED: Condvar = Condvar::new();
 
 fn held() -> MutexGuard<'static, usize> {
-    HELD.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(&HELD)
 }
 
 /// While it lives, a store may be held and no program is started. Never waits for one that is waiting to be started.

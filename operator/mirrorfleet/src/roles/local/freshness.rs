@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use fleet_api::upstream::ObservedUnit;
 use fleet_plan::freshness::{
@@ -14,7 +14,7 @@ use fleet_sync::{PlanReport, Report};
 use fleet_telemetry::{ControllerMetrics, ObjectKey, Run};
 use fleet_types::documents::Success;
 use fleet_types::gauges::{MirrorGauges, RegionGauges};
-use fleet_types::{ConditionStatus, Outcome, Reason, UnitRevision};
+use fleet_types::{ConditionStatus, Outcome, Reason, UnitRevision, lock};
 use jiff::{SignedDuration, Timestamp};
 
 use super::work::{Ready, Task};
@@ -157,7 +157,7 @@ impl Freshness {
     }
 
     fn known(&self) -> MutexGuard<'_, BTreeMap<ObjectKey, Known>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.known)
     }
 }
 

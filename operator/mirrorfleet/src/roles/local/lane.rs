@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fleet_plan::timing::Due;
 use fleet_sync::Report;
 use fleet_telemetry::{RunPlace, WorkerMetrics};
-use fleet_types::Outcome;
+use fleet_types::{Outcome, lock};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
@@ -41,13 +41,13 @@ enum Next {
 
 impl Shared {
     fn remember<T>(&self, mirror: &str, change: impl FnOnce(&mut Memory) -> T) -> T {
-        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut memory = lock(&self.memory);
         change(memory.entry(mirror.to_owned()).or_default())
     }
 
     /// A Mirror that is new here is synced at once; its store knows when it was last tried.
     fn take_up(&self, task: &Task, ready: &Ready) {
-        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut memory = lock(&self.memory);
         let known = memory.entry(task.mirror.clone()).or_insert_with(|| {
             let store = fleet_store::Store::open(&self.data.join(&task.mirror)).ok();
             let report: Option<Report> =

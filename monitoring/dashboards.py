@@ -1,0 +1,201 @@
+"""The dashboards: Fleet for all Mirrors, Mirror for one, Operator for the controller."""
+
+from __future__ import annotations
+
+from .grafana import BAD, BLUE, GREEN, GREY, INTERVAL, ORANGE, PINK, Dashboard, Panel, Query, Row, of
+
+REGION = "namespace, mirror, region"
+WHERE = "{{namespace}}/{{mirror}} {{region}}"
+SUPERSEDED = f"max by ({REGION}) ({of('mirrorfleet_region_superseded_timestamp_seconds')})"
+LAG = f"(time() - {SUPERSEDED}) * ({SUPERSEDED} > bool 0)"
+USED = f"max by ({REGION}) ({of('mirrorfleet_storage_used_bytes')})"
+CAPACITY = f"max by ({REGION}) ({of('mirrorfleet_storage_capacity_bytes')})"
+VALID_UNTIL = f"max by ({REGION}, unit) ({of('mirrorfleet_index_valid_until_timestamp_seconds')})"
+LAST_SUCCESS = f"max by ({REGION}) ({of('mirrorfleet_region_last_success_timestamp_seconds')})"
+FAILED = 'result="Failed"'
+CODES = {"1xx": GREY, "2xx": BLUE, "3xx": GREEN, "4xx": PINK, "5xx": ORANGE}
+RESULTS = {"Published": BLUE, "Unchanged": GREY, "Failed": BAD}
+
+
+def rate(metric: str, by: str, *matchers: str) -> str:
+    return f"sum by ({by}) (rate({of(metric, *matchers)}[{INTERVAL}]))"
+
+
+def increase(metric: str, by: str, *matchers: str) -> str:
+    return f"sum by ({by}) (increase({of(metric, *matchers)}[{INTERVAL}]))"
+
+
+def quantile(share: float, histogram: str, by: str) -> str:
+    return f"histogram_quantile({share}, sum by ({by}, le) (rate({of(histogram + '_bucket')}[{INTERVAL}])))"
+
+
+def conditions(kinds: str, status: str = "True") -> str:
+    selector = of("mirrorfleet_mirror_condition", f'type=~"{kinds}"', f'status="{status}"')
+    return f"sum by (type) (max by (namespace, mirror, type) ({selector}))"
+
+
+def upstreams(kind: str, status: str) -> str:
+    selector = of("mirrorfleet_upstream_condition", f'type="{kind}"', f'status="{status}"')
+    return f"sum(max by (namespace, upstream) ({selector}))"
+
+
+LAG_TABLE = Panel(
+    "table", "Regions, the most behind first",
+    "What each region serves: since when it is behind its authority, when a run last succeeded, how many runs failed in the time that is shown, and how far it is behind. A region that is current has a lag of 0.",
+    (
+        Query(f"{LAST_SUCCESS} * 1000"),
+        Query(f"sum by ({REGION}) (increase({of('mirrorfleet_sync_runs_total', FAILED)}[$__range]))"),
+        Query(f"{SUPERSEDED} * 1000 > 0"),
+        Query(LAG),
+    ),
+    "short", 24, 9,
+    columns={
+        "namespace": ("Namespace", ""), "mirror": ("Mirror", ""), "region": ("Region", ""),
+        "Value #A": ("Last success", "dateTimeFromNow"), "Value #B": ("Failed runs", "short"),
+        "Value #C": ("Behind since", "dateTimeAsIso"), "Value #D": ("Lag", "s"),
+    },
+)  # fmt: skip
+LAG_MAP = Panel(
+    "status-history", "Lag of each region",
+    "How far each region is behind its authority, over time: the darker, the further. Light is current, a gap is unknown.",
+    (Query(LAG, WHERE),), "s", 24, 9,
+)  # fmt: skip
+ANSWERS = Panel(
+    "timeseries", "Answers by class of status", "Answered requests a second. 5xx are errors of the server.",
+    (Query(rate("mirrorfleet_http_requests_total", "code"), "{{code}}"),), "reqps", colours=CODES, stacked=True,
+)  # fmt: skip
+RUNS = Panel(
+    "timeseries", "Runs by result", "Sync runs that ended.",
+    (Query(increase("mirrorfleet_sync_runs_total", "result"), "{{result}}"),), "short", colours=RESULTS, stacked=True,
+)  # fmt: skip
+FAILURES = Panel(
+    "timeseries", "Failed runs by reason", "Sync runs that failed or were refused, by reason; docs/reasons.md explains each. Good results are shown as well, by theirs.",
+    (Query(increase("mirrorfleet_sync_runs_total", "reason"), "{{reason}}"),), "short", colours={"Published": BLUE, "Unchanged": GREY}, stacked=True,
+)  # fmt: skip
+DAYS_TO_FULL = Panel(
+    "timeseries", "Days to a full volume", "At the growth of the last day; 365 stands for more, or no growth.",
+    (Query(f"clamp_max(({CAPACITY} - {USED}) / clamp_min(max by ({REGION}) (deriv({of('mirrorfleet_storage_used_bytes')}[1d])) * 86400, 1), 365)", WHERE),), "d",
+)  # fmt: skip
+
+FLEET = Dashboard(
+    "fleet", "mirrorfleet / Fleet", "All Mirrors: which region is behind, what is served, what it saves.", ("namespace", "mirror", "region"),
+    (
+        Row("Now", (
+            Panel("stat", "Mirrors by what is true of them", "How many Mirrors are fresh, serve in each region, were verified, and have their volumes.", (Query(conditions("Fresh|Serving|Verified|StorageReady"), "{{type}}"),), "none", 9, 4),
+            Panel("stat", "Mirrors of which it is false", "The same, counted where it is false.", (Query(conditions("Fresh|Serving|Verified|StorageReady", "False"), "{{type}}"),), "none", 9, 4, bad_from=1),
+            Panel("stat", "Regions behind", "Regions that serve something older than their authority has, however short.", (Query(f"sum({SUPERSEDED} > bool 0)", "regions"),), "none", 6, 4, bad_from=1),
+            LAG_TABLE, LAG_MAP,
+        )),
+        Row("Traffic", (
+            ANSWERS,
+            Panel("timeseries", "Requests by region", "Answered requests a second.", (Query(rate("mirrorfleet_http_requests_total", REGION), WHERE),), "reqps"),
+            Panel("timeseries", "Served and fetched", "Bytes a second that clients got, and that finished runs fetched from upstreams.", (
+                Query(f"sum(rate({of('mirrorfleet_http_response_bytes_total')}[{INTERVAL}]))", "served"),
+                Query(f"sum(rate({of('mirrorfleet_sync_fetched_bytes_total')}[{INTERVAL}]))", "fetched"),
+            ), "Bps", 16, colours={"served": BLUE, "fetched": PINK}),
+            Panel("stat", "In the time shown", "Bytes that clients got, and that runs fetched for them.", (
+                Query(f"sum(increase({of('mirrorfleet_http_response_bytes_total')}[$__range]))", "served"),
+                Query(f"sum(increase({of('mirrorfleet_sync_fetched_bytes_total')}[$__range]))", "fetched"),
+            ), "bytes", 8),
+        )),
+        Row("Runs and storage", (
+            RUNS, FAILURES,
+            Panel("timeseries", "Volumes, how full", "Part of each region's volume that is in use.", (Query(f"{USED} / {CAPACITY}", WHERE),), "percentunit"),
+            DAYS_TO_FULL,
+        )),
+        Row("Upstreams", (
+            Panel("stat", "Upstreams that are well", "Authorities that answer, and upstreams that do not contradict themselves.", (
+                Query(upstreams("Reachable", "True"), "Reachable"), Query(upstreams("Consistent", "True"), "Consistent"),
+            ), "none", 8, 6),
+            Panel("stat", "Upstreams that are not", "Authorities that do not answer, and upstreams that contradict themselves.", (
+                Query(upstreams("Reachable", "False"), "Not reachable"), Query(upstreams("Consistent", "False"), "Not consistent"),
+            ), "none", 8, 6, bad_from=1),
+            Panel("table", "Age of the newest revision", "What each upstream gives as the date of its newest revision.", (
+                Query(f"max by (namespace, upstream, unit) ({of('mirrorfleet_upstream_revision_timestamp_seconds')}) * 1000"),
+            ), "dateTimeFromNow", 8, 6, columns={"namespace": ("Namespace", ""), "upstream": ("Upstream", ""), "unit": ("Unit", ""), "Value": ("Date", "dateTimeFromNow")}),
+        )),
+    ),
+)  # fmt: skip
+
+MIRROR = Dashboard(
+    "mirror", "mirrorfleet / Mirror", "One Mirror: its regions side by side.", ("namespace", "mirror", "region"),
+    (
+        Row("Freshness", (
+            LAG_TABLE,
+            Panel("timeseries", "Lag", "How far each region is behind its authority; 0 while it is current.", (Query(LAG, WHERE),), "s"),
+            Panel("state-timeline", "Snapshots served", "Which snapshot each region serves, on a time line.", (
+                Query(f"max by ({REGION}, snapshot) ({of('mirrorfleet_region_snapshot_info')})", "{{region}}: {{snapshot}}"),
+            ), "none"),
+            Panel("table", "Valid-Until", "Until when the upstream vouches for what is served; later apt refuses it.", (
+                Query(f"{VALID_UNTIL} * 1000"), Query(f"{VALID_UNTIL} - time()"),
+            ), "short", 12, 7, columns={"mirror": ("Mirror", ""), "region": ("Region", ""), "unit": ("Unit", ""), "Value #A": ("Ends", "dateTimeAsIso"), "Value #B": ("Left", "dtdurations")}, ascending=True),
+            Panel("stat", "Conditions that are false", "0 while all is well.", (Query(conditions("Fresh|Serving|Verified|StorageReady|Ready", "False"), "{{type}}"),), "none", 12, 7, bad_from=1),
+        )),
+        Row("Runs", (
+            RUNS, FAILURES,
+            Panel("timeseries", "Duration of runs", "Mean duration of the runs that ended.", (
+                Query(f"sum by (region) (rate({of('mirrorfleet_sync_duration_seconds_sum')}[{INTERVAL}])) / sum by (region) (rate({of('mirrorfleet_sync_duration_seconds_count')}[{INTERVAL}]))", "{{region}}"),
+            ), "s"),
+            Panel("timeseries", "Fetched by runs", "Bytes that finished runs fetched: what each publication changed.", (
+                Query(increase("mirrorfleet_sync_fetched_bytes_total", "region"), "{{region}}"),
+            ), "bytes"),
+            Panel("timeseries", "Files fetched by runs", "Files that finished runs fetched.", (
+                Query(increase("mirrorfleet_sync_fetched_files_total", "region"), "{{region}}"),
+            ), "short"),
+            Panel("timeseries", "The run under way", "Bytes that it means to fetch as far as it knows, and a second what it receives; only while a run lasts.", (
+                Query(f"sum by (region) ({of('mirrorfleet_sync_planned_bytes')})", "{{region}} planned"),
+                Query(rate("mirrorfleet_sync_received_bytes_total", "region"), "{{region}} received a second"),
+            ), "bytes"),
+            Panel("stat", "Next run", "When the next run is due.", (
+                Query(f"max by (mirror) ({of('mirrorfleet_sync_next_run_timestamp_seconds')}) * 1000", "{{mirror}}"),
+            ), "dateTimeFromNow", 12, 5),
+            Panel("timeseries", "Runs that were missed", "Scheduled runs that did not start before the next one was due.", (
+                Query(increase("mirrorfleet_sync_missed_runs_total", "mirror"), "{{mirror}}"),
+            ), "short", 12, 5),
+        )),
+        Row("Serving", (
+            ANSWERS,
+            Panel("timeseries", "Time to the last byte", "From a request's head to the last byte of its answer: half and 99 of 100 are faster.", (
+                Query(quantile(0.5, "mirrorfleet_http_request_duration_seconds", "region"), "{{region}} half"),
+                Query(quantile(0.99, "mirrorfleet_http_request_duration_seconds", "region"), "{{region}} 99 %"),
+            ), "s"),
+            Panel("timeseries", "Served", "Bytes a second that clients got.", (Query(rate("mirrorfleet_http_response_bytes_total", "region"), "{{region}}"),), "Bps"),
+            Panel("timeseries", "Requests in flight", "Requests that are being answered.", (Query(f"sum by (region) ({of('mirrorfleet_http_requests_in_flight')})", "{{region}}"),), "short"),
+        )),
+        Row("Storage", (
+            Panel("timeseries", "Volume", "Bytes in use, the size of the volume, and the use in a week at the growth of the last day.", (
+                Query(USED, "{{region}} used"), Query(CAPACITY, "{{region}} size"),
+                Query(f"max by ({REGION}) (predict_linear({of('mirrorfleet_storage_used_bytes')}[1d], 604800))", "{{region}} in a week"),
+            ), "bytes"),
+            DAYS_TO_FULL,
+            Panel("stat", "Damaged files", "Stored files that are known to be damaged; the next run fetches them again.", (
+                Query(f"max by (region) ({of('mirrorfleet_damaged_blobs')})", "{{region}}"),
+            ), "none", 12, 5, bad_from=1),
+            Panel("stat", "Published", "When the snapshot that is served was published.", (
+                Query(f"max by (region) ({of('mirrorfleet_served_snapshot_published_timestamp_seconds')}) * 1000", "{{region}}"),
+            ), "dateTimeFromNow", 12, 5),
+        )),
+    ),
+)  # fmt: skip
+
+OPERATOR = Dashboard(
+    "operator", "mirrorfleet / Operator", "The controller: who leads, how fast it reconciles, what fails.", ("namespace", "mirror", "region"),
+    (
+        Row("Leader", (
+            Panel("stat", "Leaders", "Controllers that hold the Lease: one.", (Query(f"sum({of('mirrorfleet_controller_leader')})", "leaders"),), "none", 6, 7),
+            Panel("stat", "Controllers", "Controllers that are scraped, with those that stand by.", (Query(f"count({of('mirrorfleet_controller_leader')})", "controllers"),), "none", 6, 7),
+            Panel("state-timeline", "Who leads", "1 while it holds the Lease.", (Query(f"max by (instance) ({of('mirrorfleet_controller_leader')})", "{{instance}}"),), "none", 12, 7),
+        )),
+        Row("Reconciliations", (
+            Panel("timeseries", "Reconciliations", "Finished reconciliations a second, by kind of object.", (Query(rate("mirrorfleet_reconciles_total", "kind"), "{{kind}}"),), "ops", colours={"Mirror": BLUE, "Upstream": PINK}),
+            Panel("timeseries", "Failures by reason", "Failed reconciliations a second. Empty: none has failed since the controller began.", (Query(rate("mirrorfleet_reconcile_errors_total", "kind, reason"), "{{kind}}: {{reason}}"),), "ops"),
+            Panel("timeseries", "Duration, half are faster", "Median of one reconciliation.", (Query(quantile(0.5, "mirrorfleet_reconcile_duration_seconds", "kind"), "{{kind}}"),), "s", colours={"Mirror": BLUE, "Upstream": PINK}),
+            Panel("timeseries", "Duration, 99 % are faster", "The slow ones: the 99th percentile.", (Query(quantile(0.99, "mirrorfleet_reconcile_duration_seconds", "kind"), "{{kind}}"),), "s", colours={"Mirror": BLUE, "Upstream": PINK}),
+        )),
+        Row("Runs that it starts", (
+            RUNS, FAILURES,
+        )),
+    ),
+)  # fmt: skip
+
+DASHBOARDS = [FLEET, MIRROR, OPERATOR]
