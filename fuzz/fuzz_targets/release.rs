@@ -27,10 +27,7 @@ libfuzzer_sys::fuzz_target!(|content: &[u8]| {
 });
 
 fn verify(suite: &str, path: &str, content: &[u8]) -> Option<UnitIndex> {
-    let root = RootContent {
-        path: RepoPath::new(path).expect("a path"),
-        bytes: content.to_vec(),
-    };
+    let root = RootContent::new(RepoPath::new(path).expect("a path"), content.to_vec());
     let trust = unsigned();
     let verified = debian(suite)
         .verify(suite, &[root], &context(&trust))

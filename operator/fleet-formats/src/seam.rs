@@ -15,19 +15,21 @@
 
 mod listed;
 mod refusal;
+mod root;
 mod state_files;
 mod trust;
 
 use std::io::Read;
 use std::ops::{ControlFlow, Deref};
 
-use fleet_types::{Reason, Relation, RepoPath, Sha256, UnitRevision};
+use fleet_types::{Reason, Relation, Sha256, UnitRevision};
 
 pub use self::listed::{
     Alias, Compression, IndexFile, IndexGroup, Item, Lack, Link, Payload, Promise, UnitIndex,
     Unusable,
 };
 pub use self::refusal::Rejected;
+pub use self::root::{Reread, RootContent, RootFile, RootPlan};
 pub use self::state_files::{Clock, StateFiles, Told, UpstreamWord};
 pub use self::trust::{
     Allowances, AllowedState, SignaturePolicy, Trust, VerifyContext, let_through,
@@ -135,30 +137,6 @@ pub trait Format: Send + Sync {
         content: &mut dyn Read,
         found: &mut dyn FnMut(Item) -> ControlFlow<()>,
     ) -> Result<u64, Rejected>;
-}
-
-/// What to ask for to learn the state of a unit.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RootPlan {
-    /// Tried in order; the first that exists identifies the state. Unchanged means that this one file is unchanged.
-    /// Debian: `InRelease`, then `Release`.
-    pub probes: Vec<RootFile>,
-    /// Fetched too when the probe is new; each may be absent. Debian: `Release`, `Release.gpg`.
-    pub companions: Vec<RootFile>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RootFile {
-    pub path: RepoPath,
-    /// No more than this is read.
-    pub max_bytes: u64,
-}
-
-/// A root as it was fetched.
-#[derive(Debug, Clone)]
-pub struct RootContent {
-    pub path: RepoPath,
-    pub bytes: Vec<u8>,
 }
 
 /// Something that passed its verification: only [`Format::verify`] and [`Format::endorse`] make one, and it stays one until

@@ -157,10 +157,7 @@ impl<F: Fetcher> Asked<'_, F> {
                 (Fetched::Unchanged, None) => return Err(unasked_for(&url)),
                 (Fetched::Content(bytes, validators, share), _) => {
                     let turn = self.budget.parse().await;
-                    let revision = self.read(RootContent {
-                        path: file.path,
-                        bytes,
-                    });
+                    let revision = self.read(RootContent::new(file.path, bytes));
                     drop((turn, share));
                     let revision = revision?;
                     self.memory.put(&url, validators, revision.clone());

@@ -47,7 +47,7 @@ pub(super) fn believe<'a>(
     let files = RootFiles::of(roots);
     match (files.in_release, files.release) {
         (Some(in_release), release) => {
-            let (payload, signed_by) = believe_in_release(&in_release.bytes, context)?;
+            let (payload, signed_by) = believe_in_release(&in_release.bytes()?, context)?;
             let mut believed = Believed {
                 payload,
                 signed_by,
@@ -60,11 +60,12 @@ pub(super) fn believe<'a>(
             Ok(believed)
         }
         (None, Some(release)) => {
-            let signature = files.release_gpg.map(|file| file.bytes.as_slice());
-            let signed_by = believe_release(&release.bytes, signature, context)?;
+            let signature = files.release_gpg.map(RootContent::bytes).transpose()?;
+            let bytes = release.bytes()?;
+            let signed_by = believe_release(&bytes, signature.as_deref(), context)?;
             let roots = std::iter::once(release).chain(files.release_gpg).collect();
             Ok(Believed {
-                payload: release.bytes.clone(),
+                payload: bytes.into_owned(),
                 signed_by,
                 roots,
                 notes: vec![],
@@ -183,7 +184,7 @@ fn add_pair<'a>(
     signature: Option<&'a RootContent>,
     context: &VerifyContext<'_>,
 ) -> Result<(), Rejected> {
-    let says_the_same = canonical(&believed.payload) == canonical(&release.bytes);
+    let says_the_same = canonical(&believed.payload) == canonical(&release.bytes()?);
     if says_the_same {
         believed.roots.push(release);
     }
@@ -194,7 +195,7 @@ fn add_pair<'a>(
         return Ok(());
     };
     let judged = keyring.map(|keyring| {
-        openpgp::verify_detached(&release.bytes, &signature.bytes, keyring, context.now)
+        openpgp::verify_detached(&release.bytes()?, &signature.bytes()?, keyring, context.now)
             .and_then(|verified| enough(&verified, context.trust))
     });
     match judged {

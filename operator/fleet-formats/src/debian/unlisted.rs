@@ -42,11 +42,11 @@ pub(super) fn wanted(
 fn release_of(roots: &[RootContent]) -> Result<Release, Rejected> {
     let named = |name| roots.iter().find(|root| root.path.file_name() == name);
     match (named(IN_RELEASE), named(RELEASE)) {
-        (Some(root), _) => match openpgp::unverified_cleartext(&root.bytes) {
+        (Some(root), _) => match openpgp::unverified_cleartext(&root.bytes()?) {
             Ok(payload) => Release::parse(&payload),
-            Err(_) => Release::parse(&root.bytes),
+            Err(_) => Release::parse(&root.bytes()?),
         },
-        (None, Some(root)) => Release::parse(&root.bytes),
+        (None, Some(root)) => Release::parse(&root.bytes()?),
         (None, None) => Ok(Release::none()),
     }
 }
@@ -111,11 +111,10 @@ pub(super) fn list(
         let Some(name) = name_in(suite, &root.path) else {
             continue;
         };
-        let size = root.bytes.len() as u64;
-        let digest = super::verify::sha256(&root.bytes);
+        let (size, digest) = (root.size, root.sha256);
         let mut hashes = Hashes::default();
         if let Some(listed) = release.files.get(name) {
-            is_as_listed(name, listed, &root.bytes)?;
+            is_as_listed(name, listed, &root.bytes()?)?;
             hashes = listed.hashes;
         }
         hashes.set(Digest::Sha256(digest));

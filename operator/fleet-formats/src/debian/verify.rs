@@ -91,7 +91,7 @@ pub(super) fn unit(
     let roots = believed
         .roots
         .iter()
-        .map(|root| (root.path.clone(), sha256(&root.bytes)))
+        .map(|root| (root.path.clone(), root.sha256))
         .collect();
     let (links, of_links) = links(slice, suite, &release)?;
     notes.extend(of_links.into_iter().chain(believed.notes));

@@ -85,7 +85,9 @@ impl RootContent {
             Place::Memory(bytes) => Ok(Cow::Borrowed(bytes)),
             Place::Elsewhere(content) => {
                 let mut bytes = Vec::new();
-                let read = content.open().and_then(|mut content| content.read_to_end(&mut bytes));
+                let read = content
+                    .open()
+                    .and_then(|mut content| content.read_to_end(&mut bytes));
                 read.map(|_| Cow::Owned(bytes)).map_err(|error| {
                     let message = format!("{} cannot be read again: {error}", self.path);
                     Rejected::new(Reason::StorageFailed, message)

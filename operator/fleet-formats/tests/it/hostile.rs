@@ -143,10 +143,7 @@ fn debian() -> Debian {
 }
 
 fn verify(text: &[u8]) {
-    let root = RootContent {
-        path: RepoPath::new("dists/s/Release").unwrap(),
-        bytes: text.to_vec(),
-    };
+    let root = RootContent::new(RepoPath::new("dists/s/Release").unwrap(), text.to_vec());
     let trust = Trust {
         keyring: None,
         signatures: SignaturePolicy::None,

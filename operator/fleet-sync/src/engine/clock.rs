@@ -8,7 +8,7 @@ use tokio::sync::OnceCell;
 
 use super::upstream::Upstream;
 use crate::Problem;
-use crate::fetch::Arrival;
+use crate::fetch::{Arrival, Body};
 
 /// Of each endpoint, once it was asked.
 pub(super) struct Clocks(Vec<OnceCell<Option<ClockReading>>>);
@@ -52,9 +52,10 @@ impl Upstream {
     /// None where it is not there, or no text.
     async fn text_of(&self, file: &RootFile, endpoint: usize) -> Result<Option<String>, Problem> {
         Ok(match self.fetch_root(file, endpoint, None).await? {
-            Ok(Arrival::Complete(received)) => {
-                received.body.and_then(|body| String::from_utf8(body).ok())
-            }
+            Ok(Arrival::Complete(received)) => received.body.and_then(|body| match body {
+                Body::Memory(text) => String::from_utf8(text).ok(),
+                Body::File(_) => None,
+            }),
             _ => None,
         })
     }

@@ -150,17 +150,12 @@ impl<'a> Gather<'a> {
         let Some((path, digest)) = index
             .roots
             .iter()
-            .find(|(path, digest)| *path == root.content.path && *digest == root.digest)
+            .find(|(path, digest)| *path == root.content.path && *digest == root.content.sha256)
         else {
             // Fetched, and not part of what was verified.
             return Ok(());
         };
-        let mut want = self.want(
-            unit,
-            path.clone(),
-            WantState::Stored,
-            root.content.bytes.len() as u64,
-        );
+        let mut want = self.want(unit, path.clone(), WantState::Stored, root.content.size);
         want.sha256 = Some(*digest);
         want.mutable = true;
         want.mtime = root.modified.unwrap_or(index.revision.date);

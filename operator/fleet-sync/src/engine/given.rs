@@ -47,7 +47,10 @@ impl Given {
             return Ok(());
         }
         preflight_sizes(ground, contents.iter().map(|content| content.len() as u64))?;
-        let contents: Vec<&[u8]> = contents.iter().map(Vec::as_slice).collect();
-        ground.stock.shelves.keep(&contents)
+        let shelves = &ground.stock.shelves;
+        let staged = contents
+            .iter()
+            .map(|content| shelves.staging().put_bytes(content));
+        shelves.keep(staged.collect::<Result<_, _>>()?)
     }
 }

@@ -106,17 +106,11 @@ fn keep_what_was_read(ground: &Ground, listed: &[Listed]) -> Result<(), Problem>
     let of = |listed: &'_ Listed| {
         let files = listed.index.groups.iter().flat_map(|group| &group.files);
         let read: BTreeSet<Digest> = files.map(|file| file.expected.digest).collect();
-        move |root: &&Root| read.contains(&Digest::Sha256(root.digest))
+        move |root: &&Root| read.contains(&Digest::Sha256(root.content.sha256))
     };
-    let contents: Vec<&[u8]> = listed
-        .iter()
-        .flat_map(|listed| listed.roots.iter().filter(of(listed)))
-        .map(|root| root.content.bytes.as_slice())
-        .collect();
-    if contents.is_empty() {
-        return Ok(());
-    }
-    ground.stock.shelves.keep(&contents)
+    let roots = listed.iter();
+    let roots = roots.flat_map(|listed| listed.roots.iter().filter(of(listed)));
+    ground.stock.shelves.keep_roots(roots)
 }
 
 fn known_presence(

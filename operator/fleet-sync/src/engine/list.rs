@@ -1,11 +1,13 @@
 //! List and verify: which state of a unit the upstream has, over as few requests as possible, and whether to believe it.
 
+use std::collections::BTreeMap;
+
 use fleet_formats::seam::{RootFile, RootPlan, UnitIndex, Verified};
 use fleet_types::documents::UnixSeconds;
 use fleet_types::{ClockReading, Outcome, Reason, Relation};
 
 use super::memory::Known;
-use super::root::{Probe, Root, root};
+use super::root::{Probe, Root, arrived};
 use super::rules::Rules;
 use super::stock::Stock;
 use super::upstream::Upstream;
@@ -162,8 +164,9 @@ impl Lister<'_> {
         let of_base = self.stock.roots_of_base(unit, plan, &probe)?;
         let from_base = of_base.is_some();
         let mut roots = of_base.unwrap_or_else(|| vec![probe.root]);
-        self.add_lacking(plan, &mut roots, from_base, endpoint)
-            .await?;
+        let mut known = probe.known;
+        let companions = self.add_lacking(unit, plan, &mut roots, (endpoint, from_base, settled));
+        known.companions.extend(companions.await?);
         let read = self.add_unlisted(unit, &mut roots, endpoint).await?;
         let index = self.judged(unit, &roots, settled)?;
         let held = match read {
@@ -171,7 +174,7 @@ impl Lister<'_> {
             _ => Vec::new(),
         };
         let (roots, index) = self.filled(unit, plan, roots, index, held)?;
-        let state = self.state_of(unit, endpoint, roots, index, Some(probe.known));
+        let state = self.state_of(unit, endpoint, roots, index, Some(known));
         Ok(State {
             unchanged: match read {
                 0 => self.stock.has_exactly(plan, &state.index),
@@ -212,6 +215,7 @@ impl Lister<'_> {
                 doubted: false,
                 clock: None,
                 validators: Validators::default(),
+                companions: BTreeMap::new(),
             }),
             index,
             roots,
@@ -291,9 +295,9 @@ impl Lister<'_> {
         let stored = known.and_then(|known| {
             self.stock
                 .shelves
-                .read(&known.digest, file.max_bytes)
+                .root(file, &known.digest)
                 .ok()
-                .map(|bytes| (known, bytes))
+                .map(|content| (known, content))
         });
         let format = self.rules.options.format.as_ref();
         let clock = self.upstream.clock(format, endpoint).await?.cloned();
@@ -302,9 +306,12 @@ impl Lister<'_> {
             then.zip(now)
                 .is_some_and(|(then, now)| then.state == now.state)
         };
-        if let Some((known, bytes)) = stored.as_ref().filter(|(known, _)| stands(known)) {
+        if let Some((known, content)) = stored.as_ref().filter(|(known, _)| stands(known)) {
             return Ok(Ok(Probe {
-                root: root(file, bytes.clone(), None),
+                root: Root {
+                    content: content.clone(),
+                    modified: None,
+                },
                 known: Known {
                     clock,
                     ..(*known).clone()
@@ -317,7 +324,7 @@ impl Lister<'_> {
             .filter(|validators| !validators.is_empty());
         match self.upstream.fetch_root(file, endpoint, validators).await? {
             Ok(Arrival::NotModified) => {
-                let Some((known, bytes)) = stored else {
+                let Some((known, content)) = stored else {
                     return Err(Problem::new(
                         Reason::UpstreamUnreachable,
                         format!(
@@ -327,7 +334,10 @@ impl Lister<'_> {
                     ));
                 };
                 // Read from the store a moment ago, by its digest.
-                let root = root(file, bytes, None);
+                let root = Root {
+                    content,
+                    modified: None,
+                };
                 Ok(Ok(Probe {
                     root,
                     known: Known {
@@ -342,10 +352,11 @@ impl Lister<'_> {
                     digest: received.digest,
                     doubted: self.stock.is_doubted(unit, &identity, &received.digest),
                     clock,
-                    validators: received.validators,
+                    validators: received.validators.clone(),
+                    companions: BTreeMap::new(),
                 };
                 Ok(Ok(Probe {
-                    root: root(file, received.body.unwrap_or_default(), received.modified),
+                    root: arrived(file, received),
                     known,
                 }))
             }

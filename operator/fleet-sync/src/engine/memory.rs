@@ -89,6 +89,18 @@ pub(super) struct Known {
     pub clock: Option<ClockReading>,
     #[serde(flatten)]
     pub validators: Validators,
+    /// Its copies of the files that came with it, by path.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub companions: BTreeMap<String, KnownFile>,
+}
+
+/// How an endpoint described its copy of one file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct KnownFile {
+    pub digest: Sha256,
+    #[serde(flatten)]
+    pub validators: Validators,
 }
 
 impl Memory {

@@ -32,7 +32,8 @@
 //!
 //! Until the switch the snapshot that was served, after it the new one; `current` is one rename. Files in `staging/` that
 //! are hashed again before they are used, blobs that nobody names yet, perhaps an index that nobody serves: the next run
-//! takes up what it can use, and collects the rest. Damage that was found is noted before it is mended.
+//! takes up what it can use, and collects the rest. Roots are in memory or, the large ones, in files without a name until
+//! they are blobs, and leave nothing. Damage that was found is noted before it is mended.
 
 mod base;
 mod blocking;

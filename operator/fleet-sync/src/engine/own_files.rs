@@ -16,7 +16,7 @@ use super::memory::Memory;
 use super::publish::Served;
 use super::run::Ground;
 use super::upstream::Upstream;
-use crate::fetch::Arrival;
+use crate::fetch::{Arrival, Body};
 use crate::{Problem, Report, RunResult, SyncOptions};
 
 /// Nothing depends on the upstream's own word, so a run does not wait for long.
@@ -63,7 +63,10 @@ async fn upstreams_word(ground: &Ground, upstream: &Upstream) -> Word {
         let word = ground.rules.options.format.state_files().word()?;
         let endpoint = upstream.fetcher.endpoints().bulk().next()?;
         match upstream.fetch_root(&word.file, endpoint, None).await {
-            Ok(Ok(Arrival::Complete(received))) => (word.read)(&received.body?),
+            Ok(Ok(Arrival::Complete(received))) => match received.body? {
+                Body::Memory(text) => (word.read)(&text),
+                Body::File(_) => None,
+            },
             _ => None,
         }
     };

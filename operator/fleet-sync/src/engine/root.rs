@@ -1,15 +1,18 @@
-//! A root file as it is while a run looks at it: in memory, under its digest.
+//! A root file as it is while a run looks at it: small ones in memory, others where they are on the disk.
 
-use fleet_formats::seam::{RootContent, RootFile};
-use fleet_types::Sha256;
-use sha2::Digest as _;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use fleet_formats::seam::{Reread, RootContent, RootFile};
 
 use super::memory::Known;
+use crate::fetch::{Body, Received};
 
 #[derive(Clone)]
 pub(super) struct Root {
     pub content: RootContent,
-    pub digest: Sha256,
     /// The upstream's Last-Modified.
     pub modified: Option<i64>,
 }
@@ -20,14 +23,45 @@ pub(super) struct Probe {
     pub known: Known,
 }
 
-pub(super) fn root(file: &RootFile, bytes: Vec<u8>, modified: Option<i64>) -> Root {
-    let digest = Sha256(sha2::Sha256::digest(&bytes).into());
+/// A root that came.
+pub(super) fn arrived(file: &RootFile, received: Received) -> Root {
+    let path = file.path.clone();
+    let content = match received.body {
+        Some(Body::File(body)) => {
+            let body = Arc::new(OnDisk(body));
+            RootContent::elsewhere(path, received.digest, received.size, body)
+        }
+        Some(Body::Memory(bytes)) => RootContent::new(path, bytes),
+        None => RootContent::new(path, Vec::new()),
+    };
     Root {
-        content: RootContent {
-            path: file.path.clone(),
-            bytes,
-        },
-        digest,
-        modified,
+        content,
+        modified: received.modified,
+    }
+}
+
+/// A file that is open: its name may be gone.
+pub(super) struct OnDisk(pub Arc<File>);
+
+impl Reread for OnDisk {
+    fn open(&self) -> io::Result<Box<dyn Read + Send + '_>> {
+        Ok(Box::new(FromStart {
+            file: &self.0,
+            position: 0,
+        }))
+    }
+}
+
+/// Reads by position: others may read the same file.
+struct FromStart<'a> {
+    file: &'a File,
+    position: u64,
+}
+
+impl Read for FromStart<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read_at(buffer, self.position)?;
+        self.position += count as u64;
+        Ok(count)
     }
 }

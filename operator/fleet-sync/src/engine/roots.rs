@@ -1,12 +1,15 @@
 //! The files of one state: what is done where one answer lacks some of them, and where endpoints have them in different
 //! bytes. What identifies a state is its payload; what clients read are these files.
 
-use fleet_formats::seam::{Rejected, RootContent, RootPlan, UnitIndex, Verified};
+use std::collections::BTreeMap;
+
+use fleet_formats::seam::{Rejected, RootContent, RootFile, RootPlan, UnitIndex, Verified};
+use fleet_store::EntryState;
 use fleet_types::RepoPath;
 
 use super::list::{Listed, Lister, State};
-use super::memory::Known;
-use super::root::{Root, root};
+use super::memory::{Known, KnownFile};
+use super::root::{Root, arrived};
 use crate::Problem;
 use crate::fetch::{Arrival, FailureKind, FetchError, Validators};
 
@@ -166,14 +169,18 @@ impl Lister<'_> {
     }
 
     /// Asks for the files of the plan that are not there yet. Each costs a request in every run until it is there, and is
-    /// of no use without the one before it.
+    /// of no use without the one before it. How the endpoint describes what came.
+    ///
+    /// They are asked for on condition that they are others by now, until one is. The clocks of many upstreams tell
+    /// seconds only, so that where they do not fit they are asked for as they are.
     pub(super) async fn add_lacking(
         &self,
+        unit: &str,
         plan: &RootPlan,
         roots: &mut Vec<Root>,
-        from_base: bool,
-        endpoint: usize,
-    ) -> Result<(), Problem> {
+        (endpoint, from_base, settled): (usize, bool, bool),
+    ) -> Result<BTreeMap<String, KnownFile>, Problem> {
+        let (mut known, mut as_before) = (BTreeMap::new(), !settled);
         let first = plan.probes.first().map(|file| &file.path);
         let better = plan.probes.iter().take(1).filter(|_| from_base);
         for (file, is_better) in better
@@ -186,13 +193,33 @@ impl Lister<'_> {
                 continue;
             }
             let optional = is_better || first.is_some_and(is_there);
-            match self.upstream.ask_for_root(file, endpoint, None).await? {
-                Ok(Arrival::Complete(received)) => roots.push(root(
-                    file,
-                    received.body.unwrap_or_default(),
-                    received.modified,
-                )),
-                Err(error)
+            let held = match as_before {
+                true => self.held_companion(unit, file, endpoint),
+                false => None,
+            };
+            let validators = held.as_ref().map(|(held, _)| held.validators.clone());
+            let answer = self
+                .upstream
+                .ask_for_root(file, endpoint, validators)
+                .await?;
+            match (answer, held) {
+                (Ok(Arrival::Complete(received)), _) => {
+                    let description = KnownFile {
+                        digest: received.digest,
+                        validators: received.validators.clone(),
+                    };
+                    known.insert(file.path.to_string(), description);
+                    roots.push(arrived(file, received));
+                    as_before = false;
+                }
+                (Ok(Arrival::NotModified), Some((description, content))) => {
+                    known.insert(file.path.to_string(), description.clone());
+                    roots.push(Root {
+                        content,
+                        modified: None,
+                    });
+                }
+                (Err(error), _)
                     if !self.upstream.says_not_there(&error)
                         && (!optional || is_decisive(&error)) =>
                 {
@@ -207,7 +234,32 @@ impl Lister<'_> {
             let mut files = plan.probes.iter().chain(&plan.companions);
             files.position(|file| file.path == root.content.path)
         });
-        Ok(())
+        Ok(known)
+    }
+
+    /// A companion as the store has it, and how the endpoint described it.
+    fn held_companion(
+        &self,
+        unit: &str,
+        file: &RootFile,
+        endpoint: usize,
+    ) -> Option<(&KnownFile, RootContent)> {
+        let identity = self.upstream.fetcher.endpoints().identity(endpoint);
+        let known = self
+            .stock
+            .memory
+            .units
+            .get(unit)?
+            .endpoints
+            .get(&identity)?;
+        let held = known.companions.get(file.path.as_str())?;
+        let entry = self.stock.entry(&file.path)?;
+        let is_of_use = !known.doubted
+            && !held.validators.is_empty()
+            && (entry.state, entry.digest) == (EntryState::Present, held.digest)
+            && !self.stock.shelves.damage.contains(&held.digest);
+        let content = is_of_use.then(|| self.stock.shelves.root(file, &held.digest).ok());
+        content.flatten().map(|content| (held, content))
     }
 }
 

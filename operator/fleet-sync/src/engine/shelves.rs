@@ -1,17 +1,23 @@
 //! Where the content is that a run already has. A dry run writes to a store of its own and reads from two.
 
 use std::fs::File;
+use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use fleet_store::{Retained, Snapshot, SnapshotId, Staging, Store, StoreError, Writer};
+use fleet_formats::seam::{RootContent, RootFile};
+use fleet_store::{Retained, Snapshot, SnapshotId, Staged, Staging, Store, Writer};
 use fleet_types::{Expected, Reason, Sha256};
 use serde::de::DeserializeOwned;
 use sha2::Digest as _;
 
 use super::damage::Damage;
+use super::root::{OnDisk, Root};
 use super::want::Want;
 use crate::Problem;
+
+/// A larger root stays on the disk.
+const MAX_IN_MEMORY_BYTES: u64 = 1 << 20;
 
 /// The store that a run writes to, and for a dry run the real one beside it.
 pub(super) struct Shelves {
@@ -140,7 +146,6 @@ impl Shelves {
 
     /// A small file as a whole, and as it was when it was stored.
     pub fn read(&self, digest: &Sha256, limit: u64) -> Result<Vec<u8>, Problem> {
-        use std::io::Read;
         let mut content = Vec::new();
         self.open(digest)?
             .take(limit)
@@ -161,19 +166,61 @@ impl Shelves {
         )
     }
 
-    /// Makes content that is in memory a blob.
-    pub fn keep(&self, contents: &[&[u8]]) -> Result<(), Problem> {
-        let staged = contents
-            .iter()
-            .map(|content| self.staging().put_bytes(content))
-            .collect::<Result<Vec<_>, StoreError>>()?;
-        let digests: Vec<Sha256> = staged.iter().map(|staged| staged.digest()).collect();
+    /// Makes content blobs that is staged.
+    pub fn keep(&self, staged: Vec<Staged>) -> Result<(), Problem> {
+        let digests: Vec<Sha256> = staged.iter().map(Staged::digest).collect();
         self.staging().commit_batch(staged)?;
         digests
             .iter()
             .for_each(|digest| self.damage.arrived(digest));
         self.damage.arrivals_are_durable();
         Ok(())
+    }
+
+    /// Makes roots blobs.
+    pub fn keep_roots<'a>(&self, roots: impl Iterator<Item = &'a Root>) -> Result<(), Problem> {
+        let staged = roots.map(|root| self.stage(&root.content));
+        self.keep(staged.collect::<Result<_, _>>()?)
+    }
+
+    fn stage(&self, content: &RootContent) -> Result<Staged, Problem> {
+        if content.size <= MAX_IN_MEMORY_BYTES {
+            return Ok(self.staging().put_bytes(&content.bytes()?)?);
+        }
+        let failed = |e: io::Error| {
+            let text = format!("{} cannot be read again: {e}", content.path);
+            Problem::new(Reason::StorageFailed, text)
+        };
+        let mut staged = self.staging().begin(&Expected {
+            size: content.size,
+            digest: fleet_types::Digest::Sha256(content.sha256),
+        })?;
+        let mut from = content.open().map_err(failed)?;
+        let mut block = vec![0; 128 << 10];
+        if staged.written() > 0 {
+            staged.restart()?;
+        }
+        loop {
+            match from.read(&mut block).map_err(failed)? {
+                0 => return Ok(staged.finish()?),
+                count => staged.write(&block[..count])?,
+            }
+        }
+    }
+
+    /// What is stored of a root, as it was when it was stored. A large one stays where it is.
+    pub fn root(&self, file: &RootFile, digest: &Sha256) -> Result<RootContent, Problem> {
+        let blob = self.open(digest)?;
+        let size = blob
+            .metadata()
+            .map_err(|e| self.found_damaged(digest, &e.to_string()))?
+            .len();
+        let path = file.path.clone();
+        if size.min(file.max_bytes) <= MAX_IN_MEMORY_BYTES {
+            return Ok(RootContent::new(path, self.read(digest, file.max_bytes)?));
+        }
+        let blob = OnDisk(Arc::new(self.open_whole(digest)?));
+        Ok(RootContent::elsewhere(path, *digest, size, Arc::new(blob)))
     }
 
     /// How large wanted content is, where it is there already under the name that its index promises.

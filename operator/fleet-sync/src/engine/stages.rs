@@ -356,13 +356,12 @@ fn plan_once(ground: &Ground, stances: &[Stance], lost: &LostFiles) -> Result<Pl
     Ok(plan)
 }
 
-/// Roots are in memory until here: only what is going to be served becomes a blob.
+/// Roots are no blobs until here: only what is going to be served becomes a blob.
 fn store_roots(shelves: &Shelves, stances: &[Stance]) -> Result<(), Problem> {
     let advancing = stances.iter().filter_map(|stance| match stance {
         Stance::Advance(advance) => Some(advance),
         _ => None,
     });
     let roots = advancing.flat_map(|advance| &advance.listed.roots);
-    let contents = roots.map(|root| root.content.bytes.as_slice());
-    shelves.keep(&contents.collect::<Vec<_>>())
+    shelves.keep_roots(roots)
 }

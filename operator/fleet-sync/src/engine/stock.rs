@@ -9,7 +9,7 @@ use fleet_types::{RepoPath, Sha256, UnitRevision};
 
 use super::base::Base;
 use super::memory::Memory;
-use super::root::{Probe, Root, root};
+use super::root::{Probe, Root};
 use super::shelves::Shelves;
 use super::want::Want;
 use crate::Problem;
@@ -86,7 +86,7 @@ impl Stock {
     pub fn has_probe(&self, unit: &str, probe: &Probe) -> bool {
         let entry = self.present(&probe.root.content.path);
         self.state_of(unit).is_some()
-            && entry.is_some_and(|entry| entry.digest == probe.root.digest)
+            && entry.is_some_and(|entry| entry.digest == probe.root.content.sha256)
     }
 
     /// The roots of the base's state, where the probe shows that the upstream still has it.
@@ -128,8 +128,10 @@ impl Stock {
         for file in plan.probes.iter().chain(&plan.companions) {
             let is_read = roots.iter().any(|root| root.content.path == file.path);
             if let Some(entry) = self.present(&file.path).filter(|_| !is_read) {
-                let bytes = self.shelves.read(&entry.digest, file.max_bytes)?;
-                roots.push(root(file, bytes, Some(entry.mtime)));
+                roots.push(Root {
+                    content: self.shelves.root(file, &entry.digest)?,
+                    modified: Some(entry.mtime),
+                });
             }
         }
         Ok(roots)
@@ -159,8 +161,10 @@ impl Stock {
         for names in format.unlisted(unit, &contents)? {
             let here = (names.iter()).find_map(|file| Some((file, self.present(&file.path)?)));
             if let Some((file, entry)) = here {
-                let bytes = self.shelves.read(&entry.digest, file.max_bytes)?;
-                roots.push(root(file, bytes, Some(entry.mtime)));
+                roots.push(Root {
+                    content: self.shelves.root(file, &entry.digest)?,
+                    modified: Some(entry.mtime),
+                });
             }
         }
         Ok(())

@@ -3,7 +3,7 @@
 use fleet_formats::seam::{RootContent, RootFile, RootPlan, SignaturePolicy};
 
 use super::list::{Lister, State};
-use super::root::{Root, root};
+use super::root::{Root, arrived};
 use crate::Problem;
 use crate::fetch::Arrival;
 
@@ -64,8 +64,7 @@ impl Lister<'_> {
             if let Ok(Arrival::Complete(received)) =
                 self.upstream.fetch_root(file, endpoint, None).await?
             {
-                let body = received.body.unwrap_or_default();
-                return Ok(Some(root(file, body, received.modified)));
+                return Ok(Some(arrived(file, received)));
             }
         }
         Ok(None)

@@ -1,5 +1,6 @@
 //! The network: where a run fetches from, and the threads that write what comes.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use fleet_formats::seam::RootFile;
@@ -8,7 +9,7 @@ use super::clock::Clocks;
 use super::damage::Damage;
 use super::shelves::Shelves;
 use crate::fetch::{
-    Arrival, Bound, Delivery, EndpointSet, FailureKind, FetchError, FetchOptions, Fetcher, Meter,
+    Arrival, Delivery, EndpointSet, FailureKind, FetchError, FetchOptions, Fetcher, Meter,
     RetryPolicy, Sink, Validators, Want, Writers,
 };
 use crate::stop::Stop;
@@ -18,6 +19,8 @@ pub(super) struct Upstream {
     pub fetcher: Fetcher,
     pub writers: Arc<Writers>,
     pub(super) clocks: Clocks,
+    /// For what is too large for the memory.
+    folder: PathBuf,
     /// Nobody was told who we are.
     anonymous: bool,
 }
@@ -32,6 +35,7 @@ impl Upstream {
         let endpoints = EndpointSet::new(&fetch_options(options, shelves), meter)?;
         Ok(Upstream {
             clocks: Clocks::new(endpoints.count()),
+            folder: shelves.spill_dir(),
             fetcher: Fetcher::new(Arc::new(endpoints), stop.clone()),
             writers: Writers::start(shelves.staging())?,
             anonymous: options.access.credentials.is_none(),
@@ -63,7 +67,7 @@ impl Upstream {
         endpoint: usize,
         validators: Option<Validators>,
     ) -> Result<Result<Arrival, FetchError>, Problem> {
-        let sink = Sink::memory(Bound::AtMost(file.max_bytes));
+        let sink = Sink::spooled(file.max_bytes, self.folder.clone());
         let want = Want {
             tag: 0,
             sources: vec![file.path.clone()],

@@ -36,7 +36,7 @@ pub use http::HttpTransport;
 pub use meter::Meter;
 pub use retry::RetryPolicy;
 pub use rsync::RsyncTransport;
-pub use sink::{Sink, SinkError};
+pub use sink::{Body, Sink, SinkError};
 pub use writers::Writers;
 
 /// Fetches from one endpoint.
@@ -79,19 +79,19 @@ pub enum Bound {
 }
 
 /// A file that is there.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Arrival {
     Complete(Received),
     NotModified,
 }
 
 /// A body that passed its checks.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Received {
     pub digest: Sha256,
     pub size: u64,
-    /// The body of a request whose sink is [`Sink::memory`].
-    pub body: Option<Vec<u8>>,
+    /// The body of a request whose sink is [`Sink::spooled`].
+    pub body: Option<Body>,
     /// What the upstream says of the file's age; seconds since 1970-01-01T00:00:00Z.
     pub modified: Option<i64>,
     pub validators: Validators,

@@ -1,5 +1,7 @@
 //! One answer, or one endpoint, lacks or alters a root of a suite: what the upstream has comes to clients all the same.
 
+use std::fs;
+
 use fleet_sync::RunResult;
 use fleet_types::Reason;
 
@@ -150,4 +152,56 @@ async fn a_refusal_for_in_release_means_that_it_is_not_there_where_release_answe
     world.server.fault(ROOTS[1], usize::MAX, Fault::Status(403));
     let report = sync(&options).await;
     assert_eq!(told(&report).1, Reason::UpstreamForbidden, "{report:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_with_a_root_comes_again_only_where_it_is_another() {
+    let world = World::new(&[]).await;
+    let release = Release {
+        signed: Signed::Both,
+        ..Release::of(world.date)
+    };
+    world.archive.publish("stable", &world.packages, &release);
+    let options = world.options(&["stable"]);
+    assert_eq!(told(&sync(&options).await).1, Reason::Published);
+    // Signed anew, with the same beside it.
+    let folder = world.archive.path("dists/stable");
+    let read = |name: &str| fs::read(folder.join(name)).unwrap();
+    let text = String::from_utf8(read("Release")).unwrap();
+    let kept = ["Release", "Release.gpg"].map(read);
+    world.archive.sign("stable", &text, Signed::Inline);
+    for (name, content) in ["Release", "Release.gpg"].iter().zip(&kept) {
+        fs::write(folder.join(name), content).unwrap();
+    }
+    world.archive.date_roots("stable", world.date);
+    // But for the one that is new.
+    let now = fs::File::options()
+        .append(true)
+        .open(folder.join("InRelease"));
+    let later = std::time::UNIX_EPOCH + std::time::Duration::from_secs(world.date as u64 + 1);
+    now.unwrap().set_modified(later).unwrap();
+    let report = sync(&options).await;
+    let new = read("InRelease").len() as u64;
+    assert_eq!(
+        (told(&report).1, report.bytes_fetched),
+        (Reason::Published, new),
+        "{report:?}"
+    );
+
+    // Of another state, and of the same second: what does not fit is read again without conditions.
+    let newer = Release {
+        signed: Signed::Both,
+        ..Release::of(world.date + 60)
+    };
+    world
+        .archive
+        .publish("stable", &world.packages[..2], &newer);
+    world.archive.date_roots("stable", world.date);
+    let now = fs::File::options()
+        .append(true)
+        .open(folder.join("InRelease"));
+    let later = later + std::time::Duration::from_secs(1);
+    now.unwrap().set_modified(later).unwrap();
+    assert_eq!(told(&sync(&options).await).1, Reason::Published);
+    assert_eq!(world.served("dists/stable/Release"), read("Release"));
 }

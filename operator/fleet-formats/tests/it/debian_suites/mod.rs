@@ -83,10 +83,7 @@ fn slice(suite: &str, include: DebianInclude) -> DebianContent {
 }
 
 fn root(path: &str, bytes: impl Into<Vec<u8>>) -> RootContent {
-    RootContent {
-        path: RepoPath::new(path).unwrap(),
-        bytes: bytes.into(),
-    }
+    RootContent::new(RepoPath::new(path).unwrap(), bytes.into())
 }
 
 fn unsigned() -> Trust {

@@ -68,7 +68,7 @@ fn signatures_and_the_pair_of_release_files() {
     assert_eq!((without.roots.len(), without.notes.len()), (2, 1));
     let of_other = root(
         "dists/stable/Release.gpg",
-        gpg.detached(MADE_AT, &[&key], &[], &other.bytes),
+        gpg.detached(MADE_AT, &[&key], &[], &other.bytes().unwrap()),
     );
     assert_eq!(
         check_in(&[&in_release, &other, &of_other], &settled)

@@ -2,7 +2,9 @@
 
 mod error;
 mod growing;
+mod spool;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,10 +12,12 @@ use fleet_types::{Digest, Expected, Sha256};
 use sha2::Digest as _;
 
 use self::growing::{Growing, Settled};
+use self::spool::Spool;
 use super::Bound;
 use super::writers::Writers;
 
 pub use error::SinkError;
+pub use spool::Body;
 
 /// Bodies up to this size are handed to the disk as a whole; they are not worth resuming.
 const SMALL_BYTES: u64 = 256 << 10;
@@ -33,8 +37,8 @@ enum Beginning {
 
 #[derive(Debug)]
 enum Kind {
-    /// Handed back as bytes.
-    Memory { body: Vec<u8>, bound: Bound },
+    /// Handed back.
+    Spooled(Spool),
     /// Collected, then written by a writer thread.
     Small {
         body: Vec<u8>,
@@ -49,16 +53,14 @@ enum Kind {
 pub(crate) struct Taken {
     pub digest: Sha256,
     pub size: u64,
-    pub body: Option<Vec<u8>>,
+    pub body: Option<Body>,
 }
 
 impl Sink {
-    /// Keeps the body in memory.
-    pub fn memory(bound: Bound) -> Sink {
-        Sink::of(Kind::Memory {
-            body: Vec::new(),
-            bound,
-        })
+    /// Hands the body back, of which nothing is known; no more than `limit` bytes are taken. What is large is in a file in
+    /// `folder` that has no name.
+    pub fn spooled(limit: u64, folder: PathBuf) -> Sink {
+        Sink::of(Kind::Spooled(Spool::new(limit, folder)))
     }
 
     /// Writes the body into the store's staging.
@@ -95,7 +97,8 @@ impl Sink {
     /// The next bytes come with another answer than those that are there.
     pub(super) fn begin_answer(&mut self) {
         let held = match &self.0 {
-            Kind::Memory { body, .. } | Kind::Small { body, .. } => body.len() as u64,
+            Kind::Spooled(spool) => spool.position(),
+            Kind::Small { body, .. } => body.len() as u64,
             Kind::Large(file) => file.position(),
         };
         self.1 = if held > 0 {
@@ -112,10 +115,6 @@ impl Sink {
                 body,
                 bound: Bound::Exactly(expected),
                 ..
-            }
-            | Kind::Memory {
-                body,
-                bound: Bound::Exactly(expected),
             } if body.is_empty() && expected.size <= SMALL_BYTES => Some(expected.size),
             _ => None,
         }
@@ -124,7 +123,7 @@ impl Sink {
     /// Appends to a small body.
     pub(crate) fn append(&mut self, chunk: &[u8]) -> Result<(), SinkError> {
         let limit = self.limit();
-        let (Kind::Memory { body, .. } | Kind::Small { body, .. }) = &mut self.0 else {
+        let Kind::Small { body, .. } = &mut self.0 else {
             return Err(SinkError::TooLong { limit, exact: true });
         };
         let total = (body.len() + chunk.len()) as u64;
@@ -140,7 +139,7 @@ impl Sink {
 
     /// Empties a small body that will be asked for again.
     pub(crate) fn forget(&mut self) {
-        if let Kind::Memory { body, .. } | Kind::Small { body, .. } = &mut self.0 {
+        if let Kind::Small { body, .. } = &mut self.0 {
             body.clear();
         }
     }
@@ -168,7 +167,8 @@ impl Sink {
 
     fn bound(&self) -> Bound {
         match &self.0 {
-            Kind::Memory { bound, .. } | Kind::Small { bound, .. } => *bound,
+            Kind::Spooled(spool) => Bound::AtMost(spool.limit),
+            Kind::Small { bound, .. } => *bound,
             Kind::Large(file) => file.bound(),
         }
     }
@@ -184,7 +184,8 @@ impl Sink {
     /// How many bytes are there: where a Range request continues. Takes up what an earlier run has left.
     pub async fn position(&mut self) -> Result<u64, SinkError> {
         match &mut self.0 {
-            Kind::Memory { body, .. } | Kind::Small { body, .. } => Ok(body.len() as u64),
+            Kind::Spooled(spool) => Ok(spool.position()),
+            Kind::Small { body, .. } => Ok(body.len() as u64),
             Kind::Large(file) => {
                 if file.open().await? {
                     self.1 = Beginning::Earlier;
@@ -215,7 +216,8 @@ impl Sink {
         let position = self.position().await?;
         self.announced(position, chunk.len() as u64)?;
         match &mut self.0 {
-            Kind::Memory { body, .. } | Kind::Small { body, .. } => body.extend_from_slice(&chunk),
+            Kind::Spooled(spool) => spool.write(chunk).await?,
+            Kind::Small { body, .. } => body.extend_from_slice(&chunk),
             Kind::Large(file) => file.write(chunk).await?,
         }
         Ok(())
@@ -225,7 +227,8 @@ impl Sink {
     pub async fn restart(&mut self) -> Result<(), SinkError> {
         self.1 = Beginning::Own;
         match &mut self.0 {
-            Kind::Memory { body, .. } | Kind::Small { body, .. } => body.clear(),
+            Kind::Spooled(spool) => spool.restart(),
+            Kind::Small { body, .. } => body.clear(),
             Kind::Large(file) => file.restart().await?,
         }
         Ok(())
@@ -249,7 +252,7 @@ impl Sink {
         }
         let limit = self.limit();
         match &mut self.0 {
-            Kind::Memory { body, bound } => check(std::mem::take(body), *bound),
+            Kind::Spooled(spool) => Ok(spool.take()),
             Kind::Small {
                 body,
                 bound,
@@ -282,25 +285,4 @@ impl Sink {
             }
         }
     }
-}
-
-fn check(body: Vec<u8>, bound: Bound) -> Result<Taken, SinkError> {
-    let digest = Sha256(sha2::Sha256::digest(&body).into());
-    if let Bound::Exactly(expected) = bound {
-        let found = match expected.digest {
-            Digest::Sha512(_) => Digest::Sha512(sha2::Sha512::digest(&body).into()),
-            _ => Digest::Sha256(digest),
-        };
-        if found != expected.digest {
-            return Err(SinkError::WrongDigest {
-                expected: Box::new(expected.digest),
-                found: Box::new(found),
-            });
-        }
-    }
-    Ok(Taken {
-        digest,
-        size: body.len() as u64,
-        body: Some(body),
-    })
 }

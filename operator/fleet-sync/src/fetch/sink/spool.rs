@@ -104,7 +104,8 @@ async fn off_thread<T: Send + 'static>(
     let written = tokio::task::spawn_blocking(write).await;
     let written = written.unwrap_or_else(|stopped| Err(io::Error::other(stopped)));
     written.map_err(|error| {
-        let text = format!("what is read to learn the upstream's state cannot be set aside: {error}");
+        let text =
+            format!("what is read to learn the upstream's state cannot be set aside: {error}");
         SinkError::Store(Problem::new(Reason::StorageFailed, text))
     })
 }

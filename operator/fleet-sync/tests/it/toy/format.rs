@@ -5,7 +5,7 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::ops::ControlFlow;
 
 use fleet_formats::openpgp::verify_detached;
@@ -14,12 +14,9 @@ use fleet_formats::seam::{
     RootContent, RootFile, RootPlan, StateFiles, Told, Trust, UnitIndex, VerifyContext,
 };
 use fleet_types::documents::OwnFile;
-use fleet_types::{
-    Digest, Expected, HashAlgorithm, Hashes, Reason, RepoPath, Sha256, UnitRevision,
-};
-use sha2::Digest as _;
+use fleet_types::{Digest, Expected, HashAlgorithm, Hashes, Reason, RepoPath, UnitRevision};
 
-const MAX_INDEX_BYTES: u64 = 1 << 20;
+pub const MAX_INDEX_BYTES: u64 = 4 << 20;
 
 /// What a Mirror declares: the content block.
 #[derive(serde::Deserialize)]
@@ -53,11 +50,11 @@ impl Format for Toy {
         old: &dyn Fn() -> Result<Vec<RootContent>, Rejected>,
         new: &[RootContent],
     ) -> Result<Vec<String>, Rejected> {
-        let packages = |roots: &[RootContent]| {
-            let lines = roots.iter().flat_map(|root| root.bytes.lines());
-            lines.count().saturating_sub(1)
+        let packages = |roots: &[RootContent]| match roots {
+            [root] => Ok(lines(root)?.count().saturating_sub(1)),
+            _ => Ok(0),
         };
-        let (before, now) = (packages(&old()?), packages(new));
+        let (before, now) = (packages(&old()?)?, packages(new)?);
         match before.cmp(&now) {
             Ordering::Greater if now == 0 => {
                 let message = format!("{unit}: all of its {before} packages are gone");
@@ -77,8 +74,8 @@ impl Format for Toy {
         let [root] = roots else {
             return Err(malformed("there is no index"));
         };
-        let digest = Sha256(sha2::Sha256::digest(&root.bytes).into());
-        let mut lines = root.bytes.lines();
+        let digest = root.sha256;
+        let mut lines = lines(root)?;
         let first = lines.next().and_then(Result::ok).unwrap_or_default();
         let date = first
             .strip_prefix("updated ")
@@ -98,7 +95,7 @@ impl Format for Toy {
         let file = IndexFile {
             path: root.path.clone(),
             expected: Expected {
-                size: root.bytes.len() as u64,
+                size: root.size,
                 digest: Digest::Sha256(digest),
             },
             hashes: Hashes::default(),
@@ -242,6 +239,12 @@ fn package(unit: &str, line: &str) -> Result<[Payload; 3], Rejected> {
             )
         },
     ])
+}
+
+/// Of a root, without having it in memory.
+fn lines(root: &RootContent) -> Result<impl Iterator<Item = io::Result<String>> + '_, Rejected> {
+    let content = root.open().map_err(|error| malformed(&error.to_string()))?;
+    Ok(BufReader::new(content).lines())
 }
 
 fn index_of(unit: &str) -> Result<RepoPath, Rejected> {

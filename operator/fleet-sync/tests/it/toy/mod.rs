@@ -39,6 +39,8 @@ struct Shop {
     packages: BTreeMap<(&'static str, &'static str), String>,
     /// Seconds since 1970-01-01T00:00:00Z.
     updated: u64,
+    /// In the notes of each package.
+    more: String,
 }
 
 impl Shop {
@@ -51,6 +53,7 @@ impl Shop {
             dir,
             packages: BTreeMap::new(),
             updated: 1_700_000_000,
+            more: String::new(),
         };
         shop.publish("core", "alpha", "alpha 1");
         shop.publish("extra", "beta", "beta 1");
@@ -74,7 +77,7 @@ impl Shop {
         for ((_, name), content) in self.packages.iter().filter(|((of, _), _)| *of == unit) {
             let digest = hex(&sha2::Sha256::digest(content));
             let size = content.len();
-            index += &format!("{name} {digest} {size} notes-of-{name}\n");
+            index += &format!("{name} {digest} {size} notes-of-{name}{}\n", self.more);
         }
         let path = self.path(&format!("{unit}/{unit}.db"));
         fs::write(&path, index).unwrap();
@@ -325,4 +328,47 @@ async fn a_change_that_the_format_does_not_believe_holds_its_unit() {
     assert_eq!(shop.served("core/alpha.pkg").unwrap(), b"alpha 1");
     shop.publish("core", "alpha", "alpha 1");
     assert_eq!(told(&sync(&options).await), PUBLISHED);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_root_is_read_from_the_disk_and_one_beyond_its_bound_is_refused() {
+    let mut shop = Shop::new().await;
+    let options = shop.options();
+    shop.more = "x".repeat(2 << 20);
+    shop.publish("core", "alpha", "alpha 1");
+    assert_eq!(told(&sync(&options).await), PUBLISHED);
+    assert!(shop.is_served("core/core.db"));
+    let notes = format!("notes-of-alpha{}", shop.more);
+    assert!(shop.served("core/alpha.notes").unwrap() == notes.as_bytes());
+    // By its clock, by its date, and as it is here.
+    assert_eq!(told(&sync(&options).await), UNCHANGED);
+    fs::remove_file(shop.path("lastupdate")).unwrap();
+    assert_eq!(told(&sync(&options).await), UNCHANGED);
+    shop.publish("extra", "beta", "beta 2");
+    let mut carrying = options.clone();
+    carrying.verification.allow_mutation = true;
+    shop.server.fault("core/core.db", 100, Fault::Status(500));
+    let report = sync(&carrying).await;
+    assert_eq!(
+        report.units[0].reason,
+        Reason::UpstreamUnreachable,
+        "{report:?}"
+    );
+    assert_eq!(shop.served("extra/beta.pkg").unwrap(), b"beta 2");
+    assert!(shop.is_served("core/core.db"), "carried");
+    shop.server.heal();
+
+    let beyond = "x".repeat(format::MAX_INDEX_BYTES as usize + 1);
+    fs::write(shop.path("core/core.db"), beyond).unwrap();
+    fs::write(shop.path("lastupdate"), "later").unwrap();
+    let report = sync(&carrying).await;
+    assert_eq!(report.units[0].reason, Reason::TooLarge, "{report:?}");
+    shop.publish("core", "alpha", "alpha 1");
+    assert_eq!(told(&sync(&carrying).await), PUBLISHED);
+    let left = shop.dir.path().join("store/staging");
+    assert_eq!(
+        fs::read_dir(left).unwrap().count(),
+        0,
+        "nothing is left of what was spooled"
+    );
 }
