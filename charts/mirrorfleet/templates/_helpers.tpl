@@ -168,7 +168,11 @@ is `localhost`. */}}
   verbs: [get, list, watch, create, delete]
 - apiGroups: [""]
   resources: [pods]
-  verbs: [list, watch]
+  verbs: [get, list, watch, patch]
+# A pod of another template leaves when it is its turn and its budget allows it.
+- apiGroups: [""]
+  resources: [pods/eviction]
+  verbs: [create]
 # Why a pod or a volume is not there stands in Events only.
 - apiGroups: [""]
   resources: [events]

@@ -17,6 +17,8 @@ pub const COMPONENT_SYNC: &str = "sync";
 pub const MIRROR: &str = "mirrorfleet.dev/mirror";
 /// The region that an object belongs to.
 pub const REGION: &str = "mirrorfleet.dev/region";
+/// Which replica of its region an object belongs to, a volume with its pod: a number from 0, and 0 where it is missing.
+pub const REPLICA: &str = "mirrorfleet.dev/replica";
 /// On a sync Job: the Upstream that it fetches from.
 pub const UPSTREAM: &str = "mirrorfleet.dev/upstream";
 

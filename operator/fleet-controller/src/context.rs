@@ -62,6 +62,7 @@ const ASKED_AT_ONCE: usize = 64;
 impl Context {
     pub fn new(
         client: Client,
+        evictions: Client,
         options: &ControllerOptions,
         metrics: Arc<ControllerMetrics>,
         wishes: Wishes,
@@ -72,7 +73,7 @@ impl Context {
         };
         Ok(Context {
             world: Arc::new(World::default()),
-            writer: Writer::new(client.clone()),
+            writer: Writer::new(client.clone(), evictions),
             asker: Asker::new(&options.user_agent)?,
             answers: Answers::default(),
             authorities: Authorities::default(),

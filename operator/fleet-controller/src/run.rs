@@ -8,7 +8,7 @@ use fleet_telemetry::{
     BuildInfo, ControllerMetrics, Health, Readiness, Registry, RegistryError, serve_metrics,
 };
 use futures::future::BoxFuture;
-use kube::Client;
+use kube::{Client, Config};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -69,7 +69,7 @@ async fn stand_and_lead(
     shutdown: CancellationToken,
 ) -> Result<(), ControllerError> {
     crate::install_crypto();
-    let client = Client::try_default()
+    let (client, evictions) = clients()
         .await
         .map_err(|error| ControllerError::Client(Box::new(error)))?;
     let registry = registry().map_err(|error| ControllerError::Metrics(error.to_string()))?;
@@ -82,7 +82,7 @@ async fn stand_and_lead(
     let result = tokio::select! {
         () = shutdown.cancelled() => Ok(()),
         won = election.won() => match won {
-            Ok(()) => Leader { client, options, metrics, known }.lead(&election, &shutdown).await,
+            Ok(()) => Leader { client, evictions, options, metrics, known }.lead(&election, &shutdown).await,
             Err(lost) => Err(lost),
         },
     };
@@ -91,6 +91,14 @@ async fn stand_and_lead(
     }
     server.cancel();
     result
+}
+
+/// One that repeats what an overloaded API server refuses, as all of kube's do, and one that does not.
+async fn clients() -> Result<(Client, Client), kube::Error> {
+    let repeats = Config::infer().await.map_err(kube::Error::InferConfig)?;
+    let mut once = repeats.clone();
+    once.default_retry = false;
+    Ok((Client::try_from(repeats)?, Client::try_from(once)?))
 }
 
 fn registry() -> Result<Registry, RegistryError> {
@@ -137,6 +145,7 @@ async fn serve(
 /// The replica that acts.
 struct Leader {
     client: Client,
+    evictions: Client,
     options: ControllerOptions,
     metrics: Arc<ControllerMetrics>,
     /// Whether the cluster's objects are known; a standby need not know them.
@@ -159,6 +168,7 @@ impl Leader {
         };
         let context = Arc::new(Context::new(
             self.client.clone(),
+            self.evictions,
             &self.options,
             self.metrics.clone(),
             wishes,

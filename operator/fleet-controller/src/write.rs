@@ -4,16 +4,17 @@
 //! - what was written is known at once, before the watch tells;
 //! - every successful write is counted by [`crate::faults`], the test hook that ends the process between two of them.
 
+mod evict;
 mod status;
 
 use std::fmt::Debug;
 
 use fleet_api::Mirror;
 use fleet_api::labels::{CLAIM_FINALIZER, FIELD_MANAGER};
-use fleet_plan::{ChildKind, Write};
+use fleet_plan::{Labelled, Object, Owned, Write};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Service};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
 use kube::core::DeserializeGuard;
@@ -26,16 +27,32 @@ use crate::faults::Faults;
 use crate::ownership;
 use crate::world::{Child, Kind, ObjectName, World, by_itself};
 
+/// Does the same with an object of whatever kind.
+macro_rules! each {
+    ($object:ident => $do:expr) => {
+        match $object {
+            Object::Claim($object) => $do,
+            Object::Service($object) => $do,
+            Object::StatefulSet($object) => $do,
+            Object::DisruptionBudget($object) => $do,
+            Object::Job($object) => $do,
+        }
+    };
+}
+
 /// The one place that writes.
 pub struct Writer {
     client: Client,
+    evictions: Client,
     faults: Faults,
 }
 
 impl Writer {
-    pub fn new(client: Client) -> Self {
+    /// `evictions` repeats nothing by itself: for minutes it would be what a budget refuses.
+    pub fn new(client: Client, evictions: Client) -> Self {
         Writer {
             client,
+            evictions,
             faults: Faults::from_environment(),
         }
     }
@@ -50,29 +67,50 @@ impl Writer {
         match write {
             Write::AddFinalizer => self.finalizers(world, mirror, true).await,
             Write::RemoveFinalizer => self.finalizers(world, mirror, false).await,
-            Write::CreateClaim(claim) => self.create(world, mirror, &**claim).await,
-            Write::GrowClaim { name, size, .. } => self.grow(world, mirror, name, size).await,
-            Write::ApplyService(service) => self.apply(world, mirror, &**service).await,
-            Write::ApplyStatefulSet(set) => self.apply(world, mirror, &**set).await,
-            Write::ApplyDisruptionBudget(budget) => self.apply(world, mirror, &**budget).await,
-            Write::CreateJob(job) => self.create(world, mirror, &**job).await,
+            Write::Create(object) => each!(object => self.create(world, mirror, &**object).await),
+            Write::Apply(object) => each!(object => self.apply(world, mirror, &**object).await),
+            Write::Grow { name, size, .. } => self.grow(world, mirror, name, size).await,
+            Write::Label {
+                kind,
+                name,
+                uid,
+                labels,
+                ..
+            } => {
+                let this = (world, mirror, name.as_str());
+                let body = json!({"metadata": {"uid": uid, "labels": labels}});
+                match kind {
+                    Labelled::Claim => self.merge::<PersistentVolumeClaim>(this, body).await,
+                    Labelled::Pod => self.merge::<Pod>(this, body).await,
+                }
+            }
+            Write::Orphan { name, uid, .. } => {
+                let this = (world, mirror, name.as_str(), uid.as_str());
+                self.delete::<StatefulSet>(this, PropagationPolicy::Orphan)
+                    .await
+            }
+            Write::Evict { name, uid, .. } => self.evict(world, mirror, name, uid).await,
             Write::Delete {
                 kind, name, uid, ..
-            } => match kind {
-                ChildKind::Claim => {
-                    self.delete::<PersistentVolumeClaim>(world, mirror, name, uid)
-                        .await
-                }
-                ChildKind::Service => self.delete::<Service>(world, mirror, name, uid).await,
-                ChildKind::StatefulSet => {
-                    self.delete::<StatefulSet>(world, mirror, name, uid).await
-                }
-                ChildKind::DisruptionBudget => {
-                    self.delete::<PodDisruptionBudget>(world, mirror, name, uid)
-                        .await
-                }
-                ChildKind::Job => self.delete::<Job>(world, mirror, name, uid).await,
-            },
+            } => self.delete_kind(world, mirror, *kind, name, uid).await,
+        }
+    }
+
+    async fn delete_kind(
+        &self,
+        world: &World,
+        mirror: &ObjectName,
+        kind: Owned,
+        name: &str,
+        uid: &str,
+    ) -> Result<(), WriteError> {
+        let (this, policy) = ((world, mirror, name, uid), PropagationPolicy::Background);
+        match kind {
+            Owned::Claim => self.delete::<PersistentVolumeClaim>(this, policy).await,
+            Owned::Service => self.delete::<Service>(this, policy).await,
+            Owned::StatefulSet => self.delete::<StatefulSet>(this, policy).await,
+            Owned::DisruptionBudget => self.delete::<PodDisruptionBudget>(this, policy).await,
+            Owned::Job => self.delete::<Job>(this, policy).await,
         }
     }
 
@@ -154,34 +192,37 @@ impl Writer {
         name: &str,
         size: &str,
     ) -> Result<(), WriteError> {
-        let api: Api<PersistentVolumeClaim> =
-            Api::namespaced(self.client.clone(), &mirror.namespace);
         let version = PersistentVolumeClaim::kept(&world.owned).version(mirror, name);
         let body = json!({
             "metadata": {"resourceVersion": version.map(|version| version.to_string())},
             "spec": {"resources": {"requests": {"storage": size}}},
         });
-        take_in(
-            world,
-            mirror,
-            &self
-                .patch(&api, name, &manager(), &Patch::Merge(body))
-                .await?,
-        );
+        self.merge::<PersistentVolumeClaim>((world, mirror, name), body)
+            .await
+    }
+
+    /// Changes the fields that `body` names, and nothing if its uid or version is not the object's.
+    async fn merge<K: Child>(
+        &self,
+        (world, mirror, name): (&World, &ObjectName, &str),
+        body: Value,
+    ) -> Result<(), WriteError> {
+        let api: Api<K> = Api::namespaced(self.client.clone(), &mirror.namespace);
+        let (params, patch) = (manager(), Patch::Merge(body));
+        let written = self.patch(&api, name, &params, &patch).await?;
+        take_in(world, mirror, &written);
         Ok(())
     }
 
     /// Deletes the very object that was seen. One that is gone already is as good.
     async fn delete<K: Child>(
         &self,
-        world: &World,
-        mirror: &ObjectName,
-        name: &str,
-        uid: &str,
+        (world, mirror, name, uid): (&World, &ObjectName, &str, &str),
+        policy: PropagationPolicy,
     ) -> Result<(), WriteError> {
         let api: Api<K> = Api::namespaced(self.client.clone(), &mirror.namespace);
         let params = DeleteParams {
-            propagation_policy: Some(PropagationPolicy::Background),
+            propagation_policy: Some(policy),
             preconditions: Some(Preconditions {
                 uid: Some(uid.to_owned()),
                 resource_version: None,

@@ -4,10 +4,12 @@
 //! no test. An object is as wanted if it carries the digest of exactly what we would apply (a field that we no longer
 //! set changes it) and if every field that we set still has our value (an edit by hand does not).
 
+use fleet_api::labels;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::names;
+use crate::object::Object;
 use crate::observed::SeenApplied;
 
 /// The digest that is put on an applied object, over its spec and labels.
@@ -24,24 +26,15 @@ pub fn fingerprint(spec: &impl Serialize, labels: &impl Serialize) -> String {
     hash.chars().take(16).collect()
 }
 
-/// Whether `live` needs no write to become `spec` with `labels`.
-pub fn is_as_wanted(
-    live: &SeenApplied,
-    spec: &impl Serialize,
-    labels: &std::collections::BTreeMap<String, String>,
-) -> bool {
-    let same_digest = live.meta.annotation(fleet_api::labels::APPLIED)
-        == Some(fingerprint(spec, labels).as_str());
-    let same_labels = labels
-        .iter()
-        .all(|(key, value)| live.meta.label(key) == Some(value));
-    let (Ok(wanted), Ok(live)) = (
-        serde_json::to_value(spec),
-        serde_json::from_str::<Value>(&live.spec),
-    ) else {
+/// Whether `live` needs no write to become `wanted`.
+pub fn is_as_wanted(live: &SeenApplied, wanted: &Object) -> bool {
+    let same_digest = live.meta.annotation(labels::APPLIED) == wanted.applied();
+    let mut labels = wanted.meta().labels.iter().flatten();
+    let same_labels = labels.all(|(key, value)| live.meta.label(key) == Some(value));
+    let Ok(live) = serde_json::from_str::<Value>(&live.spec) else {
         return false;
     };
-    same_digest && same_labels && covers(&tidy(live), &tidy(wanted), "")
+    same_digest && same_labels && covers(&tidy(live), &tidy(wanted.spec()), "")
 }
 
 /// Drops nulls, empty lists and empty maps: for the API server they are the same as nothing.

@@ -4,7 +4,7 @@
 mod complaints;
 
 use fleet_api::upstream::Signatures;
-use fleet_api::{Attempt, ConditionStatus, ConditionType};
+use fleet_api::{ConditionStatus, ConditionType};
 use fleet_types::{Outcome, Reason};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -16,49 +16,12 @@ use self::complaints::{
 };
 use crate::fleet::{Fleet, Problem};
 use crate::freshness::{self, Freshness};
-use crate::objects::RegionObjects;
 use crate::observed::Answer;
-use crate::runs::Runs;
+use crate::site::Site;
 use crate::verdict::{Verdict, said};
 use crate::view::RegionView;
 
-/// One region with everything that was found out about it.
-pub struct Facts<'a> {
-    pub view: &'a RegionView<'a>,
-    pub runs: &'a Runs,
-    pub objects: &'a RegionObjects,
-    pub freshness: Freshness,
-    /// For whom its next run waits, as the end of a sentence, while it could start but for that.
-    pub waiting: Option<String>,
-}
-
-impl Facts<'_> {
-    fn name(&self) -> &str {
-        self.view.name()
-    }
-    fn last(&self) -> Option<&Attempt> {
-        self.runs.status.last_attempt.as_ref()
-    }
-    /// The last run's reason, if it was of this kind.
-    fn last_was(&self, outcome: Outcome) -> Option<(Reason, &Attempt)> {
-        let last = self
-            .last()
-            .filter(|last| last.reason.outcome() == outcome)?;
-        Some((last.reason, last))
-    }
-    fn serves_something(&self) -> bool {
-        self.view
-            .served()
-            .is_some_and(|served| served.snapshot.is_some())
-    }
-    /// Whether a snapshot was ever seen here.
-    pub fn has_snapshot(&self) -> bool {
-        self.serves_something()
-            || (self.view.served().is_none() && self.view.before.snapshot.is_some())
-    }
-}
-
-type Check = fn(&Facts) -> Option<Problem>;
+type Check = fn(&Site) -> Option<Problem>;
 
 /// What speaks against "this Mirror serves verified content" and is the root of all else that does.
 const ROOTS: &[Check] = &[volume_lost, volume_refused, pod_held_up, first_run_held_up];
@@ -78,20 +41,20 @@ const STORAGE: &[Check] = &[volume_lost, volume_pending, storage_at_fault, damag
 const VERIFIED: &[Check] = &[refused];
 
 /// The first region's first answer.
-fn first(checks: &[Check], facts: &[Facts]) -> Option<Problem> {
-    checks.iter().find_map(|check| facts.iter().find_map(check))
+fn first(checks: &[Check], sites: &[Site]) -> Option<Problem> {
+    checks.iter().find_map(|check| sites.iter().find_map(check))
 }
 
 /// All conditions of a Mirror that can be carried out; those that are not listed are absent.
 pub fn verdicts(
     fleet: &Fleet,
-    facts: &[Facts],
+    sites: &[Site],
     before: &[Condition],
     now: Timestamp,
 ) -> Vec<(ConditionType, Verdict)> {
-    let stalled = first(STALLED, facts);
-    let reconciling = first(RECONCILING, facts).filter(|_| stalled.is_none());
-    let mut verdicts = vec![(ConditionType::Ready, ready(fleet, facts))];
+    let stalled = first(STALLED, sites);
+    let reconciling = first(RECONCILING, sites).filter(|_| stalled.is_none());
+    let mut verdicts = vec![(ConditionType::Ready, ready(fleet, sites))];
     verdicts.extend(stalled.map(|problem| {
         (
             ConditionType::Stalled,
@@ -105,28 +68,28 @@ pub fn verdicts(
         )
     }));
     verdicts.extend([
-        (ConditionType::Verified, verified(fleet, facts, before)),
-        (ConditionType::Fresh, fresh(fleet, facts, before, now)),
+        (ConditionType::Verified, verified(fleet, sites, before)),
+        (ConditionType::Fresh, fresh(fleet, sites, before, now)),
         (
             ConditionType::Serving,
             plain(
                 SERVING,
-                facts,
+                sites,
                 Reason::Serving,
                 "every serving pod is ready",
             ),
         ),
-        (ConditionType::StorageReady, storage(facts, before)),
+        (ConditionType::StorageReady, storage(sites, before)),
     ]);
     verdicts
 }
 
-fn plain(checks: &[Check], facts: &[Facts], good: Reason, message: &str) -> Verdict {
-    first(checks, facts).map_or_else(|| Verdict::yes(good, message), Verdict::from)
+fn plain(checks: &[Check], sites: &[Site], good: Reason, message: &str) -> Verdict {
+    first(checks, sites).map_or_else(|| Verdict::yes(good, message), Verdict::from)
 }
 
-fn ready(fleet: &Fleet, facts: &[Facts]) -> Verdict {
-    if let Some(problem) = not_ready(fleet, facts) {
+fn ready(fleet: &Fleet, sites: &[Site]) -> Verdict {
+    if let Some(problem) = not_ready(fleet, sites) {
         return problem.into();
     }
     let content = if unsigned(fleet) {
@@ -134,31 +97,31 @@ fn ready(fleet: &Fleet, facts: &[Facts]) -> Verdict {
     } else {
         "verified content"
     };
-    let serves = format!("{0} of {0} regions serve {content}", facts.len());
+    let serves = format!("{0} of {0} regions serve {content}", sites.len());
     if fleet.spec.suspend {
         return Verdict::yes(
             Reason::Suspended,
             format!("{serves}; spec.suspend stops new syncs"),
         );
     }
-    match facts.iter().find_map(remark) {
+    match sites.iter().find_map(remark) {
         Some(words) => Verdict::yes(Reason::Ready, format!("{serves}; {words}")),
         None => Verdict::yes(Reason::Ready, serves),
     }
 }
 
 /// What speaks against "this Mirror serves verified content", the root first.
-fn not_ready(fleet: &Fleet, facts: &[Facts]) -> Option<Problem> {
-    let synced = facts.iter().all(Facts::has_snapshot);
-    first(ROOTS, facts)
-        .or_else(|| first(STALLED, facts).filter(|_| !synced))
+fn not_ready(fleet: &Fleet, sites: &[Site]) -> Option<Problem> {
+    let synced = sites.iter().all(Site::has_snapshot);
+    first(ROOTS, sites)
+        .or_else(|| first(STALLED, sites).filter(|_| !synced))
         .or_else(|| {
             let suspended = fleet.spec.suspend && !synced;
             let message =
                 "no snapshot exists and spec.suspend stops the first sync: set it to false";
             suspended.then(|| Problem::new(Reason::Suspended, message))
         })
-        .or_else(|| first(&[never_synced, pod_not_ready], facts))
+        .or_else(|| first(&[never_synced, pod_not_ready], sites))
 }
 
 /// Whether the Upstream's manifest says that nobody's signature is looked at.
@@ -167,30 +130,30 @@ fn unsigned(fleet: &Fleet) -> bool {
 }
 
 /// What does not take back what is served, and is said all the same.
-fn remark(facts: &Facts) -> Option<String> {
-    let held_up = run_held_up(facts).map(|problem| problem.message);
+fn remark(site: &Site) -> Option<String> {
+    let held_up = run_held_up(site).map(|problem| problem.message);
     let waiting = || {
-        let words = facts.waiting.as_ref()?;
-        Some(format!("the next sync of region {} {words}", facts.name()))
+        let words = site.waiting.as_ref()?;
+        Some(format!("the next sync of region {} {words}", site.name()))
     };
-    held_up.or_else(|| failing(facts)).or_else(waiting)
+    held_up.or_else(|| failing(site)).or_else(waiting)
 }
 
 /// The last run failed.
-fn failing(facts: &Facts) -> Option<String> {
-    let last = facts
+fn failing(site: &Site) -> Option<String> {
+    let last = site
         .last()
         .filter(|last| last.reason.outcome() != Outcome::Good)?;
     Some(format!(
         "the last sync of region {} failed: {}: {}",
-        facts.name(),
+        site.name(),
         last.reason,
         last.message
     ))
 }
 
-fn verified(fleet: &Fleet, facts: &[Facts], before: &[Condition]) -> Verdict {
-    if let Some(problem) = first(VERIFIED, facts) {
+fn verified(fleet: &Fleet, sites: &[Site], before: &[Condition]) -> Verdict {
+    if let Some(problem) = first(VERIFIED, sites) {
         return problem.into();
     }
     if unsigned(fleet) {
@@ -202,9 +165,9 @@ fn verified(fleet: &Fleet, facts: &[Facts], before: &[Condition]) -> Verdict {
             ),
         );
     }
-    if facts
+    if sites
         .iter()
-        .all(|facts| facts.last_was(Outcome::Good).is_some())
+        .all(|site| site.last_was(Outcome::Good).is_some())
     {
         return Verdict::yes(
             Reason::Verified,
@@ -218,64 +181,64 @@ fn verified(fleet: &Fleet, facts: &[Facts], before: &[Condition]) -> Verdict {
 }
 
 /// What was said before stands while a pod that it is about has not been asked.
-fn held(kind: ConditionType, facts: &[Facts], before: &[Condition]) -> Option<Verdict> {
-    let not_asked = facts.iter().any(|facts| facts.view.not_asked());
+fn held(kind: ConditionType, sites: &[Site], before: &[Condition]) -> Option<Verdict> {
+    let not_asked = sites.iter().any(|site| site.view.not_asked());
     said(kind, before).filter(|_| not_asked)
 }
 
-fn storage(facts: &[Facts], before: &[Condition]) -> Verdict {
+fn storage(sites: &[Site], before: &[Condition]) -> Verdict {
     let damaged = || {
-        held(ConditionType::StorageReady, facts, before)
+        held(ConditionType::StorageReady, sites, before)
             .filter(|known| known.reason == Reason::StoreCorrupt)
     };
-    match first(STORAGE, facts) {
+    match first(STORAGE, sites) {
         Some(problem) => problem.into(),
         None => damaged()
             .unwrap_or_else(|| Verdict::yes(Reason::VolumeBound, "every region has its volume")),
     }
 }
 
-fn fresh(fleet: &Fleet, facts: &[Facts], before: &[Condition], now: Timestamp) -> Verdict {
-    if let Some(known) = held(ConditionType::Fresh, facts, before) {
+fn fresh(fleet: &Fleet, sites: &[Site], before: &[Condition], now: Timestamp) -> Verdict {
+    if let Some(known) = held(ConditionType::Fresh, sites, before) {
         return known;
     }
-    if let Some(problem) = facts.iter().find_map(|facts| expired(fleet, facts, now)) {
+    if let Some(problem) = sites.iter().find_map(|site| expired(fleet, site, now)) {
         return problem.into();
     }
     let objective = freshness::objective(fleet);
-    let stale = facts.iter().find_map(|facts| {
-        let since = facts.freshness.stale_since(objective, now)?;
+    let stale = sites.iter().find_map(|site| {
+        let since = site.freshness.stale_since(objective, now)?;
         Some(Problem::new(
             Reason::Stale,
             format!(
                 "region {} has been behind the authority since {since}, longer than spec.freshness.objective ({}){}",
-                facts.name(),
+                site.name(),
                 fleet.spec.freshness.objective,
-                failing(facts).map(|words| format!("; {words}")).unwrap_or_default()
+                failing(site).map(|words| format!("; {words}")).unwrap_or_default()
             ),
         ))
     });
     if let Some(problem) = stale {
         return problem.into();
     }
-    let unknown = facts.iter().find_map(|facts| match &facts.freshness {
+    let unknown = sites.iter().find_map(|site| match &site.freshness {
         Freshness::Unknown(reason, message) => Some((*reason, message.clone())),
         _ => None,
     });
     if let Some((reason, message)) = unknown {
         return Verdict::unknown(reason, message);
     }
-    let behind = facts
+    let behind = sites
         .iter()
-        .find_map(|facts| Some((facts.name(), facts.freshness.superseded_at()?)));
+        .find_map(|site| Some((site.name(), site.freshness.superseded_at()?)));
     if let Some((region, since)) = behind {
         let message = format!(
             "region {region} has been behind the authority since {since}, which the objective allows"
         );
         return Verdict::yes(Reason::Fresh, message);
     }
-    let assumed = facts.iter().find_map(|facts| match facts.freshness {
-        Freshness::Assumed(since) => Some((facts.name(), since)),
+    let assumed = sites.iter().find_map(|site| match site.freshness {
+        Freshness::Assumed(since) => Some((site.name(), since)),
         _ => None,
     });
     match assumed {
@@ -289,12 +252,12 @@ fn fresh(fleet: &Fleet, facts: &[Facts], before: &[Condition], now: Timestamp) -
     }
 }
 
-fn expired(fleet: &Fleet, facts: &Facts, now: Timestamp) -> Option<Problem> {
-    let (unit, end) = freshness::expired(facts.view.revision(), now)?;
-    let words = failing(facts)
+fn expired(fleet: &Fleet, site: &Site, now: Timestamp) -> Option<Problem> {
+    let (unit, end) = freshness::expired(site.view.revision(), now)?;
+    let words = failing(site)
         .map(|words| format!("; {words}"))
         .unwrap_or_default();
-    let what_helps = match freshness::expired_is_allowed(fleet, facts.view.revision(), unit) {
+    let what_helps = match freshness::expired_is_allowed(fleet, site.view.revision(), unit) {
         true => {
             "which spec.verification lets through; clients need `Check-Valid-Until: no` in their sources for it"
         }
@@ -304,7 +267,7 @@ fn expired(fleet: &Fleet, facts: &Facts, now: Timestamp) -> Option<Problem> {
         Reason::IndexExpired,
         format!(
             "region {} serves an index of {unit} that expired at {end}, {what_helps}{words}",
-            facts.name()
+            site.name()
         ),
     ))
 }

@@ -6,6 +6,7 @@ use fleet_types::{Reason, shown_url};
 use kube_core::ResourceExt;
 
 use crate::inputs::Inputs;
+use crate::object::Owned;
 use crate::observed::{Observed, SeenMeta};
 use crate::timing::Timing;
 use crate::{inputs, names, pods};
@@ -42,14 +43,31 @@ pub struct Fleet<'a> {
     pub inputs: Inputs,
     /// The value of the request annotation, if there is one.
     pub request: Option<String>,
-    pub sites: Vec<Site<'a>>,
+    pub places: Vec<Place<'a>>,
 }
 
-/// One region, and the name that its objects share.
+/// Where runs take what they copy from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// The Upstream that the Mirror names, which gives to one run at a time.
+    Upstream,
+}
+
+/// One replica of a region, and the name that its objects share. A region has one, so far.
 #[derive(Debug, Clone)]
-pub struct Site<'a> {
+pub struct Place<'a> {
     pub region: &'a Region,
+    /// From 0.
+    pub replica: u32,
+    pub source: Source,
     pub child: String,
+}
+
+impl Place<'_> {
+    /// Whether the labels of an object of this Mirror name it.
+    pub fn owns(&self, meta: &SeenMeta) -> bool {
+        meta.region() == Some(&self.region.name) && meta.replica() == self.replica
+    }
 }
 
 impl<'a> Fleet<'a> {
@@ -64,15 +82,17 @@ impl<'a> Fleet<'a> {
         let settings = &seen.settings;
         let pods =
             pods::settings(&spec.pods, &settings.pods, &settings.pods_allowed).map_err(invalid)?;
-        let sites: Vec<Site> = spec
+        let places: Vec<Place> = spec
             .regions
             .iter()
-            .map(|region| Site {
+            .map(|region| Place {
                 region,
+                replica: 0,
+                source: Source::Upstream,
                 child: names::child_name(&name, &region.name),
             })
             .collect();
-        if sites.is_empty() {
+        if places.is_empty() {
             return Err(invalid(
                 "spec.regions is empty: name at least one region, for example `- name: main`"
                     .into(),
@@ -98,7 +118,7 @@ impl<'a> Fleet<'a> {
             pods,
             inputs,
             request,
-            sites,
+            places,
         };
         fleet.strangers(seen)?;
         Ok(fleet)
@@ -113,44 +133,47 @@ impl<'a> Fleet<'a> {
     }
 
     /// The URL of the copy in one region: below what clients outside use, or of its Service.
-    pub fn url(&self, site: &Site) -> String {
+    pub fn url(&self, place: &Place) -> String {
         let path = match self.spec.serving.path.as_str() {
             "" => self.name.as_str(),
             path => path,
         };
-        let base = match &site.region.public_url {
+        let base = match &place.region.public_url {
             Some(url) => url.trim_end_matches('/').to_owned(),
             None => {
                 let scheme = match crate::build::tls_secret(self) {
                     Some(_) => "https",
                     None => "http",
                 };
-                format!("{scheme}://{}.{}.svc", site.child, self.namespace)
+                format!("{scheme}://{}.{}.svc", place.child, self.namespace)
             }
         };
         format!("{base}/{path}/")
     }
 
-    pub fn site(&self, region: &str) -> Option<&Site<'a>> {
-        self.sites.iter().find(|site| site.region.name == region)
+    /// Whether an object belongs to a replica of a region that is declared.
+    pub fn declares(&self, meta: &SeenMeta) -> bool {
+        self.places.iter().any(|place| place.owns(meta))
     }
 
     /// Refuses if an object under one of our names is not ours, or a claim holds another repository's store.
     fn strangers(&self, seen: &Observed) -> Result<(), Problem> {
-        for site in &self.sites {
-            for (kind, meta) in under_name(seen, &site.child) {
-                if !meta.belongs_to(&self.name) || meta.region() != Some(site.region.name.as_str())
-                {
+        for place in &self.places {
+            let under_name = |(_, meta): &(Owned, &SeenMeta)| meta.name == place.child;
+            for (kind, meta) in seen.objects.metas().filter(under_name) {
+                if !meta.belongs_to(&self.name) || !place.owns(meta) {
                     return Err(Problem::new(
                         Reason::NameConflict,
                         format!(
-                            "{kind} {} exists and is not ours, so nothing was written for region {}: delete or rename it, or rename the region",
-                            meta.name, site.region.name
+                            "{} {} exists and is not ours, so nothing was written for region {}: delete or rename it, or rename the region",
+                            kind.as_str(),
+                            meta.name,
+                            place.region.name
                         ),
                     ));
                 }
-                if kind == "PersistentVolumeClaim" {
-                    self.same_store(meta, &site.region.name)?;
+                if kind == Owned::Claim {
+                    self.same_store(meta, &place.region.name)?;
                 }
             }
         }
@@ -209,35 +232,6 @@ fn away_from_control_plane(spec: &MirrorSpec) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-/// Every object that stands under a region's name, with its kind.
-fn under_name<'s>(
-    seen: &'s Observed,
-    child: &'s str,
-) -> impl Iterator<Item = (&'static str, &'s SeenMeta)> {
-    let objects = &seen.objects;
-    let claims = objects
-        .claims
-        .iter()
-        .map(|claim| ("PersistentVolumeClaim", &claim.meta));
-    let sets = objects
-        .stateful_sets
-        .iter()
-        .map(|set| ("StatefulSet", &set.meta));
-    let services = objects
-        .services
-        .iter()
-        .map(|service| ("Service", &service.meta));
-    let budgets = objects
-        .disruption_budgets
-        .iter()
-        .map(|budget| ("PodDisruptionBudget", &budget.meta));
-    claims
-        .chain(sets)
-        .chain(services)
-        .chain(budgets)
-        .filter(move |(_, meta)| meta.name == child)
 }
 
 fn upstream_of<'a>(mirror: &Mirror, seen: &'a Observed) -> Result<&'a Upstream, Problem> {

@@ -15,6 +15,7 @@ mod gauges;
 mod high_water;
 pub mod inputs;
 pub mod names;
+mod object;
 mod objects;
 pub mod observed;
 pub mod plan;
@@ -23,6 +24,7 @@ mod pods;
 pub mod report;
 mod runs;
 pub mod schedule;
+mod site;
 mod start;
 mod status;
 mod teardown;
@@ -34,11 +36,12 @@ mod verdict;
 mod view;
 
 pub use after::Failure;
+pub use object::{Object, Owned};
 pub use observed::{
-    Answer, Observed, SeenApplied, SeenClaim, SeenJob, SeenMeta, SeenObjects, SeenPod, SeenWarning,
-    Settings,
+    Answer, Observed, Refusal, SeenApplied, SeenClaim, SeenJob, SeenMeta, SeenObjects, SeenPod,
+    SeenWarning, Settings,
 };
-pub use plan::{ChildKind, FinishedRun, Plan, PlannedEvent, Write};
+pub use plan::{FinishedRun, Labelled, Plan, PlannedEvent, Write};
 pub use planner::{plan, wanted_names};
 pub use pods::PodsAllowed;
 pub use turn::{Line, Turn, TurnBook};

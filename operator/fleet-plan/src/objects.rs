@@ -3,27 +3,32 @@
 use fleet_api::labels;
 use fleet_api::mirror::ReclaimPolicy;
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::apps::v1::StatefulSet;
 use kube_core::ResourceExt;
+use serde_json::Value;
 
 use crate::build;
 use crate::canonical::is_as_wanted;
 use crate::fleet::Fleet;
-use crate::observed::{Observed, SeenMeta};
-use crate::plan::{ChildKind, Write};
+use crate::object::{Object, Owned};
+use crate::observed::{Observed, SeenApplied, SeenMeta, Settings};
+use crate::plan::{Labelled, Write};
 use crate::schedule::later;
+use crate::site::Site;
 use crate::view::RegionView;
 
 /// A restarted pod that is not ready after so long holds up only its own Mirror, not the whole fleet.
 const ROLLOUT_PATIENCE: SignedDuration = SignedDuration::from_mins(5);
+/// How often it is asked whether a pod may go.
+const EVICTION_PERIOD: SignedDuration = SignedDuration::from_secs(10);
 
 /// What must be written for the regions' objects, in order.
 #[derive(Debug, Default)]
 pub struct Objects {
-    /// Finalizer; then per region claim, Service, StatefulSet, budget (a pod without its claim would only wait, and a
-    /// Service from the start gives clients a name that stays); then what regions left behind.
+    /// Finalizer; then per region claim, labels, Service, StatefulSet, budget (a pod without its claim would only wait, and
+    /// a Service from the start gives clients a name that stays) and the pod that is to be made anew; then what regions
+    /// left behind.
     pub writes: Vec<Write>,
-    /// Per region: what holds with the present writes.
-    pub regions: Vec<RegionObjects>,
     /// Regions that are being restarted.
     pub rollouts: u32,
     pub look_again: Option<Timestamp>,
@@ -31,40 +36,220 @@ pub struct Objects {
 
 /// How one region's objects stand.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct RegionObjects {
-    /// All objects exist as wanted, and the pod is made from the present template.
-    pub settled: bool,
-    /// This plan replaces the pod template, so the pod goes.
-    pub replacing: bool,
+pub struct Standing {
+    /// This plan evicts the serving pod.
+    pub evicting: bool,
     /// What is still missing, for people.
     pub waiting_for: Option<String>,
+    /// When time alone changes this.
+    pub look_again: Option<Timestamp>,
 }
 
-pub fn converge(fleet: &Fleet, views: &[RegionView], seen: &Observed) -> Objects {
+/// A region's objects as they should be.
+#[derive(Debug)]
+pub struct Wanted {
+    service: Wish,
+    stateful_set: Wish,
+    disruption_budget: Wish,
+    /// Digest of the pod template.
+    template: Option<String>,
+}
+
+/// An object as it should be, and whether it is.
+#[derive(Debug)]
+struct Wish {
+    object: Object,
+    stands: bool,
+}
+
+impl Wanted {
+    pub fn new(fleet: &Fleet, view: &RegionView, settings: &Settings) -> Wanted {
+        let place = view.place;
+        let set = build::stateful_set(fleet, place, settings);
+        Wanted {
+            service: Wish::new(build::service(fleet, place), view.service),
+            disruption_budget: Wish::new(
+                build::disruption_budget(fleet, place),
+                view.disruption_budget,
+            ),
+            template: template_of(&set).map(str::to_owned),
+            stateful_set: Wish::new(set, view.stateful_set),
+        }
+    }
+}
+
+impl Wish {
+    fn new(object: impl Into<Object>, live: Option<&SeenApplied>) -> Wish {
+        let object = object.into();
+        let stands = live.is_some_and(|live| {
+            let mut owners = object.meta().owner_references.iter().flatten();
+            let owned = owners.all(|owner| live.meta.owners.contains(&owner.uid));
+            // An object on its way out comes back only after it is gone: applying to it now would be lost.
+            live.meta.deleting || owned && is_as_wanted(live, &object)
+        });
+        Wish { object, stands }
+    }
+
+    fn apply(&self) -> Option<Write> {
+        (!self.stands).then(|| Write::Apply(self.object.clone()))
+    }
+}
+
+pub fn converge(fleet: &Fleet, sites: &mut [Site], seen: &Observed) -> Objects {
     let mut objects = Objects::default();
     objects.writes.extend(finalizer(fleet));
-    let mut rolling: Vec<bool> = views
-        .iter()
-        .map(|view| is_rolling(fleet, view, seen))
-        .collect();
-    for (index, view) in views.iter().enumerate() {
-        let others = rolling
-            .iter()
-            .enumerate()
-            .any(|(other, rolling)| other != index && *rolling);
-        let region = region_writes(fleet, view, seen, others, &mut objects.writes);
-        rolling[index] |= region.replacing;
-        objects.regions.push(region);
+    for index in 0..sites.len() {
+        let (before, after) = (&sites[..index], &sites[index + 1..]);
+        let others_roll = before.iter().chain(after).any(Site::is_rolling);
+        let site = &mut sites[index];
+        objects.writes.extend(site.converge(seen, others_roll));
+        let again = objects.look_again.into_iter();
+        objects.look_again = again.chain(site.objects.look_again).min();
     }
-    for (view, rolling) in views.iter().zip(&rolling) {
-        let until = restarted_at(fleet, view, seen).map(|at| later(at, ROLLOUT_PATIENCE));
-        if *rolling && until.is_none_or(|until| seen.now < until) {
+    for site in sites.iter().filter(|site| site.is_rolling()) {
+        let until = site.restarted_at().map(|at| later(at, ROLLOUT_PATIENCE));
+        if until.is_none_or(|until| seen.now < until) {
             objects.rollouts += 1;
             objects.look_again = objects.look_again.into_iter().chain(until).min();
         }
     }
     objects.writes.extend(left_behind(fleet, seen));
     objects
+}
+
+impl Site<'_> {
+    /// What makes the region's objects what they should be.
+    fn converge(&mut self, seen: &Observed, others_roll: bool) -> Vec<Write> {
+        let mut writes: Vec<Write> = self.claim().into_iter().collect();
+        writes.extend(self.labels());
+        writes.extend(self.wanted.service.apply());
+        writes.extend(self.stateful_set());
+        writes.extend(self.wanted.disruption_budget.apply());
+        let evict = self.evict(seen, others_roll);
+        self.objects.evicting = evict.is_some();
+        writes.extend(evict);
+        let waiting_for = match self.view.claim {
+            Some(claim) if claim.meta.deleting => Some(format!(
+                "PersistentVolumeClaim {} is being deleted",
+                claim.meta.name
+            )),
+            _ if !writes.is_empty() => Some("its objects are being written".to_owned()),
+            _ if self.set_is_leaving() => Some("its StatefulSet is being made anew".to_owned()),
+            _ if !self.pod_is_current() => Some("its serving pod is being made".to_owned()),
+            _ => None,
+        };
+        self.objects.waiting_for = self.objects.waiting_for.take().or(waiting_for);
+        writes
+    }
+
+    /// Labels that a claim or pod of an earlier version lacks. The pod has them before the StatefulSet that looks for them.
+    fn labels(&self) -> Vec<Write> {
+        let labels = build::replica_labels(self.fleet, self.view.place, labels::COMPONENT_SERVING);
+        let claim = self.view.claim.map(|claim| (Labelled::Claim, &claim.meta));
+        let pod = self.view.pod.map(|pod| (Labelled::Pod, &pod.meta));
+        let lacking = |(kind, meta): (Labelled, &SeenMeta)| {
+            let lacks = |(key, _): &(&String, &String)| meta.label(key).is_none();
+            let labels = labels.iter().filter(lacks);
+            let labels = labels.map(|(key, value)| (key.clone(), value.clone()));
+            Write::Label {
+                kind,
+                region: self.name().to_owned(),
+                name: meta.name.clone(),
+                uid: meta.uid.clone(),
+                labels: labels.collect(),
+            }
+        };
+        let stays = |(_, meta): &(Labelled, &SeenMeta)| !meta.deleting;
+        let all = claim.into_iter().chain(pod).filter(stays).map(lacking);
+        all.filter(|write| !matches!(write, Write::Label { labels, .. } if labels.is_empty()))
+            .collect()
+    }
+
+    fn claim(&self) -> Option<Write> {
+        let fleet = self.fleet;
+        let size = &fleet.spec.storage.size;
+        let Some(claim) = self.view.claim else {
+            return Some(Write::Create(build::claim(fleet, self.view.place).into()));
+        };
+        let small = claim
+            .requested
+            .is_some_and(|requested| requested < size.bytes());
+        (small && !claim.meta.deleting).then(|| Write::Grow {
+            region: self.name().to_owned(),
+            name: claim.meta.name.clone(),
+            size: size.to_string(),
+        })
+    }
+
+    /// Applied; or, where it cannot become what is wanted, taken away from its pod, which the next one adopts.
+    fn stateful_set(&self) -> Option<Write> {
+        let write = self.wanted.stateful_set.apply()?;
+        let live = self.view.stateful_set;
+        let stuck = live.filter(|live| selects_otherwise(live, &self.wanted.stateful_set.object));
+        Some(stuck.map_or(write, |live| Write::Orphan {
+            region: self.name().to_owned(),
+            name: live.meta.name.clone(),
+            uid: live.meta.uid.clone(),
+        }))
+    }
+
+    /// Has a pod leave that was made from another template, once it is its turn: one region after another, and only those
+    /// at once that serve nothing anyway.
+    fn evict(&mut self, seen: &Observed, others_roll: bool) -> Option<Write> {
+        let set = self.view.stateful_set?;
+        let made = self.wanted.stateful_set.stands && !set.pending && !self.set_is_leaving();
+        let pod = self.view.pod.filter(|pod| made && !pod.meta.deleting)?;
+        if self.pod_is_current() {
+            return None;
+        }
+        let full = seen.rollouts_elsewhere >= seen.settings.max_rollouts;
+        if self.view.ready() && (others_roll || full) {
+            let words = "other regions are being restarted; this one follows";
+            self.objects.waiting_for = Some(words.to_owned());
+            return None;
+        }
+        if let Some(refusal) = self.view.refusal {
+            let (words, again) = (&refusal.message, later(refusal.at, EVICTION_PERIOD));
+            self.objects.waiting_for = Some(format!(
+                "its serving pod is to be made anew and may not go yet: {words}"
+            ));
+            if seen.now < again {
+                self.objects.look_again = Some(again);
+                return None;
+            }
+        }
+        Some(Write::Evict {
+            region: self.name().to_owned(),
+            name: pod.meta.name.clone(),
+            uid: pod.meta.uid.clone(),
+        })
+    }
+
+    /// Whether it does not serve what it has, because of us or not: no other region of its Mirror is to follow.
+    fn is_rolling(&self) -> bool {
+        self.objects.evicting || self.has_snapshot() && !self.view.ready()
+    }
+
+    /// Whether its pod is on its way out for another template.
+    pub fn pod_is_leaving(&self) -> bool {
+        let leaving = self.view.pod.is_some_and(|pod| pod.meta.deleting);
+        leaving && !self.pod_is_current()
+    }
+
+    fn set_is_leaving(&self) -> bool {
+        let set = self.view.stateful_set;
+        set.is_some_and(|set| set.meta.deleting)
+    }
+
+    /// When the pod was made, if it is the new one already.
+    fn restarted_at(&self) -> Option<Timestamp> {
+        let pod = self.view.pod.filter(|_| self.pod_is_current())?;
+        pod.meta.created_at
+    }
+
+    fn pod_is_current(&self) -> bool {
+        self.view.pod_is_current(self.wanted.template.as_deref())
+    }
 }
 
 /// The finalizer exists only while volumes are to go with the Mirror.
@@ -81,144 +266,28 @@ fn finalizer(fleet: &Fleet) -> Option<Write> {
     }
 }
 
-/// A region whose pod has yet to follow its StatefulSet's present template.
-fn is_rolling(fleet: &Fleet, view: &RegionView, seen: &Observed) -> bool {
-    let set = build::stateful_set(fleet, view.site, &seen.settings);
-    let applied = view
-        .stateful_set
-        .is_some_and(|live| same(live, &set.metadata, &set.spec));
-    applied && view.pod.is_some() && !(view.ready() && view.pod_is_current(template_of(&set)))
+/// Whether a StatefulSet selects other pods than it should, which can never be changed.
+fn selects_otherwise(live: &SeenApplied, wanted: &Object) -> bool {
+    let live: Value = serde_json::from_str(&live.spec).unwrap_or_default();
+    live["selector"] != wanted.spec()["selector"]
 }
 
-/// When the pod was made, if it is the new one already.
-fn restarted_at(fleet: &Fleet, view: &RegionView, seen: &Observed) -> Option<Timestamp> {
-    let set = build::stateful_set(fleet, view.site, &seen.settings);
-    let current = view.pod_is_current(template_of(&set));
-    view.pod
-        .filter(|_| current)
-        .and_then(|pod| pod.meta.created_at)
-}
-
-fn region_writes(
-    fleet: &Fleet,
-    view: &RegionView,
-    seen: &Observed,
-    other_region_rolls: bool,
-    writes: &mut Vec<Write>,
-) -> RegionObjects {
-    let mut region = RegionObjects::default();
-    let before = writes.len();
-    match view.claim {
-        None => writes.push(Write::CreateClaim(Box::new(build::claim(fleet, view.site)))),
-        Some(claim) if claim.meta.deleting => {
-            region.waiting_for = Some(format!(
-                "PersistentVolumeClaim {} is being deleted",
-                claim.meta.name
-            ))
-        }
-        Some(claim)
-            if claim
-                .requested
-                .is_some_and(|requested| requested < fleet.spec.storage.size.bytes()) =>
-        {
-            writes.push(Write::GrowClaim {
-                region: view.name().to_owned(),
-                name: claim.meta.name.clone(),
-                size: fleet.spec.storage.size.to_string(),
-            });
-        }
-        Some(_) => {}
-    }
-    let service = build::service(fleet, view.site);
-    if !view
-        .service
-        .is_some_and(|live| same(live, &service.metadata, &service.spec))
-    {
-        writes.push(Write::ApplyService(Box::new(service)));
-    }
-    let set = build::stateful_set(fleet, view.site, &seen.settings);
-    let template = template_of(&set).map(str::to_owned);
-    if !view
-        .stateful_set
-        .is_some_and(|live| same(live, &set.metadata, &set.spec))
-    {
-        let restart = view.ready();
-        let full = seen.rollouts_elsewhere >= seen.settings.max_rollouts;
-        if restart && (other_region_rolls || full) {
-            region.waiting_for =
-                Some("other regions are being restarted; this one follows".to_owned());
-        } else {
-            region.replacing =
-                view.stateful_set.is_some() && !view.pod_is_current(template.as_deref());
-            writes.push(Write::ApplyStatefulSet(Box::new(set)));
-        }
-    }
-    let budget = build::disruption_budget(fleet, view.site);
-    if !view
-        .disruption_budget
-        .is_some_and(|live| same(live, &budget.metadata, &budget.spec))
-    {
-        writes.push(Write::ApplyDisruptionBudget(Box::new(budget)));
-    }
-    let written = writes.len() > before;
-    if written && region.waiting_for.is_none() {
-        region.waiting_for = Some("its objects are being written".to_owned());
-    } else if !written && !view.pod_is_current(template.as_deref()) && region.waiting_for.is_none()
-    {
-        region.waiting_for = Some("its serving pod is being made".to_owned());
-    }
-    region.settled = region.waiting_for.is_none();
-    region
-}
-
-fn same<S: serde::Serialize>(
-    live: &crate::observed::SeenApplied,
-    wanted: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta,
-    spec: &Option<S>,
-) -> bool {
-    let empty = std::collections::BTreeMap::new();
-    let owners = wanted.owner_references.iter().flatten();
-    let owned = owners
-        .into_iter()
-        .all(|owner| live.meta.owners.contains(&owner.uid));
-    // An object on its way out comes back only after it is gone: applying to it now would be lost.
-    live.meta.deleting
-        || owned
-            && spec.as_ref().is_some_and(|spec| {
-                is_as_wanted(live, spec, wanted.labels.as_ref().unwrap_or(&empty))
-            })
-}
-
-fn template_of(set: &k8s_openapi::api::apps::v1::StatefulSet) -> Option<&str> {
+fn template_of(set: &StatefulSet) -> Option<&str> {
     let template = set.spec.as_ref()?.template.metadata.as_ref()?;
-    template
-        .annotations
-        .as_ref()?
-        .get(labels::APPLIED)
-        .map(String::as_str)
+    let annotations = template.annotations.as_ref()?;
+    annotations.get(labels::APPLIED).map(String::as_str)
 }
 
 /// Objects of regions that are no longer declared. Their claims stay.
 fn left_behind(fleet: &Fleet, seen: &Observed) -> Vec<Write> {
     let gone = |meta: &SeenMeta| {
-        let undeclared = meta
-            .region()
-            .is_none_or(|region| fleet.site(region).is_none());
-        undeclared
+        !fleet.declares(meta)
             && !meta.deleting
             && meta.belongs_to(&fleet.name)
             && meta.owners.contains(&fleet.uid)
     };
-    let objects = &seen.objects;
-    let jobs = objects.jobs.iter().map(|job| (ChildKind::Job, &job.meta));
-    let budgets = objects.disruption_budgets.iter();
-    let budgets = budgets.map(|budget| (ChildKind::DisruptionBudget, &budget.meta));
-    let services = objects.services.iter();
-    let services = services.map(|service| (ChildKind::Service, &service.meta));
-    let sets = objects.stateful_sets.iter();
-    let sets = sets.map(|set| (ChildKind::StatefulSet, &set.meta));
-    let all = jobs.chain(budgets).chain(services).chain(sets);
-    all.filter(|(_, meta)| gone(meta))
+    let all = seen.objects.metas();
+    all.filter(|(kind, meta)| *kind != Owned::Claim && gone(meta))
         .map(|(kind, meta)| Write::delete(kind, meta))
         .collect()
 }

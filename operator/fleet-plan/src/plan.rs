@@ -1,14 +1,13 @@
 //! What planning decides: writes in their order, the status, events, and when to look again.
 
+use std::collections::BTreeMap;
+
 use fleet_api::{MirrorStatus, labels};
 use fleet_types::Reason;
 use fleet_types::documents::Report;
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Service};
-use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 
+use crate::object::{Object, Owned};
 use crate::observed::SeenMeta;
 use crate::turn::Turn;
 
@@ -46,43 +45,55 @@ pub enum Write {
     AddFinalizer,
     /// Takes it off.
     RemoveFinalizer,
-    /// POST. AlreadyExists: read it, and plan again.
-    CreateClaim(Box<PersistentVolumeClaim>),
-    /// Raises the request; a merge patch of `spec.resources.requests.storage` alone.
-    GrowClaim {
+    /// POST. AlreadyExists is success if it is ours: the name says what it is for.
+    Create(Object),
+    /// Server-side apply, forced.
+    Apply(Object),
+    /// Raises a claim's request; a merge patch of `spec.resources.requests.storage` alone.
+    Grow {
         region: String,
         name: String,
         size: String,
     },
-    /// Server-side apply, forced.
-    ApplyService(Box<Service>),
-    /// Server-side apply, forced.
-    ApplyStatefulSet(Box<StatefulSet>),
-    /// Server-side apply, forced.
-    ApplyDisruptionBudget(Box<PodDisruptionBudget>),
-    /// POST. AlreadyExists is success: the name says what the run is for.
-    CreateJob(Box<Job>),
-    /// DELETE with the uid as precondition, and of a Job with background propagation.
+    /// Adds labels to an object that another version or another controller made; a merge patch with the uid.
+    Label {
+        kind: Labelled,
+        region: String,
+        name: String,
+        uid: String,
+        labels: BTreeMap<String, String>,
+    },
+    /// DELETE of a StatefulSet with the uid as precondition, that leaves its pods where they are.
+    Orphan {
+        region: String,
+        name: String,
+        uid: String,
+    },
+    /// Has a serving pod leave, with the uid as precondition, as far as its budgets let it. That they do not is no failure:
+    /// it is in [`Observed::refusals`](crate::Observed::refusals) then.
+    Evict {
+        region: String,
+        name: String,
+        uid: String,
+    },
+    /// DELETE with the uid as precondition, and with background propagation.
     Delete {
-        kind: ChildKind,
+        kind: Owned,
         region: String,
         name: String,
         uid: String,
     },
 }
 
-/// A kind of which a region has objects.
+/// A kind to whose objects labels are added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ChildKind {
+pub enum Labelled {
     Claim,
-    Service,
-    StatefulSet,
-    DisruptionBudget,
-    Job,
+    Pod,
 }
 
 impl Write {
-    pub fn delete(kind: ChildKind, meta: &SeenMeta) -> Write {
+    pub fn delete(kind: Owned, meta: &SeenMeta) -> Write {
         Write::Delete {
             kind,
             region: meta.region().unwrap_or_default().to_owned(),
@@ -93,19 +104,15 @@ impl Write {
 
     /// The region whose objects it is about; none where it is the whole Mirror.
     pub fn region(&self) -> Option<&str> {
-        let meta = match self {
-            Write::AddFinalizer | Write::RemoveFinalizer => return None,
-            Write::GrowClaim { region, .. } | Write::Delete { region, .. } => return Some(region),
-            Write::CreateClaim(claim) => &claim.metadata,
-            Write::ApplyService(service) => &service.metadata,
-            Write::ApplyStatefulSet(set) => &set.metadata,
-            Write::ApplyDisruptionBudget(budget) => &budget.metadata,
-            Write::CreateJob(job) => &job.metadata,
-        };
-        meta.labels
-            .as_ref()?
-            .get(labels::REGION)
-            .map(String::as_str)
+        match self {
+            Write::AddFinalizer | Write::RemoveFinalizer => None,
+            Write::Create(object) | Write::Apply(object) => object.label(labels::REGION),
+            Write::Grow { region, .. }
+            | Write::Label { region, .. }
+            | Write::Orphan { region, .. }
+            | Write::Evict { region, .. }
+            | Write::Delete { region, .. } => Some(region),
+        }
     }
 }
 

@@ -4,14 +4,13 @@ use fleet_api::mirror::Mirror;
 use fleet_api::{ConditionType, MirrorStatus};
 use jiff::Timestamp;
 
-use crate::conditions::Facts;
 use crate::fleet::{Fleet, Problem};
 use crate::observed::Observed;
 use crate::plan::{Plan, Write};
+use crate::site::Site;
 use crate::turn::Turn;
 use crate::verdict::{conditions, stands, state_of_stalled};
-use crate::view::RegionView;
-use crate::{freshness, high_water, names, objects, runs, start, status, teardown, verdict};
+use crate::{freshness, high_water, names, objects, start, status, teardown, verdict};
 
 /// Decides what to do about one Mirror. Every input has a plan; a wrong specification's is to touch nothing and say
 /// what to change.
@@ -38,68 +37,50 @@ pub fn wanted_names(mirror: &Mirror) -> Vec<String> {
 
 fn carry_out(fleet: &Fleet, seen: &Observed) -> Plan {
     let before = fleet.status();
-    let views: Vec<RegionView> = fleet
-        .sites
-        .iter()
-        .map(|site| RegionView::new(site, &fleet.name, &before, seen))
-        .collect();
-    let objects = objects::converge(fleet, &views, seen);
-    let mut runs: Vec<_> = views
-        .iter()
-        .zip(&objects.regions)
-        .map(|(view, region)| runs::take_stock(view, &fleet.uid, seen.now, region.replacing))
-        .collect();
-    let mut marks = before.high_water.clone();
-    let finished: Vec<_> = runs.iter().flat_map(|runs| runs.finished.clone()).collect();
-    for report in finished.iter().filter_map(|run| run.report.as_ref()) {
-        high_water::learn(&mut marks, report);
-    }
-    let starting = start::choose(fleet, &views, &mut runs, &objects, &marks, seen);
     let behind = freshness::remembered(&before.units);
-    let facts: Vec<Facts> = views
-        .iter()
-        .zip(&runs)
-        .zip(&objects.regions)
-        .enumerate()
-        .map(|(index, ((view, runs), objects))| Facts {
-            view,
-            runs,
-            objects,
-            freshness: freshness::of_region(fleet, view, &behind, seen.now),
-            waiting: starting
-                .waiting
-                .as_ref()
-                .filter(|(waiting, _)| *waiting == index)
-                .map(|(_, words)| words.clone()),
-        })
+    let places = fleet.places.iter();
+    let mut sites: Vec<Site> = places
+        .map(|place| Site::new(fleet, place, &before, &behind, seen))
         .collect();
-    let status = status::summarise(fleet, &facts, marks, seen, starting.next);
+    let objects = objects::converge(fleet, &mut sites, seen);
+    let mut marks = before.high_water.clone();
+    for site in &mut sites {
+        site.take_stock(seen.now);
+        let reports = site.runs.finished.iter();
+        for report in reports.filter_map(|run| run.report.as_ref()) {
+            high_water::learn(&mut marks, report);
+        }
+    }
+    let starting = start::choose(fleet, &mut sites, &marks, seen);
+    let status = status::summarise(fleet, &sites, marks, seen, starting.next);
     let wake = [
         starting.look_again,
         objects.look_again,
-        status::expires_at(fleet, &facts, &status, seen.now),
+        status::expires_at(fleet, &sites, &status, seen.now),
     ];
-    let wake = wake
-        .into_iter()
-        .flatten()
-        .chain(runs.iter().filter_map(|runs| runs.look_again));
-    Plan {
-        events: status::events(&before.conditions, &status, &finished),
-        wake_at: wake.filter(|at| *at > seen.now).min(),
-        // Serving wins: a Job leaves before its pod's StatefulSet changes.
-        writes: runs
-            .iter()
-            .flat_map(|runs| runs.displace.clone())
-            .chain(objects.writes)
-            .chain(starting.write)
-            .collect(),
-        after_status: runs.iter().flat_map(|runs| runs.discard.clone()).collect(),
+    let wake = wake.into_iter();
+    let wake = wake.chain(sites.iter().map(|site| site.runs.look_again));
+    let mut plan = Plan {
+        events: Vec::new(),
+        wake_at: wake.flatten().filter(|at| *at > seen.now).min(),
+        writes: Vec::new(),
+        after_status: Vec::new(),
         status_changed: fleet.mirror.status.as_ref() != Some(&status),
         status,
-        finished,
+        finished: Vec::new(),
         turn: starting.turn,
         rollouts: objects.rollouts,
+    };
+    for site in sites {
+        // Serving wins: first goes the Job that stands in its way.
+        plan.writes.extend(site.runs.displace);
+        plan.after_status.extend(site.runs.discard);
+        plan.finished.extend(site.runs.finished);
     }
+    plan.writes.extend(objects.writes);
+    plan.writes.extend(starting.write);
+    plan.events = status::events(&before.conditions, &plan.status, &plan.finished);
+    plan
 }
 
 /// Nothing is touched; what was true of the regions is left as it was said.

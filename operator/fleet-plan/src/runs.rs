@@ -11,8 +11,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use self::kept::{failed, is_kept, ours, volume_stays};
 use self::words::{end_words, held_up};
+use crate::object::Owned;
 use crate::observed::{Answer, SeenJob};
-use crate::plan::{ChildKind, FinishedRun, Write};
+use crate::plan::{FinishedRun, Write};
 use crate::report::instant;
 use crate::schedule::later;
 use crate::timing;
@@ -43,32 +44,35 @@ pub struct Runs {
     pub look_again: Option<Timestamp>,
 }
 
-/// Takes stock. `replacing` says that the serving pod is about to be replaced by us: serving wins.
-pub fn take_stock(view: &RegionView, owner: &str, now: Timestamp, replacing: bool) -> Runs {
-    let mut runs = Runs {
-        status: view.before.clone(),
-        finished: Vec::new(),
-        discard: Vec::new(),
-        displace: Vec::new(),
-        occupied: false,
-        look_again: None,
-    };
-    for job in &view.jobs {
-        runs.job(view, job, owner, now, replacing);
-    }
-    runs.keep_newest(view, owner, now);
-    runs.vanished(view, now);
-    runs
-}
-
 impl Runs {
+    /// As the status has it.
+    pub fn new(status: ReplicaStatus) -> Runs {
+        Runs {
+            status,
+            finished: Vec::new(),
+            discard: Vec::new(),
+            displace: Vec::new(),
+            occupied: false,
+            look_again: None,
+        }
+    }
+
+    /// Takes stock. `leaving` says that the serving pod goes for another template: serving wins.
+    pub fn take_stock(&mut self, view: &RegionView, owner: &str, now: Timestamp, leaving: bool) {
+        for job in &view.jobs {
+            self.job(view, job, owner, now, leaving);
+        }
+        self.keep_newest(view, owner, now);
+        self.vanished(view, now);
+    }
+
     fn job(
         &mut self,
         view: &RegionView,
         job: &SeenJob,
         owner: &str,
         now: Timestamp,
-        replacing: bool,
+        leaving: bool,
     ) {
         let run = run_of(job, now);
         let last = view.before.last_attempt.as_ref();
@@ -88,7 +92,7 @@ impl Runs {
         self.learn(job, &run);
         if job.end.is_some() {
             self.ended(view, job, run, now);
-        } else if replacing || moved(view, job) {
+        } else if leaving || moved(view, job) {
             self.displaced(job);
         } else {
             self.under_way(view, job, run, now);
@@ -356,5 +360,5 @@ fn kept_report(view: &RegionView, started: Timestamp) -> Option<Report> {
 }
 
 fn delete(job: &SeenJob) -> Write {
-    Write::delete(ChildKind::Job, &job.meta)
+    Write::delete(Owned::Job, &job.meta)
 }

@@ -7,89 +7,85 @@ use kube_core::ResourceExt;
 
 use crate::build::{self, Start};
 use crate::due;
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, Source};
 use crate::high_water;
-use crate::objects::Objects;
 use crate::observed::Observed;
 use crate::plan::Write;
-use crate::runs::{Runs, whole};
+use crate::runs::whole;
+use crate::site::Site;
 use crate::timing::{self, Due};
 use crate::turn::Turn;
-use crate::view::RegionView;
 
 /// What is to be started, and what waits.
 #[derive(Debug)]
 pub struct Starting {
     pub write: Option<Write>,
     pub turn: Turn,
-    /// The region whose run could start but for its turn, and for whom it waits, as the end of a sentence.
-    pub waiting: Option<(usize, String)>,
     /// The earliest instant at which a run is due in some region.
     pub next: Option<Timestamp>,
     pub look_again: Option<Timestamp>,
 }
 
-/// Chooses at most one region: that which has been due for longest of those that could start at once.
+/// Chooses what starts in each lane. There is one for each source, so that no region waits for a run of another source.
 pub fn choose(
     fleet: &Fleet,
-    views: &[RegionView],
-    runs: &mut [Runs],
-    objects: &Objects,
+    sites: &mut [Site],
     marks: &[AcceptedUnit],
     seen: &Observed,
 ) -> Starting {
-    let dues: Vec<Option<Due>> = views
-        .iter()
-        .zip(runs.iter())
-        .map(|(view, runs)| {
-            due::next(
-                fleet,
-                &runs.status,
-                view.claim.and_then(|claim| claim.meta.created_at),
-            )
-        })
-        .collect();
-    let next = dues.iter().flatten().map(|due| due.at).min();
-    let look_again = dues
-        .iter()
-        .flatten()
-        .map(|due| due.at)
-        .filter(|at| *at > seen.now)
-        .min();
     let mut starting = Starting {
         write: None,
         turn: Turn::Idle,
-        waiting: None,
-        next,
-        look_again,
+        next: None,
+        look_again: None,
     };
-    if runs
-        .iter()
-        .any(|runs| runs.occupied || runs.status.current_run.is_some())
-    {
-        let running = runs.iter().any(|runs| runs.status.current_run.is_some());
-        starting.turn = if running { Turn::Running } else { Turn::Idle };
-        return starting;
+    let mut fetching = Vec::new();
+    for site in sites {
+        let due = site.due();
+        let at = due.as_ref().map(|due| due.at);
+        let later = at.filter(|at| *at > seen.now);
+        starting.next = starting.next.into_iter().chain(at).min();
+        starting.look_again = starting.look_again.into_iter().chain(later).min();
+        match site.view.place.source {
+            Source::Upstream => fetching.push((site, due)),
+        }
     }
-    let able =
-        (0..views.len()).filter(|index| is_able(&views[*index], objects.regions[*index].replacing));
-    let due_now = able.filter_map(|index| {
-        dues[index]
-            .as_ref()
-            .filter(|due| due.at <= seen.now)
-            .map(|due| (index, due))
-    });
-    let Some((index, due)) = due_now.min_by_key(|(_, due)| due.at) else {
-        return starting;
-    };
-    if !seen.line.lets_start(&fleet.name, due.at) {
-        starting.turn = Turn::Waiting(due.at);
-        starting.waiting = Some((index, waits_for(fleet, seen)));
-        return starting;
-    }
-    starting.turn = Turn::Running;
-    starting.write = start(fleet, &views[index], &mut runs[index], due, marks, seen);
+    starting.fetch(fleet, fetching, marks, seen);
     starting
+}
+
+impl Starting {
+    /// The lane of the Upstream: at most one run of the Mirror, in the region that has been due for longest of those that
+    /// could start at once, and only in its turn.
+    fn fetch(
+        &mut self,
+        fleet: &Fleet,
+        lane: Vec<(&mut Site, Option<Due>)>,
+        marks: &[AcceptedUnit],
+        seen: &Observed,
+    ) {
+        if lane.iter().any(|(site, _)| site.is_running()) {
+            self.turn = Turn::Running;
+            return;
+        }
+        if lane.iter().any(|(site, _)| site.runs.occupied) {
+            return;
+        }
+        let due_now = lane.into_iter().filter_map(|(site, due)| {
+            let due = due.filter(|due| due.at <= seen.now && site.is_able())?;
+            Some((site, due))
+        });
+        let Some((site, due)) = due_now.min_by_key(|(_, due)| due.at) else {
+            return;
+        };
+        if !seen.line.lets_start(&fleet.name, due.at) {
+            self.turn = Turn::Waiting(due.at);
+            site.waiting = Some(waits_for(fleet, seen));
+            return;
+        }
+        self.turn = Turn::Running;
+        self.write = site.start(&due, marks, seen);
+    }
 }
 
 /// Who goes first: whoever runs, else whoever has waited for longest.
@@ -106,48 +102,52 @@ fn waits_for(fleet: &Fleet, seen: &Observed) -> String {
     }
 }
 
-/// A Job is made only beside a serving pod that is bound and stays.
-fn is_able(view: &RegionView, replacing: bool) -> bool {
-    let claim = view.claim.is_some_and(|claim| !claim.meta.deleting);
-    claim && !replacing && view.pod.is_some_and(|pod| pod.holds_its_node())
-}
-
-fn start(
-    fleet: &Fleet,
-    view: &RegionView,
-    runs: &mut Runs,
-    due: &Due,
-    marks: &[AcceptedUnit],
-    seen: &Observed,
-) -> Option<Write> {
-    let pod = view.pod?;
-    let start = Start {
-        trigger: due.trigger,
-        retry: due.retry,
-        occasion: due.occasion.clone(),
-        image: pod.image.as_deref().unwrap_or(&seen.settings.image),
-        node: pod.node.as_deref()?,
-        high_water: high_water::argument(marks),
-        damaged: view
-            .served()
-            .map(|served| served.damaged.clone())
-            .unwrap_or_default(),
-    };
-    let job = build::job(fleet, view.site, &start);
-    let now = Time(whole(seen.now));
-    let status = &mut runs.status;
-    if timing::begins_round(due.trigger) {
-        status.round_started_at = Some(now.clone());
+impl Site<'_> {
+    /// Its next run.
+    fn due(&self) -> Option<Due> {
+        let claim = self.view.claim;
+        let volume_since = claim.and_then(|claim| claim.meta.created_at);
+        due::next(self.fleet, &self.runs.status, volume_since)
     }
-    // Whatever it was started for, a run that begins after a request answers it.
-    status.handled_sync_request = fleet.request.clone();
-    status.current_run = Some(Run {
-        job: job.name_any(),
-        trigger: due.trigger,
-        retry: due.retry,
-        started_at: now,
-        inputs: fleet.inputs.snapshot.clone(),
-        snapshots_inputs: fleet.inputs.snapshots.clone(),
-    });
-    Some(Write::CreateJob(Box::new(job)))
+
+    fn is_running(&self) -> bool {
+        self.runs.status.current_run.is_some()
+    }
+
+    /// A Job is made only beside a serving pod that is bound and stays.
+    fn is_able(&self) -> bool {
+        let claim = self.view.claim.is_some_and(|claim| !claim.meta.deleting);
+        let pod = self.view.pod.is_some_and(|pod| pod.holds_its_node());
+        claim && pod && !self.objects.evicting
+    }
+
+    fn start(&mut self, due: &Due, marks: &[AcceptedUnit], seen: &Observed) -> Option<Write> {
+        let (fleet, pod, served) = (self.fleet, self.view.pod?, self.view.served());
+        let start = Start {
+            trigger: due.trigger,
+            retry: due.retry,
+            occasion: due.occasion.clone(),
+            image: pod.image.as_deref().unwrap_or(&seen.settings.image),
+            node: pod.node.as_deref()?,
+            high_water: high_water::argument(marks),
+            damaged: served.map_or_else(Vec::new, |served| served.damaged.clone()),
+        };
+        let job = build::job(fleet, self.view.place, &start);
+        let now = Time(whole(seen.now));
+        let status = &mut self.runs.status;
+        if timing::begins_round(due.trigger) {
+            status.round_started_at = Some(now.clone());
+        }
+        // Whatever it was started for, a run that begins after a request answers it.
+        status.handled_sync_request = fleet.request.clone();
+        status.current_run = Some(Run {
+            job: job.name_any(),
+            trigger: due.trigger,
+            retry: due.retry,
+            started_at: now,
+            inputs: fleet.inputs.snapshot.clone(),
+            snapshots_inputs: fleet.inputs.snapshots.clone(),
+        });
+        Some(Write::Create(job.into()))
+    }
 }

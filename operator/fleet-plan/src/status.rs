@@ -10,7 +10,7 @@ use fleet_types::{Outcome, Reason};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use crate::conditions::{Facts, verdicts};
+use crate::conditions::verdicts;
 use crate::fleet::Fleet;
 use crate::freshness::{self, Freshness};
 use crate::objects::retained_claims;
@@ -19,34 +19,35 @@ use crate::plan::{FinishedRun, PlannedEvent};
 use crate::report::instant;
 use crate::runs::whole;
 use crate::schedule::later;
+use crate::site::Site;
 use crate::verdict::{Verdict, conditions, said};
 
 pub fn summarise(
     fleet: &Fleet,
-    facts: &[Facts],
+    sites: &[Site],
     marks: Vec<AcceptedUnit>,
     seen: &Observed,
     next: Option<Timestamp>,
 ) -> MirrorStatus {
     let before = fleet.status();
-    let regions: Vec<RegionStatus> = facts
+    let regions: Vec<RegionStatus> = sites
         .iter()
-        .map(|facts| region(fleet, facts, seen.now))
+        .map(|site| region(fleet, site, seen.now))
         .collect();
-    let serving = facts
+    let serving = sites
         .iter()
-        .filter(|facts| facts.view.ready() && facts.has_snapshot())
+        .filter(|site| site.view.ready() && site.has_snapshot())
         .count();
-    let verdicts = verdicts(fleet, facts, &before.conditions, seen.now);
+    let verdicts = verdicts(fleet, sites, &before.conditions, seen.now);
     let generation = fleet.mirror.metadata.generation.unwrap_or(0);
     let conditions = conditions(verdicts, &before.conditions, generation, seen.now);
     let replicas = || regions.iter().flat_map(|region| &region.replicas);
-    let (snapshots, units) = served::tables(facts, &regions, &before.units);
+    let (snapshots, units) = served::tables(sites, &regions, &before.units);
     MirrorStatus {
         observed_generation: generation,
-        state: Some(words(fleet, facts, &conditions)),
+        state: Some(words(fleet, sites, &conditions)),
         snapshot: common(replicas().map(|replica| replica.snapshot.as_ref())),
-        regions_ready: Some(format!("{serving}/{}", facts.len())),
+        regions_ready: Some(format!("{serving}/{}", sites.len())),
         superseded_at: regions
             .iter()
             .filter_map(|region| region.superseded_at.clone())
@@ -64,16 +65,16 @@ pub fn summarise(
 }
 
 /// What `kubectl get` shows beside the conditions, in the way of a node's `Ready,SchedulingDisabled`.
-fn words(fleet: &Fleet, facts: &[Facts], conditions: &[Condition]) -> String {
+fn words(fleet: &Fleet, sites: &[Site], conditions: &[Condition]) -> String {
     let reason = |kind: ConditionType, status: ConditionStatus| {
         let said = said(kind, conditions).filter(|said| said.is(status));
         said.map(|said| said.reason)
     };
-    let rolled_back = facts.iter().any(|facts| {
-        let last = facts.runs.status.last_attempt.as_ref();
+    let rolled_back = sites.iter().any(|site| {
+        let last = site.runs.status.last_attempt.as_ref();
         last.is_some_and(|last| last.reason == Reason::RolledBack)
     });
-    let waiting = facts.iter().any(|facts| facts.waiting.is_some());
+    let waiting = sites.iter().any(|site| site.waiting.is_some());
     let when = |holds: bool, reason: Reason| holds.then_some(reason);
     let not_ready = reason(ConditionType::Ready, ConditionStatus::False);
     let mut words = vec![not_ready.unwrap_or(Reason::Serving)];
@@ -97,25 +98,25 @@ fn words(fleet: &Fleet, facts: &[Facts], conditions: &[Condition]) -> String {
         .join(",")
 }
 
-fn region(fleet: &Fleet, facts: &Facts, now: Timestamp) -> RegionStatus {
-    let replica = replica(facts);
-    let superseded_at = match &facts.freshness {
-        Freshness::Unknown(..) => facts.view.superseded_before.clone(),
+fn region(fleet: &Fleet, site: &Site, now: Timestamp) -> RegionStatus {
+    let replica = replica(site);
+    let superseded_at = match &site.freshness {
+        Freshness::Unknown(..) => site.view.superseded_before.clone(),
         known => known.superseded_at().map(Time),
     };
     RegionStatus {
-        name: facts.view.name().to_owned(),
-        state: state(fleet, facts, &replica, superseded_at.as_ref(), now),
-        url: Some(fleet.url(facts.view.site)),
+        name: site.view.name().to_owned(),
+        state: state(fleet, site, &replica, superseded_at.as_ref(), now),
+        url: Some(fleet.url(site.view.place)),
         superseded_at,
         replicas: vec![replica],
     }
 }
 
-fn replica(facts: &Facts) -> ReplicaStatus {
-    let served = facts.view.served();
-    let mut status = facts.runs.status.clone();
-    if crate::conditions::answered(facts.view) {
+fn replica(site: &Site) -> ReplicaStatus {
+    let served = site.view.served();
+    let mut status = site.runs.status.clone();
+    if crate::conditions::answered(&site.view) {
         status.snapshot = served.and_then(|served| served.snapshot.clone());
     }
     // A new volume brings an old store along with its own memory of successes: a Mirror that was made anew.
@@ -123,26 +124,26 @@ fn replica(facts: &Facts) -> ReplicaStatus {
         let kept = served.and_then(|served| served.last_success.as_ref());
         status.last_success = kept.map(|success| Time(instant(success.at)));
     }
-    status.ready = facts.view.ready();
+    status.ready = site.view.ready();
     status
 }
 
 fn state(
     fleet: &Fleet,
-    facts: &Facts,
+    site: &Site,
     replica: &ReplicaStatus,
     superseded_at: Option<&Time>,
     now: Timestamp,
 ) -> RegionState {
     let stale = |since: &Time| now > later(since.0, freshness::objective(fleet));
-    let untold = match facts.view.not_asked() {
-        true => facts.view.state_before == RegionState::Unknown,
-        false => facts.view.served().is_none(),
+    let untold = match site.view.not_asked() {
+        true => site.view.state_before == RegionState::Unknown,
+        false => site.view.served().is_none(),
     };
     match replica.snapshot {
         None if replica.current_run.is_some() => RegionState::Syncing,
         None => RegionState::Pending,
-        Some(_) if !facts.view.ready() || untold => RegionState::Unknown,
+        Some(_) if !site.view.ready() || untold => RegionState::Unknown,
         Some(_) if superseded_at.is_some_and(stale) => RegionState::Stale,
         Some(_) => RegionState::Serving,
     }
@@ -178,7 +179,7 @@ pub fn oldest<'s>(times: impl Iterator<Item = &'s Option<Time>>) -> Option<Time>
 /// When a statement of this status ends by time alone.
 pub fn expires_at(
     fleet: &Fleet,
-    facts: &[Facts],
+    sites: &[Site],
     status: &MirrorStatus,
     now: Timestamp,
 ) -> Option<Timestamp> {
@@ -195,9 +196,9 @@ pub fn expires_at(
     let objectives = behind
         .chain(successes)
         .map(|since| later(since.0, objective));
-    let indices = facts
+    let indices = sites
         .iter()
-        .flat_map(|facts| freshness::index_ends(facts.view.revision()))
+        .flat_map(|site| freshness::index_ends(site.view.revision()))
         .map(|(_, end)| end);
     // One second on: a region is stale after its objective, not at it.
     let ends = objectives

@@ -4,8 +4,9 @@ use fleet_api::labels;
 use fleet_api::mirror::{Mirror, ReclaimPolicy};
 use kube_core::ResourceExt;
 
+use crate::object::Owned;
 use crate::observed::Observed;
-use crate::plan::{ChildKind, Plan, Write};
+use crate::plan::{Plan, Write};
 use crate::turn::Turn;
 
 /// Without our finalizer there is nothing to do: Kubernetes collects what has an owner.
@@ -39,6 +40,6 @@ fn claims(mirror: &Mirror, seen: &Observed) -> Vec<Write> {
     let claims = seen.objects.claims.iter().map(|claim| &claim.meta);
     claims
         .filter(|meta| meta.belongs_to(&name) && !meta.deleting)
-        .map(|meta| Write::delete(ChildKind::Claim, meta))
+        .map(|meta| Write::delete(Owned::Claim, meta))
         .collect()
 }

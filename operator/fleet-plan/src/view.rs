@@ -6,15 +6,16 @@ use fleet_types::documents::ServedStatus;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::cause::{self, Cause};
-use crate::fleet::Site;
+use crate::fleet::Place;
 use crate::observed::{
-    Answer, Observed, PodRole, SeenApplied, SeenClaim, SeenJob, SeenMeta, SeenPod, SeenWarning,
+    Answer, Observed, PodRole, Refusal, SeenApplied, SeenClaim, SeenJob, SeenMeta, SeenPod,
+    SeenWarning,
 };
 
 /// What is seen of one region.
 #[derive(Debug)]
 pub struct RegionView<'a> {
-    pub site: &'a Site<'a>,
+    pub place: &'a Place<'a>,
     /// What the status says of its copy.
     pub before: ReplicaStatus,
     /// What the status says of the region in one word.
@@ -30,30 +31,32 @@ pub struct RegionView<'a> {
     pub jobs: Vec<&'a SeenJob>,
     pub sync_pods: Vec<&'a SeenPod>,
     pub answer: Option<&'a Answer>,
+    /// Why the serving pod could not be evicted when that was last tried.
+    pub refusal: Option<&'a Refusal>,
     warnings: &'a [SeenWarning],
 }
 
 impl<'a> RegionView<'a> {
     pub fn new(
-        site: &'a Site<'a>,
+        place: &'a Place<'a>,
         mirror: &str,
         status: &MirrorStatus,
         seen: &'a Observed,
     ) -> RegionView<'a> {
-        let region = site.region.name.as_str();
+        let region = place.region.name.as_str();
         let before = status.regions.iter().find(|before| before.name == region);
         let objects = &seen.objects;
-        let ours = |meta: &SeenMeta| meta.belongs_to(mirror) && meta.region() == Some(region);
-        let named = |meta: &SeenMeta| meta.name == site.child && ours(meta);
-        let pod_name = crate::names::serving_pod_name(&site.child);
+        let ours = |meta: &SeenMeta| meta.belongs_to(mirror) && place.owns(meta);
+        let named = |meta: &SeenMeta| meta.name == place.child && ours(meta);
+        let pod_name = crate::names::serving_pod_name(&place.child);
         let pod = objects
             .pods
             .iter()
             .find(|pod| pod.meta.name == pod_name && pod.role == PodRole::Serving);
         RegionView {
-            site,
+            place,
             before: before
-                .and_then(|before| before.replicas.first())
+                .and_then(|before| before.replicas.get(place.replica as usize))
                 .cloned()
                 .unwrap_or_default(),
             state_before: before.map(|before| before.state).unwrap_or_default(),
@@ -72,13 +75,14 @@ impl<'a> RegionView<'a> {
                 .iter()
                 .filter(|pod| pod.role == PodRole::Sync && ours(&pod.meta))
                 .collect(),
+            refusal: pod.and_then(|pod| seen.refusals.get(&pod.meta.uid)),
             answer: seen.answers.get(&pod_name).filter(|_| pod.is_some()),
             warnings: &objects.warnings,
         }
     }
 
     pub fn name(&self) -> &'a str {
-        &self.site.region.name
+        &self.place.region.name
     }
 
     /// What the serving pod says, if it says anything about a store.

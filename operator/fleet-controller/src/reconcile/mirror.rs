@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleet_api::Mirror;
-use fleet_plan::{Observed, Plan, SeenAttempt, Turn, Write};
+use fleet_plan::{Object, Observed, Plan, SeenAttempt, Turn, Write};
 use jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 
@@ -13,8 +13,7 @@ use super::{Next, counted, publish, report, unreadable};
 use crate::context::Context;
 use crate::error::WriteError;
 use crate::fleet::Asking;
-use crate::strangers::recheck_strangers;
-use crate::world::{Guarded, ObjectName};
+use crate::world::{Guarded, ObjectName, recheck_strangers};
 
 /// Reconciles the Mirror of that name; says when to come back by itself.
 pub async fn reconcile(context: Arc<Context>, name: ObjectName) -> Option<Duration> {
@@ -93,6 +92,7 @@ fn decide(context: &Context, name: &ObjectName, mirror: &Mirror) -> Plan {
         upstream: known.and_then(|known| known.0.as_ref().ok().cloned()),
         upstream_error,
         answers: context.answers.of(name, &objects.pods),
+        refusals: context.world.refusals.of(&objects.pods),
         objects,
         line: others.line.clone(),
         rollouts_elsewhere: others.rollouts_elsewhere,
@@ -136,7 +136,7 @@ async fn carry_out(context: &Context, name: &ObjectName, writes: &[Write]) -> Ca
         };
         match (&done, write) {
             (Some(Ok(())), _) => continue,
-            (_, Write::CreateJob(job)) => carried.unmade_job = Some(job.name_any()),
+            (_, Write::Create(Object::Job(job))) => carried.unmade_job = Some(job.name_any()),
             _ => {}
         }
         if let Some(Err(error)) = done {

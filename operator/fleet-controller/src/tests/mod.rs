@@ -107,7 +107,8 @@ impl Leader {
             role: "controller".to_owned(),
         };
         let metrics = ControllerMetrics::register(&Registry::new(&info).unwrap()).unwrap();
-        let context = Context::new(api.client(), &options(), metrics, wishes).unwrap();
+        let context =
+            Context::new(api.client(), api.client(), &options(), metrics, wishes).unwrap();
         let leader = Leader {
             api: api.clone(),
             context: Arc::new(context),

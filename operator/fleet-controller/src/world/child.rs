@@ -10,11 +10,12 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::core::NamespaceResourceScope;
-use kube::{Resource, ResourceExt};
+use kube::{Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Item, Kept, ObjectName, item};
+use super::{Change, Item, Kept, ObjectName, Place, Watches, World, item};
+use crate::strangers::recheck;
 
 /// A kind that lives in a namespace and is known when the program is built.
 pub trait Kind:
@@ -71,54 +72,70 @@ pub trait Child: Kind {
     }
 }
 
-/// The objects of Mirrors, by kind.
-pub struct Children {
-    claims: Arc<Kept<SeenClaim>>,
-    stateful_sets: Arc<Kept<SeenApplied>>,
-    services: Arc<Kept<SeenApplied>>,
-    disruption_budgets: Arc<Kept<SeenApplied>>,
-    jobs: Arc<Kept<SeenJob>>,
-    pods: Arc<Kept<SeenPod>>,
+macro_rules! children {
+    ($($kind:ty: $field:ident -> $seen:ty, $change:ident = $view:expr;)+) => {
+        /// The objects of Mirrors, by kind.
+        pub struct Children {
+            $($field: Arc<Kept<$seen>>,)+
+        }
+
+        impl Default for Children {
+            fn default() -> Self {
+                Children {
+                    $($field: Arc::new(Kept::new(PartialEq::ne)),)+
+                }
+            }
+        }
+
+        impl Children {
+            /// Adds what is known for one Mirror to `objects`.
+            pub fn add_to(&self, objects: &mut SeenObjects, mirror: &ObjectName) {
+                // Without `..`: a kind that is not listed below does not compile.
+                let SeenObjects { $($field,)+ warnings: _ } = objects;
+                $(add($field, &self.$field, mirror);)+
+            }
+
+            /// Whether anything is known for a Mirror.
+            pub fn any(&self, mirror: &ObjectName) -> bool {
+                false $(|| self.$field.has(mirror))+
+            }
+        }
+
+        impl Watches {
+            /// Starts to watch every kind.
+            pub(super) fn all_children(&mut self, place: Place<'_>, world: &World) {
+                $(self.children::<$kind>(place, |_| Change::$change, world);)+
+            }
+        }
+
+        /// Looks again at the strangers that stand in a Mirror's way: only a person can have removed one.
+        pub async fn recheck_strangers(client: &Client, world: &World, mirror: &ObjectName) {
+            $(recheck::<$kind>(client, world, mirror).await;)+
+        }
+
+        $(impl Child for $kind {
+            type Seen = $seen;
+            fn seen(&self) -> $seen {
+                let view: fn(&$kind) -> $seen = $view;
+                view(self)
+            }
+            fn kept(children: &Children) -> &Arc<Kept<$seen>> {
+                &children.$field
+            }
+        })+
+    };
 }
 
-impl Default for Children {
-    fn default() -> Self {
-        Children {
-            claims: Arc::new(Kept::new(PartialEq::ne)),
-            stateful_sets: Arc::new(Kept::new(PartialEq::ne)),
-            services: Arc::new(Kept::new(PartialEq::ne)),
-            disruption_budgets: Arc::new(Kept::new(PartialEq::ne)),
-            jobs: Arc::new(Kept::new(PartialEq::ne)),
-            pods: Arc::new(Kept::new(PartialEq::ne)),
-        }
-    }
+children! {
+    PersistentVolumeClaim: claims -> SeenClaim, Object = |claim| SeenClaim::from(claim);
+    StatefulSet: stateful_sets -> SeenApplied, Object = |set| SeenApplied::from(set);
+    Service: services -> SeenApplied, Object = |service| SeenApplied::of(&service.metadata, &service.spec);
+    PodDisruptionBudget: disruption_budgets -> SeenApplied, Object = |budget| SeenApplied::of(&budget.metadata, &budget.spec);
+    Job: jobs -> SeenJob, Job = |job| SeenJob::from(job);
+    Pod: pods -> SeenPod, Pod = |pod| SeenPod::from(pod);
 }
 
 impl Children {
-    /// Adds what is known for one Mirror to `objects`.
-    pub fn add_to(&self, objects: &mut SeenObjects, mirror: &ObjectName) {
-        add(&mut objects.claims, &self.claims, mirror);
-        add(&mut objects.stateful_sets, &self.stateful_sets, mirror);
-        add(&mut objects.services, &self.services, mirror);
-        add(
-            &mut objects.disruption_budgets,
-            &self.disruption_budgets,
-            mirror,
-        );
-        add(&mut objects.jobs, &self.jobs, mirror);
-        add(&mut objects.pods, &self.pods, mirror);
-    }
-
-    /// Whether anything is known for a Mirror.
-    pub fn any(&self, mirror: &ObjectName) -> bool {
-        self.claims.has(mirror)
-            || self.stateful_sets.has(mirror)
-            || self.services.has(mirror)
-            || self.disruption_budgets.has(mirror)
-            || self.jobs.has(mirror)
-            || self.pods.has(mirror)
-    }
-
     /// The Mirror that a claim, StatefulSet or Job belongs to.
     pub fn mirror_of(&self, object: &ObjectName) -> Option<ObjectName> {
         let set = || self.stateful_sets.group_of(object);
@@ -137,28 +154,4 @@ impl Children {
 
 fn add<T: Clone>(list: &mut Vec<T>, kept: &Kept<T>, mirror: &ObjectName) {
     list.extend(kept.group(mirror).iter().map(|value| T::clone(value)));
-}
-
-macro_rules! children {
-    ($($kind:ty: $field:ident -> $seen:ty = $view:expr;)+) => {
-        $(impl Child for $kind {
-            type Seen = $seen;
-            fn seen(&self) -> $seen {
-                let view: fn(&$kind) -> $seen = $view;
-                view(self)
-            }
-            fn kept(children: &Children) -> &Arc<Kept<$seen>> {
-                &children.$field
-            }
-        })+
-    };
-}
-
-children! {
-    PersistentVolumeClaim: claims -> SeenClaim = |claim| SeenClaim::from(claim);
-    StatefulSet: stateful_sets -> SeenApplied = |set| SeenApplied::of(&set.metadata, &set.spec);
-    Service: services -> SeenApplied = |service| SeenApplied::of(&service.metadata, &service.spec);
-    PodDisruptionBudget: disruption_budgets -> SeenApplied = |budget| SeenApplied::of(&budget.metadata, &budget.spec);
-    Job: jobs -> SeenJob = |job| SeenJob::from(job);
-    Pod: pods -> SeenPod = |pod| SeenPod::from(pod);
 }

@@ -3,6 +3,7 @@
 
 mod child;
 mod kept;
+mod refusals;
 mod watch;
 
 use std::fmt;
@@ -10,10 +11,7 @@ use std::sync::Arc;
 
 use fleet_api::{Mirror, Upstream, labels};
 use fleet_plan::{SeenObjects, SeenWarning, names};
-use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{Event, PersistentVolumeClaim, Pod, Service};
-use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::core::v1::Event;
 use kube::core::{DeserializeGuard, NamespaceResourceScope};
 use kube::runtime::watcher;
 use kube::{Api, Client, Resource, ResourceExt};
@@ -23,8 +21,9 @@ use tokio::task::JoinSet;
 
 use crate::error::ControllerError;
 
-pub use child::{Child, Children, Kind};
+pub use child::{Child, Children, Kind, recheck_strangers};
 pub use kept::{Item, Kept};
+pub use refusals::Refusals;
 
 /// Namespace and name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,6 +59,8 @@ pub struct World {
     /// What stands where we want to create something and is not ours, under the Mirror that wants it. It is known from
     /// refused writes only, since no watch of ours shows it.
     pub strangers: Children,
+    /// Which pods could not be evicted when that was last tried.
+    pub refusals: Refusals,
     /// What Kubernetes says about objects that could be ours, under the object that it is about.
     pub warnings: Arc<Kept<SeenWarning>>,
 }
@@ -74,6 +75,7 @@ impl Default for World {
             })),
             owned: Children::default(),
             strangers: Children::default(),
+            refusals: Refusals::default(),
             warnings: Arc::new(Kept::new(|a, b| a.uid != b.uid || a.message != b.message)),
         }
     }
@@ -85,10 +87,8 @@ impl World {
         let mut objects = SeenObjects::default();
         self.owned.add_to(&mut objects, mirror);
         self.strangers.add_to(&mut objects, mirror);
-        let claims = objects.claims.iter().map(|claim| &claim.meta.name);
-        let sets = objects.stateful_sets.iter().map(|set| &set.meta.name);
-        let jobs = objects.jobs.iter().map(|job| &job.meta.name);
-        let about: std::collections::BTreeSet<_> = claims.chain(sets).chain(jobs).collect();
+        let names = objects.metas().map(|(_, meta)| &meta.name);
+        let about: std::collections::BTreeSet<_> = names.collect();
         let warnings = about.into_iter().flat_map(|name| {
             self.warnings
                 .group(&ObjectName::new(&mirror.namespace, name))
@@ -166,12 +166,7 @@ impl Watches {
         let all = watcher::Config::default;
         watches.add(place, |_| Change::Mirror, all(), &world.mirrors, by_itself);
         watches.add(place, Change::Upstream, all(), &world.upstreams, by_itself);
-        watches.children::<PersistentVolumeClaim>(place, |_| Change::Object, world);
-        watches.children::<StatefulSet>(place, |_| Change::Object, world);
-        watches.children::<Service>(place, |_| Change::Object, world);
-        watches.children::<PodDisruptionBudget>(place, |_| Change::Object, world);
-        watches.children::<Job>(place, |_| Change::Job, world);
-        watches.children::<Pod>(place, |_| Change::Pod, world);
+        watches.all_children(place, world);
         let told = all().fields(TELLING_EVENTS);
         watches.add(place, |_| Change::Warning, told, &world.warnings, warning);
         watches

@@ -65,7 +65,7 @@ fn wanted() -> Write {
     service.metadata.resource_version = None;
     service.metadata.uid = None;
     service.metadata.managed_fields = None;
-    Write::ApplyService(Box::new(service))
+    Write::Apply(service.into())
 }
 
 fn refusal(code: u16, reason: &str) -> (u16, Value) {
@@ -75,15 +75,17 @@ fn refusal(code: u16, reason: &str) -> (u16, Value) {
     )
 }
 
+fn writer(client: Client) -> Writer {
+    Writer::new(client.clone(), client)
+}
+
 async fn carry_out(
     answers: Vec<(u16, Value)>,
     write: &Write,
 ) -> (Result<(), WriteError>, World, Vec<(String, String, Value)>) {
     let (client, asked) = api(answers);
     let world = World::default();
-    let result = Writer::new(client)
-        .carry_out(&world, &mirror(), write)
-        .await;
+    let result = writer(client).carry_out(&world, &mirror(), write).await;
     let asked = asked.lock().unwrap().clone();
     (result, world, asked)
 }
@@ -176,7 +178,7 @@ async fn a_job_that_exists_and_is_ours_counts_as_created() {
     let mut found = job.clone();
     found.metadata.uid = Some("j1".into());
     let answers = vec![refusal(409, "AlreadyExists"), (200, json!(found))];
-    let (result, world, _) = carry_out(answers, &Write::CreateJob(Box::new(job))).await;
+    let (result, world, _) = carry_out(answers, &Write::Create(job.into())).await;
     assert_eq!(result, Ok(()));
     assert_eq!(Job::kept(&world.owned).names(&mirror()), ["run"]);
 }
@@ -184,7 +186,7 @@ async fn a_job_that_exists_and_is_ours_counts_as_created() {
 #[tokio::test]
 async fn a_deletion_names_the_very_object_and_gone_is_as_good() {
     let write = Write::Delete {
-        kind: ChildKind::Job,
+        kind: Owned::Job,
         region: "eu-1".into(),
         name: "run".into(),
         uid: "j1".into(),
@@ -198,6 +200,82 @@ async fn a_deletion_names_the_very_object_and_gone_is_as_good() {
         matches!(result, Err(WriteError::Outdated { .. })),
         "its successor is not the one that was meant"
     );
+}
+
+fn named(uid: &str) -> (String, String, String) {
+    (
+        "eu-1".to_owned(),
+        "debian-eu-1-0".to_owned(),
+        uid.to_owned(),
+    )
+}
+
+#[tokio::test]
+async fn an_eviction_names_the_very_pod_and_what_came_of_it_is_known_at_once() {
+    let (region, name, uid) = named("p1");
+    let write = Write::Evict { region, name, uid };
+    let leaving = json!({"metadata": {"name": "debian-eu-1-0", "namespace": "ns", "uid": "p1", "resourceVersion": "7",
+        "deletionTimestamp": "2026-01-01T00:00:00Z", "deletionGracePeriodSeconds": 60}});
+    let evicted = json!({"kind": "Status", "apiVersion": "v1", "status": "Success", "code": 201});
+    let (result, world, asked) = carry_out(vec![(201, evicted), (200, leaving)], &write).await;
+    assert_eq!(result, Ok(()));
+    let (method, uri, body) = &asked[0];
+    assert_eq!(method, "POST");
+    assert!(uri.ends_with("/pods/debian-eu-1-0/eviction?"), "{uri}");
+    assert_eq!(body["deleteOptions"]["preconditions"]["uid"], "p1");
+    let known = Pod::kept(&world.owned).get(&mirror(), "debian-eu-1-0");
+    assert!(known.unwrap().meta.deleting);
+    let (result, ..) = carry_out(vec![refusal(409, "Conflict")], &write).await;
+    assert!(matches!(result, Err(WriteError::Outdated { .. })));
+}
+
+#[tokio::test]
+async fn an_eviction_that_a_budget_refuses_is_noted_and_no_failure() {
+    let (region, name, uid) = named("p1");
+    let write = Write::Evict { region, name, uid };
+    let refused = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 429, "reason": "TooManyRequests",
+        "message": "Cannot evict pod as it would violate the pod's disruption budget.", "details": {"causes": [
+            {"reason": "DisruptionBudget", "message": "The disruption budget x needs 1 healthy pods and has 1 currently"}]}});
+    let (result, world, asked) = carry_out(vec![(429, refused)], &write).await;
+    assert_eq!((result, asked.len()), (Ok(()), 1));
+    let pod = |uid: &str| {
+        let mut pod = fleet_plan::SeenPod::default();
+        pod.meta.uid = uid.to_owned();
+        pod
+    };
+    let known = world.refusals.of(&[pod("p1"), pod("p2")]);
+    let told: Vec<_> = known.into_iter().collect();
+    assert_eq!((told.len(), told[0].0.as_str()), (1, "p1"));
+    let words = "Cannot evict pod as it would violate the pod's disruption budget. \
+                 The disruption budget x needs 1 healthy pods and has 1 currently";
+    assert_eq!(told[0].1.message, words);
+}
+
+#[tokio::test]
+async fn a_stateful_set_is_taken_from_its_pods_and_they_are_labelled_by_uid() {
+    let (region, name, uid) = named("s1");
+    let write = Write::Orphan { region, name, uid };
+    let (result, _, asked) = carry_out(vec![refusal(404, "NotFound")], &write).await;
+    assert_eq!(result, Ok(()));
+    assert_eq!(asked[0].2["propagationPolicy"], "Orphan");
+    assert_eq!(asked[0].2["preconditions"]["uid"], "s1");
+
+    let (region, name, uid) = named("p1");
+    let labels = [("mirrorfleet.dev/replica".to_owned(), "0".to_owned())].into();
+    let kind = Labelled::Pod;
+    let write = Write::Label {
+        kind,
+        region,
+        name,
+        uid,
+        labels,
+    };
+    let pod = json!({"metadata": {"name": "debian-eu-1-0", "namespace": "ns", "uid": "p1", "resourceVersion": "7"}});
+    let (result, world, asked) = carry_out(vec![(200, pod)], &write).await;
+    assert_eq!(result, Ok(()));
+    let body = json!({"metadata": {"uid": "p1", "labels": {"mirrorfleet.dev/replica": "0"}}});
+    assert_eq!(asked[0].2, body);
+    assert_eq!(Pod::kept(&world.owned).names(&mirror()), ["debian-eu-1-0"]);
 }
 
 #[tokio::test]
@@ -216,7 +294,7 @@ async fn what_cannot_be_read_gets_a_condition_and_keeps_the_rest_of_its_status()
     let (client, asked) = api(vec![(200, object(before.clone())), (200, object(before))]);
     let now = Timestamp::UNIX_EPOCH;
     assert_eq!(
-        Writer::new(client)
+        writer(client)
             .unreadable(&kind, &meta, "size: bad", now)
             .await,
         Ok(true)
@@ -242,7 +320,7 @@ async fn what_cannot_be_read_gets_a_condition_and_keeps_the_rest_of_its_status()
 
     let (client, asked) = api(vec![(200, object(status.clone()))]);
     assert_eq!(
-        Writer::new(client)
+        writer(client)
             .unreadable(&kind, &meta, "size: bad", now)
             .await,
         Ok(false)
@@ -261,7 +339,7 @@ async fn a_status_is_written_only_over_the_version_that_it_was_planned_from() {
     let seen: Mirror = serde_json::from_value(object).unwrap();
     let (client, asked) = api(vec![refusal(409, "Conflict")]);
     let status = fleet_api::MirrorStatus::default();
-    let written = Writer::new(client);
+    let written = writer(client);
     let written = written
         .mirror_status(&World::default(), &seen, &status)
         .await;

@@ -8,18 +8,18 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::metadata::{map, region_labels};
-use crate::fleet::{Fleet, Site};
+use super::metadata::{map, replica_labels};
+use crate::fleet::{Fleet, Place};
 use crate::inputs;
 
-pub fn claim(fleet: &Fleet, site: &Site) -> PersistentVolumeClaim {
+pub fn claim(fleet: &Fleet, place: &Place) -> PersistentVolumeClaim {
     let storage = &fleet.spec.storage;
     let (upstream_type, authority) = inputs::identity(fleet.upstream_spec());
     PersistentVolumeClaim {
         metadata: ObjectMeta {
-            name: Some(site.child.clone()),
+            name: Some(place.child.clone()),
             namespace: Some(fleet.namespace.clone()),
-            labels: Some(region_labels(fleet, site, labels::COMPONENT_SERVING)),
+            labels: Some(replica_labels(fleet, place, labels::COMPONENT_SERVING)),
             annotations: Some(map([
                 (labels::STORE_TYPE, &upstream_type),
                 (labels::STORE_AUTHORITY, &authority),

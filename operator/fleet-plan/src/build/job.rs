@@ -13,9 +13,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube_core::Resource;
 use serde_json::json;
 
-use super::metadata::{label_selector, map, owned, region_labels, serving_selector};
+use super::metadata::{label_selector, map, owned, replica_labels, replica_selector};
 use super::pod::{self, DATA, METRICS_PORT, METRICS_PORT_NAME};
-use crate::fleet::{Fleet, Site};
+use crate::fleet::{Fleet, Place};
 use crate::names;
 
 pub const CONTAINER: &str = "sync";
@@ -52,13 +52,14 @@ pub struct Start<'a> {
     pub damaged: Vec<Sha256>,
 }
 
-pub fn job(fleet: &Fleet, site: &Site, start: &Start) -> Job {
+pub fn job(fleet: &Fleet, place: &Place, start: &Start) -> Job {
     let name = names::job_name(
-        &site.child,
+        &place.child,
         start.trigger.as_str(),
         &format!("{}/{}", start.occasion, start.retry),
     );
-    let mut metadata = owned(fleet, site, labels::COMPONENT_SYNC, &name);
+    let labels = replica_labels(fleet, place, labels::COMPONENT_SYNC);
+    let mut metadata = owned(fleet, labels, &name);
     let upstream = fleet.spec.upstream_ref.name.clone();
     metadata
         .labels
@@ -86,23 +87,23 @@ pub fn job(fleet: &Fleet, site: &Site, start: &Start) -> Job {
             backoff_limit: Some(0),
             // Never two writers on one volume.
             pod_replacement_policy: Some("Failed".to_owned()),
-            template: template(fleet, site, start),
+            template: template(fleet, place, start),
             ..Default::default()
         }),
         ..Default::default()
     }
 }
 
-fn template(fleet: &Fleet, site: &Site, start: &Start) -> PodTemplateSpec {
-    let mut volumes = vec![pod::data_volume(site), run_volume()];
+fn template(fleet: &Fleet, place: &Place, start: &Start) -> PodTemplateSpec {
+    let mut volumes = vec![pod::data_volume(place), run_volume()];
     volumes.extend(refs_volume(fleet));
-    let mut spec = pod::pod_spec(fleet, site, container(fleet, site, start), volumes);
+    let mut spec = pod::pod_spec(fleet, place, container(fleet, place, start), volumes);
     spec.restart_policy = Some("Never".to_owned());
     spec.termination_grace_period_seconds = Some(GRACE_SECONDS);
     spec.affinity = Some(Affinity {
         pod_affinity: Some(PodAffinity {
             required_during_scheduling_ignored_during_execution: Some(vec![PodAffinityTerm {
-                label_selector: Some(label_selector(serving_selector(fleet, site))),
+                label_selector: Some(label_selector(replica_selector(fleet, place))),
                 topology_key: "kubernetes.io/hostname".to_owned(),
                 ..Default::default()
             }]),
@@ -114,7 +115,7 @@ fn template(fleet: &Fleet, site: &Site, start: &Start) -> PodTemplateSpec {
         metadata: Some(ObjectMeta {
             labels: Some(pod::with_ours(
                 &fleet.pods.labels,
-                region_labels(fleet, site, labels::COMPONENT_SYNC),
+                replica_labels(fleet, place, labels::COMPONENT_SYNC),
             )),
             annotations: Some(pod::with_ours(
                 &fleet.pods.annotations,
@@ -126,14 +127,14 @@ fn template(fleet: &Fleet, site: &Site, start: &Start) -> PodTemplateSpec {
     }
 }
 
-fn container(fleet: &Fleet, site: &Site, start: &Start) -> Container {
+fn container(fleet: &Fleet, place: &Place, start: &Start) -> Container {
     let mut mounts = vec![pod::data_mount(false), pod::mount(RUN_VOLUME, RUN_DIR)];
     mounts.extend(refs_volume(fleet).map(|_| pod::mount(REFS_VOLUME, REFS_DIR)));
     Container {
         name: CONTAINER.to_owned(),
         image: Some(start.image.to_owned()),
         image_pull_policy: pod::pull_policy(fleet),
-        args: Some(arguments(fleet, site, start)),
+        args: Some(arguments(fleet, place, start)),
         ports: Some(vec![pod::port(METRICS_PORT_NAME, METRICS_PORT.into())]),
         resources: Some(pod::resources(&fleet.spec.sync.resources, &RESOURCES)),
         security_context: Some(pod::container_security()),
@@ -144,7 +145,7 @@ fn container(fleet: &Fleet, site: &Site, start: &Start) -> Container {
     }
 }
 
-fn arguments(fleet: &Fleet, site: &Site, start: &Start) -> Vec<String> {
+fn arguments(fleet: &Fleet, place: &Place, start: &Start) -> Vec<String> {
     let pairs = [
         ("-f", format!("{RUN_DIR}/{RUN_FILE}")),
         ("--refs", REFS_DIR.to_owned()),
@@ -153,7 +154,7 @@ fn arguments(fleet: &Fleet, site: &Site, start: &Start) -> Vec<String> {
         ("--metrics-listen", format!("[::]:{METRICS_PORT}")),
         ("--termination-message", TERMINATION_LOG.to_owned()),
         ("--high-water", start.high_water.clone()),
-        ("--region", site.region.name.clone()),
+        ("--region", place.region.name.clone()),
         ("--namespace", fleet.namespace.clone()),
     ];
     let damaged = serde_json::to_string(&start.damaged).ok();

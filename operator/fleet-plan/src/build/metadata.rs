@@ -5,28 +5,44 @@ use std::collections::BTreeMap;
 use fleet_api::{Mirror, labels};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
 use kube_core::Resource;
+use serde::Serialize;
 
-use crate::fleet::{Fleet, Site};
+use crate::fleet::{Fleet, Place};
 
 pub type Map = BTreeMap<String, String>;
 
 /// Labels of everything that belongs to a region.
-pub fn region_labels(fleet: &Fleet, site: &Site, component: &str) -> Map {
+pub fn region_labels(fleet: &Fleet, place: &Place, component: &str) -> Map {
     map([
         (labels::NAME, labels::MANAGED_BY_VALUE),
         (labels::MANAGED_BY, labels::MANAGED_BY_VALUE),
         (labels::COMPONENT, component),
         (labels::MIRROR, &fleet.name),
-        (labels::REGION, &site.region.name),
+        (labels::REGION, &place.region.name),
     ])
 }
 
+/// Labels of what belongs to one replica of a region.
+pub fn replica_labels(fleet: &Fleet, place: &Place, component: &str) -> Map {
+    with_replica(place, region_labels(fleet, place, component))
+}
+
+fn with_replica(place: &Place, mut labels: Map) -> Map {
+    labels.insert(labels::REPLICA.to_owned(), place.replica.to_string());
+    labels
+}
+
+/// What selects the serving pod of one replica.
+pub fn replica_selector(fleet: &Fleet, place: &Place) -> Map {
+    with_replica(place, serving_selector(fleet, place))
+}
+
 /// What selects a region's serving pods and nothing else; sync pods differ in their component.
-pub fn serving_selector(fleet: &Fleet, site: &Site) -> Map {
+pub fn serving_selector(fleet: &Fleet, place: &Place) -> Map {
     map([
         (labels::COMPONENT, labels::COMPONENT_SERVING),
         (labels::MIRROR, &fleet.name),
-        (labels::REGION, &site.region.name),
+        (labels::REGION, &place.region.name),
     ])
 }
 
@@ -38,11 +54,11 @@ pub fn label_selector(labels: Map) -> LabelSelector {
 }
 
 /// Metadata of an object that goes when the Mirror goes.
-pub fn owned(fleet: &Fleet, site: &Site, component: &str, name: &str) -> ObjectMeta {
+pub fn owned(fleet: &Fleet, labels: Map, name: &str) -> ObjectMeta {
     ObjectMeta {
         name: Some(name.to_owned()),
         namespace: Some(fleet.namespace.clone()),
-        labels: Some(region_labels(fleet, site, component)),
+        labels: Some(labels),
         owner_references: Some(vec![OwnerReference {
             api_version: Mirror::api_version(&()).into_owned(),
             kind: Mirror::kind(&()).into_owned(),
@@ -56,9 +72,9 @@ pub fn owned(fleet: &Fleet, site: &Site, component: &str, name: &str) -> ObjectM
 }
 
 /// The same, with the digest of what is applied.
-pub fn applied(fleet: &Fleet, site: &Site, spec: &impl serde::Serialize) -> ObjectMeta {
-    let mut meta = owned(fleet, site, labels::COMPONENT_SERVING, &site.child);
-    let fingerprint = crate::canonical::fingerprint(spec, meta.labels.get_or_insert_default());
+pub fn applied(fleet: &Fleet, place: &Place, labels: Map, spec: &impl Serialize) -> ObjectMeta {
+    let fingerprint = crate::canonical::fingerprint(spec, &labels);
+    let mut meta = owned(fleet, labels, &place.child);
     meta.annotations = Some(map([(labels::APPLIED, fingerprint.as_str())]));
     meta
 }

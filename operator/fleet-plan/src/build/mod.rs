@@ -11,6 +11,7 @@ mod stateful_set;
 pub use claim::claim;
 pub use disruption_budget::disruption_budget;
 pub use job::{Start, job};
+pub use metadata::replica_labels;
 pub use pod::{METRICS_PORT, tls_secret};
 
 /// The names of our containers.

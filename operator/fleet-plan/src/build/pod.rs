@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use super::metadata::Map;
-use crate::fleet::{Fleet, Site};
+use crate::fleet::{Fleet, Place};
 
 /// One user and group for everything that touches a volume.
 const USER: i64 = 65532;
@@ -24,7 +24,12 @@ pub const METRICS_PORT_NAME: &str = "metrics";
 pub const TERMINATION_MESSAGE: &str = "FallbackToLogsOnError";
 
 /// A pod of a region without its container's particulars.
-pub fn pod_spec(fleet: &Fleet, site: &Site, container: Container, volumes: Vec<Volume>) -> PodSpec {
+pub fn pod_spec(
+    fleet: &Fleet,
+    place: &Place,
+    container: Container,
+    volumes: Vec<Volume>,
+) -> PodSpec {
     let pods = &fleet.pods;
     PodSpec {
         priority_class_name: pods.priority_class_name.clone(),
@@ -34,8 +39,8 @@ pub fn pod_spec(fleet: &Fleet, site: &Site, container: Container, volumes: Vec<V
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
         image_pull_secrets: pull_secrets(pods),
-        tolerations: Some(site.region.tolerations.clone()).filter(|list| !list.is_empty()),
-        node_selector: node_selector(site.region),
+        tolerations: Some(place.region.tolerations.clone()).filter(|list| !list.is_empty()),
+        node_selector: node_selector(place.region),
         security_context: Some(pod_security(&pods.security_context)),
         ..Default::default()
     }
@@ -115,11 +120,11 @@ pub fn container_security() -> SecurityContext {
 }
 
 /// The region's claim; read-only is said on the mount and not here, where it would hold for the node's attachment.
-pub fn data_volume(site: &Site) -> Volume {
+pub fn data_volume(place: &Place) -> Volume {
     Volume {
         name: DATA_VOLUME.to_owned(),
         persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
-            claim_name: site.child.clone(),
+            claim_name: place.child.clone(),
             ..Default::default()
         }),
         ..Default::default()

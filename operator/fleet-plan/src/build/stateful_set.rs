@@ -8,10 +8,12 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::metadata::{applied, label_selector, map, region_labels, serving_selector};
+use super::metadata::{
+    applied, label_selector, map, region_labels, replica_labels, replica_selector,
+};
 use super::pod::{self, DATA, HTTP_PORT, HTTP_PORT_NAME, METRICS_PORT, METRICS_PORT_NAME};
 use crate::canonical::fingerprint;
-use crate::fleet::{Fleet, Site};
+use crate::fleet::{Fleet, Place};
 use crate::observed::Settings;
 
 pub const CONTAINER: &str = "serve";
@@ -26,48 +28,55 @@ const RESOURCES: pod::Needs = pod::Needs {
 /// Long enough for the server to finish what it is sending.
 const GRACE_SECONDS: i64 = 60;
 
-pub fn stateful_set(fleet: &Fleet, site: &Site, settings: &Settings) -> StatefulSet {
+pub fn stateful_set(fleet: &Fleet, place: &Place, settings: &Settings) -> StatefulSet {
     let spec = StatefulSetSpec {
         replicas: Some(1),
-        service_name: Some(site.child.clone()),
-        selector: label_selector(serving_selector(fleet, site)),
+        service_name: Some(place.child.clone()),
+        selector: label_selector(replica_selector(fleet, place)),
         // With OrderedReady a broken pod is waited for even by the change that mends it.
         pod_management_policy: Some("Parallel".to_owned()),
         update_strategy: Some(StatefulSetUpdateStrategy {
-            type_: Some("RollingUpdate".to_owned()),
+            // A new template restarts nothing by itself: the planner says which pod goes when.
+            type_: Some("OnDelete".to_owned()),
             ..Default::default()
         }),
         revision_history_limit: Some(2),
-        template: template(fleet, site, settings),
+        template: template(fleet, place, settings),
         ..Default::default()
     };
     StatefulSet {
-        metadata: applied(fleet, site, &spec),
+        metadata: applied(
+            fleet,
+            place,
+            replica_labels(fleet, place, labels::COMPONENT_SERVING),
+            &spec,
+        ),
         spec: Some(spec),
         ..Default::default()
     }
 }
 
-fn template(fleet: &Fleet, site: &Site, settings: &Settings) -> PodTemplateSpec {
-    let mut volumes = vec![pod::data_volume(site)];
+fn template(fleet: &Fleet, place: &Place, settings: &Settings) -> PodTemplateSpec {
+    let mut volumes = vec![pod::data_volume(place)];
     volumes.extend(pod::tls_secret(fleet).map(tls_volume));
-    let mut spec = pod::pod_spec(fleet, site, container(fleet, site, settings), volumes);
+    let mut spec = pod::pod_spec(fleet, place, container(fleet, place, settings), volumes);
     spec.termination_grace_period_seconds = Some(GRACE_SECONDS);
-    let ours = region_labels(fleet, site, labels::COMPONENT_SERVING);
-    let labels = pod::with_ours(&fleet.pods.labels, ours);
-    let asked = &fleet.pods.annotations;
-    let applied = fingerprint(&spec, &(&labels, asked));
+    let (component, asked) = (labels::COMPONENT_SERVING, &fleet.pods.annotations);
+    let with_ours = |ours| pod::with_ours(&fleet.pods.labels, ours);
+    // Without the replica, whose label is put on pods that run: it restarts none.
+    let restarting = with_ours(region_labels(fleet, place, component));
+    let applied = fingerprint(&spec, &(&restarting, asked));
     PodTemplateSpec {
         metadata: Some(ObjectMeta {
             annotations: Some(pod::with_ours(asked, map([(labels::APPLIED, &applied)]))),
-            labels: Some(labels),
+            labels: Some(with_ours(replica_labels(fleet, place, component))),
             ..Default::default()
         }),
         spec: Some(spec),
     }
 }
 
-fn container(fleet: &Fleet, site: &Site, settings: &Settings) -> Container {
+fn container(fleet: &Fleet, place: &Place, settings: &Settings) -> Container {
     let tls = pod::tls_secret(fleet).is_some();
     let mut mounts = vec![pod::data_mount(true)];
     mounts.extend(tls.then(|| pod::mount(TLS_VOLUME, TLS_DIR)));
@@ -75,7 +84,7 @@ fn container(fleet: &Fleet, site: &Site, settings: &Settings) -> Container {
         name: CONTAINER.to_owned(),
         image: Some(settings.image.clone()),
         image_pull_policy: pod::pull_policy(fleet),
-        args: Some(arguments(fleet, site, tls)),
+        args: Some(arguments(fleet, place, tls)),
         ports: Some(vec![
             pod::port(HTTP_PORT_NAME, HTTP_PORT),
             pod::port(METRICS_PORT_NAME, METRICS_PORT.into()),
@@ -90,7 +99,7 @@ fn container(fleet: &Fleet, site: &Site, settings: &Settings) -> Container {
     }
 }
 
-fn arguments(fleet: &Fleet, site: &Site, tls: bool) -> Vec<String> {
+fn arguments(fleet: &Fleet, place: &Place, tls: bool) -> Vec<String> {
     let mut arguments = vec![
         "serve".to_owned(),
         "--data".to_owned(),
@@ -102,7 +111,7 @@ fn arguments(fleet: &Fleet, site: &Site, tls: bool) -> Vec<String> {
         "--namespace".to_owned(),
         fleet.namespace.clone(),
         "--region".to_owned(),
-        site.region.name.clone(),
+        place.region.name.clone(),
     ];
     if tls {
         arguments.extend(["--tls-cert".to_owned(), format!("{TLS_DIR}/tls.crt")]);

@@ -2,26 +2,26 @@
 
 use fleet_types::{Outcome, Reason};
 
-use super::Facts;
 use crate::fleet::Problem;
 use crate::observed::VolumePhase;
+use crate::site::Site;
 
-pub(super) fn volume_lost(facts: &Facts) -> Option<Problem> {
-    let claim = facts
+pub(super) fn volume_lost(site: &Site) -> Option<Problem> {
+    let claim = site
         .view
         .claim
         .filter(|claim| claim.phase == VolumePhase::Lost)?;
     let message = format!(
         "the volume of PersistentVolumeClaim {} (region {}) is lost: bring it back, or delete the claim to start empty",
         claim.meta.name,
-        facts.name()
+        site.name()
     );
     Some(Problem::new(Reason::VolumeUnreachable, message))
 }
 
-pub(super) fn volume_pending(facts: &Facts) -> Option<Problem> {
-    let region = facts.name();
-    match facts.view.claim {
+pub(super) fn volume_pending(site: &Site) -> Option<Problem> {
+    let region = site.name();
+    match site.view.claim {
         None => Some(Problem::new(
             Reason::VolumePending,
             format!("region {region} has no PersistentVolumeClaim yet"),
@@ -31,7 +31,7 @@ pub(super) fn volume_pending(facts: &Facts) -> Option<Problem> {
             let message = format!(
                 "PersistentVolumeClaim {name} (region {region}) is not bound yet; `kubectl describe pvc {name}` may tell why"
             );
-            if let Some(told) = volume_refused(facts) {
+            if let Some(told) = volume_refused(site) {
                 return Some(told);
             }
             Some(Problem::new(Reason::VolumePending, message))
@@ -47,31 +47,31 @@ pub(super) fn volume_pending(facts: &Facts) -> Option<Problem> {
 }
 
 /// A claim that is not bound, in the words of whoever has no volume for it.
-pub(super) fn volume_refused(facts: &Facts) -> Option<Problem> {
-    let claim = facts
+pub(super) fn volume_refused(site: &Site) -> Option<Problem> {
+    let claim = site
         .view
         .claim
         .filter(|claim| claim.phase == VolumePhase::Pending)?;
-    let words = &facts.view.warning(&claim.meta)?.message;
+    let words = &site.view.warning(&claim.meta)?.message;
     let message = format!(
         "PersistentVolumeClaim {} (region {}) is not bound: {words}",
         claim.meta.name,
-        facts.name()
+        site.name()
     );
     Some(Problem::new(Reason::VolumePending, message))
 }
 
-pub(super) fn storage_at_fault(facts: &Facts) -> Option<Problem> {
-    let (reason, last) = facts.last_was(Outcome::Storage)?;
+pub(super) fn storage_at_fault(site: &Site) -> Option<Problem> {
+    let (reason, last) = site.last_was(Outcome::Storage)?;
     Some(Problem::new(
         reason,
-        format!("region {}: {}", facts.name(), last.message),
+        format!("region {}: {}", site.name(), last.message),
     ))
 }
 
 /// What the serving pod found damaged on its volume; a run mends it.
-pub(super) fn damaged(facts: &Facts) -> Option<Problem> {
-    let served = facts.view.served()?;
+pub(super) fn damaged(site: &Site) -> Option<Problem> {
+    let served = site.view.served()?;
     let files = (!served.damaged.is_empty()).then(|| {
         let count = served.damaged.len();
         format!("{count} stored files are damaged; the next sync fetches them again")
@@ -79,36 +79,36 @@ pub(super) fn damaged(facts: &Facts) -> Option<Problem> {
     let words = served.problem.iter().cloned().chain(files);
     let words: Vec<_> = words.collect();
     (!words.is_empty()).then(|| {
-        let message = format!("region {}: {}", facts.name(), words.join("; "));
+        let message = format!("region {}: {}", site.name(), words.join("; "));
         Problem::new(Reason::StoreCorrupt, message)
     })
 }
 
-pub(super) fn refused(facts: &Facts) -> Option<Problem> {
-    let (reason, last) = facts.last_was(Outcome::Refused)?;
+pub(super) fn refused(site: &Site) -> Option<Problem> {
+    let (reason, last) = site.last_was(Outcome::Refused)?;
     Some(Problem::new(
         reason,
-        format!("region {}: {}", facts.name(), last.message),
+        format!("region {}: {}", site.name(), last.message),
     ))
 }
 
 /// The reasons that an edit mends; a part of the archive that upstream does not offer is a typing error as a rule.
-pub(super) fn manifest_at_fault(facts: &Facts) -> Option<Problem> {
-    let offered = facts
+pub(super) fn manifest_at_fault(site: &Site) -> Option<Problem> {
+    let offered = site
         .last_was(Outcome::Refused)
         .filter(|(reason, _)| *reason == Reason::NotOffered);
-    let (reason, last) = facts.last_was(Outcome::Manifest).or(offered)?;
+    let (reason, last) = site.last_was(Outcome::Manifest).or(offered)?;
     Some(Problem::new(
         reason,
-        format!("region {}: {}", facts.name(), last.message),
+        format!("region {}: {}", site.name(), last.message),
     ))
 }
 
 /// The run that is under way has no pod that runs, and Kubernetes tells why.
-pub(super) fn run_held_up(facts: &Facts) -> Option<Problem> {
-    let job = &facts.runs.status.current_run.as_ref()?.job;
-    let cause = facts.view.job_cause(job)?;
-    let region = facts.name();
+pub(super) fn run_held_up(site: &Site) -> Option<Problem> {
+    let job = &site.runs.status.current_run.as_ref()?.job;
+    let cause = site.view.job_cause(job)?;
+    let region = site.name();
     Some(Problem::new(
         cause.reason,
         format!(
@@ -119,17 +119,17 @@ pub(super) fn run_held_up(facts: &Facts) -> Option<Problem> {
 }
 
 /// The same where nothing is served before it is mended.
-pub(super) fn first_run_held_up(facts: &Facts) -> Option<Problem> {
-    run_held_up(facts).filter(|_| !facts.has_snapshot())
+pub(super) fn first_run_held_up(site: &Site) -> Option<Problem> {
+    run_held_up(site).filter(|_| !site.has_snapshot())
 }
 
-pub(super) fn never_synced(facts: &Facts) -> Option<Problem> {
-    if facts.has_snapshot() {
+pub(super) fn never_synced(site: &Site) -> Option<Problem> {
+    if site.has_snapshot() {
         return None;
     }
-    let region = facts.name();
+    let region = site.name();
     let problem = |reason, message: String| Some(Problem::new(reason, message));
-    match (&facts.runs.status.current_run, facts.last()) {
+    match (&site.runs.status.current_run, site.last()) {
         (Some(run), _) => problem(
             Reason::FirstSyncRunning,
             format!("region {region}: the first sync runs as Job {}", run.job),
@@ -145,11 +145,11 @@ pub(super) fn never_synced(facts: &Facts) -> Option<Problem> {
             Reason::Progressing,
             format!("region {region}: the first sync is done; its pod has yet to serve it"),
         ),
-        (None, None) if facts.waiting.is_some() => problem(
+        (None, None) if site.waiting.is_some() => problem(
             Reason::WaitingForTurn,
             format!(
                 "region {region} has no snapshot; its first sync {}",
-                facts.waiting.as_deref().unwrap_or_default()
+                site.waiting.as_deref().unwrap_or_default()
             ),
         ),
         (None, None) => problem(
@@ -160,26 +160,26 @@ pub(super) fn never_synced(facts: &Facts) -> Option<Problem> {
 }
 
 /// The serving pod does not run, and Kubernetes tells why.
-pub(super) fn pod_held_up(facts: &Facts) -> Option<Problem> {
-    let cause = facts.view.pod_cause()?;
-    let name = crate::names::serving_pod_name(&facts.view.site.child);
+pub(super) fn pod_held_up(site: &Site) -> Option<Problem> {
+    let cause = site.view.pod_cause()?;
+    let name = crate::names::serving_pod_name(&site.view.place.child);
     Some(Problem::new(
         cause.reason,
         format!(
             "serving pod {name} (region {}) {}",
-            facts.name(),
+            site.name(),
             cause.words
         ),
     ))
 }
 
-pub(super) fn pod_not_ready(facts: &Facts) -> Option<Problem> {
-    if facts.view.ready() {
+pub(super) fn pod_not_ready(site: &Site) -> Option<Problem> {
+    if site.view.ready() {
         return None;
     }
-    let told = pod_held_up(facts);
-    let region = facts.name();
-    let words = match facts.view.pod {
+    let told = pod_held_up(site);
+    let region = site.name();
+    let words = match site.view.pod {
         None => format!("region {region} has no serving pod yet"),
         Some(pod) => {
             let stage = if pod.meta.deleting {
@@ -193,10 +193,10 @@ pub(super) fn pod_not_ready(facts: &Facts) -> Option<Problem> {
     told.or(Some(Problem::new(Reason::PodNotReady, words)))
 }
 
-pub(super) fn objects_pending(facts: &Facts) -> Option<Problem> {
-    let words = facts.objects.waiting_for.as_ref()?;
+pub(super) fn objects_pending(site: &Site) -> Option<Problem> {
+    let words = site.objects.waiting_for.as_ref()?;
     Some(Problem::new(
         Reason::Progressing,
-        format!("region {}: {words}", facts.name()),
+        format!("region {}: {words}", site.name()),
     ))
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use fleet_api::labels;
 use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Serialize;
 
@@ -61,6 +62,12 @@ impl SeenMeta {
             && self.label(labels::MIRROR) == Some(mirror)
     }
 
+    /// The replica of its region that the labels name.
+    pub fn replica(&self) -> u32 {
+        let named = self.label(labels::REPLICA);
+        named.and_then(|text| text.parse().ok()).unwrap_or(0)
+    }
+
     /// The region that the labels name.
     pub fn region(&self) -> Option<&str> {
         self.label(labels::REGION)
@@ -73,6 +80,8 @@ impl SeenMeta {
 pub struct SeenApplied {
     pub meta: SeenMeta,
     pub spec: Box<str>,
+    /// Whether the controller of its kind has yet to look at this spec; only StatefulSets tell.
+    pub pending: bool,
 }
 
 impl SeenApplied {
@@ -82,6 +91,20 @@ impl SeenApplied {
         SeenApplied {
             meta: SeenMeta::of(meta),
             spec: text.into_boxed_str(),
+            pending: false,
+        }
+    }
+}
+
+impl From<&StatefulSet> for SeenApplied {
+    fn from(set: &StatefulSet) -> Self {
+        let looked_at = set
+            .status
+            .as_ref()
+            .and_then(|status| status.observed_generation);
+        SeenApplied {
+            pending: looked_at.is_some_and(|looked_at| Some(looked_at) < set.metadata.generation),
+            ..SeenApplied::of(&set.metadata, &set.spec)
         }
     }
 }

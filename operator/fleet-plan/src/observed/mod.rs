@@ -14,6 +14,7 @@ use fleet_api::Upstream;
 use fleet_api::mirror::PodSettings;
 use jiff::Timestamp;
 
+use crate::object::Owned;
 use crate::pods::PodsAllowed;
 
 pub use claim::{SeenClaim, VolumePhase};
@@ -37,12 +38,22 @@ pub struct Observed {
     pub objects: SeenObjects,
     /// What each serving pod answered when it was last asked, by pod name. A pod that there is no way to ask is absent.
     pub answers: std::collections::BTreeMap<String, Answer>,
+    /// Why pods that were to be evicted may not go yet, by their uid.
+    pub refusals: std::collections::BTreeMap<String, Refusal>,
     /// The other Mirrors of the same Upstream. See [`crate::TurnBook`].
     pub line: crate::Line,
     /// How many other regions of the fleet are being restarted by us right now.
     pub rollouts_elsewhere: u32,
     /// How this controller was started.
     pub settings: Settings,
+}
+
+/// That the API server did not let a pod be evicted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// In its words.
+    pub message: String,
+    pub at: Timestamp,
 }
 
 /// What was seen of each kind.
@@ -56,6 +67,34 @@ pub struct SeenObjects {
     pub pods: Vec<SeenPod>,
     /// What Kubernetes' own controllers say about claims, StatefulSets and Jobs, in any order.
     pub warnings: Vec<SeenWarning>,
+}
+
+impl SeenObjects {
+    /// Everything that a region can own, kind by kind: Jobs before what they run beside, and what is named first that
+    /// outlives the others.
+    pub fn metas(&self) -> impl Iterator<Item = (Owned, &SeenMeta)> {
+        // Without `..`: a kind that is forgotten here does not compile.
+        let SeenObjects {
+            claims,
+            jobs,
+            disruption_budgets,
+            services,
+            stateful_sets,
+            pods: _,
+            warnings: _,
+        } = self;
+        let applied = [
+            (Owned::DisruptionBudget, disruption_budgets),
+            (Owned::Service, services),
+            (Owned::StatefulSet, stateful_sets),
+        ];
+        let applied = applied
+            .into_iter()
+            .flat_map(|(kind, all)| all.iter().map(move |seen| (kind, &seen.meta)));
+        let claims = claims.iter().map(|claim| (Owned::Claim, &claim.meta));
+        let jobs = jobs.iter().map(|job| (Owned::Job, &job.meta));
+        claims.chain(jobs).chain(applied)
+    }
 }
 
 /// What the controller's flags decide for all pods.

@@ -5,12 +5,12 @@ use fleet_types::UnitRevision;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use crate::conditions::Facts;
 use crate::freshness::{BehindUnit, Freshness, remembered};
+use crate::site::Site;
 
 /// The snapshots that regions serve, in the order of the regions, and the units of each.
 pub fn tables(
-    facts: &[Facts],
+    sites: &[Site],
     regions: &[RegionStatus],
     before: &[UnitStatus],
 ) -> (Vec<SnapshotStatus>, Vec<UnitStatus>) {
@@ -24,7 +24,7 @@ pub fn tables(
             let mut replicas = region.replicas.iter();
             replicas.any(|replica| replica.snapshot.as_ref() == Some(id))
         };
-        let units = units(id, facts, before);
+        let units = units(id, sites, before);
         snapshots.push(SnapshotStatus {
             id: id.clone(),
             revision_date: units.iter().filter_map(|unit| unit.date.clone()).max(),
@@ -39,21 +39,21 @@ pub fn tables(
 }
 
 /// The units of one snapshot, as a pod that serves it tells; as they were said before while none can be asked.
-fn units(id: &str, facts: &[Facts], before: &[UnitStatus]) -> Vec<UnitStatus> {
+fn units(id: &str, sites: &[Site], before: &[UnitStatus]) -> Vec<UnitStatus> {
     let known = before.iter().filter(|unit| unit.snapshot == id).cloned();
     let known: Vec<_> = known.collect();
-    let serves = |facts: &&Facts| {
-        let served = facts.view.served();
+    let serves = |site: &&Site| {
+        let served = site.view.served();
         served.is_some_and(|served| served.snapshot.as_deref() == Some(id))
     };
     // The first that can be measured, else the first.
-    let is_unknown = |facts: &&Facts| matches!(facts.freshness, Freshness::Unknown(..));
-    let Some(facts) = facts.iter().filter(serves).min_by_key(is_unknown) else {
+    let is_unknown = |site: &&Site| matches!(site.freshness, Freshness::Unknown(..));
+    let Some(site) = sites.iter().filter(serves).min_by_key(is_unknown) else {
         return known;
     };
     let mut behind = remembered(&known);
-    facts.freshness.remember(&mut behind);
-    let told = facts.view.revision().iter();
+    site.freshness.remember(&mut behind);
+    let told = site.view.revision().iter();
     let mut units: Vec<_> = told.map(|unit| self::unit(id, unit)).collect();
     for BehindUnit {
         unit,

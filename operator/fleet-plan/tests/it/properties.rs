@@ -40,6 +40,10 @@ fn edits() -> Vec<Edit> {
                 .replace("\"replicas\":1", "\"replicas\":3")
                 .into();
         }),
+        (
+            "objects of the version before",
+            World::is_of_the_version_before,
+        ),
         ("a Service deleted by hand", |world| {
             world.objects.services.clear()
         }),
@@ -222,4 +226,37 @@ fn a_status_holds_instants_and_never_ages() {
     );
     world.pass(6 * 3600);
     assert!(!world.plan().status_changed);
+}
+
+/// Upgrading is no reason to restart: the pods that run are labelled, and the new StatefulSets adopt them.
+#[test]
+fn pods_of_the_version_before_are_adopted_and_never_made_anew() {
+    let uids = |world: &World| -> Vec<String> {
+        let claims = world.objects.claims.iter().map(|claim| &claim.meta);
+        let pods = world.objects.pods.iter().map(|pod| &pod.meta);
+        claims.chain(pods).map(|meta| meta.uid.clone()).collect()
+    };
+    let mut steps = 0;
+    loop {
+        let mut world = World::new(&["eu", "us"]);
+        world.settle();
+        world.pass(60);
+        world.is_of_the_version_before();
+        let before = uids(&world);
+        let interrupted = interrupt(&mut world, steps);
+        world.settle();
+        assert_eq!(uids(&world), before, "stopped after {steps} steps");
+        for pod in &world.objects.pods {
+            assert_eq!(pod.meta.label("mirrorfleet.dev/replica"), Some("0"));
+            let adopted = |set: &&fleet_plan::SeenApplied| pod.meta.owners.contains(&set.meta.uid);
+            let set = world.objects.stateful_sets.iter().find(adopted).unwrap();
+            assert!(set.spec.contains("OnDelete") && set.spec.contains("mirrorfleet.dev/replica"));
+        }
+        let mut claims = world.objects.claims.iter();
+        assert!(claims.all(|claim| claim.meta.label("mirrorfleet.dev/replica") == Some("0")));
+        if !interrupted {
+            return;
+        }
+        steps += 1;
+    }
 }

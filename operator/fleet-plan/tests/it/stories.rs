@@ -10,7 +10,7 @@ mod trouble;
 mod upgrade;
 
 use crate::model::{World, at, render};
-use fleet_plan::{Turn, Write};
+use fleet_plan::{Object, Turn, Write};
 
 /// A world whose regions serve, an hour before the next slot.
 fn serving(regions: &[&str]) -> World {
@@ -32,7 +32,7 @@ fn running() -> World {
 fn creates_job(world: &World) -> Option<String> {
     let plan = world.plan();
     plan.writes.iter().find_map(|write| match write {
-        Write::CreateJob(job) => {
+        Write::Create(Object::Job(job)) => {
             Some(job.metadata.annotations.as_ref().unwrap()["mirrorfleet.dev/trigger"].clone())
         }
         _ => None,

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use fleet_api::{Mirror, MirrorStatus, Upstream, labels};
 use fleet_plan::observed::{JobEnd, PodRole, RunEnd, VolumePhase};
 use fleet_plan::{
-    Answer, ChildKind, Observed, Plan, SeenApplied, SeenClaim, SeenJob, SeenMeta, SeenObjects,
-    SeenPod, Settings, Turn, Write, plan,
+    Answer, Labelled, Object, Observed, Owned, Plan, Refusal, SeenApplied, SeenClaim, SeenJob,
+    SeenMeta, SeenObjects, SeenPod, Settings, Turn, Write, plan,
 };
 use fleet_types::documents::{Report, RunResult, ServedStatus, Success, UnixSeconds};
 use fleet_types::{Reason, Sha256, UnitRevision};
@@ -26,6 +26,9 @@ pub struct World {
     pub unreachable: bool,
     /// A new leader has asked nobody yet.
     pub not_asked: bool,
+    /// Why no pod may go.
+    pub budget: Option<String>,
+    pub refusals: BTreeMap<String, Refusal>,
     pub line: fleet_plan::Line,
     pub image: String,
     pub pods: fleet_api::mirror::PodSettings,
@@ -76,6 +79,8 @@ impl World {
             stores: BTreeMap::new(),
             unreachable: false,
             not_asked: false,
+            budget: None,
+            refusals: BTreeMap::new(),
             line: fleet_plan::Line::default(),
             image: "mirrorfleet:1".to_owned(),
             pods: Default::default(),
@@ -140,6 +145,7 @@ impl World {
             upstream_error: None,
             objects: self.objects.clone(),
             answers: serving.map(answer).collect(),
+            refusals: self.refusals.clone(),
             line: self.line.clone(),
             rollouts_elsewhere: 0,
             settings: Settings {
@@ -235,7 +241,71 @@ impl World {
                     .push(labels::CLAIM_FINALIZER.to_owned());
             }
             Write::RemoveFinalizer => self.mirror.metadata.finalizers = None,
-            Write::CreateClaim(claim) => {
+            Write::Create(object) => self.create(object),
+            Write::Apply(object) => {
+                let seen = SeenApplied::of(object.meta(), &object.spec());
+                self.put(object.kind(), seen);
+            }
+            Write::Grow { name, size, .. } => {
+                let bytes = size.parse::<fleet_api::ByteQuantity>().unwrap().bytes();
+                let claim = self
+                    .objects
+                    .claims
+                    .iter_mut()
+                    .find(|claim| claim.meta.name == *name)
+                    .unwrap();
+                claim.requested = Some(bytes);
+            }
+            Write::Label {
+                kind,
+                name,
+                uid,
+                labels,
+                ..
+            } => {
+                let objects = &mut self.objects;
+                let mut pods = objects.pods.iter_mut().map(|pod| &mut pod.meta);
+                let mut claims = objects.claims.iter_mut().map(|claim| &mut claim.meta);
+                let named = |meta: &&mut SeenMeta| meta.name == *name && meta.uid == *uid;
+                let meta = match kind {
+                    Labelled::Pod => pods.find(named),
+                    Labelled::Claim => claims.find(named),
+                };
+                meta.unwrap().labels.extend(labels.clone());
+            }
+            Write::Orphan { name, uid, .. } => {
+                for pod in &mut self.objects.pods {
+                    pod.meta.owners.retain(|owner| owner != uid);
+                }
+                self.delete(Owned::StatefulSet, name, uid);
+            }
+            Write::Evict { uid, .. } => self.evict(uid),
+            Write::Delete {
+                kind, name, uid, ..
+            } => self.delete(*kind, name, uid),
+        }
+    }
+
+    /// A pod that leaves is seen leaving before it is gone.
+    fn evict(&mut self, uid: &str) {
+        if let Some(words) = &self.budget {
+            let refusal = Refusal {
+                message: words.clone(),
+                at: self.now,
+            };
+            self.refusals.insert(uid.to_owned(), refusal);
+            return;
+        }
+        let mut pods = self.objects.pods.iter_mut();
+        let pod = pods.find(|pod| pod.meta.uid == uid).unwrap();
+        assert!(!pod.meta.deleting, "evicted once");
+        pod.meta.deleting = true;
+        pod.ready = false;
+    }
+
+    fn create(&mut self, object: &Object) {
+        match object {
+            Object::Claim(claim) => {
                 assert!(
                     claim.metadata.owner_references.is_none(),
                     "a claim must outlive its Mirror"
@@ -247,67 +317,46 @@ impl World {
                     ..SeenClaim::from(&**claim)
                 });
             }
-            Write::GrowClaim { name, size, .. } => {
-                let bytes = size.parse::<fleet_api::ByteQuantity>().unwrap().bytes();
-                let claim = self
-                    .objects
-                    .claims
-                    .iter_mut()
-                    .find(|claim| claim.meta.name == *name)
-                    .unwrap();
-                claim.requested = Some(bytes);
-            }
-            Write::ApplyService(service) => {
-                let seen = SeenApplied::of(&service.metadata, &service.spec);
-                self.put(|objects| &mut objects.services, seen);
-            }
-            Write::ApplyStatefulSet(set) => {
-                let seen = SeenApplied::of(&set.metadata, &set.spec);
-                self.put(|objects| &mut objects.stateful_sets, seen);
-            }
-            Write::ApplyDisruptionBudget(budget) => {
-                let seen = SeenApplied::of(&budget.metadata, &budget.spec);
-                self.put(|objects| &mut objects.disruption_budgets, seen);
-            }
-            Write::CreateJob(job) => self.create_job(job),
-            Write::Delete {
-                kind, name, uid, ..
-            } => self.delete(*kind, name, uid),
+            Object::Job(job) => self.create_job(job),
+            other => panic!("{:?} is applied", other.kind()),
         }
     }
 
-    fn delete(&mut self, kind: ChildKind, name: &str, uid: &str) {
+    /// The objects of a kind that is applied.
+    fn applied(&mut self, kind: Owned) -> &mut Vec<SeenApplied> {
         let objects = &mut self.objects;
         match kind {
-            ChildKind::Claim => objects.claims.retain(|seen| seen.meta.uid != uid),
-            ChildKind::Service => objects.services.retain(|seen| seen.meta.uid != uid),
-            ChildKind::StatefulSet => objects.stateful_sets.retain(|seen| seen.meta.uid != uid),
-            ChildKind::DisruptionBudget => objects
-                .disruption_budgets
-                .retain(|seen| seen.meta.uid != uid),
-            ChildKind::Job => {
+            Owned::Service => &mut objects.services,
+            Owned::StatefulSet => &mut objects.stateful_sets,
+            Owned::DisruptionBudget => &mut objects.disruption_budgets,
+            Owned::Claim | Owned::Job => panic!("{kind:?} is created"),
+        }
+    }
+
+    fn delete(&mut self, kind: Owned, name: &str, uid: &str) {
+        let objects = &mut self.objects;
+        match kind {
+            Owned::Claim => objects.claims.retain(|seen| seen.meta.uid != uid),
+            Owned::Job => {
                 objects.jobs.retain(|job| job.meta.uid != uid);
                 objects.pods.retain(|pod| pod.job.as_deref() != Some(name));
             }
+            applied => self.applied(applied).retain(|seen| seen.meta.uid != uid),
         }
     }
 
-    fn put(
-        &mut self,
-        list: impl Fn(&mut SeenObjects) -> &mut Vec<SeenApplied>,
-        mut seen: SeenApplied,
-    ) {
-        let known = list(&mut self.objects)
-            .iter_mut()
-            .find(|known| known.meta.name == seen.meta.name);
+    fn put(&mut self, kind: Owned, mut seen: SeenApplied) {
+        let uids = self.uids + 1;
+        let list = self.applied(kind);
+        let known = (list.iter_mut()).find(|known| known.meta.name == seen.meta.name);
         if let Some(known) = known {
             seen.meta.uid = known.meta.uid.clone();
             *known = seen;
             return;
         }
-        self.uids += 1;
-        seen.meta.uid = format!("uid-{}", self.uids);
-        list(&mut self.objects).push(seen);
+        seen.meta.uid = format!("uid-{uids}");
+        list.push(seen);
+        self.uids = uids;
     }
 
     fn create_job(&mut self, job: &k8s_openapi::api::batch::v1::Job) {
@@ -345,54 +394,95 @@ impl World {
         self.objects.pods.push(pod);
     }
 
-    /// What Kubernetes' own controllers do: claims are bound, each StatefulSet has its pod.
+    /// What Kubernetes' own controllers do: claims are bound, and each StatefulSet has its pod, which it makes or adopts.
     pub fn kubernetes(&mut self) {
         for claim in &mut self.objects.claims {
             claim.phase = VolumePhase::Bound;
             claim.capacity = claim.requested;
         }
-        for set in self.objects.stateful_sets.clone() {
-            let spec: Value = serde_json::from_str(&set.spec).unwrap();
-            let template = &spec["template"];
-            let meta: ObjectMeta = serde_json::from_value(template["metadata"].clone()).unwrap();
-            let name = format!("{}-0", set.meta.name);
-            let seen = SeenMeta {
-                name: name.clone(),
-                created_at: Some(self.now),
-                ..SeenMeta::of(&meta)
-            };
-            let known = self
-                .objects
-                .pods
-                .iter()
-                .position(|pod| pod.meta.name == name);
-            let same = known
-                .is_some_and(|known| self.objects.pods[known].meta.annotations == seen.annotations);
-            if same {
-                continue;
-            }
-            self.objects.pods.retain(|pod| pod.meta.name != name);
-            self.objects.pods.push(SeenPod {
-                meta: seen,
-                role: PodRole::Serving,
-                node: Some("node-1".to_owned()),
-                ready: true,
-                running: true,
-                image: template["spec"]["containers"][0]["image"]
-                    .as_str()
-                    .map(str::to_owned),
-                ..SeenPod::default()
-            });
+        let sets = self.objects.stateful_sets.clone();
+        let lives = |owner: &String| sets.iter().any(|set| set.meta.uid == *owner);
+        self.objects.pods.retain(|pod| {
+            let owned = pod.meta.owners.is_empty() || pod.meta.owners.iter().any(lives);
+            pod.role != PodRole::Serving || (owned && !pod.meta.deleting)
+        });
+        for set in &sets {
+            self.control(set);
         }
-        let sets: Vec<_> = self
-            .objects
-            .stateful_sets
-            .iter()
-            .map(|set| format!("{}-0", set.meta.name))
-            .collect();
-        self.objects
-            .pods
-            .retain(|pod| pod.role != PodRole::Serving || sets.contains(&pod.meta.name));
+    }
+
+    /// A StatefulSet's controller: it adopts what its selector finds under its name, and makes a pod only if nothing has
+    /// that name. Whoever says `RollingUpdate` has a pod of another template made anew.
+    fn control(&mut self, set: &SeenApplied) {
+        let spec: Value = serde_json::from_str(&set.spec).unwrap();
+        let name = format!("{}-0", set.meta.name);
+        let template: ObjectMeta =
+            serde_json::from_value(spec["template"]["metadata"].clone()).unwrap();
+        let made = self.made_pod(&name, set, &spec, &template);
+        let pods = &mut self.objects.pods;
+        let Some(at) = pods.iter().position(|pod| pod.meta.name == name) else {
+            pods.push(made);
+            return;
+        };
+        let pod = &mut pods[at];
+        if pod.meta.owners.is_empty() {
+            let selector = spec["selector"]["matchLabels"].as_object().unwrap();
+            let matches = |(key, value): (&String, &Value)| pod.meta.label(key) == value.as_str();
+            if selector.iter().all(matches) {
+                pod.meta.owners = vec![set.meta.uid.clone()];
+            }
+        }
+        let owned = pod.meta.owners.contains(&set.meta.uid);
+        let rolls = spec["updateStrategy"]["type"] == "RollingUpdate";
+        if owned && rolls && pod.meta.annotations != made.meta.annotations {
+            *pod = made;
+        }
+    }
+
+    fn made_pod(
+        &mut self,
+        name: &str,
+        set: &SeenApplied,
+        spec: &Value,
+        meta: &ObjectMeta,
+    ) -> SeenPod {
+        let image = spec["template"]["spec"]["containers"][0]["image"].as_str();
+        SeenPod {
+            meta: SeenMeta {
+                name: name.to_owned(),
+                owners: vec![set.meta.uid.clone()],
+                ..self.meta(meta)
+            },
+            role: PodRole::Serving,
+            node: Some("node-1".to_owned()),
+            ready: true,
+            running: true,
+            image: image.map(str::to_owned),
+            ..SeenPod::default()
+        }
+    }
+
+    /// Makes a region's StatefulSet one of the version before: no replica in its selector and on nothing that it made.
+    pub fn is_of_the_version_before(&mut self) {
+        let objects = &mut self.objects;
+        let sets = objects.stateful_sets.iter_mut();
+        for set in sets {
+            let mut spec: Value = serde_json::from_str(&set.spec).unwrap();
+            for pointer in ["/selector/matchLabels", "/template/metadata/labels"] {
+                let labels = spec.pointer_mut(pointer).unwrap().as_object_mut().unwrap();
+                labels.remove(labels::REPLICA).unwrap();
+            }
+            spec["updateStrategy"]["type"] = json!("RollingUpdate");
+            set.spec = spec.to_string().into();
+            set.meta.labels.remove(labels::REPLICA);
+            set.meta
+                .annotations
+                .insert(labels::APPLIED.to_owned(), "before".to_owned());
+        }
+        let pods = objects.pods.iter_mut().map(|pod| &mut pod.meta);
+        for meta in pods.chain(objects.claims.iter_mut().map(|claim| &mut claim.meta)) {
+            meta.labels.remove(labels::REPLICA);
+        }
     }
 
     pub fn report(&self, reason: &str) -> Report {
@@ -537,34 +627,31 @@ fn line(write: &Write) -> String {
     match write {
         Write::AddFinalizer => "add finalizer".to_owned(),
         Write::RemoveFinalizer => "remove finalizer".to_owned(),
-        Write::CreateClaim(claim) => format!("create claim {}", name(&claim.metadata)),
-        Write::GrowClaim { name, size, .. } => format!("grow claim {name} to {size}"),
-        Write::ApplyService(service) => format!("apply service {}", name(&service.metadata)),
-        Write::ApplyStatefulSet(set) => format!("apply stateful set {}", name(&set.metadata)),
-        Write::ApplyDisruptionBudget(budget) => {
-            format!("apply disruption budget {}", name(&budget.metadata))
-        }
-        Write::CreateJob(job) => {
-            let trigger = job
-                .metadata
-                .annotations
-                .as_ref()
-                .and_then(|all| all.get(labels::TRIGGER));
+        Write::Create(Object::Job(job)) => {
+            let annotations = job.metadata.annotations.as_ref();
+            let trigger = annotations.and_then(|all| all.get(labels::TRIGGER));
             format!(
                 "create job {} ({})",
                 name(&job.metadata),
                 trigger.map_or("?", String::as_str)
             )
         }
-        Write::Delete { kind, name, .. } => {
-            let kind = match kind {
-                ChildKind::Claim => "claim",
-                ChildKind::Service => "service",
-                ChildKind::StatefulSet => "stateful set",
-                ChildKind::DisruptionBudget => "disruption budget",
-                ChildKind::Job => "job",
-            };
-            format!("delete {kind} {name}")
-        }
+        Write::Create(object) => format!("create {} {}", word(object.kind()), name(object.meta())),
+        Write::Apply(object) => format!("apply {} {}", word(object.kind()), name(object.meta())),
+        Write::Label { kind, name, .. } => format!("label {kind:?} {name}").to_lowercase(),
+        Write::Orphan { name, .. } => format!("orphan the pods of stateful set {name}"),
+        Write::Evict { name, .. } => format!("evict pod {name}"),
+        Write::Grow { name, size, .. } => format!("grow claim {name} to {size}"),
+        Write::Delete { kind, name, .. } => format!("delete {} {name}", word(*kind)),
+    }
+}
+
+fn word(kind: Owned) -> &'static str {
+    match kind {
+        Owned::Claim => "claim",
+        Owned::Service => "service",
+        Owned::StatefulSet => "stateful set",
+        Owned::DisruptionBudget => "disruption budget",
+        Owned::Job => "job",
     }
 }

@@ -1,7 +1,7 @@
 //! `verification.allowed` and `verification.expired` in a cluster: a run at once, a mark that a person lowers, and what
 //! Fresh says of a suite that is frozen.
 
-use fleet_plan::Write;
+use fleet_plan::{Object, Write};
 use fleet_types::documents::Report;
 use fleet_types::{Accepted, Reason, UnitRevision};
 use jiff::SignedDuration;
@@ -26,7 +26,7 @@ fn revision(byte: u8, date: i64) -> UnitRevision {
 fn told(world: &World) -> Vec<Accepted> {
     let plan = world.plan();
     let job = plan.writes.iter().find_map(|write| match write {
-        Write::CreateJob(job) => Some(job),
+        Write::Create(Object::Job(job)) => Some(job),
         _ => None,
     });
     let container = &job

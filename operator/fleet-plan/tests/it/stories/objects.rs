@@ -1,6 +1,6 @@
 //! Which objects there are, whose they are, and what becomes of them.
 
-use fleet_plan::{SeenMeta, Write};
+use fleet_plan::{Object, SeenMeta, Write};
 use serde_json::json;
 
 use super::{running, serving};
@@ -26,18 +26,23 @@ fn the_objects_are_these() {
     world.kubernetes();
     for write in plan.writes.iter().chain(&world.plan().writes) {
         let (name, value) = match write {
-            Write::CreateClaim(object) => ("claim", serde_json::to_string_pretty(object)),
-            Write::ApplyService(object) => ("service", serde_json::to_string_pretty(object)),
-            Write::ApplyStatefulSet(object) => {
-                ("stateful_set", serde_json::to_string_pretty(object))
-            }
-            Write::ApplyDisruptionBudget(object) => {
-                ("disruption_budget", serde_json::to_string_pretty(object))
-            }
-            Write::CreateJob(object) => ("job", serde_json::to_string_pretty(object)),
+            Write::Create(object) | Write::Apply(object) => named(object),
             other => panic!("{other:?}"),
         };
         insta::assert_snapshot!(name, value.unwrap());
+    }
+}
+
+/// An object's snapshot: its name and its text.
+fn named(object: &Object) -> (&'static str, serde_json::Result<String>) {
+    match object {
+        Object::Claim(object) => ("claim", serde_json::to_string_pretty(object)),
+        Object::Service(object) => ("service", serde_json::to_string_pretty(object)),
+        Object::StatefulSet(object) => ("stateful_set", serde_json::to_string_pretty(object)),
+        Object::DisruptionBudget(object) => {
+            ("disruption_budget", serde_json::to_string_pretty(object))
+        }
+        Object::Job(object) => ("job", serde_json::to_string_pretty(object)),
     }
 }
 
@@ -53,6 +58,7 @@ fn a_stranger_under_our_name_is_never_written() {
     world.objects.services.push(fleet_plan::SeenApplied {
         meta: stranger,
         spec: "{}".into(),
+        pending: false,
     });
     insta::assert_snapshot!("name_conflict", render(&world.plan()));
 }
@@ -186,6 +192,6 @@ fn objects_as_a_real_api_server_returns_them_need_no_write() {
     world.objects.services[0].spec = edited.into();
     assert!(matches!(
         world.plan().writes.as_slice(),
-        [Write::ApplyService(_)]
+        [Write::Apply(Object::Service(_))]
     ));
 }

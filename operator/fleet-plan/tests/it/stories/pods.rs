@@ -1,6 +1,6 @@
 //! What a Mirror and the installation ask of pods.
 
-use fleet_plan::Write;
+use fleet_plan::{Object, Write};
 use serde_json::json;
 
 use crate::model::{World, render};
@@ -14,8 +14,8 @@ fn templates(world: &mut World) -> Vec<k8s_openapi::api::core::v1::PodTemplateSp
     let writes = plan.writes.into_iter().chain(next.writes);
     writes
         .filter_map(|write| match write {
-            Write::ApplyStatefulSet(set) => Some(set.spec?.template),
-            Write::CreateJob(job) => Some(job.spec?.template),
+            Write::Apply(Object::StatefulSet(set)) => Some(set.spec?.template),
+            Write::Create(Object::Job(job)) => Some(job.spec?.template),
             _ => None,
         })
         .collect()
@@ -84,7 +84,10 @@ fn pods_are_as_the_mirror_and_the_installation_ask_and_still_restricted() {
     );
     world.edit_pods(json!({"annotations": {"example.org/scan": "yes"}}));
     assert!(
-        matches!(world.plan().writes.as_slice(), [Write::ApplyStatefulSet(_)]),
+        matches!(
+            world.plan().writes.as_slice(),
+            [Write::Apply(Object::StatefulSet(_))]
+        ),
         "an annotation alone is a change too"
     );
 }

@@ -1,7 +1,7 @@
 //! What keeps pods and volumes from doing their work is the reason that people read.
 
-use fleet_plan::Write;
 use fleet_plan::observed::{RunEnd, Trouble, VolumePhase};
+use fleet_plan::{Object, Write};
 
 use super::{begun, last_reason, not_ready, running, serving};
 use crate::model::{World, at, render};
@@ -181,7 +181,7 @@ fn what_a_pod_found_damaged_is_told_and_handed_to_the_next_run() {
         .writes
         .into_iter()
         .find_map(|write| match write {
-            Write::CreateJob(job) => job.spec?.template.spec?.containers.pop()?.args,
+            Write::Create(Object::Job(job)) => job.spec?.template.spec?.containers.pop()?.args,
             _ => None,
         });
     let arguments = arguments.unwrap();

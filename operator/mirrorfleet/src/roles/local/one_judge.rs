@@ -233,6 +233,7 @@ impl World {
             now: self.now,
             upstream: Some(self.upstream.clone()),
             upstream_error: None,
+            refusals: Default::default(),
             objects: SeenObjects {
                 pods: vec![SeenPod {
                     meta: SeenMeta {

@@ -1,0 +1,79 @@
+//! A region while it is planned: what is seen of it, what is wanted, and what was found out step by step.
+
+use fleet_api::{Attempt, MirrorStatus};
+use fleet_types::{Outcome, Reason};
+use jiff::Timestamp;
+
+use crate::fleet::{Fleet, Place};
+use crate::freshness::{self, BehindUnit, Freshness};
+use crate::objects::{Standing, Wanted};
+use crate::observed::Observed;
+use crate::runs::Runs;
+use crate::view::RegionView;
+
+/// One region with everything that was found out about it.
+#[derive(Debug)]
+pub struct Site<'a> {
+    pub fleet: &'a Fleet<'a>,
+    pub view: RegionView<'a>,
+    pub wanted: Wanted,
+    /// How its objects stand; for [`converge`](crate::objects::converge) to say.
+    pub objects: Standing,
+    /// What became of its runs; as the status has them before [`Site::take_stock`].
+    pub runs: Runs,
+    pub freshness: Freshness,
+    /// For whom its next run waits, as the end of a sentence, while it could start but for that.
+    pub waiting: Option<String>,
+}
+
+impl<'a> Site<'a> {
+    pub fn new(
+        fleet: &'a Fleet<'a>,
+        place: &'a Place<'a>,
+        before: &MirrorStatus,
+        behind: &[BehindUnit],
+        seen: &'a Observed,
+    ) -> Site<'a> {
+        let view = RegionView::new(place, &fleet.name, before, seen);
+        Site {
+            wanted: Wanted::new(fleet, &view, &seen.settings),
+            objects: Standing::default(),
+            runs: Runs::new(view.before.clone()),
+            freshness: freshness::of_region(fleet, &view, behind, seen.now),
+            waiting: None,
+            fleet,
+            view,
+        }
+    }
+
+    pub fn name(&self) -> &'a str {
+        self.view.name()
+    }
+
+    /// Takes the results of runs over, once it is known how the objects stand.
+    pub fn take_stock(&mut self, now: Timestamp) {
+        let leaving = self.pod_is_leaving();
+        self.runs
+            .take_stock(&self.view, &self.fleet.uid, now, leaving);
+    }
+
+    pub fn last(&self) -> Option<&Attempt> {
+        self.runs.status.last_attempt.as_ref()
+    }
+
+    /// The last run's reason, if it was of this kind.
+    pub fn last_was(&self, outcome: Outcome) -> Option<(Reason, &Attempt)> {
+        let last = self
+            .last()
+            .filter(|last| last.reason.outcome() == outcome)?;
+        Some((last.reason, last))
+    }
+
+    /// Whether a snapshot was ever seen here.
+    pub fn has_snapshot(&self) -> bool {
+        match self.view.served() {
+            Some(served) => served.snapshot.is_some(),
+            None => self.view.before.snapshot.is_some(),
+        }
+    }
+}
