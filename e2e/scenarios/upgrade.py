@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-from lab import wait_until
+from lab import CommandFailed, wait_until
 from world import ALLOWED_PREFIX
 
 from .controller import scale_controller
@@ -46,13 +46,21 @@ def objects_are_adopted(world):
         return f"{loop.done} apts"
 
 
+def can_be_used(fleet) -> bool:
+    try:
+        fleet.apt_download()
+    except (AssertionError, CommandFailed):
+        return False
+    return True
+
+
 def stateful_set(fleet) -> dict:
     return next(iter(fleet.lab.list("statefulsets", fleet.namespace)), {})
 
 
 def make_of_the_version_before(fleet) -> None:
     """As the version before made it: nothing of a replica in selector, template and labels, and `RollingUpdate`."""
-    live = stateful_set(fleet)
+    live, made = stateful_set(fleet), fleet.serving_pod()["metadata"]["uid"]
     name = live["metadata"]["name"]
     fleet.lab.kubectl("delete", "statefulset", name, "--cascade=orphan", namespace=fleet.namespace)
     for kind, of in (("pod", f"{name}-0"), ("persistentvolumeclaim", name)):
@@ -65,7 +73,9 @@ def make_of_the_version_before(fleet) -> None:
     kept = {"name": name, "labels": labels, "annotations": {APPLIED: "before"}, "ownerReferences": meta["ownerReferences"]}
     fleet.apply({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": kept, "spec": spec})
     # Its template is another one, so its own controller makes the pod anew: that is the pod of the version before.
-    fleet.lab.kubectl("rollout", "status", f"statefulset/{name}", "--timeout=120s", namespace=fleet.namespace, timeout=130)
+    wait_until(lambda: serves_anew(fleet, made), 120, "the pod of the version before")
+    # Ready is known to the node's proxy a moment later.
+    wait_until(lambda: can_be_used(fleet), 60, "apt to use it")
 
 
 def adopted(fleet) -> bool:

@@ -90,7 +90,11 @@ impl Accepted {
         let other_wins = match (gives_way(&self, &other), gives_way(&other, &self)) {
             (true, gives_way_back) => !gives_way_back,
             (false, true) => false,
-            (false, false) => other.revision.date > self.revision.date,
+            // Of one state that memory counts which knows more of why a person let it through.
+            (false, false) => {
+                let rank = |one: &Accepted| (one.revision.date, one.allowed.len());
+                rank(&other) > rank(&self)
+            }
         };
         let (mut winner, loser) = if other_wins {
             (other, self)

@@ -114,6 +114,21 @@ fn a_state_that_is_allowed_gets_a_run_at_once_and_lowers_the_mark() {
         (&revision(2, DATE - 100), Some(DATE))
     );
     assert_eq!(told.identity["Origin"], "Debian");
+
+    // A later state that is let through for another reason says so, though the run tells of it twice.
+    world.step();
+    world.pass(10);
+    let mut expired = world.report("Published");
+    expired.revision = vec![revision(3, DATE + 100)];
+    expired.accepted = vec![Accepted {
+        allowed: vec![Reason::IndexExpired],
+        ..revision(3, DATE + 100).into()
+    }];
+    world.end_run(&expired);
+    world.step();
+    let mark = &world.status().high_water[0];
+    assert_eq!(mark.digest, digest(3).to_string());
+    assert_eq!(mark.allowed, [Reason::IndexExpired]);
 }
 
 #[test]
