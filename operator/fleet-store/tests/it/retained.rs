@@ -267,7 +267,8 @@ proptest! {
     /// its time is over; and nothing is kept for longer than until the next collection.
     #[test]
     fn every_name_is_fetchable_for_its_time_and_never_longer(
-        history in prop::collection::vec((prop::collection::btree_map(0u8..6, 0u8..3, 0..5), 1i64..4), 40..70),
+        // More names than come again among 32 snapshots, and more snapshots than are kept for their age.
+        history in prop::collection::vec((prop::collection::btree_map(0u8..120, 0u8..3, 0..5), 1i64..3), 50..90),
         min_age in 5u64..120,
     ) {
         let dir = tempfile::tempdir().unwrap();
