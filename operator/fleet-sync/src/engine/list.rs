@@ -284,85 +284,66 @@ impl Lister<'_> {
     ) -> Result<Result<Probe, FetchError>, Problem> {
         let endpoints = self.upstream.fetcher.endpoints();
         let identity = endpoints.identity(endpoint);
-        let known = self
-            .stock
-            .memory
-            .units
-            .get(unit)
-            .and_then(|memory| memory.endpoints.get(&identity))
-            .filter(|known| known.path == file.path.as_str())
-            .filter(|known| !known.doubted && !self.stock.shelves.damage.contains(&known.digest));
-        let stored = known.and_then(|known| {
-            self.stock
-                .shelves
-                .root(file, &known.digest)
-                .ok()
-                .map(|content| (known, content))
-        });
+        let kept = self.kept_probe(unit, file, &identity);
         let format = self.rules.options.format.as_ref();
         let clock = self.upstream.clock(format, endpoint).await?.cloned();
-        let stands = |known: &Known| {
-            let (then, now) = (known.clock.as_ref(), clock.as_ref());
-            then.zip(now)
-                .is_some_and(|(then, now)| then.state == now.state)
+        let kept = match kept {
+            Some(kept) if stands(kept.known.clock.as_ref(), clock.as_ref()) => {
+                return Ok(Ok(kept.seen_at(clock)));
+            }
+            other => other,
         };
-        if let Some((known, content)) = stored.as_ref().filter(|(known, _)| stands(known)) {
-            return Ok(Ok(Probe {
-                root: Root {
-                    content: content.clone(),
-                    modified: None,
-                },
-                known: Known {
-                    clock,
-                    ..(*known).clone()
-                },
-            }));
-        }
-        let validators = stored
-            .as_ref()
-            .map(|(known, _)| known.validators.clone())
-            .filter(|validators| !validators.is_empty());
-        match self.upstream.fetch_root(file, endpoint, validators).await? {
-            Ok(Arrival::NotModified) => {
-                let Some((known, content)) = stored else {
-                    return Err(Problem::new(
-                        Reason::UpstreamUnreachable,
-                        format!(
-                            "{}: an answer 304 to a request without conditions",
-                            endpoints.url(endpoint)
-                        ),
-                    ));
-                };
-                // Read from the store a moment ago, by its digest.
-                let root = Root {
-                    content,
-                    modified: None,
-                };
-                Ok(Ok(Probe {
-                    root,
-                    known: Known {
+        let validators = kept.as_ref().map(|kept| kept.known.validators.clone());
+        let validators = validators.filter(|validators| !validators.is_empty());
+        Ok(
+            match self.upstream.fetch_root(file, endpoint, validators).await? {
+                Ok(Arrival::NotModified) => {
+                    let unasked = || {
+                        let url = endpoints.url(endpoint);
+                        let text = format!("{url}: an answer 304 to a request without conditions");
+                        Problem::new(Reason::UpstreamUnreachable, text)
+                    };
+                    Ok(kept.ok_or_else(unasked)?.seen_at(clock))
+                }
+                Ok(Arrival::Complete(received)) => {
+                    let known = Known {
+                        path: file.path.to_string(),
+                        digest: received.digest,
+                        doubted: self.stock.is_doubted(unit, &identity, &received.digest),
                         clock,
-                        ..known.clone()
-                    },
-                }))
-            }
-            Ok(Arrival::Complete(received)) => {
-                let known = Known {
-                    path: file.path.to_string(),
-                    digest: received.digest,
-                    doubted: self.stock.is_doubted(unit, &identity, &received.digest),
-                    clock,
-                    validators: received.validators.clone(),
-                    companions: BTreeMap::new(),
-                };
-                Ok(Ok(Probe {
-                    root: arrived(file, received),
-                    known,
-                }))
-            }
-            Err(error) => Ok(Err(error)),
-        }
+                        validators: received.validators.clone(),
+                        companions: BTreeMap::new(),
+                    };
+                    let root = arrived(file, received);
+                    Ok(Probe { root, known })
+                }
+                Err(error) => Err(error),
+            },
+        )
     }
+
+    /// What an endpoint had when it was last asked, where that can be read from the store by its digest.
+    fn kept_probe(&self, unit: &str, file: &RootFile, identity: &str) -> Option<Probe> {
+        let known = self.stock.memory.units.get(unit)?.endpoints.get(identity)?;
+        let shelves = &self.stock.shelves;
+        let is_of_use = known.path == file.path.as_str() && !known.doubted;
+        if !is_of_use || shelves.damage.contains(&known.digest) {
+            return None;
+        }
+        Some(Probe {
+            root: Root {
+                content: shelves.root(file, &known.digest).ok()?,
+                modified: None,
+            },
+            known: known.clone(),
+        })
+    }
+}
+
+/// Whether an endpoint's clock is as it was.
+fn stands(then: Option<&ClockReading>, now: Option<&ClockReading>) -> bool {
+    then.zip(now)
+        .is_some_and(|(then, now)| then.state == now.state)
 }
 
 fn no_roots(unit: &str, error: FetchError) -> Problem {

@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use fleet_formats::seam::{Reread, RootContent, RootFile};
+use fleet_types::ClockReading;
 
 use super::memory::Known;
 use crate::fetch::{Body, Received};
@@ -21,6 +22,14 @@ pub(super) struct Root {
 pub(super) struct Probe {
     pub root: Root,
     pub known: Known,
+}
+
+impl Probe {
+    /// The same, asked for again while the clock stood so.
+    pub fn seen_at(mut self, clock: Option<ClockReading>) -> Probe {
+        self.known.clock = clock;
+        self
+    }
 }
 
 /// A root that came.

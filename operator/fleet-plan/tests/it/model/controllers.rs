@@ -1,0 +1,102 @@
+//! What Kubernetes' own controllers make of the objects.
+
+use fleet_api::labels;
+use fleet_plan::observed::{PodRole, VolumePhase};
+use fleet_plan::{SeenApplied, SeenMeta, SeenPod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde_json::{Value, json};
+
+use super::World;
+
+impl World {
+    /// What Kubernetes' own controllers do: claims are bound, and each StatefulSet has its pod, which it makes or adopts.
+    pub fn kubernetes(&mut self) {
+        for claim in &mut self.objects.claims {
+            claim.phase = VolumePhase::Bound;
+            claim.capacity = claim.requested;
+        }
+        let sets = self.objects.stateful_sets.clone();
+        let lives = |owner: &String| sets.iter().any(|set| set.meta.uid == *owner);
+        self.objects.pods.retain(|pod| {
+            let owned = pod.meta.owners.is_empty() || pod.meta.owners.iter().any(lives);
+            pod.role != PodRole::Serving || (owned && !pod.meta.deleting)
+        });
+        for set in &sets {
+            self.control(set);
+        }
+    }
+
+    /// A StatefulSet's controller: it adopts what its selector finds under its name, and makes a pod only if nothing has
+    /// that name. Whoever says `RollingUpdate` has a pod of another template made anew.
+    fn control(&mut self, set: &SeenApplied) {
+        let spec: Value = serde_json::from_str(&set.spec).unwrap();
+        let name = format!("{}-0", set.meta.name);
+        let template: ObjectMeta =
+            serde_json::from_value(spec["template"]["metadata"].clone()).unwrap();
+        let made = self.made_pod(&name, set, &spec, &template);
+        let pods = &mut self.objects.pods;
+        let Some(at) = pods.iter().position(|pod| pod.meta.name == name) else {
+            pods.push(made);
+            return;
+        };
+        let pod = &mut pods[at];
+        if pod.meta.owners.is_empty() {
+            let selector = spec["selector"]["matchLabels"].as_object().unwrap();
+            let matches = |(key, value): (&String, &Value)| pod.meta.label(key) == value.as_str();
+            if selector.iter().all(matches) {
+                pod.meta.owners = vec![set.meta.uid.clone()];
+            }
+        }
+        let owned = pod.meta.owners.contains(&set.meta.uid);
+        let rolls = spec["updateStrategy"]["type"] == "RollingUpdate";
+        if owned && rolls && pod.meta.annotations != made.meta.annotations {
+            *pod = made;
+        }
+    }
+
+    fn made_pod(
+        &mut self,
+        name: &str,
+        set: &SeenApplied,
+        spec: &Value,
+        meta: &ObjectMeta,
+    ) -> SeenPod {
+        let image = spec["template"]["spec"]["containers"][0]["image"].as_str();
+        SeenPod {
+            meta: SeenMeta {
+                name: name.to_owned(),
+                owners: vec![set.meta.uid.clone()],
+                ..self.meta(meta)
+            },
+            role: PodRole::Serving,
+            node: Some("node-1".to_owned()),
+            ready: true,
+            running: true,
+            image: image.map(str::to_owned),
+            ..SeenPod::default()
+        }
+    }
+
+    /// Makes a region's StatefulSet one of the version before: no replica in its selector and on nothing that it made.
+    pub fn is_of_the_version_before(&mut self) {
+        let objects = &mut self.objects;
+        let sets = objects.stateful_sets.iter_mut();
+        for set in sets {
+            let mut spec: Value = serde_json::from_str(&set.spec).unwrap();
+            for pointer in ["/selector/matchLabels", "/template/metadata/labels"] {
+                let labels = spec.pointer_mut(pointer).unwrap().as_object_mut().unwrap();
+                labels.remove(labels::REPLICA).unwrap();
+            }
+            spec["updateStrategy"]["type"] = json!("RollingUpdate");
+            set.spec = spec.to_string().into();
+            set.meta.labels.remove(labels::REPLICA);
+            set.meta
+                .annotations
+                .insert(labels::APPLIED.to_owned(), "before".to_owned());
+        }
+        let pods = objects.pods.iter_mut().map(|pod| &mut pod.meta);
+        for meta in pods.chain(objects.claims.iter_mut().map(|claim| &mut claim.meta)) {
+            meta.labels.remove(labels::REPLICA);
+        }
+    }
+}

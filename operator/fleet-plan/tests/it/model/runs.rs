@@ -1,0 +1,97 @@
+//! Sync runs, and how they end.
+
+use fleet_plan::Turn;
+use fleet_plan::observed::{JobEnd, RunEnd};
+use fleet_types::documents::{Report, RunResult, ServedStatus, Success, UnixSeconds};
+use fleet_types::{Reason, UnitRevision};
+
+use super::{SUITE, World, digest};
+
+impl World {
+    pub fn report(&self, reason: &str) -> Report {
+        let published = reason == "Published" || reason == "Unchanged";
+        Report {
+            result: match reason {
+                "Published" => RunResult::Published,
+                "Unchanged" => RunResult::Unchanged,
+                _ => RunResult::Failed,
+            },
+            reason: Reason::of(reason),
+            message: format!("as the test says: {reason}"),
+            snapshot: published.then(|| "aa".repeat(32)),
+            revision: published
+                .then(|| UnitRevision {
+                    unit: SUITE.to_owned(),
+                    digest: digest(1),
+                    date: 1_767_225_600,
+                    valid_until: None,
+                })
+                .into_iter()
+                .collect(),
+            started_at: UnixSeconds(self.now.as_second()),
+            finished_at: UnixSeconds(self.now.as_second()),
+            ..Report::default()
+        }
+    }
+
+    /// The running Job ends with a report; the store keeps it too.
+    pub fn end_run(&mut self, report: &Report) {
+        let mut jobs = self.objects.jobs.iter_mut();
+        let job = jobs.find(|job| job.end.is_none()).expect("no Job runs");
+        let region = job.meta.region().unwrap().to_owned();
+        let good = report.is_good();
+        job.end = Some(JobEnd {
+            succeeded: good,
+            at: Some(self.now),
+            message: String::new(),
+        });
+        let name = job.meta.name.clone();
+        let pod = self
+            .objects
+            .pods
+            .iter_mut()
+            .find(|pod| pod.job.as_ref() == Some(&name))
+            .unwrap();
+        pod.running = false;
+        pod.end = Some(RunEnd {
+            exit_code: i32::from(!good),
+            at: Some(self.now),
+            message: serde_json::to_string(report).unwrap(),
+            reason: "Completed".to_owned(),
+        });
+        if good {
+            let child = fleet_plan::names::child_name("debian", &region);
+            let served = ServedStatus {
+                mirror: "debian".to_owned(),
+                snapshot: report.snapshot.clone(),
+                revision: report.revision.clone(),
+                last_report: Some(report.clone()),
+                last_success: Some(Success {
+                    at: UnixSeconds(self.now.as_second()),
+                    snapshot: report.snapshot.clone(),
+                }),
+                ..ServedStatus::default()
+            };
+            self.stores.insert(format!("{child}-0"), served);
+        }
+    }
+
+    /// Plans and applies until nothing is left to write; runs end well after ten seconds each.
+    pub fn settle(&mut self) -> usize {
+        for round in 0..60 {
+            let plan = self.plan();
+            let quiet =
+                plan.writes.is_empty() && !plan.status_changed && plan.after_status.is_empty();
+            self.apply(&plan);
+            self.kubernetes();
+            if self.objects.jobs.iter().any(|job| job.end.is_none()) {
+                self.pass(10);
+                let report = self.report("Published");
+                self.end_run(&report);
+            } else if quiet && plan.turn == Turn::Idle {
+                return round;
+            }
+        }
+        panic!("does not settle: {:#?}", self.plan());
+    }
+}
