@@ -85,7 +85,7 @@ pub use build::{IndexBuilder, Prepared};
 pub use collect::CollectReport;
 pub use entry::{Entry, EntryState, NO_DIGEST, SnapshotId, SnapshotMeta};
 pub use error::{ConflictKind, Result, StoreError};
-pub use export::{Afterwards, ExportMode, ExportOptions, ExportReport};
+pub use export::{Afterwards, ExportOptions, ExportReport};
 pub use identity::{Clients, Identity, Retention, Transactions};
 pub use layout::IDENTITY_FILE;
 pub use leftovers::Leftovers;
@@ -98,6 +98,7 @@ pub use sort::{RunSorter, Sorted, SortedIter};
 pub use space::Space;
 pub use staging::{Staged, StagedFile, Staging};
 pub use store::{SnapshotInfo, Store};
+pub use tree::ExportMode;
 pub use walk::{Child, Children, Entries};
 pub use writer::{Publication, WantedDigests, Writer};
 
