@@ -82,7 +82,7 @@ mod walk;
 mod writer;
 
 pub use build::{IndexBuilder, Prepared};
-pub use collect::CollectReport;
+pub use collect::{CollectReport, WantedDigests};
 pub use entry::{Entry, EntryState, NO_DIGEST, SnapshotId, SnapshotMeta};
 pub use error::{ConflictKind, Result, StoreError};
 pub use export::{Afterwards, ExportOptions, ExportReport};
@@ -100,7 +100,7 @@ pub use staging::{Staged, StagedFile, Staging};
 pub use store::{SnapshotInfo, Store};
 pub use tree::ExportMode;
 pub use walk::{Child, Children, Entries};
-pub use writer::{Publication, WantedDigests, Writer};
+pub use writer::{Publication, Writer};
 
 #[cfg(test)]
 mod crash_retained;

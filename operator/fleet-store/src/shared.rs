@@ -10,11 +10,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use fleet_types::{Sha256, lock, lock_read, lock_write};
 use rustix::fs::FlockOperation;
+use serde::Serialize;
 
-use crate::SnapshotId;
 use crate::error::{Doing, Result, StoreError};
 use crate::fs::FileSystem;
 use crate::layout::{Layout, unfinished};
+use crate::{SnapshotId, document};
 
 pub(crate) struct Shared {
     pub layout: Layout,
@@ -172,5 +173,20 @@ impl Shared {
         self.fs
             .sync_dir(path.parent().unwrap_or(self.layout.root()))
             .doing(doing)
+    }
+
+    pub fn write_document<T: Serialize>(&self, name: &str, value: &T) -> Result<()> {
+        self.write_sealed(&self.layout.state_document(name), value)
+    }
+
+    /// Replaces a document, and then its copy where it has one.
+    pub fn write_sealed<T: Serialize>(&self, path: &Path, value: &T) -> Result<()> {
+        const DOING: &str = "writing a document of the store";
+        let text = document::seal(value).doing(DOING)?;
+        self.replace(path, &text, DOING)?;
+        match document::copy_of(&self.layout, path) {
+            Some(copy) => self.replace(&copy, &text, DOING),
+            None => Ok(()),
+        }
     }
 }
