@@ -9,7 +9,7 @@ use fleet_types::documents::Report;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use self::kept::{failed, is_kept, ours, volume_stays};
+use self::kept::{failed, is_kept, is_same, ours, volume_stays};
 use self::words::{end_words, held_up};
 use crate::object::Owned;
 use crate::observed::{Answer, SeenJob};
@@ -334,11 +334,6 @@ fn run_of(job: &SeenJob, now: Timestamp) -> Run {
         inputs: noted(labels::INPUTS),
         snapshots_inputs: noted(labels::SNAPSHOTS_INPUTS),
     }
-}
-
-/// The same name may come again after its Job is gone; the instant of creation then differs.
-fn is_same(last: &Attempt, run: &Run) -> bool {
-    last.job == run.job && last.started_at == run.started_at
 }
 
 /// Whether the serving pod is bound to another node than when the Job was made.
