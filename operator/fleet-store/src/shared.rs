@@ -1,7 +1,7 @@
 //! What the parts of one writer share: the layout, the file system behind its seam, and who is doing what.
 
 use std::collections::HashSet;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -112,11 +112,6 @@ impl Shared {
         file.seek(SeekFrom::Start(len - len % 32)).doing(DOING)?;
         let bytes: Vec<u8> = digests.iter().flat_map(|digest| digest.0).collect();
         file.write_all(&bytes).doing(DOING)
-    }
-
-    /// Whether a blob with this many bytes is there.
-    pub fn has_blob(&self, digest: &Sha256, size: u64) -> bool {
-        fs::symlink_metadata(self.layout.blob(digest)).is_ok_and(|m| m.is_file() && m.len() == size)
     }
 
     /// An earlier process may have been killed between making a snapshot and syncing it.

@@ -216,7 +216,7 @@ impl Store {
 
     /// Whether a blob with this many bytes is there. Its content was verified when it was written.
     pub fn has_blob(&self, digest: &Sha256, size: u64) -> bool {
-        fs::symlink_metadata(self.blob_path(digest)).is_ok_and(|m| m.is_file() && m.len() == size)
+        self.layout().has_blob(digest, size)
     }
 
     /// Leaves word for the next writer that a blob is missing or damaged: the one thing that a reader writes, where it
