@@ -3,7 +3,7 @@
 use fleet_types::Reason;
 
 /// All that is said of what the network answered.
-const UNTOLD: &str = "the authority's state could not be read from here; why, the controller's log says, and each sync \
+pub(super) const UNTOLD: &str = "the authority's state could not be read from here; why, the controller's log says, and each sync \
     reports what it met in status.regions[].replicas[].lastAttempt of its Mirror";
 
 /// Why the authority's state is not known.
