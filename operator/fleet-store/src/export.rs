@@ -21,24 +21,10 @@ use crate::claim::{Claim, InProgress, MARKER};
 use crate::error::{Doing, Result, StoreError};
 use crate::merge::Merged;
 use crate::snapshot::Snapshot;
-use crate::tree::{Tree, Writing};
+use crate::tree::{ExportMode, Tree, Writing};
 use crate::{Entry, EntryState, SnapshotId, Store};
 
 pub use beside::Afterwards;
-
-/// How files get into the tree.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum ExportMode {
-    /// Reflink where the file system has it, else hard link, else copy.
-    #[default]
-    Auto,
-    /// Hard links: no space, but the blobs' mode 0444 and time, and editing one edits the store (`verify` catches it).
-    /// Names whose content changes are copied, so that they have times of their own.
-    Link,
-    /// Copies that share their space until one is changed.
-    Reflink,
-    Copy,
-}
 
 #[derive(Debug, Clone, Default)]
 pub struct ExportOptions {
@@ -66,39 +52,42 @@ pub struct ExportReport {
 
 const DOING: &str = "exporting";
 
-pub(crate) fn export(store: &Store, dest: &Path, options: &ExportOptions) -> Result<ExportReport> {
-    let new = store
-        .current_snapshot()?
-        .ok_or_else(|| StoreError::SnapshotNotFound {
-            wanted: "is served".into(),
-        })?;
-    let claim = Claim::take(store, dest)?;
-    let bases = claim.bases()?;
-    claim.begin(store, &new)?;
-    let in_progress = InProgress::begin(dest, options.in_progress.as_ref())?;
-    let mut export = Export {
-        store,
-        dest,
-        options,
-        tree: Tree::open(dest).doing(DOING)?,
-        writing: Writing::new(options.mode),
-        report: ExportReport {
-            snapshot: new.id(),
-            mode_used: options.mode,
-            written: 0,
-            bytes: 0,
-            unchanged: 0,
-            removed: 0,
-        },
-    };
-    export.write_changes(&new, &bases)?;
-    export.write_links(&new, &bases)?;
-    export.remove_vanished(&new, &bases)?;
-    export.write_afterwards(&new, &claim, &options.afterwards)?;
-    export.report.mode_used = export.writing.used();
-    claim.complete(&new.id())?;
-    in_progress.end()?;
-    Ok(export.report)
+impl Store {
+    /// Writes the current snapshot as an ordinary tree; see [`ExportOptions`].
+    pub fn export(&self, dest: &Path, options: &ExportOptions) -> Result<ExportReport> {
+        let new = self
+            .current_snapshot()?
+            .ok_or_else(|| StoreError::SnapshotNotFound {
+                wanted: "is served".into(),
+            })?;
+        let claim = Claim::take(self, dest)?;
+        let bases = claim.bases()?;
+        claim.begin(self, &new)?;
+        let in_progress = InProgress::begin(dest, options.in_progress.as_ref())?;
+        let mut export = Export {
+            store: self,
+            dest,
+            options,
+            tree: Tree::open(dest).doing(DOING)?,
+            writing: Writing::new(options.mode),
+            report: ExportReport {
+                snapshot: new.id(),
+                mode_used: options.mode,
+                written: 0,
+                bytes: 0,
+                unchanged: 0,
+                removed: 0,
+            },
+        };
+        export.write_changes(&new, &bases)?;
+        export.write_links(&new, &bases)?;
+        export.remove_vanished(&new, &bases)?;
+        export.write_afterwards(&new, &claim, &options.afterwards)?;
+        export.report.mode_used = export.writing.used();
+        claim.complete(&new.id())?;
+        in_progress.end()?;
+        Ok(export.report)
+    }
 }
 
 struct Export<'a> {
