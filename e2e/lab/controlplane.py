@@ -26,7 +26,11 @@ _AUDIT_POLICY = {
     "apiVersion": "audit.k8s.io/v1",
     "kind": "Policy",
     "omitStages": ["RequestReceived"],
-    "rules": [{"level": "Metadata"}],
+    "rules": [
+        # Which ConfigMaps they name stands in what is written.
+        {"level": "Request", "verbs": ["create", "update", "patch"], "resources": [{"group": "mirrorfleet.dev", "resources": ["upstreams"]}]},
+        {"level": "Metadata"},
+    ],
 }
 
 

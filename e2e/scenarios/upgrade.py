@@ -94,8 +94,9 @@ def serves_anew(fleet, uid: str) -> bool:
 class AptLoop:
     """apt, over and over, each time with empty lists; leaving it raises what the first that failed said."""
 
-    def __init__(self, fleet) -> None:
+    def __init__(self, fleet, *, default_retries: bool = False) -> None:
         self.fleet = fleet
+        self.default_retries = default_retries
         self.done = 0
         self.failure: Exception | None = None
         self.stop = threading.Event()
@@ -104,7 +105,7 @@ class AptLoop:
     def _run(self) -> None:
         while not self.stop.is_set() and not self.failure:
             try:
-                self.fleet.apt_download()
+                self.fleet.apt_download(default_retries=self.default_retries)
                 self.done += 1
             except Exception as error:  # noqa: BLE001
                 self.failure = error
