@@ -158,17 +158,17 @@ def targets(monitor: dict, pod: dict) -> list[dict]:
 class Period:
     """A time of which the dashboards are asked."""
 
-    def __init__(self, watch: Watch, namespaces: str) -> None:
-        self.watch, self.namespaces = watch, namespaces
+    def __init__(self, watch: Watch, **chosen: str) -> None:
+        self.watch, self.chosen = watch, chosen
         self.start = self.end = time.time()
 
     def ends(self) -> Period:
         self.end = time.time()
         return self
 
-    def asked(self, expression: str) -> list[dict]:
+    def asked(self, expression: str, **chosen: str) -> list[dict]:
         length = max(10, round(self.end - self.start))
-        query = filled(expression, namespace=self.namespaces, range=f"{length}s")
+        query = filled(expression, **{**self.chosen, **chosen}, range=f"{length}s")
         return self.watch.over_time(query, self.start, self.end, max(1, length // 200))
 
     def series(self, expression: str) -> dict[tuple, float]:
@@ -176,12 +176,13 @@ class Period:
         assert not re.search(r"\bor vector\(|\babsent\(", expression), f"always has data: {expression}"
         return {tuple(sorted(one["metric"].items())): max(float(value) for _, value in one["values"]) for one in self.asked(expression)}
 
-    def recording(self, boards: list[dict]) -> dict:
-        """What the panels of these documents show, for monitoring/pictures.py."""
+    def recording(self, boards: list[dict], one_mirror: dict[str, str]) -> dict:
+        """What the panels of these documents show, for monitoring/pictures.py; the dashboard of one Mirror of this one."""
         told = {}
         for board in boards:
+            chosen = one_mirror if board["uid"].endswith("-mirror") else {}
             panels = [panel for panel in board["panels"] if panel["type"] != "row"]
-            told[board["uid"]] = {panel["id"]: {target["refId"]: self.asked(target["expr"]) for target in panel["targets"]} for panel in panels}
+            told[board["uid"]] = {panel["id"]: {target["refId"]: self.asked(target["expr"], **chosen) for target in panel["targets"]} for panel in panels}
         return {"start": self.start, "end": self.end, "boards": told}
 
 

@@ -67,7 +67,8 @@ def css(theme: str) -> str:
         f"h2{{font-size:13px;font-weight:600;line-height:{TITLE}px;white-space:nowrap}}table{{border-collapse:collapse;width:100%}}"
         f"td,th{{text-align:left;padding:4px 8px 4px 0;border-bottom:1px solid {grid};white-space:nowrap}}th{{color:{faint};font-weight:600}}"
         f".stats{{display:flex;gap:6px;height:100%}}.stat{{flex:1;border-radius:3px;display:flex;flex-direction:column;justify-content:center;align-items:center;overflow:hidden;padding:2px}}"
-        f".stat b{{font-size:24px;white-space:nowrap}}.legend td{{border:0;padding:1px 6px 1px 0;font-size:11px}}.none{{color:{faint};padding-top:20px;text-align:center}}"
+        f".stat b{{font-size:clamp(13px,1.6vw,24px);white-space:nowrap}}.legend{{table-layout:fixed}}.legend td{{border:0;padding:1px 4px 1px 0;font-size:11px;overflow:hidden;text-overflow:ellipsis}}"
+        f".legend td:first-child{{width:18px}}.legend td:last-child{{width:84px}}.none{{color:{faint};padding-top:20px;text-align:center}}"
     )
 
 
@@ -131,7 +132,8 @@ class Panel:
         for one in sorted(self.series, key=lambda one: one.name):
             colour = self.threshold(one.last)
             style = f"background:{colour};color:#FFFFFF" if filled else ""
-            boxes.append(f'<div class="stat" style="{style}"><span>{escape(one.name)}</span><b>{escape(self.shown(one.last))}</b></div>')
+            size = "" if len(self.series) < 4 or self.width > 500 else ";font-size:11px"
+            boxes.append(f'<div class="stat" style="{style}"><span>{escape(one.name)}</span><b style="{size}">{escape(self.shown(one.last))}</b></div>')
         return f'<div class="stats" style="height:{self.height:.0f}px">{"".join(boxes)}</div>'
 
     def table(self) -> str:
@@ -170,7 +172,7 @@ class Panel:
         colours = self.colours()
         order = sorted(range(len(self.series)), key=lambda n: -self.series[n].last)
         side = self.panel["options"]["legend"]["placement"] == "right"
-        width = self.width * (0.62 if side else 1)
+        width = self.width * (0.56 if side else 1)
         legend_lines = min(len(order), 4)
         height = self.height if side else self.height - legend_lines * LEGEND_LINE
         stacked = self.defaults["custom"]["stacking"]["mode"] == "normal"
@@ -218,12 +220,16 @@ class Panel:
         step = max(1.0, (self.end - self.start) / 200)
         for number, one in enumerate(series):
             y = 2 + number * each
-            parts.append(f'<text x="{left - 8}" y="{y + each / 2 + 3:.1f}" fill="{self.text}" font-size="11" text-anchor="end">{escape(one.name[-34:])}</text>')
+            parts.append(f'<text x="{left - 8}" y="{y + each / 2 + 3:.1f}" fill="{self.text}" font-size="11" text-anchor="end">{escape(cut(one.name, 31))}</text>')
             for at, value in one.points:
                 x = self.x(at, self.width, left)
                 w = self.x(at + step, self.width, left) - x + 0.5
                 parts.append(f'<rect x="{x:.1f}" y="{y:.1f}" width="{min(w, self.width - x):.1f}" height="{each - 3:.1f}" fill="{colour(value)}"/>')
         return svg(self.width, height, parts) + (f'<p style="color:{self.faint};font-size:11px">{legend}</p>' if legend else "")
+
+
+def cut(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"
 
 
 def svg(width: float, height: float, parts: list[str]) -> str:
@@ -247,7 +253,8 @@ def stack(series: list[Series]) -> list[tuple[list[tuple[float, float]], dict[fl
         floor = dict(sums)
         for at, value in one.points:
             sums[at] = sums.get(at, 0) + value
-        found.append(([(at, sums[at]) for at, _ in one.points], floor or {one.points[0][0]: 0.0}))
+        # What is nothing is not drawn upon what is below it.
+        found.append(([(at, sums[at]) for at, value in one.points if value > 0], floor or {one.points[0][0]: 0.0}))
     return found
 
 

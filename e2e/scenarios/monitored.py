@@ -44,14 +44,16 @@ class Seen:
         small = f"{name}-small"
         world.lab.small_volume("node-a", small, 24, storage_class=small)
         self.start = time.time()
-        self.main.apply(self.main.keyring(), self.main.upstream(), self.main.mirror(freshness={"objective": "1s"}))
+        both = [{"name": name, "nodeSelector": {"topology.kubernetes.io/region": name}} for name in ("region-a", "region-b")]
+        self.main.apply(self.main.keyring(), self.main.upstream(), self.main.mirror(freshness={"objective": "1s"}, regions=both))
         self.full.apply(self.full.keyring(), self.full.upstream(), self.full.mirror(storage={"size": "20Mi", "storageClassName": small}))
         self.slow.apply(self.slow.keyring(), self.slow.upstream(), self.slow.mirror(), self.slow.mirror("waiting"))
         for fleet, mirror in ((self.main, "debian"), (self.full, "debian"), (self.slow, "debian"), (self.slow, "waiting")):
             fleet.wait_ready(mirror)
+        wait_until(lambda: self.main.get()["status"].get("regionsReady") == "2/2", 120, "both regions")
 
     def period(self) -> Period:
-        return Period(self.watch, self.namespaces)
+        return Period(self.watch, namespace=self.namespaces)
 
     def receives(self, places: dict[str, object], timeout: float) -> dict[str, str]:
         """Waits for alerts, each of a fleet's namespace or of none; their descriptions."""
@@ -95,7 +97,7 @@ class Seen:
         package = next(self.main.archive.root.rglob(f"{PACKAGE}_1.0_*.deb"))
         digest = hashlib.sha256(package.read_bytes()).hexdigest()
         volume = self.world.lab.layout.node_disk("node-a")
-        claim = self.main.claims()[0]["spec"]["volumeName"]
+        claim = next(claim["spec"]["volumeName"] for claim in self.main.claims() if "region-a" in claim["metadata"]["name"])
         (blob,) = [path for path in volume.rglob(f"blobs/{digest[:2]}/{digest[2:]}") if claim in str(path)]
         os.truncate(blob, 100)
         url = f"{self.main.mirror_url()}/{package.relative_to(self.main.archive.root)}"
@@ -110,7 +112,7 @@ class Seen:
 
     def reconcile_failing(self) -> None:
         """What a quota does not allow is tried again, and fails again."""
-        quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}, "spec": {"hard": {"persistentvolumeclaims": "1"}}}
+        quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}, "spec": {"hard": {"persistentvolumeclaims": "2"}}}
         self.main.apply(quota)
         self.main.lab.wait_for("resourcequota", "none", self.main.namespace, lambda it: "hard" in it.get("status", {}), 30, "the quota to count")
         self.main.apply(self.main.mirror("refused"))
@@ -169,7 +171,7 @@ def judged(seen: Seen, healthy: Period, faulty: Period) -> str:
     whole.start = seen.start
     whole.ends()
     if place := os.environ.get("MIRRORFLEET_RECORDING"):
-        Path(place).write_text(json.dumps(whole.recording([document(board) for board in DASHBOARDS])))
+        Path(place).write_text(json.dumps(whole.recording([document(board) for board in DASHBOARDS], {"namespace": seen.main.namespace, "mirror": "debian"})))
     panels = [(board, panel) for board in DASHBOARDS for panel in board.panels]
     empty, alike = [], []
     for board, panel in panels:
@@ -204,7 +206,7 @@ def monitored(world):
         seen.storage_failed()
         stale, refused, full = "RegionStale", "VerificationRefused", "StorageFailed"
         alerts = seen.receives({stale: seen.main, refused: seen.main, full: seen.full}, 60)
-        for name, words in ((stale, (seen.main.namespace, "region-a")), (refused, ("SignatureBad",)), (full, ("StorageFull",))):
+        for name, words in ((stale, (seen.main.namespace, "region region-")), (refused, ("SignatureBad",)), (full, ("StorageFull",))):
             assert all(word in alerts[name] for word in words), alerts
         seen.slot_missed()
         return f"{', '.join(alerts)}; " + judged(seen, healthy, faulty.ends())

@@ -66,6 +66,11 @@ def make_of_the_version_before(fleet) -> None:
     for kind, of in (("pod", f"{name}-0"), ("persistentvolumeclaim", name)):
         fleet.lab.kubectl("label", kind, of, f"{REPLICA}-", namespace=fleet.namespace)
     meta, spec = live["metadata"], live["spec"]
+    for kind in ("service", "poddisruptionbudget"):
+        for thing in fleet.lab.list(kind, fleet.namespace):
+            named = (kind, thing["metadata"]["name"])
+            fleet.lab.kubectl("label", *named, f"{REPLICA}-", namespace=fleet.namespace)
+            fleet.lab.kubectl("annotate", "--overwrite", *named, f"{APPLIED}=before", namespace=fleet.namespace)
     del spec["selector"]["matchLabels"][REPLICA]
     del spec["template"]["metadata"]["labels"][REPLICA]
     spec["updateStrategy"] = {"type": "RollingUpdate"}
@@ -81,8 +86,9 @@ def make_of_the_version_before(fleet) -> None:
 def adopted(fleet) -> bool:
     live, pods = stateful_set(fleet), fleet.pods("serving")
     selects = live.get("spec", {}).get("selector", {}).get("matchLabels", {})
+    things = [thing for kind in ("service", "poddisruptionbudget") for thing in fleet.lab.list(kind, fleet.namespace)]
     owners = [owner["uid"] for pod in pods for owner in pod["metadata"].get("ownerReferences", [])]
-    return selects.get(REPLICA) == "0" and owners == [live["metadata"]["uid"]]
+    return selects.get(REPLICA) == "0" and owners == [live["metadata"]["uid"]] and all(thing["metadata"]["annotations"][APPLIED] != "before" for thing in things)
 
 
 def serves_anew(fleet, uid: str) -> bool:
