@@ -18,6 +18,7 @@ use super::writers::Writers;
 
 pub use error::SinkError;
 pub use spool::Body;
+pub(crate) use spool::Taken;
 
 /// Bodies up to this size are handed to the disk as a whole; they are not worth resuming.
 const SMALL_BYTES: u64 = 256 << 10;
@@ -47,13 +48,6 @@ enum Kind {
     },
     /// Written by a writer thread as it arrives.
     Large(Growing),
-}
-
-/// What a complete body came to.
-pub(crate) struct Taken {
-    pub digest: Sha256,
-    pub size: u64,
-    pub body: Option<Body>,
 }
 
 impl Sink {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use fleet_types::{Reason, Sha256};
 use sha2::Digest as _;
 
-use super::{SinkError, Taken};
+use super::error::SinkError;
 use crate::Problem;
 
 /// More than this goes to the disk.
@@ -21,6 +21,13 @@ const IN_MEMORY_BYTES: usize = 1 << 20;
 pub enum Body {
     Memory(Vec<u8>),
     File(Arc<File>),
+}
+
+/// What a complete body came to.
+pub(crate) struct Taken {
+    pub digest: Sha256,
+    pub size: u64,
+    pub body: Option<Body>,
 }
 
 #[derive(Debug)]
