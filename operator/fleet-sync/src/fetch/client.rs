@@ -14,7 +14,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls_platform_verifier::Verifier;
 use url::Url;
 
-use super::endpoint::FetchOptions;
+use super::options::FetchOptions;
 use super::told::told;
 use crate::{Access, Credentials, Problem};
 

@@ -1,6 +1,5 @@
 //! The endpoints of a run, in the order in which they are tried, and how they have been behaving.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -10,31 +9,16 @@ use url::Url;
 use super::budget::Budget;
 use super::client::Recipe;
 use super::http::Line;
+use super::options::FetchOptions;
 use super::retry::RetryPolicy;
 use super::url_path::{identity, shown};
 use super::{
     FailureKind, FetchError, FileTransport, HttpTransport, Meter, RsyncTransport, Transport,
 };
-use crate::{Access, Endpoint, Problem};
+use crate::{Endpoint, Problem};
 
 /// After so many failures in a row an endpoint is left alone for a while.
 const FAILURES_UNTIL_REST: u32 = 3;
-
-/// How a run may use the network.
-#[derive(Clone)]
-pub struct FetchOptions {
-    pub authority: Url,
-    /// Empty: the authority is the endpoint.
-    pub endpoints: Vec<Endpoint>,
-    pub access: Access,
-    pub max_connections: usize,
-    pub user_agent: String,
-    pub contact: Option<String>,
-    pub stall: Duration,
-    pub retry: RetryPolicy,
-    /// Where a program that fetches for us may put files, for a moment.
-    pub scratch: PathBuf,
-}
 
 /// All endpoints of a run.
 pub struct EndpointSet {
