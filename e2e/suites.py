@@ -79,6 +79,7 @@ def chart() -> list[Suite]:
     return [
         Suite("charts: lint, renderings, refusals", [sys.executable, "charts/test.py"]),
         Suite("alerts and dashboards", [sys.executable, "monitoring/test.py"]),
+        Suite("documents: links, fields, generated pages", [sys.executable, "pages/test.py"]),
     ]
 
 
