@@ -67,7 +67,7 @@ def css(theme: str) -> str:
         f"h2{{font-size:13px;font-weight:600;line-height:{TITLE}px;white-space:nowrap}}table{{border-collapse:collapse;width:100%}}"
         f"td,th{{text-align:left;padding:4px 8px 4px 0;border-bottom:1px solid {grid};white-space:nowrap}}th{{color:{faint};font-weight:600}}"
         f".stats{{display:flex;gap:6px;height:100%}}.stat{{flex:1;border-radius:3px;display:flex;flex-direction:column;justify-content:center;align-items:center;overflow:hidden;padding:2px}}"
-        f".stat b{{font-size:clamp(13px,1.6vw,24px);white-space:nowrap}}.legend{{table-layout:fixed}}.legend td{{border:0;padding:1px 4px 1px 0;font-size:11px;overflow:hidden;text-overflow:ellipsis}}"
+        f".stat b{{white-space:nowrap}}.legend{{table-layout:fixed}}.legend td{{border:0;padding:1px 4px 1px 0;font-size:11px;overflow:hidden;text-overflow:ellipsis}}"
         f".legend td:first-child{{width:18px}}.legend td:last-child{{width:84px}}.none{{color:{faint};padding-top:20px;text-align:center}}"
     )
 
@@ -132,7 +132,7 @@ class Panel:
         for one in sorted(self.series, key=lambda one: one.name):
             colour = self.threshold(one.last)
             style = f"background:{colour};color:#FFFFFF" if filled else ""
-            size = "" if len(self.series) < 4 or self.width > 500 else ";font-size:11px"
+            size = f"font-size:{min(24, max(12, self.width / len(self.series) / 6)):.0f}px"
             boxes.append(f'<div class="stat" style="{style}"><span>{escape(one.name)}</span><b style="{size}">{escape(self.shown(one.last))}</b></div>')
         return f'<div class="stats" style="height:{self.height:.0f}px">{"".join(boxes)}</div>'
 
