@@ -35,7 +35,7 @@ class SigningKey:
         self.home = home
         self.owner = f"{owner} <{owner}@example.org>"
         home.mkdir(mode=0o700, parents=True)
-        self._gpg("--quick-generate-key", self.owner, "ed25519", "sign", "never")
+        self._gpg("--quick-generate-key", self.owner, "ed25519", "sign", "3y")
 
     def _gpg(self, *arguments: str, input: str | None = None) -> str:
         base = ["gpg", "--homedir", str(self.home), "--batch", "--yes", "--quiet", "--pinentry-mode", "loopback", "--passphrase", ""]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .promql import MIRROR, REGION, UNIT, UPSTREAM, condition, grown, held, summed
+from .promql import HOLD, MIRROR, REGION, UNIT, UPSTREAM, condition, grown, held, summed
 from .reference import refusals
 
 #: Bases of links, filled in by the chart.
@@ -47,23 +47,39 @@ WHERE = "{{ $labels.namespace }}/{{ $labels.mirror }}"
 REGION_WHERE = f"region {{{{ $labels.region }}}} of Mirror {WHERE}"
 
 
+def asked(query: str, labels: tuple[str, ...]) -> str:
+    """What begins a block about the result of a query, if there is one; `query` has a `%q` for each label."""
+    names = "".join(f" $labels.{label}" for label in labels)
+    text = '"' + query.replace('"', '\\"') + '"'
+    question = f"printf {text}{names} | query" if labels else f"query {text}"
+    return f"{{{{ with {question} }}}}"
+
+
+def named(labels: tuple[str, ...]) -> str:
+    return ",".join(f"{label}=%q" for label in labels)
+
+
 def since(selector: str, *labels: str) -> str:
-    """When it was last otherwise, asked when the alert is told; `selector` has a `%q` for each label."""
-    names = " ".join(f"$labels.{label}" for label in labels)
-    asked = f"max(max_over_time(timestamp({selector})[24h:1m]))".replace('"', '\\"')
-    question = f'printf "{asked}" {names} | query' if labels else f'query "{asked}"'
-    return f"{{{{ with {question} }}}}since {{{{ . | first | value | humanizeTimestamp }}}}{{{{ else }}}}since it was made, or for more than a day{{{{ end }}}}"
+    """When it was last otherwise, asked when the alert is told."""
+    query = f"max(max_over_time(timestamp({selector})[24h:1m]))"
+    return f"{asked(query, labels)}since {{{{ . | first | value | humanizeTimestamp }}}}{{{{ else }}}}since it was made, or for more than a day{{{{ end }}}}"
 
 
 def since_false(kind: str, of: str = "mirror") -> str:
-    selector = f'mirrorfleet_{of}_condition{{namespace=%q,{of}=%q,type="{kind}",status="False"}} == 0'
-    return since(selector, "namespace", of)
+    """Since when a condition is false, and its reason, as the controller tells both; `mirrorfleet local` does not."""
+    labels = ("namespace", of)
+    where = f'{named(labels)},type="{kind}"'
+    begin = f"max(last_over_time(mirrorfleet_{of}_condition_last_transition_timestamp_seconds{{{where}}}[{HOLD}]))"
+    reason = f'mirrorfleet_{of}_condition{{{where},status="False",reason!=""}} == 1'
+    return (
+        f"{asked(begin, labels)}since {{{{ . | first | value | humanizeTimestamp }}}}{{{{ else }}}}at present{{{{ end }}}}"
+        f'{asked(reason, labels)} ({{{{ . | first | label "reason" }}}}){{{{ end }}}}'
+    )
 
 
 def failures(match: str, labels: tuple[str, ...], none: str) -> str:
     """The reasons of the failed runs of six hours, by region."""
-    names = "".join(f"{label}=%q," for label in labels)
-    selector = f'{{{names}result="Failed"{match}}}'.replace('"', '\\"')
+    selector = f'{{{named(labels)},result="Failed"{match}}}'.replace('"', '\\"')
     values = " ".join(f"$labels.{label}" for label in labels)
     query = f"sum by (region, reason) ({grown('mirrorfleet_sync_runs_total%s', '6h')}) > 0"
     return (
@@ -74,9 +90,17 @@ def failures(match: str, labels: tuple[str, ...], none: str) -> str:
     )
 
 
-FAILED = 'mirrorfleet_sync_runs_total{result="Failed"}'
+#: How the last run of the region ended, also before the controller that tells it began.
+LAST_RUN = (
+    f"{asked(f'max by (reason) (mirrorfleet_sync_last_run_info{{{named(REGION)}}})', REGION)}"
+    ' The last run ended with {{ . | first | label "reason" }}.{{ end }}'
+)
 REFUSED = f',reason=~"{"|".join(refusals())}"'
-LAST_SUCCESS = f"{held('mirrorfleet_region_last_success_timestamp_seconds', REGION)} < time() - ${{hours}} * 3600"
+SUPERSEDED = held("mirrorfleet_region_superseded_timestamp_seconds", REGION)
+LATE = (
+    f"{held('mirrorfleet_region_last_success_timestamp_seconds', REGION)}\n< on (namespace, mirror) group_left ()\n"
+    f"(time() - ${{intervals}} * {held('mirrorfleet_sync_interval_seconds', MIRROR)})"
+)
 USED, CAPACITY = "mirrorfleet_storage_used_bytes", "mirrorfleet_storage_capacity_bytes"
 RATIO = f"{held(USED, REGION)}\n/\n{held(CAPACITY, REGION)}"
 FORECAST = f"predict_linear((max by (namespace, mirror, region) ({USED}))[24h:10m], ${{forecastHours}} * 3600)"
@@ -86,13 +110,12 @@ ERRORS, ANSWERS = 'mirrorfleet_http_requests_total{code="5xx",mirror!=""}', 'mir
 ALERTS = [
     Alert(
         "regionStale",
-        "A Mirror is behind its authority for longer than its objective; told for each region that is behind.",
+        "A region is behind its authority for longer than its Mirror's objective.",
         "warning", "15m",
-        f"{held('mirrorfleet_region_superseded_timestamp_seconds', REGION)} > 0\n"
-        f"and on (namespace, mirror)\n{held(condition('Fresh'), MIRROR)} == 1",
+        f"{SUPERSEDED} > 0\nand\n{SUPERSEDED}\n< time() - {held('mirrorfleet_region_freshness_objective_seconds', REGION)}",
         f"{REGION_WHERE} is stale",
-        f"The authority has had something newer than {REGION_WHERE} serves since {SINCE}, longer than freshness.objective allows. "
-        + failures("", REGION, "No run failed in the last six hours."),
+        f"The authority has had something newer than {REGION_WHERE} serves since {SINCE}, longer than freshness.objective allows."
+        + LAST_RUN + " " + failures("", REGION, "No run failed in the last six hours."),
         "mirrorfleet-mirror", REGION,
     ),
     Alert(
@@ -113,20 +136,21 @@ ALERTS = [
         f"{held(condition('Verified'), MIRROR)} == 1",
         f"What the upstream of Mirror {WHERE} offers is refused",
         f"Verification refuses what the upstream of Mirror {WHERE} offers, {since_false('Verified')}; the snapshot from before is served on. "
-        + failures(REFUSED, MIRROR, "The condition Verified has the reason."),
+        + failures(REFUSED, MIRROR, "The condition's message says more."),
         "mirrorfleet-mirror",
     ),
     Alert(
         "nothingSynced",
-        "No run for a region succeeded for `hours`, and runs fail, are missed or are overdue. Suspended Mirrors whose runs did not fail are silent.",
+        "No run for a region succeeded for `intervals` times the time between two scheduled runs, and runs fail, are missed or are overdue. Suspended Mirrors are silent.",
         "warning", "30m",
-        f"(\n{LAST_SUCCESS}\nand on (namespace, mirror, region)\n{summed(FAILED, REGION, '24h')} > 0\n)\n"
-        f"or\n(\n{LAST_SUCCESS}\nand on (namespace, mirror)\n"
+        f"(\n{LATE}\nand\n{held('mirrorfleet_sync_consecutive_failures', REGION)} > 0\n)\n"
+        f"or\n(\n{LATE}\nand on (namespace, mirror)\n"
         f"(\n{held('mirrorfleet_sync_next_run_timestamp_seconds', MIRROR)} < time() - 900\n"
         f"or\n{summed('mirrorfleet_sync_missed_runs_total', MIRROR, '24h')} > 0\n)\n)",
         f"Nothing was synced for {REGION_WHERE} since {SINCE}",
-        f"The last run for {REGION_WHERE} that succeeded ended at {SINCE}. " + failures("", REGION, "No run failed in the last six hours; runs do not start."),
-        "mirrorfleet-mirror", REGION, {"hours": Threshold(24)},
+        f"The last run for {REGION_WHERE} that succeeded ended at {SINCE}."
+        + LAST_RUN + " " + failures("", REGION, "No run failed in the last six hours."),
+        "mirrorfleet-mirror", REGION, {"intervals": Threshold(3, 1)},
     ),
     Alert(
         "notServing",
@@ -134,10 +158,10 @@ ALERTS = [
         "critical", "10m",
         f"{held(condition('Serving'), MIRROR)} == 1",
         f"Mirror {WHERE} does not serve in each region",
-        f"A serving pod of Mirror {WHERE} is not ready {since_false('Serving')}."
+        f"A serving pod of Mirror {WHERE} is not ready, {since_false('Serving')}."
         '{{ $of := printf "{namespace=%q,mirror=%q}" $labels.namespace $labels.mirror }}'
         '{{ with query (printf "max by (region) (mirrorfleet_region_snapshot_info%s) unless max by (region) (mirrorfleet_served_snapshot_info%s)" $of $of) }}'
-        " No metrics of the server in:{{ range . }} {{ .Labels.region }}{{ end }}.{{ end }} The condition Serving has the reason.",
+        " No metrics of the server in:{{ range . }} {{ .Labels.region }}{{ end }}.{{ end }} The condition's message says more.",
         "mirrorfleet-mirror",
     ),
     Alert(
@@ -165,8 +189,8 @@ ALERTS = [
         "critical", "15m",
         f"{held(condition('StorageReady'), MIRROR)} == 1",
         f"The storage of Mirror {WHERE} is not well",
-        f"A volume of Mirror {WHERE} is missing, full, read-only or damaged {since_false('StorageReady')}. "
-        + failures(',reason=~"Stor.*"', MIRROR, "The condition StorageReady has the reason."),
+        f"A volume of Mirror {WHERE} is missing, full, read-only or damaged, {since_false('StorageReady')}. "
+        + failures(',reason=~"Stor.*"', MIRROR, "The condition's message says more."),
         "mirrorfleet-mirror",
     ),
     Alert(
@@ -196,9 +220,19 @@ ALERTS = [
         "warning", "1h",
         f"{held(condition('Reachable', of='upstream'), UPSTREAM)} == 1",
         "The authority of Upstream {{ $labels.namespace }}/{{ $labels.upstream }} does not answer",
-        "The authority of Upstream {{ $labels.namespace }}/{{ $labels.upstream }} does not answer "
-        f"{since_false('Reachable', 'upstream')}; how fresh its Mirrors are cannot be told. The condition Reachable has the reason.",
+        "The authority of Upstream {{ $labels.namespace }}/{{ $labels.upstream }} does not answer, "
+        f"{since_false('Reachable', 'upstream')}; how fresh its Mirrors are cannot be told. The condition's message says more.",
         "mirrorfleet-fleet", ("namespace",),
+    ),
+    Alert(
+        "keyExpires",
+        "Keys that signed what Mirrors have of an Upstream expire within `days`, and too few are left then.",
+        "warning", "1h",
+        f"{held('mirrorfleet_upstream_key_expiry_timestamp_seconds', UPSTREAM)} < time() + ${{days}} * 86400",
+        f"Keys of Upstream {{{{ $labels.namespace }}}}/{{{{ $labels.upstream }}}} expire at {SINCE}",
+        f"Of the keys that signed what Mirrors have of Upstream {{{{ $labels.namespace }}}}/{{{{ $labels.upstream }}}} fewer than "
+        f"trust.minGoodSignatures are left from {SINCE} on, as its keyring has them; then nothing new is believed.",
+        "mirrorfleet-fleet", ("namespace",), {"days": Threshold(30)},
     ),
     Alert(
         "controllerWithoutLeader",

@@ -11,8 +11,19 @@ LAG = f"(time() - {SUPERSEDED}) * ({SUPERSEDED} > bool 0)"
 USED = f"max by ({REGION}) ({of('mirrorfleet_storage_used_bytes')})"
 CAPACITY = f"max by ({REGION}) ({of('mirrorfleet_storage_capacity_bytes')})"
 VALID_UNTIL = f"max by ({REGION}, unit) ({of('mirrorfleet_index_valid_until_timestamp_seconds')})"
-LAST_SUCCESS = f"max by ({REGION}) ({of('mirrorfleet_region_last_success_timestamp_seconds')})"
-FAILED = 'result="Failed"'
+OBJECTIVE = f"max by ({REGION}) ({of('mirrorfleet_region_freshness_objective_seconds')})"
+#: Above 1 a region is stale.
+OF_OBJECTIVE = f"{LAG} / {OBJECTIVE}"
+#: With the reason as a label.
+LAST_RUN = (
+    f"max by ({REGION}, reason) ({of('mirrorfleet_sync_last_run_info')} * on ({REGION}) group_left () "
+    f"max by ({REGION}) ({of('mirrorfleet_sync_last_run_finished_timestamp_seconds')}))"
+)
+KEY_EXPIRY = (
+    f"max by (namespace, mirror, upstream) ({of('mirrorfleet_mirror_info')} * on (namespace, upstream) group_left () "
+    f"max by (namespace, upstream) ({of('mirrorfleet_upstream_key_expiry_timestamp_seconds')}))"
+)
+KINDS = {"Mirror": BLUE, "Upstream": PINK, "Pod": GREEN}
 CODES = {"1xx": GREY, "2xx": BLUE, "3xx": GREEN, "4xx": PINK, "5xx": ORANGE}
 RESULTS = {"Published": BLUE, "Unchanged": GREY, "Failed": BAD}
 
@@ -34,6 +45,20 @@ def conditions(kinds: str, status: str = "True") -> str:
     return f"sum by (type) (max by (namespace, mirror, type) ({selector}))"
 
 
+def told_conditions(status: str = "") -> str:
+    """Present conditions with their reasons; the value is since when each is so, in milliseconds."""
+    matchers = [f'status="{status}"'] if status else []
+    since = f"max by (namespace, mirror, type) ({of('mirrorfleet_mirror_condition_last_transition_timestamp_seconds')})"
+    present = f"({of('mirrorfleet_mirror_condition', *matchers)} == 1)"
+    return f"max by (namespace, mirror, type, status, reason) ({present} * on (namespace, mirror, type) group_left () {since}) * 1000"
+
+
+def of_controllers(process: str) -> str:
+    """What metrics of processes say of those that decide."""
+    role = of("mirrorfleet_build_info", 'role=~"controller|local"')
+    return f"max by (instance) ({process} * on (job, instance) group_left () {role})"
+
+
 def upstreams(kind: str, status: str) -> str:
     selector = of("mirrorfleet_upstream_condition", f'type="{kind}"', f'status="{status}"')
     return f"sum(max by (namespace, upstream) ({selector}))"
@@ -41,24 +66,24 @@ def upstreams(kind: str, status: str) -> str:
 
 LAG_TABLE = Panel(
     "table", "Regions, the most behind first",
-    "What each region serves: since when it is behind its authority, when a run last succeeded, how many runs failed in the time that is shown, and how far it is behind. A region that is current has a lag of 0.",
+    "Each region: when its last run ended and how, since when it is behind its authority, how far, and what part of its Mirror's objective that is: above 100 % it is stale. A region that is current has a lag of 0.",
     (
-        Query(f"{LAST_SUCCESS} * 1000"),
-        Query(f"sum by ({REGION}) (increase({of('mirrorfleet_sync_runs_total', FAILED)}[$__range]))"),
+        Query(f"{LAST_RUN} * 1000"),
         Query(f"{SUPERSEDED} * 1000 > 0"),
         Query(LAG),
+        Query(OF_OBJECTIVE),
     ),
     "short", 24, 9,
     columns={
         "namespace": ("Namespace", ""), "mirror": ("Mirror", ""), "region": ("Region", ""),
-        "Value #A": ("Last success", "dateTimeFromNow"), "Value #B": ("Failed runs", "short"),
-        "Value #C": ("Behind since", "dateTimeAsIso"), "Value #D": ("Lag", "s"),
+        "Value #A": ("Last run", "dateTimeFromNow"), "reason": ("Its result", ""),
+        "Value #B": ("Behind since", "dateTimeAsIso"), "Value #C": ("Lag", "s"), "Value #D": ("Of the objective", "percentunit"),
     },
 )  # fmt: skip
 LAG_MAP = Panel(
-    "status-history", "Lag of each region",
-    "How far each region is behind its authority, over time: the darker, the further. Light is current, a gap is unknown.",
-    (Query(LAG, WHERE),), "s", 24, 9,
+    "status-history", "Lag of each region, against its objective",
+    "How far each region is behind its authority, as a part of its Mirror's freshness.objective, over time: the darker, the further, and darkest from twice the objective on. Light is current, a gap is unknown.",
+    (Query(OF_OBJECTIVE, WHERE),), "percentunit", 24, 9, most=2,
 )  # fmt: skip
 ANSWERS = Panel(
     "timeseries", "Answers by class of status", "Answered requests a second. 5xx are errors of the server.",
@@ -77,14 +102,28 @@ DAYS_TO_FULL = Panel(
     (Query(f"clamp_max(({CAPACITY} - {USED}) / clamp_min(max by ({REGION}) (deriv({of('mirrorfleet_storage_used_bytes')}[1d])) * 86400, 1), 365)", WHERE),), "d",
 )  # fmt: skip
 
+KEYS = Panel(
+    "table", "Keys that expire, the first first",
+    "From when on too few are left of the keys that signed what Mirrors have; then nothing new is believed. Without a row: never, or nothing was signed.",
+    (Query(f"{KEY_EXPIRY} * 1000"), Query(f"{KEY_EXPIRY} - time()")), "short", 12, 7,
+    columns={"mirror": ("Mirror", ""), "upstream": ("Upstream", ""), "Value #A": ("Expire", "dateTimeAsIso"), "Value #B": ("Left", "dtdurations")}, ascending=True,
+)  # fmt: skip
+
 FLEET = Dashboard(
     "fleet", "mirrorfleet / Fleet", "All Mirrors: which region is behind, what is served, what it saves.", ("namespace", "mirror", "region"),
     (
         Row("Now", (
             Panel("stat", "Mirrors by what is true of them", "How many Mirrors are fresh, serve in each region, were verified, and have their volumes.", (Query(conditions("Fresh|Serving|Verified|StorageReady"), "{{type}}"),), "none", 9, 4),
             Panel("stat", "Mirrors of which it is false", "The same, counted where it is false.", (Query(conditions("Fresh|Serving|Verified|StorageReady", "False"), "{{type}}"),), "none", 9, 4, bad_from=1),
-            Panel("stat", "Regions behind", "Regions that serve something older than their authority has, however short.", (Query(f"sum({SUPERSEDED} > bool 0)", "regions"),), "none", 6, 4, bad_from=1),
+            Panel("stat", "Regions behind", "Regions that serve something older than their authority has, and those of them that do so for longer than their objective.", (
+                Query(f"sum({SUPERSEDED} > bool 0)", "behind"), Query(f"sum({OF_OBJECTIVE} > bool 1)", "stale"),
+            ), "none", 6, 4, bad_from=1),
             LAG_TABLE, LAG_MAP,
+            Panel("table", "What is not well, and since when", "Conditions of Mirrors that are false, with their reasons (docs/reasons.md explains each). Empty: all is well.", (
+                Query(told_conditions("False")),
+            ), "dateTimeAsIso", 24, 7, columns={
+                "namespace": ("Namespace", ""), "mirror": ("Mirror", ""), "type": ("Condition", ""), "reason": ("Reason", ""), "Value": ("Since", "dateTimeAsIso"),
+            }),
         )),
         Row("Traffic", (
             ANSWERS,
@@ -92,11 +131,14 @@ FLEET = Dashboard(
             Panel("timeseries", "Served and fetched", "Bytes a second that clients got, and that finished runs fetched from upstreams.", (
                 Query(f"sum(rate({of('mirrorfleet_http_response_bytes_total')}[{INTERVAL}]))", "served"),
                 Query(f"sum(rate({of('mirrorfleet_sync_fetched_bytes_total')}[{INTERVAL}]))", "fetched"),
-            ), "Bps", 16, colours={"served": BLUE, "fetched": PINK}),
+            ), "Bps", 12, colours={"served": BLUE, "fetched": PINK}),
             Panel("stat", "In the time shown", "Bytes that clients got, and that runs fetched for them.", (
                 Query(f"sum(increase({of('mirrorfleet_http_response_bytes_total')}[$__range]))", "served"),
                 Query(f"sum(increase({of('mirrorfleet_sync_fetched_bytes_total')}[$__range]))", "fetched"),
-            ), "bytes", 8),
+            ), "bytes", 6),
+            Panel("stat", "Served for each byte fetched", "How often what was fetched once was served, in the time shown: what the mirror saves its upstream and the line.", (
+                Query(f"sum(increase({of('mirrorfleet_http_response_bytes_total')}[$__range])) / clamp_min(sum(increase({of('mirrorfleet_sync_fetched_bytes_total')}[$__range])), 1)", "times"),
+            ), "short", 6),
         )),
         Row("Runs and storage", (
             RUNS, FAILURES,
@@ -113,6 +155,7 @@ FLEET = Dashboard(
             Panel("table", "Age of the newest revision", "What each upstream gives as the date of its newest revision.", (
                 Query(f"max by (namespace, upstream, unit) ({of('mirrorfleet_upstream_revision_timestamp_seconds')}) * 1000"),
             ), "dateTimeFromNow", 8, 6, columns={"namespace": ("Namespace", ""), "upstream": ("Upstream", ""), "unit": ("Unit", ""), "Value": ("Date", "dateTimeFromNow")}),
+            KEYS,
         )),
     ),
 )  # fmt: skip
@@ -129,13 +172,22 @@ MIRROR = Dashboard(
             Panel("table", "Valid-Until", "Until when the upstream vouches for what is served; later apt refuses it.", (
                 Query(f"{VALID_UNTIL} * 1000"), Query(f"{VALID_UNTIL} - time()"),
             ), "short", 12, 7, columns={"mirror": ("Mirror", ""), "region": ("Region", ""), "unit": ("Unit", ""), "Value #A": ("Ends", "dateTimeAsIso"), "Value #B": ("Left", "dtdurations")}, ascending=True),
-            Panel("stat", "Conditions that are false", "0 while all is well.", (Query(conditions("Fresh|Serving|Verified|StorageReady|Ready", "False"), "{{type}}"),), "none", 12, 7, bad_from=1),
+            KEYS,
+            Panel("table", "Conditions", "What is said of the Mirror, why, and since when it is so.", (
+                Query(told_conditions()),
+            ), "dateTimeAsIso", 24, 8, columns={
+                "mirror": ("Mirror", ""), "type": ("Condition", ""), "status": ("Status", ""), "reason": ("Reason", ""), "Value": ("Since", "dateTimeAsIso"),
+            }),
         )),
         Row("Runs", (
             RUNS, FAILURES,
-            Panel("timeseries", "Duration of runs", "Mean duration of the runs that ended.", (
-                Query(f"sum by (region) (rate({of('mirrorfleet_sync_duration_seconds_sum')}[{INTERVAL}])) / sum by (region) (rate({of('mirrorfleet_sync_duration_seconds_count')}[{INTERVAL}]))", "{{region}}"),
+            Panel("timeseries", "Duration of runs", "How long the last run that ended took, and nine of ten of all that the controller has seen.", (
+                Query(f"max by (region) ({of('mirrorfleet_sync_last_run_duration_seconds')})", "{{region}} last"),
+                Query(f"histogram_quantile(0.9, sum by (region, le) ({of('mirrorfleet_sync_duration_seconds_bucket')}))", "{{region}} 9 of 10"),
             ), "s"),
+            Panel("timeseries", "Failed runs in a row", "Runs since the last that succeeded; 0 while all is well.", (
+                Query(f"max by (region) ({of('mirrorfleet_sync_consecutive_failures')})", "{{region}}"),
+            ), "short"),
             Panel("timeseries", "Fetched by runs", "Bytes that finished runs fetched: what each publication changed.", (
                 Query(increase("mirrorfleet_sync_fetched_bytes_total", "region"), "{{region}}"),
             ), "bytes"),
@@ -148,7 +200,10 @@ MIRROR = Dashboard(
             ), "bytes"),
             Panel("stat", "Next run", "When the next run is due.", (
                 Query(f"max by (mirror) ({of('mirrorfleet_sync_next_run_timestamp_seconds')}) * 1000", "{{mirror}}"),
-            ), "dateTimeFromNow", 12, 5),
+            ), "dateTimeFromNow", 6, 5),
+            Panel("stat", "Interval of runs", "The longest of the next times between two scheduled runs; empty while the Mirror is suspended.", (
+                Query(f"max by (mirror) ({of('mirrorfleet_sync_interval_seconds')})", "{{mirror}}"),
+            ), "s", 6, 5),
             Panel("timeseries", "Runs that were missed", "Scheduled runs that did not start before the next one was due.", (
                 Query(increase("mirrorfleet_sync_missed_runs_total", "mirror"), "{{mirror}}"),
             ), "short", 12, 5, about_faults=True),
@@ -187,10 +242,32 @@ OPERATOR = Dashboard(
             Panel("state-timeline", "Who leads", "1 while it holds the Lease.", (Query(f"max by (instance) ({of('mirrorfleet_controller_leader')})", "{{instance}}"),), "none", 12, 7),
         )),
         Row("Reconciliations", (
-            Panel("timeseries", "Reconciliations", "Finished reconciliations a second, by kind of object.", (Query(rate("mirrorfleet_reconciles_total", "kind"), "{{kind}}"),), "ops", colours={"Mirror": BLUE, "Upstream": PINK}),
+            Panel("timeseries", "Reconciliations", "Finished reconciliations a second, by kind of object.", (Query(rate("mirrorfleet_reconciles_total", "kind"), "{{kind}}"),), "ops", colours=KINDS),
             Panel("timeseries", "Failures by reason", "Failed reconciliations a second. Empty: none has failed since the controller began.", (Query(rate("mirrorfleet_reconcile_errors_total", "kind, reason"), "{{kind}}: {{reason}}"),), "ops", about_faults=True),
-            Panel("timeseries", "Duration, half are faster", "Median of one reconciliation.", (Query(quantile(0.5, "mirrorfleet_reconcile_duration_seconds", "kind"), "{{kind}}"),), "s", colours={"Mirror": BLUE, "Upstream": PINK}),
-            Panel("timeseries", "Duration, 99 % are faster", "The slow ones: the 99th percentile.", (Query(quantile(0.99, "mirrorfleet_reconcile_duration_seconds", "kind"), "{{kind}}"),), "s", colours={"Mirror": BLUE, "Upstream": PINK}),
+            Panel("timeseries", "Duration, half are faster", "Median of one reconciliation.", (Query(quantile(0.5, "mirrorfleet_reconcile_duration_seconds", "kind"), "{{kind}}"),), "s", colours=KINDS),
+            Panel("timeseries", "Duration, 99 % are faster", "The slow ones: the 99th percentile.", (Query(quantile(0.99, "mirrorfleet_reconcile_duration_seconds", "kind"), "{{kind}}"),), "s", colours=KINDS),
+            Panel("timeseries", "Queue", "Objects that are due and wait for room, by kind.", (Query(f"sum by (kind) ({of('mirrorfleet_queue_depth')})", "{{kind}}"),), "short", colours=KINDS),
+            Panel("timeseries", "Wait in the queue, 99 % are faster", "For how long objects that were due had to wait.", (Query(quantile(0.99, "mirrorfleet_queue_wait_seconds", "kind"), "{{kind}}"),), "s", colours=KINDS),
+        )),
+        Row("What it asks", (
+            Panel("timeseries", "API calls by verb and code", "Calls of the Kubernetes API a second, each attempt. 429 and 503 are an API server that is overloaded; error is no answer.", (
+                Query(rate("mirrorfleet_api_requests_total", "verb, code"), "{{verb}} {{code}}"),
+            ), "reqps"),
+            Panel("timeseries", "API calls, 99 % are faster", "Time to the head of the answer.", (Query(quantile(0.99, "mirrorfleet_api_request_duration_seconds", "verb"), "{{verb}}"),), "s"),
+            Panel("timeseries", "Polls of serving pods", "Questions a second to serving pods for what they serve, by answer.", (
+                Query(rate("mirrorfleet_pod_polls_total", "answer"), "{{answer}}"),
+            ), "ops", colours={"serves": BLUE, "nothing": GREY, "unreachable": BAD}),
+            Panel("timeseries", "Probes of authorities", "Questions a second to authorities for their revision, by whether it was told.", (
+                Query(rate("mirrorfleet_upstream_probes_total", "result"), "{{result}}"),
+            ), "ops", colours={"answered": BLUE, "failed": BAD}),
+        )),
+        Row("Process", (
+            Panel("timeseries", "Memory", "Memory of the controllers that is in use.", (Query(of_controllers(of("process_resident_memory_bytes")), "{{instance}}"),), "bytes"),
+            Panel("timeseries", "Processor time", "Processors that the controllers keep busy.", (Query(of_controllers(f"rate({of('process_cpu_seconds_total')}[{INTERVAL}])"), "{{instance}}"),), "short"),
+            Panel("table", "Builds", "Which version runs, as what, and how often.", (
+                Query(f"count by (version, role) ({of('mirrorfleet_build_info')})"),
+            ), "short", 12, 6, columns={"version": ("Version", ""), "role": ("Role", ""), "Value": ("Processes", "short")}),
+            Panel("stat", "Started", "When each controller started.", (Query(of_controllers(f"{of('process_start_time_seconds')} * 1000"), "{{instance}}"),), "dateTimeFromNow", 12, 6),
         )),
         Row("Runs that it starts", (
             RUNS, FAILURES,

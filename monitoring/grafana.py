@@ -46,6 +46,8 @@ class Panel:
     colours: dict[str, str] = field(default_factory=dict)
     #: From which value on it is bad.
     bad_from: float | None = None
+    #: Where a scale ends; more looks the same.
+    most: float | None = None
     stacked: bool = False
     #: Whether it is about what is wrong, though there is no number from which on it is bad.
     about_faults: bool = False
@@ -177,7 +179,8 @@ def defaults(one: Panel) -> dict:
     if one.kind == "state-timeline":
         colour, steps = {"mode": "thresholds"}, [{"color": GREY, "value": None}, {"color": BLUE, "value": 1}]
     least = {} if one.kind == "table" else {"min": 0}
-    return {"unit": one.unit, **least, "color": colour, "thresholds": {"mode": "absolute", "steps": steps}, "custom": CUSTOM[one.kind](one)}
+    most = {} if one.most is None else {"max": one.most}
+    return {"unit": one.unit, **least, **most, "color": colour, "thresholds": {"mode": "absolute", "steps": steps}, "custom": CUSTOM[one.kind](one)}
 
 
 def overrides(one: Panel) -> list[dict]:

@@ -39,7 +39,9 @@ def refusals() -> list[str]:
     return re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
 
 
-NAME = re.compile(r"\b(mirrorfleet_[a-z_]+)(?:\{([^}]*)\}|%s)?")
+#: Ours, and those of the process that the client library exports.
+ANY = r"(?:mirrorfleet|process)_\w+"
+NAME = re.compile(rf"\b({ANY})(?:\{{([^}}]*)\}}|%s)?")
 MATCHER = re.compile(r"(\w+)\s*(?:=~|!~|!=|=)")
 BY = re.compile(r"\b(?:by|on|without|ignoring)\s*\(([^)]*)\)")
 #: Labels that Prometheus gives to alerts; nothing here reads others.

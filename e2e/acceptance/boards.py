@@ -16,8 +16,8 @@ from .place import Place, free_port
 from .registry import story
 
 SUITE = Suite("stable", suite="stable", codename="stable")
-#: What only a cluster has: conditions, a leader, reconciliations, probes of upstreams, and pods of runs that last.
-ELSEWHERE = re.compile(r"_condition\b|_leader\b|_reconcile|_upstream_|sync_planned|sync_received|missed_runs")
+#: What only a cluster has: conditions, a leader, reconciliations, an API, probes of upstreams, and pods of runs that last.
+ELSEWHERE = re.compile(r"_condition\b|_leader\b|_reconcile|_queue_|_api_|_polls_|_upstream_|sync_planned|sync_received|missed_runs")
 
 
 def panels() -> list[tuple[str, list[str]]]:

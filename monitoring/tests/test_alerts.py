@@ -13,7 +13,7 @@ from pathlib import Path
 from .. import reference, rules
 from ..alerts import ALERTS, Alert
 from . import promtool
-from .worlds import LEADER, MIRROR, Outage, Told, always, answers, condition, failed, region, series, step
+from .worlds import LEADER, MIRROR, UPSTREAM, Outage, Told, always, answers, condition, failed, region, series, step
 
 GOLDEN = Path(__file__).resolve().parent / "told.json"
 BY_KEY = {alert.key: alert for alert in ALERTS}
@@ -33,26 +33,42 @@ class Situation:
     reads_rates: bool = False
 
 
-def stale(superseded, fresh) -> list[Told]:
-    return [region("region_superseded_timestamp_seconds", superseded), *condition("Fresh", fresh), failed("UpstreamUnreachable", step(12, None, 1))]
+def stale(superseded, objective=always(570)) -> list[Told]:
+    return [
+        region("region_superseded_timestamp_seconds", superseded), region("region_freshness_objective_seconds", objective),
+        last_run("UpstreamUnreachable"), failed("UpstreamUnreachable", step(12, None, 1)),
+    ]  # fmt: skip
+
+
+def last_run(reason: str) -> Told:
+    return region("sync_last_run_info", always(1), f',reason="{reason}"')
 
 
 def storage(used, capacity=100e9) -> list[Told]:
     return [region("storage_used_bytes", used), region("storage_capacity_bytes", always(capacity))]
 
 
-def succeeded(at, next_run, *more: Told) -> list[Told]:
-    return [region("region_last_success_timestamp_seconds", at), Told("mirrorfleet_sync_next_run_timestamp_seconds", MIRROR, next_run), *more]
+def succeeded(at, next_run, *more: Told, failures=always(0), hours: float | None = 8) -> list[Told]:
+    """Of a Mirror with a run each so many hours; none: suspended."""
+    return [
+        region("region_last_success_timestamp_seconds", at), region("sync_consecutive_failures", failures),
+        Told("mirrorfleet_sync_interval_seconds", MIRROR, always(hours and hours * 3600)),
+        Told("mirrorfleet_sync_next_run_timestamp_seconds", MIRROR, next_run), *more,
+    ]  # fmt: skip
+
+
+def expires(at) -> list[Told]:
+    return [Told("mirrorfleet_upstream_key_expiry_timestamp_seconds", UPSTREAM, at)]
 
 
 UNIT = ',unit="trixie-updates"'
 SITUATIONS = {
     "regionStale": Situation(
-        stale(step(10, 0, 600), step(20, 0, 1)), 35,
+        stale(step(10, 0, 600)), 35,
         {
-            "behind, within the objective": stale(always(600), always(0)),
-            "not fresh for 14 minutes": stale(step(34, 600, 0), lambda minute: int(20 <= minute < 34)),
-            "another region is behind": stale(always(0), always(1)),
+            "behind, within the objective": stale(always(600), always(86400)),
+            "stale for 14 minutes": stale(lambda minute: 600 if 10 <= minute < 34 else 0),
+            "current, though nothing may be behind": stale(always(0), always(0)),
         },
     ),
     "indexExpires": Situation(
@@ -63,22 +79,25 @@ SITUATIONS = {
         },
     ),
     "verificationRefused": Situation(
-        [*condition("Verified", step(20, 0, 1)), failed("SignatureBad", step(20, None, 1))], 35,
+        [*condition("Verified", step(20, 0, 1), reason="SignatureBad"), failed("SignatureBad", step(20, None, 1))], 35,
         {
             "a run that could not reach the upstream": [*condition("Verified", always(0)), failed("UpstreamUnreachable", step(20, None, 1))],
             "mended by the next run": condition("Verified", lambda minute: int(20 <= minute < 34)),
         },
     ),
     "nothingSynced": Situation(
-        succeeded(always(600), always(2 * DAY * 60), failed("UpstreamBusy", step(DAY - 100, None, 1))), DAY + 11 + 30,
+        succeeded(always(600), always(2 * DAY * 60), failed("UpstreamBusy", step(DAY - 100, None, 1)), last_run("UpstreamBusy"), failures=step(DAY - 100, 0, 1)), DAY + 11 + 30,
         {
-            "a weekly run": succeeded(always(600), always(7 * DAY * 60)),
-            "suspended": succeeded(always(600), always(None)),
-            "failed, and then succeeded": succeeded(step(DAY, 600, DAY * 60), always(2 * DAY * 60), failed("UpstreamBusy", step(DAY - 100, None, 1))),
+            "a weekly run": succeeded(always(600), always(7 * DAY * 60), failures=always(1), hours=168),
+            "suspended after failures": succeeded(always(600), always(None), failures=always(2), hours=None),
+            "resumed after a long time": succeeded(always(600), always(2 * DAY * 60)),
+            "failed, and then succeeded": succeeded(
+                step(DAY, 600, DAY * 60), always(2 * DAY * 60), failed("UpstreamBusy", step(DAY - 100, None, 1)), failures=lambda minute: int(DAY - 100 <= minute < DAY)
+            ),
         },
     ),
     "notServing": Situation(
-        [*condition("Serving", step(20, 0, 1)), region("region_snapshot_info", always(1), ',snapshot="s1"')], 30,
+        [*condition("Serving", step(20, 0, 1), reason="PodCrashing"), region("region_snapshot_info", always(1), ',snapshot="s1"')], 30,
         {"a pod that starts anew": condition("Serving", lambda minute: int(20 <= minute < 29))},
     ),
     "serverErrors": Situation(
@@ -99,7 +118,7 @@ SITUATIONS = {
         },
     ),
     "storageFailed": Situation(
-        condition("StorageReady", step(20, 0, 1)), 35,
+        condition("StorageReady", step(20, 0, 1), reason="StorageFull"), 35,
         {"a node that is away for a moment": condition("StorageReady", lambda minute: int(20 <= minute < 34))},
     ),
     "storeDamaged": Situation(
@@ -107,12 +126,19 @@ SITUATIONS = {
         {"fetched again by the next sync": [region("damaged_blobs", lambda minute: 3 if 20 <= minute < 379 else 0)]},
     ),
     "upstreamContradicts": Situation(
-        condition("Consistent", step(20, 0, 1), of="upstream"), 20,
+        condition("Consistent", step(20, 0, 1), of="upstream", reason="Equivocation"), 20,
         {"consistent": condition("Consistent", always(0), of="upstream")},
     ),
     "upstreamUnreachable": Situation(
-        condition("Reachable", step(20, 0, 1), of="upstream"), 80,
+        condition("Reachable", step(20, 0, 1), of="upstream", reason="UpstreamUnreachable"), 80,
         {"away for 59 minutes": condition("Reachable", lambda minute: int(20 <= minute < 79), of="upstream")},
+    ),
+    "keyExpires": Situation(
+        expires(always(31 * 86400)), DAY + 1 + 60,
+        {
+            "a new keyring within the hour": expires(step(DAY + 50, 31 * 86400, 800 * 86400)),
+            "years away": expires(always(800 * 86400)),
+        },
     ),
     "controllerWithoutLeader": Situation(
         [Told(LEADER.metric, "", step(20, 1, 0))], 25,
@@ -240,6 +266,12 @@ class Firing(unittest.TestCase):
             self.assertEqual(blocks(minutes(key, situation.fault, Outage(5))), [], "nobody tells of the fault")
 
         self.each(check)
+
+    def test_runs_that_do_not_start_are_nothing_synced_too(self):
+        overdue = succeeded(always(600), always(DAY * 60))
+        missed = succeeded(always(600), always(2 * DAY * 60), Told("mirrorfleet_sync_missed_runs_total", MIRROR, step(DAY - 100, None, 1)))
+        for told in (overdue, missed):
+            self.assertEqual(len(blocks(promtool.firing_minutes(BY_KEY["nothingSynced"], series(told, DAY + 100), DAY + 100))), 1)
 
     def test_the_forecast_sees_a_volume_that_will_be_full(self):
         growing = series(storage(lambda minute: 60e9 + minute * 1e7), 1600)

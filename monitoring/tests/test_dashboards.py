@@ -17,7 +17,8 @@ DOCUMENTS = {board.uid: json.loads(grafana.text(board)) for board in DASHBOARDS}
 UNITS = {"none", "short", "percentunit", "bytes", "Bps", "reqps", "ops", "s", "d", "dtdurations", "dateTimeAsIso", "dateTimeFromNow"}
 #: The kinds of panels that the linter looks at, and those that Grafana 10 and later have beside them.
 KINDS = {"stat", "table", "timeseries", "status-history", "state-timeline"}
-SELECTOR = re.compile(r"(mirrorfleet_\w+)(\{[^}]*\})?(\[[^\]]*\])?")
+SELECTOR = re.compile(rf"\b({reference.ANY})(\{{[^}}]*\}})?(\[[^\]]*\])?")
+RANGED = rf"\((?:{reference.ANY})\{{[^}}]*\}}\["
 #: What Grafana puts in for its own variables, as far as parsing goes.
 FILLED = {"$__rate_interval": "5m", "$__range": "1d"}
 COLUMN = 1280 / 24
@@ -120,15 +121,15 @@ class Linter(Each):
 
     def test_target_rate_interval_rule(self):
         for expression in self.each_query():
-            for function, ranged in re.findall(r"(\w+)\(mirrorfleet_\w+\{[^}]*\}\[([^\]]*)\]", expression):
+            for function, ranged in re.findall(rf"(\w+){RANGED}([^\]]*)\]", expression):
                 if function in ("rate", "irate"):
                     self.assertEqual(ranged, "$__rate_interval")
             # A range stands in a function at once.
-            self.assertEqual(len(re.findall(r"\[", expression)), len(re.findall(r"\w\(mirrorfleet_\w+\{[^}]*\}\[", expression)))
+            self.assertEqual(len(re.findall(r"\[", expression)), len(re.findall(rf"\w{RANGED}", expression)))
 
     def test_target_counter_agg_rule(self):
         for expression in self.each_query():
-            for counter in re.finditer(r"mirrorfleet_\w+_total\b", expression):
+            for counter in re.finditer(rf"\b(?:{reference.ANY})_total\b", expression):
                 self.assertRegex(expression[: counter.start()], r"\b(rate|irate|increase)\($")
 
     def test_target_logql_rules(self):

@@ -40,11 +40,17 @@ def series(told: list[Told], minutes: int, outages: tuple[Outage, ...] = ()) -> 
     found = []
     for number, (start, end) in enumerate(zip(starts, ends)):
         for one in told:
-            values = [NONE] * start + [sample(one, minute, start) for minute in range(start, end)] + [ENDED]
+            values = ended([NONE] * start + [sample(one, minute, start) for minute in range(start, end)] + [NONE])
             labels = ",".join(filter(None, [one.labels, f'job="mirrorfleet",instance="10.0.0.{number + 1}:9090"']))
             if set(values) - {NONE, ENDED}:
                 found.append(Series(f"{one.metric}{{{labels}}}", " ".join(values)))
     return found
+
+
+def ended(values: list[str]) -> list[str]:
+    """A series that a scrape no longer has ends at once."""
+    before = [NONE, *values]
+    return [ENDED if value == NONE and last not in (NONE, ENDED) else value for value, last in zip(values, before)]
 
 
 def sample(one: Told, minute: int, start: int) -> str:
@@ -69,13 +75,25 @@ REGION = f'{MIRROR},region="eu"'
 LEADER = Told("mirrorfleet_controller_leader", "", always(1))
 
 
-def condition(kind: str, false: Value, of: str = "mirror") -> list[Told]:
-    where = f'namespace="apt",{of}="debian"'
-    return [
-        Told(f"mirrorfleet_{of}_condition", f'{where},type="{kind}",status="True"', lambda minute: 1 - false(minute)),
-        Told(f"mirrorfleet_{of}_condition", f'{where},type="{kind}",status="False"', false),
-        Told(f"mirrorfleet_{of}_condition", f'{where},type="{kind}",status="Unknown"', always(0)),
-    ]
+UPSTREAM = 'namespace="apt",upstream="debian"'
+
+
+def condition(kind: str, false: Value, of: str = "mirror", reason: str = "Because") -> list[Told]:
+    """Three series, of which the present one has a reason, and since when it is present."""
+    where = f'namespace="apt",{of}="debian",type="{kind}"'
+    told = [Told(f"mirrorfleet_{of}_condition_last_transition_timestamp_seconds", where, lambda minute: changed(false, minute) * 60.0)]
+    for status, why, here in (("True", kind, lambda minute: not false(minute)), ("False", reason, lambda minute: bool(false(minute))), ("Unknown", "", lambda _: False)):
+        series = f'{where},status="{status}"'
+        told += [
+            Told(f"mirrorfleet_{of}_condition", f'{series},reason="{why}"', lambda minute, here=here: 1 if here(minute) else None),
+            Told(f"mirrorfleet_{of}_condition", series, lambda minute, here=here: None if here(minute) else 0),
+        ]  # fmt: skip
+    return told
+
+
+def changed(value: Value, minute: int) -> int:
+    """The minute since when it is as it is at `minute`."""
+    return next((at for at in range(minute, 0, -1) if value(at - 1) != value(minute)), 0)
 
 
 def region(metric: str, value: Value, more: str = "") -> Told:

@@ -172,6 +172,9 @@ pub struct Attempt {
     /// The upstream asked not to be visited before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<Time>,
+    /// When too few are left of the keys that signed what the run took for true; absent where that never comes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_expires_at: Option<Time>,
     /// Digest of the declaration that the run carried out, without `spec.snapshots`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub inputs: String,

@@ -17,6 +17,10 @@ pub struct UpstreamStatus {
     /// The newest of the dates in `revision`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision_date: Option<Time>,
+    /// When the first keys expire of those that signed what Mirrors have of it, so that fewer are left than
+    /// `trust.minGoodSignatures`; as runs tell it by the keyring that they are given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_expires_at: Option<Time>,
     /// Ready, Reachable and Consistent always; Stalled only while it is true.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
@@ -28,6 +32,7 @@ impl Default for UpstreamStatus {
             observed_generation: unobserved(),
             revision: Vec::new(),
             revision_date: None,
+            key_expires_at: None,
             conditions: Vec::new(),
         }
     }

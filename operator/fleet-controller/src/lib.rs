@@ -6,6 +6,7 @@
 //! which sees plain values only: a reconciliation observes, plans, writes in the plan's order and reports.
 
 mod answers;
+mod calls;
 mod context;
 mod error;
 mod faults;

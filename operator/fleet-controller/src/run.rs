@@ -1,24 +1,28 @@
 //! The life of one controller process: it stands for election, leads, and ends when it no longer may.
 
+use std::hash::Hash;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use fleet_telemetry::{
-    BuildInfo, ControllerMetrics, Health, Readiness, Registry, RegistryError, serve_metrics,
+    ApiMetrics, BuildInfo, ControllerMetrics, Health, Readiness, Registry, RegistryError,
+    serve_metrics,
 };
 use futures::future::BoxFuture;
 use kube::{Client, Config};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::calls;
 use crate::context::{Context, PodKey, Wishes, listener};
 use crate::error::ControllerError;
 use crate::leader::Election;
 use crate::options::ControllerOptions;
 use crate::reconcile;
-use crate::work::{Pace, Queue, Tenant, queue, work};
+use crate::work::{Pace, Queue, Requests, Tenant, queue, work};
 use crate::world::{ObjectName, Watches};
 
 /// Long enough that the watches of a Job and of its pod tell one story, short enough that nobody waits.
@@ -69,12 +73,13 @@ async fn stand_and_lead(
     shutdown: CancellationToken,
 ) -> Result<(), ControllerError> {
     crate::install_crypto();
-    let (client, evictions) = clients()
+    let unregistered = |error: RegistryError| ControllerError::Metrics(error.to_string());
+    let registry = registry().map_err(unregistered)?;
+    let metrics = ControllerMetrics::register(&registry).map_err(unregistered)?;
+    let calls = ApiMetrics::register(&registry).map_err(unregistered)?;
+    let (client, evictions) = clients(&calls)
         .await
         .map_err(|error| ControllerError::Client(Box::new(error)))?;
-    let registry = registry().map_err(|error| ControllerError::Metrics(error.to_string()))?;
-    let metrics = ControllerMetrics::register(&registry)
-        .map_err(|error| ControllerError::Metrics(error.to_string()))?;
     let known = Arc::new(AtomicBool::new(true));
     let server = serve(&options, registry, known.clone()).await?;
     let mut election = Election::join(client.clone(), &options.lease).await?;
@@ -93,12 +98,9 @@ async fn stand_and_lead(
     result
 }
 
-/// One that repeats what an overloaded API server refuses, as all of kube's do, and one that does not.
-async fn clients() -> Result<(Client, Client), kube::Error> {
-    let repeats = Config::infer().await.map_err(kube::Error::InferConfig)?;
-    let mut once = repeats.clone();
-    once.default_retry = false;
-    Ok((Client::try_from(repeats)?, Client::try_from(once)?))
+async fn clients(calls: &Arc<ApiMetrics>) -> Result<(Client, Client), kube::Error> {
+    let config = Config::infer().await.map_err(kube::Error::InferConfig)?;
+    calls::clients(config, calls)
 }
 
 fn registry() -> Result<Registry, RegistryError> {
@@ -226,30 +228,43 @@ fn start_work(
         wishes.mirrors.clone(),
         MIRRORS,
         stop.clone(),
-        with(context, reconcile::mirror),
+        handler(context, "Mirror", &wishes.mirrors, reconcile::mirror),
     ));
     workers.spawn(work(
         upstreams,
         wishes.upstreams.clone(),
         UPSTREAMS,
         stop.clone(),
-        with(context, reconcile::upstream),
+        handler(context, "Upstream", &wishes.upstreams, reconcile::upstream),
     ));
     workers.spawn(work(
         pods,
         wishes.pods.clone(),
         PODS,
         stop.clone(),
-        with(context, reconcile::pod),
+        handler(context, "Pod", &wishes.pods, reconcile::pod),
     ));
     workers
 }
 
-/// A handler that has the context.
-fn with<K, F>(
+/// A handler that has the context, for a queue of which metrics tell how many wait in it and how long.
+fn handler<K, F>(
     context: &Arc<Context>,
+    kind: &'static str,
+    requests: &Requests<K>,
     handle: fn(Arc<Context>, K) -> F,
-) -> impl Fn(K) -> F + use<K, F> {
-    let context = context.clone();
-    move |key| handle(context.clone(), key)
+) -> impl Fn(K) -> F + use<K, F>
+where
+    K: Clone + Eq + Hash + Send + 'static,
+{
+    let (context, waiting) = (context.clone(), requests.waiting());
+    let queued = waiting.clone();
+    context
+        .metrics
+        .watch_queue(kind, move || queued.due(Instant::now()));
+    move |key| {
+        let waited = waiting.take(&key, Instant::now());
+        context.metrics.record_wait(kind, waited.as_secs_f64());
+        handle(context.clone(), key)
+    }
 }

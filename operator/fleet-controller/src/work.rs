@@ -5,8 +5,10 @@ use std::collections::{HashMap, HashSet};
 use std::fmt::Debug;
 use std::future::Future;
 use std::hash::Hash;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use fleet_types::lock;
 use futures::StreamExt;
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use kube::runtime::scheduler::{ScheduleRequest, debounced_scheduler};
@@ -16,15 +18,15 @@ use tokio_util::sync::CancellationToken;
 
 /// Asks for keys to be handled. Cheap to clone.
 #[derive(Debug)]
-pub struct Requests<K>(UnboundedSender<ScheduleRequest<K>>);
+pub struct Requests<K>(UnboundedSender<ScheduleRequest<K>>, Waiting<K>);
 
 impl<K> Clone for Requests<K> {
     fn clone(&self) -> Self {
-        Requests(self.0.clone())
+        Requests(self.0.clone(), self.1.clone())
     }
 }
 
-impl<K> Requests<K> {
+impl<K: Clone + Eq + Hash> Requests<K> {
     /// Handle `key` as soon as possible.
     pub fn now(&self, key: K) {
         self.after(key, Duration::ZERO);
@@ -32,11 +34,48 @@ impl<K> Requests<K> {
 
     /// Handle `key` after `delay`, unless it is asked for earlier.
     pub fn after(&self, key: K, delay: Duration) {
+        let run_at = Instant::now() + delay;
+        // First, so that it is there when the key is taken.
+        self.1.add(key.clone(), run_at);
         // Without a queue there is nothing left to do: the process is ending.
         let _ = self.0.unbounded_send(ScheduleRequest {
             message: key,
-            run_at: Instant::now() + delay,
+            run_at,
         });
+    }
+
+    /// What waits, for metrics.
+    pub fn waiting(&self) -> Waiting<K> {
+        self.1.clone()
+    }
+}
+
+/// What was asked for and is not handled yet, with the instant at which it is due. Cheap to clone.
+#[derive(Debug)]
+pub struct Waiting<K>(Arc<Mutex<HashMap<K, Instant>>>);
+
+impl<K> Clone for Waiting<K> {
+    fn clone(&self) -> Self {
+        Waiting(self.0.clone())
+    }
+}
+
+impl<K: Eq + Hash> Waiting<K> {
+    fn add(&self, key: K, due: Instant) {
+        let mut waiting = lock(&self.0);
+        let known = waiting.entry(key).or_insert(due);
+        *known = due.min(*known);
+    }
+
+    /// It waits no longer; for how long it was due.
+    pub fn take(&self, key: &K, now: Instant) -> Duration {
+        let due = lock(&self.0).remove(key);
+        due.map_or(Duration::ZERO, |due| now.saturating_duration_since(due))
+    }
+
+    /// How many are due.
+    pub fn due(&self, now: Instant) -> usize {
+        lock(&self.0).values().filter(|due| **due <= now).count()
     }
 }
 
@@ -55,7 +94,8 @@ impl<K> Queue<K> {
 
 pub fn queue<K>() -> (Requests<K>, Queue<K>) {
     let (sender, receiver) = unbounded();
-    (Requests(sender), Queue(receiver))
+    let waiting = Waiting(Arc::default());
+    (Requests(sender, waiting), Queue(receiver))
 }
 
 /// Whose a key is: tenants share a queue, and none gets all of it.
@@ -164,7 +204,6 @@ fn finished<K: Clone + Eq + Hash + Tenant>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
     use tokio::sync::{Notify, Semaphore};
 
@@ -213,6 +252,24 @@ mod tests {
             entered.notified().await;
         }
         worker.abort();
+    }
+
+    #[test]
+    fn what_waits_is_counted_from_when_it_is_due() {
+        let (requests, _queue) = queue();
+        let (waiting, asked) = (requests.waiting(), Instant::now());
+        requests.now("a");
+        requests.after("b", Duration::from_secs(600));
+        assert_eq!(waiting.due(Instant::now()), 1, "`b` is not due yet");
+        let later = asked + Duration::from_secs(3600);
+        assert_eq!(waiting.due(later), 2);
+        requests.now("b");
+        requests.after("b", Duration::from_secs(600));
+        assert_eq!(waiting.due(Instant::now()), 2, "the earliest counts");
+        let waited = waiting.take(&"a", later);
+        assert!(waited > Duration::from_secs(3000), "{waited:?}");
+        assert_eq!(waiting.due(later), 1);
+        assert_eq!(waiting.take(&"a", later), Duration::ZERO, "it was taken");
     }
 
     const PACE: Pace = Pace {

@@ -1,35 +1,42 @@
 //! What metrics tell, from what a plan says.
 
-use std::collections::BTreeMap;
-
-use fleet_api::{ConditionStatus, ConditionType, RegionStatus};
+use fleet_api::{Attempt, ConditionStatus, ConditionType, Mirror, RegionStatus};
 use fleet_types::Reason;
-use fleet_types::gauges::{MirrorGauges, RegionGauges, UpstreamGauges};
+use fleet_types::gauges::{ConditionGauges, MirrorGauges, RegionGauges, RunGauges, UpstreamGauges};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use crate::observed::Answer;
+use crate::observed::{Answer, Observed};
 use crate::plan::Plan;
+use crate::schedule::Schedule;
 use crate::status::oldest;
 use crate::upstream::UpstreamPlan;
 use crate::verdict::said;
 use crate::{freshness, names};
 
 impl Plan {
-    /// What is true of the Mirror of this name; `answers` are those of its serving pods, by pod.
-    pub fn gauges(&self, mirror: &str, answers: &BTreeMap<String, Answer>) -> MirrorGauges {
+    /// What is true of the Mirror, which this was planned for by what was seen.
+    pub fn gauges(&self, mirror: &Mirror, seen: &Observed) -> MirrorGauges {
         let status = &self.status;
         // What is assumed is no measurement: a lag of zero would look like one.
         let judged = said(ConditionType::Fresh, &status.conditions).is_some_and(|fresh| {
             !fresh.is(ConditionStatus::Unknown) && fresh.reason != Reason::AssumedFresh
         });
+        let meta = &mirror.metadata;
+        let name = meta.name.as_deref().unwrap_or_default();
         let regions = status.regions.iter().map(|region| {
-            let child = names::child_name(mirror, &region.name);
-            let answer = answers.get(&names::serving_pod_name(&child));
+            let child = names::child_name(name, &region.name);
+            let answer = seen.answers.get(&names::serving_pod_name(&child));
             self::region(region, judged, answer)
         });
+        let seed = meta.uid.as_deref().unwrap_or_default();
+        let schedule = Schedule::new(&mirror.spec.sync, seed).ok();
+        let schedule = schedule.filter(|_| !mirror.spec.suspend);
         MirrorGauges {
+            upstream: Some(mirror.spec.upstream_ref.name.clone()),
             regions: regions.collect(),
+            freshness_objective: Some(mirror.spec.freshness.objective.as_secs()),
             next_run: status.next_sync_time.as_ref().map(|at| at.0.as_second()),
+            sync_interval: schedule.and_then(|schedule| schedule.interval(seen.now)),
             conditions: conditions(&status.conditions),
         }
     }
@@ -44,6 +51,7 @@ impl UpstreamPlan {
         });
         UpstreamGauges {
             revision: dated.collect(),
+            key_expiry: (self.status.key_expires_at.as_ref()).map(|at| at.0.as_second()),
             conditions: conditions(&self.status.conditions),
         }
     }
@@ -66,6 +74,14 @@ fn region(region: &RegionStatus, judged: bool, answer: Option<&Answer>) -> Regio
         snapshot: served.and_then(|served| served.snapshot.clone()),
         last_success: oldest(region.replicas.iter().map(|replica| &replica.last_success))
             .map(|at| at.0.as_second()),
+        last_run: (region.replicas.iter())
+            .filter_map(|replica| replica.last_attempt.as_ref())
+            .max_by_key(|last| last.finished_at.0)
+            .map(run),
+        consecutive_failures: (region.replicas.iter())
+            .filter_map(|replica| u32::try_from(replica.consecutive_failures).ok())
+            .max()
+            .unwrap_or(0),
         index_valid_until: freshness::index_ends(revision)
             .map(|(unit, end)| (unit.to_owned(), end.as_second()))
             .collect(),
@@ -74,8 +90,23 @@ fn region(region: &RegionStatus, judged: bool, answer: Option<&Answer>) -> Regio
     }
 }
 
-fn conditions(conditions: &[Condition]) -> Vec<(String, ConditionStatus)> {
-    let told = conditions.iter();
-    told.map(|told| (told.type_.clone(), ConditionStatus::of(&told.status)))
-        .collect()
+fn run(last: &Attempt) -> RunGauges {
+    let count = |count: Option<i64>| count.and_then(|count| u64::try_from(count).ok());
+    RunGauges {
+        reason: last.reason,
+        finished_at: last.finished_at.0.as_second(),
+        seconds: last.seconds.map(|seconds| seconds as f64),
+        bytes: count(last.bytes_fetched),
+        files: count(last.files_fetched),
+    }
+}
+
+fn conditions(conditions: &[Condition]) -> Vec<ConditionGauges> {
+    let told = |told: &Condition| ConditionGauges {
+        kind: told.type_.clone(),
+        status: ConditionStatus::of(&told.status),
+        reason: Some(Reason::of(&told.reason)),
+        since: Some(told.last_transition_time.0.as_second()),
+    };
+    conditions.iter().map(told).collect()
 }

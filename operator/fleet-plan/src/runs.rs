@@ -242,6 +242,7 @@ impl Runs {
                 reason: told.reason,
                 message: told.message.chars().take(MESSAGE_LENGTH).collect(),
             });
+        let key_expires_at = (ending.report.as_ref()).and_then(|report| report.key_expires_at);
         let told = ending.report.clone();
         let count = |of: fn(&Report) -> u64| {
             told.as_ref()
@@ -268,6 +269,7 @@ impl Runs {
             seconds: count(|report| report.seconds.max(0.0).round() as u64),
             not_before: wait
                 .map(|wait| Time(whole(later(ending.at, crate::schedule::seconds(wait))))),
+            key_expires_at: key_expires_at.map(|at| Time(instant(at))),
             inputs: run.inputs,
             snapshots_inputs: run.snapshots_inputs,
         });

@@ -9,6 +9,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::names;
 
+/// So many of the next times between two slots are looked at: a week of days and one more.
+const NEXT_TIMES: usize = 8;
+
 /// A schedule that was read and understood.
 #[derive(Debug, Clone)]
 pub struct Schedule {
@@ -66,6 +69,15 @@ impl Schedule {
             at: next,
             due: next.checked_add(self.jitter_of(next)).unwrap_or(next),
         })
+    }
+
+    /// The longest of the next times between two slots, in seconds: of several, since a schedule may rest at weekends.
+    pub fn interval(&self, after: Timestamp) -> Option<u64> {
+        let next = |slot: &Timestamp| self.next_after(*slot).map(|slot| slot.at);
+        let slots = std::iter::successors(next(&after), next).take(NEXT_TIMES + 1);
+        let slots: Vec<i64> = slots.map(|slot| slot.as_second()).collect();
+        let pairs = slots.iter().zip(slots.iter().skip(1));
+        pairs.map(|(one, next)| next.abs_diff(*one)).max()
     }
 
     /// What sets this Mirror apart from others.
@@ -170,6 +182,23 @@ mod tests {
             jittered.next_after(at("2026-01-01T00:30:00Z")),
             Some(slots[0])
         );
+    }
+
+    #[test]
+    fn the_interval_is_the_longest_time_between_two_slots() {
+        let interval = |cron: &str| {
+            let friday = at("2026-01-02T12:00:00Z");
+            schedule(cron, "Etc/UTC", Some("20m")).interval(friday)
+        };
+        assert_eq!(interval("17 */4 * * *"), Some(4 * 3600));
+        assert_eq!(interval("0 6,18 * * *"), Some(12 * 3600));
+        assert_eq!(interval("0 6,9 * * *"), Some(21 * 3600));
+        assert_eq!(
+            interval("0 6 * * 1-5"),
+            Some(3 * 86400),
+            "it rests at weekends"
+        );
+        assert_eq!(interval("0 0 30 2 *"), None, "a day that never comes");
     }
 
     #[test]

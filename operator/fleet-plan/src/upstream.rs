@@ -8,7 +8,7 @@ use fleet_api::upstream::{ObservedUnit, Signatures, Upstream, UpstreamStatus};
 use fleet_api::{ConditionStatus, ConditionType};
 use fleet_types::{Outcome, Reason};
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 pub use self::concerns::concerns;
 pub use self::seen::{ObservedUpstream, Probe, ProbeAnswer, SeenAttempt};
@@ -72,6 +72,7 @@ pub fn plan_upstream(upstream: &Upstream, seen: &ObservedUpstream) -> UpstreamPl
     let status = UpstreamStatus {
         observed_generation: generation,
         revision_date: revision.iter().filter_map(|unit| unit.date.clone()).max(),
+        key_expires_at: key_expires_at(&seen.attempts, &before),
         revision,
         conditions: conditions(verdicts, &before.conditions, generation, seen.now),
     };
@@ -161,6 +162,19 @@ fn reachable(
             before,
             "the authority was not asked yet",
         ),
+    }
+}
+
+/// The earliest that the runs tell which succeeded. While none has, what was said before stands; without a Mirror there is
+/// nothing to say.
+fn key_expires_at(attempts: &[SeenAttempt], before: &UpstreamStatus) -> Option<Time> {
+    let mut good = (attempts.iter())
+        .filter(|attempt| attempt.reason.outcome() == Outcome::Good)
+        .peekable();
+    match good.peek() {
+        Some(_) => good.filter_map(|run| run.key_expires_at).min().map(Time),
+        None if attempts.is_empty() => None,
+        None => before.key_expires_at.clone(),
     }
 }
 

@@ -4,11 +4,13 @@
 //! now as a whole, so that a removed region or suite loses its series, and [`ControllerMetrics::remove_mirror`] drops
 //! the object with its counters. A standby exports nothing but `mirrorfleet_controller_leader 0`.
 
+mod series;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use fleet_types::gauges::{MirrorGauges, RegionGauges, UpstreamGauges};
-use fleet_types::{ConditionStatus, lock};
+use fleet_types::gauges::{MirrorGauges, UpstreamGauges};
+use fleet_types::lock;
 
 use crate::Definition;
 use crate::definition::definitions;
@@ -27,6 +29,8 @@ definitions! {
     REGION_SUPERSEDED: Gauge = "mirrorfleet_region_superseded_timestamp_seconds" [namespace, mirror, region];
     /// Always 1; the label names the snapshot that the region serves.
     REGION_SNAPSHOT: Gauge = "mirrorfleet_region_snapshot_info" [namespace, mirror, region, snapshot];
+    /// For how many seconds a region may be behind its authority (spec.freshness.objective); one that is behind for longer is stale.
+    REGION_OBJECTIVE: Gauge = "mirrorfleet_region_freshness_objective_seconds" [namespace, mirror, region];
     /// Unix time of the last run for the region that published or confirmed what is served.
     REGION_LAST_SUCCESS: Gauge = "mirrorfleet_region_last_success_timestamp_seconds" [namespace, mirror, region];
     /// Unix time until which the upstream vouches for the index that the region serves, by unit (a Debian suite); absent where there is no limit.
@@ -43,28 +47,59 @@ definitions! {
     SYNC_BYTES: Counter = "mirrorfleet_sync_fetched_bytes_total" [namespace, mirror, region];
     /// Files that finished sync runs fetched.
     SYNC_FILES: Counter = "mirrorfleet_sync_fetched_files_total" [namespace, mirror, region];
+    /// Always 1; the label says how the last run for the region that ended did so.
+    LAST_RUN: Gauge = "mirrorfleet_sync_last_run_info" [namespace, mirror, region, reason];
+    /// Unix time at which the last run for the region that ended did so.
+    LAST_RUN_FINISHED: Gauge = "mirrorfleet_sync_last_run_finished_timestamp_seconds" [namespace, mirror, region];
+    /// How many seconds the last run that ended took; absent where it left no report, as the next two.
+    LAST_RUN_DURATION: Gauge = "mirrorfleet_sync_last_run_duration_seconds" [namespace, mirror, region];
+    /// Bytes that the last run that ended fetched.
+    LAST_RUN_BYTES: Gauge = "mirrorfleet_sync_last_run_fetched_bytes" [namespace, mirror, region];
+    /// Files that the last run that ended fetched.
+    LAST_RUN_FILES: Gauge = "mirrorfleet_sync_last_run_fetched_files" [namespace, mirror, region];
+    /// Failed runs since the last that succeeded; kept over a restart of the controller.
+    CONSECUTIVE_FAILURES: Gauge = "mirrorfleet_sync_consecutive_failures" [namespace, mirror, region];
+    /// Seconds between two scheduled runs: the longest of the next eight such times; absent while the Mirror is suspended.
+    SYNC_INTERVAL: Gauge = "mirrorfleet_sync_interval_seconds" [namespace, mirror];
     /// Scheduled runs that did not start before the next one was due.
     SYNC_MISSED: Counter = "mirrorfleet_sync_missed_runs_total" [namespace, mirror];
     /// Unix time at which the next sync is due; absent while none is planned.
     NEXT_RUN: Gauge = "mirrorfleet_sync_next_run_timestamp_seconds" [namespace, mirror];
-    /// 1 for the present status of each condition of the Mirror, 0 for the two others.
-    MIRROR_CONDITION: Gauge = "mirrorfleet_mirror_condition" [namespace, mirror, type, status];
+    /// Always 1; the label names the Upstream that the Mirror is of. Absent in `mirrorfleet local`.
+    MIRROR: Gauge = "mirrorfleet_mirror_info" [namespace, mirror, upstream];
+    /// 1 for the present status of each condition of the Mirror, with its reason; 0, without one, for the two others.
+    MIRROR_CONDITION: Gauge = "mirrorfleet_mirror_condition" [namespace, mirror, type, status, reason];
+    /// Unix time since when each condition of the Mirror has had its status; absent in `mirrorfleet local`.
+    MIRROR_TRANSITION: Gauge = "mirrorfleet_mirror_condition_last_transition_timestamp_seconds" [namespace, mirror, type];
     /// Unix time that the upstream gives as the date of the newest revision seen, by unit (a Debian suite).
     UPSTREAM_REVISION: Gauge = "mirrorfleet_upstream_revision_timestamp_seconds" [namespace, upstream, unit];
-    /// 1 for the present status of each condition of the Upstream, 0 for the two others.
-    UPSTREAM_CONDITION: Gauge = "mirrorfleet_upstream_condition" [namespace, upstream, type, status];
+    /// Unix time at which the first keys expire of those that signed what Mirrors have of the upstream, so that fewer are left than trust.minGoodSignatures; absent where that never comes and where nothing was verified.
+    UPSTREAM_KEY_EXPIRY: Gauge = "mirrorfleet_upstream_key_expiry_timestamp_seconds" [namespace, upstream];
+    /// Questions to the authority for its revision, one a unit, by whether it was told (answered) or not (failed).
+    UPSTREAM_PROBES: Counter = "mirrorfleet_upstream_probes_total" [namespace, upstream, result];
+    /// 1 for the present status of each condition of the Upstream, with its reason; 0, without one, for the two others.
+    UPSTREAM_CONDITION: Gauge = "mirrorfleet_upstream_condition" [namespace, upstream, type, status, reason];
+    /// Unix time since when each condition of the Upstream has had its status.
+    UPSTREAM_TRANSITION: Gauge = "mirrorfleet_upstream_condition_last_transition_timestamp_seconds" [namespace, upstream, type];
     /// Finished reconciliations by kind of object.
     RECONCILES: Counter = "mirrorfleet_reconciles_total" [kind];
     /// Failed reconciliations by kind of object and reason.
     RECONCILE_ERRORS: Counter = "mirrorfleet_reconcile_errors_total" [kind, reason];
     /// How long one reconciliation took.
     RECONCILE_DURATION: Histogram = "mirrorfleet_reconcile_duration_seconds" [kind];
+    /// Objects that are due to be handled and wait for room, by kind (Mirror, Upstream, Pod).
+    QUEUE_DEPTH: Gauge = "mirrorfleet_queue_depth" [kind];
+    /// How many seconds an object that was due had to wait.
+    QUEUE_WAIT: Histogram = "mirrorfleet_queue_wait_seconds" [kind];
+    /// Questions to serving pods for what they serve, by answer (serves, nothing, unreachable).
+    POD_POLLS: Counter = "mirrorfleet_pod_polls_total" [answer];
 }
 
 const SYNC_BUCKETS: &[f64] = &[
     1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0, 21600.0, 86400.0,
 ];
 const RECONCILE_BUCKETS: &[f64] = &[0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0];
+const WAIT_BUCKETS: &[f64] = &[0.01, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 120.0, 600.0];
 
 /// The controller's metrics.
 pub struct ControllerMetrics {
@@ -75,9 +110,27 @@ pub struct ControllerMetrics {
 struct Known {
     leading: bool,
     mirrors: BTreeMap<ObjectKey, MirrorEntry>,
-    upstreams: BTreeMap<ObjectKey, UpstreamGauges>,
+    upstreams: BTreeMap<ObjectKey, UpstreamEntry>,
     reconciles: BTreeMap<&'static str, Reconciles>,
+    queues: BTreeMap<&'static str, Queue>,
+    /// By answer.
+    pod_polls: BTreeMap<&'static str, u64>,
 }
+
+#[derive(Default)]
+struct UpstreamEntry {
+    state: UpstreamGauges,
+    /// By result.
+    probes: BTreeMap<&'static str, u64>,
+}
+
+struct Queue {
+    /// How many wait now.
+    depth: Depth,
+    wait: prometheus::Histogram,
+}
+
+type Depth = Box<dyn Fn() -> usize + Send>;
 
 #[derive(Default)]
 struct MirrorEntry {
@@ -154,12 +207,41 @@ impl ControllerMetrics {
 
     /// Replaces everything that is true of an Upstream now.
     pub fn replace_upstream(&self, key: &ObjectKey, state: UpstreamGauges) {
-        self.known().upstreams.insert(key.clone(), state);
+        self.known().upstreams.entry(key.clone()).or_default().state = state;
     }
 
     /// Drops every series of an Upstream that is gone.
     pub fn remove_upstream(&self, key: &ObjectKey) {
         self.known().upstreams.remove(key);
+    }
+
+    /// Counts what became of asking an authority for one unit.
+    pub fn record_probe(&self, key: &ObjectKey, answered: bool) {
+        let result = if answered { "answered" } else { "failed" };
+        let mut known = self.known();
+        let probes = &mut known.upstreams.entry(key.clone()).or_default().probes;
+        *probes.entry(result).or_default() += 1;
+    }
+
+    /// Counts one question to a serving pod; `answer` is one fixed word.
+    pub fn record_pod_poll(&self, answer: &'static str) {
+        *self.known().pod_polls.entry(answer).or_default() += 1;
+    }
+
+    /// From now on the depth of the queue of this kind is asked for at every scrape.
+    pub fn watch_queue(&self, kind: &'static str, depth: impl Fn() -> usize + Send + 'static) {
+        let queue = Queue {
+            depth: Box::new(depth),
+            wait: histogram(WAIT_BUCKETS),
+        };
+        self.known().queues.insert(kind, queue);
+    }
+
+    /// Notes how long an object of a queue that is watched had to wait.
+    pub fn record_wait(&self, kind: &'static str, seconds: f64) {
+        if let Some(queue) = self.known().queues.get(kind) {
+            queue.wait.observe(seconds);
+        }
     }
 
     /// Counts one finished run, once.
@@ -216,113 +298,20 @@ impl Source for ControllerMetrics {
             return;
         }
         for (key, entry) in &known.mirrors {
-            collect_mirror(out, key, entry);
+            series::mirror(out, key, entry);
         }
-        for (key, state) in &known.upstreams {
-            collect_upstream(out, key, state);
+        for (key, entry) in &known.upstreams {
+            series::upstream(out, key, entry);
         }
         for (kind, reconciles) in &known.reconciles {
-            collect_reconciles(out, kind, reconciles);
+            series::reconciles(out, kind, reconciles);
         }
-    }
-}
-
-fn collect_mirror(out: &mut Samples, key: &ObjectKey, entry: &MirrorEntry) {
-    let (namespace, mirror) = (key.namespace.as_str(), key.name.as_str());
-    out.counter(&SYNC_MISSED, &[namespace, mirror], entry.missed_runs as f64);
-    if let Some(at) = entry.state.next_run {
-        out.gauge(&NEXT_RUN, &[namespace, mirror], at as f64);
-    }
-    collect_conditions(out, &MIRROR_CONDITION, key, &entry.state.conditions);
-    for region in &entry.state.regions {
-        collect_region(out, namespace, mirror, region);
-    }
-    for (region, runs) in &entry.runs {
-        let labels = [namespace, mirror, region.as_str()];
-        for ((result, reason), count) in &runs.finished {
-            out.counter(
-                &SYNC_RUNS,
-                &[namespace, mirror, region, result, reason],
-                *count as f64,
-            );
+        for (kind, queue) in &known.queues {
+            out.gauge(&QUEUE_DEPTH, &[*kind], (queue.depth)() as f64);
+            out.histogram(&QUEUE_WAIT, &[*kind], &queue.wait);
         }
-        out.histogram(&SYNC_DURATION, &labels, &runs.duration);
-        out.counter(&SYNC_BYTES, &labels, runs.bytes as f64);
-        out.counter(&SYNC_FILES, &labels, runs.files as f64);
-    }
-}
-
-fn collect_region(out: &mut Samples, namespace: &str, mirror: &str, state: &RegionGauges) {
-    let labels = [namespace, mirror, state.region.as_str()];
-    let numbers = [
-        (
-            &REGION_SUPERSEDED,
-            state.superseded.map(|since| since.unwrap_or(0) as f64),
-        ),
-        (&REGION_LAST_SUCCESS, state.last_success.map(|at| at as f64)),
-        (
-            &STORAGE_USED,
-            state.storage_used_bytes.map(|bytes| bytes as f64),
-        ),
-        (
-            &STORAGE_CAPACITY,
-            state.storage_capacity_bytes.map(|bytes| bytes as f64),
-        ),
-    ];
-    for (definition, value) in numbers {
-        if let Some(value) = value {
-            out.gauge(definition, &labels, value);
+        for (answer, count) in &known.pod_polls {
+            out.counter(&POD_POLLS, &[*answer], *count as f64);
         }
-    }
-    if let Some(snapshot) = &state.snapshot {
-        out.gauge(
-            &REGION_SNAPSHOT,
-            &[namespace, mirror, &state.region, snapshot],
-            1.0,
-        );
-    }
-    for (unit, at) in &state.index_valid_until {
-        out.gauge(
-            &INDEX_VALID_UNTIL,
-            &[namespace, mirror, &state.region, unit],
-            *at as f64,
-        );
-    }
-}
-
-fn collect_upstream(out: &mut Samples, key: &ObjectKey, state: &UpstreamGauges) {
-    for (unit, date) in &state.revision {
-        out.gauge(
-            &UPSTREAM_REVISION,
-            &[&key.namespace, &key.name, unit],
-            *date as f64,
-        );
-    }
-    collect_conditions(out, &UPSTREAM_CONDITION, key, &state.conditions);
-}
-
-fn collect_conditions(
-    out: &mut Samples,
-    definition: &Definition,
-    key: &ObjectKey,
-    conditions: &[(String, ConditionStatus)],
-) {
-    for (kind, state) in conditions {
-        for status in ConditionStatus::ALL {
-            let value = f64::from(u8::from(status == *state));
-            out.gauge(
-                definition,
-                &[&key.namespace, &key.name, kind, status.as_str()],
-                value,
-            );
-        }
-    }
-}
-
-fn collect_reconciles(out: &mut Samples, kind: &str, reconciles: &Reconciles) {
-    out.counter(&RECONCILES, &[kind], reconciles.finished as f64);
-    out.histogram(&RECONCILE_DURATION, &[kind], &reconciles.duration);
-    for (reason, count) in &reconciles.errors {
-        out.counter(&RECONCILE_ERRORS, &[kind, reason], *count as f64);
     }
 }

@@ -1,8 +1,8 @@
 //! Owns what an operator sees of a running program: the metrics of each role, the listener that serves them with the
 //! health checks, and the log; and which connections give up their place when a listener is full. The `prometheus` crate is used inside only, so that it can be replaced here.
 //!
-//! Metric names, labels and help texts are API. They are declared once, in [`controller`], [`worker`] and [`server`],
-//! as lists of [`Definition`]s from which a reference can be generated.
+//! Metric names, labels and help texts are API. They are declared once, in [`api`], [`controller`], [`process`],
+//! [`server`] and [`worker`], as lists of [`Definition`]s from which a reference can be generated.
 //!
 //! Left to others: what the values are. Nothing here reads a clock, a store or the Kubernetes API.
 
@@ -15,10 +15,13 @@ mod samples;
 mod seats;
 mod state;
 
+pub mod api;
 pub mod controller;
+pub mod process;
 pub mod server;
 pub mod worker;
 
+pub use api::ApiMetrics;
 pub use controller::{ControllerMetrics, LAG_QUERY};
 pub use definition::{Definition, Kind};
 pub use health::{Health, Readiness};

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use prometheus::TextEncoder;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
-use prometheus::{IntGauge, Opts, TextEncoder};
 
 use crate::Definition;
 use crate::samples::Samples;
@@ -39,23 +39,12 @@ impl Registry {
     /// A registry with the build's and the process's own metrics.
     pub fn new(build: &BuildInfo) -> Result<Registry, RegistryError> {
         let registry = prometheus::Registry::new();
-        let info = IntGauge::with_opts(
-            Opts::new(
-                "mirrorfleet_build_info",
-                "Always 1; the labels tell which build runs, and as what.",
-            )
-            .const_labels(HashMap::from([
-                ("version".to_owned(), build.version.clone()),
-                ("revision".to_owned(), build.revision.clone()),
-                ("role".to_owned(), build.role.clone()),
-            ])),
-        )?;
-        info.set(1);
-        registry.register(Box::new(info))?;
         registry.register(Box::new(
             prometheus::process_collector::ProcessCollector::for_self(),
         ))?;
-        Ok(Registry(registry))
+        let registry = Registry(registry);
+        registry.add(Arc::new(build.clone()))?;
+        Ok(registry)
     }
 
     /// All present values in the text exposition format, version 0.0.4.

@@ -1,15 +1,17 @@
 //! What a scraper sees: real output through a real listener, judged by Prometheus' own `promtool`.
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::sync::atomic::Ordering;
 
 use fleet_telemetry::{
-    BuildInfo, ControllerMetrics, Health, LAG_QUERY, ObjectKey, Registry, Run, RunPlace,
-    ServedSnapshot, ServerMetrics, ServerPlace, StoreHealth, WorkerMetrics, respond, serve_metrics,
+    ApiMetrics, BuildInfo, ControllerMetrics, Health, LAG_QUERY, ObjectKey, Registry, Run,
+    RunPlace, ServedSnapshot, ServerMetrics, ServerPlace, StoreHealth, WorkerMetrics, respond,
+    serve_metrics,
 };
-use fleet_types::ConditionStatus;
-use fleet_types::gauges::{MirrorGauges, RegionGauges, UpstreamGauges};
+use fleet_types::gauges::{ConditionGauges, MirrorGauges, RegionGauges, RunGauges, UpstreamGauges};
+use fleet_types::{ConditionStatus, Reason};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
@@ -25,21 +27,59 @@ fn registry() -> Registry {
 
 fn mirror(region: &str) -> MirrorGauges {
     MirrorGauges {
+        upstream: Some("debian-org".into()),
         regions: vec![RegionGauges {
             region: region.into(),
             superseded: Some(Some(1_700_000_000)),
             snapshot: Some("ab".repeat(32)),
             last_success: Some(1_700_000_100),
+            last_run: Some(RunGauges {
+                reason: Reason::SignatureBad,
+                finished_at: 1_700_000_200,
+                seconds: Some(12.0),
+                bytes: Some(3000),
+                files: Some(4),
+            }),
+            consecutive_failures: 2,
             index_valid_until: vec![("trixie-updates".into(), 1_700_600_000)],
             storage_used_bytes: Some(10),
             storage_capacity_bytes: Some(100),
         }],
+        freshness_objective: Some(7200),
         next_run: Some(1_700_003_600),
+        sync_interval: Some(14_400),
         conditions: vec![
-            ("Ready".into(), ConditionStatus::True),
-            ("Fresh".into(), ConditionStatus::False),
+            condition("Ready", ConditionStatus::True, Reason::Ready),
+            condition("Fresh", ConditionStatus::False, Reason::Stale),
         ],
     }
+}
+
+fn condition(kind: &str, status: ConditionStatus, reason: Reason) -> ConditionGauges {
+    ConditionGauges {
+        kind: kind.into(),
+        status,
+        reason: Some(reason),
+        since: Some(1_700_000_300),
+    }
+}
+
+fn upstream() -> UpstreamGauges {
+    UpstreamGauges {
+        revision: vec![("trixie".into(), 1_700_000_000)],
+        key_expiry: Some(1_800_000_000),
+        conditions: vec![condition(
+            "Reachable",
+            ConditionStatus::Unknown,
+            Reason::NotProbed,
+        )],
+    }
+}
+
+/// The lines of `text` that hold all of `parts`.
+fn lines<'t>(text: &'t str, parts: &[&str]) -> Vec<&'t str> {
+    let holds = |line: &&str| parts.iter().all(|part| line.contains(part));
+    text.lines().filter(holds).collect()
 }
 
 fn run() -> Run<'static> {
@@ -62,11 +102,13 @@ fn full() -> Registry {
     controller.record_run(&key, "eu-1", run());
     controller.record_missed_runs(&key, 2);
     controller.record_reconcile("Mirror", 0.002, Some("ApiError"));
-    let upstream = UpstreamGauges {
-        revision: vec![("trixie".into(), 1_700_000_000)],
-        conditions: vec![("Reachable".into(), ConditionStatus::Unknown)],
-    };
-    controller.replace_upstream(&ObjectKey::new("mirrors", "debian"), upstream);
+    controller.watch_queue("Mirror", || 3);
+    controller.record_wait("Mirror", 0.2);
+    controller.record_pod_poll("serves");
+    controller.replace_upstream(&key, upstream());
+    controller.record_probe(&key, true);
+    let api = ApiMetrics::register(&registry).unwrap();
+    api.record("list", Some(200), 0.01);
     let worker = WorkerMetrics::register(&registry).unwrap();
     let place = RunPlace {
         namespace: "mirrors".into(),
@@ -122,6 +164,8 @@ fn promtool_finds_nothing_to_object_to_and_every_metric_is_there() {
     let (clean, objections) = promtool(&["check", "metrics"], &text);
     assert!(clean && objections.is_empty(), "{objections}");
     for definition in [
+        fleet_telemetry::process::ALL,
+        fleet_telemetry::api::ALL,
         fleet_telemetry::controller::ALL,
         fleet_telemetry::worker::ALL,
         fleet_telemetry::server::ALL,
@@ -137,7 +181,81 @@ fn promtool_finds_nothing_to_object_to_and_every_metric_is_there() {
         ),
         "{text}"
     );
-    assert!(text.contains("process_resident_memory_bytes"));
+}
+
+#[test]
+fn what_is_true_of_a_mirror_and_an_upstream_is_told_as_it_is() {
+    let text = full().render().unwrap();
+    let region = "mirror=\"debian\",namespace=\"mirrors\",region=\"eu-1\"";
+    let upstream = "namespace=\"mirrors\"";
+    for line in [
+        format!("mirrorfleet_region_freshness_objective_seconds{{{region}}} 7200"),
+        format!(
+            "mirrorfleet_sync_last_run_info{{mirror=\"debian\",namespace=\"mirrors\",reason=\"SignatureBad\",region=\"eu-1\"}} 1"
+        ),
+        format!("mirrorfleet_sync_last_run_finished_timestamp_seconds{{{region}}} 1700000200"),
+        format!("mirrorfleet_sync_last_run_duration_seconds{{{region}}} 12"),
+        format!("mirrorfleet_sync_last_run_fetched_bytes{{{region}}} 3000"),
+        format!("mirrorfleet_sync_last_run_fetched_files{{{region}}} 4"),
+        format!("mirrorfleet_sync_consecutive_failures{{{region}}} 2"),
+        "mirrorfleet_sync_interval_seconds{mirror=\"debian\",namespace=\"mirrors\"} 14400".into(),
+        "mirrorfleet_mirror_condition_last_transition_timestamp_seconds{mirror=\"debian\",namespace=\"mirrors\",type=\"Fresh\"} 1700000300".into(),
+        format!(
+            "mirrorfleet_upstream_key_expiry_timestamp_seconds{{{upstream},upstream=\"debian\"}} 1800000000"
+        ),
+        format!(
+            "mirrorfleet_upstream_probes_total{{{upstream},result=\"answered\",upstream=\"debian\"}} 1"
+        ),
+        format!("mirrorfleet_mirror_info{{mirror=\"debian\",{upstream},upstream=\"debian-org\"}} 1"),
+        "mirrorfleet_queue_depth{kind=\"Mirror\"} 3".into(),
+        "mirrorfleet_queue_wait_seconds_sum{kind=\"Mirror\"} 0.2".into(),
+        "mirrorfleet_pod_polls_total{answer=\"serves\"} 1".into(),
+        "mirrorfleet_api_requests_total{code=\"200\",verb=\"list\"} 1".into(),
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}:\n{text}");
+    }
+}
+
+/// The reason stands with the status that it is the reason of; when either changes, no series of before stays.
+#[test]
+fn a_condition_has_one_series_for_each_status_and_the_present_one_has_the_reason() {
+    let registry = registry();
+    let metrics = ControllerMetrics::register(&registry).unwrap();
+    metrics.set_leading(true);
+    let key = ObjectKey::new("mirrors", "debian");
+    let told = |fresh: ConditionGauges| {
+        let state = MirrorGauges {
+            conditions: vec![fresh],
+            ..mirror("eu-1")
+        };
+        metrics.replace_mirror(&key, state);
+        let text = registry.render().unwrap();
+        let found = lines(&text, &["mirrorfleet_mirror_condition{"]).into_iter();
+        found.map(str::to_owned).collect::<BTreeSet<_>>()
+    };
+    let series = |status: &str, reason: &str, value: u8| {
+        let reason = match reason {
+            "" => String::new(),
+            reason => format!("reason=\"{reason}\","),
+        };
+        format!(
+            "mirrorfleet_mirror_condition{{mirror=\"debian\",namespace=\"mirrors\",{reason}status=\"{status}\",type=\"Fresh\"}} {value}"
+        )
+    };
+    let stale = condition("Fresh", ConditionStatus::False, Reason::Stale);
+    let wanted = [
+        series("True", "", 0),
+        series("False", "Stale", 1),
+        series("Unknown", "", 0),
+    ];
+    assert_eq!(told(stale), BTreeSet::from(wanted));
+    let fresh = condition("Fresh", ConditionStatus::True, Reason::Fresh);
+    let wanted = [
+        series("True", "Fresh", 1),
+        series("False", "", 0),
+        series("Unknown", "", 0),
+    ];
+    assert_eq!(told(fresh), BTreeSet::from(wanted));
 }
 
 #[test]
@@ -179,9 +297,13 @@ fn a_deleted_mirror_and_a_removed_region_lose_all_their_series() {
             .any(|line| line.contains("mirror=\"debian\"") && line.contains("region=\"eu-1\"")),
         "{text}"
     );
+    metrics.replace_upstream(&debian, upstream());
+    metrics.record_probe(&debian, false);
+    assert!(lines(&registry.render().unwrap(), &["upstream=\"debian\""]).len() > 4);
+    metrics.remove_upstream(&debian);
     metrics.remove_mirror(&debian);
     let text = registry.render().unwrap();
-    assert!(!text.contains("mirror=\"debian\""), "{text}");
+    assert!(!text.contains("\"debian\""), "{text}");
     assert!(text.contains(
         "mirrorfleet_sync_runs_total{mirror=\"other\",namespace=\"mirrors\",reason=\"Published\",region=\"eu-1\",result=\"Published\"} 1"
     ));
@@ -215,7 +337,16 @@ fn what_is_unknown_has_no_series() {
         ..MirrorGauges::default()
     };
     metrics.replace_mirror(&ObjectKey::new("", "debian"), state.clone());
-    assert!(!registry.render().unwrap().contains("mirrorfleet_region_"));
+    metrics.replace_upstream(&ObjectKey::new("", "debian"), UpstreamGauges::default());
+    let text = registry.render().unwrap();
+    for unknown in [
+        "mirrorfleet_region_",
+        "_last_run_",
+        "_interval_",
+        "_upstream_",
+    ] {
+        assert!(!text.contains(unknown), "{unknown}: {text}");
+    }
     let mut current = state;
     current.regions[0].superseded = Some(None);
     metrics.replace_mirror(&ObjectKey::new("", "debian"), current);

@@ -1,14 +1,30 @@
 //! What is true of the fleet's objects at one moment, as plain values that become series. Instants are Unix seconds.
 
-use crate::ConditionStatus;
+use crate::{ConditionStatus, Reason};
 
 /// What is true of a Mirror now.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct MirrorGauges {
+    /// Whose copy it is; none where nobody names it.
+    pub upstream: Option<String>,
     pub regions: Vec<RegionGauges>,
+    /// For how many seconds a region may be behind.
+    pub freshness_objective: Option<u64>,
     pub next_run: Option<i64>,
-    /// Type and status of each condition.
-    pub conditions: Vec<(String, ConditionStatus)>,
+    /// The longest of the next times between two scheduled runs, in seconds; none while it is suspended.
+    pub sync_interval: Option<u64>,
+    pub conditions: Vec<ConditionGauges>,
+}
+
+/// What a condition says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ConditionGauges {
+    pub kind: String,
+    pub status: ConditionStatus,
+    /// None where nobody gives one.
+    pub reason: Option<Reason>,
+    /// Since when it has had this status.
+    pub since: Option<i64>,
 }
 
 /// What is true of one region of a Mirror now.
@@ -20,10 +36,23 @@ pub struct RegionGauges {
     /// The snapshot that is served.
     pub snapshot: Option<String>,
     pub last_success: Option<i64>,
+    pub last_run: Option<RunGauges>,
+    /// Failed runs since the last that succeeded.
+    pub consecutive_failures: u32,
     /// Unit and instant, for those units of the served revision that have a limit.
     pub index_valid_until: Vec<(String, i64)>,
     pub storage_used_bytes: Option<u64>,
     pub storage_capacity_bytes: Option<u64>,
+}
+
+/// What the last run that ended came to. What it cost is not known where it left no report.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunGauges {
+    pub reason: Reason,
+    pub finished_at: i64,
+    pub seconds: Option<f64>,
+    pub bytes: Option<u64>,
+    pub files: Option<u64>,
 }
 
 /// What is true of an Upstream now.
@@ -31,5 +60,7 @@ pub struct RegionGauges {
 pub struct UpstreamGauges {
     /// Unit and its date.
     pub revision: Vec<(String, i64)>,
-    pub conditions: Vec<(String, ConditionStatus)>,
+    /// When too few of the keys that signed are left.
+    pub key_expiry: Option<i64>,
+    pub conditions: Vec<ConditionGauges>,
 }

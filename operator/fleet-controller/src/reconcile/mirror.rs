@@ -104,7 +104,7 @@ fn decide(context: &Context, name: &ObjectName, mirror: &Mirror) -> Plan {
         match committed {
             Ok(woken) => {
                 context.plan_again(woken);
-                let gauges = plan.gauges(&name.name, &seen.answers);
+                let gauges = plan.gauges(mirror, &seen);
                 context.metrics.replace_mirror(&report::key(name), gauges);
                 return plan;
             }

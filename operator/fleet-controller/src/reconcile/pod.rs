@@ -10,6 +10,7 @@ use crate::context::{Context, PodKey};
 pub async fn ask(context: Arc<Context>, key: PodKey) -> Option<Duration> {
     let pod = context.world.owned.pods().get(&key.mirror, &key.pod)?;
     let answer = context.asker.ask(address(&pod)?, &key.mirror.name).await;
+    context.metrics.record_pod_poll(answer.word());
     if context.answers.put(&key.mirror, &pod, answer) {
         context.wishes.mirrors.now(key.mirror.clone());
     }

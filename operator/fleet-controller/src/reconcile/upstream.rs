@@ -113,6 +113,10 @@ async fn ask(
             .map(|unit| (unit.clone(), Err(problem.clone())))
             .collect(),
     };
+    for found in findings.values() {
+        let metrics = &context.metrics;
+        metrics.record_probe(&report::key(name), found.is_ok());
+    }
     if findings.values().any(Result::is_err) {
         // Perhaps its certificates were changed: they are read again.
         authority.ca_bundle = None;

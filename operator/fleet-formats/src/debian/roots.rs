@@ -31,10 +31,19 @@ impl<'a> RootFiles<'a> {
     }
 }
 
+/// Whose signatures are good.
+#[derive(Default)]
+pub(super) struct Signers {
+    /// Fingerprints.
+    pub keys: Vec<String>,
+    /// When fewer of them than are wanted vouch for anything, if ever.
+    pub until: Option<i64>,
+}
+
 /// Obligations 1 and 2 are met for this.
 pub(super) struct Believed<'a> {
     pub payload: Vec<u8>,
-    pub signed_by: Vec<String>,
+    pub signers: Signers,
     /// The files that may be served: all of one state.
     pub roots: Vec<&'a RootContent>,
     pub notes: Vec<String>,
@@ -47,10 +56,10 @@ pub(super) fn believe<'a>(
     let files = RootFiles::of(roots);
     match (files.in_release, files.release) {
         (Some(in_release), release) => {
-            let (payload, signed_by) = believe_in_release(&in_release.bytes()?, context)?;
+            let (payload, signers) = believe_in_release(&in_release.bytes()?, context)?;
             let mut believed = Believed {
                 payload,
-                signed_by,
+                signers,
                 roots: vec![in_release],
                 notes: vec![],
             };
@@ -62,11 +71,11 @@ pub(super) fn believe<'a>(
         (None, Some(release)) => {
             let signature = files.release_gpg.map(RootContent::bytes).transpose()?;
             let bytes = release.bytes()?;
-            let signed_by = believe_release(&bytes, signature.as_deref(), context)?;
+            let signers = believe_release(&bytes, signature.as_deref(), context)?;
             let roots = std::iter::once(release).chain(files.release_gpg).collect();
             Ok(Believed {
                 payload: bytes.into_owned(),
-                signed_by,
+                signers,
                 roots,
                 notes: vec![],
             })
@@ -74,7 +83,7 @@ pub(super) fn believe<'a>(
         (None, None) if files.others && context.trust.signatures == SignaturePolicy::None => {
             Ok(Believed {
                 payload: Vec::new(),
-                signed_by: Vec::new(),
+                signers: Signers::default(),
                 roots: Vec::new(),
                 notes: vec![
                     "the upstream has no Release: the indices are taken as they are found"
@@ -104,19 +113,19 @@ fn judging_keyring(trust: &Trust) -> Result<Option<&Keyring>, Rejected> {
 fn believe_in_release(
     bytes: &[u8],
     context: &VerifyContext<'_>,
-) -> Result<(Vec<u8>, Vec<String>), Rejected> {
+) -> Result<(Vec<u8>, Signers), Rejected> {
     let believed = match judging_keyring(context.trust)? {
         Some(keyring) => {
             openpgp::verify_cleartext(bytes, keyring, context.now).and_then(|verified| {
-                let signed_by = enough(&verified, context.trust)?;
-                Ok((verified.payload, signed_by))
+                let signers = enough(&verified, context.trust)?;
+                Ok((verified.payload, signers))
             })
         }
-        None => openpgp::unverified_cleartext(bytes).map(|payload| (payload, vec![])),
+        None => openpgp::unverified_cleartext(bytes).map(|payload| (payload, Signers::default())),
     };
     match believed {
         Err(missing) if missing.reason == Reason::SignatureMissing => {
-            unsigned(context.trust, missing).map(|signed_by| (bytes.to_vec(), signed_by))
+            unsigned(context.trust, missing).map(|signers| (bytes.to_vec(), signers))
         }
         believed => believed,
     }
@@ -126,9 +135,9 @@ fn believe_release(
     payload: &[u8],
     signature: Option<&[u8]>,
     context: &VerifyContext<'_>,
-) -> Result<Vec<String>, Rejected> {
+) -> Result<Signers, Rejected> {
     let Some(keyring) = judging_keyring(context.trust)? else {
-        return Ok(vec![]);
+        return Ok(Signers::default());
     };
     let missing =
         "there is a Release, but neither InRelease nor Release.gpg, so nothing says who made it";
@@ -142,20 +151,27 @@ fn believe_release(
     enough(&verified, context.trust)
 }
 
-fn unsigned(trust: &Trust, missing: Rejected) -> Result<Vec<String>, Rejected> {
+fn unsigned(trust: &Trust, missing: Rejected) -> Result<Signers, Rejected> {
     match trust.signatures {
         SignaturePolicy::Required => Err(missing),
-        SignaturePolicy::Optional | SignaturePolicy::None => Ok(vec![]),
+        SignaturePolicy::Optional | SignaturePolicy::None => Ok(Signers::default()),
     }
 }
 
-fn enough(verified: &VerifiedPayload, trust: &Trust) -> Result<Vec<String>, Rejected> {
+fn enough(verified: &VerifiedPayload, trust: &Trust) -> Result<Signers, Rejected> {
     if trust.all_signatures_good && !verified.problems.is_empty() {
         return Err(openpgp::not_all_good(&verified.problems));
     }
     let wanted = trust.min_good_signatures as usize;
     if verified.good.len() >= wanted {
-        return Ok(verified.good.clone());
+        // Those that last longest may be fewer than are wanted then.
+        let mut until = verified.good_until.clone();
+        until.sort_unstable_by_key(|end| std::cmp::Reverse(*end));
+        let least = until.get(wanted.max(1) - 1).copied();
+        return Ok(Signers {
+            keys: verified.good.clone(),
+            until: least.filter(|end| *end != i64::MAX),
+        });
     }
     let others: String = verified
         .problems

@@ -105,7 +105,8 @@ pub(super) fn unit(
         groups: layout.groups,
         links,
         fixed_names: release.acquire_by_hash,
-        signed_by: believed.signed_by,
+        signed_by: believed.signers.keys,
+        vouched_until: believed.signers.until,
         notes,
         lacks: layout.lacks,
     })

@@ -11,6 +11,7 @@ mod problems;
 mod signature;
 mod split;
 mod standing;
+mod strength;
 mod verify;
 
 use fleet_types::Reason;
@@ -29,6 +30,9 @@ pub struct VerifiedPayload {
     pub payload: Vec<u8>,
     /// Fingerprints (upper-case hexadecimal) of the distinct primary keys with a good signature, sorted.
     pub good: Vec<String>,
+    /// When each of these keys vouches for nothing more, in seconds since 1970-01-01T00:00:00Z; `i64::MAX` where that never
+    /// comes.
+    pub good_until: Vec<i64>,
     /// The signatures that do not count, and why.
     pub problems: Vec<SignatureProblem>,
 }

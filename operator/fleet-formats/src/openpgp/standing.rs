@@ -7,13 +7,13 @@
 
 use pgp::crypto::hash::HashAlgorithm;
 use pgp::packet::{Signature, SignatureType, SubpacketData};
-use pgp::ser::Serialize;
-use pgp::types::{KeyDetails, PublicParams, Tag, Timestamp};
+use pgp::types::{KeyDetails, Tag, Timestamp};
 
 use super::certificate::{Certificate, Component, Subkey, User};
 use super::computing::{self, computable};
 use super::keyring::Keyring;
 use super::signature;
+use super::strength::{is_strong_hash, strong_enough};
 
 /// A signature may be this many seconds younger than our clock.
 pub(super) const CLOCK_TOLERANCE_SECONDS: i64 = 10;
@@ -21,8 +21,6 @@ pub(super) const CLOCK_TOLERANCE_SECONDS: i64 = 10;
 /// 2023-02-01: until then SHA-1 is believed inside certificates (not over data), as in other OpenPGP policies: older
 /// keys are bound with it, and forging a binding needs a second preimage.
 const SHA1_BINDINGS_UNTIL: i64 = 1_675_209_600;
-
-const MIN_RSA_BITS: u16 = 2048;
 
 /// Why a key of the keyring may not vouch for data.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,6 +81,40 @@ pub(super) fn primary_expiry(certificate: &Certificate, now: i64) -> Option<i64>
     Bindings::of(certificate, now).ok()?.expiry(certificate)
 }
 
+/// When a key vouches for nothing more, if ever: by its own expiry or that of its primary key.
+pub(super) fn expiry_of(component: Component<'_>, now: i64) -> Option<i64> {
+    let Component {
+        certificate,
+        subkey,
+    } = component;
+    let own = subkey.and_then(|subkey| {
+        let binding = binding(certificate, subkey, now).ok()??;
+        expiry(subkey.key.created_at(), binding)
+    });
+    let primary = primary_expiry(certificate, now);
+    own.into_iter().chain(primary).min()
+}
+
+fn is_bound(signature: &Signature, certificate: &Certificate, subkey: &Subkey) -> bool {
+    let primary = &certificate.primary;
+    computable(signature, primary.public_params())
+        .verify_subkey_binding(primary, &subkey.key)
+        .is_ok()
+}
+
+/// What binds a subkey to its primary key, as of `now`.
+fn binding<'a>(
+    certificate: &Certificate,
+    subkey: &'a Subkey,
+    now: i64,
+) -> Result<Option<&'a Signature>, Fault> {
+    let since = (certificate.primary.created_at()).max(subkey.key.created_at());
+    let bindings = of_type(subkey.signatures.iter(), SignatureType::SubkeyBinding);
+    newest(bindings, since, now, |signature| {
+        is_bound(signature, certificate, subkey)
+    })
+}
+
 fn subkey(
     certificate: &Certificate,
     subkey: &Subkey,
@@ -90,11 +122,6 @@ fn subkey(
     now: i64,
 ) -> Result<(), Fault> {
     let primary = &certificate.primary;
-    let bound = |signature: &Signature| {
-        computable(signature, primary.public_params())
-            .verify_subkey_binding(primary, &subkey.key)
-            .is_ok()
-    };
     let fingerprint = primary.fingerprint();
     let revoked = of_type(
         keyring
@@ -102,14 +129,12 @@ fn subkey(
             .flat_map(Certificate::signatures),
         SignatureType::SubkeyRevocation,
     )
-    .any(bound);
+    .any(|signature| is_bound(signature, certificate, subkey));
     if revoked {
         return Err(Fault::Revoked);
     }
     strong_enough(subkey.key.public_params())?;
-    let since = primary.created_at().max(subkey.key.created_at());
-    let bindings = of_type(subkey.signatures.iter(), SignatureType::SubkeyBinding);
-    let binding = newest(bindings, since, now, bound)?.ok_or(Fault::NotBound(
+    let binding = binding(certificate, subkey, now)?.ok_or(Fault::NotBound(
         "no valid signature binds this subkey to its primary key",
     ))?;
     if let Some(expired) =
@@ -325,35 +350,6 @@ fn weak_in_certificate(signature: &Signature) -> Option<Fault> {
         .is_some_and(|created| i64::from(created.as_secs()) < SHA1_BINDINGS_UNTIL);
     let accepted = is_strong_hash(hash) || (hash == HashAlgorithm::Sha1 && old);
     (!accepted).then(|| Fault::TooWeak(format!("the certificate binds the key with {hash}")))
-}
-
-/// Hashes that are believed; everything else (MD5, SHA-1, RIPEMD-160, unknown ones) is too weak. SHA-3 is not, but gpgv
-/// does not have it.
-pub(super) fn is_strong_hash(hash: HashAlgorithm) -> bool {
-    use HashAlgorithm::{Sha224, Sha256, Sha384, Sha512};
-    matches!(hash, Sha224 | Sha256 | Sha384 | Sha512)
-}
-
-fn strong_enough(parameters: &PublicParams) -> Result<(), Fault> {
-    match parameters {
-        PublicParams::RSA(rsa) => {
-            // An MPI begins with its length in bits. <https://www.rfc-editor.org/rfc/rfc9580.html#name-multiprecision-integers>
-            let modulus = rsa
-                .to_bytes()
-                .ok()
-                .and_then(|bytes| bytes.first_chunk::<2>().copied());
-            match modulus.map(u16::from_be_bytes) {
-                Some(bits) if bits >= MIN_RSA_BITS => Ok(()),
-                bits => Err(Fault::TooWeak(format!(
-                    "an RSA key of {} bits; {MIN_RSA_BITS} are needed",
-                    bits.unwrap_or(0)
-                ))),
-            }
-        }
-        PublicParams::DSA(_) => Err(Fault::TooWeak("a DSA key".to_owned())),
-        PublicParams::Elgamal(_) => Err(Fault::TooWeak("an Elgamal key".to_owned())),
-        _ => Ok(()),
-    }
 }
 
 /// Whether the signature names this key as its issuer; verification is what decides, this saves the useless ones.

@@ -5,7 +5,7 @@
 //! count. What apt or gpgv cannot read refuses the file, since they are who is served it: a file that we accept is one
 //! for which gpgv has a good signature and nothing to complain of but strangers and expired keys.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use fleet_types::Reason;
 use fleet_types::documents::UnixSeconds;
@@ -21,6 +21,7 @@ use super::packets::Packets;
 use super::problems::{closest, explain, explain_fault, no_good_signature, unreadable};
 use super::signature::{self, Form, Obstacle};
 use super::standing::{self, CLOCK_TOLERANCE_SECONDS, Fault};
+use super::strength::is_strong_hash;
 use super::{SignatureProblem, VerifiedPayload};
 use crate::seam::Rejected;
 
@@ -39,12 +40,7 @@ pub fn verify_cleartext(
         data: &cleartext.canonical,
         form: Form::Cleartext(&cleartext.hashes),
     };
-    let (good, problems) = judge(document, &cleartext.signatures, keyring, now)?;
-    Ok(VerifiedPayload {
-        payload: cleartext.payload,
-        good,
-        problems,
-    })
+    judge(document, &cleartext.signatures, keyring, now).map(|judged| judged.of(cleartext.payload))
 }
 
 /// Verifies a detached signature (`Release` and `Release.gpg`), in armour from its first byte to its last as apt demands
@@ -62,12 +58,7 @@ pub fn verify_detached(
             plain: cleartext::is_plain(payload),
         },
     };
-    let (good, problems) = judge(document, &signatures, keyring, now)?;
-    Ok(VerifiedPayload {
-        payload: payload.to_vec(),
-        good,
-        problems,
-    })
+    judge(document, &signatures, keyring, now).map(|judged| judged.of(payload.to_vec()))
 }
 
 /// Takes a cleartext-signed text apart *without judging its signatures*: for upstreams that are declared as not
@@ -107,8 +98,8 @@ struct Document<'a> {
 
 /// What one signature is worth.
 enum Verdict {
-    /// Fingerprint of the primary key.
-    Good(String),
+    /// Fingerprint of the primary key, and until when the one that signed vouches for anything.
+    Good(String, i64),
     /// It does not count.
     Worthless(SignatureProblem),
     /// By a key of the keyring, and it does not fit the data: somebody tampered.
@@ -117,13 +108,32 @@ enum Verdict {
     Refused(SignatureProblem),
 }
 
+/// What all signatures over something are worth.
+struct Judged {
+    /// By the primary key's fingerprint, until when.
+    good: BTreeMap<String, i64>,
+    problems: Vec<SignatureProblem>,
+}
+
+impl Judged {
+    fn of(self, payload: Vec<u8>) -> VerifiedPayload {
+        let (good, good_until) = self.good.into_iter().unzip();
+        VerifiedPayload {
+            payload,
+            good,
+            good_until,
+            problems: self.problems,
+        }
+    }
+}
+
 fn judge(
     document: Document<'_>,
     signatures: &Signatures,
     keyring: &Keyring,
     now: i64,
-) -> Result<(Vec<String>, Vec<SignatureProblem>), Rejected> {
-    let (mut good, mut forged, mut refused) = (BTreeSet::new(), Vec::new(), Vec::new());
+) -> Result<Judged, Rejected> {
+    let (mut good, mut forged, mut refused) = (BTreeMap::new(), Vec::new(), Vec::new());
     let mut worthless = Vec::new();
     let mut kind: Option<SignatureType> = None;
     let (mut end, mut in_first_block) = (0, false);
@@ -145,8 +155,9 @@ fn judge(
             Err(text) => Verdict::Refused(unreadable(text)),
         };
         match verdict {
-            Verdict::Good(primary) => {
-                good.insert(primary);
+            Verdict::Good(primary, until) => {
+                let known = good.entry(primary).or_insert(until);
+                *known = until.max(*known);
                 in_first_block |= end <= signatures.first_block;
             }
             Verdict::Worthless(problem) => worthless.push(problem),
@@ -173,13 +184,16 @@ fn judge(
              upstream must put its signatures into one block, or that of a key of the keyring first";
         return Err(Rejected::new(Reason::SignatureBad, text));
     }
-    Ok((good.into_iter().collect(), worthless))
+    Ok(Judged {
+        good,
+        problems: worthless,
+    })
 }
 
 /// gpgv reads a file once: as text or as bytes, as its first signature says, and passes over the others.
 fn of_one_kind(verdict: Verdict, first: SignatureType, signature: &Signature) -> Verdict {
     match verdict {
-        Verdict::Good(_) if signature.typ() != Some(first) => {
+        Verdict::Good(..) if signature.typ() != Some(first) => {
             Verdict::Worthless(SignatureProblem {
                 key_id: signature::issuer(signature),
                 reason: Reason::SignatureBad,
@@ -325,7 +339,10 @@ fn by_known_key(
         .map_err(explain_fault)
         .and_then(|()| counts(signature, signer, now));
     match judged {
-        Ok(()) => Verdict::Good(fingerprint_text(&signer.certificate.primary.fingerprint())),
+        Ok(()) => Verdict::Good(
+            fingerprint_text(&signer.certificate.primary.fingerprint()),
+            standing::expiry_of(signer, now).unwrap_or(i64::MAX),
+        ),
         Err((reason, text)) => Verdict::Worthless(problem(reason, text)),
     }
 }
@@ -344,7 +361,7 @@ fn made_in_time(signature: &Signature, signer: Component<'_>) -> Result<(), &'st
 /// What makes a signature worthless that fits and that gpgv can read.
 fn counts(signature: &Signature, signer: Component<'_>, now: i64) -> Result<(), (Reason, String)> {
     let hash = signature.hash_alg().unwrap_or_default();
-    if !standing::is_strong_hash(hash) {
+    if !is_strong_hash(hash) {
         return Err((
             Reason::SignatureTooWeak,
             format!("the signature uses {hash}; the upstream must sign with SHA-256 or better"),

@@ -25,6 +25,9 @@ pub struct UnitIndex {
     pub fixed_names: bool,
     /// Fingerprints (upper-case hexadecimal) of the keys whose signatures were good.
     pub signed_by: Vec<String>,
+    /// When fewer of these keys than are wanted vouch for anything, in seconds since 1970-01-01T00:00:00Z; none where that
+    /// never comes or nothing was judged.
+    pub vouched_until: Option<i64>,
     /// What people should know although the unit is believed: one sentence each.
     pub notes: Vec<String>,
     /// What is declared and nothing in this unit answers to. Where no unit has it, the declaration is wrong

@@ -132,9 +132,13 @@ fn keys_past_their_time_do_not_count_whenever_the_signature_was_made() {
     let lasting = gpg.key("lasting@example.org", "ed25519", MADE_AT, "never");
     let sub = gpg.subkey(&lasting, "ed25519", MADE_AT, "30d");
     let keyring = gpg.keyring(&[]);
+    let by_lasting = gpg.clearsign(MADE_AT, &[&format!("{lasting}!")], &[], TEXT);
+    let verified = verify_cleartext(&by_lasting, &keyring, MADE_AT).unwrap();
+    assert_eq!(verified.good_until, [i64::MAX], "its subkey did not sign");
     for signer in [format!("{primary}!"), format!("{sub}!")] {
         let clear = gpg.clearsign(MADE_AT, &[&signer], &[], TEXT);
-        assert!(verify_cleartext(&clear, &keyring, MADE_AT + 30 * DAY - 1).is_ok());
+        let verified = verify_cleartext(&clear, &keyring, MADE_AT + 30 * DAY - 1).unwrap();
+        assert_eq!(verified.good_until, [MADE_AT + 30 * DAY]);
         assert_eq!(
             reason(verify_cleartext(&clear, &keyring, MADE_AT + 30 * DAY)),
             Reason::KeyExpired

@@ -14,3 +14,15 @@ pub enum Answer {
     /// It could not be asked, several times in a row; why, for people.
     Unreachable(String),
 }
+
+impl Answer {
+    /// One fixed word, for metrics.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Answer::Serves(_) => "serves",
+            Answer::Nothing => "nothing",
+            Answer::NotAsked => "not-asked",
+            Answer::Unreachable(_) => "unreachable",
+        }
+    }
+}

@@ -25,6 +25,8 @@ pub struct SeenAttempt {
     pub unit: Option<String>,
     pub reason: Reason,
     pub message: String,
+    /// Of a whole run: [`Attempt::key_expires_at`](fleet_api::Attempt::key_expires_at).
+    pub key_expires_at: Option<Timestamp>,
 }
 
 impl SeenAttempt {
@@ -42,6 +44,7 @@ impl SeenAttempt {
                 unit: unit.cloned(),
                 reason,
                 message: message.clone(),
+                key_expires_at: last.key_expires_at.as_ref().map(|at| at.0),
             };
             // The worst of a run can be something else.
             let found = last.contradiction.as_ref();

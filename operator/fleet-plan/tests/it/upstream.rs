@@ -156,6 +156,7 @@ fn a_keyring_that_no_run_can_use_stalls_the_upstream_until_one_can() {
         unit: None,
         reason,
         message: "as the test says".to_owned(),
+        key_expires_at: None,
     };
     let answers = || vec![has("a", "2026-01-01T10:00:00Z", 2, None)];
     for reason in [
@@ -187,6 +188,7 @@ fn an_archive_whose_state_only_runs_can_tell_is_ready_while_they_succeed() {
         unit: None,
         reason,
         message: "as the test says".to_owned(),
+        key_expires_at: None,
     };
     let told = |status: &str, reason: &str| (status.to_owned(), reason.to_owned(), false);
     let away = told("False", "UpstreamUnreachable");
@@ -258,6 +260,45 @@ fn an_authority_with_credentials_is_not_asked() {
     assert!(plan.probe.is_empty() && plan.wake_at.is_none() && plan.status.revision.is_empty());
 }
 
+#[test]
+fn when_keys_expire_is_told_by_the_runs_that_succeeded() {
+    let mut upstream = crate::model::upstream();
+    let run = |reason: Reason, expires: Option<&str>| SeenAttempt {
+        mirror: "m".to_owned(),
+        region: "eu".to_owned(),
+        unit: None,
+        reason,
+        message: String::new(),
+        key_expires_at: expires.map(at),
+    };
+    let (may, june) = ("2027-05-01T00:00:00Z", "2027-06-01T00:00:00Z");
+    let mut told = |attempts: Vec<SeenAttempt>| {
+        let seen = ObservedUpstream {
+            attempts,
+            ..seen("2026-01-01T10:00:00Z", vec![])
+        };
+        let plan = plan_upstream(&upstream, &seen);
+        let expiry = plan.status.key_expires_at.as_ref().map(|at| at.0);
+        let exported = plan.gauges().key_expiry;
+        assert_eq!(exported, expiry.map(|at| at.as_second()));
+        upstream.status = Some(plan.status);
+        expiry
+    };
+    assert_eq!(told(vec![]), None);
+    let both = vec![
+        run(Reason::Published, Some(june)),
+        run(Reason::Unchanged, Some(may)),
+    ];
+    assert_eq!(told(both), Some(at(may)), "the earliest");
+    let refused = || run(Reason::KeyExpired, None);
+    assert_eq!(told(vec![refused()]), Some(at(may)), "what was said stands");
+    let one = vec![refused(), run(Reason::Unchanged, Some(june))];
+    assert_eq!(told(one), Some(at(june)));
+    assert_eq!(told(vec![run(Reason::Unchanged, None)]), None, "never");
+    told(vec![run(Reason::Unchanged, Some(june))]);
+    assert_eq!(told(vec![]), None, "its Mirrors are gone");
+}
+
 /// What an upstream that contradicts itself is called, by whom it was found out, and when that is over.
 #[test]
 fn contradictions_that_runs_find_touch_consistent_only_until_one_finds_none() {
@@ -268,6 +309,7 @@ fn contradictions_that_runs_find_touch_consistent_only_until_one_finds_none() {
         unit: None,
         reason,
         message: "as the test says".to_owned(),
+        key_expires_at: None,
     };
     let mut visit = |attempts: Vec<SeenAttempt>| {
         let seen = ObservedUpstream {

@@ -29,6 +29,7 @@ pub(super) struct Outcomes {
     revision: Option<Vec<UnitRevision>>,
     retry_after: Option<u64>,
     files: u64,
+    key_expiry: Option<i64>,
 }
 
 pub(super) struct Cost {
@@ -58,6 +59,7 @@ impl Outcomes {
             revision: None,
             retry_after,
             files: 0,
+            key_expiry: None,
         }
     }
 
@@ -98,6 +100,7 @@ impl Outcomes {
             revision: served.map(|served| served.revision),
             retry_after,
             files: 0,
+            key_expiry: None,
         }
     }
 
@@ -109,6 +112,10 @@ impl Outcomes {
 
     pub fn with_files(self, files: u64) -> Outcomes {
         Outcomes { files, ..self }
+    }
+
+    pub fn with_key_expiry(self, key_expiry: Option<i64>) -> Outcomes {
+        Outcomes { key_expiry, ..self }
     }
 
     /// What is to be known of a unit that went well is said in the place of what is wrong with another.
@@ -162,6 +169,7 @@ impl Outcomes {
             requests: cost.requests,
             seconds: cost.seconds,
             retry_after_seconds: self.retry_after,
+            key_expires_at: self.key_expiry.map(UnixSeconds),
             started_at: UnixSeconds(cost.started_at),
             finished_at: UnixSeconds(cost.finished_at),
         }

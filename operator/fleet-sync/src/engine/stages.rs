@@ -60,6 +60,7 @@ impl Run {
         };
         outcomes
             .with_files(watch.files())
+            .with_key_expiry(watch.key_expiry())
             .with_notes(&watch.notes())
             .with_left_out(&left_out(&self.ground))
     }

@@ -36,6 +36,9 @@ impl Lister<'_> {
             }
         }
         self.refuse_what_nobody_offers(&mut listed, refusals);
+        for state in listed.values() {
+            self.watch.keys_expire(state.index.vouched_until);
+        }
         Ok(listed)
     }
 

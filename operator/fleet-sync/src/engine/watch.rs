@@ -18,6 +18,8 @@ pub(super) struct Watch {
     files: AtomicU64,
     /// What people should know about units that are believed.
     notes: Mutex<Notes>,
+    /// When the keys that signed what is believed no longer suffice; the earliest of all units.
+    key_expiry: Mutex<Option<i64>>,
     /// By unit that advances, as the last plan found it; others are as in the base.
     pub planned_left_out: Mutex<BTreeMap<String, Option<LeftOut>>>,
 }
@@ -29,6 +31,7 @@ impl Watch {
             progress,
             files: AtomicU64::new(0),
             notes: Mutex::default(),
+            key_expiry: Mutex::default(),
             planned_left_out: Mutex::default(),
         }
     }
@@ -45,6 +48,16 @@ impl Watch {
 
     pub fn notes(&self) -> Notes {
         lock(&self.notes).clone()
+    }
+
+    /// Keeps the earliest for the report.
+    pub fn keys_expire(&self, at: Option<i64>) {
+        let mut known = lock(&self.key_expiry);
+        *known = known.into_iter().chain(at).min();
+    }
+
+    pub fn key_expiry(&self) -> Option<i64> {
+        *lock(&self.key_expiry)
     }
 
     pub fn count_files(&self, files: u64) {

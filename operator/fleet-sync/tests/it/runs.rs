@@ -38,6 +38,9 @@ async fn the_first_run_copies_everything_and_the_second_asks_for_the_roots_alone
         Some(EntryState::Present)
     );
     let before = report.snapshot;
+    let expiry = report.key_expires_at.expect("the key expires").0;
+    let in_years = |years: i64| now() + years * 365 * 86_400;
+    assert!((in_years(2)..in_years(4)).contains(&expiry));
 
     let report = sync(&options).await;
     assert_eq!(
@@ -45,6 +48,7 @@ async fn the_first_run_copies_everything_and_the_second_asks_for_the_roots_alone
         (RunResult::Unchanged, Reason::Unchanged),
         "{report:?}"
     );
+    assert_eq!(report.key_expires_at.map(|at| at.0), Some(expiry));
     // InRelease of each, and whether there is a Release by now.
     assert_eq!(
         (world.server.take_seen().len(), report.snapshot),

@@ -70,6 +70,10 @@ pub struct Report {
     /// When the upstream asked to be left alone, in seconds after `finishedAt`.
     #[serde(default)]
     pub retry_after_seconds: Option<u64>,
+    /// When fewer than are wanted are left of the keys that signed what the run took for true, as the keyring has them: the
+    /// earliest of all units. None where that never comes, and where nothing was judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_expires_at: Option<UnixSeconds>,
     #[serde(default)]
     pub started_at: UnixSeconds,
     #[serde(default)]

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use fleet_telemetry::{Definition, controller, server, worker};
+use fleet_telemetry::{Definition, api, controller, process, server, worker};
 use fleet_types::{Outcome, Reason};
 
 fn assert_page_is(name: &str, wanted: &str) {
@@ -40,7 +40,8 @@ fn the_metrics_page_lists_every_metric() {
     let mut page = String::from(
         "# Metrics\n\nEvery role answers `/metrics`, `/healthz` and `/readyz` on its metrics port (9090 in a cluster). \
          Instants are exported, not ages, so that a dead exporter does not look fresh. Labels are bounded: never a path, \
-         never a client's address.\n\n## How far behind is each region?\n\n<!-- lag query -->\n```promql\n",
+         never a client's address. `reason`, `type`, `status`, `result`, `answer`, `phase`, `kind`, `verb` and `code` are words of \
+         fixed lists, and `unit` is a suite that a manifest names; what else there is are names of objects.\n\n## How far behind is each region?\n\n<!-- lag query -->\n```promql\n",
     );
     let _ = writeln!(page, "{}\n```\n", controller::LAG_QUERY);
     page.push_str(
@@ -48,10 +49,14 @@ fn the_metrics_page_lists_every_metric() {
          ## Controller, and `mirrorfleet local`\n\nA deleted object loses its series; a standby exports none of them.\n\n",
     );
     table(&mut page, controller::ALL);
+    page.push_str("## Calls of the Kubernetes API\n\nOf each controller, a standby too.\n\n");
+    table(&mut page, api::ALL);
     page.push_str("## Sync worker\n\nWhile a run lasts.\n\n");
     table(&mut page, worker::ALL);
     page.push_str("## Server\n\n");
     table(&mut page, server::ALL);
+    page.push_str("## Every process\n\n");
+    table(&mut page, process::ALL);
     page.pop();
     assert_page_is("metrics.md", &page);
 }

@@ -109,6 +109,41 @@ fn signatures_and_the_pair_of_release_files() {
 }
 
 #[test]
+fn how_long_a_suite_is_vouched_for_is_up_to_the_last_key_that_is_needed() {
+    let gpg = Gpg::new();
+    let lifetimes = ["1000d", "2000d", "never"];
+    let key = |lifetime: &&str| {
+        gpg.key(
+            &format!("{lifetime}@example.org"),
+            "ed25519",
+            MADE_AT,
+            lifetime,
+        )
+    };
+    let keys: Vec<String> = lifetimes.iter().map(key).collect();
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    let text = release(HEAD, &FILES);
+    let by_all = gpg.clearsign(MADE_AT, &keys, &[], text.as_bytes());
+    let roots = [root("dists/stable/InRelease", by_all)];
+    let until = |trust: &Trust| {
+        let slice = slice("stable", DebianInclude::default());
+        verify(slice, &roots, &context(trust))
+            .unwrap()
+            .vouched_until
+    };
+    let of_all = |needed| signed(gpg.keyring(&[]), needed);
+    assert_eq!(until(&of_all(1)), None, "one never expires");
+    assert_eq!(until(&of_all(2)), Some(MADE_AT + 2000 * DAY));
+    assert_eq!(until(&of_all(3)), Some(MADE_AT + 1000 * DAY));
+    let known = signed(gpg.keyring(&keys[..2]), 1);
+    assert_eq!(
+        until(&known),
+        Some(MADE_AT + 2000 * DAY),
+        "a stranger does not count"
+    );
+}
+
+#[test]
 fn during_a_key_rollover_one_good_signature_is_enough_unless_all_are_asked_for() {
     let gpg = Gpg::new();
     let old = gpg.key("old@example.org", "ed25519", MADE_AT, "never");

@@ -17,6 +17,7 @@ fn index(date: i64, allowed: &[Reason]) -> UnitIndex {
         links: Vec::new(),
         fixed_names: false,
         signed_by: Vec::new(),
+        vouched_until: None,
         notes: Vec::new(),
         lacks: Vec::new(),
     }

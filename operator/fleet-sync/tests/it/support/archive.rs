@@ -38,7 +38,7 @@ impl Key {
             "Test <test@example.org>",
             "ed25519",
             "sign",
-            "never",
+            "3y",
         ]));
         key.public = output(key.gpg().arg("--export"));
         key

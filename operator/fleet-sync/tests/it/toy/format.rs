@@ -123,6 +123,7 @@ impl Format for Toy {
             links: Vec::new(),
             fixed_names: false,
             signed_by: Vec::new(),
+            vouched_until: None,
             notes: Vec::new(),
             lacks: Vec::new(),
         })

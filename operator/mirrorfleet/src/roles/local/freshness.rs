@@ -13,7 +13,7 @@ use fleet_store::Store;
 use fleet_sync::{PlanReport, Report};
 use fleet_telemetry::{ControllerMetrics, ObjectKey, Run};
 use fleet_types::documents::Success;
-use fleet_types::gauges::{MirrorGauges, RegionGauges};
+use fleet_types::gauges::{ConditionGauges, MirrorGauges, RegionGauges, RunGauges};
 use fleet_types::{ConditionStatus, Outcome, Reason, UnitRevision, lock};
 use jiff::{SignedDuration, Timestamp};
 
@@ -36,6 +36,7 @@ pub(super) struct Known {
     is_told: bool,
     pub(super) behind: Vec<BehindUnit>,
     last_reason: Option<Reason>,
+    consecutive_failures: u32,
     next_run: Option<i64>,
 }
 
@@ -104,6 +105,10 @@ impl Freshness {
         let key = key(task);
         self.change(task, |known| {
             known.last_reason = Some(report.reason);
+            known.consecutive_failures = match report.is_good() {
+                true => 0,
+                false => known.consecutive_failures.saturating_add(1),
+            };
             known.heard(report.reason, &report.revision, instant(report.finished_at));
         });
         let run = Run {
@@ -152,7 +157,8 @@ impl Freshness {
         let known = all.entry(key.clone()).or_default();
         change(known);
         let store = Store::open(&self.data.join(&task.mirror)).ok();
-        let state = state(ready, known, store.as_ref(), Timestamp::now());
+        let mut state = state(ready, known, store.as_ref(), Timestamp::now());
+        state.sync_interval = state.sync_interval.filter(|_| !task.suspended);
         self.metrics.replace_mirror(&key, state);
     }
 
@@ -165,6 +171,8 @@ fn state(ready: &Ready, known: &mut Known, store: Option<&Store>, now: Timestamp
     let snapshot = store.and_then(|store| store.current_snapshot().ok().flatten());
     let success: Option<Success> =
         store.and_then(|store| store.state(Success::DOCUMENT).ok().flatten());
+    let last_run: Option<Report> =
+        store.and_then(|store| store.state(Report::DOCUMENT).ok().flatten());
     let space = store.and_then(|store| store.free_space().ok());
     let served = (snapshot.as_ref()).map(|snapshot| snapshot.meta().revision.as_slice());
     let measured = known.measure(&ready.options.format.units(), served, now);
@@ -181,6 +189,8 @@ fn state(ready: &Ready, known: &mut Known, store: Option<&Store>, now: Timestamp
         superseded: known.superseded(&measured),
         snapshot: snapshot.as_ref().map(|snapshot| snapshot.id().to_string()),
         last_success: success.map(|success| success.at.0),
+        last_run: last_run.as_ref().map(run),
+        consecutive_failures: known.consecutive_failures,
         index_valid_until: index_ends(served)
             .map(|(unit, end)| (unit.to_owned(), end.as_second()))
             .collect(),
@@ -188,11 +198,29 @@ fn state(ready: &Ready, known: &mut Known, store: Option<&Store>, now: Timestamp
         storage_capacity_bytes: space.map(|space| space.total_bytes),
     };
     MirrorGauges {
+        upstream: None,
         conditions: conditions
-            .map(|(name, is)| (name.to_owned(), truth(is)))
+            .map(|(name, is)| ConditionGauges {
+                kind: name.to_owned(),
+                status: truth(is),
+                reason: None,
+                since: None,
+            })
             .into(),
         regions: vec![region],
+        freshness_objective: u64::try_from(ready.objective.as_secs()).ok(),
         next_run: known.next_run,
+        sync_interval: ready.timing.schedule.interval(now),
+    }
+}
+
+fn run(report: &Report) -> RunGauges {
+    RunGauges {
+        reason: report.reason,
+        finished_at: report.finished_at.0,
+        seconds: Some(report.seconds),
+        bytes: Some(report.bytes_fetched),
+        files: Some(report.files_fetched),
     }
 }
 

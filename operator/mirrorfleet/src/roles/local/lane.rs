@@ -110,6 +110,7 @@ fn told(task: &Task, shared: &Shared) -> bool {
             shared.take_up(task, ready);
             if task.suspended {
                 tracing::info!(mirror = task.mirror, "suspended: served, but not synced");
+                shared.freshness.scheduled(task, None);
             }
             !task.suspended
         }

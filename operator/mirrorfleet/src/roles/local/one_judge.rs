@@ -194,6 +194,7 @@ impl World {
             bytes_fetched: None,
             seconds: None,
             not_before,
+            key_expires_at: None,
             inputs: carried_out.snapshot,
             snapshots_inputs: carried_out.snapshots,
         });
