@@ -11,7 +11,7 @@ import ssl
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from contenders import Job, Mirrorfleet
@@ -29,6 +29,7 @@ ONE_MIB, LARGE = 1 << 20, 256 << 20
 RANGE = 64 << 10
 # Connections of the rows with many, of those that are busy beside idle ones, and of the idle ones.
 MANY, BUSY, IDLE = 64, 200, 1000
+MEASURED_TOGETHER = ("serve-busy", "serve-idle")
 
 NGINX_RULES = """
     open_file_cache max={files} inactive=10m;
@@ -43,9 +44,8 @@ H2O = """
 num-threads: 1
 pid-file: {work}/h2o.pid
 error-log: {work}/h2o-error.log
-listen:
-  - {{host: 127.0.0.1, port: {port}}}
-  - {{host: 127.0.0.1, port: {tls}, ssl: {{certificate-file: {certificate}/cert.pem, key-file: {certificate}/key.pem}}}}
+listen: {{host: 127.0.0.1, port: {port}}}
+listen: {{host: 127.0.0.1, port: {tls}, ssl: {{certificate-file: {certificate}/cert.pem, key-file: {certificate}/key.pem}}}}
 hosts:
   default:
     paths:
@@ -86,12 +86,13 @@ def serve_works(bench: Bench, wanted: set[str]) -> dict[str, list[Figure]]:
     tree = prepare(bench, work)
     figures: dict[str, list[Figure]] = {}
     with all_servers(bench, tree) as servers:
-        for name in names:
+        # First what a process that has done nothing yet is needed for.
+        for name in sorted(names, key=lambda name: name not in MEASURED_TOGETHER):
             if name in figures:
                 continue
             print(name, flush=True)
             asked = load(name, tree)
-            if name in ("serve-busy", "serve-idle"):
+            if name in MEASURED_TOGETHER:
                 figures |= measure_idle(bench, asked, servers)
             else:
                 figures[name] = measure(bench, asked, servers, tree)
@@ -172,7 +173,7 @@ def load(name: str, tree: Tree) -> Load:
         return f"/bench/{min(sizes, key=lambda path: abs(sizes[path] - size))}"
 
     small, large = of_size(5 << 10), of_size(LARGE)
-    if name in ("serve-busy", "serve-idle"):
+    if name in MEASURED_TOGETHER:
         return Load(name, small, {}, 200, connections=BUSY)
     what, way = re.fullmatch(r"serve-(\w+?)(?:-(64|tls|h2))?", name).groups()
     more = {None: {}, "64": {"connections": MANY}, "tls": {"connections": MANY, "protocol": "https"}, "h2": {"connections": MANY, "protocol": "h2"}}[way]
@@ -211,15 +212,17 @@ def measure_idle(bench: Bench, asked: Load, servers: dict[str, Server]) -> dict[
     """Busy connections beside idle ones: how late answers come, and what memory an idle one takes."""
     seconds, rounds = (1, 1) if bench.scale.quick else (4, 5)
     late, memory = ({name: Figure(name) for name in servers} for _ in range(2))
-    for _ in range(rounds):
+    for round_ in range(rounds):
         for name, server in servers.items():
             # What a server needs to answer at all is none of the idle ones'.
-            ask_for(asked, server.plain, {}, 1)
+            ask_for(replace(asked, connections=1), server.plain, {}, 1)
             before = settled_kib(server.pid)
             with idle_connections(IDLE, server.plain, asked.path):
-                memory[name].samples.append((settled_kib(server.pid) - before) / IDLE)
+                # Later ones find the memory that these leave.
+                if round_ == 0:
+                    memory[name].samples.append((settled_kib(server.pid) - before) / IDLE)
                 late[name].samples.append(ask_for(asked, server.plain, {}, seconds).p99)
-            print(f"  {name:<18} {late[name].samples[-1]:8.2f} ms, {memory[name].samples[-1]:6.2f} KiB", flush=True)
+            print(f"  {name:<18} {late[name].samples[-1]:8.2f} ms, {memory[name].samples[0]:6.2f} KiB", flush=True)
     return {"serve-busy": list(late.values()), "serve-idle": list(memory.values())}
 
 

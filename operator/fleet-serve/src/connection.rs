@@ -112,14 +112,25 @@ impl HttpServer {
     async fn connection(
         self: Arc<Self>,
         stream: TcpStream,
-        mut seat: Seat,
+        seat: Seat,
         shutdown: CancellationToken,
     ) {
         // Only latency is at stake.
         let _ = stream.set_nodelay(true);
-        let Some(acceptor) = self.tls.clone() else {
-            return plain::serve(self.catalog.clone(), stream, seat).await;
-        };
+        match self.tls.clone() {
+            None => plain::serve(self.catalog.clone(), stream, seat).await,
+            // Apart, so that a connection without TLS has no room for what one with it needs.
+            Some(acceptor) => Box::pin(self.encrypted(acceptor, stream, seat, shutdown)).await,
+        }
+    }
+
+    async fn encrypted(
+        self: Arc<Self>,
+        acceptor: TlsAcceptor,
+        stream: TcpStream,
+        mut seat: Seat,
+        shutdown: CancellationToken,
+    ) {
         let handshake = acceptor.accept(StallGuard::new(stream, STALL_TIMEOUT));
         let accepted = tokio::select! {
             accepted = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake) => accepted,
