@@ -7,8 +7,8 @@ use fleet_formats::seam::{Rejected, RootContent, RootFile, RootPlan, UnitIndex, 
 use fleet_store::EntryState;
 use fleet_types::RepoPath;
 
+use super::known::{Known, KnownFile};
 use super::list::{Listed, Lister, State};
-use super::memory::{Known, KnownFile};
 use super::root::{Root, arrived};
 use crate::Problem;
 use crate::fetch::{Arrival, FailureKind, FetchError, Validators};
