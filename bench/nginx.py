@@ -12,7 +12,7 @@ daemon off;
 pid {work}/{name}.pid;
 error_log {work}/{name}-error.log;
 worker_processes {workers};
-events {{ worker_connections 1024; }}
+events {{ worker_connections 4096; }}
 http {{
     default_type application/octet-stream;
     client_body_temp_path {work}/t1; proxy_temp_path {work}/t2; fastcgi_temp_path {work}/t3;

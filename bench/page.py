@@ -32,8 +32,9 @@ SECTIONS = (
     ("Copying", SYNC, "Seconds; less is better."),
     ("Memory", MEMORY, "MiB of the largest process at its peak; less is better."),
     ("Switching", SWITCH, "Milliseconds; less is better. Nobody else has this: the others change files one by one while they are served."),
-    ("Serving", SERVE, "One connection, the server on one core and wrk on the other; more is better. mirrorfleet serves its store, the others the "
-     "tree that `mirrorfleet export` makes of it; nginx with sendfile and a cache of open files."),
+    ("Serving", SERVE, "The server on one core and the client (wrk, for h2 h2load) on the other; one connection, which measures wake-ups more than anything "
+     "else, or 64; where no other word stands, more is better. mirrorfleet serves its store, the others the "
+     "tree that `mirrorfleet export` makes of it by hard links; nginx with sendfile and a cache of as many open files as mirrorfleet keeps."),
     ("The bench itself", CHECKS, "Seconds; less is better."),
 )
 

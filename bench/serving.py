@@ -6,30 +6,37 @@ import hashlib
 import http.client
 import os
 import re
+import resource
+import ssl
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from contenders import Job, Mirrorfleet
 from distribution import State, many_packages
+from loads import Load, ask_for, idle_connections, settled_kib
 from nginx import nginx_command
-from processes import AS_ROOT, Failed, fresh, free_port, measured, running
+from processes import AS_ROOT, Failed, free_port, fresh, measured, running
 from results import Figure
 from syncing import Bench
 from upstream import upstream
 from works import OURS, SERVE
 
-SERVER_CORE, CLIENT_CORE = "0", "1"
+SERVER_CORE = "0"
 ONE_MIB, LARGE = 1 << 20, 256 << 20
 RANGE = 64 << 10
-LUA = Path(__file__).resolve().parent / "lua"
+# Connections of the rows with many, of those that are busy beside idle ones, and of the idle ones.
+MANY, BUSY, IDLE = 64, 200, 1000
+MEASURED_TOGETHER = ("serve-busy", "serve-idle")
 
 NGINX_RULES = """
-    open_file_cache max=65536 inactive=10m;
+    open_file_cache max={files} inactive=10m;
     open_file_cache_valid 10m;
-    server {{ listen 127.0.0.1:{port}; root {tree}; }}
+    ssl_certificate {certificate}/cert.pem;
+    ssl_certificate_key {certificate}/key.pem;
+    server {{ listen 127.0.0.1:{port}; listen 127.0.0.1:{tls} ssl http2; root {tree}; }}
 """
 
 H2O = """
@@ -38,6 +45,7 @@ num-threads: 1
 pid-file: {work}/h2o.pid
 error-log: {work}/h2o-error.log
 listen: {{host: 127.0.0.1, port: {port}}}
+listen: {{host: 127.0.0.1, port: {tls}, ssl: {{certificate-file: {certificate}/cert.pem, key-file: {certificate}/key.pem}}}}
 hosts:
   default:
     paths:
@@ -46,15 +54,15 @@ hosts:
 
 
 @dataclass(frozen=True)
-class Load:
-    """What wrk asks for."""
+class Server:
+    """One contender while it runs: where it listens, and its process (without TLS)."""
 
-    name: str
-    path: str
-    headers: dict[str, str]
-    status: int
-    in_bytes: bool = False
-    lua: tuple[str, ...] = ()
+    plain: int
+    tls: int
+    pid: int
+
+    def port(self, asked: Load) -> int:
+        return self.plain if asked.protocol == "http" else self.tls
 
 
 @dataclass(frozen=True)
@@ -76,11 +84,18 @@ def serve_works(bench: Bench, wanted: set[str]) -> dict[str, list[Figure]]:
     work = fresh(bench.work, "serve")
     print("making a store and a tree to serve", flush=True)
     tree = prepare(bench, work)
-    figures = {}
-    with servers(bench, tree) as ports:
-        for name in names:
+    figures: dict[str, list[Figure]] = {}
+    with all_servers(bench, tree) as servers:
+        # First what a process that has done nothing yet is needed for.
+        for name in sorted(names, key=lambda name: name not in MEASURED_TOGETHER):
+            if name in figures:
+                continue
             print(name, flush=True)
-            figures[name] = measure(bench, load(name, tree), ports, tree)
+            asked = load(name, tree)
+            if name in MEASURED_TOGETHER:
+                figures |= measure_idle(bench, asked, servers)
+            else:
+                figures[name] = measure(bench, asked, servers, tree)
     return figures
 
 
@@ -93,28 +108,56 @@ def prepare(bench: Bench, work: Path) -> Tree:
         ours.check(task, distribution.state(1))
     exported = work / "tree" / "bench"
     exported.parent.mkdir()
-    measured([str(bench.program), "export", "--copy", "--data", str(task.copy), "bench", str(exported)], work, 120)
+    # Hard links: how a file was written decides in what pieces it lies in memory, and large pieces are sent by fewer steps.
+    measured([str(bench.program), "export", "--data", str(task.copy), "bench", str(exported)], work, 120)
     return Tree(task.copy, exported.parent, distribution.state(1), work)
 
 
 @contextmanager
-def servers(bench: Bench, tree: Tree) -> Iterator[dict[str, int]]:
+def all_servers(bench: Bench, tree: Tree) -> Iterator[dict[str, Server]]:
     """All three at once: those that are not asked do nothing."""
-    pinned = ["taskset", "-c", SERVER_CORE]
-    ports = {name: free_port() for name in (OURS, "nginx", "h2o")}
+    certificate = make_certificate(tree.work)
+    ports = {name: (free_port(), free_port()) for name in (OURS, "nginx", "h2o")}
+    serve = [str(bench.program), "serve", "--data", str(tree.data)]
+    encrypted = ["--tls-cert", str(certificate / "cert.pem"), "--tls-key", str(certificate / "key.pem")]
+    plain, tls = ports["nginx"]
+    rules = NGINX_RULES.format(files=kept_open(), port=plain, tls=tls, tree=tree.exported, certificate=certificate)
     commands = {
-        OURS: [str(bench.program), "serve", "--data", str(tree.data), "--listen", f"127.0.0.1:{ports[OURS]}"],
-        "nginx": nginx_command(tree.work, "serve-nginx", workers=1, rules=NGINX_RULES.format(port=ports["nginx"], tree=tree.exported)),
-        "h2o": ["h2o", "-m", "worker", "-c", str(h2o_config(tree, ports["h2o"]))],
+        OURS: [*serve, "--listen", f"127.0.0.1:{ports[OURS][0]}"],
+        # Without TLS and with it we are two processes.
+        f"{OURS}-tls": [*serve, "--listen", f"127.0.0.1:{ports[OURS][1]}", *encrypted],
+        "nginx": nginx_command(tree.work, "serve-nginx", workers=1, rules=rules),
+        "h2o": ["h2o", "-m", "worker", "-c", str(h2o_config(tree, ports["h2o"], certificate))],
     }
     with ExitStack() as started:
+        pids = {}
         for name, command in commands.items():
-            started.enter_context(running([*pinned, *command], tree.work / f"{name}.log", ready_port=ports[name]))
-        yield ports
+            ready = ports[OURS][1] if name.endswith("-tls") else ports[name][0]
+            process = running(["taskset", "-c", SERVER_CORE, *command], tree.work / f"{name}.log", ready_port=ready)
+            pids[name] = started.enter_context(process).pid
+        yield {name: Server(*ports[name], pids[name]) for name in ports}
 
 
-def h2o_config(tree: Tree, port: int) -> Path:
-    return written(tree.work / "h2o.conf", H2O.format(user="user: root" if AS_ROOT else "", work=tree.work, tree=tree.exported, port=port))
+def kept_open() -> int:
+    """How many files each server may keep open: what mirrorfleet takes of the limit of descriptors, which it raises as far as it may."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+    return 32768 if limit == resource.RLIM_INFINITY else min(32768, limit * 3 // 8)
+
+
+def make_certificate(work: Path) -> Path:
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1", "-subj", "/CN=localhost",
+         "-keyout", str(work / "key.pem"), "-out", str(work / "cert.pem")],
+        check=True, capture_output=True,
+    )
+    return work
+
+
+def h2o_config(tree: Tree, ports: tuple[int, int], certificate: Path) -> Path:
+    user = "user: root" if AS_ROOT else ""
+    plain, tls = ports
+    return written(tree.work / "h2o.conf", H2O.format(user=user, work=tree.work, tree=tree.exported, port=plain, tls=tls, certificate=certificate))
 
 
 def written(path: Path, text: str) -> Path:
@@ -123,81 +166,91 @@ def written(path: Path, text: str) -> Path:
 
 
 def load(name: str, tree: Tree) -> Load:
+    """What a work asks for. The end of its name says by how many connections, or how they are encrypted."""
     sizes = tree.state.payload
 
     def of_size(size: int) -> str:
         return f"/bench/{min(sizes, key=lambda path: abs(sizes[path] - size))}"
 
-    small = of_size(5 << 10)
-    if name == "serve-many":
-        listing = written(tree.work / "paths", "".join(f"/bench/{path}\n" for path, size in sizes.items() if size < ONE_MIB))
-        return Load(name, small, {}, 200, lua=("many.lua", str(listing)))
-    if name == "serve-ranges":
-        large = of_size(LARGE)
-        size = sizes[large.removeprefix("/bench/")]
-        return Load(name, large, {"Range": f"bytes={RANGE}-{2 * RANGE - 1}"}, 206, in_bytes=True, lua=("ranges.lua", str(size), str(RANGE)))
-    return {
-        "serve-small": Load(name, small, {}, 200),
-        "serve-304": Load(name, small, {"If-None-Match": ""}, 304),
-        "serve-1m": Load(name, of_size(ONE_MIB), {}, 200, in_bytes=True),
-        "serve-256m": Load(name, of_size(LARGE), {}, 200, in_bytes=True),
-    }[name]
+    small, large = of_size(5 << 10), of_size(LARGE)
+    if name in MEASURED_TOGETHER:
+        return Load(name, small, {}, 200, connections=BUSY)
+    what, way = re.fullmatch(r"serve-(\w+?)(?:-(64|tls|h2))?", name).groups()
+    more = {None: {}, "64": {"connections": MANY}, "tls": {"connections": MANY, "protocol": "https"}, "h2": {"connections": MANY, "protocol": "h2"}}[way]
+    match what:
+        case "small":
+            return Load(name, small, {}, 200, **more)
+        case "many":
+            listing = written(tree.work / "paths", "".join(f"/bench/{path}\n" for path, size in sizes.items() if size < ONE_MIB))
+            return Load(name, small, {}, 200, lua=("many.lua", str(listing)), **more)
+        case "304":
+            return Load(name, small, {"If-None-Match": ""}, 304, **more)
+        case "ranges":
+            size, headers = sizes[large.removeprefix("/bench/")], {"Range": f"bytes={RANGE}-{2 * RANGE - 1}"}
+            return Load(name, large, headers, 206, in_bytes=True, lua=("ranges.lua", str(size), str(RANGE)), **more)
+        case _:
+            return Load(name, {"1m": of_size(ONE_MIB), "256m": large}[what], {}, 200, in_bytes=True, **more)
 
 
-def measure(bench: Bench, asked: Load, ports: dict[str, int], tree: Tree) -> list[Figure]:
+def measure(bench: Bench, asked: Load, servers: dict[str, Server], tree: Tree) -> list[Figure]:
     """One short run of each in turn, after a look at what each answers."""
-    seconds, rounds = (1, 1) if bench.scale.quick else (4, 3)
-    prepared = {name: headers_of(asked, port) for name, port in ports.items()}
-    for name, port in ports.items():
-        check(name, asked, port, prepared[name], tree)
-    figures = {name: Figure(name) for name in ports}
+    seconds, rounds = (1, 1) if bench.scale.quick else (4, 5)
+    prepared = {name: headers_of(asked, server) for name, server in servers.items()}
+    for name, server in servers.items():
+        check(name, asked, server, prepared[name], tree)
+    figures = {name: Figure(name) for name in servers}
     for _ in range(rounds):
-        for name, port in ports.items():
-            rate = wrk(asked, port, prepared[name], seconds, tree.work)
+        for name, server in servers.items():
+            answered = ask_for(asked, server.port(asked), prepared[name], seconds)
+            rate = answered.gib if asked.in_bytes else answered.requests
             figures[name].samples.append(rate)
             print(f"  {name:<18} {rate:12,.3f} {'GiB/s' if asked.in_bytes else 'requests/s'}", flush=True)
     return list(figures.values())
 
 
-def headers_of(asked: Load, port: int) -> dict[str, str]:
+def measure_idle(bench: Bench, asked: Load, servers: dict[str, Server]) -> dict[str, list[Figure]]:
+    """Busy connections beside idle ones: how late answers come, and what memory an idle one takes."""
+    seconds, rounds = (1, 1) if bench.scale.quick else (4, 5)
+    late, memory = ({name: Figure(name) for name in servers} for _ in range(2))
+    for round_ in range(rounds):
+        for name, server in servers.items():
+            # What a server needs to answer at all is none of the idle ones'.
+            ask_for(replace(asked, connections=1), server.plain, {}, 1)
+            before = settled_kib(server.pid)
+            with idle_connections(IDLE, server.plain, asked.path):
+                # Later ones find the memory that these leave.
+                if round_ == 0:
+                    memory[name].samples.append((settled_kib(server.pid) - before) / IDLE)
+                late[name].samples.append(ask_for(asked, server.plain, {}, seconds).p99)
+            print(f"  {name:<18} {late[name].samples[-1]:8.2f} ms, {memory[name].samples[0]:6.2f} KiB", flush=True)
+    return {"serve-busy": list(late.values()), "serve-idle": list(memory.values())}
+
+
+def headers_of(asked: Load, server: Server) -> dict[str, str]:
     """Each server has its own tag for a file."""
     if "If-None-Match" not in asked.headers:
         return asked.headers
-    answer, _ = ask(port, asked.path, {})
+    answer, _ = ask(asked, server, {})
     return {"If-None-Match": answer.headers["ETag"]}
 
 
-def ask(port: int, path: str, headers: dict[str, str]) -> tuple[http.client.HTTPResponse, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    connection.request("GET", path, headers=headers)
+def ask(asked: Load, server: Server, headers: dict[str, str]) -> tuple[http.client.HTTPResponse, bytes]:
+    if asked.protocol == "http":
+        connection = http.client.HTTPConnection("127.0.0.1", server.plain, timeout=30)
+    else:
+        # The certificate is for this measurement alone.
+        connection = http.client.HTTPSConnection("127.0.0.1", server.tls, timeout=30, context=ssl._create_unverified_context())
+    connection.request("GET", asked.path, headers=headers)
     answer = connection.getresponse()
     body = answer.read()
     connection.close()
     return answer, body
 
 
-def check(name: str, asked: Load, port: int, headers: dict[str, str], tree: Tree) -> None:
+def check(name: str, asked: Load, server: Server, headers: dict[str, str], tree: Tree) -> None:
     """Who answers with something else is not faster."""
-    answer, body = ask(port, asked.path, headers)
+    answer, body = ask(asked, server, headers)
     content = tree.exported / asked.path.lstrip("/")
     expected = {200: lambda: content.read_bytes(), 206: lambda: content.read_bytes()[RANGE : 2 * RANGE], 304: lambda: b""}[asked.status]()
     if answer.status != asked.status or hashlib.sha256(body).digest() != hashlib.sha256(expected).digest():
         raise Failed(f"{name} answers {answer.status} with {len(body)} bytes to {asked.path} {headers}; expected {asked.status}, {len(expected)} bytes")
-
-
-def wrk(asked: Load, port: int, headers: dict[str, str], seconds: int, work: Path) -> float:
-    """Requests or GiB a second over one connection."""
-    fixed = [] if asked.lua and asked.name == "serve-ranges" else [part for key, value in headers.items() for part in ("-H", f"{key}: {value}")]
-    script = ["-s", str(LUA / asked.lua[0])] if asked.lua else []
-    command = [
-        "taskset", "-c", CLIENT_CORE, "wrk", "-t1", "-c1", f"-d{seconds}s", *fixed, *script,
-        f"http://127.0.0.1:{port}{asked.path}", *(["--", *asked.lua[1:]] if asked.lua else []),
-    ]
-    text = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds + 30).stdout
-    told = re.search(r"(\d+) requests in ([\d.]+)(m?s), ([\d.]+)([KMGT]?)B read", text)
-    if not told or "Non-2xx" in text or "Socket errors" in text:
-        raise Failed(f"{' '.join(command)}:\n{text}")
-    requests, took, unit, amount, scale = told.groups()
-    took = float(took) / (1000 if unit == "ms" else 1)
-    gib = float(amount) * 1024.0 ** (" KMGT".index(scale or " ") - 3)
-    return gib / took if asked.in_bytes else int(requests) / took

@@ -173,15 +173,16 @@ class Place:
     def serve(self, certificate: Certificate | None = None) -> Server:
         """`mirrorfleet serve` over all mirrors of this place, on both families of addresses; https with a certificate."""
         if certificate is None:
-            return Server(self._listening("serve", "serve", "--data", self.data))
+            return Server(*self._listening("serve", "serve", "--data", self.data))
         encrypted = ("--tls-cert", certificate.chain, "--tls-key", certificate.key)
-        return Server(self._listening("serve-https", "serve", "--data", self.data, *encrypted), certificate)
+        return Server(*self._listening("serve-https", "serve", "--data", self.data, *encrypted), certificate)
 
     def local(self, *mirrors: Mirror) -> Server:
         """`mirrorfleet local`: the same, and it syncs by itself."""
-        return Server(self._listening("local", "local", "-f", self.manifest_file(*mirrors), "--data", self.data))
+        return Server(*self._listening("local", "local", "-f", self.manifest_file(*mirrors), "--data", self.data))
 
-    def _listening(self, name: str, role: str, *arguments: object) -> int:
+    def _listening(self, name: str, role: str, *arguments: object) -> tuple[int, int]:
+        """The port, and the process."""
         out = self.workdir / f"{name}.out"
         process = self.start(name, [self.binary, role, *arguments, "--listen", "[::]:0"], out=out)
 
@@ -190,7 +191,7 @@ class Place:
             found = [line for line in out.read_text().splitlines() if line.startswith("listening on ")]
             return found[0].rpartition(":")[2] if found else ""
 
-        return int(wait_until(port, 20, "the server to listen", interval=0.02))
+        return int(wait_until(port, 20, "the server to listen", interval=0.02)), process.pid
 
     def wait_until_served(self, server: Server, mirror: Mirror) -> None:
         """A server looks every 100 ms at what is current; who reads plain names must not begin before."""
@@ -213,6 +214,7 @@ class Place:
 @dataclass(frozen=True)
 class Server:
     port: int
+    pid: int
     #: What https is served with; nothing where http is.
     certificate: Certificate | None = None
 

@@ -41,6 +41,7 @@ PACKAGES: dict[str, str] = {
     "runc": "/usr/sbin/runc",
     "squid": "/usr/sbin/squid",
     "sqv": "/usr/bin/sqv",
+    "strace": "/usr/bin/strace",
     "util-linux": "/usr/bin/setpriv",
     "xz-utils": "/usr/bin/xz",
 }

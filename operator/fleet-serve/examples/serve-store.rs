@@ -1,7 +1,7 @@
 //! Makes a store of many small files and two large ones where there is none yet, writes the same files as a tree for
 //! other servers to serve, and serves the store until it is killed: for comparing servers with a load generator.
 //!
-//! `cargo run --release -p fleet-serve --example serve-store -- DIRECTORY ADDRESS`
+//! `cargo run --release --example serve-store -- DIRECTORY ADDRESS [CERTIFICATE KEY]`
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use fleet_serve::{ServeOptions, serve};
+use fleet_serve::{ServeOptions, TlsFiles, serve};
 use fleet_store::{
     Clients, Entry, EntryState, ExportOptions, Identity, Retention, SnapshotMeta, Writer,
 };
@@ -39,7 +39,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         data,
         listen: address.parse()?,
         metrics_listen: None,
-        tls: None,
+        tls: arguments
+            .next()
+            .zip(arguments.next())
+            .map(|(cert, key)| TlsFiles {
+                cert: cert.into(),
+                key: key.into(),
+            }),
         drain: Duration::from_secs(1),
         place: ServerPlace::default(),
     };

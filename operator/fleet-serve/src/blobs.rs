@@ -1,28 +1,34 @@
-//! Blobs that are kept open, so that a request for one that was asked for lately does not go through the file system.
+//! Blobs that are kept open, by the path that they were asked for under: a request for one that was asked for lately goes
+//! neither through the index nor through the file system.
 //!
-//! A blob is named by its digest and never changes, so an open one stays right, whatever is published. But a disk may
-//! rot, and a repaired blob is another file under the same name: therefore the name is looked at once in [`SURE_FOR`], and
-//! none stays open for longer than [`OPEN_FOR`], or than the snapshots that were kept with it, since an open file keeps
-//! the bytes of a collected blob on the disk.
+//! A blob never changes, and a name whose content never changes stands for the same one for as long as its snapshot is
+//! served. But a disk may rot, and a repaired blob is another file under the same name. A folder tells when a name in it
+//! becomes another file's ([`Folders`]): then the blob is looked at, and once in [`LOOK_AFTER`] however still the folder
+//! is. One that nobody asks for is closed after [`OPEN_FOR`], and all are with the snapshots that were kept with them, since
+//! an open file keeps the bytes of a collected blob on the disk.
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
+use fleet_store::{Entry, SnapshotId, Store};
 use fleet_types::{Sha256, lock};
 use http::HeaderValue;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::conditional::{Validators, http_date};
+use crate::folders::{Folders, Version};
 
-/// How long a blob is kept open.
+/// How long a blob that nobody asks for is kept open.
 const OPEN_FOR: Duration = Duration::from_secs(10);
-/// How long a name is believed to be still that of the open file: not each of many requests needs to ask.
-const SURE_FOR: Duration = Duration::from_secs(1);
+/// How long a name is believed to be still that of the open file while its folder says so too.
+const LOOK_AFTER: Duration = Duration::from_secs(60);
 /// Requests of different cores seldom wait for one another.
 const SHARDS: usize = 16;
 
@@ -36,6 +42,8 @@ pub struct Blob {
     etag: HeaderValue,
     /// Of the first path that it was asked for under; others of the same content may have another.
     modified: OnceLock<(i64, Option<HeaderValue>)>,
+    /// Whether reading it failed.
+    doubtful: AtomicBool,
 }
 
 impl Blob {
@@ -52,6 +60,7 @@ impl Blob {
             inode,
             etag,
             modified: OnceLock::new(),
+            doubtful: AtomicBool::new(false),
         })
     }
 
@@ -60,6 +69,15 @@ impl Blob {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         let opened = openat2(CWD, path, flags, Mode::empty(), ResolveFlags::CACHED);
         Blob::new(digest, File::from(opened.ok()?)).ok()
+    }
+
+    /// Reading it failed: whoever asks for it next has a look at the file first.
+    pub fn doubt(&self) {
+        self.doubtful.store(true, Ordering::Relaxed);
+    }
+
+    fn is_doubtful(&self) -> bool {
+        self.doubtful.load(Ordering::Relaxed)
     }
 
     /// Whether the name still is that of this very file, with as many bytes.
@@ -84,76 +102,158 @@ impl Blob {
     }
 }
 
-/// The open blobs of all mirrors.
+/// The open blobs of one mirror.
 pub struct OpenBlobs {
-    shards: [Mutex<HashMap<Sha256, Kept>>; SHARDS],
-    /// Blobs in each shard.
-    limit: usize,
+    store: Store,
+    folders: Folders,
+    shards: [Mutex<HashMap<Box<str>, Kept>>; SHARDS],
+    /// Files that all mirrors together may keep open.
+    free: Arc<Semaphore>,
 }
 
 struct Kept {
     blob: Arc<Blob>,
-    since: Instant,
+    entry: Entry,
+    /// The snapshot in which the path stands for this entry, if it names it for good.
+    of: Option<SnapshotId>,
+    asked: Instant,
     looked: Instant,
+    /// What its folder was when it was looked at.
+    version: Version,
+    _place: OwnedSemaphorePermit,
 }
 
 impl OpenBlobs {
-    /// Keeps about `limit` files open, beside those that are being sent.
-    pub fn new(limit: usize) -> OpenBlobs {
+    pub fn new(store: Store, free: Arc<Semaphore>) -> OpenBlobs {
         OpenBlobs {
+            store,
+            folders: Folders::default(),
             shards: std::array::from_fn(|_| Mutex::default()),
-            limit: (limit / SHARDS).max(1),
+            free,
         }
     }
 
-    /// `path` is the name of the blob, which is looked at every now and then.
-    pub fn get(&self, digest: &Sha256, path: impl FnOnce() -> PathBuf) -> Option<Arc<Blob>> {
-        let mut shard = self.shard(digest);
-        let kept = shard.get_mut(digest)?;
-        let now = Instant::now();
-        if now.duration_since(kept.looked) < SURE_FOR {
-            return Some(kept.blob.clone());
+    /// What a path stands for in a snapshot, where that is open.
+    pub fn known(&self, path: &str, of: &SnapshotId) -> Option<(Entry, Arc<Blob>)> {
+        self.asked(path, |kept| kept.of.as_ref() == Some(of))
+    }
+
+    /// The blob of an entry if it is open, or can be opened without waiting for the disk. With the snapshot whose index
+    /// says that the path stands for it.
+    pub fn at_hand(&self, path: &str, entry: &Entry, of: Option<SnapshotId>) -> Option<Arc<Blob>> {
+        let is_same = |kept: &mut Kept| {
+            let is_same = kept.entry == *entry;
+            if is_same {
+                kept.of = of.filter(|_| !entry.mutable);
+            }
+            is_same
+        };
+        if let Some((_, blob)) = self.asked(path, is_same) {
+            return Some(blob);
         }
-        if now.duration_since(kept.since) < OPEN_FOR && kept.blob.is_at(&path()) {
-            kept.looked = now;
-            return Some(kept.blob.clone());
-        }
-        shard.remove(digest);
-        None
+        let version = self.version(&entry.digest, Instant::now());
+        let opened = Blob::open_at_hand(&entry.digest, &self.store.blob_path(&entry.digest))?;
+        let blob = self.keep(path, entry, of, opened, version);
+        (blob.size == entry.size).then_some(blob)
+    }
+
+    /// Opens the blob of an entry, perhaps anew; none where there is none. Blocks on the disk.
+    pub fn open(
+        &self,
+        path: &str,
+        entry: &Entry,
+        of: Option<SnapshotId>,
+    ) -> Result<Option<Arc<Blob>>, String> {
+        let version = self.version(&entry.digest, Instant::now());
+        let opened = self.store.open_blob(&entry.digest);
+        let Some(file) = opened.map_err(|error| error.to_string())? else {
+            return Ok(None);
+        };
+        let blob = Blob::new(&entry.digest, file).map_err(|error| error.to_string())?;
+        Ok(Some(self.keep(path, entry, of, blob, version)))
     }
 
     /// For a blob that turned out to be damaged.
-    pub fn close(&self, digest: &Sha256) {
-        self.shard(digest).remove(digest);
+    pub fn close(&self, path: &str) {
+        self.shard(path).remove(path);
     }
 
-    /// Keeps a blob that is whole.
-    pub fn keep(&self, digest: Sha256, blob: Arc<Blob>) {
-        let since = Instant::now();
-        let mut shard = self.shard(&digest);
-        if shard.len() >= self.limit {
-            // Any will do: the ones that are asked for often come back at once.
-            let arbitrary = shard.keys().next().copied();
-            arbitrary.and_then(|digest| shard.remove(&digest));
-        }
-        shard.insert(
-            digest,
-            Kept {
-                blob,
-                since,
-                looked: since,
-            },
-        );
-    }
-
-    /// Closes those that have been open for long. To be called every now and then.
+    /// Closes those that nobody asked for lately. To be called every now and then.
     pub fn close_old(&self) {
-        self.retain(|kept| kept.since.elapsed() < OPEN_FOR);
+        self.retain(|kept| kept.asked.elapsed() < OPEN_FOR);
     }
 
     /// For when blobs may have been removed from the disk.
     pub fn close_all(&self) {
         self.retain(|_| false);
+    }
+
+    fn asked(
+        &self,
+        path: &str,
+        is_it: impl FnOnce(&mut Kept) -> bool,
+    ) -> Option<(Entry, Arc<Blob>)> {
+        let mut shard = self.shard(path);
+        let kept = shard.get_mut(path)?;
+        if !is_it(kept) {
+            return None;
+        }
+        let now = Instant::now();
+        let version = self.version(&kept.entry.digest, now);
+        let is_sure = kept.version == version
+            && now.duration_since(kept.looked) < LOOK_AFTER
+            && !kept.blob.is_doubtful();
+        if !is_sure {
+            if !kept.blob.is_at(&self.store.blob_path(&kept.entry.digest)) {
+                shard.remove(path);
+                return None;
+            }
+            (kept.version, kept.looked) = (version, now);
+        }
+        kept.asked = now;
+        Some((kept.entry, kept.blob.clone()))
+    }
+
+    /// Keeps a blob open if it is whole and there is room. `version` is what its folder was before it was opened.
+    fn keep(
+        &self,
+        path: &str,
+        entry: &Entry,
+        of: Option<SnapshotId>,
+        blob: Blob,
+        version: Version,
+    ) -> Arc<Blob> {
+        let blob = Arc::new(blob);
+        if blob.size != entry.size {
+            return blob;
+        }
+        let mut shard = self.shard(path);
+        let free = || self.free.clone().try_acquire_owned().ok();
+        let place = free().or_else(|| {
+            // Any will do: the ones that are asked for often come back at once.
+            let arbitrary = shard.keys().next().cloned()?;
+            shard.remove(&arbitrary);
+            free()
+        });
+        if let Some(_place) = place {
+            let now = Instant::now();
+            let kept = Kept {
+                blob: blob.clone(),
+                entry: *entry,
+                of: of.filter(|_| !entry.mutable),
+                asked: now,
+                looked: now,
+                version,
+                _place,
+            };
+            shard.insert(path.into(), kept);
+        }
+        blob
+    }
+
+    fn version(&self, digest: &Sha256, now: Instant) -> Version {
+        let path = || self.store.blob_path(digest);
+        self.folders.version(digest, now, path)
     }
 
     fn retain(&self, stays: impl Fn(&Kept) -> bool) {
@@ -162,8 +262,8 @@ impl OpenBlobs {
         }
     }
 
-    fn shard(&self, digest: &Sha256) -> MutexGuard<'_, HashMap<Sha256, Kept>> {
-        let number = usize::from(digest.0[0]) % SHARDS;
+    fn shard(&self, path: &str) -> MutexGuard<'_, HashMap<Box<str>, Kept>> {
+        let number = path.bytes().map(usize::from).sum::<usize>() % SHARDS;
         lock(self.shards.get(number).unwrap_or(&self.shards[0]))
     }
 }
@@ -189,22 +289,66 @@ mod tests {
 
     #[test]
     fn no_more_than_the_limit_stay_open() {
-        let open = OpenBlobs::new(2 * SHARDS);
-        let kept: Vec<Arc<Blob>> = (0..100).map(|_| blob()).collect();
-        for (n, blob) in (0..).zip(&kept) {
-            let digest = Sha256([n; 32]);
-            open.keep(digest, blob.clone());
-            assert!(Arc::ptr_eq(&open.get(&digest, PathBuf::new).unwrap(), blob));
+        let dir = tempfile::tempdir().unwrap();
+        let identity = fleet_store::Identity {
+            format_version: fleet_store::Identity::FORMAT_VERSION,
+            upstream_type: "Debian".into(),
+            authority: "https://upstream.example.org/".into(),
+            mirror: "a".into(),
+            serving_path: "a".into(),
+            directory_listing: true,
+            retention: fleet_store::Retention {
+                keep: 1,
+                min_age: Duration::ZERO,
+            },
+            clients: Default::default(),
+        };
+        let writer = fleet_store::Writer::open(&dir.path().join("a"), &identity).unwrap();
+        let mut entries = Vec::new();
+        for n in 0..100u8 {
+            let staged = writer.staging().put_bytes(&[n; 10]).unwrap();
+            entries.push(Entry {
+                state: fleet_store::EntryState::Present,
+                digest: staged.digest(),
+                size: 10,
+                mtime: 0,
+                mutable: n % 2 == 0,
+                guarded: false,
+                sha512: None,
+            });
+            writer.staging().commit_batch(vec![staged]).unwrap();
+        }
+        const LIMIT: usize = 2 * SHARDS;
+        let store = Store::open(&dir.path().join("a")).unwrap();
+        let open = OpenBlobs::new(store, Arc::new(Semaphore::new(LIMIT)));
+        let snapshot = SnapshotId(Sha256([1; 32]));
+        let of = Some(snapshot);
+        let mut blobs = Vec::new();
+        for (n, entry) in entries.iter().enumerate() {
+            let path = n.to_string();
+            let blob = open.open(&path, entry, of).unwrap().unwrap();
+            if let Some(again) = open.at_hand(&path, entry, of) {
+                assert_eq!(again.size, 10);
+            }
+            let known = open.known(&path, &snapshot);
+            assert!(
+                !entry.mutable || known.is_none(),
+                "the index is asked for names that change"
+            );
+            assert!(open.known(&path, &SnapshotId(Sha256([2; 32]))).is_none());
+            blobs.push(blob);
         }
         let still_open = || {
-            kept.iter()
-                .filter(|blob| Arc::strong_count(blob) > 1)
-                .count()
+            open.shards
+                .iter()
+                .map(|shard| lock(shard).len())
+                .sum::<usize>()
         };
-        assert_eq!(still_open(), 2 * SHARDS);
+        assert_eq!(still_open(), LIMIT);
+        assert_eq!(open.free.available_permits(), 0);
         open.close_old();
-        assert_eq!(still_open(), 2 * SHARDS, "none is old");
+        assert_eq!(still_open(), LIMIT, "none is old");
         open.close_all();
-        assert_eq!(still_open(), 0);
+        assert_eq!((still_open(), open.free.available_permits()), (0, LIMIT));
     }
 }

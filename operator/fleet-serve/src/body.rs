@@ -16,8 +16,9 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::answer::{Answer, Content, Counted};
+use crate::asked::NeedsDisk;
 use crate::blobs::Blob;
-use crate::read::{read_piece, read_piece_at_hand};
+use crate::read::{read_at_hand, read_piece, read_piece_at_hand};
 
 /// Bytes of one read; with one being sent a connection holds at most twice this.
 const PIECE: u64 = 64 * 1024;
@@ -84,23 +85,29 @@ impl Drop for InFlight {
 }
 
 /// Begins to answer, with another answer where the file is not what it was: once the head is sent, all that is left to
-/// do about it is to cut the connection. Blocks on the disk.
-pub fn prepare(method: &Method, counted: Counted, started: Instant) -> (Answer, InFlight) {
-    let (answer, mut request) = InFlight::begin(method, counted, started);
-    let checked = match &answer.content {
-        Content::File { blob, range } if method != Method::HEAD && range.start < range.end => {
-            read_piece(blob, range.end - 1..range.end).map(drop)
-        }
-        _ => Ok(()),
-    };
-    match checked {
-        Ok(()) => (answer, request),
-        Err(error) => {
-            let answer = Answer::unreadable(&error);
-            request.becomes(answer.status);
-            (answer, request)
+/// do about it is to cut the connection. `Err` where the disk would have to be waited for and that must not be.
+pub fn prepare(
+    method: &Method,
+    mut counted: Counted,
+    started: Instant,
+    may_block: bool,
+) -> Result<(Answer, InFlight), NeedsDisk> {
+    if let Content::File { blob, range } = &counted.answer.content
+        && method != Method::HEAD
+        && range.start < range.end
+    {
+        let last = range.end - 1;
+        let checked = match read_at_hand(blob, &mut [0], last) {
+            Ok(false) if may_block => read_piece(blob, last..range.end).map(drop),
+            Ok(false) => return Err(NeedsDisk),
+            Ok(true) => Ok(()),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = checked {
+            counted.answer = Answer::unreadable(&error);
         }
     }
+    Ok(InFlight::begin(method, counted, started))
 }
 
 /// The body of a response; the request ends with it.

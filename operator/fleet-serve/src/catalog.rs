@@ -11,8 +11,8 @@ use std::sync::{Arc, RwLock};
 use fleet_store::{IDENTITY_FILE, Store, StoreError};
 use fleet_telemetry::{MirrorTraffic, Readiness, ServerMetrics};
 use fleet_types::{lock_read, lock_write};
+use tokio::sync::Semaphore;
 
-use crate::blobs::OpenBlobs;
 use crate::mirror::ServedMirror;
 use crate::path::Candidate;
 
@@ -25,7 +25,8 @@ pub struct Catalog {
     metrics: Arc<ServerMetrics>,
     /// Counts the requests that belong to no mirror.
     pub outside: Arc<MirrorTraffic>,
-    blobs: Arc<OpenBlobs>,
+    /// Files that the mirrors may keep open.
+    open_files: Arc<Semaphore>,
     known: RwLock<Arc<Known>>,
 }
 
@@ -55,13 +56,14 @@ struct Problem {
 }
 
 impl Catalog {
-    pub fn new(data: PathBuf, metrics: Arc<ServerMetrics>, blobs: OpenBlobs) -> Catalog {
+    /// `open_files` are kept open at most, beside those that are being sent.
+    pub fn new(data: PathBuf, metrics: Arc<ServerMetrics>, open_files: usize) -> Catalog {
         let outside = metrics.mirror("");
         Catalog {
             data,
             metrics,
             outside,
-            blobs: Arc::new(blobs),
+            open_files: Arc::new(Semaphore::new(open_files)),
             known: RwLock::default(),
         }
     }
@@ -81,8 +83,8 @@ impl Catalog {
         for mirror in &after.served {
             mirror.view();
             mirror.tell_health();
+            mirror.blobs.close_old();
         }
-        self.blobs.close_old();
         self.report_changes(&before, &after);
         *lock_write(&self.known) = after.clone();
     }
@@ -212,7 +214,7 @@ impl Catalog {
                 let traffic = self.metrics.mirror(&store.identity().mirror);
                 Ok(Some(Opened {
                     stamp,
-                    mirror: Arc::new(ServedMirror::new(store, traffic, self.blobs.clone())),
+                    mirror: Arc::new(ServedMirror::new(store, traffic, self.open_files.clone())),
                 }))
             }
             Err(error) if error.is_absent() => Ok(None),

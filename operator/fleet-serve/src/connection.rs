@@ -22,7 +22,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::answer::{Answer, Counted};
-use crate::asked::Asked;
+use crate::asked::{Asked, NeedsDisk};
 use crate::body::{self, InFlight, prepare};
 use crate::catalog::Catalog;
 use crate::handler;
@@ -112,14 +112,25 @@ impl HttpServer {
     async fn connection(
         self: Arc<Self>,
         stream: TcpStream,
-        mut seat: Seat,
+        seat: Seat,
         shutdown: CancellationToken,
     ) {
         // Only latency is at stake.
         let _ = stream.set_nodelay(true);
-        let Some(acceptor) = self.tls.clone() else {
-            return plain::serve(self.catalog.clone(), stream, seat).await;
-        };
+        match self.tls.clone() {
+            None => plain::serve(self.catalog.clone(), stream, seat).await,
+            // Apart, so that a connection without TLS has no room for what one with it needs.
+            Some(acceptor) => Box::pin(self.encrypted(acceptor, stream, seat, shutdown)).await,
+        }
+    }
+
+    async fn encrypted(
+        self: Arc<Self>,
+        acceptor: TlsAcceptor,
+        stream: TcpStream,
+        mut seat: Seat,
+        shutdown: CancellationToken,
+    ) {
         let handshake = acceptor.accept(StallGuard::new(stream, STALL_TIMEOUT));
         let accepted = tokio::select! {
             accepted = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake) => accepted,
@@ -171,47 +182,59 @@ impl HttpServer {
 struct Answering(Arc<HttpServer>);
 
 impl Answers for Answering {
+    /// On this thread where nothing has to be waited for: another one costs two wake-ups.
     async fn answer(&self, head: Parts) -> (Answer, InFlight) {
         let started = Instant::now();
-        let catalog = self.0.catalog.clone();
-        let answering = tokio::task::spawn_blocking(move || {
-            let counted = find(&catalog, &head);
-            prepare(&head.method, counted, started)
-        });
-        answering.await.unwrap_or_else(|error| {
+        if let Ok(found) = self.find(&head, started, false) {
+            return found;
+        }
+        let this = self.clone();
+        let answering = tokio::task::spawn_blocking(move || this.find(&head, started, true).ok());
+        let found = answering.await.unwrap_or_else(|error| {
             tracing::error!(%error, "a request could not be answered");
-            InFlight::begin(&Method::GET, unanswered(&self.0.catalog), started)
-        })
+            None
+        });
+        found.unwrap_or_else(|| InFlight::begin(&Method::GET, unanswered(&self.0.catalog), started))
     }
 }
 
-/// The answer to a request that came over TLS. Blocks on the disk.
-fn find(catalog: &Catalog, head: &Parts) -> Counted {
-    let authority = head.uri.authority().map(|authority| authority.as_str());
-    let is_clear = match head.version {
-        Version::HTTP_2 => true,
-        version => is_host_clear(&head.headers, version == Version::HTTP_10),
-    };
-    if !is_clear {
-        return Counted {
-            answer: Answer::text(
-                StatusCode::BAD_REQUEST,
-                "this is not a request that can be answered",
-            ),
-            traffic: catalog.outside.clone(),
+impl Answering {
+    /// The answer to a request that came over TLS; always, where it may block on the disk.
+    fn find(
+        &self,
+        head: &Parts,
+        started: Instant,
+        may_block: bool,
+    ) -> Result<(Answer, InFlight), NeedsDisk> {
+        let catalog = &self.0.catalog;
+        let is_clear = match head.version {
+            Version::HTTP_2 => true,
+            version => is_host_clear(&head.headers, version == Version::HTTP_10),
         };
+        let counted = match is_clear {
+            true => handler::answer(
+                catalog,
+                Asked {
+                    method: &head.method,
+                    path: head.uri.path(),
+                    headers: &head.headers,
+                    way: Way {
+                        authority: head.uri.authority().map(|authority| authority.as_str()),
+                        secure: true,
+                    },
+                    may_block,
+                },
+            )?,
+            false => Counted {
+                answer: Answer::text(
+                    StatusCode::BAD_REQUEST,
+                    "this is not a request that can be answered",
+                ),
+                traffic: catalog.outside.clone(),
+            },
+        };
+        prepare(&head.method, counted, started, may_block)
     }
-    let asked = Asked {
-        method: &head.method,
-        path: head.uri.path(),
-        headers: &head.headers,
-        way: Way {
-            authority,
-            secure: true,
-        },
-        may_block: true,
-    };
-    handler::answer(catalog, asked).unwrap_or_else(|_| unanswered(catalog))
 }
 
 /// Runs one of hyper's connections to its end; after `shutdown` it takes no further request.
@@ -248,7 +271,6 @@ mod tests {
     use tokio::sync::Semaphore;
 
     use super::*;
-    use crate::blobs::OpenBlobs;
 
     const PATIENCE: Duration = Duration::from_secs(50);
     const REQUEST: &[u8] = b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -263,7 +285,7 @@ mod tests {
         let metrics = ServerMetrics::register(&registry, ServerPlace::default()).unwrap();
         let data = tempfile::tempdir().unwrap().keep();
         let server = HttpServer {
-            catalog: Arc::new(Catalog::new(data, metrics, OpenBlobs::new(16))),
+            catalog: Arc::new(Catalog::new(data, metrics, 16)),
             tls: None,
             drain: Duration::ZERO,
             connections,

@@ -6,15 +6,16 @@ use std::future::poll_fn;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use fleet_telemetry::{Mark, Seat};
 use h2::server::{Connection, SendResponse};
 use h2::{Reason, SendStream};
+use http::Response;
 use http::header::{CONNECTION, DATE};
 use http::request::Parts;
-use http::{HeaderValue, Response};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -25,6 +26,7 @@ use crate::answer::{Answer, Content};
 use crate::blobs::Blob;
 use crate::body::InFlight;
 use crate::connection::MAX_HEAD_BYTES;
+use crate::date;
 use crate::read::{read_patiently, read_piece_at_hand};
 use crate::room::{PIECE_BYTES, Room, Taken};
 
@@ -106,8 +108,15 @@ where
                 Some(accepted) => {
                     let (request, respond) = accepted?;
                     own.mark.busy(Instant::now());
-                    let (answers, own) = (answers.clone(), own.clone());
-                    streams.spawn(async move { own.stream(answers, request.into_parts().0, respond).await });
+                    let head = request.into_parts().0;
+                    let mut stream = Box::pin(own.clone().stream(answers.clone(), head, respond));
+                    // Most answers wait for nothing, and a task costs more than they do.
+                    let mut waits = |context: &mut Context<'_>| stream.as_mut().poll(context).is_pending();
+                    if poll_fn(|context| Poll::Ready(waits(context))).await {
+                        streams.spawn(stream);
+                    } else if streams.is_empty() {
+                        own.mark.idle(Instant::now());
+                    }
                 }
                 None => return Ok(()),
             },
@@ -163,10 +172,7 @@ impl Own {
         *response.status_mut() = answer.status;
         *response.headers_mut() = answer.headers;
         response.headers_mut().remove(CONNECTION);
-        let date = httpdate::fmt_http_date(std::time::SystemTime::now());
-        if let Ok(date) = HeaderValue::try_from(date) {
-            response.headers_mut().insert(DATE, date);
-        }
+        response.headers_mut().insert(DATE, date::now());
         let Ok(mut stream) = respond.send_response(response, is_empty) else {
             return;
         };
@@ -252,12 +258,12 @@ async fn window(stream: &mut SendStream<Bytes>, wanted: usize) -> io::Result<usi
     poll_fn(|context| {
         loop {
             if stream.capacity() > 0 {
-                return std::task::Poll::Ready(Ok(stream.capacity()));
+                return Poll::Ready(Ok(stream.capacity()));
             }
-            match std::task::ready!(stream.poll_capacity(context)) {
+            match ready!(stream.poll_capacity(context)) {
                 Some(Ok(_)) => {}
-                Some(Err(error)) => return std::task::Poll::Ready(Err(io::Error::other(error))),
-                None => return std::task::Poll::Ready(Err(gone())),
+                Some(Err(error)) => return Poll::Ready(Err(io::Error::other(error))),
+                None => return Poll::Ready(Err(gone())),
             }
         }
     })

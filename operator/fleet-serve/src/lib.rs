@@ -17,7 +17,9 @@ mod catalog;
 mod conditional;
 mod connection;
 mod content_type;
+mod date;
 mod descriptors;
+mod folders;
 mod handler;
 mod http2;
 mod listing;
@@ -32,6 +34,7 @@ mod status;
 mod suspects;
 mod tls;
 mod transaction;
+mod view;
 
 use std::io;
 use std::net::SocketAddr;
@@ -51,7 +54,6 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::answer::Answer;
-use crate::blobs::OpenBlobs;
 use crate::catalog::Catalog;
 use crate::connection::{HEAD_TIMEOUT, HttpServer, STALL_TIMEOUT, bind};
 use crate::descriptors::Shares;
@@ -147,7 +149,7 @@ async fn serve_all(
     let catalog = Arc::new(Catalog::new(
         options.data.clone(),
         metrics,
-        OpenBlobs::new(shares.open_blobs),
+        shares.open_blobs,
     ));
     refresh_once(&catalog).await;
 

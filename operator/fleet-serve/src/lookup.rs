@@ -15,9 +15,10 @@ use crate::catalog::OURS;
 use crate::conditional::{Validators, decide};
 use crate::content_type::content_type;
 use crate::listing::{Directory, Line, directory_page};
-use crate::mirror::{ServedMirror, View, served_in};
+use crate::mirror::ServedMirror;
 use crate::path::{Candidate, encode};
 use crate::transaction;
+use crate::view::{View, served_in};
 
 /// One path of one mirror.
 pub struct Lookup<'a> {
@@ -33,7 +34,8 @@ pub struct Lookup<'a> {
 
 /// What a path stands for.
 enum Target {
-    File(Entry),
+    /// With the snapshot that was to be looked in, where that has it; others may have it too.
+    File(Entry, Option<SnapshotId>),
     /// In the snapshot; the path there is another than the one asked for where that leads through a link.
     Directory(Arc<Snapshot>, String),
     /// A file that the mirror publishes about itself.
@@ -54,8 +56,12 @@ impl Lookup<'_> {
             true => self.mirror.view(),
             false => self.mirror.view_at_hand().ok_or(NeedsDisk)?,
         };
+        let is_damaged = view.is_damaged();
+        if let Some(answer) = self.open(&view).filter(|_| !is_damaged) {
+            return Ok(answer);
+        }
         let mut target = self.resolve(&view);
-        if view.is_damaged() {
+        if is_damaged {
             // What was not found may be what can no longer be read.
             self.asked.disk()?;
             target = self.resolve(&self.mirror.fresh_view());
@@ -69,9 +75,9 @@ impl Lookup<'_> {
             target = self.resolve(&self.mirror.wider_view(&view));
         }
         Ok(match target {
-            Target::File(entry) => match self.transaction(&view, &entry)? {
+            Target::File(entry, of) => match self.transaction(&view, &entry)? {
                 Some(answer) => answer,
-                None => self.file(entry, true)?,
+                None => self.file(entry, of, true)?,
             },
             Target::Directory(snapshot, path) => {
                 self.asked.disk()?;
@@ -97,23 +103,39 @@ impl Lookup<'_> {
         })
     }
 
+    /// A file whose name never gets other content, where it is open: nearly all requests of a busy mirror.
+    fn open(&self, view: &View) -> Option<Answer> {
+        if self.rest.directory {
+            return None;
+        }
+        let of = self.first(view)?.id();
+        let (entry, blob) = self.mirror.blobs.known(&self.rest.path, &of)?;
+        Some(self.found(entry, blob))
+    }
+
+    /// The snapshot to look in.
+    fn first<'v>(&self, view: &'v View) -> Option<&'v Arc<Snapshot>> {
+        match &self.fixed {
+            Some(id) => view.snapshot(id),
+            None => view.current.as_ref(),
+        }
+    }
+
     fn resolve(&self, view: &View) -> Target {
-        let first = match &self.fixed {
-            Some(id) => view.snapshot(id).ok_or(Target::UnknownSnapshot),
-            None => view.current.as_ref().ok_or(Target::NoSnapshot),
-        };
-        let first = match first {
-            Ok(first) => first,
+        let Some(first) = self.first(view) else {
             // Where the current snapshot is damaged the others still hold what never changes.
-            Err(Target::NoSnapshot) if !self.rest.directory => {
-                let elsewhere = view.find_elsewhere(&self.rest.path);
-                return elsewhere.map_or(Target::NoSnapshot, Target::File);
-            }
-            Err(target) => return target,
+            let elsewhere = || match self.rest.directory {
+                true => None,
+                false => view.find_elsewhere(&self.rest.path),
+            };
+            return match self.fixed {
+                Some(_) => Target::UnknownSnapshot,
+                None => elsewhere().map_or(Target::NoSnapshot, |entry| Target::File(entry, None)),
+            };
         };
         // No path is a file and a directory of one snapshot, and most requests are for files.
         match served_in(first, &self.rest.path) {
-            Some(entry) if !self.rest.directory => return Target::File(entry),
+            Some(entry) if !self.rest.directory => return Target::File(entry, Some(first.id())),
             Some(_) => return Target::Nothing,
             None => {}
         }
@@ -122,7 +144,7 @@ impl Lookup<'_> {
             return Target::Directory(first.clone(), path.into_owned());
         }
         match view.find_elsewhere(&self.rest.path) {
-            Some(entry) if !self.rest.directory => Target::File(entry),
+            Some(entry) if !self.rest.directory => Target::File(entry, None),
             None => match left_out(first, &path) {
                 Some(target) => target,
                 None => self.resolve_ours(first, &path),
@@ -157,7 +179,7 @@ impl Lookup<'_> {
         if !self.mirror.begins_transaction(current, &self.rest.path) {
             return Ok(None);
         }
-        let plain = self.file(*entry, true)?;
+        let plain = self.file(*entry, None, true)?;
         let unchanged = plain.status == StatusCode::NOT_MODIFIED;
         let site = match !unchanged && transaction::is_apt(self.asked.headers) {
             true => transaction::other_site(self.asked.way, self.asked.headers),
@@ -185,19 +207,25 @@ impl Lookup<'_> {
 
     /// Sends the blob of an entry. It was there when the snapshot was made; if it is gone by now, the snapshot was
     /// collected, and the path is resolved once more.
-    fn file(&self, entry: Entry, may_retry: bool) -> Result<Answer, NeedsDisk> {
-        if let Some(blob) = self.mirror.blob_at_hand(&entry) {
+    fn file(
+        &self,
+        entry: Entry,
+        of: Option<SnapshotId>,
+        may_retry: bool,
+    ) -> Result<Answer, NeedsDisk> {
+        let (blobs, path) = (&self.mirror.blobs, &self.rest.path);
+        if let Some(blob) = blobs.at_hand(path, &entry, of) {
             return Ok(self.found(entry, blob));
         }
         self.asked.disk()?;
-        Ok(match self.mirror.open_blob(&entry) {
+        Ok(match blobs.open(path, &entry, of) {
             Ok(Some(blob)) if blob.size == entry.size => self.found(entry, blob),
             Ok(Some(blob)) => self.damaged(
                 &entry,
                 &format!("has {} bytes instead of {}", blob.size, entry.size),
             ),
             Ok(None) if may_retry => match self.resolve(&self.mirror.fresh_view()) {
-                Target::File(entry) => self.file(entry, false)?,
+                Target::File(entry, of) => self.file(entry, of, false)?,
                 _ => Answer::text(StatusCode::NOT_FOUND, "no longer in this mirror"),
             },
             Ok(None) => self.damaged(&entry, "is missing"),
@@ -227,7 +255,7 @@ impl Lookup<'_> {
 
     /// Never a short body: a client must be able to tell a damaged mirror from a damaged file.
     fn damaged(&self, entry: &Entry, problem: &str) -> Answer {
-        if self.mirror.suspect(entry) {
+        if self.mirror.suspect(&self.rest.path, entry) {
             tracing::error!(
                 mirror = self.mirror.name(),
                 path = self.rest.path,

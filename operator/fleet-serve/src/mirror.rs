@@ -5,20 +5,19 @@
 //! content never changes is also found in every other snapshot on the volume, published or only prepared. A client
 //! whose requests span a publish therefore still finds everything that the index it began with names by digest. So it
 //! does where that snapshot was given up since, because so many were published: such names stay for as long as
-//! snapshots that are superseded do ([`Retained`]).
+//! snapshots that are superseded do ([`fleet_store::Retained`]).
 
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
 
-use fleet_store::{
-    Entry, EntryState, Identity, Retained, Retention, Snapshot, SnapshotId, Store, StoreError,
-    Transactions,
-};
+use fleet_store::{Entry, Identity, Snapshot, SnapshotId, Store, StoreError, Transactions};
 use fleet_telemetry::{MirrorTraffic, ServedSnapshot};
 use fleet_types::{Sha256, lock};
+use tokio::sync::Semaphore;
 
-use crate::blobs::{Blob, OpenBlobs};
+use crate::blobs::OpenBlobs;
 use crate::suspects::Suspects;
+use crate::view::View;
 
 /// How long the answer to "what is current?" is believed.
 const CURRENT_AGE: Duration = Duration::from_millis(100);
@@ -32,24 +31,12 @@ pub struct ServedMirror {
     store: Store,
     /// Counts the requests of this mirror.
     pub traffic: Arc<MirrorTraffic>,
-    blobs: Arc<OpenBlobs>,
+    pub blobs: OpenBlobs,
     known: Mutex<Known>,
     /// Held while the volume is read. Opening a large snapshot verifies its index, which takes a while; requests go on
     /// with what is known meanwhile.
     reading: Mutex<()>,
     suspects: Suspects,
-}
-
-/// What is on the volume, read at one moment. Requests hold on to it until they are answered.
-#[derive(Default, Clone)]
-pub struct View {
-    pub current: Option<Arc<Snapshot>>,
-    /// When `current` was published, Unix seconds.
-    pub published: Option<i64>,
-    /// The others, newest first.
-    others: Vec<Arc<Snapshot>>,
-    /// Names of snapshots that were given up, and for how long they count.
-    retained: Option<(Arc<Retained>, Retention)>,
 }
 
 #[derive(Default)]
@@ -62,66 +49,17 @@ struct Known {
     problem: Option<String>,
 }
 
-/// A path of one snapshot, if there are bytes to serve. By the snapshot's own links: a name may have stood for another
-/// directory in another one.
-pub fn served_in(snapshot: &Snapshot, path: &str) -> Option<Entry> {
-    let entry = snapshot.get(&snapshot.behind_links(path))?;
-    (entry.state == EntryState::Present).then_some(entry)
-}
-
-impl View {
-    /// A snapshot by its whole id.
-    pub fn snapshot(&self, id: &SnapshotId) -> Option<&Arc<Snapshot>> {
-        self.all().find(|snapshot| snapshot.id() == *id)
-    }
-
-    /// A path whose content never changes, in every snapshot, newest first, and among the names that went: for one that
-    /// [`served_in`] does not find.
-    pub fn find_elsewhere(&self, path: &str) -> Option<Entry> {
-        let mut known = self.all().filter_map(|snapshot| served_in(snapshot, path));
-        known
-            .find(|entry| !entry.mutable)
-            .or_else(|| self.find_retained(path))
-    }
-
-    /// Under its own name, or under that of what the current snapshot's links lead to.
-    fn find_retained(&self, path: &str) -> Option<Entry> {
-        let (retained, retention) = self.retained.as_ref()?;
-        let behind = || retained.get(&self.current.as_ref()?.behind_links(path));
-        let gone = retained.get(path).or_else(behind)?;
-        let now = jiff::Timestamp::now().as_second();
-        retention.is_recent(gone.at, now).then_some(gone.entry)
-    }
-
-    /// Whether one of the files that it reads was found changed since it was opened.
-    pub fn is_damaged(&self) -> bool {
-        let retained = self.retained.as_ref();
-        self.all().any(|snapshot| snapshot.is_damaged())
-            || retained.is_some_and(|(list, _)| list.is_damaged())
-    }
-
-    /// As [`View::snapshot`], unless it is damaged.
-    fn whole(&self, id: &SnapshotId) -> Option<&Arc<Snapshot>> {
-        self.snapshot(id).filter(|snapshot| !snapshot.is_damaged())
-    }
-
-    fn has_all_of(&self, other: &View) -> bool {
-        other
-            .all()
-            .all(|snapshot| self.snapshot(&snapshot.id()).is_some())
-    }
-
-    fn all(&self) -> impl Iterator<Item = &Arc<Snapshot>> {
-        self.current.iter().chain(&self.others)
-    }
-}
-
 impl ServedMirror {
-    pub fn new(store: Store, traffic: Arc<MirrorTraffic>, blobs: Arc<OpenBlobs>) -> ServedMirror {
+    /// `open_files` counts those that all mirrors together may keep open.
+    pub fn new(
+        store: Store,
+        traffic: Arc<MirrorTraffic>,
+        open_files: Arc<Semaphore>,
+    ) -> ServedMirror {
         ServedMirror {
+            blobs: OpenBlobs::new(store.clone(), open_files),
             store,
             traffic,
-            blobs,
             known: Mutex::default(),
             reading: Mutex::default(),
             suspects: Suspects::default(),
@@ -196,41 +134,9 @@ impl ServedMirror {
         (!stale || being_read()).then_some(view)
     }
 
-    /// The blob of an entry if it is open, or can be opened without waiting for the disk.
-    pub fn blob_at_hand(&self, entry: &Entry) -> Option<Arc<Blob>> {
-        let path = || self.store.blob_path(&entry.digest);
-        let blob = match self.blobs.get(&entry.digest, path) {
-            Some(blob) => blob,
-            None => {
-                let path = path();
-                self.keep(entry, Blob::open_at_hand(&entry.digest, &path)?)
-            }
-        };
-        (blob.size == entry.size).then_some(blob)
-    }
-
-    /// Opens the blob of an entry; none where there is none. Blocks on the disk.
-    pub fn open_blob(&self, entry: &Entry) -> Result<Option<Arc<Blob>>, String> {
-        let opened = self.store.open_blob(&entry.digest);
-        let Some(file) = opened.map_err(|error| error.to_string())? else {
-            return Ok(None);
-        };
-        let blob = Blob::new(&entry.digest, file).map_err(|error| error.to_string())?;
-        Ok(Some(self.keep(entry, blob)))
-    }
-
-    /// Keeps a blob open if it is whole.
-    fn keep(&self, entry: &Entry, blob: Blob) -> Arc<Blob> {
-        let blob = Arc::new(blob);
-        if blob.size == entry.size {
-            self.blobs.keep(entry.digest, blob.clone());
-        }
-        blob
-    }
-
-    /// The blob of an entry is missing or damaged; true when that is news.
-    pub fn suspect(&self, entry: &Entry) -> bool {
-        self.blobs.close(&entry.digest);
+    /// The blob of an entry, which was asked for by this path, is missing or damaged; true when that is news.
+    pub fn suspect(&self, path: &str, entry: &Entry) -> bool {
+        self.blobs.close(path);
         self.suspects.add(&self.store, entry)
     }
 

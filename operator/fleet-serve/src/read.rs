@@ -13,7 +13,8 @@ use crate::blobs::Blob;
 pub fn read_piece(blob: &Blob, range: Range<u64>) -> io::Result<Bytes> {
     use std::os::unix::fs::FileExt;
     let mut piece = vec![0; length(&range)?];
-    blob.file.read_exact_at(&mut piece, range.start)?;
+    let read = blob.file.read_exact_at(&mut piece, range.start);
+    read.inspect_err(|_| blob.doubt())?;
     Ok(piece.into())
 }
 
@@ -27,12 +28,17 @@ pub async fn read_patiently(blob: &Arc<Blob>, range: Range<u64>) -> io::Result<B
 /// Exactly these bytes where they are in memory; none where they have to be waited for.
 pub fn read_piece_at_hand(blob: &Blob, range: Range<u64>) -> io::Result<Option<Bytes>> {
     let mut piece = vec![0; length(&range)?];
-    Ok(read_at_hand(&blob.file, &mut piece, range.start)?.then(|| piece.into()))
+    Ok(read_at_hand(blob, &mut piece, range.start)?.then(|| piece.into()))
 }
 
 /// Reads exactly `buffer.len()` bytes from the page cache; false where that would wait for the disk, or where the file
 /// system cannot tell (network file systems, overlays).
-pub fn read_at_hand(file: &File, buffer: &mut [u8], start: u64) -> io::Result<bool> {
+pub fn read_at_hand(blob: &Blob, buffer: &mut [u8], start: u64) -> io::Result<bool> {
+    let read = read_file_at_hand(&blob.file, buffer, start);
+    read.inspect_err(|_| blob.doubt())
+}
+
+fn read_file_at_hand(file: &File, buffer: &mut [u8], start: u64) -> io::Result<bool> {
     use rustix::io::{Errno, ReadWriteFlags, preadv2};
     let mut done = 0;
     while done < buffer.len() {

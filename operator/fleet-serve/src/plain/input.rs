@@ -3,10 +3,15 @@
 use http::{HeaderMap, StatusCode};
 
 use super::head::{Head, Parsed, parse};
+use super::spare::{self, Spare};
 use crate::connection::MAX_HEAD_BYTES;
 
 /// A first read; a head of a package manager has a few hundred bytes, so this is several pipelined ones.
 const FIRST: usize = 4 * 1024;
+
+thread_local! {
+    static SPARE: Spare = const { Spare::new(FIRST) };
+}
 
 #[derive(Default)]
 pub struct Input {
@@ -73,10 +78,21 @@ impl Input {
             self.seen = self.seen.saturating_sub(self.start);
             self.start = 0;
         }
+        if self.bytes.capacity() == 0 {
+            self.bytes = spare::take(&SPARE);
+        }
         if self.bytes.capacity() == self.bytes.len() {
             self.bytes.reserve(self.bytes.len().max(FIRST));
         }
         &mut self.bytes
+    }
+
+    /// Leaves the memory of what has been read to others.
+    pub fn rest(&mut self) {
+        if self.is_empty() {
+            spare::give_back(&SPARE, &mut self.bytes);
+            (self.start, self.seen) = (0, 0);
+        }
     }
 
     /// Whether an empty line lies in what came since the last look.

@@ -4,7 +4,7 @@
 //!
 //! # What may block
 //! Nothing here waits for the disk, or one file that is not in memory would delay everybody on its thread. What a
-//! request needs is tried without waiting first (open blobs, snapshots that are mapped, `RWF_NOWAIT`), and goes to a
+//! request needs is tried without waiting first (open blobs, snapshots that are open, `RWF_NOWAIT`), and goes to a
 //! thread that may block where that fails. `sendfile` has no such mode, so each piece of a large file is asked about
 //! before it is sent: where its last byte is in memory the rest was read ahead with it, nearly always.
 
@@ -14,10 +14,12 @@ mod input;
 mod output;
 mod receive;
 mod send;
+mod spare;
 
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use fleet_telemetry::Seat;
 use http::{HeaderMap, Method, StatusCode};
@@ -42,11 +44,13 @@ use crate::transaction::Way;
 
 /// Files up to this size are copied behind their heads, which is cheaper than a second system call.
 const SMALL: u64 = 32 * 1024;
-/// The most that one `sendfile` is asked for.
+/// Of so many bytes the page cache is asked for the last one.
 const PIECE: u64 = 512 * 1024;
+/// How long the answer is believed.
+const SURE_FOR: Duration = Duration::from_secs(1);
 /// The most that is read at once where the disk has to be waited for.
 const READ: u64 = 256 * 1024;
-/// Other connections of this thread get their turn after so many bytes.
+/// Other connections of this thread get their turn after so many bytes, and one `sendfile` is asked for no more.
 const TURN: u64 = 2 * 1024 * 1024;
 /// Longer request bodies are not worth reading: the connection ends.
 const SKIPPED: u64 = 64 * 1024;
@@ -211,7 +215,7 @@ impl Connection {
         let begin = out.bytes.len();
         let length = range.end - range.start;
         out.bytes.resize(begin + length as usize, 0);
-        let read = read_at_hand(&blob.file, &mut out.bytes[begin..], range.start);
+        let read = read_at_hand(blob, &mut out.bytes[begin..], range.start);
         let read = match read {
             Ok(true) => Ok(()),
             Ok(false) => read_patiently(blob, range.clone())
@@ -257,18 +261,30 @@ impl Connection {
         })
         .await?;
         let (mut at, mut turn) = (range.start, 0);
+        let (mut at_hand, mut since) = (at, Instant::now());
         while at < range.end {
-            let until = range.end.min(at + PIECE);
-            let sent = match read_at_hand(&blob.file, &mut [0], until - 1)? {
-                true => self.send_piece(blob, at..until).await?,
+            if since.elapsed() > SURE_FOR {
+                (at_hand, since) = (at, Instant::now());
+            }
+            // One `sendfile` takes what the socket has room for; what that leaves is not asked about again.
+            while at_hand < range.end && at_hand - at < TURN {
+                let until = range.end.min(at_hand + PIECE);
+                if !read_at_hand(blob, &mut [0], until - 1)? {
+                    break;
+                }
+                at_hand = until;
+            }
+            let sent = match at < at_hand {
+                true => self.send_piece(blob, at..at_hand).await?,
                 false => {
-                    let until = until.min(at + READ);
+                    let until = range.end.min(at + READ);
                     let bytes = read_patiently(blob, at..until).await?;
                     let flags = match until < range.end {
                         true => SendFlags::MORE,
                         false => SendFlags::empty(),
                     };
                     send_all(self.line(), &bytes, flags).await?;
+                    at_hand = until;
                     until - at
                 }
             };
@@ -297,7 +313,10 @@ impl Connection {
             )?)
         });
         match sent.await? {
-            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            0 => {
+                blob.doubt();
+                Err(io::ErrorKind::UnexpectedEof.into())
+            }
             sent => Ok(sent as u64),
         }
     }

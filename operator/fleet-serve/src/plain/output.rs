@@ -1,18 +1,19 @@
 //! Answers on their way into a socket: heads and small bodies are collected and sent together, large files go from the
 //! page cache into the socket without passing through this process.
 
-use std::cell::RefCell;
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use http::{HeaderMap, StatusCode};
 
 use super::head::Head;
+use super::spare::{self, Spare};
 use crate::body::InFlight;
+use crate::date;
 
 /// Sent at the latest when this many bytes have been collected.
 const ENOUGH: usize = 64 * 1024;
-/// An idle connection keeps no more memory than this for its next answer.
-const KEPT: usize = 16 * 1024;
+
+thread_local! {
+    static SPARE: Spare = const { Spare::new(2 * ENOUGH) };
+}
 
 /// What was not sent yet. Answers to pipelined requests are collected while more requests are at hand.
 #[derive(Default)]
@@ -42,8 +43,7 @@ impl Output {
     /// Everything was sent.
     pub fn sent(&mut self) {
         self.answered.clear();
-        self.bytes.clear();
-        self.bytes.shrink_to(KEPT);
+        spare::give_back(&SPARE, &mut self.bytes);
     }
 
     /// A head as it answers `asked`.
@@ -61,6 +61,9 @@ impl Output {
             (true, After::Close) => ("HTTP/1.0 ", ""),
         };
         let out = &mut self.bytes;
+        if out.capacity() == 0 {
+            *out = spare::take(&SPARE);
+        }
         out.extend_from_slice(version.as_bytes());
         out.extend_from_slice(status.as_str().as_bytes());
         out.push(b' ');
@@ -73,25 +76,8 @@ impl Output {
             out.extend_from_slice(b"\r\n");
         }
         out.extend_from_slice(connection.as_bytes());
-        push_date(out);
-        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(b"date: ");
+        out.extend_from_slice(date::now().as_bytes());
+        out.extend_from_slice(b"\r\n\r\n");
     }
-}
-
-/// The `Date` header. Written out once a second for each thread.
-fn push_date(out: &mut Vec<u8>) {
-    thread_local! {
-        static LINE: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
-    }
-    let now = SystemTime::now();
-    let second = now
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs());
-    LINE.with_borrow_mut(|(written, line)| {
-        if *written != second || line.is_empty() {
-            *written = second;
-            *line = format!("date: {}\r\n", httpdate::fmt_http_date(now));
-        }
-        out.extend_from_slice(line.as_bytes());
-    });
 }

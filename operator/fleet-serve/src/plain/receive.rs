@@ -38,13 +38,17 @@ impl Connection {
     /// Takes what the client sends; false where it sends nothing more, or nothing more is wanted.
     pub async fn read(&mut self, due: Instant) -> io::Result<bool> {
         let is_idle = self.input.is_empty();
-        let room = self.input.room();
-        let stream = &mut self.stream;
+        self.input.rest();
+        let (input, stream) = (&mut self.input, &mut self.stream);
         let (clock, seat) = (&mut self.clock, &mut self.seat);
         let count = poll_fn(|context| {
-            let polled = poll_read_buf(Pin::new(&mut *stream), context, room);
-            if polled.is_ready() {
-                return polled;
+            // There is no room for bytes before there are some.
+            if stream.poll_read_ready(context)?.is_ready() {
+                let polled = poll_read_buf(Pin::new(&mut *stream), context, input.room());
+                if polled.is_ready() {
+                    return polled;
+                }
+                input.rest();
             }
             // A head that has begun to come is waited for when the server stops, and not when others need the seat.
             if seat.poll_leaving(context).is_ready() && (is_idle || seat.is_evicted()) {

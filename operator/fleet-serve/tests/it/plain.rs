@@ -288,6 +288,27 @@ async fn a_damaged_blob_that_is_open_is_noticed_before_a_byte_is_sent() {
     server.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_turns_out_to_be_cut_is_refused_the_next_time() {
+    let data = TempDir::new().unwrap();
+    let store = store(&data);
+    let server = start(data.path()).await;
+    let range = [("Range", "bytes=0-99999")];
+    let opened = server.ask("GET", "/debian/large", &range).await;
+    assert_eq!(opened.status, 206);
+    let blob = store.blob("large");
+    let file = std::fs::OpenOptions::new().write(true).open(&blob);
+    file.unwrap().set_len(1000).unwrap();
+    // Its head was sent before that was known.
+    let cut = exchange(&server, get("large").as_bytes()).await;
+    assert_eq!(statuses(&cut), [200]);
+    assert!(cut.len() < LARGE);
+    let refused = server.get("/debian/large").await;
+    assert_eq!(refused.status, 503);
+    assert_eq!(store.writer.suspects().unwrap().len(), 1);
+    server.stop().await;
+}
+
 /// Both loops answer alike: hyper's, which clients with TLS meet, and ours.
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_are_the_same_with_and_without_tls() {
