@@ -10,6 +10,7 @@ mod distribution;
 mod failover;
 mod faults;
 mod filters;
+mod flights;
 mod guards;
 mod hostile;
 mod layout;
