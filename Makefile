@@ -67,15 +67,18 @@ fuzz: ## Every parser against made-up input, each for SECONDS=60 (ONLY=name runs
 	@e2e/prepare.sh --without-cluster
 	@fuzz/run.py --seconds $(SECONDS) $(ONLY)
 
-crds: ## Write crds/, the chart's copies and the schema of mirrorfleet-mirrors anew from the Rust types
+crds: ## Write crds/, the charts' copies and docs/api.md anew from the Rust types
 	@MIRRORFLEET_BLESS=1 cargo test --release --locked --workspace --config e2e/as-tested.toml --test crds
 	@charts/copy-crds.sh
 	@charts/reference.py
+	@python3 -m pages
 
-docs: ## Write the reference pages anew from the code, and the charts' READMEs from their values
+docs: ## Write the reference pages anew from the code; build docs/ as a book in target/book where mdbook is installed
 	@MIRRORFLEET_BLESS=1 cargo test --release --locked --workspace --config e2e/as-tested.toml --test it reference
 	@python3 -m monitoring
+	@python3 -m pages
 	@charts/reference.py
+	@if command -v mdbook >/dev/null; then mdbook build docs; else echo "no mdbook here, so no book: cargo install mdbook"; fi
 
 fmt: ## Format
 	cargo fmt --all

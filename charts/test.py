@@ -19,6 +19,7 @@ sys.path.insert(0, str(HERE))
 
 import helm  # noqa: E402 beside this file
 import reference  # noqa: E402
+from tests.rights import Rights  # noqa: E402, F401 more tests
 
 GOLDEN = HERE / "tests" / "golden"
 MAIN, MIRRORS = helm.CHARTS

@@ -79,6 +79,7 @@ def chart() -> list[Suite]:
     return [
         Suite("charts: lint, renderings, refusals", [sys.executable, "charts/test.py"]),
         Suite("alerts and dashboards", [sys.executable, "monitoring/test.py"]),
+        Suite("documents: links, fields, generated pages", [sys.executable, "pages/test.py"]),
     ]
 
 
@@ -90,9 +91,14 @@ def long(scratch: Path) -> list[Suite]:
         beside, told = (compile_all, ", beside a compile") if number > 3 else ([], "")
         rounds.append(Suite(f"unit and property tests, round {number}{told}", unit_tests(), beside=beside))
         rounds.append(Suite(f"acceptance, round {number}{told}", acceptance(), STORIES, beside=beside))
+    before = scratch / "before"
+    older = {"MIRRORFLEET_VERSION_BEFORE": str(before)}
     return [
         *rounds,
+        Suite("building the version before", ["e2e/version-before.sh", str(before)], timeout=2700),
+        Suite("from the version before, and back to it", [sys.executable, "e2e/run.py", "scenarios", "release-life"], older),
         Suite("soak, tracer and kill-storm", [sys.executable, "-m", "soak"], STORIES, timeout=3600),
         Suite("a fleet at size, without kubelets", [sys.executable, "-m", "at_size"], STORIES, timeout=1800),
+        Suite("every alert in a real Alertmanager", [sys.executable, "e2e/run.py", "scenarios", "every-alert"]),
         Suite("fuzz targets, a minute each", ["fuzz/run.py", "--seconds", "60"], timeout=5400),
     ]

@@ -23,6 +23,8 @@ RELEASE = "mirrorfleet"
 CONTROLLER_USER = f"system:serviceaccount:{SYSTEM_NAMESPACE}:{RELEASE}"
 REQUEST = "mirrorfleet.dev/sync-requested-at"
 UPSTREAM_PORT = 8000
+#: The same upstreams by https, with a certificate that nobody knows.
+TLS_PORT = 8443
 PACKAGE = "hello-mirror"
 #: The upstream of this name asks for a login.
 PROTECTED = "protected"
@@ -35,8 +37,10 @@ USER, PASSWORD = "mirror", "not:a secret"
 class World:
     """The lab and what is in it. One for all scenarios of a run."""
 
-    def __init__(self, lab: Cluster, workdir: Path) -> None:
+    def __init__(self, lab: Cluster, workdir: Path, *, whole_run: bool) -> None:
         self.lab = lab
+        #: Whether all scenarios are told, so that what none of them does is not done at all.
+        self.whole_run = whole_run
         self.workdir = workdir
         self.upstreams = workdir / "upstreams"
         self.upstreams.mkdir(parents=True)
@@ -57,6 +61,7 @@ class World:
         (prefix / "tmp").mkdir(parents=True)
         hashed = run(["openssl", "passwd", "-apr1", PASSWORD]).strip()
         (prefix / "users").write_text(f"{USER}:{hashed}\n")
+        self.authority, key = certificate(prefix, f"IP:{self.lab.host_ip}")
         config = prefix / "nginx.conf"
         config.write_text(
             f"""
@@ -68,6 +73,7 @@ class World:
                 fastcgi_temp_path {prefix}/tmp/fastcgi; uwsgi_temp_path {prefix}/tmp/uwsgi; scgi_temp_path {prefix}/tmp/scgi;
                 server {{
                     listen {UPSTREAM_PORT}; root {self.upstreams}; autoindex off;
+                    listen {TLS_PORT} ssl; ssl_certificate {self.authority}; ssl_certificate_key {key};
                     location /{PROTECTED}/ {{ auth_basic upstream; auth_basic_user_file {prefix}/users; }}
                 }}
             }}
@@ -81,7 +87,7 @@ class World:
         """What a user does: `helm install`, with the image that was just built."""
         if image_archive:
             self.lab.load_image(image_archive)
-        self.image = image
+        self.image, self.image_archive = image, image_archive
         pull = "Never" if image_archive else "IfNotPresent"
         repository, tag = image.rsplit(":", 1)
         self.helm_values = [
@@ -290,17 +296,21 @@ class Fleet:
     def mirror_url(self, mirror: str = "debian") -> str:
         return f"http://{self.service_ip()}/{mirror}"
 
-    def apt_download(self, package: str = PACKAGE, suite: str | None = None, mirror: str = "debian") -> Path:
-        """A real apt in a scratch root updates and downloads from nothing but our Service; returns the package."""
+    def apt_download(
+        self, package: str = PACKAGE, suite: str | None = None, mirror: str = "debian", *, default_retries: bool = False
+    ) -> Path:
+        """A real apt in a scratch root updates and downloads from nothing but our Service; returns the package. It asks
+        once, unless it is to be as patient as apt is by default."""
         root = self.world.workdir / "apt" / f"{self.name}-{time.monotonic_ns()}"
-        apt = AptClient(root, self.world.key.public(), f"{self.mirror_url(mirror)} {suite or self.suites[0]} main")
+        source = f"{self.mirror_url(mirror)} {suite or self.suites[0]} main"
+        apt = AptClient(root, self.world.key.public(), source, default_retries=default_retries)
         return apt.download(self.lab, package)
 
 
 class AptClient:
     """apt with directories of its own, so that nothing of this machine's set-up is used or changed."""
 
-    def __init__(self, root: Path, keyring: str, source: str) -> None:
+    def __init__(self, root: Path, keyring: str, source: str, *, default_retries: bool = False) -> None:
         self.root = root
         for folder in ("etc/apt.conf.d", "etc/preferences.d", "etc/trusted.gpg.d", "etc/sources.list.d", "state/lists/partial", "cache/archives/partial", "dpkg"):
             (root / folder).mkdir(parents=True)
@@ -311,8 +321,9 @@ class AptClient:
         settings = {
             "Dir::Etc": f"{root}/etc", "Dir::State": f"{root}/state", "Dir::Cache": f"{root}/cache",
             "Dir::State::status": f"{root}/dpkg/status", "APT::Architecture": "amd64", "APT::Architectures": "amd64",
-            "APT::Sandbox::User": "root", "Acquire::Retries": "0", "Acquire::http::Proxy": "DIRECT",
+            "APT::Sandbox::User": "root", "Acquire::http::Proxy": "DIRECT",
             "Acquire::Languages": "none", "APT::Get::Assume-Yes": "true",
+            **({} if default_retries else {"Acquire::Retries": "0"}),
         }
         self.config.write_text("".join(f'{name} "{value}";\n' for name, value in settings.items()))
 
@@ -333,6 +344,16 @@ def regions_of(mirror: dict) -> list[dict]:
     """What a Mirror's status says of each region and of its one replica."""
     regions = mirror.get("status", {}).get("regions", [])
     return [{**region, **next(iter(region.get("replicas", [])), {})} for region in regions]
+
+
+def certificate(folder: Path, name: str) -> tuple[Path, Path]:
+    """A certificate for `DNS:name` or `IP:address`, which is its own authority, and its key."""
+    chain, key = folder / "tls.crt", folder / "tls.key"
+    run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+         "-subj", "/CN=e2e.example.org", "-addext", f"subjectAltName={name}", "-addext", "basicConstraints=critical,CA:FALSE", "-keyout", key, "-out", chain]
+    )  # fmt: skip
+    return chain, key
 
 
 def fresh_workdir(path: Path) -> Path:

@@ -52,7 +52,7 @@ def since(selector: str, *labels: str) -> str:
     names = " ".join(f"$labels.{label}" for label in labels)
     asked = f"max(max_over_time(timestamp({selector})[24h:1m]))".replace('"', '\\"')
     question = f'printf "{asked}" {names} | query' if labels else f'query "{asked}"'
-    return f"{{{{ with {question} }}}}since {{{{ . | first | value | humanizeTimestamp }}}}{{{{ else }}}}for more than a day{{{{ end }}}}"
+    return f"{{{{ with {question} }}}}since {{{{ . | first | value | humanizeTimestamp }}}}{{{{ else }}}}since it was made, or for more than a day{{{{ end }}}}"
 
 
 def since_false(kind: str, of: str = "mirror") -> str:

@@ -70,7 +70,7 @@ RUNS = Panel(
 )  # fmt: skip
 FAILURES = Panel(
     "timeseries", "Failed runs by reason", "Sync runs that failed or were refused, by reason; docs/reasons.md explains each. Good results are shown as well, by theirs.",
-    (Query(increase("mirrorfleet_sync_runs_total", "reason"), "{{reason}}"),), "short", colours={"Published": BLUE, "Unchanged": GREY}, stacked=True,
+    (Query(increase("mirrorfleet_sync_runs_total", "reason"), "{{reason}}"),), "short", colours={"Published": BLUE, "Unchanged": GREY}, stacked=True, about_faults=True,
 )  # fmt: skip
 DAYS_TO_FULL = Panel(
     "timeseries", "Days to a full volume", "At the growth of the last day; 365 stands for more, or no growth.",
@@ -151,7 +151,7 @@ MIRROR = Dashboard(
             ), "dateTimeFromNow", 12, 5),
             Panel("timeseries", "Runs that were missed", "Scheduled runs that did not start before the next one was due.", (
                 Query(increase("mirrorfleet_sync_missed_runs_total", "mirror"), "{{mirror}}"),
-            ), "short", 12, 5),
+            ), "short", 12, 5, about_faults=True),
         )),
         Row("Serving", (
             ANSWERS,
@@ -188,7 +188,7 @@ OPERATOR = Dashboard(
         )),
         Row("Reconciliations", (
             Panel("timeseries", "Reconciliations", "Finished reconciliations a second, by kind of object.", (Query(rate("mirrorfleet_reconciles_total", "kind"), "{{kind}}"),), "ops", colours={"Mirror": BLUE, "Upstream": PINK}),
-            Panel("timeseries", "Failures by reason", "Failed reconciliations a second. Empty: none has failed since the controller began.", (Query(rate("mirrorfleet_reconcile_errors_total", "kind, reason"), "{{kind}}: {{reason}}"),), "ops"),
+            Panel("timeseries", "Failures by reason", "Failed reconciliations a second. Empty: none has failed since the controller began.", (Query(rate("mirrorfleet_reconcile_errors_total", "kind, reason"), "{{kind}}: {{reason}}"),), "ops", about_faults=True),
             Panel("timeseries", "Duration, half are faster", "Median of one reconciliation.", (Query(quantile(0.5, "mirrorfleet_reconcile_duration_seconds", "kind"), "{{kind}}"),), "s", colours={"Mirror": BLUE, "Upstream": PINK}),
             Panel("timeseries", "Duration, 99 % are faster", "The slow ones: the 99th percentile.", (Query(quantile(0.99, "mirrorfleet_reconcile_duration_seconds", "kind"), "{{kind}}"),), "s", colours={"Mirror": BLUE, "Upstream": PINK}),
         )),

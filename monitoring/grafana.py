@@ -11,8 +11,8 @@ from .reference import metrics
 BLUE, ORANGE, GREEN, PINK, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#6A6A6A"
 #: What is well is blue, what is not is orange; never red beside green.
 GOOD, BAD = BLUE, ORANGE
-#: From little to much, by lightness.
-SCALE = "continuous-BlPu"
+#: From little to much, by lightness: Grafana draws it from a light yellow to a dark blue, in both themes.
+SCALE = "continuous-YlBl"
 #: As in $__rate_interval, of which `rate` always has enough samples.
 INTERVAL = "$__rate_interval"
 DATASOURCE = {"type": "prometheus", "uid": "$datasource"}
@@ -47,10 +47,18 @@ class Panel:
     #: From which value on it is bad.
     bad_from: float | None = None
     stacked: bool = False
+    #: Whether it is about what is wrong, though there is no number from which on it is bad.
+    about_faults: bool = False
     #: Of tables: whether the least of the last column comes first.
     ascending: bool = False
     #: Of tables: names of the queries' columns, with their units; labels that are shown are named too.
     columns: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+
+    @property
+    def shows_faults(self) -> bool:
+        """Then it differs between a healthy minute and a faulty one."""
+        return self.about_faults or self.bad_from is not None
 
 
 @dataclass(frozen=True)

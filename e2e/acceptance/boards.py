@@ -8,6 +8,7 @@ import urllib.parse
 import urllib.request
 
 from lab.waiting import wait_until
+from watching import filled
 
 from .apt import Apt
 from .debian import DebianArchive, Suite
@@ -28,11 +29,7 @@ def panels() -> list[tuple[str, list[str]]]:
 
 
 def ask(port: int, expression: str) -> list[dict]:
-    for name, value in (("$__rate_interval", "10s"), ("$__range", "1m")):
-        expression = expression.replace(name, value)
-    expression = re.sub(r'"\$(job|instance)"', '".+"', expression)
-    expression = re.sub(r'"\$[a-z]+"', '".*"', expression)
-    url = f"http://127.0.0.1:{port}/api/v1/query?query={urllib.parse.quote(expression)}"
+    url = f"http://127.0.0.1:{port}/api/v1/query?query={urllib.parse.quote(filled(expression))}"
     with urllib.request.urlopen(url, timeout=10) as answer:
         told = json.load(answer)
     assert told["status"] == "success", told

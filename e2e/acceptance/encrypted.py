@@ -32,7 +32,7 @@ http {{
     }}
 }}
 """
-#: What the README says that a proxy must say.
+#: What docs/mirror.md says that a proxy must say.
 HOST_KEPT = "proxy_set_header Host $http_host; proxy_set_header X-Forwarded-Proto $scheme;"
 #: What others say instead: Apache keeps its own Host.
 HOST_FORWARDED = "proxy_set_header X-Forwarded-Host $http_host; proxy_set_header X-Forwarded-Proto $scheme;"

@@ -1,4 +1,5 @@
-"""Reads the API server's audit log: level Metadata, one event per finished request (two per watch)."""
+"""Reads the API server's audit log: level Metadata (of Upstreams with what was written), one event
+per finished request (two per watch)."""
 
 from __future__ import annotations
 

@@ -7,10 +7,14 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
+import threading
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from .control import CommandFailed
+from .reads import Reads
 from .tools import cache_root
 from .waiting import LabError, NotSupported, wait_until
 
@@ -33,6 +37,8 @@ class Cluster:
 
     capabilities: frozenset[str] = frozenset()
     environment: dict[str, str]
+    _reader: Reads | None = None
+    _starting = threading.Lock()
 
     # Capabilities
 
@@ -133,15 +139,25 @@ class Cluster:
 
     def get(self, kind: str, name: str, namespace: str | None = None) -> dict | None:
         """An object, or None if there is none of that name."""
-        output = self.kubectl("get", kind, name, "--ignore-not-found", "-o", "json", namespace=namespace)
-        return json.loads(output) if output.strip() else None
+        return self._reads().get(kind, name, namespace)
 
     def list(self, kind: str, namespace: str | None = None, selector: str = "") -> list[dict]:
         """All objects of a kind in a namespace, or in all of them."""
-        scope = [] if namespace else ["--all-namespaces"]
-        extra = ["--selector", selector] if selector else []
-        output = self.kubectl("get", kind, "-o", "json", *scope, *extra, namespace=namespace)
-        return json.loads(output)["items"]
+        return self._reads().list(kind, namespace, selector)
+
+    def _reads(self) -> Reads:
+        """Through a proxy that is started with the first question and ends with this process at the latest."""
+        with self._starting:
+            if self._reader is None:
+                directory = tempfile.mkdtemp(prefix="mf-reads-")
+                place = Path(directory) / "proxy"
+                proxy = self.popen(
+                    ["kubectl", "proxy", f"--unix-socket={place}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+                )
+                weakref.finalize(self, _end, proxy, directory)
+                wait_until(place.exists, 20, "kubectl's proxy", interval=0.02)
+                self._reader = Reads(place)
+            return self._reader
 
     def events(self, namespace: str, *, about: str = "", reason: str = "") -> list[dict]:
         """Events of a namespace, oldest first; `about` is the name of the object, `reason` the reason."""
@@ -250,6 +266,12 @@ class Cluster:
         finally:
             process.kill()
             process.wait()
+
+
+def _end(process: subprocess.Popen, directory: str) -> None:
+    process.terminate()
+    process.wait()
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 class ExistingCluster(Cluster):

@@ -26,7 +26,11 @@ _AUDIT_POLICY = {
     "apiVersion": "audit.k8s.io/v1",
     "kind": "Policy",
     "omitStages": ["RequestReceived"],
-    "rules": [{"level": "Metadata"}],
+    "rules": [
+        # Which ConfigMaps they name stands in what is written.
+        {"level": "Request", "verbs": ["create", "update", "patch"], "resources": [{"group": "mirrorfleet.dev", "resources": ["upstreams"]}]},
+        {"level": "Metadata"},
+    ],
 }
 
 
@@ -99,7 +103,8 @@ def arguments(component: str, layout: Layout, credentials: Credentials) -> list[
             f"--service-account-signing-key-file={file('service-account.key')}",
             f"--service-cluster-ip-range={SERVICE_RANGE}",
             "--authorization-mode=Node,RBAC",
-            "--enable-admission-plugins=NodeRestriction",
+            # The second as OpenShift has it: who owns what is not changed without the right to it.
+            "--enable-admission-plugins=NodeRestriction,OwnerReferencesPermissionEnforcement",
             "--allow-privileged=true",
             f"--default-not-ready-toleration-seconds={EVICTION_SECONDS}",
             f"--default-unreachable-toleration-seconds={EVICTION_SECONDS}",

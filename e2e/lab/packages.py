@@ -35,6 +35,7 @@ PACKAGES: dict[str, str] = {
     "nginx-light": "/usr/sbin/nginx",
     "openssl": "/usr/bin/openssl",
     "prometheus": "/usr/bin/prometheus",
+    "prometheus-alertmanager": "/usr/bin/prometheus-alertmanager",
     "reprepro": "/usr/bin/reprepro",
     "rsync": "/usr/bin/rsync",
     "runc": "/usr/sbin/runc",

@@ -28,7 +28,7 @@ PARALLEL = 3
 
 
 def run_all(tally, log_path, only: list[str]) -> None:
-    scenarios = [scenario for scenario in all_scenarios() if not only or scenario.name in only]
+    scenarios = [scenario for scenario in all_scenarios() if (scenario.name in only if only else not scenario.long)]
     if unknown := set(only) - {scenario.name for scenario in scenarios}:
         raise SystemExit(f"no scenario {', '.join(sorted(unknown))}; there are: {', '.join(s.name for s in all_scenarios())}")
     workdir = world_module.fresh_workdir(work_directory())
@@ -67,7 +67,7 @@ def _world(workdir: Path, sink, only: list[str]):
     else:
         image, archive = world_module.given_image(), None
     with cluster as lab:
-        world = world_module.World(lab, workdir)
+        world = world_module.World(lab, workdir, whole_run=not only)
         try:
             world.start_upstream_server()
             world.install_operator(archive, image)

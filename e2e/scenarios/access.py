@@ -5,9 +5,8 @@ from __future__ import annotations
 import base64
 import urllib.parse
 
-from archive import run
 from lab import wait_until
-from world import PASSWORD, PROTECTED, USER
+from world import PASSWORD, PROTECTED, TLS_PORT, USER, certificate
 
 from .registry import scenario
 
@@ -38,20 +37,31 @@ def credentials(world):
             assert PASSWORD not in str(thing), "a password in an object that anybody may read"
 
 
+@scenario("an upstream whose certificate a ConfigMap vouches for: read by name when it is there, by probes and runs")
+def private_authority(world):
+    with world.fleet("private-ca") as fleet:
+        url = f"https://{fleet.lab.host_ip}:{TLS_PORT}/{fleet.name}/"
+        named = lambda **more: fleet.upstream(authority={"url": url}, access={"caBundleRef": {"kind": "ConfigMap", "name": "authority"}}, **more)  # noqa: E731
+        fleet.apply(fleet.keyring(), named(), fleet.mirror(suspend=True))
+        fleet.lab.wait_condition("upstream", "debian", fleet.namespace, "Reachable", "False", reason="CaBundleNotFound")
+        bundle = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "authority"}, "data": {"ca.crt": world.authority.read_text()}}
+        # An Upstream that was edited is asked at once.
+        fleet.apply(bundle, named(probe={"interval": "2m"}), fleet.mirror())
+        fleet.lab.wait_condition("upstream", "debian", fleet.namespace, "Reachable")
+        fleet.wait_ready()
+        fleet.apt_download()
+
+
 @scenario("serving over TLS with a certificate from a Secret, HTTP/1.1 and h2")
 def serving_tls(world):
     with world.fleet("tls") as fleet:
         folder = world.workdir / "tls"
         folder.mkdir()
-        key, certificate = folder / "tls.key", folder / "tls.crt"
-        run(
-            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-             "-subj", "/CN=mirror.example.org", "-addext", "subjectAltName=DNS:mirror.example.org", "-keyout", key, "-out", certificate]
-        )  # fmt: skip
-        fleet.apply(secret("certificate", "kubernetes.io/tls", tls_crt=certificate.read_text(), tls_key=key.read_text()))
+        chain, key = certificate(folder, "DNS:mirror.example.org")
+        fleet.apply(secret("certificate", "kubernetes.io/tls", tls_crt=chain.read_text(), tls_key=key.read_text()))
         fleet.apply_all(serving={"tls": {"secretName": "certificate"}})
         url = "https://mirror.example.org/debian/dists/stable/InRelease"
-        options = ["--cacert", str(certificate), "--resolve", f"mirror.example.org:443:{fleet.service_ip()}"]
+        options = ["--cacert", str(chain), "--resolve", f"mirror.example.org:443:{fleet.service_ip()}"]
         for version, told in (("--http1.1", "1.1"), ("--http2", "2")):
             answer = fleet.curl(url, *options, version, "--write-out", "version %{http_version}")
             assert answer.endswith(f"version {told}"), answer[-200:]

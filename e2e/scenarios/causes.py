@@ -66,6 +66,9 @@ def causes(world):
         told(fleet, "crashing", "PodCrashing", "tls.crt")
         told(fleet, "unreadable", "InvalidSpec", "999999999999999Pi", timeout=30)
         assert fleet.condition("Stalled", "unreadable")["status"] == "True"
+        unreadable = fleet.upstream(politeness={"bandwidth": "999999999999999Pi"})
+        fleet.apply({**unreadable, "metadata": {"name": "unreadable"}})
+        fleet.lab.wait_condition("upstream", "unreadable", fleet.namespace, "Ready", "False", reason="InvalidSpec", timeout=30)
         wait_until(both_ready, 180, "those that nothing is in the way of to be ready")
 
         url = fleet.region("first")["url"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from lab import wait_until
+from lab.kinds import monitoring_kinds
 from world import RELEASE, ROOT, SYSTEM_NAMESPACE, UPSTREAM_PORT
 
 from .registry import scenario
@@ -15,8 +16,10 @@ MIRRORS = ROOT / "charts" / "mirrorfleet-mirrors"
 BEHIND_PROXY = "archive.behind-proxy.example.org"
 
 
-@scenario("what the charts render of every ci/*-values.yaml is taken by the API server", needs=())
+@scenario("what the charts render of every ci/*-values.yaml is taken by the API server, the monitors by the operator's own kinds", needs=())
 def chart_shapes(world):
+    without = without_kinds_of_the_operator(world)
+    install_kinds_of_the_operator(world)
     # Those that the values name.
     namespaces = ("mirrors", "more-mirrors")
     for namespace in namespaces:
@@ -25,16 +28,49 @@ def chart_shapes(world):
         shapes = [(chart, values) for chart in (CHART, MIRRORS) for values in sorted((chart / "ci").glob("*-values.yaml"))]
         for chart, values in shapes:
             rendered = world.workdir / f"{chart.name}-{values.stem}.yaml"
-            # The lab has no Prometheus operator, whose kinds a shape may ask for.
-            without = ["--set", "monitoring.podMonitors.enabled=false,monitoring.rules.enabled=false"] if chart == CHART else []
-            command = ["helm", "template", "shape", chart, "--namespace", SYSTEM_NAMESPACE, "--values", values, *without]
-            rendered.write_text(world.lab.exec(command).stdout)
+            rendered.write_text(world.lab.exec(["helm", "template", "shape", chart, "--namespace", SYSTEM_NAMESPACE, "--values", values]).stdout)
             if "\nkind:" in rendered.read_text():
                 world.lab.kubectl("apply", "--dry-run=server", "--server-side", "--force-conflicts", "--validate=strict", "-f", rendered)
-        return f"{len(shapes)} shapes"
+        return f"{len(shapes)} shapes{without}"
     finally:
         for namespace in namespaces:
             world.lab.delete("namespace", namespace, wait=False)
+
+
+#: What `auto` makes where the cluster has the kinds of the Prometheus operator.
+MONITORS = ("podmonitors", "prometheusrules", "configmaps")
+
+
+def would_install(world, *arguments, check: bool = True):
+    """What `helm install` says and makes on this cluster, without doing it."""
+    command = ["helm", "install", "would", CHART, "--namespace", SYSTEM_NAMESPACE, "--dry-run=server", "--set", "crds.enabled=false", *arguments]
+    return world.lab.exec(command, check=check)
+
+
+def without_kinds_of_the_operator(world) -> str:
+    """`auto` leaves out what this cluster cannot have, and says so; who writes `true` is told by Helm which kind is missing."""
+    if world.lab.get("customresourcedefinition", "podmonitors.monitoring.coreos.com"):
+        return ", the kinds of the Prometheus operator were here already"
+    told = would_install(world).stdout
+    assert "This cluster has no kinds of the Prometheus operator" in told, told
+    assert "kind: PodMonitor" not in told and "kind: PrometheusRule" not in told and "grafana_dashboard" not in told, told
+    refused = would_install(world, "--set", "monitoring.podMonitors.enabled=true", check=False)
+    assert refused.returncode != 0 and "PodMonitor" in refused.stderr, refused.stderr
+    return ""
+
+
+def install_kinds_of_the_operator(world) -> None:
+    """They stay."""
+    for file in monitoring_kinds():
+        world.lab.apply(file.read_text(), server_side=True)
+    for kind in MONITORS[:2]:
+        world.lab.wait_condition("customresourcedefinition", f"{kind}.monitoring.coreos.com", None, "Established")
+
+
+def monitors(world) -> dict[str, int]:
+    """How many there are of each."""
+    mine = "app.kubernetes.io/instance=" + RELEASE
+    return {kind: len(world.lab.list(kind, SYSTEM_NAMESPACE, mine)) for kind in MONITORS}
 
 
 def rich_values(world, mirrors: str) -> dict:
@@ -64,9 +100,9 @@ def rich_values(world, mirrors: str) -> dict:
     }
 
 
-def upgrade(world, *arguments) -> None:
+def upgrade(world, *arguments, chart=CHART) -> None:
     """Until the new controller is there, and the old one gone."""
-    command = ["helm", "upgrade", RELEASE, CHART, "--namespace", SYSTEM_NAMESPACE, *world.helm_values, *arguments, "--wait", "--timeout", "120s"]
+    command = ["helm", "upgrade", RELEASE, chart, "--namespace", SYSTEM_NAMESPACE, *world.helm_values, *arguments, "--wait", "--timeout", "120s"]
     world.lab.exec(command, timeout=150)
     wait_until(lambda: len(world.controller_pods()) == 2, 60, "the controllers before to be gone")
 
@@ -77,11 +113,22 @@ def chart_knobs(world):
         values = world.workdir / "rich-values.json"
         values.write_text(json.dumps(rich_values(world, fleet.namespace)))
         try:
+            monitors_come_and_go(world)
             upgrade(world, "--values", values)
             return story(world, fleet)
         finally:
             world.lab.exec(["helm", "uninstall", "mirrors", "--namespace", fleet.namespace], check=False)
             upgrade(world)
+
+
+def monitors_come_and_go(world) -> None:
+    """On a cluster that has the kinds of the Prometheus operator."""
+    install_kinds_of_the_operator(world)
+    every, none = {"podmonitors": 3, "prometheusrules": 1, "configmaps": 3}, dict.fromkeys(MONITORS, 0)
+    switched = lambda value: ["--set", ",".join(f"monitoring.{part}.enabled={value}" for part in ("podMonitors", "rules", "dashboards"))]  # noqa: E731
+    for values, wanted in (([], every), (switched("false"), none), (switched("true"), every)):
+        upgrade(world, *values)
+        assert monitors(world) == wanted, (values, monitors(world))
 
 
 def story(world, fleet) -> str:

@@ -113,7 +113,7 @@ def pin_and_unpin(world):
         assert "_2.0_" in fleet.apt_download().name
 
 
-@scenario("two regions, each with its own copy; suspend stops new syncs and nothing else")
+@scenario("two regions, each with its own copy; suspend stops new syncs and nothing else; a region that goes leaves its volume")
 def two_regions_and_suspend(world):
     regions = [
         {"name": name, "nodeSelector": {"topology.kubernetes.io/region": name}} for name in ("region-a", "region-b")
@@ -139,3 +139,8 @@ def two_regions_and_suspend(world):
         assert "_1.0_" in fleet.apt_download().name
         fleet.lab.patch("mirror", "debian", {"spec": {"suspend": False}}, fleet.namespace)
         wait_until(lambda: fleet.region().get("snapshot") not in (None, *snapshots), 130, "the resumed Mirror to sync")
+
+        fleet.lab.patch("mirror", "debian", {"spec": {"regions": regions[:1]}}, fleet.namespace)
+        for kind in ("statefulset", "service", "poddisruptionbudget"):
+            wait_until(lambda: len(fleet.lab.list(kind, fleet.namespace)) == 1, 60, f"the {kind} of the region that went to go")
+        assert len(fleet.claims()) == 2, "the claim of the region went with it"

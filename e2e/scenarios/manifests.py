@@ -17,7 +17,7 @@ def schema(world):
     namespace = "e2e-schema"
     world.lab.create_namespace(namespace)
     try:
-        accepted = sorted([*(SAMPLES / "accepted").glob("*.yaml"), *(ROOT / "examples").glob("*.yaml")])
+        accepted = sorted([*(SAMPLES / "accepted").glob("*.yaml"), *(ROOT / "examples").rglob("*.yaml")])
         refused = sorted((SAMPLES / "refused").glob("*.yaml"))
         assert accepted and refused, "no samples"
         for sample in accepted:

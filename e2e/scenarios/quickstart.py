@@ -1,4 +1,4 @@
-"""The README's first hour: its commands as they stand there, on a cluster that has never heard of us."""
+"""The quick start's cluster section: its commands as they stand there, on a cluster that has never heard of us."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from archive import Archive, run
 from lab import Lab, wait_until
 from lab.images import debian_root, write_image
+from quick_start import blocks
 
 from .registry import scenario
 
@@ -15,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 SECTION = "On a cluster"
 #: How the image gets to the nodes differs from cluster to cluster; the lab's way stands in for it.
 BY_HAND = "The image"
-#: What the README names besides our own things: the archive, its keyring, and the image with apt in it.
+#: What the page names besides our own things: the archive, its keyring, and the image with apt in it.
 UPSTREAM_HOST = "mirrors.kernel.org"
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 CLIENT_IMAGE = "docker.io/library/debian:trixie"
@@ -23,26 +24,14 @@ SUITE = "trixie-updates"
 PACKAGE = "hello-mirror"
 
 
-def blocks(readme: str, section: str) -> list[tuple[str, str]]:
-    """The section's shell blocks in order, each with the heading that it stands under."""
-    text = readme.split(f"\n## {section}\n", 1)[1].split("\n## ", 1)[0]
-    found, heading = [], ""
-    for match in re.finditer(r"^### ([^\n]+)$|^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
-        if match[1]:
-            heading = match[1]
-        else:
-            found.append((heading, match[2]))
-    return found
-
-
-@scenario("the README's cluster section, from top to bottom, on an empty cluster", needs=("pod-network", "own-nodes", "load-image"))
-def readme_quick_start(world):
-    commands = blocks((ROOT / "README.md").read_text(), SECTION)
+@scenario("the quick start's cluster section, from top to bottom, on an empty cluster", needs=("pod-network", "own-nodes", "load-image"))
+def quick_start(world):
+    commands = blocks(SECTION)
     skipped = [heading for heading, _ in commands if heading.endswith(BY_HAND)]
-    assert skipped and len(commands) - len(skipped) >= 3, f"the README has other blocks than expected: {commands}"
+    assert skipped and len(commands) - len(skipped) >= 3, f"the page has other blocks than expected: {commands}"
     log = world.workdir / "quickstart.log"
     with log.open("w") as sink, Lab(world.workdir / "first", lambda line: print(line, file=sink, flush=True)) as lab:
-        image = readme_image(commands)
+        image = image_of_the_page(commands)
         stand_in_for_the_world(world, lab, image)
         for heading, block in commands:
             if heading.endswith(BY_HAND):
@@ -55,8 +44,8 @@ def readme_quick_start(world):
     return f"skipped: {', '.join(skipped)}"
 
 
-def readme_image(commands: list[tuple[str, str]]) -> str:
-    """The image that the README installs: it must be the one that its own lines have brought to the nodes."""
+def image_of_the_page(commands: list[tuple[str, str]]) -> str:
+    """The image that the page installs: it must be the one that its own lines have brought to the nodes."""
     text = "".join(block for _, block in commands)
     repository = re.search(r"image\.repository=([^,\s]+)", text)[1]
     tag = re.search(r"image\.tag=([^,\s]+)", text)[1]
@@ -64,7 +53,7 @@ def readme_image(commands: list[tuple[str, str]]) -> str:
 
 
 def stand_in_for_the_world(world, lab: Lab, image: str) -> None:
-    """An archive under the README's host name, its keyring where Debian has it, and the images."""
+    """An archive under the page's host name, its keyring where Debian has it, and the images."""
     root = world.workdir / "first-upstream"
     archive = Archive(root / "debian", world.key)
     archive.add_package(SUITE, PACKAGE)
@@ -90,7 +79,7 @@ def stand_in_for_the_world(world, lab: Lab, image: str) -> None:
 
 
 def name_the_upstream(lab: Lab) -> None:
-    """Cluster DNS answers for the README's upstream with the lab's own address."""
+    """Cluster DNS answers for the page's upstream with the lab's own address."""
     config = lab.get("configmap", "coredns", "kube-system")["data"]["Corefile"]
     block = f'''{UPSTREAM_HOST} {{
     template IN A {{

@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-_MODULES = ("lifecycle", "debian", "refusals", "manifests", "faults", "access", "transports", "causes", "metrics", "controller", "chart", "upgrade", "quickstart")
+_MODULES = ("lifecycle", "debian", "refusals", "manifests", "faults", "access", "transports", "causes", "metrics", "controller", "chart", "upgrade", "releases", "monitored", "quickstart", "rights")
 _SCENARIOS: list[Scenario] = []
 
 
@@ -20,13 +20,15 @@ class Scenario:
     needs: tuple[str, ...]
     #: Disturbs the whole cluster, so nothing runs beside it.
     alone: bool
+    #: Takes too long for each change: told only where it is named.
+    long: bool
 
 
-def scenario(title: str, *, needs: tuple[str, ...] = ("pod-network",), alone: bool = False):
+def scenario(title: str, *, needs: tuple[str, ...] = ("pod-network",), alone: bool = False, long: bool = False):
     """Declares a scenario; the function's name is the name by which it is chosen."""
 
     def declare(story: Callable) -> Callable:
-        _SCENARIOS.append(Scenario(story.__name__.replace("_", "-"), title, story, needs, alone))
+        _SCENARIOS.append(Scenario(story.__name__.replace("_", "-"), title, story, needs, alone, long))
         return story
 
     return declare

@@ -66,6 +66,11 @@ def make_of_the_version_before(fleet) -> None:
     for kind, of in (("pod", f"{name}-0"), ("persistentvolumeclaim", name)):
         fleet.lab.kubectl("label", kind, of, f"{REPLICA}-", namespace=fleet.namespace)
     meta, spec = live["metadata"], live["spec"]
+    for kind in ("service", "poddisruptionbudget"):
+        for thing in fleet.lab.list(kind, fleet.namespace):
+            named = (kind, thing["metadata"]["name"])
+            fleet.lab.kubectl("label", *named, f"{REPLICA}-", namespace=fleet.namespace)
+            fleet.lab.kubectl("annotate", "--overwrite", *named, f"{APPLIED}=before", namespace=fleet.namespace)
     del spec["selector"]["matchLabels"][REPLICA]
     del spec["template"]["metadata"]["labels"][REPLICA]
     spec["updateStrategy"] = {"type": "RollingUpdate"}
@@ -81,8 +86,9 @@ def make_of_the_version_before(fleet) -> None:
 def adopted(fleet) -> bool:
     live, pods = stateful_set(fleet), fleet.pods("serving")
     selects = live.get("spec", {}).get("selector", {}).get("matchLabels", {})
+    things = [thing for kind in ("service", "poddisruptionbudget") for thing in fleet.lab.list(kind, fleet.namespace)]
     owners = [owner["uid"] for pod in pods for owner in pod["metadata"].get("ownerReferences", [])]
-    return selects.get(REPLICA) == "0" and owners == [live["metadata"]["uid"]]
+    return selects.get(REPLICA) == "0" and owners == [live["metadata"]["uid"]] and all(thing["metadata"]["annotations"][APPLIED] != "before" for thing in things)
 
 
 def serves_anew(fleet, uid: str) -> bool:
@@ -94,8 +100,9 @@ def serves_anew(fleet, uid: str) -> bool:
 class AptLoop:
     """apt, over and over, each time with empty lists; leaving it raises what the first that failed said."""
 
-    def __init__(self, fleet) -> None:
+    def __init__(self, fleet, *, default_retries: bool = False) -> None:
         self.fleet = fleet
+        self.default_retries = default_retries
         self.done = 0
         self.failure: Exception | None = None
         self.stop = threading.Event()
@@ -104,7 +111,7 @@ class AptLoop:
     def _run(self) -> None:
         while not self.stop.is_set() and not self.failure:
             try:
-                self.fleet.apt_download()
+                self.fleet.apt_download(default_retries=self.default_retries)
                 self.done += 1
             except Exception as error:  # noqa: BLE001
                 self.failure = error

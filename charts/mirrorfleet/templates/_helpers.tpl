@@ -150,10 +150,6 @@ is `localhost`. */}}
 - apiGroups: [mirrorfleet.dev]
   resources: [mirrors/status, upstreams/status]
   verbs: [patch]
-# Where the API server enforces it, an owner reference that blocks deletion needs this.
-- apiGroups: [mirrorfleet.dev]
-  resources: [mirrors/finalizers]
-  verbs: [update]
 - apiGroups: [""]
   resources: [persistentvolumeclaims, services]
   verbs: [get, list, watch, create, patch, delete]

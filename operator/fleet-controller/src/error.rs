@@ -49,6 +49,33 @@ pub enum WriteError {
 }
 
 impl WriteError {
+    /// What the API server's answer means for a write.
+    pub fn of(kind: &str, name: &str, error: &kube::Error) -> WriteError {
+        let (kind, name) = (kind.to_owned(), name.to_owned());
+        match error {
+            kube::Error::Api(status) if status.is_conflict() || status.is_not_found() => {
+                WriteError::Outdated { kind, name }
+            }
+            kube::Error::Api(status) if matches!(status.code, 400 | 403 | 422) => {
+                WriteError::Refused {
+                    kind,
+                    name,
+                    message: status.message.clone(),
+                }
+            }
+            kube::Error::Api(status) => WriteError::Api {
+                kind,
+                name,
+                message: status.message.clone(),
+            },
+            error => WriteError::Api {
+                kind,
+                name,
+                message: error.to_string(),
+            },
+        }
+    }
+
     /// The fixed word for conditions, events and metrics.
     pub fn reason(&self) -> Reason {
         match self {

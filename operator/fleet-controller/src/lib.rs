@@ -16,7 +16,6 @@ mod ownership;
 mod probe;
 mod reconcile;
 mod run;
-mod strangers;
 #[cfg(test)]
 mod tests;
 mod work;

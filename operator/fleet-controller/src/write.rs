@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 use crate::error::WriteError;
 use crate::faults::Faults;
 use crate::ownership;
-use crate::world::{Child, Kind, ObjectName, World, by_itself};
+use crate::world::{Child, Kind, ObjectName, World, by_itself, find};
 
 /// Does the same with an object of whatever kind.
 macro_rules! each {
@@ -147,7 +147,7 @@ impl Writer {
                     }),
                 }
             }
-            Err(error) => Err(failed(&kind::<K>(), &name, &error)),
+            Err(error) => Err(WriteError::of(&kind::<K>(), &name, &error)),
         }
     }
 
@@ -245,7 +245,7 @@ impl Writer {
                 K::kept(&world.owned).remove(mirror, name, uid);
                 Ok(())
             }
-            Err(error) => Err(failed(&kind::<K>(), name, &error)),
+            Err(error) => Err(WriteError::of(&kind::<K>(), name, &error)),
         }
     }
 
@@ -297,16 +297,10 @@ impl Writer {
         let written = api
             .patch(name, params, patch)
             .await
-            .map_err(|error| failed(&kind::<K>(), name, &error))?;
+            .map_err(|error| WriteError::of(&kind::<K>(), name, &error))?;
         self.faults.written();
         Ok(written)
     }
-}
-
-pub async fn find<K: Kind>(api: &Api<K>, name: &str) -> Result<Option<K>, WriteError> {
-    api.get_opt(name)
-        .await
-        .map_err(|error| failed(&kind::<K>(), name, &error))
 }
 
 /// Notes an object of ours as the API server answered it.
@@ -344,30 +338,6 @@ fn manager() -> PatchParams {
 
 fn kind<K: Kind>() -> String {
     K::kind(&()).into_owned()
-}
-
-fn failed(kind: &str, name: &str, error: &kube::Error) -> WriteError {
-    let (kind, name) = (kind.to_owned(), name.to_owned());
-    match error {
-        kube::Error::Api(status) if status.is_conflict() || status.is_not_found() => {
-            WriteError::Outdated { kind, name }
-        }
-        kube::Error::Api(status) if matches!(status.code, 400 | 403 | 422) => WriteError::Refused {
-            kind,
-            name,
-            message: status.message.clone(),
-        },
-        kube::Error::Api(status) => WriteError::Api {
-            kind,
-            name,
-            message: status.message.clone(),
-        },
-        error => WriteError::Api {
-            kind,
-            name,
-            message: error.to_string(),
-        },
-    }
 }
 
 #[cfg(test)]

@@ -10,12 +10,14 @@
 //! first, and asking for a field the second; [`Reader::next_entry`] gives such a stanza with its [`Fault`], so that one
 //! bad entry does not cost the index.
 
+mod error;
 mod stanza;
 
 use std::io::{self, Read};
 use std::ops::Range;
 
-pub use stanza::{Fault, Stanza};
+pub use error::{Deb822Error, Fault};
+pub use stanza::Stanza;
 use stanza::{Field, repeated_field};
 
 /// The largest stanza of a package index that is read: apt refuses an index with a larger one. Real ones stay below
@@ -23,25 +25,6 @@ use stanza::{Field, repeated_field};
 pub const MAX_STANZA_BYTES: usize = 1 << 20;
 const MAX_FIELDS: usize = 4096;
 const CHUNK_BYTES: usize = 128 << 10;
-
-/// Why a control file cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub enum Deb822Error {
-    #[error("line {line} (stanza {stanza}): {what}")]
-    Malformed {
-        line: u64,
-        stanza: u64,
-        what: String,
-    },
-    #[error("stanza {stanza}, which begins at line {line}, is larger than {limit} bytes")]
-    TooLarge {
-        line: u64,
-        stanza: u64,
-        limit: usize,
-    },
-    #[error(transparent)]
-    Io(#[from] io::Error),
-}
 
 /// Reads stanzas one after the other.
 pub struct Reader<R> {

@@ -132,6 +132,12 @@ impl<'a> Fleet<'a> {
         &self.upstream.spec
     }
 
+    /// The Secret with the certificate, where the serving pods speak TLS.
+    pub fn tls_secret(&self) -> Option<&str> {
+        let tls = self.spec.serving.tls.as_ref()?;
+        Some(tls.secret_name.as_str()).filter(|name| !name.is_empty())
+    }
+
     /// The URL of the copy in one region: below what clients outside use, or of its Service.
     pub fn url(&self, place: &Place) -> String {
         let path = match self.spec.serving.path.as_str() {
@@ -141,7 +147,7 @@ impl<'a> Fleet<'a> {
         let base = match &place.region.public_url {
             Some(url) => url.trim_end_matches('/').to_owned(),
             None => {
-                let scheme = match crate::build::tls_secret(self) {
+                let scheme = match self.tls_secret() {
                     Some(_) => "https",
                     None => "http",
                 };

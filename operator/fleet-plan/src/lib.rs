@@ -34,6 +34,7 @@ mod unreadable;
 pub mod upstream;
 mod verdict;
 mod view;
+mod wanted;
 
 pub use after::Failure;
 pub use object::{Object, Owned};

@@ -3,19 +3,16 @@
 use fleet_api::labels;
 use fleet_api::mirror::ReclaimPolicy;
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::apps::v1::StatefulSet;
 use kube_core::ResourceExt;
 use serde_json::Value;
 
 use crate::build;
-use crate::canonical::is_as_wanted;
 use crate::fleet::Fleet;
 use crate::object::{Object, Owned};
-use crate::observed::{Observed, SeenApplied, SeenMeta, Settings};
+use crate::observed::{Observed, SeenApplied, SeenMeta};
 use crate::plan::{Labelled, Write};
 use crate::schedule::later;
 use crate::site::Site;
-use crate::view::RegionView;
 
 /// A restarted pod that is not ready after so long holds up only its own Mirror, not the whole fleet.
 const ROLLOUT_PATIENCE: SignedDuration = SignedDuration::from_mins(5);
@@ -32,67 +29,6 @@ pub struct Objects {
     /// Regions that are being restarted.
     pub rollouts: u32,
     pub look_again: Option<Timestamp>,
-}
-
-/// How one region's objects stand.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Standing {
-    /// This plan evicts the serving pod.
-    pub evicting: bool,
-    /// What is still missing, for people.
-    pub waiting_for: Option<String>,
-    /// When time alone changes this.
-    pub look_again: Option<Timestamp>,
-}
-
-/// A region's objects as they should be.
-#[derive(Debug)]
-pub struct Wanted {
-    service: Wish,
-    stateful_set: Wish,
-    disruption_budget: Wish,
-    /// Digest of the pod template.
-    template: Option<String>,
-}
-
-/// An object as it should be, and whether it is.
-#[derive(Debug)]
-struct Wish {
-    object: Object,
-    stands: bool,
-}
-
-impl Wanted {
-    pub fn new(fleet: &Fleet, view: &RegionView, settings: &Settings) -> Wanted {
-        let place = view.place;
-        let set = build::stateful_set(fleet, place, settings);
-        Wanted {
-            service: Wish::new(build::service(fleet, place), view.service),
-            disruption_budget: Wish::new(
-                build::disruption_budget(fleet, place),
-                view.disruption_budget,
-            ),
-            template: template_of(&set).map(str::to_owned),
-            stateful_set: Wish::new(set, view.stateful_set),
-        }
-    }
-}
-
-impl Wish {
-    fn new(object: impl Into<Object>, live: Option<&SeenApplied>) -> Wish {
-        let object = object.into();
-        let stands = live.is_some_and(|live| {
-            let mut owners = object.meta().owner_references.iter().flatten();
-            let owned = owners.all(|owner| live.meta.owners.contains(&owner.uid));
-            // An object on its way out comes back only after it is gone: applying to it now would be lost.
-            live.meta.deleting || owned && is_as_wanted(live, &object)
-        });
-        Wish { object, stands }
-    }
-
-    fn apply(&self) -> Option<Write> {
-        (!self.stands).then(|| Write::Apply(self.object.clone()))
-    }
 }
 
 pub fn converge(fleet: &Fleet, sites: &mut [Site], seen: &Observed) -> Objects {
@@ -270,12 +206,6 @@ fn finalizer(fleet: &Fleet) -> Option<Write> {
 fn selects_otherwise(live: &SeenApplied, wanted: &Object) -> bool {
     let live: Value = serde_json::from_str(&live.spec).unwrap_or_default();
     live["selector"] != wanted.spec()["selector"]
-}
-
-fn template_of(set: &StatefulSet) -> Option<&str> {
-    let template = set.spec.as_ref()?.template.metadata.as_ref()?;
-    let annotations = template.annotations.as_ref()?;
-    annotations.get(labels::APPLIED).map(String::as_str)
 }
 
 /// Objects of regions that are no longer declared. Their claims stay.

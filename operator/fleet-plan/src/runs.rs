@@ -9,7 +9,7 @@ use fleet_types::documents::Report;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use self::kept::{failed, is_kept, ours, volume_stays};
+use self::kept::{failed, is_kept, is_same, ours, volume_stays};
 use self::words::{end_words, held_up};
 use crate::object::Owned;
 use crate::observed::{Answer, SeenJob};
@@ -139,7 +139,7 @@ impl Runs {
             "sync Job {} could not start within five minutes: its pod {words}",
             job.meta.name,
         );
-        self.record(view, run, Outcome::lost(reason, message, now));
+        self.record(view, run, Ending::lost(reason, message, now));
         self.discard.push(delete(job));
     }
 
@@ -153,7 +153,7 @@ impl Runs {
             .and_then(|pod| pod.end.as_ref())
             .and_then(|end| Report::parse(&end.message));
         if let Some(report) = told.or_else(|| kept_report(view, run.started_at.0)) {
-            self.record(view, run, Outcome::reported(report, end_at));
+            self.record(view, run, Ending::reported(report, end_at));
         } else if now < later(end_at, REPORT_PATIENCE) || view.not_asked() {
             self.look_at(later(end_at, REPORT_PATIENCE));
             self.status.current_run = Some(run);
@@ -166,7 +166,7 @@ impl Runs {
             self.record(
                 view,
                 run,
-                Outcome::lost(Reason::SyncInterrupted, message, end_at),
+                Ending::lost(Reason::SyncInterrupted, message, end_at),
             );
         }
     }
@@ -210,30 +210,30 @@ impl Runs {
             self.look_at(patience);
         } else if let Some(report) = kept_report(view, run.started_at.0) {
             let at = instant(report.finished_at);
-            self.record(view, run, Outcome::reported(report, at));
+            self.record(view, run, Ending::reported(report, at));
         } else {
             let message = format!(
                 "sync Job {} disappeared without leaving a report; it is tried again",
                 run.job
             );
-            self.record(view, run, Outcome::lost(Reason::SyncJobLost, message, now));
+            self.record(view, run, Ending::lost(Reason::SyncJobLost, message, now));
         }
     }
 
-    fn record(&mut self, view: &RegionView, run: Run, outcome: Outcome) {
+    fn record(&mut self, view: &RegionView, run: Run, ending: Ending) {
         let status = &mut self.status;
         status.current_run = None;
-        if outcome.succeeded {
-            status.last_success = Some(Time(outcome.at));
+        if ending.succeeded {
+            status.last_success = Some(Time(ending.at));
             status.consecutive_failures = 0;
         } else {
             status.consecutive_failures = status.consecutive_failures.saturating_add(1);
         }
-        let wait = outcome
+        let wait = ending
             .report
             .as_ref()
             .and_then(|report| report.retry_after_seconds);
-        let contradiction = outcome
+        let contradiction = ending
             .report
             .as_ref()
             .and_then(Report::contradiction)
@@ -242,7 +242,7 @@ impl Runs {
                 reason: told.reason,
                 message: told.message.chars().take(MESSAGE_LENGTH).collect(),
             });
-        let told = outcome.report.clone();
+        let told = ending.report.clone();
         let count = |of: fn(&Report) -> u64| {
             told.as_ref()
                 .map(|report| i64::try_from(of(report)).unwrap_or(i64::MAX))
@@ -251,23 +251,23 @@ impl Runs {
             region: view.name().to_owned(),
             job: run.job.clone(),
             trigger: run.trigger.as_str().to_owned(),
-            reason: outcome.reason,
-            report: outcome.report,
+            reason: ending.reason,
+            report: ending.report,
         });
         status.last_attempt = Some(Attempt {
             job: run.job,
             trigger: run.trigger,
             retry: run.retry,
-            reason: outcome.reason,
-            message: outcome.message.chars().take(MESSAGE_LENGTH).collect(),
+            reason: ending.reason,
+            message: ending.message.chars().take(MESSAGE_LENGTH).collect(),
             contradiction,
             started_at: run.started_at,
-            finished_at: Time(whole(outcome.at)),
+            finished_at: Time(whole(ending.at)),
             files_fetched: count(|report| report.files_fetched),
             bytes_fetched: count(|report| report.bytes_fetched),
             seconds: count(|report| report.seconds.max(0.0).round() as u64),
             not_before: wait
-                .map(|wait| Time(whole(later(outcome.at, crate::schedule::seconds(wait))))),
+                .map(|wait| Time(whole(later(ending.at, crate::schedule::seconds(wait))))),
             inputs: run.inputs,
             snapshots_inputs: run.snapshots_inputs,
         });
@@ -279,7 +279,7 @@ impl Runs {
 }
 
 /// What is known about the end of a run.
-struct Outcome {
+struct Ending {
     reason: Reason,
     message: String,
     succeeded: bool,
@@ -287,11 +287,11 @@ struct Outcome {
     report: Option<Report>,
 }
 
-impl Outcome {
-    fn reported(report: Report, at: Timestamp) -> Outcome {
+impl Ending {
+    fn reported(report: Report, at: Timestamp) -> Ending {
         let (reason, message, succeeded) =
             (report.reason, report.message.clone(), report.is_good());
-        Outcome {
+        Ending {
             reason,
             message,
             succeeded,
@@ -300,8 +300,8 @@ impl Outcome {
         }
     }
 
-    fn lost(reason: Reason, message: String, at: Timestamp) -> Outcome {
-        Outcome {
+    fn lost(reason: Reason, message: String, at: Timestamp) -> Ending {
+        Ending {
             reason,
             message,
             succeeded: false,
@@ -334,11 +334,6 @@ fn run_of(job: &SeenJob, now: Timestamp) -> Run {
         inputs: noted(labels::INPUTS),
         snapshots_inputs: noted(labels::SNAPSHOTS_INPUTS),
     }
-}
-
-/// The same name may come again after its Job is gone; the instant of creation then differs.
-fn is_same(last: &Attempt, run: &Run) -> bool {
-    last.job == run.job && last.started_at == run.started_at
 }
 
 /// Whether the serving pod is bound to another node than when the Job was made.

@@ -6,10 +6,10 @@ use jiff::Timestamp;
 
 use crate::fleet::{Fleet, Place};
 use crate::freshness::{self, BehindUnit, Freshness};
-use crate::objects::{Standing, Wanted};
 use crate::observed::Observed;
 use crate::runs::Runs;
 use crate::view::RegionView;
+use crate::wanted::{Standing, Wanted};
 
 /// One region with everything that was found out about it.
 #[derive(Debug)]

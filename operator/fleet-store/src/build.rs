@@ -152,7 +152,7 @@ impl KnownBlobs<'_> {
         }) {
             return Ok(());
         }
-        if self.shared.has_blob(&entry.digest, entry.size) {
+        if self.shared.layout.has_blob(&entry.digest, entry.size) {
             return Ok(());
         }
         let problem = format!(

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
+use fleet_types::RepoPath;
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
@@ -12,16 +13,10 @@ use crate::snapshot::Snapshot;
 use crate::{Identity, SnapshotId, Store};
 
 /// Below the destination: what is ours, and what the tree may hold.
-const MARKER: &str = ".mirrorfleet-export";
+pub(crate) const MARKER: &str = ".mirrorfleet-export";
 const COMPLETE: &str = "complete";
 const PENDING: &str = "pending-";
-const IN_PROGRESS: &str = "Archive-Update-in-Progress-";
 const DOING: &str = "exporting";
-
-/// Whether a path is one that the export needs for itself.
-pub(crate) fn is_ours(path: &str) -> bool {
-    path.split('/').next() == Some(MARKER) || path.starts_with(IN_PROGRESS)
-}
 
 /// Whose tree it is.
 #[derive(Debug, Serialize, Deserialize, PartialEq, Eq)]
@@ -48,30 +43,32 @@ impl Owner {
     }
 }
 
-/// The file that says that the tree changes. Left behind only by an export that was killed; the next one takes it away.
-pub(crate) struct InProgress(PathBuf);
+/// The file that says that the tree changes, if there is one. Left behind only by an export that was killed; the next one
+/// takes it away.
+pub(crate) struct InProgress(Option<PathBuf>);
 
 impl InProgress {
-    pub fn begin(dest: &Path, identity: &Identity) -> Result<InProgress> {
-        let file = dest.join(format!("{IN_PROGRESS}{}", identity.mirror));
-        // Whatever lies there is not followed.
-        remove(&file).doing(DOING)?;
-        let text = format!("{}\n", std::process::id());
-        let guard = InProgress(file);
-        let mut new = File::create_new(&guard.0).doing(DOING)?;
-        new.write_all(text.as_bytes()).doing(DOING)?;
+    pub fn begin(dest: &Path, mark: Option<&RepoPath>) -> Result<InProgress> {
+        let guard = InProgress(mark.map(|mark| dest.join(mark.as_str())));
+        if let Some(file) = &guard.0 {
+            // Whatever lies there is not followed.
+            remove(file).doing(DOING)?;
+            let text = format!("{}\n", std::process::id());
+            let mut new = File::create_new(file).doing(DOING)?;
+            new.write_all(text.as_bytes()).doing(DOING)?;
+        }
         Ok(guard)
     }
 
     pub fn end(self) -> Result<()> {
-        remove(&self.0).doing(DOING)
+        self.0.as_deref().map_or(Ok(()), remove).doing(DOING)
     }
 }
 
 impl Drop for InProgress {
     fn drop(&mut self) {
         // An export that fails has told why; what the tree names is there at each of its steps.
-        let _ = remove(&self.0);
+        let _ = self.0.as_deref().map(remove);
     }
 }
 

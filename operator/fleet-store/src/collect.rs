@@ -29,7 +29,6 @@ use crate::merge::Changes;
 use crate::retained::Retained;
 use crate::shared::Shared;
 use crate::snapshot::{Snapshot, scan_present};
-use crate::writer::WantedDigests;
 use crate::{Entry, EntryState, Retention, SnapshotId, Store, retain};
 
 /// What a collection came to.
@@ -42,6 +41,9 @@ pub struct CollectReport {
     pub blobs_removed: u64,
     pub bytes_freed: u64,
 }
+
+/// Calls its argument for every digest that the plan names. It may be asked several times.
+pub type WantedDigests<'a> = dyn Fn(&mut dyn FnMut(&Sha256)) -> Result<()> + 'a;
 
 /// A reader that still has a dropped snapshot open after so many seconds is not waited for: what it has open stays
 /// readable, and a blob that it does not find makes it resolve the path again.

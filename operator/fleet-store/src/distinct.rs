@@ -2,7 +2,8 @@
 
 use crate::error::{ConflictKind, Result, StoreError};
 use crate::index;
-use crate::sort::{Record, Sorted};
+use crate::runs::Record;
+use crate::sort::Sorted;
 use crate::{Entry, EntryState};
 
 /// One line of an index while it is sorted.

@@ -3,8 +3,7 @@
 use crate::error::{Doing, Result};
 use crate::retained::Retained;
 use crate::shared::Shared;
-use crate::writer::settled_facts;
-use crate::{SnapshotId, SnapshotInfo, Store, StoreError, retain, retention};
+use crate::{SnapshotId, SnapshotInfo, Store, StoreError, recover, retain, retention};
 
 const DOING: &str = "collecting what is no longer needed";
 
@@ -46,7 +45,7 @@ pub(crate) fn drop_snapshots(
     now: i64,
     protect: &[SnapshotId],
 ) -> Result<Vec<SnapshotId>> {
-    let (facts, _) = settled_facts(store, shared, now)?;
+    let (facts, _) = recover::settled_facts(store, shared, now)?;
     let (all, mut dropped) = leaving(store, facts.rolled_back_from, now, protect)?;
     let retention = store.identity().retention;
     let early: Vec<(SnapshotId, i64)> = all

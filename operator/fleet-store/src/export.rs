@@ -7,42 +7,32 @@
 //! recorded beside it before anything is changed: the index of the last complete export, and those of exports that were
 //! interrupted since. A file is left alone only when all of them agree with the new snapshot about its content.
 //!
-//! While the tree changes, `Archive-Update-in-Progress-<mirror>` lies at its top, as Debian's own mirrors have it: who
-//! pulls from the tree can wait until it is gone.
+//! While the tree changes, a file at its top says so where the format has one ([`ExportOptions::in_progress`]): who pulls
+//! from the tree can wait until it is gone.
 
 mod beside;
 
+use std::collections::HashMap;
 use std::path::Path;
 
-use crate::claim::{Claim, InProgress, is_ours};
+use fleet_types::RepoPath;
+
+use crate::claim::{Claim, InProgress, MARKER};
 use crate::error::{Doing, Result, StoreError};
 use crate::merge::Merged;
 use crate::snapshot::Snapshot;
-use crate::tree::{Tree, Writing};
+use crate::tree::{ExportMode, Tree, Writing};
 use crate::{Entry, EntryState, SnapshotId, Store};
 
 pub use beside::Afterwards;
 
-/// How files get into the tree.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum ExportMode {
-    /// Reflink where the file system has it, else hard link, else copy.
-    #[default]
-    Auto,
-    /// Hard links: no space, but the blobs' mode 0444 and time, and editing one edits the store (`verify` catches it).
-    /// Names whose content changes are copied, so that they have times of their own.
-    Link,
-    /// Copies that share their space until one is changed.
-    Reflink,
-    Copy,
-}
-
 #[derive(Debug, Clone, Default)]
 pub struct ExportOptions {
     pub mode: ExportMode,
-    /// File names of roots, in the order in which they are written after everything else. For Debian
-    /// `Release.gpg`, `Release`, `InRelease`.
-    pub roots_last: Vec<String>,
+    /// Roots, in the order in which they are written after everything else.
+    pub roots_last: Vec<RepoPath>,
+    /// The file that lies at the top of the tree while that changes.
+    pub in_progress: Option<RepoPath>,
     /// What is not in a snapshot and comes after all of it. Content of the snapshot wins.
     pub afterwards: Vec<Afterwards>,
 }
@@ -62,43 +52,48 @@ pub struct ExportReport {
 
 const DOING: &str = "exporting";
 
-pub(crate) fn export(store: &Store, dest: &Path, options: &ExportOptions) -> Result<ExportReport> {
-    let new = store
-        .current_snapshot()?
-        .ok_or_else(|| StoreError::SnapshotNotFound {
-            wanted: "is served".into(),
-        })?;
-    let claim = Claim::take(store, dest)?;
-    let bases = claim.bases()?;
-    claim.begin(store, &new)?;
-    let in_progress = InProgress::begin(dest, store.identity())?;
-    let mut export = Export {
-        store,
-        dest,
-        tree: Tree::open(dest).doing(DOING)?,
-        writing: Writing::new(options.mode),
-        report: ExportReport {
-            snapshot: new.id(),
-            mode_used: options.mode,
-            written: 0,
-            bytes: 0,
-            unchanged: 0,
-            removed: 0,
-        },
-    };
-    export.write_changes(&new, &bases, options)?;
-    export.write_links(&new, &bases)?;
-    export.remove_vanished(&new, &bases)?;
-    export.write_afterwards(&new, &claim, &options.afterwards)?;
-    export.report.mode_used = export.writing.used();
-    claim.complete(&new.id())?;
-    in_progress.end()?;
-    Ok(export.report)
+impl Store {
+    /// Writes the current snapshot as an ordinary tree; see [`ExportOptions`].
+    pub fn export(&self, dest: &Path, options: &ExportOptions) -> Result<ExportReport> {
+        let new = self
+            .current_snapshot()?
+            .ok_or_else(|| StoreError::SnapshotNotFound {
+                wanted: "is served".into(),
+            })?;
+        let claim = Claim::take(self, dest)?;
+        let bases = claim.bases()?;
+        claim.begin(self, &new)?;
+        let in_progress = InProgress::begin(dest, options.in_progress.as_ref())?;
+        let mut export = Export {
+            store: self,
+            dest,
+            options,
+            tree: Tree::open(dest).doing(DOING)?,
+            writing: Writing::new(options.mode),
+            report: ExportReport {
+                snapshot: new.id(),
+                mode_used: options.mode,
+                written: 0,
+                bytes: 0,
+                unchanged: 0,
+                removed: 0,
+            },
+        };
+        export.write_changes(&new, &bases)?;
+        export.write_links(&new, &bases)?;
+        export.remove_vanished(&new, &bases)?;
+        export.write_afterwards(&new, &claim, &options.afterwards)?;
+        export.report.mode_used = export.writing.used();
+        claim.complete(&new.id())?;
+        in_progress.end()?;
+        Ok(export.report)
+    }
 }
 
 struct Export<'a> {
     store: &'a Store,
     dest: &'a Path,
+    options: &'a ExportOptions,
     tree: Tree,
     writing: Writing,
     report: ExportReport,
@@ -114,12 +109,14 @@ struct Late {
 }
 
 impl Export<'_> {
-    fn write_changes(
-        &mut self,
-        new: &Snapshot,
-        bases: &[Snapshot],
-        options: &ExportOptions,
-    ) -> Result<()> {
+    fn write_changes(&mut self, new: &Snapshot, bases: &[Snapshot]) -> Result<()> {
+        let ranks: HashMap<&str, usize> = self
+            .options
+            .roots_last
+            .iter()
+            .zip(1..)
+            .map(|(root, rank)| (root.as_str(), rank))
+            .collect();
         let mut cursors: Vec<_> = bases.iter().map(|base| Merged::new(Some(base))).collect();
         // Mutable names are few: indices and roots, no payload.
         let mut late = Vec::new();
@@ -134,11 +131,10 @@ impl Export<'_> {
             }
             if agreed && self.tree.has(path, entry.size).doing(DOING)? {
                 self.report.unchanged += 1;
-            } else if entry.mutable || root_rank(path, options) > 0 {
-                let (root, depth) = (root_rank(path, options), path.matches('/').count());
+            } else if entry.mutable || ranks.contains_key(path) {
                 late.push(Late {
-                    root,
-                    depth,
+                    root: ranks.get(path).copied().unwrap_or_default(),
+                    depth: path.matches('/').count(),
                     path: path.to_owned(),
                     entry,
                 });
@@ -152,7 +148,7 @@ impl Export<'_> {
     }
 
     fn write(&mut self, path: &str, entry: &Entry, bases: &[Snapshot]) -> Result<()> {
-        if is_ours(path) {
+        if self.is_ours(path) {
             let problem = format!(
                 "the snapshot holds {path:?}, which is where the export keeps its own files"
             );
@@ -221,6 +217,12 @@ impl Export<'_> {
         Ok(())
     }
 
+    /// Whether a path is one that the export needs for itself.
+    fn is_ours(&self, path: &str) -> bool {
+        let mark = self.options.in_progress.as_ref();
+        path.split('/').next() == Some(MARKER) || mark.is_some_and(|mark| mark.as_str() == path)
+    }
+
     fn refuse(&self, problem: String) -> StoreError {
         StoreError::Export {
             dest: self.dest.to_owned(),
@@ -233,13 +235,4 @@ fn holds(base: Option<Entry>, entry: &Entry) -> bool {
     base.is_some_and(|base| {
         (base.state, base.digest, base.size) == (EntryState::Present, entry.digest, entry.size)
     })
-}
-
-fn root_rank(path: &str, options: &ExportOptions) -> usize {
-    let name = path.rsplit('/').next().unwrap_or(path);
-    options
-        .roots_last
-        .iter()
-        .position(|root| root == name)
-        .map_or(0, |position| position + 1)
 }

@@ -18,6 +18,14 @@ pub(crate) struct Unreadable {
     pub error: StoreError,
 }
 
+impl Store {
+    /// The files beside blobs that cannot be read, each as one [`StoreError::Corrupt`]: documents, `current`, and the
+    /// heads of snapshots. Reads little, whatever the store holds.
+    pub fn unreadable(&self) -> Result<Vec<StoreError>> {
+        Ok(files(self)?.into_iter().map(|found| found.error).collect())
+    }
+}
+
 /// The documents, `current`, the heads of snapshots and of the list of names that went, and what lies where a folder or the lock belongs.
 pub(crate) fn files(store: &Store) -> Result<Vec<Unreadable>> {
     let layout = store.layout();

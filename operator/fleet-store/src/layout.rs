@@ -62,6 +62,11 @@ impl Layout {
         path.push(rest);
         path
     }
+    /// Whether a blob with this many bytes is there. Its content was verified when it was written.
+    pub fn has_blob(&self, digest: &Sha256, size: u64) -> bool {
+        let about = std::fs::symlink_metadata(self.blob(digest));
+        about.is_ok_and(|about| about.is_file() && about.len() == size)
+    }
     /// Names that went and can still be asked for.
     pub fn retained(&self) -> PathBuf {
         self.root.join("retained")

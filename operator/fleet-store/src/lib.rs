@@ -82,23 +82,25 @@ mod walk;
 mod writer;
 
 pub use build::{IndexBuilder, Prepared};
-pub use collect::CollectReport;
+pub use collect::{CollectReport, WantedDigests};
 pub use entry::{Entry, EntryState, NO_DIGEST, SnapshotId, SnapshotMeta};
 pub use error::{ConflictKind, Result, StoreError};
-pub use export::{Afterwards, ExportMode, ExportOptions, ExportReport};
+pub use export::{Afterwards, ExportOptions, ExportReport};
 pub use identity::{Clients, Identity, Retention, Transactions};
 pub use layout::IDENTITY_FILE;
 pub use leftovers::Leftovers;
 pub use retained::{Gone, Retained};
+pub use runs::Record;
 pub use scrub::{Finding, ScrubProgress, ScrubReport};
 pub use share::{GoOn, Share};
 pub use snapshot::Snapshot;
-pub use sort::{Record, RunSorter, Sorted, SortedIter};
+pub use sort::{RunSorter, Sorted, SortedIter};
 pub use space::Space;
 pub use staging::{Staged, StagedFile, Staging};
 pub use store::{SnapshotInfo, Store};
+pub use tree::ExportMode;
 pub use walk::{Child, Children, Entries};
-pub use writer::{Publication, WantedDigests, Writer};
+pub use writer::{Publication, Writer};
 
 #[cfg(test)]
 mod crash_retained;

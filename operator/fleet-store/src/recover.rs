@@ -14,10 +14,10 @@ use serde_json::{Map, Value};
 
 use crate::document::{COPIED, copy_of, read_file, read_one};
 use crate::error::{Doing, Result, StoreError};
-use crate::facts::Facts;
+use crate::facts::{self, Facts};
 use crate::layout::{IDENTITY_FILE, Layout, UNFINISHED};
 use crate::shared::Shared;
-use crate::{Identity, Store, inspect};
+use crate::{Identity, SnapshotId, Store, inspect};
 
 /// Staged downloads that nobody came back for, and what was set aside, are removed after this time.
 const MAX_AGE: Duration = Duration::from_secs(14 * 24 * 3600);
@@ -47,7 +47,7 @@ pub(crate) fn make_folders(shared: &Shared) -> Result<bool> {
 pub(crate) fn mend_documents(shared: &Shared) -> Result<()> {
     let layout = &shared.layout;
     mend_copies::<Identity>(shared, &layout.identity())?;
-    mend_copies::<Facts>(shared, &layout.state_document(crate::facts::DOCUMENT))?;
+    mend_copies::<Facts>(shared, &layout.state_document(facts::DOCUMENT))?;
     for name in COPIED {
         mend_copies::<Map<String, Value>>(shared, &layout.state_document(name))?;
     }
@@ -55,6 +55,26 @@ pub(crate) fn mend_documents(shared: &Shared) -> Result<()> {
         set_aside(shared, &found.path, &found.error)?;
     }
     Ok(())
+}
+
+/// The facts as they must be after any crash, and what is served; both durable.
+pub(crate) fn settled_facts(
+    store: &Store,
+    shared: &Shared,
+    now: i64,
+) -> Result<(Facts, Option<SnapshotId>)> {
+    shared
+        .fs
+        .sync_dir(shared.layout.root())
+        .doing("reading which snapshot is current")?;
+    let (recorded, current) = (store.facts()?, store.current()?);
+    let existing = store.snapshot_ids()?;
+    let mut facts = recorded.clone();
+    facts.settle(current, |id| existing.contains(id), now);
+    if facts != recorded {
+        shared.write_document(facts::DOCUMENT, &facts)?;
+    }
+    Ok((facts, current))
 }
 
 /// `current` and the snapshots.

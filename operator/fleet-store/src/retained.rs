@@ -32,8 +32,8 @@ use crate::fs::open_file;
 use crate::index::{self, RECORD_LEN, TRAILER_LEN};
 use crate::layout::unfinished;
 use crate::rows::Rows;
+use crate::runs::Record;
 use crate::shared::Shared;
-use crate::sort::Record;
 use crate::verified::{Hashing, ReadProblem, room};
 
 const MAGIC: &[u8; 8] = b"MFRETAIN";

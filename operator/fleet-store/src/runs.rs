@@ -9,7 +9,6 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use crate::error::{Doing, Result, StoreError};
-use crate::sort::Record;
 
 pub(crate) const READ_BUFFER: usize = 32 << 10;
 /// Lengths of key and value, four bytes each, before every record.
@@ -17,6 +16,16 @@ const PREFIX: usize = 8;
 
 pub(crate) fn damaged() -> StoreError {
     StoreError::corrupt("a temporary sort file", "its records cannot be read back")
+}
+
+/// A value that can be sorted on disk: a key and a value, both compared as bytes, the key first.
+pub trait Record: Sized {
+    /// Appends the sort key.
+    fn write_key(&self, out: &mut Vec<u8>);
+    /// Appends the rest.
+    fn write_value(&self, out: &mut Vec<u8>);
+    /// Reads back what the two wrote; none where the bytes are not theirs.
+    fn read(key: &[u8], value: &[u8]) -> Option<Self>;
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -105,30 +105,39 @@ impl ScrubReport {
 
 const DOING: &str = "checking the store";
 
-pub(crate) fn scrub(
-    store: &Store,
-    lost: &BTreeSet<Sha256>,
-    progress: &mut dyn FnMut(&ScrubProgress),
-) -> Result<ScrubReport> {
-    let mut scrub = Scrub {
-        store,
-        lost,
-        served: store.current().ok().flatten(),
-        report: ScrubReport::default(),
-        progress: ScrubProgress::default(),
-        tell: progress,
-    };
-    // Snapshots first: a damaged or incomplete one is the news that matters most.
-    for id in store.snapshot_ids()? {
-        scrub.snapshot(&id)?;
+impl Store {
+    /// Checks that every blob hashes to its name and every snapshot is intact and complete. Reads everything; memory
+    /// stays small. An error means that the check itself could not be done; what it finds is in the report.
+    pub fn scrub(&self, progress: &mut dyn FnMut(&ScrubProgress)) -> Result<ScrubReport> {
+        self.scrub_beside(&BTreeSet::new(), progress)
     }
-    scrub.retained()?;
-    scrub.others()?;
-    for shard in 0..=u8::MAX {
-        scrub.shard(shard)?;
+
+    /// The same, where `lost` is known to be missing from snapshots that are not served: that is told apart.
+    pub fn scrub_beside(
+        &self,
+        lost: &BTreeSet<Sha256>,
+        progress: &mut dyn FnMut(&ScrubProgress),
+    ) -> Result<ScrubReport> {
+        let mut scrub = Scrub {
+            store: self,
+            lost,
+            served: self.current().ok().flatten(),
+            report: ScrubReport::default(),
+            progress: ScrubProgress::default(),
+            tell: progress,
+        };
+        // Snapshots first: a damaged or incomplete one is the news that matters most.
+        for id in self.snapshot_ids()? {
+            scrub.snapshot(&id)?;
+        }
+        scrub.retained()?;
+        scrub.others()?;
+        for shard in 0..=u8::MAX {
+            scrub.shard(shard)?;
+        }
+        scrub.strangers()?;
+        Ok(scrub.report)
     }
-    scrub.strangers()?;
-    Ok(scrub.report)
 }
 
 struct Scrub<'a> {

@@ -33,33 +33,36 @@ pub struct Share {
 /// Asked before each piece is read: whether to go on with the digest, after so many bytes of it. May wait.
 pub type GoOn<'a> = dyn FnMut(&Sha256, u64) -> bool + 'a;
 
-pub(crate) fn check(store: &Store, from: &Sha256, go_on: &mut GoOn<'_>) -> Result<Share> {
-    let ids = store.snapshot_ids()?;
-    let width = width_of_groups(store)?;
-    let mut share = Share::default();
-    let mut shard = u64::from(from.0[0]);
-    while shard < SHARDS {
-        let end = (shard + width).min(SHARDS);
-        for (digest, size) in named(store, &ids, from, shard..end)? {
-            if !go_on(&digest, 0) {
-                share.next = Some(digest);
-                return Ok(share);
-            }
-            match check_blob(store, &digest, size, go_on) {
-                Some(Ok(())) => {}
-                Some(Err(problem)) => share.damaged.push((digest, problem)),
-                // Not to its end: the next share begins with it.
-                None => {
+impl Store {
+    /// Checks the blobs of the kept snapshots from the digest `from` on, for as long as `go_on` says so.
+    pub fn scrub_share(&self, from: &Sha256, go_on: &mut GoOn<'_>) -> Result<Share> {
+        let ids = self.snapshot_ids()?;
+        let width = width_of_groups(self)?;
+        let mut share = Share::default();
+        let mut shard = u64::from(from.0[0]);
+        while shard < SHARDS {
+            let end = (shard + width).min(SHARDS);
+            for (digest, size) in named(self, &ids, from, shard..end)? {
+                if !go_on(&digest, 0) {
                     share.next = Some(digest);
                     return Ok(share);
                 }
+                match check_blob(self, &digest, size, go_on) {
+                    Some(Ok(())) => {}
+                    Some(Err(problem)) => share.damaged.push((digest, problem)),
+                    // Not to its end: the next share begins with it.
+                    None => {
+                        share.next = Some(digest);
+                        return Ok(share);
+                    }
+                }
+                share.blobs += 1;
+                share.bytes += size;
             }
-            share.blobs += 1;
-            share.bytes += size;
+            shard = end;
         }
-        shard = end;
+        Ok(share)
     }
-    Ok(share)
 }
 
 /// Shards whose digests fit into memory together.

@@ -1,7 +1,7 @@
 //! What the parts of one writer share: the layout, the file system behind its seam, and who is doing what.
 
 use std::collections::HashSet;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,11 +10,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use fleet_types::{Sha256, lock, lock_read, lock_write};
 use rustix::fs::FlockOperation;
+use serde::Serialize;
 
-use crate::SnapshotId;
 use crate::error::{Doing, Result, StoreError};
 use crate::fs::FileSystem;
 use crate::layout::{Layout, unfinished};
+use crate::{SnapshotId, document};
 
 pub(crate) struct Shared {
     pub layout: Layout,
@@ -113,11 +114,6 @@ impl Shared {
         file.write_all(&bytes).doing(DOING)
     }
 
-    /// Whether a blob with this many bytes is there.
-    pub fn has_blob(&self, digest: &Sha256, size: u64) -> bool {
-        fs::symlink_metadata(self.layout.blob(digest)).is_ok_and(|m| m.is_file() && m.len() == size)
-    }
-
     /// An earlier process may have been killed between making a snapshot and syncing it.
     pub fn make_snapshot_durable(&self, id: &SnapshotId) -> Result<()> {
         const DOING: &str = "making a snapshot durable";
@@ -172,5 +168,20 @@ impl Shared {
         self.fs
             .sync_dir(path.parent().unwrap_or(self.layout.root()))
             .doing(doing)
+    }
+
+    pub fn write_document<T: Serialize>(&self, name: &str, value: &T) -> Result<()> {
+        self.write_sealed(&self.layout.state_document(name), value)
+    }
+
+    /// Replaces a document, and then its copy where it has one.
+    pub fn write_sealed<T: Serialize>(&self, path: &Path, value: &T) -> Result<()> {
+        const DOING: &str = "writing a document of the store";
+        let text = document::seal(value).doing(DOING)?;
+        self.replace(path, &text, DOING)?;
+        match document::copy_of(&self.layout, path) {
+            Some(copy) => self.replace(&copy, &text, DOING),
+            None => Ok(()),
+        }
     }
 }

@@ -21,8 +21,7 @@ use crate::error::{Doing, Result, StoreError};
 use crate::fs::open_file;
 use crate::index::{self, Header, RECORD_LEN};
 use crate::rows::Changed;
-use crate::verified::{Contents, read_head, read_verified};
-use crate::walk::{Children, Entries};
+use crate::verified::{Contents, DOING, read_head, read_verified};
 use crate::{Entry, SnapshotId, SnapshotMeta, links};
 
 /// One immutable, verified copy of a revision: paths and what is known of each. Lookups take microseconds and allocate
@@ -36,8 +35,6 @@ pub struct Snapshot {
     pub(crate) file: File,
     damaged: AtomicBool,
 }
-
-pub(crate) const DOING: &str = "reading a snapshot's index";
 
 impl Snapshot {
     /// Verifies the digest of the file and that it is the snapshot `id`.
@@ -129,27 +126,6 @@ impl Snapshot {
     /// The path that content has which is asked for by this one: another where it leads through a link.
     pub fn behind_links<'a>(&self, path: &'a str) -> Cow<'a, str> {
         links::follow(&self.meta.links, path)
-    }
-
-    /// All entries, in the order of the paths' bytes.
-    pub fn iter(&self) -> Entries<'_> {
-        self.iter_from("")
-    }
-
-    /// The entries from the first path that is not less than `from`.
-    pub fn iter_from(&self, from: &str) -> Entries<'_> {
-        Entries::new(self, from)
-    }
-
-    /// What lies directly in a directory (`""` is the top), in byte order; nothing where there is no such directory.
-    /// Costs one search for each directory inside it, however much lies below.
-    pub fn children(&self, dir: &str) -> Children<'_> {
-        Children::new(self, dir)
-    }
-
-    /// Whether some path lies below this one.
-    pub fn is_dir(&self, path: &str) -> bool {
-        path.is_empty() || self.children(path).next().is_some()
     }
 
     /// The mtime to record for this path in the next snapshot: unchanged content keeps its mtime, new content under a

@@ -7,17 +7,7 @@ use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Result, StoreError};
-use crate::runs::{Buffer, Merge, RawRecord, Run, RunWriter, damaged};
-
-/// A value that can be sorted on disk: a key and a value, both compared as bytes, the key first.
-pub trait Record: Sized {
-    /// Appends the sort key.
-    fn write_key(&self, out: &mut Vec<u8>);
-    /// Appends the rest.
-    fn write_value(&self, out: &mut Vec<u8>);
-    /// Reads back what the two wrote; none where the bytes are not theirs.
-    fn read(key: &[u8], value: &[u8]) -> Option<Self>;
-}
+use crate::runs::{Buffer, Merge, RawRecord, Record, Run, RunWriter, damaged};
 
 /// Bytes of records that are held before they spill.
 const BUDGET: usize = 4 << 20;

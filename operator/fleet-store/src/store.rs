@@ -1,6 +1,6 @@
 //! A store as its readers see it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -13,16 +13,11 @@ use crate::document;
 use crate::error::{Doing, Result, StoreError};
 use crate::facts::{self, Facts};
 use crate::fs::open_file;
-use crate::inspect;
 use crate::layout::Layout;
 use crate::leftovers::Leftovers;
 use crate::retained::Retained;
-use crate::share::{self, GoOn, Share};
 use crate::snapshot::{self, Snapshot};
-use crate::{
-    ExportOptions, ExportReport, Identity, ScrubProgress, ScrubReport, SnapshotId, SnapshotMeta,
-    Space, export, scrub,
-};
+use crate::{Identity, SnapshotId, SnapshotMeta, Space};
 
 /// A store, opened for reading: writes nothing, takes no lock of its own, and works on a read-only mount. Cheap to
 /// clone. What other processes publish is seen at the next call.
@@ -221,7 +216,7 @@ impl Store {
 
     /// Whether a blob with this many bytes is there. Its content was verified when it was written.
     pub fn has_blob(&self, digest: &Sha256, size: u64) -> bool {
-        fs::symlink_metadata(self.blob_path(digest)).is_ok_and(|m| m.is_file() && m.len() == size)
+        self.layout().has_blob(digest, size)
     }
 
     /// Leaves word for the next writer that a blob is missing or damaged: the one thing that a reader writes, where it
@@ -250,15 +245,6 @@ impl Store {
         document::read(self.layout(), &self.layout().state_document(name))
     }
 
-    /// The files beside blobs that cannot be read, each as one [`StoreError::Corrupt`]: documents, `current`, and the
-    /// heads of snapshots. Reads little, whatever the store holds.
-    pub fn unreadable(&self) -> Result<Vec<StoreError>> {
-        Ok(inspect::files(self)?
-            .into_iter()
-            .map(|found| found.error)
-            .collect())
-    }
-
     /// Room on the store's file system.
     pub fn free_space(&self) -> Result<Space> {
         Space::of(self.dir())
@@ -267,31 +253,6 @@ impl Store {
     /// What earlier runs left unfinished.
     pub fn leftovers(&self) -> Result<Leftovers> {
         Leftovers::of(self.layout())
-    }
-
-    /// Checks that every blob hashes to its name and every snapshot is intact and complete. Reads everything; memory
-    /// stays small. An error means that the check itself could not be done; what it finds is in the report.
-    pub fn scrub(&self, progress: &mut dyn FnMut(&ScrubProgress)) -> Result<ScrubReport> {
-        self.scrub_beside(&BTreeSet::new(), progress)
-    }
-
-    /// The same, where `lost` is known to be missing from snapshots that are not served: that is told apart.
-    pub fn scrub_beside(
-        &self,
-        lost: &BTreeSet<Sha256>,
-        progress: &mut dyn FnMut(&ScrubProgress),
-    ) -> Result<ScrubReport> {
-        scrub::scrub(self, lost, progress)
-    }
-
-    /// Checks the blobs of the kept snapshots from the digest `from` on, for as long as `go_on` says so.
-    pub fn scrub_share(&self, from: &Sha256, go_on: &mut GoOn<'_>) -> Result<Share> {
-        share::check(self, from, go_on)
-    }
-
-    /// Writes the current snapshot as an ordinary tree; see [`ExportOptions`].
-    pub fn export(&self, dest: &Path, options: &ExportOptions) -> Result<ExportReport> {
-        export::export(self, dest, options)
     }
 
     pub(crate) fn facts(&self) -> Result<Facts> {

@@ -13,13 +13,26 @@ use rustix::io::Errno;
 
 use crate::Entry;
 use crate::error::{Doing, Result};
-use crate::export::ExportMode;
 
 const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
 const TEMPORARY: &str = ".mirrorfleet-new";
+
+/// How files get into the tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ExportMode {
+    /// Reflink where the file system has it, else hard link, else copy.
+    #[default]
+    Auto,
+    /// Hard links: no space, but the blobs' mode 0444 and time, and editing one edits the store (`verify` catches it).
+    /// Names whose content changes are copied, so that they have times of their own.
+    Link,
+    /// Copies that share their space until one is changed.
+    Reflink,
+    Copy,
+}
 
 /// A directory tree, with the directories on the way to the last path held open.
 pub(crate) struct Tree {

@@ -10,7 +10,8 @@ use crate::SnapshotMeta;
 use crate::error::StoreError;
 use crate::index::{HEADER_LEN, Header, Parts, RECORD_LEN, SHA512_LEN, TRAILER_LEN};
 use crate::rows::Rows;
-use crate::snapshot::DOING;
+
+pub(crate) const DOING: &str = "reading a snapshot's index";
 
 /// What is read when it is asked for.
 pub(crate) struct Contents {

@@ -6,6 +6,29 @@ use fst::Streamer;
 use crate::index::RECORD_LEN;
 use crate::{Entry, Snapshot};
 
+impl Snapshot {
+    /// All entries, in the order of the paths' bytes.
+    pub fn iter(&self) -> Entries<'_> {
+        self.iter_from("")
+    }
+
+    /// The entries from the first path that is not less than `from`.
+    pub fn iter_from(&self, from: &str) -> Entries<'_> {
+        Entries::new(self, from)
+    }
+
+    /// What lies directly in a directory (`""` is the top), in byte order; nothing where there is no such directory.
+    /// Costs one search for each directory inside it, however much lies below.
+    pub fn children(&self, dir: &str) -> Children<'_> {
+        Children::new(self, dir)
+    }
+
+    /// Whether some path lies below this one.
+    pub fn is_dir(&self, path: &str) -> bool {
+        path.is_empty() || self.children(path).next().is_some()
+    }
+}
+
 /// The entries of a snapshot in order.
 pub struct Entries<'a> {
     snapshot: &'a Snapshot,
@@ -15,7 +38,7 @@ pub struct Entries<'a> {
 
 impl<'a> Entries<'a> {
     /// From the first path that is not less than `from`.
-    pub(crate) fn new(snapshot: &'a Snapshot, from: &str) -> Entries<'a> {
+    fn new(snapshot: &'a Snapshot, from: &str) -> Entries<'a> {
         Entries {
             snapshot,
             stream: snapshot.stream_from(from),
@@ -97,7 +120,7 @@ pub struct Children<'a> {
 }
 
 impl<'a> Children<'a> {
-    pub(crate) fn new(snapshot: &'a Snapshot, dir: &str) -> Children<'a> {
+    fn new(snapshot: &'a Snapshot, dir: &str) -> Children<'a> {
         let prefix = if dir.is_empty() {
             String::new()
         } else {

@@ -12,7 +12,6 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use fleet_types::Sha256;
 use rustix::fs::FlockOperation;
 use serde::Serialize;
 
@@ -24,8 +23,8 @@ use crate::layout::Layout;
 use crate::shared::Shared;
 use crate::store::check_document_name;
 use crate::{
-    CollectReport, Identity, IndexBuilder, Snapshot, SnapshotId, Staging, Store, collect, dropping,
-    recover, snapshot,
+    CollectReport, Identity, IndexBuilder, Snapshot, SnapshotId, Staging, Store, WantedDigests,
+    collect, dropping, recover, snapshot,
 };
 
 /// The one writer of a store; also a [`Store`]. Holds the store's lock until it, its stagings and its builders are
@@ -36,9 +35,6 @@ pub struct Writer {
     staging: Staging,
     pub(crate) blobs_were_lost: bool,
 }
-
-/// Calls its argument for every digest that the plan names. It may be asked several times.
-pub type WantedDigests<'a> = dyn Fn(&mut dyn FnMut(&Sha256)) -> Result<()> + 'a;
 
 /// What a publication came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -214,7 +210,7 @@ impl Writer {
 
     /// The facts as they must be after any crash, and what is served.
     fn settled(&self, now: i64) -> Result<(Facts, Option<SnapshotId>)> {
-        settled_facts(&self.store, &self.shared, now)
+        recover::settled_facts(&self.store, &self.shared, now)
     }
 
     fn serve(
@@ -245,43 +241,6 @@ impl Writer {
 
     fn write_facts(&self, facts: &Facts) -> Result<()> {
         self.shared.write_document(facts::DOCUMENT, facts)
-    }
-}
-
-/// The facts as they must be after any crash, and what is served; both durable.
-pub(crate) fn settled_facts(
-    store: &Store,
-    shared: &Shared,
-    now: i64,
-) -> Result<(Facts, Option<SnapshotId>)> {
-    shared
-        .fs
-        .sync_dir(shared.layout.root())
-        .doing("reading which snapshot is current")?;
-    let (recorded, current) = (store.facts()?, store.current()?);
-    let existing = store.snapshot_ids()?;
-    let mut facts = recorded.clone();
-    facts.settle(current, |id| existing.contains(id), now);
-    if facts != recorded {
-        shared.write_document(facts::DOCUMENT, &facts)?;
-    }
-    Ok((facts, current))
-}
-
-impl Shared {
-    pub(crate) fn write_document<T: Serialize>(&self, name: &str, value: &T) -> Result<()> {
-        self.write_sealed(&self.layout.state_document(name), value)
-    }
-
-    /// Replaces a document, and then its copy where it has one.
-    fn write_sealed<T: Serialize>(&self, path: &Path, value: &T) -> Result<()> {
-        const DOING: &str = "writing a document of the store";
-        let text = document::seal(value).doing(DOING)?;
-        self.replace(path, &text, DOING)?;
-        match document::copy_of(&self.layout, path) {
-            Some(copy) => self.replace(&copy, &text, DOING),
-            None => Ok(()),
-        }
     }
 }
 

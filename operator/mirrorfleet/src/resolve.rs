@@ -16,6 +16,7 @@ use fleet_store::{Clients, Retention, Transactions};
 use fleet_sync::{Endpoint, Politeness, SyncOptions, Timeouts};
 use fleet_types::{Accepted, Reason};
 
+pub use self::content::format_of_snapshot;
 use crate::failure::Failure;
 use crate::manifests::{Manifests, check};
 

@@ -14,9 +14,9 @@ use reqwest::redirect::{Attempt, Policy};
 use reqwest::{Certificate, Client, Proxy, Response};
 use url::Url;
 
-use super::ProbeError;
 use super::address::{PublicResolver, check_url};
 use super::budget::{Budget, FIRST_BYTES, MAX_BYTES, Share};
+use super::error::ProbeError;
 use crate::answers::innermost;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -9,6 +9,7 @@ mod address;
 mod authorities;
 mod budget;
 mod declared;
+mod error;
 mod fetch;
 
 use std::collections::BTreeMap;
@@ -25,43 +26,13 @@ use url::Url;
 pub use authorities::{Authorities, Authority};
 pub use budget::Budget;
 pub use declared::{Declared, declared};
+pub use error::ProbeError;
 pub use fetch::{Access, HttpFetcher};
 use fetch::{Fetched, Fetcher, Validators};
 
 /// For all units of an Upstream together. Those that it does not suffice for are asked in the next round, after others'
 /// Upstreams.
 const TIMEOUT: Duration = Duration::from_secs(60);
-/// All that is said of what the network answered.
-const UNTOLD: &str = "the authority's state could not be read from here; why, the controller's log says, and each sync \
-    reports what it met in status.regions[].replicas[].lastAttempt of its Mirror";
-
-/// Why the authority's state is not known.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct ProbeError {
-    pub reason: Reason,
-    pub message: String,
-}
-
-impl ProbeError {
-    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        ProbeError {
-            reason,
-            message: message.into(),
-        }
-    }
-
-    /// As everybody may know it: what a manifest makes impossible, in full; what the network answered, never.
-    fn told(self) -> ProbeError {
-        match self.reason {
-            Reason::InvalidSpec
-            | Reason::CaBundleNotFound
-            | Reason::NotProbed
-            | Reason::ApiError => self,
-            _ => ProbeError::new(Reason::UpstreamUnreachable, UNTOLD),
-        }
-    }
-}
 
 /// What one probe found out, by unit.
 pub type Findings = BTreeMap<String, Result<UnitRevision, ProbeError>>;

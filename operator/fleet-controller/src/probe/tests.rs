@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use fleet_api::{Mirror, Upstream};
 use serde_json::json;
 
+use super::error::UNTOLD;
 use super::*;
 
 const RELEASE: &str = "Suite: stable\nCodename: trixie\nDate: Sat, 07 Jun 2025 10:12:13 UTC\nComponents: main\n\

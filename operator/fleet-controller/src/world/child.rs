@@ -10,12 +10,12 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::core::NamespaceResourceScope;
-use kube::{Client, Resource, ResourceExt};
+use kube::{Api, Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{Change, Item, Kept, ObjectName, Place, Watches, World, item};
-use crate::strangers::recheck;
+use crate::error::WriteError;
 
 /// A kind that lives in a namespace and is known when the program is built.
 pub trait Kind:
@@ -154,4 +154,29 @@ impl Children {
 
 fn add<T: Clone>(list: &mut Vec<T>, kept: &Kept<T>, mirror: &ObjectName) {
     list.extend(kept.group(mirror).iter().map(|value| T::clone(value)));
+}
+
+/// Asks the API server for one object.
+pub async fn find<K: Kind>(api: &Api<K>, name: &str) -> Result<Option<K>, WriteError> {
+    api.get_opt(name)
+        .await
+        .map_err(|error| WriteError::of(&K::kind(&()), name, &error))
+}
+
+/// Looks again at the objects of one kind that are not ours and stand where we want to create something. No watch of ours
+/// shows them.
+async fn recheck<K: Child>(client: &Client, world: &World, mirror: &ObjectName) {
+    let strangers = K::kept(&world.strangers);
+    let api: Api<K> = Api::namespaced(client.clone(), &mirror.namespace);
+    for name in strangers.names(mirror) {
+        match find(&api, &name).await {
+            Ok(Some(found)) if !found.belongs_to(mirror) => {
+                found.under(mirror).map(|item| strangers.put(item));
+            }
+            Ok(_) => strangers.remove_name(mirror, &name),
+            Err(error) => {
+                tracing::warn!(%mirror, %error, "an object that is not ours cannot be looked at")
+            }
+        }
+    }
 }

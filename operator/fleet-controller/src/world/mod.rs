@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 
 use crate::error::ControllerError;
 
-pub use child::{Child, Children, Kind, recheck_strangers};
+pub use child::{Child, Children, Kind, find, recheck_strangers};
 pub use kept::{Item, Kept};
 pub use refusals::Refusals;
 

@@ -8,9 +8,9 @@ use kube::core::Status;
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 
-use super::{Writer, failed, find, take_in};
+use super::{Writer, take_in};
 use crate::error::WriteError;
-use crate::world::{Child, ObjectName, World};
+use crate::world::{Child, ObjectName, World, find};
 
 /// What a budget answers that lets no pod go now.
 const TOO_MANY_REQUESTS: u16 = 429;
@@ -40,7 +40,7 @@ impl Writer {
                 world.refusals.note(uid, refusal(&told));
                 return Ok(());
             }
-            Err(error) => return Err(failed("Pod", name, &error)),
+            Err(error) => return Err(WriteError::of("Pod", name, &error)),
         }
         // The answer does not show the pod, and the next plan is made at once.
         match find(&api, name).await? {

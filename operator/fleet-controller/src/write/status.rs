@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::{Writer, failed};
+use super::Writer;
 use crate::error::WriteError;
 use crate::world::{Guarded, World, by_itself};
 
@@ -61,7 +61,7 @@ impl Writer {
         let name = meta.name.as_deref().unwrap_or_default();
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, kind);
         let found = api.get_opt(name).await;
-        let Some(found) = found.map_err(|error| failed(&kind.kind, name, &error))? else {
+        let Some(found) = found.map_err(|error| WriteError::of(&kind.kind, name, &error))? else {
             return Ok(false);
         };
         let before = found.data["status"].clone();
@@ -122,7 +122,7 @@ impl Writer {
         });
         let params = PatchParams::apply(STATUS_FIELD_MANAGER).force();
         let written = api.patch_status(name, &params, &Patch::Apply(body)).await;
-        let written = written.map_err(|error| failed(&kind.kind, name, &error))?;
+        let written = written.map_err(|error| WriteError::of(&kind.kind, name, &error))?;
         self.faults.written();
         Ok(written)
     }

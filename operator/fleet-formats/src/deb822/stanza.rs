@@ -2,15 +2,7 @@
 
 use std::ops::Range;
 
-use super::Deb822Error;
-
-/// Why readers could see different things in a stanza.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
-    /// Counted from 1.
-    pub line: u64,
-    pub what: String,
-}
+use super::error::{Deb822Error, Fault};
 
 /// Relative to the stanza's first byte.
 pub(super) struct Field {

@@ -8,20 +8,10 @@ use fleet_types::{Digest, Expected, Reason, RepoPath};
 
 use super::offer::{Declared, Offer};
 use super::release::{Release, ReleaseFile};
-use super::roles::{Kind, Role, Roles};
+use super::roles::{Kind, Role, Roles, rank, split_suffix};
 use super::slice::{Slice, Suite};
 use crate::decompress::MAX_OUTPUT_LIMIT;
 use crate::seam::{Alias, Compression, IndexFile, IndexGroup, Lack, Rejected};
-
-/// Best compression first: the order in which one of a group is chosen to be read.
-pub(super) const SUFFIXES: [(&str, Compression); 6] = [
-    (".xz", Compression::Xz),
-    (".zst", Compression::Zstd),
-    (".lzma", Compression::Lzma),
-    (".bz2", Compression::Bzip2),
-    (".gz", Compression::Gzip),
-    (".lz4", Compression::Lz4),
-];
 
 /// What a Release has of the slice.
 pub(super) struct Layout {
@@ -100,20 +90,6 @@ struct Listed<'a> {
     name: &'a str,
     compression: Compression,
     file: &'a ReleaseFile,
-}
-
-pub(super) fn split_suffix(path: &str) -> (&str, Compression) {
-    let found = SUFFIXES
-        .iter()
-        .find_map(|(suffix, compression)| Some((path.strip_suffix(suffix)?, *compression)));
-    found.unwrap_or((path, Compression::None))
-}
-
-fn rank(compression: Compression) -> usize {
-    SUFFIXES
-        .iter()
-        .position(|(_, known)| *known == compression)
-        .unwrap_or(SUFFIXES.len())
 }
 
 struct Selection<'a> {

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use super::layout::split_suffix;
 use super::release::Release;
+use super::roles::split_suffix;
 use super::slice::{Slice, Suite};
 use crate::seam::Lack;
 

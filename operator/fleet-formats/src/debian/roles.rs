@@ -4,7 +4,33 @@
 use fleet_api::mirror::DebianInclude;
 
 use super::slice::Slice;
-use crate::seam::IndexGroup;
+use crate::seam::{Compression, IndexGroup};
+
+/// Best compression first: the order in which one of a group is chosen to be read.
+pub(super) const SUFFIXES: [(&str, Compression); 6] = [
+    (".xz", Compression::Xz),
+    (".zst", Compression::Zstd),
+    (".lzma", Compression::Lzma),
+    (".bz2", Compression::Bzip2),
+    (".gz", Compression::Gzip),
+    (".lz4", Compression::Lz4),
+];
+
+/// An index's name without its suffix of compression.
+pub(super) fn split_suffix(path: &str) -> (&str, Compression) {
+    let found = SUFFIXES
+        .iter()
+        .find_map(|(suffix, compression)| Some((path.strip_suffix(suffix)?, *compression)));
+    found.unwrap_or((path, Compression::None))
+}
+
+/// The better one comes first.
+pub(super) fn rank(compression: Compression) -> usize {
+    SUFFIXES
+        .iter()
+        .position(|(_, known)| *known == compression)
+        .unwrap_or(SUFFIXES.len())
+}
 
 /// What a group's files list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,8 +4,8 @@
 use fleet_types::{Digest, Hashes, Reason, RepoPath};
 use pgp::crypto::hash::HashAlgorithm as Weak;
 
-use super::layout::{SUFFIXES, split_suffix};
 use super::release::{Release, ReleaseFile};
+use super::roles::{SUFFIXES, split_suffix};
 use super::roots::{IN_RELEASE, RELEASE, RELEASE_GPG};
 use super::slice::{Slice, Suite};
 use crate::openpgp;

@@ -5,7 +5,7 @@
 //! that it cannot read, and one odd user id must not cost an archive its signing subkey.
 
 use pgp::packet::{Packet, PublicKey, PublicSubkey, Signature, UserId};
-use pgp::types::Tag;
+use pgp::types::{KeyDetails, Tag};
 
 #[derive(Debug, Clone)]
 pub(super) struct Certificate {
@@ -26,6 +26,23 @@ pub(super) struct User {
 pub(super) struct Subkey {
     pub key: PublicSubkey,
     pub signatures: Vec<Signature>,
+}
+
+/// One key that may have made a signature: a certificate's primary key, or one of its subkeys.
+#[derive(Clone, Copy)]
+pub(super) struct Component<'a> {
+    pub certificate: &'a Certificate,
+    pub subkey: Option<&'a Subkey>,
+}
+
+impl<'a> Component<'a> {
+    /// The key itself.
+    pub fn key(self) -> &'a dyn KeyDetails {
+        match self.subkey {
+            Some(subkey) => &subkey.key,
+            None => &self.certificate.primary,
+        }
+    }
 }
 
 /// What the signatures that come next belong to.

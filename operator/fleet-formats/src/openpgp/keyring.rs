@@ -5,14 +5,13 @@ use std::sync::Arc;
 use pgp::types::{Fingerprint, KeyDetails, Tag};
 
 use super::armour::{self, ArmourError};
-use super::certificate::{Certificate, Grouping, Subkey};
+use super::certificate::{Certificate, Component, Grouping};
 use super::packets::Packets;
-use super::standing::{self, Fault};
 
 /// The keys that an upstream is believed by. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Keyring {
-    certificates: Arc<[Certificate]>,
+    pub(super) certificates: Arc<[Certificate]>,
 }
 
 /// Why some bytes are not a keyring.
@@ -36,36 +35,6 @@ pub enum KeyringError {
     Malformed(String),
 }
 
-/// One certificate of a keyring, for people.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyInfo {
-    /// Upper-case hexadecimal, of the primary key.
-    pub fingerprint: String,
-    /// Seconds since 1970-01-01T00:00:00Z.
-    pub created: i64,
-    /// When the primary key expires, in the same unit; none where it does not.
-    pub expires: Option<i64>,
-    pub revoked: bool,
-    pub user_ids: Vec<String>,
-}
-
-/// One key that may have made a signature: a certificate's primary key, or one of its subkeys.
-#[derive(Clone, Copy)]
-pub(super) struct Component<'a> {
-    pub certificate: &'a Certificate,
-    pub subkey: Option<&'a Subkey>,
-}
-
-impl<'a> Component<'a> {
-    /// The key itself.
-    pub fn key(self) -> &'a dyn KeyDetails {
-        match self.subkey {
-            Some(subkey) => &subkey.key,
-            None => &self.certificate.primary,
-        }
-    }
-}
-
 impl Keyring {
     /// Reads certificates from `gpg --export` output, binary or armoured (several blocks may follow each other).
     pub fn parse(bytes: &[u8]) -> Result<Keyring, KeyringError> {
@@ -83,29 +52,6 @@ impl Keyring {
         Ok(Keyring {
             certificates: certificates.into(),
         })
-    }
-
-    /// What the keyring holds, as of `now` (seconds since 1970-01-01T00:00:00Z).
-    pub fn keys(&self, now: i64) -> Vec<KeyInfo> {
-        self.certificates
-            .iter()
-            .map(|certificate| self.key_info(certificate, now))
-            .collect()
-    }
-
-    fn key_info(&self, certificate: &Certificate, now: i64) -> KeyInfo {
-        let standing = standing::primary(certificate, self, now);
-        KeyInfo {
-            fingerprint: fingerprint_text(&certificate.primary.fingerprint()),
-            created: certificate.primary.created_at().as_secs().into(),
-            expires: standing::primary_expiry(certificate, now),
-            revoked: standing == Err(Fault::Revoked),
-            user_ids: certificate
-                .users
-                .iter()
-                .map(|user| String::from_utf8_lossy(user.id.id()).into_owned())
-                .collect(),
-        }
     }
 
     /// Every primary key and subkey.

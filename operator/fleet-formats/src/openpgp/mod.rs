@@ -4,6 +4,7 @@ mod armour;
 mod certificate;
 mod cleartext;
 mod computing;
+mod key_info;
 mod keyring;
 mod packets;
 mod problems;
@@ -15,7 +16,8 @@ mod verify;
 use fleet_types::Reason;
 
 pub use armour::ArmourError;
-pub use keyring::{KeyInfo, Keyring, KeyringError};
+pub use key_info::KeyInfo;
+pub use keyring::{Keyring, KeyringError};
 pub(crate) use problems::not_all_good;
 pub use split::{RawCertificate, split_certificates};
 pub use verify::{unverified_cleartext, verify_cleartext, verify_detached};

@@ -10,7 +10,7 @@ use pgp::packet::{Signature, SignatureType, SignatureVersion, Subpacket, Subpack
 use pgp::ser::Serialize;
 use pgp::types::{KeyVersion, PublicParams, SignatureBytes};
 
-use super::keyring::Component;
+use super::certificate::Component;
 
 /// What the signatures of a file are made over.
 #[derive(Clone, Copy)]

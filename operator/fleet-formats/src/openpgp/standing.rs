@@ -10,9 +10,9 @@ use pgp::packet::{Signature, SignatureType, SubpacketData};
 use pgp::ser::Serialize;
 use pgp::types::{KeyDetails, PublicParams, Tag, Timestamp};
 
-use super::certificate::{Certificate, Subkey, User};
+use super::certificate::{Certificate, Component, Subkey, User};
 use super::computing::{self, computable};
-use super::keyring::{Component, Keyring};
+use super::keyring::Keyring;
 use super::signature;
 
 /// A signature may be this many seconds younger than our clock.

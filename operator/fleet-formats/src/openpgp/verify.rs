@@ -13,9 +13,10 @@ use pgp::packet::{Packet, Signature, SignatureType};
 use pgp::types::KeyDetails;
 
 use super::armour::{self, Signatures};
+use super::certificate::Component;
 use super::cleartext;
 use super::computing;
-use super::keyring::{Component, Keyring, fingerprint_text};
+use super::keyring::{Keyring, fingerprint_text};
 use super::packets::Packets;
 use super::problems::{closest, explain, explain_fault, no_good_signature, unreadable};
 use super::signature::{self, Form, Obstacle};

@@ -20,6 +20,21 @@ pub struct RootPlan {
     pub companions: Vec<RootFile>,
 }
 
+impl RootPlan {
+    /// All names, each once, in the order in which a copy writes them after everything else: what a client reads first
+    /// comes last. Debian: `Release.gpg`, `Release`, `InRelease`.
+    pub fn written_last(&self) -> Vec<&RepoPath> {
+        let mut names: Vec<&RepoPath> = Vec::new();
+        for root in self.probes.iter().chain(&self.companions) {
+            if !names.contains(&&root.path) {
+                names.push(&root.path);
+            }
+        }
+        names.reverse();
+        names
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RootFile {
     pub path: RepoPath,

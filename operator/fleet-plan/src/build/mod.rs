@@ -12,7 +12,7 @@ pub use claim::claim;
 pub use disruption_budget::disruption_budget;
 pub use job::{Start, job};
 pub use metadata::replica_labels;
-pub use pod::{METRICS_PORT, tls_secret};
+pub use pod::METRICS_PORT;
 
 /// The names of our containers.
 pub const CONTAINERS: [&str; 2] = [stateful_set::CONTAINER, job::CONTAINER];

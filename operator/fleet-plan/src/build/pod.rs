@@ -158,18 +158,7 @@ pub fn port(name: &str, port: i32) -> ContainerPort {
     }
 }
 
-/// The Secret with the certificate, where the serving pods speak TLS.
-pub fn tls_secret<'a>(fleet: &'a Fleet) -> Option<&'a str> {
-    fleet
-        .spec
-        .serving
-        .tls
-        .as_ref()
-        .map(|tls| tls.secret_name.as_str())
-        .filter(|name| !name.is_empty())
-}
-
-fn node_selector(region: &Region) -> Option<super::metadata::Map> {
+fn node_selector(region: &Region) -> Option<Map> {
     Some(region.node_selector.clone()).filter(|map| !map.is_empty())
 }
 

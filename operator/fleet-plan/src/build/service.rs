@@ -5,11 +5,11 @@ use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::metadata::{applied, region_labels, serving_selector};
-use super::pod::{HTTP_PORT_NAME, tls_secret};
+use super::pod::HTTP_PORT_NAME;
 use crate::fleet::{Fleet, Place};
 
 pub fn service(fleet: &Fleet, place: &Place) -> Service {
-    let (name, port) = if tls_secret(fleet).is_some() {
+    let (name, port) = if fleet.tls_secret().is_some() {
         ("https", 443)
     } else {
         ("http", 80)

@@ -58,7 +58,7 @@ pub fn stateful_set(fleet: &Fleet, place: &Place, settings: &Settings) -> Statef
 
 fn template(fleet: &Fleet, place: &Place, settings: &Settings) -> PodTemplateSpec {
     let mut volumes = vec![pod::data_volume(place)];
-    volumes.extend(pod::tls_secret(fleet).map(tls_volume));
+    volumes.extend(fleet.tls_secret().map(tls_volume));
     let mut spec = pod::pod_spec(fleet, place, container(fleet, place, settings), volumes);
     spec.termination_grace_period_seconds = Some(GRACE_SECONDS);
     let (component, asked) = (labels::COMPONENT_SERVING, &fleet.pods.annotations);
@@ -77,7 +77,7 @@ fn template(fleet: &Fleet, place: &Place, settings: &Settings) -> PodTemplateSpe
 }
 
 fn container(fleet: &Fleet, place: &Place, settings: &Settings) -> Container {
-    let tls = pod::tls_secret(fleet).is_some();
+    let tls = fleet.tls_secret().is_some();
     let mut mounts = vec![pod::data_mount(true)];
     mounts.extend(tls.then(|| pod::mount(TLS_VOLUME, TLS_DIR)));
     Container {

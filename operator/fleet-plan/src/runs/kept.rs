@@ -2,7 +2,6 @@
 
 use fleet_api::{Attempt, Run};
 
-use super::is_same;
 use crate::observed::SeenJob;
 use crate::view::RegionView;
 
@@ -12,6 +11,11 @@ pub fn ours(job: &SeenJob, owner: &str) -> bool {
 
 pub fn failed(last: &Attempt) -> bool {
     last.reason.outcome() != fleet_types::Outcome::Good
+}
+
+/// The same name may come again after its Job is gone; the instant of creation then differs.
+pub fn is_same(last: &Attempt, run: &Run) -> bool {
+    last.job == run.job && last.started_at == run.started_at
 }
 
 /// Whether it is the Job of the last run, which failed and which the status knows: it stays for its log and is in

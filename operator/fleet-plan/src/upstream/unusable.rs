@@ -4,7 +4,7 @@ use fleet_api::{ConditionStatus, ConditionType};
 use fleet_types::{Outcome, Reason};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use super::{ObservedUpstream, Probe, ProbeAnswer, SeenAttempt};
+use super::seen::{ObservedUpstream, Probe, ProbeAnswer, SeenAttempt};
 use crate::verdict::{Verdict, said};
 
 /// So many probes in a row must fail before an authority counts as one that cannot be used.

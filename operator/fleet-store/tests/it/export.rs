@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use fleet_store::*;
+use fleet_types::RepoPath;
 
 use crate::common::*;
 
@@ -45,7 +46,7 @@ fn an_export_follows_the_snapshot_and_the_second_one_does_only_what_changed() {
         let writer = writer(dir.path());
         let options = ExportOptions {
             mode,
-            roots_last: vec!["Release".into()],
+            roots_last: vec![RepoPath::new("dists/x/Release").unwrap()],
             ..ExportOptions::default()
         };
         // `f` becomes a directory and `d` a file.
@@ -113,9 +114,7 @@ fn others_tell_by_its_time_that_a_file_has_changed_also_where_the_rest_are_links
             mutable: path == "Release",
             ..entry(content)
         };
-        builder
-            .push(&fleet_types::RepoPath::new(path).unwrap(), &entry)
-            .unwrap();
+        builder.push(&RepoPath::new(path).unwrap(), &entry).unwrap();
     }
     let id = builder.finish(meta(1)).unwrap().id;
     writer.publish(&id, 1).unwrap();
@@ -195,7 +194,7 @@ fn links_and_what_comes_afterwards_follow_the_snapshot_and_leave_with_it() {
         let id = prepare_linked(&writer, created, files, links).unwrap();
         writer.publish(&id, created).unwrap();
         let file = |path: &&str| Afterwards {
-            path: fleet_types::RepoPath::new(path).unwrap(),
+            path: RepoPath::new(path).unwrap(),
             content: b"ours".to_vec(),
             mtime: 5,
         };
@@ -267,7 +266,8 @@ fn while_the_tree_changes_a_file_says_so_and_the_indices_come_after_what_they_na
     let name = format!("Archive-Update-in-Progress-{}", identity().mirror);
     let options = ExportOptions {
         mode: ExportMode::Copy,
-        roots_last: vec!["Release".into()],
+        roots_last: vec![RepoPath::new("dists/x/Release").unwrap()],
+        in_progress: RepoPath::new(&name).ok(),
         ..ExportOptions::default()
     };
     publish(&writer, 1, &[("dists/x/Release", "1"), ("pool/a", "a")]);
@@ -337,8 +337,9 @@ fn the_tree_changes_in_the_order_that_mirrors_of_it_rely_on() {
     let options = ExportOptions {
         mode: ExportMode::Copy,
         roots_last: ["Release.gpg", "Release", "InRelease"]
-            .map(str::to_owned)
+            .map(|name| RepoPath::new(&format!("dists/x/{name}")).unwrap())
             .into(),
+        in_progress: RepoPath::new("Archive-Update-in-Progress-debian").ok(),
         ..ExportOptions::default()
     };
     let roots = [

@@ -4,20 +4,10 @@
 
 use fleet_formats::seam::{Clock, Format, RootFile};
 use fleet_types::ClockReading;
-use tokio::sync::OnceCell;
 
 use super::upstream::Upstream;
 use crate::Problem;
 use crate::fetch::{Arrival, Body};
-
-/// Of each endpoint, once it was asked.
-pub(super) struct Clocks(Vec<OnceCell<Option<ClockReading>>>);
-
-impl Clocks {
-    pub fn new(endpoints: usize) -> Clocks {
-        Clocks((0..endpoints).map(|_| OnceCell::new()).collect())
-    }
-}
 
 impl Upstream {
     /// How an endpoint's clock stands; none where the format or the endpoint has none.
@@ -27,7 +17,7 @@ impl Upstream {
         endpoint: usize,
     ) -> Result<Option<&ClockReading>, Problem> {
         let clock = format.state_files().clock();
-        let Some((clock, cell)) = clock.zip(self.clocks.0.get(endpoint)) else {
+        let Some((clock, cell)) = clock.zip(self.clocks.get(endpoint)) else {
             return Ok(None);
         };
         let reading = cell.get_or_try_init(|| self.read_clock(&clock, endpoint));

@@ -6,25 +6,13 @@ use fleet_formats::seam::{Endorsement, Promise, Verified};
 use fleet_store::{Entry, Sorted};
 use fleet_types::{RepoPath, Sha256};
 
-use super::fetching::Fetched;
+use super::fetching::{Fetched, Signatures};
 use super::lacking::Lacking;
 use super::lost::{Lost, LostFiles};
 use super::plan::Refusals;
 use super::run::Ground;
-use super::want::{Signed, Want, Wanted};
+use super::want::{Signed, Want};
 use crate::Problem;
-
-/// Those that are to be fetched, by path.
-pub(super) type Signatures = BTreeMap<RepoPath, Signature>;
-
-/// A signature that is to be fetched.
-#[derive(Debug, Clone)]
-pub(super) struct Signature {
-    over: Signed,
-    pub max_bytes: u64,
-    /// All units that cannot do without it.
-    pub units: Vec<u16>,
-}
 
 /// What became of the signatures of a plan.
 #[derive(Default)]
@@ -45,16 +33,6 @@ impl Endorsed {
         let endorsement = self.0.get(path).map(|endorsement| **endorsement);
         let signed = signed.sha256;
         endorsement == Some(Endorsement { signature, signed })
-    }
-}
-
-impl Signature {
-    pub fn new(wanted: &Wanted, over: &Signed) -> Signature {
-        Signature {
-            over: over.clone(),
-            max_bytes: wanted.want.size.min(Promise::MAX_SIGNATURE_BYTES),
-            units: wanted.units.clone(),
-        }
     }
 }
 

@@ -1,7 +1,12 @@
 //! What is to be fetched and what came: records of the lists between plan, transfer and check.
 
+use std::collections::BTreeMap;
+
+use fleet_formats::seam::Promise;
 use fleet_store::Record;
 use fleet_types::{Digest, Expected, RepoPath, Sha256};
+
+use super::want::{Signed, Wanted};
 
 /// Something that is to be fetched, in the order of its content, so that content with several names comes once.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +60,29 @@ impl Record for Fetch {
             path,
             units,
         })
+    }
+}
+
+/// The signatures that are to be fetched, by path.
+pub(super) type Signatures = BTreeMap<RepoPath, Signature>;
+
+/// A signature that is to be fetched.
+#[derive(Debug, Clone)]
+pub(super) struct Signature {
+    /// What it is over.
+    pub over: Signed,
+    pub max_bytes: u64,
+    /// All units that cannot do without it.
+    pub units: Vec<u16>,
+}
+
+impl Signature {
+    pub fn new(wanted: &Wanted, over: &Signed) -> Signature {
+        Signature {
+            over: over.clone(),
+            max_bytes: wanted.want.size.min(Promise::MAX_SIGNATURE_BYTES),
+            units: wanted.units.clone(),
+        }
     }
 }
 

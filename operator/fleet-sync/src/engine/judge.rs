@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use fleet_store::{Entry, EntryState, RunSorter, Sorted};
 use fleet_types::{Reason, RepoPath, Sha256};
 
-use super::endorse::{Signature, Signatures, is_endorsed_still};
-use super::fetching::Fetch;
+use super::endorse::is_endorsed_still;
+use super::fetching::{Fetch, Signature, Signatures};
 use super::inputs::exclude_rule;
 use super::lost::{Lost, LostFiles};
 use super::memory::OmittedIndex;

@@ -6,7 +6,7 @@ use fleet_formats::seam::{RootFile, RootPlan, UnitIndex, Verified};
 use fleet_types::documents::UnixSeconds;
 use fleet_types::{ClockReading, Outcome, Reason, Relation, RepoPath};
 
-use super::memory::Known;
+use super::known::Known;
 use super::root::{Probe, Root, arrived};
 use super::rules::Rules;
 use super::stock::Stock;

@@ -49,6 +49,7 @@ mod holes;
 mod indices;
 mod inputs;
 mod judge;
+mod known;
 mod lacking;
 mod left_out;
 mod list;

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use fleet_store::Sorted;
 use fleet_types::UnitRevision;
 
-use super::endorse::Signatures;
-use super::fetching::Fetch;
+use super::fetching::{Fetch, Signatures};
 use super::lost::LostFiles;
 use super::memory::OmittedIndex;
 use super::tally::Tally;

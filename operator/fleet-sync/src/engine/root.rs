@@ -8,7 +8,7 @@ use std::sync::Arc;
 use fleet_formats::seam::{Reread, RootContent, RootFile};
 use fleet_types::ClockReading;
 
-use super::memory::Known;
+use super::known::Known;
 use crate::fetch::{Body, Received};
 
 #[derive(Clone)]

@@ -8,8 +8,8 @@ use fleet_store::EntryState;
 use fleet_types::RepoPath;
 use futures::{FutureExt, TryFutureExt};
 
+use super::known::{Known, KnownFile};
 use super::list::{Ahead, Listed, Lister, State};
-use super::memory::{Known, KnownFile};
 use super::root::{Root, arrived};
 use crate::Problem;
 use crate::fetch::{Arrival, FailureKind, FetchError, Validators};

@@ -9,8 +9,7 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use tokio::sync::mpsc;
 
-use super::endorse::{Signature, Signatures};
-use super::fetching::{Fetch, Fetched};
+use super::fetching::{Fetch, Fetched, Signature, Signatures};
 use super::lacking::{self, Lacking};
 use super::lost::{Lost, LostFiles};
 use super::plan::Refusals;

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use fleet_formats::seam::RootFile;
+use fleet_types::ClockReading;
+use tokio::sync::OnceCell;
 
-use super::clock::Clocks;
 use super::damage::Damage;
 use super::shelves::Shelves;
 use crate::fetch::{
@@ -18,7 +19,8 @@ use crate::{Problem, SyncOptions};
 pub(super) struct Upstream {
     pub fetcher: Fetcher,
     pub writers: Arc<Writers>,
-    pub(super) clocks: Clocks,
+    /// How the clock of each endpoint stands, once it was asked.
+    pub(super) clocks: Vec<OnceCell<Option<ClockReading>>>,
     /// For what is too large for the memory.
     folder: PathBuf,
     /// Nobody was told who we are.
@@ -34,7 +36,7 @@ impl Upstream {
     ) -> Result<Upstream, Problem> {
         let endpoints = EndpointSet::new(&fetch_options(options, shelves), meter)?;
         Ok(Upstream {
-            clocks: Clocks::new(endpoints.count()),
+            clocks: vec![OnceCell::new(); endpoints.count()],
             folder: shelves.spill_dir(),
             fetcher: Fetcher::new(Arc::new(endpoints), stop.clone()),
             writers: Writers::start(shelves.staging())?,

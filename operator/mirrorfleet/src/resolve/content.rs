@@ -23,3 +23,9 @@ pub(super) fn make_format(content: &serde_json::Value) -> Result<Arc<dyn Format>
         .map_err(|error| Rejected::new(Reason::InvalidSpec, format!("spec.content: {error}")))?;
     fleet_formats::declared(&content)
 }
+
+/// The format of what a snapshot says that it holds. The roots of a unit that was carried forward have the same names
+/// whatever else its own slice says.
+pub fn format_of_snapshot(content: &serde_json::Value) -> Result<Arc<dyn Format>, Rejected> {
+    make_format(content.get("slice").unwrap_or(content))
+}

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use fleet_formats::seam::Rejected;
 use fleet_store::{Afterwards, ExportMode, ExportOptions, Store};
 use fleet_types::RepoPath;
 use fleet_types::documents::{OwnFile, OwnFiles};
@@ -10,6 +11,7 @@ use indicatif::HumanBytes;
 use crate::failure::Failure;
 use crate::progress::Display;
 use crate::report::print;
+use crate::resolve::format_of_snapshot;
 use crate::runtime::{DataArguments, LogArguments, Verbosity};
 
 /// Writes what a Mirror serves now as an ordinary tree of files
@@ -30,10 +32,6 @@ pub struct Arguments {
     copy: bool,
 }
 
-/// Written after everything else, in this order, so that a reader of the tree never sees an index of files that are
-/// not there yet.
-const ROOTS_LAST: [&str; 3] = ["Release.gpg", "Release", "InRelease"];
-
 pub fn run(arguments: Arguments, log: &LogArguments) -> Result<(), Failure> {
     log.init(Verbosity::Quiet, &Display::Silent)?;
     let store = super::store(&arguments.data.data, &arguments.mirror)?;
@@ -43,8 +41,8 @@ pub fn run(arguments: Arguments, log: &LogArguments) -> Result<(), Failure> {
         } else {
             ExportMode::Auto
         },
-        roots_last: ROOTS_LAST.map(str::to_owned).into(),
         afterwards: own_files(&store)?,
+        ..words(&store, &arguments.mirror)?
     };
     let report = store.export(&arguments.dest, &options)?;
     let how = match report.mode_used {
@@ -62,6 +60,27 @@ pub fn run(arguments: Arguments, log: &LogArguments) -> Result<(), Failure> {
         report.unchanged,
         report.removed
     ))
+}
+
+/// The order of the roots and the mark of a change, as the format of what is served has them.
+fn words(store: &Store, mirror: &str) -> Result<ExportOptions, Failure> {
+    let Some(snapshot) = store.current_snapshot()? else {
+        return Ok(ExportOptions::default());
+    };
+    let meta = snapshot.meta();
+    let unknown = |rejected: Rejected| Failure::new(rejected.reason, rejected.message);
+    let format = format_of_snapshot(&meta.content).map_err(unknown)?;
+    let mut roots_last = Vec::new();
+    for state in &meta.revision {
+        let plan = format.roots(&state.unit).map_err(unknown)?;
+        roots_last.extend(plan.written_last().into_iter().cloned());
+    }
+    let mark = format.state_files().update_mark(mirror);
+    Ok(ExportOptions {
+        roots_last,
+        in_progress: mark.map(|mark| mark.path),
+        ..ExportOptions::default()
+    })
 }
 
 /// What the mirror says of itself.

@@ -135,6 +135,13 @@ fn a_suite_says_whether_its_names_stay_and_a_slice_what_a_trace_tells() {
         "Archive-Update-in-Progress-mirror.example.org"
     );
     assert!(format.state_files().update_mark("../x").is_none());
+    let roots = format.roots("trixie").unwrap();
+    let names: Vec<_> = roots
+        .written_last()
+        .iter()
+        .map(|path| path.file_name())
+        .collect();
+    assert_eq!(names, ["Release.gpg", "Release", "InRelease"]);
 }
 
 /// As an older version wrote them: with what the format says itself.

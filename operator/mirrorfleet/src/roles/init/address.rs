@@ -3,7 +3,21 @@
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-use super::auth::Login;
+/// A user and a password, and where they may be sent.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Login {
+    pub username: String,
+    pub password: String,
+    /// `[scheme://]host[:port]`, see [`released_to`].
+    pub released_to: String,
+}
+
+/// Nothing of it is for messages.
+impl std::fmt::Debug for Login {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "Login for {}", self.released_to)
+    }
+}
 
 /// A URI of sources.list as a URL and the login in it; errors say why it cannot be mirrored.
 pub fn address(uri: &str) -> Result<(Url, Option<Login>), String> {

@@ -6,9 +6,10 @@ use fleet_api::names;
 use fleet_types::shown_url;
 use url::Url;
 
-use super::address::address;
-use super::auth::{self, AuthFile, Login};
-use super::source::{More, Source};
+use super::address::{Login, address};
+use super::auth::{self, AuthFile};
+use super::options::More;
+use super::source::Source;
 
 /// One archive, believed in one way: an Upstream and a Mirror.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,23 +6,7 @@ use std::path::PathBuf;
 use fleet_types::shown_url;
 use url::Url;
 
-use super::address::released_to;
-
-/// A user and a password, and where they may be sent.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Login {
-    pub username: String,
-    pub password: String,
-    /// `[scheme://]host[:port]`, see [`released_to`].
-    pub released_to: String,
-}
-
-/// Nothing of it is for messages.
-impl std::fmt::Debug for Login {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "Login for {}", self.released_to)
-    }
-}
+use super::address::{Login, released_to};
 
 /// One `machine` with what follows it.
 struct Machine {

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use super::signed_by::SignedBy;
-use super::source::More;
 
 /// What a manifest can say of an entry's options, and in words what it cannot.
 #[derive(Debug, Default)]
@@ -38,6 +37,24 @@ impl Architectures {
             list.push("all".to_owned());
         }
         list
+    }
+}
+
+/// What an entry names besides packages and sources.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct More {
+    pub contents: bool,
+    pub dep11: bool,
+    pub pdiffs: bool,
+}
+
+impl More {
+    pub fn or(self, other: More) -> More {
+        More {
+            contents: self.contents || other.contents,
+            dep11: self.dep11 || other.dep11,
+            pdiffs: self.pdiffs || other.pdiffs,
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::options::{self, Architectures};
+use super::options::{self, Architectures, More};
 use super::signed_by::SignedBy;
 
 /// One entry that is switched on, as it stands.
@@ -23,24 +23,6 @@ pub struct Source {
     /// `check-valid-until=no`: apt takes states whose time is over.
     pub expired: bool,
     pub more: More,
-}
-
-/// What an entry names besides packages and sources.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct More {
-    pub contents: bool,
-    pub dep11: bool,
-    pub pdiffs: bool,
-}
-
-impl More {
-    pub fn or(self, other: More) -> More {
-        More {
-            contents: self.contents || other.contents,
-            dep11: self.dep11 || other.dep11,
-            pdiffs: self.pdiffs || other.pdiffs,
-        }
-    }
 }
 
 /// An entry before its options are understood.

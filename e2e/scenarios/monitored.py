@@ -1,0 +1,232 @@
+"""A fleet in trouble, as it looks on the dashboards of a real Prometheus and in a real Alertmanager."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from lab import wait_until
+from watching import Period, Watch, filled, wait_for_alerts
+from world import PACKAGE, UPSTREAM_PORT
+
+from .controller import scale_controller
+from .registry import scenario
+
+from monitoring.alerts import ALERTS  # noqa: E402 at the top of the repository
+from monitoring.dashboards import DASHBOARDS  # noqa: E402
+from monitoring.grafana import document  # noqa: E402
+
+#: What of the thresholds is shorter here, beside `for`.
+THRESHOLDS = {"nothingSynced": {"hours": 0.001}, "storageFilling": {"percent": 50}, "reconcileFailing": {"errors": 1}}
+HEALTHY_SECONDS = 15
+#: At this bandwidth the big package takes longer than a slot of a schedule of every minute is away.
+SLOW, SLOW_KILOBYTES = {"bandwidth": "60k"}, 12_000
+
+
+def shortened() -> list[str]:
+    """Values of the chart."""
+    alerts = {alert.key: {"for": "1s", **THRESHOLDS.get(alert.key, {})} for alert in ALERTS}
+    return ["--set-json", f"monitoring.rules.alerts={json.dumps(alerts)}"]
+
+
+class Seen:
+    """Three namespaces that are watched: one with what is told of regions, one with a small volume, one that is slow."""
+
+    def __init__(self, world, cleanup: ExitStack, name: str, port: int) -> None:
+        self.world, self.namespaces = world, f"e2e-{name}.*"
+        self.watch = cleanup.enter_context(Watch(world, name, port, *shortened()))
+        self.main, self.full, self.slow = (cleanup.enter_context(world.fleet(f"{name}{part}")) for part in ("", "-full", "-slow"))
+        small = f"{name}-small"
+        world.lab.small_volume("node-a", small, 24, storage_class=small)
+        self.start = time.time()
+        both = [{"name": name, "nodeSelector": {"topology.kubernetes.io/region": name}} for name in ("region-a", "region-b")]
+        self.main.apply(self.main.keyring(), self.main.upstream(), self.main.mirror(freshness={"objective": "1s"}, regions=both))
+        self.full.apply(self.full.keyring(), self.full.upstream(), self.full.mirror(storage={"size": "20Mi", "storageClassName": small}))
+        self.slow.apply(self.slow.keyring(), self.slow.upstream(), self.slow.mirror(), self.slow.mirror("waiting"))
+        for fleet, mirror in ((self.main, "debian"), (self.full, "debian"), (self.slow, "debian"), (self.slow, "waiting")):
+            fleet.wait_ready(mirror)
+        wait_until(lambda: self.main.get()["status"].get("regionsReady") == "2/2", 120, "both regions")
+
+    def period(self) -> Period:
+        return Period(self.watch, namespace=self.namespaces)
+
+    def receives(self, places: dict[str, object], timeout: float) -> dict[str, str]:
+        """Waits for alerts, each of a fleet's namespace or of none; their descriptions."""
+        wanted = {(f"Mirrorfleet{name}", fleet.namespace if fleet else ""): name for name, fleet in places.items()}
+        alerts = wait_for_alerts(self.watch, set(wanted), timeout)
+        return {name: alerts[one]["annotations"]["description"] for one, name in wanted.items()}
+
+    # All is well
+
+    def healthy(self) -> Period:
+        self.main.sync()
+        period = self.period()
+        until = time.monotonic() + HEALTHY_SECONDS
+        while time.monotonic() < until:
+            self.main.apt_download()
+        return period.ends()
+
+    # Troubles
+
+    def region_stale(self) -> None:
+        self.main.archive.add_package("stable", PACKAGE, "2.0")
+        self.main.archive.publish("stable")
+        # An Upstream that was edited is asked at once.
+        self.main.apply(self.main.upstream(probe={"interval": "2m"}))
+        self.main.lab.wait_condition("mirror", "debian", self.main.namespace, "Fresh", "False", timeout=60)
+
+    def verification_refused(self) -> None:
+        self.main.archive.tamper_release("stable")
+        for _ in range(2):
+            attempt = self.main.sync()["lastAttempt"]
+            assert attempt["reason"] == "SignatureBad", attempt
+
+    def storage_failed(self) -> None:
+        self.full.archive.add_package("stable", "big-package", "1.0", kilobytes=40_000)
+        self.full.archive.publish("stable")
+        attempt = self.full.sync()["lastAttempt"]
+        assert attempt["reason"] == "StorageFull", attempt
+
+    def store_damaged(self) -> None:
+        """The file of the package is cut on the volume, and a client asks for it."""
+        package = next(self.main.archive.root.rglob(f"{PACKAGE}_1.0_*.deb"))
+        digest = hashlib.sha256(package.read_bytes()).hexdigest()
+        volume = self.world.lab.layout.node_disk("node-a")
+        claim = next(claim["spec"]["volumeName"] for claim in self.main.claims() if "region-a" in claim["metadata"]["name"])
+        (blob,) = [path for path in volume.rglob(f"blobs/{digest[:2]}/{digest[2:]}") if claim in str(path)]
+        os.truncate(blob, 100)
+        url = f"{self.main.mirror_url()}/{package.relative_to(self.main.archive.root)}"
+        for _ in range(30):
+            self.world.lab.exec(["curl", "-sS", "--max-time", "5", "-o", os.devnull, url], check=False)
+
+    def upstream_unreachable(self) -> None:
+        away = {**self.slow.upstream(), "metadata": {"name": "away"}}
+        away["spec"]["authority"]["url"] = f"http://{self.world.lab.host_ip}:{UPSTREAM_PORT}/nothing-is-here/"
+        self.slow.apply(away, self.slow.mirror("away", upstreamRef={"name": "away"}))
+        self.slow.lab.wait_condition("upstream", "away", self.slow.namespace, "Reachable", "False")
+
+    def reconcile_failing(self) -> None:
+        """What a quota does not allow is tried again, and fails again."""
+        quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}, "spec": {"hard": {"persistentvolumeclaims": "2"}}}
+        self.main.apply(quota)
+        self.main.lab.wait_for("resourcequota", "none", self.main.namespace, lambda it: "hard" in it.get("status", {}), 30, "the quota to count")
+        self.main.apply(self.main.mirror("refused"))
+
+    def slow_run(self) -> None:
+        """One Mirror's run lasts, so another one waits for its turn."""
+        self.slow.archive.add_package("stable", "big-package", "1.0", kilobytes=SLOW_KILOBYTES)
+        self.slow.archive.publish("stable")
+        self.slow.apply(self.slow.upstream(politeness=SLOW))
+        self.slow.request_sync()
+        self.slow.running_sync_pod()
+        self.slow.lab.patch("mirror", "waiting", {"spec": {"sync": {"schedule": "* * * * *"}}}, self.slow.namespace)
+
+    def slot_missed(self) -> None:
+        """Its slot comes while it waits for its turn, and then its schedule is another one."""
+
+        def is_due(mirror: dict) -> bool:
+            due = mirror["status"].get("nextSyncTime")
+            return bool(due) and datetime.fromisoformat(due) < datetime.now(UTC)
+
+        self.slow.lab.wait_for("mirror", "waiting", self.slow.namespace, is_due, 90, "a slot to come")
+        self.slow.lab.patch("mirror", "waiting", {"spec": {"sync": {"schedule": "0 0 1 1 *"}}}, self.slow.namespace)
+        counted = f'mirrorfleet_sync_missed_runs_total{{namespace="{self.slow.namespace}"}} > 0'
+        wait_until(lambda: self.watch.query(counted), 30, "the slot to be counted as missed")
+
+    # Only where all alerts are looked for
+
+    def index_expires(self) -> None:
+        self.full.archive.publish("stable", valid_for=timedelta(hours=1))
+        assert self.full.sync()["lastAttempt"]["reason"] == "Published"
+
+    def storage_filling(self) -> None:
+        self.full.archive.add_package("stable", "filler", "1.0", kilobytes=14_000)
+        self.full.archive.publish("stable", valid_for=timedelta(hours=1))
+        assert self.full.sync()["lastAttempt"]["reason"] == "Published"
+
+    def not_serving(self) -> None:
+        self.slow.apply(self.slow.mirror("crashing", serving={"tls": {"secretName": "not-there"}}))
+
+    def upstream_contradicts(self) -> None:
+        """Two contents of one date."""
+        date = datetime.now(UTC)
+        for package, wanted in (("one-package", "Published"), ("other-package", "")):
+            self.slow.archive.add_package("stable", package)
+            self.slow.archive.publish("stable", date=date)
+            reason = self.slow.sync()["lastAttempt"]["reason"]
+            assert wanted in ("", reason), reason
+
+    def controller_without_leader(self) -> None:
+        scale_controller(self.world, 0)
+
+
+def judged(seen: Seen, healthy: Period, faulty: Period) -> str:
+    """Each query of each panel has data, and panels about faults show them."""
+    whole = seen.period()
+    whole.start = seen.start
+    whole.ends()
+    if place := os.environ.get("MIRRORFLEET_RECORDING"):
+        Path(place).write_text(json.dumps(whole.recording([document(board) for board in DASHBOARDS], {"namespace": seen.main.namespace, "mirror": "debian"})))
+    panels = [(board, panel) for board in DASHBOARDS for panel in board.panels]
+    empty, alike = [], []
+    for board, panel in panels:
+        name = f"{board.name}: {panel.title}"
+        empty += [f"{name}: {filled(query.expression)}" for query in panel.queries if not whole.series(query.expression)]
+        if panel.shows_faults and all(healthy.series(query.expression) == faulty.series(query.expression) for query in panel.queries):
+            alike.append(name)
+    assert not empty, "\n".join(["without data:", *empty])
+    assert not alike, f"no difference between the healthy and the faulty time: {alike}"
+    return f"{len(panels)} panels, {sum(panel.shows_faults for _, panel in panels)} about faults"
+
+
+#: What happens for `every-alert`, in an order in which no trouble hides another one. `slow_run` is not among them.
+TROUBLES = (
+    "index_expires", "storage_filling", "storage_failed", "reconcile_failing", "not_serving", "upstream_contradicts", "upstream_unreachable",
+    "region_stale", "store_damaged", "verification_refused", "controller_without_leader",
+)  # fmt: skip
+
+
+@scenario("real alerts in a real Alertmanager, and data in every panel: a stale region, a refused suite, a full volume", needs=("pod-network", "small-volumes", "own-nodes"))
+def monitored(world):
+    with ExitStack() as cleanup:
+        seen = Seen(world, cleanup, "seen", 9093)
+        healthy = seen.healthy()
+        faulty = seen.period()
+        seen.slow_run()
+        seen.reconcile_failing()
+        seen.upstream_unreachable()
+        seen.region_stale()
+        seen.store_damaged()
+        seen.verification_refused()
+        seen.storage_failed()
+        stale, refused, full = "RegionStale", "VerificationRefused", "StorageFailed"
+        alerts = seen.receives({stale: seen.main, refused: seen.main, full: seen.full}, 60)
+        for name, words in ((stale, (seen.main.namespace, "region region-")), (refused, ("SignatureBad",)), (full, ("StorageFull",))):
+            assert all(word in alerts[name] for word in words), alerts
+        seen.slot_missed()
+        return f"{', '.join(alerts)}; " + judged(seen, healthy, faulty.ends())
+
+
+@scenario("each alert of the chart reaches a real Alertmanager", needs=("pod-network", "small-volumes", "own-nodes"), alone=True, long=True)
+def every_alert(world):
+    with ExitStack() as cleanup:
+        seen = Seen(world, cleanup, "every", 9095)
+        cleanup.callback(scale_controller, world, 2)
+        seen.healthy()
+        for trouble in TROUBLES:
+            getattr(seen, trouble)()
+        places = {
+            **dict.fromkeys(("RegionStale", "VerificationRefused", "NothingSynced", "ServerErrors", "StoreDamaged"), seen.main),
+            **dict.fromkeys(("IndexExpires", "StorageFilling", "StorageFailed"), seen.full),
+            **dict.fromkeys(("NotServing", "UpstreamContradicts", "UpstreamUnreachable"), seen.slow),
+            **dict.fromkeys(("ControllerWithoutLeader", "ReconcileFailing")),
+        }  # fmt: skip
+        seen.receives(places, 120)
+        unmet = {alert.name for alert in ALERTS} - {f"Mirrorfleet{name}" for name in places}
+        assert not unmet, f"alerts of which nobody makes one: {unmet}"
+        return f"{len(places)} alerts"

@@ -1,0 +1,90 @@
+//! What planning an Upstream may look at.
+
+use fleet_api::{Mirror, MirrorStatus};
+use fleet_types::Reason;
+use jiff::Timestamp;
+
+/// What planning an Upstream may look at.
+#[derive(Debug, Clone)]
+pub struct ObservedUpstream {
+    pub now: Timestamp,
+    /// The units that Mirrors of it ask for (Debian: suites), in any order and with repetitions.
+    pub units: Vec<String>,
+    /// The last probe of each unit; the controller keeps them in memory only, so that a quiet world is not written to.
+    pub probes: Vec<Probe>,
+    /// How the last run of each region of its Mirrors ended, in any order.
+    pub attempts: Vec<SeenAttempt>,
+}
+
+/// How the last run of one region of a Mirror ended, as a whole or for one unit.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SeenAttempt {
+    pub mirror: String,
+    pub region: String,
+    /// None: the whole run.
+    pub unit: Option<String>,
+    pub reason: Reason,
+    pub message: String,
+}
+
+impl SeenAttempt {
+    /// Those that a status of a Mirror tells of.
+    pub fn of(mirror: &Mirror, status: Option<&MirrorStatus>) -> Vec<SeenAttempt> {
+        let mut seen = Vec::new();
+        let replicas = status.into_iter().flat_map(MirrorStatus::replicas);
+        for (region, replica) in replicas {
+            let Some(last) = &replica.last_attempt else {
+                continue;
+            };
+            let attempt = |unit: Option<&String>, reason: Reason, message: &String| SeenAttempt {
+                mirror: mirror.metadata.name.clone().unwrap_or_default(),
+                region: region.name.clone(),
+                unit: unit.cloned(),
+                reason,
+                message: message.clone(),
+            };
+            // The worst of a run can be something else.
+            let found = last.contradiction.as_ref();
+            seen.extend(found.map(|it| attempt(Some(&it.unit), it.reason, &it.message)));
+            if found.is_none() || !last.reason.is_contradiction() {
+                seen.push(attempt(None, last.reason, &last.message));
+            }
+        }
+        seen
+    }
+
+    /// In words.
+    pub(super) fn told(&self) -> String {
+        let Self {
+            mirror,
+            region,
+            message,
+            ..
+        } = self;
+        match &self.unit {
+            Some(unit) => format!("Mirror {mirror}, region {region}, {unit}: {message}"),
+            None => format!("Mirror {mirror}, region {region}: {message}"),
+        }
+    }
+}
+
+/// One answer of the authority about one unit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probe {
+    pub unit: String,
+    pub at: Timestamp,
+    pub answer: ProbeAnswer,
+    /// How many probes in a row failed, this one included; 0 where it did not.
+    pub failures: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProbeAnswer {
+    /// Digest of the signed payload (hexadecimal) and the upstream's own date of it.
+    Has {
+        digest: String,
+        date: Option<Timestamp>,
+    },
+    /// It did not answer, or not with an index. Bodies never enter the message.
+    Failed { reason: Reason, message: String },
+}
