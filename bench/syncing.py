@@ -122,20 +122,21 @@ def cold_runs(bench: Bench, entries: list[Contender], packages: int, delay_ms: f
 
 def again(bench: Bench, wanted: set[str]) -> dict[str, list[Figure]]:
     """What a copy costs that is there already: the works whose names begin with `unchanged` or `changed`."""
-    figures = {}
+    figures, count = {}, bench.scale.packages
     near = [(name, step) for name, step in (("unchanged-20000", unchanged), ("changed-20000", changed)) if name in wanted]
     if near:
-        figures |= again_at(bench, 0, bench.contenders(), near)
-    if "unchanged-20000-50ms" in wanted:
-        # The others' first copies take minutes at this distance.
-        quick = [contender for contender in bench.contenders() if contender.name in (OURS, "rsync")]
-        figures |= again_at(bench, 50, quick, [("unchanged-20000-50ms", unchanged)])
+        figures |= again_at(bench, count, 0, bench.contenders(), near)
+    # The others' first copies take minutes at this distance.
+    quick = [contender for contender in bench.contenders() if contender.name in (OURS, "rsync")]
+    for name, size, step in (("unchanged-20000-50ms", count, unchanged), ("changed-2000-50ms", count // 10, changed)):
+        if name in wanted:
+            figures |= again_at(bench, size, 50, quick, [(name, step)])
     return figures
 
 
-def again_at(bench: Bench, delay_ms: float, entries: list[Contender], steps: list[tuple[str, Step]]) -> dict[str, list[Figure]]:
+def again_at(bench: Bench, packages: int, delay_ms: float, entries: list[Contender], steps: list[tuple[str, Step]]) -> dict[str, list[Figure]]:
     """Several works that begin with the same first copies."""
-    distribution = many_packages(bench.scale.packages)
+    distribution = many_packages(packages)
     work = fresh(bench.work, "sync")
     figures = {}
     with upstream(distribution, work, delay_ms) as source:

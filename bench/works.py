@@ -68,7 +68,7 @@ SYNC = (
     Work("cold-2000-50ms", "first copy, 2,000 packages, 50 ms round trip", "s", Target("≤ 1/5 of apt-mirror", "apt-mirror", 0.2),
          "How much of the time goes into waiting for a far upstream: asking for the next file before the last one is there saves round trips."),
     Work("cold-20000-50ms", "first copy, 20,000 packages, 50 ms round trip", "s", Target("≤ rsync", "rsync", 1.0),
-         "rsync is the one of the others that does not wait for each file; it copies what it finds, and verifies nothing. Beyond it we need some ten round trips that follow one another (roots, indices, first packages), and the processor time of the row without delay, on cores that the upstream and the relay use too."),
+         "rsync is the one of the others that does not wait for each file; it copies what it finds, and verifies nothing. Beyond it we need six round trips that follow one another (a connection, roots, indices, the one that is not there by either of its names, first packages), and the processor time of the row without delay, on cores that the upstream and the relay use too."),
     Work("cold-20000", "first copy, 20,000 packages, no delay", "s", Target("≤ 0.9 of apt-mirror", "apt-mirror", 0.9),
          "What is left without a network: requests, hashing, and bringing files to the disk."),
     Work("unchanged-20000", "nothing changed, 20,000 packages", "s", Target("1 request, ≤ 30 ms", bound=0.030, requests=1),
@@ -77,6 +77,8 @@ SYNC = (
          "The same far away: a connection and one request, each of them one round trip."),
     Work("changed-20000", "1 % changed, 20,000 packages", "s", Target("≤ 0.7 of the best", None, 0.7),
          "A usual day: a new index, a few new packages, and nothing else looked at."),
+    Work("changed-2000-50ms", "1 % changed, 2,000 packages, 50 ms round trip", "s", Target("≤ 0.7 of rsync", "rsync", 0.7),
+         "The same far away, where round trips that follow one another are most of the time: a connection, InRelease, Release, Release.gpg, the indices, the packages."),
 )
 MEMORY = (
     Work("memory-20000", "peak memory, first copy of 20,000 packages", "MiB", Target("≤ 48 MiB", bound=48),

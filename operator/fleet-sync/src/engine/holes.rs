@@ -57,6 +57,7 @@ pub(super) async fn ask_again(
             sources: vec![hole.path.clone()],
             only: None,
             validators: None,
+            likely_missing: false,
             sink: Sink::stored(hole.expected, upstream.writers.clone()),
         })
     });

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use fleet_formats::seam::{IndexFile, IndexGroup};
+use fleet_formats::seam::{Compression, IndexFile, IndexGroup};
 use fleet_store::{Entry, EntryState};
 use fleet_types::{Digest, RepoPath};
 
@@ -34,6 +34,14 @@ struct Place {
     file: usize,
 }
 
+/// A file that is to be fetched, and how.
+struct Missing<'a> {
+    place: Place,
+    file: &'a IndexFile,
+    sources: &'a [RepoPath],
+    likely_missing: bool,
+}
+
 /// What is known so far: none is still to be fetched.
 type Table = Vec<Vec<Vec<Option<Found>>>>;
 
@@ -50,35 +58,11 @@ pub(super) async fn fetch_indices(
         .iter()
         .map(|unit| known_presence(ground, unit, absent))
         .collect();
-    let missing = missing(&table);
-    let bytes = missing
-        .iter()
-        .filter_map(|place| file_at(&listed, *place))
-        .map(|file| file.expected.size);
-    preflight_sizes(ground, bytes)?;
-    let wants = missing
-        .iter()
-        .enumerate()
-        .filter_map(|(tag, place)| Some(Ok(index_want(upstream, tag, file_at(&listed, *place)?))));
-    let mut deliver = |delivery: Delivery| {
-        let Some(place) = usize::try_from(delivery.tag)
-            .ok()
-            .and_then(|tag| missing.get(tag))
-        else {
-            return Ok(());
-        };
-        let found = found(delivery.result);
-        if let Found::Known(Presence::Here { digest, .. }) = &found {
-            ground.stock.shelves.damage.arrived(digest);
-            ground.watch.count_files(1);
-        }
-        set(&mut table, *place, found);
-        Ok(())
-    };
-    let damage = &ground.stock.shelves.damage;
-    upstream
-        .fetch_durably(damage, wants.collect(), &mut deliver)
-        .await?;
+    let missing = missing(ground, &listed, &table);
+    preflight_sizes(ground, missing.iter().map(|it| it.file.expected.size))?;
+    fetch(ground, upstream, &missing, &mut table).await?;
+    let doubtful = doubtful(&listed, &table, missing);
+    fetch(ground, upstream, &doubtful, &mut table).await?;
     let settled = listed
         .into_iter()
         .zip(table)
@@ -86,19 +70,42 @@ pub(super) async fn fetch_indices(
     Ok(settled.collect())
 }
 
-fn index_want(upstream: &Upstream, tag: usize, file: &IndexFile) -> Want {
-    let sources = if file.sources.is_empty() {
-        vec![file.path.clone()]
-    } else {
-        file.sources.clone()
-    };
-    Want {
-        tag: tag as u64,
-        sources,
-        only: None,
-        validators: None,
-        sink: Sink::stored(file.expected, upstream.writers.clone()),
+/// Fetches these, and notes what came of it.
+async fn fetch(
+    ground: &Ground,
+    upstream: &Upstream,
+    missing: &[Missing<'_>],
+    table: &mut Table,
+) -> Result<(), Problem> {
+    if missing.is_empty() {
+        return Ok(());
     }
+    let want = |(tag, missing): (usize, &Missing<'_>)| {
+        Ok(Want {
+            tag: tag as u64,
+            sources: missing.sources.to_vec(),
+            only: None,
+            validators: None,
+            likely_missing: missing.likely_missing,
+            sink: Sink::stored(missing.file.expected, upstream.writers.clone()),
+        })
+    };
+    let wants = missing.iter().enumerate().map(want).collect();
+    let mut deliver = |delivery: Delivery| {
+        let tag = usize::try_from(delivery.tag).ok();
+        let Some(missing) = tag.and_then(|tag| missing.get(tag)) else {
+            return Ok(());
+        };
+        let found = found(delivery.result);
+        if let Found::Known(Presence::Here { digest, .. }) = &found {
+            ground.stock.shelves.damage.arrived(digest);
+            ground.watch.count_files(1);
+        }
+        set(table, missing.place, found);
+        Ok(())
+    };
+    let damage = &ground.stock.shelves.damage;
+    upstream.fetch_durably(damage, wants, &mut deliver).await
 }
 
 /// Indices that were read to learn the state need not be asked for again.
@@ -223,28 +230,83 @@ pub(super) fn is_same(entry: &Entry, file: &IndexFile) -> bool {
     }
 }
 
-fn missing(table: &Table) -> Vec<Place> {
+fn missing<'a>(ground: &Ground, listed: &'a [Listed], table: &Table) -> Vec<Missing<'a>> {
     let mut missing = Vec::new();
-    for (unit, groups) in table.iter().enumerate() {
-        for (group, files) in groups.iter().enumerate() {
-            let open = files
+    for (unit, (listed, groups)) in listed.iter().zip(table).enumerate() {
+        for (group, (named, files)) in listed.index.groups.iter().zip(groups).enumerate() {
+            let habits: Vec<Habit> = named
+                .files
                 .iter()
-                .enumerate()
-                .filter(|(_, presence)| presence.is_none());
-            missing.extend(open.map(|(file, _)| Place { unit, group, file }));
+                .map(|file| habit(ground, named, file))
+                .collect();
+            // Of the last form somebody may need nothing is expected.
+            let some_usual = habits.contains(&Habit::Usual);
+            for (file, (named, habit)) in named.files.iter().zip(habits).enumerate() {
+                if files.get(file).is_some_and(Option::is_some) {
+                    continue;
+                }
+                missing.push(Missing {
+                    place: Place { unit, group, file },
+                    file: named,
+                    sources: match habit {
+                        Habit::Lacked if some_usual => std::slice::from_ref(&named.path),
+                        _ => names(named),
+                    },
+                    likely_missing: some_usual && habit != Habit::Usual,
+                });
+            }
         }
     }
     missing
 }
 
-fn file_at(listed: &[Listed], place: Place) -> Option<&IndexFile> {
-    listed
-        .get(place.unit)?
-        .index
-        .groups
-        .get(place.group)?
-        .files
-        .get(place.file)
+/// Whether an upstream is likely to have a form of an index that it lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Habit {
+    Usual,
+    /// Archives list it for who decompresses, and most of them do not have it.
+    Rare,
+    /// It had not by any of its names when we last asked.
+    Lacked,
+}
+
+fn habit(ground: &Ground, group: &IndexGroup, file: &IndexFile) -> Habit {
+    match ground.stock.entry(&file.path).map(|entry| entry.state) {
+        Some(EntryState::AbsentUpstream) => Habit::Lacked,
+        None if file.compression == Compression::None && group.files.len() > 1 => Habit::Rare,
+        _ => Habit::Usual,
+    }
+}
+
+fn names(file: &IndexFile) -> &[RepoPath] {
+    match file.sources.as_slice() {
+        [] => std::slice::from_ref(&file.path),
+        sources => sources,
+    }
+}
+
+/// What nobody can do without is not given up for an answer that was expected: each form is asked for by all its names.
+fn doubtful<'a>(
+    listed: &'a [Listed],
+    table: &Table,
+    missing: Vec<Missing<'a>>,
+) -> Vec<Missing<'a>> {
+    let is_needed = |place: Place| {
+        let group = listed.get(place.unit)?.index.groups.get(place.group)?;
+        let files = table.get(place.unit)?.get(place.group)?;
+        let is_here =
+            |file: &Option<Found>| matches!(file, Some(Found::Known(Presence::Here { .. })));
+        Some(group.required && !files.iter().any(is_here))
+    };
+    let doubted = missing
+        .into_iter()
+        .filter(|it| it.likely_missing && is_needed(it.place) == Some(true));
+    let asked = |missing: Missing<'a>| Missing {
+        sources: names(missing.file),
+        likely_missing: false,
+        ..missing
+    };
+    doubted.map(asked).collect()
 }
 
 fn set(table: &mut Table, place: Place, found: Found) {

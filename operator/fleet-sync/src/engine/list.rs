@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use fleet_formats::seam::{RootFile, RootPlan, UnitIndex, Verified};
 use fleet_types::documents::UnixSeconds;
-use fleet_types::{ClockReading, Outcome, Reason, Relation};
+use fleet_types::{ClockReading, Outcome, Reason, Relation, RepoPath};
 
 use super::known::Known;
 use super::root::{Probe, Root, arrived};
@@ -35,6 +35,9 @@ pub(super) struct State {
     pub roots: Vec<Root>,
     pub unchanged: bool,
 }
+
+/// Roots that were asked for together, before it is known which of them count.
+pub(super) type Ahead = BTreeMap<RepoPath, Result<Arrival, FetchError>>;
 
 /// Finds the newest state of each unit that can be believed. What of it is in this file, in `roots`, in `unlisted` and in
 /// `witness` is about one unit; `states` puts them together.
@@ -151,7 +154,8 @@ impl Lister<'_> {
         endpoint: usize,
         settled: bool,
     ) -> Result<State, Problem> {
-        let probe = match self.probe(unit, plan, endpoint).await {
+        let mut ahead = self.ask_ahead(unit, plan, endpoint).await?;
+        let probe = match self.probe(unit, plan, endpoint, &mut ahead).await {
             Err(problem)
                 if problem.reason == Reason::UpstreamIncomplete
                     || (problem.reason == Reason::UpstreamForbidden
@@ -165,8 +169,13 @@ impl Lister<'_> {
         let from_base = of_base.is_some();
         let mut roots = of_base.unwrap_or_else(|| vec![probe.root]);
         let mut known = probe.known;
-        let companions = self.add_lacking(unit, plan, &mut roots, (endpoint, from_base, settled));
-        known.companions.extend(companions.await?);
+        let how = (endpoint, from_base, settled);
+        let companions = self.add_lacking(unit, plan, &mut roots, how, &mut ahead);
+        known.companions.extend(match from_base {
+            true => companions.await?,
+            // Something is new, so its indices are asked for next.
+            false => futures::join!(companions, self.upstream.open_ahead(endpoint)).0?,
+        });
         let read = self.add_unlisted(unit, &mut roots, endpoint).await?;
         let index = self.judged(unit, &roots, settled)?;
         let held = match read {
@@ -230,6 +239,7 @@ impl Lister<'_> {
         unit: &str,
         plan: &RootPlan,
         endpoint: usize,
+        ahead: &mut Ahead,
     ) -> Result<Probe, Problem> {
         let remembered = self
             .stock
@@ -244,7 +254,7 @@ impl Lister<'_> {
             .unwrap_or(0);
         let mut fallback = None;
         if let Some(file) = plan.probes.get(last).filter(|_| last > 0)
-            && let Ok(probe) = self.ask_probe(unit, file, endpoint).await?
+            && let Ok(probe) = self.ask_probe(unit, file, endpoint, ahead).await?
         {
             if self.stock.has_probe(unit, &probe) {
                 return Ok(probe);
@@ -256,7 +266,7 @@ impl Lister<'_> {
             if number == last && fallback.is_some() {
                 break;
             }
-            match self.ask_probe(unit, file, endpoint).await? {
+            match self.ask_probe(unit, file, endpoint, ahead).await? {
                 Ok(probe) => return Ok(probe),
                 Err(error) if error.kind == FailureKind::Forbidden => forbidden = Some(error),
                 Err(error) => missing = missing.or(Some(error)),
@@ -281,6 +291,7 @@ impl Lister<'_> {
         unit: &str,
         file: &RootFile,
         endpoint: usize,
+        ahead: &mut Ahead,
     ) -> Result<Result<Probe, FetchError>, Problem> {
         let endpoints = self.upstream.fetcher.endpoints();
         let identity = endpoints.identity(endpoint);
@@ -295,31 +306,33 @@ impl Lister<'_> {
         };
         let validators = kept.as_ref().map(|kept| kept.known.validators.clone());
         let validators = validators.filter(|validators| !validators.is_empty());
-        Ok(
-            match self.upstream.fetch_root(file, endpoint, validators).await? {
-                Ok(Arrival::NotModified) => {
-                    let unasked = || {
-                        let url = endpoints.url(endpoint);
-                        let text = format!("{url}: an answer 304 to a request without conditions");
-                        Problem::new(Reason::UpstreamUnreachable, text)
-                    };
-                    Ok(kept.ok_or_else(unasked)?.seen_at(clock))
-                }
-                Ok(Arrival::Complete(received)) => {
-                    let known = Known {
-                        path: file.path.to_string(),
-                        digest: received.digest,
-                        doubted: self.stock.is_doubted(unit, &identity, &received.digest),
-                        clock,
-                        validators: received.validators.clone(),
-                        companions: BTreeMap::new(),
-                    };
-                    let root = arrived(file, received);
-                    Ok(Probe { root, known })
-                }
-                Err(error) => Err(error),
-            },
-        )
+        let answer = match ahead.remove(&file.path) {
+            Some(answer) => self.upstream.there_or_not(answer)?,
+            None => self.upstream.fetch_root(file, endpoint, validators).await?,
+        };
+        Ok(match answer {
+            Ok(Arrival::NotModified) => {
+                let unasked = || {
+                    let url = endpoints.url(endpoint);
+                    let text = format!("{url}: an answer 304 to a request without conditions");
+                    Problem::new(Reason::UpstreamUnreachable, text)
+                };
+                Ok(kept.ok_or_else(unasked)?.seen_at(clock))
+            }
+            Ok(Arrival::Complete(received)) => {
+                let known = Known {
+                    path: file.path.to_string(),
+                    digest: received.digest,
+                    doubted: self.stock.is_doubted(unit, &identity, &received.digest),
+                    clock,
+                    validators: received.validators.clone(),
+                    companions: BTreeMap::new(),
+                };
+                let root = arrived(file, received);
+                Ok(Probe { root, known })
+            }
+            Err(error) => Err(error),
+        })
     }
 
     /// What an endpoint had when it was last asked, where that can be read from the store by its digest.

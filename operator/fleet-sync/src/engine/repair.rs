@@ -118,6 +118,7 @@ fn repair_want(upstream: &Upstream, tag: usize, digest: Sha256, named: &Named) -
         sources: sources.map(|(_, path)| path.clone()).collect(),
         only: None,
         validators: None,
+        likely_missing: false,
         sink: Sink::stored(expected, upstream.writers.clone()),
     }
 }

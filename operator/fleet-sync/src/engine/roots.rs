@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use fleet_formats::seam::{Rejected, RootContent, RootFile, RootPlan, UnitIndex, Verified};
 use fleet_store::EntryState;
 use fleet_types::RepoPath;
+use futures::{FutureExt, TryFutureExt};
 
 use super::known::{Known, KnownFile};
-use super::list::{Listed, Lister, State};
+use super::list::{Ahead, Listed, Lister, State};
 use super::root::{Root, arrived};
 use crate::Problem;
 use crate::fetch::{Arrival, FailureKind, FetchError, Validators};
@@ -168,6 +169,33 @@ impl Lister<'_> {
         Ok((best_roots, best))
     }
 
+    /// Of a unit that is new here, asks for all roots together, and opens connections meanwhile. Of others one file tells
+    /// whether anything is new.
+    pub(super) async fn ask_ahead(
+        &self,
+        unit: &str,
+        plan: &RootPlan,
+        endpoint: usize,
+    ) -> Result<Ahead, Problem> {
+        let is_known = self.stock.memory.units.contains_key(unit);
+        if is_known || self.stock.state_of(unit).is_some() {
+            return Ok(Ahead::new());
+        }
+        // Before anything else of the endpoint.
+        let format = self.rules.options.format.as_ref();
+        self.upstream.clock(format, endpoint).await?;
+        let files = plan.probes.iter().take(1).chain(&plan.companions);
+        let files = files.filter(|file| !self.rules.exclude.is_match(file.path.as_str()));
+        let mut asked = Vec::new();
+        for file in files {
+            let answer = self.upstream.ask_for_root(file, endpoint, None);
+            asked.push(answer.map_ok(|answer| (file.path.clone(), answer)).boxed());
+        }
+        let asked = futures::future::try_join_all(asked);
+        let (answers, ()) = futures::join!(asked, self.upstream.open_ahead(endpoint));
+        Ok(answers?.into_iter().collect())
+    }
+
     /// Asks for the files of the plan that are not there yet. Each costs a request in every run until it is there, and is
     /// of no use without the one before it. How the endpoint describes what came.
     ///
@@ -179,6 +207,7 @@ impl Lister<'_> {
         plan: &RootPlan,
         roots: &mut Vec<Root>,
         (endpoint, from_base, settled): (usize, bool, bool),
+        ahead: &mut Ahead,
     ) -> Result<BTreeMap<String, KnownFile>, Problem> {
         let (mut known, mut as_before) = (BTreeMap::new(), !settled);
         let first = plan.probes.first().map(|file| &file.path);
@@ -198,10 +227,11 @@ impl Lister<'_> {
                 false => None,
             };
             let validators = held.as_ref().map(|(held, _)| held.validators.clone());
-            let answer = self
-                .upstream
-                .ask_for_root(file, endpoint, validators)
-                .await?;
+            let ask = self.upstream.ask_for_root(file, endpoint, validators);
+            let answer = match ahead.remove(&file.path) {
+                Some(answer) => answer,
+                None => ask.await?,
+            };
             match (answer, held) {
                 (Ok(Arrival::Complete(received)), _) => {
                     let description = KnownFile {

@@ -163,6 +163,7 @@ fn register(content: Content, ledger: &Mutex<Ledger>, writers: &Arc<Writers>) ->
         sources,
         only: None,
         validators: None,
+        likely_missing: false,
         sink,
     })
 }

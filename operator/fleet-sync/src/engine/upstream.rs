@@ -52,7 +52,16 @@ impl Upstream {
         endpoint: usize,
         validators: Option<Validators>,
     ) -> Result<Result<Arrival, FetchError>, Problem> {
-        match self.ask_for_root(file, endpoint, validators).await? {
+        let answer = self.ask_for_root(file, endpoint, validators).await?;
+        self.there_or_not(answer)
+    }
+
+    /// What [`Upstream::fetch_root`] makes of an answer.
+    pub fn there_or_not(
+        &self,
+        answer: Result<Arrival, FetchError>,
+    ) -> Result<Result<Arrival, FetchError>, Problem> {
+        match answer {
             Err(error) if !self.says_not_there(&error) => Err(error.into()),
             other => Ok(other),
         }
@@ -75,9 +84,17 @@ impl Upstream {
             sources: vec![file.path.clone()],
             only: Some(endpoint),
             validators,
+            likely_missing: false,
             sink,
         };
         self.fetcher.fetch_one(want).await
+    }
+
+    /// Connections to where content comes from, if that is this endpoint.
+    pub async fn open_ahead(&self, endpoint: usize) {
+        if self.fetcher.endpoints().bulk().start == endpoint {
+            self.fetcher.open_ahead(endpoint).await;
+        }
     }
 
     /// Fetches all of this, and makes durable what came.

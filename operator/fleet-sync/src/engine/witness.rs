@@ -8,7 +8,7 @@ use fleet_types::documents::UnixSeconds;
 use fleet_types::{Reason, Relation};
 use futures::FutureExt;
 
-use super::list::{Lister, State};
+use super::list::{Ahead, Lister, State};
 use crate::Problem;
 
 /// An endpoint that takes longer to tell what it has is no obstacle.
@@ -61,7 +61,7 @@ impl Lister<'_> {
         endpoint: usize,
         state: &State,
     ) -> Result<Option<State>, Problem> {
-        let probe = self.probe(unit, plan, endpoint).await?;
+        let probe = self.probe(unit, plan, endpoint, &mut Ahead::new()).await?;
         let is_of_base = self.stock.is_at(&state.index);
         if probe.known.digest == state.probe.digest
             || (self.stock.has_probe(unit, &probe) && !is_of_base)

@@ -3,13 +3,14 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use fleet_types::lock;
 use reqwest::Client;
 use tokio::sync::oneshot;
 
 use super::client::Recipe;
+use super::pipeline::Wire;
 use crate::Problem;
 
 /// Shared by all endpoints of a run.
@@ -35,8 +36,8 @@ pub(super) enum Need {
 
 struct State {
     free: usize,
-    /// Clients that keep their connection until it is used again or its place is needed.
-    idle: Vec<Lane>,
+    /// Connections that are kept until they are used again or their place is needed.
+    idle: Vec<Idle>,
     waiters: VecDeque<Waiter>,
 }
 
@@ -51,8 +52,23 @@ enum Grant {
     Lane(Lane),
 }
 
-/// The right to have one connection open.
-pub(super) struct Place(Arc<Budget>);
+/// The right to have one connection open. What is kept idle has one too, and does not keep the budget.
+pub(super) struct Place(Weak<Budget>);
+
+/// A connection that nobody uses.
+enum Idle {
+    Lane(Lane),
+    Wire(Wire),
+}
+
+impl Idle {
+    fn into_place(self) -> Place {
+        match self {
+            Idle::Lane(lane) => lane.place,
+            Idle::Wire(wire) => wire.place,
+        }
+    }
+}
 
 /// What a connection leads to.
 #[derive(Clone, PartialEq, Eq)]
@@ -118,12 +134,40 @@ impl Budget {
         }
     }
 
-    /// A place that nobody uses: a lane that only might be used again is closed for it.
+    /// A place that nobody uses: what only might be used again is closed for it.
     pub fn try_place(self: &Arc<Self>) -> Option<Place> {
         self.free_or_idle(None).map(|grant| match grant {
             Grant::Place(place) => place,
             Grant::Lane(lane) => lane.place,
         })
+    }
+
+    /// A place for which nothing is closed.
+    pub fn free_place(self: &Arc<Self>) -> Option<Place> {
+        let mut state = self.state();
+        state.free = state.free.checked_sub(1)?;
+        Some(Place(Arc::downgrade(self)))
+    }
+
+    /// A pipelined connection to `origin` that was kept.
+    pub fn wire(&self, origin: &str) -> Option<Wire> {
+        let mut state = self.state();
+        let is_it = |idle: &mut Idle| matches!(idle, Idle::Wire(wire) if *wire.origin == *origin);
+        match state.idle.extract_if(.., is_it).next()? {
+            Idle::Wire(wire) => Some(wire),
+            Idle::Lane(_) => None,
+        }
+    }
+
+    /// Keeps a pipelined connection for the next requests to its origin, or gives its place to who waits.
+    pub fn keep(self: &Arc<Self>, wire: Wire) {
+        let mut state = self.state();
+        if state.waiters.is_empty() {
+            return state.idle.push(Idle::Wire(wire));
+        }
+        drop(state);
+        // Its place goes to who is first.
+        drop(wire);
     }
 
     pub fn need(&self) -> Need {
@@ -138,7 +182,7 @@ impl Budget {
     pub fn give_back(self: &Arc<Self>, lane: Lane) {
         let mut state = self.state();
         let Some(waiter) = state.waiters.pop_front() else {
-            state.idle.push(lane);
+            state.idle.push(Idle::Lane(lane));
             return;
         };
         self.note_need(&state);
@@ -154,16 +198,17 @@ impl Budget {
 
     fn free_or_idle(self: &Arc<Self>, to: Option<&Target>) -> Option<Grant> {
         let mut state = self.state();
-        if let Some(at) = state.idle.iter().position(|lane| Some(&lane.to) == to) {
-            return Some(Grant::Lane(state.idle.swap_remove(at)));
+        let is_there = |idle: &mut Idle| matches!(idle, Idle::Lane(lane) if Some(&lane.to) == to);
+        if let Some(Idle::Lane(lane)) = state.idle.extract_if(.., is_there).next() {
+            return Some(Grant::Lane(lane));
         }
         if state.free > 0 {
             state.free -= 1;
-            return Some(Grant::Place(Place(self.clone())));
+            return Some(Grant::Place(Place(Arc::downgrade(self))));
         }
         let closed = state.idle.pop();
         drop(state);
-        closed.map(|lane| Grant::Place(lane.place))
+        closed.map(|idle| Grant::Place(idle.into_place()))
     }
 
     async fn granted(self: &Arc<Self>, to: Option<Target>) -> Grant {
@@ -198,12 +243,15 @@ impl Budget {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut state = self.0.state();
+        let Some(budget) = self.0.upgrade() else {
+            return;
+        };
+        let mut state = budget.state();
         let Some(waiter) = state.waiters.pop_front() else {
             state.free += 1;
             return;
         };
-        self.0.note_need(&state);
+        budget.note_need(&state);
         drop(state);
         // As above.
         drop(waiter.grant.send(Grant::Place(Place(self.0.clone()))));

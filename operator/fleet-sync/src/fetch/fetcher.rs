@@ -24,6 +24,9 @@ pub struct Want {
     /// The only endpoint to ask; none means all of them in order.
     pub only: Option<usize>,
     pub validators: Option<Validators>,
+    /// That it is not there is what is expected, and nothing comes of it: such an answer counts also where other requests
+    /// share its connection, and the file is asked for there whatever its size.
+    pub likely_missing: bool,
     pub sink: Sink,
 }
 
@@ -50,8 +53,9 @@ impl Fetcher {
         &self.endpoints
     }
 
-    /// Fetches all of `wants`, and hands every outcome to `deliver` in the order in which they come. Takes wants from
-    /// the stream only as fast as they can be worked on. An error of `deliver`, a problem of the store and a stop end it.
+    /// Fetches all of `wants`, and leaves the connections for what is fetched next. Hands every outcome to `deliver` in the
+    /// order in which they come. Takes wants from the stream only as fast as they can be worked on. An error of `deliver`, a
+    /// problem of the store and a stop end it.
     pub async fn fetch_all(
         &self,
         mut wants: impl Stream<Item = Result<Want, Problem>> + Unpin,
@@ -89,7 +93,18 @@ impl Fetcher {
                 }
             }
         }
-        Ok(())
+        tokio::select! {
+            biased;
+            problem = self.stop.stopped() => Err(problem),
+            () = round.end() => Ok(()),
+        }
+    }
+
+    /// Does now what the requests to come would wait for.
+    pub async fn open_ahead(&self, endpoint: usize) {
+        if let Some(transport) = self.endpoints.transports().nth(endpoint) {
+            transport.open_ahead().await;
+        }
     }
 
     /// Fetches one file.
@@ -137,6 +152,7 @@ struct Job {
     tag: u64,
     sources: Vec<RepoPath>,
     validators: Option<Validators>,
+    likely_missing: bool,
     tour: Tour,
     at: Option<Place>,
 }
@@ -179,6 +195,7 @@ impl<'a> Round<'a> {
                 tag: want.tag,
                 sources: want.sources,
                 validators: want.validators,
+                likely_missing: want.likely_missing,
                 tour,
                 at: None,
             },
@@ -212,6 +229,7 @@ impl<'a> Round<'a> {
             id,
             path: path.clone(),
             validators: job.validators.clone(),
+            likely_missing: job.likely_missing,
             sink,
         });
         let sent = request
@@ -249,6 +267,12 @@ impl<'a> Round<'a> {
             job.tour.failed(place, error, self.endpoints.retry());
         }
         self.go_on(id, sink)
+    }
+
+    /// Nothing is under way any more: transports keep what the next round can use.
+    async fn end(self) {
+        drop(self.queues);
+        self.answers.for_each(|_| std::future::ready(())).await;
     }
 
     fn close(&mut self, id: u64, result: Result<Arrival, FetchError>) -> Option<Delivery> {

@@ -4,8 +4,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use futures::StreamExt;
+use futures::future::BoxFuture;
 use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt};
 use reqwest::header::{
     CONNECTION, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH,
     LAST_MODIFIED, RANGE,
@@ -42,7 +43,7 @@ pub struct HttpTransport(Arc<Endpoint>);
 /// What one endpoint's requests need.
 pub(super) struct Endpoint {
     pub base: Url,
-    origin: Arc<str>,
+    pub origin: Arc<str>,
     pub line: Line,
     /// None where requests cannot be pipelined, because a proxy is between.
     pub dialer: Option<Dialer>,
@@ -74,6 +75,10 @@ impl HttpTransport {
 impl Transport for HttpTransport {
     fn fetch_many(&self, requests: BoxStream<'static, Request>) -> BoxStream<'static, Answer> {
         Traffic::start(self.0.clone(), requests).boxed()
+    }
+
+    fn open_ahead(&self) -> BoxFuture<'static, ()> {
+        pipeline::open_ahead(self.0.clone()).boxed()
     }
 
     fn appetite(&self) -> usize {

@@ -24,6 +24,8 @@ mod verdict;
 mod writers;
 
 use fleet_types::{Expected, Reason, RepoPath, Sha256};
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +50,11 @@ pub trait Transport: Send + Sync {
 
     /// How many requests it can make use of at once.
     fn appetite(&self) -> usize;
+
+    /// Does now what the first of many requests would wait for, as far as nothing has to give way.
+    fn open_ahead(&self) -> BoxFuture<'static, ()> {
+        std::future::ready(()).boxed()
+    }
 }
 
 /// One file that a transport is asked for.
@@ -58,6 +65,8 @@ pub struct Request {
     pub path: RepoPath,
     /// Answered by [`Arrival::NotModified`] where the endpoint says that its file still is the one of these.
     pub validators: Option<Validators>,
+    /// See [`Want::likely_missing`].
+    pub likely_missing: bool,
     /// Takes the body; knows how much of it is there already and how much there may be.
     pub sink: Sink,
 }

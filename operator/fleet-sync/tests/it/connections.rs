@@ -1,6 +1,7 @@
 //! The budget of connections: never exceeded, and nobody is kept waiting for it.
 
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use crate::pipeline::{PUBLISHED, Pipe, usual};
 use crate::support::raw::{RawServer, Reply, status};
@@ -97,4 +98,20 @@ async fn a_run_of_rsync_gets_the_place_of_a_busy_pipelined_connection() {
         "{} of {PACKAGES} files came first",
         seen.meanwhile
     );
+}
+
+/// What was kept for what comes next ends with the run.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_connection_outlives_its_run() {
+    let pipe = Pipe::with(40, &[300_000; 3], usual).await;
+    let report = pipe.publishes().await;
+    assert_eq!(told(&report), PUBLISHED, "{report:?}");
+    let all_closed = async {
+        while pipe.server.open() > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    // Clients give an idle connection up by themselves after a minute and a half.
+    let closed = tokio::time::timeout(Duration::from_secs(60), all_closed).await;
+    assert!(closed.is_ok(), "{} are open", pipe.server.open());
 }

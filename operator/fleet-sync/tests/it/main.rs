@@ -10,6 +10,8 @@ mod distribution;
 mod failover;
 mod faults;
 mod filters;
+mod flights;
+mod forms;
 mod guards;
 mod hostile;
 mod layout;

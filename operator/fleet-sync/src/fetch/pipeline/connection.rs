@@ -1,5 +1,6 @@
 //! One connection: requests out, answers in, in the same order.
 
+mod end;
 mod incoming;
 
 use std::collections::VecDeque;
@@ -12,17 +13,20 @@ use bytes::{Buf, BytesMut};
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
+use reqwest::StatusCode;
 use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::time::{Instant, Sleep};
 
 use super::super::budget::Need;
 use super::super::http::Endpoint;
 use super::super::sink::{SinkError, Taken};
+use super::super::verdict::refused;
 use super::super::{Answer, Arrival, FetchError, Received, Request, Validators};
 use super::DEPTH;
 use super::desk::{Desk, Load};
-use super::dial::Stream;
 use super::head::Head;
+use super::wire::Wire;
+use end::End;
 use incoming::Reading;
 
 const READ: usize = 64 << 10;
@@ -35,37 +39,31 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Answers that a connection carries at least before it makes room for another.
 const BEFORE_YIELDING: usize = 16;
 
-/// Opens a connection and works on what the desk has until there is no more. False where none can be opened.
-pub(super) async fn carry(endpoint: &Endpoint, desk: &Desk) -> bool {
-    let Some(dialer) = &endpoint.dialer else {
-        return false;
-    };
-    let Some(stream) = dialer.dial(endpoint.line.stall).await else {
-        return false;
-    };
+/// Works on what the desk has until there is no more. Gives the connection back where it can be used again.
+pub(super) async fn carry(endpoint: &Endpoint, desk: &Desk, wire: Wire) -> Option<Wire> {
     let connection = Connection {
         endpoint,
         desk,
-        stream,
+        carried: wire.answered,
+        wire,
         out: BytesMut::new(),
         read: BytesMut::with_capacity(READ),
         sent: VecDeque::with_capacity(DEPTH),
         reading: Reading::Head,
         writing: FuturesUnordered::new(),
         unwritten: 0,
-        asked: 0,
-        answered: 0,
         quiet: Box::pin(tokio::time::sleep(endpoint.line.stall)),
         deadline: Instant::now(),
     };
-    connection.run().await;
-    true
+    connection.run().await
 }
 
 struct Connection<'a> {
     endpoint: &'a Endpoint,
     desk: &'a Desk,
-    stream: Box<dyn Stream>,
+    wire: Wire,
+    /// Answers that it had carried before it came here.
+    carried: usize,
     /// Requests that are still to be sent.
     out: BytesMut,
     /// What has arrived and is not yet understood.
@@ -76,8 +74,6 @@ struct Connection<'a> {
     /// Bodies on their way to the disk.
     writing: FuturesUnordered<BoxFuture<'static, Written>>,
     unwritten: u64,
-    asked: usize,
-    answered: usize,
     quiet: Pin<Box<Sleep>>,
     /// When the answer that is next is overdue. The timer is set again only when it has fired too early.
     deadline: Instant,
@@ -97,29 +93,20 @@ enum Event {
     Quiet,
 }
 
-/// Why a connection is left.
-enum End {
-    /// Nothing is left to do on it.
-    Done,
-    /// The server ends it after this answer.
-    Closed,
-    /// It broke off.
-    Broken,
-    /// It cannot be told any more which answer is whose, or the server wants to be asked otherwise.
-    Odd(&'static str),
-}
-
 impl Connection<'_> {
-    async fn run(mut self) {
+    async fn run(mut self) -> Option<Wire> {
         let end = loop {
             if let Err(end) = self.step().await {
                 break end;
             }
         };
+        let is_done = matches!(end, End::Done);
         self.leave(end);
         while let Some(written) = self.writing.next().await {
             self.settle(written);
         }
+        let goes_on = is_done && self.endpoint.pipelines() && !self.is_used_up();
+        (goes_on && self.is_between()).then_some(self.wire)
     }
 
     async fn step(&mut self) -> Result<(), End> {
@@ -165,7 +152,7 @@ impl Connection<'_> {
             self.settle(written);
         }
         if !self.out.is_empty()
-            && let Poll::Ready(sent) = Pin::new(&mut self.stream).poll_write(cx, &self.out)
+            && let Poll::Ready(sent) = Pin::new(&mut self.wire.stream).poll_write(cx, &self.out)
         {
             return Poll::Ready(Event::Sent(sent.unwrap_or(0)));
         }
@@ -186,7 +173,7 @@ impl Connection<'_> {
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
         self.read.reserve(READ / 2);
-        pin!(self.stream.read_buf(&mut self.read)).poll(cx)
+        pin!(self.wire.stream.read_buf(&mut self.read)).poll(cx)
     }
 
     fn poll_quiet(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
@@ -214,11 +201,11 @@ impl Connection<'_> {
         let room = self.room().min(
             pipelining
                 .answers_per_connection()
-                .saturating_sub(self.asked),
+                .saturating_sub(self.wire.asked),
         );
         let idle = self.sent.is_empty();
         for request in self.desk.take(room, self.sent.len()) {
-            self.asked += 1;
+            self.wire.asked += 1;
             self.endpoint.line.meter.asked();
             dialer.write_request(&request, &mut self.out);
             self.sent.push_back(request);
@@ -238,9 +225,22 @@ impl Connection<'_> {
 
     fn takes_no_more(&self) -> bool {
         let load = self.desk.load();
-        let used_up = self.asked >= self.endpoint.pipelining.answers_per_connection();
         let over = load.closed && load.backlog == 0;
-        used_up || over || !self.endpoint.pipelines() || self.yields(load)
+        self.is_used_up() || over || !self.endpoint.pipelines() || self.yields(load)
+    }
+
+    fn is_used_up(&self) -> bool {
+        self.wire.asked >= self.endpoint.pipelining.answers_per_connection()
+    }
+
+    /// Whether what has arrived is understood, to the last byte.
+    fn is_between(&self) -> bool {
+        matches!(self.reading, Reading::Head) && self.read.is_empty()
+    }
+
+    /// Answers since it came here.
+    fn answered(&self) -> usize {
+        self.wire.answered - self.carried
     }
 
     /// Whether somebody who waits gets the place of this one. What it leaves behind waits in its turn.
@@ -252,7 +252,7 @@ impl Connection<'_> {
             Need::Place => true,
         };
         let is_idle = self.sent.is_empty() && load.backlog == 0;
-        is_idle || (may && self.answered >= BEFORE_YIELDING)
+        is_idle || (may && self.answered() >= BEFORE_YIELDING)
     }
 
     fn write(&mut self, mut request: Request, head: &Head) {
@@ -313,6 +313,14 @@ impl Connection<'_> {
         });
     }
 
+    /// The status says all that there is to say of it.
+    fn refuse(&self, request: Request, head: &Head) {
+        let name = self.endpoint.name_of(&request);
+        let status = StatusCode::from_u16(head.status);
+        let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        self.fail(request, refused(status, head.retry_after, &name));
+    }
+
     /// Nothing has come for too long.
     fn overdue(&mut self) -> Result<(), End> {
         let begun = !matches!(self.reading, Reading::Head) || !self.read.is_empty();
@@ -336,37 +344,5 @@ impl Connection<'_> {
             stall
         };
         self.deadline = Instant::now() + patience;
-    }
-
-    /// What was not answered is asked for again: on another connection where this one only came to its end, else alone.
-    fn leave(&mut self, end: End) {
-        let between = matches!(self.reading, Reading::Head) && self.read.is_empty();
-        let pipelining = &self.endpoint.pipelining;
-        let again = match end {
-            End::Done => true,
-            End::Closed => {
-                pipelining.ended_after(self.answered);
-                true
-            }
-            End::Broken if self.sent.is_empty() => true,
-            End::Broken => {
-                pipelining.ended_after(self.answered);
-                between && self.answered > 0
-            }
-            End::Odd(why) => {
-                pipelining.stop(why);
-                false
-            }
-        };
-        let again = again && self.endpoint.pipelines();
-        // From behind, since each is put in front.
-        while let Some(mut request) = self.sent.pop_back() {
-            request.sink.forget();
-            if again {
-                self.desk.again(request);
-            } else {
-                self.desk.send_back(request);
-            }
-        }
     }
 }

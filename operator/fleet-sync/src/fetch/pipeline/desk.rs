@@ -1,6 +1,7 @@
 //! What the connections to one endpoint share: the requests that wait, and where they go when they leave.
 
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::sync::{Mutex, MutexGuard};
 
 use fleet_types::lock;
@@ -70,6 +71,20 @@ impl Desk {
     pub fn close(&self) {
         self.state().closed = true;
         self.changed.notify_waiters();
+    }
+
+    /// Waits until nothing is left to do, and nothing more will come.
+    pub async fn over(&self) {
+        loop {
+            let mut changed = pin!(self.changed.notified());
+            // What changes from here on wakes.
+            changed.as_mut().enable();
+            let load = self.load();
+            if load.closed && load.backlog == 0 {
+                return;
+            }
+            changed.await;
+        }
     }
 
     pub fn opened(&self) {

@@ -22,7 +22,7 @@ use crate::{Credentials, Problem};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Plain or encrypted.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(in crate::fetch) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 pub(in crate::fetch) struct Dialer {

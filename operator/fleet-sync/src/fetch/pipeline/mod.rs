@@ -2,18 +2,22 @@
 //!
 //! Only plain GETs of bodies that an index promises with digest and size take this way. Nothing that it meets counts
 //! against a file: whatever is missing, redirected, wrong or in doubt is asked for once more alone, the ordinary way
-//! ([`Endpoint::answer`]), and that answer counts. An endpoint that gives reason for doubt is not pipelined any more.
+//! ([`Endpoint::answer`]), and that answer counts. Only what is likely missing needs no second answer that says so
+//! ([`Want::likely_missing`](super::Want::likely_missing)). An endpoint that gives reason for doubt is not pipelined any
+//! more.
 
 mod connection;
 mod desk;
 mod dial;
 mod head;
 mod traffic;
+mod wire;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 pub(super) use dial::Dialer;
 pub(super) use traffic::Traffic;
+pub(super) use wire::{Wire, open_ahead};
 
 /// Requests on the way on one connection, once the endpoint has shown that it keeps connections.
 const DEPTH: usize = 64;
@@ -31,6 +35,8 @@ pub(super) struct Pipelining {
     /// It has answered a request, in whichever way, and kept the connection.
     proven: AtomicBool,
     strikes: AtomicUsize,
+    /// Connections were opened before they were needed.
+    opened_ahead: AtomicBool,
     /// How many requests it answers on one connection; 0 where that is not known.
     answers_per_connection: AtomicUsize,
 }
@@ -46,6 +52,11 @@ impl Pipelining {
         } else {
             1
         }
+    }
+
+    /// True once.
+    fn opens_ahead(&self) -> bool {
+        !self.opened_ahead.swap(true, Ordering::Relaxed)
     }
 
     pub fn prove(&self) {

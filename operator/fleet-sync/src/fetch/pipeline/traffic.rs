@@ -12,9 +12,19 @@ use super::super::http::Endpoint;
 use super::super::{Answer, Request};
 use super::connection;
 use super::desk::{Desk, Load};
+use super::wire::Wire;
 
 /// A further connection is opened for so many requests.
 const REQUESTS_PER_CONNECTION: usize = 4;
+/// Where there is one that was kept: it is there now, and another only after a round trip.
+const REQUESTS_PER_KEPT: usize = 16;
+
+/// What a connection is made from.
+enum Made {
+    Kept(Wire),
+    Place(Place),
+    Nothing,
+}
 
 pub(in crate::fetch) struct Traffic {
     endpoint: Arc<Endpoint>,
@@ -23,6 +33,8 @@ pub(in crate::fetch) struct Traffic {
     alone: FuturesUnordered<BoxFuture<'static, Answer>>,
     /// No more than this many connections can be had.
     ceiling: usize,
+    /// What each of them is worth.
+    each: usize,
 }
 
 impl Traffic {
@@ -34,6 +46,7 @@ impl Traffic {
         let (answers, answered) = unbounded();
         let traffic = Traffic {
             ceiling: endpoint.line.max_connections,
+            each: REQUESTS_PER_CONNECTION,
             endpoint,
             desk: Arc::new(Desk::new(answers)),
             connections: FuturesUnordered::new(),
@@ -77,8 +90,8 @@ impl Traffic {
     }
 
     fn route(&self, request: Request) {
-        let plain = request.validators.is_none() && request.sink.small().is_some();
-        if plain && self.endpoint.pipelines() {
+        let fits = request.sink.small().is_some() || request.likely_missing;
+        if fits && request.validators.is_none() && self.endpoint.pipelines() {
             self.desk.push(request);
         } else {
             self.desk.ask_alone(request);
@@ -98,30 +111,50 @@ impl Traffic {
         }
     }
 
-    /// The first connection is waited for, further ones are opened where a place is free.
+    /// Kept connections come first. Else the first one is waited for, further ones are opened where a place is free.
     fn open_connections(&mut self) {
         let depth = self.endpoint.pipelining.depth();
-        while wants_more(self.desk.load(), depth, self.ceiling) {
+        while wants_more(self.desk.load(), depth.min(self.each), self.ceiling) {
             let budget = &self.endpoint.line.budget;
+            if let Some(wire) = budget.wire(&self.endpoint.origin) {
+                self.each = REQUESTS_PER_KEPT;
+                self.open(Made::Kept(wire));
+                continue;
+            }
             match budget.try_place() {
-                Some(place) => self.open(Some(place)),
-                None if self.connections.is_empty() => self.open(None),
+                Some(place) => self.open(Made::Place(place)),
+                None if self.connections.is_empty() => self.open(Made::Nothing),
                 None => return,
             }
         }
     }
 
-    fn open(&mut self, place: Option<Place>) {
+    fn open(&mut self, made: Made) {
         self.desk.opened();
         let (endpoint, desk) = (self.endpoint.clone(), self.desk.clone());
         let connection = async move {
-            let place = match place {
-                Some(place) => place,
-                None => endpoint.line.budget.place().await,
+            let wire = async {
+                match made {
+                    Made::Kept(wire) => wire.renewed(&endpoint).await,
+                    Made::Place(place) => Wire::dial(&endpoint, place).await,
+                    Made::Nothing => {
+                        Wire::dial(&endpoint, endpoint.line.budget.place().await).await
+                    }
+                }
             };
-            let reached = connection::carry(&endpoint, &desk).await;
+            let (reached, kept) = tokio::select! {
+                biased;
+                wire = wire => match wire {
+                    Some(wire) => (true, connection::carry(&endpoint, &desk, wire).await),
+                    None => (false, None),
+                },
+                // The others were enough.
+                () = desk.over() => (true, None),
+            };
             desk.ended();
-            drop(place);
+            if let Some(wire) = kept {
+                endpoint.line.budget.keep(wire);
+            }
             reached
         };
         self.connections.push(connection.boxed());
@@ -143,8 +176,7 @@ impl Traffic {
     }
 }
 
-fn wants_more(load: Load, depth: usize, ceiling: usize) -> bool {
-    let each = depth.min(REQUESTS_PER_CONNECTION);
+fn wants_more(load: Load, each: usize, ceiling: usize) -> bool {
     let wanted = (load.backlog + load.flying).div_ceil(each).min(ceiling);
     load.backlog > 0 && load.connections < wanted
 }
@@ -161,11 +193,11 @@ mod tests {
             flying,
             closed: false,
         };
-        assert!(wants_more(load(1, 0, 0), 16, 8));
-        assert!(!wants_more(load(3, 1, 0), 16, 8), "one carries several");
+        assert!(wants_more(load(1, 0, 0), 4, 8));
+        assert!(!wants_more(load(3, 1, 0), 4, 8), "one carries several");
         assert!(wants_more(load(3, 1, 0), 1, 8), "until it is proven");
-        assert!(wants_more(load(1, 1, 16), 16, 8));
-        assert!(!wants_more(load(0, 1, 16), 16, 8), "nothing waits");
-        assert!(!wants_more(load(99, 8, 128), 16, 8));
+        assert!(wants_more(load(1, 1, 16), 4, 8));
+        assert!(!wants_more(load(0, 1, 16), 4, 8), "nothing waits");
+        assert!(!wants_more(load(99, 8, 128), 4, 8));
     }
 }

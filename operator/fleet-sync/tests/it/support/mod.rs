@@ -5,6 +5,7 @@ pub mod archive;
 pub mod complete;
 pub mod distribution;
 pub mod forge;
+pub mod held;
 pub mod listener;
 pub mod nginx;
 pub mod pdiffs;

@@ -162,6 +162,10 @@ impl RawServer {
     pub fn peak(&self) -> usize {
         self.gauge.lock().unwrap().peak
     }
+
+    pub fn open(&self) -> usize {
+        self.gauge.lock().unwrap().open
+    }
 }
 
 /// A connection counts a little after it came, so that those that were closed for it are seen to be.

@@ -1,11 +1,10 @@
 //! What arrives on a connection: one answer after the other, each belonging to the request that is next.
 
 use bytes::{Buf, BytesMut};
-use reqwest::StatusCode;
 
-use super::super::super::verdict::refused;
 use super::super::head::{self, Head};
-use super::{Connection, End};
+use super::Connection;
+use super::end::End;
 
 /// Bodies of errors that are read to the end to keep the connection.
 const MAX_SKIPPED: u64 = 64 << 10;
@@ -67,6 +66,9 @@ impl Connection<'_> {
         match head.status {
             200 => {
                 let promised = self.sent.front().and_then(|request| request.sink.small());
+                if promised.is_none() {
+                    return Err(End::Large);
+                }
                 if promised != Some(head.length) {
                     return Err(End::Odd("a body that is not as long as promised"));
                 }
@@ -77,10 +79,7 @@ impl Connection<'_> {
             }
             status if status == 429 || status >= 500 => {
                 if let Some(request) = self.sent.pop_front() {
-                    let name = self.endpoint.name_of(&request);
-                    let status =
-                        StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-                    self.fail(request, refused(status, head.retry_after, &name));
+                    self.refuse(request, &head);
                 }
                 return Err(End::Odd("a server that is overloaded or broken"));
             }
@@ -95,7 +94,7 @@ impl Connection<'_> {
         let Some(request) = self.sent.pop_front() else {
             return Ok(());
         };
-        self.answered += 1;
+        self.wire.answered += 1;
         self.await_next();
         let closes = match reading {
             Reading::Head => false,
@@ -104,7 +103,10 @@ impl Connection<'_> {
                 head.closes
             }
             Reading::Skipped(Rest { head, .. }) => {
-                self.desk.send_back(request);
+                match request.likely_missing && head.status >= 400 {
+                    true => self.refuse(request, &head),
+                    false => self.desk.send_back(request),
+                }
                 if head.status < 400 {
                     self.endpoint.pipelining.strike("redirects");
                 }
