@@ -190,9 +190,7 @@ fn what_is_true_of_a_mirror_and_an_upstream_is_told_as_it_is() {
     let upstream = "namespace=\"mirrors\"";
     for line in [
         format!("mirrorfleet_region_freshness_objective_seconds{{{region}}} 7200"),
-        format!(
-            "mirrorfleet_sync_last_run_info{{mirror=\"debian\",namespace=\"mirrors\",reason=\"SignatureBad\",region=\"eu-1\"}} 1"
-        ),
+        "mirrorfleet_sync_last_run_info{mirror=\"debian\",namespace=\"mirrors\",reason=\"SignatureBad\",region=\"eu-1\"} 1".into(),
         format!("mirrorfleet_sync_last_run_finished_timestamp_seconds{{{region}}} 1700000200"),
         format!("mirrorfleet_sync_last_run_duration_seconds{{{region}}} 12"),
         format!("mirrorfleet_sync_last_run_fetched_bytes{{{region}}} 3000"),
