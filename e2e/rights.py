@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import product
 
 #: Granted, and in most runs not to be seen in the audit log; each with the reason why it is granted all the same.
@@ -55,9 +56,13 @@ def declared(upstream_writes: Iterable[dict]) -> set[tuple[str, str]]:
     return found
 
 
-def refusals(events: Iterable[dict]) -> list[str]:
-    """What was asked for and not granted."""
-    return sorted({f"asked for and refused: {of(event)}" for event in events if of(event) and is_refused(event)})
+def refusals(events: Iterable[dict], without_roles: Iterable[tuple[float, float]] = ()) -> list[str]:
+    """What was asked for and not granted; not while there were no roles at all, by Unix time."""
+
+    def had_roles(event: dict) -> bool:
+        return not any(start <= datetime.fromisoformat(event["requestReceivedTimestamp"]).timestamp() <= end for start, end in without_roles)
+
+    return sorted({f"asked for and refused: {of(event)}" for event in events if of(event) and is_refused(event) and had_roles(event)})
 
 
 def of_config_maps(events: Iterable[dict], named: set[tuple[str, str]]) -> list[str]:

@@ -46,6 +46,8 @@ class Watch:
         things = rendered(*values)
         self.monitors = [thing for thing in things if thing["kind"] == "PodMonitor"]
         self.rules = [group for thing in things if thing["kind"] == "PrometheusRule" for group in thing["spec"]["groups"]]
+        #: What the Alertmanager was ever told of, by the alert's name and its namespace; the newest of each.
+        self.told: dict[tuple[str, str], dict] = {}
         self.stop = threading.Event()
         self.follower = threading.Thread(target=self._follow, daemon=True)
 
@@ -76,7 +78,7 @@ class Watch:
         assert answer["status"] == "success", (parameters, answer)
         return answer["data"]["result"]
 
-    def alerts(self) -> list[dict]:
+    def _alerts(self) -> list[dict]:
         """What the Alertmanager was told of and has not seen end."""
         return self._get(f"http://127.0.0.1:{self.port + 1}/api/v2/alerts")
 
@@ -89,6 +91,7 @@ class Watch:
         while not self.stop.wait(1):
             with contextlib.suppress(Exception):
                 self._write_targets()
+                self.told |= {(alert["labels"]["alertname"], alert["labels"].get("namespace", "")): alert for alert in self._alerts()}
 
     def _write_targets(self) -> None:
         """Debian builds its Prometheus without the discovery of Kubernetes: this does what the operator's would do."""
@@ -187,10 +190,6 @@ class Period:
 
 
 def wait_for_alerts(watch: Watch, wanted: set[tuple[str, str]], timeout: float) -> dict[tuple[str, str], dict]:
-    """Until the Alertmanager has one of each, by the alert's name and its namespace; of no namespace where it has none."""
-
-    def received() -> dict[tuple[str, str], dict]:
-        return {(alert["labels"]["alertname"], alert["labels"].get("namespace", "")): alert for alert in watch.alerts()}
-
-    wait_until(lambda: wanted <= set(received()), timeout, "all alerts", 1, lambda: f"missing: {sorted(wanted - set(received()))}")
-    return {one: alert for one, alert in received().items() if one in wanted}
+    """Until the Alertmanager was told of each, by name and namespace (none where an alert has none)."""
+    wait_until(lambda: wanted <= set(watch.told), timeout, "all alerts", 1, lambda: f"missing: {sorted(wanted - set(watch.told))}")
+    return {one: watch.told[one] for one in wanted}

@@ -46,6 +46,8 @@ class World:
         self.upstreams.mkdir(parents=True)
         self.key = SigningKey(workdir / "gnupg", "archive")
         self.stranger = SigningKey(workdir / "gnupg-stranger", "stranger")
+        #: When the operator was not installed, by Unix time: from and until.
+        self.without_operator: list[tuple[float, float]] = []
         self._request = 0
         self._lock = threading.Lock()
 

@@ -206,7 +206,7 @@ class Panel:
 
     def heat(self) -> str:
         """Cells by colour of value, a line for each series."""
-        most = max((value for one in self.series for _, value in one.points), default=0) or 1
+        most = self.defaults.get("max") or max((value for one in self.series for _, value in one.points), default=0) or 1
         return self.bands(lambda value: mixed(LITTLE, MUCH, value / most), f"0 {swatch(LITTLE)} to {swatch(MUCH)} {escape(self.shown(most))}")
 
     def states(self) -> str:

@@ -39,6 +39,9 @@ class Rights(unittest.TestCase):
 
     def test_what_was_refused_or_came_by_another_role_is_told(self):
         self.assertEqual(rights.refusals([event("list", "secrets", refused=True)] * 2), ["asked for and refused: list secrets"])
+        late = {**event("get", "leases", refused=True), "requestReceivedTimestamp": "1970-01-01T00:01:00.5Z"}
+        self.assertEqual(rights.refusals([late], [(60, 61)]), [], "there was no role")
+        self.assertEqual(rights.refusals([late], [(61, 62), (30, 60)]), ["asked for and refused: get leases"])
         self.assertEqual(self.compared([*USED, NAMED, event("list", "nodes")]), ["used by another role: list nodes"])
 
     def test_an_excuse_holds_for_one_right_that_is_granted(self):

@@ -139,6 +139,7 @@ def taken_away_and_brought_again(world, fleet) -> None:
     lab = world.lab
     kept = (("mirror", "debian"), ("upstream", "debian"), ("persistentvolumeclaim", fleet.claims()[0]["metadata"]["name"]), ("pod", fleet.serving_pod()["metadata"]["name"]))
     uids = {kind: lab.get(kind, name, fleet.namespace)["metadata"]["uid"] for kind, name in kept}
+    since = time.time()
     told = lab.exec(["helm", "uninstall", RELEASE, "--namespace", SYSTEM_NAMESPACE, "--wait"]).stdout
     assert "CustomResourceDefinition" in told, f"Helm does not say what it keeps: {told}"
     wait_until(lambda: not world.controller_pods(), 60, "the controllers to be gone")
@@ -148,6 +149,7 @@ def taken_away_and_brought_again(world, fleet) -> None:
     assert lab.get("clusterrole", f"{RELEASE}.{SYSTEM_NAMESPACE}") is None, "the role is left"
 
     lab.exec(["helm", "install", RELEASE, CHART, "--namespace", SYSTEM_NAMESPACE, *world.helm_values, "--wait", "--timeout", "90s"], timeout=120)
+    world.without_operator.append((since, time.time()))
     assert fleet.sync()["lastAttempt"]["reason"] == "Unchanged"
     fleet.wait_ready()
     fleet.apt_download()

@@ -20,7 +20,7 @@ def least_privilege(world):
     granted = rights.granted(roles(world))
     events = world.lab.audit_events(user=CONTROLLER_USER)
     written = world.lab.audit_events(resource="upstreams", writes_only=True)
-    wrong = rights.refusals(events)
+    wrong = rights.refusals(events, world.without_operator)
     wrong += rights.of_config_maps(events, rights.declared(written))
     if world.whole_run:
         wrong += rights.unused(events, granted, rights.EXCUSED)
