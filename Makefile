@@ -73,7 +73,7 @@ crds: ## Write crds/, the chart's copies and the schema of mirrorfleet-mirrors a
 	@charts/reference.py
 
 docs: ## Write the reference pages anew from the code, and the charts' READMEs from their values
-	@MIRRORFLEET_BLESS=1 cargo test --release --locked --workspace --config e2e/as-tested.toml --test it reference
+	@MIRRORFLEET_BLESS=1 cargo test --release --locked --workspace --config e2e/as-tested.toml --test it --bins reference
 	@python3 -m monitoring
 	@charts/reference.py
 

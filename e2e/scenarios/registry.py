@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-_MODULES = ("lifecycle", "debian", "refusals", "manifests", "faults", "access", "transports", "causes", "metrics", "controller", "chart", "upgrade", "quickstart")
+_MODULES = ("lifecycle", "debian", "refusals", "manifests", "faults", "access", "transports", "causes", "command_line", "metrics", "controller", "chart", "upgrade", "quickstart")
 _SCENARIOS: list[Scenario] = []
 
 

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use fleet_api::{ConditionStatus, ConditionType, RegionStatus};
-use fleet_types::Reason;
+use fleet_api::{ConditionStatus, RegionStatus};
 use fleet_types::gauges::{MirrorGauges, RegionGauges, UpstreamGauges};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
@@ -11,7 +10,6 @@ use crate::observed::Answer;
 use crate::plan::Plan;
 use crate::status::oldest;
 use crate::upstream::UpstreamPlan;
-use crate::verdict::said;
 use crate::{freshness, names};
 
 impl Plan {
@@ -19,9 +17,7 @@ impl Plan {
     pub fn gauges(&self, mirror: &str, answers: &BTreeMap<String, Answer>) -> MirrorGauges {
         let status = &self.status;
         // What is assumed is no measurement: a lag of zero would look like one.
-        let judged = said(ConditionType::Fresh, &status.conditions).is_some_and(|fresh| {
-            !fresh.is(ConditionStatus::Unknown) && fresh.reason != Reason::AssumedFresh
-        });
+        let judged = freshness::judged(&status.conditions) == Some(true);
         let regions = status.regions.iter().map(|region| {
             let child = names::child_name(mirror, &region.name);
             let answer = answers.get(&names::serving_pod_name(&child));
