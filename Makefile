@@ -74,7 +74,7 @@ crds: ## Write crds/, the charts' copies and docs/api.md anew from the Rust type
 	@python3 -m pages
 
 docs: ## Write the reference pages anew from the code; build docs/ as a book in target/book where mdbook is installed
-	@MIRRORFLEET_BLESS=1 cargo test --release --locked --workspace --config e2e/as-tested.toml --test it reference
+	@MIRRORFLEET_BLESS=1 cargo test --release --locked --workspace --config e2e/as-tested.toml --test it --bins reference
 	@python3 -m monitoring
 	@python3 -m pages
 	@charts/reference.py

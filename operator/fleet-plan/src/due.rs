@@ -1,8 +1,9 @@
 //! What a copy's status says that happened, for [`timing`](crate::timing).
 
-use fleet_api::ReplicaStatus;
+use fleet_api::{Attempt, Mirror, ReplicaStatus, labels};
 use fleet_types::Outcome;
 use jiff::Timestamp;
+use kube_core::ResourceExt;
 
 use crate::fleet::Fleet;
 use crate::timing::{self, Due, Ended, History};
@@ -10,18 +11,27 @@ use crate::timing::{self, Due, Ended, History};
 /// The next run of a copy. None while `suspend` holds: a request that comes then is carried out afterwards.
 /// `volume_since` is when its claim was created.
 pub fn next(fleet: &Fleet, status: &ReplicaStatus, volume_since: Option<Timestamp>) -> Option<Due> {
-    let history = || history(fleet, status, volume_since);
+    let edited = |last: &Attempt| !fleet.inputs.are_those_of(last);
+    let edited = status.last_attempt.as_ref().is_some_and(edited);
+    let history = || History {
+        edited: edited.then(|| fleet.inputs.occasion()),
+        ..history(fleet.mirror, status, volume_since)
+    };
     (!fleet.spec.suspend)
         .then(|| timing::next(&fleet.timing, &history()))
         .flatten()
 }
 
-fn history(fleet: &Fleet, status: &ReplicaStatus, volume_since: Option<Timestamp>) -> History {
-    let created = fleet.mirror.metadata.creation_timestamp.as_ref();
+/// What happened to a copy; whether its declaration was edited since is for who knows what runs carry out.
+pub fn history(
+    mirror: &Mirror,
+    status: &ReplicaStatus,
+    volume_since: Option<Timestamp>,
+) -> History {
+    let created = mirror.metadata.creation_timestamp.as_ref();
     let last = status.last_attempt.as_ref();
-    let wanted = (fleet.request.as_ref())
-        .filter(|wanted| status.handled_sync_request.as_ref() != Some(wanted));
-    let edited = last.is_some_and(|last| !fleet.inputs.are_those_of(last));
+    let wanted =
+        (requested(mirror)).filter(|wanted| status.handled_sync_request.as_ref() != Some(wanted));
     History {
         declared_at: created.map_or(Timestamp::UNIX_EPOCH, |time| time.0),
         last: last.map(|last| Ended {
@@ -33,8 +43,13 @@ fn history(fleet: &Fleet, status: &ReplicaStatus, volume_since: Option<Timestamp
         }),
         round_started_at: status.round_started_at.as_ref().map(|round| round.0),
         request: wanted.cloned(),
-        edited: edited.then(|| fleet.inputs.occasion()),
+        edited: None,
         volume_since,
         started_up_at: None,
     }
+}
+
+/// The value of the request annotation, if there is one.
+pub fn requested(mirror: &Mirror) -> Option<&String> {
+    mirror.annotations().get(labels::SYNC_REQUESTED_AT)
 }

@@ -9,7 +9,7 @@ use crate::inputs::Inputs;
 use crate::object::Owned;
 use crate::observed::{Observed, SeenMeta};
 use crate::timing::Timing;
-use crate::{inputs, names, pods};
+use crate::{due, inputs, names, pods};
 
 /// Something that only a person can put right, in words that say what to edit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,10 +98,7 @@ impl<'a> Fleet<'a> {
                     .into(),
             ));
         }
-        let request = mirror
-            .annotations()
-            .get(fleet_api::labels::SYNC_REQUESTED_AT)
-            .cloned();
+        let request = due::requested(mirror).cloned();
         if !seen.settings.allow_control_plane {
             away_from_control_plane(spec).map_err(invalid)?;
         }

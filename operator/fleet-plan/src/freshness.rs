@@ -5,7 +5,7 @@ use fleet_api::upstream::ObservedUnit;
 use fleet_api::{ConditionStatus, ConditionType, UnitStatus};
 use fleet_types::{Reason, UnitRevision};
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::fleet::Fleet;
 use crate::runs::whole;
@@ -222,6 +222,12 @@ fn unseen(fleet: &Fleet, unit: &str) -> String {
         ),
         None => format!("Upstream {upstream} has not told yet what it has of {unit}"),
     }
+}
+
+/// Whether what conditions say of freshness was measured; false where it is assumed, none where it cannot be told.
+pub fn judged(conditions: &[Condition]) -> Option<bool> {
+    let fresh = said(ConditionType::Fresh, conditions)?;
+    (!fresh.is(ConditionStatus::Unknown)).then_some(fresh.reason != Reason::AssumedFresh)
 }
 
 pub fn objective(fleet: &Fleet) -> SignedDuration {

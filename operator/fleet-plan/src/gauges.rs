@@ -1,6 +1,6 @@
 //! What metrics tell, from what a plan says.
 
-use fleet_api::{Attempt, ConditionStatus, ConditionType, Mirror, RegionStatus};
+use fleet_api::{Attempt, ConditionStatus, Mirror, RegionStatus};
 use fleet_types::Reason;
 use fleet_types::gauges::{ConditionGauges, MirrorGauges, RegionGauges, RunGauges, UpstreamGauges};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -10,7 +10,6 @@ use crate::plan::Plan;
 use crate::schedule::Schedule;
 use crate::status::oldest;
 use crate::upstream::UpstreamPlan;
-use crate::verdict::said;
 use crate::{freshness, names};
 
 impl Plan {
@@ -18,9 +17,7 @@ impl Plan {
     pub fn gauges(&self, mirror: &Mirror, seen: &Observed) -> MirrorGauges {
         let status = &self.status;
         // What is assumed is no measurement: a lag of zero would look like one.
-        let judged = said(ConditionType::Fresh, &status.conditions).is_some_and(|fresh| {
-            !fresh.is(ConditionStatus::Unknown) && fresh.reason != Reason::AssumedFresh
-        });
+        let judged = freshness::judged(&status.conditions) == Some(true);
         let meta = &mirror.metadata;
         let name = meta.name.as_deref().unwrap_or_default();
         let regions = status.regions.iter().map(|region| {

@@ -3,6 +3,7 @@
 //! This crate has no client, no clock, no randomness and no runtime: what a decision may not look at, it cannot depend
 //! on. Planning is total: a wrong specification has a plan too (touch nothing, say what to change, wait).
 
+pub mod act;
 mod after;
 pub mod build;
 mod canonical;
@@ -27,6 +28,7 @@ pub mod schedule;
 mod site;
 mod start;
 mod status;
+pub mod summary;
 mod teardown;
 pub mod timing;
 pub mod turn;
@@ -35,6 +37,7 @@ pub mod upstream;
 mod verdict;
 mod view;
 mod wanted;
+pub mod why;
 
 pub use after::Failure;
 pub use object::{Object, Owned};

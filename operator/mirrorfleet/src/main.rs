@@ -3,7 +3,10 @@
 
 mod failure;
 mod manifests;
+mod program;
 mod progress;
+#[cfg(test)]
+mod reference;
 mod report;
 mod resolve;
 mod roles;
@@ -11,10 +14,12 @@ mod runtime;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use fleet_types::{Outcome, Reason};
 
 use failure::Failure;
+use program::Called;
+use roles::cluster;
 use runtime::LogArguments;
 
 /// Deploys fleets of software mirrors
@@ -37,7 +42,9 @@ Exit codes:
   2  an upstream is unreachable or behind its authority
   3  refused by verification
   4  storage: full, read-only, corrupt or busy
-In 2 to 4, what was served before still is. With several mirrors or suites the worst wins, in the order 1, 4, 3, 2, 0.";
+In 2 to 4, what was served before still is. With several mirrors or suites the worst wins, in the order 1, 4, 3, 2, 0.
+`status` and `why` exit with 0 once they could tell, and by this table with --check. What the API server refuses is 1, one
+that cannot be asked is 2.";
 
 #[derive(Debug, Subcommand)]
 enum Role {
@@ -49,6 +56,15 @@ enum Role {
     Verify(roles::verify::Arguments),
     Export(roles::export::Arguments),
     Snapshots(roles::snapshots::Arguments),
+    Status(cluster::status::Arguments),
+    Why(cluster::why::Arguments),
+    SyncNow(cluster::act::SyncNow),
+    Pin(cluster::act::Pin),
+    Unpin(cluster::act::Unpin),
+    Suspend(cluster::act::Suspend),
+    Resume(cluster::act::Resume),
+    Logs(cluster::logs::Arguments),
+    Events(cluster::events::Arguments),
     Controller(Box<roles::controller::Arguments>),
     Crds(roles::crds::Arguments),
     Completions(roles::completions::Arguments),
@@ -56,7 +72,15 @@ enum Role {
 
 fn main() -> ExitCode {
     fleet_sync::install_crypto_provider();
-    let cli = match Cli::try_parse() {
+    let called = Called::now();
+    let command = || called.command(Cli::command());
+    if called == Called::Completer {
+        let words = std::env::args_os().skip(1).collect();
+        return exit(roles::completions::answer_kubectl(command(), words).map(|()| Outcome::Good));
+    }
+    roles::completions::answer(command);
+    let read = command().try_get_matches();
+    let cli = match read.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         // clap would exit with 2, which means something else here.
         Err(error) => {
@@ -70,10 +94,14 @@ fn main() -> ExitCode {
             });
         }
     };
-    match run(cli) {
+    exit(run(cli))
+}
+
+fn exit(result: Result<Outcome, Failure>) -> ExitCode {
+    match result {
         Ok(outcome) => ExitCode::from(outcome.exit_code()),
         Err(failure) => {
-            eprintln!("mirrorfleet: {failure}");
+            eprintln!("{}: {failure}", Called::now().as_str());
             ExitCode::from(failure.reason.outcome().exit_code())
         }
     }
@@ -90,13 +118,20 @@ fn run(cli: Cli) -> Result<Outcome, Failure> {
         Role::Verify(arguments) => roles::verify::run(arguments, log),
         Role::Export(arguments) => roles::export::run(arguments, log).map(|()| Outcome::Good),
         Role::Snapshots(arguments) => roles::snapshots::run(arguments, log).map(|()| Outcome::Good),
+        Role::Status(arguments) => cluster::status::run(arguments, log),
+        Role::Why(arguments) => cluster::why::run(arguments, log),
+        Role::SyncNow(arguments) => cluster::act::sync_now(arguments, log),
+        Role::Pin(arguments) => cluster::act::pin(arguments, log),
+        Role::Unpin(arguments) => cluster::act::unpin(arguments, log),
+        Role::Suspend(arguments) => cluster::act::suspend(arguments, log),
+        Role::Resume(arguments) => cluster::act::resume(arguments, log),
+        Role::Logs(arguments) => cluster::logs::run(arguments, log).map(|()| Outcome::Good),
+        Role::Events(arguments) => cluster::events::run(arguments, log).map(|()| Outcome::Good),
         Role::Controller(arguments) => {
             roles::controller::run(*arguments, log).map(|()| Outcome::Good)
         }
         Role::Crds(arguments) => roles::crds::run(arguments).map(|()| Outcome::Good),
-        Role::Completions(arguments) => {
-            roles::completions::run(arguments, Cli::command()).map(|()| Outcome::Good)
-        }
+        Role::Completions(arguments) => roles::completions::run(arguments).map(|()| Outcome::Good),
     }
 }
 

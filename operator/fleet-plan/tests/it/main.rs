@@ -7,3 +7,4 @@ mod properties;
 mod size;
 mod stories;
 mod upstream;
+mod why;

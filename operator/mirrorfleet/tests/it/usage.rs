@@ -59,6 +59,15 @@ fn wrong_usage_is_exit_1_and_help_is_exit_0() {
         "verify",
         "export",
         "snapshots",
+        "status",
+        "why",
+        "sync-now",
+        "pin",
+        "unpin",
+        "suspend",
+        "resume",
+        "logs",
+        "events",
         "controller",
         "crds",
     ] {
@@ -146,14 +155,106 @@ fn what_is_printed_as_crds_is_what_is_committed() {
     assert_eq!(printed.matches("kind: CustomResourceDefinition").count(), 2);
 }
 
+/// The program with a kubeconfig that leads nowhere.
+fn without_a_cluster(arguments: &[&str]) -> crate::support::Run {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("kubeconfig");
+    let text = "apiVersion: v1\nkind: Config\ncurrent-context: here\nclusters: [{name: c, cluster: {server: 'http://127.0.0.1:1'}}]\n\
+        users: [{name: u, user: {}}]\ncontexts: [{name: here, context: {cluster: c, user: u}}, {name: there, context: {cluster: c, user: u}}]\n";
+    fs::write(&file, text).unwrap();
+    let mut whole = arguments.to_vec();
+    whole.extend(["--kubeconfig", file.to_str().unwrap()]);
+    mirrorfleet(&whole)
+}
+
 #[test]
-fn completions_are_there_for_each_shell() {
-    for shell in ["bash", "zsh", "fish"] {
+fn a_cluster_that_cannot_be_asked_is_exit_2_and_one_that_is_not_named_is_exit_1() {
+    for command in [
+        &["status"][..],
+        &["status", "-A", "-o", "json"],
+        &["why", "m"],
+        &["sync-now", "m"],
+        &["pin", "m"],
+        &["logs", "m"],
+        &["events"],
+    ] {
+        let run = without_a_cluster(command).expect(2);
         assert!(
-            mirrorfleet(&["completions", shell])
-                .expect(0)
-                .stdout
-                .contains("snapshots")
+            run.stdout.is_empty() && run.stderr.contains("the API server cannot be asked"),
+            "{run}"
         );
     }
+    let run = without_a_cluster(&["status", "--context", "nowhere"]).expect(1);
+    assert!(run.stderr.contains("nowhere"), "{run}");
+    let run = mirrorfleet(&["why", "m", "--kubeconfig", "/nowhere/config"]).expect(1);
+    assert!(run.stderr.contains("/nowhere/config"), "{run}");
+    for wrong in [
+        &["status", "-A", "m"][..],
+        &["status", "-o", "xml"],
+        &["why"],
+    ] {
+        mirrorfleet(wrong).expect(1);
+    }
+}
+
+#[test]
+fn completions_are_there_for_each_shell() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let run = mirrorfleet(&["completions", shell]).expect(0);
+        assert!(run.stdout.contains("MIRRORFLEET_COMPLETE"), "{run}");
+    }
+}
+
+/// A real bash loads the script and is asked for what may come next.
+#[test]
+fn bash_completes_commands_flags_and_contexts() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = Path::new(env!("CARGO_BIN_EXE_mirrorfleet"));
+    for name in ["mirrorfleet", "kubectl_complete-mirrorfleet"] {
+        std::os::unix::fs::symlink(program, dir.path().join(name)).unwrap();
+    }
+    let config = dir.path().join("config");
+    fs::write(
+        &config,
+        "apiVersion: v1\nkind: Config\ncontexts: [{name: production, context: {cluster: c, user: u}}]\n",
+    )
+    .unwrap();
+    let bash = |script: &str| {
+        let path = format!(
+            "{}:{}",
+            dir.path().display(),
+            std::env::var("PATH").unwrap()
+        );
+        let output = std::process::Command::new("bash")
+            .args(["--norc", "-c", script])
+            .env("PATH", path)
+            .env("KUBECONFIG", &config)
+            .output()
+            .unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let typed = |words: &str, count: usize| {
+        bash(&format!(
+            "source <(mirrorfleet completions bash); COMP_WORDS=({words} ''); COMP_CWORD={count}; COMP_TYPE=9; \
+             f=$(complete -p mirrorfleet | sed 's/.*-F \\([^ ]*\\).*/\\1/'); $f; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+        ))
+    };
+    let commands = typed("mirrorfleet", 1);
+    for command in ["snapshots", "status", "sync-now"] {
+        assert!(
+            commands.lines().any(|line| line.trim() == command),
+            "{commands}"
+        );
+    }
+    let contexts = typed("mirrorfleet why --context", 3);
+    assert!(contexts.contains("production"), "{contexts}");
+    let asked = bash("kubectl_complete-mirrorfleet s");
+    assert!(
+        asked.contains("status\t") && asked.contains("suspend\t"),
+        "{asked}"
+    );
+    assert!(
+        !asked.contains("snapshots") && asked.ends_with(":4\n"),
+        "{asked}"
+    );
 }

@@ -1,0 +1,225 @@
+//! What is wrong with a Mirror and what is held, each as one note.
+
+use fleet_api::{Attempt, ConditionStatus, ConditionType};
+use fleet_types::{Outcome, Reason};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::Known;
+use crate::schedule::later;
+use crate::verdict::{Verdict, said};
+
+/// One thing that a person should know.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Note {
+    /// One fixed word.
+    pub reason: Reason,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// What is so, where, and what comes of it.
+    pub message: String,
+}
+
+impl Note {
+    fn new(reason: Reason, since: Option<Timestamp>, message: impl Into<String>) -> Note {
+        Note {
+            reason,
+            since,
+            message: message.into(),
+        }
+    }
+}
+
+/// The conditions that complain, in the order in which one is the root of the next.
+const CONDITIONS: [ConditionType; 6] = [
+    ConditionType::Stalled,
+    ConditionType::Ready,
+    ConditionType::StorageReady,
+    ConditionType::Verified,
+    ConditionType::Serving,
+    ConditionType::Fresh,
+];
+
+/// What is wrong, the root first; each reason once.
+pub fn problems(known: &Known) -> Vec<Note> {
+    let mut all: Vec<Note> = Vec::new();
+    all.extend(unseen(known));
+    for kind in CONDITIONS {
+        if kind == ConditionType::Fresh {
+            all.extend(failures(known));
+        }
+        let found = known.complaint(kind);
+        all.extend(found.map(|(verdict, since)| complaint(known, kind, verdict, since)));
+    }
+    all.extend(stale_by_now(known));
+    all.extend(untold(known));
+    all.extend(authority(known));
+    all.extend(overdue(known));
+    let mut told: Vec<Note> = Vec::new();
+    for note in all {
+        if !told.iter().any(|earlier| earlier.reason == note.reason) {
+            told.push(note);
+        }
+    }
+    told
+}
+
+fn complaint(known: &Known, kind: ConditionType, verdict: Verdict, since: Timestamp) -> Note {
+    // The condition changed once the objective was over; the region has been behind for longer.
+    let behind = || Some(known.status().superseded_at?.0);
+    let since = match (kind, verdict.reason) {
+        (ConditionType::Fresh, Reason::Stale) => behind().unwrap_or(since),
+        _ => since,
+    };
+    Note::new(verdict.reason, Some(since), verdict.message)
+}
+
+/// Runs that fail while what they would replace is served.
+fn failures(known: &Known) -> Option<Note> {
+    let status = known.status();
+    let failing = |last: &&Attempt| last.reason.outcome() != Outcome::Good;
+    let mut replicas = status.replicas();
+    replicas.find_map(|(region, replica)| {
+        let last = replica.last_attempt.as_ref().filter(failing)?;
+        let times = match replica.consecutive_failures {
+            ..=1 => "the last sync".to_owned(),
+            many => format!("each of the last {many} syncs"),
+        };
+        let name = &region.name;
+        Some(Note::new(
+            last.reason,
+            Some(last.finished_at.0),
+            format!("{times} of region {name} failed: {}", last.message),
+        ))
+    })
+}
+
+/// The objective is over since the controller last looked.
+fn stale_by_now(known: &Known) -> Option<Note> {
+    let status = known.status();
+    let since = status.superseded_at.as_ref()?.0;
+    (known.now > later(since, known.objective())).then(|| {
+        let objective = known.mirror.spec.freshness.objective;
+        let message = format!(
+            "a region has been behind the authority since {since}, longer than spec.freshness.objective ({objective})"
+        );
+        Note::new(Reason::Stale, Some(since), message)
+    })
+}
+
+/// Freshness that cannot be told, of a Mirror that serves.
+fn untold(known: &Known) -> Option<Note> {
+    let found = ConditionType::Fresh.find(known.conditions())?;
+    let fresh = Verdict::of(found);
+    let ready = known.said(ConditionType::Ready);
+    let serves = ready.is_some_and(|ready| ready.is(ConditionStatus::True));
+    let since = Some(found.last_transition_time.0);
+    (serves && fresh.is(ConditionStatus::Unknown))
+        .then(|| Note::new(fresh.reason, since, fresh.message))
+}
+
+/// What is wrong with the Upstream, whatever was measured before.
+fn authority(known: &Known) -> Option<Note> {
+    let upstream = known.upstream?;
+    let name = &known.mirror.spec.upstream_ref.name;
+    let conditions = upstream.status.as_ref().map(|status| &status.conditions)?;
+    let kinds = [ConditionType::Reachable, ConditionType::Consistent];
+    kinds.into_iter().find_map(|kind| {
+        let found = kind.find(conditions)?;
+        let verdict = said(kind, conditions)?;
+        verdict.is(ConditionStatus::False).then(|| {
+            Note::new(
+                verdict.reason,
+                Some(found.last_transition_time.0),
+                format!("Upstream {name}: {}", verdict.message),
+            )
+        })
+    })
+}
+
+/// Nobody has looked at the manifest as it is now.
+fn unseen(known: &Known) -> Option<Note> {
+    if !known.is_unseen() {
+        return None;
+    }
+    let seen = known.status().observed_generation;
+    let message = match seen {
+        ..0 => "no controller has looked at it yet".to_owned(),
+        seen => format!(
+            "no controller has looked at its last edit yet (generation {seen} was the last that one did)"
+        ),
+    };
+    Some(Note::new(Reason::Progressing, None, message))
+}
+
+/// A run that nothing holds and nobody starts.
+fn overdue(known: &Known) -> Option<Note> {
+    let at = known.overdue()?;
+    Some(Note::new(
+        Reason::Progressing,
+        Some(at),
+        format!("a sync has been due since {at} and none began: the controller may not run"),
+    ))
+}
+
+/// What does not go on by itself as it would, and why.
+pub fn held(known: &Known) -> Vec<Note> {
+    let spec = &known.mirror.spec;
+    let mut notes = Vec::new();
+    if spec.suspend {
+        notes.push(Note::new(
+            Reason::Suspended,
+            None,
+            "spec.suspend stops new syncs; what is served stays served",
+        ));
+    }
+    if !spec.snapshots.pinned.is_empty() {
+        let pinned = &spec.snapshots.pinned;
+        notes.push(Note::new(
+            Reason::Pinned,
+            None,
+            format!(
+                "spec.snapshots.pinned keeps snapshot {} served, whatever the upstream publishes",
+                short(pinned)
+            ),
+        ));
+    }
+    notes.extend(rolled_back(known));
+    if known.is_waiting() {
+        let ready = known.said(ConditionType::Ready);
+        let words = ready.map(|ready| ready.message);
+        let words = words.unwrap_or_else(|| Reason::WaitingForTurn.description().trim().to_owned());
+        notes.push(Note::new(Reason::WaitingForTurn, None, words));
+    }
+    notes.extend(asked_to_wait(known));
+    notes
+}
+
+fn rolled_back(known: &Known) -> Option<Note> {
+    let status = known.status();
+    let mut attempts = (status.replicas()).filter_map(|(_, replica)| replica.last_attempt.as_ref());
+    let last = attempts.find(|last| last.reason == Reason::RolledBack)?;
+    let message = match last.message.as_str() {
+        "" => Reason::RolledBack.description().trim(),
+        told => told,
+    };
+    Some(Note::new(Reason::RolledBack, None, message))
+}
+
+/// The upstream asked not to be visited for a while.
+fn asked_to_wait(known: &Known) -> Option<Note> {
+    let status = known.status();
+    let attempts = (status.replicas()).filter_map(|(_, replica)| replica.last_attempt.as_ref());
+    let waits = attempts.filter_map(|last| last.not_before.as_ref());
+    let until = waits.map(|wait| wait.0).max()?;
+    (until > known.now).then(|| {
+        let message = format!("the upstream asked not to be visited before {until}");
+        Note::new(Reason::UpstreamBusy, None, message)
+    })
+}
+
+/// The beginning of an id, enough to tell it from others.
+pub fn short(id: &str) -> &str {
+    id.get(..12).unwrap_or(id)
+}

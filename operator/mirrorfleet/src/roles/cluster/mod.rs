@@ -1,0 +1,143 @@
+//! What people ask of a cluster and do in it: `status`, `why` and the rest of `kubectl mirrorfleet`. All of it is said by
+//! `fleet_plan::summary`; here it is read, printed and patched.
+
+pub mod act;
+mod complete;
+pub mod events;
+pub mod logs;
+mod progress;
+mod read;
+pub mod status;
+mod table;
+mod terminal;
+mod watch;
+pub mod why;
+
+use std::path::PathBuf;
+
+use clap::ValueHint;
+use clap_complete::ArgValueCandidates;
+use fleet_plan::summary::Program;
+use fleet_types::Reason;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+
+use crate::failure::Failure;
+use crate::program::Called;
+
+/// Which cluster, and where in it.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ClusterArguments {
+    /// The namespace [default: that of the kubeconfig's context; in a pod, its own]
+    #[arg(short = 'n', long, value_name = "NS", add = ArgValueCandidates::new(complete::namespaces))]
+    pub namespace: Option<String>,
+    /// The context of the kubeconfig [default: its current one]
+    #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(complete::contexts))]
+    context: Option<String>,
+    /// The kubeconfig [default: KUBECONFIG, ~/.kube/config, or the service account of the pod that this runs in]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    kubeconfig: Option<PathBuf>,
+}
+
+/// A cluster that can be asked.
+pub struct Cluster {
+    pub client: Client,
+    pub namespace: String,
+    /// How commands are written that a person copies.
+    pub program: Program,
+}
+
+impl ClusterArguments {
+    pub async fn connect(&self) -> Result<Cluster, Failure> {
+        let config = self.config().await?;
+        let namespace = self.namespace.clone();
+        let namespace = namespace.unwrap_or_else(|| config.default_namespace.clone());
+        let client = Client::try_from(config).map_err(failure)?;
+        Ok(Cluster {
+            client,
+            namespace,
+            program: self.program(),
+        })
+    }
+
+    async fn config(&self) -> Result<Config, Failure> {
+        let options = KubeConfigOptions {
+            context: self.context.clone(),
+            ..KubeConfigOptions::default()
+        };
+        let unusable = |error: &dyn std::error::Error| {
+            Failure::invalid(format!("no cluster to talk to: {}", chain(error)))
+        };
+        match &self.kubeconfig {
+            Some(file) => {
+                let read = Kubeconfig::read_from(file).map_err(|error| unusable(&error))?;
+                let config = Config::from_custom_kubeconfig(read, &options).await;
+                config.map_err(|error| unusable(&error))
+            }
+            None if self.context.is_some() => {
+                let config = Config::from_kubeconfig(&options).await;
+                config.map_err(|error| unusable(&error))
+            }
+            None => Config::infer().await.map_err(|error| {
+                Failure::invalid(format!(
+                    "no cluster to talk to: {}; name a kubeconfig by --kubeconfig or KUBECONFIG",
+                    chain(&error)
+                ))
+            }),
+        }
+    }
+
+    fn program(&self) -> Program {
+        let context = self.context.iter();
+        let context = context.map(|name| format!("--context {}", quoted(name)));
+        let file = self.kubeconfig.iter();
+        let file = file.map(|file| format!("--kubeconfig {}", quoted(&file.to_string_lossy())));
+        Program {
+            name: Called::now().as_str().to_owned(),
+            cluster: context.chain(file).collect(),
+        }
+    }
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"@%+=:,./-_".contains(&byte);
+    match !word.is_empty() && word.bytes().all(plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
+}
+
+/// What the API server refuses is told in its words and exit 1, as a wrong manifest; that it fails or cannot be asked is
+/// exit 2.
+pub fn failure(error: kube::Error) -> Failure {
+    match error {
+        kube::Error::Api(status) if status.code < 500 && status.code != 429 => {
+            // An API server that does not know our kinds says no more than this.
+            let hint = match status.message.contains("page not found") {
+                true => ": this cluster has no Mirrors; is mirrorfleet installed there?",
+                false => "",
+            };
+            Failure::invalid(format!("{}{hint}", status.message))
+        }
+        kube::Error::Api(status) => Failure::new(Reason::ApiError, status.message.clone()),
+        error => Failure::new(
+            Reason::ApiError,
+            format!("the API server cannot be asked: {}", chain(&error)),
+        ),
+    }
+}
+
+/// An error with what it comes from, each said once.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let words = cause.to_string();
+        if !text.contains(&words) {
+            text = format!("{text}: {words}");
+        }
+        source = cause.source();
+    }
+    text
+}
