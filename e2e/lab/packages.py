@@ -14,6 +14,7 @@ from pathlib import Path
 PACKAGES: dict[str, str] = {
     "apt-mirror": "/usr/bin/apt-mirror",
     "apt-utils": "/usr/bin/apt-ftparchive",
+    "aptly": "/usr/bin/aptly",
     "buildah": "/usr/bin/buildah",
     "busybox-static": "/bin/busybox",
     "conntrack": "/usr/sbin/conntrack",

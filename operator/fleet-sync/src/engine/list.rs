@@ -28,6 +28,7 @@ pub(super) struct Listed {
 }
 
 /// What one endpoint has: read and verified.
+#[derive(Clone)]
 pub(super) struct State {
     pub endpoint: usize,
     pub index: Verified<UnitIndex>,
@@ -55,7 +56,8 @@ impl Lister<'_> {
         let plan = self.rules.options.format.roots(unit)?;
         let endpoints = self.upstream.fetcher.endpoints();
         let mut authority = None;
-        if !endpoints.authority_is_fetched_from() {
+        // The first endpoint is asked first anyway. Any other one may be behind the authority, also one that is preferred to it.
+        if endpoints.authority() > 0 {
             match self.state(unit, &plan, endpoints.authority()).await {
                 // Nothing is new, so nobody else needs to be asked.
                 Ok(state) if state.unchanged => {
@@ -74,7 +76,7 @@ impl Lister<'_> {
             let heard = match beside.await {
                 Ok(state) if state.unchanged => Ok((state, Vec::new())),
                 Ok(state) => self
-                    .hear_witnesses(unit, &plan, &state)
+                    .hear_witnesses(unit, &plan, &state, authority.as_ref())
                     .await
                     .map(|others| (state, others)),
                 Err(problem) => Err(problem),
@@ -86,6 +88,7 @@ impl Lister<'_> {
                         self.watch
                             .note(unit, &format!("endpoint {name} is passed over: {problem}"));
                     }
+                    let authority = authority.filter(|it| it.endpoint != state.endpoint);
                     return self.settle(unit, &plan, state, others, authority);
                 }
                 Err(problem) if is_final(&problem) => return Err(problem),
@@ -111,10 +114,13 @@ impl Lister<'_> {
         endpoint: usize,
         authority: Option<&State>,
     ) -> Result<State, Problem> {
-        let state = self.state(unit, plan, endpoint).await?;
         let Some(authority) = authority else {
-            return Ok(state);
+            return self.state(unit, plan, endpoint).await;
         };
+        if endpoint == authority.endpoint {
+            return Ok(authority.clone());
+        }
+        let state = self.state(unit, plan, endpoint).await?;
         let (ours, theirs) = (&state.index.revision, &authority.index.revision);
         let name = self.upstream.fetcher.endpoints().name(endpoint);
         let text = match self.rules.options.format.compare(ours, theirs) {

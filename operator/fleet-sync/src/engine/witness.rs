@@ -15,13 +15,14 @@ use crate::Problem;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Lister<'_> {
-    /// Asks every other endpoint about a unit of which `state` is new; gives those that have the same state in other
-    /// bytes. Errors: `Equivocation`, and what ends the run.
+    /// Asks every other endpoint, but the one that was `heard` already, about a unit of which `state` is new; gives those that
+    /// have the same state in other bytes. Errors: `Equivocation`, and what ends the run.
     pub(super) async fn hear_witnesses(
         &self,
         unit: &str,
         plan: &RootPlan,
         state: &State,
+        heard: Option<&State>,
     ) -> Result<Vec<State>, Problem> {
         let mut same = Vec::new();
         let others = self
@@ -29,7 +30,8 @@ impl Lister<'_> {
             .fetcher
             .endpoints()
             .bulk()
-            .filter(|other| *other != state.endpoint);
+            .filter(|other| *other != state.endpoint)
+            .filter(|other| heard.is_none_or(|heard| heard.endpoint != *other));
         // Boxed for the same reason as where units are listed.
         let ask = |other| {
             tokio::time::timeout(PATIENCE, self.other_state(unit, plan, other, state)).boxed()

@@ -94,10 +94,6 @@ impl EndpointSet {
         self.authority
     }
 
-    pub fn authority_is_fetched_from(&self) -> bool {
-        self.authority < self.bulk
-    }
-
     pub fn retry(&self) -> &RetryPolicy {
         &self.retry
     }

@@ -221,12 +221,17 @@ async fn an_endpoint_behind_the_authority_is_passed_over_and_told() {
     options
         .endpoints
         .push(endpoint("fresh", &world.server.url, 1));
+    world.server.take_seen();
     let report = sync(&options).await;
     assert_eq!(
         told(&report),
         (RunResult::Published, Reason::Published),
         "{report:?}"
     );
+    assert_eq!(report.revision[0].date, world.date + 10);
+    let roots = world.server.take_seen().into_iter();
+    let roots = roots.filter(|seen| seen.path.ends_with("/InRelease"));
+    assert_eq!(roots.count(), 1, "it is the authority and an endpoint");
 }
 
 #[tokio::test(flavor = "multi_thread")]
