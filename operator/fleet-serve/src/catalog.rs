@@ -13,6 +13,7 @@ use fleet_telemetry::{MirrorTraffic, Readiness, ServerMetrics};
 use fleet_types::{lock_read, lock_write};
 use tokio::sync::Semaphore;
 
+use crate::answer::{Answer, Counted};
 use crate::mirror::ServedMirror;
 use crate::path::Candidate;
 
@@ -24,7 +25,7 @@ pub struct Catalog {
     data: PathBuf,
     metrics: Arc<ServerMetrics>,
     /// Counts the requests that belong to no mirror.
-    pub outside: Arc<MirrorTraffic>,
+    outside: Arc<MirrorTraffic>,
     /// Files that the mirrors may keep open.
     open_files: Arc<Semaphore>,
     known: RwLock<Arc<Known>>,
@@ -103,6 +104,21 @@ impl Catalog {
             .filter_map(|mirror| Some((mirror, candidate.below(mirror.serving_path())?)))
             .max_by_key(|(mirror, _)| mirror.serving_path().len())
             .map(|(mirror, rest)| (mirror.clone(), rest))
+    }
+
+    /// An answer that counts for no mirror.
+    pub fn outside(&self, answer: Answer) -> Counted {
+        Counted {
+            answer,
+            traffic: self.outside.clone(),
+        }
+    }
+
+    /// For a request that should have been answered, and was not for a reason of our own.
+    pub fn unanswered(&self) -> Counted {
+        self.outside(Answer::unavailable(
+            "the mirror could not answer this request",
+        ))
     }
 
     /// Ready when every known store serves a snapshot and there is one: local facts only. Blocks on the disk.

@@ -21,23 +21,18 @@ use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use crate::answer::{Answer, Counted};
+use crate::answer::Answer;
 use crate::asked::{Asked, NeedsDisk};
 use crate::body::{self, InFlight, prepare};
 use crate::catalog::Catalog;
 use crate::handler;
 use crate::http2::{self, Answers, Limits};
+use crate::limits::{HEAD_TIMEOUT, MAX_HEAD_BYTES, MAX_HEADERS, STALL_TIMEOUT};
 use crate::plain;
 use crate::stall::StallGuard;
 use crate::transaction::{Way, is_host_clear};
 
-/// For a whole request head to arrive; an idle connection is closed after it too.
-pub const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
-/// Without the client taking a single byte.
-pub const STALL_TIMEOUT: Duration = Duration::from_secs(120);
-pub const MAX_HEAD_BYTES: usize = 32 * 1024;
-pub const MAX_HEADERS: usize = 100;
 
 /// The main listener.
 pub struct HttpServer {
@@ -194,7 +189,7 @@ impl Answers for Answering {
             tracing::error!(%error, "a request could not be answered");
             None
         });
-        found.unwrap_or_else(|| InFlight::begin(&Method::GET, unanswered(&self.0.catalog), started))
+        found.unwrap_or_else(|| InFlight::begin(&Method::GET, self.0.catalog.unanswered(), started))
     }
 }
 
@@ -225,13 +220,10 @@ impl Answering {
                     may_block,
                 },
             )?,
-            false => Counted {
-                answer: Answer::text(
-                    StatusCode::BAD_REQUEST,
-                    "this is not a request that can be answered",
-                ),
-                traffic: catalog.outside.clone(),
-            },
+            false => catalog.outside(Answer::text(
+                StatusCode::BAD_REQUEST,
+                "this is not a request that can be answered",
+            )),
         };
         prepare(&head.method, counted, started, may_block)
     }
@@ -253,14 +245,6 @@ where
     };
     if let Err(error) = result {
         tracing::debug!(%error, "a connection ended early");
-    }
-}
-
-/// For a request that should have been answered, and was not for a reason of our own.
-pub fn unanswered(catalog: &Catalog) -> Counted {
-    Counted {
-        answer: Answer::unavailable("the mirror could not answer this request"),
-        traffic: catalog.outside.clone(),
     }
 }
 

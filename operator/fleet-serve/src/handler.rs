@@ -15,12 +15,7 @@ use crate::status::{self, MirrorStatus, PublicStatus};
 
 /// Answers one request; always, where it may block.
 pub fn answer(catalog: &Catalog, asked: Asked<'_>) -> Result<Counted, NeedsDisk> {
-    let outside = |answer| {
-        Ok(Counted {
-            answer,
-            traffic: catalog.outside.clone(),
-        })
-    };
+    let outside = |answer| Ok(catalog.outside(answer));
     if asked.method != Method::GET && asked.method != Method::HEAD {
         return outside(Answer::method_not_allowed());
     }
@@ -105,10 +100,7 @@ fn route(catalog: &Catalog, asked: Asked<'_>, full: &Candidate) -> Result<Counte
                     "no mirror is served under this path; / lists those that are",
                 ),
             };
-            Counted {
-                answer,
-                traffic: catalog.outside.clone(),
-            }
+            catalog.outside(answer)
         }
     };
     Ok(counted)
@@ -120,12 +112,7 @@ fn ours(
     full: &Candidate,
     rest: &Candidate,
 ) -> Result<Counted, NeedsDisk> {
-    let outside = |answer| {
-        Ok(Counted {
-            answer,
-            traffic: catalog.outside.clone(),
-        })
-    };
+    let outside = |answer| Ok(catalog.outside(answer));
     asked.disk()?;
     if let Some(answer) = status_answer(catalog, asked.path, Audience::Clients) {
         return outside(answer);

@@ -25,8 +25,8 @@ use tokio_util::sync::CancellationToken;
 use crate::answer::{Answer, Content};
 use crate::blobs::Blob;
 use crate::body::InFlight;
-use crate::connection::MAX_HEAD_BYTES;
 use crate::date;
+use crate::limits::MAX_HEAD_BYTES;
 use crate::read::{read_patiently, read_piece_at_hand};
 use crate::room::{PIECE_BYTES, Room, Taken};
 

@@ -22,6 +22,7 @@ mod descriptors;
 mod folders;
 mod handler;
 mod http2;
+mod limits;
 mod listing;
 mod lookup;
 mod mirror;
@@ -55,10 +56,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::answer::Answer;
 use crate::catalog::Catalog;
-use crate::connection::{HEAD_TIMEOUT, HttpServer, STALL_TIMEOUT, bind};
+use crate::connection::{HttpServer, bind};
 use crate::descriptors::Shares;
 use crate::handler::Audience;
 use crate::http2::Limits;
+use crate::limits::{HEAD_TIMEOUT, STALL_TIMEOUT};
 use crate::room::SHARED_BYTES;
 use crate::tls::Certificate;
 

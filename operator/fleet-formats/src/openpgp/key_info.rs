@@ -4,7 +4,8 @@ use pgp::types::KeyDetails;
 
 use super::certificate::Certificate;
 use super::keyring::{Keyring, fingerprint_text};
-use super::standing::{self, Fault};
+use super::problems::Fault;
+use super::standing;
 
 /// One certificate of a keyring, for people.
 #[derive(Debug, Clone, PartialEq, Eq)]

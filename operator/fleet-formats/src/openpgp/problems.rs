@@ -1,11 +1,23 @@
-//! Words for what is wrong with signatures.
+//! What is wrong with keys and signatures, and the words for it.
 
 use fleet_types::Reason;
 use fleet_types::documents::UnixSeconds;
 
 use super::SignatureProblem;
-use super::standing::Fault;
 use crate::seam::Rejected;
+
+/// Why a key of the keyring may not vouch for data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Fault {
+    Revoked,
+    /// Since when, seconds since 1970-01-01T00:00:00Z.
+    Expired(i64),
+    TooWeak(String),
+    /// The certificate does not say that this key may sign data for it.
+    NotBound(&'static str),
+    /// Whether it does cannot be computed.
+    Unsupported(String),
+}
 
 pub(super) fn unreadable(text: String) -> SignatureProblem {
     SignatureProblem {

@@ -12,6 +12,7 @@ use pgp::types::{KeyDetails, Tag, Timestamp};
 use super::certificate::{Certificate, Component, Subkey, User};
 use super::computing::{self, computable};
 use super::keyring::Keyring;
+use super::problems::Fault;
 use super::signature;
 use super::strength::{is_strong_hash, strong_enough};
 
@@ -21,19 +22,6 @@ pub(super) const CLOCK_TOLERANCE_SECONDS: i64 = 10;
 /// 2023-02-01: until then SHA-1 is believed inside certificates (not over data), as in other OpenPGP policies: older
 /// keys are bound with it, and forging a binding needs a second preimage.
 const SHA1_BINDINGS_UNTIL: i64 = 1_675_209_600;
-
-/// Why a key of the keyring may not vouch for data.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Fault {
-    Revoked,
-    /// Since when, seconds since 1970-01-01T00:00:00Z.
-    Expired(i64),
-    TooWeak(String),
-    /// The certificate does not say that this key may sign data for it.
-    NotBound(&'static str),
-    /// Whether it does cannot be computed.
-    Unsupported(String),
-}
 
 /// Judges one key at `now`.
 pub(super) fn component(

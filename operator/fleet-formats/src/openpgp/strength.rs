@@ -4,7 +4,7 @@ use pgp::crypto::hash::HashAlgorithm;
 use pgp::ser::Serialize;
 use pgp::types::PublicParams;
 
-use super::standing::Fault;
+use super::problems::Fault;
 
 const MIN_RSA_BITS: u16 = 2048;
 

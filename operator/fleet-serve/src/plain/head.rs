@@ -6,7 +6,7 @@ use std::mem::MaybeUninit;
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 
-use crate::connection::{MAX_HEAD_BYTES, MAX_HEADERS};
+use crate::limits::{MAX_HEAD_BYTES, MAX_HEADERS};
 use crate::transaction::is_host_clear;
 
 /// One request without its body.

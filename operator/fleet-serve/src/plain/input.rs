@@ -4,7 +4,7 @@ use http::{HeaderMap, StatusCode};
 
 use super::head::{Head, Parsed, parse};
 use super::spare::{self, Spare};
-use crate::connection::MAX_HEAD_BYTES;
+use crate::limits::MAX_HEAD_BYTES;
 
 /// A first read; a head of a package manager has a few hundred bytes, so this is several pipelined ones.
 const FIRST: usize = 4 * 1024;

@@ -37,8 +37,8 @@ use crate::asked::{Asked, NeedsDisk};
 use crate::blobs::Blob;
 use crate::body::InFlight;
 use crate::catalog::Catalog;
-use crate::connection::{HEAD_TIMEOUT, unanswered};
 use crate::handler;
+use crate::limits::HEAD_TIMEOUT;
 use crate::read::{read_at_hand, read_patiently};
 use crate::transaction::Way;
 
@@ -165,7 +165,7 @@ impl Connection {
         });
         match finding.await {
             Ok((head, counted)) => {
-                let counted = counted.unwrap_or_else(|| unanswered(&self.catalog));
+                let counted = counted.unwrap_or_else(|| self.catalog.unanswered());
                 Ok((head, counted))
             }
             Err(error) => {

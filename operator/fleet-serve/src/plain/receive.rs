@@ -13,7 +13,7 @@ use tokio_util::io::poll_read_buf;
 
 use super::Connection;
 use super::output::After;
-use crate::connection::HEAD_TIMEOUT;
+use crate::limits::HEAD_TIMEOUT;
 
 /// How long, and for how much, a closing connection listens on, so that the client can read the answer before the
 /// kernel tells it that its bytes were not wanted.

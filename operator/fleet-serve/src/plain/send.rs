@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::clock::Clock;
-use crate::connection::STALL_TIMEOUT;
+use crate::limits::STALL_TIMEOUT;
 
 /// What sending needs of a connection.
 pub struct Line<'a> {
