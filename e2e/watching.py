@@ -122,7 +122,7 @@ class Watch:
                 for monitor in self.monitors
             ],
         }))  # fmt: skip
-        self._start("prometheus", self.port, ["prometheus", f"--config.file={config}", f"--storage.tsdb.path={self.folder}/tsdb"])
+        self._start("prometheus", self.port, ["prometheus", f"--config.file={config}", f"--storage.tsdb.path={self.folder}/tsdb", "--rules.alert.resend-delay=1s"])
 
     def _start_alertmanager(self) -> None:
         config = self.folder / "alertmanager.json"
