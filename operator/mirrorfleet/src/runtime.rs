@@ -69,7 +69,8 @@ impl LogArguments {
     /// Sets the log up, so that its lines do not tear what `display` shows.
     pub fn init(&self, verbosity: Verbosity, display: &Display) -> Result<(), Failure> {
         let default = match verbosity {
-            Verbosity::Quiet => "warn",
+            // What the API server refuses is told by whoever asked it.
+            Verbosity::Quiet => "warn,kube_client=off",
             Verbosity::Daemon => "info",
         };
         let writer = display
