@@ -28,7 +28,9 @@ def chart_shapes(world):
         shapes = [(chart, values) for chart in (CHART, MIRRORS) for values in sorted((chart / "ci").glob("*-values.yaml"))]
         for chart, values in shapes:
             rendered = world.workdir / f"{chart.name}-{values.stem}.yaml"
-            rendered.write_text(world.lab.exec(["helm", "template", "shape", chart, "--namespace", SYSTEM_NAMESPACE, "--values", values]).stdout)
+            # The pod of `helm test` is judged by the account that it has, which nobody has made here.
+            template = ["helm", "template", "shape", chart, "--skip-tests", "--namespace", SYSTEM_NAMESPACE, "--values", values]
+            rendered.write_text(world.lab.exec(template).stdout)
             if "\nkind:" in rendered.read_text():
                 world.lab.kubectl("apply", "--dry-run=server", "--server-side", "--force-conflicts", "--validate=strict", "-f", rendered)
         return f"{len(shapes)} shapes{without}"

@@ -1,11 +1,10 @@
 //! What a copy's status says that happened, for [`timing`](crate::timing).
 
-use fleet_api::{Attempt, Mirror, ReplicaStatus, labels};
+use fleet_api::{Attempt, Mirror, ReplicaStatus};
 use fleet_types::Outcome;
 use jiff::Timestamp;
-use kube_core::ResourceExt;
 
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, requested};
 use crate::timing::{self, Due, Ended, History};
 
 /// The next run of a copy. None while `suspend` holds: a request that comes then is carried out afterwards.
@@ -47,9 +46,4 @@ pub fn history(
         volume_since,
         started_up_at: None,
     }
-}
-
-/// The value of the request annotation, if there is one.
-pub fn requested(mirror: &Mirror) -> Option<&String> {
-    mirror.annotations().get(labels::SYNC_REQUESTED_AT)
 }

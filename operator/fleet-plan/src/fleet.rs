@@ -9,7 +9,7 @@ use crate::inputs::Inputs;
 use crate::object::Owned;
 use crate::observed::{Observed, SeenMeta};
 use crate::timing::Timing;
-use crate::{due, inputs, names, pods};
+use crate::{inputs, names, pods};
 
 /// Something that only a person can put right, in words that say what to edit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,7 +98,7 @@ impl<'a> Fleet<'a> {
                     .into(),
             ));
         }
-        let request = due::requested(mirror).cloned();
+        let request = requested(mirror).cloned();
         if !seen.settings.allow_control_plane {
             away_from_control_plane(spec).map_err(invalid)?;
         }
@@ -268,6 +268,13 @@ fn upstream_of<'a>(mirror: &Mirror, seen: &'a Observed) -> Result<&'a Upstream, 
         ));
     }
     Ok(upstream)
+}
+
+/// The value of the request annotation, if there is one.
+pub fn requested(mirror: &Mirror) -> Option<&String> {
+    mirror
+        .annotations()
+        .get(fleet_api::labels::SYNC_REQUESTED_AT)
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use kube::{Client, ResourceExt};
 use serde::Serialize;
 
 use super::read::Scope;
-use super::status::{json, yaml};
+use super::show::{json, yaml};
 use super::terminal::{Colour, Colours};
 use super::why::Form;
 use super::{Cluster, ClusterArguments, complete, failure};

@@ -7,6 +7,7 @@ pub mod events;
 pub mod logs;
 mod progress;
 mod read;
+mod show;
 pub mod status;
 mod table;
 mod terminal;

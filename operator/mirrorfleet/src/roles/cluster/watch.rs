@@ -15,7 +15,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::chain;
 use super::read::{Beside, Scope, kind, mirror};
-use super::status::{Form, Show, nothing};
+use super::show::{Form, Show, nothing};
 use super::terminal::repaint;
 use crate::failure::Failure;
 use crate::report::print;

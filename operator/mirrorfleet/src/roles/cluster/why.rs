@@ -7,7 +7,7 @@ use fleet_types::Outcome;
 use jiff::Timestamp;
 
 use super::read::{Beside, Scope};
-use super::status::{json, yaml};
+use super::show::{json, yaml};
 use super::terminal::{Colour, Colours, wrap};
 use super::{ClusterArguments, complete};
 use crate::failure::Failure;
