@@ -145,7 +145,7 @@ def a_refused_sync(person: Person) -> None:
 def as_a_plugin(person: Person) -> None:
     where = f"-n {person.fleet.namespace}"
     has(person.type(f"kubectl mirrorfleet status {where}"), "region-a")
-    has(person.type("kubectl mirrorfleet --help"), "kubectl mirrorfleet <COMMAND>", "sync-now")
+    has(person.type("kubectl mirrorfleet --help"), "Usage: kubectl mirrorfleet [OPTIONS] <COMMAND>", "sync-now")
     has(person.type(f"kubectl mirrorfleet suspend debian {where}"), "kubectl mirrorfleet resume debian")
     has(person.type(f"kubectl mirrorfleet why debian {where}"), "kubectl mirrorfleet resume debian")
     has(person.type(f"kubectl mirrorfleet resume debian {where}"), "is not suspended any more")
