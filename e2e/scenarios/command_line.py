@@ -37,8 +37,17 @@ class Person:
     def run(self, line: str, code: int = 0) -> str:
         return self.type(f"mirrorfleet {line} -n {self.fleet.namespace}", code)
 
+    def until_looked_at(self) -> None:
+        """What is edited is told once the controller has looked at it."""
+        def seen() -> bool:
+            mirror = self.fleet.get()
+            return mirror["status"].get("observedGeneration") == mirror["metadata"]["generation"]
+
+        wait_until(seen, 30, "the controller to look at the last edit")
+
     def advice(self) -> str:
         """The command that `why` says to copy."""
+        self.until_looked_at()
         return json.loads(self.run("why debian -o json"))["command"]
 
 
@@ -147,6 +156,7 @@ def as_a_plugin(person: Person) -> None:
     has(person.type(f"kubectl mirrorfleet status {where}"), "region-a")
     has(person.type("kubectl mirrorfleet --help"), "Usage: kubectl mirrorfleet [OPTIONS] <COMMAND>", "sync-now")
     has(person.type(f"kubectl mirrorfleet suspend debian {where}"), "kubectl mirrorfleet resume debian")
+    person.until_looked_at()
     has(person.type(f"kubectl mirrorfleet why debian {where}"), "kubectl mirrorfleet resume debian")
     has(person.type(f"kubectl mirrorfleet resume debian {where}"), "is not suspended any more")
     has(person.type(f"kubectl mirrorfleet status --context nowhere {where}", USAGE), "nowhere")
