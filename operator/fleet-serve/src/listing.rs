@@ -3,6 +3,8 @@
 
 use std::fmt::Write as _;
 
+use fleet_types::human_size;
+
 use crate::path::encode;
 
 /// One line of a directory.
@@ -166,28 +168,6 @@ fn time_element(unix_seconds: i64) -> String {
     }
 }
 
-/// Three digits and a binary unit; whole bytes below 1 KiB.
-fn human_size(bytes: u64) -> String {
-    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    if bytes < 1024 {
-        return format!("{bytes} B");
-    }
-    let mut value = bytes as f64;
-    let mut unit = "B";
-    for next in UNITS {
-        // 1023.5 would be printed as 1024.
-        if value < 1023.5 {
-            break;
-        }
-        value /= 1024.0;
-        unit = next;
-    }
-    match value < 9.95 {
-        true => format!("{value:.1} {unit}"),
-        false => format!("{value:.0} {unit}"),
-    }
-}
-
 /// For text and for attribute values in double quotes.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
@@ -243,17 +223,6 @@ mod tests {
         );
         assert!(page.contains("href=\"../\"") && page.contains("color-scheme:light dark"));
         assert!(!page.contains("<script>"));
-    }
-
-    #[test]
-    fn sizes_are_short() {
-        let shown = [0, 1023, 1024, 10_189, 1_048_575, 1_073_741_824, u64::MAX].map(human_size);
-        assert_eq!(
-            shown,
-            [
-                "0 B", "1023 B", "1.0 KiB", "10 KiB", "1.0 MiB", "1.0 GiB", "16 EiB"
-            ]
-        );
     }
 
     #[test]

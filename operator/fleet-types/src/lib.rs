@@ -13,6 +13,7 @@ mod reason;
 mod revision;
 mod run_facts;
 mod shown;
+mod size;
 
 pub use condition::ConditionStatus;
 pub use digest::{Digest, DigestError, Expected, HashAlgorithm, Hashes, Sha256};
@@ -22,3 +23,4 @@ pub use reason::{Outcome, Reason};
 pub use revision::{Accepted, Relation, UnitRevision};
 pub use run_facts::{ClockReading, RunFacts};
 pub use shown::{shown_file, shown_url};
+pub use size::human_size;

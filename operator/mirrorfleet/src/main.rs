@@ -125,8 +125,8 @@ fn run(cli: Cli) -> Result<Outcome, Failure> {
         Role::Unpin(arguments) => cluster::act::unpin(arguments, log),
         Role::Suspend(arguments) => cluster::act::suspend(arguments, log),
         Role::Resume(arguments) => cluster::act::resume(arguments, log),
-        Role::Logs(arguments) => cluster::logs::run(arguments, log).map(|()| Outcome::Good),
-        Role::Events(arguments) => cluster::events::run(arguments, log).map(|()| Outcome::Good),
+        Role::Logs(arguments) => cluster::logs::run(arguments, log),
+        Role::Events(arguments) => cluster::events::run(arguments, log),
         Role::Controller(arguments) => {
             roles::controller::run(*arguments, log).map(|()| Outcome::Good)
         }

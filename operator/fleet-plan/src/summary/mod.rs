@@ -10,13 +10,13 @@ use fleet_api::{
     ConditionStatus, ConditionType, Mirror, MirrorStatus, RegionState, RegionStatus, ReplicaStatus,
     Trigger, Upstream,
 };
-use fleet_types::{Outcome, Reason};
+use fleet_types::{Outcome, Reason, human_size};
 use jiff::{SignedDuration, Timestamp};
 use kube_core::ResourceExt;
 use serde::Serialize;
 
 pub use self::notes::Note;
-pub use self::words::{Program, bytes, capital, enumeration, span};
+pub use self::words::{Program, capital, enumeration, span};
 
 use crate::due;
 use crate::freshness;
@@ -65,7 +65,7 @@ impl std::fmt::Display for Progress {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.percent() {
             Some(percent) => {
-                let planned = bytes(self.planned_bytes);
+                let planned = human_size(self.planned_bytes);
                 write!(f, "{} {percent}% of {planned}", self.phase)
             }
             None => f.write_str(&self.phase),

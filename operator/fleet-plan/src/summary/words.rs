@@ -19,25 +19,6 @@ pub fn span(seconds: i64) -> String {
     }
 }
 
-/// A number of bytes: `512 B`, `1.2 GiB`.
-pub fn bytes(count: u64) -> String {
-    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    let mut value = count as f64;
-    let mut unit = "B";
-    for next in UNITS {
-        if value < 1024.0 {
-            break;
-        }
-        value /= 1024.0;
-        unit = next;
-    }
-    match unit {
-        "B" => format!("{count} B"),
-        _ if value < 10.0 => format!("{value:.1} {unit}"),
-        _ => format!("{value:.0} {unit}"),
-    }
-}
-
 /// `a`, `a and b`, `a, b and c`; of more than four the first three and how many more.
 pub fn enumeration(names: &[String]) -> String {
     match names {
@@ -108,17 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_have_two_digits_and_names_are_enumerated() {
-        for (count, text) in [
-            (0, "0 B"),
-            (1023, "1023 B"),
-            (1024, "1.0 KiB"),
-            (1_288_490_189, "1.2 GiB"),
-            (50 << 30, "50 GiB"),
-            (u64::MAX, "16 EiB"),
-        ] {
-            assert_eq!(bytes(count), text);
-        }
+    fn names_are_enumerated() {
         let names = |count: usize| -> Vec<String> { (0..count).map(|n| n.to_string()).collect() };
         let told: Vec<String> = (0..6).map(|count| enumeration(&names(count))).collect();
         let wanted = [

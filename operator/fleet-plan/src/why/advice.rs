@@ -162,23 +162,26 @@ pub fn of(reason: Reason, facts: &Facts) -> Advice {
         | Reason::KeyRevoked
         | Reason::SignatureTooWeak
         | Reason::SignatureUnsupported
-        | Reason::TooFewSignatures
-        | Reason::RollbackDetected
+        | Reason::TooFewSignatures => signature(facts),
+        Reason::RollbackDetected
         | Reason::Equivocation
         | Reason::ReleaseInfoChanged
         | Reason::IndexExpired
-        | Reason::IndexFromFuture
-        | Reason::SuiteMismatch
-        | Reason::ReleasePairMismatch
         | Reason::ContentMutated
         | Reason::ShrinkRefused
+        | Reason::ReleasePairMismatch => verification(facts),
+        Reason::NotVerified => Advice::new(
+            "Name a keyring in the Upstream, if somebody signs what it has:",
+            facts.edit_upstream(),
+        ),
+        Reason::IndexFromFuture
+        | Reason::SuiteMismatch
         | Reason::PathConflict
         | Reason::WeakHash
         | Reason::DigestMismatch
         | Reason::IndexMalformed
         | Reason::TooLarge
-        | Reason::UnsafePath
-        | Reason::NotVerified => refused(reason, facts),
+        | Reason::UnsafePath => fault_of_the_upstream(facts),
         Reason::StorageFull
         | Reason::StorageReadOnly
         | Reason::StoreCorrupt
@@ -278,39 +281,28 @@ fn upstream(reason: Reason, facts: &Facts) -> Advice {
     }
 }
 
-fn refused(reason: Reason, facts: &Facts) -> Advice {
-    match reason {
-        Reason::SignatureMissing
-        | Reason::SignatureBad
-        | Reason::SignatureExpired
-        | Reason::KeyUnknown
-        | Reason::KeyExpired
-        | Reason::KeyRevoked
-        | Reason::SignatureTooWeak
-        | Reason::SignatureUnsupported
-        | Reason::TooFewSignatures => Advice::new(
-            "Where the upstream has announced another key by a way that you trust, put it into the keyring; else leave it refused, since this is what a forgery looks like. The keyring is:",
-            facts.reference("trust.keyringRef"),
-        ),
-        Reason::RollbackDetected
-        | Reason::Equivocation
-        | Reason::ReleaseInfoChanged
-        | Reason::IndexExpired
-        | Reason::ContentMutated
-        | Reason::ShrinkRefused
-        | Reason::ReleasePairMismatch => Advice::new(
-            "Ask the upstream's operators; what they did on purpose is let through in spec.verification:",
-            facts.edit(),
-        ),
-        Reason::NotVerified => Advice::new(
-            "Name a keyring in the Upstream, if somebody signs what it has:",
-            facts.edit_upstream(),
-        ),
-        _ => Advice::new(
-            "Only the upstream can mend it: tell its operators what the log says:",
-            facts.ours("logs"),
-        ),
-    }
+/// What somebody signed wrongly, or somebody else.
+fn signature(facts: &Facts) -> Advice {
+    Advice::new(
+        "Where the upstream has announced another key by a way that you trust, put it into the keyring; else leave it refused, since this is what a forgery looks like. The keyring is:",
+        facts.reference("trust.keyringRef"),
+    )
+}
+
+/// What a field of the manifest lets through.
+fn verification(facts: &Facts) -> Advice {
+    Advice::new(
+        "Ask the upstream's operators; what they did on purpose is let through in spec.verification:",
+        facts.edit(),
+    )
+}
+
+/// What nobody here can mend.
+fn fault_of_the_upstream(facts: &Facts) -> Advice {
+    Advice::new(
+        "Only the upstream can mend it: tell its operators what the log says:",
+        facts.ours("logs"),
+    )
 }
 
 fn storage(reason: Reason, facts: &Facts) -> Advice {

@@ -12,26 +12,15 @@ use kube::api::{Api, Patch, PatchParams};
 use serde_json::Value;
 
 use super::read::{Beside, Scope, kind, mirror};
-use super::{Cluster, ClusterArguments, complete, failure};
+use super::{Cluster, Target, ask, complete, failure};
 use crate::failure::Failure;
-use crate::progress::Display;
 use crate::report::print;
-use crate::runtime::{LogArguments, Verbosity, block_on};
+use crate::runtime::LogArguments;
 
 /// How often a decision is made again that somebody else overtook.
 const TRIES: usize = 5;
 /// How often is looked whether a sync has ended.
 const LOOK: Duration = Duration::from_secs(1);
-
-/// A Mirror, and where it is.
-#[derive(Debug, clap::Args)]
-pub struct Target {
-    /// Name of the Mirror
-    #[arg(value_name = "MIRROR", add = ArgValueCandidates::new(complete::mirrors))]
-    mirror: String,
-    #[command(flatten)]
-    cluster: ClusterArguments,
-}
 
 /// Asks for a sync of every region at once, whatever the schedule says
 #[derive(Debug, clap::Args)]
@@ -75,10 +64,9 @@ pub struct Resume {
 }
 
 pub fn sync_now(arguments: SyncNow, log: &LogArguments) -> Result<Outcome, Failure> {
-    log.init(Verbosity::Quiet, &Display::Silent)?;
-    block_on(|stop| async move {
-        let cluster = arguments.target.cluster.connect().await?;
-        let asked = act(&cluster, &arguments.target.mirror, |_| Ok(Act::SyncNow)).await?;
+    let target = &arguments.target;
+    ask(&target.cluster, log, false, async |cluster| {
+        let asked = act(cluster, target, |_| Ok(Act::SyncNow)).await?;
         if !arguments.wait {
             return Ok(Outcome::Good);
         }
@@ -86,10 +74,7 @@ pub fn sync_now(arguments: SyncNow, log: &LogArguments) -> Result<Outcome, Failu
             let message = "--wait: it is suspended, so there is nothing to wait for";
             return Err(Failure::invalid(message));
         }
-        tokio::select! {
-            () = stop.cancelled() => Ok(Outcome::Good),
-            ended = ended(&cluster, &asked) => ended,
-        }
+        ended(cluster, &asked).await
     })
 }
 
@@ -117,10 +102,8 @@ fn once(
     log: &LogArguments,
     decide: impl Fn(&Mirror) -> Result<Act, Failure>,
 ) -> Result<Outcome, Failure> {
-    log.init(Verbosity::Quiet, &Display::Silent)?;
-    block_on(|_| async move {
-        let cluster = target.cluster.connect().await?;
-        act(&cluster, &target.mirror, decide).await?;
+    ask(&target.cluster, log, false, async |cluster| {
+        act(cluster, &target, decide).await?;
         Ok(Outcome::Good)
     })
 }
@@ -128,10 +111,10 @@ fn once(
 /// Decides by the Mirror as it is, writes, and says what is so now and what happens next.
 async fn act(
     cluster: &Cluster,
-    name: &str,
+    target: &Target,
     decide: impl Fn(&Mirror) -> Result<Act, Failure>,
 ) -> Result<Mirror, Failure> {
-    let scope = Scope::Named(cluster.namespace.clone(), vec![name.to_owned()]);
+    let (scope, name) = (target.scope(cluster), target.mirror.as_str());
     let mut tries = 0;
     let (act, after, changed) = loop {
         let before = scope.mirrors(&cluster.client).await?;

@@ -1,16 +1,17 @@
 //! `mirrorfleet events`.
 
-use clap_complete::ArgValueCandidates;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fleet_api::Mirror;
 use fleet_plan::names;
 use fleet_plan::summary::span;
+use fleet_types::Outcome;
 use futures::TryStreamExt;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Event;
 use kube::api::{Api, ListParams};
-use kube::runtime::{WatchStreamExt, watcher};
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, Event as Change, watcher};
 use kube::{Client, ResourceExt};
 use serde::Serialize;
 
@@ -18,23 +19,16 @@ use super::read::Scope;
 use super::show::{json, yaml};
 use super::terminal::{Colour, Colours};
 use super::why::Form;
-use super::{Cluster, ClusterArguments, complete, failure};
+use super::{Cluster, Targets, ask, begun_again, failure};
 use crate::failure::Failure;
-use crate::progress::Display;
 use crate::report::print;
-use crate::runtime::{LogArguments, Verbosity, block_on};
+use crate::runtime::LogArguments;
 
 /// Prints the Events about Mirrors, about their Upstreams and about all that was made for them, the newest last
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Names of Mirrors [default: all of the namespace]
-    #[arg(value_name = "MIRROR", add = ArgValueCandidates::new(complete::mirrors))]
-    mirrors: Vec<String>,
     #[command(flatten)]
-    cluster: ClusterArguments,
-    /// Of the Mirrors of all namespaces
-    #[arg(short = 'A', long, conflicts_with = "mirrors")]
-    all_namespaces: bool,
+    targets: Targets,
     /// How to show them
     #[arg(short = 'o', long, value_enum, default_value = "text")]
     output: Form,
@@ -60,19 +54,17 @@ struct Told {
     message: String,
 }
 
-pub fn run(arguments: Arguments, log: &LogArguments) -> Result<(), Failure> {
-    log.init(Verbosity::Quiet, &Display::Silent)?;
-    block_on(|stop| async move {
-        let cluster = arguments.cluster.connect().await?;
-        tokio::select! {
-            () = stop.cancelled() => Ok(()),
-            result = tell(&cluster, &arguments) => result,
-        }
-    })
+pub fn run(arguments: Arguments, log: &LogArguments) -> Result<Outcome, Failure> {
+    ask(
+        &arguments.targets.cluster,
+        log,
+        arguments.watch,
+        async |cluster| tell(cluster, &arguments).await,
+    )
 }
 
-async fn tell(cluster: &Cluster, arguments: &Arguments) -> Result<(), Failure> {
-    let scope = Scope::new(cluster, arguments.all_namespaces, &arguments.mirrors);
+async fn tell(cluster: &Cluster, arguments: &Arguments) -> Result<Outcome, Failure> {
+    let scope = arguments.targets.scope(cluster);
     let objects = Objects::of(&scope.mirrors(&cluster.client).await?);
     let api = api(&cluster.client, &scope);
     let list = api.list(&ListParams::default()).await.map_err(failure)?;
@@ -84,7 +76,7 @@ async fn tell(cluster: &Cluster, arguments: &Arguments) -> Result<(), Failure> {
     events.sort_by_key(|event| event.at);
     let printer = Printer {
         form: arguments.output,
-        everywhere: arguments.all_namespaces,
+        everywhere: arguments.targets.all_namespaces,
         colours: Colours::of_standard_output(),
     };
     if events.is_empty() && !arguments.watch {
@@ -94,14 +86,14 @@ async fn tell(cluster: &Cluster, arguments: &Arguments) -> Result<(), Failure> {
     if arguments.watch {
         follow(&api, &objects, &printer, seen).await?;
     }
-    Ok(())
+    Ok(Outcome::Good)
 }
 
-/// One version of one Event.
-type Version = (Option<String>, Option<String>);
+/// The last version of each Event that there is, by its uid.
+type Seen = BTreeMap<String, Option<String>>;
 
-fn version(event: &Event) -> Version {
-    (event.uid(), event.resource_version())
+fn version(event: &Event) -> (String, Option<String>) {
+    (event.uid().unwrap_or_default(), event.resource_version())
 }
 
 /// Prints what comes beside what was `seen`.
@@ -109,18 +101,25 @@ async fn follow(
     api: &Api<Event>,
     objects: &Objects,
     printer: &Printer,
-    mut seen: BTreeSet<Version>,
+    mut seen: Seen,
 ) -> Result<(), Failure> {
     let events = watcher(api.clone(), watcher::Config::default()).default_backoff();
-    let mut events = std::pin::pin!(events.applied_objects());
+    let mut events = std::pin::pin!(events);
     loop {
         match events.try_next().await {
             Ok(None) => return Ok(()),
-            Ok(Some(event)) if objects.cover(&event) && seen.insert(version(&event)) => {
-                print(&printer.text(&[told(&event)], Timestamp::now(), false)?)?;
+            Ok(Some(Change::Apply(event) | Change::InitApply(event))) => {
+                let (uid, version) = version(&event);
+                let before = seen.insert(uid, version.clone());
+                if objects.cover(&event) && before != Some(version) {
+                    print(&printer.text(&[told(&event)], Timestamp::now(), false)?)?;
+                }
             }
-            Ok(Some(_)) => {}
-            Err(error) => eprintln!("the watch is begun again: {}", super::chain(&error)),
+            Ok(Some(Change::Delete(event))) => {
+                seen.remove(&version(&event).0);
+            }
+            Ok(Some(Change::Init | Change::InitDone)) => {}
+            Err(error) => begun_again(&error),
         }
     }
 }

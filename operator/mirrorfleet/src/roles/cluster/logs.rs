@@ -2,18 +2,17 @@
 
 use clap_complete::ArgValueCandidates;
 use fleet_api::{Mirror, labels};
+use fleet_types::Outcome;
 use futures::stream::{BoxStream, StreamExt, select_all};
 use futures::{AsyncBufReadExt, TryStreamExt};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::api::{Api, ListParams, LogParams};
 
-use super::read::Scope;
-use super::{Cluster, ClusterArguments, complete, failure};
+use super::{Cluster, Target, ask, complete, failure};
 use crate::failure::Failure;
-use crate::progress::Display;
 use crate::report::print;
-use crate::runtime::{LogArguments, Verbosity, block_on};
+use crate::runtime::LogArguments;
 
 /// Prints the log of a Mirror's syncs, or of its servers
 ///
@@ -21,11 +20,8 @@ use crate::runtime::{LogArguments, Verbosity, block_on};
 /// pods begin with their region.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Name of the Mirror
-    #[arg(value_name = "MIRROR", add = ArgValueCandidates::new(complete::mirrors))]
-    mirror: String,
     #[command(flatten)]
-    cluster: ClusterArguments,
+    target: Target,
     /// Only of this region
     #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(complete::regions))]
     region: Option<String>,
@@ -43,26 +39,24 @@ pub struct Arguments {
     previous: bool,
 }
 
-pub fn run(arguments: Arguments, log: &LogArguments) -> Result<(), Failure> {
-    log.init(Verbosity::Quiet, &Display::Silent)?;
-    block_on(|stop| async move {
-        let cluster = arguments.cluster.connect().await?;
-        tokio::select! {
-            () = stop.cancelled() => Ok(()),
-            result = tell(&cluster, &arguments) => result,
-        }
-    })
+pub fn run(arguments: Arguments, log: &LogArguments) -> Result<Outcome, Failure> {
+    ask(
+        &arguments.target.cluster,
+        log,
+        arguments.follow,
+        async |cluster| tell(cluster, &arguments).await,
+    )
 }
 
-async fn tell(cluster: &Cluster, arguments: &Arguments) -> Result<(), Failure> {
-    let scope = Scope::Named(cluster.namespace.clone(), vec![arguments.mirror.clone()]);
+async fn tell(cluster: &Cluster, arguments: &Arguments) -> Result<Outcome, Failure> {
+    let scope = arguments.target.scope(cluster);
     let mirrors = scope.mirrors(&cluster.client).await?;
     let api: Api<Pod> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
     let pods = pods(&api, arguments).await?;
     if pods.is_empty() {
         let told = mirrors.iter().flat_map(|mirror| nothing(mirror, arguments));
         told.for_each(|line| eprintln!("{line}"));
-        return Ok(());
+        return Ok(Outcome::Good);
     }
     let parameters = LogParams {
         follow: arguments.follow,
@@ -89,7 +83,7 @@ async fn tell(cluster: &Cluster, arguments: &Arguments) -> Result<(), Failure> {
         let line = line.map_err(|error| Failure::output("the log", error))?;
         print(&line)?;
     }
-    Ok(())
+    Ok(Outcome::Good)
 }
 
 /// The pods in question with their region, in the order of regions and of time.
@@ -101,7 +95,7 @@ async fn pods(api: &Api<Pod>, arguments: &Arguments) -> Result<Vec<(String, Stri
     let mut selector = format!(
         "{}={},{}={component}",
         labels::MIRROR,
-        arguments.mirror,
+        arguments.target.mirror,
         labels::COMPONENT
     );
     if let Some(region) = &arguments.region {

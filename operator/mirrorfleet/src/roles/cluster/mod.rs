@@ -19,12 +19,15 @@ use std::path::PathBuf;
 use clap::ValueHint;
 use clap_complete::ArgValueCandidates;
 use fleet_plan::summary::Program;
-use fleet_types::Reason;
+use fleet_types::{Outcome, Reason};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 
+use self::read::Scope;
 use crate::failure::Failure;
 use crate::program::Called;
+use crate::progress::Display;
+use crate::runtime::{LogArguments, Verbosity, block_on};
 
 /// Which cluster, and where in it.
 #[derive(Debug, Clone, clap::Args)]
@@ -40,6 +43,46 @@ pub struct ClusterArguments {
     kubeconfig: Option<PathBuf>,
 }
 
+/// A Mirror, and where it is.
+#[derive(Debug, clap::Args)]
+pub struct Target {
+    /// Name of the Mirror
+    #[arg(value_name = "MIRROR", add = ArgValueCandidates::new(complete::mirrors))]
+    mirror: String,
+    #[command(flatten)]
+    cluster: ClusterArguments,
+}
+
+impl Target {
+    fn scope(&self, cluster: &Cluster) -> Scope {
+        Scope::Named(cluster.namespace.clone(), vec![self.mirror.clone()])
+    }
+}
+
+/// Mirrors, and where they are.
+#[derive(Debug, clap::Args)]
+pub struct Targets {
+    /// Names of Mirrors [default: all of the namespace]
+    #[arg(value_name = "MIRROR", add = ArgValueCandidates::new(complete::mirrors))]
+    mirrors: Vec<String>,
+    #[command(flatten)]
+    cluster: ClusterArguments,
+    /// The Mirrors of all namespaces
+    #[arg(short = 'A', long, conflicts_with = "mirrors")]
+    all_namespaces: bool,
+}
+
+impl Targets {
+    fn scope(&self, cluster: &Cluster) -> Scope {
+        let namespace = cluster.namespace.clone();
+        match (self.all_namespaces, self.mirrors.as_slice()) {
+            (true, _) => Scope::Everywhere,
+            (false, []) => Scope::Namespace(namespace),
+            (false, names) => Scope::Named(namespace, names.to_vec()),
+        }
+    }
+}
+
 /// A cluster that can be asked.
 pub struct Cluster {
     pub client: Client,
@@ -48,8 +91,28 @@ pub struct Cluster {
     pub program: Program,
 }
 
+/// Asks a cluster. Who interrupts what goes on for ever has seen enough; elsewhere nobody knows what would have come.
+fn ask(
+    arguments: &ClusterArguments,
+    log: &LogArguments,
+    goes_on: bool,
+    work: impl AsyncFnOnce(&Cluster) -> Result<Outcome, Failure>,
+) -> Result<Outcome, Failure> {
+    log.init(Verbosity::Quiet, &Display::Silent)?;
+    block_on(|stop| async move {
+        let work = async { work(&arguments.connect().await?).await };
+        tokio::select! {
+            result = work => result,
+            () = stop.cancelled() => match goes_on {
+                true => Ok(Outcome::Good),
+                false => Err(Failure::new(Reason::ApiError, "interrupted")),
+            },
+        }
+    })
+}
+
 impl ClusterArguments {
-    pub async fn connect(&self) -> Result<Cluster, Failure> {
+    async fn connect(&self) -> Result<Cluster, Failure> {
         let config = self.config().await?;
         let namespace = self.namespace.clone();
         let namespace = namespace.unwrap_or_else(|| config.default_namespace.clone());
@@ -127,6 +190,12 @@ pub fn failure(error: kube::Error) -> Failure {
             format!("the API server cannot be asked: {}", chain(&error)),
         ),
     }
+}
+
+/// For a watch that broke off, which `kube` mends by itself.
+fn begun_again(error: &dyn std::error::Error) {
+    let name = Called::now().as_str();
+    eprintln!("{name}: the watch is begun again: {}", chain(error));
 }
 
 /// An error with what it comes from, each said once.

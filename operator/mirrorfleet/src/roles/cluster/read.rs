@@ -9,7 +9,7 @@ use kube::api::{Api, ApiResource, DynamicObject, ListParams};
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 
-use super::{Cluster, failure, progress};
+use super::{failure, progress};
 use crate::failure::Failure;
 
 /// Which Mirrors are meant.
@@ -21,15 +21,6 @@ pub enum Scope {
 }
 
 impl Scope {
-    pub fn new(cluster: &Cluster, everywhere: bool, names: &[String]) -> Scope {
-        let namespace = cluster.namespace.clone();
-        match (everywhere, names) {
-            (true, _) => Scope::Everywhere,
-            (false, []) => Scope::Namespace(namespace),
-            (false, names) => Scope::Named(namespace, names.to_vec()),
-        }
-    }
-
     /// The objects of a kind that may be meant.
     pub fn api(&self, client: &Client, kind: &ApiResource) -> Api<DynamicObject> {
         match self {
@@ -81,7 +72,11 @@ pub struct Beside {
 }
 
 impl Beside {
-    pub async fn read(client: &Client, scope: &Scope, mirrors: &[Mirror]) -> Beside {
+    pub async fn read<'m>(
+        client: &Client,
+        scope: &Scope,
+        mirrors: impl IntoIterator<Item = &'m Mirror>,
+    ) -> Beside {
         let mut beside = Beside::default();
         beside.read_upstreams(client, scope).await;
         beside.read_progress(client, mirrors).await;
@@ -101,7 +96,11 @@ impl Beside {
     }
 
     /// Asks the runs that go on how far they are.
-    pub async fn read_progress(&mut self, client: &Client, mirrors: &[Mirror]) {
+    pub async fn read_progress<'m>(
+        &mut self,
+        client: &Client,
+        mirrors: impl IntoIterator<Item = &'m Mirror>,
+    ) {
         let runs = |mirror: &&Mirror| {
             let status = mirror.status.as_ref();
             status.is_some_and(|status| {
@@ -109,7 +108,7 @@ impl Beside {
                 replicas.any(|(_, replica)| replica.current_run.is_some())
             })
         };
-        let namespaces: BTreeSet<String> = (mirrors.iter().filter(runs))
+        let namespaces: BTreeSet<String> = (mirrors.into_iter().filter(runs))
             .filter_map(ResourceExt::namespace)
             .collect();
         self.progress = progress::of_runs(client, namespaces).await;

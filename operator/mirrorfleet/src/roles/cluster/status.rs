@@ -1,17 +1,15 @@
 //! `mirrorfleet status`.
 
-use clap_complete::ArgValueCandidates;
 use fleet_types::Outcome;
 use jiff::Timestamp;
 
 use super::read::{Beside, Scope};
 use super::show::{Form, Show, nothing};
 use super::terminal::Colours;
-use super::{ClusterArguments, complete, watch};
+use super::{Targets, ask, watch};
 use crate::failure::Failure;
-use crate::progress::Display;
 use crate::report::print;
-use crate::runtime::{LogArguments, Verbosity, block_on};
+use crate::runtime::LogArguments;
 
 /// Shows the Mirrors of a cluster: regions, lag against the objective, what runs, what is held and why
 ///
@@ -20,14 +18,8 @@ use crate::runtime::{LogArguments, Verbosity, block_on};
 /// is on its way (`~`) and what is held (`-`). `why` tells more of one Mirror.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Names of Mirrors [default: all of the namespace]
-    #[arg(value_name = "MIRROR", add = ArgValueCandidates::new(complete::mirrors))]
-    mirrors: Vec<String>,
     #[command(flatten)]
-    cluster: ClusterArguments,
-    /// The Mirrors of all namespaces
-    #[arg(short = 'A', long, conflicts_with = "mirrors")]
-    all_namespaces: bool,
+    targets: Targets,
     /// How to show them; json is one object a line for each Mirror
     #[arg(short = 'o', long, value_enum, default_value = "text")]
     output: Form,
@@ -40,25 +32,18 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: Arguments, log: &LogArguments) -> Result<Outcome, Failure> {
-    log.init(Verbosity::Quiet, &Display::Silent)?;
-    block_on(|stop| async move {
-        let cluster = arguments.cluster.connect().await?;
-        let scope = Scope::new(&cluster, arguments.all_namespaces, &arguments.mirrors);
+    let targets = &arguments.targets;
+    ask(&targets.cluster, log, arguments.watch, async |cluster| {
+        let scope = targets.scope(cluster);
         let show = Show {
             form: arguments.output,
-            everywhere: arguments.all_namespaces,
+            everywhere: targets.all_namespaces,
             colours: Colours::of_standard_output(),
-            cluster: &cluster,
+            cluster,
         };
-        let work = async {
-            match arguments.watch {
-                true => watch::watch(&show, &scope).await.map(|()| Outcome::Good),
-                false => once(&show, &scope, arguments.check).await,
-            }
-        };
-        tokio::select! {
-            () = stop.cancelled() => Ok(Outcome::Good),
-            result = work => result,
+        match arguments.watch {
+            true => watch::watch(&show, &scope).await.map(|()| Outcome::Good),
+            false => once(&show, &scope, arguments.check).await,
         }
     })
 }

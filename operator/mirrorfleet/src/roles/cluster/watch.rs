@@ -13,7 +13,7 @@ use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event};
 use tokio::time::MissedTickBehavior;
 
-use super::chain;
+use super::begun_again;
 use super::read::{Beside, Scope, kind, mirror};
 use super::show::{Form, Show, nothing};
 use super::terminal::repaint;
@@ -39,6 +39,7 @@ pub async fn watch(show: &Show<'_>, scope: &Scope) -> Result<(), Failure> {
         paints,
         beside: Beside::default(),
         read_at: None,
+        asked_at: None,
         printed: 0,
     };
     screen.show(&mirrors, None).await?;
@@ -56,7 +57,7 @@ pub async fn watch(show: &Show<'_>, scope: &Scope) -> Result<(), Failure> {
                     }
                 }
                 Ok(None) => return Ok(()),
-                Err(error) => eprintln!("mirrorfleet: the watch is begun again: {}", chain(&error)),
+                Err(error) => begun_again(&error),
             },
             _ = tick.tick(), if paints => screen.show(&mirrors, None).await?,
         }
@@ -99,6 +100,8 @@ struct Screen<'a> {
     paints: bool,
     beside: Beside,
     read_at: Option<tokio::time::Instant>,
+    /// When runs were asked how far they are.
+    asked_at: Option<tokio::time::Instant>,
     printed: usize,
 }
 
@@ -109,39 +112,44 @@ impl Screen<'_> {
         mirrors: &BTreeMap<Key, Mirror>,
         changed: Option<&Key>,
     ) -> Result<(), Failure> {
-        let all: Vec<Mirror> = mirrors.values().cloned().collect();
-        self.read(&all).await;
+        let changed = changed.filter(|_| !self.paints);
+        let shown: Vec<&Mirror> = match changed {
+            Some(key) => mirrors.get(key).into_iter().collect(),
+            None => mirrors.values().collect(),
+        };
+        self.read(&shown).await;
         let now = Timestamp::now();
+        let summaries = shown.iter().map(|mirror| self.beside.summary(mirror, now));
+        let summaries: Vec<_> = summaries.collect();
         if self.paints {
-            let summaries: Vec<_> = (all.iter())
-                .map(|mirror| self.beside.summary(mirror, now))
-                .collect();
             let page = match summaries.is_empty() {
                 true => format!("{}\n", nothing(self.scope)),
                 false => self.show.page(&summaries, now)?,
             };
             return print(&repaint(&page));
         }
-        for (key, mirror) in mirrors {
-            if changed.is_some_and(|changed| changed != key) {
-                continue;
-            }
-            let summary = self.beside.summary(mirror, now);
-            print(&self.show.change(&summary, self.printed == 0, now)?)?;
+        for summary in &summaries {
+            print(&self.show.change(summary, self.printed == 0, now)?)?;
             self.printed += 1;
         }
         Ok(())
     }
 
-    async fn read(&mut self, mirrors: &[Mirror]) {
+    /// What stands beside these; a page that is painted often asks no more often for that.
+    async fn read(&mut self, shown: &[&Mirror]) {
         let client = &self.show.cluster.client;
         let now = tokio::time::Instant::now();
-        let is_new = |at: tokio::time::Instant| now.duration_since(at) < REREAD;
-        if self.read_at.is_some_and(is_new) {
-            self.beside.read_progress(client, mirrors).await;
-            return;
+        let is_within = |at: Option<tokio::time::Instant>, span| {
+            at.is_some_and(|at| now.duration_since(at) < span)
+        };
+        if !is_within(self.read_at, REREAD) {
+            self.beside = Beside::read(client, self.scope, shown.iter().copied()).await;
+            (self.read_at, self.asked_at) = (Some(now), Some(now));
+        } else if !self.paints || !is_within(self.asked_at, REPAINT) {
+            self.beside
+                .read_progress(client, shown.iter().copied())
+                .await;
+            self.asked_at = Some(now);
         }
-        self.beside = Beside::read(client, self.scope, mirrors).await;
-        self.read_at = Some(now);
     }
 }

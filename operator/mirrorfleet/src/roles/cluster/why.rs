@@ -1,19 +1,17 @@
 //! `mirrorfleet why`.
 
-use clap_complete::ArgValueCandidates;
 use fleet_plan::summary::{Known, summary};
 use fleet_plan::why::{Explanation, why};
 use fleet_types::Outcome;
 use jiff::Timestamp;
 
-use super::read::{Beside, Scope};
+use super::read::Beside;
 use super::show::{json, yaml};
 use super::terminal::{Colour, Colours, wrap};
-use super::{ClusterArguments, complete};
+use super::{Target, ask};
 use crate::failure::Failure;
-use crate::progress::Display;
 use crate::report::print;
-use crate::runtime::{LogArguments, Verbosity, block_on};
+use crate::runtime::LogArguments;
 
 /// Columns of the paragraph.
 const WIDTH: usize = 100;
@@ -24,11 +22,8 @@ const WIDTH: usize = 100;
 /// command to copy.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Name of the Mirror
-    #[arg(value_name = "MIRROR", add = ArgValueCandidates::new(complete::mirrors))]
-    mirror: String,
     #[command(flatten)]
-    cluster: ClusterArguments,
+    target: Target,
     /// How to tell it
     #[arg(short = 'o', long, value_enum, default_value = "text")]
     output: Form,
@@ -46,10 +41,9 @@ pub enum Form {
 }
 
 pub fn run(arguments: Arguments, log: &LogArguments) -> Result<Outcome, Failure> {
-    log.init(Verbosity::Quiet, &Display::Silent)?;
-    block_on(|_| async move {
-        let cluster = arguments.cluster.connect().await?;
-        let scope = Scope::new(&cluster, false, std::slice::from_ref(&arguments.mirror));
+    let target = &arguments.target;
+    ask(&target.cluster, log, false, async |cluster| {
+        let scope = target.scope(cluster);
         let mirrors = scope.mirrors(&cluster.client).await?;
         let beside = Beside::read(&cluster.client, &scope, &mirrors).await;
         let mut worst = Outcome::Good;
@@ -63,10 +57,9 @@ pub fn run(arguments: Arguments, log: &LogArguments) -> Result<Outcome, Failure>
                 Form::Yaml => yaml(&[told])?,
             })?;
         }
-        Ok(if arguments.check {
-            worst
-        } else {
-            Outcome::Good
+        Ok(match arguments.check {
+            true => worst,
+            false => Outcome::Good,
         })
     })
 }
