@@ -6,7 +6,7 @@ use fleet_sync::{RunResult, SyncOptions};
 use tempfile::TempDir;
 
 use crate::support::archive::{Package, Release, Signed, now};
-use crate::support::held::Held;
+use crate::support::held::{Held, PATIENCE};
 use crate::support::{Archive, options, sync, told};
 
 const PACKAGES: usize = 200;
@@ -54,11 +54,28 @@ impl Far {
     async fn publishes(&self, flights: &[(&[(&str, usize)], usize)]) {
         self.server.hold();
         let options = self.options.clone();
-        let run = tokio::spawn(async move { sync(&options).await });
+        let mut run = tokio::spawn(async move { sync(&options).await });
+        let mut wrong = None;
         for (asked, connections) in flights {
-            self.server.flight(asked, *connections).await;
+            wrong = self.server.flight(asked, *connections).await.err();
+            if wrong.is_some() {
+                break;
+            }
         }
-        let report = run.await.unwrap();
+        let ended = match &wrong {
+            None => tokio::time::timeout(PATIENCE, &mut run).await.ok(),
+            Some(_) => None,
+        };
+        let Some(report) = ended else {
+            let more = self.server.let_go();
+            // A runtime that ends under a run would wait for it for ever.
+            let _ = run.await;
+            panic!(
+                "{}",
+                wrong.unwrap_or(format!("more is asked for: {more:?}"))
+            );
+        };
+        let report = report.unwrap();
         assert_eq!(told(&report).0, RunResult::Published, "{report:?}");
     }
 }

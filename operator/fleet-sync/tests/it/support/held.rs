@@ -14,7 +14,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use url::Url;
 
 /// More than any step takes, even on a busy machine; a test that waits this long has failed.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Default)]
 struct State {
@@ -88,8 +88,8 @@ impl Held {
     }
 
     /// Waits until exactly these are asked for, so many with each of these words in their paths, and so many connections
-    /// were made since it holds; then answers them.
-    pub async fn flight(&self, asked: &[(&str, usize)], connections: usize) {
+    /// were made since it holds; then answers them. An error says what came instead.
+    pub async fn flight(&self, asked: &[(&str, usize)], connections: usize) -> Result<(), String> {
         let is_complete = |state: &State| {
             let count = |word: &str| {
                 let waiting = state.waiting.iter();
@@ -113,11 +113,11 @@ impl Held {
         let mut state = self.shared.state.lock().unwrap();
         if came.is_err() {
             let waiting: Vec<_> = state.waiting.iter().map(|it| it.path.as_str()).collect();
-            panic!(
+            return Err(format!(
                 "{asked:?} and {connections} connections do not come together; flight {} has {waiting:?} and {}",
                 state.flights + 1,
                 state.connections
-            );
+            ));
         }
         let flights = state.flights;
         let waiting = std::mem::take(&mut state.waiting);
@@ -129,6 +129,19 @@ impl Held {
             // Who has gone needs no answer.
             let _ = waiting.go.send(());
         }
+        Ok(())
+    }
+
+    /// Answers at once again; what had been waiting.
+    pub fn let_go(&self) -> Vec<String> {
+        let mut state = self.shared.state.lock().unwrap();
+        state.holds = false;
+        let waiting = std::mem::take(&mut state.waiting).into_iter();
+        let path = |waiting: Waiting| {
+            let _ = waiting.go.send(());
+            waiting.path
+        };
+        waiting.map(path).collect()
     }
 
     /// Round trips that followed one another since it holds.
