@@ -9,6 +9,7 @@ mod endpoint;
 mod fetcher;
 mod file;
 mod http;
+mod line;
 mod meter;
 mod options;
 mod pace;

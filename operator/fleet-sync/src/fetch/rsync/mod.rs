@@ -35,7 +35,7 @@ use self::program::Order;
 use self::remote::Remote;
 use self::watch::Watch;
 use super::budget::Budget;
-use super::http::Line;
+use super::line::Line;
 use super::meter::Meter;
 use super::options::FetchOptions;
 use super::sink::Sink;
