@@ -305,6 +305,8 @@ impl Run {
         let (served, made) = blocking(move || {
             store_roots(&ground.stock.shelves, &stances)?;
             let closed = check::close(&ground, &wants, &fetched, &endorsed)?;
+            // All of them that counts is in it, and it takes as much memory again until it is a snapshot.
+            drop((wants, fetched, endorsed));
             ground.watch.stop.check()?;
             publish(&ground, closed, &stances, &omitted)
         })
