@@ -3,15 +3,13 @@
 
 use std::sync::Arc;
 
-use futures::FutureExt;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 use tokio::io::AsyncReadExt;
 
 use super::super::budget::Place;
 use super::super::http::Endpoint;
 use super::dial::Stream;
-
-/// Connections that are opened before they are needed: what a small change is fetched by.
-const AHEAD: usize = 2;
 
 pub(in crate::fetch) struct Wire {
     pub(super) stream: Box<dyn Stream>,
@@ -52,16 +50,20 @@ impl Wire {
     }
 }
 
-/// Opens connections for requests that will come, once in a run and as far as places are free.
-pub(in crate::fetch) async fn open_ahead(endpoint: Arc<Endpoint>) {
+/// Opens connections for requests that will come, `most` in a run and as far as places are free.
+pub(in crate::fetch) async fn open_ahead(endpoint: Arc<Endpoint>, most: usize) {
     let budget = &endpoint.line.budget;
-    if !endpoint.pipelines() || !endpoint.pipelining.opens_ahead() {
+    if !endpoint.pipelines() {
         return;
     }
-    let places = (0..AHEAD).map_while(|_| budget.free_place());
+    let count = endpoint.pipelining.opens_ahead(most);
+    let places = (0..count).map_while(|_| budget.free_place());
     let dials = places.map(|place| Wire::dial(&endpoint, place));
-    // What keeps one from being made is told of when it is needed.
-    for wire in futures::future::join_all(dials).await.into_iter().flatten() {
-        budget.keep(wire);
+    let mut dials: FuturesUnordered<_> = dials.collect();
+    while let Some(dialed) = dials.next().await {
+        // What keeps one from being made is told of when it is needed.
+        if let Some(wire) = dialed {
+            budget.keep(wire);
+        }
     }
 }
