@@ -93,7 +93,26 @@ pub fn block_on<F, T>(role: impl FnOnce(CancellationToken) -> F) -> Result<T, Fa
 where
     F: Future<Output = Result<T, Failure>>,
 {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    run_on(tokio::runtime::Builder::new_multi_thread(), role)
+}
+
+/// The same for a role that is one run: its network is on this thread, which so need not be woken by another for each
+/// packet that arrives. What computes, or waits for a disk, has threads of its own.
+pub fn block_on_one<F, T>(role: impl FnOnce(CancellationToken) -> F) -> Result<T, Failure>
+where
+    F: Future<Output = Result<T, Failure>>,
+{
+    run_on(tokio::runtime::Builder::new_current_thread(), role)
+}
+
+fn run_on<F, T>(
+    mut runtime: tokio::runtime::Builder,
+    role: impl FnOnce(CancellationToken) -> F,
+) -> Result<T, Failure>
+where
+    F: Future<Output = Result<T, Failure>>,
+{
+    let runtime = runtime
         .enable_all()
         .build()
         .map_err(|error| system(&error))?;

@@ -26,6 +26,19 @@ pub(super) struct Advance {
     pub presence: Vec<Vec<Presence>>,
 }
 
+impl Advance {
+    /// Of the indices that list payload, each in the form that is read.
+    pub fn listing_bytes(&self) -> u64 {
+        let groups = self.listed.index.groups.iter().zip(&self.presence);
+        let size = |(group, files): (&IndexGroup, &Vec<Presence>)| {
+            let mut files = group.files.iter().zip(files);
+            let here = files.find(|(_, presence)| matches!(presence, Presence::Here { .. }))?;
+            Some(here.0.expected.size).filter(|_| group.lists_payload)
+        };
+        groups.filter_map(size).sum()
+    }
+}
+
 /// Which file of which unit a request is for.
 #[derive(Debug, Clone, Copy)]
 struct Place {

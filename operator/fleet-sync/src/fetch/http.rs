@@ -59,8 +59,8 @@ impl Transport for HttpTransport {
         Traffic::start(self.0.clone(), alone, requests).boxed()
     }
 
-    fn open_ahead(&self) -> BoxFuture<'static, ()> {
-        pipeline::open_ahead(self.0.clone()).boxed()
+    fn open_ahead(&self, most: usize) -> BoxFuture<'static, ()> {
+        pipeline::open_ahead(self.0.clone(), most).boxed()
     }
 
     fn appetite(&self) -> usize {

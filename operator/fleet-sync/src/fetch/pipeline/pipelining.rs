@@ -18,8 +18,8 @@ pub(in crate::fetch) struct Pipelining {
     /// It has answered a request, in whichever way, and kept the connection.
     proven: AtomicBool,
     strikes: AtomicUsize,
-    /// Connections were opened before they were needed.
-    opened_ahead: AtomicBool,
+    /// Connections that were opened before they were needed.
+    opened_ahead: AtomicUsize,
     /// How many requests it answers on one connection; 0 where that is not known.
     answers_per_connection: AtomicUsize,
 }
@@ -37,9 +37,9 @@ impl Pipelining {
         }
     }
 
-    /// True once.
-    pub fn opens_ahead(&self) -> bool {
-        !self.opened_ahead.swap(true, Ordering::Relaxed)
+    /// How many to open before they are needed, so that there were `most` of them in this run.
+    pub fn opens_ahead(&self, most: usize) -> usize {
+        most.saturating_sub(self.opened_ahead.fetch_max(most, Ordering::Relaxed))
     }
 
     pub fn prove(&self) {
@@ -88,6 +88,13 @@ impl Pipelining {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn connections_are_opened_ahead_once() {
+        let pipelining = Pipelining::default();
+        let opened = [2, 2, 5, 1].map(|most| pipelining.opens_ahead(most));
+        assert_eq!(opened, [2, 0, 3, 0]);
+    }
 
     #[test]
     fn depth_comes_with_proof() {

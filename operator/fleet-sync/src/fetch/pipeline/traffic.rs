@@ -19,9 +19,6 @@ const REQUESTS_PER_CONNECTION: usize = 4;
 /// Where there is one that was kept: it is there now, and another only after a round trip.
 const REQUESTS_PER_KEPT: usize = 16;
 
-/// Connections that are opened before they are needed: what a small change is fetched by.
-const AHEAD: usize = 2;
-
 /// The ordinary way of a request.
 pub(in crate::fetch) type Alone = Box<dyn Fn(Request) -> BoxFuture<'static, Answer> + Send + Sync>;
 
@@ -67,17 +64,21 @@ async fn dial(endpoint: &Endpoint, place: Place) -> Option<Kept> {
     })
 }
 
-/// Opens connections for requests that will come, once in a run and as far as places are free.
-pub(in crate::fetch) async fn open_ahead(endpoint: Arc<Endpoint>) {
+/// Opens connections for requests that will come, `most` in a run and as far as places are free.
+pub(in crate::fetch) async fn open_ahead(endpoint: Arc<Endpoint>, most: usize) {
     let budget = &endpoint.line.budget;
-    if !endpoint.pipelines() || !endpoint.pipelining.opens_ahead() {
+    if !endpoint.pipelines() {
         return;
     }
-    let places = (0..AHEAD).map_while(|_| budget.free_place());
+    let count = endpoint.pipelining.opens_ahead(most);
+    let places = (0..count).map_while(|_| budget.free_place());
     let dials = places.map(|place| dial(&endpoint, place));
-    // What keeps one from being made is told of when it is needed.
-    for kept in futures::future::join_all(dials).await.into_iter().flatten() {
-        budget.keep(kept);
+    let mut dials: FuturesUnordered<_> = dials.collect();
+    while let Some(dialed) = dials.next().await {
+        // What keeps one from being made is told of when it is needed.
+        if let Some(kept) = dialed {
+            budget.keep(kept);
+        }
     }
 }
 

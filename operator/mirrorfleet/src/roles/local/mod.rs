@@ -20,7 +20,9 @@ use crate::failure::Failure;
 use crate::manifests::Manifests;
 use crate::progress::Display;
 use crate::report::{OutputFormat, print_run};
-use crate::runtime::{DataArguments, LogArguments, ManifestArguments, Verbosity, block_on};
+use crate::runtime::{
+    DataArguments, LogArguments, ManifestArguments, Verbosity, block_on, block_on_one,
+};
 use work::Task;
 
 /// Syncs on schedule and serves, in one process on this machine
@@ -64,13 +66,11 @@ pub fn run(arguments: Arguments, log: &LogArguments) -> Result<Outcome, Failure>
     )?;
     let manifests = Manifests::load(&arguments.manifests.files)?;
     make_data(&arguments.data.data)?;
-    block_on(|stop| async move {
-        if arguments.once {
-            once(&arguments, &manifests, &display, stop).await
-        } else {
-            daemon::run(arguments, manifests, display, stop).await
-        }
-    })
+    if arguments.once {
+        block_on_one(|stop| async move { once(&arguments, &manifests, &display, stop).await })
+    } else {
+        block_on(|stop| daemon::run(arguments, manifests, display, stop))
+    }
 }
 
 fn make_data(data: &Path) -> Result<(), Failure> {
