@@ -30,6 +30,8 @@ from typing import Callable
 E2E = Path(__file__).resolve().parent
 ROOT = E2E.parent
 LOGS = E2E / ".work" / "logs"
+#: Files in memory, where Linux has them, and how much must be free for a suite to have its temporary files there.
+MEMORY, MEMORY_BYTES = Path("/dev/shm"), 4 << 30
 sys.path.insert(0, str(E2E))
 
 import suites  # noqa: E402 beside this file
@@ -92,11 +94,11 @@ def run_suite(suite: Suite, tally: Tally) -> bool:
     log = log_path(suite.name)
     started = time.monotonic()
     command = ["nice", "-n", "10", *suite.command] if suite.gives_way else suite.command
-    with log.open("wb") as sink, beside(suite):
+    with log.open("wb") as sink, beside(suite), temporary_files(suite) as place:
         try:
             code = subprocess.run(
                 command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT,
-                env={**os.environ, **suite.env}, timeout=suite.timeout,
+                env={**os.environ, **place, **suite.env}, timeout=suite.timeout,
             ).returncode
         except subprocess.TimeoutExpired:
             sink.write(f"\nended after {suite.timeout} s\n".encode())
@@ -123,6 +125,16 @@ def beside(suite: Suite):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(other.pid, signal.SIGKILL)
         other.wait()
+
+
+@contextlib.contextmanager
+def temporary_files(suite: Suite):
+    """The variable that says where they go, where they do not go where they always do."""
+    if not suite.in_memory or not MEMORY.is_dir() or shutil.disk_usage(MEMORY).free < MEMORY_BYTES:
+        yield {}
+        return
+    with tempfile.TemporaryDirectory(prefix="mf-", dir=MEMORY, ignore_cleanup_errors=True) as folder:
+        yield {"TMPDIR": folder}
 
 
 def run_in_order(lane: list[Suite], tally: Tally) -> bool:

@@ -24,6 +24,8 @@ class Suite:
     beside: list[str] = field(default_factory=list)
     #: Only computes: it takes what those beside it leave, which wait for each other and for clocks.
     gives_way: bool = False
+    #: Makes and removes so many small files that a disk would take most of the time; `long` has the same on the disk.
+    in_memory: bool = False
 
 
 #: Our own crates as tests are to find them: quickly compiled, and with every assertion. Dependencies stay as they are.
@@ -61,7 +63,7 @@ def crates() -> list[Suite]:
     tests, lints, fuzz_targets = compiled()
     return [
         tests,
-        Suite("unit and property tests", unit_tests()),
+        Suite("unit and property tests", unit_tests(), in_memory=True),
         lints,
         fuzz_targets,
         # A look at every parser; `make fuzz` takes its time.
