@@ -202,7 +202,7 @@ TROUBLES = (
 )  # fmt: skip
 
 
-@scenario("real alerts in a real Alertmanager, and data in every panel: a stale region, a refused suite, a full volume", needs=("pod-network", "small-volumes", "own-nodes"))
+@scenario("real alerts in a real Alertmanager, and data in every panel: a stale region, a refused suite, a full volume", needs=("pod-network", "small-volumes", "own-nodes"), first=True)
 def monitored(world):
     with ExitStack() as cleanup:
         seen = Seen(world, cleanup, "seen", 9093)

@@ -24,7 +24,7 @@ SUITE = "trixie-updates"
 PACKAGE = "hello-mirror"
 
 
-@scenario("the quick start's cluster section, from top to bottom, on an empty cluster", needs=("pod-network", "own-nodes", "load-image"))
+@scenario("the quick start's cluster section, from top to bottom, on an empty cluster", needs=("pod-network", "own-nodes", "load-image"), first=True)
 def quick_start(world):
     commands = blocks(SECTION)
     skipped = [heading for heading, _ in commands if heading.endswith(BY_HAND)]
