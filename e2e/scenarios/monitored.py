@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from lab import wait_until
-from watching import Period, Watch, filled, wait_for_alerts
+from watching import Period, filled, hurried, wait_for_alerts
 from world import PACKAGE, UPSTREAM_PORT
 
 from .controller import scale_controller
@@ -44,7 +44,7 @@ class Seen:
 
     def __init__(self, world, cleanup: ExitStack, name: str, port: int) -> None:
         self.world, self.namespaces = world, f"e2e-{name}.*"
-        self.watch = cleanup.enter_context(Watch(world, name, port, *shortened()))
+        self.watch = cleanup.enter_context(hurried(world, name, port, *shortened()))
         self.main, self.full, self.slow = (cleanup.enter_context(world.fleet(f"{name}{part}")) for part in ("", "-full", "-slow"))
         small = f"{name}-small"
         world.lab.small_volume("node-a", small, 24, storage_class=small)
