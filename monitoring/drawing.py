@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 import time
@@ -21,6 +22,8 @@ PALETTE = (BLUE, ORANGE, GREEN, PINK, "#56B4E9", "#E69F00", GREY)
 DASHES = ("", "6 3", "2 3", "9 3 2 3")
 #: Grafana's super-light-yellow and dark-blue.
 LITTLE, MUCH = "#FFF899", "#1F60C4"
+#: Units of which 1024 are one of the next.
+BINARY = ("bytes", "Bps")
 ROW_HEIGHT, GAP, HEAD, TITLE, LEGEND_LINE = 38, 8, 58, 30, 17
 FONT = "font:12px Inter,'DejaVu Sans',sans-serif"
 
@@ -118,7 +121,10 @@ class Panel:
         return found
 
     def colours(self) -> list[str]:
-        fixed, free = self.fixed(), iter(PALETTE * 20)
+        """Those that are fixed, and for the others what is not fixed for any of the panel's."""
+        fixed = self.fixed()
+        taken = {fixed[one.name] for one in self.series if one.name in fixed}
+        free = itertools.cycle([colour for colour in PALETTE if colour not in taken])
         return [fixed.get(one.name) or next(free) for one in self.series]
 
     def threshold(self, value: float) -> str:
@@ -179,7 +185,7 @@ class Panel:
         drawn = stack(self.series) if stacked else [(one.points, None) for one in self.series]
         most = max((value for points, _ in drawn for _, value in points), default=0)
         least = min(0.0, min((value for points, _ in drawn for _, value in points), default=0))
-        steps = ticks_of(least, most)
+        steps = ticks_of(least, most, 1024 if self.unit in BINARY else 1000)
         low, top, left, bottom = steps[0], steps[-1], 62.0, height - 18
         y = lambda value: bottom - (bottom - 6) * (value - low) / (top - low)  # noqa: E731
         parts = self.frame(width, height, left)
@@ -224,7 +230,7 @@ class Panel:
             for at, value in one.points:
                 x = self.x(at, self.width, left)
                 w = self.x(at + step, self.width, left) - x + 0.5
-                parts.append(f'<rect x="{x:.1f}" y="{y:.1f}" width="{min(w, self.width - x):.1f}" height="{each - 3:.1f}" fill="{colour(value)}"/>')
+                parts.append(f'<rect x="{x:.1f}" y="{y:.1f}" width="{min(w, self.width - x):.1f}" height="{each - 3:.1f}" fill="{colour(value)}" shape-rendering="crispEdges"/>')
         return svg(self.width, height, parts) + (f'<p style="color:{self.faint};font-size:11px">{legend}</p>' if legend else "")
 
 
@@ -269,10 +275,12 @@ def runs_of(points: list[tuple[float, float]], gap: float) -> list[list[tuple[fl
     return found
 
 
-def ticks_of(least: float, most: float) -> list[float]:
-    """Round numbers from at or below the least to at or above the most."""
+def ticks_of(least: float, most: float, base: int) -> list[float]:
+    """Numbers that are round where `base` of a unit are one of the next, from at or below the least to at or above the most."""
     if most <= least:
         most = least + 1
+    if most >= base:
+        return [step * base for step in ticks_of(least / base, most / base, base)]
     rough = (most - least) / 4
     power = 10 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough)

@@ -11,15 +11,17 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from lab import wait_until
-from watching import Period, Watch, filled, wait_for_alerts
+from watching import Period, filled, hurried, wait_for_alerts
 from world import PACKAGE, UPSTREAM_PORT
 
 from .controller import scale_controller
 from .registry import scenario
+from .runbooks import Reader
 
 from monitoring.alerts import ALERTS  # noqa: E402 at the top of the repository
 from monitoring.dashboards import DASHBOARDS  # noqa: E402
 from monitoring.grafana import document  # noqa: E402
+from monitoring.runbooks import DONE  # noqa: E402
 
 #: What of the thresholds is shorter here, beside `for`.
 THRESHOLDS = {"hours": 0.001, "intervals": 1, "percent": 50, "errors": 1, "days": 2000}
@@ -44,7 +46,7 @@ class Seen:
 
     def __init__(self, world, cleanup: ExitStack, name: str, port: int) -> None:
         self.world, self.namespaces = world, f"e2e-{name}.*"
-        self.watch = cleanup.enter_context(Watch(world, name, port, *shortened()))
+        self.watch = cleanup.enter_context(hurried(world, name, port, *shortened()))
         self.main, self.full, self.slow = (cleanup.enter_context(world.fleet(f"{name}{part}")) for part in ("", "-full", "-slow"))
         small = f"{name}-small"
         world.lab.small_volume("node-a", small, 24, storage_class=small)
@@ -60,11 +62,11 @@ class Seen:
     def period(self) -> Period:
         return Period(self.watch, namespace=self.namespaces)
 
-    def receives(self, places: dict[str, object], timeout: float) -> dict[str, str]:
-        """Waits for alerts, each of a fleet's namespace or of none; their descriptions."""
+    def receives(self, places: dict[str, object], timeout: float) -> dict[str, dict]:
+        """Waits for alerts, each of a fleet's namespace or of none; by name, as the Alertmanager has them."""
         wanted = {(f"Mirrorfleet{name}", fleet.namespace if fleet else ""): name for name, fleet in places.items()}
         alerts = wait_for_alerts(self.watch, set(wanted), timeout)
-        return {name: alerts[one]["annotations"]["description"] for one, name in wanted.items()}
+        return {name: alerts[one] for one, name in wanted.items()}
 
     # All is well
 
@@ -218,9 +220,12 @@ def monitored(world):
         stale, refused, full = "RegionStale", "VerificationRefused", "StorageFailed"
         alerts = seen.receives({stale: seen.main, refused: seen.main, full: seen.full}, 60)
         for name, words in ((stale, (seen.main.namespace, "region region-")), (refused, ("SignatureBad",)), (full, ("StorageFull",))):
-            assert all(word in alerts[name] for word in words), alerts
+            assert all(word in alerts[name]["annotations"]["description"] for word in words), alerts
         seen.slot_missed()
-        return f"{', '.join(alerts)}; " + judged(seen, healthy, faulty.ends())
+        told = judged(seen, healthy, faulty.ends())
+        reader = Reader(world, "seen")
+        done = sum(reader.look_first(alert["labels"]) + reader.follow(alert["labels"]) for alert in alerts.values())
+        return f"{', '.join(alerts)}; {told}; {done} commands of their runbooks"
 
 
 @scenario("each alert of the chart reaches a real Alertmanager", needs=("pod-network", "small-volumes", "own-nodes"), alone=True, long=True)
@@ -238,7 +243,14 @@ def every_alert(world):
             **dict.fromkeys(("ControllerWithoutLeader", "ReconcileFailing")),
         }  # fmt: skip
         known = {alert.name for alert in ALERTS}
-        seen.receives({name: place for name, place in places.items() if f"Mirrorfleet{name}" in known}, 180)
+        alerts = seen.receives({name: place for name, place in places.items() if f"Mirrorfleet{name}" in known}, 180)
         unmet = known - {f"Mirrorfleet{name}" for name in places}
         assert not unmet, f"alerts of which nobody makes one: {unmet}"
-        return f"{len(known)} alerts"
+        return f"{len(known)} alerts, {follow_all(world, alerts)} commands of their runbooks"
+
+
+def follow_all(world, alerts: dict[str, dict]) -> int:
+    """First what brings the controller back, then all diagnoses, before a mitigation changes what they are about."""
+    reader, labels = Reader(world, "every"), {name: alert["labels"] for name, alert in alerts.items()}
+    done = reader.follow(labels.pop("ControllerWithoutLeader"))
+    return done + sum(reader.follow(each, [part]) for part in DONE for each in labels.values())
