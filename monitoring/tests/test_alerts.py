@@ -31,12 +31,18 @@ class Situation:
     near: dict[str, list[Told]] = field(default_factory=dict)
     #: Minutes from the begin of the fault that must pass without an exporter ending.
     reads_rates: bool = False
+    #: What else fires it, from which minute on.
+    also: dict[str, tuple[list[Told], int]] = field(default_factory=dict)
+
+    @property
+    def faults(self) -> list[tuple[list[Told], int]]:
+        return [(self.fault, self.at), *self.also.values()]
 
 
 def stale(superseded, objective=always(570)) -> list[Told]:
     return [
         region("region_superseded_timestamp_seconds", superseded), region("region_freshness_objective_seconds", objective),
-        last_run("UpstreamUnreachable"), failed("UpstreamUnreachable", step(12, None, 1)),
+        last_run("UpstreamUnreachable"), failed("UpstreamUnreachable", step(12, 0, 1)),
     ]  # fmt: skip
 
 
@@ -55,6 +61,12 @@ def succeeded(at, next_run, *more: Told, failures=always(0), hours: float | None
         Told("mirrorfleet_sync_interval_seconds", MIRROR, always(hours and hours * 3600)),
         Told("mirrorfleet_sync_next_run_timestamp_seconds", MIRROR, next_run), *more,
     ]  # fmt: skip
+
+
+def never(*more: Told, created=always(600), next_run=always(2 * DAY * 60), failures=always(0), hours: float | None = 8, reason: str = "FirstSyncPending") -> list[Told]:
+    """As `succeeded`, of a region for which no run ever did."""
+    _, *rest = succeeded(None, next_run, *more, failures=failures, hours=hours)
+    return [region("region_created_timestamp_seconds", created), *condition("Ready", always(1), reason=reason), *rest]
 
 
 def expires(at) -> list[Told]:
@@ -79,21 +91,29 @@ SITUATIONS = {
         },
     ),
     "verificationRefused": Situation(
-        [*condition("Verified", step(20, 0, 1), reason="SignatureBad"), failed("SignatureBad", step(20, None, 1))], 35,
+        [*condition("Verified", step(20, 0, 1), reason="SignatureBad"), failed("SignatureBad", step(20, 0, 1))], 35,
         {
-            "a run that could not reach the upstream": [*condition("Verified", always(0)), failed("UpstreamUnreachable", step(20, None, 1))],
+            "a run that could not reach the upstream": [*condition("Verified", always(0)), failed("UpstreamUnreachable", step(20, 0, 1))],
             "mended by the next run": condition("Verified", lambda minute: int(20 <= minute < 34)),
         },
     ),
     "nothingSynced": Situation(
-        succeeded(always(600), always(2 * DAY * 60), failed("UpstreamBusy", step(DAY - 100, None, 1)), last_run("UpstreamBusy"), failures=step(DAY - 100, 0, 1)), DAY + 11 + 30,
+        succeeded(always(600), always(2 * DAY * 60), failed("UpstreamBusy", step(DAY - 100, 0, 1)), last_run("UpstreamBusy"), failures=step(DAY - 100, 0, 1)), DAY + 11 + 30,
         {
             "a weekly run": succeeded(always(600), always(7 * DAY * 60), failures=always(1), hours=168),
             "suspended after failures": succeeded(always(600), always(None), failures=always(2), hours=None),
             "resumed after a long time": succeeded(always(600), always(2 * DAY * 60)),
             "failed, and then succeeded": succeeded(
-                step(DAY, 600, DAY * 60), always(2 * DAY * 60), failed("UpstreamBusy", step(DAY - 100, None, 1)), failures=lambda minute: int(DAY - 100 <= minute < DAY)
+                step(DAY, 600, DAY * 60), always(2 * DAY * 60), failed("UpstreamBusy", step(DAY - 100, 0, 1)), failures=lambda minute: int(DAY - 100 <= minute < DAY)
             ),
+            "never, and suspended": never(failures=always(2), next_run=always(None), hours=None),
+            "never, and its first run still lasts": never(next_run=always(600), reason="FirstSyncRunning"),
+            "never, and made within the intervals": never(failures=always(3), created=always((DAY - 100) * 60)),
+            "a region that was added lately": [*never(failures=always(0), created=always((DAY - 100) * 60))],
+        },
+        also={
+            "never, and its runs fail": (never(failed("UpstreamUnreachable", step(20, 0, 1)), last_run("UpstreamUnreachable"), failures=step(20, 0, 1)), DAY + 11 + 30),
+            "never, and its first run does not begin": (never(next_run=always(600), reason="VolumePending"), DAY + 11 + 30),
         },
     ),
     "notServing": Situation(
@@ -145,8 +165,8 @@ SITUATIONS = {
         {"four minutes between two leaders": [Told(LEADER.metric, "", lambda minute: int(not 20 <= minute < 24))]},
     ),
     "reconcileFailing": Situation(
-        [Told("mirrorfleet_reconcile_errors_total", 'kind="Mirror",reason="ApiError"', lambda minute: max(0, minute - 19) * 2 or None)], 40,
-        {"ten at once, then none": [Told("mirrorfleet_reconcile_errors_total", 'kind="Mirror",reason="ApiError"', step(20, None, 10))]},
+        [Told("mirrorfleet_reconcile_errors_total", 'kind="Mirror",reason="ApiError"', lambda minute: max(0, minute - 19) * 2)], 40,
+        {"ten at once, then none": [Told("mirrorfleet_reconcile_errors_total", 'kind="Mirror",reason="ApiError"', step(20, 0, 10))]},
         reads_rates=True,
     ),
 }  # fmt: skip
@@ -203,8 +223,9 @@ class Firing(unittest.TestCase):
 
     def test_fires_from_the_minute_on_that_its_values_say(self):
         def check(key: str) -> None:
-            firing = minutes(key, SITUATIONS[key].fault)
-            self.assertEqual(blocks(firing), [(SITUATIONS[key].at, len(firing))])
+            for fault, at in SITUATIONS[key].faults:
+                firing = minutes(key, fault)
+                self.assertEqual(blocks(firing), [(at, len(firing))])
 
         self.each(check)
 
@@ -247,8 +268,9 @@ class Firing(unittest.TestCase):
                 # What nobody counts cannot be told: a rate begins anew, but the alert that fires does not flap.
                 firing = blocks(minutes(key, situation.fault, Outage(situation.at + 10, situation.at + 12)))
                 return self.assertLessEqual(len(firing), 1, firing)
-            firing = minutes(key, situation.fault, before, after)
-            self.assertEqual(blocks(firing), [(situation.at, len(firing))])
+            for fault, at in situation.faults:
+                firing = minutes(key, fault, before, after)
+                self.assertEqual(blocks(firing), [(at, len(firing))])
 
         self.each(check)
 
@@ -267,9 +289,15 @@ class Firing(unittest.TestCase):
 
         self.each(check)
 
+    def test_a_region_that_never_succeeded_is_told_as_such(self):
+        fault, at = SITUATIONS["nothingSynced"].also["never, and its runs fail"]
+        (told,) = promtool.told(BY_KEY["nothingSynced"], series(fault, at + 10), at + 5)
+        text = told["annotations"]["description"]
+        self.assertRegex(text, r"^No run for region eu of Mirror apt/debian has ever succeeded; it is there since 1970-01-01 00:10:00 .*ended with UpstreamUnreachable\.")
+
     def test_runs_that_do_not_start_are_nothing_synced_too(self):
         overdue = succeeded(always(600), always(DAY * 60))
-        missed = succeeded(always(600), always(2 * DAY * 60), Told("mirrorfleet_sync_missed_runs_total", MIRROR, step(DAY - 100, None, 1)))
+        missed = succeeded(always(600), always(2 * DAY * 60), Told("mirrorfleet_sync_missed_runs_total", MIRROR, step(DAY - 100, 0, 1)))
         for told in (overdue, missed):
             self.assertEqual(len(blocks(promtool.firing_minutes(BY_KEY["nothingSynced"], series(told, DAY + 100), DAY + 100))), 1)
 
