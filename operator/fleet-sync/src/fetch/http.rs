@@ -1,6 +1,7 @@
 //! An http or https endpoint: which of the two ways a request takes, and the ordinary one, a request at a time on each of
 //! several kept-alive connections.
 
+use fleet_types::counted;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -360,8 +361,8 @@ impl Endpoint {
         FetchError::new(
             FailureKind::Stalled,
             format!(
-                "{name}: fewer than {} bytes arrived within {} s",
-                Pace::LEAST_BYTES,
+                "{name}: fewer than {} arrived within {} s",
+                counted(Pace::LEAST_BYTES, "byte"),
                 self.line.stall.as_secs_f64()
             ),
         )
