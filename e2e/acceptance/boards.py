@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import urllib.parse
 import urllib.request
 
@@ -15,9 +16,12 @@ from .debian import DebianArchive, Suite
 from .place import Place, free_port
 from .registry import story
 
+REFUSED = '{result="Failed",reason="SignatureBad"}'
 SUITE = Suite("stable", suite="stable", codename="stable")
-#: What only a cluster has: conditions, a leader, reconciliations, an API, probes of upstreams, and pods of runs that last.
-ELSEWHERE = re.compile(r"_condition\b|_leader\b|_reconcile|_queue_|_api_|_polls_|_upstream_|sync_planned|sync_received|missed_runs")
+#: What only a cluster has: reconciliations, an API, pods that are asked and pods of runs that last; and keys that expire.
+ELSEWHERE = re.compile(r"_reconcile|_queue_|_api_|_polls_|sync_planned|sync_received|_key_expiry_")
+#: Longer than the story, so that what was counted in it is seen whenever that is asked.
+RATE_INTERVAL = "5m"
 
 
 def panels() -> list[tuple[str, list[str]]]:
@@ -29,7 +33,8 @@ def panels() -> list[tuple[str, list[str]]]:
 
 
 def ask(port: int, expression: str) -> list[dict]:
-    url = f"http://127.0.0.1:{port}/api/v1/query?query={urllib.parse.quote(filled(expression))}"
+    query = filled(expression.replace("$__rate_interval", RATE_INTERVAL))
+    url = f"http://127.0.0.1:{port}/api/v1/query?query={urllib.parse.quote(query)}"
     with urllib.request.urlopen(url, timeout=10) as answer:
         told = json.load(answer)
     assert told["status"] == "success", told
@@ -41,10 +46,11 @@ def dashboards(place: Place) -> None:
     archive = DebianArchive(place.upstreams / "debian", place.signers)
     archive.add_many(SUITE, ["tool0", "tool1"])
     archive.publish(SUITE)
-    manifests = place.manifest_file(place.mirror("debian", "debian", ("stable",)))
+    mirror = place.mirror("debian", "debian", ("stable",))
+    manifests = place.manifest_file(mirror)
     server, metrics, port = free_port(), free_port(), free_port()
     listen = ["--listen", f"127.0.0.1:{server}", "--metrics-listen", f"127.0.0.1:{metrics}"]
-    place.start("local", [place.binary, "local", "-f", manifests, "--data", place.data, *listen])
+    local = place.start("local", [place.binary, "local", "-f", manifests, "--data", place.data, *listen])
     config = place.workdir / "prometheus.json"
     job = {"job_name": "mirrorfleet", "honor_labels": True, "static_configs": [{"targets": [f"127.0.0.1:{metrics}"]}]}
     config.write_text(json.dumps({"global": {"scrape_interval": "1s"}, "scrape_configs": [job]}))
@@ -59,7 +65,16 @@ def dashboards(place: Place) -> None:
 
     wait_until(seen, 60, "Prometheus to see what is served")
     apt = Apt(place.workdir / "apt", place.keyring, f"deb http://127.0.0.1:{server}/debian stable main")
-    assert len(panels()) > 20
+    assert len(panels()) > 40
+    failed = f"mirrorfleet_sync_runs_total{REFUSED}"
+    wait_until(lambda: [one["value"][1] for one in ask(port, failed)] == ["0"], 60, "Prometheus to see that nothing has failed")
+    for name in ("InRelease", "Release"):
+        file = archive.folder(SUITE) / name
+        file.write_text(file.read_text().replace("mirrorfleet tests", "mirrorfleet-tests"))
+    mirror.spec["serving"] = {"traceName": "mirror.example.org"}
+    place.manifest_file(mirror)
+    # What is declared was changed, so a run is due at once; it is the first that fails.
+    local.send_signal(signal.SIGHUP)
 
     def complete() -> bool:
         apt.update()
@@ -68,3 +83,5 @@ def dashboards(place: Place) -> None:
         return not empty
 
     wait_until(complete, 60, "all panels to have data; mirrorfleet.log says which are empty")
+    (failures,) = {query for name, queries in panels() if name.endswith(": Failed runs by reason") for query in queries}
+    assert "SignatureBad" in {one["metric"]["reason"] for one in ask(port, failures)}, "the first failure is not shown"

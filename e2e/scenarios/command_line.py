@@ -89,7 +89,7 @@ def watch_the_first_sync(person: Person) -> None:
 
 
 def all_is_well(person: Person) -> None:
-    wait_until(lambda: "1 Mirror, is well" in person.run("status --check"), 60, "the status to say that all is well")
+    wait_until(lambda: "1 Mirror is well" in person.run("status --check"), 60, "the status to say that all is well")
     page = has(person.run("status"), "MIRROR", "LAG/OBJECTIVE", "region-a", "Serving", "0/6h")
     assert max(map(len, page.splitlines())) <= 100, page
     has(person.run("status -o wide"), ".svc/debian/")

@@ -34,12 +34,18 @@ class Situation:
     near: dict[str, list[Told]] = field(default_factory=dict)
     #: Minutes from the begin of the fault that must pass without an exporter ending.
     reads_rates: bool = False
+    #: What else fires it, from which minute on.
+    also: dict[str, tuple[list[Told], int]] = field(default_factory=dict)
+
+    @property
+    def faults(self) -> dict[str, tuple[list[Told], int]]:
+        return {"": (self.fault, self.at), **self.also}
 
 
 def stale(superseded, objective=always(570)) -> list[Told]:
     return [
         region("region_superseded_timestamp_seconds", superseded), region("region_freshness_objective_seconds", objective),
-        last_run("UpstreamUnreachable"), failed("UpstreamUnreachable", step(12, None, 1)),
+        last_run("UpstreamUnreachable"), failed("UpstreamUnreachable", step(12, 0, 1)),
     ]  # fmt: skip
 
 
@@ -58,6 +64,12 @@ def succeeded(at, next_run, *more: Told, failures=always(0), hours: float | None
         Told("mirrorfleet_sync_interval_seconds", MIRROR, always(hours and hours * 3600)),
         Told("mirrorfleet_sync_next_run_timestamp_seconds", MIRROR, next_run), *more,
     ]  # fmt: skip
+
+
+def never(*more: Told, created=always(600), next_run=always(2 * DAY), failures=always(0), hours: float | None = 2, reason: str = "FirstSyncPending") -> list[Told]:
+    """As `succeeded`, of a region for which no run ever did."""
+    _, *rest = succeeded(None, next_run, *more, failures=failures, hours=hours)
+    return [region("region_created_timestamp_seconds", created), *condition("Ready", always(1), reason=reason), *rest]
 
 
 def expires(at) -> list[Told]:
@@ -83,21 +95,29 @@ SITUATIONS = {
         },
     ),
     "verificationRefused": Situation(
-        [*condition("Verified", step(20, 0, 1), reason="SignatureBad"), failed("SignatureBad", step(20, None, 1))], 35,
+        [*condition("Verified", step(20, 0, 1), reason="SignatureBad"), failed("SignatureBad", step(20, 0, 1))], 35,
         {
-            "a run that could not reach the upstream": [*condition("Verified", always(0)), failed("UpstreamUnreachable", step(20, None, 1))],
+            "a run that could not reach the upstream": [*condition("Verified", always(0)), failed("UpstreamUnreachable", step(20, 0, 1))],
             "mended by the next run": condition("Verified", lambda minute: int(20 <= minute < 34)),
         },
     ),
     "nothingSynced": Situation(
-        succeeded(always(600), always(2 * DAY), failed("UpstreamBusy", step(LATE - 100, None, 1)), last_run("UpstreamBusy"), failures=step(LATE - 100, 0, 1)), LATE + 11 + 30,
+        succeeded(always(600), always(2 * DAY), failed("UpstreamBusy", step(LATE - 100, 0, 1)), last_run("UpstreamBusy"), failures=step(LATE - 100, 0, 1)), LATE + 11 + 30,
         {
             "a weekly run": succeeded(always(600), always(7 * DAY), failures=always(1), hours=168),
             "suspended after failures": succeeded(always(600), always(None), failures=always(2), hours=None),
             "resumed after a long time": succeeded(always(600), always(2 * DAY)),
             "failed, and then succeeded": succeeded(
-                step(LATE, 600, LATE * 60), always(2 * DAY), failed("UpstreamBusy", step(LATE - 100, None, 1)), failures=lambda minute: int(LATE - 100 <= minute < LATE)
+                step(LATE, 600, LATE * 60), always(2 * DAY), failed("UpstreamBusy", step(LATE - 100, 0, 1)), failures=lambda minute: int(LATE - 100 <= minute < LATE)
             ),
+            "never, and suspended": never(failures=always(2), next_run=always(None), hours=None),
+            "never, and its first run still lasts": never(next_run=always(600), reason="FirstSyncRunning"),
+            "never, and made within the intervals": never(failures=always(3), created=always((LATE - 100) * 60)),
+            "a region that was added lately": [*never(failures=always(0), created=always((LATE - 100) * 60))],
+        },
+        also={
+            "never, and its runs fail": (never(failed("UpstreamUnreachable", step(20, 0, 1)), last_run("UpstreamUnreachable"), failures=step(20, 0, 1)), LATE + 11 + 30),
+            "never, and its first run does not begin": (never(next_run=always(600), reason="VolumePending"), LATE + 11 + 30),
         },
     ),
     "notServing": Situation(
@@ -149,22 +169,23 @@ SITUATIONS = {
         {"four minutes between two leaders": [Told(LEADER.metric, "", lambda minute: int(not 20 <= minute < 24))]},
     ),
     "reconcileFailing": Situation(
-        [Told("mirrorfleet_reconcile_errors_total", 'kind="Mirror",reason="ApiError"', lambda minute: max(0, minute - 19) * 2 or None)], 40,
-        {"ten at once, then none": [Told("mirrorfleet_reconcile_errors_total", 'kind="Mirror",reason="ApiError"', step(20, None, 10))]},
+        [Told("mirrorfleet_reconcile_errors_total", 'kind="Mirror",reason="ApiError"', lambda minute: max(0, minute - 19) * 2)], 40,
+        {"ten at once, then none": [Told("mirrorfleet_reconcile_errors_total", 'kind="Mirror",reason="ApiError"', step(20, 0, 10))]},
         reads_rates=True,
     ),
 }  # fmt: skip
 
 
-#: The worlds in which each alert is looked at, beside its near misses: its fault; its fault, and exporters that start anew; that
-#: end while it fires; that end before.
-FAULT, RESTARTED, GONE, UNSEEN = "the fault", "exporters start anew", "exporters end", "nobody tells of the fault"
+#: The worlds in which each alert is looked at, beside its near misses: each of its faults; the same, and exporters that start anew;
+#: that end while it fires; that end before.
+FAULT, RESTARTED, GONE, UNSEEN = "the fault ", "exporters start anew ", "exporters end", "nobody tells of the fault"
 
 
 def worlds(key: str) -> dict[str, list[Series]]:
     situation = SITUATIONS[key]
     at, fault = situation.at, situation.fault
-    known = {FAULT: (fault,), GONE: (fault, Outage(at + 15)), UNSEEN: (fault, Outage(5)), **{name: (near,) for name, near in situation.near.items()}}
+    known = {GONE: (fault, Outage(at + 15)), UNSEEN: (fault, Outage(5)), **{name: (near,) for name, near in situation.near.items()}}
+    known |= {FAULT + name: (fault,) for name, (fault, _) in situation.faults.items()}
     if key == "controllerWithoutLeader":
         # A new leader is what ends this one.
         known |= {RESTARTED: ([LEADER], Outage(20, 24), Outage(40, 44)), GONE: ([LEADER], Outage(20))}
@@ -172,13 +193,13 @@ def worlds(key: str) -> dict[str, list[Series]]:
         known[RESTARTED] = (fault, Outage(at + 10, at + 12))
     else:
         # Once while it is about to fire, once while it fires: five minutes without any exporter.
-        known[RESTARTED] = (fault, Outage(at - 8, at - 3), Outage(at + 10, at + 15))
+        known |= {RESTARTED + name: (fault, Outage(at - 8, at - 3), Outage(at + 10, at + 15)) for name, (fault, at) in situation.faults.items()}
     return {name: series(told, whole(key), tuple(outages)) for name, (told, *outages) in known.items()}
 
 
 def whole(key: str) -> int:
     """How many minutes are looked at."""
-    return SITUATIONS[key].at + 60
+    return max(at for _, at in SITUATIONS[key].faults.values()) + 60
 
 
 @functools.cache
@@ -235,7 +256,8 @@ class Firing(unittest.TestCase):
 
     def test_fires_from_the_minute_on_that_its_values_say(self):
         def check(key: str) -> None:
-            self.assertEqual(firing(key)[FAULT], [(SITUATIONS[key].at, whole(key))])
+            for name, (_, at) in SITUATIONS[key].faults.items():
+                self.assertEqual(firing(key)[FAULT + name], [(at, whole(key))], name)
 
         self.each(check)
 
@@ -274,7 +296,8 @@ class Firing(unittest.TestCase):
                 # What nobody counts cannot be told: a rate begins anew, but the alert that fires does not flap.
                 self.assertLessEqual(len(found), 1, found)
             else:
-                self.assertEqual(found, [(situation.at, whole(key))])
+                for name, (_, at) in situation.faults.items():
+                    self.assertEqual(firing(key)[RESTARTED + name], [(at, whole(key))], name)
 
         self.each(check)
 
@@ -292,9 +315,15 @@ class Firing(unittest.TestCase):
 
         self.each(check)
 
+    def test_a_region_that_never_succeeded_is_told_as_such(self):
+        fault, at = SITUATIONS["nothingSynced"].also["never, and its runs fail"]
+        (told,) = promtool.told(BY_KEY["nothingSynced"], series(fault, at + 10), at + 5)
+        text = told["annotations"]["description"]
+        self.assertRegex(text, r"^No run for region eu of Mirror apt/debian has ever succeeded; it is there since 1970-01-01 00:10:00 .*ended with UpstreamUnreachable\.")
+
     def test_runs_that_do_not_start_are_nothing_synced_too(self):
         overdue = succeeded(always(600), always(LATE * 60))
-        missed = succeeded(always(600), always(2 * DAY), Told("mirrorfleet_sync_missed_runs_total", MIRROR, step(LATE - 100, None, 1)))
+        missed = succeeded(always(600), always(2 * DAY), Told("mirrorfleet_sync_missed_runs_total", MIRROR, step(LATE - 100, 0, 1)))
         for found in self.firing_blocks("nothingSynced", [overdue, missed], LATE + 100):
             self.assertEqual(len(found), 1)
 

@@ -1,6 +1,7 @@
 //! What a request is answered with, as a plain value: a head, and either bytes or a range of a file. How the bytes
 //! reach the client is the connection's business.
 
+use fleet_types::counted;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -239,7 +240,7 @@ impl Answer {
     fn unsatisfiable(size: u64) -> Answer {
         let mut answer = Answer::text(
             StatusCode::RANGE_NOT_SATISFIABLE,
-            format!("the file has {size} bytes"),
+            format!("the file has {}", counted(size, "byte")),
         );
         answer.set_text(CONTENT_RANGE, format!("bytes */{size}"));
         answer

@@ -1,5 +1,6 @@
 //! Listening, accepting, and one task for each connection: limits, time-outs, draining.
 
+use fleet_types::{are, counted};
 use std::convert::Infallible;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -95,9 +96,10 @@ impl HttpServer {
         let all = async { while open.join_next().await.is_some() {} };
         if tokio::time::timeout(drain, all).await.is_err() {
             tracing::warn!(
-                "{} connections had not ended after {} s; they are cut",
-                open.len(),
-                drain.as_secs_f64()
+                "{} had not ended after {} s and {} cut",
+                counted(open.len(), "connection"),
+                drain.as_secs_f64(),
+                are(open.len())
             );
             open.shutdown().await;
         }

@@ -1,5 +1,6 @@
 //! One path of one mirror: what it stands for in the snapshots that are kept, and the answer with its conditions.
 
+use fleet_types::counted;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -222,7 +223,11 @@ impl Lookup<'_> {
             Ok(Some(blob)) if blob.size == entry.size => self.found(entry, blob),
             Ok(Some(blob)) => self.damaged(
                 &entry,
-                &format!("has {} bytes instead of {}", blob.size, entry.size),
+                &format!(
+                    "has {} instead of {}",
+                    counted(blob.size, "byte"),
+                    entry.size
+                ),
             ),
             Ok(None) if may_retry => match self.resolve(&self.mirror.fresh_view()) {
                 Target::File(entry, of) => self.file(entry, of, false)?,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 
-use fleet_types::{RepoPath, Sha256};
+use fleet_types::{RepoPath, Sha256, counted};
 use sha2::Digest as _;
 
 use crate::distinct::{Distinct, PathEntry};
@@ -177,8 +177,9 @@ impl KnownBlobs<'_> {
             return Ok(());
         }
         let problem = format!(
-            "a new snapshot names it as {:?} with {} bytes, and it is not there",
-            item.path, entry.size
+            "a new snapshot names it as {:?} with {}, and it is not there",
+            item.path,
+            counted(entry.size, "byte")
         );
         Err(StoreError::blob(&entry.digest, problem))
     }

@@ -13,7 +13,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use fleet_types::{Digest, Expected, Sha256};
+use fleet_types::{Digest, Expected, Sha256, counted};
 use sha2::Digest as _;
 
 use crate::error::{Doing, Result, StoreError};
@@ -321,7 +321,7 @@ impl Staged {
 
 impl std::fmt::Debug for Staged {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Staged({}, {} bytes)", self.digest, self.size)
+        write!(f, "Staged({}, {})", self.digest, counted(self.size, "byte"))
     }
 }
 

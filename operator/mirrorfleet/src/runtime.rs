@@ -19,6 +19,7 @@ pub struct LogArguments {
     #[arg(
         long,
         global = true,
+        help_heading = "Log",
         value_enum,
         default_value = "text",
         env = "MIRRORFLEET_LOG_FORMAT",
@@ -29,6 +30,7 @@ pub struct LogArguments {
     #[arg(
         long = "log",
         global = true,
+        help_heading = "Log",
         value_name = "FILTER",
         env = "MIRRORFLEET_LOG",
         hide_env_values = true
@@ -54,7 +56,12 @@ pub struct ManifestArguments {
 #[derive(Debug, clap::Args)]
 pub struct DataArguments {
     /// The folder that holds one store per Mirror, DIR/<mirror>/
-    #[arg(long, value_name = "DIR", env = "MIRRORFLEET_DATA")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "MIRRORFLEET_DATA",
+        hide_env_values = true
+    )]
     pub data: PathBuf,
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use fleet_formats::seam::{Compression, IndexFile, IndexGroup};
 use fleet_store::{Entry, EntryState};
-use fleet_types::{Digest, RepoPath};
+use fleet_types::{Digest, RepoPath, are, counted};
 
 use super::list::Listed;
 use super::preflight::preflight_sizes;
@@ -230,7 +230,8 @@ pub(super) fn notes_of(watch: &Watch, unit: &str, notes: Vec<String>) {
         watch.note(unit, &note);
     }
     if more > 0 {
-        watch.note(unit, &format!("{more} more index files are left out"));
+        let files = counted(more, "more index file");
+        watch.note(unit, &format!("{files} {} left out", are(more)));
     }
 }
 

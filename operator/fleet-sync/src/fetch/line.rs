@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use fleet_types::counted;
 use url::Url;
 
 use super::budget::Budget;
@@ -47,8 +48,8 @@ impl Endpoint {
         FetchError::new(
             FailureKind::Stalled,
             format!(
-                "{name}: fewer than {} bytes arrived within {} s",
-                Pace::LEAST_BYTES,
+                "{name}: fewer than {} arrived within {} s",
+                counted(Pace::LEAST_BYTES, "byte"),
                 self.line.stall.as_secs_f64()
             ),
         )

@@ -21,10 +21,20 @@ pub struct Arguments {
     #[command(flatten)]
     data: DataArguments,
     /// Where to serve; port 0 takes a free one
-    #[arg(long, value_name = "ADDR", env = "MIRRORFLEET_LISTEN")]
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "MIRRORFLEET_LISTEN",
+        hide_env_values = true
+    )]
     listen: SocketAddr,
     /// Where to serve metrics and health [default: nowhere]
-    #[arg(long, value_name = "ADDR", env = "MIRRORFLEET_METRICS_LISTEN")]
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "MIRRORFLEET_METRICS_LISTEN",
+        hide_env_values = true
+    )]
     metrics_listen: Option<SocketAddr>,
     /// Serve https (HTTP/1.1 and h2) with this PEM certificate chain; read again when it changes
     #[arg(long, value_name = "FILE", requires = "tls_key")]

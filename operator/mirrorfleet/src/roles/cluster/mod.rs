@@ -35,13 +35,13 @@ use crate::runtime::{LogArguments, Verbosity, block_on};
 #[derive(Debug, Clone, clap::Args)]
 pub struct ClusterArguments {
     /// The namespace [default: that of the kubeconfig's context; in a pod, its own]
-    #[arg(short = 'n', long, value_name = "NS", add = ArgValueCandidates::new(complete::namespaces))]
+    #[arg(short = 'n', long, help_heading = "Cluster", value_name = "NS", add = ArgValueCandidates::new(complete::namespaces))]
     pub namespace: Option<String>,
     /// The context of the kubeconfig [default: its current one]
-    #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(complete::contexts))]
+    #[arg(long, help_heading = "Cluster", value_name = "NAME", add = ArgValueCandidates::new(complete::contexts))]
     context: Option<String>,
     /// The kubeconfig [default: KUBECONFIG, ~/.kube/config, or the service account of the pod that this runs in]
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(long, help_heading = "Cluster", value_name = "FILE", value_hint = ValueHint::FilePath)]
     kubeconfig: Option<PathBuf>,
 }
 
@@ -70,7 +70,12 @@ pub struct Targets {
     #[command(flatten)]
     cluster: ClusterArguments,
     /// The Mirrors of all namespaces
-    #[arg(short = 'A', long, conflicts_with = "mirrors")]
+    #[arg(
+        short = 'A',
+        long,
+        help_heading = "Cluster",
+        conflicts_with = "mirrors"
+    )]
     all_namespaces: bool,
 }
 

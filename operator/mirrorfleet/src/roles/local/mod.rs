@@ -40,11 +40,17 @@ pub struct Arguments {
         long,
         value_name = "ADDR",
         default_value = "127.0.0.1:8080",
-        env = "MIRRORFLEET_LISTEN"
+        env = "MIRRORFLEET_LISTEN",
+        hide_env_values = true
     )]
     listen: SocketAddr,
     /// Where to serve metrics and health [default: nowhere]
-    #[arg(long, value_name = "ADDR", env = "MIRRORFLEET_METRICS_LISTEN")]
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "MIRRORFLEET_METRICS_LISTEN",
+        hide_env_values = true
+    )]
     metrics_listen: Option<SocketAddr>,
     /// Sync everything now, print a report, exit; never listens, ignores schedule, jitter and minInterval
     #[arg(long)]
