@@ -106,7 +106,7 @@ KEYS = Panel(
     "table", "Keys that expire, the first first",
     "From when on too few are left of the keys that signed what Mirrors have; then nothing new is believed. Without a row: never, or nothing was signed.",
     (Query(f"{KEY_EXPIRY} * 1000"), Query(f"{KEY_EXPIRY} - time()")), "short", 12, 7,
-    columns={"mirror": ("Mirror", ""), "upstream": ("Upstream", ""), "Value #A": ("Expire", "dateTimeAsIso"), "Value #B": ("Left", "dtdurations")}, ascending=True,
+    columns={"namespace": ("Namespace", ""), "mirror": ("Mirror", ""), "upstream": ("Upstream", ""), "Value #A": ("Expire", "dateTimeAsIso"), "Value #B": ("Left", "dtdurations")}, ascending=True,
 )  # fmt: skip
 
 FLEET = Dashboard(

@@ -53,7 +53,7 @@ def page(board: dict, told: dict, theme: str, width: int) -> tuple[str, int]:
         if panel["type"] == "row":
             parts.append(f'<div class="row" style="left:{x:.0f}px;top:{y:.0f}px">{escape(panel["title"])}</div>')
             continue
-        inner = Panel(panel, series_of(panel, recorded[str(panel["id"])]), told, theme, w - 20, h - TITLE - 8).drawn()
+        inner = Panel(panel, series_of(panel, recorded[str(panel["id"])], told), told, theme, w - 20, h - TITLE - 8).drawn()
         style = f"left:{x:.0f}px;top:{y:.0f}px;width:{w:.0f}px;height:{h:.0f}px"
         parts.append(f'<div class="panel" style="{style}"><h2>{escape(panel["title"])}</h2>{inner}</div>')
     span = f"{time.strftime('%H:%M', time.gmtime(told['start']))} to {time.strftime('%H:%M UTC', time.gmtime(told['end']))}"
@@ -75,14 +75,35 @@ def css(theme: str) -> str:
     )
 
 
-def series_of(panel: dict, recorded: dict) -> list[Series]:
+def series_of(panel: dict, recorded: dict, told: dict) -> list[Series]:
+    """Where a panel asks for one instant, what is there at the end."""
     found = []
     for target in panel["targets"]:
+        since = told["end"] - gap_of(told) if target["instant"] else told["start"]
         for one in recorded[target["refId"]]:
             points = [(float(at), float(value)) for at, value in one["values"] if math.isfinite(float(value))]
-            if points:
+            if points and points[-1][0] >= since:
                 found.append(Series(named(target["legendFormat"], one["metric"]), {**one["metric"], "refId": target["refId"]}, points))
     return found
+
+
+def gap_of(told: dict) -> float:
+    """Seconds between two points after which there was nothing in between."""
+    return 3 * max(1.0, (told["end"] - told["start"]) / 200)
+
+
+def merged(series: list[Series], several: bool) -> list[dict[str, str | float]]:
+    """Rows by the columns' names, as Grafana's `merge` makes them: where labels that both have agree, it is one row."""
+    rows: list[dict[str, str | float]] = []
+    for one in series:
+        labels = {name: text for name, text in one.labels.items() if name != "refId"}
+        value = {f"Value #{one.labels['refId']}" if several else "Value": one.last}
+        fitting = [row for row in rows if not value.keys() & row.keys() and all(row.get(name, text) == text for name, text in labels.items())]
+        for row in fitting:
+            row |= {**labels, **value}
+        if not fitting:
+            rows.append({**labels, **value})
+    return rows
 
 
 def named(legend: str, labels: dict[str, str]) -> str:
@@ -145,18 +166,13 @@ class Panel:
     def table(self) -> str:
         rename = self.panel["transformations"][1]["options"]["renameByName"]
         units = {o["matcher"]["options"]: e["value"] for o in self.panel["fieldConfig"]["overrides"] for e in o["properties"] if e["id"] == "unit"}
-        rows: dict[tuple, dict[str, float]] = {}
-        several = len(self.panel["targets"]) > 1
-        for one in self.series:
-            labels = tuple(one.labels.get(name, "") for name in rename if not name.startswith("Value"))
-            rows.setdefault(labels, {})[f"Value #{one.labels['refId']}" if several else "Value"] = one.last
+        rows = merged(self.series, len(self.panel["targets"]) > 1)
         order = self.panel["options"]["sortBy"][0]
         key = next(name for name, title in rename.items() if title == order["displayName"])
-        ordered = sorted(rows.items(), key=lambda row: row[1].get(key, -math.inf), reverse=order["desc"])
+        ordered = sorted(rows, key=lambda row: row.get(key, -math.inf), reverse=order["desc"])
         body = []
-        for labels, values in ordered[: int((self.height - 25) // 24)]:
-            texts = iter(labels)
-            cells = [next(texts) if not name.startswith("Value") else (self.shown(values[name], units.get(title)) if name in values else "") for name, title in rename.items()]
+        for row in ordered[: int((self.height - 25) // 24)]:
+            cells = [self.shown(row[name], units.get(title)) if name.startswith("Value") and name in row else row.get(name, "") for name, title in rename.items()]
             body.append("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>")
         return f"<table><tr>{''.join(f'<th>{escape(title)}</th>' for title in rename.values())}</tr>{''.join(body)}</table>"
 
@@ -192,7 +208,7 @@ class Panel:
         for step in steps:
             parts.append(f'<line x1="{left}" x2="{width - 4:.0f}" y1="{y(step):.1f}" y2="{y(step):.1f}" stroke="{self.grid}"/>')
             parts.append(f'<text x="{left - 6}" y="{y(step) + 4:.1f}" fill="{self.faint}" font-size="10" text-anchor="end">{escape(self.shown(step))}</text>')
-        gap = 3 * max(1.0, (self.end - self.start) / 200)
+        gap = gap_of({"start": self.start, "end": self.end})
         for number, (points, floor) in enumerate(drawn):
             dash = DASHES[(number // len(PALETTE) + number) % len(DASHES)] if not stacked else ""
             for run in runs_of(points, gap):
