@@ -20,6 +20,8 @@ REFUSED = '{result="Failed",reason="SignatureBad"}'
 SUITE = Suite("stable", suite="stable", codename="stable")
 #: What only a cluster has: reconciliations, an API, pods that are asked and pods of runs that last; and keys that expire.
 ELSEWHERE = re.compile(r"_reconcile|_queue_|_api_|_polls_|sync_planned|sync_received|_key_expiry_")
+#: Panels that are empty while nothing is wrong, or while nothing has been counted since the first scrape.
+FAULTS = (": Failed runs by reason", ": What is not well, and since when")
 #: Longer than the story, so that what was counted in it is seen whenever that is asked.
 RATE_INTERVAL = "5m"
 
@@ -66,6 +68,15 @@ def dashboards(place: Place) -> None:
     wait_until(seen, 60, "Prometheus to see what is served")
     apt = Apt(place.workdir / "apt", place.keyring, f"deb http://127.0.0.1:{server}/debian stable main")
     assert len(panels()) > 40
+
+    def complete(about_faults: bool) -> bool:
+        apt.update()
+        asked = [(name, queries) for name, queries in panels() if name.endswith(FAULTS) == about_faults]
+        empty = [name for name, queries in asked if not any(ask(port, query) for query in queries)]
+        print("empty:", *empty, sep="\n  ", file=place.log, flush=True)
+        return not empty
+
+    wait_until(lambda: complete(about_faults=False), 60, "all panels to have data; mirrorfleet.log says which are empty")
     failed = f"mirrorfleet_sync_runs_total{REFUSED}"
     wait_until(lambda: [one["value"][1] for one in ask(port, failed)] == ["0"], 60, "Prometheus to see that nothing has failed")
     for name in ("InRelease", "Release"):
@@ -76,12 +87,6 @@ def dashboards(place: Place) -> None:
     # What is declared was changed, so a run is due at once; it is the first that fails.
     local.send_signal(signal.SIGHUP)
 
-    def complete() -> bool:
-        apt.update()
-        empty = [name for name, queries in panels() if not any(ask(port, query) for query in queries)]
-        print("empty:", *empty, sep="\n  ", file=place.log, flush=True)
-        return not empty
-
-    wait_until(complete, 60, "all panels to have data; mirrorfleet.log says which are empty")
+    wait_until(lambda: complete(about_faults=True), 60, "panels about faults to have data; mirrorfleet.log says which are empty")
     (failures,) = {query for name, queries in panels() if name.endswith(": Failed runs by reason") for query in queries}
     assert "SignatureBad" in {one["metric"]["reason"] for one in ask(port, failures)}, "the first failure is not shown"

@@ -57,7 +57,8 @@ def installed(platform: dict, archives: Path, home: Path) -> Path:
 
 @story("The archives that the krew manifest names are made, and what is in them answers as kubectl mirrorfleet")
 def krew(place: Place) -> None:
-    program = Path(os.environ["MIRRORFLEET_BIN"]).resolve()
+    program = place.workdir / "mirrorfleet"
+    subprocess.run(["strip", "-o", program, os.environ["MIRRORFLEET_BIN"]], check=True, timeout=300)
     out = place.workdir / "release"
     both = [f"linux-{arch}={program}" for arch in ("amd64", "arm64")]
     made = recipe(TAG, out, *both)

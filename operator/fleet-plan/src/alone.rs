@@ -21,7 +21,7 @@ use crate::observed::{
 use crate::report::instant;
 use crate::runs::{Ending, Runs};
 use crate::upstream::{ObservedUpstream, Probe, ProbeAnswer, SeenAttempt, plan_upstream};
-use crate::{names, planner};
+use crate::{inputs, names, planner};
 
 /// The name of its one region.
 pub const REGION: &str = "local";
@@ -215,6 +215,12 @@ impl Alone {
             labels: labels.clone().into(),
             ..SeenMeta::default()
         };
+        // Whether the store is of this repository is judged by the run that opens it.
+        let (upstream_type, authority) = inputs::identity(&self.upstream.spec);
+        let identity = [
+            (labels::STORE_TYPE.to_owned(), upstream_type),
+            (labels::STORE_AUTHORITY.to_owned(), authority),
+        ];
         let answer = served.map_or(Answer::Nothing, |served| Answer::Serves(Box::new(served)));
         let mut upstream = self.upstream.clone();
         upstream.status = Some(UpstreamStatus {
@@ -232,7 +238,10 @@ impl Alone {
             upstream_error: None,
             objects: SeenObjects {
                 claims: vec![SeenClaim {
-                    meta: meta(&child),
+                    meta: SeenMeta {
+                        annotations: identity.into(),
+                        ..meta(&child)
+                    },
                     phase: VolumePhase::Bound,
                     ..SeenClaim::default()
                 }],
