@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use fleet_telemetry::{LogFormat, LogOptions, init_logging};
 use fleet_types::Reason;
+use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
@@ -93,7 +94,30 @@ pub fn block_on<F, T>(role: impl FnOnce(CancellationToken) -> F) -> Result<T, Fa
 where
     F: Future<Output = Result<T, Failure>>,
 {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    block_on_threads(Builder::new_multi_thread(), role)
+}
+
+/// As [`block_on`], for a role whose tasks are many and short: where there is one processor for them they all run on this
+/// thread, which costs less than handing them to another one.
+pub fn block_on_few_threads<F, T>(role: impl FnOnce(CancellationToken) -> F) -> Result<T, Failure>
+where
+    F: Future<Output = Result<T, Failure>>,
+{
+    let threads = match std::thread::available_parallelism() {
+        Ok(processors) if processors.get() == 1 => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    block_on_threads(threads, role)
+}
+
+fn block_on_threads<F, T>(
+    mut threads: Builder,
+    role: impl FnOnce(CancellationToken) -> F,
+) -> Result<T, Failure>
+where
+    F: Future<Output = Result<T, Failure>>,
+{
+    let runtime = threads
         .enable_all()
         .build()
         .map_err(|error| system(&error))?;
