@@ -204,6 +204,10 @@ impl Answering {
         may_block: bool,
     ) -> Result<(Answer, InFlight), NeedsDisk> {
         let catalog = &self.0.catalog;
+        let at = match may_block {
+            true => Instant::now(),
+            false => started,
+        };
         let is_clear = match head.version {
             Version::HTTP_2 => true,
             version => is_host_clear(&head.headers, version == Version::HTTP_10),
@@ -219,6 +223,7 @@ impl Answering {
                         authority: head.uri.authority().map(|authority| authority.as_str()),
                         secure: true,
                     },
+                    at: at.into_std(),
                     may_block,
                 },
             )?,

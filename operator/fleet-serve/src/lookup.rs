@@ -26,9 +26,9 @@ pub struct Lookup<'a> {
     pub asked: Asked<'a>,
     pub mirror: &'a ServedMirror,
     /// The whole path.
-    pub full: &'a Candidate,
+    pub full: &'a Candidate<'a>,
     /// What remains of it below the serving path.
-    pub rest: &'a Candidate,
+    pub rest: &'a Candidate<'a>,
     /// The kept snapshot that the request names, instead of `current`.
     pub fixed: Option<SnapshotId>,
 }
@@ -55,7 +55,7 @@ impl Lookup<'_> {
     pub fn answer(&self) -> Result<Answer, NeedsDisk> {
         let view = match self.asked.may_block {
             true => self.mirror.view(),
-            false => self.mirror.view_at_hand().ok_or(NeedsDisk)?,
+            false => self.mirror.view_at_hand(self.asked.at).ok_or(NeedsDisk)?,
         };
         let is_damaged = view.is_damaged();
         if let Some(answer) = self.open(&view).filter(|_| !is_damaged) {
@@ -110,7 +110,10 @@ impl Lookup<'_> {
             return None;
         }
         let of = self.first(view)?.id();
-        let (entry, blob) = self.mirror.blobs.known(&self.rest.path, &of)?;
+        let (entry, blob) = self
+            .mirror
+            .blobs
+            .known(&self.rest.path, &of, self.asked.at)?;
         Some(self.found(entry, blob))
     }
 
@@ -200,7 +203,7 @@ impl Lookup<'_> {
         Answer::file(
             Content::Bytes(content),
             &validators,
-            "text/plain; charset=utf-8",
+            || "text/plain; charset=utf-8",
             Caching::Revalidate,
             decision,
         )
@@ -252,7 +255,7 @@ impl Lookup<'_> {
         Answer::file(
             content,
             &validators,
-            content_type(&self.rest.path),
+            || content_type(&self.rest.path),
             caching,
             decision,
         )
@@ -263,7 +266,7 @@ impl Lookup<'_> {
         if self.mirror.suspect(&self.rest.path, entry) {
             tracing::error!(
                 mirror = self.mirror.name(),
-                path = self.rest.path,
+                path = &*self.rest.path,
                 blob = %entry.digest,
                 "a blob cannot be served, it {problem}; the next sync fetches it again"
             );

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use fleet_telemetry::{LogFormat, LogOptions, init_logging};
 use fleet_types::Reason;
+use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
@@ -100,7 +101,7 @@ pub fn block_on<F, T>(role: impl FnOnce(CancellationToken) -> F) -> Result<T, Fa
 where
     F: Future<Output = Result<T, Failure>>,
 {
-    run_on(tokio::runtime::Builder::new_multi_thread(), role)
+    run_on(Builder::new_multi_thread(), role)
 }
 
 /// The same for a role that is one run: its network is on this thread, which so need not be woken by another for each
@@ -109,17 +110,30 @@ pub fn block_on_one<F, T>(role: impl FnOnce(CancellationToken) -> F) -> Result<T
 where
     F: Future<Output = Result<T, Failure>>,
 {
-    run_on(tokio::runtime::Builder::new_current_thread(), role)
+    run_on(Builder::new_current_thread(), role)
+}
+
+/// The same for a role whose tasks are many and short: where there is one processor for them they all run on this thread,
+/// which costs less than handing them to another one.
+pub fn block_on_few<F, T>(role: impl FnOnce(CancellationToken) -> F) -> Result<T, Failure>
+where
+    F: Future<Output = Result<T, Failure>>,
+{
+    let threads = match std::thread::available_parallelism() {
+        Ok(processors) if processors.get() == 1 => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    run_on(threads, role)
 }
 
 fn run_on<F, T>(
-    mut runtime: tokio::runtime::Builder,
+    mut threads: Builder,
     role: impl FnOnce(CancellationToken) -> F,
 ) -> Result<T, Failure>
 where
     F: Future<Output = Result<T, Failure>>,
 {
-    let runtime = runtime
+    let runtime = threads
         .enable_all()
         .build()
         .map_err(|error| system(&error))?;

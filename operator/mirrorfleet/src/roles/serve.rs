@@ -11,7 +11,7 @@ use fleet_types::Reason;
 use crate::failure::Failure;
 use crate::progress::Display;
 use crate::report::{OutputFormat, print};
-use crate::runtime::{DataArguments, LogArguments, Verbosity, block_on, system};
+use crate::runtime::{DataArguments, LogArguments, Verbosity, block_on_few, system};
 
 /// Serves what stores hold; what a serving pod runs
 ///
@@ -70,7 +70,7 @@ pub fn run(arguments: Arguments, log: &LogArguments) -> Result<(), Failure> {
             region: arguments.region,
         },
     };
-    block_on(|stop| async move {
+    block_on_few(|stop| async move {
         let served = fleet_serve::serve(options, &registry, stop, |listening| {
             announce(&listening, OutputFormat::Text)
         })
