@@ -26,16 +26,10 @@ struct Files {
 
 impl Answers for Files {
     async fn answer(&self, _head: Parts) -> (Answer, InFlight) {
-        let answer = Answer {
-            status: StatusCode::OK,
-            headers: Headers::default(),
-            content: Content::File {
-                blob: self.blob.clone(),
-                range: 0..self.size,
-            },
-        };
-        let traffic = self.metrics.mirror("debian");
-        InFlight::begin(&Method::GET, Counted { answer, traffic }, Instant::now())
+        self.give(Content::File {
+            blob: self.blob.clone(),
+            range: 0..self.size,
+        })
     }
 }
 
@@ -54,6 +48,16 @@ impl Files {
             blob: Arc::new(Blob::new(&Sha256([0; 32]), file).unwrap()),
             metrics: ServerMetrics::register(&registry, ServerPlace::default()).unwrap(),
         }
+    }
+
+    fn give(&self, content: Content) -> (Answer, InFlight) {
+        let answer = Answer {
+            status: StatusCode::OK,
+            headers: Headers::default(),
+            content,
+        };
+        let traffic = self.metrics.mirror("debian");
+        InFlight::begin(&Method::GET, Counted { answer, traffic }, Instant::now())
     }
 }
 
@@ -169,6 +173,23 @@ impl AsyncWrite for Writes {
     }
 }
 
+/// Answers for which nothing has to be read: where temporary files are in memory, reading one is for another thread.
+#[derive(Clone)]
+struct AtHand(Files);
+
+impl AtHand {
+    fn new(size: u64) -> AtHand {
+        AtHand(Files::new(size))
+    }
+}
+
+impl Answers for AtHand {
+    async fn answer(&self, _head: Parts) -> (Answer, InFlight) {
+        let length = usize::try_from(self.0.size).unwrap();
+        self.0.give(Content::Bytes(vec![0; length].into()))
+    }
+}
+
 #[tokio::test]
 async fn answers_to_requests_that_come_together_leave_together() {
     const REQUESTS: usize = 8;
@@ -178,7 +199,7 @@ async fn answers_to_requests_that_come_together_leave_together() {
     let writes = Arc::new(AtomicUsize::new(0));
     let near = Writes(near, writes.clone());
     let (limits, shutdown) = (limits(PATIENCE, PATIENCE), CancellationToken::new());
-    tokio::spawn(serve(near, Files::new(3000), limits, seat, shutdown));
+    tokio::spawn(serve(near, AtHand::new(3000), limits, seat, shutdown));
     let (client, connection) = h2::client::handshake(far).await.unwrap();
     let client = client.ready().await.unwrap();
     // All are there before anything is sent.
