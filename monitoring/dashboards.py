@@ -94,7 +94,7 @@ RUNS = Panel(
     (Query(increase("mirrorfleet_sync_runs_total", "result"), "{{result}}"),), "short", colours=RESULTS, stacked=True,
 )  # fmt: skip
 FAILURES = Panel(
-    "timeseries", "Failed runs by reason", "Sync runs that failed or were refused, by reason; docs/reasons.md explains each. Good results are shown as well, by theirs; a reason for which no run ended is not.",
+    "timeseries", "Failed runs by reason", "Sync runs that failed or were refused, by reason; docs/reasons.md explains each. Good results are shown as well, by theirs. Empty: no run has ended since the first scrape that knew the Mirror.",
     (Query(f"{increase('mirrorfleet_sync_runs_total', 'reason')} > 0", "{{reason}}"),), "short", colours={"Published": BLUE, "Unchanged": GREY}, stacked=True, about_faults=True,
 )  # fmt: skip
 DAYS_TO_FULL = Panel(
