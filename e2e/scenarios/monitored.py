@@ -103,9 +103,10 @@ class Seen:
         """The file of the package is cut on the volume, and a client asks for it."""
         package = next(self.main.archive.root.rglob(f"{PACKAGE}_1.0_*.deb"))
         digest = hashlib.sha256(package.read_bytes()).hexdigest()
-        volume = self.world.lab.layout.node_disk("node-a")
+        # Not the whole disk: containers come and go on it.
+        volumes = self.world.lab.layout.node_disk("node-a") / "lib" / "local-path"
         claim = next(claim["spec"]["volumeName"] for claim in self.main.claims() if "region-a" in claim["metadata"]["name"])
-        (blob,) = [path for path in volume.rglob(f"blobs/{digest[:2]}/{digest[2:]}") if claim in str(path)]
+        (blob,) = [blob for volume in volumes.glob(f"*{claim}*") for blob in volume.rglob(f"blobs/{digest[:2]}/{digest[2:]}")]
         os.truncate(blob, 100)
         url = f"{self.main.mirror_url()}/{package.relative_to(self.main.archive.root)}"
         for _ in range(30):
