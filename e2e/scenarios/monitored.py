@@ -125,6 +125,9 @@ class Seen:
         url = f"{self.main.mirror_url()}/{package.relative_to(self.main.archive.root)}"
         for _ in range(30):
             self.world.lab.exec(["curl", "-sS", "--max-time", "5", "-o", os.devnull, url], check=False)
+        # Before a run mends it.
+        seen = f'mirrorfleet_damaged_blobs{{namespace="{self.main.namespace}"}} > 0'
+        wait_until(lambda: self.watch.query(seen), 60, "the damage in Prometheus", 1)
 
     def upstream_unreachable(self) -> None:
         away = {**self.slow.upstream(), "metadata": {"name": "away"}}
