@@ -25,7 +25,7 @@ cluster and change Mirrors there, and are also `kubectl mirrorfleet` when the pr
 |---|---|
 | 0 | every mirror is verified and current; for `status` and `why` without `--check`: it could be told |
 | 1 | usage or manifest error, a missing keyring among them; the API server refuses, in its words |
-| 2 | an upstream is unreachable or behind its authority; the cluster is in the way, or its API server cannot be asked |
+| 2 | an upstream is unreachable or behind its authority; the cluster is in the way, or its API server cannot be asked, or a question to it was interrupted |
 | 3 | refused by verification |
 | 4 | storage: full, read-only, corrupt or busy |
 

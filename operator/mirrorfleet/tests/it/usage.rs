@@ -155,16 +155,51 @@ fn what_is_printed_as_crds_is_what_is_committed() {
     assert_eq!(printed.matches("kind: CustomResourceDefinition").count(), 2);
 }
 
+/// A kubeconfig whose API server is at a port of this machine.
+fn kubeconfig(dir: &Path, port: u16) -> String {
+    let file = dir.join("kubeconfig");
+    let text = format!(
+        "apiVersion: v1\nkind: Config\ncurrent-context: here\nclusters: [{{name: c, cluster: {{server: 'http://127.0.0.1:{port}'}}}}]\n\
+        users: [{{name: u, user: {{}}}}]\ncontexts: [{{name: here, context: {{cluster: c, user: u}}}}, {{name: there, context: {{cluster: c, user: u}}}}]\n"
+    );
+    fs::write(&file, text).unwrap();
+    file.to_str().unwrap().to_owned()
+}
+
 /// The program with a kubeconfig that leads nowhere.
 fn without_a_cluster(arguments: &[&str]) -> crate::support::Run {
     let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("kubeconfig");
-    let text = "apiVersion: v1\nkind: Config\ncurrent-context: here\nclusters: [{name: c, cluster: {server: 'http://127.0.0.1:1'}}]\n\
-        users: [{name: u, user: {}}]\ncontexts: [{name: here, context: {cluster: c, user: u}}, {name: there, context: {cluster: c, user: u}}]\n";
-    fs::write(&file, text).unwrap();
+    let file = kubeconfig(dir.path(), 1);
     let mut whole = arguments.to_vec();
-    whole.extend(["--kubeconfig", file.to_str().unwrap()]);
+    whole.extend(["--kubeconfig", &file]);
     mirrorfleet(&whole)
+}
+
+/// It is interrupted when the API server has been asked, which never answers.
+#[test]
+fn who_interrupts_a_question_is_told_that_nothing_came_of_it() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let file = kubeconfig(dir.path(), listener.local_addr().unwrap().port());
+    for command in [&["status"][..], &["why", "m"], &["pin", "m"], &["events"]] {
+        let mut whole = command.to_vec();
+        whole.extend(["--kubeconfig", &file]);
+        let program = crate::support::command(&whole)
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (_asked, _) = listener.accept().unwrap();
+        let told = std::process::Command::new("kill")
+            .args(["-INT", &program.id().to_string()])
+            .status();
+        assert!(told.unwrap().success());
+        let run = crate::support::Run::from(program.wait_with_output().unwrap()).expect(2);
+        assert!(
+            run.stdout.is_empty() && run.stderr.contains("interrupted"),
+            "{run}"
+        );
+    }
 }
 
 #[test]

@@ -69,7 +69,7 @@ async fn tell(cluster: &Cluster, arguments: &Arguments) -> Result<Outcome, Failu
     let objects = Objects::of(&scope.mirrors(&cluster.client).await?);
     let api = api(&cluster.client, &scope);
     let list = api.list(&ListParams::default()).await.map_err(failure)?;
-    let seen = list.items.iter().map(version).collect();
+    let seen = Seen::of(&list.items);
     let mut events: Vec<Told> = (list.items.iter())
         .filter(|event| objects.cover(event))
         .map(told)
@@ -90,11 +90,56 @@ async fn tell(cluster: &Cluster, arguments: &Arguments) -> Result<Outcome, Failu
     Ok(Outcome::Good)
 }
 
-/// The last version of each Event that there is, by its uid.
-type Seen = BTreeMap<String, Option<String>>;
+/// The last version of each Event that there is, by its uid; what has expired is not remembered.
+#[derive(Default)]
+struct Seen {
+    versions: Versions,
+    /// What a watch that begins again has listed so far.
+    listed: Versions,
+}
+
+type Versions = BTreeMap<String, Option<String>>;
 
 fn version(event: &Event) -> (String, Option<String>) {
     (event.uid().unwrap_or_default(), event.resource_version())
+}
+
+impl Seen {
+    fn of(events: &[Event]) -> Seen {
+        Seen {
+            versions: events.iter().map(version).collect(),
+            listed: Versions::new(),
+        }
+    }
+
+    /// The Event that a change brings, unless it was seen as it is.
+    fn news(&mut self, change: Change<Event>) -> Option<Event> {
+        match change {
+            Change::Apply(event) => {
+                let (uid, version) = version(&event);
+                let before = self.versions.insert(uid, version.clone());
+                (before != Some(version)).then_some(event)
+            }
+            Change::Delete(event) => {
+                self.versions.remove(&version(&event).0);
+                None
+            }
+            Change::Init => {
+                self.listed.clear();
+                None
+            }
+            Change::InitApply(event) => {
+                let (uid, version) = version(&event);
+                let is_known = self.versions.get(&uid) == Some(&version);
+                self.listed.insert(uid, version);
+                (!is_known).then_some(event)
+            }
+            Change::InitDone => {
+                self.versions = std::mem::take(&mut self.listed);
+                None
+            }
+        }
+    }
 }
 
 /// Prints what comes beside what was `seen`.
@@ -109,17 +154,13 @@ async fn follow(
     loop {
         match events.try_next().await {
             Ok(None) => return Ok(()),
-            Ok(Some(Change::Apply(event) | Change::InitApply(event))) => {
-                let (uid, version) = version(&event);
-                let before = seen.insert(uid, version.clone());
-                if objects.cover(&event) && before != Some(version) {
+            Ok(Some(change)) => {
+                if let Some(event) = seen.news(change)
+                    && objects.cover(&event)
+                {
                     print(&printer.text(&[told(&event)], Timestamp::now(), false)?)?;
                 }
             }
-            Ok(Some(Change::Delete(event))) => {
-                seen.remove(&version(&event).0);
-            }
-            Ok(Some(Change::Init | Change::InitDone)) => {}
             Err(error) => begun_again(&error),
         }
     }
@@ -272,6 +313,27 @@ mod tests {
             "type": "Warning", "reason": "FailedScheduling", "message": "no node", "count": 3,
         }))
         .unwrap()
+    }
+
+    #[test]
+    fn a_watch_that_begins_again_tells_what_is_new_and_forgets_what_expired() {
+        let event = |uid: &str, version: &str| -> Event {
+            let metadata = json!({"name": uid, "uid": uid, "resourceVersion": version});
+            serde_json::from_value(json!({"metadata": metadata, "involvedObject": {}})).unwrap()
+        };
+        let mut seen = Seen::of(&[event("expires", "1"), event("stays", "2")]);
+        let mut told = |change| seen.news(change).map(|event| version(&event));
+        let is = |uid: &str, version: &str| Some((uid.to_owned(), Some(version.to_owned())));
+
+        assert_eq!(told(Change::Init), None);
+        assert_eq!(told(Change::InitApply(event("stays", "2"))), None);
+        assert_eq!(told(Change::InitApply(event("new", "3"))), is("new", "3"));
+        assert_eq!(told(Change::InitDone), None);
+        assert_eq!(told(Change::Apply(event("stays", "4"))), is("stays", "4"));
+        assert_eq!(told(Change::Apply(event("stays", "4"))), None);
+        assert_eq!(told(Change::Delete(event("new", "3"))), None);
+        let remembered: Vec<&str> = seen.versions.keys().map(String::as_str).collect();
+        assert_eq!(remembered, ["stays"]);
     }
 
     #[test]
