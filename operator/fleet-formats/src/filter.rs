@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-use fleet_types::Reason;
+use fleet_types::{Reason, counted};
 use globset::{Candidate, GlobBuilder, GlobSet, GlobSetBuilder};
 
 use crate::seam::Rejected;
@@ -43,7 +43,10 @@ impl<const FIELDS: usize> RuleSet<FIELDS> {
         if rules.len() > MAX_RULES {
             return Err(invalid(
                 String::new(),
-                format!("{} rules; at most {MAX_RULES} are possible", rules.len()),
+                format!(
+                    "{}; at most {MAX_RULES} are possible",
+                    counted(rules.len(), "rule")
+                ),
             ));
         }
         let mut building: [(GlobSetBuilder, Vec<usize>, Mask); FIELDS] =

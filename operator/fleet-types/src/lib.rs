@@ -4,6 +4,7 @@
 
 pub mod address;
 mod condition;
+mod counted;
 mod digest;
 pub mod documents;
 pub mod gauges;
@@ -16,6 +17,7 @@ mod shown;
 mod size;
 
 pub use condition::ConditionStatus;
+pub use counted::{are, counted};
 pub use digest::{Digest, DigestError, Expected, HashAlgorithm, Hashes, Sha256};
 pub use lock::{lock, lock_read, lock_write};
 pub use path::{PathError, RepoPath};

@@ -4,7 +4,7 @@
 
 use std::io::{self, BufReader, Read};
 
-use fleet_types::Reason;
+use fleet_types::{Reason, counted};
 
 use crate::decompress;
 use crate::seam::Rejected;
@@ -104,7 +104,8 @@ impl<'a> Tar<'a> {
     pub fn read(&mut self, max_bytes: u64) -> Result<Vec<u8>, Rejected> {
         let size = self.left;
         if size > max_bytes {
-            let what = format!("a member of {size} bytes, at most {max_bytes} are read");
+            let size = counted(size, "byte");
+            let what = format!("a member of {size}, at most {max_bytes} are read");
             return Err(Rejected::new(Reason::TooLarge, self.at(&what)));
         }
         let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));

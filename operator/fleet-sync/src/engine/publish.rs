@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use fleet_formats::seam::{UnitIndex, Verified};
 use fleet_store::{Prepared, Publication, SnapshotId, SnapshotMeta, Store};
-use fleet_types::{Reason, UnitRevision};
+use fleet_types::{Reason, UnitRevision, counted};
 
 use super::base::Content;
 use super::check::Closed;
@@ -305,7 +305,7 @@ fn served(
         Publication::Switched { .. } => (
             RunResult::Published,
             Reason::Published,
-            format!("snapshot {id} with {entries} paths is served"),
+            format!("snapshot {id} with {} is served", counted(entries, "path")),
         ),
         Publication::Unchanged => (
             RunResult::Unchanged,
