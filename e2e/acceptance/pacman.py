@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 from archive import run
@@ -16,9 +17,11 @@ COMPLAINT = re.compile(r"^error:|failed retrieving|failed to|invalid or corrupte
 
 
 class Pacman:
-    def __init__(self, root: Path, servers: dict[str, str], *, ring: KeyRing | None = None, architecture: str = "x86_64", proxy: str = "") -> None:
-        """`servers` are the addresses of repositories as they stand in a pacman.conf. With a ring, packages need its signature."""
+    def __init__(self, root: Path, servers: dict[str, str], *, ring: KeyRing | None = None, architecture: str = "x86_64", proxy: str = "", enter: Callable[[list], list] | None = None) -> None:
+        """`servers` are the addresses of repositories as they stand in a pacman.conf. With a ring, packages need its signature.
+        `enter` makes of a command the one that runs it where it is to run."""
         self.root = root
+        self.enter = enter or list
         self.proxy = {"http_proxy": proxy} if proxy else {}
         self.cache = root / "cache"
         self.log = root / "pacman.log"
@@ -50,7 +53,7 @@ class Pacman:
         silence = ["--noconfirm", "--noprogressbar"] if arguments[0].startswith("-S") and "l" not in arguments[0] else []
         command = ["pacman", *options, *silence, "--color", "never", *arguments]
         done = subprocess.run(
-            command, capture_output=True, text=True, stdin=subprocess.DEVNULL, env={**plain_environment(), **self.proxy, "LC_ALL": "C.UTF-8"}
+            self.enter(command), capture_output=True, text=True, stdin=subprocess.DEVNULL, env={**plain_environment(), **self.proxy, "LC_ALL": "C.UTF-8"}
         )  # fmt: skip
         with self.log.open("a") as log:
             print("$", " ".join(arguments), f"-> {done.returncode}\n{done.stdout}{done.stderr}", file=log)
