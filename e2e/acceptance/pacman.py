@@ -38,7 +38,8 @@ class Pacman:
     def _trust(self, ring: KeyRing) -> None:
         keys = self.root / "keys.asc"
         keys.write_text(ring.public("archive"))
-        gpg = ["gpg", "--homedir", self.root / "gnupg", "--batch", "--quiet"]
+        # An agent would be for secret keys, of which there are none; its socket would need a short name.
+        gpg = ["gpg", "--homedir", self.root / "gnupg", "--batch", "--quiet", "--no-autostart"]
         run([*gpg, "--import", keys])
         listed = run([*gpg, "--with-colons", "--list-keys"])
         owners = "".join(f"{line.split(':')[9]}:6:\n" for line in listed.splitlines() if line.startswith("fpr:"))
