@@ -81,10 +81,10 @@ pub(super) fn read(
             continue;
         }
         let (directory, file) = place(&member)?;
-        if let Some(ended) = packages.enter(directory)? {
-            if each(&ended)?.is_break() {
-                return Ok(packages.count);
-            }
+        if let Some(ended) = packages.enter(directory)?
+            && each(&ended)?.is_break()
+        {
+            return Ok(packages.count);
         }
         if file == DESCRIPTION || ALSO_READ.contains(&file) {
             if member.kind != Kind::File {
