@@ -26,7 +26,7 @@ fn what_pacman_refuses_as_a_whole_is_refused_with_a_reason() {
         )
     };
     let unchecked = {
-        let mut bytes = archive(&[good.clone()]);
+        let mut bytes = archive(std::slice::from_ref(&good));
         bytes[0] ^= 1;
         bytes
     };
