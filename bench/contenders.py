@@ -9,6 +9,7 @@ from pathlib import Path
 
 from distribution import COMPONENT, SUITE, State
 from processes import Cost, Failed, measured
+from repositories import ARCHITECTURE, REPO
 from upstream import Upstream
 
 CONNECTIONS = 20
@@ -37,6 +38,27 @@ spec:
   upstreamRef: {{name: bench}}
   content:
     debian: {{suites: [{suite}], components: [{component}], architectures: [amd64]}}
+    exclude: {exclude}
+  regions: [{{name: here}}]
+"""
+
+ARCH_MANIFEST = """
+apiVersion: mirrorfleet.dev/v1alpha1
+kind: Upstream
+metadata: {{name: bench}}
+spec:
+  type: Arch
+  authority: {{url: 'http://127.0.0.1:{port}/'}}
+  trust: {{signatures: None}}
+  politeness: {{maxConnections: {connections}}}
+---
+apiVersion: mirrorfleet.dev/v1alpha1
+kind: Mirror
+metadata: {{name: bench}}
+spec:
+  upstreamRef: {{name: bench}}
+  content:
+    arch: {{repos: [{repo}], architectures: [{architecture}]}}
     exclude: {exclude}
   regions: [{{name: here}}]
 """
@@ -81,7 +103,7 @@ class Mirrorfleet(Contender):
         self.program = program
 
     def run(self, job: Job, exclude: tuple[str, ...] = ()) -> Cost:
-        write_manifest(job, exclude)
+        (job.work / "manifest.yaml").write_text(self.manifest(job, exclude))
         cost = measured([
             str(self.program), "local", "-f", str(job.work / "manifest.yaml"), "--data", str(job.copy), "--once", "-o", "json",
         ], job.work, job.timeout)
@@ -89,6 +111,12 @@ class Mirrorfleet(Contender):
         if report["result"] not in ("Published", "Unchanged"):
             raise Failed(f"{self.name}: {report['result']}: {report['message']}")
         return cost
+
+    def manifest(self, job: Job, exclude: tuple[str, ...]) -> str:
+        keyring = "".join(f"    {line}\n" for line in job.upstream.distribution.certificate.splitlines())
+        return MANIFEST.format(
+            keyring=keyring, port=job.port, connections=job.connections, suite=SUITE, component=COMPONENT, exclude=json.dumps(exclude),
+        )
 
     def check(self, job: Job, state: State) -> None:
         """The list of its snapshots says what is served; verifying every blob is `verify`'s."""
@@ -106,11 +134,9 @@ class Mirrorfleet(Contender):
         return next(row for row in self.snapshots(job) if row["current"])
 
 
-def write_manifest(job: Job, exclude: tuple[str, ...]) -> None:
-    keyring = "".join(f"    {line}\n" for line in job.upstream.distribution.certificate.splitlines())
-    (job.work / "manifest.yaml").write_text(MANIFEST.format(
-        keyring=keyring, port=job.port, connections=job.connections, suite=SUITE, component=COMPONENT, exclude=json.dumps(exclude),
-    ))
+class MirrorfleetOfArch(Mirrorfleet):
+    def manifest(self, job: Job, exclude: tuple[str, ...]) -> str:
+        return ARCH_MANIFEST.format(port=job.port, connections=job.connections, repo=REPO, architecture=ARCHITECTURE, exclude=json.dumps(exclude))
 
 
 def report_of(cost: Cost) -> dict:
@@ -181,6 +207,16 @@ class Rsync(Contender):
         return measured(["rsync", "-a", "--delete", source, str(job.copy)], job.work, job.timeout)
 
 
+class Lftp(Contender):
+    """Reads the listings of folders; sizes and dates tell what is new."""
+
+    name = "lftp"
+
+    def run(self, job: Job) -> Cost:
+        mirror = f"mirror --delete --parallel={job.connections} . {job.copy}"
+        return measured(["lftp", "-c", f"open http://127.0.0.1:{job.port}/ && {mirror}"], job.work, job.timeout)
+
+
 def check_tree(name: str, tree: Path, state: State) -> None:
     for path, size in state.payload.items():
         try:
@@ -201,3 +237,7 @@ def walk(directory: Path):
 
 def contenders(program: Path) -> list[Contender]:
     return [Mirrorfleet(program), AptMirror(), Aptly(), Rsync(), Debmirror("rsync"), Debmirror("http")]
+
+
+def contenders_of_arch(program: Path) -> list[Contender]:
+    return [MirrorfleetOfArch(program), Rsync(), Lftp()]

@@ -14,7 +14,7 @@ DISK_GIB = 20
 # Program -> Debian package.
 CONTENDERS = {
     "apt-mirror": "apt-mirror", "aptly": "aptly", "debmirror": "debmirror", "h2o": "h2o", "nginx": "nginx-light",
-    "h2load": "nghttp2-client", "rsync": "rsync", "wrk": "wrk",
+    "h2load": "nghttp2-client", "lftp": "lftp", "rsync": "rsync", "wrk": "wrk",
 }
 # Package -> a file that tells that it is there, as in e2e/lab/packages.py.
 PACKAGES = {
@@ -25,6 +25,7 @@ PACKAGES = {
     "gnupg": "/usr/bin/gpg",
     "gpgv": "/usr/bin/gpgv",
     "h2o": "/usr/bin/h2o",
+    "lftp": "/usr/bin/lftp",
     "libc6-dev": "/usr/include/stdio.h",
     "nghttp2-client": "/usr/bin/h2load",
     "nginx-light": "/usr/sbin/nginx",

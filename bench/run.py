@@ -31,7 +31,7 @@ from processes import Failed
 from results import Figure, Result
 from serving import serve_works
 from switching import switch_works
-from syncing import Bench, Scale, again, cold, peak, relay_cost
+from syncing import Bench, Scale, again, cold, of_arch, peak, relay_cost
 
 from lab import packages
 
@@ -51,6 +51,7 @@ def measure(bench: Bench, wanted: set[str]) -> dict[str, list[Figure]]:
     if "memory-20000" in wanted:
         figures["memory-20000"] = peak(figures["cold-20000"])
     figures |= again(bench, wanted)
+    figures |= of_arch(bench, wanted)
     if "relay" in wanted:
         print("relay", flush=True)
         figures["relay"] = relay_cost(bench)

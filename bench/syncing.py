@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from contenders import Contender, Job, Mirrorfleet, contenders
+from contenders import Contender, Job, Mirrorfleet, contenders, contenders_of_arch
 from distribution import Distribution, many_packages
 from processes import Cost, Failed, fresh
+from repositories import repository
 from results import Figure
 from upstream import Upstream, upstream, warm
 from works import MIB, OURS
@@ -19,6 +20,8 @@ BUDGET_SECONDS = 60
 # Runs that are shorter than this are repeated more often.
 SHORT_SECONDS = 2
 RUN_TIMEOUT = 300
+# By which lftp finds files.
+LISTINGS = "autoindex on;"
 
 # One measured run of a contender, and the requests that it made.
 Step = Callable[[Contender, Upstream, Path], tuple[Cost, int | None]]
@@ -51,8 +54,14 @@ class Bench:
     scale: Scale
 
     def contenders(self) -> list[Contender]:
+        return self.chosen(contenders(self.program))
+
+    def contenders_of_arch(self) -> list[Contender]:
+        return self.chosen(contenders_of_arch(self.program))
+
+    def chosen(self, entries: list[Contender]) -> list[Contender]:
         only = self.scale.only
-        return [contender for contender in contenders(self.program) if not only or contender.name in only]
+        return [contender for contender in entries if not only or contender.name in only]
 
 
 def alternated(bench: Bench, entries: list[Contender], run: Callable[[Contender], tuple[Cost, int | None]]) -> list[Figure]:
@@ -96,20 +105,19 @@ def cold(bench: Bench, packages: int, delay_ms: float) -> list[Figure]:
     """First copies. Who waits for each file is given fewer of them, or the evening would pass."""
     entries = bench.contenders()
     patient = [contender for contender in entries if delay_ms and contender.name == "debmirror"]
-    figures = cold_runs(bench, [contender for contender in entries if contender not in patient], packages, delay_ms)
-    for figure in cold_runs(bench, patient, 200, delay_ms) if packages <= 2_000 and not bench.scale.quick else []:
+    figures = cold_runs(bench, [contender for contender in entries if contender not in patient], many_packages(packages), delay_ms)
+    for figure in cold_runs(bench, patient, many_packages(200), delay_ms) if packages <= 2_000 and not bench.scale.quick else []:
         figure.note = figure.note or "200 packages"
         figures.append(figure)
     return figures
 
 
-def cold_runs(bench: Bench, entries: list[Contender], packages: int, delay_ms: float) -> list[Figure]:
+def cold_runs(bench: Bench, entries: list[Contender], distribution: Distribution, delay_ms: float, rules: str = "") -> list[Figure]:
     if not entries:
         return []
-    distribution = many_packages(packages)
     work = fresh(bench.work, "sync")
     warm(distribution)
-    with upstream(distribution, work, delay_ms) as source:
+    with upstream(distribution, work, delay_ms, rules) as source:
 
         def run(contender: Contender) -> tuple[Cost, None]:
             task = job(contender, source, fresh(work, "job"))
@@ -125,21 +133,22 @@ def again(bench: Bench, wanted: set[str]) -> dict[str, list[Figure]]:
     figures, count = {}, bench.scale.packages
     near = [(name, step) for name, step in (("unchanged-20000", unchanged), ("changed-20000", changed)) if name in wanted]
     if near:
-        figures |= again_at(bench, count, 0, bench.contenders(), near)
+        figures |= again_at(bench, many_packages(count), 0, bench.contenders(), near)
     # The others' first copies take minutes at this distance.
     quick = [contender for contender in bench.contenders() if contender.name in (OURS, "rsync")]
     for name, size, step in (("unchanged-20000-50ms", count, unchanged), ("changed-2000-50ms", count // 10, changed)):
         if name in wanted:
-            figures |= again_at(bench, size, 50, quick, [(name, step)])
+            figures |= again_at(bench, many_packages(size), 50, quick, [(name, step)])
     return figures
 
 
-def again_at(bench: Bench, packages: int, delay_ms: float, entries: list[Contender], steps: list[tuple[str, Step]]) -> dict[str, list[Figure]]:
+def again_at(
+    bench: Bench, distribution: Distribution, delay_ms: float, entries: list[Contender], steps: list[tuple[str, Step]], rules: str = "",
+) -> dict[str, list[Figure]]:
     """Several works that begin with the same first copies."""
-    distribution = many_packages(packages)
     work = fresh(bench.work, "sync")
     figures = {}
-    with upstream(distribution, work, delay_ms) as source:
+    with upstream(distribution, work, delay_ms, rules) as source:
         able = prepared(entries, source, distribution, work)
         for name, step in steps:
             print(name, flush=True)
@@ -195,6 +204,27 @@ def changed(contender: Contender, source: Upstream, work: Path) -> tuple[Cost, i
     finally:
         source.serve(1)
     return cost, None if contender.uses_rsync else requests
+
+
+def of_arch(bench: Bench, wanted: set[str]) -> dict[str, list[Figure]]:
+    """The works whose names begin with `arch`."""
+    figures: dict[str, list[Figure]] = {}
+    large, small = bench.scale.packages * 3 // 4, bench.scale.packages // 10
+    entries = bench.contenders_of_arch()
+    for name, size, delay_ms in (("arch-cold-2000", small, 0), ("arch-cold-15000", large, 0), ("arch-cold-2000-50ms", small, 50), ("arch-cold-15000-50ms", large, 50)):
+        if name in wanted or (name == "arch-cold-15000" and "arch-memory-15000" in wanted):
+            print(name, flush=True)
+            figures[name] = cold_runs(bench, entries, repository(size), delay_ms, LISTINGS)
+    if "arch-memory-15000" in wanted:
+        figures["arch-memory-15000"] = peak(figures["arch-cold-15000"])
+    for size, delay_ms, steps in (
+        (large, 0, [("arch-unchanged-15000", unchanged), ("arch-changed-15000", changed)]),
+        (large, 50, [("arch-unchanged-15000-50ms", unchanged)]),
+        (small, 50, [("arch-changed-2000-50ms", changed)]),
+    ):  # fmt: skip
+        if steps := [(name, step) for name, step in steps if name in wanted]:
+            figures |= again_at(bench, repository(size), delay_ms, entries, steps, LISTINGS)
+    return figures
 
 
 def peak(figures: list[Figure]) -> list[Figure]:

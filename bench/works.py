@@ -80,9 +80,29 @@ SYNC = (
     Work("changed-2000-50ms", "1 % changed, 2,000 packages, 50 ms round trip", "s", Target("≤ 0.7 of rsync", "rsync", 0.7),
          "The same far away, where round trips that follow one another are most of the time: a connection, InRelease, Release, Release.gpg, the indices, the packages."),
 )
+ARCH = (
+    Work("arch-cold-2000", "first copy, 2,000 packages", "s", Target("≤ 1.15 of rsync", "rsync", 1.15),
+         "Each package has a signature beside it, of which no database says a digest."),
+    Work("arch-cold-15000", "first copy, 15,000 packages", "s", Target("≤ 1.15 of rsync", "rsync", 1.15),
+         "The same with as many as the largest repository has."),
+    Work("arch-cold-2000-50ms", "first copy, 2,000 packages, 50 ms round trip", "s", Target("≤ rsync", "rsync", 1.0),
+         "The same far away."),
+    Work("arch-cold-15000-50ms", "first copy, 15,000 packages, 50 ms round trip", "s", Target("≤ rsync", "rsync", 1.0),
+         "The same far away."),
+    Work("arch-unchanged-15000", "nothing changed, 15,000 packages", "s", Target("2 requests", bound=0.030, requests=2),
+         "`lastupdate` and `lastsync` are all that is asked for."),
+    Work("arch-unchanged-15000-50ms", "nothing changed, 15,000 packages, 50 ms round trip", "s", Target("2 requests, ≤ 30 ms + 2 round trips", bound=0.130, requests=2),
+         "A connection and two requests at once: two round trips."),
+    Work("arch-changed-15000", "1 % changed, 15,000 packages", "s", Target("≤ 0.7 of rsync", "rsync", 0.7),
+         "A new database, its list of files, and some new packages."),
+    Work("arch-changed-2000-50ms", "1 % changed, 2,000 packages, 50 ms round trip", "s", Target("≤ 0.7 of rsync", "rsync", 0.7),
+         "The same far away."),
+)
 MEMORY = (
     Work("memory-20000", "peak memory, first copy of 20,000 packages", "MiB", Target("≤ 48 MiB", bound=48),
          "The largest process of each; apt-mirror starts twenty more beside it."),
+    Work("arch-memory-15000", "peak memory, first copy of 15,000 packages of Arch Linux", "MiB", Target("≤ 48 MiB", bound=48),
+         "The largest process of each."),
     Work("memory-1500000", "peak memory, 1,500,000 paths with 1,000 different contents", "MiB", Target("≤ 256 MiB", bound=256),
          "A full Debian archive's number of paths, all of them present, without its bytes: each content is fetched once."),
     Work("memory-1500000-excluded", "peak memory, 1,500,000 paths, all excluded", "MiB", Target("≤ 256 MiB", bound=256),
@@ -126,4 +146,4 @@ CHECKS = (
     Work("relay", "first copy, 20,000 packages, through the relay without delay", "s", Target("the relay costs < 15 %", "without the relay", 1.15),
          "Whether the relay that adds the round trips distorts what is measured through it."),
 )
-ALL = {work.name: work for work in (*SYNC, *MEMORY, *SWITCH, *SERVE, *CHECKS)}
+ALL = {work.name: work for work in (*SYNC, *ARCH, *MEMORY, *SWITCH, *SERVE, *CHECKS)}

@@ -4,19 +4,23 @@ use kube_derive::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::arch_content::ArchContent;
 use crate::upstream::UpstreamType;
 
 /// What to copy.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[x_kube(crates(kube_core = "kube_core"), 
-    validation = Rule::new("has(self.debian)")
-        .message("content needs exactly one block that names what to copy, and it must be the one of the Upstream's type: debian"),
+    validation = Rule::new("has(self.debian) != has(self.arch)")
+        .message("content needs exactly one block that names what to copy, and it must be the one of the Upstream's type: debian or arch"),
 )]
 #[serde(rename_all = "camelCase")]
 pub struct Content {
     /// For Upstreams of type Debian.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub debian: Option<DebianContent>,
+    /// For Upstreams of type Arch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arch: Option<ArchContent>,
     /// Globs over paths in the repository (`pool/*/x/xplanet-images/**`): payload that is not copied. The signed index
     /// stays upstream's, so clients still see the names and get 404 for them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -177,18 +181,27 @@ pub struct DebianInclude {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Block<'a> {
     Debian(&'a DebianContent),
+    Arch(&'a ArchContent),
 }
 
 impl Content {
-    /// The block that is given; none where there is none.
+    /// The block that is given; none where there is none, or more than one.
     pub fn block(&self) -> Option<Block<'_>> {
-        let Content { debian, exclude: _ } = self;
-        debian.as_ref().map(Block::Debian)
+        let Content {
+            debian,
+            arch,
+            exclude: _,
+        } = self;
+        match (debian, arch) {
+            (Some(debian), None) => Some(Block::Debian(debian)),
+            (None, Some(arch)) => Some(Block::Arch(arch)),
+            _ => None,
+        }
     }
 
     /// The units of the slice, whose revisions freshness compares; none without a block.
     pub fn units(&self) -> Vec<String> {
-        self.block().map(Block::units).unwrap_or_default().to_vec()
+        self.block().map(Block::units).unwrap_or_default()
     }
 }
 
@@ -197,13 +210,15 @@ impl<'a> Block<'a> {
     pub fn upstream_type(self) -> UpstreamType {
         match self {
             Block::Debian(_) => UpstreamType::Debian,
+            Block::Arch(_) => UpstreamType::Arch,
         }
     }
 
-    /// Debian: the suites.
-    pub fn units(self) -> &'a [String] {
+    /// Debian: the suites. Arch: the databases, `repository/architecture`.
+    pub fn units(self) -> Vec<String> {
         match self {
-            Block::Debian(debian) => &debian.suites,
+            Block::Debian(debian) => debian.suites.clone(),
+            Block::Arch(arch) => arch.units(),
         }
     }
 }

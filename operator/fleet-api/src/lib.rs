@@ -5,6 +5,7 @@
 // The lint takes the names inside two rules of one struct for attributes that are there twice.
 #![allow(clippy::duplicated_attributes)]
 
+mod arch_content;
 pub mod condition;
 mod content;
 pub mod crds;

@@ -7,6 +7,9 @@ use kube_derive::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use crate::arch_content::{
+    ArchClock, ArchContent, ArchInclude, ArchLayout, ArchPackageRule, ArchPackages, ArchRepoPath,
+};
 pub use crate::content::{
     Block, Content, DebianAlias, DebianContent, DebianInclude, DebianPackages, DebianReleaseName,
     PackageRule,
@@ -106,6 +109,10 @@ use crate::{ByteQuantity, GoDuration};
         .message("verification.allowed speaks of declared suites only: write unit as it stands in content.debian.suites").field_path(".verification"),
     validation = Rule::new("!has(self.content.debian) || !has(self.verification.expired) || self.verification.expired.all(e, e.unit in self.content.debian.suites)")
         .message("verification.expired speaks of declared suites only: write unit as it stands in content.debian.suites").field_path(".verification"),
+    validation = Rule::new("!has(self.content.arch) || !has(self.verification.allowed) || self.verification.allowed.all(a, self.content.arch.repos.exists(r, self.content.arch.architectures.exists(x, a.unit == r + '/' + x)))")
+        .message("verification.allowed speaks of declared repositories only: write unit as repository/architecture, for example core/x86_64").field_path(".verification"),
+    validation = Rule::new("!has(self.content.arch) || !has(self.verification.expired) || size(self.verification.expired) == 0")
+        .message("verification.expired is of no use here: pacman's databases have no time at which they expire").field_path(".verification"),
 )]
 #[serde(rename_all = "camelCase")]
 pub struct MirrorSpec {

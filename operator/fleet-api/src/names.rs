@@ -1,4 +1,4 @@
-//! Which words can be names in a sources.list: one idea of them for manifests, for the custom resource's rules and for
+//! Which words can be names in a sources.list or a pacman.conf: one idea of them for manifests, for the custom resource's rules and for
 //! what is written from a machine's sources.
 
 /// Suites below `dists/`, components, aliases: parts with single `/` between them.
@@ -7,6 +7,11 @@ pub const INDEX_NAME: &str = "^([A-Za-z0-9][A-Za-z0-9+._~-]*/)*[A-Za-z0-9][A-Za-
 pub const SUITE: &str = "^(\\\\./|([A-Za-z0-9][A-Za-z0-9+._~-]*/)*[A-Za-z0-9][A-Za-z0-9+._~-]*/?)$";
 /// Architectures: one part. Not only dpkg's own words: Termux and others have `x86_64`.
 pub const ARCHITECTURE: &str = "^[A-Za-z0-9][A-Za-z0-9+._~-]*$";
+/// Repositories of a pacman.conf.
+pub const REPO: &str = "^[A-Za-z0-9_][A-Za-z0-9@._+-]*$";
+/// Where an upstream has them: parts with single `/` between them, or `.`.
+pub const LAYOUT: &str =
+    "^(\\\\.|[A-Za-z0-9$][A-Za-z0-9$@+._~-]*(/[A-Za-z0-9$][A-Za-z0-9$@+._~-]*)*)$";
 
 /// [`INDEX_NAME`]
 pub fn is_index_name(name: &str) -> bool {
@@ -22,6 +27,21 @@ pub fn is_suite(name: &str) -> bool {
 pub fn is_architecture(name: &str) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"+._~-".contains(&b);
     name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.bytes().all(plain)
+}
+
+/// [`REPO`]
+pub fn is_repo(name: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"_@.+-".contains(&b);
+    name.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_') && name.bytes().all(plain)
+}
+
+/// [`LAYOUT`], where a backslash stands for one backslash.
+pub fn is_layout(path: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"$@+._~-".contains(&b);
+    let part = |part: &str| {
+        part.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '$') && part.bytes().all(plain)
+    };
+    path == "." || path.split('/').all(part)
 }
 
 #[cfg(test)]
@@ -40,5 +60,36 @@ mod tests {
         assert!(!is_index_name("a//b") && !is_index_name("a/") && !is_index_name("../a"));
         assert!(is_suite("./") && is_suite("tools/") && is_suite("stable"));
         assert!(!is_suite("/") && !is_suite("../") && !is_suite(""));
+    }
+
+    #[test]
+    fn names_are_what_stands_in_a_pacman_conf() {
+        for name in [
+            "core",
+            "extra-testing",
+            "kde-unstable",
+            "cachyos-v3",
+            "_x",
+            "arch4edu",
+        ] {
+            assert!(is_repo(name), "{name}");
+        }
+        for name in ["", ".core", "a/b", "a b", "-x", "ä"] {
+            assert!(!is_repo(name), "{name}");
+        }
+        for path in [
+            ".",
+            "$repo/os/$arch",
+            "$arch_v3/$repo",
+            "mingw/$repo",
+            "stable/$repo/$arch",
+        ] {
+            assert!(is_layout(path), "{path}");
+        }
+        for path in [
+            "", "..", "/", "$repo/", "/$repo", "a//b", "../$repo", "a/../b", "a b",
+        ] {
+            assert!(!is_layout(path), "{path}");
+        }
     }
 }

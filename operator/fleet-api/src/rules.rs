@@ -18,6 +18,11 @@ pub const ARCHITECTURES: &str = "self.all(a, a.matches('^[A-Za-z0-9][A-Za-z0-9+.
 /// The same for one name.
 pub const ALIAS: &str =
     "self.matches('^([A-Za-z0-9][A-Za-z0-9+._~-]*/)*[A-Za-z0-9][A-Za-z0-9+._~-]*$')";
+/// Names of a pacman.conf; see [`crate::names`].
+pub const REPOS: &str = "self.all(r, r.matches('^[A-Za-z0-9_][A-Za-z0-9@._+-]*$'))";
+/// Folders of pacman's repositories, in which `$repo` and `$arch` stand for names.
+pub const LAYOUT: &str =
+    "self.matches('^(\\\\.|[A-Za-z0-9$][A-Za-z0-9$@+._~-]*(/[A-Za-z0-9$][A-Za-z0-9$@+._~-]*)*)$')";
 
 #[cfg(test)]
 mod tests {
@@ -34,5 +39,7 @@ mod tests {
             super::ALIAS,
             format!("self.matches('{}')", names::INDEX_NAME)
         );
+        assert_eq!(super::REPOS, all("r", names::REPO));
+        assert_eq!(super::LAYOUT, format!("self.matches('{}')", names::LAYOUT));
     }
 }

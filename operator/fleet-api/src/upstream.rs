@@ -58,6 +58,8 @@ use crate::{ByteQuantity, GoDuration};
     validation = Rule::new("self.trust.signatures != 'Required' || has(self.trust.keyringRef)")
         .message("trust.keyringRef is missing: name the Secret or ConfigMap that holds the keyring, or set trust.signatures to None and accept whatever the upstream sends")
         .field_path(".trust"),
+    validation = Rule::new("self.type != 'Arch' || self.trust.signatures == 'None'")
+        .message("signatures of pacman's packages are copied and not judged yet: set trust.signatures to None, and let clients judge them").field_path(".trust"),
     validation = Rule::new("!self.trust.allSignaturesGood || self.trust.signatures != 'None'")
         .message("trust.allSignaturesGood asks for what trust.signatures None does not look at: leave one of them out").field_path(".trust"),
 )]
@@ -102,12 +104,15 @@ impl UpstreamSpec {
 pub enum UpstreamType {
     /// A Debian archive or any other apt repository.
     Debian,
+    /// Arch Linux, or whoever else publishes repositories for pacman.
+    Arch,
 }
 
 impl UpstreamType {
     pub const fn as_str(self) -> &'static str {
         match self {
             UpstreamType::Debian => "Debian",
+            UpstreamType::Arch => "Arch",
         }
     }
 }
@@ -117,7 +122,8 @@ impl UpstreamType {
 #[x_kube(crates(kube_core = "kube_core"))]
 #[serde(rename_all = "camelCase")]
 pub struct Authority {
-    /// http or https URL of the repository's root (the folder that holds `dists/`). `file` only outside a cluster.
+    /// http or https URL of the repository's root (Debian: the folder that holds `dists/`; Arch: what a mirrorlist has before
+    /// `$repo`). `file` only outside a cluster.
     #[schemars(length(max = 2048))]
     #[x_kube(validation = Rule::new("self.matches('^https?://[^/@?# ]+(/[^?# ]*)?$')").message(URL_MESSAGE))]
     #[serde(deserialize_with = "url")]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use fleet_api::mirror::{Block, Content};
 use fleet_types::Reason;
 
+use crate::arch::Arch;
 use crate::debian::Debian;
 use crate::seam::{Format, Rejected};
 
@@ -12,6 +13,7 @@ use crate::seam::{Format, Rejected};
 pub fn declared(content: &Content) -> Result<Arc<dyn Format>, Rejected> {
     Ok(match block(content)? {
         Block::Debian(debian) => Arc::new(Debian::new(debian.clone())?),
+        Block::Arch(arch) => Arc::new(Arch::new(arch)?),
     })
 }
 
@@ -20,6 +22,7 @@ pub fn declared(content: &Content) -> Result<Arc<dyn Format>, Rejected> {
 pub fn declared_unit(content: &Content, unit: &str) -> Result<Arc<dyn Format>, Rejected> {
     Ok(match block(content)? {
         Block::Debian(debian) => Arc::new(Debian::of_suite(debian, unit)?),
+        Block::Arch(arch) => Arc::new(Arch::of_unit(arch)?),
     })
 }
 

@@ -85,8 +85,9 @@ pub fn plan_upstream(upstream: &Upstream, seen: &ObservedUpstream) -> UpstreamPl
     }
 }
 
-/// Whether probes that tell nothing mean nothing. An archive that nobody signs need not have a Release, which is all that
-/// a probe reads: its state is known to runs alone, and that the last one succeeded is what is known of its authority.
+/// Whether probes that tell nothing mean nothing. An archive that nobody signs need not have a Release, and an
+/// authority of Arch may give its clock only, which is all that a probe could read: its state is known to runs alone, and
+/// that the last one succeeded is what is known of its authority.
 fn told_by_syncs(upstream: &Upstream, attempts: &[SeenAttempt]) -> bool {
     let succeeded =
         |attempt: &SeenAttempt| attempt.unit.is_none() && attempt.reason.outcome() == Outcome::Good;
@@ -145,11 +146,11 @@ fn reachable(
         ProbeAnswer::Has { .. } => None,
     });
     match failed {
-        Some((unit, ..)) if told_by_syncs => Verdict::unknown(
+        Some((unit, _, message)) if told_by_syncs => Verdict::unknown(
             Reason::NotProbed,
             format!(
-                "{unit}: nobody signs it, and no Release tells a probe which state the authority has; sync runs read its \
-                 indices, and the last one succeeded"
+                "{unit}: nobody signs it, and a probe cannot tell which state the authority has ({message}); sync runs read \
+                 its indices, and the last one succeeded"
             ),
         ),
         Some((unit, reason, message)) => Verdict::no(reason, format!("{unit}: {message}")),

@@ -242,7 +242,7 @@ impl Lookup<'_> {
     }
 
     fn found(&self, entry: Entry, blob: Arc<Blob>) -> Answer {
-        let validators = blob.validators(entry.mtime);
+        let validators = blob.validators(self.mirror.modified(&entry));
         let caching = match entry.mutable && self.fixed.is_none() {
             true => Caching::Revalidate,
             false => Caching::Forever,
@@ -296,7 +296,7 @@ impl Lookup<'_> {
                     files.push(Line::File {
                         name,
                         size: entry.size,
-                        modified: entry.mtime,
+                        modified: self.mirror.modified(&entry),
                     });
                 }
                 Child::File { .. } => {}

@@ -7,6 +7,7 @@
 //! does where that snapshot was given up since, because so many were published: such names stay for as long as
 //! snapshots that are superseded do ([`fleet_store::Retained`]).
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
 
@@ -39,6 +40,8 @@ pub struct ServedMirror {
     /// with what is known meanwhile.
     reading: Mutex<()>,
     suspects: Suspects,
+    /// As [`Store::returned_at`]; 0 where it never was so.
+    returned_at: AtomicI64,
 }
 
 #[derive(Default)]
@@ -66,6 +69,16 @@ impl ServedMirror {
             known: Mutex::default(),
             reading: Mutex::default(),
             suspects: Suspects::default(),
+            returned_at: AtomicI64::new(0),
+        }
+    }
+
+    /// What to say of when a file was last modified, in Unix seconds. What changes is not older than the day on which
+    /// somebody went back to it: clients that compare dates would go on with what they have.
+    pub fn modified(&self, entry: &Entry) -> i64 {
+        match entry.mutable {
+            true => entry.mtime.max(self.returned_at.load(Ordering::Relaxed)),
+            false => entry.mtime,
         }
     }
 
@@ -258,6 +271,8 @@ impl ServedMirror {
             }
             other => Err(other),
         })?;
+        let returned_at = self.store.returned_at()?.unwrap_or(0);
+        self.returned_at.store(returned_at, Ordering::Relaxed);
         let mut view = View {
             published: before.published,
             current,

@@ -18,6 +18,12 @@ pub(crate) struct Facts {
     pub pinned: Option<SnapshotId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rolled_back_from: Option<SnapshotId>,
+    /// The snapshot that was served again last although it had been superseded, and when what clients hold of newer ones
+    /// was last taken back, in seconds since 1970-01-01T00:00:00Z.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub returned: Option<SnapshotId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub returned_at: Option<i64>,
 }
 
 /// Seconds since 1970-01-01T00:00:00Z.
@@ -43,6 +49,25 @@ impl Facts {
         let served = |times: &Times| times.published_at.is_some() && times.superseded_at.is_none();
         let mut all = self.snapshots.iter().filter(|(_, times)| served(times));
         all.next().map(|(id, _)| *id)
+    }
+
+    /// Notes that a snapshot is going to be served again in the place of a newer one, or the next one in the place of such a
+    /// one; whether there was anything to note. Clients that compare dates take neither, unless it has a date of now.
+    pub fn notice_return(
+        &mut self,
+        id: &SnapshotId,
+        current: Option<SnapshotId>,
+        now: i64,
+    ) -> bool {
+        let is_back = self.times(id).superseded_at.is_some();
+        let follows_one = current.is_some() && current == self.returned;
+        if is_back || follows_one {
+            // Dates have seconds only.
+            let later = self.returned_at.map_or(now, |at| at.saturating_add(1));
+            self.returned_at = Some(now.max(later));
+            self.returned = is_back.then_some(*id);
+        }
+        is_back || follows_one
     }
 
     /// Brings the facts in line with what is served and what exists: a crash between the switch and this document
@@ -86,6 +111,23 @@ mod tests {
 
     fn id(n: u8) -> SnapshotId {
         SnapshotId(Sha256([n; 32]))
+    }
+
+    #[test]
+    fn who_goes_back_and_forth_leaves_a_date() {
+        let mut facts = Facts::default();
+        let mut serve = |n: u8, from: Option<u8>, now: i64| {
+            let noted = facts.notice_return(&id(n), from.map(id), now);
+            facts.settle(Some(id(n)), |_| true, now);
+            (noted, facts.returned_at)
+        };
+        assert_eq!(serve(1, None, 10), (false, None));
+        assert_eq!(serve(2, Some(1), 20), (false, None));
+        assert_eq!(serve(1, Some(2), 30), (true, Some(30)));
+        assert_eq!(serve(3, Some(1), 40), (true, Some(40)));
+        assert_eq!(serve(4, Some(3), 50), (false, Some(40)));
+        assert_eq!(serve(3, Some(4), 45), (true, Some(45)));
+        assert_eq!(serve(4, Some(3), 45), (true, Some(46)));
     }
 
     #[test]

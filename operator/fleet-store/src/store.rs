@@ -239,6 +239,12 @@ impl Store {
         Ok(self.facts()?.rolled_back_from)
     }
 
+    /// When a snapshot was last served again that had been superseded, or what followed it: clients may hold newer files than
+    /// it has. Seconds since 1970-01-01T00:00:00Z.
+    pub fn returned_at(&self) -> Result<Option<i64>> {
+        Ok(self.facts()?.returned_at)
+    }
+
     /// Reads a document of `state/`; none when it was never written.
     pub fn state<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
         check_document_name(name)?;

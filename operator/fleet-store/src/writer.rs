@@ -236,6 +236,10 @@ impl Writer {
                 .doing(DOING);
         }
         self.shared.make_snapshot_durable(id)?;
+        // Before the switch: a server that sees it reads the facts once.
+        if facts.notice_return(id, current, now) {
+            self.write_facts(facts)?;
+        }
         self.shared.replace(
             &self.shared.layout.current(),
             format!("{id}\n").as_bytes(),

@@ -263,7 +263,7 @@ reasons! {
     /// No run found the upstream to contradict itself.
     Consistent => Cluster,
     /// Only sync runs can tell what the authority has: it needs credentials that the controller may not read, or nobody
-    /// signs it and it has no Release.
+    /// signs it and it has nothing small that tells of its state.
     NotProbed => Cluster,
     /// The API server refused or failed a write.
     ApiError => Cluster,

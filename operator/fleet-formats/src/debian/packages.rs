@@ -1,63 +1,29 @@
 //! Which packages of the slice are copied: rules over what a stanza says of its package.
 
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
-
 use fleet_api::mirror::{DebianPackages, PackageRule};
-use fleet_types::{Reason, counted};
-use globset::{Candidate, GlobBuilder, GlobSet, GlobSetBuilder};
 
 use crate::deb822::Stanza;
+use crate::filter::RuleSet;
 use crate::seam::Rejected;
 
-/// More rules than this are refused, in each of the two lists.
-const MAX_RULES: usize = 256;
+const FIELDS: [&str; 4] = ["name", "section", "priority", "source"];
 
 /// The rules, ready for use. With none, nothing of a stanza is looked at.
 #[derive(Debug, Clone, Default)]
 pub(super) struct PackageFilter {
-    include: Option<RuleSet>,
-    exclude: Option<RuleSet>,
+    include: Option<RuleSet<4>>,
+    exclude: Option<RuleSet<4>>,
 }
 
-/// Several rules, matched at once: by field the patterns of all rules, and which rules do not ask for the field.
-#[derive(Debug, Clone)]
-struct RuleSet {
-    fields: [Field; 4],
-}
-
-#[derive(Debug, Clone)]
-struct Field {
-    patterns: GlobSet,
-    /// For each pattern, the rule that it stands in.
-    rules: Vec<usize>,
-    /// The rules that are content with anything.
-    indifferent: Mask,
-}
-
-/// A set of rules.
-type Mask = [u64; MAX_RULES / 64];
-
-/// What rules look at, in the order of [`patterns`].
-struct Facts<'a> {
-    values: [Option<&'a [u8]>; 4],
-}
-
-fn patterns(rule: &PackageRule) -> [(&'static str, Option<&str>); 4] {
-    [
-        ("name", rule.name.as_deref()),
-        ("section", rule.section.as_deref()),
-        ("priority", rule.priority.as_deref()),
-        ("source", rule.source.as_deref()),
-    ]
-}
+/// What rules look at, in the order of [`FIELDS`].
+type Facts<'a> = [Option<&'a [u8]>; 4];
 
 impl PackageFilter {
     /// Errors: `InvalidSpec` for what is no glob, a rule without a field, and too many rules.
     pub fn new(rules: &DebianPackages) -> Result<PackageFilter, Rejected> {
         Ok(PackageFilter {
-            include: RuleSet::new("include", &rules.include)?,
-            exclude: RuleSet::new("exclude", &rules.exclude)?,
+            include: rule_set("include", &rules.include)?,
+            exclude: rule_set("exclude", &rules.exclude)?,
         })
     }
 
@@ -90,124 +56,33 @@ impl PackageFilter {
         let by = |field: &dyn Fn(&str) -> Option<&'a [u8]>| {
             let name = field("Package");
             let source = source(name, field("Source"));
-            self.wants_facts(&Facts {
-                values: [name, field("Section"), field("Priority"), source],
-            })
+            self.wants_facts([name, field("Section"), field("Priority"), source])
         };
         by(&|name| stanza.all(name).next())
             || (stanza.fault.is_some() && by(&|name| stanza.all(name).next_back()))
     }
 
-    fn wants_facts(&self, facts: &Facts<'_>) -> bool {
+    fn wants_facts(&self, facts: Facts<'_>) -> bool {
+        let facts = facts.each_ref().map(Option::as_slice);
         let included = self.include.as_ref().is_none_or(|set| set.matches(facts));
         included && !self.exclude.as_ref().is_some_and(|set| set.matches(facts))
     }
 }
 
-impl RuleSet {
-    /// None where there is no rule.
-    fn new(list: &str, rules: &[PackageRule]) -> Result<Option<RuleSet>, Rejected> {
-        let invalid = |place: String, what: String| {
-            Rejected::new(
-                Reason::InvalidSpec,
-                format!("debian.packages.{list}{place}: {what}"),
-            )
-        };
-        if rules.len() > MAX_RULES {
-            return Err(invalid(
-                String::new(),
-                format!(
-                    "{}; at most {MAX_RULES} are possible",
-                    counted(rules.len(), "rule")
-                ),
-            ));
-        }
-        let mut building: [(GlobSetBuilder, Vec<usize>, Mask); 4] =
-            std::array::from_fn(|_| (GlobSetBuilder::new(), Vec::new(), [0; MAX_RULES / 64]));
-        for (number, rule) in rules.iter().enumerate() {
-            let patterns = patterns(rule);
-            if patterns.iter().all(|(_, pattern)| pattern.is_none()) {
-                return Err(invalid(
-                    format!("[{number}]"),
-                    "a rule needs at least one of name, section, priority and source".to_owned(),
-                ));
-            }
-            for ((field, pattern), (globs, numbers, indifferent)) in
-                patterns.into_iter().zip(&mut building)
-            {
-                let Some(pattern) = pattern else {
-                    set(indifferent, number);
-                    continue;
-                };
-                let glob = GlobBuilder::new(pattern).build().map_err(|error| {
-                    invalid(
-                        format!("[{number}].{field}"),
-                        format!("{pattern:?} is not a glob: {}", error.kind()),
-                    )
-                })?;
-                globs.add(glob);
-                numbers.push(number);
-            }
-        }
-        if rules.is_empty() {
-            return Ok(None);
-        }
-        let [name, section, priority, source] = building.map(|(globs, rules, indifferent)| {
-            globs
-                .build()
-                .map(|patterns| Field {
-                    patterns,
-                    rules,
-                    indifferent,
-                })
-                .map_err(|error| invalid(String::new(), error.to_string()))
-        });
-        Ok(Some(RuleSet {
-            fields: [name?, section?, priority?, source?],
-        }))
-    }
-
-    fn matches(&self, facts: &Facts<'_>) -> bool {
-        let mut left: Mask = [u64::MAX; MAX_RULES / 64];
-        for (field, value) in self.fields.iter().zip(facts.values) {
-            let fitting = field.fitting(value);
-            for (left, fitting) in left.iter_mut().zip(fitting) {
-                *left &= fitting;
-            }
-            if left.iter().all(|word| *word == 0) {
-                return false;
-            }
-        }
-        true
-    }
-}
-
-impl Field {
-    /// The rules that have nothing against this value. A field that a stanza lacks matches no pattern.
-    fn fitting(&self, value: Option<&[u8]>) -> Mask {
-        let mut fitting = self.indifferent;
-        if let Some(value) = value.filter(|_| !self.rules.is_empty()) {
-            let candidate = Candidate::new(OsStr::from_bytes(value));
-            for pattern in self.patterns.matches_candidate(&candidate) {
-                if let Some(rule) = self.rules.get(pattern) {
-                    set(&mut fitting, *rule);
-                }
-            }
-        }
-        fitting
-    }
-}
-
-fn set(mask: &mut Mask, number: usize) {
-    if let Some(word) = mask.get_mut(number / 64) {
-        *word |= 1 << (number % 64);
-    }
+fn rule_set(list: &str, rules: &[PackageRule]) -> Result<Option<RuleSet<4>>, Rejected> {
+    let rules = rules.iter().map(|rule| {
+        [&rule.name, &rule.section, &rule.priority, &rule.source].map(|pattern| pattern.as_deref())
+    });
+    RuleSet::new(&format!("debian.packages.{list}"), FIELDS, rules.collect())
 }
 
 #[cfg(test)]
 mod tests {
+    use fleet_types::Reason;
+
     use super::*;
     use crate::deb822::Reader;
+    use crate::filter::MAX_RULES;
 
     fn rule(name: &str, section: &str, priority: &str, source: &str) -> PackageRule {
         let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());

@@ -37,12 +37,15 @@ pub(super) struct Nothing;
 impl StateFiles for Nothing {}
 
 /// Files of a few bytes at the top of an upstream.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Clock {
     /// Is another one whenever anything is new.
     pub state: RootFile,
     /// Is another one every few minutes, new or not.
     pub beat: Option<RootFile>,
+    /// What one of the two says; none where it is not as it should be: a server's page for what it lacks stands still too,
+    /// and would pass for an upstream where nothing is new.
+    pub read: fn(&str) -> Option<u64>,
 }
 
 /// See [`StateFiles::word`].

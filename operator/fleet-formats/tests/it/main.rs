@@ -1,5 +1,6 @@
 //! What users of the crate see, with real keys and signatures (`gpg`), real compressors and hostile input.
 
+mod arch;
 mod bad_entries;
 mod debian_indices;
 mod debian_suites;

@@ -206,6 +206,8 @@ fn an_archive_whose_state_only_runs_can_tell_is_ready_while_they_succeed() {
         (reachable.status.as_str(), reachable.reason.as_str()),
         ("Unknown", "NotProbed")
     );
+    let why = reachable.message.as_str();
+    assert!(why.contains("a: ") && why.contains("(connection refused)"));
     assert!(status.revision.is_empty(), "{:?}", status.revision);
     let lost = vec![ended(Reason::UpstreamUnreachable)];
     assert_eq!(usable(&mut upstream, probes(), lost), away);

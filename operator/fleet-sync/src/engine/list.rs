@@ -57,7 +57,8 @@ impl Lister<'_> {
         let endpoints = self.upstream.fetcher.endpoints();
         let mut authority = None;
         // The first endpoint is asked first anyway. Any other one may be behind the authority, also one that is preferred to it.
-        if endpoints.authority() > 0 {
+        // An authority that has a clock tells by it how new it is, and may give nobody more than that.
+        if endpoints.authority() > 0 && !self.has_clock(endpoints.authority()).await {
             match self.state(unit, &plan, endpoints.authority()).await {
                 // Nothing is new, so nobody else needs to be asked.
                 Ok(state) if state.unchanged => {
@@ -304,6 +305,7 @@ impl Lister<'_> {
         let kept = self.kept_probe(unit, file, &identity);
         let format = self.rules.options.format.as_ref();
         let clock = self.upstream.clock(format, endpoint).await?.cloned();
+        self.not_before(unit, endpoint, clock.as_ref())?;
         let kept = match kept {
             Some(kept) if stands(kept.known.clock.as_ref(), clock.as_ref()) => {
                 return Ok(Ok(kept.seen_at(clock)));

@@ -98,6 +98,10 @@ impl Left {
         let facts = good.then(|| facts(options, report, writer));
         let known = facts.clone();
         let known = known.or_else(|| writer.take_state(RunFacts::DOCUMENT).unwrap_or_default());
+        // While a person holds an older snapshot, how the clock stands is true of the one that is not served.
+        let is_held = matches!(report.reason, Reason::Pinned | Reason::RolledBack);
+        let stands_still = is_held && options.format.state_files().clock().is_some();
+        let known = known.filter(|_| !stands_still);
         Left {
             files: known.map(|run| files(options, &run, writer)),
             facts,

@@ -8,6 +8,7 @@ use fleet_types::{Reason, UnitRevision, counted};
 
 use super::base::Content;
 use super::check::Closed;
+use super::clock::kept;
 use super::gather::Stance;
 use super::left_out::left_out;
 use super::list::Listed;
@@ -224,7 +225,8 @@ fn remember_in<'a>(
         memory.accept(&listed.index, &ground.rules.options.high_water);
         let unit = memory.units.entry(revision.unit.clone()).or_default();
         unit.probe = listed.known.first().map(|(_, known)| known.path.clone());
-        unit.clock = listed.clock.clone();
+        let format = ground.rules.options.format.as_ref();
+        unit.clock = kept(format, unit.clock.as_ref(), listed.clock.as_ref());
         unit.endpoints.extend(listed.known.iter().cloned());
     }
     memory

@@ -8,6 +8,7 @@ mod schema;
 
 use fleet_api::mirror::{Block, MirrorSpec};
 use fleet_api::upstream::UpstreamSpec;
+use fleet_formats::arch::Arch;
 use fleet_plan::schedule::Schedule;
 use globset::Glob;
 use serde::Serialize;
@@ -76,6 +77,11 @@ pub fn mirror(name: &str, spec: &MirrorSpec) -> Vec<String> {
     }
     match spec.content.block() {
         Some(Block::Debian(debian)) => debian::content(debian, &mut problems),
+        Some(Block::Arch(arch)) if problems.is_empty() => {
+            let refused = Arch::new(arch).err();
+            problems.extend(refused.map(|refused| format!("spec.content.{}", refused.message)));
+        }
+        Some(Block::Arch(_)) => {}
         // The definition asks for one.
         None => {}
     }

@@ -129,9 +129,26 @@ fn only_the_chosen_suite_is_written() {
 #[test]
 fn a_file_of_another_package_manager_is_refused_with_a_reason() {
     let world = World::new();
+    let file = world.path(".npmrc");
+    fs::write(&file, "registry=https://example.org\n").unwrap();
+    let said = init(&file, &[]).expect(1).stderr;
+    assert!(said.contains("npm") && said.contains("*.sources") && said.contains("pacman.conf"));
+}
+
+#[test]
+fn a_pacman_conf_without_servers_says_what_to_name() {
+    let world = World::new();
     let file = world.path("pacman.conf");
     fs::write(&file, "[core]\n").unwrap();
-    assert!(init(&file, &[]).expect(1).stderr.contains("*.sources"));
+    let said = init(&file, &[]).expect(1).stderr;
+    assert!(
+        said.contains("[core] is left out: it has no server"),
+        "{said}"
+    );
+    assert!(
+        said.contains("name a pacman.conf or a mirrorlist with --from"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -178,6 +178,7 @@ impl StateFiles for Toy {
         Some(Clock {
             state: file("lastupdate")?,
             beat: file("lastsync"),
+            read: |text| text.parse().ok(),
         })
     }
 

@@ -1,5 +1,6 @@
 //! A whole other format through the real engine: one module, one content block, one line.
 
+mod clocks;
 mod format;
 
 use std::collections::BTreeMap;
@@ -105,6 +106,12 @@ impl Shop {
 
     fn upstream_says(&self, path: &str) -> Option<String> {
         fs::read_to_string(self.path(path)).ok()
+    }
+
+    /// The id of the snapshot that is served.
+    fn current(&self) -> String {
+        let store = Store::open(&self.dir.path().join("store")).unwrap();
+        store.current().unwrap().unwrap().to_string()
     }
 
     fn options(&self) -> SyncOptions {
@@ -258,51 +265,6 @@ async fn who_is_trusted_is_asked_anew_of_what_is_there() {
     shop.publish("extra", "beta", "beta 1");
     assert_eq!(told(&sync(&changed).await), PUBLISHED);
     assert!(shop.is_served("core/alpha.pkg.sig") && shop.is_served("extra/beta.pkg.sig"));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn two_clocks_are_asked_once_and_repeated_as_far_as_they_are_true() {
-    let mut shop = Shop::new().await;
-    let options = shop.options();
-    assert_eq!(told(&sync(&options).await), PUBLISHED);
-    let both = ["lastupdate", "lastsync"];
-    for clock in both {
-        assert_eq!(shop.says(clock), shop.upstream_says(clock), "{clock}");
-    }
-
-    // A sign of life is one round trip, and no new snapshot.
-    shop.beats();
-    shop.server.take_seen();
-    assert_eq!(told(&sync(&options).await), UNCHANGED);
-    let mut seen: Vec<_> = shop
-        .server
-        .take_seen()
-        .into_iter()
-        .map(|seen| seen.path)
-        .collect();
-    seen.sort();
-    assert_eq!(seen, ["/debian/lastsync", "/debian/lastupdate"]);
-    assert_eq!(shop.says("lastsync"), shop.upstream_says("lastsync"));
-
-    // While a unit is refused, nothing is claimed that is not true of all.
-    let before = both.map(|clock| shop.says(clock));
-    shop.publish("core", "gamma", "gamma 1");
-    shop.publish("extra", "delta", "delta 1");
-    shop.server
-        .fault("core/gamma.pkg.sig", 100, Fault::Status(404));
-    assert_eq!(sync(&options).await.reason, Reason::UpstreamIncomplete);
-    assert!(shop.is_served("extra/delta.pkg"));
-    assert_eq!(both.map(|clock| shop.says(clock)), before);
-    shop.server.heal();
-    assert_eq!(told(&sync(&options).await), PUBLISHED);
-    assert_eq!(shop.says("lastupdate"), shop.upstream_says("lastupdate"));
-
-    // An upstream whose clock is gone is asked for its units.
-    fs::remove_file(shop.path("lastupdate")).unwrap();
-    shop.server.take_seen();
-    assert_eq!(told(&sync(&options).await), UNCHANGED);
-    assert_eq!(shop.asked(".db"), 2);
-    assert_eq!(shop.says("lastupdate"), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,6 +10,8 @@ use super::manifest::{
     MirrorDocument, TrustBlock, UpstreamDocument, Verification, to_yaml,
 };
 use super::names::Names;
+use super::pacman::Configuration;
+use super::repositories;
 use crate::failure::Failure;
 
 const KEYRING_KEY: &str = "keyring.gpg";
@@ -17,12 +19,26 @@ const KEYRING_KEY: &str = "keyring.gpg";
 const REGION: &str = "main";
 
 /// All documents, with a comment for each.
-pub struct Written(Vec<(String, Document)>);
+#[derive(Default)]
+pub struct Written {
+    documents: Vec<(String, Document)>,
+    names: Names,
+}
 
 impl Written {
-    pub fn new(archives: &[Archive], machine: &Machine, notes: &mut Vec<String>) -> Written {
-        let mut names = Names::default();
-        let mut documents = Vec::new();
+    /// Adds what pacman is configured to read.
+    pub fn repositories(&mut self, configuration: &Configuration, notes: &mut Vec<String>) {
+        let written = repositories::documents(configuration, &mut self.names, notes);
+        self.documents.extend(written);
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.documents.is_empty()
+    }
+
+    /// Adds what apt is configured to read.
+    pub fn archives(&mut self, archives: &[Archive], machine: &Machine, notes: &mut Vec<String>) {
+        let Written { documents, names } = self;
         for archive in archives {
             let name = names.for_url(&archive.url);
             let slice = archive.slice();
@@ -35,12 +51,14 @@ impl Written {
                 mirror_document(&name, slice),
             ));
         }
-        Written(documents)
     }
 
     /// What is not for standard output.
     pub fn withheld(&self) -> Option<String> {
-        let logins = self.0.iter().filter(|(_, document)| document.is_login());
+        let logins = self
+            .documents
+            .iter()
+            .filter(|(_, document)| document.is_login());
         let names: Vec<_> = logins.map(|(_, document)| document.name()).collect();
         (!names.is_empty()).then(|| {
             format!(
@@ -51,7 +69,7 @@ impl Written {
     }
 
     pub fn to_yaml(&self, with_logins: bool) -> Result<String, Failure> {
-        let documents = self.0.iter();
+        let documents = self.documents.iter();
         let commented: Vec<_> = documents
             .filter(|(_, document)| with_logins || !document.is_login())
             .map(|(comment, document)| Commented {
@@ -125,6 +143,7 @@ fn upstream_documents(name: &str, archive: &Archive, machine: &Machine) -> Vec<(
         authority: Address {
             url: archive.url.to_string(),
         },
+        endpoints: Vec::new(),
         trust,
         access: (access != Access::default()).then_some(access),
     };
@@ -154,7 +173,7 @@ fn mirror_document(name: &str, slice: Slice) -> Document {
         .collect();
     let spec = MirrorDocument {
         upstream_ref: name.into(),
-        content: Content {
+        content: Content::Debian {
             debian: DebianBlock {
                 suites: slice.suites,
                 components: slice.components,

@@ -11,7 +11,7 @@ use super::source::Source;
 use super::{deb822, one_line};
 use crate::failure::Failure;
 
-const SUPPORTED: &str = "apt's sources.list, *.list and *.sources, or a folder that holds them";
+const SUPPORTED: &str = "apt's sources.list, *.list and *.sources, or a folder that holds them; pacman.conf and mirrorlists";
 
 /// apt's configuration as far as mirrors care.
 pub struct Machine {
@@ -95,12 +95,9 @@ fn files(path: &Path, notes: &mut Vec<String>) -> Result<Vec<PathBuf>, Failure> 
 fn read_file(file: &Path, notes: &mut Vec<String>) -> Result<Vec<Source>, Failure> {
     let shown = file.display().to_string();
     let name = file.file_name().and_then(|name| name.to_str());
-    if matches!(
-        name,
-        Some("pacman.conf" | "mirrorlist" | ".npmrc" | "npmrc")
-    ) {
+    if matches!(name, Some(".npmrc" | "npmrc")) {
         return Err(Failure::invalid(format!(
-            "--from {shown}: only Debian archives are supported so far: {SUPPORTED}"
+            "--from {shown}: npm's registries are not supported: {SUPPORTED}"
         )));
     }
     let bytes = fs::read(file)
@@ -165,9 +162,9 @@ mod tests {
     #[test]
     fn files_of_other_package_managers_say_what_is_supported() {
         let folder = tempfile::tempdir().unwrap();
-        for name in ["pacman.conf", ".npmrc", "notes.txt"] {
+        for name in [".npmrc", "notes.txt"] {
             let file = folder.path().join(name);
-            fs::write(&file, "[core]\n").unwrap();
+            fs::write(&file, "registry=https://example.org\n").unwrap();
             let failure = Machine::read(&[file], &mut Vec::new()).err().unwrap();
             assert!(failure.message.contains("sources.list"), "{failure}");
         }

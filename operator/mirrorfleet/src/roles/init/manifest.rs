@@ -65,6 +65,8 @@ pub struct UpstreamDocument {
     #[serde(rename = "type")]
     pub upstream_type: String,
     pub authority: Address,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub endpoints: Vec<EndpointAddress>,
     pub trust: TrustBlock,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access: Option<Access>,
@@ -73,6 +75,13 @@ pub struct UpstreamDocument {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Address {
     pub url: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EndpointAddress {
+    pub name: String,
+    pub url: String,
+    pub priority: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -123,8 +132,40 @@ pub struct ExpiredUnit {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Content {
-    pub debian: DebianBlock,
+#[serde(untagged)]
+pub enum Content {
+    Debian { debian: DebianBlock },
+    Arch { arch: ArchBlock },
+}
+
+/// Which of pacman's repositories to copy.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ArchBlock {
+    pub repos: Vec<String>,
+    pub architectures: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layout: Option<ArchLayout>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub include: Option<ArchInclude>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ArchLayout {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<ArchPath>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ArchPath {
+    pub repo: String,
+    pub path: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ArchInclude {
+    pub signatures: bool,
 }
 
 /// What of an archive to copy.
@@ -301,13 +342,13 @@ mod tests {
             let slice = DebianBlock { suites, components, architectures: vec!["amd64".into()], include };
             reads_back(&Document::mirror("debian", MirrorDocument {
                 upstream_ref: "debian".into(),
-                content: Content { debian: slice },
+                content: Content::Debian { debian: slice },
                 verification: sources.then_some(Verification { expired }),
                 regions: vec!["no".into()],
             }))?;
             let keyring_ref = sources.then(|| KeyReference { kind: "Secret".into(), name: "a".into(), key: "keyring.gpg".into() });
             let access = Some(Access { credentials_ref: Some("a".into()), proxy_url: Some(url.clone()) });
-            reads_back(&Document::upstream("debian", UpstreamDocument { upstream_type: "Debian".into(), authority: Address { url }, trust: TrustBlock { signatures: (!sources).then(|| "None".into()), keyring_ref }, access }))?;
+            reads_back(&Document::upstream("debian", UpstreamDocument { upstream_type: "Debian".into(), authority: Address { url }, endpoints: Vec::new(), trust: TrustBlock { signatures: (!sources).then(|| "None".into()), keyring_ref }, access }))?;
         }
 
         #[test]

@@ -1,4 +1,5 @@
-//! `mirrorfleet init`: manifests from this machine's own apt sources, keyrings and logins included.
+//! `mirrorfleet init`: manifests from this machine's own apt sources, keyrings and logins included, or from pacman's
+//! configuration.
 
 mod address;
 mod archives;
@@ -14,13 +15,15 @@ mod manifest;
 mod names;
 mod one_line;
 mod options;
+mod pacman;
+mod repositories;
 mod signed_by;
 mod source;
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
 use crate::progress::Display;
@@ -30,14 +33,20 @@ use documents::Written;
 use machine::Machine;
 use source::Source;
 
-/// Writes manifests for what this machine's apt uses
+/// What is read where nothing is named.
+const APT: &str = "/etc/apt";
+const PACMAN: &str = "/etc/pacman.conf";
+
+/// Writes manifests for what this machine's apt or pacman uses
 ///
 /// Reads the sources, keyrings and logins that apt reads, and writes an Upstream, a Mirror and a Secret with the public
-/// keys for each archive, named after its host. What no manifest can say is told. The result works for `mirrorfleet
+/// keys for each archive, named after its host. A pacman.conf or a mirrorlist becomes an Upstream and a Mirror for all
+/// repositories of the same servers. What no manifest can say is told. The result works for `mirrorfleet
 /// local -f` and `kubectl apply -f`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// A *.list or *.sources file, or a folder like /etc/apt [default: /etc/apt]
+    /// A *.list or *.sources file, a folder like /etc/apt, a pacman.conf or a mirrorlist [default: /etc/apt, or
+    /// /etc/pacman.conf where there is no apt]
     #[arg(long, value_name = "FILE|DIR")]
     from: Vec<PathBuf>,
     /// Only this suite, as it is written in the sources; may be repeated [default: all]
@@ -85,7 +94,36 @@ fn write_private(path: &PathBuf, text: &str) -> Result<(), Failure> {
 }
 
 fn manifests(arguments: &Arguments, notes: &mut Vec<String>) -> Result<Written, Failure> {
-    let machine = Machine::read(&arguments.from, notes)?;
+    let named = match arguments.from.as_slice() {
+        [] if !Path::new(APT).exists() && Path::new(PACMAN).exists() => vec![PACMAN.into()],
+        from => from.to_vec(),
+    };
+    let (of_pacman, of_apt): (Vec<PathBuf>, Vec<PathBuf>) = named
+        .into_iter()
+        .partition(|path| pacman::is_of_pacman(path));
+    let mut written = Written::default();
+    if of_pacman.is_empty() || !of_apt.is_empty() {
+        of_archives(&of_apt, arguments, &mut written, notes)?;
+    }
+    for path in &of_pacman {
+        written.repositories(&pacman::read(path, notes)?, notes);
+    }
+    match written.is_empty() {
+        true => Err(Failure::invalid(
+            "there is no repository of pacman that can be mirrored; name a pacman.conf or a mirrorlist with --from",
+        )),
+        false => Ok(written),
+    }
+}
+
+/// Adds what apt reads in these places.
+fn of_archives(
+    from: &[PathBuf],
+    arguments: &Arguments,
+    written: &mut Written,
+    notes: &mut Vec<String>,
+) -> Result<(), Failure> {
+    let machine = Machine::read(from, notes)?;
     let mut archives = Archives::default();
     let context = Context {
         architectures: &machine.architectures,
@@ -108,7 +146,8 @@ fn manifests(arguments: &Arguments, notes: &mut Vec<String>) -> Result<Written, 
             "{url} becomes several Mirrors, each with an address of its own: its entries differ in whom they believe, or in their logins"
         )
     }));
-    Ok(Written::new(&archives.0, &machine, notes))
+    written.archives(&archives.0, &machine, notes);
+    Ok(())
 }
 
 fn trust(source: &Source, machine: &Machine, notes: &mut Vec<String>) -> Result<Trust, String> {

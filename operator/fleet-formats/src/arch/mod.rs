@@ -1,0 +1,273 @@
+//! Repositories of pacman: Arch Linux, and whoever else publishes for it.
+//! <https://alpm.archlinux.page/specifications/alpm-repo.7.html>
+//!
+//! A unit is one database, `core/x86_64`: root and index at once. [`slice`] is what a Mirror declares and where it lies,
+//! [`tar`], [`description`] and [`database`] read a database, [`packages`] is what it lists, [`clock`] what an upstream says
+//! of itself as a whole.
+
+mod clock;
+mod database;
+mod description;
+mod packages;
+mod slice;
+mod tar;
+
+use std::collections::BTreeMap;
+use std::collections::hash_map::RandomState;
+use std::io::Read;
+use std::ops::ControlFlow;
+
+use fleet_api::mirror::{ArchClock, ArchContent, ArchInclude, ArchPackages};
+use fleet_types::{Digest, Expected, Hashes, Reason, RepoPath, UnitRevision};
+
+use self::packages::{PackageFilter, Shelf};
+use self::slice::{Database, Slice};
+use crate::decompress::{self, Whole};
+use crate::seam::{
+    Alias, Compression, Format, IndexFile, IndexGroup, Item, Rejected, RootContent, RootFile,
+    RootPlan, SignaturePolicy, StateFiles, Trust, UnitIndex, VerifyContext,
+};
+
+/// Compressed; the largest real ones have 10 and 60 MB.
+const MAX_DATABASE_BYTES: u64 = 256 << 20;
+const MAX_FILES_BYTES: u64 = 1 << 30;
+
+/// The format of pacman's repositories with a declared slice.
+#[derive(Debug, Clone)]
+pub struct Arch {
+    slice: Slice,
+    include: ArchInclude,
+    packages: PackageFilter,
+    clock: ArchClock,
+}
+
+/// What [`IndexGroup::kind`] says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// `core.db`
+    Packages,
+    /// `core.files`, which lists nothing to copy.
+    Files,
+}
+
+impl Arch {
+    /// Errors: `InvalidSpec` where the slice names nothing, the same twice, or something that cannot be a path.
+    pub fn new(content: &ArchContent) -> Result<Arch, Rejected> {
+        Ok(Arch {
+            slice: Slice::new(content)?,
+            include: content.include,
+            packages: PackageFilter::new(&content.packages)?,
+            clock: content.layout.clock,
+        })
+    }
+
+    /// As far as a database is only looked at: rules over packages are no matter. Errors as above.
+    pub(crate) fn of_unit(content: &ArchContent) -> Result<Arch, Rejected> {
+        Arch::new(&ArchContent {
+            packages: ArchPackages::default(),
+            ..content.clone()
+        })
+    }
+
+    fn group(&self, kind: Kind, root: &RootContent) -> Result<IndexGroup, Rejected> {
+        let compression = compression_of(root)?;
+        Ok(IndexGroup {
+            stem: root.path.clone(),
+            lists_payload: kind == Kind::Packages,
+            required: kind == Kind::Packages,
+            files: vec![IndexFile {
+                path: root.path.clone(),
+                expected: Expected {
+                    size: root.size,
+                    digest: Digest::Sha256(root.sha256),
+                },
+                hashes: Hashes::default(),
+                compression,
+                sources: Vec::new(),
+                aliases: vec![archive_name(&root.path, compression)?],
+                mutable: true,
+            }],
+            uncompressed: None,
+            kind: kind as u16,
+        })
+    }
+}
+
+impl Format for Arch {
+    fn units(&self) -> Vec<String> {
+        self.slice.units.clone()
+    }
+
+    fn roots(&self, unit: &str) -> Result<RootPlan, Rejected> {
+        let database = self.slice.database(unit)?;
+        let root = |path: &RepoPath, max_bytes| RootFile {
+            path: path.clone(),
+            max_bytes,
+        };
+        let files = root(&database.files, MAX_FILES_BYTES);
+        Ok(RootPlan {
+            probes: vec![root(&database.path, MAX_DATABASE_BYTES)],
+            companions: self.include.files.then_some(files).into_iter().collect(),
+        })
+    }
+
+    fn state_files(&self) -> &dyn StateFiles {
+        self
+    }
+
+    fn unit_index(
+        &self,
+        unit: &str,
+        roots: &[RootContent],
+        context: Option<&VerifyContext<'_>>,
+    ) -> Result<UnitIndex, Rejected> {
+        let declared = self.slice.database(unit)?;
+        if context.is_some_and(|context| context.trust.signatures != SignaturePolicy::None) {
+            return Err(not_judged());
+        }
+        let of = |path: &RepoPath| roots.iter().find(|root| root.path == *path);
+        let database = of(&declared.path).ok_or_else(|| {
+            let message = format!(
+                "the upstream has no {}; check the URL, the names and the layout",
+                declared.path
+            );
+            Rejected::new(Reason::UpstreamIncomplete, message)
+        })?;
+        let files = of(&declared.files);
+        let mut groups = vec![self.group(Kind::Packages, database)?];
+        let mut notes = Vec::new();
+        if let Some(files) = files {
+            groups.push(self.group(Kind::Files, files)?);
+            notes.extend(disagreement(database, files, context)?);
+        }
+        Ok(UnitIndex {
+            revision: UnitRevision {
+                unit: unit.to_owned(),
+                digest: database.sha256,
+                date: UnitRevision::NO_DATE,
+                valid_until: None,
+            },
+            identity: BTreeMap::new(),
+            allowed: Vec::new(),
+            roots: [Some(database), files]
+                .into_iter()
+                .flatten()
+                .map(|root| (root.path.clone(), root.sha256))
+                .collect(),
+            groups,
+            links: Vec::new(),
+            fixed_names: false,
+            signed_by: Vec::new(),
+            vouched_until: None,
+            notes,
+            lacks: Vec::new(),
+        })
+    }
+
+    /// They are copied for clients, who judge them.
+    fn check_signature(
+        &self,
+        _content: &mut dyn Read,
+        _signature: &[u8],
+        trust: &Trust,
+        _now: i64,
+    ) -> Result<(), Rejected> {
+        match trust.signatures {
+            SignaturePolicy::None => Ok(()),
+            SignaturePolicy::Required | SignaturePolicy::Optional => Err(not_judged()),
+        }
+    }
+
+    fn read_index(
+        &self,
+        group: &IndexGroup,
+        content: &mut dyn Read,
+        found: &mut dyn FnMut(Item) -> ControlFlow<()>,
+    ) -> Result<u64, Rejected> {
+        let pool = self
+            .slice
+            .at(&group.stem)
+            .and_then(|Database { pool, .. }| pool.as_ref());
+        let shelf = Shelf {
+            filter: &self.packages,
+            directory: group.stem.parent().unwrap_or_default(),
+            pool: pool.map(RepoPath::as_str),
+            signatures: self.include.signatures,
+        };
+        database::read(content, &mut |package| shelf.items(package, found))
+    }
+}
+
+fn not_judged() -> Rejected {
+    let message = "signatures of pacman's packages are not judged yet; set the Upstream's trust.signatures to None";
+    Rejected::new(Reason::InvalidSpec, message)
+}
+
+fn compression_of(root: &RootContent) -> Result<Compression, Rejected> {
+    let mut start = Vec::new();
+    let read = root
+        .open()
+        .and_then(|content| content.take(database::MAGIC_BYTES).read_to_end(&mut start));
+    read.map_err(|error| unreadable(root, &error))?;
+    database::compression(&start).map_err(|rejected| rejected.at(&root.path))
+}
+
+/// The name that repo-add gives to the archive, of which `core.db` is a link; people and tools ask for it too.
+fn archive_name(path: &RepoPath, compression: Compression) -> Result<Alias, Rejected> {
+    let suffix = match compression {
+        Compression::None => ".tar",
+        Compression::Gzip => ".tar.gz",
+        Compression::Xz => ".tar.xz",
+        Compression::Bzip2 => ".tar.bz2",
+        Compression::Zstd => ".tar.zst",
+        Compression::Lzma => ".tar.lzma",
+        Compression::Lz4 => ".tar.lz4",
+    };
+    let path = RepoPath::new(&format!("{path}{suffix}"));
+    let path = path.map_err(|error| Rejected::new(Reason::UnsafePath, error.to_string()))?;
+    Ok(Alias {
+        path,
+        mutable: true,
+    })
+}
+
+/// The two are renewed one after the other, so that they may be of two states. Once that has been so twice, people are told:
+/// only `pacman -F` reads the second. Of what was accepted before nothing is said.
+fn disagreement(
+    database: &RootContent,
+    files: &RootContent,
+    context: Option<&VerifyContext<'_>>,
+) -> Result<Option<String>, Rejected> {
+    let is_new = |context: &&VerifyContext<'_>| {
+        context
+            .accepted
+            .is_none_or(|accepted| accepted.revision.digest != database.sha256)
+    };
+    let Some(context) = context.filter(is_new) else {
+        return Ok(None);
+    };
+    let hashes = RandomState::new();
+    let fingerprint = |root: &RootContent| {
+        let content = root.open().map_err(|error| unreadable(root, &error))?;
+        let limit = decompress::output_limit(root.size, None);
+        let mut content =
+            decompress::reader(compression_of(root)?, content, limit, Whole::ByItself);
+        database::fingerprint(&mut content, &hashes).map_err(|rejected| rejected.at(&root.path))
+    };
+    if fingerprint(database)? == fingerprint(files)? {
+        return Ok(None);
+    }
+    let message = format!(
+        "{} and {} list different packages",
+        database.path, files.path
+    );
+    match context.settled {
+        false => Err(Rejected::unsettled(Reason::UpstreamIncomplete, message)),
+        true => Ok(Some(format!("{message}, which pacman -F may notice"))),
+    }
+}
+
+fn unreadable(root: &RootContent, error: &std::io::Error) -> Rejected {
+    let message = format!("{} cannot be read again: {error}", root.path);
+    Rejected::new(Reason::StorageFailed, message)
+}
