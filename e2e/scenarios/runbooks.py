@@ -46,9 +46,14 @@ class Reader:
         """All of the page, though nothing is wrong: then there may be nothing to say, and nothing for grep to find."""
         every = commands()
         for command in every:
-            code, said = self._run(command, alert)
-            assert code == 0 or (code == 1 and "| grep " in command.line and not said), f"{command}: exit {code}:\n{said}"
+            # What one command makes anew takes a moment, and the next one asks it.
+            wait_until(lambda: not self._fails(command, alert), PATIENCE_SECONDS, command.line, 1, lambda: self._fails(command, alert))
         return len(every)
+
+    def _fails(self, command: Command, alert: dict[str, str]) -> str:
+        code, said = self._run(command, alert)
+        found_nothing = code == 1 and "| grep " in command.line and not said
+        return "" if code == 0 or found_nothing else f"{command}: exit {code}:\n{said}"
 
     def _wrong(self, command: Command, alert: dict[str, str]) -> str:
         code, said = self._run(command, alert)
