@@ -19,8 +19,9 @@ from .chart import CHART, upgrade
 from .registry import scenario
 from .upgrade import AptLoop, serves_anew
 
-#: What a change of the serving image may cost a region of one replica.
-LONGEST_GAP_SECONDS = 10
+#: What a change of the serving image may cost a region of one replica, where nothing else keeps the machine busy: `make long`
+#: runs this alone. Beside compilers a node is as slow as they make it, and only what hangs is found.
+LONGEST_GAP_SECONDS = 10 if os.environ.get("MIRRORFLEET_VERSION_BEFORE") else 60
 OTHER_TAG = "another"
 #: The folder in which e2e/version-before.sh has put the version that people upgrade from, if it has.
 BEFORE = os.environ.get("MIRRORFLEET_VERSION_BEFORE", "")
