@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-_MODULES = ("lifecycle", "debian", "refusals", "manifests", "faults", "access", "transports", "causes", "command_line", "metrics", "controller", "chart", "upgrade", "releases", "monitored", "quickstart", "migration", "rights")
+_MODULES = ("lifecycle", "debian", "refusals", "manifests", "faults", "access", "transports", "causes", "command_line", "metrics", "controller", "chart", "upgrade", "releases", "monitored", "quickstart", "migration", "orders", "rights")
 _SCENARIOS: list[Scenario] = []
 
 
