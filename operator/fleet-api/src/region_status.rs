@@ -1,6 +1,6 @@
 //! What a Mirror's status says of one region: instants and states.
 
-use fleet_types::Reason;
+use fleet_types::{Order, Reason};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -37,6 +37,9 @@ pub struct ReplicaStatus {
     /// The snapshot that the serving pod says it serves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<String>,
+    /// What it was told to serve last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<OrderStatus>,
     /// The run that is under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub current_run: Option<Run>,
@@ -55,6 +58,32 @@ pub struct ReplicaStatus {
     /// The last value of the annotation `mirrorfleet.dev/sync-requested-at` that a run here was started for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handled_sync_request: Option<String>,
+}
+
+/// What one copy was told to serve.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OrderStatus {
+    /// The decision that it comes from: `status.publication.epoch` as it was then.
+    pub epoch: i64,
+    /// The snapshot's id: 64 hexadecimal digits.
+    pub snapshot: String,
+}
+
+impl OrderStatus {
+    /// The order as a status holds it.
+    pub fn of(order: &Order) -> OrderStatus {
+        OrderStatus {
+            epoch: i64::try_from(order.epoch).unwrap_or(i64::MAX),
+            snapshot: order.snapshot.to_string(),
+        }
+    }
+
+    /// The same as servers take it; none where it is none, as a person may have written it.
+    pub fn order(&self) -> Option<Order> {
+        let (epoch, snapshot) = (self.epoch, &self.snapshot);
+        format!("{epoch} {snapshot}").parse().ok()
+    }
 }
 
 const fn is_zero(count: &i32) -> bool {

@@ -22,6 +22,7 @@ pub mod observed;
 pub mod plan;
 mod planner;
 mod pods;
+pub mod publication;
 pub mod report;
 mod runs;
 pub mod schedule;

@@ -53,6 +53,7 @@ pub fn summarise(
             .filter_map(|region| region.superseded_at.clone())
             .min(),
         last_sync_time: oldest(replicas().map(|replica| &replica.last_success)),
+        publication: before.publication.clone(),
         snapshots,
         units,
         high_water: marks,

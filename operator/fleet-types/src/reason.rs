@@ -99,6 +99,8 @@ macro_rules! reasons {
 reasons! {
     /// A new snapshot was verified and published.
     Published => Good,
+    /// A new snapshot was verified and prepared; servers are told to serve it next.
+    Prepared => Good,
     /// The upstream and our own inputs are as they were.
     Unchanged => Good,
     /// A new snapshot is prepared; a pin keeps another one served.

@@ -27,6 +27,7 @@ pub fn tables(
         let units = units(id, sites, before);
         snapshots.push(SnapshotStatus {
             id: id.clone(),
+            created: None,
             revision_date: units.iter().filter_map(|unit| unit.date.clone()).max(),
             superseded_at: (units.iter())
                 .filter_map(|unit| unit.superseded_at.clone())

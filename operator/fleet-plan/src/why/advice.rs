@@ -107,6 +107,7 @@ pub fn of(reason: Reason, facts: &Facts) -> Advice {
     }
     match reason {
         Reason::Published
+        | Reason::Prepared
         | Reason::Unchanged
         | Reason::Ready
         | Reason::Verified

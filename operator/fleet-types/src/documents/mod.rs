@@ -11,7 +11,7 @@ mod state;
 
 pub use left_out::LeftOut;
 pub use report::{Report, RunResult, UnitReport, cut};
-pub use served::{ServedStatus, StorageUse};
+pub use served::{KeptSnapshot, ServedStatus, StorageUse};
 pub use state::{Damaged, HighWater, OwnFile, OwnFiles, ScrubState, Success, UnitsMemory};
 
 use std::fmt;

@@ -13,6 +13,8 @@ const TERMINATION_MESSAGE_BYTES: usize = 2048;
 pub enum RunResult {
     /// A new snapshot is served. `reason` may still be that of a unit that was refused and carried forward.
     Published,
+    /// There is a new snapshot, and servers are told to serve it by whoever started the run.
+    Prepared,
     /// What was served still is, and that is right: nothing is new, or a person pinned or rolled back.
     Unchanged,
     /// What was served still is, and something is wrong. Also what a later version may say.
@@ -22,10 +24,19 @@ pub enum RunResult {
 }
 
 impl RunResult {
+    /// Whether there is a new snapshot.
+    pub const fn is_new(self) -> bool {
+        match self {
+            RunResult::Published | RunResult::Prepared => true,
+            RunResult::Unchanged | RunResult::Failed => false,
+        }
+    }
+
     /// The word itself.
     pub const fn as_str(self) -> &'static str {
         match self {
             RunResult::Published => "Published",
+            RunResult::Prepared => "Prepared",
             RunResult::Unchanged => "Unchanged",
             RunResult::Failed => "Failed",
         }

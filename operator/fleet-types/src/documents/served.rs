@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Report, ScrubState, Success, UnixSeconds};
-use crate::{Accepted, Sha256, UnitRevision};
+use crate::{Accepted, Order, Sha256, UnitRevision};
 
 /// The document at `/.mirrorfleet/status/<mirror>` of the port for metrics, which the controller reads: facts of the
 /// volume only. `R` is the report of the last run; the server hands it on as the run wrote it.
@@ -19,6 +19,11 @@ pub struct ServedStatus<R = Report> {
     /// The upstream's revision that the snapshot is a copy of.
     pub revision: Vec<UnitRevision>,
     pub published_at: Option<UnixSeconds>,
+    /// By which order that is served: the newest that was followed, here or before by a run. None where `current` alone
+    /// tells what is served.
+    pub order: Option<Order>,
+    /// The snapshots that are on the volume, oldest first: an order may name these.
+    pub kept: Vec<KeptSnapshot>,
     /// The snapshot that is pinned.
     pub pinned: Option<String>,
     /// Also of a run whose pod is gone.
@@ -34,6 +39,21 @@ pub struct ServedStatus<R = Report> {
     pub damaged: Vec<Sha256>,
     /// How far the check of all blobs is.
     pub scrub: Option<ScrubState>,
+}
+
+/// A snapshot on the volume of a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeptSnapshot {
+    pub id: Sha256,
+    /// When it was made. Of two snapshots of one volume the later is the newer.
+    pub created: UnixSeconds,
+    /// The newest of the dates of its units.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub date: Option<UnixSeconds>,
+    /// Since when another one is served in its place; none while it is served and where it never was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub superseded_at: Option<UnixSeconds>,
 }
 
 /// The volume of a store, in bytes.
