@@ -1,7 +1,12 @@
-//! One mirror as it is served: its store, the snapshot that `current` names, and the others that are kept.
+//! One mirror as it is served: its store, the snapshot that is current, and the others that are kept.
+//!
+//! # Which snapshot
+//! The one that an order names, if its epoch is higher than that of what was served so far and the snapshot is here;
+//! else what was served so far. That is what `current` names when a server starts, with the epoch that a run noted beside
+//! it: no order, however old, takes a server back.
 //!
 //! # What a client may rely on
-//! Each request reads `current` once. A name with changing content is looked up in that snapshot alone; a name whose
+//! Each request reads once what is current. A name with changing content is looked up in that snapshot alone; a name whose
 //! content never changes is also found in every other snapshot on the volume, published or only prepared. A client
 //! whose requests span a publish therefore still finds everything that the index it began with names by digest. So it
 //! does where that snapshot was given up since, because so many were published: such names stay for as long as
@@ -10,16 +15,19 @@
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
 
-use fleet_store::{Entry, Identity, Snapshot, SnapshotId, Store, StoreError, Transactions};
+use fleet_store::{
+    Entry, Identity, Snapshot, SnapshotId, SnapshotInfo, Store, StoreError, Transactions,
+};
 use fleet_telemetry::{MirrorTraffic, ServedSnapshot};
-use fleet_types::{Sha256, lock};
+use fleet_types::{Order, Sha256, lock};
 use tokio::sync::Semaphore;
 
 use crate::blobs::OpenBlobs;
+use crate::orders::{Given, Orders};
 use crate::suspects::Suspects;
 use crate::view::View;
 
-/// How long the answer to "what is current?" is believed.
+/// How long the answer to "what is current?" is believed, an order included.
 const CURRENT_AGE: Duration = Duration::from_millis(100);
 /// How often a name that is in no known snapshot makes us look for new ones.
 const KEPT_AGE: Duration = Duration::from_secs(1);
@@ -36,7 +44,16 @@ pub struct ServedMirror {
     /// Held while the volume is read. Opening a large snapshot verifies its index, which takes a while; requests go on
     /// with what is known meanwhile.
     reading: Mutex<()>,
+    orders: Orders,
     suspects: Suspects,
+}
+
+/// What tells which snapshot is to be served.
+#[derive(Debug, PartialEq)]
+struct Signs {
+    /// What `current` names, whether or not that can be opened.
+    named: Option<SnapshotId>,
+    given: Given,
 }
 
 #[derive(Default)]
@@ -44,8 +61,8 @@ struct Known {
     view: Arc<View>,
     current_read: Option<Instant>,
     kept_read: Option<Instant>,
-    /// What `current` named then, whether or not that could be opened.
-    named: Option<SnapshotId>,
+    /// What it came from.
+    signs: Option<Signs>,
     problem: Option<String>,
 }
 
@@ -53,6 +70,7 @@ impl ServedMirror {
     /// `open_files` counts those that all mirrors together may keep open.
     pub fn new(
         store: Store,
+        orders: Orders,
         traffic: Arc<MirrorTraffic>,
         open_files: Arc<Semaphore>,
     ) -> ServedMirror {
@@ -62,7 +80,15 @@ impl ServedMirror {
             traffic,
             known: Mutex::default(),
             reading: Mutex::default(),
+            orders,
             suspects: Suspects::default(),
+        }
+    }
+
+    /// Goes on from what another served of the same store, and no further back.
+    pub fn take_over(&self, before: &ServedMirror) {
+        if before.name() == self.name() {
+            self.known().view = before.known().view.clone();
         }
     }
 
@@ -102,7 +128,7 @@ impl ServedMirror {
         format!("/.mirrorfleet/status/{}", crate::path::encode(self.name()))
     }
 
-    /// What is served; `current` was read at most [`CURRENT_AGE`] ago, or is being read. Blocks on the disk.
+    /// What is served; what tells it was read at most [`CURRENT_AGE`] ago, or is being read. Blocks on the disk.
     pub fn view(&self) -> Arc<View> {
         let (view, stale) = {
             let known = self.known();
@@ -168,6 +194,7 @@ impl ServedMirror {
         Arc::new(View {
             current: seen.current.clone(),
             published: seen.published,
+            epoch: seen.epoch,
             others: view.all().cloned().collect(),
             retained: view.retained.clone(),
         })
@@ -182,12 +209,19 @@ impl ServedMirror {
         lock(&self.known)
     }
 
-    /// Reads `current`, and the rest if that changed. The caller holds `reading`.
+    fn signs(&self) -> Signs {
+        Signs {
+            named: self.store.current().ok().flatten(),
+            given: self.orders.read(),
+        }
+    }
+
+    /// Reads what tells which snapshot is current, and the rest if that changed. The caller holds `reading`.
     fn read_current(&self) -> Arc<View> {
-        let named = self.store.current().ok().flatten();
+        let signs = self.signs();
         let mut known = self.known();
         let doubtful = known.problem.is_some() && is_older(known.kept_read, PROBLEM_AGE);
-        if known.kept_read.is_some() && !doubtful && named == known.named {
+        if known.kept_read.is_some() && !doubtful && known.signs.as_ref() == Some(&signs) {
             known.current_read = Some(Instant::now());
             return known.view.clone();
         }
@@ -198,13 +232,13 @@ impl ServedMirror {
     /// Reads everything. The caller holds `reading`.
     fn read_kept(&self) -> Arc<View> {
         let before = self.known().view.clone();
-        let named = self.store.current().ok().flatten();
+        let signs = self.signs();
         // Without the lock on what is known: others keep answering from it.
-        let read = self.read_volume(&before);
+        let read = self.read_volume(&before, &signs);
         let mut known = self.known();
         known.current_read = Some(Instant::now());
         known.kept_read = known.current_read;
-        known.named = named;
+        known.signs = Some(signs);
         let problem = match read {
             Ok((view, problem)) => {
                 let served = view.current.as_ref();
@@ -234,37 +268,46 @@ impl ServedMirror {
     /// starts has none: it serves the names whose content never changes out of the other snapshots, and answers 503 for
     /// those that change. Serving an older state instead would turn the clock back for clients, which only a person
     /// may; the next sync makes the index anew, mostly without fetching anything.
-    fn read_volume(&self, before: &View) -> Result<(View, Option<String>), StoreError> {
+    fn read_volume(
+        &self,
+        before: &View,
+        signs: &Signs,
+    ) -> Result<(View, Option<String>), StoreError> {
         let mut problems = Vec::new();
+        let infos = self.store.snapshots()?;
         let open = |id: &SnapshotId| match before.whole(id) {
             Some(snapshot) => Ok(snapshot.clone()),
             None => self.store.snapshot(id),
         };
-        let as_before = before
-            .current
-            .clone()
-            .filter(|current| !current.is_damaged());
-        let opened = self
-            .store
-            .current()
-            .and_then(|id| id.as_ref().map(open).transpose());
-        let current = opened.or_else(|error| match error {
-            error if error.is_damage() || matches!(error, StoreError::SnapshotNotFound { .. }) => {
-                problems.push(error.to_string());
-                Ok(as_before)
+        let chosen = self.choose(before, signs, &infos, &mut problems);
+        let opened = chosen.and_then(|order| {
+            let order = order.map(|order| open(&SnapshotId(order.snapshot)).map(|it| (it, order)));
+            order.transpose()
+        });
+        let mut view = View::default();
+        match opened {
+            Ok(Some((current, order))) => {
+                (view.current, view.epoch) = (Some(current), order.epoch);
             }
-            other => Err(other),
-        })?;
-        let mut view = View {
-            published: before.published,
-            current,
-            others: Vec::new(),
-            retained: None,
-        };
+            Ok(None) => {}
+            Err(error)
+                if error.is_damage() || matches!(error, StoreError::SnapshotNotFound { .. }) =>
+            {
+                problems.push(error.to_string());
+                let as_before = before.current.as_ref();
+                view.current = as_before.filter(|current| !current.is_damaged()).cloned();
+                view.epoch = before.epoch;
+            }
+            Err(other) => return Err(other),
+        }
         let id = view.current.as_ref().map(|current| current.id());
-        for info in self.store.snapshots()?.iter().rev() {
+        let is_as_before = before.current.as_ref().map(|before| before.id()) == id;
+        view.published = before.published.filter(|_| is_as_before);
+        for info in infos.iter().rev() {
             if Some(info.id) == id {
-                view.published = info.published_at;
+                // By an order it is served before a run notes that it is.
+                let first = || view.published.unwrap_or_else(unix_seconds);
+                view.published = Some(info.published_at.unwrap_or_else(first));
                 continue;
             }
             match open(&info.id) {
@@ -287,6 +330,39 @@ impl ServedMirror {
         Ok((view, (!problems.is_empty()).then(|| problems.join("; "))))
     }
 
+    /// What is to be served, of what was served so far, of what `current` names and of what is ordered.
+    fn choose(
+        &self,
+        before: &View,
+        signs: &Signs,
+        infos: &[SnapshotInfo],
+        problems: &mut Vec<String>,
+    ) -> Result<Option<Order>, StoreError> {
+        let is_kept = |id: &Sha256| infos.iter().any(|info| info.id.0 == *id);
+        let order = signs.given.clone().unwrap_or_else(|problem| {
+            problems.push(problem);
+            None
+        });
+        let (settled, damage) = match self.store.settled_order() {
+            Err(error) if error.is_damage() => (None, Some(error)),
+            other => (other?, None),
+        };
+        let epoch = settled.map_or(0, |settled| settled.epoch);
+        let followed = before.follows().filter(|before| before.epoch > epoch);
+        let chosen = Order::next(followed.or(settled), order, is_kept);
+        let missing = order.filter(|order| !is_kept(&order.snapshot) && chosen != Some(*order));
+        problems.extend(missing.map(|Order { epoch, snapshot }| {
+            format!("order {epoch} is to serve snapshot {snapshot}, which is not kept here")
+        }));
+        match (chosen, damage) {
+            (None, Some(damage)) => Err(damage),
+            (chosen, damage) => {
+                problems.extend(damage.map(|damage| damage.to_string()));
+                Ok(chosen)
+            }
+        }
+    }
+
     /// Logs a problem when it begins and when it is over, not with each request.
     fn note(&self, known: &mut Known, problem: Option<String>) {
         if known.problem != problem {
@@ -299,6 +375,10 @@ impl ServedMirror {
         }
         known.problem = problem;
     }
+}
+
+fn unix_seconds() -> i64 {
+    jiff::Timestamp::now().as_second()
 }
 
 fn is_older(read: Option<Instant>, age: Duration) -> bool {

@@ -2,9 +2,9 @@
 //! are Unix seconds, sizes are bytes. The controller reads all of it at the port for metrics; at the port for clients
 //! stands what a client may know.
 
-use fleet_store::Store;
+use fleet_store::{SnapshotInfo, Store};
 use fleet_types::documents::{
-    Report, ScrubState, ServedStatus, StorageUse, Success, UnitsMemory, UnixSeconds,
+    KeptSnapshot, Report, ScrubState, ServedStatus, StorageUse, Success, UnitsMemory, UnixSeconds,
 };
 use fleet_types::{Reason, UnitRevision};
 use serde::de::DeserializeOwned;
@@ -85,6 +85,11 @@ pub fn read(mirror: &ServedMirror) -> MirrorStatus {
         noted(error.to_string());
         None
     });
+    let kept = store.snapshots().unwrap_or_else(|error| {
+        noted(error.to_string());
+        Vec::new()
+    });
+    let kept = kept.iter().map(kept_snapshot).collect();
     let last_report = document(store, Report::DOCUMENT, &mut noted);
     let last_success = document(store, Success::DOCUMENT, &mut noted);
     let memory: Option<UnitsMemory> = document(store, UnitsMemory::DOCUMENT, &mut noted);
@@ -103,6 +108,8 @@ pub fn read(mirror: &ServedMirror) -> MirrorStatus {
             .map(|current| current.meta().revision.clone())
             .unwrap_or_default(),
         published_at: view.published.map(UnixSeconds),
+        order: view.follows().filter(|order| order.epoch > 0),
+        kept,
         pinned: pinned.map(|id| id.to_string()),
         last_report,
         last_success,
@@ -116,6 +123,16 @@ pub fn read(mirror: &ServedMirror) -> MirrorStatus {
         problem,
         damaged: mirror.suspects(),
         scrub,
+    }
+}
+
+fn kept_snapshot(info: &SnapshotInfo) -> KeptSnapshot {
+    let dated = info.meta.revision.iter().filter(|unit| unit.is_dated());
+    KeptSnapshot {
+        id: info.id.0,
+        created: UnixSeconds(info.meta.created),
+        date: dated.map(|unit| UnixSeconds(unit.date)).max(),
+        superseded_at: info.superseded_at.map(UnixSeconds),
     }
 }
 

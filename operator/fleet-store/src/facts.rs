@@ -18,6 +18,13 @@ pub(crate) struct Facts {
     pub pinned: Option<SnapshotId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rolled_back_from: Option<SnapshotId>,
+    /// Of the order by which `current` names what it does; 0 where none did.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub epoch: u64,
+}
+
+fn is_zero(epoch: &u64) -> bool {
+    *epoch == 0
 }
 
 /// Seconds since 1970-01-01T00:00:00Z.

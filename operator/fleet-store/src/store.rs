@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Weak};
 
-use fleet_types::{Sha256, lock};
+use fleet_types::{Order, Sha256, lock};
 use serde::de::DeserializeOwned;
 
 use crate::document;
@@ -121,6 +121,15 @@ impl Store {
                 "it is not the id of a snapshot",
             )),
         }
+    }
+
+    /// What `current` names, and by which order: its epoch is 0 where it was none.
+    pub fn settled_order(&self) -> Result<Option<Order>> {
+        let epoch = or_default(self.facts())?.epoch;
+        Ok(self.current()?.map(|id| Order {
+            epoch,
+            snapshot: id.0,
+        }))
     }
 
     /// The snapshot that is served, opened.

@@ -112,7 +112,7 @@ pub(crate) async fn sync(
     let opening = options.clone();
     let shelves = blocking(move || {
         let writer = open_writer(&opening)?;
-        publish::settle_pin(&writer, opening.pinned.as_deref(), now())?;
+        publish::settle(&writer, &opening.publishing, now())?;
         Ok(Arc::new(Shelves::of(writer, &opening.damaged)?))
     })
     .await;
@@ -191,7 +191,7 @@ fn close(run: Run) -> Result<(), Problem> {
     let shelves = stock.shelves.clone();
     drop((upstream, stock));
     match ending.into_inner() {
-        Some(ending) => publish::collect(&shelves, ending, rules.now, watch.progress.as_ref()),
+        Some(ending) => publish::collect(&shelves, ending, &rules, watch.progress.as_ref()),
         None => Ok(()),
     }
 }

@@ -74,7 +74,7 @@ impl Outcomes {
         let good = |unit: &str| good(unit, served.as_ref());
         let each = each(units, &refusals, good);
         let result = match &served {
-            Some(served) if served.result == RunResult::Published => RunResult::Published,
+            Some(served) if served.result.is_new() => served.result,
             Some(served) if refusals.is_empty() => served.result,
             _ => RunResult::Failed,
         };

@@ -17,7 +17,7 @@ use super::publish::Served;
 use super::run::Ground;
 use super::upstream::Upstream;
 use crate::fetch::{Arrival, Body};
-use crate::{Problem, Report, RunResult, SyncOptions};
+use crate::{Problem, Report, SyncOptions};
 
 /// Nothing depends on the upstream's own word, so a run does not wait for long.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -47,7 +47,7 @@ pub(super) async fn noting_upstreams_word(
         publishing.as_mut().poll(cx)
     })
     .await?;
-    if served.as_ref().map(|served| served.result) == Some(RunResult::Published) {
+    if served.as_ref().is_some_and(|served| served.result.is_new()) {
         word.as_mut().await;
         let word = word.take_output().unwrap_or_default();
         let at = ground.clone();

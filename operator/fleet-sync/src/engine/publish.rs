@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use fleet_formats::seam::{UnitIndex, Verified};
-use fleet_store::{Prepared, Publication, SnapshotId, SnapshotMeta, Store};
-use fleet_types::{Reason, UnitRevision};
+use fleet_store::{Prepared, Publication, SnapshotId, SnapshotMeta, Store, StoreError};
+use fleet_types::{Order, Reason, UnitRevision};
 
 use super::base::Content;
 use super::check::Closed;
@@ -12,9 +12,10 @@ use super::gather::Stance;
 use super::left_out::left_out;
 use super::list::Listed;
 use super::memory::{Memory, OmittedIndex};
+use super::rules::Rules;
 use super::run::{Ending, Ground};
 use super::shelves::Shelves;
-use crate::{Phase, Problem, Progress, RunResult};
+use crate::{Phase, Problem, Progress, Publishing, RunResult};
 
 /// What a run did to what is served.
 pub(super) struct Served {
@@ -245,20 +246,32 @@ fn serve(
     prepared: &Prepared,
     revision: Vec<UnitRevision>,
 ) -> Result<Served, Problem> {
+    if let Publishing::ByOrder { .. } = ground.rules.options.publishing {
+        let (id, entries) = (prepared.id, prepared.entries);
+        return Ok(Served {
+            result: RunResult::Prepared,
+            reason: Reason::Prepared,
+            message: format!("snapshot {id} with {entries} paths is prepared"),
+            revision,
+        });
+    }
     ground.watch.progress.phase(Phase::Publish);
     let writer = &ground.stock.shelves.writer;
     let publication = writer.publish(&prepared.id, ground.rules.now)?;
     Ok(served(publication, prepared.id, prepared.entries, revision))
 }
 
-/// Nothing is new: what is prepared is served, unless a person decided otherwise.
+/// Nothing is new: what is prepared is served, unless a person decided otherwise or others order what is.
 pub(super) fn settle_unchanged(
     ground: &Ground,
     newest: SnapshotId,
     revision: Vec<UnitRevision>,
 ) -> Result<Served, Problem> {
     let writer = &ground.stock.shelves.writer;
-    let publication = writer.publish(&newest, ground.rules.now)?;
+    let publication = match ground.rules.options.publishing {
+        Publishing::ByRun { .. } => writer.publish(&newest, ground.rules.now)?,
+        Publishing::ByOrder { .. } => Publication::Unchanged,
+    };
     let entries = ground
         .stock
         .base
@@ -272,16 +285,19 @@ pub(super) fn settle_unchanged(
 pub(super) fn collect(
     shelves: &Shelves,
     ending: Ending,
-    now: i64,
+    rules: &Rules,
     progress: &dyn Progress,
 ) -> Result<(), Problem> {
+    let (writer, now) = (&shelves.writer, rules.now);
+    let mut keep = rules.options.publishing.keep().to_vec();
     let made = match ending {
         Ending::Made(made) => Some(made),
-        Ending::NothingNew if shelves.writer.is_collection_due(now)? => None,
+        Ending::NothingNew if writer.is_collection_due(now, &keep)? => None,
         Ending::NothingNew => return Ok(()),
     };
+    keep.extend(made);
     progress.phase(Phase::Collect);
-    let collected = shelves.writer.collect(now, made.as_slice())?;
+    let collected = writer.collect(now, &keep)?;
     tracing::info!(snapshot = ?made, blobs = collected.blobs_removed, bytes = collected.bytes_freed, "collected");
     Ok(())
 }
@@ -331,8 +347,38 @@ fn served(
     }
 }
 
+/// Brings what the store says is served in line with what was decided about it.
+pub(super) fn settle(
+    store: &fleet_store::Writer,
+    publishing: &Publishing,
+    now: i64,
+) -> Result<(), Problem> {
+    match publishing {
+        Publishing::ByRun { pinned } => settle_pin(store, pinned.as_deref(), now),
+        Publishing::ByOrder { order: None, .. } => Ok(()),
+        Publishing::ByOrder {
+            order: Some(order), ..
+        } => settle_order(store, order, now),
+    }
+}
+
+/// A snapshot that was ordered and is lost or damaged is made again by this run, if it can be.
+fn settle_order(store: &fleet_store::Writer, order: &Order, now: i64) -> Result<(), Problem> {
+    match store.settle(order, now) {
+        Err(error) if error.is_damage() || matches!(error, StoreError::SnapshotNotFound { .. }) => {
+        }
+        other => other?,
+    }
+    let memory: Option<Memory> = store.take_state(Memory::DOCUMENT)?;
+    if let Some(mut memory) = memory.filter(|memory| memory.declared_pin.is_some()) {
+        memory.declared_pin = None;
+        store.state_write(Memory::DOCUMENT, &memory)?;
+    }
+    Ok(())
+}
+
 /// Makes the store's pin what the manifest says. A pin that a person set by hand stays where the manifest has none.
-pub(super) fn settle_pin(
+fn settle_pin(
     store: &fleet_store::Writer,
     declared: Option<&str>,
     now: i64,
