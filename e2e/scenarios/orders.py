@@ -11,6 +11,8 @@ from pathlib import Path
 from lab import BUSYBOX_IMAGE, wait_until
 from world import PACKAGE
 
+from .controller import scale_controller
+from .faults import start_slow_sync
 from .registry import scenario
 
 ORDERS, PODS = 200, 40
@@ -104,3 +106,65 @@ def pod(name: str, script: str) -> dict:
         "securityContext": {"runAsNonRoot": True, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
     }  # fmt: skip
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "annotations": {ANNOTATION: "0"}}, "spec": spec}
+
+
+#: Pins and ends of pins.
+ROUNDS = 12
+
+
+@scenario("pin, unpin and skip are served at once: by no Job, beside a sync that runs, and by a pod that is made anew without a controller", needs=("pod-network", "audit-log"), alone=True)
+def orders(world):
+    with world.fleet("orders") as fleet:
+        fleet.apply_all()
+        first = fleet.region()["snapshot"]
+        fleet.archive.add_package("stable", PACKAGE, "1.5")
+        fleet.archive.publish("stable")
+        second = fleet.sync()["snapshot"]
+        assert first != second
+        running = start_slow_sync(fleet)
+        since = world.lab.audit_position()
+        seconds = []
+        for pinned, served in ((first, first), ("", second)) * (ROUNDS // 2):
+            seconds.append(taken(fleet, {"pinned": pinned}, served))
+        # What a roll back is: the newest is not served, and the next one will be.
+        seconds.append(taken(fleet, {"skip": [second[:12]]}, first))
+        assert "_1.0_" in fleet.apt_download().name
+        assert "RolledBack" in fleet.get()["status"]["state"]
+        seconds.append(taken(fleet, {"skip": []}, second))
+        assert running["metadata"]["name"] in {pod["metadata"]["name"] for pod in fleet.pods("sync")}, "the sync was ended"
+        made = [event["objectRef"]["resource"] for event in world.controller_writes(since) if event["verb"] in ("create", "delete")]
+        assert "jobs" not in made and "pods" not in made, made
+        assert max(seconds) <= 5 * BAR, seconds
+        a_pod_that_is_made_anew(world, fleet, first)
+        median = sorted(seconds)[len(seconds) // 2]
+        return f"{len(seconds)} orders: {median:.1f} s as a rule, {max(seconds):.1f} s at most"
+
+
+def taken(fleet, snapshots: dict, served: str) -> float:
+    """Edits the Mirror; the seconds until its pod serves what it should then."""
+    fleet.lab.merge("mirror", "debian", fleet.namespace, {"spec": {"snapshots": snapshots}})
+    begun = time.monotonic()
+    wait_until(lambda: fleet.status_of_pod()["snapshot"] == served, 60, f"{snapshots} to be served", interval=0.02)
+    return time.monotonic() - begun
+
+
+def a_pod_that_is_made_anew(world, fleet, pinned: str) -> None:
+    taken(fleet, {"pinned": pinned}, pinned)
+    wait_until(lambda: fleet.region()["snapshot"] == pinned, 30, "the status to say so")
+    scale_controller(world, 0)
+    try:
+        before = fleet.serving_pod()["metadata"]
+        fleet.lab.delete("pod", before["name"], fleet.namespace)
+        ready = lambda: any(  # noqa: E731
+            pod["metadata"]["uid"] != before["uid"] and is_ready(pod) for pod in fleet.pods("serving")
+        )
+        wait_until(ready, 90, "the pod that follows")
+        assert fleet.status_of_pod()["snapshot"] == pinned, "the order went with its pod"
+        assert "_1.0_" in fleet.apt_download().name
+    finally:
+        scale_controller(world, 2)
+
+
+def is_ready(pod: dict) -> bool:
+    conditions = pod["status"].get("conditions", [])
+    return any(it["type"] == "Ready" and it["status"] == "True" for it in conditions)

@@ -153,6 +153,9 @@ pub struct SnapshotStatus {
     /// Since when the authority has had something newer of one of its units; none while it is current.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub superseded_at: Option<Time>,
+    /// Since when no region is told to serve it any more. What it names stays there for `spec.snapshots.minAge`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub served_until: Option<Time>,
     /// How many regions serve it.
     #[serde(default)]
     pub regions: i32,

@@ -68,14 +68,18 @@ pub struct OrderStatus {
     pub epoch: i64,
     /// The snapshot's id: 64 hexadecimal digits.
     pub snapshot: String,
+    /// When that was decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Time>,
 }
 
 impl OrderStatus {
     /// The order as a status holds it.
-    pub fn of(order: &Order) -> OrderStatus {
+    pub fn of(order: &Order, since: Time) -> OrderStatus {
         OrderStatus {
             epoch: i64::try_from(order.epoch).unwrap_or(i64::MAX),
             snapshot: order.snapshot.to_string(),
+            since: Some(since),
         }
     }
 

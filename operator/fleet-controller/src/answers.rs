@@ -8,11 +8,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
+use fleet_api::labels::SERVE;
 use fleet_plan::build::METRICS_PORT;
 use fleet_plan::observed::PodRole;
 use fleet_plan::{Answer, SeenPod};
 use fleet_types::documents::ServedStatus;
-use fleet_types::lock;
+use fleet_types::{Order, lock};
 use futures::StreamExt;
 use http::StatusCode;
 use reqwest::redirect::Policy;
@@ -94,6 +95,15 @@ pub fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
 /// So many questions in a row must fail before a pod counts as one that cannot be reached; until then what it said stands.
 const PATIENCE: u32 = 3;
 
+/// How long after each other a pod is asked that was told what to serve, until it does; then as often as all others.
+pub const IMPATIENCE: [Duration; 5] = [
+    Duration::from_millis(300),
+    Duration::from_millis(300),
+    Duration::from_millis(400),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+];
+
 /// What was heard of each pod.
 #[derive(Default)]
 pub struct Answers(Mutex<HashMap<ObjectName, ByPod>>);
@@ -109,6 +119,8 @@ struct Heard {
     answer: Option<Answer>,
     /// Questions in a row that failed.
     failures: u32,
+    /// What it was told and did not follow yet, and how often it was asked since.
+    told: Option<(Order, usize)>,
 }
 
 impl Answers {
@@ -148,6 +160,31 @@ impl Answers {
         let changed = (heard.answer.as_ref()).is_none_or(|before| differs(before, &mut answer));
         heard.answer = Some(answer);
         changed
+    }
+
+    /// How soon a pod is to be asked again that was told what to serve and does not yet.
+    pub fn impatience(
+        &self,
+        mirror: &ObjectName,
+        pod: &SeenPod,
+        answer: &Answer,
+    ) -> Option<Duration> {
+        let told = pod.meta.annotation(SERVE)?.parse::<Order>().ok()?;
+        let follows = match answer {
+            Answer::Serves(served) => served.order.map_or(0, |order| order.epoch),
+            _ => 0,
+        };
+        let mut known = self.known();
+        let heard = known.entry(mirror.clone()).or_default();
+        let heard = heard.entry(pod.meta.name.clone()).or_default();
+        if follows >= told.epoch {
+            heard.told = None;
+            return None;
+        }
+        let times = heard.told.filter(|(known, _)| *known == told);
+        let times = times.map_or(0, |(_, times)| times) + 1;
+        heard.told = Some((told, times));
+        IMPATIENCE.get(times).copied()
     }
 
     /// Forgets the pods of a Mirror that no longer exist.
@@ -321,6 +358,46 @@ mod tests {
         let mut ended = named("1");
         ended.running = false;
         assert!(answers.of(&mirror, &[ended]).is_empty(), "nobody to ask");
+    }
+
+    #[test]
+    fn a_pod_is_asked_again_soon_until_it_follows_and_not_for_ever() {
+        let mirror = ObjectName::new("ns", "debian");
+        let answers = Answers::default();
+        let id = fleet_types::Sha256([1; 32]);
+        let order = |epoch| Order {
+            epoch,
+            snapshot: id,
+        };
+        let told = |epoch: u64| {
+            let mut pod = SeenPod::default();
+            let text = order(epoch).to_string();
+            pod.meta.annotations.insert(SERVE.to_owned(), text);
+            pod
+        };
+        let follows = |epoch| {
+            Answer::Serves(Box::new(ServedStatus {
+                order: Some(order(epoch)),
+                ..ServedStatus::default()
+            }))
+        };
+        let asks = |told: &SeenPod, answer: &Answer| answers.impatience(&mirror, told, answer);
+        assert_eq!(
+            asks(&SeenPod::default(), &Answer::Nothing),
+            None,
+            "nothing was told"
+        );
+        for wait in &IMPATIENCE[1..] {
+            assert_eq!(asks(&told(2), &follows(1)), Some(*wait));
+        }
+        assert_eq!(asks(&told(2), &follows(1)), None, "it has its time");
+        assert_eq!(
+            asks(&told(3), &Answer::Nothing),
+            Some(IMPATIENCE[1]),
+            "told anew"
+        );
+        assert_eq!(asks(&told(3), &follows(3)), None);
+        assert_eq!(asks(&told(3), &follows(4)), None);
     }
 
     #[test]

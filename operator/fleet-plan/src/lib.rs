@@ -19,6 +19,7 @@ pub mod names;
 mod object;
 mod objects;
 pub mod observed;
+mod orders;
 pub mod plan;
 mod planner;
 mod pods;

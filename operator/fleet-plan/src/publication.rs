@@ -178,6 +178,11 @@ impl Copy {
         (newest.created.0 >= made).then_some(newest.id)
     }
 
+    /// Whether its newest is skipped.
+    pub fn goes_back(&self, wish: &Wish) -> bool {
+        self.kept().last().is_some_and(|kept| wish.skips(&kept.id))
+    }
+
     fn has_only_skipped(&self, wish: &Wish) -> bool {
         !self.kept().is_empty() && self.newest(wish).is_none()
     }

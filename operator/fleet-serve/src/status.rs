@@ -4,7 +4,7 @@
 
 use fleet_store::{SnapshotInfo, Store};
 use fleet_types::documents::{
-    KeptSnapshot, Report, ScrubState, ServedStatus, StorageUse, Success, UnitsMemory, UnixSeconds,
+    Report, ScrubState, ServedStatus, StorageUse, Success, UnitsMemory, UnixSeconds,
 };
 use fleet_types::{Reason, UnitRevision};
 use serde::de::DeserializeOwned;
@@ -89,7 +89,7 @@ pub fn read(mirror: &ServedMirror) -> MirrorStatus {
         noted(error.to_string());
         Vec::new()
     });
-    let kept = kept.iter().map(kept_snapshot).collect();
+    let kept = kept.iter().map(SnapshotInfo::told).collect();
     let last_report = document(store, Report::DOCUMENT, &mut noted);
     let last_success = document(store, Success::DOCUMENT, &mut noted);
     let memory: Option<UnitsMemory> = document(store, UnitsMemory::DOCUMENT, &mut noted);
@@ -123,16 +123,6 @@ pub fn read(mirror: &ServedMirror) -> MirrorStatus {
         problem,
         damaged: mirror.suspects(),
         scrub,
-    }
-}
-
-fn kept_snapshot(info: &SnapshotInfo) -> KeptSnapshot {
-    let dated = info.meta.revision.iter().filter(|unit| unit.is_dated());
-    KeptSnapshot {
-        id: info.id.0,
-        created: UnixSeconds(info.meta.created),
-        date: dated.map(|unit| UnixSeconds(unit.date)).max(),
-        superseded_at: info.superseded_at.map(UnixSeconds),
     }
 }
 

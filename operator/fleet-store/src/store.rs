@@ -6,6 +6,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Weak};
 
+use fleet_types::documents::{KeptSnapshot, UnixSeconds};
 use fleet_types::{Order, Sha256, lock};
 use serde::de::DeserializeOwned;
 
@@ -291,6 +292,17 @@ impl Store {
 }
 
 impl SnapshotInfo {
+    /// As others are told of it.
+    pub fn told(&self) -> KeptSnapshot {
+        let dated = self.meta.revision.iter().filter(|unit| unit.is_dated());
+        KeptSnapshot {
+            id: self.id.0,
+            created: UnixSeconds(self.meta.created),
+            date: dated.map(|unit| UnixSeconds(unit.date)).max(),
+            superseded_at: self.superseded_at.map(UnixSeconds),
+        }
+    }
+
     fn new(
         id: SnapshotId,
         meta: SnapshotMeta,

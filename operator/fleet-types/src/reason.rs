@@ -242,6 +242,8 @@ reasons! {
     Serving => Cluster,
     /// A serving pod is not ready.
     PodNotReady => Cluster,
+    /// A serving pod does not serve the snapshot that it was told to.
+    OrderNotTaken => Cluster,
     /// The image of a pod cannot be pulled.
     ImageNotPulled => Cluster,
     /// The scheduler finds no node for a pod.

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use fleet_formats::seam::Told;
 use fleet_store::Writer;
-use fleet_types::documents::{OwnFiles, UnixSeconds};
+use fleet_types::documents::{NextOwnFiles, OwnFiles, UnixSeconds};
 use fleet_types::{Reason, RunFacts};
 use futures::future::maybe_done;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::blocking::blocking;
@@ -17,7 +18,7 @@ use super::publish::Served;
 use super::run::Ground;
 use super::upstream::Upstream;
 use crate::fetch::{Arrival, Body};
-use crate::{Problem, Report, SyncOptions};
+use crate::{Problem, Publishing, Report, SyncOptions};
 
 /// Nothing depends on the upstream's own word, so a run does not wait for long.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -85,22 +86,46 @@ fn keep_word(ground: &Ground, word: Word) -> Result<(), Problem> {
 
 /// What is written down after a run.
 pub(super) struct Left {
-    /// Of this run.
+    /// Of the run that left the upstream's state served.
     facts: Option<RunFacts>,
     files: Option<OwnFiles>,
+    /// What will be so once the snapshot is served that this run prepared.
+    next: Option<NextOwnFiles>,
 }
 
 impl Left {
     /// The facts are of the last run that left the upstream's state served: what a mirror says of itself must never claim
     /// more than is true.
     pub fn by(options: &SyncOptions, report: &Report, writer: &Writer) -> Left {
-        let good = matches!(report.reason, Reason::Published | Reason::Unchanged);
-        let facts = good.then(|| facts(options, report, writer));
+        let served = writer.current().ok().flatten().map(|id| id.0);
+        let newest = report.prepared.map(|newest| newest.id);
+        let is_served = match options.publishing {
+            Publishing::ByRun { .. } => true,
+            Publishing::ByOrder { .. } => newest.is_some() && newest == served,
+        };
+        let run = || facts(options, report, writer);
+        let (good, next) = match report.reason {
+            Reason::Published => (Some(run()), None),
+            Reason::Unchanged if is_served => (Some(run()), None),
+            Reason::Prepared => (None, newest.map(|newest| (newest, run()))),
+            _ => (None, None),
+        };
+        let facts = good.or_else(|| {
+            // Of a run before this one, whose snapshot is served since.
+            let next: Option<NextOwnFiles> = taken(writer, NextOwnFiles::DOCUMENT);
+            next.filter(|next| Some(next.snapshot) == served)
+                .map(|next| next.run)
+        });
         let known = facts.clone();
-        let known = known.or_else(|| writer.take_state(RunFacts::DOCUMENT).unwrap_or_default());
+        let known = known.or_else(|| taken(writer, RunFacts::DOCUMENT));
         Left {
             files: known.map(|run| files(options, &run, writer)),
             facts,
+            next: next.map(|(snapshot, run)| NextOwnFiles {
+                snapshot,
+                own: files(options, &run, writer),
+                run,
+            }),
         }
     }
 
@@ -116,8 +141,16 @@ impl Left {
         {
             writer.state_write(OwnFiles::DOCUMENT, files)?;
         }
+        if let Some(next) = &self.next {
+            writer.state_write(NextOwnFiles::DOCUMENT, next)?;
+        }
         Ok(())
     }
+}
+
+/// A document that may be damaged.
+fn taken<T: DeserializeOwned>(writer: &Writer, document: &str) -> Option<T> {
+    writer.take_state(document).unwrap_or_default()
 }
 
 fn files(options: &SyncOptions, run: &RunFacts, writer: &Writer) -> OwnFiles {

@@ -12,7 +12,9 @@ mod state;
 pub use left_out::LeftOut;
 pub use report::{Report, RunResult, UnitReport, cut};
 pub use served::{KeptSnapshot, ServedStatus, StorageUse};
-pub use state::{Damaged, HighWater, OwnFile, OwnFiles, ScrubState, Success, UnitsMemory};
+pub use state::{
+    Damaged, HighWater, NextOwnFiles, OwnFile, OwnFiles, ScrubState, Success, UnitsMemory,
+};
 
 use std::fmt;
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{LeftOut, UnixSeconds};
+use super::{KeptSnapshot, LeftOut, UnixSeconds};
 use crate::{Accepted, Outcome, Reason, UnitRevision};
 
 /// Kubernetes keeps the last 4,096 bytes of a termination message; ours stays clear of that.
@@ -62,6 +62,9 @@ pub struct Report {
     /// What is served now.
     #[serde(default)]
     pub snapshot: Option<String>,
+    /// The newest snapshot on the volume, where others order what is served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prepared: Option<KeptSnapshot>,
     /// Of the newest snapshot: the one that is served, or the one that a pin or a roll-back holds back.
     #[serde(default)]
     pub revision: Vec<UnitRevision>,
