@@ -66,6 +66,8 @@ pub enum Publishing {
     ByRun {
         /// An id, or an unambiguous prefix, of the snapshot that stays served.
         pinned: Option<String>,
+        /// Beginnings of the ids of snapshots that are not served but by a pin.
+        skip: Vec<String>,
     },
     /// Somebody who orders servers what to serve: what the run makes is only prepared.
     ByOrder {

@@ -85,6 +85,7 @@ impl Resolver<'_> {
             },
             publishing: Publishing::ByRun {
                 pinned: Some(mirror.spec.snapshots.pinned.clone()).filter(|id| !id.is_empty()),
+                skip: mirror.spec.snapshots.skip.clone(),
             },
             timeouts: Timeouts {
                 total: mirror.spec.sync.timeout.0,

@@ -246,19 +246,49 @@ fn serve(
     prepared: &Prepared,
     revision: Vec<UnitRevision>,
 ) -> Result<Served, Problem> {
-    if let Publishing::ByOrder { .. } = ground.rules.options.publishing {
-        let (id, entries) = (prepared.id, prepared.entries);
-        return Ok(Served {
+    let (id, entries) = (prepared.id, prepared.entries);
+    match &ground.rules.options.publishing {
+        Publishing::ByRun { skip, .. } => {
+            ground.watch.progress.phase(Phase::Publish);
+            by_run(ground, (id, entries), skip, revision)
+        }
+        Publishing::ByOrder { .. } => Ok(Served {
             result: RunResult::Prepared,
             reason: Reason::Prepared,
             message: format!("snapshot {id} with {entries} paths is prepared"),
             revision,
-        });
+        }),
     }
-    ground.watch.progress.phase(Phase::Publish);
-    let writer = &ground.stock.shelves.writer;
-    let publication = writer.publish(&prepared.id, ground.rules.now)?;
-    Ok(served(publication, prepared.id, prepared.entries, revision))
+}
+
+/// Serves the newest snapshot, of this id and with so many paths, unless a person decided otherwise.
+fn by_run(
+    ground: &Ground,
+    (newest, entries): (SnapshotId, u64),
+    skip: &[String],
+    revision: Vec<UnitRevision>,
+) -> Result<Served, Problem> {
+    let (writer, now) = (&ground.stock.shelves.writer, ground.rules.now);
+    let skips = |id: &SnapshotId| {
+        let id = id.to_string();
+        skip.iter().any(|beginning| id.starts_with(beginning))
+    };
+    let other = match skips(&newest) {
+        true => writer
+            .snapshots()?
+            .into_iter()
+            .rfind(|info| !skips(&info.id)),
+        false => None,
+    };
+    let Some(other) = other else {
+        let publication = writer.publish(&newest, now)?;
+        return Ok(served(publication, newest, entries, revision));
+    };
+    let publication = match writer.publish(&other.id, now)? {
+        held @ Publication::HeldByPin { .. } => held,
+        _ => Publication::HeldByRollback { serving: other.id },
+    };
+    Ok(served(publication, newest, entries, revision))
 }
 
 /// Nothing is new: what is prepared is served, unless a person decided otherwise or others order what is.
@@ -267,17 +297,12 @@ pub(super) fn settle_unchanged(
     newest: SnapshotId,
     revision: Vec<UnitRevision>,
 ) -> Result<Served, Problem> {
-    let writer = &ground.stock.shelves.writer;
-    let publication = match ground.rules.options.publishing {
-        Publishing::ByRun { .. } => writer.publish(&newest, ground.rules.now)?,
-        Publishing::ByOrder { .. } => Publication::Unchanged,
-    };
-    let entries = ground
-        .stock
-        .base
-        .as_ref()
-        .map_or(0, |base| base.snapshot.len());
-    Ok(served(publication, newest, entries, revision))
+    let base = ground.stock.base.as_ref();
+    let entries = base.map_or(0, |base| base.snapshot.len());
+    match &ground.rules.options.publishing {
+        Publishing::ByRun { skip, .. } => by_run(ground, (newest, entries), skip, revision),
+        Publishing::ByOrder { .. } => Ok(served(Publication::Unchanged, newest, entries, revision)),
+    }
 }
 
 /// Gives up what nobody needs any more. The run is over: it had all kept snapshots open, and of one that somebody has open
@@ -354,7 +379,7 @@ pub(super) fn settle(
     now: i64,
 ) -> Result<(), Problem> {
     match publishing {
-        Publishing::ByRun { pinned } => settle_pin(store, pinned.as_deref(), now),
+        Publishing::ByRun { pinned, .. } => settle_pin(store, pinned.as_deref(), now),
         Publishing::ByOrder { order: None, .. } => Ok(()),
         Publishing::ByOrder {
             order: Some(order), ..

@@ -404,7 +404,10 @@ async fn the_facts_for_a_trace_move_with_good_runs_alone() {
         &Release::of(world.date + 60),
     );
     let pinned = world.store().current().unwrap().map(|id| id.to_string());
-    options.publishing = Publishing::ByRun { pinned };
+    options.publishing = Publishing::ByRun {
+        pinned,
+        skip: Vec::new(),
+    };
     assert_eq!(told(&sync(&options).await).1, Reason::Pinned);
     assert_eq!(trace().unwrap(), second);
 }

@@ -311,6 +311,7 @@ async fn a_pin_in_the_manifest_holds_and_goes_with_the_manifest() {
     let first = sync(&options).await.snapshot.unwrap();
     options.publishing = Publishing::ByRun {
         pinned: Some(first[..12].to_owned()),
+        skip: Vec::new(),
     };
     world.archive.publish(
         "stable",
@@ -324,7 +325,10 @@ async fn a_pin_in_the_manifest_holds_and_goes_with_the_manifest() {
         "{report:?}"
     );
     assert_eq!(report.snapshot.as_ref(), Some(&first));
-    options.publishing = Publishing::ByRun { pinned: None };
+    options.publishing = Publishing::ByRun {
+        pinned: None,
+        skip: Vec::new(),
+    };
     let report = sync(&options).await;
     assert_eq!(
         told(&report),
@@ -334,6 +338,7 @@ async fn a_pin_in_the_manifest_holds_and_goes_with_the_manifest() {
     assert_ne!(report.snapshot.as_ref(), Some(&first));
     options.publishing = Publishing::ByRun {
         pinned: Some("0123456789abcdef".to_owned()),
+        skip: Vec::new(),
     };
     let report = sync(&options).await;
     assert_eq!(
@@ -556,4 +561,46 @@ async fn a_run_that_only_prepares_publishes_nothing_and_settles_what_was_ordered
         assert_eq!(told(&sync(&options).await).1, Reason::Unchanged);
         assert_eq!(world.store().current().unwrap(), Some(kept[current]));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_skipped_is_not_served_until_it_is_no_longer_or_something_newer_comes() {
+    let world = World::new(&["stable"]).await;
+    let mut options = world.options(&["stable"]);
+    let publish = |count: usize, later| {
+        let release = Release::of(world.date + later);
+        let packages = &world.packages[..count];
+        world.archive.publish("stable", packages, &release);
+    };
+    let first = sync(&options).await.snapshot.unwrap();
+    publish(2, 10);
+    let second = sync(&options).await.snapshot.unwrap();
+    let skipping = |skip: &[&String]| Publishing::ByRun {
+        pinned: None,
+        skip: skip.iter().map(|id| id[..12].to_owned()).collect(),
+    };
+    for (skip, reason, served) in [
+        (vec![&second], Reason::RolledBack, &first),
+        (vec![&second], Reason::RolledBack, &first),
+        (vec![], Reason::Published, &second),
+        (vec![&second], Reason::RolledBack, &first),
+        // Nothing else is there.
+        (vec![&first, &second], Reason::Published, &second),
+        (vec![&second], Reason::RolledBack, &first),
+    ] {
+        options.publishing = skipping(&skip);
+        let report = sync(&options).await;
+        assert_eq!(
+            (report.reason, report.snapshot.as_ref()),
+            (reason, Some(served))
+        );
+    }
+    publish(3, 20);
+    let report = sync(&options).await;
+    assert_eq!(
+        told(&report),
+        (RunResult::Published, Reason::Published),
+        "{report:?}"
+    );
+    assert!(report.snapshot.as_ref() != Some(&first) && report.snapshot.as_ref() != Some(&second));
 }

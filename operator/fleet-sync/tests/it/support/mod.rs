@@ -77,7 +77,10 @@ pub fn options(keyring: &[u8], url: &Url, store: &Path, suites: &[&str]) -> Sync
             keep: 3,
             min_age: Duration::ZERO,
         },
-        publishing: Publishing::ByRun { pinned: None },
+        publishing: Publishing::ByRun {
+            pinned: None,
+            skip: Vec::new(),
+        },
         timeouts: Timeouts {
             total: Duration::from_secs(120),
             stall: Duration::from_secs(30),
