@@ -172,9 +172,9 @@ impl Copy {
     /// The newest; but none that is older than what it was told and has lost: only a person turns the clock back.
     fn goes_on(&self, before: &Decided, wish: &Wish, known: &[Known]) -> Option<Sha256> {
         let newest = self.newest(wish)?;
-        let counts = |id: &Sha256| !before.pinned && !wish.skips(id);
-        let ordered = self.order.map(|order| order.snapshot).filter(counts);
-        let made = ordered.map_or(i64::MIN, |id| created(known, &id));
+        let counts = |id: &Sha256| !before.pinned && !wish.skips(id) && !self.keeps(id);
+        let lost = self.order.map(|order| order.snapshot).filter(counts);
+        let made = lost.map_or(i64::MIN, |id| created(known, &id));
         (newest.created.0 >= made).then_some(newest.id)
     }
 

@@ -306,8 +306,8 @@ impl ServedMirror {
         for info in infos.iter().rev() {
             if Some(info.id) == id {
                 // By an order it is served before a run notes that it is.
-                let first = || view.published.unwrap_or_else(unix_seconds);
-                view.published = Some(info.published_at.unwrap_or_else(first));
+                let published = view.published.or(info.published_at);
+                view.published = Some(published.unwrap_or_else(unix_seconds));
                 continue;
             }
             match open(&info.id) {

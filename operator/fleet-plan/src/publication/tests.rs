@@ -258,3 +258,15 @@ fn a_snapshot_that_is_lost_is_not_replaced_by_an_older_one() {
         Some(order(4, 4))
     );
 }
+
+#[test]
+fn clocks_of_other_copies_hold_nobody_up() {
+    // The same snapshot was made here at 2 and elsewhere at 9, which is what is known of it.
+    let known = [Known {
+        id: id(2),
+        created: 9,
+    }];
+    let next = [copy(Some(order(2, 2)), &[1, 2, 3])];
+    let decision = decide(&decided(2, 2), &NEWEST, &known, &next);
+    assert_eq!(decision.orders, [Some(order(3, 3))]);
+}

@@ -70,7 +70,7 @@ pub fn tables(
                 .min(),
             served_until: match needed {
                 true => None,
-                false => known.and_then(|known| until(known, now)),
+                false => known.and_then(|known| until(known, before, now)),
             },
             regions: i32::try_from(serving).unwrap_or(i32::MAX),
         };
@@ -84,8 +84,12 @@ pub fn tables(
 }
 
 /// Since when a snapshot has been out of service, once it is.
-fn until(known: &SnapshotStatus, now: Timestamp) -> Option<Time> {
-    let ends = || (known.regions > 0).then(|| Time(whole(now)));
+fn until(known: &SnapshotStatus, before: &MirrorStatus, now: Timestamp) -> Option<Time> {
+    let told = before.replicas().any(|(_, replica)| {
+        let order = replica.order.as_ref();
+        order.is_some_and(|order| order.snapshot == known.id)
+    });
+    let ends = || (told || known.regions > 0).then(|| Time(whole(now)));
     known.served_until.clone().or_else(ends)
 }
 

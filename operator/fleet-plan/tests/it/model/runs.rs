@@ -3,7 +3,7 @@
 use fleet_plan::Turn;
 use fleet_plan::observed::{JobEnd, RunEnd};
 use fleet_types::documents::{KeptSnapshot, Report, RunResult, Success, UnixSeconds};
-use fleet_types::{Reason, UnitRevision};
+use fleet_types::{Reason, Sha256, UnitRevision};
 
 use super::{SUITE, World, digest};
 
@@ -64,10 +64,11 @@ impl World {
             let child = fleet_plan::names::child_name("debian", &region);
             let pod = format!("{child}-0");
             let mut store = self.stores.get(&pod).cloned().unwrap_or_default();
-            let made = report.snapshot.as_ref().unwrap().parse().unwrap();
-            if store.kept.iter().all(|kept| kept.id != made) {
+            let made = report.snapshot.as_ref().map(|id| id.parse().unwrap());
+            let is_new = |id: &Sha256| store.kept.iter().all(|kept| kept.id != *id);
+            if let Some(id) = made.filter(is_new) {
                 store.kept.push(KeptSnapshot {
-                    id: made,
+                    id,
                     created: UnixSeconds(self.now.as_second()),
                     date: None,
                     superseded_at: None,
