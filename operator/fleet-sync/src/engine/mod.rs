@@ -2,7 +2,7 @@
 //!
 //! # Order
 //!
-//! 1. **Repair** (`repair`): what is known to be damaged is fetched again, before anything is compared with it.
+//! 1. **Settle, repair** (`settle`, `repair`): what was decided about what is served is noted; what is known to be damaged is fetched again, before anything is compared with it.
 //! 2. **List, verify** (`clock`, `states`, `list`): the state of each unit as far as it can be believed. Where nothing is new
 //!    in the upstream and in our own choices, the run ends here.
 //! 3. **Indices** (`indices`): the files that verified roots list.
@@ -72,6 +72,7 @@ mod roots;
 mod rules;
 mod run;
 mod scrub;
+mod settle;
 mod shelves;
 mod shrink;
 mod stages;
@@ -112,7 +113,7 @@ pub(crate) async fn sync(
     let opening = options.clone();
     let shelves = blocking(move || {
         let writer = open_writer(&opening)?;
-        publish::settle(&writer, &opening.publishing, now())?;
+        settle::settle(&writer, &opening.publishing, now())?;
         Ok(Arc::new(Shelves::of(writer, &opening.damaged)?))
     })
     .await;
