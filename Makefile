@@ -7,7 +7,7 @@ BIN := $(CARGO_TARGET_DIR)/$(HOST_TARGET)/release/mirrorfleet
 
 SECONDS ?= 60
 
-.PHONY: bench fuzz long docs help build demo test unit acceptance soak e2e cluster cluster-down image crds fmt lint clean
+.PHONY: archives bench fuzz long docs help build demo test unit acceptance soak e2e cluster cluster-down image crds fmt lint clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -62,6 +62,9 @@ bench: ## Speed beside other tools; writes docs/benchmarks.md (ONLY=name for one
 	@$(MAKE) --no-print-directory build
 	@cargo build --release --locked --quiet --workspace --example switch
 	@MIRRORFLEET_BIN=$(BIN) python3 bench/run.py $(ONLY) $(if $(QUICK),--quick)
+
+archives: ## The files of a release, for krew too: TAG=v0.1.0 PROGRAMS="linux-amd64=PATH linux-arm64=PATH"; into target/release-files
+	@release/archives.py "$(TAG)" $(CARGO_TARGET_DIR)/release-files $(PROGRAMS)
 
 fuzz: ## Every parser against made-up input, each for SECONDS=60 (ONLY=name runs one)
 	@e2e/prepare.sh --without-cluster

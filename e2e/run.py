@@ -7,7 +7,8 @@
     run.py long        what takes too long for each change: the whole soak, a fleet at size, all parsers for a minute each, five rounds
 
 A suite is a command whose output goes to a log; a scenario is a function of `scenarios/`. The log of what failed is
-kept and named. What compiles runs first and alone; what then mostly waits runs side by side, in three lanes.
+kept and named. The program is built first and alone; then three lanes run side by side: the crates' own tests and all else that
+compiles, real clients, and the cluster.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ from typing import Callable
 E2E = Path(__file__).resolve().parent
 ROOT = E2E.parent
 LOGS = E2E / ".work" / "logs"
+#: Files in memory, where Linux has them, and how much must be free for a suite to have its temporary files there.
+MEMORY, MEMORY_BYTES = Path("/dev/shm"), 4 << 30
 sys.path.insert(0, str(E2E))
 
 import suites  # noqa: E402 beside this file
@@ -90,11 +93,12 @@ def log_path(name: str) -> Path:
 def run_suite(suite: Suite, tally: Tally) -> bool:
     log = log_path(suite.name)
     started = time.monotonic()
-    with log.open("wb") as sink, beside(suite):
+    command = ["nice", "-n", "10", *suite.command] if suite.gives_way else suite.command
+    with log.open("wb") as sink, beside(suite), temporary_files(suite) as place:
         try:
             code = subprocess.run(
-                suite.command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT,
-                env={**os.environ, **suite.env}, timeout=suite.timeout,
+                command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT,
+                env={**os.environ, **place, **suite.env}, timeout=suite.timeout,
             ).returncode
         except subprocess.TimeoutExpired:
             sink.write(f"\nended after {suite.timeout} s\n".encode())
@@ -123,13 +127,23 @@ def beside(suite: Suite):
         other.wait()
 
 
+@contextlib.contextmanager
+def temporary_files(suite: Suite):
+    """The variable that says where they go, where they do not go where they always do."""
+    if not suite.in_memory or not MEMORY.is_dir() or shutil.disk_usage(MEMORY).free < MEMORY_BYTES:
+        yield {}
+        return
+    with tempfile.TemporaryDirectory(prefix="mf-", dir=MEMORY, ignore_cleanup_errors=True) as folder:
+        yield {"TMPDIR": folder}
+
+
 def run_in_order(lane: list[Suite], tally: Tally) -> bool:
     """Whatever fails, the others are run; but nothing without what it stands on: False."""
     return all(run_suite(suite, tally) or not suite.name.startswith("build") for suite in lane)
 
 
 def run_lanes(tally: Tally, *lanes: Callable[[], None]) -> None:
-    """Side by side: they mostly wait."""
+    """Side by side: most of what they do is wait."""
     with ThreadPoolExecutor(len(lanes)) as pool:
         for lane in [pool.submit(lane) for lane in lanes]:
             lane.result()
@@ -166,12 +180,12 @@ def main(arguments: list[str]) -> int:
     if what == "scenarios":
         run_scenarios(tally, arguments[1:])
         return tally.close()
-    if not run_in_order(suites.compiled(), tally):
+    if not run_in_order(suites.program(), tally):
         return tally.close()
     os.environ["MIRRORFLEET_BIN"] = str(set_apart(mirrorfleet_binary()))
     if what == "long":
         with tempfile.TemporaryDirectory() as scratch:
-            run_in_order(suites.long(Path(scratch)), tally)
+            run_in_order([*suites.compiled(), *suites.long(Path(scratch))], tally)
         return tally.close()
     advisories = suites.advisories()
     if not advisories:
@@ -179,7 +193,8 @@ def main(arguments: list[str]) -> int:
     programs = [*advisories, *suites.programs()]
     lanes = [lambda: run_in_order(suites.crates(), tally), lambda: run_in_order(programs, tally)]
     if what == "all":
-        lanes.append(lambda: (run_in_order(suites.chart(), tally), run_scenarios(tally, [])))
+        programs += suites.chart()
+        lanes.append(lambda: run_scenarios(tally, []))
     run_lanes(tally, *lanes)
     return tally.close()
 

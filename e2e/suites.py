@@ -22,6 +22,10 @@ class Suite:
     timeout: int = 1800
     #: Another command that goes on meanwhile, and is ended with this one; how it ends does not matter.
     beside: list[str] = field(default_factory=list)
+    #: Only computes: it takes what those beside it leave, which wait for each other and for clocks.
+    gives_way: bool = False
+    #: Makes and removes so many small files that a disk would take most of the time; `long` has the same on the disk.
+    in_memory: bool = False
 
 
 #: Our own crates as tests are to find them: quickly compiled, and with every assertion. Dependencies stay as they are.
@@ -38,20 +42,30 @@ def acceptance() -> list[str]:
     return [sys.executable, "-m", "acceptance"]
 
 
-def compiled() -> list[Suite]:
-    """What computes, one after the other, and nothing beside it: first what all others stand on."""
+def program() -> list[Suite]:
+    """What real clients and the cluster stand on; nothing runs beside it."""
     return [
         Suite("format", ["cargo", "fmt", "--all", "--check"]),
-        Suite("build of the tests", ["cargo", "nextest", "run", *AS_TESTED, "--no-run"], timeout=2700),
-        Suite("lints", ["cargo", "clippy", "--release", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"], timeout=2700),
-        Suite("build of the fuzz targets", ["fuzz/run.py", "--build"], timeout=2700),
         Suite("build", ["cargo", "build", "--release", "--locked", "--bin", "mirrorfleet"], timeout=2700),
     ]
 
 
-def crates() -> list[Suite]:
+def compiled() -> list[Suite]:
     return [
-        Suite("unit and property tests", unit_tests()),
+        Suite("build of the tests", ["cargo", "nextest", "run", *AS_TESTED, "--no-run"], timeout=2700, gives_way=True),
+        Suite("lints", ["cargo", "clippy", "--release", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"], timeout=2700, gives_way=True),
+        Suite("build of the fuzz targets", ["fuzz/run.py", "--build"], timeout=2700, gives_way=True),
+    ]
+
+
+def crates() -> list[Suite]:
+    """What can use all processors, so that it may last longest."""
+    tests, lints, fuzz_targets = compiled()
+    return [
+        tests,
+        Suite("unit and property tests", unit_tests(), in_memory=True),
+        lints,
+        fuzz_targets,
         # A look at every parser; `make fuzz` takes its time.
         Suite("fuzz targets", ["fuzz/run.py", "--seconds", "4", "--fresh"]),
     ]

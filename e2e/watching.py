@@ -24,8 +24,10 @@ RATE_INTERVAL = "10s"
 
 
 def filled(expression: str, **chosen: str) -> str:
-    """A panel's query with its variables: everything, or what is chosen of `namespace`, `mirror`, `region` and `range`."""
-    expression = expression.replace("$__rate_interval", RATE_INTERVAL).replace("$__range", chosen.get("range", "5m"))
+    """A panel's query with its variables: everything, or what is chosen of `namespace`, `mirror`, `region`, `range` and
+    `rate_interval`."""
+    expression = expression.replace("$__rate_interval", chosen.get("rate_interval", RATE_INTERVAL))
+    expression = expression.replace("$__range", chosen.get("range", "5m"))
     expression = re.sub(r'"\$(job|instance)"', '".+"', expression)
     return re.sub(r'"\$([a-z]+)"', lambda match: f'"{chosen.get(match[1], ".*")}"', expression)
 
@@ -36,14 +38,18 @@ def rendered(*values: str) -> list[dict]:
     return [thing for thing in helm.parse_all(text) if thing["apiVersion"].startswith("monitoring.coreos.com/")]
 
 
-class Watch:
-    """`with Watch(world, "name", 9091) as watch:`; it takes two ports."""
+def hurried(world, name: str, port: int, *values: str) -> Watch:
+    """Scrapes each second, by what the chart makes with these values."""
+    return Watch(world.lab, world.workdir / name, port, rendered(*values), interval="1s")
 
-    def __init__(self, world, name: str, port: int, *values: str) -> None:
-        self.world, self.name, self.port = world, name, port
-        self.folder = world.workdir / name
+
+class Watch:
+    """`with Watch(lab, folder, 9091, things) as watch:`; it takes two ports. `things` are PodMonitors and PrometheusRules;
+    what is scraped is scraped at their intervals, or at `interval`."""
+
+    def __init__(self, lab, folder: Path, port: int, things: list[dict], *, interval: str = "") -> None:
+        self.lab, self.folder, self.port, self.interval = lab, folder, port, interval
         self.folder.mkdir()
-        things = rendered(*values)
         self.monitors = [thing for thing in things if thing["kind"] == "PodMonitor"]
         self.rules = [group for thing in things if thing["kind"] == "PrometheusRule" for group in thing["spec"]["groups"]]
         #: What the Alertmanager was ever told of, by the alert's name and its namespace; the newest of each.
@@ -61,8 +67,8 @@ class Watch:
     def __exit__(self, *_: object) -> None:
         self.stop.set()
         self.follower.join()
-        for server in (f"{self.name}-prometheus", f"{self.name}-alertmanager"):
-            self.world.lab.stop_server(server)
+        for server in ("prometheus", "alertmanager"):
+            self.lab.stop_server(f"{self.folder.name}-{server}")
 
     # What it is asked
 
@@ -83,7 +89,7 @@ class Watch:
         return self._get(f"http://127.0.0.1:{self.port + 1}/api/v2/alerts")
 
     def _get(self, url: str, *options: str):
-        return json.loads(self.world.lab.exec(["curl", "-sS", "--max-time", "20", *options, url]).stdout)
+        return json.loads(self.lab.exec(["curl", "-sS", "--max-time", "20", *options, url]).stdout)
 
     # How it works
 
@@ -95,7 +101,7 @@ class Watch:
 
     def _write_targets(self) -> None:
         """Debian builds its Prometheus without the discovery of Kubernetes: this does what the operator's would do."""
-        pods = [pod for pod in self.world.lab.list("pods", selector="app.kubernetes.io/name=mirrorfleet") if pod["status"].get("podIP") and pod["status"]["phase"] == "Running"]
+        pods = [pod for pod in self.lab.list("pods", selector="app.kubernetes.io/name=mirrorfleet") if pod["status"].get("podIP") and pod["status"]["phase"] == "Running"]
         for monitor in self.monitors:
             path = self._targets(monitor)
             fresh = path.with_suffix(".new")
@@ -110,12 +116,13 @@ class Watch:
         rules.write_text(json.dumps({"groups": self.rules}))
         config = self.folder / "prometheus.json"
         config.write_text(json.dumps({
-            "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+            "global": {"evaluation_interval": "1s"},
             "rule_files": [str(rules)],
             "alerting": {"alertmanagers": [{"static_configs": [{"targets": [f"127.0.0.1:{self.port + 1}"]}]}]},
             "scrape_configs": [
                 {
                     "job_name": monitor["metadata"]["name"],
+                    "scrape_interval": self.interval or monitor["spec"]["podMetricsEndpoints"][0]["interval"],
                     "honor_labels": all(endpoint.get("honorLabels") for endpoint in monitor["spec"]["podMetricsEndpoints"]),
                     "file_sd_configs": [{"files": [str(self._targets(monitor))], "refresh_interval": "1s"}],
                 }
@@ -134,7 +141,7 @@ class Watch:
 
     def _start(self, what: str, port: int, command: list[str]) -> None:
         address = f"127.0.0.1:{port}"
-        self.world.lab.run_server(f"{self.name}-{what}", [*command, f"--web.listen-address={address}"], ready_url=f"http://{address}/-/ready", timeout=60)
+        self.lab.run_server(f"{self.folder.name}-{what}", [*command, f"--web.listen-address={address}"], ready_url=f"http://{address}/-/ready", timeout=60)
 
 
 def targets(monitor: dict, pod: dict) -> list[dict]:

@@ -66,7 +66,7 @@ def since(selector: str, *labels: str) -> str:
 
 
 def since_false(kind: str, of: str = "mirror") -> str:
-    """Since when a condition is false, and its reason, as the controller tells both; `mirrorfleet local` does not."""
+    """Since when a condition is false, and its reason, as the controller (or `mirrorfleet local`) tells both."""
     labels = ("namespace", of)
     where = f'{named(labels)},type="{kind}"'
     begin = f"max(last_over_time(mirrorfleet_{of}_condition_last_transition_timestamp_seconds{{{where}}}[{HOLD}]))"
@@ -81,7 +81,7 @@ def failures(match: str, labels: tuple[str, ...], none: str) -> str:
     """The reasons of the failed runs of six hours, by region."""
     selector = f'{{{named(labels)},result="Failed"{match}}}'.replace('"', '\\"')
     values = " ".join(f"$labels.{label}" for label in labels)
-    query = f"sum by (region, reason) ({grown('mirrorfleet_sync_runs_total%s', '6h')}) > 0"
+    query = f"round(sum by (region, reason) ({grown('mirrorfleet_sync_runs_total%s', '6h')})) > 0"
     return (
         f'{{{{ $runs := printf "{selector}" {values} }}}}'
         f'{{{{ with query (printf "{query}" $runs $runs $runs) }}}}'
@@ -97,8 +97,15 @@ LAST_RUN = (
 )
 REFUSED = f',reason=~"{"|".join(refusals())}"'
 SUPERSEDED = held("mirrorfleet_region_superseded_timestamp_seconds", REGION)
+#: Of a region that never succeeded, since when it could have.
+SUCCEEDED = (
+    f"(\n{held('mirrorfleet_region_last_success_timestamp_seconds', REGION)}\n"
+    f"or\n{held('mirrorfleet_region_created_timestamp_seconds', REGION)}\n)"
+)
+#: A first copy may take as long as it takes; until it has ended, the run that was due when it began looks overdue.
+FIRST_RUN = 'mirrorfleet_mirror_condition{type="Ready",status="False",reason="FirstSyncRunning"}'
 LATE = (
-    f"{held('mirrorfleet_region_last_success_timestamp_seconds', REGION)}\n< on (namespace, mirror) group_left ()\n"
+    f"{SUCCEEDED}\n< on (namespace, mirror) group_left ()\n"
     f"(time() - ${{intervals}} * {held('mirrorfleet_sync_interval_seconds', MIRROR)})"
 )
 USED, CAPACITY = "mirrorfleet_storage_used_bytes", "mirrorfleet_storage_capacity_bytes"
@@ -141,14 +148,17 @@ ALERTS = [
     ),
     Alert(
         "nothingSynced",
-        "No run for a region succeeded for `intervals` times the time between two scheduled runs, and runs fail, are missed or are overdue. Suspended Mirrors are silent.",
+        "No run for a region succeeded for `intervals` times the time between two scheduled runs (of one that never had any: since it was made), and runs fail, are missed or are overdue. Suspended Mirrors are silent.",
         "warning", "30m",
         f"(\n{LATE}\nand\n{held('mirrorfleet_sync_consecutive_failures', REGION)} > 0\n)\n"
         f"or\n(\n{LATE}\nand on (namespace, mirror)\n"
         f"(\n{held('mirrorfleet_sync_next_run_timestamp_seconds', MIRROR)} < time() - 900\n"
-        f"or\n{summed('mirrorfleet_sync_missed_runs_total', MIRROR, '24h')} > 0\n)\n)",
+        f"or\n{summed('mirrorfleet_sync_missed_runs_total', MIRROR, '24h')} > 0\n)\n"
+        f"unless on (namespace, mirror)\n{held(FIRST_RUN, MIRROR)} == 1\n)",
         f"Nothing was synced for {REGION_WHERE} since {SINCE}",
-        f"The last run for {REGION_WHERE} that succeeded ended at {SINCE}."
+        f"{asked(f'max(last_over_time(mirrorfleet_region_last_success_timestamp_seconds{{{named(REGION)}}}[{HOLD}]))', REGION)}"
+        f"The last run for {REGION_WHERE} that succeeded ended at {SINCE}.{{{{ else }}}}"
+        f"No run for {REGION_WHERE} has ever succeeded; it is there since {SINCE}.{{{{ end }}}}"
         + LAST_RUN + " " + failures("", REGION, "No run failed in the last six hours."),
         "mirrorfleet-mirror", REGION, {"intervals": Threshold(3, 1)},
     ),

@@ -94,8 +94,8 @@ RUNS = Panel(
     (Query(increase("mirrorfleet_sync_runs_total", "result"), "{{result}}"),), "short", colours=RESULTS, stacked=True,
 )  # fmt: skip
 FAILURES = Panel(
-    "timeseries", "Failed runs by reason", "Sync runs that failed or were refused, by reason; docs/reasons.md explains each. Good results are shown as well, by theirs.",
-    (Query(increase("mirrorfleet_sync_runs_total", "reason"), "{{reason}}"),), "short", colours={"Published": BLUE, "Prepared": BLUE, "Unchanged": GREY}, stacked=True, about_faults=True,
+    "timeseries", "Failed runs by reason", "Sync runs that failed or were refused, by reason; docs/reasons.md explains each. Good results are shown as well, by theirs. Empty: no run has ended since the first scrape that knew the Mirror.",
+    (Query(f"{increase('mirrorfleet_sync_runs_total', 'reason')} > 0", "{{reason}}"),), "short", colours={"Published": BLUE, "Prepared": BLUE, "Unchanged": GREY}, stacked=True, about_faults=True,
 )  # fmt: skip
 DAYS_TO_FULL = Panel(
     "timeseries", "Days to a full volume", "At the growth of the last day; 365 stands for more, or no growth.",
@@ -106,7 +106,7 @@ KEYS = Panel(
     "table", "Keys that expire, the first first",
     "From when on too few are left of the keys that signed what Mirrors have; then nothing new is believed. Without a row: never, or nothing was signed.",
     (Query(f"{KEY_EXPIRY} * 1000"), Query(f"{KEY_EXPIRY} - time()")), "short", 12, 7,
-    columns={"mirror": ("Mirror", ""), "upstream": ("Upstream", ""), "Value #A": ("Expire", "dateTimeAsIso"), "Value #B": ("Left", "dtdurations")}, ascending=True,
+    columns={"namespace": ("Namespace", ""), "mirror": ("Mirror", ""), "upstream": ("Upstream", ""), "Value #A": ("Expire", "dateTimeAsIso"), "Value #B": ("Left", "dtdurations")}, ascending=True,
 )  # fmt: skip
 
 FLEET = Dashboard(
@@ -187,7 +187,7 @@ MIRROR = Dashboard(
             ), "s"),
             Panel("timeseries", "Failed runs in a row", "Runs since the last that succeeded; 0 while all is well.", (
                 Query(f"max by (region) ({of('mirrorfleet_sync_consecutive_failures')})", "{{region}}"),
-            ), "short"),
+            ), "short", about_faults=True),
             Panel("timeseries", "Fetched by runs", "Bytes that finished runs fetched: what each publication changed.", (
                 Query(increase("mirrorfleet_sync_fetched_bytes_total", "region"), "{{region}}"),
             ), "bytes"),
@@ -243,15 +243,15 @@ OPERATOR = Dashboard(
         )),
         Row("Reconciliations", (
             Panel("timeseries", "Reconciliations", "Finished reconciliations a second, by kind of object.", (Query(rate("mirrorfleet_reconciles_total", "kind"), "{{kind}}"),), "ops", colours=KINDS),
-            Panel("timeseries", "Failures by reason", "Failed reconciliations a second. Empty: none has failed since the controller began.", (Query(rate("mirrorfleet_reconcile_errors_total", "kind, reason"), "{{kind}}: {{reason}}"),), "ops", about_faults=True),
+            Panel("timeseries", "Failures by reason", "Failed reconciliations a second; 0 while none fails.", (Query(rate("mirrorfleet_reconcile_errors_total", "kind, reason"), "{{kind}}: {{reason}}"),), "ops", about_faults=True),
             Panel("timeseries", "Duration, half are faster", "Median of one reconciliation.", (Query(quantile(0.5, "mirrorfleet_reconcile_duration_seconds", "kind"), "{{kind}}"),), "s", colours=KINDS),
             Panel("timeseries", "Duration, 99 % are faster", "The slow ones: the 99th percentile.", (Query(quantile(0.99, "mirrorfleet_reconcile_duration_seconds", "kind"), "{{kind}}"),), "s", colours=KINDS),
             Panel("timeseries", "Queue", "Objects that are due and wait for room, by kind.", (Query(f"sum by (kind) ({of('mirrorfleet_queue_depth')})", "{{kind}}"),), "short", colours=KINDS),
             Panel("timeseries", "Wait in the queue, 99 % are faster", "For how long objects that were due had to wait.", (Query(quantile(0.99, "mirrorfleet_queue_wait_seconds", "kind"), "{{kind}}"),), "s", colours=KINDS),
         )),
         Row("What it asks", (
-            Panel("timeseries", "API calls by verb and code", "Calls of the Kubernetes API a second, each attempt. 429 and 503 are an API server that is overloaded; error is no answer.", (
-                Query(rate("mirrorfleet_api_requests_total", "verb, code"), "{{verb}} {{code}}"),
+            Panel("timeseries", "API calls by verb and code", "Calls of the Kubernetes API a second, each attempt. 429 and 503 are an API server that is overloaded; error is no answer. What was not answered so is not shown.", (
+                Query(f"{rate('mirrorfleet_api_requests_total', 'verb, code')} > 0", "{{verb}} {{code}}"),
             ), "reqps"),
             Panel("timeseries", "API calls, 99 % are faster", "Time to the head of the answer.", (Query(quantile(0.99, "mirrorfleet_api_request_duration_seconds", "verb"), "{{verb}}"),), "s"),
             Panel("timeseries", "Polls of serving pods", "Questions a second to serving pods for what they serve, by answer.", (

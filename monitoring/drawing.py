@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 import time
@@ -21,6 +22,8 @@ PALETTE = (BLUE, ORANGE, GREEN, PINK, "#56B4E9", "#E69F00", GREY)
 DASHES = ("", "6 3", "2 3", "9 3 2 3")
 #: Grafana's super-light-yellow and dark-blue.
 LITTLE, MUCH = "#FFF899", "#1F60C4"
+#: Units of which 1024 are one of the next.
+BINARY = ("bytes", "Bps")
 ROW_HEIGHT, GAP, HEAD, TITLE, LEGEND_LINE = 38, 8, 58, 30, 17
 FONT = "font:12px Inter,'DejaVu Sans',sans-serif"
 
@@ -50,7 +53,7 @@ def page(board: dict, told: dict, theme: str, width: int) -> tuple[str, int]:
         if panel["type"] == "row":
             parts.append(f'<div class="row" style="left:{x:.0f}px;top:{y:.0f}px">{escape(panel["title"])}</div>')
             continue
-        inner = Panel(panel, series_of(panel, recorded[str(panel["id"])]), told, theme, w - 20, h - TITLE - 8).drawn()
+        inner = Panel(panel, series_of(panel, recorded[str(panel["id"])], told), told, theme, w - 20, h - TITLE - 8).drawn()
         style = f"left:{x:.0f}px;top:{y:.0f}px;width:{w:.0f}px;height:{h:.0f}px"
         parts.append(f'<div class="panel" style="{style}"><h2>{escape(panel["title"])}</h2>{inner}</div>')
     span = f"{time.strftime('%H:%M', time.gmtime(told['start']))} to {time.strftime('%H:%M UTC', time.gmtime(told['end']))}"
@@ -72,14 +75,35 @@ def css(theme: str) -> str:
     )
 
 
-def series_of(panel: dict, recorded: dict) -> list[Series]:
+def series_of(panel: dict, recorded: dict, told: dict) -> list[Series]:
+    """Where a panel asks for one instant, what is there at the end."""
     found = []
     for target in panel["targets"]:
+        since = told["end"] - gap_of(told) if target["instant"] else told["start"]
         for one in recorded[target["refId"]]:
             points = [(float(at), float(value)) for at, value in one["values"] if math.isfinite(float(value))]
-            if points:
+            if points and points[-1][0] >= since:
                 found.append(Series(named(target["legendFormat"], one["metric"]), {**one["metric"], "refId": target["refId"]}, points))
     return found
+
+
+def gap_of(told: dict) -> float:
+    """Seconds between two points after which there was nothing in between."""
+    return 3 * max(1.0, (told["end"] - told["start"]) / 200)
+
+
+def merged(series: list[Series], several: bool) -> list[dict[str, str | float]]:
+    """Rows by the columns' names, as Grafana's `merge` makes them: where labels that both have agree, it is one row."""
+    rows: list[dict[str, str | float]] = []
+    for one in series:
+        labels = {name: text for name, text in one.labels.items() if name != "refId"}
+        value = {f"Value #{one.labels['refId']}" if several else "Value": one.last}
+        fitting = [row for row in rows if not value.keys() & row.keys() and all(row.get(name, text) == text for name, text in labels.items())]
+        for row in fitting:
+            row |= {**labels, **value}
+        if not fitting:
+            rows.append({**labels, **value})
+    return rows
 
 
 def named(legend: str, labels: dict[str, str]) -> str:
@@ -118,7 +142,10 @@ class Panel:
         return found
 
     def colours(self) -> list[str]:
-        fixed, free = self.fixed(), iter(PALETTE * 20)
+        """Those that are fixed, and for the others what is not fixed for any of the panel's."""
+        fixed = self.fixed()
+        taken = {fixed[one.name] for one in self.series if one.name in fixed}
+        free = itertools.cycle([colour for colour in PALETTE if colour not in taken])
         return [fixed.get(one.name) or next(free) for one in self.series]
 
     def threshold(self, value: float) -> str:
@@ -139,18 +166,13 @@ class Panel:
     def table(self) -> str:
         rename = self.panel["transformations"][1]["options"]["renameByName"]
         units = {o["matcher"]["options"]: e["value"] for o in self.panel["fieldConfig"]["overrides"] for e in o["properties"] if e["id"] == "unit"}
-        rows: dict[tuple, dict[str, float]] = {}
-        several = len(self.panel["targets"]) > 1
-        for one in self.series:
-            labels = tuple(one.labels.get(name, "") for name in rename if not name.startswith("Value"))
-            rows.setdefault(labels, {})[f"Value #{one.labels['refId']}" if several else "Value"] = one.last
+        rows = merged(self.series, len(self.panel["targets"]) > 1)
         order = self.panel["options"]["sortBy"][0]
         key = next(name for name, title in rename.items() if title == order["displayName"])
-        ordered = sorted(rows.items(), key=lambda row: row[1].get(key, -math.inf), reverse=order["desc"])
+        ordered = sorted(rows, key=lambda row: row.get(key, -math.inf), reverse=order["desc"])
         body = []
-        for labels, values in ordered[: int((self.height - 25) // 24)]:
-            texts = iter(labels)
-            cells = [next(texts) if not name.startswith("Value") else (self.shown(values[name], units.get(title)) if name in values else "") for name, title in rename.items()]
+        for row in ordered[: int((self.height - 25) // 24)]:
+            cells = [self.shown(row[name], units.get(title)) if name.startswith("Value") and name in row else row.get(name, "") for name, title in rename.items()]
             body.append("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>")
         return f"<table><tr>{''.join(f'<th>{escape(title)}</th>' for title in rename.values())}</tr>{''.join(body)}</table>"
 
@@ -179,14 +201,14 @@ class Panel:
         drawn = stack(self.series) if stacked else [(one.points, None) for one in self.series]
         most = max((value for points, _ in drawn for _, value in points), default=0)
         least = min(0.0, min((value for points, _ in drawn for _, value in points), default=0))
-        steps = ticks_of(least, most)
+        steps = ticks_of(least, most, 1024 if self.unit in BINARY else 1000)
         low, top, left, bottom = steps[0], steps[-1], 62.0, height - 18
         y = lambda value: bottom - (bottom - 6) * (value - low) / (top - low)  # noqa: E731
         parts = self.frame(width, height, left)
         for step in steps:
             parts.append(f'<line x1="{left}" x2="{width - 4:.0f}" y1="{y(step):.1f}" y2="{y(step):.1f}" stroke="{self.grid}"/>')
             parts.append(f'<text x="{left - 6}" y="{y(step) + 4:.1f}" fill="{self.faint}" font-size="10" text-anchor="end">{escape(self.shown(step))}</text>')
-        gap = 3 * max(1.0, (self.end - self.start) / 200)
+        gap = gap_of({"start": self.start, "end": self.end})
         for number, (points, floor) in enumerate(drawn):
             dash = DASHES[(number // len(PALETTE) + number) % len(DASHES)] if not stacked else ""
             for run in runs_of(points, gap):
@@ -224,7 +246,7 @@ class Panel:
             for at, value in one.points:
                 x = self.x(at, self.width, left)
                 w = self.x(at + step, self.width, left) - x + 0.5
-                parts.append(f'<rect x="{x:.1f}" y="{y:.1f}" width="{min(w, self.width - x):.1f}" height="{each - 3:.1f}" fill="{colour(value)}"/>')
+                parts.append(f'<rect x="{x:.1f}" y="{y:.1f}" width="{min(w, self.width - x):.1f}" height="{each - 3:.1f}" fill="{colour(value)}" shape-rendering="crispEdges"/>')
         return svg(self.width, height, parts) + (f'<p style="color:{self.faint};font-size:11px">{legend}</p>' if legend else "")
 
 
@@ -269,10 +291,12 @@ def runs_of(points: list[tuple[float, float]], gap: float) -> list[list[tuple[fl
     return found
 
 
-def ticks_of(least: float, most: float) -> list[float]:
-    """Round numbers from at or below the least to at or above the most."""
+def ticks_of(least: float, most: float, base: int) -> list[float]:
+    """Numbers that are round where `base` of a unit are one of the next, from at or below the least to at or above the most."""
     if most <= least:
         most = least + 1
+    if most >= base:
+        return [step * base for step in ticks_of(least / base, most / base, base)]
     rough = (most - least) / 4
     power = 10 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough)

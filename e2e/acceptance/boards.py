@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import urllib.parse
 import urllib.request
 
@@ -15,9 +16,14 @@ from .debian import DebianArchive, Suite
 from .place import Place, free_port
 from .registry import story
 
+REFUSED = '{result="Failed",reason="SignatureBad"}'
 SUITE = Suite("stable", suite="stable", codename="stable")
-#: What only a cluster has: conditions, a leader, reconciliations, an API, probes of upstreams, and pods of runs that last.
-ELSEWHERE = re.compile(r"_condition\b|_leader\b|_reconcile|_queue_|_api_|_polls_|_upstream_|sync_planned|sync_received|missed_runs")
+#: What only a cluster has: reconciliations, an API, pods that are asked and pods of runs that last; and keys that expire.
+ELSEWHERE = re.compile(r"_reconcile|_queue_|_api_|_polls_|sync_planned|sync_received|_key_expiry_")
+#: Panels that are empty while nothing is wrong, or while nothing has been counted since the first scrape.
+FAULTS = (": Failed runs by reason", ": What is not well, and since when")
+#: Longer than the story, so that what was counted in it is seen whenever that is asked.
+RATE_INTERVAL = "5m"
 
 
 def panels() -> list[tuple[str, list[str]]]:
@@ -29,7 +35,8 @@ def panels() -> list[tuple[str, list[str]]]:
 
 
 def ask(port: int, expression: str) -> list[dict]:
-    url = f"http://127.0.0.1:{port}/api/v1/query?query={urllib.parse.quote(filled(expression))}"
+    query = filled(expression.replace("$__rate_interval", RATE_INTERVAL))
+    url = f"http://127.0.0.1:{port}/api/v1/query?query={urllib.parse.quote(query)}"
     with urllib.request.urlopen(url, timeout=10) as answer:
         told = json.load(answer)
     assert told["status"] == "success", told
@@ -41,10 +48,11 @@ def dashboards(place: Place) -> None:
     archive = DebianArchive(place.upstreams / "debian", place.signers)
     archive.add_many(SUITE, ["tool0", "tool1"])
     archive.publish(SUITE)
-    manifests = place.manifest_file(place.mirror("debian", "debian", ("stable",)))
+    mirror = place.mirror("debian", "debian", ("stable",))
+    manifests = place.manifest_file(mirror)
     server, metrics, port = free_port(), free_port(), free_port()
     listen = ["--listen", f"127.0.0.1:{server}", "--metrics-listen", f"127.0.0.1:{metrics}"]
-    place.start("local", [place.binary, "local", "-f", manifests, "--data", place.data, *listen])
+    local = place.start("local", [place.binary, "local", "-f", manifests, "--data", place.data, *listen])
     config = place.workdir / "prometheus.json"
     job = {"job_name": "mirrorfleet", "honor_labels": True, "static_configs": [{"targets": [f"127.0.0.1:{metrics}"]}]}
     config.write_text(json.dumps({"global": {"scrape_interval": "1s"}, "scrape_configs": [job]}))
@@ -59,12 +67,26 @@ def dashboards(place: Place) -> None:
 
     wait_until(seen, 60, "Prometheus to see what is served")
     apt = Apt(place.workdir / "apt", place.keyring, f"deb http://127.0.0.1:{server}/debian stable main")
-    assert len(panels()) > 20
+    assert len(panels()) > 40
 
-    def complete() -> bool:
+    def complete(about_faults: bool) -> bool:
         apt.update()
-        empty = [name for name, queries in panels() if not any(ask(port, query) for query in queries)]
+        asked = [(name, queries) for name, queries in panels() if name.endswith(FAULTS) == about_faults]
+        empty = [name for name, queries in asked if not any(ask(port, query) for query in queries)]
         print("empty:", *empty, sep="\n  ", file=place.log, flush=True)
         return not empty
 
-    wait_until(complete, 60, "all panels to have data; mirrorfleet.log says which are empty")
+    wait_until(lambda: complete(about_faults=False), 60, "all panels to have data; mirrorfleet.log says which are empty")
+    failed = f"mirrorfleet_sync_runs_total{REFUSED}"
+    wait_until(lambda: [one["value"][1] for one in ask(port, failed)] == ["0"], 60, "Prometheus to see that nothing has failed")
+    for name in ("InRelease", "Release"):
+        file = archive.folder(SUITE) / name
+        file.write_text(file.read_text().replace("mirrorfleet tests", "mirrorfleet-tests"))
+    mirror.spec["serving"] = {"traceName": "mirror.example.org"}
+    place.manifest_file(mirror)
+    # What is declared was changed, so a run is due at once; it is the first that fails.
+    local.send_signal(signal.SIGHUP)
+
+    wait_until(lambda: complete(about_faults=True), 60, "panels about faults to have data; mirrorfleet.log says which are empty")
+    (failures,) = {query for name, queries in panels() if name.endswith(": Failed runs by reason") for query in queries}
+    assert "SignatureBad" in {one["metric"]["reason"] for one in ask(port, failures)}, "the first failure is not shown"

@@ -329,7 +329,8 @@ class ExistingCluster(Cluster):
 
 def condition_of(thing: dict, kind: str) -> dict | None:
     """The condition of a type in an object's status."""
-    for found in thing.get("status", {}).get("conditions", []):
+    # Of a kind that was just made the list is null.
+    for found in thing.get("status", {}).get("conditions") or []:
         if found["type"] == kind:
             return found
     return None

@@ -24,7 +24,7 @@ WORK = E2E / ".work" / "scenarios"
 #: A socket's name has at most 107 bytes, and the lab needs some thirty of them below its work directory.
 LONGEST_WORK_PATH = 75
 #: How many scenarios run at once; each has a namespace and an upstream of its own.
-PARALLEL = 3
+PARALLEL = 4
 
 
 def run_all(tally, log_path, only: list[str]) -> None:
@@ -44,8 +44,9 @@ def run_all(tally, log_path, only: list[str]) -> None:
             return
         tally.record("cluster and operator", "ok", time.monotonic() - started, log)
         runner = _Runner(world, tally, log_path)
+        together = sorted((scenario for scenario in scenarios if not scenario.alone), key=lambda scenario: not scenario.first)
         with ThreadPoolExecutor(PARALLEL) as pool:
-            list(pool.map(runner.run, [scenario for scenario in scenarios if not scenario.alone]))
+            list(pool.map(runner.run, together))
         for scenario in scenarios:
             if scenario.alone:
                 runner.run(scenario)

@@ -19,7 +19,7 @@ BEHIND_PROXY = "archive.behind-proxy.example.org"
 @scenario("what the charts render of every ci/*-values.yaml is taken by the API server, the monitors by the operator's own kinds", needs=())
 def chart_shapes(world):
     without = without_kinds_of_the_operator(world)
-    install_kinds_of_the_operator(world)
+    install_kinds_of_the_operator(world.lab)
     # Those that the values name.
     namespaces = ("mirrors", "more-mirrors")
     for namespace in namespaces:
@@ -61,12 +61,12 @@ def without_kinds_of_the_operator(world) -> str:
     return ""
 
 
-def install_kinds_of_the_operator(world) -> None:
+def install_kinds_of_the_operator(lab) -> None:
     """They stay."""
     for file in monitoring_kinds():
-        world.lab.apply(file.read_text(), server_side=True)
+        lab.apply(file.read_text(), server_side=True)
     for kind in MONITORS[:2]:
-        world.lab.wait_condition("customresourcedefinition", f"{kind}.monitoring.coreos.com", None, "Established")
+        lab.wait_condition("customresourcedefinition", f"{kind}.monitoring.coreos.com", None, "Established")
 
 
 def monitors(world) -> dict[str, int]:
@@ -125,7 +125,7 @@ def chart_knobs(world):
 
 def monitors_come_and_go(world) -> None:
     """On a cluster that has the kinds of the Prometheus operator."""
-    install_kinds_of_the_operator(world)
+    install_kinds_of_the_operator(world.lab)
     every, none = {"podmonitors": 3, "prometheusrules": 1, "configmaps": 3}, dict.fromkeys(MONITORS, 0)
     switched = lambda value: ["--set", ",".join(f"monitoring.{part}.enabled={value}" for part in ("podMonitors", "rules", "dashboards"))]  # noqa: E731
     for values, wanted in (([], every), (switched("false"), none), (switched("true"), every)):

@@ -15,16 +15,20 @@ from .registry import scenario
 USAGE, REFUSED = 1, 3
 
 
+def path_with_our_program(world, name: str) -> str:
+    folder = world.workdir / f"path-{name}"
+    folder.mkdir()
+    for each in ("mirrorfleet", "kubectl-mirrorfleet", "kubectl_complete-mirrorfleet"):
+        (folder / each).symlink_to(binary())
+    return f"{folder}:{world.lab.environment['PATH']}"
+
+
 class Person:
     """Somebody with a kubeconfig and our program, by its own name or as a plugin of kubectl."""
 
     def __init__(self, fleet) -> None:
         self.fleet = fleet
-        self.folder = fleet.world.workdir / f"path-{fleet.name}"
-        self.folder.mkdir()
-        for name in ("mirrorfleet", "kubectl-mirrorfleet", "kubectl_complete-mirrorfleet"):
-            (self.folder / name).symlink_to(binary())
-        self.path = f"{self.folder}:{fleet.lab.environment['PATH']}"
+        self.path = path_with_our_program(fleet.world, fleet.name)
 
     def type(self, line: str, code: int = 0) -> str:
         """A command as it is typed; what it says on both outputs."""
@@ -85,7 +89,7 @@ def watch_the_first_sync(person: Person) -> None:
 
 
 def all_is_well(person: Person) -> None:
-    wait_until(lambda: "1 Mirror, is well" in person.run("status --check"), 60, "the status to say that all is well")
+    wait_until(lambda: "1 Mirror is well" in person.run("status --check"), 60, "the status to say that all is well")
     page = has(person.run("status"), "MIRROR", "LAG/OBJECTIVE", "region-a", "Serving", "0/6h")
     assert max(map(len, page.splitlines())) <= 100, page
     has(person.run("status -o wide"), ".svc/debian/")

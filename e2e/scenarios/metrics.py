@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lab import wait_until
-from watching import Watch
+from watching import hurried
 from world import PACKAGE, ROOT
 
 from .faults import start_slow_sync
@@ -18,7 +18,7 @@ def lag_expression() -> str:
 
 @scenario("Prometheus scrapes controller, worker and server, and answers the lag query")
 def prometheus(world):
-    with Watch(world, "prometheus", 9091) as watch, world.fleet("prometheus") as fleet:
+    with hurried(world, "prometheus", 9091) as watch, world.fleet("prometheus") as fleet:
         fleet.apply_all()
         mine = f'namespace="{fleet.namespace}",mirror="debian"'
 

@@ -79,7 +79,7 @@ def untrusted_content(world):
         fleet.lab.wait_condition("mirror", "debian", fleet.namespace, "Verified", timeout=30)
 
 
-@scenario("rolled back, expired, of another suite, mutated: refused, each with its own reason")
+@scenario("rolled back, expired, of another suite, mutated: refused, each with its own reason", first=True)
 def replayed_content(world):
     with world.fleet("replayed", suites=TWO_SUITES) as fleet:
         first = fleet.archive.state("stable")

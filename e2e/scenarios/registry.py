@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-_MODULES = ("lifecycle", "debian", "refusals", "manifests", "faults", "access", "transports", "causes", "command_line", "metrics", "controller", "chart", "upgrade", "releases", "monitored", "quickstart", "migration", "orders", "rights")
+_MODULES = ("lifecycle", "debian", "refusals", "manifests", "faults", "access", "transports", "causes", "command_line", "metrics", "controller", "chart", "upgrade", "releases", "monitored", "runbooks", "quickstart", "migration", "orders", "rights")
 _SCENARIOS: list[Scenario] = []
 
 
@@ -22,13 +22,15 @@ class Scenario:
     alone: bool
     #: Takes too long for each change: told only where it is named.
     long: bool
+    #: Takes a minute or more: begun before the others, so that nothing waits for it at the end.
+    first: bool
 
 
-def scenario(title: str, *, needs: tuple[str, ...] = ("pod-network",), alone: bool = False, long: bool = False):
+def scenario(title: str, *, needs: tuple[str, ...] = ("pod-network",), alone: bool = False, long: bool = False, first: bool = False):
     """Declares a scenario; the function's name is the name by which it is chosen."""
 
     def declare(story: Callable) -> Callable:
-        _SCENARIOS.append(Scenario(story.__name__.replace("_", "-"), title, story, needs, alone, long))
+        _SCENARIOS.append(Scenario(story.__name__.replace("_", "-"), title, story, needs, alone, long, first))
         return story
 
     return declare

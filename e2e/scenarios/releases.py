@@ -22,6 +22,8 @@ from .upgrade import AptLoop, serves_anew
 #: What a change of the serving image may cost a region of one replica.
 LONGEST_GAP_SECONDS = 10
 OTHER_TAG = "another"
+#: The folder in which e2e/version-before.sh has put the version that people upgrade from, if it has.
+BEFORE = os.environ.get("MIRRORFLEET_VERSION_BEFORE", "")
 
 
 @scenario("the chart raised, with another image, turned back, uninstalled and installed again: apt goes on, nothing is fetched", needs=("pod-network", "load-image"), alone=True)
@@ -29,16 +31,16 @@ def release_life(world):
     raised = raised_chart(world)
     other = other_version(world, raised)
     with world.fleet("release") as fleet:
-        fleet.apply_all()
         try:
+            told = from_the_version_before(world, fleet, other) if BEFORE else ""
+            fleet.apply_all()
             story(world, fleet, raised)
             since = world.access_position()
             gap = serving_image_changes(world, fleet, other)
             back = turned_back(world, fleet)
             taken_away_and_brought_again(world, fleet)
-            bodies = [path for path in world.requests(f"/{fleet.name}/", since) if "InRelease" not in path]
-            assert not bodies, f"fetched again: {bodies}"
-            return f"not answered for {gap:.1f} s while the serving image changed, {back:.1f} s while it was turned back"
+            not_fetched_again(world, fleet, since)
+            return f"not answered for {told}{gap:.1f} s while the serving image changed, {back:.1f} s while it was turned back"
         finally:
             world.lab.exec(["helm", "upgrade", "--install", RELEASE, CHART, "--namespace", SYSTEM_NAMESPACE, *world.helm_values, "--wait"], timeout=150)
             wait_until(lambda: len(world.controller_pods()) == 2, 60, "two controllers again")
@@ -46,15 +48,37 @@ def release_life(world):
 
 def other_version(world, raised: Path) -> Path:
     """Loads the image that there is to be changed to, and gives the chart that goes with it: our program under another
-    tag; or the version before, where MIRRORFLEET_VERSION_BEFORE says that e2e/version-before.sh has put it."""
+    tag; or the version before."""
     image, archive = world.image.rsplit(":", 1)[0] + f":{OTHER_TAG}", world.workdir / "other-image.tar"
-    before = os.environ.get("MIRRORFLEET_VERSION_BEFORE")
-    if not before:
+    if not BEFORE:
         world.lab.load_image(tagged(world.image_archive, image, archive))
         return raised
-    run([ROOT / "e2e" / "build-image.sh", archive, image], env={"MIRRORFLEET_BIN": f"{before}/mirrorfleet"})
+    run([ROOT / "e2e" / "build-image.sh", archive, image], env={"MIRRORFLEET_BIN": f"{BEFORE}/mirrorfleet"})
     world.lab.load_image(archive)
-    return Path(before) / "charts" / CHART.name
+    return Path(BEFORE) / "charts" / CHART.name
+
+
+def from_the_version_before(world, fleet, before: Path) -> str:
+    """Its chart and its program make the Mirror, and ours take it up: nothing is fetched again, and the serving pod is made
+    anew once, as its image is another one."""
+    upgrade(world, "--set", f"image.tag={OTHER_TAG}", chart=before)
+    fleet.apply_all()
+    since = world.access_position()
+    gap = changed(fleet, lambda: upgrade(world), ours(world))
+    assert gap <= LONGEST_GAP_SECONDS, f"not answered for {gap:.1f} s while the version before was raised"
+    assert fleet.sync()["lastAttempt"]["reason"] == "Unchanged"
+    not_fetched_again(world, fleet, since)
+    return f"{gap:.1f} s while the version before was raised, "
+
+
+def ours(world) -> str:
+    """The tag of our image."""
+    return f":{world.image.rsplit(':', 1)[1]}"
+
+
+def not_fetched_again(world, fleet, since: int) -> None:
+    bodies = [path for path in world.requests(f"/{fleet.name}/", since) if "InRelease" not in path]
+    assert not bodies, f"fetched again: {bodies}"
 
 
 def raised_chart(world) -> Path:
@@ -115,7 +139,7 @@ def turned_back(world, fleet) -> float:
     def change() -> None:
         world.lab.exec(["helm", "rollback", RELEASE, "1", "--namespace", SYSTEM_NAMESPACE, "--wait", "--timeout", "120s"], timeout=150)
 
-    gap = changed(fleet, change, f":{world.image.rsplit(':', 1)[1]}")
+    gap = changed(fleet, change, ours(world))
     assert fleet.status_of_pod()["snapshot"] == snapshot, "another snapshot"
     return gap
 

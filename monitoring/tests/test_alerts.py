@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -13,11 +14,13 @@ from pathlib import Path
 from .. import reference, rules
 from ..alerts import ALERTS, Alert
 from . import promtool
+from .promtool import Series
 from .worlds import LEADER, MIRROR, UPSTREAM, Outage, Told, always, answers, condition, failed, region, series, step
 
 GOLDEN = Path(__file__).resolve().parent / "told.json"
 BY_KEY = {alert.key: alert for alert in ALERTS}
-DAY = 1440
+#: Seconds and minutes. What takes days is told from shortly before the threshold on: promtool goes through each minute.
+DAY, HOUR = 86400, 60
 #: Minutes for which the last value stands in, and a few for the evaluation.
 HELD = 12
 
@@ -31,12 +34,18 @@ class Situation:
     near: dict[str, list[Told]] = field(default_factory=dict)
     #: Minutes from the begin of the fault that must pass without an exporter ending.
     reads_rates: bool = False
+    #: What else fires it, from which minute on.
+    also: dict[str, tuple[list[Told], int]] = field(default_factory=dict)
+
+    @property
+    def faults(self) -> dict[str, tuple[list[Told], int]]:
+        return {"": (self.fault, self.at), **self.also}
 
 
 def stale(superseded, objective=always(570)) -> list[Told]:
     return [
         region("region_superseded_timestamp_seconds", superseded), region("region_freshness_objective_seconds", objective),
-        last_run("UpstreamUnreachable"), failed("UpstreamUnreachable", step(12, None, 1)),
+        last_run("UpstreamUnreachable"), failed("UpstreamUnreachable", step(12, 0, 1)),
     ]  # fmt: skip
 
 
@@ -48,8 +57,8 @@ def storage(used, capacity=100e9) -> list[Told]:
     return [region("storage_used_bytes", used), region("storage_capacity_bytes", always(capacity))]
 
 
-def succeeded(at, next_run, *more: Told, failures=always(0), hours: float | None = 8) -> list[Told]:
-    """Of a Mirror with a run each so many hours; none: suspended."""
+def succeeded(at, next_run, *more: Told, failures=always(0), hours: float | None = 2) -> list[Told]:
+    """Of a Mirror with a run each so many hours, of which the alert lets three go by (`LATE` minutes); none: suspended."""
     return [
         region("region_last_success_timestamp_seconds", at), region("sync_consecutive_failures", failures),
         Told("mirrorfleet_sync_interval_seconds", MIRROR, always(hours and hours * 3600)),
@@ -57,11 +66,18 @@ def succeeded(at, next_run, *more: Told, failures=always(0), hours: float | None
     ]  # fmt: skip
 
 
+def never(*more: Told, created=always(600), next_run=always(2 * DAY), failures=always(0), hours: float | None = 2, reason: str = "FirstSyncPending") -> list[Told]:
+    """As `succeeded`, of a region for which no run ever did."""
+    _, *rest = succeeded(None, next_run, *more, failures=failures, hours=hours)
+    return [region("region_created_timestamp_seconds", created), *condition("Ready", always(1), reason=reason), *rest]
+
+
 def expires(at) -> list[Told]:
     return [Told("mirrorfleet_upstream_key_expiry_timestamp_seconds", UPSTREAM, at)]
 
 
 UNIT = ',unit="trixie-updates"'
+LATE = 3 * 2 * HOUR
 SITUATIONS = {
     "regionStale": Situation(
         stale(step(10, 0, 600)), 35,
@@ -72,28 +88,36 @@ SITUATIONS = {
         },
     ),
     "indexExpires": Situation(
-        [region("index_valid_until_timestamp_seconds", always(3 * 86400), UNIT)], DAY + 1 + 15,
+        [region("index_valid_until_timestamp_seconds", always(2 * DAY + 3600), UNIT)], HOUR + 1 + 15,
         {
-            "renewed each day": [region("index_valid_until_timestamp_seconds", lambda minute: (minute // DAY + 3) * 86400 + 60, UNIT)],
-            "of an archive that has ended": [region("index_valid_until_timestamp_seconds", always(-31 * 86400), UNIT)],
+            "renewed each hour": [region("index_valid_until_timestamp_seconds", lambda minute: 2 * DAY + (minute // HOUR + 1) * 3600 + 60, UNIT)],
+            "of an archive that has ended": [region("index_valid_until_timestamp_seconds", always(-31 * DAY), UNIT)],
         },
     ),
     "verificationRefused": Situation(
-        [*condition("Verified", step(20, 0, 1), reason="SignatureBad"), failed("SignatureBad", step(20, None, 1))], 35,
+        [*condition("Verified", step(20, 0, 1), reason="SignatureBad"), failed("SignatureBad", step(20, 0, 1))], 35,
         {
-            "a run that could not reach the upstream": [*condition("Verified", always(0)), failed("UpstreamUnreachable", step(20, None, 1))],
+            "a run that could not reach the upstream": [*condition("Verified", always(0)), failed("UpstreamUnreachable", step(20, 0, 1))],
             "mended by the next run": condition("Verified", lambda minute: int(20 <= minute < 34)),
         },
     ),
     "nothingSynced": Situation(
-        succeeded(always(600), always(2 * DAY * 60), failed("UpstreamBusy", step(DAY - 100, None, 1)), last_run("UpstreamBusy"), failures=step(DAY - 100, 0, 1)), DAY + 11 + 30,
+        succeeded(always(600), always(2 * DAY), failed("UpstreamBusy", step(LATE - 100, 0, 1)), last_run("UpstreamBusy"), failures=step(LATE - 100, 0, 1)), LATE + 11 + 30,
         {
-            "a weekly run": succeeded(always(600), always(7 * DAY * 60), failures=always(1), hours=168),
+            "a weekly run": succeeded(always(600), always(7 * DAY), failures=always(1), hours=168),
             "suspended after failures": succeeded(always(600), always(None), failures=always(2), hours=None),
-            "resumed after a long time": succeeded(always(600), always(2 * DAY * 60)),
+            "resumed after a long time": succeeded(always(600), always(2 * DAY)),
             "failed, and then succeeded": succeeded(
-                step(DAY, 600, DAY * 60), always(2 * DAY * 60), failed("UpstreamBusy", step(DAY - 100, None, 1)), failures=lambda minute: int(DAY - 100 <= minute < DAY)
+                step(LATE, 600, LATE * 60), always(2 * DAY), failed("UpstreamBusy", step(LATE - 100, 0, 1)), failures=lambda minute: int(LATE - 100 <= minute < LATE)
             ),
+            "never, and suspended": never(failures=always(2), next_run=always(None), hours=None),
+            "never, and its first run still lasts": never(next_run=always(600), reason="FirstSyncRunning"),
+            "never, and made within the intervals": never(failures=always(3), created=always((LATE - 100) * 60)),
+            "a region that was added lately": [*never(failures=always(0), created=always((LATE - 100) * 60))],
+        },
+        also={
+            "never, and its runs fail": (never(failed("UpstreamUnreachable", step(20, 0, 1)), last_run("UpstreamUnreachable"), failures=step(20, 0, 1)), LATE + 11 + 30),
+            "never, and its first run does not begin": (never(next_run=always(600), reason="VolumePending"), LATE + 11 + 30),
         },
     ),
     "notServing": Situation(
@@ -134,10 +158,10 @@ SITUATIONS = {
         {"away for 59 minutes": condition("Reachable", lambda minute: int(20 <= minute < 79), of="upstream")},
     ),
     "keyExpires": Situation(
-        expires(always(31 * 86400)), DAY + 1 + 60,
+        expires(always(30 * DAY + 3600)), HOUR + 1 + 60,
         {
-            "a new keyring within the hour": expires(step(DAY + 50, 31 * 86400, 800 * 86400)),
-            "years away": expires(always(800 * 86400)),
+            "a new keyring within the hour": expires(step(HOUR + 50, 30 * DAY + 3600, 800 * DAY)),
+            "years away": expires(always(800 * DAY)),
         },
     ),
     "controllerWithoutLeader": Situation(
@@ -145,16 +169,45 @@ SITUATIONS = {
         {"four minutes between two leaders": [Told(LEADER.metric, "", lambda minute: int(not 20 <= minute < 24))]},
     ),
     "reconcileFailing": Situation(
-        [Told("mirrorfleet_reconcile_errors_total", 'kind="Mirror",reason="ApiError"', lambda minute: max(0, minute - 19) * 2 or None)], 40,
-        {"ten at once, then none": [Told("mirrorfleet_reconcile_errors_total", 'kind="Mirror",reason="ApiError"', step(20, None, 10))]},
+        [Told("mirrorfleet_reconcile_errors_total", 'kind="Mirror",reason="ApiError"', lambda minute: max(0, minute - 19) * 2)], 40,
+        {"ten at once, then none": [Told("mirrorfleet_reconcile_errors_total", 'kind="Mirror",reason="ApiError"', step(20, 0, 10))]},
         reads_rates=True,
     ),
 }  # fmt: skip
 
 
-def minutes(key: str, told: list[Told], *outages: Outage, long: int = 60) -> list[bool]:
-    whole = SITUATIONS[key].at + long
-    return promtool.firing_minutes(BY_KEY[key], series(told, whole, outages), whole)
+#: The worlds in which each alert is looked at, beside its near misses: each of its faults; the same, and exporters that start anew;
+#: that end while it fires; that end before.
+FAULT, RESTARTED, GONE, UNSEEN = "the fault ", "exporters start anew ", "exporters end", "nobody tells of the fault"
+
+
+def worlds(key: str) -> dict[str, list[Series]]:
+    situation = SITUATIONS[key]
+    at, fault = situation.at, situation.fault
+    known = {GONE: (fault, Outage(at + 15)), UNSEEN: (fault, Outage(5)), **{name: (near,) for name, near in situation.near.items()}}
+    known |= {FAULT + name: (fault,) for name, (fault, _) in situation.faults.items()}
+    if key == "controllerWithoutLeader":
+        # A new leader is what ends this one.
+        known |= {RESTARTED: ([LEADER], Outage(20, 24), Outage(40, 44)), GONE: ([LEADER], Outage(20))}
+    elif situation.reads_rates:
+        known[RESTARTED] = (fault, Outage(at + 10, at + 12))
+    else:
+        # Once while it is about to fire, once while it fires: five minutes without any exporter.
+        known |= {RESTARTED + name: (fault, Outage(at - 8, at - 3), Outage(at + 10, at + 15)) for name, (fault, at) in situation.faults.items()}
+    return {name: series(told, whole(key), tuple(outages)) for name, (told, *outages) in known.items()}
+
+
+def whole(key: str) -> int:
+    """How many minutes are looked at."""
+    return max(at for _, at in SITUATIONS[key].faults.values()) + 60
+
+
+@functools.cache
+def firing(key: str) -> dict[str, list[tuple[int, int]]]:
+    """From when until when (excluding) the alert fires in each of its worlds."""
+    asked = worlds(key)
+    found = promtool.firing_minutes(BY_KEY[key], list(asked.values()), whole(key))
+    return {name: blocks(minutes) for name, minutes in zip(asked, found)}
 
 
 def blocks(firing: list[bool]) -> list[tuple[int, int]]:
@@ -203,8 +256,8 @@ class Firing(unittest.TestCase):
 
     def test_fires_from_the_minute_on_that_its_values_say(self):
         def check(key: str) -> None:
-            firing = minutes(key, SITUATIONS[key].fault)
-            self.assertEqual(blocks(firing), [(SITUATIONS[key].at, len(firing))])
+            for name, (_, at) in SITUATIONS[key].faults.items():
+                self.assertEqual(firing(key)[FAULT + name], [(at, whole(key))], name)
 
         self.each(check)
 
@@ -229,53 +282,58 @@ class Firing(unittest.TestCase):
 
     def test_stays_silent_beside_a_near_miss(self):
         def check(key: str) -> None:
-            for name, near in SITUATIONS[key].near.items():
-                self.assertEqual(blocks(minutes(key, near)), [], name)
+            for name in SITUATIONS[key].near:
+                self.assertEqual(firing(key)[name], [], name)
 
         self.each(check)
 
     def test_a_restart_of_the_exporter_neither_ends_nor_delays_it(self):
-        """Once while it is about to fire, once while it fires: five minutes without any exporter."""
-
         def check(key: str) -> None:
-            situation = SITUATIONS[key]
-            before, after = Outage(situation.at - 8, situation.at - 3), Outage(situation.at + 10, situation.at + 15)
+            situation, found = SITUATIONS[key], firing(key)[RESTARTED]
             if key == "controllerWithoutLeader":
-                # A new leader is what ends this one.
-                return self.assertEqual(blocks(minutes(key, [LEADER], Outage(20, 24), Outage(40, 44))), [])
-            if situation.reads_rates:
+                self.assertEqual(found, [])
+            elif situation.reads_rates:
                 # What nobody counts cannot be told: a rate begins anew, but the alert that fires does not flap.
-                firing = blocks(minutes(key, situation.fault, Outage(situation.at + 10, situation.at + 12)))
-                return self.assertLessEqual(len(firing), 1, firing)
-            firing = minutes(key, situation.fault, before, after)
-            self.assertEqual(blocks(firing), [(situation.at, len(firing))])
+                self.assertLessEqual(len(found), 1, found)
+            else:
+                for name, (_, at) in situation.faults.items():
+                    self.assertEqual(firing(key)[RESTARTED + name], [(at, whole(key))], name)
 
         self.each(check)
 
     def test_a_missing_exporter_ends_it_once_and_wakes_nothing(self):
         def check(key: str) -> None:
-            situation = SITUATIONS[key]
+            situation, found = SITUATIONS[key], firing(key)[GONE]
             if key == "controllerWithoutLeader":
-                return self.assertEqual(blocks(minutes(key, [LEADER], Outage(20))), [(25, situation.at + 60)])
+                return self.assertEqual(found, [(25, whole(key))])
             gone = situation.at + 15
-            firing = blocks(minutes(key, situation.fault, Outage(gone)))
-            self.assertEqual(len(firing), 1, firing)
-            self.assertEqual(firing[0][0], situation.at)
-            self.assertLessEqual(gone, firing[0][1])
-            self.assertLessEqual(firing[0][1], gone + (HELD if not situation.reads_rates else 20))
-            self.assertEqual(blocks(minutes(key, situation.fault, Outage(5))), [], "nobody tells of the fault")
+            self.assertEqual(len(found), 1, found)
+            self.assertEqual(found[0][0], situation.at)
+            self.assertLessEqual(gone, found[0][1])
+            self.assertLessEqual(found[0][1], gone + (HELD if not situation.reads_rates else 20))
+            self.assertEqual(firing(key)[UNSEEN], [], UNSEEN)
 
         self.each(check)
 
+    def test_a_region_that_never_succeeded_is_told_as_such(self):
+        fault, at = SITUATIONS["nothingSynced"].also["never, and its runs fail"]
+        (told,) = promtool.told(BY_KEY["nothingSynced"], series(fault, at + 10), at + 5)
+        text = told["annotations"]["description"]
+        self.assertRegex(text, r"^No run for region eu of Mirror apt/debian has ever succeeded; it is there since 1970-01-01 00:10:00 .*ended with UpstreamUnreachable\.")
+
     def test_runs_that_do_not_start_are_nothing_synced_too(self):
-        overdue = succeeded(always(600), always(DAY * 60))
-        missed = succeeded(always(600), always(2 * DAY * 60), Told("mirrorfleet_sync_missed_runs_total", MIRROR, step(DAY - 100, None, 1)))
-        for told in (overdue, missed):
-            self.assertEqual(len(blocks(promtool.firing_minutes(BY_KEY["nothingSynced"], series(told, DAY + 100), DAY + 100))), 1)
+        overdue = succeeded(always(600), always(LATE * 60))
+        missed = succeeded(always(600), always(2 * DAY), Told("mirrorfleet_sync_missed_runs_total", MIRROR, step(LATE - 100, 0, 1)))
+        for found in self.firing_blocks("nothingSynced", [overdue, missed], LATE + 100):
+            self.assertEqual(len(found), 1)
 
     def test_the_forecast_sees_a_volume_that_will_be_full(self):
-        growing = series(storage(lambda minute: 60e9 + minute * 1e7), 1600)
-        self.assertEqual(len(blocks(promtool.firing_minutes(BY_KEY["storageFilling"], growing, 1600))), 1)
+        (found,) = self.firing_blocks("storageFilling", [storage(lambda minute: 60e9 + minute * 1e7)], 1600)
+        self.assertEqual(len(found), 1)
+
+    def firing_blocks(self, key: str, told: list[list[Told]], minutes: int) -> list[list[tuple[int, int]]]:
+        found = promtool.firing_minutes(BY_KEY[key], [series(one, minutes) for one in told], minutes)
+        return [blocks(one) for one in found]
 
 
 def labels_of(alert: Alert) -> list[str]:

@@ -50,16 +50,19 @@ class Chart(unittest.TestCase):
         checked = promtool.check_rules(json.dumps(rule["spec"]))
         self.assertEqual(checked.returncode, 0, checked.stdout + checked.stderr)
 
-    def test_every_value_of_an_alert_reaches_its_rule(self):
+    def test_every_value_of_an_alert_reaches_its_rule_and_no_other(self):
+        given = {}
+        for at, alert in enumerate(ALERTS):
+            given[alert.key] = {"for": f"{at + 17}s", "severity": f"page-{at}", **{name: 1234.5 + 10 * at + number for number, name in enumerate(alert.thresholds)}}
+        values = {"rules": {"alerts": given, "runbookUrl": "https://example.org/books", "dashboardUrl": "https://grafana.example.org"}}
+        (rule,) = of_kind(render(values, *OPERATOR), "PrometheusRule")
+        rules_made = {one["alert"]: one for group in rule["spec"]["groups"] for one in group["rules"]}
         for alert in ALERTS:
             with self.subTest(alert=alert.name):
-                given = {"for": "17s", "severity": "page", **{name: 1234.5 + number for number, name in enumerate(alert.thresholds)}}
-                values = {"rules": {"alerts": {alert.key: given}, "runbookUrl": "https://example.org/books", "dashboardUrl": "https://grafana.example.org"}}
-                (rule,) = of_kind(render(values, *OPERATOR), "PrometheusRule")
-                rendered = {one["alert"]: one for group in rule["spec"]["groups"] for one in group["rules"]}[alert.name]
-                self.assertEqual((rendered["for"], rendered["labels"]), ("17s", {"severity": "page"}))
-                for number in range(len(alert.thresholds)):
-                    self.assertIn(str(1234.5 + number), rendered["expr"])
+                rendered, values = rules_made[alert.name], given[alert.key]
+                self.assertEqual((rendered["for"], rendered["labels"]), (values["for"], {"severity": values["severity"]}))
+                for name in alert.thresholds:
+                    self.assertIn(str(values[name]), rendered["expr"])
                 self.assertEqual(rendered["annotations"]["runbook_url"], f"https://example.org/books#{alert.name.lower()}")
                 self.assertTrue(rendered["annotations"]["dashboard_url"].startswith(f"https://grafana.example.org/d/{alert.dashboard}"))
 

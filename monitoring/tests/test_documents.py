@@ -6,11 +6,9 @@ import os
 import re
 import unittest
 
-from .. import files
+from .. import files, runbooks
 from ..alerts import ALERTS
 from ..reference import ROOT
-
-PARTS = ["Meaning", "Impact", "Diagnosis", "Mitigation"]
 
 
 class Documents(unittest.TestCase):
@@ -23,11 +21,20 @@ class Documents(unittest.TestCase):
         self.assertEqual([str(path.relative_to(ROOT)) for path in stale], [], "run: python3 -m monitoring && charts/reference.py")
 
     def test_every_alert_has_a_runbook_and_every_runbook_an_alert(self):
-        sections = dict(re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", (ROOT / "docs" / "runbooks.md").read_text(), re.MULTILINE | re.DOTALL))
+        sections = runbooks.sections()
         self.assertEqual(list(sections), [alert.name for alert in ALERTS])
         for name, text in sections.items():
             with self.subTest(alert=name):
-                self.assertEqual(re.findall(r"^\*\*(\w+)\.\*\*", text, re.MULTILINE), PARTS)
+                self.assertEqual(re.findall(r"^\*\*(\w+)\.\*\*", text, re.MULTILINE), runbooks.PARTS)
+
+    def test_every_diagnosis_and_every_mitigation_has_commands_and_all_commands_are_in_blocks(self):
+        """Those the scenarios run: `runbooks` all of them, `monitored` and `every-alert` where the alerts fire."""
+        found = runbooks.commands()
+        for alert in ALERTS:
+            for part in runbooks.DONE:
+                self.assertTrue([one for one in found if (one.alert, one.part) == (alert.name, part)], f"{alert.name}: {part}")
+        self.assertEqual([one.line for one in found if not one.line.startswith("kubectl ")], [])
+        self.assertEqual(re.findall(r"`kubectl [^`\n]*`", runbooks.PAGE.read_text()), ["`kubectl mirrorfleet`"])
 
     def test_links_within_the_runbooks_lead_somewhere(self):
         text = (ROOT / "docs" / "runbooks.md").read_text()

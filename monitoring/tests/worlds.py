@@ -56,9 +56,7 @@ def ended(values: list[str]) -> list[str]:
 def sample(one: Told, minute: int, start: int) -> str:
     value = one.value(minute)
     if value is not None and one.is_counter:
-        # Before it counts the first time, a counter with changing labels has no series.
-        value = value - (one.value(start - 1) or 0 if start else 0)
-        value = None if value <= 0 else value
+        value = max(0, value - (one.value(start - 1) or 0 if start else 0))
     return NONE if value is None else repr(value)
 
 

@@ -49,6 +49,13 @@ pub enum WriteError {
 }
 
 impl WriteError {
+    /// All that [`reason`](Self::reason) says.
+    pub const REASONS: &[Reason] = &[
+        Reason::NameConflict,
+        Reason::CreationRefused,
+        Reason::ApiError,
+    ];
+
     /// What the API server's answer means for a write.
     pub fn of(kind: &str, name: &str, error: &kube::Error) -> WriteError {
         let (kind, name) = (kind.to_owned(), name.to_owned());

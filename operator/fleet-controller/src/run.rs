@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use fleet_telemetry::{
-    ApiMetrics, BuildInfo, ControllerMetrics, Health, Readiness, Registry, RegistryError,
-    serve_metrics,
+    ApiMetrics, BuildInfo, ControllerMetrics, Countable, Health, Readiness, Registry,
+    RegistryError, serve_metrics,
 };
 use futures::future::BoxFuture;
 use kube::{Client, Config};
@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::calls;
 use crate::context::{Context, PodKey, Wishes, listener};
-use crate::error::ControllerError;
+use crate::error::{ControllerError, WriteError};
 use crate::leader::Election;
 use crate::options::ControllerOptions;
 use crate::reconcile;
@@ -144,6 +144,13 @@ async fn serve(
     Ok(end)
 }
 
+/// What the workers of [`start_work`] count.
+const COUNTABLE: Countable = Countable {
+    kinds: &["Mirror", "Upstream"],
+    errors: WriteError::REASONS,
+    answers: fleet_plan::Answer::WORDS,
+};
+
 /// The replica that acts.
 struct Leader {
     client: Client,
@@ -189,6 +196,7 @@ impl Leader {
         context.remember_running_jobs();
         context.hear_pods().await;
         self.known.store(true, Ordering::Release);
+        self.metrics.expect(COUNTABLE);
         self.metrics.set_leading(true);
         tracing::info!("all objects are known");
         let stop = CancellationToken::new();

@@ -12,7 +12,7 @@ use std::io::{self, BufRead, BufReader, Chain, Cursor, Read};
 
 use bzip2::bufread::BzDecoder;
 use flate2::bufread::GzDecoder;
-use fleet_types::Reason;
+use fleet_types::{Reason, counted};
 use liblzma::bufread::XzDecoder;
 use liblzma::stream::Stream;
 use lz4_flex::frame::FrameDecoder as Lz4Decoder;
@@ -40,7 +40,7 @@ pub enum DecompressError {
     Truncated,
     #[error("the compressed file is damaged: {0}")]
     Corrupt(String),
-    #[error("the file decompresses to more than {limit} bytes")]
+    #[error("the file decompresses to more than {}", counted(*.limit, "byte"))]
     TooLarge { limit: u64 },
     #[error("decompressing the file needs more memory than is allowed")]
     MemoryLimit,

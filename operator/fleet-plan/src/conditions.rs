@@ -5,7 +5,7 @@ mod complaints;
 
 use fleet_api::upstream::Signatures;
 use fleet_api::{ConditionStatus, ConditionType};
-use fleet_types::{Outcome, Reason};
+use fleet_types::{Outcome, Reason, counted};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
@@ -99,7 +99,9 @@ fn ready(fleet: &Fleet, sites: &[Site]) -> Verdict {
     } else {
         "verified content"
     };
-    let serves = format!("{0} of {0} regions serve {content}", sites.len());
+    let serve = if sites.len() == 1 { "serves" } else { "serve" };
+    let regions = counted(sites.len(), "region");
+    let serves = format!("{} of {regions} {serve} {content}", sites.len());
     if fleet.spec.suspend {
         return Verdict::yes(
             Reason::Suspended,

@@ -3,6 +3,7 @@
 use fleet_api::{Attempt, ConditionStatus, Mirror, RegionStatus};
 use fleet_types::Reason;
 use fleet_types::gauges::{ConditionGauges, MirrorGauges, RegionGauges, RunGauges, UpstreamGauges};
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use crate::observed::{Answer, Observed};
@@ -20,10 +21,16 @@ impl Plan {
         let judged = freshness::judged(&status.conditions) == Some(true);
         let meta = &mirror.metadata;
         let name = meta.name.as_deref().unwrap_or_default();
+        let declared = meta.creation_timestamp.as_ref().map(|at| at.0);
         let regions = status.regions.iter().map(|region| {
             let child = names::child_name(name, &region.name);
             let answer = seen.answers.get(&names::serving_pod_name(&child));
-            self::region(region, judged, answer)
+            let claim = (seen.objects.claims.iter()).find(|claim| claim.meta.name == child);
+            let created = claim.and_then(|claim| claim.meta.created_at);
+            RegionGauges {
+                created: created.max(declared).map(Timestamp::as_second),
+                ..self::region(region, judged, answer)
+            }
         });
         let seed = meta.uid.as_deref().unwrap_or_default();
         let schedule = Schedule::new(&mirror.spec.sync, seed).ok();
@@ -67,6 +74,7 @@ fn region(region: &RegionStatus, judged: bool, answer: Option<&Answer>) -> Regio
     let revision = served.map_or(&[][..], |served| &served.revision);
     RegionGauges {
         region: region.name.clone(),
+        created: None,
         superseded: behind.or(current),
         snapshot: served.and_then(|served| served.snapshot.clone()),
         last_success: oldest(region.replicas.iter().map(|replica| &replica.last_success))

@@ -5,6 +5,7 @@
 
 pub mod act;
 mod after;
+pub mod alone;
 pub mod build;
 mod canonical;
 mod cause;

@@ -273,7 +273,9 @@ fn event(
         (false, true) => Reason::RolledBack,
         (false, false) => Reason::Published,
     };
-    let OrderStatus { epoch, snapshot } = order;
+    let OrderStatus {
+        epoch, snapshot, ..
+    } = order;
     let note = match back {
         true => {
             "; clients that have read a newer state keep it, and what it names stays there for them"

@@ -139,7 +139,7 @@ impl Runs {
             "sync Job {} could not start within five minutes: its pod {words}",
             job.meta.name,
         );
-        self.record(view, run, Ending::lost(reason, message, now));
+        self.record(view.name(), run, Ending::lost(reason, message, now));
         self.discard.push(delete(job));
     }
 
@@ -153,7 +153,7 @@ impl Runs {
             .and_then(|pod| pod.end.as_ref())
             .and_then(|end| Report::parse(&end.message));
         if let Some(report) = told.or_else(|| kept_report(view, run.started_at.0)) {
-            self.record(view, run, Ending::reported(report, end_at));
+            self.record(view.name(), run, Ending::reported(report, end_at));
         } else if now < later(end_at, REPORT_PATIENCE) || view.not_asked() {
             self.look_at(later(end_at, REPORT_PATIENCE));
             self.status.current_run = Some(run);
@@ -164,7 +164,7 @@ impl Runs {
                 end_words(pod, job)
             );
             self.record(
-                view,
+                view.name(),
                 run,
                 Ending::lost(Reason::SyncInterrupted, message, end_at),
             );
@@ -210,17 +210,22 @@ impl Runs {
             self.look_at(patience);
         } else if let Some(report) = kept_report(view, run.started_at.0) {
             let at = instant(report.finished_at);
-            self.record(view, run, Ending::reported(report, at));
+            self.record(view.name(), run, Ending::reported(report, at));
         } else {
             let message = format!(
                 "sync Job {} disappeared without leaving a report; it is tried again",
                 run.job
             );
-            self.record(view, run, Ending::lost(Reason::SyncJobLost, message, now));
+            self.record(
+                view.name(),
+                run,
+                Ending::lost(Reason::SyncJobLost, message, now),
+            );
         }
     }
 
-    fn record(&mut self, view: &RegionView, run: Run, ending: Ending) {
+    /// The run ended.
+    pub fn record(&mut self, region: &str, run: Run, ending: Ending) {
         let status = &mut self.status;
         status.current_run = None;
         if ending.succeeded {
@@ -249,7 +254,7 @@ impl Runs {
                 .map(|report| i64::try_from(of(report)).unwrap_or(i64::MAX))
         };
         self.finished.push(FinishedRun {
-            region: view.name().to_owned(),
+            region: region.to_owned(),
             job: run.job.clone(),
             trigger: run.trigger.as_str().to_owned(),
             reason: ending.reason,
@@ -281,7 +286,7 @@ impl Runs {
 }
 
 /// What is known about the end of a run.
-struct Ending {
+pub struct Ending {
     reason: Reason,
     message: String,
     succeeded: bool,
@@ -290,7 +295,7 @@ struct Ending {
 }
 
 impl Ending {
-    fn reported(report: Report, at: Timestamp) -> Ending {
+    pub fn reported(report: Report, at: Timestamp) -> Ending {
         let (reason, message, succeeded) =
             (report.reason, report.message.clone(), report.is_good());
         Ending {

@@ -1,6 +1,7 @@
 //! What a request is answered with, as a plain value: a head, and either bytes or a range of a file. How the bytes
 //! reach the client is the connection's business.
 
+use fleet_types::counted;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,10 +12,11 @@ use http::header::{
     ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY,
     CONTENT_TYPE, ETAG, LAST_MODIFIED, LOCATION, RETRY_AFTER, SERVER, VARY, X_CONTENT_TYPE_OPTIONS,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode};
 
 use crate::blobs::Blob;
 use crate::conditional::{Decision, Validators};
+use crate::headers::Headers;
 
 /// As many as an answer with a file has, at most.
 const FILE_HEADERS: usize = 12;
@@ -30,7 +32,7 @@ const NEVER: &str = "no-store";
 #[derive(Debug)]
 pub struct Answer {
     pub status: StatusCode,
-    pub headers: HeaderMap,
+    pub headers: Headers,
     pub content: Content,
 }
 
@@ -90,11 +92,11 @@ impl Answer {
     ) -> Answer {
         let mut answer = Answer {
             status,
-            headers: HeaderMap::new(),
+            headers: Headers::default(),
             content: Content::Bytes(body.into()),
         };
-        answer.set(CONTENT_TYPE, content_type);
-        answer.set(CACHE_CONTROL, caching);
+        answer.push(CONTENT_TYPE, content_type);
+        answer.push(CACHE_CONTROL, caching);
         answer.common()
     }
 
@@ -119,7 +121,7 @@ impl Answer {
     /// As a page answers HEAD: nobody knows its length without writing it.
     pub fn page_head() -> Answer {
         let mut answer = Answer::page(String::new());
-        answer.headers.remove(CONTENT_LENGTH);
+        answer.headers.remove(&CONTENT_LENGTH);
         answer
     }
 
@@ -168,7 +170,7 @@ impl Answer {
 
     /// Says that clients with another value of this header may get another answer.
     pub fn varying(mut self, header: HeaderName) -> Answer {
-        self.headers.insert(VARY, HeaderValue::from(header));
+        self.headers.set(VARY, HeaderValue::from(header));
         self
     }
 
@@ -176,7 +178,7 @@ impl Answer {
     pub fn file(
         whole: Content,
         validators: &Validators,
-        content_type: &'static str,
+        content_type: impl FnOnce() -> &'static str,
         caching: Caching,
         decision: Decision,
     ) -> Answer {
@@ -204,11 +206,11 @@ impl Answer {
         };
         let mut answer = Answer {
             status,
-            headers: HeaderMap::with_capacity(FILE_HEADERS),
+            headers: Headers::with_capacity(FILE_HEADERS),
             content,
         };
-        answer.headers.insert(ETAG, validators.etag.clone());
-        answer.set(
+        answer.headers.push(ETAG, validators.etag.clone());
+        answer.push(
             CACHE_CONTROL,
             match caching {
                 Caching::Revalidate => REVALIDATE,
@@ -216,11 +218,11 @@ impl Answer {
             },
         );
         if let Some(date) = validators.last_modified.clone() {
-            answer.headers.insert(LAST_MODIFIED, date);
+            answer.headers.push(LAST_MODIFIED, date);
         }
         if status != StatusCode::NOT_MODIFIED {
-            answer.set(CONTENT_TYPE, content_type);
-            answer.set(ACCEPT_RANGES, "bytes");
+            answer.push(CONTENT_TYPE, content_type());
+            answer.push(ACCEPT_RANGES, "bytes");
         }
         if let Some(value) = content_range {
             answer.set_text(CONTENT_RANGE, value);
@@ -239,30 +241,34 @@ impl Answer {
     fn unsatisfiable(size: u64) -> Answer {
         let mut answer = Answer::text(
             StatusCode::RANGE_NOT_SATISFIABLE,
-            format!("the file has {size} bytes"),
+            format!("the file has {}", counted(size, "byte")),
         );
         answer.set_text(CONTENT_RANGE, format!("bytes */{size}"));
         answer
     }
 
     fn common(mut self) -> Answer {
-        self.set(SERVER, "mirrorfleet");
-        self.set(X_CONTENT_TYPE_OPTIONS, "nosniff");
+        self.push(SERVER, "mirrorfleet");
+        self.push(X_CONTENT_TYPE_OPTIONS, "nosniff");
         if self.status != StatusCode::NOT_MODIFIED {
             self.headers
-                .insert(CONTENT_LENGTH, HeaderValue::from(self.content.len()));
+                .push(CONTENT_LENGTH, HeaderValue::from(self.content.len()));
         }
         self
     }
 
+    fn push(&mut self, name: HeaderName, value: &'static str) {
+        self.headers.push(name, HeaderValue::from_static(value));
+    }
+
     fn set(&mut self, name: HeaderName, value: &'static str) {
-        self.headers.insert(name, HeaderValue::from_static(value));
+        self.headers.set(name, HeaderValue::from_static(value));
     }
 
     /// Every value is ours or was encoded by us; one that could not be a header value is left out.
     fn set_text(&mut self, name: HeaderName, value: String) {
         if let Ok(value) = HeaderValue::try_from(value) {
-            self.headers.insert(name, value);
+            self.headers.set(name, value);
         }
     }
 }

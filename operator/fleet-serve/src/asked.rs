@@ -1,5 +1,7 @@
 //! What is asked, and under which terms.
 
+use std::time::Instant;
+
 use http::{HeaderMap, Method};
 
 use crate::transaction::Way;
@@ -12,6 +14,8 @@ pub struct Asked<'a> {
     pub path: &'a str,
     pub headers: &'a HeaderMap,
     pub way: Way<'a>,
+    /// When it was asked: what is known is as old as it was then.
+    pub at: Instant,
     /// Whether answering may wait for the disk.
     pub may_block: bool,
 }

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use fleet_store::{Entry, SnapshotId, Store};
 use fleet_types::{Sha256, lock};
 use http::HeaderValue;
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, openat2};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::conditional::{Validators, http_date};
@@ -48,16 +48,16 @@ pub struct Blob {
 
 impl Blob {
     pub fn new(digest: &Sha256, file: File) -> io::Result<Blob> {
-        let about = file.metadata()?;
-        if !about.is_file() {
+        let about = rustix::fs::fstat(&file)?;
+        if !FileType::from_raw_mode(about.st_mode).is_file() {
             return Err(io::Error::other("it is not a file"));
         }
-        let (size, inode) = (about.len(), about.ino());
+        let size = u64::try_from(about.st_size).map_err(io::Error::other)?;
         let etag = HeaderValue::try_from(format!("\"{digest}\"")).map_err(io::Error::other)?;
         Ok(Blob {
             file,
             size,
-            inode,
+            inode: about.st_ino,
             etag,
             modified: OnceLock::new(),
             doubtful: AtomicBool::new(false),
@@ -134,8 +134,8 @@ impl OpenBlobs {
     }
 
     /// What a path stands for in a snapshot, where that is open.
-    pub fn known(&self, path: &str, of: &SnapshotId) -> Option<(Entry, Arc<Blob>)> {
-        self.asked(path, |kept| kept.of.as_ref() == Some(of))
+    pub fn known(&self, path: &str, of: &SnapshotId, now: Instant) -> Option<(Entry, Arc<Blob>)> {
+        self.asked(path, now, |kept| kept.of.as_ref() == Some(of))
     }
 
     /// The blob of an entry if it is open, or can be opened without waiting for the disk. With the snapshot whose index
@@ -148,10 +148,11 @@ impl OpenBlobs {
             }
             is_same
         };
-        if let Some((_, blob)) = self.asked(path, is_same) {
+        let now = Instant::now();
+        if let Some((_, blob)) = self.asked(path, now, is_same) {
             return Some(blob);
         }
-        let version = self.version(&entry.digest, Instant::now());
+        let version = self.version(&entry.digest, now);
         let opened = Blob::open_at_hand(&entry.digest, &self.store.blob_path(&entry.digest))?;
         let blob = self.keep(path, entry, of, opened, version);
         (blob.size == entry.size).then_some(blob)
@@ -191,6 +192,7 @@ impl OpenBlobs {
     fn asked(
         &self,
         path: &str,
+        now: Instant,
         is_it: impl FnOnce(&mut Kept) -> bool,
     ) -> Option<(Entry, Arc<Blob>)> {
         let mut shard = self.shard(path);
@@ -198,10 +200,9 @@ impl OpenBlobs {
         if !is_it(kept) {
             return None;
         }
-        let now = Instant::now();
         let version = self.version(&kept.entry.digest, now);
         let is_sure = kept.version == version
-            && now.duration_since(kept.looked) < LOOK_AFTER
+            && now.saturating_duration_since(kept.looked) < LOOK_AFTER
             && !kept.blob.is_doubtful();
         if !is_sure {
             if !kept.blob.is_at(&self.store.blob_path(&kept.entry.digest)) {
@@ -330,12 +331,13 @@ mod tests {
             if let Some(again) = open.at_hand(&path, entry, of) {
                 assert_eq!(again.size, 10);
             }
-            let known = open.known(&path, &snapshot);
+            let known = open.known(&path, &snapshot, Instant::now());
             assert!(
                 !entry.mutable || known.is_none(),
                 "the index is asked for names that change"
             );
-            assert!(open.known(&path, &SnapshotId(Sha256([2; 32]))).is_none());
+            let other = SnapshotId(Sha256([2; 32]));
+            assert!(open.known(&path, &other, Instant::now()).is_none());
             blobs.push(blob);
         }
         let still_open = || {

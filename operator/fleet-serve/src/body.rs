@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use fleet_telemetry::{Mark, MirrorTraffic};
-use http::{HeaderMap, Method, Response, StatusCode};
+use http::{Method, Response, StatusCode};
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::JoinHandle;
@@ -18,15 +18,30 @@ use tokio::time::Instant;
 use crate::answer::{Answer, Content, Counted};
 use crate::asked::NeedsDisk;
 use crate::blobs::Blob;
-use crate::read::{read_at_hand, read_piece, read_piece_at_hand};
+use crate::headers::Headers;
+use crate::read::{read_piece, read_piece_at_hand};
 
 /// Bytes of one read; with one being sent a connection holds at most twice this.
 const PIECE: u64 = 64 * 1024;
 
-/// Bytes of answers that are in memory (listings) and wait for their clients, for all connections together.
-static PAGES: Semaphore = Semaphore::const_new(64 * 1024 * 1024);
-/// Shorter ones are not worth counting.
+/// Bytes of answers that are in memory (listings, small files) and wait for their clients, for all connections together.
+static WAITING: Semaphore = Semaphore::const_new(64 * 1024 * 1024);
+/// Shorter listings are not worth counting.
 const SMALL_PAGE: usize = 64 * 1024;
+/// Files up to this size are read before their heads are sent, so that no second read is needed for the bytes.
+const SMALL_FILE: u64 = 16 * 1024;
+
+/// Bytes with their share of [`WAITING`], until the last of them has gone.
+struct Waiting(
+    Bytes,
+    #[expect(dead_code, reason = "what counts is when it is dropped")] SemaphorePermit<'static>,
+);
+
+impl AsRef<[u8]> for Waiting {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
 
 /// A request that is being answered. It is counted when this is dropped, whether or not the client took everything.
 pub struct InFlight {
@@ -35,34 +50,30 @@ pub struct InFlight {
     status: u16,
     /// Bytes of the body that the connection was given.
     sent: u64,
-    /// For an answer that is held in memory.
-    _page: Option<SemaphorePermit<'static>>,
 }
 
 impl InFlight {
     /// Begins to answer `method`; with another answer where too many large ones wait for their clients already.
     pub fn begin(method: &Method, counted: Counted, started: Instant) -> (Answer, InFlight) {
-        let Counted { answer, traffic } = counted;
-        let (answer, page) = match &answer.content {
-            Content::Bytes(bytes) if bytes.len() > SMALL_PAGE && method != Method::HEAD => {
-                let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-                match PAGES.try_acquire_many(length) {
-                    Ok(page) => (answer, Some(page)),
-                    Err(_) => (
-                        Answer::unavailable("too many long listings are being sent"),
-                        None,
-                    ),
-                }
+        let Counted {
+            mut answer,
+            traffic,
+        } = counted;
+        if let Content::Bytes(bytes) = &mut answer.content
+            && bytes.len() > SMALL_PAGE
+            && method != Method::HEAD
+        {
+            match room(bytes.len() as u64) {
+                Some(room) => *bytes = Bytes::from_owner(Waiting(std::mem::take(bytes), room)),
+                None => answer = Answer::unavailable("too many long listings are being sent"),
             }
-            _ => (answer, None),
-        };
+        }
         traffic.begin();
         let request = InFlight {
             traffic,
             started,
             status: answer.status.as_u16(),
             sent: 0,
-            _page: page,
         };
         (answer, request)
     }
@@ -84,8 +95,13 @@ impl Drop for InFlight {
     }
 }
 
+fn room(bytes: u64) -> Option<SemaphorePermit<'static>> {
+    WAITING.try_acquire_many(u32::try_from(bytes).ok()?).ok()
+}
+
 /// Begins to answer, with another answer where the file is not what it was: once the head is sent, all that is left to
-/// do about it is to cut the connection. `Err` where the disk would have to be waited for and that must not be.
+/// do about it is to cut the connection. So a small file is read here, as long as there is room for it, and the last byte
+/// of others. `Err` where the disk would have to be waited for and that must not be.
 pub fn prepare(
     method: &Method,
     mut counted: Counted,
@@ -96,15 +112,24 @@ pub fn prepare(
         && method != Method::HEAD
         && range.start < range.end
     {
-        let last = range.end - 1;
-        let checked = match read_at_hand(blob, &mut [0], last) {
-            Ok(false) if may_block => read_piece(blob, last..range.end).map(drop),
-            Ok(false) => return Err(NeedsDisk),
-            Ok(true) => Ok(()),
+        let length = range.end - range.start;
+        let room = (length <= SMALL_FILE).then(|| room(length)).flatten();
+        let wanted = match room {
+            Some(_) => range.clone(),
+            None => range.end - 1..range.end,
+        };
+        let read = match read_piece_at_hand(blob, wanted.clone()) {
+            Ok(None) if may_block => read_piece(blob, wanted),
+            Ok(None) => return Err(NeedsDisk),
+            Ok(Some(bytes)) => Ok(bytes),
             Err(error) => Err(error),
         };
-        if let Err(error) = checked {
-            counted.answer = Answer::unreadable(&error);
+        match (read, room) {
+            (Ok(bytes), Some(room)) => {
+                counted.answer.content = Content::Bytes(Bytes::from_owner(Waiting(bytes, room)));
+            }
+            (Ok(_), None) => {}
+            (Err(error), _) => counted.answer = Answer::unreadable(&error),
         }
     }
     Ok(InFlight::begin(method, counted, started))
@@ -162,10 +187,10 @@ pub fn response(
     )
 }
 
-fn with_head<B>(status: StatusCode, headers: HeaderMap, body: B) -> Response<B> {
+fn with_head<B>(status: StatusCode, headers: Headers, body: B) -> Response<B> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
-    *response.headers_mut() = headers;
+    *response.headers_mut() = headers.into();
     response
 }
 

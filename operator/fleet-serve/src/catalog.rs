@@ -105,7 +105,10 @@ impl Catalog {
     }
 
     /// The mirror with the longest serving path that holds `candidate`, and what remains of it.
-    pub fn find(&self, candidate: &Candidate) -> Option<(Arc<ServedMirror>, Candidate)> {
+    pub fn find<'a>(
+        &self,
+        candidate: &'a Candidate<'_>,
+    ) -> Option<(Arc<ServedMirror>, Candidate<'a>)> {
         let known = self.known();
         known
             .served

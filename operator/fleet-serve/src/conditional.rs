@@ -84,10 +84,10 @@ pub fn http_date(unix_seconds: i64) -> Option<HeaderValue> {
 }
 
 fn preconditions_hold(headers: &HeaderMap, validators: &Validators) -> bool {
-    match lists(headers, &IF_MATCH) {
-        Some(tags) => tags
-            .iter()
-            .any(|tag| *tag == "*" || validators.etag == **tag),
+    match lists(headers, &IF_MATCH, |tag| {
+        tag == "*" || validators.etag == *tag
+    }) {
+        Some(is_listed) => is_listed,
         None => match date(headers, &IF_UNMODIFIED_SINCE) {
             Some(at) => at == validators.modified,
             None => true,
@@ -96,10 +96,10 @@ fn preconditions_hold(headers: &HeaderMap, validators: &Validators) -> bool {
 }
 
 fn is_unchanged(headers: &HeaderMap, validators: &Validators) -> bool {
-    match lists(headers, &IF_NONE_MATCH) {
-        Some(tags) => tags
-            .iter()
-            .any(|tag| *tag == "*" || *tag.trim_start_matches("W/") == validators.etag),
+    match lists(headers, &IF_NONE_MATCH, |tag| {
+        tag == "*" || *tag.trim_start_matches("W/") == validators.etag
+    }) {
+        Some(is_listed) => is_listed,
         None => date(headers, &IF_MODIFIED_SINCE) == Some(validators.modified),
     }
 }
@@ -143,13 +143,14 @@ fn position(text: &str) -> Option<Option<u64>> {
     Some(Some(text.parse().unwrap_or(u64::MAX)))
 }
 
-/// All elements of a list header, over all its lines; none where the header is absent or unreadable.
-fn lists<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<Vec<&'a str>> {
-    let mut tags = Vec::new();
+/// Whether one of the elements of a list header is it, over all its lines; none where the header is absent or unreadable.
+fn lists(headers: &HeaderMap, name: &HeaderName, is_it: impl Fn(&str) -> bool) -> Option<bool> {
+    let mut found = None;
     for line in headers.get_all(name) {
-        tags.extend(line.to_str().ok()?.split(',').map(str::trim));
+        let is_here = line.to_str().ok()?.split(',').map(str::trim).any(&is_it);
+        found = Some(found.unwrap_or(false) || is_here);
     }
-    (!tags.is_empty()).then_some(tags)
+    found
 }
 
 /// The value of a header that may occur once only; none where it is absent, repeated or unreadable.

@@ -1,5 +1,6 @@
 //! Listening, accepting, and one task for each connection: limits, time-outs, draining.
 
+use fleet_types::{are, counted};
 use std::convert::Infallible;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -95,9 +96,10 @@ impl HttpServer {
         let all = async { while open.join_next().await.is_some() {} };
         if tokio::time::timeout(drain, all).await.is_err() {
             tracing::warn!(
-                "{} connections had not ended after {} s; they are cut",
-                open.len(),
-                drain.as_secs_f64()
+                "{} had not ended after {} s and {} cut",
+                counted(open.len(), "connection"),
+                drain.as_secs_f64(),
+                are(open.len())
             );
             open.shutdown().await;
         }
@@ -202,6 +204,10 @@ impl Answering {
         may_block: bool,
     ) -> Result<(Answer, InFlight), NeedsDisk> {
         let catalog = &self.0.catalog;
+        let at = match may_block {
+            true => Instant::now(),
+            false => started,
+        };
         let is_clear = match head.version {
             Version::HTTP_2 => true,
             version => is_host_clear(&head.headers, version == Version::HTTP_10),
@@ -217,6 +223,7 @@ impl Answering {
                         authority: head.uri.authority().map(|authority| authority.as_str()),
                         secure: true,
                     },
+                    at: at.into_std(),
                     may_block,
                 },
             )?,

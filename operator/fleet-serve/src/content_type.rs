@@ -1,6 +1,8 @@
 //! The media type of a file, by its name. A compressed file is what it is: it is never sent with a Content-Encoding,
 //! or clients would unpack it and find another digest.
 
+use std::borrow::Cow;
+
 const TEXT: &str = "text/plain; charset=utf-8";
 const SIGNATURE: &str = "application/pgp-signature";
 const OTHER: &str = "application/octet-stream";
@@ -23,7 +25,11 @@ pub fn content_type(path: &str) -> &'static str {
 }
 
 fn by_extension(extension: &str) -> &'static str {
-    match extension.to_ascii_lowercase().as_str() {
+    let lower = match extension.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        true => Cow::Owned(extension.to_ascii_lowercase()),
+        false => Cow::Borrowed(extension),
+    };
+    match &*lower {
         "deb" | "udeb" | "ddeb" => "application/vnd.debian.binary-package",
         "gz" | "tgz" => "application/gzip",
         "xz" | "txz" => "application/x-xz",

@@ -56,7 +56,7 @@ impl Folders {
     ) -> Version {
         let folder = &self.folders[usize::from(digest.0[0])];
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        let since_start = now.duration_since(self.start);
+        let since_start = now.saturating_duration_since(self.start);
         if millis(since_start) >= folder.due.load(Ordering::Acquire) {
             let mut stamp = lock(&folder.stamp);
             let seen = path().parent().and_then(|path| {

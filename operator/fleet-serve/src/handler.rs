@@ -49,7 +49,8 @@ pub enum Audience {
 /// The documents under `/.mirrorfleet/status`; none for another path.
 pub fn status_answer(catalog: &Catalog, path: &str, audience: Audience) -> Option<Answer> {
     let path = RequestPath::parse(path).ok()?.decoded?;
-    let rest = path.below(OURS)?.below("status")?;
+    let ours = path.below(OURS)?;
+    let rest = ours.below("status")?;
     let served = catalog.served();
     let read = || served.iter().map(|mirror| status::read(mirror));
     if rest.path.is_empty() {
@@ -73,7 +74,7 @@ pub fn status_answer(catalog: &Catalog, path: &str, audience: Audience) -> Optio
     })
 }
 
-fn route(catalog: &Catalog, asked: Asked<'_>, full: &Candidate) -> Result<Counted, NeedsDisk> {
+fn route(catalog: &Catalog, asked: Asked<'_>, full: &Candidate<'_>) -> Result<Counted, NeedsDisk> {
     if let Some(rest) = full.below(OURS) {
         return ours(catalog, asked, full, &rest);
     }
@@ -109,18 +110,19 @@ fn route(catalog: &Catalog, asked: Asked<'_>, full: &Candidate) -> Result<Counte
 fn ours(
     catalog: &Catalog,
     asked: Asked<'_>,
-    full: &Candidate,
-    rest: &Candidate,
+    full: &Candidate<'_>,
+    rest: &Candidate<'_>,
 ) -> Result<Counted, NeedsDisk> {
     let outside = |answer| Ok(catalog.outside(answer));
     asked.disk()?;
     if let Some(answer) = status_answer(catalog, asked.path, Audience::Clients) {
         return outside(answer);
     }
-    let kept = rest.below("s").and_then(|below| {
-        let (id, below) = below.split_first()?;
-        Some((id.parse::<SnapshotId>().ok()?, catalog.find(&below)?))
-    });
+    let below = rest.below("s");
+    let named = below.as_ref().and_then(Candidate::split_first);
+    let kept = named
+        .as_ref()
+        .and_then(|(id, below)| Some((id.parse::<SnapshotId>().ok()?, catalog.find(below)?)));
     match kept {
         Some((id, (mirror, rest))) => {
             let lookup = Lookup {

@@ -2,6 +2,8 @@
 //! watched here is each stream: nothing is read before its client has a window for it, and a client that gives none for
 //! too long loses the stream.
 
+mod gather;
+
 use std::future::poll_fn;
 use std::io;
 use std::ops::Range;
@@ -12,19 +14,21 @@ use std::time::Duration;
 use bytes::Bytes;
 use fleet_telemetry::{Mark, Seat};
 use h2::server::{Connection, SendResponse};
-use h2::{Reason, SendStream};
-use http::Response;
-use http::header::{CONNECTION, DATE};
+use h2::{Reason, RecvStream, SendStream};
+use http::header::DATE;
 use http::request::Parts;
+use http::{Request, Response};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use self::gather::Gathered;
 use crate::answer::{Answer, Content};
 use crate::blobs::Blob;
 use crate::body::InFlight;
+use crate::clock::Clock;
 use crate::date;
 use crate::limits::MAX_HEAD_BYTES;
 use crate::read::{read_patiently, read_piece_at_hand};
@@ -79,20 +83,23 @@ async fn run<S, A>(
     limits: Limits,
     mark: Mark,
     shutdown: CancellationToken,
-) -> Result<(), h2::Error>
+) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     A: Answers,
 {
+    let gathered = Gathered::new(stream);
     let handshake = h2::server::Builder::new()
         .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(MAX_HEAD_BYTES as u32)
         .max_send_buffer_size(PIECE_BYTES)
-        .handshake::<_, Bytes>(stream);
+        .handshake::<_, Bytes>(gathered.clone());
     let Ok(connection) = timeout(limits.idle, handshake).await else {
         return Ok(());
     };
-    let mut connection = connection?;
+    let mut connection = connection.map_err(io::Error::other)?;
+    let mut clock = Clock::new(limits.idle);
+    let mut idle_until = Instant::now() + limits.idle;
     let own = Own {
         room: Room::new(limits.bytes.clone()),
         first: Arc::new(Semaphore::new(1)),
@@ -102,11 +109,11 @@ where
     let mut streams = JoinSet::new();
     let mut is_ending = false;
     loop {
-        let idle_until = Instant::now() + own.limits.idle;
+        // Requests before all else: while there are any nothing has to be waited for, and nothing is sent.
         tokio::select! {
-            accepted = connection.accept() => match accepted {
-                Some(accepted) => {
-                    let (request, respond) = accepted?;
+            biased;
+            accepted = next(&mut connection, &gathered) => match accepted? {
+                Some((request, respond)) => {
                     own.mark.busy(Instant::now());
                     let head = request.into_parts().0;
                     let mut stream = Box::pin(own.clone().stream(answers.clone(), head, respond));
@@ -115,38 +122,58 @@ where
                     if poll_fn(|context| Poll::Ready(waits(context))).await {
                         streams.spawn(stream);
                     } else if streams.is_empty() {
-                        own.mark.idle(Instant::now());
+                        idle_until = own.rest();
                     }
                 }
                 None => return Ok(()),
             },
             Some(_) = streams.join_next() => {
                 if streams.is_empty() {
-                    own.mark.idle(Instant::now());
+                    idle_until = own.rest();
                 }
             }
             () = shutdown.cancelled(), if !is_ending => {
                 is_ending = true;
                 connection.graceful_shutdown();
             }
-            () = tokio::time::sleep_until(idle_until), if streams.is_empty() => {
+            () = poll_fn(|context| clock.poll(context, idle_until)), if streams.is_empty() => {
                 // What was sent may still be on its way.
                 if !connection.has_streams() {
                     return farewell(connection, own.limits.stall).await;
                 }
+                idle_until = Instant::now() + own.limits.idle;
             }
         }
     }
 }
 
+/// The next request. Where there is none, what was answered so far is sent.
+async fn next<S>(
+    connection: &mut Connection<Gathered<S>, Bytes>,
+    gathered: &Gathered<S>,
+) -> io::Result<Option<(Request<RecvStream>, SendResponse<Bytes>)>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    poll_fn(|context| match connection.poll_accept(context) {
+        Poll::Ready(accepted) => Poll::Ready(accepted.transpose().map_err(io::Error::other)),
+        Poll::Pending => match gathered.poll_send(context) {
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            _ => Poll::Pending,
+        },
+    })
+    .await
+}
+
 /// Tells the client that the connection ends.
-async fn farewell<S>(mut connection: Connection<S, Bytes>, limit: Duration) -> Result<(), h2::Error>
+async fn farewell<S>(mut connection: Connection<S, Bytes>, limit: Duration) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     connection.abrupt_shutdown(Reason::NO_ERROR);
     let closing = poll_fn(|context| connection.poll_closed(context));
-    timeout(limit, closing).await.unwrap_or(Ok(()))
+    let closed = timeout(limit, closing).await.unwrap_or(Ok(()));
+    closed.map_err(io::Error::other)
 }
 
 /// What the streams of one connection share.
@@ -160,6 +187,13 @@ struct Own {
 }
 
 impl Own {
+    /// Nothing is being answered from now on; until when the next request must have come.
+    fn rest(&self) -> Instant {
+        let now = Instant::now();
+        self.mark.idle(now);
+        now + self.limits.idle
+    }
+
     async fn stream<A: Answers>(self, answers: A, head: Parts, mut respond: SendResponse<Bytes>) {
         let Ok(_place) = timeout(self.limits.stall, self.place()).await else {
             // The client may ask again: nothing was done for it.
@@ -170,8 +204,7 @@ impl Own {
         let is_empty = is_head || answer.content.len() == 0;
         let mut response = Response::new(());
         *response.status_mut() = answer.status;
-        *response.headers_mut() = answer.headers;
-        response.headers_mut().remove(CONNECTION);
+        *response.headers_mut() = answer.headers.into();
         response.headers_mut().insert(DATE, date::now());
         let Ok(mut stream) = respond.send_response(response, is_empty) else {
             return;
@@ -211,20 +244,26 @@ impl Own {
         while at < length {
             let wanted = usize::try_from(length - at).map_or(PIECE_BYTES, |n| n.min(PIECE_BYTES));
             let room = async {
-                let window = window(stream, wanted).await?;
-                self.room.take(window.min(wanted)).await.ok_or_else(gone)
+                let window = window(stream, wanted).await?.min(wanted);
+                // What is in memory needs no more of it.
+                let taken = match content {
+                    Content::Bytes(_) => None,
+                    Content::File { .. } => Some(self.room.take(window).await.ok_or_else(gone)?),
+                };
+                Ok::<_, io::Error>((taken.as_ref().map_or(window, |taken| taken.bytes), taken))
             };
-            let taken = timeout_at(due, room).await.map_err(|_| stalled())??;
-            let until = length.min(at + taken.bytes as u64);
+            let (count, taken) = timeout_at(due, room).await.map_err(|_| stalled())??;
+            let until = length.min(at + count as u64);
             let piece = match content {
                 Content::Bytes(bytes) => bytes.slice(at as usize..until as usize),
                 Content::File { blob, range } => {
-                    read(blob, range.start + at..range.start + until).await?
+                    let bytes = read(blob, range.start + at..range.start + until).await?;
+                    Bytes::from_owner(Held(bytes, taken))
                 }
             };
             let sent = until - at;
             stream
-                .send_data(Bytes::from_owner(Held(piece, taken)), until == length)
+                .send_data(piece, until == length)
                 .map_err(io::Error::other)?;
             request.sent(sent);
             at = until;
@@ -243,7 +282,7 @@ impl Own {
 /// Bytes on their way, and the room that they take until they have gone.
 struct Held(
     Bytes,
-    #[expect(dead_code, reason = "what counts is when it is dropped")] Taken,
+    #[expect(dead_code, reason = "what counts is when it is dropped")] Option<Taken>,
 );
 
 impl AsRef<[u8]> for Held {

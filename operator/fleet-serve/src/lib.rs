@@ -14,6 +14,7 @@ mod beside;
 mod blobs;
 mod body;
 mod catalog;
+mod clock;
 mod conditional;
 mod connection;
 mod content_type;
@@ -21,6 +22,7 @@ mod date;
 mod descriptors;
 mod folders;
 mod handler;
+mod headers;
 mod http2;
 mod limits;
 mod listing;
@@ -251,7 +253,7 @@ fn into_response(answer: Answer) -> Response<Bytes> {
     // A status document is never a file.
     let mut response = Response::new(answer.bytes());
     *response.status_mut() = answer.status;
-    *response.headers_mut() = answer.headers;
+    *response.headers_mut() = answer.headers.into();
     response
 }
 

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use fleet_types::human_size;
+use fleet_types::{counted, human_size};
 
 use crate::path::encode;
 
@@ -69,8 +69,8 @@ pub fn directory_page(directory: &Directory<'_>) -> String {
     write(
         body,
         format_args!(
-            "<footer>{} entries · snapshot <code>{}</code> · <a href=\"{}\">status</a></footer>\n",
-            directory.lines.len(),
+            "<footer>{} · snapshot <code>{}</code> · <a href=\"{}\">status</a></footer>\n",
+            counted(directory.lines.len(), "entry"),
             escape(directory.snapshot),
             escape(directory.status),
         ),
@@ -143,9 +143,10 @@ fn push_line(body: &mut String, line: &Line) {
         } => write(
             body,
             format_args!(
-                "<tr><td><a href=\"{}\">{}</a></td><td class=\"n\" title=\"{size} bytes\">{}</td><td class=\"n\">{}</td></tr>\n",
+                "<tr><td><a href=\"{}\">{}</a></td><td class=\"n\" title=\"{}\">{}</td><td class=\"n\">{}</td></tr>\n",
                 escape(&encode(name)),
                 escape(name),
+                counted(*size, "byte"),
                 human_size(*size),
                 time_element(*modified),
             ),

@@ -1,5 +1,6 @@
 //! One path of one mirror: what it stands for in the snapshots that are kept, and the answer with its conditions.
 
+use fleet_types::counted;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -25,9 +26,9 @@ pub struct Lookup<'a> {
     pub asked: Asked<'a>,
     pub mirror: &'a ServedMirror,
     /// The whole path.
-    pub full: &'a Candidate,
+    pub full: &'a Candidate<'a>,
     /// What remains of it below the serving path.
-    pub rest: &'a Candidate,
+    pub rest: &'a Candidate<'a>,
     /// The kept snapshot that the request names, instead of `current`.
     pub fixed: Option<SnapshotId>,
 }
@@ -54,7 +55,7 @@ impl Lookup<'_> {
     pub fn answer(&self) -> Result<Answer, NeedsDisk> {
         let view = match self.asked.may_block {
             true => self.mirror.view(),
-            false => self.mirror.view_at_hand().ok_or(NeedsDisk)?,
+            false => self.mirror.view_at_hand(self.asked.at).ok_or(NeedsDisk)?,
         };
         let is_damaged = view.is_damaged();
         if let Some(answer) = self.open(&view).filter(|_| !is_damaged) {
@@ -109,7 +110,10 @@ impl Lookup<'_> {
             return None;
         }
         let of = self.first(view)?.id();
-        let (entry, blob) = self.mirror.blobs.known(&self.rest.path, &of)?;
+        let (entry, blob) = self
+            .mirror
+            .blobs
+            .known(&self.rest.path, &of, self.asked.at)?;
         Some(self.found(entry, blob))
     }
 
@@ -199,7 +203,7 @@ impl Lookup<'_> {
         Answer::file(
             Content::Bytes(content),
             &validators,
-            "text/plain; charset=utf-8",
+            || "text/plain; charset=utf-8",
             Caching::Revalidate,
             decision,
         )
@@ -222,7 +226,11 @@ impl Lookup<'_> {
             Ok(Some(blob)) if blob.size == entry.size => self.found(entry, blob),
             Ok(Some(blob)) => self.damaged(
                 &entry,
-                &format!("has {} bytes instead of {}", blob.size, entry.size),
+                &format!(
+                    "has {} instead of {}",
+                    counted(blob.size, "byte"),
+                    entry.size
+                ),
             ),
             Ok(None) if may_retry => match self.resolve(&self.mirror.fresh_view()) {
                 Target::File(entry, of) => self.file(entry, of, false)?,
@@ -247,7 +255,7 @@ impl Lookup<'_> {
         Answer::file(
             content,
             &validators,
-            content_type(&self.rest.path),
+            || content_type(&self.rest.path),
             caching,
             decision,
         )
@@ -258,7 +266,7 @@ impl Lookup<'_> {
         if self.mirror.suspect(&self.rest.path, entry) {
             tracing::error!(
                 mirror = self.mirror.name(),
-                path = self.rest.path,
+                path = &*self.rest.path,
                 blob = %entry.digest,
                 "a blob cannot be served, it {problem}; the next sync fetches it again"
             );

@@ -37,6 +37,8 @@ const PROBLEM_AGE: Duration = Duration::from_secs(2);
 /// A store that is served.
 pub struct ServedMirror {
     store: Store,
+    /// Without slashes at its ends.
+    serving_path: String,
     /// Counts the requests of this mirror.
     pub traffic: Arc<MirrorTraffic>,
     pub blobs: OpenBlobs,
@@ -76,6 +78,7 @@ impl ServedMirror {
     ) -> ServedMirror {
         ServedMirror {
             blobs: OpenBlobs::new(store.clone(), open_files),
+            serving_path: store.identity().serving_path.trim_matches('/').to_owned(),
             store,
             traffic,
             known: Mutex::default(),
@@ -106,7 +109,7 @@ impl ServedMirror {
 
     /// Without slashes at its ends.
     pub fn serving_path(&self) -> &str {
-        self.identity().serving_path.trim_matches('/')
+        &self.serving_path
     }
 
     /// Whether a client begins at this path to read a unit, and could meet the next snapshot before it has read all.
@@ -148,13 +151,13 @@ impl ServedMirror {
     }
 
     /// What is served, if that is known without reading: as [`view`](Self::view), and none where that would read.
-    pub fn view_at_hand(&self) -> Option<Arc<View>> {
+    pub fn view_at_hand(&self, now: Instant) -> Option<Arc<View>> {
         let (view, stale) = {
             let known = self.known();
-            (
-                known.view.clone(),
-                is_older(known.current_read, CURRENT_AGE),
-            )
+            let age = known
+                .current_read
+                .map(|at| now.saturating_duration_since(at));
+            (known.view.clone(), age.is_none_or(|age| age >= CURRENT_AGE))
         };
         let being_read = || matches!(self.reading.try_lock(), Err(TryLockError::WouldBlock));
         (!stale || being_read()).then_some(view)

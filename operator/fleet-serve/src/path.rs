@@ -4,23 +4,25 @@
 //! in archives may themselves hold a percent sign (`%3a` for a colon), so the path as it was sent is a second
 //! candidate.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 /// A path without its leading slash, split so that nothing downstream has to think about slashes again.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Candidate {
-    /// Parts joined by single slashes; no part is empty, `.` or `..`; empty for the top.
-    pub path: String,
+pub struct Candidate<'a> {
+    /// Parts joined by single slashes; no part is empty, `.` or `..`; empty for the top. Borrowed from the request where that
+    /// wrote it so, as nearly all do.
+    pub path: Cow<'a, str>,
     /// Whether the request named a directory: it ended in a slash (or in `/.`), or is the top.
     pub directory: bool,
 }
 
 /// What a request may mean, most likely first. At least one, at most two.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RequestPath {
-    pub decoded: Option<Candidate>,
+pub struct RequestPath<'a> {
+    pub decoded: Option<Candidate<'a>>,
     /// The path as sent, where that is something else.
-    pub raw: Option<Candidate>,
+    pub raw: Option<Candidate<'a>>,
 }
 
 /// Why a path is not answered.
@@ -32,9 +34,9 @@ pub enum BadPath {
     NotAbsolute,
 }
 
-impl RequestPath {
+impl RequestPath<'_> {
     /// Reads the path of a request target, without its query.
-    pub fn parse(sent: &str) -> Result<RequestPath, BadPath> {
+    pub fn parse(sent: &str) -> Result<RequestPath<'_>, BadPath> {
         let sent = sent.strip_prefix('/').ok_or(BadPath::NotAbsolute)?;
         let raw = Candidate::collapse(sent)?;
         if !sent.contains('%') {
@@ -44,20 +46,30 @@ impl RequestPath {
             });
         }
         let decoded = match decode(sent) {
-            Some(text) => Some(Candidate::collapse(&text)?),
+            Some(text) => Some(Candidate::collapse(&text)?.into_owned()),
             None => None,
         };
         let raw = (decoded.as_ref() != Some(&raw)).then_some(raw);
         Ok(RequestPath { decoded, raw })
     }
 
-    pub fn candidates(&self) -> impl Iterator<Item = &Candidate> {
+    pub fn candidates(&self) -> impl Iterator<Item = &Candidate<'_>> {
         self.decoded.iter().chain(&self.raw)
     }
 }
 
-impl Candidate {
-    fn collapse(text: &str) -> Result<Candidate, BadPath> {
+impl Candidate<'_> {
+    fn collapse(text: &str) -> Result<Candidate<'_>, BadPath> {
+        let (path, directory) = match text.strip_suffix('/') {
+            Some(path) => (path, true),
+            None => (text, false),
+        };
+        if is_collapsed(path) {
+            return Ok(Candidate {
+                path: Cow::Borrowed(path),
+                directory,
+            });
+        }
         let mut path = String::with_capacity(text.len());
         let mut directory = true;
         for part in text.split('/') {
@@ -75,43 +87,46 @@ impl Candidate {
         }
         Ok(Candidate {
             directory: directory || path.is_empty(),
-            path,
+            path: Cow::Owned(path),
         })
     }
 
     /// What remains below `prefix` (without slashes at its ends), if this path lies there. A path that *is* the prefix
     /// leaves the top.
-    pub fn below(&self, prefix: &str) -> Option<Candidate> {
+    pub fn below(&self, prefix: &str) -> Option<Candidate<'_>> {
         if prefix.is_empty() {
-            return Some(self.clone());
+            return Some(self.part(&self.path));
         }
         let rest = self.path.strip_prefix(prefix)?;
         match rest.strip_prefix('/') {
-            Some(path) => Some(Candidate {
-                path: path.to_owned(),
-                directory: self.directory,
-            }),
-            None if rest.is_empty() => Some(Candidate {
-                path: String::new(),
-                directory: self.directory,
-            }),
+            Some(path) => Some(self.part(path)),
+            None if rest.is_empty() => Some(self.part(rest)),
             None => None,
         }
     }
 
     /// The first part, and what follows it; none for the top.
-    pub fn split_first(&self) -> Option<(&str, Candidate)> {
+    pub fn split_first(&self) -> Option<(&str, Candidate<'_>)> {
         if self.path.is_empty() {
             return None;
         }
         let (first, rest) = self.path.split_once('/').unwrap_or((&self.path, ""));
-        Some((
-            first,
-            Candidate {
-                path: rest.to_owned(),
-                directory: self.directory,
-            },
-        ))
+        Some((first, self.part(rest)))
+    }
+
+    /// The end of this path.
+    fn part<'a>(&self, path: &'a str) -> Candidate<'a> {
+        Candidate {
+            path: Cow::Borrowed(path),
+            directory: self.directory,
+        }
+    }
+
+    fn into_owned(self) -> Candidate<'static> {
+        Candidate {
+            path: Cow::Owned(self.path.into_owned()),
+            directory: self.directory,
+        }
     }
 
     /// The same path as an absolute URL path, encoded, with a slash at its end: where a directory's redirect leads.
@@ -122,6 +137,17 @@ impl Candidate {
             false => format!("/{}/", encode(&self.path)),
         }
     }
+}
+
+/// Whether each part is a name for sure: one that begins with a dot may be none.
+fn is_collapsed(path: &str) -> bool {
+    let bytes = path.as_bytes();
+    let is_doubtful = |pair: &[u8]| matches!(pair, [b'/', b'/' | b'.']);
+    // Without leaving early, many at a time.
+    let inside = bytes
+        .windows(2)
+        .fold(false, |found, pair| found | is_doubtful(pair));
+    !inside && !matches!(bytes, [] | [b'/' | b'.', ..] | [.., b'/'])
 }
 
 /// Decodes percent escapes, once. `None` where an escape is malformed or the result is not UTF-8: no entry of an index
@@ -170,7 +196,7 @@ mod tests {
 
     fn decoded(sent: &str) -> (String, bool) {
         let candidate = RequestPath::parse(sent).unwrap().decoded.unwrap();
-        (candidate.path, candidate.directory)
+        (candidate.path.into_owned(), candidate.directory)
     }
 
     #[test]
@@ -191,7 +217,7 @@ mod tests {
         let path = RequestPath::parse("/pool/x_1%3a2.deb").unwrap();
         let names: Vec<&str> = path
             .candidates()
-            .map(|candidate| candidate.path.as_str())
+            .map(|candidate| &*candidate.path)
             .collect();
         assert_eq!(names, ["pool/x_1:2.deb", "pool/x_1%3a2.deb"]);
         let malformed = RequestPath::parse("/a%zz").unwrap();
@@ -228,7 +254,7 @@ mod tests {
         assert_eq!(
             top.below("debian"),
             Some(Candidate {
-                path: String::new(),
+                path: "".into(),
                 directory: false
             })
         );

@@ -2,10 +2,12 @@
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Seek, Write};
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 
-use fleet_types::{RepoPath, Sha256};
+use fleet_types::{RepoPath, Sha256, counted};
 use sha2::Digest as _;
 
 use crate::distinct::{Distinct, PathEntry};
@@ -15,7 +17,7 @@ use crate::links;
 use crate::merge::Merged;
 use crate::shared::Shared;
 use crate::snapshot::Snapshot;
-use crate::sort::RunSorter;
+use crate::sort::{RunSorter, Sorted};
 use crate::{Entry, EntryState, SnapshotId, SnapshotMeta};
 
 /// Collects the entries of a new snapshot and prepares it.
@@ -70,17 +72,10 @@ impl IndexBuilder {
         } = self;
         let _no_collection = shared.committing();
         let sorted = sorter.finish()?;
-        let mut draft = Draft::new(&shared.layout.staging(), &meta)?;
-        let mut known = KnownBlobs {
-            shared: &shared,
-            merged: Merged::new(parent.as_deref()),
-        };
-        for item in Distinct::new(&sorted) {
-            let item = item?;
-            known.check(&item)?;
-            draft.push(&item)?;
-            links::yield_to(&mut meta.links, &item.path);
-        }
+        let draft = beside(
+            || check_blobs(&shared, parent.as_deref(), &sorted),
+            || Draft::of(&shared, &sorted, &mut meta),
+        )?;
         drop(sorted);
         if let Some(parent) = &parent {
             // What it vouched for, or what was carried forward from it, may not be all of it.
@@ -99,6 +94,21 @@ impl IndexBuilder {
             bytes: meta.bytes,
         })
     }
+}
+
+/// Does both at once, since one waits for the disk and the other computes. The error of `check` comes first.
+fn beside<T>(
+    check: impl FnOnce() -> Result<()> + Send,
+    work: impl FnOnce() -> Result<T>,
+) -> Result<T> {
+    thread::scope(|scope| {
+        let checking = thread::Builder::new().name("blob-check".to_owned());
+        let checking = checking.spawn_scoped(scope, check).doing(DOING)?;
+        let made = work();
+        let checked = checking.join();
+        checked.unwrap_or_else(|panic| resume_unwind(panic))?;
+        made
+    })
 }
 
 /// A damaged index of the same id is not taken; it is written again.
@@ -133,6 +143,17 @@ fn write_index(
     shared.fs.sync_dir(&shared.layout.snapshots()).doing(DOING)
 }
 
+/// Goes through all entries in order: contradictions are found on the way.
+fn check_blobs(
+    shared: &Shared,
+    parent: Option<&Snapshot>,
+    sorted: &Sorted<PathEntry>,
+) -> Result<()> {
+    let merged = Merged::new(parent);
+    let mut known = KnownBlobs { shared, merged };
+    Distinct::new(sorted).try_for_each(|item| known.check(&item?))
+}
+
 /// Whether the blobs of a new snapshot are there, asked only for what its parent does not have.
 struct KnownBlobs<'a> {
     shared: &'a Shared,
@@ -152,12 +173,13 @@ impl KnownBlobs<'_> {
         }) {
             return Ok(());
         }
-        if self.shared.layout.has_blob(&entry.digest, entry.size) {
+        if self.shared.has_blob(&entry.digest, entry.size) {
             return Ok(());
         }
         let problem = format!(
-            "a new snapshot names it as {:?} with {} bytes, and it is not there",
-            item.path, entry.size
+            "a new snapshot names it as {:?} with {}, and it is not there",
+            item.path,
+            counted(entry.size, "byte")
         );
         Err(StoreError::blob(&entry.digest, problem))
     }
@@ -194,6 +216,17 @@ impl Draft {
             sha512s: 0,
             bytes: 0,
         })
+    }
+
+    /// Of all entries. Takes out of `meta` the links in whose place there is content.
+    fn of(shared: &Shared, sorted: &Sorted<PathEntry>, meta: &mut SnapshotMeta) -> Result<Draft> {
+        let mut draft = Draft::new(&shared.layout.staging(), meta)?;
+        for item in Distinct::new(sorted) {
+            let item = item?;
+            draft.push(&item)?;
+            links::yield_to(&mut meta.links, &item.path);
+        }
+        Ok(draft)
     }
 
     fn push(&mut self, item: &PathEntry) -> Result<()> {

@@ -317,7 +317,7 @@ fn remove_idle_staging(shared: &Shared, report: &mut CollectReport) -> Result<()
         let Ok(metadata) = fs::symlink_metadata(&path) else {
             continue;
         };
-        if metadata.is_file() && !busy.contains(&path) {
+        if metadata.is_file() && !busy.contains(path.as_os_str()) {
             shared.fs.remove_file(&path).doing(DOING)?;
             report.bytes_freed += metadata.len();
         }

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use fleet_types::{Digest, HashAlgorithm, Reason, Sha256};
+use fleet_types::{Digest, HashAlgorithm, Reason, Sha256, counted};
 use rustix::io::Errno;
 
 use crate::SnapshotId;
@@ -61,9 +61,9 @@ pub enum StoreError {
     AmbiguousPrefix { prefix: String },
     #[error("path {path:?} {problem}")]
     Conflict { path: String, problem: ConflictKind },
-    #[error("content is longer than the {expected} bytes that its index promises")]
+    #[error("content is longer than its index promises, {}", counted(*.expected, "byte"))]
     TooLong { expected: u64 },
-    #[error("content ended after {found} of {expected} bytes")]
+    #[error("content ended after {found} of {}", counted(*.expected, "byte"))]
     TooShort { expected: u64, found: u64 },
     #[error("content has another digest than its index promises ({expected}, this is {found})")]
     WrongDigest {

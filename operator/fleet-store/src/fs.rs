@@ -5,11 +5,14 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
+
+/// The mode of what is complete.
+pub(crate) const READ_ONLY: u32 = 0o444;
 
 /// Changes to names, and the promises that make changes durable.
 pub(crate) trait FileSystem: Send + Sync {
@@ -17,6 +20,8 @@ pub(crate) trait FileSystem: Send + Sync {
     fn create_dir(&self, path: &Path) -> io::Result<()>;
     /// Opens for reading and writing; creates the file when it is missing, empties it when `truncate`.
     fn open(&self, path: &Path, truncate: bool) -> io::Result<File>;
+    /// The same, emptied, for a file that is written at once: one that is new is read-only for whoever opens it next.
+    fn open_once(&self, path: &Path) -> io::Result<File>;
     /// rename(2): replaces `to` in one step.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     fn remove_file(&self, path: &Path) -> io::Result<()>;
@@ -42,6 +47,21 @@ pub(crate) fn open_file(path: &Path) -> io::Result<File> {
     }
 }
 
+/// `mode` is that of a file that is new.
+fn writable(truncate: bool, mode: u32) -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true);
+    options.truncate(truncate).mode(mode);
+    options.custom_flags(OFlags::NOFOLLOW.bits() as i32);
+    options
+}
+
+/// Whether the mode of a file is that of a blob: what it was made with can be another, by a umask or by the folder's own
+/// rules.
+pub(crate) fn is_read_only(file: &File) -> io::Result<bool> {
+    Ok(file.metadata()?.mode() & 0o7777 == READ_ONLY)
+}
+
 /// The real thing.
 pub(crate) struct Disk {
     /// Opened before the first write, so that syncfs reports every write-back error since then.
@@ -65,14 +85,11 @@ impl FileSystem for Disk {
     }
 
     fn open(&self, path: &Path, truncate: bool) -> io::Result<File> {
-        OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(truncate)
-            .mode(0o644)
-            .custom_flags(OFlags::NOFOLLOW.bits() as i32)
-            .open(path)
+        writable(truncate, 0o644).open(path)
+    }
+
+    fn open_once(&self, path: &Path) -> io::Result<File> {
+        writable(true, READ_ONLY).open(path)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -69,6 +69,7 @@ mod retention;
 mod rows;
 mod runs;
 mod scrub;
+mod shards;
 mod share;
 mod shared;
 mod snapshot;

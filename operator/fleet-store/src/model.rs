@@ -199,6 +199,31 @@ impl ModelDisk {
         }
         Ok(state)
     }
+
+    fn opened(
+        &self,
+        path: &Path,
+        open: impl FnOnce(&Disk) -> io::Result<File>,
+    ) -> io::Result<File> {
+        let mut state = self.step()?;
+        let existed = path.exists();
+        let file = open(&self.disk)?;
+        if !existed {
+            let number = file.metadata()?.ino();
+            // Opened anew: a duplicate would share, and so keep, the lock of a process that is gone.
+            state.inodes.insert(
+                number,
+                Inode {
+                    file: File::open(path)?,
+                    durable: Vec::new(),
+                },
+            );
+            state
+                .pending
+                .push(Change::Add(path.to_owned(), Node::File(number)));
+        }
+        Ok(file)
+    }
 }
 
 fn add_tree(dir: &Path, state: &mut State) {
@@ -235,24 +260,11 @@ impl FileSystem for Arc<ModelDisk> {
     }
 
     fn open(&self, path: &Path, truncate: bool) -> io::Result<File> {
-        let mut state = self.step()?;
-        let existed = path.exists();
-        let file = self.disk.open(path, truncate)?;
-        if !existed {
-            let number = file.metadata()?.ino();
-            // Opened anew: a duplicate would share, and so keep, the lock of a process that is gone.
-            state.inodes.insert(
-                number,
-                Inode {
-                    file: File::open(path)?,
-                    durable: Vec::new(),
-                },
-            );
-            state
-                .pending
-                .push(Change::Add(path.to_owned(), Node::File(number)));
-        }
-        Ok(file)
+        self.opened(path, |disk| disk.open(path, truncate))
+    }
+
+    fn open_once(&self, path: &Path) -> io::Result<File> {
+        self.opened(path, |disk| disk.open_once(path))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

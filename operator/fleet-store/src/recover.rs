@@ -38,6 +38,8 @@ pub(crate) fn make_folders(shared: &Shared) -> Result<bool> {
         if !entry.file_type().doing(DOING)?.is_dir() {
             shared.set_aside(&entry.path(), "it is not a directory of blobs")?;
             lost = true;
+        } else {
+            shared.shards.found(&entry.file_name());
         }
     }
     Ok(lost)

@@ -59,10 +59,23 @@ fn lengths(prefix: [u8; PREFIX]) -> (usize, usize) {
 pub(crate) struct Buffer {
     data: Vec<u8>,
     pub starts: Vec<u32>,
+    /// Taken with the first record, all at once: what is not used of it is never touched, and to grow would leave behind
+    /// holes of each smaller size.
+    room: usize,
 }
 
 impl Buffer {
+    pub fn with_room(room: usize) -> Buffer {
+        Buffer {
+            room,
+            ..Buffer::default()
+        }
+    }
+
     pub fn push<R: Record>(&mut self, record: &R) {
+        if self.data.capacity() == 0 {
+            self.data.reserve_exact(self.room);
+        }
         let start = self.data.len();
         self.data.extend_from_slice(&[0; PREFIX]);
         record.write_key(&mut self.data);

@@ -6,7 +6,7 @@ use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use fleet_types::Sha256;
+use fleet_types::{Sha256, counted};
 use sha2::Digest as _;
 
 use crate::error::{Doing, Result, StoreError};
@@ -57,7 +57,8 @@ pub enum Finding {
         path: String,
     },
     #[error(
-        "blob {digest} has {found} bytes; snapshot {snapshot} names it as {path:?} with {expected}"
+        "blob {digest} has {}; snapshot {snapshot} names it as {path:?} with {expected}",
+        counted(*.found, "byte")
     )]
     BlobWrongSize {
         digest: Sha256,

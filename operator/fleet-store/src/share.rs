@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 
-use fleet_types::Sha256;
+use fleet_types::{Sha256, counted};
 use sha2::Digest as _;
 
 use crate::error::{Result, StoreError};
@@ -136,7 +136,10 @@ fn check_blob(
     let found = Sha256(hasher.finalize().into());
     Some(match (read == size, found == *digest) {
         (true, true) => Ok(()),
-        (false, _) => Err(format!("it has {read} bytes instead of {size}")),
+        (false, _) => Err(format!(
+            "it has {} instead of {size}",
+            counted(read, "byte")
+        )),
         (true, false) => Err(format!("its content has the digest {found}")),
     })
 }

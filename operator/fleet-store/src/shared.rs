@@ -1,6 +1,7 @@
 //! What the parts of one writer share: the layout, the file system behind its seam, and who is doing what.
 
 use std::collections::HashSet;
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -15,13 +16,15 @@ use serde::Serialize;
 use crate::error::{Doing, Result, StoreError};
 use crate::fs::FileSystem;
 use crate::layout::{Layout, unfinished};
+use crate::shards::Shards;
 use crate::{SnapshotId, document};
 
 pub(crate) struct Shared {
     pub layout: Layout,
     pub fs: Box<dyn FileSystem>,
+    pub shards: Shards,
     number: AtomicU64,
-    reserved: Mutex<HashSet<PathBuf>>,
+    reserved: Mutex<HashSet<OsString>>,
     committed: Mutex<()>,
     collection: RwLock<()>,
     decisions: Mutex<()>,
@@ -50,6 +53,7 @@ impl Shared {
         Shared {
             layout,
             fs,
+            shards: Shards::none(),
             number: AtomicU64::new(0),
             reserved: Mutex::default(),
             committed: Mutex::default(),
@@ -69,22 +73,26 @@ impl Shared {
     /// content has the name, this one gets a private file.
     pub fn reserve(&self, path: PathBuf) -> (PathBuf, bool) {
         let mut reserved = lock(&self.reserved);
-        if reserved.insert(path.clone()) {
+        if reserved.insert(path.clone().into_os_string()) {
             return (path, true);
         }
         let mut private = path.into_os_string();
         private.push(format!(".{}", self.next_number()));
-        let private = PathBuf::from(private);
         reserved.insert(private.clone());
-        (private, false)
+        (PathBuf::from(private), false)
     }
 
     pub fn release(&self, path: &Path) {
-        lock(&self.reserved).remove(path);
+        lock(&self.reserved).remove(path.as_os_str());
     }
 
-    pub fn reserved(&self) -> HashSet<PathBuf> {
+    pub fn reserved(&self) -> HashSet<OsString> {
         lock(&self.reserved).clone()
+    }
+
+    /// As [`Layout::has_blob`], for who is the writer.
+    pub fn has_blob(&self, digest: &Sha256, size: u64) -> bool {
+        self.shards.may_hold(digest) && self.layout.has_blob(digest, size)
     }
 
     /// While this is held no blob is collected.

@@ -11,6 +11,8 @@ use crate::runs::{Buffer, Merge, RawRecord, Record, Run, RunWriter, damaged};
 
 /// Bytes of records that are held before they spill.
 const BUDGET: usize = 4 << 20;
+/// The last one before that fits too, unless it is very long.
+const LAST_RECORD: usize = 4 << 10;
 /// Runs that are merged at once; more are first merged into one.
 const MAX_RUNS: usize = 64;
 
@@ -34,7 +36,7 @@ impl<R: Record> RunSorter<R> {
         RunSorter {
             dir: dir.to_owned(),
             budget,
-            buffer: Buffer::default(),
+            buffer: Buffer::with_room(budget + LAST_RECORD),
             runs: Vec::new(),
             count: 0,
             record: PhantomData,

@@ -13,10 +13,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use fleet_types::{Digest, Expected, Sha256};
+use fleet_types::{Digest, Expected, Sha256, counted};
 use sha2::Digest as _;
 
 use crate::error::{Doing, Result, StoreError};
+use crate::fs::{FileSystem, READ_ONLY, is_read_only};
 use crate::shared::Shared;
 
 /// Where downloads become blobs. Cheap to clone; several threads may use it at once.
@@ -37,7 +38,8 @@ impl Staging {
     pub fn begin(&self, expected: &Expected) -> Result<StagedFile> {
         let hasher = Hasher::new(&expected.digest)?;
         let (reservation, resumable) = self.reserve(&expected.digest);
-        let file = self.open(&reservation.path, !resumable)?;
+        let path = &reservation.path;
+        let file = self.or_anew(path, |fs| fs.open(path, !resumable))?;
         let mut staged = StagedFile {
             file,
             hasher,
@@ -85,11 +87,13 @@ impl Staging {
     /// In as few steps as there are: most files of most repositories come this way.
     fn write_whole(&self, digest: Sha256, promised: &Digest, content: &[u8]) -> Result<Staged> {
         let reservation = self.reserve(promised).0;
-        let mut file = self.open(&reservation.path, true)?;
+        let path = &reservation.path;
+        let mut file = self.or_anew(path, |fs| fs.open_once(path))?;
         file.write_all(content).doing(DOING)?;
         Ok(Staged {
             digest,
             size: content.len() as u64,
+            is_read_only: is_read_only(&file).doing(DOING)?,
             reservation: Some(reservation),
         })
     }
@@ -126,17 +130,20 @@ impl Staging {
     }
 
     fn move_to_blobs(&self, staged: &Staged) -> Result<()> {
-        fs::set_permissions(staged.path(), Permissions::from_mode(0o444)).doing(DOING)?;
+        if !staged.is_read_only {
+            let mode = Permissions::from_mode(READ_ONLY);
+            fs::set_permissions(staged.path(), mode).doing(DOING)?;
+        }
         let (fs, layout) = (&self.shared.fs, &self.shared.layout);
         let blob = layout.blob(&staged.digest);
         let [first, ..] = staged.digest.0;
         let shard = layout.shard(first);
         match fs.rename(staged.path(), &blob) {
             Ok(()) => return Ok(()),
-            Err(e) if e.kind() == ErrorKind::NotFound => fs.create_dir(&shard).doing(DOING)?,
+            Err(e) if e.kind() == ErrorKind::NotFound => self.make_shard(first)?,
             Err(e) if e.kind() == ErrorKind::NotADirectory => {
                 self.shared.set_aside(&shard, "it is not a directory")?;
-                fs.create_dir(&shard).doing(DOING)?;
+                self.make_shard(first)?;
             }
             Err(e) if e.kind() == ErrorKind::IsADirectory => {
                 self.shared.set_aside(&blob, "it is not a file")?;
@@ -146,12 +153,25 @@ impl Staging {
         fs.rename(staged.path(), &blob).doing(DOING)
     }
 
-    fn open(&self, path: &Path, truncate: bool) -> Result<File> {
-        match self.shared.fs.open(path, truncate) {
+    fn make_shard(&self, first_byte: u8) -> Result<()> {
+        let shard = self.shared.layout.shard(first_byte);
+        self.shared.fs.create_dir(&shard).doing(DOING)?;
+        self.shared.shards.made(first_byte);
+        Ok(())
+    }
+
+    /// Opens a staged file, where need be after what is there was removed.
+    fn or_anew(
+        &self,
+        path: &Path,
+        open: impl Fn(&dyn FileSystem) -> std::io::Result<File>,
+    ) -> Result<File> {
+        let fs = self.shared.fs.as_ref();
+        match open(fs) {
             // Killed between becoming read-only and being moved: it cannot be continued, and need not be.
             Err(e) if e.kind() == ErrorKind::PermissionDenied && path.is_file() => {
-                self.shared.fs.remove_file(path).doing(DOING)?;
-                self.shared.fs.open(path, true).doing(DOING)
+                fs.remove_file(path).doing(DOING)?;
+                open(fs).doing(DOING)
             }
             other => other.doing(DOING),
         }
@@ -227,6 +247,7 @@ impl StagedFile {
         Ok(Staged {
             digest,
             size: self.written,
+            is_read_only: false,
             reservation,
         })
     }
@@ -274,6 +295,7 @@ impl Drop for StagedFile {
 pub struct Staged {
     digest: Sha256,
     size: u64,
+    is_read_only: bool,
     reservation: Option<Reservation>,
 }
 
@@ -299,7 +321,7 @@ impl Staged {
 
 impl std::fmt::Debug for Staged {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Staged({}, {} bytes)", self.digest, self.size)
+        write!(f, "Staged({}, {})", self.digest, counted(self.size, "byte"))
     }
 }
 

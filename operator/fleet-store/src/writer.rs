@@ -12,7 +12,7 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use fleet_types::Order;
+use fleet_types::{Order, Sha256};
 use rustix::fs::FlockOperation;
 use serde::Serialize;
 
@@ -107,6 +107,11 @@ impl Writer {
 
     pub fn staging(&self) -> &Staging {
         &self.staging
+    }
+
+    /// As [`Store::has_blob`], and without a look at the disk where no such blob was ever made.
+    pub fn has_blob(&self, digest: &Sha256, size: u64) -> bool {
+        self.shared.has_blob(digest, size)
     }
 
     /// Where sorters of this run may spill.

@@ -19,8 +19,23 @@ definitions! {
 
 const BUCKETS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
 
+/// Verbs and status codes whose series are there from the start, since `increase` sees no step from nothing to 1.
+const VERBS: [&str; 8] = [
+    "get",
+    "list",
+    "watch",
+    "create",
+    "update",
+    "patch",
+    "delete",
+    "deletecollection",
+];
+/// Those that Kubernetes documents, but for redirects; others come with their first answer.
+const CODES: [u16; 15] = [
+    200, 201, 202, 400, 401, 403, 404, 405, 409, 410, 422, 429, 500, 503, 504,
+];
+
 /// The calls of one process.
-#[derive(Default)]
 pub struct ApiMetrics {
     calls: Mutex<BTreeMap<&'static str, Calls>>,
 }
@@ -34,8 +49,9 @@ struct Calls {
 
 impl Default for Calls {
     fn default() -> Self {
+        let codes = CODES.into_iter().map(Some).chain([None]);
         Calls {
-            answers: BTreeMap::new(),
+            answers: codes.map(|code| (code, 0)).collect(),
             duration: histogram(BUCKETS),
         }
     }
@@ -43,7 +59,10 @@ impl Default for Calls {
 
 impl ApiMetrics {
     pub fn register(registry: &Registry) -> Result<Arc<ApiMetrics>, RegistryError> {
-        let metrics = Arc::new(ApiMetrics::default());
+        let calls = VERBS.into_iter().map(|verb| (verb, Calls::default()));
+        let metrics = Arc::new(ApiMetrics {
+            calls: Mutex::new(calls.collect()),
+        });
         registry.add(metrics.clone())?;
         Ok(metrics)
     }

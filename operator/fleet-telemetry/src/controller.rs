@@ -1,4 +1,4 @@
-//! The metrics of the controller (and of `mirrorfleet local`, which judges freshness by the same rules).
+//! The metrics of the controller (and of `mirrorfleet local`, of whose copies the same is told by the same rules).
 //!
 //! All series of one object hang on one entry of a map. [`ControllerMetrics::replace_mirror`] replaces what is true
 //! now as a whole, so that a removed region or suite loses its series, and [`ControllerMetrics::remove_mirror`] drops
@@ -9,8 +9,9 @@ mod series;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use fleet_types::documents::RunResult;
 use fleet_types::gauges::{MirrorGauges, UpstreamGauges};
-use fleet_types::lock;
+use fleet_types::{Reason, lock};
 
 use crate::Definition;
 use crate::definition::definitions;
@@ -31,7 +32,9 @@ definitions! {
     REGION_SNAPSHOT: Gauge = "mirrorfleet_region_snapshot_info" [namespace, mirror, region, snapshot];
     /// For how many seconds a region may be behind its authority (spec.freshness.objective); one that is behind for longer is stale.
     REGION_OBJECTIVE: Gauge = "mirrorfleet_region_freshness_objective_seconds" [namespace, mirror, region];
-    /// Unix time of the last run for the region that published or confirmed what is served.
+    /// Unix time since when the region is there to be filled: its volume claim was made, or the Mirror if that is newer; in `mirrorfleet local`, the program began or its last run did.
+    REGION_CREATED: Gauge = "mirrorfleet_region_created_timestamp_seconds" [namespace, mirror, region];
+    /// Unix time of the last run for the region that published or confirmed what is served; absent before the first.
     REGION_LAST_SUCCESS: Gauge = "mirrorfleet_region_last_success_timestamp_seconds" [namespace, mirror, region];
     /// Unix time until which the upstream vouches for the index that the region serves, by unit (a Debian suite); absent where there is no limit.
     INDEX_VALID_UNTIL: Gauge = "mirrorfleet_index_valid_until_timestamp_seconds" [namespace, mirror, region, unit];
@@ -39,7 +42,7 @@ definitions! {
     STORAGE_USED: Gauge = "mirrorfleet_storage_used_bytes" [namespace, mirror, region];
     /// Size of the region's volume in bytes.
     STORAGE_CAPACITY: Gauge = "mirrorfleet_storage_capacity_bytes" [namespace, mirror, region];
-    /// Finished sync runs by result (Published, Unchanged, Failed) and reason.
+    /// Finished sync runs by result (Published, Unchanged, Failed) and reason. As other counters, it begins with 0 when its region is first seen, for each of the some hundred pairs that a run can end with.
     SYNC_RUNS: Counter = "mirrorfleet_sync_runs_total" [namespace, mirror, region, result, reason];
     /// How long finished sync runs took.
     SYNC_DURATION: Histogram = "mirrorfleet_sync_duration_seconds" [namespace, mirror, region];
@@ -65,11 +68,11 @@ definitions! {
     SYNC_MISSED: Counter = "mirrorfleet_sync_missed_runs_total" [namespace, mirror];
     /// Unix time at which the next sync is due; absent while none is planned.
     NEXT_RUN: Gauge = "mirrorfleet_sync_next_run_timestamp_seconds" [namespace, mirror];
-    /// Always 1; the label names the Upstream that the Mirror is of. Absent in `mirrorfleet local`.
+    /// Always 1; the label names the Upstream that the Mirror is of.
     MIRROR: Gauge = "mirrorfleet_mirror_info" [namespace, mirror, upstream];
     /// 1 for the present status of each condition of the Mirror, with its reason; 0, without one, for the two others.
     MIRROR_CONDITION: Gauge = "mirrorfleet_mirror_condition" [namespace, mirror, type, status, reason];
-    /// Unix time since when each condition of the Mirror has had its status; absent in `mirrorfleet local`.
+    /// Unix time since when each condition of the Mirror has had its status; in `mirrorfleet local`, since when this process has known that.
     MIRROR_TRANSITION: Gauge = "mirrorfleet_mirror_condition_last_transition_timestamp_seconds" [namespace, mirror, type];
     /// Unix time that the upstream gives as the date of the newest revision seen, by unit (a Debian suite).
     UPSTREAM_REVISION: Gauge = "mirrorfleet_upstream_revision_timestamp_seconds" [namespace, upstream, unit];
@@ -79,7 +82,7 @@ definitions! {
     UPSTREAM_PROBES: Counter = "mirrorfleet_upstream_probes_total" [namespace, upstream, result];
     /// 1 for the present status of each condition of the Upstream, with its reason; 0, without one, for the two others.
     UPSTREAM_CONDITION: Gauge = "mirrorfleet_upstream_condition" [namespace, upstream, type, status, reason];
-    /// Unix time since when each condition of the Upstream has had its status.
+    /// Unix time since when each condition of the Upstream has had its status; in `mirrorfleet local`, since when this process has known that.
     UPSTREAM_TRANSITION: Gauge = "mirrorfleet_upstream_condition_last_transition_timestamp_seconds" [namespace, upstream, type];
     /// Finished reconciliations by kind of object.
     RECONCILES: Counter = "mirrorfleet_reconciles_total" [kind];
@@ -117,11 +120,23 @@ struct Known {
     pod_polls: BTreeMap<&'static str, u64>,
 }
 
+/// What a controller will count. Its series begin with 0: `increase` sees no step from nothing to 1, so that the first
+/// of a series that comes with it is never shown.
+#[derive(Debug, Clone, Copy)]
+pub struct Countable {
+    /// Kinds of objects that are reconciled.
+    pub kinds: &'static [&'static str],
+    /// Why a reconciliation can fail.
+    pub errors: &'static [Reason],
+    /// What questions to serving pods are answered with.
+    pub answers: &'static [&'static str],
+}
+
 #[derive(Default)]
 struct UpstreamEntry {
     state: UpstreamGauges,
-    /// By result.
-    probes: BTreeMap<&'static str, u64>,
+    answered_probes: u64,
+    failed_probes: u64,
 }
 
 struct Queue {
@@ -140,8 +155,8 @@ struct MirrorEntry {
 }
 
 struct RegionRuns {
-    /// By result and reason.
-    finished: BTreeMap<(String, String), u64>,
+    /// By result and reason; 0 for those that there may be.
+    finished: BTreeMap<(RunResult, Reason), u64>,
     duration: prometheus::Histogram,
     bytes: u64,
     files: u64,
@@ -149,8 +164,12 @@ struct RegionRuns {
 
 impl Default for RegionRuns {
     fn default() -> Self {
+        let countable = Reason::ALL.iter().flat_map(|reason| {
+            let results = RunResult::of(*reason).iter();
+            results.map(|result| ((*result, *reason), 0))
+        });
         RegionRuns {
-            finished: BTreeMap::new(),
+            finished: countable.collect(),
             duration: histogram(SYNC_BUCKETS),
             bytes: 0,
             files: 0,
@@ -161,7 +180,7 @@ impl Default for RegionRuns {
 struct Reconciles {
     finished: u64,
     /// By reason.
-    errors: BTreeMap<String, u64>,
+    errors: BTreeMap<Reason, u64>,
     duration: prometheus::Histogram,
 }
 
@@ -190,13 +209,32 @@ impl ControllerMetrics {
         self.known().leading = leading;
     }
 
-    /// Replaces everything that is true of a Mirror now. Counters of regions that `state` no longer lists are dropped.
+    /// What will be counted of the controller's own work begins with 0.
+    pub fn expect(&self, countable: Countable) {
+        let mut known = self.known();
+        for kind in countable.kinds {
+            let errors = &mut known.reconciles.entry(*kind).or_default().errors;
+            errors.extend(countable.errors.iter().map(|reason| (*reason, 0)));
+        }
+        let answers = countable.answers.iter().map(|answer| (*answer, 0));
+        known.pod_polls.extend(answers);
+    }
+
+    /// Replaces everything that is true of a Mirror now. Counters of regions that `state` no longer lists are dropped, and
+    /// those of new ones begin with 0.
     pub fn replace_mirror(&self, key: &ObjectKey, state: MirrorGauges) {
         let mut known = self.known();
         let entry = known.mirrors.entry(key.clone()).or_default();
         entry
             .runs
             .retain(|region, _| state.regions.iter().any(|known| known.region == *region));
+        for region in &state.regions {
+            if !entry.runs.contains_key(&region.region) {
+                entry
+                    .runs
+                    .insert(region.region.clone(), RegionRuns::default());
+            }
+        }
         entry.state = state;
     }
 
@@ -217,10 +255,12 @@ impl ControllerMetrics {
 
     /// Counts what became of asking an authority for one unit.
     pub fn record_probe(&self, key: &ObjectKey, answered: bool) {
-        let result = if answered { "answered" } else { "failed" };
         let mut known = self.known();
-        let probes = &mut known.upstreams.entry(key.clone()).or_default().probes;
-        *probes.entry(result).or_default() += 1;
+        let entry = known.upstreams.entry(key.clone()).or_default();
+        match answered {
+            true => entry.answered_probes += 1,
+            false => entry.failed_probes += 1,
+        }
     }
 
     /// Counts one question to a serving pod; `answer` is one fixed word.
@@ -245,7 +285,7 @@ impl ControllerMetrics {
     }
 
     /// Counts one finished run, once.
-    pub fn record_run(&self, key: &ObjectKey, region: &str, run: Run<'_>) {
+    pub fn record_run(&self, key: &ObjectKey, region: &str, run: Run) {
         let mut known = self.known();
         let runs = known
             .mirrors
@@ -254,10 +294,7 @@ impl ControllerMetrics {
             .runs
             .entry(region.to_owned())
             .or_default();
-        *runs
-            .finished
-            .entry((run.result.to_owned(), run.reason.to_owned()))
-            .or_default() += 1;
+        *runs.finished.entry((run.result, run.reason)).or_default() += 1;
         runs.duration.observe(run.seconds);
         runs.bytes = runs.bytes.saturating_add(run.bytes);
         runs.files = runs.files.saturating_add(run.files);
@@ -271,13 +308,13 @@ impl ControllerMetrics {
     }
 
     /// Counts one reconciliation of an object of `kind`; `error` is the reason of a failed one.
-    pub fn record_reconcile(&self, kind: &'static str, seconds: f64, error: Option<&str>) {
+    pub fn record_reconcile(&self, kind: &'static str, seconds: f64, error: Option<Reason>) {
         let mut known = self.known();
         let reconciles = known.reconciles.entry(kind).or_default();
         reconciles.finished += 1;
         reconciles.duration.observe(seconds);
         if let Some(reason) = error {
-            *reconciles.errors.entry(reason.to_owned()).or_default() += 1;
+            *reconciles.errors.entry(reason).or_default() += 1;
         }
     }
 

@@ -22,7 +22,7 @@ pub mod server;
 pub mod worker;
 
 pub use api::ApiMetrics;
-pub use controller::{ControllerMetrics, LAG_QUERY};
+pub use controller::{ControllerMetrics, Countable, LAG_QUERY};
 pub use definition::{Definition, Kind};
 pub use health::{Health, Readiness};
 pub use listener::{Answer, ExtraRoutes, METRICS_CONTENT_TYPE, respond, serve_metrics};

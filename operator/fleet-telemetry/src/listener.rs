@@ -66,11 +66,21 @@ pub async fn serve_metrics(
     extra: Option<ExtraRoutes>,
     shutdown: CancellationToken,
 ) -> io::Result<()> {
-    let routes = Arc::new(Routes {
+    let routes = Routes {
         registry,
         health,
         extra,
-    });
+    };
+    serve(listener, routes, HEADER_TIMEOUT, shutdown).await
+}
+
+async fn serve(
+    listener: TcpListener,
+    routes: Routes,
+    header_timeout: Duration,
+    shutdown: CancellationToken,
+) -> io::Result<()> {
+    let routes = Arc::new(routes);
     let graceful = GracefulShutdown::new();
     let mut seats = Seats::new(MAX_CONNECTIONS, shutdown.clone());
     loop {
@@ -90,7 +100,13 @@ pub async fn serve_metrics(
             break;
         };
         let (routes, watcher) = (routes.clone(), graceful.watcher());
-        tokio::spawn(serve_connection(stream, routes, watcher, seat));
+        tokio::spawn(serve_connection(
+            stream,
+            routes,
+            header_timeout,
+            watcher,
+            seat,
+        ));
     }
     drop(listener);
     if tokio::time::timeout(DRAIN, graceful.shutdown())
@@ -108,6 +124,7 @@ pub async fn serve_metrics(
 async fn serve_connection(
     stream: TcpStream,
     routes: Arc<Routes>,
+    header_timeout: Duration,
     watcher: Watcher,
     mut seat: Seat,
 ) {
@@ -124,7 +141,7 @@ async fn serve_connection(
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
+        .header_read_timeout(header_timeout)
         .serve_connection(TokioIo::new(stream), service);
     let result = tokio::select! {
         result = watcher.watch(connection) => result,
@@ -214,4 +231,60 @@ fn failed(error: &dyn std::fmt::Display) -> Answer {
         TEXT,
         format!("{error}\n"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+    use crate::BuildInfo;
+
+    /// Connections that say nothing, that say half of something, and that ask much and take nothing.
+    #[tokio::test]
+    async fn health_answers_whoever_holds_connections() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let registry = Registry::new(&BuildInfo {
+            version: "0.1.0".into(),
+            revision: "abc".into(),
+            role: "local".into(),
+        });
+        let routes = Routes {
+            registry: registry.unwrap(),
+            health: Health::always_ready(),
+            extra: None,
+        };
+        // However slow the machine is, nobody's own limit makes room for the one who asks for health.
+        let never = Duration::from_secs(24 * 3600);
+        let shutdown = CancellationToken::new();
+        let server = tokio::spawn(serve(listener, routes, never, shutdown.clone()));
+        let mut held = Vec::new();
+        for number in 0..300 {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            let said = match number % 3 {
+                0 => String::new(),
+                1 => "GET /healthz HTTP/1.1\r\nX".to_owned(),
+                _ => "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n".repeat(50),
+            };
+            // Those that have been ended by now may be told so.
+            let _ = stream.write_all(said.as_bytes()).await;
+            held.push(stream);
+        }
+        let asked = async {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            let request = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+            stream.write_all(request).await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            answer
+        };
+        let answer = tokio::time::timeout(Duration::from_secs(120), asked)
+            .await
+            .expect("health did not answer");
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        shutdown.cancel();
+        drop(held);
+        server.await.unwrap().unwrap();
+    }
 }

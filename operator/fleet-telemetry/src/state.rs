@@ -1,5 +1,8 @@
 //! Of what the series tell.
 
+use fleet_types::Reason;
+use fleet_types::documents::RunResult;
+
 /// Namespace and name of an object. `mirrorfleet local` leaves the namespace empty.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ObjectKey {
@@ -18,9 +21,9 @@ impl ObjectKey {
 
 /// One finished sync run.
 #[derive(Debug, Clone, Copy)]
-pub struct Run<'a> {
-    pub result: &'a str,
-    pub reason: &'a str,
+pub struct Run {
+    pub result: RunResult,
+    pub reason: Reason,
     pub seconds: f64,
     pub bytes: u64,
     pub files: u64,

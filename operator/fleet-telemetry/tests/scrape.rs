@@ -10,6 +10,7 @@ use fleet_telemetry::{
     RunPlace, ServedSnapshot, ServerMetrics, ServerPlace, StoreHealth, WorkerMetrics, respond,
     serve_metrics,
 };
+use fleet_types::documents::RunResult;
 use fleet_types::gauges::{ConditionGauges, MirrorGauges, RegionGauges, RunGauges, UpstreamGauges};
 use fleet_types::{ConditionStatus, Reason};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -32,6 +33,7 @@ fn mirror(region: &str) -> MirrorGauges {
             region: region.into(),
             superseded: Some(Some(1_700_000_000)),
             snapshot: Some("ab".repeat(32)),
+            created: Some(1_600_000_000),
             last_success: Some(1_700_000_100),
             last_run: Some(RunGauges {
                 reason: Reason::SignatureBad,
@@ -82,10 +84,10 @@ fn lines<'t>(text: &'t str, parts: &[&str]) -> Vec<&'t str> {
     text.lines().filter(holds).collect()
 }
 
-fn run() -> Run<'static> {
+fn run() -> Run {
     Run {
-        result: "Published",
-        reason: "Published",
+        result: RunResult::Published,
+        reason: Reason::Published,
         seconds: 12.5,
         bytes: 30_000_000,
         files: 40,
@@ -101,7 +103,7 @@ fn full() -> Registry {
     controller.replace_mirror(&key, mirror("eu-1"));
     controller.record_run(&key, "eu-1", run());
     controller.record_missed_runs(&key, 2);
-    controller.record_reconcile("Mirror", 0.002, Some("ApiError"));
+    controller.record_reconcile("Mirror", 0.002, Some(Reason::ApiError));
     controller.watch_queue("Mirror", || 3);
     controller.record_wait("Mirror", 0.2);
     controller.record_pod_poll("serves");
@@ -191,6 +193,7 @@ fn what_is_true_of_a_mirror_and_an_upstream_is_told_as_it_is() {
     for line in [
         format!("mirrorfleet_region_freshness_objective_seconds{{{region}}} 7200"),
         "mirrorfleet_sync_last_run_info{mirror=\"debian\",namespace=\"mirrors\",reason=\"SignatureBad\",region=\"eu-1\"} 1".into(),
+        format!("mirrorfleet_region_created_timestamp_seconds{{{region}}} 1600000000"),
         format!("mirrorfleet_sync_last_run_finished_timestamp_seconds{{{region}}} 1700000200"),
         format!("mirrorfleet_sync_last_run_duration_seconds{{{region}}} 12"),
         format!("mirrorfleet_sync_last_run_fetched_bytes{{{region}}} 3000"),
@@ -341,7 +344,9 @@ fn what_is_unknown_has_no_series() {
         "mirrorfleet_region_",
         "_last_run_",
         "_interval_",
-        "_upstream_",
+        "_upstream_revision_",
+        "_upstream_key_",
+        "_upstream_condition",
     ] {
         assert!(!text.contains(unknown), "{unknown}: {text}");
     }
@@ -447,41 +452,4 @@ async fn the_listener_answers_its_paths_and_ends_when_told() {
     shutdown.cancel();
     server.await.unwrap().unwrap();
     assert!(TcpStream::connect(address).await.is_err());
-}
-
-/// Connections that say nothing, that say half of something, and that ask much and take nothing.
-#[tokio::test]
-async fn health_answers_whoever_holds_connections() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let shutdown = CancellationToken::new();
-    let server = tokio::spawn(serve_metrics(
-        listener,
-        full(),
-        Health::always_ready(),
-        None,
-        shutdown.clone(),
-    ));
-    let mut held = Vec::new();
-    for number in 0..300 {
-        let mut stream = TcpStream::connect(address).await.unwrap();
-        let said = match number % 3 {
-            0 => String::new(),
-            1 => "GET /healthz HTTP/1.1\r\nX".to_owned(),
-            _ => "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n".repeat(50),
-        };
-        // Those that have been ended by now may be told so.
-        let _ = stream.write_all(said.as_bytes()).await;
-        held.push(stream);
-    }
-    let healthy = tokio::time::timeout(
-        // Less than any of the silent ones is given by itself.
-        std::time::Duration::from_secs(4),
-        get(address, "/healthz"),
-    );
-    let answer = healthy.await.expect("health did not answer");
-    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-    shutdown.cancel();
-    drop(held);
-    server.await.unwrap().unwrap();
 }

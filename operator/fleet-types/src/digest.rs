@@ -24,7 +24,7 @@ pub enum DigestError {
 
 impl fmt::Display for Sha256 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex::encode(self.0))
+        write_hexadecimal(&self.0, f)
     }
 }
 
@@ -153,7 +153,7 @@ impl Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex::encode(self.as_bytes()))
+        write_hexadecimal(self.as_bytes(), f)
     }
 }
 
@@ -161,6 +161,14 @@ impl fmt::Debug for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.algorithm(), self)
     }
+}
+
+/// Without a detour over the heap: every name of a blob is made here.
+fn write_hexadecimal(digest: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let mut digits = [0; 128];
+    let digits = digits.get_mut(..digest.len() * 2).ok_or(fmt::Error)?;
+    hex::encode_to_slice(digest, digits).map_err(|_| fmt::Error)?;
+    f.write_str(std::str::from_utf8(digits).map_err(|_| fmt::Error)?)
 }
 
 /// All digests that an index lists for one file. Empty until something is set.

@@ -35,6 +35,8 @@ pub struct RegionGauges {
     pub superseded: Option<Option<i64>>,
     /// The snapshot that is served.
     pub snapshot: Option<String>,
+    /// Since when it is there to be filled.
+    pub created: Option<i64>,
     pub last_success: Option<i64>,
     pub last_run: Option<RunGauges>,
     /// Failed runs since the last that succeeded.

@@ -4,6 +4,7 @@
 
 pub mod address;
 mod condition;
+mod counted;
 mod digest;
 pub mod documents;
 pub mod gauges;
@@ -17,6 +18,7 @@ mod shown;
 mod size;
 
 pub use condition::ConditionStatus;
+pub use counted::{are, counted};
 pub use digest::{Digest, DigestError, Expected, HashAlgorithm, Hashes, Sha256};
 pub use lock::{lock, lock_read, lock_write};
 pub use order::{Order, OrderError};

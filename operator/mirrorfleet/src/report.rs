@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use fleet_api::upstream::UpstreamType;
 use fleet_sync::{PlanReport, Report, RunResult, Share, UnitReport};
 use fleet_types::documents::UnixSeconds;
-use fleet_types::{Outcome, Reason};
+use fleet_types::{Outcome, Reason, counted};
 use indicatif::HumanBytes;
 use serde::Serialize;
 
@@ -122,10 +122,10 @@ fn run_text(report: &Report) -> String {
     line(
         &mut text,
         format_args!(
-            "  fetched   {} files, {}, {} requests, {:.1} s",
-            report.files_fetched,
+            "  fetched   {}, {}, {}, {:.1} s",
+            counted(report.files_fetched, "file"),
             HumanBytes(report.bytes_fetched),
-            report.requests,
+            counted(report.requests, "request"),
             report.seconds
         ),
     );
@@ -161,8 +161,8 @@ fn plan_text(report: &PlanReport) -> String {
         line(
             &mut text,
             format_args!(
-                "  {word:<8}  {} files, {}",
-                share.files,
+                "  {word:<8}  {}, {}",
+                counted(share.files, "file"),
                 HumanBytes(share.bytes)
             ),
         );
@@ -171,9 +171,9 @@ fn plan_text(report: &PlanReport) -> String {
         line(
             &mut text,
             format_args!(
-                "  disk      {} to be added in {} files, and up to {} for the index; {} free, of which {} stay in reserve",
+                "  disk      {} to be added in {}, and up to {} for the index; {} free, of which {} stay in reserve",
                 HumanBytes(room.bytes),
-                room.files,
+                counted(room.files, "file"),
                 HumanBytes(room.index_bytes),
                 HumanBytes(room.free_bytes),
                 HumanBytes(room.reserve_bytes)
@@ -186,8 +186,8 @@ fn plan_text(report: &PlanReport) -> String {
     line(
         &mut text,
         format_args!(
-            "  to find out: {} requests, {}, {:.1} s",
-            report.requests,
+            "  to find out: {}, {}, {:.1} s",
+            counted(report.requests, "request"),
             HumanBytes(report.bytes_fetched),
             report.seconds
         ),

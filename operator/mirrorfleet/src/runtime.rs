@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use fleet_telemetry::{LogFormat, LogOptions, init_logging};
 use fleet_types::Reason;
+use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
@@ -19,6 +20,7 @@ pub struct LogArguments {
     #[arg(
         long,
         global = true,
+        help_heading = "Log",
         value_enum,
         default_value = "text",
         env = "MIRRORFLEET_LOG_FORMAT",
@@ -29,6 +31,7 @@ pub struct LogArguments {
     #[arg(
         long = "log",
         global = true,
+        help_heading = "Log",
         value_name = "FILTER",
         env = "MIRRORFLEET_LOG",
         hide_env_values = true
@@ -54,7 +57,12 @@ pub struct ManifestArguments {
 #[derive(Debug, clap::Args)]
 pub struct DataArguments {
     /// The folder that holds one store per Mirror, DIR/<mirror>/
-    #[arg(long, value_name = "DIR", env = "MIRRORFLEET_DATA")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "MIRRORFLEET_DATA",
+        hide_env_values = true
+    )]
     pub data: PathBuf,
 }
 
@@ -93,7 +101,39 @@ pub fn block_on<F, T>(role: impl FnOnce(CancellationToken) -> F) -> Result<T, Fa
 where
     F: Future<Output = Result<T, Failure>>,
 {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    run_on(Builder::new_multi_thread(), role)
+}
+
+/// The same for a role that is one run: its network is on this thread, which so need not be woken by another for each
+/// packet that arrives. What computes, or waits for a disk, has threads of its own.
+pub fn block_on_one<F, T>(role: impl FnOnce(CancellationToken) -> F) -> Result<T, Failure>
+where
+    F: Future<Output = Result<T, Failure>>,
+{
+    run_on(Builder::new_current_thread(), role)
+}
+
+/// The same for a role whose tasks are many and short: where there is one processor for them they all run on this thread,
+/// which costs less than handing them to another one.
+pub fn block_on_few<F, T>(role: impl FnOnce(CancellationToken) -> F) -> Result<T, Failure>
+where
+    F: Future<Output = Result<T, Failure>>,
+{
+    let threads = match std::thread::available_parallelism() {
+        Ok(processors) if processors.get() == 1 => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    run_on(threads, role)
+}
+
+fn run_on<F, T>(
+    mut threads: Builder,
+    role: impl FnOnce(CancellationToken) -> F,
+) -> Result<T, Failure>
+where
+    F: Future<Output = Result<T, Failure>>,
+{
+    let runtime = threads
         .enable_all()
         .build()
         .map_err(|error| system(&error))?;

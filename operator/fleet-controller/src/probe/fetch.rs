@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet_types::{Reason, shown_url};
+use fleet_types::{Reason, counted, shown_url};
 use futures::StreamExt;
 use http::StatusCode;
 use http::header::{
@@ -187,7 +187,8 @@ impl HttpFetcher {
             ProbeError::new(
                 Reason::TooLarge,
                 format!(
-                    "{shown}: longer than {max_bytes} bytes, the most that is read for a probe; a sync reads more"
+                    "{shown}: longer than {}, the most that is read for a probe; a sync reads more",
+                    counted(max_bytes, "byte")
                 ),
             )
         };

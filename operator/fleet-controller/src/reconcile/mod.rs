@@ -46,7 +46,7 @@ async fn counted(
 ) -> Option<Duration> {
     let started = Instant::now();
     let result = work.await;
-    let reason = result.as_ref().err().map(|error| error.reason().as_str());
+    let reason = result.as_ref().err().map(WriteError::reason);
     context
         .metrics
         .record_reconcile(kind, started.elapsed().as_secs_f64(), reason);

@@ -60,10 +60,8 @@ pub fn count_runs(context: &Context, mirror: &Mirror, plan: &Plan) {
     for run in &plan.finished {
         let report = run.report.as_ref();
         let counted = Run {
-            result: report
-                .map_or(RunResult::Failed, |report| report.result)
-                .as_str(),
-            reason: run.reason.as_str(),
+            result: report.map_or(RunResult::Failed, |report| report.result),
+            reason: run.reason,
             seconds: report.map_or(0.0, |report| report.seconds),
             bytes: report.map_or(0, |report| report.bytes_fetched),
             files: report.map_or(0, |report| report.files_fetched),

@@ -1,5 +1,6 @@
 //! What is wrong with a control file, or with one of its stanzas.
 
+use fleet_types::counted;
 use std::io;
 
 /// Why a control file cannot be read.
@@ -11,7 +12,7 @@ pub enum Deb822Error {
         stanza: u64,
         what: String,
     },
-    #[error("stanza {stanza}, which begins at line {line}, is larger than {limit} bytes")]
+    #[error("stanza {stanza}, which begins at line {line}, is larger than {}", counted(*.limit, "byte"))]
     TooLarge {
         line: u64,
         stanza: u64,

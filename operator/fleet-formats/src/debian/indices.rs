@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::ops::ControlFlow;
 
-use fleet_types::{Digest, Expected, HashAlgorithm, PathError, Reason, RepoPath};
+use fleet_types::{Digest, Expected, HashAlgorithm, PathError, Reason, RepoPath, counted};
 
 use super::packages::PackageFilter;
 use super::release::{ChecksumLine, malformed, parse_size};
@@ -352,7 +352,7 @@ fn patch(group: &IndexGroup, stanza: &Stanza<'_>, line: &str) -> Result<Payload,
     let listed = ChecksumLine::parse(HashAlgorithm::Sha256, line)
         .map_err(|what| malformed(stanza.malformed(what)))?;
     if listed.size > MAX_PATCH_BYTES {
-        let message = format!("no patch has {} bytes", listed.size);
+        let message = format!("no patch has {}", counted(listed.size, "byte"));
         return Err(Rejected::new(Reason::TooLarge, message));
     }
     if listed.name.contains('/') {

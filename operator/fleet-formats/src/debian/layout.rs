@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use fleet_types::{Digest, Expected, Reason, RepoPath};
+use fleet_types::{Digest, Expected, Reason, RepoPath, counted};
 
 use super::offer::{Declared, Offer};
 use super::release::{Release, ReleaseFile};
@@ -139,8 +139,8 @@ impl Selection<'_> {
         let path = self.suite.path(listed.name)?;
         if listed.file.size > MAX_OUTPUT_LIMIT {
             let message = format!(
-                "the Release lists {path} with {} bytes; no index has more than {MAX_OUTPUT_LIMIT}",
-                listed.file.size
+                "the Release lists {path} with {}; no index has more than {MAX_OUTPUT_LIMIT}",
+                counted(listed.file.size, "byte")
             );
             return Err(Rejected::new(Reason::TooLarge, message));
         }

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
 use fleet_api::mirror::{DebianPackages, PackageRule};
-use fleet_types::Reason;
+use fleet_types::{Reason, counted};
 use globset::{Candidate, GlobBuilder, GlobSet, GlobSetBuilder};
 
 use crate::deb822::Stanza;
@@ -116,7 +116,10 @@ impl RuleSet {
         if rules.len() > MAX_RULES {
             return Err(invalid(
                 String::new(),
-                format!("{} rules; at most {MAX_RULES} are possible", rules.len()),
+                format!(
+                    "{}; at most {MAX_RULES} are possible",
+                    counted(rules.len(), "rule")
+                ),
             ));
         }
         let mut building: [(GlobSetBuilder, Vec<usize>, Mask); 4] =

@@ -1,6 +1,6 @@
 //! Which root files of a suite are believed: the signature and the pair, the first two obligations of [`super::verify`].
 
-use fleet_types::Reason;
+use fleet_types::{Reason, counted};
 
 use crate::openpgp::{self, Keyring, VerifiedPayload};
 use crate::seam::{Rejected, RootContent, SignaturePolicy, Trust, VerifyContext};
@@ -182,8 +182,9 @@ fn enough(verified: &VerifiedPayload, trust: &Trust) -> Result<Signers, Rejected
     Err(Rejected::new(
         Reason::TooFewSignatures,
         format!(
-            "{} of {wanted} good signatures (trust.minGoodSignatures){others}",
-            verified.good.len()
+            "{} of {} (trust.minGoodSignatures){others}",
+            verified.good.len(),
+            counted(wanted, "good signature")
         ),
     ))
 }

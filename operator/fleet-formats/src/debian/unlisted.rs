@@ -1,7 +1,7 @@
 //! What an archive that nobody signs need not say: with `signatures: None` there may be no Release, or one without sums,
 //! or with weak ones. The indices are then read by their usual names, as roots, and what was read is the state.
 
-use fleet_types::{Digest, Hashes, Reason, RepoPath};
+use fleet_types::{Digest, Hashes, Reason, RepoPath, counted};
 use pgp::crypto::hash::HashAlgorithm as Weak;
 
 use super::release::{Release, ReleaseFile};
@@ -140,7 +140,8 @@ fn is_as_listed(name: &str, listed: &ReleaseFile, bytes: &[u8]) -> Result<(), Re
     let mismatch = |what: String| Rejected::new(Reason::DigestMismatch, format!("{name}: {what}"));
     if found != listed.size {
         return Err(mismatch(format!(
-            "has {found} bytes, the Release lists {}",
+            "has {}, the Release lists {}",
+            counted(found, "byte"),
             listed.size
         )));
     }

@@ -1,5 +1,6 @@
 //! Packet framing: one packet at a time, so that a packet that cannot be read costs nothing but itself.
 
+use fleet_types::{are, counted};
 use pgp::packet::{Packet, PacketHeader};
 use pgp::types::{PacketLength, Tag};
 
@@ -37,8 +38,10 @@ impl<'a> Packets<'a> {
         };
         let body = rest.split_at_checked(length as usize).ok_or_else(|| {
             format!(
-                "at byte {at}: a packet of {length} bytes, of which only {} are there",
-                rest.len()
+                "at byte {at}: a packet of {}, of which only {} {} there",
+                counted(length, "byte"),
+                rest.len(),
+                are(rest.len())
             )
         })?;
         let raw = self

@@ -1,5 +1,6 @@
 //! Which hashes and keys are strong enough to be believed.
 
+use fleet_types::counted;
 use pgp::crypto::hash::HashAlgorithm;
 use pgp::ser::Serialize;
 use pgp::types::PublicParams;
@@ -26,8 +27,8 @@ pub(super) fn strong_enough(parameters: &PublicParams) -> Result<(), Fault> {
             match modulus.map(u16::from_be_bytes) {
                 Some(bits) if bits >= MIN_RSA_BITS => Ok(()),
                 bits => Err(Fault::TooWeak(format!(
-                    "an RSA key of {} bits; {MIN_RSA_BITS} are needed",
-                    bits.unwrap_or(0)
+                    "an RSA key of {}; {MIN_RSA_BITS} are needed",
+                    counted(bits.unwrap_or(0), "bit")
                 ))),
             }
         }

@@ -1,6 +1,6 @@
 //! The small questions, each about one region: what is wrong, where, and what happens next.
 
-use fleet_types::{Order, Outcome, Reason};
+use fleet_types::{Order, Outcome, Reason, are, counted};
 
 use crate::fleet::Problem;
 use crate::observed::VolumePhase;
@@ -74,7 +74,12 @@ pub(super) fn damaged(site: &Site) -> Option<Problem> {
     let served = site.view.served()?;
     let files = (!served.damaged.is_empty()).then(|| {
         let count = served.damaged.len();
-        format!("{count} stored files are damaged; the next sync fetches them again")
+        let them = if count == 1 { "it" } else { "them" };
+        let files = counted(count, "stored file");
+        format!(
+            "{files} {} damaged; the next sync fetches {them} again",
+            are(count)
+        )
     });
     let words = served.problem.iter().cloned().chain(files);
     let words: Vec<_> = words.collect();

@@ -16,6 +16,9 @@ pub enum Answer {
 }
 
 impl Answer {
+    /// All words for what came of a question.
+    pub const WORDS: &[&str] = &["serves", "nothing", "unreachable"];
+
     /// One fixed word, for metrics.
     pub const fn word(&self) -> &'static str {
         match self {

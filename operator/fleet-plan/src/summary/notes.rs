@@ -1,7 +1,7 @@
 //! What is wrong with a Mirror and what is held, each as one note.
 
 use fleet_api::{Attempt, ConditionStatus, ConditionType};
-use fleet_types::{Outcome, Reason};
+use fleet_types::{Outcome, Reason, counted};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -84,7 +84,7 @@ fn failures(known: &Known) -> Option<Note> {
         let last = replica.last_attempt.as_ref().filter(failing)?;
         let times = match replica.consecutive_failures {
             ..=1 => "the last sync".to_owned(),
-            many => format!("each of the last {many} syncs"),
+            many => format!("each of the last {}", counted(many, "sync")),
         };
         let name = &region.name;
         Some(Note::new(

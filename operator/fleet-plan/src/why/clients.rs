@@ -58,7 +58,7 @@ fn what_they_get(known: &Known, told: &MirrorSummary, up: &[&RegionSummary]) -> 
         false => "a complete, verified state",
     };
     let state = match published(known, up) {
-        Some(date) => format!("{vouched}, of {date}"),
+        Some(date) => format!("{vouched} of {date}"),
         None => vouched.to_owned(),
     };
     let behind = up.iter().filter_map(|region| region.behind_since).min();

@@ -8,7 +8,6 @@
 //! thread that may block where that fails. `sendfile` has no such mode, so each piece of a large file is asked about
 //! before it is sent: where its last byte is in memory the rest was read ahead with it, nearly always.
 
-mod clock;
 mod head;
 mod input;
 mod output;
@@ -27,7 +26,6 @@ use rustix::net::SendFlags;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use self::clock::Clock;
 use self::head::{Body, Head};
 use self::input::{Input, Next};
 use self::output::{After, Output};
@@ -37,6 +35,7 @@ use crate::asked::{Asked, NeedsDisk};
 use crate::blobs::Blob;
 use crate::body::InFlight;
 use crate::catalog::Catalog;
+use crate::clock::Clock;
 use crate::handler;
 use crate::limits::HEAD_TIMEOUT;
 use crate::read::{read_at_hand, read_patiently};
@@ -118,7 +117,7 @@ impl Connection {
     async fn answer(&mut self, head: Box<Head>) -> io::Result<After> {
         let started = Instant::now();
         self.seat.mark().busy(started);
-        let (head, counted) = self.find_answer(head).await?;
+        let (head, counted) = self.find_answer(head, started).await?;
         let (answer, request) = InFlight::begin(&head.method, counted, started);
         let after = self.after(&head);
         match &answer.content {
@@ -152,15 +151,20 @@ impl Connection {
     }
 
     /// On this thread where nothing has to be waited for.
-    async fn find_answer(&mut self, head: Box<Head>) -> io::Result<(Box<Head>, Counted)> {
-        if let Ok(counted) = find(&self.catalog, &head, false) {
+    async fn find_answer(
+        &mut self,
+        head: Box<Head>,
+        started: Instant,
+    ) -> io::Result<(Box<Head>, Counted)> {
+        let at = started.into_std();
+        if let Ok(counted) = find(&self.catalog, &head, at, false) {
             return Ok((head, counted));
         }
         // Nobody waits for the disk because of a later request.
         self.flush(SendFlags::empty()).await?;
         let catalog = self.catalog.clone();
         let finding = tokio::task::spawn_blocking(move || {
-            let counted = find(&catalog, &head, true).ok();
+            let counted = find(&catalog, &head, Instant::now().into_std(), true).ok();
             (head, counted)
         });
         match finding.await {
@@ -304,7 +308,7 @@ impl Connection {
     async fn send_piece(&mut self, blob: &Blob, piece: Range<u64>) -> io::Result<u64> {
         let mut at = piece.start;
         let length = usize::try_from(piece.end - piece.start).map_err(io::Error::other)?;
-        let sent = when_writable(self.line(), |stream| {
+        let sent = when_writable(self.line(), length, |stream| {
             Ok(rustix::fs::sendfile(
                 stream,
                 &blob.file,
@@ -359,7 +363,12 @@ impl Connection {
     }
 }
 
-fn find(catalog: &Catalog, head: &Head, may_block: bool) -> Result<Counted, NeedsDisk> {
+fn find(
+    catalog: &Catalog,
+    head: &Head,
+    at: std::time::Instant,
+    may_block: bool,
+) -> Result<Counted, NeedsDisk> {
     let asked = Asked {
         method: &head.method,
         path: head.uri.path(),
@@ -368,6 +377,7 @@ fn find(catalog: &Catalog, head: &Head, may_block: bool) -> Result<Counted, Need
             authority: head.uri.authority().map(|authority| authority.as_str()),
             secure: false,
         },
+        at,
         may_block,
     };
     handler::answer(catalog, asked)

@@ -1,12 +1,13 @@
 //! Answers on their way into a socket: heads and small bodies are collected and sent together, large files go from the
 //! page cache into the socket without passing through this process.
 
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 
 use super::head::Head;
 use super::spare::{self, Spare};
 use crate::body::InFlight;
 use crate::date;
+use crate::headers::Headers;
 
 /// Sent at the latest when this many bytes have been collected.
 const ENOUGH: usize = 64 * 1024;
@@ -47,13 +48,7 @@ impl Output {
     }
 
     /// A head as it answers `asked`.
-    pub fn push_head(
-        &mut self,
-        status: StatusCode,
-        headers: &HeaderMap,
-        asked: &Head,
-        after: After,
-    ) {
+    pub fn push_head(&mut self, status: StatusCode, headers: &Headers, asked: &Head, after: After) {
         let (version, connection) = match (asked.is_http_10, after) {
             (false, After::GoOn) => ("HTTP/1.1 ", ""),
             (false, After::Close) => ("HTTP/1.1 ", "connection: close\r\n"),
@@ -69,7 +64,7 @@ impl Output {
         out.push(b' ');
         out.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
         out.extend_from_slice(b"\r\n");
-        for (name, value) in headers {
+        for (name, value) in headers.iter() {
             out.extend_from_slice(name.as_str().as_bytes());
             out.extend_from_slice(b": ");
             out.extend_from_slice(value.as_bytes());

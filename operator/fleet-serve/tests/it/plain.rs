@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::process::Stdio;
 
 use crate::common::{
-    Connection, DATE, PATIENCE, Running, Store, certificate, fixed, mutable, start, start_with,
+    Connection, DATE, Name, PATIENCE, Running, Store, certificate, fixed, mutable, start,
+    start_with,
 };
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
@@ -19,18 +20,25 @@ fn middle() -> Vec<u8> {
 }
 
 fn store(data: &TempDir) -> Store {
-    let store = Store::new(data.path(), "debian");
+    store_and(data, None)
+}
+
+/// Making it takes a second or two.
+fn store_with_large(data: &TempDir) -> Store {
     let large = (0..LARGE as u32 / 4).flat_map(u32::to_le_bytes);
-    store.publish(
-        1000,
-        &[
-            mutable("InRelease", "release"),
-            fixed("empty", ""),
-            fixed("small", "0123456789"),
-            fixed("middle", middle()),
-            fixed("large", large.collect::<Vec<u8>>()),
-        ],
-    );
+    store_and(data, Some(fixed("large", large.collect::<Vec<u8>>())))
+}
+
+fn store_and(data: &TempDir, more: Option<Name>) -> Store {
+    let store = Store::new(data.path(), "debian");
+    let mut names = vec![
+        mutable("InRelease", "release"),
+        fixed("empty", ""),
+        fixed("small", "0123456789"),
+        fixed("middle", middle()),
+    ];
+    names.extend(more);
+    store.publish(1000, &names);
     store
 }
 
@@ -67,7 +75,7 @@ const LAST: &str = "GET /debian/InRelease HTTP/1.1\r\nHost: a\r\nConnection: clo
 #[tokio::test(flavor = "multi_thread")]
 async fn sixteen_requests_in_one_segment_are_answered_in_order() {
     let data = TempDir::new().unwrap();
-    let _store = store(&data);
+    let _store = store_with_large(&data);
     let server = start(data.path()).await;
     let paths = [
         "small",
@@ -209,7 +217,7 @@ async fn bodies_never_become_requests() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_goes_away_costs_nothing() {
     let data = TempDir::new().unwrap();
-    let _store = store(&data);
+    let _store = store_with_large(&data);
     let server = start(data.path()).await;
     for _ in 0..20 {
         let mut connection = Connection::open(server.http).await;
@@ -256,7 +264,7 @@ async fn a_thousand_idle_connections_leave_room_and_end_with_the_server() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_large_file_is_being_sent_for_ends_before_the_server_does() {
     let data = TempDir::new().unwrap();
-    let _store = store(&data);
+    let _store = store_with_large(&data);
     let server = start(data.path()).await;
     let mut connection = Connection::open(server.http).await;
     let text = [get("large"), get("small")].concat();
@@ -291,7 +299,7 @@ async fn a_damaged_blob_that_is_open_is_noticed_before_a_byte_is_sent() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_turns_out_to_be_cut_is_refused_the_next_time() {
     let data = TempDir::new().unwrap();
-    let store = store(&data);
+    let store = store_with_large(&data);
     let server = start(data.path()).await;
     let range = [("Range", "bytes=0-99999")];
     let opened = server.ask("GET", "/debian/large", &range).await;
@@ -313,7 +321,7 @@ async fn a_file_that_turns_out_to_be_cut_is_refused_the_next_time() {
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_are_the_same_with_and_without_tls() {
     let data = TempDir::new().unwrap();
-    let _store = store(&data);
+    let _store = store_with_large(&data);
     let plain = start(data.path()).await;
     let certificate = certificate(data.path(), "localhost").await;
     let encrypted = start_with(data.path(), Some(certificate)).await;

@@ -214,6 +214,37 @@ fn sha512_alone_is_enough_and_two_downloads_of_one_content_do_not_disturb_each_o
 }
 
 #[test]
+fn a_blob_is_read_only_whatever_lay_in_its_place_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let writer = writer(dir.path());
+    let digest = sha256(b"abc");
+    let staged = dir.path().join(format!("staging/sha256-{digest}"));
+    for mode in [0o600, 0o444] {
+        fs::write(&staged, "another").unwrap();
+        fs::set_permissions(&staged, fs::Permissions::from_mode(mode)).unwrap();
+        let staged = writer.staging().put_bytes(b"abc").unwrap();
+        writer.staging().commit_batch(vec![staged]).unwrap();
+        let blob = writer.blob_path(&digest);
+        assert_eq!(fs::read(&blob).unwrap(), b"abc");
+        let mode = fs::metadata(&blob).unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o444);
+    }
+}
+
+#[test]
+fn a_writer_knows_the_blobs_of_those_before_it_and_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    for (now, before, content) in [(1, None, "one"), (2, Some("one"), "two")] {
+        let writer = writer(dir.path());
+        let has = |content: &str| writer.has_blob(&sha256(content.as_bytes()), 3);
+        assert!(before.is_none_or(has));
+        assert!(!has(content));
+        publish(&writer, now, &[("x", content)]);
+        assert!(has(content));
+    }
+}
+
+#[test]
 fn several_threads_stage_and_commit_at_once() {
     let dir = tempfile::tempdir().unwrap();
     let writer = writer(dir.path());

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use fleet_formats::seam::{Compression, IndexFile, IndexGroup};
 use fleet_store::{Entry, EntryState};
-use fleet_types::{Digest, RepoPath};
+use fleet_types::{Digest, RepoPath, are, counted};
 
 use super::list::Listed;
 use super::preflight::preflight_sizes;
@@ -24,6 +24,19 @@ pub(super) struct Advance {
     pub listed: Listed,
     /// By group and file, in the order of the listing.
     pub presence: Vec<Vec<Presence>>,
+}
+
+impl Advance {
+    /// Of the indices that list payload, each in the form that is read.
+    pub fn listing_bytes(&self) -> u64 {
+        let groups = self.listed.index.groups.iter().zip(&self.presence);
+        let size = |(group, files): (&IndexGroup, &Vec<Presence>)| {
+            let mut files = group.files.iter().zip(files);
+            let here = files.find(|(_, presence)| matches!(presence, Presence::Here { .. }))?;
+            Some(here.0.expected.size).filter(|_| group.lists_payload)
+        };
+        groups.filter_map(size).sum()
+    }
 }
 
 /// Which file of which unit a request is for.
@@ -217,7 +230,8 @@ pub(super) fn notes_of(watch: &Watch, unit: &str, notes: Vec<String>) {
         watch.note(unit, &note);
     }
     if more > 0 {
-        watch.note(unit, &format!("{more} more index files are left out"));
+        let files = counted(more, "more index file");
+        watch.note(unit, &format!("{files} {} left out", are(more)));
     }
 }
 

@@ -1,6 +1,6 @@
 //! What an upstream lists and does not have, or not with these bytes: it holds its unit, and a rule lets the rest through.
 
-use fleet_types::RepoPath;
+use fleet_types::{RepoPath, counted};
 
 use super::inputs::exclude_rule;
 use crate::Problem;
@@ -55,7 +55,7 @@ impl Lacking {
             _ if self.is_much() => {
                 format!("; more than {MAX_FILES} listed files cannot be had")
             }
-            files => format!("; {} more listed files cannot be had", files - 1),
+            files => format!("; {} cannot be had", counted(files - 1, "more listed file")),
         };
         let paths: Vec<&str> = self.paths.iter().map(RepoPath::as_str).collect();
         let rule = exclude_rule(&paths);

@@ -35,6 +35,7 @@
 //! takes up what it can use, and collects the rest. Roots are in memory or, the large ones, in files without a name until
 //! they are blobs, and leave nothing. Damage that was found is noted before it is mended.
 
+mod ahead;
 mod base;
 mod blocking;
 mod carry;

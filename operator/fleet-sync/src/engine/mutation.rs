@@ -1,7 +1,7 @@
 //! The mutation rule: new bytes under a known name are refused until a person allows them.
 
 use fleet_store::Entry;
-use fleet_types::Reason;
+use fleet_types::{Reason, counted};
 
 use super::base::Base;
 use super::want::{Want, WantState};
@@ -30,11 +30,11 @@ pub(super) fn mutation(
         return None;
     }
     let text = format!(
-        "{} was known with {} bytes and SHA-256 {}, and is now listed with {} bytes and {}; if the upstream says that this is right, put into the Mirror's spec `verification: {{{}}}`",
+        "{} was known with {} and SHA-256 {}, and is now listed with {} and {}; if the upstream says that this is right, put into the Mirror's spec `verification: {{{}}}`",
         want.path,
-        before.size,
+        counted(before.size, "byte"),
         before.digest,
-        want.size,
+        counted(want.size, "byte"),
         want.digest_text(),
         allowance(want)
     );

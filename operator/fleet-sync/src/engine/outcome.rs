@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use fleet_store::Writer;
 use fleet_types::documents::{Success, UnixSeconds, cut};
-use fleet_types::{Outcome, Reason, UnitRevision};
+use fleet_types::{Outcome, Reason, UnitRevision, counted};
 
 use super::blocking::blocking;
 use super::memory::Memory;
@@ -312,8 +312,9 @@ fn foreseen_outcomes(units: &[String], foreseen: Foreseen) -> (Outcomes, Option<
             RunResult::Published,
             Reason::Published,
             format!(
-                "would fetch {} files with {} bytes and publish",
-                plan.fetch.files, plan.fetch.bytes
+                "would fetch {} with {} and publish",
+                counted(plan.fetch.files, "file"),
+                counted(plan.fetch.bytes, "byte")
             ),
         )),
         None if refusals.is_empty() => Some((

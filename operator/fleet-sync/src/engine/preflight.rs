@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use fleet_store::{Sorted, Space, Store, StoreError};
-use fleet_types::{Digest, Reason, Sha256};
+use fleet_types::{Digest, Reason, Sha256, counted};
 
 use super::fetching::Fetch;
 use super::plan::{Addition, Plan};
@@ -145,16 +145,18 @@ fn shortage(space: &Space, addition: Addition, promised: u64) -> Option<Problem>
     let needed = bytes.saturating_add(reserve).saturating_add(promised);
     if bytes > 0 && needed > space.free_bytes {
         let text = format!(
-            "the volume has {} bytes free; this run adds {} (and {reserve} stay in reserve, {promised} are promised to other runs): free space, grow the volume (`spec.storage.size`) or copy less",
-            space.free_bytes, bytes
+            "the volume has {} free; this run adds {} (and {reserve} stay in reserve, {promised} are promised to other runs): free space, grow the volume (`spec.storage.size`) or copy less",
+            counted(space.free_bytes, "byte"),
+            bytes
         );
         return Some(Problem::new(Reason::StorageFull, text));
     }
     let free = space.free_inodes?;
     if addition.files > 0 && addition.files.saturating_add(RESERVE_INODES) > free {
         let text = format!(
-            "the volume has {free} inodes free; this run adds {} files: use a file system with more inodes, or copy less",
-            addition.files
+            "the volume has {} free; this run adds {}: use a file system with more inodes, or copy less",
+            counted(free, "inode"),
+            counted(addition.files, "file")
         );
         return Some(Problem::new(Reason::StorageFull, text));
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use fleet_formats::seam::{UnitIndex, Verified};
 use fleet_store::{Prepared, Publication, SnapshotId, SnapshotMeta};
-use fleet_types::{Reason, UnitRevision};
+use fleet_types::{Reason, UnitRevision, counted};
 
 use super::base::Content;
 use super::check::Closed;
@@ -255,7 +255,10 @@ fn serve(
         Publishing::ByOrder { .. } => Ok(Served {
             result: RunResult::Prepared,
             reason: Reason::Prepared,
-            message: format!("snapshot {id} with {entries} paths is prepared"),
+            message: format!(
+                "snapshot {id} with {} is prepared",
+                counted(entries, "path")
+            ),
             revision,
         }),
     }
@@ -344,7 +347,7 @@ fn served(
         Publication::Switched { .. } => (
             RunResult::Published,
             Reason::Published,
-            format!("snapshot {id} with {entries} paths is served"),
+            format!("snapshot {id} with {} is served", counted(entries, "path")),
         ),
         Publication::Unchanged => (
             RunResult::Unchanged,

@@ -9,12 +9,16 @@ use fleet_formats::seam::{Compression, Format, IndexFile, IndexGroup, Item, Reje
 use fleet_types::{Digest, Expected, Reason, RepoPath};
 use sha2::{Digest as _, Sha256, Sha512};
 
+use super::ahead::read_ahead;
 use super::presence::Presence;
 use super::run::Ground;
 use crate::Problem;
 use crate::stop::Stop;
 
 const OTHER_BYTES: &str = "it decompresses to other bytes than are listed, and clients refuse it; the upstream must publish it anew";
+
+/// A compressed index that is smaller is read before a thread for it had begun.
+const WORTH_A_THREAD: u64 = 64 << 10;
 
 /// Reads the best form of an index that is here; which it was, and how many entries it has. A form of no bytes lists
 /// nothing, so that one that has some is better. `is_new` is false for what was compared when it was accepted.
@@ -78,18 +82,26 @@ fn read_form(
         Some(_) => Whole::ByDigest,
         None => Whole::ByItself,
     };
-    let content = decompress::reader(file.compression, content, limit, whole);
-    let mut reader = IndexReader::new(content, promised.filter(|_| is_new), &ground.watch.stop);
-    let mut taken = Ok(());
-    let read = format.read_index(group, &mut reader, &mut |item| {
-        taken = each(item);
-        match taken {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(_) => ControlFlow::Break(()),
-        }
-    });
-    taken?;
-    match read.and_then(|entries| reader.finish().map(|()| entries)) {
+    let mut content = decompress::reader(file.compression, content, limit, whole);
+    let mut read = |content: &mut dyn Read| {
+        let promised = promised.filter(|_| is_new);
+        let mut reader = IndexReader::new(content, promised, &ground.watch.stop);
+        let mut taken = Ok(());
+        let read = format.read_index(group, &mut reader, &mut |item| {
+            taken = each(item);
+            match taken {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(_) => ControlFlow::Break(()),
+            }
+        });
+        taken.map(|()| read.and_then(|entries| reader.finish().map(|()| entries)))
+    };
+    let is_work = file.compression != Compression::None && file.expected.size >= WORTH_A_THREAD;
+    let read = match is_work {
+        true => read_ahead(content, read).map_err(no_thread)?,
+        false => read(&mut content),
+    };
+    match read? {
         Ok(entries) => Ok(entries),
         Err(rejected) => {
             ground.watch.stop.check()?;
@@ -97,6 +109,11 @@ fn read_form(
             Err(Problem::new(rejected.reason, text))
         }
     }
+}
+
+fn no_thread(error: io::Error) -> Problem {
+    let text = format!("no thread can be started for reading an index: {error}");
+    Problem::new(Reason::StorageFailed, text)
 }
 
 /// Ends with the run, since an index need not list anything for a long time; and compares what comes with what is

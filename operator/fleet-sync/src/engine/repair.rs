@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fleet_store::{Entry, EntryState};
-use fleet_types::{Digest, Expected, RepoPath, Sha256};
+use fleet_types::{Digest, Expected, RepoPath, Sha256, counted};
 
 use super::blocking::blocking;
 use super::damage::Damage;
@@ -36,8 +36,8 @@ pub(super) async fn repair(ground: &Ground, upstream: &Upstream) -> Result<(), P
         blocking(move || Ok(named_damage(&at)?.into_iter().collect())).await?;
     preflight_sizes(ground, named.iter().map(|(_, named)| named.size))?;
     ground.watch.progress.note(&format!(
-        "fetching {} files again that were found damaged",
-        named.len()
+        "fetching {} again, found damaged",
+        counted(named.len(), "file")
     ));
     let wants: Vec<_> = named
         .iter()

@@ -7,8 +7,8 @@
 use std::time::{Duration, Instant};
 
 use fleet_store::Share;
-use fleet_types::Sha256;
 use fleet_types::documents::{ScrubState, UnixSeconds};
+use fleet_types::{Sha256, counted};
 
 use super::blocking::blocking;
 use super::repair::repair;
@@ -34,10 +34,14 @@ pub(super) async fn scrub(ground: &Ground, upstream: &Upstream) -> Result<Option
     blocking(move || shelves.settle_damage()).await?;
     let left = ground.stock.shelves.damage.count();
     let rest = match left {
+        0 if damaged == 1 => "it was fetched again".to_owned(),
         0 => "they were fetched again".to_owned(),
         left => format!("{left} of them cannot be had again for now"),
     };
-    Ok(Some(format!("{damaged} stored files had rotted; {rest}")))
+    Ok(Some(format!(
+        "{} had rotted; {rest}",
+        counted(damaged, "stored file")
+    )))
 }
 
 fn look_for_rot(ground: &Ground) -> Result<u64, Problem> {

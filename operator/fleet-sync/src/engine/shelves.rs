@@ -113,11 +113,12 @@ impl Shelves {
     }
 
     pub fn has(&self, digest: &Sha256, size: u64) -> bool {
-        // A dry run's own store is new, so what is in it is whole.
-        let whole = |store: &Store| store.has_blob(digest, size) && !self.damage.contains(digest);
+        let whole = |is_there: bool| is_there && !self.damage.contains(digest);
+        let is_there = self.writer.has_blob(digest, size);
         match &self.real {
-            Some(real) => self.writer.has_blob(digest, size) || whole(real),
-            None => whole(&self.writer),
+            // A dry run's own store is new, so what is in it is whole.
+            Some(real) => is_there || whole(real.has_blob(digest, size)),
+            None => whole(is_there),
         }
     }
 

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use fleet_store::Sorted;
-use fleet_types::Reason;
+use fleet_types::{Reason, counted};
 
 use super::gather::{Gather, Stance};
 use super::indices::Advance;
@@ -114,11 +114,14 @@ fn refused(loss: Loss, unit: &str, advance: &Advance, shrink: &Shrink) -> Proble
     let all = loss.gone + loss.kept;
     let count = shrink
         .max_count
-        .map(|count| format!(" and {count} files"))
+        .map(|count| format!(" and {}", counted(count, "file")))
         .unwrap_or_default();
     let text = format!(
-        "{unit}: {} of {all} files would go; verification.shrink allows {} %{count}; if the upstream really dropped them, put into the Mirror's spec `verification: {{shrink: {{allowed: [\"{}\"]}}}}`",
-        loss.gone, shrink.max_percent, advance.listed.index.revision.digest
+        "{unit}: {} of {} would go; verification.shrink allows {} %{count}; if the upstream really dropped them, put into the Mirror's spec `verification: {{shrink: {{allowed: [\"{}\"]}}}}`",
+        loss.gone,
+        counted(all, "file"),
+        shrink.max_percent,
+        advance.listed.index.revision.digest
     );
     Problem::new(Reason::ShrinkRefused, text)
 }

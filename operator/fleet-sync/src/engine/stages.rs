@@ -1,9 +1,11 @@
 //! One run from listing to collecting, with the units that are refused on the way.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
 use std::sync::Arc;
 
 use fleet_store::{SnapshotId, Sorted};
+use futures::future::{Either, select};
 
 use super::blocking::blocking;
 use super::check;
@@ -247,11 +249,26 @@ impl Run {
         }
     }
 
+    /// Plans. What a first copy will fetch by is opened meanwhile, as far as that takes no longer.
+    async fn plan_and_open(&self, standing: &mut Standing) -> Result<Option<Plan>, Problem> {
+        let size = |stance: &Stance| match stance {
+            Stance::Advance(advance) if self.ground.stock.base.is_none() => advance.listing_bytes(),
+            _ => 0,
+        };
+        let listing_bytes = standing.stances.iter().map(size).sum();
+        let planning = pin!(self.plan(standing));
+        let opening = pin!(self.upstream.open_for(listing_bytes));
+        match select(planning, opening).await {
+            Either::Left((plan, _)) => plan,
+            Either::Right(((), planning)) => planning.await,
+        }
+    }
+
     /// Fetches until what is left of the plan is complete, then publishes it.
     async fn fetch_and_publish(&self, standing: &mut Standing) -> Result<Option<Served>, Problem> {
         let mut fetched: Vec<Sorted<Fetched>> = Vec::new();
         loop {
-            let Some(plan) = self.plan(standing).await? else {
+            let Some(plan) = self.plan_and_open(standing).await? else {
                 return Ok(None);
             };
             self.ground
@@ -305,6 +322,8 @@ impl Run {
         let (served, made) = blocking(move || {
             store_roots(&ground.stock.shelves, &stances)?;
             let closed = check::close(&ground, &wants, &fetched, &endorsed)?;
+            // All of them that counts is in it, and it takes as much memory again until it is a snapshot.
+            drop((wants, fetched, endorsed));
             ground.watch.stop.check()?;
             publish(&ground, closed, &stances, &omitted)
         })

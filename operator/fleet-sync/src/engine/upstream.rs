@@ -16,6 +16,11 @@ use crate::fetch::{
 use crate::stop::Stop;
 use crate::{Problem, SyncOptions};
 
+/// Connections that are opened before they are needed: what a small change is fetched by.
+const AHEAD: usize = 2;
+/// What lists some thirty files: a connection is worth that.
+const LISTING_BYTES_PER_CONNECTION: u64 = 8 << 10;
+
 pub(super) struct Upstream {
     pub fetcher: Fetcher,
     pub writers: Arc<Writers>,
@@ -93,8 +98,16 @@ impl Upstream {
     /// Connections to where content comes from, if that is this endpoint.
     pub async fn open_ahead(&self, endpoint: usize) {
         if self.fetcher.endpoints().bulk().start == endpoint {
-            self.fetcher.open_ahead(endpoint).await;
+            self.fetcher.open_ahead(endpoint, AHEAD).await;
         }
+    }
+
+    /// Connections for all that so large compressed indices list.
+    pub async fn open_for(&self, listing_bytes: u64) {
+        let wanted = usize::try_from(listing_bytes / LISTING_BYTES_PER_CONNECTION);
+        let endpoint = self.fetcher.endpoints().bulk().start;
+        let most = wanted.unwrap_or(usize::MAX);
+        self.fetcher.open_ahead(endpoint, most).await;
     }
 
     /// Fetches all of this, and makes durable what came.

@@ -55,17 +55,24 @@ enum Grant {
 /// The right to have one connection open. What is kept idle has one too, and does not keep the budget.
 pub(super) struct Place(Weak<Budget>);
 
+/// A pipelined connection, and the right to have it open. It is closed before its place is given up: by order of the fields.
+pub(super) struct Kept {
+    pub wire: Wire,
+    pub place: Place,
+    pub origin: Arc<str>,
+}
+
 /// A connection that nobody uses.
 enum Idle {
     Lane(Lane),
-    Wire(Wire),
+    Wire(Kept),
 }
 
 impl Idle {
     fn into_place(self) -> Place {
         match self {
             Idle::Lane(lane) => lane.place,
-            Idle::Wire(wire) => wire.place,
+            Idle::Wire(kept) => kept.place,
         }
     }
 }
@@ -150,24 +157,24 @@ impl Budget {
     }
 
     /// A pipelined connection to `origin` that was kept.
-    pub fn wire(&self, origin: &str) -> Option<Wire> {
+    pub fn kept(&self, origin: &str) -> Option<Kept> {
         let mut state = self.state();
-        let is_it = |idle: &mut Idle| matches!(idle, Idle::Wire(wire) if *wire.origin == *origin);
+        let is_it = |idle: &mut Idle| matches!(idle, Idle::Wire(kept) if *kept.origin == *origin);
         match state.idle.extract_if(.., is_it).next()? {
-            Idle::Wire(wire) => Some(wire),
+            Idle::Wire(kept) => Some(kept),
             Idle::Lane(_) => None,
         }
     }
 
     /// Keeps a pipelined connection for the next requests to its origin, or gives its place to who waits.
-    pub fn keep(self: &Arc<Self>, wire: Wire) {
+    pub fn keep(self: &Arc<Self>, kept: Kept) {
         let mut state = self.state();
         if state.waiters.is_empty() {
-            return state.idle.push(Idle::Wire(wire));
+            return state.idle.push(Idle::Wire(kept));
         }
         drop(state);
         // Its place goes to who is first.
-        drop(wire);
+        drop(kept);
     }
 
     pub fn need(&self) -> Need {

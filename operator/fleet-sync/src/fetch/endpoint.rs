@@ -8,7 +8,7 @@ use url::Url;
 
 use super::budget::Budget;
 use super::client::Recipe;
-use super::http::Line;
+use super::line::Line;
 use super::options::FetchOptions;
 use super::retry::RetryPolicy;
 use super::url_path::{identity, shown};

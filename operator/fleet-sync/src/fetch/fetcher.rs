@@ -101,9 +101,9 @@ impl Fetcher {
     }
 
     /// Does now what the requests to come would wait for.
-    pub async fn open_ahead(&self, endpoint: usize) {
+    pub async fn open_ahead(&self, endpoint: usize, most: usize) {
         if let Some(transport) = self.endpoints.transports().nth(endpoint) {
-            transport.open_ahead().await;
+            transport.open_ahead(most).await;
         }
     }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use fleet_types::Reason;
+use fleet_types::{Reason, counted};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use tokio::fs::File;
@@ -98,7 +98,10 @@ impl FileTransport {
             let promised = sink.promised().unwrap_or(position);
             return Err(FetchError::new(
                 FailureKind::Mismatch,
-                format!("{name}: has {length} bytes, its index promises {promised}"),
+                format!(
+                    "{name}: has {}, its index promises {promised}",
+                    counted(length, "byte")
+                ),
             ));
         }
         sink.announced(0, length).map_err(|e| e.at(name))?;

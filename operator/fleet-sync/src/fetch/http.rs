@@ -14,18 +14,18 @@ use reqwest::header::{
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Version};
 use url::Url;
 
-use super::budget::{Budget, Target};
+use super::budget::Target;
 use super::client::authorize;
-use super::meter::Meter;
+use super::line::{Endpoint, Line};
 use super::pace::Pace;
-use super::pipeline::{self, Dialer, Pipelining, Traffic};
+use super::pipeline::{self, Alone, Dialer, Pipelining, Traffic};
 use super::redirect::Way;
 use super::sink::Sink;
 use super::told::told;
-use super::url_path::{shown_file, url_of};
+use super::url_path::url_of;
 use super::verdict::{check_length, is_settled, range_fits, re_encoded, refusal, says_close, unix};
 use super::{Answer, Arrival, FailureKind, FetchError, Received, Request, Transport, Validators};
-use crate::{Credentials, Problem};
+use crate::Problem;
 
 /// Requests under way for each connection where answers come one at a time.
 const ONE_AT_A_TIME: usize = 2;
@@ -39,26 +39,6 @@ const CONNECTION_COMES_BACK: Duration = Duration::from_millis(1);
 /// An http or https endpoint.
 #[derive(Clone)]
 pub struct HttpTransport(Arc<Endpoint>);
-
-/// What one endpoint's requests need.
-pub(super) struct Endpoint {
-    pub base: Url,
-    pub origin: Arc<str>,
-    pub line: Line,
-    /// None where requests cannot be pipelined, because a proxy is between.
-    pub dialer: Option<Dialer>,
-    pub pipelining: Pipelining,
-}
-
-/// What all endpoints of a run share.
-#[derive(Clone)]
-pub(super) struct Line {
-    pub credentials: Option<Credentials>,
-    pub budget: Arc<Budget>,
-    pub max_connections: usize,
-    pub stall: Duration,
-    pub meter: Arc<Meter>,
-}
 
 impl HttpTransport {
     pub(super) fn new(base: Url, line: Line) -> Result<HttpTransport, Problem> {
@@ -74,11 +54,13 @@ impl HttpTransport {
 
 impl Transport for HttpTransport {
     fn fetch_many(&self, requests: BoxStream<'static, Request>) -> BoxStream<'static, Answer> {
-        Traffic::start(self.0.clone(), requests).boxed()
+        let endpoint = self.0.clone();
+        let alone: Alone = Box::new(move |request| endpoint.clone().answer(request).boxed());
+        Traffic::start(self.0.clone(), alone, requests).boxed()
     }
 
-    fn open_ahead(&self) -> BoxFuture<'static, ()> {
-        pipeline::open_ahead(self.0.clone()).boxed()
+    fn open_ahead(&self, most: usize) -> BoxFuture<'static, ()> {
+        pipeline::open_ahead(self.0.clone(), most).boxed()
     }
 
     fn appetite(&self) -> usize {
@@ -92,15 +74,6 @@ impl Transport for HttpTransport {
 }
 
 impl Endpoint {
-    pub fn pipelines(&self) -> bool {
-        self.dialer.is_some() && self.pipelining.is_allowed()
-    }
-
-    /// For messages: the URL without credentials.
-    pub fn name_of(&self, request: &Request) -> String {
-        shown_file(&self.base, &request.path)
-    }
-
     /// The ordinary way.
     pub async fn answer(self: Arc<Self>, mut request: Request) -> Answer {
         let result = self.fetch(&mut request).await;
@@ -354,17 +327,6 @@ impl Endpoint {
             modified,
             validators,
         }))
-    }
-
-    pub fn stalled(&self, name: &str) -> FetchError {
-        FetchError::new(
-            FailureKind::Stalled,
-            format!(
-                "{name}: fewer than {} bytes arrived within {} s",
-                Pace::LEAST_BYTES,
-                self.line.stall.as_secs_f64()
-            ),
-        )
     }
 }
 

@@ -9,6 +9,7 @@ mod endpoint;
 mod fetcher;
 mod file;
 mod http;
+mod line;
 mod meter;
 mod options;
 mod pace;
@@ -51,8 +52,10 @@ pub trait Transport: Send + Sync {
     /// How many requests it can make use of at once.
     fn appetite(&self) -> usize;
 
-    /// Does now what the first of many requests would wait for, as far as nothing has to give way.
-    fn open_ahead(&self) -> BoxFuture<'static, ()> {
+    /// Does now what the first of many requests would wait for, as far as nothing has to give way and on no more than `most`
+    /// connections in a run.
+    fn open_ahead(&self, most: usize) -> BoxFuture<'static, ()> {
+        let _ = most;
         std::future::ready(()).boxed()
     }
 }

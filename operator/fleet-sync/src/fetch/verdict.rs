@@ -1,5 +1,6 @@
 //! What a status and headers mean, decided without network.
 
+use fleet_types::counted;
 use std::time::{Duration, SystemTime};
 
 use reqwest::StatusCode;
@@ -40,8 +41,8 @@ pub(super) fn check_length(
         Some(promised) if start.saturating_add(length) < promised => Err(FetchError::new(
             FailureKind::Mismatch,
             format!(
-                "{name}: has {} bytes, its index promises {promised}",
-                start.saturating_add(length)
+                "{name}: has {}, its index promises {promised}",
+                counted(start.saturating_add(length), "byte")
             ),
         )),
         _ => Ok(()),

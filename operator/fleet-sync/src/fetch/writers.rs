@@ -20,6 +20,8 @@ use crate::Problem;
 const THREADS: usize = 2;
 /// Orders that may wait for a thread; each holds one chunk of a body.
 const QUEUE: usize = 16;
+/// Small files that go to one thread before the next one gets any: who is at work need not be woken.
+const TOGETHER: u64 = 8;
 /// Each batch waits for the disk, and so for what others have written to it too.
 const BATCH_FILES: usize = 1024;
 const BATCH_BYTES: u64 = 256 << 20;
@@ -29,7 +31,9 @@ const BATCH_BYTES: u64 = 256 << 20;
 pub struct Writers {
     queues: Vec<mpsc::Sender<Order>>,
     threads: Vec<thread::JoinHandle<()>>,
+    /// Large and small files so far.
     next: AtomicU64,
+    next_small: AtomicU64,
     failure: Arc<OnceLock<Problem>>,
 }
 
@@ -122,6 +126,7 @@ impl Writers {
             queues,
             threads,
             next: AtomicU64::new(0),
+            next_small: AtomicU64::new(0),
             failure,
         }))
     }
@@ -138,7 +143,8 @@ impl Writers {
 
     pub(crate) async fn store(&self, expected: Expected, body: Bytes) -> Result<Sha256, SinkError> {
         let (reply, answer) = oneshot::channel();
-        let (_, queue) = self.pick().map_err(SinkError::Store)?;
+        let number = self.next_small.fetch_add(1, Ordering::Relaxed) / TOGETHER;
+        let queue = self.queue(number).map_err(SinkError::Store)?;
         send(
             queue,
             Order::Whole {
@@ -157,7 +163,8 @@ impl Writers {
 
     pub(crate) async fn begin(&self, expected: Expected) -> Result<(OpenFile, u64), Problem> {
         let (reply, answer) = oneshot::channel();
-        let (id, queue) = self.pick()?;
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let queue = self.queue(id)?;
         send(
             queue,
             Order::Begin {
@@ -177,12 +184,10 @@ impl Writers {
         Ok((file, written))
     }
 
-    fn pick(&self) -> Result<(u64, &mpsc::Sender<Order>), Problem> {
-        let id = self.next.fetch_add(1, Ordering::Relaxed);
-        let queue = self.queues.get(id as usize % self.queues.len().max(1));
-        queue
-            .map(|queue| (id, queue))
-            .ok_or_else(|| gone(&self.failure))
+    /// Of one thread, in turn.
+    fn queue(&self, number: u64) -> Result<&mpsc::Sender<Order>, Problem> {
+        let turn = number as usize % self.queues.len().max(1);
+        self.queues.get(turn).ok_or_else(|| gone(&self.failure))
     }
 }
 

@@ -6,6 +6,7 @@ use fleet_sync::RunResult;
 use fleet_types::Reason;
 
 use crate::support::archive::{Release, Signed};
+use crate::support::server::Fault;
 use crate::support::{World, process, set_content, sync, told, writer};
 
 const PUBLISHED: (RunResult, Reason) = (RunResult::Published, Reason::Published);
@@ -34,11 +35,15 @@ async fn two_states(by_hash: bool, signed: Signed) -> (World, PathBuf) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn roots_that_are_replaced_while_they_are_read_are_read_once_more() {
-    let (world, _) = two_states(true, Signed::Both).await;
+    let (world, before) = two_states(true, Signed::Both).await;
     let options = world.options(&["stable"]);
+    world.server.change(world.archive.root());
+    // They are asked for together: in whichever order they are answered, this one is of the state before.
+    let older = std::fs::read(before.join("dists/stable/InRelease")).unwrap();
+    world.server.bare();
     world
         .server
-        .change_after("dists/stable/InRelease", world.archive.root());
+        .fault("dists/stable/InRelease", 1, Fault::Content(older));
     let report = sync(&options).await;
     assert_eq!(told(&report), PUBLISHED, "{report:?}");
     assert_eq!(report.revision[0].date, world.date + 10);

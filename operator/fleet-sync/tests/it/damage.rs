@@ -378,7 +378,7 @@ async fn the_runs_themselves_find_rot_a_part_at_a_time() {
     assert!(
         report
             .message
-            .contains("1 stored files had rotted; they were fetched again"),
+            .contains("1 stored file had rotted; it was fetched again"),
         "{report:?}"
     );
     let all = state();

@@ -7,10 +7,10 @@ use super::{
     CONSECUTIVE_FAILURES, Definition, INDEX_VALID_UNTIL, LAST_RUN, LAST_RUN_BYTES,
     LAST_RUN_DURATION, LAST_RUN_FILES, LAST_RUN_FINISHED, MIRROR, MIRROR_CONDITION,
     MIRROR_TRANSITION, MirrorEntry, NEXT_RUN, ObjectKey, RECONCILE_DURATION, RECONCILE_ERRORS,
-    RECONCILES, REGION_LAST_SUCCESS, REGION_OBJECTIVE, REGION_SNAPSHOT, REGION_SUPERSEDED,
-    Reconciles, STORAGE_CAPACITY, STORAGE_USED, SYNC_BYTES, SYNC_DURATION, SYNC_FILES,
-    SYNC_INTERVAL, SYNC_MISSED, SYNC_RUNS, Samples, UPSTREAM_CONDITION, UPSTREAM_KEY_EXPIRY,
-    UPSTREAM_PROBES, UPSTREAM_REVISION, UPSTREAM_TRANSITION, UpstreamEntry,
+    RECONCILES, REGION_CREATED, REGION_LAST_SUCCESS, REGION_OBJECTIVE, REGION_SNAPSHOT,
+    REGION_SUPERSEDED, Reconciles, STORAGE_CAPACITY, STORAGE_USED, SYNC_BYTES, SYNC_DURATION,
+    SYNC_FILES, SYNC_INTERVAL, SYNC_MISSED, SYNC_RUNS, Samples, UPSTREAM_CONDITION,
+    UPSTREAM_KEY_EXPIRY, UPSTREAM_PROBES, UPSTREAM_REVISION, UPSTREAM_TRANSITION, UpstreamEntry,
 };
 
 pub(super) fn mirror(out: &mut Samples, key: &ObjectKey, entry: &MirrorEntry) {
@@ -38,7 +38,7 @@ pub(super) fn mirror(out: &mut Samples, key: &ObjectKey, entry: &MirrorEntry) {
         for ((result, reason), count) in &runs.finished {
             out.counter(
                 &SYNC_RUNS,
-                &[namespace, mirror, region, result, reason],
+                &[namespace, mirror, region, result.as_str(), reason.as_str()],
                 *count as f64,
             );
         }
@@ -53,6 +53,7 @@ fn region(out: &mut Samples, labels: [&str; 3], state: &RegionGauges) {
     let superseded = state.superseded.map(|since| since.unwrap_or(0));
     let numbers = [
         (&REGION_SUPERSEDED, superseded.map(|since| since as f64)),
+        (&REGION_CREATED, state.created.map(|at| at as f64)),
         (&REGION_LAST_SUCCESS, state.last_success.map(|at| at as f64)),
         (
             &CONSECUTIVE_FAILURES,
@@ -106,9 +107,12 @@ pub(super) fn upstream(out: &mut Samples, key: &ObjectKey, entry: &UpstreamEntry
     }
     let expiry = entry.state.key_expiry.map(|at| at as f64);
     gauges(out, &labels, [(&UPSTREAM_KEY_EXPIRY, expiry)]);
-    for (result, count) in &entry.probes {
-        let labels = [namespace, upstream, *result];
-        out.counter(&UPSTREAM_PROBES, &labels, *count as f64);
+    for (result, count) in [
+        ("answered", entry.answered_probes),
+        ("failed", entry.failed_probes),
+    ] {
+        let labels = [namespace, upstream, result];
+        out.counter(&UPSTREAM_PROBES, &labels, count as f64);
     }
     let definitions = (&UPSTREAM_CONDITION, &UPSTREAM_TRANSITION);
     conditions(out, definitions, key, &entry.state.conditions);
@@ -152,6 +156,6 @@ pub(super) fn reconciles(out: &mut Samples, kind: &str, reconciles: &Reconciles)
     out.counter(&RECONCILES, &[kind], reconciles.finished as f64);
     out.histogram(&RECONCILE_DURATION, &[kind], &reconciles.duration);
     for (reason, count) in &reconciles.errors {
-        out.counter(&RECONCILE_ERRORS, &[kind, reason], *count as f64);
+        out.counter(&RECONCILE_ERRORS, &[kind, reason.as_str()], *count as f64);
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::RepoPath;
+use crate::{RepoPath, are, counted};
 
 /// Entries of indices that cannot be used. The others of their suite are served.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,8 +35,9 @@ impl LeftOut {
     /// That is: too much. `index` is where.
     pub fn refused(&self, index: &RepoPath, of: u64) -> String {
         format!(
-            "{index}: {} of {of} entries cannot be used, more than {} and a hundredth: {}; the upstream must publish its index anew, or packages.exclude or content.exclude leave them out",
+            "{index}: {} of {} cannot be used, more than {} and a hundredth: {}; the upstream must publish its index anew, or packages.exclude or content.exclude leave them out",
             self.entries,
+            counted(of, "entry"),
             Self::MAX_ENTRIES,
             self.sample()
         )
@@ -44,15 +45,14 @@ impl LeftOut {
 
     /// For people; none where nothing is left out.
     pub fn note(&self) -> Option<String> {
-        let entries = match self.entries {
-            0 => return None,
-            1 => "1 entry of its indices is".to_owned(),
-            entries => format!("{entries} entries of its indices are"),
-        };
-        Some(format!(
-            "{entries} left out, since nothing can be copied by them: {}",
-            self.sample()
-        ))
+        let entries = counted(self.entries, "entry");
+        (self.entries > 0).then(|| {
+            format!(
+                "{entries} of its indices {} left out, since nothing can be copied by them: {}",
+                are(self.entries),
+                self.sample()
+            )
+        })
     }
 
     fn sample(&self) -> String {

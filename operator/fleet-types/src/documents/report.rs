@@ -9,7 +9,7 @@ use crate::{Accepted, Outcome, Reason, UnitRevision};
 const TERMINATION_MESSAGE_BYTES: usize = 2048;
 
 /// Whether something new is served. Why, and whether it is good, says [`Reason`].
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum RunResult {
     /// A new snapshot is served. `reason` may still be that of a unit that was refused and carried forward.
     Published,
@@ -29,6 +29,29 @@ impl RunResult {
         match self {
             RunResult::Published | RunResult::Prepared => true,
             RunResult::Unchanged | RunResult::Failed => false,
+        }
+    }
+
+    /// What a run in a cluster can have come to that ended for this reason; nothing where no run ends so.
+    pub const fn of(reason: Reason) -> &'static [RunResult] {
+        match reason.outcome() {
+            // It publishes by itself only beside a server of an older version.
+            Outcome::Good if matches!(reason, Reason::Published) => &[RunResult::Published],
+            Outcome::Good if matches!(reason, Reason::Prepared) => &[RunResult::Prepared],
+            Outcome::Good => &[RunResult::Unchanged],
+            // What was refused or could not be had is carried forward beside what is new.
+            Outcome::Upstream | Outcome::Refused => &[RunResult::Prepared, RunResult::Failed],
+            Outcome::Manifest | Outcome::Storage => &[RunResult::Failed],
+            Outcome::Cluster => match reason {
+                // Runs that never began, or left no report.
+                Reason::SyncJobLost
+                | Reason::SyncUnschedulable
+                | Reason::ImageNotPulled
+                | Reason::PodCrashing
+                | Reason::PodNotReady
+                | Reason::CreationRefused => &[RunResult::Failed],
+                _ => &[],
+            },
         }
     }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Report, ScrubState, Success, UnixSeconds};
+use super::{KeptSnapshot, Report, ScrubState, Success, UnixSeconds};
 use crate::{Accepted, Order, Sha256, UnitRevision};
 
 /// The document at `/.mirrorfleet/status/<mirror>` of the port for metrics, which the controller reads: facts of the
@@ -39,21 +39,6 @@ pub struct ServedStatus<R = Report> {
     pub damaged: Vec<Sha256>,
     /// How far the check of all blobs is.
     pub scrub: Option<ScrubState>,
-}
-
-/// A snapshot on the volume of a server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct KeptSnapshot {
-    pub id: Sha256,
-    /// When it was made. Of two snapshots of one volume the later is the newer.
-    pub created: UnixSeconds,
-    /// The newest of the dates of its units.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub date: Option<UnixSeconds>,
-    /// Since when another one is served in its place; none while it is served and where it never was.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub superseded_at: Option<UnixSeconds>,
 }
 
 /// The volume of a store, in bytes.

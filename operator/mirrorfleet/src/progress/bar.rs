@@ -1,5 +1,6 @@
 //! The bar on a terminal.
 
+use fleet_types::counted;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -40,7 +41,8 @@ impl Bar {
             self.files_done.load(Ordering::Relaxed),
             self.files.load(Ordering::Relaxed),
         );
-        self.bar.set_message(format!("{done}/{all} files"));
+        self.bar
+            .set_message(format!("{done}/{}", counted(all, "file")));
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use fleet_sync::{Phase, Progress};
-use fleet_types::lock;
+use fleet_types::{counted, lock};
 use indicatif::{HumanBytes, HumanDuration};
 
 use super::doing;
@@ -39,9 +39,9 @@ impl Planned {
         let rate = self.bytes_done as f64 / elapsed;
         let left = self.bytes.saturating_sub(self.bytes_done);
         let mut text = format!(
-            "{} of {} files, {} of {}, {}/s",
+            "{} of {}, {} of {}, {}/s",
             self.files_done,
-            self.files,
+            counted(self.files, "file"),
             HumanBytes(self.bytes_done),
             HumanBytes(self.bytes),
             HumanBytes(rate as u64)
@@ -98,7 +98,8 @@ impl Progress for Lines {
                 bytes_done: 0,
                 since: now,
             });
-            Some(format!("{files} files to fetch, {}", HumanBytes(bytes)))
+            let files = counted(files, "file");
+            Some(format!("{files} to fetch, {}", HumanBytes(bytes)))
         });
     }
 

@@ -19,10 +19,10 @@ use crate::runtime::{LogArguments, Verbosity, block_on};
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// The image that sync and serving pods run: this program's own
-    #[arg(long, env = "MIRRORFLEET_IMAGE")]
+    #[arg(long, env = "MIRRORFLEET_IMAGE", hide_env_values = true)]
     image: String,
     /// When kubelets pull the image: Always, IfNotPresent or Never [default: what Kubernetes does]
-    #[arg(long, value_name = "POLICY", env = "MIRRORFLEET_IMAGE_PULL_POLICY", value_parser = pull_policy)]
+    #[arg(long, value_name = "POLICY", env = "MIRRORFLEET_IMAGE_PULL_POLICY", hide_env_values = true, value_parser = pull_policy)]
     image_pull_policy: Option<PullPolicy>,
     /// A Secret in each Mirror's namespace to pull the image with; may be repeated
     #[arg(long = "image-pull-secret", value_name = "NAME")]
@@ -34,14 +34,20 @@ pub struct Arguments {
     #[arg(long, value_name = "JSON", value_parser = allowed)]
     pods_allowed: Option<PodsAllowed>,
     /// The only namespace to look after [default: all]
-    #[arg(long, value_name = "NS", env = "MIRRORFLEET_NAMESPACE")]
+    #[arg(
+        long,
+        value_name = "NS",
+        env = "MIRRORFLEET_NAMESPACE",
+        hide_env_values = true
+    )]
     namespace: Option<String>,
     /// Where to serve metrics and health
     #[arg(
         long,
         value_name = "ADDR",
         default_value_t = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), METRICS_PORT),
-        env = "MIRRORFLEET_METRICS_LISTEN"
+        env = "MIRRORFLEET_METRICS_LISTEN",
+        hide_env_values = true
     )]
     metrics_listen: SocketAddr,
     /// The Lease that makes one replica the leader
@@ -52,11 +58,12 @@ pub struct Arguments {
         long,
         value_name = "NS",
         env = "POD_NAMESPACE",
+        hide_env_values = true,
         default_value = "mirrorfleet-system"
     )]
     lease_namespace: String,
     /// This replica's name in the Lease
-    #[arg(long, value_name = "NAME", env = "POD_NAME", default_value_t = fallback_identity(), hide_default_value = true)]
+    #[arg(long, value_name = "NAME", env = "POD_NAME", hide_env_values = true, default_value_t = fallback_identity(), hide_default_value = true)]
     identity: String,
     /// A leader that cannot renew for so many seconds is no longer one
     #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(6..=600))]

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use fleet_formats::seam::Rejected;
 use fleet_store::{Afterwards, ExportMode, ExportOptions, Store};
-use fleet_types::RepoPath;
 use fleet_types::documents::{OwnFile, OwnFiles};
+use fleet_types::{RepoPath, counted};
 use indicatif::HumanBytes;
 
 use crate::failure::Failure;
@@ -51,11 +51,11 @@ pub fn run(arguments: Arguments, log: &LogArguments) -> Result<(), Failure> {
         ExportMode::Copy | ExportMode::Auto => "copies",
     };
     print(&format!(
-        "{}: exported snapshot {} to {}: {} files written ({}, {how}), {} unchanged, {} removed\n",
+        "{}: exported snapshot {} to {}: {} written ({}, {how}), {} unchanged, {} removed\n",
         arguments.mirror,
         crate::report::short(&report.snapshot.to_string()),
         arguments.dest.display(),
-        report.written,
+        counted(report.written, "file"),
         HumanBytes(report.bytes),
         report.unchanged,
         report.removed

@@ -11,7 +11,7 @@ use fleet_types::Reason;
 use crate::failure::Failure;
 use crate::progress::Display;
 use crate::report::{OutputFormat, print};
-use crate::runtime::{DataArguments, LogArguments, Verbosity, block_on, system};
+use crate::runtime::{DataArguments, LogArguments, Verbosity, block_on_few, system};
 
 /// Serves what stores hold; what a serving pod runs
 ///
@@ -24,10 +24,20 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR")]
     orders: Option<PathBuf>,
     /// Where to serve; port 0 takes a free one
-    #[arg(long, value_name = "ADDR", env = "MIRRORFLEET_LISTEN")]
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "MIRRORFLEET_LISTEN",
+        hide_env_values = true
+    )]
     listen: SocketAddr,
     /// Where to serve metrics and health [default: nowhere]
-    #[arg(long, value_name = "ADDR", env = "MIRRORFLEET_METRICS_LISTEN")]
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "MIRRORFLEET_METRICS_LISTEN",
+        hide_env_values = true
+    )]
     metrics_listen: Option<SocketAddr>,
     /// Serve https (HTTP/1.1 and h2) with this PEM certificate chain; read again when it changes
     #[arg(long, value_name = "FILE", requires = "tls_key")]
@@ -64,7 +74,7 @@ pub fn run(arguments: Arguments, log: &LogArguments) -> Result<(), Failure> {
             region: arguments.region,
         },
     };
-    block_on(|stop| async move {
+    block_on_few(|stop| async move {
         let served = fleet_serve::serve(options, &registry, stop, |listening| {
             announce(&listening, OutputFormat::Text)
         })

@@ -17,7 +17,7 @@ use crate::report::{OutputFormat, not_begun, print_plan, print_run};
 use crate::resolve::{References, Resolver};
 use crate::roles::plan::nothing_planned;
 use crate::runtime::{
-    DataArguments, LogArguments, ManifestArguments, Verbosity, bind, block_on, now,
+    DataArguments, LogArguments, ManifestArguments, Verbosity, bind, block_on_one, now,
 };
 
 /// Syncs one Mirror once; what a sync Job runs
@@ -101,7 +101,7 @@ fn blobs(text: &str) -> Result<Blobs, String> {
 pub fn run(arguments: Arguments, log: &LogArguments) -> Result<Outcome, Failure> {
     let display = Display::detect();
     log.init(Verbosity::Quiet, &display)?;
-    block_on(|stop| async move {
+    block_on_one(|stop| async move {
         let options = options(&arguments);
         if arguments.dry_run {
             dry_run(&arguments, options, &display, stop).await

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fleet_store::{Finding, ScrubProgress, ScrubReport, Store, StoreError, Writer};
 use fleet_sync::Damaged;
-use fleet_types::{Outcome, Reason, Sha256};
+use fleet_types::{Outcome, Reason, Sha256, counted};
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 
 use crate::failure::Failure;
@@ -67,8 +67,8 @@ fn verify(data: &DataArguments, mirror: &str) -> Result<Outcome, Failure> {
     let report = store.scrub_beside(&lost, &mut |progress: &ScrubProgress| {
         bar.set_position(u64::from(progress.shards_done));
         bar.set_message(format!(
-            "{} blobs, {}",
-            progress.blobs,
+            "{}, {}",
+            counted(progress.blobs, "blob"),
             HumanBytes(progress.bytes)
         ));
     });
@@ -180,10 +180,10 @@ fn text(mirror: &str, report: &ScrubReport, names: &BTreeMap<Sha256, String>) ->
         "DAMAGED"
     };
     let mut text = format!(
-        "{mirror}: {word}: {} blobs, {}, {} snapshots checked\n",
-        report.blobs,
+        "{mirror}: {word}: {}, {}, {} checked\n",
+        counted(report.blobs, "blob"),
         HumanBytes(report.bytes),
-        report.snapshots
+        counted(report.snapshots, "snapshot")
     );
     let told = report.findings.iter().take(MOST_TOLD);
     for finding in told.clone() {
@@ -191,18 +191,19 @@ fn text(mirror: &str, report: &ScrubReport, names: &BTreeMap<Sha256, String>) ->
     }
     let more = report.findings_total.saturating_sub(told.count() as u64);
     if more > 0 {
-        text.push_str(&format!("  … and {more} more findings\n"));
+        text.push_str(&format!("  … and {}\n", counted(more, "more finding")));
     }
     for (snapshot, files) in &report.lacking {
         text.push_str(&format!(
-            "  snapshot {snapshot}, which is not served, lacks {files} files that the upstream no longer has: do not roll back \
-             to it; it goes when `snapshots.keep` newer ones are there\n"
+            "  snapshot {snapshot}, which is not served, lacks {} that the upstream no longer has: do not roll back \
+             to it; it goes when `snapshots.keep` newer ones are there\n",
+            counted(*files, "file")
         ));
     }
     if report.retained_lacking > 0 {
         text.push_str(&format!(
-            "  {} files of snapshots that are no longer kept cannot be had any more; no snapshot lacks them\n",
-            report.retained_lacking
+            "  {} of snapshots that are no longer kept cannot be had any more; no snapshot lacks them\n",
+            counted(report.retained_lacking, "file")
         ));
     }
     text
@@ -229,7 +230,8 @@ fn describe(finding: &Finding, names: &BTreeMap<Sha256, String>) -> String {
             found,
         } => {
             format!(
-                "blob {digest} has {found} bytes instead of {expected}: snapshot {snapshot} names it {path:?}"
+                "blob {digest} has {} instead of {expected}: snapshot {snapshot} names it {path:?}",
+                counted(*found, "byte")
             )
         }
         Finding::RetainedLacking { .. } => finding.to_string(),

@@ -172,7 +172,7 @@ fn what_a_pod_found_damaged_is_told_and_handed_to_the_next_run() {
     let message = &condition.unwrap().message;
     assert_eq!(condition.unwrap().status, "False");
     assert!(
-        message.contains("1 stored files are damaged") && message.contains("it is empty"),
+        message.contains("1 stored file is damaged") && message.contains("it is empty"),
         "{message}"
     );
     world.now = at("2026-01-01T11:00:00Z");

@@ -18,16 +18,14 @@ use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::time::{Instant, Sleep};
 
 use super::super::budget::Need;
-use super::super::http::Endpoint;
+use super::super::line::Endpoint;
 use super::super::sink::{SinkError, Taken};
 use super::super::verdict::refused;
 use super::super::{Answer, Arrival, FetchError, Received, Request, Validators};
-use super::DEPTH;
 use super::desk::{Desk, Load};
 use super::head::Head;
+use super::pipelining::DEPTH;
 use super::wire::Wire;
-use end::End;
-use incoming::Reading;
 
 const READ: usize = 64 << 10;
 /// Bytes of bodies that are complete and not yet written, of all connections together: each has an equal part.
@@ -84,6 +82,33 @@ struct Written {
     size: u64,
     modified: Option<i64>,
     result: Result<Taken, SinkError>,
+}
+
+/// Why a connection is left.
+enum End {
+    /// Nothing is left to do on it.
+    Done,
+    /// The server ends it after this answer.
+    Closed,
+    /// It broke off.
+    Broken,
+    /// The file that is next is there, though it was likely missing: too large to share a connection.
+    Large,
+    /// It cannot be told any more which answer is whose, or the server wants to be asked otherwise.
+    Odd(&'static str),
+}
+
+/// Where in the stream of answers the next byte belongs.
+enum Reading {
+    Head,
+    Body(Rest),
+    /// The body of an answer that says no more than its status.
+    Skipped(Rest),
+}
+
+struct Rest {
+    left: u64,
+    head: Head,
 }
 
 enum Event {

@@ -2,7 +2,7 @@
 //!
 //! Only plain GETs of bodies that an index promises with digest and size take this way. Nothing that it meets counts
 //! against a file: whatever is missing, redirected, wrong or in doubt is asked for once more alone, the ordinary way
-//! ([`Endpoint::answer`]), and that answer counts. Only what is likely missing needs no second answer that says so
+//! (`Alone`), and that answer counts. Only what is likely missing needs no second answer that says so
 //! ([`Want::likely_missing`](super::Want::likely_missing)). An endpoint that gives reason for doubt is not pipelined any
 //! more.
 
@@ -10,120 +10,11 @@ mod connection;
 mod desk;
 mod dial;
 mod head;
+mod pipelining;
 mod traffic;
 mod wire;
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-
 pub(super) use dial::Dialer;
-pub(super) use traffic::Traffic;
-pub(super) use wire::{Wire, open_ahead};
-
-/// Requests on the way on one connection, once the endpoint has shown that it keeps connections.
-const DEPTH: usize = 64;
-/// Requests worth having for each connection: those on the way, and as many again as leave together.
-pub(super) const APPETITE: usize = DEPTH + DEPTH / 4;
-/// A connection that carried so many answers was worth opening, also where it ends without notice.
-const WORTHWHILE: usize = 64;
-/// So many odd events end pipelining.
-const MAX_STRIKES: usize = 3;
-
-/// How far one endpoint is to be pipelined, by what was seen of it in this run.
-#[derive(Debug, Default)]
-pub(super) struct Pipelining {
-    stopped: AtomicBool,
-    /// It has answered a request, in whichever way, and kept the connection.
-    proven: AtomicBool,
-    strikes: AtomicUsize,
-    /// Connections were opened before they were needed.
-    opened_ahead: AtomicBool,
-    /// How many requests it answers on one connection; 0 where that is not known.
-    answers_per_connection: AtomicUsize,
-}
-
-impl Pipelining {
-    pub fn is_allowed(&self) -> bool {
-        !self.stopped.load(Ordering::Relaxed)
-    }
-
-    fn depth(&self) -> usize {
-        if self.proven.load(Ordering::Relaxed) {
-            DEPTH
-        } else {
-            1
-        }
-    }
-
-    /// True once.
-    fn opens_ahead(&self) -> bool {
-        !self.opened_ahead.swap(true, Ordering::Relaxed)
-    }
-
-    pub fn prove(&self) {
-        self.proven.store(true, Ordering::Relaxed);
-    }
-
-    /// How many requests to send on one connection.
-    fn answers_per_connection(&self) -> usize {
-        match self.answers_per_connection.load(Ordering::Relaxed) {
-            0 => usize::MAX,
-            known => known,
-        }
-    }
-
-    fn stop(&self, why: &str) {
-        if !self.stopped.swap(true, Ordering::Relaxed) {
-            tracing::debug!(why, "requests are not pipelined any more");
-        }
-    }
-
-    fn strike(&self, why: &str) {
-        if self.strikes.fetch_add(1, Ordering::Relaxed) + 1 >= MAX_STRIKES {
-            self.stop(why);
-        }
-    }
-
-    /// The server ended a connection after so many answers.
-    fn ended_after(&self, answers: usize) {
-        match answers {
-            0 => self.strike("a connection ended before the first answer"),
-            1 => self.stop("connections are not kept"),
-            few if few < WORTHWHILE => self.strike("connections end after a few answers"),
-            _ => {
-                let fewest = |known| (known == 0 || answers < known).then_some(answers);
-                // An error means that a smaller number is known.
-                let _ = self.answers_per_connection.fetch_update(
-                    Ordering::Relaxed,
-                    Ordering::Relaxed,
-                    fewest,
-                );
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn depth_comes_with_proof() {
-        let pipelining = Pipelining::default();
-        assert_eq!((pipelining.depth(), pipelining.is_allowed()), (1, true));
-        pipelining.prove();
-        assert_eq!(pipelining.depth(), DEPTH);
-    }
-
-    #[test]
-    fn an_endpoint_that_ends_connections_is_judged_by_when() {
-        let after = |answers: &[usize]| {
-            let pipelining = Pipelining::default();
-            answers.iter().for_each(|n| pipelining.ended_after(*n));
-            (pipelining.is_allowed(), pipelining.answers_per_connection())
-        };
-        assert_eq!(after(&[1]), (false, usize::MAX));
-        assert_eq!(after(&[20, 20]), (true, usize::MAX));
-        assert_eq!(after(&[20, 20, 0]), (false, usize::MAX));
-        assert_eq!(after(&[1000, 100, 1000]), (true, 100));
-    }
-}
+pub(super) use pipelining::{APPETITE, Pipelining};
+pub(super) use traffic::{Alone, Traffic, open_ahead};
+pub(super) use wire::Wire;

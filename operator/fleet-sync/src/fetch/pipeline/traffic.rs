@@ -7,8 +7,8 @@ use futures::future::BoxFuture;
 use futures::stream::{BoxStream, FuturesUnordered};
 use futures::{FutureExt, Stream, StreamExt};
 
-use super::super::budget::Place;
-use super::super::http::Endpoint;
+use super::super::budget::{Kept, Place};
+use super::super::line::Endpoint;
 use super::super::{Answer, Request};
 use super::connection;
 use super::desk::{Desk, Load};
@@ -19,18 +19,76 @@ const REQUESTS_PER_CONNECTION: usize = 4;
 /// Where there is one that was kept: it is there now, and another only after a round trip.
 const REQUESTS_PER_KEPT: usize = 16;
 
+/// The ordinary way of a request.
+pub(in crate::fetch) type Alone = Box<dyn Fn(Request) -> BoxFuture<'static, Answer> + Send + Sync>;
+
 /// What a connection is made from.
 enum Made {
-    Kept(Wire),
+    Kept(Kept),
     Place(Place),
     Nothing,
+}
+
+impl Made {
+    /// None where the endpoint cannot be reached.
+    async fn connection(self, endpoint: &Endpoint) -> Option<Kept> {
+        let place = match self {
+            Made::Kept(Kept {
+                wire,
+                place,
+                origin,
+            }) => match wire.still_there() {
+                Some(wire) => {
+                    return Some(Kept {
+                        wire,
+                        place,
+                        origin,
+                    });
+                }
+                // Closed before another is made: a place is for one connection.
+                None => place,
+            },
+            Made::Place(place) => place,
+            Made::Nothing => endpoint.line.budget.place().await,
+        };
+        dial(endpoint, place).await
+    }
+}
+
+async fn dial(endpoint: &Endpoint, place: Place) -> Option<Kept> {
+    let dialer = endpoint.dialer.as_ref()?;
+    Some(Kept {
+        wire: Wire::dial(dialer, endpoint.line.stall).await?,
+        place,
+        origin: endpoint.origin.clone(),
+    })
+}
+
+/// Opens connections for requests that will come, `most` in a run and as far as places are free.
+pub(in crate::fetch) async fn open_ahead(endpoint: Arc<Endpoint>, most: usize) {
+    let budget = &endpoint.line.budget;
+    if !endpoint.pipelines() {
+        return;
+    }
+    let count = endpoint.pipelining.opens_ahead(most);
+    let places = (0..count).map_while(|_| budget.free_place());
+    let dials = places.map(|place| dial(&endpoint, place));
+    let mut dials: FuturesUnordered<_> = dials.collect();
+    while let Some(dialed) = dials.next().await {
+        // What keeps one from being made is told of when it is needed.
+        if let Some(kept) = dialed {
+            budget.keep(kept);
+        }
+    }
 }
 
 pub(in crate::fetch) struct Traffic {
     endpoint: Arc<Endpoint>,
     desk: Arc<Desk>,
     connections: FuturesUnordered<BoxFuture<'static, bool>>,
+    /// Those under way by the ordinary way, and what starts one.
     alone: FuturesUnordered<BoxFuture<'static, Answer>>,
+    start_one: Alone,
     /// No more than this many connections can be had.
     ceiling: usize,
     /// What each of them is worth.
@@ -41,6 +99,7 @@ impl Traffic {
     /// Works while the answers are asked for, without a task of its own: dropping them ends everything at once.
     pub fn start(
         endpoint: Arc<Endpoint>,
+        start_one: Alone,
         requests: BoxStream<'static, Request>,
     ) -> impl Stream<Item = Answer> + Send + 'static {
         let (answers, answered) = unbounded();
@@ -51,6 +110,7 @@ impl Traffic {
             desk: Arc::new(Desk::new(answers)),
             connections: FuturesUnordered::new(),
             alone: FuturesUnordered::new(),
+            start_one,
         };
         let work = traffic.run(requests).into_stream();
         futures::stream::select(answered, work.filter_map(|()| futures::future::ready(None)))
@@ -106,8 +166,7 @@ impl Traffic {
             let Some(request) = self.desk.next_alone() else {
                 return;
             };
-            self.alone
-                .push(self.endpoint.clone().answer(request).boxed());
+            self.alone.push((self.start_one)(request));
         }
     }
 
@@ -116,9 +175,9 @@ impl Traffic {
         let depth = self.endpoint.pipelining.depth();
         while wants_more(self.desk.load(), depth.min(self.each), self.ceiling) {
             let budget = &self.endpoint.line.budget;
-            if let Some(wire) = budget.wire(&self.endpoint.origin) {
+            if let Some(kept) = budget.kept(&self.endpoint.origin) {
                 self.each = REQUESTS_PER_KEPT;
-                self.open(Made::Kept(wire));
+                self.open(Made::Kept(kept));
                 continue;
             }
             match budget.try_place() {
@@ -133,27 +192,21 @@ impl Traffic {
         self.desk.opened();
         let (endpoint, desk) = (self.endpoint.clone(), self.desk.clone());
         let connection = async move {
-            let wire = async {
-                match made {
-                    Made::Kept(wire) => wire.renewed(&endpoint).await,
-                    Made::Place(place) => Wire::dial(&endpoint, place).await,
-                    Made::Nothing => {
-                        Wire::dial(&endpoint, endpoint.line.budget.place().await).await
-                    }
-                }
-            };
             let (reached, kept) = tokio::select! {
                 biased;
-                wire = wire => match wire {
-                    Some(wire) => (true, connection::carry(&endpoint, &desk, wire).await),
+                made = made.connection(&endpoint) => match made {
+                    Some(Kept { wire, place, origin }) => {
+                        let wire = connection::carry(&endpoint, &desk, wire).await;
+                        (true, wire.map(|wire| Kept { wire, place, origin }))
+                    }
                     None => (false, None),
                 },
                 // The others were enough.
                 () = desk.over() => (true, None),
             };
             desk.ended();
-            if let Some(wire) = kept {
-                endpoint.line.budget.keep(wire);
+            if let Some(kept) = kept {
+                endpoint.line.budget.keep(kept);
             }
             reached
         };

@@ -1,17 +1,12 @@
 //! A connection and what it has carried. Between the stages of a run it is kept, so that the next one need not wait until
 //! another is made.
 
-use std::sync::Arc;
+use std::time::Duration;
 
 use futures::FutureExt;
 use tokio::io::AsyncReadExt;
 
-use super::super::budget::Place;
-use super::super::http::Endpoint;
-use super::dial::Stream;
-
-/// Connections that are opened before they are needed: what a small change is fetched by.
-const AHEAD: usize = 2;
+use super::dial::{Dialer, Stream};
 
 pub(in crate::fetch) struct Wire {
     pub(super) stream: Box<dyn Stream>,
@@ -20,48 +15,25 @@ pub(in crate::fetch) struct Wire {
     pub(super) answered: usize,
     /// Nobody used it for a while.
     pub(super) was_kept: bool,
-    pub origin: Arc<str>,
-    pub place: Place,
 }
 
 impl Wire {
     /// None where the endpoint cannot be reached.
-    pub(super) async fn dial(endpoint: &Endpoint, place: Place) -> Option<Wire> {
-        let dialer = endpoint.dialer.as_ref()?;
+    pub(super) async fn dial(dialer: &Dialer, stall: Duration) -> Option<Wire> {
         Some(Wire {
-            stream: dialer.dial(endpoint.line.stall).await?,
+            stream: dialer.dial(stall).await?,
             asked: 0,
             answered: 0,
             was_kept: false,
-            origin: endpoint.origin.clone(),
-            place,
         })
     }
 
-    /// One that was kept, or another in its place where the server has ended it meanwhile.
-    pub(super) async fn renewed(mut self, endpoint: &Endpoint) -> Option<Wire> {
+    /// One that was kept, unless the server has ended it meanwhile.
+    pub(super) fn still_there(mut self) -> Option<Wire> {
         let mut byte = [0];
-        if self.stream.read(&mut byte).now_or_never().is_none() {
-            self.was_kept = true;
-            return Some(self);
-        }
-        let Wire { stream, place, .. } = self;
-        // First, since a place is for one connection.
-        drop(stream);
-        Wire::dial(endpoint, place).await
-    }
-}
-
-/// Opens connections for requests that will come, once in a run and as far as places are free.
-pub(in crate::fetch) async fn open_ahead(endpoint: Arc<Endpoint>) {
-    let budget = &endpoint.line.budget;
-    if !endpoint.pipelines() || !endpoint.pipelining.opens_ahead() {
-        return;
-    }
-    let places = (0..AHEAD).map_while(|_| budget.free_place());
-    let dials = places.map(|place| Wire::dial(&endpoint, place));
-    // What keeps one from being made is told of when it is needed.
-    for wire in futures::future::join_all(dials).await.into_iter().flatten() {
-        budget.keep(wire);
+        // Nothing may have come: neither the end nor what nobody asked for.
+        let quiet = self.stream.read(&mut byte).now_or_never().is_none();
+        self.was_kept = true;
+        quiet.then_some(self)
     }
 }

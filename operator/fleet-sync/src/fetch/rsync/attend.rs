@@ -1,5 +1,6 @@
 //! A run of the program that is looked after while it lasts.
 
+use fleet_types::counted;
 use std::time::{Duration, Instant};
 
 use super::folder::Folder;
@@ -64,8 +65,8 @@ impl<'a> Attended<'a> {
 
 pub(super) fn stalled(stall: Duration) -> FetchError {
     let text = format!(
-        "fewer than {} bytes arrived within {} s",
-        Pace::LEAST_BYTES,
+        "fewer than {} arrived within {} s",
+        counted(Pace::LEAST_BYTES, "byte"),
         stall.as_secs_f64()
     );
     FetchError::new(FailureKind::Stalled, text)

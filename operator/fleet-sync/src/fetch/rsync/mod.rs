@@ -21,6 +21,7 @@ mod remote;
 mod verdict;
 mod watch;
 
+use fleet_types::counted;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -35,7 +36,7 @@ use self::program::Order;
 use self::remote::Remote;
 use self::watch::Watch;
 use super::budget::Budget;
-use super::http::Line;
+use super::line::Line;
 use super::meter::Meter;
 use super::options::FetchOptions;
 use super::sink::Sink;
@@ -131,7 +132,10 @@ impl Endpoint {
         let size = found.stamp.size;
         if let Some(promised) = sink.promised().filter(|promised| *promised != size) {
             sink.restart().await.map_err(|e| e.at(name))?;
-            let text = format!("{name}: has {size} bytes, its index promises {promised}");
+            let text = format!(
+                "{name}: has {}, its index promises {promised}",
+                counted(size, "byte")
+            );
             return Err(FetchError::new(FailureKind::Mismatch, text));
         }
         sink.announced(0, size).map_err(|e| e.at(name))?;

@@ -6,6 +6,7 @@
 use super::folder::no_room;
 use super::program::Ended;
 use crate::fetch::{FailureKind, FetchError, Sink};
+use fleet_types::counted;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Fate {
@@ -97,12 +98,16 @@ impl Fate {
                 match sink.promised() {
                     Some(promised) => FetchError::new(
                         FailureKind::Mismatch,
-                        format!("{name}: more than the {promised} bytes that its index promises"),
+                        format!(
+                            "{name}: more than its index promises, {}",
+                            counted(promised, "byte")
+                        ),
                     ),
                     None => FetchError::new(
                         FailureKind::TooLarge,
                         format!(
-                            "{name}: larger than {limit} bytes, the most that such a file may have"
+                            "{name}: larger than {}, the most that such a file may have",
+                            counted(limit, "byte")
                         ),
                     ),
                 }

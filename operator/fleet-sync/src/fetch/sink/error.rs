@@ -1,6 +1,6 @@
 //! Why a body is not taken, and what a fetch says of it.
 
-use fleet_types::Digest;
+use fleet_types::{Digest, counted};
 
 use super::super::{FailureKind, FetchError};
 use crate::Problem;
@@ -37,18 +37,24 @@ impl SinkError {
         let (kind, text) = match self {
             SinkError::TooLong { limit, exact: true } => (
                 FailureKind::Mismatch,
-                format!("more than the {limit} bytes that its index promises"),
+                format!("more than its index promises, {}", counted(limit, "byte")),
             ),
             SinkError::TooLong {
                 limit,
                 exact: false,
             } => (
                 FailureKind::TooLarge,
-                format!("larger than {limit} bytes, the most that such a file may have"),
+                format!(
+                    "larger than {}, the most that such a file may have",
+                    counted(limit, "byte")
+                ),
             ),
             SinkError::TooShort { expected, found } => (
                 FailureKind::Broken,
-                format!("the body ended after {found} of {expected} bytes"),
+                format!(
+                    "the body ended after {found} of {}",
+                    counted(expected, "byte")
+                ),
             ),
             SinkError::WrongDigest { expected, found } => (
                 FailureKind::Mismatch,

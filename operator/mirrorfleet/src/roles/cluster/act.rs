@@ -12,7 +12,8 @@ use kube::api::{Api, Patch, PatchParams};
 use serde_json::Value;
 
 use super::read::{Beside, Scope, kind, mirror};
-use super::{Cluster, Target, ask, complete, failure};
+use super::refusal::failure;
+use super::{Cluster, Target, ask, complete};
 use crate::failure::Failure;
 use crate::report::print;
 use crate::runtime::LogArguments;

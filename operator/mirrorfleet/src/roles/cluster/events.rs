@@ -16,10 +16,11 @@ use kube::{Client, ResourceExt};
 use serde::Serialize;
 
 use super::read::Scope;
+use super::refusal::failure;
 use super::show::{json, yaml};
 use super::terminal::{Colour, Colours};
 use super::why::Form;
-use super::{Cluster, Targets, ask, begun_again, failure};
+use super::{Cluster, Targets, ask, begun_again};
 use crate::failure::Failure;
 use crate::report::print;
 use crate::runtime::LogArguments;

@@ -7,6 +7,7 @@ pub mod events;
 pub mod logs;
 mod progress;
 mod read;
+mod refusal;
 mod show;
 pub mod status;
 mod table;
@@ -24,6 +25,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 
 use self::read::Scope;
+use self::refusal::{chain, failure};
 use crate::failure::Failure;
 use crate::program::Called;
 use crate::progress::Display;
@@ -33,13 +35,13 @@ use crate::runtime::{LogArguments, Verbosity, block_on};
 #[derive(Debug, Clone, clap::Args)]
 pub struct ClusterArguments {
     /// The namespace [default: that of the kubeconfig's context; in a pod, its own]
-    #[arg(short = 'n', long, value_name = "NS", add = ArgValueCandidates::new(complete::namespaces))]
+    #[arg(short = 'n', long, help_heading = "Cluster", value_name = "NS", add = ArgValueCandidates::new(complete::namespaces))]
     pub namespace: Option<String>,
     /// The context of the kubeconfig [default: its current one]
-    #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(complete::contexts))]
+    #[arg(long, help_heading = "Cluster", value_name = "NAME", add = ArgValueCandidates::new(complete::contexts))]
     context: Option<String>,
     /// The kubeconfig [default: KUBECONFIG, ~/.kube/config, or the service account of the pod that this runs in]
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(long, help_heading = "Cluster", value_name = "FILE", value_hint = ValueHint::FilePath)]
     kubeconfig: Option<PathBuf>,
 }
 
@@ -68,7 +70,12 @@ pub struct Targets {
     #[command(flatten)]
     cluster: ClusterArguments,
     /// The Mirrors of all namespaces
-    #[arg(short = 'A', long, conflicts_with = "mirrors")]
+    #[arg(
+        short = 'A',
+        long,
+        help_heading = "Cluster",
+        conflicts_with = "mirrors"
+    )]
     all_namespaces: bool,
 }
 
@@ -172,42 +179,8 @@ fn quoted(word: &str) -> String {
     }
 }
 
-/// What the API server refuses is told in its words and exit 1, as a wrong manifest; that it fails or cannot be asked is
-/// exit 2.
-pub fn failure(error: kube::Error) -> Failure {
-    match error {
-        kube::Error::Api(status) if status.code < 500 && status.code != 429 => {
-            // An API server that does not know our kinds says no more than this.
-            let hint = match status.message.contains("page not found") {
-                true => ": this cluster has no Mirrors; is mirrorfleet installed there?",
-                false => "",
-            };
-            Failure::invalid(format!("{}{hint}", status.message))
-        }
-        kube::Error::Api(status) => Failure::new(Reason::ApiError, status.message.clone()),
-        error => Failure::new(
-            Reason::ApiError,
-            format!("the API server cannot be asked: {}", chain(&error)),
-        ),
-    }
-}
-
 /// For a watch that broke off, which `kube` mends by itself.
 fn begun_again(error: &dyn std::error::Error) {
     let name = Called::now().as_str();
     eprintln!("{name}: the watch is begun again: {}", chain(error));
-}
-
-/// An error with what it comes from, each said once.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let words = cause.to_string();
-        if !text.contains(&words) {
-            text = format!("{text}: {words}");
-        }
-        source = cause.source();
-    }
-    text
 }

@@ -9,7 +9,8 @@ use kube::api::{Api, ApiResource, DynamicObject, ListParams};
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 
-use super::{failure, progress};
+use super::progress;
+use super::refusal::failure;
 use crate::failure::Failure;
 
 /// Which Mirrors are meant.

@@ -2,7 +2,7 @@
 
 use fleet_api::RegionState;
 use fleet_plan::summary::{Lag, MirrorSummary, Note, Program, RegionSummary, RunSummary, span};
-use fleet_types::Reason;
+use fleet_types::{Reason, are, counted};
 use jiff::Timestamp;
 
 use super::terminal::{Colour, Colours, wrap};
@@ -211,27 +211,22 @@ impl Page<'_> {
 
     fn foot(&self, mirrors: &[MirrorSummary]) -> String {
         let unwell: Vec<_> = mirrors.iter().filter(|mirror| !mirror.well).collect();
-        let all = match mirrors.len() {
-            1 => "1 Mirror".to_owned(),
-            many => format!("{many} Mirrors"),
-        };
+        let all = counted(mirrors.len(), "Mirror");
         let Some(first) = unwell.first() else {
             let words = if mirrors.len() == 1 {
-                "is well"
+                " is well"
             } else {
-                "all are well"
+                ", all are well"
             };
-            return self
-                .colours
-                .paint(Colour::Faint, &format!("{all}, {words}"))
-                + "\n";
+            return self.colours.paint(Colour::Faint, &format!("{all}{words}")) + "\n";
         };
         let command = self.program.ours("why", &first.mirror, &first.namespace);
         let text = match mirrors.len() {
             1 => format!("`{command}` tells what to do"),
             _ => format!(
-                "{} of {all} not well: `{command}` tells what to do",
-                unwell.len()
+                "{} of {all} {} not well: `{command}` tells what to do",
+                unwell.len(),
+                are(unwell.len())
             ),
         };
         self.colours.paint(Colour::Faint, &text) + "\n"

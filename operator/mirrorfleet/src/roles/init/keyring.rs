@@ -1,5 +1,6 @@
 //! The public keys that apt believes, as bytes for a Secret.
 
+use fleet_types::counted;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -31,8 +32,8 @@ pub fn read(
     let keyring = chosen(certificates, &signed_by.keys, notes)?;
     if keyring.len() > MAX_BYTES {
         return Err(format!(
-            "its keyring has {} bytes, too many for a Secret",
-            keyring.len()
+            "its keyring has {}, too many for a Secret",
+            counted(keyring.len(), "byte")
         ));
     }
     match Keyring::parse(&keyring) {

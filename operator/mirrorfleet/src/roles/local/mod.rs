@@ -20,7 +20,9 @@ use crate::failure::Failure;
 use crate::manifests::Manifests;
 use crate::progress::Display;
 use crate::report::{OutputFormat, print_run};
-use crate::runtime::{DataArguments, LogArguments, ManifestArguments, Verbosity, block_on};
+use crate::runtime::{
+    DataArguments, LogArguments, ManifestArguments, Verbosity, block_on, block_on_one,
+};
 use work::Task;
 
 /// Syncs on schedule and serves, in one process on this machine
@@ -38,11 +40,17 @@ pub struct Arguments {
         long,
         value_name = "ADDR",
         default_value = "127.0.0.1:8080",
-        env = "MIRRORFLEET_LISTEN"
+        env = "MIRRORFLEET_LISTEN",
+        hide_env_values = true
     )]
     listen: SocketAddr,
     /// Where to serve metrics and health [default: nowhere]
-    #[arg(long, value_name = "ADDR", env = "MIRRORFLEET_METRICS_LISTEN")]
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "MIRRORFLEET_METRICS_LISTEN",
+        hide_env_values = true
+    )]
     metrics_listen: Option<SocketAddr>,
     /// Sync everything now, print a report, exit; never listens, ignores schedule, jitter and minInterval
     #[arg(long)]
@@ -64,13 +72,11 @@ pub fn run(arguments: Arguments, log: &LogArguments) -> Result<Outcome, Failure>
     )?;
     let manifests = Manifests::load(&arguments.manifests.files)?;
     make_data(&arguments.data.data)?;
-    block_on(|stop| async move {
-        if arguments.once {
-            once(&arguments, &manifests, &display, stop).await
-        } else {
-            daemon::run(arguments, manifests, display, stop).await
-        }
-    })
+    if arguments.once {
+        block_on_one(|stop| async move { once(&arguments, &manifests, &display, stop).await })
+    } else {
+        block_on(|stop| daemon::run(arguments, manifests, display, stop))
+    }
 }
 
 fn make_data(data: &Path) -> Result<(), Failure> {

@@ -3,9 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use fleet_api::{Attempt, ConditionType, Mirror, RegionStatus, ReplicaStatus, Upstream};
+use fleet_api::upstream::UpstreamStatus;
+use fleet_api::{Attempt, Mirror, RegionStatus, ReplicaStatus, Upstream};
+use fleet_plan::alone::{Alone, judge_upstream};
 use fleet_plan::fleet::Fleet;
-use fleet_plan::freshness::{BehindUnit, Freshness as Measured, remembered};
+use fleet_plan::freshness::remembered;
 use fleet_plan::inputs::Inputs;
 use fleet_plan::observed::PodRole;
 use fleet_plan::schedule::{later, seconds};
@@ -15,13 +17,13 @@ use fleet_plan::{
     Settings, names, plan, plan_upstream,
 };
 use fleet_types::documents::{Report, ServedStatus, UnixSeconds};
+use fleet_types::gauges::MirrorGauges;
 use fleet_types::{Reason, Sha256, UnitRevision};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::freshness::{Known, is_fresh};
 use super::memory::Memory;
 
 const UNIT: &str = "trixie";
@@ -55,9 +57,9 @@ struct World {
     mirror: Mirror,
     upstream: Upstream,
     memory: Memory,
-    known: Known,
+    copy: Alone,
     /// Whether this process knows as much of the authority as a controller that probes.
-    told: bool,
+    is_told: bool,
 }
 
 fn world(min_interval: Option<&str>, retries: u32) -> World {
@@ -83,10 +85,10 @@ fn world(min_interval: Option<&str>, retries: u32) -> World {
         authority: state(1, now, None),
         served: None,
         memory: Memory::new(&declared, None, now),
+        copy: Alone::new(&mirror, &upstream, None, now),
         mirror,
         upstream,
-        known: Known::default(),
-        told: true,
+        is_told: true,
     }
 }
 
@@ -109,13 +111,14 @@ impl World {
             Event::Ask => {
                 self.controller_asks();
                 let revision = [self.authority.clone()];
-                self.known.heard(Reason::Unchanged, &revision, self.now);
-                self.told = true;
+                self.copy.heard(Reason::Unchanged, "", &revision, self.now);
+                self.is_told = true;
             }
             Event::Edit(component) => {
                 let content = self.mirror.spec.content.debian.as_mut().unwrap();
                 content.components = vec![format!("component-{component}")];
                 self.memory.declare(&self.inputs().occasion());
+                self.copy.declare(&self.mirror, &self.upstream);
             }
             Event::Run {
                 seconds,
@@ -171,10 +174,10 @@ impl World {
         if good {
             self.controller_asks();
         }
-        self.told = good;
+        self.is_told = good;
         let report = self.report(started_at, reason, retry_after);
         self.memory.end(&begun, &report, self.now);
-        self.known.heard(reason, &report.revision, self.now);
+        self.copy.ran(&report);
         let finished_at = self.now;
         let not_before = retry_after.map(|wait| Time(later(finished_at, seconds(wait))));
         let replica = self.replica();
@@ -223,13 +226,22 @@ impl World {
         &mut status.regions[0].replicas[0]
     }
 
-    fn observed(&self) -> Observed {
-        let pod = names::serving_pod_name(&names::child_name(NAME, "main"));
-        let serves = ServedStatus {
+    fn serves(&self) -> ServedStatus {
+        ServedStatus {
             snapshot: self.served.as_ref().map(|_| "snapshot".to_owned()),
             revision: self.served.iter().cloned().collect(),
             ..ServedStatus::default()
-        };
+        }
+    }
+
+    /// What this process tells.
+    fn told(&mut self) -> MirrorGauges {
+        let serves = self.serves();
+        self.copy.judge(Some(serves), None, self.now)
+    }
+
+    fn observed(&self) -> Observed {
+        let pod = names::serving_pod_name(&names::child_name(NAME, "main"));
         Observed {
             now: self.now,
             upstream: Some(self.upstream.clone()),
@@ -246,7 +258,7 @@ impl World {
                 }],
                 ..SeenObjects::default()
             },
-            answers: BTreeMap::from([(pod, Answer::Serves(Box::new(serves)))]),
+            answers: BTreeMap::from([(pod, Answer::Serves(Box::new(self.serves())))]),
             line: Default::default(),
             rollouts_elsewhere: 0,
             settings: Settings::default(),
@@ -260,39 +272,27 @@ impl World {
             Fleet::new(&self.mirror, &observed).unwrap().inputs,
             self.inputs()
         );
-        let status = plan(&self.mirror, &observed).status;
+        let planned = plan(&self.mirror, &observed);
+        let there = planned.gauges(&self.mirror, &observed);
+        let status = planned.status;
         let next = status.next_sync_time.as_ref().map(|at| at.0.as_second());
         let due = self.memory.next(&self.timing());
         assert_eq!(next, due.map(|due| due.at.as_second()), "when");
-        let served = self.served.as_ref().map(std::slice::from_ref);
-        let measured = (self.known).measure(&[UNIT.to_owned()], served, self.now);
-        if self.told {
-            let region = &status.regions[0];
-            let behind = region
-                .superseded_at
-                .as_ref()
-                .map(|at| Some(at.0.as_second()));
+        let here = self.told();
+        if self.is_told {
             assert_eq!(
-                self.known.behind,
+                self.copy.behind(),
                 remembered(&status.units),
                 "what is behind"
             );
-            assert_eq!(
-                self.known.superseded(&measured).filter(Option::is_some),
-                behind,
-                "since when"
-            );
-            let objective = seconds(self.mirror.spec.freshness.objective.as_secs());
-            let fresh = is_fresh(&measured, served.unwrap_or_default(), objective, self.now);
-            let told = (status.conditions.iter())
-                .find(|condition| condition.type_ == ConditionType::Fresh.as_str())
-                .map(|condition| condition.status.as_str());
-            let word = match fresh {
-                Some(true) => "True",
-                Some(false) => "False",
-                None => "Unknown",
+            let (one, other) = (&here.regions[0], &there.regions[0]);
+            assert_eq!(one.superseded, other.superseded, "since when");
+            assert_eq!(one.index_valid_until, other.index_valid_until);
+            let fresh = |gauges: &MirrorGauges| {
+                let fresh = gauges.conditions.iter().find(|known| known.kind == "Fresh");
+                fresh.map(|fresh| (fresh.status, fresh.reason))
             };
-            assert_eq!(Some(word), told, "whether that is fresh");
+            assert_eq!(fresh(&here), fresh(&there), "whether that is fresh");
         }
         self.mirror.status = Some(status);
     }
@@ -349,34 +349,31 @@ fn a_pin_alone_is_not_behind_and_one_that_holds_something_newer_back_is() {
     world.judged_alike();
     world.happens(&run(Reason::Pinned));
     world.judged_alike();
-    assert!(world.known.behind.is_empty(), "nothing newer is known");
+    assert!(world.copy.behind().is_empty(), "nothing newer is known");
     world.happens(&Event::Publish {
         digest: 2,
         good_for: None,
     });
     world.happens(&run(Reason::Pinned));
     world.judged_alike();
-    assert_eq!(world.known.behind.len(), 1);
+    assert_eq!(world.copy.behind().len(), 1);
 }
 
 #[test]
 fn a_run_that_was_refused_does_not_tell_what_the_authority_has_and_what_was_behind_stays_so() {
     let mut world = world(None, 0);
-    let (units, now) = ([UNIT.to_owned()], world.now);
-    let known = &mut world.known;
-    let (old, new) = (state(1, now, None), state(2, now, None));
-    let served = Some(std::slice::from_ref(&old));
-    known.heard(Reason::Published, std::slice::from_ref(&old), now);
-    let measured = known.measure(&units, served, now);
-    assert_eq!(known.superseded(&measured), Some(None));
-    known.heard(Reason::SignatureBad, &[], now);
-    let measured = known.measure(&units, served, now);
-    assert_eq!(known.superseded(&measured), None);
-    known.heard(Reason::Unchanged, std::slice::from_ref(&new), now);
-    known.measure(&units, served, now);
-    known.heard(Reason::SignatureBad, &[], now);
-    let measured = known.measure(&units, served, now);
-    assert_eq!(known.superseded(&measured), Some(Some(now.as_second())));
+    let (old, new) = (state(1, world.now, None), state(2, world.now, None));
+    world.served = Some(old.clone());
+    let mut superseded = |reason, revision: &[UnitRevision]| {
+        world.copy.heard(reason, "", revision, world.now);
+        world.told().regions[0].superseded
+    };
+    let (old, new) = ([old], [new]);
+    assert_eq!(superseded(Reason::Published, &old), Some(None));
+    assert_eq!(superseded(Reason::SignatureBad, &[]), None);
+    let behind = superseded(Reason::Unchanged, &new);
+    assert!(behind.flatten().is_some());
+    assert_eq!(superseded(Reason::SignatureBad, &[]), behind);
 }
 
 #[test]
@@ -405,33 +402,92 @@ fn after_a_restart_the_store_knows_whom_to_leave_alone() {
 
 #[test]
 fn an_index_that_expired_is_not_fresh_although_the_authority_has_nothing_newer() {
-    let at = |second| Timestamp::from_second(second).unwrap();
-    let fresh = |measured: &Measured, ends: &[i64]| {
-        let unit = |end: &i64| UnitRevision {
-            valid_until: Some(*end),
-            ..state(1, at(0), None)
+    let fresh = |authority: u8, end: Option<i64>, waited: u16| {
+        let mut world = world(None, 0);
+        let served = UnitRevision {
+            valid_until: end.map(|end| world.now.as_second() + i64::from(waited) + end),
+            ..state(1, world.now, None)
         };
-        let served: Vec<_> = ends.iter().map(unit).collect();
-        is_fresh(measured, &served, seconds(50), at(100))
+        world.served = Some(served.clone());
+        if authority > 0 {
+            world
+                .copy
+                .heard(Reason::Unchanged, "", &[served], world.now);
+            let has = state(authority, world.now, None);
+            world.copy.heard(Reason::Unchanged, "", &[has], world.now);
+        }
+        world.pass(waited);
+        let told = world.told().conditions;
+        let fresh = told
+            .into_iter()
+            .find(|known| known.kind == "Fresh")
+            .unwrap();
+        (fresh.status, fresh.reason.unwrap())
     };
-    let behind = |since| {
-        Measured::Behind(vec![BehindUnit {
-            unit: UNIT.to_owned(),
-            digest: String::new(),
-            superseded_at: Time(at(since)),
-        }])
+    use fleet_types::ConditionStatus::{False, True, Unknown};
+    let three_hours = 3 * 3600;
+    assert_eq!(fresh(1, None, 0), (True, Reason::Fresh));
+    assert_eq!(fresh(1, Some(0), 0), (True, Reason::Fresh));
+    assert_eq!(fresh(1, Some(-1), 0), (False, Reason::IndexExpired));
+    assert_eq!(fresh(0, Some(-1), 0), (False, Reason::IndexExpired));
+    assert_eq!(fresh(0, None, 0), (Unknown, Reason::Unknown));
+    assert_eq!(fresh(2, None, three_hours + 1), (False, Reason::Stale));
+    assert_eq!(fresh(2, None, three_hours), (True, Reason::Fresh));
+    let both = fresh(2, Some(-1), three_hours);
+    assert_eq!(both, (False, Reason::IndexExpired));
+}
+
+/// Metrics of `local` tell what those of a controller do: whose copy it is, why conditions are as they are and since when, and
+/// what is known of the Upstream.
+#[test]
+fn reasons_and_instants_are_told_and_the_upstream_is_told_of() {
+    let mut world = world(None, 0);
+    let run = |reason| Event::Run {
+        seconds: 5,
+        reason,
+        retry_after: None,
     };
-    let unknown = Measured::Unknown(Reason::Unknown, String::new());
-    assert_eq!(fresh(&Measured::Current, &[]), Some(true));
-    assert_eq!(fresh(&Measured::Current, &[100, 101]), Some(true));
-    assert_eq!(fresh(&Measured::Current, &[101, 99]), Some(false));
-    assert_eq!(fresh(&unknown, &[99]), Some(false));
-    assert_eq!(fresh(&unknown, &[]), None);
-    assert_eq!(fresh(&behind(7), &[]), Some(false));
-    assert_eq!(
-        fresh(&behind(50), &[]),
-        Some(true),
-        "the objective allows it"
+    world.happens(&run(Reason::Published));
+    let good = world.told();
+    assert_eq!(good.upstream.as_deref(), Some(NAME));
+    let (created, begun) = (good.regions[0].created, world.now.as_second());
+    assert_eq!(created, Some(START));
+    world.pass(3600);
+    world.happens(&run(Reason::SignatureBad));
+    let (failed, at) = (world.told(), world.now.as_second());
+    let told = |kind: &str| {
+        let found = failed.conditions.iter().find(|known| known.kind == kind);
+        let found = found.unwrap_or_else(|| panic!("no {kind}: {failed:?}"));
+        (found.status, found.reason.unwrap(), found.since.unwrap())
+    };
+    use fleet_types::ConditionStatus::{False, True};
+    assert_eq!(told("Verified"), (False, Reason::SignatureBad, at));
+    assert_eq!(told("Serving"), (True, Reason::Serving, begun));
+    assert_eq!(told("StorageReady"), (True, Reason::VolumeBound, begun));
+    assert_eq!((told("Ready").0, told("Ready").1), (True, Reason::Ready));
+    assert_eq!(failed.regions[0].consecutive_failures, 1);
+    assert_eq!(failed.regions[0].created, created);
+    let kinds: Vec<_> = failed.conditions.iter().map(|known| &known.kind).collect();
+    assert!(
+        !kinds.iter().any(|kind| *kind == "Reconciling"),
+        "{kinds:?}"
     );
-    assert_eq!(fresh(&behind(50), &[99]), Some(false));
+
+    let mut said = UpstreamStatus::default();
+    let mut upstream = |world: &World| {
+        let gauges = judge_upstream([&world.copy], &mut said, world.now).unwrap();
+        let told = gauges.conditions.into_iter();
+        let told = told.map(|known| (known.kind, (known.status, known.reason.unwrap())));
+        (gauges.revision, told.collect::<BTreeMap<_, _>>())
+    };
+    let (revision, told) = upstream(&world);
+    assert_eq!(revision.len(), 1, "what a good run found stands");
+    assert_eq!(told["Reachable"], (True, Reason::Reachable));
+    assert_eq!(told["Consistent"], (True, Reason::Consistent));
+    world.happens(&run(Reason::UpstreamUnreachable));
+    let (_, told) = upstream(&world);
+    assert_eq!(told["Reachable"], (False, Reason::UpstreamUnreachable));
+    world.happens(&run(Reason::Equivocation));
+    let (_, told) = upstream(&world);
+    assert_eq!(told["Consistent"], (False, Reason::Equivocation));
 }

@@ -4,14 +4,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use fleet_api::Mirror;
+use fleet_api::{Mirror, Upstream};
 use fleet_plan::inputs::Inputs;
 use fleet_plan::names;
-use fleet_plan::schedule::seconds;
 use fleet_plan::timing::Timing;
 use fleet_sync::{Progress, Report, SyncOptions};
 use fleet_types::Reason;
-use jiff::SignedDuration;
 use tokio_util::sync::CancellationToken;
 
 use crate::failure::Failure;
@@ -42,8 +40,9 @@ impl Task {
 pub struct Ready {
     pub options: SyncOptions,
     pub timing: Timing,
-    /// A copy that is behind the authority for longer is stale.
-    pub objective: SignedDuration,
+    /// The manifests that it was made of.
+    pub declared: Mirror,
+    pub upstream: Upstream,
     pub probe_interval: std::time::Duration,
     /// Of everything that the result of a run depends on; it changes when a person changes that.
     pub fingerprint: String,
@@ -87,7 +86,8 @@ fn ready(resolver: &Resolver<'_>, mirror: &Mirror) -> Result<Ready, Failure> {
     Ok(Ready {
         options,
         timing,
-        objective: seconds(mirror.spec.freshness.objective.as_secs()),
+        declared: mirror.clone(),
+        upstream: upstream.clone(),
         probe_interval: upstream.spec.probe.interval.0,
         fingerprint,
     })

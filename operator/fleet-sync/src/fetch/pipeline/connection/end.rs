@@ -1,20 +1,6 @@
 //! Why a connection is left, and what becomes of the requests on it.
 
-use super::Connection;
-
-/// Why a connection is left.
-pub(super) enum End {
-    /// Nothing is left to do on it.
-    Done,
-    /// The server ends it after this answer.
-    Closed,
-    /// It broke off.
-    Broken,
-    /// The file that is next is there, though it was likely missing: too large to share a connection.
-    Large,
-    /// It cannot be told any more which answer is whose, or the server wants to be asked otherwise.
-    Odd(&'static str),
-}
+use super::{Connection, End};
 
 impl Connection<'_> {
     /// What was not answered is asked for again: on another connection where this one only came to its end, else alone.

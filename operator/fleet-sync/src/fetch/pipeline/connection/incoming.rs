@@ -3,24 +3,10 @@
 use bytes::{Buf, BytesMut};
 
 use super::super::head::{self, Head};
-use super::Connection;
-use super::end::End;
+use super::{Connection, End, Reading, Rest};
 
 /// Bodies of errors that are read to the end to keep the connection.
 const MAX_SKIPPED: u64 = 64 << 10;
-
-/// Where in the stream of answers the next byte belongs.
-pub(super) enum Reading {
-    Head,
-    Body(Rest),
-    /// The body of an answer that says no more than its status.
-    Skipped(Rest),
-}
-
-pub(super) struct Rest {
-    left: u64,
-    head: Head,
-}
 
 impl Connection<'_> {
     /// Takes in what is there of the next answer. None where more must arrive.

@@ -129,7 +129,7 @@ ubuntu  eu-1    Serving  0/6h           12m ago    -
   - Suspended: spec.suspend stops new syncs; what is served stays served
 new     eu-1    Syncing  unknown        never      in 3h17m  sync, for 5m
   ~ FirstSyncRunning, for 5m: region eu-1: the first sync runs as Job new-eu-1-0
-2 of 4 Mirrors not well: `mirrorfleet why debian -n mirrors` tells what to do
+2 of 4 Mirrors are not well: `mirrorfleet why debian -n mirrors` tells what to do
 ";
     assert_eq!(text, wanted);
 }
@@ -173,5 +173,5 @@ fn a_page_has_a_hundred_columns_whatever_the_names() {
 fn a_single_mirror_that_is_well_says_so() {
     let program = program();
     let text = page(&program).render(&[mirror("debian", vec![region("a", RegionState::Serving)])]);
-    assert!(text.ends_with("\n1 Mirror, is well\n"), "{text}");
+    assert!(text.ends_with("\n1 Mirror is well\n"), "{text}");
 }
