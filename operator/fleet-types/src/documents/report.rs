@@ -32,15 +32,21 @@ impl RunResult {
         }
     }
 
-    /// What a run in a cluster can have come to that ended for this reason; nothing where no run ends so.
-    pub const fn of(reason: Reason) -> &'static [RunResult] {
+    /// What a run can have come to that ended for this reason; nothing where no run ends so. Some only prepare; those publish
+    /// by themselves only where what serves is of an earlier version.
+    pub const fn of(reason: Reason, prepares: bool) -> &'static [RunResult] {
         match reason.outcome() {
-            // It publishes by itself only beside a server of an older version.
             Outcome::Good if matches!(reason, Reason::Published) => &[RunResult::Published],
-            Outcome::Good if matches!(reason, Reason::Prepared) => &[RunResult::Prepared],
+            Outcome::Good if matches!(reason, Reason::Prepared) => match prepares {
+                true => &[RunResult::Prepared],
+                false => &[],
+            },
             Outcome::Good => &[RunResult::Unchanged],
             // What was refused or could not be had is carried forward beside what is new.
-            Outcome::Upstream | Outcome::Refused => &[RunResult::Prepared, RunResult::Failed],
+            Outcome::Upstream | Outcome::Refused => match prepares {
+                true => &[RunResult::Prepared, RunResult::Failed],
+                false => &[RunResult::Published, RunResult::Failed],
+            },
             Outcome::Manifest | Outcome::Storage => &[RunResult::Failed],
             Outcome::Cluster => match reason {
                 // Runs that never began, or left no report.
