@@ -6,13 +6,13 @@ import random
 import subprocess
 import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 from lab import BUSYBOX_IMAGE, wait_until
 from world import PACKAGE
 
 from .controller import scale_controller
-from .faults import start_slow_sync
 from .registry import scenario
 
 ORDERS, PODS = 200, 40
@@ -39,11 +39,7 @@ def order_latency(world):
         fleet.apply(*crowd, pod("reader", READ))
         running = lambda name: (fleet.lab.get("pod", name, fleet.namespace) or {}).get("status", {}).get("phase") == "Running"  # noqa: E731
         wait_until(lambda: all(running(it["metadata"]["name"]) for it in crowd) and running("reader"), 240, "forty pods")
-        fleet.apply(fleet.upstream(politeness=SLOW))
-        fleet.archive.add_package("stable", PACKAGE, "2.0", kilobytes=SLOW_KILOBYTES)
-        fleet.archive.publish("stable")
-        fleet.request_sync()
-        fleet.running_sync_pod()
+        start_long_sync(fleet)
         with Arrivals(fleet) as arrivals:
             seconds = sorted(arrivals.seconds(order) for order in range(1, ORDERS + 1))
         assert fleet.running_sync_pod(), "the sync ended before the last order"
@@ -51,6 +47,15 @@ def order_latency(world):
         told = ", ".join(f"{name} {value:.2f} s" for name, value in figures.items())
         assert figures["p99"] <= BAR, told
         return told
+
+
+def start_long_sync(fleet) -> dict:
+    """One that outlasts all orders, and its pod."""
+    fleet.apply(fleet.upstream(politeness=SLOW))
+    fleet.archive.add_package("stable", PACKAGE, "2.0", kilobytes=SLOW_KILOBYTES)
+    fleet.archive.publish("stable")
+    fleet.request_sync()
+    return fleet.running_sync_pod()
 
 
 class Arrivals:
@@ -112,7 +117,7 @@ def pod(name: str, script: str) -> dict:
 ROUNDS = 12
 
 
-@scenario("pin, unpin and skip are served at once: by no Job, beside a sync that runs, and by a pod that is made anew without a controller", needs=("pod-network", "audit-log"), alone=True)
+@scenario("pin, unpin and skip are served at once: by no Job, beside a sync that runs, where no pod can be scheduled, and by a pod that is made anew without a controller", needs=("pod-network", "audit-log", "own-nodes"), alone=True)
 def orders(world):
     with world.fleet("orders") as fleet:
         fleet.apply_all()
@@ -121,16 +126,10 @@ def orders(world):
         fleet.archive.publish("stable")
         second = fleet.sync()["snapshot"]
         assert first != second
-        running = start_slow_sync(fleet)
+        running = start_long_sync(fleet)
         since = world.lab.audit_position()
-        seconds = []
-        for pinned, served in ((first, first), ("", second)) * (ROUNDS // 2):
-            seconds.append(taken(fleet, {"pinned": pinned}, served))
-        # What a roll back is: the newest is not served, and the next one will be.
-        seconds.append(taken(fleet, {"skip": [second[:12]]}, first))
-        assert "_1.0_" in fleet.apt_download().name
-        assert "RolledBack" in fleet.get()["status"]["state"]
-        seconds.append(taken(fleet, {"skip": []}, second))
+        with nothing_can_be_scheduled(fleet):
+            seconds = pins_and_skips(fleet, first, second)
         assert running["metadata"]["name"] in {pod["metadata"]["name"] for pod in fleet.pods("sync")}, "the sync was ended"
         made = [event["objectRef"]["resource"] for event in world.controller_writes(since) if event["verb"] in ("create", "delete")]
         assert "jobs" not in made and "pods" not in made, made
@@ -138,6 +137,28 @@ def orders(world):
         a_pod_that_is_made_anew(world, fleet, first)
         median = sorted(seconds)[len(seconds) // 2]
         return f"{len(seconds)} orders: {median:.1f} s as a rule, {max(seconds):.1f} s at most"
+
+
+@contextmanager
+def nothing_can_be_scheduled(fleet):
+    """As on a node that is full. Nor can an image be pulled: the nodes reach no registry, ever."""
+    node = fleet.serving_pod()["spec"]["nodeName"]
+    fleet.lab.kubectl("cordon", node)
+    try:
+        yield
+    finally:
+        fleet.lab.kubectl("uncordon", node)
+
+
+def pins_and_skips(fleet, first: str, second: str) -> list[float]:
+    """How long each takes, in seconds."""
+    seconds = [taken(fleet, {"pinned": pinned}, served) for pinned, served in ((first, first), ("", second)) * (ROUNDS // 2)]
+    # What a roll back is: the newest is not served, and the next one will be.
+    seconds.append(taken(fleet, {"skip": [second[:12]]}, first))
+    assert "_1.0_" in fleet.apt_download().name
+    wait_until(lambda: "RolledBack" in fleet.get()["status"]["state"], 30, "the state to say so")
+    seconds.append(taken(fleet, {"skip": []}, second))
+    return seconds
 
 
 def taken(fleet, snapshots: dict, served: str) -> float:

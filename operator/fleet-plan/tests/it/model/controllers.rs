@@ -98,9 +98,10 @@ impl World {
             ready: true,
             running: true,
             image: image.map(str::to_owned),
-            takes_orders: spec["template"]["spec"]["volumes"]
-                .as_array()
-                .is_some_and(|all| all.iter().any(|volume| volume["name"] == "orders")),
+            takes_orders: !self.runs_publish
+                && spec["template"]["spec"]["volumes"]
+                    .as_array()
+                    .is_some_and(|all| all.iter().any(|volume| volume["name"] == "orders")),
             ..SeenPod::default()
         }
     }

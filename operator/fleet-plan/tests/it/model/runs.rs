@@ -76,6 +76,8 @@ impl World {
             }
             if reason == Reason::Published {
                 store.snapshot = report.snapshot.clone();
+            }
+            if store.snapshot.is_some() && store.snapshot == report.snapshot {
                 store.revision.clone_from(&report.revision);
             }
             store.mirror = "debian".to_owned();
@@ -98,7 +100,10 @@ impl World {
             self.kubernetes();
             if self.objects.jobs.iter().any(|job| job.end.is_none()) {
                 self.pass(10);
-                let report = self.report("Prepared");
+                let report = self.report(match self.runs_publish {
+                    true => "Published",
+                    false => "Prepared",
+                });
                 self.end_run(&report);
                 self.kubernetes();
             } else if quiet && plan.turn == Turn::Idle {

@@ -231,20 +231,13 @@ fn a_pod_that_somebody_told_otherwise_is_told_anew() {
 #[test]
 fn a_pod_of_the_version_before_publishes_by_its_runs_and_is_told_nothing() {
     let mut world = World::new(&["eu"]);
-    world.step();
-    world.kubernetes();
-    world.serving_pod().takes_orders = false;
-    world.step();
-    let job = world.plan().writes;
-    assert!(job.is_empty(), "the run was started already");
-    let report = world.report("Published");
-    world.pass(10);
-    world.end_run(&report);
+    world.runs_publish = true;
     world.settle();
     assert_eq!(world.status().publication, None);
     assert!(orders(&world.plan()).is_empty());
     assert_eq!(served(&world), Some(id(FIRST)));
     // Made anew, it takes over what is served.
+    world.runs_publish = false;
     world.objects.pods.clear();
     world.kubernetes();
     world.settle();

@@ -97,7 +97,9 @@ fn as_before(status: &Value) -> Value {
 
 #[test]
 fn a_status_of_the_version_before_is_taken_up_whole() {
-    let mut world = serving(&["eu", "us"]);
+    let mut world = World::new(&["eu", "us"]);
+    world.runs_publish = true;
+    world.settle();
     world.upstream_publishes("2026-01-01T10:20:00Z");
     world.request("by a person");
     world.step();
