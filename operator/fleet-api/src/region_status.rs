@@ -66,8 +66,9 @@ pub struct ReplicaStatus {
 pub struct OrderStatus {
     /// The decision that it comes from: `status.publication.epoch` as it was then.
     pub epoch: i64,
-    /// The snapshot's id: 64 hexadecimal digits.
-    pub snapshot: String,
+    /// The snapshot's id: 64 hexadecimal digits. None where the copy serves it, as its `snapshot` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<String>,
     /// When that was decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Time>,
@@ -78,15 +79,45 @@ impl OrderStatus {
     pub fn of(order: &Order, since: Time) -> OrderStatus {
         OrderStatus {
             epoch: i64::try_from(order.epoch).unwrap_or(i64::MAX),
-            snapshot: order.snapshot.to_string(),
+            snapshot: Some(order.snapshot.to_string()),
             since: Some(since),
         }
     }
+}
 
-    /// The same as servers take it; none where it is none, as a person may have written it.
+impl ReplicaStatus {
+    /// The id of the snapshot that it was told to serve last.
+    pub fn ordered(&self) -> Option<&str> {
+        let order = self.order.as_ref()?;
+        order.snapshot.as_deref().or(self.snapshot.as_deref())
+    }
+
+    /// What it was told last, as servers take it; none where that is none, as a person may have written it.
     pub fn order(&self) -> Option<Order> {
-        let (epoch, snapshot) = (self.epoch, &self.snapshot);
-        format!("{epoch} {snapshot}").parse().ok()
+        let (order, snapshot) = (self.order.as_ref()?, self.ordered()?);
+        format!("{} {snapshot}", order.epoch).parse().ok()
+    }
+
+    /// With the snapshot of its order said by itself, which stays when it comes to serve another.
+    pub fn in_full(mut self) -> ReplicaStatus {
+        let ordered = self.ordered().map(str::to_owned);
+        if let Some(order) = &mut self.order {
+            order.snapshot = ordered;
+        }
+        self
+    }
+
+    /// As a status holds it: an id that stands there already is not said twice.
+    pub fn in_brief(mut self) -> ReplicaStatus {
+        let serves = &self.snapshot;
+        if let Some(order) = self
+            .order
+            .as_mut()
+            .filter(|order| order.snapshot == *serves)
+        {
+            order.snapshot = None;
+        }
+        self
     }
 }
 

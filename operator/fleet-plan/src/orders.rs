@@ -60,7 +60,7 @@ pub fn decide(
 pub fn of_run(site: &Site, now: Timestamp) -> Ordered {
     let order = site.view.order();
     let told = site.view.served();
-    let decided = (site.runs.status.order.as_ref()).and_then(OrderStatus::order);
+    let decided = site.runs.status.order();
     let on_pod = site.view.pod.and_then(|pod| {
         let text = pod.meta.annotation(fleet_api::labels::SERVE)?;
         Order::read(text).ok()?
@@ -241,41 +241,34 @@ pub fn events(before: &MirrorStatus, after: &MirrorStatus) -> Vec<PlannedEvent> 
         replicas.map(move |(index, replica)| (region.name.as_str(), index, replica))
     });
     let news = regions.filter_map(|(region, index, replica)| {
-        let order = replica
-            .order
-            .as_ref()
-            .filter(|_| serves_its_order(replica))?;
+        let order = replica.order().filter(|_| serves_its_order(replica))?;
         let before = was(region, index);
-        (before != Some(order.snapshot.as_str())).then(|| event(after, region, before, order))
+        (before != replica.ordered()).then(|| event(after, region, before, &order))
     });
     news.collect()
 }
 
 fn serves_its_order(replica: &ReplicaStatus) -> bool {
-    let order = replica.order.as_ref();
-    order.is_some_and(|order| replica.snapshot.as_ref() == Some(&order.snapshot))
+    replica.snapshot.is_some() && replica.ordered() == replica.snapshot.as_deref()
 }
 
 fn event(
     after: &MirrorStatus,
     region: &str,
     before: Option<&str>,
-    order: &OrderStatus,
+    Order { epoch, snapshot }: &Order,
 ) -> PlannedEvent {
     let made = |id: &str| {
         let known = after.snapshots.iter().find(|known| known.id == id)?;
         known.created.as_ref().map(|created| created.0)
     };
-    let back = before.is_some_and(|before| made(before) > made(&order.snapshot));
+    let back = before.is_some_and(|before| made(before) > made(&snapshot.to_string()));
     let pinned = after.publication.as_ref().is_some_and(|it| it.pinned);
     let reason = match (pinned, back) {
         (true, _) => Reason::Pinned,
         (false, true) => Reason::RolledBack,
         (false, false) => Reason::Published,
     };
-    let OrderStatus {
-        epoch, snapshot, ..
-    } = order;
     let note = match back {
         true => {
             "; clients that have read a newer state keep it, and what it names stays there for them"

@@ -125,7 +125,7 @@ fn replica(site: &Site) -> ReplicaStatus {
         status.last_success = kept.map(|success| Time(instant(success.at)));
     }
     status.ready = site.view.ready();
-    status
+    status.in_brief()
 }
 
 fn state(

@@ -57,7 +57,7 @@ impl<'a> RegionView<'a> {
             place,
             before: before
                 .and_then(|before| before.replicas.get(place.replica as usize))
-                .cloned()
+                .map(|before| before.clone().in_full())
                 .unwrap_or_default(),
             state_before: before.map(|before| before.state).unwrap_or_default(),
             superseded_before: before.and_then(|before| before.superseded_at.clone()),
@@ -95,7 +95,7 @@ impl<'a> RegionView<'a> {
 
     /// What the status says that it was told to serve: what is not there yet, nobody is told.
     pub fn order(&self) -> Option<Order> {
-        self.before.order.as_ref()?.order()
+        self.before.order()
     }
 
     /// Whether the serving pod can be asked and has not been.

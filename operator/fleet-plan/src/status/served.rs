@@ -23,7 +23,7 @@ pub fn tables(
     now: Timestamp,
 ) -> (Vec<SnapshotStatus>, Vec<UnitStatus>) {
     let replicas = || regions.iter().flat_map(|region| &region.replicas);
-    let ordered = |replica: &ReplicaStatus| replica.order.as_ref().map(|it| it.snapshot.clone());
+    let ordered = |replica: &ReplicaStatus| replica.ordered().map(str::to_owned);
     let mut ids: Vec<String> = Vec::new();
     let mut note = |id: String| {
         if !ids.contains(&id) {
@@ -85,10 +85,8 @@ pub fn tables(
 
 /// Since when a snapshot has been out of service, once it is.
 fn until(known: &SnapshotStatus, before: &MirrorStatus, now: Timestamp) -> Option<Time> {
-    let told = before.replicas().any(|(_, replica)| {
-        let order = replica.order.as_ref();
-        order.is_some_and(|order| order.snapshot == known.id)
-    });
+    let mut replicas = before.replicas();
+    let told = replicas.any(|(_, replica)| replica.ordered() == Some(known.id.as_str()));
     let ends = || (told || known.regions > 0).then(|| Time(whole(now)));
     known.served_until.clone().or_else(ends)
 }
