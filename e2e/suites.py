@@ -113,6 +113,7 @@ def long(scratch: Path) -> list[Suite]:
         Suite("from the version before, and back to it", [sys.executable, "e2e/run.py", "scenarios", "release-life"], older),
         Suite("soak, tracer and kill-storm", [sys.executable, "-m", "soak"], STORIES, timeout=3600),
         Suite("a fleet at size, without kubelets", [sys.executable, "-m", "at_size"], STORIES, timeout=1800),
+        Suite("how long orders take to their pods", [sys.executable, "e2e/run.py", "scenarios", "order-latency"]),
         Suite("every alert in a real Alertmanager", [sys.executable, "e2e/run.py", "scenarios", "every-alert"]),
         Suite("fuzz targets, a minute each", ["fuzz/run.py", "--seconds", "60"], timeout=5400),
     ]

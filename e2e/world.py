@@ -239,7 +239,8 @@ class Fleet:
 
         def at_rest(thing: dict) -> bool:
             regions = regions_of(thing)
-            return bool(regions) and all(region.get("lastAttempt") and not region.get("currentRun") for region in regions)
+            ended = all(region.get("lastAttempt") and not region.get("currentRun") for region in regions)
+            return bool(regions) and ended and all(map(follows, regions))
 
         # A run that is under way would be taken for the one that is asked for.
         self.lab.wait_for("mirror", mirror, self.namespace, at_rest, timeout, f"earlier runs of {mirror} to end")
@@ -340,6 +341,11 @@ class AptClient:
         found = sorted((self.root / "cache" / "archives").glob(f"{package}_*.deb"))
         assert found, f"apt downloaded nothing of {package}"
         return found[-1]
+
+
+def follows(region: dict) -> bool:
+    """Whether it serves what it was told to."""
+    return region.get("order", {}).get("snapshot") in (None, region.get("snapshot"))
 
 
 def regions_of(mirror: dict) -> list[dict]:

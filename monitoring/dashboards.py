@@ -25,7 +25,7 @@ KEY_EXPIRY = (
 )
 KINDS = {"Mirror": BLUE, "Upstream": PINK, "Pod": GREEN}
 CODES = {"1xx": GREY, "2xx": BLUE, "3xx": GREEN, "4xx": PINK, "5xx": ORANGE}
-RESULTS = {"Published": BLUE, "Unchanged": GREY, "Failed": BAD}
+RESULTS = {"Published": BLUE, "Prepared": BLUE, "Unchanged": GREY, "Failed": BAD}
 
 
 def rate(metric: str, by: str, *matchers: str) -> str:
@@ -95,7 +95,7 @@ RUNS = Panel(
 )  # fmt: skip
 FAILURES = Panel(
     "timeseries", "Failed runs by reason", "Sync runs that failed or were refused, by reason; docs/reasons.md explains each. Good results are shown as well, by theirs. Empty: no run has ended since the first scrape that knew the Mirror.",
-    (Query(f"{increase('mirrorfleet_sync_runs_total', 'reason')} > 0", "{{reason}}"),), "short", colours={"Published": BLUE, "Unchanged": GREY}, stacked=True, about_faults=True,
+    (Query(f"{increase('mirrorfleet_sync_runs_total', 'reason')} > 0", "{{reason}}"),), "short", colours={"Published": BLUE, "Prepared": BLUE, "Unchanged": GREY}, stacked=True, about_faults=True,
 )  # fmt: skip
 DAYS_TO_FULL = Panel(
     "timeseries", "Days to a full volume", "At the growth of the last day; 365 stands for more, or no growth.",

@@ -145,6 +145,10 @@ class Cluster:
         """All objects of a kind in a namespace, or in all of them."""
         return self._reads().list(kind, namespace, selector)
 
+    def merge(self, kind: str, name: str, namespace: str, patch: dict) -> None:
+        """A merge patch over a kept connection, for what is measured from its answer."""
+        self._reads().merge(kind, name, namespace, patch)
+
     def _reads(self) -> Reads:
         """Through a proxy that is started with the first question and ends with this process at the latest."""
         with self._starting:

@@ -1,5 +1,6 @@
 """Reading objects over one kept connection a thread, through one `kubectl proxy`: scenarios ask several times a second
-until something is so, and a `kubectl` for each question takes more of the machine than the cluster that is asked."""
+until something is so, and a `kubectl` for each question takes more of the machine than the cluster that is asked. So is
+written what is measured from the moment of its answer."""
 
 from __future__ import annotations
 
@@ -49,6 +50,14 @@ class Reads:
         # In a list they do not say what they are.
         return [{"apiVersion": resource.api_version, "kind": resource.kind, **item} for item in items]
 
+    def merge(self, kind: str, name: str, namespace: str, patch: dict) -> None:
+        """A merge patch; returns with the server's answer."""
+        path = self._resource(kind).path(namespace, name)
+        headers = {"Content-Type": "application/merge-patch+json"}
+        status, body = self._ask(path, "PATCH", json.dumps(patch).encode(), headers)
+        if status != 200:
+            raise LabError(f"PATCH {path}: {status}: {body.decode(errors='replace')[:400]}")
+
     def _resource(self, word: str) -> Resource:
         """By plural, singular, short name or kind, with the group if one likes: `pods`, `pvc`, `mirrors.mirrorfleet.dev`."""
         if word.lower() not in self._resources:
@@ -84,21 +93,21 @@ class Reads:
             raise LabError(f"GET {path}: {status}: {body.decode(errors='replace')[:400]}")
         return json.loads(body)
 
-    def _ask(self, path: str) -> tuple[int, bytes]:
+    def _ask(self, path: str, method: str = "GET", body: bytes | None = None, headers: dict | None = None) -> tuple[int, bytes]:
         """Once more on a new connection where the kept one was closed meanwhile."""
         kept = getattr(self._own, "line", None)
         for line in [kept, None] if kept else [None]:
             line = line or _Line(self._proxy)
             self._own.line = None
             try:
-                line.request("GET", path)
+                line.request(method, path, body, headers or {})
                 answer = line.getresponse()
                 found = answer.status, answer.read()
                 self._own.line = line
                 return found
             except (OSError, http.client.HTTPException) as error:
                 line.close()
-                failure = LabError(f"GET {path}: {error!r}")
+                failure = LabError(f"{method} {path}: {error!r}")
         raise failure
 
 

@@ -110,7 +110,7 @@ def pods(world):
             assert "ERROR" in kept.upper() or "refused" in kept, kept
             fleet.archive.publish("stable")
             last = fleet.sync()["lastAttempt"]
-            assert last["reason"] == "Published" and last["filesFetched"] > 0 and last["bytesFetched"] > 0, last
+            assert last["reason"] == "Prepared" and last["filesFetched"] > 0 and last["bytesFetched"] > 0, last
             wait_until(lambda: not fleet.lab.list("jobs", fleet.namespace), 60, "the Job of the failed run to go")
         finally:
             fleet.lab.delete("priorityclass", "mirrorfleet-e2e", wait=False)

@@ -133,11 +133,18 @@ def pin_and_unpin(person: Person) -> None:
     has(person.run("pin debian"), first[:12], "is pinned", "mirrorfleet unpin debian")
     fleet.archive.add_package("stable", PACKAGE, "2.0")
     fleet.archive.publish("stable")
-    has(person.run("sync-now debian --wait"), "region region-a: Pinned")
+    has(person.run("sync-now debian --wait"), "region region-a: Prepared")
     assert fleet.status_of_pod()["snapshot"] == first, "a pinned Mirror served something else"
     has(person.run("status"), "Pinned: spec.snapshots.pinned keeps snapshot")
     has(person.type(person.advice()), "not pinned any more")
     wait_until(lambda: fleet.status_of_pod()["snapshot"] != first, 90, "the unpinned Mirror to go on")
+    # And back by skipping what is served.
+    wait_until(lambda: fleet.region()["snapshot"] != first, 30, "the status to say so")
+    has(person.run("skip debian"), "is not served any more", "mirrorfleet unskip debian")
+    wait_until(lambda: fleet.status_of_pod()["snapshot"] == first, 30, "the snapshot before it")
+    has(person.run("status"), "RolledBack: spec.snapshots.skip keeps")
+    has(person.run("unskip debian"), "no snapshot is skipped any more")
+    wait_until(lambda: fleet.status_of_pod()["snapshot"] != first, 30, "the newest again")
 
 
 def a_refused_sync(person: Person) -> None:

@@ -157,4 +157,4 @@ def leader_hand_over(world):
         wait_until(lambda: world.leader() != leader, 60, "another leader")
         fleet.archive.add_package("stable", PACKAGE, "2.0")
         fleet.archive.publish("stable")
-        assert fleet.sync()["lastAttempt"]["reason"] == "Published"
+        assert fleet.sync()["lastAttempt"]["reason"] == "Prepared"

@@ -44,7 +44,7 @@ def follows_upstream(world):
         fleet.archive.add_package("stable", PACKAGE, "2.0")
         fleet.archive.publish("stable")
         region = fleet.sync()
-        assert region["lastAttempt"]["reason"] == "Published", region["lastAttempt"]
+        assert region["lastAttempt"]["reason"] == "Prepared", region["lastAttempt"]
         assert wait_until(lambda: fleet.region().get("snapshot") not in (None, before), 30, "the new snapshot in the status")
         assert "_2.0_" in fleet.apt_download().name
 

@@ -167,12 +167,12 @@ class Seen:
 
     def index_expires(self) -> None:
         self.full.archive.publish("stable", valid_for=timedelta(hours=1))
-        assert self.full.sync()["lastAttempt"]["reason"] == "Published"
+        assert self.full.sync()["lastAttempt"]["reason"] == "Prepared"
 
     def storage_filling(self) -> None:
         self.full.archive.add_package("stable", "filler", "1.0", kilobytes=14_000)
         self.full.archive.publish("stable", valid_for=timedelta(hours=1))
-        assert self.full.sync()["lastAttempt"]["reason"] == "Published"
+        assert self.full.sync()["lastAttempt"]["reason"] == "Prepared"
 
     def not_serving(self) -> None:
         self.slow.apply(self.slow.mirror("crashing", serving={"tls": {"secretName": "not-there"}}))
@@ -180,7 +180,7 @@ class Seen:
     def upstream_contradicts(self) -> None:
         """Two contents of one date."""
         date = datetime.now(UTC)
-        for package, wanted in (("one-package", "Published"), ("other-package", "")):
+        for package, wanted in (("one-package", "Prepared"), ("other-package", "")):
             self.slow.archive.add_package("stable", package)
             self.slow.archive.publish("stable", date=date)
             reason = self.slow.sync()["lastAttempt"]["reason"]

@@ -29,7 +29,7 @@ def allowed(fleet, region: dict) -> None:
     entry = attempt["message"].split("`")[1]
     # kubectl takes patches as YAML too, unless they begin with a brace.
     fleet.lab.kubectl("patch", "mirror", "debian", "--type=merge", "--patch", f"spec:\n  {entry}\n", namespace=fleet.namespace)
-    wait_until(lambda: (fleet.region().get("lastAttempt") or {}).get("reason") == "Published", 90, "the allowed state to be published")
+    wait_until(lambda: (fleet.region().get("lastAttempt") or {}).get("reason") == "Prepared", 90, "the allowed state to be published")
     mark = next(mark for mark in fleet.get()["status"]["highWater"] if mark["unit"] == "stable")
     assert mark["allowed"] == [attempt["reason"]] and mark["digest"] in entry, mark
 
@@ -74,7 +74,7 @@ def untrusted_content(world):
 
         package.write_bytes(whole)
         region = fleet.sync()
-        assert region["lastAttempt"]["reason"] == "Published", region["lastAttempt"]
+        assert region["lastAttempt"]["reason"] == "Prepared", region["lastAttempt"]
         assert "_2.0_" in fleet.apt_download(suite="stable").name
         fleet.lab.wait_condition("mirror", "debian", fleet.namespace, "Verified", timeout=30)
 
@@ -86,7 +86,7 @@ def replayed_content(world):
         fleet.apply_all()
         fleet.archive.add_package("stable", PACKAGE, "2.0")
         fleet.archive.publish("stable")
-        assert fleet.sync()["lastAttempt"]["reason"] == "Published"
+        assert fleet.sync()["lastAttempt"]["reason"] == "Prepared"
 
         fleet.archive.go_back("stable", first)
         other_suite_moves(fleet, "1.1")
@@ -101,14 +101,14 @@ def replayed_content(world):
         allowed(fleet, region)
         wait_until(lambda: "`Check-Valid-Until: no`" in fleet.condition("Fresh")["message"], 30, "Fresh to say how clients use it")
         fleet.archive.publish("stable")
-        assert fleet.sync()["lastAttempt"]["reason"] == "Published", "a state that has not expired needs nobody's leave"
+        assert fleet.sync()["lastAttempt"]["reason"] == "Prepared", "a state that has not expired needs nobody's leave"
 
         fleet.archive.go_back("stable", fleet.archive.state("updates"))
         refused(fleet, "SuiteMismatch")
 
         package = fleet.archive.add_package("stable", PACKAGE, "3.0")
         fleet.archive.publish("stable")
-        assert fleet.sync()["lastAttempt"]["reason"] == "Published"
+        assert fleet.sync()["lastAttempt"]["reason"] == "Prepared"
         package.unlink()
         fleet.archive.add_package("stable", PACKAGE, "3.0", kilobytes=32)
         fleet.archive.publish("stable")
@@ -116,7 +116,7 @@ def replayed_content(world):
         assert "_3.0_" in region["lastAttempt"]["message"], "the message does not name the file"
         fleet.lab.patch("mirror", "debian", {"spec": {"verification": {"mutation": "Allow"}}}, fleet.namespace)
         wait_until(
-            lambda: (fleet.region().get("lastAttempt") or {}).get("reason") == "Published", 90, "the allowed change to be published"
+            lambda: (fleet.region().get("lastAttempt") or {}).get("reason") == "Prepared", 90, "the allowed change to be published"
         )
 
 

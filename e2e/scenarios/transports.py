@@ -49,7 +49,7 @@ def rsync_endpoint(world):
 
         package.write_bytes(good)
         attempt = fleet.sync()["lastAttempt"]
-        assert attempt["reason"] == "Published", attempt
+        assert attempt["reason"] == "Prepared", attempt
         assert "_2.0_" in fleet.apt_download().name
 
         world.lab.stop_server(DAEMON)

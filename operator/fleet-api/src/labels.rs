@@ -36,6 +36,11 @@ pub const SNAPSHOTS_INPUTS: &str = "mirrorfleet.dev/snapshots-inputs";
 pub const REQUEST: &str = "mirrorfleet.dev/request";
 /// On a sync Job: 0 for the first run of a round, n for its nth retry.
 pub const RETRY: &str = "mirrorfleet.dev/retry";
+/// On a serving pod and in the template that it is made from: which snapshot to serve, as [`fleet_types::Order`]; empty
+/// before the first.
+pub const SERVE: &str = "mirrorfleet.dev/serve";
+/// On a sync Job: ids of the snapshots that it gives up in no case, as a JSON list.
+pub const KEEP: &str = "mirrorfleet.dev/keep";
 /// On a sync Job: the node that its serving pod was bound to.
 pub const NODE: &str = "mirrorfleet.dev/node";
 /// On applied objects: digest of what was applied, so that a field that we no longer set is taken back.

@@ -29,9 +29,9 @@ pub use crds::crds;
 pub use duration::GoDuration;
 pub use fleet_types::ConditionStatus;
 pub use mirror::{Mirror, MirrorSpec};
-pub use mirror_status::{AcceptedUnit, MirrorStatus, SnapshotStatus, UnitStatus};
+pub use mirror_status::{AcceptedUnit, MirrorStatus, Publication, SnapshotStatus, UnitStatus};
 pub use quantity::ByteQuantity;
 pub use region_status::{
-    Attempt, Contradiction, RegionState, RegionStatus, ReplicaStatus, Run, Trigger,
+    Attempt, Contradiction, OrderStatus, RegionState, RegionStatus, ReplicaStatus, Run, Trigger,
 };
 pub use upstream::{Upstream, UpstreamSpec, UpstreamStatus};

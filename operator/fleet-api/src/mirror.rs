@@ -187,6 +187,13 @@ pub struct Snapshots {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 64), regex(pattern = "^([0-9a-f]{8,64})?$"))]
     pub pinned: String,
+    /// Ids of snapshots that are never served: the newest of the others is, until the upstream publishes something newer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 8),
+        inner(length(max = 64), regex(pattern = "^[0-9a-f]{8,64}$"))
+    )]
+    pub skip: Vec<String>,
 }
 
 impl Snapshots {
@@ -204,6 +211,7 @@ impl Default for Snapshots {
             keep: 3,
             min_age: Self::default_min_age(),
             pinned: String::new(),
+            skip: Vec::new(),
         }
     }
 }

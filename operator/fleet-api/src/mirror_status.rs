@@ -39,7 +39,10 @@ pub struct MirrorStatus {
     /// When a sync last succeeded in every region.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_sync_time: Option<Time>,
-    /// The snapshots that regions serve.
+    /// Which snapshot is to be served; none before the first. Regions are told at once, and go on without the controller.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publication: Option<Publication>,
+    /// The snapshots that regions keep, newest first: what `spec.snapshots.pinned` and `skip` may name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub snapshots: Vec<SnapshotStatus>,
     /// What they are of each unit, the units of a snapshot one after another.
@@ -102,6 +105,7 @@ impl Default for MirrorStatus {
             regions_ready: None,
             superseded_at: None,
             last_sync_time: None,
+            publication: None,
             snapshots: Vec::new(),
             units: Vec::new(),
             high_water: Vec::new(),
@@ -114,18 +118,44 @@ impl Default for MirrorStatus {
     }
 }
 
-/// A snapshot that some region serves.
+/// The decision which snapshot is to be served. It stands here before any region is told.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Publication {
+    /// Grows with each decision that tells some region something else than before; a region never goes back to a lower one.
+    pub epoch: i64,
+    /// The snapshot's id: 64 hexadecimal digits.
+    pub snapshot: String,
+    /// Whether it is because of `spec.snapshots.pinned`.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub pinned: bool,
+    /// Since when this is the snapshot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Time>,
+}
+
+const fn is_false(holds: &bool) -> bool {
+    !*holds
+}
+
+/// A snapshot that some region keeps.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SnapshotStatus {
     /// Its id: 64 hexadecimal digits.
     pub id: String,
+    /// When it was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created: Option<Time>,
     /// The newest of the dates of its units.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision_date: Option<Time>,
     /// Since when the authority has had something newer of one of its units; none while it is current.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub superseded_at: Option<Time>,
+    /// Since when no region is told to serve it any more. What it names stays there for `spec.snapshots.minAge`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub served_until: Option<Time>,
     /// How many regions serve it.
     #[serde(default)]
     pub regions: i32,

@@ -1,6 +1,6 @@
 //! What a Mirror's status says of one region: instants and states.
 
-use fleet_types::Reason;
+use fleet_types::{Order, Reason};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -37,6 +37,9 @@ pub struct ReplicaStatus {
     /// The snapshot that the serving pod says it serves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<String>,
+    /// What it was told to serve last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<OrderStatus>,
     /// The run that is under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub current_run: Option<Run>,
@@ -55,6 +58,67 @@ pub struct ReplicaStatus {
     /// The last value of the annotation `mirrorfleet.dev/sync-requested-at` that a run here was started for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handled_sync_request: Option<String>,
+}
+
+/// What one copy was told to serve.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OrderStatus {
+    /// The decision that it comes from: `status.publication.epoch` as it was then.
+    pub epoch: i64,
+    /// The snapshot's id: 64 hexadecimal digits. None where the copy serves it, as its `snapshot` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<String>,
+    /// When that was decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Time>,
+}
+
+impl OrderStatus {
+    /// The order as a status holds it.
+    pub fn of(order: &Order, since: Time) -> OrderStatus {
+        OrderStatus {
+            epoch: i64::try_from(order.epoch).unwrap_or(i64::MAX),
+            snapshot: Some(order.snapshot.to_string()),
+            since: Some(since),
+        }
+    }
+}
+
+impl ReplicaStatus {
+    /// The id of the snapshot that it was told to serve last.
+    pub fn ordered(&self) -> Option<&str> {
+        let order = self.order.as_ref()?;
+        order.snapshot.as_deref().or(self.snapshot.as_deref())
+    }
+
+    /// What it was told last, as servers take it; none where that is none, as a person may have written it.
+    pub fn order(&self) -> Option<Order> {
+        let (order, snapshot) = (self.order.as_ref()?, self.ordered()?);
+        format!("{} {snapshot}", order.epoch).parse().ok()
+    }
+
+    /// With the snapshot of its order said by itself, which stays when it comes to serve another.
+    pub fn in_full(mut self) -> ReplicaStatus {
+        let ordered = self.ordered().map(str::to_owned);
+        if let Some(order) = &mut self.order {
+            order.snapshot = ordered;
+        }
+        self
+    }
+
+    /// As a status holds it: an id that stands there already is not said twice.
+    pub fn in_brief(mut self) -> ReplicaStatus {
+        let serves = &self.snapshot;
+        if let Some(order) = self
+            .order
+            .as_mut()
+            .filter(|order| order.snapshot == *serves)
+        {
+            order.snapshot = None;
+        }
+        self
+    }
 }
 
 const fn is_zero(count: &i32) -> bool {

@@ -8,11 +8,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
+use fleet_api::labels::SERVE;
 use fleet_plan::build::METRICS_PORT;
 use fleet_plan::observed::PodRole;
 use fleet_plan::{Answer, SeenPod};
 use fleet_types::documents::ServedStatus;
-use fleet_types::lock;
+use fleet_types::{Order, lock};
 use futures::StreamExt;
 use http::StatusCode;
 use reqwest::redirect::Policy;
@@ -94,6 +95,15 @@ pub fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
 /// So many questions in a row must fail before a pod counts as one that cannot be reached; until then what it said stands.
 const PATIENCE: u32 = 3;
 
+/// How long after each other a pod is asked that was told what to serve, until it does; then as often as all others.
+pub const IMPATIENCE: [Duration; 5] = [
+    Duration::from_millis(300),
+    Duration::from_millis(300),
+    Duration::from_millis(400),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+];
+
 /// What was heard of each pod.
 #[derive(Default)]
 pub struct Answers(Mutex<HashMap<ObjectName, ByPod>>);
@@ -109,6 +119,8 @@ struct Heard {
     answer: Option<Answer>,
     /// Questions in a row that failed.
     failures: u32,
+    /// What it was told and did not follow yet, and how often it was asked since.
+    told: Option<(Order, usize)>,
 }
 
 impl Answers {
@@ -148,6 +160,31 @@ impl Answers {
         let changed = (heard.answer.as_ref()).is_none_or(|before| differs(before, &mut answer));
         heard.answer = Some(answer);
         changed
+    }
+
+    /// How soon a pod is to be asked again that was told what to serve and does not yet.
+    pub fn impatience(
+        &self,
+        mirror: &ObjectName,
+        pod: &SeenPod,
+        answer: &Answer,
+    ) -> Option<Duration> {
+        let told = pod.meta.annotation(SERVE)?.parse::<Order>().ok()?;
+        let follows = match answer {
+            Answer::Serves(served) => served.order.map_or(0, |order| order.epoch),
+            _ => 0,
+        };
+        let mut known = self.known();
+        let heard = known.entry(mirror.clone()).or_default();
+        let heard = heard.entry(pod.meta.name.clone()).or_default();
+        if follows >= told.epoch {
+            heard.told = None;
+            return None;
+        }
+        let times = heard.told.filter(|(known, _)| *known == told);
+        let times = times.map_or(0, |(_, times)| times) + 1;
+        heard.told = Some((told, times));
+        IMPATIENCE.get(times).copied()
     }
 
     /// Forgets the pods of a Mirror that no longer exist.
@@ -193,157 +230,4 @@ pub fn address(pod: &SeenPod) -> Option<IpAddr> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use fleet_types::documents::StorageUse;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
-
-    /// Answers one connection with `response` and gives back what was asked.
-    async fn pod(response: Vec<u8>) -> (SocketAddr, tokio::task::JoinHandle<String>) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let task = tokio::spawn(async move {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            let mut request = vec![0; 4096];
-            let length = stream.read(&mut request).await.unwrap();
-            // The client may hang up early; that is what some cases are about.
-            let _ = stream.write_all(&response).await;
-            String::from_utf8_lossy(&request[..length]).into_owned()
-        });
-        (address, task)
-    }
-
-    fn asker() -> Asker {
-        crate::install_crypto();
-        Asker::new("mirrorfleet/test").unwrap()
-    }
-
-    fn response(status: &str, body: &str) -> Vec<u8> {
-        format!(
-            "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-            body.len()
-        )
-        .into_bytes()
-    }
-
-    #[tokio::test]
-    async fn a_pod_is_asked_for_its_mirror_and_its_answer_is_read() {
-        let (address, task) = pod(response(
-            "200 OK",
-            r#"{"mirror":"debian","snapshot":"ab","newer":1}"#,
-        ))
-        .await;
-        let answer = asker().ask_at(address, "debian").await;
-        assert!(
-            matches!(answer, Answer::Serves(status) if status.snapshot.as_deref() == Some("ab"))
-        );
-        assert!(
-            task.await
-                .unwrap()
-                .starts_with("GET /.mirrorfleet/status/debian HTTP/1.1\r\n")
-        );
-    }
-
-    #[tokio::test]
-    async fn a_pod_without_a_store_says_so_and_a_broken_one_is_unreachable() {
-        for status in ["404 Not Found", "503 Service Unavailable"] {
-            let (address, _task) = pod(response(status, "")).await;
-            assert!(matches!(
-                asker().ask_at(address, "debian").await,
-                Answer::Nothing
-            ));
-        }
-        let redirect =
-            b"HTTP/1.1 302 Found\r\nLocation: http://192.0.2.1/\r\nContent-Length: 0\r\n\r\n"
-                .to_vec();
-        for broken in [
-            response("200 OK", "<html>"),
-            response("500 Oops", ""),
-            redirect,
-            b"SSH-2.0\r\n".to_vec(),
-        ] {
-            let (address, _task) = pod(broken).await;
-            assert!(matches!(
-                asker().ask_at(address, "debian").await,
-                Answer::Unreachable(_)
-            ));
-        }
-    }
-
-    #[tokio::test]
-    async fn an_endless_answer_is_cut_and_nobody_there_is_unreachable() {
-        let (address, _task) = pod(response("200 OK", &"[".repeat(MAX_BODY + 1))).await;
-        let answer = asker().ask_at(address, "debian").await;
-        assert!(matches!(answer, Answer::Unreachable(text) if text.contains("longer than")));
-        let free = TcpListener::bind("127.0.0.1:0")
-            .await
-            .unwrap()
-            .local_addr()
-            .unwrap();
-        assert!(matches!(
-            asker().ask_at(free, "debian").await,
-            Answer::Unreachable(_)
-        ));
-    }
-
-    #[test]
-    fn an_answer_counts_for_the_very_pod_that_gave_it() {
-        let mirror = ObjectName::new("ns", "debian");
-        let named = |uid: &str| {
-            let mut pod = SeenPod::default();
-            pod.meta.name = "debian-0".into();
-            pod.meta.uid = uid.into();
-            (pod.role, pod.running) = (PodRole::Serving, true);
-            pod.ip = Some("192.0.2.1".into());
-            pod
-        };
-        let answers = Answers::default();
-        assert!(answers.put(&mirror, &named("1"), Answer::Nothing));
-        assert!(!answers.put(&mirror, &named("1"), Answer::Nothing));
-        let unreachable = |words: &str| {
-            let answer = Answer::Unreachable(words.to_owned());
-            answers.put(&mirror, &named("1"), answer)
-        };
-        let told = |uid| answers.of(&mirror, &[named(uid)]).into_values().next();
-        assert!(!unreachable("a") && !unreachable("b"));
-        assert!(
-            matches!(told("1"), Some(Answer::Nothing)),
-            "what it said stands"
-        );
-        assert!(unreachable("c") && !unreachable("d"));
-        assert!(matches!(told("1"), Some(Answer::Unreachable(_))));
-        assert!(matches!(told("2"), Some(Answer::NotAsked)));
-        assert!(answers.put(&mirror, &named("1"), Answer::Nothing));
-        assert!(!unreachable("a") && !unreachable("b"), "counted anew");
-        answers.retain(&mirror, &[named("2")]);
-        assert!(answers.known().is_empty());
-        let mut ended = named("1");
-        ended.running = false;
-        assert!(answers.of(&mirror, &[ended]).is_empty(), "nobody to ask");
-    }
-
-    #[test]
-    fn what_a_volume_holds_counts_when_it_has_changed_by_a_hundredth() {
-        let (mirror, pod) = (ObjectName::new("ns", "debian"), SeenPod::default());
-        let answers = Answers::default();
-        let uses = |used: u64| {
-            let storage = StorageUse {
-                used,
-                capacity: 1000,
-            };
-            let served = ServedStatus {
-                storage: Some(storage),
-                ..ServedStatus::default()
-            };
-            answers.put(&mirror, &pod, Answer::Serves(Box::new(served)))
-        };
-        assert!(uses(500));
-        assert!(
-            !uses(506) && !uses(494),
-            "as others write to a shared volume"
-        );
-        assert!(uses(510), "counted from what was last told");
-        assert!(!uses(515) && uses(520));
-    }
-}
+mod tests;

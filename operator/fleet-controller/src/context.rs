@@ -13,7 +13,7 @@ use futures::StreamExt;
 use kube::Client;
 use kube::runtime::events::{Recorder, Reporter};
 
-use crate::answers::{Answers, Asker, address};
+use crate::answers::{Answers, Asker, IMPATIENCE, address};
 use crate::fleet::FleetMemory;
 use crate::options::{ControllerOptions, Intervals};
 use crate::probe::{Authorities, Budget};
@@ -144,6 +144,15 @@ impl Context {
     /// Has a Mirror planned again whose turn has come.
     pub fn plan_again(&self, mirror: Option<ObjectName>) {
         (mirror.into_iter()).for_each(|mirror| self.wishes.mirrors.now(mirror));
+    }
+
+    /// Asks a pod soon that was told what to serve.
+    pub fn ask_whether_it_follows(&self, mirror: &ObjectName, pod: &str) {
+        let key = PodKey {
+            mirror: mirror.clone(),
+            pod: pod.to_owned(),
+        };
+        self.wishes.pods.after(key, IMPATIENCE[0]);
     }
 
     /// Asks every pod of a Mirror that can be asked.

@@ -149,6 +149,7 @@ const COUNTABLE: Countable = Countable {
     kinds: &["Mirror", "Upstream"],
     errors: WriteError::REASONS,
     answers: fleet_plan::Answer::WORDS,
+    prepares: true,
 };
 
 /// The replica that acts.

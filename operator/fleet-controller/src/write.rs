@@ -10,7 +10,7 @@ mod status;
 use std::fmt::Debug;
 
 use fleet_api::Mirror;
-use fleet_api::labels::{CLAIM_FINALIZER, FIELD_MANAGER};
+use fleet_api::labels::{CLAIM_FINALIZER, FIELD_MANAGER, SERVE};
 use fleet_plan::{Labelled, Object, Owned, Write};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
@@ -88,6 +88,13 @@ impl Writer {
                 let this = (world, mirror, name.as_str(), uid.as_str());
                 self.delete::<StatefulSet>(this, PropagationPolicy::Orphan)
                     .await
+            }
+            Write::Order {
+                name, uid, order, ..
+            } => {
+                let annotations = json!({SERVE: order.to_string()});
+                let body = json!({"metadata": {"uid": uid, "annotations": annotations}});
+                self.merge::<Pod>((world, mirror, name), body).await
             }
             Write::Evict { name, uid, .. } => self.evict(world, mirror, name, uid).await,
             Write::Delete {

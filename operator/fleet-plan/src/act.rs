@@ -6,13 +6,16 @@ use fleet_api::{Mirror, labels};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::summary::{Known, Program, enumeration, span};
+use crate::summary::{Known, Program, enumeration, short, span};
 use crate::why::words;
 
 /// Owner of what a person wrote by a command of ours.
 pub const FIELD_MANAGER: &str = "mirrorfleet-cli";
 /// Those that apply manifests from a repository by other means than server-side apply.
 const APPLIERS: [&str; 2] = ["argocd-controller", "helm"];
+
+/// Snapshots that can be skipped at once, as the schema has it.
+const MOST_SKIPPED: usize = 8;
 
 /// One of the things that a person can do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +26,10 @@ pub enum Act {
     Pin(String),
     /// Serve the newest again.
     Unpin,
+    /// Never serve these snapshots but by a pin: all that are skipped from now on, of which the last is new.
+    Skip(Vec<String>),
+    /// Let all snapshots be served again.
+    Unskip,
     /// Let no new sync begin.
     Suspend,
     /// Let syncs begin again.
@@ -30,26 +37,40 @@ pub enum Act {
 }
 
 impl Act {
-    /// Pins the snapshot of this id, or of the beginning of one that is served; without one, what is served now.
+    /// Pins the snapshot of this id, or of the beginning of one that is kept; without one, what is served now.
     ///
     /// # Errors
     /// A sentence, where no snapshot is meant or more than one.
     pub fn pin(mirror: &Mirror, id: Option<&str>) -> Result<Act, String> {
+        meant(mirror, id).map(Act::Pin)
+    }
+
+    /// Skips the snapshot of this id, or of the beginning of one that is kept; without one, what is served now.
+    ///
+    /// # Errors
+    /// A sentence, where no snapshot is meant or more than one, or where no more can be skipped.
+    pub fn skip(mirror: &Mirror, id: Option<&str>) -> Result<Act, String> {
+        let id = meant(mirror, id)?;
         let status = mirror.status.clone().unwrap_or_default();
-        let served = status
-            .replicas()
-            .filter_map(|(_, replica)| replica.snapshot.clone());
-        let served: BTreeSet<String> = served.collect();
-        let fits = |known: &&String| id.is_none_or(|id| known.starts_with(id));
-        let fitting: Vec<String> = served.iter().filter(fits).cloned().collect();
-        match (fitting.as_slice(), id) {
-            ([one], _) => Ok(Act::Pin(one.clone())),
-            // Whether the volumes have it, only a sync can tell.
-            ([], Some(id)) => Ok(Act::Pin(id.to_owned())),
-            ([], None) => Err("no region serves a snapshot that could be pinned".to_owned()),
-            (several, _) => Err(format!(
-                "regions serve different snapshots; name one of them: {}",
-                several.join(", ")
+        let is_kept = |skipped: &&String| {
+            let mut kept = status.snapshots.iter();
+            kept.any(|kept| kept.id.starts_with(skipped.as_str()))
+                && !id.starts_with(skipped.as_str())
+        };
+        // What nobody keeps any more is never served again.
+        let mut all: Vec<String> = mirror
+            .spec
+            .snapshots
+            .skip
+            .iter()
+            .filter(is_kept)
+            .cloned()
+            .collect();
+        all.push(id);
+        match all.len() <= MOST_SKIPPED {
+            true => Ok(Act::Skip(all)),
+            false => Err(format!(
+                "spec.snapshots.skip names {MOST_SKIPPED} snapshots already; pin the one that is to be served"
             )),
         }
     }
@@ -63,6 +84,7 @@ impl Act {
                 "f:mirrorfleet.dev/sync-requested-at",
             ],
             Act::Pin(_) | Act::Unpin => ["f:spec", "f:snapshots", "f:pinned"],
+            Act::Skip(_) | Act::Unskip => ["f:spec", "f:snapshots", "f:skip"],
             Act::Suspend | Act::Resume => ["f:spec", "f:suspend", ""],
         }
     }
@@ -79,6 +101,12 @@ impl Act {
                 let version = &mirror.metadata.resource_version;
                 json!({"metadata": {"resourceVersion": version}, "spec": {"snapshots": {"pinned": id}}})
             }),
+            Act::Skip(all) => (!all.iter().all(|id| spec.snapshots.skip.contains(id))).then(|| {
+                let version = &mirror.metadata.resource_version;
+                json!({"metadata": {"resourceVersion": version}, "spec": {"snapshots": {"skip": all}}})
+            }),
+            Act::Unskip => (!spec.snapshots.skip.is_empty())
+                .then(|| json!({"spec": {"snapshots": {"skip": null}}})),
             Act::Unpin => (!spec.snapshots.pinned.is_empty())
                 .then(|| json!({"spec": {"snapshots": {"pinned": null}}})),
             Act::Suspend => (!spec.suspend).then(|| json!({"spec": {"suspend": true}})),
@@ -111,6 +139,8 @@ impl Act {
             let words = match self {
                 Act::SyncNow | Act::Pin(_) => "is pinned to that snapshot",
                 Act::Unpin => "is not pinned",
+                Act::Skip(_) => "skips that snapshot",
+                Act::Unskip => "skips no snapshot",
                 Act::Suspend => "is suspended",
                 Act::Resume => "is not suspended",
             };
@@ -128,13 +158,23 @@ impl Act {
         match self {
             Act::SyncNow => format!("Mirror {mirror}: a sync was asked for. It begins {next}"),
             Act::Pin(id) => format!(
-                "Mirror {mirror}: snapshot {} is pinned. The sync that serves it begins {next} It ends with \
-                 SnapshotNotFound if a volume no longer has it. To serve the newest again: `{}`.",
-                id.get(..12).unwrap_or(id),
+                "Mirror {mirror}: snapshot {} is pinned. Regions that keep it serve it within seconds; if none does, the \
+                 Mirror says SnapshotNotFound and serves what it did. To serve the newest again: `{}`.",
+                short(id),
                 back("unpin")
             ),
             Act::Unpin => format!(
-                "Mirror {mirror}: not pinned any more. The sync that serves the newest begins {next}"
+                "Mirror {mirror}: not pinned any more. Regions serve the newest snapshot that they keep within seconds."
+            ),
+            Act::Skip(all) => format!(
+                "Mirror {mirror}: snapshot {} is not served any more. Regions serve the newest other one that they keep \
+                 within seconds, until the upstream publishes something newer. Clients that have read it keep its lists, \
+                 and find what it names. To let it be served again: `{}`.",
+                all.last().map_or("", |id| short(id)),
+                back("unskip")
+            ),
+            Act::Unskip => format!(
+                "Mirror {mirror}: no snapshot is skipped any more. Regions serve the newest that they keep within seconds."
             ),
             Act::Suspend => format!(
                 "Mirror {mirror} is suspended: no new sync begins{}, and clients go on getting what is served. To let them \
@@ -147,6 +187,35 @@ impl Act {
                 resumed(known)
             ),
         }
+    }
+}
+
+/// The id of the snapshot that a person means: of one that is kept, by its beginning; without one, of what is served.
+fn meant(mirror: &Mirror, id: Option<&str>) -> Result<String, String> {
+    let status = mirror.status.clone().unwrap_or_default();
+    let served = status
+        .replicas()
+        .filter_map(|(_, replica)| replica.snapshot.clone());
+    let kept = status.snapshots.iter().map(|kept| kept.id.clone());
+    let known: BTreeSet<String> = match id {
+        Some(_) => kept.chain(served).collect(),
+        None => served.collect(),
+    };
+    let fits = |known: &&String| id.is_none_or(|id| known.starts_with(id));
+    let fitting: Vec<String> = known.iter().filter(fits).cloned().collect();
+    match (fitting.as_slice(), id) {
+        ([one], _) => Ok(one.clone()),
+        // One that comes yet, or that a pod keeps which cannot be asked.
+        ([], Some(id)) => Ok(id.to_owned()),
+        ([], None) => Err("no region serves a snapshot that could be meant".to_owned()),
+        (several, Some(id)) => Err(format!(
+            "several snapshots begin with {id}; name one of them: {}",
+            several.join(", ")
+        )),
+        (several, None) => Err(format!(
+            "regions serve different snapshots; name one of them: {}",
+            several.join(", ")
+        )),
     }
 }
 

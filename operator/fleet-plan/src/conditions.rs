@@ -10,9 +10,9 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use self::complaints::{
-    damaged, first_run_held_up, manifest_at_fault, never_synced, objects_pending, pod_held_up,
-    pod_not_ready, refused, run_held_up, storage_at_fault, volume_lost, volume_pending,
-    volume_refused,
+    damaged, first_run_held_up, manifest_at_fault, never_synced, objects_pending, order_not_taken,
+    pod_held_up, pod_not_ready, refused, run_held_up, storage_at_fault, volume_lost,
+    volume_pending, volume_refused,
 };
 use crate::fleet::{Fleet, Problem};
 use crate::freshness::{self, Freshness};
@@ -36,7 +36,7 @@ const RECONCILING: &[Check] = &[
     never_synced,
     pod_not_ready,
 ];
-const SERVING: &[Check] = &[pod_not_ready];
+const SERVING: &[Check] = &[pod_not_ready, order_not_taken];
 const STORAGE: &[Check] = &[volume_lost, volume_pending, storage_at_fault, damaged];
 const VERIFIED: &[Check] = &[refused];
 
@@ -45,14 +45,16 @@ fn first(checks: &[Check], sites: &[Site]) -> Option<Problem> {
     checks.iter().find_map(|check| sites.iter().find_map(check))
 }
 
-/// All conditions of a Mirror that can be carried out; those that are not listed are absent.
+/// All conditions of a Mirror that can be carried out; those that are not listed are absent. `wish` is why the manifest's
+/// wish which snapshot is served cannot be fulfilled.
 pub fn verdicts(
     fleet: &Fleet,
     sites: &[Site],
+    wish: Option<&Problem>,
     before: &[Condition],
     now: Timestamp,
 ) -> Vec<(ConditionType, Verdict)> {
-    let stalled = first(STALLED, sites);
+    let stalled = first(STALLED, sites).or_else(|| wish.cloned());
     let reconciling = first(RECONCILING, sites).filter(|_| stalled.is_none());
     let mut verdicts = vec![(ConditionType::Ready, ready(fleet, sites))];
     verdicts.extend(stalled.map(|problem| {

@@ -1,5 +1,6 @@
 //! What a run's result depends on: when it changes, a new run is due at once.
 
+use fleet_api::mirror::Snapshots;
 use fleet_api::{Attempt, MirrorSpec, UpstreamSpec};
 use serde_json::{Value, json};
 
@@ -12,7 +13,7 @@ use crate::names;
 pub struct Inputs {
     /// Of what a snapshot is made of.
     pub snapshot: String,
-    /// Of `spec.snapshots`: which ones are kept, and which one is served.
+    /// Of `spec.snapshots`: how many are kept and for how long. Which one is served is nothing that a run decides.
     pub snapshots: String,
     /// Of both, as the version before noted it.
     together: String,
@@ -24,9 +25,14 @@ impl Inputs {
         let together = digest(&declared);
         let fields = declared.as_object_mut();
         fields.and_then(|fields| fields.remove("snapshots"));
+        let kept = Snapshots {
+            pinned: String::new(),
+            skip: Vec::new(),
+            ..spec.snapshots.clone()
+        };
         Inputs {
             snapshot: digest(&declared),
-            snapshots: digest(&json!(spec.snapshots)),
+            snapshots: digest(&json!(kept)),
             together,
         }
     }

@@ -2,11 +2,13 @@
 
 use fleet_api::labels;
 use fleet_api::mirror::ReclaimPolicy;
+use fleet_types::Order;
 use jiff::{SignedDuration, Timestamp};
 use kube_core::ResourceExt;
 use serde_json::Value;
 
 use crate::build;
+use crate::canonical::is_as_wanted;
 use crate::fleet::Fleet;
 use crate::object::{Object, Owned};
 use crate::observed::{Observed, SeenApplied, SeenMeta};
@@ -26,6 +28,9 @@ pub struct Objects {
     /// a Service from the start gives clients a name that stays) and the pod that is to be made anew; then what regions
     /// left behind.
     pub writes: Vec<Write>,
+    /// What tells pods which snapshot to serve, and the templates of those that follow them: a template before its pod, or
+    /// a pod that is made anew in between would be told less than the one before.
+    pub orders: Vec<Write>,
     /// Regions that are being restarted.
     pub rollouts: u32,
     pub look_again: Option<Timestamp>,
@@ -39,6 +44,7 @@ pub fn converge(fleet: &Fleet, sites: &mut [Site], seen: &Observed) -> Objects {
         let others_roll = before.iter().chain(after).any(Site::is_rolling);
         let site = &mut sites[index];
         objects.writes.extend(site.converge(seen, others_roll));
+        objects.orders.extend(site.order());
         let again = objects.look_again.into_iter();
         objects.look_again = again.chain(site.objects.look_again).min();
     }
@@ -59,7 +65,8 @@ impl Site<'_> {
         let mut writes: Vec<Write> = self.claim().into_iter().collect();
         writes.extend(self.labels());
         writes.extend(self.wanted.service.apply());
-        writes.extend(self.stateful_set());
+        let ordered = self.is_ordered_anew();
+        writes.extend(self.stateful_set().filter(|_| !ordered));
         writes.extend(self.wanted.disruption_budget.apply());
         let evict = self.evict(seen, others_roll);
         self.objects.evicting = evict.is_some();
@@ -69,7 +76,9 @@ impl Site<'_> {
                 "PersistentVolumeClaim {} is being deleted",
                 claim.meta.name
             )),
-            _ if !writes.is_empty() => Some("its objects are being written".to_owned()),
+            _ if !writes.is_empty() || ordered && !self.differs_in_order_only() => {
+                Some("its objects are being written".to_owned())
+            }
             _ if self.set_is_leaving() => Some("its StatefulSet is being made anew".to_owned()),
             _ if !self.pod_is_current() => Some("its serving pod is being made".to_owned()),
             _ => None,
@@ -117,6 +126,52 @@ impl Site<'_> {
         })
     }
 
+    /// Whether its StatefulSet is there and its template tells another order than it should.
+    fn is_ordered_anew(&self) -> bool {
+        let apply = matches!(self.stateful_set(), Some(Write::Apply(_)));
+        let told = self.view.stateful_set.map(told_by);
+        apply && told.is_some_and(|told| told != self.order_text())
+    }
+
+    /// Whether that is all that its StatefulSet lacks.
+    fn differs_in_order_only(&self) -> bool {
+        let Some(live) = self.view.stateful_set else {
+            return false;
+        };
+        let told = Order::read(&told_by(live)).ok().flatten();
+        let (fleet, place) = (self.fleet, self.view.place);
+        let as_told = build::stateful_set(fleet, place, self.settings, told.as_ref());
+        is_as_wanted(live, &as_told.into())
+    }
+
+    fn order_text(&self) -> String {
+        let order = self.view.order();
+        order.map(|order| order.to_string()).unwrap_or_default()
+    }
+
+    /// What brings the order that the status holds to the pod and to the one that follows it.
+    fn order(&self) -> Vec<Write> {
+        let template = self.stateful_set().filter(|_| self.is_ordered_anew());
+        let pod = self
+            .view
+            .pod
+            .filter(|pod| pod.takes_orders && !pod.meta.deleting);
+        let told = |order: &Order| {
+            let pod = pod.filter(|pod| {
+                let told = pod.meta.annotation(labels::SERVE).unwrap_or_default();
+                told != order.to_string()
+            })?;
+            Some(Write::Order {
+                region: self.name().to_owned(),
+                name: pod.meta.name.clone(),
+                uid: pod.meta.uid.clone(),
+                order: *order,
+            })
+        };
+        let pod = self.view.order().as_ref().and_then(told);
+        template.into_iter().chain(pod).collect()
+    }
+
     /// Applied; or, where it cannot become what is wanted, taken away from its pod, which the next one adopts.
     fn stateful_set(&self) -> Option<Write> {
         let write = self.wanted.stateful_set.apply()?;
@@ -135,7 +190,10 @@ impl Site<'_> {
         let set = self.view.stateful_set?;
         let made = self.wanted.stateful_set.stands && !set.pending && !self.set_is_leaving();
         let pod = self.view.pod.filter(|pod| made && !pod.meta.deleting)?;
-        if self.pod_is_current() {
+        let renewed = self
+            .unheeded()
+            .and_then(|unheeded| unheeded.is_renewed_at());
+        if self.pod_is_current() && renewed.is_none_or(|at| seen.now < at) {
             return None;
         }
         let full = seen.rollouts_elsewhere >= seen.settings.max_rollouts;
@@ -200,6 +258,13 @@ fn finalizer(fleet: &Fleet) -> Option<Write> {
         (ReclaimPolicy::Retain, true) => Some(Write::RemoveFinalizer),
         _ => None,
     }
+}
+
+/// What the template of a StatefulSet tells its pods to serve, as text.
+fn told_by(live: &SeenApplied) -> String {
+    let live: Value = serde_json::from_str(&live.spec).unwrap_or_default();
+    let told = &live["template"]["metadata"]["annotations"][labels::SERVE];
+    told.as_str().unwrap_or_default().to_owned()
 }
 
 /// Whether a StatefulSet selects other pods than it should, which can never be changed.

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use fleet_api::{MirrorStatus, labels};
-use fleet_types::Reason;
 use fleet_types::documents::Report;
+use fleet_types::{Order, Reason};
 use jiff::Timestamp;
 
 use crate::object::{Object, Owned};
@@ -69,6 +69,13 @@ pub enum Write {
         name: String,
         uid: String,
     },
+    /// Tells a serving pod which snapshot to serve; a merge patch with the uid. Builds on no other write.
+    Order {
+        region: String,
+        name: String,
+        uid: String,
+        order: Order,
+    },
     /// Has a serving pod leave, with the uid as precondition, as far as its budgets let it. That they do not is no failure:
     /// it is in [`Observed::refusals`](crate::Observed::refusals) then.
     Evict {
@@ -102,6 +109,11 @@ impl Write {
         }
     }
 
+    /// Whether it comes to nothing where a write of its region failed.
+    pub fn builds_on_others(&self) -> bool {
+        !matches!(self, Write::Order { .. })
+    }
+
     /// The region whose objects it is about; none where it is the whole Mirror.
     pub fn region(&self) -> Option<&str> {
         match self {
@@ -110,6 +122,7 @@ impl Write {
             Write::Grow { region, .. }
             | Write::Label { region, .. }
             | Write::Orphan { region, .. }
+            | Write::Order { region, .. }
             | Write::Evict { region, .. }
             | Write::Delete { region, .. } => Some(region),
         }

@@ -10,7 +10,7 @@ use crate::plan::{Plan, Write};
 use crate::site::Site;
 use crate::turn::Turn;
 use crate::verdict::{conditions, stands, state_of_stalled};
-use crate::{freshness, high_water, names, objects, start, status, teardown, verdict};
+use crate::{freshness, high_water, names, objects, orders, start, status, teardown, verdict};
 
 /// Decides what to do about one Mirror. Every input has a plan; a wrong specification's is to touch nothing and say
 /// what to change.
@@ -51,8 +51,9 @@ fn carry_out(fleet: &Fleet, seen: &Observed) -> Plan {
             high_water::learn(&mut marks, report);
         }
     }
+    let ordering = orders::decide(fleet, &mut sites, &before, seen.now);
     let starting = start::choose(fleet, &mut sites, &marks, seen);
-    let status = status::summarise(fleet, &sites, marks, seen, starting.next);
+    let status = status::summarise(fleet, &sites, marks, &ordering, seen, starting.next);
     let wake = [
         starting.look_again,
         objects.look_again,
@@ -60,6 +61,8 @@ fn carry_out(fleet: &Fleet, seen: &Observed) -> Plan {
     ];
     let wake = wake.into_iter();
     let wake = wake.chain(sites.iter().map(|site| site.runs.look_again));
+    let unheeded = sites.iter().filter_map(Site::unheeded);
+    let wake = wake.chain(unheeded.map(|unheeded| unheeded.look_again(seen.now)));
     let mut plan = Plan {
         events: Vec::new(),
         wake_at: wake.flatten().filter(|at| *at > seen.now).min(),
@@ -71,6 +74,8 @@ fn carry_out(fleet: &Fleet, seen: &Observed) -> Plan {
         turn: starting.turn,
         rollouts: objects.rollouts,
     };
+    // Before all else: what is served must not wait for anything, and builds on nothing.
+    plan.writes.extend(objects.orders);
     for site in sites {
         // Serving wins: first goes the Job that stands in its way.
         plan.writes.extend(site.runs.displace);
@@ -79,7 +84,7 @@ fn carry_out(fleet: &Fleet, seen: &Observed) -> Plan {
     }
     plan.writes.extend(objects.writes);
     plan.writes.extend(starting.write);
-    plan.events = status::events(&before.conditions, &plan.status, &plan.finished);
+    plan.events = status::events(&before, &plan.status, &plan.finished);
     plan
 }
 
@@ -116,7 +121,7 @@ fn stalled(mirror: &Mirror, seen: &Observed, problem: Problem) -> Plan {
     Plan {
         writes: Vec::<Write>::new(),
         after_status: Vec::new(),
-        events: status::events(&before.conditions, &status, &[]),
+        events: status::events(&before, &status, &[]),
         finished: Vec::new(),
         turn: if running { Turn::Running } else { Turn::Idle },
         rollouts: 0,

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::fleet::{Fleet, Place};
 use crate::freshness::{self, BehindUnit, Freshness};
-use crate::observed::Observed;
+use crate::observed::{Observed, Settings};
 use crate::runs::Runs;
 use crate::view::RegionView;
 use crate::wanted::{Standing, Wanted};
@@ -15,6 +15,8 @@ use crate::wanted::{Standing, Wanted};
 #[derive(Debug)]
 pub struct Site<'a> {
     pub fleet: &'a Fleet<'a>,
+    pub settings: &'a Settings,
+    pub now: Timestamp,
     pub view: RegionView<'a>,
     pub wanted: Wanted,
     /// How its objects stand; for [`converge`](crate::objects::converge) to say.
@@ -41,6 +43,8 @@ impl<'a> Site<'a> {
             runs: Runs::new(view.before.clone()),
             freshness: freshness::of_region(fleet, &view, behind, seen.now),
             waiting: None,
+            settings: &seen.settings,
+            now: seen.now,
             fleet,
             view,
         }

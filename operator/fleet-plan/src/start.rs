@@ -10,6 +10,7 @@ use crate::due;
 use crate::fleet::{Fleet, Source};
 use crate::high_water;
 use crate::observed::Observed;
+use crate::orders;
 use crate::plan::Write;
 use crate::runs::whole;
 use crate::site::Site;
@@ -131,6 +132,7 @@ impl Site<'_> {
             node: pod.node.as_deref()?,
             high_water: high_water::argument(marks),
             damaged: served.map_or_else(Vec::new, |served| served.damaged.clone()),
+            ordered: pod.takes_orders.then(|| orders::of_run(self, seen.now)),
         };
         let job = build::job(fleet, self.view.place, &start);
         let now = Time(whole(seen.now));

@@ -15,6 +15,7 @@ use crate::fleet::Fleet;
 use crate::freshness::{self, Freshness};
 use crate::objects::retained_claims;
 use crate::observed::Observed;
+use crate::orders::{self, Ordering};
 use crate::plan::{FinishedRun, PlannedEvent};
 use crate::report::instant;
 use crate::runs::whole;
@@ -26,6 +27,7 @@ pub fn summarise(
     fleet: &Fleet,
     sites: &[Site],
     marks: Vec<AcceptedUnit>,
+    ordering: &Ordering,
     seen: &Observed,
     next: Option<Timestamp>,
 ) -> MirrorStatus {
@@ -38,14 +40,15 @@ pub fn summarise(
         .iter()
         .filter(|site| site.view.ready() && site.has_snapshot())
         .count();
-    let verdicts = verdicts(fleet, sites, &before.conditions, seen.now);
+    let wish = ordering.problem.as_ref();
+    let verdicts = verdicts(fleet, sites, wish, &before.conditions, seen.now);
     let generation = fleet.mirror.metadata.generation.unwrap_or(0);
     let conditions = conditions(verdicts, &before.conditions, generation, seen.now);
     let replicas = || regions.iter().flat_map(|region| &region.replicas);
-    let (snapshots, units) = served::tables(sites, &regions, &before.units);
+    let (snapshots, units) = served::tables(sites, &regions, ordering, &before, seen.now);
     MirrorStatus {
         observed_generation: generation,
-        state: Some(words(fleet, sites, &conditions)),
+        state: Some(words(fleet, ordering, sites, &conditions)),
         snapshot: common(replicas().map(|replica| replica.snapshot.as_ref())),
         regions_ready: Some(format!("{serving}/{}", sites.len())),
         superseded_at: regions
@@ -53,6 +56,7 @@ pub fn summarise(
             .filter_map(|region| region.superseded_at.clone())
             .min(),
         last_sync_time: oldest(replicas().map(|replica| &replica.last_success)),
+        publication: ordering.publication.clone(),
         snapshots,
         units,
         high_water: marks,
@@ -65,15 +69,11 @@ pub fn summarise(
 }
 
 /// What `kubectl get` shows beside the conditions, in the way of a node's `Ready,SchedulingDisabled`.
-fn words(fleet: &Fleet, sites: &[Site], conditions: &[Condition]) -> String {
+fn words(fleet: &Fleet, ordering: &Ordering, sites: &[Site], conditions: &[Condition]) -> String {
     let reason = |kind: ConditionType, status: ConditionStatus| {
         let said = said(kind, conditions).filter(|said| said.is(status));
         said.map(|said| said.reason)
     };
-    let rolled_back = sites.iter().any(|site| {
-        let last = site.runs.status.last_attempt.as_ref();
-        last.is_some_and(|last| last.reason == Reason::RolledBack)
-    });
     let waiting = sites.iter().any(|site| site.waiting.is_some());
     let when = |holds: bool, reason: Reason| holds.then_some(reason);
     let not_ready = reason(ConditionType::Ready, ConditionStatus::False);
@@ -83,7 +83,7 @@ fn words(fleet: &Fleet, sites: &[Site], conditions: &[Condition]) -> String {
         reason(ConditionType::Fresh, ConditionStatus::False),
         when(fleet.spec.suspend, Reason::Suspended),
         when(!fleet.spec.snapshots.pinned.is_empty(), Reason::Pinned),
-        when(rolled_back, Reason::RolledBack),
+        when(ordering.rolled_back, Reason::RolledBack),
         when(waiting, Reason::WaitingForTurn),
     ];
     for word in more.into_iter().flatten() {
@@ -125,7 +125,7 @@ fn replica(site: &Site) -> ReplicaStatus {
         status.last_success = kept.map(|success| Time(instant(success.at)));
     }
     status.ready = site.view.ready();
-    status
+    status.in_brief()
 }
 
 fn state(
@@ -209,17 +209,18 @@ pub fn expires_at(
 
 /// What people should hear of: runs that published or failed, and Stalled and Fresh when they change.
 pub fn events(
-    before: &[Condition],
+    before: &MirrorStatus,
     after: &MirrorStatus,
     finished: &[FinishedRun],
 ) -> Vec<PlannedEvent> {
     let mut events: Vec<PlannedEvent> = finished
         .iter()
-        .filter(|run| run.reason != Reason::Unchanged)
+        .filter(|run| !matches!(run.reason, Reason::Unchanged | Reason::Prepared))
         .map(|run| run_event(run, after))
         .collect();
+    events.extend(orders::events(before, after));
     for kind in [ConditionType::Stalled, ConditionType::Fresh] {
-        let was = said(kind, before);
+        let was = said(kind, &before.conditions);
         let Some(is) = said(kind, &after.conditions) else {
             continue;
         };

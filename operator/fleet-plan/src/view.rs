@@ -1,8 +1,8 @@
 //! One region as it is seen: everything under its name, and what its pod says.
 
 use fleet_api::{MirrorStatus, RegionState, ReplicaStatus, labels};
-use fleet_types::UnitRevision;
 use fleet_types::documents::ServedStatus;
+use fleet_types::{Order, UnitRevision};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::cause::{self, Cause};
@@ -57,7 +57,7 @@ impl<'a> RegionView<'a> {
             place,
             before: before
                 .and_then(|before| before.replicas.get(place.replica as usize))
-                .cloned()
+                .map(|before| before.clone().in_full())
                 .unwrap_or_default(),
             state_before: before.map(|before| before.state).unwrap_or_default(),
             superseded_before: before.and_then(|before| before.superseded_at.clone()),
@@ -91,6 +91,11 @@ impl<'a> RegionView<'a> {
             Some(Answer::Serves(served)) => Some(served),
             _ => None,
         }
+    }
+
+    /// What the status says that it was told to serve: what is not there yet, nobody is told.
+    pub fn order(&self) -> Option<Order> {
+        self.before.order()
     }
 
     /// Whether the serving pod can be asked and has not been.

@@ -43,7 +43,7 @@ pub struct Wish {
 impl Wanted {
     pub fn new(fleet: &Fleet, view: &RegionView, settings: &Settings) -> Wanted {
         let place = view.place;
-        let set = build::stateful_set(fleet, place, settings);
+        let set = build::stateful_set(fleet, place, settings, view.order().as_ref());
         Wanted {
             service: Wish::new(build::service(fleet, place), view.service),
             disruption_budget: Wish::new(

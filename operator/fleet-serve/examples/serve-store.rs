@@ -37,6 +37,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     })?;
     let options = ServeOptions {
         data,
+        orders: None,
         listen: address.parse()?,
         metrics_listen: None,
         tls: arguments

@@ -2,8 +2,9 @@
 //! They are in no snapshot, since they change without a new revision.
 
 use bytes::Bytes;
-use fleet_store::Snapshot;
+use fleet_store::{Snapshot, SnapshotId};
 use fleet_types::documents;
+use serde::de::DeserializeOwned;
 
 use crate::listing::Line;
 use crate::mirror::ServedMirror;
@@ -19,10 +20,20 @@ pub fn leads_to_link(snapshot: &Snapshot, path: &str) -> bool {
 pub struct OwnFiles(documents::OwnFiles);
 
 impl OwnFiles {
-    /// None before the first run that has something to tell. Blocks on the disk.
-    pub fn of(mirror: &ServedMirror) -> Option<OwnFiles> {
-        let read = mirror.store().state(documents::OwnFiles::DOCUMENT);
-        read.map(|files| files.map(OwnFiles)).unwrap_or_else(|error| {
+    /// While this snapshot is served; none before the first run that has something to tell. Blocks on the disk.
+    pub fn of(mirror: &ServedMirror, served: &SnapshotId) -> Option<OwnFiles> {
+        let next: Option<documents::NextOwnFiles> =
+            Self::read(mirror, documents::NextOwnFiles::DOCUMENT);
+        let next = next.filter(|next| next.snapshot == served.0);
+        let known = Self::read(mirror, documents::OwnFiles::DOCUMENT);
+        // Of runs that found nothing newer since, there is more to tell.
+        let all = known.into_iter().chain(next.map(|next| next.own));
+        all.max_by_key(|own: &documents::OwnFiles| own.modified.0)
+            .map(OwnFiles)
+    }
+
+    fn read<T: DeserializeOwned>(mirror: &ServedMirror, document: &str) -> Option<T> {
+        mirror.store().state(document).unwrap_or_else(|error| {
             tracing::error!(mirror = mirror.name(), %error, "what the mirror says of itself cannot be read");
             None
         })

@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 
 use crate::answer::{Answer, Counted};
 use crate::mirror::ServedMirror;
+use crate::orders::Orders;
 use crate::path::Candidate;
 
 /// The first part of every path that is not a mirror's.
@@ -23,6 +24,8 @@ pub const OURS: &str = ".mirrorfleet";
 /// All mirrors that are served.
 pub struct Catalog {
     data: PathBuf,
+    /// Where orders are.
+    orders: Option<PathBuf>,
     metrics: Arc<ServerMetrics>,
     /// Counts the requests that belong to no mirror.
     outside: Arc<MirrorTraffic>,
@@ -58,10 +61,16 @@ struct Problem {
 
 impl Catalog {
     /// `open_files` are kept open at most, beside those that are being sent.
-    pub fn new(data: PathBuf, metrics: Arc<ServerMetrics>, open_files: usize) -> Catalog {
+    pub fn new(
+        data: PathBuf,
+        orders: Option<PathBuf>,
+        metrics: Arc<ServerMetrics>,
+        open_files: usize,
+    ) -> Catalog {
         let outside = metrics.mirror("");
         Catalog {
             data,
+            orders,
             metrics,
             outside,
             open_files: Arc::new(Semaphore::new(open_files)),
@@ -230,10 +239,17 @@ impl Catalog {
         }
         match Store::open(&dir) {
             Ok(store) => {
-                let traffic = self.metrics.mirror(&store.identity().mirror);
+                let of = &store.identity().mirror;
+                let traffic = self.metrics.mirror(of);
+                let orders = Orders::of(self.orders.as_deref(), of);
+                let files = self.open_files.clone();
+                let mirror = ServedMirror::new(store, orders, traffic, files);
+                if let Some(opened) = before.stores.get(name) {
+                    mirror.take_over(&opened.mirror);
+                }
                 Ok(Some(Opened {
                     stamp,
-                    mirror: Arc::new(ServedMirror::new(store, traffic, self.open_files.clone())),
+                    mirror: Arc::new(mirror),
                 }))
             }
             Err(error) if error.is_absent() => Ok(None),

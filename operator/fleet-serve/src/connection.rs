@@ -276,7 +276,7 @@ mod tests {
         let metrics = ServerMetrics::register(&registry, ServerPlace::default()).unwrap();
         let data = tempfile::tempdir().unwrap().keep();
         let server = HttpServer {
-            catalog: Arc::new(Catalog::new(data, metrics, 16)),
+            catalog: Arc::new(Catalog::new(data, None, metrics, 16)),
             tls: None,
             drain: Duration::ZERO,
             connections,

@@ -10,6 +10,7 @@
 
 mod answer;
 mod asked;
+mod back;
 mod beside;
 mod blobs;
 mod body;
@@ -28,10 +29,12 @@ mod limits;
 mod listing;
 mod lookup;
 mod mirror;
+mod orders;
 mod path;
 mod plain;
 mod read;
 mod room;
+mod signs;
 mod stall;
 mod status;
 mod suspects;
@@ -76,6 +79,9 @@ const REFRESH: Duration = Duration::from_secs(1);
 pub struct ServeOptions {
     /// Holds one store per mirror; stores may appear later.
     pub data: PathBuf,
+    /// Holds a file for each mirror whose snapshot is ordered, under the mirror's name: [`fleet_types::Order`] as text, or
+    /// nothing yet. Without an order `current` is served.
+    pub orders: Option<PathBuf>,
     /// Port 0 takes a free one.
     pub listen: SocketAddr,
     /// For `/metrics`, `/healthz`, `/readyz` and the status documents.
@@ -152,6 +158,7 @@ async fn serve_all(
     let shares = Shares::take();
     let catalog = Arc::new(Catalog::new(
         options.data.clone(),
+        options.orders.clone(),
         metrics,
         shares.open_blobs,
     ));

@@ -161,7 +161,7 @@ impl Lookup<'_> {
     fn resolve_ours(&self, first: &Arc<Snapshot>, path: &str) -> Target {
         // Where answering must not wait for the disk, nothing is found here, and the caller asks again where it may.
         let own = match self.fixed {
-            None if self.asked.may_block => OwnFiles::of(self.mirror),
+            None if self.asked.may_block => OwnFiles::of(self.mirror, &first.id()),
             _ => None,
         };
         let Some(own) = own else {
@@ -309,7 +309,7 @@ impl Lookup<'_> {
         }
         let own = match self.fixed {
             Some(_) => None,
-            None => OwnFiles::of(self.mirror),
+            None => OwnFiles::of(self.mirror, &snapshot.id()),
         };
         beside::add_lines(&mut lines, &mut files, snapshot, own.as_ref(), path);
         lines.append(&mut files);

@@ -1,7 +1,12 @@
-//! One mirror as it is served: its store, the snapshot that `current` names, and the others that are kept.
+//! One mirror as it is served: its store, the snapshot that is current, and the others that are kept.
+//!
+//! # Which snapshot
+//! The one that an order names, if its epoch is higher than that of what was served so far and the snapshot is here;
+//! else what was served so far. That is what `current` names when a server starts, with the epoch that a run noted beside
+//! it: no order, however old, takes a server back.
 //!
 //! # What a client may rely on
-//! Each request reads `current` once. A name with changing content is looked up in that snapshot alone; a name whose
+//! Each request reads once what is current. A name with changing content is looked up in that snapshot alone; a name whose
 //! content never changes is also found in every other snapshot on the volume, published or only prepared. A client
 //! whose requests span a publish therefore still finds everything that the index it began with names by digest. So it
 //! does where that snapshot was given up since, because so many were published: such names stay for as long as
@@ -16,11 +21,14 @@ use fleet_telemetry::{MirrorTraffic, ServedSnapshot};
 use fleet_types::{Sha256, lock};
 use tokio::sync::Semaphore;
 
+use crate::back::{Back, Change};
 use crate::blobs::OpenBlobs;
+use crate::orders::Orders;
+use crate::signs::Signs;
 use crate::suspects::Suspects;
 use crate::view::View;
 
-/// How long the answer to "what is current?" is believed.
+/// How long the answer to "what is current?" is believed, an order included.
 const CURRENT_AGE: Duration = Duration::from_millis(100);
 /// How often a name that is in no known snapshot makes us look for new ones.
 const KEPT_AGE: Duration = Duration::from_secs(1);
@@ -39,8 +47,10 @@ pub struct ServedMirror {
     /// Held while the volume is read. Opening a large snapshot verifies its index, which takes a while; requests go on
     /// with what is known meanwhile.
     reading: Mutex<()>,
+    orders: Orders,
     suspects: Suspects,
-    /// As [`Store::returned_at`]; 0 where it never was so.
+    back: Mutex<Back>,
+    /// What that says, for requests.
     returned_at: AtomicI64,
 }
 
@@ -49,8 +59,8 @@ struct Known {
     view: Arc<View>,
     current_read: Option<Instant>,
     kept_read: Option<Instant>,
-    /// What `current` named then, whether or not that could be opened.
-    named: Option<SnapshotId>,
+    /// What it came from.
+    signs: Option<Signs>,
     problem: Option<String>,
 }
 
@@ -58,6 +68,7 @@ impl ServedMirror {
     /// `open_files` counts those that all mirrors together may keep open.
     pub fn new(
         store: Store,
+        orders: Orders,
         traffic: Arc<MirrorTraffic>,
         open_files: Arc<Semaphore>,
     ) -> ServedMirror {
@@ -68,7 +79,9 @@ impl ServedMirror {
             traffic,
             known: Mutex::default(),
             reading: Mutex::default(),
+            orders,
             suspects: Suspects::default(),
+            back: Mutex::default(),
             returned_at: AtomicI64::new(0),
         }
     }
@@ -79,6 +92,16 @@ impl ServedMirror {
         match entry.mutable {
             true => entry.mtime.max(self.returned_at.load(Ordering::Relaxed)),
             false => entry.mtime,
+        }
+    }
+
+    /// Goes on from what another served of the same store, and no further back.
+    pub fn take_over(&self, before: &ServedMirror) {
+        if before.name() == self.name() {
+            self.known().view = before.known().view.clone();
+            let back = *lock(&before.back);
+            *lock(&self.back) = back;
+            self.returned_at.store(back.at, Ordering::Relaxed);
         }
     }
 
@@ -118,7 +141,7 @@ impl ServedMirror {
         format!("/.mirrorfleet/status/{}", crate::path::encode(self.name()))
     }
 
-    /// What is served; `current` was read at most [`CURRENT_AGE`] ago, or is being read. Blocks on the disk.
+    /// What is served; what tells it was read at most [`CURRENT_AGE`] ago, or is being read. Blocks on the disk.
     pub fn view(&self) -> Arc<View> {
         let (view, stale) = {
             let known = self.known();
@@ -184,6 +207,7 @@ impl ServedMirror {
         Arc::new(View {
             current: seen.current.clone(),
             published: seen.published,
+            epoch: seen.epoch,
             others: view.all().cloned().collect(),
             retained: view.retained.clone(),
         })
@@ -198,12 +222,12 @@ impl ServedMirror {
         lock(&self.known)
     }
 
-    /// Reads `current`, and the rest if that changed. The caller holds `reading`.
+    /// Reads what tells which snapshot is current, and the rest if that changed. The caller holds `reading`.
     fn read_current(&self) -> Arc<View> {
-        let named = self.store.current().ok().flatten();
+        let signs = Signs::read(&self.store, &self.orders);
         let mut known = self.known();
         let doubtful = known.problem.is_some() && is_older(known.kept_read, PROBLEM_AGE);
-        if known.kept_read.is_some() && !doubtful && named == known.named {
+        if known.kept_read.is_some() && !doubtful && known.signs.as_ref() == Some(&signs) {
             known.current_read = Some(Instant::now());
             return known.view.clone();
         }
@@ -214,13 +238,13 @@ impl ServedMirror {
     /// Reads everything. The caller holds `reading`.
     fn read_kept(&self) -> Arc<View> {
         let before = self.known().view.clone();
-        let named = self.store.current().ok().flatten();
+        let signs = Signs::read(&self.store, &self.orders);
         // Without the lock on what is known: others keep answering from it.
-        let read = self.read_volume(&before);
+        let read = self.read_volume(&before, &signs);
         let mut known = self.known();
         known.current_read = Some(Instant::now());
         known.kept_read = known.current_read;
-        known.named = named;
+        known.signs = Some(signs);
         let problem = match read {
             Ok((view, problem)) => {
                 let served = view.current.as_ref();
@@ -250,39 +274,51 @@ impl ServedMirror {
     /// starts has none: it serves the names whose content never changes out of the other snapshots, and answers 503 for
     /// those that change. Serving an older state instead would turn the clock back for clients, which only a person
     /// may; the next sync makes the index anew, mostly without fetching anything.
-    fn read_volume(&self, before: &View) -> Result<(View, Option<String>), StoreError> {
+    fn read_volume(
+        &self,
+        before: &View,
+        signs: &Signs,
+    ) -> Result<(View, Option<String>), StoreError> {
         let mut problems = Vec::new();
+        let infos = self.store.snapshots()?;
         let open = |id: &SnapshotId| match before.whole(id) {
             Some(snapshot) => Ok(snapshot.clone()),
             None => self.store.snapshot(id),
         };
-        let as_before = before
-            .current
-            .clone()
-            .filter(|current| !current.is_damaged());
-        let opened = self
-            .store
-            .current()
-            .and_then(|id| id.as_ref().map(open).transpose());
-        let current = opened.or_else(|error| match error {
-            error if error.is_damage() || matches!(error, StoreError::SnapshotNotFound { .. }) => {
-                problems.push(error.to_string());
-                Ok(as_before)
+        let chosen = signs.choose(&self.store, before, &infos, &mut problems);
+        let opened = chosen.and_then(|order| {
+            let order = order.map(|order| open(&SnapshotId(order.snapshot)).map(|it| (it, order)));
+            order.transpose()
+        });
+        let mut view = View::default();
+        match opened {
+            Ok(Some((current, order))) => {
+                (view.current, view.epoch) = (Some(current), order.epoch);
             }
-            other => Err(other),
-        })?;
-        let returned_at = self.store.returned_at()?.unwrap_or(0);
-        self.returned_at.store(returned_at, Ordering::Relaxed);
-        let mut view = View {
-            published: before.published,
-            current,
-            others: Vec::new(),
-            retained: None,
-        };
+            Ok(None) => {}
+            Err(error)
+                if error.is_damage() || matches!(error, StoreError::SnapshotNotFound { .. }) =>
+            {
+                problems.push(error.to_string());
+                let as_before = before.current.as_ref();
+                view.current = as_before.filter(|current| !current.is_damaged()).cloned();
+                view.epoch = before.epoch;
+            }
+            Err(other) => return Err(other),
+        }
+        if let Some(change) = Change::of(&self.store, before, &view, &infos)? {
+            let mut back = lock(&self.back);
+            back.notice(&change, unix_seconds());
+            self.returned_at.store(back.at, Ordering::Relaxed);
+        }
         let id = view.current.as_ref().map(|current| current.id());
-        for info in self.store.snapshots()?.iter().rev() {
+        let is_as_before = before.current.as_ref().map(|before| before.id()) == id;
+        view.published = before.published.filter(|_| is_as_before);
+        for info in infos.iter().rev() {
             if Some(info.id) == id {
-                view.published = info.published_at;
+                // By an order it is served before a run notes that it is.
+                let published = view.published.or(info.published_at);
+                view.published = Some(published.unwrap_or_else(unix_seconds));
                 continue;
             }
             match open(&info.id) {
@@ -317,6 +353,10 @@ impl ServedMirror {
         }
         known.problem = problem;
     }
+}
+
+fn unix_seconds() -> i64 {
+    jiff::Timestamp::now().as_second()
 }
 
 fn is_older(read: Option<Instant>, age: Duration) -> bool {

@@ -2,7 +2,7 @@
 //! are Unix seconds, sizes are bytes. The controller reads all of it at the port for metrics; at the port for clients
 //! stands what a client may know.
 
-use fleet_store::Store;
+use fleet_store::{SnapshotInfo, Store};
 use fleet_types::documents::{
     Report, ScrubState, ServedStatus, StorageUse, Success, UnitsMemory, UnixSeconds,
 };
@@ -85,6 +85,11 @@ pub fn read(mirror: &ServedMirror) -> MirrorStatus {
         noted(error.to_string());
         None
     });
+    let kept = store.snapshots().unwrap_or_else(|error| {
+        noted(error.to_string());
+        Vec::new()
+    });
+    let kept = kept.iter().map(SnapshotInfo::told).collect();
     let last_report = document(store, Report::DOCUMENT, &mut noted);
     let last_success = document(store, Success::DOCUMENT, &mut noted);
     let memory: Option<UnitsMemory> = document(store, UnitsMemory::DOCUMENT, &mut noted);
@@ -103,6 +108,8 @@ pub fn read(mirror: &ServedMirror) -> MirrorStatus {
             .map(|current| current.meta().revision.clone())
             .unwrap_or_default(),
         published_at: view.published.map(UnixSeconds),
+        order: view.follows().filter(|order| order.epoch > 0),
+        kept,
         pinned: pinned.map(|id| id.to_string()),
         last_report,
         last_success,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use fleet_store::{Entry, EntryState, Retained, Retention, Snapshot, SnapshotId};
+use fleet_types::Order;
 
 /// What is on the volume, read at one moment. Requests hold on to it until they are answered.
 #[derive(Default, Clone)]
@@ -10,6 +11,8 @@ pub struct View {
     pub current: Option<Arc<Snapshot>>,
     /// When `current` was published, Unix seconds.
     pub published: Option<i64>,
+    /// The epoch of the order by which it is served; 0 where nobody ordered it.
+    pub epoch: u64,
     /// The others, newest first.
     pub others: Vec<Arc<Snapshot>>,
     /// Names of snapshots that were given up, and for how long they count.
@@ -24,6 +27,15 @@ pub fn served_in(snapshot: &Snapshot, path: &str) -> Option<Entry> {
 }
 
 impl View {
+    /// What is served, and by which order; the epoch is 0 where nobody ordered it.
+    pub fn follows(&self) -> Option<Order> {
+        let current = self.current.as_ref()?;
+        Some(Order {
+            epoch: self.epoch,
+            snapshot: current.id().0,
+        })
+    }
+
     /// A snapshot by its whole id.
     pub fn snapshot(&self, id: &SnapshotId) -> Option<&Arc<Snapshot>> {
         self.all().find(|snapshot| snapshot.id() == *id)

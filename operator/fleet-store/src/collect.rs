@@ -78,6 +78,7 @@ pub(crate) fn collect_for_space(
     store: &Store,
     shared: &Shared,
     now: i64,
+    protect: &[SnapshotId],
     wanted: &WantedDigests<'_>,
 ) -> Result<CollectReport> {
     let _deciding = shared.deciding();
@@ -86,7 +87,7 @@ pub(crate) fn collect_for_space(
     remove_idle_staging(shared, &mut report)?;
     // Nothing can be written on a full disk, so what needs no writing comes first.
     sweep(store, shared, now, wanted, &mut report)?;
-    report.dropped = drop_snapshots(store, shared, now, &[])?;
+    report.dropped = drop_snapshots(store, shared, now, protect)?;
     let dropped = dropped_snapshots(shared)?;
     sweep(store, shared, now, wanted, &mut report)?;
     shared.fs.sync_all().doing(DOING)?;

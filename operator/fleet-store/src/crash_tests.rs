@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet_types::{Digest, Expected, RepoPath, Sha256};
+use fleet_types::{Digest, Expected, Order, RepoPath, Sha256};
 use proptest::prelude::*;
 use sha2::Digest as _;
 
@@ -27,6 +27,8 @@ enum Action {
     Rollback(usize),
     Pin(usize),
     Unpin,
+    /// What a newer order serves.
+    Settle(usize),
     Collect,
     CollectForSpace,
 }
@@ -153,8 +155,15 @@ impl World {
             Action::Rollback(n) => self.switch(writer, *n, Writer::rollback),
             Action::Pin(n) => self.switch(writer, *n, Writer::pin),
             Action::Unpin => writer.unpin(),
+            Action::Settle(n) => self.switch(writer, *n, |writer, id, now| {
+                let epoch = now.unsigned_abs();
+                let snapshot = id.0;
+                writer.settle(&Order { epoch, snapshot }, now)
+            }),
             Action::Collect => writer.collect(self.now, &[]).map(drop),
-            Action::CollectForSpace => writer.collect_for_space(self.now, &|_| Ok(())).map(drop),
+            Action::CollectForSpace => writer
+                .collect_for_space(self.now, &[], &|_| Ok(()))
+                .map(drop),
         }
     }
 
@@ -380,6 +389,7 @@ fn actions() -> impl Strategy<Value = Action> {
             .prop_map(|(listing, publish, collect)| Action::Sync { listing, publish, collect }),
         1 => any::<usize>().prop_map(Action::Rollback),
         1 => any::<usize>().prop_map(Action::Pin),
+        1 => any::<usize>().prop_map(Action::Settle),
         1 => Just(Action::Unpin),
         2 => Just(Action::Collect),
         1 => Just(Action::CollectForSpace),

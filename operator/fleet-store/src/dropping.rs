@@ -8,9 +8,9 @@ use crate::{SnapshotId, SnapshotInfo, Store, StoreError, recover, retain, retent
 const DOING: &str = "collecting what is no longer needed";
 
 /// Whether time alone, or another `keep` or `minAge` than before, gives something up.
-pub(crate) fn is_due(store: &Store, now: i64) -> Result<bool> {
+pub(crate) fn is_due(store: &Store, now: i64, protect: &[SnapshotId]) -> Result<bool> {
     let facts = store.facts()?;
-    let (_, leaving) = leaving(store, facts.rolled_back_from, now, &[])?;
+    let (_, leaving) = leaving(store, facts.rolled_back_from, now, protect)?;
     if !leaving.is_empty() {
         return Ok(true);
     }

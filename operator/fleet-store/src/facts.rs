@@ -24,6 +24,13 @@ pub(crate) struct Facts {
     pub returned: Option<SnapshotId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub returned_at: Option<i64>,
+    /// Of the order by which `current` names what it does; 0 where none did.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub epoch: u64,
+}
+
+fn is_zero(epoch: &u64) -> bool {
+    *epoch == 0
 }
 
 /// Seconds since 1970-01-01T00:00:00Z.
@@ -62,12 +69,17 @@ impl Facts {
         let is_back = self.times(id).superseded_at.is_some();
         let follows_one = current.is_some() && current == self.returned;
         if is_back || follows_one {
-            // Dates have seconds only.
-            let later = self.returned_at.map_or(now, |at| at.saturating_add(1));
-            self.returned_at = Some(now.max(later));
+            self.date_anew(now);
             self.returned = is_back.then_some(*id);
         }
         is_back || follows_one
+    }
+
+    /// What clients hold may be newer than what is served from now on.
+    pub fn date_anew(&mut self, now: i64) {
+        // Dates have seconds only.
+        let later = self.returned_at.map_or(now, |at| at.saturating_add(1));
+        self.returned_at = Some(now.max(later));
     }
 
     /// Brings the facts in line with what is served and what exists: a crash between the switch and this document

@@ -98,7 +98,7 @@ pub use snapshot::Snapshot;
 pub use sort::{RunSorter, Sorted, SortedIter};
 pub use space::Space;
 pub use staging::{Staged, StagedFile, Staging};
-pub use store::{SnapshotInfo, Store};
+pub use store::{Returned, SnapshotInfo, Store};
 pub use tree::ExportMode;
 pub use walk::{Child, Children, Entries};
 pub use writer::{Publication, Writer};

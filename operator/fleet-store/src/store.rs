@@ -6,7 +6,8 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Weak};
 
-use fleet_types::{Sha256, lock};
+use fleet_types::documents::{KeptSnapshot, UnixSeconds};
+use fleet_types::{Order, Sha256, lock};
 use serde::de::DeserializeOwned;
 
 use crate::document;
@@ -32,6 +33,15 @@ struct Inner {
     /// Open snapshots, so that opening one twice does not verify and map it twice.
     open: Mutex<HashMap<SnapshotId, Weak<Snapshot>>>,
     retained: Mutex<Weak<Retained>>,
+}
+
+/// Whether and when what clients hold became newer than what is served: by dates they could not tell what to fetch again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Returned {
+    /// The snapshot that is served again although it was superseded.
+    pub to: Option<SnapshotId>,
+    /// Seconds since 1970-01-01T00:00:00Z.
+    pub at: Option<i64>,
 }
 
 /// What is known of one snapshot without reading its paths.
@@ -121,6 +131,15 @@ impl Store {
                 "it is not the id of a snapshot",
             )),
         }
+    }
+
+    /// What `current` names, and by which order: its epoch is 0 where it was none.
+    pub fn settled_order(&self) -> Result<Option<Order>> {
+        let epoch = or_default(self.facts())?.epoch;
+        Ok(self.current()?.map(|id| Order {
+            epoch,
+            snapshot: id.0,
+        }))
     }
 
     /// The snapshot that is served, opened.
@@ -239,10 +258,13 @@ impl Store {
         Ok(self.facts()?.rolled_back_from)
     }
 
-    /// When a snapshot was last served again that had been superseded, or what followed it: clients may hold newer files than
-    /// it has. Seconds since 1970-01-01T00:00:00Z.
-    pub fn returned_at(&self) -> Result<Option<i64>> {
-        Ok(self.facts()?.returned_at)
+    /// Whether and when somebody went back.
+    pub fn returned(&self) -> Result<Returned> {
+        let facts = or_default(self.facts())?;
+        Ok(Returned {
+            to: facts.returned,
+            at: facts.returned_at,
+        })
     }
 
     /// Reads a document of `state/`; none when it was never written.
@@ -288,6 +310,17 @@ impl Store {
 }
 
 impl SnapshotInfo {
+    /// As others are told of it.
+    pub fn told(&self) -> KeptSnapshot {
+        let dated = self.meta.revision.iter().filter(|unit| unit.is_dated());
+        KeptSnapshot {
+            id: self.id.0,
+            created: UnixSeconds(self.meta.created),
+            date: dated.map(|unit| UnixSeconds(unit.date)).max(),
+            superseded_at: self.superseded_at.map(UnixSeconds),
+        }
+    }
+
     fn new(
         id: SnapshotId,
         meta: SnapshotMeta,

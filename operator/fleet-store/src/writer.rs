@@ -12,7 +12,7 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use fleet_types::Sha256;
+use fleet_types::{Order, Sha256};
 use rustix::fs::FlockOperation;
 use serde::Serialize;
 
@@ -185,6 +185,28 @@ impl Writer {
         self.serve(id, &mut facts, current, now)
     }
 
+    /// Makes `current` what servers were ordered to serve, and notes the epoch. One that is not newer than what was settled
+    /// before changes nothing. Whoever orders decides alone: a pin or a roll back that was made here ends.
+    pub fn settle(&self, order: &Order, now: i64) -> Result<()> {
+        let _deciding = self.shared.deciding();
+        let id = SnapshotId(order.snapshot);
+        self.expect(&id)?;
+        let (mut facts, current) = self.settled(now)?;
+        if order.epoch <= facts.epoch {
+            return Ok(());
+        }
+        // Of orders in between nobody told this store; one of them may have gone back.
+        if order.epoch > facts.epoch.saturating_add(1) {
+            facts.date_anew(now);
+        }
+        facts.epoch = order.epoch;
+        (facts.pinned, facts.rolled_back_from) = (None, None);
+        match current == Some(id) {
+            true => self.write_facts(&facts),
+            false => self.serve(&id, &mut facts, current, now),
+        }
+    }
+
     /// Gives up snapshots beyond retention (but never a protected one), the blobs that only they named, and blobs of
     /// runs that came to nothing. To be called after a publication, not while a run has blobs that no snapshot names.
     pub fn collect(&self, now: i64, protect: &[SnapshotId]) -> Result<CollectReport> {
@@ -193,13 +215,18 @@ impl Writer {
 
     /// Whether a [`Writer::collect`] would give up something by now although nothing was published: time is over, or
     /// retention is another one. Reads little.
-    pub fn is_collection_due(&self, now: i64) -> Result<bool> {
-        dropping::is_due(&self.store, now)
+    pub fn is_collection_due(&self, now: i64, protect: &[SnapshotId]) -> Result<bool> {
+        dropping::is_due(&self.store, now, protect)
     }
 
     /// For a full disk: also removes every blob that neither a snapshot nor the plan names. Lists all blobs.
-    pub fn collect_for_space(&self, now: i64, wanted: &WantedDigests<'_>) -> Result<CollectReport> {
-        collect::collect_for_space(&self.store, &self.shared, now, wanted)
+    pub fn collect_for_space(
+        &self,
+        now: i64,
+        protect: &[SnapshotId],
+        wanted: &WantedDigests<'_>,
+    ) -> Result<CollectReport> {
+        collect::collect_for_space(&self.store, &self.shared, now, protect, wanted)
     }
 
     /// Replaces a document of `state/` in one durable step.

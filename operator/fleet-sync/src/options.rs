@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleet_formats::seam::{Allowances, Format, Rejected, Trust};
-use fleet_store::{Clients, Retention};
-use fleet_types::{Accepted, Sha256};
+use fleet_store::{Clients, Retention, SnapshotId};
+use fleet_types::{Accepted, Order, Sha256};
 use url::Url;
 
 use crate::Destination;
@@ -49,8 +49,7 @@ pub struct SyncOptions {
     pub exclude: Vec<String>,
     pub verification: Verification,
     pub retention: Retention,
-    /// An id, or an unambiguous prefix, of the snapshot that stays served.
-    pub pinned: Option<String>,
+    pub publishing: Publishing,
     pub timeouts: Timeouts,
     /// What the caller remembers as accepted before; the newest of it and the store's own memory counts.
     pub high_water: Vec<Accepted>,
@@ -58,6 +57,35 @@ pub struct SyncOptions {
     pub damaged: Vec<Sha256>,
     /// The product in User-Agent, for example `mirrorfleet/0.1.0`; the contact is appended.
     pub user_agent: String,
+}
+
+/// Who says which snapshot of the store is served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Publishing {
+    /// The run: what it makes is served, but for a pin.
+    ByRun {
+        /// An id, or an unambiguous prefix, of the snapshot that stays served.
+        pinned: Option<String>,
+        /// Beginnings of the ids of snapshots that are not served but by a pin.
+        skip: Vec<String>,
+    },
+    /// Somebody who orders servers what to serve: what the run makes is only prepared.
+    ByOrder {
+        /// What servers were told when the run was started: `current` is brought in line with it. None before the first.
+        order: Option<Order>,
+        /// What may be ordered while the run goes on: none of these is given up.
+        keep: Vec<SnapshotId>,
+    },
+}
+
+impl Publishing {
+    /// What a run may not give up.
+    pub fn keep(&self) -> &[SnapshotId] {
+        match self {
+            Publishing::ByRun { .. } => &[],
+            Publishing::ByOrder { keep, .. } => keep,
+        }
+    }
 }
 
 /// A URL of the upstream that content is fetched from.

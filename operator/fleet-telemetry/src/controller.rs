@@ -42,7 +42,7 @@ definitions! {
     STORAGE_USED: Gauge = "mirrorfleet_storage_used_bytes" [namespace, mirror, region];
     /// Size of the region's volume in bytes.
     STORAGE_CAPACITY: Gauge = "mirrorfleet_storage_capacity_bytes" [namespace, mirror, region];
-    /// Finished sync runs by result (Published, Unchanged, Failed) and reason. As other counters, it begins with 0 when its region is first seen, for each of the some hundred pairs that a run can end with.
+    /// Finished sync runs by result (Prepared, or Published without a cluster, Unchanged, Failed) and reason. As other counters, it begins with 0 when its region is first seen, for each of the some hundred pairs that a run can end with.
     SYNC_RUNS: Counter = "mirrorfleet_sync_runs_total" [namespace, mirror, region, result, reason];
     /// How long finished sync runs took.
     SYNC_DURATION: Histogram = "mirrorfleet_sync_duration_seconds" [namespace, mirror, region];
@@ -112,6 +112,8 @@ pub struct ControllerMetrics {
 #[derive(Default)]
 struct Known {
     leading: bool,
+    /// Whether runs only prepare.
+    prepares: bool,
     mirrors: BTreeMap<ObjectKey, MirrorEntry>,
     upstreams: BTreeMap<ObjectKey, UpstreamEntry>,
     reconciles: BTreeMap<&'static str, Reconciles>,
@@ -130,6 +132,8 @@ pub struct Countable {
     pub errors: &'static [Reason],
     /// What questions to serving pods are answered with.
     pub answers: &'static [&'static str],
+    /// Whether runs only prepare what others order to be served.
+    pub prepares: bool,
 }
 
 #[derive(Default)]
@@ -162,10 +166,10 @@ struct RegionRuns {
     files: u64,
 }
 
-impl Default for RegionRuns {
-    fn default() -> Self {
+impl RegionRuns {
+    fn new(prepares: bool) -> Self {
         let countable = Reason::ALL.iter().flat_map(|reason| {
-            let results = RunResult::of(*reason).iter();
+            let results = RunResult::of(*reason, prepares).iter();
             results.map(|result| ((*result, *reason), 0))
         });
         RegionRuns {
@@ -212,6 +216,7 @@ impl ControllerMetrics {
     /// What will be counted of the controller's own work begins with 0.
     pub fn expect(&self, countable: Countable) {
         let mut known = self.known();
+        known.prepares = countable.prepares;
         for kind in countable.kinds {
             let errors = &mut known.reconciles.entry(*kind).or_default().errors;
             errors.extend(countable.errors.iter().map(|reason| (*reason, 0)));
@@ -224,6 +229,7 @@ impl ControllerMetrics {
     /// those of new ones begin with 0.
     pub fn replace_mirror(&self, key: &ObjectKey, state: MirrorGauges) {
         let mut known = self.known();
+        let prepares = known.prepares;
         let entry = known.mirrors.entry(key.clone()).or_default();
         entry
             .runs
@@ -232,7 +238,7 @@ impl ControllerMetrics {
             if !entry.runs.contains_key(&region.region) {
                 entry
                     .runs
-                    .insert(region.region.clone(), RegionRuns::default());
+                    .insert(region.region.clone(), RegionRuns::new(prepares));
             }
         }
         entry.state = state;
@@ -287,13 +293,14 @@ impl ControllerMetrics {
     /// Counts one finished run, once.
     pub fn record_run(&self, key: &ObjectKey, region: &str, run: Run) {
         let mut known = self.known();
+        let prepares = known.prepares;
         let runs = known
             .mirrors
             .entry(key.clone())
             .or_default()
             .runs
             .entry(region.to_owned())
-            .or_default();
+            .or_insert_with(|| RegionRuns::new(prepares));
         *runs.finished.entry((run.result, run.reason)).or_default() += 1;
         runs.duration.observe(run.seconds);
         runs.bytes = runs.bytes.saturating_add(run.bytes);

@@ -26,6 +26,7 @@ const COUNTABLE: Countable = Countable {
     kinds: &["Mirror", "Upstream"],
     errors: &[Reason::ApiError, Reason::CreationRefused],
     answers: &["serves", "unreachable"],
+    prepares: true,
 };
 
 impl World {
@@ -77,7 +78,7 @@ impl World {
     /// Everything happens once.
     fn happen(&self) {
         for reason in Reason::ALL {
-            for result in RunResult::of(*reason) {
+            for result in RunResult::of(*reason, COUNTABLE.prepares) {
                 let run = Run {
                     result: *result,
                     reason: *reason,

@@ -99,6 +99,8 @@ macro_rules! reasons {
 reasons! {
     /// A new snapshot was verified and published.
     Published => Good,
+    /// A new snapshot was verified and prepared; servers are told to serve it next.
+    Prepared => Good,
     /// The upstream and our own inputs are as they were.
     Unchanged => Good,
     /// A new snapshot is prepared; a pin keeps another one served.
@@ -240,6 +242,8 @@ reasons! {
     Serving => Cluster,
     /// A serving pod is not ready.
     PodNotReady => Cluster,
+    /// A serving pod does not serve the snapshot that it was told to.
+    OrderNotTaken => Cluster,
     /// The image of a pod cannot be pulled.
     ImageNotPulled => Cluster,
     /// The scheduler finds no node for a pod.

@@ -10,12 +10,14 @@ const PLUGIN_FILE: &str = "kubectl-mirrorfleet";
 const COMPLETER_FILE: &str = "kubectl_complete-mirrorfleet";
 
 /// What about a cluster is done by people, and so is `kubectl mirrorfleet`. The others are there and not listed.
-pub const OF_THE_PLUGIN: [&str; 11] = [
+pub const OF_THE_PLUGIN: [&str; 13] = [
     "status",
     "why",
     "sync-now",
     "pin",
     "unpin",
+    "skip",
+    "unskip",
     "suspend",
     "resume",
     "logs",

@@ -37,7 +37,7 @@ In 2 to 4, what was served before still is. With several mirrors or suites the w
 |---|---|
 | `status`, `why` | `list` or `get` on Mirrors. With `list` on Upstreams they tell more of them; with `list` on pods and `get` on `pods/proxy` they tell how far runs are |
 | `status --watch` | the same, and `watch` on Mirrors |
-| `sync-now`, `pin`, `unpin`, `suspend`, `resume` | `get` and `patch` on Mirrors |
+| `sync-now`, `pin`, `unpin`, `skip`, `unskip`, `suspend`, `resume` | `get` and `patch` on Mirrors |
 | `logs` | `get` on Mirrors, `list` on pods, `get` on `pods/log` |
 | `events` | `get` or `list` on Mirrors, `list` (and for `--watch`, `watch`) on events |
 

@@ -200,6 +200,8 @@ fn verdict(result: RunResult, outcome: Outcome) -> &'static str {
     match (result, outcome) {
         (RunResult::Published, Outcome::Good) => "published",
         (RunResult::Published, _) => "published in part",
+        (RunResult::Prepared, Outcome::Good) => "prepared",
+        (RunResult::Prepared, _) => "prepared in part",
         (RunResult::Unchanged, _) => "unchanged",
         (RunResult::Failed, Outcome::Refused) => "refused",
         (RunResult::Failed, _) => "failed",
@@ -209,7 +211,9 @@ fn verdict(result: RunResult, outcome: Outcome) -> &'static str {
 /// The reason is said where it says more than the word does.
 fn headline(mirror: &str, word: &str, reason: Reason) -> String {
     match reason {
-        Reason::Published | Reason::Unchanged => format!("{mirror}: {word}\n"),
+        Reason::Published | Reason::Prepared | Reason::Unchanged => {
+            format!("{mirror}: {word}\n")
+        }
         reason => format!("{mirror}: {word} ({reason})\n"),
     }
 }
@@ -230,7 +234,7 @@ fn say(text: &mut String, message: &str, suites: &[UnitReport]) {
         let same =
             |last: &UnitReport| (last.reason, &last.message) == (suite.reason, &suite.message);
         let state = match suite.result {
-            RunResult::Published => well("new state", &suite.message),
+            RunResult::Published | RunResult::Prepared => well("new state", &suite.message),
             RunResult::Unchanged => well("unchanged", &suite.message),
             RunResult::Failed if last.is_some_and(same) => format!("{}, as above", suite.reason),
             RunResult::Failed => format!("{}: {}", suite.reason, without(name, &suite.message)),

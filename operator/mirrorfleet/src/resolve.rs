@@ -13,7 +13,7 @@ use fleet_api::mirror;
 use fleet_api::upstream::RefKind;
 use fleet_api::{Mirror, Upstream};
 use fleet_store::{Clients, Retention, Transactions};
-use fleet_sync::{Endpoint, Politeness, SyncOptions, Timeouts};
+use fleet_sync::{Endpoint, Politeness, Publishing, SyncOptions, Timeouts};
 use fleet_types::{Accepted, Reason};
 
 pub use self::content::format_of_snapshot;
@@ -83,7 +83,10 @@ impl Resolver<'_> {
                 keep: usize::try_from(mirror.spec.snapshots.keep).unwrap_or(usize::MAX),
                 min_age: mirror.spec.snapshots.min_age.0,
             },
-            pinned: Some(mirror.spec.snapshots.pinned.clone()).filter(|id| !id.is_empty()),
+            publishing: Publishing::ByRun {
+                pinned: Some(mirror.spec.snapshots.pinned.clone()).filter(|id| !id.is_empty()),
+                skip: mirror.spec.snapshots.skip.clone(),
+            },
             timeouts: Timeouts {
                 total: mirror.spec.sync.timeout.0,
                 stall: mirror.spec.sync.stall_timeout.0,

@@ -130,18 +130,22 @@ async fn carry_out(context: &Context, name: &ObjectName, writes: &[Write]) -> Ca
         let region = write.region();
         let builds_on_it =
             |failed: &Option<&str>| failed.is_none() || region.is_none() || *failed == region;
-        let done = match failed.iter().any(builds_on_it) {
+        let done = match write.builds_on_others() && failed.iter().any(builds_on_it) {
             true => None,
             false => Some(context.writer.carry_out(&context.world, name, write).await),
         };
         match (&done, write) {
+            (Some(Ok(())), Write::Order { name: pod, .. }) => {
+                context.ask_whether_it_follows(name, pod);
+                continue;
+            }
             (Some(Ok(())), _) => continue,
             (_, Write::Create(Object::Job(job))) => carried.unmade_job = Some(job.name_any()),
             _ => {}
         }
         if let Some(Err(error)) = done {
             carried.failures.push(error);
-            failed.push(region);
+            failed.extend(write.builds_on_others().then_some(region));
         }
     }
     carried

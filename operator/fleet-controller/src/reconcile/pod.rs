@@ -11,8 +11,9 @@ pub async fn ask(context: Arc<Context>, key: PodKey) -> Option<Duration> {
     let pod = context.world.owned.pods().get(&key.mirror, &key.pod)?;
     let answer = context.asker.ask(address(&pod)?, &key.mirror.name).await;
     context.metrics.record_pod_poll(answer.word());
+    let soon = context.answers.impatience(&key.mirror, &pod, &answer);
     if context.answers.put(&key.mirror, &pod, answer) {
         context.wishes.mirrors.now(key.mirror.clone());
     }
-    Some(context.intervals.pods)
+    Some(soon.unwrap_or(context.intervals.pods))
 }

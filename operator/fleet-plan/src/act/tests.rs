@@ -121,6 +121,56 @@ fn a_pin_is_what_is_served_or_what_is_named() {
 }
 
 #[test]
+fn a_skip_is_added_to_those_that_still_matter() {
+    let with = |skip: Value, kept: &[&str]| {
+        let mut mirror = mirror(json!({"snapshots": {"skip": skip}}), ["aa", "aa"]);
+        let kept: Vec<Value> = kept.iter().map(|id| json!({"id": id.repeat(32)})).collect();
+        mirror.status.as_mut().unwrap().snapshots = serde_json::from_value(json!(kept)).unwrap();
+        mirror
+    };
+    let id = |word: &str| word.repeat(32);
+    let skip = |mirror: &Mirror, id: Option<&str>| Act::skip(mirror, id);
+    let plain = with(json!([]), &["aa", "bb"]);
+    assert_eq!(
+        skip(&plain, None),
+        Ok(Act::Skip(vec![id("aa")])),
+        "what is served"
+    );
+    assert_eq!(
+        skip(&plain, Some("bbbbbbbb")),
+        Ok(Act::Skip(vec![id("bb")]))
+    );
+    let some = with(json!(["bbbbbbbb", "cccccccc"]), &["aa", "bb"]);
+    let both = Act::Skip(vec!["bbbbbbbb".to_owned(), id("aa")]);
+    assert_eq!(
+        skip(&some, None),
+        Ok(both.clone()),
+        "nobody keeps the other"
+    );
+    let patch = both.patch(&some, at("2026-01-01T11:30:00Z")).unwrap();
+    assert_eq!(
+        patch["spec"]["snapshots"]["skip"],
+        json!(["bbbbbbbb", id("aa")])
+    );
+    assert!(told(&both, &some, true).contains("snapshot aaaaaaaaaaaa is not served any more"));
+    let all: Vec<String> = (0..8).map(|n| format!("{n:02x}").repeat(32)).collect();
+    let kept: Vec<String> = (0..8).map(|n| format!("{n:02x}")).collect();
+    let kept: Vec<&str> = kept.iter().map(String::as_str).collect();
+    let full = with(json!(all), &kept);
+    assert!(
+        skip(&full, None)
+            .unwrap_err()
+            .contains("8 snapshots already")
+    );
+    assert_eq!(
+        skip(&full, Some(&all[3]))
+            .unwrap()
+            .patch(&full, Timestamp::UNIX_EPOCH),
+        None
+    );
+}
+
+#[test]
 fn what_happens_next_is_said() {
     let plain = mirror(json!({}), ["aa", "aa"]);
     let suspended = mirror(json!({"suspend": true}), ["aa", "aa"]);
@@ -150,13 +200,13 @@ fn what_happens_next_is_said() {
         (
             &pin,
             &plain,
-            "snapshot aaaaaaaaaaaa is pinned. The sync that serves it begins within seconds",
+            "snapshot aaaaaaaaaaaa is pinned. Regions that keep it serve it within seconds",
         ),
         (&pin, &plain, "`mirrorfleet unpin debian -n ns`."),
         (
             &Act::Unpin,
             &plain,
-            "The sync that serves the newest begins within seconds",
+            "Regions serve the newest snapshot that they keep within seconds.",
         ),
         (
             &Act::Suspend,

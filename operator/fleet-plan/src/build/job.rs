@@ -2,12 +2,11 @@
 
 use fleet_api::upstream::RefKind;
 use fleet_api::{Mirror, Trigger, Upstream, labels};
-use fleet_types::Sha256;
+use fleet_types::{Order, Sha256};
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use k8s_openapi::api::core::v1::{
-    Affinity, ConfigMapProjection, Container, DownwardAPIVolumeFile, DownwardAPIVolumeSource,
-    KeyToPath, ObjectFieldSelector, PodAffinity, PodAffinityTerm, PodTemplateSpec,
-    ProjectedVolumeSource, SecretProjection, Volume, VolumeProjection,
+    Affinity, ConfigMapProjection, Container, KeyToPath, PodAffinity, PodAffinityTerm,
+    PodTemplateSpec, ProjectedVolumeSource, SecretProjection, Volume, VolumeProjection,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube_core::Resource;
@@ -17,6 +16,7 @@ use super::metadata::{label_selector, map, owned, replica_labels, replica_select
 use super::pod::{self, DATA, METRICS_PORT, METRICS_PORT_NAME};
 use crate::fleet::{Fleet, Place};
 use crate::names;
+use crate::observed::SeenMeta;
 
 pub const CONTAINER: &str = "sync";
 const RUN_VOLUME: &str = "run";
@@ -50,6 +50,35 @@ pub struct Start<'a> {
     pub high_water: String,
     /// Blobs that the serving pod found damaged.
     pub damaged: Vec<Sha256>,
+    /// What the serving pod is told; none where it serves what a run publishes, as those of earlier versions do.
+    pub ordered: Option<Ordered>,
+}
+
+/// What a run is told that only prepares.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ordered {
+    /// What its volume is to remember as served; none before the first.
+    pub order: Option<Order>,
+    /// Snapshots that it gives up in no case.
+    pub keep: Vec<Sha256>,
+}
+
+impl Ordered {
+    fn arguments(&self) -> impl Iterator<Item = String> {
+        let order = self
+            .order
+            .map(|order| ["--serve".to_owned(), order.to_string()]);
+        let keep = serde_json::to_string(&self.keep).ok();
+        let keep = keep.filter(|_| !self.keep.is_empty());
+        let keep = keep.map(|keep| ["--keep".to_owned(), keep]);
+        let more = order.into_iter().chain(keep).flatten();
+        std::iter::once("--prepare-only".to_owned()).chain(more)
+    }
+}
+
+/// The snapshots that a Job of these annotations gives up in no case; none where it says nothing of them.
+pub fn kept_by(meta: &SeenMeta) -> Option<Vec<Sha256>> {
+    serde_json::from_str(meta.annotation(labels::KEEP)?).ok()
 }
 
 pub fn job(fleet: &Fleet, place: &Place, start: &Start) -> Job {
@@ -79,6 +108,10 @@ pub fn job(fleet: &Fleet, place: &Place, start: &Start) -> Job {
             .iter()
             .map(|request| (labels::REQUEST.to_owned(), request.clone())),
     );
+    annotations.extend(start.ordered.iter().filter_map(|ordered| {
+        let keep = serde_json::to_string(&ordered.keep).ok()?;
+        Some((labels::KEEP.to_owned(), keep))
+    }));
     metadata.annotations = Some(annotations);
     Job {
         metadata,
@@ -163,7 +196,9 @@ fn arguments(fleet: &Fleet, place: &Place, start: &Start) -> Vec<String> {
         .into_iter()
         .chain(damaged.map(|list| ("--damaged", list)))
         .flat_map(|(flag, value)| [flag.to_owned(), value]);
-    std::iter::once("sync".to_owned()).chain(pairs).collect()
+    let ordered = start.ordered.iter().flat_map(Ordered::arguments);
+    let arguments = std::iter::once("sync".to_owned()).chain(pairs);
+    arguments.chain(ordered).collect()
 }
 
 /// The Upstream and the Mirror as they are declared now, one YAML document each (JSON is YAML).
@@ -193,21 +228,7 @@ fn manifests(fleet: &Fleet) -> String {
 }
 
 fn run_volume() -> Volume {
-    Volume {
-        name: RUN_VOLUME.to_owned(),
-        downward_api: Some(DownwardAPIVolumeSource {
-            items: Some(vec![DownwardAPIVolumeFile {
-                path: RUN_FILE.to_owned(),
-                field_ref: Some(ObjectFieldSelector {
-                    field_path: format!("metadata.annotations['{}']", labels::RUN_MANIFESTS),
-                    ..Default::default()
-                }),
-                ..Default::default()
-            }]),
-            ..Default::default()
-        }),
-        ..Default::default()
-    }
+    pod::annotation_volume(RUN_VOLUME, RUN_FILE, labels::RUN_MANIFESTS)
 }
 
 /// The Secrets and ConfigMaps that the Upstream names, each key at `<kind>/<name>/<key>`. All optional: what is

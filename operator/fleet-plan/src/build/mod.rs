@@ -10,11 +10,11 @@ mod stateful_set;
 
 pub use claim::claim;
 pub use disruption_budget::disruption_budget;
-pub use job::{Start, job};
+pub use job::{Ordered, Start, job, kept_by};
 pub use metadata::replica_labels;
 pub use pod::METRICS_PORT;
 
 /// The names of our containers.
 pub const CONTAINERS: [&str; 2] = [stateful_set::CONTAINER, job::CONTAINER];
 pub use service::service;
-pub use stateful_set::stateful_set;
+pub use stateful_set::{ORDERS_VOLUME, stateful_set};

@@ -2,9 +2,10 @@
 
 use fleet_api::mirror::{Identity, PodSecurity, PodSettings, Region, Resources};
 use k8s_openapi::api::core::v1::{
-    Capabilities, Container, ContainerPort, LocalObjectReference,
-    PersistentVolumeClaimVolumeSource, PodSecurityContext, PodSpec, ResourceRequirements,
-    SELinuxOptions, SeccompProfile, SecurityContext, Volume, VolumeMount,
+    Capabilities, Container, ContainerPort, DownwardAPIVolumeFile, DownwardAPIVolumeSource,
+    LocalObjectReference, ObjectFieldSelector, PersistentVolumeClaimVolumeSource,
+    PodSecurityContext, PodSpec, ResourceRequirements, SELinuxOptions, SeccompProfile,
+    SecurityContext, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
@@ -145,6 +146,25 @@ pub fn mount(name: &str, path: &str) -> VolumeMount {
         name: name.to_owned(),
         mount_path: path.to_owned(),
         read_only: Some(true),
+        ..Default::default()
+    }
+}
+
+/// An annotation of the pod itself as a file of this name.
+pub fn annotation_volume(volume: &str, file: &str, annotation: &str) -> Volume {
+    Volume {
+        name: volume.to_owned(),
+        downward_api: Some(DownwardAPIVolumeSource {
+            items: Some(vec![DownwardAPIVolumeFile {
+                path: file.to_owned(),
+                field_ref: Some(ObjectFieldSelector {
+                    field_path: format!("metadata.annotations['{annotation}']"),
+                    ..Default::default()
+                }),
+                ..Default::default()
+            }]),
+            ..Default::default()
+        }),
         ..Default::default()
     }
 }

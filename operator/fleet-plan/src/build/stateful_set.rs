@@ -1,6 +1,7 @@
 //! One serving pod with a name that stays. No claim templates: the controller makes and keeps the claim itself.
 
 use fleet_api::labels;
+use fleet_types::Order;
 use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec, StatefulSetUpdateStrategy};
 use k8s_openapi::api::core::v1::{
     Container, HTTPGetAction, PodTemplateSpec, Probe, SecretVolumeSource, Volume,
@@ -17,6 +18,9 @@ use crate::fleet::{Fleet, Place};
 use crate::observed::Settings;
 
 pub const CONTAINER: &str = "serve";
+/// A pod that has it serves by order.
+pub const ORDERS_VOLUME: &str = "orders";
+const ORDERS_DIR: &str = "/etc/mirrorfleet/orders";
 const TLS_VOLUME: &str = "tls";
 const TLS_DIR: &str = "/etc/mirrorfleet/tls";
 /// Measured: some 20 MiB and what connections hold, which the server bounds. What it reads of the volume counts as cache.
@@ -28,7 +32,13 @@ const RESOURCES: pod::Needs = pod::Needs {
 /// Long enough for the server to finish what it is sending.
 const GRACE_SECONDS: i64 = 60;
 
-pub fn stateful_set(fleet: &Fleet, place: &Place, settings: &Settings) -> StatefulSet {
+/// `order` is what a pod is told that is made from its template.
+pub fn stateful_set(
+    fleet: &Fleet,
+    place: &Place,
+    settings: &Settings,
+    order: Option<&Order>,
+) -> StatefulSet {
     let spec = StatefulSetSpec {
         replicas: Some(1),
         service_name: Some(place.child.clone()),
@@ -41,7 +51,7 @@ pub fn stateful_set(fleet: &Fleet, place: &Place, settings: &Settings) -> Statef
             ..Default::default()
         }),
         revision_history_limit: Some(2),
-        template: template(fleet, place, settings),
+        template: template(fleet, place, settings, order),
         ..Default::default()
     };
     StatefulSet {
@@ -56,8 +66,14 @@ pub fn stateful_set(fleet: &Fleet, place: &Place, settings: &Settings) -> Statef
     }
 }
 
-fn template(fleet: &Fleet, place: &Place, settings: &Settings) -> PodTemplateSpec {
-    let mut volumes = vec![pod::data_volume(place)];
+fn template(
+    fleet: &Fleet,
+    place: &Place,
+    settings: &Settings,
+    order: Option<&Order>,
+) -> PodTemplateSpec {
+    let orders = pod::annotation_volume(ORDERS_VOLUME, &fleet.name, labels::SERVE);
+    let mut volumes = vec![pod::data_volume(place), orders];
     volumes.extend(fleet.tls_secret().map(tls_volume));
     let mut spec = pod::pod_spec(fleet, place, container(fleet, place, settings), volumes);
     spec.termination_grace_period_seconds = Some(GRACE_SECONDS);
@@ -66,9 +82,12 @@ fn template(fleet: &Fleet, place: &Place, settings: &Settings) -> PodTemplateSpe
     // Without the replica, whose label is put on pods that run: it restarts none.
     let restarting = with_ours(region_labels(fleet, place, component));
     let applied = fingerprint(&spec, &(&restarting, asked));
+    // Another order restarts no pod either.
+    let order = order.map(Order::to_string).unwrap_or_default();
+    let ours = map([(labels::APPLIED, &applied), (labels::SERVE, &order)]);
     PodTemplateSpec {
         metadata: Some(ObjectMeta {
-            annotations: Some(pod::with_ours(asked, map([(labels::APPLIED, &applied)]))),
+            annotations: Some(pod::with_ours(asked, ours)),
             labels: Some(with_ours(replica_labels(fleet, place, component))),
             ..Default::default()
         }),
@@ -78,7 +97,11 @@ fn template(fleet: &Fleet, place: &Place, settings: &Settings) -> PodTemplateSpe
 
 fn container(fleet: &Fleet, place: &Place, settings: &Settings) -> Container {
     let tls = fleet.tls_secret().is_some();
-    let mut mounts = vec![pod::data_mount(true)];
+    let mut mounts = vec![
+        pod::data_mount(true),
+        // The whole directory: what is mounted as a single file is never replaced.
+        pod::mount(ORDERS_VOLUME, ORDERS_DIR),
+    ];
     mounts.extend(tls.then(|| pod::mount(TLS_VOLUME, TLS_DIR)));
     Container {
         name: CONTAINER.to_owned(),
@@ -104,6 +127,8 @@ fn arguments(fleet: &Fleet, place: &Place, tls: bool) -> Vec<String> {
         "serve".to_owned(),
         "--data".to_owned(),
         DATA.to_owned(),
+        "--orders".to_owned(),
+        ORDERS_DIR.to_owned(),
         "--listen".to_owned(),
         format!("[::]:{HTTP_PORT}"),
         "--metrics-listen".to_owned(),

@@ -1,6 +1,6 @@
 //! The small questions, each about one region: what is wrong, where, and what happens next.
 
-use fleet_types::{Outcome, Reason, are, counted};
+use fleet_types::{Order, Outcome, Reason, are, counted};
 
 use crate::fleet::Problem;
 use crate::observed::VolumePhase;
@@ -203,5 +203,28 @@ pub(super) fn objects_pending(site: &Site) -> Option<Problem> {
     Some(Problem::new(
         Reason::Progressing,
         format!("region {}: {words}", site.name()),
+    ))
+}
+
+/// A pod that does not serve what it was told to, after it had its time.
+pub(super) fn order_not_taken(site: &Site) -> Option<Problem> {
+    let unheeded = site.unheeded()?;
+    if site.now < unheeded.is_told_at() {
+        return None;
+    }
+    let problem = site.view.served().and_then(|served| served.problem.clone());
+    let then = match (problem, unheeded.is_renewed_at()) {
+        (Some(problem), _) => problem,
+        (None, Some(at)) => format!("its pod is made anew at {at}"),
+        (None, None) => "it does not keep that snapshot".to_owned(),
+    };
+    let Order { epoch, snapshot } = unheeded.order;
+    Some(Problem::new(
+        Reason::OrderNotTaken,
+        format!(
+            "region {} was told at {} to serve snapshot {snapshot} (order {epoch}) and does not: {then}",
+            site.name(),
+            unheeded.since
+        ),
     ))
 }

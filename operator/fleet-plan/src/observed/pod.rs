@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod};
 
 use super::SeenMeta;
-use crate::build::CONTAINERS;
+use crate::build::{CONTAINERS, ORDERS_VOLUME};
 
 /// What a pod is for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -49,6 +49,8 @@ pub struct SeenPod {
     pub running: bool,
     /// The image of its container, as declared.
     pub image: Option<String>,
+    /// Whether its server serves what an annotation orders. Pods of earlier versions do not.
+    pub takes_orders: bool,
     /// The StatefulSet revision that it was made from, so that two pods of one name are told apart.
     pub end: Option<RunEnd>,
     /// The scheduler's words while it is not bound.
@@ -106,6 +108,10 @@ impl From<&Pod> for SeenPod {
                     ours.or(spec.containers.first())
                 })
                 .and_then(|container| container.image.clone()),
+            takes_orders: spec.is_some_and(|spec| {
+                let mut volumes = spec.volumes.iter().flatten();
+                volumes.any(|volume| volume.name == ORDERS_VOLUME)
+            }),
             end: run_end(pod, container),
             unschedulable: condition("PodScheduled")
                 .filter(|condition| ConditionStatus::False.is(&condition.status))

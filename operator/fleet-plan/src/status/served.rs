@@ -1,41 +1,94 @@
 //! What is served, told once for all regions: a line for each snapshot, and its units.
 
-use fleet_api::{RegionStatus, SnapshotStatus, UnitStatus};
+use fleet_api::{MirrorStatus, RegionStatus, ReplicaStatus, SnapshotStatus, UnitStatus};
 use fleet_types::UnitRevision;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::freshness::{BehindUnit, Freshness, remembered};
+use crate::orders::Ordering;
+use crate::report::instant;
+use crate::runs::whole;
 use crate::site::Site;
 
-/// The snapshots that regions serve, in the order of the regions, and the units of each.
+/// Snapshots that a status tells of; no volume keeps more.
+const MOST: usize = 32;
+
+/// The snapshots that regions keep, newest first, and the units of those that they serve.
 pub fn tables(
     sites: &[Site],
     regions: &[RegionStatus],
-    before: &[UnitStatus],
+    ordering: &Ordering,
+    before: &MirrorStatus,
+    now: Timestamp,
 ) -> (Vec<SnapshotStatus>, Vec<UnitStatus>) {
-    let (mut snapshots, mut all): (Vec<SnapshotStatus>, _) = (Vec::new(), Vec::new());
-    let ids = regions.iter().flat_map(|region| &region.replicas);
-    for id in ids.filter_map(|replica| replica.snapshot.as_ref()) {
-        if snapshots.iter().any(|known| known.id == *id) {
-            continue;
+    let replicas = || regions.iter().flat_map(|region| &region.replicas);
+    let ordered = |replica: &ReplicaStatus| replica.ordered().map(str::to_owned);
+    let mut ids: Vec<String> = Vec::new();
+    let mut note = |id: String| {
+        if !ids.contains(&id) {
+            ids.push(id);
         }
+    };
+    replicas()
+        .filter_map(|it| it.snapshot.clone())
+        .for_each(&mut note);
+    replicas().filter_map(ordered).for_each(&mut note);
+    let wanted = ordering.publication.iter();
+    wanted.map(|it| it.snapshot.clone()).for_each(&mut note);
+    let told = || sites.iter().filter_map(|site| site.view.served());
+    let kept = || told().flat_map(|served| &served.kept);
+    kept().map(|kept| kept.id.to_string()).for_each(&mut note);
+    if told().count() < sites.len() {
+        // Whoever cannot be asked keeps what it kept.
+        let known = before.snapshots.iter().map(|known| known.id.clone());
+        known.for_each(&mut note);
+    }
+    let mut all = Vec::new();
+    let snapshots = ids.iter().map(|id| {
+        let known = before.snapshots.iter().find(|known| known.id == *id);
+        let kept = kept().find(|kept| kept.id.to_string() == *id);
         let serves = |region: &&RegionStatus| {
             let mut replicas = region.replicas.iter();
             replicas.any(|replica| replica.snapshot.as_ref() == Some(id))
         };
-        let units = units(id, sites, before);
-        snapshots.push(SnapshotStatus {
+        let serving = regions.iter().filter(serves).count();
+        let units = match serving {
+            0 => Vec::new(),
+            _ => units(id, sites, &before.units),
+        };
+        let needed = serving > 0 || replicas().filter_map(ordered).any(|it| it == *id);
+        let snapshot = SnapshotStatus {
             id: id.clone(),
-            revision_date: units.iter().filter_map(|unit| unit.date.clone()).max(),
+            created: (kept.map(|kept| Time(instant(kept.created))))
+                .or_else(|| known?.created.clone()),
+            revision_date: (units.iter().filter_map(|unit| unit.date.clone()).max())
+                .or_else(|| Some(Time(instant(kept?.date?))))
+                .or_else(|| known?.revision_date.clone()),
             superseded_at: (units.iter())
                 .filter_map(|unit| unit.superseded_at.clone())
                 .min(),
-            regions: i32::try_from(regions.iter().filter(serves).count()).unwrap_or(i32::MAX),
-        });
+            served_until: match needed {
+                true => None,
+                false => known.and_then(|known| until(known, before, now)),
+            },
+            regions: i32::try_from(serving).unwrap_or(i32::MAX),
+        };
         all.extend(units);
-    }
+        snapshot
+    });
+    let mut snapshots: Vec<SnapshotStatus> = snapshots.collect();
+    snapshots.sort_by_key(|snapshot| std::cmp::Reverse(snapshot.created.clone()));
+    snapshots.truncate(MOST);
     (snapshots, all)
+}
+
+/// Since when a snapshot has been out of service, once it is.
+fn until(known: &SnapshotStatus, before: &MirrorStatus, now: Timestamp) -> Option<Time> {
+    let mut replicas = before.replicas();
+    let told = replicas.any(|(_, replica)| replica.ordered() == Some(known.id.as_str()));
+    let ends = || (told || known.regions > 0).then(|| Time(whole(now)));
+    known.served_until.clone().or_else(ends)
 }
 
 /// The units of one snapshot, as a pod that serves it tells; as they were said before while none can be asked.

@@ -15,7 +15,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube_core::ResourceExt;
 use serde::Serialize;
 
-pub use self::notes::Note;
+pub use self::notes::{Note, short};
 pub use self::words::{Program, capital, enumeration, span};
 
 use crate::due;

@@ -185,7 +185,17 @@ pub fn held(known: &Known) -> Vec<Note> {
             ),
         ));
     }
-    notes.extend(rolled_back(known));
+    if !spec.snapshots.skip.is_empty() {
+        let skipped: Vec<&str> = spec.snapshots.skip.iter().map(|id| short(id)).collect();
+        notes.push(Note::new(
+            Reason::RolledBack,
+            None,
+            format!(
+                "spec.snapshots.skip keeps {} from being served; the newest other snapshot is",
+                skipped.join(", ")
+            ),
+        ));
+    }
     if known.is_waiting() {
         let ready = known.said(ConditionType::Ready);
         let words = ready.map(|ready| ready.message);
@@ -194,17 +204,6 @@ pub fn held(known: &Known) -> Vec<Note> {
     }
     notes.extend(asked_to_wait(known));
     notes
-}
-
-fn rolled_back(known: &Known) -> Option<Note> {
-    let status = known.status();
-    let mut attempts = (status.replicas()).filter_map(|(_, replica)| replica.last_attempt.as_ref());
-    let last = attempts.find(|last| last.reason == Reason::RolledBack)?;
-    let message = match last.message.as_str() {
-        "" => Reason::RolledBack.description().trim(),
-        told => told,
-    };
-    Some(Note::new(Reason::RolledBack, None, message))
 }
 
 /// The upstream asked not to be visited for a while.

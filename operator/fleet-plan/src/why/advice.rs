@@ -107,6 +107,7 @@ pub fn of(reason: Reason, facts: &Facts) -> Advice {
     }
     match reason {
         Reason::Published
+        | Reason::Prepared
         | Reason::Unchanged
         | Reason::Ready
         | Reason::Verified
@@ -118,8 +119,8 @@ pub fn of(reason: Reason, facts: &Facts) -> Advice {
         | Reason::Consistent => Advice::nothing(),
         Reason::Pinned => Advice::new("To let it go on with the newest:", facts.ours("unpin")),
         Reason::RolledBack => Advice::new(
-            "It goes on by itself when the upstream publishes something newer; to see what happens:",
-            facts.watch(),
+            "It goes on by itself when the upstream publishes something newer. To let it be served again:",
+            facts.ours("unskip"),
         ),
         Reason::Suspended => Advice::new("To let syncs begin again:", facts.ours("resume")),
         Reason::Progressing
@@ -191,6 +192,7 @@ pub fn of(reason: Reason, facts: &Facts) -> Advice {
         | Reason::VolumePending
         | Reason::VolumeUnreachable => storage(reason, facts),
         Reason::PodNotReady
+        | Reason::OrderNotTaken
         | Reason::ImageNotPulled
         | Reason::PodUnschedulable
         | Reason::PodCrashing

@@ -57,6 +57,16 @@ fn edits() -> Vec<Edit> {
             let report = world.report("SignatureBad");
             world.end_run(&report);
         }),
+        ("a snapshot that is pinned", |world| {
+            world.edit("/spec/snapshots", json!({"pinned": "aa".repeat(32)}))
+        }),
+        ("an order that somebody wrote", |world| {
+            let order = format!("99 {}", "aa".repeat(32));
+            let annotations = &mut world.serving_pod().meta.annotations;
+            annotations.insert("mirrorfleet.dev/serve".to_owned(), order);
+            world.kubernetes();
+        }),
+        ("a status that was lost", |world| world.mirror.status = None),
         ("a claim deleted by hand", |world| {
             world.objects.claims.clear();
             world.stores.clear();

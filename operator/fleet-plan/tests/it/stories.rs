@@ -3,6 +3,7 @@
 mod allowed;
 mod gauges;
 mod objects;
+mod orders;
 mod pods;
 mod rollout;
 mod runs;

@@ -4,6 +4,7 @@ mod common;
 mod damage;
 mod files;
 mod life;
+mod orders;
 mod places;
 mod plain;
 mod retained;

@@ -83,12 +83,12 @@ fn names_of_fixed_content_stay_until_their_time_is_over_and_their_blobs_with_the
     // All other snapshots are over a second before it.
     writer.collect(1100, &[]).unwrap();
     assert_eq!(retained(&writer), expected.into());
-    assert!(writer.is_collection_due(1101).unwrap());
+    assert!(writer.is_collection_due(1101, &[]).unwrap());
     let report = writer.collect(1101, &[]).unwrap();
     assert!(report.bytes_freed > 0 && retained(&writer).is_empty());
     assert!(!writer.has_blob(&sha256(b"g"), 1) && writer.has_blob(&sha256(b"s"), 1));
     assert!(!dir.path().join("retained").exists());
-    assert!(!writer.is_collection_due(now).unwrap());
+    assert!(!writer.is_collection_due(now, &[]).unwrap());
     assert!(writer.scrub(&mut |_| {}).unwrap().is_clean());
 }
 
@@ -141,18 +141,18 @@ fn another_retention_is_obeyed_by_the_next_collection_although_nothing_is_publis
     drop(writer);
     // Longer: what has not gone yet stays.
     let longer = keeping(dir.path(), 1, 5000);
-    assert!(!longer.is_collection_due(now).unwrap());
+    assert!(!longer.is_collection_due(now, &[]).unwrap());
     longer.collect(2000, &[]).unwrap();
     assert_eq!(retained(&longer).len(), 1);
     drop(longer);
     // Fewer and shorter.
     let shorter = keeping(dir.path(), 2, 10);
-    assert!(shorter.is_collection_due(now).unwrap());
+    assert!(shorter.is_collection_due(now, &[]).unwrap());
     let report = shorter.collect(now + 10, &[]).unwrap();
     assert_eq!(shorter.snapshots().unwrap().len(), 2);
     assert_eq!(report.dropped.len(), Retention::MAX_KEPT - 2);
     assert!(retained(&shorter).is_empty() && !shorter.has_blob(&sha256(b"g"), 1));
-    assert!(!shorter.is_collection_due(now + 10).unwrap());
+    assert!(!shorter.is_collection_due(now + 10, &[]).unwrap());
 }
 
 #[test]
@@ -161,9 +161,9 @@ fn on_a_full_disk_what_clients_may_ask_for_stays() {
     let writer = keeping(dir.path(), 1, 1000);
     publish_at(&writer, 100, &[("gone", "g")]);
     let now = bury(&writer, 101, &[]);
-    writer.collect_for_space(now, &|_| Ok(())).unwrap();
+    writer.collect_for_space(now, &[], &|_| Ok(())).unwrap();
     assert_eq!(retained(&writer).len(), 1);
-    writer.collect_for_space(1101, &|_| Ok(())).unwrap();
+    writer.collect_for_space(1101, &[], &|_| Ok(())).unwrap();
     assert!(retained(&writer).is_empty() && !writer.has_blob(&sha256(b"g"), 1));
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use fleet_store::*;
-use fleet_types::{Digest, Expected, Reason, RepoPath};
+use fleet_types::{Digest, Expected, Order, Reason, RepoPath};
 use sha2::Digest as _;
 
 use crate::common::*;
@@ -410,6 +410,44 @@ fn a_person_decides_over_what_a_sync_publishes() {
 }
 
 #[test]
+fn whoever_orders_decides_alone_and_never_back_to_an_older_decision() {
+    let dir = tempfile::tempdir().unwrap();
+    let writer = writer(dir.path());
+    let one = publish(&writer, 1, &[("x", "1")]);
+    let two = prepare(&writer, 2, &[("x", "2")]).unwrap();
+    let order = |epoch, id: SnapshotId| Order {
+        epoch,
+        snapshot: id.0,
+    };
+    assert_eq!(writer.settled_order().unwrap(), Some(order(0, one)));
+    writer.pin(&one, 3).unwrap();
+    writer.settle(&order(7, two), 4).unwrap();
+    assert_eq!(writer.settled_order().unwrap(), Some(order(7, two)));
+    assert_eq!(
+        (writer.current().unwrap(), writer.pinned().unwrap()),
+        (Some(two), None)
+    );
+    for older in [order(6, one), order(7, one)] {
+        writer.settle(&older, 5).unwrap();
+        assert_eq!(writer.settled_order().unwrap(), Some(order(7, two)));
+    }
+    // The same snapshot by a newer order.
+    writer.settle(&order(8, two), 6).unwrap();
+    writer.settle(&order(7, one), 7).unwrap();
+    assert_eq!(writer.settled_order().unwrap(), Some(order(8, two)));
+    let unknown = SnapshotId(sha256(b"unknown"));
+    let refused = text_of(writer.settle(&order(9, unknown), 8));
+    assert_eq!(refused.0, Reason::SnapshotNotFound);
+    drop(writer);
+    let store = Store::open(dir.path()).unwrap();
+    assert_eq!(
+        store.settled_order().unwrap(),
+        Some(order(8, two)),
+        "durable"
+    );
+}
+
+#[test]
 fn collecting_removes_what_only_dropped_snapshots_and_abandoned_runs_named() {
     let dir = tempfile::tempdir().unwrap();
     let writer = writer(dir.path());
@@ -480,7 +518,7 @@ fn on_a_full_disk_all_goes_that_neither_a_snapshot_nor_the_plan_names() {
     writer.staging().commit_batch(staged.into()).unwrap();
     drop(writer.staging().begin(&expected(b"idle")).unwrap());
     let report = writer
-        .collect_for_space(2, &|each| {
+        .collect_for_space(2, &[], &|each| {
             each(&sha256(b"wanted"));
             Ok(())
         })

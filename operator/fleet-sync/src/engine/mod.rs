@@ -2,7 +2,7 @@
 //!
 //! # Order
 //!
-//! 1. **Repair** (`repair`): what is known to be damaged is fetched again, before anything is compared with it.
+//! 1. **Settle, repair** (`settle`, `repair`): what was decided about what is served is noted; what is known to be damaged is fetched again, before anything is compared with it.
 //! 2. **List, verify** (`clock`, `states`, `list`): the state of each unit as far as it can be believed. Where nothing is new
 //!    in the upstream and in our own choices, the run ends here.
 //! 3. **Indices** (`indices`): the files that verified roots list.
@@ -73,6 +73,7 @@ mod roots;
 mod rules;
 mod run;
 mod scrub;
+mod settle;
 mod shelves;
 mod shrink;
 mod stages;
@@ -113,7 +114,7 @@ pub(crate) async fn sync(
     let opening = options.clone();
     let shelves = blocking(move || {
         let writer = open_writer(&opening)?;
-        publish::settle_pin(&writer, opening.pinned.as_deref(), now())?;
+        settle::settle(&writer, &opening.publishing, now())?;
         Ok(Arc::new(Shelves::of(writer, &opening.damaged)?))
     })
     .await;
@@ -192,7 +193,7 @@ fn close(run: Run) -> Result<(), Problem> {
     let shelves = stock.shelves.clone();
     drop((upstream, stock));
     match ending.into_inner() {
-        Some(ending) => publish::collect(&shelves, ending, rules.now, watch.progress.as_ref()),
+        Some(ending) => publish::collect(&shelves, ending, &rules, watch.progress.as_ref()),
         None => Ok(()),
     }
 }

@@ -15,7 +15,7 @@ use super::publish::Served;
 use super::shelves::Shelves;
 use super::watch::Notes;
 use crate::fetch::Meter;
-use crate::{LeftOut, PlanReport, Problem, Report, RunResult, SyncOptions, UnitReport};
+use crate::{LeftOut, PlanReport, Problem, Publishing, Report, RunResult, SyncOptions, UnitReport};
 
 const MESSAGE_BYTES: usize = 2000;
 
@@ -74,7 +74,7 @@ impl Outcomes {
         let good = |unit: &str| good(unit, served.as_ref());
         let each = each(units, &refusals, good);
         let result = match &served {
-            Some(served) if served.result == RunResult::Published => RunResult::Published,
+            Some(served) if served.result.is_new() => served.result,
             Some(served) if refusals.is_empty() => served.result,
             _ => RunResult::Failed,
         };
@@ -151,7 +151,7 @@ impl Outcomes {
         let newest = || {
             store
                 .and_then(|store| store.snapshots().ok())
-                .and_then(|all| all.last().map(|info| info.meta.revision.clone()))
+                .and_then(|mut all| all.pop())
         };
         Report {
             mirror: options.mirror.clone(),
@@ -160,7 +160,14 @@ impl Outcomes {
             message: cut(&self.message, MESSAGE_BYTES),
             units: self.each,
             snapshot: snapshot.map(|id| id.to_string()),
-            revision: self.revision.or_else(newest).unwrap_or_default(),
+            prepared: match options.publishing {
+                Publishing::ByRun { .. } => None,
+                Publishing::ByOrder { .. } => newest().map(|newest| newest.told()),
+            },
+            revision: self
+                .revision
+                .or_else(|| newest().map(|newest| newest.meta.revision))
+                .unwrap_or_default(),
             accepted: store
                 .map(|store| Memory::unlike(store, &options.high_water))
                 .unwrap_or_default(),

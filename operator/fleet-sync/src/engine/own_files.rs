@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use fleet_formats::seam::Told;
 use fleet_store::Writer;
-use fleet_types::documents::{OwnFiles, UnixSeconds};
+use fleet_types::documents::{NextOwnFiles, OwnFiles, UnixSeconds};
 use fleet_types::{Reason, RunFacts};
 use futures::future::maybe_done;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::blocking::blocking;
@@ -17,7 +18,7 @@ use super::publish::Served;
 use super::run::Ground;
 use super::upstream::Upstream;
 use crate::fetch::{Arrival, Body};
-use crate::{Problem, Report, RunResult, SyncOptions};
+use crate::{Problem, Publishing, Report, SyncOptions};
 
 /// Nothing depends on the upstream's own word, so a run does not wait for long.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -47,7 +48,7 @@ pub(super) async fn noting_upstreams_word(
         publishing.as_mut().poll(cx)
     })
     .await?;
-    if served.as_ref().map(|served| served.result) == Some(RunResult::Published) {
+    if served.as_ref().is_some_and(|served| served.result.is_new()) {
         word.as_mut().await;
         let word = word.take_output().unwrap_or_default();
         let at = ground.clone();
@@ -85,26 +86,60 @@ fn keep_word(ground: &Ground, word: Word) -> Result<(), Problem> {
 
 /// What is written down after a run.
 pub(super) struct Left {
-    /// Of this run.
+    /// Of the run that left the upstream's state served.
     facts: Option<RunFacts>,
     files: Option<OwnFiles>,
+    /// What will be so once the snapshot is served that this run prepared.
+    next: Option<NextOwnFiles>,
 }
 
 impl Left {
     /// The facts are of the last run that left the upstream's state served: what a mirror says of itself must never claim
     /// more than is true.
     pub fn by(options: &SyncOptions, report: &Report, writer: &Writer) -> Left {
-        let good = matches!(report.reason, Reason::Published | Reason::Unchanged);
-        let facts = good.then(|| facts(options, report, writer));
-        let known = facts.clone();
-        let known = known.or_else(|| writer.take_state(RunFacts::DOCUMENT).unwrap_or_default());
-        // While a person holds an older snapshot, how the clock stands is true of the one that is not served.
-        let is_held = matches!(report.reason, Reason::Pinned | Reason::RolledBack);
-        let stands_still = is_held && options.format.state_files().clock().is_some();
-        let known = known.filter(|_| !stands_still);
+        let served = writer.current().ok().flatten().map(|id| id.0);
+        let newest = report.prepared.map(|newest| newest.id);
+        let is_served = match options.publishing {
+            Publishing::ByRun { .. } => true,
+            Publishing::ByOrder { .. } => newest.is_some() && newest == served,
+        };
+        // By a person, or since the order for what was prepared has not come.
+        let is_held = !is_served || matches!(report.reason, Reason::Pinned | Reason::RolledBack);
+        let run = || facts(options, report, writer);
+        let (good, next) = match report.reason {
+            Reason::Published => (Some(run()), None),
+            Reason::Unchanged if is_served => (Some(run()), None),
+            Reason::Prepared => (None, newest.map(|newest| (newest, run()))),
+            _ => (None, None),
+        };
+        // Of a run before this one, whose snapshot is served since.
+        let taken_up: Option<NextOwnFiles> = taken(writer, NextOwnFiles::DOCUMENT);
+        let known: Option<RunFacts> = taken(writer, RunFacts::DOCUMENT);
+        let is_news = |run: &RunFacts| {
+            let known = known.as_ref();
+            known.is_none_or(|known| known.finished_at < run.finished_at)
+        };
+        let taken_up = taken_up.filter(|next| Some(next.snapshot) == served && is_news(&next.run));
+        let (facts, own) = match (good, taken_up) {
+            (Some(run), _) => {
+                let own = files(options, &run, writer);
+                (Some(run), Some(own))
+            }
+            (None, Some(next)) => (Some(next.run), Some(next.own)),
+            // How the clock stands is true of what is not served.
+            (None, None) if is_held && options.format.state_files().clock().is_some() => {
+                (None, None)
+            }
+            (None, None) => (None, known.map(|run| files(options, &run, writer))),
+        };
         Left {
-            files: known.map(|run| files(options, &run, writer)),
+            files: own,
             facts,
+            next: next.map(|(snapshot, run)| NextOwnFiles {
+                snapshot,
+                own: files(options, &run, writer),
+                run,
+            }),
         }
     }
 
@@ -120,8 +155,16 @@ impl Left {
         {
             writer.state_write(OwnFiles::DOCUMENT, files)?;
         }
+        if let Some(next) = &self.next {
+            writer.state_write(NextOwnFiles::DOCUMENT, next)?;
+        }
         Ok(())
     }
+}
+
+/// A document that may be damaged.
+fn taken<T: DeserializeOwned>(writer: &Writer, document: &str) -> Option<T> {
+    writer.take_state(document).unwrap_or_default()
 }
 
 fn files(options: &SyncOptions, run: &RunFacts, writer: &Writer) -> OwnFiles {

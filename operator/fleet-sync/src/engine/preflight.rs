@@ -51,7 +51,10 @@ pub(super) fn reserve(ground: &Ground, plan: &Plan) -> Result<Reservation, Probl
             .watch
             .progress
             .note("the volume is short of space: removing what no snapshot and not this run needs");
-        writer.collect_for_space(ground.rules.now, &|wanted| each_wanted_digest(plan, wanted))?;
+        let keep = ground.rules.options.publishing.keep();
+        writer.collect_for_space(ground.rules.now, keep, &|wanted| {
+            each_wanted_digest(plan, wanted)
+        })?;
         space = writer.free_space()?;
         if let Some(problem) = shortage(&space, addition, promised) {
             return Err(problem);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use fleet_formats::seam::{UnitIndex, Verified};
-use fleet_store::{Prepared, Publication, SnapshotId, SnapshotMeta, Store};
+use fleet_store::{Prepared, Publication, SnapshotId, SnapshotMeta};
 use fleet_types::{Reason, UnitRevision, counted};
 
 use super::base::Content;
@@ -13,9 +13,10 @@ use super::gather::Stance;
 use super::left_out::left_out;
 use super::list::Listed;
 use super::memory::{Memory, OmittedIndex};
+use super::rules::Rules;
 use super::run::{Ending, Ground};
 use super::shelves::Shelves;
-use crate::{Phase, Problem, Progress, RunResult};
+use crate::{Phase, Problem, Progress, Publishing, RunResult};
 
 /// What a run did to what is served.
 pub(super) struct Served {
@@ -247,26 +248,66 @@ fn serve(
     prepared: &Prepared,
     revision: Vec<UnitRevision>,
 ) -> Result<Served, Problem> {
-    ground.watch.progress.phase(Phase::Publish);
-    let writer = &ground.stock.shelves.writer;
-    let publication = writer.publish(&prepared.id, ground.rules.now)?;
-    Ok(served(publication, prepared.id, prepared.entries, revision))
+    let (id, entries) = (prepared.id, prepared.entries);
+    match &ground.rules.options.publishing {
+        Publishing::ByRun { skip, .. } => {
+            ground.watch.progress.phase(Phase::Publish);
+            by_run(ground, (id, entries), skip, revision)
+        }
+        Publishing::ByOrder { .. } => Ok(Served {
+            result: RunResult::Prepared,
+            reason: Reason::Prepared,
+            message: format!(
+                "snapshot {id} with {} is prepared",
+                counted(entries, "path")
+            ),
+            revision,
+        }),
+    }
 }
 
-/// Nothing is new: what is prepared is served, unless a person decided otherwise.
+/// Serves the newest snapshot, of this id and with so many paths, unless a person decided otherwise.
+fn by_run(
+    ground: &Ground,
+    (newest, entries): (SnapshotId, u64),
+    skip: &[String],
+    revision: Vec<UnitRevision>,
+) -> Result<Served, Problem> {
+    let (writer, now) = (&ground.stock.shelves.writer, ground.rules.now);
+    let skips = |id: &SnapshotId| {
+        let id = id.to_string();
+        skip.iter().any(|beginning| id.starts_with(beginning))
+    };
+    let other = match skips(&newest) {
+        true => writer
+            .snapshots()?
+            .into_iter()
+            .rfind(|info| !skips(&info.id)),
+        false => None,
+    };
+    let Some(other) = other else {
+        let publication = writer.publish(&newest, now)?;
+        return Ok(served(publication, newest, entries, revision));
+    };
+    let publication = match writer.publish(&other.id, now)? {
+        held @ Publication::HeldByPin { .. } => held,
+        _ => Publication::HeldByRollback { serving: other.id },
+    };
+    Ok(served(publication, newest, entries, revision))
+}
+
+/// Nothing is new: what is prepared is served, unless a person decided otherwise or others order what is.
 pub(super) fn settle_unchanged(
     ground: &Ground,
     newest: SnapshotId,
     revision: Vec<UnitRevision>,
 ) -> Result<Served, Problem> {
-    let writer = &ground.stock.shelves.writer;
-    let publication = writer.publish(&newest, ground.rules.now)?;
-    let entries = ground
-        .stock
-        .base
-        .as_ref()
-        .map_or(0, |base| base.snapshot.len());
-    Ok(served(publication, newest, entries, revision))
+    let base = ground.stock.base.as_ref();
+    let entries = base.map_or(0, |base| base.snapshot.len());
+    match &ground.rules.options.publishing {
+        Publishing::ByRun { skip, .. } => by_run(ground, (newest, entries), skip, revision),
+        Publishing::ByOrder { .. } => Ok(served(Publication::Unchanged, newest, entries, revision)),
+    }
 }
 
 /// Gives up what nobody needs any more. The run is over: it had all kept snapshots open, and of one that somebody has open
@@ -274,16 +315,19 @@ pub(super) fn settle_unchanged(
 pub(super) fn collect(
     shelves: &Shelves,
     ending: Ending,
-    now: i64,
+    rules: &Rules,
     progress: &dyn Progress,
 ) -> Result<(), Problem> {
+    let (writer, now) = (&shelves.writer, rules.now);
+    let mut keep = rules.options.publishing.keep().to_vec();
     let made = match ending {
         Ending::Made(made) => Some(made),
-        Ending::NothingNew if shelves.writer.is_collection_due(now)? => None,
+        Ending::NothingNew if writer.is_collection_due(now, &keep)? => None,
         Ending::NothingNew => return Ok(()),
     };
+    keep.extend(made);
     progress.phase(Phase::Collect);
-    let collected = shelves.writer.collect(now, made.as_slice())?;
+    let collected = writer.collect(now, &keep)?;
     tracing::info!(snapshot = ?made, blobs = collected.blobs_removed, bytes = collected.bytes_freed, "collected");
     Ok(())
 }
@@ -331,52 +375,4 @@ fn served(
         message,
         revision,
     }
-}
-
-/// Makes the store's pin what the manifest says. A pin that a person set by hand stays where the manifest has none.
-pub(super) fn settle_pin(
-    store: &fleet_store::Writer,
-    declared: Option<&str>,
-    now: i64,
-) -> Result<(), Problem> {
-    let mut memory: Memory = store.take_state(Memory::DOCUMENT)?.unwrap_or_default();
-    let declared = declared.filter(|id| !id.is_empty());
-    let lost = |prefix: &str| {
-        let pinned = memory.declared_pin.as_ref();
-        pinned.is_some_and(|id| id.starts_with(&prefix.to_ascii_lowercase()))
-    };
-    let wanted = match declared.map(|prefix| (prefix, resolve(store, prefix))) {
-        // It was there, and is damaged: this run may well make it again.
-        Some((prefix, Err(_))) if lost(prefix) => return Ok(()),
-        other => other.map(|(_, id)| id).transpose()?,
-    };
-    match wanted {
-        Some(id) => {
-            // A damaged index is found out before the switch, which itself reads none of it.
-            if store.take_snapshot(&id)?.is_none() {
-                return Ok(());
-            }
-            store.pin(&id, now)?;
-        }
-        None if memory.declared_pin.is_some() && pin_of(store)? == memory.declared_pin => {
-            store.unpin()?
-        }
-        None => {}
-    }
-    let declared_pin = wanted.map(|id| id.to_string());
-    if declared_pin != memory.declared_pin {
-        memory.declared_pin = declared_pin;
-        store.state_write(Memory::DOCUMENT, &memory)?;
-    }
-    Ok(())
-}
-
-fn pin_of(store: &Store) -> Result<Option<String>, Problem> {
-    Ok(store.pinned()?.map(|id| id.to_string()))
-}
-
-fn resolve(store: &Store, prefix: &str) -> Result<SnapshotId, Problem> {
-    store
-        .resolve(prefix)
-        .map_err(|e| Problem::new(e.reason(), format!("snapshots.pinned: {e}")))
 }

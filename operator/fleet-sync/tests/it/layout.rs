@@ -6,7 +6,7 @@ use std::fs;
 use std::process::Command;
 
 use fleet_store::{EntryState, Snapshot, Store};
-use fleet_sync::{RunResult, SyncOptions};
+use fleet_sync::{Publishing, RunResult, SyncOptions};
 use fleet_types::Reason;
 use sha2::Digest as _;
 use tempfile::TempDir;
@@ -403,7 +403,11 @@ async fn the_facts_for_a_trace_move_with_good_runs_alone() {
         &world.packages[..2],
         &Release::of(world.date + 60),
     );
-    options.pinned = world.store().current().unwrap().map(|id| id.to_string());
+    let pinned = world.store().current().unwrap().map(|id| id.to_string());
+    options.publishing = Publishing::ByRun {
+        pinned,
+        skip: Vec::new(),
+    };
     assert_eq!(told(&sync(&options).await).1, Reason::Pinned);
     assert_eq!(trace().unwrap(), second);
 }

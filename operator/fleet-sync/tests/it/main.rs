@@ -21,6 +21,7 @@ mod memory;
 mod needs;
 mod one_answer;
 mod pipeline;
+mod prepares;
 mod repair;
 mod retained;
 mod rsync;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleet_store::EntryState;
-use fleet_sync::{AllowedMutation, RunResult, Unwatched};
+use fleet_sync::{AllowedMutation, Publishing, RunResult, Unwatched};
 use fleet_types::Reason;
 use tokio_util::sync::CancellationToken;
 
@@ -308,7 +308,10 @@ async fn a_pin_in_the_manifest_holds_and_goes_with_the_manifest() {
     let world = World::new(&["stable"]).await;
     let mut options = world.options(&["stable"]);
     let first = sync(&options).await.snapshot.unwrap();
-    options.pinned = Some(first[..12].to_owned());
+    options.publishing = Publishing::ByRun {
+        pinned: Some(first[..12].to_owned()),
+        skip: Vec::new(),
+    };
     world.archive.publish(
         "stable",
         &world.packages[..2],
@@ -321,7 +324,10 @@ async fn a_pin_in_the_manifest_holds_and_goes_with_the_manifest() {
         "{report:?}"
     );
     assert_eq!(report.snapshot.as_ref(), Some(&first));
-    options.pinned = None;
+    options.publishing = Publishing::ByRun {
+        pinned: None,
+        skip: Vec::new(),
+    };
     let report = sync(&options).await;
     assert_eq!(
         told(&report),
@@ -329,7 +335,10 @@ async fn a_pin_in_the_manifest_holds_and_goes_with_the_manifest() {
         "{report:?}"
     );
     assert_ne!(report.snapshot.as_ref(), Some(&first));
-    options.pinned = Some("0123456789abcdef".to_owned());
+    options.publishing = Publishing::ByRun {
+        pinned: Some("0123456789abcdef".to_owned()),
+        skip: Vec::new(),
+    };
     let report = sync(&options).await;
     assert_eq!(
         (told(&report), report.exit_code()),

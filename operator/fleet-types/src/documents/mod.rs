@@ -4,15 +4,19 @@
 //! Writer and reader may be of different versions. A field that is not known is ignored and one that is missing is
 //! empty; a reason that is not known is [`Reason::Unknown`](crate::Reason::Unknown), a result [`RunResult::Failed`].
 
+mod kept;
 mod left_out;
 mod report;
 mod served;
 mod state;
 
+pub use kept::KeptSnapshot;
 pub use left_out::LeftOut;
 pub use report::{Report, RunResult, UnitReport, cut};
 pub use served::{ServedStatus, StorageUse};
-pub use state::{Damaged, HighWater, OwnFile, OwnFiles, ScrubState, Success, UnitsMemory};
+pub use state::{
+    Damaged, HighWater, NextOwnFiles, OwnFile, OwnFiles, ScrubState, Success, UnitsMemory,
+};
 
 use std::fmt;
 

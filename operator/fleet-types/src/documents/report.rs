@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{LeftOut, UnixSeconds};
+use super::{KeptSnapshot, LeftOut, UnixSeconds};
 use crate::{Accepted, Outcome, Reason, UnitRevision};
 
 /// Kubernetes keeps the last 4,096 bytes of a termination message; ours stays clear of that.
@@ -13,6 +13,8 @@ const TERMINATION_MESSAGE_BYTES: usize = 2048;
 pub enum RunResult {
     /// A new snapshot is served. `reason` may still be that of a unit that was refused and carried forward.
     Published,
+    /// There is a new snapshot, and servers are told to serve it by whoever started the run.
+    Prepared,
     /// What was served still is, and that is right: nothing is new, or a person pinned or rolled back.
     Unchanged,
     /// What was served still is, and something is wrong. Also what a later version may say.
@@ -22,13 +24,29 @@ pub enum RunResult {
 }
 
 impl RunResult {
-    /// What a run can have come to that ended for this reason; nothing where no run ends so.
-    pub const fn of(reason: Reason) -> &'static [RunResult] {
+    /// Whether there is a new snapshot.
+    pub const fn is_new(self) -> bool {
+        match self {
+            RunResult::Published | RunResult::Prepared => true,
+            RunResult::Unchanged | RunResult::Failed => false,
+        }
+    }
+
+    /// What a run can have come to that ended for this reason; nothing where no run ends so. Some only prepare; those publish
+    /// by themselves only where what serves is of an earlier version.
+    pub const fn of(reason: Reason, prepares: bool) -> &'static [RunResult] {
         match reason.outcome() {
             Outcome::Good if matches!(reason, Reason::Published) => &[RunResult::Published],
+            Outcome::Good if matches!(reason, Reason::Prepared) => match prepares {
+                true => &[RunResult::Prepared],
+                false => &[],
+            },
             Outcome::Good => &[RunResult::Unchanged],
             // What was refused or could not be had is carried forward beside what is new.
-            Outcome::Upstream | Outcome::Refused => &[RunResult::Published, RunResult::Failed],
+            Outcome::Upstream | Outcome::Refused => match prepares {
+                true => &[RunResult::Prepared, RunResult::Failed],
+                false => &[RunResult::Published, RunResult::Failed],
+            },
             Outcome::Manifest | Outcome::Storage => &[RunResult::Failed],
             Outcome::Cluster => match reason {
                 // Runs that never began, or left no report.
@@ -47,6 +65,7 @@ impl RunResult {
     pub const fn as_str(self) -> &'static str {
         match self {
             RunResult::Published => "Published",
+            RunResult::Prepared => "Prepared",
             RunResult::Unchanged => "Unchanged",
             RunResult::Failed => "Failed",
         }
@@ -72,6 +91,9 @@ pub struct Report {
     /// What is served now.
     #[serde(default)]
     pub snapshot: Option<String>,
+    /// The newest snapshot on the volume, where others order what is served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prepared: Option<KeptSnapshot>,
     /// Of the newest snapshot: the one that is served, or the one that a pin or a roll-back holds back.
     #[serde(default)]
     pub revision: Vec<UnitRevision>,

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Report, ScrubState, Success, UnixSeconds};
-use crate::{Accepted, Sha256, UnitRevision};
+use super::{KeptSnapshot, Report, ScrubState, Success, UnixSeconds};
+use crate::{Accepted, Order, Sha256, UnitRevision};
 
 /// The document at `/.mirrorfleet/status/<mirror>` of the port for metrics, which the controller reads: facts of the
 /// volume only. `R` is the report of the last run; the server hands it on as the run wrote it.
@@ -19,6 +19,11 @@ pub struct ServedStatus<R = Report> {
     /// The upstream's revision that the snapshot is a copy of.
     pub revision: Vec<UnitRevision>,
     pub published_at: Option<UnixSeconds>,
+    /// By which order that is served: the newest that was followed, here or before by a run. None where `current` alone
+    /// tells what is served.
+    pub order: Option<Order>,
+    /// The snapshots that are on the volume, oldest first: an order may name these.
+    pub kept: Vec<KeptSnapshot>,
     /// The snapshot that is pinned.
     pub pinned: Option<String>,
     /// Also of a run whose pod is gone.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::UnixSeconds;
-use crate::{Accepted, Sha256};
+use crate::{Accepted, RunFacts, Sha256};
 
 /// `state/success.json`: the last run that really succeeded or really found nothing new.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,6 +97,22 @@ pub struct OwnFiles {
 impl OwnFiles {
     /// The name of the document in `state/`.
     pub const DOCUMENT: &str = "own-files";
+}
+
+/// `state/next-own-files.json`: the same as it will be once a snapshot is served that was only prepared.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NextOwnFiles {
+    /// Its id.
+    pub snapshot: Sha256,
+    pub own: OwnFiles,
+    /// What they are made of.
+    pub run: RunFacts,
+}
+
+impl NextOwnFiles {
+    /// The name of the document in `state/`.
+    pub const DOCUMENT: &str = "next-own-files";
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -20,6 +20,9 @@ use crate::runtime::{DataArguments, LogArguments, Verbosity, block_on_few, syste
 pub struct Arguments {
     #[command(flatten)]
     data: DataArguments,
+    /// Serve what files here order, one for each mirror under its name, instead of what the store says
+    #[arg(long, value_name = "DIR")]
+    orders: Option<PathBuf>,
     /// Where to serve; port 0 takes a free one
     #[arg(
         long,
@@ -58,6 +61,7 @@ pub fn run(arguments: Arguments, log: &LogArguments) -> Result<(), Failure> {
     let registry = registry("serve")?;
     let options = ServeOptions {
         data: arguments.data.data,
+        orders: arguments.orders,
         listen: arguments.listen,
         metrics_listen: arguments.metrics_listen,
         tls: arguments

@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use fleet_sync::{Progress, Report, SyncOptions};
+use fleet_store::SnapshotId;
+use fleet_sync::{Progress, Publishing, Report, SyncOptions};
 use fleet_telemetry::{BuildInfo, Health, Registry, RunPlace, WorkerMetrics, serve_metrics};
-use fleet_types::{Accepted, Outcome, Sha256};
+use fleet_types::{Accepted, Order, Outcome, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use crate::failure::Failure;
@@ -57,6 +58,20 @@ struct PodArguments {
     /// Blobs that the serving pod found damaged, as a JSON list of SHA-256 digests; they are fetched again
     #[arg(long, value_name = "JSON", value_parser = blobs, hide_short_help = true)]
     damaged: Option<Blobs>,
+    /// Publish nothing: whoever started the run tells servers what to serve
+    #[arg(long, hide_short_help = true)]
+    prepare_only: bool,
+    /// What servers were told to serve, as `EPOCH ID`; the store remembers it as served
+    #[arg(
+        long,
+        value_name = "ORDER",
+        requires = "prepare_only",
+        hide_short_help = true
+    )]
+    serve: Option<Order>,
+    /// Ids of snapshots that are given up in no case, as a JSON list
+    #[arg(long, value_name = "JSON", value_parser = blobs, requires = "prepare_only", hide_short_help = true)]
+    keep: Option<Blobs>,
     /// Label of the metrics
     #[arg(long, value_name = "NS", default_value = "", hide_short_help = true)]
     namespace: String,
@@ -109,6 +124,13 @@ fn options(arguments: &Arguments) -> Result<SyncOptions, Failure> {
     };
     let high_water = arguments.pod.high_water.clone().unwrap_or_default();
     let mut options = resolver.options(manifests.mirror(&arguments.mirror)?, high_water.0)?;
+    if arguments.pod.prepare_only {
+        let keep = arguments.pod.keep.clone().unwrap_or_default().0;
+        options.publishing = Publishing::ByOrder {
+            order: arguments.pod.serve,
+            keep: keep.into_iter().map(SnapshotId).collect(),
+        };
+    }
     options.damaged = arguments.pod.damaged.clone().unwrap_or_default().0;
     Ok(options)
 }

@@ -60,6 +60,14 @@ impl World {
                 }
                 self.delete(Owned::StatefulSet, name, uid);
             }
+            Write::Order {
+                name, uid, order, ..
+            } => {
+                let mut pods = self.objects.pods.iter_mut();
+                let pod = pods.find(|pod| pod.meta.name == *name && pod.meta.uid == *uid);
+                let annotations = &mut pod.unwrap().meta.annotations;
+                annotations.insert(labels::SERVE.to_owned(), order.to_string());
+            }
             Write::Evict { uid, .. } => self.evict(uid),
             Write::Delete {
                 kind, name, uid, ..

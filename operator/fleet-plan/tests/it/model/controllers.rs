@@ -3,6 +3,7 @@
 use fleet_api::labels;
 use fleet_plan::observed::{PodRole, VolumePhase};
 use fleet_plan::{SeenApplied, SeenMeta, SeenPod};
+use fleet_types::{Order, Sha256};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
 
@@ -23,6 +24,30 @@ impl World {
         });
         for set in &sets {
             self.control(set);
+        }
+        self.serve();
+    }
+
+    /// What servers do: they follow what their pods are told.
+    fn serve(&mut self) {
+        let pods = self.objects.pods.iter();
+        let told = pods.filter(|pod| pod.takes_orders && pod.ready).map(|pod| {
+            let text = pod.meta.annotation(labels::SERVE).unwrap_or_default();
+            (pod.meta.name.clone(), Order::read(text).unwrap())
+        });
+        for (pod, order) in told.collect::<Vec<_>>() {
+            let Some(store) = self.stores.get_mut(&pod) else {
+                continue;
+            };
+            let keeps = |id: &Sha256| store.kept.iter().any(|kept| kept.id == *id);
+            let next = Order::next(store.order, order, keeps);
+            if next != store.order {
+                store.order = next;
+                store.snapshot = next.map(|order| order.snapshot.to_string());
+                store
+                    .revision
+                    .clone_from(&store.last_report.as_ref().unwrap().revision);
+            }
         }
     }
 
@@ -73,6 +98,10 @@ impl World {
             ready: true,
             running: true,
             image: image.map(str::to_owned),
+            takes_orders: !self.runs_publish
+                && spec["template"]["spec"]["volumes"]
+                    .as_array()
+                    .is_some_and(|all| all.iter().any(|volume| volume["name"] == "orders")),
             ..SeenPod::default()
         }
     }

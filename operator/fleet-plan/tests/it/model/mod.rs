@@ -31,6 +31,8 @@ pub struct World {
     pub unreachable: bool,
     /// A new leader has asked nobody yet.
     pub not_asked: bool,
+    /// Pods are of a version that knows no orders: what runs publish is served.
+    pub runs_publish: bool,
     /// Why no pod may go.
     pub budget: Option<String>,
     pub refusals: BTreeMap<String, Refusal>,
@@ -84,6 +86,7 @@ impl World {
             stores: BTreeMap::new(),
             unreachable: false,
             not_asked: false,
+            runs_publish: false,
             budget: None,
             refusals: BTreeMap::new(),
             line: fleet_plan::Line::default(),

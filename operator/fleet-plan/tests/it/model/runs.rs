@@ -2,17 +2,18 @@
 
 use fleet_plan::Turn;
 use fleet_plan::observed::{JobEnd, RunEnd};
-use fleet_types::documents::{Report, RunResult, ServedStatus, Success, UnixSeconds};
-use fleet_types::{Reason, UnitRevision};
+use fleet_types::documents::{KeptSnapshot, Report, RunResult, Success, UnixSeconds};
+use fleet_types::{Reason, Sha256, UnitRevision};
 
 use super::{SUITE, World, digest};
 
 impl World {
     pub fn report(&self, reason: &str) -> Report {
-        let published = reason == "Published" || reason == "Unchanged";
+        let published = ["Published", "Prepared", "Unchanged"].contains(&reason);
         Report {
             result: match reason {
                 "Published" => RunResult::Published,
+                "Prepared" => RunResult::Prepared,
                 "Unchanged" => RunResult::Unchanged,
                 _ => RunResult::Failed,
             },
@@ -39,7 +40,7 @@ impl World {
         let mut jobs = self.objects.jobs.iter_mut();
         let job = jobs.find(|job| job.end.is_none()).expect("no Job runs");
         let region = job.meta.region().unwrap().to_owned();
-        let good = report.is_good();
+        let (good, reason) = (report.is_good(), report.reason);
         job.end = Some(JobEnd {
             succeeded: good,
             at: Some(self.now),
@@ -61,18 +62,31 @@ impl World {
         });
         if good {
             let child = fleet_plan::names::child_name("debian", &region);
-            let served = ServedStatus {
-                mirror: "debian".to_owned(),
+            let pod = format!("{child}-0");
+            let mut store = self.stores.get(&pod).cloned().unwrap_or_default();
+            let made = report.snapshot.as_ref().map(|id| id.parse().unwrap());
+            let is_new = |id: &Sha256| store.kept.iter().all(|kept| kept.id != *id);
+            if let Some(id) = made.filter(is_new) {
+                store.kept.push(KeptSnapshot {
+                    id,
+                    created: UnixSeconds(self.now.as_second()),
+                    date: None,
+                    superseded_at: None,
+                });
+            }
+            if reason == Reason::Published {
+                store.snapshot = report.snapshot.clone();
+            }
+            if store.snapshot.is_some() && store.snapshot == report.snapshot {
+                store.revision.clone_from(&report.revision);
+            }
+            store.mirror = "debian".to_owned();
+            store.last_report = Some(report.clone());
+            store.last_success = Some(Success {
+                at: UnixSeconds(self.now.as_second()),
                 snapshot: report.snapshot.clone(),
-                revision: report.revision.clone(),
-                last_report: Some(report.clone()),
-                last_success: Some(Success {
-                    at: UnixSeconds(self.now.as_second()),
-                    snapshot: report.snapshot.clone(),
-                }),
-                ..ServedStatus::default()
-            };
-            self.stores.insert(format!("{child}-0"), served);
+            });
+            self.stores.insert(pod, store);
         }
     }
 
@@ -86,8 +100,12 @@ impl World {
             self.kubernetes();
             if self.objects.jobs.iter().any(|job| job.end.is_none()) {
                 self.pass(10);
-                let report = self.report("Published");
+                let report = self.report(match self.runs_publish {
+                    true => "Published",
+                    false => "Prepared",
+                });
                 self.end_run(&report);
+                self.kubernetes();
             } else if quiet && plan.turn == Turn::Idle {
                 return round;
             }

@@ -59,6 +59,10 @@ pub(super) fn line(write: &Write) -> String {
         Write::Apply(object) => format!("apply {} {}", word(object.kind()), name(object.meta())),
         Write::Label { kind, name, .. } => format!("label {kind:?} {name}").to_lowercase(),
         Write::Orphan { name, .. } => format!("orphan the pods of stateful set {name}"),
+        Write::Order { name, order, .. } => {
+            let id = order.snapshot.to_string();
+            format!("order pod {name} to serve {} ({})", &id[..8], order.epoch)
+        }
         Write::Evict { name, .. } => format!("evict pod {name}"),
         Write::Grow { name, size, .. } => format!("grow claim {name} to {size}"),
         Write::Delete { kind, name, .. } => format!("delete {} {name}", word(*kind)),

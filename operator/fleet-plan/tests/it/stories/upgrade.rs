@@ -23,20 +23,20 @@ fn carried_out(world: &World) -> (String, String) {
 }
 
 #[test]
-fn a_pin_and_its_end_are_each_a_run_and_a_snapshot_is_made_of_the_same_all_along() {
+fn what_is_served_is_no_matter_of_runs_and_how_many_are_kept_is() {
     let mut world = serving(&["eu"]);
     let (inputs, snapshots) = carried_out(&world);
-    pin(&mut world, &"aa".repeat(32));
+    for pinned in ["aa".repeat(32), String::new()] {
+        pin(&mut world, &pinned);
+        assert_eq!(creates_job(&world), None);
+    }
+    world.edit("/spec/snapshots", json!({"keep": 5}));
     assert_eq!(creates_job(&world).as_deref(), Some("SpecChange"));
     world.settle();
-    let pinned = carried_out(&world);
-    assert_eq!(pinned.0, inputs);
-    assert_ne!(pinned.1, snapshots);
+    let kept = carried_out(&world);
+    assert_eq!(kept.0, inputs);
+    assert_ne!(kept.1, snapshots);
     assert_eq!(creates_job(&world), None, "it is carried out");
-    pin(&mut world, "");
-    assert_eq!(creates_job(&world).as_deref(), Some("SpecChange"));
-    world.settle();
-    assert_eq!(carried_out(&world), (inputs, snapshots));
 }
 
 #[test]
@@ -97,7 +97,9 @@ fn as_before(status: &Value) -> Value {
 
 #[test]
 fn a_status_of_the_version_before_is_taken_up_whole() {
-    let mut world = serving(&["eu", "us"]);
+    let mut world = World::new(&["eu", "us"]);
+    world.runs_publish = true;
+    world.settle();
     world.upstream_publishes("2026-01-01T10:20:00Z");
     world.request("by a person");
     world.step();

@@ -150,6 +150,11 @@ pub async fn start(data: &Path) -> Running {
 }
 
 pub async fn start_with(data: &Path, tls: Option<TlsFiles>) -> Running {
+    start_ordered(data, None, tls).await
+}
+
+/// `orders` is the directory with a file for each mirror.
+pub async fn start_ordered(data: &Path, orders: Option<&Path>, tls: Option<TlsFiles>) -> Running {
     let build = BuildInfo {
         version: "0.1.0".into(),
         revision: "test".into(),
@@ -159,6 +164,7 @@ pub async fn start_with(data: &Path, tls: Option<TlsFiles>) -> Running {
     let shutdown = CancellationToken::new();
     let options = ServeOptions {
         data: data.to_owned(),
+        orders: orders.map(Path::to_owned),
         listen: "127.0.0.1:0".parse().unwrap(),
         metrics_listen: Some("127.0.0.1:0".parse().unwrap()),
         tls,

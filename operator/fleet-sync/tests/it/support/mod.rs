@@ -31,8 +31,8 @@ use fleet_formats::openpgp::Keyring;
 use fleet_formats::seam::{Format, Rejected, SignaturePolicy, Trust};
 use fleet_store::{Clients, Retention, Writer};
 use fleet_sync::{
-    Access, Endpoint, PlanReport, Politeness, Progress, Report, SyncOptions, Timeouts, Unwatched,
-    Verification,
+    Access, Endpoint, PlanReport, Politeness, Progress, Publishing, Report, SyncOptions, Timeouts,
+    Unwatched, Verification,
 };
 use fleet_types::{Reason, Sha256};
 use tokio_util::sync::CancellationToken;
@@ -77,7 +77,10 @@ pub fn options(keyring: &[u8], url: &Url, store: &Path, suites: &[&str]) -> Sync
             keep: 3,
             min_age: Duration::ZERO,
         },
-        pinned: None,
+        publishing: Publishing::ByRun {
+            pinned: None,
+            skip: Vec::new(),
+        },
         timeouts: Timeouts {
             total: Duration::from_secs(120),
             stall: Duration::from_secs(30),

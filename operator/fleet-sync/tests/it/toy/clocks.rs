@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use fleet_types::Reason;
+use fleet_sync::Publishing;
+use fleet_types::{Order, Reason};
 
 use super::{PUBLISHED, Shop, UNCHANGED};
 use crate::support::server::{Fault, Server};
@@ -101,7 +102,10 @@ async fn clocks_stand_still_while_a_person_holds_an_older_snapshot() {
     let clocks = |shop: &Shop| ["lastupdate", "lastsync"].map(|clock| shop.says(clock));
     let (first, before) = (shop.current(), clocks(&shop));
     let mut pinned = options.clone();
-    pinned.pinned = Some(first);
+    pinned.publishing = Publishing::ByRun {
+        pinned: Some(first),
+        skip: Vec::new(),
+    };
     for _ in 0..2 {
         shop.publish("core", "gamma", "gamma 1");
         assert_eq!(sync(&pinned).await.reason, Reason::Pinned);
@@ -109,6 +113,36 @@ async fn clocks_stand_still_while_a_person_holds_an_older_snapshot() {
     }
     assert_eq!(sync(&options).await.reason, Reason::Published);
     assert_eq!(shop.says("lastupdate"), shop.upstream_says("lastupdate"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clocks_tell_of_what_was_ordered_and_not_of_what_is_only_prepared() {
+    let mut shop = Shop::new().await;
+    let mut options = shop.options();
+    let by_order = |order| Publishing::ByOrder {
+        order,
+        keep: Vec::new(),
+    };
+    options.publishing = by_order(None);
+    let clocks = |shop: &Shop| ["lastupdate", "lastsync"].map(|clock| shop.says(clock));
+    let (mut epoch, mut before) = (0, clocks(&shop));
+    for n in 0..3 {
+        shop.publish("core", "gamma", &format!("gamma {n}"));
+        shop.beats();
+        let report = sync(&options).await;
+        assert_eq!(report.reason, Reason::Prepared, "{report:?}");
+        assert_eq!(clocks(&shop), before, "nobody serves it");
+        shop.beats();
+        sync(&options).await;
+        assert_eq!(clocks(&shop), before, "nobody serves it yet");
+        epoch += 1;
+        let snapshot = report.prepared.unwrap().id;
+        options.publishing = by_order(Some(Order { epoch, snapshot }));
+        assert_eq!(sync(&options).await.reason, Reason::Unchanged);
+        before = clocks(&shop);
+        let upstream = ["lastupdate", "lastsync"].map(|clock| shop.upstream_says(clock));
+        assert_eq!(before, upstream);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,4 @@
-//! `mirrorfleet sync-now`, `pin`, `unpin`, `suspend` and `resume`: patches, and what comes of them.
+//! `mirrorfleet sync-now`, `pin`, `unpin`, `skip`, `unskip`, `suspend` and `resume`: patches, and what comes of them.
 
 use clap_complete::ArgValueCandidates;
 use std::time::Duration;
@@ -38,12 +38,29 @@ pub struct SyncNow {
 pub struct Pin {
     #[command(flatten)]
     target: Target,
-    /// Id of a snapshot, or the first 8 or more digits of one that is served [default: what every region serves now]
+    /// Id of a snapshot, or the first 8 or more digits of one that is kept [default: what every region serves now]
     #[arg(value_name = "SNAPSHOT", add = ArgValueCandidates::new(complete::snapshots))]
     snapshot: Option<String>,
 }
 
-/// Ends a pin: the next sync serves the newest snapshot again
+/// Serves a snapshot no more: the newest other one is served, until the upstream publishes something newer
+#[derive(Debug, clap::Args)]
+pub struct Skip {
+    #[command(flatten)]
+    target: Target,
+    /// Id of a snapshot, or the first 8 or more digits of one that is kept [default: what every region serves now]
+    #[arg(value_name = "SNAPSHOT", add = ArgValueCandidates::new(complete::snapshots))]
+    snapshot: Option<String>,
+}
+
+/// Lets all snapshots be served again that were skipped
+#[derive(Debug, clap::Args)]
+pub struct Unskip {
+    #[command(flatten)]
+    target: Target,
+}
+
+/// Ends a pin: the newest snapshot is served again
 #[derive(Debug, clap::Args)]
 pub struct Unpin {
     #[command(flatten)]
@@ -84,6 +101,17 @@ pub fn pin(arguments: Pin, log: &LogArguments) -> Result<Outcome, Failure> {
     once(arguments.target, log, move |mirror| {
         Act::pin(mirror, id.as_deref()).map_err(Failure::invalid)
     })
+}
+
+pub fn skip(arguments: Skip, log: &LogArguments) -> Result<Outcome, Failure> {
+    let id = arguments.snapshot;
+    once(arguments.target, log, move |mirror| {
+        Act::skip(mirror, id.as_deref()).map_err(Failure::invalid)
+    })
+}
+
+pub fn unskip(arguments: Unskip, log: &LogArguments) -> Result<Outcome, Failure> {
+    once(arguments.target, log, |_| Ok(Act::Unskip))
 }
 
 pub fn unpin(arguments: Unpin, log: &LogArguments) -> Result<Outcome, Failure> {

@@ -47,6 +47,15 @@ pub fn snapshots() -> Candidates {
                 let id = replica.snapshot.clone()?;
                 Some(CompletionCandidate::new(id).help(Some(help.into())))
             }));
+            let kept = status
+                .snapshots
+                .into_iter()
+                .filter(|kept| kept.regions == 0);
+            candidates.extend(kept.map(|kept| {
+                let made = kept.created.map(|at| format!("made {}", at.0));
+                let help = made.unwrap_or_else(|| "kept".to_owned());
+                CompletionCandidate::new(kept.id).help(Some(help.into()))
+            }));
         }
         candidates
     })

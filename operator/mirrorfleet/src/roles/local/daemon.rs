@@ -34,6 +34,7 @@ pub async fn run(
     let shared = Arc::new(shared(&arguments, &registry, display)?);
     let options = ServeOptions {
         data: arguments.data.data.clone(),
+        orders: None,
         listen: arguments.listen,
         metrics_listen: arguments.metrics_listen,
         tls: None,

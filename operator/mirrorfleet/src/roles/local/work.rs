@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use fleet_api::{Mirror, Upstream};
 use fleet_plan::inputs::Inputs;
+use fleet_plan::names;
 use fleet_plan::timing::Timing;
 use fleet_sync::{Progress, Report, SyncOptions};
 use fleet_types::Reason;
@@ -78,7 +79,10 @@ fn ready(resolver: &Resolver<'_>, mirror: &Mirror) -> Result<Ready, Failure> {
     let name = mirror.metadata.name.as_deref().unwrap_or_default();
     let timing = Timing::new(&mirror.spec.sync, politeness, name).map_err(Failure::invalid)?;
     let inputs = Inputs::of(&mirror.spec, name, &upstream.spec);
-    let fingerprint = format!("{} {}", options.trust_digest, inputs.occasion());
+    // Without a cluster a run says what is served.
+    let snapshots = &mirror.spec.snapshots;
+    let wish = names::hash(&[&snapshots.pinned, &snapshots.skip.join(" ")]);
+    let fingerprint = format!("{} {} {wish}", options.trust_digest, inputs.occasion());
     Ok(Ready {
         options,
         timing,

@@ -1,0 +1,21 @@
+//! What a volume keeps.
+
+use serde::{Deserialize, Serialize};
+
+use super::UnixSeconds;
+use crate::Sha256;
+
+/// A snapshot on the volume of a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeptSnapshot {
+    pub id: Sha256,
+    /// When it was made. Of two snapshots of one volume the later is the newer.
+    pub created: UnixSeconds,
+    /// The newest of the dates of its units.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub date: Option<UnixSeconds>,
+    /// Since when another one is served in its place; none while it is served and where it never was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub superseded_at: Option<UnixSeconds>,
+}
