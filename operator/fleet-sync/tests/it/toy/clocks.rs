@@ -126,8 +126,8 @@ async fn clocks_tell_of_what_was_ordered_and_not_of_what_is_only_prepared() {
     options.publishing = by_order(None);
     let clocks = |shop: &Shop| ["lastupdate", "lastsync"].map(|clock| shop.says(clock));
     let (mut epoch, mut before) = (0, [None, None]);
-    for n in 0..3 {
-        shop.publish("core", "gamma", &format!("gamma {n}"));
+    for name in ["gamma", "delta", "epsilon"] {
+        shop.publish("core", name, "1");
         shop.beats();
         let report = sync(&options).await;
         assert_eq!(report.reason, Reason::Prepared, "{report:?}");
