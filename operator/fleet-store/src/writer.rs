@@ -195,16 +195,16 @@ impl Writer {
         if order.epoch <= facts.epoch {
             return Ok(());
         }
-        // Of orders in between nobody told this store; one of them may have gone back.
-        if order.epoch > facts.epoch.saturating_add(1) {
+        let first = std::mem::replace(&mut facts.epoch, order.epoch) == 0;
+        (facts.pinned, facts.rolled_back_from) = (None, None);
+        if current != Some(id) {
+            return self.serve(&id, &mut facts, current, now);
+        }
+        // Who is told anew to serve what it did was told of another one in between, of which this store never heard.
+        if !first {
             facts.date_anew(now);
         }
-        facts.epoch = order.epoch;
-        (facts.pinned, facts.rolled_back_from) = (None, None);
-        match current == Some(id) {
-            true => self.write_facts(&facts),
-            false => self.serve(&id, &mut facts, current, now),
-        }
+        self.write_facts(&facts)
     }
 
     /// Gives up snapshots beyond retention (but never a protected one), the blobs that only they named, and blobs of

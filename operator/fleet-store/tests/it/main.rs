@@ -3,4 +3,5 @@
 mod common;
 mod export;
 mod retained;
+mod served;
 mod store;
