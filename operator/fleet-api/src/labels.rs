@@ -19,7 +19,14 @@ pub const MIRROR: &str = "mirrorfleet.dev/mirror";
 pub const REGION: &str = "mirrorfleet.dev/region";
 /// Which replica of its region an object belongs to, a volume with its pod: a number from 0, and 0 where it is missing.
 pub const REPLICA: &str = "mirrorfleet.dev/replica";
-/// On a sync Job: the Upstream that it fetches from.
+/// On a serving pod and in the template that it is made from, where regions follow others: whether the Mirror's Service
+/// leads to it, `true` or `false`.
+pub const OFFERED: &str = "mirrorfleet.dev/offered";
+/// On a sync Job that copies from another region: that region.
+pub const FOLLOWS: &str = "mirrorfleet.dev/follows";
+/// On a sync Job that copies from another region: the id of the snapshot.
+pub const COPIES: &str = "mirrorfleet.dev/copies";
+/// On a sync Job: the Upstream that it fetches from; on none that copies from another region.
 pub const UPSTREAM: &str = "mirrorfleet.dev/upstream";
 
 /// On a Mirror: any new value asks for a sync now; the controller repeats it in `status.lastHandledSyncRequest`.

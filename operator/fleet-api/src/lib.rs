@@ -17,6 +17,7 @@ pub mod names;
 pub mod pods;
 pub mod quantity;
 pub mod region_status;
+mod regions;
 mod rules;
 mod serving;
 mod sync;
@@ -29,9 +30,11 @@ pub use crds::crds;
 pub use duration::GoDuration;
 pub use fleet_types::ConditionStatus;
 pub use mirror::{Mirror, MirrorSpec};
-pub use mirror_status::{AcceptedUnit, MirrorStatus, Publication, SnapshotStatus, UnitStatus};
+pub use mirror_status::{
+    AcceptedUnit, MirrorStatus, Preparing, Publication, PublicationPhase, SnapshotStatus, UnitStatus,
+};
 pub use quantity::ByteQuantity;
 pub use region_status::{
-    Attempt, Contradiction, OrderStatus, RegionState, RegionStatus, ReplicaStatus, Run, Trigger,
+    Attempt, Contradiction, OrderStatus, RegionRole, RegionState, RegionStatus, ReplicaStatus, Run, Trigger,
 };
 pub use upstream::{Upstream, UpstreamSpec, UpstreamStatus};

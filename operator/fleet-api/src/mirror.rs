@@ -1,8 +1,5 @@
 //! `Mirror`: what to copy, when, and to which regions.
 
-use std::collections::BTreeMap;
-
-use k8s_openapi::api::core::v1::Toleration;
 use kube_derive::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -18,6 +15,7 @@ pub use crate::mirror_status::MirrorStatus;
 pub use crate::pods::{
     Identity, PodSecurity, PodSettings, PullPolicy, PullSecret, Resources, SeLinux,
 };
+pub use crate::regions::{Region, RegionStorage, Rollout};
 pub use crate::serving::{Serving, Tls, Transactions};
 pub use crate::sync::{Retries, SyncSpec};
 pub use crate::verification::{
@@ -83,6 +81,12 @@ use crate::{ByteQuantity, GoDuration};
         priority = 1
     ),
     printcolumn(
+        name = "Publication",
+        type_ = "string",
+        json_path = ".status.publication.phase",
+        priority = 1
+    ),
+    printcolumn(
         name = "Next Sync",
         type_ = "string",
         json_path = ".status.nextSyncTime",
@@ -113,6 +117,9 @@ use crate::{ByteQuantity, GoDuration};
         .message("verification.allowed speaks of declared repositories only: write unit as repository/architecture, for example core/x86_64").field_path(".verification"),
     validation = Rule::new("!has(self.content.arch) || !has(self.verification.expired) || size(self.verification.expired) == 0")
         .message("verification.expired is of no use here: pacman's databases have no time at which they expire").field_path(".verification"),
+    validation = Rule::new(crate::rules::FOLLOWS_ANOTHER).message(crate::rules::FOLLOWS_ANOTHER_MESSAGE).field_path(".regions"),
+    validation = Rule::new(crate::rules::FOLLOWS_THE_HUB).message(crate::rules::FOLLOWS_THE_HUB_MESSAGE).field_path(".regions"),
+    validation = Rule::new(crate::rules::ONE_HUB).message(crate::rules::ONE_HUB_MESSAGE).field_path(".regions"),
 )]
 #[serde(rename_all = "camelCase")]
 pub struct MirrorSpec {
@@ -143,6 +150,9 @@ pub struct MirrorSpec {
     #[schemars(length(max = 32))]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub regions: Vec<Region>,
+    /// How a snapshot comes to all regions, where some follow another.
+    #[serde(default, skip_serializing_if = "Rollout::is_default")]
+    pub rollout: Rollout,
     /// How clients see the copy.
     #[serde(default)]
     pub serving: Serving,
@@ -220,10 +230,10 @@ impl Default for Snapshots {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Storage {
-    /// Size of each region's volume; may only grow.
+    /// Size of each region's volume that says no other; may only grow.
     #[serde(default = "Storage::default_size")]
     pub size: ByteQuantity,
-    /// Storage class; the cluster's default without one.
+    /// Storage class of each region that says no other; the cluster's default without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub storage_class_name: Option<String>,
@@ -270,31 +280,6 @@ pub enum ReclaimPolicy {
     Retain,
     /// They are deleted.
     Delete,
-}
-
-/// A place where a copy is stored and served.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
-#[x_kube(crates(kube_core = "kube_core"))]
-#[serde(rename_all = "camelCase")]
-pub struct Region {
-    /// A word for it; part of the names of its objects.
-    #[schemars(length(min = 1, max = 63))]
-    #[x_kube(validation = Rule::new("self.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message(crate::rules::NAME_MESSAGE))]
-    pub name: String,
-    /// Labels of the nodes that may hold the region.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 16))]
-    pub node_selector: BTreeMap<String, String>,
-    /// Taints that the region's pods tolerate.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16))]
-    pub tolerations: Vec<Toleration>,
-    /// Where clients reach this region's Service from outside, for example `https://eu.mirror.example.org/`: an Ingress
-    /// or a load balancer that you have put before it. The serving path comes after it. Shown in `status.regions[].url`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1024))]
-    #[x_kube(validation = Rule::new("self.matches('^https?://[^/@?# ]+(/[^?# ]*)?$') && isURL(self)").message("write publicUrl as an http:// or https:// URL without user, password, query or fragment, for example https://eu.mirror.example.org/"))]
-    pub public_url: Option<String>,
 }
 
 /// When a region counts as stale.

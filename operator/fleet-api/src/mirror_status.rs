@@ -132,6 +132,48 @@ pub struct Publication {
     /// Since when this is the snapshot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Time>,
+    /// How far it is; none where that was never told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<PublicationPhase>,
+    /// What comes next, while regions still copy it. None of them serves it before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preparing: Option<Preparing>,
+}
+
+/// How far a publication is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum PublicationPhase {
+    /// Regions copy the next snapshot, and none serves it yet.
+    Preparing,
+    /// Regions are told to serve it, and some do not yet.
+    Publishing,
+    /// Every region that was told to serves it.
+    Published,
+}
+
+impl PublicationPhase {
+    /// The word itself.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            PublicationPhase::Preparing => "Preparing",
+            PublicationPhase::Publishing => "Publishing",
+            PublicationPhase::Published => "Published",
+        }
+    }
+}
+
+/// A snapshot that regions copy and none serves yet.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Preparing {
+    /// Its id: 64 hexadecimal digits.
+    pub snapshot: String,
+    /// Since when. After `spec.rollout.patience` nobody is waited for.
+    pub since: Time,
+    /// The regions that are waited for: those that lack it, and those to which the Mirror's Service may still lead
+    /// although they are not to serve it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waiting_for: Vec<String>,
 }
 
 const fn is_false(holds: &bool) -> bool {
@@ -147,6 +189,10 @@ pub struct SnapshotStatus {
     /// When it was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created: Option<Time>,
+    /// SHA-256 and size of its index, by which other regions copy it, as the run told that made it; none where no region
+    /// follows another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index: Option<String>,
     /// The newest of the dates of its units.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision_date: Option<Time>,

@@ -15,6 +15,12 @@ pub struct RegionStatus {
     /// One word derived from the facts below.
     #[serde(default)]
     pub state: RegionState,
+    /// Whether it fetches for the others or follows one of them; none where no region follows another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<RegionRole>,
+    /// Since when the Mirror's Service, which leads to all regions, has left it out; none while it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub withdrawn_at: Option<Time>,
     /// What clients write into their `sources.list`: below the region's `publicUrl`, or of its Service for pods of
     /// this cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -137,8 +143,20 @@ pub enum RegionState {
     Serving,
     /// Its pod serves a snapshot that is older.
     Stale,
+    /// Its pod serves a snapshot that is older than what the others serve. The Mirror's Service leaves it out until it has
+    /// caught up.
+    Joining,
     /// Its pod is not ready or cannot be asked.
     Unknown,
+}
+
+/// What a region is to the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RegionRole {
+    /// It fetches from the Upstream, and the others follow it.
+    Hub,
+    /// It copies from another region.
+    Edge,
 }
 
 /// Why a run is started.
@@ -156,16 +174,19 @@ pub enum Trigger {
     SpecChange,
     /// The run before it failed.
     Retry,
+    /// The region that it follows has what it lacks.
+    Follow,
 }
 
 impl Trigger {
     /// All of them.
-    pub const ALL: [Trigger; 5] = [
+    pub const ALL: [Trigger; 6] = [
         Trigger::First,
         Trigger::Schedule,
         Trigger::Request,
         Trigger::SpecChange,
         Trigger::Retry,
+        Trigger::Follow,
     ];
 
     pub const fn as_str(self) -> &'static str {
@@ -175,6 +196,7 @@ impl Trigger {
             Trigger::Request => "Request",
             Trigger::SpecChange => "SpecChange",
             Trigger::Retry => "Retry",
+            Trigger::Follow => "Follow",
         }
     }
 }
@@ -190,6 +212,9 @@ pub struct Run {
     /// 0 for the first run of a round, n for its nth retry.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub retry: i32,
+    /// The snapshot that it copies from another region, where it does: 64 hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copies: Option<String>,
     /// When the Job was created.
     pub started_at: Time,
     /// Digest of the declaration that it carries out, without `spec.snapshots`.
@@ -211,6 +236,9 @@ pub struct Attempt {
     /// 0 for the first run of a round, n for its nth retry.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub retry: i32,
+    /// The snapshot that it copies from another region, where it does: 64 hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copies: Option<String>,
     /// One fixed word.
     #[schemars(with = "String")]
     pub reason: Reason,

@@ -23,6 +23,15 @@ pub const REPOS: &str = "self.all(r, r.matches('^[A-Za-z0-9_][A-Za-z0-9@._+-]*$'
 /// Folders of pacman's repositories, in which `$repo` and `$arch` stand for names.
 pub const LAYOUT: &str =
     "self.matches('^(\\\\.|[A-Za-z0-9$][A-Za-z0-9$@+._~-]*(/[A-Za-z0-9$][A-Za-z0-9$@+._~-]*)*)$')";
+/// A region follows another one that is declared; `self` is the Mirror's spec.
+pub const FOLLOWS_ANOTHER: &str = "!has(self.regions) || self.regions.all(r, !has(r.follows) || (r.follows != r.name && self.regions.exists(s, s.name == r.follows)))";
+pub const FOLLOWS_ANOTHER_MESSAGE: &str = "regions[].follows names another region that is declared: write the name of one of the others, or leave it out; a region that others follow cannot be removed before they follow another one";
+/// It leads to one that fetches, in one step or two.
+pub const FOLLOWS_THE_HUB: &str = "!has(self.regions) || self.regions.all(r, !has(r.follows) || self.regions.exists(s, s.name == r.follows && (!has(s.follows) || self.regions.exists(t, t.name == s.follows && !has(t.follows)))))";
+pub const FOLLOWS_THE_HUB_MESSAGE: &str = "regions[].follows must lead to the region that fetches in one step or two: let it name that region, or one that follows that region; regions cannot follow each other in a circle";
+/// Where regions follow, one fetches.
+pub const ONE_HUB: &str = "!has(self.regions) || self.regions.all(r, !has(r.follows)) || self.regions.exists_one(r, !has(r.follows))";
+pub const ONE_HUB_MESSAGE: &str = "where regions follow others, exactly one fetches from the Upstream: give all regions but one follows, or none";
 
 #[cfg(test)]
 mod tests {

@@ -1,0 +1,107 @@
+//! Where copies are stored and served, and how a snapshot comes to all of them.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::Toleration;
+use kube_derive::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::mirror::Storage;
+use crate::{ByteQuantity, GoDuration};
+
+/// A place where a copy is stored and served.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(crates(kube_core = "kube_core"),
+    validation = Rule::new("!has(oldSelf.storage) || !has(oldSelf.storage.size) || (has(self.storage) && has(self.storage.size) && quantity(self.storage.size).compareTo(quantity(oldSelf.storage.size)) >= 0)")
+        .message("regions[].storage.size may only grow: write at least the size that was declared before"),
+    validation = Rule::new("(has(self.storage) && has(self.storage.storageClassName) ? self.storage.storageClassName : '') == (has(oldSelf.storage) && has(oldSelf.storage.storageClassName) ? oldSelf.storage.storageClassName : '')")
+        .message("regions[].storage.storageClassName cannot be changed: declare a region of another name with the other class"),
+)]
+#[serde(rename_all = "camelCase")]
+pub struct Region {
+    /// A word for it; part of the names of its objects.
+    #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message(crate::rules::NAME_MESSAGE))]
+    pub name: String,
+    /// The region from which it copies what that one fetched and verified. Without it the region fetches from the
+    /// Upstream itself. Where some regions follow, exactly one fetches, and a snapshot is served by none before all that
+    /// can have it do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub follows: Option<String>,
+    /// What its volume has otherwise than `spec.storage` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage: Option<RegionStorage>,
+    /// Labels of the nodes that may hold the region.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 16))]
+    pub node_selector: BTreeMap<String, String>,
+    /// Taints that the region's pods tolerate.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub tolerations: Vec<Toleration>,
+    /// Where clients reach this region's Service from outside, for example `https://eu.mirror.example.org/`: an Ingress
+    /// or a load balancer that you have put before it. The serving path comes after it. Shown in `status.regions[].url`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    #[x_kube(validation = Rule::new("self.matches('^https?://[^/@?# ]+(/[^?# ]*)?$') && isURL(self)").message("write publicUrl as an http:// or https:// URL without user, password, query or fragment, for example https://eu.mirror.example.org/"))]
+    pub public_url: Option<String>,
+}
+
+impl Region {
+    /// The size of its volume.
+    pub fn size<'a>(&'a self, storage: &'a Storage) -> &'a ByteQuantity {
+        let own = self.storage.as_ref();
+        own.and_then(|own| own.size.as_ref())
+            .unwrap_or(&storage.size)
+    }
+
+    /// The storage class of its volume; none for the cluster's default.
+    pub fn storage_class<'a>(&'a self, storage: &'a Storage) -> Option<&'a String> {
+        let own = self.storage.as_ref();
+        own.and_then(|own| own.storage_class_name.as_ref())
+            .or(storage.storage_class_name.as_ref())
+    }
+}
+
+/// What the volume of one region has otherwise than `spec.storage` says.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RegionStorage {
+    /// Its size; may only grow. A volume never shrinks, so a size below that of its claim changes nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<ByteQuantity>,
+    /// Its storage class; cannot be changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub storage_class_name: Option<String>,
+}
+
+/// How a snapshot comes to all regions, where some follow another.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Rollout {
+    /// A region that is still copying a new snapshot so long after the others began is taken out of the Mirror's Service,
+    /// and the others serve the snapshot without it. One that cannot be reached, or whose copies fail, is not waited for.
+    #[serde(default = "Rollout::default_patience")]
+    pub patience: GoDuration,
+}
+
+impl Rollout {
+    const fn default_patience() -> GoDuration {
+        GoDuration::from_secs(15 * 60)
+    }
+
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Default for Rollout {
+    fn default() -> Self {
+        Rollout {
+            patience: Self::default_patience(),
+        }
+    }
+}
