@@ -110,6 +110,7 @@ pub fn read(mirror: &ServedMirror) -> MirrorStatus {
         published_at: view.published.map(UnixSeconds),
         order: view.follows().filter(|order| order.epoch > 0),
         kept,
+        index_version: 0,
         pinned: pinned.map(|id| id.to_string()),
         last_report,
         last_success,

@@ -318,6 +318,7 @@ impl SnapshotInfo {
             created: UnixSeconds(self.meta.created),
             date: dated.map(|unit| UnixSeconds(unit.date)).max(),
             superseded_at: self.superseded_at.map(UnixSeconds),
+            index: None,
         }
     }
 

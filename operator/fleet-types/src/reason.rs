@@ -149,6 +149,12 @@ reasons! {
     SyncStalled => Upstream,
     /// The run was ended from outside before it had a result.
     SyncInterrupted => Upstream,
+    /// No region that is followed answered.
+    SourceUnreachable => Upstream,
+    /// The region that is followed no longer has the snapshot that was to be copied, or not all of it.
+    SnapshotGone => Upstream,
+    /// The region that is followed writes indices of a version that this program does not read.
+    IndexVersionTooNew => Upstream,
 
     /// The upstream's index is not signed at all.
     SignatureMissing => Refused,

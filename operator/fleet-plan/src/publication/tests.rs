@@ -15,6 +15,7 @@ fn kept(n: u8) -> KeptSnapshot {
         created: UnixSeconds(i64::from(n)),
         date: None,
         superseded_at: None,
+        index: None,
     }
 }
 

@@ -173,6 +173,7 @@ impl Outcomes {
                 .unwrap_or_default(),
             files_fetched: self.files,
             bytes_fetched: cost.bytes,
+            index_bytes: 0,
             requests: cost.requests,
             seconds: cost.seconds,
             retry_after_seconds: self.retry_after,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::UnixSeconds;
+use super::{IndexPin, UnixSeconds};
 use crate::Sha256;
 
 /// A snapshot on the volume of a server.
@@ -18,4 +18,7 @@ pub struct KeptSnapshot {
     /// Since when another one is served in its place; none while it is served and where it never was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub superseded_at: Option<UnixSeconds>,
+    /// Its index file, by which others can copy it; none where an earlier version says what is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index: Option<IndexPin>,
 }

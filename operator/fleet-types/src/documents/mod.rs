@@ -4,12 +4,14 @@
 //! Writer and reader may be of different versions. A field that is not known is ignored and one that is missing is
 //! empty; a reason that is not known is [`Reason::Unknown`](crate::Reason::Unknown), a result [`RunResult::Failed`].
 
+mod index_pin;
 mod kept;
 mod left_out;
 mod report;
 mod served;
 mod state;
 
+pub use index_pin::{IndexPin, IndexPinError};
 pub use kept::KeptSnapshot;
 pub use left_out::LeftOut;
 pub use report::{Report, RunResult, UnitReport, cut};

@@ -91,7 +91,7 @@ pub struct Report {
     /// What is served now.
     #[serde(default)]
     pub snapshot: Option<String>,
-    /// The newest snapshot on the volume, where others order what is served.
+    /// The newest snapshot on the volume: what may be ordered next, and what others may copy. Never cut.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prepared: Option<KeptSnapshot>,
     /// Of the newest snapshot: the one that is served, or the one that a pin or a roll-back holds back.
@@ -106,6 +106,9 @@ pub struct Report {
     /// Bytes of bodies.
     #[serde(default)]
     pub bytes_fetched: u64,
+    /// Of these, what indices of snapshots were that another mirror of ours made.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub index_bytes: u64,
     #[serde(default)]
     pub requests: u64,
     #[serde(default)]
@@ -121,6 +124,10 @@ pub struct Report {
     pub started_at: UnixSeconds,
     #[serde(default)]
     pub finished_at: UnixSeconds,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// One unit in a run.

@@ -24,6 +24,8 @@ pub struct ServedStatus<R = Report> {
     pub order: Option<Order>,
     /// The snapshots that are on the volume, oldest first: an order may name these.
     pub kept: Vec<KeptSnapshot>,
+    /// The newest version of a snapshot's index that this program reads; 0 where an earlier one does not say it.
+    pub index_version: u32,
     /// The snapshot that is pinned.
     pub pinned: Option<String>,
     /// Also of a run whose pod is gone.

@@ -72,6 +72,7 @@ impl World {
                     created: UnixSeconds(self.now.as_second()),
                     date: None,
                     superseded_at: None,
+                    index: None,
                 });
             }
             if reason == Reason::Published {

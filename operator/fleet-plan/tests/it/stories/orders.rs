@@ -23,6 +23,7 @@ fn prepared(world: &mut World, byte: u8) {
         created: UnixSeconds(world.now.as_second()),
         date: None,
         superseded_at: None,
+        index: None,
     };
     for store in world.stores.values_mut() {
         store.kept.push(kept);
@@ -174,6 +175,7 @@ fn what_a_run_may_give_up_is_not_ordered_before_it_has_ended() {
             created: UnixSeconds(1),
             date: None,
             superseded_at: None,
+            index: None,
         };
         store.kept.insert(0, older);
     }
