@@ -169,6 +169,10 @@ is `localhost`. */}}
 - apiGroups: [""]
   resources: [pods/eviction]
   verbs: [create]
+# Whether clients are still led to a region that is to be left out.
+- apiGroups: [discovery.k8s.io]
+  resources: [endpointslices]
+  verbs: [list, watch]
 # Why a pod or a volume is not there stands in Events only.
 - apiGroups: [""]
   resources: [events]

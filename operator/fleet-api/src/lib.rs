@@ -18,7 +18,7 @@ pub mod pods;
 pub mod quantity;
 pub mod region_status;
 mod regions;
-mod rules;
+pub mod rules;
 mod serving;
 mod sync;
 pub mod upstream;

@@ -93,7 +93,8 @@ impl Rollout {
         GoDuration::from_secs(15 * 60)
     }
 
-    fn is_default(&self) -> bool {
+    /// Whether nothing was said.
+    pub fn is_default(&self) -> bool {
         *self == Self::default()
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use fleet_api::{Mirror, Upstream, labels};
-use fleet_plan::{Settings, Turn, concerns};
+use fleet_plan::{SeenJob, Settings, Turn, concerns};
 use fleet_telemetry::ControllerMetrics;
 use fleet_types::lock;
 use futures::StreamExt;
@@ -14,7 +14,7 @@ use kube::Client;
 use kube::runtime::events::{Recorder, Reporter};
 
 use crate::answers::{Answers, Asker, IMPATIENCE, address};
-use crate::fleet::FleetMemory;
+use crate::fleet::{FleetMemory, Share};
 use crate::options::{ControllerOptions, Intervals};
 use crate::probe::{Authorities, Budget};
 use crate::work::Requests;
@@ -98,10 +98,18 @@ impl Context {
     pub fn remember_running_jobs(&self) {
         let running = self.world.owned.jobs().named(|job| job.end.is_none());
         let mut fleet = self.fleet();
-        for (mirror, job) in running {
+        for (mirror, job) in &running {
             if let Some(upstream) = job.meta.label(labels::UPSTREAM) {
-                fleet.record(&mirror, upstream, Turn::Running, 0);
+                let running = Share {
+                    turn: Turn::Running,
+                    ..Share::NOTHING
+                };
+                fleet.record(mirror, upstream, running);
             }
+        }
+        let copies = |job: &SeenJob| job.meta.label(labels::FOLLOWS).is_some();
+        for (mirror, _) in running.iter().filter(|(_, job)| copies(job)) {
+            fleet.adds_copy(mirror);
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use fleet_plan::{Line, Turn, TurnBook};
+use fleet_plan::{Line, Plan, Turn, TurnBook};
 
 use crate::world::ObjectName;
 
@@ -14,6 +14,35 @@ pub struct FleetMemory {
     /// At which Upstream each Mirror last stood in line.
     lines: HashMap<ObjectName, String>,
     rollouts: HashMap<ObjectName, Rollout>,
+    /// How many runs of each Mirror copy from one region to another.
+    copies: HashMap<ObjectName, u32>,
+}
+
+/// What a Mirror takes of what there is once for all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    pub turn: Turn,
+    /// Regions that are being restarted.
+    pub rollouts: u32,
+    /// Runs that copy from one region to another.
+    pub copies: u32,
+}
+
+impl Share {
+    pub const NOTHING: Share = Share {
+        turn: Turn::Idle,
+        rollouts: 0,
+        copies: 0,
+    };
+
+    /// What a plan takes.
+    pub fn of(plan: &Plan) -> Share {
+        Share {
+            turn: plan.turn,
+            rollouts: plan.rollouts,
+            copies: plan.copies,
+        }
+    }
 }
 
 /// Restarts of one Mirror's regions that are under way.
@@ -40,6 +69,7 @@ pub struct Asking<'a> {
 pub struct Others {
     pub line: Line,
     pub rollouts_elsewhere: u32,
+    pub copies_elsewhere: u32,
 }
 
 impl FleetMemory {
@@ -48,6 +78,7 @@ impl FleetMemory {
         Others {
             line: self.turns.line(&upstream, &asking.mirror.name),
             rollouts_elsewhere: self.rollouts_elsewhere(asking.mirror, asking.max_rollouts),
+            copies_elsewhere: self.copies_elsewhere(asking.mirror),
         }
     }
 
@@ -55,18 +86,17 @@ impl FleetMemory {
     /// should be planned again.
     ///
     /// # Errors
-    /// They stand otherwise now, and the plan takes a turn or restarts a region: it has to be made again.
+    /// They stand otherwise now, and the plan takes a turn, restarts a region or copies: it has to be made again.
     pub fn commit(
         &mut self,
         asking: &Asking,
         planned: &Others,
-        turn: Turn,
-        rollouts: u32,
+        share: Share,
     ) -> Result<Option<ObjectName>, Others> {
-        let takes_nothing = turn == Turn::Idle && rollouts == 0;
+        let takes_nothing = share == Share::NOTHING;
         let now = self.others(asking);
         match takes_nothing || now == *planned {
-            true => Ok(self.record(asking.mirror, asking.upstream, turn, rollouts)),
+            true => Ok(self.record(asking.mirror, asking.upstream, share)),
             false => Err(now),
         }
     }
@@ -76,11 +106,14 @@ impl FleetMemory {
         &mut self,
         mirror: &ObjectName,
         upstream: &str,
-        turn: Turn,
-        rollouts: u32,
+        share: Share,
     ) -> Option<ObjectName> {
         self.lines.insert(mirror.clone(), upstream.to_owned());
-        match rollouts {
+        match share.copies {
+            0 => self.copies.remove(mirror),
+            copies => self.copies.insert(mirror.clone(), copies),
+        };
+        match share.rollouts {
             0 => drop(self.rollouts.remove(mirror)),
             regions => {
                 let begin = Rollout {
@@ -91,14 +124,15 @@ impl FleetMemory {
             }
         };
         let upstream = (mirror.namespace.clone(), upstream.to_owned());
-        let woken = self.turns.record(&upstream, &mirror.name, turn)?;
+        let woken = self.turns.record(&upstream, &mirror.name, share.turn)?;
         Some(ObjectName::new(&mirror.namespace, woken))
     }
 
     /// Notes that a Mirror is gone; gives back the Mirror that should be planned again.
     pub fn leave(&mut self, mirror: &ObjectName) -> Option<ObjectName> {
+        self.copies.remove(mirror);
         let upstream = self.lines.remove(mirror)?;
-        let woken = self.record(mirror, &upstream, Turn::Idle, 0);
+        let woken = self.record(mirror, &upstream, Share::NOTHING);
         self.lines.remove(mirror);
         woken
     }
@@ -112,6 +146,16 @@ impl FleetMemory {
             Turn::Waiting(_) => self.leave(mirror),
             Turn::Idle | Turn::Running => None,
         }
+    }
+
+    /// Notes that one more run of a Mirror copies.
+    pub fn adds_copy(&mut self, mirror: &ObjectName) {
+        *self.copies.entry(mirror.clone()).or_default() += 1;
+    }
+
+    fn copies_elsewhere(&self, mirror: &ObjectName) -> u32 {
+        let others = self.copies.iter().filter(|(other, _)| *other != mirror);
+        others.map(|(_, copies)| copies).sum()
     }
 
     /// How many regions of other Mirrors are being restarted by us, of at most `max`. Half of them are for whoever comes;
@@ -138,12 +182,20 @@ impl FleetMemory {
 mod tests {
     use super::*;
 
+    fn share(turn: Turn, rollouts: u32) -> Share {
+        Share {
+            turn,
+            rollouts,
+            copies: 0,
+        }
+    }
+
     #[test]
     fn restarts_of_others_are_counted_without_the_own() {
         let (a, b) = (ObjectName::new("ns", "a"), ObjectName::new("ns", "b"));
         let mut memory = FleetMemory::default();
-        memory.record(&a, "debian", Turn::Idle, 2);
-        memory.record(&b, "debian", Turn::Idle, 1);
+        memory.record(&a, "debian", share(Turn::Idle, 2));
+        memory.record(&b, "debian", share(Turn::Idle, 1));
         assert_eq!(memory.rollouts_elsewhere(&a, 8), 1);
         memory.leave(&b);
         assert_eq!(memory.rollouts_elsewhere(&a, 8), 0);
@@ -153,7 +205,7 @@ mod tests {
     fn no_namespace_has_all_restarts_and_none_has_them_for_ever() {
         let mut memory = FleetMemory::default();
         for mirror in ["a", "b"] {
-            memory.record(&ObjectName::new("greedy", mirror), "debian", Turn::Idle, 1);
+            memory.record(&ObjectName::new("greedy", mirror), "debian", share(Turn::Idle, 1));
         }
         let (third, other) = (ObjectName::new("greedy", "c"), ObjectName::new("ns", "d"));
         assert_eq!(memory.rollouts_elsewhere(&third, 4), 4, "it has its share");
@@ -166,7 +218,7 @@ mod tests {
             .rollouts
             .values_mut()
             .for_each(|rollout| rollout.since = long_ago);
-        memory.record(&ObjectName::new("greedy", "a"), "debian", Turn::Idle, 1);
+        memory.record(&ObjectName::new("greedy", "a"), "debian", share(Turn::Idle, 1));
         assert_eq!(memory.rollouts_elsewhere(&third, 4), 0);
     }
 
@@ -174,8 +226,8 @@ mod tests {
     fn a_mirror_that_is_deleted_while_it_runs_frees_its_turn() {
         let (a, b) = (ObjectName::new("ns", "a"), ObjectName::new("ns", "b"));
         let mut memory = FleetMemory::default();
-        memory.record(&a, "debian", Turn::Running, 0);
-        memory.record(&b, "debian", Turn::Waiting(jiff::Timestamp::UNIX_EPOCH), 0);
+        memory.record(&a, "debian", share(Turn::Running, 0));
+        memory.record(&b, "debian", share(Turn::Waiting(jiff::Timestamp::UNIX_EPOCH), 0));
         assert_eq!(memory.leave(&a), Some(b.clone()));
         assert_eq!(memory.others(&asking(&b)).line, Line::default());
     }
@@ -186,10 +238,10 @@ mod tests {
         let mut memory = FleetMemory::default();
         for (mirror, second) in [(&a, 1), (&b, 2)] {
             let since = jiff::Timestamp::from_second(second).unwrap();
-            memory.record(mirror, "debian", Turn::Waiting(since), 0);
+            memory.record(mirror, "debian", share(Turn::Waiting(since), 0));
         }
         assert_eq!(memory.stop_waiting(&a), Some(b.clone()));
-        memory.record(&b, "debian", Turn::Running, 0);
+        memory.record(&b, "debian", share(Turn::Running, 0));
         assert_eq!(memory.stop_waiting(&b), None);
         let line = memory.others(&asking(&a)).line;
         assert_eq!(line.running.as_deref(), Some("b"), "its Job runs on");
@@ -209,15 +261,15 @@ mod tests {
         let mut memory = FleetMemory::default();
         let planned = memory.others(&asking(&a));
         assert_eq!(memory.others(&asking(&b)), planned, "nobody is there");
-        let first = memory.commit(&asking(&a), &planned, Turn::Running, 0);
+        let first = memory.commit(&asking(&a), &planned, share(Turn::Running, 0));
         assert_eq!(first, Ok(None));
-        let now = memory.commit(&asking(&b), &planned, Turn::Running, 0);
+        let now = memory.commit(&asking(&b), &planned, share(Turn::Running, 0));
         let now = now.unwrap_err();
         assert_eq!(now.line.running.as_deref(), Some("a"));
-        let idle = memory.commit(&asking(&b), &planned, Turn::Idle, 0);
+        let idle = memory.commit(&asking(&b), &planned, share(Turn::Idle, 0));
         assert_eq!(idle, Ok(None), "what takes nothing is always right");
         let waits = Turn::Waiting(jiff::Timestamp::UNIX_EPOCH);
-        assert_eq!(memory.commit(&asking(&b), &now, waits, 0), Ok(None));
+        assert_eq!(memory.commit(&asking(&b), &now, share(waits, 0)), Ok(None));
     }
 
     #[test]
@@ -225,8 +277,26 @@ mod tests {
         let (a, b) = (ObjectName::new("ns", "a"), ObjectName::new("other", "b"));
         let mut memory = FleetMemory::default();
         let planned = memory.others(&asking(&a));
-        assert!(memory.commit(&asking(&a), &planned, Turn::Idle, 1).is_ok());
-        let now = memory.commit(&asking(&b), &planned, Turn::Idle, 1);
+        assert!(memory.commit(&asking(&a), &planned, share(Turn::Idle, 1)).is_ok());
+        let now = memory.commit(&asking(&b), &planned, share(Turn::Idle, 1));
         assert_eq!(now.unwrap_err().rollouts_elsewhere, 1);
+    }
+
+    #[test]
+    fn copies_of_others_are_counted_and_two_plans_never_take_the_same_room() {
+        let (a, b) = (ObjectName::new("ns", "a"), ObjectName::new("other", "b"));
+        let mut memory = FleetMemory::default();
+        let copies = |copies| Share {
+            copies,
+            ..Share::NOTHING
+        };
+        let planned = memory.others(&asking(&a));
+        assert!(memory.commit(&asking(&a), &planned, copies(3)).is_ok());
+        let now = memory.commit(&asking(&b), &planned, copies(1)).unwrap_err();
+        assert_eq!(now.copies_elsewhere, 3);
+        assert!(memory.commit(&asking(&b), &now, copies(1)).is_ok());
+        assert_eq!(memory.others(&asking(&a)).copies_elsewhere, 1);
+        memory.leave(&b);
+        assert_eq!(memory.others(&asking(&a)).copies_elsewhere, 0);
     }
 }

@@ -13,8 +13,8 @@ use crate::verdict::{Verdict, conditions, said};
 pub struct Failure {
     pub reason: Reason,
     pub message: String,
-    /// The Job that was not made, whether it was refused or something before it.
-    pub unmade_job: Option<String>,
+    /// The Jobs that were not made, whether they were refused or something before them.
+    pub unmade_jobs: Vec<String>,
 }
 
 impl Plan {
@@ -33,7 +33,7 @@ impl Plan {
             });
         }
         let status = &mut self.status;
-        if let Some(job) = &failure.unmade_job {
+        for job in &failure.unmade_jobs {
             not_begun(status, before, job);
         }
         if ConditionType::Stalled.find(&status.conditions).is_none() {

@@ -84,6 +84,8 @@ impl Alone {
         let spec = &mut self.mirror.spec;
         spec.pods = Default::default();
         spec.regions = vec![Region {
+            follows: None,
+            storage: None,
             name: REGION.to_owned(),
             node_selector: BTreeMap::new(),
             tolerations: Vec::new(),
@@ -116,6 +118,7 @@ impl Alone {
                 trigger: Trigger::Schedule,
                 retry: 0,
                 started_at: Time(instant(report.started_at)),
+                copies: None,
                 inputs: String::new(),
                 snapshots_inputs: String::new(),
             };
@@ -257,6 +260,7 @@ impl Alone {
             refusals: BTreeMap::new(),
             line: Default::default(),
             rollouts_elsewhere: 0,
+            copies_elsewhere: 0,
             settings: Settings::default(),
         }
     }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use self::complaints::{
-    damaged, first_run_held_up, manifest_at_fault, never_synced, objects_pending, order_not_taken,
+    damaged, first_run_held_up, joining, manifest_at_fault, never_synced, objects_pending, order_not_taken,
     pod_held_up, pod_not_ready, refused, run_held_up, storage_at_fault, volume_lost,
     volume_pending, volume_refused,
 };
@@ -35,6 +35,7 @@ const RECONCILING: &[Check] = &[
     objects_pending,
     never_synced,
     pod_not_ready,
+    joining,
 ];
 const SERVING: &[Check] = &[pod_not_ready, order_not_taken];
 const STORAGE: &[Check] = &[volume_lost, volume_pending, storage_at_fault, damaged];

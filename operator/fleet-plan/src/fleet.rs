@@ -1,10 +1,12 @@
 //! The strict inside: a Mirror and its Upstream after every check, so that what follows cannot fail.
 
 use fleet_api::mirror::{Block, Mirror, MirrorSpec, PodSettings, Region};
+use fleet_api::rules::{FOLLOWS_ANOTHER_MESSAGE, FOLLOWS_THE_HUB_MESSAGE, ONE_HUB_MESSAGE};
 use fleet_api::{MirrorStatus, Upstream, UpstreamSpec};
 use fleet_types::{Reason, shown_url};
 use kube_core::ResourceExt;
 
+use crate::build::FOLLOW_PORT;
 use crate::inputs::Inputs;
 use crate::object::Owned;
 use crate::observed::{Observed, SeenMeta};
@@ -51,6 +53,8 @@ pub struct Fleet<'a> {
 pub enum Source {
     /// The Upstream that the Mirror names, which gives to one run at a time.
     Upstream,
+    /// Another region: its index among the places.
+    Region(usize),
 }
 
 /// One replica of a region, and the name that its objects share. A region has one, so far.
@@ -82,22 +86,7 @@ impl<'a> Fleet<'a> {
         let settings = &seen.settings;
         let pods =
             pods::settings(&spec.pods, &settings.pods, &settings.pods_allowed).map_err(invalid)?;
-        let places: Vec<Place> = spec
-            .regions
-            .iter()
-            .map(|region| Place {
-                region,
-                replica: 0,
-                source: Source::Upstream,
-                child: names::child_name(&name, &region.name),
-            })
-            .collect();
-        if places.is_empty() {
-            return Err(invalid(
-                "spec.regions is empty: name at least one region, for example `- name: main`"
-                    .into(),
-            ));
-        }
+        let places = places(spec, &name).map_err(invalid)?;
         let request = requested(mirror).cloned();
         if !seen.settings.allow_control_plane {
             away_from_control_plane(spec).map_err(invalid)?;
@@ -121,6 +110,12 @@ impl<'a> Fleet<'a> {
         Ok(fleet)
     }
 
+    /// Whether some regions follow another, so that all of them publish together.
+    pub fn is_together(&self) -> bool {
+        let mut places = self.places.iter();
+        places.any(|place| place.source != Source::Upstream)
+    }
+
     pub fn status(&self) -> MirrorStatus {
         self.mirror.status.clone().unwrap_or_default()
     }
@@ -133,6 +128,12 @@ impl<'a> Fleet<'a> {
     pub fn tls_secret(&self) -> Option<&str> {
         let tls = self.spec.serving.tls.as_ref()?;
         Some(tls.secret_name.as_str()).filter(|name| !name.is_empty())
+    }
+
+    /// Where a region's serving pod gives others what they copy.
+    pub fn follow_url(&self, place: &Place) -> String {
+        let (child, namespace, name) = (&place.child, &self.namespace, &self.name);
+        format!("http://{child}.{namespace}.svc:{FOLLOW_PORT}/.mirrorfleet/follow/{name}")
     }
 
     /// The URL of the copy in one region: below what clients outside use, or of its Service.
@@ -154,13 +155,26 @@ impl<'a> Fleet<'a> {
         format!("{base}/{path}/")
     }
 
-    /// Whether an object belongs to a replica of a region that is declared.
+    /// Whether an object belongs to a replica of a region that is declared, or to all regions that are offered.
     pub fn declares(&self, meta: &SeenMeta) -> bool {
-        self.places.iter().any(|place| place.owns(meta))
+        let of_all = self.is_together() && meta.name == names::mirror_name(&self.name);
+        of_all || self.places.iter().any(|place| place.owns(meta))
     }
 
     /// Refuses if an object under one of our names is not ours, or a claim holds another repository's store.
     fn strangers(&self, seen: &Observed) -> Result<(), Problem> {
+        let of_all = names::mirror_name(&self.name);
+        let mut services = seen.objects.services.iter().map(|service| &service.meta);
+        let stranger = services.find(|meta| meta.name == of_all && !meta.belongs_to(&self.name));
+        if let Some(meta) = stranger.filter(|_| self.is_together()) {
+            return Err(Problem::new(
+                Reason::NameConflict,
+                format!(
+                    "Service {} exists and is not ours, so nothing was written for the regions that follow each other: delete or rename it",
+                    meta.name
+                ),
+            ));
+        }
         for place in &self.places {
             let under_name = |(_, meta): &(Owned, &SeenMeta)| meta.name == place.child;
             for (kind, meta) in seen.objects.metas().filter(under_name) {
@@ -206,6 +220,43 @@ impl<'a> Fleet<'a> {
             ),
         ))
     }
+}
+
+/// Each region with where it copies from. Checks again what the schema does, of what was stored before it did.
+fn places<'a>(spec: &'a MirrorSpec, mirror: &str) -> Result<Vec<Place<'a>>, String> {
+    let regions = &spec.regions;
+    if regions.is_empty() {
+        return Err(
+            "spec.regions is empty: name at least one region, for example `- name: main`"
+                .to_owned(),
+        );
+    }
+    let followed = |region: &Region| {
+        let Some(name) = &region.follows else {
+            return Ok(None);
+        };
+        let mut all = regions.iter();
+        let at = all.position(|other| other.name == *name && other.name != region.name);
+        at.map(Some)
+            .ok_or_else(|| format!("spec.regions: {FOLLOWS_ANOTHER_MESSAGE}"))
+    };
+    let followed: Vec<Option<usize>> = regions.iter().map(followed).collect::<Result<_, _>>()?;
+    let next = |at: usize| followed.get(at).copied().flatten();
+    let mut edges = (0..regions.len()).filter_map(next);
+    if edges.any(|first| next(first).is_some_and(|second| next(second).is_some())) {
+        return Err(format!("spec.regions: {FOLLOWS_THE_HUB_MESSAGE}"));
+    }
+    let hubs = followed.iter().filter(|followed| followed.is_none());
+    if followed.iter().any(Option::is_some) && hubs.count() != 1 {
+        return Err(format!("spec.regions: {ONE_HUB_MESSAGE}"));
+    }
+    let places = regions.iter().zip(followed).map(|(region, followed)| Place {
+        region,
+        replica: 0,
+        source: followed.map_or(Source::Upstream, Source::Region),
+        child: names::child_name(mirror, &region.name),
+    });
+    Ok(places.collect())
 }
 
 /// Taints by which a cluster keeps pods off the nodes that run it.

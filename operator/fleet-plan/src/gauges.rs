@@ -1,8 +1,10 @@
 //! What metrics tell, from what a plan says.
 
-use fleet_api::{Attempt, ConditionStatus, Mirror, RegionStatus};
+use fleet_api::{Attempt, ConditionStatus, Mirror, Publication, RegionStatus};
 use fleet_types::Reason;
-use fleet_types::gauges::{ConditionGauges, MirrorGauges, RegionGauges, RunGauges, UpstreamGauges};
+use fleet_types::gauges::{
+    ConditionGauges, MirrorGauges, PublicationGauges, RegionGauges, RunGauges, UpstreamGauges,
+};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
@@ -42,7 +44,18 @@ impl Plan {
             next_run: status.next_sync_time.as_ref().map(|at| at.0.as_second()),
             sync_interval: schedule.and_then(|schedule| schedule.interval(seen.now)),
             conditions: conditions(&status.conditions),
+            publication: status.publication.as_ref().map(publication),
         }
+    }
+}
+
+fn publication(publication: &Publication) -> PublicationGauges {
+    let preparing = publication.preparing.as_ref();
+    let waiting = preparing.map_or(0, |preparing| preparing.waiting_for.len());
+    PublicationGauges {
+        epoch: publication.epoch,
+        preparing: preparing.map(|preparing| preparing.since.0.as_second()),
+        waiting_regions: u32::try_from(waiting).unwrap_or(u32::MAX),
     }
 }
 
@@ -74,6 +87,7 @@ fn region(region: &RegionStatus, judged: bool, answer: Option<&Answer>) -> Regio
     let revision = served.map_or(&[][..], |served| &served.revision);
     RegionGauges {
         region: region.name.clone(),
+        withdrawn: (region.role).map(|_| Some(region.withdrawn_at.as_ref()?.0.as_second())),
         created: None,
         superseded: behind.or(current),
         snapshot: served.and_then(|served| served.snapshot.clone()),

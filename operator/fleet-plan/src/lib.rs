@@ -12,6 +12,7 @@ mod cause;
 mod conditions;
 mod due;
 pub mod fleet;
+mod follow;
 pub mod freshness;
 mod gauges;
 mod high_water;
@@ -46,7 +47,7 @@ pub use after::Failure;
 pub use object::{Object, Owned};
 pub use observed::{
     Answer, Observed, Refusal, SeenApplied, SeenClaim, SeenJob, SeenMeta, SeenObjects, SeenPod,
-    SeenWarning, Settings,
+    SeenSlice, SeenWarning, Settings,
 };
 pub use plan::{FinishedRun, Labelled, Plan, PlannedEvent, Write};
 pub use planner::{plan, wanted_names};

@@ -21,6 +21,11 @@ pub fn child_name(mirror: &str, region: &str) -> String {
     )
 }
 
+/// The name of the Service that leads to all regions of a Mirror: `<mirror, 20 at most>-<hash8(mirror)>`.
+pub fn mirror_name(mirror: &str) -> String {
+    format!("{}-{}", cut(mirror, MIRROR_LENGTH), hash8(&[mirror]))
+}
+
 /// The name of a run's Job: it says what the run is for, so that creating it twice is one Job. At most 55 characters.
 pub fn job_name(child: &str, trigger: &str, occasion: &str) -> String {
     format!("{child}-{}", hash8(&[child, trigger, occasion]))

@@ -15,6 +15,7 @@ use crate::observed::{Observed, SeenApplied, SeenMeta};
 use crate::plan::{Labelled, Write};
 use crate::schedule::later;
 use crate::site::Site;
+use crate::wanted::Wish;
 
 /// A restarted pod that is not ready after so long holds up only its own Mirror, not the whole fleet.
 const ROLLOUT_PATIENCE: SignedDuration = SignedDuration::from_mins(5);
@@ -31,6 +32,8 @@ pub struct Objects {
     /// What tells pods which snapshot to serve, and the templates of those that follow them: a template before its pod, or
     /// a pod that is made anew in between would be told less than the one before.
     pub orders: Vec<Write>,
+    /// What leads to all regions, for the end: no region waits for it.
+    pub of_all: Option<Write>,
     /// Regions that are being restarted.
     pub rollouts: u32,
     pub look_again: Option<Timestamp>,
@@ -56,6 +59,7 @@ pub fn converge(fleet: &Fleet, sites: &mut [Site], seen: &Observed) -> Objects {
         }
     }
     objects.writes.extend(left_behind(fleet, seen));
+    objects.of_all = mirror_service(fleet, seen);
     objects
 }
 
@@ -67,6 +71,7 @@ impl Site<'_> {
         writes.extend(self.wanted.service.apply());
         let ordered = self.is_ordered_anew();
         writes.extend(self.stateful_set().filter(|_| !ordered));
+        writes.extend(self.offered());
         writes.extend(self.wanted.disruption_budget.apply());
         let evict = self.evict(seen, others_roll);
         self.objects.evicting = evict.is_some();
@@ -110,9 +115,23 @@ impl Site<'_> {
             .collect()
     }
 
+    /// Whether the Mirror's Service leads to the pod, where its label says otherwise. After its template, as with orders.
+    fn offered(&self) -> Option<Write> {
+        let together = self.fleet.is_together();
+        let pod = self.view.pod.filter(|pod| together && !pod.meta.deleting)?;
+        let (key, value) = build::offered_label(self.view.was_offered);
+        (pod.meta.label(&key) != Some(&value)).then(|| Write::Label {
+            kind: Labelled::Pod,
+            region: self.name().to_owned(),
+            name: pod.meta.name.clone(),
+            uid: pod.meta.uid.clone(),
+            labels: [(key, value)].into(),
+        })
+    }
+
     fn claim(&self) -> Option<Write> {
         let fleet = self.fleet;
-        let size = &fleet.spec.storage.size;
+        let size = self.view.place.region.size(&fleet.spec.storage);
         let Some(claim) = self.view.claim else {
             return Some(Write::Create(build::claim(fleet, self.view.place).into()));
         };
@@ -138,9 +157,12 @@ impl Site<'_> {
         let Some(live) = self.view.stateful_set else {
             return false;
         };
-        let told = Order::read(&told_by(live)).ok().flatten();
         let (fleet, place) = (self.fleet, self.view.place);
-        let as_told = build::stateful_set(fleet, place, self.settings, told.as_ref());
+        let told = build::Told {
+            order: Order::read(&told_by(live)).ok().flatten(),
+            offered: fleet.is_together().then_some(self.view.was_offered),
+        };
+        let as_told = build::stateful_set(fleet, place, self.settings, &told);
         is_as_wanted(live, &as_told.into())
     }
 
@@ -258,6 +280,17 @@ fn finalizer(fleet: &Fleet) -> Option<Write> {
         (ReclaimPolicy::Retain, true) => Some(Write::RemoveFinalizer),
         _ => None,
     }
+}
+
+/// The Service that leads to all regions that are offered.
+fn mirror_service(fleet: &Fleet, seen: &Observed) -> Option<Write> {
+    let name = crate::names::mirror_name(&fleet.name);
+    let mut services = seen.objects.services.iter();
+    let live = services.find(|service| service.meta.name == name);
+    let together = fleet.is_together();
+    together
+        .then(|| Wish::new(build::mirror_service(fleet), live).apply())
+        .flatten()
 }
 
 /// What the template of a StatefulSet tells its pods to serve, as text.

@@ -3,6 +3,8 @@
 //! A plan decides, and its status says so. Only the next plan, which finds that in the status, has pods and templates
 //! told: nobody is told what another controller could still decide otherwise.
 
+mod together;
+
 use fleet_api::{MirrorStatus, OrderStatus, Publication, ReplicaStatus};
 use fleet_types::documents::{KeptSnapshot, ServedStatus};
 use fleet_types::{Order, Reason, Sha256};
@@ -11,7 +13,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::build::{Ordered, kept_by};
 use crate::fleet::{Fleet, Problem};
+use crate::observed::Observed;
 use crate::plan::PlannedEvent;
+use crate::publication::together::{Member, Standing};
 use crate::publication::{self, Copy, Decided, Known, Told, Unfulfilled, Wish};
 use crate::report::instant;
 use crate::runs::whole;
@@ -26,6 +30,18 @@ pub struct Ordering {
     pub problem: Option<Problem>,
     /// Whether what is newest somewhere is skipped.
     pub rolled_back: bool,
+    /// Where regions follow each other: what they are to have.
+    pub agreed: Option<Agreed>,
+    /// When time alone changes this.
+    pub look_again: Option<Timestamp>,
+}
+
+/// What regions are to have that publish together, and how each stands.
+#[derive(Debug)]
+pub struct Agreed {
+    pub standing: Standing,
+    /// In the order of the sites.
+    pub members: Vec<Member>,
 }
 
 /// Decides, and notes in the status of each copy what it is told.
@@ -33,7 +49,7 @@ pub fn decide(
     fleet: &Fleet,
     sites: &mut [Site],
     before: &MirrorStatus,
-    now: Timestamp,
+    seen: &Observed,
 ) -> Ordering {
     let snapshots = &fleet.spec.snapshots;
     let wish = Wish {
@@ -41,23 +57,39 @@ pub fn decide(
         skip: &snapshots.skip,
     };
     let copies: Vec<Copy> = sites.iter().map(copy).collect();
-    let decision = publication::decide(&decided(before), &wish, &known(before), &copies);
-    for (site, order) in sites.iter_mut().zip(&decision.orders) {
+    let rolled_back = snapshots.pinned.is_empty() && copies.iter().any(|copy| copy.goes_back(&wish));
+    let known = known(before);
+    if fleet.is_together() {
+        let together = together::decide(fleet, sites, (before, &known), &wish, seen);
+        return Ordering {
+            rolled_back,
+            ..together
+        };
+    }
+    let decision = publication::decide(&decided(before), &wish, &known, &copies);
+    note(sites, &decision.orders, seen.now);
+    Ordering {
+        publication: publication(before, &decision.decided, seen.now),
+        problem: decision.unfulfilled.map(|why| problem(fleet, why)),
+        rolled_back,
+        agreed: None,
+        look_again: None,
+    }
+}
+
+/// Notes what each copy is told.
+fn note(sites: &mut [Site], orders: &[Option<Order>], now: Timestamp) {
+    for (site, order) in sites.iter_mut().zip(orders) {
         if site.view.order() != *order {
             let new = |order: &Order| OrderStatus::of(order, Time(whole(now)));
             site.runs.status.order = order.as_ref().map(new);
         }
     }
-    Ordering {
-        publication: publication(before, &decision.decided, now),
-        problem: decision.unfulfilled.map(|why| problem(fleet, why)),
-        rolled_back: snapshots.pinned.is_empty() && copies.iter().any(|copy| copy.goes_back(&wish)),
-    }
 }
 
 /// What a run is told that is started here: its volume is to remember what is decided durably, and nothing goes that may
-/// be ordered before it ends.
-pub fn of_run(site: &Site, now: Timestamp) -> Ordered {
+/// be ordered before it ends, or that others copy: `held`.
+pub fn of_run(site: &Site, held: &[Sha256], now: Timestamp) -> Ordered {
     let order = site.view.order();
     let told = site.view.served();
     let decided = site.runs.status.order();
@@ -70,6 +102,7 @@ pub fn of_run(site: &Site, now: Timestamp) -> Ordered {
     let mut keep: Vec<Sha256> = orders.map(|order| order.snapshot).collect();
     let kept = told.map_or(&[][..], |told| &told.kept);
     keep.extend(retained(site, kept, now));
+    keep.extend(held);
     keep.sort_unstable();
     keep.dedup();
     Ordered { order, keep }
@@ -152,7 +185,7 @@ fn copy(site: &Site) -> Copy {
     Copy {
         order: site.view.order(),
         told: told.map(|served| Told {
-            kept: orderable(site, served),
+            kept: orderable(site, Some(served)),
             follows: served.order,
         }),
     }
@@ -164,14 +197,15 @@ fn prepared(site: &Site) -> impl Iterator<Item = KeptSnapshot> {
     reports.filter_map(|run| run.report.as_ref()?.prepared)
 }
 
-/// What no run that goes on may give up before it ends.
-fn orderable(site: &Site, served: &ServedStatus) -> Vec<KeptSnapshot> {
+/// What is kept and no run that goes on may give up before it ends; and what runs have just prepared.
+fn orderable(site: &Site, served: Option<&ServedStatus>) -> Vec<KeptSnapshot> {
     let runs = site.view.jobs.iter().filter(|job| job.end.is_none());
     let keeps: Vec<Vec<Sha256>> = runs.filter_map(|job| kept_by(&job.meta)).collect();
     let stays = |kept: &&KeptSnapshot| keeps.iter().all(|keep| keep.contains(&kept.id));
-    let mut kept: Vec<_> = served.kept.iter().filter(stays).copied().collect();
+    let told = served.map_or(&[][..], |served| &served.kept);
+    let mut kept: Vec<_> = told.iter().filter(stays).copied().collect();
     for new in prepared(site) {
-        if served.kept.iter().all(|kept| kept.id != new.id) {
+        if told.iter().all(|kept| kept.id != new.id) {
             kept.push(new);
         }
     }
@@ -209,6 +243,8 @@ fn publication(before: &MirrorStatus, decided: &Decided, now: Timestamp) -> Opti
         snapshot,
         pinned: decided.pinned,
         since: since.or(Some(Time(whole(now)))),
+        phase: None,
+        preparing: None,
     })
 }
 

@@ -34,6 +34,8 @@ pub struct Plan {
     pub turn: Turn,
     /// How many of its regions are being restarted by us; for the other Mirrors' `rollouts_elsewhere`.
     pub rollouts: u32,
+    /// How many of its runs copy from one region to another; for the other Mirrors' `copies_elsewhere`.
+    pub copies: u32,
     /// When time alone changes the decision.
     pub wake_at: Option<Timestamp>,
 }

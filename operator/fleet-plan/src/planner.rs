@@ -1,7 +1,7 @@
 //! The decision itself: what is seen becomes a plan.
 
 use fleet_api::mirror::Mirror;
-use fleet_api::{ConditionType, MirrorStatus};
+use fleet_api::{ConditionType, MirrorStatus, ReplicaStatus};
 use jiff::Timestamp;
 
 use crate::fleet::{Fleet, Problem};
@@ -27,12 +27,9 @@ pub fn plan(mirror: &Mirror, seen: &Observed) -> Plan {
 /// The names under which our objects of this Mirror stand: whatever has one must be in [`Observed::objects`].
 pub fn wanted_names(mirror: &Mirror) -> Vec<String> {
     let name = mirror.metadata.name.as_deref().unwrap_or_default();
-    mirror
-        .spec
-        .regions
-        .iter()
-        .map(|region| names::child_name(name, &region.name))
-        .collect()
+    let regions = mirror.spec.regions.iter();
+    let children = regions.map(|region| names::child_name(name, &region.name));
+    children.chain([names::mirror_name(name)]).collect()
 }
 
 fn carry_out(fleet: &Fleet, seen: &Observed) -> Plan {
@@ -51,12 +48,18 @@ fn carry_out(fleet: &Fleet, seen: &Observed) -> Plan {
             high_water::learn(&mut marks, report);
         }
     }
-    let ordering = orders::decide(fleet, &mut sites, &before, seen.now);
-    let starting = start::choose(fleet, &mut sites, &marks, seen);
+    let ordering = orders::decide(fleet, &mut sites, &before, seen);
+    let told = start::Orders {
+        marks: &marks,
+        agreed: ordering.agreed.as_ref(),
+        before: &before,
+    };
+    let starting = start::choose(fleet, &mut sites, told, seen);
     let status = status::summarise(fleet, &sites, marks, &ordering, seen, starting.next);
     let wake = [
         starting.look_again,
         objects.look_again,
+        ordering.look_again,
         status::expires_at(fleet, &sites, &status, seen.now),
     ];
     let wake = wake.into_iter();
@@ -73,6 +76,7 @@ fn carry_out(fleet: &Fleet, seen: &Observed) -> Plan {
         finished: Vec::new(),
         turn: starting.turn,
         rollouts: objects.rollouts,
+        copies: starting.copies,
     };
     // Before all else: what is served must not wait for anything, and builds on nothing.
     plan.writes.extend(objects.orders);
@@ -83,7 +87,8 @@ fn carry_out(fleet: &Fleet, seen: &Observed) -> Plan {
         plan.finished.extend(site.runs.finished);
     }
     plan.writes.extend(objects.writes);
-    plan.writes.extend(starting.write);
+    plan.writes.extend(starting.writes);
+    plan.writes.extend(objects.of_all);
     plan.events = status::events(&before, &plan.status, &plan.finished);
     plan
 }
@@ -115,9 +120,15 @@ fn stalled(mirror: &Mirror, seen: &Observed, problem: Problem) -> Plan {
         conditions,
         ..before.clone()
     };
-    let running = status
-        .replicas()
-        .any(|(_, replica)| replica.current_run.is_some());
+    let fetches = |replica: &ReplicaStatus| {
+        let run = replica.current_run.as_ref();
+        run.is_some_and(|run| run.copies.is_none())
+    };
+    let running = status.replicas().any(|(_, replica)| fetches(replica));
+    let copies = seen.objects.jobs.iter().filter(|job| {
+        let copies = job.meta.label(fleet_api::labels::FOLLOWS).is_some();
+        copies && job.end.is_none()
+    });
     Plan {
         writes: Vec::<Write>::new(),
         after_status: Vec::new(),
@@ -125,6 +136,7 @@ fn stalled(mirror: &Mirror, seen: &Observed, problem: Problem) -> Plan {
         finished: Vec::new(),
         turn: if running { Turn::Running } else { Turn::Idle },
         rollouts: 0,
+        copies: u32::try_from(copies.count()).unwrap_or(u32::MAX),
         wake_at: None::<Timestamp>,
         status_changed: mirror.status.as_ref() != Some(&status),
         status,

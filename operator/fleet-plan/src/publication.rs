@@ -4,6 +4,9 @@
 //! takes an older decision for a newer one. A copy is told only what it keeps: where a snapshot is missing it goes on with
 //! what it was told before. What nobody can be asked about stays as it was decided.
 
+pub mod sources;
+pub mod together;
+
 use fleet_types::documents::KeptSnapshot;
 use fleet_types::{Order, Sha256};
 
@@ -160,6 +163,11 @@ impl Copy {
         self.told.as_ref().map_or(&[], |told| &told.kept)
     }
 
+    /// What it serves by order, as it says.
+    fn follows(&self) -> Option<Order> {
+        self.told.as_ref()?.follows
+    }
+
     fn keeps(&self, id: &Sha256) -> bool {
         self.kept().iter().any(|kept| kept.id == *id)
     }
@@ -196,8 +204,7 @@ impl Copy {
             return true;
         }
         // Somebody else told it something, and it will not listen to what is older.
-        let follows = self.told.as_ref().and_then(|told| told.follows);
-        follows.is_some_and(|follows| {
+        self.follows().is_some_and(|follows| {
             let other = follows.snapshot != *wanted;
             follows.epoch > order.epoch || (other && follows.epoch == order.epoch)
         })
@@ -211,8 +218,7 @@ impl Copy {
 
     /// The highest epoch that it knows of.
     fn epoch(&self) -> u64 {
-        let follows = self.told.as_ref().and_then(|told| told.follows);
-        let known = self.order.into_iter().chain(follows);
+        let known = self.order.into_iter().chain(self.follows());
         known.map(|order| order.epoch).max().unwrap_or(0)
     }
 }

@@ -229,7 +229,10 @@ impl Runs {
         let status = &mut self.status;
         status.current_run = None;
         if ending.succeeded {
-            status.last_success = Some(Time(ending.at));
+            // Only who asks the upstream can tell that there is nothing newer.
+            if run.copies.is_none() {
+                status.last_success = Some(Time(ending.at));
+            }
             status.consecutive_failures = 0;
         } else {
             status.consecutive_failures = status.consecutive_failures.saturating_add(1);
@@ -264,6 +267,7 @@ impl Runs {
             job: run.job,
             trigger: run.trigger,
             retry: run.retry,
+            copies: run.copies,
             reason: ending.reason,
             message: ending.message.chars().take(MESSAGE_LENGTH).collect(),
             contradiction,
@@ -338,6 +342,7 @@ fn run_of(job: &SeenJob, now: Timestamp) -> Run {
         trigger,
         retry: noted(labels::RETRY).parse().unwrap_or(0),
         started_at: Time(whole(job.meta.created_at.unwrap_or(now))),
+        copies: job.meta.annotation(labels::COPIES).map(str::to_owned),
         inputs: noted(labels::INPUTS),
         snapshots_inputs: noted(labels::SNAPSHOTS_INPUTS),
     }

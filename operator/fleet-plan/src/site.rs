@@ -3,6 +3,7 @@
 use fleet_api::{Attempt, MirrorStatus};
 use fleet_types::{Outcome, Reason};
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::fleet::{Fleet, Place};
 use crate::freshness::{self, BehindUnit, Freshness};
@@ -26,6 +27,8 @@ pub struct Site<'a> {
     pub freshness: Freshness,
     /// For whom its next run waits, as the end of a sentence, while it could start but for that.
     pub waiting: Option<String>,
+    /// Since when the Mirror's Service leaves it out, as it is decided now; none while it does not, and where there is none.
+    pub withdrawn_at: Option<Time>,
 }
 
 impl<'a> Site<'a> {
@@ -43,6 +46,7 @@ impl<'a> Site<'a> {
             runs: Runs::new(view.before.clone()),
             freshness: freshness::of_region(fleet, &view, behind, seen.now),
             waiting: None,
+            withdrawn_at: None,
             settings: &seen.settings,
             now: seen.now,
             fleet,

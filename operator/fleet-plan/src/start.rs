@@ -1,68 +1,161 @@
 //! Whether a run starts now, and in which region.
 
-use fleet_api::{AcceptedUnit, Run};
-use jiff::Timestamp;
+use std::collections::BTreeMap;
+
+use fleet_api::{AcceptedUnit, MirrorStatus, Run, labels};
+use fleet_types::Sha256;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube_core::ResourceExt;
 
-use crate::build::{self, Start};
+use crate::build::{self, Following, Start};
 use crate::due;
 use crate::fleet::{Fleet, Source};
+use crate::follow::{self, Next};
 use crate::high_water;
-use crate::observed::Observed;
-use crate::orders;
+use crate::observed::{Observed, SeenJob};
+use crate::orders::{Agreed, of_run};
 use crate::plan::Write;
 use crate::runs::whole;
+use crate::schedule::later;
 use crate::site::Site;
 use crate::timing::{self, Due};
 use crate::turn::Turn;
 
+/// From one serving pod so many regions copy at once: its clients come first.
+const COPIES_OF_ONE_SOURCE: u32 = 4;
+/// How often it is looked whether other copies have ended.
+const LOOK_FOR_ROOM: SignedDuration = SignedDuration::from_secs(10);
+
 /// What is to be started, and what waits.
 #[derive(Debug)]
 pub struct Starting {
-    pub write: Option<Write>,
+    pub writes: Vec<Write>,
     pub turn: Turn,
-    /// The earliest instant at which a run is due in some region.
+    /// How many runs copy from another region, those that start now among them.
+    pub copies: u32,
+    /// The earliest instant at which a run is due that fetches, in some region.
     pub next: Option<Timestamp>,
     pub look_again: Option<Timestamp>,
 }
 
+/// What runs are told, whoever they run for.
+#[derive(Debug, Clone, Copy)]
+pub struct Orders<'a> {
+    pub marks: &'a [AcceptedUnit],
+    /// Where regions follow each other: what they are to have.
+    pub agreed: Option<&'a Agreed>,
+    pub before: &'a MirrorStatus,
+}
+
 /// Chooses what starts in each lane. There is one for each source, so that no region waits for a run of another source.
-pub fn choose(
-    fleet: &Fleet,
-    sites: &mut [Site],
-    marks: &[AcceptedUnit],
-    seen: &Observed,
-) -> Starting {
+pub fn choose(fleet: &Fleet, sites: &mut [Site], orders: Orders, seen: &Observed) -> Starting {
     let mut starting = Starting {
-        write: None,
+        writes: Vec::new(),
         turn: Turn::Idle,
+        copies: 0,
         next: None,
         look_again: None,
     };
+    let held = held(orders, seen);
+    let nexts: Vec<Option<Next>> = (0..sites.len())
+        .map(|at| follow::next(fleet, sites, at, orders.agreed?, orders.before))
+        .collect();
     let mut fetching = Vec::new();
-    for site in sites {
-        let due = site.due();
-        let at = due.as_ref().map(|due| due.at);
-        let later = at.filter(|at| *at > seen.now);
-        starting.next = starting.next.into_iter().chain(at).min();
-        starting.look_again = starting.look_again.into_iter().chain(later).min();
+    let mut following = Vec::new();
+    for (site, next) in sites.iter_mut().zip(nexts) {
         match site.view.place.source {
-            Source::Upstream => fetching.push((site, due)),
+            Source::Upstream => {
+                let due = site.due();
+                let at = due.as_ref().map(|due| due.at);
+                starting.next = starting.next.into_iter().chain(at).min();
+                starting.look_at(at, seen.now);
+                fetching.push((site, due));
+            }
+            Source::Region(_) => {
+                starting.look_at(next.as_ref().map(|next| next.due.at), seen.now);
+                following.extend(next.map(|next| (site, next)));
+            }
         }
     }
-    starting.fetch(fleet, fetching, marks, seen);
+    starting.follow(following, (orders, &held), seen);
+    starting.fetch(fleet, fetching, (orders, &held), seen);
     starting
 }
 
+/// What no run of any region may give up: what is served or comes next, and what others copy.
+fn held(orders: Orders, seen: &Observed) -> Vec<Sha256> {
+    let decided = orders.agreed.map(|agreed| &agreed.standing);
+    let next = decided.and_then(|decided| Some(decided.target?.snapshot));
+    let served = decided.and_then(|decided| decided.decided.snapshot);
+    let publication = orders.before.publication.as_ref().filter(|_| decided.is_some());
+    let was_next = publication.and_then(|it| it.preparing.as_ref());
+    let was = publication.map(|it| &it.snapshot);
+    let was = was.into_iter().chain(was_next.map(|it| &it.snapshot));
+    let was = was.filter_map(|id| id.parse().ok());
+    let copied = running_copies(seen).filter_map(|job| job.meta.annotation(labels::COPIES));
+    let copied = copied.filter_map(|id| id.parse().ok());
+    let all = next.into_iter().chain(served).chain(was).chain(copied);
+    all.collect()
+}
+
+/// The runs that copy from another region.
+fn running_copies(seen: &Observed) -> impl Iterator<Item = &SeenJob> {
+    let copies = |job: &&SeenJob| job.meta.label(labels::FOLLOWS).is_some();
+    seen.objects.jobs.iter().filter(|job| job.end.is_none()).filter(copies)
+}
+
 impl Starting {
+    fn look_at(&mut self, at: Option<Timestamp>, now: Timestamp) {
+        let later = at.filter(|at| *at > now);
+        self.look_again = self.look_again.into_iter().chain(later).min();
+    }
+
+    /// The lanes of regions that others follow: whoever has waited for longest, as far as its source and all copies of the
+    /// cluster together let it.
+    fn follow(
+        &mut self,
+        mut lane: Vec<(&mut Site, Next)>,
+        (orders, held): (Orders, &[Sha256]),
+        seen: &Observed,
+    ) {
+        let mut of_source: BTreeMap<String, u32> = BTreeMap::new();
+        for job in running_copies(seen) {
+            let source = job.meta.label(labels::FOLLOWS).unwrap_or_default();
+            *of_source.entry(source.to_owned()).or_default() += 1;
+            self.copies += 1;
+        }
+        lane.sort_by_key(|(_, next)| next.due.at);
+        for (site, next) in lane {
+            let able = next.due.at <= seen.now && !site.runs.occupied && site.is_able();
+            if !able || site.is_running() {
+                continue;
+            }
+            let busy = of_source.entry(next.following.source.clone()).or_default();
+            let everywhere = seen.copies_elsewhere.saturating_add(self.copies);
+            if *busy >= COPIES_OF_ONE_SOURCE || everywhere >= seen.settings.max_copies {
+                site.waiting = Some(format!(
+                    "waits for other copies: region {} gives to {COPIES_OF_ONE_SOURCE} at a time, and {} run in the whole cluster at once",
+                    next.following.source, seen.settings.max_copies
+                ));
+                self.look_at(Some(later(seen.now, LOOK_FOR_ROOM)), seen.now);
+                continue;
+            }
+            *busy += 1;
+            self.copies += 1;
+            let Next { due, following } = next;
+            self.writes
+                .extend(site.start(&due, Some(following), (orders, held), seen));
+        }
+    }
+
     /// The lane of the Upstream: at most one run of the Mirror, in the region that has been due for longest of those that
     /// could start at once, and only in its turn.
     fn fetch(
         &mut self,
         fleet: &Fleet,
         lane: Vec<(&mut Site, Option<Due>)>,
-        marks: &[AcceptedUnit],
+        told: (Orders, &[Sha256]),
         seen: &Observed,
     ) {
         if lane.iter().any(|(site, _)| site.is_running()) {
@@ -85,7 +178,7 @@ impl Starting {
             return;
         }
         self.turn = Turn::Running;
-        self.write = site.start(&due, marks, seen);
+        self.writes.extend(site.start(&due, None, told, seen));
     }
 }
 
@@ -122,7 +215,13 @@ impl Site<'_> {
         claim && pod && !self.objects.evicting
     }
 
-    fn start(&mut self, due: &Due, marks: &[AcceptedUnit], seen: &Observed) -> Option<Write> {
+    fn start(
+        &mut self,
+        due: &Due,
+        following: Option<Following>,
+        (orders, held): (Orders, &[Sha256]),
+        seen: &Observed,
+    ) -> Option<Write> {
         let (fleet, pod, served) = (self.fleet, self.view.pod?, self.view.served());
         let start = Start {
             trigger: due.trigger,
@@ -130,9 +229,10 @@ impl Site<'_> {
             occasion: due.occasion.clone(),
             image: pod.image.as_deref().unwrap_or(&seen.settings.image),
             node: pod.node.as_deref()?,
-            high_water: high_water::argument(marks),
+            high_water: high_water::argument(orders.marks),
             damaged: served.map_or_else(Vec::new, |served| served.damaged.clone()),
-            ordered: pod.takes_orders.then(|| orders::of_run(self, seen.now)),
+            ordered: pod.takes_orders.then(|| of_run(self, held, seen.now)),
+            following,
         };
         let job = build::job(fleet, self.view.place, &start);
         let now = Time(whole(seen.now));
@@ -140,13 +240,16 @@ impl Site<'_> {
         if timing::begins_round(due.trigger) {
             status.round_started_at = Some(now.clone());
         }
-        // Whatever it was started for, a run that begins after a request answers it.
-        status.handled_sync_request = fleet.request.clone();
+        // Whatever it was started for, a run that begins after a request and asks the upstream answers it.
+        if start.following.is_none() {
+            status.handled_sync_request = fleet.request.clone();
+        }
         status.current_run = Some(Run {
             job: job.name_any(),
             trigger: due.trigger,
             retry: due.retry,
             started_at: now,
+            copies: start.following.map(|following| following.snapshot.to_string()),
             inputs: fleet.inputs.snapshot.clone(),
             snapshots_inputs: fleet.inputs.snapshots.clone(),
         });

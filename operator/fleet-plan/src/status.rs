@@ -3,15 +3,15 @@
 mod served;
 
 use fleet_api::{
-    AcceptedUnit, ConditionStatus, ConditionType, MirrorStatus, RegionState, RegionStatus,
-    ReplicaStatus,
+    AcceptedUnit, ConditionStatus, ConditionType, MirrorStatus, Publication, PublicationPhase,
+    RegionRole, RegionState, RegionStatus, ReplicaStatus,
 };
 use fleet_types::{Outcome, Reason};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::conditions::verdicts;
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, Source};
 use crate::freshness::{self, Freshness};
 use crate::objects::retained_claims;
 use crate::observed::Observed;
@@ -32,10 +32,8 @@ pub fn summarise(
     next: Option<Timestamp>,
 ) -> MirrorStatus {
     let before = fleet.status();
-    let regions: Vec<RegionStatus> = sites
-        .iter()
-        .map(|site| region(fleet, site, seen.now))
-        .collect();
+    let regions = sites.iter().map(|site| region(fleet, sites, site, seen.now));
+    let regions: Vec<RegionStatus> = regions.collect();
     let serving = sites
         .iter()
         .filter(|site| site.view.ready() && site.has_snapshot())
@@ -56,12 +54,12 @@ pub fn summarise(
             .filter_map(|region| region.superseded_at.clone())
             .min(),
         last_sync_time: oldest(replicas().map(|replica| &replica.last_success)),
-        publication: ordering.publication.clone(),
+        publication: (ordering.publication.clone()).map(|publication| told(publication, &regions)),
         snapshots,
         units,
         high_water: marks,
         next_sync_time: next.map(|at| Time(whole(at))),
-        last_handled_sync_request: handled(fleet, replicas(), &before),
+        last_handled_sync_request: handled(fleet, &regions, &before),
         retained_claims: retained_claims(fleet.mirror, seen),
         conditions,
         regions,
@@ -75,6 +73,8 @@ fn words(fleet: &Fleet, ordering: &Ordering, sites: &[Site], conditions: &[Condi
         said.map(|said| said.reason)
     };
     let waiting = sites.iter().any(|site| site.waiting.is_some());
+    let joins = |site: &Site| site.withdrawn_at.is_some() && site.has_snapshot();
+    let joins = sites.iter().any(joins);
     let when = |holds: bool, reason: Reason| holds.then_some(reason);
     let not_ready = reason(ConditionType::Ready, ConditionStatus::False);
     let mut words = vec![not_ready.unwrap_or(Reason::Serving)];
@@ -84,6 +84,7 @@ fn words(fleet: &Fleet, ordering: &Ordering, sites: &[Site], conditions: &[Condi
         when(fleet.spec.suspend, Reason::Suspended),
         when(!fleet.spec.snapshots.pinned.is_empty(), Reason::Pinned),
         when(ordering.rolled_back, Reason::RolledBack),
+        when(joins, Reason::Joining),
         when(waiting, Reason::WaitingForTurn),
     ];
     for word in more.into_iter().flatten() {
@@ -98,8 +99,27 @@ fn words(fleet: &Fleet, ordering: &Ordering, sites: &[Site], conditions: &[Condi
         .join(",")
 }
 
-fn region(fleet: &Fleet, site: &Site, now: Timestamp) -> RegionStatus {
-    let replica = replica(site);
+/// With how far it is.
+fn told(publication: Publication, regions: &[RegionStatus]) -> Publication {
+    let offered = regions.iter().filter(|region| region.withdrawn_at.is_none());
+    let mut replicas = offered.flat_map(|region| &region.replicas);
+    let follows = replicas.all(|replica| {
+        let ordered = replica.ordered();
+        ordered.is_none() || ordered == replica.snapshot.as_deref()
+    });
+    let phase = match (&publication.preparing, follows) {
+        (Some(_), _) => PublicationPhase::Preparing,
+        (None, false) => PublicationPhase::Publishing,
+        (None, true) => PublicationPhase::Published,
+    };
+    Publication {
+        phase: Some(phase),
+        ..publication
+    }
+}
+
+fn region(fleet: &Fleet, sites: &[Site], site: &Site, now: Timestamp) -> RegionStatus {
+    let replica = replica(sites, site);
     let superseded_at = match &site.freshness {
         Freshness::Unknown(..) => site.view.superseded_before.clone(),
         known => known.superseded_at().map(Time),
@@ -107,17 +127,40 @@ fn region(fleet: &Fleet, site: &Site, now: Timestamp) -> RegionStatus {
     RegionStatus {
         name: site.view.name().to_owned(),
         state: state(fleet, site, &replica, superseded_at.as_ref(), now),
+        role: fleet.is_together().then(|| role(site)),
+        withdrawn_at: site.withdrawn_at.clone(),
         url: Some(fleet.url(site.view.place)),
         superseded_at,
         replicas: vec![replica],
     }
 }
 
-fn replica(site: &Site) -> ReplicaStatus {
+fn role(site: &Site) -> RegionRole {
+    match site.view.place.source {
+        Source::Upstream => RegionRole::Hub,
+        Source::Region(_) => RegionRole::Edge,
+    }
+}
+
+/// When the hub last found what a region serves to be what the upstream has: that is handed down, and no run of the
+/// region's own tells it.
+fn confirmed(sites: &[Site], site: &Site, snapshot: Option<&String>) -> Option<Time> {
+    let is_hub = |other: &&Site| other.view.place.source == Source::Upstream;
+    let hub = sites.iter().find(is_hub)?;
+    let success = hub.view.served()?.last_success.as_ref()?;
+    let same = snapshot.is_some() && success.snapshot.as_ref() == snapshot;
+    let follows = site.view.place.source != Source::Upstream;
+    (same && follows).then(|| Time(instant(success.at)))
+}
+
+fn replica(sites: &[Site], site: &Site) -> ReplicaStatus {
     let served = site.view.served();
     let mut status = site.runs.status.clone();
     if crate::conditions::answered(&site.view) {
         status.snapshot = served.and_then(|served| served.snapshot.clone());
+    }
+    if let Some(confirmed) = confirmed(sites, site, status.snapshot.as_ref()) {
+        status.last_success = Some(confirmed);
     }
     // A new volume brings an old store along with its own memory of successes: a Mirror that was made anew.
     if status.last_success.is_none() {
@@ -144,17 +187,16 @@ fn state(
         None if replica.current_run.is_some() => RegionState::Syncing,
         None => RegionState::Pending,
         Some(_) if !site.view.ready() || untold => RegionState::Unknown,
+        Some(_) if site.withdrawn_at.is_some() => RegionState::Joining,
         Some(_) if superseded_at.is_some_and(stale) => RegionState::Stale,
         Some(_) => RegionState::Serving,
     }
 }
 
-/// A request is handled once a run for it has begun everywhere.
-fn handled<'s>(
-    fleet: &Fleet,
-    mut replicas: impl Iterator<Item = &'s ReplicaStatus>,
-    before: &MirrorStatus,
-) -> Option<String> {
+/// A request is handled once a run for it has begun wherever the upstream is asked.
+fn handled(fleet: &Fleet, regions: &[RegionStatus], before: &MirrorStatus) -> Option<String> {
+    let fetch = |region: &&RegionStatus| region.role != Some(RegionRole::Edge);
+    let mut replicas = regions.iter().filter(fetch).flat_map(|it| &it.replicas);
     let everywhere = replicas.all(|replica| replica.handled_sync_request == fleet.request);
     if everywhere {
         fleet.request.clone()

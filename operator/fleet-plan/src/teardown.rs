@@ -31,6 +31,7 @@ pub fn plan(mirror: &Mirror, seen: &Observed) -> Plan {
         finished: Vec::new(),
         turn: Turn::Idle,
         rollouts: 0,
+        copies: 0,
         wake_at: None,
     }
 }

@@ -89,7 +89,7 @@ impl Due {
 pub fn begins_round(trigger: Trigger) -> bool {
     match trigger {
         Trigger::First | Trigger::Schedule => true,
-        Trigger::Request | Trigger::SpecChange | Trigger::Retry => false,
+        Trigger::Request | Trigger::SpecChange | Trigger::Retry | Trigger::Follow => false,
     }
 }
 

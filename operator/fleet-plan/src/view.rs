@@ -1,15 +1,16 @@
 //! One region as it is seen: everything under its name, and what its pod says.
 
-use fleet_api::{MirrorStatus, RegionState, ReplicaStatus, labels};
+use fleet_api::{MirrorStatus, RegionState, RegionStatus, ReplicaStatus, labels};
 use fleet_types::documents::ServedStatus;
 use fleet_types::{Order, UnitRevision};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use serde_json::Value;
 
 use crate::cause::{self, Cause};
 use crate::fleet::Place;
 use crate::observed::{
     Answer, Observed, PodRole, Refusal, SeenApplied, SeenClaim, SeenJob, SeenMeta, SeenPod,
-    SeenWarning,
+    SeenSlice, SeenWarning,
 };
 
 /// What is seen of one region.
@@ -22,6 +23,11 @@ pub struct RegionView<'a> {
     pub state_before: RegionState,
     /// Since when it has been behind, as the status says.
     pub superseded_before: Option<Time>,
+    /// Since when the Mirror's Service has left it out, as the status says; none while it does not.
+    pub withdrawn_before: Option<Time>,
+    /// Whether the Mirror's Service led to it by the status before. That of a region which is new, or of a Mirror whose
+    /// regions did not follow each other, did not.
+    pub was_offered: bool,
     pub claim: Option<&'a SeenClaim>,
     pub stateful_set: Option<&'a SeenApplied>,
     pub service: Option<&'a SeenApplied>,
@@ -61,6 +67,8 @@ impl<'a> RegionView<'a> {
                 .unwrap_or_default(),
             state_before: before.map(|before| before.state).unwrap_or_default(),
             superseded_before: before.and_then(|before| before.superseded_at.clone()),
+            withdrawn_before: before.and_then(|before| before.withdrawn_at.clone()),
+            was_offered: before.is_some_and(was_offered),
             claim: objects.claims.iter().find(|claim| named(&claim.meta)),
             stateful_set: objects.stateful_sets.iter().find(|set| named(&set.meta)),
             service: objects.services.iter().find(|service| named(&service.meta)),
@@ -152,9 +160,29 @@ impl<'a> RegionView<'a> {
         }
     }
 
+    /// Whether the Mirror's Service leads to the serving pod, or will to one that is made anew.
+    pub fn is_routed(&self, slices: &[SeenSlice], service: &str) -> bool {
+        let offered = |labels: &Value| labels[labels::OFFERED] == "true";
+        let template = self.stateful_set.is_some_and(|set| {
+            let spec: Value = serde_json::from_str(&set.spec).unwrap_or_default();
+            offered(&spec["template"]["metadata"]["labels"])
+        });
+        let Some(pod) = self.pod else {
+            return template;
+        };
+        let mut slices = slices.iter().filter(|slice| slice.service() == Some(service));
+        template
+            || pod.meta.label(labels::OFFERED) == Some("true")
+            || slices.any(|slice| slice.pods.contains(&pod.meta.name))
+    }
+
     /// Whether the serving pod was made from the pod template that is applied now.
     pub fn pod_is_current(&self, wanted_template: Option<&str>) -> bool {
         self.pod
             .is_some_and(|pod| pod.meta.annotation(labels::APPLIED) == wanted_template)
     }
+}
+
+fn was_offered(before: &RegionStatus) -> bool {
+    before.role.is_some() && before.withdrawn_at.is_none()
 }

@@ -43,7 +43,11 @@ pub struct Wish {
 impl Wanted {
     pub fn new(fleet: &Fleet, view: &RegionView, settings: &Settings) -> Wanted {
         let place = view.place;
-        let set = build::stateful_set(fleet, place, settings, view.order().as_ref());
+        let told = build::Told {
+            order: view.order(),
+            offered: fleet.is_together().then_some(view.was_offered),
+        };
+        let set = build::stateful_set(fleet, place, settings, &told);
         Wanted {
             service: Wish::new(build::service(fleet, place), view.service),
             disruption_budget: Wish::new(
@@ -57,7 +61,7 @@ impl Wanted {
 }
 
 impl Wish {
-    fn new(object: impl Into<Object>, live: Option<&SeenApplied>) -> Wish {
+    pub fn new(object: impl Into<Object>, live: Option<&SeenApplied>) -> Wish {
         let object = object.into();
         let stands = live.is_some_and(|live| {
             let mut owners = object.meta().owner_references.iter().flatten();

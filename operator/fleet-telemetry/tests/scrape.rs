@@ -11,7 +11,9 @@ use fleet_telemetry::{
     serve_metrics,
 };
 use fleet_types::documents::RunResult;
-use fleet_types::gauges::{ConditionGauges, MirrorGauges, RegionGauges, RunGauges, UpstreamGauges};
+use fleet_types::gauges::{
+    ConditionGauges, MirrorGauges, PublicationGauges, RegionGauges, RunGauges, UpstreamGauges,
+};
 use fleet_types::{ConditionStatus, Reason};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -31,6 +33,7 @@ fn mirror(region: &str) -> MirrorGauges {
         upstream: Some("debian-org".into()),
         regions: vec![RegionGauges {
             region: region.into(),
+            withdrawn: Some(Some(1_700_000_400)),
             superseded: Some(Some(1_700_000_000)),
             snapshot: Some("ab".repeat(32)),
             created: Some(1_600_000_000),
@@ -50,6 +53,11 @@ fn mirror(region: &str) -> MirrorGauges {
         freshness_objective: Some(7200),
         next_run: Some(1_700_003_600),
         sync_interval: Some(14_400),
+        publication: Some(PublicationGauges {
+            epoch: 7,
+            preparing: Some(1_700_000_500),
+            waiting_regions: 2,
+        }),
         conditions: vec![
             condition("Ready", ConditionStatus::True, Reason::Ready),
             condition("Fresh", ConditionStatus::False, Reason::Stale),

@@ -14,6 +14,19 @@ pub struct MirrorGauges {
     /// The longest of the next times between two scheduled runs, in seconds; none while it is suspended.
     pub sync_interval: Option<u64>,
     pub conditions: Vec<ConditionGauges>,
+    /// None before the first decision what is to be served, and where nobody decides that for others.
+    pub publication: Option<PublicationGauges>,
+}
+
+/// How a snapshot comes to the regions of a Mirror.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PublicationGauges {
+    /// Of the newest decision.
+    pub epoch: i64,
+    /// Since when regions copy the next snapshot, and none serves it yet.
+    pub preparing: Option<i64>,
+    /// How many of them are waited for.
+    pub waiting_regions: u32,
 }
 
 /// What a condition says.
@@ -31,6 +44,8 @@ pub struct ConditionGauges {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct RegionGauges {
     pub region: String,
+    /// `None`: no region follows another. `Some(None)`: the Mirror's Service leads here. `Some(Some(at))`: not since then.
+    pub withdrawn: Option<Option<i64>>,
     /// `None`: unknown. `Some(None)`: it serves the authority's revision. `Some(Some(at))`: superseded at that instant.
     pub superseded: Option<Option<i64>>,
     /// The snapshot that is served.

@@ -250,6 +250,10 @@ reasons! {
     PodNotReady => Cluster,
     /// A serving pod does not serve the snapshot that it was told to.
     OrderNotTaken => Cluster,
+    /// A region copies what the others serve, and the Mirror's Service leaves it out until it serves that too.
+    Joining => Cluster,
+    /// Regions copy the next snapshot, and none serves it before.
+    Copying => Cluster,
     /// The image of a pod cannot be pulled.
     ImageNotPulled => Cluster,
     /// The scheduler finds no node for a pod.

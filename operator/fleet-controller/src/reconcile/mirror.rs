@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet_api::Mirror;
+use fleet_api::{Mirror, labels};
 use fleet_plan::{Object, Observed, Plan, SeenAttempt, Turn, Write};
 use jiff::Timestamp;
 use kube::{Resource, ResourceExt};
@@ -12,7 +12,7 @@ use super::report::Carried;
 use super::{Next, counted, publish, report, unreadable};
 use crate::context::Context;
 use crate::error::WriteError;
-use crate::fleet::Asking;
+use crate::fleet::{Asking, Share};
 use crate::world::{Guarded, ObjectName, recheck_strangers};
 
 /// Reconciles the Mirror of that name; says when to come back by itself.
@@ -39,9 +39,13 @@ async fn one(context: &Context, name: &ObjectName) -> Result<Next, WriteError> {
         // The world is not as it was planned for; what stands in the way is known now, and the next plan says so.
         return Err(outdated.clone());
     }
-    if carried.unmade_job.is_some() {
+    if carried.unmade_turn {
         // The turn was taken for a Job that was not made; others may have it until this is tried again.
-        record(context, name, mirror, Turn::Idle, plan.rollouts);
+        let share = Share {
+            turn: Turn::Idle,
+            ..Share::of(&plan)
+        };
+        record(context, name, mirror, share);
     }
     let version = |known: &Guarded<Mirror>| known.resource_version();
     let now = context.world.mirrors.get(name, &name.name);
@@ -96,11 +100,12 @@ fn decide(context: &Context, name: &ObjectName, mirror: &Mirror) -> Plan {
         objects,
         line: others.line.clone(),
         rollouts_elsewhere: others.rollouts_elsewhere,
+        copies_elsewhere: others.copies_elsewhere,
         settings: context.settings.clone(),
     };
     loop {
         let plan = fleet_plan::plan(mirror, &seen);
-        let committed = (context.fleet()).commit(&asking, &others, plan.turn, plan.rollouts);
+        let committed = (context.fleet()).commit(&asking, &others, Share::of(&plan));
         match committed {
             Ok(woken) => {
                 context.plan_again(woken);
@@ -112,13 +117,14 @@ fn decide(context: &Context, name: &ObjectName, mirror: &Mirror) -> Plan {
         }
         seen.line.clone_from(&others.line);
         seen.rollouts_elsewhere = others.rollouts_elsewhere;
+        seen.copies_elsewhere = others.copies_elsewhere;
     }
 }
 
 /// Notes what a Mirror does with its Upstream's turn.
-fn record(context: &Context, name: &ObjectName, mirror: &Mirror, turn: Turn, rollouts: u32) {
+fn record(context: &Context, name: &ObjectName, mirror: &Mirror, share: Share) {
     let upstream = &mirror.spec.upstream_ref.name;
-    let woken = context.fleet().record(name, upstream, turn, rollouts);
+    let woken = context.fleet().record(name, upstream, share);
     context.plan_again(woken);
 }
 
@@ -140,7 +146,10 @@ async fn carry_out(context: &Context, name: &ObjectName, writes: &[Write]) -> Ca
                 continue;
             }
             (Some(Ok(())), _) => continue,
-            (_, Write::Create(Object::Job(job))) => carried.unmade_job = Some(job.name_any()),
+            (_, Write::Create(Object::Job(job))) => {
+                carried.unmade_jobs.push(job.name_any());
+                carried.unmade_turn |= job.labels().contains_key(labels::UPSTREAM);
+            }
             _ => {}
         }
         if let Some(Err(error)) = done {

@@ -15,8 +15,10 @@ use crate::world::ObjectName;
 pub struct Carried {
     /// Why some were not carried out, in their order.
     pub failures: Vec<WriteError>,
-    /// The Job that was not made, whether it was refused or something before it.
-    pub unmade_job: Option<String>,
+    /// The Jobs that were not made, whether they were refused or something before them.
+    pub unmade_jobs: Vec<String>,
+    /// Whether one of them had taken its Upstream's turn.
+    pub unmade_turn: bool,
 }
 
 impl Carried {
@@ -37,7 +39,7 @@ impl Carried {
         Some(Failure {
             reason: first.reason(),
             message: first.to_string(),
-            unmade_job: self.unmade_job.clone(),
+            unmade_jobs: self.unmade_jobs.clone(),
         })
     }
 

@@ -4,17 +4,18 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use fleet_api::labels;
-use fleet_plan::{SeenApplied, SeenClaim, SeenJob, SeenObjects, SeenPod};
+use fleet_plan::{SeenApplied, SeenClaim, SeenJob, SeenObjects, SeenPod, SeenSlice};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::core::NamespaceResourceScope;
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Change, Item, Kept, ObjectName, Place, Watches, World, item};
+use super::{Change, Item, Kept, ObjectName, Place, Watches, World, item, our_selector};
 use crate::error::WriteError;
 
 /// A kind that lives in a namespace and is known when the program is built.
@@ -49,6 +50,9 @@ pub trait Child: Kind {
 
     fn seen(&self) -> Self::Seen;
 
+    /// Which of those that carry our labels are watched: as a label selector.
+    fn watched() -> String;
+
     fn kept(children: &Children) -> &Arc<Kept<Self::Seen>>;
 
     /// The object under `mirror`, whatever its labels say.
@@ -73,7 +77,7 @@ pub trait Child: Kind {
 }
 
 macro_rules! children {
-    ($($kind:ty: $field:ident -> $seen:ty, $change:ident = $view:expr;)+) => {
+    ($($kind:ty: $field:ident -> $seen:ty, $change:ident = $view:expr $(, only $more:literal)?;)+) => {
         /// The objects of Mirrors, by kind.
         pub struct Children {
             $($field: Arc<Kept<$seen>>,)+
@@ -119,6 +123,9 @@ macro_rules! children {
                 let view: fn(&$kind) -> $seen = $view;
                 view(self)
             }
+            fn watched() -> String {
+                format!("{}{}", our_selector(), concat!($($more)?))
+            }
             fn kept(children: &Children) -> &Arc<Kept<$seen>> {
                 &children.$field
             }
@@ -133,6 +140,7 @@ children! {
     PodDisruptionBudget: disruption_budgets -> SeenApplied, Object = |budget| SeenApplied::of(&budget.metadata, &budget.spec);
     Job: jobs -> SeenJob, Job = |job| SeenJob::from(job);
     Pod: pods -> SeenPod, Pod = |pod| SeenPod::from(pod);
+    EndpointSlice: slices -> SeenSlice, Object = |slice| SeenSlice::from(slice), only ",!mirrorfleet.dev/region";
 }
 
 impl Children {

@@ -173,7 +173,7 @@ impl Watches {
     }
 
     fn children<K: Child>(&mut self, place: Place<'_>, called: Called<K::Seen>, world: &World) {
-        let ours = watcher::Config::default().labels(&our_selector());
+        let ours = watcher::Config::default().labels(&K::watched());
         self.add(place, called, ours, K::kept(&world.owned), K::labelled);
     }
 

@@ -24,6 +24,7 @@ fn plan(status: &MirrorStatus, changed: bool) -> Plan {
         finished: Vec::new(),
         turn: crate::Turn::Idle,
         rollouts: 0,
+        copies: 0,
         wake_at: None,
     }
 }
@@ -32,7 +33,7 @@ fn failed(reason: Reason, unmade_job: Option<&str>) -> Failure {
     Failure {
         reason,
         message: "debian-eu-1: exceeded quota".to_owned(),
-        unmade_job: unmade_job.map(str::to_owned),
+        unmade_jobs: unmade_job.into_iter().map(str::to_owned).collect(),
     }
 }
 

@@ -14,6 +14,7 @@ use crate::inputs;
 
 pub fn claim(fleet: &Fleet, place: &Place) -> PersistentVolumeClaim {
     let storage = &fleet.spec.storage;
+    let size = place.region.size(storage);
     let (upstream_type, authority) = inputs::identity(fleet.upstream_spec());
     PersistentVolumeClaim {
         metadata: ObjectMeta {
@@ -28,9 +29,9 @@ pub fn claim(fleet: &Fleet, place: &Place) -> PersistentVolumeClaim {
         },
         spec: Some(PersistentVolumeClaimSpec {
             access_modes: Some(vec![access_mode(storage.access_mode).to_owned()]),
-            storage_class_name: storage.storage_class_name.clone(),
+            storage_class_name: place.region.storage_class(storage).cloned(),
             resources: Some(VolumeResourceRequirements {
-                requests: Some([("storage".to_owned(), Quantity(storage.size.to_string()))].into()),
+                requests: Some([("storage".to_owned(), Quantity(size.to_string()))].into()),
                 ..Default::default()
             }),
             ..Default::default()

@@ -2,7 +2,9 @@
 
 use fleet_api::upstream::RefKind;
 use fleet_api::{Mirror, Trigger, Upstream, labels};
+use fleet_types::documents::IndexPin;
 use fleet_types::{Order, Sha256};
+use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use k8s_openapi::api::core::v1::{
     Affinity, ConfigMapProjection, Container, KeyToPath, PodAffinity, PodAffinityTerm,
@@ -12,7 +14,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube_core::Resource;
 use serde_json::json;
 
-use super::metadata::{label_selector, map, owned, replica_labels, replica_selector};
+use super::metadata::{Map, label_selector, map, owned, replica_labels, replica_selector};
 use super::pod::{self, DATA, METRICS_PORT, METRICS_PORT_NAME};
 use crate::fleet::{Fleet, Place};
 use crate::names;
@@ -52,6 +54,35 @@ pub struct Start<'a> {
     pub damaged: Vec<Sha256>,
     /// What the serving pod is told; none where it serves what a run publishes, as those of earlier versions do.
     pub ordered: Option<Ordered>,
+    /// What it copies from another region; none where it fetches from the Upstream.
+    pub following: Option<Following>,
+}
+
+/// What a run is told that copies from another region. It gets no keyring and no credentials: it takes exactly this index,
+/// and by its digests all else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Following {
+    pub snapshot: Sha256,
+    pub index: IndexPin,
+    /// The region that is asked first.
+    pub source: String,
+    /// Whom it asks, in this order.
+    pub urls: Vec<String>,
+    /// When the hub last found that snapshot to be what the upstream has.
+    pub confirmed: Timestamp,
+}
+
+impl Following {
+    fn arguments(&self) -> impl Iterator<Item = String> {
+        let urls = self.urls.iter().map(|url| ("--follow", url.clone()));
+        let pinned = [
+            ("--snapshot", self.snapshot.to_string()),
+            ("--index", self.index.to_string()),
+            ("--confirmed", self.confirmed.to_string()),
+        ];
+        let pairs = urls.chain(pinned);
+        pairs.flat_map(|(flag, value)| [flag.to_owned(), value])
+    }
 }
 
 /// What a run is told that only prepares.
@@ -87,13 +118,7 @@ pub fn job(fleet: &Fleet, place: &Place, start: &Start) -> Job {
         start.trigger.as_str(),
         &format!("{}/{}", start.occasion, start.retry),
     );
-    let labels = replica_labels(fleet, place, labels::COMPONENT_SYNC);
-    let mut metadata = owned(fleet, labels, &name);
-    let upstream = fleet.spec.upstream_ref.name.clone();
-    metadata
-        .labels
-        .get_or_insert_default()
-        .insert(labels::UPSTREAM.to_owned(), upstream);
+    let mut metadata = owned(fleet, job_labels(fleet, place, start), &name);
     let retry = start.retry.to_string();
     let mut annotations = map([
         (labels::TRIGGER, start.trigger.as_str()),
@@ -102,12 +127,11 @@ pub fn job(fleet: &Fleet, place: &Place, start: &Start) -> Job {
         (labels::SNAPSHOTS_INPUTS, fleet.inputs.snapshots.as_str()),
         (labels::NODE, start.node),
     ]);
-    annotations.extend(
-        fleet
-            .request
-            .iter()
-            .map(|request| (labels::REQUEST.to_owned(), request.clone())),
-    );
+    // Who follows answers no request: it has what the hub brings.
+    let request = fleet.request.iter().filter(|_| start.following.is_none());
+    annotations.extend(request.map(|request| (labels::REQUEST.to_owned(), request.clone())));
+    let following = start.following.iter();
+    annotations.extend(following.map(|it| (labels::COPIES.to_owned(), it.snapshot.to_string())));
     annotations.extend(start.ordered.iter().filter_map(|ordered| {
         let keep = serde_json::to_string(&ordered.keep).ok()?;
         Some((labels::KEEP.to_owned(), keep))
@@ -127,9 +151,25 @@ pub fn job(fleet: &Fleet, place: &Place, start: &Start) -> Job {
     }
 }
 
+/// Only who fetches takes a turn at the Upstream.
+fn job_labels(fleet: &Fleet, place: &Place, start: &Start) -> Map {
+    let mut all = replica_labels(fleet, place, labels::COMPONENT_SYNC);
+    let (key, value) = match &start.following {
+        None => (labels::UPSTREAM, &fleet.spec.upstream_ref.name),
+        Some(following) => (labels::FOLLOWS, &following.source),
+    };
+    all.insert(key.to_owned(), value.clone());
+    all
+}
+
+/// What a run needs that the Upstream names; nothing for one that copies from another region.
+fn refs(fleet: &Fleet, start: &Start) -> Option<Volume> {
+    refs_volume(fleet).filter(|_| start.following.is_none())
+}
+
 fn template(fleet: &Fleet, place: &Place, start: &Start) -> PodTemplateSpec {
     let mut volumes = vec![pod::data_volume(place), run_volume()];
-    volumes.extend(refs_volume(fleet));
+    volumes.extend(refs(fleet, start));
     let mut spec = pod::pod_spec(fleet, place, container(fleet, place, start), volumes);
     spec.restart_policy = Some("Never".to_owned());
     spec.termination_grace_period_seconds = Some(GRACE_SECONDS);
@@ -162,7 +202,7 @@ fn template(fleet: &Fleet, place: &Place, start: &Start) -> PodTemplateSpec {
 
 fn container(fleet: &Fleet, place: &Place, start: &Start) -> Container {
     let mut mounts = vec![pod::data_mount(false), pod::mount(RUN_VOLUME, RUN_DIR)];
-    mounts.extend(refs_volume(fleet).map(|_| pod::mount(REFS_VOLUME, REFS_DIR)));
+    mounts.extend(refs(fleet, start).map(|_| pod::mount(REFS_VOLUME, REFS_DIR)));
     Container {
         name: CONTAINER.to_owned(),
         image: Some(start.image.to_owned()),
@@ -181,7 +221,6 @@ fn container(fleet: &Fleet, place: &Place, start: &Start) -> Container {
 fn arguments(fleet: &Fleet, place: &Place, start: &Start) -> Vec<String> {
     let pairs = [
         ("-f", format!("{RUN_DIR}/{RUN_FILE}")),
-        ("--refs", REFS_DIR.to_owned()),
         ("--mirror", fleet.name.clone()),
         ("--data", DATA.to_owned()),
         ("--metrics-listen", format!("[::]:{METRICS_PORT}")),
@@ -192,13 +231,17 @@ fn arguments(fleet: &Fleet, place: &Place, start: &Start) -> Vec<String> {
     ];
     let damaged = serde_json::to_string(&start.damaged).ok();
     let damaged = damaged.filter(|_| !start.damaged.is_empty());
+    let fetches = start.following.is_none();
+    let refs = fetches.then(|| ("--refs", REFS_DIR.to_owned()));
     let pairs = pairs
         .into_iter()
+        .chain(refs)
         .chain(damaged.map(|list| ("--damaged", list)))
         .flat_map(|(flag, value)| [flag.to_owned(), value]);
     let ordered = start.ordered.iter().flat_map(Ordered::arguments);
+    let following = start.following.iter().flat_map(Following::arguments);
     let arguments = std::iter::once("sync".to_owned()).chain(pairs);
-    arguments.chain(ordered).collect()
+    arguments.chain(ordered).chain(following).collect()
 }
 
 /// The Upstream and the Mirror as they are declared now, one YAML document each (JSON is YAML).

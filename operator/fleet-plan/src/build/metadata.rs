@@ -11,15 +11,21 @@ use crate::fleet::{Fleet, Place};
 
 pub type Map = BTreeMap<String, String>;
 
-/// Labels of everything that belongs to a region.
-pub fn region_labels(fleet: &Fleet, place: &Place, component: &str) -> Map {
+/// Labels of everything that belongs to a Mirror.
+pub fn mirror_labels(fleet: &Fleet, component: &str) -> Map {
     map([
         (labels::NAME, labels::MANAGED_BY_VALUE),
         (labels::MANAGED_BY, labels::MANAGED_BY_VALUE),
         (labels::COMPONENT, component),
         (labels::MIRROR, &fleet.name),
-        (labels::REGION, &place.region.name),
     ])
+}
+
+/// Labels of everything that belongs to a region.
+pub fn region_labels(fleet: &Fleet, place: &Place, component: &str) -> Map {
+    let mut all = mirror_labels(fleet, component);
+    all.insert(labels::REGION.to_owned(), place.region.name.clone());
+    all
 }
 
 /// Labels of what belongs to one replica of a region.
@@ -73,8 +79,13 @@ pub fn owned(fleet: &Fleet, labels: Map, name: &str) -> ObjectMeta {
 
 /// The same, with the digest of what is applied.
 pub fn applied(fleet: &Fleet, place: &Place, labels: Map, spec: &impl Serialize) -> ObjectMeta {
+    applied_as(fleet, &place.child, labels, spec)
+}
+
+/// The same under another name than that of a region's objects.
+pub fn applied_as(fleet: &Fleet, name: &str, labels: Map, spec: &impl Serialize) -> ObjectMeta {
     let fingerprint = crate::canonical::fingerprint(spec, &labels);
-    let mut meta = owned(fleet, labels, &place.child);
+    let mut meta = owned(fleet, labels, name);
     meta.annotations = Some(map([(labels::APPLIED, fingerprint.as_str())]));
     meta
 }

@@ -4,17 +4,19 @@ mod claim;
 mod disruption_budget;
 mod job;
 mod metadata;
+mod mirror_service;
 mod pod;
 mod service;
 mod stateful_set;
 
 pub use claim::claim;
 pub use disruption_budget::disruption_budget;
-pub use job::{Ordered, Start, job, kept_by};
+pub use job::{Following, Ordered, Start, job, kept_by};
 pub use metadata::replica_labels;
-pub use pod::METRICS_PORT;
+pub use mirror_service::mirror_service;
+pub use pod::{FOLLOW_PORT, METRICS_PORT};
 
 /// The names of our containers.
 pub const CONTAINERS: [&str; 2] = [stateful_set::CONTAINER, job::CONTAINER];
 pub use service::service;
-pub use stateful_set::{ORDERS_VOLUME, stateful_set};
+pub use stateful_set::{ORDERS_VOLUME, Told, offered_label, stateful_set};

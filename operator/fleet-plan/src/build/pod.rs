@@ -18,6 +18,9 @@ const DATA_VOLUME: &str = "data";
 pub const DATA: &str = "/data";
 pub const HTTP_PORT: i32 = 8080;
 pub const HTTP_PORT_NAME: &str = "http";
+/// Where other regions copy from.
+pub const FOLLOW_PORT: i32 = 8081;
+pub const FOLLOW_PORT_NAME: &str = "http-follow";
 /// Of metrics, health and status.
 pub const METRICS_PORT: u16 = 9090;
 pub const METRICS_PORT_NAME: &str = "metrics";

@@ -1,28 +1,20 @@
-//! The address that one region's clients use.
+//! The address that one region's clients use, and regions that copy from it.
 
 use fleet_api::labels;
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::metadata::{applied, region_labels, serving_selector};
-use super::pod::HTTP_PORT_NAME;
+use super::pod::{FOLLOW_PORT, FOLLOW_PORT_NAME, HTTP_PORT_NAME};
 use crate::fleet::{Fleet, Place};
 
 pub fn service(fleet: &Fleet, place: &Place) -> Service {
-    let (name, port) = if fleet.tls_secret().is_some() {
-        ("https", 443)
-    } else {
-        ("http", 80)
-    };
     let spec = ServiceSpec {
         selector: Some(serving_selector(fleet, place)),
-        ports: Some(vec![ServicePort {
-            name: Some(name.to_owned()),
-            port,
-            protocol: Some("TCP".to_owned()),
-            target_port: Some(IntOrString::String(HTTP_PORT_NAME.to_owned())),
-            ..Default::default()
-        }]),
+        ports: Some(vec![
+            for_clients(fleet),
+            port(FOLLOW_PORT_NAME, FOLLOW_PORT, FOLLOW_PORT_NAME),
+        ]),
         ..Default::default()
     };
     Service {
@@ -33,6 +25,24 @@ pub fn service(fleet: &Fleet, place: &Place) -> Service {
             &spec,
         ),
         spec: Some(spec),
+        ..Default::default()
+    }
+}
+
+/// The port that clients use.
+pub fn for_clients(fleet: &Fleet) -> ServicePort {
+    match fleet.tls_secret() {
+        Some(_) => port("https", 443, HTTP_PORT_NAME),
+        None => port("http", 80, HTTP_PORT_NAME),
+    }
+}
+
+fn port(name: &str, port: i32, target: &str) -> ServicePort {
+    ServicePort {
+        name: Some(name.to_owned()),
+        port,
+        protocol: Some("TCP".to_owned()),
+        target_port: Some(IntOrString::String(target.to_owned())),
         ..Default::default()
     }
 }

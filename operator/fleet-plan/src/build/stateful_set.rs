@@ -12,7 +12,10 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use super::metadata::{
     applied, label_selector, map, region_labels, replica_labels, replica_selector,
 };
-use super::pod::{self, DATA, HTTP_PORT, HTTP_PORT_NAME, METRICS_PORT, METRICS_PORT_NAME};
+use super::pod::{
+    self, DATA, FOLLOW_PORT, FOLLOW_PORT_NAME, HTTP_PORT, HTTP_PORT_NAME, METRICS_PORT,
+    METRICS_PORT_NAME,
+};
 use crate::canonical::fingerprint;
 use crate::fleet::{Fleet, Place};
 use crate::observed::Settings;
@@ -32,12 +35,19 @@ const RESOURCES: pod::Needs = pod::Needs {
 /// Long enough for the server to finish what it is sending.
 const GRACE_SECONDS: i64 = 60;
 
-/// `order` is what a pod is told that is made from its template.
+/// What a pod is told that is made from a template, and restarts none that runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Told {
+    pub order: Option<Order>,
+    /// Whether the Mirror's Service leads to it; none where there is no such Service.
+    pub offered: Option<bool>,
+}
+
 pub fn stateful_set(
     fleet: &Fleet,
     place: &Place,
     settings: &Settings,
-    order: Option<&Order>,
+    told: &Told,
 ) -> StatefulSet {
     let spec = StatefulSetSpec {
         replicas: Some(1),
@@ -51,7 +61,7 @@ pub fn stateful_set(
             ..Default::default()
         }),
         revision_history_limit: Some(2),
-        template: template(fleet, place, settings, order),
+        template: template(fleet, place, settings, told),
         ..Default::default()
     };
     StatefulSet {
@@ -66,12 +76,7 @@ pub fn stateful_set(
     }
 }
 
-fn template(
-    fleet: &Fleet,
-    place: &Place,
-    settings: &Settings,
-    order: Option<&Order>,
-) -> PodTemplateSpec {
+fn template(fleet: &Fleet, place: &Place, settings: &Settings, told: &Told) -> PodTemplateSpec {
     let orders = pod::annotation_volume(ORDERS_VOLUME, &fleet.name, labels::SERVE);
     let mut volumes = vec![pod::data_volume(place), orders];
     volumes.extend(fleet.tls_secret().map(tls_volume));
@@ -83,16 +88,24 @@ fn template(
     let restarting = with_ours(region_labels(fleet, place, component));
     let applied = fingerprint(&spec, &(&restarting, asked));
     // Another order restarts no pod either.
-    let order = order.map(Order::to_string).unwrap_or_default();
+    let order = told.order.as_ref().map(Order::to_string);
+    let order = order.unwrap_or_default();
+    let mut marked = replica_labels(fleet, place, component);
+    marked.extend(told.offered.map(offered_label));
     let ours = map([(labels::APPLIED, &applied), (labels::SERVE, &order)]);
     PodTemplateSpec {
         metadata: Some(ObjectMeta {
             annotations: Some(pod::with_ours(asked, ours)),
-            labels: Some(with_ours(replica_labels(fleet, place, component))),
+            labels: Some(with_ours(marked)),
             ..Default::default()
         }),
         spec: Some(spec),
     }
+}
+
+/// Whether the Mirror's Service leads to a pod, as a label of it.
+pub fn offered_label(offered: bool) -> (String, String) {
+    (labels::OFFERED.to_owned(), offered.to_string())
 }
 
 fn container(fleet: &Fleet, place: &Place, settings: &Settings) -> Container {
@@ -110,6 +123,7 @@ fn container(fleet: &Fleet, place: &Place, settings: &Settings) -> Container {
         args: Some(arguments(fleet, place, tls)),
         ports: Some(vec![
             pod::port(HTTP_PORT_NAME, HTTP_PORT),
+            pod::port(FOLLOW_PORT_NAME, FOLLOW_PORT),
             pod::port(METRICS_PORT_NAME, METRICS_PORT.into()),
         ]),
         readiness_probe: Some(probe("/readyz", 5, 3)),
@@ -131,6 +145,8 @@ fn arguments(fleet: &Fleet, place: &Place, tls: bool) -> Vec<String> {
         ORDERS_DIR.to_owned(),
         "--listen".to_owned(),
         format!("[::]:{HTTP_PORT}"),
+        "--follow-listen".to_owned(),
+        format!("[::]:{FOLLOW_PORT}"),
         "--metrics-listen".to_owned(),
         format!("[::]:{METRICS_PORT}"),
         "--namespace".to_owned(),

@@ -206,6 +206,35 @@ pub(super) fn objects_pending(site: &Site) -> Option<Problem> {
     ))
 }
 
+/// A region that lacks what the others serve, and how it comes to it.
+pub(super) fn joining(site: &Site) -> Option<Problem> {
+    let since = &site.withdrawn_at.as_ref().filter(|_| site.has_snapshot())?.0;
+    let run = site.runs.status.current_run.as_ref();
+    let copies = run.and_then(|run| Some((&run.job, run.copies.as_ref()?)));
+    let failed = || {
+        let last = site
+            .last()
+            .filter(|last| last.reason.outcome() != Outcome::Good)?;
+        Some(format!(
+            "its last copy failed: {}: {}",
+            last.reason, last.message
+        ))
+    };
+    let what = match copies {
+        Some((job, snapshot)) => format!("Job {job} copies snapshot {snapshot}"),
+        None if site.view.served().is_none() => "it cannot be asked".to_owned(),
+        None => (site.waiting.clone().or_else(failed))
+            .unwrap_or_else(|| "it goes on as soon as another region has what it lacks".to_owned()),
+    };
+    Some(Problem::new(
+        Reason::Joining,
+        format!(
+            "region {} has been left out of the Mirror's Service since {since}, until it serves what the others do: {what}",
+            site.name()
+        ),
+    ))
+}
+
 /// A pod that does not serve what it was told to, after it had its time.
 pub(super) fn order_not_taken(site: &Site) -> Option<Problem> {
     let unheeded = site.unheeded()?;

@@ -8,6 +8,7 @@ mod job;
 mod meta;
 mod pod;
 mod served;
+mod slice;
 mod warning;
 
 use fleet_api::Upstream;
@@ -22,6 +23,7 @@ pub use job::{JobEnd, SeenJob};
 pub use meta::{SeenApplied, SeenMeta};
 pub use pod::{PodRole, RunEnd, SeenPod, Trouble, last_line};
 pub use served::Answer;
+pub use slice::SeenSlice;
 pub use warning::SeenWarning;
 
 /// Everything that planning one Mirror may look at, besides the Mirror itself.
@@ -44,6 +46,8 @@ pub struct Observed {
     pub line: crate::Line,
     /// How many other regions of the fleet are being restarted by us right now.
     pub rollouts_elsewhere: u32,
+    /// How many runs of other Mirrors copy from one region to another right now.
+    pub copies_elsewhere: u32,
     /// How this controller was started.
     pub settings: Settings,
 }
@@ -65,6 +69,8 @@ pub struct SeenObjects {
     pub disruption_budgets: Vec<SeenApplied>,
     pub jobs: Vec<SeenJob>,
     pub pods: Vec<SeenPod>,
+    /// Where the Services lead that lead to all regions of a Mirror.
+    pub slices: Vec<SeenSlice>,
     /// What Kubernetes' own controllers say about claims, StatefulSets and Jobs, in any order.
     pub warnings: Vec<SeenWarning>,
 }
@@ -81,6 +87,7 @@ impl SeenObjects {
             services,
             stateful_sets,
             pods: _,
+            slices: _,
             warnings: _,
         } = self;
         let applied = [
@@ -108,6 +115,8 @@ pub struct Settings {
     pub pods_allowed: PodsAllowed,
     /// How many regions of the whole fleet may be restarted at once for a changed pod template.
     pub max_rollouts: u32,
+    /// How many runs of the whole fleet may copy from one region to another at once.
+    pub max_copies: u32,
     /// Whether a Mirror's author may send pods to nodes of the control plane.
     pub allow_control_plane: bool,
 }
@@ -119,6 +128,7 @@ impl Default for Settings {
             pods: PodSettings::default(),
             pods_allowed: PodsAllowed::default(),
             max_rollouts: 4,
+            max_copies: 64,
             allow_control_plane: false,
         }
     }

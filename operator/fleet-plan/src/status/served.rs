@@ -5,6 +5,7 @@ use fleet_types::UnitRevision;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use crate::follow;
 use crate::freshness::{BehindUnit, Freshness, remembered};
 use crate::orders::Ordering;
 use crate::report::instant;
@@ -35,7 +36,9 @@ pub fn tables(
         .for_each(&mut note);
     replicas().filter_map(ordered).for_each(&mut note);
     let wanted = ordering.publication.iter();
+    let next = wanted.clone().filter_map(|it| it.preparing.as_ref());
     wanted.map(|it| it.snapshot.clone()).for_each(&mut note);
+    next.map(|it| it.snapshot.clone()).for_each(&mut note);
     let told = || sites.iter().filter_map(|site| site.view.served());
     let kept = || told().flat_map(|served| &served.kept);
     kept().map(|kept| kept.id.to_string()).for_each(&mut note);
@@ -62,6 +65,10 @@ pub fn tables(
             id: id.clone(),
             created: (kept.map(|kept| Time(instant(kept.created))))
                 .or_else(|| known?.created.clone()),
+            index: match ordering.agreed {
+                Some(_) => follow::index(sites, known.and_then(|it| it.index.as_ref()), id),
+                None => None,
+            },
             revision_date: (units.iter().filter_map(|unit| unit.date.clone()).max())
                 .or_else(|| Some(Time(instant(kept?.date?))))
                 .or_else(|| known?.revision_date.clone()),

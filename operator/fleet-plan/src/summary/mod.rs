@@ -7,8 +7,8 @@ mod words;
 use std::collections::BTreeMap;
 
 use fleet_api::{
-    ConditionStatus, ConditionType, Mirror, MirrorStatus, RegionState, RegionStatus, ReplicaStatus,
-    Trigger, Upstream,
+    ConditionStatus, ConditionType, Mirror, MirrorStatus, RegionRole, RegionState, RegionStatus,
+    ReplicaStatus, Trigger, Upstream,
 };
 use fleet_types::{Outcome, Reason, human_size};
 use jiff::{SignedDuration, Timestamp};
@@ -295,7 +295,9 @@ impl Known<'_> {
         let seed = self.mirror.uid().unwrap_or_default();
         let timing = Timing::new(&self.mirror.spec.sync, &politeness, &seed).ok()?;
         let status = self.status();
-        let dues = status.replicas().filter_map(|(_, replica)| {
+        let fetch = |region: &RegionStatus| region.role != Some(RegionRole::Edge);
+        let fetching = status.replicas().filter(|(region, _)| fetch(region));
+        let dues = fetching.filter_map(|(_, replica)| {
             timing::next(&timing, &due::history(self.mirror, replica, None))
         });
         dues.min_by_key(|due| due.at)

@@ -1,11 +1,11 @@
 //! What is wrong with a Mirror and what is held, each as one note.
 
-use fleet_api::{Attempt, ConditionStatus, ConditionType};
+use fleet_api::{Attempt, ConditionStatus, ConditionType, RegionState, RegionStatus};
 use fleet_types::{Outcome, Reason, counted};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::Known;
+use super::{Known, enumeration};
 use crate::schedule::later;
 use crate::verdict::{Verdict, said};
 
@@ -202,8 +202,67 @@ pub fn held(known: &Known) -> Vec<Note> {
         let words = words.unwrap_or_else(|| Reason::WaitingForTurn.description().trim().to_owned());
         notes.push(Note::new(Reason::WaitingForTurn, None, words));
     }
+    notes.extend(left_out(known));
+    notes.extend(copying(known));
     notes.extend(asked_to_wait(known));
     notes
+}
+
+/// Regions that the Mirror's Service leaves out until they have caught up.
+fn left_out(known: &Known) -> Vec<Note> {
+    let status = known.status();
+    let joining = |region: &&RegionStatus| region.state == RegionState::Joining;
+    let joining = status.regions.iter().filter(joining);
+    let notes = joining.filter_map(|region| {
+        let since = region.withdrawn_at.as_ref()?.0;
+        let does = doing(region);
+        let message = format!(
+            "region {} has been left out of the Mirror's Service since {since}, until it serves what the others do: {does}",
+            region.name
+        );
+        Some(Note::new(Reason::Joining, Some(since), message))
+    });
+    notes.collect()
+}
+
+/// The next snapshot, while regions are waited for that do not have it.
+fn copying(known: &Known) -> Option<Note> {
+    let status = known.status();
+    let preparing = status.publication.as_ref()?.preparing.as_ref()?;
+    let waiting = |region: &&RegionStatus| preparing.waiting_for.contains(&region.name);
+    let waiting = status.regions.iter().filter(waiting);
+    let waiting: Vec<String> = waiting
+        .map(|region| format!("region {} ({})", region.name, doing(region)))
+        .collect();
+    let since = preparing.since.0;
+    let patience = known.mirror.spec.rollout.patience.as_secs();
+    let until = later(since, crate::schedule::seconds(patience));
+    (!waiting.is_empty()).then(|| {
+        let message = format!(
+            "snapshot {} is copied to every region before one serves it: {} is waited for, until {until} at most",
+            short(&preparing.snapshot),
+            enumeration(&waiting)
+        );
+        Note::new(Reason::Copying, Some(since), message)
+    })
+}
+
+/// What a region does about what it lacks.
+fn doing(region: &RegionStatus) -> String {
+    let runs = region.replicas.iter().find_map(|replica| {
+        let run = replica.current_run.as_ref()?;
+        run.copies.as_ref().map(|_| &run.job)
+    });
+    let failed = region.replicas.iter().find_map(|replica| {
+        let last = replica.last_attempt.as_ref()?;
+        (last.reason.outcome() != Outcome::Good).then_some(last)
+    });
+    match (runs, failed) {
+        (Some(job), _) => format!("Job {job} copies it"),
+        (None, Some(last)) => format!("its last copy failed: {}: {}", last.reason, last.message),
+        (None, None) if region.withdrawn_at.is_some() => "its clients are led elsewhere".to_owned(),
+        (None, None) => "its copy has not begun".to_owned(),
+    }
 }
 
 /// The upstream asked not to be visited for a while.

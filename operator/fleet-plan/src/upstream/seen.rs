@@ -35,7 +35,9 @@ impl SeenAttempt {
         let mut seen = Vec::new();
         let replicas = status.into_iter().flat_map(MirrorStatus::replicas);
         for (region, replica) in replicas {
-            let Some(last) = &replica.last_attempt else {
+            // Who copies from another region has not asked the upstream.
+            let last = replica.last_attempt.as_ref();
+            let Some(last) = last.filter(|last| last.copies.is_none()) else {
                 continue;
             };
             let attempt = |unit: Option<&String>, reason: Reason, message: &String| SeenAttempt {

@@ -1,5 +1,6 @@
 //! What a person can do about each reason. A reason that is forgotten here does not compile.
 
+use fleet_api::mirror::Region;
 use fleet_types::Reason;
 
 use super::{child, region};
@@ -80,6 +81,15 @@ impl<'a> Facts<'a> {
         self.kubectl(&format!("describe pod {pod}"))
     }
 
+    fn serving_pods(&self) -> String {
+        let (component, mirror) = (fleet_api::labels::COMPONENT, fleet_api::labels::MIRROR);
+        self.kubectl(&format!(
+            "get pods -o wide -l {mirror}={},{component}={}",
+            self.mirror,
+            fleet_api::labels::COMPONENT_SERVING
+        ))
+    }
+
     fn describe_claim(&self) -> String {
         self.kubectl(&format!("describe pvc {}", self.child))
     }
@@ -88,8 +98,15 @@ impl<'a> Facts<'a> {
         self.ours("status --watch")
     }
 
-    /// A volume of twice the size.
+    /// A volume of twice the size; one region's own is a line of a list, which no patch of a few words changes.
     fn grow(&self) -> String {
+        let regions = &self.known.mirror.spec.regions;
+        let own = |region: &&Region| names::child_name(&self.mirror, &region.name) == self.child;
+        let own = regions.iter().find(own);
+        let own = own.and_then(|region| region.storage.as_ref()?.size.as_ref());
+        if own.is_some() {
+            return self.edit();
+        }
         let size = self.known.mirror.spec.storage.size.bytes();
         let size = size.saturating_mul(2).div_ceil(1 << 30);
         let patch = format!("{{\"spec\":{{\"storage\":{{\"size\":\"{size}Gi\"}}}}}}");
@@ -126,6 +143,8 @@ pub fn of(reason: Reason, facts: &Facts) -> Advice {
         Reason::Progressing
         | Reason::FirstSyncPending
         | Reason::FirstSyncRunning
+        | Reason::Joining
+        | Reason::Copying
         | Reason::WaitingForTurn => Advice::new(
             "There is nothing to do but to wait; to see what happens:",
             facts.watch(),
@@ -152,6 +171,9 @@ pub fn of(reason: Reason, facts: &Facts) -> Advice {
         | Reason::SyncStalled
         | Reason::SyncInterrupted
         | Reason::SyncJobLost
+        | Reason::SourceUnreachable
+        | Reason::SnapshotGone
+        | Reason::IndexVersionTooNew
         | Reason::Stale
         | Reason::NotProbed
         | Reason::Unknown => upstream(reason, facts),
@@ -275,6 +297,14 @@ fn upstream(reason: Reason, facts: &Facts) -> Advice {
         Reason::SyncInterrupted | Reason::SyncJobLost => {
             Advice::new("Its log may tell what ended it:", facts.ours("logs"))
         }
+        Reason::SourceUnreachable | Reason::SnapshotGone => Advice::new(
+            "It is tried again by itself, from another region where one has it; why that region gives nothing, its pods may tell:",
+            facts.serving_pods(),
+        ),
+        Reason::IndexVersionTooNew => Advice::new(
+            "It mends itself once this region's pods run the version that the others do; which image each has:",
+            facts.serving_pods(),
+        ),
         Reason::Unknown => Advice::new(
             "What the Upstream's own conditions say may tell why:",
             facts.kubectl(&format!("describe upstream {}", facts.upstream)),

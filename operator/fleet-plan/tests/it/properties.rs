@@ -101,6 +101,30 @@ fn a_converged_world_plans_no_writes() {
 }
 
 #[test]
+fn regions_that_follow_come_to_rest_too_and_a_new_controller_writes_nothing() {
+    for (name, edit) in edits() {
+        let mut world = World::new(&["eu", "us<eu", "asia<us"]);
+        world.settle();
+        world.pass(60);
+        if name.starts_with("a region ") {
+            continue;
+        }
+        edit(&mut world);
+        world.settle();
+        for _ in 0..5 {
+            world.pass(60);
+            let plan = world.plan();
+            let quiet = plan.writes.is_empty() && plan.after_status.is_empty();
+            assert!(quiet && !plan.status_changed, "{name}: {}", crate::model::render(&plan));
+        }
+        world.not_asked = true;
+        let plan = world.plan();
+        let quiet = plan.writes.is_empty() && !plan.status_changed;
+        assert!(quiet, "{name}: {}", crate::model::render(&plan));
+    }
+}
+
+#[test]
 fn after_any_prefix_of_any_plan_the_world_still_converges_to_the_same() {
     for (name, edit) in edits() {
         let mut straight = World::new(&["eu", "us"]);

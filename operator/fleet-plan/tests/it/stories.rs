@@ -8,6 +8,7 @@ mod pods;
 mod rollout;
 mod runs;
 mod status;
+mod together;
 mod trouble;
 mod upgrade;
 

@@ -6,9 +6,10 @@ use fleet_types::gauges::{ConditionGauges, RegionGauges, RunGauges};
 use super::{
     CONSECUTIVE_FAILURES, Definition, INDEX_VALID_UNTIL, LAST_RUN, LAST_RUN_BYTES,
     LAST_RUN_DURATION, LAST_RUN_FILES, LAST_RUN_FINISHED, MIRROR, MIRROR_CONDITION,
-    MIRROR_TRANSITION, MirrorEntry, NEXT_RUN, ObjectKey, RECONCILE_DURATION, RECONCILE_ERRORS,
+    MIRROR_TRANSITION, MirrorEntry, NEXT_RUN, ObjectKey, PUBLICATION_EPOCH, PUBLICATION_PREPARING,
+    PUBLICATION_WAITING, RECONCILE_DURATION, RECONCILE_ERRORS,
     RECONCILES, REGION_CREATED, REGION_LAST_SUCCESS, REGION_OBJECTIVE, REGION_SNAPSHOT,
-    REGION_SUPERSEDED, Reconciles, STORAGE_CAPACITY, STORAGE_USED, SYNC_BYTES, SYNC_DURATION,
+    REGION_SUPERSEDED, REGION_WITHDRAWN, Reconciles, STORAGE_CAPACITY, STORAGE_USED, SYNC_BYTES, SYNC_DURATION,
     SYNC_FILES, SYNC_INTERVAL, SYNC_MISSED, SYNC_RUNS, Samples, UPSTREAM_CONDITION,
     UPSTREAM_KEY_EXPIRY, UPSTREAM_PROBES, UPSTREAM_REVISION, UPSTREAM_TRANSITION, UpstreamEntry,
 };
@@ -25,6 +26,14 @@ pub(super) fn mirror(out: &mut Samples, key: &ObjectKey, entry: &MirrorEntry) {
         (&SYNC_INTERVAL, state.sync_interval.map(|long| long as f64)),
     ];
     gauges(out, &[namespace, mirror], numbers);
+    if let Some(publication) = &state.publication {
+        let numbers = [
+            (&PUBLICATION_EPOCH, Some(publication.epoch as f64)),
+            (&PUBLICATION_PREPARING, publication.preparing.map(|at| at as f64)),
+            (&PUBLICATION_WAITING, Some(f64::from(publication.waiting_regions))),
+        ];
+        gauges(out, &[namespace, mirror], numbers);
+    }
     let definitions = (&MIRROR_CONDITION, &MIRROR_TRANSITION);
     conditions(out, definitions, key, &state.conditions);
     for region in &state.regions {
@@ -51,7 +60,9 @@ pub(super) fn mirror(out: &mut Samples, key: &ObjectKey, entry: &MirrorEntry) {
 fn region(out: &mut Samples, labels: [&str; 3], state: &RegionGauges) {
     let [namespace, mirror, region] = labels;
     let superseded = state.superseded.map(|since| since.unwrap_or(0));
+    let withdrawn = state.withdrawn.map(|since| since.unwrap_or(0));
     let numbers = [
+        (&REGION_WITHDRAWN, withdrawn.map(|since| since as f64)),
         (&REGION_SUPERSEDED, superseded.map(|since| since as f64)),
         (&REGION_CREATED, state.created.map(|at| at as f64)),
         (&REGION_LAST_SUCCESS, state.last_success.map(|at| at as f64)),

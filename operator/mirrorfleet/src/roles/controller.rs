@@ -71,6 +71,9 @@ pub struct Arguments {
     /// How many regions of the fleet may be restarted at once for a changed pod template
     #[arg(long, value_name = "N", default_value_t = Settings::default().max_rollouts, value_parser = clap::value_parser!(u32).range(1..))]
     max_rollouts: u32,
+    /// How many runs of the whole fleet may copy from one region to another at once.
+    #[arg(long, value_name = "N", default_value_t = Settings::default().max_copies, value_parser = clap::value_parser!(u32).range(1..))]
+    max_copies: u32,
     /// Let Mirrors tolerate the taints of control-plane nodes
     #[arg(long)]
     allow_control_plane_tolerations: bool,
@@ -135,6 +138,7 @@ pub fn run(arguments: Arguments, log: &LogArguments) -> Result<(), Failure> {
             pods: arguments.pods.unwrap_or_default().over(&image),
             pods_allowed: arguments.pods_allowed.unwrap_or_default(),
             max_rollouts: arguments.max_rollouts,
+            max_copies: arguments.max_copies,
             allow_control_plane: arguments.allow_control_plane_tolerations,
         },
         namespace: arguments.namespace,

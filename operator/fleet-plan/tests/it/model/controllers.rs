@@ -2,7 +2,7 @@
 
 use fleet_api::labels;
 use fleet_plan::observed::{PodRole, VolumePhase};
-use fleet_plan::{SeenApplied, SeenMeta, SeenPod};
+use fleet_plan::{SeenApplied, SeenMeta, SeenPod, SeenSlice};
 use fleet_types::{Order, Sha256};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
@@ -26,6 +26,30 @@ impl World {
             self.control(set);
         }
         self.serve();
+        self.route();
+    }
+
+    /// Services lead to the pods that their selectors find and that are ready.
+    fn route(&mut self) {
+        let objects = &mut self.objects;
+        let slice = |service: &SeenApplied| {
+            let spec: Value = serde_json::from_str(&service.spec).unwrap();
+            let selector = spec["selector"].as_object().unwrap();
+            let leads = |pod: &&SeenPod| {
+                let mut all = selector.iter();
+                pod.ready && all.all(|(key, value)| pod.meta.label(key) == value.as_str())
+            };
+            let pods = objects.pods.iter().filter(leads);
+            let name = ("kubernetes.io/service-name".to_owned(), service.meta.name.clone());
+            SeenSlice {
+                meta: SeenMeta {
+                    labels: [name].into(),
+                    ..SeenMeta::default()
+                },
+                pods: pods.map(|pod| pod.meta.name.clone()).collect(),
+            }
+        };
+        objects.slices = objects.services.iter().map(slice).collect();
     }
 
     /// What servers do: they follow what their pods are told.

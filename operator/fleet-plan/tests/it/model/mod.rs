@@ -17,6 +17,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
 
+pub use runs::INDEX;
 pub use words::render;
 
 pub const SUITE: &str = "trixie";
@@ -29,6 +30,8 @@ pub struct World {
     /// What each serving pod's volume holds, by pod name: it outlives the pod.
     pub stores: BTreeMap<String, ServedStatus>,
     pub unreachable: bool,
+    /// Regions whose pods cannot be asked.
+    pub away: Vec<String>,
     /// A new leader has asked nobody yet.
     pub not_asked: bool,
     /// Pods are of a version that knows no orders: what runs publish is served.
@@ -37,6 +40,7 @@ pub struct World {
     pub budget: Option<String>,
     pub refusals: BTreeMap<String, Refusal>,
     pub line: fleet_plan::Line,
+    pub copies_elsewhere: u32,
     pub image: String,
     pub pods: fleet_api::mirror::PodSettings,
     pub pods_allowed: fleet_plan::PodsAllowed,
@@ -63,8 +67,13 @@ pub fn upstream() -> Upstream {
     .unwrap()
 }
 
+/// A region is its name, or `name<followed`.
 pub fn mirror(regions: &[&str]) -> Mirror {
-    let regions: Vec<Value> = regions.iter().map(|name| json!({"name": name})).collect();
+    let region = |text: &&str| match text.split_once('<') {
+        Some((name, followed)) => json!({"name": name, "follows": followed}),
+        None => json!({"name": text}),
+    };
+    let regions: Vec<Value> = regions.iter().map(region).collect();
     serde_json::from_value(json!({
         "apiVersion": "mirrorfleet.dev/v1alpha1", "kind": "Mirror",
         "metadata": {"name": "debian", "namespace": "ns", "uid": "mirror-uid", "generation": 1,
@@ -90,6 +99,8 @@ impl World {
             budget: None,
             refusals: BTreeMap::new(),
             line: fleet_plan::Line::default(),
+            copies_elsewhere: 0,
+            away: Vec::new(),
             image: "mirrorfleet:1".to_owned(),
             pods: Default::default(),
             pods_allowed: Default::default(),
@@ -134,7 +145,7 @@ impl World {
             let store = self.stores.get(&pod.meta.name);
             let answer = match store {
                 _ if self.not_asked => Answer::NotAsked,
-                _ if self.unreachable || !pod.ready => {
+                _ if self.unreachable || !pod.ready || self.is_away(pod) => {
                     Answer::Unreachable("connection refused".to_owned())
                 }
                 Some(store) => Answer::Serves(Box::new(store.clone())),
@@ -156,6 +167,7 @@ impl World {
             refusals: self.refusals.clone(),
             line: self.line.clone(),
             rollouts_elsewhere: 0,
+            copies_elsewhere: self.copies_elsewhere,
             settings: Settings {
                 image: self.image.clone(),
                 pods: self.pods.clone(),
@@ -163,6 +175,11 @@ impl World {
                 ..Settings::default()
             },
         }
+    }
+
+    fn is_away(&self, pod: &SeenPod) -> bool {
+        let region = pod.meta.region().unwrap_or_default();
+        self.away.iter().any(|away| away == region)
     }
 
     pub fn plan(&self) -> Plan {

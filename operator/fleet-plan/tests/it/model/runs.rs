@@ -1,11 +1,18 @@
 //! Sync runs, and how they end.
 
+use fleet_api::labels;
 use fleet_plan::Turn;
 use fleet_plan::observed::{JobEnd, RunEnd};
-use fleet_types::documents::{KeptSnapshot, Report, RunResult, Success, UnixSeconds};
+use fleet_types::documents::{IndexPin, KeptSnapshot, Report, RunResult, Success, UnixSeconds};
 use fleet_types::{Reason, Sha256, UnitRevision};
 
 use super::{SUITE, World, digest};
+
+/// Of every snapshot's index, as its run tells.
+pub const INDEX: IndexPin = IndexPin {
+    sha256: Sha256([0x1d; 32]),
+    size: 4711,
+};
 
 impl World {
     pub fn report(&self, reason: &str) -> Report {
@@ -47,6 +54,8 @@ impl World {
             message: String::new(),
         });
         let name = job.meta.name.clone();
+        let copies = job.meta.annotation(labels::COPIES).map(str::to_owned);
+        let report = &self.in_full(report, copies);
         let pod = self
             .objects
             .pods
@@ -66,14 +75,9 @@ impl World {
             let mut store = self.stores.get(&pod).cloned().unwrap_or_default();
             let made = report.snapshot.as_ref().map(|id| id.parse().unwrap());
             let is_new = |id: &Sha256| store.kept.iter().all(|kept| kept.id != *id);
-            if let Some(id) = made.filter(is_new) {
-                store.kept.push(KeptSnapshot {
-                    id,
-                    created: UnixSeconds(self.now.as_second()),
-                    date: None,
-                    superseded_at: None,
-                    index: None,
-                });
+            if made.is_some_and(|id| is_new(&id)) {
+                store.kept.extend(report.prepared);
+                store.kept.sort_by_key(|kept| kept.created);
             }
             if reason == Reason::Published {
                 store.snapshot = report.snapshot.clone();
@@ -88,6 +92,31 @@ impl World {
                 snapshot: report.snapshot.clone(),
             });
             self.stores.insert(pod, store);
+        }
+    }
+
+    /// What a run leaves that ends so: whoever copies has what it copied.
+    fn in_full(&self, report: &Report, copies: Option<String>) -> Report {
+        let snapshot = match report.is_good() {
+            true => copies.or(report.snapshot.clone()),
+            false => None,
+        };
+        let mut known = self.stores.values().flat_map(|store| &store.kept);
+        let prepared = snapshot.as_ref().map(|snapshot| {
+            let id = snapshot.parse().unwrap();
+            let known = known.find(|kept| kept.id == id).copied();
+            known.unwrap_or(KeptSnapshot {
+                id,
+                created: UnixSeconds(self.now.as_second()),
+                date: None,
+                superseded_at: None,
+                index: Some(INDEX),
+            })
+        });
+        Report {
+            snapshot,
+            prepared,
+            ..report.clone()
         }
     }
 

@@ -1,0 +1,137 @@
+//! The decision about regions of which some follow another.
+
+use fleet_api::{MirrorStatus, Preparing};
+use fleet_types::{Outcome, Sha256};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::{Agreed, Ordering, copy, decided, note, orderable, problem, publication};
+use crate::fleet::{Fleet, Source};
+use crate::names;
+use crate::observed::{Answer, Observed};
+use crate::publication::together::{self, Clock, Member, Standing, Target, Together};
+use crate::publication::{Copy, Known, Told, Wish};
+use crate::runs::whole;
+use crate::site::Site;
+
+/// Decides, and notes in each site what it is told and whether it is offered.
+pub fn decide(
+    fleet: &Fleet,
+    sites: &mut [Site],
+    (before, known): (&MirrorStatus, &[Known]),
+    wish: &Wish,
+    seen: &Observed,
+) -> Ordering {
+    let standing = Standing {
+        decided: decided(before),
+        target: target(before),
+    };
+    let service = names::mirror_name(&fleet.name);
+    let members = sites.iter().map(|site| Member {
+        is_routed: site.view.is_routed(&seen.objects.slices, &service),
+        ..member(site, standing.target.map(|target| target.snapshot))
+    });
+    let members: Vec<Member> = members.collect();
+    let clock = Clock {
+        now: seen.now.as_second(),
+        patience: i64::try_from(fleet.spec.rollout.patience.as_secs()).unwrap_or(i64::MAX),
+    };
+    let decision = together::decide(&standing, wish, known, &members, clock);
+    note(sites, &decision.decision.orders, seen.now);
+    for (site, withdrawn) in sites.iter_mut().zip(&decision.withdrawn) {
+        // What the status says of it stays to the second.
+        let known = site.view.withdrawn_before.clone();
+        let known = known.filter(|known| Some(known.0.as_second()) == *withdrawn);
+        site.withdrawn_at = known.or(withdrawn.and_then(second));
+    }
+    let mut publication = publication(before, &decision.decision.decided, seen.now);
+    if let Some(publication) = &mut publication {
+        publication.preparing = preparing(sites, &decision);
+    }
+    Ordering {
+        publication,
+        problem: (decision.decision.unfulfilled).map(|why| problem(fleet, why)),
+        rolled_back: false,
+        look_again: decision.look_again.and_then(second).map(|at| at.0),
+        agreed: Some(Agreed {
+            standing: Standing {
+                decided: decision.decision.decided,
+                target: decision.target,
+            },
+            members,
+        }),
+    }
+}
+
+fn second(at: i64) -> Option<Time> {
+    Timestamp::from_second(at).ok().map(Time)
+}
+
+/// What the status says that comes next.
+fn target(before: &MirrorStatus) -> Option<Target> {
+    let preparing = before.publication.as_ref()?.preparing.as_ref()?;
+    Some(Target {
+        snapshot: preparing.snapshot.parse().ok()?,
+        since: preparing.since.0.as_second(),
+    })
+}
+
+fn preparing(sites: &[Site], decision: &Together) -> Option<Preparing> {
+    let target = decision.target?;
+    let waited_for = sites.iter().zip(&decision.waited_for);
+    let waited_for = waited_for.filter(|(_, waited_for)| **waited_for);
+    Some(Preparing {
+        snapshot: target.snapshot.to_string(),
+        since: second(target.since)?,
+        waiting_for: waited_for.map(|(site, _)| site.name().to_owned()).collect(),
+    })
+}
+
+fn member(site: &Site, target: Option<Sha256>) -> Member {
+    let copy = self::told(site);
+    let view = &site.view;
+    let withdrawn = view.withdrawn_before.as_ref().map(|at| at.0.as_second());
+    Member {
+        is_hub: view.place.source == Source::Upstream,
+        is_away: copy.told.is_none() && !view.not_asked(),
+        fails: target.is_some_and(|target| fails(site, &target)),
+        is_deaf: (site.unheeded()).is_some_and(|unheeded| site.now >= unheeded.is_told_at()),
+        withdrawn: match view.was_offered {
+            true => None,
+            false => withdrawn.or(Some(whole(site.now).as_second())),
+        },
+        is_routed: false,
+        copy,
+    }
+}
+
+/// A pod whose volume is empty says so, too. One that has served something before does not: it may be about to open it.
+fn told(site: &Site) -> Copy {
+    let view = &site.view;
+    let is_empty = matches!(view.answer, Some(Answer::Nothing)) && view.before.snapshot.is_none();
+    let takes_orders = (view.pod).is_some_and(|pod| pod.takes_orders && !pod.meta.deleting);
+    let copy = copy(site);
+    let empty = (is_empty && takes_orders).then(|| Told {
+        kept: orderable(site, None),
+        follows: None,
+    });
+    Copy {
+        told: copy.told.or(empty),
+        ..copy
+    }
+}
+
+/// Whether a region does not get on by itself with copying the target: its volume is at fault, or it was tried twice.
+fn fails(site: &Site, target: &Sha256) -> bool {
+    let status = &site.runs.status;
+    let last = status.last_attempt.as_ref();
+    last.is_some_and(|last| {
+        let of_it = last.copies == Some(target.to_string());
+        let again = status.consecutive_failures > 1;
+        match last.reason.outcome() {
+            Outcome::Good => false,
+            Outcome::Storage | Outcome::Manifest => of_it,
+            Outcome::Upstream | Outcome::Refused | Outcome::Cluster => of_it && again,
+        }
+    })
+}

@@ -1,0 +1,422 @@
+//! A hub, a region that follows it and one that follows that, as a model: whatever happens in whatever order, no client is
+//! taken back but by a person, nobody to whom routing leads lacks what another serves, and all ends well.
+
+use super::*;
+use crate::publication::sources::{lacks, sources};
+
+/// Snapshots that a run keeps besides those that it is told to keep.
+const KEEP: usize = 2;
+const SITES: usize = 3;
+const FOLLOWED: [Option<usize>; SITES] = [None, Some(0), Some(1)];
+
+#[derive(Debug, Clone)]
+enum Event {
+    /// The controller asks, decides and writes that down.
+    Decide,
+    /// It writes the template, or what the pod is told, or its label, as it was decided.
+    Template(usize),
+    Annotate(usize),
+    Label(usize),
+    /// Routing follows the label.
+    Route(usize),
+    /// The kubelet brings the annotation, and the server looks.
+    Look(usize),
+    /// The pod is made anew.
+    Restart(usize),
+    Reachable(usize, bool),
+    /// A run begins, as far as there is something to do; and ends, well or not.
+    Begin(usize),
+    End(usize),
+    Fail(usize),
+    /// Seconds pass.
+    Pass(i64),
+    /// A person decides.
+    Pin(Option<u8>),
+    Skip(Vec<u8>),
+}
+
+fn events() -> impl Strategy<Value = Vec<Event>> {
+    let site = 0..SITES;
+    let event = prop_oneof![
+        12 => Just(Event::Decide),
+        8 => site.clone().prop_map(Event::Template),
+        8 => site.clone().prop_map(Event::Annotate),
+        8 => site.clone().prop_map(Event::Label),
+        8 => site.clone().prop_map(Event::Route),
+        8 => site.clone().prop_map(Event::Look),
+        4 => site.clone().prop_map(Event::Restart),
+        4 => (site.clone(), any::<bool>()).prop_map(|(site, is)| Event::Reachable(site, is)),
+        12 => site.clone().prop_map(Event::Begin),
+        10 => site.clone().prop_map(Event::End),
+        3 => site.prop_map(Event::Fail),
+        4 => (1..400i64).prop_map(Event::Pass),
+        1 => prop::option::of(1..12u8).prop_map(Event::Pin),
+        1 => prop::collection::vec(1..12u8, 0..3).prop_map(Event::Skip),
+    ];
+    prop::collection::vec(event, 0..160)
+}
+
+/// One region: its volume, its pod, and what the controller wrote for it.
+#[derive(Debug, Default)]
+struct Site {
+    /// By number, oldest first.
+    kept: Vec<u8>,
+    /// What a run settled.
+    settled: Option<Order>,
+    /// What the server follows since it was started.
+    follows: Option<Order>,
+    annotation: Option<Order>,
+    label: bool,
+    template: (Option<Order>, bool),
+    /// Whether routing leads to it.
+    routed: bool,
+    unreachable: bool,
+    fails: bool,
+    run: Option<Run>,
+}
+
+/// A run that goes on.
+#[derive(Debug)]
+struct Run {
+    keep: Vec<u8>,
+    order: Option<Order>,
+    /// What it copies, and from whom; none where it fetches.
+    copies: Option<(u8, usize)>,
+}
+
+struct World {
+    sites: Vec<Site>,
+    standing: Standing,
+    orders: Vec<Option<Order>>,
+    withdrawn: Vec<Option<i64>>,
+    pinned: String,
+    skip: Vec<String>,
+    newest: u8,
+    now: i64,
+    /// Whether a person decided something, so that a server may go back.
+    meddled: bool,
+}
+
+fn number(id: &Sha256) -> u8 {
+    id.0[0]
+}
+
+impl Site {
+    fn look(&mut self) {
+        let keeps = |id: &Sha256| self.kept.contains(&number(id));
+        self.follows = Order::next(self.follows, self.annotation, keeps);
+    }
+
+    fn restart(&mut self) {
+        (self.annotation, self.label) = self.template;
+        self.follows = self.settled;
+        self.routed = false;
+        self.look();
+    }
+
+    fn serves(&self) -> Option<u8> {
+        self.follows.map(|order| number(&order.snapshot))
+    }
+
+    fn told(&self) -> Option<Told> {
+        // What a run may drop before it ends may not be ordered meanwhile.
+        let stays = |n: &&u8| self.run.as_ref().is_none_or(|run| run.keep.contains(n));
+        let kept = self.kept.iter().filter(stays).copied().map(kept).collect();
+        let follows = self.follows;
+        (!self.unreachable).then_some(Told { kept, follows })
+    }
+}
+
+impl World {
+    fn new() -> World {
+        World {
+            sites: (0..SITES).map(|_| Site::default()).collect(),
+            standing: Standing {
+                decided: Decided {
+                    epoch: 0,
+                    snapshot: None,
+                    pinned: false,
+                },
+                target: None,
+            },
+            orders: vec![None; SITES],
+            withdrawn: vec![Some(0); SITES],
+            pinned: String::new(),
+            skip: Vec::new(),
+            newest: 0,
+            now: 0,
+            meddled: false,
+        }
+    }
+
+    fn members(&self) -> Vec<Member> {
+        let sites = self.sites.iter().enumerate();
+        let members = sites.map(|(at, site)| Member {
+            copy: Copy {
+                order: self.orders[at],
+                told: site.told(),
+            },
+            is_hub: at == 0,
+            is_away: site.unreachable,
+            fails: site.fails,
+            is_deaf: false,
+            withdrawn: self.withdrawn[at],
+            is_routed: site.routed || site.label || site.template.1,
+        });
+        members.collect()
+    }
+
+    fn decide(&mut self) -> Together {
+        let known: Vec<Known> = (1..=self.newest)
+            .map(|n| Known {
+                id: id(n),
+                created: i64::from(n),
+            })
+            .collect();
+        let wish = Wish {
+            pinned: &self.pinned,
+            skip: &self.skip,
+        };
+        let clock = Clock {
+            now: self.now,
+            patience: PATIENCE,
+        };
+        let together = decide(&self.standing, &wish, &known, &self.members(), clock);
+        let made = |standing: &Standing| standing.decided.snapshot.as_ref().map(number);
+        let next = Standing {
+            decided: together.decision.decided.clone(),
+            target: together.target,
+        };
+        assert!(
+            made(&next) >= made(&self.standing) || self.meddled,
+            "{next:?} after {:?}",
+            self.standing
+        );
+        let offered = |withdrawn: &[Option<i64>]| withdrawn.iter().any(Option::is_none);
+        assert!(
+            !offered(&self.withdrawn) || offered(&together.withdrawn) || self.meddled,
+            "all were withdrawn"
+        );
+        self.standing = next;
+        self.orders.clone_from(&together.decision.orders);
+        self.withdrawn.clone_from(&together.withdrawn);
+        together
+    }
+
+    fn begin(&mut self, at: usize) {
+        if self.sites[at].run.is_some() || self.sites[at].unreachable {
+            return;
+        }
+        let members = self.members();
+        let copies = match FOLLOWED[at] {
+            None => None,
+            Some(_) => {
+                let Some(wanted) = lacks(&self.standing, &members[at]) else {
+                    return;
+                };
+                let from = sources(&wanted, &members, &FOLLOWED, at);
+                let Some(from) = from.first() else {
+                    return;
+                };
+                Some((number(&wanted), *from))
+            }
+        };
+        let copied = self.sites.iter().filter_map(|site| site.run.as_ref()?.copies);
+        let copied: Vec<u8> = copied.chain(copies).map(|(n, _)| n).collect();
+        let next = self.standing.target.map(|target| target.snapshot);
+        let decided = next.into_iter().chain(self.standing.decided.snapshot);
+        let decided: Vec<u8> = decided.map(|id| number(&id)).collect();
+        let order = self.orders[at];
+        let site = &mut self.sites[at];
+        let newest = site.kept.iter().rev().take(KEEP).copied();
+        let ordered = [order, site.follows, site.settled, site.annotation];
+        let ordered = ordered.into_iter().chain([site.template.0]).flatten();
+        let ordered = ordered.map(|order| number(&order.snapshot));
+        let keep = newest.chain(ordered).chain(copied).chain(decided);
+        site.run = Some(Run {
+            keep: keep.collect(),
+            order,
+            copies,
+        });
+    }
+
+    fn end(&mut self, at: usize) {
+        let Some(run) = self.sites[at].run.take() else {
+            return;
+        };
+        let new = match run.copies {
+            None => {
+                self.newest += 1;
+                self.newest
+            }
+            Some((copied, from)) => {
+                let source = &self.sites[from];
+                assert!(source.kept.contains(&copied), "{from} dropped {copied}");
+                copied
+            }
+        };
+        let site = &mut self.sites[at];
+        let keeps = |id: &Sha256| site.kept.contains(&number(id));
+        site.settled = Order::next(site.settled, run.order, keeps);
+        site.kept.retain(|n| run.keep.contains(n));
+        site.kept.push(new);
+        site.kept.sort_unstable();
+        site.kept.dedup();
+        site.fails = false;
+    }
+
+    fn happens(&mut self, event: Event) {
+        let before: Vec<_> = self.sites.iter().map(Site::serves).collect();
+        let template = |world: &World, at: usize| (world.orders[at], world.withdrawn[at].is_none());
+        match event {
+            Event::Decide => drop(self.decide()),
+            Event::Template(at) => self.sites[at].template = template(self, at),
+            // Never before the template: a pod that is made anew must not be told less than the one before.
+            Event::Annotate(at) if self.sites[at].template == template(self, at) => {
+                self.sites[at].annotation = self.orders[at]
+            }
+            Event::Label(at) if self.sites[at].template == template(self, at) => {
+                self.sites[at].label = self.withdrawn[at].is_none()
+            }
+            Event::Annotate(_) | Event::Label(_) => {}
+            Event::Route(at) => self.sites[at].routed = self.sites[at].label,
+            Event::Look(at) => self.sites[at].look(),
+            Event::Restart(at) => self.sites[at].restart(),
+            Event::Reachable(at, is) => self.sites[at].unreachable = !is,
+            Event::Begin(at) => self.begin(at),
+            Event::End(at) => self.end(at),
+            Event::Fail(at) => {
+                if self.sites[at].run.take().is_some() {
+                    self.sites[at].fails = true;
+                }
+            }
+            Event::Pass(seconds) => self.now += seconds,
+            Event::Pin(n) => {
+                self.pinned = n.map_or_else(String::new, |n| id(n).to_string());
+                self.meddled = true;
+            }
+            Event::Skip(all) => {
+                self.skip = all.into_iter().map(|n| id(n).to_string()).collect();
+                self.meddled = true;
+            }
+        }
+        self.is_safe(&before);
+    }
+
+    fn is_safe(&self, before: &[Option<u8>]) {
+        let newest = self.sites.iter().filter_map(Site::serves).max();
+        for (at, site) in self.sites.iter().enumerate() {
+            let serves = site.serves();
+            assert!(
+                serves >= before[at] || self.meddled,
+                "taken back from {before:?}: {site:?}"
+            );
+            assert!(
+                serves.is_none_or(|n| site.kept.contains(&n)),
+                "dropped: {site:?}"
+            );
+            let stuck = self.withdrawn[at].is_some_and(|at| self.now >= at + ROUTING_PATIENCE);
+            let lacks = newest.filter(|n| !site.kept.contains(n));
+            assert!(
+                lacks.is_none() || !site.routed || stuck || self.meddled,
+                "routing leads to {at}, which lacks {lacks:?}: {site:?}"
+            );
+        }
+    }
+
+    /// The controller and Kubernetes do what they have to.
+    fn round(&mut self) {
+        self.now += 1;
+        self.decide();
+        for at in 0..SITES {
+            let all = [Event::Template, Event::Annotate, Event::Label];
+            let all = all.into_iter().chain([Event::Route, Event::Look]);
+            for event in all {
+                self.happens(event(at));
+            }
+        }
+    }
+
+    /// All goes well for a while.
+    fn settle(&mut self) {
+        for site in &mut self.sites {
+            (site.unreachable, site.fails) = (false, false);
+        }
+        self.end(0);
+        for _ in 0..24 {
+            self.round();
+            for at in 1..SITES {
+                self.begin(at);
+                self.happens(Event::End(at));
+            }
+        }
+    }
+
+    fn is_well(&mut self) {
+        let before = self.standing.clone();
+        let together = self.decide();
+        assert_eq!(self.standing, before, "it does not come to rest");
+        let served = self.standing.decided.snapshot.as_ref().map(number);
+        let skipped = |n: &&u8| self.skip.contains(&id(**n).to_string());
+        let fulfilled = together.decision.unfulfilled.is_none();
+        if self.pinned.is_empty() {
+            let hubs = self.sites[0].kept.iter().rfind(|n| !skipped(n)).copied();
+            assert!(served >= hubs || !fulfilled, "{served:?} and not {hubs:?}");
+        }
+        for (at, site) in self.sites.iter().enumerate() {
+            // The hub copies from nobody.
+            let can = FOLLOWED[at].is_some() || served.is_some_and(|n| site.kept.contains(&n));
+            if can && served.is_some() && fulfilled {
+                assert_eq!(site.serves(), served, "{at}: {site:?} {:?}", self.standing);
+                let offered = site.routed && self.withdrawn[at].is_none();
+                assert!(offered, "{at}: {site:?}");
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 3000, max_shrink_iters: 20_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn nobody_is_taken_back_nobody_routed_lacks_anything_and_all_ends_well(events in events()) {
+        let mut world = World::new();
+        for event in events {
+            world.happens(event);
+        }
+        world.settle();
+        world.is_well();
+    }
+}
+
+/// An upstream that publishes every two seconds, and regions that copy for five: what the hub has goes on, and what is
+/// served does too.
+#[test]
+fn a_fast_upstream_starves_nobody() {
+    let mut world = World::new();
+    let mut begun = [0; SITES];
+    let mut publications = Vec::new();
+    for second in 0..240 {
+        world.round();
+        for (at, begun) in begun.iter_mut().enumerate() {
+            let takes = if at == 0 { 2 } else { 5 };
+            match world.sites[at].run {
+                None => {
+                    world.begin(at);
+                    *begun = second;
+                }
+                Some(_) if second >= *begun + takes => world.happens(Event::End(at)),
+                Some(_) => {}
+            }
+        }
+        let served = world.standing.decided.snapshot;
+        if publications.last() != Some(&served) {
+            publications.push(served);
+        }
+    }
+    assert!(publications.len() > 240 / 20, "{publications:?}");
+    for site in &world.sites {
+        let behind = world.newest - site.serves().unwrap();
+        assert!(site.routed && behind < 12, "{behind} behind: {site:?}");
+    }
+}

@@ -1,0 +1,406 @@
+//! Regions that follow another: what they copy, and that all publish together.
+
+use fleet_api::{PublicationPhase, RegionState, labels};
+use fleet_plan::{Object, Turn, Write};
+use fleet_types::documents::Report;
+use k8s_openapi::api::batch::v1::Job;
+use serde_json::json;
+
+use super::serving;
+use crate::model::{INDEX, World, digest, render};
+
+const FIRST: u8 = 0xaa;
+const SECOND: u8 = 0xbb;
+
+fn id(byte: u8) -> String {
+    digest(byte).to_string()
+}
+
+/// One that fetches, one that follows it, and one that follows that.
+fn three() -> World {
+    serving(&["eu", "us<eu", "asia<us"])
+}
+
+fn served(world: &World) -> Vec<Option<String>> {
+    let regions = world.mirror.spec.regions.iter();
+    let child = |name: &str| fleet_plan::names::child_name("debian", name);
+    let stores = regions.map(|region| &world.stores[&format!("{}-0", child(&region.name))]);
+    stores.map(|store| store.snapshot.clone()).collect()
+}
+
+/// The hub has prepared one more.
+fn hub_prepares(world: &mut World, byte: u8) {
+    world.request(&format!("one more: {byte}"));
+    world.step();
+    world.pass(10);
+    let report = Report {
+        snapshot: Some(id(byte)),
+        ..world.report("Prepared")
+    };
+    world.end_run(&report);
+    for _ in 0..3 {
+        step(world);
+    }
+}
+
+fn step(world: &mut World) {
+    world.step();
+    world.kubernetes();
+}
+
+fn jobs(writes: &[Write]) -> Vec<Job> {
+    let jobs = writes.iter().filter_map(|write| match write {
+        Write::Create(Object::Job(job)) => Some((**job).clone()),
+        _ => None,
+    });
+    jobs.collect()
+}
+
+fn running(world: &World) -> Vec<String> {
+    let jobs = world.objects.jobs.iter().filter(|job| job.end.is_none());
+    jobs.map(|job| job.meta.region().unwrap().to_owned()).collect()
+}
+
+fn withdrawn(world: &World) -> Vec<String> {
+    let regions = world.status().regions.into_iter();
+    let out = regions.filter(|region| region.withdrawn_at.is_some());
+    out.map(|region| region.name).collect()
+}
+
+fn routed(world: &World) -> usize {
+    let service = fleet_plan::names::mirror_name("debian");
+    let slices = world.objects.slices.iter();
+    let of_all = slices.filter(|slice| slice.service() == Some(&service));
+    of_all.map(|slice| slice.pods.len()).sum()
+}
+
+fn phase(world: &World) -> PublicationPhase {
+    world.status().publication.unwrap().phase.unwrap()
+}
+
+#[test]
+fn the_first_snapshot_comes_to_all_regions_by_one_run_that_fetches() {
+    let world = three();
+    assert_eq!(served(&world), vec![Some(id(FIRST)); 3]);
+    assert_eq!(withdrawn(&world), [""; 0]);
+    assert_eq!((routed(&world), phase(&world)), (3, PublicationPhase::Published));
+    let status = world.status();
+    assert_eq!(status.state.as_deref(), Some("Serving"));
+    assert_eq!(status.snapshots[0].index, Some(INDEX.to_string()));
+    let roles = status.regions.iter().map(|region| format!("{:?}", region.role.unwrap()));
+    assert_eq!(roles.collect::<Vec<_>>(), ["Hub", "Edge", "Edge"]);
+}
+
+#[test]
+fn a_run_that_follows_gets_no_keyring_no_credentials_and_no_turn() {
+    let mut world = three();
+    hub_prepares(&mut world, SECOND);
+    world.objects.jobs.clear();
+    world.mirror.status.as_mut().unwrap().regions[1].replicas[0].current_run = None;
+    world.line.running = Some("another Mirror".to_owned());
+    let plan = world.plan();
+    let [job] = jobs(&plan.writes).try_into().unwrap();
+    let labels = job.metadata.labels.as_ref().unwrap();
+    assert!(!labels.contains_key(labels::UPSTREAM));
+    assert_eq!(labels[labels::FOLLOWS], "eu");
+    assert_eq!(job.metadata.annotations.as_ref().unwrap()[labels::COPIES], id(SECOND));
+    let pod = job.spec.unwrap().template.spec.unwrap();
+    let volumes = serde_json::to_string(&pod.volumes).unwrap();
+    let names: Vec<_> = pod.volumes.iter().flatten().map(|volume| volume.name.as_str()).collect();
+    assert_eq!(names, ["data", "run"], "{volumes}");
+    assert!(!volumes.contains("secret") && !volumes.contains("configMap"), "{volumes}");
+    let arguments = pod.containers[0].args.clone().unwrap();
+    let after = |flag: &str| {
+        let at = arguments.iter().position(|argument| argument == flag);
+        arguments[at.unwrap() + 1].clone()
+    };
+    let hub = fleet_plan::names::child_name("debian", "eu");
+    let url = format!("http://{hub}.ns.svc:8081/.mirrorfleet/follow/debian");
+    assert_eq!(after("--follow"), url);
+    assert_eq!(after("--snapshot"), id(SECOND));
+    assert_eq!(after("--index"), INDEX.to_string());
+    assert!(after("--confirmed").starts_with("2026-01-01T10:"));
+    let keep = after("--keep");
+    assert!(keep.contains(&id(FIRST)) && keep.contains(&id(SECOND)), "{keep}");
+    assert!(!arguments.contains(&"--refs".to_owned()));
+    assert_eq!(plan.turn, Turn::Idle, "the Upstream is not asked");
+}
+
+#[test]
+fn nothing_is_served_before_all_have_it_and_the_hub_goes_one_ahead() {
+    let mut world = three();
+    hub_prepares(&mut world, SECOND);
+    assert_eq!(served(&world), vec![Some(id(FIRST)); 3]);
+    assert_eq!(running(&world), ["us"], "asia takes it from us");
+    assert_eq!(phase(&world), PublicationPhase::Preparing);
+    let preparing = world.status().publication.unwrap().preparing.unwrap();
+    assert_eq!(preparing.snapshot, id(SECOND));
+    assert_eq!(preparing.waiting_for, ["us", "asia"]);
+    // The upstream goes on, and the target stays. No run of the hub gives it up.
+    world.request("another");
+    step(&mut world);
+    let mut jobs = world.objects.jobs.iter();
+    let fetching = jobs.find(|job| job.meta.region() == Some("eu") && job.end.is_none());
+    let keep = fetching.unwrap().meta.annotation(labels::KEEP).unwrap();
+    assert!(keep.contains(&id(SECOND)), "{keep}");
+    world.settle();
+    assert_eq!(served(&world), vec![Some(id(SECOND)); 3]);
+    assert_eq!(withdrawn(&world), [""; 0]);
+}
+
+#[test]
+fn a_region_that_cannot_be_asked_is_left_out_first_and_comes_back() {
+    let mut world = three();
+    world.away = vec!["asia".to_owned()];
+    hub_prepares(&mut world, SECOND);
+    let report = world.report("Prepared");
+    world.end_run(&report);
+    // The decision to leave it out, the template and the label, and only then the orders.
+    world.step();
+    assert_eq!(withdrawn(&world), ["asia"]);
+    assert_eq!(served(&world), vec![Some(id(FIRST)); 3]);
+    let plan = world.plan();
+    let orders = plan.writes.iter().any(|write| matches!(write, Write::Order { .. }));
+    assert!(!orders, "{}", render(&plan));
+    assert!(
+        plan.writes.iter().any(|write| matches!(write, Write::Label { .. })),
+        "{}",
+        render(&plan)
+    );
+    for _ in 0..5 {
+        step(&mut world);
+    }
+    assert_eq!(served(&world)[..2], vec![Some(id(SECOND)); 2]);
+    assert_eq!(served(&world)[2], Some(id(FIRST)));
+    assert_eq!(routed(&world), 2);
+    let region = &world.status().regions[2];
+    assert_eq!(region.state, RegionState::Unknown);
+    world.away.clear();
+    step(&mut world);
+    assert_eq!(world.status().regions[2].state, RegionState::Joining);
+    assert_eq!(world.status().state.as_deref(), Some("Serving,Joining"));
+    assert_eq!(world.condition("Reconciling").unwrap().1, "Joining");
+    world.settle();
+    assert_eq!(served(&world), vec![Some(id(SECOND)); 3]);
+    assert_eq!((routed(&world), withdrawn(&world).len()), (3, 0));
+}
+
+#[test]
+fn a_slow_region_has_its_patience_and_a_full_one_none() {
+    let mut world = three();
+    world.edit("/spec", {
+        let mut spec = serde_json::to_value(&world.mirror.spec).unwrap();
+        spec["rollout"] = json!({"patience": "10m"});
+        spec
+    });
+    hub_prepares(&mut world, SECOND);
+    world.pass(590);
+    step(&mut world);
+    assert_eq!(withdrawn(&world), [""; 0]);
+    world.pass(20);
+    step(&mut world);
+    assert_eq!(withdrawn(&world), ["us", "asia"]);
+    for _ in 0..4 {
+        step(&mut world);
+    }
+    assert_eq!(served(&world)[0], Some(id(SECOND)));
+    assert_eq!(running(&world), ["us"], "its copy goes on");
+    world.settle();
+    assert_eq!(served(&world), vec![Some(id(SECOND)); 3]);
+    hub_prepares(&mut world, 0xcc);
+    let full = world.report("StorageFull");
+    world.end_run(&full);
+    for _ in 0..6 {
+        step(&mut world);
+    }
+    assert_eq!(withdrawn(&world), ["us"]);
+    assert_eq!(running(&world), ["asia"], "it goes round us");
+    assert_eq!(world.condition("StorageReady").unwrap().1, "StorageFull");
+}
+
+#[test]
+fn a_copy_that_fails_is_tried_again_for_ever_and_at_once_where_another_source_may_help() {
+    let mut world = three();
+    hub_prepares(&mut world, SECOND);
+    let report = world.report("SnapshotGone");
+    world.end_run(&report);
+    step(&mut world);
+    assert_eq!(running(&world), [""; 0]);
+    world.pass(6);
+    step(&mut world);
+    assert_eq!(running(&world), ["us"]);
+    for _ in 0..8 {
+        let report = world.report("SyncInterrupted");
+        world.end_run(&report);
+        step(&mut world);
+        world.now = world.plan().wake_at.unwrap();
+        let waited = running(&world);
+        step(&mut world);
+        while !running(&world).contains(&"us".to_owned()) {
+            world.now = world.plan().wake_at.unwrap();
+            step(&mut world);
+        }
+        drop(waited);
+    }
+    let attempt = world.status().regions[1].replicas[0].last_attempt.clone().unwrap();
+    assert!(attempt.retry > 5, "{attempt:?}");
+    assert_eq!(attempt.copies, Some(id(SECOND)));
+}
+
+#[test]
+fn a_region_copies_a_pinned_snapshot_that_it_lacks_from_whoever_has_it() {
+    let mut world = three();
+    hub_prepares(&mut world, SECOND);
+    world.settle();
+    // Only asia still has the first.
+    for (pod, store) in &mut world.stores {
+        if !pod.contains("asia") {
+            store.kept.retain(|kept| kept.id == digest(SECOND));
+        }
+    }
+    world.edit("/spec/snapshots", json!({"pinned": &id(FIRST)[..12]}));
+    for _ in 0..3 {
+        step(&mut world);
+    }
+    assert_eq!(served(&world)[2], Some(id(FIRST)), "at once where it is");
+    assert_eq!(withdrawn(&world), ["eu", "us"]);
+    assert_eq!(running(&world), ["us"], "the hub copies from nobody");
+    world.settle();
+    assert_eq!(served(&world)[1..], vec![Some(id(FIRST)); 2]);
+    assert_eq!(withdrawn(&world), ["eu"]);
+    world.edit("/spec/snapshots", json!({"pinned": ""}));
+    world.settle();
+    assert_eq!(served(&world), vec![Some(id(SECOND)); 3]);
+}
+
+#[test]
+fn from_one_source_four_copy_at_once_and_from_all_together_so_many_as_the_cluster_lets() {
+    let edges = ["a<eu", "b<eu", "c<eu", "d<eu", "e<eu", "f<eu"];
+    let regions: Vec<&str> = std::iter::once("eu").chain(edges).collect();
+    let mut world = serving(&regions);
+    hub_prepares(&mut world, SECOND);
+    assert_eq!(running(&world).len(), 4);
+    assert_eq!(world.plan().copies, 4);
+    assert!(world.plan().wake_at.is_some());
+    let report = world.report("Prepared");
+    world.end_run(&report);
+    step(&mut world);
+    assert_eq!(running(&world).len(), 4);
+    let mut world = serving(&regions);
+    world.copies_elsewhere = 62;
+    hub_prepares(&mut world, SECOND);
+    assert_eq!(running(&world).len(), 2);
+}
+
+#[test]
+fn what_the_hub_confirms_is_handed_down_without_a_run_for_each() {
+    let mut world = three();
+    let success = |world: &World, at: usize| {
+        let replica = world.status().regions[at].replicas[0].clone();
+        replica.last_success.unwrap().0
+    };
+    let before = success(&world, 2);
+    world.request("look");
+    step(&mut world);
+    world.pass(30);
+    let report = world.report("Unchanged");
+    world.end_run(&report);
+    world.step();
+    world.step();
+    assert!(success(&world, 2) > before);
+    assert_eq!(success(&world, 2), success(&world, 0));
+    assert_eq!(world.objects.jobs.len(), 0, "no run was needed");
+    let status = world.status();
+    assert_eq!(status.last_sync_time.unwrap().0, success(&world, 0));
+    // What a mirror tells of itself is written by runs: twice within the objective.
+    world.edit("/spec/sync/schedule", json!("0 0 1 1 *"));
+    world.settle();
+    let renewed = |world: &mut World| {
+        step(world);
+        running(world)
+    };
+    world.pass(2 * 3600);
+    assert_eq!(renewed(&mut world), [""; 0]);
+    world.pass(3600 + 60);
+    assert_eq!(renewed(&mut world), ["us", "asia"]);
+}
+
+#[test]
+fn regions_go_on_copying_while_the_upstream_is_left_alone() {
+    let mut world = three();
+    hub_prepares(&mut world, SECOND);
+    world.edit("/spec/suspend", json!(true));
+    world.settle();
+    assert_eq!(served(&world), vec![Some(id(SECOND)); 3]);
+}
+
+#[test]
+fn a_request_is_answered_by_the_hub_alone() {
+    let mut world = three();
+    world.request("now");
+    step(&mut world);
+    assert_eq!(running(&world), ["eu"]);
+    assert_eq!(world.status().last_handled_sync_request.as_deref(), Some("now"));
+}
+
+#[test]
+fn regions_that_follow_wrongly_say_what_to_change() {
+    for (regions, words) in [
+        (json!([{"name": "eu"}, {"name": "us", "follows": "mars"}]), "names another region"),
+        (json!([{"name": "eu"}, {"name": "us", "follows": "us"}]), "names another region"),
+        (
+            json!([{"name": "eu"}, {"name": "a", "follows": "b"}, {"name": "b", "follows": "a"}]),
+            "circle",
+        ),
+        (
+            json!([{"name": "eu"}, {"name": "a", "follows": "eu"}, {"name": "b", "follows": "a"}, {"name": "c", "follows": "b"}]),
+            "one step or two",
+        ),
+        (json!([{"name": "eu"}, {"name": "us"}, {"name": "a", "follows": "eu"}]), "exactly one"),
+    ] {
+        let mut world = World::new(&["eu"]);
+        world.edit("/spec/regions", regions);
+        let plan = world.plan();
+        assert!(plan.writes.is_empty());
+        let status = plan.status;
+        let stalled = status.conditions.iter().find(|it| it.type_ == "Stalled").unwrap();
+        assert!(stalled.message.contains(words), "{}", stalled.message);
+    }
+}
+
+#[test]
+fn the_service_of_all_regions_comes_and_goes_with_the_first_that_follows() {
+    let mut world = serving(&["eu", "us"]);
+    let name = fleet_plan::names::mirror_name("debian");
+    let there = |world: &World| world.objects.services.iter().any(|it| it.meta.name == name);
+    assert!(!there(&world));
+    world.edit("/spec/regions", json!([{"name": "eu"}, {"name": "us", "follows": "eu"}]));
+    world.settle();
+    assert!(there(&world));
+    assert_eq!(routed(&world), 2);
+    world.edit("/spec/regions", json!([{"name": "eu"}, {"name": "us"}]));
+    world.settle();
+    assert!(!there(&world));
+}
+
+#[test]
+fn a_region_may_have_a_volume_of_its_own_size_and_class() {
+    let mut world = World::new(&["eu"]);
+    let own = json!({"size": "3Ti", "storageClassName": "fast"});
+    world.edit("/spec/regions", json!([{"name": "eu"}, {"name": "us", "follows": "eu", "storage": own}]));
+    let classes: Vec<Option<String>> = (world.plan().writes.iter())
+        .filter_map(|write| match write {
+            Write::Create(Object::Claim(claim)) => claim.spec.clone(),
+            _ => None,
+        })
+        .map(|claim| claim.storage_class_name)
+        .collect();
+    assert_eq!(classes, [None, Some("fast".to_owned())]);
+    world.settle();
+    let claim = |region: &str| {
+        let mut claims = world.objects.claims.iter();
+        claims.find(|claim| claim.meta.region() == Some(region)).unwrap().clone()
+    };
+    assert_eq!(claim("eu").requested, Some(100 << 30));
+    assert_eq!(claim("us").requested, Some(3 << 40));
+}
