@@ -5,7 +5,7 @@ from __future__ import annotations
 import machine
 from places import PAGE
 from results import Figure, Result
-from works import ALL, ARCH, CHECKS, MEMORY, OURS, SERVE, SWITCH, SYNC, Work
+from works import ALL, ARCH, CHECKS, FOLLOW, MEMORY, OURS, SERVE, SWITCH, SYNC, Work
 
 HEAD = """# Benchmarks
 
@@ -32,6 +32,8 @@ SECTIONS = (
     ("Copying", SYNC, "Seconds; less is better."),
     ("Copying Arch Linux", ARCH, "Seconds; less is better. A repository of pacman with a signature beside each package, "
      "as large as the packages above. rsync is what the distribution prescribes; neither it nor lftp verifies anything."),
+    ("Copying between regions", FOLLOW, "Seconds; less is better. mirrorfleet copies what another mirrorfleet serves to those that follow it, from an "
+     "index that somebody vouches for; rsync copies the tree of the same archive, and verifies nothing."),
     ("Memory", MEMORY, "MiB of the largest process at its peak; less is better."),
     ("Switching", SWITCH, "Milliseconds; less is better. Nobody else has this: the others change files one by one while they are served."),
     ("Serving", SERVE, "The server on one core and the client (wrk, for h2 h2load) on the other; one connection, which measures wake-ups more than anything "

@@ -25,6 +25,7 @@ import machine
 import results
 import works
 from distribution import locked
+from following import following
 from large import memory_works
 from page import tables, write_page
 from processes import Failed
@@ -52,6 +53,7 @@ def measure(bench: Bench, wanted: set[str]) -> dict[str, list[Figure]]:
         figures["memory-20000"] = peak(figures["cold-20000"])
     figures |= again(bench, wanted)
     figures |= of_arch(bench, wanted)
+    figures |= following(bench, wanted)
     if "relay" in wanted:
         print("relay", flush=True)
         figures["relay"] = relay_cost(bench)

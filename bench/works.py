@@ -98,6 +98,16 @@ ARCH = (
     Work("arch-changed-2000-50ms", "1 % changed, 2,000 packages, 50 ms round trip", "s", Target("≤ 0.7 of rsync", "rsync", 0.7),
          "The same far away."),
 )
+FOLLOW = (
+    Work("follow-cold-20000", "a region copies another, 20,000 packages, no delay", "s", Target("≤ 1.1 of rsync", "rsync", 1.1),
+         "Both read one tree and write another on the same disk; here every byte is hashed, and durable before the run ends."),
+    Work("follow-cold-20000-50ms", "a region copies another, 20,000 packages, 50 ms round trip", "s", Target("≤ 0.9 of rsync", "rsync", 0.9),
+         "A connection, the index, and then all content on eight connections: nothing else is asked for."),
+    Work("follow-changed-20000", "a region copies another, 1 % changed, 20,000 packages", "s", Target("≤ 0.7 of rsync", "rsync", 0.7),
+         "The index as a whole, and what is new; rsync compares both trees."),
+    Work("follow-changed-20000-50ms", "a region copies another, 1 % changed, 20,000 packages, 50 ms round trip", "s", Target("≤ 0.7 of rsync", "rsync", 0.7),
+         "The same far away."),
+)
 MEMORY = (
     Work("memory-20000", "peak memory, first copy of 20,000 packages", "MiB", Target("≤ 48 MiB", bound=48),
          "The largest process of each; apt-mirror starts twenty more beside it."),
@@ -146,4 +156,4 @@ CHECKS = (
     Work("relay", "first copy, 20,000 packages, through the relay without delay", "s", Target("the relay costs < 15 %", "without the relay", 1.15),
          "Whether the relay that adds the round trips distorts what is measured through it."),
 )
-ALL = {work.name: work for work in (*SYNC, *ARCH, *MEMORY, *SWITCH, *SERVE, *CHECKS)}
+ALL = {work.name: work for work in (*SYNC, *ARCH, *FOLLOW, *MEMORY, *SWITCH, *SERVE, *CHECKS)}

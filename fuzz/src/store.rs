@@ -80,5 +80,6 @@ fn meta() -> SnapshotMeta {
         bytes: 0,
         links: BTreeMap::from([("dists/stable".to_owned(), "dists/trixie".to_owned())]),
         openings: BTreeMap::from([("dists/trixie/InRelease".to_owned(), true)]),
+        clocks: BTreeMap::new(),
     }
 }

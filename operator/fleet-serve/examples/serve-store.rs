@@ -40,6 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         orders: None,
         listen: address.parse()?,
         metrics_listen: None,
+        follow_listen: None,
         tls: arguments
             .next()
             .zip(arguments.next())
@@ -98,6 +99,7 @@ fn fill(store: &Path, tree: &Path) -> Result<(), Box<dyn Error>> {
         bytes: 0,
         links: BTreeMap::new(),
         openings: BTreeMap::new(),
+        clocks: BTreeMap::new(),
     })?;
     writer.publish(&prepared.id, 1)?;
     fs::create_dir_all(tree.parent().unwrap_or(tree))?;

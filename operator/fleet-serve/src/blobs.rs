@@ -86,6 +86,16 @@ impl Blob {
             .is_ok_and(|about| (about.ino(), about.len()) == (self.inode, self.size))
     }
 
+    /// What identifies these bytes where they are asked for by their digest, and no date matters.
+    pub fn by_digest(&self) -> Validators {
+        Validators {
+            etag: self.etag.clone(),
+            modified: i64::MIN,
+            last_modified: None,
+            size: self.size,
+        }
+    }
+
     /// What identifies these bytes under a path with this mtime (Unix seconds).
     pub fn validators(&self, modified: i64) -> Validators {
         let date = || (modified, http_date(modified));

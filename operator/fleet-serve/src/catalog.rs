@@ -104,6 +104,13 @@ impl Catalog {
         self.known().served.clone()
     }
 
+    /// The mirror of this name.
+    pub fn named(&self, name: &str) -> Option<Arc<ServedMirror>> {
+        let known = self.known();
+        let mut served = known.served.iter();
+        served.find(|mirror| mirror.name() == name).cloned()
+    }
+
     /// The mirror with the longest serving path that holds `candidate`, and what remains of it.
     pub fn find<'a>(
         &self,

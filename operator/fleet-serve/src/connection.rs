@@ -22,11 +22,10 @@ use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use crate::answer::Answer;
+use crate::answer::{Answer, Counted};
 use crate::asked::{Asked, NeedsDisk};
 use crate::body::{self, InFlight, prepare};
 use crate::catalog::Catalog;
-use crate::handler;
 use crate::http2::{self, Answers, Limits};
 use crate::limits::{HEAD_TIMEOUT, MAX_HEAD_BYTES, MAX_HEADERS, STALL_TIMEOUT};
 use crate::plain;
@@ -35,9 +34,13 @@ use crate::transaction::{Way, is_host_clear};
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// The main listener.
+/// What answers the requests of a listener; always, where it may block.
+pub type Respond = fn(&Catalog, Asked<'_>) -> Result<Counted, NeedsDisk>;
+
+/// A listener.
 pub struct HttpServer {
     pub catalog: Arc<Catalog>,
+    pub respond: Respond,
     pub tls: Option<TlsAcceptor>,
     /// How long requests may take to end once the server was told to stop.
     pub drain: Duration,
@@ -115,7 +118,7 @@ impl HttpServer {
         // Only latency is at stake.
         let _ = stream.set_nodelay(true);
         match self.tls.clone() {
-            None => plain::serve(self.catalog.clone(), stream, seat).await,
+            None => plain::serve(self.catalog.clone(), self.respond, stream, seat).await,
             // Apart, so that a connection without TLS has no room for what one with it needs.
             Some(acceptor) => Box::pin(self.encrypted(acceptor, stream, seat, shutdown)).await,
         }
@@ -213,7 +216,7 @@ impl Answering {
             version => is_host_clear(&head.headers, version == Version::HTTP_10),
         };
         let counted = match is_clear {
-            true => handler::answer(
+            true => (self.0.respond)(
                 catalog,
                 Asked {
                     method: &head.method,
@@ -262,6 +265,7 @@ mod tests {
     use tokio::sync::Semaphore;
 
     use super::*;
+    use crate::handler;
 
     const PATIENCE: Duration = Duration::from_secs(50);
     const REQUEST: &[u8] = b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -277,6 +281,7 @@ mod tests {
         let data = tempfile::tempdir().unwrap().keep();
         let server = HttpServer {
             catalog: Arc::new(Catalog::new(data, None, metrics, 16)),
+            respond: handler::answer,
             tls: None,
             drain: Duration::ZERO,
             connections,

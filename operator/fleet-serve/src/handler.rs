@@ -61,13 +61,13 @@ pub fn status_answer(catalog: &Catalog, path: &str, audience: Audience) -> Optio
             Audience::Operators => status::answer(&read().collect::<Vec<MirrorStatus>>()),
         });
     }
-    let Some(mirror) = served.iter().find(|mirror| mirror.name() == rest.path) else {
+    let Some(mirror) = catalog.named(&rest.path) else {
         return Some(Answer::text(
             StatusCode::NOT_FOUND,
             "no mirror of this name is served here",
         ));
     };
-    let status = status::read(mirror);
+    let status = status::read(&mirror);
     Some(match audience {
         Audience::Clients => status::answer(&PublicStatus::from(status)),
         Audience::Operators => status::answer(&status),

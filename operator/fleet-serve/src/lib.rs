@@ -4,6 +4,8 @@
 //! Left to others: where the bytes come from (`fleet-sync`), what a snapshot is (`fleet-store`), who is told to come
 //! here (the controller). There is no upstream and no Kubernetes API in this crate.
 //!
+//! Other mirrors of ours ask at a listener of their own (`follow`), by digest.
+//!
 //! The way of a request: `path` reads the target, `catalog` finds the mirror, `mirror` the entry,
 //! `conditional` decides what of it to send, `answer` is the result as a plain value. `connection` accepts; `plain`
 //! brings answers to clients without TLS, `http2` and `body` (with hyper, for HTTP/1.1) to those with it.
@@ -22,6 +24,7 @@ mod content_type;
 mod date;
 mod descriptors;
 mod folders;
+mod follow;
 mod handler;
 mod headers;
 mod http2;
@@ -86,6 +89,8 @@ pub struct ServeOptions {
     pub listen: SocketAddr,
     /// For `/metrics`, `/healthz`, `/readyz` and the status documents.
     pub metrics_listen: Option<SocketAddr>,
+    /// For other mirrors of ours that copy from this one, by digest: plain HTTP/1.1, with connections of its own.
+    pub follow_listen: Option<SocketAddr>,
     /// HTTPS (HTTP/1.1 and h2) on `listen` instead of plain HTTP/1.1.
     pub tls: Option<TlsFiles>,
     /// How long requests may take to end after the shutdown; then their connections are cut.
@@ -99,6 +104,7 @@ pub struct ServeOptions {
 pub struct Listening {
     pub http: SocketAddr,
     pub metrics: Option<SocketAddr>,
+    pub follow: Option<SocketAddr>,
 }
 
 /// Serving could not begin, or had to end.
@@ -123,7 +129,7 @@ pub enum ServeError {
     Listener(#[from] io::Error),
 }
 
-/// Serves every store below `options.data` until `shutdown`, then drains. `ready` is called once both listeners accept
+/// Serves every store below `options.data` until `shutdown`, then drains. `ready` is called once all listeners accept
 /// connections.
 ///
 /// Boxed, so that the server is compiled in this crate, as this crate is optimised, and not in each caller.
@@ -165,30 +171,47 @@ async fn serve_all(
     refresh_once(&catalog).await;
 
     let (http, http_address) = listen(options.listen).await?;
-    let metrics = match options.metrics_listen {
-        Some(address) => Some(listen(address).await?),
-        None => None,
-    };
+    let metrics = listen_if(options.metrics_listen).await?;
+    let follow = listen_if(options.follow_listen).await?;
+    let address = |bound: &Option<(TcpListener, SocketAddr)>| bound.as_ref().map(|bound| bound.1);
     ready(Listening {
         http: http_address,
-        metrics: metrics.as_ref().map(|(_, address)| *address),
+        metrics: address(&metrics),
+        follow: address(&follow),
     });
 
     let ended = CancellationToken::new();
-    let server = HttpServer {
+    let limits = Limits {
+        idle: HEAD_TIMEOUT,
+        stall: STALL_TIMEOUT,
+        bytes: Arc::new(Semaphore::new(SHARED_BYTES)),
+        streams: Arc::new(Semaphore::new(shares.streams)),
+    };
+    let clients = HttpServer {
         catalog: catalog.clone(),
+        respond: handler::answer,
         tls,
         drain: options.drain,
         connections: shares.connections,
-        limits: Limits {
-            idle: HEAD_TIMEOUT,
-            stall: STALL_TIMEOUT,
-            bytes: Arc::new(Semaphore::new(SHARED_BYTES)),
-            streams: Arc::new(Semaphore::new(shares.streams)),
-        },
+        limits: limits.clone(),
+    };
+    let followers = HttpServer {
+        catalog: catalog.clone(),
+        respond: follow::answer,
+        tls: None,
+        drain: options.drain,
+        connections: shares.followers,
+        limits,
     };
     let main = async {
-        let result = server.run(http, shutdown).await;
+        let copied = async {
+            match follow {
+                Some((listener, _)) => followers.run(listener, shutdown.clone()).await,
+                None => Ok(()),
+            }
+        };
+        let (served, copied) = tokio::join!(clients.run(http, shutdown.clone()), copied);
+        let result = served.and(copied);
         // The metrics of the last requests can be scraped until they have ended.
         ended.cancel();
         result
@@ -231,6 +254,15 @@ async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeE
     let listener = bind(address).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     Ok((listener, bound))
+}
+
+async fn listen_if(
+    address: Option<SocketAddr>,
+) -> Result<Option<(TcpListener, SocketAddr)>, ServeError> {
+    match address {
+        Some(address) => listen(address).await.map(Some),
+        None => Ok(None),
+    }
 }
 
 fn readiness(catalog: Arc<Catalog>) -> Health {

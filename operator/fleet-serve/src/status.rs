@@ -2,7 +2,7 @@
 //! are Unix seconds, sizes are bytes. The controller reads all of it at the port for metrics; at the port for clients
 //! stands what a client may know.
 
-use fleet_store::{SnapshotInfo, Store};
+use fleet_store::{INDEX_VERSION, Store};
 use fleet_types::documents::{
     Report, ScrubState, ServedStatus, StorageUse, Success, UnitsMemory, UnixSeconds,
 };
@@ -89,7 +89,7 @@ pub fn read(mirror: &ServedMirror) -> MirrorStatus {
         noted(error.to_string());
         Vec::new()
     });
-    let kept = kept.iter().map(SnapshotInfo::told).collect();
+    let kept = kept.iter().map(|info| store.told(info)).collect();
     let last_report = document(store, Report::DOCUMENT, &mut noted);
     let last_success = document(store, Success::DOCUMENT, &mut noted);
     let memory: Option<UnitsMemory> = document(store, UnitsMemory::DOCUMENT, &mut noted);
@@ -110,7 +110,7 @@ pub fn read(mirror: &ServedMirror) -> MirrorStatus {
         published_at: view.published.map(UnixSeconds),
         order: view.follows().filter(|order| order.epoch > 0),
         kept,
-        index_version: 0,
+        index_version: INDEX_VERSION,
         pinned: pinned.map(|id| id.to_string()),
         last_report,
         last_success,

@@ -11,16 +11,20 @@ use proptest::prelude::*;
 use sha2::Digest as _;
 
 use crate::model::{Defect, Dice, ModelDisk};
-use crate::{Entry, EntryState, Identity, Retention, SnapshotId, SnapshotMeta, StoreError, Writer};
+use crate::{
+    Entry, EntryState, Identity, Retention, Snapshot, SnapshotId, SnapshotMeta, StoreError, Writer,
+};
 
 /// Path number and content number.
 type Listing = Vec<(u8, u8)>;
 
 #[derive(Debug, Clone)]
 enum Action {
-    /// Stage, commit, index; then publish when `publish`; then collect when `collect`.
+    /// Stage, commit, index, or the index of another store when `copied`; then publish when `publish`; then collect when
+    /// `collect`.
     Sync {
         listing: Listing,
+        copied: bool,
         publish: bool,
         collect: bool,
     },
@@ -149,9 +153,10 @@ impl World {
         match action {
             Action::Sync {
                 listing,
+                copied,
                 publish,
                 collect,
-            } => self.sync(writer, listing, *publish, *collect),
+            } => self.sync(writer, listing, *copied, (*publish, *collect)),
             Action::Rollback(n) => self.switch(writer, *n, Writer::rollback),
             Action::Pin(n) => self.switch(writer, *n, Writer::pin),
             Action::Unpin => writer.unpin(),
@@ -187,21 +192,17 @@ impl World {
         &mut self,
         writer: &Writer,
         listing: &Listing,
-        publish: bool,
-        collect: bool,
+        copied: bool,
+        (publish, collect): (bool, bool),
     ) -> crate::Result<()> {
         let listing: BTreeMap<u8, u8> = listing.iter().copied().collect();
         fetch(writer, &listing)?;
         let parent = writer.current_snapshot()?;
-        let mut builder = writer.index_builder(parent);
-        for (path, number) in &listing {
-            builder.push(
-                &RepoPath::new(&format!("pool/{path}")).unwrap(),
-                &entry(*number),
-            )?;
-        }
         self.begun.insert(listing.clone());
-        let id = builder.finish(meta(self.now))?.id;
+        let id = match copied {
+            true => self.copy(writer, &listing, parent)?,
+            false => build(writer, &listing, parent, self.now)?,
+        };
         self.listings.insert(id, listing);
         if publish {
             // A pin may be held, and a publication corrects what a crash left of it.
@@ -214,6 +215,29 @@ impl World {
         } else {
             Ok(())
         }
+    }
+
+    /// As a follower does: the index comes like any content.
+    fn copy(
+        &self,
+        writer: &Writer,
+        listing: &BTreeMap<u8, u8>,
+        parent: Option<Arc<Snapshot>>,
+    ) -> crate::Result<SnapshotId> {
+        let elsewhere = tempfile::tempdir().unwrap();
+        let source = Writer::open(elsewhere.path(), &identity()).unwrap();
+        fetch(&source, listing).unwrap();
+        let id = build(&source, listing, None, self.now).unwrap();
+        let pin = source.index_pin(&id).unwrap();
+        if !writer.has_blob(&pin.sha256, pin.size) {
+            let index = std::fs::read(source.layout().snapshot(&id)).unwrap();
+            let staged = writer.staging().put_bytes(&index)?;
+            writer.staging().commit_batch(vec![staged])?;
+        }
+        let adoptable = writer.examine(&id, &pin)?;
+        let prepared = writer.adopt(adoptable, parent.as_deref())?;
+        assert_eq!(writer.index_pin(&id)?, pin);
+        Ok(prepared.id)
     }
 
     /// The invariants, on what a reader sees.
@@ -277,6 +301,7 @@ impl World {
         self.run(&sound(Action::Unpin))?;
         self.run(&sound(Action::Sync {
             listing: vec![(1, 1), (2, 9)],
+            copied: false,
             publish: true,
             collect: true,
         }))?;
@@ -307,6 +332,20 @@ impl World {
         }
         Err(format!("left behind: {superfluous:?} {half_made:?}"))
     }
+}
+
+fn build(
+    writer: &Writer,
+    listing: &BTreeMap<u8, u8>,
+    parent: Option<Arc<Snapshot>>,
+    now: i64,
+) -> crate::Result<SnapshotId> {
+    let mut builder = writer.index_builder(parent);
+    for (path, number) in listing {
+        let path = RepoPath::new(&format!("pool/{path}")).unwrap();
+        builder.push(&path, &entry(*number))?;
+    }
+    Ok(builder.finish(meta(now))?.id)
 }
 
 /// Fetches what is missing, two files a batch.
@@ -359,6 +398,7 @@ pub(crate) fn meta(created: i64) -> SnapshotMeta {
         parent: None,
         links: Default::default(),
         openings: Default::default(),
+        clocks: Default::default(),
         entries: 0,
         bytes: 0,
     }
@@ -385,8 +425,8 @@ fn tell(story: &[Step], defect: Defect) -> Result<(), Violation> {
 fn actions() -> impl Strategy<Value = Action> {
     let listing = prop::collection::vec((0u8..5, 0u8..8), 1..5);
     prop_oneof![
-        6 => (listing, prop::bool::weighted(0.8), any::<bool>())
-            .prop_map(|(listing, publish, collect)| Action::Sync { listing, publish, collect }),
+        6 => (listing, any::<bool>(), prop::bool::weighted(0.8), any::<bool>())
+            .prop_map(|(listing, copied, publish, collect)| Action::Sync { listing, copied, publish, collect }),
         1 => any::<usize>().prop_map(Action::Rollback),
         1 => any::<usize>().prop_map(Action::Pin),
         1 => any::<usize>().prop_map(Action::Settle),

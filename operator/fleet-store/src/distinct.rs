@@ -115,10 +115,10 @@ fn precedence(entry: &Entry) -> (bool, u8) {
 /// The earlier paths that the current one begins with, shortest first. `a-b` sorts between `a` and `a/b`, so looking
 /// at the previous path alone would miss that `a` is both a file and a directory.
 #[derive(Default)]
-struct Ancestors(Vec<String>);
+pub(crate) struct Ancestors(Vec<String>);
 
 impl Ancestors {
-    fn push(&mut self, path: &str) -> Result<()> {
+    pub fn push(&mut self, path: &str) -> Result<()> {
         while self
             .0
             .last()

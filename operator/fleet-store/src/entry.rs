@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use fleet_types::{DigestError, Sha256, UnitRevision};
+use fleet_types::{ClockReading, DigestError, Sha256, UnitRevision};
 use serde::{Deserialize, Serialize};
 
 /// The identity of a snapshot: SHA-256 over the index format's version, the inputs, the revision and the sorted
@@ -111,6 +111,9 @@ pub struct SnapshotMeta {
     /// change. Not part of the id, since the revision decides it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub openings: BTreeMap<String, bool>,
+    /// How the upstream's clock stood when each unit was read, where it has one. Not part of the id.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub clocks: BTreeMap<String, ClockReading>,
     /// Number of paths. Filled in by the index builder.
     pub entries: u64,
     /// Sum of the sizes of all `Present` paths (content under two paths counts twice). Filled in by the index builder.

@@ -59,6 +59,12 @@ pub enum StoreError {
     SnapshotNotFound { wanted: String },
     #[error("the snapshot prefix {prefix} fits several snapshots: give more digits")]
     AmbiguousPrefix { prefix: String },
+    #[error("the index that was copied for snapshot {id} is not taken: {problem}")]
+    NotAdopted {
+        id: SnapshotId,
+        reason: Reason,
+        problem: String,
+    },
     #[error("path {path:?} {problem}")]
     Conflict { path: String, problem: ConflictKind },
     #[error("content is longer than its index promises, {}", counted(*.expected, "byte"))]
@@ -108,6 +114,7 @@ impl StoreError {
             StoreError::SnapshotNotFound { .. }
             | StoreError::AmbiguousPrefix { .. }
             | StoreError::PinLost { .. } => Reason::SnapshotNotFound,
+            StoreError::NotAdopted { reason, .. } => *reason,
             StoreError::Conflict { .. } => Reason::PathConflict,
             StoreError::TooLong { .. }
             | StoreError::TooShort { .. }

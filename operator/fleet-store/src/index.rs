@@ -35,6 +35,12 @@ pub(crate) struct Header {
     pub fst_len: u64,
 }
 
+/// The version of an index that is newer than what this program reads; none where the bytes are no beginning of one.
+pub(crate) fn newer_version(bytes: &[u8; HEADER_LEN]) -> Option<u32> {
+    let version = u32::from_le_bytes([bytes[8], bytes[9], bytes[10], bytes[11]]);
+    (&bytes[..8] == MAGIC && version > VERSION).then_some(version)
+}
+
 impl Header {
     pub fn encode(&self) -> [u8; HEADER_LEN] {
         let mut out = [0; HEADER_LEN];

@@ -43,6 +43,7 @@
 //! that is under way then keeps the files that it has open, and where [`Store::open_blob`] finds nothing it resolves
 //! its path once more.
 
+mod adopt;
 mod build;
 mod claim;
 mod collect;
@@ -62,6 +63,7 @@ mod leftovers;
 mod links;
 mod mend;
 mod merge;
+mod pins;
 mod recover;
 mod retain;
 mod retained;
@@ -82,6 +84,7 @@ mod verified;
 mod walk;
 mod writer;
 
+pub use adopt::{Adoptable, INDEX_VERSION};
 pub use build::{IndexBuilder, Prepared};
 pub use collect::{CollectReport, WantedDigests};
 pub use entry::{Entry, EntryState, NO_DIGEST, SnapshotId, SnapshotMeta};

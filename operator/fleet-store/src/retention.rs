@@ -69,6 +69,7 @@ mod tests {
                 parent: None,
                 links: Default::default(),
                 openings: Default::default(),
+                clocks: Default::default(),
                 entries: 0,
                 bytes: 0,
             },

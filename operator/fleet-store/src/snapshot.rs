@@ -13,6 +13,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use fleet_types::documents::IndexPin;
 use fleet_types::{RepoPath, Sha256};
 use fst::IntoStreamer;
 use rustix::fs::FlockOperation;
@@ -29,6 +30,7 @@ use crate::{Entry, SnapshotId, SnapshotMeta, links};
 pub struct Snapshot {
     header: Header,
     meta: SnapshotMeta,
+    pin: IndexPin,
     pub(crate) contents: Contents,
     paths: fst::Map<Vec<u8>>,
     /// Holds the shared lock.
@@ -48,7 +50,7 @@ impl Snapshot {
         if header.id != *id {
             return Err(damaged("the file is the index of another snapshot"));
         }
-        let (contents, paths) =
+        let (contents, paths, pin) =
             read_verified(&file, &header, &parts).map_err(|e| e.into_error(damaged))?;
         let paths = fst::Map::new(paths).map_err(|e| damaged(&e.to_string()))?;
         if paths.len() as u64 != header.records {
@@ -57,6 +59,7 @@ impl Snapshot {
         Ok(Snapshot {
             header,
             meta,
+            pin,
             contents,
             paths,
             file,
@@ -79,6 +82,11 @@ impl Snapshot {
 
     pub fn meta(&self) -> &SnapshotMeta {
         &self.meta
+    }
+
+    /// The content of its file, by which others can copy it.
+    pub fn pin(&self) -> IndexPin {
+        self.pin
     }
 
     /// Number of paths.
@@ -211,7 +219,7 @@ pub(crate) fn scan_present(
     Ok(())
 }
 
-fn open_index(path: &Path, id: &SnapshotId) -> Result<File> {
+pub(crate) fn open_index(path: &Path, id: &SnapshotId) -> Result<File> {
     match open_file(path) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(StoreError::missing(id)),
         other => other.doing(DOING),

@@ -7,6 +7,8 @@
 //! happens in between. Before the first `syncfs` the digests are noted in `state/committed`, so that blobs of a run
 //! that never makes a snapshot are found again without listing all blobs.
 
+mod found;
+
 use std::fs::{self, File, Permissions};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -258,21 +260,9 @@ impl StagedFile {
         if found > self.expected.size {
             return self.restart();
         }
-        let mut block = [0; 64 << 10];
         self.file.seek(SeekFrom::Start(0)).doing(DOING)?;
-        loop {
-            match self
-                .file
-                .read(&mut block)
-                .doing("reading an unfinished download")?
-            {
-                0 => break,
-                count => {
-                    self.hasher.update(&block[..count]);
-                    self.written += count as u64;
-                }
-            }
-        }
+        let read = self.hasher.update_from(&mut self.file);
+        self.written += read.doing("reading an unfinished download")?;
         let complete = self.remaining() == 0 && found > 0;
         if complete && self.hasher.clone().finish().1 != self.expected.digest {
             return self.restart();
@@ -361,6 +351,21 @@ impl Hasher {
         self.sha256.update(bytes);
         if let Some(sha512) = &mut self.sha512 {
             sha512.update(bytes);
+        }
+    }
+
+    /// Takes in all that is left of a file; how many bytes.
+    fn update_from(&mut self, file: &mut File) -> std::io::Result<u64> {
+        let mut block = [0; 64 << 10];
+        let mut read = 0;
+        loop {
+            match file.read(&mut block)? {
+                0 => return Ok(read),
+                count => {
+                    self.update(&block[..count]);
+                    read += count as u64;
+                }
+            }
         }
     }
 

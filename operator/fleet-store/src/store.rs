@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Weak};
 
-use fleet_types::documents::{KeptSnapshot, UnixSeconds};
+use fleet_types::documents::{IndexPin, KeptSnapshot, UnixSeconds};
 use fleet_types::{Order, Sha256, lock};
 use serde::de::DeserializeOwned;
 
@@ -16,6 +16,7 @@ use crate::facts::{self, Facts};
 use crate::fs::open_file;
 use crate::layout::Layout;
 use crate::leftovers::Leftovers;
+use crate::pins::Pins;
 use crate::retained::Retained;
 use crate::snapshot::{self, Snapshot};
 use crate::{Identity, SnapshotId, SnapshotMeta, Space};
@@ -33,6 +34,7 @@ struct Inner {
     /// Open snapshots, so that opening one twice does not verify and map it twice.
     open: Mutex<HashMap<SnapshotId, Weak<Snapshot>>>,
     retained: Mutex<Weak<Retained>>,
+    pins: Pins,
 }
 
 /// Whether and when what clients hold became newer than what is served: by dates they could not tell what to fetch again.
@@ -76,6 +78,7 @@ impl Store {
                 identity,
                 open: Mutex::default(),
                 retained: Mutex::default(),
+                pins: Pins::default(),
             }),
         }
     }
@@ -200,9 +203,32 @@ impl Store {
             return Ok(snapshot);
         }
         let snapshot = Arc::new(Snapshot::open(&self.layout().snapshot(id), id)?);
+        self.inner.pins.learn(id, &snapshot.file, snapshot.pin());
         open.retain(|_, weak| weak.strong_count() > 0);
         open.insert(*id, Arc::downgrade(&snapshot));
         Ok(snapshot)
+    }
+
+    /// The content of a snapshot's index file. Reads the file once, and not again while it is the same.
+    pub fn index_pin(&self, id: &SnapshotId) -> Result<IndexPin> {
+        self.inner.pins.of(id, &self.layout().snapshot(id))
+    }
+
+    /// The index file of a snapshot as it is, for others that copy it by its pin.
+    pub fn open_index(&self, id: &SnapshotId) -> Result<File> {
+        snapshot::open_index(&self.layout().snapshot(id), id)
+    }
+
+    /// A snapshot as others are told of it: without a pin where its index cannot be read, since nobody can copy it then.
+    pub fn told(&self, info: &SnapshotInfo) -> KeptSnapshot {
+        let dated = info.meta.revision.iter().filter(|unit| unit.is_dated());
+        KeptSnapshot {
+            id: info.id.0,
+            created: UnixSeconds(info.meta.created),
+            date: dated.map(|unit| UnixSeconds(unit.date)).max(),
+            superseded_at: info.superseded_at.map(UnixSeconds),
+            index: self.index_pin(&info.id).ok(),
+        }
     }
 
     /// The names that went and can still be asked for; none where there are none. Verified when it is opened; an open
@@ -310,18 +336,6 @@ impl Store {
 }
 
 impl SnapshotInfo {
-    /// As others are told of it.
-    pub fn told(&self) -> KeptSnapshot {
-        let dated = self.meta.revision.iter().filter(|unit| unit.is_dated());
-        KeptSnapshot {
-            id: self.id.0,
-            created: UnixSeconds(self.meta.created),
-            date: dated.map(|unit| UnixSeconds(unit.date)).max(),
-            superseded_at: self.superseded_at.map(UnixSeconds),
-            index: None,
-        }
-    }
-
     fn new(
         id: SnapshotId,
         meta: SnapshotMeta,

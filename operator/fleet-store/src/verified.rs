@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{Read, Seek};
 use std::os::unix::fs::FileExt;
 
+use fleet_types::Sha256;
+use fleet_types::documents::IndexPin;
 use sha2::Digest as _;
 
 use crate::SnapshotMeta;
@@ -57,12 +59,27 @@ pub(crate) fn read_head(file: &File) -> Result<(Header, Parts, SnapshotMeta), Re
     Ok((header, parts, meta))
 }
 
+/// What the content of a file is, whatever it says.
+pub(crate) fn pin_of(file: &File) -> Result<IndexPin, ReadProblem> {
+    let size = file.metadata()?.len();
+    let mut input = Hashing::new(file)?;
+    input.each(room_of(size)?, &mut |_| {})?;
+    Ok(IndexPin {
+        sha256: Sha256(input.hasher.finalize().into()),
+        size,
+    })
+}
+
+fn room_of(size: u64) -> Result<usize, ReadProblem> {
+    usize::try_from(size).map_err(|_| ReadProblem::Content("it is too large to be read".into()))
+}
+
 /// Reads the whole file once: what was verified is what is kept.
 pub(crate) fn read_verified(
     file: &File,
     header: &Header,
     parts: &Parts,
-) -> Result<(Contents, Vec<u8>), ReadProblem> {
+) -> Result<(Contents, Vec<u8>, IndexPin), ReadProblem> {
     let mut input = Hashing::new(file)?;
     input.each(parts.records, &mut |_| {})?;
     let mut contents = Contents {
@@ -79,9 +96,9 @@ pub(crate) fn read_verified(
     input.each(parts.trailer - parts.fst, &mut |bytes| {
         paths.extend_from_slice(bytes);
     })?;
-    input.expect_digest(parts.trailer)?;
+    let pin = input.expect_digest(parts.trailer)?;
     paths.shrink_to_fit();
-    Ok((contents, paths))
+    Ok((contents, paths, pin))
 }
 
 /// What is reserved at once on the word of a header that is not verified yet.
@@ -124,13 +141,18 @@ impl Hashing<'_> {
         Ok(())
     }
 
-    pub fn expect_digest(self, trailer: usize) -> Result<(), ReadProblem> {
+    /// What the whole file is, with the digest at its end, which is the one of all before it.
+    pub fn expect_digest(mut self, trailer: usize) -> Result<IndexPin, ReadProblem> {
         let mut written = [0; TRAILER_LEN];
         self.file.read_exact_at(&mut written, trailer as u64)?;
-        let found: [u8; 32] = self.hasher.finalize().into();
-        match found == written {
-            true => Ok(()),
-            false => Err(ReadProblem::Content("its digest is wrong".into())),
+        let found: [u8; 32] = self.hasher.clone().finalize().into();
+        if found != written {
+            return Err(ReadProblem::Content("its digest is wrong".into()));
         }
+        self.hasher.update(written);
+        Ok(IndexPin {
+            sha256: Sha256(self.hasher.finalize().into()),
+            size: (trailer + TRAILER_LEN) as u64,
+        })
     }
 }

@@ -60,7 +60,7 @@ impl Iterator for Entries<'_> {
 
 /// Records that a walk has read ahead: more each time, so that a short walk reads little.
 #[derive(Default)]
-struct Window {
+pub(crate) struct Window {
     first: u64,
     rows: Vec<u8>,
 }
@@ -69,7 +69,7 @@ impl Window {
     const FIRST_ROWS: usize = 8;
     const MOST_ROWS: usize = 1024;
 
-    fn entry(&mut self, snapshot: &Snapshot, number: u64) -> Option<Entry> {
+    pub fn entry(&mut self, snapshot: &Snapshot, number: u64) -> Option<Entry> {
         if self.row(number).is_none() {
             self.read_from(snapshot, number)?;
         }

@@ -21,8 +21,8 @@ use tokio_util::sync::CancellationToken;
 pub use fetch::install_crypto_provider;
 pub use fleet_types::documents::{Damaged, LeftOut, Report, RunResult, ScrubState, UnitReport};
 pub use options::{
-    Access, AllowedMutation, Credentials, Endpoint, MakeFormat, Politeness, Publishing, Shrink,
-    SyncOptions, Timeouts, Verification,
+    Access, AllowedMutation, Credentials, Endpoint, Follow, MakeFormat, Politeness, Publishing,
+    Shrink, SyncOptions, Timeouts, Verification,
 };
 pub use problem::Problem;
 pub use progress::{Phase, Progress, Unwatched};

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use fleet_formats::seam::{Allowances, Format, Rejected, Trust};
 use fleet_store::{Clients, Retention, SnapshotId};
+use fleet_types::documents::{IndexPin, UnixSeconds};
 use fleet_types::{Accepted, Order, Sha256};
 use url::Url;
 
@@ -50,6 +51,9 @@ pub struct SyncOptions {
     pub verification: Verification,
     pub retention: Retention,
     pub publishing: Publishing,
+    /// Instead of asking the upstream: what another mirror of ours made is copied, and `endpoints` are where from. Then
+    /// neither `trust` nor `access` is looked at.
+    pub follow: Option<Follow>,
     pub timeouts: Timeouts,
     /// What the caller remembers as accepted before; the newest of it and the store's own memory counts.
     pub high_water: Vec<Accepted>,
@@ -57,6 +61,18 @@ pub struct SyncOptions {
     pub damaged: Vec<Sha256>,
     /// The product in User-Agent, for example `mirrorfleet/0.1.0`; the contact is appended.
     pub user_agent: String,
+}
+
+/// A snapshot that another mirror of ours made, to be copied as it is. Whoever says so vouches for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Follow {
+    pub snapshot: SnapshotId,
+    /// Its index file.
+    pub index: IndexPin,
+    /// When whoever asked the upstream last found that the snapshot is what the upstream has. None: when it was made.
+    pub confirmed: Option<UnixSeconds>,
+    /// What the mirror is called that is copied from, where clients are told.
+    pub name: String,
 }
 
 /// Who says which snapshot of the store is served.
@@ -198,4 +214,6 @@ pub struct Timeouts {
     pub retry_limit: u32,
     /// Before the first repetition; doubled each time, with jitter. Also the longest Retry-After that is waited for.
     pub retry_backoff: Duration,
+    /// For a connection to come about.
+    pub connect: Duration,
 }

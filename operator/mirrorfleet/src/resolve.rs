@@ -8,13 +8,16 @@ mod trust;
 mod verification;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use fleet_api::mirror;
 use fleet_api::upstream::RefKind;
 use fleet_api::{Mirror, Upstream};
+use fleet_formats::seam::{SignaturePolicy, Trust};
 use fleet_store::{Clients, Retention, Transactions};
-use fleet_sync::{Endpoint, Politeness, Publishing, SyncOptions, Timeouts};
-use fleet_types::{Accepted, Reason};
+use fleet_sync::{Access, Endpoint, Follow, Politeness, Publishing, SyncOptions, Timeouts};
+use fleet_types::{Accepted, Reason, Sha256};
+use url::Url;
 
 pub use self::content::format_of_snapshot;
 use crate::failure::Failure;
@@ -24,7 +27,26 @@ use crate::manifests::{Manifests, check};
 pub const USER_AGENT: &str = concat!("mirrorfleet/", env!("CARGO_PKG_VERSION"));
 /// Requests are repeated this often within a run; `sync.retries` speaks of whole runs.
 const REQUEST_RETRIES: u32 = 4;
-const REQUEST_BACKOFF: std::time::Duration = std::time::Duration::from_secs(1);
+const REQUEST_BACKOFF: Duration = Duration::from_secs(1);
+
+const CONNECT: Duration = Duration::from_secs(30);
+
+/// A pod answers or is gone; another source may be there at once.
+const FOLLOW_CONNECT: Duration = Duration::from_secs(2);
+/// A source that was away is left alone for up to so long, while others are asked.
+const FOLLOW_BACKOFF: Duration = Duration::from_secs(10);
+/// The one who is copied from is one of ours, and has room for this and as many from each of the others.
+const FOLLOW_CONNECTIONS: usize = 8;
+
+/// By what a run gets at content and believes it.
+struct Means {
+    trust: (Trust, Sha256),
+    access: Access,
+    politeness: Politeness,
+    endpoints: Vec<Endpoint>,
+    connect: Duration,
+    backoff: Duration,
+}
 
 /// Where the values of Secrets and ConfigMaps come from.
 pub enum References {
@@ -50,14 +72,65 @@ impl Resolver<'_> {
         mirror: &Mirror,
         high_water: Vec<Accepted>,
     ) -> Result<SyncOptions, Failure> {
-        let name = mirror.metadata.name.clone().unwrap_or_default();
         let upstream = self.upstream_of(mirror)?;
+        let means = Means {
+            trust: self.trust(mirror, upstream)?,
+            access: self.access(mirror, upstream)?,
+            politeness: politeness(upstream),
+            endpoints: endpoints(upstream),
+            connect: CONNECT,
+            backoff: REQUEST_BACKOFF,
+        };
+        self.declared(mirror, upstream, means, high_water)
+    }
+
+    /// Those of a run that copies what another mirror of ours made, from one of these. No Secret and no ConfigMap is looked
+    /// at: signatures are judged, and logins given, by whoever asks the upstream.
+    pub fn following(
+        &self,
+        mirror: &Mirror,
+        high_water: Vec<Accepted>,
+        (follow, sources): (Follow, &[Url]),
+    ) -> Result<SyncOptions, Failure> {
+        let endpoint = |(number, url): (usize, &Url)| Endpoint {
+            name: format!("source-{}", number + 1),
+            url: url.clone(),
+            priority: i32::try_from(number).unwrap_or(i32::MAX),
+        };
+        let means = Means {
+            trust: (nothing_is_judged(), Sha256([0; 32])),
+            access: Access::default(),
+            politeness: Politeness {
+                max_connections: FOLLOW_CONNECTIONS,
+                bandwidth: None,
+                contact: None,
+            },
+            endpoints: sources.iter().enumerate().map(endpoint).collect(),
+            connect: FOLLOW_CONNECT,
+            backoff: FOLLOW_BACKOFF,
+        };
+        let upstream = self.upstream_of(mirror)?;
+        let options = self.declared(mirror, upstream, means, high_water)?;
+        Ok(SyncOptions {
+            follow: Some(follow),
+            ..options
+        })
+    }
+
+    fn declared(
+        &self,
+        mirror: &Mirror,
+        upstream: &Upstream,
+        means: Means,
+        high_water: Vec<Accepted>,
+    ) -> Result<SyncOptions, Failure> {
+        let name = mirror.metadata.name.clone().unwrap_or_default();
         all_well(
             &format!("Mirror {name}"),
             check::mirror(&name, &mirror.spec),
         )?;
         self.check_paths(mirror)?;
-        let (trust, trust_digest) = self.trust(mirror, upstream)?;
+        let (trust, trust_digest) = means.trust;
         let content = content::declared(&mirror.spec.content)?;
         let spec = &upstream.spec;
         Ok(SyncOptions {
@@ -68,9 +141,9 @@ impl Resolver<'_> {
             directory_listing: mirror.spec.serving.directory_listing,
             clients: clients(mirror, upstream),
             authority: spec.authority.url.clone(),
-            endpoints: endpoints(upstream),
-            access: self.access(mirror, upstream)?,
-            politeness: politeness(upstream),
+            endpoints: means.endpoints,
+            access: means.access,
+            politeness: means.politeness,
             format: content::make_format(&content)
                 .map_err(|rejected| Failure::new(rejected.reason, rejected.message))?,
             make_format: content::make_format,
@@ -87,11 +160,13 @@ impl Resolver<'_> {
                 pinned: Some(mirror.spec.snapshots.pinned.clone()).filter(|id| !id.is_empty()),
                 skip: mirror.spec.snapshots.skip.clone(),
             },
+            follow: None,
             timeouts: Timeouts {
                 total: mirror.spec.sync.timeout.0,
                 stall: mirror.spec.sync.stall_timeout.0,
                 retry_limit: REQUEST_RETRIES,
-                retry_backoff: REQUEST_BACKOFF,
+                retry_backoff: means.backoff,
+                connect: means.connect,
             },
             high_water,
             damaged: Vec::new(),
@@ -244,6 +319,17 @@ fn politeness(upstream: &Upstream) -> Politeness {
         max_connections: usize::try_from(spec.max_connections).unwrap_or(usize::MAX),
         bandwidth: spec.bandwidth.as_ref().map(|bandwidth| bandwidth.bytes()),
         contact: spec.contact.clone(),
+    }
+}
+
+/// For a run that reads no root of an upstream.
+fn nothing_is_judged() -> Trust {
+    Trust {
+        keyring: None,
+        signatures: SignaturePolicy::None,
+        min_good_signatures: 0,
+        all_signatures_good: false,
+        max_index_age: None,
     }
 }
 

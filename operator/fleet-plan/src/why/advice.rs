@@ -170,6 +170,9 @@ pub fn of(reason: Reason, facts: &Facts) -> Advice {
         | Reason::SyncTimeout
         | Reason::SyncStalled
         | Reason::SyncInterrupted
+        | Reason::SourceUnreachable
+        | Reason::SnapshotGone
+        | Reason::IndexVersionTooNew
         | Reason::SyncJobLost
         | Reason::SourceUnreachable
         | Reason::SnapshotGone

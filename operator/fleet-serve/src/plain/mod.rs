@@ -31,12 +31,12 @@ use self::input::{Input, Next};
 use self::output::{After, Output};
 use self::send::{Line, send_all, when_writable};
 use crate::answer::{Answer, Content, Counted};
-use crate::asked::{Asked, NeedsDisk};
+use crate::asked::Asked;
 use crate::blobs::Blob;
 use crate::body::InFlight;
 use crate::catalog::Catalog;
 use crate::clock::Clock;
-use crate::handler;
+use crate::connection::Respond;
 use crate::limits::HEAD_TIMEOUT;
 use crate::read::{read_at_hand, read_patiently};
 use crate::transaction::Way;
@@ -56,6 +56,7 @@ const SKIPPED: u64 = 64 * 1024;
 
 struct Connection {
     catalog: Arc<Catalog>,
+    respond: Respond,
     stream: TcpStream,
     input: Input,
     output: Output,
@@ -67,9 +68,10 @@ struct Connection {
 
 /// Answers the requests of a connection until one side ends it, or it has to leave its seat. Then no further request is
 /// answered.
-pub async fn serve(catalog: Arc<Catalog>, stream: TcpStream, seat: Seat) {
+pub async fn serve(catalog: Arc<Catalog>, respond: Respond, stream: TcpStream, seat: Seat) {
     let connection = Connection {
         catalog,
+        respond,
         stream,
         input: Input::default(),
         output: Output::default(),
@@ -157,14 +159,16 @@ impl Connection {
         started: Instant,
     ) -> io::Result<(Box<Head>, Counted)> {
         let at = started.into_std();
-        if let Ok(counted) = find(&self.catalog, &head, at, false) {
+        let respond = self.respond;
+        if let Ok(counted) = respond(&self.catalog, asked(&head, at, false)) {
             return Ok((head, counted));
         }
         // Nobody waits for the disk because of a later request.
         self.flush(SendFlags::empty()).await?;
         let catalog = self.catalog.clone();
         let finding = tokio::task::spawn_blocking(move || {
-            let counted = find(&catalog, &head, Instant::now().into_std(), true).ok();
+            let now = Instant::now().into_std();
+            let counted = respond(&catalog, asked(&head, now, true)).ok();
             (head, counted)
         });
         match finding.await {
@@ -363,13 +367,8 @@ impl Connection {
     }
 }
 
-fn find(
-    catalog: &Catalog,
-    head: &Head,
-    at: std::time::Instant,
-    may_block: bool,
-) -> Result<Counted, NeedsDisk> {
-    let asked = Asked {
+fn asked(head: &Head, at: std::time::Instant, may_block: bool) -> Asked<'_> {
+    Asked {
         method: &head.method,
         path: head.uri.path(),
         headers: &head.headers,
@@ -379,6 +378,5 @@ fn find(
         },
         at,
         may_block,
-    };
-    handler::answer(catalog, asked)
+    }
 }

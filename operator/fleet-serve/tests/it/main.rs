@@ -3,6 +3,7 @@
 mod common;
 mod damage;
 mod files;
+mod follow;
 mod life;
 mod orders;
 mod places;

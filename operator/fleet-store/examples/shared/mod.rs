@@ -48,5 +48,6 @@ pub fn meta(created: i64) -> SnapshotMeta {
         bytes: 0,
         links: BTreeMap::new(),
         openings: BTreeMap::new(),
+        clocks: BTreeMap::new(),
     }
 }

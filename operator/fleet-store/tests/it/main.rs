@@ -1,5 +1,6 @@
 //! The store through its public interface.
 
+mod adopt;
 mod common;
 mod export;
 mod retained;

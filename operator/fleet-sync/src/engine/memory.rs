@@ -130,10 +130,29 @@ impl Memory {
 
     /// Notes an accepted state.
     pub fn accept(&mut self, index: &UnitIndex, told: &[Accepted]) {
-        let before = self.high_water(&index.revision.unit, told);
-        let mark = mark(index, before);
-        let unit = self.units.entry(index.revision.unit.clone()).or_default();
-        unit.high_water = Some(mark);
+        let mark = Accepted {
+            revision: index.revision.clone(),
+            identity: index.identity.clone(),
+            allowed: index.allowed.clone(),
+            instead_of: None,
+        };
+        self.accept_mark(mark, told);
+    }
+
+    /// Notes a state that others have accepted: what they told of it counts.
+    pub fn accept_copied(&mut self, revision: &UnitRevision, told: &[Accepted]) {
+        let same = |mark: &&Accepted| {
+            let known = &mark.revision;
+            (&known.unit, &known.digest) == (&revision.unit, &revision.digest)
+        };
+        let mark = told.iter().find(same).cloned();
+        self.accept_mark(mark.unwrap_or_else(|| revision.clone().into()), told);
+    }
+
+    fn accept_mark(&mut self, state: Accepted, told: &[Accepted]) {
+        let name = state.revision.unit.clone();
+        let before = self.high_water(&name, told);
+        self.units.entry(name).or_default().high_water = Some(mark(state, before));
     }
 
     fn marks_unlike(&self, told: &[Accepted]) -> Vec<Accepted> {
@@ -144,13 +163,7 @@ impl Memory {
 }
 
 /// The high-water mark after a state was accepted. Only what a person let through lowers it.
-fn mark(index: &UnitIndex, before: Option<Accepted>) -> Accepted {
-    let mut mark = Accepted {
-        revision: index.revision.clone(),
-        identity: index.identity.clone(),
-        allowed: index.allowed.clone(),
-        instead_of: None,
-    };
+fn mark(mut mark: Accepted, before: Option<Accepted>) -> Accepted {
     let Some(before) = before else { return mark };
     let was = &before.revision;
     let takes_its_place = [Reason::RollbackDetected, Reason::Equivocation]
@@ -167,11 +180,9 @@ fn mark(index: &UnitIndex, before: Option<Accepted>) -> Accepted {
     }
     if was.digest == mark.revision.digest {
         // What it was let through for when it was new.
-        let earlier = before
-            .allowed
-            .iter()
-            .filter(|reason| !index.allowed.contains(reason));
-        mark.allowed.extend(earlier);
+        let mut earlier = before.allowed;
+        earlier.retain(|reason| !mark.allowed.contains(reason));
+        mark.allowed.append(&mut earlier);
         mark.instead_of = before.instead_of;
     }
     mark

@@ -18,6 +18,8 @@
 //! A stage is given what it needs: the network is in `Upstream` alone, so that what plans, checks and publishes cannot reach
 //! it. What was asked (`Rules`), what is here (`Stock`) and who looks on (`Watch`) make up the `Ground` that all stand on.
 //!
+//! A run that follows another mirror of ours has a way of its own in the place of 2 to 7 (`follow`).
+//!
 //! # Guarantees
 //!
 //! - What a snapshot gains, an index lists that was [`Verified`](fleet_formats::seam::Verified) in this run; units that are
@@ -44,6 +46,7 @@ mod clock;
 mod damage;
 mod endorse;
 mod fetching;
+mod follow;
 mod gather;
 mod given;
 mod holes;
@@ -151,7 +154,10 @@ async fn sync_in(
 ) -> Outcomes {
     match prepare_run(options, shelves, meter, stop, progress).await {
         Ok(run) => {
-            let outcomes = run.execute().await;
+            let outcomes = match &options.follow {
+                Some(follow) => follow::copy(&run, follow, meter).await,
+                None => run.execute().await,
+            };
             let outcomes = match scrub::scrub(&run.ground, &run.upstream).await {
                 Ok(None) => outcomes,
                 Ok(Some(found)) => outcomes.and(&found),

@@ -15,7 +15,7 @@ use super::publish::Served;
 use super::shelves::Shelves;
 use super::watch::Notes;
 use crate::fetch::Meter;
-use crate::{LeftOut, PlanReport, Problem, Publishing, Report, RunResult, SyncOptions, UnitReport};
+use crate::{LeftOut, PlanReport, Problem, Report, RunResult, SyncOptions, UnitReport};
 
 const MESSAGE_BYTES: usize = 2000;
 
@@ -30,6 +30,8 @@ pub(super) struct Outcomes {
     retry_after: Option<u64>,
     files: u64,
     key_expiry: Option<i64>,
+    index_bytes: u64,
+    confirmed_at: Option<UnixSeconds>,
 }
 
 pub(super) struct Cost {
@@ -60,6 +62,8 @@ impl Outcomes {
             retry_after,
             files: 0,
             key_expiry: None,
+            index_bytes: 0,
+            confirmed_at: None,
         }
     }
 
@@ -101,6 +105,8 @@ impl Outcomes {
             retry_after,
             files: 0,
             key_expiry: None,
+            index_bytes: 0,
+            confirmed_at: None,
         }
     }
 
@@ -112,6 +118,15 @@ impl Outcomes {
 
     pub fn with_files(self, files: u64) -> Outcomes {
         Outcomes { files, ..self }
+    }
+
+    /// Of a copy: how much of an index came, and when others found that it is what the upstream has.
+    pub fn with_copy(self, index_bytes: u64, confirmed_at: Option<UnixSeconds>) -> Outcomes {
+        Outcomes {
+            index_bytes,
+            confirmed_at,
+            ..self
+        }
     }
 
     pub fn with_key_expiry(self, key_expiry: Option<i64>) -> Outcomes {
@@ -148,11 +163,14 @@ impl Outcomes {
 
     pub fn report(self, options: &SyncOptions, cost: &Cost, store: Option<&Writer>) -> Report {
         let snapshot = store.and_then(|store| store.current().ok().flatten());
-        let newest = || {
-            store
-                .and_then(|store| store.snapshots().ok())
-                .and_then(|mut all| all.pop())
+        let kept = || store.and_then(|store| store.snapshots().ok());
+        let newest = || kept()?.pop();
+        let copied = || {
+            let follow = options.follow.as_ref()?;
+            let mut kept = kept()?.into_iter();
+            kept.find(|info| info.id == follow.snapshot)
         };
+        let prepared = copied().or_else(newest);
         Report {
             mirror: options.mirror.clone(),
             result: self.result,
@@ -160,24 +178,24 @@ impl Outcomes {
             message: cut(&self.message, MESSAGE_BYTES),
             units: self.each,
             snapshot: snapshot.map(|id| id.to_string()),
-            prepared: match options.publishing {
-                Publishing::ByRun { .. } => None,
-                Publishing::ByOrder { .. } => newest().map(|newest| newest.told()),
-            },
+            prepared: store
+                .zip(prepared.as_ref())
+                .map(|(store, prepared)| store.told(prepared)),
             revision: self
                 .revision
-                .or_else(|| newest().map(|newest| newest.meta.revision))
+                .or_else(|| prepared.map(|prepared| prepared.meta.revision))
                 .unwrap_or_default(),
             accepted: store
                 .map(|store| Memory::unlike(store, &options.high_water))
                 .unwrap_or_default(),
             files_fetched: self.files,
             bytes_fetched: cost.bytes,
-            index_bytes: 0,
+            index_bytes: self.index_bytes,
             requests: cost.requests,
             seconds: cost.seconds,
             retry_after_seconds: self.retry_after,
             key_expires_at: self.key_expiry.map(UnixSeconds),
+            confirmed_at: self.confirmed_at,
             started_at: UnixSeconds(cost.started_at),
             finished_at: UnixSeconds(cost.finished_at),
         }
@@ -237,7 +255,7 @@ pub(super) async fn record(shelves: Arc<Shelves>, report: Report, left: Left) ->
             writer.state_write(
                 Success::DOCUMENT,
                 &Success {
-                    at: written.finished_at,
+                    at: written.found_at(),
                     snapshot: written.snapshot.clone(),
                 },
             )?;
@@ -335,59 +353,4 @@ fn foreseen_outcomes(units: &[String], foreseen: Foreseen) -> (Outcomes, Option<
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn units() -> Vec<String> {
-        vec!["stable".to_owned(), "updates".to_owned()]
-    }
-
-    fn published() -> Served {
-        Served {
-            result: RunResult::Published,
-            reason: Reason::Published,
-            message: "new".to_owned(),
-            revision: Vec::new(),
-        }
-    }
-
-    #[test]
-    fn the_worst_suite_decides_the_reason_and_what_was_published_the_result() {
-        let refusals = Refusals::from([(1, Problem::new(Reason::IndexExpired, "too old"))]);
-        let outcomes = Outcomes::of(&units(), refusals, Some(published()), "");
-        assert_eq!(
-            (outcomes.result, outcomes.reason),
-            (RunResult::Published, Reason::IndexExpired)
-        );
-        assert_eq!(
-            outcomes
-                .each
-                .iter()
-                .map(|unit| unit.reason)
-                .collect::<Vec<_>>(),
-            [Reason::Published, Reason::IndexExpired]
-        );
-    }
-
-    #[test]
-    fn a_full_disk_is_worse_than_a_refused_suite() {
-        let refusals = Refusals::from([(0, Problem::new(Reason::IndexExpired, "too old"))]);
-        let outcomes = Outcomes::stopped(
-            &units(),
-            refusals,
-            Problem::new(Reason::StorageFull, "full"),
-        );
-        assert_eq!(
-            (outcomes.result, outcomes.reason),
-            (RunResult::Failed, Reason::StorageFull)
-        );
-        assert_eq!(
-            outcomes
-                .each
-                .iter()
-                .map(|unit| unit.reason)
-                .collect::<Vec<_>>(),
-            [Reason::IndexExpired, Reason::StorageFull]
-        );
-    }
-}
+mod tests;

@@ -191,14 +191,17 @@ fn facts(options: &SyncOptions, report: &Report, writer: &Writer) -> RunFacts {
         .iter()
         .min_by_key(|endpoint| endpoint.priority)
         .map_or(&options.authority, |endpoint| &endpoint.url);
+    let followed = options.follow.as_ref().map(|follow| follow.name.clone());
+    let upstream = followed.or_else(|| first.host_str().map(str::to_owned));
     // A file without the field is better than none.
     let word: Option<Word> = writer.take_state(Word::DOCUMENT).unwrap_or_default();
     RunFacts {
-        started_at: report.started_at.0,
-        finished_at: report.finished_at.0,
+        // Of a copy both are of the mirror that asked the upstream: the clock of this machine says nothing of that.
+        started_at: report.confirmed_at.unwrap_or(report.started_at).0,
+        finished_at: report.found_at().0,
         software: options.user_agent.replace('/', " "),
         host: host(),
-        upstream: first.host_str().unwrap_or("localhost").to_owned(),
+        upstream: upstream.unwrap_or_else(|| "localhost".to_owned()),
         transport: first.scheme().to_owned(),
         received_bytes: report.bytes_fetched,
         seconds: report.seconds,

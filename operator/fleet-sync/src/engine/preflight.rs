@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use fleet_store::{Sorted, Space, Store, StoreError};
+use fleet_store::{Sorted, Space, Store, StoreError, WantedDigests};
 use fleet_types::{Digest, Reason, Sha256, counted};
 
 use super::fetching::Fetch;
@@ -36,11 +36,21 @@ pub(super) fn preflight_sizes(
     shortage(&space, sum, promised).map_or(Ok(()), Err)
 }
 
-/// Sets room aside for a plan. Where there is not enough, blobs that nobody needs any more are given up first.
+/// Sets room aside for a plan.
 pub(super) fn reserve(ground: &Ground, plan: &Plan) -> Result<Reservation, Problem> {
+    let wanted = |wanted: &mut dyn FnMut(&Sha256)| each_wanted_digest(plan, wanted);
+    reserve_for(ground, plan.addition, &wanted)
+}
+
+/// Sets room aside for what is to be added. Where there is not enough, blobs that neither a snapshot nor the run needs are
+/// given up first.
+pub(super) fn reserve_for(
+    ground: &Ground,
+    addition: Addition,
+    wanted: &WantedDigests<'_>,
+) -> Result<Reservation, Problem> {
     // A poisoned lock guards no data.
     let _one_at_a_time = DECIDING.lock();
-    let addition = plan.addition;
     let writer = &ground.stock.shelves.writer;
     let file_system = FileSystem::of(writer.dir())?;
     // The promise first: what lands in between is then counted twice rather than not at all.
@@ -52,9 +62,7 @@ pub(super) fn reserve(ground: &Ground, plan: &Plan) -> Result<Reservation, Probl
             .progress
             .note("the volume is short of space: removing what no snapshot and not this run needs");
         let keep = ground.rules.options.publishing.keep();
-        writer.collect_for_space(ground.rules.now, keep, &|wanted| {
-            each_wanted_digest(plan, wanted)
-        })?;
+        writer.collect_for_space(ground.rules.now, keep, wanted)?;
         space = writer.free_space()?;
         if let Some(problem) = shortage(&space, addition, promised) {
             return Err(problem);

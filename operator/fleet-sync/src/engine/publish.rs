@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use fleet_formats::seam::{UnitIndex, Verified};
 use fleet_store::{Prepared, Publication, SnapshotId, SnapshotMeta};
-use fleet_types::{Reason, UnitRevision, counted};
+use fleet_types::{ClockReading, Reason, UnitRevision, counted};
 
 use super::base::Content;
 use super::check::Closed;
@@ -63,6 +63,7 @@ fn meta(ground: &Ground, stances: &[Stance]) -> Result<SnapshotMeta, Problem> {
         parent: ground.stock.base.as_ref().map(|base| base.snapshot.id()),
         links: links(ground, stances),
         openings: openings(ground, stances),
+        clocks: clocks(ground, stances),
         entries: 0,
         bytes: 0,
     })
@@ -118,6 +119,26 @@ fn openings(ground: &Ground, stances: &[Stance]) -> BTreeMap<String, bool> {
         openings.extend(first.map(|(path, _)| (path.to_string(), index.fixed_names)));
     }
     openings
+}
+
+/// How the upstream's clock stood when each unit was read.
+fn clocks(ground: &Ground, stances: &[Stance]) -> BTreeMap<String, ClockReading> {
+    let memory = &ground.stock.memory.units;
+    let of = |(unit, stance): (&String, &Stance)| {
+        let clock = match stance {
+            Stance::Advance(advance) => advance.listed.clock.clone(),
+            Stance::Carry => memory.get(unit)?.clock.clone(),
+            Stance::LeaveOut => None,
+        };
+        clock.map(|clock| (unit.clone(), clock))
+    };
+    ground
+        .rules
+        .units
+        .iter()
+        .zip(stances)
+        .filter_map(of)
+        .collect()
 }
 
 /// The units that stay as they are in the base, and what the base says about itself.
@@ -243,7 +264,8 @@ fn remember_in<'a>(
     Ok(())
 }
 
-fn serve(
+/// Serves what is prepared, unless a person decided otherwise or others order what is.
+pub(super) fn serve(
     ground: &Ground,
     prepared: &Prepared,
     revision: Vec<UnitRevision>,

@@ -112,10 +112,10 @@ fn repair_want(upstream: &Upstream, tag: usize, digest: Sha256, named: &Named) -
         size: named.size,
         digest: Digest::Sha256(digest),
     };
-    let sources = named.names.iter().take(MAX_SOURCES);
+    let paths = named.names.iter().take(MAX_SOURCES).map(|(_, path)| path);
     Want {
         tag: tag as u64,
-        sources: sources.map(|(_, path)| path.clone()).collect(),
+        sources: upstream.sources_of(&digest, paths),
         only: None,
         validators: None,
         likely_missing: false,

@@ -90,6 +90,9 @@ pub(super) async fn transfer(
             }
             Ok(Arrival::NotModified) => {}
             Err(error) => {
+                if let Some(problem) = upstream.ends_copy(&error) {
+                    return Err(problem);
+                }
                 let concerns_the_file = lacking::concerns_the_file(&error.kind);
                 let lost = content.paths.iter().map(|path| {
                     let lost = match &content.body {
@@ -266,7 +269,10 @@ impl Content {
     }
 
     fn add(&mut self, fetch: Fetch) {
-        self.paths.push(fetch.path);
+        // The same name once: asking there again brings the same.
+        if self.paths.last() != Some(&fetch.path) {
+            self.paths.push(fetch.path);
+        }
         self.units.extend(fetch.units);
         self.units.sort_unstable();
         self.units.dedup();

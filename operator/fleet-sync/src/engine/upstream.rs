@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use fleet_formats::seam::RootFile;
-use fleet_types::ClockReading;
+use fleet_types::{ClockReading, Reason, RepoPath, Sha256};
 use tokio::sync::OnceCell;
 
 use super::damage::Damage;
@@ -30,6 +30,8 @@ pub(super) struct Upstream {
     folder: PathBuf,
     /// Nobody was told who we are.
     anonymous: bool,
+    /// Another mirror of ours, where content has its digest for a name.
+    is_ours: bool,
 }
 
 impl Upstream {
@@ -46,7 +48,26 @@ impl Upstream {
             fetcher: Fetcher::new(Arc::new(endpoints), stop.clone()),
             writers: Writers::start(shelves.staging())?,
             anonymous: options.access.credentials.is_none(),
+            is_ours: options.follow.is_some(),
         })
+    }
+
+    /// Why a copy of another mirror of ours ends when this cannot be had: all of it is needed, and nothing stands in for it.
+    /// None where an upstream is asked, of which what can be had is taken.
+    pub fn ends_copy(&self, error: &FetchError) -> Option<Problem> {
+        self.is_ours.then(|| of_source(error.clone()))
+    }
+
+    /// Where content is asked for that snapshots name by these paths.
+    pub fn sources_of<'a>(
+        &self,
+        digest: &Sha256,
+        paths: impl Iterator<Item = &'a RepoPath>,
+    ) -> Vec<RepoPath> {
+        match self.is_ours {
+            true => blob_path(digest).into_iter().collect(),
+            false => paths.cloned().collect(),
+        }
     }
 
     /// The outer error is final, the inner one says that there is no such file. That is also what a refusal says where
@@ -130,6 +151,28 @@ impl Upstream {
     }
 }
 
+/// What a failure says of a mirror of ours that is followed.
+pub(super) fn of_source(error: FetchError) -> Problem {
+    let reason = match &error.kind {
+        FailureKind::NotFound => Reason::SnapshotGone,
+        FailureKind::Unreachable
+        | FailureKind::Broken
+        | FailureKind::Redirect
+        | FailureKind::Forbidden
+        | FailureKind::Busy { .. } => Reason::SourceUnreachable,
+        _ => return error.into(),
+    };
+    Problem {
+        reason,
+        ..error.into()
+    }
+}
+
+/// Where content is below the folder of a mirror of ours that is followed. Digits always make a path.
+pub(super) fn blob_path(digest: &Sha256) -> Option<RepoPath> {
+    RepoPath::new(&format!("blobs/{digest}")).ok()
+}
+
 fn fetch_options(options: &SyncOptions, shelves: &Shelves) -> FetchOptions {
     FetchOptions {
         authority: options.authority.clone(),
@@ -139,6 +182,9 @@ fn fetch_options(options: &SyncOptions, shelves: &Shelves) -> FetchOptions {
         user_agent: options.user_agent.clone(),
         contact: options.politeness.contact.clone(),
         stall: options.timeouts.stall,
+        connect: options.timeouts.connect,
+        // Whoever is followed is named by those who named what to copy.
+        follows_redirects: options.follow.is_none(),
         retry: RetryPolicy {
             limit: options.timeouts.retry_limit,
             longest_wait: options.timeouts.retry_backoff,

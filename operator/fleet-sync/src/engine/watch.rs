@@ -16,6 +16,8 @@ pub(super) struct Watch {
     pub progress: Arc<dyn Progress>,
     /// Index files and payload that arrived.
     files: AtomicU64,
+    /// Bytes of an index that another mirror of ours made.
+    index_bytes: AtomicU64,
     /// What people should know about units that are believed.
     notes: Mutex<Notes>,
     /// When the keys that signed what is believed no longer suffice; the earliest of all units.
@@ -30,6 +32,7 @@ impl Watch {
             stop,
             progress,
             files: AtomicU64::new(0),
+            index_bytes: AtomicU64::new(0),
             notes: Mutex::default(),
             key_expiry: Mutex::default(),
             planned_left_out: Mutex::default(),
@@ -66,5 +69,13 @@ impl Watch {
 
     pub fn files(&self) -> u64 {
         self.files.load(Ordering::Relaxed)
+    }
+
+    pub fn count_index_bytes(&self, bytes: u64) {
+        self.index_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub fn index_bytes(&self) -> u64 {
+        self.index_bytes.load(Ordering::Relaxed)
     }
 }

@@ -18,8 +18,6 @@ use super::options::FetchOptions;
 use super::told::told;
 use crate::{Access, Credentials, Problem};
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
-
 /// Makes ring the process's TLS provider, unless one is installed already.
 pub fn install_crypto_provider() {
     // An error means that another call was first, which is as good.
@@ -34,7 +32,7 @@ pub(super) struct Recipe {
     proxy: Option<Proxy>,
     /// What the environment says of proxies.
     system: Matcher,
-    connect_timeout: Duration,
+    pub connect_timeout: Duration,
 }
 
 impl Recipe {
@@ -45,7 +43,7 @@ impl Recipe {
             tls: tls(&options.access)?,
             proxy: proxy(&options.access)?,
             system: Matcher::from_system(),
-            connect_timeout: CONNECT_TIMEOUT.min(options.stall),
+            connect_timeout: options.connect.min(options.stall),
         })
     }
 

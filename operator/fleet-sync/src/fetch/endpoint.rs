@@ -71,6 +71,7 @@ impl EndpointSet {
             budget: Budget::new(max_connections, Recipe::new(options)?),
             max_connections,
             stall: options.stall,
+            follows_redirects: options.follows_redirects,
             meter: meter.clone(),
         };
         let members = endpoints

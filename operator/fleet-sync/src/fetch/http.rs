@@ -148,6 +148,13 @@ impl Endpoint {
         let answered = response
             .remote_addr()
             .filter(|_| response.status().is_redirection() && !recipe.is_proxied(way.here()));
+        if response.status().is_redirection() && !self.line.follows_redirects {
+            let text = format!(
+                "{name}: it answered {}, and a mirror that is followed leads nowhere else",
+                response.status()
+            );
+            return Err(FetchError::new(FailureKind::Redirect, text));
+        }
         let goes_on = way.goes_on(response.status(), response.headers(), answered);
         if goes_on
             .map_err(|text| FetchError::new(FailureKind::Redirect, format!("{name}: {text}")))?

@@ -31,6 +31,8 @@ pub(super) struct Line {
     pub budget: Arc<Budget>,
     pub max_connections: usize,
     pub stall: Duration,
+    /// Whether an answer may lead elsewhere.
+    pub follows_redirects: bool,
     pub meter: Arc<Meter>,
 }
 

@@ -19,6 +19,10 @@ pub struct FetchOptions {
     pub user_agent: String,
     pub contact: Option<String>,
     pub stall: Duration,
+    /// For a connection to come about.
+    pub connect: Duration,
+    /// Whether an answer may lead elsewhere.
+    pub follows_redirects: bool,
     pub retry: RetryPolicy,
     /// Where a program that fetches for us may put files, for a moment.
     pub scratch: PathBuf,

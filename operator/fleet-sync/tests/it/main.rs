@@ -11,6 +11,7 @@ mod failover;
 mod faults;
 mod filters;
 mod flights;
+mod follow;
 mod forms;
 mod guards;
 mod hostile;

@@ -22,7 +22,9 @@ pub struct IndexPin {
 /// A text that pins no index.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IndexPinError {
-    #[error("an index is pinned by `sha256:`, 64 hexadecimal digits, a colon and its size in bytes")]
+    #[error(
+        "an index is pinned by `sha256:`, 64 hexadecimal digits, a colon and its size in bytes"
+    )]
     Shape,
     #[error("the digest of the index: {0}")]
     Digest(#[from] DigestError),
@@ -92,7 +94,11 @@ mod tests {
             &format!("sha256:{digest}:99999999999999999999"),
             &format!("sha512:{digest}:7"),
         ] {
-            assert_eq!(text.parse::<IndexPin>(), Err(IndexPinError::Shape), "{text}");
+            assert_eq!(
+                text.parse::<IndexPin>(),
+                Err(IndexPinError::Shape),
+                "{text}"
+            );
         }
         for text in ["sha256:ab:7", &format!("sha256:{}:7", "zz".repeat(32))] {
             let read = text.parse::<IndexPin>();

@@ -120,6 +120,9 @@ pub struct Report {
     /// earliest of all units. None where that never comes, and where nothing was judged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_expires_at: Option<UnixSeconds>,
+    /// Of a run that copied what another mirror of ours had: when that one last found that the upstream has nothing newer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirmed_at: Option<UnixSeconds>,
     #[serde(default)]
     pub started_at: UnixSeconds,
     #[serde(default)]
@@ -157,6 +160,11 @@ impl Report {
     /// Whether everything that was declared is verified and current.
     pub fn is_good(&self) -> bool {
         self.reason.outcome() == Outcome::Good
+    }
+
+    /// When what it found was true of the upstream.
+    pub fn found_at(&self) -> UnixSeconds {
+        self.confirmed_at.unwrap_or(self.finished_at)
     }
 
     /// The first unit, by its name, of which the upstream told two truths.

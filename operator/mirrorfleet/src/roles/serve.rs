@@ -39,6 +39,14 @@ pub struct Arguments {
         hide_env_values = true
     )]
     metrics_listen: Option<SocketAddr>,
+    /// Where other mirrors may copy from, by digest (`sync --follow`) [default: nowhere]
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "MIRRORFLEET_FOLLOW_LISTEN",
+        hide_env_values = true
+    )]
+    follow_listen: Option<SocketAddr>,
     /// Serve https (HTTP/1.1 and h2) with this PEM certificate chain; read again when it changes
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
@@ -64,6 +72,7 @@ pub fn run(arguments: Arguments, log: &LogArguments) -> Result<(), Failure> {
         orders: arguments.orders,
         listen: arguments.listen,
         metrics_listen: arguments.metrics_listen,
+        follow_listen: arguments.follow_listen,
         tls: arguments
             .tls_cert
             .zip(arguments.tls_key)
@@ -98,6 +107,9 @@ pub fn announce(listening: &Listening, format: OutputFormat) {
     let mut text = format!("listening on {}\n", listening.http);
     if let Some(metrics) = listening.metrics {
         text.push_str(&format!("metrics on {metrics}\n"));
+    }
+    if let Some(follow) = listening.follow {
+        text.push_str(&format!("followers on {follow}\n"));
     }
     match format {
         OutputFormat::Json => eprint!("{text}"),

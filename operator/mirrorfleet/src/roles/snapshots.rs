@@ -57,6 +57,9 @@ struct Row {
     superseded_at: Option<i64>,
     files: u64,
     bytes: u64,
+    /// What `sync --follow` takes as `--index`; none where the index cannot be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    index: Option<String>,
     revision: Vec<fleet_types::UnitRevision>,
 }
 
@@ -110,7 +113,7 @@ fn list(store: &Store, format: OutputFormat) -> Result<(), Failure> {
     match format {
         OutputFormat::Json => snapshots
             .into_iter()
-            .try_for_each(|info| print_json(&Row::from(info))),
+            .try_for_each(|info| print_json(&Row::of(store, info))),
         OutputFormat::Text => print(&table(&snapshots)),
     }
 }
@@ -159,9 +162,10 @@ fn instant(seconds: Option<i64>) -> String {
     )
 }
 
-impl From<SnapshotInfo> for Row {
-    fn from(info: SnapshotInfo) -> Row {
+impl Row {
+    fn of(store: &Store, info: SnapshotInfo) -> Row {
         Row {
+            index: store.index_pin(&info.id).ok().map(|pin| pin.to_string()),
             snapshot: info.id.to_string(),
             current: info.current,
             pinned: info.pinned,

@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use fleet_store::SnapshotId;
-use fleet_sync::{Progress, Publishing, Report, SyncOptions};
+use fleet_sync::{Follow, Progress, Publishing, Report, SyncOptions};
 use fleet_telemetry::{BuildInfo, Health, Registry, RunPlace, WorkerMetrics, serve_metrics};
+use fleet_types::documents::{IndexPin, UnixSeconds};
 use fleet_types::{Accepted, Order, Outcome, Sha256};
 use tokio_util::sync::CancellationToken;
+use url::Url;
 
 use crate::failure::Failure;
 use crate::manifests::Manifests;
@@ -37,7 +39,54 @@ pub struct Arguments {
     #[arg(short = 'o', long, value_enum, default_value = "text")]
     output: OutputFormat,
     #[command(flatten)]
+    follow: FollowArguments,
+    #[command(flatten)]
     pod: PodArguments,
+}
+
+/// What a run needs that copies from another mirror of ours instead of asking the upstream.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Following another mirror")]
+struct FollowArguments {
+    /// Copy a snapshot of this mirror from here: the address of a `--follow-listen` with `/.mirrorfleet/follow/NAME`. The upstream is not asked, and no key nor login is needed. May be given several times; they are tried in order
+    #[arg(long, value_name = "URL", value_parser = source, requires_all = ["snapshot", "index"], conflicts_with_all = ["dry_run", "refs"])]
+    follow: Vec<Url>,
+    /// The id of the snapshot to copy
+    #[arg(long, value_name = "ID", requires = "follow")]
+    snapshot: Option<Sha256>,
+    /// Its index file, as `sha256:DIGEST:SIZE`: `index` of `mirrorfleet snapshots NAME -o json` where the copy comes from
+    #[arg(long, value_name = "PIN", requires = "follow")]
+    index: Option<IndexPin>,
+    /// When the mirror that asks the upstream last found nothing newer there, as RFC 3339; freshness and trace say this [default: when the snapshot was made]
+    #[arg(long, value_name = "TIME", requires = "follow")]
+    confirmed: Option<jiff::Timestamp>,
+    /// What the trace calls the mirror that is copied from [default: the host of the first URL]
+    #[arg(long, value_name = "NAME", requires = "follow")]
+    followed: Option<String>,
+}
+
+impl FollowArguments {
+    /// None of a run that asks the upstream.
+    fn follow(&self) -> Option<(Follow, &[Url])> {
+        let first = self.follow.first()?;
+        let host = || first.host_str().unwrap_or("localhost").to_owned();
+        let follow = Follow {
+            snapshot: SnapshotId(self.snapshot?),
+            index: self.index?,
+            confirmed: self.confirmed.map(|at| UnixSeconds(at.as_second())),
+            name: self.followed.clone().unwrap_or_else(host),
+        };
+        Some((follow, &self.follow))
+    }
+}
+
+fn source(text: &str) -> Result<Url, String> {
+    let url: Url = text.parse().map_err(|error| format!("{error}"))?;
+    match url.scheme() {
+        "http" | "https" if url.query().is_none() && url.fragment().is_none() => Ok(url),
+        "http" | "https" => Err("a URL to copy from has neither a query nor a fragment".to_owned()),
+        other => Err(format!("{other} is not supported; use http or https")),
+    }
 }
 
 /// What only a Job needs.
@@ -123,7 +172,11 @@ fn options(arguments: &Arguments) -> Result<SyncOptions, Failure> {
         data: &arguments.data.data,
     };
     let high_water = arguments.pod.high_water.clone().unwrap_or_default();
-    let mut options = resolver.options(manifests.mirror(&arguments.mirror)?, high_water.0)?;
+    let mirror = manifests.mirror(&arguments.mirror)?;
+    let mut options = match arguments.follow.follow() {
+        Some(follow) => resolver.following(mirror, high_water.0, follow)?,
+        None => resolver.options(mirror, high_water.0)?,
+    };
     if arguments.pod.prepare_only {
         let keep = arguments.pod.keep.clone().unwrap_or_default().0;
         options.publishing = Publishing::ByOrder {

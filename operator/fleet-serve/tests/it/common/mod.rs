@@ -119,6 +119,7 @@ impl Store {
                 .map(|(link, target)| ((*link).to_owned(), (*target).to_owned()))
                 .collect(),
             openings: Default::default(),
+            clocks: Default::default(),
             entries: 0,
             bytes: 0,
         };
@@ -141,6 +142,7 @@ impl Store {
 pub struct Running {
     pub http: SocketAddr,
     pub metrics: SocketAddr,
+    pub follow: SocketAddr,
     pub shutdown: CancellationToken,
     pub task: JoinHandle<Result<(), ServeError>>,
 }
@@ -167,6 +169,7 @@ pub async fn start_ordered(data: &Path, orders: Option<&Path>, tls: Option<TlsFi
         orders: orders.map(Path::to_owned),
         listen: "127.0.0.1:0".parse().unwrap(),
         metrics_listen: Some("127.0.0.1:0".parse().unwrap()),
+        follow_listen: Some("127.0.0.1:0".parse().unwrap()),
         tls,
         drain: PATIENCE,
         place: ServerPlace {
@@ -186,6 +189,7 @@ pub async fn start_ordered(data: &Path, orders: Option<&Path>, tls: Option<TlsFi
     Running {
         http: bound.http,
         metrics: bound.metrics.unwrap(),
+        follow: bound.follow.unwrap(),
         shutdown,
         task,
     }

@@ -59,6 +59,7 @@ pub fn meta(created: i64) -> SnapshotMeta {
         parent: None,
         links: Default::default(),
         openings: Default::default(),
+        clocks: Default::default(),
         entries: 0,
         bytes: 0,
     }

@@ -32,6 +32,7 @@ pub(in crate::fetch) struct Dialer {
     /// The request up to the file's own path, and what follows that.
     before: Vec<u8>,
     after: Vec<u8>,
+    patience: Duration,
 }
 
 impl Dialer {
@@ -59,6 +60,7 @@ impl Dialer {
         Ok(Some(Dialer {
             before: format!("GET {}/", base.path().trim_end_matches('/')).into_bytes(),
             after: fields(base, recipe, credentials)?,
+            patience: CONNECT_TIMEOUT.min(recipe.connect_timeout),
             host,
             port,
             tls,
@@ -66,8 +68,8 @@ impl Dialer {
     }
 
     /// None where it cannot be reached.
-    pub(super) async fn dial(&self, stall: Duration) -> Option<Box<dyn Stream>> {
-        tokio::time::timeout(CONNECT_TIMEOUT.min(stall), self.connect())
+    pub(super) async fn dial(&self) -> Option<Box<dyn Stream>> {
+        tokio::time::timeout(self.patience, self.connect())
             .await
             .ok()?
             .ok()

@@ -58,7 +58,7 @@ impl Made {
 async fn dial(endpoint: &Endpoint, place: Place) -> Option<Kept> {
     let dialer = endpoint.dialer.as_ref()?;
     Some(Kept {
-        wire: Wire::dial(dialer, endpoint.line.stall).await?,
+        wire: Wire::dial(dialer).await?,
         place,
         origin: endpoint.origin.clone(),
     })

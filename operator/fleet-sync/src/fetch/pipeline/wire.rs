@@ -1,8 +1,6 @@
 //! A connection and what it has carried. Between the stages of a run it is kept, so that the next one need not wait until
 //! another is made.
 
-use std::time::Duration;
-
 use futures::FutureExt;
 use tokio::io::AsyncReadExt;
 
@@ -19,9 +17,9 @@ pub(in crate::fetch) struct Wire {
 
 impl Wire {
     /// None where the endpoint cannot be reached.
-    pub(super) async fn dial(dialer: &Dialer, stall: Duration) -> Option<Wire> {
+    pub(super) async fn dial(dialer: &Dialer) -> Option<Wire> {
         Some(Wire {
-            stream: dialer.dial(stall).await?,
+            stream: dialer.dial().await?,
             asked: 0,
             answered: 0,
             was_kept: false,

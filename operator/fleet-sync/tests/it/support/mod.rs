@@ -81,11 +81,13 @@ pub fn options(keyring: &[u8], url: &Url, store: &Path, suites: &[&str]) -> Sync
             pinned: None,
             skip: Vec::new(),
         },
+        follow: None,
         timeouts: Timeouts {
             total: Duration::from_secs(120),
             stall: Duration::from_secs(30),
             retry_limit: 1,
             retry_backoff: Duration::from_millis(20),
+            connect: Duration::from_secs(10),
         },
         high_water: Vec::new(),
         damaged: Vec::new(),

@@ -37,6 +37,7 @@ pub async fn run(
         orders: None,
         listen: arguments.listen,
         metrics_listen: arguments.metrics_listen,
+        follow_listen: arguments.follow_listen,
         tls: None,
         drain: DRAIN,
         place: ServerPlace {

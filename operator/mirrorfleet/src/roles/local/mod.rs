@@ -52,6 +52,14 @@ pub struct Arguments {
         hide_env_values = true
     )]
     metrics_listen: Option<SocketAddr>,
+    /// Where other mirrors may copy from, by digest (`sync --follow`) [default: nowhere]
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "MIRRORFLEET_FOLLOW_LISTEN",
+        hide_env_values = true
+    )]
+    follow_listen: Option<SocketAddr>,
     /// Sync everything now, print a report, exit; never listens, ignores schedule, jitter and minInterval
     #[arg(long)]
     once: bool,
