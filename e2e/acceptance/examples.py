@@ -67,6 +67,7 @@ TRIED: dict[str, tuple[Behind, ...]] = {
     "debian.yaml": (MASTER,),
     "debian-with-security.yaml": (MASTER, Behind((f"{KERNEL}/debian-security/",), (SECURITY,), "debian-security")),
     "regions.yaml": (dataclasses.replace(MASTER, addresses=(f"{KERNEL}/debian/", "http://debian.example.org/debian/")),),
+    "following.yaml": (MASTER,),
     "ubuntu.yaml": (Behind((f"{KERNEL}/ubuntu/",), (*NOBLE, *RESOLUTE), "ubuntu"),),
     "third-party.yaml": (Behind(("https://packages.example.org/apt/",), (VENDOR,), "vendors/vendor"),),
     "flat.yaml": (Behind(("https://packages.example.org/flat/",), (FLAT,), "flat"),),
@@ -174,11 +175,11 @@ def the_quick_start(place: Place) -> None:
     apt.install_from(package_of(UPDATES))
 
 
-@story("examples of Debian: the quick start, with security and a second name, and three regions of two endpoints")
+@story("examples of Debian: the quick start, with security and a second name, three regions of two endpoints, and three that follow each other")
 def the_examples_of_debian(place: Place) -> None:
     for behind in TRIED["debian-with-security.yaml"]:
         publish(place, behind)
-    for name in ("debian.yaml", "regions.yaml", "debian-with-security.yaml"):
+    for name in ("debian.yaml", "regions.yaml", "following.yaml", "debian-with-security.yaml"):
         mirrored(place, name)
     server = place.serve()
     apt = Apt(place.workdir / "apt-stable", place.keyring, f"deb {server.url('debian')} stable main")

@@ -35,8 +35,12 @@ def schema(world):
 @scenario("what may not change is refused; storage only grows", needs=())
 def immutable_fields(world):
     with world.fleet("immutable") as fleet:
-        fleet.apply(fleet.keyring(), fleet.upstream(), fleet.mirror())
+        own = lambda **storage: {"regions": [{"name": "region-a", "storage": storage}]}  # noqa: E731
+        fleet.apply(fleet.keyring(), fleet.upstream(), fleet.mirror(**own(size="1Gi", storageClassName="own")))
         changes = {
+            "a region's size": own(size="1Mi", storageClassName="own"),
+            "a region's size, by leaving it out": own(storageClassName="own"),
+            "a region's storageClassName": own(size="1Gi", storageClassName="other"),
             "upstreamRef": {"upstreamRef": {"name": "other"}},
             "accessMode": {"storage": {"accessMode": "ReadWriteMany"}},
             "storageClassName": {"storage": {"storageClassName": "other"}},
@@ -49,6 +53,7 @@ def immutable_fields(world):
             )
             assert result.returncode != 0, f"{field} could be changed"
         fleet.lab.patch("mirror", "debian", {"spec": {"storage": {"size": "2Gi"}}}, fleet.namespace)
+        fleet.lab.patch("mirror", "debian", {"spec": own(size="2Gi", storageClassName="own")}, fleet.namespace)
 
 
 @scenario("missing Secret, wrong key name, missing Upstream: Stalled with a sentence; mended, it goes on")

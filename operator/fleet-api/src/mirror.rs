@@ -128,7 +128,7 @@ pub struct MirrorSpec {
     /// Full: every file of the declared slice is stored before a snapshot is published.
     #[serde(default)]
     pub mode: Mode,
-    /// Stops new syncs and nothing else.
+    /// Stops new syncs and nothing else. Regions that follow another go on to copy what it has fetched.
     #[serde(default)]
     pub suspend: bool,
     /// What to copy: exactly one block, that of the Upstream's type.

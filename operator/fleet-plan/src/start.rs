@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use fleet_api::{AcceptedUnit, MirrorStatus, Run, labels};
-use fleet_types::Sha256;
+use fleet_types::{Order, Sha256};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube_core::ResourceExt;
 
-use crate::build::{self, Following, Start};
+use crate::build::{self, Following, Ordered, Start};
 use crate::due;
 use crate::fleet::{Fleet, Source};
 use crate::follow::{self, Next};
@@ -223,6 +223,15 @@ impl Site<'_> {
         seen: &Observed,
     ) -> Option<Write> {
         let (fleet, pod, served) = (self.fleet, self.view.pod?, self.view.served());
+        let ordered = pod.takes_orders.then(|| {
+            let ordered = of_run(self, held, seen.now);
+            let published = following.as_ref();
+            let published = published.and_then(|it| published_order(orders.before, &it.snapshot));
+            Ordered {
+                order: published.or(ordered.order),
+                ..ordered
+            }
+        });
         let start = Start {
             trigger: due.trigger,
             retry: due.retry,
@@ -231,7 +240,7 @@ impl Site<'_> {
             node: pod.node.as_deref()?,
             high_water: high_water::argument(orders.marks),
             damaged: served.map_or_else(Vec::new, |served| served.damaged.clone()),
-            ordered: pod.takes_orders.then(|| of_run(self, held, seen.now)),
+            ordered,
             following,
         };
         let job = build::job(fleet, self.view.place, &start);
@@ -255,4 +264,15 @@ impl Site<'_> {
         });
         Some(Write::Create(job.into()))
     }
+}
+
+/// The decision to serve a snapshot, if that is what is served: a run that brings just that is told so, since a pinned one
+/// may be older than all that its volume has.
+fn published_order(before: &MirrorStatus, snapshot: &Sha256) -> Option<Order> {
+    let publication = before.publication.as_ref()?;
+    let order = Order {
+        epoch: u64::try_from(publication.epoch).ok()?,
+        snapshot: publication.snapshot.parse().ok()?,
+    };
+    (order.snapshot == *snapshot).then_some(order)
 }

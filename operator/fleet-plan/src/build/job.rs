@@ -79,6 +79,7 @@ impl Following {
             ("--snapshot", self.snapshot.to_string()),
             ("--index", self.index.to_string()),
             ("--confirmed", self.confirmed.to_string()),
+            ("--followed", self.source.clone()),
         ];
         let pairs = urls.chain(pinned);
         pairs.flat_map(|(flag, value)| [flag.to_owned(), value])

@@ -31,8 +31,9 @@ pub fn sources(
         let Some(member) = members.get(*at) else {
             return false;
         };
-        let is_well = member.copy.told.is_some() && !member.fails;
-        is_well && !keeps(at) && !sources(id, members, followed, *at).is_empty()
+        // The hub copies from nobody.
+        let copies = next(*at).is_some() && member.copy.told.is_some() && !member.fails;
+        copies && !keeps(at) && !sources(id, members, followed, *at).is_empty()
     };
     if above.first().is_some_and(comes) {
         return Vec::new();

@@ -3,7 +3,7 @@
 //! What the hub prepared newest becomes the target, and stays it until it is served, however fast the upstream goes on.
 //! Who is waited for is *offered*: the Mirror's Service leads there. A region that cannot be reached, or whose copies fail,
 //! is not waited for, and one that is slow not for longer than patience lasts. It is withdrawn first, and the others are
-//! told only once routing has left it. It comes back by catching up. So every offered region has what any of them serves.
+//! told only once routing has left it. It comes back by catching up, and is waited for when it has almost done so. So every offered region has what any of them serves.
 //! A pin, and the way back from what is skipped, wait for nobody: who lacks the snapshot is withdrawn until it has it.
 
 use fleet_types::{Order, Sha256};
@@ -248,6 +248,16 @@ impl Round<'_> {
         })
     }
 
+    /// Whether the newest that a withdrawn member has was new when the target's copies began: it has all but caught up, and
+    /// where it is not waited for, an upstream that is faster than its copies would leave it out for ever.
+    fn is_close(&self, member: &Member) -> bool {
+        let newest = member.copy.kept().last();
+        newest.zip(self.target).is_some_and(|(newest, target)| {
+            let since = newest.created.0.saturating_add(self.clock.patience);
+            since >= target.since && !self.is_given_up(member)
+        })
+    }
+
     fn serves(&self, member: &Member) -> bool {
         let follows = member.copy.follows();
         follows.is_some_and(|Order { snapshot, .. }| Some(snapshot) == self.served)
@@ -264,13 +274,14 @@ impl Round<'_> {
         (member.is_routed && self.clock.now < until).then_some(until)
     }
 
-    /// Who is offered and lacks the target, or does not follow yet what it was told before; and to whom routing leads that is
-    /// not offered.
+    /// Who is offered, or close to it, and lacks the target, or does not follow yet what it was told before; and to whom
+    /// routing leads that is not offered.
     fn waited_for(&self) -> Vec<bool> {
         let members = self.members.iter().zip(&self.withdrawn);
         let waited_for = members.map(|(member, withdrawn)| {
             self.target.is_some_and(|target| match withdrawn {
-                Some(_) => self.leaves(member, *withdrawn).is_some(),
+                Some(_) if self.leaves(member, *withdrawn).is_some() => true,
+                Some(_) => !member.copy.keeps(&target.snapshot) && self.is_close(member),
                 None => !member.copy.keeps(&target.snapshot) || !Self::heeds(member),
             })
         });

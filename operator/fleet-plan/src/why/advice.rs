@@ -174,9 +174,6 @@ pub fn of(reason: Reason, facts: &Facts) -> Advice {
         | Reason::SnapshotGone
         | Reason::IndexVersionTooNew
         | Reason::SyncJobLost
-        | Reason::SourceUnreachable
-        | Reason::SnapshotGone
-        | Reason::IndexVersionTooNew
         | Reason::Stale
         | Reason::NotProbed
         | Reason::Unknown => upstream(reason, facts),

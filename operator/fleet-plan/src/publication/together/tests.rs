@@ -142,7 +142,16 @@ fn an_upstream_that_goes_on_does_not_move_the_target() {
     let at_the_edge = [hub(&[1, 3]), member(&[1, 2]), member(&[1])];
     assert_eq!(targeted(&at(&preparing(2, 10), &at_the_edge, 20)), Some(2));
     let silent = [silent(hub(&[]), true), member(&[1])];
-    assert_eq!(targeted(&at(&preparing(2, 10), &silent, 20)), Some(2));
+    let known = [1, 2].map(|n| Known {
+        id: id(n),
+        created: i64::from(n),
+    });
+    let clock = Clock {
+        now: 20,
+        patience: PATIENCE,
+    };
+    let next = decide(&preparing(2, 10), &NEWEST, &known, &silent, clock);
+    assert_eq!(targeted(&next), Some(2));
 }
 
 #[test]
@@ -230,6 +239,25 @@ fn who_was_withdrawn_comes_back_by_catching_up_and_does_not_flap() {
     assert_eq!(next.withdrawn, [None, Some(910)], "it does not serve it yet");
     let next = at(&served, &[hub, of_two(has_it)], 1010);
     assert_eq!(next.withdrawn, [None, None]);
+}
+
+#[test]
+fn who_has_almost_caught_up_is_waited_for_and_who_has_nothing_new_is_not() {
+    let waits = |keeps: &[u8], now: i64| {
+        let joins = Member {
+            withdrawn: Some(0),
+            is_routed: false,
+            ..member(keeps)
+        };
+        let since = PATIENCE + 5;
+        let next = at(&preparing(9, since), &[hub(&[1, 5, 6, 9]), joins], now);
+        published(&next) == Some(1)
+    };
+    let soon = PATIENCE + 10;
+    assert!(waits(&[5], soon), "what it has was new then");
+    assert!(!waits(&[4], soon));
+    assert!(!waits(&[], soon), "it copies for the first time");
+    assert!(!waits(&[5], 2 * PATIENCE + 5), "nor longer than for others");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Regions that follow another: what they copy, and that all publish together.
 
 use fleet_api::{PublicationPhase, RegionState, labels};
-use fleet_plan::{Object, Turn, Write};
+use fleet_plan::{Object, Plan, Turn, Write};
 use fleet_types::documents::Report;
 use k8s_openapi::api::batch::v1::Job;
 use serde_json::json;
@@ -151,22 +151,35 @@ fn nothing_is_served_before_all_have_it_and_the_hub_goes_one_ahead() {
 #[test]
 fn a_region_that_cannot_be_asked_is_left_out_first_and_comes_back() {
     let mut world = three();
-    world.away = vec!["asia".to_owned()];
     hub_prepares(&mut world, SECOND);
+    world.away = vec!["asia".to_owned()];
     let report = world.report("Prepared");
     world.end_run(&report);
-    // The decision to leave it out, the template and the label, and only then the orders.
+    let told = |plan: &Plan| {
+        let told = |write: &&Write| matches!(write, Write::Order { .. });
+        plan.writes.iter().filter(told).count()
+    };
+    // The decision to leave it out, then its template and its label.
     world.step();
     assert_eq!(withdrawn(&world), ["asia"]);
-    assert_eq!(served(&world), vec![Some(id(FIRST)); 3]);
     let plan = world.plan();
-    let orders = plan.writes.iter().any(|write| matches!(write, Write::Order { .. }));
-    assert!(!orders, "{}", render(&plan));
     assert!(
-        plan.writes.iter().any(|write| matches!(write, Write::Label { .. })),
+        matches!(
+            plan.writes.as_slice(),
+            [Write::Apply(Object::StatefulSet(_)), Write::Label { .. }]
+        ),
         "{}",
         render(&plan)
     );
+    world.apply(&plan);
+    // Clients are led there still.
+    assert_eq!((routed(&world), told(&world.plan())), (3, 0));
+    world.step();
+    assert_eq!(phase(&world), PublicationPhase::Preparing);
+    world.kubernetes();
+    assert_eq!(routed(&world), 2);
+    world.step();
+    assert_eq!(told(&world.plan()), 2);
     for _ in 0..5 {
         step(&mut world);
     }
@@ -220,31 +233,31 @@ fn a_slow_region_has_its_patience_and_a_full_one_none() {
 
 #[test]
 fn a_copy_that_fails_is_tried_again_for_ever_and_at_once_where_another_source_may_help() {
-    let mut world = three();
+    let mut world = serving(&["eu", "us<eu"]);
+    world.edit("/spec/sync/schedule", json!("0 0 1 1 *"));
     hub_prepares(&mut world, SECOND);
-    let report = world.report("SnapshotGone");
-    world.end_run(&report);
-    step(&mut world);
-    assert_eq!(running(&world), [""; 0]);
-    world.pass(6);
-    step(&mut world);
-    assert_eq!(running(&world), ["us"]);
-    for _ in 0..8 {
-        let report = world.report("SyncInterrupted");
+    let mut waits = Vec::new();
+    for reason in std::iter::once("SnapshotGone").chain(["SyncInterrupted"; 9]) {
+        assert_eq!(running(&world), ["us"]);
+        world.pass(1);
+        let report = world.report(reason);
         world.end_run(&report);
         step(&mut world);
-        world.now = world.plan().wake_at.unwrap();
-        let waited = running(&world);
-        step(&mut world);
-        while !running(&world).contains(&"us".to_owned()) {
+        let ended = world.now;
+        while running(&world).is_empty() {
             world.now = world.plan().wake_at.unwrap();
             step(&mut world);
         }
-        drop(waited);
+        waits.push(world.now.duration_since(ended).as_secs());
     }
+    assert_eq!(waits[0], 5);
+    let doubled = |(times, wait): (usize, &i64)| {
+        let least = (240_i64 << times).min(3600);
+        (least..=least + least / 4).contains(wait)
+    };
+    assert!(waits[1..].iter().enumerate().all(doubled), "{waits:?}");
     let attempt = world.status().regions[1].replicas[0].last_attempt.clone().unwrap();
-    assert!(attempt.retry > 5, "{attempt:?}");
-    assert_eq!(attempt.copies, Some(id(SECOND)));
+    assert_eq!((attempt.retry, attempt.copies), (9, Some(id(SECOND))));
 }
 
 #[test]
