@@ -126,6 +126,16 @@ ALERTS = [
         "mirrorfleet-mirror", REGION,
     ),
     Alert(
+        "regionLeftOut",
+        "A region does not serve what the others do, and the Mirror's Service does not lead there.",
+        "warning", "1h",
+        f"{held('mirrorfleet_region_withdrawn_timestamp_seconds', REGION)} > 0",
+        f"{REGION_WHERE} is left out",
+        f"{REGION_WHERE} has been left out of the Mirror's Service since {SINCE}, as it does not serve what the others do."
+        + LAST_RUN + " " + failures("", REGION, "No run failed in the last six hours."),
+        "mirrorfleet-mirror", REGION,
+    ),
+    Alert(
         "indexExpires",
         "What a region serves has a Valid-Until that ends within `hours`; then apt refuses it. Silent 30 days after the end: that is an archive that has ended.",
         "critical", "15m",

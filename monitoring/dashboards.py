@@ -23,6 +23,7 @@ KEY_EXPIRY = (
     f"max by (namespace, mirror, upstream) ({of('mirrorfleet_mirror_info')} * on (namespace, upstream) group_left () "
     f"max by (namespace, upstream) ({of('mirrorfleet_upstream_key_expiry_timestamp_seconds')}))"
 )
+PREPARING = f"max by (mirror) ({of('mirrorfleet_publication_preparing_timestamp_seconds')})"
 KINDS = {"Mirror": BLUE, "Upstream": PINK, "Pod": GREEN}
 CODES = {"1xx": GREY, "2xx": BLUE, "3xx": GREEN, "4xx": PINK, "5xx": ORANGE}
 RESULTS = {"Published": BLUE, "Prepared": BLUE, "Unchanged": GREY, "Failed": BAD}
@@ -207,6 +208,18 @@ MIRROR = Dashboard(
             Panel("timeseries", "Runs that were missed", "Scheduled runs that did not start before the next one was due.", (
                 Query(increase("mirrorfleet_sync_missed_runs_total", "mirror"), "{{mirror}}"),
             ), "short", 12, 5, about_faults=True),
+        )),
+        Row("Publication", (
+            Panel("timeseries", "Regions that are waited for, and left out", "The next snapshot is served by none before those have it that are waited for. What is left out does not serve what the others do, and the Mirror's Service does not lead there.", (
+                Query(f"max by (mirror) ({of('mirrorfleet_publication_waiting_regions')})", "{{mirror}} waited for"),
+                Query(f"sum by (mirror) (max by (mirror, region) ({of('mirrorfleet_region_withdrawn_timestamp_seconds')}) > bool 0)", "{{mirror}} left out"),
+            ), "short"),
+            Panel("timeseries", "Prepared and not served yet", "For how long regions have been copying the next snapshot; 0 while there is none.", (
+                Query(f"(time() - {PREPARING}) * ({PREPARING} > bool 0)", "{{mirror}}"),
+            ), "s", 6),
+            Panel("timeseries", "Decisions", "What regions are to serve, decided anew: publications, pins and ways back.", (
+                Query(f"changes((max by (mirror) ({of('mirrorfleet_publication_epoch')}))[1h:1m])", "{{mirror}} in an hour"),
+            ), "short", 6),
         )),
         Row("Serving", (
             ANSWERS,

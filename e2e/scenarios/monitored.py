@@ -94,6 +94,11 @@ class Seen:
 
     # Troubles
 
+    def region_left_out(self) -> None:
+        """One that follows, in a place where there is no node."""
+        nowhere = {"name": "nowhere", "follows": "region-a", "nodeSelector": {"topology.kubernetes.io/region": "nowhere"}}
+        self.slow.apply(self.slow.mirror("parted", suspend=True, regions=[self.slow.mirror()["spec"]["regions"][0], nowhere]))
+
     def region_stale(self) -> None:
         self.main.archive.add_package("stable", PACKAGE, "2.0")
         self.main.archive.publish("stable")
@@ -217,7 +222,7 @@ def judged(seen: Seen, healthy: Period, faulty: Period) -> str:
 
 #: What happens for `every-alert`, in an order in which no trouble hides another one. `slow_run` is not among them.
 TROUBLES = (
-    "index_expires", "storage_filling", "storage_failed", "reconcile_failing", "not_serving", "upstream_contradicts", "upstream_unreachable",
+    "region_left_out", "index_expires", "storage_filling", "storage_failed", "reconcile_failing", "not_serving", "upstream_contradicts", "upstream_unreachable",
     "region_stale", "store_damaged", "verification_refused", "nothing_synced", "controller_without_leader",
 )  # fmt: skip
 
@@ -257,7 +262,7 @@ def every_alert(world):
         places = {
             **dict.fromkeys(("RegionStale", "VerificationRefused", "NothingSynced", "ServerErrors", "StoreDamaged", "KeyExpires"), seen.main),
             **dict.fromkeys(("IndexExpires", "StorageFilling", "StorageFailed"), seen.full),
-            **dict.fromkeys(("NotServing", "UpstreamContradicts", "UpstreamUnreachable"), seen.slow),
+            **dict.fromkeys(("NotServing", "RegionLeftOut", "UpstreamContradicts", "UpstreamUnreachable"), seen.slow),
             **dict.fromkeys(("ControllerWithoutLeader", "ReconcileFailing")),
         }  # fmt: skip
         known = {alert.name for alert in ALERTS}

@@ -79,6 +79,10 @@ def expires(at) -> list[Told]:
 UNIT = ',unit="trixie-updates"'
 LATE = 3 * 2 * HOUR
 SITUATIONS = {
+    "regionLeftOut": Situation(
+        [region("region_withdrawn_timestamp_seconds", step(12, 0, 720)), last_run("StorageFull"), failed("StorageFull", step(12, 0, 1))], 12 + HOUR,
+        near={"it is offered": [region("region_withdrawn_timestamp_seconds", always(0))], "it comes back": [region("region_withdrawn_timestamp_seconds", lambda minute: 720 if 12 <= minute < 60 else 0)]},
+    ),
     "regionStale": Situation(
         stale(step(10, 0, 600)), 35,
         {

@@ -87,7 +87,7 @@ fn region(region: &RegionStatus, judged: bool, answer: Option<&Answer>) -> Regio
     let revision = served.map_or(&[][..], |served| &served.revision);
     RegionGauges {
         region: region.name.clone(),
-        withdrawn: (region.role).map(|_| Some(region.withdrawn_at.as_ref()?.0.as_second())),
+        withdrawn: Some((region.withdrawn_at.as_ref()).map(|since| since.0.as_second())),
         created: None,
         superseded: behind.or(current),
         snapshot: served.and_then(|served| served.snapshot.clone()),

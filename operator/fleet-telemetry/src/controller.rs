@@ -38,11 +38,11 @@ definitions! {
     REGION_LAST_SUCCESS: Gauge = "mirrorfleet_region_last_success_timestamp_seconds" [namespace, mirror, region];
     /// Unix time until which the upstream vouches for the index that the region serves, by unit (a Debian suite); absent where there is no limit.
     INDEX_VALID_UNTIL: Gauge = "mirrorfleet_index_valid_until_timestamp_seconds" [namespace, mirror, region, unit];
-    /// Unix time since when the Mirror's Service, which leads to all regions, has left the region out, as it does not serve what the others do; 0 while it leads there; absent where no region follows another.
+    /// Unix time since when the Mirror's Service, which leads to all regions, has left the region out, as it does not serve what the others do; 0 while it is not left out.
     REGION_WITHDRAWN: Gauge = "mirrorfleet_region_withdrawn_timestamp_seconds" [namespace, mirror, region];
     /// Number of the newest decision what regions are to serve; absent before the first.
     PUBLICATION_EPOCH: Gauge = "mirrorfleet_publication_epoch" [namespace, mirror];
-    /// Unix time since when regions copy the next snapshot, which none serves yet; absent while there is none.
+    /// Unix time since when regions copy the next snapshot, which none serves yet; 0 while there is none.
     PUBLICATION_PREPARING: Gauge = "mirrorfleet_publication_preparing_timestamp_seconds" [namespace, mirror];
     /// How many regions the next snapshot waits for; 0 while there is none.
     PUBLICATION_WAITING: Gauge = "mirrorfleet_publication_waiting_regions" [namespace, mirror];

@@ -44,7 +44,7 @@ pub struct ConditionGauges {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct RegionGauges {
     pub region: String,
-    /// `None`: no region follows another. `Some(None)`: the Mirror's Service leads here. `Some(Some(at))`: not since then.
+    /// `None`: unknown. `Some(None)`: the Mirror's Service leads here, or there is none. `Some(Some(at))`: not since then.
     pub withdrawn: Option<Option<i64>>,
     /// `None`: unknown. `Some(None)`: it serves the authority's revision. `Some(Some(at))`: superseded at that instant.
     pub superseded: Option<Option<i64>>,

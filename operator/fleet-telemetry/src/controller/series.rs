@@ -29,7 +29,10 @@ pub(super) fn mirror(out: &mut Samples, key: &ObjectKey, entry: &MirrorEntry) {
     if let Some(publication) = &state.publication {
         let numbers = [
             (&PUBLICATION_EPOCH, Some(publication.epoch as f64)),
-            (&PUBLICATION_PREPARING, publication.preparing.map(|at| at as f64)),
+            (
+                &PUBLICATION_PREPARING,
+                Some(publication.preparing.unwrap_or(0) as f64),
+            ),
             (&PUBLICATION_WAITING, Some(f64::from(publication.waiting_regions))),
         ];
         gauges(out, &[namespace, mirror], numbers);
