@@ -188,7 +188,7 @@ fn judge(snapshot: &Snapshot) -> Result<(), Flaw> {
     }
     let names = meta.links.iter().flat_map(|(link, target)| [link, target]);
     for name in names {
-        RepoPath::new(name).map_err(|e| unsafe_path(name, &e.to_string()))?;
+        path_of(name.as_bytes())?;
     }
     if links.len() != meta.links.len() {
         return Err(malformed("it has a link in the place of a file"));
@@ -204,6 +204,19 @@ fn judge(snapshot: &Snapshot) -> Result<(), Flaw> {
 fn unsafe_path(name: &str, problem: &str) -> Flaw {
     let shown: String = name.chars().take(200).collect();
     (Reason::UnsafePath, format!("it names {shown:?}: {problem}"))
+}
+
+/// A name in the one form that it has everywhere.
+fn path_of(key: &[u8]) -> Result<RepoPath, Flaw> {
+    let text = match std::str::from_utf8(key) {
+        Ok(text) => text,
+        Err(e) => return Err(unsafe_path(&String::from_utf8_lossy(key), &e.to_string())),
+    };
+    let path = RepoPath::new(text).map_err(|e| unsafe_path(text, &e.to_string()))?;
+    match path.as_str() == text {
+        true => Ok(path),
+        false => Err(unsafe_path(text, "it is another way to write a path")),
+    }
 }
 
 /// How far the paths were gone through.
@@ -227,10 +240,7 @@ impl Walk {
         if number != self.count || number >= snapshot.len() {
             return Err(malformed("its records are not in the order of its paths"));
         }
-        let path = match std::str::from_utf8(key) {
-            Ok(text) => RepoPath::new(text).map_err(|e| unsafe_path(text, &e.to_string()))?,
-            Err(e) => return Err(unsafe_path(&String::from_utf8_lossy(key), &e.to_string())),
-        };
+        let path = path_of(key)?;
         if self.before.as_ref().is_some_and(|before| *before >= path) {
             return Err(malformed("its paths are not in order"));
         }

@@ -72,7 +72,7 @@ impl Resolver<'_> {
         mirror: &Mirror,
         high_water: Vec<Accepted>,
     ) -> Result<SyncOptions, Failure> {
-        let upstream = self.upstream_of(mirror)?;
+        let upstream = self.checked(mirror)?;
         let means = Means {
             trust: self.trust(mirror, upstream)?,
             access: self.access(mirror, upstream)?,
@@ -109,7 +109,7 @@ impl Resolver<'_> {
             connect: FOLLOW_CONNECT,
             backoff: FOLLOW_BACKOFF,
         };
-        let upstream = self.upstream_of(mirror)?;
+        let upstream = self.checked(mirror)?;
         let options = self.declared(mirror, upstream, means, high_water)?;
         Ok(SyncOptions {
             follow: Some(follow),
@@ -125,11 +125,6 @@ impl Resolver<'_> {
         high_water: Vec<Accepted>,
     ) -> Result<SyncOptions, Failure> {
         let name = mirror.metadata.name.clone().unwrap_or_default();
-        all_well(
-            &format!("Mirror {name}"),
-            check::mirror(&name, &mirror.spec),
-        )?;
-        self.check_paths(mirror)?;
         let (trust, trust_digest) = means.trust;
         let content = content::declared(&mirror.spec.content)?;
         let spec = &upstream.spec;
@@ -172,6 +167,15 @@ impl Resolver<'_> {
             damaged: Vec::new(),
             user_agent: USER_AGENT.to_owned(),
         })
+    }
+
+    /// The Upstream of a Mirror, and that both are as they should be.
+    fn checked(&self, mirror: &Mirror) -> Result<&Upstream, Failure> {
+        let upstream = self.upstream_of(mirror)?;
+        let name = mirror.metadata.name.as_deref().unwrap_or_default();
+        all_well(&format!("Mirror {name}"), check::mirror(name, &mirror.spec))?;
+        self.check_paths(mirror)?;
+        Ok(upstream)
     }
 
     /// The Upstream of a Mirror, checked.

@@ -146,7 +146,7 @@ impl Pair {
     fn large(&self) -> (Sha256, String) {
         let contents = self.contents();
         let large = contents.iter().max_by_key(|(_, size)| **size).unwrap();
-        assert!(*large.1 > LARGE_BYTES as u64);
+        assert_eq!(*large.1, LARGE_BYTES as u64);
         (*large.0, format!("blobs/{}", large.0))
     }
 
