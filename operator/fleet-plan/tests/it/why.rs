@@ -12,6 +12,8 @@ use serde_json::json;
 
 use crate::model::{World, at};
 
+mod regions;
+
 struct Situation {
     /// What happened, for the page.
     title: &'static str,
@@ -340,12 +342,15 @@ fn why_has_a_paragraph_for_each_situation() {
         title,
         reason,
         make,
-    } in SITUATIONS
+    } in SITUATIONS.iter().chain(regions::REGIONS)
     {
         let world = make();
         let (told, well) = explain(&world, &program);
         assert_eq!(told.reason, *reason, "{title}: {told:#?}");
-        let held = matches!(reason, Some(Reason::Suspended | Reason::Pinned));
+        let held = matches!(
+            reason,
+            Some(Reason::Suspended | Reason::Pinned | Reason::Copying | Reason::Joining)
+        );
         assert_eq!(well, reason.is_none() || held, "{title}");
         let paragraph = told.paragraph();
         for sentence in [&told.wrong, &told.clients, &told.next] {

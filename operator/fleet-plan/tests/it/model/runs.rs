@@ -95,6 +95,27 @@ impl World {
         }
     }
 
+    /// A reconciliation, and what Kubernetes makes of it.
+    pub fn round(&mut self) {
+        self.step();
+        self.kubernetes();
+    }
+
+    /// The region that fetches has prepared one more, and the others have been told of it.
+    pub fn hub_prepares(&mut self, byte: u8) {
+        self.request(&format!("one more: {byte}"));
+        self.step();
+        self.pass(10);
+        let report = Report {
+            snapshot: Some(digest(byte).to_string()),
+            ..self.report("Prepared")
+        };
+        self.end_run(&report);
+        for _ in 0..3 {
+            self.round();
+        }
+    }
+
     /// What a run leaves that ends so: whoever copies has what it copied.
     fn in_full(&self, report: &Report, copies: Option<String>) -> Report {
         let snapshot = match report.is_good() {

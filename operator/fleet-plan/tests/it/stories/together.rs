@@ -2,7 +2,6 @@
 
 use fleet_api::{PublicationPhase, RegionState, labels};
 use fleet_plan::{Object, Plan, Turn, Write};
-use fleet_types::documents::Report;
 use k8s_openapi::api::batch::v1::Job;
 use serde_json::json;
 
@@ -26,26 +25,6 @@ fn served(world: &World) -> Vec<Option<String>> {
     let child = |name: &str| fleet_plan::names::child_name("debian", name);
     let stores = regions.map(|region| &world.stores[&format!("{}-0", child(&region.name))]);
     stores.map(|store| store.snapshot.clone()).collect()
-}
-
-/// The hub has prepared one more.
-fn hub_prepares(world: &mut World, byte: u8) {
-    world.request(&format!("one more: {byte}"));
-    world.step();
-    world.pass(10);
-    let report = Report {
-        snapshot: Some(id(byte)),
-        ..world.report("Prepared")
-    };
-    world.end_run(&report);
-    for _ in 0..3 {
-        step(world);
-    }
-}
-
-fn step(world: &mut World) {
-    world.step();
-    world.kubernetes();
 }
 
 fn jobs(writes: &[Write]) -> Vec<Job> {
@@ -94,7 +73,7 @@ fn the_first_snapshot_comes_to_all_regions_by_one_run_that_fetches() {
 #[test]
 fn a_run_that_follows_gets_no_keyring_no_credentials_and_no_turn() {
     let mut world = three();
-    hub_prepares(&mut world, SECOND);
+    world.hub_prepares(SECOND);
     world.objects.jobs.clear();
     world.mirror.status.as_mut().unwrap().regions[1].replicas[0].current_run = None;
     world.line.running = Some("another Mirror".to_owned());
@@ -129,7 +108,7 @@ fn a_run_that_follows_gets_no_keyring_no_credentials_and_no_turn() {
 #[test]
 fn nothing_is_served_before_all_have_it_and_the_hub_goes_one_ahead() {
     let mut world = three();
-    hub_prepares(&mut world, SECOND);
+    world.hub_prepares(SECOND);
     assert_eq!(served(&world), vec![Some(id(FIRST)); 3]);
     assert_eq!(running(&world), ["us"], "asia takes it from us");
     assert_eq!(phase(&world), PublicationPhase::Preparing);
@@ -138,7 +117,7 @@ fn nothing_is_served_before_all_have_it_and_the_hub_goes_one_ahead() {
     assert_eq!(preparing.waiting_for, ["us", "asia"]);
     // The upstream goes on, and the target stays. No run of the hub gives it up.
     world.request("another");
-    step(&mut world);
+    world.round();
     let mut jobs = world.objects.jobs.iter();
     let fetching = jobs.find(|job| job.meta.region() == Some("eu") && job.end.is_none());
     let keep = fetching.unwrap().meta.annotation(labels::KEEP).unwrap();
@@ -151,7 +130,7 @@ fn nothing_is_served_before_all_have_it_and_the_hub_goes_one_ahead() {
 #[test]
 fn a_region_that_cannot_be_asked_is_left_out_first_and_comes_back() {
     let mut world = three();
-    hub_prepares(&mut world, SECOND);
+    world.hub_prepares(SECOND);
     world.away = vec!["asia".to_owned()];
     let report = world.report("Prepared");
     world.end_run(&report);
@@ -181,7 +160,7 @@ fn a_region_that_cannot_be_asked_is_left_out_first_and_comes_back() {
     world.step();
     assert_eq!(told(&world.plan()), 2);
     for _ in 0..5 {
-        step(&mut world);
+        world.round();
     }
     assert_eq!(served(&world)[..2], vec![Some(id(SECOND)); 2]);
     assert_eq!(served(&world)[2], Some(id(FIRST)));
@@ -189,7 +168,7 @@ fn a_region_that_cannot_be_asked_is_left_out_first_and_comes_back() {
     let region = &world.status().regions[2];
     assert_eq!(region.state, RegionState::Unknown);
     world.away.clear();
-    step(&mut world);
+    world.round();
     assert_eq!(world.status().regions[2].state, RegionState::Joining);
     assert_eq!(world.status().state.as_deref(), Some("Serving,Joining"));
     assert_eq!(world.condition("Reconciling").unwrap().1, "Joining");
@@ -206,25 +185,25 @@ fn a_slow_region_has_its_patience_and_a_full_one_none() {
         spec["rollout"] = json!({"patience": "10m"});
         spec
     });
-    hub_prepares(&mut world, SECOND);
+    world.hub_prepares(SECOND);
     world.pass(590);
-    step(&mut world);
+    world.round();
     assert_eq!(withdrawn(&world), [""; 0]);
     world.pass(20);
-    step(&mut world);
+    world.round();
     assert_eq!(withdrawn(&world), ["us", "asia"]);
     for _ in 0..4 {
-        step(&mut world);
+        world.round();
     }
     assert_eq!(served(&world)[0], Some(id(SECOND)));
     assert_eq!(running(&world), ["us"], "its copy goes on");
     world.settle();
     assert_eq!(served(&world), vec![Some(id(SECOND)); 3]);
-    hub_prepares(&mut world, 0xcc);
+    world.hub_prepares(0xcc);
     let full = world.report("StorageFull");
     world.end_run(&full);
     for _ in 0..6 {
-        step(&mut world);
+        world.round();
     }
     assert_eq!(withdrawn(&world), ["us"]);
     assert_eq!(running(&world), ["asia"], "it goes round us");
@@ -235,18 +214,18 @@ fn a_slow_region_has_its_patience_and_a_full_one_none() {
 fn a_copy_that_fails_is_tried_again_for_ever_and_at_once_where_another_source_may_help() {
     let mut world = serving(&["eu", "us<eu"]);
     world.edit("/spec/sync/schedule", json!("0 0 1 1 *"));
-    hub_prepares(&mut world, SECOND);
+    world.hub_prepares(SECOND);
     let mut waits = Vec::new();
     for reason in std::iter::once("SnapshotGone").chain(["SyncInterrupted"; 9]) {
         assert_eq!(running(&world), ["us"]);
         world.pass(1);
         let report = world.report(reason);
         world.end_run(&report);
-        step(&mut world);
+        world.round();
         let ended = world.now;
         while running(&world).is_empty() {
             world.now = world.plan().wake_at.unwrap();
-            step(&mut world);
+            world.round();
         }
         waits.push(world.now.duration_since(ended).as_secs());
     }
@@ -263,7 +242,7 @@ fn a_copy_that_fails_is_tried_again_for_ever_and_at_once_where_another_source_ma
 #[test]
 fn a_region_copies_a_pinned_snapshot_that_it_lacks_from_whoever_has_it() {
     let mut world = three();
-    hub_prepares(&mut world, SECOND);
+    world.hub_prepares(SECOND);
     world.settle();
     // Only asia still has the first.
     for (pod, store) in &mut world.stores {
@@ -273,7 +252,7 @@ fn a_region_copies_a_pinned_snapshot_that_it_lacks_from_whoever_has_it() {
     }
     world.edit("/spec/snapshots", json!({"pinned": &id(FIRST)[..12]}));
     for _ in 0..3 {
-        step(&mut world);
+        world.round();
     }
     assert_eq!(served(&world)[2], Some(id(FIRST)), "at once where it is");
     assert_eq!(withdrawn(&world), ["eu", "us"]);
@@ -291,17 +270,17 @@ fn from_one_source_four_copy_at_once_and_from_all_together_so_many_as_the_cluste
     let edges = ["a<eu", "b<eu", "c<eu", "d<eu", "e<eu", "f<eu"];
     let regions: Vec<&str> = std::iter::once("eu").chain(edges).collect();
     let mut world = serving(&regions);
-    hub_prepares(&mut world, SECOND);
+    world.hub_prepares(SECOND);
     assert_eq!(running(&world).len(), 4);
     assert_eq!(world.plan().copies, 4);
     assert!(world.plan().wake_at.is_some());
     let report = world.report("Prepared");
     world.end_run(&report);
-    step(&mut world);
+    world.round();
     assert_eq!(running(&world).len(), 4);
     let mut world = serving(&regions);
     world.copies_elsewhere = 62;
-    hub_prepares(&mut world, SECOND);
+    world.hub_prepares(SECOND);
     assert_eq!(running(&world).len(), 2);
 }
 
@@ -314,7 +293,7 @@ fn what_the_hub_confirms_is_handed_down_without_a_run_for_each() {
     };
     let before = success(&world, 2);
     world.request("look");
-    step(&mut world);
+    world.round();
     world.pass(30);
     let report = world.report("Unchanged");
     world.end_run(&report);
@@ -329,7 +308,7 @@ fn what_the_hub_confirms_is_handed_down_without_a_run_for_each() {
     world.edit("/spec/sync/schedule", json!("0 0 1 1 *"));
     world.settle();
     let renewed = |world: &mut World| {
-        step(world);
+        world.round();
         running(world)
     };
     world.pass(2 * 3600);
@@ -341,7 +320,7 @@ fn what_the_hub_confirms_is_handed_down_without_a_run_for_each() {
 #[test]
 fn regions_go_on_copying_while_the_upstream_is_left_alone() {
     let mut world = three();
-    hub_prepares(&mut world, SECOND);
+    world.hub_prepares(SECOND);
     world.edit("/spec/suspend", json!(true));
     world.settle();
     assert_eq!(served(&world), vec![Some(id(SECOND)); 3]);
@@ -351,7 +330,7 @@ fn regions_go_on_copying_while_the_upstream_is_left_alone() {
 fn a_request_is_answered_by_the_hub_alone() {
     let mut world = three();
     world.request("now");
-    step(&mut world);
+    world.round();
     assert_eq!(running(&world), ["eu"]);
     assert_eq!(world.status().last_handled_sync_request.as_deref(), Some("now"));
 }

@@ -241,6 +241,8 @@ fn is_on_its_way(reason: Reason) -> bool {
             | Reason::FirstSyncPending
             | Reason::FirstSyncRunning
             | Reason::WaitingForTurn
+            | Reason::Copying
+            | Reason::Joining
     )
 }
 
@@ -249,6 +251,7 @@ fn state(region: &RegionSummary) -> Cell {
         RegionState::Pending => ("Pending", Colour::Yellow),
         RegionState::Syncing => ("Syncing", Colour::Yellow),
         RegionState::Serving => ("Serving", Colour::Green),
+        RegionState::Joining => ("Joining", Colour::Yellow),
         RegionState::Stale => ("Stale", Colour::Red),
         RegionState::Unknown => ("Unknown", Colour::Red),
     };
