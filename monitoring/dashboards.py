@@ -216,10 +216,10 @@ MIRROR = Dashboard(
             ), "short"),
             Panel("timeseries", "Prepared and not served yet", "For how long regions have been copying the next snapshot; 0 while there is none.", (
                 Query(f"(time() - {PREPARING}) * ({PREPARING} > bool 0)", "{{mirror}}"),
-            ), "s", 6),
-            Panel("timeseries", "Decisions", "What regions are to serve, decided anew: publications, pins and ways back.", (
-                Query(f"changes((max by (mirror) ({of('mirrorfleet_publication_epoch')}))[1h:1m])", "{{mirror}} in an hour"),
-            ), "short", 6),
+            ), "s"),
+            Panel("stat", "Decision", "The number of the newest decision what regions are to serve: it grows with publications, pins and ways back.", (
+                Query(f"max by (mirror) ({of('mirrorfleet_publication_epoch')})", "{{mirror}}"),
+            ), "none", 24, 5),
         )),
         Row("Serving", (
             ANSWERS,

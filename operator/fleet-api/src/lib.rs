@@ -31,10 +31,12 @@ pub use duration::GoDuration;
 pub use fleet_types::ConditionStatus;
 pub use mirror::{Mirror, MirrorSpec};
 pub use mirror_status::{
-    AcceptedUnit, MirrorStatus, Preparing, Publication, PublicationPhase, SnapshotStatus, UnitStatus,
+    AcceptedUnit, MirrorStatus, Preparing, Publication, PublicationPhase, SnapshotStatus,
+    UnitStatus,
 };
 pub use quantity::ByteQuantity;
 pub use region_status::{
-    Attempt, Contradiction, OrderStatus, RegionRole, RegionState, RegionStatus, ReplicaStatus, Run, Trigger,
+    Attempt, Contradiction, OrderStatus, RegionRole, RegionState, RegionStatus, ReplicaStatus, Run,
+    Trigger,
 };
 pub use upstream::{Upstream, UpstreamSpec, UpstreamStatus};

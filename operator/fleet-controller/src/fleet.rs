@@ -205,7 +205,11 @@ mod tests {
     fn no_namespace_has_all_restarts_and_none_has_them_for_ever() {
         let mut memory = FleetMemory::default();
         for mirror in ["a", "b"] {
-            memory.record(&ObjectName::new("greedy", mirror), "debian", share(Turn::Idle, 1));
+            memory.record(
+                &ObjectName::new("greedy", mirror),
+                "debian",
+                share(Turn::Idle, 1),
+            );
         }
         let (third, other) = (ObjectName::new("greedy", "c"), ObjectName::new("ns", "d"));
         assert_eq!(memory.rollouts_elsewhere(&third, 4), 4, "it has its share");
@@ -218,7 +222,11 @@ mod tests {
             .rollouts
             .values_mut()
             .for_each(|rollout| rollout.since = long_ago);
-        memory.record(&ObjectName::new("greedy", "a"), "debian", share(Turn::Idle, 1));
+        memory.record(
+            &ObjectName::new("greedy", "a"),
+            "debian",
+            share(Turn::Idle, 1),
+        );
         assert_eq!(memory.rollouts_elsewhere(&third, 4), 0);
     }
 
@@ -227,7 +235,11 @@ mod tests {
         let (a, b) = (ObjectName::new("ns", "a"), ObjectName::new("ns", "b"));
         let mut memory = FleetMemory::default();
         memory.record(&a, "debian", share(Turn::Running, 0));
-        memory.record(&b, "debian", share(Turn::Waiting(jiff::Timestamp::UNIX_EPOCH), 0));
+        memory.record(
+            &b,
+            "debian",
+            share(Turn::Waiting(jiff::Timestamp::UNIX_EPOCH), 0),
+        );
         assert_eq!(memory.leave(&a), Some(b.clone()));
         assert_eq!(memory.others(&asking(&b)).line, Line::default());
     }
@@ -277,7 +289,11 @@ mod tests {
         let (a, b) = (ObjectName::new("ns", "a"), ObjectName::new("other", "b"));
         let mut memory = FleetMemory::default();
         let planned = memory.others(&asking(&a));
-        assert!(memory.commit(&asking(&a), &planned, share(Turn::Idle, 1)).is_ok());
+        assert!(
+            memory
+                .commit(&asking(&a), &planned, share(Turn::Idle, 1))
+                .is_ok()
+        );
         let now = memory.commit(&asking(&b), &planned, share(Turn::Idle, 1));
         assert_eq!(now.unwrap_err().rollouts_elsewhere, 1);
     }

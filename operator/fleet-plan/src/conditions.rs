@@ -10,9 +10,9 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use self::complaints::{
-    damaged, first_run_held_up, joining, manifest_at_fault, never_synced, objects_pending, order_not_taken,
-    pod_held_up, pod_not_ready, refused, run_held_up, storage_at_fault, volume_lost,
-    volume_pending, volume_refused,
+    damaged, first_run_held_up, joining, manifest_at_fault, never_synced, objects_pending,
+    order_not_taken, pod_held_up, pod_not_ready, refused, run_held_up, storage_at_fault,
+    volume_lost, volume_pending, volume_refused,
 };
 use crate::fleet::{Fleet, Problem};
 use crate::freshness::{self, Freshness};

@@ -250,12 +250,15 @@ fn places<'a>(spec: &'a MirrorSpec, mirror: &str) -> Result<Vec<Place<'a>>, Stri
     if followed.iter().any(Option::is_some) && hubs.count() != 1 {
         return Err(format!("spec.regions: {ONE_HUB_MESSAGE}"));
     }
-    let places = regions.iter().zip(followed).map(|(region, followed)| Place {
-        region,
-        replica: 0,
-        source: followed.map_or(Source::Upstream, Source::Region),
-        child: names::child_name(mirror, &region.name),
-    });
+    let places = regions
+        .iter()
+        .zip(followed)
+        .map(|(region, followed)| Place {
+            region,
+            replica: 0,
+            source: followed.map_or(Source::Upstream, Source::Region),
+            child: names::child_name(mirror, &region.name),
+        });
     Ok(places.collect())
 }
 

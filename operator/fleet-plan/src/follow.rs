@@ -38,11 +38,17 @@ pub fn next(
     before: &MirrorStatus,
 ) -> Option<Next> {
     let site = sites.get(at)?;
-    let followed: Vec<Option<usize>> = fleet.places.iter().map(|place| followed(place.source)).collect();
+    let followed: Vec<Option<usize>> = fleet
+        .places
+        .iter()
+        .map(|place| followed(place.source))
+        .collect();
     followed.get(at).copied().flatten()?;
     let member = agreed.members.get(at)?;
     let volume = site.view.claim.and_then(|claim| claim.meta.created_at);
-    let hub = sites.iter().find(|site| site.view.place.source == Source::Upstream)?;
+    let hub = sites
+        .iter()
+        .find(|site| site.view.place.source == Source::Upstream)?;
     let wanted = lacks(&agreed.standing, member);
     let (snapshot, due) = match wanted {
         Some(snapshot) => (snapshot, copies(site, &snapshot, volume)),
@@ -51,8 +57,11 @@ pub fn next(
     let index = pin(before, &snapshot)?;
     let from = sources(&snapshot, &agreed.members, &followed, at);
     let from = from.into_iter().filter_map(|at| sites.get(at));
-    // Whoever has other bytes of it made it anew.
-    let fits = |site: &&Site| told_pin(site, &snapshot).is_none_or(|told| told == index);
+    // Whoever has other bytes of it made it anew; and its Service leads to none that is not ready.
+    let fits = |site: &&Site| {
+        let same = told_pin(site, &snapshot).is_none_or(|told| told == index);
+        same && site.view.ready()
+    };
     let from: Vec<&Site> = from.filter(fits).collect();
     Some(Next {
         due,
@@ -60,7 +69,9 @@ pub fn next(
             snapshot,
             index,
             source: from.first()?.name().to_owned(),
-            urls: (from.iter()).map(|site| fleet.follow_url(site.view.place)).collect(),
+            urls: (from.iter())
+                .map(|site| fleet.follow_url(site.view.place))
+                .collect(),
             confirmed: confirmed(hub, &snapshot, before),
         },
     })
@@ -129,7 +140,12 @@ fn renews(
     let status = &site.runs.status;
     let is_current = |last: &Attempt| fleet.inputs.are_those_of(last);
     let last = status.last_attempt.as_ref()?;
-    let hub_went_first = hub.runs.status.last_attempt.as_ref().is_some_and(is_current);
+    let hub_went_first = hub
+        .runs
+        .status
+        .last_attempt
+        .as_ref()
+        .is_some_and(is_current);
     let due = |at: Timestamp, occasion: String| Due {
         trigger: Trigger::Follow,
         at,
@@ -158,7 +174,10 @@ fn renews(
     let half = freshness::objective(fleet) / 2;
     is_newer.then(|| {
         let known_at = instant(known.at);
-        (snapshot, due(later(known_at, half), format!("confirmed {known_at}")))
+        (
+            snapshot,
+            due(later(known_at, half), format!("confirmed {known_at}")),
+        )
     })
 }
 
@@ -192,7 +211,9 @@ fn told_pin(site: &Site, snapshot: &Sha256) -> Option<IndexPin> {
 /// The index of a snapshot: as the hub's run told that made it, else as it is known, else as its pods say.
 pub fn index(sites: &[Site], known: Option<&String>, snapshot: &str) -> Option<String> {
     let id: Sha256 = snapshot.parse().ok()?;
-    let hub = sites.iter().find(|site| site.view.place.source == Source::Upstream)?;
+    let hub = sites
+        .iter()
+        .find(|site| site.view.place.source == Source::Upstream)?;
     let reported = |run: &FinishedRun| {
         let prepared = run.report.as_ref()?.prepared.filter(|kept| kept.id == id)?;
         prepared.index

@@ -57,7 +57,8 @@ pub fn decide(
         skip: &snapshots.skip,
     };
     let copies: Vec<Copy> = sites.iter().map(copy).collect();
-    let rolled_back = snapshots.pinned.is_empty() && copies.iter().any(|copy| copy.goes_back(&wish));
+    let rolled_back =
+        snapshots.pinned.is_empty() && copies.iter().any(|copy| copy.goes_back(&wish));
     let known = known(before);
     if fleet.is_together() {
         let together = together::decide(fleet, sites, (before, &known), &wish, seen);

@@ -88,7 +88,11 @@ fn held(orders: Orders, seen: &Observed) -> Vec<Sha256> {
     let decided = orders.agreed.map(|agreed| &agreed.standing);
     let next = decided.and_then(|decided| Some(decided.target?.snapshot));
     let served = decided.and_then(|decided| decided.decided.snapshot);
-    let publication = orders.before.publication.as_ref().filter(|_| decided.is_some());
+    let publication = orders
+        .before
+        .publication
+        .as_ref()
+        .filter(|_| decided.is_some());
     let was_next = publication.and_then(|it| it.preparing.as_ref());
     let was = publication.map(|it| &it.snapshot);
     let was = was.into_iter().chain(was_next.map(|it| &it.snapshot));
@@ -102,7 +106,11 @@ fn held(orders: Orders, seen: &Observed) -> Vec<Sha256> {
 /// The runs that copy from another region.
 fn running_copies(seen: &Observed) -> impl Iterator<Item = &SeenJob> {
     let copies = |job: &&SeenJob| job.meta.label(labels::FOLLOWS).is_some();
-    seen.objects.jobs.iter().filter(|job| job.end.is_none()).filter(copies)
+    seen.objects
+        .jobs
+        .iter()
+        .filter(|job| job.end.is_none())
+        .filter(copies)
 }
 
 impl Starting {
@@ -258,7 +266,9 @@ impl Site<'_> {
             trigger: due.trigger,
             retry: due.retry,
             started_at: now,
-            copies: start.following.map(|following| following.snapshot.to_string()),
+            copies: start
+                .following
+                .map(|following| following.snapshot.to_string()),
             inputs: fleet.inputs.snapshot.clone(),
             snapshots_inputs: fleet.inputs.snapshots.clone(),
         });

@@ -32,7 +32,9 @@ pub fn summarise(
     next: Option<Timestamp>,
 ) -> MirrorStatus {
     let before = fleet.status();
-    let regions = sites.iter().map(|site| region(fleet, sites, site, seen.now));
+    let regions = sites
+        .iter()
+        .map(|site| region(fleet, sites, site, seen.now));
     let regions: Vec<RegionStatus> = regions.collect();
     let serving = sites
         .iter()
@@ -101,7 +103,9 @@ fn words(fleet: &Fleet, ordering: &Ordering, sites: &[Site], conditions: &[Condi
 
 /// With how far it is.
 fn told(publication: Publication, regions: &[RegionStatus]) -> Publication {
-    let offered = regions.iter().filter(|region| region.withdrawn_at.is_none());
+    let offered = regions
+        .iter()
+        .filter(|region| region.withdrawn_at.is_none());
     let mut replicas = offered.flat_map(|region| &region.replicas);
     let follows = replicas.all(|replica| {
         let ordered = replica.ordered();

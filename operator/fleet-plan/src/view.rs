@@ -170,10 +170,12 @@ impl<'a> RegionView<'a> {
         let Some(pod) = self.pod else {
             return template;
         };
-        let mut slices = slices.iter().filter(|slice| slice.service() == Some(service));
-        template
-            || pod.meta.label(labels::OFFERED) == Some("true")
-            || slices.any(|slice| slice.pods.contains(&pod.meta.name))
+        let mut slices = slices
+            .iter()
+            .filter(|slice| slice.service() == Some(service));
+        // Nothing is led to a pod that leaves but what its slices say.
+        let labelled = !pod.meta.deleting && pod.meta.label(labels::OFFERED) == Some("true");
+        template || labelled || slices.any(|slice| slice.pods.contains(&pod.meta.name))
     }
 
     /// Whether the serving pod was made from the pod template that is applied now.

@@ -43,12 +43,7 @@ pub struct Told {
     pub offered: Option<bool>,
 }
 
-pub fn stateful_set(
-    fleet: &Fleet,
-    place: &Place,
-    settings: &Settings,
-    told: &Told,
-) -> StatefulSet {
+pub fn stateful_set(fleet: &Fleet, place: &Place, settings: &Settings, told: &Told) -> StatefulSet {
     let spec = StatefulSetSpec {
         replicas: Some(1),
         service_name: Some(place.child.clone()),

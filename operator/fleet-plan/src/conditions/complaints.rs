@@ -208,7 +208,11 @@ pub(super) fn objects_pending(site: &Site) -> Option<Problem> {
 
 /// A region that lacks what the others serve, and how it comes to it.
 pub(super) fn joining(site: &Site) -> Option<Problem> {
-    let since = &site.withdrawn_at.as_ref().filter(|_| site.has_snapshot())?.0;
+    let since = &site
+        .withdrawn_at
+        .as_ref()
+        .filter(|_| site.has_snapshot())?
+        .0;
     let run = site.runs.status.current_run.as_ref();
     let copies = run.and_then(|run| Some((&run.job, run.copies.as_ref()?)));
     let failed = || {

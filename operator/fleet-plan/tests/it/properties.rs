@@ -115,7 +115,11 @@ fn regions_that_follow_come_to_rest_too_and_a_new_controller_writes_nothing() {
             world.pass(60);
             let plan = world.plan();
             let quiet = plan.writes.is_empty() && plan.after_status.is_empty();
-            assert!(quiet && !plan.status_changed, "{name}: {}", crate::model::render(&plan));
+            assert!(
+                quiet && !plan.status_changed,
+                "{name}: {}",
+                crate::model::render(&plan)
+            );
         }
         world.not_asked = true;
         let plan = world.plan();

@@ -236,7 +236,11 @@ fn who_was_withdrawn_comes_back_by_catching_up_and_does_not_flap() {
     };
     let next = at(&served, &[hub.clone(), has_it.clone()], 1000);
     assert_eq!(ordered(&next), [Some(2), Some(2)]);
-    assert_eq!(next.withdrawn, [None, Some(910)], "it does not serve it yet");
+    assert_eq!(
+        next.withdrawn,
+        [None, Some(910)],
+        "it does not serve it yet"
+    );
     let next = at(&served, &[hub, of_two(has_it)], 1010);
     assert_eq!(next.withdrawn, [None, None]);
 }
@@ -306,7 +310,13 @@ fn a_pin_waits_for_nobody_and_leaves_out_who_lacks_it() {
         pinned: "",
         skip: &skip,
     };
-    let next = decide(&standing(2), &wish, &[], &[hub(&[1, 2]), member(&[2])], clock);
+    let next = decide(
+        &standing(2),
+        &wish,
+        &[],
+        &[hub(&[1, 2]), member(&[2])],
+        clock,
+    );
     assert_eq!(published(&next), Some(1), "the way back is one");
     assert_eq!(next.withdrawn, [None, Some(50)]);
 }

@@ -13,7 +13,9 @@ impl World {
     pub(super) fn write(&mut self, write: &Write) {
         let of_the_mirror = match write {
             Write::AddFinalizer | Write::RemoveFinalizer => true,
-            Write::Apply(object) => object.kind() == Owned::Service && object.label(labels::REGION).is_none(),
+            Write::Apply(object) => {
+                object.kind() == Owned::Service && object.label(labels::REGION).is_none()
+            }
             _ => false,
         };
         assert_eq!(write.region().is_none(), of_the_mirror, "{}", line(write));

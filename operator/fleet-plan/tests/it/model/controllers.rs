@@ -40,7 +40,10 @@ impl World {
                 pod.ready && all.all(|(key, value)| pod.meta.label(key) == value.as_str())
             };
             let pods = objects.pods.iter().filter(leads);
-            let name = ("kubernetes.io/service-name".to_owned(), service.meta.name.clone());
+            let name = (
+                "kubernetes.io/service-name".to_owned(),
+                service.meta.name.clone(),
+            );
             SeenSlice {
                 meta: SeenMeta {
                     labels: [name].into(),

@@ -37,7 +37,8 @@ fn jobs(writes: &[Write]) -> Vec<Job> {
 
 fn running(world: &World) -> Vec<String> {
     let jobs = world.objects.jobs.iter().filter(|job| job.end.is_none());
-    jobs.map(|job| job.meta.region().unwrap().to_owned()).collect()
+    jobs.map(|job| job.meta.region().unwrap().to_owned())
+        .collect()
 }
 
 fn withdrawn(world: &World) -> Vec<String> {
@@ -62,11 +63,17 @@ fn the_first_snapshot_comes_to_all_regions_by_one_run_that_fetches() {
     let world = three();
     assert_eq!(served(&world), vec![Some(id(FIRST)); 3]);
     assert_eq!(withdrawn(&world), [""; 0]);
-    assert_eq!((routed(&world), phase(&world)), (3, PublicationPhase::Published));
+    assert_eq!(
+        (routed(&world), phase(&world)),
+        (3, PublicationPhase::Published)
+    );
     let status = world.status();
     assert_eq!(status.state.as_deref(), Some("Serving"));
     assert_eq!(status.snapshots[0].index, Some(INDEX.to_string()));
-    let roles = status.regions.iter().map(|region| format!("{:?}", region.role.unwrap()));
+    let roles = status
+        .regions
+        .iter()
+        .map(|region| format!("{:?}", region.role.unwrap()));
     assert_eq!(roles.collect::<Vec<_>>(), ["Hub", "Edge", "Edge"]);
 }
 
@@ -82,12 +89,23 @@ fn a_run_that_follows_gets_no_keyring_no_credentials_and_no_turn() {
     let labels = job.metadata.labels.as_ref().unwrap();
     assert!(!labels.contains_key(labels::UPSTREAM));
     assert_eq!(labels[labels::FOLLOWS], "eu");
-    assert_eq!(job.metadata.annotations.as_ref().unwrap()[labels::COPIES], id(SECOND));
+    assert_eq!(
+        job.metadata.annotations.as_ref().unwrap()[labels::COPIES],
+        id(SECOND)
+    );
     let pod = job.spec.unwrap().template.spec.unwrap();
     let volumes = serde_json::to_string(&pod.volumes).unwrap();
-    let names: Vec<_> = pod.volumes.iter().flatten().map(|volume| volume.name.as_str()).collect();
+    let names: Vec<_> = pod
+        .volumes
+        .iter()
+        .flatten()
+        .map(|volume| volume.name.as_str())
+        .collect();
     assert_eq!(names, ["data", "run"], "{volumes}");
-    assert!(!volumes.contains("secret") && !volumes.contains("configMap"), "{volumes}");
+    assert!(
+        !volumes.contains("secret") && !volumes.contains("configMap"),
+        "{volumes}"
+    );
     let arguments = pod.containers[0].args.clone().unwrap();
     let after = |flag: &str| {
         let at = arguments.iter().position(|argument| argument == flag);
@@ -100,7 +118,10 @@ fn a_run_that_follows_gets_no_keyring_no_credentials_and_no_turn() {
     assert_eq!(after("--index"), INDEX.to_string());
     assert!(after("--confirmed").starts_with("2026-01-01T10:"));
     let keep = after("--keep");
-    assert!(keep.contains(&id(FIRST)) && keep.contains(&id(SECOND)), "{keep}");
+    assert!(
+        keep.contains(&id(FIRST)) && keep.contains(&id(SECOND)),
+        "{keep}"
+    );
     assert!(!arguments.contains(&"--refs".to_owned()));
     assert_eq!(plan.turn, Turn::Idle, "the Upstream is not asked");
 }
@@ -235,7 +256,10 @@ fn a_copy_that_fails_is_tried_again_for_ever_and_at_once_where_another_source_ma
         (least..=least + least / 4).contains(wait)
     };
     assert!(waits[1..].iter().enumerate().all(doubled), "{waits:?}");
-    let attempt = world.status().regions[1].replicas[0].last_attempt.clone().unwrap();
+    let attempt = world.status().regions[1].replicas[0]
+        .last_attempt
+        .clone()
+        .unwrap();
     assert_eq!((attempt.retry, attempt.copies), (9, Some(id(SECOND))));
 }
 
@@ -332,14 +356,23 @@ fn a_request_is_answered_by_the_hub_alone() {
     world.request("now");
     world.round();
     assert_eq!(running(&world), ["eu"]);
-    assert_eq!(world.status().last_handled_sync_request.as_deref(), Some("now"));
+    assert_eq!(
+        world.status().last_handled_sync_request.as_deref(),
+        Some("now")
+    );
 }
 
 #[test]
 fn regions_that_follow_wrongly_say_what_to_change() {
     for (regions, words) in [
-        (json!([{"name": "eu"}, {"name": "us", "follows": "mars"}]), "names another region"),
-        (json!([{"name": "eu"}, {"name": "us", "follows": "us"}]), "names another region"),
+        (
+            json!([{"name": "eu"}, {"name": "us", "follows": "mars"}]),
+            "names another region",
+        ),
+        (
+            json!([{"name": "eu"}, {"name": "us", "follows": "us"}]),
+            "names another region",
+        ),
         (
             json!([{"name": "eu"}, {"name": "a", "follows": "b"}, {"name": "b", "follows": "a"}]),
             "circle",
@@ -348,14 +381,21 @@ fn regions_that_follow_wrongly_say_what_to_change() {
             json!([{"name": "eu"}, {"name": "a", "follows": "eu"}, {"name": "b", "follows": "a"}, {"name": "c", "follows": "b"}]),
             "one step or two",
         ),
-        (json!([{"name": "eu"}, {"name": "us"}, {"name": "a", "follows": "eu"}]), "exactly one"),
+        (
+            json!([{"name": "eu"}, {"name": "us"}, {"name": "a", "follows": "eu"}]),
+            "exactly one",
+        ),
     ] {
         let mut world = World::new(&["eu"]);
         world.edit("/spec/regions", regions);
         let plan = world.plan();
         assert!(plan.writes.is_empty());
         let status = plan.status;
-        let stalled = status.conditions.iter().find(|it| it.type_ == "Stalled").unwrap();
+        let stalled = status
+            .conditions
+            .iter()
+            .find(|it| it.type_ == "Stalled")
+            .unwrap();
         assert!(stalled.message.contains(words), "{}", stalled.message);
     }
 }
@@ -366,7 +406,10 @@ fn the_service_of_all_regions_comes_and_goes_with_the_first_that_follows() {
     let name = fleet_plan::names::mirror_name("debian");
     let there = |world: &World| world.objects.services.iter().any(|it| it.meta.name == name);
     assert!(!there(&world));
-    world.edit("/spec/regions", json!([{"name": "eu"}, {"name": "us", "follows": "eu"}]));
+    world.edit(
+        "/spec/regions",
+        json!([{"name": "eu"}, {"name": "us", "follows": "eu"}]),
+    );
     world.settle();
     assert!(there(&world));
     assert_eq!(routed(&world), 2);
@@ -379,7 +422,10 @@ fn the_service_of_all_regions_comes_and_goes_with_the_first_that_follows() {
 fn a_region_may_have_a_volume_of_its_own_size_and_class() {
     let mut world = World::new(&["eu"]);
     let own = json!({"size": "3Ti", "storageClassName": "fast"});
-    world.edit("/spec/regions", json!([{"name": "eu"}, {"name": "us", "follows": "eu", "storage": own}]));
+    world.edit(
+        "/spec/regions",
+        json!([{"name": "eu"}, {"name": "us", "follows": "eu", "storage": own}]),
+    );
     let classes: Vec<Option<String>> = (world.plan().writes.iter())
         .filter_map(|write| match write {
             Write::Create(Object::Claim(claim)) => claim.spec.clone(),
@@ -391,7 +437,10 @@ fn a_region_may_have_a_volume_of_its_own_size_and_class() {
     world.settle();
     let claim = |region: &str| {
         let mut claims = world.objects.claims.iter();
-        claims.find(|claim| claim.meta.region() == Some(region)).unwrap().clone()
+        claims
+            .find(|claim| claim.meta.region() == Some(region))
+            .unwrap()
+            .clone()
     };
     assert_eq!(claim("eu").requested, Some(100 << 30));
     assert_eq!(claim("us").requested, Some(3 << 40));

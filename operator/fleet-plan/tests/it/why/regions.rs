@@ -42,12 +42,16 @@ pub const REGIONS: &[Situation] = &[
         Some(Reason::Copying),
         copying,
     ),
-    situation("a region that follows is down", Some(Reason::PodNotReady), || {
-        without_pod("us")
-    }),
-    situation("the region that fetches is down", Some(Reason::PodNotReady), || {
-        without_pod("eu")
-    }),
+    situation(
+        "a region that follows is down",
+        Some(Reason::PodNotReady),
+        || without_pod("us"),
+    ),
+    situation(
+        "the region that fetches is down",
+        Some(Reason::PodNotReady),
+        || without_pod("eu"),
+    ),
     situation(
         "a copy from another region fails",
         Some(Reason::SourceUnreachable),

@@ -221,7 +221,10 @@ impl World {
                 Some((number(&wanted), *from))
             }
         };
-        let copied = self.sites.iter().filter_map(|site| site.run.as_ref()?.copies);
+        let copied = self
+            .sites
+            .iter()
+            .filter_map(|site| site.run.as_ref()?.copies);
         let copied: Vec<u8> = copied.chain(copies).map(|(n, _)| n).collect();
         let next = self.standing.target.map(|target| target.snapshot);
         let decided = next.into_iter().chain(self.standing.decided.snapshot);
