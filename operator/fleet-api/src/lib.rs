@@ -20,6 +20,7 @@ pub mod region_status;
 mod rules;
 mod serving;
 mod sync;
+mod trust;
 pub mod upstream;
 mod upstream_status;
 mod verification;
