@@ -394,3 +394,102 @@ def race(place: Place, upstream: ArchUpstream, mirror: ArchMirror, pacman: Pacma
     for reader in readers:
         reader.join()
     return wrong
+
+
+@story("`mirrorfleet init` takes the keyrings of a machine's pacman: of a large one the masters alone, whose package brings the rest")
+def init_takes_the_keyrings_of_a_machine(place: Place) -> None:
+    web = Web(place.ring)
+    web.packager("packager", 3)
+    upstream = an_upstream(place, ring=place.ring, owner="packager")
+    keys = "usr/share/pacman/keyrings"
+    upstream.add("core", "archlinux-keyring", files={f"{keys}/{name.replace('test', 'archlinux')}": text for name, text in web.files().items()})
+    upstream.add("core", "one")
+    machine = place.workdir / "machine"
+    (machine / "etc").mkdir(parents=True)
+    (machine / keys).mkdir(parents=True)
+    options = "[options]\nArchitecture = x86_64\nSigLevel = Required DatabaseOptional\n"
+    (machine / "etc/pacman.conf").write_text(f"{options}[core]\nServer = {place.url('arch')}$repo/os/$arch\n")
+    for name, text in web.files().items():
+        if text and not name.endswith(".gpg"):
+            (machine / keys / name.replace("test", "archlinux")).write_text(text)
+    export = place.workdir / "export.gpg"
+    masters = place.ring.export(export, *MASTERS).read_bytes()
+    packagers = place.ring.export(export, "packager").read_bytes()
+    (machine / keys / "own.gpg").write_bytes(place.ring.export(export, "archive").read_bytes())
+
+    def written(keyring: bytes) -> str:
+        (machine / keys / "archlinux.gpg").write_bytes(keyring)
+        manifests = place.workdir / "manifests.yaml"
+        done = place.mirrorfleet("init", "--from", machine / "etc/pacman.conf", "--out", manifests)
+        assert done.returncode == 0, done.stderr
+        name = "mirror-127-0-0-1"
+        done = place.mirrorfleet("sync", "-f", manifests, "--mirror", name, "--data", place.data)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return manifests.read_text()
+
+    text = written(masters + packagers)
+    assert "keyringPackage" not in text and "additionalKeyringRefs" in text and "signatures: None" not in text, text
+    text = written(masters + packagers * 600)
+    assert "keyringPackage: archlinux-keyring" in text, text
+    assert len(text) < 100_000, f"{len(text)} bytes are not the masters alone"
+    # Who is not in the machine's keyrings is refused.
+    place.ring.make("stranger")
+    upstream.owner = "stranger"
+    upstream.add("core", "two")
+    done = place.mirrorfleet("sync", "-f", place.workdir / "manifests.yaml", "--mirror", "mirror-127-0-0-1", "--data", place.data)
+    assert done.returncode == 3 and "KeyUnknown" in done.stdout + done.stderr, done.stdout + done.stderr
+
+
+@story("what a hostile upstream of pacman's repositories tries has a reason, leaves what was served, and heals by itself")
+def hostile_repositories(place: Place) -> None:
+    web = Web(place.ring)
+    web.packager("packager", 3)
+    upstream = an_upstream(place, ring=place.ring, owner="packager")
+    for number in range(40):
+        upstream.add("core", f"tool{number}")
+    upstream.add("extra", "other")
+    mirror = arch_mirror(place, "arch", "core", "extra", trust=web.trust(), keys=web.files())
+    place.sync(mirror)
+    server = place.serve()
+    checked(place, server, mirror)
+    before = ask(server, "arch/core/os/x86_64/core.db").body
+    top = upstream.root
+
+    def refused(reason: str, code: int = 3) -> str:
+        run_ = place.sync(mirror, expect=code)
+        assert run_.reason == reason, f"{reason}: {run_.text}"
+        assert ask(server, "arch/core/os/x86_64/core.db").body == before, reason
+        return run_.text
+
+    # A signature without end.
+    package = upstream.add("core", "endless")
+    with package.signature.open("wb") as signature:
+        signature.truncate(1 << 30)
+    assert "endless-1-1" in refused("TooLarge")
+    upstream.remove("core", "endless")
+    # The master's clock goes back.
+    now = (top / "lastupdate").read_text()
+    (top / "lastupdate").write_text("1500000000\n")
+    refused("RollbackDetected")
+    (top / "lastupdate").write_text(now)
+    # New bytes under a known name, well signed and well listed.
+    good = (upstream.packages["core", "tool1"].file.read_bytes(), upstream.packages["core", "tool1"].signature.read_bytes())
+    upstream.add("core", "tool1", content="other bytes under the same name")
+    assert "tool1-1-1" in refused("ContentMutated")
+    package = upstream.packages["core", "tool1"]
+    package.file.write_bytes(good[0])
+    package.signature.write_bytes(good[1])
+    upstream._repo_tool("repo-add", "core", package.file.name)  # noqa: SLF001
+    upstream.publish()
+    # Most packages are gone at once.
+    database = upstream.database("core").read_bytes()
+    for number in range(2, 40):
+        upstream._repo_tool("repo-remove", "core", f"tool{number}")  # noqa: SLF001
+    upstream.publish()
+    refused("ShrinkRefused")
+    # All of it again, and something new: nobody does anything.
+    upstream.database("core").write_bytes(database)
+    upstream.add("core", "new")
+    place.sync(mirror)
+    checked(place, server, mirror)
+    assert ask(server, "arch/core/os/x86_64/new-1-1-any.pkg.tar.zst").status == 200
