@@ -95,6 +95,9 @@ class ArchUpstream:
         place = self.root / self.pool if self.pool else folder
         place.mkdir(parents=True, exist_ok=True)
         run(["bsdtar", "--zstd", "-cf", place / file, ".PKGINFO", "usr"], cwd=source)
+        # Of what had this name before; repo-add would take it.
+        for old in (place, folder):
+            (old / f"{file}.sig").unlink(missing_ok=True)
         self._link(place / file, folder)
         return Package(repo, name, version, architecture, folder / file)
 

@@ -71,6 +71,8 @@ pub(super) fn endorse(
     arrived: &Arrived,
     mut verdicts: Verdicts,
 ) -> Result<Judged, Problem> {
+    // What did not count then may have been read before all of it was there.
+    verdicts.retain(|_, verdict| verdict.is_ok());
     let mut judged = Judged::default();
     let mut lacking: BTreeMap<u16, Lacking> = BTreeMap::new();
     for (path, signature) in signatures {
@@ -105,7 +107,6 @@ pub(super) fn endorse(
     judged.refusals = refusals
         .map(|(unit, lacking)| (unit, lacking.problem()))
         .collect();
-    ground.vouching.keep(&ground.stock.shelves)?;
     Ok(judged)
 }
 
@@ -114,7 +115,9 @@ pub(super) fn is_endorsed_still(ground: &Ground, want: &Want, entry: &Entry) -> 
     let Some(signed) = &want.over else {
         return true;
     };
-    ground.vouching.is_as_before(ground) || endorsed(ground, signed, entry.digest).is_ok()
+    // Where that cannot be told, it is judged.
+    let is_as_before = ground.vouching.is_as_before(ground).unwrap_or(false);
+    is_as_before || endorsed(ground, signed, entry.digest).is_ok()
 }
 
 /// Judges one signature. Of one that is known to fit, who made it.

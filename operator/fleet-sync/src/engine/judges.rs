@@ -187,6 +187,6 @@ impl Desk {
 
     fn is_blob(&self, digest: &Sha256) -> bool {
         let shelves = &self.ground.stock.shelves;
-        shelves.target().blob_path(digest).is_file()
+        !shelves.damage.contains(digest) && shelves.target().blob_path(digest).is_file()
     }
 }

@@ -341,7 +341,10 @@ impl Run {
             // All of them that counts is in it, and it takes as much memory again until it is a snapshot.
             drop((wants, fetched, endorsed));
             ground.watch.stop.check()?;
-            publish(&ground, closed, &stances, &omitted)
+            let published = publish(&ground, closed, &stances, &omitted)?;
+            let is_all = |stance| matches!(stance, &Stance::Advance(_));
+            ground.vouching.keep(&ground, stances.iter().all(is_all))?;
+            Ok(published)
         })
         .await?;
         let ending = match made {

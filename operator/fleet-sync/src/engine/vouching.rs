@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::sync::{Arc, Mutex};
 
-use fleet_formats::seam::Trust;
+use fleet_formats::seam::{SignaturePolicy, Trust};
 use fleet_store::EntryState;
 use fleet_types::{RepoPath, Sha256, lock};
 use serde::{Deserialize, Serialize};
@@ -20,11 +20,23 @@ use super::stock::Stock;
 use super::want::Signed;
 use crate::Problem;
 
-/// `state/vouched.json`: the signatures that fit, by their content.
+/// `state/vouched.json`: what is known of signatures.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 struct Vouched {
+    /// By what all that the newest snapshot holds was judged; none while a unit is in it as it was before that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    judged_by: Option<JudgedBy>,
+    /// The signatures that fit, by their content.
     signatures: BTreeMap<Sha256, Fit>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct JudgedBy {
+    /// Our own choices.
+    inputs: Sha256,
+    /// The contents that brought keys.
+    keys: BTreeSet<Sha256>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,8 +59,6 @@ struct State {
     trust: Arc<Trust>,
     /// The contents whose keys `trust` has.
     keys: BTreeSet<Sha256>,
-    /// The newest snapshot was judged with other ones.
-    is_new: bool,
     /// Once it was asked for.
     known: Option<Vouched>,
     has_news: bool,
@@ -65,7 +75,6 @@ impl Vouching {
             state: Mutex::new(State {
                 trust: Arc::new(trust.clone()),
                 keys: BTreeSet::new(),
-                is_new: false,
                 known: None,
                 has_news: false,
             }),
@@ -83,7 +92,6 @@ impl Vouching {
         }
         // What the snapshot holds was accepted; that it can be read no more is found out where it is needed.
         let _ = vouching.learn(rules, &stock.shelves, &files);
-        lock(&vouching.state).is_new = false;
         Ok(vouching)
     }
 
@@ -91,11 +99,15 @@ impl Vouching {
         lock(&self.state).trust.clone()
     }
 
-    /// Whether what the newest snapshot holds was judged by the very keys that count now.
-    pub fn is_as_before(&self, ground: &Ground) -> bool {
-        let base = ground.stock.base.as_ref();
-        base.is_some_and(|base| base.snapshot.meta().inputs == ground.rules.inputs)
-            && !lock(&self.state).is_new
+    /// Whether all that the newest snapshot holds was judged by what counts now.
+    pub fn is_as_before(&self, ground: &Ground) -> Result<bool, Problem> {
+        let rules = &ground.rules;
+        if rules.options.trust.signatures == SignaturePolicy::None {
+            return Ok(true);
+        }
+        let mut state = lock(&self.state);
+        let now = state.judged_by(rules);
+        Ok(state.known(&ground.stock.shelves)?.judged_by == Some(now))
     }
 
     /// Takes the keys of these files beside those that are pinned, and of no others; whether that are other ones than
@@ -120,7 +132,7 @@ impl Vouching {
             trust.map_err(Problem::from)
         });
         let mut state = lock(&self.state);
-        (state.keys, state.is_new) = (keys, true);
+        state.keys = keys;
         state.trust = Arc::new(trust.as_ref().unwrap_or(&options.trust).clone());
         trust.map(|_| true)
     }
@@ -155,15 +167,9 @@ impl Vouching {
         signature: &Sha256,
     ) -> Result<Option<Vec<String>>, Problem> {
         let mut state = lock(&self.state);
-        let known = match state.known.take() {
-            Some(known) => known,
-            None => shelves.remembered(Vouched::DOCUMENT)?.unwrap_or_default(),
-        };
-        let fit = known.signatures.get(signature);
+        let fit = state.known(shelves)?.signatures.get(signature);
         let fit = fit.filter(|fit| fit.over == over.sha256);
-        let signers = fit.map(|fit| fit.by.clone());
-        state.known = Some(known);
-        Ok(signers)
+        Ok(fit.map(|fit| fit.by.clone()))
     }
 
     /// That these keys made a signature over a file. What nobody is named for is not remembered.
@@ -176,17 +182,41 @@ impl Vouching {
         }
     }
 
-    /// Keeps what was found out, of signatures that are still there.
-    pub fn keep(&self, shelves: &Shelves) -> Result<(), Problem> {
-        let mut state = lock(&self.state);
-        if !std::mem::take(&mut state.has_news) {
+    /// Keeps what was found out, of signatures that are still there. `is_all` says that no unit of the newest snapshot is as
+    /// it was before what counts now.
+    pub fn keep(&self, ground: &Ground, is_all: bool) -> Result<(), Problem> {
+        let (rules, shelves) = (&ground.rules, &ground.stock.shelves);
+        if rules.options.trust.signatures == SignaturePolicy::None {
             return Ok(());
         }
-        let Some(known) = &mut state.known else {
+        let mut state = lock(&self.state);
+        let judged_by = Some(state.judged_by(rules)).filter(|_| is_all);
+        let mut has_news = std::mem::take(&mut state.has_news);
+        let known = state.known(shelves)?;
+        has_news |= known.judged_by != judged_by;
+        known.judged_by = judged_by;
+        if !has_news {
             return Ok(());
-        };
+        }
         let is_here = |signature: &Sha256| shelves.target().blob_path(signature).is_file();
         known.signatures.retain(|signature, _| is_here(signature));
         Ok(shelves.writer.state_write(Vouched::DOCUMENT, known)?)
+    }
+}
+
+impl State {
+    fn judged_by(&self, rules: &Rules) -> JudgedBy {
+        JudgedBy {
+            inputs: rules.inputs,
+            keys: self.keys.clone(),
+        }
+    }
+
+    fn known(&mut self, shelves: &Shelves) -> Result<&mut Vouched, Problem> {
+        let known = match self.known.take() {
+            Some(known) => known,
+            None => shelves.remembered(Vouched::DOCUMENT)?.unwrap_or_default(),
+        };
+        Ok(self.known.insert(known))
     }
 }
