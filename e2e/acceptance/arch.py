@@ -29,13 +29,18 @@ class ArchMirror:
     content: dict = field(default_factory=dict)
     spec: dict = field(default_factory=dict)
     endpoints: tuple[dict, ...] = ()
+    #: The Upstream's trust, and the keyring with the lists beside it, as files by name.
+    trust: dict = field(default_factory=lambda: {"signatures": "None"})
+    keys: dict[str, str] = field(default_factory=dict)
 
     def manifests(self) -> list[dict]:
         content = {"arch": {"repos": list(self.repos), "architectures": list(self.architectures), **self.arch}, **self.content}
-        upstream = {"type": "Arch", "authority": {"url": self.upstream}, "trust": {"signatures": "None"}}
+        upstream = {"type": "Arch", "authority": {"url": self.upstream}, "trust": self.trust}
         if self.endpoints:
             upstream["endpoints"] = list(self.endpoints)
+        keyring = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "keys"}, "data": self.keys}
         return [
+            *([keyring] if self.keys else []),
             {"apiVersion": API_VERSION, "kind": "Upstream", "metadata": {"name": self.name}, "spec": upstream},
             {
                 "apiVersion": API_VERSION, "kind": "Mirror", "metadata": {"name": self.name},

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from archive import run
 
-from .keys import KeyRing
+from .keys import KeyRing, address
 
 
 @dataclass
@@ -41,6 +41,8 @@ class ArchUpstream:
     owner: str = "archive"
     #: Older versions of repo-add put signatures into the database.
     inline: bool = False
+    #: Whether databases have a signature too, as repo-add makes it.
+    signs_databases: bool = False
     clock: bool = True
     #: Seconds since 1970; each change is one later.
     now: int = 1_700_000_000
@@ -54,8 +56,8 @@ class ArchUpstream:
     def database(self, repo: str, kind: str = "db") -> Path:
         return self.folder(repo) / f"{repo}.{kind}.tar.{self.suffix}"
 
-    def add(self, repo: str, name: str, version: str = "1-1", *, architecture: str = "any", content: str = "", groups: tuple[str, ...] = ()) -> Package:
-        package = self.build(repo, name, version, architecture, content, groups)
+    def add(self, repo: str, name: str, version: str = "1-1", *, architecture: str = "any", content: str = "", groups: tuple[str, ...] = (), files: dict[str, str] | None = None) -> Package:
+        package = self.build(repo, name, version, architecture, content, groups, files)
         if self.inline:
             self._sign(package)
         self._repo_tool("repo-add", repo, package.file.name)
@@ -73,13 +75,16 @@ class ArchUpstream:
                 file.unlink(missing_ok=True)
         self.publish()
 
-    def build(self, repo: str, name: str, version: str, architecture: str = "any", content: str = "", groups: tuple[str, ...] = ()) -> Package:
+    def build(self, repo: str, name: str, version: str, architecture: str = "any", content: str = "", groups: tuple[str, ...] = (), files: dict[str, str] | None = None) -> Package:
         """As makepkg does, which would not run as root."""
         folder = self.folder(repo)
         source = self.root / ".build" / name
         shutil.rmtree(source, ignore_errors=True)
         (source / "usr/share").mkdir(parents=True)
         (source / "usr/share" / name).write_text(content or f"{name} {version}\n")
+        for path, text in (files or {}).items():
+            (source / path).parent.mkdir(parents=True, exist_ok=True)
+            (source / path).write_text(text)
         info = {
             "pkgname": name, "pkgbase": name, "pkgver": version, "pkgdesc": f"the package {name}", "url": "https://example.org",
             "builddate": self.now, "packager": "Somebody <somebody@example.org>", "size": 1024, "arch": architecture, "license": "GPL",
@@ -90,6 +95,9 @@ class ArchUpstream:
         place = self.root / self.pool if self.pool else folder
         place.mkdir(parents=True, exist_ok=True)
         run(["bsdtar", "--zstd", "-cf", place / file, ".PKGINFO", "usr"], cwd=source)
+        # Of what had this name before; repo-add would take it.
+        for old in (place, folder):
+            (old / f"{file}.sig").unlink(missing_ok=True)
         self._link(place / file, folder)
         return Package(repo, name, version, architecture, folder / file)
 
@@ -99,6 +107,7 @@ class ArchUpstream:
         for repo in {repo for repo, _ in self.packages}:
             for kind in ("db", "files"):
                 database = self.database(repo, kind)
+                self._sign_database(database, repo, kind)
                 if database.stat().st_mtime > self.now:
                     os.utime(database, (self.now, self.now))
         if self.clock:
@@ -114,12 +123,25 @@ class ArchUpstream:
     def _repo_tool(self, tool: str, repo: str, *arguments: str) -> None:
         run([tool, "-q", self.database(repo).name, *arguments], cwd=self.folder(repo))
 
+    def _sign_database(self, database: Path, repo: str, kind: str) -> None:
+        """Where it is new. The link is as repo-add makes it."""
+        signature = database.with_name(database.name + ".sig")
+        if self.ring is None or not self.signs_databases or (signature.exists() and signature.stat().st_mtime >= database.stat().st_mtime):
+            return
+        self.ring.sign_file(address(self.owner), database, signature)
+        self._link_as(signature, database.with_name(f"{repo}.{kind}.sig"))
+
+    @staticmethod
+    def _link_as(file: Path, link: Path) -> None:
+        link.unlink(missing_ok=True)
+        link.symlink_to(file.name)
+
     def _sign(self, package: Package) -> None:
         if self.ring is None:
             return
         place = package.file.resolve()
         signature = place.with_name(place.name + ".sig")
-        self.ring._gpg("--local-user", self.owner, "--output", str(signature), "--detach-sign", str(place))  # noqa: SLF001
+        self.ring.sign_file(address(self.owner), place, signature)
         self._link(signature, package.file.parent)
 
     def _link(self, file: Path, folder: Path) -> None:

@@ -18,14 +18,25 @@ class KeyRing:
         # Not in the story's directory: the agent's socket must have a short name.
         self.home = Path(tempfile.mkdtemp(prefix="mirrorfleet-gnupg-"))
 
-    def make(self, owner: str, *, expires: str = "never", at: str = "") -> str:
-        self._gpg("--quick-generate-key", address(owner), "ed25519", "sign", expires, at=at)
+    def make(self, owner: str, *, expires: str = "never", at: str = "", algorithm: str = "ed25519") -> str:
+        self._gpg("--quick-generate-key", address(owner), algorithm, "sign", expires, at=at)
         return owner
 
     def renew(self, owner: str, expires: str) -> None:
+        self._gpg("--quick-set-expire", self.fingerprints(owner)[0], expires)
+
+    def fingerprints(self, owner: str) -> list[str]:
+        """Of the primary key and its subkeys."""
         listed = self._gpg("--with-colons", "--list-keys", address(owner))
-        fingerprint = next(line.split(":")[9] for line in listed.splitlines() if line.startswith("fpr:"))
-        self._gpg("--quick-set-expire", fingerprint, expires)
+        return [line.split(":")[9] for line in listed.splitlines() if line.startswith("fpr:")]
+
+    def certify(self, owner: str, by: str, *options: str, at: str = "") -> None:
+        """`by` says that the key is the owner's."""
+        self._gpg("--local-user", address(by), *options, "--quick-sign-key", self.fingerprints(owner)[0], at=at)
+
+    def sign_file(self, key: str, source: Path, target: Path, at: str = "") -> None:
+        """As makepkg and repo-add sign. `key` with a `!` at its end is exactly that subkey."""
+        self._gpg("--local-user", key, "--output", str(target), "--detach-sign", str(source), at=at)
 
     def public(self, *owners: str) -> str:
         """Their certificates, armoured: what goes into a Secret."""

@@ -17,9 +17,9 @@ COMPLAINT = re.compile(r"^error:|failed retrieving|failed to|invalid or corrupte
 
 
 class Pacman:
-    def __init__(self, root: Path, servers: dict[str, str], *, ring: KeyRing | None = None, architecture: str = "x86_64", proxy: str = "", enter: Callable[[list], list] | None = None) -> None:
+    def __init__(self, root: Path, servers: dict[str, str], *, ring: KeyRing | None = None, architecture: str = "x86_64", proxy: str = "", enter: Callable[[list], list] | None = None, level: str = "", gpgdir: Path | None = None) -> None:
         """`servers` are the addresses of repositories as they stand in a pacman.conf. With a ring, packages need its signature.
-        `enter` makes of a command the one that runs it where it is to run."""
+        `gpgdir` is one that pacman-key has made. `enter` makes of a command the one that runs it where it is to run."""
         self.root = root
         self.enter = enter or list
         self.proxy = {"http_proxy": proxy} if proxy else {}
@@ -27,10 +27,11 @@ class Pacman:
         self.log = root / "pacman.log"
         for folder in (root / "var/lib/pacman", self.cache, root / "hooks"):
             folder.mkdir(parents=True)
-        (root / "gnupg").mkdir(mode=0o700)
+        self.gpgdir = gpgdir or root / "gnupg"
+        self.gpgdir.mkdir(mode=0o700, exist_ok=True)
         if ring:
             self._trust(ring)
-        level = "Required DatabaseNever" if ring else "Never"
+        level = level or ("Required DatabaseNever" if ring or gpgdir else "Never")
         options = f"[options]\nArchitecture = {architecture}\nSigLevel = {level}\nParallelDownloads = 5\n"
         repositories = [f"[{repo}]\nServer = {server}\n" for repo, server in servers.items()]
         (root / "pacman.conf").write_text("\n".join([options, *repositories]))
@@ -39,7 +40,7 @@ class Pacman:
         keys = self.root / "keys.asc"
         keys.write_text(ring.public("archive"))
         # An agent would be for secret keys, of which there are none; its socket would need a short name.
-        gpg = ["gpg", "--homedir", self.root / "gnupg", "--batch", "--quiet", "--no-autostart"]
+        gpg = ["gpg", "--homedir", self.gpgdir, "--batch", "--quiet", "--no-autostart"]
         run([*gpg, "--import", keys])
         listed = run([*gpg, "--with-colons", "--list-keys"])
         owners = "".join(f"{line.split(':')[9]}:6:\n" for line in listed.splitlines() if line.startswith("fpr:"))
@@ -47,7 +48,7 @@ class Pacman:
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess:
         folders = {
-            "--root": self.root, "--dbpath": self.root / "var/lib/pacman", "--cachedir": self.cache, "--gpgdir": self.root / "gnupg",
+            "--root": self.root, "--dbpath": self.root / "var/lib/pacman", "--cachedir": self.cache, "--gpgdir": self.gpgdir,
             "--logfile": self.root / "transactions.log", "--hookdir": self.root / "hooks", "--config": self.root / "pacman.conf",
         }  # fmt: skip
         options = [part for pair in folders.items() for part in map(str, pair)]

@@ -21,7 +21,8 @@ def arch_linux(world):
     with contextlib.ExitStack() as cleanup:
         ring = KeyRing()
         cleanup.callback(ring.close)
-        ring.make("archive")
+        for owner in ("archive", "another"):
+            ring.make(owner)
         source = ArchUpstream(world.upstreams / FOLDER, pool="pool/packages", ring=ring)
         for repo in ("core", "extra"):
             source.add(repo, f"tool-{repo}")
@@ -29,7 +30,8 @@ def arch_linux(world):
         authority = {"url": f"http://{fleet.lab.host_ip}:{UPSTREAM_PORT}/{FOLDER}/"}
         content = {"repos": ["core", "extra"], "architectures": ["x86_64"], "layout": {"pool": "pool/packages"}}
         fleet.apply(
-            fleet.upstream(type="Arch", authority=authority, trust={"signatures": "None"}),
+            keyring(ring),
+            fleet.upstream(type="Arch", authority=authority, trust={"keyringRef": {"kind": "ConfigMap", "name": "pacman-keyring", "key": "own.gpg"}}),
             fleet.mirror(NAME, content={"arch": content}),
         )
         fleet.wait_ready(NAME)
@@ -52,6 +54,15 @@ def arch_linux(world):
         pacman.clean("-Syu")
         assert pacman.installed() == {"tool-core": "2-1", "tool-extra": "1-1"}, pacman.installed()
 
+        # Signed by a key of the ring that is no master and that no master vouches for: its repository is held.
+        assert condition_of(fleet.get(NAME), "Verified")["status"] == "True", fleet.get(NAME)["status"]
+        source.owner = "another"
+        source.add("extra", "intruder")
+        attempt = fleet.sync(NAME)["lastAttempt"]
+        assert attempt["reason"] == "KeyUnknown" and "intruder-1-1" in attempt["message"], attempt
+        source.remove("extra", "intruder")
+        assert fleet.sync(NAME)["lastAttempt"]["reason"] == "Unchanged"
+
         # The master is alive, and nothing is new: two requests of the run.
         source.beat()
         since = world.access_position()
@@ -61,3 +72,10 @@ def arch_linux(world):
         requests = [path.rpartition("/")[2] for path in world.requests(f"/{FOLDER}/", since) if not path.endswith(".db")]
         assert sorted(requests) == ["lastsync", "lastupdate"], requests
         return f"{len(units)} databases"
+
+
+def keyring(ring: KeyRing) -> dict:
+    """As files of pacman's: one key is a master."""
+    trusted = f"{ring.fingerprints('archive')[0]}:4:\n"
+    data = {"own.gpg": ring.public("archive", "another"), "own-trusted": trusted}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "pacman-keyring"}, "data": data}

@@ -60,7 +60,7 @@ fn listed(content: &mut dyn Read) -> Result<Vec<Item>, String> {
                 match &file.promise {
                     Promise::Digest { expected, .. } => assert!(expected.size <= 64 << 30),
                     Promise::SignatureOver { max_bytes, .. } => assert!(*max_bytes <= 16_384),
-                    Promise::Given(bytes) => assert!(bytes.len() <= 16_384),
+                    Promise::Given { content, .. } => assert!(content.len() <= 16_384),
                 }
             }
             Item::Unusable(entry) => {

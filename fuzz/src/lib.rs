@@ -51,6 +51,9 @@ pub fn unsigned() -> Trust {
         min_good_signatures: 0,
         all_signatures_good: false,
         max_index_age: None,
+        indices: SignaturePolicy::None,
+        web: None,
+        keyring_package: None,
     }
 }
 

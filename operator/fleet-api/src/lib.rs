@@ -21,6 +21,7 @@ mod regions;
 pub mod rules;
 mod serving;
 mod sync;
+mod trust;
 pub mod upstream;
 mod upstream_status;
 mod verification;

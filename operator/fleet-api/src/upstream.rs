@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 use url::Url;
 
+pub use crate::trust::{Databases, KeyRef, RefKind, Signatures, TrustSpec, WebOfTrust};
 pub(crate) use crate::upstream_status::unobserved;
 pub use crate::upstream_status::{ObservedUnit, UpstreamStatus};
 use crate::{ByteQuantity, GoDuration};
@@ -58,8 +59,20 @@ use crate::{ByteQuantity, GoDuration};
     validation = Rule::new("self.trust.signatures != 'Required' || has(self.trust.keyringRef)")
         .message("trust.keyringRef is missing: name the Secret or ConfigMap that holds the keyring, or set trust.signatures to None and accept whatever the upstream sends")
         .field_path(".trust"),
-    validation = Rule::new("self.type != 'Arch' || self.trust.signatures == 'None'")
-        .message("signatures of pacman's packages are copied and not judged yet: set trust.signatures to None, and let clients judge them").field_path(".trust"),
+    validation = Rule::new("self.type != 'Arch' || self.trust.signatures == 'None' || has(self.trust.keyringRef)")
+        .message("trust.keyringRef is missing: name the Secret or ConfigMap that holds the keyring, or set trust.signatures to None and let clients judge what is copied")
+        .field_path(".trust"),
+    validation = Rule::new("self.type == 'Arch' || !has(self.trust.webOfTrust)")
+        .message("trust.webOfTrust is how pacman judges packages: leave it out for other types").field_path(".trust"),
+    validation = Rule::new("self.type == 'Arch' || !has(self.trust.databases)")
+        .message("trust.databases is about repositories of pacman: leave it out for other types").field_path(".trust"),
+    validation = Rule::new("!has(self.trust.databases) || self.trust.databases != 'Required' || self.trust.signatures != 'None'")
+        .message("trust.databases Required asks for what trust.signatures None does not look at: leave one of them out").field_path(".trust"),
+    validation = Rule::new("self.type != 'Arch' || (self.trust.minGoodSignatures == 1 && !self.trust.allSignaturesGood)")
+        .message("trust.minGoodSignatures and trust.allSignaturesGood are rules over signed indices: leave them out, pacman wants every signature of a package to be good")
+        .field_path(".trust"),
+    validation = Rule::new("!has(self.trust.additionalKeyringRefs) || has(self.trust.keyringRef)")
+        .message("trust.additionalKeyringRefs adds to trust.keyringRef: name that one too").field_path(".trust"),
     validation = Rule::new("!self.trust.allSignaturesGood || self.trust.signatures != 'None'")
         .message("trust.allSignaturesGood asks for what trust.signatures None does not look at: leave one of them out").field_path(".trust"),
 )]
@@ -172,106 +185,6 @@ impl Default for Probe {
     fn default() -> Self {
         Probe {
             interval: Self::default_interval(),
-        }
-    }
-}
-
-/// Whose signatures to believe, and how old an index may be.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct TrustSpec {
-    /// The Secret or ConfigMap that holds the OpenPGP keyring, binary or armoured.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub keyring_ref: Option<KeyRef>,
-    /// Required: unsigned content is refused. Optional: unsigned content is accepted, a bad signature is not. None: not
-    /// looked at; must be spelled out.
-    #[serde(default)]
-    pub signatures: Signatures,
-    /// How many different keys must have signed.
-    #[schemars(range(min = 1, max = 16))]
-    #[serde(default = "TrustSpec::default_min_good")]
-    pub min_good_signatures: u32,
-    /// Refuse an index that carries any signature that is not good, by an unknown or an expired key for example, beside
-    /// those that are. By default those merely do not count, as for apt.
-    #[serde(default)]
-    pub all_signatures_good: bool,
-    /// Refuse an index older than this where the upstream gives no Valid-Until.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_index_age: Option<GoDuration>,
-}
-
-impl TrustSpec {
-    const fn default_min_good() -> u32 {
-        1
-    }
-}
-
-impl Default for TrustSpec {
-    fn default() -> Self {
-        TrustSpec {
-            keyring_ref: None,
-            signatures: Signatures::default(),
-            min_good_signatures: 1,
-            all_signatures_good: false,
-            max_index_age: None,
-        }
-    }
-}
-
-/// What is asked of signatures.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum Signatures {
-    /// Unsigned content is refused.
-    #[default]
-    Required,
-    /// Unsigned content is accepted, a bad signature is not.
-    Optional,
-    /// Signatures are not looked at.
-    None,
-}
-
-/// One key of a Secret or ConfigMap in the same namespace.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct KeyRef {
-    /// Where the key is.
-    #[serde(default)]
-    pub kind: RefKind,
-    /// Name of the Secret or ConfigMap.
-    #[schemars(length(min = 1, max = 253), regex(pattern = crate::rules::OBJECT_NAME))]
-    pub name: String,
-    /// Key inside it.
-    #[schemars(length(min = 1, max = 253), regex(pattern = crate::rules::DATA_KEY))]
-    pub key: String,
-}
-
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    Default,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    Serialize,
-    Deserialize,
-    JsonSchema,
-)]
-pub enum RefKind {
-    /// A Secret.
-    #[default]
-    Secret,
-    /// A ConfigMap.
-    ConfigMap,
-}
-
-impl RefKind {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            RefKind::Secret => "Secret",
-            RefKind::ConfigMap => "ConfigMap",
         }
     }
 }

@@ -22,7 +22,7 @@ mod trust;
 use std::io::Read;
 use std::ops::{ControlFlow, Deref};
 
-use fleet_types::{Reason, Relation, Sha256, UnitRevision};
+use fleet_types::{Reason, Relation, RepoPath, Sha256, UnitRevision};
 
 pub use self::listed::{
     Alias, Compression, IndexFile, IndexGroup, Item, Lack, Link, Payload, Promise, UnitIndex,
@@ -99,21 +99,53 @@ pub trait Format: Send + Sync {
         Ok(Vec::new())
     }
 
-    /// Whether `signature` is one over `content`, by enough of those whom `trust` names. Only called for what
-    /// [`Promise::SignatureOver`] promises. `now` in seconds since 1970-01-01T00:00:00Z.
+    /// Whether `signature` is one over `content`, by enough of those whom `trust` names; the keys that made it, as
+    /// [`Format::check_signers`] knows them. Only called for what is promised as a signature. `now` in seconds since
+    /// 1970-01-01T00:00:00Z.
     fn check_signature(
         &self,
         content: &mut dyn Read,
         signature: &[u8],
         trust: &Trust,
         now: i64,
-    ) -> Result<(), Rejected> {
+    ) -> Result<Vec<String>, Rejected> {
         let _ = (content, signature, trust, now);
         let message = "signatures over single files are not known of this format";
         Err(Rejected::new(Reason::SignatureBad, message))
     }
 
-    /// Decides whether a signature counts for a file: `content` and `signature` are the bytes that `claim` names.
+    /// Whether a signature still counts of which [`Format::check_signature`] found earlier that `signers` made it; perhaps
+    /// they were believed by other keys then.
+    fn check_signers(
+        &self,
+        signature: &[u8],
+        signers: &[String],
+        trust: &Trust,
+        now: i64,
+    ) -> Result<(), Rejected> {
+        let _ = (signature, signers, trust, now);
+        let message = "signatures over single files are not known of this format";
+        Err(Rejected::new(Reason::SignatureBad, message))
+    }
+
+    /// Whether a payload brings keys with it by which others are judged.
+    fn holds_keys(&self, payload: &RepoPath, trust: &Trust) -> bool {
+        let _ = (payload, trust);
+        false
+    }
+
+    /// `trust` with what such payloads hold: candidates, which count by what `trust` says of them, and what takes trust away.
+    fn with_keys(
+        &self,
+        payloads: &mut [Box<dyn Read + Send>],
+        trust: &Trust,
+    ) -> Result<Trust, Rejected> {
+        let _ = payloads;
+        Ok(trust.clone())
+    }
+
+    /// Decides whether a signature counts for a file: `content` and `signature` are the bytes that `claim` names. With it,
+    /// who made it.
     fn endorse(
         &self,
         claim: Endorsement,
@@ -121,8 +153,21 @@ pub trait Format: Send + Sync {
         signature: &[u8],
         trust: &Trust,
         now: i64,
+    ) -> Result<(Verified<Endorsement>, Vec<String>), Rejected> {
+        let signers = self.check_signature(content, signature, trust, now)?;
+        Ok((Verified(claim), signers))
+    }
+
+    /// As [`Format::endorse`], of a signature that these keys are known to have made over the file.
+    fn endorse_again(
+        &self,
+        claim: Endorsement,
+        signature: &[u8],
+        signers: &[String],
+        trust: &Trust,
+        now: i64,
     ) -> Result<Verified<Endorsement>, Rejected> {
-        self.check_signature(content, signature, trust, now)?;
+        self.check_signers(signature, signers, trust, now)?;
         Ok(Verified(claim))
     }
 

@@ -180,21 +180,30 @@ impl Lookup<'_> {
         let Some(current) = view.current.as_ref().filter(|_| begins) else {
             return Ok(None);
         };
-        if !self.mirror.begins_transaction(current, &self.rest.path) {
+        let opens = self.mirror.begins_transaction(current, &self.rest.path);
+        let is_signed = self.mirror.keeps_pairs() && self.has_signature(current);
+        if !opens && !is_signed {
             return Ok(None);
+        }
+        let place = || format!("/{OURS}/s/{}/{}", current.id(), encode(&self.full.path));
+        if is_signed && transaction::is_pacman(self.asked.headers) {
+            return Ok(Some(Answer::elsewhere(place()).varying(USER_AGENT)));
         }
         let plain = self.file(*entry, None, true)?;
         let unchanged = plain.status == StatusCode::NOT_MODIFIED;
-        let site = match !unchanged && transaction::is_apt(self.asked.headers) {
+        let site = match opens && !unchanged && transaction::is_apt(self.asked.headers) {
             true => transaction::other_site(self.asked.way, self.asked.headers),
             false => None,
         };
-        let elsewhere = site.map(|site| {
-            let path = encode(&self.full.path);
-            Answer::elsewhere(format!("{site}/{OURS}/s/{}/{path}", current.id()))
-        });
+        let elsewhere = site.map(|site| Answer::elsewhere(site + &place()));
         let answer = elsewhere.unwrap_or(plain);
         Ok(Some(answer.varying(USER_AGENT)))
+    }
+
+    /// Whether the file that is asked for has a signature beside it.
+    fn has_signature(&self, current: &Snapshot) -> bool {
+        let signature = current.get(&format!("{}.sig", self.rest.path));
+        signature.is_some_and(|signature| signature.state == EntryState::Present)
     }
 
     fn ours(&self, content: Bytes, modified: i64) -> Answer {

@@ -136,6 +136,11 @@ impl ServedMirror {
         })
     }
 
+    /// Whether a file and the signature beside it are to be of one snapshot, for clients that ask for one after the other.
+    pub fn keeps_pairs(&self) -> bool {
+        self.identity().clients.transactions != Transactions::Never
+    }
+
     /// The path of this mirror's status document.
     pub fn status_path(&self) -> String {
         format!("/.mirrorfleet/status/{}", crate::path::encode(self.name()))

@@ -3,7 +3,13 @@
 //! apt fetches all of a suite from where its first file came from, if that file's request was redirected to another
 //! site. Sites are compared as texts: the same host in another spelling is another site, and leads back here. So the
 //! first file is answered with a redirect to the place of one kept snapshot, and what is published meanwhile is not
-//! met. Pure: headers in, a place out.
+//! met.
+//!
+//! pacman asks for a database and then for its signature, beside where the database came from. Between the two the next
+//! snapshot may be published, so that a database with a signature is answered by a redirect too, on this very site, and
+//! also where the client's copy is current: the place of the snapshot says so, and the signature is asked for there.
+//!
+//! Pure: headers in, a place out.
 
 use std::net::Ipv6Addr;
 
@@ -12,6 +18,7 @@ use http::header::{AUTHORIZATION, HOST, USER_AGENT};
 
 /// How apt's own transport for http and https calls itself.
 const APT: &str = "Debian APT-HTTP/";
+const PACMAN: &str = "pacman/";
 /// What proxies before us say of how the first of them was asked (RFC 7239, and what was usual before it). It decides
 /// about nothing but the answer to its own request, which no cache may keep.
 const FORWARDED_PROTO: &str = "x-forwarded-proto";
@@ -32,6 +39,14 @@ pub fn is_apt(headers: &HeaderMap) -> bool {
         .get(USER_AGENT)
         .and_then(|agent| agent.to_str().ok())
         .is_some_and(|agent| agent.contains(APT))
+}
+
+/// Whether the client takes the signature of a file from where that file came from, after redirects: libalpm.
+pub fn is_pacman(headers: &HeaderMap) -> bool {
+    headers
+        .get(USER_AGENT)
+        .and_then(|agent| agent.to_str().ok())
+        .is_some_and(|agent| agent.starts_with(PACMAN))
 }
 
 /// The URL of this very site in another spelling, without a slash at its end. None where there is no other: an address

@@ -166,8 +166,10 @@ reasons! {
     KeyUnknown => Refused,
     /// The signing key has expired.
     KeyExpired => Refused,
-    /// The signing key has been revoked.
+    /// The signing key has been revoked, or is disabled by the list beside the keyring.
     KeyRevoked => Refused,
+    /// Fewer master keys than `trust.webOfTrust.marginalsNeeded` vouch for the signing key.
+    TrustMarginal => Refused,
     /// The signature uses an algorithm or key length that is too weak.
     SignatureTooWeak => Refused,
     /// The signature is by a kind of key that cannot be computed here, and no other one is good.

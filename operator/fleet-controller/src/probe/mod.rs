@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fleet_api::Upstream;
-use fleet_api::upstream::Signatures;
+use fleet_api::upstream::{Signatures, UpstreamType};
 use fleet_formats::seam::{Format, RootContent, RootFile};
 use fleet_types::{Reason, RepoPath, UnitRevision, lock, shown_url};
 use jiff::Timestamp;
@@ -68,7 +68,8 @@ pub async fn probe(
             authority: &upstream.spec.authority.url,
             unit,
             formats,
-            is_signed: upstream.spec.trust.signatures != Signatures::None,
+            is_dated: upstream.spec.upstream_type == UpstreamType::Debian
+                && upstream.spec.trust.signatures != Signatures::None,
             fetcher,
             memory,
             budget,
@@ -105,8 +106,8 @@ struct Asked<'a, F> {
     authority: &'a Url,
     unit: &'a str,
     formats: &'a [Arc<dyn Format>],
-    /// What nobody signs need not be dated.
-    is_signed: bool,
+    /// Whether what somebody signs there has a date.
+    is_dated: bool,
     fetcher: &'a F,
     memory: &'a Memory,
     budget: &'a Budget,
@@ -169,7 +170,7 @@ impl<F: Fetcher> Asked<'_, F> {
                 Ok(revision) if revision.is_from_future(self.now.as_second()) => {
                     refused = Reason::IndexFromFuture;
                 }
-                Ok(revision) if told_by_roots && (revision.is_dated() || !self.is_signed) => {
+                Ok(revision) if told_by_roots && (revision.is_dated() || !self.is_dated) => {
                     return Ok(revision);
                 }
                 Ok(_) => {}

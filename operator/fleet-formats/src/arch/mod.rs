@@ -2,13 +2,15 @@
 //! <https://alpm.archlinux.page/specifications/alpm-repo.7.html>
 //!
 //! A unit is one database, `core/x86_64`: root and index at once. [`slice`] is what a Mirror declares and where it lies,
-//! [`tar`], [`description`] and [`database`] read a database, [`packages`] is what it lists, [`clock`] what an upstream says
+//! [`tar`], [`description`] and [`database`] read a database, [`packages`] is what it lists, [`keys`] what a package of keys holds, [`clock`] what an upstream says
 //! of itself as a whole.
 
 mod clock;
 mod database;
 mod description;
+mod keys;
 mod packages;
+mod signatures;
 mod slice;
 mod tar;
 
@@ -20,12 +22,12 @@ use std::ops::ControlFlow;
 use fleet_api::mirror::{ArchClock, ArchContent, ArchInclude, ArchPackages};
 use fleet_types::{Digest, Expected, Hashes, Reason, RepoPath, UnitRevision};
 
-use self::packages::{PackageFilter, Shelf};
+use self::packages::{MAX_SIGNATURE_BYTES, PackageFilter, Shelf};
 use self::slice::{Database, Slice};
 use crate::decompress::{self, Whole};
 use crate::seam::{
     Alias, Compression, Format, IndexFile, IndexGroup, Item, Rejected, RootContent, RootFile,
-    RootPlan, SignaturePolicy, StateFiles, Trust, UnitIndex, VerifyContext,
+    RootPlan, StateFiles, Trust, UnitIndex, VerifyContext,
 };
 
 /// Compressed; the largest real ones have 10 and 60 MB.
@@ -48,6 +50,8 @@ enum Kind {
     Packages,
     /// `core.files`, which lists nothing to copy.
     Files,
+    /// Over one of the two.
+    Signature,
 }
 
 impl Arch {
@@ -69,27 +73,13 @@ impl Arch {
         })
     }
 
-    fn group(&self, kind: Kind, root: &RootContent) -> Result<IndexGroup, Rejected> {
-        let compression = compression_of(root)?;
-        Ok(IndexGroup {
-            stem: root.path.clone(),
-            lists_payload: kind == Kind::Packages,
-            required: kind == Kind::Packages,
-            files: vec![IndexFile {
-                path: root.path.clone(),
-                expected: Expected {
-                    size: root.size,
-                    digest: Digest::Sha256(root.sha256),
-                },
-                hashes: Hashes::default(),
-                compression,
-                sources: Vec::new(),
-                aliases: vec![archive_name(&root.path, compression)?],
-                mutable: true,
-            }],
-            uncompressed: None,
-            kind: kind as u16,
-        })
+    /// Whether what is to be judged is copied at all.
+    fn can_judge(&self, trust: &Trust) -> Result<(), Rejected> {
+        if signatures::judge_of(trust)?.is_some() && !self.include.signatures {
+            let message = "arch.include.signatures: false leaves out what the Upstream's trust.signatures asks for; leave one of them out";
+            return Err(Rejected::new(Reason::InvalidSpec, message));
+        }
+        Ok(())
     }
 }
 
@@ -105,9 +95,16 @@ impl Format for Arch {
             max_bytes,
         };
         let files = root(&database.files, MAX_FILES_BYTES);
+        let files = self.include.files.then_some(files);
+        let signed = std::iter::once(&database.path).chain(files.iter().map(|file| &file.path));
+        let signatures = signed.map(|path| {
+            let path = signature_of(path)?;
+            Ok(root(&path, MAX_SIGNATURE_BYTES))
+        });
         Ok(RootPlan {
             probes: vec![root(&database.path, MAX_DATABASE_BYTES)],
-            companions: self.include.files.then_some(files).into_iter().collect(),
+            signatures: signatures.collect::<Result<_, Rejected>>()?,
+            companions: files.into_iter().collect(),
         })
     }
 
@@ -122,8 +119,8 @@ impl Format for Arch {
         context: Option<&VerifyContext<'_>>,
     ) -> Result<UnitIndex, Rejected> {
         let declared = self.slice.database(unit)?;
-        if context.is_some_and(|context| context.trust.signatures != SignaturePolicy::None) {
-            return Err(not_judged());
+        if let Some(context) = context {
+            self.can_judge(context.trust)?;
         }
         let of = |path: &RepoPath| roots.iter().find(|root| root.path == *path);
         let database = of(&declared.path).ok_or_else(|| {
@@ -134,12 +131,28 @@ impl Format for Arch {
             Rejected::new(Reason::UpstreamIncomplete, message)
         })?;
         let files = of(&declared.files);
-        let mut groups = vec![self.group(Kind::Packages, database)?];
+        let mut groups = vec![group(Kind::Packages, database)?];
         let mut notes = Vec::new();
         if let Some(files) = files {
-            groups.push(self.group(Kind::Files, files)?);
+            groups.push(group(Kind::Files, files)?);
             notes.extend(disagreement(database, files, context)?);
         }
+        let mut listed: Vec<&RootContent> = std::iter::once(database).chain(files).collect();
+        let mut signed_by = Vec::new();
+        for signed in listed.clone() {
+            let signature = of(&signature_of(&signed.path)?);
+            if let Some(context) = context {
+                let is_required = signed.path == declared.path;
+                let by = signatures::judge(signed, signature, is_required, context)?;
+                signed_by.extend(by);
+            }
+            if let Some(signature) = signature {
+                groups.push(signature_group(signed, signature)?);
+                listed.push(signature);
+            }
+        }
+        signed_by.sort();
+        signed_by.dedup();
         Ok(UnitIndex {
             revision: UnitRevision {
                 unit: unit.to_owned(),
@@ -149,33 +162,69 @@ impl Format for Arch {
             },
             identity: BTreeMap::new(),
             allowed: Vec::new(),
-            roots: [Some(database), files]
+            roots: listed
                 .into_iter()
-                .flatten()
                 .map(|root| (root.path.clone(), root.sha256))
                 .collect(),
             groups,
             links: Vec::new(),
             fixed_names: false,
-            signed_by: Vec::new(),
+            signed_by,
             vouched_until: None,
             notes,
             lacks: Vec::new(),
         })
     }
 
-    /// They are copied for clients, who judge them.
+    /// Without a judge they are copied for clients, who judge them.
     fn check_signature(
         &self,
-        _content: &mut dyn Read,
-        _signature: &[u8],
+        content: &mut dyn Read,
+        signature: &[u8],
         trust: &Trust,
-        _now: i64,
-    ) -> Result<(), Rejected> {
-        match trust.signatures {
-            SignaturePolicy::None => Ok(()),
-            SignaturePolicy::Required | SignaturePolicy::Optional => Err(not_judged()),
+        now: i64,
+    ) -> Result<Vec<String>, Rejected> {
+        match signatures::judge_of(trust)? {
+            Some(web) => web.judge(content, signature, now),
+            None => Ok(Vec::new()),
         }
+    }
+
+    fn check_signers(
+        &self,
+        signature: &[u8],
+        signers: &[String],
+        trust: &Trust,
+        now: i64,
+    ) -> Result<(), Rejected> {
+        match signatures::judge_of(trust)? {
+            Some(web) => web.judge_signers(signature, signers, now),
+            None => Ok(()),
+        }
+    }
+
+    fn holds_keys(&self, payload: &RepoPath, trust: &Trust) -> bool {
+        let package = trust.keyring_package.as_deref();
+        package.is_some_and(|package| keys::is_version_of(package, payload.file_name()))
+    }
+
+    fn with_keys(
+        &self,
+        payloads: &mut [Box<dyn Read + Send>],
+        trust: &Trust,
+    ) -> Result<Trust, Rejected> {
+        let Some(web) = signatures::judge_of(trust)? else {
+            return Ok(trust.clone());
+        };
+        let mut found = keys::Keys::default();
+        for payload in payloads {
+            found.read(payload)?;
+        }
+        let web = web.with_candidates(&found.keyrings, found.disabled);
+        Ok(Trust {
+            web: Some(web),
+            ..trust.clone()
+        })
     }
 
     fn read_index(
@@ -198,9 +247,56 @@ impl Format for Arch {
     }
 }
 
-fn not_judged() -> Rejected {
-    let message = "signatures of pacman's packages are not judged yet; set the Upstream's trust.signatures to None";
-    Rejected::new(Reason::InvalidSpec, message)
+fn group(kind: Kind, root: &RootContent) -> Result<IndexGroup, Rejected> {
+    let compression = compression_of(root)?;
+    Ok(IndexGroup {
+        stem: root.path.clone(),
+        lists_payload: kind == Kind::Packages,
+        required: kind == Kind::Packages,
+        files: vec![file(
+            root,
+            compression,
+            archive_name(&root.path, compression)?,
+        )],
+        uncompressed: None,
+        kind: kind as u16,
+    })
+}
+
+/// A signature has the second name of what it signs too.
+fn signature_group(signed: &RootContent, signature: &RootContent) -> Result<IndexGroup, Rejected> {
+    let archive = archive_name(&signed.path, compression_of(signed)?)?;
+    Ok(IndexGroup {
+        stem: signature.path.clone(),
+        lists_payload: false,
+        required: false,
+        files: vec![file(signature, Compression::None, signature_of(&archive)?)],
+        uncompressed: None,
+        kind: Kind::Signature as u16,
+    })
+}
+
+fn file(root: &RootContent, compression: Compression, alias: RepoPath) -> IndexFile {
+    IndexFile {
+        path: root.path.clone(),
+        expected: Expected {
+            size: root.size,
+            digest: Digest::Sha256(root.sha256),
+        },
+        hashes: Hashes::default(),
+        compression,
+        sources: Vec::new(),
+        aliases: vec![Alias {
+            path: alias,
+            mutable: true,
+        }],
+        mutable: true,
+    }
+}
+
+fn signature_of(path: &RepoPath) -> Result<RepoPath, Rejected> {
+    let path = RepoPath::new(&format!("{path}.sig"));
+    path.map_err(|error| Rejected::new(Reason::UnsafePath, error.to_string()))
 }
 
 fn compression_of(root: &RootContent) -> Result<Compression, Rejected> {
@@ -213,7 +309,7 @@ fn compression_of(root: &RootContent) -> Result<Compression, Rejected> {
 }
 
 /// The name that repo-add gives to the archive, of which `core.db` is a link; people and tools ask for it too.
-fn archive_name(path: &RepoPath, compression: Compression) -> Result<Alias, Rejected> {
+fn archive_name(path: &RepoPath, compression: Compression) -> Result<RepoPath, Rejected> {
     let suffix = match compression {
         Compression::None => ".tar",
         Compression::Gzip => ".tar.gz",
@@ -224,11 +320,7 @@ fn archive_name(path: &RepoPath, compression: Compression) -> Result<Alias, Reje
         Compression::Lz4 => ".tar.lz4",
     };
     let path = RepoPath::new(&format!("{path}{suffix}"));
-    let path = path.map_err(|error| Rejected::new(Reason::UnsafePath, error.to_string()))?;
-    Ok(Alias {
-        path,
-        mutable: true,
-    })
+    path.map_err(|error| Rejected::new(Reason::UnsafePath, error.to_string()))
 }
 
 /// The two are renewed one after the other, so that they may be of two states. Once that has been so twice, people are told:

@@ -14,7 +14,7 @@ use crate::filter::RuleSet;
 use crate::seam::{Alias, Item, Payload, Promise, Rejected, Unusable};
 
 /// The largest signature that repo-add takes.
-const MAX_SIGNATURE_BYTES: u64 = 16_384;
+pub(super) const MAX_SIGNATURE_BYTES: u64 = 16_384;
 /// Larger files do not exist in any repository: 64 GiB.
 const MAX_PACKAGE_BYTES: u64 = 64 << 30;
 
@@ -142,7 +142,10 @@ impl Shelf<'_> {
             let bytes = BASE64_STANDARD.decode(text).ok();
             let bytes = bytes.filter(|bytes| bytes.len() as u64 <= MAX_SIGNATURE_BYTES);
             let bytes = bytes.ok_or("its PGPSIG is no signature in base64")?;
-            return Ok(Some(Promise::Given(bytes)));
+            return Ok(Some(Promise::Given {
+                content: bytes,
+                over: Some((self.path(file_name)?, signed)),
+            }));
         }
         if !self.signatures {
             return Ok(None);

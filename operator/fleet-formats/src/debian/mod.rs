@@ -89,6 +89,7 @@ impl Format for Debian {
         Ok(RootPlan {
             probes: vec![root(roots::IN_RELEASE, MAX_RELEASE_BYTES)?, release.clone()],
             companions: vec![release, root(roots::RELEASE_GPG, MAX_SIGNATURE_BYTES)?],
+            signatures: Vec::new(),
         })
     }
 

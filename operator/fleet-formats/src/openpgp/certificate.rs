@@ -55,6 +55,26 @@ enum Section {
 }
 
 impl Certificate {
+    /// Adds what another copy of it holds.
+    pub fn merge(&mut self, copy: &Certificate) {
+        self.direct.extend_from_slice(&copy.direct);
+        for user in &copy.users {
+            let mut known = self.users.iter_mut();
+            match known.find(|known| known.id.id() == user.id.id()) {
+                Some(known) => known.signatures.extend_from_slice(&user.signatures),
+                None => self.users.push(user.clone()),
+            }
+        }
+        for subkey in &copy.subkeys {
+            let fingerprint = subkey.key.fingerprint();
+            let mut known = self.subkeys.iter_mut();
+            match known.find(|known| known.key.fingerprint() == fingerprint) {
+                Some(known) => known.signatures.extend_from_slice(&subkey.signatures),
+                None => self.subkeys.push(subkey.clone()),
+            }
+        }
+    }
+
     /// All that it holds, wherever it stands.
     pub fn signatures(&self) -> impl Iterator<Item = &Signature> {
         let of_users = self.users.iter().flat_map(|user| &user.signatures);

@@ -1,5 +1,6 @@
 //! Which certificates a keyring holds.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use pgp::types::{Fingerprint, KeyDetails, Tag};
@@ -52,6 +53,23 @@ impl Keyring {
         Ok(Keyring {
             certificates: certificates.into(),
         })
+    }
+
+    /// All certificates of several keyrings, each once, with all that any copy of it holds.
+    pub fn merged<'a>(keyrings: impl Iterator<Item = &'a Keyring>) -> Keyring {
+        let mut merged: Vec<Certificate> = Vec::new();
+        let mut known: HashMap<Fingerprint, usize> = HashMap::new();
+        for copy in keyrings.flat_map(|keyring| keyring.certificates.iter()) {
+            let number = known.entry(copy.primary.fingerprint());
+            let number = *number.or_insert(merged.len());
+            match merged.get_mut(number) {
+                Some(certificate) => certificate.merge(copy),
+                None => merged.push(copy.clone()),
+            }
+        }
+        Keyring {
+            certificates: merged.into(),
+        }
     }
 
     /// Every primary key and subkey.

@@ -4,8 +4,10 @@ mod armour;
 mod certificate;
 mod cleartext;
 mod computing;
+mod detached;
 mod key_info;
 mod keyring;
+mod ownertrust;
 mod packets;
 mod problems;
 mod signature;
@@ -13,15 +15,18 @@ mod split;
 mod standing;
 mod strength;
 mod verify;
+mod web_of_trust;
 
 use fleet_types::Reason;
 
 pub use armour::ArmourError;
 pub use key_info::KeyInfo;
 pub use keyring::{Keyring, KeyringError};
+pub use ownertrust::{ListError, Ownertrust, parse_disabled, parse_trusted};
 pub(crate) use problems::not_all_good;
 pub use split::{RawCertificate, split_certificates};
 pub use verify::{unverified_cleartext, verify_cleartext, verify_detached};
+pub use web_of_trust::{Pinned, WebOfTrust};
 
 /// A payload with at least one good signature, and no bad one by a known key.
 #[derive(Debug, Clone, PartialEq, Eq)]

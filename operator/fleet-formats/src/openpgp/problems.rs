@@ -52,7 +52,7 @@ pub(crate) fn not_all_good(problems: &[SignatureProblem]) -> Rejected {
 pub(super) fn closest(problems: &[SignatureProblem]) -> Option<Reason> {
     use Reason::{
         KeyExpired, KeyRevoked, KeyUnknown, SignatureBad, SignatureExpired, SignatureTooWeak,
-        SignatureUnsupported,
+        SignatureUnsupported, TrustMarginal,
     };
     let order = [
         KeyRevoked,
@@ -60,6 +60,7 @@ pub(super) fn closest(problems: &[SignatureProblem]) -> Option<Reason> {
         SignatureExpired,
         SignatureTooWeak,
         SignatureUnsupported,
+        TrustMarginal,
         KeyUnknown,
         SignatureBad,
     ];

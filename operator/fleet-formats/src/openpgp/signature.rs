@@ -115,14 +115,17 @@ pub(super) fn names(signature: &Signature, component: Component<'_>) -> bool {
 
 /// Whether it names this key and no other, and by the key id: apt takes no file whose only good signature does not.
 pub(super) fn names_only(signature: &Signature, component: Component<'_>) -> bool {
+    !signature.issuer_key_id().is_empty() && names_no_other(signature, component)
+}
+
+/// Whether it names no key but this one.
+pub(super) fn names_no_other(signature: &Signature, component: Component<'_>) -> bool {
     let (key_id, fingerprint) = (
         component.key().legacy_key_id(),
         component.key().fingerprint(),
     );
-    let key_ids = signature.issuer_key_id();
-    let fingerprints = signature.issuer_fingerprint();
-    !key_ids.is_empty()
-        && key_ids.into_iter().all(|named| *named == key_id)
+    let (ids, fingerprints) = (signature.issuer_key_id(), signature.issuer_fingerprint());
+    ids.into_iter().all(|named| *named == key_id)
         && fingerprints.into_iter().all(|named| *named == fingerprint)
 }
 

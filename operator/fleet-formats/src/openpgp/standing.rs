@@ -234,7 +234,8 @@ impl<'a> Bindings<'a> {
     }
 }
 
-fn user_binding<'a>(
+/// The newest self-signature over a user id; none where its owner revoked it.
+pub(super) fn user_binding<'a>(
     certificate: &Certificate,
     user: &'a User,
     now: i64,
@@ -308,16 +309,9 @@ fn newest<'a>(
     now: i64,
     verifies: impl Fn(&Signature) -> bool,
 ) -> Result<Option<&'a Signature>, Fault> {
-    let in_time = |signature: &&Signature| {
-        signature.created().is_some_and(|created| {
-            created >= not_before
-                && i64::from(created.as_secs()) <= now.saturating_add(CLOCK_TOLERANCE_SECONDS)
-        }) && signature_expiry(signature).is_none_or(|expires| expires > now)
-            && !signature::has_unknown_critical(signature)
-            // gpgv does not see these at all.
-            && signature.hash_alg() != Some(HashAlgorithm::Md5)
-    };
-    let mut candidates: Vec<_> = signatures.filter(in_time).collect();
+    let mut candidates: Vec<_> = signatures
+        .filter(|signature| in_time(signature, not_before, now))
+        .collect();
     // Stable: of two with one date the later in the file comes last, and so first below, as in GnuPG.
     candidates.sort_by_key(|signature| signature.created());
     let mut weak = None;
@@ -331,6 +325,19 @@ fn newest<'a>(
     weak.map_or(Ok(None), Err)
 }
 
+/// Whether GnuPG would look at a signature of a certificate at all, as of `now`.
+pub(super) fn in_time(signature: &Signature, not_before: Timestamp, now: i64) -> bool {
+    let made_in_time = signature.created().is_some_and(|created| {
+        created >= not_before
+            && i64::from(created.as_secs()) <= now.saturating_add(CLOCK_TOLERANCE_SECONDS)
+    });
+    made_in_time
+        && signature_expiry(signature).is_none_or(|expires| expires > now)
+        && !signature::has_unknown_critical(signature)
+        // gpgv does not see these at all.
+        && signature.hash_alg() != Some(HashAlgorithm::Md5)
+}
+
 fn weak_in_certificate(signature: &Signature) -> Option<Fault> {
     let hash = signature.hash_alg().unwrap_or(HashAlgorithm::None);
     let old = signature
@@ -341,7 +348,7 @@ fn weak_in_certificate(signature: &Signature) -> Option<Fault> {
 }
 
 /// Whether the signature names this key as its issuer; verification is what decides, this saves the useless ones.
-fn is_named_issuer(signature: &Signature, key: &impl KeyDetails) -> bool {
+pub(super) fn is_named_issuer(signature: &Signature, key: &impl KeyDetails) -> bool {
     signature.issuer_fingerprint().contains(&&key.fingerprint())
         || signature.issuer_key_id().contains(&&key.legacy_key_id())
 }

@@ -153,7 +153,11 @@ pub enum Promise {
         max_bytes: u64,
     },
     /// The index itself holds the file.
-    Given(Vec<u8>),
+    Given {
+        content: Vec<u8>,
+        /// Where it is a signature, as in [`Promise::SignatureOver`]: over which file, and its content.
+        over: Option<(RepoPath, Sha256)>,
+    },
 }
 
 impl Promise {

@@ -16,11 +16,27 @@ pub struct RootPlan {
     /// Tried in order; the first that exists identifies the state. Unchanged means that this one file is unchanged.
     /// Debian: `InRelease`, then `Release`.
     pub probes: Vec<RootFile>,
-    /// Fetched too when the probe is new; each may be absent. Debian: `Release`, `Release.gpg`.
+    /// Fetched too when the probe is new; each may be absent, and the next ones are then of no use. Debian: `Release`,
+    /// `Release.gpg`.
     pub companions: Vec<RootFile>,
+    /// Signatures over the files above, fetched with them where an upstream's trust asks for them
+    /// ([`Trust::indices`](super::Trust::indices)); each may be absent by itself. Arch: `core.db.sig`.
+    pub signatures: Vec<RootFile>,
 }
 
 impl RootPlan {
+    /// With the signatures among the companions.
+    pub fn with_signatures(mut self) -> RootPlan {
+        let companions = std::mem::take(&mut self.companions);
+        self.companions = self.signatures.iter().cloned().chain(companions).collect();
+        self
+    }
+
+    /// Whether it is one of the signatures.
+    pub fn is_signature(&self, file: &RootFile) -> bool {
+        self.signatures.contains(file)
+    }
+
     /// All names, each once, in the order in which a copy writes them after everything else: what a client reads first
     /// comes last. Debian: `Release.gpg`, `Release`, `InRelease`.
     pub fn written_last(&self) -> Vec<&RepoPath> {

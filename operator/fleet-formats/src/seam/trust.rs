@@ -2,7 +2,7 @@
 
 use fleet_types::{Accepted, Reason, Sha256, UnitRevision};
 
-use crate::openpgp::Keyring;
+use crate::openpgp::{Keyring, WebOfTrust};
 
 /// All that a verification may look at besides the roots.
 pub struct VerifyContext<'a> {
@@ -77,6 +77,12 @@ pub struct Trust {
     pub all_signatures_good: bool,
     /// Seconds; the limit where the upstream gives no Valid-Until.
     pub max_index_age: Option<i64>,
+    /// What is asked of signatures over whole indices where payload is signed file by file.
+    pub indices: SignaturePolicy,
+    /// How files are judged that are signed one by one; none where the format has no such files, or they are not judged.
+    pub web: Option<WebOfTrust>,
+    /// The package that brings the keys of packagers with it.
+    pub keyring_package: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

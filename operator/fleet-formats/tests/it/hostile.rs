@@ -150,6 +150,9 @@ fn verify(text: &[u8]) {
         min_good_signatures: 1,
         all_signatures_good: false,
         max_index_age: None,
+        indices: SignaturePolicy::None,
+        web: None,
+        keyring_package: None,
     };
     let context = VerifyContext {
         now: i64::MAX,

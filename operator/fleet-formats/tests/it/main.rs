@@ -9,3 +9,4 @@ mod envelopes;
 mod gpg;
 mod hostile;
 mod openpgp;
+mod web_of_trust;

@@ -1,6 +1,6 @@
 //! One run: a Job beside its serving pod, that carries its manifests with it and cannot talk to the Kubernetes API.
 
-use fleet_api::upstream::RefKind;
+use fleet_api::upstream::{KeyRef, RefKind, UpstreamType};
 use fleet_api::{Mirror, Trigger, Upstream, labels};
 use fleet_types::documents::IndexPin;
 use fleet_types::{Order, Sha256};
@@ -279,11 +279,17 @@ fn run_volume() -> Volume {
 /// missing is the worker's to report, where a pod that never starts would say nothing.
 fn refs_volume(fleet: &Fleet) -> Option<Volume> {
     let upstream = fleet.upstream_spec();
-    let keyring = upstream
-        .trust
-        .keyring_ref
-        .iter()
-        .map(|key| projection(key.kind, &key.name, &[&key.key]));
+    let keyrings = upstream.trust.keyrings().map(|key| {
+        let lists = [KeyRef::TRUSTED, KeyRef::REVOKED].map(|list| key.beside(list));
+        let keys: Vec<&str> = match upstream.upstream_type {
+            UpstreamType::Arch => std::iter::once(&key.key)
+                .chain(&lists)
+                .map(String::as_str)
+                .collect(),
+            UpstreamType::Debian => vec![&key.key],
+        };
+        projection(key.kind, &key.name, &keys)
+    });
     let bundle = upstream
         .access
         .ca_bundle_ref
@@ -297,7 +303,7 @@ fn refs_volume(fleet: &Fleet) -> Option<Volume> {
             &["username", "password", "token", "hosts"],
         )
     });
-    let sources: Vec<_> = keyring.chain(bundle).chain(credentials).collect();
+    let sources: Vec<_> = keyrings.chain(bundle).chain(credentials).collect();
     (!sources.is_empty()).then(|| Volume {
         name: REFS_VOLUME.to_owned(),
         projected: Some(ProjectedVolumeSource {

@@ -183,6 +183,7 @@ pub fn of(reason: Reason, facts: &Facts) -> Advice {
         | Reason::KeyUnknown
         | Reason::KeyExpired
         | Reason::KeyRevoked
+        | Reason::TrustMarginal
         | Reason::SignatureTooWeak
         | Reason::SignatureUnsupported
         | Reason::TooFewSignatures => signature(facts),

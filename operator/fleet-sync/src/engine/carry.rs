@@ -19,6 +19,7 @@ impl Gather<'_> {
         let format = (self.ground.rules.options.make_format)(base.content.slice_of(name))
             .map_err(|e| lost(name, &e.message))?;
         let plan = format.roots(name).map_err(|e| lost(name, &e.message))?;
+        let plan = plan.with_signatures();
         let mut roots = self.ground.stock.read_roots(&plan)?;
         let roots_alone = roots.len();
         self.ground

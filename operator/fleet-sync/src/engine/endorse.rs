@@ -7,6 +7,7 @@ use fleet_store::{Entry, Sorted};
 use fleet_types::{RepoPath, Sha256};
 
 use super::fetching::{Fetched, Signatures};
+use super::judges::{Verdict, Verdicts};
 use super::lacking::Lacking;
 use super::lost::{Lost, LostFiles};
 use super::plan::Refusals;
@@ -36,45 +37,69 @@ impl Endorsed {
     }
 }
 
-/// Judges the signatures of a plan that came.
+/// The signatures that a run has fetched so far, by path, so that another plan does not ask for them again.
+#[derive(Default)]
+pub(super) struct Arrived(BTreeMap<RepoPath, (Sha256, Sha256)>);
+
+impl Arrived {
+    /// Adds what a transfer brought.
+    pub fn add(
+        &mut self,
+        signatures: &Signatures,
+        fetched: &Sorted<Fetched>,
+    ) -> Result<(), Problem> {
+        for fetched in fetched.iter().filter(|_| !signatures.is_empty()) {
+            let Fetched { path, digest, .. } = fetched?;
+            if let Some(signature) = signatures.get(&path) {
+                self.0.insert(path, (signature.over.sha256, digest));
+            }
+        }
+        Ok(())
+    }
+
+    /// What came there as a signature over this content.
+    pub fn over(&self, path: &RepoPath, signed: &Signed) -> Option<Sha256> {
+        let (over, digest) = self.0.get(path)?;
+        (*over == signed.sha256).then_some(*digest)
+    }
+}
+
+/// Judges the signatures of a plan, as far as that was not done while they came.
 pub(super) fn endorse(
     ground: &Ground,
     signatures: &Signatures,
-    fetched: &[Sorted<Fetched>],
+    arrived: &Arrived,
+    mut verdicts: Verdicts,
 ) -> Result<Judged, Problem> {
-    // The latest of what came, where it was fetched more than once.
-    let mut came: BTreeMap<RepoPath, Sha256> = BTreeMap::new();
-    let lists = fetched.iter().filter(|_| !signatures.is_empty());
-    for fetched in lists.flat_map(|list| list.iter()) {
-        let Fetched { path, digest, .. } = fetched?;
-        if signatures.contains_key(&path) {
-            came.insert(path, digest);
-        }
-    }
+    // What did not count then may have been read before all of it was there.
+    verdicts.retain(|_, verdict| verdict.is_ok());
     let mut judged = Judged::default();
     let mut lacking: BTreeMap<u16, Lacking> = BTreeMap::new();
-    for (path, digest) in came {
+    for (path, signature) in signatures {
         ground.watch.stop.check()?;
-        let Some(signature) = signatures.get(&path) else {
+        let over = &signature.over;
+        let Some(digest) = signature.here.or_else(|| arrived.over(path, over)) else {
             continue;
         };
-        match endorsed(ground, &signature.over, digest) {
-            Ok(endorsement) => drop(judged.good.0.insert(path, endorsement)),
-            Err(problem) if problem.ends_the_run() => return Err(problem),
+        let verdict = verdicts.entry((over.sha256, digest));
+        match verdict.or_insert_with(|| endorsed(ground, over, digest)) {
+            Ok(endorsement) => drop(judged.good.0.insert(path.clone(), endorsement.clone())),
+            Err(problem) if problem.ends_the_run() => return Err(problem.clone()),
             Err(problem) => {
                 let problem = Problem {
-                    message: format!("{}: {}", path, problem.message),
-                    ..problem
+                    message: format!("{path}: {}", problem.message),
+                    ..problem.clone()
                 };
                 for unit in &signature.units {
                     let lacking = lacking.entry(*unit);
                     // The rule leaves out both.
                     lacking
                         .or_insert_with(|| Lacking::new(problem.clone()))
-                        .add(std::slice::from_ref(&signature.over.path));
+                        .add(std::slice::from_ref(&over.path));
                 }
-                let lost = Lost::unfit(problem.message);
-                judged.lost.insert(path, lost);
+                judged
+                    .lost
+                    .insert(path.clone(), Lost::unfit(problem.message));
             }
         }
     }
@@ -90,27 +115,29 @@ pub(super) fn is_endorsed_still(ground: &Ground, want: &Want, entry: &Entry) -> 
     let Some(signed) = &want.over else {
         return true;
     };
-    let base = ground.stock.base.as_ref();
-    base.is_some_and(|base| base.snapshot.meta().inputs == ground.rules.inputs)
-        || endorsed(ground, signed, entry.digest).is_ok()
+    // Where that cannot be told, it is judged.
+    let is_as_before = ground.vouching.is_as_before(ground).unwrap_or(false);
+    is_as_before || endorsed(ground, signed, entry.digest).is_ok()
 }
 
-fn endorsed(
-    ground: &Ground,
-    over: &Signed,
-    signature: Sha256,
-) -> Result<Verified<Endorsement>, Problem> {
+/// Judges one signature. Of one that is known to fit, who made it.
+pub(super) fn endorsed(ground: &Ground, over: &Signed, signature: Sha256) -> Verdict {
     let (rules, shelves) = (&ground.rules, &ground.stock.shelves);
     let bytes = shelves.read(&signature, Promise::MAX_SIGNATURE_BYTES)?;
     let claim = Endorsement {
         signature,
         signed: over.sha256,
     };
-    let trust = &rules.options.trust;
+    let (format, trust) = (&rules.options.format, ground.vouching.trust());
+    if let Some(by) = ground.vouching.signers(shelves, over, &signature)? {
+        return Ok(format.endorse_again(claim, &bytes, &by, &trust, rules.now)?);
+    }
     let mut content = shelves.open(&over.sha256)?;
-    let format = &rules.options.format;
-    match format.endorse(claim, &mut content, &bytes, trust, rules.now) {
-        Ok(endorsement) => Ok(endorsement),
+    match format.endorse(claim, &mut content, &bytes, &trust, rules.now) {
+        Ok((endorsement, by)) => {
+            ground.vouching.fits(over, signature, by);
+            Ok(endorsement)
+        }
         Err(rejected) => {
             // No signature is good over what has rotted.
             shelves.open_whole(&over.sha256)?;

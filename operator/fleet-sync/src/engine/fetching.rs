@@ -63,10 +63,10 @@ impl Record for Fetch {
     }
 }
 
-/// The signatures that are to be fetched, by path.
+/// The signatures that are to be judged, by path.
 pub(super) type Signatures = BTreeMap<RepoPath, Signature>;
 
-/// A signature that is to be fetched.
+/// A signature that is to be judged.
 #[derive(Debug, Clone)]
 pub(super) struct Signature {
     /// What it is over.
@@ -74,11 +74,14 @@ pub(super) struct Signature {
     pub max_bytes: u64,
     /// All units that cannot do without it.
     pub units: Vec<u16>,
+    /// Its content, where that need not be fetched.
+    pub here: Option<Sha256>,
 }
 
 impl Signature {
-    pub fn new(wanted: &Wanted, over: &Signed) -> Signature {
+    pub fn new(wanted: &Wanted, over: &Signed, here: Option<Sha256>) -> Signature {
         Signature {
+            here,
             over: over.clone(),
             max_bytes: wanted.want.size.min(Promise::MAX_SIGNATURE_BYTES),
             units: wanted.units.clone(),

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fleet_formats::seam::{
-    Format, IndexFile, IndexGroup, Item, Payload, Promise, UnitIndex, Unusable, Verified,
+    Format, IndexFile, IndexGroup, Item, Payload, Promise, SignaturePolicy, UnitIndex, Unusable,
+    Verified,
 };
-use fleet_store::{RunSorter, Sorted};
-use fleet_types::{Reason, RepoPath};
+use fleet_store::{EntryState, RunSorter, Sorted};
+use fleet_types::{Reason, RepoPath, Sha256};
 
 use super::given::Given;
 use super::indices::Advance;
@@ -263,14 +264,18 @@ impl<'a> Gather<'a> {
     fn listed_payload(&mut self, listing: Listing, payload: Payload) -> Result<(), Problem> {
         self.ground.watch.stop.check()?;
         let signed = match &payload.promise {
-            Promise::SignatureOver { path, .. } => Some(path),
-            Promise::Digest { .. } | Promise::Given(_) => None,
+            Promise::SignatureOver { path, signed, .. } => Some((path, signed)),
+            Promise::Given { over, .. } => over.as_ref().map(|(path, signed)| (path, signed)),
+            Promise::Digest { .. } => None,
         };
         let excluded = !payload.wanted
             || self.excludes(listing, &payload.path)
-            || signed.is_some_and(|path| self.excludes(listing, path));
+            || signed.is_some_and(|(path, _)| self.excludes(listing, path));
+        let is_unsigned =
+            || signed.is_some_and(|(path, content)| self.is_unsigned(&payload.path, path, content));
         let state = match excluded {
             true => WantState::Excluded,
+            false if listing.state == WantState::Payload && is_unsigned() => WantState::Absent,
             false => listing.state,
         };
         let mut want = self.want(listing.unit, payload.path, state, 0);
@@ -290,8 +295,9 @@ impl<'a> Gather<'a> {
                 (want.size, want.exact) = (max_bytes, false);
                 want.over = Some(Box::new(Signed { path, sha256 }));
             }
-            Promise::Given(content) => {
+            Promise::Given { content, over } => {
                 want.size = content.len() as u64;
+                want.over = over.map(|(path, sha256)| Box::new(Signed { path, sha256 }));
                 want.sha256 = Some(self.given.add(self.ground, content, state)?);
             }
         }
@@ -305,6 +311,21 @@ impl<'a> Gather<'a> {
             self.push(&want)?;
         }
         Ok(())
+    }
+
+    /// Whether the upstream is known to have no signature there, and need not: in this run, or when the very content that it
+    /// would be over was copied.
+    fn is_unsigned(&self, path: &RepoPath, signed: &RepoPath, content: &Sha256) -> bool {
+        let (rules, stock) = (&self.ground.rules, &self.ground.stock);
+        let was_unsigned = || {
+            let entry = stock.entry(path);
+            entry.is_some_and(|entry| entry.state == EntryState::AbsentUpstream)
+                && stock
+                    .entry(signed)
+                    .is_some_and(|entry| entry.digest == *content)
+        };
+        rules.options.trust.signatures == SignaturePolicy::Optional
+            && (self.lost.get(path).is_some_and(|lost| lost.is_optional) || was_unsigned())
     }
 
     fn excludes(&self, listing: Listing, path: &RepoPath) -> bool {

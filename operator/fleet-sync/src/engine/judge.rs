@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use fleet_store::{Entry, EntryState, RunSorter, Sorted};
 use fleet_types::{Reason, RepoPath, Sha256};
 
-use super::endorse::is_endorsed_still;
+use super::endorse::{Arrived, is_endorsed_still};
 use super::fetching::{Fetch, Signature, Signatures};
 use super::inputs::exclude_rule;
 use super::lost::{Lost, LostFiles};
@@ -22,6 +22,7 @@ use crate::report::Share;
 
 struct Judge<'a> {
     ground: &'a Ground,
+    arrived: &'a Arrived,
     transfer: RunSorter<Fetch>,
     fetch: Share,
     keep: Share,
@@ -46,14 +47,16 @@ struct Prefix {
     is_payload: bool,
 }
 
-/// Compares. `advances` tells whether a unit can be refused: one that is carried forward cannot.
+/// Compares. `arrived` is what this run fetched before. `advances` tells whether a unit can be refused: one that is carried forward cannot.
 pub(super) fn judge(
     ground: &Ground,
     (wants, omitted): (Sorted<Want>, Vec<(u16, OmittedIndex)>),
+    arrived: &Arrived,
     advances: &dyn Fn(u16) -> bool,
 ) -> Result<Plan, Problem> {
     let mut judge = Judge {
         ground,
+        arrived,
         transfer: RunSorter::new(&ground.stock.shelves.spill_dir()),
         fetch: Share::default(),
         keep: Share::default(),
@@ -178,8 +181,14 @@ impl Judge<'_> {
             return Ok(());
         }
         if let Some(signed) = &want.over {
-            self.fetch.add(want.path.as_str(), want.known_size());
-            let signature = Signature::new(wanted, signed);
+            let here = want
+                .sha256
+                .or_else(|| self.arrived.over(&want.path, signed));
+            match here {
+                Some(_) => self.keep.add(want.path.as_str(), want.known_size()),
+                None => self.fetch.add(want.path.as_str(), want.known_size()),
+            }
+            let signature = Signature::new(wanted, signed, here);
             self.signatures.insert(want.path.clone(), signature);
             return Ok(());
         }

@@ -53,7 +53,7 @@ pub(super) struct Lister<'a> {
 impl Lister<'_> {
     /// Finds the newest state of a unit that can be believed.
     pub(super) async fn list_unit(&self, unit: &str) -> Result<Listed, Problem> {
-        let plan = self.rules.options.format.roots(unit)?;
+        let plan = self.rules.roots(unit)?;
         let endpoints = self.upstream.fetcher.endpoints();
         let mut authority = None;
         // The first endpoint is asked first anyway. Any other one may be behind the authority, also one that is preferred to it.
@@ -177,12 +177,19 @@ impl Lister<'_> {
         let mut roots = of_base.unwrap_or_else(|| vec![probe.root]);
         let mut known = probe.known;
         let how = (endpoint, from_base, settled);
+        let is_as_it_was = from_base && self.is_as_it_was(unit, endpoint, &known);
         let companions = self.add_lacking(unit, plan, &mut roots, how, &mut ahead);
-        known.companions.extend(match from_base {
+        let came = match from_base {
+            // Nor is there anything that was not there then.
+            true if is_as_it_was => {
+                drop(companions);
+                BTreeMap::new()
+            }
             true => companions.await?,
             // Something is new, so its indices are asked for next.
             false => futures::join!(companions, self.upstream.open_ahead(endpoint)).0?,
-        });
+        };
+        known.companions.extend(came);
         let read = self.add_unlisted(unit, &mut roots, endpoint).await?;
         let index = self.judged(unit, &roots, settled)?;
         let held = match read {
@@ -237,6 +244,16 @@ impl Lister<'_> {
             roots,
             unchanged: false,
         }
+    }
+
+    /// Whether an endpoint says by its clock that it is as it was when it was asked for all that we want of it.
+    fn is_as_it_was(&self, unit: &str, endpoint: usize, known: &Known) -> bool {
+        let memory = self.stock.memory.units.get(unit);
+        let identity = self.upstream.fetcher.endpoints().identity(endpoint);
+        let then = memory.and_then(|memory| memory.endpoints.get(&identity));
+        let base = self.stock.base.as_ref();
+        base.is_some_and(|base| base.snapshot.meta().inputs == self.rules.inputs)
+            && then.is_some_and(|then| stands(then.clock.as_ref(), known.clock.as_ref()))
     }
 
     /// The first of the probes that exists. The one that existed last time is asked for first; where it is new, a better

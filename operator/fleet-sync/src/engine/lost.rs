@@ -16,12 +16,26 @@ pub(super) struct Lost {
     pub why: String,
     /// What to ask for again, where that can help.
     pub missing: Option<Missing>,
+    /// A signature that the upstream need not have.
+    pub is_optional: bool,
 }
 
 impl Lost {
     /// What is listed does not fit to what else is listed or known.
     pub fn unfit(why: String) -> Lost {
-        Lost { why, missing: None }
+        Lost {
+            why,
+            missing: None,
+            is_optional: false,
+        }
+    }
+
+    /// The upstream has no signature where it need not have one.
+    pub fn unsigned(why: String) -> Lost {
+        Lost {
+            is_optional: true,
+            ..Lost::unfit(why)
+        }
     }
 
     pub fn not_there(path: &RepoPath, expected: &Expected, error: &FetchError) -> Lost {
@@ -36,6 +50,7 @@ impl Lost {
         Lost {
             why: error.message.clone(),
             missing,
+            is_optional: false,
         }
     }
 }

@@ -8,9 +8,10 @@
 //! 3. **Indices** (`indices`): the files that verified roots list.
 //! 4. **Plan** (`gather`, `judge`, `shrink`): every path that the next snapshot is to hold, compared with the newest one
 //!    that there is. Again without the units that turn out to be refused, until none is.
-//! 5. **Fetch** (`preflight`, `transfer`): room is set aside, then payload comes. What cannot be had leads back to 4.
-//! 6. **Check** (`endorse`, `check`): signatures over payload are judged, which may lead back to 4; then every path is
-//!    accounted for; only this makes a `Closed`.
+//! 5. **Fetch** (`preflight`, `transfer`): room is set aside, then payload comes, first what brings keys (`keys`).
+//!    Signatures over payload are judged while the rest comes (`judges`). What cannot be had leads back to 4.
+//! 6. **Check** (`endorse`, `check`): what the signatures came to may lead back to 4; then every path is accounted for; only
+//!    this makes a `Closed`.
 //! 7. **Prepare, publish** (`publish`): a `Closed` becomes a snapshot, what was accepted is noted, and `current` is switched.
 //! 8. **Scrub, collect** (`scrub`, `publish::collect`): what is due of the stored files is looked at; then what nobody may
 //!    ask for any more goes, also where nothing is new.
@@ -53,6 +54,8 @@ mod holes;
 mod indices;
 mod inputs;
 mod judge;
+mod judges;
+mod keys;
 mod known;
 mod lacking;
 mod left_out;
@@ -87,6 +90,7 @@ mod transfer;
 mod unlisted;
 mod updating;
 mod upstream;
+mod vouching;
 mod want;
 mod watch;
 mod witness;
@@ -195,6 +199,7 @@ fn close(run: Run) -> Result<(), Problem> {
         rules,
         stock,
         watch,
+        vouching: _,
     } = ground;
     let shelves = stock.shelves.clone();
     drop((upstream, stock));

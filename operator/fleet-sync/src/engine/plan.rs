@@ -5,9 +5,15 @@ use std::collections::BTreeMap;
 use fleet_store::Sorted;
 use fleet_types::UnitRevision;
 
+use super::endorse::Arrived;
 use super::fetching::{Fetch, Signatures};
+use super::gather::{Gather, Stance};
+use super::judge::judge;
+use super::left_out::plan_leaves_out;
 use super::lost::LostFiles;
 use super::memory::OmittedIndex;
+use super::run::Ground;
+use super::shrink::shrunk;
 use super::tally::Tally;
 use super::want::Want;
 use crate::report::Share;
@@ -67,4 +73,40 @@ pub(super) struct Foreseen {
     pub still: String,
     /// By unit.
     pub left_out: BTreeMap<String, LeftOut>,
+}
+
+/// Makes a plan. `lost` is what cannot be had, `arrived` what this run fetched before.
+pub(super) fn plan_once(
+    ground: &Ground,
+    stances: &[Stance],
+    lost: &LostFiles,
+    arrived: &Arrived,
+) -> Result<Plan, Problem> {
+    let mut gather = Gather::new(ground, lost);
+    let mut refusals = Refusals::new();
+    for ((number, name), stance) in ground.rules.units.iter().enumerate().zip(stances) {
+        let number = number as u16;
+        match gather.unit(number, name, stance) {
+            Ok(()) => {}
+            Err(problem) if problem.ends_the_run() || !matches!(stance, Stance::Advance(_)) => {
+                return Err(problem);
+            }
+            Err(problem) => drop(refusals.insert(number, problem)),
+        }
+    }
+    let advances = |unit: u16| matches!(stances.get(usize::from(unit)), Some(Stance::Advance(_)));
+    let gathered = gather.finish()?;
+    plan_leaves_out(ground, stances, gathered.left_out);
+    let mut plan = judge(
+        ground,
+        (gathered.wants, gathered.omitted),
+        arrived,
+        &advances,
+    )?;
+    plan.refusals.extend(refusals);
+    // With refusals there is another plan, which keeps what these units have.
+    if plan.refusals.is_empty() && plan.lost.is_empty() {
+        plan.refusals = shrunk(ground, stances, &plan.wants, &plan.tally)?;
+    }
+    Ok(plan)
 }

@@ -197,7 +197,7 @@ impl Lister<'_> {
     }
 
     /// Asks for the files of the plan that are not there yet. Each costs a request in every run until it is there, and is
-    /// of no use without the one before it. How the endpoint describes what came.
+    /// of no use without the one before it, but for signatures. How the endpoint describes what came.
     ///
     /// They are asked for on condition that they are others by now, until one is. The clocks of many upstreams tell
     /// seconds only, so that where they do not fit they are asked for as they are.
@@ -255,7 +255,7 @@ impl Lister<'_> {
                 {
                     return Err(error.into());
                 }
-                _ if is_better => {}
+                _ if is_better || plan.is_signature(file) => {}
                 _ => break,
             }
         }

@@ -1,6 +1,6 @@
 //! What was asked of a run: it stands before the run begins.
 
-use fleet_formats::seam::{Allowances, VerifyContext};
+use fleet_formats::seam::{Allowances, Rejected, RootPlan, SignaturePolicy, VerifyContext};
 use fleet_types::{Accepted, Reason, Sha256};
 use globset::GlobSet;
 
@@ -40,6 +40,15 @@ impl Rules {
     pub fn name(&self, unit: u16) -> &str {
         let name = self.units.get(usize::from(unit));
         name.map(String::as_str).unwrap_or_default()
+    }
+
+    /// What to ask for to learn the state of a unit, as far as anything is asked of it.
+    pub fn roots(&self, unit: &str) -> Result<RootPlan, Rejected> {
+        let plan = self.options.format.roots(unit)?;
+        Ok(match self.options.trust.indices {
+            SignaturePolicy::None => plan,
+            SignaturePolicy::Required | SignaturePolicy::Optional => plan.with_signatures(),
+        })
     }
 
     /// `accepted` is the unit's high-water mark.

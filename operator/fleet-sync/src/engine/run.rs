@@ -9,6 +9,7 @@ use super::rules::Rules;
 use super::shelves::Shelves;
 use super::stock::Stock;
 use super::upstream::Upstream;
+use super::vouching::Vouching;
 use super::watch::Watch;
 use crate::fetch::Meter;
 use crate::stop::Stop;
@@ -34,6 +35,7 @@ pub(super) struct Ground {
     pub rules: Arc<Rules>,
     pub stock: Arc<Stock>,
     pub watch: Arc<Watch>,
+    pub vouching: Arc<Vouching>,
 }
 
 impl Run {
@@ -44,11 +46,14 @@ impl Run {
         stop: Stop,
         progress: Arc<dyn Progress>,
     ) -> Result<Run, Problem> {
+        let upstream = Upstream::new(&options, &shelves, meter, &stop)?;
+        let (rules, stock) = (Rules::new(options)?, Stock::new(shelves)?);
         Ok(Run {
-            upstream: Upstream::new(&options, &shelves, meter, &stop)?,
+            upstream,
             ground: Ground {
-                stock: Arc::new(Stock::new(shelves)?),
-                rules: Arc::new(Rules::new(options)?),
+                vouching: Arc::new(Vouching::new(&rules, &stock)?),
+                stock: Arc::new(stock),
+                rules: Arc::new(rules),
                 watch: Arc::new(Watch::new(stop, progress)),
             },
             ending: OnceLock::new(),
@@ -60,6 +65,7 @@ impl Run {
             rules,
             stock,
             watch,
+            ..
         } = &self.ground;
         Lister {
             rules,

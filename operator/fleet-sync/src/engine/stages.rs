@@ -9,25 +9,24 @@ use futures::future::{Either, select};
 
 use super::blocking::blocking;
 use super::check;
-use super::endorse::{Endorsed, endorse};
+use super::endorse::{Arrived, Endorsed, endorse};
 use super::fetching::Fetched;
-use super::gather::{Gather, Stance};
+use super::gather::Stance;
 use super::holes::{Again, ask_again};
 use super::indices::{Advance, fetch_indices};
-use super::judge::judge;
-use super::left_out::{left_out, plan_leaves_out};
+use super::judges::Judges;
+use super::left_out::left_out;
 use super::list::Listed;
 use super::lost::LostFiles;
 use super::memory::OmittedIndex;
 use super::outcome::Outcomes;
 use super::own_files::noting_upstreams_word;
-use super::plan::{Foreseen, Plan, Refusals};
+use super::plan::{Foreseen, Plan, Refusals, plan_once};
 use super::preflight::{foreseen_room, reserve};
 use super::publish::{Served, publish, remember_listed, revision, settle_unchanged};
 use super::repair::repair;
 use super::run::{Ending, Ground, Run};
 use super::shelves::Shelves;
-use super::shrink::shrunk;
 use super::states::nothing_new;
 use super::transfer::transfer;
 use super::updating::blame_update;
@@ -35,11 +34,13 @@ use super::want::Want;
 use crate::{Phase, Problem};
 
 /// How far a run has come: which units can advance.
-struct Standing {
+pub(super) struct Standing {
     stances: Vec<Stance>,
     refusals: Refusals,
     /// What cannot be had, and is left out where it can be.
-    lost: LostFiles,
+    pub(super) lost: LostFiles,
+    /// The signatures that came so far.
+    arrived: Arrived,
 }
 
 impl Run {
@@ -48,6 +49,7 @@ impl Run {
             rules,
             stock,
             watch,
+            ..
         } = &self.ground;
         let mut refusals = Refusals::new();
         let advanced = self.advance(&mut refusals).await;
@@ -163,6 +165,7 @@ impl Run {
             stances: stances.collect(),
             refusals,
             lost: LostFiles::new(),
+            arrived: Arrived::default(),
         })
     }
 
@@ -201,7 +204,7 @@ impl Run {
         }
     }
 
-    fn refuse(&self, standing: &mut Standing, refusals: Refusals) {
+    pub(super) fn refuse(&self, standing: &mut Standing, refusals: Refusals) {
         for (unit, problem) in refusals {
             if let Some(stance) = standing.stances.get_mut(usize::from(unit)) {
                 *stance = self.stance_of_refused(usize::from(unit));
@@ -228,12 +231,13 @@ impl Run {
             self.ground.watch.progress.phase(Phase::Plan);
             let (ground, stances) = (self.ground.clone(), std::mem::take(&mut standing.stances));
             let lost = std::mem::take(&mut standing.lost);
-            let (stances, lost, planned) = blocking(move || {
-                let planned = plan_once(&ground, &stances, &lost);
-                Ok((stances, lost, planned))
+            let arrived = std::mem::take(&mut standing.arrived);
+            let (stances, lost, arrived, planned) = blocking(move || {
+                let planned = plan_once(&ground, &stances, &lost, &arrived);
+                Ok((stances, lost, arrived, planned))
             })
             .await?;
-            (standing.stances, standing.lost) = (stances, lost);
+            (standing.stances, standing.lost, standing.arrived) = (stances, lost, arrived);
             let mut plan = planned?;
             if plan.refusals.is_empty() && plan.lost.is_empty() {
                 for (unit, out) in &plan.omitted {
@@ -271,11 +275,14 @@ impl Run {
             let Some(plan) = self.plan_and_open(standing).await? else {
                 return Ok(None);
             };
+            let room = reserve(&self.ground, &plan)?;
+            let Some(plan) = self.take_keys(plan, &room, &mut fetched, standing).await? else {
+                continue;
+            };
             self.ground
                 .watch
                 .progress
                 .planned(plan.fetch.files, plan.fetch.bytes);
-            let room = reserve(&self.ground, &plan)?;
             self.ground.watch.progress.phase(Phase::Fetch);
             let Plan {
                 wants,
@@ -286,25 +293,34 @@ impl Run {
             } = plan;
             let (ground, upstream) = (&self.ground, &self.upstream);
             let contents = Arc::new(contents);
-            let mut transferred = transfer(ground, upstream, contents, &signatures, &room).await?;
+            let judges = Judges::start(ground, &signatures);
+            let mut transferred =
+                transfer(ground, upstream, contents, &signatures, &room, &judges).await?;
             ground.watch.count_files(transferred.files);
-            fetched.push(transferred.fetched);
-            if transferred.refusals.is_empty() && transferred.lost.is_empty() {
-                let at = ground.clone();
-                let judging = move || Ok((endorse(&at, &signatures, &fetched)?, fetched));
-                let (mut judged, came) = blocking(judging).await?;
-                if judged.refusals.is_empty() && judged.lost.is_empty() {
-                    let closing =
-                        self.close_and_publish(wants, omitted, came, judged.good, standing);
-                    return closing.await.map(Some);
-                }
-                fetched = came;
-                standing.lost.append(&mut judged.lost);
-                self.refuse(standing, judged.refusals);
-                continue;
-            }
+            let is_all_here = transferred.refusals.is_empty() && transferred.lost.is_empty();
             standing.lost.append(&mut transferred.lost);
             self.refuse(standing, transferred.refusals);
+            let (at, mut arrived) = (ground.clone(), std::mem::take(&mut standing.arrived));
+            let judging = move || {
+                let came = transferred.fetched;
+                arrived.add(&signatures, &came)?;
+                let verdicts = judges.finish();
+                let judged = endorse(&at, &signatures, &arrived, verdicts)?;
+                Ok((judged, came, arrived))
+            };
+            let (mut judged, came, arrived) = blocking(judging).await?;
+            standing.arrived = arrived;
+            fetched.push(came);
+            if !is_all_here {
+                continue;
+            }
+            if judged.refusals.is_empty() && judged.lost.is_empty() {
+                let closing =
+                    self.close_and_publish(wants, omitted, fetched, judged.good, standing);
+                return closing.await.map(Some);
+            }
+            standing.lost.append(&mut judged.lost);
+            self.refuse(standing, judged.refusals);
         }
     }
 
@@ -325,7 +341,10 @@ impl Run {
             // All of them that counts is in it, and it takes as much memory again until it is a snapshot.
             drop((wants, fetched, endorsed));
             ground.watch.stop.check()?;
-            publish(&ground, closed, &stances, &omitted)
+            let published = publish(&ground, closed, &stances, &omitted)?;
+            let is_all = |stance| matches!(stance, &Stance::Advance(_));
+            ground.vouching.keep(&ground, stances.iter().all(is_all))?;
+            Ok(published)
         })
         .await?;
         let ending = match made {
@@ -349,31 +368,6 @@ fn confirm(
         return Ok(None);
     }
     settle_unchanged(ground, newest, ground.stock.revision()).map(Some)
-}
-
-fn plan_once(ground: &Ground, stances: &[Stance], lost: &LostFiles) -> Result<Plan, Problem> {
-    let mut gather = Gather::new(ground, lost);
-    let mut refusals = Refusals::new();
-    for ((number, name), stance) in ground.rules.units.iter().enumerate().zip(stances) {
-        let number = number as u16;
-        match gather.unit(number, name, stance) {
-            Ok(()) => {}
-            Err(problem) if problem.ends_the_run() || !matches!(stance, Stance::Advance(_)) => {
-                return Err(problem);
-            }
-            Err(problem) => drop(refusals.insert(number, problem)),
-        }
-    }
-    let advances = |unit: u16| matches!(stances.get(usize::from(unit)), Some(Stance::Advance(_)));
-    let gathered = gather.finish()?;
-    plan_leaves_out(ground, stances, gathered.left_out);
-    let mut plan = judge(ground, (gathered.wants, gathered.omitted), &advances)?;
-    plan.refusals.extend(refusals);
-    // With refusals there is another plan, which keeps what these units have.
-    if plan.refusals.is_empty() && plan.lost.is_empty() {
-        plan.refusals = shrunk(ground, stances, &plan.wants, &plan.tally)?;
-    }
-    Ok(plan)
 }
 
 /// Roots are no blobs until here: only what is going to be served becomes a blob.

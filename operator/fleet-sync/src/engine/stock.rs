@@ -66,6 +66,7 @@ impl Stock {
             Some(signed) => {
                 let before = self.present(&signed.path);
                 before.is_some_and(|before| before.digest == signed.sha256)
+                    && want.sha256.is_none_or(|given| given == entry.digest)
             }
             None => want.same_content(entry) == Some(true),
         }

@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
+use fleet_formats::seam::SignaturePolicy;
 use fleet_store::{RunSorter, Sorted};
-use fleet_types::{Expected, RepoPath, lock};
+use fleet_types::{Expected, Reason, RepoPath, Sha256, lock};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use tokio::sync::mpsc;
 
-use super::fetching::{Fetch, Fetched, Signature, Signatures};
+use super::fetching::{Fetch, Fetched, Signatures};
+use super::judges::Judges;
 use super::lacking::{self, Lacking};
 use super::lost::{Lost, LostFiles};
 use super::plan::Refusals;
@@ -17,7 +19,7 @@ use super::room::Reservation;
 use super::run::Ground;
 use super::upstream::Upstream;
 use crate::Problem;
-use crate::fetch::{Arrival, Delivery, Received, Sink, Want, Writers};
+use crate::fetch::{Arrival, Delivery, FailureKind, FetchError, Received, Sink, Want, Writers};
 
 /// Contents that wait between the sorted list and the connections.
 const AHEAD: usize = 256;
@@ -64,17 +66,19 @@ struct Ledger {
     next: u64,
 }
 
-/// `room` is what was set aside for it.
+/// `room` is what was set aside for it; `judges` are told what came.
 pub(super) async fn transfer(
     ground: &Ground,
     upstream: &Upstream,
     list: Arc<Sorted<Fetch>>,
     signatures: &Signatures,
     room: &Reservation,
+    judges: &Judges,
 ) -> Result<Transferred, Problem> {
     let ledger = Arc::new(Mutex::new(Ledger::default()));
     let wants = wants(upstream, contents(list, signatures), ledger.clone());
     let mut sorter = RunSorter::new(&ground.stock.shelves.spill_dir());
+    let policy = ground.rules.options.trust.signatures;
     let mut files = 0;
     let mut deliver = |delivery: Delivery| {
         let Some(content) = lock(&ledger).under_way.remove(&delivery.tag) else {
@@ -86,6 +90,7 @@ pub(super) async fn transfer(
                 room.landed(received.size);
                 ground.watch.progress.file_done();
                 ground.stock.shelves.damage.arrived(&received.digest);
+                judges.came(&content.paths, received.digest);
                 note_fetched(&mut sorter, content, &received)?;
             }
             Ok(Arrival::NotModified) => {}
@@ -94,15 +99,27 @@ pub(super) async fn transfer(
                     return Err(problem);
                 }
                 let concerns_the_file = lacking::concerns_the_file(&error.kind);
+                let unsigned = content.is_missing_signature(&error).then_some(policy);
                 let lost = content.paths.iter().map(|path| {
-                    let lost = match &content.body {
-                        Body::Promised { expected, .. } => Lost::not_there(path, expected, &error),
-                        Body::Signature { .. } => Lost::unfit(error.message.clone()),
+                    let lost = match (&content.body, unsigned) {
+                        (Body::Promised { expected, .. }, _) => {
+                            Lost::not_there(path, expected, &error)
+                        }
+                        (_, Some(SignaturePolicy::Optional)) => {
+                            Lost::unsigned(error.message.clone())
+                        }
+                        (Body::Signature { .. }, _) => Lost::unfit(error.message.clone()),
                     };
                     (path.clone(), lost)
                 });
                 lock(&ledger).lost.extend(lost);
-                let problem = Problem::from(error);
+                if unsigned == Some(SignaturePolicy::Optional) {
+                    return Ok(());
+                }
+                let mut problem = Problem::from(error);
+                if unsigned == Some(SignaturePolicy::Required) {
+                    problem.reason = Reason::SignatureMissing;
+                }
                 if problem.ends_the_run() {
                     return Err(problem);
                 }
@@ -221,8 +238,14 @@ fn contents(
     signatures: &Signatures,
 ) -> mpsc::Receiver<Result<Content, Problem>> {
     let (sender, receiver) = mpsc::channel(AHEAD);
-    let signatures: Vec<Content> = signatures.iter().map(Content::of_signature).collect();
+    let signatures = signature_contents(signatures);
     tokio::task::spawn_blocking(move || {
+        // First, so that each file can be judged when it comes.
+        for content in signatures {
+            if sender.blocking_send(Ok(content)).is_err() {
+                return;
+            }
+        }
         let mut current: Option<Content> = None;
         for fetch in list.iter() {
             let fetch = match fetch {
@@ -234,7 +257,7 @@ fn contents(
                 exact: fetch.exact,
             };
             match current.as_mut().filter(|content| content.body == body) {
-                Some(content) => content.add(fetch),
+                Some(content) => content.add(fetch.path, &fetch.units),
                 None => {
                     let complete = current.replace(Content {
                         body,
@@ -248,33 +271,45 @@ fn contents(
                 }
             }
         }
-        for content in current.into_iter().chain(signatures) {
-            if sender.blocking_send(Ok(content)).is_err() {
-                return;
-            }
-        }
+        // Nobody fetches any more, or all is told.
+        let _ = current.map(|content| sender.blocking_send(Ok(content)));
     });
     receiver
 }
 
-impl Content {
-    fn of_signature((path, signature): (&RepoPath, &Signature)) -> Content {
-        Content {
+/// The signatures that are to be fetched. That over one file is one content, whatever its names.
+fn signature_contents(signatures: &Signatures) -> Vec<Content> {
+    let mut contents: BTreeMap<(&RepoPath, &Sha256), Content> = BTreeMap::new();
+    for (path, signature) in signatures
+        .iter()
+        .filter(|(_, signature)| signature.here.is_none())
+    {
+        let over = (&signature.over.path, &signature.over.sha256);
+        let content = contents.entry(over).or_insert_with(|| Content {
             body: Body::Signature {
                 max_bytes: signature.max_bytes,
             },
-            paths: vec![path.clone()],
-            units: signature.units.clone(),
-        }
+            paths: Vec::new(),
+            units: Vec::new(),
+        });
+        content.add(path.clone(), &signature.units);
     }
+    contents.into_values().collect()
+}
 
-    fn add(&mut self, fetch: Fetch) {
+impl Content {
+    fn add(&mut self, path: RepoPath, units: &[u16]) {
         // The same name once: asking there again brings the same.
-        if self.paths.last() != Some(&fetch.path) {
-            self.paths.push(fetch.path);
+        if self.paths.last() != Some(&path) {
+            self.paths.push(path);
         }
-        self.units.extend(fetch.units);
+        self.units.extend_from_slice(units);
         self.units.sort_unstable();
         self.units.dedup();
+    }
+
+    /// Whether it is a signature that the upstream does not have.
+    fn is_missing_signature(&self, error: &FetchError) -> bool {
+        matches!(self.body, Body::Signature { .. }) && error.kind == FailureKind::NotFound
     }
 }

@@ -73,6 +73,7 @@ fn words(store: &Store, mirror: &str) -> Result<ExportOptions, Failure> {
     let mut roots_last = Vec::new();
     for state in &meta.revision {
         let plan = format.roots(&state.unit).map_err(unknown)?;
+        let plan = plan.with_signatures();
         roots_last.extend(plan.written_last().into_iter().cloned());
     }
     let mark = format.state_files().update_mark(mirror);

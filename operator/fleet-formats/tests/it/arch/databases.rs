@@ -38,7 +38,7 @@ fn a_package_comes_with_its_signature_and_under_its_name_in_the_pool() {
             "core/os/x86_64/b-1-1-any.pkg.tar.zst.sig",
         ]
     );
-    let [package, signature, _, given] = listed[..] else {
+    let [package, signature, signed, given] = listed[..] else {
         panic!()
     };
     let Promise::Digest {
@@ -75,7 +75,14 @@ fn a_package_comes_with_its_signature_and_under_its_name_in_the_pool() {
         signature.1.aliases,
         in_pool("pool/packages/a-1-1-any.pkg.tar.zst.sig")
     );
-    assert_eq!(given.1.promise, Promise::Given(b"signature".to_vec()));
+    let over = (signed.1.path.clone(), SHA256.parse().unwrap());
+    assert_eq!(
+        given.1.promise,
+        Promise::Given {
+            content: b"signature".to_vec(),
+            over: Some(over),
+        }
+    );
 }
 
 #[test]
@@ -199,6 +206,9 @@ fn lists_of_files_that_are_of_another_state_are_read_again_and_then_told_of() {
         min_good_signatures: 0,
         all_signatures_good: false,
         max_index_age: None,
+        indices: SignaturePolicy::None,
+        web: None,
+        keyring_package: None,
     };
     let context = |settled| VerifyContext {
         now: 1_700_000_000,
@@ -235,7 +245,7 @@ fn lists_of_files_that_are_of_another_state_are_read_again_and_then_told_of() {
 }
 
 #[test]
-fn where_signatures_are_to_be_judged_nothing_is_believed() {
+fn where_signatures_are_to_be_judged_and_no_key_is_named_nothing_is_believed() {
     for signatures in [SignaturePolicy::Required, SignaturePolicy::Optional] {
         let trust = Trust {
             keyring: None,
@@ -243,6 +253,9 @@ fn where_signatures_are_to_be_judged_nothing_is_believed() {
             min_good_signatures: 1,
             all_signatures_good: false,
             max_index_age: None,
+            indices: SignaturePolicy::None,
+            web: None,
+            keyring_package: None,
         };
         let context = VerifyContext {
             now: 1_700_000_000,
@@ -253,8 +266,8 @@ fn where_signatures_are_to_be_judged_nothing_is_believed() {
         };
         let roots = [root(DATABASE, &archive(&[package("a", "")]))];
         let refused = core().verify(UNIT, &roots, &context).unwrap_err();
-        assert_eq!(refused.reason, Reason::InvalidSpec);
+        assert_eq!(refused.reason, Reason::KeyringNotFound);
         let judged = core().check_signature(&mut &b""[..], b"", &trust, 0);
-        assert_eq!(judged.unwrap_err().reason, Reason::InvalidSpec);
+        assert_eq!(judged.unwrap_err().reason, Reason::KeyringNotFound);
     }
 }

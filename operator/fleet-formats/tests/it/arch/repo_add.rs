@@ -70,8 +70,8 @@ fn databases_of_repo_add_are_read_as_they_were_meant() {
                     assert_eq!(expected.digest.to_string(), digest.to_string());
                     found.push(payload.path.file_name().to_owned());
                 }
-                Promise::Given(bytes) => {
-                    assert_eq!(bytes, &[0x89; 310]);
+                Promise::Given { content, .. } => {
+                    assert_eq!(content, &[0x89; 310]);
                     given += 1;
                 }
                 Promise::SignatureOver { .. } => {}

@@ -93,6 +93,9 @@ fn unsigned() -> Trust {
         min_good_signatures: 1,
         all_signatures_good: false,
         max_index_age: None,
+        indices: SignaturePolicy::None,
+        web: None,
+        keyring_package: None,
     }
 }
 

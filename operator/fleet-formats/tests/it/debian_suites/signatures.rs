@@ -9,6 +9,9 @@ fn signed(keyring: Keyring, min_good_signatures: u32) -> Trust {
         min_good_signatures,
         all_signatures_good: false,
         max_index_age: None,
+        indices: SignaturePolicy::None,
+        web: None,
+        keyring_package: None,
     }
 }
 

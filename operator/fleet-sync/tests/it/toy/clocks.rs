@@ -40,7 +40,7 @@ async fn two_clocks_are_asked_once_and_repeated_as_far_as_they_are_true() {
     shop.publish("extra", "delta", "delta 1");
     shop.server
         .fault("core/gamma.pkg.sig", 100, Fault::Status(404));
-    assert_eq!(sync(&options).await.reason, Reason::UpstreamIncomplete);
+    assert_eq!(sync(&options).await.reason, Reason::SignatureMissing);
     assert!(shop.is_served("extra/delta.pkg"));
     assert_eq!(both.map(|clock| shop.says(clock)), before);
     shop.server.heal();

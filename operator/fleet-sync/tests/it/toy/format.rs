@@ -36,6 +36,7 @@ impl Format for Toy {
                 max_bytes: MAX_INDEX_BYTES,
             }],
             companions: Vec::new(),
+            signatures: Vec::new(),
         })
     }
 
@@ -135,14 +136,29 @@ impl Format for Toy {
         signature: &[u8],
         trust: &Trust,
         now: i64,
-    ) -> Result<(), Rejected> {
+    ) -> Result<Vec<String>, Rejected> {
         let Some(keyring) = &trust.keyring else {
             return Err(Rejected::new(Reason::KeyUnknown, "no key is trusted"));
         };
         let mut signed = Vec::new();
         let read = content.read_to_end(&mut signed);
         read.map_err(|error| malformed(&error.to_string()))?;
-        verify_detached(&signed, signature, keyring, now).map(drop)
+        verify_detached(&signed, signature, keyring, now).map(|verified| verified.good)
+    }
+
+    fn check_signers(
+        &self,
+        _signature: &[u8],
+        signers: &[String],
+        trust: &Trust,
+        now: i64,
+    ) -> Result<(), Rejected> {
+        let keys = trust.keyring.as_ref().map(|keyring| keyring.keys(now));
+        let mut keys = keys.into_iter().flatten();
+        match keys.any(|key| signers.contains(&key.fingerprint)) {
+            true => Ok(()),
+            false => Err(Rejected::new(Reason::KeyUnknown, "no such key is trusted")),
+        }
     }
 
     fn read_index(
@@ -236,7 +252,10 @@ fn package(unit: &str, line: &str) -> Result<[Payload; 3], Rejected> {
             guarded: false,
             ..payload(
                 path(&format!("{unit}/{name}.notes"))?,
-                Promise::Given(notes.as_bytes().to_vec()),
+                Promise::Given {
+                    content: notes.as_bytes().to_vec(),
+                    over: None,
+                },
                 Vec::new(),
             )
         },

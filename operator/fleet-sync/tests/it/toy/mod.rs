@@ -233,7 +233,7 @@ async fn a_signature_over_something_else_holds_its_unit_until_it_is_mended() {
         .fault("core/gamma.pkg.sig", 100, Fault::Status(404));
     assert_eq!(
         sync(&options).await.units[0].reason,
-        Reason::UpstreamIncomplete
+        Reason::SignatureMissing
     );
     shop.server.heal();
     assert_eq!(told(&sync(&options).await), PUBLISHED);

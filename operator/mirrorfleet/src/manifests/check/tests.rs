@@ -107,6 +107,76 @@ fn every_wrong_field_of_an_upstream_is_named() {
 }
 
 #[test]
+fn what_is_asked_of_pacmans_packages_is_asked_of_an_upstream_of_arch() {
+    let of = |kind: &str, trust: &str| {
+        let text = format!(
+            "metadata: {{name: u}}\nspec: {{type: {kind}, authority: {{url: 'https://example.org/'}}, trust: {trust}}}\n"
+        );
+        let object: Upstream = serde_saphyr::from_str(&text).unwrap();
+        upstream("u", &object.spec).join("\n")
+    };
+    let key = "keyringRef: {name: k, key: a.gpg}";
+    for (kind, trust, word) in [
+        ("Arch", "{KEY}", ""),
+        (
+            "Arch",
+            "{KEY, databases: Required, webOfTrust: {keyringPackage: archlinux-keyring}}",
+            "",
+        ),
+        (
+            "Arch",
+            "{KEY, additionalKeyringRefs: [{name: k, key: b.gpg}]}",
+            "",
+        ),
+        (
+            "Debian",
+            "{KEY, additionalKeyringRefs: [{name: k, key: b.gpg}]}",
+            "",
+        ),
+        ("Arch", "{signatures: None}", ""),
+        (
+            "Arch",
+            "{signatures: Optional}",
+            "trust.keyringRef is missing",
+        ),
+        (
+            "Arch",
+            "{signatures: None, additionalKeyringRefs: [{name: k, key: b.gpg}]}",
+            "name that one too",
+        ),
+        ("Arch", "{KEY, minGoodSignatures: 2}", "minGoodSignatures"),
+        (
+            "Arch",
+            "{KEY, allSignaturesGood: true}",
+            "allSignaturesGood",
+        ),
+        (
+            "Arch",
+            "{signatures: None, databases: Required}",
+            "trust.databases Required",
+        ),
+        (
+            "Arch",
+            "{KEY, webOfTrust: {marginalsNeeded: 0}}",
+            "marginalsNeeded",
+        ),
+        (
+            "Arch",
+            "{KEY, webOfTrust: {keyringPackage: a/b}}",
+            "keyringPackage",
+        ),
+        ("Debian", "{KEY, webOfTrust: {}}", "trust.webOfTrust"),
+        ("Debian", "{KEY, databases: IfPresent}", "trust.databases"),
+    ] {
+        let problems = of(kind, &trust.replace("KEY", key));
+        match word {
+            "" => assert_eq!(problems, "", "{kind} {trust}"),
+            word => assert!(problems.contains(word), "{kind} {trust}: {problems}"),
+        }
+    }
+}
+
+#[test]
 fn every_wrong_field_of_a_mirror_is_named() {
     for (name, content, rest, word) in [
         ("1a", DEBIAN, "", "metadata.name"),

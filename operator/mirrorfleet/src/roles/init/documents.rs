@@ -101,10 +101,7 @@ fn upstream_documents(name: &str, archive: &Archive, machine: &Machine) -> Vec<(
     places.dedup();
     let mut documents = Vec::new();
     let trust = match &archive.trust {
-        Trust::Anybody => TrustBlock {
-            signatures: Some("None".to_owned()),
-            keyring_ref: None,
-        },
+        Trust::Anybody => TrustBlock::nobody(),
         Trust::Keys(keyring) => {
             let keyring_name = format!("{name}-keyring");
             documents.push((
@@ -118,6 +115,7 @@ fn upstream_documents(name: &str, archive: &Archive, machine: &Machine) -> Vec<(
                     name: keyring_name,
                     key: KEYRING_KEY.to_owned(),
                 }),
+                ..TrustBlock::default()
             }
         }
     };

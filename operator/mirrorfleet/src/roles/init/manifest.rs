@@ -84,13 +84,35 @@ pub struct EndpointAddress {
     pub priority: usize,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TrustBlock {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signatures: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keyring_ref: Option<KeyReference>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub additional_keyring_refs: Vec<KeyReference>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub databases: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub web_of_trust: Option<WebOfTrustBlock>,
+}
+
+impl TrustBlock {
+    /// Nothing is judged.
+    pub fn nobody() -> TrustBlock {
+        TrustBlock {
+            signatures: Some("None".to_owned()),
+            ..TrustBlock::default()
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WebOfTrustBlock {
+    pub keyring_package: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -222,19 +244,18 @@ impl Document {
 
     /// A Secret with one binary value, in lines that an editor can show.
     pub fn binary_secret(name: &str, key: &str, bytes: &[u8]) -> Document {
-        let encoded = STANDARD.encode(bytes);
-        let mut lines = String::with_capacity(encoded.len() + encoded.len() / BASE64_LINE + 1);
-        for (index, character) in encoded.chars().enumerate() {
-            if index > 0 && index % BASE64_LINE == 0 {
-                lines.push('\n');
-            }
-            lines.push(character);
-        }
-        Document::secret(
-            name,
-            BTreeMap::from([(key.to_owned(), lines)]),
-            BTreeMap::new(),
-        )
+        Document::keyrings_secret(name, [(key.to_owned(), bytes)], [])
+    }
+
+    /// Files as they are, by key, and texts beside them.
+    pub fn keyrings_secret<'a>(
+        name: &str,
+        files: impl IntoIterator<Item = (String, &'a [u8])>,
+        texts: impl IntoIterator<Item = (String, String)>,
+    ) -> Document {
+        let files = files.into_iter();
+        let files = files.map(|(key, bytes)| (key, base64_lines(bytes)));
+        Document::secret(name, files.collect(), texts.into_iter().collect())
     }
 
     /// A login, and the host that may get it.
@@ -303,6 +324,18 @@ pub fn to_yaml(documents: &[Commented<'_>]) -> Result<String, String> {
     Ok(text)
 }
 
+fn base64_lines(bytes: &[u8]) -> String {
+    let encoded = STANDARD.encode(bytes);
+    let mut lines = String::with_capacity(encoded.len() + encoded.len() / BASE64_LINE + 1);
+    for (index, character) in encoded.chars().enumerate() {
+        if index > 0 && index % BASE64_LINE == 0 {
+            lines.push('\n');
+        }
+        lines.push(character);
+    }
+    lines
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -348,7 +381,7 @@ mod tests {
             }))?;
             let keyring_ref = sources.then(|| KeyReference { kind: "Secret".into(), name: "a".into(), key: "keyring.gpg".into() });
             let access = Some(Access { credentials_ref: Some("a".into()), proxy_url: Some(url.clone()) });
-            reads_back(&Document::upstream("debian", UpstreamDocument { upstream_type: "Debian".into(), authority: Address { url }, endpoints: Vec::new(), trust: TrustBlock { signatures: (!sources).then(|| "None".into()), keyring_ref }, access }))?;
+            reads_back(&Document::upstream("debian", UpstreamDocument { upstream_type: "Debian".into(), authority: Address { url }, endpoints: Vec::new(), trust: TrustBlock { signatures: (!sources).then(|| "None".into()), keyring_ref, ..TrustBlock::default() }, access }))?;
         }
 
         #[test]

@@ -16,7 +16,9 @@ mod names;
 mod one_line;
 mod options;
 mod pacman;
+mod pacman_keys;
 mod repositories;
+mod sig_level;
 mod signed_by;
 mod source;
 

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use globset::Glob;
 
+use super::pacman_keys::{self, PacmanKeyring};
+use super::sig_level::SigLevel;
 use crate::failure::Failure;
 
 /// Files that include each other are followed so far, as by pacman.
@@ -21,8 +23,7 @@ pub struct Repository {
     pub name: String,
     /// Addresses as they stand, the first one first.
     pub servers: Vec<String>,
-    /// `SigLevel` says that its packages are not signed.
-    pub unsigned: bool,
+    pub level: SigLevel,
     /// `file:line`, for messages.
     pub place: String,
 }
@@ -33,6 +34,8 @@ pub struct Configuration {
     pub repositories: Vec<Repository>,
     /// What `$arch` stands for.
     pub architecture: String,
+    /// By whom the machine believes packages.
+    pub keyrings: Vec<PacmanKeyring>,
 }
 
 /// Whether a file is one of pacman's: by its name, or by how it begins.
@@ -62,15 +65,21 @@ pub fn read(path: &Path, notes: &mut Vec<String>) -> Result<Configuration, Failu
         found: Configuration {
             repositories: Vec::new(),
             architecture: own_architecture().to_owned(),
+            keyrings: Vec::new(),
         },
         section: None,
-        unsigned: false,
+        level: SigLevel::default(),
         loose: Vec::new(),
         notes,
     };
     reader.file(path, 0)?;
-    let Reader { found, loose, .. } = reader;
+    let Reader {
+        root, found, loose, ..
+    } = reader;
     let mut found = found;
+    if let Some(root) = root {
+        found.keyrings = pacman_keys::read(&root, notes);
+    }
     if found.repositories.is_empty() && !loose.is_empty() {
         notes.push(format!(
             "{}: a mirrorlist does not say which repositories there are; {} are taken",
@@ -80,7 +89,7 @@ pub fn read(path: &Path, notes: &mut Vec<String>) -> Result<Configuration, Failu
         let of_arch = OF_ARCH.map(|name| Repository {
             name: name.to_owned(),
             servers: loose.clone(),
-            unsigned: false,
+            level: SigLevel::default(),
             place: path.display().to_string(),
         });
         found.repositories.extend(of_arch);
@@ -109,7 +118,7 @@ struct Reader<'a> {
     /// The repository whose lines are read; none in `[options]` and before all sections.
     section: Option<usize>,
     /// What `[options]` says of all repositories.
-    unsigned: bool,
+    level: SigLevel,
     /// Addresses that stand in no section.
     loose: Vec<String>,
     notes: &'a mut Vec<String>,
@@ -155,7 +164,7 @@ impl Reader<'_> {
             self.found.repositories.push(Repository {
                 name: name.to_owned(),
                 servers: Vec::new(),
-                unsigned: self.unsigned,
+                level: self.level,
                 place,
             });
             self.found.repositories.len() - 1
@@ -180,11 +189,9 @@ impl Reader<'_> {
             ("Server", Some(repository)) => repository.servers.push(value.to_owned()),
             ("Server", None) => self.loose.push(value.to_owned()),
             ("SigLevel", Some(repository)) => {
-                if let Some(unsigned) = says_unsigned(value) {
-                    repository.unsigned = unsigned;
-                }
+                repository.level = repository.level.with(value);
             }
-            ("SigLevel", None) => self.unsigned = says_unsigned(value).unwrap_or(self.unsigned),
+            ("SigLevel", None) => self.level = self.level.with(value),
             ("Architecture", None) => {
                 let first = value
                     .split_whitespace()
@@ -233,16 +240,6 @@ fn matching(path: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// What a SigLevel says of packages: the last word counts. None where it speaks of databases or of trust alone.
-fn says_unsigned(level: &str) -> Option<bool> {
-    let words = level.split_whitespace().rev();
-    words.into_iter().find_map(|word| match word {
-        "Never" | "PackageNever" => Some(true),
-        "Required" | "PackageRequired" | "Optional" | "PackageOptional" => Some(false),
-        _ => None,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -277,7 +274,7 @@ mod tests {
         let names: Vec<_> = read
             .repositories
             .iter()
-            .map(|it| (it.name.as_str(), it.servers.len(), it.unsigned))
+            .map(|it| (it.name.as_str(), it.servers.len(), it.level.is_unsigned()))
             .collect();
         assert_eq!(
             names,

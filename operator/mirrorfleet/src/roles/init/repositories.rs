@@ -7,23 +7,27 @@ use url::Url;
 use super::address::address;
 use super::manifest::{
     Address, ArchBlock, ArchInclude, ArchLayout, ArchPath, Content, Document, EndpointAddress,
-    MirrorDocument, TrustBlock, UpstreamDocument,
+    KeyReference, MirrorDocument, TrustBlock, UpstreamDocument, WebOfTrustBlock,
 };
 use super::names::Names;
 use super::pacman::{Configuration, Repository};
+use super::pacman_keys::PacmanKeyring;
+use super::sig_level::{Asked, SigLevel};
 
 /// What a repository has where its manifest does not say otherwise.
 const LAYOUT: &str = "$repo/os/$arch";
 /// Of the servers of a mirrorlist; more would only be asked in vain.
 const MAX_SERVERS: usize = 4;
 const REGION: &str = "main";
+/// The Secret with the machine's keyrings.
+const KEYRING: &str = "pacman-keyring";
 
 /// Repositories with the same servers.
 struct Group {
     servers: Vec<Url>,
     /// With their folders below each server.
     repositories: Vec<(String, String)>,
-    unsigned: bool,
+    level: SigLevel,
     places: Vec<String>,
 }
 
@@ -49,22 +53,36 @@ pub fn documents(
             "Architecture = {architecture} is none; write architectures into the Mirror"
         ));
     }
-    groups
-        .iter()
-        .flat_map(|group| group.documents(architecture, names))
-        .collect()
+    let keyrings = configuration.keyrings.as_slice();
+    let mut documents = Vec::new();
+    let is_judged = |group: &Group| group.trust(keyrings).keyring_ref.is_some();
+    if groups.iter().any(is_judged) {
+        documents.push((
+            "The keyrings of this machine's pacman, with their lists of masters and of revoked keys.".to_owned(),
+            keyring_document(keyrings),
+        ));
+    }
+    for group in &groups {
+        if group.level.trusts_all {
+            notes.push(format!(
+                "{}: TrustAll believes every key; nothing is judged for it here",
+                group.places.join(", ")
+            ));
+        }
+        documents.extend(group.documents(architecture, keyrings, names));
+    }
+    documents
 }
 
 fn add(groups: &mut Vec<Group>, repository: &Repository, servers: Vec<Url>, folder: String) {
-    let same =
-        |group: &&mut Group| group.servers == servers && group.unsigned == repository.unsigned;
+    let same = |group: &&mut Group| group.servers == servers && group.level == repository.level;
     let entry = (repository.name.clone(), folder);
     match groups.iter_mut().find(same) {
         Some(group) => group.repositories.push(entry),
         None => groups.push(Group {
             servers,
             repositories: vec![entry],
-            unsigned: repository.unsigned,
+            level: repository.level,
             places: vec![repository.place.clone()],
         }),
     }
@@ -137,15 +155,55 @@ fn split(server: &str) -> (String, String) {
 }
 
 impl Group {
-    fn documents(&self, architecture: &str, names: &mut Names) -> Vec<(String, Document)> {
+    /// Whom to believe, by the keyrings of the machine; nobody where there are none, or no key counts.
+    fn trust(&self, keyrings: &[PacmanKeyring]) -> TrustBlock {
+        let refs = keyrings.iter().map(|keyring| KeyReference {
+            kind: "Secret".to_owned(),
+            name: KEYRING.to_owned(),
+            key: format!("{}.gpg", keyring.name),
+        });
+        let mut refs: Vec<KeyReference> = refs.collect();
+        if refs.is_empty() || self.level.is_unsigned() || self.level.trusts_all {
+            return TrustBlock::nobody();
+        }
+        let first = refs.remove(0);
+        let package = keyrings.iter().find(|keyring| keyring.masters_only);
+        TrustBlock {
+            signatures: (self.level.packages == Asked::Optional).then(|| "Optional".to_owned()),
+            keyring_ref: Some(first),
+            additional_keyring_refs: refs,
+            databases: match self.level.databases {
+                Asked::Required => Some("Required".to_owned()),
+                Asked::Never => Some("None".to_owned()),
+                Asked::Optional => None,
+            },
+            web_of_trust: package.map(|keyring| WebOfTrustBlock {
+                keyring_package: format!("{}-keyring", keyring.name),
+            }),
+        }
+    }
+
+    fn documents(
+        &self,
+        architecture: &str,
+        keyrings: &[PacmanKeyring],
+        names: &mut Names,
+    ) -> Vec<(String, Document)> {
         let Some(first) = self.servers.first() else {
             return Vec::new();
         };
         let name = names.for_url(first);
-        let mut comment = format!(
-            "Read from {}.\nSignatures beside packages are copied for clients, who judge them; nothing is judged here.",
-            self.places.join(", ")
-        );
+        let trust = self.trust(keyrings);
+        let mut comment = format!("Read from {}.", self.places.join(", "));
+        comment.push_str(match (&trust.keyring_ref, &trust.web_of_trust) {
+            (None, _) => {
+                "\nSignatures beside packages are copied for clients, who judge them; nothing is judged here."
+            }
+            (Some(_), None) => "\nPackages are judged by the keyrings of this machine's pacman.",
+            (Some(_), Some(_)) => {
+                "\nPackages are judged by the masters of the keyring; packagers' keys come with the package named below, which must be copied."
+            }
+        });
         if first.scheme() == "file" {
             comment.push_str("\nOnly `mirrorfleet local` reads file URLs; a cluster refuses them.");
         }
@@ -166,10 +224,7 @@ impl Group {
                     priority: number,
                 })
                 .collect(),
-            trust: TrustBlock {
-                signatures: Some("None".to_owned()),
-                keyring_ref: None,
-            },
+            trust,
             access: None,
         };
         let mirror = MirrorDocument {
@@ -217,9 +272,26 @@ impl Group {
                 .collect(),
             architectures: vec![architecture.to_owned()],
             layout: (layout != ArchLayout::default()).then_some(layout),
-            include: self.unsigned.then_some(ArchInclude { signatures: false }),
+            include: self
+                .level
+                .is_unsigned()
+                .then_some(ArchInclude { signatures: false }),
         }
     }
+}
+
+fn keyring_document(keyrings: &[PacmanKeyring]) -> Document {
+    let keys = keyrings
+        .iter()
+        .map(|keyring| (format!("{}.gpg", keyring.name), keyring.keys.as_slice()));
+    let lists = keyrings.iter().flat_map(|keyring| {
+        let lists = [("trusted", &keyring.trusted), ("revoked", &keyring.revoked)];
+        lists.into_iter().filter_map(|(list, text)| {
+            let text = text.clone()?;
+            Some((format!("{}-{list}", keyring.name), text))
+        })
+    });
+    Document::keyrings_secret(KEYRING, keys, lists)
 }
 
 #[cfg(test)]
@@ -230,7 +302,7 @@ mod tests {
         Repository {
             name: name.to_owned(),
             servers: servers.iter().map(|server| (*server).to_owned()).collect(),
-            unsigned: false,
+            level: SigLevel::default(),
             place: "pacman.conf:1".to_owned(),
         }
     }
@@ -279,6 +351,7 @@ mod tests {
                 repository("none", &["ftp://d.example.org/$repo"]),
             ],
             architecture: "x86_64".to_owned(),
+            keyrings: Vec::new(),
         };
         let mut notes = Vec::new();
         let written = documents(&configuration, &mut Names::default(), &mut notes);
