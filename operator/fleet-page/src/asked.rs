@@ -175,14 +175,50 @@ pub fn escaped(word: &str) -> String {
     utf8_percent_encode(word, ESCAPED).to_string()
 }
 
+/// In the place of a namespace where there is none, as without a cluster; no namespace is called so.
+const NO_NAMESPACE: &str = "-";
+
 /// The address of a Mirror's page, below that of the list.
 pub fn mirror_path(namespace: &str, name: &str) -> String {
+    let namespace = match namespace {
+        "" => NO_NAMESPACE,
+        namespace => namespace,
+    };
     format!("mirrors/{}/{}", escaped(namespace), escaped(name))
+}
+
+/// Namespace and name by such an address; none where it is another one.
+pub fn mirror_at(path: &str) -> Option<(String, String)> {
+    let (namespace, name) = path.strip_prefix("mirrors/")?.split_once('/')?;
+    let decoded = |part| Some(percent_decode_str(part).decode_utf8().ok()?.into_owned());
+    let namespace = match namespace {
+        NO_NAMESPACE => String::new(),
+        namespace => decoded(namespace)?,
+    };
+    Some((namespace, decoded(name)?))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_is_read_as_it_was_written() {
+        for (namespace, name) in [
+            ("mirrors", "debian"),
+            ("", "debian"),
+            ("a/b", "x.json"),
+            ("%", "-"),
+        ] {
+            let path = mirror_path(namespace, name);
+            assert_eq!(
+                mirror_at(&path),
+                Some((namespace.to_owned(), name.to_owned())),
+                "{path}"
+            );
+        }
+        assert_eq!(mirror_at("mirrors/a"), None);
+    }
 
     #[test]
     fn a_query_is_read_as_it_was_written() {

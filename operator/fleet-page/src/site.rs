@@ -7,10 +7,9 @@ use http::header::{
 };
 use http::{HeaderName, HeaderValue, Response, StatusCode, request};
 use jiff::Timestamp;
-use percent_encoding::percent_decode_str;
 use serde::Serialize;
 
-use crate::asked::Asked;
+use crate::asked::{Asked, mirror_at};
 use crate::assets::{ICON, SCRIPT, STYLE, tag};
 use crate::board::Board;
 use crate::detail::Detail;
@@ -74,9 +73,7 @@ fn list(board: &Board, query: &str, now: Timestamp) -> Response<Bytes> {
 
 /// The page of one Mirror, or its JSON.
 fn mirror(board: &Board, path: &str, query: &str, now: Timestamp) -> Option<Response<Bytes>> {
-    let (namespace, name) = path.strip_prefix("/mirrors/")?.split_once('/')?;
-    let decoded = |part| Some(percent_decode_str(part).decode_utf8().ok()?.into_owned());
-    let (namespace, name) = (decoded(namespace)?, decoded(name)?);
+    let (namespace, name) = mirror_at(path.strip_prefix('/')?)?;
     board.note_asked(now);
     let fleet = board.fleet(now);
     if let Some((seen, row)) = fleet.find(&namespace, &name) {

@@ -142,7 +142,7 @@ fn begin(
     let lanes = work::lanes(manifests, &shared.data);
     shared
         .freshness
-        .keep_only(&lanes.values().flatten().collect::<Vec<_>>());
+        .declare(&lanes.values().flatten().collect::<Vec<_>>());
     let begin =
         |tasks| lane::work(tasks, shared.clone(), retire.clone(), stop.clone()).boxed_local();
     lanes.into_values().map(begin).collect()

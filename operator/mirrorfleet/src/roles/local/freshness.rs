@@ -33,6 +33,8 @@ struct Known {
     upstreams: BTreeMap<ObjectKey, UpstreamStatus>,
     /// What is declared and cannot be carried out, and why.
     refused: BTreeMap<ObjectKey, String>,
+    /// Whether everything that is declared has been taken up.
+    complete: bool,
 }
 
 /// What is known of a Mirror, for people.
@@ -94,14 +96,29 @@ impl Freshness {
         self.change(task, |known| known.next_run = next_run);
     }
 
+    /// The manifests were read.
+    pub fn declare(&self, tasks: &[&Task]) {
+        self.keep_only(tasks);
+        for task in tasks {
+            self.change(task, |_| {});
+        }
+        self.known().complete = true;
+    }
+
+    /// Whether everything that is declared has been taken up.
+    pub fn is_complete(&self) -> bool {
+        self.known().complete
+    }
+
     /// Drops the series of what is no longer declared.
-    pub fn keep_only(&self, tasks: &[&Task]) {
+    fn keep_only(&self, tasks: &[&Task]) {
         let declared: Vec<_> = tasks.iter().map(|task| key(task)).collect();
         let mut known = self.known();
         let Known {
             mirrors,
             upstreams,
             refused,
+            ..
         } = &mut *known;
         let failed = |task: &&Task| Some((key(task), task.ready.as_ref().err()?.to_string()));
         *refused = tasks.iter().filter_map(failed).collect();

@@ -262,7 +262,7 @@ impl Source for Stores {
         // Nothing tells that a store has changed: each look is a new one.
         let version = self.looks.fetch_add(1, Ordering::Relaxed);
         let mut look = Look {
-            complete: true,
+            complete: self.shared.freshness.is_complete(),
             teller: "this process".to_owned(),
             ..Look::default()
         };
