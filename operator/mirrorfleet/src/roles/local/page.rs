@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use fleet_api::{Mirror, Run, SnapshotStatus, Upstream};
+use fleet_api::{Mirror, MirrorStatus, Run, SnapshotStatus, Upstream};
 use fleet_page::{Board, Held, History, Look, Manner, Seen, Source};
 use fleet_serve::Listening;
 use fleet_store::{SnapshotInfo, Store};
 use fleet_telemetry::{ExtraRoutes, ObjectKey, serve_routes};
-use fleet_types::lock;
+use fleet_types::{Reason, lock};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use tokio::net::TcpListener;
@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Arguments;
-use super::freshness::Told;
+use super::freshness::{REGION, Told};
 use super::lane::{Shared, place};
 use crate::failure::Failure;
 use crate::report::{OutputFormat, print};
@@ -327,6 +327,9 @@ impl Stores {
                 replica.current_run.clone_from(&run);
             }
         }
+        if run.is_some() {
+            first_sync_runs(status);
+        }
         let mut kept = kept.unwrap_or_default();
         kept.sort_by_key(|info| std::cmp::Reverse(info.meta.created));
         status.snapshots = kept.iter().map(snapshot).collect();
@@ -364,6 +367,22 @@ impl Stores {
         };
         Some(format!("http://{host}/{path}/"))
     }
+}
+
+/// Judged when it was last heard of: by now its first sync is no longer pending.
+fn first_sync_runs(status: &mut MirrorStatus) {
+    let (pending, running) = (Reason::FirstSyncPending, Reason::FirstSyncRunning);
+    for condition in &mut status.conditions {
+        if condition.reason == pending.as_str() {
+            condition.reason = running.to_string();
+            condition.message = format!("region {REGION}: the first sync runs");
+        }
+    }
+    let state = status.state.as_mut();
+    let state = state.filter(|state| *state == pending.as_str());
+    state
+        .into_iter()
+        .for_each(|state| *state = running.to_string());
 }
 
 fn snapshot(info: &SnapshotInfo) -> SnapshotStatus {
