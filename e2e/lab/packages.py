@@ -17,6 +17,7 @@ PACKAGES: dict[str, str] = {
     "aptly": "/usr/bin/aptly",
     "buildah": "/usr/bin/buildah",
     "busybox-static": "/bin/busybox",
+    "chromium-headless-shell": "/usr/bin/chromium-headless-shell",
     "conntrack": "/usr/sbin/conntrack",
     "containerd": "/usr/bin/containerd",
     "containernetworking-plugins": "/usr/lib/cni/bridge",

@@ -12,6 +12,7 @@ use fleet_api::labels::SERVE;
 use fleet_plan::build::METRICS_PORT;
 use fleet_plan::observed::PodRole;
 use fleet_plan::{Answer, SeenPod};
+use fleet_telemetry::RunFigures;
 use fleet_types::documents::ServedStatus;
 use fleet_types::{Order, lock};
 use futures::StreamExt;
@@ -58,6 +59,23 @@ impl Asker {
     }
 
     async fn fetch(&self, url: &str) -> Result<Answer, String> {
+        let Some(body) = self.body(url).await? else {
+            return Ok(Answer::Nothing);
+        };
+        let status: ServedStatus = serde_json::from_slice(&body)
+            .map_err(|error| format!("not a status document: {error}"))?;
+        Ok(Answer::Serves(Box::new(status)))
+    }
+
+    /// How far the run of the pod at `ip` is; none where it does not say.
+    pub async fn ask_run(&self, ip: IpAddr) -> Option<RunFigures> {
+        let address = SocketAddr::new(ip, METRICS_PORT);
+        let body = self.body(&format!("http://{address}/metrics")).await;
+        RunFigures::parse(&String::from_utf8(body.ok()??).ok()?)
+    }
+
+    /// What is at an address; none where nothing is there.
+    async fn body(&self, url: &str) -> Result<Option<Vec<u8>>, String> {
         let response = self
             .0
             .get(url)
@@ -66,7 +84,7 @@ impl Asker {
             .map_err(|error| innermost(&error))?;
         match response.status() {
             StatusCode::OK => {}
-            StatusCode::NOT_FOUND | StatusCode::SERVICE_UNAVAILABLE => return Ok(Answer::Nothing),
+            StatusCode::NOT_FOUND | StatusCode::SERVICE_UNAVAILABLE => return Ok(None),
             status => return Err(format!("the pod answered {status}")),
         }
         let mut body = Vec::new();
@@ -77,9 +95,7 @@ impl Asker {
                 return Err(format!("the answer is longer than {MAX_BODY} bytes"));
             }
         }
-        let status: ServedStatus = serde_json::from_slice(&body)
-            .map_err(|error| format!("not a status document: {error}"))?;
-        Ok(Answer::Serves(Box::new(status)))
+        Ok(Some(body))
     }
 }
 

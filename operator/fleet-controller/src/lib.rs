@@ -14,6 +14,7 @@ mod fleet;
 mod leader;
 mod options;
 mod ownership;
+mod page;
 mod probe;
 mod reconcile;
 mod run;
@@ -25,7 +26,8 @@ mod write;
 
 pub use error::ControllerError;
 pub use fleet_plan::{PodsAllowed, Settings};
-pub use options::{ControllerOptions, Intervals, LeaseOptions};
+pub use options::{ControllerOptions, Intervals, LeaseOptions, StatusPageOptions};
+pub use page::progress;
 pub use run::run;
 
 /// Chooses the process-wide cryptography once; a second choice changes nothing.

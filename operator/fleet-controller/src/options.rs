@@ -14,10 +14,22 @@ pub struct ControllerOptions {
     pub namespace: Option<String>,
     /// Where metrics and health are served.
     pub metrics_listen: SocketAddr,
+    /// The status page, where there is to be one.
+    pub status_page: Option<StatusPageOptions>,
     pub lease: LeaseOptions,
     /// Sent to upstreams with each probe.
     pub user_agent: String,
     pub intervals: Intervals,
+}
+
+/// Where the status page is, and what it shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatusPageOptions {
+    pub listen: SocketAddr,
+    /// Whose Mirrors it shows, of those that are looked after; none: of all namespaces.
+    pub namespaces: Option<Vec<String>>,
+    /// No sentence in which words of an upstream may stand, and no commands.
+    pub fixed_words: bool,
 }
 
 /// The Lease that makes one replica the leader.

@@ -21,6 +21,7 @@ use crate::context::{Context, PodKey, Wishes, listener};
 use crate::error::{ControllerError, WriteError};
 use crate::leader::Election;
 use crate::options::ControllerOptions;
+use crate::page::StatusPage;
 use crate::reconcile;
 use crate::work::{Pace, Queue, Requests, Tenant, queue, work};
 use crate::world::{ObjectName, Watches};
@@ -82,12 +83,13 @@ async fn stand_and_lead(
         .map_err(|error| ControllerError::Client(Box::new(error)))?;
     let known = Arc::new(AtomicBool::new(true));
     let server = serve(&options, registry, known.clone()).await?;
+    let page = StatusPage::begin(&options, &client, &shutdown).await?;
     let mut election = Election::join(client.clone(), &options.lease).await?;
     tracing::info!(identity = options.lease.identity, "standing for election");
     let result = tokio::select! {
         () = shutdown.cancelled() => Ok(()),
         won = election.won() => match won {
-            Ok(()) => Leader { client, evictions, options, metrics, known }.lead(&election, &shutdown).await,
+            Ok(()) => Leader { client, evictions, options, metrics, known, page }.lead(&election, &shutdown).await,
             Err(lost) => Err(lost),
         },
     };
@@ -160,6 +162,7 @@ struct Leader {
     metrics: Arc<ControllerMetrics>,
     /// Whether the cluster's objects are known; a standby need not know them.
     known: Arc<AtomicBool>,
+    page: Option<StatusPage>,
 }
 
 impl Leader {
@@ -197,6 +200,9 @@ impl Leader {
         context.remember_running_jobs();
         context.hear_pods().await;
         self.known.store(true, Ordering::Release);
+        if let Some(page) = &self.page {
+            page.leads(&context.world, &context.asker);
+        }
         self.metrics.expect(COUNTABLE);
         self.metrics.set_leading(true);
         tracing::info!("all objects are known");

@@ -265,6 +265,11 @@ impl Alone {
         }
     }
 
+    /// The manifests, the Mirror with the status that a controller would give it.
+    pub fn objects(&self) -> (&Mirror, &Upstream) {
+        (&self.mirror, &self.upstream)
+    }
+
     /// Units of which the authority is known to have something newer than is served.
     pub fn behind(&self) -> Vec<BehindUnit> {
         let status = self.mirror.status.as_ref();

@@ -9,6 +9,7 @@ pub mod alone;
 pub mod build;
 mod canonical;
 mod cause;
+pub mod client_files;
 mod conditions;
 mod due;
 pub mod fleet;

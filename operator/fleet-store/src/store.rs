@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, Weak};
 
 use fleet_types::documents::{IndexPin, KeptSnapshot, UnixSeconds};
 use fleet_types::{Order, Sha256, lock};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::document;
@@ -21,8 +22,8 @@ use crate::retained::Retained;
 use crate::snapshot::{self, Snapshot};
 use crate::{Identity, SnapshotId, SnapshotMeta, Space};
 
-/// A store, opened for reading: writes nothing, takes no lock of its own, and works on a read-only mount. Cheap to
-/// clone. What other processes publish is seen at the next call.
+/// A store, opened for reading: writes nothing (but what [`Store::state_write_beside`] is given), takes no lock of its own,
+/// and works on a read-only mount. Cheap to clone. What other processes publish is seen at the next call.
 #[derive(Clone)]
 pub struct Store {
     inner: Arc<Inner>,
@@ -297,6 +298,18 @@ impl Store {
     pub fn state<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
         check_document_name(name)?;
         document::read(self.layout(), &self.layout().state_document(name))
+    }
+
+    /// Replaces a document of `state/` that no writer of the store touches: without the lock, so that no run waits for it or
+    /// fails by it, and not durably. One process at a time may do so for a name.
+    pub fn state_write_beside<T: Serialize>(&self, name: &str, value: &T) -> Result<()> {
+        const DOING: &str = "writing a document of the store";
+        check_document_name(name)?;
+        let path = self.layout().state_document(name);
+        let new = path.with_extension("new");
+        let text = document::seal(value).doing(DOING)?;
+        fs::write(&new, text).doing(DOING)?;
+        fs::rename(&new, &path).doing(DOING)
     }
 
     /// Room on the store's file system.

@@ -25,10 +25,12 @@ pub use api::ApiMetrics;
 pub use controller::{ControllerMetrics, Countable, LAG_QUERY};
 pub use definition::{Definition, Kind};
 pub use health::{Health, Readiness};
-pub use listener::{Answer, ExtraRoutes, METRICS_CONTENT_TYPE, respond, serve_metrics};
+pub use listener::{
+    Answer, ExtraRoutes, METRICS_CONTENT_TYPE, respond, serve_metrics, serve_routes,
+};
 pub use logging::{LogFormat, LogOptions, LoggingError, init_logging};
 pub use registry::{BuildInfo, Registry, RegistryError};
 pub use seats::{Mark, Seat, Seats};
 pub use server::{MirrorTraffic, ServedSnapshot, ServerMetrics, ServerPlace, StoreHealth};
 pub use state::{ObjectKey, Run};
-pub use worker::{RunPlace, RunProgress, WorkerMetrics};
+pub use worker::{RunFigures, RunPlace, RunProgress, WorkerMetrics};

@@ -1,4 +1,5 @@
-//! The listener for `/metrics`, `/healthz`, `/readyz` and what a role adds. Plain HTTP/1.1, small answers only.
+//! The listener for `/metrics`, `/healthz`, `/readyz` and what a role adds, and for pages of a role alone. Plain HTTP/1.1,
+//! small answers only.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -66,12 +67,24 @@ pub async fn serve_metrics(
     extra: Option<ExtraRoutes>,
     shutdown: CancellationToken,
 ) -> io::Result<()> {
-    let routes = Routes {
+    let routes = Routes::Operators(Operators {
         registry,
         health,
         extra,
-    };
+    });
     serve(listener, routes, HEADER_TIMEOUT, shutdown).await
+}
+
+/// The same for what a role answers by itself, and nothing else.
+///
+/// # Errors
+/// As above.
+pub async fn serve_routes(
+    listener: TcpListener,
+    routes: ExtraRoutes,
+    shutdown: CancellationToken,
+) -> io::Result<()> {
+    serve(listener, Routes::Pages(routes), HEADER_TIMEOUT, shutdown).await
 }
 
 async fn serve(
@@ -90,7 +103,7 @@ async fn serve(
                 Ok((stream, _)) => stream,
                 Err(error) => {
                     // Out of descriptors, or a connection that died while waiting: neither ends the listener.
-                    tracing::warn!(%error, "the metrics listener could not accept a connection");
+                    tracing::warn!(%error, "a listener could not accept a connection");
                     tokio::time::sleep(Duration::from_millis(50)).await;
                     continue;
                 }
@@ -152,7 +165,12 @@ async fn serve_connection(
     }
 }
 
-struct Routes {
+enum Routes {
+    Operators(Operators),
+    Pages(ExtraRoutes),
+}
+
+struct Operators {
     registry: Registry,
     health: Health,
     extra: Option<ExtraRoutes>,
@@ -172,6 +190,18 @@ impl Routes {
                 .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return answer;
         }
+        match self {
+            Routes::Operators(operators) => operators.answer(head).await,
+            Routes::Pages(routes) => {
+                let answer = routes(head).await;
+                answer.unwrap_or_else(|| respond(StatusCode::NOT_FOUND, TEXT, "nothing is here\n"))
+            }
+        }
+    }
+}
+
+impl Operators {
+    async fn answer(&self, head: http::request::Parts) -> Answer {
         match head.uri.path() {
             "/metrics" => self.metrics().await,
             "/healthz" => respond(StatusCode::OK, TEXT, "ok\n"),
@@ -250,11 +280,11 @@ mod tests {
             revision: "abc".into(),
             role: "local".into(),
         });
-        let routes = Routes {
+        let routes = Routes::Operators(Operators {
             registry: registry.unwrap(),
             health: Health::always_ready(),
             extra: None,
-        };
+        });
         // However slow the machine is, nobody's own limit makes room for the one who asks for health.
         let never = Duration::from_secs(24 * 3600);
         let shutdown = CancellationToken::new();

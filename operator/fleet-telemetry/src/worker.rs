@@ -53,6 +53,47 @@ pub struct RunProgress {
     left_out: AtomicU64,
 }
 
+/// How far a run is, as plain values.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RunFigures {
+    /// One fixed word for what it does at the moment.
+    pub phase: String,
+    /// Unix seconds.
+    pub started: i64,
+    pub planned_bytes: u64,
+    pub received_bytes: u64,
+    pub planned_files: u64,
+    pub received_files: u64,
+}
+
+impl RunFigures {
+    /// What the metrics of a process say of its one run; none if there is no run.
+    pub fn parse(metrics: &str) -> Option<RunFigures> {
+        let value = |of: &Definition| samples(metrics, of.name).next().map(|(_, value)| value);
+        let count = |of: &Definition| value(of).map_or(0, |value| value as u64);
+        let (labels, _) = samples(metrics, PHASE.name).next()?;
+        let (_, phase) = labels.split_once("phase=\"")?;
+        Some(RunFigures {
+            phase: phase.split('"').next().unwrap_or_default().to_owned(),
+            started: value(&STARTED).map_or(0, |value| value as i64),
+            planned_bytes: count(&PLANNED_BYTES),
+            received_bytes: count(&RECEIVED_BYTES),
+            planned_files: count(&PLANNED_FILES),
+            received_files: count(&RECEIVED_FILES),
+        })
+    }
+}
+
+/// The samples of one metric: labels and value.
+fn samples<'t>(metrics: &'t str, name: &'t str) -> impl Iterator<Item = (&'t str, f64)> {
+    metrics.lines().filter_map(move |line| {
+        let rest = line.strip_prefix(name)?;
+        let (labels, value) = rest.rsplit_once(' ')?;
+        let own = labels.is_empty() || labels.starts_with('{');
+        Some((labels, value.parse().ok()?)).filter(|_| own)
+    })
+}
+
 impl WorkerMetrics {
     pub fn register(registry: &Registry) -> Result<Arc<WorkerMetrics>, RegistryError> {
         let metrics = Arc::new(WorkerMetrics {
@@ -80,6 +121,20 @@ impl WorkerMetrics {
     /// Drops the series of a run that has ended.
     pub fn end(&self, place: &RunPlace) {
         self.runs().remove(place);
+    }
+
+    /// How far the run of that place is; none where none goes on.
+    pub fn figures(&self, place: &RunPlace) -> Option<RunFigures> {
+        let run = self.runs().get(place)?.clone();
+        let count = |of: &AtomicU64| of.load(Ordering::Relaxed);
+        Some(RunFigures {
+            phase: (*lock(&run.phase)).to_owned(),
+            started: run.started,
+            planned_bytes: count(&run.planned_bytes),
+            received_bytes: count(&run.received_bytes),
+            planned_files: count(&run.planned_files),
+            received_files: count(&run.received_files),
+        })
     }
 
     fn runs(&self) -> MutexGuard<'_, BTreeMap<RunPlace, Arc<RunProgress>>> {

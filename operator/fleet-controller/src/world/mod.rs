@@ -158,6 +158,22 @@ impl Watches {
         world: &World,
         listener: &Listener,
     ) -> Watches {
+        let mut watches = Watches::of_manifests(client, namespace, world, listener);
+        let place = (client, namespace, listener);
+        let all = watcher::Config::default;
+        watches.all_children(place, world);
+        let told = all().fields(TELLING_EVENTS);
+        watches.add(place, |_| Change::Warning, told, &world.warnings, warning);
+        watches
+    }
+
+    /// Starts to watch only what people write.
+    pub fn of_manifests(
+        client: &Client,
+        namespace: Option<&str>,
+        world: &World,
+        listener: &Listener,
+    ) -> Watches {
         let mut watches = Watches {
             tasks: JoinSet::new(),
             complete: Vec::new(),
@@ -166,9 +182,6 @@ impl Watches {
         let all = watcher::Config::default;
         watches.add(place, |_| Change::Mirror, all(), &world.mirrors, by_itself);
         watches.add(place, Change::Upstream, all(), &world.upstreams, by_itself);
-        watches.all_children(place, world);
-        let told = all().fields(TELLING_EVENTS);
-        watches.add(place, |_| Change::Warning, told, &world.warnings, warning);
         watches
     }
 

@@ -2,6 +2,7 @@
 //! itself and what a person can do. It tells what the status says, which the planner wrote, and adds nothing to it.
 
 mod advice;
+mod alone;
 mod clients;
 mod next;
 
@@ -50,13 +51,21 @@ impl Explanation {
 
 /// Explains a Mirror; commands are written for `program`.
 pub fn why(known: &Known, program: &Program) -> Explanation {
+    explained(known, |reason| {
+        advice::of(reason, &advice::Facts::new(known, reason, program))
+    })
+}
+
+/// Explains a copy without a cluster, as `mirrorfleet local` has: what helps there is no command of a cluster's.
+pub fn why_alone(known: &Known) -> Explanation {
+    explained(known, alone::advice)
+}
+
+fn explained(known: &Known, advice: impl FnOnce(Reason) -> advice::Advice) -> Explanation {
     let told = summary(known);
     let root = told.problems.first().or(told.held.first());
     let reason = root.map(|note| note.reason);
-    let advice = match reason {
-        Some(reason) => advice::of(reason, &advice::Facts::new(known, reason, program)),
-        None => advice::Advice::nothing(),
-    };
+    let advice = reason.map_or_else(advice::Advice::nothing, advice);
     Explanation {
         namespace: told.namespace.clone(),
         mirror: told.mirror.clone(),

@@ -39,10 +39,12 @@ fn run(known: &Known, region: &str, run: &RunSummary) -> String {
     let since = span(known.now.duration_since(run.started_at).as_secs());
     let progress = run.progress.as_ref();
     let progress = progress.map_or(String::new(), |progress| format!(", {progress}"));
-    format!(
-        "a sync of region {region} runs (Job {}, for {since}{progress})",
-        run.job
-    )
+    // Without a cluster there is no Job.
+    let job = match run.job.as_str() {
+        "" => String::new(),
+        job => format!("Job {job}, "),
+    };
+    format!("a sync of region {region} runs ({job}for {since}{progress})")
 }
 
 /// The sync that comes next.

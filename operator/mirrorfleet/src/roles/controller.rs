@@ -4,7 +4,9 @@ use std::net::{Ipv6Addr, SocketAddr};
 
 use fleet_api::mirror::{PodSettings, PullPolicy, PullSecret};
 use fleet_api::pods::{KEY_MESSAGE, is_reserved};
-use fleet_controller::{ControllerOptions, Intervals, LeaseOptions, PodsAllowed, Settings};
+use fleet_controller::{
+    ControllerOptions, Intervals, LeaseOptions, PodsAllowed, Settings, StatusPageOptions,
+};
 use fleet_plan::build::METRICS_PORT;
 use fleet_types::Reason;
 
@@ -50,6 +52,23 @@ pub struct Arguments {
         hide_env_values = true
     )]
     metrics_listen: SocketAddr,
+    /// Where to serve the status page [default: nowhere]
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "MIRRORFLEET_STATUS_LISTEN",
+        hide_env_values = true
+    )]
+    status_listen: Option<SocketAddr>,
+    /// A namespace whose Mirrors the status page shows; may be repeated [default: that of --namespace, else the controller's own]
+    #[arg(long = "status-namespace", value_name = "NS")]
+    status_namespaces: Vec<String>,
+    /// Show the Mirrors of all namespaces that are looked after on the status page
+    #[arg(long, conflicts_with = "status_namespaces")]
+    status_all_namespaces: bool,
+    /// Show on the status page fixed words only, for strangers: no sentence in which words of an upstream may stand, no commands
+    #[arg(long)]
+    status_fixed_words: bool,
     /// The Lease that makes one replica the leader
     #[arg(long, value_name = "NAME", default_value = "mirrorfleet-controller")]
     lease_name: String,
@@ -123,6 +142,7 @@ fn fallback_identity() -> String {
 
 pub fn run(arguments: Arguments, log: &LogArguments) -> Result<(), Failure> {
     log.init(Verbosity::Daemon, &Display::Silent)?;
+    let status_page = status_page(&arguments);
     let image = PodSettings {
         image_pull_policy: arguments.image_pull_policy,
         image_pull_secrets: arguments
@@ -133,6 +153,7 @@ pub fn run(arguments: Arguments, log: &LogArguments) -> Result<(), Failure> {
         ..PodSettings::default()
     };
     let options = ControllerOptions {
+        status_page,
         settings: Settings {
             image: arguments.image,
             pods: arguments.pods.unwrap_or_default().over(&image),
@@ -156,6 +177,23 @@ pub fn run(arguments: Arguments, log: &LogArguments) -> Result<(), Failure> {
         fleet_controller::run(options, stop)
             .await
             .map_err(|error| Failure::new(Reason::ApiError, error.to_string()))
+    })
+}
+
+/// One namespace, unless somebody says more.
+fn status_page(arguments: &Arguments) -> Option<StatusPageOptions> {
+    let one = || match &arguments.namespace {
+        Some(namespace) => namespace.clone(),
+        None => arguments.lease_namespace.clone(),
+    };
+    let namespaces = match arguments.status_namespaces.as_slice() {
+        [] => vec![one()],
+        several => several.to_vec(),
+    };
+    Some(StatusPageOptions {
+        listen: arguments.status_listen?,
+        namespaces: (!arguments.status_all_namespaces).then_some(namespaces),
+        fixed_words: arguments.status_fixed_words,
     })
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use fleet_api::labels;
 use fleet_plan::build::METRICS_PORT;
 use fleet_plan::summary::Progress;
-use fleet_telemetry::{Definition, worker};
+use fleet_telemetry::RunFigures;
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ListParams};
@@ -68,32 +68,12 @@ async fn ask(client: &Client, namespace: &str, pod: &str) -> Option<Progress> {
 
 /// What the metrics of one run say; none if there is no run.
 fn parse(metrics: &str) -> Option<Progress> {
-    let value = |of: &Definition| samples(metrics, of.name).next().map(|(_, value)| value);
-    let count = |of: &Definition| value(of).map_or(0, |value| value as u64);
-    let (labels, _) = samples(metrics, worker::PHASE.name).next()?;
-    let (_, phase) = labels.split_once("phase=\"")?;
-    Some(Progress {
-        phase: phase.split('"').next().unwrap_or_default().to_owned(),
-        planned_bytes: count(&worker::PLANNED_BYTES),
-        received_bytes: count(&worker::RECEIVED_BYTES),
-        planned_files: count(&worker::PLANNED_FILES),
-        received_files: count(&worker::RECEIVED_FILES),
-    })
-}
-
-/// The samples of one metric: labels and value.
-fn samples<'t>(metrics: &'t str, name: &'t str) -> impl Iterator<Item = (&'t str, f64)> {
-    metrics.lines().filter_map(move |line| {
-        let rest = line.strip_prefix(name)?;
-        let (labels, value) = rest.rsplit_once(' ')?;
-        let own = labels.is_empty() || labels.starts_with('{');
-        Some((labels, value.parse().ok()?)).filter(|_| own)
-    })
+    RunFigures::parse(metrics).map(fleet_controller::progress)
 }
 
 #[cfg(test)]
 mod tests {
-    use fleet_telemetry::{BuildInfo, Registry, WorkerMetrics};
+    use fleet_telemetry::{BuildInfo, Registry, WorkerMetrics, worker};
 
     use super::*;
 

@@ -1,6 +1,5 @@
 //! Syncing on schedule and serving, until a signal.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::freshness::{Freshness, REGION};
 use super::lane::{self, Shared};
+use super::page::Page;
 use super::{Arguments, work};
 use crate::failure::Failure;
 use crate::manifests::Manifests;
@@ -32,6 +32,8 @@ pub async fn run(
 ) -> Result<Outcome, Failure> {
     let registry = registry("local")?;
     let shared = Arc::new(shared(&arguments, &registry, display)?);
+    let page = Page::prepare(&arguments, shared.clone(), stop.clone()).await?;
+    let page_ended = page.ended();
     let options = ServeOptions {
         data: arguments.data.data.clone(),
         orders: None,
@@ -48,10 +50,14 @@ pub async fn run(
     let output = arguments.output;
     let lanes_stop = stop.child_token();
     let lanes = on_threads_of_its_own(arguments, manifests, shared, lanes_stop.clone());
-    let served = fleet_serve::serve(options, &registry, stop, |listening: Listening| {
-        announce(&listening, output)
+    let served = fleet_serve::serve(options, &registry, stop.clone(), |listening: Listening| {
+        announce(&listening, output);
+        page.begin(&listening, output);
     })
     .await;
+    // Should serving have failed, the page ends too.
+    stop.cancel();
+    page_ended.wait().await;
     // Should serving have failed, syncing ends too; what is staged stays for the next run.
     lanes_stop.cancel();
     let kept = lanes.await.map_err(|error| system(&error))?;
@@ -67,7 +73,8 @@ fn shared(arguments: &Arguments, registry: &Registry, display: Display) -> Resul
         output: arguments.output,
         freshness: Freshness::new(metrics, arguments.data.data.clone()),
         worker: WorkerMetrics::register(registry).map_err(|error| system(&error))?,
-        memory: std::sync::Mutex::new(BTreeMap::new()),
+        memory: std::sync::Mutex::default(),
+        runs: std::sync::Mutex::default(),
     })
 }
 
@@ -136,7 +143,7 @@ fn begin(
     let lanes = work::lanes(manifests, &shared.data);
     shared
         .freshness
-        .keep_only(&lanes.values().flatten().collect::<Vec<_>>());
+        .declare(&lanes.values().flatten().collect::<Vec<_>>());
     let begin =
         |tasks| lane::work(tasks, shared.clone(), retire.clone(), stop.clone()).boxed_local();
     lanes.into_values().map(begin).collect()

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use fleet_api::upstream::UpstreamStatus;
+use fleet_api::{Mirror, Upstream};
 use fleet_plan::alone::{Alone, judge_upstream};
 use fleet_store::Store;
 use fleet_sync::{PlanReport, Report};
@@ -30,6 +31,20 @@ struct Known {
     mirrors: BTreeMap<ObjectKey, KnownMirror>,
     /// What was said of each last.
     upstreams: BTreeMap<ObjectKey, UpstreamStatus>,
+    /// What is declared and cannot be carried out, and why.
+    refused: BTreeMap<ObjectKey, String>,
+    /// Whether everything that is declared has been taken up.
+    complete: bool,
+}
+
+/// What is known of a Mirror, for people.
+pub enum Told {
+    Copy {
+        mirror: Box<Mirror>,
+        upstream: Box<Upstream>,
+        next_run: Option<i64>,
+    },
+    Refused(String),
 }
 
 struct KnownMirror {
@@ -81,11 +96,32 @@ impl Freshness {
         self.change(task, |known| known.next_run = next_run);
     }
 
+    /// The manifests were read.
+    pub fn declare(&self, tasks: &[&Task]) {
+        self.keep_only(tasks);
+        for task in tasks {
+            self.change(task, |_| {});
+        }
+        self.known().complete = true;
+    }
+
+    /// Whether everything that is declared has been taken up.
+    pub fn is_complete(&self) -> bool {
+        self.known().complete
+    }
+
     /// Drops the series of what is no longer declared.
-    pub fn keep_only(&self, tasks: &[&Task]) {
+    fn keep_only(&self, tasks: &[&Task]) {
         let declared: Vec<_> = tasks.iter().map(|task| key(task)).collect();
         let mut known = self.known();
-        let Known { mirrors, upstreams } = &mut *known;
+        let Known {
+            mirrors,
+            upstreams,
+            refused,
+            ..
+        } = &mut *known;
+        let failed = |task: &&Task| Some((key(task), task.ready.as_ref().err()?.to_string()));
+        *refused = tasks.iter().filter_map(failed).collect();
         mirrors.retain(|key, _| {
             let stays = declared.contains(key);
             if !stays {
@@ -102,6 +138,25 @@ impl Freshness {
         });
     }
 
+    /// Everything that is declared, with what is known of it.
+    pub fn told(&self) -> Vec<(ObjectKey, Told)> {
+        let known = self.known();
+        let copies = known.mirrors.iter().map(|(key, mirror)| {
+            let (declared, upstream) = mirror.copy.objects();
+            let mut upstream = upstream.clone();
+            upstream.status = known.upstreams.get(&mirror.upstream).cloned();
+            let told = Told::Copy {
+                mirror: Box::new(declared.clone()),
+                upstream: Box::new(upstream),
+                next_run: mirror.next_run,
+            };
+            (key.clone(), told)
+        });
+        let refused = known.refused.iter();
+        let refused = refused.map(|(key, why)| (key.clone(), Told::Refused(why.clone())));
+        copies.chain(refused).collect()
+    }
+
     fn change(&self, task: &Task, change: impl FnOnce(&mut KnownMirror)) {
         let Ok(ready) = &task.ready else { return };
         let (key, now) = (key(task), Timestamp::now());
@@ -110,7 +165,9 @@ impl Freshness {
         let store = Store::open(&self.data.join(&task.mirror)).ok();
         let store = store.as_ref();
         let mut all = self.known();
-        let Known { mirrors, upstreams } = &mut *all;
+        let Known {
+            mirrors, upstreams, ..
+        } = &mut *all;
         let known = mirrors.entry(key.clone()).or_insert_with(|| {
             let report: Option<Report> =
                 store.and_then(|store| store.state(Report::DOCUMENT).ok().flatten());

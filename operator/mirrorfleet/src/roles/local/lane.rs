@@ -31,6 +31,8 @@ pub struct Shared {
     pub worker: Arc<WorkerMetrics>,
     /// By Mirror; remembers over a change of the manifests.
     pub memory: Mutex<BTreeMap<String, Memory>>,
+    /// What each run that goes on was started for, by Mirror.
+    pub runs: Mutex<BTreeMap<String, Due>>,
 }
 
 /// What a lane does next, and with which of its tasks.
@@ -144,15 +146,13 @@ fn next_probe(task: &Task, ready: &Ready, memory: &Memory, shared: &Shared) -> O
 
 async fn sync(task: &Task, due: &Due, shared: &Shared, stop: &CancellationToken) {
     let run = shared.remember(&task.mirror, |memory| memory.begin(due, Timestamp::now()));
-    let place = RunPlace {
-        namespace: task.namespace.clone(),
-        mirror: task.mirror.clone(),
-        region: REGION.to_owned(),
-    };
+    let place = place(&task.namespace, &task.mirror);
+    lock(&shared.runs).insert(task.mirror.clone(), due.clone());
     let metered = Metered(shared.worker.begin(place.clone(), now()));
     let progress = Arc::new(Both(shared.display.begin(&task.mirror), Arc::new(metered)));
     let report = work::run(task, &shared.data, progress, stop.clone()).await;
     shared.worker.end(&place);
+    lock(&shared.runs).remove(&task.mirror);
     shared.remember(&task.mirror, |memory| {
         memory.end(&run, &report, Timestamp::now());
     });
@@ -160,6 +160,15 @@ async fn sync(task: &Task, due: &Due, shared: &Shared, stop: &CancellationToken)
     log(&report);
     if let Err(failure) = print_run(&report, task.upstream_type().as_deref(), shared.output) {
         tracing::warn!(%failure, "the report could not be printed");
+    }
+}
+
+/// Under which a run is measured.
+pub fn place(namespace: &str, mirror: &str) -> RunPlace {
+    RunPlace {
+        namespace: namespace.to_owned(),
+        mirror: mirror.to_owned(),
+        region: REGION.to_owned(),
     }
 }
 

@@ -6,6 +6,7 @@ mod lane;
 mod memory;
 #[cfg(test)]
 mod one_judge;
+mod page;
 mod work;
 
 use std::net::SocketAddr;
@@ -60,6 +61,17 @@ pub struct Arguments {
         hide_env_values = true
     )]
     follow_listen: Option<SocketAddr>,
+    /// Where to serve the status page, or `none` [default: on this machine only, at the port of --listen and ten, if that is free]
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "MIRRORFLEET_STATUS_LISTEN",
+        hide_env_values = true
+    )]
+    status_listen: Option<page::Place>,
+    /// Show on the status page fixed words only, for strangers: no sentence in which words of an upstream may stand
+    #[arg(long)]
+    status_fixed_words: bool,
     /// Sync everything now, print a report, exit; never listens, ignores schedule, jitter and minInterval
     #[arg(long)]
     once: bool,

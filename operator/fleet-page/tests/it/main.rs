@@ -1,0 +1,7 @@
+//! The page as a browser gets it.
+
+mod answers;
+mod fleet;
+mod hostile;
+mod links;
+mod size;
