@@ -13,7 +13,7 @@ use std::time::Duration;
 use fleet_api::mirror;
 use fleet_api::upstream::RefKind;
 use fleet_api::{Mirror, Upstream};
-use fleet_formats::seam::{SignaturePolicy, Trust};
+use fleet_formats::seam::Trust;
 use fleet_store::{Clients, Retention, Transactions};
 use fleet_sync::{Access, Endpoint, Follow, Politeness, Publishing, SyncOptions, Timeouts};
 use fleet_types::{Accepted, Reason, Sha256};
@@ -98,7 +98,8 @@ impl Resolver<'_> {
             priority: i32::try_from(number).unwrap_or(i32::MAX),
         };
         let means = Means {
-            trust: (nothing_is_judged(), Sha256([0; 32])),
+            // No root of an upstream is read.
+            trust: (Trust::nothing_is_judged(), Sha256([0; 32])),
             access: Access::default(),
             politeness: Politeness {
                 max_connections: FOLLOW_CONNECTIONS,
@@ -323,17 +324,6 @@ fn politeness(upstream: &Upstream) -> Politeness {
         max_connections: usize::try_from(spec.max_connections).unwrap_or(usize::MAX),
         bandwidth: spec.bandwidth.as_ref().map(|bandwidth| bandwidth.bytes()),
         contact: spec.contact.clone(),
-    }
-}
-
-/// For a run that reads no root of an upstream.
-fn nothing_is_judged() -> Trust {
-    Trust {
-        keyring: None,
-        signatures: SignaturePolicy::None,
-        min_good_signatures: 0,
-        all_signatures_good: false,
-        max_index_age: None,
     }
 }
 

@@ -28,16 +28,7 @@ use crate::seam::{
 /// Nothing is demanded.
 const AS_SAID: VerifyContext<'static> = VerifyContext {
     now: 0,
-    trust: &Trust {
-        keyring: None,
-        signatures: SignaturePolicy::None,
-        min_good_signatures: 0,
-        all_signatures_good: false,
-        max_index_age: None,
-        indices: SignaturePolicy::None,
-        web: None,
-        keyring_package: None,
-    },
+    trust: &Trust::nothing_is_judged(),
     accepted: None,
     allowances: Allowances::NONE,
     settled: true,

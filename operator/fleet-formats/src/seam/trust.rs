@@ -85,6 +85,22 @@ pub struct Trust {
     pub keyring_package: Option<String>,
 }
 
+impl Trust {
+    /// Where no root of an upstream is judged.
+    pub const fn nothing_is_judged() -> Trust {
+        Trust {
+            keyring: None,
+            signatures: SignaturePolicy::None,
+            min_good_signatures: 0,
+            all_signatures_good: false,
+            max_index_age: None,
+            indices: SignaturePolicy::None,
+            web: None,
+            keyring_package: None,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SignaturePolicy {
     /// Not signed, or not good: refused.

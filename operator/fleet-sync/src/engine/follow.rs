@@ -27,6 +27,7 @@ use fleet_types::{Digest, Expected, Reason, Relation, RepoPath, UnitRevision};
 use super::blocking::blocking;
 use super::clock::kept;
 use super::fetching::{Fetch, Signatures};
+use super::judges::Judges;
 use super::memory::Memory;
 use super::outcome::Outcomes;
 use super::plan::Refusals;
@@ -48,6 +49,7 @@ pub(super) async fn copy(run: &Run, follow: &Follow, meter: &Meter) -> Outcomes 
         rules,
         stock,
         watch,
+        ..
     } = &run.ground;
     let copied = bring_up(run, follow, meter).await;
     let shelves = stock.shelves.clone();
@@ -99,7 +101,8 @@ async fn bring_up(run: &Run, follow: &Follow, meter: &Meter) -> Result<Copied, P
     let (lacking, room, adoptable) = blocking(planning).await?;
     ground.watch.progress.phase(Phase::Fetch);
     let (lacking, nothing) = (Arc::new(lacking), Signatures::new());
-    let transferred = transfer(ground, upstream, lacking, &nothing, &room).await?;
+    let judges = Judges::start(ground, &nothing);
+    let transferred = transfer(ground, upstream, lacking, &nothing, &room, &judges).await?;
     ground.watch.count_files(transferred.files);
     let (at, wanted) = (ground.clone(), follow.clone());
     let (copied, ending) = blocking(move || adopt(&at, &wanted, adoptable)).await?;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use fleet_formats::seam::{SignaturePolicy, Trust};
+use fleet_formats::seam::Trust;
 use fleet_store::{EntryState, SnapshotId, Store};
 use fleet_sync::{Endpoint, Follow, Publishing, Report, RunResult, SyncOptions};
 use fleet_types::documents::{OwnFiles, Success, UnixSeconds};
@@ -107,13 +107,7 @@ impl Pair {
     fn following(&self, sources: &[&Url]) -> SyncOptions {
         let mut options = self.hub.options(&["stable"]);
         options.store_dir = self.edge.path().join("test");
-        options.trust = Trust {
-            keyring: None,
-            signatures: SignaturePolicy::None,
-            min_good_signatures: 0,
-            all_signatures_good: false,
-            max_index_age: None,
-        };
+        options.trust = Trust::nothing_is_judged();
         options.authority = "http://upstream.invalid/debian/".parse().unwrap();
         let endpoint = |(number, url): (usize, &&Url)| Endpoint {
             name: format!("source-{number}"),

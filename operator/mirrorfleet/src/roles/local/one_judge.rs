@@ -200,6 +200,7 @@ impl World {
             key_expires_at: None,
             inputs: carried_out.snapshot,
             snapshots_inputs: carried_out.snapshots,
+            copies: None,
         });
     }
 
@@ -261,6 +262,7 @@ impl World {
             answers: BTreeMap::from([(pod, Answer::Serves(Box::new(self.serves())))]),
             line: Default::default(),
             rollouts_elsewhere: 0,
+            copies_elsewhere: Default::default(),
             settings: Settings::default(),
         }
     }

@@ -314,7 +314,11 @@ impl Stores {
         let url = self.url(key, mirror);
         let run = self.run(key);
         let store = Store::open(&self.shared.data.join(&key.name)).ok();
-        let kept = store.and_then(|store| store.snapshots().ok());
+        let kept = store.and_then(|store| {
+            let mut kept = store.snapshots().ok()?;
+            kept.sort_by_key(|info| std::cmp::Reverse(info.meta.created));
+            Some(kept.iter().map(|info| snapshot(&store, info)).collect())
+        });
         let Some(status) = &mut mirror.status else {
             return;
         };
@@ -330,9 +334,7 @@ impl Stores {
         if run.is_some() {
             first_sync_runs(status);
         }
-        let mut kept = kept.unwrap_or_default();
-        kept.sort_by_key(|info| std::cmp::Reverse(info.meta.created));
-        status.snapshots = kept.iter().map(snapshot).collect();
+        status.snapshots = kept.unwrap_or_default();
     }
 
     fn run(&self, key: &ObjectKey) -> Option<Run> {
@@ -348,6 +350,7 @@ impl Stores {
             started_at: Time(Timestamp::from_second(figures.started).ok()?),
             inputs: String::new(),
             snapshots_inputs: String::new(),
+            copies: None,
         })
     }
 
@@ -385,9 +388,9 @@ fn first_sync_runs(status: &mut MirrorStatus) {
         .for_each(|state| *state = running.to_string());
 }
 
-fn snapshot(info: &SnapshotInfo) -> SnapshotStatus {
+fn snapshot(store: &Store, info: &SnapshotInfo) -> SnapshotStatus {
     let time = |at: i64| Timestamp::from_second(at).ok().map(Time);
-    let told = info.told();
+    let told = store.told(info);
     SnapshotStatus {
         id: told.id.to_string(),
         created: time(told.created.0),
@@ -395,6 +398,7 @@ fn snapshot(info: &SnapshotInfo) -> SnapshotStatus {
         superseded_at: None,
         served_until: told.superseded_at.and_then(|at| time(at.0)),
         regions: i32::from(info.current),
+        index: told.index.map(|index| index.to_string()),
     }
 }
 
