@@ -131,7 +131,7 @@ def copy_is_killed_and_region_left_out(world, fleet) -> None:
         wait_until(lambda: fleet.region(name=HUB).get("snapshot") == prepared, 30, "the hub to serve it")
         assert "Joining" in wait_until(lambda: fleet.get()["status"]["state"], 10, "a state")
     assert serve_the_same(fleet) == prepared
-    assert len(all_regions(fleet)) == len(REGIONS)
+    wait_until(lambda: len(all_regions(fleet)) == len(REGIONS), 30, "clients of all regions to be led to each")
     once(world, fleet, since, "1.3")
 
 

@@ -27,6 +27,8 @@ pub struct Site<'a> {
     pub freshness: Freshness,
     /// For whom its next run waits, as the end of a sentence, while it could start but for that.
     pub waiting: Option<String>,
+    /// For which other copies its next one waits, as the end of a sentence, while it could start but for that.
+    pub queued: Option<String>,
     /// Since when the Mirror's Service leaves it out, as it is decided now; none while it does not, and where there is none.
     pub withdrawn_at: Option<Time>,
 }
@@ -46,6 +48,7 @@ impl<'a> Site<'a> {
             runs: Runs::new(view.before.clone()),
             freshness: freshness::of_region(fleet, &view, behind, seen.now),
             waiting: None,
+            queued: None,
             withdrawn_at: None,
             settings: &seen.settings,
             now: seen.now,

@@ -142,8 +142,8 @@ impl Starting {
             let busy = of_source.entry(next.following.source.clone()).or_default();
             let everywhere = seen.copies_elsewhere.saturating_add(self.copies);
             if *busy >= COPIES_OF_ONE_SOURCE || everywhere >= seen.settings.max_copies {
-                site.waiting = Some(format!(
-                    "waits for other copies: region {} gives to {COPIES_OF_ONE_SOURCE} at a time, and {} run in the whole cluster at once",
+                site.queued = Some(format!(
+                    "waits for others: region {} gives to {COPIES_OF_ONE_SOURCE} at a time, and {} run in the whole cluster at once",
                     next.following.source, seen.settings.max_copies
                 ));
                 self.look_at(Some(later(seen.now, LOOK_FOR_ROOM)), seen.now);

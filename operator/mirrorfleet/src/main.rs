@@ -50,7 +50,7 @@ that cannot be asked is 2.";
 enum Role {
     Init(roles::init::Arguments),
     Local(roles::local::Arguments),
-    Sync(roles::sync::Arguments),
+    Sync(Box<roles::sync::Arguments>),
     Serve(roles::serve::Arguments),
     Plan(roles::plan::Arguments),
     Verify(roles::verify::Arguments),
@@ -114,7 +114,7 @@ fn run(cli: Cli) -> Result<Outcome, Failure> {
     match cli.role {
         Role::Init(arguments) => roles::init::run(arguments, log).map(|()| Outcome::Good),
         Role::Local(arguments) => roles::local::run(arguments, log),
-        Role::Sync(arguments) => roles::sync::run(arguments, log),
+        Role::Sync(arguments) => roles::sync::run(*arguments, log),
         Role::Serve(arguments) => roles::serve::run(arguments, log).map(|()| Outcome::Good),
         Role::Plan(arguments) => roles::plan::run(arguments, log),
         Role::Verify(arguments) => roles::verify::run(arguments, log),

@@ -36,7 +36,7 @@ const FOLLOW_CONNECT: Duration = Duration::from_secs(2);
 /// A source that was away is left alone for up to so long, while others are asked.
 const FOLLOW_BACKOFF: Duration = Duration::from_secs(10);
 /// The one who is copied from is one of ours, and has room for this and as many from each of the others.
-const FOLLOW_CONNECTIONS: usize = 8;
+const FOLLOW_CONNECTIONS: usize = 16;
 
 /// By what a run gets at content and believes it.
 struct Means {

@@ -224,10 +224,12 @@ pub(super) fn joining(site: &Site) -> Option<Problem> {
             last.reason, last.message
         ))
     };
+    let queued = (site.queued.as_ref()).map(|words| format!("its copy {words}"));
     let what = match copies {
         Some((job, snapshot)) => format!("Job {job} copies snapshot {snapshot}"),
         None if site.view.served().is_none() => "it cannot be asked".to_owned(),
-        None => (site.waiting.clone().or_else(failed))
+        None => queued
+            .or_else(failed)
             .unwrap_or_else(|| "it goes on as soon as another region has what it lacks".to_owned()),
     };
     Some(Problem::new(

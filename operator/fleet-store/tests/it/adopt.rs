@@ -326,3 +326,29 @@ fn an_index_that_is_being_sent_outlives_its_snapshot() {
     open.read_to_end(&mut sent).unwrap();
     assert_eq!(sent, index);
 }
+
+#[test]
+fn what_a_killed_run_has_staged_as_a_whole_is_taken_up_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let killed = writer(dir.path());
+    let staged = killed.staging().put(&expected(b"whole"), b"whole").unwrap();
+    let mut part = killed.staging().begin(&expected(b"in parts")).unwrap();
+    part.write(b"in ").unwrap();
+    drop((staged, part, killed));
+
+    let next = writer(dir.path());
+    let rotten = expected(b"rotten");
+    let name = format!("sha256-{}", sha256(b"rotten"));
+    fs::write(dir.path().join("staging").join(name), "ROTTEN").unwrap();
+    let take = |expected| next.staging().take_whole(&expected).unwrap();
+    for not_whole in [expected(b"in parts"), expected(b"never"), rotten] {
+        assert!(take(not_whole).is_none());
+    }
+    let whole = take(expected(b"whole")).unwrap();
+    assert!(take(expected(b"whole")).is_none(), "somebody has it");
+    next.staging().commit_batch(vec![whole]).unwrap();
+    assert!(next.has_blob(&sha256(b"whole"), 5));
+    // The part is still there to go on from.
+    let part = next.staging().begin(&expected(b"in parts")).unwrap();
+    assert_eq!(part.written(), 3);
+}

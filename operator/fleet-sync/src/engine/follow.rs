@@ -15,15 +15,18 @@
 //! As after any run: files in `staging/` and blobs that nobody names yet, the index among them. It becomes a snapshot only
 //! when all that it names is there, by one rename; the high-water marks are written before anything is served.
 
+mod found;
+
+use std::pin::pin;
 use std::sync::Arc;
 
 use fleet_formats::seam::Format;
-use fleet_store::{
-    Adoptable, EntryState, Leftovers, Prepared, RunSorter, Snapshot, Sorted, Staged, StoreError,
-};
+use fleet_store::{Adoptable, EntryState, Prepared, RunSorter, Snapshot, Sorted, StoreError};
 use fleet_types::documents::UnixSeconds;
 use fleet_types::{Digest, Expected, Reason, Relation, RepoPath, UnitRevision};
+use futures::future::{Either, select};
 
+use self::found::Found;
 use super::blocking::blocking;
 use super::clock::kept;
 use super::fetching::{Fetch, Signatures};
@@ -36,7 +39,6 @@ use super::publish::{Served, serve};
 use super::repair::repair;
 use super::room::Reservation;
 use super::run::{Ending, Ground, Run};
-use super::shelves::Shelves;
 use super::transfer::transfer;
 use super::upstream::{Upstream, blob_path, of_source};
 use crate::fetch::{Meter, Sink, Want};
@@ -89,7 +91,7 @@ async fn bring_up(run: &Run, follow: &Follow, meter: &Meter) -> Result<Copied, P
         return Ok(confirmed);
     }
     ground.watch.progress.phase(Phase::List);
-    let adoptable = fetch_index(ground, upstream, follow, meter).await?;
+    let adoptable = fetch_index_and_open(ground, upstream, follow, meter).await?;
     ground.watch.progress.phase(Phase::Plan);
     let (at, wanted) = (ground.clone(), follow.clone());
     let planning = move || {
@@ -166,6 +168,21 @@ fn as_prepared(snapshot: &Snapshot) -> Prepared {
 fn confirmed(follow: &Follow, snapshot: &Snapshot) -> UnixSeconds {
     let made = UnixSeconds(snapshot.meta().created);
     follow.confirmed.unwrap_or(made)
+}
+
+/// What content will be fetched by is opened meanwhile, as far as that takes no longer.
+async fn fetch_index_and_open(
+    ground: &Ground,
+    upstream: &Upstream,
+    follow: &Follow,
+    meter: &Meter,
+) -> Result<Adoptable, Problem> {
+    let fetching = pin!(fetch_index(ground, upstream, follow, meter));
+    let opening = pin!(upstream.open_for(follow.index.size));
+    match select(fetching, opening).await {
+        Either::Left((adoptable, _)) => adoptable,
+        Either::Right(((), fetching)) => fetching.await,
+    }
 }
 
 /// The index as it was pinned: what an earlier run has left of it, or from the mirror that is followed.
@@ -284,48 +301,6 @@ fn lacking(ground: &Ground, adoptable: &Adoptable) -> Result<Sorted<Fetch>, Prob
     })?;
     found.keep()?;
     Ok(list.finish()?)
-}
-
-/// What a run that was killed has staged as a whole.
-struct Found<'a> {
-    shelves: &'a Shelves,
-    leftovers: Leftovers,
-    staged: Vec<Staged>,
-}
-
-impl<'a> Found<'a> {
-    /// What is made durable at once.
-    const BATCH_FILES: usize = 256;
-
-    fn new(shelves: &'a Shelves) -> Result<Found<'a>, Problem> {
-        Ok(Found {
-            leftovers: shelves.writer.leftovers()?,
-            staged: Vec::new(),
-            shelves,
-        })
-    }
-
-    fn take(&mut self, expected: &Expected) -> Result<bool, Problem> {
-        let is_taken = |staged: &Staged| Digest::Sha256(staged.digest()) == expected.digest;
-        if self.staged.iter().any(is_taken) {
-            return Ok(true);
-        }
-        if self.leftovers.bytes(&expected.digest) == 0 {
-            return Ok(false);
-        }
-        let Some(staged) = self.shelves.staging().take_whole(expected)? else {
-            return Ok(false);
-        };
-        self.staged.push(staged);
-        if self.staged.len() >= Self::BATCH_FILES {
-            self.keep()?;
-        }
-        Ok(true)
-    }
-
-    fn keep(&mut self) -> Result<(), Problem> {
-        self.shelves.keep(std::mem::take(&mut self.staged))
-    }
 }
 
 /// Set aside; where there is too little, the problem says how much.

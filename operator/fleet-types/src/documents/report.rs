@@ -264,6 +264,48 @@ mod tests {
     }
 
     #[test]
+    fn what_a_snapshot_is_copied_by_is_in_every_termination_message() {
+        use crate::Sha256;
+        use crate::documents::IndexPin;
+        let prepared = KeptSnapshot {
+            id: Sha256([0xab; 32]),
+            created: UnixSeconds(i64::MAX),
+            date: Some(UnixSeconds(i64::MIN)),
+            superseded_at: Some(UnixSeconds(i64::MAX)),
+            index: Some(IndexPin {
+                sha256: Sha256([0xcd; 32]),
+                size: u64::MAX,
+            }),
+        };
+        let revision = |n: u8| UnitRevision {
+            unit: format!("suite-{n}"),
+            digest: Sha256([n; 32]),
+            date: i64::MAX,
+            valid_until: Some(i64::MAX),
+        };
+        for (units, bytes) in [(0, 0), (1, 10), (3, 3000), (64, 1), (64, 5000)] {
+            let unit = |n: u8| UnitReport {
+                unit: format!("suite-{n}"),
+                message: "\"".repeat(bytes),
+                ..UnitReport::default()
+            };
+            let report = Report {
+                mirror: "m".repeat(253),
+                message: "\"".repeat(bytes),
+                units: (0..units).map(unit).collect(),
+                revision: (0..units).map(revision).collect(),
+                accepted: (0..units).map(|n| revision(n).into()).collect(),
+                prepared: Some(prepared),
+                ..Report::default()
+            };
+            let text = report.to_termination_message();
+            assert!(text.len() <= TERMINATION_MESSAGE_BYTES, "{}", text.len());
+            let read = Report::parse(&text).unwrap();
+            assert_eq!(read.prepared, Some(prepared), "{units} units of {bytes}");
+        }
+    }
+
+    #[test]
     fn words_of_a_later_version_and_names_of_an_earlier_one_are_understood() {
         let text = r#"{"result":"Postponed","reason":"SomethingNewer",
             "suites":[{"suite":"trixie","result":"Published","reason":"Published","message":""}]}"#;
