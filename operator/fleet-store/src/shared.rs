@@ -1,6 +1,6 @@
 //! What the parts of one writer share: the layout, the file system behind its seam, and who is doing what.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
@@ -25,6 +25,8 @@ pub(crate) struct Shared {
     pub shards: Shards,
     number: AtomicU64,
     reserved: Mutex<HashSet<OsString>>,
+    /// Where content is that is whole and no blob yet.
+    pub complete: Mutex<HashMap<Sha256, PathBuf>>,
     committed: Mutex<()>,
     collection: RwLock<()>,
     decisions: Mutex<()>,
@@ -56,6 +58,7 @@ impl Shared {
             shards: Shards::none(),
             number: AtomicU64::new(0),
             reserved: Mutex::default(),
+            complete: Mutex::default(),
             committed: Mutex::default(),
             collection: RwLock::default(),
             decisions: Mutex::default(),

@@ -15,7 +15,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use fleet_types::{Digest, Expected, Sha256, counted};
+use fleet_types::{Digest, Expected, Sha256, counted, lock};
 use sha2::Digest as _;
 
 use crate::error::{Doing, Result, StoreError};
@@ -52,6 +52,13 @@ impl Staging {
         };
         staged.take_up()?;
         Ok(staged)
+    }
+
+    /// Content that is whole, and waits for its batch; none otherwise.
+    pub fn open_complete(&self, digest: &Sha256) -> Option<File> {
+        // It may become a blob at this moment.
+        let path = lock(&self.shared.complete).get(digest).cloned()?;
+        File::open(path).ok()
     }
 
     /// Stages content that is in memory already.
@@ -96,7 +103,7 @@ impl Staging {
             digest,
             size: content.len() as u64,
             is_read_only: is_read_only(&file).doing(DOING)?,
-            reservation: Some(reservation),
+            reservation: Some(reservation.completed(digest)),
         })
     }
 
@@ -105,6 +112,7 @@ impl Staging {
         let reservation = Reservation {
             shared: Arc::clone(&self.shared),
             path,
+            holds: None,
         };
         (reservation, resumable)
     }
@@ -246,6 +254,7 @@ impl StagedFile {
         }
         self.keep = true;
         let reservation = self.reservation.take();
+        let reservation = reservation.map(|reservation| reservation.completed(digest));
         Ok(Staged {
             digest,
             size: self.written,
@@ -319,10 +328,23 @@ impl std::fmt::Debug for Staged {
 struct Reservation {
     shared: Arc<Shared>,
     path: PathBuf,
+    /// What is there, once it is whole.
+    holds: Option<Sha256>,
+}
+
+impl Reservation {
+    fn completed(mut self, digest: Sha256) -> Reservation {
+        lock(&self.shared.complete).insert(digest, self.path.clone());
+        self.holds = Some(digest);
+        self
+    }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
+        if let Some(digest) = &self.holds {
+            lock(&self.shared.complete).remove(digest);
+        }
         self.shared.release(&self.path);
     }
 }

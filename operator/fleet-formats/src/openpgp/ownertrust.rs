@@ -87,7 +87,7 @@ mod tests {
     fn what_is_no_list_says_in_which_line() {
         for (text, line) in [
             (format!("{KEY}:4:\n<html>"), 2),
-            (format!("{KEY}"), 1),
+            (KEY.to_owned(), 1),
             (format!("{KEY}:7:"), 1),
             (format!("{}:4:", &KEY[..16]), 1),
         ] {

@@ -119,7 +119,7 @@ fn a_packager_counts_whom_enough_masters_vouch_for() {
 
     // Of what is known to fit, signers alone are judged.
     assert_eq!(
-        judged.judge_signers(&signature, &[three.clone()], NOW),
+        judged.judge_signers(&signature, std::slice::from_ref(&three), NOW),
         Ok(())
     );
     let wrong = judged.judge_signers(&signature, &[subkey], NOW);

@@ -1,7 +1,7 @@
 //! Threads that judge signatures while other files are still being fetched.
 //!
-//! A signature and what it signs are judged once both are blobs: what was just written is read from the memory of the
-//! kernel. Threads take one case after the other, so that no more is held than they read at once.
+//! A signature and what it signs are judged once both came, durable or not: what was just written is read from the memory of
+//! the kernel. Threads take one case after the other, so that no more is held than they read at once.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -19,7 +19,7 @@ use crate::Problem;
 
 /// More than these would only compete with what fetches and writes.
 const MAX_THREADS: usize = 4;
-/// How often is looked whether what came has become durable, where nothing else comes.
+/// How often is looked whether a run is to end.
 const LOOK: Duration = Duration::from_millis(200);
 
 /// What was found out of a signature over a content.
@@ -45,10 +45,12 @@ struct Desk {
 #[derive(Default)]
 struct State {
     cases: VecDeque<Case>,
+    /// All that ever were cases.
+    known: HashSet<(Sha256, Sha256)>,
     /// Signatures that came, and signed contents that did.
     came: HashMap<RepoPath, Sha256>,
     here: HashSet<Sha256>,
-    /// Nothing more comes, and all that came is durable.
+    /// Nothing more comes.
     is_all_here: bool,
     is_over: bool,
     verdicts: Verdicts,
@@ -120,7 +122,7 @@ impl Judges {
         self.desk.wake.notify_all();
     }
 
-    /// What was found out, once everything that came is durable.
+    /// What was found out, when everything has come.
     pub fn finish(mut self) -> Verdicts {
         lock(&self.desk.state).is_all_here = true;
         self.join();
@@ -145,37 +147,32 @@ impl Drop for Judges {
 
 impl State {
     fn add(&mut self, over: &Signed, signature: Sha256) {
-        let over = over.clone();
-        self.cases.push_back(Case { over, signature });
+        // One content may have several names.
+        if self.known.insert((over.sha256, signature)) {
+            let over = over.clone();
+            self.cases.push_back(Case { over, signature });
+        }
     }
 }
 
 impl Desk {
     fn work(&self) {
         while let Some(Case { over, signature }) = self.next() {
-            let pair = (over.sha256, signature);
-            // One content under several names.
-            if lock(&self.state).verdicts.contains_key(&pair) {
-                continue;
-            }
             let verdict = endorsed(&self.ground, &over, signature);
+            let pair = (over.sha256, signature);
             lock(&self.state).verdicts.insert(pair, verdict);
         }
     }
 
-    /// The next one of which both files are there; none at the end.
+    /// The next one; none at the end.
     fn next(&self) -> Option<Case> {
         let mut state = lock(&self.state);
         loop {
             if state.is_over || self.ground.watch.stop.check().is_err() {
                 return None;
             }
-            let is_ready = |case: &Case| {
-                state.is_all_here
-                    || (self.is_blob(&case.signature) && self.is_blob(&case.over.sha256))
-            };
-            if state.cases.front().is_some_and(is_ready) {
-                return state.cases.pop_front();
+            if let Some(case) = state.cases.pop_front() {
+                return Some(case);
             }
             if state.is_all_here {
                 return None;

@@ -122,7 +122,11 @@ impl Shelves {
         }
     }
 
+    /// Also of what came and is not durable yet, which wins over a blob that may be damaged.
     pub fn open(&self, digest: &Sha256) -> Result<File, Problem> {
+        if let Some(file) = self.staging().open_complete(digest) {
+            return Ok(file);
+        }
         if let Some(file) = self.writer.open_blob(digest)? {
             return Ok(file);
         }

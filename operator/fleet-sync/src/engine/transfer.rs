@@ -272,7 +272,9 @@ fn contents(
             }
         }
         // Nobody fetches any more, or all is told.
-        let _ = current.map(|content| sender.blocking_send(Ok(content)));
+        if let Some(last) = current {
+            let _ = sender.blocking_send(Ok(last));
+        }
     });
     receiver
 }

@@ -22,7 +22,7 @@ pub struct Commented<'a> {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Document {
-    Resource(Resource),
+    Resource(Box<Resource>),
     Secret(SecretDocument),
 }
 
@@ -225,21 +225,20 @@ fn is_false(value: &bool) -> bool {
 
 impl Document {
     pub fn upstream(name: &str, spec: UpstreamDocument) -> Document {
-        Document::Resource(Resource {
-            api_version: API.into(),
-            kind: "Upstream".into(),
-            metadata: name.into(),
-            spec: Spec::Upstream(spec),
-        })
+        Document::resource("Upstream", name, Spec::Upstream(spec))
     }
 
     pub fn mirror(name: &str, spec: MirrorDocument) -> Document {
-        Document::Resource(Resource {
+        Document::resource("Mirror", name, Spec::Mirror(spec))
+    }
+
+    fn resource(kind: &str, name: &str, spec: Spec) -> Document {
+        Document::Resource(Box::new(Resource {
             api_version: API.into(),
-            kind: "Mirror".into(),
+            kind: kind.into(),
             metadata: name.into(),
-            spec: Spec::Mirror(spec),
-        })
+            spec,
+        }))
     }
 
     /// A Secret with one binary value, in lines that an editor can show.
