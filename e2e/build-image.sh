@@ -18,7 +18,7 @@ mkdir "$context/programs"
 limit=40
 if [ "${WITH_RSYNC:-1}" = 1 ]; then
     "$top/e2e/collect-program.sh" "$context/programs" rsync
-    limit=50
+    limit=52
 fi
 rm -f "$archive"
 buildah bud --quiet --isolation chroot --storage-driver vfs --format docker --tag "$image" -f "$top/Dockerfile" "$context"
