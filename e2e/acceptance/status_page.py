@@ -129,6 +129,7 @@ def status_page(place: Place) -> None:
     del line
     hours.write_text(json.dumps({"lines": kept}))
     page.process = page.start()
+    wait_until(lambda: json.loads(page.get("index.json")[2])["all"] == 3, 20, "all mirrors to be there again")
     wait_until(lambda: page.told("debian")["copies"][0]["hours"].count("g") >= 3, 60, "the hours of before to be shown")
 
 

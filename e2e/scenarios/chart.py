@@ -93,9 +93,10 @@ def rich_values(world, mirrors: str) -> dict:
         "topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "DoNotSchedule"}],
         "pods": {"labels": {"e2e.example.org/pods": "rich"}, "securityContext": {"fsGroup": 4321}},
         "serviceAccount": {"annotations": {"e2e.example.org/chart": "rich"}},
+        "statusPage": {"enabled": True, "namespaces": [mirrors]},
         "networkPolicy": {
             "namespaces": [mirrors],
-            "controller": {"enabled": True, "metricsFrom": [everybody], "egress": [{"to": [everybody]}]},
+            "controller": {"enabled": True, "metricsFrom": [everybody], "statusPageFrom": [everybody], "egress": [{"to": [everybody]}]},
             "serving": {"enabled": True, "clientsFrom": [everybody], "metricsFrom": [everybody]},
             "sync": {"enabled": True, "metricsFrom": [everybody], "egress": [{"to": [everybody]}]},
         },
@@ -109,9 +110,10 @@ def upgrade(world, *arguments, chart=CHART) -> None:
     wait_until(lambda: len(world.controller_pods()) == 2, 60, "the controllers before to be gone")
 
 
-@scenario("the chart's knobs all at once, a proxy for probes, `helm test`, Mirrors by their own chart", alone=True)
+@scenario("the chart's knobs all at once, a proxy for probes, the status page, `helm test`, Mirrors by their own chart", alone=True)
 def chart_knobs(world):
-    with world.fleet("chart") as fleet:
+    # At the bandwidth below a run takes ten seconds, in which one can look at it.
+    with world.fleet("chart", package_kilobytes=600) as fleet:
         values = world.workdir / "rich-values.json"
         values.write_text(json.dumps(rich_values(world, fleet.namespace)))
         try:
@@ -147,12 +149,14 @@ def story(world, fleet) -> str:
     values = world.workdir / "mirrors-values.json"
     values.write_text(json.dumps({
         "keyrings": {"archive-keyring": {"data": {"keyring.asc": world.key.public()}}},
-        "upstreams": {"debian": {"spec": fleet.upstream(trust=trust)["spec"]}, "proxied": {"spec": behind}},
+        "upstreams": {"debian": {"spec": fleet.upstream(trust=trust, politeness={"bandwidth": "60k"})["spec"]}, "proxied": {"spec": behind}},
         "mirrors": {"debian": {"spec": fleet.mirror()["spec"]}, "proxied": {"spec": {**fleet.mirror()["spec"], "upstreamRef": {"name": "proxied"}, "suspend": True}}},
     }))  # fmt: skip
     world.lab.exec(["helm", "install", "mirrors", MIRRORS, "--namespace", fleet.namespace, "--values", values])
+    wait_until(lambda: is_being_fetched(world, fleet), 90, "the status page to say how far the first sync is", interval=0.5)
     fleet.wait_ready()
     fleet.apt_download()
+    the_status_page_tells(world, fleet)
     serving = fleet.serving_pod()
     assert serving["metadata"]["labels"]["e2e.example.org/pods"] == "rich", serving["metadata"]
     assert serving["spec"]["securityContext"]["fsGroup"] == 4321, serving["spec"]
@@ -160,3 +164,32 @@ def story(world, fleet) -> str:
     # In the form in which proxies are asked.
     wait_until(lambda: world.requests(f"http://{BEHIND_PROXY}/"), 60, "the controller to ask an authority by its proxy")
     return told.strip().splitlines()[-1]
+
+
+def on_status_page(world, path: str, pod: str | None = None) -> dict:
+    """As JSON, of the Service or of one replica, by the API server's own way to them."""
+    services = [service["metadata"]["name"] for service in world.lab.list("services", SYSTEM_NAMESPACE)]
+    (service,) = [name for name in services if name.endswith("-status")]
+    place = f"pods/{pod}:8090" if pod else f"services/{service}:http"
+    return json.loads(world.lab.exec(["kubectl", "get", "--raw", f"/api/v1/namespaces/{SYSTEM_NAMESPACE}/{place}/proxy/{path}"]).stdout)
+
+
+def is_being_fetched(world, fleet) -> bool:
+    told = on_status_page(world, "index.json?only=syncing", world.leader())
+    progress = [(region.get("run") or {}).get("progress") for mirror in told["mirrors"] for region in mirror["regions"]]
+    return any(far and far["plannedBytes"] > 0 for far in progress)
+
+
+def the_status_page_tells(world, fleet) -> None:
+    """Whoever leads and whoever stands by say the same of Mirrors, and say who they are."""
+    leader = world.leader()
+    for pod in (pod["metadata"]["name"] for pod in world.controller_pods()):
+        path = f"mirrors/{fleet.namespace}/debian.json"
+        wait_until(lambda: on_status_page(world, "index.json", pod)["all"] == 2, 30, f"{pod} to know both Mirrors")
+        wait_until(lambda: on_status_page(world, path, pod)["regions"][0]["lag"] == "Current", 60, f"{pod} to say that debian is current")
+        told = on_status_page(world, path, pod)
+        assert told["why"]["wrong"].startswith("Mirror debian is well"), told["why"]
+        assert f"URIs: {told['regions'][0]['url']}" in told["copies"][0]["clients"][0]["text"], told["copies"]
+        listed = on_status_page(world, "index.json", pod)
+        assert ("stands by" in listed["teller"]) == (pod != leader), (pod, leader, listed["teller"])
+    assert on_status_page(world, "index.json")["all"] == 2

@@ -28,6 +28,8 @@ use crate::world::{Guarded, Kept, Listener, ObjectName, Watches, World};
 
 /// How often it is looked how things are, for the hours.
 const TICK: Duration = Duration::from_secs(30);
+/// The same while not everything is known.
+const SOON: Duration = Duration::from_secs(1);
 /// How often runs are asked how far they are, while somebody looks at the page.
 const RUNS_ASKED: Duration = Duration::from_secs(3);
 /// How many runs are asked in one round, and how many at once.
@@ -133,12 +135,17 @@ async fn tick(board: Arc<Board>, stop: CancellationToken) {
     loop {
         let board = board.clone();
         let looked = tokio::task::spawn_blocking(move || board.tick(Timestamp::now())).await;
-        if let Err(error) = looked {
-            tracing::error!(%error, "the status page could not be made");
-        }
+        let pause = match looked {
+            Ok(true) => TICK,
+            Ok(false) => SOON,
+            Err(error) => {
+                tracing::error!(%error, "the status page could not be made");
+                TICK
+            }
+        };
         tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(TICK) => {}
+            () = tokio::time::sleep(pause) => {}
         }
     }
 }

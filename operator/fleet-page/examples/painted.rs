@@ -25,6 +25,11 @@ fn main() -> std::io::Result<()> {
     Ok(())
 }
 
+/// It stands still.
+fn clock() -> Timestamp {
+    fleet::now() + SignedDuration::from_mins(10)
+}
+
 fn sketches() -> Vec<Sketch> {
     let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
     let regions = names(&["eu-1", "us-1", "ap-1"]);
@@ -72,7 +77,7 @@ struct Days(Vec<Sketch>);
 
 impl Source for Days {
     fn look(&self, now: Timestamp) -> Look {
-        let hours = fleet::now().duration_since(now).as_hours();
+        let hours = clock().duration_since(now).as_hours();
         let mut sketches = self.0.clone();
         for sketch in &mut sketches {
             if hours >= 6 {
@@ -93,9 +98,9 @@ impl Source for Days {
 
 fn lived(sketches: &[Sketch]) -> Board {
     let board = Board::new(Box::new(Days(sketches.to_vec())), fleet::manner(false));
-    let mut at = fleet::now() - SignedDuration::from_hours(44);
-    while at <= fleet::now() {
-        let hours = fleet::now().duration_since(at).as_hours();
+    let mut at = clock() - SignedDuration::from_hours(44);
+    while at <= clock() {
+        let hours = clock().duration_since(at).as_hours();
         if !(33..35).contains(&hours) {
             board.tick(at);
         }
@@ -116,7 +121,7 @@ fn answer(board: &Board, mut stream: TcpStream) -> std::io::Result<()> {
     let Ok(request) = Request::builder().uri(path).body(()) else {
         return Ok(());
     };
-    let answer = fleet_page::answer(board, &request.into_parts().0, fleet::now());
+    let answer = fleet_page::answer(board, &request.into_parts().0, clock());
     write!(
         stream,
         "HTTP/1.1 {}\r\nConnection: close\r\nContent-Length: {}\r\n",

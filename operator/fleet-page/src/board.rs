@@ -64,10 +64,11 @@ impl Board {
     }
 
     /// Looks, and remembers how each region stands; to be called twice a minute, whether anybody looks at the page or not.
-    pub fn tick(&self, now: Timestamp) {
+    /// False while not everything is known: then nothing is remembered, and it is worth looking again soon.
+    pub fn tick(&self, now: Timestamp) -> bool {
         let fleet = self.fleet(now);
         if !fleet.complete {
-            return;
+            return false;
         }
         let mut history = lock(&self.history);
         for row in &fleet.rows {
@@ -84,6 +85,7 @@ impl Board {
             let known = fleet.seen.get(&key).map(|(_, row)| &row.summary.regions);
             known.is_some_and(|known| known.iter().any(|of| of.region == region))
         });
+        true
     }
 
     /// The fleet as it is now, or was within the last second. Whoever comes while it is made waits for it.

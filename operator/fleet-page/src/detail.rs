@@ -143,7 +143,7 @@ impl Detail {
         let mut places: Vec<usize> = (0..self.copies.len()).collect();
         places.sort_by_key(|place| {
             let region = self.summary.regions.get(*place);
-            std::cmp::Reverse(region.map(|region| badness(region)))
+            std::cmp::Reverse(region.map(badness))
         });
         let pages = places.len().div_ceil(REGIONS).max(1);
         let page = page.clamp(1, pages);

@@ -134,7 +134,7 @@ impl Line {
     fn note(&mut self, standing: Standing, now: i64) {
         let since = self.looked;
         self.looked = now;
-        if now < since || now - since > LONGEST_GAP {
+        if !(0..=LONGEST_GAP).contains(&now.saturating_sub(since)) {
             // A clock that was set, or a time in which nobody looked.
             self.go_to(now.div_euclid(HOUR));
             return;
@@ -159,7 +159,7 @@ impl Line {
             self.hour = hour;
             return;
         }
-        let passed = usize::try_from(hour - self.hour)
+        let passed = usize::try_from(hour.saturating_sub(self.hour))
             .unwrap_or(HOURS)
             .min(HOURS);
         self.hours
@@ -322,6 +322,19 @@ mod tests {
         let mut odd = History::default();
         odd.take_up(serde_json::from_str(&long).unwrap());
         assert_eq!(odd.strip("eu", at(0)).count(Hour::Unknown), HOURS);
+        for (looked, hour) in [
+            (i64::MIN, i64::MIN),
+            (i64::MAX, i64::MAX),
+            (at(0).as_second(), i64::MIN),
+        ] {
+            let text = format!(
+                r#"{{"lines":{{"eu":{{"looked":{looked},"hour":{hour},"hours":[{{"seen":65535,"late":0,"down":0}}]}}}}}}"#
+            );
+            let mut odd = History::default();
+            odd.take_up(serde_json::from_str(&text).unwrap());
+            odd.note("eu", Standing::Good, at(30));
+            assert_eq!(odd.strip("eu", at(30)).count(Hour::Late), 0);
+        }
     }
 
     #[test]

@@ -57,7 +57,7 @@ pub fn answer(board: &Board, head: &request::Parts, now: Timestamp) -> Response<
             let fleet = board.fleet(now);
             json(&List::of(board, &fleet, &Asked::parse(query), now))
         }
-        path => mirror(board, path, query, now).unwrap_or_else(|| nowhere(path, now)),
+        path => mirror(board, path, query, now).unwrap_or_else(|| nowhere(board, path, now)),
     };
     unless_known(answer, head)
 }
@@ -95,10 +95,22 @@ fn up(path: &str) -> &'static str {
     FAR.get(..3 * folders).unwrap_or(FAR)
 }
 
-fn nowhere(path: &str, now: Timestamp) -> Response<Bytes> {
-    let sentence = "There is no such mirror, or it is not one that this page shows.";
-    let page = message_page("Nothing is here", sentence, up(path), now);
-    html(StatusCode::NOT_FOUND, page)
+/// That something is not there; or not yet, where not everything is known.
+fn nowhere(board: &Board, path: &str, now: Timestamp) -> Response<Bytes> {
+    let known = mirror_at(path.trim_start_matches('/')).is_none() || board.fleet(now).complete;
+    let (status, title, sentence) = match known {
+        true => (
+            StatusCode::NOT_FOUND,
+            "Nothing is here",
+            "There is no such mirror, or it is not one that this page shows.",
+        ),
+        false => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "The mirrors are being listed",
+            "In a few seconds it is known whether this one is among them.",
+        ),
+    };
+    html(status, message_page(title, sentence, up(path), now))
 }
 
 fn html(status: StatusCode, page: Html) -> Response<Bytes> {

@@ -217,3 +217,20 @@ fn the_hours_are_those_that_were_seen() {
         serde_json::from_slice(get(&again, "/mirrors/mirrors/c-late.json").body()).unwrap();
     assert_eq!(told["copies"][0]["hours"], hours);
 }
+
+#[test]
+fn who_does_not_know_everything_yet_says_so() {
+    let source = crate::fleet::Painted {
+        look: fleet_page::Look::default(),
+        looks: Arc::default(),
+    };
+    let board = fleet_page::Board::new(Box::new(source), crate::fleet::manner(false));
+    let page = get(&board, "/");
+    assert!(text(&page).contains("<h1>The mirrors are being listed</h1>"));
+    assert!(!text(&page).contains("There is no mirror"));
+    assert_eq!(
+        get(&board, "/mirrors/a/b").status(),
+        StatusCode::SERVICE_UNAVAILABLE
+    );
+    assert_eq!(get(&board, "/x").status(), StatusCode::NOT_FOUND);
+}

@@ -95,6 +95,8 @@ impl Sketch {
             .iter()
             .map(|name| json!({"name": name}))
             .collect();
+        let unit = |name: &String| json!({"snapshot": SNAPSHOT, "unit": name, "digest": SNAPSHOT, "date": "2026-01-01T20:00:00Z"});
+        let units: Vec<Value> = self.suites.iter().map(unit).collect();
         let mirror = json!({
             "apiVersion": "mirrorfleet.dev/v1alpha1", "kind": "Mirror",
             "metadata": {"name": self.name, "namespace": self.namespace, "generation": 1, "uid": "u"},
@@ -108,7 +110,7 @@ impl Sketch {
                 "supersededAt": self.behind, "snapshot": SNAPSHOT, "nextSyncTime": "2026-01-02T12:17:00Z",
                 "regions": regions,
                 "snapshots": [{"id": SNAPSHOT, "created": "2026-01-02T00:29:00Z", "revisionDate": "2026-01-01T20:00:00Z", "regions": 1}],
-                "units": [{"snapshot": SNAPSHOT, "unit": "trixie", "digest": SNAPSHOT, "date": "2026-01-01T20:00:00Z"}],
+                "units": units,
                 "conditions": [
                     condition("Ready", "True", "Ready"), condition("Verified", "True", "Verified"), fresh,
                     condition("Serving", "True", "Serving"), condition("StorageReady", "True", "VolumeBound"),

@@ -219,4 +219,34 @@ mod tests {
         assert!(allowed(r#"{"priorityClasses": ["low"]}"#).is_ok());
         assert!(allowed(r#"{"priorityClass": ["low"]}"#).is_err());
     }
+
+    #[test]
+    fn the_status_page_shows_one_namespace_unless_somebody_says_more() {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            arguments: Arguments,
+        }
+        let shown = |more: &[&str]| {
+            let given = ["controller", "--image=a", "--lease-namespace=own"];
+            let line = given.iter().chain(more).copied();
+            let line = <Line as clap::Parser>::try_parse_from(line).unwrap();
+            status_page(&line.arguments).map(|page| page.namespaces)
+        };
+        let listen = "--status-listen=127.0.0.1:0";
+        let some =
+            |names: &[&str]| Some(Some(names.iter().map(|name| (*name).to_owned()).collect()));
+        assert_eq!(
+            shown(&["--status-namespace=a"]),
+            None,
+            "nobody asked for a page"
+        );
+        assert_eq!(shown(&[listen]), some(&["own"]));
+        assert_eq!(shown(&[listen, "--namespace=only"]), some(&["only"]));
+        assert_eq!(
+            shown(&[listen, "--status-namespace=a", "--status-namespace=b"]),
+            some(&["a", "b"])
+        );
+        assert_eq!(shown(&[listen, "--status-all-namespaces"]), Some(None));
+    }
 }

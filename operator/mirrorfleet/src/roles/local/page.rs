@@ -28,6 +28,8 @@ use crate::runtime::bind;
 
 /// How often it is looked how things are, for the hours.
 const TICK: Duration = Duration::from_secs(30);
+/// The same while not everything is known.
+const SOON: Duration = Duration::from_secs(1);
 /// After so many looks the hours are written down.
 const TICKS_KEPT: u32 = 10;
 /// Above the port of the mirrors, where nobody says another one.
@@ -199,24 +201,28 @@ impl Hours {
             let ends = stop.is_cancelled();
             let writes = ends || ticks.is_multiple_of(TICKS_KEPT);
             let done = tokio::task::spawn_blocking(move || {
-                self.look();
+                let complete = self.look();
                 if writes {
                     self.write();
                 }
-                self
+                (self, complete)
             });
-            self = match done.await {
-                Ok(hours) if !ends => hours,
+            let pause = match done.await {
+                Ok((hours, complete)) if !ends => {
+                    self = hours;
+                    if complete { TICK } else { SOON }
+                }
                 _ => return,
             };
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = tokio::time::sleep(TICK) => {}
+                () = tokio::time::sleep(pause) => {}
             }
         }
     }
 
-    fn look(&mut self) {
+    /// Whether everything is known.
+    fn look(&mut self) -> bool {
         for (key, _) in self.shared.freshness.told() {
             if self.taken_up.contains(&key) {
                 continue;
@@ -230,7 +236,7 @@ impl Hours {
             }
             self.taken_up.insert(key);
         }
-        self.board.tick(Timestamp::now());
+        self.board.tick(Timestamp::now())
     }
 
     fn write(&self) {
