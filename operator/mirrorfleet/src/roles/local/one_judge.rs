@@ -188,6 +188,8 @@ impl World {
             job: "job".to_owned(),
             trigger: due.trigger,
             retry: due.retry,
+            copies: None,
+            prepared: None,
             reason,
             message: String::new(),
             contradiction: None,
@@ -261,6 +263,7 @@ impl World {
             answers: BTreeMap::from([(pod, Answer::Serves(Box::new(self.serves())))]),
             line: Default::default(),
             rollouts_elsewhere: 0,
+            copies_elsewhere: 0,
             settings: Settings::default(),
         }
     }
