@@ -239,6 +239,9 @@ pub struct Attempt {
     /// The snapshot that it copies from another region, where it does: 64 hexadecimal digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub copies: Option<String>,
+    /// The newest snapshot on the volume when it ended, where regions follow each other and it went well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prepared: Option<String>,
     /// One fixed word.
     #[schemars(with = "String")]
     pub reason: Reason,

@@ -193,7 +193,7 @@ fn copy(site: &Site) -> Copy {
 }
 
 /// What runs prepared that have just ended: their pod may not have been asked since.
-fn prepared(site: &Site) -> impl Iterator<Item = KeptSnapshot> {
+pub fn prepared(site: &Site) -> impl Iterator<Item = KeptSnapshot> {
     let reports = site.runs.finished.iter();
     reports.filter_map(|run| run.report.as_ref()?.prepared)
 }

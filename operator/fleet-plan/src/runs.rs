@@ -252,6 +252,8 @@ impl Runs {
             });
         let key_expires_at = (ending.report.as_ref()).and_then(|report| report.key_expires_at);
         let told = ending.report.clone();
+        let prepared = told.as_ref().filter(|_| ending.succeeded);
+        let prepared = prepared.and_then(|report| Some(report.prepared?.id.to_string()));
         let count = |of: fn(&Report) -> u64| {
             told.as_ref()
                 .map(|report| i64::try_from(of(report)).unwrap_or(i64::MAX))
@@ -268,6 +270,7 @@ impl Runs {
             trigger: run.trigger,
             retry: run.retry,
             copies: run.copies,
+            prepared,
             reason: ending.reason,
             message: ending.message.chars().take(MESSAGE_LENGTH).collect(),
             contradiction,

@@ -172,6 +172,9 @@ fn replica(sites: &[Site], site: &Site) -> ReplicaStatus {
         status.last_success = kept.map(|success| Time(instant(success.at)));
     }
     status.ready = site.view.ready();
+    if let Some(last) = status.last_attempt.as_mut() {
+        last.prepared = last.prepared.take().filter(|_| site.fleet.is_together());
+    }
     status.in_brief()
 }
 

@@ -129,6 +129,15 @@ fn run_text(report: &Report) -> String {
             report.seconds
         ),
     );
+    if report.index_bytes > 0 {
+        line(
+            &mut text,
+            format_args!(
+                "  of these  {} were the snapshot's index",
+                HumanBytes(report.index_bytes)
+            ),
+        );
+    }
     if let Some(seconds) = report.retry_after_seconds {
         line(
             &mut text,

@@ -1,8 +1,9 @@
 //! The decision about regions of which some follow another.
 
-use fleet_api::{MirrorStatus, Preparing};
+use fleet_api::{MirrorStatus, Preparing, SnapshotStatus};
+use fleet_types::documents::{KeptSnapshot, UnixSeconds};
 use fleet_types::{Outcome, Sha256};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{Agreed, Ordering, copy, decided, note, orderable, problem, publication};
@@ -12,7 +13,11 @@ use crate::observed::{Answer, Observed};
 use crate::publication::together::{self, Clock, Member, Standing, Target, Together};
 use crate::publication::{Copy, Known, Told, Wish};
 use crate::runs::whole;
+use crate::schedule::later;
 use crate::site::Site;
+
+/// So long after a run its pod may not say yet what it brought.
+const UNTOLD: SignedDuration = SignedDuration::from_secs(60);
 
 /// Decides, and notes in each site what it is told and whether it is offered.
 pub fn decide(
@@ -26,10 +31,11 @@ pub fn decide(
         decided: decided(before),
         target: target(before),
     };
+    let next = standing.target.map(|target| target.snapshot);
     let service = names::mirror_name(&fleet.name);
     let members = sites.iter().map(|site| Member {
         is_routed: site.view.is_routed(&seen.objects.slices, &service),
-        ..member(site, standing.target.map(|target| target.snapshot))
+        ..member(site, next, &before.snapshots)
     });
     let members: Vec<Member> = members.collect();
     let clock = Clock {
@@ -87,8 +93,8 @@ fn preparing(sites: &[Site], decision: &Together) -> Option<Preparing> {
     })
 }
 
-fn member(site: &Site, target: Option<Sha256>) -> Member {
-    let copy = self::told(site);
+fn member(site: &Site, target: Option<Sha256>, known: &[SnapshotStatus]) -> Member {
+    let copy = told(site, known);
     let view = &site.view;
     let withdrawn = view.withdrawn_before.as_ref().map(|at| at.0.as_second());
     Member {
@@ -105,8 +111,34 @@ fn member(site: &Site, target: Option<Sha256>) -> Member {
     }
 }
 
+/// What a pod keeps, as far as it is known.
+fn told(site: &Site, known: &[SnapshotStatus]) -> Copy {
+    let mut copy = as_asked(site);
+    if let Some(told) = &mut copy.told {
+        let is_new = |new: &KeptSnapshot| told.kept.iter().all(|kept| kept.id != new.id);
+        told.kept.extend(just_prepared(site, known).filter(is_new));
+        told.kept.sort_by_key(|kept| kept.created);
+    }
+    copy
+}
+
+/// What the last run brought, which the pod may not say yet: it was asked before, or has not looked since.
+fn just_prepared(site: &Site, known: &[SnapshotStatus]) -> Option<KeptSnapshot> {
+    let last = site.last()?;
+    let id = last.prepared.as_ref()?;
+    let known = known.iter().find(|known| known.id == *id)?;
+    let is_new = site.now < later(last.finished_at.0, UNTOLD);
+    is_new.then_some(KeptSnapshot {
+        id: id.parse().ok()?,
+        created: UnixSeconds(known.created.as_ref()?.0.as_second()),
+        date: None,
+        superseded_at: None,
+        index: known.index.as_ref().and_then(|index| index.parse().ok()),
+    })
+}
+
 /// A pod whose volume is empty says so, too. One that has served something before does not: it may be about to open it.
-fn told(site: &Site) -> Copy {
+fn as_asked(site: &Site) -> Copy {
     let view = &site.view;
     let is_empty = matches!(view.answer, Some(Answer::Nothing)) && view.before.snapshot.is_none();
     let takes_orders = (view.pod).is_some_and(|pod| pod.takes_orders && !pod.meta.deleting);

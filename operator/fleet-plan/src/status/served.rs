@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::follow;
 use crate::freshness::{BehindUnit, Freshness, remembered};
-use crate::orders::Ordering;
+use crate::orders::{self, Ordering};
 use crate::report::instant;
 use crate::runs::whole;
 use crate::site::Site;
@@ -40,7 +40,12 @@ pub fn tables(
     wanted.map(|it| it.snapshot.clone()).for_each(&mut note);
     next.map(|it| it.snapshot.clone()).for_each(&mut note);
     let told = || sites.iter().filter_map(|site| site.view.served());
-    let kept = || told().flat_map(|served| &served.kept);
+    let kept = || {
+        let prepared = sites.iter().flat_map(orders::prepared);
+        told()
+            .flat_map(|served| served.kept.iter().copied())
+            .chain(prepared)
+    };
     kept().map(|kept| kept.id.to_string()).for_each(&mut note);
     if told().count() < sites.len() {
         // Whoever cannot be asked keeps what it kept.

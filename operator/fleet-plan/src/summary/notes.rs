@@ -239,7 +239,7 @@ fn copying(known: &Known) -> Option<Note> {
     let until = later(since, crate::schedule::seconds(patience));
     (!waiting.is_empty()).then(|| {
         let message = format!(
-            "snapshot {} is copied to every region before one serves it: {} is waited for, until {until} at most",
+            "snapshot {} is copied to every region before one serves it; waited for, until {until} at most: {}",
             short(&preparing.snapshot),
             enumeration(&waiting)
         );

@@ -301,7 +301,11 @@ mod tests {
             let text = report.to_termination_message();
             assert!(text.len() <= TERMINATION_MESSAGE_BYTES, "{}", text.len());
             let read = Report::parse(&text).unwrap();
-            assert_eq!(read.prepared, Some(prepared), "{units} units of {bytes}");
+            assert_eq!(
+                read.prepared,
+                Some(prepared),
+                "units: {units}, each of {bytes}"
+            );
         }
     }
 

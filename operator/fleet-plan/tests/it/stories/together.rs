@@ -198,6 +198,31 @@ fn a_region_that_cannot_be_asked_is_left_out_first_and_comes_back() {
     assert_eq!((routed(&world), withdrawn(&world).len()), (3, 0));
 }
 
+/// A pod is asked now and then, and a run that ended is known at once.
+#[test]
+fn what_a_run_brought_counts_before_its_pod_says_so() {
+    let mut world = serving(&["eu", "us<eu"]);
+    world.hub_prepares(SECOND);
+    let before = world.stores.clone();
+    let report = world.report("Prepared");
+    world.end_run(&report);
+    let after = std::mem::replace(&mut world.stores, before);
+    for _ in 0..5 {
+        world.step();
+        world.pass(1);
+        assert_eq!(withdrawn(&world), [""; 0]);
+        assert_eq!(running(&world), [""; 0]);
+    }
+    let publication = world.status().publication.unwrap();
+    assert_eq!(
+        (publication.snapshot, publication.preparing),
+        (id(SECOND), None)
+    );
+    world.stores = after;
+    world.settle();
+    assert_eq!(served(&world), vec![Some(id(SECOND)); 2]);
+}
+
 #[test]
 fn a_slow_region_has_its_patience_and_a_full_one_none() {
     let mut world = three();

@@ -82,6 +82,7 @@ pub const REGIONS: &[Situation] = &[
                 }
             }
             world.away.clear();
+            world.pass(61);
             for _ in 0..3 {
                 world.round();
             }

@@ -188,6 +188,8 @@ impl World {
             job: "job".to_owned(),
             trigger: due.trigger,
             retry: due.retry,
+            copies: None,
+            prepared: None,
             reason,
             message: String::new(),
             contradiction: None,
@@ -200,7 +202,6 @@ impl World {
             key_expires_at: None,
             inputs: carried_out.snapshot,
             snapshots_inputs: carried_out.snapshots,
-            copies: None,
         });
     }
 
@@ -262,7 +263,7 @@ impl World {
             answers: BTreeMap::from([(pod, Answer::Serves(Box::new(self.serves())))]),
             line: Default::default(),
             rollouts_elsewhere: 0,
-            copies_elsewhere: Default::default(),
+            copies_elsewhere: 0,
             settings: Settings::default(),
         }
     }
