@@ -33,7 +33,7 @@ pub(super) struct Judges {
     threads: Vec<thread::JoinHandle<()>>,
     /// The signatures over a path.
     over: HashMap<RepoPath, Vec<RepoPath>>,
-    signatures: Signatures,
+    signatures: Arc<Signatures>,
 }
 
 struct Desk {
@@ -63,9 +63,10 @@ struct Case {
 
 impl Judges {
     /// For the signatures that are to be fetched. Where none is judged there are no threads.
-    pub fn start(ground: &Ground, signatures: &Signatures) -> Judges {
+    pub fn start(ground: &Ground, signatures: &Arc<Signatures>) -> Judges {
+        let is_judged = ground.rules.options.trust.signatures != SignaturePolicy::None;
         let mut over: HashMap<RepoPath, Vec<RepoPath>> = HashMap::new();
-        for (path, signature) in signatures {
+        for (path, signature) in signatures.iter().filter(|_| is_judged) {
             let signed = signature.over.path.clone();
             over.entry(signed).or_default().push(path.clone());
         }
@@ -75,10 +76,9 @@ impl Judges {
             wake: Condvar::new(),
         });
         let cores = thread::available_parallelism().map_or(1, usize::from);
-        let is_judged = ground.rules.options.trust.signatures != SignaturePolicy::None;
-        let count = match is_judged && !signatures.is_empty() {
-            true => cores.min(MAX_THREADS),
-            false => 0,
+        let count = match over.is_empty() {
+            true => 0,
+            false => cores.min(MAX_THREADS),
         };
         let start = |number| {
             let desk = desk.clone();

@@ -43,7 +43,7 @@ impl Run {
             let is_judged_anew = is_new && ground.stock.base.is_some();
             return Ok(Some(plan).filter(|_| !is_judged_anew));
         }
-        let (list, nothing) = (Arc::new(missing), Signatures::new());
+        let (list, nothing) = (Arc::new(missing), Arc::new(Signatures::new()));
         let judges = Judges::start(ground, &nothing);
         let mut came = transfer(ground, upstream, list, &nothing, room, &judges).await?;
         ground.watch.count_files(came.files);

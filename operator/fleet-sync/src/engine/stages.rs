@@ -292,7 +292,7 @@ impl Run {
                 ..
             } = plan;
             let (ground, upstream) = (&self.ground, &self.upstream);
-            let contents = Arc::new(contents);
+            let (contents, signatures) = (Arc::new(contents), Arc::new(signatures));
             let judges = Judges::start(ground, &signatures);
             let mut transferred =
                 transfer(ground, upstream, contents, &signatures, &room, &judges).await?;
