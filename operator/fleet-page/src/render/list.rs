@@ -67,11 +67,7 @@ fn filters(fleet: &Fleet, asked: &Asked) -> Html {
             "Need attention",
             fleet.count(Mood::Trouble),
         ),
-        (
-            Some(Only::Of(Mood::Held)),
-            "Held by a person",
-            fleet.count(Mood::Held),
-        ),
+        (Some(Only::Of(Mood::Held)), "Held", fleet.count(Mood::Held)),
         (Some(Only::Of(Mood::Well)), "Well", fleet.count(Mood::Well)),
         (Some(Only::Running), "Syncing", fleet.running.len()),
     ];
