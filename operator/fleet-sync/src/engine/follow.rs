@@ -102,7 +102,7 @@ async fn bring_up(run: &Run, follow: &Follow, meter: &Meter) -> Result<Copied, P
     };
     let (lacking, room, adoptable) = blocking(planning).await?;
     ground.watch.progress.phase(Phase::Fetch);
-    let (lacking, nothing) = (Arc::new(lacking), Signatures::new());
+    let (lacking, nothing) = (Arc::new(lacking), Arc::new(Signatures::new()));
     let judges = Judges::start(ground, &nothing);
     let transferred = transfer(ground, upstream, lacking, &nothing, &room, &judges).await?;
     ground.watch.count_files(transferred.files);
