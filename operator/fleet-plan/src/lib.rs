@@ -28,6 +28,7 @@ mod planner;
 mod pods;
 pub mod publication;
 pub mod report;
+mod rollout;
 mod runs;
 pub mod schedule;
 mod site;

@@ -216,11 +216,11 @@ impl Site<'_> {
         self.runs.status.current_run.is_some()
     }
 
-    /// A Job is made only beside a serving pod that is bound and stays.
+    /// A Job is made only beside a serving pod that is bound and stays, and only where what it writes or copies can be read.
     fn is_able(&self) -> bool {
         let claim = self.view.claim.is_some_and(|claim| !claim.meta.deleting);
         let pod = self.view.pod.is_some_and(|pod| pod.holds_its_node());
-        claim && pod && !self.objects.evicting
+        claim && pod && !self.objects.evicting && self.misfit.is_none()
     }
 
     fn start(

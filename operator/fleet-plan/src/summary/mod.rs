@@ -307,7 +307,17 @@ impl Known<'_> {
     pub(crate) fn overdue(&self) -> Option<Timestamp> {
         let (at, _) = self.next()?;
         let held = self.mirror.spec.suspend || !self.runs().is_empty() || self.is_waiting();
+        let held = held || self.misfit().is_some();
         (!held && self.now > later(at, OVERDUE)).then_some(at)
+    }
+
+    /// That runs wait since regions do not read what the hub writes, and since when.
+    pub(crate) fn misfit(&self) -> Option<(Verdict, Timestamp)> {
+        let found = ConditionType::Reconciling.find(self.conditions())?;
+        let verdict = Verdict::of(found);
+        let holds =
+            verdict.is(ConditionStatus::True) && verdict.reason == Reason::IndexVersionTooNew;
+        holds.then_some((verdict, found.last_transition_time.0))
     }
 
     /// Whether a run waits for those of other Mirrors at the Upstream.

@@ -52,6 +52,9 @@ fn coming(known: &Known) -> String {
     if known.is_waiting() {
         return "its next sync begins when it is its turn at the Upstream".to_owned();
     }
+    if known.misfit().is_some() {
+        return "its next sync begins once the regions read what it would write".to_owned();
+    }
     if let Some(since) = known.overdue() {
         return format!(
             "its next sync has been due since {since}, and begins once a controller runs"

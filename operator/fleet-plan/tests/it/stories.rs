@@ -6,6 +6,7 @@ mod objects;
 mod orders;
 mod pods;
 mod rollout;
+mod rollout_of_regions;
 mod runs;
 mod status;
 mod together;
