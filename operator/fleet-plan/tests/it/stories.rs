@@ -1,6 +1,7 @@
 //! The planner's behaviour as stories: a few verbs build a world, and the plan is compared as text.
 
 mod allowed;
+mod change;
 mod gauges;
 mod objects;
 mod orders;
