@@ -51,19 +51,21 @@ def serve_the_same(fleet, timeout: float = 120) -> str:
     """The snapshot that all regions serve, offered to clients of all."""
 
     def same() -> str | None:
-        regions = regions_of(fleet.get())
+        # Of one status: the next one may tell of all that they serve something else.
+        mirror = fleet.get()
+        regions = regions_of(mirror)
         served = {region.get("snapshot") for region in regions}
         offered = not any("withdrawnAt" in region for region in regions)
         well = len(regions) == len(REGIONS) and len(served) == 1 and offered
-        phase = fleet.get()["status"].get("publication", {}).get("phase")
+        phase = mirror.get("status", {}).get("publication", {}).get("phase")
         return served.pop() if well and phase == "Published" else None
 
     return wait_until(same, timeout, "all regions to serve the same", detail=lambda: told(fleet))
 
 
 def told(fleet) -> str:
-    status = fleet.get().get("status", {})
-    return f"{status.get('publication')} {regions_of(fleet.get())}"
+    mirror = fleet.get()
+    return f"{mirror.get('status', {}).get('publication')} {regions_of(mirror)}"
 
 
 def once(world, fleet, since: int, version: str) -> None:
