@@ -48,13 +48,14 @@ printf '   took %s s, the store has %s\n' "$(($(date +%s) - started))" "$(du -sh
 
 # ---------------------------------------------------------------------------------------------------------------------
 say "Serve it, and keep it fresh"
-"$bin" local -f "$work/mirrors.yaml" --data "$work/data" --listen 127.0.0.1:0 --metrics-listen 127.0.0.1:0 >"$work/local.out" 2>"$work/local.log" &
+"$bin" local -f "$work/mirrors.yaml" --data "$work/data" --listen 127.0.0.1:0 --metrics-listen 127.0.0.1:0 --status-listen 127.0.0.1:0 >"$work/local.out" 2>"$work/local.log" &
 server=$!
-address='' metrics=''
+address='' metrics='' page=''
 for _ in $(seq 100); do
   address=$(sed -n 's/^listening on //p' "$work/local.out")
   metrics=$(sed -n 's/^metrics on //p' "$work/local.out")
-  [ -n "$address" ] && [ -n "$metrics" ] && break
+  page=$(sed -n 's/^status page on //p' "$work/local.out")
+  [ -n "$address" ] && [ -n "$metrics" ] && [ -n "$page" ] && break
   kill -0 "$server" 2>/dev/null || { cat "$work/local.log" >&2; die "the server ended"; }
   sleep 0.1
 done
@@ -137,7 +138,18 @@ cmp "$deb" "$blob" && printf '   %s: byte for byte the same\n' "$(basename "$deb
 say "What Prometheus sees"
 curl --noproxy '*' -fsS "http://$metrics/metrics" |
   grep -E '^mirrorfleet_(region_superseded|region_snapshot|region_last_success|index_valid_until|sync_runs|served|http_(requests|response_bytes))' |
-  grep -v -e _bucket -e in_flight -e '^mirrorfleet_http.* 0$' | sed 's/^/   /' || die "no freshness metrics at http://$metrics/metrics"
+  grep -v -e _bucket -e in_flight -e '^mirrorfleet_\(http\|sync_runs\).* 0$' | sed 's/^/   /' || die "no freshness metrics at http://$metrics/metrics"
+
+# ---------------------------------------------------------------------------------------------------------------------
+say "What people see at the status page"
+headline=''
+for _ in $(seq 100); do
+  headline=$(curl --noproxy '*' -fsS "$page" | grep -o '<h1[^>]*>[^<]*' | sed 's/.*>//')
+  [ "$headline" = 'The mirrors are being listed' ] || break
+  sleep 0.1
+done
+[ -n "$headline" ] || die "no status page at $page"
+printf '   %s: %s\n' "$page" "$headline"
 
 say "That was it"
 cat <<TEXT
@@ -149,6 +161,6 @@ cat <<TEXT
      deb [signed-by=/usr/share/keyrings/...] http://THIS-MACHINE:8080/$path $suite $components
 TEXT
 if [ -n "$keep" ]; then
-  printf '\n   http://%s/%s/ stays up, metrics at http://%s/metrics, files in %s; end it with Ctrl-C.\n' "$address" "$path" "$metrics" "$work"
+  printf '\n   http://%s/%s/ stays up, its status page is %s, metrics at http://%s/metrics, files in %s; end it with Ctrl-C.\n' "$address" "$path" "$page" "$metrics" "$work"
   wait "$server"
 fi

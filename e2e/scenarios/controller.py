@@ -19,7 +19,13 @@ REST_SECONDS = 45
 
 def scale_controller(world, replicas: int) -> None:
     world.lab.kubectl("scale", "deployment", RELEASE, f"--replicas={replicas}", namespace=SYSTEM_NAMESPACE)
-    wait_until(lambda: len(world.controller_pods()) == replicas, 60, f"{replicas} controllers")
+
+    def scaled() -> bool:
+        # One that is on its way out still acts.
+        leaving = any(pod["metadata"].get("deletionTimestamp") for pod in world.lab.list("pods", SYSTEM_NAMESPACE))
+        return len(world.controller_pods()) == replicas and not leaving
+
+    wait_until(scaled, 60, f"{replicas} controllers")
 
 
 @scenario("a converged world: no API write and no list at rest, nor after a restart", needs=("pod-network", "audit-log"), alone=True)

@@ -36,7 +36,7 @@ def workloads_are_restricted(fleet):
     assert all(mount.get("readOnly") for mount in serving["volumeMounts"] if mount["mountPath"] == "/data"), "serving can write"
 
 
-@scenario("upstream publishes: served after a request, and after the schedule")
+@scenario("upstream publishes: served after a request, after the schedule, and when the probe sees it")
 def follows_upstream(world):
     with world.fleet("follows") as fleet:
         fleet.apply_all()
@@ -54,6 +54,15 @@ def follows_upstream(world):
         fleet.lab.patch("mirror", "debian", {"spec": {"sync": {"schedule": "* * * * *"}}}, fleet.namespace)
         wait_until(lambda: fleet.region().get("snapshot") not in (None, second), 130, "the schedule to bring the new snapshot")
         assert "_3.0_" in fleet.apt_download().name
+
+        sync = {"schedule": "0 0 1 1 *", "onUpstreamChange": True}
+        fleet.lab.patch("mirror", "debian", {"spec": {"sync": sync}}, fleet.namespace)
+        third = fleet.region()["snapshot"]
+        fleet.archive.add_package("stable", PACKAGE, "4.0")
+        fleet.archive.publish("stable")
+        wait_until(lambda: fleet.region().get("snapshot") not in (None, third), 130, "the probe to bring the new snapshot")
+        assert fleet.region()["lastAttempt"]["trigger"] == "UpstreamChange", fleet.region()["lastAttempt"]
+        assert "_4.0_" in fleet.apt_download().name
 
 
 @scenario("unchanged upstream: one request a suite, nothing fetched")

@@ -176,7 +176,7 @@ pub struct Preparing {
     pub waiting_for: Vec<String>,
 }
 
-const fn is_false(holds: &bool) -> bool {
+pub(crate) const fn is_false(holds: &bool) -> bool {
     !*holds
 }
 

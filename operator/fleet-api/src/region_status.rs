@@ -172,6 +172,8 @@ pub enum Trigger {
     Request,
     /// What it depends on was edited.
     SpecChange,
+    /// The authority was seen to have a new state, and `sync.onUpstreamChange` is set.
+    UpstreamChange,
     /// The run before it failed.
     Retry,
     /// The region that it follows has what it lacks.
@@ -180,11 +182,12 @@ pub enum Trigger {
 
 impl Trigger {
     /// All of them.
-    pub const ALL: [Trigger; 6] = [
+    pub const ALL: [Trigger; 7] = [
         Trigger::First,
         Trigger::Schedule,
         Trigger::Request,
         Trigger::SpecChange,
+        Trigger::UpstreamChange,
         Trigger::Retry,
         Trigger::Follow,
     ];
@@ -195,6 +198,7 @@ impl Trigger {
             Trigger::Schedule => "Schedule",
             Trigger::Request => "Request",
             Trigger::SpecChange => "SpecChange",
+            Trigger::UpstreamChange => "UpstreamChange",
             Trigger::Retry => "Retry",
             Trigger::Follow => "Follow",
         }

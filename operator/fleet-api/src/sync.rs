@@ -4,6 +4,7 @@ use kube_derive::KubeSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::GoDuration;
+use crate::mirror_status::is_false;
 use crate::pods::Resources;
 
 /// When and how runs start and end.
@@ -27,6 +28,11 @@ pub struct SyncSpec {
     /// nothing later, or up to a minute where no schedule is given either.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jitter: Option<GoDuration>,
+    /// Whether a run is due at once, besides those of the schedule, when the authority is seen to have a new state of what is
+    /// declared. `probe.interval` of the Upstream says how soon that is seen, `politeness.minInterval` how often such runs
+    /// begin. An authority that only runs can ask, as it needs a login, is not seen to change in a cluster.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub on_upstream_change: bool,
     /// A run that takes longer ends and is tried again; what was fetched is kept.
     #[serde(default = "SyncSpec::default_timeout")]
     pub timeout: GoDuration,
@@ -71,6 +77,7 @@ impl Default for SyncSpec {
             schedule: None,
             time_zone: Self::default_time_zone(),
             jitter: None,
+            on_upstream_change: false,
             timeout: Self::default_timeout(),
             stall_timeout: Self::default_stall_timeout(),
             retries: Retries::default(),

@@ -21,7 +21,7 @@ use crate::observed::{
 use crate::report::instant;
 use crate::runs::{Ending, Runs};
 use crate::upstream::{ObservedUpstream, Probe, ProbeAnswer, SeenAttempt, plan_upstream};
-use crate::{inputs, names, planner};
+use crate::{high_water, inputs, names, news, planner};
 
 /// The name of its one region.
 pub const REGION: &str = "local";
@@ -107,6 +107,7 @@ impl Alone {
 
     fn ended(&mut self, report: &Report) {
         let status = self.mirror.status.get_or_insert_default();
+        high_water::learn(&mut status.high_water, report);
         let replicas = status
             .regions
             .iter_mut()
@@ -268,6 +269,13 @@ impl Alone {
     /// The manifests, the Mirror with the status that a controller would give it.
     pub fn objects(&self) -> (&Mirror, &Upstream) {
         (&self.mirror, &self.upstream)
+    }
+
+    /// When the authority was first seen to have a state that no run here has taken.
+    pub fn news_at(&self) -> Option<Timestamp> {
+        let status = self.mirror.status.as_ref()?;
+        let (_, replica) = status.replicas().next()?;
+        news::of_status(&self.mirror, status, replica, &self.authority)
     }
 
     /// Units of which the authority is known to have something newer than is served.

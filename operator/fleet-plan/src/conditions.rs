@@ -10,9 +10,9 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use self::complaints::{
-    damaged, first_run_held_up, joining, manifest_at_fault, never_synced, objects_pending,
-    order_not_taken, pod_held_up, pod_not_ready, refused, run_held_up, storage_at_fault,
-    volume_lost, volume_pending, volume_refused,
+    damaged, first_run_held_up, indices_do_not_fit, joining, left_behind, manifest_at_fault,
+    never_synced, objects_pending, order_not_taken, pod_held_up, pod_not_ready, refused,
+    run_held_up, storage_at_fault, volume_lost, volume_pending, volume_refused,
 };
 use crate::fleet::{Fleet, Problem};
 use crate::freshness::{self, Freshness};
@@ -32,9 +32,11 @@ const RECONCILING: &[Check] = &[
     volume_refused,
     pod_held_up,
     first_run_held_up,
+    left_behind,
     objects_pending,
     never_synced,
     pod_not_ready,
+    indices_do_not_fit,
     joining,
 ];
 const SERVING: &[Check] = &[pod_not_ready, order_not_taken];

@@ -8,25 +8,27 @@ use crate::fleet::{Fleet, requested};
 use crate::timing::{self, Due, Ended, History};
 
 /// The next run of a copy. None while `suspend` holds: a request that comes then is carried out afterwards.
-/// `volume_since` is when its claim was created.
-pub fn next(fleet: &Fleet, status: &ReplicaStatus, volume_since: Option<Timestamp>) -> Option<Due> {
+/// `volume_since` is when its claim was created, `news_at` when the authority was seen to have what the copy has not taken.
+pub fn next(
+    fleet: &Fleet,
+    status: &ReplicaStatus,
+    volume_since: Option<Timestamp>,
+    news_at: Option<Timestamp>,
+) -> Option<Due> {
     let edited = |last: &Attempt| !fleet.inputs.are_those_of(last);
     let edited = status.last_attempt.as_ref().is_some_and(edited);
     let history = || History {
         edited: edited.then(|| fleet.inputs.occasion()),
-        ..history(fleet.mirror, status, volume_since)
+        volume_since,
+        ..history(fleet.mirror, status, news_at)
     };
     (!fleet.spec.suspend)
         .then(|| timing::next(&fleet.timing, &history()))
         .flatten()
 }
 
-/// What happened to a copy; whether its declaration was edited since is for who knows what runs carry out.
-pub fn history(
-    mirror: &Mirror,
-    status: &ReplicaStatus,
-    volume_since: Option<Timestamp>,
-) -> History {
+/// What happened to a copy; whether its declaration was edited since, and its volume replaced, is for who knows of it.
+pub fn history(mirror: &Mirror, status: &ReplicaStatus, news_at: Option<Timestamp>) -> History {
     let created = mirror.metadata.creation_timestamp.as_ref();
     let last = status.last_attempt.as_ref();
     let wanted =
@@ -43,7 +45,8 @@ pub fn history(
         round_started_at: status.round_started_at.as_ref().map(|round| round.0),
         request: wanted.cloned(),
         edited: None,
-        volume_since,
+        news_at,
+        volume_since: None,
         started_up_at: None,
     }
 }

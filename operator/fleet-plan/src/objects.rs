@@ -13,6 +13,7 @@ use crate::fleet::Fleet;
 use crate::object::{Object, Owned};
 use crate::observed::{Observed, SeenApplied, SeenMeta};
 use crate::plan::{Labelled, Write};
+use crate::rollout;
 use crate::schedule::later;
 use crate::site::Site;
 use crate::wanted::Wish;
@@ -42,13 +43,19 @@ pub struct Objects {
 pub fn converge(fleet: &Fleet, sites: &mut [Site], seen: &Observed) -> Objects {
     let mut objects = Objects::default();
     objects.writes.extend(finalizer(fleet));
-    for index in 0..sites.len() {
+    let turns = rollout::turns(fleet, sites);
+    for index in turns.order {
         let (before, after) = (&sites[..index], &sites[index + 1..]);
         let others_roll = before.iter().chain(after).any(Site::is_rolling);
         let site = &mut sites[index];
-        objects.writes.extend(site.converge(seen, others_roll));
+        let turn = Turn {
+            others_roll,
+            hold: turns.holds[index].as_deref(),
+        };
+        objects.writes.extend(site.converge(seen, turn));
         objects.orders.extend(site.order());
         let again = objects.look_again.into_iter();
+        let again = again.chain(site.is_left_behind_at());
         objects.look_again = again.chain(site.objects.look_again).min();
     }
     for site in sites.iter().filter(|site| site.is_rolling()) {
@@ -63,9 +70,18 @@ pub fn converge(fleet: &Fleet, sites: &mut [Site], seen: &Observed) -> Objects {
     objects
 }
 
+/// Whether a pod that serves may be made anew now.
+#[derive(Debug, Clone, Copy)]
+struct Turn<'t> {
+    /// Another region of the Mirror does not serve what it has.
+    others_roll: bool,
+    /// Another one goes first; in words.
+    hold: Option<&'t str>,
+}
+
 impl Site<'_> {
     /// What makes the region's objects what they should be.
-    fn converge(&mut self, seen: &Observed, others_roll: bool) -> Vec<Write> {
+    fn converge(&mut self, seen: &Observed, turn: Turn) -> Vec<Write> {
         let mut writes: Vec<Write> = self.claim().into_iter().collect();
         writes.extend(self.labels());
         writes.extend(self.wanted.service.apply());
@@ -73,7 +89,7 @@ impl Site<'_> {
         writes.extend(self.stateful_set().filter(|_| !ordered));
         writes.extend(self.offered());
         writes.extend(self.wanted.disruption_budget.apply());
-        let evict = self.evict(seen, others_roll);
+        let evict = self.evict(seen, turn);
         self.objects.evicting = evict.is_some();
         writes.extend(evict);
         let waiting_for = match self.view.claim {
@@ -208,7 +224,7 @@ impl Site<'_> {
 
     /// Has a pod leave that was made from another template, once it is its turn: one region after another, and only those
     /// at once that serve nothing anyway.
-    fn evict(&mut self, seen: &Observed, others_roll: bool) -> Option<Write> {
+    fn evict(&mut self, seen: &Observed, turn: Turn) -> Option<Write> {
         let set = self.view.stateful_set?;
         let made = self.wanted.stateful_set.stands && !set.pending && !self.set_is_leaving();
         let pod = self.view.pod.filter(|pod| made && !pod.meta.deleting)?;
@@ -218,8 +234,13 @@ impl Site<'_> {
         if self.pod_is_current() && renewed.is_none_or(|at| seen.now < at) {
             return None;
         }
+        let hold = turn.hold.filter(|_| self.is_of_before());
+        if let Some(words) = hold.filter(|_| self.view.ready()) {
+            self.objects.waiting_for = Some(words.to_owned());
+            return None;
+        }
         let full = seen.rollouts_elsewhere >= seen.settings.max_rollouts;
-        if self.view.ready() && (others_roll || full) {
+        if self.view.ready() && (turn.others_roll || full) {
             let words = "other regions are being restarted; this one follows";
             self.objects.waiting_for = Some(words.to_owned());
             return None;
@@ -241,9 +262,11 @@ impl Site<'_> {
         })
     }
 
-    /// Whether it does not serve what it has, because of us or not: no other region of its Mirror is to follow.
+    /// Whether it does not serve what it has, because of us or not: no other region of its Mirror is to follow, unless it
+    /// is left behind.
     fn is_rolling(&self) -> bool {
-        self.objects.evicting || self.has_snapshot() && !self.view.ready()
+        let serves = self.view.ready() || self.is_left_behind();
+        self.objects.evicting || self.has_snapshot() && !serves
     }
 
     /// Whether its pod is on its way out for another template.
@@ -263,7 +286,7 @@ impl Site<'_> {
         pod.meta.created_at
     }
 
-    fn pod_is_current(&self) -> bool {
+    pub fn pod_is_current(&self) -> bool {
         self.view.pod_is_current(self.wanted.template.as_deref())
     }
 }

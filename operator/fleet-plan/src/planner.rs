@@ -10,7 +10,9 @@ use crate::plan::{Plan, Write};
 use crate::site::Site;
 use crate::turn::Turn;
 use crate::verdict::{conditions, stands, state_of_stalled};
-use crate::{freshness, high_water, names, objects, orders, start, status, teardown, verdict};
+use crate::{
+    freshness, high_water, names, objects, orders, rollout, start, status, teardown, verdict,
+};
 
 /// Decides what to do about one Mirror. Every input has a plan; a wrong specification's is to touch nothing and say
 /// what to change.
@@ -48,6 +50,7 @@ fn carry_out(fleet: &Fleet, seen: &Observed) -> Plan {
             high_water::learn(&mut marks, report);
         }
     }
+    rollout::compare(fleet, &mut sites);
     let ordering = orders::decide(fleet, &mut sites, &before, seen);
     let told = start::Orders {
         marks: &marks,
@@ -64,6 +67,8 @@ fn carry_out(fleet: &Fleet, seen: &Observed) -> Plan {
     ];
     let wake = wake.into_iter();
     let wake = wake.chain(sites.iter().map(|site| site.runs.look_again));
+    let misfits = sites.iter().filter_map(|site| site.misfit.as_ref());
+    let wake = wake.chain(misfits.map(|misfit| misfit.until));
     let unheeded = sites.iter().filter_map(Site::unheeded);
     let wake = wake.chain(unheeded.map(|unheeded| unheeded.look_again(seen.now)));
     let mut plan = Plan {

@@ -8,6 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use crate::fleet::{Fleet, Place};
 use crate::freshness::{self, BehindUnit, Freshness};
 use crate::observed::{Observed, Settings};
+use crate::rollout::Misfit;
 use crate::runs::Runs;
 use crate::view::RegionView;
 use crate::wanted::{Standing, Wanted};
@@ -29,6 +30,8 @@ pub struct Site<'a> {
     pub waiting: Option<String>,
     /// For which other copies its next one waits, as the end of a sentence, while it could start but for that.
     pub queued: Option<String>,
+    /// Why no run of it begins, since indices are written that are not read everywhere.
+    pub misfit: Option<Misfit>,
     /// Since when the Mirror's Service leaves it out, as it is decided now; none while it does not, and where there is none.
     pub withdrawn_at: Option<Time>,
 }
@@ -49,6 +52,7 @@ impl<'a> Site<'a> {
             freshness: freshness::of_region(fleet, &view, behind, seen.now),
             waiting: None,
             queued: None,
+            misfit: None,
             withdrawn_at: None,
             settings: &seen.settings,
             now: seen.now,

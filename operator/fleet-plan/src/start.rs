@@ -13,6 +13,7 @@ use crate::due;
 use crate::fleet::{Fleet, Source};
 use crate::follow::{self, Next};
 use crate::high_water;
+use crate::news;
 use crate::observed::{Observed, SeenJob};
 use crate::orders::{Agreed, of_run};
 use crate::plan::Write;
@@ -66,7 +67,7 @@ pub fn choose(fleet: &Fleet, sites: &mut [Site], orders: Orders, seen: &Observed
     for (site, next) in sites.iter_mut().zip(nexts) {
         match site.view.place.source {
             Source::Upstream => {
-                let due = site.due();
+                let due = site.due(orders);
                 let at = due.as_ref().map(|due| due.at);
                 starting.next = starting.next.into_iter().chain(at).min();
                 starting.look_at(at, seen.now);
@@ -206,21 +207,22 @@ fn waits_for(fleet: &Fleet, seen: &Observed) -> String {
 
 impl Site<'_> {
     /// Its next run.
-    fn due(&self) -> Option<Due> {
+    fn due(&self, orders: Orders) -> Option<Due> {
         let claim = self.view.claim;
         let volume_since = claim.and_then(|claim| claim.meta.created_at);
-        due::next(self.fleet, &self.runs.status, volume_since)
+        let news_at = news::of_region(self.fleet, &self.view, orders.marks, orders.before);
+        due::next(self.fleet, &self.runs.status, volume_since, news_at)
     }
 
     fn is_running(&self) -> bool {
         self.runs.status.current_run.is_some()
     }
 
-    /// A Job is made only beside a serving pod that is bound and stays.
+    /// A Job is made only beside a serving pod that is bound and stays, and only where what it writes or copies can be read.
     fn is_able(&self) -> bool {
         let claim = self.view.claim.is_some_and(|claim| !claim.meta.deleting);
         let pod = self.view.pod.is_some_and(|pod| pod.holds_its_node());
-        claim && pod && !self.objects.evicting
+        claim && pod && !self.objects.evicting && self.misfit.is_none()
     }
 
     fn start(

@@ -18,6 +18,8 @@ pub struct Timing {
     pub retries: Retries,
     /// Least time between the starts of two rounds that nobody asked for.
     pub min_interval: SignedDuration,
+    /// Whether a new state of the authority makes a run due.
+    pub on_upstream_change: bool,
 }
 
 impl Timing {
@@ -29,6 +31,7 @@ impl Timing {
             schedule: Schedule::new(sync, seed)?,
             retries: sync.retries.clone(),
             min_interval: interval.map_or(SignedDuration::ZERO, |least| seconds(least.as_secs())),
+            on_upstream_change: sync.on_upstream_change,
         })
     }
 }
@@ -46,6 +49,8 @@ pub struct History {
     pub request: Option<String>,
     /// The declaration, where it is not what the last run carried out.
     pub edited: Option<String>,
+    /// When the authority was first seen to have what no run here has taken.
+    pub news_at: Option<Timestamp>,
     /// Since when its volume exists; one that is newer than the last run is empty.
     pub volume_since: Option<Timestamp>,
     /// Since when a process runs that syncs when it starts. That nobody asked for either; it takes the slot's place.
@@ -88,7 +93,7 @@ impl Due {
 /// Whether a run begins a round that nobody asked for.
 pub fn begins_round(trigger: Trigger) -> bool {
     match trigger {
-        Trigger::First | Trigger::Schedule => true,
+        Trigger::First | Trigger::Schedule | Trigger::UpstreamChange => true,
         Trigger::Request | Trigger::SpecChange | Trigger::Retry | Trigger::Follow => false,
     }
 }
@@ -110,6 +115,10 @@ pub fn next(timing: &Timing, history: &History) -> Option<Due> {
         (history.edited.as_ref())
             .map(|edited| Due::new(Trigger::SpecChange, polite(last.finished_at), edited)),
         retry(timing, last).map(|due| Due {
+            at: polite(due.at),
+            ..due
+        }),
+        changed(timing, history, last).map(|due| Due {
             at: polite(due.at),
             ..due
         }),
@@ -152,9 +161,22 @@ fn scheduled(timing: &Timing, history: &History, last: &Ended) -> Option<Due> {
             (slot.at, slot.due)
         }
     };
-    let earliest = (history.round_started_at).map(|round| later(round, timing.min_interval));
-    let at = earliest.map_or(due, |earliest| due.max(earliest));
+    let at = after_least_interval(timing, history, due);
     Some(Due::new(Trigger::Schedule, at, slot))
+}
+
+/// Once for each state: a run that began after it was seen has met it, whatever came of that.
+fn changed(timing: &Timing, history: &History, last: &Ended) -> Option<Due> {
+    let news_at = (history.news_at)
+        .filter(|seen_at| timing.on_upstream_change && *seen_at > last.started_at)?;
+    let at = after_least_interval(timing, history, news_at.max(last.finished_at));
+    Some(Due::new(Trigger::UpstreamChange, at, news_at))
+}
+
+/// The earliest instant from `at` on at which a round may begin that nobody asked for.
+fn after_least_interval(timing: &Timing, history: &History, at: Timestamp) -> Timestamp {
+    let earliest = (history.round_started_at).map(|round| later(round, timing.min_interval));
+    earliest.map_or(at, |earliest| at.max(earliest))
 }
 
 #[cfg(test)]

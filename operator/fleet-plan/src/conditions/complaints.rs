@@ -206,6 +206,19 @@ pub(super) fn objects_pending(site: &Site) -> Option<Problem> {
     ))
 }
 
+/// The others are restarted without it.
+pub(super) fn left_behind(site: &Site) -> Option<Problem> {
+    let words = site.left_behind()?;
+    Some(Problem::new(Reason::Progressing, words))
+}
+
+/// What a region would write or copy cannot be read everywhere.
+pub(super) fn indices_do_not_fit(site: &Site) -> Option<Problem> {
+    let misfit = site.misfit.as_ref()?;
+    let reason = Reason::IndexVersionTooNew;
+    Some(Problem::new(reason, misfit.message.clone()))
+}
+
 /// A region that lacks what the others serve, and how it comes to it.
 pub(super) fn joining(site: &Site) -> Option<Problem> {
     let since = &site

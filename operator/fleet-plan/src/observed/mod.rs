@@ -109,6 +109,8 @@ impl SeenObjects {
 pub struct Settings {
     /// The image that serving pods run; a Job runs the image of its serving pod.
     pub image: String,
+    /// The version of indices that the image reads and writes; 0 where that is not known.
+    pub index_version: u32,
     /// What holds for pods where their Mirror says nothing.
     pub pods: PodSettings,
     /// What Mirrors may ask for their pods.
@@ -125,6 +127,7 @@ impl Default for Settings {
     fn default() -> Self {
         Settings {
             image: String::new(),
+            index_version: 0,
             pods: PodSettings::default(),
             pods_allowed: PodsAllowed::default(),
             max_rollouts: 4,

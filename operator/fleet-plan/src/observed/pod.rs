@@ -45,6 +45,8 @@ pub struct SeenPod {
     pub node: Option<String>,
     pub ip: Option<String>,
     pub ready: bool,
+    /// Since when it is ready, or is not.
+    pub ready_changed_at: Option<Timestamp>,
     /// Whether its container runs now.
     pub running: bool,
     /// The image of its container, as declared.
@@ -98,6 +100,9 @@ impl From<&Pod> for SeenPod {
             ip: status.and_then(|status| status.pod_ip.clone()),
             ready: condition("Ready")
                 .is_some_and(|condition| ConditionStatus::True.is(&condition.status)),
+            ready_changed_at: condition("Ready")
+                .and_then(|condition| condition.last_transition_time.as_ref())
+                .map(|time| time.0),
             running: container
                 .and_then(|c| c.state.as_ref())
                 .is_some_and(|state| state.running.is_some()),

@@ -97,10 +97,11 @@ fn member(site: &Site, target: Option<Sha256>, known: &[SnapshotStatus]) -> Memb
     let copy = told(site, known);
     let view = &site.view;
     let withdrawn = view.withdrawn_before.as_ref().map(|at| at.0.as_second());
+    let reads_less = site.misfit.is_some() && view.place.source != Source::Upstream;
     Member {
         is_hub: view.place.source == Source::Upstream,
         is_away: copy.told.is_none() && !view.not_asked(),
-        fails: target.is_some_and(|target| fails(site, &target)),
+        fails: target.is_some_and(|target| fails(site, &target)) || reads_less,
         is_deaf: (site.unheeded()).is_some_and(|unheeded| site.now >= unheeded.is_told_at()),
         withdrawn: match view.was_offered {
             true => None,

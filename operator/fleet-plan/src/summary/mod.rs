@@ -20,6 +20,7 @@ pub use self::words::{Program, capital, enumeration, span};
 
 use crate::due;
 use crate::freshness;
+use crate::news;
 use crate::schedule::{later, seconds};
 use crate::timing::{self, Due, Timing};
 use crate::verdict::{Verdict, said};
@@ -297,8 +298,11 @@ impl Known<'_> {
         let status = self.status();
         let fetch = |region: &RegionStatus| region.role != Some(RegionRole::Edge);
         let fetching = status.replicas().filter(|(region, _)| fetch(region));
+        let upstream = self.upstream.and_then(|upstream| upstream.status.as_ref());
+        let authority = upstream.map_or(&[][..], |upstream| &upstream.revision);
         let dues = fetching.filter_map(|(_, replica)| {
-            timing::next(&timing, &due::history(self.mirror, replica, None))
+            let news_at = news::of_status(self.mirror, &status, replica, authority);
+            timing::next(&timing, &due::history(self.mirror, replica, news_at))
         });
         dues.min_by_key(|due| due.at)
     }
@@ -307,7 +311,17 @@ impl Known<'_> {
     pub(crate) fn overdue(&self) -> Option<Timestamp> {
         let (at, _) = self.next()?;
         let held = self.mirror.spec.suspend || !self.runs().is_empty() || self.is_waiting();
+        let held = held || self.misfit().is_some();
         (!held && self.now > later(at, OVERDUE)).then_some(at)
+    }
+
+    /// That runs wait since regions do not read what the hub writes, and since when.
+    pub(crate) fn misfit(&self) -> Option<(Verdict, Timestamp)> {
+        let found = ConditionType::Reconciling.find(self.conditions())?;
+        let verdict = Verdict::of(found);
+        let holds =
+            verdict.is(ConditionStatus::True) && verdict.reason == Reason::IndexVersionTooNew;
+        holds.then_some((verdict, found.last_transition_time.0))
     }
 
     /// Whether a run waits for those of other Mirrors at the Upstream.

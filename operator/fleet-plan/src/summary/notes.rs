@@ -52,6 +52,10 @@ pub fn problems(known: &Known) -> Vec<Note> {
         let found = known.complaint(kind);
         all.extend(found.map(|(verdict, since)| complaint(known, kind, verdict, since)));
     }
+    let misfit = known.misfit().into_iter();
+    all.extend(
+        misfit.map(|(verdict, since)| Note::new(verdict.reason, Some(since), verdict.message)),
+    );
     all.extend(stale_by_now(known));
     all.extend(untold(known));
     all.extend(authority(known));

@@ -159,3 +159,52 @@ fn a_volume_that_is_newer_than_the_last_run_is_filled_at_once() {
         (Trigger::First, at("10:30:00"), 0)
     );
 }
+
+/// The authority was seen to have something else at twenty past ten.
+fn with_news() -> History {
+    History {
+        news_at: Some(at("10:20:00")),
+        ..good()
+    }
+}
+
+fn following_change(min_interval: i64) -> Timing {
+    Timing {
+        on_upstream_change: true,
+        ..timing(min_interval)
+    }
+}
+
+#[test]
+fn a_change_of_the_upstream_makes_a_run_due_only_where_that_is_declared() {
+    let scheduled = (Trigger::Schedule, at("11:00:00"), 0);
+    assert_eq!(due(&timing(0), &with_news()), scheduled);
+    let changed = (Trigger::UpstreamChange, at("10:20:00"), 0);
+    assert_eq!(due(&following_change(0), &with_news()), changed);
+    assert_eq!(due(&following_change(0), &good()), scheduled);
+}
+
+#[test]
+fn such_a_run_keeps_the_least_interval_and_what_the_upstream_asked_for() {
+    let mut history = with_news();
+    let held_back = (Trigger::UpstreamChange, at("10:40:00"), 0);
+    assert_eq!(due(&following_change(1800), &history), held_back);
+    history.last.as_mut().unwrap().not_before = Some(at("10:50:00"));
+    let rests = (Trigger::UpstreamChange, at("10:50:00"), 0);
+    assert_eq!(due(&following_change(1800), &history), rests);
+    assert!(begins_round(Trigger::UpstreamChange));
+}
+
+#[test]
+fn a_state_makes_one_run_due_and_one_that_was_seen_during_a_run_another() {
+    let seen = |time: &str| History {
+        news_at: Some(at(time)),
+        ..good()
+    };
+    let scheduled = (Trigger::Schedule, at("11:00:00"), 0);
+    for before in ["10:09:59", "10:10:00"] {
+        assert_eq!(due(&following_change(0), &seen(before)), scheduled);
+    }
+    let meanwhile = (Trigger::UpstreamChange, at("10:11:00"), 0);
+    assert_eq!(due(&following_change(0), &seen("10:10:01")), meanwhile);
+}

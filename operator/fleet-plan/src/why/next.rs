@@ -52,6 +52,9 @@ fn coming(known: &Known) -> String {
     if known.is_waiting() {
         return "its next sync begins when it is its turn at the Upstream".to_owned();
     }
+    if known.misfit().is_some() {
+        return "its next sync begins once the regions read what it would write".to_owned();
+    }
     if let Some(since) = known.overdue() {
         return format!(
             "its next sync has been due since {since}, and begins once a controller runs"
@@ -84,6 +87,7 @@ pub fn words(known: &Known, due: Option<&Due>) -> String {
             Trigger::Schedule => "the next scheduled sync".to_owned(),
             Trigger::Request => "the sync that was asked for".to_owned(),
             Trigger::SpecChange => "a sync of what was edited".to_owned(),
+            Trigger::UpstreamChange => "a sync of what is new at the authority".to_owned(),
             Trigger::Follow => "a copy from another region".to_owned(),
             Trigger::Retry => format!("retry {} of {limit}", due.retry),
         },

@@ -1,11 +1,13 @@
 //! The planner's behaviour as stories: a few verbs build a world, and the plan is compared as text.
 
 mod allowed;
+mod change;
 mod gauges;
 mod objects;
 mod orders;
 mod pods;
 mod rollout;
+mod rollout_of_regions;
 mod runs;
 mod status;
 mod together;

@@ -156,6 +156,8 @@ pub fn run(arguments: Arguments, log: &LogArguments) -> Result<(), Failure> {
         status_page,
         settings: Settings {
             image: arguments.image,
+            // What `--image` names is this program's own.
+            index_version: fleet_store::INDEX_VERSION,
             pods: arguments.pods.unwrap_or_default().over(&image),
             pods_allowed: arguments.pods_allowed.unwrap_or_default(),
             max_rollouts: arguments.max_rollouts,

@@ -42,6 +42,8 @@ pub struct World {
     pub line: fleet_plan::Line,
     pub copies_elsewhere: u32,
     pub image: String,
+    /// What the image reads and writes.
+    pub index_version: u32,
     pub pods: fleet_api::mirror::PodSettings,
     pub pods_allowed: fleet_plan::PodsAllowed,
     uids: u32,
@@ -102,6 +104,7 @@ impl World {
             copies_elsewhere: 0,
             away: Vec::new(),
             image: "mirrorfleet:1".to_owned(),
+            index_version: 0,
             pods: Default::default(),
             pods_allowed: Default::default(),
             uids: 0,
@@ -170,6 +173,7 @@ impl World {
             copies_elsewhere: self.copies_elsewhere,
             settings: Settings {
                 image: self.image.clone(),
+                index_version: self.index_version,
                 pods: self.pods.clone(),
                 pods_allowed: self.pods_allowed.clone(),
                 ..Settings::default()

@@ -458,7 +458,11 @@ fn a_region_may_have_a_volume_of_its_own_size_and_class() {
         })
         .map(|claim| claim.storage_class_name)
         .collect();
-    assert_eq!(classes, [None, Some("fast".to_owned())]);
+    assert_eq!(
+        classes,
+        [Some("fast".to_owned()), None],
+        "the furthest from the hub goes first"
+    );
     world.settle();
     let claim = |region: &str| {
         let mut claims = world.objects.claims.iter();

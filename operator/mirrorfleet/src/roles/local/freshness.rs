@@ -92,6 +92,11 @@ impl Freshness {
         known.is_some_and(|known| !known.copy.behind().is_empty())
     }
 
+    /// When the authority was first seen to have a state that no run here has taken.
+    pub fn news_at(&self, task: &Task) -> Option<Timestamp> {
+        self.known().mirrors.get(&key(task))?.copy.news_at()
+    }
+
     pub fn scheduled(&self, task: &Task, next_run: Option<i64>) {
         self.change(task, |known| known.next_run = next_run);
     }

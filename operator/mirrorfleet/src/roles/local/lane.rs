@@ -124,7 +124,8 @@ fn soonest(tasks: &[Task], shared: &Shared) -> Option<(Timestamp, Next)> {
     for (index, task) in tasks.iter().enumerate() {
         let Ok(ready) = &task.ready else { continue };
         let memory = shared.remember(&task.mirror, |memory| memory.clone());
-        let due = memory.next(&ready.timing);
+        let news_at = shared.freshness.news_at(task);
+        let due = memory.next(&ready.timing, news_at);
         let start = due.as_ref().map(|due| due.at.as_second());
         shared.freshness.scheduled(task, start);
         let sync = due.map(|due| (due.at, Next::Sync(index, due)));

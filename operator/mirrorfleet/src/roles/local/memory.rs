@@ -54,8 +54,13 @@ impl Memory {
         self.history.edited = edited.then(|| self.declared.clone());
     }
 
-    pub fn next(&self, timing: &Timing) -> Option<Due> {
-        next(timing, &self.history)
+    /// `news_at` is when the authority was first seen to have what no run here has taken.
+    pub fn next(&self, timing: &Timing, news_at: Option<Timestamp>) -> Option<Due> {
+        let history = History {
+            news_at,
+            ..self.history.clone()
+        };
+        next(timing, &history)
     }
 
     pub fn begin(&mut self, due: &Due, now: Timestamp) -> Begun {

@@ -8,6 +8,7 @@ use fleet_api::{Attempt, Mirror, RegionStatus, ReplicaStatus, Upstream};
 use fleet_plan::alone::{Alone, judge_upstream};
 use fleet_plan::fleet::Fleet;
 use fleet_plan::freshness::remembered;
+use fleet_plan::high_water;
 use fleet_plan::inputs::Inputs;
 use fleet_plan::observed::PodRole;
 use fleet_plan::schedule::{later, seconds};
@@ -63,12 +64,16 @@ struct World {
 }
 
 fn world(min_interval: Option<&str>, retries: u32) -> World {
+    world_that(min_interval, retries, false)
+}
+
+fn world_that(min_interval: Option<&str>, retries: u32, on_upstream_change: bool) -> World {
     let now = Timestamp::from_second(START).unwrap();
     let mirror: Mirror = serde_json::from_value(json!({
         "apiVersion": "mirrorfleet.dev/v1alpha1", "kind": "Mirror",
         "metadata": {"name": NAME, "namespace": "ns", "uid": NAME, "generation": 1, "creationTimestamp": now.to_string()},
         "spec": {"upstreamRef": {"name": NAME}, "freshness": {"objective": "3h"},
-            "sync": {"schedule": "17 */2 * * *", "jitter": "20m", "retries": {"limit": retries, "backoff": "2m"}},
+            "sync": {"schedule": "17 */2 * * *", "jitter": "20m", "onUpstreamChange": on_upstream_change, "retries": {"limit": retries, "backoff": "2m"}},
             "content": {"debian": {"suites": [UNIT], "components": ["main"], "architectures": ["amd64"]}},
             "regions": [{"name": "main"}]},
     }))
@@ -160,7 +165,10 @@ impl World {
     }
 
     fn run(&mut self, seconds_: u16, reason: Reason, retry_after: Option<u64>) {
-        let due = self.memory.next(&self.timing()).unwrap();
+        let due = self
+            .memory
+            .next(&self.timing(), self.copy.news_at())
+            .unwrap();
         self.now = self
             .now
             .max(Timestamp::from_second(due.at.as_second()).unwrap());
@@ -178,6 +186,8 @@ impl World {
         let report = self.report(started_at, reason, retry_after);
         self.memory.end(&begun, &report, self.now);
         self.copy.ran(&report);
+        let status = self.mirror.status.get_or_insert_default();
+        high_water::learn(&mut status.high_water, &report);
         let finished_at = self.now;
         let not_before = retry_after.map(|wait| Time(later(finished_at, seconds(wait))));
         let replica = self.replica();
@@ -279,7 +289,7 @@ impl World {
         let there = planned.gauges(&self.mirror, &observed);
         let status = planned.status;
         let next = status.next_sync_time.as_ref().map(|at| at.0.as_second());
-        let due = self.memory.next(&self.timing());
+        let due = self.memory.next(&self.timing(), self.copy.news_at());
         assert_eq!(next, due.map(|due| due.at.as_second()), "when");
         let here = self.told();
         if self.is_told {
@@ -330,8 +340,9 @@ proptest! {
         events in events(),
         min_interval in proptest::option::of(prop_oneof![Just("30m"), Just("9h")]),
         retries in 0u32..4,
+        on_upstream_change in any::<bool>(),
     ) {
-        let mut world = world(min_interval, retries);
+        let mut world = world_that(min_interval, retries, on_upstream_change);
         world.judged_alike();
         for event in events {
             world.happens(&event);
@@ -386,14 +397,14 @@ fn after_a_restart_the_store_knows_whom_to_leave_alone() {
     world.pass(60);
     let report = world.report(started_at, Reason::UpstreamBusy, Some(1800));
     let memory = Memory::new("declared", Some(&report), later(world.now, seconds(300)));
-    let due = memory.next(&world.timing()).unwrap();
+    let due = memory.next(&world.timing(), None).unwrap();
     assert_eq!(
         (due.trigger, due.at),
         (fleet_api::Trigger::Retry, later(world.now, seconds(1800)))
     );
     let report = world.report(started_at, Reason::Unchanged, None);
     let memory = Memory::new("declared", Some(&report), later(world.now, seconds(300)));
-    let due = memory.next(&world.timing()).unwrap();
+    let due = memory.next(&world.timing(), None).unwrap();
     assert_eq!(
         (due.trigger, due.at),
         (

@@ -21,6 +21,8 @@ enum Event {
     Route(usize),
     /// The kubelet brings the annotation, and the server looks.
     Look(usize),
+    /// All three at once, as they come as a rule.
+    Tell(usize),
     /// The pod is made anew.
     Restart(usize),
     Reachable(usize, bool),
@@ -44,6 +46,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
         8 => site.clone().prop_map(Event::Label),
         8 => site.clone().prop_map(Event::Route),
         8 => site.clone().prop_map(Event::Look),
+        12 => site.clone().prop_map(Event::Tell),
         4 => site.clone().prop_map(Event::Restart),
         4 => (site.clone(), any::<bool>()).prop_map(|(site, is)| Event::Reachable(site, is)),
         12 => site.clone().prop_map(Event::Begin),
@@ -284,6 +287,11 @@ impl World {
             Event::Annotate(_) | Event::Label(_) => {}
             Event::Route(at) => self.sites[at].routed = self.sites[at].label,
             Event::Look(at) => self.sites[at].look(),
+            Event::Tell(at) => {
+                for event in [Event::Template(at), Event::Annotate(at), Event::Look(at)] {
+                    self.happens(event);
+                }
+            }
             Event::Restart(at) => self.sites[at].restart(),
             Event::Reachable(at, is) => self.sites[at].unreachable = !is,
             Event::Begin(at) => self.begin(at),
@@ -382,8 +390,14 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 3000, max_shrink_iters: 20_000, ..ProptestConfig::default() })]
 
     #[test]
-    fn nobody_is_taken_back_nobody_routed_lacks_anything_and_all_ends_well(events in events()) {
+    fn nobody_is_taken_back_nobody_routed_lacks_anything_and_all_ends_well(events in events(), is_new: bool) {
         let mut world = World::new();
+        if !is_new {
+            // A fleet that serves, and of which all regions are offered.
+            world.begin(0);
+            world.settle();
+            world.is_well();
+        }
         for event in events {
             world.happens(event);
         }
