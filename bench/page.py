@@ -9,7 +9,7 @@ from works import ALL, ARCH, CHECKS, FOLLOW, MEMORY, OURS, SERVE, SWITCH, SYNC, 
 
 HEAD = """# Benchmarks
 
-`make bench` writes this page: it builds the archives, installs the other tools, measures, and needs about 25 minutes.
+`make bench` writes this page: it builds the archives, installs the other tools, measures, and needs about an hour and a quarter.
 `make bench ONLY=changed-20000` measures one row anew, `make bench QUICK=1` takes a first look in three minutes and
 leaves this page alone. Figures from a machine that others use at the same time are worth little.
 

@@ -8,7 +8,8 @@ from pathlib import Path
 BENCH = Path(__file__).resolve().parent
 ROOT = BENCH.parent
 WORK = BENCH / ".work"
-RESULTS = WORK / "results.json"
+#: Beside the programs, so that it is committed with the page: a row that is measured anew leaves the others as they were.
+RESULTS = BENCH / "results.json"
 PAGE = ROOT / "docs" / "benchmarks.md"
 NATIVE = BENCH / "native"
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures mirrorfleet beside the tools that do the same work, prints a table, and writes docs/benchmarks.md.
 
-    run.py                    everything, in at most 25 minutes on an idle machine with two cores
+    run.py                    everything, in about an hour and a quarter on an idle machine with two cores; each figure is kept as it is there
     run.py NAME...            only these rows (`run.py --list` names them); the page keeps the others
     run.py --quick            a tenth of the packages, one run each, in three minutes; the page stays as it is
     run.py --packages N       another number than 20,000; the page stays as it is
@@ -17,6 +17,7 @@ import shutil
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -41,26 +42,23 @@ EMPTIED = places.CACHE / "emptied"
 REST_SECONDS = 360
 
 
-def measure(bench: Bench, wanted: set[str]) -> dict[str, list[Figure]]:
-    """The figures of each work, in an order that lets works share what was prepared."""
-    figures: dict[str, list[Figure]] = {}
+def measure(bench: Bench, wanted: set[str]) -> Iterator[dict[str, list[Figure]]]:
+    """The figures of each work, as they are there, in an order that lets works share what was prepared."""
     count = bench.scale.packages
     for name, size, delay_ms in (("cold-2000-50ms", count // 10, 50), ("cold-20000-50ms", count, 50), ("cold-20000", count, 0)):
         if name in wanted or (name == "cold-20000" and "memory-20000" in wanted):
             print(name, flush=True)
-            figures[name] = cold(bench, size, delay_ms)
-    if "memory-20000" in wanted:
-        figures["memory-20000"] = peak(figures["cold-20000"])
-    figures |= again(bench, wanted)
-    figures |= of_arch(bench, wanted)
-    figures |= following(bench, wanted)
+            figures = cold(bench, size, delay_ms)
+            yield {name: figures}
+            if name == "cold-20000":
+                yield {"memory-20000": peak(figures)}
+    for works_of in (again, of_arch, following):
+        yield works_of(bench, wanted)
     if "relay" in wanted:
         print("relay", flush=True)
-        figures["relay"] = relay_cost(bench)
-    figures |= memory_works(bench, wanted)
-    figures |= switch_works(bench, wanted)
-    figures |= serve_works(bench, wanted)
-    return {name: found for name, found in figures.items() if name in wanted}
+        yield {"relay": relay_cost(bench)}
+    for works_of in (memory_works, switch_works, serve_works):
+        yield works_of(bench, wanted)
 
 
 def arguments() -> argparse.Namespace:
@@ -102,9 +100,16 @@ def run(given: argparse.Namespace) -> int:
     shutil.rmtree(places.WORK / "run", ignore_errors=True)
     rest()
     bench = Bench(Path(given.program).resolve(), places.WORK / "run", scale(given))
+    wanted, whole = chosen(given), not given.quick and given.packages == 20_000 and not given.contender
+    today, revision = datetime.now(UTC).strftime("%Y-%m-%d"), machine.said(["git", "-C", str(places.ROOT), "rev-parse", "--short", "HEAD"])
     try:
-        figures = measure(bench, chosen(given))
-        return report(given, figures)
+        measured: dict[str, Result] = {}
+        for figures in measure(bench, wanted):
+            fresh = {name: Result(name, today, revision, found) for name, found in figures.items() if name in wanted}
+            measured |= fresh
+            if whole:
+                results.save(results.load() | fresh)
+        return report(measured, whole)
     except Failed as failure:
         print(f"stopped: {failure}", file=sys.stderr)
         return 1
@@ -127,15 +132,11 @@ def chosen(given: argparse.Namespace) -> set[str]:
     return set(given.names) or set(works.ALL) - (slow if given.quick else set())
 
 
-def report(given: argparse.Namespace, figures: dict[str, list[Figure]]) -> int:
-    """Prints the table, and keeps and publishes what was measured in full."""
-    today, revision = datetime.now(UTC).strftime("%Y-%m-%d"), machine.said(["git", "-C", str(places.ROOT), "rev-parse", "--short", "HEAD"])
-    measured = {name: Result(name, today, revision, found) for name, found in figures.items()}
+def report(measured: dict[str, Result], whole: bool) -> int:
+    """Prints the table, and publishes what was measured in full."""
     print("\n" + tables(measured))
-    if not given.quick and given.packages == 20_000 and not given.contender:
-        kept = results.load() | measured
-        results.save(kept)
-        write_page(kept)
+    if whole:
+        write_page(results.load())
         print(f"written to {places.PAGE.relative_to(places.ROOT)}")
     ours = [result.of(works.OURS) for result in measured.values()]
     return 0 if all(figure.samples for figure in ours if figure) else 1

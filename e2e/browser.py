@@ -18,6 +18,10 @@ PROGRAM = "chromium-headless-shell"
 PATIENCE_SECONDS = 60
 
 
+class PageLeft(AssertionError):
+    """The page went away while something was asked of it."""
+
+
 class Browser:
     """One tab. What it complains about and what it asks for are kept."""
 
@@ -69,6 +73,8 @@ class Browser:
         while True:
             heard = self._hear(deadline, method)
             if heard.get("id") == self._number:
+                if "navigated or closed" in heard.get("error", {}).get("message", ""):
+                    raise PageLeft(f"{method}: {heard['error']}")
                 assert "error" not in heard, f"{method}: {heard['error']}"
                 return heard["result"]
 
@@ -99,13 +105,29 @@ class Browser:
 
     def open(self, url: str) -> None:
         self.call("Page.navigate", url=url)
-        wait_until(lambda: self.value("document.readyState === 'complete' && location.href") == url, PATIENCE_SECONDS, f"{url} to be shown", interval=0.05)
+        self.wait_for("document.readyState === 'complete' && location.href", url, PATIENCE_SECONDS, f"{url} to be shown")
 
     def value(self, expression: str) -> Any:
         """What an expression is on the page; it runs whether the page may have scripts or not."""
         told = self.call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
         assert "exceptionDetails" not in told, f"{expression[:200]}: {told['exceptionDetails']}"
         return told["result"].get("value")
+
+    def wait_for(self, expression: str, wanted: Any, seconds: float, what: str) -> None:
+        """Until an expression is what is wanted, on whichever page is shown by then: one that is left meanwhile has no say."""
+
+        def is_wanted() -> bool:
+            try:
+                return self.value(expression) == wanted
+            except PageLeft:
+                return False
+
+        wait_until(is_wanted, seconds, what, interval=0.05)
+
+    def leave_by(self, expression: str) -> None:
+        """Does what leads to another page; the answer may go down with this one."""
+        with contextlib.suppress(PageLeft):
+            self.value(f"{expression}; undefined")
 
     def press(self, key: str, code: int) -> None:
         for kind in ("keyDown", "keyUp"):

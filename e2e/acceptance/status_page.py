@@ -260,7 +260,7 @@ def renews_itself(browser: Browser, page: Page) -> None:
     browser.open(page.url("mirrors/-/debian"))
     assert browser.value("document.querySelectorAll('button.copy').length") >= 1
     browser.value("document.querySelector('h1').textContent = 'before'; document.querySelector('.clients details').open = false; undefined")
-    wait_until(lambda: browser.value("document.querySelector('h1').textContent") == "debian", 40, "the page to renew itself")
+    browser.wait_for("document.querySelector('h1').textContent", "debian", 40, "the page to renew itself")
     assert browser.value("document.querySelector('.clients details').open") is False
 
 
@@ -269,8 +269,8 @@ def works_without_scripts(browser: Browser, page: Page) -> None:
     browser.open(page.url())
     assert browser.value("document.querySelectorAll('li.row').length") == 3
     browser.value("document.querySelector('#q').value = 'asleep'; undefined")
-    browser.value("document.querySelector('form button').click(); undefined")
-    wait_until(lambda: browser.value("document.querySelectorAll('li.row').length") == 1, 20, "the form to find one")
+    browser.leave_by("document.querySelector('form button').click()")
+    browser.wait_for("document.querySelectorAll('li.row').length", 1, 20, "the form to find one")
     browser.open(page.url("mirrors/-/debian"))
     assert browser.value("document.querySelectorAll('button.copy').length") == 0
     assert "Types: deb" in browser.value("document.querySelector('.clients pre').textContent")
