@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use fleet_fetch::Meter;
 use fleet_store::Writer;
 use fleet_types::documents::{Success, UnixSeconds, cut};
 use fleet_types::{Outcome, Reason, UnitRevision, counted};
@@ -14,7 +15,6 @@ use super::plan::{Foreseen, Plan, Refusals};
 use super::publish::Served;
 use super::shelves::Shelves;
 use super::watch::Notes;
-use crate::fetch::Meter;
 use crate::{LeftOut, PlanReport, Problem, Report, RunResult, SyncOptions, UnitReport};
 
 const MESSAGE_BYTES: usize = 2000;

@@ -1,0 +1,1 @@
+//! Fills a store on demand.
