@@ -15,6 +15,7 @@ pub use crate::mirror_status::MirrorStatus;
 pub use crate::pods::{
     Identity, PodSecurity, PodSettings, PullPolicy, PullSecret, Resources, SeLinux,
 };
+pub use crate::pull_through::{Cache, PullThrough};
 pub use crate::regions::{Region, RegionStorage, Rollout};
 pub use crate::serving::{Serving, Tls, Transactions};
 pub use crate::sync::{Retries, SyncSpec};
@@ -120,14 +121,24 @@ use crate::{ByteQuantity, GoDuration};
     validation = Rule::new(crate::rules::FOLLOWS_ANOTHER).message(crate::rules::FOLLOWS_ANOTHER_MESSAGE).field_path(".regions"),
     validation = Rule::new(crate::rules::FOLLOWS_THE_HUB).message(crate::rules::FOLLOWS_THE_HUB_MESSAGE).field_path(".regions"),
     validation = Rule::new(crate::rules::ONE_HUB).message(crate::rules::ONE_HUB_MESSAGE).field_path(".regions"),
+    validation = Rule::new("!has(self.pullThrough) || self.mode == 'PullThrough'")
+        .message("pullThrough is of no use with mode Full: write mode: PullThrough, or take it out").field_path(".pullThrough"),
+    validation = Rule::new("!has(self.storage.cache) || self.mode == 'PullThrough'")
+        .message("storage.cache is of no use with mode Full, which stores everything: write mode: PullThrough, or take it out").field_path(".storage"),
+    validation = Rule::new("self.mode != 'PullThrough' || !has(self.regions) || self.regions.all(r, !has(r.follows))")
+        .message("a region of a Mirror of mode PullThrough fetches from the Upstream itself: take out follows, or write mode: Full").field_path(".regions"),
 )]
 #[serde(rename_all = "camelCase")]
 pub struct MirrorSpec {
     /// The Upstream to copy, in the same namespace.
     pub upstream_ref: UpstreamRef,
-    /// Full: every file of the declared slice is stored before a snapshot is published.
+    /// Full: every file of the declared slice is stored before a snapshot is published. PullThrough: packages are fetched
+    /// when a client asks for them.
     #[serde(default)]
     pub mode: Mode,
+    /// How that is done; only with mode PullThrough.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pull_through: Option<PullThrough>,
     /// Stops new syncs and nothing else. Regions that follow another go on to copy what it has fetched.
     #[serde(default)]
     pub suspend: bool,
@@ -179,6 +190,9 @@ pub enum Mode {
     /// Every file of the slice is stored before a snapshot is published.
     #[default]
     Full,
+    /// Snapshots hold what upstreams sign and list; a package is fetched when a client asks for it, checked by what is
+    /// listed, and kept until room is needed.
+    PullThrough,
 }
 
 /// Which snapshots are kept and which one is served.
@@ -243,6 +257,10 @@ pub struct Storage {
     /// Whether deleting the Mirror deletes its volumes.
     #[serde(default)]
     pub reclaim_policy: ReclaimPolicy,
+    /// How much is kept of what was fetched on demand; only with mode PullThrough. Without it: all but a tenth of the
+    /// volume.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<Cache>,
 }
 
 impl Storage {
@@ -258,6 +276,7 @@ impl Default for Storage {
             storage_class_name: None,
             access_mode: AccessMode::default(),
             reclaim_policy: ReclaimPolicy::default(),
+            cache: None,
         }
     }
 }

@@ -7,7 +7,7 @@
 //! is. One that nobody asks for is closed after [`OPEN_FOR`], and all are with the snapshots that were kept with them, since
 //! an open file keeps the bytes of a collected blob on the disk.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
-use fleet_store::{Entry, SnapshotId, Store};
+use fleet_store::{Entry, EntryState, SnapshotId, Store};
 use fleet_types::{Sha256, lock};
 use http::HeaderValue;
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, openat2};
@@ -24,6 +24,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::conditional::{Validators, http_date};
 use crate::folders::{Folders, Version};
+use crate::seen::Seen;
 
 /// How long a blob that nobody asks for is kept open.
 const OPEN_FOR: Duration = Duration::from_secs(10);
@@ -119,6 +120,10 @@ pub struct OpenBlobs {
     shards: [Mutex<HashMap<Box<str>, Kept>>; SHARDS],
     /// Files that all mirrors together may keep open.
     free: Arc<Semaphore>,
+    /// What was found right of what is fetched on demand.
+    seen: Seen,
+    /// What clients were given of it.
+    used: Mutex<HashSet<Sha256>>,
 }
 
 struct Kept {
@@ -140,6 +145,8 @@ impl OpenBlobs {
             folders: Folders::default(),
             shards: std::array::from_fn(|_| Mutex::default()),
             free,
+            seen: Seen::default(),
+            used: Mutex::default(),
         }
     }
 
@@ -162,6 +169,10 @@ impl OpenBlobs {
         if let Some((_, blob)) = self.asked(path, now, is_same) {
             return Some(blob);
         }
+        if entry.state == EntryState::NotYetFetched {
+            // It is looked at before it is served: see [`OpenBlobs::open_fetched`].
+            return None;
+        }
         let version = self.version(&entry.digest, now);
         let opened = Blob::open_at_hand(&entry.digest, &self.store.blob_path(&entry.digest))?;
         let blob = self.keep(path, entry, of, opened, version);
@@ -182,6 +193,33 @@ impl OpenBlobs {
         };
         let blob = Blob::new(&entry.digest, file).map_err(|error| error.to_string())?;
         Ok(Some(self.keep(path, entry, of, blob, version)))
+    }
+
+    /// Opens the blob of an entry that is fetched on demand; none where it is not there, or not what its name says. Nothing
+    /// made it durable, and no run looks after it, so it is read once before it is served, unless `is_sure`. Blocks on
+    /// the disk.
+    pub fn open_fetched(
+        &self,
+        path: &str,
+        entry: &Entry,
+        of: Option<SnapshotId>,
+        is_sure: bool,
+    ) -> Option<Arc<Blob>> {
+        let version = self.version(&entry.digest, Instant::now());
+        let file = self.store.open_blob(&entry.digest).ok()??;
+        let is_right = self.seen.is_right(&entry.digest, &file, entry.size, is_sure);
+        let blob = Blob::new(&entry.digest, file).ok().filter(|_| is_right)?;
+        self.note_use(&entry.digest);
+        Some(self.keep(path, entry, of, blob, version))
+    }
+
+    /// What was used since the last call, of what is fetched on demand.
+    pub fn take_used(&self) -> Vec<Sha256> {
+        std::mem::take(&mut *lock(&self.used)).into_iter().collect()
+    }
+
+    fn note_use(&self, digest: &Sha256) {
+        lock(&self.used).insert(*digest);
     }
 
     /// For a blob that turned out to be damaged.
@@ -220,6 +258,9 @@ impl OpenBlobs {
                 return None;
             }
             (kept.version, kept.looked) = (version, now);
+            if kept.entry.state == EntryState::NotYetFetched {
+                self.note_use(&kept.entry.digest);
+            }
         }
         kept.asked = now;
         Some((kept.entry, kept.blob.clone()))

@@ -1,15 +1,16 @@
 //! One path of one mirror: what it stands for in the snapshots that are kept, and the answer with its conditions.
 
-use fleet_types::counted;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use fleet_origin::Obtained;
 use fleet_store::{Child, Entry, EntryState, Snapshot, SnapshotId};
+use fleet_types::{Reason, counted};
 use http::header::USER_AGENT;
 use http::{Method, StatusCode};
 
 use crate::answer::{Answer, Caching, Content};
-use crate::asked::{Asked, NeedsDisk};
+use crate::asked::{Asked, Later, NotNow};
 use crate::beside::{self, OwnFiles};
 use crate::blobs::Blob;
 use crate::catalog::OURS;
@@ -52,7 +53,7 @@ enum Target {
 }
 
 impl Lookup<'_> {
-    pub fn answer(&self) -> Result<Answer, NeedsDisk> {
+    pub fn answer(&self) -> Result<Answer, NotNow> {
         let view = match self.asked.may_block {
             true => self.mirror.view(),
             false => self.mirror.view_at_hand(self.asked.at).ok_or(NeedsDisk)?,
@@ -175,7 +176,7 @@ impl Lookup<'_> {
     }
 
     /// Whether the answer depends on who asks; if so, the redirect into the current snapshot for those that it helps.
-    fn transaction(&self, view: &View, entry: &Entry) -> Result<Option<Answer>, NeedsDisk> {
+    fn transaction(&self, view: &View, entry: &Entry) -> Result<Option<Answer>, NotNow> {
         let begins = self.fixed.is_none() && entry.mutable;
         let Some(current) = view.current.as_ref().filter(|_| begins) else {
             return Ok(None);
@@ -225,12 +226,15 @@ impl Lookup<'_> {
         entry: Entry,
         of: Option<SnapshotId>,
         may_retry: bool,
-    ) -> Result<Answer, NeedsDisk> {
+    ) -> Result<Answer, NotNow> {
         let (blobs, path) = (&self.mirror.blobs, &self.rest.path);
         if let Some(blob) = blobs.at_hand(path, &entry, of) {
             return Ok(self.found(entry, blob));
         }
         self.asked.disk()?;
+        if entry.state == EntryState::NotYetFetched {
+            return self.on_demand(entry, of);
+        }
         Ok(match blobs.open(path, &entry, of) {
             Ok(Some(blob)) if blob.size == entry.size => self.found(entry, blob),
             Ok(Some(blob)) => self.damaged(
@@ -252,10 +256,7 @@ impl Lookup<'_> {
 
     fn found(&self, entry: Entry, blob: Arc<Blob>) -> Answer {
         let validators = blob.validators(self.mirror.modified(&entry));
-        let caching = match entry.mutable && self.fixed.is_none() {
-            true => Caching::Revalidate,
-            false => Caching::Forever,
-        };
+        let caching = self.caching(&entry);
         let decision = decide(self.asked.method, self.asked.headers, &validators);
         let content = Content::File {
             blob,
@@ -268,6 +269,61 @@ impl Lookup<'_> {
             caching,
             decision,
         )
+    }
+
+    /// Content that is here once somebody has asked for it. What needs none of its bytes does not make anybody fetch it.
+    fn on_demand(&self, entry: Entry, of: Option<SnapshotId>) -> Result<Answer, NotNow> {
+        let came = self.asked.came.filter(|came| came.digest == entry.digest);
+        let obtained = came.map(|came| &came.obtained);
+        let is_sure = matches!(obtained, Some(Obtained::Blob(digest)) if *digest == entry.digest);
+        let (blobs, path) = (&self.mirror.blobs, &self.rest.path);
+        if let Some(blob) = blobs.open_fetched(path, &entry, of, is_sure) {
+            return Ok(self.found(entry, blob));
+        }
+        let sent = |content| self.sent(&entry, content);
+        let nothing = sent(Content::Bytes(Bytes::new()));
+        let is_without_bytes = self.asked.method == Method::HEAD || !nothing.status.is_success();
+        Ok(match obtained {
+            _ if is_without_bytes => nothing.with_length(entry.size),
+            None | Some(Obtained::Blob(_)) => match self.mirror.fetch(path, &entry) {
+                Some(coming) => {
+                    let digest = entry.digest;
+                    return Err(NotNow::Later(Later { digest, coming }));
+                }
+                None => Answer::not_to_be_had(
+                    Reason::UpstreamUnreachable,
+                    "this file is fetched when it is asked for, and nothing here fetches at the moment",
+                ),
+            },
+            Some(Obtained::Bytes(bytes)) => sent(Content::Bytes(bytes.clone())),
+            Some(Obtained::Growing(growing)) => sent(Content::Growing {
+                growing: growing.clone(),
+                range: 0..entry.size,
+            }),
+            Some(Obtained::Absent) => Answer::text(
+                StatusCode::NOT_FOUND,
+                "the upstream lists this file and does not have it",
+            ),
+            Some(Obtained::Refused(reason, why)) => Answer::not_to_be_had(*reason, why),
+            Some(Obtained::Busy(wait)) => Answer::busy(*wait),
+        })
+    }
+
+    /// Content of an entry that is no open file, as the request asks for it.
+    fn sent(&self, entry: &Entry, content: Content) -> Answer {
+        let modified = self.mirror.modified(entry);
+        let validators = Validators::of_content(&entry.digest, entry.size, modified);
+        let decision = decide(self.asked.method, self.asked.headers, &validators);
+        let path = &self.rest.path;
+        let caching = self.caching(entry);
+        Answer::file(content, &validators, || content_type(path), caching, decision)
+    }
+
+    fn caching(&self, entry: &Entry) -> Caching {
+        match entry.mutable && self.fixed.is_none() {
+            true => Caching::Revalidate,
+            false => Caching::Forever,
+        }
     }
 
     /// Never a short body: a client must be able to tell a damaged mirror from a damaged file.
@@ -301,7 +357,7 @@ impl Lookup<'_> {
         for child in snapshot.children(path) {
             match child {
                 Child::Directory { name } => lines.push(Line::Directory { name }),
-                Child::File { name, entry } if entry.state == EntryState::Present => {
+                Child::File { name, entry } if entry.state.is_offered() => {
                     files.push(Line::File {
                         name,
                         size: entry.size,

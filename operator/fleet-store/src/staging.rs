@@ -139,7 +139,8 @@ impl Staging {
         self.shared.fs.sync_all().doing(DOING)
     }
 
-    fn move_to_blobs(&self, staged: &Staged) -> Result<()> {
+    /// Makes it a blob, durable or not.
+    pub(crate) fn move_to_blobs(&self, staged: &Staged) -> Result<()> {
         if !staged.is_read_only {
             let mode = Permissions::from_mode(READ_ONLY);
             fs::set_permissions(staged.path(), mode).doing(DOING)?;
@@ -204,6 +205,12 @@ impl StagedFile {
     /// How many bytes are there already: where a Range request continues.
     pub fn written(&self) -> u64 {
         self.written
+    }
+
+    /// The file, for who reads what has come of it.
+    pub fn reader(&self) -> Result<File> {
+        let path = self.reservation.as_ref().map(|at| at.path.as_path());
+        File::open(path.unwrap_or(Path::new(""))).doing("reading a download")
     }
 
     /// How many bytes are still missing.

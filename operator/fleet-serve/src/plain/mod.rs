@@ -20,6 +20,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fleet_origin::Growing;
 use fleet_telemetry::Seat;
 use http::{HeaderMap, Method, StatusCode};
 use rustix::net::SendFlags;
@@ -31,14 +32,14 @@ use self::input::{Input, Next};
 use self::output::{After, Output};
 use self::send::{Line, send_all, when_writable};
 use crate::answer::{Answer, Content, Counted};
-use crate::asked::Asked;
+use crate::asked::{Asked, Came, Later, MOST_WAITS, NotNow};
 use crate::blobs::Blob;
 use crate::body::InFlight;
 use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::connection::Respond;
 use crate::limits::HEAD_TIMEOUT;
-use crate::read::{read_at_hand, read_patiently};
+use crate::read::{next_piece, read_at_hand, read_patiently};
 use crate::transaction::Way;
 
 /// Files up to this size are copied behind their heads, which is cheaper than a second system call.
@@ -141,6 +142,12 @@ impl Connection {
                     .push_head(answer.status, &answer.headers, &head, after);
                 self.send_file(blob, range, request).await?;
             }
+            Content::Growing { growing, range } => {
+                self.output
+                    .push_head(answer.status, &answer.headers, &head, after);
+                self.send_growing(growing.clone(), range.clone(), request)
+                    .await?;
+            }
         }
         if self.output.is_enough() {
             self.flush(SendFlags::empty()).await?;
@@ -159,27 +166,48 @@ impl Connection {
         started: Instant,
     ) -> io::Result<(Box<Head>, Counted)> {
         let at = started.into_std();
-        let respond = self.respond;
-        if let Ok(counted) = respond(&self.catalog, asked(&head, at, false)) {
+        if let Ok(counted) = (self.respond)(&self.catalog, asked(&head, at, None)) {
             return Ok((head, counted));
         }
         // Nobody waits for the disk because of a later request.
         self.flush(SendFlags::empty()).await?;
-        let catalog = self.catalog.clone();
+        let (mut head, mut came) = (head, None);
+        for _ in 0..=MOST_WAITS {
+            let (same, found) = self.find_patiently(head, came).await?;
+            head = same;
+            came = match found {
+                Ok(counted) => return Ok((head, counted)),
+                Err(NotNow::Later(later)) => Some(self.wait_for(later).await?),
+                Err(NotNow::NeedsDisk) => break,
+            };
+        }
+        Ok((head, self.catalog.unanswered()))
+    }
+
+    /// By a thread that may wait for the disk.
+    async fn find_patiently(
+        &self,
+        head: Box<Head>,
+        came: Option<Came>,
+    ) -> io::Result<(Box<Head>, Result<Counted, NotNow>)> {
+        let (respond, catalog) = (self.respond, self.catalog.clone());
         let finding = tokio::task::spawn_blocking(move || {
             let now = Instant::now().into_std();
-            let counted = respond(&catalog, asked(&head, now, true)).ok();
-            (head, counted)
+            let found = respond(&catalog, asked(&head, now, Some(came.as_ref())));
+            (head, found)
         });
-        match finding.await {
-            Ok((head, counted)) => {
-                let counted = counted.unwrap_or_else(|| self.catalog.unanswered());
-                Ok((head, counted))
-            }
-            Err(error) => {
-                tracing::error!(%error, "a request could not be answered");
-                Err(io::Error::other(error))
-            }
+        finding.await.map_err(|error| {
+            tracing::error!(%error, "a request could not be answered");
+            io::Error::other(error)
+        })
+    }
+
+    /// What is being fetched. Whoever needs the seat more may have it: the fetch goes on without us.
+    async fn wait_for(&mut self, later: Later) -> io::Result<Came> {
+        self.seat.mark().busy(Instant::now());
+        tokio::select! {
+            came = later.come() => Ok(came),
+            () = self.seat.evicted() => Err(io::ErrorKind::TimedOut.into()),
         }
     }
 
@@ -308,6 +336,25 @@ impl Connection {
         Ok(())
     }
 
+    /// Sends what has been collected, the head of this file last, and then the file as it comes. Where it turns out to be
+    /// wrong the connection is cut before its end.
+    async fn send_growing(
+        &mut self,
+        mut growing: Growing,
+        mut left: Range<u64>,
+        mut request: InFlight,
+    ) -> io::Result<()> {
+        self.flush(SendFlags::empty()).await?;
+        while !left.is_empty() {
+            let piece = next_piece(&mut growing, left.clone(), READ).await?;
+            send_all(self.line(), &piece, SendFlags::empty()).await?;
+            left.start += piece.len() as u64;
+            request.sent(piece.len() as u64);
+            self.seat.mark().busy(Instant::now());
+        }
+        Ok(())
+    }
+
     /// Some of these bytes, from the page cache.
     async fn send_piece(&mut self, blob: &Blob, piece: Range<u64>) -> io::Result<u64> {
         let mut at = piece.start;
@@ -367,7 +414,12 @@ impl Connection {
     }
 }
 
-fn asked(head: &Head, at: std::time::Instant, may_block: bool) -> Asked<'_> {
+/// `patient` where it may wait for the disk, with what came of what it waited for.
+fn asked<'a>(
+    head: &'a Head,
+    at: std::time::Instant,
+    patient: Option<Option<&'a Came>>,
+) -> Asked<'a> {
     Asked {
         method: &head.method,
         path: head.uri.path(),
@@ -377,6 +429,7 @@ fn asked(head: &Head, at: std::time::Instant, may_block: bool) -> Asked<'_> {
             secure: false,
         },
         at,
-        may_block,
+        may_block: patient.is_some(),
+        came: patient.flatten(),
     }
 }

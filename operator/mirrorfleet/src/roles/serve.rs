@@ -82,6 +82,7 @@ pub fn run(arguments: Arguments, log: &LogArguments) -> Result<(), Failure> {
             namespace: arguments.namespace,
             region: arguments.region,
         },
+        origin: None,
     };
     block_on_few(|stop| async move {
         let served = fleet_serve::serve(options, &registry, stop, |listening| {

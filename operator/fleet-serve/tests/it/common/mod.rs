@@ -176,6 +176,7 @@ pub async fn start_ordered(data: &Path, orders: Option<&Path>, tls: Option<TlsFi
             namespace: "mirrors".into(),
             region: "eu-1".into(),
         },
+        origin,
     };
     let (send, receive) = tokio::sync::oneshot::channel::<Listening>();
     let token = shutdown.clone();
