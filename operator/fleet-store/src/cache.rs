@@ -8,7 +8,6 @@ use std::collections::HashSet;
 use std::fs;
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::MetadataExt;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use fleet_types::Sha256;
 
@@ -18,8 +17,6 @@ use crate::{EntryState, Inserter, SnapshotId};
 
 /// Blobs that are looked up in the indices at once: some 4 MiB.
 const CHUNK: usize = 64 << 10;
-/// What was used within this time is in somebody's hands.
-const JUST_USED_SECONDS: i64 = 60;
 const DOING: &str = "looking at what was fetched on demand";
 
 /// What is here only since somebody asked for it.
@@ -41,8 +38,8 @@ pub struct Evicted {
 /// One blob that could be evicted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Item {
-    /// Seconds since 1970-01-01T00:00:00Z.
-    used: i64,
+    /// Seconds since 1970-01-01T00:00:00Z, and nanoseconds.
+    used: (i64, i64),
     bytes: u64,
     digest: Sha256,
     /// A pinned snapshot names it.
@@ -60,7 +57,7 @@ impl Inserter {
     }
 
     /// Removes what was used longest ago until no more than `keep_bytes` are left; nothing that one of the `pinned` snapshots
-    /// names, or the one that a person pinned in the store, and nothing that was used just now. Lists all blobs.
+    /// names, or the one that a person pinned in the store. Who has a file open keeps it. Lists all blobs.
     pub fn evict(&self, keep_bytes: u64, pinned: &[SnapshotId]) -> Result<Evicted> {
         let _shared = self.share()?;
         let mut pinned = pinned.to_vec();
@@ -74,9 +71,8 @@ impl Inserter {
             },
             ..Evicted::default()
         };
-        let just_now = now().saturating_sub(JUST_USED_SECONDS);
         for item in items.iter().filter(|item| !item.is_pinned) {
-            if done.left.bytes <= keep_bytes || item.used > just_now {
+            if done.left.bytes <= keep_bytes {
                 break;
             }
             match self
@@ -166,7 +162,7 @@ impl Inserter {
             };
             if about.is_file() {
                 chunk.push(Item {
-                    used: about.atime(),
+                    used: (about.atime(), about.atime_nsec()),
                     bytes: about.len(),
                     digest,
                     is_pinned: false,
@@ -175,11 +171,4 @@ impl Inserter {
         }
         Ok(())
     }
-}
-
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| {
-        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-    })
 }
