@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use fleet_fetch::{Arrival, BodyStore, FailureKind, FetchError, Fetcher, Sink, Stop, Want};
 use fleet_origin::Obtained;
+use fleet_telemetry::{FetchResult, FillCounts};
 use fleet_types::{Digest, Expected, Problem, Reason, RepoPath, Sha256};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
@@ -43,6 +44,7 @@ pub struct Contents {
     lines: Arc<Lines>,
     trusted: Arc<Trusted>,
     shelf: Arc<Shelf>,
+    counts: Arc<FillCounts>,
     flights: Flights<Sha256, Obtained>,
     refusals: Refusals<Sha256>,
     places: Semaphore,
@@ -53,6 +55,7 @@ impl Contents {
     pub fn new(
         options: &FillOptions,
         shelf: Arc<Shelf>,
+        counts: Arc<FillCounts>,
         runtime: Handle,
         stop: CancellationToken,
     ) -> Contents {
@@ -62,6 +65,7 @@ impl Contents {
             lines: options.lines.clone(),
             trusted: Arc::new(Trusted::new(options.vouching.clone())),
             shelf,
+            counts,
             flights: Flights::new(runtime),
             refusals: Refusals::new(options.negative_age),
             places: Semaphore::new(AT_ONCE),
@@ -79,11 +83,14 @@ impl Contents {
             return refusal;
         }
         let this = self.clone();
-        let (_, coming) = self.flights.join(wanted.digest, move |landing| async move {
+        let (is_shared, coming) = self.flights.join(wanted.digest, move |landing| async move {
             let outcome = this.fetch(&wanted, Arc::new(landing)).await;
             this.refusals.note(wanted.digest, &outcome.0, Instant::now());
             outcome.1.tell(outcome.0);
         });
+        if is_shared {
+            self.counts.shared();
+        }
         let ended = || refused(Problem::new(Reason::SyncInterrupted, "the fetch was ended"));
         coming.await.unwrap_or_else(ended)
     }
@@ -103,7 +110,8 @@ impl Contents {
         landing: &Arc<Landing<Obtained>>,
     ) -> Result<Obtained, Problem> {
         let (shelf, cache_bytes) = (self.shelf.clone(), self.cache_bytes);
-        let open = blocking(move || shelf.open(cache_bytes)).await?;
+        let counts = self.counts.clone();
+        let open = blocking(move || shelf.open(cache_bytes, counts)).await?;
         if self.is_here(&open, wanted).await? {
             return Ok(Obtained::Blob(wanted.digest));
         }
@@ -119,12 +127,19 @@ impl Contents {
         };
         let (at, size) = (open.clone(), wanted.size);
         blocking(move || at.room.make(size)).await?;
-        match self.fetch_into(&open, wanted, landing).await {
+        let obtained = match self.fetch_into(&open, wanted, landing).await {
             Err(problem) if problem.reason == Reason::StorageFull => {
                 self.fetch_beside(&open, wanted, landing).await
             }
             other => other,
-        }
+        };
+        let result = match &obtained {
+            Ok(Obtained::Blob(_) | Obtained::Bytes(_)) => FetchResult::Ok,
+            Ok(Obtained::Absent) => FetchResult::Absent,
+            _ => FetchResult::Failed,
+        };
+        self.counts.fetched(result, wanted.size);
+        obtained
     }
 
     /// Whether the right blob is there; a wrong one goes.

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::{Arc, RwLock};
 
 use fleet_origin::{Missing, Obtained, Origin, Wanted};
+use fleet_telemetry::FillMetrics;
 use fleet_types::{Reason, RepoPath, Sha256, lock_read, lock_write};
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -19,15 +20,17 @@ use crate::shelf::Shelf;
 pub struct Filler {
     runtime: Handle,
     stop: CancellationToken,
+    metrics: Arc<FillMetrics>,
     mirrors: RwLock<BTreeMap<String, Arc<Contents>>>,
 }
 
 impl Filler {
     /// Fetches run on `runtime`, and end with `stop`; what is staged stays.
-    pub fn new(runtime: Handle, stop: CancellationToken) -> Filler {
+    pub fn new(runtime: Handle, stop: CancellationToken, metrics: Arc<FillMetrics>) -> Filler {
         Filler {
             runtime,
             stop,
+            metrics,
             mirrors: RwLock::default(),
         }
     }
@@ -41,10 +44,13 @@ impl Filler {
             let shelf = before.filter(is_same).cloned();
             let shelf = shelf.unwrap_or_else(|| Arc::new(Shelf::new(options.store_dir.clone())));
             let (runtime, stop) = (self.runtime.clone(), self.stop.clone());
-            let contents = Contents::new(options, shelf, runtime, stop);
+            let counts = self.metrics.mirror(&options.mirror);
+            let contents = Contents::new(options, shelf, counts, runtime, stop);
             (options.mirror.clone(), Arc::new(contents))
         });
-        let declared = declared.collect();
+        let declared: BTreeMap<_, _> = declared.collect();
+        let names: Vec<&str> = declared.keys().map(String::as_str).collect();
+        self.metrics.keep_only(&names);
         *known = declared;
     }
 

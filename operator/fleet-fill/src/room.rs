@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use fleet_store::{Inserter, Space};
+use fleet_telemetry::FillCounts;
 use fleet_types::{Problem, counted, lock};
 
 /// Of the volume, what stays free for the runs where nothing is declared.
@@ -21,26 +22,19 @@ pub struct Room {
     cached_bytes: AtomicU64,
     is_counted: AtomicBool,
     evicting: Mutex<()>,
-    pub counts: Evictions,
-}
-
-/// What was given up since the process began.
-#[derive(Debug, Default)]
-pub struct Evictions {
-    pub files: AtomicU64,
-    pub bytes: AtomicU64,
+    counts: Arc<FillCounts>,
 }
 
 impl Room {
     /// `limit` in bytes.
-    pub fn new(inserter: Arc<Inserter>, limit: Option<u64>) -> Room {
+    pub fn new(inserter: Arc<Inserter>, limit: Option<u64>, counts: Arc<FillCounts>) -> Room {
         Room {
             inserter,
             limit: Mutex::new(limit),
             cached_bytes: AtomicU64::new(0),
             is_counted: AtomicBool::new(false),
             evicting: Mutex::default(),
-            counts: Evictions::default(),
+            counts,
         }
     }
 
@@ -50,7 +44,7 @@ impl Room {
     }
 
     /// What was fetched on demand and is still here.
-    pub fn cached_bytes(&self) -> u64 {
+    fn cached_bytes(&self) -> u64 {
         self.cached_bytes.load(Ordering::Relaxed)
     }
 
@@ -78,7 +72,13 @@ impl Room {
 
     /// Something came.
     pub fn add(&self, bytes: u64) {
-        self.cached_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let before = self.cached_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.counts.set_cached(before.saturating_add(bytes));
+    }
+
+    fn know(&self, cached_bytes: u64) {
+        self.cached_bytes.store(cached_bytes, Ordering::Relaxed);
+        self.counts.set_cached(cached_bytes);
     }
 
     /// How much may be left before so many bytes come; none where nothing has to go.
@@ -98,9 +98,8 @@ impl Room {
 
     fn evict(&self, keep: u64) -> Result<(), Problem> {
         let evicted = self.inserter.evict(keep, &[])?;
-        self.cached_bytes.store(evicted.left.bytes, Ordering::Relaxed);
-        self.counts.files.fetch_add(evicted.files, Ordering::Relaxed);
-        self.counts.bytes.fetch_add(evicted.bytes, Ordering::Relaxed);
+        self.know(evicted.left.bytes);
+        self.counts.evicted(evicted.files, evicted.bytes);
         tracing::info!(
             "{} of {} that were used longest ago were given up, {} are left",
             counted(evicted.files, "file"),
@@ -118,7 +117,7 @@ impl Room {
         let _one_at_a_time = lock(&self.evicting);
         if !self.is_counted.load(Ordering::Acquire) {
             let cached = self.inserter.cached()?;
-            self.cached_bytes.store(cached.bytes, Ordering::Relaxed);
+            self.know(cached.bytes);
             self.is_counted.store(true, Ordering::Release);
         }
         Ok(())

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use fleet_store::{Inserter, Store};
+use fleet_telemetry::FillCounts;
 use fleet_types::{Problem, lock};
 
 use crate::room::Room;
@@ -34,7 +35,11 @@ impl Shelf {
     }
 
     /// `cache_bytes` is what is declared now. Blocks on the disk.
-    pub fn open(&self, cache_bytes: Option<u64>) -> Result<Arc<Open>, Problem> {
+    pub fn open(
+        &self,
+        cache_bytes: Option<u64>,
+        counts: Arc<FillCounts>,
+    ) -> Result<Arc<Open>, Problem> {
         let mut open = lock(&self.open);
         if let Some(open) = open.as_ref() {
             open.room.limit_to(cache_bytes);
@@ -42,7 +47,7 @@ impl Shelf {
         }
         let inserter = Arc::new(Inserter::open(&Store::open(&self.dir)?)?);
         let opened = Arc::new(Open {
-            room: Room::new(inserter.clone(), cache_bytes),
+            room: Room::new(inserter.clone(), cache_bytes, counts),
             inserter,
         });
         *open = Some(opened.clone());

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use fleet_origin::Obtained;
 use fleet_store::{Child, Entry, EntryState, Snapshot, SnapshotId};
+use fleet_telemetry::OnDemand;
 use fleet_types::{Reason, counted};
 use http::header::USER_AGENT;
 use http::{Method, StatusCode};
@@ -115,6 +116,7 @@ impl Lookup<'_> {
             .mirror
             .blobs
             .known(&self.rest.path, &of, self.asked.at)?;
+        self.count(&entry, OnDemand::Stored);
         Some(self.found(entry, blob))
     }
 
@@ -229,6 +231,7 @@ impl Lookup<'_> {
     ) -> Result<Answer, NotNow> {
         let (blobs, path) = (&self.mirror.blobs, &self.rest.path);
         if let Some(blob) = blobs.at_hand(path, &entry, of) {
+            self.count(&entry, OnDemand::Stored);
             return Ok(self.found(entry, blob));
         }
         self.asked.disk()?;
@@ -277,12 +280,20 @@ impl Lookup<'_> {
         let obtained = came.map(|came| &came.obtained);
         let is_sure = matches!(obtained, Some(Obtained::Blob(digest)) if *digest == entry.digest);
         let (blobs, path) = (&self.mirror.blobs, &self.rest.path);
+        let source = came.map_or(OnDemand::Stored, |_| OnDemand::Fetched);
         if let Some(blob) = blobs.open_fetched(path, &entry, of, is_sure) {
+            self.count(&entry, source);
             return Ok(self.found(entry, blob));
         }
         let sent = |content| self.sent(&entry, content);
         let nothing = sent(Content::Bytes(Bytes::new()));
         let is_without_bytes = self.asked.method == Method::HEAD || !nothing.status.is_success();
+        match obtained {
+            _ if is_without_bytes => {}
+            None | Some(Obtained::Blob(_)) => {}
+            Some(Obtained::Bytes(_) | Obtained::Growing(_)) => self.count(&entry, source),
+            Some(_) => self.count(&entry, OnDemand::Nowhere),
+        }
         Ok(match obtained {
             _ if is_without_bytes => nothing.with_length(entry.size),
             None | Some(Obtained::Blob(_)) => match self.mirror.fetch(path, &entry) {
@@ -307,6 +318,12 @@ impl Lookup<'_> {
             Some(Obtained::Refused(reason, why)) => Answer::not_to_be_had(*reason, why),
             Some(Obtained::Busy(wait)) => Answer::busy(*wait),
         })
+    }
+
+    fn count(&self, entry: &Entry, source: OnDemand) {
+        if entry.state == EntryState::NotYetFetched {
+            self.mirror.traffic.on_demand(source);
+        }
     }
 
     /// Content of an entry that is no open file, as the request asks for it.

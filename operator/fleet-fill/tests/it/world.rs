@@ -13,6 +13,7 @@ use fleet_origin::{Missing, Obtained, Origin, Wanted};
 use fleet_store::{
     Clients, Entry, EntryState, Identity, Retention, SnapshotId, SnapshotMeta, Store, Writer,
 };
+use fleet_telemetry::{BuildInfo, FillMetrics, Registry, ServerPlace};
 use fleet_types::{RepoPath, Sha256};
 use sha2::Digest as _;
 use tempfile::TempDir;
@@ -66,7 +67,18 @@ impl World {
             negative_age: Duration::from_secs(60),
         };
         change(&mut options);
-        let filler = Arc::new(Filler::new(Handle::current(), CancellationToken::new()));
+        let build = BuildInfo {
+            version: "0".into(),
+            revision: String::new(),
+            role: "test".into(),
+        };
+        let registry = Registry::new(&build).unwrap();
+        let metrics = FillMetrics::register(&registry, ServerPlace::default()).unwrap();
+        let filler = Arc::new(Filler::new(
+            Handle::current(),
+            CancellationToken::new(),
+            metrics,
+        ));
         filler.declare(std::slice::from_ref(&options));
         let world = World {
             filler,

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use fleet_telemetry::{Definition, api, controller, process, server, worker};
+use fleet_telemetry::{Definition, api, controller, fill, process, server, worker};
 use fleet_types::{Outcome, Reason};
 
 fn assert_page_is(name: &str, wanted: &str) {
@@ -56,6 +56,8 @@ fn the_metrics_page_lists_every_metric() {
     table(&mut page, worker::ALL);
     page.push_str("## Server\n\n");
     table(&mut page, server::ALL);
+    page.push_str("## What is fetched on demand\n\nOf Mirrors of mode PullThrough. What clients got without asking the upstream: `stored` of the counter above, and `shared` here.\n\n");
+    table(&mut page, fill::ALL);
     page.push_str("## Every process\n\n");
     table(&mut page, process::ALL);
     page.pop();

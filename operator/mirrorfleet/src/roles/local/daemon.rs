@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fleet_fill::{FillOptions, Filler, Lines};
 use fleet_serve::{Listening, ServeOptions};
-use fleet_telemetry::{ControllerMetrics, Registry, ServerPlace, WorkerMetrics};
+use fleet_telemetry::{ControllerMetrics, FillMetrics, Registry, ServerPlace, WorkerMetrics};
 use fleet_types::Outcome;
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
@@ -37,7 +37,13 @@ pub async fn run(
     let page_ended = page.ended();
     let lanes_stop = stop.child_token();
     let threads = threads()?;
-    let filler = Arc::new(Filler::new(threads.handle().clone(), lanes_stop.clone()));
+    let place = ServerPlace {
+        namespace: String::new(),
+        region: REGION.to_owned(),
+    };
+    let counts = FillMetrics::register(&registry, place.clone()).map_err(|error| system(&error))?;
+    let filler = Filler::new(threads.handle().clone(), lanes_stop.clone(), counts);
+    let filler = Arc::new(filler);
     let options = ServeOptions {
         data: arguments.data.data.clone(),
         orders: None,
@@ -46,10 +52,7 @@ pub async fn run(
         follow_listen: arguments.follow_listen,
         tls: None,
         drain: DRAIN,
-        place: ServerPlace {
-            namespace: String::new(),
-            region: REGION.to_owned(),
-        },
+        place,
         origin: Some(filler.clone()),
     };
     let output = arguments.output;
