@@ -1,0 +1,292 @@
+"""Mirrors that fetch what they are asked for, with a real apt and a real pacman before them."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import random
+import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+from archive import run
+from lab.waiting import wait_until
+
+from .apt import Apt
+from .arch import ArchMirror, an_upstream, servers
+from .arch_trust import Web
+from .debian import DebianArchive, Suite
+from .manners import ask
+from .pacman import Pacman
+from .place import NGINX, Mirror, Place, Server, end, free_port, wait_for_port
+from .registry import story
+
+SUITE = Suite("stable", suite="stable", codename="stable")
+PULL = {"mode": "PullThrough"}
+HOUR = {"schedule": "0 4 1 1 *"}
+
+
+def pulled(place: Place, name: str = "debian", **spec) -> Mirror:
+    """A Mirror that a person syncs: `local` has nothing to do before next year."""
+    return place.mirror(name, "debian", ("stable",), spec={**PULL, "sync": HOUR, **spec})
+
+
+def an_archive(place: Place, names: list[str], kilobytes: int = 2) -> DebianArchive:
+    archive = DebianArchive(place.upstreams / "debian", place.signers)
+    archive.add_many(SUITE, names, kilobytes=kilobytes)
+    archive.publish(SUITE)
+    return archive
+
+
+def apt_of(place: Place, server: Server, name: str = "apt", mirror: str = "debian") -> Apt:
+    return Apt(place.workdir / name, place.keyring, f"deb {server.url(mirror)} stable main")
+
+
+def lazily(place: Place, mirror: Mirror | ArchMirror) -> Server:
+    """`mirrorfleet local`, with its metrics."""
+    return Server(*place._listening("local", "local", "-f", place.manifest_file(mirror), "--data", place.data, "--metrics-listen", "127.0.0.1:0"))  # noqa: SLF001
+
+
+def payload_requests(place: Place) -> list[str]:
+    return [path for path in place.requests() if "/pool/" in path]
+
+
+class Leaving:
+    """The upstreams at another address, until they are away."""
+
+    def __init__(self, place: Place) -> None:
+        self.prefix, self.port = place.workdir / "nginx-leaving", free_port()
+        (self.prefix / "tmp").mkdir(parents=True)
+        user = "user root;" if os.geteuid() == 0 else ""
+        (self.prefix / "nginx.conf").write_text(NGINX.format(prefix=self.prefix, user=user, port=self.port, root=place.upstreams))
+        self.process = place.start("nginx-leaving", ["nginx", "-p", self.prefix, "-c", self.prefix / "nginx.conf"])
+        wait_for_port(self.port)
+
+    def payload_requests(self) -> list[str]:
+        lines = (self.prefix / "access.log").read_text().splitlines()
+        return [line for line in lines if "/pool/" in line]
+
+    def leave(self) -> None:
+        end(self.process)
+
+
+@story("a lazy Debian mirror: apt installs, each package is fetched once, and what is stored is served while the upstream is away")
+def apt_from_a_lazy_mirror(place: Place) -> None:
+    archive = an_archive(place, ["first", "second", "third"])
+    upstream = Leaving(place)
+    mirror = Mirror("debian", f"http://127.0.0.1:{upstream.port}/debian/", place.keyring, ("stable",), spec={**PULL, "sync": HOUR})
+    place.sync(mirror)
+    assert not upstream.payload_requests(), "a run fetches no packages"
+    server = lazily(place, mirror)
+    apt = apt_of(place, server)
+    file = next(package.file for package in archive.packages["stable"] if package.name == "first")
+    path = f"debian/{file.relative_to(archive.root)}"
+    assert ask(server, path, "HEAD").headers["Content-Length"] == str(file.stat().st_size)
+    assert not upstream.payload_requests(), "HEAD needs no bytes"
+    assert apt.install_from("first").read_bytes() == file.read_bytes()
+    apt.download("first")
+    part = ask(server, path, Range="bytes=10-19")
+    assert (part.status, part.body) == (206, file.read_bytes()[10:20])
+    apt.download("second")
+    assert len(upstream.payload_requests()) == 2, upstream.payload_requests()
+    foreseen = place.mirrorfleet("plan", "-f", place.manifest_file(mirror), "--data", place.data)
+    assert foreseen.returncode == 0, foreseen.stdout + foreseen.stderr
+    upstream.leave()
+    # The upstream is away.
+    apt.forget_lists()
+    apt.update()
+    apt.download("first")
+    refused = apt.run("apt-get", "install", "--download-only", "third")
+    assert refused.returncode != 0 and "504" in refused.stdout + refused.stderr, refused.stdout + refused.stderr
+    third = next(package.file for package in archive.packages["stable"] if package.name == "third")
+    told = ask(server, f"debian/{third.relative_to(archive.root)}")
+    assert told.status == 504 and b"UpstreamUnreachable" in told.body, told
+    exported = place.mirrorfleet("export", "--data", place.data, "debian", place.workdir / "tree")
+    assert exported.returncode != 0 and "mode: PullThrough" in exported.stderr, exported.stderr
+    verified = place.mirrorfleet("verify", "--data", place.data)
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+
+
+@story("apts update and install from a lazy mirror while the upstream changes, and see nothing of it")
+def apt_from_a_lazy_mirror_under_churn(place: Place) -> None:
+    names = [f"tool{number}" for number in range(12)]
+    archive = an_archive(place, names, kilobytes=40)
+    # Room for a third of it.
+    mirror = pulled(place, storage={"cache": {"maxBytes": "200Ki"}}, snapshots={"keep": 2, "minAge": "1h"})
+    place.sync(mirror)
+    server = lazily(place, mirror)
+    over = threading.Event()
+
+    def client(number: int) -> int:
+        apt, chance, installed = apt_of(place, server, f"apt-{number}"), random.Random(number), 0
+        while not over.is_set() or installed < 5:
+            apt.update()
+            apt.download(chance.choice(names))
+            installed += 1
+        return installed
+
+    with ThreadPoolExecutor(3) as pool:
+        clients = [pool.submit(client, number) for number in range(3)]
+        try:
+            for version in range(2, 8):
+                for name in random.Random(version).sample(names, 4):
+                    archive.add(SUITE, name, f"{version}.0", kilobytes=40)
+                archive.publish(SUITE)
+                place.sync(mirror)
+                rot_one(place)
+        finally:
+            over.set()
+        assert sum(one.result() for one in clients) >= 15
+    text = metrics_of(place, server)
+    assert "mirrorfleet_fill_evicted_files_total" in text
+
+
+def rot_one(place: Place) -> None:
+    """Spoils a byte of a package that is stored, as a disk may."""
+    stored = sorted(file for file in (place.data / "debian" / "blobs").rglob("*") if file.is_file() and file.stat().st_size > 30_000)
+    for file in stored[:1]:
+        content = bytearray(file.read_bytes())
+        content[len(content) // 2] ^= 1
+        spoiled = file.with_name("spoiled")
+        spoiled.write_bytes(content)
+        spoiled.replace(file)
+
+
+def metrics_of(place: Place, server: Server) -> str:
+    out = (place.workdir / "local.out").read_text()
+    port = next(line.rpartition(":")[2] for line in out.splitlines() if line.startswith("metrics on "))
+    connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=20)
+    connection.request("GET", "/metrics")
+    return connection.getresponse().read().decode()
+
+
+@story("64 who want a large package cost the upstream one request, and a killed mirror goes on where it was")
+def many_want_one_and_a_kill(place: Place) -> None:
+    archive = an_archive(place, ["large"], kilobytes=24 * 1024)
+    mirror = pulled(place)
+    place.sync(mirror)
+    server = lazily(place, mirror)
+    file = archive.packages["stable"][0].file
+    path, content = f"debian/{file.relative_to(archive.root)}", file.read_bytes()
+    with ThreadPoolExecutor(64) as pool:
+        answers = list(pool.map(lambda _: ask(server, path), range(64)))
+    assert all(answer.status == 200 and answer.body == content for answer in answers)
+    assert len(payload_requests(place)) == 1, payload_requests(place)
+    # Killed in the middle of what it fetches.
+    (place.data / "debian" / "blobs").joinpath(*blob_of(content)).unlink()
+    killing = threading.Timer(0.05, os.kill, (server.pid, signal.SIGKILL))
+    killing.start()
+    try:
+        assert ask(server, path).body == content
+    except (OSError, http.client.HTTPException):
+        """It was killed before all of it was sent."""
+    killing.join()
+    again = lazily(place, mirror)
+    apt = apt_of(place, again)
+    assert apt.install_from("large").read_bytes() == content
+
+
+def blob_of(content: bytes) -> tuple[str, str]:
+    name = hashlib.sha256(content).hexdigest()
+    return name[:2], name[2:]
+
+
+@story("a package that an upstream has with other content, or no longer has, is refused and nothing of it is kept")
+def wrong_content_is_never_served(place: Place) -> None:
+    archive = an_archive(place, ["wrong", "gone", "good"], kilobytes=12 * 1024)
+    mirror = pulled(place, pullThrough={"negativeAge": "1s"})
+    place.sync(mirror)
+    server = lazily(place, mirror)
+    files = {package.name: package.file for package in archive.packages["stable"]}
+    paths = {name: f"debian/{file.relative_to(archive.root)}" for name, file in files.items()}
+    good = files["wrong"].read_bytes()
+    files["wrong"].write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+    gone = files["gone"].read_bytes()
+    files["gone"].unlink()
+    for _ in range(3):
+        try:
+            answer = ask(server, paths["wrong"])
+            assert answer.status == 502, answer
+        except http.client.IncompleteRead as cut:
+            assert len(cut.partial) < len(good)
+    assert ask(server, paths["gone"]).status == 404
+    apt = apt_of(place, server)
+    assert apt.install_from("good").read_bytes() == files["good"].read_bytes()
+    # As soon as the upstream is right again.
+    files["wrong"].write_bytes(good)
+    files["gone"].write_bytes(gone)
+    wait_until(lambda: ask_or_nothing(server, paths["gone"]) == gone, 20, "what was gone to be there again")
+    wait_until(lambda: ask_or_nothing(server, paths["wrong"]) == good, 20, "what was wrong to be right")
+
+
+def ask_or_nothing(server: Server, path: str) -> bytes:
+    try:
+        answer = ask(server, path)
+    except http.client.IncompleteRead:
+        return b""
+    return answer.body if answer.status == 200 else b""
+
+
+@story("a lazy mirror of pacman's repositories: packages come with their signatures, and are judged when they come")
+def pacman_from_a_lazy_mirror(place: Place) -> None:
+    web = Web(place.ring)
+    for name, masters in (("trusted", 3), ("unknown", 0)):
+        web.packager(name, masters)
+    upstream = an_upstream(place, ring=place.ring, owner="trusted")
+    for number in range(6):
+        upstream.add("core", f"tool{number}")
+    upstream.owner = "unknown"
+    upstream.add("core", "strange")
+    upstream.owner = "trusted"
+    mirror = ArchMirror("arch", place.url("arch"), ("core",), trust=web.trust(), keys=web.files(), spec={**PULL, "sync": HOUR})
+    place.sync(mirror)
+    assert not [path for path in place.requests() if path.endswith(".zst")], "a run fetches no packages"
+    server = lazily(place, mirror)
+    pacman = Pacman(place.workdir / "pacman", servers(server, mirror), ring=place.ring)
+    for owner in web.packagers:
+        run_trust(pacman, place, owner)
+    pacman.clean("-Sy")
+    pacman.clean("-S", "tool0", "tool1")
+    assert set(pacman.installed()) == {"tool0", "tool1"}
+    assert len([path for path in place.requests() if path.endswith(".zst")]) == 2
+    refused = ask(server, "arch/core/os/x86_64/strange-1-1-any.pkg.tar.zst")
+    assert refused.status == 502 and b"KeyUnknown" in refused.body, refused
+    # Under churn.
+    for version in range(2, 6):
+        upstream.add("core", f"tool{version}", f"{version}-1")
+        place.sync(mirror)
+        pacman.clean("-Syu")
+        pacman.clean("-Sw", f"tool{version}")
+
+
+def run_trust(pacman: Pacman, place: Place, owner: str) -> None:
+    """The packager's key, as one that the client trusts."""
+    keys = pacman.root / f"{owner}.asc"
+    keys.write_text(place.ring.public(owner))
+    gpg = ["gpg", "--homedir", pacman.gpgdir, "--batch", "--quiet", "--no-autostart"]
+    run([*gpg, "--import", keys])
+    run([*gpg, "--import-ownertrust"], input=f"{place.ring.fingerprints(owner)[0]}:6:\n")
+
+
+@story("from Full to PullThrough and back: what is stored stays, and only what lacks is fetched")
+def from_full_to_lazy_and_back(place: Place) -> None:
+    archive = an_archive(place, ["first", "second"])
+    full = place.mirror("debian", "debian", ("stable",), spec={"sync": HOUR})
+    lazy = pulled(place)
+    place.sync(lazy)
+    server = lazily(place, lazy)
+    apt = apt_of(place, server)
+    apt.install_from("first")
+    before = len(payload_requests(place))
+    place.sync(full)
+    assert len(payload_requests(place)) - before == 1, payload_requests(place)
+    place.wait_until_served(server, full)
+    apt.update()
+    apt.download("second")
+    archive.add(SUITE, "third")
+    archive.publish(SUITE)
+    place.sync(lazy)
+    place.wait_until_served(server, lazy)
+    apt.install_from("third")
+    assert len(payload_requests(place)) - before == 2, payload_requests(place)
