@@ -33,6 +33,10 @@ pub const UPSTREAM: &str = "mirrorfleet.dev/upstream";
 pub const SYNC_REQUESTED_AT: &str = "mirrorfleet.dev/sync-requested-at";
 /// On a sync Job's pod template: the manifests of the run.
 pub const RUN_MANIFESTS: &str = "mirrorfleet.dev/manifests";
+/// On a serving pod that fetches on demand: `true`. Network policies know it by this.
+pub const FILLS: &str = "mirrorfleet.dev/fills";
+/// On a serving pod's template: what is fetched on demand, and from where.
+pub const FILL_MANIFESTS: &str = "mirrorfleet.dev/fill-manifests";
 /// On a sync Job: why it was started, one of the words of `status.regions[].replicas[].lastAttempt.trigger`.
 pub const TRIGGER: &str = "mirrorfleet.dev/trigger";
 /// On a sync Job: digest of the declaration that it carries out, without `spec.snapshots`.

@@ -5,6 +5,7 @@
 //! origin.
 
 mod growing;
+pub mod line;
 
 use std::fmt;
 use std::time::Duration;

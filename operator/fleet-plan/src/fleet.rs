@@ -1,6 +1,6 @@
 //! The strict inside: a Mirror and its Upstream after every check, so that what follows cannot fail.
 
-use fleet_api::mirror::{Block, Mirror, MirrorSpec, PodSettings, Region};
+use fleet_api::mirror::{Block, Mirror, MirrorSpec, Mode, PodSettings, Region};
 use fleet_api::rules::{FOLLOWS_ANOTHER_MESSAGE, FOLLOWS_THE_HUB_MESSAGE, ONE_HUB_MESSAGE};
 use fleet_api::{MirrorStatus, Upstream, UpstreamSpec};
 use fleet_types::{Reason, shown_url};
@@ -87,6 +87,7 @@ impl<'a> Fleet<'a> {
         let pods =
             pods::settings(&spec.pods, &settings.pods, &settings.pods_allowed).map_err(invalid)?;
         let places = places(spec, &name).map_err(invalid)?;
+        room_for_fillers(spec, upstream).map_err(invalid)?;
         let request = requested(mirror).cloned();
         if !seen.settings.allow_control_plane {
             away_from_control_plane(spec).map_err(invalid)?;
@@ -322,6 +323,20 @@ fn upstream_of<'a>(mirror: &Mirror, seen: &'a Observed) -> Result<&'a Upstream, 
         ));
     }
     Ok(upstream)
+}
+
+/// Where payload is fetched on demand, each region has connections of its own to the Upstream, beside those of runs.
+fn room_for_fillers(spec: &MirrorSpec, upstream: &Upstream) -> Result<(), String> {
+    let regions = u32::try_from(spec.regions.len()).unwrap_or(u32::MAX);
+    let needed = regions.saturating_mul(2);
+    let most = upstream.spec.politeness.max_connections;
+    match spec.mode == Mode::PullThrough && most < needed {
+        true => Err(format!(
+            "mode PullThrough needs at least {needed} connections to Upstream {}, of which one half is for runs and the other for its regions: raise politeness.maxConnections, which is {most}, or declare fewer regions",
+            spec.upstream_ref.name
+        )),
+        false => Ok(()),
+    }
 }
 
 /// The value of the request annotation, if there is one.

@@ -2,6 +2,7 @@
 
 mod claim;
 mod disruption_budget;
+mod fill;
 mod job;
 mod metadata;
 mod mirror_service;
@@ -17,6 +18,6 @@ pub use mirror_service::mirror_service;
 pub use pod::{FOLLOW_PORT, METRICS_PORT};
 
 /// The names of our containers.
-pub const CONTAINERS: [&str; 2] = [stateful_set::CONTAINER, job::CONTAINER];
+pub const CONTAINERS: [&str; 3] = [stateful_set::CONTAINER, job::CONTAINER, fill::CONTAINER];
 pub use service::service;
 pub use stateful_set::{ORDERS_VOLUME, Told, offered_label, stateful_set};

@@ -9,8 +9,9 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
+use super::fill;
 use super::metadata::{
-    applied, label_selector, map, region_labels, replica_labels, replica_selector,
+    Map, applied, label_selector, map, region_labels, replica_labels, replica_selector,
 };
 use super::pod::{
     self, DATA, FOLLOW_PORT, FOLLOW_PORT_NAME, HTTP_PORT, HTTP_PORT_NAME, METRICS_PORT,
@@ -75,22 +76,36 @@ fn template(fleet: &Fleet, place: &Place, settings: &Settings, told: &Told) -> P
     let orders = pod::annotation_volume(ORDERS_VOLUME, &fleet.name, labels::SERVE);
     let mut volumes = vec![pod::data_volume(place), orders];
     volumes.extend(fleet.tls_secret().map(tls_volume));
+    let fills = fill::is_wanted(fleet);
+    if fills {
+        volumes.extend(fill::volumes(fleet));
+    }
     let mut spec = pod::pod_spec(fleet, place, container(fleet, place, settings), volumes);
+    let fill = fills.then(|| fill::container(fleet, place, settings));
+    spec.containers.extend(fill);
     spec.termination_grace_period_seconds = Some(GRACE_SECONDS);
-    let (component, asked) = (labels::COMPONENT_SERVING, &fleet.pods.annotations);
+    let mut asked = fleet.pods.annotations.clone();
+    if fills {
+        asked.insert(labels::FILL_MANIFESTS.to_owned(), fill::manifests(fleet));
+    }
+    let component = labels::COMPONENT_SERVING;
     let with_ours = |ours| pod::with_ours(&fleet.pods.labels, ours);
     // Without the replica, whose label is put on pods that run: it restarts none.
-    let restarting = with_ours(region_labels(fleet, place, component));
-    let applied = fingerprint(&spec, &(&restarting, asked));
+    let filling = |mut labels: Map| {
+        labels.extend(fills.then(|| (labels::FILLS.to_owned(), "true".to_owned())));
+        labels
+    };
+    let restarting = with_ours(filling(region_labels(fleet, place, component)));
+    let applied = fingerprint(&spec, &(&restarting, &asked));
     // Another order restarts no pod either.
     let order = told.order.as_ref().map(Order::to_string);
     let order = order.unwrap_or_default();
-    let mut marked = replica_labels(fleet, place, component);
+    let mut marked = filling(replica_labels(fleet, place, component));
     marked.extend(told.offered.map(offered_label));
     let ours = map([(labels::APPLIED, &applied), (labels::SERVE, &order)]);
     PodTemplateSpec {
         metadata: Some(ObjectMeta {
-            annotations: Some(pod::with_ours(asked, ours)),
+            annotations: Some(pod::with_ours(&asked, ours)),
             labels: Some(with_ours(marked)),
             ..Default::default()
         }),
@@ -111,6 +126,7 @@ fn container(fleet: &Fleet, place: &Place, settings: &Settings) -> Container {
         pod::mount(ORDERS_VOLUME, ORDERS_DIR),
     ];
     mounts.extend(tls.then(|| pod::mount(TLS_VOLUME, TLS_DIR)));
+    mounts.extend(fill::is_wanted(fleet).then(fill::socket_mount));
     Container {
         name: CONTAINER.to_owned(),
         image: Some(settings.image.clone()),
@@ -152,6 +168,9 @@ fn arguments(fleet: &Fleet, place: &Place, tls: bool) -> Vec<String> {
     if tls {
         arguments.extend(["--tls-cert".to_owned(), format!("{TLS_DIR}/tls.crt")]);
         arguments.extend(["--tls-key".to_owned(), format!("{TLS_DIR}/tls.key")]);
+    }
+    if fill::is_wanted(fleet) {
+        arguments.extend(["--origin".to_owned(), fill::socket()]);
     }
     arguments
 }

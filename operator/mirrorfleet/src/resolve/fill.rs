@@ -30,6 +30,17 @@ pub struct Filling {
 }
 
 impl Filling {
+    /// Its part of what so many processes may cost the upstream together.
+    pub fn shared_by(mut self, fillers: u32) -> Filling {
+        let fillers = fillers.max(1);
+        let connections = self.politeness.max_connections / fillers as usize;
+        self.politeness.max_connections = connections.max(1);
+        self.fetch.max_connections = self.politeness.max_connections;
+        let part = |bandwidth: u64| (bandwidth / u64::from(fillers)).max(1);
+        self.politeness.bandwidth = self.politeness.bandwidth.map(part);
+        self
+    }
+
     /// With the connections to its upstream.
     pub fn over(&self, lines: Arc<Lines>) -> FillOptions {
         FillOptions {
