@@ -16,7 +16,7 @@ use crate::depot::Depot;
 use crate::flights::{Flights, Landing};
 use crate::judge::{Judge, Trusted};
 use crate::memory::InMemory;
-use crate::options::{FillOptions, Lines};
+use crate::options::{FillOptions, Keep, Lines};
 use crate::refusals::Refusals;
 use crate::shelf::{Open, Shelf};
 
@@ -40,7 +40,7 @@ pub struct Wanted {
 /// What fills one Mirror's store.
 pub struct Contents {
     is_offline: bool,
-    cache_bytes: Option<u64>,
+    keep: Keep,
     lines: Arc<Lines>,
     trusted: Arc<Trusted>,
     shelf: Arc<Shelf>,
@@ -61,7 +61,7 @@ impl Contents {
     ) -> Contents {
         Contents {
             is_offline: options.is_offline,
-            cache_bytes: options.cache_bytes,
+            keep: options.keep.clone(),
             lines: options.lines.clone(),
             trusted: Arc::new(Trusted::new(options.vouching.clone())),
             shelf,
@@ -109,9 +109,9 @@ impl Contents {
         wanted: &Wanted,
         landing: &Arc<Landing<Obtained>>,
     ) -> Result<Obtained, Problem> {
-        let (shelf, cache_bytes) = (self.shelf.clone(), self.cache_bytes);
+        let (shelf, keep) = (self.shelf.clone(), self.keep.clone());
         let counts = self.counts.clone();
-        let open = blocking(move || shelf.open(cache_bytes, counts)).await?;
+        let open = blocking(move || shelf.open(keep, counts)).await?;
         if self.is_here(&open, wanted).await? {
             return Ok(Obtained::Blob(wanted.digest));
         }

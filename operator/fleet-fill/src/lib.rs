@@ -25,7 +25,7 @@ mod shelf;
 
 pub use filler::Filler;
 pub use flights::{Flights, Landing};
-pub use options::{FillOptions, Lines, Vouching};
+pub use options::{FillOptions, Keep, Lines, Vouching};
 
 /// Content up to this size is whole and right before anybody gets a byte of it.
 pub const WHOLE_FIRST: u64 = 8 << 20;

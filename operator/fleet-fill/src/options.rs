@@ -19,12 +19,20 @@ pub struct FillOptions {
     pub lines: Arc<Lines>,
     /// Who judges signatures over payload.
     pub vouching: Vouching,
-    /// No more than this is kept of what was fetched on demand. None: all but a tenth of the volume.
-    pub cache_bytes: Option<u64>,
+    pub keep: Keep,
     /// Nothing is asked of the upstream.
     pub is_offline: bool,
     /// How long a failure is told to whoever asks for the same.
     pub negative_age: Duration,
+}
+
+/// What is kept of what was fetched on demand.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Keep {
+    /// No more than this. None: all but a tenth of the volume.
+    pub cache_bytes: Option<u64>,
+    /// The id, or the beginning of one, of a snapshot of which all that is here stays.
+    pub pinned: Option<String>,
 }
 
 /// By what a package is believed that another file signs.

@@ -7,6 +7,8 @@ use fleet_store::{Inserter, Space};
 use fleet_telemetry::FillCounts;
 use fleet_types::{Problem, counted, lock};
 
+use crate::options::Keep;
+
 /// Of the volume, what stays free for the runs where nothing is declared.
 const TENTH: u64 = 10;
 /// What stays free in any case.
@@ -17,7 +19,7 @@ const BEFOREHAND: u64 = 20;
 /// How much is kept of what was fetched on demand.
 pub struct Room {
     inserter: Arc<Inserter>,
-    limit: Mutex<Option<u64>>,
+    keep: Mutex<Keep>,
     /// What there is of it, as far as is known.
     cached_bytes: AtomicU64,
     is_counted: AtomicBool,
@@ -26,11 +28,10 @@ pub struct Room {
 }
 
 impl Room {
-    /// `limit` in bytes.
-    pub fn new(inserter: Arc<Inserter>, limit: Option<u64>, counts: Arc<FillCounts>) -> Room {
+    pub fn new(inserter: Arc<Inserter>, keep: Keep, counts: Arc<FillCounts>) -> Room {
         Room {
             inserter,
-            limit: Mutex::new(limit),
+            keep: Mutex::new(keep),
             cached_bytes: AtomicU64::new(0),
             is_counted: AtomicBool::new(false),
             evicting: Mutex::default(),
@@ -38,9 +39,9 @@ impl Room {
         }
     }
 
-    /// Another limit is declared.
-    pub fn limit_to(&self, limit: Option<u64>) {
-        *lock(&self.limit) = limit;
+    /// Something else is declared.
+    pub fn keep(&self, keep: Keep) {
+        *lock(&self.keep) = keep;
     }
 
     /// What was fetched on demand and is still here.
@@ -84,7 +85,7 @@ impl Room {
     /// How much may be left before so many bytes come; none where nothing has to go.
     fn to_keep(&self, bytes: u64, space: &Space) -> Option<u64> {
         let cached = self.cached_bytes();
-        let limit = *lock(&self.limit);
+        let limit = lock(&self.keep).cache_bytes;
         let reserve = match limit {
             Some(_) => LEAST_FREE,
             None => space.total_bytes / TENTH,
@@ -97,7 +98,10 @@ impl Room {
     }
 
     fn evict(&self, keep: u64) -> Result<(), Problem> {
-        let evicted = self.inserter.evict(keep, &[])?;
+        let pinned = lock(&self.keep).pinned.clone();
+        // One that is not here has nothing to keep.
+        let pinned = pinned.and_then(|id| self.inserter.store().resolve(&id).ok());
+        let evicted = self.inserter.evict(keep, pinned.as_slice())?;
         self.know(evicted.left.bytes);
         self.counts.evicted(evicted.files, evicted.bytes);
         tracing::info!(

@@ -7,6 +7,7 @@ use fleet_store::{Inserter, Store};
 use fleet_telemetry::FillCounts;
 use fleet_types::{Problem, lock};
 
+use crate::options::Keep;
 use crate::room::Room;
 
 /// Opened when something is fetched for the first time, and kept over a change of the manifests: one at a time may fill a
@@ -34,20 +35,20 @@ impl Shelf {
         &self.dir
     }
 
-    /// `cache_bytes` is what is declared now. Blocks on the disk.
+    /// `keep` is what is declared now. Blocks on the disk.
     pub fn open(
         &self,
-        cache_bytes: Option<u64>,
+        keep: Keep,
         counts: Arc<FillCounts>,
     ) -> Result<Arc<Open>, Problem> {
         let mut open = lock(&self.open);
         if let Some(open) = open.as_ref() {
-            open.room.limit_to(cache_bytes);
+            open.room.keep(keep);
             return Ok(open.clone());
         }
         let inserter = Arc::new(Inserter::open(&Store::open(&self.dir)?)?);
         let opened = Arc::new(Open {
-            room: Room::new(inserter.clone(), cache_bytes, counts),
+            room: Room::new(inserter.clone(), keep, counts),
             inserter,
         });
         *open = Some(opened.clone());

@@ -31,7 +31,7 @@ async fn what_was_used_longest_ago_goes_first_and_nothing_that_is_pinned() {
     let listed: Vec<(&str, &[u8])> = names.into_iter().zip(contents.iter().map(Vec::as_slice)).collect();
     // The pinned snapshot names the first alone.
     let world = World::changed(&upstream.url, &listed[..1], |options| {
-        options.cache_bytes = Some(350_000);
+        options.keep.cache_bytes = Some(350_000);
     });
     let pinned = world.store().current().unwrap().unwrap();
     world.publish(2, &listed);

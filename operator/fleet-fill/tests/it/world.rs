@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleet_fetch::{Access, FetchOptions, RetryPolicy};
-use fleet_fill::{FillOptions, Filler, Lines, Vouching};
+use fleet_fill::{FillOptions, Filler, Keep, Lines, Vouching};
 use fleet_formats::debian::Debian;
 use fleet_formats::seam::Trust;
 use fleet_origin::{Missing, Obtained, Origin, Wanted};
@@ -62,7 +62,7 @@ impl World {
                 format: Arc::new(format),
                 trust: Trust::nothing_is_judged(),
             },
-            cache_bytes: None,
+            keep: Keep::default(),
             is_offline: false,
             negative_age: Duration::from_secs(60),
         };

@@ -113,6 +113,7 @@ pub fn manifests(fleet: &Fleet) -> String {
         "content": mirror.content,
         "sync": {"stallTimeout": mirror.sync.stall_timeout},
         "storage": {"cache": mirror.storage.cache},
+        "snapshots": {"pinned": mirror.snapshots.pinned},
         "serving": {"path": mirror.serving.path},
     });
     let upstream = document::<Upstream>(fleet, &fleet.spec.upstream_ref.name, upstream);

@@ -91,9 +91,9 @@ fn template(fleet: &Fleet, place: &Place, settings: &Settings, told: &Told) -> P
     let component = labels::COMPONENT_SERVING;
     let with_ours = |ours| pod::with_ours(&fleet.pods.labels, ours);
     // Without the replica, whose label is put on pods that run: it restarts none.
-    let filling = |mut labels: Map| {
-        labels.extend(fills.then(|| (labels::FILLS.to_owned(), "true".to_owned())));
-        labels
+    let filling = |mut all: Map| {
+        all.extend(fills.then(|| (labels::FILLS.to_owned(), "true".to_owned())));
+        all
     };
     let restarting = with_ours(filling(region_labels(fleet, place, component)));
     let applied = fingerprint(&spec, &(&restarting, &asked));

@@ -3,7 +3,7 @@
 use fleet_api::mirror::{Mode, PullThrough};
 use fleet_api::{Mirror, Upstream};
 use fleet_fetch::{FetchOptions, RetryPolicy};
-use fleet_fill::{FillOptions, Lines, Vouching};
+use fleet_fill::{FillOptions, Keep, Lines, Vouching};
 use fleet_sync::{Politeness, SyncOptions};
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +25,7 @@ pub struct Filling {
     pub fetch: FetchOptions,
     pub politeness: Politeness,
     options: SyncOptions,
-    cache_bytes: Option<u64>,
+    keep: Keep,
     settings: PullThrough,
 }
 
@@ -51,7 +51,7 @@ impl Filling {
                 format: self.options.format.clone(),
                 trust: self.options.trust.clone(),
             },
-            cache_bytes: self.cache_bytes,
+            keep: self.keep.clone(),
             is_offline: self.settings.offline,
             negative_age: self.settings.negative_age.0,
         }
@@ -109,7 +109,10 @@ impl Resolver<'_> {
                 scratch: options.store_dir.join("filling"),
             },
             politeness,
-            cache_bytes: cache.map(|cache| cache.max_bytes.bytes()),
+            keep: Keep {
+                cache_bytes: cache.map(|cache| cache.max_bytes.bytes()),
+                pinned: Some(mirror.spec.snapshots.pinned.clone()).filter(|id| !id.is_empty()),
+            },
             settings: mirror.spec.pull_through.clone().unwrap_or_default(),
             options: options.clone(),
         }))
