@@ -7,6 +7,9 @@
 //! is. One that nobody asks for is closed after [`OPEN_FOR`], and all are with the snapshots that were kept with them, since
 //! an open file keeps the bytes of a collected blob on the disk.
 
+mod fetched;
+mod seen;
+
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
@@ -22,9 +25,9 @@ use http::HeaderValue;
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, openat2};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use self::seen::Seen;
 use crate::conditional::{Validators, http_date};
 use crate::folders::{Folders, Version};
-use crate::seen::Seen;
 
 /// How long a blob that nobody asks for is kept open.
 const OPEN_FOR: Duration = Duration::from_secs(10);
@@ -170,7 +173,7 @@ impl OpenBlobs {
             return Some(blob);
         }
         if entry.state == EntryState::NotYetFetched {
-            // It is looked at before it is served: see [`OpenBlobs::open_fetched`].
+            // It is looked at before it is served: see [`fetched`].
             return None;
         }
         let version = self.version(&entry.digest, now);
@@ -193,33 +196,6 @@ impl OpenBlobs {
         };
         let blob = Blob::new(&entry.digest, file).map_err(|error| error.to_string())?;
         Ok(Some(self.keep(path, entry, of, blob, version)))
-    }
-
-    /// Opens the blob of an entry that is fetched on demand; none where it is not there, or not what its name says. Nothing
-    /// made it durable, and no run looks after it, so it is read once before it is served, unless `is_sure`. Blocks on
-    /// the disk.
-    pub fn open_fetched(
-        &self,
-        path: &str,
-        entry: &Entry,
-        of: Option<SnapshotId>,
-        is_sure: bool,
-    ) -> Option<Arc<Blob>> {
-        let version = self.version(&entry.digest, Instant::now());
-        let file = self.store.open_blob(&entry.digest).ok()??;
-        let is_right = self.seen.is_right(&entry.digest, &file, entry.size, is_sure);
-        let blob = Blob::new(&entry.digest, file).ok().filter(|_| is_right)?;
-        self.note_use(&entry.digest);
-        Some(self.keep(path, entry, of, blob, version))
-    }
-
-    /// What was used since the last call, of what is fetched on demand.
-    pub fn take_used(&self) -> Vec<Sha256> {
-        std::mem::take(&mut *lock(&self.used)).into_iter().collect()
-    }
-
-    fn note_use(&self, digest: &Sha256) {
-        lock(&self.used).insert(*digest);
     }
 
     /// For a blob that turned out to be damaged.

@@ -109,8 +109,8 @@ impl Inserter {
     /// Notes that blobs were used just now, by their files' time of access. Those that are gone are passed over.
     pub fn used(&self, digests: &[Sha256]) {
         let times = Timestamps {
-            last_access: now_or_never(UTIME_NOW.into()),
-            last_modification: now_or_never(UTIME_OMIT.into()),
+            last_access: now_or_never(UTIME_NOW),
+            last_modification: now_or_never(UTIME_OMIT),
         };
         for digest in digests {
             let blob = self.shared.layout.blob(digest);

@@ -207,12 +207,6 @@ impl StagedFile {
         self.written
     }
 
-    /// The file, for who reads what has come of it.
-    pub fn reader(&self) -> Result<File> {
-        let path = self.reservation.as_ref().map(|at| at.path.as_path());
-        File::open(path.unwrap_or(Path::new(""))).doing("reading a download")
-    }
-
     /// How many bytes are still missing.
     pub fn remaining(&self) -> u64 {
         self.expected.size - self.written

@@ -23,7 +23,7 @@ use fleet_types::{Accepted, Reason, Sha256};
 use url::Url;
 
 pub use self::content::format_of_snapshot;
-pub use self::fill::{Filling, Half};
+pub use self::fill::Filling;
 use crate::failure::Failure;
 use crate::manifests::{Manifests, check};
 
