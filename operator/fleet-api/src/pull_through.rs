@@ -4,7 +4,6 @@ use kube_derive::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::mirror::Rule;
 use crate::{ByteQuantity, GoDuration};
 
 /// How a Mirror of mode PullThrough fetches what clients ask for.

@@ -85,7 +85,8 @@ impl Contents {
         let this = self.clone();
         let (is_shared, coming) = self.flights.join(wanted.digest, move |landing| async move {
             let outcome = this.fetch(&wanted, Arc::new(landing)).await;
-            this.refusals.note(wanted.digest, &outcome.0, Instant::now());
+            this.refusals
+                .note(wanted.digest, &outcome.0, Instant::now());
             outcome.1.tell(outcome.0);
         });
         if is_shared {
@@ -207,11 +208,7 @@ impl Contents {
         }
     }
 
-    async fn ask(
-        &self,
-        wanted: &Wanted,
-        store: Arc<dyn BodyStore>,
-    ) -> Result<Arrival, FetchError> {
+    async fn ask(&self, wanted: &Wanted, store: Arc<dyn BodyStore>) -> Result<Arrival, FetchError> {
         let stop = Stop::new(&self.stop, LONGEST);
         let expected = Expected {
             size: wanted.size,

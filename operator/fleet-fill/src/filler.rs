@@ -75,7 +75,9 @@ impl Origin for Filler {
     }
 
     fn used(&self, mirror: &str, digests: Vec<Sha256>) {
-        let open = self.mirror(mirror).and_then(|mirror| mirror.shelf().at_hand());
+        let open = self
+            .mirror(mirror)
+            .and_then(|mirror| mirror.shelf().at_hand());
         if let Some(open) = open {
             self.runtime
                 .spawn_blocking(move || open.inserter.used(&digests));

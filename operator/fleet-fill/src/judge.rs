@@ -57,7 +57,9 @@ impl Trusted {
         };
         if trust.keyring_package.is_some() {
             for (path, entry) in snapshot.iter().filter(brings_keys) {
-                let file = store.open_blob(&entry.digest)?.ok_or_else(|| missing(&path))?;
+                let file = store
+                    .open_blob(&entry.digest)?
+                    .ok_or_else(|| missing(&path))?;
                 contents.push(Box::new(file) as Box<dyn Read + Send>);
             }
         }
@@ -84,7 +86,9 @@ impl Judge {
             };
         };
         let mut bytes = Vec::new();
-        let file = store.open_blob(&entry.digest)?.ok_or_else(|| missing(&signature))?;
+        let file = store
+            .open_blob(&entry.digest)?
+            .ok_or_else(|| missing(&signature))?;
         let failed = |error: std::io::Error| {
             let text = format!("{signature} cannot be read: {error}");
             Problem::new(Reason::StorageFailed, text)
@@ -131,5 +135,7 @@ fn missing(path: &RepoPath) -> Problem {
 /// Seconds since 1970-01-01T00:00:00Z.
 fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+    since.map_or(0, |since| {
+        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+    })
 }

@@ -76,7 +76,10 @@ mod tests {
         refusals.note("gone", &Obtained::Absent, now);
         refusals.note("away", &away, now);
         refusals.note("here", &Obtained::Blob(Sha256([1; 32])), now);
-        assert!(matches!(refusals.of(&"gone", later(59)), Some(Obtained::Absent)));
+        assert!(matches!(
+            refusals.of(&"gone", later(59)),
+            Some(Obtained::Absent)
+        ));
         assert!(refusals.of(&"gone", later(60)).is_none());
         assert!(refusals.of(&"away", later(4)).is_some());
         assert!(refusals.of(&"away", later(5)).is_none());
@@ -88,7 +91,11 @@ mod tests {
         let refusals = Refusals::new(Duration::from_secs(60));
         let now = Instant::now();
         for key in 0..MOST + 10 {
-            refusals.note(key, &Obtained::Absent, now + Duration::from_millis(key as u64));
+            refusals.note(
+                key,
+                &Obtained::Absent,
+                now + Duration::from_millis(key as u64),
+            );
         }
         assert_eq!(lock(&refusals.known).len(), MOST);
         assert!(refusals.of(&0, now).is_none() && refusals.of(&(MOST + 9), now).is_some());

@@ -92,7 +92,9 @@ impl Room {
         };
         let limit = limit.unwrap_or(u64::MAX);
         let too_much = cached.saturating_add(bytes).saturating_sub(limit);
-        let too_little = bytes.saturating_add(reserve).saturating_sub(space.free_bytes);
+        let too_little = bytes
+            .saturating_add(reserve)
+            .saturating_sub(space.free_bytes);
         let give_up = too_much.max(too_little);
         (give_up > 0).then(|| cached.saturating_sub(give_up + cached / BEFOREHAND))
     }

@@ -36,11 +36,7 @@ impl Shelf {
     }
 
     /// `keep` is what is declared now. Blocks on the disk.
-    pub fn open(
-        &self,
-        keep: Keep,
-        counts: Arc<FillCounts>,
-    ) -> Result<Arc<Open>, Problem> {
+    pub fn open(&self, keep: Keep, counts: Arc<FillCounts>) -> Result<Arc<Open>, Problem> {
         let mut open = lock(&self.open);
         if let Some(open) = open.as_ref() {
             open.room.keep(keep);

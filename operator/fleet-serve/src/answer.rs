@@ -48,7 +48,10 @@ pub enum Content {
         range: Range<u64>,
     },
     /// These bytes of something that is on its way.
-    Growing { growing: Growing, range: Range<u64> },
+    Growing {
+        growing: Growing,
+        range: Range<u64>,
+    },
 }
 
 impl Content {

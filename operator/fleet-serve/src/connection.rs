@@ -190,7 +190,11 @@ impl Answers for Answering {
         }
         let (head, mut came) = (Arc::new(head), None);
         for _ in 0..=MOST_WAITS {
-            match self.clone().find_patiently(head.clone(), started, came).await {
+            match self
+                .clone()
+                .find_patiently(head.clone(), started, came)
+                .await
+            {
                 Some(Ok(found)) => return found,
                 Some(Err(NotNow::Later(later))) => came = Some(later.come().await),
                 Some(Err(NotNow::NeedsDisk)) | None => break,

@@ -15,11 +15,7 @@ use crate::lookup::Lookup;
 
 impl Lookup<'_> {
     /// Content that is here once somebody has asked for it. What needs none of its bytes does not make anybody fetch it.
-    pub(super) fn on_demand(
-        &self,
-        entry: Entry,
-        of: Option<SnapshotId>,
-    ) -> Result<Answer, NotNow> {
+    pub(super) fn on_demand(&self, entry: Entry, of: Option<SnapshotId>) -> Result<Answer, NotNow> {
         let came = self.asked.came.filter(|came| came.digest == entry.digest);
         let obtained = came.map(|came| &came.obtained);
         let is_sure = matches!(obtained, Some(Obtained::Blob(digest)) if *digest == entry.digest);
@@ -77,6 +73,12 @@ impl Lookup<'_> {
         let decision = decide(self.asked.method, self.asked.headers, &validators);
         let path = &self.rest.path;
         let caching = self.caching(entry);
-        Answer::file(content, &validators, || content_type(path), caching, decision)
+        Answer::file(
+            content,
+            &validators,
+            || content_type(path),
+            caching,
+            decision,
+        )
     }
 }

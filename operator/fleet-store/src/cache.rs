@@ -140,7 +140,9 @@ impl Inserter {
             Err(e) => return Err(e).doing(DOING),
             Ok(mut file) => drop(file.read_to_end(&mut noted).doing(DOING)?),
         }
-        let digests = noted.chunks_exact(32).filter_map(|digest| digest.first_chunk());
+        let digests = noted
+            .chunks_exact(32)
+            .filter_map(|digest| digest.first_chunk());
         Ok(digests.copied().collect())
     }
 

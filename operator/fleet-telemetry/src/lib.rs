@@ -33,6 +33,8 @@ pub use listener::{
 pub use logging::{LogFormat, LogOptions, LoggingError, init_logging};
 pub use registry::{BuildInfo, Registry, RegistryError};
 pub use seats::{Mark, Seat, Seats};
-pub use server::{MirrorTraffic, OnDemand, ServedSnapshot, ServerMetrics, ServerPlace, StoreHealth};
+pub use server::{
+    MirrorTraffic, OnDemand, ServedSnapshot, ServerMetrics, ServerPlace, StoreHealth,
+};
 pub use state::{ObjectKey, Run};
 pub use worker::{RunFigures, RunPlace, RunProgress, WorkerMetrics};

@@ -142,7 +142,9 @@ fn full() -> Registry {
         namespace: "mirrors".into(),
         region: "eu-1".into(),
     };
-    let fill = FillMetrics::register(&registry, place).unwrap().mirror("debian");
+    let fill = FillMetrics::register(&registry, place)
+        .unwrap()
+        .mirror("debian");
     fill.fetched(FetchResult::Ok, 1000);
     fill.shared();
     fill.evicted(1, 1000);

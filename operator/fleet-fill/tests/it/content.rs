@@ -45,12 +45,18 @@ async fn whoever_asks_gets_it_by_one_request_and_later_without_any() {
     for (n, obtained) in asking.await.into_iter().enumerate() {
         let content = if n % 2 == 0 { &small } else { &middle };
         let obtained = obtained.unwrap();
-        assert!(matches!(obtained, Obtained::Blob(is) if is == digest(content)), "{obtained:?}");
+        assert!(
+            matches!(obtained, Obtained::Blob(is) if is == digest(content)),
+            "{obtained:?}"
+        );
     }
     assert_eq!((upstream.asked("a.deb"), upstream.asked("b.deb")), (1, 1));
     assert_eq!(world.blob(&middle), Some(middle.clone()));
     upstream.go_away().await;
-    assert!(matches!(world.ask("b.deb", &middle).await, Obtained::Blob(_)));
+    assert!(matches!(
+        world.ask("b.deb", &middle).await,
+        Obtained::Blob(_)
+    ));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -76,7 +82,10 @@ async fn what_is_large_is_read_while_it_comes_and_its_end_waits_for_the_digest()
     gate.close();
     let (read, is_whole) = read(growing).await;
     assert!(is_whole && read == large);
-    assert!(matches!(world.ask("large.deb", &large).await, Obtained::Blob(_)));
+    assert!(matches!(
+        world.ask("large.deb", &large).await,
+        Obtained::Blob(_)
+    ));
     assert_eq!(upstream.asked("large.deb"), 1);
 }
 
@@ -107,7 +116,10 @@ async fn nobody_has_a_complete_file_whose_end_is_wrong() {
             told => break told,
         }
     };
-    assert!(matches!(told, Obtained::Refused(Reason::DigestMismatch, _)), "{told:?}");
+    assert!(
+        matches!(told, Obtained::Refused(Reason::DigestMismatch, _)),
+        "{told:?}"
+    );
     assert_eq!(upstream.asked("large.deb"), 1);
 }
 
@@ -128,7 +140,10 @@ async fn a_line_that_breaks_is_taken_up_where_it_broke() {
         other => panic!("{other:?}"),
     };
     assert!(came);
-    assert!(matches!(world.ask("large.deb", &large).await, Obtained::Blob(_)));
+    assert!(matches!(
+        world.ask("large.deb", &large).await,
+        Obtained::Blob(_)
+    ));
     assert_eq!(upstream.asked("large.deb"), 2);
 }
 
@@ -146,6 +161,9 @@ async fn clients_that_leave_do_not_end_what_others_may_want() {
     leaving.abort();
     assert!(leaving.await.is_err());
     gate.close();
-    assert!(matches!(world.ask("a.deb", &middle).await, Obtained::Blob(_)));
+    assert!(matches!(
+        world.ask("a.deb", &middle).await,
+        Obtained::Blob(_)
+    ));
     assert_eq!(upstream.asked("a.deb"), 1);
 }

@@ -28,7 +28,10 @@ async fn what_was_used_longest_ago_goes_first_and_nothing_that_is_pinned() {
     let upstream = Upstream::start().await;
     let contents: Vec<Vec<u8>> = (0..5).map(|seed| bytes(100_000, seed)).collect();
     let names = ["a.deb", "b.deb", "c.deb", "d.deb", "e.deb"];
-    let listed: Vec<(&str, &[u8])> = names.into_iter().zip(contents.iter().map(Vec::as_slice)).collect();
+    let listed: Vec<(&str, &[u8])> = names
+        .into_iter()
+        .zip(contents.iter().map(Vec::as_slice))
+        .collect();
     // The pinned snapshot names the first alone.
     let world = World::changed(&upstream.url, &listed[..1], |options| {
         options.keep.cache_bytes = Some(350_000);
@@ -51,7 +54,10 @@ async fn what_was_used_longest_ago_goes_first_and_nothing_that_is_pinned() {
     }
     fetched(&upstream, &world, listed[3].0, listed[3].1).await;
     let here = |n: usize| world.blob(&contents[n]).is_some();
-    assert_eq!([here(0), here(1), here(2), here(3)], [true, true, false, true]);
+    assert_eq!(
+        [here(0), here(1), here(2), here(3)],
+        [true, true, false, true]
+    );
     // What went comes again.
     fetched(&upstream, &world, listed[2].0, listed[2].1).await;
     assert_eq!(upstream.asked("c.deb"), 2);
@@ -107,7 +113,10 @@ async fn what_a_killed_process_had_of_a_file_is_taken_up() {
     std::fs::create_dir(&folder).unwrap();
     let half = folder.join(format!("sha256-{}", digest(&content)));
     std::fs::write(&half, &content[..500_000]).unwrap();
-    assert!(matches!(world.ask("a.deb", &content).await, Obtained::Blob(_)));
+    assert!(matches!(
+        world.ask("a.deb", &content).await,
+        Obtained::Blob(_)
+    ));
     assert_eq!(world.blob(&content), Some(content));
     assert!(!half.exists());
 }

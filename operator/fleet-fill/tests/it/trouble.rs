@@ -23,7 +23,10 @@ async fn what_an_upstream_does_not_have_is_asked_for_once_in_a_while() {
     upstream.set("a.deb", Reply::Body(content.clone()));
     // Time goes faster where nothing is remembered.
     world.declare(|options| options.negative_age = Duration::ZERO);
-    assert!(matches!(world.ask("a.deb", &content).await, Obtained::Blob(_)));
+    assert!(matches!(
+        world.ask("a.deb", &content).await,
+        Obtained::Blob(_)
+    ));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -36,7 +39,10 @@ async fn an_upstream_that_is_away_or_asks_for_a_rest_is_told_of_as_such() {
     upstream.set("c.deb", Reply::Status(503, "Retry-After: 7\r\n"));
     assert!(matches!(world.ask("a.deb", &here).await, Obtained::Blob(_)));
     let told = world.ask("c.deb", b"c").await;
-    assert!(matches!(told, Obtained::Busy(wait) if wait == Duration::from_secs(7)), "{told:?}");
+    assert!(
+        matches!(told, Obtained::Busy(wait) if wait == Duration::from_secs(7)),
+        "{told:?}"
+    );
     upstream.go_away().await;
     let world = World::new(&upstream.url, &contents);
     let Obtained::Refused(reason, why) = world.ask("b.deb", &other).await else {
@@ -57,10 +63,16 @@ async fn offline_what_is_here_is_here_and_nobody_is_asked_for_the_rest() {
     world.declare(|options| options.is_offline = true);
     assert!(matches!(world.ask("a.deb", &here).await, Obtained::Blob(_)));
     let told = world.ask("b.deb", &other).await;
-    assert!(matches!(told, Obtained::Refused(Reason::Offline, _)), "{told:?}");
+    assert!(
+        matches!(told, Obtained::Refused(Reason::Offline, _)),
+        "{told:?}"
+    );
     assert_eq!(upstream.asked("b.deb"), 0);
     world.declare(|options| options.is_offline = false);
-    assert!(matches!(world.ask("b.deb", &other).await, Obtained::Blob(_)));
+    assert!(matches!(
+        world.ask("b.deb", &other).await,
+        Obtained::Blob(_)
+    ));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -70,7 +82,10 @@ async fn wrong_content_is_refused_and_never_kept() {
     let world = World::new(&upstream.url, &[("a.deb", &content)]);
     upstream.set("a.deb", Reply::Body(bytes(5_000, 2)));
     let told = world.ask("a.deb", &content).await;
-    assert!(matches!(told, Obtained::Refused(Reason::DigestMismatch, _)), "{told:?}");
+    assert!(
+        matches!(told, Obtained::Refused(Reason::DigestMismatch, _)),
+        "{told:?}"
+    );
     assert!(world.blob(&content).is_none());
 }
 
@@ -80,11 +95,17 @@ async fn what_has_rotted_is_fetched_again() {
     let content = bytes(5_000, 1);
     let world = World::new(&upstream.url, &[("a.deb", &content)]);
     upstream.set("a.deb", Reply::Body(content.clone()));
-    assert!(matches!(world.ask("a.deb", &content).await, Obtained::Blob(_)));
+    assert!(matches!(
+        world.ask("a.deb", &content).await,
+        Obtained::Blob(_)
+    ));
     let blob = world.store().blob_path(&digest(&content));
     fs::set_permissions(&blob, fs::Permissions::from_mode(0o644)).unwrap();
     fs::write(&blob, bytes(5_000, 9)).unwrap();
-    assert!(matches!(world.ask("a.deb", &content).await, Obtained::Blob(_)));
+    assert!(matches!(
+        world.ask("a.deb", &content).await,
+        Obtained::Blob(_)
+    ));
     assert_eq!(world.blob(&content), Some(content));
     assert_eq!(upstream.asked("a.deb"), 2);
 }
@@ -95,7 +116,10 @@ async fn a_store_that_no_sync_has_made_yet_and_one_that_is_not_declared_say_so()
     let mut world = World::new(&upstream.url, &[("a.deb", b"a")]);
     world.declare(|options| options.store_dir = options.store_dir.with_file_name("none"));
     let told = world.ask("a.deb", b"a").await;
-    assert!(matches!(told, Obtained::Refused(Reason::StorageFailed, _)), "{told:?}");
+    assert!(
+        matches!(told, Obtained::Refused(Reason::StorageFailed, _)),
+        "{told:?}"
+    );
     world.filler.declare(&[]);
     let told = world.ask("a.deb", b"a").await;
     assert!(matches!(told, Obtained::Refused(..)), "{told:?}");

@@ -63,7 +63,11 @@ impl Upstream {
     /// How often a path was asked for.
     pub fn asked(&self, path: &str) -> usize {
         let state = self.state.lock().unwrap();
-        state.asked.iter().filter(|asked| **asked == format!("/{path}")).count()
+        state
+            .asked
+            .iter()
+            .filter(|asked| **asked == format!("/{path}"))
+            .count()
     }
 
     /// Nobody listens there any more, and what is under way breaks off.
@@ -101,10 +105,16 @@ async fn serve(mut stream: TcpStream, state: Arc<Mutex<State>>) {
         };
         let range = head.lines().find_map(|line| {
             let value = line.to_ascii_lowercase();
-            let from = value.strip_prefix("range: bytes=")?.strip_suffix('-')?.parse::<usize>();
+            let from = value
+                .strip_prefix("range: bytes=")?
+                .strip_suffix('-')?
+                .parse::<usize>();
             from.ok()
         });
-        if answer(&mut stream, reply, range.unwrap_or(0)).await.is_none() {
+        if answer(&mut stream, reply, range.unwrap_or(0))
+            .await
+            .is_none()
+        {
             return;
         }
     }

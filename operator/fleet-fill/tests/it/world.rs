@@ -24,7 +24,7 @@ use url::Url;
 pub struct World {
     pub filler: Arc<Filler>,
     pub options: FillOptions,
-    dir: TempDir,
+    _dir: TempDir,
 }
 
 /// Bytes that no two of which are alike.
@@ -83,7 +83,7 @@ impl World {
         let world = World {
             filler,
             options,
-            dir,
+            _dir: dir,
         };
         world.publish(1, contents);
         world
@@ -117,10 +117,6 @@ impl World {
 
     pub fn store(&self) -> Store {
         Store::open(&self.options.store_dir).unwrap()
-    }
-
-    pub fn root(&self) -> PathBuf {
-        self.dir.path().to_owned()
     }
 
     /// Other settings from now on.

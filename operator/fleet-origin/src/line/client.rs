@@ -62,7 +62,9 @@ impl Origin for Remote {
 }
 
 async fn tell(socket: &Path, question: &Question) -> io::Result<()> {
-    Frames::new(UnixStream::connect(socket).await?).send(question).await
+    Frames::new(UnixStream::connect(socket).await?)
+        .send(question)
+        .await
 }
 
 /// Asks again where the other process ends before it has answered.

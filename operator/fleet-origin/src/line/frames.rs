@@ -58,7 +58,9 @@ impl Frames {
             Ok(sent?)
         };
         let sent = self.stream.async_io(Interest::WRITABLE, send).await?;
-        self.stream.write_all(line.get(sent..).unwrap_or_default()).await
+        self.stream
+            .write_all(line.get(sent..).unwrap_or_default())
+            .await
     }
 
     /// The next line. An error where the other side ends before.
@@ -109,7 +111,8 @@ impl Frames {
         if count == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        self.input.extend_from_slice(block.get(..count).unwrap_or_default());
+        self.input
+            .extend_from_slice(block.get(..count).unwrap_or_default());
         Ok(())
     }
 }

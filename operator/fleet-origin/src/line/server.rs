@@ -179,7 +179,13 @@ mod tests {
         let big = Bytes::from(vec![3; 5 << 20]);
         let refused = Obtained::Refused(Reason::Offline, "a\nb".to_owned());
         let wait = Obtained::Busy(Duration::from_secs(7));
-        for obtained in [Obtained::Blob(DIGEST), Obtained::Absent, refused, wait, Obtained::Bytes(big)] {
+        for obtained in [
+            Obtained::Blob(DIGEST),
+            Obtained::Absent,
+            refused,
+            wait,
+            Obtained::Bytes(big),
+        ] {
             let line = line(obtained.clone());
             let came = ask(&line.remote).await;
             assert_eq!(format!("{came:?}"), format!("{obtained:?}"));
@@ -216,7 +222,11 @@ mod tests {
         tokio::time::sleep(Duration::from_millis(150)).await;
         let (tell, _used) = mpsc::unbounded_channel();
         let origin = Arc::new(Told(Obtained::Blob(DIGEST), tell));
-        tokio::spawn(answer_on(bind(&socket).unwrap(), origin, CancellationToken::new()));
+        tokio::spawn(answer_on(
+            bind(&socket).unwrap(),
+            origin,
+            CancellationToken::new(),
+        ));
         assert!(matches!(asking.await.unwrap(), Obtained::Blob(_)));
     }
 }

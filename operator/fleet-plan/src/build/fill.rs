@@ -7,7 +7,6 @@
 use fleet_api::mirror::Mode;
 use fleet_api::{Mirror, Upstream, labels};
 use k8s_openapi::api::core::v1::{Container, EmptyDirVolumeSource, Volume, VolumeMount};
-use kube_core::Resource;
 use serde_json::json;
 
 use super::job::{REFS_DIR, REFS_VOLUME, document, refs_volume};
@@ -56,9 +55,11 @@ pub fn volumes(fleet: &Fleet) -> Vec<Volume> {
         empty_dir: Some(EmptyDirVolumeSource::default()),
         ..Default::default()
     };
-    let declared =
-        pod::annotation_volume(DECLARED_VOLUME, DECLARED_FILE, labels::FILL_MANIFESTS);
-    [socket, declared].into_iter().chain(refs_volume(fleet)).collect()
+    let declared = pod::annotation_volume(DECLARED_VOLUME, DECLARED_FILE, labels::FILL_MANIFESTS);
+    [socket, declared]
+        .into_iter()
+        .chain(refs_volume(fleet))
+        .collect()
 }
 
 pub fn container(fleet: &Fleet, place: &Place, settings: &Settings) -> Container {

@@ -149,7 +149,8 @@ pub fn of(reason: Reason, facts: &Facts) -> Advice {
             "There is nothing to do but to wait; to see what happens:",
             facts.watch(),
         ),
-        Reason::InvalidSpec
+        Reason::Offline
+        | Reason::InvalidSpec
         | Reason::ContentTypeMismatch
         | Reason::PathTaken
         | Reason::NotOffered

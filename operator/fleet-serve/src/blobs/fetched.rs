@@ -21,7 +21,9 @@ impl OpenBlobs {
     ) -> Option<Arc<Blob>> {
         let version = self.version(&entry.digest, Instant::now());
         let file = self.store.open_blob(&entry.digest).ok()??;
-        let is_right = self.seen.is_right(&entry.digest, &file, entry.size, is_sure);
+        let is_right = self
+            .seen
+            .is_right(&entry.digest, &file, entry.size, is_sure);
         let blob = Blob::new(&entry.digest, file).ok().filter(|_| is_right)?;
         self.note_use(&entry.digest);
         Some(self.keep(path, entry, of, blob, version))

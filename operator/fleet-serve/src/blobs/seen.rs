@@ -110,9 +110,17 @@ mod tests {
         // As long, and at another time.
         fs::write(&path, b"c0ntent").unwrap();
         let later = std::time::SystemTime::now() + Duration::from_secs(5);
-        File::options().write(true).open(&path).unwrap().set_modified(later).unwrap();
+        File::options()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_modified(later)
+            .unwrap();
         assert!(!is_right(false), "it is another content");
         assert!(is_right(true), "somebody else has found out");
-        assert!(!seen.is_right(&digest, &File::open(&path).unwrap(), 8, true), "never of another size");
+        assert!(
+            !seen.is_right(&digest, &File::open(&path).unwrap(), 8, true),
+            "never of another size"
+        );
     }
 }

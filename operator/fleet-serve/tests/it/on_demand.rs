@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use fleet_origin::{Growing, Grower, Missing, Obtained, Origin, Wanted};
+use fleet_origin::{Grower, Growing, Missing, Obtained, Origin, Wanted};
 use fleet_types::{Reason, Sha256};
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -65,7 +65,10 @@ impl std::fmt::Debug for Told {
 
 fn listed(data: &TempDir, content: &[u8]) -> (Store, PathBuf) {
     let store = Store::new(data.path(), "debian");
-    let names = [on_demand("pool/a.deb", content), fixed("pool/b.deb", "here")];
+    let names = [
+        on_demand("pool/a.deb", content),
+        fixed("pool/b.deb", "here"),
+    ];
     store.publish(1000, &names);
     let blob = store.blob("pool/a.deb");
     (store, blob)
@@ -94,7 +97,10 @@ async fn it_is_asked_for_once_and_what_needs_no_bytes_asks_for_nothing() {
     let same = server.ask("GET", DEB, &[("If-None-Match", tag)]).await;
     assert_eq!(same.status, 304);
     let beyond = server.ask("GET", DEB, &[("Range", "bytes=10-")]).await;
-    assert_eq!((beyond.status, beyond.header("content-range")), (416, Some("bytes */10")));
+    assert_eq!(
+        (beyond.status, beyond.header("content-range")),
+        (416, Some("bytes */10"))
+    );
     let page = server.get("/debian/pool/").await.text();
     assert!(page.contains("a.deb") && page.contains("b.deb"), "{page}");
     assert_eq!(origin.asked(), 0);
@@ -189,8 +195,16 @@ fn large() -> (Vec<u8>, Arc<Mutex<Option<Grower>>>, Growing, fs::File) {
 
 /// What curl makes of it.
 async fn curl(arguments: Vec<String>) -> Output {
-    let run = move || Command::new("curl").args(["-sS", "--max-time", "60"]).args(arguments).output();
-    tokio::task::spawn_blocking(run).await.unwrap().expect("curl is needed")
+    let run = move || {
+        Command::new("curl")
+            .args(["-sS", "--max-time", "60"])
+            .args(arguments)
+            .output()
+    };
+    tokio::task::spawn_blocking(run)
+        .await
+        .unwrap()
+        .expect("curl is needed")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -207,9 +221,19 @@ async fn what_comes_is_sent_as_it_comes_whole_or_in_part_over_every_protocol() {
         let scheme = if secure { "https" } else { "http" };
         let url = format!("{scheme}://localhost:{}{DEB}", server.http.port());
         let ask = |more: &[&str]| {
-            let ours = ["--resolve", &format!("localhost:{}:127.0.0.1", server.http.port()), "-k", protocol, &url]
-                .map(str::to_owned);
-            tokio::spawn(curl(ours.into_iter().chain(more.iter().map(|part| (*part).to_owned())).collect()))
+            let ours = [
+                "--resolve",
+                &format!("localhost:{}:127.0.0.1", server.http.port()),
+                "-k",
+                protocol,
+                &url,
+            ]
+            .map(str::to_owned);
+            tokio::spawn(curl(
+                ours.into_iter()
+                    .chain(more.iter().map(|part| (*part).to_owned()))
+                    .collect(),
+            ))
         };
         let (whole, part) = (ask(&[]), ask(&["-r", "1999990-2000009"]));
         for piece in content.chunks(500_000) {
@@ -219,7 +243,10 @@ async fn what_comes_is_sent_as_it_comes_whole_or_in_part_over_every_protocol() {
             tokio::task::yield_now().await;
         }
         let (whole, part) = (whole.await.unwrap(), part.await.unwrap());
-        assert!(whole.status.success() && part.status.success(), "{protocol}: {whole:?}");
+        assert!(
+            whole.status.success() && part.status.success(),
+            "{protocol}: {whole:?}"
+        );
         assert!(whole.stdout == content, "{protocol}");
         assert!(part.stdout == content[1_999_990..2_000_010], "{protocol}");
         server.stop().await;
@@ -247,12 +274,20 @@ async fn what_turns_out_to_be_wrong_is_cut_short_over_every_protocol() {
         while origin.asked() == 0 {
             tokio::task::yield_now().await;
         }
-        grower.lock().unwrap().take().unwrap().fail("wrong".to_owned());
+        grower
+            .lock()
+            .unwrap()
+            .take()
+            .unwrap()
+            .fail("wrong".to_owned());
         let cut = asking.await.unwrap();
         assert!(!cut.status.success(), "{protocol}: curl takes it for whole");
         assert!(cut.stdout.len() <= 2_900_000, "{protocol}");
         // Others are served.
-        let beside = format!("{scheme}://localhost:{}/debian/pool/b.deb", server.http.port());
+        let beside = format!(
+            "{scheme}://localhost:{}/debian/pool/b.deb",
+            server.http.port()
+        );
         let other = ["--resolve", &resolve, "-k", protocol, &beside].map(str::to_owned);
         assert_eq!(curl(other.to_vec()).await.stdout, b"here");
         server.stop().await;

@@ -127,9 +127,8 @@ fn entry(
 
 /// The entry of what is fetched when somebody asks for it. What is listed as before keeps its date.
 fn on_demand(ground: &Ground, want: &Want, before: Option<&Entry>) -> Entry {
-    let same = before.filter(|entry| {
-        entry.state.is_offered() && want.same_content(entry) == Some(true)
-    });
+    let same =
+        before.filter(|entry| entry.state.is_offered() && want.same_content(entry) == Some(true));
     let mtime = same.map_or(want.mtime.min(ground.rules.now), |same| same.mtime);
     want.entry(EntryState::NotYetFetched, None, mtime)
 }

@@ -296,10 +296,7 @@ impl Judge<'_> {
         self.prefixes.push(Prefix {
             path: path.clone(),
             unit: wanted.want.unit,
-            is_payload: matches!(
-                wanted.want.state,
-                WantState::Payload | WantState::OnDemand
-            ),
+            is_payload: matches!(wanted.want.state, WantState::Payload | WantState::OnDemand),
         });
     }
 

@@ -66,9 +66,8 @@ impl Judges {
     pub fn start(ground: &Ground, signatures: &Arc<Signatures>) -> Judges {
         let is_judged = ground.rules.options.trust.signatures != SignaturePolicy::None;
         let mut over: HashMap<RepoPath, Vec<RepoPath>> = HashMap::new();
-        let is_judged_now = |signature: &&Signature| {
-            is_judged && !ground.rules.is_on_demand(&signature.over.path)
-        };
+        let is_judged_now =
+            |signature: &&Signature| is_judged && !ground.rules.is_on_demand(&signature.over.path);
         let judged = signatures.iter();
         for (path, signature) in judged.filter(|(_, signature)| is_judged_now(signature)) {
             let signed = signature.over.path.clone();

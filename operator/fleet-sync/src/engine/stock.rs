@@ -67,8 +67,7 @@ impl Stock {
                 let before = self.entry(&signed.path);
                 before.is_some_and(|before| {
                     before.state.is_offered() && before.digest == signed.sha256
-                })
-                    && want.sha256.is_none_or(|given| given == entry.digest)
+                }) && want.sha256.is_none_or(|given| given == entry.digest)
             }
             None => want.same_content(entry) == Some(true),
         }

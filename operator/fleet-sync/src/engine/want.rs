@@ -330,7 +330,7 @@ impl WantState {
         [
             Stored, Payload, OnDemand, Carried, Absent, Excluded, Unusable,
         ]
-            .into_iter()
-            .find(|state| *state as u8 == number)
+        .into_iter()
+        .find(|state| *state as u8 == number)
     }
 }

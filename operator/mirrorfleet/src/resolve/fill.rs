@@ -20,8 +20,6 @@ const RETRY: RetryPolicy = RetryPolicy {
 /// A Mirror of mode PullThrough, ready to be filled.
 #[derive(Clone)]
 pub struct Filling {
-    /// Mirrors of one Upstream share the connections to it.
-    pub upstream: String,
     pub fetch: FetchOptions,
     pub politeness: Politeness,
     options: SyncOptions,
@@ -94,7 +92,6 @@ impl Resolver<'_> {
         let politeness = Half::Clients.of(politeness(upstream));
         let cache = mirror.spec.storage.cache.as_ref();
         Ok(Some(Filling {
-            upstream: format!("{}/{}", namespace(mirror), mirror.spec.upstream_ref.name),
             fetch: FetchOptions {
                 authority: options.authority.clone(),
                 endpoints: options.endpoints.clone(),
@@ -159,7 +156,10 @@ mod tests {
             let (runs, clients) = (Half::Runs.of(all.clone()), Half::Clients.of(all));
             assert_eq!(runs.max_connections + clients.max_connections, connections);
             assert!(clients.max_connections >= 1 && runs.max_connections >= 1);
-            assert_eq!((runs.bandwidth, clients.bandwidth), (Some(500_000), Some(500_000)));
+            assert_eq!(
+                (runs.bandwidth, clients.bandwidth),
+                (Some(500_000), Some(500_000))
+            );
         }
     }
 }

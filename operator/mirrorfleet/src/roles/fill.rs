@@ -76,7 +76,13 @@ async fn fill(arguments: Arguments, stop: CancellationToken) -> Result<(), Failu
     if let Some(address) = arguments.metrics_listen {
         let listener = runtime::bind("--metrics-listen", address).await?;
         let health = Health::always_ready();
-        tokio::spawn(serve_metrics(listener, registry, health, None, stop.clone()));
+        tokio::spawn(serve_metrics(
+            listener,
+            registry,
+            health,
+            None,
+            stop.clone(),
+        ));
     }
     let keeping = keep_up(&arguments, &filler, seen);
     tokio::select! {

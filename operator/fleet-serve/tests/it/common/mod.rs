@@ -180,11 +180,7 @@ pub async fn start_ordered(data: &Path, orders: Option<&Path>, tls: Option<TlsFi
 }
 
 /// `origin` fetches what is not there.
-pub async fn start_filled(
-    data: &Path,
-    tls: Option<TlsFiles>,
-    origin: Arc<dyn Origin>,
-) -> Running {
+pub async fn start_filled(data: &Path, tls: Option<TlsFiles>, origin: Arc<dyn Origin>) -> Running {
     start_as(data, None, tls, Some(origin)).await
 }
 

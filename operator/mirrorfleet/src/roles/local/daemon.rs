@@ -56,7 +56,14 @@ pub async fn run(
         origin: Some(filler.clone()),
     };
     let output = arguments.output;
-    let lanes = on(threads, arguments, manifests, shared, filler, lanes_stop.clone());
+    let lanes = on(
+        threads,
+        arguments,
+        manifests,
+        shared,
+        filler,
+        lanes_stop.clone(),
+    );
     let served = fleet_serve::serve(options, &registry, stop.clone(), |listening: Listening| {
         announce(&listening, output);
         page.begin(&listening, output);
