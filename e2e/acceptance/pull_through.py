@@ -138,8 +138,11 @@ def apt_from_a_lazy_mirror_under_churn(place: Place) -> None:
         finally:
             over.set()
         assert sum(one.result() for one in clients) >= 15
-    text = metrics_of(place, server)
-    assert "mirrorfleet_fill_evicted_files_total" in text
+    counted = dict(line.rsplit(" ", 1) for line in metrics_of(place, server).splitlines() if line.startswith("mirrorfleet_"))
+    total = lambda name, label="": sum(float(value) for series, value in counted.items() if series.startswith(name) and label in series)  # noqa: E731
+    assert total("mirrorfleet_fill_evicted_files_total") > 0, counted
+    assert total("mirrorfleet_fill_cached_bytes") <= 300 << 10, counted
+    assert total("mirrorfleet_http_on_demand_requests_total", "nowhere") == 0, counted
 
 
 def rot_one(place: Place) -> None:

@@ -25,39 +25,55 @@ impl Lookup<'_> {
             self.count(&entry, source);
             return Ok(self.found(entry, blob));
         }
-        let sent = |content| self.sent(&entry, content);
-        let nothing = sent(Content::Bytes(Bytes::new()));
-        let is_without_bytes = self.asked.method == Method::HEAD || !nothing.status.is_success();
-        match obtained {
-            _ if is_without_bytes => {}
-            None | Some(Obtained::Blob(_)) => {}
-            Some(Obtained::Bytes(_) | Obtained::Growing(_)) => self.count(&entry, source),
-            Some(_) => self.count(&entry, OnDemand::Nowhere),
+        let nothing = self.sent(&entry, Content::Bytes(Bytes::new()));
+        if self.asked.method == Method::HEAD || !nothing.status.is_success() {
+            return Ok(nothing.with_length(entry.size));
         }
-        Ok(match obtained {
-            _ if is_without_bytes => nothing.with_length(entry.size),
-            None | Some(Obtained::Blob(_)) => match self.mirror.fetch(path, &entry) {
-                Some(coming) => {
-                    let digest = entry.digest;
-                    return Err(NotNow::Later(Later { digest, coming }));
-                }
-                None => Answer::not_to_be_had(
-                    Reason::UpstreamUnreachable,
-                    "this file is fetched when it is asked for, and nothing here fetches at the moment",
-                ),
-            },
-            Some(Obtained::Bytes(bytes)) => sent(Content::Bytes(bytes.clone())),
-            Some(Obtained::Growing(growing)) => sent(Content::Growing {
+        match obtained {
+            None | Some(Obtained::Blob(_)) => self.ask_for(&entry),
+            Some(obtained) => Ok(self.as_it_came(&entry, obtained)),
+        }
+    }
+
+    /// Asks for it, where somebody fetches.
+    fn ask_for(&self, entry: &Entry) -> Result<Answer, NotNow> {
+        let Some(coming) = self.mirror.fetch(&self.rest.path, entry) else {
+            self.count(entry, OnDemand::Nowhere);
+            return Ok(Answer::not_to_be_had(
+                Reason::UpstreamUnreachable,
+                "this file is fetched when it is asked for, and nothing here fetches at the moment",
+            ));
+        };
+        let digest = entry.digest;
+        Err(NotNow::Later(Later { digest, coming }))
+    }
+
+    /// What came, and is no blob.
+    fn as_it_came(&self, entry: &Entry, obtained: &Obtained) -> Answer {
+        let content = match obtained {
+            Obtained::Bytes(bytes) => Some(Content::Bytes(bytes.clone())),
+            Obtained::Growing(growing) => Some(Content::Growing {
                 growing: growing.clone(),
                 range: 0..entry.size,
             }),
-            Some(Obtained::Absent) => Answer::text(
+            _ => None,
+        };
+        if let Some(content) = content {
+            self.count(entry, OnDemand::Fetched);
+            return self.sent(entry, content);
+        }
+        self.count(entry, OnDemand::Nowhere);
+        match obtained {
+            Obtained::Absent => Answer::text(
                 StatusCode::NOT_FOUND,
                 "the upstream lists this file and does not have it",
             ),
-            Some(Obtained::Refused(reason, why)) => Answer::not_to_be_had(*reason, why),
-            Some(Obtained::Busy(wait)) => Answer::busy(*wait),
-        })
+            Obtained::Refused(reason, why) => Answer::not_to_be_had(*reason, why),
+            Obtained::Busy(wait) => Answer::busy(*wait),
+            Obtained::Blob(_) | Obtained::Bytes(_) | Obtained::Growing(_) => {
+                Answer::unavailable("this file could not be had")
+            }
+        }
     }
 
     pub(super) fn count(&self, entry: &Entry, source: OnDemand) {
