@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import os
 import random
 import signal
+import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from archive import run
 from lab.waiting import wait_until
@@ -20,7 +23,7 @@ from .debian import DebianArchive, Suite
 from .manners import ask
 from .pacman import Pacman
 from .place import NGINX, Mirror, Place, Server, end, free_port, wait_for_port
-from .registry import story
+from .registry import Skipped, story
 
 SUITE = Suite("stable", suite="stable", codename="stable")
 PULL = {"mode": "PullThrough"}
@@ -293,3 +296,84 @@ def from_full_to_lazy_and_back(place: Place) -> None:
     place.wait_until_served(server, lazy)
     apt.install_from("third")
     assert len(payload_requests(place)) - before == 2, payload_requests(place)
+
+
+@story("on a full disk what was used longest ago goes, what is small comes past the disk, and what is too large is refused in words")
+def a_full_disk_under_a_lazy_mirror(place: Place) -> None:
+    names = [f"tool{number}" for number in range(12)]
+    archive = an_archive(place, names, kilobytes=700)
+    archive.add(SUITE, "large", kilobytes=9 * 1024)
+    archive.publish(SUITE)
+    files = {package.name: package.file for package in archive.packages["stable"]}
+    mirror = pulled(place)
+    # Six mebibytes that only this process sees.
+    room = 'mount -t tmpfs -o size=6m none "$0" && exec "$@"'
+    if subprocess.run(["unshare", "-m", "sh", "-c", room, place.data, "true"], capture_output=True, check=False).returncode:
+        raise Skipped("a file system cannot be mounted here")
+    out = place.workdir / "local.out"
+    local = [place.binary, "local", "-f", place.manifest_file(mirror), "--data", place.data, "--listen", "[::]:0", "--metrics-listen", "127.0.0.1:0"]
+    process = place.start("local", ["unshare", "-m", "sh", "-c", room, place.data, *local], out=out)
+    port = wait_until(lambda: [line.rpartition(":")[2] for line in out.read_text().splitlines() if line.startswith("listening on ")], 20, "the server to listen", interval=0.02)
+    server = Server(int(port[0]), process.pid)
+    wait_until(lambda: server.snapshot("debian"), 20, "the first snapshot", interval=0.05)
+    apt = apt_of(place, server)
+    apt.update()
+    for name in [*names, *names[:3]]:
+        assert apt.download(name).read_bytes() == files[name].read_bytes(), name
+    # No room at all, and nothing to give up.
+    seen = Path(f"/proc/{process.pid}/root{place.data}")
+    for stored in (seen / "debian" / "blobs").rglob("*"):
+        if stored.is_file() and stored.stat().st_size > 300_000:
+            stored.unlink()
+    with contextlib.suppress(OSError), (seen / "ballast").open("wb", buffering=0) as ballast:
+        while True:
+            ballast.write(bytes(4096))
+    refused = ask(server, f"debian/{files['large'].relative_to(archive.root)}")
+    assert refused.status == 503 and b"StorageFull" in refused.body, refused
+    assert apt.download("tool5").read_bytes() == files["tool5"].read_bytes()
+    (seen / "ballast").unlink()
+    assert apt.download("tool6").read_bytes() == files["tool6"].read_bytes()
+
+
+@story("who serves and who fetches are two processes: the one that fetches is killed again and again, and apt sees nothing of it")
+def a_filler_of_its_own(place: Place) -> None:
+    names = [f"tool{number}" for number in range(30)]
+    archive = an_archive(place, names, kilobytes=100)
+    mirror = pulled(place)
+    place.sync(mirror)
+    socket = place.workdir / "fill.sock"
+    manifest = place.manifest_file(mirror)
+
+    def fill(turn: int) -> subprocess.Popen:
+        return place.start(f"fill-{turn}", [place.binary, "fill", "-f", manifest, "--mirror", "debian", "--data", place.data, "--socket", socket])
+
+    filler = fill(0)
+    server = Server(*place._listening("serve-origin", "serve", "--data", place.data, "--origin", socket))  # noqa: SLF001
+    over = threading.Event()
+
+    def client(number: int) -> int:
+        """New packages and some that are stored, each right; what large files are cut is for whole files no matter."""
+        apt, chance, installed = apt_of(place, server, f"apt-two-{number}"), random.Random(number), 0
+        apt.update()
+        while not over.is_set() or installed < 5:
+            apt.download(chance.choice(names))
+            installed += 1
+        return installed
+
+    with ThreadPoolExecutor(3) as pool:
+        clients = [pool.submit(client, number) for number in range(3)]
+        try:
+            for turn in range(1, 6):
+                wait_until(lambda turn=turn: len(payload_requests(place)) >= 4 * turn or all(one.done() for one in clients), 60, "something to be fetched")
+                filler.send_signal(signal.SIGKILL)
+                filler.wait()
+                filler = fill(turn)
+        finally:
+            over.set()
+        assert sum(one.result() for one in clients) >= 15
+    # Away for good: what is stored is served.
+    path = f"debian/{archive.packages['stable'][0].file.relative_to(archive.root)}"
+    ask(server, path)
+    filler.send_signal(signal.SIGKILL)
+    filler.wait()
+    assert ask(server, path).status == 200
