@@ -12,8 +12,9 @@ use std::os::unix::fs::MetadataExt;
 use fleet_types::Sha256;
 
 use crate::error::{Doing, Result};
+use crate::shared::Shared;
 use crate::snapshot::scan_blobs;
-use crate::{EntryState, Inserter, SnapshotId};
+use crate::{EntryState, Inserter, SnapshotId, Store, Writer};
 
 /// Blobs that are looked up in the indices at once: some 4 MiB.
 const CHUNK: usize = 64 << 10;
@@ -49,128 +50,152 @@ struct Item {
 impl Inserter {
     /// How much of the store was fetched on demand. Lists all blobs.
     pub fn cached(&self) -> Result<Cached> {
-        let items = self.items(&[])?;
-        Ok(Cached {
-            files: items.len() as u64,
-            bytes: items.iter().map(|item| item.bytes).sum(),
-        })
+        let items = items(&self.store, &[])?;
+        Ok(Cached::of(&items))
     }
 
     /// Removes what was used longest ago until no more than `keep_bytes` are left; nothing that one of the `pinned` snapshots
     /// names, or the one that a person pinned in the store. Who has a file open keeps it. Lists all blobs.
     pub fn evict(&self, keep_bytes: u64, pinned: &[SnapshotId]) -> Result<Evicted> {
         let _shared = self.share()?;
-        let mut pinned = pinned.to_vec();
-        pinned.extend(self.store.pinned()?);
-        let mut items = self.items(&pinned)?;
-        items.sort_unstable_by_key(|item| item.used);
-        let mut done = Evicted {
-            left: Cached {
-                files: items.len() as u64,
-                bytes: items.iter().map(|item| item.bytes).sum(),
-            },
-            ..Evicted::default()
-        };
-        for item in items.iter().filter(|item| !item.is_pinned) {
-            if done.left.bytes <= keep_bytes {
-                break;
-            }
-            match self
-                .shared
-                .fs
-                .remove_file(&self.shared.layout.blob(&item.digest))
-            {
-                Err(e) if e.kind() == ErrorKind::NotFound => {}
-                other => other.doing("giving up what was used longest ago")?,
-            }
-            done.files += 1;
-            done.bytes += item.bytes;
-            done.left.files -= 1;
-            done.left.bytes -= item.bytes;
-        }
-        Ok(done)
+        evict(&self.store, &self.shared, pinned, |_| keep_bytes)
     }
+}
 
-    /// All that no kept snapshot needs.
-    fn items(&self, pinned: &[SnapshotId]) -> Result<Vec<Item>> {
-        let made = self.made_by_runs()?;
-        let (mut items, mut chunk) = (Vec::new(), Vec::new());
-        for shard in 0..=u8::MAX {
-            self.add_shard(shard, &mut chunk)?;
-            if chunk.len() >= CHUNK || shard == u8::MAX {
-                chunk.retain(|item: &Item| !made.contains(&item.digest.0));
-                self.settle(&mut chunk, pinned)?;
-                items.append(&mut chunk);
-            }
-        }
-        Ok(items)
+impl Writer {
+    /// Removes what was fetched on demand, what was used longest ago first, until so many bytes more are free or none is left
+    /// that may go. For a run that needs the room: what it has made itself stays.
+    pub fn evict_cached(&self, bytes: u64) -> Result<Evicted> {
+        let _alone = self.exclude_inserter()?;
+        let keep = |cached: Cached| cached.bytes.saturating_sub(bytes);
+        evict(&self.store, &self.shared, &[], keep)
     }
+}
 
-    /// Takes out what kept snapshots need, and marks what pinned ones name.
-    fn settle(&self, chunk: &mut Vec<Item>, pinned: &[SnapshotId]) -> Result<()> {
-        chunk.sort_unstable_by_key(|item| item.digest);
-        let layout = self.store.layout();
-        let mut needed = HashSet::new();
-        for id in self.store.snapshot_ids()? {
-            let is_pinned = pinned.contains(&id);
-            let which = match is_pinned {
-                true => EntryState::is_offered,
-                false => EntryState::is_here,
-            };
-            scan_blobs(&layout.snapshot(&id), &id, which, &mut |digest, _| {
-                let found = chunk.binary_search_by(|item| item.digest.0.cmp(digest));
-                if let Some(item) = found.ok().and_then(|at| chunk.get_mut(at)) {
-                    match is_pinned {
-                        // Whether it is needed besides makes no difference to who evicts.
-                        true => item.is_pinned = true,
-                        false => drop(needed.insert(*digest)),
-                    }
+impl Cached {
+    fn of(items: &[Item]) -> Cached {
+        Cached {
+            files: items.len() as u64,
+            bytes: items.iter().map(|item| item.bytes).sum(),
+        }
+    }
+}
+
+/// `keep` says how much may be left of what there is.
+fn evict(
+    store: &Store,
+    shared: &Shared,
+    pinned: &[SnapshotId],
+    keep: impl FnOnce(Cached) -> u64,
+) -> Result<Evicted> {
+    let mut pinned = pinned.to_vec();
+    pinned.extend(store.pinned()?);
+    let mut items = items(store, &pinned)?;
+    items.sort_unstable_by_key(|item| item.used);
+    let mut done = Evicted {
+        left: Cached::of(&items),
+        ..Evicted::default()
+    };
+    let keep_bytes = keep(done.left);
+    for item in items.iter().filter(|item| !item.is_pinned) {
+        if done.left.bytes <= keep_bytes {
+            break;
+        }
+        match shared.fs.remove_file(&store.layout().blob(&item.digest)) {
+            Err(e) if e.kind() == ErrorKind::NotFound => {}
+            other => other.doing("giving up what was used longest ago")?,
+        }
+        done.files += 1;
+        done.bytes += item.bytes;
+        done.left.files -= 1;
+        done.left.bytes -= item.bytes;
+    }
+    Ok(done)
+}
+
+/// All that no kept snapshot needs.
+fn items(store: &Store, pinned: &[SnapshotId]) -> Result<Vec<Item>> {
+    let made = made_by_runs(store)?;
+    let (mut items, mut chunk) = (Vec::new(), Vec::new());
+    for shard in 0..=u8::MAX {
+        add_shard(store, shard, &mut chunk)?;
+        if chunk.len() >= CHUNK || shard == u8::MAX {
+            chunk.retain(|item: &Item| !made.contains(&item.digest.0));
+            settle(store, &mut chunk, pinned)?;
+            items.append(&mut chunk);
+        }
+    }
+    Ok(items)
+}
+
+/// Takes out what kept snapshots need, and marks what pinned ones name.
+fn settle(store: &Store, chunk: &mut Vec<Item>, pinned: &[SnapshotId]) -> Result<()> {
+    chunk.sort_unstable_by_key(|item| item.digest);
+    let mut needed = HashSet::new();
+    for id in store.snapshot_ids()? {
+        let index = store.layout().snapshot(&id);
+        if pinned.contains(&id) {
+            scan_blobs(&index, &id, EntryState::is_offered, &mut |digest, _| {
+                if let Some(item) = find(chunk, digest) {
+                    item.is_pinned = true;
+                }
+            })?;
+        } else {
+            scan_blobs(&index, &id, EntryState::is_here, &mut |digest, _| {
+                if find(chunk, digest).is_some() {
+                    needed.insert(*digest);
                 }
             })?;
         }
-        chunk.retain(|item| !needed.contains(&item.digest.0));
-        Ok(())
     }
+    chunk.retain(|item| !needed.contains(&item.digest.0));
+    Ok(())
+}
 
-    /// What runs have made since the last collection: a snapshot that is being made may need it.
-    fn made_by_runs(&self) -> Result<HashSet<[u8; 32]>> {
-        let mut noted = Vec::new();
-        match fs::File::open(self.store.layout().committed()) {
-            Err(e) if e.kind() == ErrorKind::NotFound => {}
-            Err(e) => return Err(e).doing(DOING),
-            Ok(mut file) => drop(file.read_to_end(&mut noted).doing(DOING)?),
+/// In what is sorted by digest.
+fn find<'a>(chunk: &'a mut [Item], digest: &[u8; 32]) -> Option<&'a mut Item> {
+    let found = chunk.binary_search_by(|item| item.digest.0.cmp(digest));
+    chunk.get_mut(found.ok()?)
+}
+
+/// What runs have made since the last collection: a snapshot that is being made may need it.
+fn made_by_runs(store: &Store) -> Result<HashSet<[u8; 32]>> {
+    let mut noted = Vec::new();
+    match fs::File::open(store.layout().committed()) {
+        Err(e) if e.kind() == ErrorKind::NotFound => {}
+        Err(e) => return Err(e).doing(DOING),
+        Ok(mut file) => drop(file.read_to_end(&mut noted).doing(DOING)?),
+    }
+    let digests = noted
+        .chunks_exact(32)
+        .filter_map(|digest| digest.first_chunk());
+    Ok(digests.copied().collect())
+}
+
+fn add_shard(store: &Store, shard: u8, chunk: &mut Vec<Item>) -> Result<()> {
+    let files = match fs::read_dir(store.layout().shard(shard)) {
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Ok(());
         }
-        let digests = noted
-            .chunks_exact(32)
-            .filter_map(|digest| digest.first_chunk());
-        Ok(digests.copied().collect())
-    }
-
-    fn add_shard(&self, shard: u8, chunk: &mut Vec<Item>) -> Result<()> {
-        let files = match fs::read_dir(self.store.layout().shard(shard)) {
-            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-                return Ok(());
-            }
-            other => other.doing(DOING)?,
+        other => other.doing(DOING)?,
+    };
+    for file in files {
+        let file = file.doing(DOING)?;
+        let name = file.file_name();
+        let rest = name.to_str().unwrap_or_default();
+        let digest = format!("{shard:02x}{rest}").parse::<Sha256>();
+        // One that is gone meanwhile takes no room.
+        let (Ok(digest), Ok(about)) = (digest, file.metadata()) else {
+            continue;
         };
-        for file in files {
-            let file = file.doing(DOING)?;
-            let name = file.file_name();
-            let rest = name.to_str().unwrap_or_default();
-            let digest = format!("{shard:02x}{rest}").parse::<Sha256>();
-            // One that is gone meanwhile takes no room.
-            let (Ok(digest), Ok(about)) = (digest, file.metadata()) else {
-                continue;
-            };
-            if about.is_file() {
-                chunk.push(Item {
-                    used: (about.atime(), about.atime_nsec()),
-                    bytes: about.len(),
-                    digest,
-                    is_pinned: false,
-                });
-            }
+        if about.is_file() {
+            chunk.push(Item {
+                used: (about.atime(), about.atime_nsec()),
+                bytes: about.len(),
+                digest,
+                is_pinned: false,
+            });
         }
-        Ok(())
     }
+    Ok(())
 }

@@ -65,6 +65,32 @@ async fn what_was_used_longest_ago_goes_first_and_nothing_that_is_pinned() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn for_a_run_that_needs_room_what_was_used_longest_ago_makes_way() {
+    let upstream = Upstream::start().await;
+    let contents: Vec<Vec<u8>> = (0..3).map(|seed| bytes(100_000, seed)).collect();
+    let names = ["a.deb", "b.deb", "c.deb"];
+    let listed: Vec<(&str, &[u8])> = names
+        .into_iter()
+        .zip(contents.iter().map(Vec::as_slice))
+        .collect();
+    let world = World::new(&upstream.url, &listed);
+    for ((path, content), seconds) in listed.iter().zip([7_000, 9_000, 8_000]) {
+        fetched(&upstream, &world, path, content).await;
+        age(&world, content, seconds);
+    }
+    let writer = world.writer();
+    let made = writer.staging().put_bytes(b"a run has made it").unwrap();
+    let of_run = writer.blob_path(&made.digest());
+    writer.staging().commit_batch(vec![made]).unwrap();
+    let evicted = writer.evict_cached(150_000).unwrap();
+    assert_eq!((evicted.files, evicted.left.files), (2, 1));
+    let here = |n: usize| world.blob(&contents[n]).is_some();
+    assert_eq!([here(0), here(1), here(2)], [true, false, false]);
+    assert_eq!(writer.evict_cached(u64::MAX).unwrap().left.files, 0);
+    assert!(of_run.exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_run_gives_up_what_no_snapshot_lists_any_more_and_nothing_else() {
     let upstream = Upstream::start().await;
     let (old, new) = (bytes(5_000, 1), bytes(5_000, 2));
