@@ -76,7 +76,7 @@ class Leaving:
 
 @story("a lazy Debian mirror: apt installs, each package is fetched once, and what is stored is served while the upstream is away")
 def apt_from_a_lazy_mirror(place: Place) -> None:
-    archive = an_archive(place, ["first", "second", "third"])
+    archive = an_archive(place, ["first", "second", "third", "warmed"])
     upstream = Leaving(place)
     mirror = Mirror("debian", f"http://127.0.0.1:{upstream.port}/debian/", place.keyring, ("stable",), spec={**PULL, "sync": HOUR})
     place.sync(mirror)
@@ -93,6 +93,11 @@ def apt_from_a_lazy_mirror(place: Place) -> None:
     assert (part.status, part.body) == (206, file.read_bytes()[10:20])
     apt.download("second")
     assert len(upstream.payload_requests()) == 2, upstream.payload_requests()
+    # As the documentation has it: what a client would ask for.
+    wanted = apt.clean("apt-get", "install", "--yes", "--print-uris", "warmed")
+    warm = """grep -o "http[^']*" | xargs -n 1 curl -sSf -o /dev/null"""
+    run(["sh", "-c", warm], input=wanted)
+    assert len(upstream.payload_requests()) == 3, upstream.payload_requests()
     foreseen = place.mirrorfleet("plan", "-f", place.manifest_file(mirror), "--data", place.data)
     assert foreseen.returncode == 0, foreseen.stdout + foreseen.stderr
     upstream.leave()
@@ -100,6 +105,7 @@ def apt_from_a_lazy_mirror(place: Place) -> None:
     apt.forget_lists()
     apt.update()
     apt.download("first")
+    apt.download("warmed")
     refused = apt.run("apt-get", "install", "--download-only", "third")
     assert refused.returncode != 0 and "504" in refused.stdout + refused.stderr, refused.stdout + refused.stderr
     third = next(package.file for package in archive.packages["stable"] if package.name == "third")

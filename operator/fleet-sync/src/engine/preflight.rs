@@ -64,8 +64,7 @@ pub(super) fn reserve_for(
             .note("the volume is short of space: removing what no snapshot and not this run needs");
         let keep = ground.rules.options.publishing.keep();
         writer.collect_for_space(ground.rules.now, keep, wanted)?;
-        space = writer.free_space()?;
-        space = without_cached(ground, space, addition, promised)?;
+        space = without_cached(ground, writer.free_space()?, addition, promised)?;
         if let Some(problem) = shortage(&space, addition, promised) {
             return Err(problem);
         }
