@@ -33,7 +33,7 @@ pub use fleet_types::ConditionStatus;
 pub use mirror::{Mirror, MirrorSpec};
 pub use mirror_status::{
     AcceptedUnit, MirrorStatus, Preparing, Publication, PublicationPhase, SnapshotStatus,
-    UnitStatus,
+    UnitStatus, fetching,
 };
 pub use quantity::ByteQuantity;
 pub use region_status::{

@@ -15,7 +15,7 @@ pub use crate::mirror_status::MirrorStatus;
 pub use crate::pods::{
     Identity, PodSecurity, PodSettings, PullPolicy, PullSecret, Resources, SeLinux,
 };
-pub use crate::regions::{Region, RegionStorage, Rollout};
+pub use crate::regions::{MOST_COPIES, MOST_REPLICAS, Region, RegionStorage, Rollout};
 pub use crate::serving::{Serving, Tls, Transactions};
 pub use crate::sync::{Retries, SyncSpec};
 pub use crate::verification::{
@@ -120,6 +120,7 @@ use crate::{ByteQuantity, GoDuration};
     validation = Rule::new(crate::rules::FOLLOWS_ANOTHER).message(crate::rules::FOLLOWS_ANOTHER_MESSAGE).field_path(".regions"),
     validation = Rule::new(crate::rules::FOLLOWS_THE_HUB).message(crate::rules::FOLLOWS_THE_HUB_MESSAGE).field_path(".regions"),
     validation = Rule::new(crate::rules::ONE_HUB).message(crate::rules::ONE_HUB_MESSAGE).field_path(".regions"),
+    validation = Rule::new(crate::rules::COPIES).message(crate::rules::COPIES_MESSAGE).field_path(".regions"),
 )]
 #[serde(rename_all = "camelCase")]
 pub struct MirrorSpec {
@@ -240,9 +241,12 @@ pub struct Storage {
     /// How the volume is mounted. With ReadWriteOnce, runs and the serving pod of a region share a node.
     #[serde(default)]
     pub access_mode: AccessMode,
-    /// Whether deleting the Mirror deletes its volumes.
+    /// What happens to volumes when the Mirror is deleted, and to that of a replica that is no longer declared.
     #[serde(default)]
     pub reclaim_policy: ReclaimPolicy,
+    /// What happens when a volume is lost, that is when Kubernetes says `Lost` of its claim.
+    #[serde(default, skip_serializing_if = "OnVolumeLost::is_wait")]
+    pub on_volume_lost: OnVolumeLost,
 }
 
 impl Storage {
@@ -258,6 +262,7 @@ impl Default for Storage {
             storage_class_name: None,
             access_mode: AccessMode::default(),
             reclaim_policy: ReclaimPolicy::default(),
+            on_volume_lost: OnVolumeLost::default(),
         }
     }
 }
@@ -272,14 +277,30 @@ pub enum AccessMode {
     ReadWriteMany,
 }
 
-/// What happens to the volumes when the Mirror is deleted.
+/// What happens to volumes that are no longer declared.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ReclaimPolicy {
     /// They stay, and a Mirror of the same name takes them up again.
     #[default]
     Retain,
-    /// They are deleted.
+    /// They are deleted. Those of a region that is no longer declared stay all the same.
     Delete,
+}
+
+/// What happens when a volume is lost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum OnVolumeLost {
+    /// A person brings it back, or deletes the claim.
+    #[default]
+    Wait,
+    /// Another one takes its place and is filled from another replica or region. Never without one that has what is served.
+    Replace,
+}
+
+impl OnVolumeLost {
+    fn is_wait(&self) -> bool {
+        *self == OnVolumeLost::Wait
+    }
 }
 
 /// When a region counts as stale.

@@ -12,7 +12,7 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::upstream::unobserved;
-use crate::{RegionStatus, ReplicaStatus};
+use crate::{RegionRole, RegionStatus, ReplicaStatus};
 
 /// Instants and states, never ages: a converged fleet writes nothing. What a version before wrote is read as if it had been
 /// written like this.
@@ -60,7 +60,7 @@ pub struct MirrorStatus {
     /// The last value of the annotation `mirrorfleet.dev/sync-requested-at` that was acted on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_sync_request: Option<String>,
-    /// Claims of regions that are no longer declared; they stay until a person deletes them.
+    /// Claims of regions and replicas that are no longer declared; they stay until a person deletes them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub retained_claims: Vec<String>,
     /// Ready, Verified, Fresh, Serving and StorageReady always; Reconciling and Stalled only while they are true.
@@ -76,6 +76,26 @@ impl MirrorStatus {
             replicas.map(move |replica| (region, replica))
         })
     }
+
+    /// The same, each under what people call it.
+    pub fn titled(&self) -> impl Iterator<Item = (String, &ReplicaStatus)> {
+        self.regions.iter().flat_map(|region| {
+            let replicas = region.replicas.iter().enumerate();
+            replicas.map(move |(number, replica)| (region.title(number), replica))
+        })
+    }
+
+    /// The copies that fetch from the Upstream.
+    pub fn fetching(&self) -> impl Iterator<Item = (&RegionStatus, &ReplicaStatus)> {
+        fetching(&self.regions)
+    }
+}
+
+/// The copies that fetch from the Upstream: the first of each region that follows no other.
+pub fn fetching(regions: &[RegionStatus]) -> impl Iterator<Item = (&RegionStatus, &ReplicaStatus)> {
+    let regions = regions.iter();
+    let regions = regions.filter(|region| region.role != Some(RegionRole::Edge));
+    regions.filter_map(|region| Some((region, region.replicas.first()?)))
 }
 
 impl<'de> Deserialize<'de> for MirrorStatus {

@@ -11,7 +11,7 @@ use crate::site::Site;
 use crate::turn::Turn;
 use crate::verdict::{conditions, stands, state_of_stalled};
 use crate::{
-    freshness, high_water, names, objects, orders, rollout, start, status, teardown, verdict,
+    claims, freshness, high_water, names, objects, orders, rollout, start, status, teardown, verdict,
 };
 
 /// Decides what to do about one Mirror. Every input has a plan; a wrong specification's is to touch nothing and say
@@ -30,7 +30,10 @@ pub fn plan(mirror: &Mirror, seen: &Observed) -> Plan {
 pub fn wanted_names(mirror: &Mirror) -> Vec<String> {
     let name = mirror.metadata.name.as_deref().unwrap_or_default();
     let regions = mirror.spec.regions.iter();
-    let children = regions.map(|region| names::child_name(name, &region.name));
+    let children = regions.flat_map(|region| {
+        let replicas = 0..region.count();
+        replicas.map(|replica| names::replica_name(name, &region.name, replica))
+    });
     children.chain([names::mirror_name(name)]).collect()
 }
 
@@ -121,7 +124,7 @@ fn stalled(mirror: &Mirror, seen: &Observed, problem: Problem) -> Plan {
         observed_generation: generation,
         state: Some(state_of_stalled(&conditions, reason)),
         next_sync_time: None,
-        retained_claims: objects::retained_claims(mirror, seen),
+        retained_claims: claims::retained_claims(mirror, seen),
         conditions,
         ..before.clone()
     };

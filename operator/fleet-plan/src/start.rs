@@ -1,4 +1,4 @@
-//! Whether a run starts now, and in which region.
+//! Whether a run starts now, and in which replica.
 
 use std::collections::BTreeMap;
 
@@ -62,18 +62,22 @@ pub fn choose(fleet: &Fleet, sites: &mut [Site], orders: Orders, seen: &Observed
     let nexts: Vec<Option<Next>> = (0..sites.len())
         .map(|at| follow::next(fleet, sites, at, orders.agreed?, orders.before))
         .collect();
+    // What is here already is not fetched again.
+    let refilled: Vec<bool> = (0..sites.len())
+        .map(|at| (orders.agreed).is_some_and(|agreed| follow::is_refilled(sites, at, agreed)))
+        .collect();
     let mut fetching = Vec::new();
     let mut following = Vec::new();
-    for (site, next) in sites.iter_mut().zip(nexts) {
+    for ((site, next), refilled) in sites.iter_mut().zip(nexts).zip(refilled) {
         match site.view.place.source {
-            Source::Upstream => {
+            Source::Upstream if !refilled && !site.is_copying() => {
                 let due = site.due(orders);
                 let at = due.as_ref().map(|due| due.at);
                 starting.next = starting.next.into_iter().chain(at).min();
                 starting.look_at(at, seen.now);
                 fetching.push((site, due));
             }
-            Source::Region(_) => {
+            Source::Upstream | Source::Replica(_) => {
                 starting.look_at(next.as_ref().map(|next| next.due.at), seen.now);
                 following.extend(next.map(|next| (site, next)));
             }
@@ -212,6 +216,12 @@ impl Site<'_> {
         let volume_since = claim.and_then(|claim| claim.meta.created_at);
         let news_at = news::of_region(self.fleet, &self.view, orders.marks, orders.before);
         due::next(self.fleet, &self.runs.status, volume_since, news_at)
+    }
+
+    /// Whether what runs there copies from another replica.
+    fn is_copying(&self) -> bool {
+        let run = self.runs.status.current_run.as_ref();
+        run.is_some_and(|run| run.copies.is_some())
     }
 
     fn is_running(&self) -> bool {

@@ -19,4 +19,4 @@ pub use pod::{FOLLOW_PORT, METRICS_PORT};
 /// The names of our containers.
 pub const CONTAINERS: [&str; 2] = [stateful_set::CONTAINER, job::CONTAINER];
 pub use service::service;
-pub use stateful_set::{ORDERS_VOLUME, Told, offered_label, stateful_set};
+pub use stateful_set::{ORDERS_VOLUME, Told, stateful_set};

@@ -6,6 +6,7 @@ mod gauges;
 mod objects;
 mod orders;
 mod pods;
+mod replicas;
 mod rollout;
 mod rollout_of_regions;
 mod runs;
