@@ -120,6 +120,7 @@ use crate::{ByteQuantity, GoDuration};
     validation = Rule::new(crate::rules::FOLLOWS_ANOTHER).message(crate::rules::FOLLOWS_ANOTHER_MESSAGE).field_path(".regions"),
     validation = Rule::new(crate::rules::FOLLOWS_THE_HUB).message(crate::rules::FOLLOWS_THE_HUB_MESSAGE).field_path(".regions"),
     validation = Rule::new(crate::rules::ONE_HUB).message(crate::rules::ONE_HUB_MESSAGE).field_path(".regions"),
+    validation = Rule::new(crate::rules::STANDBY).message(crate::rules::STANDBY_MESSAGE).field_path(".regions"),
     validation = Rule::new(crate::rules::COPIES).message(crate::rules::COPIES_MESSAGE).field_path(".regions"),
 )]
 #[serde(rename_all = "camelCase")]

@@ -42,6 +42,9 @@ pub struct MirrorStatus {
     /// Which snapshot is to be served; none before the first. Regions are told at once, and go on without the controller.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub publication: Option<Publication>,
+    /// Who fetches in the place of the first replica of the region without `follows`; none while that one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fetcher: Option<Fetcher>,
     /// The snapshots that regions keep, newest first: what `spec.snapshots.pinned` and `skip` may name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub snapshots: Vec<SnapshotStatus>,
@@ -87,15 +90,40 @@ impl MirrorStatus {
 
     /// The copies that fetch from the Upstream.
     pub fn fetching(&self) -> impl Iterator<Item = (&RegionStatus, &ReplicaStatus)> {
-        fetching(&self.regions)
+        fetching(&self.regions, self.fetcher.as_ref())
     }
 }
 
-/// The copies that fetch from the Upstream: the first of each region that follows no other.
-pub fn fetching(regions: &[RegionStatus]) -> impl Iterator<Item = (&RegionStatus, &ReplicaStatus)> {
-    let regions = regions.iter();
-    let regions = regions.filter(|region| region.role != Some(RegionRole::Edge));
-    regions.filter_map(|region| Some((region, region.replicas.first()?)))
+/// The copies that fetch from the Upstream: who took over, or the first of each region that follows no other.
+pub fn fetching<'a>(
+    regions: &'a [RegionStatus],
+    fetcher: Option<&'a Fetcher>,
+) -> impl Iterator<Item = (&'a RegionStatus, &'a ReplicaStatus)> {
+    let fetches = move |region: &RegionStatus| match fetcher {
+        Some(fetcher) => (fetcher.region == region.name).then_some(fetcher.replica as usize),
+        None => (region.role != Some(RegionRole::Edge)).then_some(0),
+    };
+    let fetching = move |region: &'a RegionStatus| {
+        let replica = region.replicas.get(fetches(region)?)?;
+        Some((region, replica))
+    };
+    regions.iter().filter_map(fetching)
+}
+
+/// Who fetches in the place of another.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Fetcher {
+    /// Its region.
+    pub region: String,
+    /// The number of the replica in it.
+    #[serde(default)]
+    pub replica: u32,
+    /// Since when.
+    pub since: Time,
+    /// Why the other one did not, as one fixed word.
+    #[schemars(with = "String")]
+    pub reason: Reason,
 }
 
 impl<'de> Deserialize<'de> for MirrorStatus {
@@ -126,6 +154,7 @@ impl Default for MirrorStatus {
             superseded_at: None,
             last_sync_time: None,
             publication: None,
+            fetcher: None,
             snapshots: Vec::new(),
             units: Vec::new(),
             high_water: Vec::new(),

@@ -30,6 +30,11 @@ pub struct Region {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub follows: Option<String>,
+    /// Fetches in the place of the region that it follows, and with the same keys and logins, while that one cannot for a reason
+    /// of its own side: its pod is away, its volume is lost or full, its runs do not start, or it alone cannot reach the
+    /// upstream. Never because the upstream was refused. Of one region of a Mirror, which follows the one that fetches.
+    #[serde(default, skip_serializing_if = "Region::is_no_standby")]
+    pub standby: bool,
     /// How many copies it has, 1 to 4, each with a volume and a pod of its own, on different nodes and in different zones
     /// where there are such. The first one gets what the region gets, the others copy from it. Whoever is taken out of
     /// service is taken after the last one; its volume goes by `spec.storage.reclaimPolicy`. With two or more, all regions
@@ -64,6 +69,10 @@ pub const MOST_COPIES: u32 = 64;
 impl Region {
     const fn default_replicas() -> u32 {
         1
+    }
+
+    const fn is_no_standby(standby: &bool) -> bool {
+        !*standby
     }
 
     const fn is_single(replicas: &u32) -> bool {

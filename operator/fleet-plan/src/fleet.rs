@@ -64,7 +64,9 @@ impl<'a> Fleet<'a> {
         let settings = &seen.settings;
         let pods =
             pods::settings(&spec.pods, &settings.pods, &settings.pods_allowed).map_err(invalid)?;
-        let places = places(spec, &name).map_err(invalid)?;
+        let status = mirror.status.as_ref();
+        let fetcher = status.and_then(|status| status.fetcher.as_ref());
+        let places = places(spec, &name, fetcher).map_err(invalid)?;
         let request = requested(mirror).cloned();
         if !seen.settings.allow_control_plane {
             away_from_control_plane(spec).map_err(invalid)?;

@@ -39,6 +39,7 @@ mod site;
 mod start;
 mod status;
 pub mod summary;
+mod takeover;
 mod teardown;
 pub mod timing;
 pub mod turn;

@@ -1,9 +1,10 @@
 //! Where copies stand: each replica of each region, and from where it copies.
 
-use fleet_api::MirrorSpec;
+use fleet_api::{Fetcher, MirrorSpec};
 use fleet_api::mirror::{MOST_COPIES, Region};
 use fleet_api::rules::{
     COPIES_MESSAGE, FOLLOWS_ANOTHER_MESSAGE, FOLLOWS_THE_HUB_MESSAGE, ONE_HUB_MESSAGE,
+    STANDBY_MESSAGE,
 };
 
 use crate::names;
@@ -52,8 +53,42 @@ impl Place<'_> {
     }
 }
 
-/// Each replica with where it copies from. Checks again what the schema does, of what was stored before it did.
-pub fn places<'a>(spec: &'a MirrorSpec, mirror: &str) -> Result<Vec<Place<'a>>, String> {
+/// Who may fetch where copies follow each other, by their indices, whoever is to do so first: the replicas of the region that
+/// follows none, then those of the one that stands by.
+pub fn fetchers(places: &[Place]) -> Vec<usize> {
+    let of = |wanted: fn(&Region) -> bool| {
+        let places = places.iter().enumerate();
+        places.filter(move |(_, place)| wanted(place.region))
+    };
+    let hub = of(|region| region.follows.is_none());
+    let standby = of(|region| region.follows.is_some() && region.standby);
+    hub.chain(standby).map(|(at, _)| at).collect()
+}
+
+/// Each replica with where it copies from, now that `fetcher` fetches.
+pub fn places<'a>(
+    spec: &'a MirrorSpec,
+    mirror: &str,
+    fetcher: Option<&Fetcher>,
+) -> Result<Vec<Place<'a>>, String> {
+    let mut places = declared(spec, mirror)?;
+    let fetches = |place: &Place| {
+        let fetcher = fetcher.filter(|fetcher| fetcher.region == place.region.name);
+        fetcher.is_some_and(|fetcher| fetcher.replica == place.replica)
+    };
+    let is_together = places.iter().any(|place| place.source != Source::Upstream);
+    let all = fetchers(&places);
+    let takes_over = all.iter().copied().find(|at| fetches(&places[*at]));
+    if let (Some(at), Some(hub), true) = (takes_over, all.first().copied(), is_together) {
+        // Whoever it followed follows it now, and all others whom they did.
+        places[hub].source = Source::Replica(at);
+        places[at].source = Source::Upstream;
+    }
+    Ok(places)
+}
+
+/// As it is declared. Checks again what the schema does, of what was stored before it did.
+fn declared<'a>(spec: &'a MirrorSpec, mirror: &str) -> Result<Vec<Place<'a>>, String> {
     let regions = &spec.regions;
     if regions.is_empty() {
         return Err(
@@ -80,6 +115,11 @@ pub fn places<'a>(spec: &'a MirrorSpec, mirror: &str) -> Result<Vec<Place<'a>>, 
     let copies = followed.iter().any(Option::is_some) || regions.iter().any(Region::is_replicated);
     if copies && hubs.count() != 1 {
         return Err(format!("spec.regions: {ONE_HUB_MESSAGE}"));
+    }
+    let standbys = || regions.iter().enumerate().filter(|(_, region)| region.standby);
+    let stands_by = |(at, _)| next(at).is_some_and(|followed| next(followed).is_none());
+    if standbys().count() > 1 || !standbys().all(stands_by) {
+        return Err(format!("spec.regions: {STANDBY_MESSAGE}"));
     }
     let counts = regions.iter().map(Region::count);
     if counts.clone().sum::<u32>() > MOST_COPIES {
@@ -122,7 +162,7 @@ mod tests {
             "upstreamRef": {"name": "debian"}, "content": {"debian": {"suites": ["trixie"]}}, "regions": regions,
         });
         let spec: MirrorSpec = serde_json::from_value(spec).unwrap();
-        let places = places(&spec, "debian")?;
+        let places = places(&spec, "debian", None)?;
         Ok(places
             .iter()
             .map(|place| (place.title(), place.source))

@@ -11,7 +11,7 @@ use crate::site::Site;
 use crate::turn::Turn;
 use crate::verdict::{conditions, stands, state_of_stalled};
 use crate::{
-    claims, freshness, high_water, names, objects, orders, rollout, start, status, teardown, verdict,
+    claims, freshness, high_water, names, objects, orders, rollout, start, status, takeover, teardown, verdict,
 };
 
 /// Decides what to do about one Mirror. Every input has a plan; a wrong specification's is to touch nothing and say
@@ -55,14 +55,18 @@ fn carry_out(fleet: &Fleet, seen: &Observed) -> Plan {
     }
     rollout::compare(fleet, &mut sites);
     let ordering = orders::decide(fleet, &mut sites, &before, seen);
+    let handing = takeover::decide(fleet, &mut sites, &before, seen.now);
     let told = start::Orders {
+        hands_over: handing.fetcher != before.fetcher,
         marks: &marks,
         agreed: ordering.agreed.as_ref(),
         before: &before,
     };
     let starting = start::choose(fleet, &mut sites, told, seen);
-    let status = status::summarise(fleet, &sites, marks, &ordering, seen, starting.next);
+    let fetcher = handing.fetcher.clone();
+    let status = status::summarise(fleet, &sites, marks, &ordering, fetcher, seen, starting.next);
     let wake = [
+        handing.look_again,
         starting.look_again,
         objects.look_again,
         ordering.look_again,

@@ -47,6 +47,8 @@ pub struct Orders<'a> {
     /// Where regions follow each other: what they are to have.
     pub agreed: Option<&'a Agreed>,
     pub before: &'a MirrorStatus,
+    /// Whether somebody else fetches from now on: nobody begins to in this plan.
+    pub hands_over: bool,
 }
 
 /// Chooses what starts in each lane. There is one for each source, so that no region waits for a run of another source.
@@ -175,7 +177,7 @@ impl Starting {
             self.turn = Turn::Running;
             return;
         }
-        if lane.iter().any(|(site, _)| site.runs.occupied) {
+        if told.0.hands_over || lane.iter().any(|(site, _)| site.runs.occupied) {
             return;
         }
         let due_now = lane.into_iter().filter_map(|(site, due)| {

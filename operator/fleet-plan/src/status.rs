@@ -3,7 +3,7 @@
 mod served;
 
 use fleet_api::{
-    AcceptedUnit, ConditionStatus, ConditionType, MirrorStatus, Publication, PublicationPhase,
+    AcceptedUnit, ConditionStatus, ConditionType, Fetcher, MirrorStatus, Publication, PublicationPhase,
     RegionRole, RegionState, RegionStatus, ReplicaStatus, fetching,
 };
 use fleet_types::{Outcome, Reason};
@@ -28,6 +28,7 @@ pub fn summarise(
     sites: &[Site],
     marks: Vec<AcceptedUnit>,
     ordering: &Ordering,
+    fetcher: Option<Fetcher>,
     seen: &Observed,
     next: Option<Timestamp>,
 ) -> MirrorStatus {
@@ -59,7 +60,8 @@ pub fn summarise(
         units,
         high_water: marks,
         next_sync_time: next.map(|at| Time(whole(at))),
-        last_handled_sync_request: handled(fleet, &regions, &before),
+        last_handled_sync_request: handled(fleet, &regions, &before, fetcher.as_ref()),
+        fetcher,
         retained_claims: retained_claims(fleet.mirror, seen),
         conditions,
         regions,
@@ -154,7 +156,7 @@ fn region(fleet: &Fleet, sites: &[Site], replicas: &[Site], now: Timestamp) -> R
     RegionStatus {
         name: first.name().to_owned(),
         state: states.max_by_key(|state| badness(*state)).unwrap_or_default(),
-        role: fleet.is_together().then(|| role(first)),
+        role: fleet.is_together().then(|| role(replicas)),
         replicas: replicas.iter().zip(statuses).map(in_brief).collect(),
         withdrawn_at: withdrawn_at.clone(),
         url: Some(fleet.url(first.view.place)),
@@ -174,10 +176,11 @@ const fn badness(state: RegionState) -> u8 {
     }
 }
 
-fn role(site: &Site) -> RegionRole {
-    match site.view.place.source {
-        Source::Upstream => RegionRole::Hub,
-        Source::Replica(_) => RegionRole::Edge,
+fn role(replicas: &[Site]) -> RegionRole {
+    let fetches = |site: &Site| site.view.place.source == Source::Upstream;
+    match replicas.iter().any(fetches) {
+        true => RegionRole::Hub,
+        false => RegionRole::Edge,
     }
 }
 
@@ -236,8 +239,13 @@ fn state(
 }
 
 /// A request is handled once a run for it has begun wherever the upstream is asked.
-fn handled(fleet: &Fleet, regions: &[RegionStatus], before: &MirrorStatus) -> Option<String> {
-    let mut replicas = fetching(regions);
+fn handled(
+    fleet: &Fleet,
+    regions: &[RegionStatus],
+    before: &MirrorStatus,
+    fetcher: Option<&Fetcher>,
+) -> Option<String> {
+    let mut replicas = fetching(regions, fetcher);
     let everywhere = replicas.all(|(_, replica)| replica.handled_sync_request == fleet.request);
     if everywhere {
         fleet.request.clone()
