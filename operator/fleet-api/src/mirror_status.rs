@@ -110,6 +110,15 @@ pub fn fetching<'a>(
     regions.iter().filter_map(fetching)
 }
 
+impl Fetcher {
+    /// What people call it.
+    pub fn title(&self, regions: &[RegionStatus]) -> String {
+        let mut regions = regions.iter();
+        let known = regions.find(|region| region.name == self.region);
+        known.map_or_else(|| self.region.clone(), |region| region.title(self.replica as usize))
+    }
+}
+
 /// Who fetches in the place of another.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -310,6 +310,7 @@ pub fn events(
         .map(|run| run_event(run, after))
         .collect();
     events.extend(orders::events(before, after));
+    events.extend(handed_over(before, after));
     for kind in [ConditionType::Stalled, ConditionType::Fresh] {
         let was = said(kind, &before.conditions);
         let Some(is) = said(kind, &after.conditions) else {
@@ -330,6 +331,34 @@ pub fn events(
         }
     }
     events
+}
+
+/// That somebody else fetches now.
+fn handed_over(before: &MirrorStatus, after: &MirrorStatus) -> Option<PlannedEvent> {
+    let who = |status: &MirrorStatus| {
+        let fetcher = status.fetcher.as_ref()?;
+        Some((fetcher.region.clone(), fetcher.replica))
+    };
+    if who(before) == who(after) {
+        return None;
+    }
+    let (reason, message) = match &after.fetcher {
+        Some(fetcher) => {
+            let title = fetcher.title(&after.regions);
+            let words = "as the one that comes before it cannot";
+            (fetcher.reason, format!("region {title} fetches from now on, {words}"))
+        }
+        None => {
+            let words = "the region that others follow fetches again";
+            (Reason::Progressing, words.to_owned())
+        }
+    };
+    Some(PlannedEvent {
+        warning: after.fetcher.is_some(),
+        reason,
+        action: "TakeOver",
+        message,
+    })
 }
 
 fn run_event(run: &FinishedRun, after: &MirrorStatus) -> PlannedEvent {

@@ -114,7 +114,7 @@ impl Site<'_> {
 
     fn fault_of_its_own(&self, fleet: &Fleet) -> Option<Reason> {
         let lost = (self.view.claim).is_some_and(|claim| claim.phase == VolumePhase::Lost);
-        let away = || (self.away_since()).is_some_and(|since| later(since, PATIENCE) <= self.now);
+        let away = || (self.unready_since()).is_some_and(|since| later(since, PATIENCE) <= self.now);
         match (lost, away()) {
             (true, _) => Some(Reason::VolumeUnreachable),
             (false, true) => Some(Reason::PodNotReady),
@@ -137,14 +137,14 @@ impl Site<'_> {
     }
 
     /// Since when its pod has not been ready.
-    fn away_since(&self) -> Option<Timestamp> {
+    fn unready_since(&self) -> Option<Timestamp> {
         let pod = self.view.pod.filter(|pod| !pod.ready)?;
         pod.ready_changed_at.or(pod.meta.created_at)
     }
 
     /// When that counts, if it is to come.
     fn is_away_at(&self, now: Timestamp) -> Option<Timestamp> {
-        let at = later(self.away_since()?, PATIENCE);
+        let at = later(self.unready_since()?, PATIENCE);
         (now < at).then_some(at)
     }
 }

@@ -226,10 +226,28 @@ pub fn held(known: &Known) -> Vec<Note> {
         let words = words.unwrap_or_else(|| Reason::WaitingForTurn.description().trim().to_owned());
         notes.push(Note::new(Reason::WaitingForTurn, None, words));
     }
+    notes.extend(taken_over(known));
     notes.extend(left_out(known));
     notes.extend(copying(known));
     notes.extend(asked_to_wait(known));
     notes
+}
+
+/// That another one fetches than the manifest says first.
+fn taken_over(known: &Known) -> Option<Note> {
+    let status = known.status();
+    let fetcher = status.fetcher.as_ref()?;
+    let since = fetcher.since.0;
+    let title = fetcher.title(&status.regions);
+    let (reason, then) = match fetcher.reason {
+        // A run there could tell, and none begins there.
+        Reason::UpstreamUnreachable => (fetcher.reason, "until it cannot itself"),
+        reason => (reason, "until that is over and it has caught up"),
+    };
+    let message = format!(
+        "region {title} fetches since {since}, as the one that comes before it cannot ({reason}), {then}"
+    );
+    Some(Note::new(reason, Some(since), message))
 }
 
 /// Regions that the Mirror's Service leaves out until they have caught up.

@@ -11,6 +11,7 @@ mod rollout;
 mod rollout_of_regions;
 mod runs;
 mod status;
+mod takeover;
 mod together;
 mod trouble;
 mod upgrade;
