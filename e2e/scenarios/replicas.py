@@ -22,7 +22,7 @@ REST_SECONDS = 20
 @scenario("a region of two replicas on two nodes: a pod is killed, a node is drained, a volume is lost, and an apt notices nothing", needs=("pod-network", "audit-log", "own-nodes"), alone=True)
 def replicas(world):
     with world.fleet("replicas") as fleet:
-        fleet.apply_all(regions=[{"name": REGION}], sync=SYNC, storage={"size": "1Gi", "onVolumeLost": "Replace"})
+        fleet.apply_all(regions=[{"name": REGION}], sync=SYNC, storage={"size": "1Gi"})
         first = published(fleet)
         with Loop(fleet) as loop:
             one_more(world, fleet)
@@ -148,24 +148,31 @@ def pins(fleet, newest: str, older: str) -> None:
 
 
 def volume_is_lost(world, fleet, loop) -> None:
-    """That of the replica which fetches: another takes its place, and it is filled from the other replica."""
+    """That of the replica which fetches: the other one fetches in its place, until another volume is there and filled from it."""
     claims = {claim["metadata"]["labels"]["mirrorfleet.dev/replica"]: claim for claim in fleet.claims()}
-    lost, snapshot = claims["0"], published(fleet)
-    since = world.access_position()
-    volume = lost["spec"]["volumeName"]
+    lost, volume = claims["0"], claims["0"]["spec"]["volumeName"]
     fleet.lab.kubectl("delete", "pv", volume, "--wait=false")
     fleet.lab.kubectl("patch", "pv", volume, "--type=merge", "-p", '{"metadata":{"finalizers":null}}', check=False)
+    fetcher = lambda: fleet.get()["status"].get("fetcher", {})  # noqa: E731
+    wait_until(lambda: fetcher().get("replica") == 1, 60, "the other replica to take over", detail=lambda: told(fleet))
+    assert fetcher()["reason"] == "VolumeUnreachable", fetcher()
+    newest, since = prepare(world, fleet, "1.3")
+    wait_until(lambda: published(fleet) == newest, 120, "1.3 to be published", detail=lambda: told(fleet))
+    once(world, fleet, since, "1.3")
+    since = world.access_position()
+    fleet.lab.merge("mirror", "debian", fleet.namespace, {"spec": {"storage": {"onVolumeLost": "Replace"}}})
 
     def replaced() -> bool:
         now = {claim["metadata"]["labels"]["mirrorfleet.dev/replica"]: claim["metadata"]["uid"] for claim in fleet.claims()}
         return now.get("0") not in (None, lost["metadata"]["uid"])
 
     wait_until(replaced, 120, "another volume", detail=lambda: told(fleet))
-    both_serve(fleet, snapshot, timeout=180)
+    both_serve(fleet, newest, timeout=180)
     asked = world.requests(f"/{fleet.name}/pool/", since)
     assert not asked, f"the upstream was asked for what is here: {asked}"
     loop.goes_on()
-    publish(world, fleet, "1.3")
+    wait_until(lambda: not fetcher(), 60, "the first to fetch again", detail=lambda: told(fleet))
+    publish(world, fleet, "1.4")
 
 
 def one_less(fleet) -> None:
