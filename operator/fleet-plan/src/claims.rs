@@ -37,8 +37,7 @@ impl Site<'_> {
     pub fn is_replaced(&self) -> bool {
         let storage = &self.fleet.spec.storage;
         let replaces = storage.on_volume_lost == OnVolumeLost::Replace && self.fleet.is_together();
-        let claim = self.view.claim.filter(|_| replaces);
-        claim.is_some_and(|claim| claim.phase == VolumePhase::Lost)
+        replaces && self.view.is_lost()
     }
 
     /// Whether it has what is served, on a volume that is there, and others can copy it from there.

@@ -233,6 +233,7 @@ impl Site<'_> {
     /// A Job is made only beside a serving pod that is bound and stays, and only where what it writes or copies can be read.
     fn is_able(&self) -> bool {
         let claim = self.view.claim.is_some_and(|claim| !claim.meta.deleting);
+        let claim = claim && !self.view.is_lost();
         let pod = self.view.pod.is_some_and(|pod| pod.holds_its_node());
         claim && pod && !self.objects.evicting && self.misfit.is_none()
     }

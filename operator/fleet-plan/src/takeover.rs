@@ -8,7 +8,6 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::fleet::{Fleet, Source};
-use crate::observed::VolumePhase;
 use crate::place::fetchers;
 use crate::runs::whole;
 use crate::schedule::later;
@@ -113,7 +112,7 @@ impl Site<'_> {
     }
 
     fn fault_of_its_own(&self, fleet: &Fleet) -> Option<Reason> {
-        let lost = (self.view.claim).is_some_and(|claim| claim.phase == VolumePhase::Lost);
+        let lost = self.view.is_lost();
         let away = || (self.unready_since()).is_some_and(|since| later(since, PATIENCE) <= self.now);
         match (lost, away()) {
             (true, _) => Some(Reason::VolumeUnreachable),

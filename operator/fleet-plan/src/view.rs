@@ -10,7 +10,7 @@ use crate::cause::{self, Cause};
 use crate::fleet::Place;
 use crate::observed::{
     Answer, Observed, PodRole, Refusal, SeenApplied, SeenClaim, SeenJob, SeenMeta, SeenPod,
-    SeenSlice, SeenWarning,
+    SeenSlice, SeenWarning, VolumePhase,
 };
 use crate::routing;
 
@@ -116,6 +116,12 @@ impl<'a> RegionView<'a> {
     /// What people call it.
     pub fn title(&self) -> String {
         self.place.title()
+    }
+
+    /// Whether its volume is lost, as Kubernetes says: what the pod still has is there as long as the pod, and no run begins.
+    pub fn is_lost(&self) -> bool {
+        let claim = self.claim.map(|claim| claim.phase);
+        claim == Some(VolumePhase::Lost)
     }
 
     /// What the serving pod says, if it says anything about a store.

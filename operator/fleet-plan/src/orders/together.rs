@@ -118,7 +118,7 @@ fn member(site: &Site, target: Option<Sha256>, known: &[SnapshotStatus]) -> Memb
     Member {
         is_hub: view.place.source == Source::Upstream,
         is_away: copy.told.is_none() && !view.not_asked(),
-        fails: target.is_some_and(|target| fails(site, &target)) || reads_less,
+        fails: target.is_some_and(|target| fails(site, &target)) || reads_less || view.is_lost(),
         is_deaf: (site.unheeded()).is_some_and(|unheeded| site.now >= unheeded.is_told_at()),
         withdrawn: match view.was_offered {
             true => None,
