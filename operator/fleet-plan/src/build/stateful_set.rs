@@ -37,8 +37,6 @@ const RESOURCES: pod::Needs = pod::Needs {
 };
 /// Long enough for the server to finish what it is sending.
 const GRACE_SECONDS: i64 = 60;
-/// So long after a pod was told to end Services may lead to it still: on every node somebody has to hear of it first.
-const LINGER_SECONDS: u8 = 5;
 
 /// What a pod is told that is made from a template, and restarts none that runs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -187,8 +185,6 @@ fn arguments(fleet: &Fleet, place: &Place, tls: bool) -> Vec<String> {
         fleet.namespace.clone(),
         "--region".to_owned(),
         place.region.name.clone(),
-        "--linger".to_owned(),
-        LINGER_SECONDS.to_string(),
     ];
     if tls {
         arguments.extend(["--tls-cert".to_owned(), format!("{TLS_DIR}/tls.crt")]);

@@ -7,7 +7,6 @@ use std::time::Duration;
 use fleet_serve::{Listening, ServeError, ServeOptions, TlsFiles};
 use fleet_telemetry::{BuildInfo, Registry, ServerPlace};
 use fleet_types::Reason;
-use tokio_util::sync::CancellationToken;
 
 use crate::failure::Failure;
 use crate::progress::Display;
@@ -57,9 +56,6 @@ pub struct Arguments {
     /// How long requests may take to end after SIGTERM, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     drain: u64,
-    /// How long everything goes on as before after SIGTERM, in seconds: so long clients may be led here still
-    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
-    linger: u64,
     /// Label of the metrics
     #[arg(long, value_name = "NS", default_value = "", hide_short_help = true)]
     namespace: String,
@@ -87,26 +83,13 @@ pub fn run(arguments: Arguments, log: &LogArguments) -> Result<(), Failure> {
             region: arguments.region,
         },
     };
-    let linger = Duration::from_secs(arguments.linger);
     block_on_few(|stop| async move {
-        let served = fleet_serve::serve(options, &registry, later(stop, linger), |listening| {
+        let served = fleet_serve::serve(options, &registry, stop, |listening| {
             announce(&listening, OutputFormat::Text)
         })
         .await;
         served.map_err(failed)
     })
-}
-
-/// A token that is cancelled so long after another one.
-fn later(stop: CancellationToken, wait: Duration) -> CancellationToken {
-    let later = CancellationToken::new();
-    let cancelled = later.clone();
-    tokio::spawn(async move {
-        stop.cancelled().await;
-        tokio::time::sleep(wait).await;
-        cancelled.cancel();
-    });
-    later
 }
 
 /// The registry of a role.

@@ -1,12 +1,9 @@
 //! The command line's contract where no archive is needed: flags, exit codes, messages.
 
 use std::fs;
-use std::net::TcpStream;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use crate::support::mirrorfleet;
-use crate::support::serving::Serving;
 
 const MIRROR: &str = "apiVersion: mirrorfleet.dev/v1alpha1\nkind: Upstream\nmetadata: {name: u}\nspec:\n  type: Debian\n  authority: {url: 'file:///nowhere/'}\n  trust: {keyringRef: {name: keys, key: k}}\n---\napiVersion: mirrorfleet.dev/v1alpha1\nkind: Mirror\nmetadata: {name: m}\nspec:\n  upstreamRef: {name: u}\n  content:\n    debian: {suites: [s], components: [main], architectures: [amd64]}\n";
 
@@ -295,24 +292,4 @@ fn bash_completes_commands_flags_and_contexts() {
         !asked.contains("snapshots") && asked.ends_with(":4\n"),
         "{asked}"
     );
-}
-
-/// Whoever leads clients to a server hears of its end later than it does.
-#[test]
-fn a_server_that_lingers_takes_new_clients_for_a_while_after_it_was_told_to_end() {
-    let data = tempfile::tempdir().unwrap();
-    let data = data.path().to_str().unwrap();
-    let arguments = ["serve", "--data", data, "--listen", "127.0.0.1:0"];
-    let mut serving = Serving::start(&[&arguments[..], &["--linger", "5"]].concat());
-    serving.told_to_end();
-    let began = Instant::now();
-    let mut newest = Duration::ZERO;
-    while TcpStream::connect(&serving.address).is_ok() {
-        newest = began.elapsed();
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    assert!(newest > Duration::from_millis(500), "refused after {newest:?}");
-    assert_eq!(serving.ended(), 0);
-    let serving = Serving::start(&arguments);
-    assert_eq!(serving.terminate(), 0);
 }

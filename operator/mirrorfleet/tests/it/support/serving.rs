@@ -80,17 +80,6 @@ impl Serving {
     }
 
     pub fn terminate(mut self) -> i32 {
-        self.told_to_end();
-        self.ended()
-    }
-
-    /// The exit code, once it has ended.
-    pub fn ended(&mut self) -> i32 {
-        self.child.wait().unwrap().code().unwrap_or(-1)
-    }
-
-    /// Sends SIGTERM.
-    pub fn told_to_end(&self) {
         assert!(
             Command::new("kill")
                 .arg("-TERM")
@@ -99,6 +88,7 @@ impl Serving {
                 .unwrap()
                 .success()
         );
+        self.child.wait().unwrap().code().unwrap_or(-1)
     }
 }
 
