@@ -255,9 +255,12 @@ impl Known<'_> {
             replica.withdrawn_at.is_none() || region.withdrawn_at.is_some()
         });
         let snapshot = of_clients.clone().find_map(|replica| replica.snapshot.clone());
+        // What one of several does not say, those do whom clients are led to.
+        let is_partly = replicas.len() > 1 && replicas.iter().any(|replica| replica.ready);
+        let is_silent = region.state == RegionState::Unknown && !is_partly;
         let lag = match since {
             Some(_) => Lag::Behind,
-            None if snapshot.is_none() || region.state == RegionState::Unknown => Lag::Unknown,
+            None if snapshot.is_none() || is_silent => Lag::Unknown,
             None => match freshness::judged(&status.conditions) {
                 Some(true) => Lag::Current,
                 Some(false) => Lag::Assumed,
