@@ -47,12 +47,14 @@ pub fn converge(fleet: &Fleet, sites: &mut [Site], seen: &Observed) -> Objects {
     let turns = rollout::turns(fleet, sites);
     for index in turns.order {
         let (before, after) = (&sites[..index], &sites[index + 1..]);
-        let others_roll = before.iter().chain(after).any(Site::is_rolling);
+        let others = || before.iter().chain(after);
+        let others_roll = others().any(Site::is_rolling);
+        let is_elsewhere = others().any(Site::has_what_is_served);
         let site = &mut sites[index];
         let turn = Turn {
             others_roll,
             hold: turns.holds[index].as_deref(),
-            is_elsewhere: before.iter().chain(after).any(Site::has_what_is_served),
+            is_elsewhere,
         };
         objects.writes.extend(site.converge(seen, turn));
         objects.orders.extend(site.order());
