@@ -57,9 +57,11 @@ pub fn decide(fleet: &Fleet, sites: &mut [Site], before: &MirrorStatus, now: Tim
     let look_again = sites_of().filter_map(|site| site.is_away_at(now)).min();
     let (old, new) = (all.get(active).copied(), all.get(next).copied());
     if let Some((old, new)) = old.zip(new).filter(|(old, new)| old != new) {
+        let is_busy = candidates.get(active).is_some_and(|it| it.is_busy);
         let status = &sites[old].runs.status;
         let round = status.round_started_at.clone();
-        let request = status.handled_sync_request.clone();
+        // A run that is under way is ended with the next plan, and answers nobody.
+        let request = status.handled_sync_request.clone().filter(|_| !is_busy);
         let status = &mut sites[new].runs.status;
         (status.round_started_at, status.handled_sync_request) = (round, request);
     }

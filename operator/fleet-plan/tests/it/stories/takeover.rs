@@ -31,7 +31,10 @@ fn fetcher(world: &World) -> Option<(String, u32, String)> {
 
 fn claim<'w>(world: &'w mut World, region: &str) -> &'w mut fleet_plan::SeenClaim {
     let mut claims = world.objects.claims.iter_mut();
-    claims.find(|claim| claim.meta.region() == Some(region)).unwrap()
+    let is_first = |claim: &&mut fleet_plan::SeenClaim| {
+        claim.meta.region() == Some(region) && claim.meta.replica() == 0
+    };
+    claims.find(is_first).unwrap()
 }
 
 fn pod<'w>(world: &'w mut World, region: &str) -> &'w mut fleet_plan::SeenPod {
