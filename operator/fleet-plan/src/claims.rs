@@ -27,7 +27,7 @@ impl Site<'_> {
             .requested
             .is_some_and(|requested| requested < size.bytes());
         (small && !claim.meta.deleting).then(|| Write::Grow {
-            region: self.name().to_owned(),
+            part: self.view.place.part(),
             name: claim.meta.name.clone(),
             size: size.to_string(),
         })

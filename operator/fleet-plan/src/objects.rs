@@ -126,7 +126,7 @@ impl Site<'_> {
             let labels = labels.map(|(key, value)| (key.clone(), value.clone()));
             Write::Label {
                 kind,
-                region: self.name().to_owned(),
+                part: self.view.place.part(),
                 name: meta.name.clone(),
                 uid: meta.uid.clone(),
                 labels: labels.collect(),
@@ -145,7 +145,7 @@ impl Site<'_> {
         labels.retain(|key, value| pod.meta.label(key) != Some(value));
         (!labels.is_empty()).then(|| Write::Label {
             kind: Labelled::Pod,
-            region: self.name().to_owned(),
+            part: self.view.place.part(),
             name: pod.meta.name.clone(),
             uid: pod.meta.uid.clone(),
             labels,
@@ -189,7 +189,7 @@ impl Site<'_> {
                 told != order.to_string()
             })?;
             Some(Write::Order {
-                region: self.name().to_owned(),
+                part: self.view.place.part(),
                 name: pod.meta.name.clone(),
                 uid: pod.meta.uid.clone(),
                 order: *order,
@@ -205,7 +205,7 @@ impl Site<'_> {
         let live = self.view.stateful_set;
         let stuck = live.filter(|live| selects_otherwise(live, &self.wanted.stateful_set.object));
         Some(stuck.map_or(write, |live| Write::Orphan {
-            region: self.name().to_owned(),
+            part: self.view.place.part(),
             name: live.meta.name.clone(),
             uid: live.meta.uid.clone(),
         }))
@@ -245,7 +245,7 @@ impl Site<'_> {
             }
         }
         Some(Write::Evict {
-            region: self.name().to_owned(),
+            part: self.view.place.part(),
             name: pod.meta.name.clone(),
             uid: pod.meta.uid.clone(),
         })

@@ -9,6 +9,7 @@ use fleet_api::rules::{
 
 use crate::names;
 use crate::observed::SeenMeta;
+use crate::plan::part;
 
 /// Where runs take what they copy from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +46,11 @@ impl Place<'_> {
             true => format!("{name}/{}", self.replica),
             false => name.clone(),
         }
+    }
+
+    /// What of a plan fails together with a write of it.
+    pub fn part(&self) -> String {
+        part(&self.region.name, self.replica)
     }
 
     /// Whether the labels of an object of this Mirror name it.

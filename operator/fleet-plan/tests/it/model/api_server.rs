@@ -18,7 +18,7 @@ impl World {
             }
             _ => false,
         };
-        assert_eq!(write.region().is_none(), of_the_mirror, "{}", line(write));
+        assert_eq!(write.part().is_none(), of_the_mirror, "{}", line(write));
         match write {
             Write::AddFinalizer => {
                 self.mirror
