@@ -115,7 +115,10 @@ impl Fetcher {
     pub fn title(&self, regions: &[RegionStatus]) -> String {
         let mut regions = regions.iter();
         let known = regions.find(|region| region.name == self.region);
-        known.map_or_else(|| self.region.clone(), |region| region.title(self.replica as usize))
+        known.map_or_else(
+            || self.region.clone(),
+            |region| region.title(self.replica as usize),
+        )
     }
 }
 

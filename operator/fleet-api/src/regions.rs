@@ -39,7 +39,10 @@ pub struct Region {
     /// where there are such. The first one gets what the region gets, the others copy from it. Whoever is taken out of
     /// service is taken after the last one; its volume goes by `spec.storage.reclaimPolicy`. With two or more, all regions
     /// but one follow.
-    #[serde(default = "Region::default_replicas", skip_serializing_if = "Region::is_single")]
+    #[serde(
+        default = "Region::default_replicas",
+        skip_serializing_if = "Region::is_single"
+    )]
     #[schemars(range(min = 1, max = MOST_REPLICAS))]
     pub replicas: u32,
     /// What its volume has otherwise than `spec.storage` says.

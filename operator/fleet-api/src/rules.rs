@@ -36,7 +36,8 @@ pub const ONE_HUB_MESSAGE: &str = "where regions follow others, or have several 
 pub const STANDBY: &str = "!has(self.regions) || self.regions.all(r, !has(r.standby) || !r.standby || (has(r.follows) && self.regions.exists_one(s, has(s.standby) && s.standby) && self.regions.exists(s, s.name == r.follows && !has(s.follows))))";
 pub const STANDBY_MESSAGE: &str = "regions[].standby is for one region of a Mirror, and that follows the region that fetches: set it on one, and let that name the region without follows";
 /// So many copies a status and a publication can bear.
-pub const COPIES: &str = "!has(self.regions) || self.regions.map(r, has(r.replicas) ? r.replicas : 1).sum() <= 64";
+pub const COPIES: &str =
+    "!has(self.regions) || self.regions.map(r, has(r.replicas) ? r.replicas : 1).sum() <= 64";
 pub const COPIES_MESSAGE: &str = "a Mirror has 64 replicas at most, over all its regions: declare fewer, or another Mirror for some of the regions";
 
 #[cfg(test)]

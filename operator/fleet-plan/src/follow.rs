@@ -107,9 +107,11 @@ pub fn is_refilled(sites: &[Site], at: usize, agreed: &Agreed) -> bool {
     let status = &site.runs.status;
     let volume = site.view.claim.and_then(|claim| claim.meta.created_at);
     // A run that only copied has not met the upstream since.
-    let is_new = status.last_attempt.as_ref().zip(volume).is_some_and(|(last, since)| {
-        last.copies.is_some() || since > last.started_at.0
-    });
+    let is_new = status
+        .last_attempt
+        .as_ref()
+        .zip(volume)
+        .is_some_and(|(last, since)| last.copies.is_some() || since > last.started_at.0);
     let hopeless = status.consecutive_failures >= ATTEMPTS_TO_REFILL;
     is_new && is_elsewhere && !keeps(at) && !hopeless
 }

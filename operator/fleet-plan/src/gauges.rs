@@ -111,7 +111,9 @@ impl<'a> Replica<'a> {
 fn region(region: &RegionStatus, judged: bool, replicas: &[Replica]) -> RegionGauges {
     let of_clients = || replicas.iter().filter(|replica| replica.is_of_clients);
     let told = || of_clients().filter_map(|replica| replica.served);
-    let storage = replicas.iter().filter_map(|replica| replica.served?.storage);
+    let storage = replicas
+        .iter()
+        .filter_map(|replica| replica.served?.storage);
     let storage = storage.max_by_key(|storage| {
         u128::from(storage.used) * 1000 / u128::from(storage.capacity.max(1))
     });

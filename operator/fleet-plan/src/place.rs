@@ -1,11 +1,11 @@
 //! Where copies stand: each replica of each region, and from where it copies.
 
-use fleet_api::{Fetcher, MirrorSpec};
 use fleet_api::mirror::{MOST_COPIES, Region};
 use fleet_api::rules::{
     COPIES_MESSAGE, FOLLOWS_ANOTHER_MESSAGE, FOLLOWS_THE_HUB_MESSAGE, ONE_HUB_MESSAGE,
     STANDBY_MESSAGE,
 };
+use fleet_api::{Fetcher, MirrorSpec};
 
 use crate::names;
 use crate::observed::SeenMeta;
@@ -122,7 +122,12 @@ fn declared<'a>(spec: &'a MirrorSpec, mirror: &str) -> Result<Vec<Place<'a>>, St
     if copies && hubs.count() != 1 {
         return Err(format!("spec.regions: {ONE_HUB_MESSAGE}"));
     }
-    let standbys = || regions.iter().enumerate().filter(|(_, region)| region.standby);
+    let standbys = || {
+        regions
+            .iter()
+            .enumerate()
+            .filter(|(_, region)| region.standby)
+    };
     let stands_by = |(at, _)| next(at).is_some_and(|followed| next(followed).is_none());
     if standbys().count() > 1 || !standbys().all(stands_by) {
         return Err(format!("spec.regions: {STANDBY_MESSAGE}"));
@@ -198,7 +203,8 @@ mod tests {
     fn where_there_are_replicas_one_region_fetches_and_all_of_them_are_not_too_many() {
         let two = sources(json!([{"name": "eu", "replicas": 2}, {"name": "us"}]));
         assert!(two.unwrap_err().contains("exactly one fetches"));
-        let edge = |number: usize| json!({"name": format!("r{number}"), "follows": "eu", "replicas": 4});
+        let edge =
+            |number: usize| json!({"name": format!("r{number}"), "follows": "eu", "replicas": 4});
         let hub = std::iter::once(json!({"name": "eu", "replicas": 4}));
         let many = |edges: usize| sources(hub.clone().chain((0..edges).map(edge)).collect());
         assert_eq!(many(15).unwrap().len(), 64);

@@ -11,7 +11,8 @@ use crate::site::Site;
 use crate::turn::Turn;
 use crate::verdict::{conditions, stands, state_of_stalled};
 use crate::{
-    claims, freshness, high_water, names, objects, orders, rollout, start, status, takeover, teardown, verdict,
+    claims, freshness, high_water, names, objects, orders, rollout, start, status, takeover,
+    teardown, verdict,
 };
 
 /// Decides what to do about one Mirror. Every input has a plan; a wrong specification's is to touch nothing and say
@@ -64,7 +65,15 @@ fn carry_out(fleet: &Fleet, seen: &Observed) -> Plan {
     };
     let starting = start::choose(fleet, &mut sites, told, seen);
     let fetcher = handing.fetcher.clone();
-    let status = status::summarise(fleet, &sites, marks, &ordering, fetcher, seen, starting.next);
+    let status = status::summarise(
+        fleet,
+        &sites,
+        marks,
+        &ordering,
+        fetcher,
+        seen,
+        starting.next,
+    );
     let wake = [
         handing.look_again,
         starting.look_again,

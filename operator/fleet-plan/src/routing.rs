@@ -17,7 +17,11 @@ pub struct Stand {
 /// none, to those that serve the newest; where nobody serves anything, to all.
 pub fn leads(replicas: &[Stand]) -> Vec<bool> {
     let is_offered = replicas.iter().any(|replica| replica.is_offered);
-    let newest = replicas.iter().map(|replica| replica.serves).max().flatten();
+    let newest = replicas
+        .iter()
+        .map(|replica| replica.serves)
+        .max()
+        .flatten();
     let leads = |replica: &Stand| match is_offered {
         true => replica.is_offered,
         false => replica.serves == newest,
@@ -73,7 +77,10 @@ mod tests {
             (vec![stand(false, 2), stand(false, 2)], vec![true, true]),
             (vec![stand(false, None), stand(false, 1)], vec![false, true]),
             // Nothing was ever served.
-            (vec![stand(false, None), stand(false, None)], vec![true, true]),
+            (
+                vec![stand(false, None), stand(false, None)],
+                vec![true, true],
+            ),
         ] {
             assert_eq!(leads(&replicas), wanted, "{replicas:?}");
         }

@@ -3,17 +3,17 @@
 mod served;
 
 use fleet_api::{
-    AcceptedUnit, ConditionStatus, ConditionType, Fetcher, MirrorStatus, Publication, PublicationPhase,
-    RegionRole, RegionState, RegionStatus, ReplicaStatus, fetching,
+    AcceptedUnit, ConditionStatus, ConditionType, Fetcher, MirrorStatus, Publication,
+    PublicationPhase, RegionRole, RegionState, RegionStatus, ReplicaStatus, fetching,
 };
 use fleet_types::{Outcome, Reason};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
+use crate::claims::retained_claims;
 use crate::conditions::verdicts;
 use crate::fleet::{Fleet, Source};
 use crate::freshness::{self, Freshness};
-use crate::claims::retained_claims;
 use crate::observed::Observed;
 use crate::orders::{self, Ordering};
 use crate::plan::{FinishedRun, PlannedEvent};
@@ -146,7 +146,10 @@ fn region(fleet: &Fleet, sites: &[Site], replicas: &[Site], now: Timestamp) -> R
     let states = replicas.iter().zip(&statuses);
     let states = states.map(|(site, it)| state(fleet, site, it, superseded_at.as_ref(), now));
     // That all of it is left out is so since the last of them was.
-    let withdrawn: Option<Vec<&Time>> = replicas.iter().map(|site| site.withdrawn_at.as_ref()).collect();
+    let withdrawn: Option<Vec<&Time>> = replicas
+        .iter()
+        .map(|site| site.withdrawn_at.as_ref())
+        .collect();
     let withdrawn_at = withdrawn.and_then(|all| all.into_iter().max().cloned());
     let in_brief = |(site, mut status): (&Site, ReplicaStatus)| {
         let own = site.withdrawn_at.clone();
@@ -155,7 +158,9 @@ fn region(fleet: &Fleet, sites: &[Site], replicas: &[Site], now: Timestamp) -> R
     };
     RegionStatus {
         name: first.name().to_owned(),
-        state: states.max_by_key(|state| badness(*state)).unwrap_or_default(),
+        state: states
+            .max_by_key(|state| badness(*state))
+            .unwrap_or_default(),
         role: fleet.is_together().then(|| role(replicas)),
         replicas: replicas.iter().zip(statuses).map(in_brief).collect(),
         withdrawn_at: withdrawn_at.clone(),
@@ -346,7 +351,10 @@ fn handed_over(before: &MirrorStatus, after: &MirrorStatus) -> Option<PlannedEve
         Some(fetcher) => {
             let title = fetcher.title(&after.regions);
             let words = "as the one that comes before it cannot";
-            (fetcher.reason, format!("region {title} fetches from now on, {words}"))
+            (
+                fetcher.reason,
+                format!("region {title} fetches from now on, {words}"),
+            )
         }
         None => {
             let words = "the region that others follow fetches again";

@@ -43,7 +43,8 @@ pub fn decide(fleet: &Fleet, sites: &mut [Site], before: &MirrorStatus, now: Tim
         true => fetchers(&fleet.places),
         false => Vec::new(),
     };
-    let fetches = |at: &usize| (fleet.places.get(*at)).is_some_and(|it| it.source == Source::Upstream);
+    let fetches =
+        |at: &usize| (fleet.places.get(*at)).is_some_and(|it| it.source == Source::Upstream);
     let Some(active) = all.iter().position(fetches) else {
         return Handing {
             fetcher: None,
@@ -115,7 +116,8 @@ impl Site<'_> {
 
     fn fault_of_its_own(&self, fleet: &Fleet) -> Option<Reason> {
         let lost = self.view.is_lost();
-        let away = || (self.unready_since()).is_some_and(|since| later(since, PATIENCE) <= self.now);
+        let away =
+            || (self.unready_since()).is_some_and(|since| later(since, PATIENCE) <= self.now);
         match (lost, away()) {
             (true, _) => Some(Reason::VolumeUnreachable),
             (false, true) => Some(Reason::PodNotReady),
@@ -185,7 +187,11 @@ mod tests {
             is_well: false,
             ..WELL
         };
-        assert_eq!(next(&[lost, behind], 0, None), 0, "nobody has what is served");
+        assert_eq!(
+            next(&[lost, behind], 0, None),
+            0,
+            "nobody has what is served"
+        );
     }
 
     #[test]

@@ -69,5 +69,8 @@ async fn a_replica_that_may_not_be_made_holds_up_no_sibling() {
     assert_eq!(names.collect::<Vec<_>>(), [Some(first.as_str())]);
     assert_eq!(api.all("poddisruptionbudgets").len(), 1);
     let told = api.status("debian").to_string();
-    assert!(told.contains("CreationRefused") && told.contains(&second), "{told}");
+    assert!(
+        told.contains("CreationRefused") && told.contains(&second),
+        "{told}"
+    );
 }

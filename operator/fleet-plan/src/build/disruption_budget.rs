@@ -23,7 +23,6 @@ pub fn disruption_budget(fleet: &Fleet, place: &Place, routing: Routing) -> PodD
         min_available: is_counted.then_some(IntOrString::Int(others)),
         selector: Some(label_selector(selector)),
         unhealthy_pod_eviction_policy: Some("AlwaysAllow".to_owned()),
-        ..Default::default()
     };
     PodDisruptionBudget {
         metadata: applied_as(

@@ -12,7 +12,9 @@ pub(super) fn volume_lost(site: &Site) -> Option<Problem> {
         .claim
         .filter(|claim| claim.phase == VolumePhase::Lost)?;
     let helps = match site.is_replaced() {
-        true => "it is replaced and filled from another replica, as soon as one is well that has what is served",
+        true => {
+            "it is replaced and filled from another replica, as soon as one is well that has what is served"
+        }
         false => "bring it back, or delete the claim to start empty",
     };
     let message = format!(

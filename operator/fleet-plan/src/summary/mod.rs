@@ -251,10 +251,12 @@ impl Known<'_> {
     fn region(&self, status: &MirrorStatus, region: &RegionStatus) -> RegionSummary {
         let since = region.superseded_at.as_ref().map(|since| since.0);
         let replicas = &region.replicas;
-        let of_clients = replicas.iter().filter(|replica| {
-            replica.withdrawn_at.is_none() || region.withdrawn_at.is_some()
-        });
-        let snapshot = of_clients.clone().find_map(|replica| replica.snapshot.clone());
+        let of_clients = replicas
+            .iter()
+            .filter(|replica| replica.withdrawn_at.is_none() || region.withdrawn_at.is_some());
+        let snapshot = of_clients
+            .clone()
+            .find_map(|replica| replica.snapshot.clone());
         // What one of several does not say, those do whom clients are led to.
         let is_partly = replicas.len() > 1 && replicas.iter().any(|replica| replica.ready);
         let is_silent = region.state == RegionState::Unknown && !is_partly;
@@ -285,7 +287,8 @@ impl Known<'_> {
             behind_seconds: since.map(|since| self.now.duration_since(since).as_secs().max(0)),
             snapshot,
             url: region.url.clone(),
-            last_success: crate::status::oldest(of_clients.map(|of| &of.last_success)).map(|at| at.0),
+            last_success: crate::status::oldest(of_clients.map(|of| &of.last_success))
+                .map(|at| at.0),
             failures: (replicas.iter().map(|replica| replica.consecutive_failures))
                 .max()
                 .unwrap_or(0),

@@ -179,7 +179,14 @@ fn place(known: &Known, reason: Reason) -> (String, u32) {
     let down = || all().find(|(_, _, replica)| !replica.ready);
     let found = failed.or_else(late).or_else(down).or_else(|| all().next());
     let found = found.map(|(region, number, _)| (region.name.clone(), number));
-    let declared = || known.mirror.spec.regions.first().map(|region| (region.name.clone(), 0));
+    let declared = || {
+        known
+            .mirror
+            .spec
+            .regions
+            .first()
+            .map(|region| (region.name.clone(), 0))
+    };
     found.or_else(declared).unwrap_or_default()
 }
 

@@ -174,7 +174,8 @@ impl World {
         let made = SeenMeta::of(&job.metadata);
         let beside = |other: &&SeenJob| {
             let fetches = |meta: &SeenMeta| meta.label(labels::UPSTREAM).is_some();
-            let same = other.meta.region() == made.region() && other.meta.replica() == made.replica();
+            let same =
+                other.meta.region() == made.region() && other.meta.replica() == made.replica();
             other.end.is_none() && (same || fetches(&other.meta) && fetches(&made))
         };
         let running = self.objects.jobs.iter().find(beside);

@@ -62,24 +62,46 @@ fn spec(of: &SeenApplied) -> Value {
 #[test]
 fn each_replica_has_a_volume_and_a_pod_and_the_upstream_is_asked_once() {
     let mut world = four();
-    let mut claims: Vec<_> = world.objects.claims.iter().map(|it| &it.meta.name).collect();
+    let mut claims: Vec<_> = world
+        .objects
+        .claims
+        .iter()
+        .map(|it| &it.meta.name)
+        .collect();
     claims.sort();
-    let mut wanted = [child("eu", 0), child("eu", 1), child("us", 0), child("us", 1)];
+    let mut wanted = [
+        child("eu", 0),
+        child("eu", 1),
+        child("us", 0),
+        child("us", 1),
+    ];
     wanted.sort();
     assert_eq!(claims, wanted.iter().collect::<Vec<_>>());
     assert_eq!(world.objects.stateful_sets.len(), 4);
     assert_eq!(world.objects.disruption_budgets.len(), 2, "one a region");
-    assert_eq!(world.objects.services.len(), 3, "one a region and one for all");
+    assert_eq!(
+        world.objects.services.len(),
+        3,
+        "one a region and one for all"
+    );
     for (region, replica) in [("eu", 0), ("eu", 1), ("us", 0), ("us", 1)] {
         assert_eq!(store(&world, region, replica), Some(id(FIRST)));
     }
     assert_eq!(withdrawn(&world), [""; 0]);
     assert_eq!(routed(&world), 4);
-    assert_eq!((led_to(&world, "eu").len(), led_to(&world, "us").len()), (2, 2));
+    assert_eq!(
+        (led_to(&world, "eu").len(), led_to(&world, "us").len()),
+        (2, 2)
+    );
     let status = world.status();
     assert_eq!(status.regions_ready.as_deref(), Some("2/2"));
     assert_eq!(status.regions.len(), 2);
-    assert!(status.regions.iter().all(|region| region.replicas.len() == 2));
+    assert!(
+        status
+            .regions
+            .iter()
+            .all(|region| region.replicas.len() == 2)
+    );
     // The one that fetches, then the others from the first of their region, and that from the region that is followed.
     world.request("one more");
     world.step();
@@ -139,7 +161,10 @@ fn replicas_are_kept_apart_and_a_budget_counts_those_that_clients_are_led_to() {
         let keys: Vec<_> = (apart.as_array().unwrap().iter())
             .map(|one| one["topologyKey"].as_str().unwrap())
             .collect();
-        assert_eq!(keys, ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]);
+        assert_eq!(
+            keys,
+            ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]
+        );
         let selected = &apart[0]["labelSelector"]["matchLabels"];
         assert!(selected.get(labels::REPLICA).is_none(), "{selected}");
     }
@@ -162,16 +187,30 @@ fn one_replica_more_cuts_off_nobody_and_is_led_to_once_it_has_what_is_served() {
     let mut rounds = 0;
     while running(&world).is_empty() {
         world.round();
-        assert_eq!(led_to(&world, "eu").iter().filter(|it| **it == format!("{}-0", child("eu", 0))).count(), 1);
+        assert_eq!(
+            led_to(&world, "eu")
+                .iter()
+                .filter(|it| **it == format!("{}-0", child("eu", 0)))
+                .count(),
+            1
+        );
         let status = world.status();
-        assert_eq!(world.condition("Ready").unwrap().0, "True", "{:?}", status.conditions);
+        assert_eq!(
+            world.condition("Ready").unwrap().0,
+            "True",
+            "{:?}",
+            status.conditions
+        );
         assert_ne!(world.condition("Fresh").unwrap().0, "Unknown");
         assert!(status.last_sync_time.is_some());
         rounds += 1;
         assert!(rounds < 20);
     }
     assert_eq!(led_to(&world, "eu"), [format!("{}-0", child("eu", 0))]);
-    assert_eq!(spec(service(&world, "eu"))["selector"][labels::ROUTED], "true");
+    assert_eq!(
+        spec(service(&world, "eu"))["selector"][labels::ROUTED],
+        "true"
+    );
     assert_eq!(spec(service(&world, "eu"))["sessionAffinity"], "ClientIP");
     assert_eq!(world.status().regions[0].state, RegionState::Syncing);
     assert_eq!(world.status().regions_ready.as_deref(), Some("0/1"));
@@ -180,7 +219,10 @@ fn one_replica_more_cuts_off_nobody_and_is_led_to_once_it_has_what_is_served() {
     assert_eq!(store(&world, "eu", 1), Some(id(SECOND)));
     assert_eq!(world.status().regions_ready.as_deref(), Some("1/1"));
     let mut pods = world.objects.pods.iter();
-    assert!(pods.any(|it| it.meta.uid == pod), "the first was not restarted");
+    assert!(
+        pods.any(|it| it.meta.uid == pod),
+        "the first was not restarted"
+    );
 }
 
 #[test]
@@ -192,13 +234,22 @@ fn a_replica_less_goes_with_its_pod_and_its_claim_as_the_manifest_says_and_never
         world.edit("/spec/regions", regions(&["eu*1", "us<eu*1"]));
         world.settle();
         assert_eq!(world.objects.stateful_sets.len(), 2, "{policy}");
-        let mut claims: Vec<_> = world.objects.claims.iter().map(|it| it.meta.name.clone()).collect();
+        let mut claims: Vec<_> = world
+            .objects
+            .claims
+            .iter()
+            .map(|it| it.meta.name.clone())
+            .collect();
         claims.sort();
         assert_eq!(claims.len(), left, "{policy}: {claims:?}");
         assert!(claims.contains(&child("eu", 0)) && claims.contains(&child("us", 0)));
         let retained = world.status().retained_claims;
         assert_eq!(retained.len(), left - 2, "{policy}: {retained:?}");
-        assert!(spec(service(&world, "eu"))["selector"].get(labels::ROUTED).is_none());
+        assert!(
+            spec(service(&world, "eu"))["selector"]
+                .get(labels::ROUTED)
+                .is_none()
+        );
         assert_eq!((led_to(&world, "eu").len(), routed(&world)), (1, 2));
     }
 }
@@ -213,8 +264,12 @@ fn no_claim_goes_before_another_replica_of_its_region_has_what_is_served() {
     for _ in 0..8 {
         world.round();
     }
-    let is_there = |world: &World, name: String| world.objects.claims.iter().any(|it| it.meta.name == name);
-    assert!(is_there(&world, child("eu", 1)), "eu/0 does not say that it has it");
+    let is_there =
+        |world: &World, name: String| world.objects.claims.iter().any(|it| it.meta.name == name);
+    assert!(
+        is_there(&world, child("eu", 1)),
+        "eu/0 does not say that it has it"
+    );
     assert!(!is_there(&world, child("us", 1)));
     world.away.clear();
     world.settle();
@@ -232,7 +287,10 @@ fn a_replica_that_does_not_serve_what_its_region_serves_is_led_to_by_nobody() {
     assert_eq!(withdrawn(&world), ["us/1"]);
     assert_eq!(led_to(&world, "us"), [format!("{}-0", child("us", 0))]);
     let status = world.status();
-    assert!(status.regions[1].withdrawn_at.is_none(), "the region is not left out");
+    assert!(
+        status.regions[1].withdrawn_at.is_none(),
+        "the region is not left out"
+    );
     assert_eq!(world.condition("Serving").unwrap().0, "True");
     world.away.clear();
     world.settle();
@@ -297,9 +355,21 @@ fn a_pod_that_is_gone_for_a_while_is_told_and_its_region_stays_ready() {
         let found = all.find(|it| it.type_ == kind).unwrap();
         found.message.clone()
     };
-    assert!(told("Serving").contains("region us/1"), "{}", told("Serving"));
-    assert!(told("Reconciling").contains("region us/1"), "{}", told("Reconciling"));
-    assert_eq!(status.regions_ready.as_deref(), Some("1/2"), "as its worst replica");
+    assert!(
+        told("Serving").contains("region us/1"),
+        "{}",
+        told("Serving")
+    );
+    assert!(
+        told("Reconciling").contains("region us/1"),
+        "{}",
+        told("Reconciling")
+    );
+    assert_eq!(
+        status.regions_ready.as_deref(),
+        Some("1/2"),
+        "as its worst replica"
+    );
     assert_eq!(status.regions[1].state, RegionState::Unknown);
 }
 
@@ -333,10 +403,12 @@ fn a_lost_volume_is_replaced_where_the_manifest_says_so_and_filled_from_another_
             world.pass(5);
             let plan = world.plan();
             let started = jobs(&plan.writes).into_iter();
-            fetched += started.filter(|job| {
-                let labels = job.metadata.labels.as_ref().unwrap();
-                labels.contains_key(labels::UPSTREAM)
-            }).count();
+            fetched += started
+                .filter(|job| {
+                    let labels = job.metadata.labels.as_ref().unwrap();
+                    labels.contains_key(labels::UPSTREAM)
+                })
+                .count();
             world.apply(&plan);
             world.kubernetes();
             if !running(&world).is_empty() {
@@ -365,7 +437,15 @@ fn the_last_copy_is_never_replaced() {
     }
     let deletes = |world: &World| {
         let plan = world.plan();
-        let deletes = |write: &&Write| matches!(write, Write::Delete { kind: Owned::Claim, .. });
+        let deletes = |write: &&Write| {
+            matches!(
+                write,
+                Write::Delete {
+                    kind: Owned::Claim,
+                    ..
+                }
+            )
+        };
         plan.writes.iter().filter(deletes).count()
     };
     assert_eq!(deletes(&world), 0);
@@ -390,7 +470,11 @@ fn replicas_that_are_too_many_or_of_regions_that_each_fetch_are_refused_in_words
     let status = plan.status;
     let mut conditions = status.conditions.iter();
     let stalled = conditions.find(|it| it.type_ == "Stalled").unwrap();
-    assert!(stalled.message.contains("exactly one fetches"), "{}", stalled.message);
+    assert!(
+        stalled.message.contains("exactly one fetches"),
+        "{}",
+        stalled.message
+    );
 }
 
 #[test]
@@ -407,7 +491,12 @@ fn somebody_elses_object_under_a_replicas_name_is_left_alone() {
     world.edit("/spec/regions", regions(&["eu*2"]));
     let plan = world.plan();
     let touches = |write: &&Write| !matches!(write, Write::Apply(Object::Service(_)));
-    assert_eq!(plan.writes.iter().filter(touches).count(), 0, "{}", render(&plan));
+    assert_eq!(
+        plan.writes.iter().filter(touches).count(),
+        0,
+        "{}",
+        render(&plan)
+    );
     let wanted = fleet_plan::wanted_names(&world.mirror);
     assert!(wanted.contains(&child("eu", 1)), "{wanted:?}");
 }

@@ -39,7 +39,8 @@ fn claim<'w>(world: &'w mut World, region: &str) -> &'w mut fleet_plan::SeenClai
 
 fn pod<'w>(world: &'w mut World, region: &str) -> &'w mut fleet_plan::SeenPod {
     let mut pods = world.objects.pods.iter_mut();
-    let serves = |pod: &&mut fleet_plan::SeenPod| pod.job.is_none() && pod.meta.region() == Some(region);
+    let serves =
+        |pod: &&mut fleet_plan::SeenPod| pod.job.is_none() && pod.meta.region() == Some(region);
     pods.find(serves).unwrap()
 }
 
@@ -69,7 +70,10 @@ fn a_region_whose_pod_is_away_for_long_is_left_and_fetches_again_once_it_has_cau
     assert!(wake.duration_since(now).as_secs() <= 300);
     world.pass(110);
     world.step();
-    assert_eq!(fetcher(&world), Some(("us".to_owned(), 0, "PodNotReady".to_owned())));
+    assert_eq!(
+        fetcher(&world),
+        Some(("us".to_owned(), 0, "PodNotReady".to_owned()))
+    );
     brings(&mut world, SECOND);
     let served = |world: &World, region: &str| {
         let name = format!("{}-0", fleet_plan::names::child_name("debian", region));
@@ -80,7 +84,10 @@ fn a_region_whose_pod_is_away_for_long_is_left_and_fetches_again_once_it_has_cau
     }
     assert_eq!(served(&world, "eu"), Some(id(FIRST)));
     let status = world.status();
-    let roles = status.regions.iter().map(|region| format!("{:?}", region.role.unwrap()));
+    let roles = status
+        .regions
+        .iter()
+        .map(|region| format!("{:?}", region.role.unwrap()));
     assert_eq!(roles.collect::<Vec<_>>(), ["Edge", "Hub", "Edge"]);
     pod(&mut world, "eu").ready = true;
     world.settle();
@@ -104,11 +111,19 @@ fn a_run_of_the_one_that_is_left_is_ended_and_never_do_two_ask_the_upstream() {
         let fetches = |job: &&fleet_plan::SeenJob| {
             job.end.is_none() && job.meta.label(labels::UPSTREAM).is_some()
         };
-        assert!(world.objects.jobs.iter().filter(fetches).count() <= 1, "{}", render(&plan));
+        assert!(
+            world.objects.jobs.iter().filter(fetches).count() <= 1,
+            "{}",
+            render(&plan)
+        );
         world.apply(&plan);
         world.kubernetes();
     }
-    assert_eq!(running(&world), ["us"], "what a person asked for is asked for by it");
+    assert_eq!(
+        running(&world),
+        ["us"],
+        "what a person asked for is asked for by it"
+    );
     assert_eq!(world.plan().turn, Turn::Running);
 }
 
@@ -122,7 +137,10 @@ fn what_the_upstream_gave_and_was_refused_is_no_reason_and_what_only_one_side_me
         ("StorageFull", "True", true),
     ] {
         let mut world = three();
-        world.edit("/spec/sync", json!({"schedule": "0 0 1 1 *", "retries": {"limit": 1, "backoff": "1s"}}));
+        world.edit(
+            "/spec/sync",
+            json!({"schedule": "0 0 1 1 *", "retries": {"limit": 1, "backoff": "1s"}}),
+        );
         world.settle();
         world.edit_upstream(
             "/status",
@@ -180,6 +198,10 @@ fn one_region_stands_by_and_follows_the_one_that_fetches() {
         assert!(plan.writes.iter().all(refused), "{}", render(&plan));
         let mut conditions = plan.status.conditions.iter();
         let stalled = conditions.find(|it| it.type_ == "Stalled").unwrap();
-        assert!(stalled.message.contains("standby is for one region"), "{}", stalled.message);
+        assert!(
+            stalled.message.contains("standby is for one region"),
+            "{}",
+            stalled.message
+        );
     }
 }

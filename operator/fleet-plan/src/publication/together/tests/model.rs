@@ -184,7 +184,8 @@ impl World {
             is_routed: {
                 let all = [site.routed, site.labels, site.template.1];
                 let beside_others = !self.leads(at);
-                all.iter().any(|it| it.offered || beside_others && it.routed)
+                all.iter()
+                    .any(|it| it.offered || beside_others && it.routed)
             },
         });
         members.collect()
@@ -192,7 +193,10 @@ impl World {
 
     /// Whether its region's Service is to lead to a replica.
     fn leads(&self, at: usize) -> bool {
-        let region = REGIONS.into_iter().find(|region| region.contains(&at)).unwrap();
+        let region = REGIONS
+            .into_iter()
+            .find(|region| region.contains(&at))
+            .unwrap();
         let stand = |at: usize| Stand {
             is_offered: self.withdrawn[at].is_none(),
             serves: self.said[at].map(i64::from),
@@ -388,7 +392,10 @@ impl World {
     /// are led.
     fn is_followed_by_siblings(&self, at: usize) {
         let serves = self.sites[at].serves().unwrap();
-        let region = REGIONS.into_iter().find(|region| region.contains(&at)).unwrap();
+        let region = REGIONS
+            .into_iter()
+            .find(|region| region.contains(&at))
+            .unwrap();
         for other in region {
             let site = &self.sites[other];
             let stuck = self.withdrawn[other].is_some_and(|at| self.now >= at + ROUTING_PATIENCE);
@@ -405,7 +412,9 @@ impl World {
         self.decide();
         for at in 0..SITES {
             let all = [Event::Template, Event::Annotate, Event::Label];
-            let all = all.into_iter().chain([Event::Route, Event::RouteRegion, Event::Look]);
+            let all = all
+                .into_iter()
+                .chain([Event::Route, Event::RouteRegion, Event::Look]);
             for event in all {
                 self.happens(event(at));
             }
@@ -498,6 +507,9 @@ fn a_fast_upstream_starves_nobody() {
     assert!(publications.len() > 240 / 20, "{publications:?}");
     for site in &world.sites {
         let behind = world.newest - site.serves().unwrap();
-        assert!(site.routed.offered && behind < 16, "{behind} behind: {site:?}");
+        assert!(
+            site.routed.offered && behind < 16,
+            "{behind} behind: {site:?}"
+        );
     }
 }
