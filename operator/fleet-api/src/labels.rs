@@ -22,6 +22,11 @@ pub const REPLICA: &str = "mirrorfleet.dev/replica";
 /// On a serving pod and in the template that it is made from, where regions follow others: whether the Mirror's Service
 /// leads to it, `true` or `false`.
 pub const OFFERED: &str = "mirrorfleet.dev/offered";
+/// On a serving pod and in its template, where its region has several replicas: whether the region's Service leads to it,
+/// `true` or `false`.
+pub const ROUTED: &str = "mirrorfleet.dev/routed";
+/// On Services, and so on their EndpointSlices: publication waits until these no longer lead to whoever is left out.
+pub const AWAITED: &str = "mirrorfleet.dev/awaited";
 /// On a sync Job that copies from another region: that region.
 pub const FOLLOWS: &str = "mirrorfleet.dev/follows";
 /// On a sync Job that copies from another region: the id of the snapshot.

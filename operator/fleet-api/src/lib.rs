@@ -33,8 +33,8 @@ pub use duration::GoDuration;
 pub use fleet_types::ConditionStatus;
 pub use mirror::{Mirror, MirrorSpec};
 pub use mirror_status::{
-    AcceptedUnit, MirrorStatus, Preparing, Publication, PublicationPhase, SnapshotStatus,
-    UnitStatus,
+    AcceptedUnit, Fetcher, MirrorStatus, Preparing, Publication, PublicationPhase, SnapshotStatus,
+    UnitStatus, fetching,
 };
 pub use quantity::ByteQuantity;
 pub use region_status::{

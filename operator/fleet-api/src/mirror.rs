@@ -16,7 +16,7 @@ pub use crate::pods::{
     Identity, PodSecurity, PodSettings, PullPolicy, PullSecret, Resources, SeLinux,
 };
 pub use crate::pull_through::{Cache, PullThrough};
-pub use crate::regions::{Region, RegionStorage, Rollout};
+pub use crate::regions::{MOST_COPIES, MOST_REPLICAS, Region, RegionStorage, Rollout};
 pub use crate::serving::{Serving, Tls, Transactions};
 pub use crate::sync::{Retries, SyncSpec};
 pub use crate::verification::{
@@ -125,8 +125,10 @@ use crate::{ByteQuantity, GoDuration};
         .message("pullThrough is of no use with mode Full: write mode: PullThrough, or take it out").field_path(".pullThrough"),
     validation = Rule::new("!has(self.storage.cache) || self.mode == 'PullThrough'")
         .message("storage.cache is of no use with mode Full, which stores everything: write mode: PullThrough, or take it out").field_path(".storage"),
-    validation = Rule::new("self.mode != 'PullThrough' || !has(self.regions) || self.regions.all(r, !has(r.follows))")
-        .message("a region of a Mirror of mode PullThrough fetches from the Upstream itself: take out follows, or write mode: Full").field_path(".regions"),
+    validation = Rule::new("self.mode != 'PullThrough' || !has(self.regions) || self.regions.all(r, !has(r.follows) && (!has(r.replicas) || r.replicas == 1))")
+        .message("a region of a Mirror of mode PullThrough fetches from the Upstream itself and has one replica: take out follows and replicas, or write mode: Full").field_path(".regions"),
+    validation = Rule::new(crate::rules::STANDBY).message(crate::rules::STANDBY_MESSAGE).field_path(".regions"),
+    validation = Rule::new(crate::rules::COPIES).message(crate::rules::COPIES_MESSAGE).field_path(".regions"),
 )]
 #[serde(rename_all = "camelCase")]
 pub struct MirrorSpec {
@@ -254,13 +256,16 @@ pub struct Storage {
     /// How the volume is mounted. With ReadWriteOnce, runs and the serving pod of a region share a node.
     #[serde(default)]
     pub access_mode: AccessMode,
-    /// Whether deleting the Mirror deletes its volumes.
+    /// What happens to volumes when the Mirror is deleted, and to that of a replica that is no longer declared.
     #[serde(default)]
     pub reclaim_policy: ReclaimPolicy,
     /// How much is kept of what was fetched on demand; only with mode PullThrough. Without it: all but a tenth of the
     /// volume.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache: Option<Cache>,
+    /// What happens when a volume is lost, that is when Kubernetes says `Lost` of its claim.
+    #[serde(default, skip_serializing_if = "OnVolumeLost::is_wait")]
+    pub on_volume_lost: OnVolumeLost,
 }
 
 impl Storage {
@@ -277,6 +282,7 @@ impl Default for Storage {
             access_mode: AccessMode::default(),
             reclaim_policy: ReclaimPolicy::default(),
             cache: None,
+            on_volume_lost: OnVolumeLost::default(),
         }
     }
 }
@@ -291,14 +297,30 @@ pub enum AccessMode {
     ReadWriteMany,
 }
 
-/// What happens to the volumes when the Mirror is deleted.
+/// What happens to volumes that are no longer declared.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ReclaimPolicy {
     /// They stay, and a Mirror of the same name takes them up again.
     #[default]
     Retain,
-    /// They are deleted.
+    /// They are deleted. Those of a region that is no longer declared stay all the same.
     Delete,
+}
+
+/// What happens when a volume is lost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum OnVolumeLost {
+    /// A person brings it back, or deletes the claim.
+    #[default]
+    Wait,
+    /// Another one takes its place and is filled from another replica or region. Never without one that has what is served.
+    Replace,
+}
+
+impl OnVolumeLost {
+    fn is_wait(&self) -> bool {
+        *self == OnVolumeLost::Wait
+    }
 }
 
 /// When a region counts as stale.

@@ -21,4 +21,4 @@ pub use pod::{FOLLOW_PORT, METRICS_PORT};
 pub const CONTAINERS: [&str; 2] = [stateful_set::CONTAINER, job::CONTAINER];
 pub use fill::CONTAINER as FILL_CONTAINER;
 pub use service::service;
-pub use stateful_set::{ORDERS_VOLUME, Told, offered_label, stateful_set};
+pub use stateful_set::{ORDERS_VOLUME, Told, stateful_set};

@@ -4,7 +4,8 @@ use fleet_api::labels;
 use fleet_types::Order;
 use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec, StatefulSetUpdateStrategy};
 use k8s_openapi::api::core::v1::{
-    Container, HTTPGetAction, PodTemplateSpec, Probe, SecretVolumeSource, Volume,
+    Container, HTTPGetAction, PodTemplateSpec, Probe, SecretVolumeSource, TopologySpreadConstraint,
+    Volume,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -12,6 +13,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use super::fill;
 use super::metadata::{
     Map, applied, label_selector, map, region_labels, replica_labels, replica_selector,
+    serving_selector,
 };
 use super::pod::{
     self, DATA, FOLLOW_PORT, FOLLOW_PORT_NAME, HTTP_PORT, HTTP_PORT_NAME, METRICS_PORT,
@@ -20,6 +22,7 @@ use super::pod::{
 use crate::canonical::fingerprint;
 use crate::fleet::{Fleet, Place};
 use crate::observed::Settings;
+use crate::view::{RegionView, Routing};
 
 pub const CONTAINER: &str = "serve";
 /// A pod that has it serves by order.
@@ -42,12 +45,34 @@ pub struct Told {
     pub order: Option<Order>,
     /// Whether the Mirror's Service leads to it; none where there is no such Service.
     pub offered: Option<bool>,
+    /// Whether its region's Service leads to it; none where that leads to all.
+    pub routed: Option<bool>,
+}
+
+impl Told {
+    /// By what the status says.
+    pub fn new(fleet: &Fleet, view: &RegionView, order: Option<Order>) -> Told {
+        Told {
+            order,
+            offered: fleet.is_together().then_some(view.was_offered),
+            routed: (view.routing != Routing::Plain).then_some(view.leads),
+        }
+    }
+
+    /// What Services look for.
+    pub fn labels(&self) -> Map {
+        let offered = self.offered.map(|offered| (labels::OFFERED, offered));
+        let routed = self.routed.map(|routed| (labels::ROUTED, routed));
+        let all = offered.into_iter().chain(routed);
+        all.map(|(key, holds)| (key.to_owned(), holds.to_string()))
+            .collect()
+    }
 }
 
 pub fn stateful_set(fleet: &Fleet, place: &Place, settings: &Settings, told: &Told) -> StatefulSet {
     let spec = StatefulSetSpec {
         replicas: Some(1),
-        service_name: Some(place.child.clone()),
+        service_name: Some(place.service.clone()),
         selector: label_selector(replica_selector(fleet, place)),
         // With OrderedReady a broken pod is waited for even by the change that mends it.
         pod_management_policy: Some("Parallel".to_owned()),
@@ -97,11 +122,14 @@ fn template(fleet: &Fleet, place: &Place, settings: &Settings, told: &Told) -> P
     };
     let restarting = with_ours(filling(region_labels(fleet, place, component)));
     let applied = fingerprint(&spec, &(&restarting, &asked));
+    // Neither does that it is no longer the only one: where it runs now is looked at when it is made anew.
+    let spread = place.region.is_replicated();
+    spec.topology_spread_constraints = spread.then(|| apart(fleet, place));
     // Another order restarts no pod either.
     let order = told.order.as_ref().map(Order::to_string);
     let order = order.unwrap_or_default();
     let mut marked = filling(replica_labels(fleet, place, component));
-    marked.extend(told.offered.map(offered_label));
+    marked.extend(told.labels());
     let ours = map([(labels::APPLIED, &applied), (labels::SERVE, &order)]);
     PodTemplateSpec {
         metadata: Some(ObjectMeta {
@@ -113,9 +141,18 @@ fn template(fleet: &Fleet, place: &Place, settings: &Settings, told: &Told) -> P
     }
 }
 
-/// Whether the Mirror's Service leads to a pod, as a label of it.
-pub fn offered_label(offered: bool) -> (String, String) {
-    (labels::OFFERED.to_owned(), offered.to_string())
+/// On nodes and in zones of their own, as far as there are enough: a node too few is no reason to have one replica less.
+fn apart(fleet: &Fleet, place: &Place) -> Vec<TopologySpreadConstraint> {
+    let over = |topology_key: &str| TopologySpreadConstraint {
+        max_skew: 1,
+        topology_key: topology_key.to_owned(),
+        when_unsatisfiable: "ScheduleAnyway".to_owned(),
+        label_selector: Some(label_selector(serving_selector(fleet, place))),
+        ..Default::default()
+    };
+    ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]
+        .map(over)
+        .into()
 }
 
 fn container(fleet: &Fleet, place: &Place, settings: &Settings) -> Container {
