@@ -47,7 +47,10 @@ pub fn converge(fleet: &Fleet, sites: &mut [Site], seen: &Observed) -> Objects {
     for index in turns.order {
         let (before, after) = (&sites[..index], &sites[index + 1..]);
         let others_roll = before.iter().chain(after).any(Site::is_rolling);
+        let refilled_from = sites[index].refilled_from(before.iter().chain(after));
+        let refilled_from = refilled_from.map(str::to_owned);
         let site = &mut sites[index];
+        site.objects.refilled_from = refilled_from;
         let turn = Turn {
             others_roll,
             hold: turns.holds[index].as_deref(),
@@ -231,7 +234,9 @@ impl Site<'_> {
         let renewed = self
             .unheeded()
             .and_then(|unheeded| unheeded.is_renewed_at());
-        if self.pod_is_current() && renewed.is_none_or(|at| seen.now < at) {
+        let is_renewed = renewed.is_some_and(|at| at <= seen.now);
+        let gives_way = self.objects.refilled_from.is_some() && pod.holds_its_node();
+        if self.pod_is_current() && !is_renewed && !gives_way {
             return None;
         }
         let hold = turn.hold.filter(|_| self.is_of_before());
@@ -260,6 +265,22 @@ impl Site<'_> {
             name: pod.meta.name.clone(),
             uid: pod.meta.uid.clone(),
         })
+    }
+
+    /// Another region that has what this one serves, where somebody deleted its claim. The claim goes with its pod; what is
+    /// lost is copied again.
+    fn refilled_from<'s>(&self, mut others: impl Iterator<Item = &'s Site<'s>>) -> Option<&'s str> {
+        let is_leaving = self.view.claim.is_some_and(|claim| claim.meta.deleting);
+        if !is_leaving || !self.fleet.is_together() {
+            return None;
+        }
+        let told = self.view.order().map(|order| order.snapshot);
+        let has_it = |other: &&Site| {
+            let serves = other.view.ready() && other.view.was_offered;
+            let mut kept = other.view.served().into_iter().flat_map(|it| &it.kept);
+            serves && told.is_none_or(|told| kept.any(|kept| kept.id == told))
+        };
+        others.find(has_it).map(|other| other.view.name())
     }
 
     /// Whether it does not serve what it has, because of us or not: no other region of its Mirror is to follow, unless it

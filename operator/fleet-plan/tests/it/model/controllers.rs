@@ -12,6 +12,7 @@ use super::World;
 impl World {
     /// What Kubernetes' own controllers do: claims are bound, and each StatefulSet has its pod, which it makes or adopts.
     pub fn kubernetes(&mut self) {
+        self.protect_claims();
         for claim in &mut self.objects.claims {
             claim.phase = VolumePhase::Bound;
             claim.capacity = claim.requested;
@@ -27,6 +28,23 @@ impl World {
         }
         self.serve();
         self.route();
+    }
+
+    /// A claim that is being deleted goes with its pod, and what is on its volume with it.
+    fn protect_claims(&mut self) {
+        let objects = &mut self.objects;
+        let pod_of = |claim: &SeenMeta| format!("{}-0", claim.name);
+        let is_used = |claim: &SeenMeta| {
+            let mut pods = objects.pods.iter().map(|pod| &pod.meta);
+            pods.any(|pod| pod.name == pod_of(claim) && !pod.deleting)
+        };
+        let stays = |claim: &SeenMeta| !claim.deleting || is_used(claim);
+        let gone = objects.claims.iter().map(|claim| &claim.meta);
+        let gone: Vec<SeenMeta> = gone.filter(|claim| !stays(claim)).cloned().collect();
+        for claim in gone {
+            self.stores.remove(&pod_of(&claim));
+            objects.claims.retain(|known| known.meta.uid != claim.uid);
+        }
     }
 
     /// Services lead to the pods that their selectors find and that are ready.
