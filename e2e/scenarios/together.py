@@ -38,15 +38,15 @@ def together(world):
         with Loops(fleet) as loops:
             scene = Scene(world, fleet, loops, Telling(fleet))
             with Hops(fleet) as hops:
-                second = publish(world, fleet, "1.1")
-                publish(world, fleet, "1.2")
+                second, took = publish(world, fleet, "1.1")
+                _, again = publish(world, fleet, "1.2")
                 copy_is_killed_and_region_left_out(world, scene)
                 for region in (FAR, HUB):
                     faults.pod_is_killed(scene, region)
                 serve_the_same(fleet)
                 third = controller_is_killed(world, fleet)
             pins_and_skips(fleet, first, second, third)
-        said = [loops.judged(), hops.judged()]
+        said = [f"{took:.1f} and {again:.1f} s from prepared to served by all", loops.judged(), hops.judged()]
         at_rest(world, fleet)
         return "; ".join(said)
 
@@ -91,15 +91,17 @@ def prepare(world, fleet, version: str) -> tuple[str, int]:
     return wait_until(next_one, 90, f"{version} to be prepared", detail=lambda: told(fleet)), since
 
 
-def publish(world, fleet, version: str) -> str:
-    """The hub fetches a version, and all serve it; the snapshot."""
+def publish(world, fleet, version: str) -> tuple[str, float]:
+    """The hub fetches a version, and all serve it; the snapshot, and how long that took from when it was prepared."""
     prepared, since = prepare(world, fleet, version)
+    began = time.monotonic()
     wait_until(lambda: published(fleet) == prepared, 90, f"{version} to be published", detail=lambda: told(fleet))
     assert serve_the_same(fleet) == prepared
+    took = time.monotonic() - began
     once(world, fleet, since, version)
     for name in ALL:
         assert f"_{version}_" in download(fleet, name), f"{name} serves something older"
-    return prepared
+    return prepared, took
 
 
 @contextmanager

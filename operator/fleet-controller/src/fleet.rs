@@ -102,7 +102,9 @@ pub struct Others {
 impl FleetMemory {
     pub fn others(&self, asking: &Asking) -> Others {
         let upstream = (asking.mirror.namespace.clone(), asking.upstream.to_owned());
-        let max_rollouts = asking.max_rollouts.max(self.regions.all / REGIONS_PER_ROLLOUT);
+        let max_rollouts = asking
+            .max_rollouts
+            .max(self.regions.all / REGIONS_PER_ROLLOUT);
         Others {
             line: self.turns.line(&upstream, &asking.mirror.name),
             max_rollouts,

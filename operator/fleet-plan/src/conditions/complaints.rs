@@ -213,8 +213,14 @@ pub(super) fn pod_not_ready(site: &Site) -> Option<Problem> {
             };
             let words = format!("serving pod {} (region {region}) {stage}", pod.meta.name);
             // Where a node is gone, its pods stay as they were.
-            match pod.ready_changed_at.filter(|_| !pod.ready).zip(pod.node.as_ref()) {
-                Some((since, node)) => format!("{words}; it has not been since {since}, on node {node}"),
+            match pod
+                .ready_changed_at
+                .filter(|_| !pod.ready)
+                .zip(pod.node.as_ref())
+            {
+                Some((since, node)) => {
+                    format!("{words}; it has not been since {since}, on node {node}")
+                }
                 None => words,
             }
         }
@@ -256,7 +262,9 @@ pub(super) fn joining(site: &Site) -> Option<Problem> {
         let last = site
             .last()
             .filter(|last| last.reason.outcome() != Outcome::Good)?;
-        let again = site.next_copy.map(|at| format!("; it is tried again at {at}"));
+        let again = site
+            .next_copy
+            .map(|at| format!("; it is tried again at {at}"));
         Some(format!(
             "its last copy failed: {}: {}{}",
             last.reason,

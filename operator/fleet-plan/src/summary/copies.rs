@@ -111,7 +111,9 @@ pub fn publication(known: &Known) -> Option<String> {
             "snapshot {snapshot} is served once {word} {names} can, and at {until} by those that can"
         ),
         false => {
-            format!("snapshot {snapshot} is served once no client is led to {word} {names} any more")
+            format!(
+                "snapshot {snapshot} is served once no client is led to {word} {names} any more"
+            )
         }
     })
 }

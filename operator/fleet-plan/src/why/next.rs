@@ -60,9 +60,7 @@ fn coming(known: &Known) -> String {
         return "its next sync begins once the regions read what it would write".to_owned();
     }
     if let Some(region) = known.fetching_is_down() {
-        return format!(
-            "its next sync begins once the serving pod of region {region} is back"
-        );
+        return format!("its next sync begins once the serving pod of region {region} is back");
     }
     if let Some(since) = known.overdue() {
         return format!(
