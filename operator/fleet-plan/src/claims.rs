@@ -50,6 +50,25 @@ impl Site<'_> {
         bound && same && self.view.ready()
     }
 
+    /// Another replica that has what this one serves, where somebody deleted its claim. The claim goes with its pod; what is
+    /// lost is copied again.
+    pub fn refilled_from<'s>(
+        &self,
+        mut others: impl Iterator<Item = &'s Site<'s>>,
+    ) -> Option<String> {
+        let is_leaving = self.view.claim.is_some_and(|claim| claim.meta.deleting);
+        if !is_leaving || !self.fleet.is_together() {
+            return None;
+        }
+        let told = self.view.order().map(|order| order.snapshot);
+        let has_it = |other: &&Site| {
+            let serves = other.view.ready() && other.view.was_offered;
+            let mut kept = other.view.served().into_iter().flat_map(|it| &it.kept);
+            serves && told.is_none_or(|told| kept.any(|kept| kept.id == told))
+        };
+        others.find(has_it).map(Site::title)
+    }
+
     /// Whether its pod has the claim of a volume that is replaced, which stays as long as that.
     pub fn keeps_claim(&self) -> bool {
         let leaves = self.view.claim.is_some_and(|claim| claim.meta.deleting);

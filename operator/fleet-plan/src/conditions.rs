@@ -12,7 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use self::complaints::{
     damaged, first_run_held_up, indices_do_not_fit, joining, left_behind, manifest_at_fault,
     never_synced, objects_pending, order_not_taken, pod_held_up, pod_not_ready, refused,
-    run_held_up, storage_at_fault, volume_lost, volume_pending, volume_refused,
+    run_held_up, storage_at_fault, volume_leaving, volume_lost, volume_pending, volume_refused,
 };
 use crate::fleet::{Fleet, Problem};
 use crate::freshness::{self, Freshness};
@@ -41,7 +41,13 @@ const RECONCILING: &[Check] = &[
 ];
 const UNSERVED: &[Check] = &[never_synced, pod_not_ready];
 const SERVING: &[Check] = &[pod_not_ready, order_not_taken];
-const STORAGE: &[Check] = &[volume_lost, volume_pending, storage_at_fault, damaged];
+const STORAGE: &[Check] = &[
+    volume_lost,
+    volume_leaving,
+    volume_pending,
+    storage_at_fault,
+    damaged,
+];
 const VERIFIED: &[Check] = &[refused];
 
 /// The first region's first answer.

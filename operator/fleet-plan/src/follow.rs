@@ -1,6 +1,7 @@
 //! What a replica copies next that follows another one, from whom, and when; and the one that fetches, where its volume is
 //! a new one.
 
+use fleet_api::mirror::Retries;
 use fleet_api::{Attempt, MirrorStatus, Trigger};
 use fleet_types::documents::IndexPin;
 use fleet_types::{Outcome, Reason, Sha256};
@@ -146,8 +147,13 @@ fn copies(site: &Site, snapshot: &Sha256, volume: Option<Timestamp>) -> Due {
     }
 }
 
-/// When a copy that failed is tried again.
 fn again(site: &Site, last: &Attempt) -> Timestamp {
+    let fleet = site.fleet;
+    again_at(&fleet.timing.retries, &fleet.uid, &site.title(), last)
+}
+
+/// When a copy that failed is tried again. `seed` is the Mirror's uid, and `title` says which replica copies.
+pub fn again_at(retries: &Retries, seed: &str, title: &str, last: &Attempt) -> Timestamp {
     let times = u32::try_from(last.retry).unwrap_or(0);
     let ended = last.finished_at.0;
     let elsewhere = matches!(
@@ -157,11 +163,11 @@ fn again(site: &Site, last: &Attempt) -> Timestamp {
     if elsewhere && times == 0 {
         return later(ended, ANOTHER_SOURCE);
     }
-    let first = site.fleet.timing.retries.backoff.as_secs().max(1);
+    let first = retries.backoff.as_secs().max(1);
     let doubled = first.saturating_mul(1 << times.min(20));
     let wait = doubled.min(LONGEST_BACKOFF.max(first));
     let began = last.started_at.0.to_string();
-    let jitter = spread(&[&site.fleet.uid, &site.title(), &began], wait / 4);
+    let jitter = spread(&[seed, title, &began], wait / 4);
     later(ended, seconds(wait + jitter))
 }
 

@@ -50,7 +50,9 @@ pub fn converge(fleet: &Fleet, sites: &mut [Site], seen: &Observed) -> Objects {
         let others = || before.iter().chain(after);
         let others_roll = others().any(Site::is_rolling);
         let is_elsewhere = others().any(Site::has_what_is_served);
+        let refilled_from = sites[index].refilled_from(others());
         let site = &mut sites[index];
+        site.objects.refilled_from = refilled_from;
         let turn = Turn {
             others_roll,
             hold: turns.holds[index].as_deref(),
@@ -220,7 +222,10 @@ impl Site<'_> {
         let renewed = self
             .unheeded()
             .and_then(|unheeded| unheeded.is_renewed_at());
-        if self.pod_is_current() && !self.keeps_claim() && renewed.is_none_or(|at| seen.now < at) {
+        let is_renewed = renewed.is_some_and(|at| at <= seen.now);
+        let is_refilled = self.objects.refilled_from.is_some() && pod.holds_its_node();
+        let gives_way = self.keeps_claim() || is_refilled;
+        if self.pod_is_current() && !is_renewed && !gives_way {
             return None;
         }
         let hold = turn.hold.filter(|_| self.is_of_before());

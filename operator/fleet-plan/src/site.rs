@@ -30,6 +30,8 @@ pub struct Site<'a> {
     pub waiting: Option<String>,
     /// For which other copies its next one waits, as the end of a sentence, while it could start but for that.
     pub queued: Option<String>,
+    /// When its next copy from another region begins, where that is later than now.
+    pub next_copy: Option<Timestamp>,
     /// Why no run of it begins, since indices are written that are not read everywhere.
     pub misfit: Option<Misfit>,
     /// Since when the Mirror's Service leaves it out, as it is decided now; none while it does not, and where there is none.
@@ -52,6 +54,7 @@ impl<'a> Site<'a> {
             freshness: freshness::of_region(fleet, &view, behind, seen.now),
             waiting: None,
             queued: None,
+            next_copy: None,
             misfit: None,
             withdrawn_at: None,
             settings: &seen.settings,

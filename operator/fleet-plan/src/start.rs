@@ -80,7 +80,9 @@ pub fn choose(fleet: &Fleet, sites: &mut [Site], orders: Orders, seen: &Observed
                 fetching.push((site, due));
             }
             Source::Upstream | Source::Replica(_) => {
-                starting.look_at(next.as_ref().map(|next| next.due.at), seen.now);
+                let at = next.as_ref().map(|next| next.due.at);
+                starting.look_at(at, seen.now);
+                site.next_copy = at.filter(|at| *at > seen.now);
                 following.extend(next.map(|next| (site, next)));
             }
         }

@@ -17,6 +17,8 @@ use crate::view::RegionView;
 pub struct Standing {
     /// This plan evicts the serving pod.
     pub evicting: bool,
+    /// The replica from which all is copied again, where the claim is being deleted and its pod gives way to that.
+    pub refilled_from: Option<String>,
     /// What is still missing, for people.
     pub waiting_for: Option<String>,
     /// When time alone changes this.

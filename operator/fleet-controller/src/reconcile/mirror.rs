@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleet_api::{Mirror, labels};
-use fleet_plan::{Object, Observed, Plan, SeenAttempt, Turn, Write};
+use fleet_plan::{Object, Observed, Plan, SeenAttempt, Settings, Turn, Write};
 use jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 
@@ -88,6 +88,7 @@ fn decide(context: &Context, name: &ObjectName, mirror: &Mirror) -> Plan {
     let asking = Asking {
         mirror: name,
         upstream: &upstream.name,
+        regions: u32::try_from(mirror.spec.regions.len()).unwrap_or(u32::MAX),
         max_rollouts: context.settings.max_rollouts,
     };
     let mut others = context.fleet().others(&asking);
@@ -101,7 +102,10 @@ fn decide(context: &Context, name: &ObjectName, mirror: &Mirror) -> Plan {
         line: others.line.clone(),
         rollouts_elsewhere: others.rollouts_elsewhere,
         copies_elsewhere: others.copies_elsewhere,
-        settings: context.settings.clone(),
+        settings: Settings {
+            max_rollouts: others.max_rollouts,
+            ..context.settings.clone()
+        },
     };
     loop {
         let plan = fleet_plan::plan(mirror, &seen);
@@ -117,6 +121,7 @@ fn decide(context: &Context, name: &ObjectName, mirror: &Mirror) -> Plan {
         }
         seen.line.clone_from(&others.line);
         seen.rollouts_elsewhere = others.rollouts_elsewhere;
+        seen.settings.max_rollouts = others.max_rollouts;
         seen.copies_elsewhere = others.copies_elsewhere;
     }
 }

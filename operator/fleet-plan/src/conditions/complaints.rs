@@ -3,7 +3,7 @@
 use fleet_types::{Order, Outcome, Reason, are, counted};
 
 use crate::fleet::Problem;
-use crate::observed::VolumePhase;
+use crate::observed::{SeenPod, VolumePhase};
 use crate::site::Site;
 
 pub(super) fn volume_lost(site: &Site) -> Option<Problem> {
@@ -23,6 +23,25 @@ pub(super) fn volume_lost(site: &Site) -> Option<Problem> {
         site.title()
     );
     Some(Problem::new(Reason::VolumeUnreachable, message))
+}
+
+/// Somebody deleted the claim. It goes with the last pod that uses it, and no run may use it any more.
+pub(super) fn volume_leaving(site: &Site) -> Option<Problem> {
+    let claim = site.view.claim.filter(|claim| claim.meta.deleting)?;
+    let is_used = site.view.pod.is_some_and(SeenPod::holds_its_node);
+    let what = match &site.objects.refilled_from {
+        Some(region) => format!("its serving pod is made anew, and all is copied again from region {region}"),
+        None if is_used => "no other region that follows or is followed keeps what it serves, so it serves on and is not synced; delete its serving pod to \
+             start empty"
+            .to_owned(),
+        None => "another one is made once it is gone".to_owned(),
+    };
+    let message = format!(
+        "PersistentVolumeClaim {} (region {}) is being deleted: {what}",
+        claim.meta.name,
+        site.name()
+    );
+    Some(Problem::new(Reason::VolumePending, message))
 }
 
 pub(super) fn volume_pending(site: &Site) -> Option<Problem> {
@@ -198,7 +217,18 @@ pub(super) fn pod_not_ready(site: &Site) -> Option<Problem> {
             } else {
                 "is not ready yet"
             };
-            format!("serving pod {} (region {region}) {stage}", pod.meta.name)
+            let words = format!("serving pod {} (region {region}) {stage}", pod.meta.name);
+            // Where a node is gone, its pods stay as they were.
+            match pod
+                .ready_changed_at
+                .filter(|_| !pod.ready)
+                .zip(pod.node.as_ref())
+            {
+                Some((since, node)) => {
+                    format!("{words}; it has not been since {since}, on node {node}")
+                }
+                None => words,
+            }
         }
     };
     told.or(Some(Problem::new(Reason::PodNotReady, words)))
@@ -238,9 +268,14 @@ pub(super) fn joining(site: &Site) -> Option<Problem> {
         let last = site
             .last()
             .filter(|last| last.reason.outcome() != Outcome::Good)?;
+        let again = site
+            .next_copy
+            .map(|at| format!("; it is tried again at {at}"));
         Some(format!(
-            "its last copy failed: {}: {}",
-            last.reason, last.message
+            "its last copy failed: {}: {}{}",
+            last.reason,
+            last.message,
+            again.unwrap_or_default()
         ))
     };
     let queued = (site.queued.as_ref()).map(|words| format!("its copy {words}"));

@@ -1,6 +1,7 @@
 //! What a person is told of a Mirror, for the command line: from its manifest, its status, and what its runs say of their
 //! progress. The status was written by the planner; what has become of it by time alone follows the same rules.
 
+pub(crate) mod copies;
 mod notes;
 mod words;
 
@@ -325,8 +326,22 @@ impl Known<'_> {
     pub(crate) fn overdue(&self) -> Option<Timestamp> {
         let (at, _) = self.next()?;
         let held = self.mirror.spec.suspend || !self.runs().is_empty() || self.is_waiting();
-        let held = held || self.misfit().is_some();
+        let held = held || self.misfit().is_some() || self.fetching_is_down().is_some();
         (!held && self.now > later(at, OVERDUE)).then_some(at)
+    }
+
+    /// A region that fetches, where the serving pods of all that do have served and are not ready: a run is made beside a pod
+    /// that stays.
+    pub(crate) fn fetching_is_down(&self) -> Option<String> {
+        let status = self.status();
+        let fetch = |region: &&RegionStatus| region.role != Some(RegionRole::Edge);
+        let mut fetching = status.regions.iter().filter(fetch);
+        let is_down = |region: &RegionStatus| {
+            let mut replicas = region.replicas.iter();
+            replicas.all(|replica| replica.snapshot.is_some() && !replica.ready)
+        };
+        let first = fetching.next().filter(|first| is_down(first))?;
+        fetching.all(is_down).then(|| first.name.clone())
     }
 
     /// That runs wait since regions do not read what the hub writes, and since when.

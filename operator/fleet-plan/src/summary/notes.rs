@@ -5,7 +5,7 @@ use fleet_types::{Outcome, Reason, counted};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Known, enumeration};
+use super::{Known, copies, enumeration};
 use crate::schedule::later;
 use crate::verdict::{Verdict, said};
 
@@ -229,6 +229,7 @@ pub fn held(known: &Known) -> Vec<Note> {
     notes.extend(taken_over(known));
     notes.extend(left_out(known));
     notes.extend(copying(known));
+    notes.extend(on_its_way(known));
     notes.extend(asked_to_wait(known));
     notes
 }
@@ -265,7 +266,7 @@ fn left_out(known: &Known) -> Vec<Note> {
                 (region.title(number), since.0)
             }
         };
-        let does = doing(region);
+        let does = copies::doing(known, region);
         let message = format!(
             "region {title} has been left out of the Mirror's Service since {since}, until it serves what the others do: {does}"
         );
@@ -281,11 +282,10 @@ fn copying(known: &Known) -> Option<Note> {
     let waiting = |region: &&RegionStatus| preparing.waiting_for.contains(&region.name);
     let waiting = status.regions.iter().filter(waiting);
     let waiting: Vec<String> = waiting
-        .map(|region| format!("region {} ({})", region.name, doing(region)))
+        .map(|region| format!("region {} ({})", region.name, copies::doing(known, region)))
         .collect();
     let since = preparing.since.0;
-    let patience = known.mirror.spec.rollout.patience.as_secs();
-    let until = later(since, crate::schedule::seconds(patience));
+    let until = copies::until(known, since);
     (!waiting.is_empty()).then(|| {
         let message = format!(
             "snapshot {} is copied to every region before one serves it; waited for, until {until} at most: {}",
@@ -296,22 +296,16 @@ fn copying(known: &Known) -> Option<Note> {
     })
 }
 
-/// What a region does about what it lacks.
-fn doing(region: &RegionStatus) -> String {
-    let runs = region.replicas.iter().find_map(|replica| {
-        let run = replica.current_run.as_ref()?;
-        run.copies.as_ref().map(|_| &run.job)
-    });
-    let failed = region.replicas.iter().find_map(|replica| {
-        let last = replica.last_attempt.as_ref()?;
-        (last.reason.outcome() != Outcome::Good).then_some(last)
-    });
-    match (runs, failed) {
-        (Some(job), _) => format!("Job {job} copies it"),
-        (None, Some(last)) => format!("its last copy failed: {}: {}", last.reason, last.message),
-        (None, None) if region.withdrawn_at.is_some() => "its clients are led elsewhere".to_owned(),
-        (None, None) => "its copy has not begun".to_owned(),
-    }
+/// What is being changed while all serve, for example which region's pod gets another image next.
+fn on_its_way(known: &Known) -> Option<Note> {
+    let ready = known.said(ConditionType::Ready)?;
+    let found = ConditionType::Reconciling.find(known.conditions())?;
+    let verdict = Verdict::of(found);
+    let is_told = ready.is(ConditionStatus::True)
+        && verdict.is(ConditionStatus::True)
+        && verdict.reason == Reason::Progressing;
+    let since = Some(found.last_transition_time.0);
+    is_told.then(|| Note::new(verdict.reason, since, verdict.message))
 }
 
 /// The upstream asked not to be visited for a while.

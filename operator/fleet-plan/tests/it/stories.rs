@@ -2,6 +2,7 @@
 
 mod allowed;
 mod change;
+mod claims;
 mod gauges;
 mod objects;
 mod orders;
