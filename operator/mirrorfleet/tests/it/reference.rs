@@ -40,7 +40,7 @@ fn the_metrics_page_lists_every_metric() {
     let mut page = String::from(
         "# Metrics\n\nEvery role answers `/metrics`, `/healthz` and `/readyz` on its metrics port (9090 in a cluster). \
          Instants are exported, not ages, so that a dead exporter does not look fresh. Labels are bounded: never a path, \
-         never a client's address. `reason`, `type`, `status`, `result`, `answer`, `phase`, `kind`, `verb` and `code` are words of \
+         never a client's address. `reason`, `type`, `status`, `result`, `answer`, `phase`, `kind`, `source`, `verb` and `code` are words of \
          fixed lists, and `unit` is one that a manifest names: a suite, or a database as `core/x86_64`; what else there is are names of objects. Counters are there from when their object is first seen, with 0, so that \
          `increase` shows the first of each.\n\n## How far behind is each region?\n\n<!-- lag query -->\n```promql\n",
     );
