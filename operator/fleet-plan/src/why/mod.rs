@@ -15,6 +15,7 @@ pub(crate) use self::next::words;
 
 use crate::names;
 use crate::summary::{Known, Note, Program, capital, span, summary};
+use crate::verdict::Verdict;
 
 /// An answer to "why?".
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -163,13 +164,19 @@ fn ended(message: &str) -> &str {
     message.trim_end_matches(['.', ' ', ';'])
 }
 
-/// The region that a reason is about: the first whose run ended so, that is late or that does not serve.
+/// The region that a reason is about: the first whose run ended so, that a condition names, that is late or that does not serve.
 fn region(known: &Known, reason: Reason) -> Option<String> {
     let status = known.status();
     let failed = status.replicas().find(|(_, replica)| {
         let last = replica.last_attempt.as_ref();
         last.is_some_and(|last| last.reason == reason)
     });
+    let named = || {
+        let mut conditions = status.conditions.iter().map(Verdict::of);
+        let message = conditions.find(|verdict| verdict.reason == reason)?.message;
+        let mut regions = status.regions.iter();
+        regions.find(|region| names_region(&message, &region.name))
+    };
     let late = || {
         let mut regions = status.regions.iter();
         regions.find(|region| reason == Reason::Stale && region.superseded_at.is_some())
@@ -178,10 +185,18 @@ fn region(known: &Known, reason: Reason) -> Option<String> {
         let mut regions = status.regions.iter();
         regions.find(|region| region.replicas.iter().any(|replica| !replica.ready))
     };
-    let found = failed.map(|(region, _)| region).or_else(late).or_else(down);
+    let failed = failed.map(|(region, _)| region);
+    let found = failed.or_else(named).or_else(late).or_else(down);
     let found = found.or(status.regions.first());
     let name = found.map(|region| region.name.clone());
     name.or_else(|| Some(known.mirror.spec.regions.first()?.name.clone()))
+}
+
+/// Whether a sentence speaks of the region of that name.
+fn names_region(message: &str, region: &str) -> bool {
+    let is_of_names = |letter: char| letter.is_ascii_alphanumeric() || letter == '-';
+    let words: Vec<&str> = message.split(|letter| !is_of_names(letter)).collect();
+    words.windows(2).any(|pair| pair == ["region", region])
 }
 
 /// The name that the objects of a region share.
