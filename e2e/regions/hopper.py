@@ -5,7 +5,8 @@ It ends with its standard input and then prints what it saw as one JSON object. 
 
 - an InRelease of no published state, or of an earlier one than the same pod's volume has served before;
 - an index by hash, or a package, that the InRelease of *another* region has just promised and that is missing or is another one
-  here, while clients are led here: what apt meets when it fails over between two files;
+  here, while clients are led here: what apt meets when it fails over between two files; and what an older InRelease has promised
+  that somebody read while clients were led here, as they have been ever since;
 - nobody answers.
 """
 
@@ -54,6 +55,8 @@ class Routing:
         self.namespace = namespace
         self.selector = f"mirrorfleet.dev/mirror={mirror},!mirrorfleet.dev/region"
         self.offered: list[Endpoint] = []
+        #: Since when each has been, without a break.
+        self.since: dict[Endpoint, float] = {}
         folder = tempfile.mkdtemp(prefix="mf-hopper-")
         socket = Path(folder) / "proxy"
         self.proxy = subprocess.Popen(["kubectl", "proxy", f"--unix-socket={socket}"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -67,6 +70,8 @@ class Routing:
             return
         endpoints = [endpoint for one in slices for endpoint in one.get("endpoints") or [] if endpoint["conditions"].get("ready", True)]
         self.offered = sorted((Endpoint(one["targetRef"]["name"], one["addresses"][0]) for one in endpoints), key=lambda one: one.pod)
+        now = time.monotonic()
+        self.since = {endpoint: self.since.get(endpoint, now) for endpoint in self.offered}
 
     def follow(self, stop: threading.Event) -> None:
         while not stop.wait(1 / LOOKS_HERTZ):
@@ -143,17 +148,20 @@ class Hopper:
             self.held.append(state)
 
     def index(self, endpoint: Endpoint) -> None:
-        for state in self.newest_and_oldest():
+        for state in self.newest_and_oldest(endpoint):
             self.promised(endpoint, f"dists/stable/{COMPONENT}/binary-{ARCHITECTURE}/by-hash/SHA256/{state.index}", state.index)
 
     def package(self, endpoint: Endpoint) -> None:
-        for state in self.newest_and_oldest():
+        for state in self.newest_and_oldest(endpoint):
             path, digest = state.packages[self.turn // 4 % len(state.packages)]
             self.promised(endpoint, path, digest)
 
-    def newest_and_oldest(self) -> list[State]:
-        """What was read last somewhere, and what a client has that began some publishes ago."""
-        return [self.held[-1], self.held[0]] if self.held else []
+    def newest_and_oldest(self, endpoint: Endpoint) -> list[State]:
+        """What was read last somewhere, and what a client has that began some publishes ago. A region that has come back since
+        has no more than what is served: nobody copies what was published while it was away."""
+        since = self.routing.since.get(endpoint, float("inf"))
+        had = [state for state in self.held if self.first_seen[state.number] >= since]
+        return [self.held[-1], *had[:1]] if self.held else []
 
     def promised(self, endpoint: Endpoint, path: str, digest: str) -> None:
         status, body = self.get(endpoint, path)

@@ -41,5 +41,5 @@ class Hops:
         assert told["hertz"] >= LEAST_HERTZ and len(told["hops"]) == 3 and told["states"] >= 3, told
         return (
             f"{sum(told['hops'].values())} hops at {told['hertz']:.0f} Hz over {told['states']} states, {sum(told['missed'].values())} of them went on to the "
-            f"next region, {told['longestBehindSeconds']:.1f} s at most behind another"
+            f"next region, {told['longestBehindSeconds']:.2f} s at most behind another"
         )

@@ -225,7 +225,7 @@ pub(super) fn pod_not_ready(site: &Site) -> Option<Problem> {
                 .zip(pod.node.as_ref())
             {
                 Some((since, node)) => {
-                    format!("{words}; it has not been since {since}, on node {node}")
+                    format!("{words}: not ready since {since}, on node {node}")
                 }
                 None => words,
             }

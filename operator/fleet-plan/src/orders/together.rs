@@ -51,6 +51,9 @@ pub fn decide(
         let known = known.filter(|known| Some(known.0.as_second()) == *withdrawn);
         site.withdrawn_at = known.or(withdrawn.and_then(second));
     }
+    let untold = sites.iter();
+    let untold = untold.filter_map(|site| untold_until(site, &before.snapshots));
+    let untold = untold.min();
     let mut publication = publication(before, &decision.decision.decided, seen.now);
     if let Some(publication) = &mut publication {
         publication.preparing = preparing(sites, &decision);
@@ -59,7 +62,10 @@ pub fn decide(
         publication,
         problem: (decision.decision.unfulfilled).map(|why| problem(fleet, why)),
         rolled_back: false,
-        look_again: decision.look_again.and_then(second).map(|at| at.0),
+        look_again: (decision.look_again.and_then(second).map(|at| at.0))
+            .into_iter()
+            .chain(untold)
+            .min(),
         agreed: Some(Agreed {
             standing: Standing {
                 decided: decision.decision.decided,
@@ -146,13 +152,25 @@ fn just_prepared(site: &Site, known: &[SnapshotStatus]) -> Option<KeptSnapshot> 
     let id = last.prepared.as_ref()?;
     let known = known.iter().find(|known| known.id == *id)?;
     let is_new = site.now < later(last.finished_at.0, UNTOLD);
-    is_new.then_some(KeptSnapshot {
+    // What was on a volume that is gone is not on the one that came in its place.
+    let volume = site.view.claim.and_then(|claim| claim.meta.created_at);
+    let is_here = volume.is_none_or(|since| since <= last.started_at.0);
+    (is_new && is_here).then_some(KeptSnapshot {
         id: id.parse().ok()?,
         created: UnixSeconds(known.created.as_ref()?.0.as_second()),
         date: None,
         superseded_at: None,
         index: known.index.as_ref().and_then(|index| index.parse().ok()),
     })
+}
+
+/// When what the last run brought does not count any more, since the pod has not said so for too long.
+fn untold_until(site: &Site, known: &[SnapshotStatus]) -> Option<Timestamp> {
+    let brought = just_prepared(site, known)?;
+    let told = as_asked(site).told;
+    let says_so = told.is_some_and(|told| told.kept.iter().any(|kept| kept.id == brought.id));
+    let finished = site.last()?.finished_at.0;
+    (!says_so).then(|| later(finished, UNTOLD))
 }
 
 /// A pod whose volume is empty says so, too. One that has served something before does not: it may be about to open it.

@@ -330,18 +330,14 @@ impl Known<'_> {
         (!held && self.now > later(at, OVERDUE)).then_some(at)
     }
 
-    /// A region that fetches, where the serving pods of all that do have served and are not ready: a run is made beside a pod
-    /// that stays.
+    /// A replica that fetches, where the serving pods of all that do have served and are not ready: a run is made beside a
+    /// pod that stays.
     pub(crate) fn fetching_is_down(&self) -> Option<String> {
         let status = self.status();
-        let fetch = |region: &&RegionStatus| region.role != Some(RegionRole::Edge);
-        let mut fetching = status.regions.iter().filter(fetch);
-        let is_down = |region: &RegionStatus| {
-            let mut replicas = region.replicas.iter();
-            replicas.all(|replica| replica.snapshot.is_some() && !replica.ready)
-        };
-        let first = fetching.next().filter(|first| is_down(first))?;
-        fetching.all(is_down).then(|| first.name.clone())
+        let is_down = |replica: &ReplicaStatus| replica.snapshot.is_some() && !replica.ready;
+        let mut fetching = status.fetching();
+        let (first, _) = fetching.next().filter(|(_, first)| is_down(first))?;
+        (fetching.all(|(_, replica)| is_down(replica))).then(|| first.name.clone())
     }
 
     /// That runs wait since regions do not read what the hub writes, and since when.

@@ -95,6 +95,10 @@ impl World {
         }
     }
 
+    pub fn is_running(&self) -> bool {
+        self.objects.jobs.iter().any(|job| job.end.is_none())
+    }
+
     /// A reconciliation, and what Kubernetes makes of it.
     pub fn round(&mut self) {
         self.step();

@@ -2,6 +2,7 @@
 
 use fleet_plan::summary::Program;
 use fleet_types::Reason;
+use serde_json::json;
 
 use super::{Situation, explain, serving, situation};
 use crate::model::{World, at};
@@ -41,25 +42,31 @@ fn copied(reason: &str) -> World {
 /// The one copy that there is fails, and once more.
 fn copied_twice(reason: &str) -> World {
     let mut world = serving(&["eu", "us<eu"]);
+    world.edit(
+        "/spec/sync",
+        json!({"schedule": "0 0 1 1 *", "retries": {"backoff": "1m"}}),
+    );
+    world.settle();
     world.hub_prepares(0xbb);
-    for _ in 0..2 {
-        world.pass(6);
-        for _ in 0..2 {
-            world.round();
-        }
+    for again in [true, false] {
         let report = world.report(reason);
         world.end_run(&report);
-        for _ in 0..4 {
+        world.round();
+        while again && !world.is_running() {
+            world.now = world.plan().wake_at.unwrap();
             world.round();
         }
     }
-    world.pass(10);
     world
 }
 
 /// Nobody looks after a Mirror whose hub is down when its sync is due.
 fn due_without_the_hub() -> World {
     let mut world = without_pod("eu", serving(&["eu", "us<eu"]));
+    // Its node is gone: nobody takes it away.
+    let mut pods = world.objects.pods.iter_mut();
+    let pod = pods.find(|pod| pod.meta.region() == Some("eu"));
+    pod.unwrap().meta.deleting = true;
     world.now = at("2026-01-01T11:10:00Z");
     world.step();
     world
@@ -134,13 +141,7 @@ pub const REGIONS: &[Situation] = &[
     situation(
         "somebody deletes the claim of a region that follows",
         Some(Reason::VolumePending),
-        || {
-            let mut world = without_a_claim("us");
-            // The pod is gone, and its claim with it.
-            world.objects.pods.retain(|pod| !pod.meta.deleting);
-            world.step();
-            world
-        },
+        || without_a_claim("us"),
     ),
     situation(
         "a region is left out until it has caught up",
