@@ -61,7 +61,8 @@ fn again(known: &Known, region: &RegionStatus) -> Option<Timestamp> {
     let idle = numbered.filter(|(_, replica)| replica.current_run.is_none());
     let failed = idle.filter_map(|(number, replica)| Some((number, failure(replica)?)));
     let wanted = failed.filter(|(_, last)| last.copies.as_ref().is_some_and(is_wanted));
-    let tries = wanted.map(|(number, last)| follow::again_at(retries, &seed, &region.title(number), last));
+    let tries =
+        wanted.map(|(number, last)| follow::again_at(retries, &seed, &region.title(number), last));
     tries.min()
 }
 
