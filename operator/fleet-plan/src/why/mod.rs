@@ -180,7 +180,9 @@ fn place(known: &Known, reason: Reason) -> (String, u32) {
     let named = || {
         let mut conditions = status.conditions.iter().map(Verdict::of);
         let message = conditions.find(|verdict| verdict.reason == reason)?.message;
-        all().find(|(region, number, _)| names_region(&message, &region.title(*number as usize)))
+        let mentions =
+            all().filter_map(|it| Some((mentioned(&message, &it.0.title(it.1 as usize))?, it)));
+        mentions.min_by_key(|(at, _)| *at).map(|(_, it)| it)
     };
     let late = || all().find(|(it, ..)| reason == Reason::Stale && it.superseded_at.is_some());
     let down = || all().find(|(_, _, replica)| !replica.ready);
@@ -198,11 +200,11 @@ fn place(known: &Known, reason: Reason) -> (String, u32) {
     found.or_else(declared).unwrap_or_default()
 }
 
-/// Whether a sentence speaks of the region, or of the replica of one, that is called so.
-fn names_region(message: &str, title: &str) -> bool {
+/// Where a sentence first speaks of the region, or of the replica of one, that is called so: at which of its words.
+fn mentioned(message: &str, title: &str) -> Option<usize> {
     let is_of_names = |letter: char| letter.is_ascii_alphanumeric() || "-/".contains(letter);
     let words: Vec<&str> = message.split(|letter| !is_of_names(letter)).collect();
-    words.windows(2).any(|pair| pair == ["region", title])
+    words.windows(2).position(|pair| pair == ["region", title])
 }
 
 /// A sentence from its parts.
