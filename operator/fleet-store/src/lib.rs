@@ -89,7 +89,7 @@ pub use build::{IndexBuilder, Prepared};
 pub use collect::{CollectReport, WantedDigests};
 pub use entry::{Entry, EntryState, NO_DIGEST, SnapshotId, SnapshotMeta};
 pub use error::{ConflictKind, Result, StoreError};
-pub use export::{Afterwards, ExportOptions, ExportReport};
+pub use export::{Afterwards, ExportOptions, ExportReport, StandIns};
 pub use identity::{Clients, Identity, Retention, Transactions};
 pub use layout::IDENTITY_FILE;
 pub use leftovers::Leftovers;
