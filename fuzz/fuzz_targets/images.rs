@@ -9,18 +9,22 @@ use fleet_types::RepoPath;
 use mirrorfleet_fuzz::{Drip, assert_safe, context, unsigned};
 
 libfuzzer_sys::fuzz_target!(|content: &[u8]| {
-    let root = |path: &str| {
-        RootContent::new(RepoPath::new(path).expect("a path"), content.to_vec())
-    };
+    let root =
+        |path: &str| RootContent::new(RepoPath::new(path).expect("a path"), content.to_vec());
     let trust = unsigned();
-    let roots = [root("iso/latest/sha256sums.txt"), root("iso/latest/b2sums.txt")];
+    let roots = [
+        root("iso/latest/sha256sums.txt"),
+        root("iso/latest/b2sums.txt"),
+    ];
     let _ = arch().unit_index("iso", &roots, Some(&context(&trust)));
     let Ok(index) = arch().read("iso", &roots[..1]) else {
         return;
     };
     for file in index.groups.iter().flat_map(|group| &group.files) {
         assert_safe(&file.path);
-        file.aliases.iter().for_each(|alias| assert_safe(&alias.path));
+        file.aliases
+            .iter()
+            .for_each(|alias| assert_safe(&alias.path));
     }
     let mut found = Vec::new();
     let mut content = Drip(content, content.len() % 64 + 1);
@@ -36,7 +40,9 @@ libfuzzer_sys::fuzz_target!(|content: &[u8]| {
         };
         assert_safe(&file.path);
         assert!(file.path.as_str().starts_with("iso/"));
-        file.aliases.iter().for_each(|alias| assert_safe(&alias.path));
+        file.aliases
+            .iter()
+            .for_each(|alias| assert_safe(&alias.path));
         match file.promise {
             Promise::Digest { expected, exact } => assert!(!exact && expected.size <= 16 << 30),
             Promise::SignatureOver { max_bytes, .. } => assert!(max_bytes <= 16_384),

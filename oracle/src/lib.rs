@@ -32,7 +32,9 @@ pub fn ours(database: &[u8]) -> Result<(Vec<Package>, Vec<String>), String> {
     let format = Arch::new(&content).map_err(|error| error.to_string())?;
     let path = RepoPath::new(DATABASE).map_err(|error| error.to_string())?;
     let root = RootContent::new(path, database.to_vec());
-    let index = format.read(UNIT, &[root]).map_err(|error| error.to_string())?;
+    let index = format
+        .read(UNIT, &[root])
+        .map_err(|error| error.to_string())?;
     let group = &index.groups[0];
     let limit = decompress::output_limit(database.len() as u64, None);
     let compression = group.files[0].compression;
@@ -58,7 +60,8 @@ pub fn ours(database: &[u8]) -> Result<(Vec<Package>, Vec<String>), String> {
         }
         ControlFlow::Continue(())
     });
-    read.map(|_| (packages, left_out)).map_err(|error| error.to_string())
+    read.map(|_| (packages, left_out))
+        .map_err(|error| error.to_string())
 }
 
 /// What alpm-repo-db reads, by either version of the format.
@@ -85,7 +88,11 @@ pub fn theirs(description: &str) -> Result<Package, String> {
 /// A database with one package, as repo-add lays it out.
 pub fn database_of(directory: &str, description: &str) -> Vec<u8> {
     let mut bytes = member(&format!("{directory}/"), b'5', b"");
-    bytes.extend(member(&format!("{directory}/desc"), b'0', description.as_bytes()));
+    bytes.extend(member(
+        &format!("{directory}/desc"),
+        b'0',
+        description.as_bytes(),
+    ));
     bytes.resize(bytes.len() + 1024, 0);
     bytes
 }

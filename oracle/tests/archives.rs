@@ -9,7 +9,11 @@ use mirrorfleet_oracle::ours;
 
 /// The packages' folders as bsdtar lists them; none where it cannot.
 fn listed(database: &Path) -> Option<BTreeSet<String>> {
-    let output = Command::new("bsdtar").arg("-tf").arg(database).env("LC_ALL", "C.UTF-8").output();
+    let output = Command::new("bsdtar")
+        .arg("-tf")
+        .arg(database)
+        .env("LC_ALL", "C.UTF-8")
+        .output();
     let output = output.unwrap_or_else(|error| {
         panic!("this test needs bsdtar (Debian: libarchive-tools): {error}")
     });
@@ -29,12 +33,22 @@ fn what_we_read_of_odd_archives_is_what_libarchive_reads() {
         let path = file.unwrap().path();
         let bytes = fs::read(&path).unwrap();
         // The first byte says how the fuzz target takes the rest.
-        let Some((_, database)) = bytes.split_first() else { continue };
+        let Some((_, database)) = bytes.split_first() else {
+            continue;
+        };
         let copy = dir.path().join(path.file_name().unwrap());
         fs::write(&copy, database).unwrap();
-        let Ok((packages, left_out)) = ours(database) else { continue };
-        let folders = listed(&copy).unwrap_or_else(|| panic!("libarchive refuses {}", path.display()));
-        assert_eq!(packages.len() + left_out.len(), folders.len(), "{}: {folders:?}", path.display());
+        let Ok((packages, left_out)) = ours(database) else {
+            continue;
+        };
+        let folders =
+            listed(&copy).unwrap_or_else(|| panic!("libarchive refuses {}", path.display()));
+        assert_eq!(
+            packages.len() + left_out.len(),
+            folders.len(),
+            "{}: {folders:?}",
+            path.display()
+        );
         read += 1;
     }
     assert!(read >= 5, "only {read} of them are read at all");

@@ -62,7 +62,10 @@ fn changes() -> impl Strategy<Value = Change> {
             ("CSIZE", "many"),
             ("SHA256SUM", ""),
             ("SHA256SUM", "d3b07384d113edec49eaa6238ad5ff00"),
-            ("SHA256SUM", "zzbb9d8014a0f9b1d61e21e796d78dccdf1352f23cd32812f4850b878ae4944c"),
+            (
+                "SHA256SUM",
+                "zzbb9d8014a0f9b1d61e21e796d78dccdf1352f23cd32812f4850b878ae4944c"
+            ),
             ("FILENAME", ""),
             ("FILENAME", "dir/tool-1-1-any.pkg.tar.zst"),
             ("FILENAME", "../tool-1-1-any.pkg.tar.zst"),
@@ -85,7 +88,9 @@ fn changed(mut all: Vec<(&'static str, String)>, change: &Change) -> Vec<(&'stat
         }
         Change::Says(title, value) => {
             let section = all.iter_mut().find(|(other, _)| other == title);
-            section.into_iter().for_each(|(_, text)| *text = (*value).to_owned());
+            section
+                .into_iter()
+                .for_each(|(_, text)| *text = (*value).to_owned());
         }
         Change::Moved(from, to) => {
             let section = all.remove(from % all.len());
@@ -134,7 +139,8 @@ fn a_whole_description_of_either_version_is_read_by_both() {
         let description = text(&sections);
         let package = theirs(&description).unwrap();
         assert_eq!(package.has_signature, has_signature);
-        let (packages, left_out) = ours(&database_of("example-meta-1.0.0-1", &description)).unwrap();
+        let (packages, left_out) =
+            ours(&database_of("example-meta-1.0.0-1", &description)).unwrap();
         assert_eq!((packages, left_out), (vec![package], vec![]));
     }
 }
@@ -150,15 +156,27 @@ fn databases_of_repo_add_are_read_by_both() {
     let dir = tempfile::tempdir().unwrap();
     let run = |program: &str, arguments: &[&str]| {
         let mut command = Command::new(program);
-        let output = command.current_dir(dir.path()).args(arguments).env("LC_ALL", "C").output();
+        let output = command
+            .current_dir(dir.path())
+            .args(arguments)
+            .env("LC_ALL", "C")
+            .output();
         let output = output.unwrap_or_else(|error| {
             panic!("this test needs {program} (Debian: makepkg, libarchive-tools): {error}")
         });
-        assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{program} {arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         output.stdout
     };
     let mut files = Vec::new();
-    for (name, version) in [("glibc", "2.38-7"), ("c++utils", "1:0.1.r5.gabc-1"), ("with-signature", "1-1")] {
+    for (name, version) in [
+        ("glibc", "2.38-7"),
+        ("c++utils", "1:0.1.r5.gabc-1"),
+        ("with-signature", "1-1"),
+    ] {
         let info = format!(
             "pkgname = {name}\npkgbase = {name}\npkgver = {version}\npkgdesc = f\u{fc}r alle\nurl = https://example.org\n\
              builddate = 1700000000\npackager = Somebody <somebody@example.org>\nsize = 1\narch = any\nlicense = GPL\n\
@@ -178,13 +196,16 @@ fn databases_of_repo_add_are_read_by_both() {
         let mut arguments = vec!["-q", database.as_str()];
         arguments.extend(files.iter().map(String::as_str));
         run("repo-add", &arguments);
-        let (mut packages, left_out) = ours(&fs::read(dir.path().join(&database)).unwrap()).unwrap();
+        let (mut packages, left_out) =
+            ours(&fs::read(dir.path().join(&database)).unwrap()).unwrap();
         assert_eq!(left_out, [""; 0]);
         let listed = String::from_utf8(run("bsdtar", &["-tf", &database])).unwrap();
         let descriptions = listed.lines().filter(|member| member.ends_with("/desc"));
         let mut found: Vec<_> = descriptions
             .map(|member| String::from_utf8(run("bsdtar", &["-xOf", &database, member])).unwrap())
-            .map(|description| theirs(&description).unwrap_or_else(|why| panic!("{description}\n{why}")))
+            .map(|description| {
+                theirs(&description).unwrap_or_else(|why| panic!("{description}\n{why}"))
+            })
             .collect();
         for list in [&mut packages, &mut found] {
             list.sort_by(|a, b| a.file_name.cmp(&b.file_name));
