@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +26,7 @@ RUN_TIMEOUT = 300
 LISTINGS = "autoindex on;"
 JUDGING = MirrorfleetJudging.name
 #: Figures of the same runs.
-OF_ONE_RUN = {"arch-cold-15000", "arch-judged-15000", "arch-signatures-15000", "arch-memory-15000"}
+OF_ONE_RUN = {"arch-cold-15000", "arch-judged-15000", "arch-signatures-15000", "arch-memory-15000", "arch-memory-judged-15000"}
 
 # One measured run of a contender, and the requests that it made.
 Step = Callable[[Contender, Upstream, Path], tuple[Cost, int | None]]
@@ -133,32 +133,29 @@ def cold_runs(bench: Bench, entries: list[Contender], distribution: Distribution
         return alternated(bench, entries, run)
 
 
-def again(bench: Bench, wanted: set[str]) -> dict[str, list[Figure]]:
+def again(bench: Bench, wanted: set[str]) -> Iterator[dict[str, list[Figure]]]:
     """What a copy costs that is there already: the works whose names begin with `unchanged` or `changed`."""
-    figures, count = {}, bench.scale.packages
+    count = bench.scale.packages
     near = [(name, step) for name, step in (("unchanged-20000", unchanged), ("changed-20000", changed)) if name in wanted]
     if near:
-        figures |= again_at(bench, many_packages(count), 0, bench.contenders(), near)
+        yield from again_at(bench, many_packages(count), 0, bench.contenders(), near)
     # The others' first copies take minutes at this distance.
     quick = [contender for contender in bench.contenders() if contender.name in (OURS, "rsync")]
     for name, size, step in (("unchanged-20000-50ms", count, unchanged), ("changed-2000-50ms", count // 10, changed)):
         if name in wanted:
-            figures |= again_at(bench, many_packages(size), 50, quick, [(name, step)])
-    return figures
+            yield from again_at(bench, many_packages(size), 50, quick, [(name, step)])
 
 
 def again_at(
     bench: Bench, distribution: Distribution, delay_ms: float, entries: list[Contender], steps: list[tuple[str, Step]], rules: str = "",
-) -> dict[str, list[Figure]]:
+) -> Iterator[dict[str, list[Figure]]]:
     """Several works that begin with the same first copies."""
     work = fresh(bench.work, "sync")
-    figures = {}
     with upstream(distribution, work, delay_ms, rules) as source:
         able = prepared(entries, source, distribution, work)
         for name, step in steps:
             print(name, flush=True)
-            figures[name] = alternated(bench, able, lambda contender, step=step: step(contender, source, work))
-    return figures
+            yield {name: alternated(bench, able, lambda contender, step=step: step(contender, source, work))}
 
 
 def prepared(entries: list[Contender], source: Upstream, distribution: Distribution, work: Path) -> list[Contender]:
@@ -211,23 +208,22 @@ def changed(contender: Contender, source: Upstream, work: Path) -> tuple[Cost, i
     return cost, None if contender.uses_rsync else requests
 
 
-def of_arch(bench: Bench, wanted: set[str]) -> dict[str, list[Figure]]:
+def of_arch(bench: Bench, wanted: set[str]) -> Iterator[dict[str, list[Figure]]]:
     """The works whose names begin with `arch`."""
-    figures: dict[str, list[Figure]] = {}
     large, small = bench.scale.packages * 3 // 4, bench.scale.packages // 10
     for name, size, delay_ms in (("arch-cold-2000", small, 0), ("arch-cold-15000", large, 0), ("arch-cold-2000-50ms", small, 50), ("arch-cold-15000-50ms", large, 50)):
         sharing = OF_ONE_RUN if name == "arch-cold-15000" else {name}
         if sharing & wanted:
             print(name, flush=True)
             found = cold_runs(bench, bench.contenders_of_arch(), repository(size), delay_ms, LISTINGS)
-            figures[name] = without_judging(found)
+            yield {name: without_judging(found)}
             if name == "arch-cold-15000":
-                figures |= of_signatures(bench, found, repository(size), size)
+                yield of_signatures(bench, found, repository(size), size)
     if "arch-signatures-1m" in wanted:
         print("arch-signatures-1m", flush=True)
         count = bench.scale.packages * 3 // 100
         entries = [entry for entry in bench.contenders_of_arch() if entry.name.startswith(OURS)]
-        figures["arch-signatures-1m"] = beside_without(cold_runs(bench, entries, repository(count, 1 << 20), 0))
+        yield {"arch-signatures-1m": beside_without(cold_runs(bench, entries, repository(count, 1 << 20), 0))}
     entries = [entry for entry in bench.contenders_of_arch() if entry.name != JUDGING]
     for size, delay_ms, steps in (
         (large, 0, [("arch-unchanged-15000", unchanged), ("arch-changed-15000", changed)]),
@@ -235,15 +231,17 @@ def of_arch(bench: Bench, wanted: set[str]) -> dict[str, list[Figure]]:
         (small, 50, [("arch-changed-2000-50ms", changed)]),
     ):  # fmt: skip
         if steps := [(name, step) for name, step in steps if name in wanted]:
-            figures |= again_at(bench, repository(size), delay_ms, entries, steps, LISTINGS)
-    return figures
+            yield from again_at(bench, repository(size), delay_ms, entries, steps, LISTINGS)
 
 
 def of_signatures(bench: Bench, found: list[Figure], distribution: Distribution, count: int) -> dict[str, list[Figure]]:
     """What judging costs, from runs that took turns: beside rsync, beside the run without, and beside what it may cost."""
     judging = beside_without(found)
     rivals = [figure for figure in found if not figure.contender.startswith(OURS)]
-    figures = {"arch-judged-15000": [*judging, *rivals], "arch-signatures-15000": judging, "arch-memory-15000": peak([*judging, *rivals])}
+    figures = {
+        "arch-judged-15000": [*judging, *rivals], "arch-signatures-15000": judging,
+        "arch-memory-15000": peak(without_judging(found)), "arch-memory-judged-15000": peak([*judging, *rivals]),
+    }  # fmt: skip
     without = next((figure.median for figure in judging if figure.contender == WITHOUT), None)
     if without:
         one, cores = one_verification(bench, distribution), os.cpu_count() or 1

@@ -120,8 +120,10 @@ FOLLOW = (
 MEMORY = (
     Work("memory-20000", "peak memory, first copy of 20,000 packages", "MiB", Target("≤ 48 MiB", bound=48),
          "The largest process of each; apt-mirror starts twenty more beside it."),
-    Work("arch-memory-15000", "peak memory, first copy of 15,000 packages of Arch Linux, signatures judged", "MiB", Target("≤ 48 MiB", bound=48),
+    Work("arch-memory-15000", "peak memory, first copy of 15,000 packages of Arch Linux", "MiB", Target("≤ 48 MiB", bound=48),
          "The largest process of each."),
+    Work("arch-memory-judged-15000", "the same, signatures judged", "MiB", Target("≤ 48 MiB", bound=48),
+         "What is remembered of 15,000 signatures, and four of them at a time."),
     Work("memory-1500000", "peak memory, 1,500,000 paths with 1,000 different contents", "MiB", Target("≤ 256 MiB", bound=256),
          "A full Debian archive's number of paths, all of them present, without its bytes: each content is fetched once."),
     Work("memory-1500000-excluded", "peak memory, 1,500,000 paths, all excluded", "MiB", Target("≤ 256 MiB", bound=256),
