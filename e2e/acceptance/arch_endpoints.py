@@ -65,6 +65,50 @@ def endpoints_are_compared_at_one_clock(place: Place) -> None:
     assert ask(server, "arch/core/os/x86_64/two-1-1-any.pkg.tar.zst").status == 200
 
 
+@story("checkers see by lastsync how old the endpoint is and never less: with a tier 1 that has stopped, our delay grows as its own")
+def checkers_see_how_old_the_endpoint_is(place: Place) -> None:
+    master = an_upstream(place)
+    master.add("core", "one")
+    tier1 = place.upstreams / "tier1"
+    copied(master.root, tier1)
+    mirror = arch_mirror(
+        place, "arch", "core", arch={"include": {"signatures": False}}, endpoints=({"name": "tier1", "url": place.url("tier1")},),
+    )  # fmt: skip
+    place.sync(mirror)
+    server = place.serve()
+    place.wait_until_served(server, mirror)
+
+    def delay(lastsync: bytes | str) -> int:
+        """As archweb computes it (`mirrors/utils.py`): the time of the check, less what the mirror says."""
+        return master.now - int(lastsync)
+
+    def ours() -> int:
+        return delay(ask(server, "arch/lastsync").body)
+
+    def of_tier1() -> int:
+        return delay((tier1 / "lastsync").read_text())
+
+    assert ours() == of_tier1() == 0
+    # The tier 1 stops; its master is alive, and publishes. Ours succeeds in finding nothing new.
+    for _ in range(3):
+        master.beat()
+        assert place.sync(mirror).reason == "Unchanged"
+        assert ours() == of_tier1() > 0
+    master.add("core", "two")
+    place.sync(mirror)
+    assert ours() == of_tier1() > 3
+    # It goes on; and a run that fails claims nothing.
+    copied(master.root, tier1)
+    before = ours()
+    (tier1 / "core/os/x86_64/two-1-1-any.pkg.tar.zst").unlink()
+    assert place.sync(mirror, expect=2).reason == "UpstreamIncomplete"
+    assert ours() == before > of_tier1()
+    copied(master.root, tier1)
+    place.sync(mirror)
+    place.wait_until_served(server, mirror)
+    assert ours() == of_tier1() == 0
+
+
 @story("without a clock a way back of all packages is refused until a person lets it through; one package that goes back is told of, and refused on request")
 def a_way_back_is_not_taken_for_news(place: Place) -> None:
     upstream = an_upstream(place, clock=False, ring=place.ring)
