@@ -39,6 +39,8 @@ pub(super) struct Compared {
     pub contradictions: Option<Vec<Contradiction>>,
     /// An endpoint that has the same, and how it describes it.
     pub agreeing: Option<(usize, Known)>,
+    /// The two have different ones, so that the clock is not what tells whether anything is new.
+    pub differ: bool,
 }
 
 impl Lister<'_> {
@@ -113,6 +115,7 @@ impl Lister<'_> {
             return Ok(Compared {
                 contradictions: Some(remembered(before, &between, None)),
                 agreeing: Some((other, probe.known)),
+                differ: false,
             });
         }
         let Some(theirs) = self.undecided(unit, state, &probe) else {
@@ -148,6 +151,7 @@ impl Lister<'_> {
         Ok(Compared {
             contradictions: Some(remembered(before, &between, Some(since))),
             agreeing: None,
+            differ: true,
         })
     }
 

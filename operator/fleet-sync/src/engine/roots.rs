@@ -63,6 +63,10 @@ impl Lister<'_> {
             .filter(|(other, _)| *other == of_authority);
         let clock = state.probe.clock.clone();
         let after_all = heard.at_one_clock.agreeing;
+        if heard.at_one_clock.differ {
+            // The next run asks again, though it may stand.
+            state.probe.clock = None;
+        }
         self.judge_change(unit, plan, &state)?;
         known.insert(after_authority.count(), (state.endpoint, state.probe));
         let is_taken = |known: &Known| {
