@@ -205,6 +205,12 @@ impl Format for Arch {
         })
     }
 
+    fn signature_of(&self, payload: &RepoPath) -> Option<RepoPath> {
+        let is_signature = payload.file_name().ends_with(".sig");
+        let is_signed = self.include.signatures && !is_signature;
+        signature_of(payload).ok().filter(|_| is_signed)
+    }
+
     /// Of images, their date says it all.
     fn judge_change(&self, unit: &str, change: &Change<'_>) -> Result<Vec<String>, Rejected> {
         if self.is_of_images(unit) {

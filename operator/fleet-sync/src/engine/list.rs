@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use fleet_fetch::{Arrival, FailureKind, FetchError, Validators};
 use fleet_formats::seam::{RootFile, RootPlan, UnitIndex, Verified};
 use fleet_types::documents::UnixSeconds;
 use fleet_types::{ClockReading, Outcome, Reason, Relation, RepoPath};
@@ -17,7 +18,6 @@ use super::upstream::Upstream;
 use super::watch::Watch;
 use super::witness::Heard;
 use crate::Problem;
-use crate::fetch::{Arrival, FailureKind, FetchError, Validators};
 
 /// A state of a unit that passed its verification.
 pub(super) struct Listed {

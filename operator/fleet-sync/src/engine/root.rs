@@ -5,12 +5,12 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
+use fleet_fetch::{Body, FetchError, Received};
 use fleet_formats::seam::{Reread, RootContent, RootFile};
 use fleet_types::{ClockReading, Reason};
 
 use super::known::Known;
 use crate::Problem;
-use crate::fetch::{Body, FetchError, Received};
 
 #[derive(Clone)]
 pub(super) struct Root {
