@@ -151,6 +151,8 @@ reasons! {
     SyncInterrupted => Upstream,
     /// No region that is followed answered.
     SourceUnreachable => Upstream,
+    /// It was never fetched, and `pullThrough.offline` keeps anything from being fetched for clients.
+    Offline => Upstream,
     /// The region that is followed no longer has the snapshot that was to be copied, or not all of it.
     SnapshotGone => Upstream,
     /// The region that is followed writes indices of a version that this program does not read.
@@ -178,7 +180,7 @@ reasons! {
     TooFewSignatures => Refused,
     /// The upstream went back to an older state.
     RollbackDetected => Refused,
-    /// Two different contents claim the same date.
+    /// Two different contents claim the same date, or two endpoints have had different ones at one time of the upstream's clock for too long.
     Equivocation => Refused,
     /// A suite's signed Release no longer says that it is of the same origin, label, code name or priority.
     ReleaseInfoChanged => Refused,

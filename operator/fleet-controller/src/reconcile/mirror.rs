@@ -136,11 +136,11 @@ fn record(context: &Context, name: &ObjectName, mirror: &Mirror, share: Share) {
 /// Carries out what does not build on a write that failed.
 async fn carry_out(context: &Context, name: &ObjectName, writes: &[Write]) -> Carried {
     let mut carried = Carried::default();
-    let mut failed: Vec<Option<&str>> = Vec::new();
+    let mut failed: Vec<Option<String>> = Vec::new();
     for write in writes {
-        let region = write.region();
+        let part = write.part();
         let builds_on_it =
-            |failed: &Option<&str>| failed.is_none() || region.is_none() || *failed == region;
+            |failed: &Option<String>| failed.is_none() || part.is_none() || *failed == part;
         let done = match write.builds_on_others() && failed.iter().any(builds_on_it) {
             true => None,
             false => Some(context.writer.carry_out(&context.world, name, write).await),
@@ -159,7 +159,7 @@ async fn carry_out(context: &Context, name: &ObjectName, writes: &[Write]) -> Ca
         }
         if let Some(Err(error)) = done {
             carried.failures.push(error);
-            failed.extend(write.builds_on_others().then_some(region));
+            failed.extend(write.builds_on_others().then_some(part));
         }
     }
     carried

@@ -11,10 +11,16 @@ pub(super) fn volume_lost(site: &Site) -> Option<Problem> {
         .view
         .claim
         .filter(|claim| claim.phase == VolumePhase::Lost)?;
+    let helps = match site.is_replaced() {
+        true => {
+            "it is replaced and filled from another replica, as soon as one is well that has what is served"
+        }
+        false => "bring it back, or delete the claim to start empty",
+    };
     let message = format!(
-        "the volume of PersistentVolumeClaim {} (region {}) is lost: bring it back, or delete the claim to start empty",
+        "the volume of PersistentVolumeClaim {} (region {}) is lost: {helps}",
         claim.meta.name,
-        site.name()
+        site.title()
     );
     Some(Problem::new(Reason::VolumeUnreachable, message))
 }
@@ -39,7 +45,7 @@ pub(super) fn volume_leaving(site: &Site) -> Option<Problem> {
 }
 
 pub(super) fn volume_pending(site: &Site) -> Option<Problem> {
-    let region = site.name();
+    let region = site.title();
     match site.view.claim {
         None => Some(Problem::new(
             Reason::VolumePending,
@@ -75,7 +81,7 @@ pub(super) fn volume_refused(site: &Site) -> Option<Problem> {
     let message = format!(
         "PersistentVolumeClaim {} (region {}) is not bound: {words}",
         claim.meta.name,
-        site.name()
+        site.title()
     );
     Some(Problem::new(Reason::VolumePending, message))
 }
@@ -84,7 +90,7 @@ pub(super) fn storage_at_fault(site: &Site) -> Option<Problem> {
     let (reason, last) = site.last_was(Outcome::Storage)?;
     Some(Problem::new(
         reason,
-        format!("region {}: {}", site.name(), last.message),
+        format!("region {}: {}", site.title(), last.message),
     ))
 }
 
@@ -103,7 +109,7 @@ pub(super) fn damaged(site: &Site) -> Option<Problem> {
     let words = served.problem.iter().cloned().chain(files);
     let words: Vec<_> = words.collect();
     (!words.is_empty()).then(|| {
-        let message = format!("region {}: {}", site.name(), words.join("; "));
+        let message = format!("region {}: {}", site.title(), words.join("; "));
         Problem::new(Reason::StoreCorrupt, message)
     })
 }
@@ -112,7 +118,7 @@ pub(super) fn refused(site: &Site) -> Option<Problem> {
     let (reason, last) = site.last_was(Outcome::Refused)?;
     Some(Problem::new(
         reason,
-        format!("region {}: {}", site.name(), last.message),
+        format!("region {}: {}", site.title(), last.message),
     ))
 }
 
@@ -124,7 +130,7 @@ pub(super) fn manifest_at_fault(site: &Site) -> Option<Problem> {
     let (reason, last) = site.last_was(Outcome::Manifest).or(offered)?;
     Some(Problem::new(
         reason,
-        format!("region {}: {}", site.name(), last.message),
+        format!("region {}: {}", site.title(), last.message),
     ))
 }
 
@@ -132,7 +138,7 @@ pub(super) fn manifest_at_fault(site: &Site) -> Option<Problem> {
 pub(super) fn run_held_up(site: &Site) -> Option<Problem> {
     let job = &site.runs.status.current_run.as_ref()?.job;
     let cause = site.view.job_cause(job)?;
-    let region = site.name();
+    let region = site.title();
     Some(Problem::new(
         cause.reason,
         format!(
@@ -151,7 +157,7 @@ pub(super) fn never_synced(site: &Site) -> Option<Problem> {
     if site.has_snapshot() {
         return None;
     }
-    let region = site.name();
+    let region = site.title();
     let problem = |reason, message: String| Some(Problem::new(reason, message));
     match (&site.runs.status.current_run, site.last()) {
         (Some(run), _) => problem(
@@ -191,7 +197,7 @@ pub(super) fn pod_held_up(site: &Site) -> Option<Problem> {
         cause.reason,
         format!(
             "serving pod {name} (region {}) {}",
-            site.name(),
+            site.title(),
             cause.words
         ),
     ))
@@ -202,7 +208,7 @@ pub(super) fn pod_not_ready(site: &Site) -> Option<Problem> {
         return None;
     }
     let told = pod_held_up(site);
-    let region = site.name();
+    let region = site.title();
     let words = match site.view.pod {
         None => format!("region {region} has no serving pod yet"),
         Some(pod) => {
@@ -232,7 +238,7 @@ pub(super) fn objects_pending(site: &Site) -> Option<Problem> {
     let words = site.objects.waiting_for.as_ref()?;
     Some(Problem::new(
         Reason::Progressing,
-        format!("region {}: {words}", site.name()),
+        format!("region {}: {words}", site.title()),
     ))
 }
 
@@ -249,7 +255,7 @@ pub(super) fn indices_do_not_fit(site: &Site) -> Option<Problem> {
     Some(Problem::new(reason, misfit.message.clone()))
 }
 
-/// A region that lacks what the others serve, and how it comes to it.
+/// A replica that lacks what the others serve, and how it comes to it.
 pub(super) fn joining(site: &Site) -> Option<Problem> {
     let since = &site
         .withdrawn_at
@@ -283,8 +289,12 @@ pub(super) fn joining(site: &Site) -> Option<Problem> {
     Some(Problem::new(
         Reason::Joining,
         format!(
-            "region {} has been left out of the Mirror's Service since {since}, until it serves what the others do: {what}",
-            site.name()
+            "region {} has been left out of {} since {since}, until it serves what the others do: {what}",
+            site.title(),
+            match site.view.place.region.is_replicated() {
+                true => "its Services",
+                false => "the Mirror's Service",
+            }
         ),
     ))
 }
@@ -306,7 +316,7 @@ pub(super) fn order_not_taken(site: &Site) -> Option<Problem> {
         Reason::OrderNotTaken,
         format!(
             "region {} was told at {} to serve snapshot {snapshot} (order {epoch}) and does not: {then}",
-            site.name(),
+            site.title(),
             unheeded.since
         ),
     ))

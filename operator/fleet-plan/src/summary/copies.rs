@@ -57,10 +57,12 @@ fn again(known: &Known, region: &RegionStatus) -> Option<Timestamp> {
     let is_wanted = |id: &String| next == Some(id) || publication.snapshot == *id;
     let seed = known.mirror.uid().unwrap_or_default();
     let retries = &known.mirror.spec.sync.retries;
-    let idle = (region.replicas.iter()).filter(|replica| replica.current_run.is_none());
-    let failed = idle.filter_map(failure);
-    let wanted = failed.filter(|last| last.copies.as_ref().is_some_and(is_wanted));
-    let tries = wanted.map(|last| follow::again_at(retries, &seed, &region.name, last));
+    let numbered = region.replicas.iter().enumerate();
+    let idle = numbered.filter(|(_, replica)| replica.current_run.is_none());
+    let failed = idle.filter_map(|(number, replica)| Some((number, failure(replica)?)));
+    let wanted = failed.filter(|(_, last)| last.copies.as_ref().is_some_and(is_wanted));
+    let tries =
+        wanted.map(|(number, last)| follow::again_at(retries, &seed, &region.title(number), last));
     tries.min()
 }
 

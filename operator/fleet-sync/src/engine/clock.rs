@@ -2,13 +2,13 @@
 //! it stands as it did, no unit of that endpoint is asked for. It is read before the roots: what changes in between is
 //! found by the next run. It goes forward only, whoever is asked.
 
+use fleet_fetch::{Arrival, Body};
 use fleet_formats::seam::{Clock, Format, RootFile};
 use fleet_types::{ClockReading, Reason};
 
 use super::list::Lister;
 use super::upstream::Upstream;
 use crate::Problem;
-use crate::fetch::{Arrival, Body};
 
 impl Upstream {
     /// How an endpoint's clock stands; none where the format or the endpoint has none.
@@ -93,6 +93,12 @@ impl Lister<'_> {
         );
         Err(Problem::new(Reason::RollbackDetected, text))
     }
+}
+
+/// Whether an endpoint's clock is as it was, or as another's.
+pub(super) fn stands(then: Option<&ClockReading>, now: Option<&ClockReading>) -> bool {
+    then.zip(now)
+        .is_some_and(|(then, now)| then.state == now.state)
 }
 
 /// What is remembered of the clock of an accepted state. That the upstream was alive later than that was known of another

@@ -286,6 +286,10 @@ impl<'a> Gather<'a> {
             Promise::Digest { expected, exact } => {
                 (want.size, want.exact) = (expected.size, exact);
                 want.set_digest(expected.digest);
+                let can_wait = exact && want.sha256.is_some() && want.state == WantState::Payload;
+                if can_wait && self.ground.rules.is_on_demand(&want.path) {
+                    want.state = WantState::OnDemand;
+                }
             }
             Promise::SignatureOver {
                 path,
@@ -302,12 +306,15 @@ impl<'a> Gather<'a> {
             }
         }
         self.push(&want)?;
+        let state = want.state;
         for alias in payload.aliases {
             want.state = match self.excludes(listing, &alias.path) {
                 true => WantState::Excluded,
                 false => state,
             };
             (want.path, want.mutable) = (alias.path, alias.mutable);
+            // What a name stands for that moves on is other content each time.
+            want.guarded = payload.guarded && !alias.mutable;
             self.push(&want)?;
         }
         Ok(())

@@ -64,14 +64,17 @@ mod lost;
 mod memory;
 mod merge;
 mod mutation;
+mod one_clock;
 mod opening;
 mod outcome;
 mod own_files;
+mod pace;
 mod plan;
 mod preflight;
 mod presence;
 mod publish;
 mod reading;
+mod remember;
 mod repair;
 mod room;
 mod root;
@@ -98,6 +101,7 @@ mod witness;
 use std::sync::Arc;
 use std::time::Instant;
 
+use fleet_fetch::{Meter, Stop};
 use tokio_util::sync::CancellationToken;
 
 use self::blocking::{blocking, now};
@@ -105,8 +109,7 @@ use self::opening::{open_dry, open_writer};
 use self::outcome::{Cost, Outcomes};
 use self::run::{Ground, Run};
 use self::shelves::Shelves;
-use crate::fetch::Meter;
-use crate::stop::Stop;
+use crate::progress::watcher;
 use crate::{PlanReport, Problem, Progress, Report, SyncOptions};
 
 /// One run.
@@ -117,7 +120,7 @@ pub(crate) async fn sync(
 ) -> Report {
     let (started_at, clock) = (now(), Instant::now());
     let stop = Stop::new(&cancel, options.timeouts.total);
-    let meter = Arc::new(Meter::new(options.politeness.bandwidth, progress.clone()));
+    let meter = Arc::new(Meter::new(options.politeness.bandwidth, watcher(&progress)));
     let opening = options.clone();
     let shelves = blocking(move || {
         let writer = open_writer(&opening)?;
@@ -234,7 +237,7 @@ pub(crate) async fn plan(
 ) -> PlanReport {
     let clock = Instant::now();
     let stop = Stop::new(&cancel, options.timeouts.total);
-    let meter = Arc::new(Meter::new(options.politeness.bandwidth, progress.clone()));
+    let meter = Arc::new(Meter::new(options.politeness.bandwidth, watcher(&progress)));
     let opening = options.clone();
     let planned = async {
         let shelves = Arc::new(blocking(move || open_dry(&opening)).await?);

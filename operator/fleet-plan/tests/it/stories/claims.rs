@@ -13,7 +13,7 @@ fn delete_claim(world: &mut World, region: &str) {
 
 fn evicted(plan: &Plan) -> Vec<String> {
     let evicted = plan.writes.iter().filter_map(|write| match write {
-        Write::Evict { region, .. } => Some(region.clone()),
+        Write::Evict { part, .. } => Some(part.clone()),
         _ => None,
     });
     evicted.collect()
