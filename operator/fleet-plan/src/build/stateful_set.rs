@@ -4,8 +4,8 @@ use fleet_api::labels;
 use fleet_types::Order;
 use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec, StatefulSetUpdateStrategy};
 use k8s_openapi::api::core::v1::{
-    Container, HTTPGetAction, PodTemplateSpec, Probe, SecretVolumeSource, TopologySpreadConstraint,
-    Volume,
+    Container, HTTPGetAction, Lifecycle, LifecycleHandler, PodTemplateSpec, Probe,
+    SecretVolumeSource, SleepAction, TopologySpreadConstraint, Volume,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -35,7 +35,9 @@ const RESOURCES: pod::Needs = pod::Needs {
     memory: "64Mi",
     memory_limit: "512Mi",
 };
-/// Long enough for the server to finish what it is sending.
+/// A pod that is to go is told at once, and the nodes that lead clients to it a moment later.
+const LEAVING_SECONDS: i64 = 5;
+/// Long enough for that, and for the server to finish what it is sending.
 const GRACE_SECONDS: i64 = 60;
 
 /// What a pod is told that is made from a template, and restarts none that runs.
@@ -160,10 +162,25 @@ fn container(fleet: &Fleet, place: &Place, settings: &Settings) -> Container {
         ]),
         readiness_probe: Some(probe("/readyz", 5, 3)),
         liveness_probe: Some(probe("/healthz", 10, 6)),
+        lifecycle: Some(leaves_last()),
         resources: Some(pod::resources(&fleet.spec.serving.resources, &RESOURCES)),
         security_context: Some(pod::container_security()),
         termination_message_policy: Some(pod::TERMINATION_MESSAGE.to_owned()),
         volume_mounts: Some(mounts),
+        ..Default::default()
+    }
+}
+
+/// Serves on while clients are being led elsewhere.
+fn leaves_last() -> Lifecycle {
+    let sleep = SleepAction {
+        seconds: LEAVING_SECONDS,
+    };
+    Lifecycle {
+        pre_stop: Some(LifecycleHandler {
+            sleep: Some(sleep),
+            ..Default::default()
+        }),
         ..Default::default()
     }
 }
