@@ -31,10 +31,9 @@ def replicas(world):
             newest = node_is_drained(world, fleet, loop)
             pins(fleet, newest, next(one for one in (newer, first) if one in kept(fleet)))
             volume_is_lost(world, fleet, loop)
-        told = loop.judged()
         at_rest(world, fleet)
         one_less(fleet)
-        return told
+        return loop.judged()
 
 
 def serving_pods(fleet) -> dict[str, dict]:
