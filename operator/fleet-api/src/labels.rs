@@ -46,6 +46,9 @@ pub const RETRY: &str = "mirrorfleet.dev/retry";
 /// On a serving pod and in the template that it is made from: which snapshot to serve, as [`fleet_types::Order`]; empty
 /// before the first.
 pub const SERVE: &str = "mirrorfleet.dev/serve";
+/// On a serving pod and in the template that it is made from: what clients are told of the Mirror's regions, as
+/// [`fleet_types::documents::ClientList`].
+pub const LIST: &str = "mirrorfleet.dev/list";
 /// On a sync Job: ids of the snapshots that it gives up in no case, as a JSON list.
 pub const KEEP: &str = "mirrorfleet.dev/keep";
 /// On a sync Job: the node that its serving pod was bound to.

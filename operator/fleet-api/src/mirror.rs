@@ -164,6 +164,23 @@ pub struct MirrorSpec {
     pub freshness: Freshness,
 }
 
+impl Mirror {
+    /// Under which path it is served, without slashes at either end.
+    pub fn serving_path(&self) -> &str {
+        match self.spec.serving.path.as_str() {
+            "" => self.metadata.name.as_deref().unwrap_or_default(),
+            path => path,
+        }
+    }
+}
+
+impl MirrorSpec {
+    /// Whether some regions follow another, so that all of them publish together.
+    pub fn is_together(&self) -> bool {
+        self.regions.iter().any(|region| region.follows.is_some())
+    }
+}
+
 /// Names an Upstream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

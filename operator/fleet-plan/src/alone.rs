@@ -90,6 +90,7 @@ impl Alone {
             node_selector: BTreeMap::new(),
             tolerations: Vec::new(),
             public_url: None,
+            client_cidrs: Vec::new(),
         }];
         self.upstream = upstream.clone();
         self.upstream.status = None;

@@ -18,6 +18,7 @@ pub mod freshness;
 mod gauges;
 pub mod high_water;
 pub mod inputs;
+mod lists;
 pub mod names;
 mod news;
 mod object;

@@ -88,6 +88,7 @@ impl Site<'_> {
         let ordered = self.is_ordered_anew();
         writes.extend(self.stateful_set().filter(|_| !ordered));
         writes.extend(self.offered());
+        writes.extend(self.listed());
         writes.extend(self.wanted.disruption_budget.apply());
         let evict = self.evict(seen, turn);
         self.objects.evicting = evict.is_some();
@@ -142,6 +143,18 @@ impl Site<'_> {
             name: pod.meta.name.clone(),
             uid: pod.meta.uid.clone(),
             labels: [(key, value)].into(),
+        })
+    }
+
+    /// What it tells clients of the regions, where its pod has something else. After its template, as with orders.
+    fn listed(&self) -> Option<Write> {
+        let pod = self.view.pod.filter(|pod| pod.takes_orders && !pod.meta.deleting)?;
+        let list = &self.fleet.list.text;
+        (pod.meta.annotation(labels::LIST) != Some(list)).then(|| Write::List {
+            region: self.name().to_owned(),
+            name: pod.meta.name.clone(),
+            uid: pod.meta.uid.clone(),
+            list: list.clone(),
         })
     }
 

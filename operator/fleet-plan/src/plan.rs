@@ -78,6 +78,13 @@ pub enum Write {
         uid: String,
         order: Order,
     },
+    /// Tells a serving pod what it tells clients of the regions; a merge patch with the uid. Builds on no other write.
+    List {
+        region: String,
+        name: String,
+        uid: String,
+        list: String,
+    },
     /// Has a serving pod leave, with the uid as precondition, as far as its budgets let it. That they do not is no failure:
     /// it is in [`Observed::refusals`](crate::Observed::refusals) then.
     Evict {
@@ -113,7 +120,7 @@ impl Write {
 
     /// Whether it comes to nothing where a write of its region failed.
     pub fn builds_on_others(&self) -> bool {
-        !matches!(self, Write::Order { .. })
+        !matches!(self, Write::Order { .. } | Write::List { .. })
     }
 
     /// The region whose objects it is about; none where it is the whole Mirror.
@@ -125,6 +132,7 @@ impl Write {
             | Write::Label { region, .. }
             | Write::Orphan { region, .. }
             | Write::Order { region, .. }
+            | Write::List { region, .. }
             | Write::Evict { region, .. }
             | Write::Delete { region, .. } => Some(region),
         }

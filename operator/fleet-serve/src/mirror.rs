@@ -23,6 +23,7 @@ use tokio::sync::Semaphore;
 
 use crate::back::{Back, Change};
 use crate::blobs::OpenBlobs;
+use crate::lists::Lists;
 use crate::orders::Orders;
 use crate::signs::Signs;
 use crate::suspects::Suspects;
@@ -48,6 +49,7 @@ pub struct ServedMirror {
     /// with what is known meanwhile.
     reading: Mutex<()>,
     orders: Orders,
+    lists: Lists,
     suspects: Suspects,
     back: Mutex<Back>,
     /// What that says, for requests.
@@ -68,7 +70,7 @@ impl ServedMirror {
     /// `open_files` counts those that all mirrors together may keep open.
     pub fn new(
         store: Store,
-        orders: Orders,
+        (orders, lists): (Orders, Lists),
         traffic: Arc<MirrorTraffic>,
         open_files: Arc<Semaphore>,
     ) -> ServedMirror {
@@ -80,6 +82,7 @@ impl ServedMirror {
             known: Mutex::default(),
             reading: Mutex::default(),
             orders,
+            lists,
             suspects: Suspects::default(),
             back: Mutex::default(),
             returned_at: AtomicI64::new(0),
@@ -115,6 +118,10 @@ impl ServedMirror {
 
     pub fn name(&self) -> &str {
         &self.identity().mirror
+    }
+
+    pub fn lists(&self) -> &Lists {
+        &self.lists
     }
 
     /// Without slashes at its ends.

@@ -8,6 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{Agreed, Ordering, copy, decided, note, orderable, problem, publication};
 use crate::fleet::{Fleet, Source};
+use crate::lists;
 use crate::names;
 use crate::observed::{Answer, Observed};
 use crate::publication::together::{self, Clock, Member, Standing, Target, Together};
@@ -33,8 +34,10 @@ pub fn decide(
     };
     let next = standing.target.map(|target| target.snapshot);
     let service = names::mirror_name(&fleet.name);
+    let sent_to = lists::sent_to(fleet, seen);
     let members = sites.iter().map(|site| Member {
-        is_routed: site.view.is_routed(&seen.objects.slices, &service),
+        is_routed: site.view.is_routed(&seen.objects.slices, &service)
+            || sent_to.contains(site.name()),
         ..member(site, next, &before.snapshots)
     });
     let members: Vec<Member> = members.collect();

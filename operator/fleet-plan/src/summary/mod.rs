@@ -18,6 +18,7 @@ use serde::Serialize;
 pub use self::notes::{Note, short};
 pub use self::words::{Program, capital, enumeration, span};
 
+use crate::client_files::list_url;
 use crate::due;
 use crate::freshness;
 use crate::news;
@@ -98,6 +99,9 @@ pub struct MirrorSummary {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_sync: Option<Timestamp>,
     pub regions: Vec<RegionSummary>,
+    /// Where clients get the list of the regions, for apt's `mirror+http` and pacman's `Include`; none where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub list: Option<String>,
     /// What is wrong, the root first.
     pub problems: Vec<Note>,
     /// What does not go on as it would by itself, and why.
@@ -175,6 +179,7 @@ pub fn summary(known: &Known) -> MirrorSummary {
         regions: (status.regions.iter())
             .map(|region| known.region(&status, region))
             .collect(),
+        list: list_url(known.mirror),
         problems,
         held: notes::held(known),
     }

@@ -3,6 +3,7 @@
 mod allowed;
 mod change;
 mod gauges;
+mod lists;
 mod objects;
 mod orders;
 mod pods;

@@ -16,6 +16,7 @@ mod send;
 mod spare;
 
 use std::io;
+use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,6 +59,7 @@ struct Connection {
     catalog: Arc<Catalog>,
     respond: Respond,
     stream: TcpStream,
+    peer: IpAddr,
     input: Input,
     output: Output,
     clock: Clock,
@@ -68,11 +70,17 @@ struct Connection {
 
 /// Answers the requests of a connection until one side ends it, or it has to leave its seat. Then no further request is
 /// answered.
-pub async fn serve(catalog: Arc<Catalog>, respond: Respond, stream: TcpStream, seat: Seat) {
+pub async fn serve(
+    catalog: Arc<Catalog>,
+    respond: Respond,
+    (stream, peer): (TcpStream, IpAddr),
+    seat: Seat,
+) {
     let connection = Connection {
         catalog,
         respond,
         stream,
+        peer,
         input: Input::default(),
         output: Output::default(),
         clock: Clock::new(HEAD_TIMEOUT),
@@ -159,8 +167,8 @@ impl Connection {
         started: Instant,
     ) -> io::Result<(Box<Head>, Counted)> {
         let at = started.into_std();
-        let respond = self.respond;
-        if let Ok(counted) = respond(&self.catalog, asked(&head, at, false)) {
+        let (respond, peer) = (self.respond, self.peer);
+        if let Ok(counted) = respond(&self.catalog, asked(&head, peer, (at, false))) {
             return Ok((head, counted));
         }
         // Nobody waits for the disk because of a later request.
@@ -168,7 +176,7 @@ impl Connection {
         let catalog = self.catalog.clone();
         let finding = tokio::task::spawn_blocking(move || {
             let now = Instant::now().into_std();
-            let counted = respond(&catalog, asked(&head, now, true)).ok();
+            let counted = respond(&catalog, asked(&head, peer, (now, true))).ok();
             (head, counted)
         });
         match finding.await {
@@ -367,7 +375,11 @@ impl Connection {
     }
 }
 
-fn asked(head: &Head, at: std::time::Instant, may_block: bool) -> Asked<'_> {
+fn asked(
+    head: &Head,
+    peer: IpAddr,
+    (at, may_block): (std::time::Instant, bool),
+) -> Asked<'_> {
     Asked {
         method: &head.method,
         path: head.uri.path(),
@@ -376,6 +388,7 @@ fn asked(head: &Head, at: std::time::Instant, may_block: bool) -> Asked<'_> {
             authority: head.uri.authority().map(|authority| authority.as_str()),
             secure: false,
         },
+        peer,
         at,
         may_block,
     }

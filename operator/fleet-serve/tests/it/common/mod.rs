@@ -5,8 +5,11 @@ use std::process::Command;
 use std::time::Duration;
 
 use fleet_serve::{Listening, ServeError, ServeOptions, TlsFiles, serve};
-use fleet_store::{Entry, EntryState, Identity, Retention, SnapshotId, SnapshotMeta, Writer};
+use fleet_store::{
+    Clients, Entry, EntryState, Identity, Retention, SnapshotId, SnapshotMeta, Writer,
+};
 use fleet_telemetry::{BuildInfo, Registry, ServerPlace};
+use fleet_types::documents::ListForm;
 use fleet_types::{RepoPath, Sha256, UnitRevision};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -59,7 +62,10 @@ pub fn identity(mirror: &str, serving_path: &str) -> Identity {
             keep: 3,
             min_age: Duration::from_secs(3600),
         },
-        clients: Default::default(),
+        clients: Clients {
+            lists: [(String::new(), ListForm::Apt)].into(),
+            ..Clients::default()
+        },
     }
 }
 
@@ -157,6 +163,15 @@ pub async fn start_with(data: &Path, tls: Option<TlsFiles>) -> Running {
 
 /// `orders` is the directory with a file for each mirror.
 pub async fn start_ordered(data: &Path, orders: Option<&Path>, tls: Option<TlsFiles>) -> Running {
+    start_told(data, (orders, None), tls).await
+}
+
+/// `told` are the directories with orders and with lists.
+pub async fn start_told(
+    data: &Path,
+    (orders, lists): (Option<&Path>, Option<&Path>),
+    tls: Option<TlsFiles>,
+) -> Running {
     let build = BuildInfo {
         version: "0.1.0".into(),
         revision: "test".into(),
@@ -167,6 +182,7 @@ pub async fn start_ordered(data: &Path, orders: Option<&Path>, tls: Option<TlsFi
     let options = ServeOptions {
         data: data.to_owned(),
         orders: orders.map(Path::to_owned),
+        lists: lists.map(Path::to_owned),
         listen: "127.0.0.1:0".parse().unwrap(),
         metrics_listen: Some("127.0.0.1:0".parse().unwrap()),
         follow_listen: Some("127.0.0.1:0".parse().unwrap()),
