@@ -16,7 +16,6 @@ from .registry import scenario
 
 #: One that fetches, one on another node that follows it, and one that follows that.
 HUB, EDGE, FAR = "region-a", "region-b", "region-c"
-ALL = "all regions"
 REGIONS = [
     {"name": HUB, "nodeSelector": {"topology.kubernetes.io/region": "region-a"}},
     {"name": EDGE, "follows": HUB, "nodeSelector": {"topology.kubernetes.io/region": "region-b"}},
@@ -35,7 +34,6 @@ def together(world):
     with world.fleet("together") as fleet:
         fleet.apply_all(regions=REGIONS, rollout={"patience": f"{PATIENCE}s"}, sync=SYNC)
         first = serve_the_same(fleet)
-        can_be_reached(fleet)
         once(world, fleet, 0, "1.0")
         with Loops(fleet) as loops:
             second = publish(world, fleet, "1.1")
@@ -63,26 +61,6 @@ def serve_the_same(fleet, timeout: float = 120) -> str:
         return served.pop() if well and phase == "Published" else None
 
     return wait_until(same, timeout, "all regions to serve the same", detail=lambda: told(fleet))
-
-
-def can_be_reached(fleet) -> None:
-    """The lists of regions tell addresses that this machine reaches."""
-    regions = [{**region, "publicUrl": f"http://{address(fleet, region['name'])}/"} for region in REGIONS]
-    fleet.lab.merge("mirror", "debian", fleet.namespace, {"spec": {"regions": regions}})
-    lists_tell_of(fleet, HUB, EDGE, FAR)
-
-
-def lists_tell_of(fleet, *regions: str) -> None:
-    """The list that each region gives has these, in this order, and no two are tried as the same."""
-    wanted = [f"http://{address(fleet, region)}/debian/\tpriority:{rank}" for rank, region in enumerate(regions, 1)]
-    for region in (HUB, EDGE, FAR):
-        got = lambda: fleet.curl(list_of(fleet, region)).splitlines()  # noqa: E731, B023
-        # The kubelet brings what a pod is told within a second or two.
-        wait_until(lambda: got() == wanted, 20, f"the list of {region} to tell of {regions}", detail=lambda: str(got()))  # noqa: B023
-
-
-def list_of(fleet, region: str) -> str:
-    return f"http://{address(fleet, region)}/.mirrorfleet/mirrorlist/debian"
 
 
 def told(fleet) -> str:
@@ -152,12 +130,10 @@ def copy_is_killed_and_region_left_out(world, fleet) -> None:
         assert withdrawn(fleet) == {EDGE, FAR}, told(fleet)
         leads = all_regions(fleet)
         assert leads == {serving_pod(fleet, HUB)["metadata"]["name"]}, leads
-        lists_tell_of(fleet, HUB)
         wait_until(lambda: fleet.region(name=HUB).get("snapshot") == prepared, 30, "the hub to serve it")
         assert "Joining" in wait_until(lambda: fleet.get()["status"]["state"], 10, "a state")
     assert serve_the_same(fleet) == prepared
     wait_until(lambda: len(all_regions(fleet)) == len(REGIONS), 30, "clients of all regions to be led to each")
-    lists_tell_of(fleet, HUB, EDGE, FAR)
     once(world, fleet, since, "1.3")
 
 
@@ -180,7 +156,6 @@ def controller_is_killed(world, fleet) -> str:
         scale_controller(world, 0)
     try:
         assert published(fleet) != prepared
-        lists_tell_of(fleet, HUB, EDGE, FAR)
     finally:
         scale_controller(world, 2)
     wait_until(lambda: published(fleet) == prepared, 120, "the publication to go on", detail=lambda: told(fleet))
@@ -248,10 +223,8 @@ def address(fleet, region: str) -> str:
 
 
 def client(fleet, region: str) -> AptClient:
-    """Of one region, or of all of them by the list that one gives whose pod nobody kills."""
-    root = fleet.world.workdir / "apt" / f"{fleet.name}-{region.replace(' ', '-')}-{time.monotonic_ns()}"
-    source = f"mirror+{list_of(fleet, EDGE)}" if region == ALL else f"http://{address(fleet, region)}/debian"
-    return AptClient(root, fleet.world.key.public(), f"{source} stable main")
+    root = fleet.world.workdir / "apt" / f"{fleet.name}-{region}-{time.monotonic_ns()}"
+    return AptClient(root, fleet.world.key.public(), f"http://{address(fleet, region)}/debian stable main")
 
 
 def download(fleet, region: str) -> str:
@@ -260,11 +233,11 @@ def download(fleet, region: str) -> str:
 
 
 class Loops:
-    """A real apt for each region, and one for all of them, again and again."""
+    """A real apt for each region, again and again."""
 
     def __init__(self, fleet) -> None:
         self.fleet = fleet
-        self.clients = {name: client(fleet, name) for name in (HUB, EDGE, FAR, ALL)}
+        self.clients = {name: client(fleet, name) for name in (HUB, EDGE, FAR)}
         self.rounds = dict.fromkeys(self.clients, 0)
         self.failures: list[str] = []
         self.excused: set[str] = set()

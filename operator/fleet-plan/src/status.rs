@@ -249,9 +249,11 @@ pub fn expires_at(
         .iter()
         .flat_map(|site| freshness::index_ends(site.view.revision()))
         .map(|(_, end)| end);
+    let doubted = freshness::doubted_from(fleet.upstream);
     // One second on: a region is stale after its objective, not at it.
     let ends = objectives
         .chain(indices)
+        .chain(doubted)
         .map(|end| later(end, jiff::SignedDuration::from_secs(1)));
     ends.filter(|at| *at > now).min()
 }

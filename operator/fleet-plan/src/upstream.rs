@@ -11,11 +11,11 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 pub use self::concerns::concerns;
-pub use self::seen::{ObservedUpstream, Probe, ProbeAnswer, SeenAttempt};
+pub use self::seen::{ObservedUpstream, Probe, ProbeAnswer, SeenAttempt, confirmed};
 use self::unusable::{silent, unusable};
-use crate::freshness::observe;
+use crate::freshness::{Confirmed, Found, observe, probe_interval};
 use crate::plan::PlannedEvent;
-use crate::schedule::{later, seconds};
+use crate::schedule::later;
 use crate::verdict::{Verdict, conditions, said, stands};
 
 /// The decision for one Upstream.
@@ -38,7 +38,7 @@ pub fn plan_upstream(upstream: &Upstream, seen: &ObservedUpstream) -> UpstreamPl
     units.dedup();
     let probed = !upstream.spec.needs_secrets();
     let told_by_syncs = told_by_syncs(upstream, &seen.attempts);
-    let interval = seconds(upstream.spec.probe.interval.as_secs().max(60));
+    let interval = probe_interval(upstream);
     let dues = units.iter().filter(|_| probed).map(|unit| {
         let last = seen.probes.iter().find(|probe| probe.unit == *unit);
         (
@@ -47,9 +47,14 @@ pub fn plan_upstream(upstream: &Upstream, seen: &ObservedUpstream) -> UpstreamPl
         )
     });
     let (due, waiting): (Vec<_>, Vec<_>) = dues.partition(|(_, at)| *at <= seen.now);
+    // Other endpoints may have an older state than the authority, so runs that ask them tell nothing of it.
+    let confirmed = match upstream.spec.endpoints.is_empty() {
+        true => &seen.confirmed[..],
+        false => &[],
+    };
     let revision: Vec<ObservedUnit> = units
         .iter()
-        .filter_map(|unit| unit_of(unit, &before, seen, probed, told_by_syncs))
+        .filter_map(|unit| unit_of(unit, &before, seen, (probed, told_by_syncs), confirmed))
         .collect();
     let reachable = reachable(&units, seen, probed, told_by_syncs, &before.conditions);
     let unusable = unusable(seen)
@@ -98,23 +103,19 @@ fn unit_of(
     unit: &str,
     before: &UpstreamStatus,
     seen: &ObservedUpstream,
-    probed: bool,
-    told_by_syncs: bool,
+    (probed, told_by_syncs): (bool, bool),
+    confirmed: &[Confirmed],
 ) -> Option<ObservedUnit> {
     if !probed {
         return None;
     }
     let known = before.revision.iter().find(|known| known.unit == unit);
     let probe = seen.probes.iter().find(|probe| probe.unit == unit);
-    let Some(Probe {
-        at,
-        answer: ProbeAnswer::Has { digest, date },
-        ..
-    }) = probe
-    else {
+    let found = probe.and_then(|probe| Found::of(probe, confirmed));
+    let Some(found) = found else {
         return known.filter(|_| probe.is_none() || !told_by_syncs).cloned();
     };
-    Some(observe(known, unit, digest, *date, *at))
+    Some(observe(known, unit, &found))
 }
 
 fn reachable(

@@ -14,6 +14,7 @@ fn seen(now: &str, probes: Vec<Probe>) -> ObservedUpstream {
         units: vec!["b".into(), "a".into(), "b".into()],
         probes,
         attempts: vec![],
+        confirmed: vec![],
     }
 }
 
@@ -22,12 +23,7 @@ fn has(unit: &str, when: &str, byte: u8, date: Option<Timestamp>) -> Probe {
         digest: crate::model::digest(byte).to_string(),
         date,
     };
-    Probe {
-        unit: unit.to_owned(),
-        at: at(when),
-        answer,
-        failures: 0,
-    }
+    Probe::after(None, unit.to_owned(), at(when), answer)
 }
 
 #[test]
@@ -83,6 +79,7 @@ fn failed(unit: &str, failures: u32) -> Probe {
             message: "connection refused".into(),
         },
         failures,
+        before: None,
     }
 }
 
