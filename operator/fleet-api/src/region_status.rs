@@ -18,7 +18,8 @@ pub struct RegionStatus {
     /// Whether it fetches for the others or follows one of them; none where no region follows another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<RegionRole>,
-    /// Since when the Mirror's Service, which leads to all regions, has left it out; none while it does not.
+    /// Since when it has been left out of the lists of regions, and of the Mirror's Service where there is one; none while
+    /// clients are led there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub withdrawn_at: Option<Time>,
     /// What clients write into their `sources.list`: below the region's `publicUrl`, or of its Service for pods of
@@ -146,6 +147,9 @@ pub enum RegionState {
     /// Its pod serves a snapshot that is older than what the others serve. The Mirror's Service leaves it out until it has
     /// caught up.
     Joining,
+    /// Its pod serves a snapshot that is older than `freshness.withdrawAfter` allows. Lists of regions leave it out until it
+    /// has caught up.
+    Withdrawn,
     /// Its pod is not ready or cannot be asked.
     Unknown,
 }

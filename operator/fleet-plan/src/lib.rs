@@ -46,6 +46,7 @@ mod verdict;
 mod view;
 mod wanted;
 pub mod why;
+mod withdrawal;
 
 pub use after::Failure;
 pub use object::{Object, Owned};

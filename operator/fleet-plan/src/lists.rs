@@ -161,7 +161,7 @@ pub fn is_public(spec: &MirrorSpec) -> bool {
 fn is_offered(spec: &MirrorSpec, known: &RegionStatus) -> bool {
     match spec.is_together() {
         true => known.role.is_some() && known.withdrawn_at.is_none(),
-        false => serves(known),
+        false => serves(known) && known.withdrawn_at.is_none(),
     }
 }
 

@@ -86,7 +86,7 @@ fn words(fleet: &Fleet, ordering: &Ordering, sites: &[Site], conditions: &[Condi
         when(fleet.spec.suspend, Reason::Suspended),
         when(!fleet.spec.snapshots.pinned.is_empty(), Reason::Pinned),
         when(ordering.rolled_back, Reason::RolledBack),
-        when(joins, Reason::Joining),
+        when(joins, left_out(fleet)),
         when(waiting, Reason::WaitingForTurn),
     ];
     for word in more.into_iter().flatten() {
@@ -99,6 +99,14 @@ fn words(fleet: &Fleet, ordering: &Ordering, sites: &[Site], conditions: &[Condi
         .map(|word| word.as_str())
         .collect::<Vec<_>>()
         .join(",")
+}
+
+/// Why a region is left out that serves something.
+fn left_out(fleet: &Fleet) -> Reason {
+    match fleet.is_together() {
+        true => Reason::Joining,
+        false => Reason::Withdrawn,
+    }
 }
 
 /// With how far it is.
@@ -194,7 +202,10 @@ fn state(
         None if replica.current_run.is_some() => RegionState::Syncing,
         None => RegionState::Pending,
         Some(_) if !site.view.ready() || untold => RegionState::Unknown,
-        Some(_) if site.withdrawn_at.is_some() => RegionState::Joining,
+        Some(_) if site.withdrawn_at.is_some() => match fleet.is_together() {
+            true => RegionState::Joining,
+            false => RegionState::Withdrawn,
+        },
         Some(_) if superseded_at.is_some_and(stale) => RegionState::Stale,
         Some(_) => RegionState::Serving,
     }
@@ -270,6 +281,7 @@ pub fn events(
         .map(|run| run_event(run, after))
         .collect();
     events.extend(orders::events(before, after));
+    events.extend(withdrawal_events(before, after));
     for kind in [ConditionType::Stalled, ConditionType::Fresh] {
         let was = said(kind, &before.conditions);
         let Some(is) = said(kind, &after.conditions) else {
@@ -290,6 +302,39 @@ pub fn events(
         }
     }
     events
+}
+
+/// Of regions that fetch each for itself: the lists leave one out, or have it again.
+fn withdrawal_events(before: &MirrorStatus, after: &MirrorStatus) -> Vec<PlannedEvent> {
+    let news = after.regions.iter().filter_map(|region| {
+        let mut known = before.regions.iter();
+        let known = known.find(|known| known.name == region.name);
+        let was = known.is_some_and(|known| known.withdrawn_at.is_some());
+        let is = region.withdrawn_at.is_some();
+        let name = &region.name;
+        let (reason, message) = match is {
+            true => (Reason::Withdrawn, withdrawn(region)?),
+            false => (Reason::Readmitted, format!("region {name} is in the lists of regions again")),
+        };
+        (region.role.is_none() && was != is).then_some(PlannedEvent {
+            warning: is,
+            reason,
+            action: "Withdraw",
+            message,
+        })
+    });
+    news.collect()
+}
+
+/// That a region is left out, in words.
+pub fn withdrawn(region: &RegionStatus) -> Option<String> {
+    let (since, behind) = (region.withdrawn_at.as_ref()?.0, &region.superseded_at);
+    let behind = behind.as_ref().map(|behind| format!(", as it has been behind the authority since {}", behind.0));
+    Some(format!(
+        "region {} has been left out of the lists of regions since {since}{}; it is in them again once it has caught up",
+        region.name,
+        behind.unwrap_or_default()
+    ))
 }
 
 fn run_event(run: &FinishedRun, after: &MirrorStatus) -> PlannedEvent {

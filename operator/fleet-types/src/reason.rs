@@ -254,6 +254,10 @@ reasons! {
     OrderNotTaken => Cluster,
     /// A region copies what the others serve, and the Mirror's Service leaves it out until it serves that too.
     Joining => Cluster,
+    /// A region is behind its authority for longer than the manifest allows; lists of regions leave it out until it has caught up.
+    Withdrawn => Cluster,
+    /// A region that lists had left out is in them again.
+    Readmitted => Good,
     /// Regions copy the next snapshot, and none serves it before.
     Copying => Cluster,
     /// The image of a pod cannot be pulled.

@@ -6,7 +6,9 @@ use fleet_types::{Outcome, Sha256};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::{Agreed, Ordering, copy, decided, note, orderable, problem, publication};
+use super::{
+    Agreed, Ordering, copy, decided, known_or_new, note, orderable, problem, publication,
+};
 use crate::fleet::{Fleet, Source};
 use crate::lists;
 use crate::names;
@@ -48,10 +50,7 @@ pub fn decide(
     let decision = together::decide(&standing, wish, known, &members, clock);
     note(sites, &decision.decision.orders, seen.now);
     for (site, withdrawn) in sites.iter_mut().zip(&decision.withdrawn) {
-        // What the status says of it stays to the second.
-        let known = site.view.withdrawn_before.clone();
-        let known = known.filter(|known| Some(known.0.as_second()) == *withdrawn);
-        site.withdrawn_at = known.or(withdrawn.and_then(second));
+        site.withdrawn_at = known_or_new(site.view.withdrawn_before.clone(), *withdrawn);
     }
     let mut publication = publication(before, &decision.decision.decided, seen.now);
     if let Some(publication) = &mut publication {

@@ -212,11 +212,16 @@ pub fn held(known: &Known) -> Vec<Note> {
     notes
 }
 
-/// Regions that the Mirror's Service leaves out until they have caught up.
+/// Regions to which clients are not led until they have caught up.
 fn left_out(known: &Known) -> Vec<Note> {
     let status = known.status();
     let joining = |region: &&RegionStatus| region.state == RegionState::Joining;
     let joining = status.regions.iter().filter(joining);
+    let withdrawn = status.regions.iter().filter_map(|region| {
+        let words = (region.state == RegionState::Withdrawn).then(|| crate::status::withdrawn(region));
+        let since = region.withdrawn_at.as_ref()?.0;
+        Some(Note::new(Reason::Withdrawn, Some(since), words.flatten()?))
+    });
     let notes = joining.filter_map(|region| {
         let since = region.withdrawn_at.as_ref()?.0;
         let does = doing(region);
@@ -226,7 +231,7 @@ fn left_out(known: &Known) -> Vec<Note> {
         );
         Some(Note::new(Reason::Joining, Some(since), message))
     });
-    notes.collect()
+    notes.chain(withdrawn).collect()
 }
 
 /// The next snapshot, while regions are waited for that do not have it.

@@ -133,7 +133,8 @@ pub fn of(reason: Reason, facts: &Facts) -> Advice {
         | Reason::Serving
         | Reason::VolumeBound
         | Reason::Reachable
-        | Reason::Consistent => Advice::nothing(),
+        | Reason::Consistent
+        | Reason::Readmitted => Advice::nothing(),
         Reason::Pinned => Advice::new("To let it go on with the newest:", facts.ours("unpin")),
         Reason::RolledBack => Advice::new(
             "It goes on by itself when the upstream publishes something newer. To let it be served again:",
@@ -144,6 +145,7 @@ pub fn of(reason: Reason, facts: &Facts) -> Advice {
         | Reason::FirstSyncPending
         | Reason::FirstSyncRunning
         | Reason::Joining
+        | Reason::Withdrawn
         | Reason::Copying
         | Reason::WaitingForTurn => Advice::new(
             "There is nothing to do but to wait; to see what happens:",

@@ -14,6 +14,7 @@ mod status;
 mod together;
 mod trouble;
 mod upgrade;
+mod withdrawal;
 
 use crate::model::{World, at, render};
 use fleet_plan::{Object, Turn, Write};
