@@ -21,7 +21,7 @@ pub struct UpstreamStatus {
     /// `trust.minGoodSignatures`; as runs tell it by the keyring that they are given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_expires_at: Option<Time>,
-    /// Ready, Reachable and Consistent always; Stalled only while it is true.
+    /// Ready, Reachable, Consistent and KeyringHealthy always; Stalled only while it is true.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
 }

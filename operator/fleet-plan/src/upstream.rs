@@ -1,6 +1,7 @@
 //! Planning an Upstream: what its authority has, whether it answers, and when to ask again.
 
 mod concerns;
+mod keyring;
 mod seen;
 mod unusable;
 
@@ -62,6 +63,8 @@ pub fn plan_upstream(upstream: &Upstream, seen: &ObservedUpstream) -> UpstreamPl
     let edit = unusable
         .clone()
         .filter(|verdict| verdict.reason.outcome() == Outcome::Manifest);
+    let key_expires_at = key_expires_at(&seen.attempts, &before);
+    let expires_at = key_expires_at.as_ref().map(|at| at.0);
     let mut verdicts = vec![(ConditionType::Ready, ready(&reachable, unusable))];
     verdicts.extend(edit.map(|verdict| {
         let stalled = Verdict::yes(verdict.reason, verdict.message);
@@ -73,17 +76,23 @@ pub fn plan_upstream(upstream: &Upstream, seen: &ObservedUpstream) -> UpstreamPl
             ConditionType::Consistent,
             consistent(&seen.attempts, &before.conditions),
         ),
+        (
+            ConditionType::KeyringHealthy,
+            keyring::healthy(upstream, seen, expires_at, &before.conditions),
+        ),
     ]);
     let status = UpstreamStatus {
         observed_generation: generation,
         revision_date: revision.iter().filter_map(|unit| unit.date.clone()).max(),
-        key_expires_at: key_expires_at(&seen.attempts, &before),
+        key_expires_at,
         revision,
         conditions: conditions(verdicts, &before.conditions, generation, seen.now),
     };
     UpstreamPlan {
         probe: due.into_iter().map(|(unit, _)| unit.clone()).collect(),
-        wake_at: waiting.into_iter().map(|(_, at)| at).min(),
+        wake_at: (waiting.into_iter().map(|(_, at)| at))
+            .chain(keyring::look_again(expires_at, seen.now))
+            .min(),
         events: events(&before.conditions, &status.conditions),
         status_changed: upstream.status.as_ref() != Some(&status),
         status,
@@ -225,6 +234,7 @@ fn events(before: &[Condition], after: &[Condition]) -> Vec<PlannedEvent> {
     let kinds = [
         (ConditionType::Reachable, "Probe"),
         (ConditionType::Consistent, "Sync"),
+        (ConditionType::KeyringHealthy, "Sync"),
     ];
     kinds
         .into_iter()

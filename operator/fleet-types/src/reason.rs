@@ -282,6 +282,10 @@ reasons! {
     Reachable => Cluster,
     /// No run found the upstream to contradict itself.
     Consistent => Cluster,
+    /// The keys that signed what Mirrors have go on to count.
+    KeyringHealthy => Cluster,
+    /// Within a fortnight too few are left of the keys that signed what Mirrors have; a keyring with newer ones helps.
+    KeyExpiresSoon => Manifest,
     /// Only sync runs can tell what the authority has: it needs credentials that the controller may not read, or nobody
     /// signs it and it has nothing small that tells of its state.
     NotProbed => Cluster,

@@ -134,6 +134,7 @@ pub fn of(reason: Reason, facts: &Facts) -> Advice {
         | Reason::VolumeBound
         | Reason::Reachable
         | Reason::Consistent
+        | Reason::KeyringHealthy
         | Reason::Readmitted => Advice::nothing(),
         Reason::Pinned => Advice::new("To let it go on with the newest:", facts.ours("unpin")),
         Reason::RolledBack => Advice::new(
@@ -184,6 +185,7 @@ pub fn of(reason: Reason, facts: &Facts) -> Advice {
         | Reason::SignatureExpired
         | Reason::KeyUnknown
         | Reason::KeyExpired
+        | Reason::KeyExpiresSoon
         | Reason::KeyRevoked
         | Reason::TrustMarginal
         | Reason::SignatureTooWeak

@@ -427,3 +427,51 @@ fn a_suite_that_contradicts_itself_is_told_whatever_else_was_wrong() {
     let (status, ..) = consistent(DigestMismatch, &[other, ("b", Published)]);
     assert_eq!(status, "True");
 }
+
+#[test]
+fn keys_that_expire_are_told_of_a_fortnight_before() {
+    use Reason::{KeyExpired, KeyExpiresSoon, KeyringHealthy, KeyringNotFound, NotVerified};
+    let mut upstream = crate::model::upstream();
+    let expires = at("2026-02-01T00:00:00Z");
+    let attempt = |reason, key_expires_at| SeenAttempt {
+        mirror: "debian".into(),
+        region: "eu".into(),
+        unit: None,
+        reason,
+        message: String::new(),
+        key_expires_at,
+    };
+    let visit = |upstream: &mut Upstream, now: &str, attempts: Vec<SeenAttempt>| {
+        let seen = ObservedUpstream {
+            attempts,
+            ..seen(now, vec![])
+        };
+        let plan = plan_upstream(upstream, &seen);
+        let mut all = plan.status.conditions.iter();
+        let found = all.find(|found| found.type_ == "KeyringHealthy").unwrap();
+        let told = (found.status.clone(), Reason::of(&found.reason));
+        upstream.status = Some(plan.status);
+        (told, plan.wake_at)
+    };
+    let told = |status: &str, reason| (status.to_owned(), reason);
+    let good = |at| vec![attempt(Reason::Published, at)];
+    let (first, _) = visit(&mut upstream, "2026-01-01T00:00:00Z", vec![]);
+    assert_eq!(first, told("Unknown", Reason::Unknown));
+    let (healthy, wake) = visit(&mut upstream, "2026-01-01T00:00:00Z", good(Some(expires)));
+    assert_eq!(healthy, told("True", KeyringHealthy));
+    assert_eq!(wake, Some(at("2026-01-18T00:00:00Z")));
+    let (soon, wake) = visit(&mut upstream, "2026-01-18T00:00:00Z", good(Some(expires)));
+    assert_eq!(soon, told("False", KeyExpiresSoon));
+    assert_eq!(wake, Some(expires));
+    let (over, _) = visit(&mut upstream, "2026-02-01T00:00:00Z", good(Some(expires)));
+    assert_eq!(over, told("False", KeyExpired));
+    // A run read a keyring that is there no more, or one with newer keys.
+    let gone = vec![attempt(KeyringNotFound, None)];
+    let (missing, _) = visit(&mut upstream, "2026-02-01T00:00:00Z", gone);
+    assert_eq!(missing, told("False", KeyringNotFound));
+    let (ever, wake) = visit(&mut upstream, "2026-02-01T00:00:00Z", good(None));
+    assert_eq!((ever, wake), (told("True", KeyringHealthy), None));
+    upstream.spec.trust.signatures = Signatures::None;
+    let (none, _) = visit(&mut upstream, "2026-02-01T00:00:00Z", good(None));
+    assert_eq!(none, told("Unknown", NotVerified));
+}
