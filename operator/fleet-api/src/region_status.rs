@@ -44,6 +44,10 @@ pub struct ReplicaStatus {
     /// The snapshot that the serving pod says it serves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<String>,
+    /// Since when the clock of its pod's node has been wrong by more than five seconds, against the controller's; none while it
+    /// is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_wrong_since: Option<Time>,
     /// What it was told to serve last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order: Option<OrderStatus>,

@@ -263,6 +263,7 @@ impl Alone {
                 ..SeenObjects::default()
             },
             answers: BTreeMap::from([(pod, answer)]),
+            cut_off: false,
             refusals: BTreeMap::new(),
             line: Default::default(),
             rollouts_elsewhere: 0,

@@ -104,6 +104,7 @@ fn region(region: &RegionStatus, judged: bool, answer: Option<&Answer>) -> Regio
         index_valid_until: freshness::index_ends(revision)
             .map(|(unit, end)| (unit.to_owned(), end.as_second()))
             .collect(),
+        clock_skew: served.map(|served| served.clock_skew),
         storage_used_bytes: storage.map(|storage| storage.used),
         storage_capacity_bytes: storage.map(|storage| storage.capacity),
     }

@@ -192,6 +192,7 @@ fn standing(place: &Place, seen: &Observed) -> Standing {
     }
     match seen.answers.get(&name) {
         None | Some(Answer::NotAsked) => Standing::Untold,
+        Some(Answer::Unreachable(_)) if seen.cut_off => Standing::Untold,
         Some(Answer::Unreachable(_)) => Standing::Silent,
         Some(Answer::Serves(_) | Answer::Nothing) => Standing::Answers,
     }

@@ -180,6 +180,12 @@ fn replica(sites: &[Site], site: &Site) -> ReplicaStatus {
         status.last_success = kept.map(|success| Time(instant(success.at)));
     }
     status.ready = site.view.ready();
+    // Who does not answer has the clock that it had.
+    if let Some(served) = served {
+        let since = status.clock_wrong_since.take();
+        let wrong = served.clock_skew != 0;
+        status.clock_wrong_since = since.or(Some(Time(whole(site.now)))).filter(|_| wrong);
+    }
     if let Some(last) = status.last_attempt.as_mut() {
         last.prepared = last.prepared.take().filter(|_| site.fleet.is_together());
     }
@@ -282,6 +288,7 @@ pub fn events(
         .collect();
     events.extend(orders::events(before, after));
     events.extend(withdrawal_events(before, after));
+    events.extend(clock_events(before, after));
     for kind in [ConditionType::Stalled, ConditionType::Fresh] {
         let was = said(kind, &before.conditions);
         let Some(is) = said(kind, &after.conditions) else {
@@ -324,6 +331,26 @@ fn withdrawal_events(before: &MirrorStatus, after: &MirrorStatus) -> Vec<Planned
         })
     });
     news.collect()
+}
+
+/// Of clocks that have gone wrong.
+fn clock_events(before: &MirrorStatus, after: &MirrorStatus) -> Vec<PlannedEvent> {
+    let wrong = |status: &MirrorStatus| -> Vec<String> {
+        let replicas = status.replicas();
+        let wrong = replicas.filter(|(_, replica)| replica.clock_wrong_since.is_some());
+        wrong.map(|(region, _)| region.name.clone()).collect()
+    };
+    let was = wrong(before);
+    let news = wrong(after).into_iter().filter(|region| !was.contains(region));
+    let told = news.map(|region| PlannedEvent {
+        warning: true,
+        reason: Reason::ClockSkew,
+        action: "Reconcile",
+        message: format!(
+            "the clock of the node of region {region} differs from the controller's by more than five seconds: set both by NTP"
+        ),
+    });
+    told.collect()
 }
 
 /// That a region is left out, in words.

@@ -260,6 +260,8 @@ reasons! {
     Readmitted => Good,
     /// Regions copy the next snapshot, and none serves it before.
     Copying => Cluster,
+    /// The clock of a node is wrong: instants of its pods cannot be compared with others'.
+    ClockSkew => Cluster,
     /// The image of a pod cannot be pulled.
     ImageNotPulled => Cluster,
     /// The scheduler finds no node for a pod.

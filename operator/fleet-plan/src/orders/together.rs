@@ -37,10 +37,14 @@ pub fn decide(
     let next = standing.target.map(|target| target.snapshot);
     let service = names::mirror_name(&fleet.name);
     let sent_to = lists::sent_to(fleet, seen);
-    let members = sites.iter().map(|site| Member {
-        is_routed: site.view.is_routed(&seen.objects.slices, &service)
-            || sent_to.contains(site.name()),
-        ..member(site, next, &before.snapshots)
+    let members = sites.iter().map(|site| {
+        let member = member(site, next, &before.snapshots);
+        Member {
+            is_away: member.is_away && !seen.cut_off,
+            is_routed: site.view.is_routed(&seen.objects.slices, &service)
+                || sent_to.contains(site.name()),
+            ..member
+        }
     });
     let members: Vec<Member> = members.collect();
     let clock = Clock {

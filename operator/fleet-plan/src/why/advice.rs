@@ -225,6 +225,7 @@ pub fn of(reason: Reason, facts: &Facts) -> Advice {
         | Reason::PodCrashing
         | Reason::CreationRefused
         | Reason::SyncUnschedulable
+        | Reason::ClockSkew
         | Reason::ApiError => cluster(reason, facts),
     }
 }

@@ -7,7 +7,8 @@ use super::{
     CONSECUTIVE_FAILURES, Definition, INDEX_VALID_UNTIL, LAST_RUN, LAST_RUN_BYTES,
     LAST_RUN_DURATION, LAST_RUN_FILES, LAST_RUN_FINISHED, MIRROR, MIRROR_CONDITION,
     MIRROR_TRANSITION, MirrorEntry, NEXT_RUN, ObjectKey, PUBLICATION_EPOCH, PUBLICATION_PREPARING,
-    PUBLICATION_WAITING, RECONCILE_DURATION, RECONCILE_ERRORS, RECONCILES, REGION_CREATED,
+    PUBLICATION_WAITING, RECONCILE_DURATION, RECONCILE_ERRORS, RECONCILES, REGION_CLOCK_SKEW,
+    REGION_CREATED,
     REGION_LAST_SUCCESS, REGION_OBJECTIVE, REGION_SNAPSHOT, REGION_SUPERSEDED, REGION_WITHDRAWN,
     Reconciles, STORAGE_CAPACITY, STORAGE_USED, SYNC_BYTES, SYNC_DURATION, SYNC_FILES,
     SYNC_INTERVAL, SYNC_MISSED, SYNC_RUNS, Samples, UPSTREAM_CONDITION, UPSTREAM_KEY_EXPIRY,
@@ -70,6 +71,10 @@ fn region(out: &mut Samples, labels: [&str; 3], state: &RegionGauges) {
     let numbers = [
         (&REGION_WITHDRAWN, withdrawn.map(|since| since as f64)),
         (&REGION_SUPERSEDED, superseded.map(|since| since as f64)),
+        (
+            &REGION_CLOCK_SKEW,
+            state.clock_skew.map(|seconds| seconds as f64),
+        ),
         (&REGION_CREATED, state.created.map(|at| at as f64)),
         (&REGION_LAST_SUCCESS, state.last_success.map(|at| at as f64)),
         (

@@ -259,3 +259,26 @@ fn a_list_is_never_empty() {
         "all that are declared"
     );
 }
+
+#[test]
+fn a_controller_that_is_cut_off_leaves_nobody_out_and_doubts_nobody() {
+    let mut world = serving(&["eu", "us<eu", "asia<us"]);
+    world.hub_prepares(0xbb);
+    (world.away, world.cut_off) = (vec!["us".to_owned(), "asia".to_owned()], true);
+    for _ in 0..5 {
+        world.round();
+    }
+    let out = |world: &World| {
+        let regions = world.status().regions.into_iter();
+        regions.filter(|it| it.withdrawn_at.is_some()).count()
+    };
+    assert_eq!(out(&world), 0);
+    assert_eq!(doubtful(&told(&world)), [""; 0]);
+    world.cut_off = false;
+    let report = world.report("Prepared");
+    world.end_run(&report);
+    for _ in 0..5 {
+        world.round();
+    }
+    assert_eq!(out(&world), 2, "it is known that they are away");
+}

@@ -260,6 +260,7 @@ impl World {
             now: self.now,
             upstream: Some(self.upstream.clone()),
             upstream_error: None,
+            cut_off: false,
             refusals: Default::default(),
             objects: SeenObjects {
                 pods: vec![SeenPod {
