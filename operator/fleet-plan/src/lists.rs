@@ -209,7 +209,7 @@ fn told_before(fleet: &Fleet, seen: &Observed) -> Vec<ClientList> {
 
 /// The serving pods of a Mirror, without those that leave.
 fn pods<'s>(fleet: &Fleet, seen: &'s Observed) -> impl Iterator<Item = &'s SeenPod> {
-    let ours = |pod: &&SeenPod| pod.role == PodRole::Serving && pod.meta.belongs_to(&fleet.name);
+    let ours = move |pod: &&SeenPod| pod.role == PodRole::Serving && pod.meta.belongs_to(&fleet.name);
     let pods = seen.objects.pods.iter().filter(ours);
     pods.filter(|pod| !pod.meta.deleting)
 }

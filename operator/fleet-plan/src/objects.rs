@@ -150,7 +150,7 @@ impl Site<'_> {
     fn listed(&self) -> Option<Write> {
         let pod = self.view.pod.filter(|pod| pod.takes_orders && !pod.meta.deleting)?;
         let list = &self.fleet.list.text;
-        (pod.meta.annotation(labels::LIST) != Some(list)).then(|| Write::List {
+        (pod.meta.annotation(labels::LIST) != Some(list.as_str())).then(|| Write::List {
             region: self.name().to_owned(),
             name: pod.meta.name.clone(),
             uid: pod.meta.uid.clone(),

@@ -49,7 +49,7 @@ pub fn plan_upstream(upstream: &Upstream, seen: &ObservedUpstream) -> UpstreamPl
     });
     let (due, waiting): (Vec<_>, Vec<_>) = dues.partition(|(_, at)| *at <= seen.now);
     // Other endpoints may have an older state than the authority, so runs that ask them tell nothing of it.
-    let confirmed = match upstream.spec.endpoints.is_empty() {
+    let confirmed: &[Confirmed] = match upstream.spec.endpoints.is_empty() {
         true => &seen.confirmed[..],
         false => &[],
     };

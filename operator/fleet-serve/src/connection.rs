@@ -279,6 +279,7 @@ mod tests {
     use tokio::sync::Semaphore;
 
     use super::*;
+    use crate::catalog::Told;
     use crate::handler;
 
     const PATIENCE: Duration = Duration::from_secs(50);

@@ -23,7 +23,7 @@ use crate::transaction::asked_site;
 /// Kubernetes gives an object no more annotations.
 const MAX_BYTES: u64 = 256 * 1024;
 /// What a proxy says of who asked it. Each adds to its end who asked itself.
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_FOR: &str = "x-forwarded-for";
 
 /// What clients are told of the regions of one mirror.
 #[derive(Debug, Clone, Default)]
@@ -74,7 +74,7 @@ pub fn answer(mirror: &ServedMirror, name: &str, asked: Asked<'_>) -> Answer {
     let answer = Answer::of_this_client(lines.collect());
     match list.trusted_proxies.is_empty() {
         true => answer,
-        false => answer.varying(FORWARDED_FOR),
+        false => answer.varying(HeaderName::from_static(FORWARDED_FOR)),
     }
 }
 
