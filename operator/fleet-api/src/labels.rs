@@ -31,6 +31,8 @@ pub const UPSTREAM: &str = "mirrorfleet.dev/upstream";
 
 /// On a Mirror: any new value asks for a sync now; the controller repeats it in `status.lastHandledSyncRequest`.
 pub const SYNC_REQUESTED_AT: &str = "mirrorfleet.dev/sync-requested-at";
+/// On an Upstream: when somebody last said, with a token that `spec.push` knows, that it has something new.
+pub const PUSHED_AT: &str = "mirrorfleet.dev/pushed-at";
 /// On a sync Job's pod template: the manifests of the run.
 pub const RUN_MANIFESTS: &str = "mirrorfleet.dev/manifests";
 /// On a sync Job: why it was started, one of the words of `status.regions[].replicas[].lastAttempt.trigger`.

@@ -182,6 +182,8 @@ pub enum Trigger {
     SpecChange,
     /// The authority was seen to have a new state, and `sync.onUpstreamChange` is set.
     UpstreamChange,
+    /// Somebody said that the upstream has something new.
+    Push,
     /// The run before it failed.
     Retry,
     /// The region that it follows has what it lacks.
@@ -190,12 +192,13 @@ pub enum Trigger {
 
 impl Trigger {
     /// All of them.
-    pub const ALL: [Trigger; 7] = [
+    pub const ALL: [Trigger; 8] = [
         Trigger::First,
         Trigger::Schedule,
         Trigger::Request,
         Trigger::SpecChange,
         Trigger::UpstreamChange,
+        Trigger::Push,
         Trigger::Retry,
         Trigger::Follow,
     ];
@@ -207,6 +210,7 @@ impl Trigger {
             Trigger::Request => "Request",
             Trigger::SpecChange => "SpecChange",
             Trigger::UpstreamChange => "UpstreamChange",
+            Trigger::Push => "Push",
             Trigger::Retry => "Retry",
             Trigger::Follow => "Follow",
         }

@@ -3,6 +3,7 @@
 use fleet_api::upstream::{ObservedUnit, Upstream};
 use fleet_api::{ConditionType, Mirror};
 
+use crate::due::pushed_at;
 use crate::freshness::doubted_from;
 
 /// Whether `mirror`, which is of this Upstream, may be planned otherwise now than `before`: the manifest is another one, or
@@ -26,5 +27,12 @@ fn read_by<'u>(mirror: &Mirror, upstream: &'u Upstream) -> impl PartialEq + use<
         .map(|condition| (&condition.status, &condition.reason, &condition.message));
     let meta = &upstream.metadata;
     let doubted = doubted_from(upstream);
-    (&meta.uid, meta.generation, units, words, doubted)
+    (
+        &meta.uid,
+        meta.generation,
+        units,
+        words,
+        doubted,
+        pushed_at(upstream),
+    )
 }

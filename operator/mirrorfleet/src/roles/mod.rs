@@ -8,6 +8,7 @@ pub mod export;
 pub mod init;
 pub mod local;
 pub mod plan;
+pub mod push;
 pub mod serve;
 pub mod snapshots;
 pub mod sync;
