@@ -316,7 +316,10 @@ pub struct Freshness {
     pub withdraw_after: Option<GoDuration>,
     /// So many regions stay in the lists however far they are behind: those that are least behind.
     #[schemars(range(min = 1, max = 32))]
-    #[serde(default = "Freshness::default_least")]
+    #[serde(
+        default = "Freshness::default_least",
+        skip_serializing_if = "Freshness::is_default_least"
+    )]
     pub min_healthy_regions: u32,
 }
 
@@ -327,10 +330,14 @@ impl Freshness {
     const fn default_least() -> u32 {
         1
     }
+    /// Programs of earlier versions, which runs may still be of, know nothing of it.
+    const fn is_default_least(least: &u32) -> bool {
+        *least == Self::default_least()
+    }
 
     /// For how many seconds a region may be behind before it is left out.
     pub fn withdraw_after_secs(&self) -> u64 {
-        let told = self.withdraw_after.as_ref().map(GoDuration::as_secs);
+        let told = self.withdraw_after.map(GoDuration::as_secs);
         told.unwrap_or_else(|| self.objective.as_secs().saturating_mul(4))
     }
 }

@@ -199,7 +199,10 @@ pub struct Push {
     /// SHA-256 of each token that counts, as 64 hexadecimal digits: what `printf %s TOKEN | sha256sum` prints. Two of them while
     /// one takes the other's place. A token is as random as a key: `openssl rand -hex 32`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 4), inner(length(max = 64), regex(pattern = "^[0-9a-f]{64}$")))]
+    #[schemars(
+        length(max = 4),
+        inner(length(max = 64), regex(pattern = "^[0-9a-f]{64}$"))
+    )]
     pub token_sha256: Vec<String>,
 }
 

@@ -74,7 +74,8 @@ struct Hook {
 impl Hook {
     async fn answer(&self, head: &Parts) -> Answer {
         let Some((namespace, name)) = upstream_of(head.uri.path()) else {
-            let words = "POST /push/<namespace>/<upstream> with the header Authorization: Bearer <token>\n";
+            let words =
+                "POST /push/<namespace>/<upstream> with the header Authorization: Bearer <token>\n";
             return respond(StatusCode::NOT_FOUND, TEXT, words);
         };
         let Some(token) = token_of(head) else {
@@ -107,7 +108,8 @@ impl Hook {
         let upstreams: Api<Guarded> = Api::namespaced(self.client.clone(), namespace);
         let found = upstreams.get_opt(name).await?;
         let known = found.and_then(|found| found.0.ok());
-        let Some(upstream) = known.filter(|known| knows(&known.spec.push.token_sha256, token)) else {
+        let Some(upstream) = known.filter(|known| knows(&known.spec.push.token_sha256, token))
+        else {
             return Ok(false);
         };
         let now = next_second(Timestamp::now()).to_string();
@@ -118,8 +120,14 @@ impl Hook {
         let patch = Patch::Merge(json!({
             "metadata": {"uid": upstream.metadata.uid, "annotations": {PUSHED_AT: now}},
         }));
-        upstreams.patch(name, &PatchParams::default(), &patch).await?;
-        tracing::info!(namespace, upstream = name, "somebody says that it has something new");
+        upstreams
+            .patch(name, &PatchParams::default(), &patch)
+            .await?;
+        tracing::info!(
+            namespace,
+            upstream = name,
+            "somebody says that it has something new"
+        );
         Ok(true)
     }
 }
@@ -155,7 +163,10 @@ fn knows(hashes: &[String], token: &[u8]) -> bool {
     for hash in hashes {
         let mut bytes = [0; 32];
         let is_hash = hex::decode_to_slice(hash, &mut bytes).is_ok();
-        let differs = bytes.iter().zip(digest.iter()).fold(0, |all, (a, b)| all | (a ^ b));
+        let differs = bytes
+            .iter()
+            .zip(digest.iter())
+            .fold(0, |all, (a, b)| all | (a ^ b));
         known |= is_hash && differs == 0;
     }
     known
@@ -216,7 +227,13 @@ mod tests {
     fn a_token_is_a_bearers() {
         let long = format!("Bearer {}", "x".repeat(LONGEST_TOKEN + 1));
         assert_eq!(token_of(&head(Some("bearer  abc "))), Some(&b"abc"[..]));
-        for wrong in [None, Some("Basic abc"), Some("Bearer "), Some("Bear"), Some(&long)] {
+        for wrong in [
+            None,
+            Some("Basic abc"),
+            Some("Bearer "),
+            Some("Bear"),
+            Some(&long),
+        ] {
             assert_eq!(token_of(&head(wrong)), None, "{wrong:?}");
         }
     }

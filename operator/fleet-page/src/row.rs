@@ -92,6 +92,7 @@ impl Row {
                 snapshot: None,
                 next_sync: None,
                 regions: Vec::new(),
+                list: None,
                 problems: vec![Note {
                     reason,
                     since: None,

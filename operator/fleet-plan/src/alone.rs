@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use fleet_api::mirror::Region;
 use fleet_api::upstream::{ObservedUnit, UpstreamStatus};
 use fleet_api::{
-    ConditionStatus, ConditionType, Mirror, MirrorStatus, RegionStatus, Run, Trigger, Upstream, labels,
+    ConditionStatus, ConditionType, Mirror, MirrorStatus, RegionStatus, Run, Trigger, Upstream,
+    labels,
 };
 use fleet_types::documents::{Report, ServedStatus, Success};
 use fleet_types::gauges::{ConditionGauges, MirrorGauges, UpstreamGauges};

@@ -74,9 +74,15 @@ const FETCHED_BY_APT: &str = "apt asks for the list each time, and goes over to 
 fn fetched_by_hand(arch: &ArchContent, list: &str, file: &ClientFile) -> String {
     match arch.layout.paths.first() {
         Some(own) if file.path == CONF => {
-            format!("As it is now, the nearest region first: {list}/{}.", own.repo)
+            format!(
+                "As it is now, the nearest region first: {list}/{}.",
+                own.repo
+            )
         }
-        _ => format!("As it is now, the nearest region first: curl -fo {} {list}", file.path),
+        _ => format!(
+            "As it is now, the nearest region first: curl -fo {} {list}",
+            file.path
+        ),
     }
 }
 
@@ -126,7 +132,8 @@ pub fn list_forms(content: &Content) -> BTreeMap<String, ListForm> {
         Some(Block::Arch(arch)) => {
             let own = arch.layout.paths.iter();
             let own = own.map(|own| (own.repo.clone(), pacman(&own.path)));
-            own.chain([(String::new(), pacman(&arch.layout.path))]).collect()
+            own.chain([(String::new(), pacman(&arch.layout.path))])
+                .collect()
         }
         None => BTreeMap::new(),
     }

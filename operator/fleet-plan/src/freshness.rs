@@ -143,7 +143,9 @@ fn behind_since(
     let since = older.map(|known| known.superseded_at.0).max();
     // It is older than all that is remembered, or nobody can say how old. It was there when it was made.
     let oldest = || {
-        let made = served.is_dated().then(|| Timestamp::from_second(served.date).ok());
+        let made = served
+            .is_dated()
+            .then(|| Timestamp::from_second(served.date).ok());
         let oldest = past().map(|known| known.superseded_at.0).min()?;
         Some(made.flatten().map_or(oldest, |made| made.min(oldest)))
     };
@@ -190,12 +192,15 @@ impl<'a> Found<'a> {
     /// have come and gone in between.
     fn supersedes(&self, known: &ObservedUnit) -> Timestamp {
         let seen = self.before.filter(|(digest, _)| *digest == known.digest);
-        let confirmed = self.confirmed.iter().filter(|confirmed| {
-            confirmed.unit == known.unit && confirmed.digest == known.digest
-        });
+        let confirmed = self
+            .confirmed
+            .iter()
+            .filter(|confirmed| confirmed.unit == known.unit && confirmed.digest == known.digest);
         let instants = seen.map(|(_, at)| *at).into_iter();
         let instants = instants.chain(known.observed_at.as_ref().map(|at| at.0));
-        let latest = instants.chain(confirmed.map(|confirmed| confirmed.at)).max();
+        let latest = instants
+            .chain(confirmed.map(|confirmed| confirmed.at))
+            .max();
         latest.unwrap_or(self.at).min(self.at)
     }
 }
@@ -206,7 +211,9 @@ pub fn observe(known: Option<&ObservedUnit>, unit: &str, found: &Found) -> Obser
         return known.clone();
     }
     // The first state that is ever seen has been there since its own date, as far as anyone can tell.
-    let own = found.date.filter(|date| known.is_none() && *date <= found.at);
+    let own = found
+        .date
+        .filter(|date| known.is_none() && *date <= found.at);
     let superseded = known.map(|known| PastState {
         digest: known.digest.clone(),
         date: known.date.clone(),
@@ -270,7 +277,10 @@ pub fn of_region(
         // Who was behind is; who was not may be by now.
         Ok(Freshness::Current) if doubted => Freshness::Unknown(
             Reason::Unknown,
-            unseen(fleet, &units.join(", ")),
+            format!(
+                "Upstream {} has not answered for so long that nobody knows whether it has something newer",
+                fleet.spec.upstream_ref.name
+            ),
         ),
         Ok(freshness) => freshness,
         Err(_) if is_told_by_syncs(fleet) => unprobed(fleet, view, now),

@@ -40,10 +40,7 @@ impl Networks {
         });
         Ok(Networks {
             clients: clients.collect::<Result<_, _>>()?,
-            proxies: networks(
-                "spec.serving.trustedProxies",
-                &spec.serving.trusted_proxies,
-            )?,
+            proxies: networks("spec.serving.trustedProxies", &spec.serving.trusted_proxies)?,
         })
     }
 }
@@ -155,7 +152,9 @@ pub fn reachable(spec: &MirrorSpec) -> impl Iterator<Item = (usize, &Region)> {
 
 /// Whether clients outside the cluster are led to some region.
 pub fn is_public(spec: &MirrorSpec) -> bool {
-    spec.regions.iter().any(|region| region.public_url.is_some())
+    spec.regions
+        .iter()
+        .any(|region| region.public_url.is_some())
 }
 
 fn is_offered(spec: &MirrorSpec, known: &RegionStatus) -> bool {
@@ -186,7 +185,10 @@ fn standing(place: &Place, seen: &Observed) -> Standing {
     let Some(pod) = pods.find(|pod| pod.meta.name == name && pod.role == PodRole::Serving) else {
         return Standing::Untold;
     };
-    if !pod.ready || pod.meta.deleting {
+    if pod.meta.deleting {
+        return Standing::Untold;
+    }
+    if !pod.ready {
         let changed = pod.ready_changed_at.or(pod.meta.created_at);
         return changed.map_or(Standing::Untold, |since| Standing::Unready { since });
     }
@@ -204,12 +206,15 @@ fn told_before(fleet: &Fleet, seen: &Observed) -> Vec<ClientList> {
         .filter_map(|pod| pod.meta.annotation(labels::LIST))
         .collect();
     let lists = texts.into_iter();
-    lists.filter_map(|text| serde_json::from_str(text).ok()).collect()
+    lists
+        .filter_map(|text| serde_json::from_str(text).ok())
+        .collect()
 }
 
 /// The serving pods of a Mirror, without those that leave.
 fn pods<'s>(fleet: &Fleet, seen: &'s Observed) -> impl Iterator<Item = &'s SeenPod> {
-    let ours = move |pod: &&SeenPod| pod.role == PodRole::Serving && pod.meta.belongs_to(&fleet.name);
+    let ours =
+        move |pod: &&SeenPod| pod.role == PodRole::Serving && pod.meta.belongs_to(&fleet.name);
     let pods = seen.objects.pods.iter().filter(ours);
     pods.filter(|pod| !pod.meta.deleting)
 }

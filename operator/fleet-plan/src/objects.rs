@@ -148,7 +148,10 @@ impl Site<'_> {
 
     /// What it tells clients of the regions, where its pod has something else. After its template, as with orders.
     fn listed(&self) -> Option<Write> {
-        let pod = self.view.pod.filter(|pod| pod.takes_orders && !pod.meta.deleting)?;
+        let pod = self
+            .view
+            .pod
+            .filter(|pod| pod.takes_orders && !pod.meta.deleting)?;
         let list = &self.fleet.list.text;
         (pod.meta.annotation(labels::LIST) != Some(list.as_str())).then(|| Write::List {
             region: self.name().to_owned(),

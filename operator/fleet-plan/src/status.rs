@@ -321,7 +321,10 @@ fn withdrawal_events(before: &MirrorStatus, after: &MirrorStatus) -> Vec<Planned
         let name = &region.name;
         let (reason, message) = match is {
             true => (Reason::Withdrawn, withdrawn(region)?),
-            false => (Reason::Readmitted, format!("region {name} is in the lists of regions again")),
+            false => (
+                Reason::Readmitted,
+                format!("region {name} is in the lists of regions again"),
+            ),
         };
         (region.role.is_none() && was != is).then_some(PlannedEvent {
             warning: is,
@@ -341,7 +344,9 @@ fn clock_events(before: &MirrorStatus, after: &MirrorStatus) -> Vec<PlannedEvent
         wrong.map(|(region, _)| region.name.clone()).collect()
     };
     let was = wrong(before);
-    let news = wrong(after).into_iter().filter(|region| !was.contains(region));
+    let news = wrong(after)
+        .into_iter()
+        .filter(|region| !was.contains(region));
     let told = news.map(|region| PlannedEvent {
         warning: true,
         reason: Reason::ClockSkew,
@@ -356,7 +361,9 @@ fn clock_events(before: &MirrorStatus, after: &MirrorStatus) -> Vec<PlannedEvent
 /// That a region is left out, in words.
 pub fn withdrawn(region: &RegionStatus) -> Option<String> {
     let (since, behind) = (region.withdrawn_at.as_ref()?.0, &region.superseded_at);
-    let behind = behind.as_ref().map(|behind| format!(", as it has been behind the authority since {}", behind.0));
+    let behind = behind
+        .as_ref()
+        .map(|behind| format!(", as it has been behind the authority since {}", behind.0));
     Some(format!(
         "region {} has been left out of the lists of regions since {since}{}; it is in them again once it has caught up",
         region.name,

@@ -79,7 +79,11 @@ pub fn look_again(members: &[Member], limits: Limits, now: i64) -> Option<i64> {
         Member {
             withdrawn: None,
             standing: Standing::BehindSince(since),
-        } => Some(since.saturating_add(limits.withdraw_after).saturating_add(1)),
+        } => Some(
+            since
+                .saturating_add(limits.withdraw_after)
+                .saturating_add(1),
+        ),
         _ => None,
     });
     ends.filter(|at| *at > now).min()
@@ -132,16 +136,14 @@ mod tests {
     fn those_that_are_behind_least_stay_where_too_few_are_left() {
         use Standing::{BehindSince, Unknown};
         let late = |by: i64| (None, BehindSince(NOW - by));
-        assert_eq!(out(&[late(900), late(500), late(700)], 1), [
-            Some(NOW),
-            None,
-            Some(NOW)
-        ]);
-        assert_eq!(out(&[late(900), late(500), late(700)], 2), [
-            Some(NOW),
-            None,
-            None
-        ]);
+        assert_eq!(
+            out(&[late(900), late(500), late(700)], 1),
+            [Some(NOW), None, Some(NOW)]
+        );
+        assert_eq!(
+            out(&[late(900), late(500), late(700)], 2),
+            [Some(NOW), None, None]
+        );
         // Who cannot be asked may be gone.
         assert_eq!(out(&[late(900), (None, Unknown)], 1), [None, None]);
         assert_eq!(out(&[late(900)], 1), [None], "the last one");

@@ -91,7 +91,11 @@ impl HttpServer {
             let Some(seat) = seats.take().await else {
                 break;
             };
-            open.spawn(server.clone().connection((stream, peer), seat, shutdown.clone()));
+            open.spawn(
+                server
+                    .clone()
+                    .connection((stream, peer), seat, shutdown.clone()),
+            );
             // Those that have ended meanwhile.
             while open.try_join_next().is_some() {}
         }
@@ -152,7 +156,6 @@ impl HttpServer {
             Err(_) => tracing::debug!("a TLS handshake took too long"),
         }
     }
-
 }
 
 /// Finds answers for a connection with TLS.
@@ -207,7 +210,9 @@ impl Answers for Answering {
             tracing::error!(%error, "a request could not be answered");
             None
         });
-        found.unwrap_or_else(|| InFlight::begin(&Method::GET, self.server.catalog.unanswered(), started))
+        found.unwrap_or_else(|| {
+            InFlight::begin(&Method::GET, self.server.catalog.unanswered(), started)
+        })
     }
 }
 

@@ -119,7 +119,11 @@ fn ours(
     if let Some(answer) = status_answer(catalog, asked.path, Audience::Clients) {
         return outside(answer);
     }
-    if let Some((mirror, list)) = rest.below("mirrorlist").as_ref().and_then(|it| catalog.find(it)) {
+    if let Some((mirror, list)) = rest
+        .below("mirrorlist")
+        .as_ref()
+        .and_then(|it| catalog.find(it))
+    {
         return Ok(Counted {
             answer: lists::answer(&mirror, &list.path, asked),
             traffic: mirror.traffic.clone(),

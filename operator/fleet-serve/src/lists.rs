@@ -105,7 +105,9 @@ fn client(peer: IpAddr, headers: &HeaderMap, list: &ClientList) -> IpAddr {
 
 /// Some proxies write the port too.
 fn address(text: &str) -> Option<IpAddr> {
-    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
     let alone = bare.unwrap_or(text).parse().ok();
     alone.or_else(|| Some(text.parse::<SocketAddr>().ok()?.ip()))
 }
@@ -138,10 +140,25 @@ mod tests {
             ("::ffff:10.0.0.1", &["192.0.2.7"], inside, "192.0.2.7"),
             ("203.0.113.1", &["192.0.2.7"], inside, "203.0.113.1"),
             // Whoever writes to the left of what a trusted proxy wrote may be anybody.
-            ("10.0.0.1", &["1.1.1.1, 192.0.2.7, 10.0.0.2"], inside, "192.0.2.7"),
-            ("10.0.0.1", &["1.1.1.1", "192.0.2.7", "10.0.0.2"], inside, "192.0.2.7"),
+            (
+                "10.0.0.1",
+                &["1.1.1.1, 192.0.2.7, 10.0.0.2"],
+                inside,
+                "192.0.2.7",
+            ),
+            (
+                "10.0.0.1",
+                &["1.1.1.1", "192.0.2.7", "10.0.0.2"],
+                inside,
+                "192.0.2.7",
+            ),
             ("fd00::1", &["[2001:db8::7]:4711"], inside, "2001:db8::7"),
-            ("10.0.0.1", &["192.0.2.7:4711,10.0.0.2"], inside, "192.0.2.7"),
+            (
+                "10.0.0.1",
+                &["192.0.2.7:4711,10.0.0.2"],
+                inside,
+                "192.0.2.7",
+            ),
             ("10.0.0.1", &["192.0.2.7, unknown"], inside, "10.0.0.1"),
             ("10.0.0.1", &["10.0.0.9"], inside, "10.0.0.9"),
             ("10.0.0.1", &[], inside, "10.0.0.1"),

@@ -66,7 +66,11 @@ pub fn asked_site(way: Way<'_>, headers: &HeaderMap) -> Option<String> {
     let (secure, site) = site(way, headers)?;
     let scheme = if secure { "https" } else { "http" };
     let port = site.port.map(|port| format!(":{port}"));
-    Some(format!("{scheme}://{}{}", site.host, port.unwrap_or_default()))
+    Some(format!(
+        "{scheme}://{}{}",
+        site.host,
+        port.unwrap_or_default()
+    ))
 }
 
 /// Whether it is asked over TLS, and who is.

@@ -74,7 +74,11 @@ struct Told {
 
 fn told_by_mirrors(context: &Context, name: &ObjectName) -> Told {
     let mirrors = context.mirrors_of(name);
-    let mirrors = || mirrors.iter().filter_map(|(_, mirror)| mirror.0.as_ref().ok());
+    let mirrors = || {
+        mirrors
+            .iter()
+            .filter_map(|(_, mirror)| mirror.0.as_ref().ok())
+    };
     Told {
         attempts: mirrors()
             .flat_map(|mirror| SeenAttempt::of(mirror, mirror.status.as_ref()))

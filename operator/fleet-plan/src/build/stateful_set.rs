@@ -90,7 +90,11 @@ fn template(fleet: &Fleet, place: &Place, settings: &Settings, told: &Told) -> P
     let order = order.unwrap_or_default();
     let mut marked = replica_labels(fleet, place, component);
     marked.extend(told.offered.map(offered_label));
-    let ours = map([(labels::APPLIED, &applied), (labels::SERVE, &order), (labels::LIST, &fleet.list.text)]);
+    let ours = map([
+        (labels::APPLIED, &applied),
+        (labels::SERVE, &order),
+        (labels::LIST, &fleet.list.text),
+    ]);
     PodTemplateSpec {
         metadata: Some(ObjectMeta {
             annotations: Some(pod::with_ours(asked, ours)),

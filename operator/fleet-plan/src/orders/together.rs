@@ -6,9 +6,7 @@ use fleet_types::{Outcome, Sha256};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::{
-    Agreed, Ordering, copy, decided, known_or_new, note, orderable, problem, publication,
-};
+use super::{Agreed, Ordering, copy, decided, known_or_new, note, orderable, problem, publication};
 use crate::fleet::{Fleet, Source};
 use crate::lists;
 use crate::names;

@@ -307,7 +307,10 @@ impl Known<'_> {
         let authority = upstream.map_or(&[][..], |upstream| &upstream.revision);
         let dues = fetching.filter_map(|(_, replica)| {
             let news_at = news::of_status(self.mirror, &status, replica, authority);
-            timing::next(&timing, &due::history(self.mirror, self.upstream, replica, news_at))
+            timing::next(
+                &timing,
+                &due::history(self.mirror, self.upstream, replica, news_at),
+            )
         });
         dues.min_by_key(|due| due.at)
     }

@@ -218,7 +218,8 @@ fn left_out(known: &Known) -> Vec<Note> {
     let joining = |region: &&RegionStatus| region.state == RegionState::Joining;
     let joining = status.regions.iter().filter(joining);
     let withdrawn = status.regions.iter().filter_map(|region| {
-        let words = (region.state == RegionState::Withdrawn).then(|| crate::status::withdrawn(region));
+        let words =
+            (region.state == RegionState::Withdrawn).then(|| crate::status::withdrawn(region));
         let since = region.withdrawn_at.as_ref()?.0;
         Some(Note::new(Reason::Withdrawn, Some(since), words.flatten()?))
     });

@@ -1,7 +1,7 @@
 //! Whether the keys that signed what Mirrors have go on to count.
 
-use fleet_api::upstream::{Signatures, Upstream};
 use fleet_api::ConditionType;
+use fleet_api::upstream::{Signatures, Upstream};
 use fleet_types::{Outcome, Reason};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;

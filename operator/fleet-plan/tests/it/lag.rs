@@ -194,7 +194,7 @@ impl World {
             }
             // No answer since then: it cannot be known.
             (Some(truly), None) => {
-                let heard = self.answers.iter().any(|(at, _)| *at >= truly);
+                let heard = self.answers.iter().any(|(at, _)| *at > truly);
                 assert!(!heard, "an answer showed it");
             }
             // Nobody can tell that it is newer than what was seen.
@@ -210,18 +210,24 @@ impl World {
     /// Too early by no more than an interval and the time without answers: from when the state was last known to be there.
     fn is_near(&self, truly: i64, reported: i64, seen: i64) {
         let shown = |(at, state): &&(i64, usize)| *state == self.serves && *at < seen;
-        let Some((last, _)) = self.answers.iter().filter(shown).next_back() else {
+        let Some((last, _)) = self.answers.iter().rfind(shown) else {
             // It came and went between two answers, or is older than any.
             return;
         };
         // What an answer told a controller that has gone is lost, but for the first one.
-        let forgotten = self.starts.iter().any(|start| *last < *start && *start <= seen);
+        let forgotten = self
+            .starts
+            .iter()
+            .any(|start| *last < *start && *start <= seen);
         let first = self.answers.iter().filter(shown).map(|(at, _)| *at).min();
         let known = match forgotten {
             true => first.unwrap_or(*last),
             false => *last,
         };
-        let remembered = self.before.iter().map(|unit| unit.superseded_at.0.as_second());
+        let remembered = self
+            .before
+            .iter()
+            .map(|unit| unit.superseded_at.0.as_second());
         let earlier = remembered.min().is_some_and(|since| since < known);
         assert!(
             reported >= known || earlier && forgotten,

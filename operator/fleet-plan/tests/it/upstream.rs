@@ -222,6 +222,7 @@ fn an_authority_that_fails_keeps_its_last_revision_and_touches_reachable_only() 
         units: vec![crate::model::SUITE.into()],
         probes: vec![failed(crate::model::SUITE)],
         attempts: vec![],
+        confirmed: vec![],
     };
     let plan = plan_upstream(&upstream, &seen);
     assert_eq!(plan.status.revision, before);

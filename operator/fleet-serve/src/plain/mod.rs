@@ -375,11 +375,7 @@ impl Connection {
     }
 }
 
-fn asked(
-    head: &Head,
-    peer: IpAddr,
-    (at, may_block): (std::time::Instant, bool),
-) -> Asked<'_> {
+fn asked(head: &Head, peer: IpAddr, (at, may_block): (std::time::Instant, bool)) -> Asked<'_> {
     Asked {
         method: &head.method,
         path: head.uri.path(),

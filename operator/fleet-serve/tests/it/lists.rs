@@ -124,7 +124,13 @@ async fn a_list_that_is_replaced_counts_at_once_and_one_that_cannot_be_read_leav
         &format!(r#"{{"regions": [{{"name": "eu", "url": "{eu}"}}]}}"#),
     );
     assert_eq!(asked().await, format!("{eu}\tpriority:1\n"));
-    for text in ["", "{}", r#"{"regions": []}"#, "no list", "{\"regions\": 1}"] {
+    for text in [
+        "",
+        "{}",
+        r#"{"regions": []}"#,
+        "no list",
+        "{\"regions\": 1}",
+    ] {
         write(lists.path(), text);
         assert_eq!(asked().await, alone, "{text:?}");
     }
@@ -135,9 +141,6 @@ async fn a_list_that_is_replaced_counts_at_once_and_one_that_cannot_be_read_leav
         ("X-Forwarded-Host", "a.example:8443"),
     ];
     let reply = by_itself.ask("GET", LIST, &behind).await;
-    assert_eq!(
-        reply.text(),
-        "https://a.example:8443/debian/\tpriority:1\n"
-    );
+    assert_eq!(reply.text(), "https://a.example:8443/debian/\tpriority:1\n");
     by_itself.stop().await;
 }

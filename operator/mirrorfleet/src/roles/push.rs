@@ -40,8 +40,7 @@ pub fn run(arguments: Arguments, log: &LogArguments) -> Result<(), Failure> {
         are_ftpsyncs(words).map_err(Failure::invalid)?;
     }
     let file = &arguments.token_file;
-    let unreadable =
-        |error| Failure::invalid(format!("--token-file {}: {error}", file.display()));
+    let unreadable = |error| Failure::invalid(format!("--token-file {}: {error}", file.display()));
     let token = std::fs::read_to_string(file).map_err(unreadable)?;
     block_on_one(|_| async move { say(&arguments.url, token.trim()).await })
 }
@@ -65,7 +64,7 @@ async fn say(url: &Url, token: &str) -> Result<(), Failure> {
         match asked.map(|answer| answer.status()) {
             Ok(status) if status.is_success() => return Ok(()),
             Ok(status) if status.is_server_error() || status.as_u16() == 429 => {
-                problem = format!("{shown} answers {status}");
+                problem = format!("{shown} says {status}");
             }
             Ok(status) if status.as_u16() == 401 => {
                 return Err(Failure::invalid(format!(
@@ -74,7 +73,7 @@ async fn say(url: &Url, token: &str) -> Result<(), Failure> {
             }
             Ok(status) => {
                 return Err(Failure::invalid(format!(
-                    "{shown} answers {status}: write the URL as https://HOST/push/NAMESPACE/UPSTREAM"
+                    "{shown} says {status}: write the URL as https://HOST/push/NAMESPACE/UPSTREAM"
                 )));
             }
             Err(error) => problem = format!("{shown}: {}", innermost(&error)),
@@ -102,7 +101,13 @@ fn are_ftpsyncs(words: &str) -> Result<(), String> {
             let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
             !name.is_empty() && name.bytes().all(plain)
         };
-        let fixed = ["sync:all", "sync:stage1", "sync:stage2", "sync:mhop", "sync:callback"];
+        let fixed = [
+            "sync:all",
+            "sync:stage1",
+            "sync:stage2",
+            "sync:mhop",
+            "sync:callback",
+        ];
         fixed.contains(&word) || archive.is_some_and(is_name)
     };
     match words.split_ascii_whitespace().find(|word| !known(word)) {
@@ -127,7 +132,13 @@ mod tests {
         ] {
             assert_eq!(are_ftpsyncs(words), Ok(()), "{words:?}");
         }
-        for words in ["sh", "sync:stage1; sh", "sync:archive:", "sync:archive:a/b", "sync:stage3"] {
+        for words in [
+            "sh",
+            "sync:stage1; sh",
+            "sync:archive:",
+            "sync:archive:a/b",
+            "sync:stage3",
+        ] {
             assert!(are_ftpsyncs(words).is_err(), "{words:?}");
         }
     }

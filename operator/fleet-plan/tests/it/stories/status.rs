@@ -214,14 +214,21 @@ fn a_clock_that_is_wrong_is_told_of_once_and_until_it_is_right() {
             .count()
     };
     assert_eq!(skewed(&mut world, 60), 1);
-    let since = world.status().regions[0].replicas[0].clock_wrong_since.clone();
+    let since = world.status().regions[0].replicas[0]
+        .clock_wrong_since
+        .clone();
     assert_eq!(since.as_ref().unwrap().0, world.now);
     world.pass(60);
     assert_eq!(skewed(&mut world, 62), 0);
-    let again = world.status().regions[0].replicas[0].clock_wrong_since.clone();
+    let again = world.status().regions[0].replicas[0]
+        .clock_wrong_since
+        .clone();
     assert_eq!(again, since);
     let gauges = world.plan().gauges(&world.mirror, &world.observe());
     assert_eq!(gauges.regions[0].clock_skew, Some(62));
     assert_eq!(skewed(&mut world, 0), 0);
-    assert_eq!(world.status().regions[0].replicas[0].clock_wrong_since, None);
+    assert_eq!(
+        world.status().regions[0].replicas[0].clock_wrong_since,
+        None
+    );
 }
