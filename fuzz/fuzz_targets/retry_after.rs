@@ -2,7 +2,7 @@
 #![no_main]
 #![allow(dead_code)] // part of the worker
 
-#[path = "../../operator/fleet-sync/src/fetch/retry.rs"]
+#[path = "../../operator/fleet-fetch/src/retry.rs"]
 mod retry;
 
 use std::time::{Duration, SystemTime};

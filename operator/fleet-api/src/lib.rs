@@ -15,7 +15,8 @@ pub mod mirror;
 mod mirror_status;
 pub mod names;
 pub mod pods;
-pub mod quantity;
+pub mod pull_through;
+mod quantity;
 pub mod region_status;
 mod regions;
 pub mod rules;
@@ -32,8 +33,8 @@ pub use duration::GoDuration;
 pub use fleet_types::ConditionStatus;
 pub use mirror::{Mirror, MirrorSpec};
 pub use mirror_status::{
-    AcceptedUnit, MirrorStatus, Preparing, Publication, PublicationPhase, SnapshotStatus,
-    UnitStatus,
+    AcceptedUnit, Fetcher, MirrorStatus, Preparing, Publication, PublicationPhase, SnapshotStatus,
+    UnitStatus, fetching,
 };
 pub use quantity::ByteQuantity;
 pub use region_status::{

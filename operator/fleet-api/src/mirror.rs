@@ -15,7 +15,8 @@ pub use crate::mirror_status::MirrorStatus;
 pub use crate::pods::{
     Identity, PodSecurity, PodSettings, PullPolicy, PullSecret, Resources, SeLinux,
 };
-pub use crate::regions::{Region, RegionStorage, Rollout};
+pub use crate::pull_through::{Cache, PullThrough};
+pub use crate::regions::{MOST_COPIES, MOST_REPLICAS, Region, RegionStorage, Rollout};
 pub use crate::serving::{Serving, Tls, Transactions};
 pub use crate::sync::{Retries, SyncSpec};
 pub use crate::verification::{
@@ -120,14 +121,26 @@ use crate::{ByteQuantity, GoDuration};
     validation = Rule::new(crate::rules::FOLLOWS_ANOTHER).message(crate::rules::FOLLOWS_ANOTHER_MESSAGE).field_path(".regions"),
     validation = Rule::new(crate::rules::FOLLOWS_THE_HUB).message(crate::rules::FOLLOWS_THE_HUB_MESSAGE).field_path(".regions"),
     validation = Rule::new(crate::rules::ONE_HUB).message(crate::rules::ONE_HUB_MESSAGE).field_path(".regions"),
+    validation = Rule::new("!has(self.pullThrough) || self.mode == 'PullThrough'")
+        .message("pullThrough is of no use with mode Full: write mode: PullThrough, or take it out").field_path(".pullThrough"),
+    validation = Rule::new("!has(self.storage.cache) || self.mode == 'PullThrough'")
+        .message("storage.cache is of no use with mode Full, which stores everything: write mode: PullThrough, or take it out").field_path(".storage"),
+    validation = Rule::new("self.mode != 'PullThrough' || !has(self.regions) || self.regions.all(r, !has(r.follows) && (!has(r.replicas) || r.replicas == 1))")
+        .message("a region of a Mirror of mode PullThrough fetches from the Upstream itself and has one replica: take out follows and replicas, or write mode: Full").field_path(".regions"),
+    validation = Rule::new(crate::rules::STANDBY).message(crate::rules::STANDBY_MESSAGE).field_path(".regions"),
+    validation = Rule::new(crate::rules::COPIES).message(crate::rules::COPIES_MESSAGE).field_path(".regions"),
 )]
 #[serde(rename_all = "camelCase")]
 pub struct MirrorSpec {
     /// The Upstream to copy, in the same namespace.
     pub upstream_ref: UpstreamRef,
-    /// Full: every file of the declared slice is stored before a snapshot is published.
+    /// Full: every file of the declared slice is stored before a snapshot is published. PullThrough: packages are fetched
+    /// when a client asks for them.
     #[serde(default)]
     pub mode: Mode,
+    /// How that is done; only with mode PullThrough.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pull_through: Option<PullThrough>,
     /// Stops new syncs and nothing else. Regions that follow another go on to copy what it has fetched.
     #[serde(default)]
     pub suspend: bool,
@@ -175,9 +188,10 @@ impl Mirror {
 }
 
 impl MirrorSpec {
-    /// Whether some regions follow another, so that all of them publish together.
+    /// Whether some copy follows another, so that all of them publish together.
     pub fn is_together(&self) -> bool {
-        self.regions.iter().any(|region| region.follows.is_some())
+        let mut regions = self.regions.iter();
+        regions.any(|region| region.follows.is_some() || region.is_replicated())
     }
 }
 
@@ -196,6 +210,9 @@ pub enum Mode {
     /// Every file of the slice is stored before a snapshot is published.
     #[default]
     Full,
+    /// Snapshots hold what upstreams sign and list; a package is fetched when a client asks for it, checked by what is
+    /// listed, and kept until room is needed.
+    PullThrough,
 }
 
 /// Which snapshots are kept and which one is served.
@@ -257,9 +274,16 @@ pub struct Storage {
     /// How the volume is mounted. With ReadWriteOnce, runs and the serving pod of a region share a node.
     #[serde(default)]
     pub access_mode: AccessMode,
-    /// Whether deleting the Mirror deletes its volumes.
+    /// What happens to volumes when the Mirror is deleted, and to that of a replica that is no longer declared.
     #[serde(default)]
     pub reclaim_policy: ReclaimPolicy,
+    /// How much is kept of what was fetched on demand; only with mode PullThrough. Without it: all but a tenth of the
+    /// volume.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<Cache>,
+    /// What happens when a volume is lost, that is when Kubernetes says `Lost` of its claim.
+    #[serde(default, skip_serializing_if = "OnVolumeLost::is_wait")]
+    pub on_volume_lost: OnVolumeLost,
 }
 
 impl Storage {
@@ -275,6 +299,8 @@ impl Default for Storage {
             storage_class_name: None,
             access_mode: AccessMode::default(),
             reclaim_policy: ReclaimPolicy::default(),
+            cache: None,
+            on_volume_lost: OnVolumeLost::default(),
         }
     }
 }
@@ -289,14 +315,30 @@ pub enum AccessMode {
     ReadWriteMany,
 }
 
-/// What happens to the volumes when the Mirror is deleted.
+/// What happens to volumes that are no longer declared.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ReclaimPolicy {
     /// They stay, and a Mirror of the same name takes them up again.
     #[default]
     Retain,
-    /// They are deleted.
+    /// They are deleted. Those of a region that is no longer declared stay all the same.
     Delete,
+}
+
+/// What happens when a volume is lost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum OnVolumeLost {
+    /// A person brings it back, or deletes the claim.
+    #[default]
+    Wait,
+    /// Another one takes its place and is filled from another replica or region. Never without one that has what is served.
+    Replace,
+}
+
+impl OnVolumeLost {
+    fn is_wait(&self) -> bool {
+        *self == OnVolumeLost::Wait
+    }
 }
 
 /// When a region counts as stale.

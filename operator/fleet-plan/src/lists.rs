@@ -61,6 +61,8 @@ fn networks(field: &str, texts: &[String]) -> Result<Vec<IpNet>, String> {
 pub struct Listed {
     /// As the annotation has it.
     pub text: String,
+    /// The regions in it.
+    pub names: BTreeSet<String>,
     /// When time alone changes it.
     pub look_again: Option<Timestamp>,
 }
@@ -101,12 +103,14 @@ pub fn of(fleet: &Fleet, networks: &Networks, seen: &Observed) -> Listed {
             doubtful,
         });
     }
+    let names = regions.iter().map(|region| region.name.clone()).collect();
     let list = ClientList {
         regions,
         trusted_proxies: networks.proxies.clone(),
     };
     Listed {
         text: serde_json::to_string(&list).unwrap_or_default(),
+        names,
         look_again,
     }
 }
@@ -219,11 +223,12 @@ fn pods<'s>(fleet: &Fleet, seen: &'s Observed) -> impl Iterator<Item = &'s SeenP
     pods.filter(|pod| !pod.meta.deleting)
 }
 
-/// The regions to which some pod may still send clients.
-pub fn sent_to(fleet: &Fleet, seen: &Observed) -> BTreeSet<String> {
+/// The regions to which some pod may still send clients, and is not to.
+pub fn left(fleet: &Fleet, seen: &Observed) -> BTreeSet<String> {
     let lists = told_before(fleet, seen).into_iter();
-    lists
-        .flat_map(|list| list.regions)
-        .map(|region| region.name)
+    let names = lists.flat_map(|list| list.regions);
+    let names = names.map(|region| region.name);
+    names
+        .filter(|name| !fleet.list.names.contains(name))
         .collect()
 }

@@ -8,6 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
 
+use fleet_origin::Origin;
 use fleet_store::{IDENTITY_FILE, Store, StoreError};
 use fleet_telemetry::{MirrorTraffic, Readiness, ServerMetrics};
 use fleet_types::{lock_read, lock_write};
@@ -38,6 +39,7 @@ pub struct Catalog {
     outside: Arc<MirrorTraffic>,
     /// Files that the mirrors may keep open.
     open_files: Arc<Semaphore>,
+    origin: Option<Arc<dyn Origin>>,
     known: RwLock<Arc<Known>>,
 }
 
@@ -73,6 +75,7 @@ impl Catalog {
         told: Told,
         metrics: Arc<ServerMetrics>,
         open_files: usize,
+        origin: Option<Arc<dyn Origin>>,
     ) -> Catalog {
         let outside = metrics.mirror("");
         Catalog {
@@ -81,6 +84,7 @@ impl Catalog {
             metrics,
             outside,
             open_files: Arc::new(Semaphore::new(open_files)),
+            origin,
             known: RwLock::default(),
         }
     }
@@ -101,6 +105,7 @@ impl Catalog {
             mirror.view();
             mirror.tell_health();
             mirror.blobs.close_old();
+            mirror.tell_use();
         }
         self.report_changes(&before, &after);
         *lock_write(&self.known) = after.clone();
@@ -258,7 +263,8 @@ impl Catalog {
                 let orders = Orders::of(self.told.orders.as_deref(), of);
                 let lists = Lists::of(self.told.lists.as_deref(), of);
                 let files = self.open_files.clone();
-                let mirror = ServedMirror::new(store, (orders, lists), traffic, files);
+                let origin = self.origin.clone();
+                let mirror = ServedMirror::new(store, (orders, lists), traffic, files, origin);
                 if let Some(opened) = before.stores.get(name) {
                     mirror.take_over(&opened.mirror);
                 }

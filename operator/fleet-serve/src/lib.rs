@@ -33,6 +33,7 @@ mod listing;
 mod lists;
 mod lookup;
 mod mirror;
+mod on_demand;
 mod orders;
 mod path;
 mod plain;
@@ -55,6 +56,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use fleet_origin::Origin;
 use fleet_telemetry::{
     ExtraRoutes, Health, Registry, RegistryError, ServerMetrics, ServerPlace, serve_metrics,
 };
@@ -102,6 +104,8 @@ pub struct ServeOptions {
     pub drain: Duration,
     /// Labels of the metrics.
     pub place: ServerPlace,
+    /// Who fetches what a snapshot lists and is not here. None where all is copied before it is served.
+    pub origin: Option<Arc<dyn Origin>>,
 }
 
 /// The addresses that are listened on.
@@ -175,6 +179,7 @@ async fn serve_all(
         },
         metrics,
         shares.open_blobs,
+        options.origin.clone(),
     ));
     refresh_once(&catalog).await;
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use fleet_types::{Digest, HashAlgorithm, Reason, Sha256, counted};
+use fleet_types::{Digest, HashAlgorithm, Problem, Reason, Sha256, counted};
 use rustix::io::Errno;
 
 use crate::SnapshotId;
@@ -193,6 +193,12 @@ impl StoreError {
 
     pub(crate) fn blob(digest: &Sha256, problem: impl Into<String>) -> StoreError {
         StoreError::corrupt(format!("blob {digest}"), problem)
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Problem {
+        Problem::new(error.reason(), error.to_string())
     }
 }
 

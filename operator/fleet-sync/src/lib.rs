@@ -1,32 +1,30 @@
 //! The sync engine: *list → verify → plan → fetch → check → prepare → publish → collect*.
 //!
-//! Owns the network ([`fetch`]) and the order of things ([`engine`]). Leaves what bytes mean to `fleet-formats`, what a
+//! Owns the order of things ([`engine`]). Leaves the network to `fleet-fetch`, what bytes mean to `fleet-formats`, what a
 //! disk promises to `fleet-store`, and manifests to the caller.
 
 mod engine;
-pub mod fetch;
 mod options;
-mod problem;
 mod progress;
-mod release;
 mod report;
 mod scrub;
-mod stop;
+mod writers;
 
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
-pub use fetch::install_crypto_provider;
+pub use fleet_fetch::{
+    Access, Credentials, Destination, Endpoint, NotADestination, install_crypto_provider,
+};
+pub use fleet_types::Problem;
 pub use fleet_types::documents::{Damaged, LeftOut, Report, RunResult, ScrubState, UnitReport};
 pub use options::{
-    Access, AllowedMutation, Credentials, Endpoint, Follow, MakeFormat, Politeness, Publishing,
-    Shrink, SyncOptions, Timeouts, Verification,
+    AllowedMutation, Follow, MakeFormat, Payload, Politeness, Publishing, Shrink, SyncOptions,
+    Timeouts, Verification,
 };
-pub use problem::Problem;
 pub use progress::{Phase, Progress, Unwatched};
-pub use release::{Destination, NotADestination};
 pub use report::{PlanReport, Room, Share};
 
 /// Runs one Mirror once. Always answers with a report, which is also kept in the store where that can be written.

@@ -1,18 +1,16 @@
 //! What a run is asked to do: plain values that the caller took from manifests.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fleet_fetch::{Access, Endpoint};
 use fleet_formats::seam::{Allowances, Format, Rejected, Trust};
 use fleet_store::{Clients, Retention, SnapshotId};
 use fleet_types::documents::{IndexPin, UnixSeconds};
 use fleet_types::{Accepted, Order, Sha256};
 use url::Url;
-
-use crate::Destination;
 
 /// Turns a declared slice (`SyncOptions::content`) into its format. A refused unit is carried forward with the slice of
 /// the snapshot that it comes from, which need not be the one that is declared now.
@@ -46,6 +44,7 @@ pub struct SyncOptions {
     pub trust: Trust,
     /// SHA-256 over the keyring's bytes and the trust policy: a change makes every unit be verified again.
     pub trust_digest: Sha256,
+    pub payload: Payload,
     /// Glob patterns over repository paths; `*` does not cross a `/`, `**` does.
     pub exclude: Vec<String>,
     pub verification: Verification,
@@ -61,6 +60,16 @@ pub struct SyncOptions {
     pub damaged: Vec<Sha256>,
     /// The product in User-Agent, for example `mirrorfleet/0.1.0`; the contact is appended.
     pub user_agent: String,
+}
+
+/// When what indices list is fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Payload {
+    /// Before a snapshot that lists it is published.
+    Copied,
+    /// When somebody asks for it, by who fills the store then: what no index promises by its SHA-256, signatures and what
+    /// brings keys are fetched before all the same.
+    OnDemand,
 }
 
 /// A snapshot that another mirror of ours made, to be copied as it is. Whoever says so vouches for it.
@@ -101,55 +110,6 @@ impl Publishing {
             Publishing::ByRun { .. } => &[],
             Publishing::ByOrder { keep, .. } => keep,
         }
-    }
-}
-
-/// A URL of the upstream that content is fetched from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Endpoint {
-    /// A word for it in messages.
-    pub name: String,
-    /// http, https, rsync or file; the folder that repository paths are relative to.
-    pub url: Url,
-    /// Lower is tried first.
-    pub priority: i32,
-}
-
-/// How to reach the upstream.
-#[derive(Debug, Clone, Default)]
-pub struct Access {
-    pub credentials: Option<Credentials>,
-    /// To whom the credentials may be given.
-    pub released_to: Vec<Destination>,
-    /// PEM certificates that are trusted besides the platform's.
-    pub ca_bundle_pem: Option<Vec<u8>>,
-    /// Used for all requests; without it the environment's proxy variables count.
-    pub proxy: Option<Url>,
-}
-
-impl Access {
-    /// The credentials for requests to this endpoint; none where they are not meant for it.
-    pub fn credentials_for(&self, endpoint: &Url) -> Option<&Credentials> {
-        let is_released = |to: &Destination| to.covers(endpoint);
-        self.credentials
-            .as_ref()
-            .filter(|_| self.released_to.iter().any(is_released))
-    }
-}
-
-/// Sent to an endpoint's own origin only, never along a redirect to another.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Credentials {
-    Basic { username: String, password: String },
-    Bearer { token: String },
-}
-
-impl fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Credentials::Basic { .. } => "Basic(..)",
-            Credentials::Bearer { .. } => "Bearer(..)",
-        })
     }
 }
 

@@ -1,5 +1,9 @@
 //! How a run is watched while it lasts.
 
+use std::sync::Arc;
+
+use fleet_fetch::Watcher;
+
 /// Where a run is. In this order, though listing to planning may happen more than once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Phase {
@@ -43,6 +47,12 @@ pub trait Progress: Send + Sync {
     fn left_out(&self, entries: u64) {
         let _ = entries;
     }
+}
+
+/// Tells of bytes as a transfer counts them.
+pub(crate) fn watcher(progress: &Arc<dyn Progress>) -> Watcher {
+    let progress = progress.clone();
+    Arc::new(move |bytes| progress.received(bytes))
 }
 
 /// Nobody watches.

@@ -1,6 +1,6 @@
 //! Why something is not believed.
 
-use fleet_types::Reason;
+use fleet_types::{Problem, Reason};
 
 /// Why something that an upstream said is not believed. The message says what is wrong, where, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,6 +35,15 @@ impl Rejected {
         Rejected {
             message: format!("{place}: {}", self.message),
             ..self
+        }
+    }
+}
+
+impl From<Rejected> for Problem {
+    fn from(rejected: Rejected) -> Problem {
+        Problem {
+            unsettled: rejected.unsettled,
+            ..Problem::new(rejected.reason, rejected.message)
         }
     }
 }

@@ -2,15 +2,18 @@
 
 mod allowed;
 mod change;
+mod claims;
 mod gauges;
 mod lists;
 mod objects;
 mod orders;
 mod pods;
+mod replicas;
 mod rollout;
 mod rollout_of_regions;
 mod runs;
 mod status;
+mod takeover;
 mod together;
 mod trouble;
 mod upgrade;

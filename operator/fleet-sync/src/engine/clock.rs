@@ -2,13 +2,13 @@
 //! it stands as it did, no unit of that endpoint is asked for. It is read before the roots: what changes in between is
 //! found by the next run. It goes forward only, whoever is asked.
 
+use fleet_fetch::{Arrival, Body};
 use fleet_formats::seam::{Clock, Format, RootFile};
 use fleet_types::{ClockReading, Reason};
 
 use super::list::Lister;
 use super::upstream::Upstream;
 use crate::Problem;
-use crate::fetch::{Arrival, Body};
 
 impl Upstream {
     /// How an endpoint's clock stands; none where the format or the endpoint has none.

@@ -20,6 +20,7 @@ mod found;
 use std::pin::pin;
 use std::sync::Arc;
 
+use fleet_fetch::{Meter, Sink, Want};
 use fleet_formats::seam::Format;
 use fleet_store::{Adoptable, EntryState, Prepared, RunSorter, Snapshot, Sorted, StoreError};
 use fleet_types::documents::UnixSeconds;
@@ -41,7 +42,6 @@ use super::room::Reservation;
 use super::run::{Ending, Ground, Run};
 use super::transfer::transfer;
 use super::upstream::{Upstream, blob_path, of_source};
-use crate::fetch::{Meter, Sink, Want};
 use crate::options::Follow;
 use crate::{Phase, Problem, Publishing, RunResult};
 

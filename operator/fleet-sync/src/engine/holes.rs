@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use fleet_fetch::{Arrival, Delivery, Sink, Want};
 use fleet_formats::seam::{IndexFile, IndexGroup};
 use fleet_store::EntryState;
 use fleet_types::{Digest, Expected, RepoPath};
@@ -17,7 +18,6 @@ use super::presence::note;
 use super::run::Ground;
 use super::upstream::Upstream;
 use crate::Problem;
-use crate::fetch::{Arrival, Delivery, Sink, Want};
 
 /// What came of asking again.
 #[derive(Default)]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use fleet_fetch::{Arrival, Delivery, FailureKind, FetchError, Sink, Want};
 use fleet_formats::seam::{Compression, IndexFile, IndexGroup};
 use fleet_store::{Entry, EntryState};
 use fleet_types::{Digest, RepoPath, are, counted};
@@ -14,7 +15,6 @@ use super::run::Ground;
 use super::upstream::Upstream;
 use super::watch::Watch;
 use crate::Problem;
-use crate::fetch::{Arrival, Delivery, FailureKind, FetchError, Sink, Want};
 
 /// Notes of one unit about files that are left out; what is beyond is counted.
 const MOST_NOTES: usize = 5;

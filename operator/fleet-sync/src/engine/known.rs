@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use fleet_fetch::Validators;
 use fleet_types::{ClockReading, Sha256};
 use serde::{Deserialize, Serialize};
-
-use crate::fetch::Validators;
 
 /// How an endpoint described its copy of the probe when it was last accepted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -1,10 +1,10 @@
 //! What an upstream lists and does not have, or not with these bytes: it holds its unit, and a rule lets the rest through.
 
+use fleet_fetch::FailureKind;
 use fleet_types::{RepoPath, counted};
 
 use super::inputs::exclude_rule;
 use crate::Problem;
-use crate::fetch::FailureKind;
 
 /// With more than these the upstream is incomplete as a whole, and nothing more is asked for.
 const MAX_FILES: usize = 20;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use fleet_fetch::{Arrival, FailureKind, FetchError, Validators};
 use fleet_formats::seam::{RootFile, RootPlan, UnitIndex, Verified};
 use fleet_types::documents::UnixSeconds;
 use fleet_types::{ClockReading, Outcome, Reason, Relation, RepoPath};
@@ -13,7 +14,6 @@ use super::stock::Stock;
 use super::upstream::Upstream;
 use super::watch::Watch;
 use crate::Problem;
-use crate::fetch::{Arrival, FailureKind, FetchError, Validators};
 
 /// A state of a unit that passed its verification.
 pub(super) struct Listed {

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use fleet_fetch::FetchError;
 use fleet_types::{Digest, Expected, RepoPath};
 
 use super::memory::Missing;
-use crate::fetch::FetchError;
 
 /// By path.
 pub(super) type LostFiles = BTreeMap<RepoPath, Lost>;

@@ -98,6 +98,7 @@ mod witness;
 use std::sync::Arc;
 use std::time::Instant;
 
+use fleet_fetch::{Meter, Stop};
 use tokio_util::sync::CancellationToken;
 
 use self::blocking::{blocking, now};
@@ -105,8 +106,7 @@ use self::opening::{open_dry, open_writer};
 use self::outcome::{Cost, Outcomes};
 use self::run::{Ground, Run};
 use self::shelves::Shelves;
-use crate::fetch::Meter;
-use crate::stop::Stop;
+use crate::progress::watcher;
 use crate::{PlanReport, Problem, Progress, Report, SyncOptions};
 
 /// One run.
@@ -117,7 +117,7 @@ pub(crate) async fn sync(
 ) -> Report {
     let (started_at, clock) = (now(), Instant::now());
     let stop = Stop::new(&cancel, options.timeouts.total);
-    let meter = Arc::new(Meter::new(options.politeness.bandwidth, progress.clone()));
+    let meter = Arc::new(Meter::new(options.politeness.bandwidth, watcher(&progress)));
     let opening = options.clone();
     let shelves = blocking(move || {
         let writer = open_writer(&opening)?;
@@ -234,7 +234,7 @@ pub(crate) async fn plan(
 ) -> PlanReport {
     let clock = Instant::now();
     let stop = Stop::new(&cancel, options.timeouts.total);
-    let meter = Arc::new(Meter::new(options.politeness.bandwidth, progress.clone()));
+    let meter = Arc::new(Meter::new(options.politeness.bandwidth, watcher(&progress)));
     let opening = options.clone();
     let planned = async {
         let shelves = Arc::new(blocking(move || open_dry(&opening)).await?);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use fleet_fetch::Meter;
 use fleet_store::Writer;
 use fleet_types::documents::{Success, UnixSeconds, cut};
 use fleet_types::{Outcome, Reason, UnitRevision, counted};
@@ -14,7 +15,6 @@ use super::plan::{Foreseen, Plan, Refusals};
 use super::publish::Served;
 use super::shelves::Shelves;
 use super::watch::Notes;
-use crate::fetch::Meter;
 use crate::{LeftOut, PlanReport, Problem, Report, RunResult, SyncOptions, UnitReport};
 
 const MESSAGE_BYTES: usize = 2000;
@@ -292,8 +292,18 @@ pub(super) fn plan_report(
             (outcomes.with_left_out(&left_out), plan, room)
         }
     };
-    let (fetch, keep, remove, exclude) = plan
-        .map(|plan| (plan.fetch, plan.keep, plan.remove, plan.exclude))
+    let (fetch, keep, remove, exclude, on_demand) = plan
+        .map(|plan| {
+            let Plan {
+                fetch,
+                keep,
+                remove,
+                exclude,
+                on_demand,
+                ..
+            } = plan;
+            (fetch, keep, remove, exclude, on_demand)
+        })
         .unwrap_or_default();
     PlanReport {
         mirror: options.mirror.clone(),
@@ -305,6 +315,7 @@ pub(super) fn plan_report(
         keep,
         remove,
         exclude,
+        on_demand,
         room,
         revision: outcomes.revision.unwrap_or_default(),
         requests: meter.requests(),

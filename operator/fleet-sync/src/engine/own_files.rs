@@ -4,6 +4,7 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::time::Duration;
 
+use fleet_fetch::{Arrival, Body};
 use fleet_formats::seam::Told;
 use fleet_store::Writer;
 use fleet_types::documents::{NextOwnFiles, OwnFiles, UnixSeconds};
@@ -17,7 +18,6 @@ use super::memory::Memory;
 use super::publish::Served;
 use super::run::Ground;
 use super::upstream::Upstream;
-use crate::fetch::{Arrival, Body};
 use crate::{Problem, Publishing, Report, SyncOptions};
 
 /// Nothing depends on the upstream's own word, so a run does not wait for long.

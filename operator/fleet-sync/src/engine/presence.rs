@@ -3,11 +3,11 @@
 //! A group that is required needs one verified form. Every other form, and every group that is not required, is good to
 //! have: it is left out where it is not there, and never decides about its unit.
 
+use fleet_fetch::{FailureKind, FetchError};
 use fleet_formats::seam::IndexGroup;
 use fleet_types::{Outcome, Reason, Sha256};
 
 use crate::Problem;
-use crate::fetch::{FailureKind, FetchError};
 
 /// What helps where an index that clients need does not come.
 const WITHOUT_IT: &str =

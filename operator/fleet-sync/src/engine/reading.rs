@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::ops::ControlFlow;
 
+use fleet_fetch::Stop;
 use fleet_formats::decompress::{self, Whole};
 use fleet_formats::seam::{Compression, Format, IndexFile, IndexGroup, Item, Rejected};
 use fleet_types::{Digest, Expected, Reason, RepoPath};
@@ -13,7 +14,6 @@ use super::ahead::read_ahead;
 use super::presence::Presence;
 use super::run::Ground;
 use crate::Problem;
-use crate::stop::Stop;
 
 const OTHER_BYTES: &str = "it decompresses to other bytes than are listed, and clients refuse it; the upstream must publish it anew";
 

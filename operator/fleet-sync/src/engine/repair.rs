@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use fleet_fetch::{Arrival, Delivery, FailureKind, Sink, Want};
 use fleet_store::{Entry, EntryState};
 use fleet_types::{Digest, Expected, RepoPath, Sha256, counted};
 
@@ -11,7 +12,6 @@ use super::damage::Damage;
 use super::preflight::preflight_sizes;
 use super::run::Ground;
 use super::upstream::Upstream;
-use crate::fetch::{Arrival, Delivery, FailureKind, Sink, Want};
 use crate::{Phase, Problem};
 
 /// The names of one content that are tried upstream.

@@ -5,11 +5,11 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
+use fleet_fetch::{Body, Received};
 use fleet_formats::seam::{Reread, RootContent, RootFile};
 use fleet_types::ClockReading;
 
 use super::known::Known;
-use crate::fetch::{Body, Received};
 
 #[derive(Clone)]
 pub(super) struct Root {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use fleet_fetch::{Arrival, FailureKind, FetchError, Validators};
 use fleet_formats::seam::{Rejected, RootContent, RootFile, RootPlan, UnitIndex, Verified};
 use fleet_store::EntryState;
 use fleet_types::RepoPath;
@@ -12,7 +13,6 @@ use super::known::{Known, KnownFile};
 use super::list::{Ahead, Listed, Lister, State};
 use super::root::{Root, arrived};
 use crate::Problem;
-use crate::fetch::{Arrival, FailureKind, FetchError, Validators};
 
 impl Lister<'_> {
     /// Which of the files that endpoints have of one state are taken: the authority's, and of the others what it lacks.

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use fleet_fetch::{Meter, Stop};
 use fleet_store::SnapshotId;
 
 use super::list::Lister;
@@ -11,8 +12,6 @@ use super::stock::Stock;
 use super::upstream::Upstream;
 use super::vouching::Vouching;
 use super::watch::Watch;
-use crate::fetch::Meter;
-use crate::stop::Stop;
 use crate::{Problem, Progress, SyncOptions};
 
 pub(super) struct Run {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
+use fleet_fetch::{Arrival, Delivery, FailureKind, FetchError, Received, Sink, Want};
 use fleet_formats::seam::SignaturePolicy;
 use fleet_store::{RunSorter, Sorted};
 use fleet_types::{Expected, Reason, RepoPath, Sha256, lock};
@@ -19,7 +20,7 @@ use super::room::Reservation;
 use super::run::Ground;
 use super::upstream::Upstream;
 use crate::Problem;
-use crate::fetch::{Arrival, Delivery, FailureKind, FetchError, Received, Sink, Want, Writers};
+use crate::writers::Writers;
 
 /// Contents that wait between the sorted list and the connections.
 const AHEAD: usize = 256;

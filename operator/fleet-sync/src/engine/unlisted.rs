@@ -1,11 +1,11 @@
 //! Indices that nothing signed lists, read as roots: only where signatures are not looked at.
 
+use fleet_fetch::Arrival;
 use fleet_formats::seam::{RootContent, RootFile, RootPlan, SignaturePolicy};
 
 use super::list::{Lister, State};
 use super::root::{Root, arrived};
 use crate::Problem;
-use crate::fetch::Arrival;
 
 impl Lister<'_> {
     /// The state of a unit that has no root at all. `problem` is why there is none.

@@ -4,6 +4,7 @@
 //! The mark is not signed. It explains why a file is not there; it takes nothing from a refusal by verification, which
 //! keeps its reason.
 
+use fleet_fetch::Arrival;
 use fleet_formats::seam::Format;
 use fleet_types::Reason;
 use url::Url;
@@ -11,7 +12,6 @@ use url::Url;
 use super::plan::Refusals;
 use super::upstream::Upstream;
 use crate::Problem;
-use crate::fetch::Arrival;
 
 /// Says of units that are refused that an update may be the cause, where an endpoint has the mark of one.
 pub(super) async fn blame_update(

@@ -3,17 +3,17 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use fleet_fetch::{
+    Arrival, Delivery, EndpointSet, FailureKind, FetchError, FetchOptions, Fetcher, Meter,
+    RetryPolicy, Sink, Stop, Validators, Want,
+};
 use fleet_formats::seam::RootFile;
 use fleet_types::{ClockReading, Reason, RepoPath, Sha256};
 use tokio::sync::OnceCell;
 
 use super::damage::Damage;
 use super::shelves::Shelves;
-use crate::fetch::{
-    Arrival, Delivery, EndpointSet, FailureKind, FetchError, FetchOptions, Fetcher, Meter,
-    RetryPolicy, Sink, Validators, Want, Writers,
-};
-use crate::stop::Stop;
+use crate::writers::Writers;
 use crate::{Problem, SyncOptions};
 
 /// Connections that are opened before they are needed: what a small change is fetched by.

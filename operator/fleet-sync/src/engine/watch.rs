@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use crate::stop::Stop;
+use fleet_fetch::Stop;
+
 use crate::{LeftOut, Progress};
 use fleet_types::lock;
 
