@@ -9,4 +9,5 @@ mod envelopes;
 mod gpg;
 mod hostile;
 mod openpgp;
+mod rsa;
 mod web_of_trust;
