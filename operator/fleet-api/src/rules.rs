@@ -8,6 +8,9 @@ pub const NAME_MESSAGE: &str = "a name begins with a lower-case letter, goes on 
 pub const OBJECT_NAME: &str = "^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$";
 /// The same where nothing is allowed too.
 pub const OBJECT_NAME_OR_EMPTY: &str = "^([a-z0-9]([-.a-z0-9]*[a-z0-9])?)?$";
+/// Networks by their look: whether a prefix is too long, and whether an address is one, is for the planner to tell. `self`
+/// is the list.
+pub const NETWORKS: &str = "self.all(n, n.matches('^[0-9A-Fa-f.:]+/[0-9]{1,3}$'))";
 /// Keys of Secrets and ConfigMaps, without those that a mounted volume cannot hold.
 pub const DATA_KEY: &str = "^[A-Za-z0-9_-][-._A-Za-z0-9]*$";
 /// Names of a sources.list, see [`crate::names`]; `self` is the list.
