@@ -62,7 +62,11 @@ impl World {
                 format: Arc::new(format),
                 trust: Trust::nothing_is_judged(),
             },
-            keep: Keep::default(),
+            // Without a bound a tenth of the volume stays free, and a disk may be fuller than that.
+            keep: Keep {
+                cache_bytes: Some(1 << 30),
+                ..Keep::default()
+            },
             is_offline: false,
             negative_age: Duration::from_secs(60),
         };
