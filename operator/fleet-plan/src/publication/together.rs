@@ -103,7 +103,7 @@ pub fn decide(
     round.withdrawn = members.iter().map(|one| round.standing(one)).collect();
     let waited_for = round.waited_for();
     let look_again = round.look_again();
-    if round.is_ready(&waited_for) {
+    if round.is_ready(&waited_for) && !round.takes_back() {
         round.served = target.map(|target| target.snapshot);
         round.target = None;
     }
@@ -295,6 +295,13 @@ impl Round<'_> {
             let is_kept = members.any(|member| member.copy.keeps(&target.snapshot));
             is_kept && waited_for.iter().all(|waited_for| !waited_for)
         })
+    }
+
+    /// Whether somebody is offered from now on who was not: its siblings that are not leave routing from now on only, which the
+    /// next decision looks at.
+    fn takes_back(&self) -> bool {
+        let mut members = self.members.iter().zip(&self.withdrawn);
+        members.any(|(member, withdrawn)| member.withdrawn.is_some() && withdrawn.is_none())
     }
 
     fn look_again(&self) -> Option<i64> {
