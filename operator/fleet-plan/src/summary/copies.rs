@@ -135,6 +135,11 @@ pub fn comes_back(known: &Known) -> Option<String> {
     };
     let region = status.regions.iter().find(down)?;
     let name = &region.name;
+    if region.replicas.iter().any(|replica| replica.ready) {
+        return Some(format!(
+            "region {name} serves on without the replica that is away, which catches up once its serving pod is back"
+        ));
+    }
     Some(match region.role {
         Some(RegionRole::Hub) => format!(
             "the other regions serve on, and nothing is fetched before the serving pod of region {name} is back"
