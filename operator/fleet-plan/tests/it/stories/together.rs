@@ -162,14 +162,22 @@ fn a_region_that_cannot_be_asked_is_left_out_first_and_comes_back() {
         let told = |write: &&Write| matches!(write, Write::Order { .. });
         plan.writes.iter().filter(told).count()
     };
-    // The decision to leave it out, then its template and its label.
+    // The decision to leave it out, then its template and its label, and what all of them tell clients.
     world.step();
     assert_eq!(withdrawn(&world), ["asia"]);
     let plan = world.plan();
     assert!(
         matches!(
             plan.writes.as_slice(),
-            [Write::Apply(Object::StatefulSet(_)), Write::Label { .. }]
+            [
+                Write::Apply(Object::StatefulSet(_)),
+                Write::Label { .. },
+                Write::List { .. },
+                Write::Apply(Object::StatefulSet(_)),
+                Write::List { .. },
+                Write::Apply(Object::StatefulSet(_)),
+                Write::List { .. }
+            ]
         ),
         "{}",
         render(&plan)
