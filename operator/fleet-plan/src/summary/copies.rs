@@ -137,7 +137,7 @@ pub fn comes_back(known: &Known) -> Option<String> {
     let name = &region.name;
     if region.replicas.iter().any(|replica| replica.ready) {
         return Some(format!(
-            "others of region {name} serve its clients, and what is away catches up once its serving pod is back"
+            "region {name} serves on without the replica that is away, which catches up once its serving pod is back"
         ));
     }
     Some(match region.role {
