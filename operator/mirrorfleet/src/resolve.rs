@@ -15,6 +15,7 @@ use fleet_api::mirror;
 use fleet_api::upstream::RefKind;
 use fleet_api::{Mirror, Upstream};
 use fleet_formats::seam::Trust;
+use fleet_plan::client_files::list_forms;
 use fleet_store::{Clients, Retention, Transactions};
 use fleet_sync::{
     Access, Endpoint, Follow, Payload, Politeness, Publishing, SyncOptions, Timeouts,
@@ -137,7 +138,7 @@ impl Resolver<'_> {
             store_dir: self.data.join(&name),
             mirror: name,
             upstream_type: spec.upstream_type.as_str().to_owned(),
-            serving_path: serving_path(mirror).to_owned(),
+            serving_path: mirror.serving_path().to_owned(),
             directory_listing: mirror.spec.serving.directory_listing,
             clients: clients(mirror, upstream),
             authority: spec.authority.url.clone(),
@@ -223,7 +224,7 @@ impl Resolver<'_> {
     fn check_paths(&self, mirror: &Mirror) -> Result<(), Failure> {
         let (name, path) = (
             mirror.metadata.name.as_deref().unwrap_or_default(),
-            serving_path(mirror),
+            mirror.serving_path(),
         );
         let within = |inner: &str, outer: &str| {
             inner == outer
@@ -239,7 +240,7 @@ impl Resolver<'_> {
             }
             let (other_name, other_path) = (
                 other.metadata.name.as_deref().unwrap_or_default(),
-                serving_path(other),
+                other.serving_path(),
             );
             let clash = if name == other_name {
                 format!(
@@ -293,14 +294,6 @@ pub fn namespace(mirror: &Mirror) -> &str {
     mirror.metadata.namespace.as_deref().unwrap_or_default()
 }
 
-/// Under which path a Mirror is served, without slashes at either end.
-pub fn serving_path(mirror: &Mirror) -> &str {
-    match mirror.spec.serving.path.as_str() {
-        "" => mirror.metadata.name.as_deref().unwrap_or_default(),
-        path => path,
-    }
-}
-
 /// What clients are told besides the files.
 fn clients(mirror: &Mirror, upstream: &Upstream) -> Clients {
     let serving = &mirror.spec.serving;
@@ -312,6 +305,7 @@ fn clients(mirror: &Mirror, upstream: &Upstream) -> Clients {
             mirror::Transactions::Always => Transactions::Always,
             mirror::Transactions::Never => Transactions::Never,
         },
+        lists: list_forms(&mirror.spec.content),
     }
 }
 

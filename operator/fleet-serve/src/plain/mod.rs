@@ -17,6 +17,7 @@ mod send;
 mod spare;
 
 use std::io;
+use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -50,6 +51,7 @@ struct Connection {
     catalog: Arc<Catalog>,
     respond: Respond,
     stream: TcpStream,
+    peer: IpAddr,
     input: Input,
     output: Output,
     clock: Clock,
@@ -60,11 +62,17 @@ struct Connection {
 
 /// Answers the requests of a connection until one side ends it, or it has to leave its seat. Then no further request is
 /// answered.
-pub async fn serve(catalog: Arc<Catalog>, respond: Respond, stream: TcpStream, seat: Seat) {
+pub async fn serve(
+    catalog: Arc<Catalog>,
+    respond: Respond,
+    (stream, peer): (TcpStream, IpAddr),
+    seat: Seat,
+) {
     let connection = Connection {
         catalog,
         respond,
         stream,
+        peer,
         input: Input::default(),
         output: Output::default(),
         clock: Clock::new(HEAD_TIMEOUT),
@@ -157,7 +165,8 @@ impl Connection {
         started: Instant,
     ) -> io::Result<(Box<Head>, Counted)> {
         let at = started.into_std();
-        if let Ok(counted) = (self.respond)(&self.catalog, asked(&head, at, None)) {
+        let (respond, peer) = (self.respond, self.peer);
+        if let Ok(counted) = respond(&self.catalog, asked(&head, peer, at, None)) {
             return Ok((head, counted));
         }
         // Nobody waits for the disk because of a later request.
@@ -181,10 +190,10 @@ impl Connection {
         head: Box<Head>,
         came: Option<Came>,
     ) -> io::Result<(Box<Head>, Result<Counted, NotNow>)> {
-        let (respond, catalog) = (self.respond, self.catalog.clone());
+        let (respond, peer, catalog) = (self.respond, self.peer, self.catalog.clone());
         let finding = tokio::task::spawn_blocking(move || {
             let now = Instant::now().into_std();
-            let found = respond(&catalog, asked(&head, now, Some(came.as_ref())));
+            let found = respond(&catalog, asked(&head, peer, now, Some(came.as_ref())));
             (head, found)
         });
         finding.await.map_err(|error| {
@@ -314,6 +323,7 @@ impl Connection {
 /// `patient` where it may wait for the disk, with what came of what it waited for.
 fn asked<'a>(
     head: &'a Head,
+    peer: IpAddr,
     at: std::time::Instant,
     patient: Option<Option<&'a Came>>,
 ) -> Asked<'a> {
@@ -325,6 +335,7 @@ fn asked<'a>(
             authority: head.uri.authority().map(|authority| authority.as_str()),
             secure: false,
         },
+        peer,
         at,
         may_block: patient.is_some(),
         came: patient.flatten(),

@@ -47,6 +47,7 @@ pub async fn run(
     let options = ServeOptions {
         data: arguments.data.data.clone(),
         orders: None,
+        lists: None,
         listen: arguments.listen,
         metrics_listen: arguments.metrics_listen,
         follow_listen: arguments.follow_listen,
