@@ -105,6 +105,11 @@ impl Answer {
         Answer::new(status, TEXT, text.into() + "\n", NEVER)
     }
 
+    /// What a registry says; its own headers come behind.
+    pub fn of_registry(status: StatusCode, body: Bytes) -> Answer {
+        Answer::new(status, "application/json", body, NEVER)
+    }
+
     pub fn json(body: Vec<u8>) -> Answer {
         Answer::new(StatusCode::OK, "application/json", body, NEVER)
     }

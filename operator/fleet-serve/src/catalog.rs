@@ -17,6 +17,7 @@ use crate::answer::{Answer, Counted};
 use crate::mirror::ServedMirror;
 use crate::orders::Orders;
 use crate::path::Candidate;
+use crate::registry::{Registries, Wanted};
 
 /// The first part of every path that is not a mirror's.
 pub const OURS: &str = ".mirrorfleet";
@@ -29,6 +30,8 @@ pub struct Catalog {
     metrics: Arc<ServerMetrics>,
     /// Counts the requests that belong to no mirror.
     outside: Arc<MirrorTraffic>,
+    /// What is served beside the stores.
+    registries: Registries,
     /// Files that the mirrors may keep open.
     open_files: Arc<Semaphore>,
     known: RwLock<Arc<Known>>,
@@ -65,6 +68,7 @@ impl Catalog {
         data: PathBuf,
         orders: Option<PathBuf>,
         metrics: Arc<ServerMetrics>,
+        registries: Registries,
         open_files: usize,
     ) -> Catalog {
         let outside = metrics.mirror("");
@@ -73,6 +77,7 @@ impl Catalog {
             orders,
             metrics,
             outside,
+            registries,
             open_files: Arc::new(Semaphore::new(open_files)),
             known: RwLock::default(),
         }
@@ -96,6 +101,7 @@ impl Catalog {
             mirror.blobs.close_old();
         }
         self.report_changes(&before, &after);
+        self.registries.forget(&self.metrics);
         *lock_write(&self.known) = after.clone();
     }
 
@@ -125,6 +131,15 @@ impl Catalog {
             .map(|(mirror, rest)| (mirror.clone(), rest))
     }
 
+    pub fn registries(&self) -> &Registries {
+        &self.registries
+    }
+
+    /// The handles of the registry that is asked.
+    pub fn traffic_of(&self, wanted: &Wanted<'_>) -> Arc<MirrorTraffic> {
+        wanted.traffic(&self.metrics)
+    }
+
     /// An answer that counts for no mirror.
     pub fn outside(&self, answer: Answer) -> Counted {
         Counted {
@@ -143,9 +158,13 @@ impl Catalog {
     /// Ready when every known store serves a snapshot and there is one: local facts only. Blocks on the disk.
     pub fn readiness(&self) -> Readiness {
         let known = self.known();
-        let mut ready = !known.served.is_empty();
-        let mut detail = Vec::new();
-        if known.served.is_empty() && known.problems.is_empty() {
+        let registries = self.registries.names();
+        let is_empty = known.served.is_empty() && registries.is_empty();
+        let mut ready = !is_empty;
+        let mut detail: Vec<String> = (registries.iter())
+            .map(|name| format!("{name}: fills itself on demand"))
+            .collect();
+        if is_empty && known.problems.is_empty() {
             detail.push(format!(
                 "no store is in {} yet: a sync makes one",
                 self.data.display()

@@ -6,6 +6,8 @@
 //!
 //! Other mirrors of ours ask at a listener of their own (`follow`), by digest.
 //!
+//! What is no store of files but a registry of packages is behind a seam (`registry`).
+//!
 //! The way of a request: `path` reads the target, `catalog` finds the mirror, `mirror` the entry,
 //! `conditional` decides what of it to send, `answer` is the result as a plain value. `connection` accepts; `plain`
 //! brings answers to clients without TLS, `http2` and `body` (with hyper, for HTTP/1.1) to those with it.
@@ -36,6 +38,7 @@ mod orders;
 mod path;
 mod plain;
 mod read;
+mod registry;
 mod room;
 mod signs;
 mod stall;
@@ -72,6 +75,7 @@ use crate::limits::{HEAD_TIMEOUT, STALL_TIMEOUT};
 use crate::room::SHARED_BYTES;
 use crate::tls::Certificate;
 
+pub use crate::registry::{Found, FoundBody, Question, Registries, Registry as PackageRegistry, Reply, ServedFile};
 pub use crate::tls::{TlsError, TlsFiles};
 
 /// How often stores, `current` (for the metrics) and certificates are looked at without a request.
@@ -85,6 +89,8 @@ pub struct ServeOptions {
     /// Holds a file for each mirror whose snapshot is ordered, under the mirror's name: [`fleet_types::Order`] as text, or
     /// nothing yet. Without an order `current` is served.
     pub orders: Option<PathBuf>,
+    /// What is served beside the stores.
+    pub registries: Registries,
     /// Port 0 takes a free one.
     pub listen: SocketAddr,
     /// For `/metrics`, `/healthz`, `/readyz` and the status documents.
@@ -166,6 +172,7 @@ async fn serve_all(
         options.data.clone(),
         options.orders.clone(),
         metrics,
+        options.registries.clone(),
         shares.open_blobs,
     ));
     refresh_once(&catalog).await;
@@ -190,6 +197,7 @@ async fn serve_all(
     let clients = HttpServer {
         catalog: catalog.clone(),
         respond: handler::answer,
+        registries: Some(options.registries.clone()),
         tls,
         drain: options.drain,
         connections: shares.connections,
@@ -198,6 +206,7 @@ async fn serve_all(
     let followers = HttpServer {
         catalog: catalog.clone(),
         respond: follow::answer,
+        registries: None,
         tls: None,
         drain: options.drain,
         connections: shares.followers,

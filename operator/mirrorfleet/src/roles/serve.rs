@@ -70,6 +70,7 @@ pub fn run(arguments: Arguments, log: &LogArguments) -> Result<(), Failure> {
     let options = ServeOptions {
         data: arguments.data.data,
         orders: arguments.orders,
+        registries: Default::default(),
         listen: arguments.listen,
         metrics_listen: arguments.metrics_listen,
         follow_listen: arguments.follow_listen,

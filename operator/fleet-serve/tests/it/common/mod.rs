@@ -167,6 +167,7 @@ pub async fn start_ordered(data: &Path, orders: Option<&Path>, tls: Option<TlsFi
     let options = ServeOptions {
         data: data.to_owned(),
         orders: orders.map(Path::to_owned),
+        registries: Default::default(),
         listen: "127.0.0.1:0".parse().unwrap(),
         metrics_listen: Some("127.0.0.1:0".parse().unwrap()),
         follow_listen: Some("127.0.0.1:0".parse().unwrap()),
