@@ -99,6 +99,8 @@ impl Disk {
             move |error| OpenError::Io { path, error }
         };
         fs::create_dir_all(root).map_err(failed(root))?;
+        let identity = Identity { format_version: VERSION, mirror: mirror.to_owned(), upstream: upstream.to_owned() };
+        let is_known = is_known(root, &identity)?;
         let at = root.join("lock");
         let held = File::options().create(true).truncate(false).write(true).open(&at).map_err(failed(&at))?;
         flock(&held, FlockOperation::NonBlockingLockExclusive).map_err(|_| OpenError::Busy(root.to_owned()))?;
@@ -110,36 +112,21 @@ impl Disk {
                 _ => fs::create_dir_all(&path).map_err(failed(&path))?,
             }
         }
-        disk.identify(&Identity { format_version: VERSION, mirror: mirror.to_owned(), upstream: upstream.to_owned() })?;
+        if !is_known {
+            disk.identify(&identity).map_err(failed(&root.join(IDENTITY)))?;
+        }
         Ok(disk)
     }
 
-    fn identify(&self, wanted: &Identity) -> Result<(), OpenError> {
-        let path = self.root.join(IDENTITY);
-        let failed = |error| OpenError::Io { path: path.clone(), error };
-        let text = match fs::read(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let text = serde_json::to_vec(wanted).map_err(|error| failed(error.into()))?;
-                let mut file = self.staged().map_err(failed)?;
-                file.write_all(&text).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
-                return file.persist(&path).map(drop).map_err(|error| failed(error.error));
-            }
-            Err(error) => return Err(failed(error)),
-        };
-        let version = |why: String| OpenError::Version { path: path.clone(), why };
-        let found: Identity = serde_json::from_slice(&text).map_err(|error| version(error.to_string()))?;
-        if found.format_version != wanted.format_version {
-            return Err(version(format!("format {} instead of {VERSION}", found.format_version)));
-        }
-        match found.upstream == wanted.upstream {
-            true => Ok(()),
-            false => Err(OpenError::Other {
-                path: self.root.clone(),
-                found: found.upstream,
-                wanted: wanted.upstream.clone(),
-            }),
-        }
+    fn identify(&self, identity: &Identity) -> io::Result<()> {
+        let mut file = self.staged()?;
+        serde_json::to_writer(&mut file, identity)?;
+        file.as_file().sync_all()?;
+        file.persist(self.root.join(IDENTITY)).map(drop).map_err(|error| error.error)
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
     }
 
     pub fn trail(&self) -> PathBuf {
@@ -196,6 +183,25 @@ impl Disk {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }
+    }
+}
+
+/// Whether a folder is one of this registry; false where it is none yet.
+fn is_known(root: &Path, wanted: &Identity) -> Result<bool, OpenError> {
+    let path = root.join(IDENTITY);
+    let text = match fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(OpenError::Io { path, error }),
+    };
+    let version = |why: String| OpenError::Version { path: path.clone(), why };
+    let found: Identity = serde_json::from_slice(&text).map_err(|error| version(error.to_string()))?;
+    if found.format_version != wanted.format_version {
+        return Err(version(format!("format {} instead of {VERSION}", found.format_version)));
+    }
+    match found.upstream == wanted.upstream {
+        true => Ok(true),
+        false => Err(OpenError::Other { path: root.to_owned(), found: found.upstream, wanted: wanted.upstream.clone() }),
     }
 }
 

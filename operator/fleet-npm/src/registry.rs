@@ -11,7 +11,7 @@ use fleet_fetch::{FetchOptions, Meter};
 use fleet_formats::npm::{Address, Form, Guard, PackageName};
 use fleet_serve::{Found, FoundBody, PackageRegistry, Question, Reply};
 use fleet_telemetry::{AnswerSource, RegistryTraffic};
-use fleet_types::{Problem, Sha256, lock};
+use fleet_types::{Problem, Reason, Sha256, lock};
 use futures::FutureExt;
 use http::header::{ACCEPT, ACCEPT_ENCODING, AGE, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
@@ -63,12 +63,14 @@ pub struct NpmRegistry {
     mirror: String,
     paths: Vec<String>,
     inner: Arc<Inner>,
-    /// What is fetched, hashed and compressed keeps no client of others waiting. None once it is dropped.
-    runtime: Option<Runtime>,
+    threads: Arc<Threads>,
 }
 
+/// What is fetched, hashed and compressed keeps no client of others waiting. None once it is dropped.
+struct Threads(Option<Runtime>);
+
 pub struct Inner {
-    pub disk: Disk,
+    pub disk: Arc<Disk>,
     pub upstream: Upstream,
     pub guard: Guard,
     pub trail: Trail,
@@ -84,19 +86,22 @@ pub struct Inner {
 }
 
 impl NpmRegistry {
-    /// Takes the folder. What is in it of an earlier process is used again.
-    pub fn open(options: Options) -> Result<NpmRegistry, Problem> {
+    /// Takes the folder, or shares it with the registry `before` that was made from other options. What is in it of an earlier
+    /// process is used again.
+    pub fn open(options: Options, before: Option<&NpmRegistry>) -> Result<NpmRegistry, Problem> {
         let meter = Arc::new(Meter::new(options.bandwidth, Arc::new(|_| {})));
         let upstream = Upstream::new(&options.fetch, &meter, options.traffic.clone())?;
-        let disk = Disk::open(&options.folder, &options.mirror, upstream.address());
-        let disk = disk.map_err(|error| Problem::new(error.reason(), error.to_string()))?;
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .max_blocking_threads(8)
-            .thread_name("npm")
-            .enable_all()
-            .build();
-        let runtime = runtime.map_err(|error| Problem::new(fleet_types::Reason::StorageFailed, format!("no thread can be started: {error}")))?;
+        let is_same = |before: &&NpmRegistry| {
+            before.inner.disk.root() == options.folder && before.inner.upstream.address() == upstream.address()
+        };
+        let (disk, threads) = match before.filter(is_same) {
+            Some(before) => (before.inner.disk.clone(), before.threads.clone()),
+            None => {
+                let disk = Disk::open(&options.folder, &options.mirror, upstream.address());
+                let disk = disk.map_err(|error| Problem::new(error.reason(), error.to_string()))?;
+                (Arc::new(disk), Arc::new(Threads::start()?))
+            }
+        };
         Ok(NpmRegistry {
             mirror: options.mirror,
             paths: options.paths,
@@ -114,15 +119,28 @@ impl NpmRegistry {
                 public: options.public,
                 addresses: Mutex::default(),
             }),
-            runtime: Some(runtime),
+            threads,
         })
     }
 }
 
-impl Drop for NpmRegistry {
+impl Threads {
+    fn start() -> Result<Threads, Problem> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .max_blocking_threads(8)
+            .thread_name("npm")
+            .enable_all()
+            .build();
+        let failed = |error| Problem::new(Reason::StorageFailed, format!("no thread can be started: {error}"));
+        runtime.map(|runtime| Threads(Some(runtime))).map_err(failed)
+    }
+}
+
+impl Drop for Threads {
     fn drop(&mut self) {
         // What is on its way is given up; it is nobody's yet.
-        if let Some(runtime) = self.runtime.take() {
+        if let Some(runtime) = self.0.take() {
             runtime.shutdown_background();
         }
     }
@@ -144,7 +162,7 @@ impl PackageRegistry for NpmRegistry {
             self.inner.traffic.answered(AnswerSource::Ready);
             return Reply::Now(found);
         }
-        let Some(runtime) = &self.runtime else {
+        let Some(runtime) = &self.threads.0 else {
             return Reply::Now(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "this registry has ended").into());
         };
         let asked = Asked::of(question);

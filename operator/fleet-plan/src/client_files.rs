@@ -28,8 +28,30 @@ pub fn client_files(mirror: &Mirror, upstream: Option<&Upstream>, url: &str) -> 
             vec![sources(name, debian, &expired, upstream, &url)]
         }
         Some(Block::Arch(arch)) => servers(name, arch, upstream, &url),
+        Some(Block::Npm(_)) => npm(&url),
         None => Vec::new(),
     }
+}
+
+/// What npm and its relatives are told. The second line is for lock files that name the host of another registry than the public
+/// one; without it npm asks that host.
+fn npm(url: &str) -> Vec<ClientFile> {
+    let yarn = match url.starts_with("http://") {
+        true => format!("npmRegistryServer: {url:?}\nunsafeHttpWhitelist: [\"*\"]\n"),
+        false => format!("npmRegistryServer: {url:?}\n"),
+    };
+    vec![
+        ClientFile {
+            path: "~/.npmrc".to_owned(),
+            text: format!("registry={url}\nreplace-registry-host=always\n"),
+            note: "For npm, pnpm, Yarn 1 and Bun.".to_owned(),
+        },
+        ClientFile {
+            path: "~/.yarnrc.yml".to_owned(),
+            text: yarn,
+            note: "For Yarn 4.".to_owned(),
+        },
+    ]
 }
 
 /// Suites that are written down in one stanza.

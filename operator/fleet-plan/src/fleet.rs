@@ -1,6 +1,7 @@
 //! The strict inside: a Mirror and its Upstream after every check, so that what follows cannot fail.
 
 use fleet_api::mirror::{Block, Mirror, MirrorSpec, PodSettings, Region};
+use fleet_api::upstream::UpstreamType;
 use fleet_api::rules::{FOLLOWS_ANOTHER_MESSAGE, FOLLOWS_THE_HUB_MESSAGE, ONE_HUB_MESSAGE};
 use fleet_api::{MirrorStatus, Upstream, UpstreamSpec};
 use fleet_types::{Reason, shown_url};
@@ -319,6 +320,12 @@ fn upstream_of<'a>(mirror: &Mirror, seen: &'a Observed) -> Result<&'a Upstream, 
                 )),
                 wanted_type.to_lowercase()
             ),
+        ));
+    }
+    if upstream.spec.upstream_type == UpstreamType::Npm {
+        return Err(Problem::new(
+            Reason::LocalOnly,
+            "an npm registry is served by `mirrorfleet local` only, which fills it on demand; nothing in this cluster runs for it",
         ));
     }
     Ok(upstream)

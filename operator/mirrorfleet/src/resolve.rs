@@ -4,6 +4,7 @@
 
 mod access;
 mod content;
+mod npm;
 mod trust;
 mod verification;
 
@@ -213,10 +214,7 @@ impl Resolver<'_> {
 
     /// Two Mirrors cannot be served under one path, or one below the other, nor kept in one folder.
     fn check_paths(&self, mirror: &Mirror) -> Result<(), Failure> {
-        let (name, path) = (
-            mirror.metadata.name.as_deref().unwrap_or_default(),
-            serving_path(mirror),
-        );
+        let name = mirror.metadata.name.as_deref().unwrap_or_default();
         let within = |inner: &str, outer: &str| {
             inner == outer
                 || inner
@@ -229,18 +227,20 @@ impl Resolver<'_> {
             {
                 continue;
             }
-            let (other_name, other_path) = (
-                other.metadata.name.as_deref().unwrap_or_default(),
-                serving_path(other),
-            );
-            let clash = if name == other_name {
-                format!(
+            let other_name = other.metadata.name.as_deref().unwrap_or_default();
+            let pairs = serving_paths(mirror)
+                .flat_map(|path| serving_paths(other).map(move |other_path| (path, other_path)));
+            let meeting = pairs.into_iter().find(|(path, other_path)| {
+                within(path, other_path) || within(other_path, path)
+            });
+            let clash = match meeting {
+                _ if name == other_name => format!(
                     "another Mirror, in another namespace, has the name {name} and so the same store"
-                )
-            } else if within(path, other_path) || within(other_path, path) {
-                format!("it is served under /{path}/, and Mirror {other_name} under /{other_path}/")
-            } else {
-                continue;
+                ),
+                Some((path, other_path)) => format!(
+                    "it is served under /{path}/, and Mirror {other_name} under /{other_path}/"
+                ),
+                None => continue,
             };
             return Err(Failure::new(
                 Reason::PathTaken,
@@ -291,6 +291,12 @@ pub fn serving_path(mirror: &Mirror) -> &str {
         "" => mirror.metadata.name.as_deref().unwrap_or_default(),
         path => path,
     }
+}
+
+/// The same, and every other path under which it is served.
+fn serving_paths(mirror: &Mirror) -> impl Iterator<Item = &str> {
+    let aliases = mirror.spec.serving.aliases.iter().map(String::as_str);
+    std::iter::once(serving_path(mirror)).chain(aliases)
 }
 
 /// What clients are told besides the files.

@@ -286,7 +286,7 @@ fn refs_volume(fleet: &Fleet) -> Option<Volume> {
                 .chain(&lists)
                 .map(String::as_str)
                 .collect(),
-            UpstreamType::Debian => vec![&key.key],
+            UpstreamType::Debian | UpstreamType::Npm => vec![&key.key],
         };
         projection(key.kind, &key.name, &keys)
     });

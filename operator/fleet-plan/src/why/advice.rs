@@ -152,6 +152,7 @@ pub fn of(reason: Reason, facts: &Facts) -> Advice {
         Reason::InvalidSpec
         | Reason::ContentTypeMismatch
         | Reason::PathTaken
+        | Reason::LocalOnly
         | Reason::NotOffered
         | Reason::UpstreamNotFound
         | Reason::KeyringNotFound

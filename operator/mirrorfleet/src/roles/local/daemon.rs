@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet_serve::{Listening, ServeOptions};
-use fleet_telemetry::{ControllerMetrics, Registry, ServerPlace, WorkerMetrics};
+use fleet_serve::{Listening, Registries, ServeOptions};
+use fleet_telemetry::{ControllerMetrics, PackageRegistryMetrics, Registry, ServerPlace, WorkerMetrics};
 use fleet_types::Outcome;
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::freshness::{Freshness, REGION};
 use super::lane::{self, Shared};
 use super::page::Page;
+use super::registries::Keeper;
 use super::{Arguments, work};
 use crate::failure::Failure;
 use crate::manifests::Manifests;
@@ -34,22 +35,31 @@ pub async fn run(
     let shared = Arc::new(shared(&arguments, &registry, display)?);
     let page = Page::prepare(&arguments, shared.clone(), stop.clone()).await?;
     let page_ended = page.ended();
+    let place = ServerPlace {
+        namespace: String::new(),
+        region: REGION.to_owned(),
+    };
+    let mut keeper = Keeper {
+        registries: Registries::default(),
+        metrics: PackageRegistryMetrics::register(&registry, place.clone()).map_err(|error| system(&error))?,
+        data: arguments.data.data.clone(),
+        served: Default::default(),
+    };
+    keeper.declare(&manifests);
     let options = ServeOptions {
         data: arguments.data.data.clone(),
         orders: None,
+        registries: keeper.registries.clone(),
         listen: arguments.listen,
         metrics_listen: arguments.metrics_listen,
         follow_listen: arguments.follow_listen,
         tls: None,
         drain: DRAIN,
-        place: ServerPlace {
-            namespace: String::new(),
-            region: REGION.to_owned(),
-        },
+        place,
     };
     let output = arguments.output;
     let lanes_stop = stop.child_token();
-    let lanes = on_threads_of_its_own(arguments, manifests, shared, lanes_stop.clone());
+    let lanes = on_threads_of_its_own(arguments, manifests, shared, keeper, lanes_stop.clone());
     let served = fleet_serve::serve(options, &registry, stop.clone(), |listening: Listening| {
         announce(&listening, output);
         page.begin(&listening, output);
@@ -83,6 +93,7 @@ fn on_threads_of_its_own(
     arguments: Arguments,
     manifests: Manifests,
     shared: Arc<Shared>,
+    keeper: Keeper,
     stop: CancellationToken,
 ) -> tokio::task::JoinHandle<Result<(), Failure>> {
     tokio::task::spawn_blocking(move || {
@@ -90,7 +101,7 @@ fn on_threads_of_its_own(
             .enable_all()
             .build()
             .map_err(|error| system(&error))?;
-        runtime.block_on(keep_lanes(arguments, manifests, shared, stop))
+        runtime.block_on(keep_lanes(arguments, manifests, shared, keeper, stop))
     })
 }
 
@@ -99,6 +110,7 @@ async fn keep_lanes(
     arguments: Arguments,
     mut manifests: Manifests,
     shared: Arc<Shared>,
+    mut keeper: Keeper,
     stop: CancellationToken,
 ) -> Result<(), Failure> {
     let mut reload = signal(SignalKind::hangup()).map_err(|error| system(&error))?;
@@ -126,6 +138,7 @@ async fn keep_lanes(
             }
         }
         tracing::info!("the manifests were read again");
+        keeper.declare(&manifests);
         // A run in progress ends first, so that an upstream never has two of ours at once.
         retire.cancel();
         while running.next().await.is_some() {}
