@@ -8,5 +8,6 @@ mod decompress;
 mod envelopes;
 mod gpg;
 mod hostile;
+mod npm;
 mod openpgp;
 mod web_of_trust;

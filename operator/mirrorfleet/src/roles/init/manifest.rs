@@ -67,6 +67,7 @@ pub struct UpstreamDocument {
     pub authority: Address,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub endpoints: Vec<EndpointAddress>,
+    #[serde(default, skip_serializing_if = "TrustBlock::is_empty")]
     pub trust: TrustBlock,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access: Option<Access>,
@@ -100,6 +101,10 @@ pub struct TrustBlock {
 }
 
 impl TrustBlock {
+    fn is_empty(&self) -> bool {
+        *self == TrustBlock::default()
+    }
+
     /// Nothing is judged.
     pub fn nobody() -> TrustBlock {
         TrustBlock {
@@ -135,7 +140,11 @@ pub struct Access {
 #[serde(rename_all = "camelCase")]
 pub struct MirrorDocument {
     pub upstream_ref: Name,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
     pub content: Content,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guard: Option<GuardBlock>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verification: Option<Verification>,
     pub regions: Vec<Name>,
@@ -158,6 +167,20 @@ pub struct ExpiredUnit {
 pub enum Content {
     Debian { debian: DebianBlock },
     Arch { arch: ArchBlock },
+    Npm { npm: NpmBlock },
+}
+
+/// Which packages of a registry are carried.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct NpmBlock {
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allow: Vec<String>,
+}
+
+/// Names that are never asked for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GuardBlock {
+    pub reserved: Vec<String>,
 }
 
 /// Which of pacman's repositories to copy.
@@ -273,6 +296,13 @@ impl Document {
         )
     }
 
+    /// A token, and the host that may get it.
+    pub fn token_secret(name: &str, token: &str, host: &str) -> Document {
+        let values = [("token", token), (HOSTS, host)];
+        let values = values.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        Document::secret(name, BTreeMap::new(), values.into())
+    }
+
     pub fn is_login(&self) -> bool {
         matches!(self, Document::Secret(secret) if secret.string_data.contains_key(HOSTS))
     }
@@ -374,7 +404,9 @@ mod tests {
             let slice = DebianBlock { suites, components, architectures: vec!["amd64".into()], include };
             reads_back(&Document::mirror("debian", MirrorDocument {
                 upstream_ref: "debian".into(),
+                mode: None,
                 content: Content::Debian { debian: slice },
+                guard: None,
                 verification: sources.then_some(Verification { expired }),
                 regions: vec!["no".into()],
             }))?;

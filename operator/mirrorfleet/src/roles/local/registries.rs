@@ -41,15 +41,15 @@ impl Keeper {
                 NpmRegistry::open(options, before).map_err(|problem| Failure::new(problem.reason, problem.message))
             });
             match opened {
-                Ok(registry) => {
-                    tracing::info!(mirror = name, "serving under /{}/, filled on demand", registry.paths().join("/, /"));
-                    served.insert(name, Arc::new(registry));
-                }
+                Ok(registry) => drop(served.insert(name, Arc::new(registry))),
                 Err(failure) => tracing::error!(mirror = name, reason = failure.reason.as_str(), "{failure}; correct it and send SIGHUP"),
             }
         }
         self.metrics.keep(&served.keys().cloned().collect::<Vec<_>>());
         self.registries.replace(served.values().map(|registry| registry.clone() as Arc<dyn PackageRegistry>).collect());
         self.served = served;
+        for (mirror, registry) in &self.served {
+            tracing::info!(mirror, "serving under /{}/, filled on demand", registry.paths().join("/, /"));
+        }
     }
 }
