@@ -17,6 +17,7 @@ use http::header::{ACCEPT, ACCEPT_ENCODING, AGE, ALLOW, CACHE_CONTROL, CONTENT_E
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tokio::runtime::Runtime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinError;
 use url::Url;
 
 use crate::disk::Disk;
@@ -175,7 +176,7 @@ impl PackageRegistry for NpmRegistry {
                 refusal.into()
             })
         });
-        let lost = |error| Refusal::own("this could not be answered", &error).into();
+        let lost = |error: JoinError| Refusal::own("this could not be answered", &error).into();
         Reply::Later(answering.map(move |found| found.unwrap_or_else(lost)).boxed())
     }
 }

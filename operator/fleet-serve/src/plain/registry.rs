@@ -1,7 +1,6 @@
 //! Questions to a registry, which may have bodies and may take a while.
 
 use std::io;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
@@ -59,7 +58,7 @@ impl Connection {
             }
         };
         let answer = found.into_answer(&head.method, &head.headers);
-        Ok((head, Counted { answer, traffic: Arc::clone(&traffic) }))
+        Ok((head, Counted { answer, traffic }))
     }
 
     /// Takes the body of a POST. Afterwards the head says what is left of it.
