@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import http.client
 import json
+import random
 import signal
 import subprocess
 import time
@@ -318,14 +319,15 @@ def an_upstream_registry_on_bad_days(place: Place) -> None:
         assert lie.status == 502 and "not what was promised" in lie.error, lie
         upstream.lies.clear()
         assert copy.get(path[1:]).body == right
-        for wrong in (b"<html>please log in</html>", b'{"name":"other","versions":{}}', b'{"name":"top","versions":{', b'{"name":"top","name":"top"}'):
-            upstream.lies["/top"] = wrong
-            refused = copy.get("top", Accept=FULL)
-            assert refused.status == 502 and "not a document of it" in refused.error, (wrong, refused)
-            upstream.lies.clear()
-            wait_until(lambda: copy.get("top", Accept=FULL).status == 200, 20, "the failure to be forgotten", interval=0.2)
-            upstream.packages["again"] = upstream.packages["top"]
-            copy.let_time_pass(400)
+        wrong = ("<html>please log in</html>", '{"name":"other","versions":{}}', '{"name":"NAME","versions":{', '{"name":"NAME","name":"NAME"}', '{"name":"NAME","x":' + "[" * 70 + "]" * 70 + "}")
+        for number, text in enumerate(wrong):
+            upstream.publish(f"liar-{number}", "1.0.0")
+            upstream.lies[f"/liar-{number}"] = text.replace("NAME", f"liar-{number}").encode()
+            refused = copy.get(f"liar-{number}", Accept=FULL)
+            assert refused.status == 502 and "not a document of it" in refused.error, (text, refused)
+        upstream.lies.clear()
+        for number, _ in enumerate(wrong):
+            wait_until(lambda number=number: copy.get(f"liar-{number}").status == 200, 20, "the failure to be forgotten", interval=0.2)
 
         # Another host's tarball is asked for at the upstream's own, by the usual name.
         packed = upstream.publish("foreign", "1.0.0")
@@ -371,9 +373,8 @@ def an_upstream_registry_on_bad_days(place: Place) -> None:
 @story("a registry's process that is killed in the middle of everything leaves nothing wrong behind")
 def a_registry_that_is_killed(place: Place) -> None:
     upstream = Registry()
-    large = {"data.bin": "".join(chr(32 + number * 7919 % 90) for number in range(3_000_000))}
     for number in range(12):
-        upstream.publish(f"large{number}", "1.0.0", content=large)
+        upstream.publish(f"large{number}", "1.0.0", content={"data": random.Random(number).randbytes(1_500_000).hex()})
     try:
         copy = Copy(place, upstream)
         for number in range(12):

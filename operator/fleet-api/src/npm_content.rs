@@ -8,9 +8,9 @@ use crate::GoDuration;
 
 /// Names of packages, or globs over them.
 const NAMES: &str = "self.all(n, n.matches('^(@[A-Za-z0-9._~*?-]+/)?[A-Za-z0-9._~*?-]+$'))";
-const NAMES_MESSAGE: &str =
-    "write packages as name or @scope/name, with * for any part of one, for example @corp/* or corp-*";
-const INSTANT: &str = "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})$";
+const NAMES_MESSAGE: &str = "write packages as name or @scope/name, with * for any part of one, for example @corp/* or corp-*";
+const INSTANT: &str =
+    "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})$";
 
 /// Which packages of a registry the mirror carries. All of them without any rule.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
@@ -34,7 +34,10 @@ pub struct NpmContent {
 #[serde(rename_all = "camelCase")]
 pub struct NpmDeny {
     /// A name, or a glob over names.
-    #[schemars(length(min = 1, max = 214), regex(pattern = "^(@[A-Za-z0-9._~*?-]+/)?[A-Za-z0-9._~*?-]+$"))]
+    #[schemars(
+        length(min = 1, max = 214),
+        regex(pattern = "^(@[A-Za-z0-9._~*?-]+/)?[A-Za-z0-9._~*?-]+$")
+    )]
     pub package: String,
     /// Only this version of it; all without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -102,7 +105,10 @@ impl Default for Guard {
 #[serde(rename_all = "camelCase")]
 pub struct Waiver {
     /// The package's name.
-    #[schemars(length(min = 1, max = 214), regex(pattern = "^(@[A-Za-z0-9._~-]+/)?[A-Za-z0-9._~-]+$"))]
+    #[schemars(
+        length(min = 1, max = 214),
+        regex(pattern = "^(@[A-Za-z0-9._~-]+/)?[A-Za-z0-9._~-]+$")
+    )]
     pub package: String,
     /// The version.
     #[schemars(length(min = 1, max = 256))]

@@ -75,14 +75,17 @@ impl Asker {
         loop {
             let lane = self.lane(&way).await?;
             let response = self.send(&lane, &way, question, &name).await?;
-            let answered = response
-                .remote_addr()
-                .filter(|_| response.status().is_redirection() && !self.line.budget.recipe().is_proxied(way.here()));
+            let answered = response.remote_addr().filter(|_| {
+                response.status().is_redirection()
+                    && !self.line.budget.recipe().is_proxied(way.here())
+            });
             let goes_on = question.body.is_none()
                 && self.line.follows_redirects
                 && way
                     .goes_on(response.status(), response.headers(), answered)
-                    .map_err(|text| FetchError::new(FailureKind::Redirect, format!("{name}: {text}")))?;
+                    .map_err(|text| {
+                        FetchError::new(FailureKind::Redirect, format!("{name}: {text}"))
+                    })?;
             if goes_on {
                 continue;
             }
@@ -104,17 +107,29 @@ impl Asker {
             && !self.line.budget.recipe().is_proxied(way.here());
         let origin = way.here().origin().ascii_serialization().into();
         let lane = self.line.budget.lane(&Target { origin, is_guarded }).await;
-        lane.map_err(|problem| FetchError::new(FailureKind::Local(problem.clone()), problem.message))
+        lane.map_err(|problem| {
+            FetchError::new(FailureKind::Local(problem.clone()), problem.message)
+        })
     }
 
-    async fn send(&self, lane: &Lane, way: &Way, question: Question<'_>, name: &str) -> Result<Response, FetchError> {
+    async fn send(
+        &self,
+        lane: &Lane,
+        way: &Way,
+        question: Question<'_>,
+        name: &str,
+    ) -> Result<Response, FetchError> {
         let url = way.here().clone();
         let request = match question.body {
             Some(body) => lane.client.post(url).body(body.clone()),
             None => lane.client.get(url),
         };
         // They are for no other origin.
-        let credentials = self.line.credentials.as_ref().filter(|_| self.is_at(way.here()));
+        let credentials = self
+            .line
+            .credentials
+            .as_ref()
+            .filter(|_| self.is_at(way.here()));
         let mut request = authorize(request, credentials);
         for (header, value) in question.headers {
             request = request.header(header, value);
@@ -122,7 +137,10 @@ impl Asker {
         self.line.meter.asked();
         match tokio::time::timeout(self.line.stall, request.send()).await {
             Err(_) => Err(stalled(name, self.line.stall)),
-            Ok(Err(error)) => Err(FetchError::new(FailureKind::Unreachable, format!("{name}: {}", told(&error)))),
+            Ok(Err(error)) => Err(FetchError::new(
+                FailureKind::Unreachable,
+                format!("{name}: {}", told(&error)),
+            )),
             Ok(Ok(response)) => Ok(response),
         }
     }

@@ -37,7 +37,6 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 
-
 pub use access::{Access, Credentials, Endpoint};
 pub use ask::{Asker, Question, Told};
 pub use bodies::{BodyStore, OpenBody};
@@ -184,7 +183,7 @@ impl FetchError {
     }
 
     /// Whether the same request can have another result a little later.
-    pub(crate) fn is_transient(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         use FailureKind::*;
         matches!(self.kind, Busy { .. } | Unreachable | Stalled | Broken)
     }

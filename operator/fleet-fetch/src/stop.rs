@@ -6,7 +6,6 @@ use std::time::Duration;
 use fleet_types::{Problem, Reason};
 use tokio_util::sync::CancellationToken;
 
-
 /// Shared by everything that a run does. Stages look at it wherever they can end safely.
 #[derive(Clone)]
 pub struct Stop {

@@ -63,7 +63,11 @@ pub enum OpenError {
         "{} holds what was kept of {found}, and the Upstream says {wanted}: promises of one registry say nothing of another's; give the Mirror another name, or remove the folder",
         path.display()
     )]
-    Other { path: PathBuf, found: String, wanted: String },
+    Other {
+        path: PathBuf,
+        found: String,
+        wanted: String,
+    },
     #[error("{} is of another version of this program: {why}", path.display())]
     Version { path: PathBuf, why: String },
 }
@@ -71,8 +75,12 @@ pub enum OpenError {
 impl OpenError {
     pub fn reason(&self) -> Reason {
         match self {
-            OpenError::Io { error, .. } if error.kind() == io::ErrorKind::StorageFull => Reason::StorageFull,
-            OpenError::Io { error, .. } if error.kind() == io::ErrorKind::ReadOnlyFilesystem => Reason::StorageReadOnly,
+            OpenError::Io { error, .. } if error.kind() == io::ErrorKind::StorageFull => {
+                Reason::StorageFull
+            }
+            OpenError::Io { error, .. } if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+                Reason::StorageReadOnly
+            }
             OpenError::Io { .. } => Reason::StorageFailed,
             OpenError::Busy(_) => Reason::StoreBusy,
             OpenError::Other { .. } => Reason::StoreMismatch,
@@ -99,21 +107,37 @@ impl Disk {
             move |error| OpenError::Io { path, error }
         };
         fs::create_dir_all(root).map_err(failed(root))?;
-        let identity = Identity { format_version: VERSION, mirror: mirror.to_owned(), upstream: upstream.to_owned() };
+        let identity = Identity {
+            format_version: VERSION,
+            mirror: mirror.to_owned(),
+            upstream: upstream.to_owned(),
+        };
         let is_known = is_known(root, &identity)?;
         let at = root.join("lock");
-        let held = File::options().create(true).truncate(false).write(true).open(&at).map_err(failed(&at))?;
-        flock(&held, FlockOperation::NonBlockingLockExclusive).map_err(|_| OpenError::Busy(root.to_owned()))?;
-        let disk = Disk { root: root.to_owned(), _lock: held };
+        let held = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&at)
+            .map_err(failed(&at))?;
+        flock(&held, FlockOperation::NonBlockingLockExclusive)
+            .map_err(|_| OpenError::Busy(root.to_owned()))?;
+        let disk = Disk {
+            root: root.to_owned(),
+            _lock: held,
+        };
         for folder in ["staging", Shelf::Shown.folder()] {
             let path = root.join(folder);
             match fs::remove_dir_all(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(&path)(error)),
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(failed(&path)(error));
+                }
                 _ => fs::create_dir_all(&path).map_err(failed(&path))?,
             }
         }
         if !is_known {
-            disk.identify(&identity).map_err(failed(&root.join(IDENTITY)))?;
+            disk.identify(&identity)
+                .map_err(failed(&root.join(IDENTITY)))?;
         }
         Ok(disk)
     }
@@ -122,7 +146,9 @@ impl Disk {
         let mut file = self.staged()?;
         serde_json::to_writer(&mut file, identity)?;
         file.as_file().sync_all()?;
-        file.persist(self.root.join(IDENTITY)).map(drop).map_err(|error| error.error)
+        file.persist(self.root.join(IDENTITY))
+            .map(drop)
+            .map_err(|error| error.error)
     }
 
     pub fn root(&self) -> &Path {
@@ -194,14 +220,25 @@ fn is_known(root: &Path, wanted: &Identity) -> Result<bool, OpenError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(OpenError::Io { path, error }),
     };
-    let version = |why: String| OpenError::Version { path: path.clone(), why };
-    let found: Identity = serde_json::from_slice(&text).map_err(|error| version(error.to_string()))?;
+    let version = |why: String| OpenError::Version {
+        path: path.clone(),
+        why,
+    };
+    let found: Identity =
+        serde_json::from_slice(&text).map_err(|error| version(error.to_string()))?;
     if found.format_version != wanted.format_version {
-        return Err(version(format!("format {} instead of {VERSION}", found.format_version)));
+        return Err(version(format!(
+            "format {} instead of {VERSION}",
+            found.format_version
+        )));
     }
     match found.upstream == wanted.upstream {
         true => Ok(true),
-        false => Err(OpenError::Other { path: root.to_owned(), found: found.upstream, wanted: wanted.upstream.clone() }),
+        false => Err(OpenError::Other {
+            path: root.to_owned(),
+            found: found.upstream,
+            wanted: wanted.upstream.clone(),
+        }),
     }
 }
 
@@ -214,16 +251,24 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let open = |upstream: &str| Disk::open(&dir.path().join("npm"), "npm", upstream);
         let disk = open("http://a.example.org").unwrap();
-        assert_eq!(open("http://a.example.org").unwrap_err().reason(), Reason::StoreBusy);
-        disk.put_bytes(Shelf::Bodies, &key(&[b"a"]), b"body").unwrap();
-        disk.put_bytes(Shelf::Shown, &key(&[b"a"]), b"shown").unwrap();
+        assert_eq!(
+            open("http://a.example.org").unwrap_err().reason(),
+            Reason::StoreBusy
+        );
+        disk.put_bytes(Shelf::Bodies, &key(&[b"a"]), b"body")
+            .unwrap();
+        disk.put_bytes(Shelf::Shown, &key(&[b"a"]), b"shown")
+            .unwrap();
         drop(disk.staged().unwrap().keep().unwrap());
         drop(disk);
         let other = open("http://b.example.org").unwrap_err();
         assert_eq!(other.reason(), Reason::StoreMismatch);
         assert!(other.to_string().contains("another name"), "{other}");
         let disk = open("http://a.example.org").unwrap();
-        assert_eq!(disk.read(Shelf::Bodies, &key(&[b"a"])).unwrap().as_deref(), Some(&b"body"[..]));
+        assert_eq!(
+            disk.read(Shelf::Bodies, &key(&[b"a"])).unwrap().as_deref(),
+            Some(&b"body"[..])
+        );
         assert_eq!(disk.read(Shelf::Shown, &key(&[b"a"])).unwrap(), None);
         assert_eq!(fs::read_dir(disk.root.join("staging")).unwrap().count(), 0);
     }

@@ -9,7 +9,10 @@ use fleet_fetch::{FailureKind, FetchError, Told};
 use fleet_formats::npm::{Form, MAX_PACKUMENT_BYTES, PackageName, Packument, Place};
 use fleet_telemetry::QuestionResult;
 use fleet_types::{Sha256, counted};
-use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_MODIFIED_SINCE,
+    IF_NONE_MATCH, LAST_MODIFIED,
+};
 use http::{HeaderName, HeaderValue, StatusCode};
 use sha2::Digest;
 use tempfile::NamedTempFile;
@@ -55,7 +58,10 @@ pub struct Current {
 
 impl Package {
     pub fn new(name: PackageName) -> Arc<Package> {
-        Arc::new(Package { name, state: tokio::sync::Mutex::default() })
+        Arc::new(Package {
+            name,
+            state: tokio::sync::Mutex::default(),
+        })
     }
 }
 
@@ -71,24 +77,45 @@ impl State {
 impl Inner {
     /// The document of a package in this form, or in the full one where the upstream has no other. The caller has the
     /// package's turn, so that a thousand who ask at once are one question.
-    pub async fn current(self: &Arc<Self>, package: &Package, state: &mut State, form: Form) -> Result<Current, Refusal> {
-        if let Some((_, refusal)) = state.refused.as_ref().filter(|(until, _)| Instant::now() < *until) {
+    pub async fn current(
+        self: &Arc<Self>,
+        package: &Package,
+        state: &mut State,
+        form: Form,
+    ) -> Result<Current, Refusal> {
+        if let Some((_, refusal)) = state
+            .refused
+            .as_ref()
+            .filter(|(until, _)| Instant::now() < *until)
+        {
             return Err(refusal.clone());
         }
         let head = match &mut state.head {
             Some(head) => head,
-            none => none.insert(Head::read(&self.disk, &package.name).map_err(|error| Refusal::own("what is kept cannot be read", &error))?),
+            none => none.insert(
+                Head::read(&self.disk, &package.name)
+                    .map_err(|error| Refusal::own("what is kept cannot be read", &error))?,
+            ),
         };
         let form = if head.full_only { Form::Full } else { form };
         let kept = head.kept(form).cloned();
-        if let Some(kept) = kept.as_ref().filter(|kept| is_fresh(kept.checked, crate::now())) {
-            return Ok(Current { kept: kept.clone(), form, is_stale: false, was_asked: false });
+        if let Some(kept) = kept
+            .as_ref()
+            .filter(|kept| is_fresh(kept.checked, crate::now()))
+        {
+            return Ok(Current {
+                kept: kept.clone(),
+                form,
+                is_stale: false,
+                was_asked: false,
+            });
         }
         match self.refresh(package, head, form).await {
             Ok(Some(current)) => Ok(current),
             Ok(None) => {
                 state.shown.clear();
-                let refusal = Refusal::not_found(format!("{} is not in this registry", package.name));
+                let refusal =
+                    Refusal::not_found(format!("{} is not in this registry", package.name));
                 state.refused = Some((Instant::now() + ABSENT, refusal.clone()));
                 Err(refusal)
             }
@@ -98,7 +125,12 @@ impl Inner {
                 Err(refusal)
             }
             Err(refusal) => match kept {
-                Some(kept) => Ok(Current { kept, form, is_stale: true, was_asked: true }),
+                Some(kept) => Ok(Current {
+                    kept,
+                    form,
+                    is_stale: true,
+                    was_asked: true,
+                }),
                 None => {
                     state.refused = Some((Instant::now() + FAILED, refusal.clone()));
                     Err(refusal)
@@ -108,22 +140,38 @@ impl Inner {
     }
 
     /// Asks the upstream. None where it has no such package.
-    async fn refresh(self: &Arc<Self>, package: &Package, head: &mut Head, form: Form) -> Result<Option<Current>, Refusal> {
+    async fn refresh(
+        self: &Arc<Self>,
+        package: &Package,
+        head: &mut Head,
+        form: Form,
+    ) -> Result<Option<Current>, Refusal> {
         let name = &package.name;
         let asked = question(form, head.kept(form));
-        let mut told = self.upstream.ask(&format!("/{}", name.escaped()), &asked, None).await?;
+        let mut told = self
+            .upstream
+            .ask(&format!("/{}", name.escaped()), &asked, None)
+            .await?;
         match told.status() {
             StatusCode::NOT_MODIFIED => {
                 self.traffic.asked(QuestionResult::Unchanged);
                 // Its connection is free with the end of the answer.
                 drop(told.body(0).await);
                 let Some(kept) = head.place(form) else {
-                    return Err(Refusal::new(StatusCode::BAD_GATEWAY, "the upstream says 304 to a question without conditions"));
+                    return Err(Refusal::new(
+                        StatusCode::BAD_GATEWAY,
+                        "the upstream says 304 to a question without conditions",
+                    ));
                 };
                 kept.checked = crate::now();
                 let kept = kept.clone();
                 self.remember(name, head);
-                Ok(Some(Current { kept, form, is_stale: false, was_asked: true }))
+                Ok(Some(Current {
+                    kept,
+                    form,
+                    is_stale: false,
+                    was_asked: true,
+                }))
             }
             StatusCode::OK => {
                 let current = self.take(name, head, form, told).await?;
@@ -136,10 +184,15 @@ impl Inner {
                 self.remember(name, head);
                 Ok(None)
             }
-            StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED | StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS => {
+            StatusCode::FORBIDDEN
+            | StatusCode::UNAUTHORIZED
+            | StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS => {
                 self.traffic.asked(QuestionResult::Absent);
                 let why = self.reason_of(&mut told).await;
-                let text = format!("the upstream registry refuses {name} ({}){why}", told.status());
+                let text = format!(
+                    "the upstream registry refuses {name} ({}){why}",
+                    told.status()
+                );
                 Err(Refusal::new(StatusCode::FORBIDDEN, text))
             }
             _ => {
@@ -154,23 +207,49 @@ impl Inner {
         let body = told.body(64 * 1024).await.unwrap_or_default();
         let said: Option<serde_json::Value> = serde_json::from_slice(&body).ok();
         let said = said.as_ref().and_then(|said| said.get("error")?.as_str());
-        let printable = said.map(|said| said.chars().filter(|char| !char.is_control()).take(300).collect::<String>());
-        printable.map(|said| format!(": {said}")).unwrap_or_default()
+        let printable = said.map(|said| {
+            said.chars()
+                .filter(|char| !char.is_control())
+                .take(300)
+                .collect::<String>()
+        });
+        printable
+            .map(|said| format!(": {said}"))
+            .unwrap_or_default()
     }
 
     /// Takes a new document in: whole, read, its promises written down; then it counts.
-    async fn take(self: &Arc<Self>, name: &PackageName, head: &mut Head, asked: Form, mut told: Told) -> Result<Current, Refusal> {
-        let header = |name: HeaderName| told.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let is_abbreviated = header(CONTENT_TYPE).is_some_and(|kind| kind.starts_with(Form::Abbreviated.content_type()));
+    async fn take(
+        self: &Arc<Self>,
+        name: &PackageName,
+        head: &mut Head,
+        asked: Form,
+        mut told: Told,
+    ) -> Result<Current, Refusal> {
+        let header = |name: HeaderName| {
+            told.headers()
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+                .map(str::to_owned)
+        };
+        let is_abbreviated = header(CONTENT_TYPE)
+            .is_some_and(|kind| kind.starts_with(Form::Abbreviated.content_type()));
         let form = match asked {
             Form::Abbreviated if is_abbreviated => Form::Abbreviated,
             _ => Form::Full,
         };
         let (etag, last_modified) = (header(ETAG), header(LAST_MODIFIED));
         let body = self.receive(&mut told).await?;
-        let kept = Kept { body: body.digest, size: body.size, etag, last_modified, checked: crate::now() };
+        let kept = Kept {
+            body: body.digest,
+            size: body.size,
+            etag,
+            last_modified,
+            checked: crate::now(),
+        };
         self.learn(name, body).await?;
-        head.full_only = asked == Form::Abbreviated && form == Form::Full || asked == Form::Full && head.full_only;
+        head.full_only = asked == Form::Abbreviated && form == Form::Full
+            || asked == Form::Full && head.full_only;
         if head.full_only {
             head.abbreviated = None;
         }
@@ -178,12 +257,19 @@ impl Inner {
         self.remember(name, head);
         if let Some(before) = before.filter(|before| before.body != kept.body) {
             // Two packages never have the same document, since it has their name.
-            let other = Form::ALL.into_iter().any(|form| head.kept(form).is_some_and(|kept| kept.body == before.body));
+            let other = Form::ALL
+                .into_iter()
+                .any(|form| head.kept(form).is_some_and(|kept| kept.body == before.body));
             if !other {
                 drop(self.disk.remove(Shelf::Bodies, &before.body));
             }
         }
-        Ok(Current { kept, form, is_stale: false, was_asked: true })
+        Ok(Current {
+            kept,
+            form,
+            is_stale: false,
+            was_asked: true,
+        })
     }
 
     fn remember(&self, name: &PackageName, head: &Head) {
@@ -194,9 +280,20 @@ impl Inner {
 
     /// The body of an answer as a file that is on its way, without its encoding.
     async fn receive(&self, told: &mut Told) -> Result<Received, Refusal> {
-        let is_gzip = told.headers().get(CONTENT_ENCODING).is_some_and(|encoding| encoding == "gzip");
-        let file = self.disk.staged().map_err(|error| Refusal::own("there is no room for the upstream's answer", &error))?;
-        let sink = Sink { file, hasher: sha2::Sha256::new(), size: 0, limit: MAX_PACKUMENT_BYTES };
+        let is_gzip = told
+            .headers()
+            .get(CONTENT_ENCODING)
+            .is_some_and(|encoding| encoding == "gzip");
+        let file = self
+            .disk
+            .staged()
+            .map_err(|error| Refusal::own("there is no room for the upstream's answer", &error))?;
+        let sink = Sink {
+            file,
+            hasher: sha2::Sha256::new(),
+            size: 0,
+            limit: MAX_PACKUMENT_BYTES,
+        };
         let mut decoder = match is_gzip {
             true => Decoder::Gzip(Box::new(flate2::write::MultiGzDecoder::new(sink))),
             false => Decoder::Plain(Box::new(sink)),
@@ -217,18 +314,54 @@ impl Inner {
         let room = self.room(body.size).await;
         self.blocking(move || {
             let _room = room;
-            let bytes = std::fs::read(body.file.path()).map_err(|error| Refusal::own("a document cannot be read", &error))?;
-            let packument = Packument::read(&bytes, &name).map_err(|error| {
-                Refusal::new(StatusCode::BAD_GATEWAY, format!("what the upstream says of {name} is not a document of it: {error}"))
-            })?;
-            let place = Place { package: &name, upstream: this.upstream.address(), here: "" };
-            let own = |error: io::Error| Refusal::own("what was promised for versions cannot be written down", &error);
-            let mut pins = Pins::read(&this.disk, place).map_err(own)?;
-            pins.learn(&this.disk, place, &packument, crate::now()).map_err(own)?;
+            let bytes = std::fs::read(body.file.path());
+            let bytes = bytes.map_err(|error| Refusal::own("a document cannot be read", &error))?;
+            this.note(&bytes, &name)?;
             let kept = this.disk.put(Shelf::Bodies, &body.digest, body.file);
-            kept.map(drop).map_err(|error| Refusal::own("a document cannot be kept", &error))
+            kept.map(drop)
+                .map_err(|error| Refusal::own("a document cannot be kept", &error))
         })
         .await
+    }
+
+    /// Learns once more what the document says that is here.
+    pub async fn relearn(
+        self: &Arc<Self>,
+        name: &PackageName,
+        current: &Current,
+    ) -> Result<(), Refusal> {
+        let (this, name, current) = (self.clone(), name.clone(), current.clone());
+        let room = self.room(current.kept.size).await;
+        self.blocking(move || {
+            let _room = room;
+            match this.read_whole(&current)? {
+                Some(bytes) => this.note(&bytes, &name),
+                None => Ok(()),
+            }
+        })
+        .await
+    }
+
+    /// Writes down what is new in a document.
+    fn note(&self, bytes: &[u8], name: &PackageName) -> Result<(), Refusal> {
+        let packument = Packument::read(bytes, name).map_err(|error| {
+            let text = format!("what the upstream says of {name} is not a document of it: {error}");
+            Refusal::new(StatusCode::BAD_GATEWAY, text)
+        })?;
+        let place = Place {
+            package: name,
+            upstream: self.upstream.address(),
+            here: "",
+        };
+        let own = |error: io::Error| {
+            Refusal::own(
+                "what was promised for versions cannot be written down",
+                &error,
+            )
+        };
+        let mut pins = Pins::read(&self.disk, place).map_err(own)?;
+        pins.learn(&self.disk, place, &packument, crate::now())
+            .map_err(own)
     }
 }
 
@@ -249,7 +382,10 @@ struct Sink {
 impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.size + bytes.len() as u64 > self.limit {
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it has more than {}", counted(self.limit, "byte"))));
+            return Err(io::Error::new(
+                io::ErrorKind::FileTooLarge,
+                format!("it has more than {}", counted(self.limit, "byte")),
+            ));
         }
         self.file.write_all(bytes)?;
         self.hasher.update(bytes);
@@ -280,7 +416,11 @@ impl Decoder {
             Decoder::Plain(sink) => *sink,
             Decoder::Gzip(decoder) => decoder.finish()?,
         };
-        Ok(Received { file: sink.file, digest: Sha256(sink.hasher.finalize().into()), size: sink.size })
+        Ok(Received {
+            file: sink.file,
+            digest: Sha256(sink.hasher.finalize().into()),
+            size: sink.size,
+        })
     }
 }
 
@@ -292,7 +432,10 @@ fn unusable(error: &io::Error) -> Refusal {
             missing: false,
         }),
         io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
-            Refusal::new(StatusCode::BAD_GATEWAY, format!("the upstream's document cannot be unpacked: {error}"))
+            Refusal::new(
+                StatusCode::BAD_GATEWAY,
+                format!("the upstream's document cannot be unpacked: {error}"),
+            )
         }
         _ => Refusal::own("there is no room for the upstream's answer", error),
     }
@@ -302,7 +445,9 @@ fn question(form: Form, kept: Option<&Kept>) -> Vec<(HeaderName, HeaderValue)> {
     let accept = match form {
         Form::Full => "application/json",
         // As npm's own clients ask, so that a registry that knows only one form gives that.
-        Form::Abbreviated => "application/vnd.npm.install-v1+json; q=1.0, application/json; q=0.8, */*",
+        Form::Abbreviated => {
+            "application/vnd.npm.install-v1+json; q=1.0, application/json; q=0.8, */*"
+        }
     };
     let mut headers = vec![
         (ACCEPT, HeaderValue::from_static(accept)),
@@ -312,7 +457,10 @@ fn question(form: Form, kept: Option<&Kept>) -> Vec<(HeaderName, HeaderValue)> {
         headers.extend(value.and_then(|value| Some((name, HeaderValue::from_str(value).ok()?))));
     };
     say(IF_NONE_MATCH, kept.and_then(|kept| kept.etag.as_ref()));
-    say(IF_MODIFIED_SINCE, kept.and_then(|kept| kept.last_modified.as_ref()));
+    say(
+        IF_MODIFIED_SINCE,
+        kept.and_then(|kept| kept.last_modified.as_ref()),
+    );
     headers
 }
 

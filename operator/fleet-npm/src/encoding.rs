@@ -10,8 +10,8 @@ pub enum Encoding {
     Zstd,
 }
 
-/// A document is compressed once and sent often.
-const ZSTD_LEVEL: i32 = 9;
+/// A document is compressed when somebody waits for it, once.
+const ZSTD_LEVEL: i32 = 3;
 
 impl Encoding {
     /// As `Content-Encoding` says it; none for bytes as they are.
@@ -29,19 +29,30 @@ impl Encoding {
             let wanted = encoding.token().unwrap_or("identity");
             accepted.unwrap_or_default().split(',').any(|element| {
                 let mut parts = element.split(';').map(str::trim);
-                let is_it = parts.next().is_some_and(|token| token.eq_ignore_ascii_case(wanted));
+                let is_it = parts
+                    .next()
+                    .is_some_and(|token| token.eq_ignore_ascii_case(wanted));
                 let refused = parts.any(|part| {
-                    let weight = part.strip_prefix("q=").and_then(|weight| weight.parse::<f32>().ok());
+                    let weight = part
+                        .strip_prefix("q=")
+                        .and_then(|weight| weight.parse::<f32>().ok());
                     weight.is_some_and(|weight| weight <= 0.0)
                 });
                 is_it && !refused
             })
         };
-        [Encoding::Zstd, Encoding::Gzip].into_iter().find(|encoding| takes(*encoding)).unwrap_or(Encoding::Identity)
+        [Encoding::Zstd, Encoding::Gzip]
+            .into_iter()
+            .find(|encoding| takes(*encoding))
+            .unwrap_or(Encoding::Identity)
     }
 
     /// Writes what `content` writes, encoded.
-    pub fn write<W: Write>(self, out: W, content: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<W> {
+    pub fn write<W: Write>(
+        self,
+        out: W,
+        content: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> io::Result<W> {
         match self {
             Encoding::Identity => {
                 let mut out = out;
@@ -49,7 +60,8 @@ impl Encoding {
                 Ok(out)
             }
             Encoding::Gzip => {
-                let mut encoder = flate2::write::GzEncoder::new(out, flate2::Compression::default());
+                let mut encoder =
+                    flate2::write::GzEncoder::new(out, flate2::Compression::default());
                 content(&mut encoder)?;
                 encoder.finish()
             }
@@ -87,12 +99,21 @@ mod tests {
     fn what_is_written_is_read_again() {
         let text = "a document ".repeat(1000);
         for encoding in [Encoding::Identity, Encoding::Gzip, Encoding::Zstd] {
-            let written = encoding.write(Vec::new(), |out| out.write_all(text.as_bytes())).unwrap();
+            let written = encoding
+                .write(Vec::new(), |out| out.write_all(text.as_bytes()))
+                .unwrap();
             let mut read = String::new();
             match encoding {
                 Encoding::Identity => read = String::from_utf8(written).unwrap(),
-                Encoding::Gzip => drop(flate2::read::GzDecoder::new(&written[..]).read_to_string(&mut read).unwrap()),
-                Encoding::Zstd => read = String::from_utf8(zstd::stream::decode_all(&written[..]).unwrap()).unwrap(),
+                Encoding::Gzip => drop(
+                    flate2::read::GzDecoder::new(&written[..])
+                        .read_to_string(&mut read)
+                        .unwrap(),
+                ),
+                Encoding::Zstd => {
+                    read =
+                        String::from_utf8(zstd::stream::decode_all(&written[..]).unwrap()).unwrap()
+                }
             }
             assert_eq!(read, text);
         }

@@ -43,14 +43,17 @@ impl Head {
     pub fn read(disk: &Disk, name: &PackageName) -> io::Result<Head> {
         let read = disk.read(Shelf::Heads, &of(name))?;
         let read = read.and_then(|bytes| serde_json::from_slice::<Head>(&bytes).ok());
-        Ok(read.filter(|head| head.name == name.as_str()).unwrap_or_else(|| Head {
-            name: name.to_string(),
-            ..Head::default()
-        }))
+        Ok(read
+            .filter(|head| head.name == name.as_str())
+            .unwrap_or_else(|| Head {
+                name: name.to_string(),
+                ..Head::default()
+            }))
     }
 
     pub fn write(&self, disk: &Disk, name: &PackageName) -> io::Result<()> {
-        disk.put_bytes(Shelf::Heads, &of(name), &serde_json::to_vec(self)?).map(drop)
+        disk.put_bytes(Shelf::Heads, &of(name), &serde_json::to_vec(self)?)
+            .map(drop)
     }
 
     pub fn kept(&self, form: Form) -> Option<&Kept> {
@@ -81,13 +84,23 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let disk = Disk::open(dir.path(), "npm", "http://a").unwrap();
         let name = PackageName::new("left-pad").unwrap();
-        let kept = Kept { body: Sha256([1; 32]), size: 3, etag: Some("\"x\"".into()), last_modified: None, checked: 5 };
-        let head = Head { full: Some(kept), ..Head::read(&disk, &name).unwrap() };
+        let kept = Kept {
+            body: Sha256([1; 32]),
+            size: 3,
+            etag: Some("\"x\"".into()),
+            last_modified: None,
+            checked: 5,
+        };
+        let head = Head {
+            full: Some(kept),
+            ..Head::read(&disk, &name).unwrap()
+        };
         head.write(&disk, &name).unwrap();
         assert_eq!(Head::read(&disk, &name).unwrap(), head);
         let whole = std::fs::read(disk.path(Shelf::Heads, &of(&name))).unwrap();
         for length in 0..whole.len() {
-            disk.put_bytes(Shelf::Heads, &of(&name), &whole[..length]).unwrap();
+            disk.put_bytes(Shelf::Heads, &of(&name), &whole[..length])
+                .unwrap();
             assert_eq!(Head::read(&disk, &name).unwrap().full, None, "{length}");
         }
     }

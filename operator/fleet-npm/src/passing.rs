@@ -31,12 +31,16 @@ impl Inner {
         let kept = self
             .blocking(move || {
                 let path = this.disk.path(Shelf::Passed, &key);
-                let age = std::fs::metadata(path).and_then(|about| about.modified()).ok();
+                let age = std::fs::metadata(path)
+                    .and_then(|about| about.modified())
+                    .ok();
                 let age = age.and_then(|modified| SystemTime::now().duration_since(modified).ok());
                 let bytes = this.disk.read(Shelf::Passed, &key);
-                let bytes = bytes.map_err(|error| Refusal::own("what is kept cannot be read", &error))?;
+                let bytes =
+                    bytes.map_err(|error| Refusal::own("what is kept cannot be read", &error))?;
                 // A document that was cut off by a power failure is none.
-                let whole = bytes.filter(|bytes| serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok());
+                let whole = bytes
+                    .filter(|bytes| serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok());
                 Ok(whole.map(|bytes| (Bytes::from(bytes), age)))
             })
             .await?;
@@ -51,7 +55,9 @@ impl Inner {
         match self.ask_for_json(path, &[], None).await {
             Ok(bytes) => {
                 let (this, body) = (self.clone(), bytes.clone());
-                let put = self.blocking(move || Ok(this.disk.put_bytes(Shelf::Passed, &key, &body))).await?;
+                let put = self
+                    .blocking(move || Ok(this.disk.put_bytes(Shelf::Passed, &key, &body)))
+                    .await?;
                 if let Err(error) = put {
                     tracing::warn!(%error, "a document is passed on and cannot be kept");
                 }
@@ -68,39 +74,76 @@ impl Inner {
     /// Asks the upstream's search. One for a reserved name finds nothing, and is not asked.
     pub async fn search(self: &Arc<Self>, query: Option<&str>) -> Result<Found, Refusal> {
         let query = query.unwrap_or_default();
-        let names = url::form_urlencoded::parse(query.as_bytes()).filter(|(field, _)| field == "text");
-        let is_reserved = names.flat_map(|(_, text)| text.split_ascii_whitespace().map(str::to_owned).collect::<Vec<_>>()).any(|word| {
-            let name = PackageName::new(&word);
-            // `@corp` and `@corp/` ask for what is in the scope.
-            let scope = || PackageName::new(&format!("{}/any", word.trim_end_matches('/')));
-            name.or_else(|_| scope()).is_ok_and(|name| self.guard.is_reserved(&name))
+        let texts =
+            url::form_urlencoded::parse(query.as_bytes()).filter(|(field, _)| field == "text");
+        let is_reserved = texts.map(|(_, text)| text.into_owned()).any(|text| {
+            let mut words = text.split_ascii_whitespace();
+            words.any(|word| self.asks_for_reserved(word))
         });
         if is_reserved {
-            return Ok(json(StatusCode::OK, r#"{"objects":[],"total":0,"time":""}"#));
+            return Ok(json(
+                StatusCode::OK,
+                r#"{"objects":[],"total":0,"time":""}"#,
+            ));
         }
-        let found = self.ask_for_json(&format!("/-/v1/search?{query}"), &[], None).await?;
+        let found = self
+            .ask_for_json(&format!("/-/v1/search?{query}"), &[], None)
+            .await?;
         Ok(json(StatusCode::OK, found))
     }
 
+    /// Whether a word of a search is a reserved name, or asks for what is in a scope of such: `@corp`, `@corp/`, `scope:corp`.
+    fn asks_for_reserved(&self, word: &str) -> bool {
+        let scope = match word.strip_prefix("scope:") {
+            Some(scope) => format!("@{}", scope.trim_start_matches('@')),
+            None => word.trim_end_matches('/').to_owned(),
+        };
+        let names = [
+            PackageName::new(word),
+            PackageName::new(&format!("{scope}/any")),
+        ];
+        let mut names = names.into_iter().flatten();
+        names.any(|name| self.guard.is_reserved(&name))
+    }
+
     /// Asks for what is known to be wrong with a list of versions. Reserved names are taken out of the list.
-    pub async fn advisories(self: &Arc<Self>, headers: &HeaderMap, body: Bytes) -> Result<Found, Refusal> {
-        let is_gzip = headers.get(http::header::CONTENT_ENCODING).is_some_and(|encoding| encoding == "gzip");
+    pub async fn advisories(
+        self: &Arc<Self>,
+        headers: &HeaderMap,
+        body: Bytes,
+    ) -> Result<Found, Refusal> {
+        let is_gzip = headers
+            .get(http::header::CONTENT_ENCODING)
+            .is_some_and(|encoding| encoding == "gzip");
         let unpacked = match is_gzip {
             true => unpack(&body)?,
             false => body.to_vec(),
         };
-        let asked: Map<String, Value> = serde_json::from_slice(&unpacked)
-            .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, format!("the body is no object of names and versions: {error}")))?;
+        let asked: Map<String, Value> = serde_json::from_slice(&unpacked).map_err(|error| {
+            Refusal::new(
+                StatusCode::BAD_REQUEST,
+                format!("the body is no object of names and versions: {error}"),
+            )
+        })?;
         let public: Map<String, Value> = asked
             .into_iter()
-            .filter(|(name, _)| PackageName::new(name).is_ok_and(|name| !self.guard.is_reserved(&name)))
+            .filter(|(name, _)| {
+                PackageName::new(name).is_ok_and(|name| !self.guard.is_reserved(&name))
+            })
             .collect();
         if public.is_empty() {
             return Ok(json(StatusCode::OK, "{}"));
         }
-        let body = serde_json::to_vec(&public).map_err(|error| Refusal::own("a question cannot be written", &error))?;
+        let body = serde_json::to_vec(&public)
+            .map_err(|error| Refusal::own("a question cannot be written", &error))?;
         let kind = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
-        let found = self.ask_for_json("/-/npm/v1/security/advisories/bulk", &kind, Some(&body.into())).await?;
+        let found = self
+            .ask_for_json(
+                "/-/npm/v1/security/advisories/bulk",
+                &kind,
+                Some(&body.into()),
+            )
+            .await?;
         Ok(json(StatusCode::OK, found))
     }
 
@@ -118,9 +161,16 @@ impl Inner {
             self.traffic.asked(QuestionResult::Absent);
             return Err(Refusal::of_upstream(&told.refusal()));
         }
-        let bytes = told.body(LONGEST).await.map_err(|error| self.upstream.failed(&error))?;
-        serde_json::from_slice::<serde::de::IgnoredAny>(&bytes)
-            .map_err(|error| Refusal::new(StatusCode::BAD_GATEWAY, format!("the upstream's answer is not JSON: {error}")))?;
+        let bytes = told
+            .body(LONGEST)
+            .await
+            .map_err(|error| self.upstream.failed(&error))?;
+        serde_json::from_slice::<serde::de::IgnoredAny>(&bytes).map_err(|error| {
+            Refusal::new(
+                StatusCode::BAD_GATEWAY,
+                format!("the upstream's answer is not JSON: {error}"),
+            )
+        })?;
         self.traffic.asked(QuestionResult::Changed);
         Ok(bytes.into())
     }
@@ -129,11 +179,17 @@ impl Inner {
 fn unpack(body: &[u8]) -> Result<Vec<u8>, Refusal> {
     let mut unpacked = Vec::new();
     let mut reader = flate2::read::MultiGzDecoder::new(body).take(LONGEST + 1);
-    reader
-        .read_to_end(&mut unpacked)
-        .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, format!("the body cannot be unpacked: {error}")))?;
+    reader.read_to_end(&mut unpacked).map_err(|error| {
+        Refusal::new(
+            StatusCode::BAD_REQUEST,
+            format!("the body cannot be unpacked: {error}"),
+        )
+    })?;
     match unpacked.len() as u64 > LONGEST {
-        true => Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "the body has more than 8 MiB when it is unpacked")),
+        true => Err(Refusal::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "the body has more than 8 MiB when it is unpacked",
+        )),
         false => Ok(unpacked),
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 
-use fleet_formats::npm::{Facts, Integrity, Packument, PackageName, Place, Version};
+use fleet_formats::npm::{Facts, Integrity, PackageName, Packument, Place, Version};
 use fleet_types::Sha256;
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +13,11 @@ use crate::disk::{Disk, Shelf, key};
 
 /// What is known of a package's versions.
 #[derive(Debug, Default)]
-pub struct Pins(HashMap<String, Pin>);
+pub struct Pins {
+    versions: HashMap<String, Pin>,
+    /// Whether lines of the file are lost.
+    pub is_torn: bool,
+}
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pin {
@@ -56,20 +60,36 @@ struct Line {
 impl Pins {
     pub fn read(disk: &Disk, place: Place<'_>) -> io::Result<Pins> {
         let mut pins = Pins::default();
-        let bytes = disk.read(Shelf::Pins, &of(place.package))?.unwrap_or_default();
-        // A line that was cut off is learnt again.
-        for line in bytes.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()) {
-            pins.take(place, line);
+        let bytes = disk
+            .read(Shelf::Pins, &of(place.package))?
+            .unwrap_or_default();
+        for line in bytes
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
+        {
+            match serde_json::from_slice(line) {
+                Ok(line) => pins.take(place, line),
+                Err(_) => pins.is_torn = true,
+            }
         }
+        pins.is_torn |= pins.versions.is_empty();
         Ok(pins)
     }
 
     /// Learns what a document says that is new, and writes it down before anything is given out by it.
-    pub fn learn(&mut self, disk: &Disk, place: Place<'_>, packument: &Packument<'_>, now: i64) -> io::Result<()> {
-        let is_first = self.0.is_empty();
+    pub fn learn(
+        &mut self,
+        disk: &Disk,
+        place: Place<'_>,
+        packument: &Packument<'_>,
+        now: i64,
+    ) -> io::Result<()> {
+        let is_first = self.versions.is_empty();
         let mut lines = Vec::new();
         for version in packument.versions().iter().filter(|version| version.fits) {
-            let Some(line) = self.news(place, version, now, is_first) else { continue };
+            let Some(line) = self.news(place, version, now, is_first) else {
+                continue;
+            };
             serde_json::to_writer(&mut lines, &line)?;
             lines.push(b'\n');
             self.take(place, line);
@@ -81,13 +101,28 @@ impl Pins {
     }
 
     /// None where the document says nothing new.
-    fn news(&self, place: Place<'_>, version: &Version<'_>, now: i64, is_first: bool) -> Option<Line> {
-        let known = self.0.get(&*version.version);
+    fn news(
+        &self,
+        place: Place<'_>,
+        version: &Version<'_>,
+        now: i64,
+        is_first: bool,
+    ) -> Option<Line> {
+        let known = self.versions.get(&*version.version);
         let is_known = |integrity: &&Integrity| {
-            known.is_some_and(|pin| pin.promises.iter().any(|promise| promise.algorithm() == integrity.algorithm()))
+            known.is_some_and(|pin| {
+                pin.promises
+                    .iter()
+                    .any(|promise| promise.algorithm() == integrity.algorithm())
+            })
         };
-        let integrity = version.integrity.as_ref().filter(|integrity| !is_known(integrity));
-        let published = version.published.filter(|_| known.is_none_or(|pin| pin.published.is_none()));
+        let integrity = version
+            .integrity
+            .as_ref()
+            .filter(|integrity| !is_known(integrity));
+        let published = version
+            .published
+            .filter(|_| known.is_none_or(|pin| pin.published.is_none()));
         if known.is_some() && integrity.is_none() && published.is_none() {
             return None;
         }
@@ -106,7 +141,7 @@ impl Pins {
     }
 
     fn take(&mut self, place: Place<'_>, line: Line) {
-        let pin = self.0.entry(line.v).or_insert_with_key(|version| {
+        let pin = self.versions.entry(line.v).or_insert_with_key(|version| {
             let file = line.f.unwrap_or_else(|| place.package.tarball(version));
             Pin {
                 promises: Vec::new(),
@@ -119,36 +154,53 @@ impl Pins {
         });
         pin.published = pin.published.or(line.p);
         let promise = line.i.as_deref().and_then(Integrity::parse);
-        pin.promises.extend(promise.filter(|new| pin.promises.iter().all(|old| old.algorithm() != new.algorithm())));
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        pin.promises.extend(promise.filter(|new| {
+            pin.promises
+                .iter()
+                .all(|old| old.algorithm() != new.algorithm())
+        }));
     }
 
     /// The version that has this tarball.
     pub fn by_file(&self, file: &str) -> Option<(&str, &Pin)> {
-        let found = self.0.iter().find(|(_, pin)| pin.file == file);
+        let found = self.versions.iter().find(|(_, pin)| pin.file == file);
         found.map(|(version, pin)| (version.as_str(), pin))
     }
 
     /// What is known of a version, as a document has it now.
     pub fn facts(&self, version: &Version<'_>, now: i64) -> Facts {
-        match self.0.get(&*version.version) {
-            Some(pin) => Facts { is_mutated: pin.differs(version.integrity.as_ref()), ..pin.facts() },
-            None => Facts { published: None, seen: now, was_there: false, is_mutated: false },
+        match self.versions.get(&*version.version) {
+            Some(pin) => Facts {
+                is_mutated: pin.differs(version.integrity.as_ref()),
+                ..pin.facts()
+            },
+            None => Facts {
+                published: None,
+                seen: now,
+                was_there: false,
+                is_mutated: false,
+            },
         }
     }
 }
 
 impl Pin {
     pub fn facts(&self) -> Facts {
-        Facts { published: self.published, seen: self.seen, was_there: self.was_there, is_mutated: false }
+        Facts {
+            published: self.published,
+            seen: self.seen,
+            was_there: self.was_there,
+            is_mutated: false,
+        }
     }
 
     /// Whether another promise was made before.
     fn differs(&self, promise: Option<&Integrity>) -> bool {
-        let differs = |now: &Integrity| self.promises.iter().any(|first| first.algorithm() == now.algorithm() && first != now);
+        let differs = |now: &Integrity| {
+            self.promises
+                .iter()
+                .any(|first| first.algorithm() == now.algorithm() && first != now)
+        };
         promise.is_some_and(differs)
     }
 }
@@ -190,9 +242,16 @@ mod tests {
     fn document(versions: &[(&str, &str)], time: &str) -> String {
         let versions: Vec<String> = versions
             .iter()
-            .map(|(version, dist)| format!("\"{version}\":{{\"name\":\"p\",\"version\":\"{version}\",\"dist\":{{{dist}}}}}"))
+            .map(|(version, dist)| {
+                format!(
+                    "\"{version}\":{{\"name\":\"p\",\"version\":\"{version}\",\"dist\":{{{dist}}}}}"
+                )
+            })
             .collect();
-        format!("{{\"name\":\"p\",\"versions\":{{{}}},\"time\":{{{time}}}}}", versions.join(","))
+        format!(
+            "{{\"name\":\"p\",\"versions\":{{{}}},\"time\":{{{time}}}}}",
+            versions.join(",")
+        )
     }
 
     fn sha512(byte: u8) -> String {
@@ -210,11 +269,18 @@ mod tests {
 
     impl World {
         fn new() -> World {
-            World { dir: tempfile::tempdir().unwrap(), name: PackageName::new("p").unwrap() }
+            World {
+                dir: tempfile::tempdir().unwrap(),
+                name: PackageName::new("p").unwrap(),
+            }
         }
 
         fn place(&self) -> Place<'_> {
-            Place { package: &self.name, upstream: "http://up", here: "http://here/npm" }
+            Place {
+                package: &self.name,
+                upstream: "http://up",
+                here: "http://here/npm",
+            }
         }
 
         /// What is known after this document, read back from the disk, and whether each version differs.
@@ -224,8 +290,12 @@ mod tests {
             let mut pins = Pins::read(&disk, self.place()).unwrap();
             pins.learn(&disk, self.place(), &packument, now).unwrap();
             let again = Pins::read(&disk, self.place()).unwrap();
-            assert_eq!(again.0, pins.0);
-            let differs = packument.versions().iter().map(|version| again.facts(version, now).is_mutated).collect();
+            assert_eq!(again.versions, pins.versions);
+            let differs = packument
+                .versions()
+                .iter()
+                .map(|version| again.facts(version, now).is_mutated)
+                .collect();
             (again, differs)
         }
     }
@@ -234,11 +304,24 @@ mod tests {
     fn the_first_promise_stays() {
         let world = World::new();
         let (pins, differs) = world.learn(&document(&[("1.0.0", &sha512(1))], ""), NOW);
-        assert_eq!((pins.0["1.0.0"].seen, pins.0["1.0.0"].was_there, differs), (NOW, true, vec![false]));
+        assert_eq!(
+            (
+                pins.versions["1.0.0"].seen,
+                pins.versions["1.0.0"].was_there,
+                differs
+            ),
+            (NOW, true, vec![false])
+        );
         let both = [("1.0.0", &*sha512(2)), ("1.1.0", &sha512(3))];
         let (pins, differs) = world.learn(&document(&both, ""), NOW + 5);
         assert_eq!(differs, [true, false]);
-        assert_eq!((pins.0["1.1.0"].seen, pins.0["1.1.0"].was_there), (NOW + 5, false));
+        assert_eq!(
+            (
+                pins.versions["1.1.0"].seen,
+                pins.versions["1.1.0"].was_there
+            ),
+            (NOW + 5, false)
+        );
         let (_, differs) = world.learn(&document(&[("1.0.0", &sha512(1))], ""), NOW + 9);
         assert_eq!(differs, [false], "it is the first one again");
     }
@@ -247,8 +330,14 @@ mod tests {
     fn a_stronger_promise_is_added_to_a_weak_one_and_takes_nothing_back() {
         let world = World::new();
         world.learn(&document(&[("1.0.0", &sha1(1))], ""), NOW);
-        let (pins, differs) = world.learn(&document(&[("1.0.0", &format!("{},{}", sha512(1), sha1(1)))], ""), NOW);
-        assert_eq!((pins.0["1.0.0"].promises.len(), differs), (2, vec![false]));
+        let (pins, differs) = world.learn(
+            &document(&[("1.0.0", &format!("{},{}", sha512(1), sha1(1)))], ""),
+            NOW,
+        );
+        assert_eq!(
+            (pins.versions["1.0.0"].promises.len(), differs),
+            (2, vec![false])
+        );
         let (_, differs) = world.learn(&document(&[("1.0.0", &sha1(2))], ""), NOW);
         assert_eq!(differs, [true]);
     }
@@ -259,9 +348,9 @@ mod tests {
         world.learn(&document(&[("1.0.0", &sha512(1))], ""), NOW);
         let time = |year: u32| format!("\"1.0.0\":\"{year}-01-01T00:00:00.000Z\"");
         let (pins, _) = world.learn(&document(&[("1.0.0", &sha512(1))], &time(2020)), NOW);
-        assert_eq!(pins.0["1.0.0"].published, Some(1_577_836_800));
+        assert_eq!(pins.versions["1.0.0"].published, Some(1_577_836_800));
         let (pins, _) = world.learn(&document(&[("1.0.0", &sha512(1))], &time(2010)), NOW);
-        assert_eq!(pins.0["1.0.0"].published, Some(1_577_836_800));
+        assert_eq!(pins.versions["1.0.0"].published, Some(1_577_836_800));
     }
 
     #[test]
@@ -276,18 +365,34 @@ mod tests {
         for length in 0..whole.len() {
             fs::write(&path, &whole[..length]).unwrap();
             let (pins, differs) = world.learn(&two, NOW + 7);
-            assert_eq!((pins.0.len(), differs), (2, vec![false, false]), "{length}");
+            assert_eq!(
+                (pins.versions.len(), differs),
+                (2, vec![false, false]),
+                "{length}"
+            );
         }
     }
 
     #[test]
     fn tarballs_that_lie_elsewhere_have_the_usual_name_here() {
         let world = World::new();
-        let dist = format!("{},\"tarball\":\"http://up/download/p/1.0.0/abc\"", sha512(1));
-        let foreign = format!("{},\"tarball\":\"http://evil.example.org/p/-/p-2.0.0.tgz\"", sha512(1));
+        let dist = format!(
+            "{},\"tarball\":\"http://up/download/p/1.0.0/abc\"",
+            sha512(1)
+        );
+        let foreign = format!(
+            "{},\"tarball\":\"http://evil.example.org/p/-/p-2.0.0.tgz\"",
+            sha512(1)
+        );
         let (pins, _) = world.learn(&document(&[("1.0.0", &dist), ("2.0.0", &foreign)], ""), NOW);
         let (version, pin) = pins.by_file("p-1.0.0.tgz").unwrap();
-        assert_eq!((version, &*pin.source), ("1.0.0", "http://up/download/p/1.0.0/abc"));
-        assert_eq!(pins.by_file("p-2.0.0.tgz").unwrap().1.source, "http://up/p/-/p-2.0.0.tgz");
+        assert_eq!(
+            (version, &*pin.source),
+            ("1.0.0", "http://up/download/p/1.0.0/abc")
+        );
+        assert_eq!(
+            pins.by_file("p-2.0.0.tgz").unwrap().1.source,
+            "http://up/p/-/p-2.0.0.tgz"
+        );
     }
 }

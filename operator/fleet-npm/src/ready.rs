@@ -60,7 +60,10 @@ impl Ready {
     pub fn get(&self, path: &str, manner: Manner<'_>, now: Instant) -> Option<Found> {
         let shard = self.shard(path);
         let variant = shard.get(path)?.iter().find(|variant| variant.is(manner))?;
-        variant.until.is_none_or(|until| now < until).then(|| variant.found.clone())
+        variant
+            .until
+            .is_none_or(|until| now < until)
+            .then(|| variant.found.clone())
     }
 
     pub fn put(&self, path: &str, manner: Manner<'_>, until: Option<Instant>, found: Found) {
@@ -111,19 +114,48 @@ mod tests {
     use crate::refusal::json;
 
     fn manner(host: &str) -> Manner<'_> {
-        Manner { here: Here { below: "npm", host }, form: Form::Full, encoding: Encoding::Gzip }
+        Manner {
+            here: Here { below: "npm", host },
+            form: Form::Full,
+            encoding: Encoding::Gzip,
+        }
     }
 
     #[test]
     fn an_answer_is_given_in_its_manner_until_its_time_and_not_for_ever() {
         let (ready, now) = (Ready::new(SHARDS), Instant::now());
-        ready.put("/a", manner("h"), Some(now + Duration::from_secs(1)), json(StatusCode::OK, "{}"));
+        ready.put(
+            "/a",
+            manner("h"),
+            Some(now + Duration::from_secs(1)),
+            json(StatusCode::OK, "{}"),
+        );
         assert!(ready.get("/a", manner("h"), now).is_some());
-        assert!(ready.get("/a", manner("h"), now + Duration::from_secs(1)).is_none());
+        assert!(
+            ready
+                .get("/a", manner("h"), now + Duration::from_secs(1))
+                .is_none()
+        );
         assert!(ready.get("/a", manner("other"), now).is_none());
-        assert!(ready.get("/a", Manner { encoding: Encoding::Zstd, ..manner("h") }, now).is_none());
+        assert!(
+            ready
+                .get(
+                    "/a",
+                    Manner {
+                        encoding: Encoding::Zstd,
+                        ..manner("h")
+                    },
+                    now
+                )
+                .is_none()
+        );
         for number in 0..1000 {
-            ready.put(&format!("/{number}"), manner("h"), None, json(StatusCode::OK, "{}"));
+            ready.put(
+                &format!("/{number}"),
+                manner("h"),
+                None,
+                json(StatusCode::OK, "{}"),
+            );
         }
         let kept: usize = ready.shards.iter().map(|shard| lock(shard).len()).sum();
         assert!(kept <= 2 * SHARDS, "{kept}");

@@ -18,7 +18,11 @@ pub struct Refusal {
 
 impl Refusal {
     pub fn new(status: StatusCode, text: impl Into<String>) -> Refusal {
-        Refusal { status, text: text.into(), retry_after: None }
+        Refusal {
+            status,
+            text: text.into(),
+            retry_after: None,
+        }
     }
 
     pub fn not_found(text: impl Into<String>) -> Refusal {
@@ -30,7 +34,10 @@ impl Refusal {
         tracing::error!(%error, "{what}");
         Refusal {
             retry_after: Some(30),
-            ..Refusal::new(StatusCode::SERVICE_UNAVAILABLE, format!("{what}; the registry's log says why"))
+            ..Refusal::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!("{what}; the registry's log says why"),
+            )
         }
     }
 
@@ -47,7 +54,10 @@ impl Refusal {
             FailureKind::Busy { retry_after } => retry_after,
             _ => None,
         };
-        Refusal { retry_after, ..Refusal::new(status, error.message.clone()) }
+        Refusal {
+            retry_after,
+            ..Refusal::new(status, error.message.clone())
+        }
     }
 }
 
@@ -62,7 +72,9 @@ impl From<Refusal> for Found {
         let body = serde_json::json!({"error": refusal.text}).to_string();
         let mut found = json(refusal.status, body);
         if let Some(seconds) = refusal.retry_after {
-            found.headers.push((RETRY_AFTER, HeaderValue::from(seconds)));
+            found
+                .headers
+                .push((RETRY_AFTER, HeaderValue::from(seconds)));
         }
         found
     }

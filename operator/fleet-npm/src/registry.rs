@@ -13,7 +13,9 @@ use fleet_serve::{Found, FoundBody, PackageRegistry, Question, Reply};
 use fleet_telemetry::{AnswerSource, RegistryTraffic};
 use fleet_types::{Problem, Reason, Sha256, lock};
 use futures::FutureExt;
-use http::header::{ACCEPT, ACCEPT_ENCODING, AGE, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, VARY};
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, AGE, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, VARY,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tokio::runtime::Runtime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -93,7 +95,8 @@ impl NpmRegistry {
         let meter = Arc::new(Meter::new(options.bandwidth, Arc::new(|_| {})));
         let upstream = Upstream::new(&options.fetch, &meter, options.traffic.clone())?;
         let is_same = |before: &&NpmRegistry| {
-            before.inner.disk.root() == options.folder && before.inner.upstream.address() == upstream.address()
+            before.inner.disk.root() == options.folder
+                && before.inner.upstream.address() == upstream.address()
         };
         let (disk, threads) = match before.filter(is_same) {
             Some(before) => (before.inner.disk.clone(), before.threads.clone()),
@@ -133,8 +136,15 @@ impl Threads {
             .thread_name("npm")
             .enable_all()
             .build();
-        let failed = |error| Problem::new(Reason::StorageFailed, format!("no thread can be started: {error}"));
-        runtime.map(|runtime| Threads(Some(runtime))).map_err(failed)
+        let failed = |error| {
+            Problem::new(
+                Reason::StorageFailed,
+                format!("no thread can be started: {error}"),
+            )
+        };
+        runtime
+            .map(|runtime| Threads(Some(runtime)))
+            .map_err(failed)
     }
 }
 
@@ -164,7 +174,9 @@ impl PackageRegistry for NpmRegistry {
             return Reply::Now(found);
         }
         let Some(runtime) = &self.threads.0 else {
-            return Reply::Now(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "this registry has ended").into());
+            return Reply::Now(
+                Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "this registry has ended").into(),
+            );
         };
         let asked = Asked::of(question);
         let inner = self.inner.clone();
@@ -177,18 +189,37 @@ impl PackageRegistry for NpmRegistry {
             })
         });
         let lost = |error: JoinError| Refusal::own("this could not be answered", &error).into();
-        Reply::Later(answering.map(move |found| found.unwrap_or_else(lost)).boxed())
+        Reply::Later(
+            answering
+                .map(move |found| found.unwrap_or_else(lost))
+                .boxed(),
+        )
     }
 }
 
 /// How it is asked; of a tarball only what matters for one.
 fn manner<'a>(question: &Question<'a>) -> Manner<'a> {
     if question.path.contains("/-/") {
-        return Manner { here: Here { below: "", host: "" }, form: Form::Full, encoding: Encoding::Identity };
+        return Manner {
+            here: Here {
+                below: "",
+                host: "",
+            },
+            form: Form::Full,
+            encoding: Encoding::Identity,
+        };
     }
-    let header = |name: HeaderName| question.headers.get(name).and_then(|value| value.to_str().ok());
+    let header = |name: HeaderName| {
+        question
+            .headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+    };
     Manner {
-        here: Here { below: question.below, host: question.host.unwrap_or_default() },
+        here: Here {
+            below: question.below,
+            host: question.host.unwrap_or_default(),
+        },
         form: Form::wanted(header(ACCEPT)),
         encoding: Encoding::best(header(ACCEPT_ENCODING)),
     }
@@ -224,15 +255,25 @@ impl Asked {
     }
 
     fn manner(&self) -> Manner<'_> {
-        Manner { here: Here { below: &self.below, host: &self.host }, form: self.form, encoding: self.encoding }
+        Manner {
+            here: Here {
+                below: &self.below,
+                host: &self.host,
+            },
+            form: self.form,
+            encoding: self.encoding,
+        }
     }
 }
 
 impl Inner {
     async fn found(self: &Arc<Self>, asked: &Asked) -> Result<Found, Refusal> {
-        let address = Address::read(&asked.path).map_err(|error| Refusal::not_found(error.to_string()))?;
+        let address =
+            Address::read(&asked.path).map_err(|error| Refusal::not_found(error.to_string()))?;
         if let (&Method::POST, Address::Advisories) = (&asked.method, &address) {
-            let found = self.advisories(&asked.headers, asked.body.clone().unwrap_or_default()).await?;
+            let found = self
+                .advisories(&asked.headers, asked.body.clone().unwrap_or_default())
+                .await?;
             self.traffic.answered(AnswerSource::Fetched);
             return Ok(found);
         }
@@ -242,16 +283,30 @@ impl Inner {
         let (found, source) = match address {
             Address::Top => (self.top(asked)?, AnswerSource::Kept),
             Address::Ping => (json(StatusCode::OK, "{}"), AnswerSource::Kept),
-            Address::WhoAmI => return Err(Refusal::new(StatusCode::UNAUTHORIZED, "nobody logs in here: this registry is read without an account")),
+            Address::WhoAmI => {
+                return Err(Refusal::new(
+                    StatusCode::UNAUTHORIZED,
+                    "nobody logs in here: this registry is read without an account",
+                ));
+            }
             Address::Advisories | Address::Unsupported => return Ok(unsupported()),
             Address::Keys => self.passed("/-/npm/v1/keys").await?,
-            Address::Search => (self.search(asked.query.as_deref()).await?, AnswerSource::Fetched),
+            Address::Search => (
+                self.search(asked.query.as_deref()).await?,
+                AnswerSource::Fetched,
+            ),
             Address::Attestations(name, version) => {
                 self.package_may_be_asked(&name).await?;
-                self.passed(&format!("/-/npm/v1/attestations/{}@{version}", name.escaped())).await?
+                self.passed(&format!(
+                    "/-/npm/v1/attestations/{}@{version}",
+                    name.escaped()
+                ))
+                .await?
             }
             Address::Packument(name) => self.packument(asked, name).await?,
-            Address::Version(name, version) => self.part(asked, name, Part::Version(version)).await?,
+            Address::Version(name, version) => {
+                self.part(asked, name, Part::Version(version)).await?
+            }
             Address::Tags(name) => self.part(asked, name, Part::Tags).await?,
             Address::Tarball(name, file) => self.tarball_answer(asked, name, &file).await?,
         };
@@ -274,38 +329,80 @@ impl Inner {
         refusal.map_or(Ok(()), Err)
     }
 
-    async fn packument(self: &Arc<Self>, asked: &Asked, name: PackageName) -> Result<(Found, AnswerSource), Refusal> {
+    async fn packument(
+        self: &Arc<Self>,
+        asked: &Asked,
+        name: PackageName,
+    ) -> Result<(Found, AnswerSource), Refusal> {
         self.package_may_be_asked(&name).await?;
         let here = self.here(asked)?;
         let package = self.package(name);
         let mut state = package.state.lock().await;
-        let (made, current) = self.show(&package, &mut state, asked.form, &here, Part::Whole(asked.encoding)).await?;
+        let (made, current) = self
+            .show(
+                &package,
+                &mut state,
+                asked.form,
+                &here,
+                Part::Whole(asked.encoding),
+            )
+            .await?;
         drop(state);
         let Made::File(file, until) = made else {
-            return Err(Refusal::own("a document was not written", &"it was made in parts"));
+            return Err(Refusal::own(
+                "a document was not written",
+                &"it was made in parts",
+            ));
         };
         let mut headers = vec![
-            (CONTENT_TYPE, HeaderValue::from_static(current.form.content_type())),
+            (
+                CONTENT_TYPE,
+                HeaderValue::from_static(current.form.content_type()),
+            ),
             (VARY, HeaderValue::from_static("accept, accept-encoding")),
         ];
-        headers.extend(asked.encoding.token().map(|token| (CONTENT_ENCODING, HeaderValue::from_static(token))));
-        let mut found = Found { status: StatusCode::OK, headers, body: FoundBody::File(file) };
+        headers.extend(
+            asked
+                .encoding
+                .token()
+                .map(|token| (CONTENT_ENCODING, HeaderValue::from_static(token))),
+        );
+        let mut found = Found {
+            status: StatusCode::OK,
+            headers,
+            body: FoundBody::File(file),
+        };
         match current.is_stale {
             true => found.headers.extend(stale(&current)),
-            false => self.ready.put(&asked.path, asked.manner(), Some(fresh_until(&current, until)), found.clone()),
+            false => self.ready.put(
+                &asked.path,
+                asked.manner(),
+                Some(fresh_until(&current, until)),
+                found.clone(),
+            ),
         }
         Ok((found, source(&current)))
     }
 
-    async fn part(self: &Arc<Self>, asked: &Asked, name: PackageName, part: Part) -> Result<(Found, AnswerSource), Refusal> {
+    async fn part(
+        self: &Arc<Self>,
+        asked: &Asked,
+        name: PackageName,
+        part: Part,
+    ) -> Result<(Found, AnswerSource), Refusal> {
         self.package_may_be_asked(&name).await?;
         let here = self.here(asked)?;
         let package = self.package(name);
         let mut state = package.state.lock().await;
-        let (made, current) = self.show(&package, &mut state, Form::Full, &here, part).await?;
+        let (made, current) = self
+            .show(&package, &mut state, Form::Full, &here, part)
+            .await?;
         drop(state);
         let Made::Bytes(bytes) = made else {
-            return Err(Refusal::own("a part of a document was not written", &"it was made as a whole"));
+            return Err(Refusal::own(
+                "a part of a document was not written",
+                &"it was made as a whole",
+            ));
         };
         let mut found = json(StatusCode::OK, bytes);
         if current.is_stale {
@@ -314,20 +411,38 @@ impl Inner {
         Ok((found, source(&current)))
     }
 
-    async fn tarball_answer(self: &Arc<Self>, asked: &Asked, name: PackageName, file: &str) -> Result<(Found, AnswerSource), Refusal> {
+    async fn tarball_answer(
+        self: &Arc<Self>,
+        asked: &Asked,
+        name: PackageName,
+        file: &str,
+    ) -> Result<(Found, AnswerSource), Refusal> {
         self.package_may_be_asked(&name).await?;
         let package = self.package(name);
         let tarball = self.tarball(&package, file).await?;
         let found = Found {
             status: StatusCode::OK,
             headers: vec![
-                (CONTENT_TYPE, HeaderValue::from_static("application/octet-stream")),
-                (CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable")),
+                (
+                    CONTENT_TYPE,
+                    HeaderValue::from_static("application/octet-stream"),
+                ),
+                (
+                    CACHE_CONTROL,
+                    HeaderValue::from_static("public, max-age=31536000, immutable"),
+                ),
             ],
             body: FoundBody::File(tarball.file),
         };
         let until = tarball.until.map(|at| Instant::now() + seconds_until(at));
-        let manner = Manner { here: Here { below: "", host: "" }, form: Form::Full, encoding: Encoding::Identity };
+        let manner = Manner {
+            here: Here {
+                below: "",
+                host: "",
+            },
+            form: Form::Full,
+            encoding: Encoding::Identity,
+        };
         self.ready.put(&asked.path, manner, until, found.clone());
         let source = match tarball.was_fetched {
             true => AnswerSource::Fetched,
@@ -346,18 +461,32 @@ impl Inner {
 
     /// The registry's address as this client knows it, without a slash at its end.
     fn here(&self, asked: &Asked) -> Result<String, Refusal> {
-        let is_host = |host: &str| !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte));
+        let is_host = |host: &str| {
+            !host.is_empty()
+                && host
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte))
+        };
         if !is_host(&asked.host) {
-            return Err(Refusal::new(StatusCode::BAD_REQUEST, "the request does not say by which host it asks"));
+            return Err(Refusal::new(
+                StatusCode::BAD_REQUEST,
+                "the request does not say by which host it asks",
+            ));
         }
         let is_public = |url: &&Url| url.authority().eq_ignore_ascii_case(&asked.host);
         if let Some(public) = self.public.iter().find(is_public) {
-            return Ok(format!("{}/{}", public.as_str().trim_end_matches('/'), asked.below));
+            return Ok(format!(
+                "{}/{}",
+                public.as_str().trim_end_matches('/'),
+                asked.below
+            ));
         }
         let here = format!("http://{}/{}", asked.host.to_ascii_lowercase(), asked.below);
         let now = Instant::now();
         let mut addresses = lock(&self.addresses);
-        addresses.retain(|(known, used)| *known != here && now.saturating_duration_since(*used) < ADDRESS_RESTS);
+        addresses.retain(|(known, used)| {
+            *known != here && now.saturating_duration_since(*used) < ADDRESS_RESTS
+        });
         if addresses.len() >= ADDRESSES {
             let text = format!(
                 "clients ask this registry by more than {ADDRESSES} addresses within ten minutes; use fewer, or write those that are meant as publicUrl of a region"
@@ -373,13 +502,20 @@ impl Inner {
         if packages.len() >= PACKAGES {
             packages.retain(|_, package| Arc::strong_count(package) > 1);
         }
-        packages.entry(name.clone()).or_insert_with(|| Package::new(name)).clone()
+        packages
+            .entry(name.clone())
+            .or_insert_with(|| Package::new(name))
+            .clone()
     }
 
     /// Waits for room for a document of so many bytes in memory.
     pub async fn room(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
         let mebibytes = u32::try_from(bytes.div_ceil(1 << 20)).unwrap_or(ROOM);
-        let room = self.room.clone().acquire_many_owned(mebibytes.clamp(1, ROOM)).await;
+        let room = self
+            .room
+            .clone()
+            .acquire_many_owned(mebibytes.clamp(1, ROOM))
+            .await;
         // It is closed never.
         room.ok()
     }
@@ -408,8 +544,13 @@ fn source(current: &Current) -> AnswerSource {
 fn stale(current: &Current) -> Vec<(HeaderName, HeaderValue)> {
     let age = crate::now().saturating_sub(current.kept.checked).max(0);
     let since = fleet_types::documents::UnixSeconds(current.kept.checked).to_string();
-    let since = HeaderValue::try_from(since).ok().map(|since| (STALE, since));
-    since.into_iter().chain([(AGE, HeaderValue::from(age))]).collect()
+    let since = HeaderValue::try_from(since)
+        .ok()
+        .map(|since| (STALE, since));
+    since
+        .into_iter()
+        .chain([(AGE, HeaderValue::from(age))])
+        .collect()
 }
 
 /// Until the upstream is to be asked again, or another version opens.
@@ -429,7 +570,9 @@ fn read_only(address: &Address) -> Found {
         _ => "this registry is a copy that is only read: publish at the registry that it copies",
     };
     let mut found: Found = Refusal::new(StatusCode::FORBIDDEN, what).into();
-    found.headers.push((ALLOW, HeaderValue::from_static("GET, HEAD")));
+    found
+        .headers
+        .push((ALLOW, HeaderValue::from_static("GET, HEAD")));
     found
 }
 
@@ -439,6 +582,10 @@ fn unsupported() -> Found {
 
 /// Each keeps a descriptor. A small part of those that the process may have; connections and stores have the others.
 fn files_to_keep_open() -> usize {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
-    usize::try_from(limit / 16).unwrap_or(usize::MAX).clamp(64, 4096)
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile)
+        .current
+        .unwrap_or(u64::MAX);
+    usize::try_from(limit / 16)
+        .unwrap_or(usize::MAX)
+        .clamp(64, 4096)
 }

@@ -74,15 +74,23 @@ impl Inner {
         let part = Arc::new(part);
         let mut made = self.make(package, &current, here, part.clone()).await?;
         if made.is_err() {
-            tracing::error!(package = package.name.as_str(), "a kept document is damaged; it is fetched again");
+            tracing::error!(
+                package = package.name.as_str(),
+                "a kept document is damaged; it is fetched again"
+            );
             state.forget(current.form);
             current = self.current(package, state, form).await?;
             made = self.make(package, &current, here, part).await?;
         }
         let Ok((made, shown)) = made else {
-            return Err(Refusal::own("a document is damaged as soon as it is kept", &"the disk gives other bytes than it was given"));
+            return Err(Refusal::own(
+                "a document is damaged as soon as it is kept",
+                &"the disk gives other bytes than it was given",
+            ));
         };
-        state.shown.retain(|known| (&known.body, &known.here) != (&shown.body, &shown.here));
+        state
+            .shown
+            .retain(|known| (&known.body, &known.here) != (&shown.body, &shown.here));
         if state.shown.len() >= REMEMBERED {
             state.shown.remove(0);
         }
@@ -90,10 +98,17 @@ impl Inner {
         Ok((made, current))
     }
 
-    fn shown_before(&self, state: &State, current: &Current, here: &str, encoding: Encoding) -> Option<Made> {
+    fn shown_before(
+        &self,
+        state: &State,
+        current: &Current,
+        here: &str,
+        encoding: Encoding,
+    ) -> Option<Made> {
         let now = crate::now();
         let shown = state.shown.iter().find(|shown| {
-            (shown.body, &*shown.here) == (current.kept.body, here) && shown.until.is_none_or(|until| now < until)
+            (shown.body, &*shown.here) == (current.kept.body, here)
+                && shown.until.is_none_or(|until| now < until)
         })?;
         let key = encoded(&shown.key, encoding);
         let file = self.disk.open_file(Shelf::Shown, &key).ok()??;
@@ -107,7 +122,12 @@ impl Inner {
         here: &str,
         part: Arc<Part>,
     ) -> Result<Result<(Made, Shown), Damaged>, Refusal> {
-        let (this, name, current, here) = (self.clone(), package.name.clone(), current.clone(), here.to_owned());
+        let (this, name, current, here) = (
+            self.clone(),
+            package.name.clone(),
+            current.clone(),
+            here.to_owned(),
+        );
         let room = self.room(current.kept.size).await;
         self.blocking(move || {
             let _room = room;
@@ -120,7 +140,7 @@ impl Inner {
     }
 
     /// The document, if it is there as it was kept.
-    fn read_whole(&self, current: &Current) -> Result<Option<Vec<u8>>, Refusal> {
+    pub fn read_whole(&self, current: &Current) -> Result<Option<Vec<u8>>, Refusal> {
         let read = self.disk.read(Shelf::Bodies, &current.kept.body);
         let bytes = read.map_err(|error| Refusal::own("a document cannot be read", &error))?;
         Ok(bytes.filter(|bytes| Sha256(sha2::Sha256::digest(bytes).into()) == current.kept.body))
@@ -134,11 +154,21 @@ impl Inner {
         here: String,
         part: &Part,
     ) -> Result<(Made, Shown), Refusal> {
-        let place = Place { package: name, upstream: self.upstream.address(), here: &here };
-        let packument = Packument::read(bytes, name).map_err(|error| Refusal::own("a kept document cannot be read", &error))?;
-        let pins = Pins::read(&self.disk, place).map_err(|error| Refusal::own("what was promised cannot be read", &error))?;
+        let place = Place {
+            package: name,
+            upstream: self.upstream.address(),
+            here: &here,
+        };
+        let packument = Packument::read(bytes, name)
+            .map_err(|error| Refusal::own("a kept document cannot be read", &error))?;
+        let pins = Pins::read(&self.disk, place)
+            .map_err(|error| Refusal::own("what was promised cannot be read", &error))?;
         let (hidden, until) = self.judge(&packument, &pins, name);
-        let view = View { packument: &packument, place, hidden: &hidden };
+        let view = View {
+            packument: &packument,
+            place,
+            hidden: &hidden,
+        };
         let bits: Vec<u8> = hidden.iter().map(|hidden| u8::from(*hidden)).collect();
         let key = key(&[&current.kept.body.0, here.as_bytes(), &bits]);
         let made = match part {
@@ -146,25 +176,48 @@ impl Inner {
                 let encoded = encoded(&key, *encoding);
                 let written = self.write(&view, &encoded, *encoding);
                 let file = written.and_then(|file| ServedFile::new(&encoded, file));
-                Made::File(file.map_err(|error| Refusal::own("there is no room for a document", &error))?, until)
+                Made::File(
+                    file.map_err(|error| Refusal::own("there is no room for a document", &error))?,
+                    until,
+                )
             }
             Part::Version(wanted) => Made::Bytes(view.version(wanted).ok_or_else(|| {
                 let position = packument.position(wanted);
-                let held = position.and_then(|number| self.verdict(&packument, number, &pins, name).held().map(Refusal::from));
+                let held = position.and_then(|number| {
+                    self.verdict(&packument, number, &pins, name)
+                        .held()
+                        .map(Refusal::from)
+                });
                 held.unwrap_or_else(|| Refusal::not_found(format!("version not found: {wanted}")))
             })?),
             Part::Tags => Made::Bytes(view.tags_document().into_bytes()),
         };
-        Ok((made, Shown { body: current.kept.body, here, key, until }))
+        Ok((
+            made,
+            Shown {
+                body: current.kept.body,
+                here,
+                key,
+                until,
+            },
+        ))
     }
 
     /// Which versions are held back, and when that changes.
-    fn judge(&self, packument: &Packument<'_>, pins: &Pins, name: &PackageName) -> (Vec<bool>, Option<i64>) {
+    fn judge(
+        &self,
+        packument: &Packument<'_>,
+        pins: &Pins,
+        name: &PackageName,
+    ) -> (Vec<bool>, Option<i64>) {
         let now = crate::now();
         let mut until: Option<i64> = None;
         let hidden = (0..packument.versions().len()).map(|number| {
             let verdict = self.verdict(packument, number, pins, name);
-            let version = packument.versions().get(number).map(|version| &*version.version);
+            let version = packument
+                .versions()
+                .get(number)
+                .map(|version| &*version.version);
             self.trail.tell(name, version, &verdict, &self.traffic);
             if let Some(at) = verdict.changes() {
                 until = Some(until.map_or(at, |until| until.min(at)));
@@ -176,7 +229,13 @@ impl Inner {
         (hidden, until)
     }
 
-    fn verdict(&self, packument: &Packument<'_>, number: usize, pins: &Pins, name: &PackageName) -> Verdict {
+    fn verdict(
+        &self,
+        packument: &Packument<'_>,
+        number: usize,
+        pins: &Pins,
+        name: &PackageName,
+    ) -> Verdict {
         let Some(version) = packument.versions().get(number) else {
             return Verdict::Open;
         };
@@ -184,7 +243,8 @@ impl Inner {
             return Verdict::Held(trail::unfit(name, &version.version));
         }
         let now = crate::now();
-        self.guard.version(name, &version.version, &pins.facts(version, now), now)
+        self.guard
+            .version(name, &version.version, &pins.facts(version, now), now)
     }
 
     fn write(&self, view: &View<'_, '_>, key: &Sha256, encoding: Encoding) -> io::Result<File> {

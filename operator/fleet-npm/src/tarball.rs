@@ -33,11 +33,18 @@ pub struct Tarball {
 
 impl Inner {
     /// The tarball of this name. Held back ones are told why and until when.
-    pub async fn tarball(self: &Arc<Self>, package: &Arc<Package>, file: &str) -> Result<Tarball, Refusal> {
+    pub async fn tarball(
+        self: &Arc<Self>,
+        package: &Arc<Package>,
+        file: &str,
+    ) -> Result<Tarball, Refusal> {
         let (version, pin) = self.pinned(package, file).await?;
         let now = crate::now();
-        let verdict = self.guard.version(&package.name, &version, &pin.facts(), now);
-        self.trail.tell(&package.name, Some(&version), &verdict, &self.traffic);
+        let verdict = self
+            .guard
+            .version(&package.name, &version, &pin.facts(), now);
+        self.trail
+            .tell(&package.name, Some(&version), &verdict, &self.traffic);
         if let Some(at) = verdict.changes() {
             self.traffic.opens_at(at, now);
         }
@@ -51,15 +58,30 @@ impl Inner {
         let key = key_of(&package.name, file, &pin);
         let _turn = self.tarballs.turn(key).await;
         if let Some(file) = self.kept_tarball(key, &pin).await? {
-            return Ok(Tarball { file, was_fetched: false, until });
+            return Ok(Tarball {
+                file,
+                was_fetched: false,
+                until,
+            });
         }
-        let file = self.fetch_tarball(&package.name, &version, key, &pin).await?;
-        Ok(Tarball { file, was_fetched: true, until })
+        let file = self
+            .fetch_tarball(&package.name, &version, key, &pin)
+            .await?;
+        Ok(Tarball {
+            file,
+            was_fetched: true,
+            until,
+        })
     }
 
     /// What was promised for the tarball of this name: from the disk, or else from the package's document as it is now.
-    async fn pinned(self: &Arc<Self>, package: &Arc<Package>, file: &str) -> Result<(String, Pin), Refusal> {
-        if let Some(found) = self.pin(&package.name, file).await? {
+    async fn pinned(
+        self: &Arc<Self>,
+        package: &Arc<Package>,
+        file: &str,
+    ) -> Result<(String, Pin), Refusal> {
+        let (found, is_torn) = self.pin(&package.name, file).await?;
+        if let Some(found) = found {
             return Ok(found);
         }
         let form = match self.guard.needs_dates() {
@@ -67,24 +89,49 @@ impl Inner {
             false => Form::Abbreviated,
         };
         let mut state = package.state.lock().await;
-        self.current(package, &mut state, form).await?;
+        let current = self.current(package, &mut state, form).await?;
+        if is_torn && !current.was_asked {
+            // What is lost of the promises stands in the document that is here.
+            self.relearn(&package.name, &current).await?;
+        }
         drop(state);
-        let found = self.pin(&package.name, file).await?;
-        found.ok_or_else(|| Refusal::not_found(format!("no version of {} has a tarball {file}", package.name)))
+        let (found, _) = self.pin(&package.name, file).await?;
+        found.ok_or_else(|| {
+            Refusal::not_found(format!(
+                "no version of {} has a tarball {file}",
+                package.name
+            ))
+        })
     }
 
-    async fn pin(self: &Arc<Self>, name: &PackageName, file: &str) -> Result<Option<(String, Pin)>, Refusal> {
+    /// The pin of this file, and whether pins of the package are lost.
+    async fn pin(
+        self: &Arc<Self>,
+        name: &PackageName,
+        file: &str,
+    ) -> Result<(Option<(String, Pin)>, bool), Refusal> {
         let (this, name, file) = (self.clone(), name.clone(), file.to_owned());
         self.blocking(move || {
-            let place = Place { package: &name, upstream: this.upstream.address(), here: "" };
-            let pins = Pins::read(&this.disk, place).map_err(|error| Refusal::own("what was promised cannot be read", &error))?;
-            Ok(pins.by_file(&file).map(|(version, pin)| (version.to_owned(), pin.clone())))
+            let place = Place {
+                package: &name,
+                upstream: this.upstream.address(),
+                here: "",
+            };
+            let pins = Pins::read(&this.disk, place)
+                .map_err(|error| Refusal::own("what was promised cannot be read", &error))?;
+            let found = pins.by_file(&file);
+            let found = found.map(|(version, pin)| (version.to_owned(), pin.clone()));
+            Ok((found, pins.is_torn))
         })
         .await
     }
 
     /// What is on the disk, compared with its promise: a disk may rot, and a machine may have lost power.
-    async fn kept_tarball(self: &Arc<Self>, key: Sha256, pin: &Pin) -> Result<Option<ServedFile>, Refusal> {
+    async fn kept_tarball(
+        self: &Arc<Self>,
+        key: Sha256,
+        pin: &Pin,
+    ) -> Result<Option<ServedFile>, Refusal> {
         let (this, promises) = (self.clone(), pin.promises.clone());
         self.blocking(move || {
             let own = |error: io::Error| Refusal::own("a kept tarball cannot be read", &error);
@@ -101,9 +148,17 @@ impl Inner {
         .await
     }
 
-    async fn fetch_tarball(self: &Arc<Self>, name: &PackageName, version: &str, key: Sha256, pin: &Pin) -> Result<ServedFile, Refusal> {
+    async fn fetch_tarball(
+        self: &Arc<Self>,
+        name: &PackageName,
+        version: &str,
+        key: Sha256,
+        pin: &Pin,
+    ) -> Result<ServedFile, Refusal> {
         if pin.promises.is_empty() {
-            let text = format!("the upstream promises nothing for {name}@{version} that its tarball could be compared with; it is not given out");
+            let text = format!(
+                "the upstream promises nothing for {name}@{version} that its tarball could be compared with; it is not given out"
+            );
             return Err(Refusal::new(StatusCode::BAD_GATEWAY, text));
         }
         let any = [(ACCEPT, http::HeaderValue::from_static("*/*"))];
@@ -114,11 +169,19 @@ impl Inner {
         }
         let (file, hashers) = self.receive_tarball(&mut told, &pin.promises).await?;
         self.traffic.asked(QuestionResult::Changed);
-        let fits = pin.promises.iter().zip(hashers).all(|(promise, hasher)| promise.fits(hasher));
+        let fits = pin
+            .promises
+            .iter()
+            .zip(hashers)
+            .all(|(promise, hasher)| promise.fits(hasher));
         if !fits {
             let text = format!(
                 "what the upstream sends for {name}@{version} is not what was promised for it when it was first seen ({}); it is not given out",
-                pin.promises.iter().map(Integrity::to_string).collect::<Vec<_>>().join(", ")
+                pin.promises
+                    .iter()
+                    .map(Integrity::to_string)
+                    .collect::<Vec<_>>()
+                    .join(", ")
             );
             tracing::error!(package = name.as_str(), version, "{text}");
             self.traffic.decided("held", HeldBy::Mutation.as_str());
@@ -128,12 +191,18 @@ impl Inner {
         self.blocking(move || {
             let kept = this.disk.put(Shelf::Tarballs, &key, file);
             let opened = kept.and_then(|_| File::open(this.disk.path(Shelf::Tarballs, &key)));
-            opened.and_then(|file| ServedFile::new(&key, file)).map_err(|error| Refusal::own("a tarball cannot be kept", &error))
+            opened
+                .and_then(|file| ServedFile::new(&key, file))
+                .map_err(|error| Refusal::own("a tarball cannot be kept", &error))
         })
         .await
     }
 
-    async fn receive_tarball(&self, told: &mut Told, promises: &[Integrity]) -> Result<(NamedTempFile, Vec<Hasher>), Refusal> {
+    async fn receive_tarball(
+        &self,
+        told: &mut Told,
+        promises: &[Integrity],
+    ) -> Result<(NamedTempFile, Vec<Hasher>), Refusal> {
         let no_room = |error: io::Error| Refusal::own("there is no room for a tarball", &error);
         let mut file = self.disk.staged().map_err(no_room)?;
         let mut hashers: Vec<Hasher> = promises.iter().map(Integrity::hasher).collect();
@@ -148,7 +217,10 @@ impl Inner {
             if size > MAX_TARBALL_BYTES {
                 return Err(Refusal::of_upstream(&FetchError {
                     kind: FailureKind::TooLarge,
-                    message: format!("the tarball has more than {}", counted(MAX_TARBALL_BYTES, "byte")),
+                    message: format!(
+                        "the tarball has more than {}",
+                        counted(MAX_TARBALL_BYTES, "byte")
+                    ),
                     missing: false,
                 }));
             }
@@ -161,7 +233,11 @@ impl Inner {
 /// Other promises are for other bytes, which have another name.
 fn key_of(name: &PackageName, file: &str, pin: &Pin) -> Sha256 {
     let promises: Vec<String> = pin.promises.iter().map(Integrity::to_string).collect();
-    key(&[name.as_str().as_bytes(), file.as_bytes(), promises.join(" ").as_bytes()])
+    key(&[
+        name.as_str().as_bytes(),
+        file.as_bytes(),
+        promises.join(" ").as_bytes(),
+    ])
 }
 
 fn is_whole(file: &mut File, promises: &[Integrity]) -> io::Result<bool> {
@@ -177,5 +253,9 @@ fn is_whole(file: &mut File, promises: &[Integrity]) -> io::Result<bool> {
         let read = piece.get(..count).unwrap_or_default();
         hashers.iter_mut().for_each(|hasher| hasher.update(read));
     }
-    Ok(!promises.is_empty() && promises.iter().zip(hashers).all(|(promise, hasher)| promise.fits(hasher)))
+    Ok(!promises.is_empty()
+        && promises
+            .iter()
+            .zip(hashers)
+            .all(|(promise, hasher)| promise.fits(hasher)))
 }

@@ -43,11 +43,20 @@ struct Line<'a> {
 
 impl Trail {
     pub fn new(path: PathBuf) -> Trail {
-        Trail { path, told: Mutex::default() }
+        Trail {
+            path,
+            told: Mutex::default(),
+        }
     }
 
     /// Writes a decision down, if it is one and is new. Blocks on the disk.
-    pub fn tell(&self, name: &PackageName, version: Option<&str>, verdict: &Verdict, traffic: &RegistryTraffic) {
+    pub fn tell(
+        &self,
+        name: &PackageName,
+        version: Option<&str>,
+        verdict: &Verdict,
+        traffic: &RegistryTraffic,
+    ) {
         let (decision, held, until) = match verdict {
             Verdict::Open => return,
             Verdict::Held(held) => ("held", held, held.opens),
@@ -58,7 +67,12 @@ impl Trail {
         if told.decisions.len() >= REMEMBERED {
             told.decisions.clear();
         }
-        let which = (name.to_string(), version.unwrap_or_default().to_owned(), decision, held.by);
+        let which = (
+            name.to_string(),
+            version.unwrap_or_default().to_owned(),
+            decision,
+            held.by,
+        );
         if !told.decisions.insert(which) {
             return;
         }
@@ -88,7 +102,11 @@ impl Trail {
         }
         let mut text = serde_json::to_vec(line)?;
         text.push(b'\n');
-        File::options().create(true).append(true).open(&self.path)?.write_all(&text)
+        File::options()
+            .create(true)
+            .append(true)
+            .open(&self.path)?
+            .write_all(&text)
     }
 }
 
@@ -96,7 +114,9 @@ impl Trail {
 pub fn unfit(name: &PackageName, version: &str) -> Held {
     Held {
         by: HeldBy::Mutation,
-        reason: format!("what the upstream says of {name}@{version} is the document of another package or version"),
+        reason: format!(
+            "what the upstream says of {name}@{version} is the document of another package or version"
+        ),
         opens: None,
     }
 }

@@ -28,7 +28,11 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    pub fn new(options: &FetchOptions, meter: &Arc<Meter>, traffic: Arc<RegistryTraffic>) -> Result<Upstream, Problem> {
+    pub fn new(
+        options: &FetchOptions,
+        meter: &Arc<Meter>,
+        traffic: Arc<RegistryTraffic>,
+    ) -> Result<Upstream, Problem> {
         Ok(Upstream {
             asker: Asker::new(options, meter)?,
             address: options.authority.as_str().trim_end_matches('/').to_owned(),
@@ -43,29 +47,57 @@ impl Upstream {
 
     /// Asks for what is at `path`, from the slash after the registry's address on. An answer that says nothing about the
     /// upstream's health is answered with, whatever its status is.
-    pub async fn ask(&self, path: &str, headers: &[(HeaderName, HeaderValue)], body: Option<&Bytes>) -> Result<Told, Refusal> {
-        self.ask_at(&format!("{}{path}", self.address), headers, body).await
+    pub async fn ask(
+        &self,
+        path: &str,
+        headers: &[(HeaderName, HeaderValue)],
+        body: Option<&Bytes>,
+    ) -> Result<Told, Refusal> {
+        self.ask_at(&format!("{}{path}", self.address), headers, body)
+            .await
     }
 
     /// The same for a URL.
-    pub async fn ask_at(&self, url: &str, headers: &[(HeaderName, HeaderValue)], body: Option<&Bytes>) -> Result<Told, Refusal> {
-        let url = Url::parse(url).map_err(|_| Refusal::new(StatusCode::BAD_GATEWAY, "this makes no URL at the upstream"))?;
+    pub async fn ask_at(
+        &self,
+        url: &str,
+        headers: &[(HeaderName, HeaderValue)],
+        body: Option<&Bytes>,
+    ) -> Result<Told, Refusal> {
+        let url = Url::parse(url).map_err(|_| {
+            Refusal::new(StatusCode::BAD_GATEWAY, "this makes no URL at the upstream")
+        })?;
         if let Some(left) = lock(&self.breaker).blocked(Instant::now()) {
             return Err(Refusal {
                 retry_after: Some(left.as_secs() + 1),
-                ..Refusal::new(StatusCode::SERVICE_UNAVAILABLE, format!(
-                    "the upstream registry has failed and is left alone for {} s more; what is not kept here cannot be had meanwhile",
-                    left.as_secs() + 1
-                ))
+                ..Refusal::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    format!(
+                        "the upstream registry has failed and is left alone for {} s more; what is not kept here cannot be had meanwhile",
+                        left.as_secs() + 1
+                    ),
+                )
             });
         }
-        let told = self.asker.ask(Question { url: &url, headers, body }).await.map_err(|error| self.failed(&error))?;
+        let told = self
+            .asker
+            .ask(Question {
+                url: &url,
+                headers,
+                body,
+            })
+            .await
+            .map_err(|error| self.failed(&error))?;
         let status = told.status();
         if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
             return Err(self.failed(&told.refusal()));
         }
         if let Some(rested) = lock(&self.breaker).good() {
-            tracing::info!(upstream = self.address, failures = rested, "the upstream registry answers again");
+            tracing::info!(
+                upstream = self.address,
+                failures = rested,
+                "the upstream registry answers again"
+            );
         }
         self.traffic.set_blocked(None);
         Ok(told)
@@ -80,7 +112,8 @@ impl Upstream {
         };
         if let Some(rest) = lock(&self.breaker).bad(Instant::now(), asked_for) {
             tracing::warn!(upstream = self.address, %error.message, "the upstream registry is left alone for {} s", rest.as_secs());
-            self.traffic.set_blocked(Some(crate::now().saturating_add_unsigned(rest.as_secs())));
+            self.traffic
+                .set_blocked(Some(crate::now().saturating_add_unsigned(rest.as_secs())));
         }
         Refusal::of_upstream(error)
     }
@@ -97,7 +130,9 @@ struct Breaker {
 impl Breaker {
     /// How much longer nothing is asked.
     fn blocked(&self, now: Instant) -> Option<Duration> {
-        self.until?.checked_duration_since(now).filter(|left| !left.is_zero())
+        self.until?
+            .checked_duration_since(now)
+            .filter(|left| !left.is_zero())
     }
 
     /// Answers with how many failures there were, if there was a block.
@@ -113,7 +148,11 @@ impl Breaker {
         let own = match self.failures.checked_sub(FAILURES_UNTIL_BLOCK) {
             // Those that were under way when it began are no further failure.
             Some(_) if was_blocked => None,
-            Some(times) => Some(FIRST_BLOCK.saturating_mul(2_u32.saturating_pow(times)).min(LONGEST_BLOCK)),
+            Some(times) => Some(
+                FIRST_BLOCK
+                    .saturating_mul(2_u32.saturating_pow(times))
+                    .min(LONGEST_BLOCK),
+            ),
             None => None,
         };
         let rest = own.max(asked_for.map(|rest| rest.min(LONGEST_REST)))?;
@@ -131,7 +170,10 @@ mod tests {
     #[test]
     fn it_is_left_alone_after_several_failures_and_longer_each_time() {
         let (mut breaker, start) = (Breaker::default(), Instant::now());
-        assert_eq!((breaker.bad(start, None), breaker.bad(start, None)), (None, None));
+        assert_eq!(
+            (breaker.bad(start, None), breaker.bad(start, None)),
+            (None, None)
+        );
         assert_eq!(breaker.blocked(start), None);
         assert_eq!(breaker.bad(start, None), Some(5 * SECOND));
         assert_eq!(breaker.bad(start, None), None, "one that was under way");
@@ -142,7 +184,11 @@ mod tests {
         assert!(next > 5 * SECOND && next <= LONGEST_BLOCK);
         assert!(breaker.good().is_some());
         assert_eq!((breaker.blocked(later), breaker.good()), (None, None));
-        assert_eq!(breaker.bad(later, None), None, "it counts from the beginning");
+        assert_eq!(
+            breaker.bad(later, None),
+            None,
+            "it counts from the beginning"
+        );
     }
 
     #[test]
@@ -151,6 +197,9 @@ mod tests {
         assert_eq!(breaker.bad(start, Some(90 * SECOND)), Some(90 * SECOND));
         assert_eq!(breaker.blocked(start + 89 * SECOND), Some(SECOND));
         let mut patient = Breaker::default();
-        assert_eq!(patient.bad(start, Some(1_000_000 * SECOND)), Some(LONGEST_REST));
+        assert_eq!(
+            patient.bad(start, Some(1_000_000 * SECOND)),
+            Some(LONGEST_REST)
+        );
     }
 }

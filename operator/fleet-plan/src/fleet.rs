@@ -1,8 +1,8 @@
 //! The strict inside: a Mirror and its Upstream after every check, so that what follows cannot fail.
 
 use fleet_api::mirror::{Block, Mirror, MirrorSpec, PodSettings, Region};
-use fleet_api::upstream::UpstreamType;
 use fleet_api::rules::{FOLLOWS_ANOTHER_MESSAGE, FOLLOWS_THE_HUB_MESSAGE, ONE_HUB_MESSAGE};
+use fleet_api::upstream::UpstreamType;
 use fleet_api::{MirrorStatus, Upstream, UpstreamSpec};
 use fleet_types::{Reason, shown_url};
 use kube_core::ResourceExt;

@@ -96,7 +96,9 @@ pub fn mirrors_page(mirrors: &[MirrorLine]) -> String {
     for mirror in mirrors {
         let served = match &mirror.snapshot {
             Some(id) => format!("<code>{}</code>", escape(id.get(..12).unwrap_or(id))),
-            None if mirror.fills_itself => "<span class=\"q\">fills itself on demand</span>".to_owned(),
+            None if mirror.fills_itself => {
+                "<span class=\"q\">fills itself on demand</span>".to_owned()
+            }
             None => "<span class=\"q\">waiting for its first sync</span>".to_owned(),
         };
         let href = match mirror.serving_path.is_empty() {

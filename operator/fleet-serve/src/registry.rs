@@ -114,7 +114,9 @@ pub struct Wanted<'p> {
 impl fmt::Debug for Registries {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let known = lock_read(&self.0).clone();
-        f.debug_list().entries(known.served.iter().map(|served| served.registry.name())).finish()
+        f.debug_list()
+            .entries(known.served.iter().map(|served| served.registry.name()))
+            .finish()
     }
 }
 
@@ -122,11 +124,23 @@ impl Registries {
     /// From now on these are served, and no others.
     pub fn replace(&self, registries: Vec<Arc<dyn Registry>>) {
         let mut known = lock_write(&self.0);
-        let mut gone: Vec<String> = known.served.iter().map(|served| served.registry.name().to_owned()).collect();
+        let mut gone: Vec<String> = known
+            .served
+            .iter()
+            .map(|served| served.registry.name().to_owned())
+            .collect();
         gone.extend(known.gone.iter().cloned());
         gone.retain(|name| registries.iter().all(|registry| registry.name() != name));
-        let served = registries.into_iter().map(|registry| Arc::new(Served { registry, traffic: OnceLock::new() }));
-        *known = Arc::new(Known { served: served.collect(), gone });
+        let served = registries.into_iter().map(|registry| {
+            Arc::new(Served {
+                registry,
+                traffic: OnceLock::new(),
+            })
+        });
+        *known = Arc::new(Known {
+            served: served.collect(),
+            gone,
+        });
     }
 
     /// The one with the longest path that `path` (of a request, as it was sent) is below.
@@ -136,11 +150,20 @@ impl Registries {
         let mut best: Option<(usize, Wanted<'p>)> = None;
         for served in &known.served {
             for (number, own) in served.registry.paths().iter().enumerate() {
-                let rest = sent.strip_prefix(own.as_str()).filter(|rest| rest.is_empty() || rest.starts_with('/'));
+                let rest = sent
+                    .strip_prefix(own.as_str())
+                    .filter(|rest| rest.is_empty() || rest.starts_with('/'));
                 if let Some(path) = rest
                     && best.as_ref().is_none_or(|(length, _)| *length < own.len())
                 {
-                    best = Some((own.len(), Wanted { served: served.clone(), number, path }));
+                    best = Some((
+                        own.len(),
+                        Wanted {
+                            served: served.clone(),
+                            number,
+                            path,
+                        },
+                    ));
                 }
             }
         }
@@ -154,7 +177,11 @@ impl Registries {
     }
 
     pub(crate) fn names(&self) -> Vec<String> {
-        lock_read(&self.0).served.iter().map(|served| served.registry.name().to_owned()).collect()
+        lock_read(&self.0)
+            .served
+            .iter()
+            .map(|served| served.registry.name().to_owned())
+            .collect()
     }
 
     /// Lines of the list of mirrors.
@@ -175,7 +202,10 @@ impl Registries {
 
 impl Wanted<'_> {
     pub fn traffic(&self, metrics: &ServerMetrics) -> Arc<MirrorTraffic> {
-        let traffic = self.served.traffic.get_or_init(|| metrics.mirror(self.served.registry.name()));
+        let traffic = self
+            .served
+            .traffic
+            .get_or_init(|| metrics.mirror(self.served.registry.name()));
         traffic.clone()
     }
 
@@ -210,11 +240,21 @@ impl Found {
             FoundBody::File(ServedFile(blob)) => {
                 let validators = blob.by_digest();
                 let decision = decide(method, asked, &validators);
-                let whole = Content::File { range: 0..blob.size, blob };
-                Answer::file(whole, &validators, || "application/octet-stream", Caching::Revalidate, decision)
+                let whole = Content::File {
+                    range: 0..blob.size,
+                    blob,
+                };
+                Answer::file(
+                    whole,
+                    &validators,
+                    || "application/octet-stream",
+                    Caching::Revalidate,
+                    decision,
+                )
             }
         };
-        let is_of_the_bytes = |name: &HeaderName| *name == CONTENT_TYPE || *name == CONTENT_ENCODING;
+        let is_of_the_bytes =
+            |name: &HeaderName| *name == CONTENT_TYPE || *name == CONTENT_ENCODING;
         // What stands in for the file is described by its own headers.
         let speaks_of_the_file = |name: &HeaderName| match answer.status {
             StatusCode::NOT_MODIFIED => !is_of_the_bytes(name),
@@ -223,7 +263,10 @@ impl Found {
             }
             _ => true,
         };
-        let (headers, _): (Vec<_>, Vec<_>) = self.headers.into_iter().partition(|(name, _)| speaks_of_the_file(name));
+        let (headers, _): (Vec<_>, Vec<_>) = self
+            .headers
+            .into_iter()
+            .partition(|(name, _)| speaks_of_the_file(name));
         for (name, value) in headers {
             answer.headers.set(name, value);
         }
@@ -246,31 +289,55 @@ mod tests {
         }
         fn answer(&self, question: &Question<'_>) -> Reply {
             let body = format!("{} {} {:?}", self.0, question.below, question.path);
-            Reply::Now(Found { status: StatusCode::OK, headers: Vec::new(), body: FoundBody::Bytes(body.into()) })
+            Reply::Now(Found {
+                status: StatusCode::OK,
+                headers: Vec::new(),
+                body: FoundBody::Bytes(body.into()),
+            })
         }
     }
 
     fn registry(name: &'static str, paths: &[&str]) -> Arc<dyn Registry> {
-        Arc::new(Named(name, paths.iter().map(|path| (*path).to_owned()).collect()))
+        Arc::new(Named(
+            name,
+            paths.iter().map(|path| (*path).to_owned()).collect(),
+        ))
     }
 
     #[test]
     fn the_longest_path_counts_and_paths_are_whole_parts() {
         let registries = Registries::default();
-        registries.replace(vec![registry("a", &["npm", "repository/npm"]), registry("b", &["npm/b"])]);
+        registries.replace(vec![
+            registry("a", &["npm", "repository/npm"]),
+            registry("b", &["npm/b"]),
+        ]);
         let led = |path: &str| {
             let wanted = registries.find(path)?;
-            let way = Way { authority: None, secure: false };
-            let reply = wanted.ask((&Method::GET, None, &HeaderMap::new()), way, None, Instant::now());
+            let way = Way {
+                authority: None,
+                secure: false,
+            };
+            let reply = wanted.ask(
+                (&Method::GET, None, &HeaderMap::new()),
+                way,
+                None,
+                Instant::now(),
+            );
             match reply {
-                Reply::Now(Found { body: FoundBody::Bytes(bytes), .. }) => String::from_utf8(bytes.to_vec()).ok(),
+                Reply::Now(Found {
+                    body: FoundBody::Bytes(bytes),
+                    ..
+                }) => String::from_utf8(bytes.to_vec()).ok(),
                 _ => None,
             }
         };
         assert_eq!(led("/npm/left-pad").as_deref(), Some("a npm \"/left-pad\""));
         assert_eq!(led("/npm").as_deref(), Some("a npm \"\""));
         assert_eq!(led("/npm/b/x%2fy").as_deref(), Some("b npm/b \"/x%2fy\""));
-        assert_eq!(led("/repository/npm/").as_deref(), Some("a repository/npm \"/\""));
+        assert_eq!(
+            led("/repository/npm/").as_deref(),
+            Some("a repository/npm \"/\"")
+        );
         assert_eq!((led("/npmx"), led("/"), led("npm")), (None, None, None));
         registries.replace(vec![registry("b", &["npm/b"])]);
         assert_eq!(led("/npm/x"), None);
@@ -292,24 +359,43 @@ mod tests {
         };
         let mut asked = HeaderMap::new();
         let header = |answer: &Answer, name: &HeaderName| {
-            answer.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.to_str().unwrap().to_owned())
+            answer
+                .headers
+                .iter()
+                .find(|(known, _)| known == name)
+                .map(|(_, value)| value.to_str().unwrap().to_owned())
         };
         let whole = found().into_answer(&Method::GET, &asked);
         assert_eq!((whole.status, whole.content.len()), (StatusCode::OK, 10));
-        assert_eq!(header(&whole, &CONTENT_TYPE).as_deref(), Some("application/json"));
+        assert_eq!(
+            header(&whole, &CONTENT_TYPE).as_deref(),
+            Some("application/json")
+        );
         let tag = header(&whole, &http::header::ETAG).unwrap();
         asked.insert(http::header::IF_NONE_MATCH, tag.parse().unwrap());
         let same = found().into_answer(&Method::GET, &asked);
-        assert_eq!((same.status, same.content.len()), (StatusCode::NOT_MODIFIED, 0));
+        assert_eq!(
+            (same.status, same.content.len()),
+            (StatusCode::NOT_MODIFIED, 0)
+        );
         assert_eq!(header(&same, &CONTENT_TYPE), None);
-        assert_eq!(header(&same, &CACHE_CONTROL).as_deref(), Some("max-age=300"));
+        assert_eq!(
+            header(&same, &CACHE_CONTROL).as_deref(),
+            Some("max-age=300")
+        );
         asked.clear();
         asked.insert(http::header::RANGE, HeaderValue::from_static("bytes=2-3"));
         let part = found().into_answer(&Method::GET, &asked);
-        assert_eq!((part.status, part.content.len()), (StatusCode::PARTIAL_CONTENT, 2));
+        assert_eq!(
+            (part.status, part.content.len()),
+            (StatusCode::PARTIAL_CONTENT, 2)
+        );
         asked.insert(http::header::RANGE, HeaderValue::from_static("bytes=20-"));
         let none = found().into_answer(&Method::GET, &asked);
         assert_eq!(none.status, StatusCode::RANGE_NOT_SATISFIABLE);
-        assert_eq!(header(&none, &CONTENT_TYPE).as_deref(), Some("text/plain; charset=utf-8"));
+        assert_eq!(
+            header(&none, &CONTENT_TYPE).as_deref(),
+            Some("text/plain; charset=utf-8")
+        );
     }
 }

@@ -75,8 +75,14 @@ pub struct RegistryTraffic {
 }
 
 impl PackageRegistryMetrics {
-    pub fn register(registry: &Registry, place: ServerPlace) -> Result<Arc<PackageRegistryMetrics>, RegistryError> {
-        let metrics = Arc::new(PackageRegistryMetrics { place, registries: Mutex::default() });
+    pub fn register(
+        registry: &Registry,
+        place: ServerPlace,
+    ) -> Result<Arc<PackageRegistryMetrics>, RegistryError> {
+        let metrics = Arc::new(PackageRegistryMetrics {
+            place,
+            registries: Mutex::default(),
+        });
         registry.add(metrics.clone())?;
         Ok(metrics)
     }
@@ -84,7 +90,10 @@ impl PackageRegistryMetrics {
     /// The handles of a Mirror, made on first use.
     pub fn mirror(&self, name: &str) -> Arc<RegistryTraffic> {
         let mut registries = lock(&self.registries);
-        registries.entry(name.to_owned()).or_insert_with(|| Arc::new(RegistryTraffic::new())).clone()
+        registries
+            .entry(name.to_owned())
+            .or_insert_with(|| Arc::new(RegistryTraffic::new()))
+            .clone()
     }
 
     /// Drops the series of all others.
@@ -131,19 +140,35 @@ impl RegistryTraffic {
     /// A version that was looked at opens then (Unix seconds). Of several that are still to come, the first one is told.
     pub fn opens_at(&self, at: i64, now: i64) {
         let mut opens = lock(&self.opens);
-        *opens = Some(opens.filter(|known| *known > now).map_or(at, |known| known.min(at)));
+        *opens = Some(
+            opens
+                .filter(|known| *known > now)
+                .map_or(at, |known| known.min(at)),
+        );
     }
 
     fn collect(&self, out: &mut Samples, place: &ServerPlace, mirror: &str) {
         let (namespace, region) = (place.namespace.as_str(), place.region.as_str());
         for ((_, source), counter) in SOURCES.iter().zip(&self.answers) {
-            out.counter(&ANSWERS, &[namespace, mirror, region, source], counter.get() as f64);
+            out.counter(
+                &ANSWERS,
+                &[namespace, mirror, region, source],
+                counter.get() as f64,
+            );
         }
         for ((_, result), counter) in RESULTS.iter().zip(&self.questions) {
-            out.counter(&QUESTIONS, &[namespace, mirror, region, result], counter.get() as f64);
+            out.counter(
+                &QUESTIONS,
+                &[namespace, mirror, region, result],
+                counter.get() as f64,
+            );
         }
         for ((decision, rule), count) in lock(&self.decisions).iter() {
-            out.counter(&DECISIONS, &[namespace, mirror, region, decision, rule], *count as f64);
+            out.counter(
+                &DECISIONS,
+                &[namespace, mirror, region, decision, rule],
+                *count as f64,
+            );
         }
         if let Some(until) = *lock(&self.blocked_until) {
             out.gauge(&BLOCKED, &[namespace, mirror, region], until as f64);

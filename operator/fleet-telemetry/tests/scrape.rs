@@ -6,9 +6,9 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::Ordering;
 
 use fleet_telemetry::{
-    AnswerSource, ApiMetrics, BuildInfo, ControllerMetrics, Health, LAG_QUERY, ObjectKey, PackageRegistryMetrics, QuestionResult, Registry, Run,
-    RunPlace, ServedSnapshot, ServerMetrics, ServerPlace, StoreHealth, WorkerMetrics, respond,
-    serve_metrics,
+    AnswerSource, ApiMetrics, BuildInfo, ControllerMetrics, Health, LAG_QUERY, ObjectKey,
+    PackageRegistryMetrics, QuestionResult, Registry, Run, RunPlace, ServedSnapshot, ServerMetrics,
+    ServerPlace, StoreHealth, WorkerMetrics, respond, serve_metrics,
 };
 use fleet_types::documents::RunResult;
 use fleet_types::gauges::{
@@ -223,7 +223,10 @@ fn a_registry_tells_where_its_answers_came_from_and_when_the_next_version_opens(
     ] {
         assert!(text.contains(line), "no {line} in {text}");
     }
-    assert!(!text.contains("mirrorfleet_registry_upstream_blocked"), "{text}");
+    assert!(
+        !text.contains("mirrorfleet_registry_upstream_blocked"),
+        "{text}"
+    );
     packages.keep(&[]);
     assert!(!registry.render().unwrap().contains("npm"));
 }

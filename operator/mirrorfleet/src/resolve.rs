@@ -230,9 +230,9 @@ impl Resolver<'_> {
             let other_name = other.metadata.name.as_deref().unwrap_or_default();
             let pairs = serving_paths(mirror)
                 .flat_map(|path| serving_paths(other).map(move |other_path| (path, other_path)));
-            let meeting = pairs.into_iter().find(|(path, other_path)| {
-                within(path, other_path) || within(other_path, path)
-            });
+            let meeting = pairs
+                .into_iter()
+                .find(|(path, other_path)| within(path, other_path) || within(other_path, path));
             let clash = match meeting {
                 _ if name == other_name => format!(
                     "another Mirror, in another namespace, has the name {name} and so the same store"

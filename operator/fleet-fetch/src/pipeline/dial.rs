@@ -22,10 +22,10 @@ use crate::Credentials;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Plain or encrypted.
-pub(in crate::fetch) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-pub(in crate::fetch) struct Dialer {
+pub(crate) struct Dialer {
     host: Host<String>,
     port: u16,
     tls: Option<(TlsConnector, ServerName<'static>)>,

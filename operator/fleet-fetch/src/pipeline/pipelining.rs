@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 /// Requests on the way on one connection, once the endpoint has shown that it keeps connections.
 pub(super) const DEPTH: usize = 64;
 /// Requests worth having for each connection: those on the way, and as many again as leave together.
-pub(in crate::fetch) const APPETITE: usize = DEPTH + DEPTH / 4;
+pub(crate) const APPETITE: usize = DEPTH + DEPTH / 4;
 /// A connection that carried so many answers was worth opening, also where it ends without notice.
 const WORTHWHILE: usize = 64;
 /// So many odd events end pipelining.
@@ -13,7 +13,7 @@ const MAX_STRIKES: usize = 3;
 
 /// How far one endpoint is to be pipelined, by what was seen of it in this run.
 #[derive(Debug, Default)]
-pub(in crate::fetch) struct Pipelining {
+pub(crate) struct Pipelining {
     stopped: AtomicBool,
     /// It has answered a request, in whichever way, and kept the connection.
     proven: AtomicBool,

@@ -20,7 +20,7 @@ const REQUESTS_PER_CONNECTION: usize = 4;
 const REQUESTS_PER_KEPT: usize = 16;
 
 /// The ordinary way of a request.
-pub(in crate::fetch) type Alone = Box<dyn Fn(Request) -> BoxFuture<'static, Answer> + Send + Sync>;
+pub(crate) type Alone = Box<dyn Fn(Request) -> BoxFuture<'static, Answer> + Send + Sync>;
 
 /// What a connection is made from.
 enum Made {
@@ -65,7 +65,7 @@ async fn dial(endpoint: &Endpoint, place: Place) -> Option<Kept> {
 }
 
 /// Opens connections for requests that will come, `most` in a run and as far as places are free.
-pub(in crate::fetch) async fn open_ahead(endpoint: Arc<Endpoint>, most: usize) {
+pub(crate) async fn open_ahead(endpoint: Arc<Endpoint>, most: usize) {
     let budget = &endpoint.line.budget;
     if !endpoint.pipelines() {
         return;
@@ -82,7 +82,7 @@ pub(in crate::fetch) async fn open_ahead(endpoint: Arc<Endpoint>, most: usize) {
     }
 }
 
-pub(in crate::fetch) struct Traffic {
+pub(crate) struct Traffic {
     endpoint: Arc<Endpoint>,
     desk: Arc<Desk>,
     connections: FuturesUnordered<BoxFuture<'static, bool>>,

@@ -6,7 +6,7 @@ use tokio::io::AsyncReadExt;
 
 use super::dial::{Dialer, Stream};
 
-pub(in crate::fetch) struct Wire {
+pub(crate) struct Wire {
     pub(super) stream: Box<dyn Stream>,
     /// Requests, and answers, since it was made.
     pub(super) asked: usize,

@@ -4,8 +4,8 @@ use fleet_types::{Problem, Reason, RepoPath};
 use url::Url;
 
 use crate::url_path::shown;
-use crate::{FailureKind, FetchError};
 use crate::{Access, Credentials};
+use crate::{FailureKind, FetchError};
 
 /// Without a way to be anything but one argument that names a module of a daemon.
 pub(super) struct Remote {

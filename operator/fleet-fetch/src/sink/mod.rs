@@ -247,11 +247,7 @@ impl Sink {
         let limit = self.limit();
         match &mut self.0 {
             Kind::Spooled(spool) => Ok(spool.take()),
-            Kind::Small {
-                body,
-                bound,
-                store,
-            } => {
+            Kind::Small { body, bound, store } => {
                 let body = std::mem::take(body);
                 let expected = match bound {
                     Bound::Exactly(expected) => *expected,

@@ -198,7 +198,10 @@ mod tests {
             assert_eq!(Address::read(path), Ok(tarball.clone()), "{path}");
         }
         assert_eq!(Address::read("/p"), Ok(Address::Packument(name("p"))));
-        assert_eq!(Address::read("/p/1.0.0"), Ok(Address::Version(name("p"), "1.0.0".into())));
+        assert_eq!(
+            Address::read("/p/1.0.0"),
+            Ok(Address::Version(name("p"), "1.0.0".into()))
+        );
         assert_eq!(Address::read("/-"), Ok(Address::Packument(name("-"))));
     }
 
@@ -213,8 +216,14 @@ mod tests {
             ("/-/npm/v1/security/advisories/bulk", Address::Advisories),
             ("/-/package/@s%2fp/dist-tags", Address::Tags(name("@s/p"))),
             ("/-/package/p/dist-tags", Address::Tags(name("p"))),
-            ("/-/npm/v1/attestations/@s%2fp@1.0.0", Address::Attestations(name("@s/p"), "1.0.0".into())),
-            ("/-/npm/v1/attestations/@s/p@1.0.0", Address::Attestations(name("@s/p"), "1.0.0".into())),
+            (
+                "/-/npm/v1/attestations/@s%2fp@1.0.0",
+                Address::Attestations(name("@s/p"), "1.0.0".into()),
+            ),
+            (
+                "/-/npm/v1/attestations/@s/p@1.0.0",
+                Address::Attestations(name("@s/p"), "1.0.0".into()),
+            ),
             ("/-/user/org.couchdb.user:me", Address::Unsupported),
         ] {
             assert_eq!(Address::read(path), Ok(address), "{path}");
@@ -224,8 +233,20 @@ mod tests {
     #[test]
     fn nothing_leads_elsewhere() {
         for path in [
-            "/..", "/%2e%2e", "/a/-/..", "/a/-/%2e%2e%2fb", "/a/-/x/y.tgz", "/@s%2f..%2fp", "/a%2fb", "/@s%252fp", "/a%zz", "/a%2",
-            "/p/-/a%00.tgz", "/a/b/c", "/%ff", "/@s",
+            "/..",
+            "/%2e%2e",
+            "/a/-/..",
+            "/a/-/%2e%2e%2fb",
+            "/a/-/x/y.tgz",
+            "/@s%2f..%2fp",
+            "/a%2fb",
+            "/@s%252fp",
+            "/a%zz",
+            "/a%2",
+            "/p/-/a%00.tgz",
+            "/a/b/c",
+            "/%ff",
+            "/@s",
         ] {
             assert!(Address::read(path).is_err(), "{path}");
         }
@@ -237,9 +258,18 @@ mod tests {
             (None, Form::Full),
             (Some("*/*"), Form::Full),
             (Some("application/json"), Form::Full),
-            (Some("application/vnd.npm.install-v1+json"), Form::Abbreviated),
-            (Some("application/vnd.npm.install-v1+json; q=1.0, application/json; q=0.8, */*"), Form::Abbreviated),
-            (Some("application/json; q=1.0, application/vnd.npm.install-v1+json;q=0.5"), Form::Full),
+            (
+                Some("application/vnd.npm.install-v1+json"),
+                Form::Abbreviated,
+            ),
+            (
+                Some("application/vnd.npm.install-v1+json; q=1.0, application/json; q=0.8, */*"),
+                Form::Abbreviated,
+            ),
+            (
+                Some("application/json; q=1.0, application/vnd.npm.install-v1+json;q=0.5"),
+                Form::Full,
+            ),
             (Some("application/vnd.npm.install-v1+json;q=0"), Form::Full),
         ] {
             assert_eq!(Form::wanted(accept), form, "{accept:?}");

@@ -74,7 +74,13 @@ pub enum HeldBy {
 }
 
 impl HeldBy {
-    pub const ALL: [HeldBy; 5] = [HeldBy::Reserved, HeldBy::Deny, HeldBy::Allow, HeldBy::Mutation, HeldBy::Age];
+    pub const ALL: [HeldBy; 5] = [
+        HeldBy::Reserved,
+        HeldBy::Deny,
+        HeldBy::Allow,
+        HeldBy::Mutation,
+        HeldBy::Age,
+    ];
 
     /// One fixed word, for metrics and the trail.
     pub const fn as_str(self) -> &'static str {
@@ -103,7 +109,10 @@ pub struct Held {
 pub enum Verdict {
     Open,
     /// Open by a waiver, until then; after that it would be held back.
-    Waived { until: i64, otherwise: Held },
+    Waived {
+        until: i64,
+        otherwise: Held,
+    },
     Held(Held),
     /// It would be held back, and is not: a dry run.
     WouldBeHeld(Held),
@@ -133,7 +142,9 @@ impl Patterns {
         let mut set = GlobSetBuilder::new();
         for pattern in patterns {
             let glob = GlobBuilder::new(pattern).literal_separator(true).build();
-            set.add(glob.map_err(|error| format!("{pattern:?} is not a glob over names: {}", error.kind()))?);
+            set.add(glob.map_err(|error| {
+                format!("{pattern:?} is not a glob over names: {}", error.kind())
+            })?);
         }
         set.build().map(Patterns).map_err(|error| error.to_string())
     }
@@ -157,8 +168,14 @@ impl Guard {
     /// Judges a package as a whole, without any version. A dry run asks for reserved names no more than any other.
     pub fn package(&self, name: &PackageName) -> Verdict {
         if self.is_reserved(name) {
-            let reason = format!("{name} is a name that this registry keeps for packages of its own (guard.reserved): it is not asked for upstream");
-            return Verdict::Held(Held { by: HeldBy::Reserved, reason, opens: None });
+            let reason = format!(
+                "{name} is a name that this registry keeps for packages of its own (guard.reserved): it is not asked for upstream"
+            );
+            return Verdict::Held(Held {
+                by: HeldBy::Reserved,
+                reason,
+                opens: None,
+            });
         }
         match self.listed(name, None) {
             Some(held) => self.unless_dry(held),
@@ -175,14 +192,24 @@ impl Guard {
             let reason = format!(
                 "the upstream offers other bytes for {name}@{version} than it did before: what came first is kept, and the new ones are not let in"
             );
-            return Verdict::Held(Held { by: HeldBy::Mutation, reason, opens: None });
+            return Verdict::Held(Held {
+                by: HeldBy::Mutation,
+                reason,
+                opens: None,
+            });
         }
         let Some(held) = self.too_young(name, version, facts, now) else {
             return Verdict::Open;
         };
-        let waiver = self.waivers.iter().find(|waiver| waiver.package == name.as_str() && waiver.version == version);
+        let waiver = self
+            .waivers
+            .iter()
+            .find(|waiver| waiver.package == name.as_str() && waiver.version == version);
         match waiver.filter(|waiver| now < waiver.until) {
-            Some(waiver) => Verdict::Waived { until: waiver.until, otherwise: held },
+            Some(waiver) => Verdict::Waived {
+                until: waiver.until,
+                otherwise: held,
+            },
             None => self.unless_dry(held),
         }
     }
@@ -201,19 +228,35 @@ impl Guard {
             concerns_it && deny.packages.is_match(name)
         });
         if let Some(deny) = denied {
-            let what = version.map_or_else(|| name.to_string(), |version| format!("{name}@{version}"));
-            let reason = format!("{what} is not carried by this registry (content.npm.deny): {}", deny.reason);
-            return Some(Held { by: HeldBy::Deny, reason, opens: None });
+            let what =
+                version.map_or_else(|| name.to_string(), |version| format!("{name}@{version}"));
+            let reason = format!(
+                "{what} is not carried by this registry (content.npm.deny): {}",
+                deny.reason
+            );
+            return Some(Held {
+                by: HeldBy::Deny,
+                reason,
+                opens: None,
+            });
         }
         let is_carried = self.allow.as_ref().is_none_or(|allow| allow.is_match(name));
         (!is_carried).then(|| Held {
             by: HeldBy::Allow,
-            reason: format!("{name} is not among the packages that this registry carries (content.npm.allow)"),
+            reason: format!(
+                "{name} is not among the packages that this registry carries (content.npm.allow)"
+            ),
             opens: None,
         })
     }
 
-    fn too_young(&self, name: &PackageName, version: &str, facts: &Facts, now: i64) -> Option<Held> {
+    fn too_young(
+        &self,
+        name: &PackageName,
+        version: &str,
+        facts: &Facts,
+        now: i64,
+    ) -> Option<Held> {
         if self.minimum_age <= 0 {
             return None;
         }
@@ -260,11 +303,20 @@ mod tests {
     }
 
     fn guard() -> Guard {
-        Guard { minimum_age: 3 * DAY, trust_upstream_time: true, ..Guard::default() }
+        Guard {
+            minimum_age: 3 * DAY,
+            trust_upstream_time: true,
+            ..Guard::default()
+        }
     }
 
     fn facts(published: Option<i64>, seen: i64, was_there: bool) -> Facts {
-        Facts { published, seen, was_there, is_mutated: false }
+        Facts {
+            published,
+            seen,
+            was_there,
+            is_mutated: false,
+        }
     }
 
     fn judged(guard: &Guard, facts: Facts) -> Verdict {
@@ -277,8 +329,16 @@ mod tests {
             reserved: patterns(&["@corp/*", "corp-*"]),
             allow: Some(patterns(&["@types/*", "left-*", "corp-x"])),
             deny: vec![
-                Deny { packages: patterns(&["left-pad"]), version: None, reason: "write it yourself".into() },
-                Deny { packages: patterns(&["left-x"]), version: Some("2.0.0".into()), reason: "broken".into() },
+                Deny {
+                    packages: patterns(&["left-pad"]),
+                    version: None,
+                    reason: "write it yourself".into(),
+                },
+                Deny {
+                    packages: patterns(&["left-x"]),
+                    version: Some("2.0.0".into()),
+                    reason: "broken".into(),
+                },
             ],
             ..Guard::default()
         };
@@ -288,7 +348,8 @@ mod tests {
         assert_eq!(by("left-pad"), Some(HeldBy::Deny));
         assert_eq!(by("right-pad"), Some(HeldBy::Allow));
         assert_eq!((by("left-x"), by("@types/node")), (None, None));
-        let version = |version: &str| guard.version(&name("left-x"), version, &facts(None, 0, true), NOW);
+        let version =
+            |version: &str| guard.version(&name("left-x"), version, &facts(None, 0, true), NOW);
         assert_eq!(version("1.0.0"), Verdict::Open);
         assert!(version("2.0.0").held().unwrap().reason.contains("broken"));
     }
@@ -299,41 +360,94 @@ mod tests {
             (facts(Some(NOW - 4 * DAY), NOW, true), None),
             (facts(Some(NOW - DAY), NOW, true), Some(NOW + 2 * DAY)),
             // It came later with an old date.
-            (facts(Some(NOW - 400 * DAY), NOW - DAY, false), Some(NOW + 2 * DAY)),
-            (facts(Some(NOW + DAY), NOW - 9 * DAY, false), Some(NOW + 4 * DAY)),
+            (
+                facts(Some(NOW - 400 * DAY), NOW - DAY, false),
+                Some(NOW + 2 * DAY),
+            ),
+            (
+                facts(Some(NOW + DAY), NOW - 9 * DAY, false),
+                Some(NOW + 4 * DAY),
+            ),
             (facts(Some(NOW - 400 * DAY), NOW - 3 * DAY, false), None),
             // No date at all.
             (facts(None, NOW - 2 * DAY, true), Some(NOW + DAY)),
         ] {
-            assert_eq!(judged(&guard(), known).held().and_then(|held| held.opens), opens, "{known:?}");
+            assert_eq!(
+                judged(&guard(), known).held().and_then(|held| held.opens),
+                opens,
+                "{known:?}"
+            );
         }
-        let strict = Guard { trust_upstream_time: false, ..guard() };
-        assert_eq!(judged(&strict, facts(Some(0), NOW, true)).changes(), Some(NOW + 3 * DAY));
+        let strict = Guard {
+            trust_upstream_time: false,
+            ..guard()
+        };
+        assert_eq!(
+            judged(&strict, facts(Some(0), NOW, true)).changes(),
+            Some(NOW + 3 * DAY)
+        );
     }
 
     #[test]
     fn a_waiver_opens_one_version_until_its_end() {
-        let waiver = |until| Waiver { package: "p".into(), version: "1.0.0".into(), until };
+        let waiver = |until| Waiver {
+            package: "p".into(),
+            version: "1.0.0".into(),
+            until,
+        };
         let young = facts(Some(NOW), NOW, true);
-        let waived = Guard { waivers: vec![waiver(NOW + 5)], ..guard() };
+        let waived = Guard {
+            waivers: vec![waiver(NOW + 5)],
+            ..guard()
+        };
         assert_eq!(judged(&waived, young).held(), None);
         assert_eq!(judged(&waived, young).changes(), Some(NOW + 5));
-        assert!(waived.version(&name("p"), "1.0.1", &young, NOW).held().is_some());
-        let over = Guard { waivers: vec![waiver(NOW)], ..guard() };
+        assert!(
+            waived
+                .version(&name("p"), "1.0.1", &young, NOW)
+                .held()
+                .is_some()
+        );
+        let over = Guard {
+            waivers: vec![waiver(NOW)],
+            ..guard()
+        };
         assert!(judged(&over, young).held().is_some());
-        let mutated = Facts { is_mutated: true, ..young };
-        assert_eq!(judged(&waived, mutated).held().unwrap().by, HeldBy::Mutation);
+        let mutated = Facts {
+            is_mutated: true,
+            ..young
+        };
+        assert_eq!(
+            judged(&waived, mutated).held().unwrap().by,
+            HeldBy::Mutation
+        );
     }
 
     #[test]
     fn a_dry_run_tells_and_lets_in_what_only_rules_hold() {
-        let dry = Guard { dry_run: true, deny: vec![Deny { packages: patterns(&["q"]), version: None, reason: String::new() }], ..guard() };
+        let dry = Guard {
+            dry_run: true,
+            deny: vec![Deny {
+                packages: patterns(&["q"]),
+                version: None,
+                reason: String::new(),
+            }],
+            ..guard()
+        };
         let young = facts(Some(NOW), NOW, true);
-        assert!(matches!(judged(&dry, young), Verdict::WouldBeHeld(held) if held.by == HeldBy::Age));
+        assert!(
+            matches!(judged(&dry, young), Verdict::WouldBeHeld(held) if held.by == HeldBy::Age)
+        );
         assert!(matches!(dry.package(&name("q")), Verdict::WouldBeHeld(_)));
-        let mutated = Facts { is_mutated: true, ..young };
+        let mutated = Facts {
+            is_mutated: true,
+            ..young
+        };
         assert!(judged(&dry, mutated).held().is_some());
-        let reserved = Guard { reserved: patterns(&["q"]), ..dry };
+        let reserved = Guard {
+            reserved: patterns(&["q"]),
+            ..dry
+        };
         assert!(reserved.package(&name("q")).held().is_some());
     }
 }

@@ -48,7 +48,10 @@ impl Integrity {
     pub fn of(integrity: Option<&str>, shasum: Option<&str>) -> Option<Integrity> {
         integrity.and_then(Integrity::parse).or_else(|| {
             let digest = hex::decode(shasum?).ok()?;
-            (digest.len() == Algorithm::Sha1.bytes()).then(|| Integrity { algorithm: Algorithm::Sha1, digests: vec![digest] })
+            (digest.len() == Algorithm::Sha1.bytes()).then(|| Integrity {
+                algorithm: Algorithm::Sha1,
+                digests: vec![digest],
+            })
         })
     }
 
@@ -56,11 +59,18 @@ impl Integrity {
     pub fn parse(text: &str) -> Option<Integrity> {
         let mut strongest: Option<Integrity> = None;
         for word in text.split_ascii_whitespace() {
-            let Some((algorithm, digest)) = one(word) else { continue };
+            let Some((algorithm, digest)) = one(word) else {
+                continue;
+            };
             match &mut strongest {
                 Some(known) if known.algorithm > algorithm => {}
                 Some(known) if known.algorithm == algorithm => known.digests.push(digest),
-                _ => strongest = Some(Integrity { algorithm, digests: vec![digest] }),
+                _ => {
+                    strongest = Some(Integrity {
+                        algorithm,
+                        digests: vec![digest],
+                    })
+                }
             }
         }
         let mut integrity = strongest?;
@@ -94,7 +104,12 @@ impl std::fmt::Display for Integrity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         for (number, digest) in self.digests.iter().enumerate() {
             let space = if number > 0 { " " } else { "" };
-            write!(f, "{space}{}-{}", self.algorithm.name(), STANDARD.encode(digest))?;
+            write!(
+                f,
+                "{space}{}-{}",
+                self.algorithm.name(),
+                STANDARD.encode(digest)
+            )?;
         }
         Ok(())
     }
@@ -102,7 +117,12 @@ impl std::fmt::Display for Integrity {
 
 fn one(word: &str) -> Option<(Algorithm, Vec<u8>)> {
     let (name, digest) = word.split_once('-')?;
-    let all = [Algorithm::Sha1, Algorithm::Sha256, Algorithm::Sha384, Algorithm::Sha512];
+    let all = [
+        Algorithm::Sha1,
+        Algorithm::Sha256,
+        Algorithm::Sha384,
+        Algorithm::Sha512,
+    ];
     let algorithm = all.into_iter().find(|algorithm| algorithm.name() == name)?;
     let digest = STANDARD.decode(digest.split('?').next()?).ok()?;
     (digest.len() == algorithm.bytes()).then_some((algorithm, digest))
@@ -153,7 +173,11 @@ mod tests {
     #[test]
     fn the_strongest_that_is_told_counts() {
         let both = format!("sha1-AAAAAAAAAAAAAAAAAAAAAAAAAAA= {ABC_SHA512}");
-        let integrity = Integrity::of(Some(&both), Some("0000000000000000000000000000000000000000")).unwrap();
+        let integrity = Integrity::of(
+            Some(&both),
+            Some("0000000000000000000000000000000000000000"),
+        )
+        .unwrap();
         assert_eq!(integrity.algorithm(), Algorithm::Sha512);
         assert!(fits(&integrity, b"abc") && !fits(&integrity, b"abd"));
         assert_eq!(integrity.to_string(), ABC_SHA512);
@@ -166,7 +190,10 @@ mod tests {
     fn any_of_several_will_do() {
         let other = format!("sha512-{}", STANDARD.encode([7; 64]));
         let either = Integrity::parse(&format!("{ABC_SHA512} {other}")).unwrap();
-        assert_eq!(Some(&either), Integrity::parse(&format!("{other} {ABC_SHA512} {other}")).as_ref());
+        assert_eq!(
+            Some(&either),
+            Integrity::parse(&format!("{other} {ABC_SHA512} {other}")).as_ref()
+        );
         assert!(fits(&either, b"abc") && !fits(&either, b"abd"));
     }
 

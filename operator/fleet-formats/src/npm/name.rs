@@ -67,12 +67,22 @@ mod tests {
 
     #[test]
     fn names_are_those_of_the_registry() {
-        for name in ["a", "left-pad", "JSONStream", "@types/node", "lodash.merge", "-", "_", "crypto!"] {
+        for name in [
+            "a",
+            "left-pad",
+            "JSONStream",
+            "@types/node",
+            "lodash.merge",
+            "-",
+            "_",
+            "crypto!",
+        ] {
             assert_eq!(PackageName::new(name).unwrap().as_str(), name);
         }
         let long = "a".repeat(215);
         for name in [
-            "", ".", "..", ".a", "@", "@a", "@a/", "@/a", "@a/b/c", "a/b", "a b", "a\\b", "ä", "a%2fb", "@.a/b", "@a/..", &long,
+            "", ".", "..", ".a", "@", "@a", "@a/", "@/a", "@a/b/c", "a/b", "a b", "a\\b", "ä",
+            "a%2fb", "@.a/b", "@a/..", &long,
         ] {
             assert_eq!(PackageName::new(name), Err(BadName), "{name}");
         }
@@ -81,7 +91,10 @@ mod tests {
     #[test]
     fn a_scoped_name_is_one_part_of_a_path() {
         let name = PackageName::new("@types/node").unwrap();
-        assert_eq!((name.escaped().as_str(), name.bare()), ("@types%2fnode", "node"));
+        assert_eq!(
+            (name.escaped().as_str(), name.bare()),
+            ("@types%2fnode", "node")
+        );
         assert_eq!(name.tarball("1.0.0"), "node-1.0.0.tgz");
     }
 }

@@ -59,7 +59,8 @@ impl<'a> Packument<'a> {
     /// Reads the document of the package `name`, in either form.
     pub fn read(bytes: &'a [u8], name: &PackageName) -> Result<Packument<'a>, Malformed> {
         let mut scanner = Scanner::new(bytes)?;
-        let (mut own, mut versions, mut time, mut tags) = (None, Vec::new(), Vec::new(), Vec::new());
+        let (mut own, mut versions, mut time, mut tags) =
+            (None, Vec::new(), Vec::new(), Vec::new());
         let mut dates = HashMap::new();
         let members = scanner.object(|scanner, key| {
             match key {
@@ -80,8 +81,16 @@ impl<'a> Packument<'a> {
             version.published = dates.get(&*version.version).copied();
         }
         let numbered = versions.iter().enumerate();
-        let by_version = numbered.map(|(number, version)| (version.version.to_string(), number)).collect();
-        Ok(Packument { text: scanner.text(), versions, time, tags, by_version })
+        let by_version = numbered
+            .map(|(number, version)| (version.version.to_string(), number))
+            .collect();
+        Ok(Packument {
+            text: scanner.text(),
+            versions,
+            time,
+            tags,
+            by_version,
+        })
     }
 
     /// In the document's order.
@@ -95,7 +104,10 @@ impl<'a> Packument<'a> {
     }
 }
 
-fn versions<'a>(scanner: &mut Scanner<'a>, name: &PackageName) -> Result<Vec<Version<'a>>, Malformed> {
+fn versions<'a>(
+    scanner: &mut Scanner<'a>,
+    name: &PackageName,
+) -> Result<Vec<Version<'a>>, Malformed> {
     let mut found = Vec::new();
     let members = scanner.object(|scanner, key| {
         found.push(version(scanner, name, key)?);
@@ -108,7 +120,11 @@ fn versions<'a>(scanner: &mut Scanner<'a>, name: &PackageName) -> Result<Vec<Ver
     Ok(found)
 }
 
-fn version<'a>(scanner: &mut Scanner<'a>, package: &PackageName, key: &str) -> Result<Version<'a>, Malformed> {
+fn version<'a>(
+    scanner: &mut Scanner<'a>,
+    package: &PackageName,
+    key: &str,
+) -> Result<Version<'a>, Malformed> {
     let (mut name, mut own, mut deprecated, mut dist) = (None, None, None, None);
     scanner.walk(|scanner, key, _| match &*key {
         "name" => once(scanner, &mut name, string_or_other),
@@ -118,7 +134,9 @@ fn version<'a>(scanner: &mut Scanner<'a>, package: &PackageName, key: &str) -> R
         _ => scanner.skip(),
     })?;
     let dist = dist.unwrap_or_default();
-    let is = |told: Option<Option<Cow<'_, str>>>, wanted: &str| told.flatten().as_deref() == Some(wanted);
+    let is = |told: Option<Option<Cow<'_, str>>>, wanted: &str| {
+        told.flatten().as_deref() == Some(wanted)
+    };
     Ok(Version {
         version: Cow::Borrowed(""),
         integrity: Integrity::of(dist.integrity.as_deref(), dist.shasum.as_deref()),
@@ -178,7 +196,10 @@ fn is_said(scanner: &mut Scanner<'_>) -> Result<bool, Malformed> {
 }
 
 /// The dates that are told for versions, and for the document itself.
-fn time<'a>(scanner: &mut Scanner<'a>, dates: &mut HashMap<String, i64>) -> Result<Vec<Member<'a>>, Malformed> {
+fn time<'a>(
+    scanner: &mut Scanner<'a>,
+    dates: &mut HashMap<String, i64>,
+) -> Result<Vec<Member<'a>>, Malformed> {
     let members = scanner.object(|scanner, key| {
         let told = string_or_other(scanner)?.and_then(|text| text.parse::<Timestamp>().ok());
         if let Some(at) = told {
@@ -197,14 +218,24 @@ fn tags<'a>(scanner: &mut Scanner<'a>) -> Result<Vec<Tag<'a>>, Malformed> {
     })?;
     unique(&members)?;
     let tags = members.into_iter().zip(versions);
-    Ok(tags.map(|(tag, version)| Tag { name: tag.key, version, span: tag.span, value: tag.value }).collect())
+    Ok(tags
+        .map(|(tag, version)| Tag {
+            name: tag.key,
+            version,
+            span: tag.span,
+            value: tag.value,
+        })
+        .collect())
 }
 
 fn text_or_other<'a>(scanner: &mut Scanner<'a>) -> Result<Option<Text<'a>>, Malformed> {
     scanner.peek();
     let start = scanner.at();
     let text = string_or_other(scanner)?;
-    Ok(text.map(|text| Text { span: start..scanner.at(), text }))
+    Ok(text.map(|text| Text {
+        span: start..scanner.at(),
+        text,
+    }))
 }
 
 /// None for a value of another kind.
@@ -233,7 +264,10 @@ fn unique(members: &[Member<'_>]) -> Result<(), Malformed> {
     match members.iter().find(|member| !keys.insert(&*member.key)) {
         Some(twice) => {
             let key: String = twice.key.chars().take(64).collect();
-            Err(Malformed { what: format!("{key:?} stands twice in one object").into(), at: twice.span.start })
+            Err(Malformed {
+                what: format!("{key:?} stands twice in one object").into(),
+                at: twice.span.start,
+            })
         }
         None => Ok(()),
     }

@@ -46,7 +46,11 @@ impl<'a> Scanner<'a> {
             what: "it is not UTF-8".into(),
             at: error.valid_up_to(),
         })?;
-        Ok(Scanner { text, at: 0, depth: 0 })
+        Ok(Scanner {
+            text,
+            at: 0,
+            depth: 0,
+        })
     }
 
     pub fn text(&self) -> &'a str {
@@ -58,7 +62,10 @@ impl<'a> Scanner<'a> {
     }
 
     pub fn fail(&self, what: impl Into<Cow<'static, str>>) -> Malformed {
-        Malformed { what: what.into(), at: self.at }
+        Malformed {
+            what: what.into(),
+            at: self.at,
+        }
     }
 
     /// The byte that comes next, behind white space.
@@ -90,7 +97,11 @@ impl<'a> Scanner<'a> {
             }
             let from = scanner.at;
             each(scanner, &key)?;
-            members.push(Member { key, span: start..scanner.at, value: from..scanner.at });
+            members.push(Member {
+                key,
+                span: start..scanner.at,
+                value: from..scanner.at,
+            });
             Ok(())
         })?;
         Ok(members)
@@ -127,7 +138,8 @@ impl<'a> Scanner<'a> {
     /// A string, without its escapes.
     pub fn string(&mut self) -> Result<Cow<'a, str>, Malformed> {
         let span = self.string_span()?;
-        unescaped(self.text.get(span).unwrap_or_default()).ok_or_else(|| self.fail("an escape in a string is none"))
+        unescaped(self.text.get(span).unwrap_or_default())
+            .ok_or_else(|| self.fail("an escape in a string is none"))
     }
 
     /// Passes over any value.
@@ -180,7 +192,11 @@ impl<'a> Scanner<'a> {
     }
 
     fn word(&mut self, word: &str) -> Result<(), Malformed> {
-        match self.text.get(self.at..).is_some_and(|rest| rest.starts_with(word)) {
+        match self
+            .text
+            .get(self.at..)
+            .is_some_and(|rest| rest.starts_with(word))
+        {
             true => {
                 self.at += word.len();
                 Ok(())
@@ -233,7 +249,10 @@ impl<'a> Scanner<'a> {
             };
             let plain = rest.get(..length).unwrap_or_default();
             // Without leaving early, many at a time.
-            if plain.iter().fold(false, |found, byte| found | (*byte < b' ')) {
+            if plain
+                .iter()
+                .fold(false, |found, byte| found | (*byte < b' '))
+            {
                 return Err(self.fail("a string has a control character"));
             }
             self.at += length;
@@ -273,7 +292,9 @@ fn unescaped(raw: &str) -> Option<Cow<'_, str>> {
                 match first {
                     0xD800..=0xDBFF => {
                         rest = rest.strip_prefix("\\u")?;
-                        let second = four_digits(&mut rest)?.checked_sub(0xDC00).filter(|low| *low < 0x400)?;
+                        let second = four_digits(&mut rest)?
+                            .checked_sub(0xDC00)
+                            .filter(|low| *low < 0x400)?;
                         char::from_u32(0x10000 + ((first - 0xD800) << 10) + second)?
                     }
                     _ => char::from_u32(first)?,
@@ -302,7 +323,8 @@ mod tests {
     use super::*;
 
     fn is_read(bytes: &[u8]) -> bool {
-        Scanner::new(bytes).is_ok_and(|mut scanner| scanner.skip().and_then(|()| scanner.end()).is_ok())
+        Scanner::new(bytes)
+            .is_ok_and(|mut scanner| scanner.skip().and_then(|()| scanner.end()).is_ok())
     }
 
     fn agrees(text: &str) {
@@ -316,9 +338,38 @@ mod tests {
     #[test]
     fn it_takes_what_a_parser_takes() {
         for text in [
-            "{}", " [1, 2.5e-3, -0, \"a\\u00e9\\\\\" , null,true,false ] ", "{\"a\":{\"b\":[]}}", "\"\\ud83d\\ude00\"", "0", "1e400", "[]",
-            "", "{", "{\"a\"}", "{\"a\":}", "{a:1}", "[1,]", "{\"a\":1,}", "01", "-", "1.", "1e", ".5", "+1", "\"\\x\"", "\"\\ud83d\"",
-            "\"\\ude00\"", "\"\\ud83d\\u0041\"", "\"a", "\"\u{1}\"", "nul", "truex", "[] []", "\"\\u12g4\"", "\"\\u+123\"", "\"\\é\"",
+            "{}",
+            " [1, 2.5e-3, -0, \"a\\u00e9\\\\\" , null,true,false ] ",
+            "{\"a\":{\"b\":[]}}",
+            "\"\\ud83d\\ude00\"",
+            "0",
+            "1e400",
+            "[]",
+            "",
+            "{",
+            "{\"a\"}",
+            "{\"a\":}",
+            "{a:1}",
+            "[1,]",
+            "{\"a\":1,}",
+            "01",
+            "-",
+            "1.",
+            "1e",
+            ".5",
+            "+1",
+            "\"\\x\"",
+            "\"\\ud83d\"",
+            "\"\\ude00\"",
+            "\"\\ud83d\\u0041\"",
+            "\"a",
+            "\"\u{1}\"",
+            "nul",
+            "truex",
+            "[] []",
+            "\"\\u12g4\"",
+            "\"\\u+123\"",
+            "\"\\é\"",
         ] {
             agrees(text);
         }

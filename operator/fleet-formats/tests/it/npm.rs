@@ -15,9 +15,19 @@ fn name(text: &str) -> PackageName {
 fn shown(document: &str, package: &str, here: &str, hidden: &[bool]) -> String {
     let name = name(package);
     let packument = Packument::read(document.as_bytes(), &name).unwrap();
-    let place = Place { package: &name, upstream: UPSTREAM, here };
+    let place = Place {
+        package: &name,
+        upstream: UPSTREAM,
+        here,
+    };
     let mut out = Vec::new();
-    View { packument: &packument, place, hidden }.write(&mut out).unwrap();
+    View {
+        packument: &packument,
+        place,
+        hidden,
+    }
+    .write(&mut out)
+    .unwrap();
     String::from_utf8(out).unwrap()
 }
 
@@ -36,16 +46,23 @@ fn document(package: &str, versions: &[(&str, Value)], tags: &[(&str, &str)]) ->
                 "signatures": [{"keyid": "SHA256:x", "sig": "MEUC"}],
             },
         });
-        told.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap_or_default());
+        told.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().cloned().unwrap_or_default());
         all.insert((*version).to_owned(), told);
         time.insert((*version).to_owned(), "2020-01-01T00:00:00.000Z".into());
     }
-    let tags: Map<String, Value> = tags.iter().map(|(tag, version)| ((*tag).to_owned(), (*version).into())).collect();
+    let tags: Map<String, Value> = tags
+        .iter()
+        .map(|(tag, version)| ((*tag).to_owned(), (*version).into()))
+        .collect();
     json!({"_id": package, "_rev": "7-x", "name": package, "dist-tags": tags, "versions": all, "time": time, "readme": "# \u{e9} \"quoted\""})
 }
 
 fn versions(count: usize) -> Vec<(String, Value)> {
-    (0..count).map(|number| (format!("1.{number}.0"), json!({}))).collect()
+    (0..count)
+        .map(|number| (format!("1.{number}.0"), json!({})))
+        .collect()
 }
 
 fn written(document: &Value, pretty: bool) -> String {
@@ -65,7 +82,8 @@ fn any_json() -> impl Strategy<Value = Value> {
     leaf.prop_recursive(3, 12, 3, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
-            prop::collection::btree_map("[a-z_]{1,5}", inner, 0..3).prop_map(|map| map.into_iter().collect::<Map<_, _>>().into()),
+            prop::collection::btree_map("[a-z_]{1,5}", inner, 0..3)
+                .prop_map(|map| map.into_iter().collect::<Map<_, _>>().into()),
         ]
     })
 }
@@ -73,16 +91,36 @@ fn any_json() -> impl Strategy<Value = Value> {
 /// What a document must become, made with a parser and its tree.
 fn expected(document: &Value, package: &str, hidden: &[bool]) -> Value {
     let mut expected = document.clone();
-    let names: Vec<String> = document["versions"].as_object().unwrap().keys().cloned().collect();
-    let is_hidden = |version: &str| names.iter().position(|name| name == version).is_some_and(|number| hidden[number]);
-    expected["versions"].as_object_mut().unwrap().retain(|version, _| !is_hidden(version));
-    expected["time"].as_object_mut().unwrap().retain(|version, _| !is_hidden(version));
+    let names: Vec<String> = document["versions"]
+        .as_object()
+        .unwrap()
+        .keys()
+        .cloned()
+        .collect();
+    let is_hidden = |version: &str| {
+        names
+            .iter()
+            .position(|name| name == version)
+            .is_some_and(|number| hidden[number])
+    };
+    expected["versions"]
+        .as_object_mut()
+        .unwrap()
+        .retain(|version, _| !is_hidden(version));
+    expected["time"]
+        .as_object_mut()
+        .unwrap()
+        .retain(|version, _| !is_hidden(version));
     for (version, told) in expected["versions"].as_object_mut().unwrap() {
         let bare = package.rsplit('/').next().unwrap();
         told["dist"]["tarball"] = format!("{HERE}/{package}/-/{bare}-{version}.tgz").into();
-        told["dist"]["attestations"]["url"] = format!("{HERE}/-/npm/v1/attestations/{package}@{version}").into();
+        told["dist"]["attestations"]["url"] =
+            format!("{HERE}/-/npm/v1/attestations/{package}@{version}").into();
     }
-    expected["dist-tags"].as_object_mut().unwrap().retain(|tag, version| tag == "latest" || !is_hidden(version.as_str().unwrap()));
+    expected["dist-tags"]
+        .as_object_mut()
+        .unwrap()
+        .retain(|tag, version| tag == "latest" || !is_hidden(version.as_str().unwrap()));
     expected
 }
 
@@ -154,26 +192,63 @@ fn latest_is_the_newest_that_people_may_have() {
         ("10.0.0", json!({})),
         ("1.0.1", json!({"deprecated": ""})),
     ];
-    let document = document("p", &versions, &[("latest", "1.2.0"), ("next", "2.0.0"), ("beta", "1.2.0-rc.1")]).to_string();
+    let document = document(
+        "p",
+        &versions,
+        &[
+            ("latest", "1.2.0"),
+            ("next", "2.0.0"),
+            ("beta", "1.2.0-rc.1"),
+        ],
+    )
+    .to_string();
     let read: Value = serde_json::from_str(&document).unwrap();
     let order: Vec<&String> = read["versions"].as_object().unwrap().keys().collect();
-    let hidden: Vec<bool> = order.iter().map(|version| matches!(version.as_str(), "1.2.0" | "2.0.0")).collect();
+    let hidden: Vec<bool> = order
+        .iter()
+        .map(|version| matches!(version.as_str(), "1.2.0" | "2.0.0"))
+        .collect();
     let shown: Value = serde_json::from_str(&shown(&document, "p", HERE, &hidden)).unwrap();
-    assert_eq!(shown["dist-tags"], json!({"latest": "1.0.1", "beta": "1.2.0-rc.1"}));
+    assert_eq!(
+        shown["dist-tags"],
+        json!({"latest": "1.0.1", "beta": "1.2.0-rc.1"})
+    );
 }
 
 #[test]
 fn a_version_is_shown_alone_by_its_number_and_by_a_tag() {
-    let document = document("p", &[("1.0.0", json!({"x": [1]})), ("1.1.0", json!({}))], &[("latest", "1.1.0")]).to_string();
+    let document = document(
+        "p",
+        &[("1.0.0", json!({"x": [1]})), ("1.1.0", json!({}))],
+        &[("latest", "1.1.0")],
+    )
+    .to_string();
     let name = name("p");
     let packument = Packument::read(document.as_bytes(), &name).unwrap();
-    let place = Place { package: &name, upstream: UPSTREAM, here: HERE };
-    let view = View { packument: &packument, place, hidden: &[false, true] };
-    let read = |wanted: &str| view.version(wanted).map(|bytes| serde_json::from_slice::<Value>(&bytes).unwrap());
+    let place = Place {
+        package: &name,
+        upstream: UPSTREAM,
+        here: HERE,
+    };
+    let view = View {
+        packument: &packument,
+        place,
+        hidden: &[false, true],
+    };
+    let read = |wanted: &str| {
+        view.version(wanted)
+            .map(|bytes| serde_json::from_slice::<Value>(&bytes).unwrap())
+    };
     let first = read("1.0.0").unwrap();
-    assert_eq!((&first["x"], &first["dist"]["tarball"]), (&json!([1]), &json!(format!("{HERE}/p/-/p-1.0.0.tgz"))));
+    assert_eq!(
+        (&first["x"], &first["dist"]["tarball"]),
+        (&json!([1]), &json!(format!("{HERE}/p/-/p-1.0.0.tgz")))
+    );
     assert_eq!(read("latest").unwrap()["version"], "1.0.0");
-    assert_eq!((read("1.1.0"), read("2.0.0"), read("next")), (None, None, None));
+    assert_eq!(
+        (read("1.1.0"), read("2.0.0"), read("next")),
+        (None, None, None)
+    );
     assert_eq!(view.tags_document(), r#"{"latest":"1.0.0"}"#);
 }
 
@@ -181,15 +256,31 @@ fn a_version_is_shown_alone_by_its_number_and_by_a_tag() {
 fn addresses_elsewhere_become_the_usual_ones_here() {
     for (told, file) in [
         ("http://evil.example.org/p/-/p-1.0.0.tgz", "p-1.0.0.tgz"),
-        ("https://registry.example.org/npm/download/p/1.0.0/abc", "p-1.0.0.tgz"),
-        ("https://registry.example.org/npmx/p/-/other.tgz", "p-1.0.0.tgz"),
-        ("https://registry.example.org/npm/p/-/../../x", "p-1.0.0.tgz"),
-        ("https://registry.example.org/npm/p/-/p-1.0.0-old.tgz", "p-1.0.0-old.tgz"),
+        (
+            "https://registry.example.org/npm/download/p/1.0.0/abc",
+            "p-1.0.0.tgz",
+        ),
+        (
+            "https://registry.example.org/npmx/p/-/other.tgz",
+            "p-1.0.0.tgz",
+        ),
+        (
+            "https://registry.example.org/npm/p/-/../../x",
+            "p-1.0.0.tgz",
+        ),
+        (
+            "https://registry.example.org/npm/p/-/p-1.0.0-old.tgz",
+            "p-1.0.0-old.tgz",
+        ),
     ] {
         let dist = json!({"dist": {"tarball": told, "shasum": "a9993e364706816aba3e25717850c26c9cd0d89d"}});
         let document = document("p", &[("1.0.0", dist)], &[]).to_string();
         let shown: Value = serde_json::from_str(&shown(&document, "p", HERE, &[false])).unwrap();
-        assert_eq!(shown["versions"]["1.0.0"]["dist"]["tarball"], format!("{HERE}/p/-/{file}"), "{told}");
+        assert_eq!(
+            shown["versions"]["1.0.0"]["dist"]["tarball"],
+            format!("{HERE}/p/-/{file}"),
+            "{told}"
+        );
     }
 }
 
@@ -198,7 +289,10 @@ fn keys_and_addresses_with_escapes_mean_what_they_mean() {
     let document = r#"{"n\u0061me":"p","versions":{"1.0.0":{"name":"p","version":"1.0.0","dist":{"t\u0061rball":"https:\/\/registry.example.org\/npm\/p\/-\/p-1.0.0.tgz"}}}}"#;
     assert_eq!(shown(document, "p", UPSTREAM, &[false]), document);
     let led: Value = serde_json::from_str(&shown(document, "p", HERE, &[false])).unwrap();
-    assert_eq!(led["versions"]["1.0.0"]["dist"]["tarball"], format!("{HERE}/p/-/p-1.0.0.tgz"));
+    assert_eq!(
+        led["versions"]["1.0.0"]["dist"]["tarball"],
+        format!("{HERE}/p/-/p-1.0.0.tgz")
+    );
 }
 
 #[test]
@@ -219,7 +313,10 @@ fn what_two_parsers_could_read_in_two_ways_is_refused() {
         "<html>please log in</html>",
         "",
     ] {
-        assert!(Packument::read(document.as_bytes(), &name("p")).is_err(), "{document}");
+        assert!(
+            Packument::read(document.as_bytes(), &name("p")).is_err(),
+            "{document}"
+        );
     }
 }
 
@@ -228,8 +325,16 @@ fn a_version_that_is_another_ones_document_is_told() {
     let document = r#"{"name":"p","versions":{"1.0.0":{"name":"p","version":"1.0.0"},"2.0.0":{"name":"q","version":"2.0.0"},"3.0.0":{"name":"p","version":"1.0.0"},"4.0.0":{}},"time":{"1.0.0":"2020-01-01T00:00:00.000Z","unpublished":{"name":"x"},"2.0.0":"soon"}}"#;
     let name = name("p");
     let packument = Packument::read(document.as_bytes(), &name).unwrap();
-    let fits: Vec<bool> = packument.versions().iter().map(|version| version.fits).collect();
+    let fits: Vec<bool> = packument
+        .versions()
+        .iter()
+        .map(|version| version.fits)
+        .collect();
     assert_eq!(fits, [true, false, false, false]);
-    let dates: Vec<Option<i64>> = packument.versions().iter().map(|version| version.published).collect();
+    let dates: Vec<Option<i64>> = packument
+        .versions()
+        .iter()
+        .map(|version| version.published)
+        .collect();
     assert_eq!(dates, [Some(1_577_836_800), None, None, None]);
 }

@@ -74,7 +74,9 @@ impl Input {
     /// Takes up to `length` bytes of a body; what remains of them has not come yet.
     pub fn take(&mut self, length: u64, body: &mut Vec<u8>) -> u64 {
         let there = self.bytes.get(self.start..).unwrap_or_default();
-        let taken = usize::try_from(length).unwrap_or(usize::MAX).min(there.len());
+        let taken = usize::try_from(length)
+            .unwrap_or(usize::MAX)
+            .min(there.len());
         body.extend_from_slice(there.get(..taken).unwrap_or_default());
         self.skip(length)
     }

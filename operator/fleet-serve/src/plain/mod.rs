@@ -130,7 +130,8 @@ impl Connection {
         let started = Instant::now();
         self.seat.mark().busy(started);
         let registries = self.registries.as_ref();
-        let is_of_registry = registries.is_some_and(|registries| registries.find(head.uri.path()).is_some());
+        let is_of_registry =
+            registries.is_some_and(|registries| registries.find(head.uri.path()).is_some());
         let (head, counted) = match is_of_registry {
             true => self.ask_registry(head, started).await?,
             false => self.find_answer(head, started).await?,

@@ -29,7 +29,11 @@ enum Taken {
 
 impl Connection {
     /// Answers a request that is for a registry.
-    pub(super) async fn ask_registry(&mut self, mut head: Box<Head>, started: Instant) -> io::Result<(Box<Head>, Counted)> {
+    pub(super) async fn ask_registry(
+        &mut self,
+        mut head: Box<Head>,
+        started: Instant,
+    ) -> io::Result<(Box<Head>, Counted)> {
         let taken = self.take_body(&mut head).await?;
         let registries = self.registries.clone().unwrap_or_default();
         // It may have gone while the body came.
@@ -47,7 +51,12 @@ impl Connection {
         };
         let reply = {
             let asked = asked(&head, started.into_std(), false);
-            wanted.ask((&head.method, head.uri.query(), &head.headers), asked.way, body, asked.at)
+            wanted.ask(
+                (&head.method, head.uri.query(), &head.headers),
+                asked.way,
+                body,
+                asked.at,
+            )
         };
         let found = match reply {
             Reply::Now(found) => found,
@@ -66,7 +75,10 @@ impl Connection {
         let length = match (&head.method, head.body) {
             (&Method::POST, Body::Length(length)) if length <= LONGEST_BODY => length,
             (&Method::POST, Body::Length(_)) => {
-                return Ok(Taken::Refused(StatusCode::PAYLOAD_TOO_LARGE, "the body is longer than 8 MiB"));
+                return Ok(Taken::Refused(
+                    StatusCode::PAYLOAD_TOO_LARGE,
+                    "the body is longer than 8 MiB",
+                ));
             }
             (&Method::POST, Body::Unread) => {
                 return Ok(Taken::Refused(
@@ -77,7 +89,10 @@ impl Connection {
             _ => return Ok(Taken::None),
         };
         let permits = u32::try_from(length.max(1)).map_err(io::Error::other)?;
-        let room = BODIES.acquire_many(permits).await.map_err(io::Error::other)?;
+        let room = BODIES
+            .acquire_many(permits)
+            .await
+            .map_err(io::Error::other)?;
         self.flush(SendFlags::empty()).await?;
         let mut body = Vec::new();
         let mut left = self.input.take(length, &mut body);

@@ -6,7 +6,6 @@ use fleet_fetch::Validators;
 use fleet_types::{ClockReading, Sha256};
 use serde::{Deserialize, Serialize};
 
-
 /// How an endpoint described its copy of the probe when it was last accepted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

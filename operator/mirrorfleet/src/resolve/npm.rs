@@ -22,11 +22,17 @@ const CONNECT: Duration = Duration::from_secs(10);
 
 impl Resolver<'_> {
     /// The registry that a Mirror declares. Errors carry the reason that a condition would have.
-    pub fn registry(&self, mirror: &Mirror, metrics: &PackageRegistryMetrics) -> Result<Options, Failure> {
+    pub fn registry(
+        &self,
+        mirror: &Mirror,
+        metrics: &PackageRegistryMetrics,
+    ) -> Result<Options, Failure> {
         let upstream = self.checked(mirror)?;
         let name = mirror.metadata.name.as_deref().unwrap_or_default();
         let Some(Block::Npm(content)) = mirror.spec.content.block() else {
-            return Err(Failure::invalid(format!("Mirror {name}: spec.content has no block npm")));
+            return Err(Failure::invalid(format!(
+                "Mirror {name}: spec.content has no block npm"
+            )));
         };
         if upstream.spec.upstream_type != UpstreamType::Npm {
             return Err(Failure::new(
@@ -40,7 +46,9 @@ impl Resolver<'_> {
         let folder = self.data.join(name);
         Ok(Options {
             mirror: name.to_owned(),
-            paths: std::iter::once(serving_path(mirror).to_owned()).chain(aliases).collect(),
+            paths: std::iter::once(serving_path(mirror).to_owned())
+                .chain(aliases)
+                .collect(),
             public: mirror
                 .spec
                 .regions
@@ -58,7 +66,10 @@ impl Resolver<'_> {
                 connect: CONNECT,
                 follows_redirects: true,
                 // Who asked may ask again.
-                retry: RetryPolicy { limit: 0, longest_wait: Duration::ZERO },
+                retry: RetryPolicy {
+                    limit: 0,
+                    longest_wait: Duration::ZERO,
+                },
                 scratch: folder.join("staging"),
             },
             folder,
@@ -71,7 +82,9 @@ impl Resolver<'_> {
 
 fn guard(mirror: &Mirror, content: &NpmContent) -> Result<Guard, Failure> {
     let declared = mirror.spec.guard.clone().unwrap_or_default();
-    let patterns = |patterns: &[String]| Patterns::new(patterns.iter().map(String::as_str)).map_err(Failure::invalid);
+    let patterns = |patterns: &[String]| {
+        Patterns::new(patterns.iter().map(String::as_str)).map_err(Failure::invalid)
+    };
     let deny = content.deny.iter().map(|deny| {
         Ok(Deny {
             packages: patterns(std::slice::from_ref(&deny.package))?,
@@ -80,8 +93,15 @@ fn guard(mirror: &Mirror, content: &NpmContent) -> Result<Guard, Failure> {
         })
     });
     let waivers = declared.waivers.iter().map(|waiver| {
-        let until = waiver.until.parse::<Timestamp>().map_err(|error| Failure::invalid(format!("spec.guard.waivers: {error}")))?;
-        Ok(Waiver { package: waiver.package.clone(), version: waiver.version.clone(), until: until.as_second() })
+        let until = waiver
+            .until
+            .parse::<Timestamp>()
+            .map_err(|error| Failure::invalid(format!("spec.guard.waivers: {error}")))?;
+        Ok(Waiver {
+            package: waiver.package.clone(),
+            version: waiver.version.clone(),
+            until: until.as_second(),
+        })
     });
     Ok(Guard {
         reserved: patterns(&declared.reserved)?,

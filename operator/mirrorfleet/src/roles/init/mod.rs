@@ -101,9 +101,8 @@ fn manifests(arguments: &Arguments, notes: &mut Vec<String>) -> Result<Written, 
         [] if !Path::new(APT).exists() && Path::new(PACMAN).exists() => vec![PACMAN.into()],
         from => from.to_vec(),
     };
-    let (of_npm, named): (Vec<PathBuf>, Vec<PathBuf>) = named
-        .into_iter()
-        .partition(|path| npmrc::is_of_npm(path));
+    let (of_npm, named): (Vec<PathBuf>, Vec<PathBuf>) =
+        named.into_iter().partition(|path| npmrc::is_of_npm(path));
     let (of_pacman, of_apt): (Vec<PathBuf>, Vec<PathBuf>) = named
         .into_iter()
         .partition(|path| pacman::is_of_pacman(path));

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleet_serve::{Listening, Registries, ServeOptions};
-use fleet_telemetry::{ControllerMetrics, PackageRegistryMetrics, Registry, ServerPlace, WorkerMetrics};
+use fleet_telemetry::{
+    ControllerMetrics, PackageRegistryMetrics, Registry, ServerPlace, WorkerMetrics,
+};
 use fleet_types::Outcome;
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
@@ -41,7 +43,8 @@ pub async fn run(
     };
     let mut keeper = Keeper {
         registries: Registries::default(),
-        metrics: PackageRegistryMetrics::register(&registry, place.clone()).map_err(|error| system(&error))?,
+        metrics: PackageRegistryMetrics::register(&registry, place.clone())
+            .map_err(|error| system(&error))?,
         data: arguments.data.data.clone(),
         served: Default::default(),
     };

@@ -118,7 +118,9 @@ async fn once(
     stop: CancellationToken,
 ) -> Result<Outcome, Failure> {
     for name in work::on_demand(manifests) {
-        eprintln!("mirrorfleet local: Mirror {name} is filled when clients ask: there is nothing to sync");
+        eprintln!(
+            "mirrorfleet local: Mirror {name} is filled when clients ask: there is nothing to sync"
+        );
     }
     let lanes = work::lanes(manifests, &arguments.data.data);
     let (sender, mut reports) = tokio::sync::mpsc::unbounded_channel();

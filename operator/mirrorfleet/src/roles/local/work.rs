@@ -54,7 +54,10 @@ pub type Lanes = BTreeMap<String, Vec<Task>>;
 
 /// The names of Mirrors that have no runs, since they are filled on demand.
 pub fn on_demand(manifests: &Manifests) -> impl Iterator<Item = &str> {
-    let mirrors = manifests.mirrors.values().filter(|mirror| fills_itself(mirror));
+    let mirrors = manifests
+        .mirrors
+        .values()
+        .filter(|mirror| fills_itself(mirror));
     mirrors.map(|mirror| mirror.metadata.name.as_deref().unwrap_or_default())
 }
 
@@ -66,7 +69,11 @@ pub fn lanes(manifests: &Manifests, data: &Path) -> Lanes {
         data,
     };
     let mut lanes = Lanes::new();
-    for mirror in manifests.mirrors.values().filter(|mirror| !fills_itself(mirror)) {
+    for mirror in manifests
+        .mirrors
+        .values()
+        .filter(|mirror| !fills_itself(mirror))
+    {
         let task = Task {
             mirror: mirror.metadata.name.clone().unwrap_or_default(),
             namespace: namespace(mirror).to_owned(),
