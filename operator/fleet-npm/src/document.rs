@@ -1,27 +1,23 @@
 //! Packuments: from the disk while they are young, from the upstream when they are not, and old ones when it does not answer.
 
-use std::io::{self, Write};
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use fleet_fetch::{FailureKind, FetchError, Told};
-use fleet_formats::npm::{Form, MAX_PACKUMENT_BYTES, PackageName, Packument, Place};
+use fleet_fetch::Told;
+use fleet_formats::npm::{Form, PackageName, Packument, Place};
 use fleet_telemetry::QuestionResult;
-use fleet_types::{Sha256, counted};
 use http::header::{
-    ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_MODIFIED_SINCE,
-    IF_NONE_MATCH, LAST_MODIFIED,
+    ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED,
 };
 use http::{HeaderName, HeaderValue, StatusCode};
-use sha2::Digest;
-use tempfile::NamedTempFile;
 
 use crate::disk::Shelf;
 use crate::head::{Head, Kept};
+use crate::inner::Inner;
 use crate::pins::Pins;
+use crate::receive::Received;
 use crate::refusal::Refusal;
-use crate::registry::Inner;
 use crate::shown::Shown;
 
 /// How long a document is believed without asking, in seconds: what the public registry allows everybody.
@@ -278,36 +274,6 @@ impl Inner {
         }
     }
 
-    /// The body of an answer as a file that is on its way, without its encoding.
-    async fn receive(&self, told: &mut Told) -> Result<Received, Refusal> {
-        let is_gzip = told
-            .headers()
-            .get(CONTENT_ENCODING)
-            .is_some_and(|encoding| encoding == "gzip");
-        let file = self
-            .disk
-            .staged()
-            .map_err(|error| Refusal::own("there is no room for the upstream's answer", &error))?;
-        let sink = Sink {
-            file,
-            hasher: sha2::Sha256::new(),
-            size: 0,
-            limit: MAX_PACKUMENT_BYTES,
-        };
-        let mut decoder = match is_gzip {
-            true => Decoder::Gzip(Box::new(flate2::write::MultiGzDecoder::new(sink))),
-            false => Decoder::Plain(Box::new(sink)),
-        };
-        loop {
-            match told.chunk().await {
-                Ok(Some(chunk)) => decoder.write(&chunk).map_err(|error| unusable(&error))?,
-                Ok(None) => break,
-                Err(error) => return Err(self.upstream.failed(&error)),
-            }
-        }
-        decoder.finish().map_err(|error| unusable(&error))
-    }
-
     /// Reads the document, writes down what is new in it, and keeps it.
     async fn learn(self: &Arc<Self>, name: &PackageName, body: Received) -> Result<(), Refusal> {
         let (this, name) = (self.clone(), name.clone());
@@ -362,82 +328,6 @@ impl Inner {
         let mut pins = Pins::read(&self.disk, place).map_err(own)?;
         pins.learn(&self.disk, place, &packument, crate::now())
             .map_err(own)
-    }
-}
-
-struct Received {
-    file: NamedTempFile,
-    digest: Sha256,
-    size: u64,
-}
-
-/// Takes a document, of which no more than so much is written.
-struct Sink {
-    file: NamedTempFile,
-    hasher: sha2::Sha256,
-    size: u64,
-    limit: u64,
-}
-
-impl Write for Sink {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.size + bytes.len() as u64 > self.limit {
-            return Err(io::Error::new(
-                io::ErrorKind::FileTooLarge,
-                format!("it has more than {}", counted(self.limit, "byte")),
-            ));
-        }
-        self.file.write_all(bytes)?;
-        self.hasher.update(bytes);
-        self.size += bytes.len() as u64;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-enum Decoder {
-    Plain(Box<Sink>),
-    Gzip(Box<flate2::write::MultiGzDecoder<Sink>>),
-}
-
-impl Decoder {
-    fn write(&mut self, bytes: &Bytes) -> io::Result<()> {
-        match self {
-            Decoder::Plain(sink) => sink.write_all(bytes),
-            Decoder::Gzip(decoder) => decoder.write_all(bytes),
-        }
-    }
-
-    fn finish(self) -> io::Result<Received> {
-        let sink = match self {
-            Decoder::Plain(sink) => *sink,
-            Decoder::Gzip(decoder) => decoder.finish()?,
-        };
-        Ok(Received {
-            file: sink.file,
-            digest: Sha256(sink.hasher.finalize().into()),
-            size: sink.size,
-        })
-    }
-}
-
-fn unusable(error: &io::Error) -> Refusal {
-    match error.kind() {
-        io::ErrorKind::FileTooLarge => Refusal::of_upstream(&FetchError {
-            kind: FailureKind::TooLarge,
-            message: format!("the upstream's document is not taken: {error}"),
-            missing: false,
-        }),
-        io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
-            Refusal::new(
-                StatusCode::BAD_GATEWAY,
-                format!("the upstream's document cannot be unpacked: {error}"),
-            )
-        }
-        _ => Refusal::own("there is no room for the upstream's answer", error),
     }
 }
 

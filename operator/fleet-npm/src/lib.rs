@@ -4,7 +4,7 @@
 //! Left to others: what documents mean (`fleet-formats`), connections to the upstream (`fleet-fetch`), connections of clients
 //! (`fleet-serve`, whose seam [`fleet_serve::PackageRegistry`] this fills).
 //!
-//! The way of a question: `registry` looks among the answers that are `ready`; else `document` gets the packument, from the
+//! The way of a question: `registry` looks among the answers that are `ready`; else `answers` reads it, `document` gets the packument, from the
 //! disk or by `upstream`, `shown` writes it as clients are to see it, `tarball` brings a tarball, `passing` what is not kept for
 //! long. `pins` remembers what was first promised for each version, and `trail` what was held back.
 //!
@@ -27,14 +27,17 @@
 //! and a tarball is compared with its promise before a process gives it out for the first time. So of all these only the pins,
 //! which cannot be fetched again, are synced.
 
+mod answers;
 mod disk;
 mod document;
 mod encoding;
 mod flights;
 mod head;
+mod inner;
 mod passing;
 mod pins;
 mod ready;
+mod receive;
 mod refusal;
 mod registry;
 mod shown;

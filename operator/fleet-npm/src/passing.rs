@@ -15,8 +15,8 @@ use serde_json::{Map, Value};
 
 use crate::disk::{Shelf, key};
 use crate::document::FRESH;
+use crate::inner::Inner;
 use crate::refusal::{Refusal, json};
-use crate::registry::Inner;
 
 /// Of a question, unpacked, and of an answer.
 const LONGEST: u64 = 8 << 20;

@@ -31,6 +31,18 @@ pub struct Here<'a> {
     pub host: &'a str,
 }
 
+impl Manner<'_> {
+    /// A tarball is the same however it is asked for.
+    pub const OF_TARBALLS: Manner<'static> = Manner {
+        here: Here {
+            below: "",
+            host: "",
+        },
+        form: Form::Full,
+        encoding: Encoding::Identity,
+    };
+}
+
 struct Variant {
     below: Box<str>,
     host: Box<str>,

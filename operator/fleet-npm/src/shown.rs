@@ -13,9 +13,9 @@ use sha2::Digest;
 use crate::disk::{Shelf, key};
 use crate::document::{Current, Package, State};
 use crate::encoding::Encoding;
+use crate::inner::Inner;
 use crate::pins::Pins;
 use crate::refusal::Refusal;
-use crate::registry::Inner;
 use crate::trail;
 
 /// Ways in which one package is shown that are remembered: both forms at a handful of addresses.

@@ -16,9 +16,9 @@ use tempfile::NamedTempFile;
 
 use crate::disk::{Shelf, key};
 use crate::document::Package;
+use crate::inner::Inner;
 use crate::pins::{Pin, Pins};
 use crate::refusal::Refusal;
-use crate::registry::Inner;
 
 /// The largest packages have some hundred MB.
 const MAX_TARBALL_BYTES: u64 = 4 << 30;
