@@ -58,6 +58,10 @@ const RESULTS: [(QuestionResult, &str); 4] = [
     (QuestionResult::Failed, "failed"),
 ];
 
+/// What the guard decides, and by which of its rules.
+const DECIDED: [&str; 3] = ["held", "would-be-held", "waived"];
+const RULES: [&str; 5] = ["reserved", "deny", "allow", "mutation", "age"];
+
 /// The metrics of all registries of a process.
 pub struct PackageRegistryMetrics {
     place: ServerPlace,
@@ -127,7 +131,7 @@ impl RegistryTraffic {
         }
     }
 
-    /// Both are fixed words.
+    /// Both are words of the lists above.
     pub fn decided(&self, decision: &'static str, rule: &'static str) {
         *lock(&self.decisions).entry((decision, rule)).or_default() += 1;
     }
@@ -163,12 +167,13 @@ impl RegistryTraffic {
                 counter.get() as f64,
             );
         }
-        for ((decision, rule), count) in lock(&self.decisions).iter() {
-            out.counter(
-                &DECISIONS,
-                &[namespace, mirror, region, decision, rule],
-                *count as f64,
-            );
+        let decisions = lock(&self.decisions);
+        for decision in DECIDED {
+            for rule in RULES {
+                let count = decisions.get(&(decision, rule)).copied().unwrap_or(0);
+                let labels = [namespace, mirror, region, decision, rule];
+                out.counter(&DECISIONS, &labels, count as f64);
+            }
         }
         if let Some(until) = *lock(&self.blocked_until) {
             out.gauge(&BLOCKED, &[namespace, mirror, region], until as f64);
