@@ -183,7 +183,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._send(200, registry.tarballs[path], {"Content-Type": "application/octet-stream", "Cache-Control": "public, immutable, max-age=31557600"})
         known = {
             "/-/npm/v1/keys": {"keys": [{"keyid": "SHA256:k", "keytype": "ecdsa-sha2-nistp256", "scheme": "ecdsa-sha2-nistp256", "key": "MFkw", "expires": None}]},
-            "/-/v1/search": {"objects": [{"package": {"name": "found", "query": query}}], "total": 1, "time": "x"},
+            "/-/v1/search": {"objects": [{"package": {"name": "found", "version": "1.0.0", "description": "x", "date": "2020-01-01T00:00:00.000Z", "keywords": [], "links": {}, "maintainers": [{"username": "a"}], "publisher": {"username": "a"}, "query": query}}], "total": 1, "time": "x"},
             "/-/npm/v1/security/advisories/bulk": {name: [{"id": 1, "severity": "high", "title": "x", "url": "x", "vulnerable_versions": "*"}] for name in posted or {} if name == "rotten"},
         }
         if path in known:

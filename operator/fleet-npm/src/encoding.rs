@@ -105,11 +105,10 @@ mod tests {
             let mut read = String::new();
             match encoding {
                 Encoding::Identity => read = String::from_utf8(written).unwrap(),
-                Encoding::Gzip => drop(
-                    flate2::read::GzDecoder::new(&written[..])
-                        .read_to_string(&mut read)
-                        .unwrap(),
-                ),
+                Encoding::Gzip => {
+                    let mut decoder = flate2::read::GzDecoder::new(&written[..]);
+                    decoder.read_to_string(&mut read).unwrap();
+                }
                 Encoding::Zstd => {
                     read =
                         String::from_utf8(zstd::stream::decode_all(&written[..]).unwrap()).unwrap()

@@ -256,18 +256,19 @@ impl Found {
         let is_of_the_bytes =
             |name: &HeaderName| *name == CONTENT_TYPE || *name == CONTENT_ENCODING;
         // What stands in for the file is described by its own headers.
-        let speaks_of_the_file = |name: &HeaderName| match answer.status {
+        let status = answer.status;
+        let speaks_of_the_file = |name: &HeaderName| match status {
             StatusCode::NOT_MODIFIED => !is_of_the_bytes(name),
             StatusCode::PRECONDITION_FAILED | StatusCode::RANGE_NOT_SATISFIABLE => {
                 !is_of_the_bytes(name) && *name != CACHE_CONTROL
             }
             _ => true,
         };
-        let (headers, _): (Vec<_>, Vec<_>) = self
+        for (name, value) in self
             .headers
             .into_iter()
-            .partition(|(name, _)| speaks_of_the_file(name));
-        for (name, value) in headers {
+            .filter(|(name, _)| speaks_of_the_file(name))
+        {
             answer.headers.set(name, value);
         }
         answer
