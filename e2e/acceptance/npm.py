@@ -154,7 +154,7 @@ def installs(place: Place, name: str) -> None:
             folder = place.workdir / f"{name}-{below.replace('/', '-')}"
             client.forget(folder)
             client.run(folder, *client.repeat, registry=copy.url(below))
-            assert required(folder, "@scope/inner") == "@scope/inner@3.0.0"
+            assert required(folder, "top") == "top@0.1.0" and required(folder, "left") == "left@1.2.0"
     finally:
         upstream.stop()
 

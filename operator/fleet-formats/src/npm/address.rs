@@ -97,8 +97,8 @@ impl Address {
             [] => Ok(Address::Top),
             ["-", route @ ..] if !route.is_empty() => own(route),
             parts => {
-                let (name, rest) = leading_name(parts)?;
-                of_package(name, rest)
+                let leading = leading_name(parts).and_then(|(name, rest)| of_package(name, rest));
+                leading.or_else(|error| trailing_tarball(parts).ok_or(error))
             }
         }
     }
@@ -164,6 +164,19 @@ fn of_package(name: PackageName, rest: &[&str]) -> Result<Address, BadAddress> {
     }
 }
 
+/// A tarball below a path that is none of ours. npm puts the registry's address before the whole path of an address in a lock
+/// file, and that path may begin with another registry's own.
+fn trailing_tarball(parts: &[&str]) -> Option<Address> {
+    let (name, file) = match parts {
+        [.., scope, bare, "-", file] if scope.starts_with('@') && !bare.contains('/') => {
+            (PackageName::new(&format!("{scope}/{bare}")), file)
+        }
+        [_, .., name, "-", file] => (PackageName::new(name), file),
+        _ => return None,
+    };
+    Some(Address::Tarball(name.ok()?, word(file).ok()?))
+}
+
 /// A version, a tag or a file: never a way to somewhere else. Versions may have a `+`.
 fn word(text: &str) -> Result<String, BadAddress> {
     match text.len() <= 512 && is_part(&text.replace('+', "-")) {
@@ -194,9 +207,13 @@ mod tests {
             "/@s%2fp/-/p-1.0.0%2ba.tgz",
             "/@s%2Fp/-/@s/p-1.0.0+a.tgz",
             "/@s/p/-/@s%2fp-1.0.0+a.tgz",
+            "/repository/npm-all/@s/p/-/p-1.0.0+a.tgz",
+            "/api/npm/x/@s%2fp/-/p-1.0.0+a.tgz",
         ] {
             assert_eq!(Address::read(path), Ok(tarball.clone()), "{path}");
         }
+        let plain = Address::Tarball(name("p"), "p-1.0.0.tgz".into());
+        assert_eq!(Address::read("/repository/p/-/p-1.0.0.tgz"), Ok(plain));
         assert_eq!(Address::read("/p"), Ok(Address::Packument(name("p"))));
         assert_eq!(
             Address::read("/p/1.0.0"),
