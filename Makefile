@@ -33,10 +33,11 @@ acceptance: ## Real apt and an independent checker, without the cluster (ONLY=na
 	@$(MAKE) --no-print-directory build
 	@MIRRORFLEET_BIN=$(BIN) PYTHONPATH=e2e python3 -m acceptance $(ONLY)
 
-soak: ## Thirty apts, 200 publishes and killed syncs: ten minutes in which nobody may notice
-	@e2e/prepare.sh --without-cluster
+soak: ## Thirty apts, 200 publishes and killed syncs; then the whole list of faults on four nodes: half an hour in which nobody may notice
+	@e2e/prepare.sh
 	@$(MAKE) --no-print-directory build
 	@MIRRORFLEET_BIN=$(BIN) PYTHONPATH=e2e python3 -m soak
+	@MIRRORFLEET_BIN=$(BIN) python3 e2e/run.py scenarios fault-list
 
 long: ## What takes too long for each change: five rounds of the tests, the whole soak, a fleet at size, each parser for a minute
 	@e2e/prepare.sh

@@ -82,9 +82,8 @@ def entries(bench: Bench) -> list[Contender]:
     return bench.chosen([Follower(bench.program), Rsync()])
 
 
-def following(bench: Bench, wanted: set[str]) -> dict[str, list[Figure]]:
+def following(bench: Bench, wanted: set[str]) -> Iterator[dict[str, list[Figure]]]:
     """The works whose names begin with `follow`."""
-    figures: dict[str, list[Figure]] = {}
     distribution = many_packages(bench.scale.packages)
     for suffix, delay_ms in (("", 0), ("-50ms", 50)):
         names = {f"follow-cold-20000{suffix}", f"follow-changed-20000{suffix}"} & wanted
@@ -95,8 +94,7 @@ def following(bench: Bench, wanted: set[str]) -> dict[str, list[Figure]]:
         with hub(bench, distribution, work, delay_ms) as source:
             for name in sorted(names):
                 print(name, flush=True)
-                figures[name] = copies(bench, source, work) if "cold" in name else changes(bench, source, work)
-    return figures
+                yield {name: copies(bench, source, work) if "cold" in name else changes(bench, source, work)}
 
 
 def copies(bench: Bench, source: Hub, work: Path) -> list[Figure]:

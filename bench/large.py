@@ -82,17 +82,15 @@ def batches(stanzas: Iterator[str]) -> Iterator[bytes]:
     yield "".join(batch).encode()
 
 
-def memory_works(bench: Bench, wanted: set[str]) -> dict[str, list[Figure]]:
+def memory_works(bench: Bench, wanted: set[str]) -> Iterator[dict[str, list[Figure]]]:
     # Scaled like everything else, so that the way can be tried with few.
     count = PATHS * bench.scale.packages // 20_000
-    figures = {}
     if "memory-1500000" in wanted:
         print("memory-1500000", flush=True)
-        figures["memory-1500000"] = [memory(bench, shared(count), (), count)]
+        yield {"memory-1500000": [memory(bench, shared(count), (), count)]}
     if "memory-1500000-excluded" in wanted:
         print("memory-1500000-excluded", flush=True)
-        figures["memory-1500000-excluded"] = [memory(bench, distinct(count), ("pool/**",), count)]
-    return figures
+        yield {"memory-1500000-excluded": [memory(bench, distinct(count), ("pool/**",), count)]}
 
 
 def memory(bench: Bench, distribution: Distribution, exclude: tuple[str, ...], count: int) -> Figure:

@@ -71,21 +71,19 @@ class Contender:
     below: str
 
 
-def registry_works(bench: Bench, wanted: set[str]) -> dict[str, list[Figure]]:
+def registry_works(bench: Bench, wanted: set[str]) -> Iterator[dict[str, list[Figure]]]:
     names = [work.name for work in REGISTRY if work.name in wanted]
     if not names:
-        return {}
+        return
     if (os.cpu_count() or 1) < 2:
         raise Failed("serving needs two cores: one for the server and one for wrk")
     work = fresh(bench.work, "registries")
-    figures: dict[str, list[Figure]] = {}
     with ExitStack() as stack:
         upstream = stack.enter_context(stocked())
         contenders = stack.enter_context(all_contenders(bench, work, upstream))
         for name in names:
             print(name, flush=True)
-            figures[name] = memory(contenders) if name == "registry-memory" else measure(bench, name, contenders, upstream)
-    return figures
+            yield {name: memory(contenders) if name == "registry-memory" else measure(bench, name, contenders, upstream)}
 
 
 @contextmanager

@@ -54,12 +54,12 @@ def measure(bench: Bench, wanted: set[str]) -> Iterator[dict[str, list[Figure]]]
             if name == "cold-20000":
                 yield {"memory-20000": peak(figures)}
     for works_of in (again, of_arch, following):
-        yield works_of(bench, wanted)
+        yield from works_of(bench, wanted)
     if "relay" in wanted:
         print("relay", flush=True)
         yield {"relay": relay_cost(bench)}
     for works_of in (memory_works, switch_works, serve_works, registry_works):
-        yield works_of(bench, wanted)
+        yield from works_of(bench, wanted)
 
 
 def arguments() -> argparse.Namespace:

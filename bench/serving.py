@@ -75,28 +75,24 @@ class Tree:
     work: Path
 
 
-def serve_works(bench: Bench, wanted: set[str]) -> dict[str, list[Figure]]:
+def serve_works(bench: Bench, wanted: set[str]) -> Iterator[dict[str, list[Figure]]]:
     names = [work.name for work in SERVE if work.name in wanted]
     if not names:
-        return {}
+        return
     if (os.cpu_count() or 1) < 2:
         raise Failed("serving needs two cores: one for the server and one for wrk")
     work = fresh(bench.work, "serve")
     print("making a store and a tree to serve", flush=True)
     tree = prepare(bench, work)
-    figures: dict[str, list[Figure]] = {}
     with all_servers(bench, tree) as servers:
         # First what a process that has done nothing yet is needed for.
-        for name in sorted(names, key=lambda name: name not in MEASURED_TOGETHER):
-            if name in figures:
-                continue
-            print(name, flush=True)
-            asked = load(name, tree)
-            if name in MEASURED_TOGETHER:
-                figures |= measure_idle(bench, asked, servers)
-            else:
-                figures[name] = measure(bench, asked, servers, tree)
-    return figures
+        if together := [name for name in names if name in MEASURED_TOGETHER]:
+            print(", ".join(together), flush=True)
+            yield measure_idle(bench, load(together[0], tree), servers)
+        for name in names:
+            if name not in MEASURED_TOGETHER:
+                print(name, flush=True)
+                yield {name: measure(bench, load(name, tree), servers, tree)}
 
 
 def prepare(bench: Bench, work: Path) -> Tree:

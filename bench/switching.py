@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 from contenders import Job, Mirrorfleet
@@ -16,15 +17,13 @@ from works import OURS
 TIMES = 20
 
 
-def switch_works(bench: Bench, wanted: set[str]) -> dict[str, list[Figure]]:
-    figures = {}
+def switch_works(bench: Bench, wanted: set[str]) -> Iterator[dict[str, list[Figure]]]:
     for name, paths in (("switch-1000", 1_000), ("switch-1500000", 75 * bench.scale.packages)):
         if name in wanted:
-            figures[name] = library(bench, name, paths)
+            yield {name: library(bench, name, paths)}
     for name, packages in (("rollback-200", 200), ("rollback-20000", bench.scale.packages)):
         if name in wanted:
-            figures[name] = command(bench, name, packages)
-    return figures
+            yield {name: command(bench, name, packages)}
 
 
 def library(bench: Bench, name: str, paths: int) -> list[Figure]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -128,32 +128,29 @@ def cold_runs(bench: Bench, entries: list[Contender], distribution: Distribution
         return alternated(bench, entries, run)
 
 
-def again(bench: Bench, wanted: set[str]) -> dict[str, list[Figure]]:
+def again(bench: Bench, wanted: set[str]) -> Iterator[dict[str, list[Figure]]]:
     """What a copy costs that is there already: the works whose names begin with `unchanged` or `changed`."""
-    figures, count = {}, bench.scale.packages
+    count = bench.scale.packages
     near = [(name, step) for name, step in (("unchanged-20000", unchanged), ("changed-20000", changed)) if name in wanted]
     if near:
-        figures |= again_at(bench, many_packages(count), 0, bench.contenders(), near)
+        yield from again_at(bench, many_packages(count), 0, bench.contenders(), near)
     # The others' first copies take minutes at this distance.
     quick = [contender for contender in bench.contenders() if contender.name in (OURS, "rsync")]
     for name, size, step in (("unchanged-20000-50ms", count, unchanged), ("changed-2000-50ms", count // 10, changed)):
         if name in wanted:
-            figures |= again_at(bench, many_packages(size), 50, quick, [(name, step)])
-    return figures
+            yield from again_at(bench, many_packages(size), 50, quick, [(name, step)])
 
 
 def again_at(
     bench: Bench, distribution: Distribution, delay_ms: float, entries: list[Contender], steps: list[tuple[str, Step]], rules: str = "",
-) -> dict[str, list[Figure]]:
+) -> Iterator[dict[str, list[Figure]]]:
     """Several works that begin with the same first copies."""
     work = fresh(bench.work, "sync")
-    figures = {}
     with upstream(distribution, work, delay_ms, rules) as source:
         able = prepared(entries, source, distribution, work)
         for name, step in steps:
             print(name, flush=True)
-            figures[name] = alternated(bench, able, lambda contender, step=step: step(contender, source, work))
-    return figures
+            yield {name: alternated(bench, able, lambda contender, step=step: step(contender, source, work))}
 
 
 def prepared(entries: list[Contender], source: Upstream, distribution: Distribution, work: Path) -> list[Contender]:
@@ -206,25 +203,24 @@ def changed(contender: Contender, source: Upstream, work: Path) -> tuple[Cost, i
     return cost, None if contender.uses_rsync else requests
 
 
-def of_arch(bench: Bench, wanted: set[str]) -> dict[str, list[Figure]]:
+def of_arch(bench: Bench, wanted: set[str]) -> Iterator[dict[str, list[Figure]]]:
     """The works whose names begin with `arch`."""
-    figures: dict[str, list[Figure]] = {}
     large, small = bench.scale.packages * 3 // 4, bench.scale.packages // 10
     entries = bench.contenders_of_arch()
     for name, size, delay_ms in (("arch-cold-2000", small, 0), ("arch-cold-15000", large, 0), ("arch-cold-2000-50ms", small, 50), ("arch-cold-15000-50ms", large, 50)):
         if name in wanted or (name == "arch-cold-15000" and "arch-memory-15000" in wanted):
             print(name, flush=True)
-            figures[name] = cold_runs(bench, entries, repository(size), delay_ms, LISTINGS)
-    if "arch-memory-15000" in wanted:
-        figures["arch-memory-15000"] = peak(figures["arch-cold-15000"])
+            figures = cold_runs(bench, entries, repository(size), delay_ms, LISTINGS)
+            yield {name: figures}
+            if name == "arch-cold-15000":
+                yield {"arch-memory-15000": peak(figures)}
     for size, delay_ms, steps in (
         (large, 0, [("arch-unchanged-15000", unchanged), ("arch-changed-15000", changed)]),
         (large, 50, [("arch-unchanged-15000-50ms", unchanged)]),
         (small, 50, [("arch-changed-2000-50ms", changed)]),
     ):  # fmt: skip
         if steps := [(name, step) for name, step in steps if name in wanted]:
-            figures |= again_at(bench, repository(size), delay_ms, entries, steps, LISTINGS)
-    return figures
+            yield from again_at(bench, repository(size), delay_ms, entries, steps, LISTINGS)
 
 
 def peak(figures: list[Figure]) -> list[Figure]:

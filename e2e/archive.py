@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -68,6 +69,8 @@ class Archive:
         self.key = key
         self.by_hash = by_hash
         root.mkdir(parents=True, exist_ok=True)
+        #: Told of each state of a suite, by its folder, before anybody can see it.
+        self.on_publish: Callable[[Path], None] = lambda folder: None
         self._packages: dict[str, list[Path]] = {}
         self._dates: dict[str, datetime] = {}
 
@@ -112,6 +115,7 @@ class Archive:
 
     def _switch(self, suite: str, folder: Path) -> None:
         """Serves `folder` as the suite, in one step: a client must not meet half of an archive that is in order."""
+        self.on_publish(folder)
         link = self.root / "dists" / f".{suite}.link"
         link.unlink(missing_ok=True)
         link.symlink_to(folder.name)

@@ -233,6 +233,16 @@ class Smoke:
         self.serves("region-b")
         self.lab.node_up("node-a")
 
+    def check_a_node_that_is_cut_off_runs_on_and_comes_back(self) -> None:
+        lab, before = self.lab, time.time()
+        lab.cut_off("node-a")
+        self.serves("region-b")
+        wait_until(lambda: not lab.node_ready("node-a"), 60, "node-a to be seen as not ready")
+        assert lab.component_state("node-a/kubelet") == "running"
+        lab.reconnect("node-a")
+        wait_until(lambda: lab.node_ready("node-a", before), 60, "node-a to be ready")
+        self.serves("region-a")
+
     def check_volumes_are_reclaimed(self) -> None:
         lab = self.lab
         lab.delete("namespace", NAMESPACE, timeout=90)

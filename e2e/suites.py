@@ -112,6 +112,7 @@ def long(scratch: Path) -> list[Suite]:
         Suite("building the version before", ["e2e/version-before.sh", str(before)], timeout=2700),
         Suite("from the version before, and back to it", [sys.executable, "e2e/run.py", "scenarios", "release-life"], older),
         Suite("soak, tracer and kill-storm", [sys.executable, "-m", "soak"], STORIES, timeout=3600),
+        Suite("the whole list of faults on four nodes", [sys.executable, "e2e/run.py", "scenarios", "fault-list"], timeout=3600),
         Suite("a fleet at size, without kubelets", [sys.executable, "-m", "at_size"], STORIES, timeout=1800),
         Suite("how long orders take to their pods", [sys.executable, "e2e/run.py", "scenarios", "order-latency"]),
         Suite("every alert in a real Alertmanager", [sys.executable, "e2e/run.py", "scenarios", "every-alert"]),

@@ -313,7 +313,8 @@ class Fleet:
 class AptClient:
     """apt with directories of its own, so that nothing of this machine's set-up is used or changed."""
 
-    def __init__(self, root: Path, keyring: str, source: str, *, default_retries: bool = False) -> None:
+    def __init__(self, root: Path, keyring: str, source: str, *, default_retries: bool = False, **more: str) -> None:
+        """`more` goes into apt.conf, with `__` for `::`."""
         self.root = root
         for folder in ("etc/apt.conf.d", "etc/preferences.d", "etc/trusted.gpg.d", "etc/sources.list.d", "state/lists/partial", "cache/archives/partial", "dpkg"):
             (root / folder).mkdir(parents=True)
@@ -327,6 +328,7 @@ class AptClient:
             "APT::Sandbox::User": "root", "Acquire::http::Proxy": "DIRECT",
             "Acquire::Languages": "none", "APT::Get::Assume-Yes": "true",
             **({} if default_retries else {"Acquire::Retries": "0"}),
+            **{name.replace("__", "::"): value for name, value in more.items()},
         }
         self.config.write_text("".join(f'{name} "{value}";\n' for name, value in settings.items()))
 

@@ -174,11 +174,11 @@ ALERTS = [
     ),
     Alert(
         "notServing",
-        "A serving pod of a Mirror is not ready.",
+        "No serving pod of a region of a Mirror is ready.",
         "critical", "10m",
         f"{held(condition('Serving'), MIRROR)} == 1",
         f"Mirror {WHERE} does not serve in each region",
-        f"A serving pod of Mirror {WHERE} is not ready, {since_false('Serving')}."
+        f"A region of Mirror {WHERE} has no serving pod that is ready, {since_false('Serving')}."
         '{{ $of := printf "{namespace=%q,mirror=%q}" $labels.namespace $labels.mirror }}'
         '{{ with query (printf "max by (region) (mirrorfleet_region_snapshot_info%s) unless max by (region) (mirrorfleet_served_snapshot_info%s)" $of $of) }}'
         " No metrics of the server in:{{ range . }} {{ .Labels.region }}{{ end }}.{{ end }} The condition's message says more.",

@@ -37,6 +37,12 @@ def increase(metric: str, by: str, *matchers: str) -> str:
     return f"sum by ({by}) (increase({of(metric, *matchers)}[{INTERVAL}]))"
 
 
+def fetched(function: str, over: str) -> str:
+    """What runs fetched, and what was fetched for clients: a label of its own keeps both where they have all others in common."""
+    runs, fills = (f"{function}({of(name)}[{over}])" for name in ("mirrorfleet_sync_fetched_bytes_total", "mirrorfleet_fill_fetched_bytes_total"))
+    return f'sum({runs} or label_replace({fills}, "for", "clients", "", ""))'
+
+
 def quantile(share: float, histogram: str, by: str) -> str:
     return f"histogram_quantile({share}, sum by ({by}, le) (rate({of(histogram + '_bucket')}[{INTERVAL}])))"
 
@@ -129,16 +135,16 @@ FLEET = Dashboard(
         Row("Traffic", (
             ANSWERS,
             Panel("timeseries", "Requests by region", "Answered requests a second.", (Query(rate("mirrorfleet_http_requests_total", REGION), WHERE),), "reqps"),
-            Panel("timeseries", "Served and fetched", "Bytes a second that clients got, and that finished runs fetched from upstreams.", (
+            Panel("timeseries", "Served and fetched", "Bytes a second that clients got, and that finished runs, and requests for what was not there yet, fetched from upstreams.", (
                 Query(f"sum(rate({of('mirrorfleet_http_response_bytes_total')}[{INTERVAL}]))", "served"),
-                Query(f"sum(rate({of('mirrorfleet_sync_fetched_bytes_total')}[{INTERVAL}]))", "fetched"),
+                Query(fetched("rate", INTERVAL), "fetched"),
             ), "Bps", 12, colours={"served": BLUE, "fetched": PINK}),
-            Panel("stat", "In the time shown", "Bytes that clients got, and that runs fetched for them.", (
+            Panel("stat", "In the time shown", "Bytes that clients got, and that were fetched for them.", (
                 Query(f"sum(increase({of('mirrorfleet_http_response_bytes_total')}[$__range]))", "served"),
-                Query(f"sum(increase({of('mirrorfleet_sync_fetched_bytes_total')}[$__range]))", "fetched"),
+                Query(fetched("increase", "$__range"), "fetched"),
             ), "bytes", 6),
             Panel("stat", "Served for each byte fetched", "How often what was fetched once was served, in the time shown: what the mirror saves its upstream and the line.", (
-                Query(f"sum(increase({of('mirrorfleet_http_response_bytes_total')}[$__range])) / clamp_min(sum(increase({of('mirrorfleet_sync_fetched_bytes_total')}[$__range])), 1)", "times"),
+                Query(f"sum(increase({of('mirrorfleet_http_response_bytes_total')}[$__range])) / clamp_min({fetched('increase', '$__range')}, 1)", "times"),
             ), "short", 6),
         )),
         Row("Runs and storage", (
@@ -229,6 +235,22 @@ MIRROR = Dashboard(
             ), "s"),
             Panel("timeseries", "Served", "Bytes a second that clients got.", (Query(rate("mirrorfleet_http_response_bytes_total", "region"), "{{region}}"),), "Bps"),
             Panel("timeseries", "Requests in flight", "Requests that are being answered.", (Query(f"sum by (region) ({of('mirrorfleet_http_requests_in_flight')})", "{{region}}"),), "short"),
+        )),
+        Row("Fetched on demand", (
+            Panel("timeseries", "Where the bytes came from", "Requests a second for files that are fetched on demand: those that were stored already, those that were fetched first, and those that could not be had. Empty for a Mirror in mode Full.", (
+                Query(rate("mirrorfleet_http_on_demand_requests_total", "source"), "{{source}}"),
+            ), "reqps", colours={"stored": BLUE, "fetched": PINK, "nowhere": BAD}, stacked=True),
+            Panel("timeseries", "Fetches for clients", "Fetches from the upstream a second by what came of them, and requests that waited for the fetch of another.", (
+                Query(rate("mirrorfleet_fill_fetches_total", "result"), "{{result}}"),
+                Query(f"sum(rate({of('mirrorfleet_fill_shared_requests_total')}[{INTERVAL}]))", "shared"),
+            ), "ops", colours={"ok": BLUE, "absent": GREY, "failed": BAD, "shared": GREEN}),
+            Panel("timeseries", "Stored since clients asked", "Bytes that are stored only since a client asked for them.", (
+                Query(f"max by (region) ({of('mirrorfleet_fill_cached_bytes')})", "{{region}}"),
+            ), "bytes"),
+            Panel("timeseries", "Fetched for clients, and given up", "Bytes a second that were fetched for clients, and that were given up so that others had room.", (
+                Query(rate("mirrorfleet_fill_fetched_bytes_total", "region"), "{{region}} fetched"),
+                Query(rate("mirrorfleet_fill_evicted_bytes_total", "region"), "{{region}} given up"),
+            ), "Bps"),
         )),
         Row("Storage", (
             Panel("timeseries", "Volume", "Bytes in use, the size of the volume, and the use in a week at the growth of the last day.", (

@@ -22,7 +22,8 @@ Manifest = str | dict | list | Path
 
 # What a cluster may or may not be able to do; `supports` and `require` take these names.
 CAPABILITIES = {
-    "own-nodes": "switch nodes off and on, and stop or restart the programs on them",
+    "own-nodes": "switch nodes off and on, cut them off, and stop or restart the programs on them",
+    "four-nodes": "spread over four nodes of our own in three regions",
     "own-control-plane": "restart control plane programs",
     "audit-log": "read the API server's audit log",
     "load-image": "load container images from an archive",

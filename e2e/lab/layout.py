@@ -33,10 +33,14 @@ class NodeAddress:
     interface: str  # the bridge's end of the node's cable
 
 
+# A lab has the first two, or all of them: three regions, one of them on two nodes.
 NODES: tuple[NodeAddress, ...] = (
     NodeAddress("node-a", "region-a", "zone-a1", "10.90.0.11", "10.91.1.0/24", "10.91.1.1", "cable-a"),
     NodeAddress("node-b", "region-b", "zone-b1", "10.90.0.12", "10.91.2.0/24", "10.91.2.1", "cable-b"),
+    NodeAddress("node-c", "region-c", "zone-c1", "10.90.0.13", "10.91.3.0/24", "10.91.3.1", "cable-c"),
+    NodeAddress("node-d", "region-b", "zone-b2", "10.90.0.14", "10.91.4.0/24", "10.91.4.1", "cable-d"),
 )
+FEW_NODES, ALL_NODES = 2, len(NODES)
 
 
 @dataclass(frozen=True)

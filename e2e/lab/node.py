@@ -85,6 +85,12 @@ class Node:
             """
         )
 
+    def unplug(self) -> None:
+        self.lab.shell(f"ip link set {self.address.interface} down")
+
+    def plug_in_again(self) -> None:
+        self.lab.shell(f"ip link set {self.address.interface} up")
+
     def _mount_disks(self) -> None:
         disk = self.layout.node_disk(self.name)
         for name in ("lib", "log"):

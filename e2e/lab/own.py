@@ -1,4 +1,4 @@
-"""`Lab`: a two-node Kubernetes cluster of our own, inside namespaces of this machine."""
+"""`Lab`: a Kubernetes cluster of two or four nodes of our own, inside namespaces of this machine."""
 
 from __future__ import annotations
 
@@ -20,23 +20,25 @@ from .cluster import CAPABILITIES, Cluster, ExistingCluster, condition_of
 from .control import Namespaces
 from .credentials import Credentials
 from .images import build_images
-from .layout import BRIDGE, DNS_SERVICE_IP, LAB_DOMAIN, LAB_IP, NODES, SERVICE_RANGE, Layout
+from .layout import BRIDGE, DNS_SERVICE_IP, FEW_NODES, LAB_DOMAIN, LAB_IP, NODES, SERVICE_RANGE, Layout
 from .node import DAEMONS, Node
 from .waiting import LabError, tail, wait_until
 
+# As its manifest has it.
+DNS_REPLICAS = 2
 # Directories that every node replaces by its own: what the lab needs on nodes must not lie under them.
 HIDDEN_ON_NODES = ("/run", "/var/lib", "/var/log", "/proc")
 
 
-def open_cluster(workdir: str | Path, report: Callable[[str], None]) -> Cluster:
+def open_cluster(workdir: str | Path, report: Callable[[str], None], nodes: int = FEW_NODES) -> Cluster:
     """The cluster that the environment asks for, to be used with `with`.
 
     With KUBECONFIG set, that cluster, which can do what MIRRORFLEET_E2E_CAPABILITIES lists and reaches this machine
-    at MIRRORFLEET_E2E_HOST_IP; otherwise a lab of our own in `workdir`, which ends with the block.
+    at MIRRORFLEET_E2E_HOST_IP; otherwise a lab of our own in `workdir`, of so many nodes, which ends with the block.
     """
     kubeconfig = os.environ.get("KUBECONFIG")
     if not kubeconfig:
-        return Lab(workdir, report)
+        return Lab(workdir, report, nodes)
     return ExistingCluster(
         kubeconfig,
         path=":".join(str(tool.bin_dir()) for tool in tools.TOOLS),
@@ -51,18 +53,19 @@ class Lab(Cluster):
     Everything of it (logs, kubeconfig, the nodes' disks) is in `workdir`; after the end only the logs are left.
     """
 
-    capabilities = frozenset(CAPABILITIES)
-
     #: The lab's own address, and the domain whose every name means it: for servers that pods shall reach.
     host_ip = LAB_IP
     host_domain = LAB_DOMAIN
 
-    def __init__(self, workdir: str | Path, report=lambda line: print(line, file=sys.stderr, flush=True)) -> None:
+    def __init__(
+        self, workdir: str | Path, report=lambda line: print(line, file=sys.stderr, flush=True), nodes: int = FEW_NODES
+    ) -> None:
         self.layout = Layout(Path(workdir).resolve())
         self.workdir = self.layout.workdir
         self.kubeconfig = self.layout.kubeconfig
         self.audit_log = self.layout.audit_log
         self.credentials = Credentials(self.layout.credentials)
+        self.capabilities = frozenset(CAPABILITIES) if nodes > FEW_NODES else frozenset(CAPABILITIES) - {"four-nodes"}
         self._report = report
         self._owner_pipe = -1
         self._attached = False
@@ -78,8 +81,11 @@ class Lab(Cluster):
         self.inside = Namespaces(self.layout.lab_socket, self._daemon_environment(path))
         self.nodes = {
             address.name: Node(self.inside, self.layout, self.credentials, address, self._daemon_environment(path))
-            for address in NODES
+            for address in NODES[:nodes]
         }
+        #: Nodes whose cable is out.
+        self._cut_off: set[str] = set()
+        self._gateway = ""
 
     @staticmethod
     def _daemon_environment(path: str) -> dict[str, str]:
@@ -202,11 +208,10 @@ class Lab(Cluster):
             [ ! -e "$target" ] || mount --bind {shlex.quote(str(resolver))} "$target"
             """
         )
-        for address in NODES:
-            via = f"via {address.ip}"
-            self.inside.shell(f"ip route add {address.pod_range} {via}")
+        for node in self.nodes.values():
+            self.inside.shell(f"ip route add {node.address.pod_range} via {node.address.ip}")
         self._route_services()
-        with ThreadPoolExecutor(len(NODES) + 2) as pool:
+        with ThreadPoolExecutor(len(self.nodes) + 2) as pool:
             api_server = pool.submit(self._start_api_server)
             parts = [pool.submit(self._boot, node, api_server) for node in self.nodes.values()]
             parts.append(pool.submit(self._start_control_plane, api_server))
@@ -245,7 +250,7 @@ class Lab(Cluster):
     def _settled(self) -> bool:
         self.inside.check()
         dns = self.get("deployment", "coredns", "kube-system") or {}
-        return all(map(self.node_ready, self.nodes)) and dns.get("status", {}).get("readyReplicas", 0) == len(NODES)
+        return all(map(self.node_ready, self.nodes)) and dns.get("status", {}).get("readyReplicas", 0) == DNS_REPLICAS
 
     def _problems(self) -> str:
         errors = []
@@ -302,7 +307,7 @@ class Lab(Cluster):
         """Make the images of a docker or OCI archive available on all nodes; on one that is off, when it is back."""
         self._remember_images([Path(archive).resolve(strict=True)])
         running = [node for node in self.nodes.values() if node.is_on()]
-        with ThreadPoolExecutor(len(NODES)) as pool:
+        with ThreadPoolExecutor(len(self.nodes)) as pool:
             list(pool.map(Node.import_images, running))
 
     # Nodes and components
@@ -335,10 +340,28 @@ class Lab(Cluster):
             # After a short loss the API server still has the old word that it is ready.
             wait_until(lambda: self.node_ready(name, started), 60, f"{name} to be ready", 0.5, self._problems)
 
+    def cut_off(self, name: str) -> None:
+        """Pull a node's cable: it runs on, and nobody reaches it nor is reached by it."""
+        self.node(name).unplug()
+        self._cut_off.add(name)
+        self._route_services()
+
+    def reconnect(self, name: str) -> None:
+        self.node(name).plug_in_again()
+        self._cut_off.discard(name)
+        self._route_services()
+
+    def reach_services_through(self, name: str) -> None:
+        """From now on, while that node can be reached: what goes through another one breaks with it."""
+        self.node(name)
+        self._gateway = name
+        self._route_services()
+
     def _route_services(self) -> None:
         # The lab has no kube-proxy of its own: Services are reached through a node that is on.
-        on = [address.ip for address in NODES if self.nodes[address.name].is_on()] or [NODES[0].ip]
-        self.inside.shell(f"ip route replace {SERVICE_RANGE} via {on[0]}")
+        names = sorted(self.nodes, key=lambda name: (name != self._gateway, name))
+        on = [name for name in names if name not in self._cut_off and self.nodes[name].is_on()] or names
+        self.inside.shell(f"ip route replace {SERVICE_RANGE} via {self.nodes[on[0]].address.ip}")
 
     def components(self) -> list[str]:
         """What `start`, `stop` and `restart` take: control plane programs, and `NODE/PROGRAM` for those of a node."""

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import world as world_module
-from lab import HIDDEN_ON_NODES, ExistingCluster, NotSupported, open_cluster
+from lab import ALL_NODES, FEW_NODES, HIDDEN_ON_NODES, ExistingCluster, NotSupported, open_cluster
 
 from .registry import Scenario, all_scenarios
 
@@ -36,7 +36,7 @@ def run_all(tally, log_path, only: list[str]) -> None:
     started = time.monotonic()
     with log.open("w") as sink, contextlib.ExitStack() as cleanup:
         try:
-            world = cleanup.enter_context(_world(workdir, sink, only))
+            world = cleanup.enter_context(_world(workdir, sink, scenarios, whole_run=not only))
         except Exception:  # noqa: BLE001 the log tells it, and no scenario can run
             traceback.print_exc(file=sink)
             sink.flush()
@@ -60,15 +60,16 @@ def work_directory() -> Path:
 
 
 @contextlib.contextmanager
-def _world(workdir: Path, sink, only: list[str]):
+def _world(workdir: Path, sink, scenarios: list[Scenario], *, whole_run: bool):
     report = lambda line: print(line, file=sink, flush=True)  # noqa: E731
-    cluster = open_cluster(workdir / "lab", report)
+    nodes = ALL_NODES if any("four-nodes" in scenario.needs for scenario in scenarios) else FEW_NODES
+    cluster = open_cluster(workdir / "lab", report, nodes)
     if cluster.supports("load-image"):
         image, archive = build_image(workdir, report)
     else:
         image, archive = world_module.given_image(), None
     with cluster as lab:
-        world = world_module.World(lab, workdir, whole_run=not only)
+        world = world_module.World(lab, workdir, whole_run=whole_run)
         try:
             world.start_upstream_server()
             world.install_operator(archive, image)

@@ -94,7 +94,10 @@ def killed_between_writes(world):
 
 
 class LocalController:
-    """The controller as a process in the lab, with the rights of the installed one, that dies after each write."""
+    """The controller as a process in the lab, with the rights and the options of the installed one, that dies after each write."""
+
+    #: Options of the installed one that are its pods' own.
+    OF_PODS = ("--metrics-listen=", "--status-", "--lease-", "--identity=")
 
     def __init__(self, world) -> None:
         self.world = world
@@ -104,6 +107,9 @@ class LocalController:
         config["users"] = [{"name": "controller", "user": {"token": token}}]
         config["contexts"] = [{"name": "controller", "context": {"cluster": config["clusters"][0]["name"], "user": "controller"}}]
         config["current-context"] = "controller"
+        deployment = lab.get("deployment", RELEASE, SYSTEM_NAMESPACE)
+        installed = deployment["spec"]["template"]["spec"]["containers"][0]["args"]
+        self.options = [option for option in installed if not option.startswith(self.OF_PODS)]
         self.starts = 0
         self.kubeconfig = world.workdir / "controller-kubeconfig.json"
         self.kubeconfig.write_text(json.dumps(config))
@@ -130,8 +136,7 @@ class LocalController:
         self.starts += 1
         log = (self.world.workdir / "controller.log").open("ab")
         argv = [
-            binary(), "controller", "--image", self.world.image, "--image-pull-policy", "Never",
-            "--metrics-listen", "127.0.0.1:0", "--lease-namespace", SYSTEM_NAMESPACE, "--lease-name", f"killed-between-writes-{self.starts}",
+            binary(), *self.options, "--metrics-listen", "127.0.0.1:0", "--lease-namespace", SYSTEM_NAMESPACE, "--lease-name", f"killed-between-writes-{self.starts}",
         ]  # fmt: skip
         environment = {"KUBECONFIG": str(self.kubeconfig), "MIRRORFLEET_FAULT_AFTER_WRITES": "1"}
         return self.world.lab.popen(argv, env=environment, stdout=log, stderr=log)

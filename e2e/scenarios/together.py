@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import re
-import threading
 import time
 from contextlib import contextmanager
 
 from lab import wait_until
-from world import PACKAGE, SYSTEM_NAMESPACE, AptClient, regions_of
+from regions import faults
+from regions.faults import Scene
+from regions.hops import Hops
+from regions.loops import Loops, download
+from regions.places import ALL, EDGE, FAR, HUB, SYNC, led_to, published, serve_the_same, serving_pod, sync_pods, told, withdrawn
+from regions.publisher import Publisher
+from regions.telling import Telling
+from world import PACKAGE
 
 from .controller import brief, scale_controller, settle
-from .orders import is_ready
 from .registry import scenario
 
-#: One that fetches, one on another node that follows it, and one that follows that.
-HUB, EDGE, FAR = "region-a", "region-b", "region-c"
+#: The two that follow are on the other node.
 REGIONS = [
     {"name": HUB, "nodeSelector": {"topology.kubernetes.io/region": "region-a"}},
     {"name": EDGE, "follows": HUB, "nodeSelector": {"topology.kubernetes.io/region": "region-b"}},
@@ -23,49 +26,47 @@ REGIONS = [
 ]
 #: Seconds for which a region that is slow is waited for.
 PATIENCE = 20
-SYNC = {"schedule": "0 0 1 1 *", "retries": {"limit": 0, "backoff": "5s"}}
 REST_SECONDS = 20
-#: What apt says of a server that nobody answers for. Anything else is a fault of what was served.
-CONNECTING = re.compile(r"Could not connect|Connection refused|Connection reset|Connection failed|Connection timed out|Unable to connect|No route to host|connect \(|Error reading from server")
 
 
 @scenario("regions follow another: one fetches, all publish together; copies and pods are killed, a region is left out and comes back", needs=("pod-network", "audit-log", "own-nodes"), alone=True)
 def together(world):
     with world.fleet("together") as fleet:
-        fleet.apply_all(regions=REGIONS, rollout={"patience": f"{PATIENCE}s"}, sync=SYNC)
+        fleet.apply_all(regions=REGIONS, rollout={"patience": f"{PATIENCE}s"}, sync=SYNC, serving={"transactions": "Always"})
         first = serve_the_same(fleet)
         once(world, fleet, 0, "1.0")
         with Loops(fleet) as loops:
-            second = publish(world, fleet, "1.1")
-            publish(world, fleet, "1.2")
-            copy_is_killed_and_region_left_out(world, fleet)
-            pods_are_killed(fleet, loops)
-            third = controller_is_killed(world, fleet)
+            scene = Scene(world, fleet, loops, Telling(fleet))
+            with Hops(fleet) as hops:
+                second, took = publish(world, fleet, "1.1")
+                _, again = publish(world, fleet, "1.2")
+                copy_is_killed_and_region_left_out(world, scene)
+                for region in (FAR, HUB):
+                    faults.pod_is_killed(scene, region)
+                serve_the_same(fleet)
+                third = controller_is_killed(world, fleet)
             pins_and_skips(fleet, first, second, third)
-        told = loops.judged()
+        said = [f"{took:.1f} and {again:.1f} s from prepared to served by all", loops.judged(), hops.judged()]
         at_rest(world, fleet)
-        return told
+        return "; ".join(said)
 
 
-def serve_the_same(fleet, timeout: float = 120) -> str:
-    """The snapshot that all regions serve, offered to clients of all."""
-
-    def same() -> str | None:
-        # Of one status: the next one may tell of all that they serve something else.
-        mirror = fleet.get()
-        regions = regions_of(mirror)
-        served = {region.get("snapshot") for region in regions}
-        offered = not any("withdrawnAt" in region for region in regions)
-        well = len(regions) == len(REGIONS) and len(served) == 1 and offered
-        phase = mirror.get("status", {}).get("publication", {}).get("phase")
-        return served.pop() if well and phase == "Published" else None
-
-    return wait_until(same, timeout, "all regions to serve the same", detail=lambda: told(fleet))
-
-
-def told(fleet) -> str:
-    mirror = fleet.get()
-    return f"{mirror.get('status', {}).get('publication')} {regions_of(mirror)}"
+@scenario("regions that follow: an upstream that publishes all the time, a node cut off, objects deleted by hand, another image; clients notice nothing", needs=("pod-network", "own-nodes", "load-image"), alone=True)
+def disturbed(world):
+    with world.fleet("disturbed") as fleet:
+        fleet.apply_all(regions=REGIONS, rollout={"patience": f"{PATIENCE}s"}, sync=SYNC, serving={"transactions": "Always"})
+        serve_the_same(fleet)
+        with Loops(fleet) as loops, Hops(fleet) as hops:
+            scene = Scene(world, fleet, loops, Telling(fleet))
+            with Publisher(fleet) as scene.publisher:
+                faults.copies_are_killed(scene)
+                faults.edge_node_is_cut_off(scene, "node-b", (EDGE, FAR), (HUB,))
+            scene.publisher = None
+            faults.stateful_set_is_edited_and_deleted(scene, FAR)
+            faults.claim_is_edited_and_deleted(scene, EDGE)
+            order = faults.image_goes_round(scene)
+            serve_the_same(fleet, timeout=180)
+        return f"{loops.judged()}; {hops.judged()}; {order}"
 
 
 def once(world, fleet, since: int, version: str) -> None:
@@ -90,19 +91,17 @@ def prepare(world, fleet, version: str) -> tuple[str, int]:
     return wait_until(next_one, 90, f"{version} to be prepared", detail=lambda: told(fleet)), since
 
 
-def published(fleet) -> str:
-    return fleet.get()["status"]["publication"]["snapshot"]
-
-
-def publish(world, fleet, version: str) -> str:
-    """The hub fetches a version, and all serve it; the snapshot."""
+def publish(world, fleet, version: str) -> tuple[str, float]:
+    """The hub fetches a version, and all serve it; the snapshot, and how long that took from when it was prepared."""
     prepared, since = prepare(world, fleet, version)
+    began = time.monotonic()
     wait_until(lambda: published(fleet) == prepared, 90, f"{version} to be published", detail=lambda: told(fleet))
     assert serve_the_same(fleet) == prepared
+    took = time.monotonic() - began
     once(world, fleet, since, version)
-    for name in (HUB, EDGE, FAR):
+    for name in ALL:
         assert f"_{version}_" in download(fleet, name), f"{name} serves something older"
-    return prepared
+    return prepared, took
 
 
 @contextmanager
@@ -116,37 +115,25 @@ def no_pod_starts_in_the_other_node(fleet):
         fleet.lab.kubectl("uncordon", node)
 
 
-def copy_is_killed_and_region_left_out(world, fleet) -> None:
+def copy_is_killed_and_region_left_out(world, scene: Scene) -> None:
     """A copy that does not begin, and ends by somebody's hand: nobody is served without its region before routing has left it."""
+    fleet = scene.fleet
     with no_pod_starts_in_the_other_node(fleet):
         prepared, since = prepare(world, fleet, "1.3")
         wait_until(lambda: sync_pods(fleet, EDGE), 60, "the copy of the region that follows")
         assert published(fleet) != prepared, "it was served before all had it"
-        columns = fleet.lab.kubectl("get", "mirrors", "-o", "wide", namespace=fleet.namespace)
-        assert "Preparing" in columns, columns
+        scene.telling.of("Copying", about=f"waited for, until .*region {EDGE}", comes=f"is served once regions {EDGE} and {FAR} can, and at .* by those that can", columns="Preparing")
         copy = sync_pods(fleet, EDGE)[0]["metadata"]["name"]
         fleet.lab.delete("pod", copy, fleet.namespace, force=True, wait=False)
         wait_until(lambda: published(fleet) == prepared, 120, "the others to go on", detail=lambda: told(fleet))
         assert withdrawn(fleet) == {EDGE, FAR}, told(fleet)
-        leads = all_regions(fleet)
+        leads = led_to(fleet)
         assert leads == {serving_pod(fleet, HUB)["metadata"]["name"]}, leads
         wait_until(lambda: fleet.region(name=HUB).get("snapshot") == prepared, 30, "the hub to serve it")
-        assert "Joining" in wait_until(lambda: fleet.get()["status"]["state"], 10, "a state")
+        scene.telling.of("Joining", about=f"region {EDGE} has been left out", comes=".", columns="Joining")
     assert serve_the_same(fleet) == prepared
-    wait_until(lambda: len(all_regions(fleet)) == len(REGIONS), 30, "clients of all regions to be led to each")
+    wait_until(lambda: len(led_to(fleet)) == len(REGIONS), 30, "clients of all regions to be led to each")
     once(world, fleet, since, "1.3")
-
-
-def pods_are_killed(fleet, loops) -> None:
-    """Of a region that follows, and of the one that fetches: each comes back, and the others do not notice."""
-    for name in (FAR, HUB):
-        with loops.may_fail_to_connect(name):
-            before = serving_pod(fleet, name)["metadata"]
-            fleet.lab.delete("pod", before["name"], fleet.namespace, force=True, wait=False)
-            came = lambda: serving_pod(fleet, name)["metadata"]["uid"] != before["uid"] and is_ready(serving_pod(fleet, name))  # noqa: E731, B023
-            wait_until(came, 90, f"the pod of {name} that follows")
-            loops.goes_on(name)
-    serve_the_same(fleet)
 
 
 def controller_is_killed(world, fleet) -> str:
@@ -188,98 +175,3 @@ def at_rest(world, fleet) -> None:
     time.sleep(REST_SECONDS)
     writes = [brief(event) for event in world.controller_writes(since)]
     assert not writes, f"writes at rest: {writes}"
-
-
-def serving_pod(fleet, region: str) -> dict:
-    def one() -> dict | None:
-        pods = fleet.pods("serving")
-        return next((pod for pod in pods if pod["metadata"]["labels"]["mirrorfleet.dev/region"] == region), None)
-
-    return wait_until(one, 60, f"the serving pod of {region}")
-
-
-def sync_pods(fleet, region: str) -> list[dict]:
-    pods = fleet.pods("sync")
-    return [
-        pod for pod in pods
-        if pod["metadata"]["labels"]["mirrorfleet.dev/region"] == region and pod["status"].get("phase") in ("Pending", "Running")
-    ]  # fmt: skip
-
-
-def withdrawn(fleet) -> set[str]:
-    return {region["name"] for region in regions_of(fleet.get()) if "withdrawnAt" in region}
-
-
-def all_regions(fleet) -> set[str]:
-    """The pods to which the Service leads that is of all regions."""
-    slices = fleet.lab.list("endpointslices", fleet.namespace, "mirrorfleet.dev/mirror=debian,!mirrorfleet.dev/region")
-    endpoints = [endpoint for one in slices for endpoint in one.get("endpoints") or []]
-    return {one["targetRef"]["name"] for one in endpoints if one["conditions"].get("ready", True)}
-
-
-def address(fleet, region: str) -> str:
-    services = fleet.lab.list("services", fleet.namespace, f"mirrorfleet.dev/region={region}")
-    return services[0]["spec"]["clusterIP"]
-
-
-def client(fleet, region: str) -> AptClient:
-    root = fleet.world.workdir / "apt" / f"{fleet.name}-{region}-{time.monotonic_ns()}"
-    return AptClient(root, fleet.world.key.public(), f"http://{address(fleet, region)}/debian stable main")
-
-
-def download(fleet, region: str) -> str:
-    """The name of the package that an apt gets which is new there."""
-    return client(fleet, region).download(fleet.lab, PACKAGE).name
-
-
-class Loops:
-    """A real apt for each region, again and again."""
-
-    def __init__(self, fleet) -> None:
-        self.fleet = fleet
-        self.clients = {name: client(fleet, name) for name in (HUB, EDGE, FAR)}
-        self.rounds = dict.fromkeys(self.clients, 0)
-        self.failures: list[str] = []
-        self.excused: set[str] = set()
-        self.ended = threading.Event()
-
-    def __enter__(self) -> Loops:
-        self.threads = [threading.Thread(target=self._go, args=(name,), daemon=True) for name in self.clients]
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.ended.set()
-        for thread in self.threads:
-            thread.join(120)
-
-    def _go(self, name: str) -> None:
-        while not self.ended.wait(0.5):
-            excused = name in self.excused
-            try:
-                self.clients[name].download(self.fleet.lab, PACKAGE)
-                self.rounds[name] += 1
-            except Exception as error:  # noqa: BLE001
-                words = str(error)
-                # A round that began before its pod was killed ends after it.
-                if not ((excused or name in self.excused) and CONNECTING.search(words)):
-                    self.failures.append(f"{name}: {words}")
-
-    @contextmanager
-    def may_fail_to_connect(self, name: str):
-        self.excused.add(name)
-        try:
-            yield
-        finally:
-            self.excused.discard(name)
-
-    def goes_on(self, name: str) -> None:
-        """By itself: two more rounds, of which the second began after now."""
-        before = self.rounds[name]
-        wait_until(lambda: self.rounds[name] >= before + 2, 60, f"the apt of {name} to go on")
-
-    def judged(self) -> str:
-        assert not self.failures, "\n".join(self.failures[:5])
-        assert all(self.rounds.values()), self.rounds
-        return ", ".join(f"{count} rounds of {name}" for name, count in self.rounds.items())

@@ -76,7 +76,8 @@ class Chart(unittest.TestCase):
         self.assertEqual(len(monitors), 3)
         for monitor in monitors:
             self.assertEqual(monitor["metadata"]["labels"]["release"], "stack")
-            self.assertEqual(monitor["spec"]["podMetricsEndpoints"], [{"port": "metrics", "interval": "7s", "honorLabels": True}])
+            ports = ["metrics", "metrics-fill"] if monitor["metadata"]["name"].endswith("-serving") else ["metrics"]
+            self.assertEqual(monitor["spec"]["podMetricsEndpoints"], [{"port": port, "interval": "7s", "honorLabels": True} for port in ports])
         (deployment,) = of_kind(render(), "Deployment")
         template = deployment["spec"]["template"]
         self.assertLessEqual(monitors[0]["spec"]["selector"]["matchLabels"].items(), template["metadata"]["labels"].items())

@@ -22,6 +22,11 @@ pub const REPLICA: &str = "mirrorfleet.dev/replica";
 /// On a serving pod and in the template that it is made from, where regions follow others: whether the Mirror's Service
 /// leads to it, `true` or `false`.
 pub const OFFERED: &str = "mirrorfleet.dev/offered";
+/// On a serving pod and in its template, where its region has several replicas: whether the region's Service leads to it,
+/// `true` or `false`.
+pub const ROUTED: &str = "mirrorfleet.dev/routed";
+/// On Services, and so on their EndpointSlices: publication waits until these no longer lead to whoever is left out.
+pub const AWAITED: &str = "mirrorfleet.dev/awaited";
 /// On a sync Job that copies from another region: that region.
 pub const FOLLOWS: &str = "mirrorfleet.dev/follows";
 /// On a sync Job that copies from another region: the id of the snapshot.
@@ -33,6 +38,10 @@ pub const UPSTREAM: &str = "mirrorfleet.dev/upstream";
 pub const SYNC_REQUESTED_AT: &str = "mirrorfleet.dev/sync-requested-at";
 /// On a sync Job's pod template: the manifests of the run.
 pub const RUN_MANIFESTS: &str = "mirrorfleet.dev/manifests";
+/// On a serving pod that fetches on demand: `true`. Network policies know it by this.
+pub const FILLS: &str = "mirrorfleet.dev/fills";
+/// On a serving pod's template: what is fetched on demand, and from where.
+pub const FILL_MANIFESTS: &str = "mirrorfleet.dev/fill-manifests";
 /// On a sync Job: why it was started, one of the words of `status.regions[].replicas[].lastAttempt.trigger`.
 pub const TRIGGER: &str = "mirrorfleet.dev/trigger";
 /// On a sync Job: digest of the declaration that it carries out, without `spec.snapshots`.

@@ -16,7 +16,8 @@ mod mirror_status;
 pub mod names;
 mod npm_content;
 pub mod pods;
-pub mod quantity;
+pub mod pull_through;
+mod quantity;
 pub mod region_status;
 mod regions;
 pub mod rules;
@@ -33,8 +34,8 @@ pub use duration::GoDuration;
 pub use fleet_types::ConditionStatus;
 pub use mirror::{Mirror, MirrorSpec};
 pub use mirror_status::{
-    AcceptedUnit, MirrorStatus, Preparing, Publication, PublicationPhase, SnapshotStatus,
-    UnitStatus,
+    AcceptedUnit, Fetcher, MirrorStatus, Preparing, Publication, PublicationPhase, SnapshotStatus,
+    UnitStatus, fetching,
 };
 pub use quantity::ByteQuantity;
 pub use region_status::{

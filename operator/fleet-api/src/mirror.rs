@@ -16,7 +16,8 @@ pub use crate::npm_content::{Guard, NpmContent, NpmDeny, Waiver};
 pub use crate::pods::{
     Identity, PodSecurity, PodSettings, PullPolicy, PullSecret, Resources, SeLinux,
 };
-pub use crate::regions::{Region, RegionStorage, Rollout};
+pub use crate::pull_through::{Cache, PullThrough};
+pub use crate::regions::{MOST_COPIES, MOST_REPLICAS, Region, RegionStorage, Rollout};
 pub use crate::serving::{Serving, Tls, Transactions};
 pub use crate::sync::{Retries, SyncSpec};
 pub use crate::verification::{
@@ -118,12 +119,14 @@ use crate::{ByteQuantity, GoDuration};
         .message("verification.allowed speaks of declared repositories only: write unit as repository/architecture, for example core/x86_64").field_path(".verification"),
     validation = Rule::new("!has(self.content.arch) || !has(self.verification.expired) || size(self.verification.expired) == 0")
         .message("verification.expired is of no use here: pacman's databases have no time at which they expire").field_path(".verification"),
-    validation = Rule::new("has(self.content.npm) == (self.mode == 'PullThrough')")
-        .message("mode PullThrough and content.npm belong together: an npm registry is filled on demand, and nothing else is so far").field_path(".mode"),
+    validation = Rule::new("!has(self.content.npm) || self.mode == 'PullThrough'")
+        .message("an npm registry is filled on demand and never copied as a whole: write mode: PullThrough").field_path(".mode"),
     validation = Rule::new("has(self.content.npm) || !has(self.guard)")
         .message("guard is about packages of an npm registry: leave it out for other content").field_path(".guard"),
     validation = Rule::new("has(self.content.npm) || !has(self.serving.aliases) || size(self.serving.aliases) == 0")
         .message("serving.aliases are further addresses of an npm registry: leave them out for other content").field_path(".serving"),
+    validation = Rule::new("!has(self.content.npm) || !has(self.storage.cache)")
+        .message("storage.cache bounds what is kept of repositories: leave it out for an npm registry, which keeps what it has").field_path(".storage"),
     validation = Rule::new("!has(self.content.npm) || ((!has(self.snapshots.pinned) || self.snapshots.pinned == '') && (!has(self.snapshots.skip) || size(self.snapshots.skip) == 0))")
         .message("a registry that is filled on demand has no snapshots to pin or to skip: leave snapshots out").field_path(".snapshots"),
     validation = Rule::new("!has(self.content.npm) || ((!has(self.verification.allowed) || size(self.verification.allowed) == 0) && (!has(self.verification.expired) || size(self.verification.expired) == 0) && (!has(self.verification.allowMutations) || size(self.verification.allowMutations) == 0))")
@@ -131,15 +134,26 @@ use crate::{ByteQuantity, GoDuration};
     validation = Rule::new(crate::rules::FOLLOWS_ANOTHER).message(crate::rules::FOLLOWS_ANOTHER_MESSAGE).field_path(".regions"),
     validation = Rule::new(crate::rules::FOLLOWS_THE_HUB).message(crate::rules::FOLLOWS_THE_HUB_MESSAGE).field_path(".regions"),
     validation = Rule::new(crate::rules::ONE_HUB).message(crate::rules::ONE_HUB_MESSAGE).field_path(".regions"),
+    validation = Rule::new("!has(self.pullThrough) || self.mode == 'PullThrough'")
+        .message("pullThrough is of no use with mode Full: write mode: PullThrough, or take it out").field_path(".pullThrough"),
+    validation = Rule::new("!has(self.storage.cache) || self.mode == 'PullThrough'")
+        .message("storage.cache is of no use with mode Full, which stores everything: write mode: PullThrough, or take it out").field_path(".storage"),
+    validation = Rule::new("self.mode != 'PullThrough' || !has(self.regions) || self.regions.all(r, !has(r.follows) && (!has(r.replicas) || r.replicas == 1))")
+        .message("a region of a Mirror of mode PullThrough fetches from the Upstream itself and has one replica: take out follows and replicas, or write mode: Full").field_path(".regions"),
+    validation = Rule::new(crate::rules::STANDBY).message(crate::rules::STANDBY_MESSAGE).field_path(".regions"),
+    validation = Rule::new(crate::rules::COPIES).message(crate::rules::COPIES_MESSAGE).field_path(".regions"),
 )]
 #[serde(rename_all = "camelCase")]
 pub struct MirrorSpec {
     /// The Upstream to copy, in the same namespace.
     pub upstream_ref: UpstreamRef,
-    /// Full: every file of the declared slice is stored before a snapshot is published. PullThrough: what clients ask for is
-    /// fetched then, and kept.
+    /// Full: every file of the declared slice is stored before a snapshot is published. PullThrough: packages are fetched
+    /// when a client asks for them; of an npm registry everything is.
     #[serde(default)]
     pub mode: Mode,
+    /// How that is done; only with mode PullThrough.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pull_through: Option<PullThrough>,
     /// Stops new syncs and nothing else. Regions that follow another go on to copy what it has fetched.
     #[serde(default)]
     pub suspend: bool,
@@ -194,7 +208,8 @@ pub enum Mode {
     /// Every file of the slice is stored before a snapshot is published.
     #[default]
     Full,
-    /// What clients ask for is fetched when they ask, and kept. For npm registries.
+    /// Snapshots hold what upstreams sign and list; a package is fetched when a client asks for it, checked by what is
+    /// listed, and kept until room is needed. An npm registry has no snapshots: all of it is fetched so.
     PullThrough,
 }
 
@@ -257,9 +272,16 @@ pub struct Storage {
     /// How the volume is mounted. With ReadWriteOnce, runs and the serving pod of a region share a node.
     #[serde(default)]
     pub access_mode: AccessMode,
-    /// Whether deleting the Mirror deletes its volumes.
+    /// What happens to volumes when the Mirror is deleted, and to that of a replica that is no longer declared.
     #[serde(default)]
     pub reclaim_policy: ReclaimPolicy,
+    /// How much is kept of what was fetched on demand; only with mode PullThrough. Without it: all but a tenth of the
+    /// volume.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<Cache>,
+    /// What happens when a volume is lost, that is when Kubernetes says `Lost` of its claim.
+    #[serde(default, skip_serializing_if = "OnVolumeLost::is_wait")]
+    pub on_volume_lost: OnVolumeLost,
 }
 
 impl Storage {
@@ -275,6 +297,8 @@ impl Default for Storage {
             storage_class_name: None,
             access_mode: AccessMode::default(),
             reclaim_policy: ReclaimPolicy::default(),
+            cache: None,
+            on_volume_lost: OnVolumeLost::default(),
         }
     }
 }
@@ -289,14 +313,30 @@ pub enum AccessMode {
     ReadWriteMany,
 }
 
-/// What happens to the volumes when the Mirror is deleted.
+/// What happens to volumes that are no longer declared.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ReclaimPolicy {
     /// They stay, and a Mirror of the same name takes them up again.
     #[default]
     Retain,
-    /// They are deleted.
+    /// They are deleted. Those of a region that is no longer declared stay all the same.
     Delete,
+}
+
+/// What happens when a volume is lost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum OnVolumeLost {
+    /// A person brings it back, or deletes the claim.
+    #[default]
+    Wait,
+    /// Another one takes its place and is filled from another replica or region. Never without one that has what is served.
+    Replace,
+}
+
+impl OnVolumeLost {
+    fn is_wait(&self) -> bool {
+        *self == OnVolumeLost::Wait
+    }
 }
 
 /// When a region counts as stale.

@@ -12,7 +12,7 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::upstream::unobserved;
-use crate::{RegionStatus, ReplicaStatus};
+use crate::{RegionRole, RegionStatus, ReplicaStatus};
 
 /// Instants and states, never ages: a converged fleet writes nothing. What a version before wrote is read as if it had been
 /// written like this.
@@ -42,6 +42,9 @@ pub struct MirrorStatus {
     /// Which snapshot is to be served; none before the first. Regions are told at once, and go on without the controller.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub publication: Option<Publication>,
+    /// Who fetches in the place of the first replica of the region without `follows`; none while that one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fetcher: Option<Fetcher>,
     /// The snapshots that regions keep, newest first: what `spec.snapshots.pinned` and `skip` may name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub snapshots: Vec<SnapshotStatus>,
@@ -60,7 +63,7 @@ pub struct MirrorStatus {
     /// The last value of the annotation `mirrorfleet.dev/sync-requested-at` that was acted on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_sync_request: Option<String>,
-    /// Claims of regions that are no longer declared; they stay until a person deletes them.
+    /// Claims of regions and replicas that are no longer declared; they stay until a person deletes them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub retained_claims: Vec<String>,
     /// Ready, Verified, Fresh, Serving and StorageReady always; Reconciling and Stalled only while they are true.
@@ -76,6 +79,63 @@ impl MirrorStatus {
             replicas.map(move |replica| (region, replica))
         })
     }
+
+    /// The same, each under what people call it.
+    pub fn titled(&self) -> impl Iterator<Item = (String, &ReplicaStatus)> {
+        self.regions.iter().flat_map(|region| {
+            let replicas = region.replicas.iter().enumerate();
+            replicas.map(move |(number, replica)| (region.title(number), replica))
+        })
+    }
+
+    /// The copies that fetch from the Upstream.
+    pub fn fetching(&self) -> impl Iterator<Item = (&RegionStatus, &ReplicaStatus)> {
+        fetching(&self.regions, self.fetcher.as_ref())
+    }
+}
+
+/// The copies that fetch from the Upstream: who took over, or the first of each region that follows no other.
+pub fn fetching<'a>(
+    regions: &'a [RegionStatus],
+    fetcher: Option<&'a Fetcher>,
+) -> impl Iterator<Item = (&'a RegionStatus, &'a ReplicaStatus)> {
+    let fetches = move |region: &RegionStatus| match fetcher {
+        Some(fetcher) => (fetcher.region == region.name).then_some(fetcher.replica as usize),
+        None => (region.role != Some(RegionRole::Edge)).then_some(0),
+    };
+    let fetching = move |region: &'a RegionStatus| {
+        let replica = region.replicas.get(fetches(region)?)?;
+        Some((region, replica))
+    };
+    regions.iter().filter_map(fetching)
+}
+
+impl Fetcher {
+    /// What people call it.
+    pub fn title(&self, regions: &[RegionStatus]) -> String {
+        let mut regions = regions.iter();
+        let known = regions.find(|region| region.name == self.region);
+        known.map_or_else(
+            || self.region.clone(),
+            |region| region.title(self.replica as usize),
+        )
+    }
+}
+
+/// Who fetches in the place of another.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Fetcher {
+    /// Its region.
+    pub region: String,
+    /// The number of the replica in it.
+    #[serde(default)]
+    pub replica: u32,
+    /// Since when.
+    pub since: Time,
+    /// Why the other one did not, as one fixed word.
+    #[schemars(with = "String")]
+    pub reason: Reason,
 }
 
 impl<'de> Deserialize<'de> for MirrorStatus {
@@ -106,6 +166,7 @@ impl Default for MirrorStatus {
             superseded_at: None,
             last_sync_time: None,
             publication: None,
+            fetcher: None,
             snapshots: Vec::new(),
             units: Vec::new(),
             high_water: Vec::new(),

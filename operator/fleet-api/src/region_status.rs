@@ -15,10 +15,10 @@ pub struct RegionStatus {
     /// One word derived from the facts below.
     #[serde(default)]
     pub state: RegionState,
-    /// Whether it fetches for the others or follows one of them; none where no region follows another.
+    /// Whether it fetches for the others or follows one of them; none where each region is one copy that fetches for itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<RegionRole>,
-    /// Since when the Mirror's Service, which leads to all regions, has left it out; none while it does not.
+    /// Since when the Mirror's Service, which leads to all regions, has left all of it out; none while it does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub withdrawn_at: Option<Time>,
     /// What clients write into their `sources.list`: below the region's `publicUrl`, or of its Service for pods of
@@ -28,7 +28,7 @@ pub struct RegionStatus {
     /// Since when the authority has had something newer; none while the region is current. Of what: `status.units`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub superseded_at: Option<Time>,
-    /// Its copies; there is one.
+    /// Its copies, in the order of their numbers: the first is replica 0.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replicas: Vec<ReplicaStatus>,
 }
@@ -40,6 +40,9 @@ pub struct ReplicaStatus {
     /// Whether the serving pod is ready.
     #[serde(default)]
     pub ready: bool,
+    /// Since when no Service leads to it, where that is not since when its whole region is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub withdrawn_at: Option<Time>,
     /// The snapshot that the serving pod says it serves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<String>,
@@ -88,6 +91,22 @@ impl OrderStatus {
             snapshot: Some(order.snapshot.to_string()),
             since: Some(since),
         }
+    }
+}
+
+impl RegionStatus {
+    /// What people call one of its copies: the region, and after it the copy's number where there are several.
+    pub fn title(&self, replica: usize) -> String {
+        match self.replicas.len() {
+            ..=1 => self.name.clone(),
+            _ => format!("{}/{replica}", self.name),
+        }
+    }
+
+    /// Since when the Mirror's Service has not led to one of its copies; none while it does, or where there is no such copy.
+    pub fn withdrawn(&self, replica: usize) -> Option<&Time> {
+        let replica = self.replicas.get(replica)?;
+        replica.withdrawn_at.as_ref().or(self.withdrawn_at.as_ref())
     }
 }
 

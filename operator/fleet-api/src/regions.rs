@@ -30,6 +30,21 @@ pub struct Region {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub follows: Option<String>,
+    /// Fetches in the place of the region that it follows, and with the same keys and logins, while that one cannot for a reason
+    /// of its own side: its pod is away, its volume is lost or full, its runs do not start, or it alone cannot reach the
+    /// upstream. Never because the upstream was refused. Of one region of a Mirror, which follows the one that fetches.
+    #[serde(default, skip_serializing_if = "Region::is_no_standby")]
+    pub standby: bool,
+    /// How many copies it has, 1 to 4, each with a volume and a pod of its own, on different nodes and in different zones
+    /// where there are such. The first one gets what the region gets, the others copy from it. Whoever is taken out of
+    /// service is taken after the last one; its volume goes by `spec.storage.reclaimPolicy`. With two or more, all regions
+    /// but one follow.
+    #[serde(
+        default = "Region::default_replicas",
+        skip_serializing_if = "Region::is_single"
+    )]
+    #[schemars(range(min = 1, max = MOST_REPLICAS))]
+    pub replicas: u32,
     /// What its volume has otherwise than `spec.storage` says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage: Option<RegionStorage>,
@@ -49,7 +64,34 @@ pub struct Region {
     pub public_url: Option<String>,
 }
 
+/// The most copies that a region has.
+pub const MOST_REPLICAS: u32 = 4;
+/// The most that all regions of a Mirror have together, as a rule of the resource says too.
+pub const MOST_COPIES: u32 = 64;
+
 impl Region {
+    const fn default_replicas() -> u32 {
+        1
+    }
+
+    const fn is_no_standby(standby: &bool) -> bool {
+        !*standby
+    }
+
+    const fn is_single(replicas: &u32) -> bool {
+        *replicas == Self::default_replicas()
+    }
+
+    /// How many copies it has, whatever was stored before a rule existed.
+    pub fn count(&self) -> u32 {
+        self.replicas.clamp(1, MOST_REPLICAS)
+    }
+
+    /// Whether it has more than one copy.
+    pub fn is_replicated(&self) -> bool {
+        self.count() > 1
+    }
+
     /// The size of its volume.
     pub fn size<'a>(&'a self, storage: &'a Storage) -> &'a ByteQuantity {
         let own = self.storage.as_ref();

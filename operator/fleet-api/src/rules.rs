@@ -29,9 +29,16 @@ pub const FOLLOWS_ANOTHER_MESSAGE: &str = "regions[].follows names another regio
 /// It leads to one that fetches, in one step or two.
 pub const FOLLOWS_THE_HUB: &str = "!has(self.regions) || self.regions.all(r, !has(r.follows) || self.regions.exists(s, s.name == r.follows && (!has(s.follows) || self.regions.exists(t, t.name == s.follows && !has(t.follows)))))";
 pub const FOLLOWS_THE_HUB_MESSAGE: &str = "regions[].follows must lead to the region that fetches in one step or two: let it name that region, or one that follows that region; regions cannot follow each other in a circle";
-/// Where regions follow, one fetches.
-pub const ONE_HUB: &str = "!has(self.regions) || self.regions.all(r, !has(r.follows)) || self.regions.exists_one(r, !has(r.follows))";
-pub const ONE_HUB_MESSAGE: &str = "where regions follow others, exactly one fetches from the Upstream: give all regions but one follows, or none";
+/// Where regions follow or have several copies, one fetches.
+pub const ONE_HUB: &str = "!has(self.regions) || self.regions.all(r, !has(r.follows) && (!has(r.replicas) || r.replicas == 1)) || self.regions.exists_one(r, !has(r.follows))";
+pub const ONE_HUB_MESSAGE: &str = "where regions follow others, or have several replicas, exactly one fetches from the Upstream: give all regions but one follows, or none and one replica each";
+/// One region takes over from the one that fetches.
+pub const STANDBY: &str = "!has(self.regions) || self.regions.all(r, !has(r.standby) || !r.standby || (has(r.follows) && self.regions.exists_one(s, has(s.standby) && s.standby) && self.regions.exists(s, s.name == r.follows && !has(s.follows))))";
+pub const STANDBY_MESSAGE: &str = "regions[].standby is for one region of a Mirror, and that follows the region that fetches: set it on one, and let that name the region without follows";
+/// So many copies a status and a publication can bear.
+pub const COPIES: &str =
+    "!has(self.regions) || self.regions.map(r, has(r.replicas) ? r.replicas : 1).sum() <= 64";
+pub const COPIES_MESSAGE: &str = "a Mirror has 64 replicas at most, over all its regions: declare fewer, or another Mirror for some of the regions";
 
 #[cfg(test)]
 mod tests {

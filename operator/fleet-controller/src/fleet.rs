@@ -16,6 +16,25 @@ pub struct FleetMemory {
     rollouts: HashMap<ObjectName, Rollout>,
     /// How many runs of each Mirror copy from one region to another.
     copies: HashMap<ObjectName, u32>,
+    regions: Regions,
+}
+
+/// How many regions each Mirror declares that was planned.
+#[derive(Default)]
+struct Regions {
+    of: HashMap<ObjectName, u32>,
+    all: u32,
+}
+
+impl Regions {
+    fn note(&mut self, mirror: &ObjectName, regions: u32) {
+        let before = match regions {
+            0 => self.of.remove(mirror),
+            regions => self.of.insert(mirror.clone(), regions),
+        };
+        let others = self.all.saturating_sub(before.unwrap_or(0));
+        self.all = others.saturating_add(regions);
+    }
 }
 
 /// What a Mirror takes of what there is once for all.
@@ -52,6 +71,10 @@ struct Rollout {
     since: Instant,
 }
 
+/// For each so many regions one may be restarted at once, where that is more than what is set: an image has to come to ten
+/// thousand of them within hours.
+const REGIONS_PER_ROLLOUT: u32 = 100;
+
 /// A restart that takes longer holds up nobody else's: perhaps its old pod can never be deleted.
 const ROLLOUT_PATIENCE: Duration = Duration::from_secs(600);
 
@@ -60,7 +83,9 @@ const ROLLOUT_PATIENCE: Duration = Duration::from_secs(600);
 pub struct Asking<'a> {
     pub mirror: &'a ObjectName,
     pub upstream: &'a str,
-    /// How many regions of the whole fleet may be restarted at once.
+    /// How many regions it declares.
+    pub regions: u32,
+    /// How many regions of the whole fleet may be restarted at once, however few there are.
     pub max_rollouts: u32,
 }
 
@@ -68,6 +93,8 @@ pub struct Asking<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Others {
     pub line: Line,
+    /// How many regions of the whole fleet may be restarted at once.
+    pub max_rollouts: u32,
     pub rollouts_elsewhere: u32,
     pub copies_elsewhere: u32,
 }
@@ -75,9 +102,13 @@ pub struct Others {
 impl FleetMemory {
     pub fn others(&self, asking: &Asking) -> Others {
         let upstream = (asking.mirror.namespace.clone(), asking.upstream.to_owned());
+        let max_rollouts = asking
+            .max_rollouts
+            .max(self.regions.all / REGIONS_PER_ROLLOUT);
         Others {
             line: self.turns.line(&upstream, &asking.mirror.name),
-            rollouts_elsewhere: self.rollouts_elsewhere(asking.mirror, asking.max_rollouts),
+            max_rollouts,
+            rollouts_elsewhere: self.rollouts_elsewhere(asking.mirror, max_rollouts),
             copies_elsewhere: self.copies_elsewhere(asking.mirror),
         }
     }
@@ -95,10 +126,11 @@ impl FleetMemory {
     ) -> Result<Option<ObjectName>, Others> {
         let takes_nothing = share == Share::NOTHING;
         let now = self.others(asking);
-        match takes_nothing || now == *planned {
-            true => Ok(self.record(asking.mirror, asking.upstream, share)),
-            false => Err(now),
+        if !takes_nothing && now != *planned {
+            return Err(now);
         }
+        self.regions.note(asking.mirror, asking.regions);
+        Ok(self.record(asking.mirror, asking.upstream, share))
     }
 
     /// Notes what a Mirror does; gives back the Mirror that should be planned again.
@@ -131,6 +163,7 @@ impl FleetMemory {
     /// Notes that a Mirror is gone; gives back the Mirror that should be planned again.
     pub fn leave(&mut self, mirror: &ObjectName) -> Option<ObjectName> {
         self.copies.remove(mirror);
+        self.regions.note(mirror, 0);
         let upstream = self.lines.remove(mirror)?;
         let woken = self.record(mirror, &upstream, Share::NOTHING);
         self.lines.remove(mirror);
@@ -263,6 +296,7 @@ mod tests {
         Asking {
             mirror,
             upstream: "debian",
+            regions: 1,
             max_rollouts: 1,
         }
     }
@@ -296,6 +330,30 @@ mod tests {
         );
         let now = memory.commit(&asking(&b), &planned, share(Turn::Idle, 1));
         assert_eq!(now.unwrap_err().rollouts_elsewhere, 1);
+    }
+
+    #[test]
+    fn of_a_large_fleet_a_hundredth_is_restarted_at_once() {
+        let mut memory = FleetMemory::default();
+        let small = ObjectName::new("ns", "small");
+        let of_small = Asking {
+            max_rollouts: 4,
+            ..asking(&small)
+        };
+        assert_eq!(memory.others(&of_small).max_rollouts, 4);
+        let large = ObjectName::new("ns", "large");
+        let of_large = Asking {
+            regions: 1_234,
+            ..asking(&large)
+        };
+        for _ in 0..2 {
+            let planned = memory.others(&of_large);
+            let noted = memory.commit(&of_large, &planned, Share::NOTHING);
+            assert!(noted.is_ok());
+        }
+        assert_eq!(memory.others(&of_small).max_rollouts, 12);
+        memory.leave(&large);
+        assert_eq!(memory.others(&of_small).max_rollouts, 4);
     }
 
     #[test]

@@ -99,6 +99,12 @@ pub trait Format: Send + Sync {
         Ok(Vec::new())
     }
 
+    /// Where the signature over this payload is that [`Format::check_signature`] judges; none where nothing signs it by itself.
+    fn signature_of(&self, payload: &RepoPath) -> Option<RepoPath> {
+        let _ = payload;
+        None
+    }
+
     /// Whether `signature` is one over `content`, by enough of those whom `trust` names; the keys that made it, as
     /// [`Format::check_signers`] knows them. Only called for what is promised as a signature. `now` in seconds since
     /// 1970-01-01T00:00:00Z.

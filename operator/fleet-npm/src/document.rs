@@ -22,8 +22,6 @@ use crate::shown::Shown;
 
 /// How long a document is believed without asking, in seconds: what the public registry allows everybody.
 pub const FRESH: i64 = 300;
-/// How long a package is taken for absent or refused.
-const ABSENT: Duration = Duration::from_secs(60);
 /// How long a failure is told to others who ask for the same.
 const FAILED: Duration = Duration::from_secs(5);
 
@@ -112,12 +110,12 @@ impl Inner {
                 state.shown.clear();
                 let refusal =
                     Refusal::not_found(format!("{} is not in this registry", package.name));
-                state.refused = Some((Instant::now() + ABSENT, refusal.clone()));
+                state.refused = Some((Instant::now() + self.negative_age, refusal.clone()));
                 Err(refusal)
             }
             // What it forbids it may forbid for a reason: what is kept is not given out either.
             Err(refusal) if refusal.status == StatusCode::FORBIDDEN => {
-                state.refused = Some((Instant::now() + ABSENT, refusal.clone()));
+                state.refused = Some((Instant::now() + self.negative_age, refusal.clone()));
                 Err(refusal)
             }
             Err(refusal) => match kept {

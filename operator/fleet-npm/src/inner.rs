@@ -33,6 +33,8 @@ pub struct Inner {
     pub disk: Arc<Disk>,
     pub upstream: Upstream,
     pub guard: Guard,
+    /// How long a package is taken for absent or refused.
+    pub negative_age: Duration,
     pub trail: Trail,
     pub traffic: Arc<RegistryTraffic>,
     /// One fetch for each tarball and passed document.
@@ -49,7 +51,7 @@ impl Inner {
     pub fn new(
         disk: Arc<Disk>,
         upstream: Upstream,
-        guard: Guard,
+        (guard, negative_age): (Guard, Duration),
         public: Vec<Url>,
         traffic: Arc<RegistryTraffic>,
     ) -> Inner {
@@ -58,6 +60,7 @@ impl Inner {
             disk,
             upstream,
             guard,
+            negative_age,
             traffic,
             tarballs: Flights::new(),
             passed: Flights::new(),

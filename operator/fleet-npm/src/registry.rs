@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use fleet_fetch::{FetchOptions, Meter};
@@ -38,6 +39,10 @@ pub struct Options {
     /// Bytes a second.
     pub bandwidth: Option<u64>,
     pub guard: Guard,
+    /// The upstream is not asked at all.
+    pub is_offline: bool,
+    /// How long a package is taken for absent or refused.
+    pub negative_age: Duration,
     pub traffic: Arc<RegistryTraffic>,
 }
 
@@ -57,7 +62,12 @@ impl NpmRegistry {
     /// process is used again.
     pub fn open(options: Options, before: Option<&NpmRegistry>) -> Result<NpmRegistry, Problem> {
         let meter = Arc::new(Meter::new(options.bandwidth, Arc::new(|_| {})));
-        let upstream = Upstream::new(&options.fetch, &meter, options.traffic.clone())?;
+        let upstream = Upstream::new(
+            &options.fetch,
+            options.is_offline,
+            &meter,
+            options.traffic.clone(),
+        )?;
         let is_same = |before: &&NpmRegistry| {
             before.inner.disk.root() == options.folder
                 && before.inner.upstream.address() == upstream.address()
@@ -76,7 +86,7 @@ impl NpmRegistry {
             inner: Arc::new(Inner::new(
                 disk,
                 upstream,
-                options.guard,
+                (options.guard, options.negative_age),
                 options.public,
                 options.traffic,
             )),

@@ -23,6 +23,7 @@ pub struct Upstream {
     asker: Asker,
     /// Without a slash at its end.
     address: String,
+    is_offline: bool,
     breaker: Mutex<Breaker>,
     traffic: Arc<RegistryTraffic>,
 }
@@ -30,12 +31,14 @@ pub struct Upstream {
 impl Upstream {
     pub fn new(
         options: &FetchOptions,
+        is_offline: bool,
         meter: &Arc<Meter>,
         traffic: Arc<RegistryTraffic>,
     ) -> Result<Upstream, Problem> {
         Ok(Upstream {
             asker: Asker::new(options, meter)?,
             address: options.authority.as_str().trim_end_matches('/').to_owned(),
+            is_offline,
             breaker: Mutex::default(),
             traffic,
         })
@@ -67,6 +70,10 @@ impl Upstream {
         let url = Url::parse(url).map_err(|_| {
             Refusal::new(StatusCode::BAD_GATEWAY, "this makes no URL at the upstream")
         })?;
+        if self.is_offline {
+            let text = "this registry is offline (pullThrough.offline): what is not kept here cannot be had";
+            return Err(Refusal::new(StatusCode::GATEWAY_TIMEOUT, text));
+        }
         if let Some(left) = lock(&self.breaker).blocked(Instant::now()) {
             return Err(Refusal {
                 retry_after: Some(left.as_secs() + 1),

@@ -5,7 +5,9 @@
 //! origin.
 
 mod growing;
+pub mod line;
 
+use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,10 +17,13 @@ use futures::future::BoxFuture;
 pub use growing::{Broken, Grower, Growing};
 
 /// What a server asks for what it does not have.
-pub trait Origin: Send + Sync {
+pub trait Origin: Send + Sync + fmt::Debug {
     /// Fetches it, or waits for who is fetching it already. That the future is dropped ends nothing for others who wait for
     /// the same.
     fn obtain(&self, missing: Missing<'_>) -> BoxFuture<'static, Obtained>;
+
+    /// What clients were given of a Mirror's store lately: it is given up later than other content. Must not block.
+    fn used(&self, mirror: &str, digests: Vec<Sha256>);
 }
 
 /// Something that is asked for and is not in the store.
@@ -43,7 +48,7 @@ pub enum Wanted<'a> {
 }
 
 /// What came of it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Obtained {
     /// It is a blob of the store by now.
     Blob(Sha256),

@@ -86,6 +86,8 @@ impl Alone {
         spec.regions = vec![Region {
             follows: None,
             storage: None,
+            standby: false,
+            replicas: 1,
             name: REGION.to_owned(),
             node_selector: BTreeMap::new(),
             tolerations: Vec::new(),

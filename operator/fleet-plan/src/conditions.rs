@@ -12,7 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use self::complaints::{
     damaged, first_run_held_up, indices_do_not_fit, joining, left_behind, manifest_at_fault,
     never_synced, objects_pending, order_not_taken, pod_held_up, pod_not_ready, refused,
-    run_held_up, storage_at_fault, volume_lost, volume_pending, volume_refused,
+    run_held_up, storage_at_fault, volume_leaving, volume_lost, volume_pending, volume_refused,
 };
 use crate::fleet::{Fleet, Problem};
 use crate::freshness::{self, Freshness};
@@ -39,13 +39,37 @@ const RECONCILING: &[Check] = &[
     indices_do_not_fit,
     joining,
 ];
+const UNSERVED: &[Check] = &[never_synced, pod_not_ready];
 const SERVING: &[Check] = &[pod_not_ready, order_not_taken];
-const STORAGE: &[Check] = &[volume_lost, volume_pending, storage_at_fault, damaged];
+const STORAGE: &[Check] = &[
+    volume_lost,
+    volume_leaving,
+    volume_pending,
+    storage_at_fault,
+    damaged,
+];
 const VERIFIED: &[Check] = &[refused];
 
 /// The first region's first answer.
-fn first(checks: &[Check], sites: &[Site]) -> Option<Problem> {
-    checks.iter().find_map(|check| sites.iter().find_map(check))
+fn first<'s, 'a: 's>(
+    checks: &[Check],
+    sites: impl IntoIterator<Item = &'s Site<'a>> + Clone,
+) -> Option<Problem> {
+    let mut checks = checks.iter();
+    checks.find_map(|check| sites.clone().into_iter().find_map(check))
+}
+
+/// Those of regions none of whose replicas is without such a problem: clients of such a region notice.
+fn down<'s, 'a>(checks: &[&[Check]], sites: &'s [Site<'a>]) -> Vec<&'s Site<'a>> {
+    let is_well = |site: &Site| {
+        let mut checks = checks.iter().copied().flatten();
+        checks.all(|check| check(site).is_none())
+    };
+    let is_down = |site: &&Site| {
+        let mut replicas = sites.iter().filter(|other| other.name() == site.name());
+        !replicas.any(is_well)
+    };
+    sites.iter().filter(is_down).collect()
 }
 
 /// All conditions of a Mirror that can be carried out; those that are not listed are absent. `wish` is why the manifest's
@@ -75,22 +99,22 @@ pub fn verdicts(
     verdicts.extend([
         (ConditionType::Verified, verified(fleet, sites, before)),
         (ConditionType::Fresh, fresh(fleet, sites, before, now)),
-        (
-            ConditionType::Serving,
-            plain(
-                SERVING,
-                sites,
-                Reason::Serving,
-                "every serving pod is ready",
-            ),
-        ),
+        (ConditionType::Serving, serving(sites)),
         (ConditionType::StorageReady, storage(sites, before)),
     ]);
     verdicts
 }
 
-fn plain(checks: &[Check], sites: &[Site], good: Reason, message: &str) -> Verdict {
-    first(checks, sites).map_or_else(|| Verdict::yes(good, message), Verdict::from)
+/// Whether clients of every region are served. That one of several replicas is not is told, and no more.
+fn serving(sites: &[Site]) -> Verdict {
+    if let Some(problem) = first(SERVING, down(&[SERVING], sites)) {
+        return problem.into();
+    }
+    let message = match first(SERVING, sites) {
+        Some(problem) => format!("every region serves; {}", problem.message),
+        None => "every serving pod is ready".to_owned(),
+    };
+    Verdict::yes(Reason::Serving, message)
 }
 
 fn ready(fleet: &Fleet, sites: &[Site]) -> Verdict {
@@ -102,9 +126,10 @@ fn ready(fleet: &Fleet, sites: &[Site]) -> Verdict {
     } else {
         "verified content"
     };
-    let serve = if sites.len() == 1 { "serves" } else { "serve" };
-    let regions = counted(sites.len(), "region");
-    let serves = format!("{} of {regions} {serve} {content}", sites.len());
+    let number = fleet.spec.regions.len();
+    let serve = if number == 1 { "serves" } else { "serve" };
+    let regions = counted(number, "region");
+    let serves = format!("{number} of {regions} {serve} {content}");
     if fleet.spec.suspend {
         return Verdict::yes(
             Reason::Suspended,
@@ -119,8 +144,10 @@ fn ready(fleet: &Fleet, sites: &[Site]) -> Verdict {
 
 /// What speaks against "this Mirror serves verified content", the root first.
 fn not_ready(fleet: &Fleet, sites: &[Site]) -> Option<Problem> {
-    let synced = sites.iter().all(Site::has_snapshot);
-    first(ROOTS, sites)
+    let down = &down(&[ROOTS, UNSERVED], sites)[..];
+    let down = || down.iter().copied();
+    let synced = down().all(Site::has_snapshot);
+    first(ROOTS, down())
         .or_else(|| first(STALLED, sites).filter(|_| !synced))
         .or_else(|| {
             let suspended = fleet.spec.suspend && !synced;
@@ -128,7 +155,7 @@ fn not_ready(fleet: &Fleet, sites: &[Site]) -> Option<Problem> {
                 "no snapshot exists and spec.suspend stops the first sync: set it to false";
             suspended.then(|| Problem::new(Reason::Suspended, message))
         })
-        .or_else(|| first(&[never_synced, pod_not_ready], sites))
+        .or_else(|| first(UNSERVED, down()))
 }
 
 /// Whether the Upstream's manifest says that nobody's signature is looked at.
@@ -141,7 +168,7 @@ fn remark(site: &Site) -> Option<String> {
     let held_up = run_held_up(site).map(|problem| problem.message);
     let waiting = || {
         let words = site.waiting.as_ref()?;
-        Some(format!("the next sync of region {} {words}", site.name()))
+        Some(format!("the next sync of region {} {words}", site.title()))
     };
     held_up.or_else(|| failing(site)).or_else(waiting)
 }
@@ -153,7 +180,7 @@ fn failing(site: &Site) -> Option<String> {
         .filter(|last| last.reason.outcome() != Outcome::Good)?;
     Some(format!(
         "the last sync of region {} failed: {}: {}",
-        site.name(),
+        site.title(),
         last.reason,
         last.message
     ))
@@ -209,17 +236,18 @@ fn fresh(fleet: &Fleet, sites: &[Site], before: &[Condition], now: Timestamp) ->
     if let Some(known) = held(ConditionType::Fresh, sites, before) {
         return known;
     }
-    if let Some(problem) = sites.iter().find_map(|site| expired(fleet, site, now)) {
+    let sites = || sites.iter().filter(|site| site.counts());
+    if let Some(problem) = sites().find_map(|site| expired(fleet, site, now)) {
         return problem.into();
     }
     let objective = freshness::objective(fleet);
-    let stale = sites.iter().find_map(|site| {
+    let stale = sites().find_map(|site| {
         let since = site.freshness.stale_since(objective, now)?;
         Some(Problem::new(
             Reason::Stale,
             format!(
                 "region {} has been behind the authority since {since}, longer than spec.freshness.objective ({}){}",
-                site.name(),
+                site.title(),
                 fleet.spec.freshness.objective,
                 failing(site).map(|words| format!("; {words}")).unwrap_or_default()
             ),
@@ -228,24 +256,22 @@ fn fresh(fleet: &Fleet, sites: &[Site], before: &[Condition], now: Timestamp) ->
     if let Some(problem) = stale {
         return problem.into();
     }
-    let unknown = sites.iter().find_map(|site| match &site.freshness {
+    let unknown = sites().find_map(|site| match &site.freshness {
         Freshness::Unknown(reason, message) => Some((*reason, message.clone())),
         _ => None,
     });
     if let Some((reason, message)) = unknown {
         return Verdict::unknown(reason, message);
     }
-    let behind = sites
-        .iter()
-        .find_map(|site| Some((site.name(), site.freshness.superseded_at()?)));
+    let behind = sites().find_map(|site| Some((site.title(), site.freshness.superseded_at()?)));
     if let Some((region, since)) = behind {
         let message = format!(
             "region {region} has been behind the authority since {since}, which the objective allows"
         );
         return Verdict::yes(Reason::Fresh, message);
     }
-    let assumed = sites.iter().find_map(|site| match site.freshness {
-        Freshness::Assumed(since) => Some((site.name(), since)),
+    let assumed = sites().find_map(|site| match site.freshness {
+        Freshness::Assumed(since) => Some((site.title(), since)),
         _ => None,
     });
     match assumed {
@@ -274,7 +300,7 @@ fn expired(fleet: &Fleet, site: &Site, now: Timestamp) -> Option<Problem> {
         Reason::IndexExpired,
         format!(
             "region {} serves an index of {unit} that expired at {end}, {what_helps}{words}",
-            site.name()
+            site.title()
         ),
     ))
 }

@@ -1,7 +1,8 @@
 //! The strict inside: a Mirror and its Upstream after every check, so that what follows cannot fail.
 
-use fleet_api::mirror::{Block, Mirror, MirrorSpec, PodSettings, Region};
-use fleet_api::rules::{FOLLOWS_ANOTHER_MESSAGE, FOLLOWS_THE_HUB_MESSAGE, ONE_HUB_MESSAGE};
+use std::net::IpAddr;
+
+use fleet_api::mirror::{Block, Mirror, MirrorSpec, Mode, PodSettings};
 use fleet_api::upstream::UpstreamType;
 use fleet_api::{MirrorStatus, Upstream, UpstreamSpec};
 use fleet_types::{Reason, shown_url};
@@ -10,9 +11,12 @@ use kube_core::ResourceExt;
 use crate::build::FOLLOW_PORT;
 use crate::inputs::Inputs;
 use crate::object::Owned;
-use crate::observed::{Observed, SeenMeta};
+use crate::observed::{Observed, SeenMeta, SeenPod};
+use crate::place::places;
 use crate::timing::Timing;
 use crate::{inputs, names, pods};
+
+pub use crate::place::{Place, Source};
 
 /// Something that only a person can put right, in words that say what to edit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,32 +53,6 @@ pub struct Fleet<'a> {
     pub places: Vec<Place<'a>>,
 }
 
-/// Where runs take what they copy from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
-    /// The Upstream that the Mirror names, which gives to one run at a time.
-    Upstream,
-    /// Another region: its index among the places.
-    Region(usize),
-}
-
-/// One replica of a region, and the name that its objects share. A region has one, so far.
-#[derive(Debug, Clone)]
-pub struct Place<'a> {
-    pub region: &'a Region,
-    /// From 0.
-    pub replica: u32,
-    pub source: Source,
-    pub child: String,
-}
-
-impl Place<'_> {
-    /// Whether the labels of an object of this Mirror name it.
-    pub fn owns(&self, meta: &SeenMeta) -> bool {
-        meta.region() == Some(&self.region.name) && meta.replica() == self.replica
-    }
-}
-
 impl<'a> Fleet<'a> {
     /// Checks everything that the schema cannot: what crosses objects, and what was stored before a rule existed.
     pub fn new(mirror: &'a Mirror, seen: &'a Observed) -> Result<Fleet<'a>, Problem> {
@@ -87,7 +65,10 @@ impl<'a> Fleet<'a> {
         let settings = &seen.settings;
         let pods =
             pods::settings(&spec.pods, &settings.pods, &settings.pods_allowed).map_err(invalid)?;
-        let places = places(spec, &name).map_err(invalid)?;
+        let status = mirror.status.as_ref();
+        let fetcher = status.and_then(|status| status.fetcher.as_ref());
+        let places = places(spec, &name, fetcher).map_err(invalid)?;
+        room_for_fillers(spec, upstream).map_err(invalid)?;
         let request = requested(mirror).cloned();
         if !seen.settings.allow_control_plane {
             away_from_control_plane(spec).map_err(invalid)?;
@@ -111,7 +92,7 @@ impl<'a> Fleet<'a> {
         Ok(fleet)
     }
 
-    /// Whether some regions follow another, so that all of them publish together.
+    /// Whether some copy follows another, so that all of them publish together.
     pub fn is_together(&self) -> bool {
         let mut places = self.places.iter();
         places.any(|place| place.source != Source::Upstream)
@@ -131,10 +112,27 @@ impl<'a> Fleet<'a> {
         Some(tls.secret_name.as_str()).filter(|name| !name.is_empty())
     }
 
-    /// Where a region's serving pod gives others what they copy.
-    pub fn follow_url(&self, place: &Place) -> String {
-        let (child, namespace, name) = (&place.child, &self.namespace, &self.name);
-        format!("http://{child}.{namespace}.svc:{FOLLOW_PORT}/.mirrorfleet/follow/{name}")
+    /// Where a serving pod gives others what they copy: at its region's Service, which stays when the pod moves; where that
+    /// leads to several, which do not keep the same all the time, at the pod itself.
+    pub fn follow_url(&self, place: &Place, pod: &SeenPod) -> Option<String> {
+        let host = match place.region.is_replicated() {
+            false => format!("{}.{}.svc", place.service, self.namespace),
+            true => match pod.ip.as_deref()?.parse().ok()? {
+                IpAddr::V4(address) => address.to_string(),
+                IpAddr::V6(address) => format!("[{address}]"),
+            },
+        };
+        let name = &self.name;
+        Some(format!(
+            "http://{host}:{FOLLOW_PORT}/.mirrorfleet/follow/{name}"
+        ))
+    }
+
+    /// The replicas of a region, by their indices among the places.
+    pub fn replicas_of(&self, region: &str) -> impl Iterator<Item = usize> {
+        let places = self.places.iter().enumerate();
+        let of_it = places.filter(move |(_, place)| place.region.name == region);
+        of_it.map(|(at, _)| at)
     }
 
     /// The URL of the copy in one region: below what clients outside use, or of its Service.
@@ -150,7 +148,7 @@ impl<'a> Fleet<'a> {
                     Some(_) => "https",
                     None => "http",
                 };
-                format!("{scheme}://{}.{}.svc", place.child, self.namespace)
+                format!("{scheme}://{}.{}.svc", place.service, self.namespace)
             }
         };
         format!("{base}/{path}/")
@@ -179,6 +177,10 @@ impl<'a> Fleet<'a> {
         for place in &self.places {
             let under_name = |(_, meta): &(Owned, &SeenMeta)| meta.name == place.child;
             for (kind, meta) in seen.objects.metas().filter(under_name) {
+                // Only the first replica's name is that of the region's Service and budget.
+                if !place.is_first() && matches!(kind, Owned::Service | Owned::DisruptionBudget) {
+                    continue;
+                }
                 if !meta.belongs_to(&self.name) || !place.owns(meta) {
                     return Err(Problem::new(
                         Reason::NameConflict,
@@ -186,12 +188,12 @@ impl<'a> Fleet<'a> {
                             "{} {} exists and is not ours, so nothing was written for region {}: delete or rename it, or rename the region",
                             kind.as_str(),
                             meta.name,
-                            place.region.name
+                            place.title()
                         ),
                     ));
                 }
                 if kind == Owned::Claim {
-                    self.same_store(meta, &place.region.name)?;
+                    self.same_store(meta, &place.title())?;
                 }
             }
         }
@@ -221,46 +223,6 @@ impl<'a> Fleet<'a> {
             ),
         ))
     }
-}
-
-/// Each region with where it copies from. Checks again what the schema does, of what was stored before it did.
-fn places<'a>(spec: &'a MirrorSpec, mirror: &str) -> Result<Vec<Place<'a>>, String> {
-    let regions = &spec.regions;
-    if regions.is_empty() {
-        return Err(
-            "spec.regions is empty: name at least one region, for example `- name: main`"
-                .to_owned(),
-        );
-    }
-    let followed = |region: &Region| {
-        let Some(name) = &region.follows else {
-            return Ok(None);
-        };
-        let mut all = regions.iter();
-        let at = all.position(|other| other.name == *name && other.name != region.name);
-        at.map(Some)
-            .ok_or_else(|| format!("spec.regions: {FOLLOWS_ANOTHER_MESSAGE}"))
-    };
-    let followed: Vec<Option<usize>> = regions.iter().map(followed).collect::<Result<_, _>>()?;
-    let next = |at: usize| followed.get(at).copied().flatten();
-    let mut edges = (0..regions.len()).filter_map(next);
-    if edges.any(|first| next(first).is_some_and(|second| next(second).is_some())) {
-        return Err(format!("spec.regions: {FOLLOWS_THE_HUB_MESSAGE}"));
-    }
-    let hubs = followed.iter().filter(|followed| followed.is_none());
-    if followed.iter().any(Option::is_some) && hubs.count() != 1 {
-        return Err(format!("spec.regions: {ONE_HUB_MESSAGE}"));
-    }
-    let places = regions
-        .iter()
-        .zip(followed)
-        .map(|(region, followed)| Place {
-            region,
-            replica: 0,
-            source: followed.map_or(Source::Upstream, Source::Region),
-            child: names::child_name(mirror, &region.name),
-        });
-    Ok(places.collect())
 }
 
 /// Taints by which a cluster keeps pods off the nodes that run it.
@@ -329,6 +291,20 @@ fn upstream_of<'a>(mirror: &Mirror, seen: &'a Observed) -> Result<&'a Upstream, 
         ));
     }
     Ok(upstream)
+}
+
+/// Where payload is fetched on demand, each region has connections of its own to the Upstream, beside those of runs.
+fn room_for_fillers(spec: &MirrorSpec, upstream: &Upstream) -> Result<(), String> {
+    let regions = u32::try_from(spec.regions.len()).unwrap_or(u32::MAX);
+    let needed = regions.saturating_mul(2);
+    let most = upstream.spec.politeness.max_connections;
+    match spec.mode == Mode::PullThrough && most < needed {
+        true => Err(format!(
+            "mode PullThrough needs at least {needed} connections to Upstream {}, of which one half is for runs and the other for its regions: raise politeness.maxConnections, which is {most}, or declare fewer regions",
+            spec.upstream_ref.name
+        )),
+        false => Ok(()),
+    }
 }
 
 /// The value of the request annotation, if there is one.

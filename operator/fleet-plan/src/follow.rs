@@ -1,5 +1,7 @@
-//! What a region copies next that follows another one, from whom, and when.
+//! What a replica copies next that follows another one, from whom, and when; and the one that fetches, where its volume is
+//! a new one.
 
+use fleet_api::mirror::Retries;
 use fleet_api::{Attempt, MirrorStatus, Trigger};
 use fleet_types::documents::IndexPin;
 use fleet_types::{Outcome, Reason, Sha256};
@@ -29,6 +31,9 @@ pub struct Next {
     pub following: Following,
 }
 
+/// A volume that is new is filled from the upstream after so many copies have failed.
+const ATTEMPTS_TO_REFILL: i32 = 3;
+
 /// The next run of the site at this index; none where it follows nobody or has all that it can get.
 pub fn next(
     fleet: &Fleet,
@@ -43,15 +48,22 @@ pub fn next(
         .iter()
         .map(|place| followed(place.source))
         .collect();
-    followed.get(at).copied().flatten()?;
+    let fetches = followed.get(at).copied().flatten().is_none();
+    if fetches && !is_refilled(sites, at, agreed) {
+        return None;
+    }
     let member = agreed.members.get(at)?;
     let volume = site.view.claim.and_then(|claim| claim.meta.created_at);
     let hub = sites
         .iter()
         .find(|site| site.view.place.source == Source::Upstream)?;
-    let wanted = lacks(&agreed.standing, member);
+    let wanted = match fetches {
+        true => (agreed.standing.decided.snapshot).filter(|_| member.copy.told.is_some()),
+        false => lacks(&agreed.standing, member),
+    };
     let (snapshot, due) = match wanted {
         Some(snapshot) => (snapshot, copies(site, &snapshot, volume)),
+        None if fetches => return None,
         None => renews(fleet, site, hub, member, agreed)?,
     };
     let index = pin(before, &snapshot)?;
@@ -62,25 +74,53 @@ pub fn next(
         let same = told_pin(site, &snapshot).is_none_or(|told| told == index);
         same && site.view.ready()
     };
-    let from: Vec<&Site> = from.filter(fits).collect();
+    let from = from.filter(fits).filter_map(|site| {
+        let url = fleet.follow_url(site.view.place, site.view.pod?)?;
+        Some((site.name(), url))
+    });
+    let mut from: Vec<(&str, String)> = from.collect();
+    // What a sibling has crosses no link between regions.
+    from.sort_by_key(|(region, _)| *region != site.name());
     Some(Next {
         due,
         following: Following {
             snapshot,
             index,
-            source: from.first()?.name().to_owned(),
-            urls: (from.iter())
-                .map(|site| fleet.follow_url(site.view.place))
-                .collect(),
+            source: from.first()?.0.to_owned(),
+            urls: from.into_iter().map(|(_, url)| url).collect(),
             confirmed: confirmed(hub, &snapshot, before),
         },
     })
 }
 
+/// Whether the one that fetches is to copy what is served from another one first: its volume is a new one, and the others
+/// have that still. The upstream is not asked again for what is here.
+pub fn is_refilled(sites: &[Site], at: usize, agreed: &Agreed) -> bool {
+    let Some((site, served)) = sites.get(at).zip(agreed.standing.decided.snapshot) else {
+        return false;
+    };
+    let keeps = |at: usize| {
+        let member = agreed.members.get(at);
+        member.is_some_and(|member| member.copy.keeps(&served))
+    };
+    let mut others = sites.iter().enumerate().filter(|(other, _)| *other != at);
+    let is_elsewhere = others.any(|(other, site)| keeps(other) && site.view.ready());
+    let status = &site.runs.status;
+    let volume = site.view.claim.and_then(|claim| claim.meta.created_at);
+    // A run that only copied has not met the upstream since.
+    let is_new = status
+        .last_attempt
+        .as_ref()
+        .zip(volume)
+        .is_some_and(|(last, since)| last.copies.is_some() || since > last.started_at.0);
+    let hopeless = status.consecutive_failures >= ATTEMPTS_TO_REFILL;
+    is_new && is_elsewhere && !keeps(at) && !hopeless
+}
+
 fn followed(source: Source) -> Option<usize> {
     match source {
         Source::Upstream => None,
-        Source::Region(at) => Some(at),
+        Source::Replica(at) => Some(at),
     }
 }
 
@@ -107,8 +147,13 @@ fn copies(site: &Site, snapshot: &Sha256, volume: Option<Timestamp>) -> Due {
     }
 }
 
-/// When a copy that failed is tried again.
 fn again(site: &Site, last: &Attempt) -> Timestamp {
+    let fleet = site.fleet;
+    again_at(&fleet.timing.retries, &fleet.uid, &site.title(), last)
+}
+
+/// When a copy that failed is tried again. `seed` is the Mirror's uid, and `title` says which replica copies.
+pub fn again_at(retries: &Retries, seed: &str, title: &str, last: &Attempt) -> Timestamp {
     let times = u32::try_from(last.retry).unwrap_or(0);
     let ended = last.finished_at.0;
     let elsewhere = matches!(
@@ -118,11 +163,11 @@ fn again(site: &Site, last: &Attempt) -> Timestamp {
     if elsewhere && times == 0 {
         return later(ended, ANOTHER_SOURCE);
     }
-    let first = site.fleet.timing.retries.backoff.as_secs().max(1);
+    let first = retries.backoff.as_secs().max(1);
     let doubled = first.saturating_mul(1 << times.min(20));
     let wait = doubled.min(LONGEST_BACKOFF.max(first));
     let began = last.started_at.0.to_string();
-    let jitter = spread(&[&site.fleet.uid, site.name(), &began], wait / 4);
+    let jitter = spread(&[seed, title, &began], wait / 4);
     later(ended, seconds(wait + jitter))
 }
 

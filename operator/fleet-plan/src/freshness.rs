@@ -139,7 +139,7 @@ pub fn of_region(
     before: &[BehindUnit],
     now: Timestamp,
 ) -> Freshness {
-    let name = view.name();
+    let name = view.title();
     let Some(served) = view.served().filter(|served| served.snapshot.is_some()) else {
         return Freshness::Unknown(
             Reason::Unknown,
@@ -170,7 +170,7 @@ fn unprobed(fleet: &Fleet, view: &RegionView, now: Timestamp) -> Freshness {
         Reason::NotProbed,
         format!(
             "only sync runs can tell what the authority has, and none succeeded in region {} within the objective",
-            view.name()
+            view.title()
         ),
     )
 }

@@ -1,10 +1,13 @@
 //! What metrics tell, from what a plan says.
 
-use fleet_api::{Attempt, ConditionStatus, Mirror, Publication, RegionStatus};
-use fleet_types::Reason;
+use std::collections::BTreeMap;
+
+use fleet_api::{Attempt, ConditionStatus, Mirror, Publication, RegionStatus, ReplicaStatus};
+use fleet_types::documents::ServedStatus;
 use fleet_types::gauges::{
     ConditionGauges, MirrorGauges, PublicationGauges, RegionGauges, RunGauges, UpstreamGauges,
 };
+use fleet_types::{Outcome, Reason};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
@@ -25,13 +28,11 @@ impl Plan {
         let name = meta.name.as_deref().unwrap_or_default();
         let declared = meta.creation_timestamp.as_ref().map(|at| at.0);
         let regions = status.regions.iter().map(|region| {
-            let child = names::child_name(name, &region.name);
-            let answer = seen.answers.get(&names::serving_pod_name(&child));
-            let claim = (seen.objects.claims.iter()).find(|claim| claim.meta.name == child);
-            let created = claim.and_then(|claim| claim.meta.created_at);
+            let replicas = Replica::all(name, region, seen);
+            let created = replicas.iter().filter_map(|replica| replica.created).min();
             RegionGauges {
                 created: created.max(declared).map(Timestamp::as_second),
-                ..self::region(region, judged, answer)
+                ..self::region(region, judged, &replicas)
             }
         });
         let seed = meta.uid.as_deref().unwrap_or_default();
@@ -74,39 +75,84 @@ impl UpstreamPlan {
     }
 }
 
-fn region(region: &RegionStatus, judged: bool, answer: Option<&Answer>) -> RegionGauges {
-    let served = match answer {
-        Some(Answer::Serves(served)) => Some(served),
-        _ => None,
-    };
-    let storage = served.and_then(|served| served.storage);
+/// One replica of a region, as far as metrics tell of it.
+struct Replica<'a> {
+    status: &'a ReplicaStatus,
+    /// What its pod says.
+    served: Option<&'a ServedStatus>,
+    /// Since when its claim exists.
+    created: Option<Timestamp>,
+    /// Whether the region's clients are led to it.
+    is_of_clients: bool,
+}
+
+impl<'a> Replica<'a> {
+    fn all(mirror: &str, region: &'a RegionStatus, seen: &'a Observed) -> Vec<Replica<'a>> {
+        let replica = |(number, status): (u32, &'a ReplicaStatus)| {
+            let child = names::replica_name(mirror, &region.name, number);
+            let answer = seen.answers.get(&names::serving_pod_name(&child));
+            let mut claims = seen.objects.claims.iter();
+            let claim = claims.find(|claim| claim.meta.name == child);
+            Replica {
+                status,
+                served: match answer {
+                    Some(Answer::Serves(served)) => Some(served),
+                    _ => None,
+                },
+                created: claim.and_then(|claim| claim.meta.created_at),
+                is_of_clients: status.withdrawn_at.is_none() || region.withdrawn_at.is_some(),
+            }
+        };
+        (0..).zip(&region.replicas).map(replica).collect()
+    }
+}
+
+/// A region, which is as the worst replica of those that its clients are led to.
+fn region(region: &RegionStatus, judged: bool, replicas: &[Replica]) -> RegionGauges {
+    let of_clients = || replicas.iter().filter(|replica| replica.is_of_clients);
+    let told = || of_clients().filter_map(|replica| replica.served);
+    let storage = replicas
+        .iter()
+        .filter_map(|replica| replica.served?.storage);
+    let storage = storage.max_by_key(|storage| {
+        u128::from(storage.used) * 1000 / u128::from(storage.capacity.max(1))
+    });
     let behind = region.superseded_at.as_ref();
     let behind = behind.map(|since| Some(since.0.as_second()));
     let serves = (region.replicas.iter()).any(|replica| replica.snapshot.is_some());
-    let current = (judged && served.is_some() && serves).then_some(None);
-    let revision = served.map_or(&[][..], |served| &served.revision);
+    let are_told = told().count() > 0 && told().count() == of_clients().count();
+    let current = (judged && are_told && serves).then_some(None);
+    let attempts = || (region.replicas.iter()).filter_map(|replica| replica.last_attempt.as_ref());
+    let failed = attempts().find(|last| last.reason.outcome() != Outcome::Good);
     RegionGauges {
         region: region.name.clone(),
         withdrawn: Some((region.withdrawn_at.as_ref()).map(|since| since.0.as_second())),
         created: None,
         superseded: behind.or(current),
-        snapshot: served.and_then(|served| served.snapshot.clone()),
-        last_success: oldest(region.replicas.iter().map(|replica| &replica.last_success))
+        snapshot: told().find_map(|served| served.snapshot.clone()),
+        last_success: oldest(of_clients().map(|replica| &replica.status.last_success))
             .map(|at| at.0.as_second()),
-        last_run: (region.replicas.iter())
-            .filter_map(|replica| replica.last_attempt.as_ref())
-            .max_by_key(|last| last.finished_at.0)
-            .map(run),
+        // The first gets what the region gets.
+        last_run: failed.or_else(|| attempts().next()).map(run),
         consecutive_failures: (region.replicas.iter())
             .filter_map(|replica| u32::try_from(replica.consecutive_failures).ok())
             .max()
             .unwrap_or(0),
-        index_valid_until: freshness::index_ends(revision)
-            .map(|(unit, end)| (unit.to_owned(), end.as_second()))
-            .collect(),
+        index_valid_until: ends(told()),
         storage_used_bytes: storage.map(|storage| storage.used),
         storage_capacity_bytes: storage.map(|storage| storage.capacity),
     }
+}
+
+/// Of each unit the index that ends first.
+fn ends<'s>(told: impl Iterator<Item = &'s ServedStatus>) -> Vec<(String, i64)> {
+    let mut all: BTreeMap<String, i64> = BTreeMap::new();
+    for (unit, end) in told.flat_map(|served| freshness::index_ends(&served.revision)) {
+        let end = end.as_second();
+        let known = all.entry(unit.to_owned()).or_insert(end);
+        *known = end.min(*known);
+    }
+    all.into_iter().collect()
 }
 
 fn run(last: &Attempt) -> RunGauges {

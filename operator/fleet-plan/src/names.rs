@@ -1,8 +1,9 @@
-//! Names of our objects. Two different (Mirror, region) pairs never share one, and none is too long for what
+//! Names of our objects. Two different (Mirror, region, replica) never share one, and none is too long for what
 //! Kubernetes derives from it: StatefulSet pods, Job pods (63 characters), Services (must start with a letter).
 
 use std::fmt::Write as _;
 
+use fleet_api::mirror::MOST_REPLICAS;
 use sha2::{Digest, Sha256};
 
 /// Characters of the Mirror's name that are kept.
@@ -10,7 +11,7 @@ const MIRROR_LENGTH: usize = 20;
 /// Characters of the region's name that are kept.
 const REGION_LENGTH: usize = 16;
 
-/// The name that a region's StatefulSet, Service, claim and PodDisruptionBudget share:
+/// The name of a region's Service and PodDisruptionBudget, and of the StatefulSet and claim of its first replica:
 /// `<mirror, 20 at most>-<region, 16 at most>-<hash8(mirror, region)>`, at most 46 characters.
 pub fn child_name(mirror: &str, region: &str) -> String {
     let hash = hash8(&[mirror, region]);
@@ -21,28 +22,48 @@ pub fn child_name(mirror: &str, region: &str) -> String {
     )
 }
 
+/// The name of the StatefulSet and claim of one replica of a region: the region's, and after it the replica's number where
+/// that is not 0; at most 48 characters.
+pub fn replica_name(mirror: &str, region: &str, replica: u32) -> String {
+    let child = child_name(mirror, region);
+    match replica {
+        0 => child,
+        number => format!("{child}-{number}"),
+    }
+}
+
 /// The name of the Service that leads to all regions of a Mirror: `<mirror, 20 at most>-<hash8(mirror)>`.
 pub fn mirror_name(mirror: &str) -> String {
     format!("{}-{}", cut(mirror, MIRROR_LENGTH), hash8(&[mirror]))
 }
 
-/// The name of a run's Job: it says what the run is for, so that creating it twice is one Job. At most 55 characters.
+/// The name of a run's Job: it says what the run is for, so that creating it twice is one Job. At most 57 characters.
 pub fn job_name(child: &str, trigger: &str, occasion: &str) -> String {
     format!("{child}-{}", hash8(&[child, trigger, occasion]))
 }
 
-/// The only pod of a region's StatefulSet.
+/// The only pod of a replica's StatefulSet.
 pub fn serving_pod_name(child: &str) -> String {
     format!("{child}-0")
 }
 
 /// Whether a name could be one of ours, by its end: what says no is somebody else's.
 pub fn could_be_ours(name: &str) -> bool {
-    let digits = name.rsplit('-').next().unwrap_or_default();
+    let of_region = match name.rsplit_once('-') {
+        Some((region, number)) if is_number(number) => region,
+        _ => name,
+    };
+    let digits = of_region.rsplit('-').next().unwrap_or_default();
     digits.len() == 8
         && digits
             .bytes()
             .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// Whether it is the number of a replica after the first.
+fn is_number(text: &str) -> bool {
+    let number = text.parse::<u32>();
+    number.is_ok_and(|number| (1..MOST_REPLICAS).contains(&number))
 }
 
 /// SHA-256 over the parts, each with its length, in hexadecimal digits.
@@ -89,15 +110,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn names_never_meet_and_always_fit(pairs in prop::collection::vec((label(63), label(63)), 1..200)) {
+        fn names_never_meet_and_always_fit(all in prop::collection::vec((label(63), label(63), 0..MOST_REPLICAS), 1..200)) {
             let mut seen = BTreeMap::new();
-            for pair in pairs {
-                let name = child_name(&pair.0, &pair.1);
-                prop_assert!(name.len() <= 46 && name.starts_with(|c: char| c.is_ascii_lowercase()));
+            for one in all {
+                let name = replica_name(&one.0, &one.1, one.2);
+                prop_assert!(name.len() <= 48 && name.starts_with(|c: char| c.is_ascii_lowercase()));
                 prop_assert!(name.ends_with(|c: char| c.is_ascii_alphanumeric()));
-                prop_assert!(job_name(&name, "Schedule", "x").len() <= 55);
-                let before = seen.insert(name, pair.clone());
-                prop_assert!(before.is_none_or(|before| before == pair));
+                prop_assert!(job_name(&name, "Schedule", "x").len() <= 57);
+                prop_assert!(could_be_ours(&name));
+                let before = seen.insert(name, one.clone());
+                prop_assert!(before.is_none_or(|before| before == one));
             }
         }
     }
@@ -109,6 +131,14 @@ mod tests {
         for other in ["data-postgres-0", "cafe", "", "web-7d4b9c6f5"] {
             assert!(!could_be_ours(other), "{other}");
         }
+    }
+
+    #[test]
+    fn the_first_replica_has_its_regions_name() {
+        let child = child_name("debian", "eu");
+        assert_eq!(replica_name("debian", "eu", 0), child);
+        assert_eq!(replica_name("debian", "eu", 2), format!("{child}-2"));
+        assert!(!could_be_ours(&format!("{child}-9")));
     }
 
     #[test]

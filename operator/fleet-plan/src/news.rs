@@ -2,7 +2,7 @@
 //! so. One rule, for the regions of a fleet and for `mirrorfleet local`.
 
 use fleet_api::upstream::ObservedUnit;
-use fleet_api::{AcceptedUnit, Mirror, MirrorStatus, RegionRole, ReplicaStatus};
+use fleet_api::{AcceptedUnit, Mirror, MirrorStatus, ReplicaStatus};
 use fleet_types::UnitRevision;
 use jiff::Timestamp;
 
@@ -64,10 +64,8 @@ pub fn of_status(
     replica: &ReplicaStatus,
     authority: &[ObservedUnit],
 ) -> Option<Timestamp> {
-    let regions = status.regions.iter();
-    let fetching = regions.filter(|region| region.role != Some(RegionRole::Edge));
     let mut taken = told(status, replica);
-    if fetching.count() == 1 {
+    if status.fetching().count() == 1 {
         taken.extend(accepted(&status.high_water));
     }
     seen_at(mirror, authority, &taken)

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::build;
 use crate::canonical::is_as_wanted;
+use crate::claims;
 use crate::fleet::Fleet;
 use crate::object::{Object, Owned};
 use crate::observed::{Observed, SeenApplied, SeenMeta};
@@ -46,11 +47,16 @@ pub fn converge(fleet: &Fleet, sites: &mut [Site], seen: &Observed) -> Objects {
     let turns = rollout::turns(fleet, sites);
     for index in turns.order {
         let (before, after) = (&sites[..index], &sites[index + 1..]);
-        let others_roll = before.iter().chain(after).any(Site::is_rolling);
+        let others = || before.iter().chain(after);
+        let others_roll = others().any(Site::is_rolling);
+        let is_elsewhere = others().any(Site::has_what_is_served);
+        let refilled_from = sites[index].refilled_from(others());
         let site = &mut sites[index];
+        site.objects.refilled_from = refilled_from;
         let turn = Turn {
             others_roll,
             hold: turns.holds[index].as_deref(),
+            is_elsewhere,
         };
         objects.writes.extend(site.converge(seen, turn));
         objects.orders.extend(site.order());
@@ -66,6 +72,7 @@ pub fn converge(fleet: &Fleet, sites: &mut [Site], seen: &Observed) -> Objects {
         }
     }
     objects.writes.extend(left_behind(fleet, seen));
+    objects.writes.extend(claims::given_up(fleet, sites, seen));
     objects.of_all = mirror_service(fleet, seen);
     objects
 }
@@ -77,18 +84,20 @@ struct Turn<'t> {
     others_roll: bool,
     /// Another one goes first; in words.
     hold: Option<&'t str>,
+    /// Another replica has what is served.
+    is_elsewhere: bool,
 }
 
 impl Site<'_> {
     /// What makes the region's objects what they should be.
     fn converge(&mut self, seen: &Observed, turn: Turn) -> Vec<Write> {
-        let mut writes: Vec<Write> = self.claim().into_iter().collect();
+        let mut writes: Vec<Write> = self.claim(turn.is_elsewhere).into_iter().collect();
         writes.extend(self.labels());
-        writes.extend(self.wanted.service.apply());
+        writes.extend(self.wanted.service.as_ref().and_then(Wish::apply));
         let ordered = self.is_ordered_anew();
         writes.extend(self.stateful_set().filter(|_| !ordered));
-        writes.extend(self.offered());
-        writes.extend(self.wanted.disruption_budget.apply());
+        writes.extend(self.routed());
+        writes.extend(self.wanted.disruption_budget.as_ref().and_then(Wish::apply));
         let evict = self.evict(seen, turn);
         self.objects.evicting = evict.is_some();
         writes.extend(evict);
@@ -119,7 +128,7 @@ impl Site<'_> {
             let labels = labels.map(|(key, value)| (key.clone(), value.clone()));
             Write::Label {
                 kind,
-                region: self.name().to_owned(),
+                part: self.view.place.part(),
                 name: meta.name.clone(),
                 uid: meta.uid.clone(),
                 labels: labels.collect(),
@@ -131,33 +140,17 @@ impl Site<'_> {
             .collect()
     }
 
-    /// Whether the Mirror's Service leads to the pod, where its label says otherwise. After its template, as with orders.
-    fn offered(&self) -> Option<Write> {
-        let together = self.fleet.is_together();
-        let pod = self.view.pod.filter(|pod| together && !pod.meta.deleting)?;
-        let (key, value) = build::offered_label(self.view.was_offered);
-        (pod.meta.label(&key) != Some(&value)).then(|| Write::Label {
+    /// Which Services lead to the pod, where its labels say otherwise. After its template, as with orders.
+    fn routed(&self) -> Option<Write> {
+        let pod = self.view.pod.filter(|pod| !pod.meta.deleting)?;
+        let mut labels = build::Told::new(self.fleet, &self.view, None).labels();
+        labels.retain(|key, value| pod.meta.label(key) != Some(value));
+        (!labels.is_empty()).then(|| Write::Label {
             kind: Labelled::Pod,
-            region: self.name().to_owned(),
+            part: self.view.place.part(),
             name: pod.meta.name.clone(),
             uid: pod.meta.uid.clone(),
-            labels: [(key, value)].into(),
-        })
-    }
-
-    fn claim(&self) -> Option<Write> {
-        let fleet = self.fleet;
-        let size = self.view.place.region.size(&fleet.spec.storage);
-        let Some(claim) = self.view.claim else {
-            return Some(Write::Create(build::claim(fleet, self.view.place).into()));
-        };
-        let small = claim
-            .requested
-            .is_some_and(|requested| requested < size.bytes());
-        (small && !claim.meta.deleting).then(|| Write::Grow {
-            region: self.name().to_owned(),
-            name: claim.meta.name.clone(),
-            size: size.to_string(),
+            labels,
         })
     }
 
@@ -174,10 +167,8 @@ impl Site<'_> {
             return false;
         };
         let (fleet, place) = (self.fleet, self.view.place);
-        let told = build::Told {
-            order: Order::read(&told_by(live)).ok().flatten(),
-            offered: fleet.is_together().then_some(self.view.was_offered),
-        };
+        let order = Order::read(&told_by(live)).ok().flatten();
+        let told = build::Told::new(fleet, &self.view, order);
         let as_told = build::stateful_set(fleet, place, self.settings, &told);
         is_as_wanted(live, &as_told.into())
     }
@@ -200,7 +191,7 @@ impl Site<'_> {
                 told != order.to_string()
             })?;
             Some(Write::Order {
-                region: self.name().to_owned(),
+                part: self.view.place.part(),
                 name: pod.meta.name.clone(),
                 uid: pod.meta.uid.clone(),
                 order: *order,
@@ -216,7 +207,7 @@ impl Site<'_> {
         let live = self.view.stateful_set;
         let stuck = live.filter(|live| selects_otherwise(live, &self.wanted.stateful_set.object));
         Some(stuck.map_or(write, |live| Write::Orphan {
-            region: self.name().to_owned(),
+            part: self.view.place.part(),
             name: live.meta.name.clone(),
             uid: live.meta.uid.clone(),
         }))
@@ -231,7 +222,10 @@ impl Site<'_> {
         let renewed = self
             .unheeded()
             .and_then(|unheeded| unheeded.is_renewed_at());
-        if self.pod_is_current() && renewed.is_none_or(|at| seen.now < at) {
+        let is_renewed = renewed.is_some_and(|at| at <= seen.now);
+        let is_refilled = self.objects.refilled_from.is_some() && pod.holds_its_node();
+        let gives_way = self.keeps_claim() || is_refilled;
+        if self.pod_is_current() && !is_renewed && !gives_way {
             return None;
         }
         let hold = turn.hold.filter(|_| self.is_of_before());
@@ -256,7 +250,7 @@ impl Site<'_> {
             }
         }
         Some(Write::Evict {
-            region: self.name().to_owned(),
+            part: self.view.place.part(),
             name: pod.meta.name.clone(),
             uid: pod.meta.uid.clone(),
         })
@@ -341,25 +335,4 @@ fn left_behind(fleet: &Fleet, seen: &Observed) -> Vec<Write> {
     all.filter(|(kind, meta)| *kind != Owned::Claim && gone(meta))
         .map(|(kind, meta)| Write::delete(kind, meta))
         .collect()
-}
-
-/// Claims of ours whose region is not declared.
-pub fn retained_claims(mirror: &fleet_api::Mirror, seen: &Observed) -> Vec<String> {
-    let name = mirror.name_any();
-    let declared = |region: &str| {
-        mirror
-            .spec
-            .regions
-            .iter()
-            .any(|declared| declared.name == region)
-    };
-    let claims = seen.objects.claims.iter().map(|claim| &claim.meta);
-    let mut names: Vec<_> = claims
-        .filter(|meta| {
-            meta.belongs_to(&name) && !meta.deleting && !meta.region().is_some_and(declared)
-        })
-        .map(|meta| meta.name.clone())
-        .collect();
-    names.sort();
-    names
 }

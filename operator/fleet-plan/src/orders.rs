@@ -30,13 +30,13 @@ pub struct Ordering {
     pub problem: Option<Problem>,
     /// Whether what is newest somewhere is skipped.
     pub rolled_back: bool,
-    /// Where regions follow each other: what they are to have.
+    /// Where copies follow each other: what they are to have.
     pub agreed: Option<Agreed>,
     /// When time alone changes this.
     pub look_again: Option<Timestamp>,
 }
 
-/// What regions are to have that publish together, and how each stands.
+/// What copies are to have that publish together, and how each stands.
 #[derive(Debug)]
 pub struct Agreed {
     pub standing: Standing,
@@ -275,12 +275,12 @@ pub fn events(before: &MirrorStatus, after: &MirrorStatus) -> Vec<PlannedEvent> 
     };
     let regions = after.regions.iter().flat_map(|region| {
         let replicas = region.replicas.iter().enumerate();
-        replicas.map(move |(index, replica)| (region.name.as_str(), index, replica))
+        replicas.map(move |(index, replica)| (region, index, replica))
     });
     let news = regions.filter_map(|(region, index, replica)| {
         let order = replica.order().filter(|_| serves_its_order(replica))?;
-        let before = was(region, index);
-        (before != replica.ordered()).then(|| event(after, region, before, &order))
+        let before = was(&region.name, index);
+        (before != replica.ordered()).then(|| event(after, &region.title(index), before, &order))
     });
     news.collect()
 }

@@ -15,8 +15,8 @@ use crate::turn::Turn;
 ///
 /// Carry it out in this order: `writes` one after another; then the status, if `status_changed`; then `after_status`,
 /// only if the status was really written (or did not change). Stopping after any step is safe: planning again goes on.
-/// After a write that fails, those of other regions may still be carried out, but none of the same region and none of
-/// the whole Mirror ([`Write::region`]): they build on it.
+/// After a write that fails, those of other replicas may still be carried out, but none of the same one and none of
+/// the whole Mirror ([`Write::part`]): they build on it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     pub writes: Vec<Write>,
@@ -53,27 +53,27 @@ pub enum Write {
     Apply(Object),
     /// Raises a claim's request; a merge patch of `spec.resources.requests.storage` alone.
     Grow {
-        region: String,
+        part: String,
         name: String,
         size: String,
     },
     /// Adds labels to an object that another version or another controller made; a merge patch with the uid.
     Label {
         kind: Labelled,
-        region: String,
+        part: String,
         name: String,
         uid: String,
         labels: BTreeMap<String, String>,
     },
     /// DELETE of a StatefulSet with the uid as precondition, that leaves its pods where they are.
     Orphan {
-        region: String,
+        part: String,
         name: String,
         uid: String,
     },
     /// Tells a serving pod which snapshot to serve; a merge patch with the uid. Builds on no other write.
     Order {
-        region: String,
+        part: String,
         name: String,
         uid: String,
         order: Order,
@@ -81,14 +81,14 @@ pub enum Write {
     /// Has a serving pod leave, with the uid as precondition, as far as its budgets let it. That they do not is no failure:
     /// it is in [`Observed::refusals`](crate::Observed::refusals) then.
     Evict {
-        region: String,
+        part: String,
         name: String,
         uid: String,
     },
     /// DELETE with the uid as precondition, and with background propagation.
     Delete {
         kind: Owned,
-        region: String,
+        part: String,
         name: String,
         uid: String,
     },
@@ -105,29 +105,41 @@ impl Write {
     pub fn delete(kind: Owned, meta: &SeenMeta) -> Write {
         Write::Delete {
             kind,
-            region: meta.region().unwrap_or_default().to_owned(),
+            part: part(meta.region().unwrap_or_default(), meta.replica()),
             name: meta.name.clone(),
             uid: meta.uid.clone(),
         }
     }
 
-    /// Whether it comes to nothing where a write of its region failed.
+    /// Whether it comes to nothing where a write of the same part failed.
     pub fn builds_on_others(&self) -> bool {
         !matches!(self, Write::Order { .. })
     }
 
-    /// The region whose objects it is about; none where it is the whole Mirror.
-    pub fn region(&self) -> Option<&str> {
+    /// The replica whose objects it is about, as [`part`] says it; none where it is the whole Mirror.
+    pub fn part(&self) -> Option<String> {
         match self {
             Write::AddFinalizer | Write::RemoveFinalizer => None,
-            Write::Create(object) | Write::Apply(object) => object.label(labels::REGION),
-            Write::Grow { region, .. }
-            | Write::Label { region, .. }
-            | Write::Orphan { region, .. }
-            | Write::Order { region, .. }
-            | Write::Evict { region, .. }
-            | Write::Delete { region, .. } => Some(region),
+            Write::Create(object) | Write::Apply(object) => {
+                let replica = object.label(labels::REPLICA);
+                let replica = replica.and_then(|text| text.parse().ok()).unwrap_or(0);
+                Some(part(object.label(labels::REGION)?, replica))
+            }
+            Write::Grow { part, .. }
+            | Write::Label { part, .. }
+            | Write::Orphan { part, .. }
+            | Write::Order { part, .. }
+            | Write::Evict { part, .. }
+            | Write::Delete { part, .. } => Some(part.clone()),
         }
+    }
+}
+
+/// A replica with its objects, as one word. What all replicas of a region share is of the first.
+pub fn part(region: &str, replica: u32) -> String {
+    match replica {
+        0 => region.to_owned(),
+        number => format!("{region}/{number}"),
     }
 }
 

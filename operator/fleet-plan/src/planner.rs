@@ -11,7 +11,8 @@ use crate::site::Site;
 use crate::turn::Turn;
 use crate::verdict::{conditions, stands, state_of_stalled};
 use crate::{
-    freshness, high_water, names, objects, orders, rollout, start, status, teardown, verdict,
+    claims, freshness, high_water, names, objects, orders, rollout, start, status, takeover,
+    teardown, verdict,
 };
 
 /// Decides what to do about one Mirror. Every input has a plan; a wrong specification's is to touch nothing and say
@@ -30,7 +31,10 @@ pub fn plan(mirror: &Mirror, seen: &Observed) -> Plan {
 pub fn wanted_names(mirror: &Mirror) -> Vec<String> {
     let name = mirror.metadata.name.as_deref().unwrap_or_default();
     let regions = mirror.spec.regions.iter();
-    let children = regions.map(|region| names::child_name(name, &region.name));
+    let children = regions.flat_map(|region| {
+        let replicas = 0..region.count();
+        replicas.map(|replica| names::replica_name(name, &region.name, replica))
+    });
     children.chain([names::mirror_name(name)]).collect()
 }
 
@@ -52,14 +56,26 @@ fn carry_out(fleet: &Fleet, seen: &Observed) -> Plan {
     }
     rollout::compare(fleet, &mut sites);
     let ordering = orders::decide(fleet, &mut sites, &before, seen);
+    let handing = takeover::decide(fleet, &mut sites, &before, seen.now);
     let told = start::Orders {
+        hands_over: handing.fetcher != before.fetcher,
         marks: &marks,
         agreed: ordering.agreed.as_ref(),
         before: &before,
     };
     let starting = start::choose(fleet, &mut sites, told, seen);
-    let status = status::summarise(fleet, &sites, marks, &ordering, seen, starting.next);
+    let fetcher = handing.fetcher.clone();
+    let status = status::summarise(
+        fleet,
+        &sites,
+        marks,
+        &ordering,
+        fetcher,
+        seen,
+        starting.next,
+    );
     let wake = [
+        handing.look_again,
         starting.look_again,
         objects.look_again,
         ordering.look_again,
@@ -121,7 +137,7 @@ fn stalled(mirror: &Mirror, seen: &Observed, problem: Problem) -> Plan {
         observed_generation: generation,
         state: Some(state_of_stalled(&conditions, reason)),
         next_sync_time: None,
-        retained_claims: objects::retained_claims(mirror, seen),
+        retained_claims: claims::retained_claims(mirror, seen),
         conditions,
         ..before.clone()
     };

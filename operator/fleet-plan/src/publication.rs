@@ -168,7 +168,7 @@ impl Copy {
         self.told.as_ref()?.follows
     }
 
-    fn keeps(&self, id: &Sha256) -> bool {
+    pub fn keeps(&self, id: &Sha256) -> bool {
         self.kept().iter().any(|kept| kept.id == *id)
     }
 

@@ -23,10 +23,10 @@ enum Way {
     HubFirst,
 }
 
-/// A region, as far as the order looks at it.
+/// A replica, as far as the order looks at it.
 #[derive(Debug, Clone, Copy)]
-struct Region {
-    /// Its index among the regions.
+struct Reader {
+    /// Its index among the replicas.
     follows: Option<usize>,
     /// Whether its pod is of another template than the one that is wanted, and others wait for it.
     is_awaited: bool,
@@ -43,7 +43,7 @@ pub struct Turns {
 
 /// Decides who goes first.
 pub fn turns(fleet: &Fleet, sites: &[Site]) -> Turns {
-    let regions: Vec<Region> = sites.iter().map(region).collect();
+    let regions: Vec<Reader> = sites.iter().map(region).collect();
     let hub = hub(fleet, sites);
     let way = hub.map_or(Way::LeavesFirst, way);
     let mut order: Vec<usize> = (0..regions.len()).collect();
@@ -52,7 +52,7 @@ pub fn turns(fleet: &Fleet, sites: &[Site]) -> Turns {
     if let Some(hub) = hub.filter(|hub| hub.is_of_before() && hub.view.not_asked()) {
         let words = format!(
             "its serving pod is made anew once that of region {} has been asked which indices it reads",
-            hub.name()
+            hub.title()
         );
         return Turns {
             order,
@@ -66,7 +66,7 @@ pub fn turns(fleet: &Fleet, sites: &[Site]) -> Turns {
         }
     };
     let words = |first: usize| {
-        let name = sites.get(first)?.name();
+        let name = sites.get(first)?.title();
         Some(format!(
             "its serving pod is made anew after that of region {name}, {why}"
         ))
@@ -78,11 +78,11 @@ pub fn turns(fleet: &Fleet, sites: &[Site]) -> Turns {
     }
 }
 
-fn region(site: &Site) -> Region {
-    Region {
+fn region(site: &Site) -> Reader {
+    Reader {
         follows: match site.view.place.source {
             Source::Upstream => None,
-            Source::Region(at) => Some(at),
+            Source::Replica(at) => Some(at),
         },
         is_awaited: site.is_of_before() && !site.is_left_behind(),
     }
@@ -107,14 +107,14 @@ fn way(hub: &Site) -> Way {
 }
 
 /// Whom a region follows, and whom that one does.
-fn followed(regions: &[Region], at: usize) -> impl Iterator<Item = usize> {
+fn followed(regions: &[Reader], at: usize) -> impl Iterator<Item = usize> {
     let next = |at: &usize| regions.get(*at)?.follows;
     // Of what is no tree, no more than all.
     std::iter::successors(next(&at), next).take(regions.len())
 }
 
 /// The region that is made anew before this one.
-fn goes_after(regions: &[Region], at: usize, way: Way) -> Option<usize> {
+fn goes_after(regions: &[Reader], at: usize, way: Way) -> Option<usize> {
     let is_hub = |at: usize| followed(regions, at).count() == 0;
     let before = |other: &usize| match way {
         Way::LeavesFirst => followed(regions, *other).any(|followed| followed == at),
@@ -146,12 +146,12 @@ pub fn compare(fleet: &Fleet, sites: &mut [Site]) {
     let Some((writes, made)) = hub.index_version().zip(hub.pod_made_at()) else {
         return;
     };
-    let (name, now) = (hub.name(), hub.now);
+    let (name, now) = (hub.title(), hub.now);
     let reads_less = |site: &&Site| site.index_version().is_some_and(|reads| reads < writes);
     let until = later(made, PATIENCE);
     let lacking = sites.iter().filter(reads_less);
     let offered = lacking.filter(|site| site.view.was_offered && now < until);
-    let offered: Vec<&str> = offered.map(|site| site.name()).collect();
+    let offered: Vec<String> = offered.map(Site::title).collect();
     let of_hub = (!offered.is_empty()).then(|| Misfit {
         message: format!(
             "region {name} would write indices of version {writes}, which {} ({}) cannot read: its next sync begins once their pods \
@@ -164,11 +164,11 @@ pub fn compare(fleet: &Fleet, sites: &mut [Site]) {
     for site in sites {
         site.misfit = match site.view.place.source {
             Source::Upstream => of_hub.clone(),
-            Source::Region(_) => site.index_version().filter(|reads| *reads < writes).map(|reads| Misfit {
+            Source::Replica(_) => site.index_version().filter(|reads| *reads < writes).map(|reads| Misfit {
                 message: format!(
                     "region {} reads indices up to version {reads}, and region {name} writes version {writes}: nothing is copied to it \
                      before its pod runs the image of region {name}; where that does not come by itself, delete its pod",
-                    site.name()
+                    site.title()
                 ),
                 until: None,
             }),
@@ -220,7 +220,7 @@ impl Site<'_> {
         Some(format!(
             "region {} is left behind with image {}: its serving pod has not been ready since {since} and does not go, so the other regions are \
              restarted without it; it runs {} once the pod is gone (node {})",
-            self.name(),
+            self.title(),
             pod.image.as_deref().unwrap_or("unknown"),
             self.settings.image,
             pod.node.as_deref().unwrap_or("unknown"),

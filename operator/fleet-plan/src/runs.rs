@@ -11,6 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use self::kept::{failed, is_kept, is_same, ours, volume_stays};
 use self::words::{end_words, held_up};
+use crate::fleet::Source;
 use crate::object::Owned;
 use crate::observed::{Answer, SeenJob};
 use crate::plan::{FinishedRun, Write};
@@ -92,7 +93,7 @@ impl Runs {
         self.learn(job, &run);
         if job.end.is_some() {
             self.ended(view, job, run, now);
-        } else if leaving || moved(view, job) {
+        } else if leaving || moved(view, job) || fetches_no_more(view, job) {
             self.displaced(job);
         } else {
             self.under_way(view, job, run, now);
@@ -349,6 +350,12 @@ fn run_of(job: &SeenJob, now: Timestamp) -> Run {
         inputs: noted(labels::INPUTS),
         snapshots_inputs: noted(labels::SNAPSHOTS_INPUTS),
     }
+}
+
+/// Whether it asks the upstream, and another one fetches now.
+fn fetches_no_more(view: &RegionView, job: &SeenJob) -> bool {
+    let fetches = job.meta.label(labels::UPSTREAM).is_some();
+    fetches && view.place.source != Source::Upstream
 }
 
 /// Whether the serving pod is bound to another node than when the Job was made.

@@ -1,4 +1,4 @@
-//! A region while it is planned: what is seen of it, what is wanted, and what was found out step by step.
+//! A replica of a region while it is planned: what is seen of it, what is wanted, and what was found out step by step.
 
 use fleet_api::{Attempt, MirrorStatus};
 use fleet_types::{Outcome, Reason};
@@ -13,7 +13,7 @@ use crate::runs::Runs;
 use crate::view::RegionView;
 use crate::wanted::{Standing, Wanted};
 
-/// One region with everything that was found out about it.
+/// One replica with everything that was found out about it.
 #[derive(Debug)]
 pub struct Site<'a> {
     pub fleet: &'a Fleet<'a>,
@@ -30,6 +30,8 @@ pub struct Site<'a> {
     pub waiting: Option<String>,
     /// For which other copies its next one waits, as the end of a sentence, while it could start but for that.
     pub queued: Option<String>,
+    /// When its next copy from another region begins, where that is later than now.
+    pub next_copy: Option<Timestamp>,
     /// Why no run of it begins, since indices are written that are not read everywhere.
     pub misfit: Option<Misfit>,
     /// Since when the Mirror's Service leaves it out, as it is decided now; none while it does not, and where there is none.
@@ -52,6 +54,7 @@ impl<'a> Site<'a> {
             freshness: freshness::of_region(fleet, &view, behind, seen.now),
             waiting: None,
             queued: None,
+            next_copy: None,
             misfit: None,
             withdrawn_at: None,
             settings: &seen.settings,
@@ -61,8 +64,19 @@ impl<'a> Site<'a> {
         }
     }
 
+    /// The name of its region.
     pub fn name(&self) -> &'a str {
         self.view.name()
+    }
+
+    /// What people call it.
+    pub fn title(&self) -> String {
+        self.view.place.title()
+    }
+
+    /// Whether what clients of its region see depends on it: not while they are led to other replicas.
+    pub fn counts(&self) -> bool {
+        !self.view.place.region.is_replicated() || self.view.leads
     }
 
     /// Takes the results of runs over, once it is known how the objects stand.

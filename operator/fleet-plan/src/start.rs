@@ -1,4 +1,4 @@
-//! Whether a run starts now, and in which region.
+//! Whether a run starts now, and in which replica.
 
 use std::collections::BTreeMap;
 
@@ -47,6 +47,8 @@ pub struct Orders<'a> {
     /// Where regions follow each other: what they are to have.
     pub agreed: Option<&'a Agreed>,
     pub before: &'a MirrorStatus,
+    /// Whether somebody else fetches from now on: nobody begins to in this plan.
+    pub hands_over: bool,
 }
 
 /// Chooses what starts in each lane. There is one for each source, so that no region waits for a run of another source.
@@ -62,19 +64,25 @@ pub fn choose(fleet: &Fleet, sites: &mut [Site], orders: Orders, seen: &Observed
     let nexts: Vec<Option<Next>> = (0..sites.len())
         .map(|at| follow::next(fleet, sites, at, orders.agreed?, orders.before))
         .collect();
+    // What is here already is not fetched again.
+    let refilled: Vec<bool> = (0..sites.len())
+        .map(|at| (orders.agreed).is_some_and(|agreed| follow::is_refilled(sites, at, agreed)))
+        .collect();
     let mut fetching = Vec::new();
     let mut following = Vec::new();
-    for (site, next) in sites.iter_mut().zip(nexts) {
+    for ((site, next), refilled) in sites.iter_mut().zip(nexts).zip(refilled) {
         match site.view.place.source {
-            Source::Upstream => {
+            Source::Upstream if !refilled && !site.is_copying() => {
                 let due = site.due(orders);
                 let at = due.as_ref().map(|due| due.at);
                 starting.next = starting.next.into_iter().chain(at).min();
                 starting.look_at(at, seen.now);
                 fetching.push((site, due));
             }
-            Source::Region(_) => {
-                starting.look_at(next.as_ref().map(|next| next.due.at), seen.now);
+            Source::Upstream | Source::Replica(_) => {
+                let at = next.as_ref().map(|next| next.due.at);
+                starting.look_at(at, seen.now);
+                site.next_copy = at.filter(|at| *at > seen.now);
                 following.extend(next.map(|next| (site, next)));
             }
         }
@@ -171,7 +179,7 @@ impl Starting {
             self.turn = Turn::Running;
             return;
         }
-        if lane.iter().any(|(site, _)| site.runs.occupied) {
+        if told.0.hands_over || lane.iter().any(|(site, _)| site.runs.occupied) {
             return;
         }
         let due_now = lane.into_iter().filter_map(|(site, due)| {
@@ -214,6 +222,12 @@ impl Site<'_> {
         due::next(self.fleet, &self.runs.status, volume_since, news_at)
     }
 
+    /// Whether what runs there copies from another replica.
+    fn is_copying(&self) -> bool {
+        let run = self.runs.status.current_run.as_ref();
+        run.is_some_and(|run| run.copies.is_some())
+    }
+
     fn is_running(&self) -> bool {
         self.runs.status.current_run.is_some()
     }
@@ -221,6 +235,7 @@ impl Site<'_> {
     /// A Job is made only beside a serving pod that is bound and stays, and only where what it writes or copies can be read.
     fn is_able(&self) -> bool {
         let claim = self.view.claim.is_some_and(|claim| !claim.meta.deleting);
+        let claim = claim && !self.view.is_lost();
         let pod = self.view.pod.is_some_and(|pod| pod.holds_its_node());
         claim && pod && !self.objects.evicting && self.misfit.is_none()
     }

@@ -3,17 +3,17 @@
 mod served;
 
 use fleet_api::{
-    AcceptedUnit, ConditionStatus, ConditionType, MirrorStatus, Publication, PublicationPhase,
-    RegionRole, RegionState, RegionStatus, ReplicaStatus,
+    AcceptedUnit, ConditionStatus, ConditionType, Fetcher, MirrorStatus, Publication,
+    PublicationPhase, RegionRole, RegionState, RegionStatus, ReplicaStatus, fetching,
 };
 use fleet_types::{Outcome, Reason};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
+use crate::claims::retained_claims;
 use crate::conditions::verdicts;
 use crate::fleet::{Fleet, Source};
 use crate::freshness::{self, Freshness};
-use crate::objects::retained_claims;
 use crate::observed::Observed;
 use crate::orders::{self, Ordering};
 use crate::plan::{FinishedRun, PlannedEvent};
@@ -28,18 +28,17 @@ pub fn summarise(
     sites: &[Site],
     marks: Vec<AcceptedUnit>,
     ordering: &Ordering,
+    fetcher: Option<Fetcher>,
     seen: &Observed,
     next: Option<Timestamp>,
 ) -> MirrorStatus {
     let before = fleet.status();
-    let regions = sites
-        .iter()
-        .map(|site| region(fleet, sites, site, seen.now));
+    let by_region = || sites.chunk_by(|one, next| one.name() == next.name());
+    let regions = by_region().map(|replicas| region(fleet, sites, replicas, seen.now));
     let regions: Vec<RegionStatus> = regions.collect();
-    let serving = sites
-        .iter()
-        .filter(|site| site.view.ready() && site.has_snapshot())
-        .count();
+    let serves = |site: &Site| site.view.ready() && site.has_snapshot();
+    let serving = by_region().filter(|replicas| replicas.iter().all(serves));
+    let serving = serving.count();
     let wish = ordering.problem.as_ref();
     let verdicts = verdicts(fleet, sites, wish, &before.conditions, seen.now);
     let generation = fleet.mirror.metadata.generation.unwrap_or(0);
@@ -50,18 +49,19 @@ pub fn summarise(
         observed_generation: generation,
         state: Some(words(fleet, ordering, sites, &conditions)),
         snapshot: common(replicas().map(|replica| replica.snapshot.as_ref())),
-        regions_ready: Some(format!("{serving}/{}", sites.len())),
+        regions_ready: Some(format!("{serving}/{}", regions.len())),
         superseded_at: regions
             .iter()
             .filter_map(|region| region.superseded_at.clone())
             .min(),
-        last_sync_time: oldest(replicas().map(|replica| &replica.last_success)),
+        last_sync_time: oldest(of_clients(sites, &regions).map(|replica| &replica.last_success)),
         publication: (ordering.publication.clone()).map(|publication| told(publication, &regions)),
         snapshots,
         units,
         high_water: marks,
         next_sync_time: next.map(|at| Time(whole(at))),
-        last_handled_sync_request: handled(fleet, &regions, &before),
+        last_handled_sync_request: handled(fleet, &regions, &before, fetcher.as_ref()),
+        fetcher,
         retained_claims: retained_claims(fleet.mirror, seen),
         conditions,
         regions,
@@ -101,12 +101,23 @@ fn words(fleet: &Fleet, ordering: &Ordering, sites: &[Site], conditions: &[Condi
         .join(",")
 }
 
+/// The replicas that clients of their region are led to.
+fn of_clients<'s>(
+    sites: &[Site],
+    regions: &'s [RegionStatus],
+) -> impl Iterator<Item = &'s ReplicaStatus> {
+    let replicas = regions.iter().flat_map(|region| &region.replicas);
+    let replicas = sites.iter().zip(replicas);
+    replicas.filter_map(|(site, replica)| site.counts().then_some(replica))
+}
+
 /// With how far it is.
 fn told(publication: Publication, regions: &[RegionStatus]) -> Publication {
-    let offered = regions
-        .iter()
-        .filter(|region| region.withdrawn_at.is_none());
-    let mut replicas = offered.flat_map(|region| &region.replicas);
+    let all = regions.iter().flat_map(|region| {
+        let replicas = region.replicas.iter().enumerate();
+        replicas.filter(|(number, _)| region.withdrawn(*number).is_none())
+    });
+    let mut replicas = all.map(|(_, replica)| replica);
     let follows = replicas.all(|replica| {
         let ordered = replica.ordered();
         ordered.is_none() || ordered == replica.snapshot.as_deref()
@@ -122,27 +133,59 @@ fn told(publication: Publication, regions: &[RegionStatus]) -> Publication {
     }
 }
 
-fn region(fleet: &Fleet, sites: &[Site], site: &Site, now: Timestamp) -> RegionStatus {
-    let replica = replica(sites, site);
-    let superseded_at = match &site.freshness {
+/// A region, which is as its worst replica.
+fn region(fleet: &Fleet, sites: &[Site], replicas: &[Site], now: Timestamp) -> RegionStatus {
+    let first = &replicas[0];
+    let superseded_at = replicas.iter().filter(|site| site.counts());
+    let superseded_at = superseded_at.filter_map(|site| match &site.freshness {
         Freshness::Unknown(..) => site.view.superseded_before.clone(),
         known => known.superseded_at().map(Time),
+    });
+    let superseded_at = superseded_at.min();
+    let statuses: Vec<ReplicaStatus> = replicas.iter().map(|site| replica(sites, site)).collect();
+    let states = replicas.iter().zip(&statuses);
+    let states = states.map(|(site, it)| state(fleet, site, it, superseded_at.as_ref(), now));
+    // That all of it is left out is so since the last of them was.
+    let withdrawn: Option<Vec<&Time>> = replicas
+        .iter()
+        .map(|site| site.withdrawn_at.as_ref())
+        .collect();
+    let withdrawn_at = withdrawn.and_then(|all| all.into_iter().max().cloned());
+    let in_brief = |(site, mut status): (&Site, ReplicaStatus)| {
+        let own = site.withdrawn_at.clone();
+        status.withdrawn_at = own.filter(|own| Some(own) != withdrawn_at.as_ref());
+        status
     };
     RegionStatus {
-        name: site.view.name().to_owned(),
-        state: state(fleet, site, &replica, superseded_at.as_ref(), now),
-        role: fleet.is_together().then(|| role(site)),
-        withdrawn_at: site.withdrawn_at.clone(),
-        url: Some(fleet.url(site.view.place)),
+        name: first.name().to_owned(),
+        state: states
+            .max_by_key(|state| badness(*state))
+            .unwrap_or_default(),
+        role: fleet.is_together().then(|| role(replicas)),
+        replicas: replicas.iter().zip(statuses).map(in_brief).collect(),
+        withdrawn_at: withdrawn_at.clone(),
+        url: Some(fleet.url(first.view.place)),
         superseded_at,
-        replicas: vec![replica],
     }
 }
 
-fn role(site: &Site) -> RegionRole {
-    match site.view.place.source {
-        Source::Upstream => RegionRole::Hub,
-        Source::Region(_) => RegionRole::Edge,
+/// The higher, the worse.
+const fn badness(state: RegionState) -> u8 {
+    match state {
+        RegionState::Serving => 0,
+        RegionState::Stale => 1,
+        RegionState::Joining => 2,
+        RegionState::Syncing => 3,
+        RegionState::Pending => 4,
+        RegionState::Unknown => 5,
+    }
+}
+
+fn role(replicas: &[Site]) -> RegionRole {
+    let fetches = |site: &Site| site.view.place.source == Source::Upstream;
+    match replicas.iter().any(fetches) {
+        true => RegionRole::Hub,
+        false => RegionRole::Edge,
     }
 }
 
@@ -201,10 +244,14 @@ fn state(
 }
 
 /// A request is handled once a run for it has begun wherever the upstream is asked.
-fn handled(fleet: &Fleet, regions: &[RegionStatus], before: &MirrorStatus) -> Option<String> {
-    let fetch = |region: &&RegionStatus| region.role != Some(RegionRole::Edge);
-    let mut replicas = regions.iter().filter(fetch).flat_map(|it| &it.replicas);
-    let everywhere = replicas.all(|replica| replica.handled_sync_request == fleet.request);
+fn handled(
+    fleet: &Fleet,
+    regions: &[RegionStatus],
+    before: &MirrorStatus,
+    fetcher: Option<&Fetcher>,
+) -> Option<String> {
+    let mut replicas = fetching(regions, fetcher);
+    let everywhere = replicas.all(|(_, replica)| replica.handled_sync_request == fleet.request);
     if everywhere {
         fleet.request.clone()
     } else {
@@ -268,6 +315,7 @@ pub fn events(
         .map(|run| run_event(run, after))
         .collect();
     events.extend(orders::events(before, after));
+    events.extend(handed_over(before, after));
     for kind in [ConditionType::Stalled, ConditionType::Fresh] {
         let was = said(kind, &before.conditions);
         let Some(is) = said(kind, &after.conditions) else {
@@ -288,6 +336,37 @@ pub fn events(
         }
     }
     events
+}
+
+/// That somebody else fetches now.
+fn handed_over(before: &MirrorStatus, after: &MirrorStatus) -> Option<PlannedEvent> {
+    let who = |status: &MirrorStatus| {
+        let fetcher = status.fetcher.as_ref()?;
+        Some((fetcher.region.clone(), fetcher.replica))
+    };
+    if who(before) == who(after) {
+        return None;
+    }
+    let (reason, message) = match &after.fetcher {
+        Some(fetcher) => {
+            let title = fetcher.title(&after.regions);
+            let words = "as the one that comes before it cannot";
+            (
+                fetcher.reason,
+                format!("region {title} fetches from now on, {words}"),
+            )
+        }
+        None => {
+            let words = "the region that others follow fetches again";
+            (Reason::Progressing, words.to_owned())
+        }
+    };
+    Some(PlannedEvent {
+        warning: after.fetcher.is_some(),
+        reason,
+        action: "TakeOver",
+        message,
+    })
 }
 
 fn run_event(run: &FinishedRun, after: &MirrorStatus) -> PlannedEvent {

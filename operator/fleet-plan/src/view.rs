@@ -1,6 +1,6 @@
-//! One region as it is seen: everything under its name, and what its pod says.
+//! One replica of a region as it is seen: everything under its name, and what its pod says.
 
-use fleet_api::{MirrorStatus, RegionState, RegionStatus, ReplicaStatus, labels};
+use fleet_api::{MirrorStatus, RegionState, ReplicaStatus, labels};
 use fleet_types::documents::ServedStatus;
 use fleet_types::{Order, UnitRevision};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -10,10 +10,11 @@ use crate::cause::{self, Cause};
 use crate::fleet::Place;
 use crate::observed::{
     Answer, Observed, PodRole, Refusal, SeenApplied, SeenClaim, SeenJob, SeenMeta, SeenPod,
-    SeenSlice, SeenWarning,
+    SeenSlice, SeenWarning, VolumePhase,
 };
+use crate::routing;
 
-/// What is seen of one region.
+/// What is seen of one replica.
 #[derive(Debug)]
 pub struct RegionView<'a> {
     pub place: &'a Place<'a>,
@@ -25,9 +26,13 @@ pub struct RegionView<'a> {
     pub superseded_before: Option<Time>,
     /// Since when the Mirror's Service has left it out, as the status says; none while it does not.
     pub withdrawn_before: Option<Time>,
-    /// Whether the Mirror's Service led to it by the status before. That of a region which is new, or of a Mirror whose
-    /// regions did not follow each other, did not.
+    /// Whether the Mirror's Service led to it by the status before. To one that is new, or of a Mirror none of whose copies
+    /// followed another, it did not.
     pub was_offered: bool,
+    /// Whether its region's Service is to lead to it, by the status before.
+    pub leads: bool,
+    /// How its region's Service finds its pods.
+    pub routing: Routing,
     pub claim: Option<&'a SeenClaim>,
     pub stateful_set: Option<&'a SeenApplied>,
     pub service: Option<&'a SeenApplied>,
@@ -42,6 +47,17 @@ pub struct RegionView<'a> {
     warnings: &'a [SeenWarning],
 }
 
+/// How the Service of a region finds its pods.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Routing {
+    /// It leads to the only one that there is.
+    Plain,
+    /// Pods say whether it leads to them, and not all of them do yet: it leads to all.
+    Coming,
+    /// By what pods say.
+    ByLabel,
+}
+
 impl<'a> RegionView<'a> {
     pub fn new(
         place: &'a Place<'a>,
@@ -51,6 +67,8 @@ impl<'a> RegionView<'a> {
     ) -> RegionView<'a> {
         let region = place.region.name.as_str();
         let before = status.regions.iter().find(|before| before.name == region);
+        let number = place.replica as usize;
+        let leads = routing::leads(&routing::stands(place.region, before, status));
         let objects = &seen.objects;
         let ours = |meta: &SeenMeta| meta.belongs_to(mirror) && place.owns(meta);
         let named = |meta: &SeenMeta| meta.name == place.child && ours(meta);
@@ -62,13 +80,15 @@ impl<'a> RegionView<'a> {
         RegionView {
             place,
             before: before
-                .and_then(|before| before.replicas.get(place.replica as usize))
+                .and_then(|before| before.replicas.get(number))
                 .map(|before| before.clone().in_full())
                 .unwrap_or_default(),
             state_before: before.map(|before| before.state).unwrap_or_default(),
             superseded_before: before.and_then(|before| before.superseded_at.clone()),
-            withdrawn_before: before.and_then(|before| before.withdrawn_at.clone()),
-            was_offered: before.is_some_and(was_offered),
+            withdrawn_before: before.and_then(|before| before.withdrawn(number).cloned()),
+            was_offered: before.is_some_and(|before| routing::is_offered(before, number)),
+            leads: (leads.get(number)).is_some_and(|leads| *leads),
+            routing: routing_of(place, mirror, &objects.pods),
             claim: objects.claims.iter().find(|claim| named(&claim.meta)),
             stateful_set: objects.stateful_sets.iter().find(|set| named(&set.meta)),
             service: objects.services.iter().find(|service| named(&service.meta)),
@@ -91,6 +111,17 @@ impl<'a> RegionView<'a> {
 
     pub fn name(&self) -> &'a str {
         &self.place.region.name
+    }
+
+    /// What people call it.
+    pub fn title(&self) -> String {
+        self.place.title()
+    }
+
+    /// Whether its volume is lost, as Kubernetes says: what the pod still has is there as long as the pod, and no run begins.
+    pub fn is_lost(&self) -> bool {
+        let claim = self.claim.map(|claim| claim.phase);
+        claim == Some(VolumePhase::Lost)
     }
 
     /// What the serving pod says, if it says anything about a store.
@@ -160,12 +191,11 @@ impl<'a> RegionView<'a> {
         }
     }
 
-    /// Whether the Mirror's Service leads to the serving pod, or will to one that is made anew.
-    pub fn is_routed(&self, slices: &[SeenSlice], service: &str) -> bool {
-        let offered = |labels: &Value| labels[labels::OFFERED] == "true";
+    /// Whether a Service that finds pods by this label leads to the serving pod, or will to one that is made anew.
+    pub fn is_routed(&self, slices: &[SeenSlice], service: &str, label: &str) -> bool {
         let template = self.stateful_set.is_some_and(|set| {
             let spec: Value = serde_json::from_str(&set.spec).unwrap_or_default();
-            offered(&spec["template"]["metadata"]["labels"])
+            spec["template"]["metadata"]["labels"][label] == "true"
         });
         let Some(pod) = self.pod else {
             return template;
@@ -174,7 +204,7 @@ impl<'a> RegionView<'a> {
             .iter()
             .filter(|slice| slice.service() == Some(service));
         // Nothing is led to a pod that leaves but what its slices say.
-        let labelled = !pod.meta.deleting && pod.meta.label(labels::OFFERED) == Some("true");
+        let labelled = !pod.meta.deleting && pod.meta.label(label) == Some("true");
         template || labelled || slices.any(|slice| slice.pods.contains(&pod.meta.name))
     }
 
@@ -185,6 +215,20 @@ impl<'a> RegionView<'a> {
     }
 }
 
-fn was_offered(before: &RegionStatus) -> bool {
-    before.role.is_some() && before.withdrawn_at.is_none()
+/// Pods are found by label where there are several, and as long as one is left of several.
+fn routing_of(place: &Place, mirror: &str, pods: &[SeenPod]) -> Routing {
+    let region = place.region;
+    let of_region = |pod: &&SeenPod| {
+        let ours = pod.meta.belongs_to(mirror) && pod.role == PodRole::Serving;
+        ours && pod.meta.region() == Some(&region.name)
+    };
+    let mut left = pods.iter().filter(of_region);
+    if !region.is_replicated() && !left.any(|pod| pod.meta.replica() >= region.count()) {
+        return Routing::Plain;
+    }
+    let mut all = pods.iter().filter(of_region);
+    match all.all(|pod| pod.meta.label(labels::ROUTED).is_some()) {
+        true => Routing::ByLabel,
+        false => Routing::Coming,
+    }
 }

@@ -1,4 +1,4 @@
-//! A region's objects: as they should be, and how they stand.
+//! A replica's objects, and those of its region with the first one's: as they should be, and how they stand.
 
 use fleet_api::labels;
 use jiff::Timestamp;
@@ -12,23 +12,27 @@ use crate::observed::{SeenApplied, Settings};
 use crate::plan::Write;
 use crate::view::RegionView;
 
-/// How one region's objects stand.
+/// How one replica's objects stand.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Standing {
     /// This plan evicts the serving pod.
     pub evicting: bool,
+    /// The replica from which all is copied again, where the claim is being deleted and its pod gives way to that.
+    pub refilled_from: Option<String>,
     /// What is still missing, for people.
     pub waiting_for: Option<String>,
     /// When time alone changes this.
     pub look_again: Option<Timestamp>,
 }
 
-/// A region's objects as they should be.
+/// A replica's objects as they should be.
 #[derive(Debug)]
 pub struct Wanted {
-    pub service: Wish,
+    /// The region's, with its first replica.
+    pub service: Option<Wish>,
     pub stateful_set: Wish,
-    pub disruption_budget: Wish,
+    /// The same.
+    pub disruption_budget: Option<Wish>,
     /// Digest of the pod template.
     pub template: Option<String>,
 }
@@ -43,17 +47,17 @@ pub struct Wish {
 impl Wanted {
     pub fn new(fleet: &Fleet, view: &RegionView, settings: &Settings) -> Wanted {
         let place = view.place;
-        let told = build::Told {
-            order: view.order(),
-            offered: fleet.is_together().then_some(view.was_offered),
-        };
+        let told = build::Told::new(fleet, view, view.order());
         let set = build::stateful_set(fleet, place, settings, &told);
+        let service = || Wish::new(build::service(fleet, place, view.routing), view.service);
+        let budget = || {
+            let budget = build::disruption_budget(fleet, place, view.routing);
+            Wish::new(budget, view.disruption_budget)
+        };
+        let is_first = place.is_first();
         Wanted {
-            service: Wish::new(build::service(fleet, place), view.service),
-            disruption_budget: Wish::new(
-                build::disruption_budget(fleet, place),
-                view.disruption_budget,
-            ),
+            service: is_first.then(service),
+            disruption_budget: is_first.then(budget),
             template: template_of(&set).map(str::to_owned),
             stateful_set: Wish::new(set, view.stateful_set),
         }

@@ -51,6 +51,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             }),
         drain: Duration::from_secs(1),
         place: ServerPlace::default(),
+        origin: None,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -1,13 +1,15 @@
 //! What a request is answered with, as a plain value: a head, and either bytes or a range of a file. How the bytes
 //! reach the client is the connection's business.
 
-use fleet_types::counted;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use fleet_origin::Growing;
 use fleet_telemetry::MirrorTraffic;
+use fleet_types::{Outcome, Reason, counted};
 use http::header::{
     ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY,
     CONTENT_TYPE, ETAG, LAST_MODIFIED, LOCATION, RETRY_AFTER, SERVER, VARY, X_CONTENT_TYPE_OPTIONS,
@@ -45,6 +47,11 @@ pub enum Content {
         blob: Arc<Blob>,
         range: Range<u64>,
     },
+    /// These bytes of something that is on its way.
+    Growing {
+        growing: Growing,
+        range: Range<u64>,
+    },
 }
 
 impl Content {
@@ -52,7 +59,9 @@ impl Content {
     pub fn len(&self) -> u64 {
         match self {
             Content::Bytes(bytes) => bytes.len() as u64,
-            Content::File { range, .. } => range.end.saturating_sub(range.start),
+            Content::File { range, .. } | Content::Growing { range, .. } => {
+                range.end.saturating_sub(range.start)
+            }
         }
     }
 
@@ -66,6 +75,10 @@ impl Content {
                 Content::Bytes(bytes.slice(at(part.start)..at(part.end)))
             }
             Content::File { blob, .. } => Content::File { blob, range: part },
+            Content::Growing { growing, .. } => Content::Growing {
+                growing,
+                range: part,
+            },
         }
     }
 }
@@ -137,6 +150,24 @@ impl Answer {
         answer
     }
 
+    /// What would have to be fetched cannot be had, for this reason.
+    pub fn not_to_be_had(reason: Reason, text: &str) -> Answer {
+        let status = match reason.outcome() {
+            Outcome::Good | Outcome::Upstream | Outcome::Cluster => StatusCode::GATEWAY_TIMEOUT,
+            Outcome::Refused => StatusCode::BAD_GATEWAY,
+            Outcome::Storage => return Answer::unavailable(format!("{reason}: {text}")),
+            Outcome::Manifest => StatusCode::FORBIDDEN,
+        };
+        Answer::text(status, format!("{reason}: {text}"))
+    }
+
+    /// So much is being fetched that the client is to come back after this time.
+    pub fn busy(wait: Duration) -> Answer {
+        let mut answer = Answer::unavailable("too much is being fetched at once");
+        answer.set_text(RETRY_AFTER, wait.as_secs().max(1).to_string());
+        answer
+    }
+
     /// In place of a file whose bytes could not be read.
     pub fn unreadable(error: &io::Error) -> Answer {
         tracing::error!(%error, "a blob could not be read");
@@ -171,6 +202,14 @@ impl Answer {
         );
         answer.set_text(LOCATION, location);
         answer
+    }
+
+    /// An answer to HEAD whose body nobody made: it says how long that would be, where it would be a file.
+    pub fn with_length(mut self, bytes: u64) -> Answer {
+        if self.status == StatusCode::OK {
+            self.headers.set(CONTENT_LENGTH, HeaderValue::from(bytes));
+        }
+        self
     }
 
     /// Says that clients with another value of this header may get another answer.
@@ -239,7 +278,7 @@ impl Answer {
     pub fn bytes(&self) -> Bytes {
         match &self.content {
             Content::Bytes(bytes) => bytes.clone(),
-            Content::File { .. } => Bytes::new(),
+            Content::File { .. } | Content::Growing { .. } => Bytes::new(),
         }
     }
 

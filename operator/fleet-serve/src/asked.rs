@@ -2,6 +2,9 @@
 
 use std::time::Instant;
 
+use fleet_origin::Obtained;
+use fleet_types::Sha256;
+use futures::future::BoxFuture;
 use http::{HeaderMap, Method};
 
 use crate::transaction::Way;
@@ -18,6 +21,46 @@ pub struct Asked<'a> {
     pub at: Instant,
     /// Whether answering may wait for the disk.
     pub may_block: bool,
+    /// What came of an earlier [`Later`] of this request.
+    pub came: Option<&'a Came>,
+}
+
+/// Why there is no answer yet.
+pub enum NotNow {
+    NeedsDisk,
+    Later(Later),
+}
+
+/// How often a request may wait for something that is fetched. More than once only where a snapshot is published, or what
+/// came goes again, meanwhile.
+pub const MOST_WAITS: usize = 3;
+
+/// What is asked for is being fetched: ask again with what comes of it.
+pub struct Later {
+    pub digest: Sha256,
+    pub coming: BoxFuture<'static, Obtained>,
+}
+
+/// What came of a [`Later`].
+#[derive(Debug)]
+pub struct Came {
+    pub digest: Sha256,
+    pub obtained: Obtained,
+}
+
+impl Later {
+    pub async fn come(self) -> Came {
+        Came {
+            digest: self.digest,
+            obtained: self.coming.await,
+        }
+    }
+}
+
+impl From<NeedsDisk> for NotNow {
+    fn from(_: NeedsDisk) -> NotNow {
+        NotNow::NeedsDisk
+    }
 }
 
 /// The answer needs the disk, and the caller must not wait for it: ask again where that is allowed.

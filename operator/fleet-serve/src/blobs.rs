@@ -7,7 +7,10 @@
 //! is. One that nobody asks for is closed after [`OPEN_FOR`], and all are with the snapshots that were kept with them, since
 //! an open file keeps the bytes of a collected blob on the disk.
 
-use std::collections::HashMap;
+mod fetched;
+mod seen;
+
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -16,12 +19,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
-use fleet_store::{Entry, SnapshotId, Store};
+use fleet_store::{Entry, EntryState, SnapshotId, Store};
 use fleet_types::{Sha256, lock};
 use http::HeaderValue;
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, openat2};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use self::seen::Seen;
 use crate::conditional::{Validators, http_date};
 use crate::folders::{Folders, Version};
 
@@ -119,6 +123,10 @@ pub struct OpenBlobs {
     shards: [Mutex<HashMap<Box<str>, Kept>>; SHARDS],
     /// Files that all mirrors together may keep open.
     free: Arc<Semaphore>,
+    /// What was found right of what is fetched on demand.
+    seen: Seen,
+    /// What clients were given of it.
+    used: Mutex<HashSet<Sha256>>,
 }
 
 struct Kept {
@@ -140,6 +148,8 @@ impl OpenBlobs {
             folders: Folders::default(),
             shards: std::array::from_fn(|_| Mutex::default()),
             free,
+            seen: Seen::default(),
+            used: Mutex::default(),
         }
     }
 
@@ -161,6 +171,10 @@ impl OpenBlobs {
         let now = Instant::now();
         if let Some((_, blob)) = self.asked(path, now, is_same) {
             return Some(blob);
+        }
+        if entry.state == EntryState::NotYetFetched {
+            // It is looked at before it is served: see [`fetched`].
+            return None;
         }
         let version = self.version(&entry.digest, now);
         let opened = Blob::open_at_hand(&entry.digest, &self.store.blob_path(&entry.digest))?;
@@ -220,6 +234,9 @@ impl OpenBlobs {
                 return None;
             }
             (kept.version, kept.looked) = (version, now);
+            if kept.entry.state == EntryState::NotYetFetched {
+                self.note_use(&kept.entry.digest);
+            }
         }
         kept.asked = now;
         Some((kept.entry, kept.blob.clone()))

@@ -8,7 +8,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use fleet_origin::Growing;
 use fleet_telemetry::{Mark, MirrorTraffic};
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use http::{Method, Response, StatusCode};
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -19,7 +22,7 @@ use crate::answer::{Answer, Content, Counted};
 use crate::asked::NeedsDisk;
 use crate::blobs::Blob;
 use crate::headers::Headers;
-use crate::read::{read_piece, read_piece_at_hand};
+use crate::read::{next_piece, read_piece, read_piece_at_hand};
 
 /// Bytes of one read; with one being sent a connection holds at most twice this.
 const PIECE: u64 = 64 * 1024;
@@ -145,6 +148,15 @@ pub struct AnswerBody {
 enum Source {
     Bytes(Option<Bytes>),
     File(FileSource),
+    Growing(GrowingSource),
+}
+
+struct GrowingSource {
+    growing: Growing,
+    /// What the client has not been given.
+    left: Range<u64>,
+    /// While it is waited for.
+    coming: Option<BoxFuture<'static, io::Result<Bytes>>>,
 }
 
 struct FileSource {
@@ -174,6 +186,11 @@ pub fn response(
             blob,
             left: range,
             reading: None,
+        }),
+        Content::Growing { growing, range } => Source::Growing(GrowingSource {
+            growing,
+            left: range,
+            coming: None,
         }),
     };
     with_head(
@@ -222,6 +239,23 @@ impl FileSource {
     }
 }
 
+impl GrowingSource {
+    fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+        if self.left.is_empty() {
+            return Poll::Ready(None);
+        }
+        let (mut growing, left) = (self.growing.clone(), self.left.clone());
+        let begin = || async move { next_piece(&mut growing, left, PIECE).await }.boxed();
+        let coming = self.coming.get_or_insert_with(begin);
+        let read = ready!(coming.as_mut().poll(context));
+        self.coming = None;
+        if let Ok(bytes) = &read {
+            self.left.start = self.left.start.saturating_add(bytes.len() as u64);
+        }
+        Poll::Ready(Some(read))
+    }
+}
+
 impl Drop for AnswerBody {
     fn drop(&mut self) {
         self.mark.idle(Instant::now());
@@ -240,6 +274,7 @@ impl Body for AnswerBody {
         let piece = match &mut this.source {
             Source::Bytes(bytes) => bytes.take().map(Ok),
             Source::File(file) => ready!(file.poll_piece(context)),
+            Source::Growing(growing) => ready!(growing.poll_piece(context)),
         };
         if let Some(Ok(bytes)) = &piece {
             this.request.sent(bytes.len() as u64);
@@ -252,13 +287,16 @@ impl Body for AnswerBody {
         match &self.source {
             Source::Bytes(bytes) => bytes.is_none(),
             Source::File(file) => file.left.is_empty(),
+            Source::Growing(growing) => growing.left.is_empty(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(match &self.source {
             Source::Bytes(bytes) => bytes.as_ref().map_or(0, |bytes| bytes.len() as u64),
-            Source::File(file) => file.left.end.saturating_sub(file.left.start),
+            Source::File(FileSource { left, .. }) | Source::Growing(GrowingSource { left, .. }) => {
+                left.end.saturating_sub(left.start)
+            }
         })
     }
 }

@@ -8,6 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
 
+use fleet_origin::Origin;
 use fleet_store::{IDENTITY_FILE, Store, StoreError};
 use fleet_telemetry::{MirrorTraffic, Readiness, ServerMetrics};
 use fleet_types::{lock_read, lock_write};
@@ -34,6 +35,7 @@ pub struct Catalog {
     registries: Registries,
     /// Files that the mirrors may keep open.
     open_files: Arc<Semaphore>,
+    origin: Option<Arc<dyn Origin>>,
     known: RwLock<Arc<Known>>,
 }
 
@@ -70,6 +72,7 @@ impl Catalog {
         metrics: Arc<ServerMetrics>,
         registries: Registries,
         open_files: usize,
+        origin: Option<Arc<dyn Origin>>,
     ) -> Catalog {
         let outside = metrics.mirror("");
         Catalog {
@@ -79,6 +82,7 @@ impl Catalog {
             outside,
             registries,
             open_files: Arc::new(Semaphore::new(open_files)),
+            origin,
             known: RwLock::default(),
         }
     }
@@ -99,6 +103,7 @@ impl Catalog {
             mirror.view();
             mirror.tell_health();
             mirror.blobs.close_old();
+            mirror.tell_use();
         }
         self.report_changes(&before, &after);
         self.registries.forget(&self.metrics);
@@ -269,7 +274,8 @@ impl Catalog {
                 let traffic = self.metrics.mirror(of);
                 let orders = Orders::of(self.orders.as_deref(), of);
                 let files = self.open_files.clone();
-                let mirror = ServedMirror::new(store, orders, traffic, files);
+                let origin = self.origin.clone();
+                let mirror = ServedMirror::new(store, orders, traffic, files, origin);
                 if let Some(opened) = before.stores.get(name) {
                     mirror.take_over(&opened.mirror);
                 }

@@ -6,6 +6,7 @@
 use std::ops::Range;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use fleet_types::Sha256;
 use http::header::{
     IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE,
 };
@@ -25,6 +26,18 @@ pub struct Validators {
 }
 
 impl Validators {
+    /// Of content by its digest, `size` bytes of it, under a path that was last changed at `modified` (Unix seconds).
+    pub fn of_content(digest: &Sha256, size: u64, modified: i64) -> Validators {
+        let etag = HeaderValue::try_from(format!("\"{digest}\""));
+        Validators {
+            // Quotes and digits always are a header's value.
+            etag: etag.unwrap_or(HeaderValue::from_static("\"\"")),
+            modified,
+            last_modified: http_date(modified),
+            size,
+        }
+    }
+
     /// Of a text that we wrote ourselves at `modified` (Unix seconds), of so many bytes.
     pub fn of_text(modified: i64, bytes: usize) -> Validators {
         let etag = HeaderValue::try_from(format!("\"{modified:x}-{bytes:x}\""));

@@ -23,7 +23,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::answer::{Answer, Counted};
-use crate::asked::{Asked, NeedsDisk};
+use crate::asked::{Asked, Came, MOST_WAITS, NotNow};
 use crate::body::{self, InFlight, prepare};
 use crate::catalog::Catalog;
 use crate::http2::{self, Answers, Limits};
@@ -35,8 +35,8 @@ use crate::transaction::{Way, is_host_clear};
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// What answers the requests of a listener; always, where it may block.
-pub type Respond = fn(&Catalog, Asked<'_>) -> Result<Counted, NeedsDisk>;
+/// What answers the requests of a listener. Where it may block it needs nothing more than what is to be fetched.
+pub type Respond = fn(&Catalog, Asked<'_>) -> Result<Counted, NotNow>;
 
 /// A listener.
 pub struct HttpServer {
@@ -191,28 +191,49 @@ impl Answers for Answering {
     /// On this thread where nothing has to be waited for: another one costs two wake-ups.
     async fn answer(&self, head: Parts) -> (Answer, InFlight) {
         let started = Instant::now();
-        if let Ok(found) = self.find(&head, started, false) {
+        if let Ok(found) = self.find(&head, started, None) {
             return found;
         }
-        let this = self.clone();
-        let answering = tokio::task::spawn_blocking(move || this.find(&head, started, true).ok());
-        let found = answering.await.unwrap_or_else(|error| {
-            tracing::error!(%error, "a request could not be answered");
-            None
-        });
-        found.unwrap_or_else(|| InFlight::begin(&Method::GET, self.0.catalog.unanswered(), started))
+        let (head, mut came) = (Arc::new(head), None);
+        for _ in 0..=MOST_WAITS {
+            match self
+                .clone()
+                .find_patiently(head.clone(), started, came)
+                .await
+            {
+                Some(Ok(found)) => return found,
+                Some(Err(NotNow::Later(later))) => came = Some(later.come().await),
+                Some(Err(NotNow::NeedsDisk)) | None => break,
+            }
+        }
+        InFlight::begin(&Method::GET, self.0.catalog.unanswered(), started)
     }
 }
 
 impl Answering {
-    /// The answer to a request that came over TLS; always, where it may block on the disk.
+    /// The answer, by a thread that may wait for the disk; none where it ended for a reason of our own.
+    async fn find_patiently(
+        self,
+        head: Arc<Parts>,
+        started: Instant,
+        came: Option<Came>,
+    ) -> Option<Result<(Answer, InFlight), NotNow>> {
+        let find = move || self.find(&head, started, Some(came.as_ref()));
+        let answering = tokio::task::spawn_blocking(find);
+        let log = |error| tracing::error!(%error, "a request could not be answered");
+        answering.await.map_err(log).ok()
+    }
+
+    /// The answer to a request that came over TLS. `patient` where it may block on the disk, with what came of what it
+    /// waited for.
     fn find(
         &self,
         head: &Parts,
         started: Instant,
-        may_block: bool,
-    ) -> Result<(Answer, InFlight), NeedsDisk> {
+        patient: Option<Option<&Came>>,
+    ) -> Result<(Answer, InFlight), NotNow> {
         let catalog = &self.0.catalog;
+        let may_block = patient.is_some();
         let at = match may_block {
             true => Instant::now(),
             false => started,
@@ -234,6 +255,7 @@ impl Answering {
                     },
                     at: at.into_std(),
                     may_block,
+                    came: patient.flatten(),
                 },
             )?,
             false => catalog.outside(Answer::text(
@@ -241,7 +263,7 @@ impl Answering {
                 "this is not a request that can be answered",
             )),
         };
-        prepare(&head.method, counted, started, may_block)
+        Ok(prepare(&head.method, counted, started, may_block)?)
     }
 }
 
@@ -286,7 +308,14 @@ mod tests {
         let metrics = ServerMetrics::register(&registry, ServerPlace::default()).unwrap();
         let data = tempfile::tempdir().unwrap().keep();
         let server = HttpServer {
-            catalog: Arc::new(Catalog::new(data, None, metrics, Registries::default(), 16)),
+            catalog: Arc::new(Catalog::new(
+                data,
+                None,
+                metrics,
+                Registries::default(),
+                16,
+                None,
+            )),
             respond: handler::answer,
             registries: None,
             tls: None,

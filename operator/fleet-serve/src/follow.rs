@@ -14,7 +14,7 @@ use fleet_types::Sha256;
 use http::{Method, StatusCode};
 
 use crate::answer::{Answer, Caching, Content, Counted};
-use crate::asked::{Asked, NeedsDisk};
+use crate::asked::{Asked, NeedsDisk, NotNow};
 use crate::blobs::Blob;
 use crate::catalog::{Catalog, OURS};
 use crate::conditional::decide;
@@ -25,7 +25,7 @@ const HERE: &str = "here are /.mirrorfleet/follow/<mirror>/snapshots/<id> and /.
 const DIGITS: &str = "snapshots and blobs are named by 64 hexadecimal digits";
 
 /// Answers one request at the port for followers; always, where it may block.
-pub fn answer(catalog: &Catalog, asked: Asked<'_>) -> Result<Counted, NeedsDisk> {
+pub fn answer(catalog: &Catalog, asked: Asked<'_>) -> Result<Counted, NotNow> {
     let answer = match may_follow(&asked) {
         Ok(()) => find(catalog, asked)?,
         Err(refusal) => refusal,

@@ -6,15 +6,15 @@ use fleet_store::SnapshotId;
 use http::{Method, StatusCode};
 
 use crate::answer::{Answer, Counted};
-use crate::asked::{Asked, NeedsDisk};
+use crate::asked::{Asked, NotNow};
 use crate::catalog::{Catalog, OURS};
 use crate::listing::{MirrorLine, mirrors_page};
 use crate::lookup::Lookup;
 use crate::path::{Candidate, RequestPath};
 use crate::status::{self, MirrorStatus, PublicStatus};
 
-/// Answers one request; always, where it may block.
-pub fn answer(catalog: &Catalog, asked: Asked<'_>) -> Result<Counted, NeedsDisk> {
+/// Answers one request. Where it may block there is an answer, or what is asked for is being fetched.
+pub fn answer(catalog: &Catalog, asked: Asked<'_>) -> Result<Counted, NotNow> {
     let outside = |answer| Ok(catalog.outside(answer));
     if asked.method != Method::GET && asked.method != Method::HEAD {
         return outside(Answer::method_not_allowed());
@@ -74,7 +74,7 @@ pub fn status_answer(catalog: &Catalog, path: &str, audience: Audience) -> Optio
     })
 }
 
-fn route(catalog: &Catalog, asked: Asked<'_>, full: &Candidate<'_>) -> Result<Counted, NeedsDisk> {
+fn route(catalog: &Catalog, asked: Asked<'_>, full: &Candidate<'_>) -> Result<Counted, NotNow> {
     if let Some(rest) = full.below(OURS) {
         return ours(catalog, asked, full, &rest);
     }
@@ -112,7 +112,7 @@ fn ours(
     asked: Asked<'_>,
     full: &Candidate<'_>,
     rest: &Candidate<'_>,
-) -> Result<Counted, NeedsDisk> {
+) -> Result<Counted, NotNow> {
     let outside = |answer| Ok(catalog.outside(answer));
     asked.disk()?;
     if let Some(answer) = status_answer(catalog, asked.path, Audience::Clients) {

@@ -12,6 +12,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use fleet_origin::Growing;
 use fleet_telemetry::{Mark, Seat};
 use h2::server::{Connection, SendResponse};
 use h2::{Reason, RecvStream, SendStream};
@@ -31,7 +32,7 @@ use crate::body::InFlight;
 use crate::clock::Clock;
 use crate::date;
 use crate::limits::MAX_HEAD_BYTES;
-use crate::read::{read_patiently, read_piece_at_hand};
+use crate::read::{next_piece, read_patiently, read_piece_at_hand};
 use crate::room::{PIECE_BYTES, Room, Taken};
 
 /// Streams of one connection at once. RFC 9113 asks for no less than 100.
@@ -239,6 +240,10 @@ impl Own {
         content: &Content,
         mut request: InFlight,
     ) -> io::Result<()> {
+        if let Content::Growing { growing, range } = content {
+            let (growing, left) = (growing.clone(), range.clone());
+            return self.send_growing(stream, growing, left, request).await;
+        }
         let length = content.len();
         let (mut at, mut due, mut progress) = (0, Instant::now() + self.limits.stall, 0);
         while at < length {
@@ -248,7 +253,9 @@ impl Own {
                 // What is in memory needs no more of it.
                 let taken = match content {
                     Content::Bytes(_) => None,
-                    Content::File { .. } => Some(self.room.take(window).await.ok_or_else(gone)?),
+                    Content::File { .. } | Content::Growing { .. } => {
+                        Some(self.room.take(window).await.ok_or_else(gone)?)
+                    }
                 };
                 Ok::<_, io::Error>((taken.as_ref().map_or(window, |taken| taken.bytes), taken))
             };
@@ -260,6 +267,8 @@ impl Own {
                     let bytes = read(blob, range.start + at..range.start + until).await?;
                     Bytes::from_owner(Held(bytes, taken))
                 }
+                // Sent by other steps.
+                Content::Growing { .. } => return Err(gone()),
             };
             let sent = until - at;
             stream
@@ -273,6 +282,32 @@ impl Own {
                 let now = Instant::now();
                 due = now + self.limits.stall;
                 self.mark.busy(now);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends what is on its way as it comes; where it turns out to be wrong the stream is reset before its end.
+    async fn send_growing(
+        &self,
+        stream: &mut SendStream<Bytes>,
+        mut growing: Growing,
+        mut left: Range<u64>,
+        mut request: InFlight,
+    ) -> io::Result<()> {
+        while !left.is_empty() {
+            // Who is waited for here is whoever fetches.
+            let mut piece = next_piece(&mut growing, left.clone(), PIECE_BYTES as u64).await?;
+            self.mark.busy(Instant::now());
+            left.start += piece.len() as u64;
+            while !piece.is_empty() {
+                let taking = timeout(self.limits.stall, window(stream, piece.len()));
+                let count = taking.await.map_err(|_| stalled())??.min(piece.len());
+                let is_last = left.is_empty() && count == piece.len();
+                stream
+                    .send_data(piece.split_to(count), is_last)
+                    .map_err(io::Error::other)?;
+                request.sent(count as u64);
             }
         }
         Ok(())

@@ -34,6 +34,7 @@ mod limits;
 mod listing;
 mod lookup;
 mod mirror;
+mod on_demand;
 mod orders;
 mod path;
 mod plain;
@@ -56,6 +57,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use fleet_origin::Origin;
 use fleet_telemetry::{
     ExtraRoutes, Health, Registry, RegistryError, ServerMetrics, ServerPlace, serve_metrics,
 };
@@ -105,6 +107,8 @@ pub struct ServeOptions {
     pub drain: Duration,
     /// Labels of the metrics.
     pub place: ServerPlace,
+    /// Who fetches what a snapshot lists and is not here. None where all is copied before it is served.
+    pub origin: Option<Arc<dyn Origin>>,
 }
 
 /// The addresses that are listened on.
@@ -176,6 +180,7 @@ async fn serve_all(
         metrics,
         options.registries.clone(),
         shares.open_blobs,
+        options.origin.clone(),
     ));
     refresh_once(&catalog).await;
 

@@ -1,15 +1,16 @@
 //! One path of one mirror: what it stands for in the snapshots that are kept, and the answer with its conditions.
 
-use fleet_types::counted;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use fleet_store::{Child, Entry, EntryState, Snapshot, SnapshotId};
+use fleet_telemetry::OnDemand;
+use fleet_types::counted;
 use http::header::USER_AGENT;
 use http::{Method, StatusCode};
 
 use crate::answer::{Answer, Caching, Content};
-use crate::asked::{Asked, NeedsDisk};
+use crate::asked::{Asked, NeedsDisk, NotNow};
 use crate::beside::{self, OwnFiles};
 use crate::blobs::Blob;
 use crate::catalog::OURS;
@@ -52,7 +53,7 @@ enum Target {
 }
 
 impl Lookup<'_> {
-    pub fn answer(&self) -> Result<Answer, NeedsDisk> {
+    pub fn answer(&self) -> Result<Answer, NotNow> {
         let view = match self.asked.may_block {
             true => self.mirror.view(),
             false => self.mirror.view_at_hand(self.asked.at).ok_or(NeedsDisk)?,
@@ -114,6 +115,7 @@ impl Lookup<'_> {
             .mirror
             .blobs
             .known(&self.rest.path, &of, self.asked.at)?;
+        self.count(&entry, OnDemand::Stored);
         Some(self.found(entry, blob))
     }
 
@@ -175,7 +177,7 @@ impl Lookup<'_> {
     }
 
     /// Whether the answer depends on who asks; if so, the redirect into the current snapshot for those that it helps.
-    fn transaction(&self, view: &View, entry: &Entry) -> Result<Option<Answer>, NeedsDisk> {
+    fn transaction(&self, view: &View, entry: &Entry) -> Result<Option<Answer>, NotNow> {
         let begins = self.fixed.is_none() && entry.mutable;
         let Some(current) = view.current.as_ref().filter(|_| begins) else {
             return Ok(None);
@@ -225,12 +227,16 @@ impl Lookup<'_> {
         entry: Entry,
         of: Option<SnapshotId>,
         may_retry: bool,
-    ) -> Result<Answer, NeedsDisk> {
+    ) -> Result<Answer, NotNow> {
         let (blobs, path) = (&self.mirror.blobs, &self.rest.path);
         if let Some(blob) = blobs.at_hand(path, &entry, of) {
+            self.count(&entry, OnDemand::Stored);
             return Ok(self.found(entry, blob));
         }
         self.asked.disk()?;
+        if entry.state == EntryState::NotYetFetched {
+            return self.on_demand(entry, of);
+        }
         Ok(match blobs.open(path, &entry, of) {
             Ok(Some(blob)) if blob.size == entry.size => self.found(entry, blob),
             Ok(Some(blob)) => self.damaged(
@@ -250,12 +256,9 @@ impl Lookup<'_> {
         })
     }
 
-    fn found(&self, entry: Entry, blob: Arc<Blob>) -> Answer {
+    pub(super) fn found(&self, entry: Entry, blob: Arc<Blob>) -> Answer {
         let validators = blob.validators(self.mirror.modified(&entry));
-        let caching = match entry.mutable && self.fixed.is_none() {
-            true => Caching::Revalidate,
-            false => Caching::Forever,
-        };
+        let caching = self.caching(&entry);
         let decision = decide(self.asked.method, self.asked.headers, &validators);
         let content = Content::File {
             blob,
@@ -268,6 +271,13 @@ impl Lookup<'_> {
             caching,
             decision,
         )
+    }
+
+    pub(super) fn caching(&self, entry: &Entry) -> Caching {
+        match entry.mutable && self.fixed.is_none() {
+            true => Caching::Revalidate,
+            false => Caching::Forever,
+        }
     }
 
     /// Never a short body: a client must be able to tell a damaged mirror from a damaged file.
@@ -301,7 +311,7 @@ impl Lookup<'_> {
         for child in snapshot.children(path) {
             match child {
                 Child::Directory { name } => lines.push(Line::Directory { name }),
-                Child::File { name, entry } if entry.state == EntryState::Present => {
+                Child::File { name, entry } if entry.state.is_offered() => {
                     files.push(Line::File {
                         name,
                         size: entry.size,

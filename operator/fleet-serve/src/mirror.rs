@@ -16,9 +16,11 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
 
+use fleet_origin::{Missing, Obtained, Origin, Wanted};
 use fleet_store::{Entry, Identity, Snapshot, SnapshotId, Store, StoreError, Transactions};
 use fleet_telemetry::{MirrorTraffic, ServedSnapshot};
 use fleet_types::{Sha256, lock};
+use futures::future::BoxFuture;
 use tokio::sync::Semaphore;
 
 use crate::back::{Back, Change};
@@ -49,6 +51,8 @@ pub struct ServedMirror {
     reading: Mutex<()>,
     orders: Orders,
     suspects: Suspects,
+    /// Where what is not here comes from, if anything is fetched on demand.
+    origin: Option<Arc<dyn Origin>>,
     back: Mutex<Back>,
     /// What that says, for requests.
     returned_at: AtomicI64,
@@ -71,6 +75,7 @@ impl ServedMirror {
         orders: Orders,
         traffic: Arc<MirrorTraffic>,
         open_files: Arc<Semaphore>,
+        origin: Option<Arc<dyn Origin>>,
     ) -> ServedMirror {
         ServedMirror {
             blobs: OpenBlobs::new(store.clone(), open_files),
@@ -81,6 +86,7 @@ impl ServedMirror {
             reading: Mutex::default(),
             orders,
             suspects: Suspects::default(),
+            origin,
             back: Mutex::default(),
             returned_at: AtomicI64::new(0),
         }
@@ -182,6 +188,28 @@ impl ServedMirror {
     pub fn suspect(&self, path: &str, entry: &Entry) -> bool {
         self.blobs.close(path);
         self.suspects.add(&self.store, entry)
+    }
+
+    /// Asks for what a path stands for and is not here; none where nobody fetches on demand.
+    pub fn fetch(&self, path: &str, entry: &Entry) -> Option<BoxFuture<'static, Obtained>> {
+        let missing = Missing {
+            mirror: self.name(),
+            wanted: Wanted::Content {
+                path,
+                digest: entry.digest,
+                size: entry.size,
+            },
+        };
+        Some(self.origin.as_ref()?.obtain(missing))
+    }
+
+    /// Tells what clients were given of what is fetched on demand.
+    pub fn tell_use(&self) {
+        let Some(origin) = &self.origin else { return };
+        let used = self.blobs.take_used();
+        if !used.is_empty() {
+            origin.used(self.name(), used);
+        }
     }
 
     /// The blobs that could not be served and are not whole yet. Blocks on the disk.

@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use fleet_origin::{Broken, Growing};
 
 use crate::blobs::Blob;
 
@@ -22,6 +23,25 @@ pub fn read_piece(blob: &Blob, range: Range<u64>) -> io::Result<Bytes> {
 pub async fn read_patiently(blob: &Arc<Blob>, range: Range<u64>) -> io::Result<Bytes> {
     let blob = blob.clone();
     let reading = tokio::task::spawn_blocking(move || read_piece(&blob, range));
+    reading.await.map_err(io::Error::other)?
+}
+
+/// The next bytes of `left`, `most` of them, once they may be sent. An error where they never may.
+pub async fn next_piece(growing: &mut Growing, left: Range<u64>, most: u64) -> io::Result<Bytes> {
+    use std::os::unix::fs::FileExt;
+    let broken = |Broken(why)| io::Error::other(why);
+    let until = growing.beyond(left.start).await.map_err(broken)?;
+    let end = until.min(left.end).min(left.start.saturating_add(most));
+    let mut piece = vec![0; length(&(left.start..end))?];
+    let file = growing.file().clone();
+    // It was written just now.
+    if read_file_at_hand(&file, &mut piece, left.start)? {
+        return Ok(piece.into());
+    }
+    let reading = tokio::task::spawn_blocking(move || {
+        let read = file.read_exact_at(&mut piece, left.start);
+        read.map(|()| piece.into())
+    });
     reading.await.map_err(io::Error::other)?
 }
 

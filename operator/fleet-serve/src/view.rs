@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fleet_store::{Entry, EntryState, Retained, Retention, Snapshot, SnapshotId};
+use fleet_store::{Entry, Retained, Retention, Snapshot, SnapshotId};
 use fleet_types::Order;
 
 /// What is on the volume, read at one moment. Requests hold on to it until they are answered.
@@ -19,11 +19,11 @@ pub struct View {
     pub retained: Option<(Arc<Retained>, Retention)>,
 }
 
-/// A path of one snapshot, if there are bytes to serve. By the snapshot's own links: a name may have stood for another
+/// A path of one snapshot, if there are bytes to serve, or to fetch. By the snapshot's own links: a name may have stood for another
 /// directory in another one.
 pub fn served_in(snapshot: &Snapshot, path: &str) -> Option<Entry> {
     let entry = snapshot.get(&snapshot.behind_links(path))?;
-    (entry.state == EntryState::Present).then_some(entry)
+    entry.state.is_offered().then_some(entry)
 }
 
 impl View {

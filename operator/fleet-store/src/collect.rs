@@ -28,7 +28,7 @@ use crate::layout::Layout;
 use crate::merge::Changes;
 use crate::retained::Retained;
 use crate::shared::Shared;
-use crate::snapshot::{Snapshot, scan_present};
+use crate::snapshot::{Snapshot, scan_blobs};
 use crate::{Entry, EntryState, Retention, SnapshotId, Store, retain};
 
 /// What a collection came to.
@@ -231,7 +231,7 @@ impl Garbage<'_> {
     }
 
     fn add_entry(&mut self, entry: &Entry) -> Result<()> {
-        if entry.state == EntryState::Present {
+        if entry.state.is_offered() {
             self.add(entry.digest.0)
         } else {
             Ok(())
@@ -267,13 +267,13 @@ fn same_content(before: Option<&Entry>, after: Option<&Entry>) -> bool {
     before.map(content) == after.map(content)
 }
 
-/// Takes out what a kept snapshot names as present, and what clients may still ask for by name.
+/// Takes out what a kept snapshot offers, also what is only there since somebody asked for it, and what clients may still ask for by name.
 fn retain_needed(chunk: &mut HashSet<[u8; 32]>, kept: &Kept) -> Result<()> {
     for (id, index) in &kept.indices {
         if chunk.is_empty() {
             return Ok(());
         }
-        scan_present(index, id, &mut |digest, _| {
+        scan_blobs(index, id, EntryState::is_offered, &mut |digest, _| {
             chunk.remove(digest);
         })?;
     }

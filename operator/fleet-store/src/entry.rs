@@ -46,6 +46,18 @@ pub enum EntryState {
     NotYetFetched,
 }
 
+impl EntryState {
+    /// Whether a snapshot needs the blob.
+    pub fn is_here(self) -> bool {
+        self == EntryState::Present
+    }
+
+    /// Whether clients are given content: it is here, or it is fetched when it is asked for.
+    pub fn is_offered(self) -> bool {
+        matches!(self, EntryState::Present | EntryState::NotYetFetched)
+    }
+}
+
 /// One path of a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry {

@@ -15,7 +15,7 @@ mod beside;
 use std::collections::HashMap;
 use std::path::Path;
 
-use fleet_types::RepoPath;
+use fleet_types::{RepoPath, counted};
 
 use crate::claim::{Claim, InProgress, MARKER};
 use crate::error::{Doing, Result, StoreError};
@@ -60,6 +60,7 @@ impl Store {
             .ok_or_else(|| StoreError::SnapshotNotFound {
                 wanted: "is served".into(),
             })?;
+        refuse_what_is_not_here(&new, dest)?;
         let claim = Claim::take(self, dest)?;
         let bases = claim.bases()?;
         claim.begin(self, &new)?;
@@ -87,6 +88,21 @@ impl Store {
         claim.complete(&new.id())?;
         in_progress.end()?;
         Ok(export.report)
+    }
+}
+
+/// A tree that lacks what its indices list is of no use to anybody.
+fn refuse_what_is_not_here(new: &Snapshot, dest: &Path) -> Result<()> {
+    let is_elsewhere = |(_, entry): &(RepoPath, Entry)| entry.state == EntryState::NotYetFetched;
+    match new.iter().filter(is_elsewhere).count() {
+        0 => Ok(()),
+        files => Err(StoreError::Export {
+            dest: dest.to_owned(),
+            problem: format!(
+                "this mirror fetches what it is asked for (`mode: PullThrough`): {} of its snapshot need not be here; export a Mirror of `mode: Full`",
+                counted(files, "file")
+            ),
+        }),
     }
 }
 

@@ -162,10 +162,10 @@ pub(crate) fn decode_record(bytes: &[u8; RECORD_LEN]) -> (Entry, Option<u32>) {
     (entry, (sha512 != NO_SHA512).then_some(sha512))
 }
 
-/// Only digest and size of a record that is `Present`, for scans over many records.
-pub(crate) fn present_blob(record: &[u8]) -> Option<(&[u8; 32], u64)> {
-    let present = record.get(43)? & 3 == state_code(EntryState::Present);
-    let digest = record.first_chunk().filter(|_| present)?;
+/// Only digest and size of a record in one of these states, for scans over many records.
+pub(crate) fn blob_of(record: &[u8], which: fn(EntryState) -> bool) -> Option<(&[u8; 32], u64)> {
+    let wanted = which(state_of(record.get(43)? & 3));
+    let digest = record.first_chunk().filter(|_| wanted)?;
     let mut size = [0; 8];
     size[..6].copy_from_slice(record.get(32..38)?);
     Some((digest, u64::from_le_bytes(size)))

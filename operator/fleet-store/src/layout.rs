@@ -10,6 +10,8 @@ use crate::SnapshotId;
 #[derive(Debug, Clone)]
 pub(crate) struct Layout {
     root: PathBuf,
+    /// The folder of downloads.
+    staging: &'static str,
 }
 
 /// What a store is a copy of, in its root. A directory without it is no store.
@@ -23,6 +25,14 @@ impl Layout {
     pub fn new(root: &Path) -> Layout {
         Layout {
             root: root.to_owned(),
+            staging: "staging",
+        }
+    }
+    /// As who fills the store on demand has it: its downloads are no matter of the writer's.
+    pub fn of_inserter(root: &Path) -> Layout {
+        Layout {
+            staging: "filling",
+            ..Layout::new(root)
         }
     }
     pub fn root(&self) -> &Path {
@@ -33,6 +43,14 @@ impl Layout {
     }
     pub fn lock(&self) -> PathBuf {
         self.root.join("lock")
+    }
+    /// Held by the one who fills the store on demand.
+    pub fn inserter_lock(&self) -> PathBuf {
+        self.root.join("inserter")
+    }
+    /// Held, shared, by who inserts or evicts blobs, and by who collects alone.
+    pub fn insertions_lock(&self) -> PathBuf {
+        self.root.join("insertions")
     }
     pub fn current(&self) -> PathBuf {
         self.root.join("current")
@@ -97,7 +115,7 @@ impl Layout {
         self.state().join("committed")
     }
     pub fn staging(&self) -> PathBuf {
-        self.root.join("staging")
+        self.root.join(self.staging)
     }
     /// Names of blobs that a server could not serve, one empty file each.
     pub fn suspects(&self) -> PathBuf {

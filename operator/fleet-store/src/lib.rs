@@ -9,6 +9,8 @@
 //! state/                    facts of runs, and what a person decided
 //! staging/                  downloads and sort files; always safe to delete
 //! lock                      held by the one writer
+//! filling/                  downloads of who fills the store on demand; always safe to delete
+//! inserter, insertions      locks of who fills it, see [`Inserter`]
 //! suspects/                 blobs that a server could not serve: an empty file named by the digest, for the next writer
 //! set-aside/                what could not be read, for people; removed after a fortnight
 //! ```
@@ -42,9 +44,17 @@
 //! long as it lets go of snapshots that are no longer listed; one that does not is waited for for an hour. A request
 //! that is under way then keeps the files that it has open, and where [`Store::open_blob`] finds nothing it resolves
 //! its path once more.
+//!
+//! # Filled on demand
+//!
+//! What a snapshot lists as [`EntryState::NotYetFetched`] need not be here: whether it is says the blob alone. Beside the
+//! writer there may be one [`Inserter`], which adds such blobs and evicts those that were used longest ago. Whoever
+//! collects or mends excludes it meanwhile. Blobs that it adds are not synced: one that a power cut spoiled is found out
+//! by who reads it first, and fetched again.
 
 mod adopt;
 mod build;
+mod cache;
 mod claim;
 mod collect;
 mod distinct;
@@ -57,6 +67,7 @@ mod facts;
 mod fs;
 mod identity;
 mod index;
+mod inserter;
 mod inspect;
 mod layout;
 mod leftovers;
@@ -86,11 +97,13 @@ mod writer;
 
 pub use adopt::{Adoptable, INDEX_VERSION};
 pub use build::{IndexBuilder, Prepared};
+pub use cache::{Cached, Evicted};
 pub use collect::{CollectReport, WantedDigests};
 pub use entry::{Entry, EntryState, NO_DIGEST, SnapshotId, SnapshotMeta};
 pub use error::{ConflictKind, Result, StoreError};
 pub use export::{Afterwards, ExportOptions, ExportReport};
 pub use identity::{Clients, Identity, Retention, Transactions};
+pub use inserter::Inserter;
 pub use layout::IDENTITY_FILE;
 pub use leftovers::Leftovers;
 pub use retained::{Gone, Retained};

@@ -10,7 +10,7 @@ use fleet_types::Sha256;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Doing, Result, StoreError};
-use crate::{Retained, Snapshot, SnapshotId, Writer, document, retain, snapshot};
+use crate::{EntryState, Retained, Snapshot, SnapshotId, Writer, document, retain, snapshot};
 
 impl Writer {
     /// A document of `state/` that this writer goes by; one that is damaged is set aside and counts as never written.
@@ -69,13 +69,14 @@ impl Writer {
         }
         let retained = self.take_retained()?;
         for (_, gone) in retained.iter().flat_map(|list| list.iter()) {
-            if !self.store.has_blob(&gone.entry.digest, gone.entry.size) {
+            let is_here = gone.entry.state == EntryState::Present;
+            if is_here && !self.store.has_blob(&gone.entry.digest, gone.entry.size) {
                 lost.insert(gone.entry.digest);
             }
         }
         for id in self.store.snapshot_ids()? {
             let index = self.shared.layout.snapshot(&id);
-            snapshot::scan_present(&index, &id, &mut |digest, size| {
+            snapshot::scan_blobs(&index, &id, EntryState::is_here, &mut |digest, size| {
                 let digest = Sha256(*digest);
                 if !self.store.has_blob(&digest, size) {
                     lost.insert(digest);

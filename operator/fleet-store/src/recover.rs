@@ -210,8 +210,11 @@ pub(crate) fn identity(layout: &Layout, wanted: Option<&Identity>) -> Result<Opt
 }
 
 /// The names of a store's own files: a directory that holds others is something else.
-pub(crate) const OURS: [&str; 11] = [
+pub(crate) const OURS: [&str; 14] = [
     "lock",
+    "inserter",
+    "insertions",
+    "filling",
     IDENTITY_FILE,
     "store.json.new",
     "blobs",

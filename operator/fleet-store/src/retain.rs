@@ -22,7 +22,7 @@ use crate::retained::{self, Gone, GoneName, Retained};
 use crate::shared::Shared;
 use crate::snapshot::Snapshot;
 use crate::sort::{RunSorter, SortedIter};
-use crate::{Entry, EntryState, SnapshotId, Store, StoreError};
+use crate::{Entry, SnapshotId, Store, StoreError};
 
 /// Digests that are noted at once.
 const NOTED_AT_ONCE: usize = 4096;
@@ -103,7 +103,7 @@ impl List<'_> {
             // What has not changed, which is nearly all, is not looked up.
             Some(served) => {
                 for change in Changes::new(Some(old), served) {
-                    let is_there = change.after.is_some_and(|entry| is_present(&entry));
+                    let is_there = change.after.is_some_and(|entry| is_offered(&entry));
                     if let Some(entry) = change.before.filter(|_| !is_there) {
                         self.add(change.path.as_str(), entry, at)?;
                     }
@@ -141,7 +141,7 @@ impl List<'_> {
     }
 
     fn add(&mut self, path: &str, entry: Entry, at: i64) -> Result<()> {
-        if !is_present(&entry) || entry.mutable {
+        if !is_offered(&entry) || entry.mutable {
             return Ok(());
         }
         self.changed = true;
@@ -171,7 +171,7 @@ impl List<'_> {
 
     fn is_served(&self, path: &str) -> bool {
         let served = self.served.and_then(|s| s.get(&s.behind_links(path)));
-        served.is_some_and(|entry| is_present(&entry))
+        served.is_some_and(|entry| is_offered(&entry))
     }
 
     fn replace(self, shared: &Shared) -> Result<()> {
@@ -202,8 +202,8 @@ impl List<'_> {
     }
 }
 
-fn is_present(entry: &Entry) -> bool {
-    entry.state == EntryState::Present
+fn is_offered(entry: &Entry) -> bool {
+    entry.state.is_offered()
 }
 
 /// Of several times at which a name went the last one counts, with what it stood for then.

@@ -48,7 +48,7 @@ const DOING: &str = "keeping the names that went";
 /// was superseded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gone {
-    /// Present, and of fixed content.
+    /// Offered ([`crate::EntryState::is_offered`]), and of fixed content.
     pub entry: Entry,
     pub at: i64,
 }

@@ -107,6 +107,15 @@ impl ScrubReport {
 const DOING: &str = "checking the store";
 
 impl Store {
+    /// Whether a blob that is there is what its name says. Reads all of it.
+    pub fn is_right(&self, digest: &Sha256) -> Result<bool> {
+        match hash(&self.blob_path(digest)) {
+            Ok((found, _)) => Ok(found == *digest),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(e).doing(DOING),
+        }
+    }
+
     /// Checks that every blob hashes to its name and every snapshot is intact and complete. Reads everything; memory
     /// stays small. An error means that the check itself could not be done; what it finds is in the report.
     pub fn scrub(&self, progress: &mut dyn FnMut(&ScrubProgress)) -> Result<ScrubReport> {
@@ -234,8 +243,14 @@ impl Scrub<'_> {
         };
         let (retention, now) = (self.store.identity().retention, now());
         for (path, gone) in list.iter() {
-            let Entry { digest, size, .. } = gone.entry;
-            if !retention.is_recent(gone.at, now)
+            let Entry {
+                digest,
+                size,
+                state,
+                ..
+            } = gone.entry;
+            if state != EntryState::Present
+                || !retention.is_recent(gone.at, now)
                 || self.store.has_blob(&digest, size)
                 || !list.is_at(&self.store.layout().retained())
             {

@@ -11,8 +11,8 @@ use fleet_types::{Sha256, counted};
 use sha2::Digest as _;
 
 use crate::error::{Result, StoreError};
-use crate::snapshot::scan_present;
-use crate::{SnapshotId, Store};
+use crate::snapshot::scan_blobs;
+use crate::{EntryState, SnapshotId, Store};
 
 /// Digests in memory at once.
 const GROUP: u64 = 64 << 10;
@@ -90,11 +90,13 @@ fn named(
     };
     // One that cannot be read is a finding of its own.
     let retained = store.retained().ok().flatten();
-    for (_, gone) in retained.iter().flat_map(|list| list.iter()) {
+    let gone = retained.iter().flat_map(|list| list.iter());
+    for (_, gone) in gone.filter(|(_, gone)| gone.entry.state.is_here()) {
         add(&gone.entry.digest.0, gone.entry.size);
     }
     for id in ids {
-        let scanned = scan_present(&store.layout().snapshot(id), id, &mut add);
+        let index = store.layout().snapshot(id);
+        let scanned = scan_blobs(&index, id, EntryState::is_here, &mut add);
         match scanned {
             // Collected, or a finding of its own.
             Err(StoreError::SnapshotNotFound { .. }) => {}

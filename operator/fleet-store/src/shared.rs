@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Mutex, MutexGuard, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use fleet_types::{Sha256, lock, lock_read, lock_write};
@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use crate::error::{Doing, Result, StoreError};
 use crate::fs::FileSystem;
+use crate::inserter::Held;
 use crate::layout::{Layout, unfinished};
 use crate::shards::Shards;
 use crate::{SnapshotId, document};
@@ -32,6 +33,8 @@ pub(crate) struct Shared {
     decisions: Mutex<()>,
     /// What was set aside, in words.
     set_aside: Mutex<Vec<String>>,
+    /// Whoever fills the store on demand has to wait for as long as this writer is there.
+    pub inserter_is_out: OnceLock<Held>,
     /// Holds the writer's lock.
     lock: File,
 }
@@ -63,6 +66,7 @@ impl Shared {
             collection: RwLock::default(),
             decisions: Mutex::default(),
             set_aside: Mutex::new(freed.into_iter().collect()),
+            inserter_is_out: OnceLock::new(),
             lock,
         }
     }

@@ -23,7 +23,7 @@ use crate::fs::open_file;
 use crate::index::{self, Header, RECORD_LEN};
 use crate::rows::Changed;
 use crate::verified::{Contents, DOING, read_head, read_verified};
-use crate::{Entry, SnapshotId, SnapshotMeta, links};
+use crate::{Entry, EntryState, SnapshotId, SnapshotMeta, links};
 
 /// One immutable, verified copy of a revision: paths and what is known of each. Lookups take microseconds and allocate
 /// nothing.
@@ -195,9 +195,10 @@ pub(crate) fn read_meta(path: &Path, id: &SnapshotId) -> Result<SnapshotMeta> {
 
 /// Calls `each` for digest and size of every present path, reading the file in blocks: scans over many snapshots need
 /// not open them all. Does not verify the file.
-pub(crate) fn scan_present(
+pub(crate) fn scan_blobs(
     path: &Path,
     id: &SnapshotId,
+    which: fn(EntryState) -> bool,
     each: &mut dyn FnMut(&[u8; 32], u64),
 ) -> Result<()> {
     const BLOCK: usize = RECORD_LEN * 2048;
@@ -212,7 +213,7 @@ pub(crate) fn scan_present(
             .doing(DOING)?;
         block[..count]
             .chunks_exact(RECORD_LEN)
-            .filter_map(index::present_blob)
+            .filter_map(|record| index::blob_of(record, which))
             .for_each(|(digest, size)| each(digest, size));
         at += count;
     }

@@ -139,7 +139,8 @@ impl Staging {
         self.shared.fs.sync_all().doing(DOING)
     }
 
-    fn move_to_blobs(&self, staged: &Staged) -> Result<()> {
+    /// Makes it a blob, durable or not.
+    pub(crate) fn move_to_blobs(&self, staged: &Staged) -> Result<()> {
         if !staged.is_read_only {
             let mode = Permissions::from_mode(READ_ONLY);
             fs::set_permissions(staged.path(), mode).doing(DOING)?;

@@ -210,6 +210,7 @@ impl Writer {
     /// Gives up snapshots beyond retention (but never a protected one), the blobs that only they named, and blobs of
     /// runs that came to nothing. To be called after a publication, not while a run has blobs that no snapshot names.
     pub fn collect(&self, now: i64, protect: &[SnapshotId]) -> Result<CollectReport> {
+        let _no_insertions = self.exclude_inserter()?;
         collect::collect(&self.store, &self.shared, now, protect)
     }
 
@@ -226,6 +227,7 @@ impl Writer {
         protect: &[SnapshotId],
         wanted: &WantedDigests<'_>,
     ) -> Result<CollectReport> {
+        let _no_insertions = self.exclude_inserter()?;
         collect::collect_for_space(&self.store, &self.shared, now, protect, wanted)
     }
 

@@ -21,8 +21,8 @@ pub use fleet_fetch::{
 pub use fleet_types::Problem;
 pub use fleet_types::documents::{Damaged, LeftOut, Report, RunResult, ScrubState, UnitReport};
 pub use options::{
-    AllowedMutation, Follow, MakeFormat, Politeness, Publishing, Shrink, SyncOptions, Timeouts,
-    Verification,
+    AllowedMutation, Follow, MakeFormat, Payload, Politeness, Publishing, Shrink, SyncOptions,
+    Timeouts, Verification,
 };
 pub use progress::{Phase, Progress, Unwatched};
 pub use report::{PlanReport, Room, Share};

@@ -44,6 +44,7 @@ pub struct SyncOptions {
     pub trust: Trust,
     /// SHA-256 over the keyring's bytes and the trust policy: a change makes every unit be verified again.
     pub trust_digest: Sha256,
+    pub payload: Payload,
     /// Glob patterns over repository paths; `*` does not cross a `/`, `**` does.
     pub exclude: Vec<String>,
     pub verification: Verification,
@@ -59,6 +60,16 @@ pub struct SyncOptions {
     pub damaged: Vec<Sha256>,
     /// The product in User-Agent, for example `mirrorfleet/0.1.0`; the contact is appended.
     pub user_agent: String,
+}
+
+/// When what indices list is fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Payload {
+    /// Before a snapshot that lists it is published.
+    Copied,
+    /// When somebody asks for it, by who fills the store then: what no index promises by its SHA-256, signatures and what
+    /// brings keys are fetched before all the same.
+    OnDemand,
 }
 
 /// A snapshot that another mirror of ours made, to be copied as it is. Whoever says so vouches for it.

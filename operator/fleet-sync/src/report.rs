@@ -20,6 +20,9 @@ pub struct PlanReport {
     /// Listed by the upstream, and left out by the manifest.
     #[serde(default)]
     pub exclude: Share,
+    /// Listed by the upstream, and fetched when somebody asks for it.
+    #[serde(default)]
+    pub on_demand: Share,
     /// None where nothing would be fetched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub room: Option<Room>,

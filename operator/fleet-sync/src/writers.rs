@@ -4,6 +4,8 @@
 //! Threads answer a file once it is staged and its digest is right. Blobs become durable in batches; only after
 //! [`Writers::flush`] is all that was answered really in the store.
 
+mod body;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -215,34 +217,6 @@ impl BodyStore for Writers {
         async move {
             let (file, written) = self.open(expected).await?;
             Ok((Box::new(file) as Box<dyn OpenBody>, written))
-        }
-        .boxed()
-    }
-}
-
-impl OpenBody for OpenFile {
-    fn write(&self, bytes: Bytes) -> BoxFuture<'_, Result<(), Problem>> {
-        let order = Order::Chunk { id: self.id, bytes };
-        send(&self.queue, order, &self.failure).boxed()
-    }
-
-    fn restart(&self) -> BoxFuture<'_, Result<(), Problem>> {
-        send(&self.queue, Order::Restart { id: self.id }, &self.failure).boxed()
-    }
-
-    fn finish(self: Box<Self>) -> BoxFuture<'static, Result<Sha256, SinkError>> {
-        async move {
-            let (reply, answer) = oneshot::channel();
-            send(
-                &self.queue,
-                Order::Finish { id: self.id, reply },
-                &self.failure,
-            )
-            .await
-            .map_err(SinkError::Store)?;
-            answer
-                .await
-                .map_err(|_| SinkError::Store(gone(&self.failure)))?
         }
         .boxed()
     }

@@ -1,7 +1,7 @@
 //! Owns what an operator sees of a running program: the metrics of each role, the listener that serves them with the
 //! health checks, and the log; and which connections give up their place when a listener is full. The `prometheus` crate is used inside only, so that it can be replaced here.
 //!
-//! Metric names, labels and help texts are API. They are declared once, in [`api`], [`controller`], [`package_registry`], [`process`],
+//! Metric names, labels and help texts are API. They are declared once, in [`api`], [`controller`], [`fill`], [`package_registry`], [`process`],
 //! [`server`] and [`worker`], as lists of [`Definition`]s from which a reference can be generated.
 //!
 //! Left to others: what the values are. Nothing here reads a clock, a store or the Kubernetes API.
@@ -17,6 +17,7 @@ mod state;
 
 pub mod api;
 pub mod controller;
+pub mod fill;
 pub mod package_registry;
 pub mod process;
 pub mod server;
@@ -25,6 +26,7 @@ pub mod worker;
 pub use api::ApiMetrics;
 pub use controller::{ControllerMetrics, Countable, LAG_QUERY};
 pub use definition::{Definition, Kind};
+pub use fill::{FetchResult, FillCounts, FillMetrics};
 pub use health::{Health, Readiness};
 pub use listener::{
     Answer, ExtraRoutes, METRICS_CONTENT_TYPE, respond, serve_metrics, serve_routes,
@@ -33,6 +35,8 @@ pub use logging::{LogFormat, LogOptions, LoggingError, init_logging};
 pub use package_registry::{AnswerSource, PackageRegistryMetrics, QuestionResult, RegistryTraffic};
 pub use registry::{BuildInfo, Registry, RegistryError};
 pub use seats::{Mark, Seat, Seats};
-pub use server::{MirrorTraffic, ServedSnapshot, ServerMetrics, ServerPlace, StoreHealth};
+pub use server::{
+    MirrorTraffic, OnDemand, ServedSnapshot, ServerMetrics, ServerPlace, StoreHealth,
+};
 pub use state::{ObjectKey, Run};
 pub use worker::{RunFigures, RunPlace, RunProgress, WorkerMetrics};

@@ -18,6 +18,8 @@ definitions! {
     RESPONSE_BYTES: Counter = "mirrorfleet_http_response_bytes_total" [namespace, mirror, region];
     /// Time from a request's head to the last byte of its answer.
     DURATION: Histogram = "mirrorfleet_http_request_duration_seconds" [namespace, mirror, region];
+    /// Requests for files that are fetched on demand, by where their bytes came from: `stored`, `fetched`, `nowhere`. Only of mirrors that had any.
+    ON_DEMAND: Counter = "mirrorfleet_http_on_demand_requests_total" [namespace, mirror, region, source];
     /// Requests that are being answered.
     IN_FLIGHT: Gauge = "mirrorfleet_http_requests_in_flight" [namespace, mirror, region];
     /// Always 1; the label names the snapshot that this process serves.
@@ -34,6 +36,16 @@ const DURATION_BUCKETS: &[f64] = &[
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0, 600.0,
 ];
 const CODE_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+
+const ON_DEMAND_SOURCES: [&str; 3] = ["stored", "fetched", "nowhere"];
+
+/// Where the bytes of a file came from that is fetched on demand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnDemand {
+    Stored,
+    Fetched,
+    Nowhere,
+}
 
 /// Where a serving process stands. Empty where there is no cluster.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -54,6 +66,7 @@ pub struct MirrorTraffic {
     response_bytes: IntCounter,
     duration: prometheus::Histogram,
     in_flight: IntGauge,
+    on_demand: [IntCounter; ON_DEMAND_SOURCES.len()],
     served: Mutex<Option<ServedSnapshot>>,
     health: Mutex<Option<StoreHealth>>,
 }
@@ -114,6 +127,7 @@ impl MirrorTraffic {
             response_bytes: counter(),
             duration: histogram(DURATION_BUCKETS),
             in_flight: IntGauge::new("count", "count").expect("a constant name is valid"),
+            on_demand: std::array::from_fn(|_| counter()),
             served: Mutex::new(None),
             health: Mutex::new(None),
         }
@@ -133,6 +147,13 @@ impl MirrorTraffic {
         }
         self.response_bytes.inc_by(response_bytes);
         self.duration.observe(seconds);
+    }
+
+    /// A file that is fetched on demand was asked for.
+    pub fn on_demand(&self, source: OnDemand) {
+        if let Some(counter) = self.on_demand.get(source as usize) {
+            counter.inc();
+        }
     }
 
     /// What this process serves from now on; none before the first snapshot.
@@ -157,6 +178,12 @@ impl MirrorTraffic {
         out.counter(&RESPONSE_BYTES, &labels, self.response_bytes.get() as f64);
         out.histogram(&DURATION, &labels, &self.duration);
         out.gauge(&IN_FLIGHT, &labels, self.in_flight.get() as f64);
+        if self.on_demand.iter().any(|counter| counter.get() > 0) {
+            for (source, counter) in ON_DEMAND_SOURCES.iter().zip(&self.on_demand) {
+                let labels = [namespace, mirror, region, source];
+                out.counter(&ON_DEMAND, &labels, counter.get() as f64);
+            }
+        }
         let served = lock(&self.served);
         if let Some(served) = served.as_ref() {
             out.gauge(&SNAPSHOT, &[namespace, mirror, region, &served.id], 1.0);

@@ -6,9 +6,10 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::Ordering;
 
 use fleet_telemetry::{
-    AnswerSource, ApiMetrics, BuildInfo, ControllerMetrics, Health, LAG_QUERY, ObjectKey,
-    PackageRegistryMetrics, QuestionResult, Registry, Run, RunPlace, ServedSnapshot, ServerMetrics,
-    ServerPlace, StoreHealth, WorkerMetrics, respond, serve_metrics,
+    AnswerSource, ApiMetrics, BuildInfo, ControllerMetrics, FetchResult, FillMetrics, Health,
+    LAG_QUERY, ObjectKey, OnDemand, PackageRegistryMetrics, QuestionResult, Registry, Run,
+    RunPlace, ServedSnapshot, ServerMetrics, ServerPlace, StoreHealth, WorkerMetrics, respond,
+    serve_metrics,
 };
 use fleet_types::documents::RunResult;
 use fleet_types::gauges::{
@@ -137,6 +138,18 @@ fn full() -> Registry {
     let traffic = server.mirror("debian");
     traffic.begin();
     traffic.end(206, 1000, 0.001);
+    traffic.on_demand(OnDemand::Fetched);
+    let place = ServerPlace {
+        namespace: "mirrors".into(),
+        region: "eu-1".into(),
+    };
+    let fill = FillMetrics::register(&registry, place)
+        .unwrap()
+        .mirror("debian");
+    fill.fetched(FetchResult::Ok, 1000);
+    fill.shared();
+    fill.evicted(1, 1000);
+    fill.set_cached(1000);
     traffic.set_served(Some(ServedSnapshot {
         id: "ab".repeat(32),
         published: Some(1_700_000_000),
@@ -191,6 +204,7 @@ fn promtool_finds_nothing_to_object_to_and_every_metric_is_there() {
         fleet_telemetry::worker::ALL,
         fleet_telemetry::server::ALL,
         fleet_telemetry::package_registry::ALL,
+        fleet_telemetry::fill::ALL,
     ]
     .concat()
     {

@@ -153,6 +153,8 @@ reasons! {
     SyncInterrupted => Upstream,
     /// No region that is followed answered.
     SourceUnreachable => Upstream,
+    /// It was never fetched, and `pullThrough.offline` keeps anything from being fetched for clients.
+    Offline => Upstream,
     /// The region that is followed no longer has the snapshot that was to be copied, or not all of it.
     SnapshotGone => Upstream,
     /// The region that is followed writes indices of a version that this program does not read.

@@ -161,12 +161,14 @@ fn plan_text(report: &PlanReport) -> String {
     };
     let mut text = headline(&report.mirror, word, report.reason);
     say(&mut text, &report.message, &report.units);
-    for (word, share) in [
+    let shares = [
         ("fetch", &report.fetch),
         ("keep", &report.keep),
         ("remove", &report.remove),
         ("exclude", &report.exclude),
-    ] {
+    ];
+    let on_demand = (report.on_demand.files > 0).then_some(("on demand", &report.on_demand));
+    for (word, share) in shares.into_iter().chain(on_demand) {
         line(
             &mut text,
             format_args!(

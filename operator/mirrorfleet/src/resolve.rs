@@ -4,6 +4,7 @@
 
 mod access;
 mod content;
+mod fill;
 mod npm;
 mod trust;
 mod verification;
@@ -16,11 +17,14 @@ use fleet_api::upstream::RefKind;
 use fleet_api::{Mirror, Upstream};
 use fleet_formats::seam::Trust;
 use fleet_store::{Clients, Retention, Transactions};
-use fleet_sync::{Access, Endpoint, Follow, Politeness, Publishing, SyncOptions, Timeouts};
+use fleet_sync::{
+    Access, Endpoint, Follow, Payload, Politeness, Publishing, SyncOptions, Timeouts,
+};
 use fleet_types::{Accepted, Reason, Sha256};
 use url::Url;
 
 pub use self::content::format_of_snapshot;
+pub use self::fill::Filling;
 use crate::failure::Failure;
 use crate::manifests::{Manifests, check};
 
@@ -77,7 +81,7 @@ impl Resolver<'_> {
         let means = Means {
             trust: self.trust(mirror, upstream)?,
             access: self.access(mirror, upstream)?,
-            politeness: politeness(upstream),
+            politeness: self.politeness_of_runs(mirror, upstream)?,
             endpoints: endpoints(upstream),
             connect: CONNECT,
             backoff: REQUEST_BACKOFF,
@@ -145,6 +149,10 @@ impl Resolver<'_> {
                 .map_err(|rejected| Failure::new(rejected.reason, rejected.message))?,
             make_format: content::make_format,
             content,
+            payload: match mirror.spec.mode {
+                mirror::Mode::Full => Payload::Copied,
+                mirror::Mode::PullThrough => Payload::OnDemand,
+            },
             trust,
             trust_digest,
             exclude: mirror.spec.content.exclude.clone(),

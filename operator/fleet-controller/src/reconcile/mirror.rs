@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleet_api::{Mirror, labels};
-use fleet_plan::{Object, Observed, Plan, SeenAttempt, Turn, Write};
+use fleet_plan::{Object, Observed, Plan, SeenAttempt, Settings, Turn, Write};
 use jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 
@@ -88,6 +88,7 @@ fn decide(context: &Context, name: &ObjectName, mirror: &Mirror) -> Plan {
     let asking = Asking {
         mirror: name,
         upstream: &upstream.name,
+        regions: u32::try_from(mirror.spec.regions.len()).unwrap_or(u32::MAX),
         max_rollouts: context.settings.max_rollouts,
     };
     let mut others = context.fleet().others(&asking);
@@ -101,7 +102,10 @@ fn decide(context: &Context, name: &ObjectName, mirror: &Mirror) -> Plan {
         line: others.line.clone(),
         rollouts_elsewhere: others.rollouts_elsewhere,
         copies_elsewhere: others.copies_elsewhere,
-        settings: context.settings.clone(),
+        settings: Settings {
+            max_rollouts: others.max_rollouts,
+            ..context.settings.clone()
+        },
     };
     loop {
         let plan = fleet_plan::plan(mirror, &seen);
@@ -117,6 +121,7 @@ fn decide(context: &Context, name: &ObjectName, mirror: &Mirror) -> Plan {
         }
         seen.line.clone_from(&others.line);
         seen.rollouts_elsewhere = others.rollouts_elsewhere;
+        seen.settings.max_rollouts = others.max_rollouts;
         seen.copies_elsewhere = others.copies_elsewhere;
     }
 }
@@ -131,11 +136,11 @@ fn record(context: &Context, name: &ObjectName, mirror: &Mirror, share: Share) {
 /// Carries out what does not build on a write that failed.
 async fn carry_out(context: &Context, name: &ObjectName, writes: &[Write]) -> Carried {
     let mut carried = Carried::default();
-    let mut failed: Vec<Option<&str>> = Vec::new();
+    let mut failed: Vec<Option<String>> = Vec::new();
     for write in writes {
-        let region = write.region();
+        let part = write.part();
         let builds_on_it =
-            |failed: &Option<&str>| failed.is_none() || region.is_none() || *failed == region;
+            |failed: &Option<String>| failed.is_none() || part.is_none() || *failed == part;
         let done = match write.builds_on_others() && failed.iter().any(builds_on_it) {
             true => None,
             false => Some(context.writer.carry_out(&context.world, name, write).await),
@@ -154,7 +159,7 @@ async fn carry_out(context: &Context, name: &ObjectName, writes: &[Write]) -> Ca
         }
         if let Some(Err(error)) = done {
             carried.failures.push(error);
-            failed.extend(write.builds_on_others().then_some(region));
+            failed.extend(write.builds_on_others().then_some(part));
         }
     }
     carried

@@ -51,3 +51,26 @@ async fn a_finalizer_makes_the_status_one_of_the_next_plan() {
     assert_eq!(statuses, 2, "the finalizer and one status: {writes:?}");
     assert_eq!(condition(&api.status("debian"), "Reconciling"), "True");
 }
+
+/// A quota that is used up, for example.
+#[tokio::test]
+async fn a_replica_that_may_not_be_made_holds_up_no_sibling() {
+    let api = Api::default();
+    api.upstream("debian", &["trixie"]);
+    let mut manifest = manifest("debian", "debian", "trixie", &["eu"]);
+    manifest["spec"]["regions"] = json!([{"name": "eu", "replicas": 2}]);
+    api.mirror(manifest);
+    let [first, second] = [0, 1].map(|number| names::replica_name("debian", "eu", number));
+    api.refuse(&format!("statefulsets/{second}"));
+    let mut leader = Leader::new(&api);
+    leader.rest().await;
+    let made = api.all("statefulsets");
+    let names = made.iter().map(|set| set["metadata"]["name"].as_str());
+    assert_eq!(names.collect::<Vec<_>>(), [Some(first.as_str())]);
+    assert_eq!(api.all("poddisruptionbudgets").len(), 1);
+    let told = api.status("debian").to_string();
+    assert!(
+        told.contains("CreationRefused") && told.contains(&second),
+        "{told}"
+    );
+}

@@ -140,7 +140,7 @@ children! {
     PodDisruptionBudget: disruption_budgets -> SeenApplied, Object = |budget| SeenApplied::of(&budget.metadata, &budget.spec);
     Job: jobs -> SeenJob, Job = |job| SeenJob::from(job);
     Pod: pods -> SeenPod, Pod = |pod| SeenPod::from(pod);
-    EndpointSlice: slices -> SeenSlice, Object = |slice| SeenSlice::from(slice), only ",!mirrorfleet.dev/region";
+    EndpointSlice: slices -> SeenSlice, Object = |slice| SeenSlice::from(slice), only ",mirrorfleet.dev/awaited";
 }
 
 impl Children {

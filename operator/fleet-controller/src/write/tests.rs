@@ -187,7 +187,7 @@ async fn a_job_that_exists_and_is_ours_counts_as_created() {
 async fn a_deletion_names_the_very_object_and_gone_is_as_good() {
     let write = Write::Delete {
         kind: Owned::Job,
-        region: "eu-1".into(),
+        part: "eu-1".into(),
         name: "run".into(),
         uid: "j1".into(),
     };
@@ -212,8 +212,8 @@ fn named(uid: &str) -> (String, String, String) {
 
 #[tokio::test]
 async fn an_eviction_names_the_very_pod_and_what_came_of_it_is_known_at_once() {
-    let (region, name, uid) = named("p1");
-    let write = Write::Evict { region, name, uid };
+    let (part, name, uid) = named("p1");
+    let write = Write::Evict { part, name, uid };
     let leaving = json!({"metadata": {"name": "debian-eu-1-0", "namespace": "ns", "uid": "p1", "resourceVersion": "7",
         "deletionTimestamp": "2026-01-01T00:00:00Z", "deletionGracePeriodSeconds": 60}});
     let evicted = json!({"kind": "Status", "apiVersion": "v1", "status": "Success", "code": 201});
@@ -231,8 +231,8 @@ async fn an_eviction_names_the_very_pod_and_what_came_of_it_is_known_at_once() {
 
 #[tokio::test]
 async fn an_eviction_that_a_budget_refuses_is_noted_and_no_failure() {
-    let (region, name, uid) = named("p1");
-    let write = Write::Evict { region, name, uid };
+    let (part, name, uid) = named("p1");
+    let write = Write::Evict { part, name, uid };
     let refused = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 429, "reason": "TooManyRequests",
         "message": "Cannot evict pod as it would violate the pod's disruption budget.", "details": {"causes": [
             {"reason": "DisruptionBudget", "message": "The disruption budget x needs 1 healthy pods and has 1 currently"}]}});
@@ -253,19 +253,19 @@ async fn an_eviction_that_a_budget_refuses_is_noted_and_no_failure() {
 
 #[tokio::test]
 async fn a_stateful_set_is_taken_from_its_pods_and_they_are_labelled_by_uid() {
-    let (region, name, uid) = named("s1");
-    let write = Write::Orphan { region, name, uid };
+    let (part, name, uid) = named("s1");
+    let write = Write::Orphan { part, name, uid };
     let (result, _, asked) = carry_out(vec![refusal(404, "NotFound")], &write).await;
     assert_eq!(result, Ok(()));
     assert_eq!(asked[0].2["propagationPolicy"], "Orphan");
     assert_eq!(asked[0].2["preconditions"]["uid"], "s1");
 
-    let (region, name, uid) = named("p1");
+    let (part, name, uid) = named("p1");
     let labels = [("mirrorfleet.dev/replica".to_owned(), "0".to_owned())].into();
     let kind = Labelled::Pod;
     let write = Write::Label {
         kind,
-        region,
+        part,
         name,
         uid,
         labels,

@@ -176,6 +176,12 @@ impl Format for Arch {
         })
     }
 
+    fn signature_of(&self, payload: &RepoPath) -> Option<RepoPath> {
+        let is_signature = payload.file_name().ends_with(".sig");
+        let is_signed = self.include.signatures && !is_signature;
+        signature_of(payload).ok().filter(|_| is_signed)
+    }
+
     /// Without a judge they are copied for clients, who judge them.
     fn check_signature(
         &self,

@@ -24,8 +24,8 @@ pub const CONTAINER: &str = "sync";
 const RUN_VOLUME: &str = "run";
 const RUN_DIR: &str = "/etc/mirrorfleet/run";
 const RUN_FILE: &str = "manifests.yaml";
-const REFS_VOLUME: &str = "refs";
-const REFS_DIR: &str = "/etc/mirrorfleet/refs";
+pub(super) const REFS_VOLUME: &str = "refs";
+pub(super) const REFS_DIR: &str = "/etc/mirrorfleet/refs";
 /// Measured: 40 MiB for a full archive; an xz stream of the largest kind takes 65 more, and what is written is cache
 /// until the disk has it.
 const RESOURCES: pod::Needs = pod::Needs {
@@ -247,28 +247,26 @@ fn arguments(fleet: &Fleet, place: &Place, start: &Start) -> Vec<String> {
 
 /// The Upstream and the Mirror as they are declared now, one YAML document each (JSON is YAML).
 fn manifests(fleet: &Fleet) -> String {
-    let document = |api_version: &str, kind: &str, name: &str, spec: serde_json::Value| {
-        json!({
-            "apiVersion": api_version,
-            "kind": kind,
-            "metadata": {"name": name, "namespace": fleet.namespace},
-            "spec": spec,
-        })
-    };
     let spec = |spec: Result<serde_json::Value, serde_json::Error>| spec.unwrap_or_default();
-    let upstream = document(
-        &Upstream::api_version(&()),
-        &Upstream::kind(&()),
-        &fleet.spec.upstream_ref.name,
-        spec(serde_json::to_value(fleet.upstream_spec())),
-    );
-    let mirror = document(
-        &Mirror::api_version(&()),
-        &Mirror::kind(&()),
-        &fleet.name,
-        spec(serde_json::to_value(fleet.spec)),
-    );
+    let upstream = spec(serde_json::to_value(fleet.upstream_spec()));
+    let mirror = spec(serde_json::to_value(fleet.spec));
+    let upstream = document::<Upstream>(fleet, &fleet.spec.upstream_ref.name, upstream);
+    let mirror = document::<Mirror>(fleet, &fleet.name, mirror);
     format!("{upstream}\n---\n{mirror}\n")
+}
+
+/// A manifest as a YAML document (JSON is YAML).
+pub(super) fn document<K: Resource<DynamicType = ()>>(
+    fleet: &Fleet,
+    name: &str,
+    spec: serde_json::Value,
+) -> serde_json::Value {
+    json!({
+        "apiVersion": K::api_version(&()),
+        "kind": K::kind(&()),
+        "metadata": {"name": name, "namespace": fleet.namespace},
+        "spec": spec,
+    })
 }
 
 fn run_volume() -> Volume {
@@ -277,7 +275,7 @@ fn run_volume() -> Volume {
 
 /// The Secrets and ConfigMaps that the Upstream names, each key at `<kind>/<name>/<key>`. All optional: what is
 /// missing is the worker's to report, where a pod that never starts would say nothing.
-fn refs_volume(fleet: &Fleet) -> Option<Volume> {
+pub(super) fn refs_volume(fleet: &Fleet) -> Option<Volume> {
     let upstream = fleet.upstream_spec();
     let keyrings = upstream.trust.keyrings().map(|key| {
         let lists = [KeyRef::TRUSTED, KeyRef::REVOKED].map(|list| key.beside(list));

@@ -52,6 +52,13 @@ pub fn serving_selector(fleet: &Fleet, place: &Place) -> Map {
     ])
 }
 
+/// What selects those of a region's serving pods to which its Service leads.
+pub fn routed_selector(fleet: &Fleet, place: &Place) -> Map {
+    let mut all = serving_selector(fleet, place);
+    all.insert(labels::ROUTED.to_owned(), "true".to_owned());
+    all
+}
+
 pub fn label_selector(labels: Map) -> LabelSelector {
     LabelSelector {
         match_labels: Some(labels),

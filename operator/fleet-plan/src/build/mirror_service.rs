@@ -19,7 +19,8 @@ pub fn mirror_service(fleet: &Fleet) -> Service {
         session_affinity: Some("ClientIP".to_owned()),
         ..Default::default()
     };
-    let labels = mirror_labels(fleet, labels::COMPONENT_SERVING);
+    let mut labels = mirror_labels(fleet, labels::COMPONENT_SERVING);
+    labels.insert(labels::AWAITED.to_owned(), "true".to_owned());
     Service {
         metadata: applied_as(fleet, &names::mirror_name(&fleet.name), labels, &spec),
         spec: Some(spec),

@@ -2,6 +2,7 @@
 
 mod claim;
 mod disruption_budget;
+mod fill;
 mod job;
 mod metadata;
 mod mirror_service;
@@ -16,7 +17,8 @@ pub use metadata::replica_labels;
 pub use mirror_service::mirror_service;
 pub use pod::{FOLLOW_PORT, METRICS_PORT};
 
-/// The names of our containers.
+/// The names of our containers, of which a pod has one.
 pub const CONTAINERS: [&str; 2] = [stateful_set::CONTAINER, job::CONTAINER];
+pub use fill::CONTAINER as FILL_CONTAINER;
 pub use service::service;
-pub use stateful_set::{ORDERS_VOLUME, Told, offered_label, stateful_set};
+pub use stateful_set::{ORDERS_VOLUME, Told, stateful_set};

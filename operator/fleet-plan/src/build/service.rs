@@ -4,26 +4,30 @@ use fleet_api::labels;
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::metadata::{applied, region_labels, serving_selector};
+use super::metadata::{applied_as, region_labels, routed_selector, serving_selector};
 use super::pod::{FOLLOW_PORT, FOLLOW_PORT_NAME, HTTP_PORT_NAME};
 use crate::fleet::{Fleet, Place};
+use crate::view::Routing;
 
-pub fn service(fleet: &Fleet, place: &Place) -> Service {
+pub fn service(fleet: &Fleet, place: &Place, routing: Routing) -> Service {
     let spec = ServiceSpec {
-        selector: Some(serving_selector(fleet, place)),
+        selector: Some(match routing {
+            Routing::Plain | Routing::Coming => serving_selector(fleet, place),
+            Routing::ByLabel => routed_selector(fleet, place),
+        }),
+        // Replicas come to serve the next snapshot one moment apart: who has seen it stays with whom it was seen at.
+        session_affinity: (routing != Routing::Plain).then(|| "ClientIP".to_owned()),
         ports: Some(vec![
             for_clients(fleet),
             port(FOLLOW_PORT_NAME, FOLLOW_PORT, FOLLOW_PORT_NAME),
         ]),
         ..Default::default()
     };
+    let mut labels = region_labels(fleet, place, labels::COMPONENT_SERVING);
+    let awaited = (labels::AWAITED.to_owned(), "true".to_owned());
+    labels.extend((routing != Routing::Plain).then_some(awaited));
     Service {
-        metadata: applied(
-            fleet,
-            place,
-            region_labels(fleet, place, labels::COMPONENT_SERVING),
-            &spec,
-        ),
+        metadata: applied_as(fleet, &place.service, labels, &spec),
         spec: Some(spec),
         ..Default::default()
     }

@@ -4,13 +4,16 @@ use fleet_api::labels;
 use fleet_types::Order;
 use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec, StatefulSetUpdateStrategy};
 use k8s_openapi::api::core::v1::{
-    Container, HTTPGetAction, PodTemplateSpec, Probe, SecretVolumeSource, Volume,
+    Container, HTTPGetAction, Lifecycle, LifecycleHandler, PodTemplateSpec, Probe,
+    SecretVolumeSource, SleepAction, TopologySpreadConstraint, Volume,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
+use super::fill;
 use super::metadata::{
-    applied, label_selector, map, region_labels, replica_labels, replica_selector,
+    Map, applied, label_selector, map, region_labels, replica_labels, replica_selector,
+    serving_selector,
 };
 use super::pod::{
     self, DATA, FOLLOW_PORT, FOLLOW_PORT_NAME, HTTP_PORT, HTTP_PORT_NAME, METRICS_PORT,
@@ -19,6 +22,7 @@ use super::pod::{
 use crate::canonical::fingerprint;
 use crate::fleet::{Fleet, Place};
 use crate::observed::Settings;
+use crate::view::{RegionView, Routing};
 
 pub const CONTAINER: &str = "serve";
 /// A pod that has it serves by order.
@@ -32,7 +36,9 @@ const RESOURCES: pod::Needs = pod::Needs {
     memory: "64Mi",
     memory_limit: "512Mi",
 };
-/// Long enough for the server to finish what it is sending.
+/// A pod that is to go is told at once, and the nodes that lead clients to it a moment later.
+const LEAVING_SECONDS: i64 = 5;
+/// Long enough for that, and for the server to finish what it is sending.
 const GRACE_SECONDS: i64 = 60;
 
 /// What a pod is told that is made from a template, and restarts none that runs.
@@ -41,12 +47,34 @@ pub struct Told {
     pub order: Option<Order>,
     /// Whether the Mirror's Service leads to it; none where there is no such Service.
     pub offered: Option<bool>,
+    /// Whether its region's Service leads to it; none where that leads to all.
+    pub routed: Option<bool>,
+}
+
+impl Told {
+    /// By what the status says.
+    pub fn new(fleet: &Fleet, view: &RegionView, order: Option<Order>) -> Told {
+        Told {
+            order,
+            offered: fleet.is_together().then_some(view.was_offered),
+            routed: (view.routing != Routing::Plain).then_some(view.leads),
+        }
+    }
+
+    /// What Services look for.
+    pub fn labels(&self) -> Map {
+        let offered = self.offered.map(|offered| (labels::OFFERED, offered));
+        let routed = self.routed.map(|routed| (labels::ROUTED, routed));
+        let all = offered.into_iter().chain(routed);
+        all.map(|(key, holds)| (key.to_owned(), holds.to_string()))
+            .collect()
+    }
 }
 
 pub fn stateful_set(fleet: &Fleet, place: &Place, settings: &Settings, told: &Told) -> StatefulSet {
     let spec = StatefulSetSpec {
         replicas: Some(1),
-        service_name: Some(place.child.clone()),
+        service_name: Some(place.service.clone()),
         selector: label_selector(replica_selector(fleet, place)),
         // With OrderedReady a broken pod is waited for even by the change that mends it.
         pod_management_policy: Some("Parallel".to_owned()),
@@ -75,22 +103,39 @@ fn template(fleet: &Fleet, place: &Place, settings: &Settings, told: &Told) -> P
     let orders = pod::annotation_volume(ORDERS_VOLUME, &fleet.name, labels::SERVE);
     let mut volumes = vec![pod::data_volume(place), orders];
     volumes.extend(fleet.tls_secret().map(tls_volume));
+    let fills = fill::is_wanted(fleet);
+    if fills {
+        volumes.extend(fill::volumes(fleet));
+    }
     let mut spec = pod::pod_spec(fleet, place, container(fleet, place, settings), volumes);
+    let fill = fills.then(|| fill::container(fleet, place, settings));
+    spec.containers.extend(fill);
     spec.termination_grace_period_seconds = Some(GRACE_SECONDS);
-    let (component, asked) = (labels::COMPONENT_SERVING, &fleet.pods.annotations);
+    let mut asked = fleet.pods.annotations.clone();
+    if fills {
+        asked.insert(labels::FILL_MANIFESTS.to_owned(), fill::manifests(fleet));
+    }
+    let component = labels::COMPONENT_SERVING;
     let with_ours = |ours| pod::with_ours(&fleet.pods.labels, ours);
     // Without the replica, whose label is put on pods that run: it restarts none.
-    let restarting = with_ours(region_labels(fleet, place, component));
-    let applied = fingerprint(&spec, &(&restarting, asked));
+    let filling = |mut all: Map| {
+        all.extend(fills.then(|| (labels::FILLS.to_owned(), "true".to_owned())));
+        all
+    };
+    let restarting = with_ours(filling(region_labels(fleet, place, component)));
+    let applied = fingerprint(&spec, &(&restarting, &asked));
+    // Neither does that it is no longer the only one: where it runs now is looked at when it is made anew.
+    let spread = place.region.is_replicated();
+    spec.topology_spread_constraints = spread.then(|| apart(fleet, place));
     // Another order restarts no pod either.
     let order = told.order.as_ref().map(Order::to_string);
     let order = order.unwrap_or_default();
-    let mut marked = replica_labels(fleet, place, component);
-    marked.extend(told.offered.map(offered_label));
+    let mut marked = filling(replica_labels(fleet, place, component));
+    marked.extend(told.labels());
     let ours = map([(labels::APPLIED, &applied), (labels::SERVE, &order)]);
     PodTemplateSpec {
         metadata: Some(ObjectMeta {
-            annotations: Some(pod::with_ours(asked, ours)),
+            annotations: Some(pod::with_ours(&asked, ours)),
             labels: Some(with_ours(marked)),
             ..Default::default()
         }),
@@ -98,9 +143,18 @@ fn template(fleet: &Fleet, place: &Place, settings: &Settings, told: &Told) -> P
     }
 }
 
-/// Whether the Mirror's Service leads to a pod, as a label of it.
-pub fn offered_label(offered: bool) -> (String, String) {
-    (labels::OFFERED.to_owned(), offered.to_string())
+/// On nodes and in zones of their own, as far as there are enough: a node too few is no reason to have one replica less.
+fn apart(fleet: &Fleet, place: &Place) -> Vec<TopologySpreadConstraint> {
+    let over = |topology_key: &str| TopologySpreadConstraint {
+        max_skew: 1,
+        topology_key: topology_key.to_owned(),
+        when_unsatisfiable: "ScheduleAnyway".to_owned(),
+        label_selector: Some(label_selector(serving_selector(fleet, place))),
+        ..Default::default()
+    };
+    ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]
+        .map(over)
+        .into()
 }
 
 fn container(fleet: &Fleet, place: &Place, settings: &Settings) -> Container {
@@ -111,6 +165,7 @@ fn container(fleet: &Fleet, place: &Place, settings: &Settings) -> Container {
         pod::mount(ORDERS_VOLUME, ORDERS_DIR),
     ];
     mounts.extend(tls.then(|| pod::mount(TLS_VOLUME, TLS_DIR)));
+    mounts.extend(fill::is_wanted(fleet).then(fill::socket_mount));
     Container {
         name: CONTAINER.to_owned(),
         image: Some(settings.image.clone()),
@@ -123,10 +178,25 @@ fn container(fleet: &Fleet, place: &Place, settings: &Settings) -> Container {
         ]),
         readiness_probe: Some(probe("/readyz", 5, 3)),
         liveness_probe: Some(probe("/healthz", 10, 6)),
+        lifecycle: Some(leaves_last()),
         resources: Some(pod::resources(&fleet.spec.serving.resources, &RESOURCES)),
         security_context: Some(pod::container_security()),
         termination_message_policy: Some(pod::TERMINATION_MESSAGE.to_owned()),
         volume_mounts: Some(mounts),
+        ..Default::default()
+    }
+}
+
+/// Serves on while clients are being led elsewhere.
+fn leaves_last() -> Lifecycle {
+    let sleep = SleepAction {
+        seconds: LEAVING_SECONDS,
+    };
+    Lifecycle {
+        pre_stop: Some(LifecycleHandler {
+            sleep: Some(sleep),
+            ..Default::default()
+        }),
         ..Default::default()
     }
 }
@@ -152,6 +222,9 @@ fn arguments(fleet: &Fleet, place: &Place, tls: bool) -> Vec<String> {
     if tls {
         arguments.extend(["--tls-cert".to_owned(), format!("{TLS_DIR}/tls.crt")]);
         arguments.extend(["--tls-key".to_owned(), format!("{TLS_DIR}/tls.key")]);
+    }
+    if fill::is_wanted(fleet) {
+        arguments.extend(["--origin".to_owned(), fill::socket()]);
     }
     arguments
 }

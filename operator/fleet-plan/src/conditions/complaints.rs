@@ -3,7 +3,7 @@
 use fleet_types::{Order, Outcome, Reason, are, counted};
 
 use crate::fleet::Problem;
-use crate::observed::VolumePhase;
+use crate::observed::{SeenPod, VolumePhase};
 use crate::site::Site;
 
 pub(super) fn volume_lost(site: &Site) -> Option<Problem> {
@@ -11,16 +11,41 @@ pub(super) fn volume_lost(site: &Site) -> Option<Problem> {
         .view
         .claim
         .filter(|claim| claim.phase == VolumePhase::Lost)?;
+    let helps = match site.is_replaced() {
+        true => {
+            "it is replaced and filled from another replica, as soon as one is well that has what is served"
+        }
+        false => "bring it back, or delete the claim to start empty",
+    };
     let message = format!(
-        "the volume of PersistentVolumeClaim {} (region {}) is lost: bring it back, or delete the claim to start empty",
+        "the volume of PersistentVolumeClaim {} (region {}) is lost: {helps}",
         claim.meta.name,
-        site.name()
+        site.title()
     );
     Some(Problem::new(Reason::VolumeUnreachable, message))
 }
 
+/// Somebody deleted the claim. It goes with the last pod that uses it, and no run may use it any more.
+pub(super) fn volume_leaving(site: &Site) -> Option<Problem> {
+    let claim = site.view.claim.filter(|claim| claim.meta.deleting)?;
+    let is_used = site.view.pod.is_some_and(SeenPod::holds_its_node);
+    let what = match &site.objects.refilled_from {
+        Some(region) => format!("its serving pod is made anew, and all is copied again from region {region}"),
+        None if is_used => "no other region that follows or is followed keeps what it serves, so it serves on and is not synced; delete its serving pod to \
+             start empty"
+            .to_owned(),
+        None => "another one is made once it is gone".to_owned(),
+    };
+    let message = format!(
+        "PersistentVolumeClaim {} (region {}) is being deleted: {what}",
+        claim.meta.name,
+        site.name()
+    );
+    Some(Problem::new(Reason::VolumePending, message))
+}
+
 pub(super) fn volume_pending(site: &Site) -> Option<Problem> {
-    let region = site.name();
+    let region = site.title();
     match site.view.claim {
         None => Some(Problem::new(
             Reason::VolumePending,
@@ -56,7 +81,7 @@ pub(super) fn volume_refused(site: &Site) -> Option<Problem> {
     let message = format!(
         "PersistentVolumeClaim {} (region {}) is not bound: {words}",
         claim.meta.name,
-        site.name()
+        site.title()
     );
     Some(Problem::new(Reason::VolumePending, message))
 }
@@ -65,7 +90,7 @@ pub(super) fn storage_at_fault(site: &Site) -> Option<Problem> {
     let (reason, last) = site.last_was(Outcome::Storage)?;
     Some(Problem::new(
         reason,
-        format!("region {}: {}", site.name(), last.message),
+        format!("region {}: {}", site.title(), last.message),
     ))
 }
 
@@ -84,7 +109,7 @@ pub(super) fn damaged(site: &Site) -> Option<Problem> {
     let words = served.problem.iter().cloned().chain(files);
     let words: Vec<_> = words.collect();
     (!words.is_empty()).then(|| {
-        let message = format!("region {}: {}", site.name(), words.join("; "));
+        let message = format!("region {}: {}", site.title(), words.join("; "));
         Problem::new(Reason::StoreCorrupt, message)
     })
 }
@@ -93,7 +118,7 @@ pub(super) fn refused(site: &Site) -> Option<Problem> {
     let (reason, last) = site.last_was(Outcome::Refused)?;
     Some(Problem::new(
         reason,
-        format!("region {}: {}", site.name(), last.message),
+        format!("region {}: {}", site.title(), last.message),
     ))
 }
 
@@ -105,7 +130,7 @@ pub(super) fn manifest_at_fault(site: &Site) -> Option<Problem> {
     let (reason, last) = site.last_was(Outcome::Manifest).or(offered)?;
     Some(Problem::new(
         reason,
-        format!("region {}: {}", site.name(), last.message),
+        format!("region {}: {}", site.title(), last.message),
     ))
 }
 
@@ -113,7 +138,7 @@ pub(super) fn manifest_at_fault(site: &Site) -> Option<Problem> {
 pub(super) fn run_held_up(site: &Site) -> Option<Problem> {
     let job = &site.runs.status.current_run.as_ref()?.job;
     let cause = site.view.job_cause(job)?;
-    let region = site.name();
+    let region = site.title();
     Some(Problem::new(
         cause.reason,
         format!(
@@ -132,7 +157,7 @@ pub(super) fn never_synced(site: &Site) -> Option<Problem> {
     if site.has_snapshot() {
         return None;
     }
-    let region = site.name();
+    let region = site.title();
     let problem = |reason, message: String| Some(Problem::new(reason, message));
     match (&site.runs.status.current_run, site.last()) {
         (Some(run), _) => problem(
@@ -172,7 +197,7 @@ pub(super) fn pod_held_up(site: &Site) -> Option<Problem> {
         cause.reason,
         format!(
             "serving pod {name} (region {}) {}",
-            site.name(),
+            site.title(),
             cause.words
         ),
     ))
@@ -183,7 +208,7 @@ pub(super) fn pod_not_ready(site: &Site) -> Option<Problem> {
         return None;
     }
     let told = pod_held_up(site);
-    let region = site.name();
+    let region = site.title();
     let words = match site.view.pod {
         None => format!("region {region} has no serving pod yet"),
         Some(pod) => {
@@ -192,7 +217,18 @@ pub(super) fn pod_not_ready(site: &Site) -> Option<Problem> {
             } else {
                 "is not ready yet"
             };
-            format!("serving pod {} (region {region}) {stage}", pod.meta.name)
+            let words = format!("serving pod {} (region {region}) {stage}", pod.meta.name);
+            // Where a node is gone, its pods stay as they were.
+            match pod
+                .ready_changed_at
+                .filter(|_| !pod.ready)
+                .zip(pod.node.as_ref())
+            {
+                Some((since, node)) => {
+                    format!("{words}: not ready since {since}, on node {node}")
+                }
+                None => words,
+            }
         }
     };
     told.or(Some(Problem::new(Reason::PodNotReady, words)))
@@ -202,7 +238,7 @@ pub(super) fn objects_pending(site: &Site) -> Option<Problem> {
     let words = site.objects.waiting_for.as_ref()?;
     Some(Problem::new(
         Reason::Progressing,
-        format!("region {}: {words}", site.name()),
+        format!("region {}: {words}", site.title()),
     ))
 }
 
@@ -219,7 +255,7 @@ pub(super) fn indices_do_not_fit(site: &Site) -> Option<Problem> {
     Some(Problem::new(reason, misfit.message.clone()))
 }
 
-/// A region that lacks what the others serve, and how it comes to it.
+/// A replica that lacks what the others serve, and how it comes to it.
 pub(super) fn joining(site: &Site) -> Option<Problem> {
     let since = &site
         .withdrawn_at
@@ -232,9 +268,14 @@ pub(super) fn joining(site: &Site) -> Option<Problem> {
         let last = site
             .last()
             .filter(|last| last.reason.outcome() != Outcome::Good)?;
+        let again = site
+            .next_copy
+            .map(|at| format!("; it is tried again at {at}"));
         Some(format!(
-            "its last copy failed: {}: {}",
-            last.reason, last.message
+            "its last copy failed: {}: {}{}",
+            last.reason,
+            last.message,
+            again.unwrap_or_default()
         ))
     };
     let queued = (site.queued.as_ref()).map(|words| format!("its copy {words}"));
@@ -248,8 +289,12 @@ pub(super) fn joining(site: &Site) -> Option<Problem> {
     Some(Problem::new(
         Reason::Joining,
         format!(
-            "region {} has been left out of the Mirror's Service since {since}, until it serves what the others do: {what}",
-            site.name()
+            "region {} has been left out of {} since {since}, until it serves what the others do: {what}",
+            site.title(),
+            match site.view.place.region.is_replicated() {
+                true => "its Services",
+                false => "the Mirror's Service",
+            }
         ),
     ))
 }
@@ -271,7 +316,7 @@ pub(super) fn order_not_taken(site: &Site) -> Option<Problem> {
         Reason::OrderNotTaken,
         format!(
             "region {} was told at {} to serve snapshot {snapshot} (order {epoch}) and does not: {then}",
-            site.name(),
+            site.title(),
             unheeded.since
         ),
     ))

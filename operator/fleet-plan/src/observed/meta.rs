@@ -25,7 +25,8 @@ pub struct SeenMeta {
 
 impl SeenMeta {
     pub fn of(meta: &ObjectMeta) -> SeenMeta {
-        let ours = |key: &str| key.starts_with("mirrorfleet.dev/") && key != labels::RUN_MANIFESTS;
+        let bulky = [labels::RUN_MANIFESTS, labels::FILL_MANIFESTS];
+        let ours = |key: &str| key.starts_with("mirrorfleet.dev/") && !bulky.contains(&key);
         SeenMeta {
             name: meta.name.clone().unwrap_or_default(),
             uid: meta.uid.clone().unwrap_or_default(),

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod};
 
 use super::SeenMeta;
-use crate::build::{CONTAINERS, ORDERS_VOLUME};
+use crate::build::{CONTAINERS, FILL_CONTAINER, ORDERS_VOLUME};
 
 /// What a pod is for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -78,6 +78,9 @@ impl From<&Pod> for SeenPod {
         let container = status
             .and_then(|status| status.container_statuses.as_deref())
             .and_then(own);
+        let fill = status
+            .and_then(|status| status.container_statuses.as_deref())
+            .and_then(|all| all.iter().find(|one| one.name == FILL_CONTAINER));
         let condition = |wanted: &str| {
             let all = status.and_then(|status| status.conditions.as_ref());
             all.into_iter()
@@ -121,8 +124,8 @@ impl From<&Pod> for SeenPod {
             unschedulable: condition("PodScheduled")
                 .filter(|condition| ConditionStatus::False.is(&condition.status))
                 .map(|condition| condition.message.clone().unwrap_or_default()),
-            trouble: trouble(pod, container),
-            crash: container.and_then(crash),
+            trouble: trouble(pod, container).or_else(|| trouble(pod, fill)),
+            crash: container.and_then(crash).or_else(|| fill.and_then(crash)),
             meta,
         }
     }

@@ -1,6 +1,6 @@
-//! The decision about regions of which some follow another.
+//! The decision about copies of which some follow another.
 
-use fleet_api::{MirrorStatus, Preparing, SnapshotStatus};
+use fleet_api::{MirrorStatus, Preparing, SnapshotStatus, labels};
 use fleet_types::documents::{KeptSnapshot, UnixSeconds};
 use fleet_types::{Outcome, Sha256};
 use jiff::{SignedDuration, Timestamp};
@@ -9,12 +9,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::{Agreed, Ordering, copy, decided, note, orderable, problem, publication};
 use crate::fleet::{Fleet, Source};
 use crate::names;
-use crate::observed::{Answer, Observed};
+use crate::observed::{Answer, Observed, SeenSlice};
 use crate::publication::together::{self, Clock, Member, Standing, Target, Together};
 use crate::publication::{Copy, Known, Told, Wish};
 use crate::runs::whole;
 use crate::schedule::later;
 use crate::site::Site;
+use crate::view::Routing;
 
 /// So long after a run its pod may not say yet what it brought.
 const UNTOLD: SignedDuration = SignedDuration::from_secs(60);
@@ -34,7 +35,7 @@ pub fn decide(
     let next = standing.target.map(|target| target.snapshot);
     let service = names::mirror_name(&fleet.name);
     let members = sites.iter().map(|site| Member {
-        is_routed: site.view.is_routed(&seen.objects.slices, &service),
+        is_routed: is_routed(site, &service, &seen.objects.slices),
         ..member(site, next, &before.snapshots)
     });
     let members: Vec<Member> = members.collect();
@@ -50,6 +51,9 @@ pub fn decide(
         let known = known.filter(|known| Some(known.0.as_second()) == *withdrawn);
         site.withdrawn_at = known.or(withdrawn.and_then(second));
     }
+    let untold = sites.iter();
+    let untold = untold.filter_map(|site| untold_until(site, &before.snapshots));
+    let untold = untold.min();
     let mut publication = publication(before, &decision.decision.decided, seen.now);
     if let Some(publication) = &mut publication {
         publication.preparing = preparing(sites, &decision);
@@ -58,7 +62,10 @@ pub fn decide(
         publication,
         problem: (decision.decision.unfulfilled).map(|why| problem(fleet, why)),
         rolled_back: false,
-        look_again: decision.look_again.and_then(second).map(|at| at.0),
+        look_again: (decision.look_again.and_then(second).map(|at| at.0))
+            .into_iter()
+            .chain(untold)
+            .min(),
         agreed: Some(Agreed {
             standing: Standing {
                 decided: decision.decision.decided,
@@ -67,6 +74,15 @@ pub fn decide(
             members,
         }),
     }
+}
+
+/// Whether clients are led there who are led to others too: by the Service of all regions, or by its region's Service,
+/// which goes on leading to a region that is left out as a whole.
+fn is_routed(site: &Site, of_all: &str, slices: &[SeenSlice]) -> bool {
+    let (view, of_region) = (&site.view, &site.view.place.service);
+    let beside_others = view.routing != Routing::Plain && !view.leads;
+    view.is_routed(slices, of_all, labels::OFFERED)
+        || beside_others && view.is_routed(slices, of_region, labels::ROUTED)
 }
 
 fn second(at: i64) -> Option<Time> {
@@ -86,10 +102,17 @@ fn preparing(sites: &[Site], decision: &Together) -> Option<Preparing> {
     let target = decision.target?;
     let waited_for = sites.iter().zip(&decision.waited_for);
     let waited_for = waited_for.filter(|(_, waited_for)| **waited_for);
+    let mut waiting_for: Vec<String> = Vec::new();
+    for (site, _) in waited_for {
+        let name = site.name();
+        if waiting_for.iter().all(|other| other != name) {
+            waiting_for.push(name.to_owned());
+        }
+    }
     Some(Preparing {
         snapshot: target.snapshot.to_string(),
         since: second(target.since)?,
-        waiting_for: waited_for.map(|(site, _)| site.name().to_owned()).collect(),
+        waiting_for,
     })
 }
 
@@ -101,7 +124,7 @@ fn member(site: &Site, target: Option<Sha256>, known: &[SnapshotStatus]) -> Memb
     Member {
         is_hub: view.place.source == Source::Upstream,
         is_away: copy.told.is_none() && !view.not_asked(),
-        fails: target.is_some_and(|target| fails(site, &target)) || reads_less,
+        fails: target.is_some_and(|target| fails(site, &target)) || reads_less || view.is_lost(),
         is_deaf: (site.unheeded()).is_some_and(|unheeded| site.now >= unheeded.is_told_at()),
         withdrawn: match view.was_offered {
             true => None,
@@ -129,13 +152,25 @@ fn just_prepared(site: &Site, known: &[SnapshotStatus]) -> Option<KeptSnapshot> 
     let id = last.prepared.as_ref()?;
     let known = known.iter().find(|known| known.id == *id)?;
     let is_new = site.now < later(last.finished_at.0, UNTOLD);
-    is_new.then_some(KeptSnapshot {
+    // What was on a volume that is gone is not on the one that came in its place.
+    let volume = site.view.claim.and_then(|claim| claim.meta.created_at);
+    let is_here = volume.is_none_or(|since| since <= last.started_at.0);
+    (is_new && is_here).then_some(KeptSnapshot {
         id: id.parse().ok()?,
         created: UnixSeconds(known.created.as_ref()?.0.as_second()),
         date: None,
         superseded_at: None,
         index: known.index.as_ref().and_then(|index| index.parse().ok()),
     })
+}
+
+/// When what the last run brought does not count any more, since the pod has not said so for too long.
+fn untold_until(site: &Site, known: &[SnapshotStatus]) -> Option<Timestamp> {
+    let brought = just_prepared(site, known)?;
+    let told = as_asked(site).told;
+    let says_so = told.is_some_and(|told| told.kept.iter().any(|kept| kept.id == brought.id));
+    let finished = site.last()?.finished_at.0;
+    (!says_so).then(|| later(finished, UNTOLD))
 }
 
 /// A pod whose volume is empty says so, too. One that has served something before does not: it may be about to open it.

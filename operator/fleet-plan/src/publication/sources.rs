@@ -31,7 +31,7 @@ pub fn sources(
         let Some(member) = members.get(*at) else {
             return false;
         };
-        // The hub copies from nobody.
+        // The hub fetches.
         let copies = next(*at).is_some() && member.copy.told.is_some() && !member.fails;
         copies && !keeps(at) && !sources(id, members, followed, *at).is_empty()
     };

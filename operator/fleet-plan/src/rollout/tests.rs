@@ -13,8 +13,8 @@ fn trees(number: usize) -> Vec<Vec<Option<usize>>> {
     all
 }
 
-fn regions(tree: &[Option<usize>]) -> Vec<Region> {
-    let region = |follows: &Option<usize>| Region {
+fn regions(tree: &[Option<usize>]) -> Vec<Reader> {
+    let region = |follows: &Option<usize>| Reader {
         follows: *follows,
         is_awaited: true,
     };

@@ -1,14 +1,15 @@
 //! What a person is told of a Mirror, for the command line: from its manifest, its status, and what its runs say of their
 //! progress. The status was written by the planner; what has become of it by time alone follows the same rules.
 
+pub(crate) mod copies;
 mod notes;
 mod words;
 
 use std::collections::BTreeMap;
 
 use fleet_api::{
-    ConditionStatus, ConditionType, Mirror, MirrorStatus, RegionRole, RegionState, RegionStatus,
-    ReplicaStatus, Trigger, Upstream,
+    ConditionStatus, ConditionType, Mirror, MirrorStatus, RegionState, RegionStatus, ReplicaStatus,
+    Trigger, Upstream,
 };
 use fleet_types::{Outcome, Reason, human_size};
 use jiff::{SignedDuration, Timestamp};
@@ -109,9 +110,13 @@ pub struct MirrorSummary {
 #[serde(rename_all = "camelCase")]
 pub struct RegionSummary {
     pub region: String,
+    /// Of its worst replica.
     pub state: RegionState,
-    /// Whether its serving pod is ready.
+    /// Whether a serving pod of it is ready, so that its clients reach somebody.
     pub ready: bool,
+    /// Of how many replicas how many are, where there are several: `1/2`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<String>,
     pub lag: Lag,
     /// Since when the authority has had something newer.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -226,9 +231,9 @@ impl Known<'_> {
     /// Each run that is under way, with its region.
     pub(crate) fn runs(&self) -> Vec<(String, RunSummary)> {
         let status = self.status();
-        let runs = status.replicas().filter_map(|(region, replica)| {
+        let runs = status.titled().filter_map(|(title, replica)| {
             let run = self.run(replica)?;
-            Some((region.name.clone(), run))
+            Some((title, run))
         });
         runs.collect()
     }
@@ -247,10 +252,18 @@ impl Known<'_> {
     fn region(&self, status: &MirrorStatus, region: &RegionStatus) -> RegionSummary {
         let since = region.superseded_at.as_ref().map(|since| since.0);
         let replicas = &region.replicas;
-        let snapshot = replicas.iter().find_map(|replica| replica.snapshot.clone());
+        let of_clients = replicas
+            .iter()
+            .filter(|replica| replica.withdrawn_at.is_none() || region.withdrawn_at.is_some());
+        let snapshot = of_clients
+            .clone()
+            .find_map(|replica| replica.snapshot.clone());
+        // What one of several does not say, those do whom clients are led to.
+        let is_partly = replicas.len() > 1 && replicas.iter().any(|replica| replica.ready);
+        let is_silent = region.state == RegionState::Unknown && !is_partly;
         let lag = match since {
             Some(_) => Lag::Behind,
-            None if snapshot.is_none() || region.state == RegionState::Unknown => Lag::Unknown,
+            None if snapshot.is_none() || is_silent => Lag::Unknown,
             None => match freshness::judged(&status.conditions) {
                 Some(true) => Lag::Current,
                 Some(false) => Lag::Assumed,
@@ -265,13 +278,17 @@ impl Known<'_> {
                 RegionState::Serving if stale => RegionState::Stale,
                 state => state,
             },
-            ready: !replicas.is_empty() && replicas.iter().all(|replica| replica.ready),
+            ready: replicas.iter().any(|replica| replica.ready),
+            replicas: (replicas.len() > 1).then(|| {
+                let ready = replicas.iter().filter(|replica| replica.ready).count();
+                format!("{ready}/{}", replicas.len())
+            }),
             lag,
             behind_since: since,
             behind_seconds: since.map(|since| self.now.duration_since(since).as_secs().max(0)),
             snapshot,
             url: region.url.clone(),
-            last_success: crate::status::oldest(replicas.iter().map(|of| &of.last_success))
+            last_success: crate::status::oldest(of_clients.map(|of| &of.last_success))
                 .map(|at| at.0),
             failures: (replicas.iter().map(|replica| replica.consecutive_failures))
                 .max()
@@ -296,11 +313,9 @@ impl Known<'_> {
         let seed = self.mirror.uid().unwrap_or_default();
         let timing = Timing::new(&self.mirror.spec.sync, &politeness, &seed).ok()?;
         let status = self.status();
-        let fetch = |region: &RegionStatus| region.role != Some(RegionRole::Edge);
-        let fetching = status.replicas().filter(|(region, _)| fetch(region));
         let upstream = self.upstream.and_then(|upstream| upstream.status.as_ref());
         let authority = upstream.map_or(&[][..], |upstream| &upstream.revision);
-        let dues = fetching.filter_map(|(_, replica)| {
+        let dues = status.fetching().filter_map(|(_, replica)| {
             let news_at = news::of_status(self.mirror, &status, replica, authority);
             timing::next(&timing, &due::history(self.mirror, replica, news_at))
         });
@@ -311,8 +326,18 @@ impl Known<'_> {
     pub(crate) fn overdue(&self) -> Option<Timestamp> {
         let (at, _) = self.next()?;
         let held = self.mirror.spec.suspend || !self.runs().is_empty() || self.is_waiting();
-        let held = held || self.misfit().is_some();
+        let held = held || self.misfit().is_some() || self.fetching_is_down().is_some();
         (!held && self.now > later(at, OVERDUE)).then_some(at)
+    }
+
+    /// A replica that fetches, where the serving pods of all that do have served and are not ready: a run is made beside a
+    /// pod that stays.
+    pub(crate) fn fetching_is_down(&self) -> Option<String> {
+        let status = self.status();
+        let is_down = |replica: &ReplicaStatus| replica.snapshot.is_some() && !replica.ready;
+        let mut fetching = status.fetching();
+        let (first, _) = fetching.next().filter(|(_, first)| is_down(first))?;
+        (fetching.all(|(_, replica)| is_down(replica))).then(|| first.name.clone())
     }
 
     /// That runs wait since regions do not read what the hub writes, and since when.

@@ -5,7 +5,7 @@ use fleet_types::{Outcome, Reason, counted};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Known, enumeration};
+use super::{Known, copies, enumeration};
 use crate::schedule::later;
 use crate::verdict::{Verdict, said};
 
@@ -52,6 +52,7 @@ pub fn problems(known: &Known) -> Vec<Note> {
         let found = known.complaint(kind);
         all.extend(found.map(|(verdict, since)| complaint(known, kind, verdict, since)));
     }
+    all.extend(replicas_down(known));
     let misfit = known.misfit().into_iter();
     all.extend(
         misfit.map(|(verdict, since)| Note::new(verdict.reason, Some(since), verdict.message)),
@@ -79,18 +80,37 @@ fn complaint(known: &Known, kind: ConditionType, verdict: Verdict, since: Timest
     Note::new(verdict.reason, Some(since), verdict.message)
 }
 
+/// Replicas that are away while others of their region serve its clients.
+fn replicas_down(known: &Known) -> Option<Note> {
+    let status = known.status();
+    let is_partly = |region: &&RegionStatus| region.replicas.iter().any(|replica| replica.ready);
+    let regions = status.regions.iter().filter(is_partly);
+    let down = regions.flat_map(|region| {
+        let replicas = region.replicas.iter().enumerate();
+        let down = replicas.filter(|(_, replica)| !replica.ready);
+        down.map(move |(number, _)| region.title(number))
+    });
+    let down: Vec<String> = down.collect();
+    let what = match down.as_slice() {
+        [] => return None,
+        [one] => format!("replica {one} is not ready"),
+        several => format!("replicas {} are not ready", enumeration(several)),
+    };
+    let message = format!("{what}; others of the same region serve its clients");
+    Some(Note::new(Reason::PodNotReady, None, message))
+}
+
 /// Runs that fail while what they would replace is served.
 fn failures(known: &Known) -> Option<Note> {
     let status = known.status();
     let failing = |last: &&Attempt| last.reason.outcome() != Outcome::Good;
-    let mut replicas = status.replicas();
-    replicas.find_map(|(region, replica)| {
+    let mut replicas = status.titled();
+    replicas.find_map(|(name, replica)| {
         let last = replica.last_attempt.as_ref().filter(failing)?;
         let times = match replica.consecutive_failures {
             ..=1 => "the last sync".to_owned(),
             many => format!("each of the last {}", counted(many, "sync")),
         };
-        let name = &region.name;
         Some(Note::new(
             last.reason,
             Some(last.finished_at.0),
@@ -206,10 +226,29 @@ pub fn held(known: &Known) -> Vec<Note> {
         let words = words.unwrap_or_else(|| Reason::WaitingForTurn.description().trim().to_owned());
         notes.push(Note::new(Reason::WaitingForTurn, None, words));
     }
+    notes.extend(taken_over(known));
     notes.extend(left_out(known));
     notes.extend(copying(known));
+    notes.extend(on_its_way(known));
     notes.extend(asked_to_wait(known));
     notes
+}
+
+/// That another one fetches than the manifest says first.
+fn taken_over(known: &Known) -> Option<Note> {
+    let status = known.status();
+    let fetcher = status.fetcher.as_ref()?;
+    let since = fetcher.since.0;
+    let title = fetcher.title(&status.regions);
+    let (reason, then) = match fetcher.reason {
+        // A run there could tell, and none begins there.
+        Reason::UpstreamUnreachable => (fetcher.reason, "until it cannot itself"),
+        reason => (reason, "until that is over and it has caught up"),
+    };
+    let message = format!(
+        "region {title} fetches since {since}, as the one that comes before it cannot ({reason}), {then}"
+    );
+    Some(Note::new(reason, Some(since), message))
 }
 
 /// Regions that the Mirror's Service leaves out until they have caught up.
@@ -218,11 +257,18 @@ fn left_out(known: &Known) -> Vec<Note> {
     let joining = |region: &&RegionStatus| region.state == RegionState::Joining;
     let joining = status.regions.iter().filter(joining);
     let notes = joining.filter_map(|region| {
-        let since = region.withdrawn_at.as_ref()?.0;
-        let does = doing(region);
+        let (title, since) = match &region.withdrawn_at {
+            Some(since) => (region.name.clone(), since.0),
+            None => {
+                let numbers = 0..region.replicas.len();
+                let mut left_out = numbers.filter_map(|it| Some((it, region.withdrawn(it)?)));
+                let (number, since) = left_out.next()?;
+                (region.title(number), since.0)
+            }
+        };
+        let does = copies::doing(known, region);
         let message = format!(
-            "region {} has been left out of the Mirror's Service since {since}, until it serves what the others do: {does}",
-            region.name
+            "region {title} has been left out of the Mirror's Service since {since}, until it serves what the others do: {does}"
         );
         Some(Note::new(Reason::Joining, Some(since), message))
     });
@@ -236,11 +282,10 @@ fn copying(known: &Known) -> Option<Note> {
     let waiting = |region: &&RegionStatus| preparing.waiting_for.contains(&region.name);
     let waiting = status.regions.iter().filter(waiting);
     let waiting: Vec<String> = waiting
-        .map(|region| format!("region {} ({})", region.name, doing(region)))
+        .map(|region| format!("region {} ({})", region.name, copies::doing(known, region)))
         .collect();
     let since = preparing.since.0;
-    let patience = known.mirror.spec.rollout.patience.as_secs();
-    let until = later(since, crate::schedule::seconds(patience));
+    let until = copies::until(known, since);
     (!waiting.is_empty()).then(|| {
         let message = format!(
             "snapshot {} is copied to every region before one serves it; waited for, until {until} at most: {}",
@@ -251,22 +296,16 @@ fn copying(known: &Known) -> Option<Note> {
     })
 }
 
-/// What a region does about what it lacks.
-fn doing(region: &RegionStatus) -> String {
-    let runs = region.replicas.iter().find_map(|replica| {
-        let run = replica.current_run.as_ref()?;
-        run.copies.as_ref().map(|_| &run.job)
-    });
-    let failed = region.replicas.iter().find_map(|replica| {
-        let last = replica.last_attempt.as_ref()?;
-        (last.reason.outcome() != Outcome::Good).then_some(last)
-    });
-    match (runs, failed) {
-        (Some(job), _) => format!("Job {job} copies it"),
-        (None, Some(last)) => format!("its last copy failed: {}: {}", last.reason, last.message),
-        (None, None) if region.withdrawn_at.is_some() => "its clients are led elsewhere".to_owned(),
-        (None, None) => "its copy has not begun".to_owned(),
-    }
+/// What is being changed while all serve, for example which region's pod gets another image next.
+fn on_its_way(known: &Known) -> Option<Note> {
+    let ready = known.said(ConditionType::Ready)?;
+    let found = ConditionType::Reconciling.find(known.conditions())?;
+    let verdict = Verdict::of(found);
+    let is_told = ready.is(ConditionStatus::True)
+        && verdict.is(ConditionStatus::True)
+        && verdict.reason == Reason::Progressing;
+    let since = Some(found.last_transition_time.0);
+    is_told.then(|| Note::new(verdict.reason, since, verdict.message))
 }
 
 /// The upstream asked not to be visited for a while.

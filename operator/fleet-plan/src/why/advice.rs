@@ -1,9 +1,8 @@
 //! What a person can do about each reason. A reason that is forgotten here does not compile.
 
-use fleet_api::mirror::Region;
 use fleet_types::Reason;
 
-use super::{child, region};
+use super::place;
 use crate::names;
 use crate::summary::{Known, Program};
 
@@ -37,20 +36,23 @@ pub struct Facts<'a> {
     namespace: String,
     mirror: String,
     upstream: String,
-    /// The name that the objects of the region in question share.
+    /// The region in question.
+    region: String,
+    /// The name that the objects of its replica in question share.
     child: String,
 }
 
 impl<'a> Facts<'a> {
     pub fn new(known: &'a Known<'a>, reason: Reason, program: &'a Program) -> Facts<'a> {
-        let region = region(known, reason);
+        let (region, replica) = place(known, reason);
         Facts {
             known,
             program,
             namespace: known.namespace(),
             mirror: known.name(),
             upstream: known.mirror.spec.upstream_ref.name.clone(),
-            child: child(known, region.as_deref()),
+            child: names::replica_name(&known.name(), &region, replica),
+            region,
         }
     }
 
@@ -101,8 +103,7 @@ impl<'a> Facts<'a> {
     /// A volume of twice the size; one region's own is a line of a list, which no patch of a few words changes.
     fn grow(&self) -> String {
         let regions = &self.known.mirror.spec.regions;
-        let own = |region: &&Region| names::child_name(&self.mirror, &region.name) == self.child;
-        let own = regions.iter().find(own);
+        let own = regions.iter().find(|region| region.name == self.region);
         let own = own.and_then(|region| region.storage.as_ref()?.size.as_ref());
         if own.is_some() {
             return self.edit();
@@ -149,7 +150,8 @@ pub fn of(reason: Reason, facts: &Facts) -> Advice {
             "There is nothing to do but to wait; to see what happens:",
             facts.watch(),
         ),
-        Reason::InvalidSpec
+        Reason::Offline
+        | Reason::InvalidSpec
         | Reason::ContentTypeMismatch
         | Reason::PathTaken
         | Reason::LocalOnly

@@ -13,8 +13,8 @@ use serde::Serialize;
 
 pub(crate) use self::next::words;
 
-use crate::names;
 use crate::summary::{Known, Note, Program, capital, span, summary};
+use crate::verdict::Verdict;
 
 /// An answer to "why?".
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -163,30 +163,48 @@ fn ended(message: &str) -> &str {
     message.trim_end_matches(['.', ' ', ';'])
 }
 
-/// The region that a reason is about: the first whose run ended so, that is late or that does not serve.
-fn region(known: &Known, reason: Reason) -> Option<String> {
+/// The region and its replica that a reason is about: the first whose run ended so, that a condition names, that is late or
+/// that does not serve.
+fn place(known: &Known, reason: Reason) -> (String, u32) {
     let status = known.status();
-    let failed = status.replicas().find(|(_, replica)| {
+    let all = || {
+        status.regions.iter().flat_map(|region| {
+            let replicas = (0..).zip(&region.replicas);
+            replicas.map(move |(number, replica)| (region, number, replica))
+        })
+    };
+    let failed = all().find(|(_, _, replica)| {
         let last = replica.last_attempt.as_ref();
         last.is_some_and(|last| last.reason == reason)
     });
-    let late = || {
-        let mut regions = status.regions.iter();
-        regions.find(|region| reason == Reason::Stale && region.superseded_at.is_some())
+    let named = || {
+        let mut conditions = status.conditions.iter().map(Verdict::of);
+        let message = conditions.find(|verdict| verdict.reason == reason)?.message;
+        let mentions =
+            all().filter_map(|it| Some((mentioned(&message, &it.0.title(it.1 as usize))?, it)));
+        mentions.min_by_key(|(at, _)| *at).map(|(_, it)| it)
     };
-    let down = || {
-        let mut regions = status.regions.iter();
-        regions.find(|region| region.replicas.iter().any(|replica| !replica.ready))
+    let late = || all().find(|(it, ..)| reason == Reason::Stale && it.superseded_at.is_some());
+    let down = || all().find(|(_, _, replica)| !replica.ready);
+    let found = failed.or_else(named).or_else(late).or_else(down);
+    let found = found.or_else(|| all().next());
+    let found = found.map(|(region, number, _)| (region.name.clone(), number));
+    let declared = || {
+        known
+            .mirror
+            .spec
+            .regions
+            .first()
+            .map(|region| (region.name.clone(), 0))
     };
-    let found = failed.map(|(region, _)| region).or_else(late).or_else(down);
-    let found = found.or(status.regions.first());
-    let name = found.map(|region| region.name.clone());
-    name.or_else(|| Some(known.mirror.spec.regions.first()?.name.clone()))
+    found.or_else(declared).unwrap_or_default()
 }
 
-/// The name that the objects of a region share.
-fn child(known: &Known, region: Option<&str>) -> String {
-    names::child_name(&known.name(), region.unwrap_or_default())
+/// Where a sentence first speaks of the region, or of the replica of one, that is called so: at which of its words.
+fn mentioned(message: &str, title: &str) -> Option<usize> {
+    let is_of_names = |letter: char| letter.is_ascii_alphanumeric() || "-/".contains(letter);
+    let words: Vec<&str> = message.split(|letter| !is_of_names(letter)).collect();
+    words.windows(2).position(|pair| pair == ["region", title])
 }
 
 /// A sentence from its parts.

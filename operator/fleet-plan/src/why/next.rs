@@ -4,7 +4,7 @@ use fleet_api::{ConditionType, Trigger};
 use fleet_types::{Outcome, Reason};
 
 use super::sentence as ended_sentence;
-use crate::summary::{Known, MirrorSummary, RunSummary, span};
+use crate::summary::{Known, MirrorSummary, RunSummary, copies, span};
 use crate::timing::Due;
 
 /// The sentence for the paragraph.
@@ -20,15 +20,19 @@ pub fn sentence(known: &Known, told: &MirrorSummary) -> String {
     for (region, run) in &runs {
         parts.push(self::run(known, region, run));
     }
+    let copies = copies::to_come(known);
+    let is_idle = runs.is_empty() && copies.is_empty();
+    parts.extend(copies);
+    parts.extend(copies::publication(known));
     let suspended = known.mirror.spec.suspend;
-    if suspended && runs.is_empty() {
+    if suspended && is_idle {
         parts.push("nothing happens by itself: no sync begins while it is suspended".to_owned());
     } else if suspended {
         parts.push("no other begins while it is suspended".to_owned());
     } else if runs.is_empty() {
         parts.push(coming(known));
     }
-    parts.extend(by_kubernetes(told));
+    parts.extend(by_kubernetes(known, told));
     if told.held.iter().any(|note| note.reason == Reason::Pinned) {
         parts.push("what is synced is kept beside the pinned snapshot and not served".to_owned());
     }
@@ -54,6 +58,9 @@ fn coming(known: &Known) -> String {
     }
     if known.misfit().is_some() {
         return "its next sync begins once the regions read what it would write".to_owned();
+    }
+    if let Some(region) = known.fetching_is_down() {
+        return format!("its next sync begins once the serving pod of region {region} is back");
     }
     if let Some(since) = known.overdue() {
         return format!(
@@ -106,7 +113,7 @@ fn is_spent(known: &Known) -> bool {
 }
 
 /// What Kubernetes goes on trying.
-fn by_kubernetes(told: &MirrorSummary) -> Option<String> {
+fn by_kubernetes(known: &Known, told: &MirrorSummary) -> Option<String> {
     let root = told.problems.first()?;
     let words = match root.reason {
         Reason::ImageNotPulled => "Kubernetes tries again to pull the image",
@@ -116,6 +123,7 @@ fn by_kubernetes(told: &MirrorSummary) -> Option<String> {
         Reason::PodCrashing => "Kubernetes starts the pod again and again",
         Reason::CreationRefused => "the controller tries again until it is let",
         Reason::VolumePending => "the rest follows as soon as the volume is there",
+        Reason::PodNotReady => return copies::comes_back(known),
         _ => return None,
     };
     Some(words.to_owned())

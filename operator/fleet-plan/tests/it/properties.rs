@@ -128,6 +128,64 @@ fn regions_that_follow_come_to_rest_too_and_a_new_controller_writes_nothing() {
     }
 }
 
+/// Three regions of two replicas each.
+#[test]
+fn replicas_come_to_rest_too_and_a_new_controller_writes_nothing() {
+    for (name, edit) in edits() {
+        let mut world = World::new(&["eu*2", "us<eu*2", "asia<us*2"]);
+        world.settle();
+        world.pass(60);
+        if name.starts_with("a region ") || name.contains("the version before") {
+            continue;
+        }
+        edit(&mut world);
+        world.settle();
+        for _ in 0..5 {
+            world.pass(60);
+            let plan = world.plan();
+            let quiet = plan.writes.is_empty() && plan.after_status.is_empty();
+            assert!(
+                quiet && !plan.status_changed,
+                "{name}: {}",
+                crate::model::render(&plan)
+            );
+        }
+        world.not_asked = true;
+        let plan = world.plan();
+        let quiet = plan.writes.is_empty() && !plan.status_changed;
+        assert!(quiet, "{name}: {}", crate::model::render(&plan));
+    }
+}
+
+/// From one replica to two, from two to one, with the controller dead after each single step: nobody is cut off.
+#[test]
+fn a_region_gets_and_loses_a_replica_whatever_step_is_the_last_before_a_new_controller() {
+    for (from, to) in [("eu", "eu*2"), ("eu*2", "eu")] {
+        let mut steps = 0;
+        loop {
+            let mut world = World::new(&[from]);
+            world.settle();
+            world.pass(60);
+            world.edit("/spec/regions", crate::model::regions(&[to]));
+            let interrupted = interrupt(&mut world, steps);
+            let leads = |world: &World| {
+                let name = fleet_plan::names::child_name("debian", "eu");
+                let mut slices = world.objects.slices.iter();
+                let slice = slices.find(|slice| slice.service() == Some(&name));
+                slice.is_some_and(|slice| !slice.pods.is_empty())
+            };
+            assert!(leads(&world), "{from} to {to}, stopped after {steps} steps");
+            world.settle();
+            assert!(leads(&world), "{from} to {to}, stopped after {steps} steps");
+            assert_eq!(world.condition("Ready").unwrap().0, "True");
+            if !interrupted {
+                break;
+            }
+            steps += 1;
+        }
+    }
+}
+
 #[test]
 fn after_any_prefix_of_any_plan_the_world_still_converges_to_the_same() {
     for (name, edit) in edits() {

@@ -2,14 +2,17 @@
 
 mod allowed;
 mod change;
+mod claims;
 mod gauges;
 mod objects;
 mod orders;
 mod pods;
+mod replicas;
 mod rollout;
 mod rollout_of_regions;
 mod runs;
 mod status;
+mod takeover;
 mod together;
 mod trouble;
 mod upgrade;

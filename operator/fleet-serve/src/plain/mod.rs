@@ -8,6 +8,7 @@
 //! thread that may block where that fails. `sendfile` has no such mode, so each piece of a large file is asked about
 //! before it is sent: where its last byte is in memory the rest was read ahead with it, nearly always.
 
+mod file;
 mod head;
 mod input;
 mod output;
@@ -19,7 +20,6 @@ mod spare;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 
 use fleet_telemetry::Seat;
 use http::{HeaderMap, Method, StatusCode};
@@ -30,9 +30,9 @@ use tokio::time::Instant;
 use self::head::{Body, Head};
 use self::input::{Input, Next};
 use self::output::{After, Output};
-use self::send::{Line, send_all, when_writable};
+use self::send::{Line, send_all};
 use crate::answer::{Answer, Content, Counted};
-use crate::asked::Asked;
+use crate::asked::{Asked, Came, Later, MOST_WAITS, NotNow};
 use crate::blobs::Blob;
 use crate::body::InFlight;
 use crate::catalog::Catalog;
@@ -45,14 +45,6 @@ use crate::transaction::Way;
 
 /// Files up to this size are copied behind their heads, which is cheaper than a second system call.
 const SMALL: u64 = 32 * 1024;
-/// Of so many bytes the page cache is asked for the last one.
-const PIECE: u64 = 512 * 1024;
-/// How long the answer is believed.
-const SURE_FOR: Duration = Duration::from_secs(1);
-/// The most that is read at once where the disk has to be waited for.
-const READ: u64 = 256 * 1024;
-/// Other connections of this thread get their turn after so many bytes, and one `sendfile` is asked for no more.
-const TURN: u64 = 2 * 1024 * 1024;
 /// Longer request bodies are not worth reading: the connection ends.
 const SKIPPED: u64 = 64 * 1024;
 
@@ -157,6 +149,12 @@ impl Connection {
                     .push_head(answer.status, &answer.headers, &head, after);
                 self.send_file(blob, range, request).await?;
             }
+            Content::Growing { growing, range } => {
+                self.output
+                    .push_head(answer.status, &answer.headers, &head, after);
+                self.send_growing(growing.clone(), range.clone(), request)
+                    .await?;
+            }
         }
         if self.output.is_enough() {
             self.flush(SendFlags::empty()).await?;
@@ -175,27 +173,48 @@ impl Connection {
         started: Instant,
     ) -> io::Result<(Box<Head>, Counted)> {
         let at = started.into_std();
-        let respond = self.respond;
-        if let Ok(counted) = respond(&self.catalog, asked(&head, at, false)) {
+        if let Ok(counted) = (self.respond)(&self.catalog, asked(&head, at, None)) {
             return Ok((head, counted));
         }
         // Nobody waits for the disk because of a later request.
         self.flush(SendFlags::empty()).await?;
-        let catalog = self.catalog.clone();
+        let (mut head, mut came) = (head, None);
+        for _ in 0..=MOST_WAITS {
+            let (same, found) = self.find_patiently(head, came).await?;
+            head = same;
+            came = match found {
+                Ok(counted) => return Ok((head, counted)),
+                Err(NotNow::Later(later)) => Some(self.wait_for(later).await?),
+                Err(NotNow::NeedsDisk) => break,
+            };
+        }
+        Ok((head, self.catalog.unanswered()))
+    }
+
+    /// By a thread that may wait for the disk.
+    async fn find_patiently(
+        &mut self,
+        head: Box<Head>,
+        came: Option<Came>,
+    ) -> io::Result<(Box<Head>, Result<Counted, NotNow>)> {
+        let (respond, catalog) = (self.respond, self.catalog.clone());
         let finding = tokio::task::spawn_blocking(move || {
             let now = Instant::now().into_std();
-            let counted = respond(&catalog, asked(&head, now, true)).ok();
-            (head, counted)
+            let found = respond(&catalog, asked(&head, now, Some(came.as_ref())));
+            (head, found)
         });
-        match finding.await {
-            Ok((head, counted)) => {
-                let counted = counted.unwrap_or_else(|| self.catalog.unanswered());
-                Ok((head, counted))
-            }
-            Err(error) => {
-                tracing::error!(%error, "a request could not be answered");
-                Err(io::Error::other(error))
-            }
+        finding.await.map_err(|error| {
+            tracing::error!(%error, "a request could not be answered");
+            io::Error::other(error)
+        })
+    }
+
+    /// What is being fetched. Whoever needs the seat more may have it: the fetch goes on without us.
+    async fn wait_for(&mut self, later: Later) -> io::Result<Came> {
+        self.seat.mark().busy(Instant::now());
+        tokio::select! {
+            came = later.come() => Ok(came),
+            () = self.seat.evicted() => Err(io::ErrorKind::TimedOut.into()),
         }
     }
 
@@ -270,81 +289,6 @@ impl Connection {
         Ok(())
     }
 
-    /// Sends what has been collected, the head of this file last, and then the file.
-    async fn send_file(
-        &mut self,
-        blob: &Arc<Blob>,
-        range: &Range<u64>,
-        mut request: InFlight,
-    ) -> io::Result<()> {
-        let is_one_piece = range.end - range.start <= PIECE;
-        self.flush(match is_one_piece {
-            // The client wakes up by the head, while the kernel still looks up the pages of the file.
-            true => SendFlags::empty(),
-            false => SendFlags::MORE,
-        })
-        .await?;
-        let (mut at, mut turn) = (range.start, 0);
-        let (mut at_hand, mut since) = (at, Instant::now());
-        while at < range.end {
-            if since.elapsed() > SURE_FOR {
-                (at_hand, since) = (at, Instant::now());
-            }
-            // One `sendfile` takes what the socket has room for; what that leaves is not asked about again.
-            while at_hand < range.end && at_hand - at < TURN {
-                let until = range.end.min(at_hand + PIECE);
-                if !read_at_hand(blob, &mut [0], until - 1)? {
-                    break;
-                }
-                at_hand = until;
-            }
-            let sent = match at < at_hand {
-                true => self.send_piece(blob, at..at_hand).await?,
-                false => {
-                    let until = range.end.min(at + READ);
-                    let bytes = read_patiently(blob, at..until).await?;
-                    let flags = match until < range.end {
-                        true => SendFlags::MORE,
-                        false => SendFlags::empty(),
-                    };
-                    send_all(self.line(), &bytes, flags).await?;
-                    at_hand = until;
-                    until - at
-                }
-            };
-            at += sent;
-            turn += sent;
-            request.sent(sent);
-            if turn >= TURN {
-                turn = 0;
-                self.seat.mark().busy(Instant::now());
-                tokio::task::yield_now().await;
-            }
-        }
-        Ok(())
-    }
-
-    /// Some of these bytes, from the page cache.
-    async fn send_piece(&mut self, blob: &Blob, piece: Range<u64>) -> io::Result<u64> {
-        let mut at = piece.start;
-        let length = usize::try_from(piece.end - piece.start).map_err(io::Error::other)?;
-        let sent = when_writable(self.line(), length, |stream| {
-            Ok(rustix::fs::sendfile(
-                stream,
-                &blob.file,
-                Some(&mut at),
-                length,
-            )?)
-        });
-        match sent.await? {
-            0 => {
-                blob.doubt();
-                Err(io::ErrorKind::UnexpectedEof.into())
-            }
-            sent => Ok(sent as u64),
-        }
-    }
-
     fn refuse(&mut self, status: StatusCode) {
         let answer = Answer::text(status, "this is not a request that can be answered");
         let asked = Head {
@@ -383,7 +327,12 @@ impl Connection {
     }
 }
 
-fn asked(head: &Head, at: std::time::Instant, may_block: bool) -> Asked<'_> {
+/// `patient` where it may wait for the disk, with what came of what it waited for.
+fn asked<'a>(
+    head: &'a Head,
+    at: std::time::Instant,
+    patient: Option<Option<&'a Came>>,
+) -> Asked<'a> {
     Asked {
         method: &head.method,
         path: head.uri.path(),
@@ -393,6 +342,7 @@ fn asked(head: &Head, at: std::time::Instant, may_block: bool) -> Asked<'_> {
             secure: false,
         },
         at,
-        may_block,
+        may_block: patient.is_some(),
+        came: patient.flatten(),
     }
 }

@@ -5,6 +5,7 @@ mod damage;
 mod files;
 mod follow;
 mod life;
+mod on_demand;
 mod orders;
 mod places;
 mod plain;

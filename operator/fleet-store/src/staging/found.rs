@@ -1,10 +1,13 @@
-//! Content that an earlier run has staged as a whole, and was killed before it made it a blob.
+//! Content that is staged: what an earlier run has left of it as a whole, killed before it made it a blob, and what has come of
+//! it so far.
 
+use std::fs::File;
 use std::io::ErrorKind;
+use std::path::Path;
 
 use fleet_types::Expected;
 
-use super::{DOING, Hasher, Reservation, Staged, Staging};
+use super::{DOING, Hasher, Reservation, Staged, StagedFile, Staging};
 use crate::error::{Doing, Result};
 use crate::fs::{is_read_only, open_file};
 
@@ -34,5 +37,13 @@ impl Staging {
             is_read_only: is_read_only(&file).doing(DOING)?,
             reservation: Some(reservation),
         }))
+    }
+}
+
+impl StagedFile {
+    /// The file, for who reads what has come of it.
+    pub fn reader(&self) -> Result<File> {
+        let path = self.reservation.as_ref().map(|at| at.path.as_path());
+        File::open(path.unwrap_or(Path::new(""))).doing("reading a download")
     }
 }

@@ -13,7 +13,7 @@ use super::inputs::exclude_rule;
 use super::merge::{Merge, Merged, Pair};
 use super::mutation::mutation;
 use super::run::Ground;
-use super::want::{Want, WantState, Wanted};
+use super::want::{Signed, Want, WantState, Wanted};
 use crate::Problem;
 
 /// A want-list of which every path is accounted for: present with the right content, left out by the manifest, or
@@ -101,24 +101,36 @@ fn entry(
         WantState::Absent => Ok(want.entry(EntryState::AbsentUpstream, None, want.mtime)),
         WantState::Excluded => Ok(want.entry(EntryState::Excluded, None, want.mtime)),
         WantState::Unusable => Ok(Entry::unusable()),
+        WantState::OnDemand => Ok(on_demand(ground, want, before)),
         WantState::Stored | WantState::Payload => {
             let came = arrived.as_ref().map(|fetched| fetched.digest);
             let is_kept = before.is_some_and(|entry| {
                 entry.state == EntryState::Present && ground.stock.is_same(want, entry)
             });
             let given = want.sha256.filter(|_| !is_kept);
-            let unjudged = |signed| match came.or(given) {
+            // Whoever fetches what is signed judges it then.
+            let is_judged_now = |signed: &Signed| !ground.rules.is_on_demand(&signed.path);
+            let unjudged = |signed: &Signed| match came.or(given) {
                 Some(came) => !endorsed.vouches_for(&want.path, came, signed),
                 // As it was, and judged when it was planned with.
                 None => false,
             };
-            if want.over.as_deref().is_some_and(unjudged) {
+            let signed = want.over.as_deref().filter(|signed| is_judged_now(signed));
+            if signed.is_some_and(unjudged) {
                 return Err(open("nobody vouches for it"));
             }
             present(ground, want, before, arrived)
                 .ok_or_else(|| open("its content did not arrive"))?
         }
     }
+}
+
+/// The entry of what is fetched when somebody asks for it. What is listed as before keeps its date.
+fn on_demand(ground: &Ground, want: &Want, before: Option<&Entry>) -> Entry {
+    let same =
+        before.filter(|entry| entry.state.is_offered() && want.same_content(entry) == Some(true));
+    let mtime = same.map_or(want.mtime.min(ground.rules.now), |same| same.mtime);
+    want.entry(EntryState::NotYetFetched, None, mtime)
 }
 
 fn present(

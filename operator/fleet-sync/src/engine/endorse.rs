@@ -78,6 +78,9 @@ pub(super) fn endorse(
     for (path, signature) in signatures {
         ground.watch.stop.check()?;
         let over = &signature.over;
+        if ground.rules.is_on_demand(&over.path) {
+            continue;
+        }
         let Some(digest) = signature.here.or_else(|| arrived.over(path, over)) else {
             continue;
         };
@@ -115,6 +118,9 @@ pub(super) fn is_endorsed_still(ground: &Ground, want: &Want, entry: &Entry) -> 
     let Some(signed) = &want.over else {
         return true;
     };
+    if ground.rules.is_on_demand(&signed.path) {
+        return true;
+    }
     // Where that cannot be told, it is judged.
     let is_as_before = ground.vouching.is_as_before(ground).unwrap_or(false);
     is_as_before || endorsed(ground, signed, entry.digest).is_ok()

@@ -286,6 +286,10 @@ impl<'a> Gather<'a> {
             Promise::Digest { expected, exact } => {
                 (want.size, want.exact) = (expected.size, exact);
                 want.set_digest(expected.digest);
+                let can_wait = exact && want.sha256.is_some() && want.state == WantState::Payload;
+                if can_wait && self.ground.rules.is_on_demand(&want.path) {
+                    want.state = WantState::OnDemand;
+                }
             }
             Promise::SignatureOver {
                 path,
@@ -302,6 +306,7 @@ impl<'a> Gather<'a> {
             }
         }
         self.push(&want)?;
+        let state = want.state;
         for alias in payload.aliases {
             want.state = match self.excludes(listing, &alias.path) {
                 true => WantState::Excluded,

@@ -4,19 +4,22 @@ use fleet_types::{Reason, Sha256};
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use sha2::Digest as _;
 
-use crate::{Problem, SyncOptions};
+use crate::{Payload, Problem, SyncOptions};
 
 /// Equal inputs and an equal upstream give an equal snapshot; a 304 ends a run only if these are equal too.
 pub(super) fn digest(options: &SyncOptions) -> Sha256 {
     let mut exclude = options.exclude.clone();
     exclude.sort();
     exclude.dedup();
-    let inputs = serde_json::json!({
+    let mut inputs = serde_json::json!({
         "upstreamType": options.upstream_type,
         "content": options.content,
         "exclude": exclude,
         "trust": options.trust_digest,
     });
+    if options.payload == Payload::OnDemand {
+        inputs["payload"] = "onDemand".into();
+    }
     // serde_json keeps the keys of objects sorted, so that equal values have equal texts.
     Sha256(sha2::Sha256::digest(inputs.to_string()).into())
 }

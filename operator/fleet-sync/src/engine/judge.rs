@@ -28,6 +28,7 @@ struct Judge<'a> {
     keep: Share,
     remove: Share,
     exclude: Share,
+    on_demand: Share,
     /// Roots, and in a dry run indices, that are yet to become blobs of the real store.
     stored: BTreeMap<Sha256, u64>,
     tally: Tally,
@@ -62,6 +63,7 @@ pub(super) fn judge(
         keep: Share::default(),
         remove: Share::default(),
         exclude: Share::default(),
+        on_demand: Share::default(),
         stored: BTreeMap::new(),
         tally: Tally::default(),
         refusals: Refusals::new(),
@@ -83,6 +85,7 @@ pub(super) fn judge(
         keep,
         remove,
         exclude,
+        on_demand,
         stored,
         tally,
         refusals,
@@ -101,6 +104,7 @@ pub(super) fn judge(
         keep,
         remove,
         exclude,
+        on_demand,
         tally,
         refusals,
         lost,
@@ -145,6 +149,10 @@ impl Judge<'_> {
             WantState::Carried => self.keep.add(want.path.as_str(), size),
             WantState::Payload if kept => self.keep.add(want.path.as_str(), size),
             WantState::Payload => return self.missing(wanted, before, advances),
+            WantState::OnDemand => {
+                self.check_mutation(wanted, before, advances);
+                self.on_demand.add(want.path.as_str(), want.size);
+            }
             WantState::Absent | WantState::Excluded | WantState::Unusable => {
                 match want.state {
                     WantState::Excluded => {
@@ -288,7 +296,7 @@ impl Judge<'_> {
         self.prefixes.push(Prefix {
             path: path.clone(),
             unit: wanted.want.unit,
-            is_payload: wanted.want.state == WantState::Payload,
+            is_payload: matches!(wanted.want.state, WantState::Payload | WantState::OnDemand),
         });
     }
 

@@ -12,7 +12,7 @@ use fleet_formats::seam::{Endorsement, SignaturePolicy, Verified};
 use fleet_types::{RepoPath, Sha256, lock};
 
 use super::endorse::endorsed;
-use super::fetching::Signatures;
+use super::fetching::{Signature, Signatures};
 use super::run::Ground;
 use super::want::Signed;
 use crate::Problem;
@@ -66,7 +66,10 @@ impl Judges {
     pub fn start(ground: &Ground, signatures: &Arc<Signatures>) -> Judges {
         let is_judged = ground.rules.options.trust.signatures != SignaturePolicy::None;
         let mut over: HashMap<RepoPath, Vec<RepoPath>> = HashMap::new();
-        for (path, signature) in signatures.iter().filter(|_| is_judged) {
+        let is_judged_now =
+            |signature: &&Signature| is_judged && !ground.rules.is_on_demand(&signature.over.path);
+        let judged = signatures.iter();
+        for (path, signature) in judged.filter(|(_, signature)| is_judged_now(signature)) {
             let signed = signature.over.path.clone();
             over.entry(signed).or_default().push(path.clone());
         }

@@ -4,10 +4,15 @@ use fleet_store::{Identity, Store, Writer};
 use fleet_types::Reason;
 
 use super::shelves::Shelves;
-use crate::{Problem, SyncOptions};
+use crate::{Payload, Problem, SyncOptions};
 
 pub(super) fn open_writer(options: &SyncOptions) -> Result<Writer, Problem> {
-    Ok(Writer::open(&options.store_dir, &identity(options))?)
+    let writer = Writer::open(&options.store_dir, &identity(options))?;
+    if options.payload == Payload::Copied {
+        // What was fetched on demand before may be what it is to rely on.
+        writer.keep_inserter_out()?;
+    }
+    Ok(writer)
 }
 
 /// A store for a dry run, in the system's directory for temporary files.

@@ -292,8 +292,18 @@ pub(super) fn plan_report(
             (outcomes.with_left_out(&left_out), plan, room)
         }
     };
-    let (fetch, keep, remove, exclude) = plan
-        .map(|plan| (plan.fetch, plan.keep, plan.remove, plan.exclude))
+    let (fetch, keep, remove, exclude, on_demand) = plan
+        .map(|plan| {
+            let Plan {
+                fetch,
+                keep,
+                remove,
+                exclude,
+                on_demand,
+                ..
+            } = plan;
+            (fetch, keep, remove, exclude, on_demand)
+        })
         .unwrap_or_default();
     PlanReport {
         mirror: options.mirror.clone(),
@@ -305,6 +315,7 @@ pub(super) fn plan_report(
         keep,
         remove,
         exclude,
+        on_demand,
         room,
         revision: outcomes.revision.unwrap_or_default(),
         requests: meter.requests(),

@@ -31,6 +31,8 @@ pub(super) struct Plan {
     pub remove: Share,
     /// Listed, and left out by the manifest.
     pub exclude: Share,
+    /// Fetched when somebody asks for it.
+    pub on_demand: Share,
     /// What comes to the disk.
     pub addition: Addition,
     pub tally: Tally,

@@ -9,7 +9,7 @@ use super::fetching::Fetch;
 use super::plan::{Addition, Plan};
 use super::room::{FileSystem, Reservation};
 use super::run::Ground;
-use crate::{Problem, Room};
+use crate::{Payload, Problem, Room};
 
 /// A hundredth of the volume stays free, but no more than this.
 const MAX_RESERVE_BYTES: u64 = 1 << 30;
@@ -33,6 +33,7 @@ pub(super) fn preflight_sizes(
         files: sum.files + 1,
         ..sum
     });
+    let space = without_cached(ground, space, sum, promised)?;
     shortage(&space, sum, promised).map_or(Ok(()), Err)
 }
 
@@ -63,7 +64,7 @@ pub(super) fn reserve_for(
             .note("the volume is short of space: removing what no snapshot and not this run needs");
         let keep = ground.rules.options.publishing.keep();
         writer.collect_for_space(ground.rules.now, keep, wanted)?;
-        space = writer.free_space()?;
+        space = without_cached(ground, writer.free_space()?, addition, promised)?;
         if let Some(problem) = shortage(&space, addition, promised) {
             return Err(problem);
         }
@@ -148,9 +149,34 @@ fn reserve_of(space: &Space) -> u64 {
     (space.total_bytes / 100).min(MAX_RESERVE_BYTES)
 }
 
+/// The room that there is once what clients asked for has made way, as far as that is needed: it can be fetched again.
+fn without_cached(
+    ground: &Ground,
+    space: Space,
+    addition: Addition,
+    promised: u64,
+) -> Result<Space, Problem> {
+    let is_on_demand = ground.rules.options.payload == Payload::OnDemand;
+    if !is_on_demand || shortage(&space, addition, promised).is_none() {
+        return Ok(space);
+    }
+    let missing = needed(&space, addition, promised).saturating_sub(space.free_bytes);
+    let writer = &ground.stock.shelves.writer;
+    writer.evict_cached(missing)?;
+    Ok(writer.free_space()?)
+}
+
+/// What must be free, with what stays in reserve and what is promised to others.
+fn needed(space: &Space, addition: Addition, promised: u64) -> u64 {
+    let bytes = addition.all_bytes();
+    bytes
+        .saturating_add(reserve_of(space))
+        .saturating_add(promised)
+}
+
 fn shortage(space: &Space, addition: Addition, promised: u64) -> Option<Problem> {
     let (reserve, bytes) = (reserve_of(space), addition.all_bytes());
-    let needed = bytes.saturating_add(reserve).saturating_add(promised);
+    let needed = needed(space, addition, promised);
     if bytes > 0 && needed > space.free_bytes {
         let text = format!(
             "the volume has {} free; this run adds {} (and {reserve} stay in reserve, {promised} are promised to other runs): free space, grow the volume (`spec.storage.size`) or copy less",

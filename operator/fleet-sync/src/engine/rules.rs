@@ -1,12 +1,12 @@
 //! What was asked of a run: it stands before the run begins.
 
 use fleet_formats::seam::{Allowances, Rejected, RootPlan, SignaturePolicy, VerifyContext};
-use fleet_types::{Accepted, Reason, Sha256};
+use fleet_types::{Accepted, Reason, RepoPath, Sha256};
 use globset::GlobSet;
 
 use super::blocking::now;
 use super::inputs;
-use crate::{Problem, SyncOptions};
+use crate::{Payload, Problem, SyncOptions};
 
 pub(super) struct Rules {
     pub options: SyncOptions,
@@ -40,6 +40,12 @@ impl Rules {
     pub fn name(&self, unit: u16) -> &str {
         let name = self.units.get(usize::from(unit));
         name.map(String::as_str).unwrap_or_default()
+    }
+
+    /// Whether this payload is fetched when somebody asks for it. What brings keys is needed by who judges the rest.
+    pub fn is_on_demand(&self, path: &RepoPath) -> bool {
+        let options = &self.options;
+        options.payload == Payload::OnDemand && !options.format.holds_keys(path, &options.trust)
     }
 
     /// What to ask for to learn the state of a unit, as far as anything is asked of it.

@@ -64,9 +64,10 @@ impl Stock {
     pub fn is_same(&self, want: &Want, entry: &Entry) -> bool {
         match &want.over {
             Some(signed) => {
-                let before = self.present(&signed.path);
-                before.is_some_and(|before| before.digest == signed.sha256)
-                    && want.sha256.is_none_or(|given| given == entry.digest)
+                let before = self.entry(&signed.path);
+                before.is_some_and(|before| {
+                    before.state.is_offered() && before.digest == signed.sha256
+                }) && want.sha256.is_none_or(|given| given == entry.digest)
             }
             None => want.same_content(entry) == Some(true),
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use fleet_store::{Entry, EntryState};
+use fleet_store::Entry;
 
 use super::want::Wanted;
 use crate::Shrink;
@@ -53,7 +53,7 @@ impl Tally {
 }
 
 pub(super) fn counts(entry: Option<&Entry>) -> bool {
-    entry.is_some_and(|entry| entry.guarded && entry.state == EntryState::Present)
+    entry.is_some_and(|entry| entry.guarded && entry.state.is_offered())
 }
 
 impl Loss {

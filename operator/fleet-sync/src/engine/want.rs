@@ -40,6 +40,8 @@ pub(super) enum WantState {
     Stored,
     /// Payload: in the store, or to be fetched.
     Payload,
+    /// Payload that is fetched when somebody asks for it: whether it is in the store makes no difference.
+    OnDemand,
     /// As it is in the base.
     Carried,
     Absent,
@@ -325,8 +327,10 @@ impl Record for Want {
 impl WantState {
     fn read(number: u8) -> Option<WantState> {
         use WantState::*;
-        [Stored, Payload, Carried, Absent, Excluded, Unusable]
-            .into_iter()
-            .find(|state| *state as u8 == number)
+        [
+            Stored, Payload, OnDemand, Carried, Absent, Excluded, Unusable,
+        ]
+        .into_iter()
+        .find(|state| *state as u8 == number)
     }
 }

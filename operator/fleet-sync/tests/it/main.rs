@@ -20,6 +20,7 @@ mod left_out;
 mod limits;
 mod memory;
 mod needs;
+mod on_demand;
 mod one_answer;
 mod pipeline;
 mod prepares;

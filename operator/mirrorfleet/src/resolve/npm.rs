@@ -44,6 +44,7 @@ impl Resolver<'_> {
         let politeness = politeness(upstream);
         let aliases = mirror.spec.serving.aliases.iter().cloned();
         let folder = self.data.join(name);
+        let settings = mirror.spec.pull_through.clone().unwrap_or_default();
         Ok(Options {
             mirror: name.to_owned(),
             paths: std::iter::once(serving_path(mirror).to_owned())
@@ -75,6 +76,8 @@ impl Resolver<'_> {
             folder,
             bandwidth: politeness.bandwidth,
             guard: guard(mirror, content)?,
+            is_offline: settings.offline,
+            negative_age: settings.negative_age.0,
             traffic: metrics.mirror(name),
         })
     }

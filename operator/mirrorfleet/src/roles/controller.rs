@@ -87,7 +87,7 @@ pub struct Arguments {
     /// A leader that cannot renew for so many seconds is no longer one
     #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(6..=600))]
     lease_duration: u64,
-    /// How many regions of the fleet may be restarted at once for a changed pod template
+    /// How many regions of the fleet may be restarted at once for a changed pod template; where there are more than a hundred times as many, one in a hundred
     #[arg(long, value_name = "N", default_value_t = Settings::default().max_rollouts, value_parser = clap::value_parser!(u32).range(1..))]
     max_rollouts: u32,
     /// How many runs of the whole fleet may copy from one region to another at once.

@@ -5,6 +5,7 @@ pub mod completions;
 pub mod controller;
 pub mod crds;
 pub mod export;
+pub mod fill;
 pub mod init;
 pub mod local;
 pub mod plan;

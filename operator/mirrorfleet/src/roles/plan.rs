@@ -76,6 +76,7 @@ pub fn nothing_planned(mirror: &str, failure: &Failure) -> PlanReport {
         keep: Share::default(),
         remove: Share::default(),
         exclude: Share::default(),
+        on_demand: Share::default(),
         room: None,
         revision: report.revision,
         requests: 0,

@@ -2,8 +2,11 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use fleet_origin::Origin;
+use fleet_origin::line::Remote;
 use fleet_serve::{Listening, ServeError, ServeOptions, TlsFiles};
 use fleet_telemetry::{BuildInfo, Registry, ServerPlace};
 use fleet_types::Reason;
@@ -53,6 +56,9 @@ pub struct Arguments {
     /// The private key of the certificate, PEM
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
+    /// Where `fill` answers, which fetches what a Mirror of mode PullThrough does not have [default: nothing is fetched]
+    #[arg(long, value_name = "PATH")]
+    origin: Option<PathBuf>,
     /// How long requests may take to end after SIGTERM, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     drain: u64,
@@ -83,8 +89,13 @@ pub fn run(arguments: Arguments, log: &LogArguments) -> Result<(), Failure> {
             namespace: arguments.namespace,
             region: arguments.region,
         },
+        origin: None,
     };
+    let socket = arguments.origin;
     block_on_few(|stop| async move {
+        let runtime = tokio::runtime::Handle::current();
+        let origin = socket.map(|socket| Arc::new(Remote::new(socket, runtime)) as Arc<dyn Origin>);
+        let options = ServeOptions { origin, ..options };
         let served = fleet_serve::serve(options, &registry, stop, |listening| {
             announce(&listening, OutputFormat::Text)
         })

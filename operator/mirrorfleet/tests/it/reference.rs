@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use fleet_telemetry::{Definition, api, controller, package_registry, process, server, worker};
+use fleet_telemetry::{
+    Definition, api, controller, fill, package_registry, process, server, worker,
+};
 use fleet_types::{Outcome, Reason};
 
 fn assert_page_is(name: &str, wanted: &str) {
@@ -56,6 +58,8 @@ fn the_metrics_page_lists_every_metric() {
     table(&mut page, worker::ALL);
     page.push_str("## Server\n\n");
     table(&mut page, server::ALL);
+    page.push_str("## What is fetched on demand\n\nOf Mirrors of mode PullThrough. What clients got without asking the upstream: `stored` of the counter above, and `shared` here.\n\n");
+    table(&mut page, fill::ALL);
     page.push_str("## Registries that fill themselves\n\nOf `mirrorfleet local`, for each Mirror of an npm registry.\n\n");
     table(&mut page, package_registry::ALL);
     page.push_str("## Every process\n\n");

@@ -18,7 +18,7 @@ impl World {
             }
             _ => false,
         };
-        assert_eq!(write.region().is_none(), of_the_mirror, "{}", line(write));
+        assert_eq!(write.part().is_none(), of_the_mirror, "{}", line(write));
         match write {
             Write::AddFinalizer => {
                 self.mirror
@@ -131,7 +131,15 @@ impl World {
     fn delete(&mut self, kind: Owned, name: &str, uid: &str) {
         let objects = &mut self.objects;
         match kind {
-            Owned::Claim => objects.claims.retain(|seen| seen.meta.uid != uid),
+            Owned::Claim => {
+                // One that a pod has stays as long as that; here only where that matters.
+                let mut claims = objects.claims.iter_mut();
+                let claim = claims.find(|claim| claim.meta.uid == uid).unwrap();
+                match claim.phase {
+                    VolumePhase::Lost => claim.meta.deleting = true,
+                    _ => objects.claims.retain(|seen| seen.meta.uid != uid),
+                }
+            }
             Owned::Job => {
                 objects.jobs.retain(|job| job.meta.uid != uid);
                 objects.pods.retain(|pod| pod.job.as_deref() != Some(name));
@@ -166,7 +174,8 @@ impl World {
         let made = SeenMeta::of(&job.metadata);
         let beside = |other: &&SeenJob| {
             let fetches = |meta: &SeenMeta| meta.label(labels::UPSTREAM).is_some();
-            let same = other.meta.region() == made.region();
+            let same =
+                other.meta.region() == made.region() && other.meta.replica() == made.replica();
             other.end.is_none() && (same || fetches(&other.meta) && fetches(&made))
         };
         let running = self.objects.jobs.iter().find(beside);

@@ -2,7 +2,7 @@
 
 use fleet_api::labels;
 use fleet_plan::observed::{PodRole, VolumePhase};
-use fleet_plan::{SeenApplied, SeenMeta, SeenPod, SeenSlice};
+use fleet_plan::{SeenApplied, SeenClaim, SeenMeta, SeenPod, SeenSlice};
 use fleet_types::{Order, Sha256};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
@@ -12,7 +12,8 @@ use super::World;
 impl World {
     /// What Kubernetes' own controllers do: claims are bound, and each StatefulSet has its pod, which it makes or adopts.
     pub fn kubernetes(&mut self) {
-        for claim in &mut self.objects.claims {
+        let lost = |claim: &&mut SeenClaim| claim.phase == VolumePhase::Lost;
+        for claim in self.objects.claims.iter_mut().filter(|claim| !lost(claim)) {
             claim.phase = VolumePhase::Bound;
             claim.capacity = claim.requested;
         }
@@ -22,11 +23,26 @@ impl World {
             let owned = pod.meta.owners.is_empty() || pod.meta.owners.iter().any(lives);
             pod.role != PodRole::Serving || (owned && !pod.meta.deleting)
         });
+        self.remove_claims();
         for set in &sets {
             self.control(set);
         }
         self.serve();
         self.route();
+    }
+
+    /// Claims that are deleted go with the last pod that has them, and what their volumes held with them.
+    fn remove_claims(&mut self) {
+        let pods = &self.objects.pods;
+        let serves = |name: &str| pods.iter().any(|pod| pod.meta.name == format!("{name}-0"));
+        let stores = &mut self.stores;
+        self.objects.claims.retain(|claim| {
+            let goes = claim.meta.deleting && !serves(&claim.meta.name);
+            if goes {
+                stores.remove(&format!("{}-0", claim.meta.name));
+            }
+            !goes
+        });
     }
 
     /// Services lead to the pods that their selectors find and that are ready.
@@ -122,6 +138,7 @@ impl World {
             },
             role: PodRole::Serving,
             node: Some("node-1".to_owned()),
+            ip: Some(format!("10.0.0.{}", self.uids)),
             ready: true,
             running: true,
             image: image.map(str::to_owned),

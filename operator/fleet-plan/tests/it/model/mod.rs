@@ -30,7 +30,7 @@ pub struct World {
     /// What each serving pod's volume holds, by pod name: it outlives the pod.
     pub stores: BTreeMap<String, ServedStatus>,
     pub unreachable: bool,
-    /// Regions whose pods cannot be asked.
+    /// Regions and replicas (`eu/1`) whose pods cannot be asked.
     pub away: Vec<String>,
     /// A new leader has asked nobody yet.
     pub not_asked: bool,
@@ -69,13 +69,22 @@ pub fn upstream() -> Upstream {
     .unwrap()
 }
 
-/// A region is its name, or `name<followed`.
-pub fn mirror(regions: &[&str]) -> Mirror {
-    let region = |text: &&str| match text.split_once('<') {
-        Some((name, followed)) => json!({"name": name, "follows": followed}),
-        None => json!({"name": text}),
+/// A region is its name, or `name<followed`; `*2` after that is its number of replicas.
+pub fn regions(regions: &[&str]) -> Value {
+    let region = |text: &&str| {
+        let (text, replicas) = text.split_once('*').unwrap_or((text, "1"));
+        let mut region = match text.split_once('<') {
+            Some((name, followed)) => json!({"name": name, "follows": followed}),
+            None => json!({"name": text}),
+        };
+        region["replicas"] = json!(replicas.parse::<u32>().unwrap());
+        region
     };
-    let regions: Vec<Value> = regions.iter().map(region).collect();
+    regions.iter().map(region).collect()
+}
+
+pub fn mirror(regions: &[&str]) -> Mirror {
+    let regions = self::regions(regions);
     serde_json::from_value(json!({
         "apiVersion": "mirrorfleet.dev/v1alpha1", "kind": "Mirror",
         "metadata": {"name": "debian", "namespace": "ns", "uid": "mirror-uid", "generation": 1,
@@ -183,7 +192,9 @@ impl World {
 
     fn is_away(&self, pod: &SeenPod) -> bool {
         let region = pod.meta.region().unwrap_or_default();
-        self.away.iter().any(|away| away == region)
+        let replica = format!("{region}/{}", pod.meta.replica());
+        let mut away = self.away.iter();
+        away.any(|away| away == region || *away == replica)
     }
 
     pub fn plan(&self) -> Plan {

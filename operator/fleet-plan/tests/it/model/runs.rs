@@ -46,7 +46,7 @@ impl World {
     pub fn end_run(&mut self, report: &Report) {
         let mut jobs = self.objects.jobs.iter_mut();
         let job = jobs.find(|job| job.end.is_none()).expect("no Job runs");
-        let region = job.meta.region().unwrap().to_owned();
+        let (region, replica) = (job.meta.region().unwrap().to_owned(), job.meta.replica());
         let (good, reason) = (report.is_good(), report.reason);
         job.end = Some(JobEnd {
             succeeded: good,
@@ -70,7 +70,7 @@ impl World {
             reason: "Completed".to_owned(),
         });
         if good {
-            let child = fleet_plan::names::child_name("debian", &region);
+            let child = fleet_plan::names::replica_name("debian", &region, replica);
             let pod = format!("{child}-0");
             let mut store = self.stores.get(&pod).cloned().unwrap_or_default();
             let made = report.snapshot.as_ref().map(|id| id.parse().unwrap());
@@ -93,6 +93,10 @@ impl World {
             });
             self.stores.insert(pod, store);
         }
+    }
+
+    pub fn is_running(&self) -> bool {
+        self.objects.jobs.iter().any(|job| job.end.is_none())
     }
 
     /// A reconciliation, and what Kubernetes makes of it.
@@ -141,9 +145,21 @@ impl World {
         }
     }
 
+    /// So many rounds that all comes to rest which can; runs end well.
+    pub fn settle_around(&mut self) {
+        for _ in 0..20 {
+            self.round();
+            if self.objects.jobs.iter().any(|job| job.end.is_none()) {
+                self.pass(10);
+                let report = self.report("Prepared");
+                self.end_run(&report);
+            }
+        }
+    }
+
     /// Plans and applies until nothing is left to write; runs end well after ten seconds each.
     pub fn settle(&mut self) -> usize {
-        for round in 0..60 {
+        for round in 0..120 {
             let plan = self.plan();
             let quiet =
                 plan.writes.is_empty() && !plan.status_changed && plan.after_status.is_empty();

@@ -33,6 +33,29 @@ fn the_objects_are_these() {
     }
 }
 
+#[test]
+fn a_lazy_mirror_has_a_container_that_fetches_and_only_that_one_has_the_credentials() {
+    let mut world = World::new(&["eu"]);
+    world.edit("/spec/mode", json!("PullThrough"));
+    world.edit_upstream("/spec/access", json!({"credentialsRef": {"name": "login"}}));
+    let plan = world.plan();
+    let set = plan.writes.iter().find_map(|write| match write {
+        Write::Create(Object::StatefulSet(set)) | Write::Apply(Object::StatefulSet(set)) => {
+            Some(set)
+        }
+        _ => None,
+    });
+    insta::assert_snapshot!(
+        "lazy_stateful_set",
+        serde_json::to_string_pretty(set.unwrap()).unwrap()
+    );
+    let mut world = World::new(&["eu", "us"]);
+    world.edit("/spec/mode", json!("PullThrough"));
+    world.edit_upstream("/spec/politeness", json!({"maxConnections": 3}));
+    world.step();
+    assert_eq!(world.condition("Stalled").unwrap().1, "InvalidSpec");
+}
+
 /// An object's snapshot: its name and its text.
 fn named(object: &Object) -> (&'static str, serde_json::Result<String>) {
     match object {

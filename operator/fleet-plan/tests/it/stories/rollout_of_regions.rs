@@ -13,7 +13,7 @@ const REGIONS: [&str; 4] = ["eu", "us<eu", "asia<us", "sa<eu"];
 fn evicted(world: &World) -> Vec<String> {
     let evicted = world.plan().writes.into_iter();
     let evicted = evicted.filter_map(|write| match write {
-        Write::Evict { region, .. } => Some(region),
+        Write::Evict { part, .. } => Some(part),
         _ => None,
     });
     evicted.collect()

@@ -8,10 +8,10 @@ use serde_json::json;
 use super::serving;
 use crate::model::{INDEX, World, digest, render};
 
-const FIRST: u8 = 0xaa;
-const SECOND: u8 = 0xbb;
+pub const FIRST: u8 = 0xaa;
+pub const SECOND: u8 = 0xbb;
 
-fn id(byte: u8) -> String {
+pub fn id(byte: u8) -> String {
     digest(byte).to_string()
 }
 
@@ -27,7 +27,7 @@ fn served(world: &World) -> Vec<Option<String>> {
     stores.map(|store| store.snapshot.clone()).collect()
 }
 
-fn jobs(writes: &[Write]) -> Vec<Job> {
+pub fn jobs(writes: &[Write]) -> Vec<Job> {
     let jobs = writes.iter().filter_map(|write| match write {
         Write::Create(Object::Job(job)) => Some((**job).clone()),
         _ => None,
@@ -35,7 +35,7 @@ fn jobs(writes: &[Write]) -> Vec<Job> {
     jobs.collect()
 }
 
-fn running(world: &World) -> Vec<String> {
+pub fn running(world: &World) -> Vec<String> {
     let jobs = world.objects.jobs.iter().filter(|job| job.end.is_none());
     jobs.map(|job| job.meta.region().unwrap().to_owned())
         .collect()
@@ -47,7 +47,7 @@ fn withdrawn(world: &World) -> Vec<String> {
     out.map(|region| region.name).collect()
 }
 
-fn routed(world: &World) -> usize {
+pub fn routed(world: &World) -> usize {
     let service = fleet_plan::names::mirror_name("debian");
     let slices = world.objects.slices.iter();
     let of_all = slices.filter(|slice| slice.service() == Some(&service));

@@ -2,12 +2,15 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
+use fleet_origin::Origin;
 use fleet_serve::{Listening, ServeError, ServeOptions, TlsFiles, serve};
 use fleet_store::{Entry, EntryState, Identity, Retention, SnapshotId, SnapshotMeta, Writer};
 use fleet_telemetry::{BuildInfo, Registry, ServerPlace};
 use fleet_types::{RepoPath, Sha256, UnitRevision};
+use sha2::Digest as _;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
@@ -27,6 +30,7 @@ pub struct Name {
     path: String,
     content: Vec<u8>,
     mutable: bool,
+    state: EntryState,
 }
 
 /// A name that gets new content with each revision.
@@ -35,6 +39,7 @@ pub fn mutable(path: &str, content: impl Into<Vec<u8>>) -> Name {
         path: path.into(),
         content: content.into(),
         mutable: true,
+        state: EntryState::Present,
     }
 }
 
@@ -44,7 +49,20 @@ pub fn fixed(path: &str, content: impl Into<Vec<u8>>) -> Name {
         path: path.into(),
         content: content.into(),
         mutable: false,
+        state: EntryState::Present,
     }
+}
+
+/// The same, listed and not there.
+pub fn on_demand(path: &str, content: impl Into<Vec<u8>>) -> Name {
+    Name {
+        state: EntryState::NotYetFetched,
+        ..fixed(path, content)
+    }
+}
+
+pub fn digest(content: &[u8]) -> Sha256 {
+    Sha256(sha2::Sha256::digest(content).into())
 }
 
 pub fn identity(mirror: &str, serving_path: &str) -> Identity {
@@ -85,11 +103,10 @@ impl Store {
         let mut index = self.writer.index_builder(None);
         let mut batch = Vec::new();
         for name in names {
-            let staged = self.writer.staging().put_bytes(&name.content).unwrap();
             let entry = Entry {
-                state: EntryState::Present,
-                digest: staged.digest(),
-                size: staged.size(),
+                state: name.state,
+                digest: digest(&name.content),
+                size: name.content.len() as u64,
                 mtime: MTIME,
                 mutable: name.mutable,
                 guarded: false,
@@ -98,7 +115,9 @@ impl Store {
             index
                 .push(&RepoPath::new(&name.path).unwrap(), &entry)
                 .unwrap();
-            batch.push(staged);
+            if name.state == EntryState::Present {
+                batch.push(self.writer.staging().put_bytes(&name.content).unwrap());
+            }
         }
         self.writer.staging().commit_batch(batch).unwrap();
         let revision = vec![UnitRevision {
@@ -157,6 +176,20 @@ pub async fn start_with(data: &Path, tls: Option<TlsFiles>) -> Running {
 
 /// `orders` is the directory with a file for each mirror.
 pub async fn start_ordered(data: &Path, orders: Option<&Path>, tls: Option<TlsFiles>) -> Running {
+    start_as(data, orders, tls, None).await
+}
+
+/// `origin` fetches what is not there.
+pub async fn start_filled(data: &Path, tls: Option<TlsFiles>, origin: Arc<dyn Origin>) -> Running {
+    start_as(data, None, tls, Some(origin)).await
+}
+
+async fn start_as(
+    data: &Path,
+    orders: Option<&Path>,
+    tls: Option<TlsFiles>,
+    origin: Option<Arc<dyn Origin>>,
+) -> Running {
     let build = BuildInfo {
         version: "0.1.0".into(),
         revision: "test".into(),
@@ -177,6 +210,7 @@ pub async fn start_ordered(data: &Path, orders: Option<&Path>, tls: Option<TlsFi
             namespace: "mirrors".into(),
             region: "eu-1".into(),
         },
+        origin,
     };
     let (send, receive) = tokio::sync::oneshot::channel::<Listening>();
     let token = shutdown.clone();

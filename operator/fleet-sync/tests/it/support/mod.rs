@@ -31,8 +31,8 @@ use fleet_formats::openpgp::Keyring;
 use fleet_formats::seam::{Format, Rejected, SignaturePolicy, Trust};
 use fleet_store::{Clients, Retention, Writer};
 use fleet_sync::{
-    Access, Endpoint, PlanReport, Politeness, Progress, Publishing, Report, SyncOptions, Timeouts,
-    Unwatched, Verification,
+    Access, Endpoint, Payload, PlanReport, Politeness, Progress, Publishing, Report, SyncOptions,
+    Timeouts, Unwatched, Verification,
 };
 use fleet_types::{Reason, Sha256};
 use tokio_util::sync::CancellationToken;
@@ -63,6 +63,7 @@ pub fn options(keyring: &[u8], url: &Url, store: &Path, suites: &[&str]) -> Sync
         format: make_format(&content).unwrap(),
         make_format,
         content,
+        payload: Payload::Copied,
         trust: Trust {
             keyring: Some(Keyring::parse(keyring).unwrap()),
             signatures: SignaturePolicy::Required,

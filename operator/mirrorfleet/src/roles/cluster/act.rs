@@ -3,7 +3,7 @@
 use clap_complete::ArgValueCandidates;
 use std::time::Duration;
 
-use fleet_api::{Mirror, MirrorStatus, RegionRole, RegionStatus, ReplicaStatus, labels};
+use fleet_api::{Mirror, labels};
 use fleet_plan::act::{Act, FIELD_MANAGER};
 use fleet_plan::summary::{capital, enumeration};
 use fleet_types::Outcome;
@@ -219,7 +219,8 @@ fn outcome(mirror: &Mirror, asked: &Mirror) -> Option<Outcome> {
         && (status.last_handled_sync_request == request(asked)
             || status.last_handled_sync_request == request(mirror));
     let mut worst = Outcome::Good;
-    for (_, replica) in fetching(status) {
+    // Who follows has what that one brings.
+    for (_, replica) in status.fetching() {
         let last = replica.last_attempt.as_ref()?;
         if replica.current_run.is_some() {
             return None;
@@ -229,15 +230,9 @@ fn outcome(mirror: &Mirror, asked: &Mirror) -> Option<Outcome> {
     handled.then_some(worst)
 }
 
-/// The copies that answer requests: who follows another region has what that one brings.
-fn fetching(status: &MirrorStatus) -> impl Iterator<Item = (&RegionStatus, &ReplicaStatus)> {
-    let replicas = status.replicas();
-    replicas.filter(|(region, _)| region.role != Some(RegionRole::Edge))
-}
-
 fn lines(mirror: &Mirror) -> Vec<String> {
     let status = mirror.status.clone().unwrap_or_default();
-    let lines = fetching(&status).filter_map(|(region, replica)| {
+    let lines = status.fetching().filter_map(|(region, replica)| {
         let last = replica.last_attempt.as_ref()?;
         let words = match last.message.as_str() {
             "" => last.reason.description().trim(),

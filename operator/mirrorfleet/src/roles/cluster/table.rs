@@ -255,7 +255,10 @@ fn state(region: &RegionSummary) -> Cell {
         RegionState::Stale => ("Stale", Colour::Red),
         RegionState::Unknown => ("Unknown", Colour::Red),
     };
-    (word.to_owned(), colour)
+    match &region.replicas {
+        Some(replicas) => (format!("{word} {replicas}"), colour),
+        None => (word.to_owned(), colour),
+    }
 }
 
 fn lag(mirror: &MirrorSummary, region: &RegionSummary) -> Cell {

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use fleet_fill::{FillOptions, Filler, Lines};
 use fleet_serve::{Listening, Registries, ServeOptions};
 use fleet_telemetry::{
-    ControllerMetrics, PackageRegistryMetrics, Registry, ServerPlace, WorkerMetrics,
+    ControllerMetrics, FillMetrics, PackageRegistryMetrics, Registry, ServerPlace, WorkerMetrics,
 };
 use fleet_types::Outcome;
 use futures::FutureExt;
@@ -37,10 +38,15 @@ pub async fn run(
     let shared = Arc::new(shared(&arguments, &registry, display)?);
     let page = Page::prepare(&arguments, shared.clone(), stop.clone()).await?;
     let page_ended = page.ended();
+    let lanes_stop = stop.child_token();
+    let threads = threads()?;
     let place = ServerPlace {
         namespace: String::new(),
         region: REGION.to_owned(),
     };
+    let counts = FillMetrics::register(&registry, place.clone()).map_err(|error| system(&error))?;
+    let filler = Filler::new(threads.handle().clone(), lanes_stop.clone(), counts);
+    let filler = Arc::new(filler);
     let mut keeper = Keeper {
         registries: Registries::default(),
         metrics: PackageRegistryMetrics::register(&registry, place.clone())
@@ -59,10 +65,17 @@ pub async fn run(
         tls: None,
         drain: DRAIN,
         place,
+        origin: Some(filler.clone()),
     };
     let output = arguments.output;
-    let lanes_stop = stop.child_token();
-    let lanes = on_threads_of_its_own(arguments, manifests, shared, keeper, lanes_stop.clone());
+    let lanes = on(
+        threads,
+        arguments,
+        manifests,
+        shared,
+        (filler, keeper),
+        lanes_stop.clone(),
+    );
     let served = fleet_serve::serve(options, &registry, stop.clone(), |listening: Listening| {
         announce(&listening, output);
         page.begin(&listening, output);
@@ -91,20 +104,25 @@ fn shared(arguments: &Arguments, registry: &Registry, display: Display) -> Resul
     })
 }
 
-/// Syncing hashes and decompresses; on a runtime of its own it does not keep clients waiting.
-fn on_threads_of_its_own(
+/// Syncing, and fetching what clients ask for, hashes and decompresses; on a runtime of its own it does not keep clients
+/// waiting.
+fn threads() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| system(&error))
+}
+
+fn on(
+    threads: tokio::runtime::Runtime,
     arguments: Arguments,
     manifests: Manifests,
     shared: Arc<Shared>,
-    keeper: Keeper,
+    on_demand: (Arc<Filler>, Keeper),
     stop: CancellationToken,
 ) -> tokio::task::JoinHandle<Result<(), Failure>> {
     tokio::task::spawn_blocking(move || {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| system(&error))?;
-        runtime.block_on(keep_lanes(arguments, manifests, shared, keeper, stop))
+        threads.block_on(keep_lanes(arguments, manifests, shared, on_demand, stop))
     })
 }
 
@@ -113,13 +131,13 @@ async fn keep_lanes(
     arguments: Arguments,
     mut manifests: Manifests,
     shared: Arc<Shared>,
-    mut keeper: Keeper,
+    (filler, mut keeper): (Arc<Filler>, Keeper),
     stop: CancellationToken,
 ) -> Result<(), Failure> {
     let mut reload = signal(SignalKind::hangup()).map_err(|error| system(&error))?;
     loop {
         let retire = CancellationToken::new();
-        let mut running = begin(&manifests, &shared, &retire, &stop);
+        let mut running = begin(&manifests, &shared, &filler, &retire, &stop);
         loop {
             tokio::select! {
                 biased;
@@ -148,15 +166,38 @@ async fn keep_lanes(
     }
 }
 
+/// The Mirrors that are filled on demand. Those of one Upstream share the connections to it.
+fn filled(lanes: &work::Lanes) -> Vec<FillOptions> {
+    let mut filled = Vec::new();
+    for tasks in lanes.values() {
+        let ready = tasks.iter().filter_map(|task| task.ready.as_ref().ok());
+        let fillings: Vec<_> = ready.filter_map(|ready| ready.filling.as_ref()).collect();
+        let Some(first) = fillings.first() else {
+            continue;
+        };
+        match Lines::new(&first.fetch, first.politeness.bandwidth) {
+            Ok(lines) => {
+                let lines = Arc::new(lines);
+                filled.extend(fillings.iter().map(|filling| filling.over(lines.clone())));
+            }
+            // Runs tell it too.
+            Err(problem) => tracing::error!(reason = %problem.reason, "{problem}"),
+        }
+    }
+    filled
+}
+
 type Running = FuturesUnordered<LocalBoxFuture<'static, ()>>;
 
 fn begin(
     manifests: &Manifests,
     shared: &Arc<Shared>,
+    filler: &Filler,
     retire: &CancellationToken,
     stop: &CancellationToken,
 ) -> Running {
     let lanes = work::lanes(manifests, &shared.data);
+    filler.declare(&filled(&lanes));
     shared
         .freshness
         .declare(&lanes.values().flatten().collect::<Vec<_>>());

@@ -16,7 +16,7 @@ use super::registries::fills_itself;
 use crate::failure::Failure;
 use crate::manifests::Manifests;
 use crate::report::not_begun;
-use crate::resolve::{References, Resolver, namespace};
+use crate::resolve::{Filling, References, Resolver, namespace};
 use crate::runtime::now;
 
 /// One Mirror, ready to run, or why it is not.
@@ -40,6 +40,8 @@ impl Task {
 #[derive(Clone)]
 pub struct Ready {
     pub options: SyncOptions,
+    /// How it is filled on demand, where it is.
+    pub filling: Option<Filling>,
     pub timing: Timing,
     /// The manifests that it was made of.
     pub declared: Mirror,
@@ -88,6 +90,7 @@ pub fn lanes(manifests: &Manifests, data: &Path) -> Lanes {
 
 fn ready(resolver: &Resolver<'_>, mirror: &Mirror) -> Result<Ready, Failure> {
     let options = resolver.options(mirror, Vec::new())?;
+    let filling = resolver.filling(mirror, &options)?;
     let upstream = resolver.upstream_of(mirror)?;
     let politeness = &upstream.spec.politeness;
     let name = mirror.metadata.name.as_deref().unwrap_or_default();
@@ -99,6 +102,7 @@ fn ready(resolver: &Resolver<'_>, mirror: &Mirror) -> Result<Ready, Failure> {
     let fingerprint = format!("{} {} {wish}", options.trust_digest, inputs.occasion());
     Ok(Ready {
         options,
+        filling,
         timing,
         declared: mirror.clone(),
         upstream: upstream.clone(),

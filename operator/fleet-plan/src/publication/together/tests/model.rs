@@ -1,13 +1,15 @@
-//! A hub, a region that follows it and one that follows that, as a model: whatever happens in whatever order, no client is
-//! taken back but by a person, nobody to whom routing leads lacks what another serves, and all ends well.
+//! A region that fetches and one that follows it, of two replicas each, as a model: whatever happens in whatever order, no
+//! client is taken back but by a person, nobody to whom routing leads lacks what another serves, and all ends well.
 
 use super::*;
 use crate::publication::sources::{lacks, sources};
+use crate::routing::{Stand, leads};
 
 /// Snapshots that a run keeps besides those that it is told to keep.
 const KEEP: usize = 2;
-const SITES: usize = 3;
-const FOLLOWED: [Option<usize>; SITES] = [None, Some(0), Some(1)];
+const SITES: usize = 4;
+const FOLLOWED: [Option<usize>; SITES] = [None, Some(0), Some(0), Some(2)];
+const REGIONS: [std::ops::Range<usize>; 2] = [0..2, 2..4];
 
 #[derive(Debug, Clone)]
 enum Event {
@@ -17,8 +19,9 @@ enum Event {
     Template(usize),
     Annotate(usize),
     Label(usize),
-    /// Routing follows the label.
+    /// Routing of all regions follows the label, and that of its region does.
     Route(usize),
+    RouteRegion(usize),
     /// The kubelet brings the annotation, and the server looks.
     Look(usize),
     /// All three at once, as they come as a rule.
@@ -45,6 +48,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
         8 => site.clone().prop_map(Event::Annotate),
         8 => site.clone().prop_map(Event::Label),
         8 => site.clone().prop_map(Event::Route),
+        8 => site.clone().prop_map(Event::RouteRegion),
         8 => site.clone().prop_map(Event::Look),
         12 => site.clone().prop_map(Event::Tell),
         4 => site.clone().prop_map(Event::Restart),
@@ -59,7 +63,17 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     prop::collection::vec(event, 0..160)
 }
 
-/// One region: its volume, its pod, and what the controller wrote for it.
+/// What a pod is told: by its template, and by what is written on it.
+type Written = (Option<Order>, Labels);
+
+/// Whether the Service of all regions leads to a pod, and that of its region.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Labels {
+    offered: bool,
+    routed: bool,
+}
+
+/// One replica: its volume, its pod, and what the controller wrote for it.
 #[derive(Debug, Default)]
 struct Site {
     /// By number, oldest first.
@@ -69,10 +83,10 @@ struct Site {
     /// What the server follows since it was started.
     follows: Option<Order>,
     annotation: Option<Order>,
-    label: bool,
-    template: (Option<Order>, bool),
+    labels: Labels,
+    template: Written,
     /// Whether routing leads to it.
-    routed: bool,
+    routed: Labels,
     unreachable: bool,
     fails: bool,
     run: Option<Run>,
@@ -92,6 +106,8 @@ struct World {
     standing: Standing,
     orders: Vec<Option<Order>>,
     withdrawn: Vec<Option<i64>>,
+    /// What each said that it serves, when that was last decided.
+    said: Vec<Option<u8>>,
     pinned: String,
     skip: Vec<String>,
     newest: u8,
@@ -111,9 +127,9 @@ impl Site {
     }
 
     fn restart(&mut self) {
-        (self.annotation, self.label) = self.template;
+        (self.annotation, self.labels) = self.template;
         self.follows = self.settled;
-        self.routed = false;
+        self.routed = Labels::default();
         self.look();
     }
 
@@ -144,6 +160,7 @@ impl World {
             },
             orders: vec![None; SITES],
             withdrawn: vec![Some(0); SITES],
+            said: vec![None; SITES],
             pinned: String::new(),
             skip: Vec::new(),
             newest: 0,
@@ -164,9 +181,37 @@ impl World {
             fails: site.fails,
             is_deaf: false,
             withdrawn: self.withdrawn[at],
-            is_routed: site.routed || site.label || site.template.1,
+            is_routed: {
+                let all = [site.routed, site.labels, site.template.1];
+                let beside_others = !self.leads(at);
+                all.iter()
+                    .any(|it| it.offered || beside_others && it.routed)
+            },
         });
         members.collect()
+    }
+
+    /// Whether its region's Service is to lead to a replica.
+    fn leads(&self, at: usize) -> bool {
+        let region = REGIONS
+            .into_iter()
+            .find(|region| region.contains(&at))
+            .unwrap();
+        let stand = |at: usize| Stand {
+            is_offered: self.withdrawn[at].is_none(),
+            serves: self.said[at].map(i64::from),
+        };
+        let stands: Vec<Stand> = region.clone().map(stand).collect();
+        leads(&stands)[at - region.start]
+    }
+
+    /// What is decided for a replica.
+    fn told(&self, at: usize) -> Written {
+        let labels = Labels {
+            offered: self.withdrawn[at].is_none(),
+            routed: self.leads(at),
+        };
+        (self.orders[at], labels)
     }
 
     fn decide(&mut self) -> Together {
@@ -203,6 +248,11 @@ impl World {
         self.standing = next;
         self.orders.clone_from(&together.decision.orders);
         self.withdrawn.clone_from(&together.withdrawn);
+        for (site, said) in self.sites.iter().zip(&mut self.said) {
+            if !site.unreachable {
+                *said = site.serves();
+            }
+        }
         together
     }
 
@@ -273,19 +323,19 @@ impl World {
 
     fn happens(&mut self, event: Event) {
         let before: Vec<_> = self.sites.iter().map(Site::serves).collect();
-        let template = |world: &World, at: usize| (world.orders[at], world.withdrawn[at].is_none());
         match event {
             Event::Decide => drop(self.decide()),
-            Event::Template(at) => self.sites[at].template = template(self, at),
+            Event::Template(at) => self.sites[at].template = self.told(at),
             // Never before the template: a pod that is made anew must not be told less than the one before.
-            Event::Annotate(at) if self.sites[at].template == template(self, at) => {
+            Event::Annotate(at) if self.sites[at].template == self.told(at) => {
                 self.sites[at].annotation = self.orders[at]
             }
-            Event::Label(at) if self.sites[at].template == template(self, at) => {
-                self.sites[at].label = self.withdrawn[at].is_none()
+            Event::Label(at) if self.sites[at].template == self.told(at) => {
+                self.sites[at].labels = self.told(at).1
             }
             Event::Annotate(_) | Event::Label(_) => {}
-            Event::Route(at) => self.sites[at].routed = self.sites[at].label,
+            Event::Route(at) => self.sites[at].routed.offered = self.sites[at].labels.offered,
+            Event::RouteRegion(at) => self.sites[at].routed.routed = self.sites[at].labels.routed,
             Event::Look(at) => self.sites[at].look(),
             Event::Tell(at) => {
                 for event in [Event::Template(at), Event::Annotate(at), Event::Look(at)] {
@@ -329,8 +379,29 @@ impl World {
             let stuck = self.withdrawn[at].is_some_and(|at| self.now >= at + ROUTING_PATIENCE);
             let lacks = newest.filter(|n| !site.kept.contains(n));
             assert!(
-                lacks.is_none() || !site.routed || stuck || self.meddled,
+                lacks.is_none() || !site.routed.offered || stuck || self.meddled,
                 "routing leads to {at}, which lacks {lacks:?}: {site:?}"
+            );
+            if serves > before[at] && self.withdrawn[at].is_none() {
+                self.is_followed_by_siblings(at);
+            }
+        }
+    }
+
+    /// Who comes to serve something newer in a region that is offered leaves no sibling behind to which clients of that region
+    /// are led.
+    fn is_followed_by_siblings(&self, at: usize) {
+        let serves = self.sites[at].serves().unwrap();
+        let region = REGIONS
+            .into_iter()
+            .find(|region| region.contains(&at))
+            .unwrap();
+        for other in region {
+            let site = &self.sites[other];
+            let stuck = self.withdrawn[other].is_some_and(|at| self.now >= at + ROUTING_PATIENCE);
+            assert!(
+                site.kept.contains(&serves) || !site.routed.routed || stuck || self.meddled,
+                "{at} serves {serves}, and clients of its region are led to {other}: {site:?}"
             );
         }
     }
@@ -341,7 +412,9 @@ impl World {
         self.decide();
         for at in 0..SITES {
             let all = [Event::Template, Event::Annotate, Event::Label];
-            let all = all.into_iter().chain([Event::Route, Event::Look]);
+            let all = all
+                .into_iter()
+                .chain([Event::Route, Event::RouteRegion, Event::Look]);
             for event in all {
                 self.happens(event(at));
             }
@@ -379,8 +452,8 @@ impl World {
             let can = FOLLOWED[at].is_some() || served.is_some_and(|n| site.kept.contains(&n));
             if can && served.is_some() && fulfilled {
                 assert_eq!(site.serves(), served, "{at}: {site:?} {:?}", self.standing);
-                let offered = site.routed && self.withdrawn[at].is_none();
-                assert!(offered, "{at}: {site:?}");
+                let led_to = site.routed.offered && site.routed.routed;
+                assert!(led_to && self.withdrawn[at].is_none(), "{at}: {site:?}");
             }
         }
     }
@@ -434,6 +507,9 @@ fn a_fast_upstream_starves_nobody() {
     assert!(publications.len() > 240 / 20, "{publications:?}");
     for site in &world.sites {
         let behind = world.newest - site.serves().unwrap();
-        assert!(site.routed && behind < 12, "{behind} behind: {site:?}");
+        assert!(
+            site.routed.offered && behind < 16,
+            "{behind} behind: {site:?}"
+        );
     }
 }

@@ -19,6 +19,7 @@ fn region(name: &str, state: RegionState) -> RegionSummary {
         region: name.to_owned(),
         state,
         ready: true,
+        replicas: None,
         lag: Lag::Current,
         behind_since: None,
         behind_seconds: None,

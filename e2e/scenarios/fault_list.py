@@ -1,0 +1,119 @@
+"""The whole list of faults on four nodes, while an upstream publishes every two seconds and clients go on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from lab import wait_until
+from regions import faults
+from regions.faults import Scene
+from regions.hops import Hops
+from regions.loops import Loops
+from regions.places import EDGE, FAR, HUB, SYNC, go_on, serve_the_same, serving_pod
+from regions.publisher import Publisher
+from regions.telling import Telling
+
+from .registry import scenario
+from .together import at_rest
+
+#: One region is on two nodes, one has a volume that is soon full.
+SMALL = "small-far"
+SMALL_MEGABYTES = 64
+#: Between two of our Kubernetes' words about a node there are some 16 s; a region that is only slow has longer.
+PATIENCE = 45
+#: How long nobody answers for the cluster.
+WITHOUT_API_SECONDS = 60
+
+
+def regions() -> list[dict]:
+    node = lambda region: {"topology.kubernetes.io/region": region}  # noqa: E731
+    return [
+        {"name": HUB, "nodeSelector": node("region-a")},
+        {"name": EDGE, "follows": HUB, "nodeSelector": node("region-b")},
+        {"name": FAR, "follows": EDGE, "nodeSelector": node("region-c"), "storage": {"size": f"{SMALL_MEGABYTES - 4}Mi", "storageClassName": SMALL}},
+    ]  # fmt: skip
+
+
+@scenario("the whole list of faults on four nodes, an upstream that publishes every two seconds, clients that notice nothing", needs=("pod-network", "audit-log", "own-nodes", "own-control-plane", "small-volumes", "load-image", "four-nodes"), alone=True, long=True)
+def fault_list(world):
+    with world.fleet("fault-list") as fleet:
+        fleet.lab.small_volume("node-c", SMALL, SMALL_MEGABYTES, storage_class=SMALL)
+        fleet.apply_all(regions=regions(), rollout={"patience": f"{PATIENCE}s"}, sync=SYNC, serving={"transactions": "Always"})
+        serve_the_same(fleet)
+        edge = serving_pod(fleet, EDGE)["spec"]["nodeName"]
+        fleet.lab.reach_services_through("node-d" if edge == "node-b" else "node-b")
+        took: list[str] = []
+        with Loops(fleet) as loops, Hops(fleet) as hops:
+            scene = Scene(world, fleet, loops, Telling(fleet))
+            with Publisher(fleet) as scene.publisher:
+                go_on(fleet)
+                for fault in all_of(scene, edge):
+                    took.append(timed(fault, scene))
+                published = scene.publisher.published
+            scene.publisher = None
+            last = newest(fleet)
+            scene.telling.all_is_well()
+        said = [f"{published} publishes", loops.judged(), hops.judged(), *took]
+        assert serve_the_same(fleet) == last
+        at_rest(world, fleet)
+        return "; ".join(said)
+
+
+def all_of(scene: Scene, edge: str) -> list[Callable[[Scene], object]]:
+    ballast = f"/var/lib/small-volumes/{SMALL}/ballast"
+    inside = scene.lab.node("node-c").inside
+
+    def fill() -> None:
+        inside.shell(f"dd if=/dev/zero of={ballast}-$(date +%s%N) bs=16k 2>/dev/null || :")
+
+    def empty() -> None:
+        inside.shell(f"rm -f {ballast}-*")
+
+    def volume_is_full(scene: Scene) -> None:
+        faults.volume_is_full(scene, FAR, fill, empty)
+
+    def edge_node_is_cut_off(scene: Scene) -> None:
+        faults.edge_node_is_cut_off(scene, edge, (EDGE,), (HUB, FAR))
+
+    def hub_pod_is_killed(scene: Scene) -> None:
+        faults.pod_is_killed(scene, HUB)
+
+    def control_plane_is_down(scene: Scene) -> None:
+        faults.control_plane_is_down(scene, WITHOUT_API_SECONDS)
+
+    def job_is_deleted(scene: Scene) -> None:
+        faults.job_is_deleted(scene, EDGE)
+
+    def stateful_set_is_edited_and_deleted(scene: Scene) -> None:
+        faults.stateful_set_is_edited_and_deleted(scene, FAR)
+
+    def claim_is_edited_and_deleted(scene: Scene) -> None:
+        faults.claim_is_edited_and_deleted(scene, EDGE)
+
+    return [
+        faults.copies_are_killed, hub_pod_is_killed, faults.hub_node_is_lost, edge_node_is_cut_off, faults.controller_dies_after_each_write,
+        control_plane_is_down, volume_is_full, job_is_deleted, stateful_set_is_edited_and_deleted, claim_is_edited_and_deleted, faults.image_goes_round,
+    ]  # fmt: skip
+
+
+def timed(fault: Callable[[Scene], object], scene: Scene) -> str:
+    began = time.monotonic()
+    name = fault.__name__.replace("_", " ")
+    print(f"  {time.strftime('%H:%M:%S', time.gmtime())} {name}", flush=True)
+    fault(scene)
+    return f"{name} {time.monotonic() - began:.0f} s"
+
+
+def newest(fleet) -> str:
+    """The snapshot of the last that the upstream has published, once all serve it."""
+    fleet.request_sync()
+
+    def handled() -> bool:
+        mirror = fleet.get()
+        asked = mirror["metadata"]["annotations"]["mirrorfleet.dev/sync-requested-at"]
+        runs = any(replica.get("currentRun") for region in mirror["status"]["regions"] for replica in region["replicas"])
+        return mirror["status"].get("lastHandledSyncRequest") == asked and not runs
+
+    wait_until(handled, 120, "the last sync")
+    return serve_the_same(fleet)

@@ -1,0 +1,243 @@
+"""A region of two replicas on two nodes: filled by one run that fetches, and no client notices that one of them goes."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from lab import wait_until
+from world import PACKAGE, AptClient
+
+from .controller import brief, scale_controller, settle
+from .orders import is_ready
+from .registry import scenario
+from .together import once, prepare, published
+
+REGION = "region"
+SYNC = {"schedule": "0 0 1 1 *", "retries": {"limit": 0, "backoff": "5s"}}
+OURS = "mirrorfleet.dev/mirror=debian"
+REST_SECONDS = 20
+
+
+@scenario("a region of two replicas on two nodes: a pod is killed, a node is drained, a volume is lost, and an apt notices nothing", needs=("pod-network", "audit-log", "own-nodes"), alone=True)
+def replicas(world):
+    with world.fleet("replicas") as fleet:
+        fleet.apply_all(regions=[{"name": REGION}], sync=SYNC, storage={"size": "1Gi"})
+        first = published(fleet)
+        with Loop(fleet) as loop:
+            one_more(world, fleet)
+            newer = publish(world, fleet, "1.1")
+            pod_is_killed(fleet, loop)
+            newest = node_is_drained(world, fleet, loop)
+            pins(fleet, newest, next(one for one in (newer, first) if one in kept(fleet)))
+            volume_is_lost(world, fleet, loop)
+        told = loop.judged()
+        at_rest(world, fleet)
+        one_less(fleet)
+        return told
+
+
+def serving_pods(fleet) -> dict[str, dict]:
+    """The serving pods by the number of their replica."""
+    return {pod["metadata"]["labels"]["mirrorfleet.dev/replica"]: pod for pod in fleet.pods("serving") if not pod["metadata"].get("deletionTimestamp")}
+
+
+def led_to(fleet) -> set[str]:
+    """The pods to which the Service leads that is the region's."""
+    slices = fleet.lab.list("endpointslices", fleet.namespace, f"mirrorfleet.dev/region={REGION}")
+    endpoints = [endpoint for one in slices for endpoint in one.get("endpoints") or []]
+    return {one["targetRef"]["name"] for one in endpoints if one["conditions"].get("ready", True)}
+
+
+def region(fleet) -> dict:
+    return next(iter(fleet.get().get("status", {}).get("regions", [])), {})
+
+
+def served(fleet) -> list[str | None]:
+    return [replica.get("snapshot") for replica in region(fleet).get("replicas", [])]
+
+
+def told(fleet) -> str:
+    return f"{fleet.get().get('status', {}).get('publication')} {region(fleet)} led to {led_to(fleet)}"
+
+
+def both_serve(fleet, snapshot: str, timeout: float = 120) -> None:
+    """Two replicas, to both of which clients are led."""
+
+    def well() -> bool:
+        pods = serving_pods(fleet)
+        ready = len(pods) == 2 and all(map(is_ready, pods.values()))
+        return ready and served(fleet) == [snapshot] * 2 and led_to(fleet) == {pod["metadata"]["name"] for pod in pods.values()}
+
+    wait_until(well, timeout, f"both replicas to serve {snapshot}", detail=lambda: told(fleet))
+
+
+def kept(fleet) -> set[str]:
+    return {snapshot["id"] for snapshot in fleet.get()["status"]["snapshots"]}
+
+
+def declare(fleet, count: int) -> None:
+    fleet.lab.merge("mirror", "debian", fleet.namespace, {"spec": {"regions": [{"name": REGION, "replicas": count}]}})
+
+
+def one_more(world, fleet) -> None:
+    """The first is not restarted, the second is filled from it and stands on another node."""
+    before = serving_pods(fleet)["0"]["metadata"]["uid"]
+    since = world.access_position()
+    snapshot = published(fleet)
+    declare(fleet, 2)
+    both_serve(fleet, snapshot)
+    pods = serving_pods(fleet)
+    assert pods["0"]["metadata"]["uid"] == before, "the first replica was restarted"
+    nodes = {pod["spec"]["nodeName"] for pod in pods.values()}
+    assert len(nodes) == 2, f"both replicas are on {nodes}"
+    asked = world.requests(f"/{fleet.name}/pool/", since)
+    assert not asked, f"the upstream was asked for what is here: {asked}"
+
+
+def publish(world, fleet, version: str) -> str:
+    """The first fetches a version once, and both serve it."""
+    prepared, since = prepare(world, fleet, version)
+    wait_until(lambda: published(fleet) == prepared, 90, f"{version} to be published", detail=lambda: told(fleet))
+    both_serve(fleet, prepared)
+    once(world, fleet, since, version)
+    return prepared
+
+
+def pod_is_killed(fleet, loop) -> None:
+    """Of each replica, the one that clients stay with among them."""
+    for number in ("0", "1"):
+        pod = serving_pods(fleet)[number]["metadata"]
+        fleet.lab.delete("pod", pod["name"], fleet.namespace, wait=False)
+        came = lambda: serving_pods(fleet).get(number, {}).get("metadata", {}).get("uid") not in (None, pod["uid"])  # noqa: E731, B023
+        wait_until(came, 120, f"another pod of replica {number}")
+        both_serve(fleet, published(fleet))
+        loop.goes_on()
+
+
+def node_is_drained(world, fleet, loop) -> str:
+    """That of the replica which does not fetch. The others go on publishing, and the last replica may not be taken."""
+    pods = serving_pods(fleet)
+    node = pods["1"]["spec"]["nodeName"]
+    fleet.lab.kubectl("drain", node, f"--pod-selector={OURS}", "--ignore-daemonsets", "--timeout=90s", timeout=120)
+    try:
+        wait_until(lambda: led_to(fleet) == {pods["0"]["metadata"]["name"]}, 60, "clients to be led to the other", detail=lambda: told(fleet))
+        loop.goes_on()
+        assert fleet.condition("Ready")["status"] == "True", fleet.condition("Ready")
+        assert f"region {REGION}/1" in fleet.condition("Serving")["message"], fleet.condition("Serving")
+        columns = fleet.lab.kubectl("get", "mirror", "debian", namespace=fleet.namespace)
+        assert "0/1" in columns, columns
+        prepared, since = prepare(world, fleet, "1.2")
+        wait_until(lambda: published(fleet) == prepared, 120, "1.2 to be published without it", detail=lambda: told(fleet))
+        once(world, fleet, since, "1.2")
+        loop.gets("1.2")
+        other = pods["0"]["spec"]["nodeName"]
+        refused = fleet.lab.kubectl("drain", other, f"--pod-selector={OURS}", "--ignore-daemonsets", "--timeout=8s", check=False, timeout=60)
+        fleet.lab.kubectl("uncordon", other)
+        assert serving_pods(fleet)["0"]["metadata"]["uid"] == pods["0"]["metadata"]["uid"], f"the last replica was drained: {refused}"
+    finally:
+        fleet.lab.kubectl("uncordon", node)
+    both_serve(fleet, prepared)
+    return prepared
+
+
+def pins(fleet, newest: str, older: str) -> None:
+    for pinned, wanted in ((older[:16], older), ("", newest)):
+        fleet.lab.merge("mirror", "debian", fleet.namespace, {"spec": {"snapshots": {"pinned": pinned}}})
+        both_serve(fleet, wanted)
+
+
+def volume_is_lost(world, fleet, loop) -> None:
+    """That of the replica which fetches: the other one fetches in its place, until another volume is there and filled from it."""
+    claims = {claim["metadata"]["labels"]["mirrorfleet.dev/replica"]: claim for claim in fleet.claims()}
+    lost, volume = claims["0"], claims["0"]["spec"]["volumeName"]
+    fleet.lab.kubectl("delete", "pv", volume, "--wait=false")
+    fleet.lab.kubectl("patch", "pv", volume, "--type=merge", "-p", '{"metadata":{"finalizers":null}}', check=False)
+    fetcher = lambda: fleet.get()["status"].get("fetcher", {})  # noqa: E731
+    wait_until(lambda: fetcher().get("replica") == 1, 60, "the other replica to take over", detail=lambda: told(fleet))
+    assert fetcher()["reason"] == "VolumeUnreachable", fetcher()
+    newest, since = prepare(world, fleet, "1.3")
+    wait_until(lambda: published(fleet) == newest, 120, "1.3 to be published", detail=lambda: told(fleet))
+    once(world, fleet, since, "1.3")
+    since = world.access_position()
+    fleet.lab.merge("mirror", "debian", fleet.namespace, {"spec": {"storage": {"onVolumeLost": "Replace"}}})
+
+    def replaced() -> bool:
+        now = {claim["metadata"]["labels"]["mirrorfleet.dev/replica"]: claim["metadata"]["uid"] for claim in fleet.claims()}
+        return now.get("0") not in (None, lost["metadata"]["uid"])
+
+    wait_until(replaced, 120, "another volume", detail=lambda: told(fleet))
+    both_serve(fleet, newest, timeout=180)
+    asked = world.requests(f"/{fleet.name}/pool/", since)
+    assert not asked, f"the upstream was asked for what is here: {asked}"
+    loop.goes_on()
+    wait_until(lambda: not fetcher(), 60, "the first to fetch again", detail=lambda: told(fleet))
+    publish(world, fleet, "1.4")
+
+
+def one_less(fleet) -> None:
+    """Its pod goes, and its claim stays and is told of, as the manifest says nothing else."""
+    declare(fleet, 1)
+    wait_until(lambda: set(serving_pods(fleet)) == {"0"}, 60, "the second replica to go")
+    claims = sorted(claim["metadata"]["name"] for claim in fleet.claims())
+    assert len(claims) == 2, claims
+    wait_until(lambda: fleet.get()["status"].get("retainedClaims") == claims[1:], 30, "the claim to be told of", detail=lambda: told(fleet))
+    wait_until(lambda: led_to(fleet) == {serving_pods(fleet)["0"]["metadata"]["name"]}, 30, "clients to be led to the first", detail=lambda: told(fleet))
+
+
+def at_rest(world, fleet) -> None:
+    """Nothing is written while nothing happens, nor by a controller that is new."""
+    settle(world)
+    since = world.lab.audit_position()
+    time.sleep(REST_SECONDS)
+    scale_controller(world, 0)
+    scale_controller(world, 2)
+    world.leader()
+    time.sleep(REST_SECONDS)
+    writes = [brief(event) for event in world.controller_writes(since)]
+    assert not writes, f"writes at rest: {writes}"
+
+
+class Loop:
+    """A real apt, again and again, that asks each thing once, by the region's Service."""
+
+    def __init__(self, fleet) -> None:
+        self.fleet = fleet
+        services = fleet.lab.list("services", fleet.namespace, f"mirrorfleet.dev/region={REGION}")
+        root = fleet.world.workdir / "apt" / f"{fleet.name}-{time.monotonic_ns()}"
+        source = f"http://{services[0]['spec']['clusterIP']}/debian stable main"
+        self.client = AptClient(root, fleet.world.key.public(), source)
+        self.rounds = 0
+        self.newest = ""
+        self.failures: list[str] = []
+        self.ended = threading.Event()
+
+    def __enter__(self) -> Loop:
+        self.thread = threading.Thread(target=self._go, daemon=True)
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.ended.set()
+        self.thread.join(120)
+
+    def _go(self) -> None:
+        while not self.ended.wait(0.3):
+            try:
+                self.newest = self.client.download(self.fleet.lab, PACKAGE).name
+                self.rounds += 1
+            except Exception as error:  # noqa: BLE001
+                self.failures.append(str(error))
+
+    def goes_on(self) -> None:
+        """Two more rounds, of which the second began after now."""
+        before = self.rounds
+        wait_until(lambda: self.rounds >= before + 2, 60, "the apt to go on", detail=lambda: "\n".join(self.failures[-3:]))
+
+    def gets(self, version: str) -> None:
+        wait_until(lambda: f"_{version}_" in self.newest, 60, f"the apt to get {version}", detail=lambda: self.newest)
+
+    def judged(self) -> str:
+        assert not self.failures, f"{len(self.failures)} of {self.rounds} rounds failed: " + "\n".join(self.failures[:5])
+        assert self.rounds, "apt never came to an end"
+        return f"{self.rounds} rounds of an apt"

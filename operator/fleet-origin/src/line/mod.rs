@@ -1,0 +1,52 @@
+//! The seam over a Unix socket: a server that has neither the upstream's credentials nor the right to write asks a process
+//! that has both.
+//!
+//! A connection carries one question, as a line of JSON, and its answer, another. Bytes follow their answer. Content on its
+//! way is answered with an open file, which both processes share from then on, and lines that tell how far it has come.
+//! Nothing here is parsed that comes from a stranger: clients' paths are strings in a line, upstreams' bytes are in files.
+
+mod client;
+mod frames;
+mod server;
+
+use fleet_types::{Reason, Sha256};
+use serde::{Deserialize, Serialize};
+
+pub use client::Remote;
+pub use server::{answer_on, bind};
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum Question {
+    Obtain {
+        mirror: String,
+        path: String,
+        digest: Sha256,
+        size: u64,
+    },
+    Used {
+        mirror: String,
+        digests: Vec<Sha256>,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum Answer {
+    Blob(Sha256),
+    /// So many bytes follow.
+    Bytes(u64),
+    /// Content of so many bytes, whose file comes with this line; [`Growth`] follows.
+    Growing(u64),
+    Absent,
+    Refused(Reason, String),
+    /// Seconds.
+    Busy(u64),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum Growth {
+    Released(u64),
+    Broken(String),
+}

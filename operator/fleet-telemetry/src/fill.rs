@@ -1,0 +1,131 @@
+//! The metrics of who fetches for clients what a mirror lists and does not have.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use fleet_types::lock;
+
+use crate::definition::definitions;
+use crate::registry::{Registry, RegistryError, Source};
+use crate::samples::Samples;
+use crate::{Definition, ServerPlace};
+
+definitions! {
+    /// Fetches from the upstream that clients caused, by what came of them: `ok`, `absent` (the upstream does not have it), `failed`.
+    FETCHES: Counter = "mirrorfleet_fill_fetches_total" [namespace, mirror, region, result];
+    /// Requests that waited for a fetch which another request had begun.
+    SHARED: Counter = "mirrorfleet_fill_shared_requests_total" [namespace, mirror, region];
+    /// Bytes of files that were fetched for clients, and found right.
+    FETCHED_BYTES: Counter = "mirrorfleet_fill_fetched_bytes_total" [namespace, mirror, region];
+    /// Files that were given up so that others had room: those that were used longest ago.
+    EVICTED_FILES: Counter = "mirrorfleet_fill_evicted_files_total" [namespace, mirror, region];
+    /// Bytes of files that were given up so that others had room.
+    EVICTED_BYTES: Counter = "mirrorfleet_fill_evicted_bytes_total" [namespace, mirror, region];
+    /// Bytes that are stored only since a client asked for them.
+    CACHED_BYTES: Gauge = "mirrorfleet_fill_cached_bytes" [namespace, mirror, region];
+}
+
+const RESULTS: [&str; 3] = ["ok", "absent", "failed"];
+
+/// What came of a fetch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FetchResult {
+    Ok,
+    Absent,
+    Failed,
+}
+
+/// The Mirrors that are filled on demand.
+pub struct FillMetrics {
+    place: ServerPlace,
+    mirrors: Mutex<BTreeMap<String, Arc<FillCounts>>>,
+}
+
+/// Those of one Mirror.
+#[derive(Debug, Default)]
+pub struct FillCounts {
+    fetches: [AtomicU64; RESULTS.len()],
+    shared: AtomicU64,
+    fetched_bytes: AtomicU64,
+    evicted_files: AtomicU64,
+    evicted_bytes: AtomicU64,
+    cached_bytes: AtomicU64,
+}
+
+impl FillMetrics {
+    pub fn register(
+        registry: &Registry,
+        place: ServerPlace,
+    ) -> Result<Arc<FillMetrics>, RegistryError> {
+        let metrics = Arc::new(FillMetrics {
+            place,
+            mirrors: Mutex::default(),
+        });
+        registry.add(metrics.clone())?;
+        Ok(metrics)
+    }
+
+    /// The counts of a Mirror, made on first use.
+    pub fn mirror(&self, name: &str) -> Arc<FillCounts> {
+        let mut mirrors = lock(&self.mirrors);
+        mirrors.entry(name.to_owned()).or_default().clone()
+    }
+
+    /// Drops the series of Mirrors that are no longer filled.
+    pub fn keep_only(&self, names: &[&str]) {
+        lock(&self.mirrors).retain(|name, _| names.contains(&name.as_str()));
+    }
+}
+
+impl FillCounts {
+    /// A fetch is over; `bytes` of content came.
+    pub fn fetched(&self, result: FetchResult, bytes: u64) {
+        if let Some(count) = self.fetches.get(result as usize) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        if result == FetchResult::Ok {
+            self.fetched_bytes.fetch_add(bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// A request waits for a fetch of another.
+    pub fn shared(&self) {
+        self.shared.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn evicted(&self, files: u64, bytes: u64) {
+        self.evicted_files.fetch_add(files, Ordering::Relaxed);
+        self.evicted_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub fn set_cached(&self, bytes: u64) {
+        self.cached_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    fn collect(&self, out: &mut Samples, place: &ServerPlace, mirror: &str) {
+        let (namespace, region) = (place.namespace.as_str(), place.region.as_str());
+        let value = |count: &AtomicU64| count.load(Ordering::Relaxed) as f64;
+        for (result, count) in RESULTS.iter().zip(&self.fetches) {
+            out.counter(&FETCHES, &[namespace, mirror, region, result], value(count));
+        }
+        let labels = [namespace, mirror, region];
+        out.counter(&SHARED, &labels, value(&self.shared));
+        out.counter(&FETCHED_BYTES, &labels, value(&self.fetched_bytes));
+        out.counter(&EVICTED_FILES, &labels, value(&self.evicted_files));
+        out.counter(&EVICTED_BYTES, &labels, value(&self.evicted_bytes));
+        out.gauge(&CACHED_BYTES, &labels, value(&self.cached_bytes));
+    }
+}
+
+impl Source for FillMetrics {
+    fn definitions(&self) -> &'static [Definition] {
+        ALL
+    }
+
+    fn collect(&self, out: &mut Samples) {
+        for (mirror, counts) in lock(&self.mirrors).iter() {
+            counts.collect(out, &self.place, mirror);
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! `mirrorfleet fill`: fetches what a server asks for; what runs beside the server in a serving pod of a lazy mirror.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use fleet_fill::{FillOptions, Filler, Lines};
+use fleet_origin::line::{answer_on, bind};
+use fleet_telemetry::{FillMetrics, Health, ServerPlace, serve_metrics};
+use fleet_types::Reason;
+use sha2::Digest as _;
+use tokio_util::sync::CancellationToken;
+
+use crate::failure::Failure;
+use crate::manifests::Manifests;
+use crate::progress::Display;
+use crate::resolve::{References, Resolver};
+use crate::roles::serve::registry;
+use crate::runtime::{
+    self, DataArguments, LogArguments, ManifestArguments, Verbosity, block_on, system,
+};
+
+/// How often is looked whether a Secret or a ConfigMap has changed; a kubelet brings it within a minute.
+const LOOK: Duration = Duration::from_secs(10);
+
+/// Fetches what a server asks for on a Unix socket, for a Mirror of mode PullThrough; what a serving pod runs beside `serve`
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    manifests: ManifestArguments,
+    #[command(flatten)]
+    data: DataArguments,
+    /// Name of the Mirror
+    #[arg(long, value_name = "NAME")]
+    mirror: String,
+    /// Where `serve --origin` asks
+    #[arg(long, value_name = "PATH")]
+    socket: PathBuf,
+    /// Mounted values of Secrets and ConfigMaps: DIR/{Secret,ConfigMap}/<name>/<key>. Refuses file URLs
+    #[arg(long, value_name = "DIR", hide_short_help = true)]
+    refs: Option<PathBuf>,
+    /// How many processes like this one share the Upstream's connections and bandwidth
+    #[arg(long, value_name = "N", default_value_t = 1, hide_short_help = true)]
+    fillers: u32,
+    /// Where to serve metrics and health [default: nowhere]
+    #[arg(long, value_name = "ADDR")]
+    metrics_listen: Option<SocketAddr>,
+    /// Label of the metrics
+    #[arg(long, value_name = "NS", default_value = "", hide_short_help = true)]
+    namespace: String,
+    /// Label of the metrics
+    #[arg(long, value_name = "NAME", default_value = "", hide_short_help = true)]
+    region: String,
+}
+
+pub fn run(arguments: Arguments, log: &LogArguments) -> Result<(), Failure> {
+    log.init(Verbosity::Daemon, &Display::Silent)?;
+    block_on(|stop| fill(arguments, stop))
+}
+
+async fn fill(arguments: Arguments, stop: CancellationToken) -> Result<(), Failure> {
+    let registry = registry("fill")?;
+    let place = ServerPlace {
+        namespace: arguments.namespace.clone(),
+        region: arguments.region.clone(),
+    };
+    let metrics = FillMetrics::register(&registry, place).map_err(|error| system(&error))?;
+    let runtime = tokio::runtime::Handle::current();
+    let filler = Arc::new(Filler::new(runtime, stop.clone(), metrics));
+    let seen = references(&arguments);
+    filler.declare(&[options(&arguments)?]);
+    let shown = format!("--socket {}", arguments.socket.display());
+    let listener = bind(&arguments.socket).map_err(|error| Failure::output(&shown, error))?;
+    tracing::info!(socket = %arguments.socket.display(), "answering");
+    if let Some(address) = arguments.metrics_listen {
+        let listener = runtime::bind("--metrics-listen", address).await?;
+        let health = Health::always_ready();
+        tokio::spawn(serve_metrics(
+            listener,
+            registry,
+            health,
+            None,
+            stop.clone(),
+        ));
+    }
+    let keeping = keep_up(&arguments, &filler, seen);
+    tokio::select! {
+        () = answer_on(listener, filler.clone(), stop) => {}
+        () = keeping => {}
+    }
+    Ok(())
+}
+
+/// Takes over what Secrets and ConfigMaps hold when that changes.
+async fn keep_up(arguments: &Arguments, filler: &Filler, mut seen: Vec<u8>) {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let now = references(arguments);
+        if now == seen {
+            continue;
+        }
+        match options(arguments) {
+            Ok(options) => {
+                filler.declare(&[options]);
+                tracing::info!("a Secret or ConfigMap has changed, and was taken over");
+            }
+            Err(failure) => tracing::error!(
+                reason = failure.reason.as_str(),
+                "a Secret or ConfigMap has changed and cannot be used; what it held before still counts: {failure}"
+            ),
+        }
+        seen = now;
+    }
+}
+
+/// A digest of all that is mounted.
+fn references(arguments: &Arguments) -> Vec<u8> {
+    let mut hasher = sha2::Sha256::new();
+    if let Some(refs) = &arguments.refs {
+        add(&mut hasher, refs, 0);
+    }
+    hasher.finalize().to_vec()
+}
+
+/// What cannot be read counts as not there: so does it for who uses it.
+fn add(hasher: &mut sha2::Sha256, path: &Path, depth: usize) {
+    // DIR/<kind>/<name>/<key>, and the links by which a kubelet replaces all at once.
+    const DEEPEST: usize = 5;
+    let Ok(about) = std::fs::metadata(path) else {
+        return;
+    };
+    if !about.is_dir() {
+        hasher.update(path.as_os_str().as_encoded_bytes());
+        hasher.update(std::fs::read(path).unwrap_or_default());
+    } else if depth < DEEPEST {
+        let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+        let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+        paths.sort();
+        paths.iter().for_each(|path| add(hasher, path, depth + 1));
+    }
+}
+
+fn options(arguments: &Arguments) -> Result<FillOptions, Failure> {
+    let manifests = Manifests::load(&arguments.manifests.files)?;
+    let references = match &arguments.refs {
+        Some(directory) => References::Directory(directory.clone()),
+        None => References::Manifests,
+    };
+    let resolver = Resolver {
+        manifests: &manifests,
+        references: &references,
+        data: &arguments.data.data,
+    };
+    let mirror = manifests.mirror(&arguments.mirror)?;
+    let runs = resolver.options(mirror, Vec::new())?;
+    let filling = resolver.filling(mirror, &runs)?.ok_or_else(|| {
+        let text = format!(
+            "Mirror {}: nothing is fetched on demand with `mode: Full`",
+            arguments.mirror
+        );
+        Failure::new(Reason::InvalidSpec, text)
+    })?;
+    let filling = filling.shared_by(arguments.fillers);
+    let lines = Lines::new(&filling.fetch, filling.politeness.bandwidth)
+        .map_err(|problem| Failure::new(problem.reason, problem.message))?;
+    Ok(filling.over(Arc::new(lines)))
+}
