@@ -130,7 +130,10 @@ def verdaccio() -> Path:
     if not (top / "complete").exists():
         shutil.rmtree(top, ignore_errors=True)
         top.mkdir(parents=True)
-        subprocess.run(["npm", "install", "--prefix", str(top), "--no-audit", "--no-fund", "--no-save", VERDACCIO], check=True, stdout=sys.stderr)
+        name, _, version = VERDACCIO.rpartition("@")
+        # It asks for a tag of this one that not every registry has.
+        (top / "package.json").write_text(json.dumps({"private": True, "dependencies": {name: version}, "overrides": {"node-fetch": "2.7.0"}}))
+        subprocess.run(["npm", "install", "--prefix", str(top), "--no-audit", "--no-fund"], check=True, stdout=sys.stderr)
         (top / "complete").touch()
     return top / "node_modules" / "verdaccio" / "bin" / "verdaccio"
 

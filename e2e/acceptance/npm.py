@@ -366,6 +366,13 @@ def an_upstream_registry_on_bad_days(place: Place) -> None:
         asked = len(upstream.asked)
         assert copy.get("never-7").status == 503 and len(upstream.asked) == asked, "it is left alone when it says so"
         assert copy.metric("mirrorfleet_registry_answers_total", source="stale") >= 1
+
+        copy.spec["pullThrough"] = {"offline": True}
+        copy.again()
+        offline = copy.get("never-8")
+        assert offline.status == 504 and "pullThrough.offline" in offline.error, offline
+        assert copy.get("left").status == 200 and copy.get("left/-/left-1.2.0.tgz").status == 200
+        assert len(upstream.asked) == asked, "nothing is asked for offline"
     finally:
         upstream.stop()
 
