@@ -25,6 +25,7 @@ from serving import MANY, SERVER_CORE, kept_open
 from syncing import Bench
 from works import OURS, REGISTRY
 
+from acceptance.npm_clients import node
 from npm_registry import ABBREVIATED, Registry
 
 VERDACCIO = "verdaccio@6.10.4"
@@ -114,7 +115,7 @@ def all_contenders(bench: Bench, work: Path, upstream: Registry) -> Iterator[dic
     rules = NGINX_RULES.format(files=kept_open(), work=work, port=ports["nginx"], upstream=upstream.url)
     commands = {
         OURS: [str(bench.program), "local", "-f", str(manifests), "--data", str(work / "data"), "--status-listen", "none", "--listen", f"127.0.0.1:{ports[OURS]}"],
-        "verdaccio": ["node", str(verdaccio()), "--config", str(config), "--listen", f"127.0.0.1:{ports['verdaccio']}"],
+        "verdaccio": [str(node()), str(verdaccio()), "--config", str(config), "--listen", f"127.0.0.1:{ports['verdaccio']}"],
         "nginx": nginx_command(work, "registry-nginx", workers=1, rules=rules),
     }
     with ExitStack() as started:
