@@ -33,10 +33,11 @@ acceptance: ## Real apt and an independent checker, without the cluster (ONLY=na
 	@$(MAKE) --no-print-directory build
 	@MIRRORFLEET_BIN=$(BIN) PYTHONPATH=e2e python3 -m acceptance $(ONLY)
 
-soak: ## Thirty apts, 200 publishes and killed syncs; then the whole list of faults on four nodes: half an hour in which nobody may notice
+soak: ## Thirty apts and 200 publishes, eight pacmans and 100, killed syncs; then all faults on four nodes: 35 minutes in which nobody may notice
 	@e2e/prepare.sh
 	@$(MAKE) --no-print-directory build
 	@MIRRORFLEET_BIN=$(BIN) PYTHONPATH=e2e python3 -m soak
+	@MIRRORFLEET_BIN=$(BIN) PYTHONPATH=e2e python3 -m soak.pacmans
 	@MIRRORFLEET_BIN=$(BIN) python3 e2e/run.py scenarios fault-list
 
 long: ## What takes too long for each change: five rounds of the tests, the whole soak, a fleet at size, each parser for a minute
@@ -61,7 +62,7 @@ image: build ## The container image, FROM scratch, as an archive in target/
 
 bench: ## Speed beside other tools; writes docs/benchmarks.md (ONLY=name for one row, QUICK=1 for a first look)
 	@$(MAKE) --no-print-directory build
-	@cargo build --release --locked --quiet --workspace --example switch
+	@cargo build --release --locked --quiet --workspace --example switch --example verification
 	@MIRRORFLEET_BIN=$(BIN) python3 bench/run.py $(ONLY) $(if $(QUICK),--quick)
 
 archives: ## The files of a release, for krew too: TAG=v0.1.0 PROGRAMS="linux-amd64=PATH linux-arm64=PATH"; into target/release-files

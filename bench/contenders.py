@@ -9,7 +9,7 @@ from pathlib import Path
 
 from distribution import COMPONENT, SUITE, State
 from processes import Cost, Failed, measured
-from repositories import ARCHITECTURE, REPO
+from repositories import ARCHITECTURE, REPO, packager_of
 from upstream import Upstream
 
 CONNECTIONS = 20
@@ -43,13 +43,13 @@ spec:
 """
 
 ARCH_MANIFEST = """
-apiVersion: mirrorfleet.dev/v1alpha1
+{secret}apiVersion: mirrorfleet.dev/v1alpha1
 kind: Upstream
 metadata: {{name: bench}}
 spec:
   type: Arch
   authority: {{url: 'http://127.0.0.1:{port}/'}}
-  trust: {{signatures: None}}
+  trust: {trust}
   politeness: {{maxConnections: {connections}}}
 ---
 apiVersion: mirrorfleet.dev/v1alpha1
@@ -135,8 +135,28 @@ class Mirrorfleet(Contender):
 
 
 class MirrorfleetOfArch(Mirrorfleet):
+    """Copies signatures, as rsync does, and judges none."""
+
     def manifest(self, job: Job, exclude: tuple[str, ...]) -> str:
-        return ARCH_MANIFEST.format(port=job.port, connections=job.connections, repo=REPO, architecture=ARCHITECTURE, exclude=json.dumps(exclude))
+        return arch_manifest(job, exclude, secret="", trust={"signatures": "None"})
+
+
+class MirrorfleetJudging(Mirrorfleet):
+    """Judges every signature before anything is served."""
+
+    name = "mirrorfleet, signatures judged"
+
+    def manifest(self, job: Job, exclude: tuple[str, ...]) -> str:
+        certificate = (packager_of(job.upstream.distribution.root) / "keyring.asc").read_text()
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "keys"}, "stringData": {"keyring.asc": certificate}}
+        trust = {"keyringRef": {"kind": "Secret", "name": "keys", "key": "keyring.asc"}}
+        return arch_manifest(job, exclude, secret=f"{json.dumps(secret)}\n---\n", trust=trust)
+
+
+def arch_manifest(job: Job, exclude: tuple[str, ...], *, secret: str, trust: dict) -> str:
+    return ARCH_MANIFEST.format(
+        secret=secret, trust=json.dumps(trust), port=job.port, connections=job.connections, repo=REPO, architecture=ARCHITECTURE, exclude=json.dumps(exclude),
+    )  # fmt: skip
 
 
 def report_of(cost: Cost) -> dict:
@@ -240,4 +260,4 @@ def contenders(program: Path) -> list[Contender]:
 
 
 def contenders_of_arch(program: Path) -> list[Contender]:
-    return [MirrorfleetOfArch(program), Rsync(), Lftp()]
+    return [MirrorfleetOfArch(program), MirrorfleetJudging(program), Rsync(), Lftp()]

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from contenders import Contender, Job, Mirrorfleet, contenders, contenders_of_arch
+from contenders import Contender, Job, Mirrorfleet, MirrorfleetJudging, contenders, contenders_of_arch
 from distribution import Distribution, many_packages
-from processes import Cost, Failed, fresh
-from repositories import repository
+from processes import Cost, Failed, fresh, measured
+from repositories import FOLDER, packager_of, repository
 from results import Figure
 from upstream import Upstream, upstream, warm
-from works import MIB, OURS
+from works import ALLOWED, MIB, OURS, WITHOUT
 
 # No contender gets more than this for the runs of one work, once it has one.
 BUDGET_SECONDS = 60
@@ -22,6 +24,9 @@ SHORT_SECONDS = 2
 RUN_TIMEOUT = 300
 # By which lftp finds files.
 LISTINGS = "autoindex on;"
+JUDGING = MirrorfleetJudging.name
+#: Figures of the same runs.
+OF_ONE_RUN = {"arch-cold-15000", "arch-judged-15000", "arch-signatures-15000", "arch-memory-15000", "arch-memory-judged-15000"}
 
 # One measured run of a contender, and the requests that it made.
 Step = Callable[[Contender, Upstream, Path], tuple[Cost, int | None]]
@@ -206,14 +211,20 @@ def changed(contender: Contender, source: Upstream, work: Path) -> tuple[Cost, i
 def of_arch(bench: Bench, wanted: set[str]) -> Iterator[dict[str, list[Figure]]]:
     """The works whose names begin with `arch`."""
     large, small = bench.scale.packages * 3 // 4, bench.scale.packages // 10
-    entries = bench.contenders_of_arch()
     for name, size, delay_ms in (("arch-cold-2000", small, 0), ("arch-cold-15000", large, 0), ("arch-cold-2000-50ms", small, 50), ("arch-cold-15000-50ms", large, 50)):
-        if name in wanted or (name == "arch-cold-15000" and "arch-memory-15000" in wanted):
+        sharing = OF_ONE_RUN if name == "arch-cold-15000" else {name}
+        if sharing & wanted:
             print(name, flush=True)
-            figures = cold_runs(bench, entries, repository(size), delay_ms, LISTINGS)
-            yield {name: figures}
+            found = cold_runs(bench, bench.contenders_of_arch(), repository(size), delay_ms, LISTINGS)
+            yield {name: without_judging(found)}
             if name == "arch-cold-15000":
-                yield {"arch-memory-15000": peak(figures)}
+                yield of_signatures(bench, found, repository(size), size)
+    if "arch-signatures-1m" in wanted:
+        print("arch-signatures-1m", flush=True)
+        count = bench.scale.packages * 3 // 100
+        entries = [entry for entry in bench.contenders_of_arch() if entry.name.startswith(OURS)]
+        yield {"arch-signatures-1m": beside_without(cold_runs(bench, entries, repository(count, 1 << 20), 0))}
+    entries = [entry for entry in bench.contenders_of_arch() if entry.name != JUDGING]
     for size, delay_ms, steps in (
         (large, 0, [("arch-unchanged-15000", unchanged), ("arch-changed-15000", changed)]),
         (large, 50, [("arch-unchanged-15000-50ms", unchanged)]),
@@ -221,6 +232,44 @@ def of_arch(bench: Bench, wanted: set[str]) -> Iterator[dict[str, list[Figure]]]
     ):  # fmt: skip
         if steps := [(name, step) for name, step in steps if name in wanted]:
             yield from again_at(bench, repository(size), delay_ms, entries, steps, LISTINGS)
+
+
+def of_signatures(bench: Bench, found: list[Figure], distribution: Distribution, count: int) -> dict[str, list[Figure]]:
+    """What judging costs, from runs that took turns: beside rsync, beside the run without, and beside what it may cost."""
+    judging = beside_without(found)
+    rivals = [figure for figure in found if not figure.contender.startswith(OURS)]
+    figures = {
+        "arch-judged-15000": [*judging, *rivals], "arch-signatures-15000": judging,
+        "arch-memory-15000": peak(without_judging(found)), "arch-memory-judged-15000": peak([*judging, *rivals]),
+    }  # fmt: skip
+    without = next((figure.median for figure in judging if figure.contender == WITHOUT), None)
+    if without:
+        one, cores = one_verification(bench, distribution), os.cpu_count() or 1
+        allowed = without * 1.15 + count * one / cores
+        note = f"{count:,} × {one * 1e6:.0f} µs ÷ {cores} beyond 1.15 × the run without"
+        figures["arch-signatures-15000"] = [*judging, Figure(ALLOWED, [allowed], note=note)]
+    return figures
+
+
+def one_verification(bench: Bench, distribution: Distribution) -> float:
+    """Seconds, of one signature over a package of the usual size: by an example of fleet-formats, which `make bench` builds."""
+    example = bench.program.parent / "examples" / "verification"
+    if not example.exists():
+        raise Failed(f"{example} is missing: cargo build --release -p fleet-formats --example verification")
+    packages = [path for path in distribution.state(1).root.glob(f"{FOLDER}/*.pkg.tar.zst")]
+    usual = sorted(packages, key=lambda path: path.stat().st_size)[len(packages) // 2]
+    command = [str(example), str(packager_of(distribution.root) / "keyring.gpg"), str(usual)]
+    return float(measured(command, fresh(bench.work, "verification"), 60).output)
+
+
+def without_judging(found: list[Figure]) -> list[Figure]:
+    return [figure for figure in found if figure.contender != JUDGING]
+
+
+def beside_without(found: list[Figure]) -> list[Figure]:
+    """Our two ways, where the one that judges is ours."""
+    names = {JUDGING: OURS, OURS: WITHOUT}
+    return [dataclasses.replace(figure, contender=names[figure.contender]) for figure in found if figure.contender in names]
 
 
 def peak(figures: list[Figure]) -> list[Figure]:

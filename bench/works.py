@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from repositories import ALGORITHM_NAME
 from results import Figure, Result
 
 OURS = "mirrorfleet"
+#: The same without judging signatures, and how long a run that judges them may take.
+WITHOUT, ALLOWED = "without signatures", "allowance"
 MIB = 1024.0
 
 
@@ -89,6 +92,12 @@ ARCH = (
          "The same far away."),
     Work("arch-cold-15000-50ms", "first copy, 15,000 packages, 50 ms round trip", "s", Target("≤ rsync", "rsync", 1.0),
          "The same far away."),
+    Work("arch-judged-15000", "first copy, 15,000 packages, signatures judged", "s", Target("≤ 1.4 of rsync", "rsync", 1.4),
+         "Every signature is judged before anything is served; rsync copies them."),
+    Work("arch-signatures-1m", "first copy, 600 packages of 1 MiB, signatures judged", "s", Target("≤ 1.15 of the run without", WITHOUT, 1.15),
+         f"What signatures cost ({ALGORITHM_NAME}): most of it is the hash over the packages."),
+    Work("arch-signatures-15000", "first copy, 15,000 packages of 5 KiB in the median, signatures judged", "s", Target("≤ the allowance", ALLOWED, 1.0),
+         f"The same ({ALGORITHM_NAME}) where packages are small, so that it is the verification. The allowance is 1.15 × the run without, and the time that so many verifications take one after the other on each processor; what one takes is measured beside it."),
     Work("arch-unchanged-15000", "nothing changed, 15,000 packages", "s", Target("2 requests", bound=0.030, requests=2),
          "`lastupdate` and `lastsync` are all that is asked for."),
     Work("arch-unchanged-15000-50ms", "nothing changed, 15,000 packages, 50 ms round trip", "s", Target("2 requests, ≤ 30 ms + 2 round trips", bound=0.130, requests=2),
@@ -113,6 +122,8 @@ MEMORY = (
          "The largest process of each; apt-mirror starts twenty more beside it."),
     Work("arch-memory-15000", "peak memory, first copy of 15,000 packages of Arch Linux", "MiB", Target("≤ 48 MiB", bound=48),
          "The largest process of each."),
+    Work("arch-memory-judged-15000", "the same, signatures judged", "MiB", Target("≤ 48 MiB", bound=48),
+         "What is remembered of 15,000 signatures, and four of them at a time."),
     Work("memory-1500000", "peak memory, 1,500,000 paths with 1,000 different contents", "MiB", Target("≤ 256 MiB", bound=256),
          "A full Debian archive's number of paths, all of them present, without its bytes: each content is fetched once."),
     Work("memory-1500000-excluded", "peak memory, 1,500,000 paths, all excluded", "MiB", Target("≤ 256 MiB", bound=256),

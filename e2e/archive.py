@@ -32,11 +32,11 @@ def run(argv: list, *, cwd: Path | None = None, env: dict[str, str] | None = Non
 class SigningKey:
     """An OpenPGP key in a GNUPGHOME of its own."""
 
-    def __init__(self, home: Path, owner: str) -> None:
+    def __init__(self, home: Path, owner: str, algorithm: str = "ed25519") -> None:
         self.home = home
         self.owner = f"{owner} <{owner}@example.org>"
         home.mkdir(mode=0o700, parents=True)
-        self._gpg("--quick-generate-key", self.owner, "ed25519", "sign", "3y")
+        self._gpg("--quick-generate-key", self.owner, algorithm, "sign", "3y")
 
     def _gpg(self, *arguments: str, input: str | None = None) -> str:
         base = ["gpg", "--homedir", str(self.home), "--batch", "--yes", "--quiet", "--pinentry-mode", "loopback", "--passphrase", ""]
@@ -55,6 +55,10 @@ class SigningKey:
 
     def detach_sign(self, source: Path, target: Path) -> None:
         self._gpg("--digest-algo", "SHA512", "--armor", "--output", str(target), "--detach-sign", str(source))
+
+    def sign_as_packager(self, source: Path, target: Path) -> None:
+        """Binary, as makepkg does."""
+        self._gpg("--digest-algo", "SHA512", "--output", str(target), "--detach-sign", str(source))
 
     def close(self) -> None:
         """Ends the gpg-agent that gpg started for this home."""

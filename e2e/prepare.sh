@@ -14,7 +14,7 @@ fi
 ./cluster packages
 
 # Of all platforms: cargo-deny judges the whole lock file, and asks no registry itself.
-(cd .. && cargo fetch --locked --quiet && cargo fetch --locked --quiet --manifest-path fuzz/Cargo.toml)
+(cd .. && cargo fetch --locked --quiet && cargo fetch --locked --quiet --manifest-path fuzz/Cargo.toml && cargo fetch --locked --quiet --manifest-path oracle/Cargo.toml)
 
 ./cargo-tools.py
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +12,9 @@ from pathlib import Path
 E2E = Path(__file__).resolve().parent
 STORIES = {"PYTHONPATH": str(E2E)}
 FUZZ = ["--manifest-path", "fuzz/Cargo.toml"]
+ORACLE = ["--manifest-path", "oracle/Cargo.toml"]
 ADVISORIES = "advisories"
+BESIDE_ALPM = "pacman's databases beside alpm-repo-db and libarchive"
 DENY = ["check", "licenses", "bans", "sources"]
 
 
@@ -68,7 +72,18 @@ def crates() -> list[Suite]:
         fuzz_targets,
         # A look at every parser; `make fuzz` takes its time.
         Suite("fuzz targets", ["fuzz/run.py", "--seconds", "4", "--fresh"]),
+        *oracle(),
     ]
+
+
+def oracle() -> list[Suite]:
+    """pacman's databases beside Arch Linux's own library, where the compiler is as new as that needs."""
+    needed = re.search(r'rust-version = "([\d.]+)"', (E2E.parent / "oracle/Cargo.toml").read_text())
+    here = re.search(r"rustc ([\d.]+)", subprocess.run(["rustc", "--version"], capture_output=True, text=True, check=True).stdout)
+    as_numbers = [tuple(map(int, found[1].split("."))) for found in (needed, here) if found]
+    if len(as_numbers) < 2 or as_numbers[1] < as_numbers[0]:
+        return []
+    return [Suite(BESIDE_ALPM, ["cargo", "test", "--release", "--locked", *ORACLE], timeout=2700, gives_way=True)]
 
 
 def programs() -> list[Suite]:
@@ -76,9 +91,12 @@ def programs() -> list[Suite]:
     return [
         Suite("acceptance: real apt and an independent checker", acceptance(), STORIES),
         Suite("soak, tracer and kill-storm, shortened", [sys.executable, "-m", "soak", "--short"], STORIES),
+        Suite("soak of pacmans with a tracer, shortened", [sys.executable, "-m", "soak.pacmans", "--short"], STORIES),
         Suite("licences, bans, sources", ["cargo", "deny", "--offline", *DENY]),
         Suite("format of the fuzz targets", ["cargo", "fmt", *FUZZ, "--check"]),
         Suite("licences of the fuzz targets", ["cargo", "deny", "--offline", *FUZZ, *DENY]),
+        Suite("format of the oracle", ["cargo", "fmt", *ORACLE, "--check"]),
+        Suite("licences of the oracle", ["cargo", "deny", "--offline", *ORACLE, *DENY]),
     ]
 
 
@@ -113,6 +131,7 @@ def long(scratch: Path) -> list[Suite]:
         Suite("from the version before, and back to it", [sys.executable, "e2e/run.py", "scenarios", "release-life"], older),
         Suite("soak, tracer and kill-storm", [sys.executable, "-m", "soak"], STORIES, timeout=3600),
         Suite("the whole list of faults on four nodes", [sys.executable, "e2e/run.py", "scenarios", "fault-list"], timeout=3600),
+        Suite("soak of pacmans with a tracer", [sys.executable, "-m", "soak.pacmans"], STORIES, timeout=3600),
         Suite("a fleet at size, without kubelets", [sys.executable, "-m", "at_size"], STORIES, timeout=1800),
         Suite("how long orders take to their pods", [sys.executable, "e2e/run.py", "scenarios", "order-latency"]),
         Suite("every alert in a real Alertmanager", [sys.executable, "e2e/run.py", "scenarios", "every-alert"]),

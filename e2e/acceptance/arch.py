@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from archive import run
 
@@ -271,7 +272,14 @@ def an_export_is_a_mirror(place: Place) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     for name in ("lastupdate", "lastsync"):
         assert (tree / name).read_text() == (upstream.root / name).read_text(), name
-    pacman = Pacman(place.workdir / "pacman", {"core": f"file://{tree}/{ARCH}"}, ring=place.ring)
+    # Who copies the tree copies each package once, as of the upstream itself.
+    for name in ("one-1-1-any.pkg.tar.zst", "one-1-1-any.pkg.tar.zst.sig"):
+        theirs, ours = upstream.folder("core") / name, tree / "core/os/x86_64" / name
+        assert ours.readlink() == theirs.readlink() == Path("../../../pool/packages") / name, ours
+    copy = place.workdir / "copy"
+    run(["rsync", "--archive", f"{tree}/", copy])
+    assert (copy / "core/os/x86_64/one-1-1-any.pkg.tar.zst").is_symlink()
+    pacman = Pacman(place.workdir / "pacman", {"core": f"file://{copy}/{ARCH}"}, ring=place.ring)
     pacman.clean("-Sy")
     pacman.clean("-S", "one")
     assert place.mirrorfleet("verify", "--data", place.data).returncode == 0

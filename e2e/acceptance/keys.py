@@ -30,6 +30,12 @@ class KeyRing:
         listed = self._gpg("--with-colons", "--list-keys", address(owner))
         return [line.split(":")[9] for line in listed.splitlines() if line.startswith("fpr:")]
 
+    def revoke(self, owner: str) -> None:
+        """By the revocation that gpg made with the key, which is kept unusable."""
+        revocation = self.home / "openpgp-revocs.d" / f"{self.fingerprints(owner)[0]}.rev"
+        revocation.write_text(revocation.read_text().replace("\n:-----BEGIN", "\n-----BEGIN"))
+        self._gpg("--import", str(revocation))
+
     def certify(self, owner: str, by: str, *options: str, at: str = "") -> None:
         """`by` says that the key is the owner's."""
         self._gpg("--local-user", address(by), *options, "--quick-sign-key", self.fingerprints(owner)[0], at=at)
@@ -37,6 +43,11 @@ class KeyRing:
     def sign_file(self, key: str, source: Path, target: Path, at: str = "") -> None:
         """As makepkg and repo-add sign. `key` with a `!` at its end is exactly that subkey."""
         self._gpg("--local-user", key, "--output", str(target), "--detach-sign", str(source), at=at)
+
+    def fits(self, signature: Path, source: Path) -> bool:
+        """Whether gpg finds it good."""
+        command = ["gpg", "--homedir", self.home, "--batch", "--quiet", "--verify", signature, source]
+        return subprocess.run([str(part) for part in command], check=False, capture_output=True).returncode == 0
 
     def public(self, *owners: str) -> str:
         """Their certificates, armoured: what goes into a Secret."""

@@ -36,6 +36,26 @@ pub struct ArchContent {
     /// for them.
     #[serde(default, skip_serializing_if = "ArchPackages::is_empty")]
     pub packages: ArchPackages,
+    /// What to do about a new state in which a package has a lower version than before, as pacman compares versions.
+    #[serde(default, skip_serializing_if = "ArchDowngrades::is_note")]
+    pub downgrades: ArchDowngrades,
+}
+
+/// What to do about packages that go back.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ArchDowngrades {
+    /// It is copied, and the run's report names them: packages are withdrawn, and repositories of development versions go
+    /// back often.
+    #[default]
+    Note,
+    /// The repository keeps the state that it has (`RollbackDetected`).
+    Refuse,
+}
+
+impl ArchDowngrades {
+    fn is_note(&self) -> bool {
+        *self == ArchDowngrades::Note
+    }
 }
 
 /// Where an upstream has its repositories.
@@ -121,6 +141,10 @@ pub struct ArchInclude {
     /// itself are copied in any case.
     #[serde(default = "ArchInclude::yes")]
     pub signatures: bool,
+    /// The installation images of the release that `iso/latest` has, as Arch Linux lays them out at its top: what
+    /// `iso/latest/sha256sums.txt` names, with the signature beside each, also below `iso/` and the release's date.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub iso: bool,
 }
 
 impl ArchInclude {
@@ -134,6 +158,7 @@ impl Default for ArchInclude {
         ArchInclude {
             files: true,
             signatures: true,
+            iso: false,
         }
     }
 }
@@ -181,13 +206,18 @@ pub struct ArchPackageRule {
 }
 
 impl ArchContent {
-    /// One for each database: `core/x86_64`.
+    /// The unit of the installation images.
+    pub const IMAGES: &str = "iso";
+
+    /// One for each database, `core/x86_64`, and one for the installation images.
     pub fn units(&self) -> Vec<String> {
         let of_repo = |repo| {
             let architectures = self.architectures.iter();
             architectures.map(move |architecture| format!("{repo}/{architecture}"))
         };
-        self.repos.iter().flat_map(of_repo).collect()
+        let images = self.include.iso.then(|| Self::IMAGES.to_owned());
+        let databases = self.repos.iter().flat_map(of_repo);
+        databases.chain(images).collect()
     }
 
     /// The folder of a repository's database as it is declared, before anything stands for `$repo` and `$arch`.

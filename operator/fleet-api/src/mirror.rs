@@ -5,7 +5,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use crate::arch_content::{
-    ArchClock, ArchContent, ArchInclude, ArchLayout, ArchPackageRule, ArchPackages, ArchRepoPath,
+    ArchClock, ArchContent, ArchDowngrades, ArchInclude, ArchLayout, ArchPackageRule, ArchPackages,
+    ArchRepoPath,
 };
 pub use crate::content::{
     Block, Content, DebianAlias, DebianContent, DebianInclude, DebianPackages, DebianReleaseName,
@@ -115,7 +116,7 @@ use crate::{ByteQuantity, GoDuration};
         .message("verification.allowed speaks of declared suites only: write unit as it stands in content.debian.suites").field_path(".verification"),
     validation = Rule::new("!has(self.content.debian) || !has(self.verification.expired) || self.verification.expired.all(e, e.unit in self.content.debian.suites)")
         .message("verification.expired speaks of declared suites only: write unit as it stands in content.debian.suites").field_path(".verification"),
-    validation = Rule::new("!has(self.content.arch) || !has(self.verification.allowed) || self.verification.allowed.all(a, self.content.arch.repos.exists(r, self.content.arch.architectures.exists(x, a.unit == r + '/' + x)))")
+    validation = Rule::new("!has(self.content.arch) || !has(self.verification.allowed) || self.verification.allowed.all(a, self.content.arch.repos.exists(r, self.content.arch.architectures.exists(x, a.unit == r + '/' + x)) || (a.unit == 'iso' && has(self.content.arch.include) && has(self.content.arch.include.iso) && self.content.arch.include.iso))")
         .message("verification.allowed speaks of declared repositories only: write unit as repository/architecture, for example core/x86_64").field_path(".verification"),
     validation = Rule::new("!has(self.content.arch) || !has(self.verification.expired) || size(self.verification.expired) == 0")
         .message("verification.expired is of no use here: pacman's databases have no time at which they expire").field_path(".verification"),

@@ -56,6 +56,13 @@ pub trait Format: Send + Sync {
         &state_files::Nothing
     }
 
+    /// Folders of this state in which links may stand for files: each with the folder that has the same files under the same
+    /// names (Arch: `core/os/x86_64`, `pool/packages`). For trees that others copy.
+    fn twin_folders(&self, revision: &[UnitRevision]) -> Vec<(String, String)> {
+        let _ = revision;
+        Vec::new()
+    }
+
     /// How state `a` of a unit stands to its state `b`.
     fn compare(&self, a: &UnitRevision, b: &UnitRevision) -> Relation {
         a.compare(b)
@@ -88,14 +95,9 @@ pub trait Format: Send + Sync {
     }
 
     /// Whether a state that is believed may come after the one that is served, by what both hold; what people should know
-    /// of it. Asked once for each new state, with what reads the roots of the old one. Errors hold the unit.
-    fn judge_change(
-        &self,
-        unit: &str,
-        old: &dyn Fn() -> Result<Vec<RootContent>, Rejected>,
-        new: &[RootContent],
-    ) -> Result<Vec<String>, Rejected> {
-        let _ = (unit, old, new);
+    /// of it. Asked once for each new state. Errors hold the unit; `RollbackDetected` a person can let through.
+    fn judge_change(&self, unit: &str, change: &Change<'_>) -> Result<Vec<String>, Rejected> {
+        let _ = (unit, change);
         Ok(Vec::new())
     }
 
@@ -188,6 +190,15 @@ pub trait Format: Send + Sync {
         content: &mut dyn Read,
         found: &mut dyn FnMut(Item) -> ControlFlow<()>,
     ) -> Result<u64, Rejected>;
+}
+
+/// A new state of a unit beside the one that is served.
+pub struct Change<'a> {
+    /// Reads the roots of the old one.
+    pub old: &'a dyn Fn() -> Result<Vec<RootContent>, Rejected>,
+    pub new: &'a [RootContent],
+    /// Whether the upstream's clock says that the new one is not older.
+    pub is_clocked: bool,
 }
 
 /// Something that passed its verification: only [`Format::verify`] and [`Format::endorse`] make one, and it stays one until

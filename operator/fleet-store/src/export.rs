@@ -2,8 +2,8 @@
 //!
 //! # Order
 //!
-//! Immutable content first, then mutable names (deepest first), then roots and links, then deletions, and last what says
-//! that all this is done: a web server over the tree never names what is not there yet. What the tree may hold is
+//! Immutable content first, then links to it in the place of files, then mutable names (deepest first), then roots and links
+//! to folders, then deletions, and last what says that all this is done: a web server over the tree never names what is not there yet. What the tree may hold is
 //! recorded beside it before anything is changed: the index of the last complete export, and those of exports that were
 //! interrupted since. A file is left alone only when all of them agree with the new snapshot about its content.
 //!
@@ -11,6 +11,7 @@
 //! from the tree can wait until it is gone.
 
 mod beside;
+mod stand_ins;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -25,6 +26,7 @@ use crate::tree::{ExportMode, Tree, Writing};
 use crate::{Entry, EntryState, SnapshotId, Store};
 
 pub use beside::Afterwards;
+pub use stand_ins::StandIns;
 
 #[derive(Debug, Clone, Default)]
 pub struct ExportOptions {
@@ -33,6 +35,8 @@ pub struct ExportOptions {
     pub roots_last: Vec<RepoPath>,
     /// The file that lies at the top of the tree while that changes.
     pub in_progress: Option<RepoPath>,
+    /// Folders in which links stand for files.
+    pub stand_ins: Vec<StandIns>,
     /// What is not in a snapshot and comes after all of it. Content of the snapshot wins.
     pub afterwards: Vec<Afterwards>,
 }
@@ -65,11 +69,14 @@ impl Store {
         let bases = claim.bases()?;
         claim.begin(self, &new)?;
         let in_progress = InProgress::begin(dest, options.in_progress.as_ref())?;
+        let tree = Tree::open(dest).doing(DOING)?;
+        let has_links = options.stand_ins.is_empty() || tree.takes_links().doing(DOING)?;
         let mut export = Export {
             store: self,
             dest,
             options,
-            tree: Tree::open(dest).doing(DOING)?,
+            stand_ins: if has_links { &options.stand_ins } else { &[] },
+            tree,
             writing: Writing::new(options.mode),
             report: ExportReport {
                 snapshot: new.id(),
@@ -110,6 +117,8 @@ struct Export<'a> {
     store: &'a Store,
     dest: &'a Path,
     options: &'a ExportOptions,
+    /// None where the file system has no links: then there are files.
+    stand_ins: &'a [StandIns],
     tree: Tree,
     writing: Writing,
     report: ExportReport,
@@ -142,7 +151,7 @@ impl Export<'_> {
                 & cursors
                     .iter_mut()
                     .fold(true, |all, base| holds(base.at(path), &entry) & all);
-            if entry.state != EntryState::Present {
+            if entry.state != EntryState::Present || self.says(new, path, &entry).is_some() {
                 continue;
             }
             if agreed && self.tree.has(path, entry.size).doing(DOING)? {
@@ -158,6 +167,7 @@ impl Export<'_> {
                 self.write(path, &entry, bases)?;
             }
         }
+        self.write_stand_ins(new, bases)?;
         late.sort_by(|a, b| (a.root, b.depth, &a.path).cmp(&(b.root, a.depth, &b.path)));
         late.iter()
             .try_for_each(|late| self.write(&late.path, &late.entry, bases))

@@ -101,7 +101,7 @@ pub use cache::{Cached, Evicted};
 pub use collect::{CollectReport, WantedDigests};
 pub use entry::{Entry, EntryState, NO_DIGEST, SnapshotId, SnapshotMeta};
 pub use error::{ConflictKind, Result, StoreError};
-pub use export::{Afterwards, ExportOptions, ExportReport};
+pub use export::{Afterwards, ExportOptions, ExportReport, StandIns};
 pub use identity::{Clients, Identity, Retention, Transactions};
 pub use inserter::Inserter;
 pub use layout::IDENTITY_FILE;

@@ -48,6 +48,16 @@ impl Tree {
         })
     }
 
+    /// Whether the file system has symbolic links, which those of cameras and memory sticks do not.
+    pub fn takes_links(&self) -> io::Result<bool> {
+        remove_temporary(self.root.as_fd())?;
+        match rustix::fs::symlinkat(".", &self.root, TEMPORARY) {
+            Ok(()) => remove_temporary(self.root.as_fd()).map(|()| true),
+            Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Whether a regular file of this size is there.
     pub fn has(&mut self, path: &str, size: u64) -> io::Result<bool> {
         let (parent, name) = split(path);
@@ -93,15 +103,13 @@ impl Tree {
     /// Puts a symbolic link in the place of `path`, in one step; false when a directory is there. Nothing is done where it
     /// is as it should be.
     pub fn link(&mut self, path: &str, says: &str) -> io::Result<bool> {
+        if self.is_link(path, says)? {
+            return Ok(true);
+        }
         let (parent, name) = split(path);
         let Some(dir) = self.directory(parent, true)? else {
             return Ok(false);
         };
-        if rustix::fs::readlinkat(dir, name, Vec::new())
-            .is_ok_and(|now| now.as_bytes() == says.as_bytes())
-        {
-            return Ok(true);
-        }
         remove_temporary(dir)?;
         rustix::fs::symlinkat(says, dir, TEMPORARY)?;
         match rustix::fs::renameat(dir, TEMPORARY, dir, name) {
@@ -111,6 +119,16 @@ impl Tree {
             }
             other => Ok(other.map(|()| true)?),
         }
+    }
+
+    /// Whether there is a symbolic link that says this.
+    pub fn is_link(&mut self, path: &str, says: &str) -> io::Result<bool> {
+        let (parent, name) = split(path);
+        let Some(dir) = self.directory(parent, false)? else {
+            return Ok(false);
+        };
+        let now = rustix::fs::readlinkat(dir, name, Vec::new());
+        Ok(now.is_ok_and(|now| now.as_bytes() == says.as_bytes()))
     }
 
     /// Removes a symbolic link; anything else in its place stays.

@@ -182,7 +182,7 @@ reasons! {
     TooFewSignatures => Refused,
     /// The upstream went back to an older state.
     RollbackDetected => Refused,
-    /// Two different contents claim the same date.
+    /// Two different contents claim the same date, or two endpoints have had different ones at one time of the upstream's clock for too long.
     Equivocation => Refused,
     /// A suite's signed Release no longer says that it is of the same origin, label, code name or priority.
     ReleaseInfoChanged => Refused,

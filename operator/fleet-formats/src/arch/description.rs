@@ -15,6 +15,8 @@ pub(super) struct Description {
     pub compressed_size: Option<String>,
     pub sha256: Option<String>,
     pub signature: Option<String>,
+    /// When it was built, in seconds since 1970-01-01T00:00:00Z, where that can be read.
+    pub built: Option<i64>,
     /// The first thing that is wrong with it, in a few words.
     pub fault: Option<String>,
 }
@@ -58,6 +60,11 @@ impl Description {
             "GROUPS" => {
                 let texts = values.iter().map(|value| utf8(section, value));
                 self.groups.extend(texts.collect::<Result<Vec<_>, _>>()?);
+                return Ok(());
+            }
+            "BUILDDATE" => {
+                let text = values.first().and_then(|value| str::from_utf8(value).ok());
+                self.built = text.and_then(|text| text.parse().ok());
                 return Ok(());
             }
             _ => return Ok(()),

@@ -2,32 +2,35 @@
 //! <https://alpm.archlinux.page/specifications/alpm-repo.7.html>
 //!
 //! A unit is one database, `core/x86_64`: root and index at once. [`slice`] is what a Mirror declares and where it lies,
-//! [`tar`], [`description`] and [`database`] read a database, [`packages`] is what it lists, [`keys`] what a package of keys holds, [`clock`] what an upstream says
-//! of itself as a whole.
+//! [`tar`], [`description`] and [`database`] read a database, [`packages`] is what it lists, [`roots`] what is listed of it and of what comes with it, [`change`] whether one state
+//! can follow another, [`keys`] what a package of keys holds, [`clock`] what an upstream says of itself as a whole. One unit more are the installation images ([`images`]).
 
+mod change;
 mod clock;
 mod database;
 mod description;
+mod images;
 mod keys;
 mod packages;
+mod roots;
 mod signatures;
 mod slice;
 mod tar;
+mod versions;
 
 use std::collections::BTreeMap;
-use std::collections::hash_map::RandomState;
 use std::io::Read;
 use std::ops::ControlFlow;
 
-use fleet_api::mirror::{ArchClock, ArchContent, ArchInclude, ArchPackages};
-use fleet_types::{Digest, Expected, Hashes, Reason, RepoPath, UnitRevision};
+use fleet_api::mirror::{ArchClock, ArchContent, ArchDowngrades, ArchInclude, ArchPackages};
+use fleet_types::{Reason, RepoPath, UnitRevision};
 
 use self::packages::{MAX_SIGNATURE_BYTES, PackageFilter, Shelf};
+use self::roots::{disagreement, group, signature_group, signature_of};
 use self::slice::{Database, Slice};
-use crate::decompress::{self, Whole};
 use crate::seam::{
-    Alias, Compression, Format, IndexFile, IndexGroup, Item, Rejected, RootContent, RootFile,
-    RootPlan, StateFiles, Trust, UnitIndex, VerifyContext,
+    Change, Format, IndexGroup, Item, Rejected, RootContent, RootFile, RootPlan, StateFiles, Trust,
+    UnitIndex, VerifyContext,
 };
 
 /// Compressed; the largest real ones have 10 and 60 MB.
@@ -41,6 +44,7 @@ pub struct Arch {
     include: ArchInclude,
     packages: PackageFilter,
     clock: ArchClock,
+    downgrades: ArchDowngrades,
 }
 
 /// What [`IndexGroup::kind`] says.
@@ -52,6 +56,10 @@ enum Kind {
     Files,
     /// Over one of the two.
     Signature,
+    /// `iso/latest/sha256sums.txt`
+    Images,
+    /// Of the same files, by another hash.
+    Checksums,
 }
 
 impl Arch {
@@ -62,6 +70,7 @@ impl Arch {
             include: content.include,
             packages: PackageFilter::new(&content.packages)?,
             clock: content.layout.clock,
+            downgrades: content.downgrades,
         })
     }
 
@@ -81,6 +90,10 @@ impl Arch {
         }
         Ok(())
     }
+
+    fn is_of_images(&self, unit: &str) -> bool {
+        self.include.iso && unit == ArchContent::IMAGES
+    }
 }
 
 impl Format for Arch {
@@ -89,6 +102,9 @@ impl Format for Arch {
     }
 
     fn roots(&self, unit: &str) -> Result<RootPlan, Rejected> {
+        if self.is_of_images(unit) {
+            return images::roots();
+        }
         let database = self.slice.database(unit)?;
         let root = |path: &RepoPath, max_bytes| RootFile {
             path: path.clone(),
@@ -112,16 +128,29 @@ impl Format for Arch {
         self
     }
 
+    fn twin_folders(&self, revision: &[UnitRevision]) -> Vec<(String, String)> {
+        let pools = self.slice.folders_with_pool();
+        let pools = pools.map(|(folder, pool)| (folder.to_owned(), pool.to_owned()));
+        let mut images = revision
+            .iter()
+            .filter(|state| self.is_of_images(&state.unit));
+        let latest = images.find_map(|state| images::latest_and_folder(state.date));
+        pools.chain(latest).collect()
+    }
+
     fn unit_index(
         &self,
         unit: &str,
         roots: &[RootContent],
         context: Option<&VerifyContext<'_>>,
     ) -> Result<UnitIndex, Rejected> {
-        let declared = self.slice.database(unit)?;
         if let Some(context) = context {
             self.can_judge(context.trust)?;
         }
+        if self.is_of_images(unit) {
+            return images::index(unit, roots, context);
+        }
+        let declared = self.slice.database(unit)?;
         let of = |path: &RepoPath| roots.iter().find(|root| root.path == *path);
         let database = of(&declared.path).ok_or_else(|| {
             let message = format!(
@@ -182,6 +211,22 @@ impl Format for Arch {
         signature_of(payload).ok().filter(|_| is_signed)
     }
 
+    /// Of images, their date says it all.
+    fn judge_change(&self, unit: &str, change: &Change<'_>) -> Result<Vec<String>, Rejected> {
+        if self.is_of_images(unit) {
+            return Ok(Vec::new());
+        }
+        let declared = self.slice.database(unit)?;
+        let of = |roots: &[RootContent]| {
+            let mut roots = roots.iter();
+            roots.find(|root| root.path == declared.path).cloned()
+        };
+        let (Some(old), Some(new)) = (of(&(change.old)()?), of(change.new)) else {
+            return Ok(Vec::new());
+        };
+        change::judge(unit, &old, &new, change.is_clocked, self.downgrades)
+    }
+
     /// Without a judge they are copied for clients, who judge them.
     fn check_signature(
         &self,
@@ -239,6 +284,10 @@ impl Format for Arch {
         content: &mut dyn Read,
         found: &mut dyn FnMut(Item) -> ControlFlow<()>,
     ) -> Result<u64, Rejected> {
+        if group.kind == Kind::Images as u16 {
+            let read = images::read(content, self.include.signatures, found);
+            return read.map_err(|rejected| rejected.at(&group.stem));
+        }
         let pool = self
             .slice
             .at(&group.stem)
@@ -251,121 +300,4 @@ impl Format for Arch {
         };
         database::read(content, &mut |package| shelf.items(package, found))
     }
-}
-
-fn group(kind: Kind, root: &RootContent) -> Result<IndexGroup, Rejected> {
-    let compression = compression_of(root)?;
-    Ok(IndexGroup {
-        stem: root.path.clone(),
-        lists_payload: kind == Kind::Packages,
-        required: kind == Kind::Packages,
-        files: vec![file(
-            root,
-            compression,
-            archive_name(&root.path, compression)?,
-        )],
-        uncompressed: None,
-        kind: kind as u16,
-    })
-}
-
-/// A signature has the second name of what it signs too.
-fn signature_group(signed: &RootContent, signature: &RootContent) -> Result<IndexGroup, Rejected> {
-    let archive = archive_name(&signed.path, compression_of(signed)?)?;
-    Ok(IndexGroup {
-        stem: signature.path.clone(),
-        lists_payload: false,
-        required: false,
-        files: vec![file(signature, Compression::None, signature_of(&archive)?)],
-        uncompressed: None,
-        kind: Kind::Signature as u16,
-    })
-}
-
-fn file(root: &RootContent, compression: Compression, alias: RepoPath) -> IndexFile {
-    IndexFile {
-        path: root.path.clone(),
-        expected: Expected {
-            size: root.size,
-            digest: Digest::Sha256(root.sha256),
-        },
-        hashes: Hashes::default(),
-        compression,
-        sources: Vec::new(),
-        aliases: vec![Alias {
-            path: alias,
-            mutable: true,
-        }],
-        mutable: true,
-    }
-}
-
-fn signature_of(path: &RepoPath) -> Result<RepoPath, Rejected> {
-    let path = RepoPath::new(&format!("{path}.sig"));
-    path.map_err(|error| Rejected::new(Reason::UnsafePath, error.to_string()))
-}
-
-fn compression_of(root: &RootContent) -> Result<Compression, Rejected> {
-    let mut start = Vec::new();
-    let read = root
-        .open()
-        .and_then(|content| content.take(database::MAGIC_BYTES).read_to_end(&mut start));
-    read.map_err(|error| unreadable(root, &error))?;
-    database::compression(&start).map_err(|rejected| rejected.at(&root.path))
-}
-
-/// The name that repo-add gives to the archive, of which `core.db` is a link; people and tools ask for it too.
-fn archive_name(path: &RepoPath, compression: Compression) -> Result<RepoPath, Rejected> {
-    let suffix = match compression {
-        Compression::None => ".tar",
-        Compression::Gzip => ".tar.gz",
-        Compression::Xz => ".tar.xz",
-        Compression::Bzip2 => ".tar.bz2",
-        Compression::Zstd => ".tar.zst",
-        Compression::Lzma => ".tar.lzma",
-        Compression::Lz4 => ".tar.lz4",
-    };
-    let path = RepoPath::new(&format!("{path}{suffix}"));
-    path.map_err(|error| Rejected::new(Reason::UnsafePath, error.to_string()))
-}
-
-/// The two are renewed one after the other, so that they may be of two states. Once that has been so twice, people are told:
-/// only `pacman -F` reads the second. Of what was accepted before nothing is said.
-fn disagreement(
-    database: &RootContent,
-    files: &RootContent,
-    context: Option<&VerifyContext<'_>>,
-) -> Result<Option<String>, Rejected> {
-    let is_new = |context: &&VerifyContext<'_>| {
-        context
-            .accepted
-            .is_none_or(|accepted| accepted.revision.digest != database.sha256)
-    };
-    let Some(context) = context.filter(is_new) else {
-        return Ok(None);
-    };
-    let hashes = RandomState::new();
-    let fingerprint = |root: &RootContent| {
-        let content = root.open().map_err(|error| unreadable(root, &error))?;
-        let limit = decompress::output_limit(root.size, None);
-        let mut content =
-            decompress::reader(compression_of(root)?, content, limit, Whole::ByItself);
-        database::fingerprint(&mut content, &hashes).map_err(|rejected| rejected.at(&root.path))
-    };
-    if fingerprint(database)? == fingerprint(files)? {
-        return Ok(None);
-    }
-    let message = format!(
-        "{} and {} list different packages",
-        database.path, files.path
-    );
-    match context.settled {
-        false => Err(Rejected::unsettled(Reason::UpstreamIncomplete, message)),
-        true => Ok(Some(format!("{message}, which pacman -F may notice"))),
-    }
-}
-
-fn unreadable(root: &RootContent, error: &std::io::Error) -> Rejected {
-    let message = format!("{} cannot be read again: {error}", root.path);
-    Rejected::new(Reason::StorageFailed, message)
 }

@@ -2,7 +2,7 @@
 
 use fleet_types::Reason;
 
-use super::unreadable;
+use super::roots::unreadable;
 use crate::openpgp::WebOfTrust;
 use crate::seam::{Rejected, RootContent, SignaturePolicy, Trust, VerifyContext};
 

@@ -82,6 +82,14 @@ impl Slice {
         self.databases.get(unit).ok_or_else(message)
     }
 
+    /// Where databases are, and where the same packages are once more.
+    pub fn folders_with_pool(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.databases.values().filter_map(|database| {
+            let folder = database.path.parent()?;
+            Some((folder, database.pool.as_ref()?.as_str()))
+        })
+    }
+
     /// The database that lies there.
     pub fn at(&self, path: &RepoPath) -> Option<&Database> {
         self.databases

@@ -13,6 +13,7 @@ use super::armour;
 use super::certificate::Component;
 use super::computing::computable;
 use super::packets::Packets;
+use super::rsa;
 use super::signature::{self, Form, Obstacle};
 use super::standing::{self, CLOCK_TOLERANCE_SECONDS};
 use super::strength::is_strong_hash;
@@ -21,6 +22,8 @@ use crate::seam::Rejected;
 /// A file has one, and two while a key is being replaced.
 const MAX_SIGNATURES: usize = 8;
 const BLOCK_BYTES: usize = 128 << 10;
+/// Files up to here are kept while they are judged: to hash them a second time costs less than what that saves.
+const SMALL_BYTES: usize = 128 << 10;
 
 /// The signatures that a file holds, at least one. Errors: `SignatureMissing` for an empty file, and the reason for which
 /// GnuPG would not read it.
@@ -60,12 +63,20 @@ fn readable(signature: Signature) -> Result<Signature, Rejected> {
     }
 }
 
+/// What a signature is over.
+pub(super) struct Signed {
+    /// The hash that it has to sign.
+    digest: Box<[u8]>,
+    /// All that is hashed, where the file is small.
+    whole: Option<Vec<u8>>,
+}
+
 /// What each signature would have to sign, with all that it says of itself. Errors: `StorageFailed` where the content
 /// cannot be read, `SignatureBad` where the signature demands what nobody knows.
-pub(super) fn digests(
+pub(super) fn read_signed(
     signatures: &[Signature],
     content: &mut dyn Read,
-) -> Result<Vec<Box<[u8]>>, Rejected> {
+) -> Result<Vec<Signed>, Rejected> {
     let mut hashers: Vec<(&Signature, Box<dyn DynDigest + Send>)> = Vec::new();
     for signature in signatures {
         let hasher = signature.hash_alg().unwrap_or_default().new_hasher();
@@ -74,6 +85,7 @@ pub(super) fn digests(
         hashers.push((signature, hasher));
     }
     let mut block = vec![0; BLOCK_BYTES];
+    let mut small = Some(Vec::new());
     loop {
         let count = match content.read(&mut block) {
             Ok(0) => break,
@@ -88,12 +100,20 @@ pub(super) fn digests(
         hashers
             .iter_mut()
             .for_each(|(_, hasher)| hasher.update(bytes));
+        small = small.filter(|small| small.len() + count <= SMALL_BYTES);
+        small
+            .iter_mut()
+            .for_each(|small| small.extend_from_slice(bytes));
     }
     let ended = hashers.into_iter().map(|(signature, mut hasher)| {
-        let config = signature.config()?;
-        let length = config.hash_signature_data(&mut hasher).ok()?;
-        hasher.update(&config.trailer(length).ok()?);
-        Some(hasher.finalize())
+        let end = rsa::recorded(signature.config()?)?;
+        hasher.update(&end);
+        Some(Signed {
+            digest: hasher.finalize(),
+            whole: small
+                .as_ref()
+                .map(|small| [small.as_slice(), &end].concat()),
+        })
     });
     ended.collect::<Option<_>>().ok_or_else(|| {
         let text = "the signature demands that something is understood which nobody knows";
@@ -101,23 +121,27 @@ pub(super) fn digests(
     })
 }
 
-/// Whether this key made the signature over what has this digest.
-pub(super) fn fits(signature: &Signature, digest: &[u8], by: Component<'_>) -> bool {
-    let computable = computable(signature, by.key().public_params());
+/// Whether this key made the signature over it.
+pub(super) fn fits(signature: &Signature, signed: &Signed, by: Component<'_>) -> bool {
+    let digest = &signed.digest;
+    let parameters = by.key().public_params();
+    let computable = computable(signature, parameters);
     let begins_as_said = signature
         .signed_hash_value()
         .is_some_and(|start| digest.starts_with(&start));
     let (Some(hash), Some(numbers)) = (signature.hash_alg(), computable.signature()) else {
         return false;
     };
+    let is_good = |whole: &Vec<u8>| rsa::is_good(parameters, hash, numbers, whole);
     begins_as_said
-        && match by.subkey {
-            Some(subkey) => subkey.key.verify(hash, digest, numbers).is_ok(),
-            None => {
-                let primary = &by.certificate.primary;
-                primary.verify(hash, digest, numbers).is_ok()
-            }
-        }
+        && (signed.whole.as_ref().is_some_and(is_good)
+            || match by.subkey {
+                Some(subkey) => subkey.key.verify(hash, digest, numbers).is_ok(),
+                None => {
+                    let primary = &by.certificate.primary;
+                    primary.verify(hash, digest, numbers).is_ok()
+                }
+            })
 }
 
 /// What makes a signature worthless that fits.

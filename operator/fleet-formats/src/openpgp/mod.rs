@@ -10,6 +10,7 @@ mod keyring;
 mod ownertrust;
 mod packets;
 mod problems;
+mod rsa;
 mod signature;
 mod split;
 mod standing;

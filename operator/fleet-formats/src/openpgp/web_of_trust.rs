@@ -110,10 +110,10 @@ impl WebOfTrust {
         now: i64,
     ) -> Result<Vec<String>, Rejected> {
         let signatures = detached::read(file)?;
-        let digests = detached::digests(&signatures, content)?;
+        let signed = detached::read_signed(&signatures, content)?;
         self.judge_all(&signatures, now, &|at, signature, key| {
-            let digest = digests.get(at);
-            digest.is_some_and(|digest| detached::fits(signature, digest, key))
+            let signed = signed.get(at);
+            signed.is_some_and(|signed| detached::fits(signature, signed, key))
         })
     }
 

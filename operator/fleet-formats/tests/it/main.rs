@@ -10,4 +10,5 @@ mod gpg;
 mod hostile;
 mod npm;
 mod openpgp;
+mod rsa;
 mod web_of_trust;

@@ -31,19 +31,24 @@ impl Export<'_> {
                 link.as_str(),
                 links::relative(link.as_str(), target.as_str()),
             );
-            if !self.tree.link(link, &says).doing(DOING)? {
-                self.clear_directory(link, bases)?;
-                if !self.tree.link(link, &says).doing(DOING)? {
-                    let problem = format!(
-                        "{link:?} is a directory there that holds files which are not ours; remove them"
-                    );
-                    return Err(self.refuse(problem));
-                }
-            }
+            self.put_link(link, &says, bases)?;
         }
         for (link, _) in bases.iter().flat_map(Snapshot::links) {
             if !new.meta().links.contains_key(link.as_str()) {
                 self.tree.unlink(link.as_str()).doing(DOING)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn put_link(&mut self, link: &str, says: &str, bases: &[Snapshot]) -> Result<()> {
+        if !self.tree.link(link, says).doing(DOING)? {
+            self.clear_directory(link, bases)?;
+            if !self.tree.link(link, says).doing(DOING)? {
+                let problem = format!(
+                    "{link:?} is a directory there that holds files which are not ours; remove them"
+                );
+                return Err(self.refuse(problem));
             }
         }
         Ok(())

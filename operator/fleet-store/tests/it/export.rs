@@ -9,7 +9,7 @@ use fleet_types::RepoPath;
 
 use crate::common::*;
 
-fn tree(dir: &Path) -> Vec<(String, String)> {
+pub fn tree(dir: &Path) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for file in fs::read_dir(dir).unwrap().map(|file| file.unwrap().path()) {
         let name = file.file_name().unwrap().to_string_lossy().into_owned();
@@ -30,7 +30,7 @@ fn tree(dir: &Path) -> Vec<(String, String)> {
     found
 }
 
-fn listed(files: &[(&str, &str)]) -> Vec<(String, String)> {
+pub fn listed(files: &[(&str, &str)]) -> Vec<(String, String)> {
     let mut files: Vec<_> = files
         .iter()
         .map(|(path, content)| ((*path).to_owned(), (*content).to_owned()))

@@ -3,6 +3,7 @@
 mod adopt;
 mod common;
 mod export;
+mod export_links;
 mod retained;
 mod served;
 mod store;

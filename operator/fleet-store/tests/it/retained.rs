@@ -93,6 +93,56 @@ fn names_of_fixed_content_stay_until_their_time_is_over_and_their_blobs_with_the
 }
 
 #[test]
+fn who_read_an_index_a_day_ago_finds_all_of_it_after_a_hundred_publications() {
+    const DAY: i64 = 86_400;
+    let dir = tempfile::tempdir().unwrap();
+    let writer = keeping(dir.path(), 2, DAY as u64);
+    // Four packages, each of which is another one with every fourth publication.
+    let state = |turn: i64| {
+        let version = move |package: i64| (turn + 3 - package) / 4;
+        (0..4).map(move |package| {
+            (
+                format!("pool/{package}-{}.pkg", version(package)),
+                version(package),
+            )
+        })
+    };
+    let mut at = 1_000_000;
+    for turn in 0..=100 {
+        at += DAY / 100;
+        let files: Vec<(String, String)> = state(turn)
+            .map(|(path, version)| (path, format!("version {version}")))
+            .collect();
+        let files: Vec<(&str, &str)> = files
+            .iter()
+            .map(|(path, text)| (path.as_str(), text.as_str()))
+            .collect();
+        publish_at(&writer, at, &files);
+        writer.collect(at, &[]).unwrap();
+    }
+    let kept = writer.snapshots().unwrap();
+    assert!(kept.len() <= Retention::MAX_KEPT);
+    let kept: Vec<_> = kept
+        .iter()
+        .map(|info| writer.snapshot(&info.id).unwrap())
+        .collect();
+    let gone = retained(&writer);
+    let is_kept = |path: &str| kept.iter().any(|snapshot| snapshot.get(path).is_some());
+    let is_there = |path: &str| is_kept(path) || gone.contains_key(path);
+    assert!(!is_kept("pool/0-1.pkg") && is_there("pool/0-1.pkg"));
+    for turn in 1..=100 {
+        for (path, version) in state(turn) {
+            assert!(is_there(&path), "{path} of {turn}");
+            let content = format!("version {version}");
+            assert!(
+                writer.has_blob(&sha256(content.as_bytes()), content.len() as u64),
+                "{path} of {turn}"
+            );
+        }
+    }
+}
+
+#[test]
 fn a_name_that_is_served_again_is_retained_no_longer_whatever_it_stands_for() {
     let dir = tempfile::tempdir().unwrap();
     let writer = keeping(dir.path(), 1, 1000);

@@ -95,6 +95,12 @@ impl Lister<'_> {
     }
 }
 
+/// Whether an endpoint's clock is as it was, or as another's.
+pub(super) fn stands(then: Option<&ClockReading>, now: Option<&ClockReading>) -> bool {
+    then.zip(now)
+        .is_some_and(|(then, now)| then.state == now.state)
+}
+
 /// What is remembered of the clock of an accepted state. That the upstream was alive later than that was known of another
 /// endpoint.
 pub(super) fn kept(

@@ -313,6 +313,8 @@ impl<'a> Gather<'a> {
                 false => state,
             };
             (want.path, want.mutable) = (alias.path, alias.mutable);
+            // What a name stands for that moves on is other content each time.
+            want.guarded = payload.guarded && !alias.mutable;
             self.push(&want)?;
         }
         Ok(())

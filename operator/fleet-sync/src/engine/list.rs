@@ -7,12 +7,16 @@ use fleet_formats::seam::{RootFile, RootPlan, UnitIndex, Verified};
 use fleet_types::documents::UnixSeconds;
 use fleet_types::{ClockReading, Outcome, Reason, Relation, RepoPath};
 
+use super::clock::stands;
 use super::known::Known;
-use super::root::{Probe, Root, arrived};
+use super::one_clock::Contradiction;
+use super::pace::Pace;
+use super::root::{Probe, Root, arrived, no_roots};
 use super::rules::Rules;
 use super::stock::Stock;
 use super::upstream::Upstream;
 use super::watch::Watch;
+use super::witness::Heard;
 use crate::Problem;
 
 /// A state of a unit that passed its verification.
@@ -25,6 +29,10 @@ pub(super) struct Listed {
     pub known: Vec<(String, Known)>,
     /// How the clock stood of the endpoint that it was found at.
     pub clock: Option<ClockReading>,
+    /// Which endpoints contradict each other, where something was found out of that.
+    pub contradictions: Option<Vec<Contradiction>>,
+    /// Whether the endpoint that it was found at keeps pace with the authority, where that can be told.
+    pub pace: Option<Pace>,
 }
 
 /// What one endpoint has: read and verified.
@@ -40,8 +48,8 @@ pub(super) struct State {
 /// Roots that were asked for together, before it is known which of them count.
 pub(super) type Ahead = BTreeMap<RepoPath, Result<Arrival, FetchError>>;
 
-/// Finds the newest state of each unit that can be believed. What of it is in this file, in `roots`, in `unlisted` and in
-/// `witness` is about one unit; `states` puts them together.
+/// Finds the newest state of each unit that can be believed. What of it is in this file, in `roots`, `unlisted`,
+/// `witness` and `one_clock` is about one unit; `states` puts them together.
 #[derive(Clone, Copy)]
 pub(super) struct Lister<'a> {
     pub rules: &'a Rules,
@@ -62,7 +70,7 @@ impl Lister<'_> {
             match self.state(unit, &plan, endpoints.authority()).await {
                 // Nothing is new, so nobody else needs to be asked.
                 Ok(state) if state.unchanged => {
-                    return self.settle(unit, &plan, state, Vec::new(), None);
+                    return self.settle(unit, &plan, state, Heard::default(), None);
                 }
                 Ok(state) => authority = Some(state),
                 Err(problem) if is_final(&problem) => return Err(problem),
@@ -75,22 +83,21 @@ impl Lister<'_> {
         for endpoint in endpoints.bulk() {
             let beside = self.state_beside(unit, &plan, endpoint, authority.as_ref());
             let heard = match beside.await {
-                Ok(state) if state.unchanged => Ok((state, Vec::new())),
                 Ok(state) => self
-                    .hear_witnesses(unit, &plan, &state, authority.as_ref())
+                    .hear(unit, &plan, &state, authority.as_ref())
                     .await
-                    .map(|others| (state, others)),
+                    .map(|heard| (state, heard)),
                 Err(problem) => Err(problem),
             };
             match heard {
-                Ok((state, others)) => {
+                Ok((state, heard)) => {
                     let refused = |problem: &Problem| problem.reason.outcome() == Outcome::Refused;
                     for (name, problem) in passed_over.iter().filter(|(_, it)| refused(it)) {
                         self.watch
                             .note(unit, &format!("endpoint {name} is passed over: {problem}"));
                     }
                     let authority = authority.filter(|it| it.endpoint != state.endpoint);
-                    return self.settle(unit, &plan, state, others, authority);
+                    return self.settle(unit, &plan, state, heard, authority);
                 }
                 Err(problem) if is_final(&problem) => return Err(problem),
                 Err(problem) => {
@@ -376,20 +383,6 @@ impl Lister<'_> {
             known: known.clone(),
         })
     }
-}
-
-/// Whether an endpoint's clock is as it was.
-fn stands(then: Option<&ClockReading>, now: Option<&ClockReading>) -> bool {
-    then.zip(now)
-        .is_some_and(|(then, now)| then.state == now.state)
-}
-
-fn no_roots(unit: &str, error: FetchError) -> Problem {
-    let text = format!(
-        "{unit}: the upstream has no such state; check the name, or that the URL is the repository's top folder ({})",
-        error.message
-    );
-    Problem::new(Reason::UpstreamIncomplete, text)
 }
 
 /// Whether another endpoint would be of no help.

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::base::Base;
 use super::known::Known;
+use super::one_clock::Contradiction;
+use super::pace::AllBehind;
 use super::shelves::Shelves;
 use crate::Problem;
 
@@ -19,6 +21,9 @@ use crate::Problem;
 pub(super) struct Memory {
     #[serde(default)]
     pub units: BTreeMap<String, UnitMemory>,
+    /// Endpoints whose clock stands while the authority's goes on.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub behind: AllBehind,
     /// The pin that came from the manifest: taking it out of the manifest ends this pin and no other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub declared_pin: Option<String>,
@@ -39,6 +44,8 @@ pub(super) struct UnitMemory {
     /// By the endpoint's URL.
     #[serde(default)]
     pub endpoints: BTreeMap<String, Known>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub contradictions: Vec<Contradiction>,
     /// Indices of the newest state that are good to have and are left out because of what they list.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<OmittedIndex>,

@@ -1,4 +1,4 @@
-//! Publish and collect, and what is remembered of it.
+//! Publish and collect.
 
 use std::collections::BTreeMap;
 
@@ -8,11 +8,10 @@ use fleet_types::{ClockReading, Reason, UnitRevision, counted};
 
 use super::base::Content;
 use super::check::Closed;
-use super::clock::kept;
 use super::gather::Stance;
 use super::left_out::left_out;
-use super::list::Listed;
-use super::memory::{Memory, OmittedIndex};
+use super::memory::OmittedIndex;
+use super::remember::remember;
 use super::rules::Rules;
 use super::run::{Ending, Ground};
 use super::shelves::Shelves;
@@ -207,61 +206,6 @@ fn the_same(ground: &Ground, closed: &Closed, meta: &SnapshotMeta) -> Option<Sna
         && before.links == meta.links
         && before.openings == meta.openings;
     (same && !ground.stock.is_damaged()).then(|| base.snapshot.id())
-}
-
-/// Notes the states that are accepted, and how the endpoints describe them.
-fn remember(
-    ground: &Ground,
-    stances: &[Stance],
-    left_out: &[(u16, OmittedIndex)],
-) -> Result<(), Problem> {
-    let mut memory = ground.stock.memory.clone();
-    let mut accepted = Vec::new();
-    for (number, stance) in (0u16..).zip(stances) {
-        let Stance::Advance(advance) = stance else {
-            continue;
-        };
-        let of_unit = left_out.iter().filter(|(unit, _)| *unit == number);
-        let revision = &advance.listed.index.revision;
-        let unit = memory.units.entry(revision.unit.clone()).or_default();
-        unit.left_out = of_unit.map(|(_, out)| out.clone()).collect();
-        accepted.push(&advance.listed);
-    }
-    remember_in(ground, memory, accepted.into_iter())
-}
-
-pub(super) fn remember_listed<'a>(
-    ground: &Ground,
-    accepted: impl Iterator<Item = &'a Listed>,
-) -> Result<(), Problem> {
-    remember_in(ground, ground.stock.memory.clone(), accepted)
-}
-
-fn remember_in<'a>(
-    ground: &Ground,
-    mut memory: Memory,
-    accepted: impl Iterator<Item = &'a Listed>,
-) -> Result<(), Problem> {
-    for listed in accepted {
-        let revision = &listed.index.revision;
-        memory.accept(&listed.index, &ground.rules.options.high_water);
-        let unit = memory.units.entry(revision.unit.clone()).or_default();
-        unit.probe = listed.known.first().map(|(_, known)| known.path.clone());
-        let format = ground.rules.options.format.as_ref();
-        unit.clock = kept(format, unit.clock.as_ref(), listed.clock.as_ref());
-        unit.endpoints.extend(listed.known.iter().cloned());
-    }
-    memory
-        .units
-        .retain(|unit, _| ground.rules.units.contains(unit));
-    if memory != ground.stock.memory {
-        ground
-            .stock
-            .shelves
-            .writer
-            .state_write(Memory::DOCUMENT, &memory)?;
-    }
-    Ok(())
 }
 
 /// Serves what is prepared, unless a person decided otherwise or others order what is.

@@ -5,11 +5,12 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use fleet_fetch::{Body, Received};
+use fleet_fetch::{Body, FetchError, Received};
 use fleet_formats::seam::{Reread, RootContent, RootFile};
-use fleet_types::ClockReading;
+use fleet_types::{ClockReading, Reason};
 
 use super::known::Known;
+use crate::Problem;
 
 #[derive(Clone)]
 pub(super) struct Root {
@@ -47,6 +48,14 @@ pub(super) fn arrived(file: &RootFile, received: Received) -> Root {
         content,
         modified: received.modified,
     }
+}
+
+pub(super) fn no_roots(unit: &str, error: FetchError) -> Problem {
+    let text = format!(
+        "{unit}: the upstream has no such state; check the name, or that the URL is the repository's top folder ({})",
+        error.message
+    );
+    Problem::new(Reason::UpstreamIncomplete, text)
 }
 
 /// A file that is open: its name may be gone.

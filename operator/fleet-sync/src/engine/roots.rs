@@ -4,14 +4,17 @@
 use std::collections::BTreeMap;
 
 use fleet_fetch::{Arrival, FailureKind, FetchError, Validators};
-use fleet_formats::seam::{Rejected, RootContent, RootFile, RootPlan, UnitIndex, Verified};
+use fleet_formats::seam::{
+    Change, Rejected, RootContent, RootFile, RootPlan, UnitIndex, Verified, let_through,
+};
 use fleet_store::EntryState;
-use fleet_types::RepoPath;
+use fleet_types::{Reason, RepoPath};
 use futures::{FutureExt, TryFutureExt};
 
 use super::known::{Known, KnownFile};
 use super::list::{Ahead, Listed, Lister, State};
 use super::root::{Root, arrived};
+use super::witness::Heard;
 use crate::Problem;
 
 impl Lister<'_> {
@@ -22,9 +25,10 @@ impl Lister<'_> {
         unit: &str,
         plan: &RootPlan,
         mut state: State,
-        mut others: Vec<State>,
+        heard: Heard,
         authority: Option<State>,
     ) -> Result<Listed, Problem> {
+        let mut others = heard.same;
         others.extend(authority);
         let found = state.index.clone();
         others.retain(|other| other.index.revision.digest == found.revision.digest);
@@ -58,6 +62,11 @@ impl Lister<'_> {
             .take(1)
             .filter(|(other, _)| *other == of_authority);
         let clock = state.probe.clock.clone();
+        let after_all = heard.at_one_clock.agreeing;
+        if heard.at_one_clock.differ {
+            // The next run asks again, though it may stand.
+            state.probe.clock = None;
+        }
         self.judge_change(unit, plan, &state)?;
         known.insert(after_authority.count(), (state.endpoint, state.probe));
         let is_taken = |known: &Known| {
@@ -66,6 +75,7 @@ impl Lister<'_> {
         };
         let known = known
             .into_iter()
+            .chain(after_all)
             .filter(|(_, known)| is_taken(known))
             .map(|(endpoint, known)| {
                 let identity = self.upstream.fetcher.endpoints().identity(endpoint);
@@ -75,6 +85,8 @@ impl Lister<'_> {
         Ok(Listed {
             known,
             clock,
+            contradictions: heard.at_one_clock.contradictions,
+            pace: heard.pace,
             index: state.index,
             roots: state.roots,
             unchanged: state.unchanged,
@@ -90,11 +102,33 @@ impl Lister<'_> {
             Ok(roots) => Ok(contents(&roots)),
             Err(problem) => Err(Rejected::new(problem.reason, problem.message)),
         };
-        let format = &self.rules.options.format;
-        for note in format.judge_change(unit, &old, &contents(&state.roots))? {
+        let memory = self.stock.memory.units.get(unit);
+        let known = memory.and_then(|memory| memory.clock.as_ref());
+        let change = Change {
+            old: &old,
+            new: &contents(&state.roots),
+            is_clocked: known.is_some() && state.probe.clock.is_some(),
+        };
+        let rejected = match self.rules.options.format.judge_change(unit, &change) {
+            Ok(notes) => {
+                notes.iter().for_each(|note| self.watch.note(unit, note));
+                return Ok(());
+            }
+            Err(rejected) => rejected,
+        };
+        let (revision, reason) = (&state.index.revision, rejected.reason);
+        if self.rules.allowances(unit).allows(revision.digest, reason) {
+            let note = format!("{rejected}; verification.allowed takes it");
             self.watch.note(unit, &note);
+            return Ok(());
         }
-        Ok(())
+        let message = match reason {
+            Reason::RollbackDetected => {
+                format!("{rejected}; {}", let_through(revision, &[reason]))
+            }
+            _ => rejected.message,
+        };
+        Err(Problem::new(reason, message))
     }
 
     /// What the format makes of these files.

@@ -9,7 +9,7 @@ use futures::future::{Either, select};
 
 use super::blocking::blocking;
 use super::check;
-use super::endorse::{Arrived, Endorsed, endorse};
+use super::endorse::{Arrived, Endorsed, Judged, endorse};
 use super::fetching::Fetched;
 use super::gather::Stance;
 use super::holes::{Again, ask_again};
@@ -23,7 +23,8 @@ use super::outcome::Outcomes;
 use super::own_files::noting_upstreams_word;
 use super::plan::{Foreseen, Plan, Refusals, plan_once};
 use super::preflight::{foreseen_room, reserve};
-use super::publish::{Served, publish, remember_listed, revision, settle_unchanged};
+use super::publish::{Served, publish, revision, settle_unchanged};
+use super::remember::remember_listed;
 use super::repair::repair;
 use super::run::{Ending, Ground, Run};
 use super::shelves::Shelves;
@@ -305,7 +306,11 @@ impl Run {
                 let came = transferred.fetched;
                 arrived.add(&signatures, &came)?;
                 let verdicts = judges.finish();
-                let judged = endorse(&at, &signatures, &arrived, verdicts)?;
+                // Where what is signed did not come, there is another plan without it.
+                let judged = match is_all_here {
+                    true => endorse(&at, &signatures, &arrived, verdicts)?,
+                    false => Judged::default(),
+                };
                 Ok((judged, came, arrived))
             };
             let (mut judged, came, arrived) = blocking(judging).await?;

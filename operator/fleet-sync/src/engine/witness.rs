@@ -5,19 +5,55 @@ use std::time::Duration;
 
 use fleet_formats::seam::{RootPlan, let_through};
 use fleet_types::documents::UnixSeconds;
-use fleet_types::{Reason, Relation};
+use fleet_types::{Reason, Relation, UnitRevision};
 use futures::FutureExt;
 
 use super::list::{Ahead, Lister, State};
+use super::one_clock::Compared;
+use super::pace::Pace;
 use crate::Problem;
 
 /// An endpoint that takes longer to tell what it has is no obstacle.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What other endpoints say of a state.
+#[derive(Default)]
+pub(super) struct Heard {
+    /// Those that have the same state in other bytes.
+    pub same: Vec<State>,
+    pub at_one_clock: Compared,
+    pub pace: Option<Pace>,
+}
+
+/// The state that another endpoint has.
+pub(super) struct Other<'a> {
+    pub url: String,
+    pub revision: &'a UnitRevision,
+}
 
 impl Lister<'_> {
+    /// Asks others as far as that can tell anything: by the clock where the format has one, else by what is new.
+    pub(super) async fn hear(
+        &self,
+        unit: &str,
+        plan: &RootPlan,
+        state: &State,
+        authority: Option<&State>,
+    ) -> Result<Heard, Problem> {
+        let mut heard = Heard::default();
+        if self.rules.options.format.state_files().clock().is_some() {
+            let clock = state.probe.clock.as_ref();
+            heard.pace = self.pace(unit, state.endpoint, clock).await?;
+            heard.at_one_clock = self.compare_at_one_clock(unit, plan, state).await?;
+        } else if !state.unchanged {
+            heard.same = self.hear_witnesses(unit, plan, state, authority).await?;
+        }
+        Ok(heard)
+    }
+
     /// Asks every other endpoint, but the one that was `heard` already, about a unit of which `state` is new; gives those that
     /// have the same state in other bytes. Errors: `Equivocation`, and what ends the run.
-    pub(super) async fn hear_witnesses(
+    async fn hear_witnesses(
         &self,
         unit: &str,
         plan: &RootPlan,
@@ -25,10 +61,6 @@ impl Lister<'_> {
         heard: Option<&State>,
     ) -> Result<Vec<State>, Problem> {
         let mut same = Vec::new();
-        // What an upstream with a clock has are no dated states, and none contradicts another: nothing could be learned.
-        if self.rules.options.format.state_files().clock().is_some() {
-            return Ok(same);
-        }
         let others = self
             .upstream
             .fetcher
@@ -84,34 +116,52 @@ impl Lister<'_> {
         if self.rules.options.format.compare(ours, theirs) != Relation::Contradiction {
             return Ok(());
         }
-        let url = |state: &State| self.upstream.fetcher.endpoints().url(state.endpoint);
-        let chosen = |state: &State| {
-            let allowances = self.rules.allowances(unit);
-            allowances.allows(state.index.revision.digest, Reason::Equivocation)
+        let what = format!(
+            "two different contents are dated {}",
+            UnixSeconds(ours.date)
+        );
+        let other = Other {
+            url: self.upstream.fetcher.endpoints().url(other.endpoint),
+            revision: theirs,
         };
-        if chosen(state) {
+        let ends = "the upstream's next update ends this";
+        self.choose(unit, state, &other, (&what, ends))
+    }
+
+    /// Of two states that contradict each other a person chooses, or nobody. Errors: `Equivocation`, and `BehindAuthority`
+    /// where a person has chosen the other.
+    pub(super) fn choose(
+        &self,
+        unit: &str,
+        state: &State,
+        other: &Other<'_>,
+        (what, ends): (&str, &str),
+    ) -> Result<(), Problem> {
+        let url = self.upstream.fetcher.endpoints().url(state.endpoint);
+        let (ours, theirs) = (&state.index.revision, other.revision);
+        let chosen = |revision: &UnitRevision| {
+            let allowances = self.rules.allowances(unit);
+            allowances.allows(revision.digest, Reason::Equivocation)
+        };
+        if chosen(ours) {
             let text = format!(
-                "verification.allowed takes the state of {}, though {} has another content of the same date",
-                url(state),
-                url(other)
+                "verification.allowed takes the state of {url}, though {} has another content of the same date",
+                other.url
             );
             self.watch.note(unit, &text);
             return Ok(());
         }
-        if chosen(other) {
+        if chosen(theirs) {
             let text = format!(
-                "{unit}: {} does not have the state that verification.allowed takes, {}; name an endpoint that has it",
-                url(state),
+                "{unit}: {url} does not have the state that verification.allowed takes, {}; name an endpoint that has it",
                 theirs.digest
             );
             return Err(Problem::new(Reason::BehindAuthority, text));
         }
         let text = format!(
-            "{unit}: two different contents are dated {}: {} has {}, {} has {}; the upstream's next update ends this; {}",
-            UnixSeconds(ours.date),
-            url(state),
+            "{unit}: {what}: {url} has {}, {} has {}; {ends}; {}",
             ours.digest,
-            url(other),
+            other.url,
             theirs.digest,
             let_through(ours, &[Reason::Equivocation])
         );

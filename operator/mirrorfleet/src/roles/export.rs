@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use fleet_formats::seam::Rejected;
-use fleet_store::{Afterwards, ExportMode, ExportOptions, Store};
+use fleet_store::{Afterwards, ExportMode, ExportOptions, StandIns, Store};
 use fleet_types::documents::{OwnFile, OwnFiles};
 use fleet_types::{RepoPath, counted};
 use indicatif::HumanBytes;
@@ -62,7 +62,7 @@ pub fn run(arguments: Arguments, log: &LogArguments) -> Result<(), Failure> {
     ))
 }
 
-/// The order of the roots and the mark of a change, as the format of what is served has them.
+/// The order of the roots, the mark of a change, and where links stand for files, as the format of what is served has them.
 fn words(store: &Store, mirror: &str) -> Result<ExportOptions, Failure> {
     let Some(snapshot) = store.current_snapshot()? else {
         return Ok(ExportOptions::default());
@@ -77,8 +77,12 @@ fn words(store: &Store, mirror: &str) -> Result<ExportOptions, Failure> {
         roots_last.extend(plan.written_last().into_iter().cloned());
     }
     let mark = format.state_files().update_mark(mirror);
+    let twins = format.twin_folders(&meta.revision).into_iter();
     Ok(ExportOptions {
         roots_last,
+        stand_ins: twins
+            .map(|(links, files)| StandIns { links, files })
+            .collect(),
         in_progress: mark.map(|mark| mark.path),
         ..ExportOptions::default()
     })

@@ -10,8 +10,8 @@ use std::ops::ControlFlow;
 
 use fleet_formats::openpgp::verify_detached;
 use fleet_formats::seam::{
-    Alias, Clock, Compression, Format, IndexFile, IndexGroup, Item, Payload, Promise, Rejected,
-    RootContent, RootFile, RootPlan, StateFiles, Told, Trust, UnitIndex, VerifyContext,
+    Alias, Change, Clock, Compression, Format, IndexFile, IndexGroup, Item, Payload, Promise,
+    Rejected, RootContent, RootFile, RootPlan, StateFiles, Told, Trust, UnitIndex, VerifyContext,
 };
 use fleet_types::documents::OwnFile;
 use fleet_types::{Digest, Expected, HashAlgorithm, Hashes, Reason, RepoPath, UnitRevision};
@@ -45,17 +45,12 @@ impl Format for Toy {
     }
 
     /// Nobody lets a package go that is not replaced by anything.
-    fn judge_change(
-        &self,
-        unit: &str,
-        old: &dyn Fn() -> Result<Vec<RootContent>, Rejected>,
-        new: &[RootContent],
-    ) -> Result<Vec<String>, Rejected> {
+    fn judge_change(&self, unit: &str, change: &Change<'_>) -> Result<Vec<String>, Rejected> {
         let packages = |roots: &[RootContent]| match roots {
             [root] => Ok(lines(root)?.count().saturating_sub(1)),
             _ => Ok(0),
         };
-        let (before, now) = (packages(&old()?)?, packages(new)?);
+        let (before, now) = (packages(&(change.old)()?)?, packages(change.new)?);
         match before.cmp(&now) {
             Ordering::Greater if now == 0 => {
                 let message = format!("{unit}: all of its {before} packages are gone");

@@ -2,6 +2,7 @@
 
 mod clocks;
 mod format;
+mod one_clock;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -235,6 +236,26 @@ async fn a_signature_over_something_else_holds_its_unit_until_it_is_mended() {
         sync(&options).await.units[0].reason,
         Reason::SignatureMissing
     );
+    shop.server.heal();
+    assert_eq!(told(&sync(&options).await), PUBLISHED);
+    assert!(shop.is_served("core/gamma.pkg.sig"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signature_over_what_is_not_there_says_nothing_and_holds_only_its_unit() {
+    let mut shop = Shop::new().await;
+    let options = shop.options();
+    assert_eq!(told(&sync(&options).await), PUBLISHED);
+    shop.publish("core", "gamma", "gamma 1");
+    shop.publish("extra", "delta", "delta 1");
+    shop.server.fault("core/gamma.pkg", 100, Fault::Status(404));
+    let report = sync(&options).await;
+    assert_eq!(
+        (report.reason, report.result),
+        (Reason::UpstreamIncomplete, RunResult::Published),
+        "{report:?}"
+    );
+    assert!(shop.is_served("extra/delta.pkg.sig"));
     shop.server.heal();
     assert_eq!(told(&sync(&options).await), PUBLISHED);
     assert!(shop.is_served("core/gamma.pkg.sig"));
