@@ -127,11 +127,11 @@ ALERTS = [
     ),
     Alert(
         "regionLeftOut",
-        "A region does not serve what the others do, and the Mirror's Service does not lead there.",
+        "Clients are not led to a region: it does not serve what the others do, or is behind for longer than freshness.withdrawAfter.",
         "warning", "1h",
         f"{held('mirrorfleet_region_withdrawn_timestamp_seconds', REGION)} > 0",
         f"{REGION_WHERE} is left out",
-        f"{REGION_WHERE} has been left out of the Mirror's Service since {SINCE}, as it does not serve what the others do."
+        f"No list of regions leads clients to {REGION_WHERE} since {SINCE}: it does not serve what the others do, or is too far behind."
         + LAST_RUN + " " + failures("", REGION, "No run failed in the last six hours."),
         "mirrorfleet-mirror", REGION,
     ),

@@ -41,10 +41,10 @@ class Region:
 
     # As a source
 
-    def start(self) -> Server:
+    def start(self, *more: object) -> Server:
         out = self.place.workdir / f"{self.name}.out"
         listening = ("--listen", "[::]:0", "--follow-listen", "127.0.0.1:0")
-        self._process = self.place.start(self.name, [self.place.binary, "serve", "--data", self.data, *listening], out=out)
+        self._process = self.place.start(self.name, [self.place.binary, "serve", "--data", self.data, *listening, *more], out=out)
 
         def ports() -> dict[str, int]:
             assert self._process.poll() is None, f"the server of {self.name} ended; see {self.place.workdir}/{self.name}.log"
@@ -58,6 +58,10 @@ class Region:
 
     def stop(self) -> None:
         end(self._process)
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
 
     def url(self, port: int | None = None) -> str:
         return f"http://127.0.0.1:{port or self.follow_port}/.mirrorfleet/follow/{self.mirror.name}"

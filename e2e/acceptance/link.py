@@ -13,12 +13,12 @@ CHUNK = 32 << 10
 class Link:
     """Carries connections to a port of this machine, and counts the bytes that come from there."""
 
-    def __init__(self, port: int, *, bytes_per_second: int = 0) -> None:
+    def __init__(self, port: int, *, bytes_per_second: int = 0, address: str = "127.0.0.1") -> None:
         self.target = port
         self.rate = bytes_per_second
         self.bytes = 0
         self._lock = threading.Lock()
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server((address, 0))
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 

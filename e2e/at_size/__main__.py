@@ -27,7 +27,8 @@ def within_a_namespace(arguments: list[str]) -> None:
     tools.build_all(lambda line: print(line, file=sys.stderr, flush=True))
     for measured in arguments[:1] or ["restart", "publication"]:
         argv = ["unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", sys.executable, "-m", "at_size", measured, *arguments[1:]]
-        subprocess.run(argv, check=True, env={**os.environ, IN_NAMESPACE: "1"}, stdin=subprocess.DEVNULL)
+        if code := subprocess.run(argv, env={**os.environ, IN_NAMESPACE: "1"}, stdin=subprocess.DEVNULL).returncode:
+            sys.exit(code)
 
 
 def main(arguments: list[str]) -> None:

@@ -165,6 +165,7 @@ def measure(cluster: Cluster) -> str:
         cluster.pod(owner, address)
     kubelets.start()
     kubelets.serve(kubelets.newest["id"], 180)
+    print(f"{REGIONS} regions serve the first snapshot", flush=True)
     cluster.settle(lambda: True, cluster.picture)
     copied = sorted(publish(cluster, kubelets, number) for number in range(1, ROUNDS + 1))
     cluster.settle(lambda: True, cluster.picture)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 
@@ -48,7 +49,7 @@ def fault_list(world):
             scene = Scene(world, fleet, loops, Telling(fleet))
             with Publisher(fleet) as scene.publisher:
                 go_on(fleet)
-                for fault in all_of(scene, edge):
+                for fault in chosen(all_of(scene, edge)):
                     took.append(timed(fault, scene))
                 published = scene.publisher.published
             scene.publisher = None
@@ -60,7 +61,10 @@ def fault_list(world):
         return "; ".join(said)
 
 
-def all_of(scene: Scene, edge: str) -> list[Callable[[Scene], object]]:
+Fault = Callable[[Scene], object]
+
+
+def all_of(scene: Scene, edge: str) -> list[Fault]:
     ballast = f"/var/lib/small-volumes/{SMALL}/ballast"
     inside = scene.lab.node("node-c").inside
 
@@ -97,7 +101,15 @@ def all_of(scene: Scene, edge: str) -> list[Callable[[Scene], object]]:
     ]  # fmt: skip
 
 
-def timed(fault: Callable[[Scene], object], scene: Scene) -> str:
+def chosen(all_faults: list[Fault]) -> list[Fault]:
+    """Those that MIRRORFLEET_FAULTS names, for who mends one; else all."""
+    named = os.environ.get("MIRRORFLEET_FAULTS", "").split()
+    unknown = set(named) - {fault.__name__ for fault in all_faults}
+    assert not unknown, f"no such faults: {unknown}; there are: {[fault.__name__ for fault in all_faults]}"
+    return [fault for fault in all_faults if not named or fault.__name__ in named]
+
+
+def timed(fault: Fault, scene: Scene) -> str:
     began = time.monotonic()
     name = fault.__name__.replace("_", " ")
     print(f"  {time.strftime('%H:%M:%S', time.gmtime())} {name}", flush=True)

@@ -31,10 +31,9 @@ def replicas(world):
             newest = node_is_drained(world, fleet, loop)
             pins(fleet, newest, next(one for one in (newer, first) if one in kept(fleet)))
             volume_is_lost(world, fleet, loop)
-        told = loop.judged()
         at_rest(world, fleet)
         one_less(fleet)
-        return told
+        return loop.judged()
 
 
 def serving_pods(fleet) -> dict[str, dict]:
@@ -187,6 +186,14 @@ def one_less(fleet) -> None:
 
 def at_rest(world, fleet) -> None:
     """Nothing is written while nothing happens, nor by a controller that is new."""
+
+    def is_seen() -> bool:
+        # The next probe tells of what was fetched meanwhile.
+        seen = {unit["digest"] for unit in fleet.lab.get("upstream", "debian", fleet.namespace)["status"].get("revision", [])}
+        units = fleet.get()["status"].get("units", [])
+        return seen == {unit["digest"] for unit in units if unit["snapshot"] == published(fleet)}
+
+    wait_until(is_seen, 90, "the newest state to be seen at the authority", detail=lambda: told(fleet))
     settle(world)
     since = world.lab.audit_position()
     time.sleep(REST_SECONDS)

@@ -146,7 +146,7 @@ is `localhost`. */}}
   verbs: [get, list, watch, patch]
 - apiGroups: [mirrorfleet.dev]
   resources: [upstreams]
-  verbs: [get, list, watch]
+  verbs: [get, list, watch{{ if .Values.push.enabled }}, patch{{ end }}]
 - apiGroups: [mirrorfleet.dev]
   resources: [mirrors/status, upstreams/status]
   verbs: [patch]

@@ -23,10 +23,12 @@ pub enum ConditionType {
     Reachable,
     /// No run found the upstream to contradict itself. Upstreams only.
     Consistent,
+    /// The keys that signed what Mirrors have go on to count. Upstreams only.
+    KeyringHealthy,
 }
 
 impl ConditionType {
-    pub const ALL: [ConditionType; 9] = [
+    pub const ALL: [ConditionType; 10] = [
         ConditionType::Ready,
         ConditionType::Stalled,
         ConditionType::Reconciling,
@@ -36,6 +38,7 @@ impl ConditionType {
         ConditionType::StorageReady,
         ConditionType::Reachable,
         ConditionType::Consistent,
+        ConditionType::KeyringHealthy,
     ];
 
     pub const fn as_str(self) -> &'static str {
@@ -49,6 +52,7 @@ impl ConditionType {
             ConditionType::StorageReady => "StorageReady",
             ConditionType::Reachable => "Reachable",
             ConditionType::Consistent => "Consistent",
+            ConditionType::KeyringHealthy => "KeyringHealthy",
         }
     }
 

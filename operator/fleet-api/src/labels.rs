@@ -36,6 +36,8 @@ pub const UPSTREAM: &str = "mirrorfleet.dev/upstream";
 
 /// On a Mirror: any new value asks for a sync now; the controller repeats it in `status.lastHandledSyncRequest`.
 pub const SYNC_REQUESTED_AT: &str = "mirrorfleet.dev/sync-requested-at";
+/// On an Upstream: when somebody last said, with a token that `spec.push` knows, that it has something new.
+pub const PUSHED_AT: &str = "mirrorfleet.dev/pushed-at";
 /// On a sync Job's pod template: the manifests of the run.
 pub const RUN_MANIFESTS: &str = "mirrorfleet.dev/manifests";
 /// On a serving pod that fetches on demand: `true`. Network policies know it by this.
@@ -55,6 +57,9 @@ pub const RETRY: &str = "mirrorfleet.dev/retry";
 /// On a serving pod and in the template that it is made from: which snapshot to serve, as [`fleet_types::Order`]; empty
 /// before the first.
 pub const SERVE: &str = "mirrorfleet.dev/serve";
+/// On a serving pod and in the template that it is made from: what clients are told of the Mirror's regions, as
+/// [`fleet_types::documents::ClientList`].
+pub const LIST: &str = "mirrorfleet.dev/list";
 /// On a sync Job: ids of the snapshots that it gives up in no case, as a JSON list.
 pub const KEEP: &str = "mirrorfleet.dev/keep";
 /// On a sync Job: the node that its serving pod was bound to.

@@ -18,7 +18,8 @@ pub struct RegionStatus {
     /// Whether it fetches for the others or follows one of them; none where each region is one copy that fetches for itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<RegionRole>,
-    /// Since when the Mirror's Service, which leads to all regions, has left all of it out; none while it does not.
+    /// Since when all of it has been left out of the lists of regions, and of the Mirror's Service where there is one; none while
+    /// clients are led there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub withdrawn_at: Option<Time>,
     /// What clients write into their `sources.list`: below the region's `publicUrl`, or of its Service for pods of
@@ -46,6 +47,10 @@ pub struct ReplicaStatus {
     /// The snapshot that the serving pod says it serves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<String>,
+    /// Since when the clock of its pod's node has been wrong by more than five seconds, against the controller's; none while it
+    /// is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_wrong_since: Option<Time>,
     /// What it was told to serve last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order: Option<OrderStatus>,
@@ -165,6 +170,9 @@ pub enum RegionState {
     /// Its pod serves a snapshot that is older than what the others serve. The Mirror's Service leaves it out until it has
     /// caught up.
     Joining,
+    /// Its pod serves a snapshot that is older than `freshness.withdrawAfter` allows. Lists of regions leave it out until it
+    /// has caught up.
+    Withdrawn,
     /// Its pod is not ready or cannot be asked.
     Unknown,
 }
@@ -193,6 +201,8 @@ pub enum Trigger {
     SpecChange,
     /// The authority was seen to have a new state, and `sync.onUpstreamChange` is set.
     UpstreamChange,
+    /// Somebody said that the upstream has something new.
+    Push,
     /// The run before it failed.
     Retry,
     /// The region that it follows has what it lacks.
@@ -201,12 +211,13 @@ pub enum Trigger {
 
 impl Trigger {
     /// All of them.
-    pub const ALL: [Trigger; 7] = [
+    pub const ALL: [Trigger; 8] = [
         Trigger::First,
         Trigger::Schedule,
         Trigger::Request,
         Trigger::SpecChange,
         Trigger::UpstreamChange,
+        Trigger::Push,
         Trigger::Retry,
         Trigger::Follow,
     ];
@@ -218,6 +229,7 @@ impl Trigger {
             Trigger::Request => "Request",
             Trigger::SpecChange => "SpecChange",
             Trigger::UpstreamChange => "UpstreamChange",
+            Trigger::Push => "Push",
             Trigger::Retry => "Retry",
             Trigger::Follow => "Follow",
         }

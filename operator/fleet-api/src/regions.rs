@@ -62,6 +62,12 @@ pub struct Region {
     #[schemars(length(max = 1024))]
     #[x_kube(validation = Rule::new("self.matches('^https?://[^/@?# ]+(/[^?# ]*)?$') && isURL(self)").message("write publicUrl as an http:// or https:// URL without user, password, query or fragment, for example https://eu.mirror.example.org/"))]
     pub public_url: Option<String>,
+    /// Networks (`198.51.100.0/24`, `2001:db8::/32`) whose clients the lists of regions send here first. Where several hold
+    /// a client, the longest prefix counts. Nobody is kept out by them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(max = 43)))]
+    #[x_kube(validation = Rule::new(crate::rules::NETWORKS).message("write regions[].clientCidrs as networks, an address and the length of its prefix: 198.51.100.0/24 or 2001:db8::/32"))]
+    pub client_cidrs: Vec<String>,
 }
 
 /// The most copies that a region has.

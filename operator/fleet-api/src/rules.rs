@@ -8,6 +8,9 @@ pub const NAME_MESSAGE: &str = "a name begins with a lower-case letter, goes on 
 pub const OBJECT_NAME: &str = "^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$";
 /// The same where nothing is allowed too.
 pub const OBJECT_NAME_OR_EMPTY: &str = "^([a-z0-9]([-.a-z0-9]*[a-z0-9])?)?$";
+/// Networks by their look: whether a prefix is too long, and whether an address is one, is for the planner to tell. `self`
+/// is the list.
+pub const NETWORKS: &str = "self.all(n, n.matches('^[0-9A-Fa-f.:]+/[0-9]{1,3}$'))";
 /// Keys of Secrets and ConfigMaps, without those that a mounted volume cannot hold.
 pub const DATA_KEY: &str = "^[A-Za-z0-9_-][-._A-Za-z0-9]*$";
 /// Names of a sources.list, see [`crate::names`]; `self` is the list.
@@ -35,9 +38,9 @@ pub const ONE_HUB_MESSAGE: &str = "where regions follow others, or have several 
 /// One region takes over from the one that fetches.
 pub const STANDBY: &str = "!has(self.regions) || self.regions.all(r, !has(r.standby) || !r.standby || (has(r.follows) && self.regions.exists_one(s, has(s.standby) && s.standby) && self.regions.exists(s, s.name == r.follows && !has(s.follows))))";
 pub const STANDBY_MESSAGE: &str = "regions[].standby is for one region of a Mirror, and that follows the region that fetches: set it on one, and let that name the region without follows";
-/// So many copies a status and a publication can bear.
-pub const COPIES: &str =
-    "!has(self.regions) || self.regions.map(r, has(r.replicas) ? r.replicas : 1).sum() <= 64";
+/// So many copies a status and a publication can bear. Counted are those that have a first replica, a second and so on: who
+/// evaluates rules where there is no API server knows no sums.
+pub const COPIES: &str = "!has(self.regions) || size(self.regions) + size(self.regions.filter(r, has(r.replicas) && r.replicas > 1)) + size(self.regions.filter(r, has(r.replicas) && r.replicas > 2)) + size(self.regions.filter(r, has(r.replicas) && r.replicas > 3)) <= 64";
 pub const COPIES_MESSAGE: &str = "a Mirror has 64 replicas at most, over all its regions: declare fewer, or another Mirror for some of the regions";
 
 #[cfg(test)]

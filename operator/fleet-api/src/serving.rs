@@ -37,6 +37,12 @@ pub struct Serving {
     /// Serve https (HTTP/1.1 and h2) with a certificate from a Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
+    /// Networks of the proxies before this mirror (`10.0.0.0/8`) whose `X-Forwarded-For` says who the client is, for the
+    /// lists of regions. Without them it is whoever connects.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(max = 43)))]
+    #[x_kube(validation = Rule::new(crate::rules::NETWORKS).message("write serving.trustedProxies as networks, an address and the length of its prefix: 198.51.100.0/24 or 2001:db8::/32"))]
+    pub trusted_proxies: Vec<String>,
     /// Resources of the serving pods; without them a request of 50m and 64Mi and a limit of 512Mi.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
@@ -57,6 +63,7 @@ impl Default for Serving {
             trace_name: String::new(),
             transactions: Transactions::default(),
             tls: None,
+            trusted_proxies: Vec::new(),
             resources: None,
         }
     }

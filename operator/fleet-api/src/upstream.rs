@@ -7,7 +7,7 @@ use url::Url;
 
 pub use crate::trust::{Databases, KeyRef, RefKind, Signatures, TrustSpec, WebOfTrust};
 pub(crate) use crate::upstream_status::unobserved;
-pub use crate::upstream_status::{ObservedUnit, UpstreamStatus};
+pub use crate::upstream_status::{ObservedUnit, PastState, UpstreamStatus};
 use crate::{ByteQuantity, GoDuration};
 
 /// A master repository that Mirrors copy: its kind, where it is, whom to trust and how gently to treat it.
@@ -104,6 +104,9 @@ pub struct UpstreamSpec {
     /// One budget for all Mirrors of this Upstream.
     #[serde(default)]
     pub politeness: Politeness,
+    /// Who may say that there is something new, so that a run begins at once.
+    #[serde(default, skip_serializing_if = "Push::is_empty")]
+    pub push: Push,
 }
 
 impl UpstreamSpec {
@@ -193,6 +196,26 @@ impl Default for Probe {
         Probe {
             interval: Self::default_interval(),
         }
+    }
+}
+
+/// Who may say that there is something new.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Push {
+    /// SHA-256 of each token that counts, as 64 hexadecimal digits: what `printf %s TOKEN | sha256sum` prints. Two of them while
+    /// one takes the other's place. A token is as random as a key: `openssl rand -hex 32`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 4),
+        inner(length(max = 64), regex(pattern = "^[0-9a-f]{64}$"))
+    )]
+    pub token_sha256: Vec<String>,
+}
+
+impl Push {
+    fn is_empty(&self) -> bool {
+        self.token_sha256.is_empty()
     }
 }
 

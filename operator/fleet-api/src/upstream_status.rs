@@ -21,7 +21,7 @@ pub struct UpstreamStatus {
     /// `trust.minGoodSignatures`; as runs tell it by the keyring that they are given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_expires_at: Option<Time>,
-    /// Ready, Reachable and Consistent always; Stalled only while it is true.
+    /// Ready, Reachable, Consistent and KeyringHealthy always; Stalled only while it is true.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
 }
@@ -53,8 +53,29 @@ pub struct ObservedUnit {
     /// When the upstream says that it made this state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub date: Option<Time>,
-    /// Since when the authority has had this state: when the controller first saw it, or the upstream's own date if
-    /// the controller had seen no state of this unit before.
+    /// When the controller first saw this state, or the upstream's own date if it had seen no state of this unit before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_at: Option<Time>,
+    /// The states before it, the newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub history: Vec<PastState>,
+}
+
+/// A state that the authority had.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PastState {
+    /// SHA-256 of the signed payload.
+    pub digest: String,
+    /// When the upstream says that it made this state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub date: Option<Time>,
+    /// Since when the authority has had another one, at the earliest: when this one was seen last, by a probe or a run.
+    pub superseded_at: Time,
+}
+
+impl ObservedUnit {
+    /// So many states before the newest are remembered.
+    pub const REMEMBERED: usize = 8;
 }

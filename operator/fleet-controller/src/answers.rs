@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fleet_api::labels::SERVE;
 use fleet_plan::build::METRICS_PORT;
@@ -59,11 +59,15 @@ impl Asker {
     }
 
     async fn fetch(&self, url: &str) -> Result<Answer, String> {
+        let asked = unix_seconds();
         let Some(body) = self.body(url).await? else {
             return Ok(Answer::Nothing);
         };
-        let status: ServedStatus = serde_json::from_slice(&body)
+        let mut status: ServedStatus = serde_json::from_slice(&body)
             .map_err(|error| format!("not a status document: {error}"))?;
+        // Its clock is compared here and now: it says something else each time.
+        let now = status.now.take();
+        status.clock_skew = now.map_or(0, |now| skew(now.0, asked, unix_seconds()));
         Ok(Answer::Serves(Box::new(status)))
     }
 
@@ -99,6 +103,22 @@ impl Asker {
     }
 }
 
+/// Clocks that differ by no more are well: what compares instants of two of them allows for it.
+const TOLERATED_SKEW: i64 = 5;
+
+/// By how many seconds a clock is ahead that said `theirs` at some time between `asked` and `answered`.
+fn skew(theirs: i64, asked: i64, answered: i64) -> i64 {
+    let skew = theirs - theirs.clamp(asked, answered.max(asked));
+    match skew.abs() > TOLERATED_SKEW {
+        true => skew,
+        false => 0,
+    }
+}
+
+fn unix_seconds() -> i64 {
+    jiff::Timestamp::now().as_second()
+}
+
 /// The cause that helps a person: reqwest's own words only say that a request failed.
 pub fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     let mut innermost = error;
@@ -110,6 +130,9 @@ pub fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
 
 /// So many questions in a row must fail before a pod counts as one that cannot be reached; until then what it said stands.
 const PATIENCE: u32 = 3;
+
+/// Pods that begin to fail within so long have one cause, if they are most of all.
+const TOGETHER: Duration = Duration::from_secs(60);
 
 /// How long after each other a pod is asked that was told what to serve, until it does; then as often as all others.
 pub const IMPATIENCE: [Duration; 5] = [
@@ -135,6 +158,8 @@ struct Heard {
     answer: Option<Answer>,
     /// Questions in a row that failed.
     failures: u32,
+    /// When the first of them did.
+    failing_since: Option<Instant>,
     /// What it was told and did not follow yet, and how often it was asked since.
     told: Option<(Order, usize)>,
 }
@@ -167,8 +192,11 @@ impl Answers {
             };
         }
         match answer {
-            Answer::Unreachable(_) => heard.failures += 1,
-            _ => heard.failures = 0,
+            Answer::Unreachable(_) => {
+                heard.failures += 1;
+                heard.failing_since.get_or_insert_with(Instant::now);
+            }
+            _ => (heard.failures, heard.failing_since) = (0, None),
         }
         if (1..PATIENCE).contains(&heard.failures) {
             return false;
@@ -203,6 +231,17 @@ impl Answers {
         IMPATIENCE.get(times).copied()
     }
 
+    /// Whether it looks as if it were us who cannot reach anybody: more than half of all pods, two at least, began to fail
+    /// within a minute, and still do.
+    pub fn are_cut_off(&self) -> bool {
+        let known = self.known();
+        let heard = || known.values().flat_map(BTreeMap::values);
+        let failing = heard().filter(|heard| heard.failures >= PATIENCE);
+        let mut since: Vec<Instant> = failing.filter_map(|heard| heard.failing_since).collect();
+        since.sort_unstable();
+        is_sudden(&since, heard().count())
+    }
+
     /// Forgets the pods of a Mirror that no longer exist.
     pub fn retain(&self, mirror: &ObjectName, pods: &[SeenPod]) {
         let mut known = self.known();
@@ -223,6 +262,16 @@ impl Answers {
     }
 }
 
+/// Whether of `all` more than half began to fail within a minute; `since` in order.
+fn is_sudden(since: &[Instant], all: usize) -> bool {
+    let least = (all / 2 + 1).max(2);
+    let mut together = since.windows(least);
+    together.any(|some| match (some.first(), some.last()) {
+        (Some(first), Some(last)) => last.duration_since(*first) <= TOGETHER,
+        _ => false,
+    })
+}
+
 /// Whether an answer says something else. In what words a pod cannot be reached makes no difference, nor does a use of its
 /// volume that has changed by less than a hundredth of it, which is then left as it was.
 fn differs(before: &Answer, after: &mut Answer) -> bool {
@@ -232,6 +281,11 @@ fn differs(before: &Answer, after: &mut Answer) -> bool {
                 && before.used.abs_diff(after.used) < after.capacity / 100
             {
                 after.used = before.used;
+            }
+            // Requests take their time, and clocks have whole seconds.
+            let (then, now) = (before.clock_skew, &mut after.clock_skew);
+            if then != 0 && *now != 0 && then.abs_diff(*now) <= 2 {
+                *now = then;
             }
             before != after
         }

@@ -19,6 +19,11 @@ pub enum ControllerError {
     HttpClient(#[from] reqwest::Error),
     #[error("metrics cannot be served: {0}")]
     Metrics(String),
+    #[error("pushes cannot be taken at {address}: {error}")]
+    PushListen {
+        address: std::net::SocketAddr,
+        error: std::io::Error,
+    },
     #[error("the status page cannot be served at {address}: {error}")]
     StatusPage {
         address: std::net::SocketAddr,

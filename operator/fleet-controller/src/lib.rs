@@ -2,7 +2,8 @@
 //! is true of them.
 //!
 //! Owned here: effects. [`world`] knows what is, from watches; [`answers`] and [`probe`] ask what no watch tells, the
-//! serving pods and the upstreams; [`write`] is the only place that writes. What to do is decided in `fleet-plan`,
+//! serving pods and the upstreams; [`write`] is the only place that writes, but that [`push`] notes on an Upstream what
+//! somebody said. What to do is decided in `fleet-plan`,
 //! which sees plain values only: a reconciliation observes, plans, writes in the plan's order and reports.
 
 mod answers;
@@ -16,6 +17,7 @@ mod options;
 mod ownership;
 mod page;
 mod probe;
+mod push;
 mod reconcile;
 mod run;
 #[cfg(test)]

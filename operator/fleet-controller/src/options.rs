@@ -16,6 +16,8 @@ pub struct ControllerOptions {
     pub metrics_listen: SocketAddr,
     /// The status page, where there is to be one.
     pub status_page: Option<StatusPageOptions>,
+    /// Where pushes are taken, if they are.
+    pub push_listen: Option<SocketAddr>,
     pub lease: LeaseOptions,
     /// Sent to upstreams with each probe.
     pub user_agent: String,

@@ -22,6 +22,7 @@ use crate::error::{ControllerError, WriteError};
 use crate::leader::Election;
 use crate::options::ControllerOptions;
 use crate::page::StatusPage;
+use crate::push;
 use crate::reconcile;
 use crate::work::{Pace, Queue, Requests, Tenant, queue, work};
 use crate::world::{ObjectName, Watches};
@@ -84,6 +85,9 @@ async fn stand_and_lead(
     let known = Arc::new(AtomicBool::new(true));
     let server = serve(&options, registry, known.clone()).await?;
     let page = StatusPage::begin(&options, &client, &shutdown).await?;
+    if let Some(address) = options.push_listen {
+        push::begin(address, &client, options.namespace.as_deref(), &shutdown).await?;
+    }
     let mut election = Election::join(client.clone(), &options.lease).await?;
     tracing::info!(identity = options.lease.identity, "standing for election");
     let result = tokio::select! {

@@ -10,7 +10,7 @@ mod status;
 use std::fmt::Debug;
 
 use fleet_api::Mirror;
-use fleet_api::labels::{CLAIM_FINALIZER, FIELD_MANAGER, SERVE};
+use fleet_api::labels::{CLAIM_FINALIZER, FIELD_MANAGER, LIST, SERVE};
 use fleet_plan::{Labelled, Object, Owned, Write};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
@@ -94,6 +94,12 @@ impl Writer {
             } => {
                 let annotations = json!({SERVE: order.to_string()});
                 let body = json!({"metadata": {"uid": uid, "annotations": annotations}});
+                self.merge::<Pod>((world, mirror, name), body).await
+            }
+            Write::List {
+                name, uid, list, ..
+            } => {
+                let body = json!({"metadata": {"uid": uid, "annotations": {LIST: list}}});
                 self.merge::<Pod>((world, mirror, name), body).await
             }
             Write::Evict { name, uid, .. } => self.evict(world, mirror, name, uid).await,

@@ -14,9 +14,11 @@ pub trait BodyStore: Send + Sync + fmt::Debug {
     fn store(&self, expected: Expected, body: Bytes) -> BoxFuture<'_, Result<Sha256, SinkError>>;
 
     /// Opens the place of a body that arrives in parts, with how many of its bytes are there already.
-    fn begin(&self, expected: Expected)
-    -> BoxFuture<'_, Result<(Box<dyn OpenBody>, u64), Problem>>;
+    fn begin(&self, expected: Expected) -> BoxFuture<'_, Result<Begun, Problem>>;
 }
+
+/// A body to be continued, and how many of its bytes are there already.
+pub type Begun = (Box<dyn OpenBody>, u64);
 
 /// A body that grows. Dropping it leaves what is there for whoever begins the same one again.
 pub trait OpenBody: Send + Sync + fmt::Debug {

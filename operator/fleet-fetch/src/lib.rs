@@ -39,7 +39,7 @@ use serde::{Deserialize, Serialize};
 
 pub use access::{Access, Credentials, Endpoint};
 pub use ask::{Asker, Question, Told};
-pub use bodies::{BodyStore, OpenBody};
+pub use bodies::{Begun, BodyStore, OpenBody};
 pub use client::install_crypto_provider;
 pub use endpoint::EndpointSet;
 pub use fetcher::{Delivery, Fetcher, Want};

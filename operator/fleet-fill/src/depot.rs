@@ -162,7 +162,7 @@ impl Body {
             let written = off_thread(move || {
                 let mut work = lock(&work);
                 let Some(file) = work.file.as_mut() else {
-                    return Err(gone().into());
+                    return Err(gone());
                 };
                 let changed = change(&mut *file).map_err(Problem::from);
                 changed.map(|()| file.written())

@@ -1,7 +1,7 @@
 //! One Mirror as it stands on its own page, and in the JSON beside it.
 
 use fleet_api::{Attempt, Mirror, MirrorStatus, ReplicaStatus, Trigger, Upstream};
-use fleet_plan::client_files::{ClientFile, client_files};
+use fleet_plan::client_files::{ClientFile, client_files, files_of_all};
 use fleet_plan::summary::{Known, MirrorSummary, RegionSummary};
 use fleet_plan::why::{Explanation, why, why_alone};
 use fleet_types::{Reason, shown_url};
@@ -36,6 +36,9 @@ pub struct Detail {
     /// None where the Mirror cannot be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<Explanation>,
+    /// For clients that go over to another region where one does not answer; none where there is one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub clients: Vec<ClientFile>,
     /// Beside `regions`, in the same order.
     pub copies: Vec<Copy>,
     /// What regions keep, the newest first.
@@ -118,6 +121,7 @@ impl Detail {
             content: row.content.clone(),
             authority: None,
             why: None,
+            clients: Vec::new(),
             copies: Vec::new(),
             snapshots: Vec::new(),
             units: Vec::new(),
@@ -128,6 +132,7 @@ impl Detail {
         let upstream = seen.upstream.as_ref().and_then(|held| held.object().ok());
         detail.authority = upstream.map(|upstream| shown_url(upstream.spec.authority.url.as_str()));
         detail.why = Some(explained(board, fleet, (mirror, upstream), seen, now));
+        detail.clients = files_of_all(mirror, upstream);
         let status = mirror.status.clone().unwrap_or_default();
         let strips = board.strips(row, now);
         detail.copies = (row.summary.regions.iter().zip(strips))

@@ -92,6 +92,7 @@ impl Row {
                 snapshot: None,
                 next_sync: None,
                 regions: Vec::new(),
+                list: None,
                 problems: vec![Note {
                     reason,
                     since: None,
@@ -149,7 +150,7 @@ pub fn standing(region: &RegionSummary) -> Standing {
     let serves = region.ready && region.snapshot.is_some();
     match (serves, region.state, region.lag) {
         (false, ..) => Standing::Down,
-        (true, RegionState::Stale, _) => Standing::Late,
+        (true, RegionState::Stale | RegionState::Withdrawn, _) => Standing::Late,
         (true, _, Lag::Unknown) => Standing::Untold,
         (true, ..) => Standing::Good,
     }

@@ -6,15 +6,16 @@ use std::collections::BTreeMap;
 use fleet_api::mirror::Region;
 use fleet_api::upstream::{ObservedUnit, UpstreamStatus};
 use fleet_api::{
-    ConditionType, Mirror, MirrorStatus, RegionStatus, Run, Trigger, Upstream, labels,
+    ConditionStatus, ConditionType, Mirror, MirrorStatus, RegionStatus, Run, Trigger, Upstream,
+    labels,
 };
 use fleet_types::documents::{Report, ServedStatus, Success};
 use fleet_types::gauges::{ConditionGauges, MirrorGauges, UpstreamGauges};
 use fleet_types::{Outcome, Reason, UnitRevision};
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use crate::freshness::{BehindUnit, observe, remembered};
+use crate::freshness::{BehindUnit, Found, observe, remembered};
 use crate::observed::{
     Answer, Observed, PodRole, SeenClaim, SeenMeta, SeenObjects, SeenPod, Settings, VolumePhase,
 };
@@ -34,6 +35,8 @@ pub struct Alone {
     /// What the authority was seen to have, and whether it may have something else by now.
     authority: Vec<ObservedUnit>,
     is_told: bool,
+    /// Since when it has not answered, and how it did not.
+    silent: Option<(Timestamp, Reason, String)>,
     /// How it answered when it was last asked.
     probes: Vec<Probe>,
 }
@@ -52,6 +55,7 @@ impl Alone {
             upstream: upstream.clone(),
             authority: Vec::new(),
             is_told: false,
+            silent: None,
             probes: Vec::new(),
         };
         alone.mirror.status = Some(MirrorStatus {
@@ -92,6 +96,7 @@ impl Alone {
             node_selector: BTreeMap::new(),
             tolerations: Vec::new(),
             public_url: None,
+            client_cidrs: Vec::new(),
         }];
         self.upstream = upstream.clone();
         self.upstream.status = None;
@@ -140,7 +145,15 @@ impl Alone {
         revision: &[UnitRevision],
         now: Timestamp,
     ) {
-        self.is_told = reason.outcome() == Outcome::Good;
+        match reason.outcome() {
+            Outcome::Good => (self.is_told, self.silent) = (true, None),
+            // What it said last is believed for a while.
+            Outcome::Upstream => {
+                let since = self.silent.as_ref().map_or(now, |(since, ..)| *since);
+                self.silent = Some((since, reason, message.to_owned()));
+            }
+            _ => self.is_told = false,
+        }
         let told = match reason.outcome() {
             Outcome::Good => revision
                 .iter()
@@ -157,24 +170,16 @@ impl Alone {
             _ => Vec::new(),
         };
         for (unit, answer) in told {
-            if let ProbeAnswer::Has { digest, date } = &answer {
-                let known = self.authority.iter().find(|known| known.unit == unit);
-                let seen = observe(known, &unit, digest, *date, now);
-                self.authority.retain(|known| known.unit != unit);
+            let last = self.probes.iter().find(|probe| probe.unit == unit);
+            let probe = Probe::after(last, unit, now, answer);
+            if let Some(found) = Found::of(&probe, &[]) {
+                let known = self.authority.iter().find(|known| known.unit == probe.unit);
+                let seen = observe(known, &probe.unit, &found);
+                self.authority.retain(|known| known.unit != probe.unit);
                 self.authority.push(seen);
             }
-            let before = self.probes.iter().find(|probe| probe.unit == unit);
-            let failures = match answer {
-                ProbeAnswer::Has { .. } => 0,
-                ProbeAnswer::Failed { .. } => before.map_or(0, |before| before.failures) + 1,
-            };
-            self.probes.retain(|probe| probe.unit != unit);
-            self.probes.push(Probe {
-                unit,
-                at: now,
-                answer,
-                failures,
-            });
+            self.probes.retain(|last| last.unit != probe.unit);
+            self.probes.push(probe);
         }
     }
 
@@ -236,6 +241,7 @@ impl Alone {
                 .filter(|_| self.is_told)
                 .cloned()
                 .collect(),
+            conditions: self.silent.iter().map(unreachable).collect(),
             ..UpstreamStatus::default()
         });
         Observed {
@@ -260,6 +266,7 @@ impl Alone {
                 ..SeenObjects::default()
             },
             answers: BTreeMap::from([(pod, answer)]),
+            cut_off: false,
             refusals: BTreeMap::new(),
             line: Default::default(),
             rollouts_elsewhere: 0,
@@ -284,6 +291,18 @@ impl Alone {
     pub fn behind(&self) -> Vec<BehindUnit> {
         let status = self.mirror.status.as_ref();
         status.map_or_else(Vec::new, |status| remembered(&status.units))
+    }
+}
+
+/// As a controller says it of an Upstream.
+fn unreachable((since, reason, message): &(Timestamp, Reason, String)) -> Condition {
+    Condition {
+        type_: ConditionType::Reachable.as_str().to_owned(),
+        status: ConditionStatus::False.as_str().to_owned(),
+        reason: reason.as_str().to_owned(),
+        message: message.clone(),
+        last_transition_time: Time(*since),
+        observed_generation: None,
     }
 }
 
@@ -318,6 +337,8 @@ pub fn judge_upstream<'a>(
         attempts: (copies.iter())
             .flat_map(|copy| SeenAttempt::of(&copy.mirror, copy.mirror.status.as_ref()))
             .collect(),
+        // Its runs are among what was heard.
+        confirmed: Vec::new(),
     };
     let plan = plan_upstream(&upstream, &seen);
     let gauges = plan.gauges();

@@ -1,10 +1,16 @@
 //! What clients of a region are configured with, ready to copy: the one place that knows how a slice is written down for apt
 //! and for pacman.
 
-use fleet_api::mirror::{ArchContent, Block, DebianContent};
+use std::collections::BTreeMap;
+
+use fleet_api::mirror::{ArchContent, Block, Content, DebianContent};
 use fleet_api::upstream::{Signatures, UpstreamSpec};
 use fleet_api::{Mirror, Upstream};
+use fleet_types::documents::ListForm;
+use kube_core::ResourceExt;
 use serde::Serialize;
+
+use crate::{lists, names};
 
 /// A file of a client's configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -27,7 +33,7 @@ pub fn client_files(mirror: &Mirror, upstream: Option<&Upstream>, url: &str) -> 
             let expired = |suite: &str| mirror.spec.verification.allows_expired(suite);
             vec![sources(name, debian, &expired, upstream, &url)]
         }
-        Some(Block::Arch(arch)) => servers(name, arch, upstream, &url),
+        Some(Block::Arch(arch)) => servers(name, arch, upstream, &[url]),
         Some(Block::Npm(_)) => npm(&url),
         None => Vec::new(),
     }
@@ -52,6 +58,108 @@ fn npm(url: &str) -> Vec<ClientFile> {
             note: "For Yarn 4.".to_owned(),
         },
     ]
+}
+
+/// The files for clients that go over to another region where one does not answer; none where there is one region, or it is
+/// not known yet where they are.
+pub fn files_of_all(mirror: &Mirror, upstream: Option<&Upstream>) -> Vec<ClientFile> {
+    let Some(list) = list_url(mirror) else {
+        return Vec::new();
+    };
+    let name = mirror.metadata.name.as_deref().unwrap_or_default();
+    let upstream = upstream.map(|upstream| &upstream.spec);
+    match mirror.spec.content.block() {
+        Some(Block::Debian(debian)) => {
+            let expired = |suite: &str| mirror.spec.verification.allows_expired(suite);
+            let url = format!("mirror+{list}");
+            let file = sources(name, debian, &expired, upstream, &url);
+            let note = format!("{FETCHED_BY_APT} {}", file.note);
+            vec![ClientFile { note, ..file }]
+        }
+        Some(Block::Arch(arch)) => {
+            let mut files = servers(name, arch, upstream, &listed_urls(mirror));
+            for file in &mut files {
+                file.note = format!("{} {}", fetched_by_hand(arch, &list, file), file.note);
+                file.note.truncate(file.note.trim_end().len());
+            }
+            files
+        }
+        // A registry is in no cluster, and `local` is one region.
+        Some(Block::Npm(_)) | None => Vec::new(),
+    }
+}
+
+/// What there is to know of a list for apt.
+const FETCHED_BY_APT: &str = "apt asks for the list each time, and goes over to the next region where one does not answer. Any region gives it: \
+    best is a name of yours that leads to all of them.";
+
+/// pacman reads a list from the disk.
+fn fetched_by_hand(arch: &ArchContent, list: &str, file: &ClientFile) -> String {
+    match arch.layout.paths.first() {
+        Some(own) if file.path == CONF => {
+            format!(
+                "As it is now, the nearest region first: {list}/{}.",
+                own.repo
+            )
+        }
+        _ => format!(
+            "As it is now, the nearest region first: curl -fo {} {list}",
+            file.path
+        ),
+    }
+}
+
+/// Where clients get the list of the regions; none where there is one region, or it is not known yet where they are.
+pub fn list_url(mirror: &Mirror) -> Option<String> {
+    let spec = &mirror.spec;
+    if spec.regions.len() < 2 {
+        return None;
+    }
+    let (_, first) = lists::reachable(spec).next()?;
+    let mut known = mirror.status.as_ref()?.regions.iter();
+    let url = known.find(|known| known.name == first.name)?.url.as_ref()?;
+    let path = mirror.serving_path();
+    let base = url.strip_suffix(&format!("{path}/"))?;
+    let base = match lists::is_public(spec) || !spec.is_together() {
+        true => base.to_owned(),
+        false => {
+            let (scheme, _) = base.split_once("://")?;
+            let service = names::mirror_name(&mirror.name_any());
+            format!("{scheme}://{service}.{}.svc/", mirror.namespace()?)
+        }
+    };
+    Some(format!("{base}.mirrorfleet/mirrorlist/{path}"))
+}
+
+/// The copies to which the list leads, in the order of their regions.
+fn listed_urls(mirror: &Mirror) -> Vec<String> {
+    let Some(status) = &mirror.status else {
+        return Vec::new();
+    };
+    let listed = lists::chosen(&mirror.spec, status).into_iter();
+    let url = |name: &str| {
+        let mut known = status.regions.iter();
+        known.find(|known| known.name == name)?.url.clone()
+    };
+    listed.filter_map(|(_, region)| url(&region.name)).collect()
+}
+
+/// How a region stands in each list that there is of a slice: of the whole under the empty name, and of each repository of
+/// pacman's that lies in a folder of its own.
+pub fn list_forms(content: &Content) -> BTreeMap<String, ListForm> {
+    let pacman = |folder: &str| ListForm::Pacman {
+        folder: folder.to_owned(),
+    };
+    match content.block() {
+        Some(Block::Debian(_)) => [(String::new(), ListForm::Apt)].into(),
+        Some(Block::Arch(arch)) => {
+            let own = arch.layout.paths.iter();
+            let own = own.map(|own| (own.repo.clone(), pacman(&own.path)));
+            own.chain([(String::new(), pacman(&arch.layout.path))])
+                .collect()
+        }
+        Some(Block::Npm(_)) | None => BTreeMap::new(),
+    }
 }
 
 /// Suites that are written down in one stanza.
@@ -148,16 +256,22 @@ fn trust(upstream: Option<&UpstreamSpec>) -> (String, String) {
     )
 }
 
+/// pacman's own configuration.
+const CONF: &str = "/etc/pacman.conf";
+
 /// pacman's servers: a mirrorlist for the repositories of the one layout, a section for each that has another folder.
 fn servers(
     name: &str,
     arch: &ArchContent,
     upstream: Option<&UpstreamSpec>,
-    url: &str,
+    urls: &[String],
 ) -> Vec<ClientFile> {
-    let server = |path: &str| match path {
-        "." => format!("Server = {}\n", url.trim_end_matches('/')),
-        path => format!("Server = {url}{path}\n"),
+    let server = |path: &str| -> String {
+        let form = ListForm::Pacman {
+            folder: path.to_owned(),
+        };
+        let ranked = (1..).zip(urls);
+        ranked.map(|(rank, url)| form.line(url, rank)).collect()
     };
     let own = |repo: &&String| arch.layout.paths.iter().any(|path| path.repo == **repo);
     let shared: Vec<&str> = (arch.repos.iter())
@@ -185,7 +299,7 @@ fn servers(
         .collect();
     if !sections.is_empty() {
         files.push(ClientFile {
-            path: "/etc/pacman.conf".to_owned(),
+            path: CONF.to_owned(),
             text: sections.join("\n"),
             note: note.trim().to_owned(),
         });

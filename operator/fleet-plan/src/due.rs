@@ -1,6 +1,6 @@
 //! What a copy's status says that happened, for [`timing`](crate::timing).
 
-use fleet_api::{Attempt, Mirror, ReplicaStatus};
+use fleet_api::{Attempt, Mirror, ReplicaStatus, Upstream, labels};
 use fleet_types::Outcome;
 use jiff::Timestamp;
 
@@ -20,7 +20,7 @@ pub fn next(
     let history = || History {
         edited: edited.then(|| fleet.inputs.occasion()),
         volume_since,
-        ..history(fleet.mirror, status, news_at)
+        ..history(fleet.mirror, Some(fleet.upstream), status, news_at)
     };
     (!fleet.spec.suspend)
         .then(|| timing::next(&fleet.timing, &history()))
@@ -28,7 +28,12 @@ pub fn next(
 }
 
 /// What happened to a copy; whether its declaration was edited since, and its volume replaced, is for who knows of it.
-pub fn history(mirror: &Mirror, status: &ReplicaStatus, news_at: Option<Timestamp>) -> History {
+pub fn history(
+    mirror: &Mirror,
+    upstream: Option<&Upstream>,
+    status: &ReplicaStatus,
+    news_at: Option<Timestamp>,
+) -> History {
     let created = mirror.metadata.creation_timestamp.as_ref();
     let last = status.last_attempt.as_ref();
     let wanted =
@@ -45,8 +50,15 @@ pub fn history(mirror: &Mirror, status: &ReplicaStatus, news_at: Option<Timestam
         round_started_at: status.round_started_at.as_ref().map(|round| round.0),
         request: wanted.cloned(),
         edited: None,
+        pushed_at: upstream.and_then(pushed_at),
         news_at,
         volume_since: None,
         started_up_at: None,
     }
+}
+
+/// When somebody last said that it has something new. What nobody can read was never said.
+pub fn pushed_at(upstream: &Upstream) -> Option<Timestamp> {
+    let told = upstream.metadata.annotations.as_ref()?;
+    told.get(labels::PUSHED_AT)?.parse().ok()
 }

@@ -10,6 +10,7 @@ use kube_core::ResourceExt;
 
 use crate::build::FOLLOW_PORT;
 use crate::inputs::Inputs;
+use crate::lists::{self, Listed, Networks};
 use crate::object::Owned;
 use crate::observed::{Observed, SeenMeta, SeenPod};
 use crate::place::places;
@@ -51,6 +52,8 @@ pub struct Fleet<'a> {
     /// The value of the request annotation, if there is one.
     pub request: Option<String>,
     pub places: Vec<Place<'a>>,
+    /// What its serving pods tell clients of the regions.
+    pub list: Listed,
 }
 
 impl<'a> Fleet<'a> {
@@ -73,9 +76,10 @@ impl<'a> Fleet<'a> {
         if !seen.settings.allow_control_plane {
             away_from_control_plane(spec).map_err(invalid)?;
         }
+        let networks = Networks::of(spec).map_err(invalid)?;
         let inputs = Inputs::of(spec, &name, &upstream.spec);
         let namespace = mirror.namespace().unwrap_or_default();
-        let fleet = Fleet {
+        let mut fleet = Fleet {
             mirror,
             spec,
             name,
@@ -87,15 +91,16 @@ impl<'a> Fleet<'a> {
             inputs,
             request,
             places,
+            list: Listed::default(),
         };
         fleet.strangers(seen)?;
+        fleet.list = lists::of(&fleet, &networks, seen);
         Ok(fleet)
     }
 
     /// Whether some copy follows another, so that all of them publish together.
     pub fn is_together(&self) -> bool {
-        let mut places = self.places.iter();
-        places.any(|place| place.source != Source::Upstream)
+        self.spec.is_together()
     }
 
     pub fn status(&self) -> MirrorStatus {
@@ -137,10 +142,7 @@ impl<'a> Fleet<'a> {
 
     /// The URL of the copy in one region: below what clients outside use, or of its Service.
     pub fn url(&self, place: &Place) -> String {
-        let path = match self.spec.serving.path.as_str() {
-            "" => self.name.as_str(),
-            path => path,
-        };
+        let path = self.mirror.serving_path();
         let base = match &place.region.public_url {
             Some(url) => url.trim_end_matches('/').to_owned(),
             None => {

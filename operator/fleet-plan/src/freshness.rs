@@ -1,8 +1,8 @@
 //! How far a copy is behind the authority: one rule, for the regions of a fleet and for `mirrorfleet local`.
 
 use fleet_api::mirror::AllowedReason;
-use fleet_api::upstream::ObservedUnit;
-use fleet_api::{ConditionStatus, ConditionType, UnitStatus};
+use fleet_api::upstream::{ObservedUnit, PastState};
+use fleet_api::{ConditionStatus, ConditionType, UnitStatus, Upstream};
 use fleet_types::{Reason, UnitRevision};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -10,6 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use crate::fleet::Fleet;
 use crate::runs::whole;
 use crate::schedule::{later, seconds};
+use crate::upstream::{Probe, ProbeAnswer};
 use crate::verdict::{Verdict, said};
 use crate::view::RegionView;
 
@@ -89,15 +90,13 @@ pub fn measure(
         let newest = authority.iter().find(|seen| seen.unit == *unit);
         let newest = newest.ok_or_else(|| Unseen(unit.clone()))?;
         let served = served.iter().find(|serves| serves.unit == *unit);
-        let digest = served.map(|serves| serves.digest.to_string());
-        if digest.as_ref() == Some(&newest.digest) {
+        let Some(since) = behind_since(newest, served, now) else {
             continue;
-        }
+        };
+        let digest = served.map(|serves| serves.digest.to_string());
         let digest = digest.unwrap_or_default();
         let is_known = |known: &&BehindUnit| known.unit == *unit && known.digest == digest;
         let known = before.iter().find(is_known);
-        let since = newest.observed_at.as_ref().or(newest.date.as_ref());
-        let since = since.map_or(now, |time| time.0);
         let since = known.map_or(since, |known| known.superseded_at.0.min(since));
         behind.push(BehindUnit {
             unit: unit.clone(),
@@ -111,25 +110,146 @@ pub fn measure(
     })
 }
 
-/// What the authority has of a unit: it was asked at `at`, and `known` is what it had before.
-pub fn observe(
-    known: Option<&ObservedUnit>,
-    unit: &str,
-    digest: &str,
-    date: Option<Timestamp>,
-    at: Timestamp,
-) -> ObservedUnit {
-    if let Some(known) = known.filter(|known| known.digest == digest) {
+/// Since when the authority has had something newer of a unit than is served of it; none where it has not. What cannot be
+/// told exactly is told earlier, never later.
+fn behind_since(
+    newest: &ObservedUnit,
+    served: Option<&UnitRevision>,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let first_seen = newest.observed_at.as_ref().or(newest.date.as_ref());
+    let first_seen = first_seen.map_or(now, |time| time.0);
+    let Some(served) = served else {
+        return Some(first_seen);
+    };
+    let digest = served.digest.to_string();
+    if digest == newest.digest {
+        return None;
+    }
+    let mut past = newest.history.iter();
+    if let Some(known) = past.find(|known| known.digest == digest) {
+        return Some(known.superseded_at.0);
+    }
+    let date = |time: &Option<Time>| time.as_ref().map(|time| time.0.as_second());
+    if served.is_dated() && date(&newest.date).is_some_and(|newest| newest < served.date) {
+        // A run was told before the controller asked.
+        return None;
+    }
+    // One that nobody saw at the authority: it was superseded no earlier than those that are older.
+    let past = || newest.history.iter();
+    let older = past().filter(|known| {
+        served.is_dated() && date(&known.date).is_some_and(|known| known <= served.date)
+    });
+    let since = older.map(|known| known.superseded_at.0).max();
+    // It is older than all that is remembered, or nobody can say how old. It was there when it was made.
+    let oldest = || {
+        let made = served
+            .is_dated()
+            .then(|| Timestamp::from_second(served.date).ok());
+        let oldest = past().map(|known| known.superseded_at.0).min()?;
+        Some(made.flatten().map_or(oldest, |made| made.min(oldest)))
+    };
+    Some(since.or_else(oldest).unwrap_or(first_seen))
+}
+
+/// A state that the authority was found to have.
+#[derive(Debug, Clone, Copy)]
+pub struct Found<'a> {
+    pub digest: &'a str,
+    pub date: Option<Timestamp>,
+    pub at: Timestamp,
+    /// What it had before, and when that was last seen.
+    pub before: Option<&'a (String, Timestamp)>,
+    /// What runs found it to have.
+    pub confirmed: &'a [Confirmed],
+}
+
+/// That a run found what it serves to be what the upstream has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Confirmed {
+    pub unit: String,
+    pub digest: String,
+    /// When the run began.
+    pub at: Timestamp,
+}
+
+impl<'a> Found<'a> {
+    /// What a probe found; none where it failed.
+    pub fn of(probe: &'a Probe, confirmed: &'a [Confirmed]) -> Option<Found<'a>> {
+        match &probe.answer {
+            ProbeAnswer::Has { digest, date } => Some(Found {
+                digest,
+                date: *date,
+                at: probe.at,
+                before: probe.before.as_ref(),
+                confirmed,
+            }),
+            ProbeAnswer::Failed { .. } => None,
+        }
+    }
+
+    /// Since when `known` has been superseded, at the earliest: when it was last seen. Not since this was made: others may
+    /// have come and gone in between.
+    fn supersedes(&self, known: &ObservedUnit) -> Timestamp {
+        let seen = self.before.filter(|(digest, _)| *digest == known.digest);
+        let confirmed = self
+            .confirmed
+            .iter()
+            .filter(|confirmed| confirmed.unit == known.unit && confirmed.digest == known.digest);
+        let instants = seen.map(|(_, at)| *at).into_iter();
+        let instants = instants.chain(known.observed_at.as_ref().map(|at| at.0));
+        let latest = instants
+            .chain(confirmed.map(|confirmed| confirmed.at))
+            .max();
+        latest.unwrap_or(self.at).min(self.at)
+    }
+}
+
+/// What the authority has of a unit, by what was found and what was `known` before.
+pub fn observe(known: Option<&ObservedUnit>, unit: &str, found: &Found) -> ObservedUnit {
+    if let Some(known) = known.filter(|known| known.digest == found.digest) {
         return known.clone();
     }
     // The first state that is ever seen has been there since its own date, as far as anyone can tell.
-    let own = date.filter(|date| known.is_none() && *date <= at);
+    let own = found
+        .date
+        .filter(|date| known.is_none() && *date <= found.at);
+    let superseded = known.map(|known| PastState {
+        digest: known.digest.clone(),
+        date: known.date.clone(),
+        superseded_at: Time(whole(found.supersedes(known))),
+    });
+    let past = known.into_iter().flat_map(|known| &known.history);
+    // One that comes back is no longer past.
+    let past = past.filter(|past| past.digest != found.digest).cloned();
     ObservedUnit {
         unit: unit.to_owned(),
-        digest: digest.to_owned(),
-        date: date.map(|date| Time(whole(date))),
-        observed_at: Some(Time(whole(own.unwrap_or(at)))),
+        digest: found.digest.to_owned(),
+        date: found.date.map(|date| Time(whole(date))),
+        observed_at: Some(Time(whole(own.unwrap_or(found.at)))),
+        history: superseded
+            .into_iter()
+            .chain(past)
+            .take(ObservedUnit::REMEMBERED)
+            .collect(),
     }
+}
+
+/// The time between two probes of an authority.
+pub fn probe_interval(upstream: &Upstream) -> SignedDuration {
+    seconds(upstream.spec.probe.interval.as_secs().max(60))
+}
+
+/// So long nobody doubts what an authority said last that does not answer any more.
+const DOUBT: SignedDuration = SignedDuration::from_mins(30);
+
+/// When what an authority said last cannot be believed any longer, since it does not answer; none while it does.
+pub fn doubted_from(upstream: &Upstream) -> Option<Timestamp> {
+    let conditions = &upstream.status.as_ref()?.conditions;
+    let reachable = ConditionType::Reachable.find(conditions)?;
+    let silent = ConditionStatus::False.is(&reachable.status);
+    let patience = (probe_interval(upstream) * 3).max(DOUBT);
+    silent.then(|| later(reachable.last_transition_time.0, patience))
 }
 
 /// Measures one region: what its pod says that it serves against what its Upstream's status says of the authority.
@@ -152,7 +272,16 @@ pub fn of_region(
     let units = fleet.spec.content.units();
     let status = fleet.upstream.status.as_ref();
     let authority = status.map_or(&[][..], |status| &status.revision);
+    let doubted = doubted_from(fleet.upstream).is_some_and(|from| from < now);
     match measure(&units, authority, &served.revision, before, now) {
+        // Who was behind is; who was not may be by now.
+        Ok(Freshness::Current) if doubted => Freshness::Unknown(
+            Reason::Unknown,
+            format!(
+                "Upstream {} has not answered for so long that nobody knows whether it has something newer",
+                fleet.spec.upstream_ref.name
+            ),
+        ),
         Ok(freshness) => freshness,
         Err(_) if is_told_by_syncs(fleet) => unprobed(fleet, view, now),
         Err(Unseen(unit)) => Freshness::Unknown(Reason::Unknown, unseen(fleet, &unit)),

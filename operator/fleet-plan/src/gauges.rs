@@ -139,6 +139,9 @@ fn region(region: &RegionStatus, judged: bool, replicas: &[Replica]) -> RegionGa
             .max()
             .unwrap_or(0),
         index_valid_until: ends(told()),
+        clock_skew: (replicas.iter())
+            .filter_map(|replica| Some(replica.served?.clock_skew))
+            .max_by_key(|skew| skew.abs()),
         storage_used_bytes: storage.map(|storage| storage.used),
         storage_capacity_bytes: storage.map(|storage| storage.capacity),
     }

@@ -30,8 +30,19 @@ fn accepts(report: &Report, unit: &str) -> bool {
     report.is_good() || units.any(|told| told.reason.outcome() == Outcome::Good)
 }
 
-/// Marks as `--high-water` takes them.
+/// Marks as `--high-water` takes them, for a run that asks the upstream.
 pub fn argument(marks: &[AcceptedUnit]) -> String {
-    let marks: Vec<_> = marks.iter().filter_map(AcceptedUnit::mark).collect();
+    written(marks.iter().filter_map(AcceptedUnit::mark))
+}
+
+/// The same for a run that copies from another region. It is told which bytes, and the hub may have gone ahead of these: it
+/// needs only what a person has lowered below what its volume remembers.
+pub fn lowered(marks: &[AcceptedUnit]) -> String {
+    let marks = marks.iter().filter_map(AcceptedUnit::mark);
+    written(marks.filter(|mark| mark.instead_of.is_some()))
+}
+
+fn written(marks: impl Iterator<Item = Accepted>) -> String {
+    let marks: Vec<_> = marks.collect();
     serde_json::to_string(&marks).unwrap_or_else(|_| "[]".to_owned())
 }

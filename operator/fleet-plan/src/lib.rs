@@ -19,6 +19,7 @@ pub mod freshness;
 mod gauges;
 pub mod high_water;
 pub mod inputs;
+mod lists;
 pub mod names;
 mod news;
 mod object;
@@ -49,6 +50,7 @@ mod verdict;
 mod view;
 mod wanted;
 pub mod why;
+mod withdrawal;
 
 pub use after::Failure;
 pub use object::{Object, Owned};
@@ -62,6 +64,7 @@ pub use pods::PodsAllowed;
 pub use turn::{Line, Turn, TurnBook};
 pub use unreadable::conditions_of_unreadable;
 pub use upstream::{
-    ObservedUpstream, Probe, ProbeAnswer, SeenAttempt, UpstreamPlan, concerns, plan_upstream,
+    ObservedUpstream, Probe, ProbeAnswer, SeenAttempt, UpstreamPlan, concerns, confirmed,
+    plan_upstream,
 };
 pub use verdict::state_of_stalled;

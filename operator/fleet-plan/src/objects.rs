@@ -97,6 +97,7 @@ impl Site<'_> {
         let ordered = self.is_ordered_anew();
         writes.extend(self.stateful_set().filter(|_| !ordered));
         writes.extend(self.routed());
+        writes.extend(self.listed());
         writes.extend(self.wanted.disruption_budget.as_ref().and_then(Wish::apply));
         let evict = self.evict(seen, turn);
         self.objects.evicting = evict.is_some();
@@ -151,6 +152,21 @@ impl Site<'_> {
             name: pod.meta.name.clone(),
             uid: pod.meta.uid.clone(),
             labels,
+        })
+    }
+
+    /// What it tells clients of the regions, where its pod has something else. After its template, as with orders.
+    fn listed(&self) -> Option<Write> {
+        let pod = self
+            .view
+            .pod
+            .filter(|pod| pod.takes_orders && !pod.meta.deleting)?;
+        let list = &self.fleet.list.text;
+        (pod.meta.annotation(labels::LIST) != Some(list.as_str())).then(|| Write::List {
+            part: self.view.place.part(),
+            name: pod.meta.name.clone(),
+            uid: pod.meta.uid.clone(),
+            list: list.clone(),
         })
     }
 

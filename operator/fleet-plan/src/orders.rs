@@ -13,6 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::build::{Ordered, kept_by};
 use crate::fleet::{Fleet, Problem};
+use crate::freshness::Freshness;
 use crate::observed::Observed;
 use crate::plan::PlannedEvent;
 use crate::publication::together::{Member, Standing};
@@ -21,6 +22,7 @@ use crate::report::instant;
 use crate::runs::whole;
 use crate::schedule::later;
 use crate::site::Site;
+use crate::withdrawal::{self, Limits};
 
 /// What came of the decision, besides what each copy is told.
 #[derive(Debug)]
@@ -74,8 +76,49 @@ pub fn decide(
         problem: decision.unfulfilled.map(|why| problem(fleet, why)),
         rolled_back,
         agreed: None,
-        look_again: None,
+        look_again: withdraw(fleet, sites, seen.now),
     }
+}
+
+/// Notes which regions the lists leave out since they are too far behind, and says when time alone changes that.
+fn withdraw(fleet: &Fleet, sites: &mut [Site], now: Timestamp) -> Option<Timestamp> {
+    let freshness = &fleet.spec.freshness;
+    let seconds = |seconds: u64| i64::try_from(seconds).unwrap_or(i64::MAX);
+    let limits = Limits {
+        objective: seconds(freshness.objective.as_secs()),
+        withdraw_after: seconds(freshness.withdraw_after_secs()),
+        least: usize::try_from(freshness.min_healthy_regions).unwrap_or(usize::MAX),
+    };
+    let members: Vec<_> = sites.iter().map(withdrawal_member).collect();
+    let out = withdrawal::decide(&members, limits, now.as_second());
+    for (site, out) in sites.iter_mut().zip(&out) {
+        site.withdrawn_at = known_or_new(site.view.withdrawn_before.clone(), *out);
+    }
+    let look_again = withdrawal::look_again(&members, limits, now.as_second());
+    Timestamp::from_second(look_again?).ok()
+}
+
+fn withdrawal_member(site: &Site) -> withdrawal::Member {
+    let standing = match &site.freshness {
+        _ if !site.has_snapshot() => withdrawal::Standing::Unknown,
+        Freshness::Current | Freshness::Assumed(_) => withdrawal::Standing::Current,
+        Freshness::Unknown(..) => withdrawal::Standing::Unknown,
+        behind => match behind.superseded_at() {
+            Some(since) => withdrawal::Standing::BehindSince(since.as_second()),
+            None => withdrawal::Standing::Current,
+        },
+    };
+    let withdrawn = site.view.withdrawn_before.as_ref();
+    withdrawal::Member {
+        withdrawn: withdrawn.map(|at| at.0.as_second()),
+        standing,
+    }
+}
+
+/// What the status says of it stays to the second.
+fn known_or_new(known: Option<Time>, withdrawn: Option<i64>) -> Option<Time> {
+    let known = known.filter(|known| Some(known.0.as_second()) == withdrawn);
+    known.or_else(|| Some(Time(Timestamp::from_second(withdrawn?).ok()?)))
 }
 
 /// Notes what each copy is told.

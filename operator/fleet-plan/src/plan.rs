@@ -78,6 +78,13 @@ pub enum Write {
         uid: String,
         order: Order,
     },
+    /// Tells a serving pod what it tells clients of the regions; a merge patch with the uid. Builds on no other write.
+    List {
+        part: String,
+        name: String,
+        uid: String,
+        list: String,
+    },
     /// Has a serving pod leave, with the uid as precondition, as far as its budgets let it. That they do not is no failure:
     /// it is in [`Observed::refusals`](crate::Observed::refusals) then.
     Evict {
@@ -113,7 +120,7 @@ impl Write {
 
     /// Whether it comes to nothing where a write of the same part failed.
     pub fn builds_on_others(&self) -> bool {
-        !matches!(self, Write::Order { .. })
+        !matches!(self, Write::Order { .. } | Write::List { .. })
     }
 
     /// The replica whose objects it is about, as [`part`] says it; none where it is the whole Mirror.
@@ -129,6 +136,7 @@ impl Write {
             | Write::Label { part, .. }
             | Write::Orphan { part, .. }
             | Write::Order { part, .. }
+            | Write::List { part, .. }
             | Write::Evict { part, .. }
             | Write::Delete { part, .. } => Some(part.clone()),
         }

@@ -79,6 +79,7 @@ fn carry_out(fleet: &Fleet, seen: &Observed) -> Plan {
         starting.look_again,
         objects.look_again,
         ordering.look_again,
+        fleet.list.look_again,
         status::expires_at(fleet, &sites, &status, seen.now),
     ];
     let wake = wake.into_iter();

@@ -263,7 +263,10 @@ impl Site<'_> {
             occasion: due.occasion.clone(),
             image: pod.image.as_deref().unwrap_or(&seen.settings.image),
             node: pod.node.as_deref()?,
-            high_water: high_water::argument(orders.marks),
+            high_water: match &following {
+                Some(_) => high_water::lowered(orders.marks),
+                None => high_water::argument(orders.marks),
+            },
             damaged: served.map_or_else(Vec::new, |served| served.damaged.clone()),
             ordered,
             following,

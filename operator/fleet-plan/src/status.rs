@@ -86,7 +86,7 @@ fn words(fleet: &Fleet, ordering: &Ordering, sites: &[Site], conditions: &[Condi
         when(fleet.spec.suspend, Reason::Suspended),
         when(!fleet.spec.snapshots.pinned.is_empty(), Reason::Pinned),
         when(ordering.rolled_back, Reason::RolledBack),
-        when(joins, Reason::Joining),
+        when(joins, left_out(fleet)),
         when(waiting, Reason::WaitingForTurn),
     ];
     for word in more.into_iter().flatten() {
@@ -99,6 +99,14 @@ fn words(fleet: &Fleet, ordering: &Ordering, sites: &[Site], conditions: &[Condi
         .map(|word| word.as_str())
         .collect::<Vec<_>>()
         .join(",")
+}
+
+/// Why a region is left out that serves something.
+fn left_out(fleet: &Fleet) -> Reason {
+    match fleet.is_together() {
+        true => Reason::Joining,
+        false => Reason::Withdrawn,
+    }
 }
 
 /// The replicas that clients of their region are led to.
@@ -174,7 +182,7 @@ const fn badness(state: RegionState) -> u8 {
     match state {
         RegionState::Serving => 0,
         RegionState::Stale => 1,
-        RegionState::Joining => 2,
+        RegionState::Joining | RegionState::Withdrawn => 2,
         RegionState::Syncing => 3,
         RegionState::Pending => 4,
         RegionState::Unknown => 5,
@@ -215,6 +223,12 @@ fn replica(sites: &[Site], site: &Site) -> ReplicaStatus {
         status.last_success = kept.map(|success| Time(instant(success.at)));
     }
     status.ready = site.view.ready();
+    // Who does not answer has the clock that it had.
+    if let Some(served) = served {
+        let since = status.clock_wrong_since.take();
+        let wrong = served.clock_skew != 0;
+        status.clock_wrong_since = since.or(Some(Time(whole(site.now)))).filter(|_| wrong);
+    }
     if let Some(last) = status.last_attempt.as_mut() {
         last.prepared = last.prepared.take().filter(|_| site.fleet.is_together());
     }
@@ -237,7 +251,10 @@ fn state(
         None if replica.current_run.is_some() => RegionState::Syncing,
         None => RegionState::Pending,
         Some(_) if !site.view.ready() || untold => RegionState::Unknown,
-        Some(_) if site.withdrawn_at.is_some() => RegionState::Joining,
+        Some(_) if site.withdrawn_at.is_some() => match fleet.is_together() {
+            true => RegionState::Joining,
+            false => RegionState::Withdrawn,
+        },
         Some(_) if superseded_at.is_some_and(stale) => RegionState::Stale,
         Some(_) => RegionState::Serving,
     }
@@ -296,9 +313,11 @@ pub fn expires_at(
         .iter()
         .flat_map(|site| freshness::index_ends(site.view.revision()))
         .map(|(_, end)| end);
+    let doubted = freshness::doubted_from(fleet.upstream);
     // One second on: a region is stale after its objective, not at it.
     let ends = objectives
         .chain(indices)
+        .chain(doubted)
         .map(|end| later(end, jiff::SignedDuration::from_secs(1)));
     ends.filter(|at| *at > now).min()
 }
@@ -315,6 +334,8 @@ pub fn events(
         .map(|run| run_event(run, after))
         .collect();
     events.extend(orders::events(before, after));
+    events.extend(withdrawal_events(before, after));
+    events.extend(clock_events(before, after));
     events.extend(handed_over(before, after));
     for kind in [ConditionType::Stalled, ConditionType::Fresh] {
         let was = said(kind, &before.conditions);
@@ -336,6 +357,66 @@ pub fn events(
         }
     }
     events
+}
+
+/// Of regions that fetch each for itself: the lists leave one out, or have it again.
+fn withdrawal_events(before: &MirrorStatus, after: &MirrorStatus) -> Vec<PlannedEvent> {
+    let news = after.regions.iter().filter_map(|region| {
+        let mut known = before.regions.iter();
+        let known = known.find(|known| known.name == region.name);
+        let was = known.is_some_and(|known| known.withdrawn_at.is_some());
+        let is = region.withdrawn_at.is_some();
+        let name = &region.name;
+        let (reason, message) = match is {
+            true => (Reason::Withdrawn, withdrawn(region)?),
+            false => (
+                Reason::Readmitted,
+                format!("region {name} is in the lists of regions again"),
+            ),
+        };
+        (region.role.is_none() && was != is).then_some(PlannedEvent {
+            warning: is,
+            reason,
+            action: "Withdraw",
+            message,
+        })
+    });
+    news.collect()
+}
+
+/// Of clocks that have gone wrong.
+fn clock_events(before: &MirrorStatus, after: &MirrorStatus) -> Vec<PlannedEvent> {
+    let wrong = |status: &MirrorStatus| -> Vec<String> {
+        let replicas = status.replicas();
+        let wrong = replicas.filter(|(_, replica)| replica.clock_wrong_since.is_some());
+        wrong.map(|(region, _)| region.name.clone()).collect()
+    };
+    let was = wrong(before);
+    let news = wrong(after)
+        .into_iter()
+        .filter(|region| !was.contains(region));
+    let told = news.map(|region| PlannedEvent {
+        warning: true,
+        reason: Reason::ClockSkew,
+        action: "Reconcile",
+        message: format!(
+            "the clock of the node of region {region} differs from the controller's by more than five seconds: set both by NTP"
+        ),
+    });
+    told.collect()
+}
+
+/// That a region is left out, in words.
+pub fn withdrawn(region: &RegionStatus) -> Option<String> {
+    let (since, behind) = (region.withdrawn_at.as_ref()?.0, &region.superseded_at);
+    let behind = behind
+        .as_ref()
+        .map(|behind| format!(", as it has been behind the authority since {}", behind.0));
+    Some(format!(
+        "region {} has been left out of the lists of regions since {since}{}; it is in them again once it has caught up",
+        region.name,
+        behind.unwrap_or_default()
+    ))
 }
 
 /// That somebody else fetches now.

@@ -8,6 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::schedule::{Schedule, later, seconds, spread};
 
+/// Between the starts of two runs of which the second was asked for by a push.
+const LEAST_BETWEEN_PUSHES: SignedDuration = SignedDuration::from_mins(1);
 /// Retries never wait longer than this, in seconds.
 const LONGEST_BACKOFF: u64 = 6 * 3600;
 
@@ -49,6 +51,8 @@ pub struct History {
     pub request: Option<String>,
     /// The declaration, where it is not what the last run carried out.
     pub edited: Option<String>,
+    /// When somebody last said that the upstream has something new.
+    pub pushed_at: Option<Timestamp>,
     /// When the authority was first seen to have what no run here has taken.
     pub news_at: Option<Timestamp>,
     /// Since when its volume exists; one that is newer than the last run is empty.
@@ -94,7 +98,11 @@ impl Due {
 pub fn begins_round(trigger: Trigger) -> bool {
     match trigger {
         Trigger::First | Trigger::Schedule | Trigger::UpstreamChange => true,
-        Trigger::Request | Trigger::SpecChange | Trigger::Retry | Trigger::Follow => false,
+        Trigger::Request
+        | Trigger::SpecChange
+        | Trigger::Push
+        | Trigger::Retry
+        | Trigger::Follow => false,
     }
 }
 
@@ -114,6 +122,10 @@ pub fn next(timing: &Timing, history: &History) -> Option<Due> {
             .map(|wanted| Due::new(Trigger::Request, last.finished_at, wanted)),
         (history.edited.as_ref())
             .map(|edited| Due::new(Trigger::SpecChange, polite(last.finished_at), edited)),
+        pushed(history, last).map(|due| Due {
+            at: polite(due.at),
+            ..due
+        }),
         retry(timing, last).map(|due| Due {
             at: polite(due.at),
             ..due
@@ -163,6 +175,15 @@ fn scheduled(timing: &Timing, history: &History, last: &Ended) -> Option<Due> {
     };
     let at = after_least_interval(timing, history, due);
     Some(Due::new(Trigger::Schedule, at, slot))
+}
+
+/// However often somebody says so, and also while a run goes on: one run that began after the last word of it. It waits neither
+/// for the schedule nor for the least interval, but runs begin no oftener than once a minute, whoever has the token.
+fn pushed(history: &History, last: &Ended) -> Option<Due> {
+    let pushed_at = history.pushed_at.filter(|at| *at > last.started_at)?;
+    let rested = later(last.started_at, LEAST_BETWEEN_PUSHES);
+    let at = pushed_at.max(last.finished_at).max(rested);
+    Some(Due::new(Trigger::Push, at, pushed_at))
 }
 
 /// Once for each state: a run that began after it was seen has met it, whatever came of that.

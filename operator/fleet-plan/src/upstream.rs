@@ -1,6 +1,7 @@
 //! Planning an Upstream: what its authority has, whether it answers, and when to ask again.
 
 mod concerns;
+mod keyring;
 mod seen;
 mod unusable;
 
@@ -11,11 +12,11 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 pub use self::concerns::concerns;
-pub use self::seen::{ObservedUpstream, Probe, ProbeAnswer, SeenAttempt};
+pub use self::seen::{ObservedUpstream, Probe, ProbeAnswer, SeenAttempt, confirmed};
 use self::unusable::{silent, unusable};
-use crate::freshness::observe;
+use crate::freshness::{Confirmed, Found, observe, probe_interval};
 use crate::plan::PlannedEvent;
-use crate::schedule::{later, seconds};
+use crate::schedule::later;
 use crate::verdict::{Verdict, conditions, said, stands};
 
 /// The decision for one Upstream.
@@ -38,7 +39,7 @@ pub fn plan_upstream(upstream: &Upstream, seen: &ObservedUpstream) -> UpstreamPl
     units.dedup();
     let probed = !upstream.spec.needs_secrets();
     let told_by_syncs = told_by_syncs(upstream, &seen.attempts);
-    let interval = seconds(upstream.spec.probe.interval.as_secs().max(60));
+    let interval = probe_interval(upstream);
     let dues = units.iter().filter(|_| probed).map(|unit| {
         let last = seen.probes.iter().find(|probe| probe.unit == *unit);
         (
@@ -47,9 +48,14 @@ pub fn plan_upstream(upstream: &Upstream, seen: &ObservedUpstream) -> UpstreamPl
         )
     });
     let (due, waiting): (Vec<_>, Vec<_>) = dues.partition(|(_, at)| *at <= seen.now);
+    // Other endpoints may have an older state than the authority, so runs that ask them tell nothing of it.
+    let confirmed: &[Confirmed] = match upstream.spec.endpoints.is_empty() {
+        true => &seen.confirmed[..],
+        false => &[],
+    };
     let revision: Vec<ObservedUnit> = units
         .iter()
-        .filter_map(|unit| unit_of(unit, &before, seen, probed, told_by_syncs))
+        .filter_map(|unit| unit_of(unit, &before, seen, (probed, told_by_syncs), confirmed))
         .collect();
     let reachable = reachable(&units, seen, probed, told_by_syncs, &before.conditions);
     let unusable = unusable(seen)
@@ -57,6 +63,8 @@ pub fn plan_upstream(upstream: &Upstream, seen: &ObservedUpstream) -> UpstreamPl
     let edit = unusable
         .clone()
         .filter(|verdict| verdict.reason.outcome() == Outcome::Manifest);
+    let key_expires_at = key_expires_at(&seen.attempts, &before);
+    let expires_at = key_expires_at.as_ref().map(|at| at.0);
     let mut verdicts = vec![(ConditionType::Ready, ready(&reachable, unusable))];
     verdicts.extend(edit.map(|verdict| {
         let stalled = Verdict::yes(verdict.reason, verdict.message);
@@ -68,17 +76,23 @@ pub fn plan_upstream(upstream: &Upstream, seen: &ObservedUpstream) -> UpstreamPl
             ConditionType::Consistent,
             consistent(&seen.attempts, &before.conditions),
         ),
+        (
+            ConditionType::KeyringHealthy,
+            keyring::healthy(upstream, seen, expires_at, &before.conditions),
+        ),
     ]);
     let status = UpstreamStatus {
         observed_generation: generation,
         revision_date: revision.iter().filter_map(|unit| unit.date.clone()).max(),
-        key_expires_at: key_expires_at(&seen.attempts, &before),
+        key_expires_at,
         revision,
         conditions: conditions(verdicts, &before.conditions, generation, seen.now),
     };
     UpstreamPlan {
         probe: due.into_iter().map(|(unit, _)| unit.clone()).collect(),
-        wake_at: waiting.into_iter().map(|(_, at)| at).min(),
+        wake_at: (waiting.into_iter().map(|(_, at)| at))
+            .chain(keyring::look_again(expires_at, seen.now))
+            .min(),
         events: events(&before.conditions, &status.conditions),
         status_changed: upstream.status.as_ref() != Some(&status),
         status,
@@ -98,23 +112,19 @@ fn unit_of(
     unit: &str,
     before: &UpstreamStatus,
     seen: &ObservedUpstream,
-    probed: bool,
-    told_by_syncs: bool,
+    (probed, told_by_syncs): (bool, bool),
+    confirmed: &[Confirmed],
 ) -> Option<ObservedUnit> {
     if !probed {
         return None;
     }
     let known = before.revision.iter().find(|known| known.unit == unit);
     let probe = seen.probes.iter().find(|probe| probe.unit == unit);
-    let Some(Probe {
-        at,
-        answer: ProbeAnswer::Has { digest, date },
-        ..
-    }) = probe
-    else {
+    let found = probe.and_then(|probe| Found::of(probe, confirmed));
+    let Some(found) = found else {
         return known.filter(|_| probe.is_none() || !told_by_syncs).cloned();
     };
-    Some(observe(known, unit, digest, *date, *at))
+    Some(observe(known, unit, &found))
 }
 
 fn reachable(
@@ -224,6 +234,7 @@ fn events(before: &[Condition], after: &[Condition]) -> Vec<PlannedEvent> {
     let kinds = [
         (ConditionType::Reachable, "Probe"),
         (ConditionType::Consistent, "Sync"),
+        (ConditionType::KeyringHealthy, "Sync"),
     ];
     kinds
         .into_iter()

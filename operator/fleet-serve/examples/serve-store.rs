@@ -39,6 +39,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         data,
         orders: None,
         registries: Default::default(),
+        lists: None,
         listen: address.parse()?,
         metrics_listen: None,
         follow_listen: None,

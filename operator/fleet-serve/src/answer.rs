@@ -29,6 +29,8 @@ const REVALIDATE: &str = "no-cache";
 /// Names that never get other content.
 const FOREVER: &str = "public, max-age=31536000, immutable";
 const NEVER: &str = "no-store";
+/// For whoever asked, and for nobody else at any time.
+const THIS_CLIENT: &str = "private, no-store";
 
 /// One answer.
 #[derive(Debug)]
@@ -121,6 +123,11 @@ impl Answer {
     /// What a registry says; its own headers come behind.
     pub fn of_registry(status: StatusCode, body: Bytes) -> Answer {
         Answer::new(status, "application/json", body, NEVER)
+    }
+
+    /// Lines that are written for one client.
+    pub fn of_this_client(lines: String) -> Answer {
+        Answer::new(StatusCode::OK, TEXT, lines, THIS_CLIENT)
     }
 
     pub fn json(body: Vec<u8>) -> Answer {

@@ -1,5 +1,6 @@
 //! What is asked, and under which terms.
 
+use std::net::IpAddr;
 use std::time::Instant;
 
 use fleet_origin::Obtained;
@@ -17,6 +18,8 @@ pub struct Asked<'a> {
     pub path: &'a str,
     pub headers: &'a HeaderMap,
     pub way: Way<'a>,
+    /// Who connected.
+    pub peer: IpAddr,
     /// When it was asked: what is known is as old as it was then.
     pub at: Instant,
     /// Whether answering may wait for the disk.

@@ -15,6 +15,7 @@ use fleet_types::{lock_read, lock_write};
 use tokio::sync::Semaphore;
 
 use crate::answer::{Answer, Counted};
+use crate::lists::Lists;
 use crate::mirror::ServedMirror;
 use crate::orders::Orders;
 use crate::path::Candidate;
@@ -23,11 +24,17 @@ use crate::registry::{Registries, Wanted};
 /// The first part of every path that is not a mirror's.
 pub const OURS: &str = ".mirrorfleet";
 
+/// Where it stands what others tell of mirrors: folders with a file for each.
+#[derive(Debug, Clone, Default)]
+pub struct Told {
+    pub orders: Option<PathBuf>,
+    pub lists: Option<PathBuf>,
+}
+
 /// All mirrors that are served.
 pub struct Catalog {
     data: PathBuf,
-    /// Where orders are.
-    orders: Option<PathBuf>,
+    told: Told,
     metrics: Arc<ServerMetrics>,
     /// Counts the requests that belong to no mirror.
     outside: Arc<MirrorTraffic>,
@@ -68,7 +75,7 @@ impl Catalog {
     /// `open_files` are kept open at most, beside those that are being sent.
     pub fn new(
         data: PathBuf,
-        orders: Option<PathBuf>,
+        told: Told,
         metrics: Arc<ServerMetrics>,
         registries: Registries,
         open_files: usize,
@@ -77,7 +84,7 @@ impl Catalog {
         let outside = metrics.mirror("");
         Catalog {
             data,
-            orders,
+            told,
             metrics,
             outside,
             registries,
@@ -272,10 +279,11 @@ impl Catalog {
             Ok(store) => {
                 let of = &store.identity().mirror;
                 let traffic = self.metrics.mirror(of);
-                let orders = Orders::of(self.orders.as_deref(), of);
+                let orders = Orders::of(self.told.orders.as_deref(), of);
+                let lists = Lists::of(self.told.lists.as_deref(), of);
                 let files = self.open_files.clone();
                 let origin = self.origin.clone();
-                let mirror = ServedMirror::new(store, orders, traffic, files, origin);
+                let mirror = ServedMirror::new(store, (orders, lists), traffic, files, origin);
                 if let Some(opened) = before.stores.get(name) {
                     mirror.take_over(&opened.mirror);
                 }

@@ -3,7 +3,7 @@
 use fleet_types::{are, counted};
 use std::convert::Infallible;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -80,10 +80,10 @@ impl HttpServer {
         let server = Arc::new(self);
         let mut open = JoinSet::new();
         loop {
-            let stream = tokio::select! {
+            let (stream, peer) = tokio::select! {
                 () = shutdown.cancelled() => break,
                 accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) => stream,
+                    Ok((stream, peer)) => (stream, peer.ip()),
                     Err(error) => {
                         tracing::warn!(%error, "a connection could not be accepted");
                         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -94,7 +94,11 @@ impl HttpServer {
             let Some(seat) = seats.take().await else {
                 break;
             };
-            open.spawn(server.clone().connection(stream, seat, shutdown.clone()));
+            open.spawn(
+                server
+                    .clone()
+                    .connection((stream, peer), seat, shutdown.clone()),
+            );
             // Those that have ended meanwhile.
             while open.try_join_next().is_some() {}
         }
@@ -114,7 +118,7 @@ impl HttpServer {
 
     async fn connection(
         self: Arc<Self>,
-        stream: TcpStream,
+        (stream, peer): (TcpStream, IpAddr),
         seat: Seat,
         shutdown: CancellationToken,
     ) {
@@ -123,17 +127,20 @@ impl HttpServer {
         match self.tls.clone() {
             None => {
                 let (catalog, registries) = (self.catalog.clone(), self.registries.clone());
-                plain::serve(catalog, self.respond, registries, stream, seat).await;
+                let at = (stream, peer);
+                plain::serve(catalog, self.respond, registries, at, seat).await;
             }
             // Apart, so that a connection without TLS has no room for what one with it needs.
-            Some(acceptor) => Box::pin(self.encrypted(acceptor, stream, seat, shutdown)).await,
+            Some(acceptor) => {
+                Box::pin(self.encrypted(acceptor, (stream, peer), seat, shutdown)).await;
+            }
         }
     }
 
     async fn encrypted(
         self: Arc<Self>,
         acceptor: TlsAcceptor,
-        stream: TcpStream,
+        (stream, peer): (TcpStream, IpAddr),
         mut seat: Seat,
         shutdown: CancellationToken,
     ) {
@@ -142,31 +149,42 @@ impl HttpServer {
             accepted = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake) => accepted,
             () = seat.evicted() => return,
         };
+        let limits = self.limits.clone();
+        let answering = Answering { server: self, peer };
         match accepted {
             Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
-                let limits = self.limits.clone();
-                http2::serve(stream, Answering(self), limits, seat, shutdown).await;
+                http2::serve(stream, answering, limits, seat, shutdown).await;
             }
-            Ok(Ok(stream)) => self.http1(stream, seat, shutdown).await,
+            Ok(Ok(stream)) => answering.http1(stream, seat, shutdown).await,
             Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
             Err(_) => tracing::debug!("a TLS handshake took too long"),
         }
     }
+}
 
+/// Finds answers for a connection with TLS.
+#[derive(Clone)]
+struct Answering {
+    server: Arc<HttpServer>,
+    /// Who connected.
+    peer: IpAddr,
+}
+
+impl Answering {
     async fn http1<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
-        self: Arc<Self>,
+        self,
         stream: S,
         mut seat: Seat,
         shutdown: CancellationToken,
     ) {
         let mark = seat.mark().clone();
         let service = service_fn(move |request: Request<Incoming>| {
-            let (server, mark) = (self.clone(), mark.clone());
+            let (answering, mark) = (self.clone(), mark.clone());
             async move {
                 mark.busy(Instant::now());
                 let (head, _body) = request.into_parts();
                 let method = head.method.clone();
-                let (answer, request) = Answering(server).answer(head).await;
+                let (answer, request) = answering.answer(head).await;
                 Ok::<_, Infallible>(body::response(&method, answer, request, mark))
             }
         });
@@ -182,10 +200,6 @@ impl HttpServer {
         }
     }
 }
-
-/// Finds answers for connections with TLS.
-#[derive(Clone)]
-struct Answering(Arc<HttpServer>);
 
 impl Answers for Answering {
     /// On this thread where nothing has to be waited for: another one costs two wake-ups.
@@ -206,7 +220,7 @@ impl Answers for Answering {
                 Some(Err(NotNow::NeedsDisk)) | None => break,
             }
         }
-        InFlight::begin(&Method::GET, self.0.catalog.unanswered(), started)
+        InFlight::begin(&Method::GET, self.server.catalog.unanswered(), started)
     }
 }
 
@@ -232,7 +246,7 @@ impl Answering {
         started: Instant,
         patient: Option<Option<&Came>>,
     ) -> Result<(Answer, InFlight), NotNow> {
-        let catalog = &self.0.catalog;
+        let catalog = &self.server.catalog;
         let may_block = patient.is_some();
         let at = match may_block {
             true => Instant::now(),
@@ -243,7 +257,7 @@ impl Answering {
             version => is_host_clear(&head.headers, version == Version::HTTP_10),
         };
         let counted = match is_clear {
-            true => (self.0.respond)(
+            true => (self.server.respond)(
                 catalog,
                 Asked {
                     method: &head.method,
@@ -253,6 +267,7 @@ impl Answering {
                         authority: head.uri.authority().map(|authority| authority.as_str()),
                         secure: true,
                     },
+                    peer: self.peer,
                     at: at.into_std(),
                     may_block,
                     came: patient.flatten(),
@@ -293,6 +308,7 @@ mod tests {
     use tokio::sync::Semaphore;
 
     use super::*;
+    use crate::catalog::Told;
     use crate::handler;
 
     const PATIENCE: Duration = Duration::from_secs(50);
@@ -310,7 +326,7 @@ mod tests {
         let server = HttpServer {
             catalog: Arc::new(Catalog::new(
                 data,
-                None,
+                Told::default(),
                 metrics,
                 Registries::default(),
                 16,

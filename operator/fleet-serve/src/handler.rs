@@ -9,6 +9,7 @@ use crate::answer::{Answer, Counted};
 use crate::asked::{Asked, NotNow};
 use crate::catalog::{Catalog, OURS};
 use crate::listing::{MirrorLine, mirrors_page};
+use crate::lists;
 use crate::lookup::Lookup;
 use crate::path::{Candidate, RequestPath};
 use crate::status::{self, MirrorStatus, PublicStatus};
@@ -118,6 +119,16 @@ fn ours(
     if let Some(answer) = status_answer(catalog, asked.path, Audience::Clients) {
         return outside(answer);
     }
+    if let Some((mirror, list)) = rest
+        .below("mirrorlist")
+        .as_ref()
+        .and_then(|it| catalog.find(it))
+    {
+        return Ok(Counted {
+            answer: lists::answer(&mirror, &list.path, asked),
+            traffic: mirror.traffic.clone(),
+        });
+    }
     let below = rest.below("s");
     let named = below.as_ref().and_then(Candidate::split_first);
     let kept = named
@@ -139,7 +150,7 @@ fn ours(
         }
         None => outside(Answer::text(
             StatusCode::NOT_FOUND,
-            "here are status/ and s/<snapshot>/<mirror's path>/",
+            "here are status/, mirrorlist/<mirror's path> and s/<snapshot>/<mirror's path>/",
         )),
     }
 }

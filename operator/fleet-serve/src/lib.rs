@@ -32,6 +32,7 @@ mod headers;
 mod http2;
 mod limits;
 mod listing;
+mod lists;
 mod lookup;
 mod mirror;
 mod on_demand;
@@ -46,6 +47,7 @@ mod stall;
 mod status;
 mod suspects;
 mod tls;
+mod told;
 mod transaction;
 mod view;
 
@@ -68,7 +70,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::answer::Answer;
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Told};
 use crate::connection::{HttpServer, bind};
 use crate::descriptors::Shares;
 use crate::handler::Audience;
@@ -95,6 +97,9 @@ pub struct ServeOptions {
     pub orders: Option<PathBuf>,
     /// What is served beside the stores.
     pub registries: Registries,
+    /// Holds a file for each mirror of which there are several regions, under the mirror's name:
+    /// [`fleet_types::documents::ClientList`] as JSON, or nothing yet. Without one clients are told of this server.
+    pub lists: Option<PathBuf>,
     /// Port 0 takes a free one.
     pub listen: SocketAddr,
     /// For `/metrics`, `/healthz`, `/readyz` and the status documents.
@@ -176,7 +181,10 @@ async fn serve_all(
     let shares = Shares::take();
     let catalog = Arc::new(Catalog::new(
         options.data.clone(),
-        options.orders.clone(),
+        Told {
+            orders: options.orders.clone(),
+            lists: options.lists.clone(),
+        },
         metrics,
         options.registries.clone(),
         shares.open_blobs,

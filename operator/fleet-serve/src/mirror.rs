@@ -25,6 +25,7 @@ use tokio::sync::Semaphore;
 
 use crate::back::{Back, Change};
 use crate::blobs::OpenBlobs;
+use crate::lists::Lists;
 use crate::orders::Orders;
 use crate::signs::Signs;
 use crate::suspects::Suspects;
@@ -50,6 +51,7 @@ pub struct ServedMirror {
     /// with what is known meanwhile.
     reading: Mutex<()>,
     orders: Orders,
+    lists: Lists,
     suspects: Suspects,
     /// Where what is not here comes from, if anything is fetched on demand.
     origin: Option<Arc<dyn Origin>>,
@@ -72,7 +74,7 @@ impl ServedMirror {
     /// `open_files` counts those that all mirrors together may keep open.
     pub fn new(
         store: Store,
-        orders: Orders,
+        (orders, lists): (Orders, Lists),
         traffic: Arc<MirrorTraffic>,
         open_files: Arc<Semaphore>,
         origin: Option<Arc<dyn Origin>>,
@@ -85,6 +87,7 @@ impl ServedMirror {
             known: Mutex::default(),
             reading: Mutex::default(),
             orders,
+            lists,
             suspects: Suspects::default(),
             origin,
             back: Mutex::default(),
@@ -121,6 +124,10 @@ impl ServedMirror {
 
     pub fn name(&self) -> &str {
         &self.identity().mirror
+    }
+
+    pub fn lists(&self) -> &Lists {
+        &self.lists
     }
 
     /// Without slashes at its ends.

@@ -1,17 +1,17 @@
 //! Orders: which snapshot to serve, as files say that others replace.
 
-use std::fs::File;
-use std::io::{ErrorKind, Read};
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 
 use fleet_types::Order;
+
+use crate::told::ToldFile;
 
 /// No order is near as long.
 const MAX_BYTES: u64 = 1024;
 
-/// The order of one mirror: a file that may not be there.
+/// The order of one mirror.
 #[derive(Debug, Clone, Default)]
-pub struct Orders(Option<PathBuf>);
+pub struct Orders(ToldFile);
 
 /// What the file said.
 pub type Given = Result<Option<Order>, String>;
@@ -19,12 +19,7 @@ pub type Given = Result<Option<Order>, String>;
 impl Orders {
     /// Those of the mirror of this name: a file of that name in `dir`.
     pub fn of(dir: Option<&Path>, mirror: &str) -> Orders {
-        let mut parts = Path::new(mirror).components();
-        let is_name = matches!(
-            (parts.next(), parts.next()),
-            (Some(Component::Normal(_)), None)
-        );
-        Orders(dir.filter(|_| is_name).map(|dir| dir.join(mirror)))
+        Orders(ToldFile::of(dir, mirror))
     }
 
     /// What is ordered now; none where nothing is yet.
@@ -32,17 +27,7 @@ impl Orders {
     /// # Errors
     /// What is wrong with the file, for people.
     pub fn read(&self) -> Given {
-        let Some(file) = &self.0 else {
-            return Ok(None);
-        };
-        let mut text = String::new();
-        let read = File::open(file).and_then(|file| file.take(MAX_BYTES).read_to_string(&mut text));
-        let told = |problem: String| format!("the order in {}: {problem}", file.display());
-        match read {
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(told(error.to_string())),
-            Ok(_) => Order::read(&text).map_err(|error| told(error.to_string())),
-        }
+        self.0.read("order", MAX_BYTES, Order::read)
     }
 }
 

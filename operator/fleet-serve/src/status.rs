@@ -108,6 +108,8 @@ pub fn read(mirror: &ServedMirror) -> MirrorStatus {
             .map(|current| current.meta().revision.clone())
             .unwrap_or_default(),
         published_at: view.published.map(UnixSeconds),
+        now: Some(UnixSeconds(jiff::Timestamp::now().as_second())),
+        clock_skew: 0,
         order: view.follows().filter(|order| order.epoch > 0),
         kept,
         index_version: INDEX_VERSION,

@@ -56,20 +56,38 @@ pub fn other_site(way: Way<'_>, headers: &HeaderMap) -> Option<String> {
     if headers.contains_key(AUTHORIZATION) {
         return None;
     }
+    let (secure, site) = site(way, headers)?;
+    let (scheme, default_port) = if secure { ("https", 443) } else { ("http", 80) };
+    Some(format!("{scheme}://{}", site.respelled(default_port)?))
+}
+
+/// The URL of this very site as the client asked for it, without a slash at its end; none where it does not say.
+pub fn asked_site(way: Way<'_>, headers: &HeaderMap) -> Option<String> {
+    let (secure, site) = site(way, headers)?;
+    let scheme = if secure { "https" } else { "http" };
+    let port = site.port.map(|port| format!(":{port}"));
+    Some(format!(
+        "{scheme}://{}{}",
+        site.host,
+        port.unwrap_or_default()
+    ))
+}
+
+/// Whether it is asked over TLS, and who is.
+fn site<'a>(way: Way<'a>, headers: &'a HeaderMap) -> Option<(bool, Site<'a>)> {
     let forwarded = Forwarded::read(headers);
     let secure = match forwarded.proto {
         Some(proto) if proto.eq_ignore_ascii_case("https") => true,
         Some(proto) if proto.eq_ignore_ascii_case("http") => false,
         _ => way.secure,
     };
-    let (scheme, default_port) = if secure { ("https", 443) } else { ("http", 80) };
     // RFC 9112 section 3.2.2: an absolute target says it better than Host.
     let here = Site::parse(way.authority.or_else(|| said(headers, HOST.as_str()))?)?;
     let site = match forwarded.host {
         Some(forwarded) => Site::parse(forwarded)?.or_with_port(here),
         None => here,
     };
-    Some(format!("{scheme}://{}", site.respelled(default_port)?))
+    Some((secure, site))
 }
 
 /// Whether a request says who is asked as it must: one Host, which HTTP/1.0 may leave out (RFC 9112 section 3.2). Its

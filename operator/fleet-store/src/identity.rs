@@ -1,8 +1,10 @@
 //! `store.json`: what this store is a copy of. Serve, verify and export need no manifest beside it.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use fleet_types::documents::ListForm;
 use fleet_types::shown_url;
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +44,10 @@ pub struct Clients {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub contact: Option<String>,
     pub transactions: Transactions,
+    /// The lists of regions that there are of this copy, and how one stands in each. The empty name is that of the whole
+    /// copy; others are of repositories that lie in a folder of their own.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub lists: BTreeMap<String, ListForm>,
 }
 
 /// Which clients are sent to one kept snapshot for a whole update, so that none of their requests meets the next one.

@@ -38,7 +38,9 @@ definitions! {
     REGION_LAST_SUCCESS: Gauge = "mirrorfleet_region_last_success_timestamp_seconds" [namespace, mirror, region];
     /// Unix time until which the upstream vouches for the index that the region serves, by unit (a Debian suite); absent where there is no limit.
     INDEX_VALID_UNTIL: Gauge = "mirrorfleet_index_valid_until_timestamp_seconds" [namespace, mirror, region, unit];
-    /// Unix time since when the Mirror's Service, which leads to all regions, has left the region out, as it does not serve what the others do; 0 while it is not left out.
+    /// Seconds by which the clock of the node of the region's pod is ahead of the controller's (behind, where below 0); 0 while they differ by five at most.
+    REGION_CLOCK_SKEW: Gauge = "mirrorfleet_region_clock_skew_seconds" [namespace, mirror, region];
+    /// Unix time since when the region has been in no list of regions, and left out of the Mirror's Service where there is one, as it does not serve what the others do or is too far behind; 0 while clients are led there.
     REGION_WITHDRAWN: Gauge = "mirrorfleet_region_withdrawn_timestamp_seconds" [namespace, mirror, region];
     /// Number of the newest decision what regions are to serve; absent before the first.
     PUBLICATION_EPOCH: Gauge = "mirrorfleet_publication_epoch" [namespace, mirror];

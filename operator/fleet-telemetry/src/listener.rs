@@ -36,7 +36,8 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// What an extra route answers.
 pub type Answer = Response<Bytes>;
 
-/// Answers further paths of a role; `None` where the path is not one of them. Asked for GET and HEAD only.
+/// Answers further paths of a role; `None` where the path is not one of them. Asked for GET and HEAD only, or for POST by
+/// [`serve_hooks`].
 pub type ExtraRoutes = Arc<
     dyn Fn(http::request::Parts) -> Pin<Box<dyn Future<Output = Option<Answer>> + Send>>
         + Send
@@ -85,6 +86,18 @@ pub async fn serve_routes(
     shutdown: CancellationToken,
 ) -> io::Result<()> {
     serve(listener, Routes::Pages(routes), HEADER_TIMEOUT, shutdown).await
+}
+
+/// The same for what a role is told, by POST and by nothing else. Bodies are not read.
+///
+/// # Errors
+/// As above.
+pub async fn serve_hooks(
+    listener: TcpListener,
+    routes: ExtraRoutes,
+    shutdown: CancellationToken,
+) -> io::Result<()> {
+    serve(listener, Routes::Hooks(routes), HEADER_TIMEOUT, shutdown).await
 }
 
 async fn serve(
@@ -168,6 +181,7 @@ async fn serve_connection(
 enum Routes {
     Operators(Operators),
     Pages(ExtraRoutes),
+    Hooks(ExtraRoutes),
 }
 
 struct Operators {
@@ -179,20 +193,22 @@ struct Operators {
 impl Routes {
     async fn answer(&self, request: Request<Incoming>) -> Answer {
         let (head, _) = request.into_parts();
-        if head.method != Method::GET && head.method != Method::HEAD {
-            let mut answer = respond(
-                StatusCode::METHOD_NOT_ALLOWED,
-                TEXT,
-                "only GET and HEAD are answered here\n",
-            );
-            answer
-                .headers_mut()
-                .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        let (methods, allowed) = match self {
+            Routes::Operators(_) | Routes::Pages(_) => {
+                (&[Method::GET, Method::HEAD][..], "GET, HEAD")
+            }
+            Routes::Hooks(_) => (&[Method::POST][..], "POST"),
+        };
+        if !methods.contains(&head.method) {
+            let words = format!("only {allowed} is answered here\n");
+            let mut answer = respond(StatusCode::METHOD_NOT_ALLOWED, TEXT, words);
+            let headers = answer.headers_mut();
+            headers.insert(ALLOW, HeaderValue::from_static(allowed));
             return answer;
         }
         match self {
             Routes::Operators(operators) => operators.answer(head).await,
-            Routes::Pages(routes) => {
+            Routes::Pages(routes) | Routes::Hooks(routes) => {
                 let answer = routes(head).await;
                 answer.unwrap_or_else(|| respond(StatusCode::NOT_FOUND, TEXT, "nothing is here\n"))
             }

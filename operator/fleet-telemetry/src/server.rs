@@ -18,7 +18,7 @@ definitions! {
     RESPONSE_BYTES: Counter = "mirrorfleet_http_response_bytes_total" [namespace, mirror, region];
     /// Time from a request's head to the last byte of its answer.
     DURATION: Histogram = "mirrorfleet_http_request_duration_seconds" [namespace, mirror, region];
-    /// Requests for files that are fetched on demand, by where their bytes came from: `stored`, `fetched`, `nowhere`. Only of mirrors that had any.
+    /// Requests for files that are fetched on demand, by where their bytes came from: `stored`, `fetched`, `nowhere`. 0 for mirrors that store everything.
     ON_DEMAND: Counter = "mirrorfleet_http_on_demand_requests_total" [namespace, mirror, region, source];
     /// Requests that are being answered.
     IN_FLIGHT: Gauge = "mirrorfleet_http_requests_in_flight" [namespace, mirror, region];
@@ -178,11 +178,9 @@ impl MirrorTraffic {
         out.counter(&RESPONSE_BYTES, &labels, self.response_bytes.get() as f64);
         out.histogram(&DURATION, &labels, &self.duration);
         out.gauge(&IN_FLIGHT, &labels, self.in_flight.get() as f64);
-        if self.on_demand.iter().any(|counter| counter.get() > 0) {
-            for (source, counter) in ON_DEMAND_SOURCES.iter().zip(&self.on_demand) {
-                let labels = [namespace, mirror, region, source];
-                out.counter(&ON_DEMAND, &labels, counter.get() as f64);
-            }
+        for (source, counter) in ON_DEMAND_SOURCES.iter().zip(&self.on_demand) {
+            let labels = [namespace, mirror, region, source];
+            out.counter(&ON_DEMAND, &labels, counter.get() as f64);
         }
         let served = lock(&self.served);
         if let Some(served) = served.as_ref() {

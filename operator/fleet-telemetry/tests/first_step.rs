@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use fleet_telemetry::{
-    ApiMetrics, BuildInfo, ControllerMetrics, Countable, Definition, Kind, ObjectKey, Registry,
-    Run, RunPlace, ServerMetrics, ServerPlace, WorkerMetrics,
+    ApiMetrics, BuildInfo, ControllerMetrics, Countable, Definition, FetchResult, FillMetrics,
+    Kind, ObjectKey, OnDemand, Registry, Run, RunPlace, ServerMetrics, ServerPlace, WorkerMetrics,
 };
 use fleet_types::Reason;
 use fleet_types::documents::RunResult;
@@ -20,6 +20,7 @@ struct World {
     api: std::sync::Arc<ApiMetrics>,
     run: std::sync::Arc<fleet_telemetry::RunProgress>,
     traffic: std::sync::Arc<fleet_telemetry::MirrorTraffic>,
+    fill: std::sync::Arc<fleet_telemetry::FillCounts>,
 }
 
 const COUNTABLE: Countable = Countable {
@@ -66,6 +67,9 @@ impl World {
         World {
             api: ApiMetrics::register(&registry).unwrap(),
             run: worker.begin(place, 1_700_000_000),
+            fill: FillMetrics::register(&registry, server.clone())
+                .unwrap()
+                .mirror("debian"),
             traffic: ServerMetrics::register(&registry, server)
                 .unwrap()
                 .mirror("debian"),
@@ -113,6 +117,14 @@ impl World {
             self.traffic.begin();
             self.traffic.end(code, 1, 1.0);
         }
+        for source in [OnDemand::Stored, OnDemand::Fetched, OnDemand::Nowhere] {
+            self.traffic.on_demand(source);
+        }
+        for result in [FetchResult::Ok, FetchResult::Absent, FetchResult::Failed] {
+            self.fill.fetched(result, 1);
+        }
+        self.fill.shared();
+        self.fill.evicted(1, 1);
     }
 
     /// The series of a metric, with their values.
@@ -169,6 +181,7 @@ fn what_is_watched_by_its_growth_begins_with_0() {
         fleet_telemetry::controller::ALL,
         fleet_telemetry::worker::ALL,
         fleet_telemetry::server::ALL,
+        fleet_telemetry::fill::ALL,
     ]
     .concat();
     let watched = watched();

@@ -48,6 +48,7 @@ fn mirror(region: &str) -> MirrorGauges {
             }),
             consecutive_failures: 2,
             index_valid_until: vec![("trixie-updates".into(), 1_700_600_000)],
+            clock_skew: Some(-7),
             storage_used_bytes: Some(10),
             storage_capacity_bytes: Some(100),
         }],

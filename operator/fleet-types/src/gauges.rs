@@ -58,6 +58,8 @@ pub struct RegionGauges {
     pub consecutive_failures: u32,
     /// Unit and instant, for those units of the served revision that have a limit.
     pub index_valid_until: Vec<(String, i64)>,
+    /// By how many seconds the clock of its node is ahead, where that is much; 0 where it is not.
+    pub clock_skew: Option<i64>,
     pub storage_used_bytes: Option<u64>,
     pub storage_capacity_bytes: Option<u64>,
 }

@@ -258,8 +258,14 @@ reasons! {
     OrderNotTaken => Cluster,
     /// A region copies what the others serve, and the Mirror's Service leaves it out until it serves that too.
     Joining => Cluster,
+    /// A region is behind its authority for longer than the manifest allows; lists of regions leave it out until it has caught up.
+    Withdrawn => Cluster,
+    /// A region that lists had left out is in them again.
+    Readmitted => Good,
     /// Regions copy the next snapshot, and none serves it before.
     Copying => Cluster,
+    /// The clock of a node is wrong: instants of its pods cannot be compared with others'.
+    ClockSkew => Cluster,
     /// The image of a pod cannot be pulled.
     ImageNotPulled => Cluster,
     /// The scheduler finds no node for a pod.
@@ -282,6 +288,10 @@ reasons! {
     Reachable => Cluster,
     /// No run found the upstream to contradict itself.
     Consistent => Cluster,
+    /// The keys that signed what Mirrors have go on to count.
+    KeyringHealthy => Cluster,
+    /// Within a fortnight too few are left of the keys that signed what Mirrors have; a keyring with newer ones helps.
+    KeyExpiresSoon => Manifest,
     /// Only sync runs can tell what the authority has: it needs credentials that the controller may not read, or nobody
     /// signs it and it has nothing small that tells of its state.
     NotProbed => Cluster,

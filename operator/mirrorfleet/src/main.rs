@@ -69,6 +69,7 @@ enum Role {
     Logs(cluster::logs::Arguments),
     Events(cluster::events::Arguments),
     Controller(Box<roles::controller::Arguments>),
+    Push(roles::push::Arguments),
     Crds(roles::crds::Arguments),
     Completions(roles::completions::Arguments),
 }
@@ -136,6 +137,7 @@ fn run(cli: Cli) -> Result<Outcome, Failure> {
         Role::Controller(arguments) => {
             roles::controller::run(*arguments, log).map(|()| Outcome::Good)
         }
+        Role::Push(arguments) => roles::push::run(arguments, log).map(|()| Outcome::Good),
         Role::Crds(arguments) => roles::crds::run(arguments).map(|()| Outcome::Good),
         Role::Completions(arguments) => roles::completions::run(arguments).map(|()| Outcome::Good),
     }

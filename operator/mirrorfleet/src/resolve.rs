@@ -16,6 +16,7 @@ use fleet_api::mirror;
 use fleet_api::upstream::RefKind;
 use fleet_api::{Mirror, Upstream};
 use fleet_formats::seam::Trust;
+use fleet_plan::client_files::list_forms;
 use fleet_store::{Clients, Retention, Transactions};
 use fleet_sync::{
     Access, Endpoint, Follow, Payload, Politeness, Publishing, SyncOptions, Timeouts,
@@ -138,7 +139,7 @@ impl Resolver<'_> {
             store_dir: self.data.join(&name),
             mirror: name,
             upstream_type: spec.upstream_type.as_str().to_owned(),
-            serving_path: serving_path(mirror).to_owned(),
+            serving_path: mirror.serving_path().to_owned(),
             directory_listing: mirror.spec.serving.directory_listing,
             clients: clients(mirror, upstream),
             authority: spec.authority.url.clone(),
@@ -293,18 +294,10 @@ pub fn namespace(mirror: &Mirror) -> &str {
     mirror.metadata.namespace.as_deref().unwrap_or_default()
 }
 
-/// Under which path a Mirror is served, without slashes at either end.
-pub fn serving_path(mirror: &Mirror) -> &str {
-    match mirror.spec.serving.path.as_str() {
-        "" => mirror.metadata.name.as_deref().unwrap_or_default(),
-        path => path,
-    }
-}
-
-/// The same, and every other path under which it is served.
+/// Every path under which a Mirror is served.
 fn serving_paths(mirror: &Mirror) -> impl Iterator<Item = &str> {
     let aliases = mirror.spec.serving.aliases.iter().map(String::as_str);
-    std::iter::once(serving_path(mirror)).chain(aliases)
+    std::iter::once(mirror.serving_path()).chain(aliases)
 }
 
 /// What clients are told besides the files.
@@ -318,6 +311,7 @@ fn clients(mirror: &Mirror, upstream: &Upstream) -> Clients {
             mirror::Transactions::Always => Transactions::Always,
             mirror::Transactions::Never => Transactions::Never,
         },
+        lists: list_forms(&mirror.spec.content),
     }
 }
 

@@ -187,3 +187,46 @@ fn what_a_volume_holds_counts_when_it_has_changed_by_a_hundredth() {
     assert!(uses(510), "counted from what was last told");
     assert!(!uses(515) && uses(520));
 }
+
+#[test]
+fn a_clock_is_wrong_that_says_what_it_could_not_have_been() {
+    for (theirs, skew) in [
+        (100, 0),
+        (103, 0),
+        (95, 0),
+        (94, -6),
+        (109, 6),
+        (3700, 3597),
+    ] {
+        assert_eq!(super::skew(theirs, 100, 103), skew, "{theirs}");
+    }
+    // Our own clock was set back meanwhile.
+    assert_eq!(super::skew(100, 100, 50), 0);
+}
+
+#[test]
+fn we_are_cut_off_where_most_pods_begin_to_fail_at_once() {
+    let begin = Instant::now();
+    let at = |seconds: &[u64]| -> Vec<Instant> {
+        let instants = seconds.iter();
+        instants
+            .map(|after| begin + Duration::from_secs(*after))
+            .collect()
+    };
+    for (since, all, wanted) in [
+        (&[][..], 0, false),
+        (&[0], 1, false),
+        (&[0, 10], 2, true),
+        (&[0, 61], 2, false),
+        (&[0, 10], 4, false),
+        (&[0, 10, 60], 5, true),
+        (&[0, 100, 110, 120], 5, true),
+        (&[0, 10, 100, 110], 5, false),
+    ] {
+        assert_eq!(
+            super::is_sudden(&at(since), all),
+            wanted,
+            "{since:?} of {all}"
+        );
+    }
+}

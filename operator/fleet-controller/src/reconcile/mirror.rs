@@ -97,6 +97,7 @@ fn decide(context: &Context, name: &ObjectName, mirror: &Mirror) -> Plan {
         upstream: known.and_then(|known| known.0.as_ref().ok().cloned()),
         upstream_error,
         answers: context.answers.of(name, &objects.pods),
+        cut_off: context.answers.are_cut_off(),
         refusals: context.world.refusals.of(&objects.pods),
         objects,
         line: others.line.clone(),

@@ -11,9 +11,17 @@ pub async fn ask(context: Arc<Context>, key: PodKey) -> Option<Duration> {
     let pod = context.world.owned.pods().get(&key.mirror, &key.pod)?;
     let answer = context.asker.ask(address(&pod)?, &key.mirror.name).await;
     context.metrics.record_pod_poll(answer.word());
+    let was_cut_off = context.answers.are_cut_off();
     let soon = context.answers.impatience(&key.mirror, &pod, &answer);
     if context.answers.put(&key.mirror, &pod, answer) {
         context.wishes.mirrors.now(key.mirror.clone());
+    }
+    match (was_cut_off, context.answers.are_cut_off()) {
+        (false, true) => tracing::error!(
+            "most serving pods cannot be reached all at once: it may be this controller that is cut off, so no region is left out for it"
+        ),
+        (true, false) => tracing::info!("serving pods can be reached again"),
+        _ => {}
     }
     Some(soon.unwrap_or(context.intervals.pods))
 }

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use fleet_api::Upstream;
 use fleet_api::upstream::{CaBundleRef, RefKind};
-use fleet_plan::{ObservedUpstream, Probe, ProbeAnswer, SeenAttempt, UpstreamPlan, plan_upstream};
+use fleet_plan::freshness::Confirmed;
+use fleet_plan::{
+    ObservedUpstream, Probe, ProbeAnswer, SeenAttempt, UpstreamPlan, confirmed, plan_upstream,
+};
 use fleet_types::Reason;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -35,8 +38,8 @@ async fn one(context: &Context, name: &ObjectName) -> Result<Next, WriteError> {
     };
     let mut declared = declared_by_mirrors(context, name);
     let mut authority = context.authorities.get(name, upstream.metadata.generation);
-    let attempts = attempts(context, name);
-    let mut plan = decide(upstream, &declared, &authority, &attempts);
+    let told = told_by_mirrors(context, name);
+    let mut plan = decide(upstream, &declared, &authority, &told);
     if !plan.probe.is_empty() {
         let units = declared.keys().cloned().collect::<Vec<_>>();
         declared.retain(|unit, _| plan.probe.contains(unit));
@@ -44,7 +47,7 @@ async fn one(context: &Context, name: &ObjectName) -> Result<Next, WriteError> {
         authority.probes.retain(|probe| units.contains(&probe.unit));
         context.authorities.put(name, authority.clone());
         declared = declared_by_mirrors(context, name);
-        plan = decide(upstream, &declared, &authority, &attempts);
+        plan = decide(upstream, &declared, &authority, &told);
     }
     tell(context, name, upstream, &plan).await?;
     Ok(if plan.status_changed {
@@ -63,27 +66,39 @@ fn declared_by_mirrors(context: &Context, name: &ObjectName) -> Declared {
     )
 }
 
-/// How the last runs of its Mirrors ended.
-fn attempts(context: &Context, name: &ObjectName) -> Vec<SeenAttempt> {
+/// How the last runs of its Mirrors ended, and what they found it to have.
+struct Told {
+    attempts: Vec<SeenAttempt>,
+    confirmed: Vec<Confirmed>,
+}
+
+fn told_by_mirrors(context: &Context, name: &ObjectName) -> Told {
     let mirrors = context.mirrors_of(name);
-    mirrors
-        .iter()
-        .filter_map(|(_, mirror)| mirror.0.as_ref().ok())
-        .flat_map(|mirror| SeenAttempt::of(mirror, mirror.status.as_ref()))
-        .collect()
+    let mirrors = || {
+        mirrors
+            .iter()
+            .filter_map(|(_, mirror)| mirror.0.as_ref().ok())
+    };
+    Told {
+        attempts: mirrors()
+            .flat_map(|mirror| SeenAttempt::of(mirror, mirror.status.as_ref()))
+            .collect(),
+        confirmed: mirrors().flat_map(confirmed).collect(),
+    }
 }
 
 fn decide(
     upstream: &Upstream,
     declared: &Declared,
     authority: &Authority,
-    attempts: &[SeenAttempt],
+    told: &Told,
 ) -> UpstreamPlan {
     let seen = ObservedUpstream {
         now: Timestamp::now(),
         units: declared.keys().cloned().collect(),
         probes: authority.probes.clone(),
-        attempts: attempts.to_vec(),
+        attempts: told.attempts.clone(),
+        confirmed: told.confirmed.clone(),
     };
     plan_upstream(upstream, &seen)
 }
@@ -135,18 +150,10 @@ fn note(probes: &mut Vec<Probe>, findings: Findings, at: Timestamp) {
             },
             Err(ProbeError { reason, message }) => ProbeAnswer::Failed { reason, message },
         };
-        let before = probes.iter().find(|probe| probe.unit == unit);
-        let failures = match answer {
-            ProbeAnswer::Has { .. } => 0,
-            ProbeAnswer::Failed { .. } => before.map_or(0, |before| before.failures) + 1,
-        };
-        probes.retain(|probe| probe.unit != unit);
-        probes.push(Probe {
-            unit,
-            at,
-            answer,
-            failures,
-        });
+        let last = probes.iter().find(|probe| probe.unit == unit);
+        let probe = Probe::after(last, unit, at, answer);
+        probes.retain(|last| last.unit != probe.unit);
+        probes.push(probe);
     }
 }
 

@@ -281,6 +281,7 @@ fn options() -> ControllerOptions {
         namespace: None,
         metrics_listen: ([127, 0, 0, 1], 0).into(),
         status_page: None,
+        push_listen: None,
         lease: LeaseOptions {
             name: "lease".to_owned(),
             namespace: "ns".to_owned(),

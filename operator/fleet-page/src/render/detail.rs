@@ -364,20 +364,24 @@ fn left_out(all: usize, shown: usize) -> Html {
 fn clients(detail: &Detail, page: usize) -> Html {
     let (regions, ..) = shown(detail, page);
     let mut folds = Html::default();
-    for (number, (region, copy)) in regions.into_iter().enumerate() {
-        if copy.clients.is_empty() {
-            continue;
-        }
+    let list = detail.summary.list.as_deref().unwrap_or_default();
+    let all = ("All regions".to_owned(), list, &detail.clients);
+    let each = regions.into_iter().map(|(region, copy)| {
+        let url = region.url.as_deref().unwrap_or_default();
+        (format!("Region {}", region.region), url, &copy.clients)
+    });
+    let known = std::iter::once(all).chain(each);
+    let known = known.filter(|(.., files)| !files.is_empty());
+    for (number, (title, url, files)) in known.enumerate() {
         let open = match number {
             0 => " open",
             _ => "",
         };
-        let url = region.url.as_deref().unwrap_or_default();
         folds.push(
-            "<details{}><summary>Region {} <span class=\"quiet\">{}</span></summary>\n",
-            &[&open, &region.region, &url],
+            "<details{}><summary>{} <span class=\"quiet\">{}</span></summary>\n",
+            &[&open, &title, &url],
         );
-        for file in &copy.clients {
+        for file in files {
             folds.push(
                 "<p><code>{}</code></p>\n<pre tabindex=\"0\" aria-label=\"{}\">{}</pre>\n",
                 &[&file.path, &file.path, &file.text],

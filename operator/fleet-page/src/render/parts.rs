@@ -217,7 +217,7 @@ pub fn lag(region: &RegionSummary, objective: u64) -> Html {
         _ if !region.ready => ("down", "does not answer".to_owned()),
         (Lag::Behind, Some(seconds)) => {
             let class = match region.state {
-                RegionState::Stale => "late",
+                RegionState::Stale | RegionState::Withdrawn => "late",
                 _ => "good",
             };
             return Html::of(

@@ -28,6 +28,8 @@ pub const CONTAINER: &str = "serve";
 /// A pod that has it serves by order.
 pub const ORDERS_VOLUME: &str = "orders";
 const ORDERS_DIR: &str = "/etc/mirrorfleet/orders";
+const LISTS_VOLUME: &str = "lists";
+const LISTS_DIR: &str = "/etc/mirrorfleet/lists";
 const TLS_VOLUME: &str = "tls";
 const TLS_DIR: &str = "/etc/mirrorfleet/tls";
 /// Measured: some 20 MiB and what connections hold, which the server bounds. What it reads of the volume counts as cache.
@@ -101,7 +103,8 @@ pub fn stateful_set(fleet: &Fleet, place: &Place, settings: &Settings, told: &To
 
 fn template(fleet: &Fleet, place: &Place, settings: &Settings, told: &Told) -> PodTemplateSpec {
     let orders = pod::annotation_volume(ORDERS_VOLUME, &fleet.name, labels::SERVE);
-    let mut volumes = vec![pod::data_volume(place), orders];
+    let lists = pod::annotation_volume(LISTS_VOLUME, &fleet.name, labels::LIST);
+    let mut volumes = vec![pod::data_volume(place), orders, lists];
     volumes.extend(fleet.tls_secret().map(tls_volume));
     let fills = fill::is_wanted(fleet);
     if fills {
@@ -127,12 +130,16 @@ fn template(fleet: &Fleet, place: &Place, settings: &Settings, told: &Told) -> P
     // Neither does that it is no longer the only one: where it runs now is looked at when it is made anew.
     let spread = place.region.is_replicated();
     spec.topology_spread_constraints = spread.then(|| apart(fleet, place));
-    // Another order restarts no pod either.
+    // Another order restarts no pod either, and no other list.
     let order = told.order.as_ref().map(Order::to_string);
     let order = order.unwrap_or_default();
     let mut marked = filling(replica_labels(fleet, place, component));
     marked.extend(told.labels());
-    let ours = map([(labels::APPLIED, &applied), (labels::SERVE, &order)]);
+    let ours = map([
+        (labels::APPLIED, &applied),
+        (labels::SERVE, &order),
+        (labels::LIST, &fleet.list.text),
+    ]);
     PodTemplateSpec {
         metadata: Some(ObjectMeta {
             annotations: Some(pod::with_ours(&asked, ours)),
@@ -163,6 +170,7 @@ fn container(fleet: &Fleet, place: &Place, settings: &Settings) -> Container {
         pod::data_mount(true),
         // The whole directory: what is mounted as a single file is never replaced.
         pod::mount(ORDERS_VOLUME, ORDERS_DIR),
+        pod::mount(LISTS_VOLUME, LISTS_DIR),
     ];
     mounts.extend(tls.then(|| pod::mount(TLS_VOLUME, TLS_DIR)));
     mounts.extend(fill::is_wanted(fleet).then(fill::socket_mount));
@@ -208,6 +216,8 @@ fn arguments(fleet: &Fleet, place: &Place, tls: bool) -> Vec<String> {
         DATA.to_owned(),
         "--orders".to_owned(),
         ORDERS_DIR.to_owned(),
+        "--lists".to_owned(),
+        LISTS_DIR.to_owned(),
         "--listen".to_owned(),
         format!("[::]:{HTTP_PORT}"),
         "--follow-listen".to_owned(),

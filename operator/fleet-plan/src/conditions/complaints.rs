@@ -257,11 +257,8 @@ pub(super) fn indices_do_not_fit(site: &Site) -> Option<Problem> {
 
 /// A replica that lacks what the others serve, and how it comes to it.
 pub(super) fn joining(site: &Site) -> Option<Problem> {
-    let since = &site
-        .withdrawn_at
-        .as_ref()
-        .filter(|_| site.has_snapshot())?
-        .0;
+    let joins = site.fleet.is_together() && site.has_snapshot();
+    let since = &site.withdrawn_at.as_ref().filter(|_| joins)?.0;
     let run = site.runs.status.current_run.as_ref();
     let copies = run.and_then(|run| Some((&run.job, run.copies.as_ref()?)));
     let failed = || {

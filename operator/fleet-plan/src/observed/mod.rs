@@ -40,6 +40,8 @@ pub struct Observed {
     pub objects: SeenObjects,
     /// What each serving pod answered when it was last asked, by pod name. A pod that there is no way to ask is absent.
     pub answers: std::collections::BTreeMap<String, Answer>,
+    /// Whether it may be us who cannot reach the pods: that one cannot be asked tells nothing of it then.
+    pub cut_off: bool,
     /// Why pods that were to be evicted may not go yet, by their uid.
     pub refusals: std::collections::BTreeMap<String, Refusal>,
     /// The other Mirrors of the same Upstream. See [`crate::TurnBook`].

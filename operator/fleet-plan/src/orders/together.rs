@@ -6,8 +6,9 @@ use fleet_types::{Outcome, Sha256};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::{Agreed, Ordering, copy, decided, note, orderable, problem, publication};
+use super::{Agreed, Ordering, copy, decided, known_or_new, note, orderable, problem, publication};
 use crate::fleet::{Fleet, Source};
+use crate::lists;
 use crate::names;
 use crate::observed::{Answer, Observed, SeenSlice};
 use crate::publication::together::{self, Clock, Member, Standing, Target, Together};
@@ -34,9 +35,15 @@ pub fn decide(
     };
     let next = standing.target.map(|target| target.snapshot);
     let service = names::mirror_name(&fleet.name);
-    let members = sites.iter().map(|site| Member {
-        is_routed: is_routed(site, &service, &seen.objects.slices),
-        ..member(site, next, &before.snapshots)
+    let left = lists::left(fleet, seen);
+    let members = sites.iter().map(|site| {
+        let member = member(site, next, &before.snapshots);
+        Member {
+            is_away: member.is_away && !seen.cut_off,
+            is_routed: is_routed(site, &service, &seen.objects.slices)
+                || left.contains(site.name()),
+            ..member
+        }
     });
     let members: Vec<Member> = members.collect();
     let clock = Clock {
@@ -46,10 +53,7 @@ pub fn decide(
     let decision = together::decide(&standing, wish, known, &members, clock);
     note(sites, &decision.decision.orders, seen.now);
     for (site, withdrawn) in sites.iter_mut().zip(&decision.withdrawn) {
-        // What the status says of it stays to the second.
-        let known = site.view.withdrawn_before.clone();
-        let known = known.filter(|known| Some(known.0.as_second()) == *withdrawn);
-        site.withdrawn_at = known.or(withdrawn.and_then(second));
+        site.withdrawn_at = known_or_new(site.view.withdrawn_before.clone(), *withdrawn);
     }
     let untold = sites.iter();
     let untold = untold.filter_map(|site| untold_until(site, &before.snapshots));

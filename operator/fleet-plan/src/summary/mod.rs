@@ -19,6 +19,7 @@ use serde::Serialize;
 pub use self::notes::{Note, short};
 pub use self::words::{Program, capital, enumeration, span};
 
+use crate::client_files::list_url;
 use crate::due;
 use crate::freshness;
 use crate::news;
@@ -99,6 +100,9 @@ pub struct MirrorSummary {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_sync: Option<Timestamp>,
     pub regions: Vec<RegionSummary>,
+    /// Where clients get the list of the regions, for apt's `mirror+http` and pacman's `Include`; none where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub list: Option<String>,
     /// What is wrong, the root first.
     pub problems: Vec<Note>,
     /// What does not go on as it would by itself, and why.
@@ -180,6 +184,7 @@ pub fn summary(known: &Known) -> MirrorSummary {
         regions: (status.regions.iter())
             .map(|region| known.region(&status, region))
             .collect(),
+        list: list_url(known.mirror),
         problems,
         held: notes::held(known),
     }
@@ -317,7 +322,10 @@ impl Known<'_> {
         let authority = upstream.map_or(&[][..], |upstream| &upstream.revision);
         let dues = status.fetching().filter_map(|(_, replica)| {
             let news_at = news::of_status(self.mirror, &status, replica, authority);
-            timing::next(&timing, &due::history(self.mirror, replica, news_at))
+            timing::next(
+                &timing,
+                &due::history(self.mirror, self.upstream, replica, news_at),
+            )
         });
         dues.min_by_key(|due| due.at)
     }

@@ -251,11 +251,17 @@ fn taken_over(known: &Known) -> Option<Note> {
     Some(Note::new(reason, Some(since), message))
 }
 
-/// Regions that the Mirror's Service leaves out until they have caught up.
+/// Regions to which clients are not led until they have caught up.
 fn left_out(known: &Known) -> Vec<Note> {
     let status = known.status();
     let joining = |region: &&RegionStatus| region.state == RegionState::Joining;
     let joining = status.regions.iter().filter(joining);
+    let withdrawn = status.regions.iter().filter_map(|region| {
+        let words =
+            (region.state == RegionState::Withdrawn).then(|| crate::status::withdrawn(region));
+        let since = region.withdrawn_at.as_ref()?.0;
+        Some(Note::new(Reason::Withdrawn, Some(since), words.flatten()?))
+    });
     let notes = joining.filter_map(|region| {
         let (title, since) = match &region.withdrawn_at {
             Some(since) => (region.name.clone(), since.0),
@@ -272,7 +278,7 @@ fn left_out(known: &Known) -> Vec<Note> {
         );
         Some(Note::new(Reason::Joining, Some(since), message))
     });
-    notes.collect()
+    notes.chain(withdrawn).collect()
 }
 
 /// The next snapshot, while regions are waited for that do not have it.

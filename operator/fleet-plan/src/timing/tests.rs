@@ -208,3 +208,35 @@ fn a_state_makes_one_run_due_and_one_that_was_seen_during_a_run_another() {
     let meanwhile = (Trigger::UpstreamChange, at("10:11:00"), 0);
     assert_eq!(due(&following_change(0), &seen("10:10:01")), meanwhile);
 }
+
+#[test]
+fn a_push_makes_one_run_due_at_once_and_one_during_a_run_another_after_it() {
+    let pushed = |time: &str| History {
+        pushed_at: Some(at(time)),
+        ..good()
+    };
+    let scheduled = (Trigger::Schedule, at("11:00:00"), 0);
+    for before in ["10:09:00", "10:10:00"] {
+        assert_eq!(due(&timing(0), &pushed(before)), scheduled);
+    }
+    // Neither the schedule nor the least interval is waited for.
+    let at_once = (Trigger::Push, at("10:20:00"), 0);
+    assert_eq!(due(&timing(3600), &pushed("10:20:00")), at_once);
+    let after_it = (Trigger::Push, at("10:11:00"), 0);
+    assert_eq!(due(&timing(0), &pushed("10:10:30")), after_it);
+    assert!(!begins_round(Trigger::Push));
+}
+
+#[test]
+fn who_pushes_all_the_time_gets_a_run_a_minute_and_not_before_the_upstream_wants_one() {
+    let mut history = History {
+        last: ended("10:10:00", "10:10:05", true, 0),
+        pushed_at: Some(at("10:10:06")),
+        ..good()
+    };
+    let rests = (Trigger::Push, at("10:11:00"), 0);
+    assert_eq!(due(&timing(0), &history), rests);
+    history.last.as_mut().unwrap().not_before = Some(at("10:30:00"));
+    let polite = (Trigger::Push, at("10:30:00"), 0);
+    assert_eq!(due(&timing(0), &history), polite);
+}

@@ -1,8 +1,10 @@
 //! What planning an Upstream may look at.
 
 use fleet_api::{Mirror, MirrorStatus};
-use fleet_types::Reason;
+use fleet_types::{Outcome, Reason};
 use jiff::Timestamp;
+
+use crate::freshness::Confirmed;
 
 /// What planning an Upstream may look at.
 #[derive(Debug, Clone)]
@@ -14,6 +16,32 @@ pub struct ObservedUpstream {
     pub probes: Vec<Probe>,
     /// How the last run of each region of its Mirrors ended, in any order.
     pub attempts: Vec<SeenAttempt>,
+    /// What its Mirrors' last runs found it to have, in any order.
+    pub confirmed: Vec<Confirmed>,
+}
+
+/// What the last runs of a Mirror found the upstream to have, as its status tells. Who copies from another region has not
+/// asked it.
+pub fn confirmed(mirror: &Mirror) -> Vec<Confirmed> {
+    let Some(status) = &mirror.status else {
+        return Vec::new();
+    };
+    let found = status.replicas().filter_map(|(_, replica)| {
+        let last = replica.last_attempt.as_ref()?;
+        let asked = last.copies.is_none() && last.reason.outcome() == Outcome::Good;
+        let snapshot = replica.snapshot.as_deref().filter(|_| asked)?;
+        Some((snapshot, last.started_at.0))
+    });
+    let units = found.flat_map(|(snapshot, at)| {
+        let units = status.units.iter();
+        let served = units.filter(move |unit| unit.snapshot == snapshot);
+        served.map(move |unit| Confirmed {
+            unit: unit.unit.clone(),
+            digest: unit.digest.clone(),
+            at,
+        })
+    });
+    units.collect()
 }
 
 /// How the last run of one region of a Mirror ended, as a whole or for one unit.
@@ -81,6 +109,35 @@ pub struct Probe {
     pub answer: ProbeAnswer,
     /// How many probes in a row failed, this one included; 0 where it did not.
     pub failures: u32,
+    /// The state that the authority had before what this answer says, and when it was last seen; none where nobody knows.
+    pub before: Option<(String, Timestamp)>,
+}
+
+impl Probe {
+    /// What is known once a unit was asked for at `at`; `last` is what was known before.
+    pub fn after(last: Option<&Probe>, unit: String, at: Timestamp, answer: ProbeAnswer) -> Probe {
+        let seen = last.and_then(|last| match &last.answer {
+            ProbeAnswer::Has { digest, .. } => Some((digest.clone(), last.at)),
+            ProbeAnswer::Failed { .. } => last.before.clone(),
+        });
+        let is_same = |answer: &ProbeAnswer| match (answer, &seen) {
+            (ProbeAnswer::Has { digest, .. }, Some((known, _))) => digest == known,
+            _ => false,
+        };
+        Probe {
+            failures: match answer {
+                ProbeAnswer::Has { .. } => 0,
+                ProbeAnswer::Failed { .. } => last.map_or(0, |last| last.failures) + 1,
+            },
+            before: match is_same(&answer) {
+                true => last.and_then(|last| last.before.clone()),
+                false => seen,
+            },
+            unit,
+            at,
+            answer,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

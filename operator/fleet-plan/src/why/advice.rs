@@ -134,7 +134,9 @@ pub fn of(reason: Reason, facts: &Facts) -> Advice {
         | Reason::Serving
         | Reason::VolumeBound
         | Reason::Reachable
-        | Reason::Consistent => Advice::nothing(),
+        | Reason::Consistent
+        | Reason::KeyringHealthy
+        | Reason::Readmitted => Advice::nothing(),
         Reason::Pinned => Advice::new("To let it go on with the newest:", facts.ours("unpin")),
         Reason::RolledBack => Advice::new(
             "It goes on by itself when the upstream publishes something newer. To let it be served again:",
@@ -145,6 +147,7 @@ pub fn of(reason: Reason, facts: &Facts) -> Advice {
         | Reason::FirstSyncPending
         | Reason::FirstSyncRunning
         | Reason::Joining
+        | Reason::Withdrawn
         | Reason::Copying
         | Reason::WaitingForTurn => Advice::new(
             "There is nothing to do but to wait; to see what happens:",
@@ -185,6 +188,7 @@ pub fn of(reason: Reason, facts: &Facts) -> Advice {
         | Reason::SignatureExpired
         | Reason::KeyUnknown
         | Reason::KeyExpired
+        | Reason::KeyExpiresSoon
         | Reason::KeyRevoked
         | Reason::TrustMarginal
         | Reason::SignatureTooWeak
@@ -224,6 +228,7 @@ pub fn of(reason: Reason, facts: &Facts) -> Advice {
         | Reason::PodCrashing
         | Reason::CreationRefused
         | Reason::SyncUnschedulable
+        | Reason::ClockSkew
         | Reason::ApiError => cluster(reason, facts),
     }
 }

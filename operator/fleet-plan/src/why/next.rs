@@ -94,6 +94,7 @@ pub fn words(known: &Known, due: Option<&Due>) -> String {
             Trigger::Schedule => "the next scheduled sync".to_owned(),
             Trigger::Request => "the sync that was asked for".to_owned(),
             Trigger::SpecChange => "a sync of what was edited".to_owned(),
+            Trigger::Push => "a sync of what somebody said is new".to_owned(),
             Trigger::UpstreamChange => "a sync of what is new at the authority".to_owned(),
             Trigger::Follow => "a copy from another region".to_owned(),
             Trigger::Retry => format!("retry {} of {limit}", due.retry),

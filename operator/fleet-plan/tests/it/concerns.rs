@@ -46,9 +46,15 @@ fn an_upstreams_change_concerns_the_mirrors_that_read_what_changed() {
         ),
         ("it is gone", &told, ("/status/revision", json!([])), true),
         (
-            "it does not answer, but has told",
+            "it does not answer, and is doubted in time",
             &told,
             ("/status/conditions", reachable("False", "a")),
+            true,
+        ),
+        (
+            "it does not answer, in other words",
+            &edited(&told, &[("/status/conditions", reachable("False", "a"))]),
+            ("/status/conditions", reachable("False", "b")),
             false,
         ),
         (

@@ -2,6 +2,7 @@
 
 mod concerns;
 mod kstatus;
+mod lag;
 mod model;
 mod properties;
 mod size;

@@ -4,6 +4,7 @@ mod allowed;
 mod change;
 mod claims;
 mod gauges;
+mod lists;
 mod objects;
 mod orders;
 mod pods;
@@ -16,6 +17,7 @@ mod takeover;
 mod together;
 mod trouble;
 mod upgrade;
+mod withdrawal;
 
 use crate::model::{World, at, render};
 use fleet_plan::{Object, Turn, Write};

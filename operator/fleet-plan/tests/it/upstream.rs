@@ -14,6 +14,7 @@ fn seen(now: &str, probes: Vec<Probe>) -> ObservedUpstream {
         units: vec!["b".into(), "a".into(), "b".into()],
         probes,
         attempts: vec![],
+        confirmed: vec![],
     }
 }
 
@@ -22,12 +23,7 @@ fn has(unit: &str, when: &str, byte: u8, date: Option<Timestamp>) -> Probe {
         digest: crate::model::digest(byte).to_string(),
         date,
     };
-    Probe {
-        unit: unit.to_owned(),
-        at: at(when),
-        answer,
-        failures: 0,
-    }
+    Probe::after(None, unit.to_owned(), at(when), answer)
 }
 
 #[test]
@@ -83,6 +79,7 @@ fn failed(unit: &str, failures: u32) -> Probe {
             message: "connection refused".into(),
         },
         failures,
+        before: None,
     }
 }
 
@@ -225,6 +222,7 @@ fn an_authority_that_fails_keeps_its_last_revision_and_touches_reachable_only() 
         units: vec![crate::model::SUITE.into()],
         probes: vec![failed(crate::model::SUITE)],
         attempts: vec![],
+        confirmed: vec![],
     };
     let plan = plan_upstream(&upstream, &seen);
     assert_eq!(plan.status.revision, before);
@@ -429,4 +427,52 @@ fn a_suite_that_contradicts_itself_is_told_whatever_else_was_wrong() {
     );
     let (status, ..) = consistent(DigestMismatch, &[other, ("b", Published)]);
     assert_eq!(status, "True");
+}
+
+#[test]
+fn keys_that_expire_are_told_of_a_fortnight_before() {
+    use Reason::{KeyExpired, KeyExpiresSoon, KeyringHealthy, KeyringNotFound, NotVerified};
+    let mut upstream = crate::model::upstream();
+    let expires = at("2026-02-01T00:00:00Z");
+    let attempt = |reason, key_expires_at| SeenAttempt {
+        mirror: "debian".into(),
+        region: "eu".into(),
+        unit: None,
+        reason,
+        message: String::new(),
+        key_expires_at,
+    };
+    let visit = |upstream: &mut Upstream, now: &str, attempts: Vec<SeenAttempt>| {
+        let seen = ObservedUpstream {
+            attempts,
+            ..seen(now, vec![])
+        };
+        let plan = plan_upstream(upstream, &seen);
+        let mut all = plan.status.conditions.iter();
+        let found = all.find(|found| found.type_ == "KeyringHealthy").unwrap();
+        let told = (found.status.clone(), Reason::of(&found.reason));
+        upstream.status = Some(plan.status);
+        (told, plan.wake_at)
+    };
+    let told = |status: &str, reason| (status.to_owned(), reason);
+    let good = |at| vec![attempt(Reason::Published, at)];
+    let (first, _) = visit(&mut upstream, "2026-01-01T00:00:00Z", vec![]);
+    assert_eq!(first, told("Unknown", Reason::Unknown));
+    let (healthy, wake) = visit(&mut upstream, "2026-01-01T00:00:00Z", good(Some(expires)));
+    assert_eq!(healthy, told("True", KeyringHealthy));
+    assert_eq!(wake, Some(at("2026-01-18T00:00:00Z")));
+    let (soon, wake) = visit(&mut upstream, "2026-01-18T00:00:00Z", good(Some(expires)));
+    assert_eq!(soon, told("False", KeyExpiresSoon));
+    assert_eq!(wake, Some(expires));
+    let (over, _) = visit(&mut upstream, "2026-02-01T00:00:00Z", good(Some(expires)));
+    assert_eq!(over, told("False", KeyExpired));
+    // A run read a keyring that is there no more, or one with newer keys.
+    let gone = vec![attempt(KeyringNotFound, None)];
+    let (missing, _) = visit(&mut upstream, "2026-02-01T00:00:00Z", gone);
+    assert_eq!(missing, told("False", KeyringNotFound));
+    let (ever, wake) = visit(&mut upstream, "2026-02-01T00:00:00Z", good(None));
+    assert_eq!((ever, wake), (told("True", KeyringHealthy), None));
+    upstream.spec.trust.signatures = Signatures::None;
+    let (none, _) = visit(&mut upstream, "2026-02-01T00:00:00Z", good(None));
+    assert_eq!(none, told("Unknown", NotVerified));
 }

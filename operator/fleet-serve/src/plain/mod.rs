@@ -18,6 +18,7 @@ mod send;
 mod spare;
 
 use std::io;
+use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -53,6 +54,7 @@ struct Connection {
     respond: Respond,
     registries: Option<Registries>,
     stream: TcpStream,
+    peer: IpAddr,
     input: Input,
     output: Output,
     clock: Clock,
@@ -67,7 +69,7 @@ pub async fn serve(
     catalog: Arc<Catalog>,
     respond: Respond,
     registries: Option<Registries>,
-    stream: TcpStream,
+    (stream, peer): (TcpStream, IpAddr),
     seat: Seat,
 ) {
     let connection = Connection {
@@ -75,6 +77,7 @@ pub async fn serve(
         respond,
         registries,
         stream,
+        peer,
         input: Input::default(),
         output: Output::default(),
         clock: Clock::new(HEAD_TIMEOUT),
@@ -173,7 +176,8 @@ impl Connection {
         started: Instant,
     ) -> io::Result<(Box<Head>, Counted)> {
         let at = started.into_std();
-        if let Ok(counted) = (self.respond)(&self.catalog, asked(&head, at, None)) {
+        let (respond, peer) = (self.respond, self.peer);
+        if let Ok(counted) = respond(&self.catalog, asked(&head, peer, at, None)) {
             return Ok((head, counted));
         }
         // Nobody waits for the disk because of a later request.
@@ -197,10 +201,10 @@ impl Connection {
         head: Box<Head>,
         came: Option<Came>,
     ) -> io::Result<(Box<Head>, Result<Counted, NotNow>)> {
-        let (respond, catalog) = (self.respond, self.catalog.clone());
+        let (respond, peer, catalog) = (self.respond, self.peer, self.catalog.clone());
         let finding = tokio::task::spawn_blocking(move || {
             let now = Instant::now().into_std();
-            let found = respond(&catalog, asked(&head, now, Some(came.as_ref())));
+            let found = respond(&catalog, asked(&head, peer, now, Some(came.as_ref())));
             (head, found)
         });
         finding.await.map_err(|error| {
@@ -330,6 +334,7 @@ impl Connection {
 /// `patient` where it may wait for the disk, with what came of what it waited for.
 fn asked<'a>(
     head: &'a Head,
+    peer: IpAddr,
     at: std::time::Instant,
     patient: Option<Option<&'a Came>>,
 ) -> Asked<'a> {
@@ -341,6 +346,7 @@ fn asked<'a>(
             authority: head.uri.authority().map(|authority| authority.as_str()),
             secure: false,
         },
+        peer,
         at,
         may_block: patient.is_some(),
         came: patient.flatten(),

@@ -50,7 +50,7 @@ impl Connection {
             }
         };
         let reply = {
-            let asked = asked(&head, started.into_std(), None);
+            let asked = asked(&head, self.peer, started.into_std(), None);
             wanted.ask(
                 (&head.method, head.uri.query(), &head.headers),
                 asked.way,

@@ -5,6 +5,7 @@ mod damage;
 mod files;
 mod follow;
 mod life;
+mod lists;
 mod on_demand;
 mod orders;
 mod places;

@@ -125,7 +125,8 @@ async fn what_cannot_be_had_is_told_in_words_and_by_its_status() {
     let wrong = || Obtained::Refused(Reason::DigestMismatch, "other content".to_owned());
     let full = || Obtained::Refused(Reason::StorageFull, "no room".to_owned());
     let busy = || Obtained::Busy(Duration::from_secs(7));
-    let cases: [(fn() -> Obtained, u16, &str); 5] = [
+    type Case = (fn() -> Obtained, u16, &'static str);
+    let cases: [Case; 5] = [
         (away, 504, "UpstreamUnreachable: nobody answers"),
         (wrong, 502, "DigestMismatch: other content"),
         (full, 503, "StorageFull: no room"),

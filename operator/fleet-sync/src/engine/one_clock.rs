@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use fleet_formats::seam::RootPlan;
 use fleet_types::documents::UnixSeconds;
-use fleet_types::{ClockReading, Reason, Relation, UnitRevision};
+use fleet_types::{ClockReading, Reason, Relation, UnitRevision, counted};
 use futures::FutureExt;
 use serde::{Deserialize, Serialize};
 
@@ -143,8 +143,8 @@ impl Lister<'_> {
         } else {
             let note = format!(
                 "{here} and {there} have different contents while their clocks stand alike, at {reading}; where that lasts for \
-                 more than {} hours, nothing new is taken",
-                GRACE.as_secs() / 3600
+                 more than {}, nothing new is taken",
+                counted(GRACE.as_secs() / 3600, "hour")
             );
             self.watch.note(unit, &note);
         }

@@ -1,9 +1,10 @@
 //! Documents that one part of us writes and another reads: in a store's `state/`, in the termination message of a run,
-//! at `/.mirrorfleet/status`. Both sides have the same type.
+//! at `/.mirrorfleet/status`, in annotations of a serving pod. Both sides have the same type.
 //!
 //! Writer and reader may be of different versions. A field that is not known is ignored and one that is missing is
 //! empty; a reason that is not known is [`Reason::Unknown`](crate::Reason::Unknown), a result [`RunResult::Failed`].
 
+mod client_list;
 mod index_pin;
 mod kept;
 mod left_out;
@@ -11,6 +12,7 @@ mod report;
 mod served;
 mod state;
 
+pub use client_list::{ClientList, ListForm, ListedRegion};
 pub use index_pin::{IndexPin, IndexPinError};
 pub use kept::KeptSnapshot;
 pub use left_out::LeftOut;

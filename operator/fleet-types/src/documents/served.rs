@@ -19,6 +19,11 @@ pub struct ServedStatus<R = Report> {
     /// The upstream's revision that the snapshot is a copy of.
     pub revision: Vec<UnitRevision>,
     pub published_at: Option<UnixSeconds>,
+    /// What the server's clock says; none where an earlier version does not say it.
+    pub now: Option<UnixSeconds>,
+    /// By how many seconds that clock is ahead of the asker's, as the asker found; 0 where it is not by much.
+    #[serde(skip)]
+    pub clock_skew: i64,
     /// By which order that is served: the newest that was followed, here or before by a run. None where `current` alone
     /// tells what is served.
     pub order: Option<Order>,

@@ -13,7 +13,7 @@ use fleet_types::Reason;
 use jiff::Timestamp;
 use url::Url;
 
-use super::{Resolver, USER_AGENT, politeness, serving_path};
+use super::{Resolver, USER_AGENT, politeness};
 use crate::failure::Failure;
 
 /// A client waits behind every question: it is given up earlier than in a run.
@@ -47,7 +47,7 @@ impl Resolver<'_> {
         let settings = mirror.spec.pull_through.clone().unwrap_or_default();
         Ok(Options {
             mirror: name.to_owned(),
-            paths: std::iter::once(serving_path(mirror).to_owned())
+            paths: std::iter::once(mirror.serving_path().to_owned())
                 .chain(aliases)
                 .collect(),
             public: mirror

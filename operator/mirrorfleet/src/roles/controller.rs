@@ -69,6 +69,14 @@ pub struct Arguments {
     /// Show on the status page fixed words only, for strangers: no sentence in which words of an upstream may stand, no commands
     #[arg(long)]
     status_fixed_words: bool,
+    /// Where to take pushes: POST /push/NAMESPACE/UPSTREAM with a token of the Upstream's spec.push [default: nowhere]
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "MIRRORFLEET_PUSH_LISTEN",
+        hide_env_values = true
+    )]
+    push_listen: Option<SocketAddr>,
     /// The Lease that makes one replica the leader
     #[arg(long, value_name = "NAME", default_value = "mirrorfleet-controller")]
     lease_name: String,
@@ -166,6 +174,7 @@ pub fn run(arguments: Arguments, log: &LogArguments) -> Result<(), Failure> {
         },
         namespace: arguments.namespace,
         metrics_listen: arguments.metrics_listen,
+        push_listen: arguments.push_listen,
         lease: LeaseOptions {
             name: arguments.lease_name,
             namespace: arguments.lease_namespace,

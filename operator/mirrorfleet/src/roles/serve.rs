@@ -26,6 +26,10 @@ pub struct Arguments {
     /// Serve what files here order, one for each mirror under its name, instead of what the store says
     #[arg(long, value_name = "DIR")]
     orders: Option<PathBuf>,
+    /// Tell clients of the regions that files here name, one for each mirror under its name; of this server alone where
+    /// there is none
+    #[arg(long, value_name = "DIR")]
+    lists: Option<PathBuf>,
     /// Where to serve; port 0 takes a free one
     #[arg(
         long,
@@ -77,6 +81,7 @@ pub fn run(arguments: Arguments, log: &LogArguments) -> Result<(), Failure> {
         data: arguments.data.data,
         orders: arguments.orders,
         registries: Default::default(),
+        lists: arguments.lists,
         listen: arguments.listen,
         metrics_listen: arguments.metrics_listen,
         follow_listen: arguments.follow_listen,

@@ -74,6 +74,14 @@ impl World {
                 let annotations = &mut pod.unwrap().meta.annotations;
                 annotations.insert(labels::SERVE.to_owned(), order.to_string());
             }
+            Write::List {
+                name, uid, list, ..
+            } => {
+                let mut pods = self.objects.pods.iter_mut();
+                let pod = pods.find(|pod| pod.meta.name == *name && pod.meta.uid == *uid);
+                let annotations = &mut pod.unwrap().meta.annotations;
+                annotations.insert(labels::LIST.to_owned(), list.clone());
+            }
             Write::Evict { uid, .. } => self.evict(uid),
             Write::Delete {
                 kind, name, uid, ..

@@ -32,6 +32,8 @@ pub struct World {
     pub unreachable: bool,
     /// Regions and replicas (`eu/1`) whose pods cannot be asked.
     pub away: Vec<String>,
+    /// It may be the controller that cannot reach anybody.
+    pub cut_off: bool,
     /// A new leader has asked nobody yet.
     pub not_asked: bool,
     /// Pods are of a version that knows no orders: what runs publish is served.
@@ -105,6 +107,7 @@ impl World {
             objects: SeenObjects::default(),
             stores: BTreeMap::new(),
             unreachable: false,
+            cut_off: false,
             not_asked: false,
             runs_publish: false,
             budget: None,
@@ -176,6 +179,7 @@ impl World {
             upstream_error: None,
             objects: self.objects.clone(),
             answers: serving.map(answer).collect(),
+            cut_off: self.cut_off,
             refusals: self.refusals.clone(),
             line: self.line.clone(),
             rollouts_elsewhere: 0,

@@ -63,6 +63,7 @@ pub(super) fn line(write: &Write) -> String {
             let id = order.snapshot.to_string();
             format!("order pod {name} to serve {} ({})", &id[..8], order.epoch)
         }
+        Write::List { name, .. } => format!("tell pod {name} where clients go"),
         Write::Evict { name, .. } => format!("evict pod {name}"),
         Write::Grow { name, size, .. } => format!("grow claim {name} to {size}"),
         Write::Delete { kind, name, .. } => format!("delete {} {name}", word(*kind)),

@@ -200,3 +200,35 @@ fn an_index_that_expires_while_it_is_served_is_not_fresh() {
     assert_eq!(world.condition("Ready").unwrap().0, "True");
     assert!(!world.plan().status_changed, "said once");
 }
+
+#[test]
+fn a_clock_that_is_wrong_is_told_of_once_and_until_it_is_right() {
+    let mut world = super::serving(&["eu"]);
+    let skewed = |world: &mut World, by: i64| {
+        let store = world.stores.values_mut().next().unwrap();
+        store.clock_skew = by;
+        let plan = world.plan();
+        world.apply(&plan);
+        let told = plan.events.iter();
+        told.filter(|event| event.reason == fleet_types::Reason::ClockSkew)
+            .count()
+    };
+    assert_eq!(skewed(&mut world, 60), 1);
+    let since = world.status().regions[0].replicas[0]
+        .clock_wrong_since
+        .clone();
+    assert_eq!(since.as_ref().unwrap().0, world.now);
+    world.pass(60);
+    assert_eq!(skewed(&mut world, 62), 0);
+    let again = world.status().regions[0].replicas[0]
+        .clock_wrong_since
+        .clone();
+    assert_eq!(again, since);
+    let gauges = world.plan().gauges(&world.mirror, &world.observe());
+    assert_eq!(gauges.regions[0].clock_skew, Some(62));
+    assert_eq!(skewed(&mut world, 0), 0);
+    assert_eq!(
+        world.status().regions[0].replicas[0].clock_wrong_since,
+        None
+    );
+}

@@ -7,8 +7,11 @@ use std::time::Duration;
 
 use fleet_origin::Origin;
 use fleet_serve::{Listening, ServeError, ServeOptions, TlsFiles, serve};
-use fleet_store::{Entry, EntryState, Identity, Retention, SnapshotId, SnapshotMeta, Writer};
+use fleet_store::{
+    Clients, Entry, EntryState, Identity, Retention, SnapshotId, SnapshotMeta, Writer,
+};
 use fleet_telemetry::{BuildInfo, Registry, ServerPlace};
+use fleet_types::documents::ListForm;
 use fleet_types::{RepoPath, Sha256, UnitRevision};
 use sha2::Digest as _;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -77,7 +80,10 @@ pub fn identity(mirror: &str, serving_path: &str) -> Identity {
             keep: 3,
             min_age: Duration::from_secs(3600),
         },
-        clients: Default::default(),
+        clients: Clients {
+            lists: [(String::new(), ListForm::Apt)].into(),
+            ..Clients::default()
+        },
     }
 }
 
@@ -176,17 +182,26 @@ pub async fn start_with(data: &Path, tls: Option<TlsFiles>) -> Running {
 
 /// `orders` is the directory with a file for each mirror.
 pub async fn start_ordered(data: &Path, orders: Option<&Path>, tls: Option<TlsFiles>) -> Running {
-    start_as(data, orders, tls, None).await
+    start_as(data, (orders, None), tls, None).await
+}
+
+/// `told` are the directories with orders and with lists.
+pub async fn start_told(
+    data: &Path,
+    told: (Option<&Path>, Option<&Path>),
+    tls: Option<TlsFiles>,
+) -> Running {
+    start_as(data, told, tls, None).await
 }
 
 /// `origin` fetches what is not there.
 pub async fn start_filled(data: &Path, tls: Option<TlsFiles>, origin: Arc<dyn Origin>) -> Running {
-    start_as(data, None, tls, Some(origin)).await
+    start_as(data, (None, None), tls, Some(origin)).await
 }
 
 async fn start_as(
     data: &Path,
-    orders: Option<&Path>,
+    (orders, lists): (Option<&Path>, Option<&Path>),
     tls: Option<TlsFiles>,
     origin: Option<Arc<dyn Origin>>,
 ) -> Running {
@@ -201,6 +216,7 @@ async fn start_as(
         data: data.to_owned(),
         orders: orders.map(Path::to_owned),
         registries: Default::default(),
+        lists: lists.map(Path::to_owned),
         listen: "127.0.0.1:0".parse().unwrap(),
         metrics_listen: Some("127.0.0.1:0".parse().unwrap()),
         follow_listen: Some("127.0.0.1:0".parse().unwrap()),

@@ -253,6 +253,7 @@ fn state(region: &RegionSummary) -> Cell {
         RegionState::Serving => ("Serving", Colour::Green),
         RegionState::Joining => ("Joining", Colour::Yellow),
         RegionState::Stale => ("Stale", Colour::Red),
+        RegionState::Withdrawn => ("Withdrawn", Colour::Red),
         RegionState::Unknown => ("Unknown", Colour::Red),
     };
     match &region.replicas {

@@ -59,6 +59,7 @@ pub async fn run(
         data: arguments.data.data.clone(),
         orders: None,
         registries: keeper.registries.clone(),
+        lists: None,
         listen: arguments.listen,
         metrics_listen: arguments.metrics_listen,
         follow_listen: arguments.follow_listen,

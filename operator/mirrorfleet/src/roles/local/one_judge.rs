@@ -59,6 +59,8 @@ struct World {
     upstream: Upstream,
     memory: Memory,
     copy: Alone,
+    /// How the authority answered the controller last.
+    probe: Option<Probe>,
     /// Whether this process knows as much of the authority as a controller that probes.
     is_told: bool,
 }
@@ -91,6 +93,7 @@ fn world_that(min_interval: Option<&str>, retries: u32, on_upstream_change: bool
         served: None,
         memory: Memory::new(&declared, None, now),
         copy: Alone::new(&mirror, &upstream, None, now),
+        probe: None,
         mirror,
         upstream,
         is_told: true,
@@ -147,19 +150,18 @@ impl World {
 
     /// As the controller's probe does, at the same instant as this process.
     fn controller_asks(&mut self) {
+        let answer = ProbeAnswer::Has {
+            digest: self.authority.digest.to_string(),
+            date: Timestamp::from_second(self.authority.date).ok(),
+        };
+        let probe = Probe::after(self.probe.as_ref(), UNIT.to_owned(), self.now, answer);
+        self.probe = Some(probe.clone());
         let seen = ObservedUpstream {
             now: self.now,
             units: vec![UNIT.to_owned()],
-            probes: vec![Probe {
-                unit: UNIT.to_owned(),
-                at: self.now,
-                answer: ProbeAnswer::Has {
-                    digest: self.authority.digest.to_string(),
-                    date: Timestamp::from_second(self.authority.date).ok(),
-                },
-                failures: 0,
-            }],
+            probes: vec![probe],
             attempts: Vec::new(),
+            confirmed: Vec::new(),
         };
         self.upstream.status = Some(plan_upstream(&self.upstream, &seen).status);
     }
@@ -258,6 +260,7 @@ impl World {
             now: self.now,
             upstream: Some(self.upstream.clone()),
             upstream_error: None,
+            cut_off: false,
             refusals: Default::default(),
             objects: SeenObjects {
                 pods: vec![SeenPod {

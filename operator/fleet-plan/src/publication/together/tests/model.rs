@@ -399,8 +399,10 @@ impl World {
         for other in region {
             let site = &self.sites[other];
             let stuck = self.withdrawn[other].is_some_and(|at| self.now >= at + ROUTING_PATIENCE);
+            // A pod that serves nothing is not ready.
+            let is_led_to = site.routed.routed && site.serves().is_some();
             assert!(
-                site.kept.contains(&serves) || !site.routed.routed || stuck || self.meddled,
+                site.kept.contains(&serves) || !is_led_to || stuck || self.meddled,
                 "{at} serves {serves}, and clients of its region are led to {other}: {site:?}"
             );
         }

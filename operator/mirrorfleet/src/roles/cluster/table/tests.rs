@@ -44,6 +44,7 @@ fn mirror(name: &str, regions: Vec<RegionSummary>) -> MirrorSummary {
         snapshot: None,
         next_sync: Some(at("2026-01-01T15:17:00Z")),
         regions,
+        list: None,
         problems: Vec::new(),
         held: Vec::new(),
     }
