@@ -31,6 +31,7 @@ from large import memory_works
 from page import tables, write_page
 from processes import Failed
 from results import Figure, Result
+from registries import registry_works
 from serving import serve_works
 from switching import switch_works
 from syncing import Bench, Scale, again, cold, of_arch, peak, relay_cost
@@ -57,7 +58,7 @@ def measure(bench: Bench, wanted: set[str]) -> Iterator[dict[str, list[Figure]]]
     if "relay" in wanted:
         print("relay", flush=True)
         yield {"relay": relay_cost(bench)}
-    for works_of in (memory_works, switch_works, serve_works):
+    for works_of in (memory_works, switch_works, serve_works, registry_works):
         yield from works_of(bench, wanted)
 
 

@@ -139,6 +139,16 @@ SWITCH = (
     Work("rollback-20000", "`mirrorfleet snapshots NAME rollback`, 20,000 packages", "ms", Target("none", compared=False),
          "The same with a hundred times as many."),
 )
+REGISTRY = (
+    *(Work(f"registry-{what}-{short}{way}", f"npm, warm document of {title}, {form}{', gzip' if way else ', plain'}, 64 connections", "requests/s",
+           Target("≥ 15 × verdaccio", "verdaccio", 15.0, more_is_better=True), "")
+      for what, title in (("small", "8 versions"), ("many", "1,500 versions")) for short, form in (("full", "full"), ("brief", "abbreviated")) for way in ("", "-gzip")),
+    Work("registry-tarball", "npm, warm tarball of 0.8 MiB, 64 connections", "requests/s", Target("≥ 1.0 of nginx", "nginx", 1.0, more_is_better=True), ""),
+    Work("registry-cold", "npm, 64 clients at one cold document of 1,500 versions, 50 ms away", "s", Target("1 request", bound=1.0, requests=1),
+         "Python's threads ask, so the figure holds their time too."),
+    Work("registry-memory", "npm, resident memory after these", "MiB", Target("≤ 64 MiB", bound=64), "With the rows before it in the same run."),
+)
+
 def served(name: str, title: str, unit: str, factor: float, meaning: str) -> Work:
     return Work(name, title, unit, Target(f"≥ {factor} of nginx", "nginx", factor, more_is_better=True), meaning)
 
@@ -167,4 +177,4 @@ CHECKS = (
     Work("relay", "first copy, 20,000 packages, through the relay without delay", "s", Target("the relay costs < 15 %", "without the relay", 1.15),
          "Whether the relay that adds the round trips distorts what is measured through it."),
 )
-ALL = {work.name: work for work in (*SYNC, *ARCH, *FOLLOW, *MEMORY, *SWITCH, *SERVE, *CHECKS)}
+ALL = {work.name: work for work in (*SYNC, *ARCH, *FOLLOW, *MEMORY, *SWITCH, *SERVE, *REGISTRY, *CHECKS)}

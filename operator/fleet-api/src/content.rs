@@ -5,13 +5,16 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::arch_content::ArchContent;
+use crate::npm_content::NpmContent;
 use crate::upstream::UpstreamType;
 
 /// What to copy.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[x_kube(crates(kube_core = "kube_core"), 
-    validation = Rule::new("has(self.debian) != has(self.arch)")
-        .message("content needs exactly one block that names what to copy, and it must be the one of the Upstream's type: debian or arch"),
+    validation = Rule::new("(has(self.debian) ? 1 : 0) + (has(self.arch) ? 1 : 0) + (has(self.npm) ? 1 : 0) == 1")
+        .message("content needs exactly one block that names what to copy, and it must be the one of the Upstream's type: debian, arch or npm"),
+    validation = Rule::new("!has(self.npm) || !has(self.exclude) || size(self.exclude) == 0")
+        .message("content.exclude is about paths of repositories: write packages that are not carried as content.npm.deny"),
 )]
 #[serde(rename_all = "camelCase")]
 pub struct Content {
@@ -21,6 +24,9 @@ pub struct Content {
     /// For Upstreams of type Arch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arch: Option<ArchContent>,
+    /// For Upstreams of type Npm.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub npm: Option<NpmContent>,
     /// Globs over paths in the repository (`pool/*/x/xplanet-images/**`): payload that is not copied. The signed index
     /// stays upstream's, so clients still see the names and get 404 for them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -182,6 +188,7 @@ pub struct DebianInclude {
 pub enum Block<'a> {
     Debian(&'a DebianContent),
     Arch(&'a ArchContent),
+    Npm(&'a NpmContent),
 }
 
 impl Content {
@@ -190,11 +197,13 @@ impl Content {
         let Content {
             debian,
             arch,
+            npm,
             exclude: _,
         } = self;
-        match (debian, arch) {
-            (Some(debian), None) => Some(Block::Debian(debian)),
-            (None, Some(arch)) => Some(Block::Arch(arch)),
+        match (debian, arch, npm) {
+            (Some(debian), None, None) => Some(Block::Debian(debian)),
+            (None, Some(arch), None) => Some(Block::Arch(arch)),
+            (None, None, Some(npm)) => Some(Block::Npm(npm)),
             _ => None,
         }
     }
@@ -211,14 +220,17 @@ impl<'a> Block<'a> {
         match self {
             Block::Debian(_) => UpstreamType::Debian,
             Block::Arch(_) => UpstreamType::Arch,
+            Block::Npm(_) => UpstreamType::Npm,
         }
     }
 
-    /// Debian: the suites. Arch: the databases, `repository/architecture`.
+    /// Debian: the suites. Arch: the databases, `repository/architecture`. A registry has none: it is no slice that is
+    /// behind or not.
     pub fn units(self) -> Vec<String> {
         match self {
             Block::Debian(debian) => debian.suites.clone(),
             Block::Arch(arch) => arch.units(),
+            Block::Npm(_) => Vec::new(),
         }
     }
 }

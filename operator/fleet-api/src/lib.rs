@@ -14,6 +14,7 @@ pub mod labels;
 pub mod mirror;
 mod mirror_status;
 pub mod names;
+mod npm_content;
 pub mod pods;
 pub mod pull_through;
 mod quantity;

@@ -13,6 +13,7 @@ pub use crate::content::{
     PackageRule,
 };
 pub use crate::mirror_status::MirrorStatus;
+pub use crate::npm_content::{Guard, NpmContent, NpmDeny, Waiver};
 pub use crate::pods::{
     Identity, PodSecurity, PodSettings, PullPolicy, PullSecret, Resources, SeLinux,
 };
@@ -119,6 +120,18 @@ use crate::{ByteQuantity, GoDuration};
         .message("verification.allowed speaks of declared repositories only: write unit as repository/architecture, for example core/x86_64").field_path(".verification"),
     validation = Rule::new("!has(self.content.arch) || !has(self.verification.expired) || size(self.verification.expired) == 0")
         .message("verification.expired is of no use here: pacman's databases have no time at which they expire").field_path(".verification"),
+    validation = Rule::new("!has(self.content.npm) || self.mode == 'PullThrough'")
+        .message("an npm registry is filled on demand and never copied as a whole: write mode: PullThrough").field_path(".mode"),
+    validation = Rule::new("has(self.content.npm) || !has(self.guard)")
+        .message("guard is about packages of an npm registry: leave it out for other content").field_path(".guard"),
+    validation = Rule::new("has(self.content.npm) || !has(self.serving.aliases) || size(self.serving.aliases) == 0")
+        .message("serving.aliases are further addresses of an npm registry: leave them out for other content").field_path(".serving"),
+    validation = Rule::new("!has(self.content.npm) || !has(self.storage.cache)")
+        .message("storage.cache bounds what is kept of repositories: leave it out for an npm registry, which keeps what it has").field_path(".storage"),
+    validation = Rule::new("!has(self.content.npm) || ((!has(self.snapshots.pinned) || self.snapshots.pinned == '') && (!has(self.snapshots.skip) || size(self.snapshots.skip) == 0))")
+        .message("a registry that is filled on demand has no snapshots to pin or to skip: leave snapshots out").field_path(".snapshots"),
+    validation = Rule::new("!has(self.content.npm) || ((!has(self.verification.allowed) || size(self.verification.allowed) == 0) && (!has(self.verification.expired) || size(self.verification.expired) == 0) && (!has(self.verification.allowMutations) || size(self.verification.allowMutations) == 0))")
+        .message("verification is about repositories that are signed or listed as a whole: leave it out for content.npm").field_path(".verification"),
     validation = Rule::new(crate::rules::FOLLOWS_ANOTHER).message(crate::rules::FOLLOWS_ANOTHER_MESSAGE).field_path(".regions"),
     validation = Rule::new(crate::rules::FOLLOWS_THE_HUB).message(crate::rules::FOLLOWS_THE_HUB_MESSAGE).field_path(".regions"),
     validation = Rule::new(crate::rules::ONE_HUB).message(crate::rules::ONE_HUB_MESSAGE).field_path(".regions"),
@@ -136,7 +149,7 @@ pub struct MirrorSpec {
     /// The Upstream to copy, in the same namespace.
     pub upstream_ref: UpstreamRef,
     /// Full: every file of the declared slice is stored before a snapshot is published. PullThrough: packages are fetched
-    /// when a client asks for them.
+    /// when a client asks for them; of an npm registry everything is.
     #[serde(default)]
     pub mode: Mode,
     /// How that is done; only with mode PullThrough.
@@ -153,6 +166,9 @@ pub struct MirrorSpec {
     /// What is refused although it is validly signed.
     #[serde(default)]
     pub verification: Verification,
+    /// What an npm registry holds back although the upstream offers it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guard: Option<Guard>,
     /// Which snapshots are kept and which one is served.
     #[serde(default)]
     pub snapshots: Snapshots,
@@ -212,7 +228,7 @@ pub enum Mode {
     #[default]
     Full,
     /// Snapshots hold what upstreams sign and list; a package is fetched when a client asks for it, checked by what is
-    /// listed, and kept until room is needed.
+    /// listed, and kept until room is needed. An npm registry has no snapshots: all of it is fetched so.
     PullThrough,
 }
 

@@ -16,6 +16,13 @@ pub struct Serving {
     #[schemars(length(max = 128))]
     #[x_kube(validation = Rule::new("self == '' || self.matches('^[A-Za-z0-9][A-Za-z0-9._~-]*(/[A-Za-z0-9][A-Za-z0-9._~-]*)*$')").message("write serving.path without slashes at its ends, for example debian or linux/debian; a part begins with a letter or digit"))]
     pub path: String,
+    /// Further paths under which an npm registry is served, such as `repository/npm` and `artifactory/api/npm/npm`: whoever
+    /// moves here changes the host name only. What a client is told leads to the path by which it asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), inner(length(min = 1, max = 128)))]
+    #[schemars(extend("x-kubernetes-list-type" = "set"))]
+    #[x_kube(validation = Rule::new("self.all(a, a.matches('^[A-Za-z0-9][A-Za-z0-9._~-]*(/[A-Za-z0-9][A-Za-z0-9._~-]*)*$'))").message("write serving.aliases without slashes at their ends, for example repository/npm; a part begins with a letter or digit"))]
+    pub aliases: Vec<String>,
     /// Whether folders answer with a list of what is in them.
     #[serde(default = "Serving::default_listing")]
     pub directory_listing: bool,
@@ -51,6 +58,7 @@ impl Default for Serving {
     fn default() -> Self {
         Serving {
             path: String::new(),
+            aliases: Vec::new(),
             directory_listing: true,
             trace_name: String::new(),
             transactions: Transactions::default(),

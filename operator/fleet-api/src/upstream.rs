@@ -56,12 +56,16 @@ use crate::{ByteQuantity, GoDuration};
     crates(kube_core = "kube_core"),
     validation = Rule::new("self.type == oldSelf.type")
         .message("type cannot be changed: create another Upstream, and Mirrors of it").field_path(".type"),
-    validation = Rule::new("self.trust.signatures != 'Required' || has(self.trust.keyringRef)")
+    validation = Rule::new("self.type == 'Npm' || self.trust.signatures != 'Required' || has(self.trust.keyringRef)")
         .message("trust.keyringRef is missing: name the Secret or ConfigMap that holds the keyring, or set trust.signatures to None and accept whatever the upstream sends")
         .field_path(".trust"),
     validation = Rule::new("self.type != 'Arch' || self.trust.signatures == 'None' || has(self.trust.keyringRef)")
         .message("trust.keyringRef is missing: name the Secret or ConfigMap that holds the keyring, or set trust.signatures to None and let clients judge what is copied")
         .field_path(".trust"),
+    validation = Rule::new("self.type != 'Npm' || !has(self.trust.keyringRef)")
+        .message("trust is about OpenPGP keys: leave it out for an npm registry, whose packages are compared with what was first promised for them").field_path(".trust"),
+    validation = Rule::new("self.type != 'Npm' || !has(self.endpoints) || size(self.endpoints) == 0")
+        .message("an npm registry is asked at its authority: leave endpoints out").field_path(".endpoints"),
     validation = Rule::new("self.type == 'Arch' || !has(self.trust.webOfTrust)")
         .message("trust.webOfTrust is how pacman judges packages: leave it out for other types").field_path(".trust"),
     validation = Rule::new("self.type == 'Arch' || !has(self.trust.databases)")
@@ -122,6 +126,8 @@ pub enum UpstreamType {
     Debian,
     /// Arch Linux, or whoever else publishes repositories for pacman.
     Arch,
+    /// npm's registry, or whatever speaks as it does. For Mirrors of `mode: PullThrough` in `mirrorfleet local`.
+    Npm,
 }
 
 impl UpstreamType {
@@ -129,6 +135,7 @@ impl UpstreamType {
         match self {
             UpstreamType::Debian => "Debian",
             UpstreamType::Arch => "Arch",
+            UpstreamType::Npm => "Npm",
         }
     }
 }
@@ -139,7 +146,7 @@ impl UpstreamType {
 #[serde(rename_all = "camelCase")]
 pub struct Authority {
     /// http or https URL of the repository's root (Debian: the folder that holds `dists/`; Arch: what a mirrorlist has before
-    /// `$repo`). `file` only outside a cluster.
+    /// `$repo`; Npm: the registry's address). `file` only outside a cluster.
     #[schemars(length(max = 2048))]
     #[x_kube(validation = Rule::new("self.matches('^https?://[^/@?# ]+(/[^?# ]*)?$')").message(URL_MESSAGE))]
     #[serde(deserialize_with = "url")]

@@ -7,6 +7,7 @@
 //! way and how they share connections; [`HttpTransport`] pipelines small files. A transport tries each request once; [`Fetcher`] owns what happens after a failure: other names, other endpoints, waiting.
 
 mod access;
+mod ask;
 mod bodies;
 mod budget;
 mod client;
@@ -37,6 +38,7 @@ use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 
 pub use access::{Access, Credentials, Endpoint};
+pub use ask::{Asker, Question, Told};
 pub use bodies::{Begun, BodyStore, OpenBody};
 pub use client::install_crypto_provider;
 pub use endpoint::EndpointSet;

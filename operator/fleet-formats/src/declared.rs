@@ -9,11 +9,12 @@ use crate::arch::Arch;
 use crate::debian::Debian;
 use crate::seam::{Format, Rejected};
 
-/// The format of a slice. Errors: `InvalidSpec` where the slice cannot be meant, `ContentTypeMismatch` without a block.
+/// The format of a slice. Errors: `InvalidSpec` where the slice cannot be meant, `ContentTypeMismatch` without a block, `LocalOnly` for what is not copied.
 pub fn declared(content: &Content) -> Result<Arc<dyn Format>, Rejected> {
     Ok(match block(content)? {
         Block::Debian(debian) => Arc::new(Debian::new(debian.clone())?),
         Block::Arch(arch) => Arc::new(Arch::new(arch)?),
+        Block::Npm(_) => return Err(not_copied()),
     })
 }
 
@@ -23,7 +24,16 @@ pub fn declared_unit(content: &Content, unit: &str) -> Result<Arc<dyn Format>, R
     Ok(match block(content)? {
         Block::Debian(debian) => Arc::new(Debian::of_suite(debian, unit)?),
         Block::Arch(arch) => Arc::new(Arch::of_unit(arch)?),
+        Block::Npm(_) => return Err(not_copied()),
     })
+}
+
+/// Nobody knows all that a registry has.
+fn not_copied() -> Rejected {
+    Rejected::new(
+        Reason::LocalOnly,
+        "an npm registry is filled on demand and never copied as a whole: `mirrorfleet local` serves it",
+    )
 }
 
 fn block(content: &Content) -> Result<Block<'_>, Rejected> {

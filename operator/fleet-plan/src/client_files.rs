@@ -34,8 +34,30 @@ pub fn client_files(mirror: &Mirror, upstream: Option<&Upstream>, url: &str) -> 
             vec![sources(name, debian, &expired, upstream, &url)]
         }
         Some(Block::Arch(arch)) => servers(name, arch, upstream, &[url]),
+        Some(Block::Npm(_)) => npm(&url),
         None => Vec::new(),
     }
+}
+
+/// What npm and its relatives are told. The second line is for lock files that name the host of another registry than the public
+/// one; without it npm asks that host.
+fn npm(url: &str) -> Vec<ClientFile> {
+    let yarn = match url.starts_with("http://") {
+        true => format!("npmRegistryServer: {url:?}\nunsafeHttpWhitelist: [\"*\"]\n"),
+        false => format!("npmRegistryServer: {url:?}\n"),
+    };
+    vec![
+        ClientFile {
+            path: "~/.npmrc".to_owned(),
+            text: format!("registry={url}\nreplace-registry-host=always\n"),
+            note: "For npm, pnpm, Yarn 1 and Bun.".to_owned(),
+        },
+        ClientFile {
+            path: "~/.yarnrc.yml".to_owned(),
+            text: yarn,
+            note: "For Yarn 4.".to_owned(),
+        },
+    ]
 }
 
 /// The files for clients that go over to another region where one does not answer; none where there is one region, or it is
@@ -62,7 +84,8 @@ pub fn files_of_all(mirror: &Mirror, upstream: Option<&Upstream>) -> Vec<ClientF
             }
             files
         }
-        None => Vec::new(),
+        // A registry is in no cluster, and `local` is one region.
+        Some(Block::Npm(_)) | None => Vec::new(),
     }
 }
 
@@ -135,7 +158,7 @@ pub fn list_forms(content: &Content) -> BTreeMap<String, ListForm> {
             own.chain([(String::new(), pacman(&arch.layout.path))])
                 .collect()
         }
-        None => BTreeMap::new(),
+        Some(Block::Npm(_)) | None => BTreeMap::new(),
     }
 }
 

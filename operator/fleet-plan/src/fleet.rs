@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use fleet_api::mirror::{Block, Mirror, MirrorSpec, Mode, PodSettings};
+use fleet_api::upstream::UpstreamType;
 use fleet_api::{MirrorStatus, Upstream, UpstreamSpec};
 use fleet_types::{Reason, shown_url};
 use kube_core::ResourceExt;
@@ -283,6 +284,12 @@ fn upstream_of<'a>(mirror: &Mirror, seen: &'a Observed) -> Result<&'a Upstream, 
                 )),
                 wanted_type.to_lowercase()
             ),
+        ));
+    }
+    if upstream.spec.upstream_type == UpstreamType::Npm {
+        return Err(Problem::new(
+            Reason::LocalOnly,
+            "an npm registry is served by `mirrorfleet local` only, which fills it on demand; nothing in this cluster runs for it",
         ));
     }
     Ok(upstream)

@@ -38,6 +38,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let options = ServeOptions {
         data,
         orders: None,
+        registries: Default::default(),
         lists: None,
         listen: address.parse()?,
         metrics_listen: None,

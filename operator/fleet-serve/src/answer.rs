@@ -120,6 +120,11 @@ impl Answer {
         Answer::new(status, TEXT, text.into() + "\n", NEVER)
     }
 
+    /// What a registry says; its own headers come behind.
+    pub fn of_registry(status: StatusCode, body: Bytes) -> Answer {
+        Answer::new(status, "application/json", body, NEVER)
+    }
+
     /// Lines that are written for one client.
     pub fn of_this_client(lines: String) -> Answer {
         Answer::new(StatusCode::OK, TEXT, lines, THIS_CLIENT)

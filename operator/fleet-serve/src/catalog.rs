@@ -19,6 +19,7 @@ use crate::lists::Lists;
 use crate::mirror::ServedMirror;
 use crate::orders::Orders;
 use crate::path::Candidate;
+use crate::registry::{Registries, Wanted};
 
 /// The first part of every path that is not a mirror's.
 pub const OURS: &str = ".mirrorfleet";
@@ -37,6 +38,8 @@ pub struct Catalog {
     metrics: Arc<ServerMetrics>,
     /// Counts the requests that belong to no mirror.
     outside: Arc<MirrorTraffic>,
+    /// What is served beside the stores.
+    registries: Registries,
     /// Files that the mirrors may keep open.
     open_files: Arc<Semaphore>,
     origin: Option<Arc<dyn Origin>>,
@@ -74,6 +77,7 @@ impl Catalog {
         data: PathBuf,
         told: Told,
         metrics: Arc<ServerMetrics>,
+        registries: Registries,
         open_files: usize,
         origin: Option<Arc<dyn Origin>>,
     ) -> Catalog {
@@ -83,6 +87,7 @@ impl Catalog {
             told,
             metrics,
             outside,
+            registries,
             open_files: Arc::new(Semaphore::new(open_files)),
             origin,
             known: RwLock::default(),
@@ -108,6 +113,7 @@ impl Catalog {
             mirror.tell_use();
         }
         self.report_changes(&before, &after);
+        self.registries.forget(&self.metrics);
         *lock_write(&self.known) = after.clone();
     }
 
@@ -137,6 +143,15 @@ impl Catalog {
             .map(|(mirror, rest)| (mirror.clone(), rest))
     }
 
+    pub fn registries(&self) -> &Registries {
+        &self.registries
+    }
+
+    /// The handles of the registry that is asked.
+    pub fn traffic_of(&self, wanted: &Wanted<'_>) -> Arc<MirrorTraffic> {
+        wanted.traffic(&self.metrics)
+    }
+
     /// An answer that counts for no mirror.
     pub fn outside(&self, answer: Answer) -> Counted {
         Counted {
@@ -155,9 +170,13 @@ impl Catalog {
     /// Ready when every known store serves a snapshot and there is one: local facts only. Blocks on the disk.
     pub fn readiness(&self) -> Readiness {
         let known = self.known();
-        let mut ready = !known.served.is_empty();
-        let mut detail = Vec::new();
-        if known.served.is_empty() && known.problems.is_empty() {
+        let registries = self.registries.names();
+        let is_empty = known.served.is_empty() && registries.is_empty();
+        let mut ready = !is_empty;
+        let mut detail: Vec<String> = (registries.iter())
+            .map(|name| format!("{name}: fills itself on demand"))
+            .collect();
+        if is_empty && known.problems.is_empty() {
             detail.push(format!(
                 "no store is in {} yet: a sync makes one",
                 self.data.display()

@@ -29,6 +29,7 @@ use crate::catalog::Catalog;
 use crate::http2::{self, Answers, Limits};
 use crate::limits::{HEAD_TIMEOUT, MAX_HEAD_BYTES, MAX_HEADERS, STALL_TIMEOUT};
 use crate::plain;
+use crate::registry::Registries;
 use crate::stall::StallGuard;
 use crate::transaction::{Way, is_host_clear};
 
@@ -41,6 +42,8 @@ pub type Respond = fn(&Catalog, Asked<'_>) -> Result<Counted, NotNow>;
 pub struct HttpServer {
     pub catalog: Arc<Catalog>,
     pub respond: Respond,
+    /// What else is served, where clients come without TLS.
+    pub registries: Option<Registries>,
     pub tls: Option<TlsAcceptor>,
     /// How long requests may take to end once the server was told to stop.
     pub drain: Duration,
@@ -123,8 +126,9 @@ impl HttpServer {
         let _ = stream.set_nodelay(true);
         match self.tls.clone() {
             None => {
-                let catalog = self.catalog.clone();
-                plain::serve(catalog, self.respond, (stream, peer), seat).await;
+                let (catalog, registries) = (self.catalog.clone(), self.registries.clone());
+                let at = (stream, peer);
+                plain::serve(catalog, self.respond, registries, at, seat).await;
             }
             // Apart, so that a connection without TLS has no room for what one with it needs.
             Some(acceptor) => {
@@ -320,8 +324,16 @@ mod tests {
         let metrics = ServerMetrics::register(&registry, ServerPlace::default()).unwrap();
         let data = tempfile::tempdir().unwrap().keep();
         let server = HttpServer {
-            catalog: Arc::new(Catalog::new(data, Told::default(), metrics, 16, None)),
+            catalog: Arc::new(Catalog::new(
+                data,
+                Told::default(),
+                metrics,
+                Registries::default(),
+                16,
+                None,
+            )),
             respond: handler::answer,
+            registries: None,
             tls: None,
             drain: Duration::ZERO,
             connections,

@@ -156,7 +156,7 @@ fn ours(
 }
 
 fn front_page(catalog: &Catalog) -> Answer {
-    let lines: Vec<MirrorLine> = catalog
+    let mut lines: Vec<MirrorLine> = catalog
         .served()
         .iter()
         .map(|mirror| {
@@ -164,6 +164,7 @@ fn front_page(catalog: &Catalog) -> Answer {
             MirrorLine {
                 name: mirror.name().to_owned(),
                 serving_path: mirror.serving_path().to_owned(),
+                fills_itself: false,
                 snapshot: view
                     .current
                     .as_ref()
@@ -172,5 +173,6 @@ fn front_page(catalog: &Catalog) -> Answer {
             }
         })
         .collect();
+    lines.extend(catalog.registries().lines());
     Answer::page(mirrors_page(&lines))
 }

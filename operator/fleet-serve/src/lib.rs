@@ -6,6 +6,8 @@
 //!
 //! Other mirrors of ours ask at a listener of their own (`follow`), by digest.
 //!
+//! What is no store of files but a registry of packages is behind a seam (`registry`).
+//!
 //! The way of a request: `path` reads the target, `catalog` finds the mirror, `mirror` the entry,
 //! `conditional` decides what of it to send, `answer` is the result as a plain value. `connection` accepts; `plain`
 //! brings answers to clients without TLS, `http2` and `body` (with hyper, for HTTP/1.1) to those with it.
@@ -38,6 +40,7 @@ mod orders;
 mod path;
 mod plain;
 mod read;
+mod registry;
 mod room;
 mod signs;
 mod stall;
@@ -76,6 +79,9 @@ use crate::limits::{HEAD_TIMEOUT, STALL_TIMEOUT};
 use crate::room::SHARED_BYTES;
 use crate::tls::Certificate;
 
+pub use crate::registry::{
+    Found, FoundBody, Question, Registries, Registry as PackageRegistry, Reply, ServedFile,
+};
 pub use crate::tls::{TlsError, TlsFiles};
 
 /// How often stores, `current` (for the metrics) and certificates are looked at without a request.
@@ -89,6 +95,8 @@ pub struct ServeOptions {
     /// Holds a file for each mirror whose snapshot is ordered, under the mirror's name: [`fleet_types::Order`] as text, or
     /// nothing yet. Without an order `current` is served.
     pub orders: Option<PathBuf>,
+    /// What is served beside the stores.
+    pub registries: Registries,
     /// Holds a file for each mirror of which there are several regions, under the mirror's name:
     /// [`fleet_types::documents::ClientList`] as JSON, or nothing yet. Without one clients are told of this server.
     pub lists: Option<PathBuf>,
@@ -178,6 +186,7 @@ async fn serve_all(
             lists: options.lists.clone(),
         },
         metrics,
+        options.registries.clone(),
         shares.open_blobs,
         options.origin.clone(),
     ));
@@ -203,6 +212,7 @@ async fn serve_all(
     let clients = HttpServer {
         catalog: catalog.clone(),
         respond: handler::answer,
+        registries: Some(options.registries.clone()),
         tls,
         drain: options.drain,
         connections: shares.connections,
@@ -211,6 +221,7 @@ async fn serve_all(
     let followers = HttpServer {
         catalog: catalog.clone(),
         respond: follow::answer,
+        registries: None,
         tls: None,
         drain: options.drain,
         connections: shares.followers,

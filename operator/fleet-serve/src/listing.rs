@@ -38,6 +38,8 @@ pub struct MirrorLine {
     pub name: String,
     /// Without slashes at its ends.
     pub serving_path: String,
+    /// It has no snapshots: it gets what it is asked for.
+    pub fills_itself: bool,
     /// None before the first snapshot.
     pub snapshot: Option<String>,
     /// Unix seconds.
@@ -94,6 +96,9 @@ pub fn mirrors_page(mirrors: &[MirrorLine]) -> String {
     for mirror in mirrors {
         let served = match &mirror.snapshot {
             Some(id) => format!("<code>{}</code>", escape(id.get(..12).unwrap_or(id))),
+            None if mirror.fills_itself => {
+                "<span class=\"q\">fills itself on demand</span>".to_owned()
+            }
             None => "<span class=\"q\">waiting for its first sync</span>".to_owned(),
         };
         let href = match mirror.serving_path.is_empty() {
@@ -231,6 +236,7 @@ mod tests {
         let waiting = MirrorLine {
             name: "debian".into(),
             serving_path: "debian".into(),
+            fills_itself: false,
             snapshot: None,
             published: None,
         };

@@ -1,7 +1,7 @@
 //! Owns what an operator sees of a running program: the metrics of each role, the listener that serves them with the
 //! health checks, and the log; and which connections give up their place when a listener is full. The `prometheus` crate is used inside only, so that it can be replaced here.
 //!
-//! Metric names, labels and help texts are API. They are declared once, in [`api`], [`controller`], [`fill`], [`process`],
+//! Metric names, labels and help texts are API. They are declared once, in [`api`], [`controller`], [`fill`], [`package_registry`], [`process`],
 //! [`server`] and [`worker`], as lists of [`Definition`]s from which a reference can be generated.
 //!
 //! Left to others: what the values are. Nothing here reads a clock, a store or the Kubernetes API.
@@ -18,6 +18,7 @@ mod state;
 pub mod api;
 pub mod controller;
 pub mod fill;
+pub mod package_registry;
 pub mod process;
 pub mod server;
 pub mod worker;
@@ -31,6 +32,7 @@ pub use listener::{
     Answer, ExtraRoutes, METRICS_CONTENT_TYPE, respond, serve_hooks, serve_metrics, serve_routes,
 };
 pub use logging::{LogFormat, LogOptions, LoggingError, init_logging};
+pub use package_registry::{AnswerSource, PackageRegistryMetrics, QuestionResult, RegistryTraffic};
 pub use registry::{BuildInfo, Registry, RegistryError};
 pub use seats::{Mark, Seat, Seats};
 pub use server::{

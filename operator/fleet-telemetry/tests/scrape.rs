@@ -6,9 +6,10 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::Ordering;
 
 use fleet_telemetry::{
-    ApiMetrics, BuildInfo, ControllerMetrics, FetchResult, FillMetrics, Health, LAG_QUERY,
-    ObjectKey, OnDemand, Registry, Run, RunPlace, ServedSnapshot, ServerMetrics, ServerPlace,
-    StoreHealth, WorkerMetrics, respond, serve_metrics,
+    AnswerSource, ApiMetrics, BuildInfo, ControllerMetrics, FetchResult, FillMetrics, Health,
+    LAG_QUERY, ObjectKey, OnDemand, PackageRegistryMetrics, QuestionResult, Registry, Run,
+    RunPlace, ServedSnapshot, ServerMetrics, ServerPlace, StoreHealth, WorkerMetrics, respond,
+    serve_metrics,
 };
 use fleet_types::documents::RunResult;
 use fleet_types::gauges::{
@@ -158,6 +159,17 @@ fn full() -> Registry {
         damaged_blobs: 1,
         scrubbed_at: Some(1_700_000_000),
     });
+    let place = ServerPlace {
+        namespace: "mirrors".into(),
+        region: "eu-1".into(),
+    };
+    let packages = PackageRegistryMetrics::register(&registry, place).unwrap();
+    let traffic = packages.mirror("npm");
+    traffic.answered(AnswerSource::Stale);
+    traffic.asked(QuestionResult::Failed);
+    traffic.decided("held", "age");
+    traffic.set_blocked(Some(1_700_000_000));
+    traffic.opens_at(1_700_000_000, 0);
     registry
 }
 
@@ -192,6 +204,7 @@ fn promtool_finds_nothing_to_object_to_and_every_metric_is_there() {
         fleet_telemetry::controller::ALL,
         fleet_telemetry::worker::ALL,
         fleet_telemetry::server::ALL,
+        fleet_telemetry::package_registry::ALL,
         fleet_telemetry::fill::ALL,
     ]
     .concat()
@@ -205,6 +218,32 @@ fn promtool_finds_nothing_to_object_to_and_every_metric_is_there() {
         ),
         "{text}"
     );
+}
+
+#[test]
+fn a_registry_tells_where_its_answers_came_from_and_when_the_next_version_opens() {
+    let registry = registry();
+    let packages = PackageRegistryMetrics::register(&registry, ServerPlace::default()).unwrap();
+    let traffic = packages.mirror("npm");
+    traffic.answered(AnswerSource::Ready);
+    traffic.opens_at(50, 10);
+    traffic.opens_at(40, 10);
+    traffic.opens_at(60, 45);
+    let text = registry.render().unwrap();
+    for line in [
+        "mirrorfleet_registry_answers_total{mirror=\"npm\",source=\"ready\"} 1",
+        "mirrorfleet_registry_answers_total{mirror=\"npm\",source=\"refused\"} 0",
+        "mirrorfleet_registry_upstream_requests_total{mirror=\"npm\",result=\"changed\"} 0",
+        "mirrorfleet_registry_next_opening_timestamp_seconds{mirror=\"npm\"} 60",
+    ] {
+        assert!(text.contains(line), "no {line} in {text}");
+    }
+    assert!(
+        !text.contains("mirrorfleet_registry_upstream_blocked"),
+        "{text}"
+    );
+    packages.keep(&[]);
+    assert!(!registry.render().unwrap().contains("npm"));
 }
 
 #[test]

@@ -114,6 +114,8 @@ reasons! {
     UpstreamNotFound => Manifest,
     /// The content block is not the one of the Upstream's type.
     ContentTypeMismatch => Manifest,
+    /// What is declared runs in `mirrorfleet local` only: an npm registry that is filled on demand.
+    LocalOnly => Manifest,
     /// The Secret or ConfigMap of the keyring, or its key, does not exist.
     KeyringNotFound => Manifest,
     /// The keyring holds no usable OpenPGP key.

@@ -5,6 +5,7 @@
 mod access;
 mod content;
 mod fill;
+mod npm;
 mod trust;
 mod verification;
 
@@ -222,10 +223,7 @@ impl Resolver<'_> {
 
     /// Two Mirrors cannot be served under one path, or one below the other, nor kept in one folder.
     fn check_paths(&self, mirror: &Mirror) -> Result<(), Failure> {
-        let (name, path) = (
-            mirror.metadata.name.as_deref().unwrap_or_default(),
-            mirror.serving_path(),
-        );
+        let name = mirror.metadata.name.as_deref().unwrap_or_default();
         let within = |inner: &str, outer: &str| {
             inner == outer
                 || inner
@@ -238,18 +236,20 @@ impl Resolver<'_> {
             {
                 continue;
             }
-            let (other_name, other_path) = (
-                other.metadata.name.as_deref().unwrap_or_default(),
-                other.serving_path(),
-            );
-            let clash = if name == other_name {
-                format!(
+            let other_name = other.metadata.name.as_deref().unwrap_or_default();
+            let pairs = serving_paths(mirror)
+                .flat_map(|path| serving_paths(other).map(move |other_path| (path, other_path)));
+            let meeting = pairs
+                .into_iter()
+                .find(|(path, other_path)| within(path, other_path) || within(other_path, path));
+            let clash = match meeting {
+                _ if name == other_name => format!(
                     "another Mirror, in another namespace, has the name {name} and so the same store"
-                )
-            } else if within(path, other_path) || within(other_path, path) {
-                format!("it is served under /{path}/, and Mirror {other_name} under /{other_path}/")
-            } else {
-                continue;
+                ),
+                Some((path, other_path)) => format!(
+                    "it is served under /{path}/, and Mirror {other_name} under /{other_path}/"
+                ),
+                None => continue,
             };
             return Err(Failure::new(
                 Reason::PathTaken,
@@ -292,6 +292,12 @@ impl Resolver<'_> {
 /// The namespace that a manifest gives; empty where it leaves that to `kubectl -n`.
 pub fn namespace(mirror: &Mirror) -> &str {
     mirror.metadata.namespace.as_deref().unwrap_or_default()
+}
+
+/// Every path under which a Mirror is served.
+fn serving_paths(mirror: &Mirror) -> impl Iterator<Item = &str> {
+    let aliases = mirror.spec.serving.aliases.iter().map(String::as_str);
+    std::iter::once(mirror.serving_path()).chain(aliases)
 }
 
 /// What clients are told besides the files.

@@ -8,6 +8,7 @@ mod decompress;
 mod envelopes;
 mod gpg;
 mod hostile;
+mod npm;
 mod openpgp;
 mod rsa;
 mod web_of_trust;

@@ -284,7 +284,7 @@ pub(super) fn refs_volume(fleet: &Fleet) -> Option<Volume> {
                 .chain(&lists)
                 .map(String::as_str)
                 .collect(),
-            UpstreamType::Debian => vec![&key.key],
+            UpstreamType::Debian | UpstreamType::Npm => vec![&key.key],
         };
         projection(key.kind, &key.name, &keys)
     });

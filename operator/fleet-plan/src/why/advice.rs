@@ -157,6 +157,7 @@ pub fn of(reason: Reason, facts: &Facts) -> Advice {
         | Reason::InvalidSpec
         | Reason::ContentTypeMismatch
         | Reason::PathTaken
+        | Reason::LocalOnly
         | Reason::NotOffered
         | Reason::UpstreamNotFound
         | Reason::KeyringNotFound

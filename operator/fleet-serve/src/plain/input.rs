@@ -71,6 +71,16 @@ impl Input {
         length.saturating_sub(skipped as u64)
     }
 
+    /// Takes up to `length` bytes of a body; what remains of them has not come yet.
+    pub fn take(&mut self, length: u64, body: &mut Vec<u8>) -> u64 {
+        let there = self.bytes.get(self.start..).unwrap_or_default();
+        let taken = usize::try_from(length)
+            .unwrap_or(usize::MAX)
+            .min(there.len());
+        body.extend_from_slice(there.get(..taken).unwrap_or_default());
+        self.skip(length)
+    }
+
     /// Where the next bytes of the client go.
     pub fn room(&mut self) -> &mut Vec<u8> {
         if self.start > 0 {

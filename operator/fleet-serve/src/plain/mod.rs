@@ -13,6 +13,7 @@ mod head;
 mod input;
 mod output;
 mod receive;
+mod registry;
 mod send;
 mod spare;
 
@@ -40,6 +41,7 @@ use crate::clock::Clock;
 use crate::connection::Respond;
 use crate::limits::HEAD_TIMEOUT;
 use crate::read::{read_at_hand, read_patiently};
+use crate::registry::Registries;
 use crate::transaction::Way;
 
 /// Files up to this size are copied behind their heads, which is cheaper than a second system call.
@@ -50,6 +52,7 @@ const SKIPPED: u64 = 64 * 1024;
 struct Connection {
     catalog: Arc<Catalog>,
     respond: Respond,
+    registries: Option<Registries>,
     stream: TcpStream,
     peer: IpAddr,
     input: Input,
@@ -65,12 +68,14 @@ struct Connection {
 pub async fn serve(
     catalog: Arc<Catalog>,
     respond: Respond,
+    registries: Option<Registries>,
     (stream, peer): (TcpStream, IpAddr),
     seat: Seat,
 ) {
     let connection = Connection {
         catalog,
         respond,
+        registries,
         stream,
         peer,
         input: Input::default(),
@@ -119,7 +124,13 @@ impl Connection {
     async fn answer(&mut self, head: Box<Head>) -> io::Result<After> {
         let started = Instant::now();
         self.seat.mark().busy(started);
-        let (head, counted) = self.find_answer(head, started).await?;
+        let registries = self.registries.as_ref();
+        let is_of_registry =
+            registries.is_some_and(|registries| registries.find(head.uri.path()).is_some());
+        let (head, counted) = match is_of_registry {
+            true => self.ask_registry(head, started).await?,
+            false => self.find_answer(head, started).await?,
+        };
         let (answer, request) = InFlight::begin(&head.method, counted, started);
         let after = self.after(&head);
         match &answer.content {

@@ -4,6 +4,7 @@
 //! definitions of the kinds say is asked of them; here stands what no schema can say.
 
 mod debian;
+mod npm;
 mod schema;
 
 use fleet_api::mirror::{Block, MirrorSpec};
@@ -82,6 +83,7 @@ pub fn mirror(name: &str, spec: &MirrorSpec) -> Vec<String> {
             problems.extend(refused.map(|refused| format!("spec.content.{}", refused.message)));
         }
         Some(Block::Arch(_)) => {}
+        Some(Block::Npm(npm)) => npm::content(npm, spec.guard.as_ref(), &mut problems),
         // The definition asks for one.
         None => {}
     }

@@ -80,6 +80,7 @@ pub fn run(arguments: Arguments, log: &LogArguments) -> Result<(), Failure> {
     let options = ServeOptions {
         data: arguments.data.data,
         orders: arguments.orders,
+        registries: Default::default(),
         lists: arguments.lists,
         listen: arguments.listen,
         metrics_listen: arguments.metrics_listen,

@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use fleet_telemetry::{Definition, api, controller, fill, process, server, worker};
+use fleet_telemetry::{
+    Definition, api, controller, fill, package_registry, process, server, worker,
+};
 use fleet_types::{Outcome, Reason};
 
 fn assert_page_is(name: &str, wanted: &str) {
@@ -40,7 +42,7 @@ fn the_metrics_page_lists_every_metric() {
     let mut page = String::from(
         "# Metrics\n\nEvery role answers `/metrics`, `/healthz` and `/readyz` on its metrics port (9090 in a cluster). \
          Instants are exported, not ages, so that a dead exporter does not look fresh. Labels are bounded: never a path, \
-         never a client's address. `reason`, `type`, `status`, `result`, `answer`, `phase`, `kind`, `source`, `verb` and `code` are words of \
+         never a client's address. `reason`, `type`, `status`, `result`, `answer`, `phase`, `kind`, `verb`, `source`, `decision`, `rule` and `code` are words of \
          fixed lists, and `unit` is one that a manifest names: a suite, or a database as `core/x86_64`; what else there is are names of objects. Counters are there from when their object is first seen, with 0, so that \
          `increase` shows the first of each.\n\n## How far behind is each region?\n\n<!-- lag query -->\n```promql\n",
     );
@@ -58,6 +60,8 @@ fn the_metrics_page_lists_every_metric() {
     table(&mut page, server::ALL);
     page.push_str("## What is fetched on demand\n\nOf Mirrors of mode PullThrough. What clients got without asking the upstream: `stored` of the counter above, and `shared` here.\n\n");
     table(&mut page, fill::ALL);
+    page.push_str("## Registries that fill themselves\n\nOf `mirrorfleet local`, for each Mirror of an npm registry.\n\n");
+    table(&mut page, package_registry::ALL);
     page.push_str("## Every process\n\n");
     table(&mut page, process::ALL);
     page.pop();

@@ -215,6 +215,7 @@ async fn start_as(
     let options = ServeOptions {
         data: data.to_owned(),
         orders: orders.map(Path::to_owned),
+        registries: Default::default(),
         lists: lists.map(Path::to_owned),
         listen: "127.0.0.1:0".parse().unwrap(),
         metrics_listen: Some("127.0.0.1:0".parse().unwrap()),

@@ -1,5 +1,7 @@
 //! Archives as manifests.
 
+use std::path::Path;
+
 use fleet_api::upstream::UpstreamType;
 use fleet_types::shown_url;
 
@@ -10,6 +12,7 @@ use super::manifest::{
     MirrorDocument, TrustBlock, UpstreamDocument, Verification, to_yaml,
 };
 use super::names::Names;
+use super::npmrc::{self, Used};
 use super::pacman::Configuration;
 use super::repositories;
 use crate::failure::Failure;
@@ -29,6 +32,12 @@ impl Written {
     /// Adds what pacman is configured to read.
     pub fn repositories(&mut self, configuration: &Configuration, notes: &mut Vec<String>) {
         let written = repositories::documents(configuration, &mut self.names, notes);
+        self.documents.extend(written);
+    }
+
+    /// Adds what npm is configured to read.
+    pub fn registries(&mut self, path: &Path, used: &[Used]) {
+        let written = npmrc::documents(path, used, &mut self.names);
         self.documents.extend(written);
     }
 
@@ -171,6 +180,8 @@ fn mirror_document(name: &str, slice: Slice) -> Document {
         .collect();
     let spec = MirrorDocument {
         upstream_ref: name.into(),
+        mode: None,
+        guard: None,
         content: Content::Debian {
             debian: DebianBlock {
                 suites: slice.suites,

@@ -1,5 +1,5 @@
 //! `mirrorfleet init`: manifests from this machine's own apt sources, keyrings and logins included, or from pacman's
-//! configuration.
+//! configuration, or npm's.
 
 mod address;
 mod archives;
@@ -13,6 +13,7 @@ mod keyring;
 mod machine;
 mod manifest;
 mod names;
+mod npmrc;
 mod one_line;
 mod options;
 mod pacman;
@@ -39,15 +40,15 @@ use source::Source;
 const APT: &str = "/etc/apt";
 const PACMAN: &str = "/etc/pacman.conf";
 
-/// Writes manifests for what this machine's apt or pacman uses
+/// Writes manifests for what this machine's apt, pacman or npm uses
 ///
 /// Reads the sources, keyrings and logins that apt reads, and writes an Upstream, a Mirror and a Secret with the public
 /// keys for each archive, named after its host. A pacman.conf or a mirrorlist becomes an Upstream and a Mirror for all
-/// repositories of the same servers. What no manifest can say is told. The result works for `mirrorfleet
+/// repositories of the same servers. An .npmrc becomes both for each of its registries. What no manifest can say is told. The result works for `mirrorfleet
 /// local -f` and `kubectl apply -f`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// A *.list or *.sources file, a folder like /etc/apt, a pacman.conf or a mirrorlist [default: /etc/apt, or
+    /// A *.list or *.sources file, a folder like /etc/apt, a pacman.conf, a mirrorlist or an .npmrc [default: /etc/apt, or
     /// /etc/pacman.conf where there is no apt]
     #[arg(long, value_name = "FILE|DIR")]
     from: Vec<PathBuf>,
@@ -100,15 +101,20 @@ fn manifests(arguments: &Arguments, notes: &mut Vec<String>) -> Result<Written, 
         [] if !Path::new(APT).exists() && Path::new(PACMAN).exists() => vec![PACMAN.into()],
         from => from.to_vec(),
     };
+    let (of_npm, named): (Vec<PathBuf>, Vec<PathBuf>) =
+        named.into_iter().partition(|path| npmrc::is_of_npm(path));
     let (of_pacman, of_apt): (Vec<PathBuf>, Vec<PathBuf>) = named
         .into_iter()
         .partition(|path| pacman::is_of_pacman(path));
     let mut written = Written::default();
-    if of_pacman.is_empty() || !of_apt.is_empty() {
+    if (of_pacman.is_empty() && of_npm.is_empty()) || !of_apt.is_empty() {
         of_archives(&of_apt, arguments, &mut written, notes)?;
     }
     for path in &of_pacman {
         written.repositories(&pacman::read(path, notes)?, notes);
+    }
+    for path in &of_npm {
+        written.registries(path, &npmrc::read(path, notes)?);
     }
     match written.is_empty() {
         true => Err(Failure::invalid(

@@ -229,6 +229,8 @@ impl Group {
         };
         let mirror = MirrorDocument {
             upstream_ref: name.as_str().into(),
+            mode: None,
+            guard: None,
             content: Content::Arch {
                 arch: self.block(architecture),
             },

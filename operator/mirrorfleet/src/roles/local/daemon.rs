@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleet_fill::{FillOptions, Filler, Lines};
-use fleet_serve::{Listening, ServeOptions};
-use fleet_telemetry::{ControllerMetrics, FillMetrics, Registry, ServerPlace, WorkerMetrics};
+use fleet_serve::{Listening, Registries, ServeOptions};
+use fleet_telemetry::{
+    ControllerMetrics, FillMetrics, PackageRegistryMetrics, Registry, ServerPlace, WorkerMetrics,
+};
 use fleet_types::Outcome;
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
@@ -16,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::freshness::{Freshness, REGION};
 use super::lane::{self, Shared};
 use super::page::Page;
+use super::registries::Keeper;
 use super::{Arguments, work};
 use crate::failure::Failure;
 use crate::manifests::Manifests;
@@ -44,9 +47,18 @@ pub async fn run(
     let counts = FillMetrics::register(&registry, place.clone()).map_err(|error| system(&error))?;
     let filler = Filler::new(threads.handle().clone(), lanes_stop.clone(), counts);
     let filler = Arc::new(filler);
+    let mut keeper = Keeper {
+        registries: Registries::default(),
+        metrics: PackageRegistryMetrics::register(&registry, place.clone())
+            .map_err(|error| system(&error))?,
+        data: arguments.data.data.clone(),
+        served: Default::default(),
+    };
+    keeper.declare(&manifests);
     let options = ServeOptions {
         data: arguments.data.data.clone(),
         orders: None,
+        registries: keeper.registries.clone(),
         lists: None,
         listen: arguments.listen,
         metrics_listen: arguments.metrics_listen,
@@ -62,7 +74,7 @@ pub async fn run(
         arguments,
         manifests,
         shared,
-        filler,
+        (filler, keeper),
         lanes_stop.clone(),
     );
     let served = fleet_serve::serve(options, &registry, stop.clone(), |listening: Listening| {
@@ -107,11 +119,11 @@ fn on(
     arguments: Arguments,
     manifests: Manifests,
     shared: Arc<Shared>,
-    filler: Arc<Filler>,
+    on_demand: (Arc<Filler>, Keeper),
     stop: CancellationToken,
 ) -> tokio::task::JoinHandle<Result<(), Failure>> {
     tokio::task::spawn_blocking(move || {
-        threads.block_on(keep_lanes(arguments, manifests, shared, filler, stop))
+        threads.block_on(keep_lanes(arguments, manifests, shared, on_demand, stop))
     })
 }
 
@@ -120,7 +132,7 @@ async fn keep_lanes(
     arguments: Arguments,
     mut manifests: Manifests,
     shared: Arc<Shared>,
-    filler: Arc<Filler>,
+    (filler, mut keeper): (Arc<Filler>, Keeper),
     stop: CancellationToken,
 ) -> Result<(), Failure> {
     let mut reload = signal(SignalKind::hangup()).map_err(|error| system(&error))?;
@@ -148,6 +160,7 @@ async fn keep_lanes(
             }
         }
         tracing::info!("the manifests were read again");
+        keeper.declare(&manifests);
         // A run in progress ends first, so that an upstream never has two of ours at once.
         retire.cancel();
         while running.next().await.is_some() {}

@@ -7,6 +7,7 @@ mod memory;
 #[cfg(test)]
 mod one_judge;
 mod page;
+mod registries;
 mod work;
 
 use std::net::SocketAddr;
@@ -29,7 +30,8 @@ use work::Task;
 /// Syncs on schedule and serves, in one process on this machine
 ///
 /// With --once: syncs everything now, prints a report and exits. Without: syncs each Mirror at once and then by its
-/// schedule, and serves each under `/<spec.serving.path, by default its name>/`. SIGHUP reads the manifests again.
+/// schedule, and serves each under `/<spec.serving.path, by default its name>/`. An npm registry is not synced but filled
+/// when clients ask. SIGHUP reads the manifests again.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     #[command(flatten)]
@@ -115,6 +117,11 @@ async fn once(
     display: &Display,
     stop: CancellationToken,
 ) -> Result<Outcome, Failure> {
+    for name in work::on_demand(manifests) {
+        eprintln!(
+            "mirrorfleet local: Mirror {name} is filled when clients ask: there is nothing to sync"
+        );
+    }
     let lanes = work::lanes(manifests, &arguments.data.data);
     let (sender, mut reports) = tokio::sync::mpsc::unbounded_channel();
     let mut running: FuturesUnordered<_> = lanes

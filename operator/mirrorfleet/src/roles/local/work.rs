@@ -12,6 +12,7 @@ use fleet_sync::{Progress, Report, SyncOptions};
 use fleet_types::Reason;
 use tokio_util::sync::CancellationToken;
 
+use super::registries::fills_itself;
 use crate::failure::Failure;
 use crate::manifests::Manifests;
 use crate::report::not_begun;
@@ -53,7 +54,16 @@ pub struct Ready {
 /// Mirrors that share an Upstream, by its name. Different Upstreams run side by side.
 pub type Lanes = BTreeMap<String, Vec<Task>>;
 
-/// Resolves every Mirror.
+/// The names of Mirrors that have no runs, since they are filled on demand.
+pub fn on_demand(manifests: &Manifests) -> impl Iterator<Item = &str> {
+    let mirrors = manifests
+        .mirrors
+        .values()
+        .filter(|mirror| fills_itself(mirror));
+    mirrors.map(|mirror| mirror.metadata.name.as_deref().unwrap_or_default())
+}
+
+/// Resolves every Mirror that is synced.
 pub fn lanes(manifests: &Manifests, data: &Path) -> Lanes {
     let resolver = Resolver {
         manifests,
@@ -61,7 +71,11 @@ pub fn lanes(manifests: &Manifests, data: &Path) -> Lanes {
         data,
     };
     let mut lanes = Lanes::new();
-    for mirror in manifests.mirrors.values() {
+    for mirror in manifests
+        .mirrors
+        .values()
+        .filter(|mirror| !fills_itself(mirror))
+    {
         let task = Task {
             mirror: mirror.metadata.name.clone().unwrap_or_default(),
             namespace: namespace(mirror).to_owned(),

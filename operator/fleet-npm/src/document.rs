@@ -1,0 +1,370 @@
+//! Packuments: from the disk while they are young, from the upstream when they are not, and old ones when it does not answer.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use fleet_fetch::Told;
+use fleet_formats::npm::{Form, PackageName, Packument, Place};
+use fleet_telemetry::QuestionResult;
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED,
+};
+use http::{HeaderName, HeaderValue, StatusCode};
+
+use crate::disk::Shelf;
+use crate::head::{Head, Kept};
+use crate::inner::Inner;
+use crate::pins::Pins;
+use crate::receive::Received;
+use crate::refusal::Refusal;
+use crate::shown::Shown;
+
+/// How long a document is believed without asking, in seconds: what the public registry allows everybody.
+pub const FRESH: i64 = 300;
+/// How long a failure is told to others who ask for the same.
+const FAILED: Duration = Duration::from_secs(5);
+
+/// One package, in memory while somebody asks for it.
+pub struct Package {
+    pub name: PackageName,
+    pub state: tokio::sync::Mutex<State>,
+}
+
+#[derive(Default)]
+pub struct State {
+    head: Option<Head>,
+    /// What to tell meanwhile, and until when.
+    refused: Option<(Instant, Refusal)>,
+    pub shown: Vec<Shown>,
+}
+
+/// The document to go by.
+#[derive(Debug, Clone)]
+pub struct Current {
+    pub kept: Kept,
+    pub form: Form,
+    /// The upstream did not answer.
+    pub is_stale: bool,
+    /// The upstream was asked.
+    pub was_asked: bool,
+}
+
+impl Package {
+    pub fn new(name: PackageName) -> Arc<Package> {
+        Arc::new(Package {
+            name,
+            state: tokio::sync::Mutex::default(),
+        })
+    }
+}
+
+impl State {
+    /// The document on the disk turned out to be damaged: it is fetched as if it had never been there.
+    pub fn forget(&mut self, form: Form) {
+        if let Some(head) = &mut self.head {
+            *head.place(form) = None;
+        }
+    }
+}
+
+impl Inner {
+    /// The document of a package in this form, or in the full one where the upstream has no other. The caller has the
+    /// package's turn, so that a thousand who ask at once are one question.
+    pub async fn current(
+        self: &Arc<Self>,
+        package: &Package,
+        state: &mut State,
+        form: Form,
+    ) -> Result<Current, Refusal> {
+        if let Some((_, refusal)) = state
+            .refused
+            .as_ref()
+            .filter(|(until, _)| Instant::now() < *until)
+        {
+            return Err(refusal.clone());
+        }
+        let head = match &mut state.head {
+            Some(head) => head,
+            none => none.insert(
+                Head::read(&self.disk, &package.name)
+                    .map_err(|error| Refusal::own("what is kept cannot be read", &error))?,
+            ),
+        };
+        let form = if head.full_only { Form::Full } else { form };
+        let kept = head.kept(form).cloned();
+        if let Some(kept) = kept
+            .as_ref()
+            .filter(|kept| is_fresh(kept.checked, crate::now()))
+        {
+            return Ok(Current {
+                kept: kept.clone(),
+                form,
+                is_stale: false,
+                was_asked: false,
+            });
+        }
+        match self.refresh(package, head, form).await {
+            Ok(Some(current)) => Ok(current),
+            Ok(None) => {
+                state.shown.clear();
+                let refusal =
+                    Refusal::not_found(format!("{} is not in this registry", package.name));
+                state.refused = Some((Instant::now() + self.negative_age, refusal.clone()));
+                Err(refusal)
+            }
+            // What it forbids it may forbid for a reason: what is kept is not given out either.
+            Err(refusal) if refusal.status == StatusCode::FORBIDDEN => {
+                state.refused = Some((Instant::now() + self.negative_age, refusal.clone()));
+                Err(refusal)
+            }
+            Err(refusal) => match kept {
+                Some(kept) => Ok(Current {
+                    kept,
+                    form,
+                    is_stale: true,
+                    was_asked: true,
+                }),
+                None => {
+                    state.refused = Some((Instant::now() + FAILED, refusal.clone()));
+                    Err(refusal)
+                }
+            },
+        }
+    }
+
+    /// Asks the upstream. None where it has no such package.
+    async fn refresh(
+        self: &Arc<Self>,
+        package: &Package,
+        head: &mut Head,
+        form: Form,
+    ) -> Result<Option<Current>, Refusal> {
+        let name = &package.name;
+        let asked = question(form, head.kept(form));
+        let mut told = self
+            .upstream
+            .ask(&format!("/{}", name.escaped()), &asked, None)
+            .await?;
+        match told.status() {
+            StatusCode::NOT_MODIFIED => {
+                self.traffic.asked(QuestionResult::Unchanged);
+                // Its connection is free with the end of the answer.
+                drop(told.body(0).await);
+                let Some(kept) = head.place(form) else {
+                    return Err(Refusal::new(
+                        StatusCode::BAD_GATEWAY,
+                        "the upstream says 304 to a question without conditions",
+                    ));
+                };
+                kept.checked = crate::now();
+                let kept = kept.clone();
+                self.remember(name, head);
+                Ok(Some(Current {
+                    kept,
+                    form,
+                    is_stale: false,
+                    was_asked: true,
+                }))
+            }
+            StatusCode::OK => {
+                let current = self.take(name, head, form, told).await?;
+                self.traffic.asked(QuestionResult::Changed);
+                Ok(Some(current))
+            }
+            StatusCode::NOT_FOUND | StatusCode::GONE => {
+                self.traffic.asked(QuestionResult::Absent);
+                (head.full, head.abbreviated) = (None, None);
+                self.remember(name, head);
+                Ok(None)
+            }
+            StatusCode::FORBIDDEN
+            | StatusCode::UNAUTHORIZED
+            | StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS => {
+                self.traffic.asked(QuestionResult::Absent);
+                let why = self.reason_of(&mut told).await;
+                let text = format!(
+                    "the upstream registry refuses {name} ({}){why}",
+                    told.status()
+                );
+                Err(Refusal::new(StatusCode::FORBIDDEN, text))
+            }
+            _ => {
+                self.traffic.asked(QuestionResult::Failed);
+                Err(Refusal::of_upstream(&told.refusal()))
+            }
+        }
+    }
+
+    /// What a refusal says for people, as registries write it.
+    async fn reason_of(&self, told: &mut Told) -> String {
+        let body = told.body(64 * 1024).await.unwrap_or_default();
+        let said: Option<serde_json::Value> = serde_json::from_slice(&body).ok();
+        let said = said.as_ref().and_then(|said| said.get("error")?.as_str());
+        let printable = said.map(|said| {
+            said.chars()
+                .filter(|char| !char.is_control())
+                .take(300)
+                .collect::<String>()
+        });
+        printable
+            .map(|said| format!(": {said}"))
+            .unwrap_or_default()
+    }
+
+    /// Takes a new document in: whole, read, its promises written down; then it counts.
+    async fn take(
+        self: &Arc<Self>,
+        name: &PackageName,
+        head: &mut Head,
+        asked: Form,
+        mut told: Told,
+    ) -> Result<Current, Refusal> {
+        let header = |name: HeaderName| {
+            told.headers()
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+                .map(str::to_owned)
+        };
+        let is_abbreviated = header(CONTENT_TYPE)
+            .is_some_and(|kind| kind.starts_with(Form::Abbreviated.content_type()));
+        let form = match asked {
+            Form::Abbreviated if is_abbreviated => Form::Abbreviated,
+            _ => Form::Full,
+        };
+        let (etag, last_modified) = (header(ETAG), header(LAST_MODIFIED));
+        let body = self.receive(&mut told).await?;
+        let kept = Kept {
+            body: body.digest,
+            size: body.size,
+            etag,
+            last_modified,
+            checked: crate::now(),
+        };
+        self.learn(name, body).await?;
+        head.full_only = asked == Form::Abbreviated && form == Form::Full
+            || asked == Form::Full && head.full_only;
+        if head.full_only {
+            head.abbreviated = None;
+        }
+        let before = head.place(form).replace(kept.clone());
+        self.remember(name, head);
+        if let Some(before) = before.filter(|before| before.body != kept.body) {
+            // Two packages never have the same document, since it has their name.
+            let other = Form::ALL
+                .into_iter()
+                .any(|form| head.kept(form).is_some_and(|kept| kept.body == before.body));
+            if !other {
+                drop(self.disk.remove(Shelf::Bodies, &before.body));
+            }
+        }
+        Ok(Current {
+            kept,
+            form,
+            is_stale: false,
+            was_asked: true,
+        })
+    }
+
+    fn remember(&self, name: &PackageName, head: &Head) {
+        if let Err(error) = head.write(&self.disk, name) {
+            tracing::warn!(%error, package = name.as_str(), "when the upstream was asked cannot be written down; it is asked again after a restart");
+        }
+    }
+
+    /// Reads the document, writes down what is new in it, and keeps it.
+    async fn learn(self: &Arc<Self>, name: &PackageName, body: Received) -> Result<(), Refusal> {
+        let (this, name) = (self.clone(), name.clone());
+        let room = self.room(body.size).await;
+        self.blocking(move || {
+            let _room = room;
+            let bytes = std::fs::read(body.file.path());
+            let bytes = bytes.map_err(|error| Refusal::own("a document cannot be read", &error))?;
+            this.note(&bytes, &name)?;
+            let kept = this.disk.put(Shelf::Bodies, &body.digest, body.file);
+            kept.map(drop)
+                .map_err(|error| Refusal::own("a document cannot be kept", &error))
+        })
+        .await
+    }
+
+    /// Learns once more what the document says that is here.
+    pub async fn relearn(
+        self: &Arc<Self>,
+        name: &PackageName,
+        current: &Current,
+    ) -> Result<(), Refusal> {
+        let (this, name, current) = (self.clone(), name.clone(), current.clone());
+        let room = self.room(current.kept.size).await;
+        self.blocking(move || {
+            let _room = room;
+            match this.read_whole(&current)? {
+                Some(bytes) => this.note(&bytes, &name),
+                None => Ok(()),
+            }
+        })
+        .await
+    }
+
+    /// Writes down what is new in a document.
+    fn note(&self, bytes: &[u8], name: &PackageName) -> Result<(), Refusal> {
+        let packument = Packument::read(bytes, name).map_err(|error| {
+            let text = format!("what the upstream says of {name} is not a document of it: {error}");
+            Refusal::new(StatusCode::BAD_GATEWAY, text)
+        })?;
+        let place = Place {
+            package: name,
+            upstream: self.upstream.address(),
+            here: "",
+        };
+        let own = |error: io::Error| {
+            Refusal::own(
+                "what was promised for versions cannot be written down",
+                &error,
+            )
+        };
+        let mut pins = Pins::read(&self.disk, place).map_err(own)?;
+        pins.learn(&self.disk, place, &packument, crate::now())
+            .map_err(own)
+    }
+}
+
+fn question(form: Form, kept: Option<&Kept>) -> Vec<(HeaderName, HeaderValue)> {
+    let accept = match form {
+        Form::Full => "application/json",
+        // As npm's own clients ask, so that a registry that knows only one form gives that.
+        Form::Abbreviated => {
+            "application/vnd.npm.install-v1+json; q=1.0, application/json; q=0.8, */*"
+        }
+    };
+    let mut headers = vec![
+        (ACCEPT, HeaderValue::from_static(accept)),
+        (ACCEPT_ENCODING, HeaderValue::from_static("gzip")),
+    ];
+    let mut say = |name: HeaderName, value: Option<&String>| {
+        headers.extend(value.and_then(|value| Some((name, HeaderValue::from_str(value).ok()?))));
+    };
+    say(IF_NONE_MATCH, kept.and_then(|kept| kept.etag.as_ref()));
+    say(
+        IF_MODIFIED_SINCE,
+        kept.and_then(|kept| kept.last_modified.as_ref()),
+    );
+    headers
+}
+
+/// A check in the future was made by a clock that has been set back since.
+pub fn is_fresh(checked: i64, now: i64) -> bool {
+    (checked..checked.saturating_add(FRESH)).contains(&now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_is_believed_for_five_minutes_and_never_from_the_future() {
+        assert!(is_fresh(1000, 1000) && is_fresh(1000, 1299));
+        assert!(!is_fresh(1000, 1300) && !is_fresh(1000, 999));
+        assert!(!is_fresh(i64::MAX, 0));
+    }
+}

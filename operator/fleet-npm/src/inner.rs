@@ -1,0 +1,149 @@
+//! What the parts of a registry share: its folder, its upstream, its rules, and what is in memory.
+
+use std::collections::HashMap;
+use std::panic;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use fleet_formats::npm::{Guard, PackageName};
+use fleet_telemetry::RegistryTraffic;
+use fleet_types::{Sha256, lock};
+use http::StatusCode;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use url::Url;
+
+use crate::disk::Disk;
+use crate::document::Package;
+use crate::flights::Flights;
+use crate::ready::{Here, Ready};
+use crate::refusal::Refusal;
+use crate::trail::Trail;
+use crate::upstream::Upstream;
+
+/// Documents that are in memory at once, in MiB: the largest possible one and its spans, or many small ones.
+const ROOM: u32 = 192;
+/// Packages of which something is in memory. Those that nobody asks for are forgotten when there are so many.
+const PACKAGES: usize = 20_000;
+/// Hosts by which clients may ask, beside those that are declared: each is another text of every document.
+const HOSTS: usize = 4;
+/// One that nobody used for so long makes room for another.
+const HOST_RESTS: Duration = Duration::from_secs(600);
+
+pub struct Inner {
+    pub disk: Arc<Disk>,
+    pub upstream: Upstream,
+    pub guard: Guard,
+    /// How long a package is taken for absent or refused.
+    pub negative_age: Duration,
+    pub trail: Trail,
+    pub traffic: Arc<RegistryTraffic>,
+    /// One fetch for each tarball and passed document.
+    pub tarballs: Flights<Sha256>,
+    pub passed: Flights<Sha256>,
+    pub ready: Ready,
+    packages: Mutex<HashMap<PackageName, Arc<Package>>>,
+    room: Arc<Semaphore>,
+    public: Vec<Url>,
+    hosts: Mutex<Vec<(String, Instant)>>,
+}
+
+impl Inner {
+    pub fn new(
+        disk: Arc<Disk>,
+        upstream: Upstream,
+        (guard, negative_age): (Guard, Duration),
+        public: Vec<Url>,
+        traffic: Arc<RegistryTraffic>,
+    ) -> Inner {
+        Inner {
+            trail: Trail::new(disk.trail()),
+            disk,
+            upstream,
+            guard,
+            negative_age,
+            traffic,
+            tarballs: Flights::new(),
+            passed: Flights::new(),
+            ready: Ready::new(files_to_keep_open()),
+            packages: Mutex::default(),
+            room: Arc::new(Semaphore::new(ROOM as usize)),
+            public,
+            hosts: Mutex::default(),
+        }
+    }
+
+    /// The registry's address as this client knows it, without a slash at its end.
+    pub fn address(&self, here: Here<'_>) -> Result<String, Refusal> {
+        let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
+        if here.host.is_empty() || !here.host.bytes().all(is_part) {
+            return Err(Refusal::new(
+                StatusCode::BAD_REQUEST,
+                "the request does not say by which host it asks",
+            ));
+        }
+        let host = here.host.to_ascii_lowercase();
+        if let Some(public) = self.public.iter().find(|url| url.authority() == host) {
+            let public = public.as_str().trim_end_matches('/');
+            return Ok(format!("{public}/{}", here.below));
+        }
+        let now = Instant::now();
+        let mut hosts = lock(&self.hosts);
+        hosts.retain(|(known, used)| {
+            *known != host && now.saturating_duration_since(*used) < HOST_RESTS
+        });
+        if hosts.len() >= HOSTS {
+            let text = format!(
+                "clients ask this registry by more than {HOSTS} hosts within ten minutes; use fewer, or write those that are meant as publicUrl of a region"
+            );
+            return Err(Refusal::new(StatusCode::MISDIRECTED_REQUEST, text));
+        }
+        let address = format!("http://{host}/{}", here.below);
+        hosts.push((host, now));
+        Ok(address)
+    }
+
+    pub fn package(&self, name: PackageName) -> Arc<Package> {
+        let mut packages = lock(&self.packages);
+        if packages.len() >= PACKAGES {
+            packages.retain(|_, package| Arc::strong_count(package) > 1);
+        }
+        packages
+            .entry(name.clone())
+            .or_insert_with(|| Package::new(name))
+            .clone()
+    }
+
+    /// Waits for room for a document of so many bytes in memory.
+    pub async fn room(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
+        let mebibytes = u32::try_from(bytes.div_ceil(1 << 20)).unwrap_or(ROOM);
+        let room = self
+            .room
+            .clone()
+            .acquire_many_owned(mebibytes.clamp(1, ROOM))
+            .await;
+        // It is closed never.
+        room.ok()
+    }
+
+    /// Does what may wait for the disk or takes long to compute.
+    pub async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let done = tokio::task::spawn_blocking(work).await;
+        done.unwrap_or_else(|error| match error.try_into_panic() {
+            Ok(cause) => panic::resume_unwind(cause),
+            Err(error) => Err(Refusal::own("this could not be done", &error)),
+        })
+    }
+}
+
+/// Each keeps a descriptor. A small part of those that the process may have; connections and stores have the others.
+fn files_to_keep_open() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile)
+        .current
+        .unwrap_or(u64::MAX);
+    usize::try_from(limit / 16)
+        .unwrap_or(usize::MAX)
+        .clamp(64, 4096)
+}

@@ -1,0 +1,124 @@
+//! Taking a document from the upstream: unpacked while it comes, bounded, into a file that is nobody's yet.
+
+use std::io::{self, Write};
+
+use bytes::Bytes;
+use fleet_fetch::{FailureKind, FetchError, Told};
+use fleet_formats::npm::MAX_PACKUMENT_BYTES;
+use fleet_types::{Sha256, counted};
+use http::StatusCode;
+use http::header::CONTENT_ENCODING;
+use sha2::Digest;
+use tempfile::NamedTempFile;
+
+use crate::inner::Inner;
+use crate::refusal::Refusal;
+
+/// A document that has come as a whole.
+pub struct Received {
+    pub file: NamedTempFile,
+    pub digest: Sha256,
+    pub size: u64,
+}
+
+/// Takes a document, of which no more than so much is written.
+struct Sink {
+    file: NamedTempFile,
+    hasher: sha2::Sha256,
+    size: u64,
+    limit: u64,
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.size + bytes.len() as u64 > self.limit {
+            return Err(io::Error::new(
+                io::ErrorKind::FileTooLarge,
+                format!("it has more than {}", counted(self.limit, "byte")),
+            ));
+        }
+        self.file.write_all(bytes)?;
+        self.hasher.update(bytes);
+        self.size += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+enum Decoder {
+    Plain(Box<Sink>),
+    Gzip(Box<flate2::write::MultiGzDecoder<Sink>>),
+}
+
+impl Decoder {
+    fn write(&mut self, bytes: &Bytes) -> io::Result<()> {
+        match self {
+            Decoder::Plain(sink) => sink.write_all(bytes),
+            Decoder::Gzip(decoder) => decoder.write_all(bytes),
+        }
+    }
+
+    fn finish(self) -> io::Result<Received> {
+        let sink = match self {
+            Decoder::Plain(sink) => *sink,
+            Decoder::Gzip(decoder) => decoder.finish()?,
+        };
+        Ok(Received {
+            file: sink.file,
+            digest: Sha256(sink.hasher.finalize().into()),
+            size: sink.size,
+        })
+    }
+}
+
+fn unusable(error: &io::Error) -> Refusal {
+    match error.kind() {
+        io::ErrorKind::FileTooLarge => Refusal::of_upstream(&FetchError {
+            kind: FailureKind::TooLarge,
+            message: format!("the upstream's document is not taken: {error}"),
+            missing: false,
+        }),
+        io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
+            Refusal::new(
+                StatusCode::BAD_GATEWAY,
+                format!("the upstream's document cannot be unpacked: {error}"),
+            )
+        }
+        _ => Refusal::own("there is no room for the upstream's answer", error),
+    }
+}
+
+impl Inner {
+    /// The body of an answer as a file that is on its way, without its encoding.
+    pub async fn receive(&self, told: &mut Told) -> Result<Received, Refusal> {
+        let is_gzip = told
+            .headers()
+            .get(CONTENT_ENCODING)
+            .is_some_and(|encoding| encoding == "gzip");
+        let file = self
+            .disk
+            .staged()
+            .map_err(|error| Refusal::own("there is no room for the upstream's answer", &error))?;
+        let sink = Sink {
+            file,
+            hasher: sha2::Sha256::new(),
+            size: 0,
+            limit: MAX_PACKUMENT_BYTES,
+        };
+        let mut decoder = match is_gzip {
+            true => Decoder::Gzip(Box::new(flate2::write::MultiGzDecoder::new(sink))),
+            false => Decoder::Plain(Box::new(sink)),
+        };
+        loop {
+            match told.chunk().await {
+                Ok(Some(chunk)) => decoder.write(&chunk).map_err(|error| unusable(&error))?,
+                Ok(None) => break,
+                Err(error) => return Err(self.upstream.failed(&error)),
+            }
+        }
+        decoder.finish().map_err(|error| unusable(&error))
+    }
+}

@@ -1,0 +1,227 @@
+//! Questions in, answers out: what is ready at once, everything else on threads of the registry's own.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use fleet_fetch::{FetchOptions, Meter};
+use fleet_formats::npm::{Form, Guard};
+use fleet_serve::{PackageRegistry, Question, Reply};
+use fleet_telemetry::{AnswerSource, RegistryTraffic};
+use fleet_types::{Problem, Reason};
+use futures::FutureExt;
+use http::header::{ACCEPT, ACCEPT_ENCODING};
+use http::{HeaderMap, HeaderName, Method, StatusCode};
+use tokio::runtime::Runtime;
+use tokio::task::JoinError;
+use url::Url;
+
+use crate::disk::Disk;
+use crate::encoding::Encoding;
+use crate::inner::Inner;
+use crate::ready::{Here, Manner};
+use crate::refusal::Refusal;
+use crate::upstream::Upstream;
+
+/// What a registry is made from.
+pub struct Options {
+    /// The Mirror's name.
+    pub mirror: String,
+    /// Below which it answers, without slashes at their ends; the first one is the one that people are told.
+    pub paths: Vec<String>,
+    /// Addresses by which clients reach this server through something in between, such as `https://npm.example.org/`.
+    pub public: Vec<Url>,
+    /// Where it keeps what it has.
+    pub folder: PathBuf,
+    /// Of these the authority is asked.
+    pub fetch: FetchOptions,
+    /// Bytes a second.
+    pub bandwidth: Option<u64>,
+    pub guard: Guard,
+    /// The upstream is not asked at all.
+    pub is_offline: bool,
+    /// How long a package is taken for absent or refused.
+    pub negative_age: Duration,
+    pub traffic: Arc<RegistryTraffic>,
+}
+
+/// A registry that fills itself on demand.
+pub struct NpmRegistry {
+    mirror: String,
+    paths: Vec<String>,
+    inner: Arc<Inner>,
+    threads: Arc<Threads>,
+}
+
+/// What is fetched, hashed and compressed keeps no client of others waiting. None once it is dropped.
+struct Threads(Option<Runtime>);
+
+impl NpmRegistry {
+    /// Takes the folder, or shares it with the registry `before` that was made from other options. What is in it of an earlier
+    /// process is used again.
+    pub fn open(options: Options, before: Option<&NpmRegistry>) -> Result<NpmRegistry, Problem> {
+        let meter = Arc::new(Meter::new(options.bandwidth, Arc::new(|_| {})));
+        let upstream = Upstream::new(
+            &options.fetch,
+            options.is_offline,
+            &meter,
+            options.traffic.clone(),
+        )?;
+        let is_same = |before: &&NpmRegistry| {
+            before.inner.disk.root() == options.folder
+                && before.inner.upstream.address() == upstream.address()
+        };
+        let (disk, threads) = match before.filter(is_same) {
+            Some(before) => (before.inner.disk.clone(), before.threads.clone()),
+            None => {
+                let disk = Disk::open(&options.folder, &options.mirror, upstream.address());
+                let disk = disk.map_err(|error| Problem::new(error.reason(), error.to_string()))?;
+                (Arc::new(disk), Arc::new(Threads::start()?))
+            }
+        };
+        Ok(NpmRegistry {
+            mirror: options.mirror,
+            paths: options.paths,
+            inner: Arc::new(Inner::new(
+                disk,
+                upstream,
+                (options.guard, options.negative_age),
+                options.public,
+                options.traffic,
+            )),
+            threads,
+        })
+    }
+}
+
+impl Threads {
+    fn start() -> Result<Threads, Problem> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .max_blocking_threads(8)
+            .thread_name("npm")
+            .enable_all()
+            .build();
+        let failed = |error| {
+            Problem::new(
+                Reason::StorageFailed,
+                format!("no thread can be started: {error}"),
+            )
+        };
+        runtime
+            .map(|runtime| Threads(Some(runtime)))
+            .map_err(failed)
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        // What is on its way is given up; it is nobody's yet.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl PackageRegistry for NpmRegistry {
+    fn name(&self) -> &str {
+        &self.mirror
+    }
+
+    fn paths(&self) -> &[String] {
+        &self.paths
+    }
+
+    fn answer(&self, question: &Question<'_>) -> Reply {
+        let manner = manner(question);
+        let is_read = question.method == Method::GET || question.method == Method::HEAD;
+        if is_read && let Some(found) = self.inner.ready.get(question.path, manner, question.at) {
+            self.inner.traffic.answered(AnswerSource::Ready);
+            return Reply::Now(found);
+        }
+        let Some(runtime) = &self.threads.0 else {
+            return Reply::Now(
+                Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "this registry has ended").into(),
+            );
+        };
+        let asked = Asked::of(question);
+        let inner = self.inner.clone();
+        // On its own: who leaves ends nothing that others wait for.
+        let answering = runtime.spawn(async move {
+            let found = inner.found(&asked).await;
+            found.unwrap_or_else(|refusal| {
+                inner.traffic.answered(AnswerSource::Refused);
+                refusal.into()
+            })
+        });
+        let lost = |error: JoinError| Refusal::own("this could not be answered", &error).into();
+        Reply::Later(
+            answering
+                .map(move |found| found.unwrap_or_else(lost))
+                .boxed(),
+        )
+    }
+}
+
+/// How it is asked; of a tarball only what matters for one.
+fn manner<'a>(question: &Question<'a>) -> Manner<'a> {
+    if question.path.contains("/-/") {
+        return Manner::OF_TARBALLS;
+    }
+    let header = |name: HeaderName| {
+        question
+            .headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+    };
+    Manner {
+        here: Here {
+            below: question.below,
+            host: question.host.unwrap_or_default(),
+        },
+        form: Form::wanted(header(ACCEPT)),
+        encoding: Encoding::best(header(ACCEPT_ENCODING)),
+    }
+}
+
+/// A question that is kept while it is answered.
+pub struct Asked {
+    pub method: Method,
+    below: String,
+    host: String,
+    pub path: String,
+    pub query: Option<String>,
+    pub headers: HeaderMap,
+    pub form: Form,
+    pub encoding: Encoding,
+    pub body: Option<Bytes>,
+}
+
+impl Asked {
+    fn of(question: &Question<'_>) -> Asked {
+        let manner = manner(question);
+        Asked {
+            method: question.method.clone(),
+            below: question.below.to_owned(),
+            host: question.host.unwrap_or_default().to_owned(),
+            path: question.path.to_owned(),
+            query: question.query.map(str::to_owned),
+            headers: question.headers.clone(),
+            form: manner.form,
+            encoding: manner.encoding,
+            body: question.body.clone(),
+        }
+    }
+
+    pub fn manner(&self) -> Manner<'_> {
+        Manner {
+            here: Here {
+                below: &self.below,
+                host: &self.host,
+            },
+            form: self.form,
+            encoding: self.encoding,
+        }
+    }
+}

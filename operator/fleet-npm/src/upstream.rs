@@ -1,0 +1,212 @@
+//! Questions to the upstream registry, and when it is left alone: after several failures in a row, or when it says so.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use fleet_fetch::{Asker, FailureKind, FetchError, FetchOptions, Meter, Question, Told};
+use fleet_telemetry::{QuestionResult, RegistryTraffic};
+use fleet_types::{Problem, lock};
+use http::{HeaderName, HeaderValue, StatusCode};
+use url::Url;
+
+use crate::refusal::Refusal;
+
+/// So many failures in a row may be about single packages.
+const FAILURES_UNTIL_BLOCK: u32 = 3;
+const FIRST_BLOCK: Duration = Duration::from_secs(5);
+const LONGEST_BLOCK: Duration = Duration::from_secs(300);
+/// However long an upstream asks to be left alone: what is kept grows old meanwhile.
+const LONGEST_REST: Duration = Duration::from_secs(3600);
+
+pub struct Upstream {
+    asker: Asker,
+    /// Without a slash at its end.
+    address: String,
+    is_offline: bool,
+    breaker: Mutex<Breaker>,
+    traffic: Arc<RegistryTraffic>,
+}
+
+impl Upstream {
+    pub fn new(
+        options: &FetchOptions,
+        is_offline: bool,
+        meter: &Arc<Meter>,
+        traffic: Arc<RegistryTraffic>,
+    ) -> Result<Upstream, Problem> {
+        Ok(Upstream {
+            asker: Asker::new(options, meter)?,
+            address: options.authority.as_str().trim_end_matches('/').to_owned(),
+            is_offline,
+            breaker: Mutex::default(),
+            traffic,
+        })
+    }
+
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Asks for what is at `path`, from the slash after the registry's address on. An answer that says nothing about the
+    /// upstream's health is answered with, whatever its status is.
+    pub async fn ask(
+        &self,
+        path: &str,
+        headers: &[(HeaderName, HeaderValue)],
+        body: Option<&Bytes>,
+    ) -> Result<Told, Refusal> {
+        self.ask_at(&format!("{}{path}", self.address), headers, body)
+            .await
+    }
+
+    /// The same for a URL.
+    pub async fn ask_at(
+        &self,
+        url: &str,
+        headers: &[(HeaderName, HeaderValue)],
+        body: Option<&Bytes>,
+    ) -> Result<Told, Refusal> {
+        let url = Url::parse(url).map_err(|_| {
+            Refusal::new(StatusCode::BAD_GATEWAY, "this makes no URL at the upstream")
+        })?;
+        if self.is_offline {
+            let text = "this registry is offline (pullThrough.offline): what is not kept here cannot be had";
+            return Err(Refusal::new(StatusCode::GATEWAY_TIMEOUT, text));
+        }
+        if let Some(left) = lock(&self.breaker).blocked(Instant::now()) {
+            return Err(Refusal {
+                retry_after: Some(left.as_secs() + 1),
+                ..Refusal::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    format!(
+                        "the upstream registry has failed and is left alone for {} s more; what is not kept here cannot be had meanwhile",
+                        left.as_secs() + 1
+                    ),
+                )
+            });
+        }
+        let told = self
+            .asker
+            .ask(Question {
+                url: &url,
+                headers,
+                body,
+            })
+            .await
+            .map_err(|error| self.failed(&error))?;
+        let status = told.status();
+        if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+            return Err(self.failed(&told.refusal()));
+        }
+        if let Some(rested) = lock(&self.breaker).good() {
+            tracing::info!(
+                upstream = self.address,
+                failures = rested,
+                "the upstream registry answers again"
+            );
+        }
+        self.traffic.set_blocked(None);
+        Ok(told)
+    }
+
+    /// An answer that broke off, or none at all.
+    pub fn failed(&self, error: &FetchError) -> Refusal {
+        self.traffic.asked(QuestionResult::Failed);
+        let asked_for = match error.kind {
+            FailureKind::Busy { retry_after } => retry_after.map(Duration::from_secs),
+            _ => None,
+        };
+        if let Some(rest) = lock(&self.breaker).bad(Instant::now(), asked_for) {
+            tracing::warn!(upstream = self.address, %error.message, "the upstream registry is left alone for {} s", rest.as_secs());
+            self.traffic
+                .set_blocked(Some(crate::now().saturating_add_unsigned(rest.as_secs())));
+        }
+        Refusal::of_upstream(error)
+    }
+}
+
+/// Decided with plain values: `now` comes from outside.
+#[derive(Debug, Default)]
+struct Breaker {
+    /// In a row.
+    failures: u32,
+    until: Option<Instant>,
+}
+
+impl Breaker {
+    /// How much longer nothing is asked.
+    fn blocked(&self, now: Instant) -> Option<Duration> {
+        self.until?
+            .checked_duration_since(now)
+            .filter(|left| !left.is_zero())
+    }
+
+    /// Answers with how many failures there were, if there was a block.
+    fn good(&mut self) -> Option<u32> {
+        let failures = std::mem::take(&mut self.failures);
+        self.until.take().map(|_| failures)
+    }
+
+    /// For how long nothing is asked from now on, if that is new.
+    fn bad(&mut self, now: Instant, asked_for: Option<Duration>) -> Option<Duration> {
+        let was_blocked = self.blocked(now).is_some();
+        self.failures = self.failures.saturating_add(1);
+        let own = match self.failures.checked_sub(FAILURES_UNTIL_BLOCK) {
+            // Those that were under way when it began are no further failure.
+            Some(_) if was_blocked => None,
+            Some(times) => Some(
+                FIRST_BLOCK
+                    .saturating_mul(2_u32.saturating_pow(times))
+                    .min(LONGEST_BLOCK),
+            ),
+            None => None,
+        };
+        let rest = own.max(asked_for.map(|rest| rest.min(LONGEST_REST)))?;
+        self.until = self.until.max(now.checked_add(rest));
+        (!was_blocked).then_some(rest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn it_is_left_alone_after_several_failures_and_longer_each_time() {
+        let (mut breaker, start) = (Breaker::default(), Instant::now());
+        assert_eq!(
+            (breaker.bad(start, None), breaker.bad(start, None)),
+            (None, None)
+        );
+        assert_eq!(breaker.blocked(start), None);
+        assert_eq!(breaker.bad(start, None), Some(5 * SECOND));
+        assert_eq!(breaker.bad(start, None), None, "one that was under way");
+        assert_eq!(breaker.blocked(start + 4 * SECOND), Some(SECOND));
+        let later = start + 5 * SECOND;
+        assert_eq!(breaker.blocked(later), None, "it is tried again");
+        let next = breaker.bad(later, None).unwrap();
+        assert!(next > 5 * SECOND && next <= LONGEST_BLOCK);
+        assert!(breaker.good().is_some());
+        assert_eq!((breaker.blocked(later), breaker.good()), (None, None));
+        assert_eq!(
+            breaker.bad(later, None),
+            None,
+            "it counts from the beginning"
+        );
+    }
+
+    #[test]
+    fn it_is_left_alone_when_it_says_so() {
+        let (mut breaker, start) = (Breaker::default(), Instant::now());
+        assert_eq!(breaker.bad(start, Some(90 * SECOND)), Some(90 * SECOND));
+        assert_eq!(breaker.blocked(start + 89 * SECOND), Some(SECOND));
+        let mut patient = Breaker::default();
+        assert_eq!(
+            patient.bad(start, Some(1_000_000 * SECOND)),
+            Some(LONGEST_REST)
+        );
+    }
+}

@@ -1,0 +1,197 @@
+//! The metrics of registries that fill themselves on demand. Never the name of a package as a label.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use fleet_types::lock;
+use prometheus::IntCounter;
+
+use crate::definition::definitions;
+use crate::registry::{Registry, RegistryError, Source};
+use crate::samples::Samples;
+use crate::{Definition, ServerPlace};
+
+definitions! {
+    /// Answers by where they came from: `ready` and `kept` without asking the upstream, `fetched` with, `stale` because the upstream did not answer, `refused` without what was asked for.
+    ANSWERS: Counter = "mirrorfleet_registry_answers_total" [namespace, mirror, region, source];
+    /// Questions to the upstream by result: `changed`, `unchanged`, `absent`, `failed`.
+    QUESTIONS: Counter = "mirrorfleet_registry_upstream_requests_total" [namespace, mirror, region, result];
+    /// Unix time until which the upstream is left alone, because it failed several times or said so; absent while it is asked.
+    BLOCKED: Gauge = "mirrorfleet_registry_upstream_blocked_until_timestamp_seconds" [namespace, mirror, region];
+    /// New decisions about packages and versions by the guard, by what was decided (`held`, `would-be-held`, `waived`) and by which rule.
+    DECISIONS: Counter = "mirrorfleet_registry_decisions_total" [namespace, mirror, region, decision, rule];
+    /// Unix time at which the next version that is held back for its age opens, of those that were looked at; absent if there is none.
+    OPENS: Gauge = "mirrorfleet_registry_next_opening_timestamp_seconds" [namespace, mirror, region];
+}
+
+/// Where an answer came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AnswerSource {
+    Ready,
+    Kept,
+    Fetched,
+    Stale,
+    Refused,
+}
+
+const SOURCES: [(AnswerSource, &str); 5] = [
+    (AnswerSource::Ready, "ready"),
+    (AnswerSource::Kept, "kept"),
+    (AnswerSource::Fetched, "fetched"),
+    (AnswerSource::Stale, "stale"),
+    (AnswerSource::Refused, "refused"),
+];
+
+/// What came of a question to the upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QuestionResult {
+    Changed,
+    Unchanged,
+    Absent,
+    Failed,
+}
+
+const RESULTS: [(QuestionResult, &str); 4] = [
+    (QuestionResult::Changed, "changed"),
+    (QuestionResult::Unchanged, "unchanged"),
+    (QuestionResult::Absent, "absent"),
+    (QuestionResult::Failed, "failed"),
+];
+
+/// What the guard decides, and by which of its rules.
+const DECIDED: [&str; 3] = ["held", "would-be-held", "waived"];
+const RULES: [&str; 5] = ["reserved", "deny", "allow", "mutation", "age"];
+
+/// The metrics of all registries of a process.
+pub struct PackageRegistryMetrics {
+    place: ServerPlace,
+    registries: Mutex<BTreeMap<String, Arc<RegistryTraffic>>>,
+}
+
+/// The handles of one registry.
+pub struct RegistryTraffic {
+    answers: [IntCounter; SOURCES.len()],
+    questions: [IntCounter; RESULTS.len()],
+    decisions: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
+    /// Unix seconds.
+    blocked_until: Mutex<Option<i64>>,
+    opens: Mutex<Option<i64>>,
+}
+
+impl PackageRegistryMetrics {
+    pub fn register(
+        registry: &Registry,
+        place: ServerPlace,
+    ) -> Result<Arc<PackageRegistryMetrics>, RegistryError> {
+        let metrics = Arc::new(PackageRegistryMetrics {
+            place,
+            registries: Mutex::default(),
+        });
+        registry.add(metrics.clone())?;
+        Ok(metrics)
+    }
+
+    /// The handles of a Mirror, made on first use.
+    pub fn mirror(&self, name: &str) -> Arc<RegistryTraffic> {
+        let mut registries = lock(&self.registries);
+        registries
+            .entry(name.to_owned())
+            .or_insert_with(|| Arc::new(RegistryTraffic::new()))
+            .clone()
+    }
+
+    /// Drops the series of all others.
+    pub fn keep(&self, names: &[String]) {
+        lock(&self.registries).retain(|name, _| names.contains(name));
+    }
+}
+
+impl RegistryTraffic {
+    fn new() -> RegistryTraffic {
+        // Names of parts are never shown: the samples take the name from the definition.
+        let counter = || IntCounter::new("count", "count").expect("a constant name is valid");
+        RegistryTraffic {
+            answers: std::array::from_fn(|_| counter()),
+            questions: std::array::from_fn(|_| counter()),
+            decisions: Mutex::default(),
+            blocked_until: Mutex::default(),
+            opens: Mutex::default(),
+        }
+    }
+
+    pub fn answered(&self, source: AnswerSource) {
+        if let Some(counter) = self.answers.get(source as usize) {
+            counter.inc();
+        }
+    }
+
+    pub fn asked(&self, result: QuestionResult) {
+        if let Some(counter) = self.questions.get(result as usize) {
+            counter.inc();
+        }
+    }
+
+    /// Both are words of the lists above.
+    pub fn decided(&self, decision: &'static str, rule: &'static str) {
+        *lock(&self.decisions).entry((decision, rule)).or_default() += 1;
+    }
+
+    /// Unix seconds; none while the upstream is asked.
+    pub fn set_blocked(&self, until: Option<i64>) {
+        *lock(&self.blocked_until) = until;
+    }
+
+    /// A version that was looked at opens then (Unix seconds). Of several that are still to come, the first one is told.
+    pub fn opens_at(&self, at: i64, now: i64) {
+        let mut opens = lock(&self.opens);
+        *opens = Some(
+            opens
+                .filter(|known| *known > now)
+                .map_or(at, |known| known.min(at)),
+        );
+    }
+
+    fn collect(&self, out: &mut Samples, place: &ServerPlace, mirror: &str) {
+        let (namespace, region) = (place.namespace.as_str(), place.region.as_str());
+        for ((_, source), counter) in SOURCES.iter().zip(&self.answers) {
+            out.counter(
+                &ANSWERS,
+                &[namespace, mirror, region, source],
+                counter.get() as f64,
+            );
+        }
+        for ((_, result), counter) in RESULTS.iter().zip(&self.questions) {
+            out.counter(
+                &QUESTIONS,
+                &[namespace, mirror, region, result],
+                counter.get() as f64,
+            );
+        }
+        let decisions = lock(&self.decisions);
+        for decision in DECIDED {
+            for rule in RULES {
+                let count = decisions.get(&(decision, rule)).copied().unwrap_or(0);
+                let labels = [namespace, mirror, region, decision, rule];
+                out.counter(&DECISIONS, &labels, count as f64);
+            }
+        }
+        if let Some(until) = *lock(&self.blocked_until) {
+            out.gauge(&BLOCKED, &[namespace, mirror, region], until as f64);
+        }
+        if let Some(at) = *lock(&self.opens) {
+            out.gauge(&OPENS, &[namespace, mirror, region], at as f64);
+        }
+    }
+}
+
+impl Source for PackageRegistryMetrics {
+    fn definitions(&self) -> &'static [Definition] {
+        ALL
+    }
+
+    fn collect(&self, out: &mut Samples) {
+        for (mirror, traffic) in lock(&self.registries).iter() {
+            traffic.collect(out, &self.place, mirror);
+        }
+    }
+}
