@@ -250,7 +250,9 @@ fn names_and_digests(text: &[u8], length: usize) -> Result<BTreeMap<&str, &str>,
             )));
         };
         let name = name.strip_prefix([' ', '*']).unwrap_or(name);
-        if name.contains('/') || name.starts_with('.') || RepoPath::new(name).is_err() {
+        // With its signature beside it.
+        let is_path = RepoPath::new(&format!("{name}.sig")).is_ok();
+        if name.contains('/') || name.starts_with('.') || !is_path {
             let message = format!("line {number} names {name:.200?}, which is no file beside it");
             return Err(Rejected::new(Reason::UnsafePath, message));
         }

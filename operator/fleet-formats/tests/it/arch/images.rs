@@ -167,6 +167,11 @@ fn sums_that_cannot_be_are_refused_each_for_what_it_is() {
             "no file beside it",
         ),
         (
+            sums(&[&format!("{}-2024.06.01", "a".repeat(242))]),
+            Reason::UnsafePath,
+            "no file beside it",
+        ),
+        (
             sums(&["a/b-2024.06.01"]),
             Reason::UnsafePath,
             "no file beside it",
