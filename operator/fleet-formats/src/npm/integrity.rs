@@ -95,7 +95,7 @@ impl Integrity {
     /// Whether bytes are the right ones by what [`hasher`](Self::hasher) made of them.
     pub fn fits(&self, hasher: Hasher) -> bool {
         let digest = hasher.finish();
-        self.digests.iter().any(|right| *right == digest)
+        self.digests.contains(&digest)
     }
 }
 
