@@ -184,14 +184,14 @@ def main(arguments: list[str]) -> int:
         return tally.close()
     os.environ["MIRRORFLEET_BIN"] = str(set_apart(mirrorfleet_binary()))
     if what == "long":
+        if not suites.oracle():
+            tally.record(suites.BESIDE_ALPM, "skipped", 0, log_path(suites.BESIDE_ALPM), "alpm-repo-db needs a later Rust; see oracle/Cargo.toml")
         with tempfile.TemporaryDirectory() as scratch:
             run_in_order([*suites.compiled(), *suites.long(Path(scratch))], tally)
         return tally.close()
     advisories = suites.advisories()
     if not advisories:
         tally.record(suites.ADVISORIES, "skipped", 0, log_path(suites.ADVISORIES), "no database here: cargo deny fetch db")
-    if not suites.oracle():
-        tally.record(suites.BESIDE_ALPM, "skipped", 0, log_path(suites.BESIDE_ALPM), "alpm-repo-db needs a later Rust; see oracle/Cargo.toml")
     programs = [*advisories, *suites.programs()]
     lanes = [lambda: run_in_order(suites.crates(), tally), lambda: run_in_order(programs, tally)]
     if what == "all":

@@ -230,7 +230,7 @@ impl fmt::Debug for Depot {
 
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Body({} bytes)", self.size)
+        f.debug_tuple("Body").field(&self.size).finish()
     }
 }
 

@@ -302,7 +302,7 @@ fn room_for_fillers(spec: &MirrorSpec, upstream: &Upstream) -> Result<(), String
     let most = upstream.spec.politeness.max_connections;
     match spec.mode == Mode::PullThrough && most < needed {
         true => Err(format!(
-            "mode PullThrough needs at least {needed} connections to Upstream {}, of which one half is for runs and the other for its regions: raise politeness.maxConnections, which is {most}, or declare fewer regions",
+            "mode PullThrough needs politeness.maxConnections of Upstream {} to be {needed} or more, one half for runs and the other for its regions; it is {most}: raise it, or declare fewer regions",
             spec.upstream_ref.name
         )),
         false => Ok(()),

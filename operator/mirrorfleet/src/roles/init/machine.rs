@@ -11,7 +11,7 @@ use super::source::Source;
 use super::{deb822, one_line};
 use crate::failure::Failure;
 
-const SUPPORTED: &str = "apt's sources.list, *.list and *.sources, or a folder that holds them; pacman.conf and mirrorlists";
+const SUPPORTED: &str = "apt's sources.list, *.list and *.sources, or a folder that holds them; pacman.conf, mirrorlists and an .npmrc";
 
 /// apt's configuration as far as mirrors care.
 pub struct Machine {
@@ -94,12 +94,6 @@ fn files(path: &Path, notes: &mut Vec<String>) -> Result<Vec<PathBuf>, Failure> 
 
 fn read_file(file: &Path, notes: &mut Vec<String>) -> Result<Vec<Source>, Failure> {
     let shown = file.display().to_string();
-    let name = file.file_name().and_then(|name| name.to_str());
-    if matches!(name, Some(".npmrc" | "npmrc")) {
-        return Err(Failure::invalid(format!(
-            "--from {shown}: npm's registries are not supported: {SUPPORTED}"
-        )));
-    }
     let bytes = fs::read(file)
         .map_err(|error| Failure::invalid(format!("--from {shown}: cannot be read: {error}")))?;
     let text = String::from_utf8_lossy(&bytes);
