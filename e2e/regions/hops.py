@@ -10,8 +10,8 @@ from pathlib import Path
 from .record import Writing
 
 E2E = Path(__file__).resolve().parent.parent
-#: Fewer hops in a second than this, and it has not looked often enough to have seen anything.
-LEAST_HERTZ = 10
+#: Fewer hops than this, on however busy a machine, have not seen anything.
+LEAST_HOPS = 200
 
 
 class Hops:
@@ -38,8 +38,9 @@ class Hops:
         told = self.told
         assert told, f"it did not end well: {(self.fleet.world.workdir / 'hopper.log').read_text()[-2000:]}"
         assert not told["violations"], "\n".join(told["violations"][:10])
-        assert told["hertz"] >= LEAST_HERTZ and len(told["hops"]) == 3 and told["states"] >= 3, told
+        hops = sum(told["hops"].values())
+        assert hops >= LEAST_HOPS and len(told["hops"]) == 3 and told["states"] >= 3, told
         return (
-            f"{sum(told['hops'].values())} hops at {told['hertz']:.0f} Hz over {told['states']} states, {sum(told['missed'].values())} of them went on to the "
+            f"{hops} hops at {told['hertz']:.0f} Hz over {told['states']} states, {sum(told['missed'].values())} of them went on to the "
             f"next region, {told['longestBehindSeconds']:.2f} s at most behind another"
         )

@@ -128,4 +128,13 @@ def newest(fleet) -> str:
         return mirror["status"].get("lastHandledSyncRequest") == asked and not runs
 
     wait_until(handled, 120, "the last sync")
-    return serve_the_same(fleet)
+    last = serve_the_same(fleet)
+
+    def is_known() -> bool:
+        # What the authority has is looked at now and then, and a new state of it is written down.
+        units = [unit["digest"] for unit in fleet.get()["status"]["units"] if unit["snapshot"] == last]
+        upstream = fleet.lab.get("upstream", "debian", fleet.namespace)
+        return units == [unit["digest"] for unit in upstream["status"]["revision"]]
+
+    wait_until(is_known, 120, "the authority's newest to be known")
+    return last
