@@ -50,7 +50,8 @@ def dashboards(place: Place) -> None:
     archive.add_many(SUITE, ["tool0", "tool1"])
     archive.publish(SUITE)
     mirror = place.mirror("debian", "debian", ("stable",))
-    manifests = place.manifest_file(mirror)
+    lazy = place.mirror("lazy", "debian", ("stable",), spec={"mode": "PullThrough"})
+    manifests = place.manifest_file(mirror, lazy)
     server, metrics, port = free_port(), free_port(), free_port()
     listen = ["--listen", f"127.0.0.1:{server}", "--metrics-listen", f"127.0.0.1:{metrics}"]
     local = place.start("local", [place.binary, "local", "-f", manifests, "--data", place.data, *listen])
@@ -84,7 +85,7 @@ def dashboards(place: Place) -> None:
         file = archive.folder(SUITE) / name
         file.write_text(file.read_text().replace("mirrorfleet tests", "mirrorfleet-tests"))
     mirror.spec["serving"] = {"traceName": "mirror.example.org"}
-    place.manifest_file(mirror)
+    place.manifest_file(mirror, lazy)
     # What is declared was changed, so a run is due at once; it is the first that fails.
     local.send_signal(signal.SIGHUP)
 

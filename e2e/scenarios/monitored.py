@@ -53,9 +53,9 @@ class Seen:
         self.start = time.time()
         both = [{"name": name, "nodeSelector": {"topology.kubernetes.io/region": name}} for name in ("region-a", "region-b")]
         self.main.apply(self.main.keyring(), self.main.upstream(), self.main.mirror(freshness={"objective": "1s"}, regions=both))
-        self.full.apply(self.full.keyring(), self.full.upstream(), self.full.mirror(storage={"size": "20Mi", "storageClassName": small}))
+        self.full.apply(self.full.keyring(), self.full.upstream(), self.full.mirror(storage={"size": "20Mi", "storageClassName": small}), self.full.mirror("lazy", mode="PullThrough"))
         self.slow.apply(self.slow.keyring(), self.slow.upstream(), self.slow.mirror(), self.slow.mirror("waiting"))
-        for fleet, mirror in ((self.main, "debian"), (self.full, "debian"), (self.slow, "debian"), (self.slow, "waiting")):
+        for fleet, mirror in ((self.main, "debian"), (self.full, "debian"), (self.full, "lazy"), (self.slow, "debian"), (self.slow, "waiting")):
             fleet.wait_ready(mirror)
         wait_until(lambda: self.main.get()["status"].get("regionsReady") == "2/2", 120, "both regions")
 

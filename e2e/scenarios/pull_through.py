@@ -47,14 +47,19 @@ def lazy_mirror(world):
             ready = pods and all(status.get("ready") for status in pods[0]["status"].get("containerStatuses", [{}]))
             return bool(ready) and sorted(container["name"] for container in pods[0]["spec"]["containers"]) == names
 
+        def is_led_to() -> bool:
+            return bool(fleet.curl(f"{fleet.mirror_url()}/dists/stable/InRelease"))
+
         fleet.lab.patch("mirror", "debian", {"spec": {"mode": "Full", "storage": {"cache": None}}}, fleet.namespace)
         wait_until(lambda: is_served_by(["serve"]), 120, "a pod of one container")
         fleet.wait_ready()
+        wait_until(is_led_to, 30, "the Service to lead to the new pod")
         fleet.apt_download(PACKAGE)
         assert len(fetched()) == 2, fetched()
         fleet.lab.patch("mirror", "debian", {"spec": {"mode": "PullThrough"}}, fleet.namespace)
         wait_until(lambda: is_served_by(["fill", "serve"]), 120, "a pod of two containers")
         fleet.wait_ready()
+        wait_until(is_led_to, 30, "the Service to lead to the new pod")
         fleet.apt_download("newer")
         assert len(fetched()) == 2, fetched()
         return f"{len(fetched())} packages fetched"

@@ -13,7 +13,7 @@ use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::freshness::{Freshness, REGION};
 use super::lane::{self, Shared};
@@ -69,14 +69,17 @@ pub async fn run(
         origin: Some(filler.clone()),
     };
     let output = arguments.output;
+    let declared = CancellationToken::new();
     let lanes = on(
         threads,
         arguments,
         manifests,
         shared,
-        (filler, keeper),
+        (filler, keeper, declared.clone().drop_guard()),
         lanes_stop.clone(),
     );
+    // A store of an earlier process is served at once, and may lack what only a declared Mirror fetches.
+    declared.cancelled().await;
     let served = fleet_serve::serve(options, &registry, stop.clone(), |listening: Listening| {
         announce(&listening, output);
         page.begin(&listening, output);
@@ -119,7 +122,7 @@ fn on(
     arguments: Arguments,
     manifests: Manifests,
     shared: Arc<Shared>,
-    on_demand: (Arc<Filler>, Keeper),
+    on_demand: OnDemand,
     stop: CancellationToken,
 ) -> tokio::task::JoinHandle<Result<(), Failure>> {
     tokio::task::spawn_blocking(move || {
@@ -127,18 +130,23 @@ fn on(
     })
 }
 
+/// Who fetches what clients ask for; whoever waits until they know of the manifests is told when the last goes.
+type OnDemand = (Arc<Filler>, Keeper, DropGuard);
+
 /// Runs the lanes of the manifests, and those of the new ones after each SIGHUP.
 async fn keep_lanes(
     arguments: Arguments,
     mut manifests: Manifests,
     shared: Arc<Shared>,
-    (filler, mut keeper): (Arc<Filler>, Keeper),
+    (filler, mut keeper, undeclared): OnDemand,
     stop: CancellationToken,
 ) -> Result<(), Failure> {
     let mut reload = signal(SignalKind::hangup()).map_err(|error| system(&error))?;
+    let mut undeclared = Some(undeclared);
     loop {
         let retire = CancellationToken::new();
         let mut running = begin(&manifests, &shared, &filler, &retire, &stop);
+        undeclared.take();
         loop {
             tokio::select! {
                 biased;
