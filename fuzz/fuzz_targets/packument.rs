@@ -26,12 +26,32 @@ libfuzzer_sys::fuzz_target!(|content: &[u8]| {
         Err(error) => panic!("what we take is JSON: {error}"),
     };
     let count = packument.versions().len();
-    assert_eq!(value["versions"].as_object().map_or(0, serde_json::Map::len), count);
-    let here = |here| Place { package: &name, upstream: UPSTREAM, here };
-    let hidden: Vec<bool> = (0..count).map(|number| first >> (number % 8) & 1 == 1).collect();
-    let shown = written(&View { packument: &packument, place: here("http://here/npm"), hidden: &hidden });
+    assert_eq!(
+        value["versions"]
+            .as_object()
+            .map_or(0, serde_json::Map::len),
+        count
+    );
+    let here = |here| Place {
+        package: &name,
+        upstream: UPSTREAM,
+        here,
+    };
+    let hidden: Vec<bool> = (0..count)
+        .map(|number| first >> (number % 8) & 1 == 1)
+        .collect();
+    let shown = written(&View {
+        packument: &packument,
+        place: here("http://here/npm"),
+        hidden: &hidden,
+    });
     let left = hidden.iter().filter(|hidden| !**hidden).count();
-    assert_eq!(shown["versions"].as_object().map_or(0, serde_json::Map::len), left);
+    assert_eq!(
+        shown["versions"]
+            .as_object()
+            .map_or(0, serde_json::Map::len),
+        left
+    );
 });
 
 fn written(view: &View<'_, '_>) -> serde_json::Value {

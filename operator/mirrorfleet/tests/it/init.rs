@@ -129,8 +129,8 @@ fn only_the_chosen_suite_is_written() {
 #[test]
 fn a_file_of_another_package_manager_is_refused_with_a_reason() {
     let world = World::new();
-    let file = world.path("pip.conf");
-    fs::write(&file, "[global]\nindex-url = https://example.org\n").unwrap();
+    let file = world.path("requirements.txt");
+    fs::write(&file, "requests==2.32.0\n").unwrap();
     let said = init(&file, &[]).expect(1).stderr;
     let named = ["*.sources", "pacman.conf", ".npmrc"];
     assert!(named.iter().all(|name| said.contains(name)), "{said}");
