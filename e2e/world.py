@@ -48,6 +48,8 @@ class World:
         self.stranger = SigningKey(workdir / "gnupg-stranger", "stranger")
         #: When the operator was not installed, by Unix time: from and until.
         self.without_operator: list[tuple[float, float]] = []
+        #: The chart's roles while it had values that give it more of them.
+        self.roles_for_a_while: list[dict] = []
         self._request = 0
         self._lock = threading.Lock()
 
@@ -127,6 +129,12 @@ class World:
             for pod in self.lab.list("pods", SYSTEM_NAMESPACE)
             if not pod["metadata"].get("deletionTimestamp") and pod["status"].get("phase") == "Running"
         ]
+
+    def roles(self) -> list[dict]:
+        """What the chart lets the controller do, as it is now."""
+        found = [self.lab.get("clusterrole", f"{RELEASE}.{SYSTEM_NAMESPACE}"), self.lab.get("role", f"{RELEASE}-election", SYSTEM_NAMESPACE)]
+        assert all(found), "the chart's roles have other names"
+        return found
 
     def leader(self) -> str:
         """The name of the pod that holds the Lease."""

@@ -23,6 +23,7 @@ REST = 60
 @scenario("a push with a token whose hash the Upstream has begins a run at once, from a shell and by ftpsync's words; others are refused", needs=("pod-network",), alone=True)
 def push(world):
     upgrade(world, "--set", "push.enabled=true")
+    world.roles_for_a_while += world.roles()
     try:
         with world.fleet("push") as fleet:
             token = secrets.token_hex(32)

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import rights
-from world import CONTROLLER_USER, RELEASE, SYSTEM_NAMESPACE
+from world import CONTROLLER_USER
 
 from .registry import scenario
 
 
-def roles(world) -> list[dict]:
-    lab = world.lab
-    found = [lab.get("clusterrole", f"{RELEASE}.{SYSTEM_NAMESPACE}"), lab.get("role", f"{RELEASE}-election", SYSTEM_NAMESPACE)]
-    assert all(found), "the chart's roles have other names"
-    return found
-
-
 @scenario("no right is missing, and after a whole run none was granted for nothing; ConfigMaps are read by name", needs=("audit-log",), alone=True)
 def least_privilege(world):
-    granted = rights.granted(roles(world))
+    granted = rights.granted(world.roles() + world.roles_for_a_while)
     events = world.lab.audit_events(user=CONTROLLER_USER)
     written = world.lab.audit_events(resource="upstreams", writes_only=True)
     wrong = rights.refusals(events, world.without_operator)
