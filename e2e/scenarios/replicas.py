@@ -8,15 +8,13 @@ import time
 from lab import wait_until
 from world import PACKAGE, AptClient
 
-from .controller import brief, scale_controller, settle
 from .orders import is_ready
 from .registry import scenario
-from .together import once, prepare, published
+from .together import at_rest, once, prepare, published
 
 REGION = "region"
 SYNC = {"schedule": "0 0 1 1 *", "retries": {"limit": 0, "backoff": "5s"}}
 OURS = "mirrorfleet.dev/mirror=debian"
-REST_SECONDS = 20
 
 
 @scenario("a region of two replicas on two nodes: a pod is killed, a node is drained, a volume is lost, and an apt notices nothing", needs=("pod-network", "audit-log", "own-nodes"), alone=True)
@@ -31,7 +29,7 @@ def replicas(world):
             newest = node_is_drained(world, fleet, loop)
             pins(fleet, newest, next(one for one in (newer, first) if one in kept(fleet)))
             volume_is_lost(world, fleet, loop)
-        at_rest(world, fleet)
+        seen_and_at_rest(world, fleet)
         one_less(fleet)
         return loop.judged()
 
@@ -184,7 +182,7 @@ def one_less(fleet) -> None:
     wait_until(lambda: led_to(fleet) == {serving_pods(fleet)["0"]["metadata"]["name"]}, 30, "clients to be led to the first", detail=lambda: told(fleet))
 
 
-def at_rest(world, fleet) -> None:
+def seen_and_at_rest(world, fleet) -> None:
     """Nothing is written while nothing happens, nor by a controller that is new."""
 
     def is_seen() -> bool:
@@ -194,15 +192,7 @@ def at_rest(world, fleet) -> None:
         return seen == {unit["digest"] for unit in units if unit["snapshot"] == published(fleet)}
 
     wait_until(is_seen, 90, "the newest state to be seen at the authority", detail=lambda: told(fleet))
-    settle(world)
-    since = world.lab.audit_position()
-    time.sleep(REST_SECONDS)
-    scale_controller(world, 0)
-    scale_controller(world, 2)
-    world.leader()
-    time.sleep(REST_SECONDS)
-    writes = [brief(event) for event in world.controller_writes(since)]
-    assert not writes, f"writes at rest: {writes}"
+    at_rest(world, fleet)
 
 
 class Loop:

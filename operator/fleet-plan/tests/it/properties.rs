@@ -111,21 +111,26 @@ fn regions_that_follow_come_to_rest_too_and_a_new_controller_writes_nothing() {
         }
         edit(&mut world);
         world.settle();
-        for _ in 0..5 {
-            world.pass(60);
-            let plan = world.plan();
-            let quiet = plan.writes.is_empty() && plan.after_status.is_empty();
-            assert!(
-                quiet && !plan.status_changed,
-                "{name}: {}",
-                crate::model::render(&plan)
-            );
-        }
-        world.not_asked = true;
-        let plan = world.plan();
-        let quiet = plan.writes.is_empty() && !plan.status_changed;
-        assert!(quiet, "{name}: {}", crate::model::render(&plan));
+        rests(&mut world, name);
     }
+}
+
+/// Nothing is written as time goes by, nor by a controller that knows no answers yet.
+fn rests(world: &mut World, name: &str) {
+    for _ in 0..5 {
+        world.pass(60);
+        let plan = world.plan();
+        let quiet = plan.writes.is_empty() && plan.after_status.is_empty();
+        assert!(
+            quiet && !plan.status_changed,
+            "{name}: {}",
+            crate::model::render(&plan)
+        );
+    }
+    world.not_asked = true;
+    let plan = world.plan();
+    let quiet = plan.writes.is_empty() && !plan.status_changed;
+    assert!(quiet, "{name}: {}", crate::model::render(&plan));
 }
 
 /// Three regions of two replicas each.
@@ -140,20 +145,7 @@ fn replicas_come_to_rest_too_and_a_new_controller_writes_nothing() {
         }
         edit(&mut world);
         world.settle();
-        for _ in 0..5 {
-            world.pass(60);
-            let plan = world.plan();
-            let quiet = plan.writes.is_empty() && plan.after_status.is_empty();
-            assert!(
-                quiet && !plan.status_changed,
-                "{name}: {}",
-                crate::model::render(&plan)
-            );
-        }
-        world.not_asked = true;
-        let plan = world.plan();
-        let quiet = plan.writes.is_empty() && !plan.status_changed;
-        assert!(quiet, "{name}: {}", crate::model::render(&plan));
+        rests(&mut world, name);
     }
 }
 
