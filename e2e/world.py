@@ -181,6 +181,8 @@ class Fleet:
         self.name = name
         self.namespace = f"e2e-{name}"
         self.suites = suites
+        #: The Mirrors that were reached through their Services once.
+        self.led_to: set[str] = set()
         self.archive = Archive(world.upstreams / name, world.key)
         for suite in suites:
             self.archive.add_package(suite, PACKAGE if suite == suites[0] else f"{PACKAGE}-{suite}", kilobytes=package_kilobytes)
@@ -231,7 +233,19 @@ class Fleet:
         return self.lab.get("mirror", mirror, self.namespace) or {}
 
     def wait_ready(self, mirror: str = "debian", timeout: float = 120) -> dict:
-        return self.lab.wait_condition("mirror", mirror, self.namespace, "Ready", timeout=timeout)
+        thing = self.lab.wait_condition("mirror", mirror, self.namespace, "Ready", timeout=timeout)
+        if mirror not in self.led_to:
+            self.wait_led_to(mirror)
+            self.led_to.add(mirror)
+        return thing
+
+    def wait_led_to(self, mirror: str) -> None:
+        """A node's kube-proxy hears of a new Service's first pod when we do, and writes its rules a second later at best:
+        until then connections are refused."""
+        for service in self.lab.list("services", self.namespace, f"mirrorfleet.dev/mirror={mirror}"):
+            address, port = service["spec"]["clusterIP"], service["spec"]["ports"][0]["port"]
+            connect = ["bash", "-c", f"exec 3<>/dev/tcp/{address}/{port}"]
+            wait_until(lambda: self.lab.exec(connect, check=False).returncode == 0, 30, f"connections to {address}:{port}")
 
     def region(self, mirror: str = "debian", name: str = "region-a") -> dict:
         """What the status says of a region and of its one replica."""
