@@ -48,6 +48,8 @@ pub struct World {
     pub index_version: u32,
     pub pods: fleet_api::mirror::PodSettings,
     pub pods_allowed: fleet_plan::PodsAllowed,
+    pub routes_allowed: fleet_plan::RoutesAllowed,
+    pub serves_http_routes: bool,
     uids: u32,
 }
 
@@ -119,6 +121,8 @@ impl World {
             index_version: 0,
             pods: Default::default(),
             pods_allowed: Default::default(),
+            routes_allowed: Default::default(),
+            serves_http_routes: true,
             uids: 0,
         }
     }
@@ -184,11 +188,13 @@ impl World {
             line: self.line.clone(),
             rollouts_elsewhere: 0,
             copies_elsewhere: self.copies_elsewhere,
+            serves_http_routes: self.serves_http_routes,
             settings: Settings {
                 image: self.image.clone(),
                 index_version: self.index_version,
                 pods: self.pods.clone(),
                 pods_allowed: self.pods_allowed.clone(),
+                routes_allowed: self.routes_allowed.clone(),
                 ..Settings::default()
             },
         }
