@@ -156,3 +156,116 @@ fn is_gone(error: &watcher::Error) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::Mutex;
+
+    use fleet_plan::{HttpRoute, SeenRoute};
+    use fleet_types::lock;
+    use http::{Request, Response};
+    use kube::client::Body;
+    use serde_json::{Value, json};
+    use tokio::sync::Notify;
+
+    use super::*;
+    use crate::world::Child;
+
+    /// What the cluster is asked.
+    #[derive(Default)]
+    struct Cluster {
+        asked: Mutex<Vec<&'static str>>,
+        /// Each lasts for one question, the last one for ever.
+        has_the_kind: Mutex<Vec<bool>>,
+    }
+
+    impl Cluster {
+        fn answer(&self, uri: &http::Uri) -> (u16, Value) {
+            let (what, is_there) = {
+                let mut has = lock(&self.has_the_kind);
+                let is_there = has.first().copied().unwrap_or_default();
+                let is_watch = uri.query().is_some_and(|query| query.contains("watch=true"));
+                let what = match (uri.path().ends_with("/httproutes"), is_watch) {
+                    (true, true) => "watch",
+                    (true, false) => "list",
+                    (false, _) => "discovery",
+                };
+                if what != "list" && has.len() > 1 {
+                    has.remove(0);
+                }
+                (what, is_there)
+            };
+            lock(&self.asked).push(what);
+            let route = json!({"metadata": {"name": "a", "namespace": "ns", "uid": "u", "resourceVersion": "5",
+                "labels": {"mirrorfleet.dev/mirror": "debian"}}, "spec": {}});
+            match (what, is_there) {
+                ("discovery", true) => (
+                    200,
+                    json!({"groupVersion": "gateway.networking.k8s.io/v1", "resources": [
+                        {"name": "httproutes", "singularName": "", "namespaced": true, "kind": "HTTPRoute", "verbs": []}]}),
+                ),
+                ("list", true) => (200, json!({"metadata": {"resourceVersion": "5"}, "items": [route]})),
+                _ => (
+                    404,
+                    json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 404, "reason": "NotFound", "message": "no"}),
+                ),
+            }
+        }
+    }
+
+    fn client(cluster: &Arc<Cluster>) -> Client {
+        let cluster = cluster.clone();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let (code, answer) = cluster.answer(request.uri());
+            let body = Body::from(answer.to_string().into_bytes());
+            let answer = Response::builder().status(code).body(body).unwrap();
+            async move { Ok::<_, Infallible>(answer) }
+        });
+        Client::new(service, "ns")
+    }
+
+    /// Without haste: time passes when nobody has anything to do.
+    #[tokio::test(start_paused = true)]
+    async fn a_kind_that_the_cluster_lacks_is_asked_for_and_watched_only_while_it_is_there() {
+        // Not there; there, listed, and gone when it is to be watched; not there any more.
+        let cluster = Arc::new(Cluster {
+            has_the_kind: Mutex::new(vec![false, true, true, false, false]),
+            ..Cluster::default()
+        });
+        let client = client(&cluster);
+        let (sender, complete) = oneshot::channel();
+        let kept: Arc<Kept<SeenRoute>> = Arc::new(Kept::new(PartialEq::ne));
+        let follower = Follower {
+            api: Api::<HttpRoute>::all(client.clone()),
+            config: watcher::Config::default(),
+            kept: kept.clone(),
+            view: HttpRoute::labelled,
+            touched: Box::new(|_, _| {}),
+            complete: Some(sender),
+        };
+        let (served, told) = (Arc::new(Served::default()), Arc::new(Notify::new()));
+        let states = Arc::new(Mutex::new(Vec::new()));
+        let (changed, noted, of) = (told.clone(), states.clone(), served.clone());
+        let mirror = ObjectName::new("ns", "debian");
+        let (known, group) = (kept.clone(), mirror.clone());
+        let follow = follower.follow_where_served(client, served.clone(), move || {
+            lock(&noted).push((of.get(), known.has(&group)));
+            changed.notify_one();
+        });
+        let task = tokio::spawn(follow);
+        complete.await.unwrap();
+        assert!(!served.get());
+        while lock(&states).len() < 2 {
+            told.notified().await;
+        }
+        assert_eq!(*lock(&states), [(true, false), (false, false)]);
+        assert!(!kept.has(&mirror), "what was there is gone with its kind");
+        tokio::time::sleep(10 * ASK_AGAIN).await;
+        task.abort();
+        let asked = lock(&cluster.asked).clone();
+        let watching = asked.iter().filter(|what| **what != "discovery").copied();
+        assert_eq!(watching.collect::<Vec<_>>(), ["list", "watch"], "{asked:?}");
+        assert!(asked.ends_with(&["discovery"; 5]), "{asked:?}");
+    }
+}
