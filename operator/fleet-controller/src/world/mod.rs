@@ -261,6 +261,7 @@ impl Watches {
             view,
             touched: Box::new(move |group, before| listener(called(before), group)),
             complete: Some(sender),
+            ask_again: watch::ASK_AGAIN,
         }
     }
 

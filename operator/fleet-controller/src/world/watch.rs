@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use super::{Item, Kept, ObjectName};
 
 /// How often it is asked whether the cluster has come to have a kind.
-const ASK_AGAIN: Duration = Duration::from_secs(15);
+pub const ASK_AGAIN: Duration = Duration::from_secs(15);
 /// The same where nobody could tell.
 const TRY_AGAIN: Duration = Duration::from_secs(2);
 
@@ -46,6 +46,8 @@ pub struct Follower<K, T> {
     pub touched: Touched<T>,
     /// Fires when the first list is complete.
     pub complete: Option<oneshot::Sender<()>>,
+    /// How often it is asked whether the cluster has come to have the kind, where that need not be.
+    pub ask_again: Duration,
 }
 
 impl<K, T> Follower<K, T>
@@ -85,7 +87,7 @@ where
                     continue;
                 }
             }
-            tokio::time::sleep(ASK_AGAIN).await;
+            tokio::time::sleep(self.ask_again).await;
         }
     }
 
@@ -230,8 +232,7 @@ mod tests {
         Client::new(service, "ns")
     }
 
-    /// Without haste: time passes when nobody has anything to do.
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_kind_that_the_cluster_lacks_is_asked_for_and_watched_only_while_it_is_there() {
         // Not there; there, listed, and gone when it is to be watched; not there any more.
         let cluster = Arc::new(Cluster {
@@ -248,6 +249,7 @@ mod tests {
             view: HttpRoute::labelled,
             touched: Box::new(|_, _| {}),
             complete: Some(sender),
+            ask_again: Duration::from_millis(1),
         };
         let (served, told) = (Arc::new(Served::default()), Arc::new(Notify::new()));
         let states = Arc::new(Mutex::new(Vec::new()));
@@ -266,7 +268,12 @@ mod tests {
         }
         assert_eq!(*lock(&states), [(true, false), (false, false)]);
         assert!(!kept.has(&mirror), "what was there is gone with its kind");
-        tokio::time::sleep(10 * ASK_AGAIN).await;
+        // It goes on to ask, and nothing else.
+        let count = || lock(&cluster.asked).len();
+        let before = count();
+        while count() < before + 10 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
         task.abort();
         let asked = lock(&cluster.asked).clone();
         let watching = asked.iter().filter(|what| **what != "discovery").copied();
