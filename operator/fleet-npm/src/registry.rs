@@ -1,6 +1,6 @@
 //! Questions in, answers out, on threads of the registry's own.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use fleet_fetch::{FetchOptions, Meter};
 use fleet_formats::npm::{Form, Guard};
 use fleet_origin::{Found, Question, Registry};
 use fleet_telemetry::{AnswerSource, RegistryTraffic};
-use fleet_types::documents::{RegistryState, UnixSeconds};
+use fleet_types::documents::{RegistryProblem, RegistryState, UnixSeconds};
 use fleet_types::{Problem, Reason, Sha256};
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -24,6 +24,9 @@ use crate::encoding::Encoding;
 use crate::inner::Inner;
 use crate::refusal::Refusal;
 use crate::upstream::Upstream;
+
+/// Bytes. What is less is no room.
+const LEAST_FREE: u64 = 1 << 20;
 
 /// What a registry is made from.
 pub struct Options {
@@ -177,9 +180,20 @@ impl Registry for NpmRegistry {
         RegistryState {
             upstream_blocked_since: upstream.blocked_since().map(UnixSeconds),
             is_offline: upstream.is_offline(),
-            problem: None,
+            problem: full_volume(self.inner.disk.root()),
         }
     }
+}
+
+/// Whether there is no room for anything that is fetched.
+fn full_volume(folder: &Path) -> Option<RegistryProblem> {
+    let space = rustix::fs::statvfs(folder).ok()?;
+    let free_bytes = space.f_bavail.saturating_mul(space.f_frsize);
+    (free_bytes < LEAST_FREE).then(|| RegistryProblem {
+        reason: Reason::StorageFull,
+        message: "the volume is full: what is kept is served, and nothing else can be fetched"
+            .to_owned(),
+    })
 }
 
 /// By which path and host a client asks.

@@ -1,7 +1,7 @@
-use fleet_origin::{Growing, Lasts, ServedFile};
-use fleet_types::Sha256;
-use fleet_types::documents::RegistryState;
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+use fleet_origin::{Lasts, ServedFile};
+use fleet_types::documents::RegistryState;
 
 use super::*;
 

@@ -118,7 +118,7 @@ impl Filling {
             let metrics = PackageRegistryMetrics::register(registry, place);
             let metrics = metrics.map_err(|error| system(&error))?;
             let current = Arc::new(npm(arguments, &metrics, None)?);
-            let (behind, seen) = watch::channel(current.clone() as _);
+            let (behind, seen) = watch::channel(current.clone() as Arc<dyn fleet_origin::Registry>);
             let filling = NpmFilling {
                 metrics,
                 current,
