@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import random
 import signal
 import subprocess
 import time
@@ -16,8 +17,8 @@ from .npm_clients import CLIENTS, project, required
 from .place import Place, end
 from .registry import story
 
-#: A large tarball, which comes over the socket while it is fetched or as an open file.
-LARGE = 12_000_000
+#: Bytes of a large file, which comes over the socket while it is fetched or as an open file.
+LARGE = 6_000_000
 
 
 class Apart(Copy):
@@ -51,7 +52,7 @@ def a_registry_in_two_processes(place: Place) -> None:
     upstream = stocked()
     now = time.time()
     upstream.publish("left", "1.9.0", at=instant(now - DAY))
-    large = upstream.publish("large", "1.0.0", content={"data": "x" * LARGE})
+    large = upstream.publish("large", "1.0.0", content={"data": random.Random(1).randbytes(LARGE).hex()})
     try:
         copy = Apart(place, upstream, guard={"minimumReleaseAge": "72h"})
         wait_until(copy.is_ready, 20, "the registry to be introduced", interval=0.05)

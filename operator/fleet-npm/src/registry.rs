@@ -56,7 +56,9 @@ impl Options {
         let processes = processes.max(1);
         let share = self.fetch.max_connections / usize::try_from(processes).unwrap_or(usize::MAX);
         self.fetch.max_connections = share.max(1);
-        self.bandwidth = self.bandwidth.map(|all| (all / u64::from(processes)).max(1));
+        self.bandwidth = self
+            .bandwidth
+            .map(|all| (all / u64::from(processes)).max(1));
         self
     }
 }

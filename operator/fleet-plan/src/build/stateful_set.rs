@@ -116,7 +116,10 @@ fn template(fleet: &Fleet, place: &Place, settings: &Settings, told: &Told) -> P
     spec.termination_grace_period_seconds = Some(GRACE_SECONDS);
     let mut asked = fleet.pods.annotations.clone();
     if fills {
-        asked.insert(labels::FILL_MANIFESTS.to_owned(), fill::manifests(fleet, place));
+        asked.insert(
+            labels::FILL_MANIFESTS.to_owned(),
+            fill::manifests(fleet, place),
+        );
     }
     let component = labels::COMPONENT_SERVING;
     let with_ours = |ours| pod::with_ours(&fleet.pods.labels, ours);

@@ -12,10 +12,7 @@ pub fn sentence(known: &Known, told: &MirrorSummary) -> String {
     let (up, down): (Vec<_>, Vec<_>) = (told.regions.iter())
         .filter(|region| region.has_content)
         .partition(|region| region.ready);
-    let empty = told
-        .regions
-        .iter()
-        .filter(|region| !region.has_content);
+    let empty = told.regions.iter().filter(|region| !region.has_content);
     let empty: Vec<_> = empty.collect();
     if up.is_empty() && down.is_empty() {
         return match known.mirror.spec.fills_itself() {
@@ -64,7 +61,8 @@ fn what_they_get(known: &Known, told: &MirrorSummary, up: &[&RegionSummary]) -> 
         let asks = fresh.is_some_and(|fresh| fresh.is(ConditionStatus::True));
         return match asks {
             true => "get what the registry keeps, and everything else from the upstream".to_owned(),
-            false => "get what the registry keeps, however old, and an error for everything else".to_owned(),
+            false => "get what the registry keeps, however old, and an error for everything else"
+                .to_owned(),
         };
     }
     let verified = known.said(ConditionType::Verified);

@@ -490,6 +490,9 @@ fn a_registry_is_asked_by_its_pods_alone() {
     let plan = plan_upstream(&upstream, &seen);
     let reachable = plan.status.conditions.iter();
     let reachable: Vec<_> = reachable.filter(|it| it.type_ == "Reachable").collect();
-    assert_eq!((reachable[0].status.as_str(), plan.probe.len()), ("Unknown", 0));
+    assert_eq!(
+        (reachable[0].status.as_str(), plan.probe.len()),
+        ("Unknown", 0)
+    );
     assert!(reachable[0].message.contains("when clients ask"));
 }

@@ -122,11 +122,7 @@ pub fn run(arguments: Arguments, log: &LogArguments) -> Result<(), Failure> {
 }
 
 /// Serves the registry that is behind a socket, as it introduces itself. While nobody answers there it stays as it was.
-async fn listen_to(
-    socket: PathBuf,
-    registries: Registries,
-    metrics: Arc<PackageRegistryMetrics>,
-) {
+async fn listen_to(socket: PathBuf, registries: Registries, metrics: Arc<PackageRegistryMetrics>) {
     let runtime = tokio::runtime::Handle::current();
     let mut known: Option<Arc<RemoteRegistry>> = None;
     loop {

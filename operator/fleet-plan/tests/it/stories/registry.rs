@@ -12,7 +12,10 @@ use crate::model::{World, at, render};
 fn declared(regions: &[&str]) -> World {
     let mut world = World::new(regions);
     world.edit_upstream("/spec/type", json!("Npm"));
-    world.edit_upstream("/spec/authority/url", json!("https://registry.example.org/"));
+    world.edit_upstream(
+        "/spec/authority/url",
+        json!("https://registry.example.org/"),
+    );
     world.edit_upstream("/spec/trust", json!({}));
     world.edit_upstream("/status", json!({}));
     world.edit("/spec/content", json!({"npm": {}}));
@@ -99,7 +102,7 @@ fn a_registry_is_a_pod_of_two_containers_and_no_job_and_is_ready_once_it_answers
     assert!(!arguments("serve").contains("--origin"));
     assert!(arguments("fill").contains("--mirror debian"));
     world.step();
-    is(&world, "Ready", "False", "PodNotReady");
+    is(&world, "Ready", "False", "Progressing");
     world.kubernetes();
     world.step();
     is(&world, "Ready", "False", "Progressing");
@@ -120,7 +123,9 @@ fn a_registry_is_a_pod_of_two_containers_and_no_job_and_is_ready_once_it_answers
     at_rest(&world);
     let told = why_of(&world);
     assert_eq!(told.reason, None, "{}", told.paragraph());
-    assert!(told.wrong.contains("well") && told.clients.contains("everything else from the upstream"));
+    assert!(
+        told.wrong.contains("well") && told.clients.contains("everything else from the upstream")
+    );
     assert!(told.next.contains("no sync is planned"));
 
     // Neither time nor a request makes a Job.
@@ -139,7 +144,10 @@ fn what_a_registrys_answers_depend_on_restarts_its_pod_and_nothing_else_does() {
         let set = &world.objects.stateful_sets[0];
         let spec: serde_json::Value = serde_json::from_str(&set.spec).unwrap();
         let annotations = &spec["template"]["metadata"]["annotations"];
-        (annotations["mirrorfleet.dev/applied"].clone(), annotations.to_string())
+        (
+            annotations["mirrorfleet.dev/applied"].clone(),
+            annotations.to_string(),
+        )
     };
     let before = template(&world).0;
     world.edit("/spec/freshness", json!({"objective": "1h"}));
@@ -175,7 +183,10 @@ fn an_upstream_that_is_left_alone_is_told_and_is_a_fault_once_the_objective_is_o
     assert!(told.clients.contains("however old"), "{}", told.clients);
     assert!(told.command.unwrap().ends_with("-c fill -n ns"));
     let plan = world.plan();
-    assert_eq!(plan.wake_at, Some(since + jiff::SignedDuration::from_secs(3601)));
+    assert_eq!(
+        plan.wake_at,
+        Some(since + jiff::SignedDuration::from_secs(3601))
+    );
     world.pass(3601);
     world.step();
     is(&world, "Fresh", "False", "UpstreamBlocked");
@@ -233,11 +244,21 @@ fn each_region_needs_a_connection_and_no_half_is_kept_for_runs() {
     let mut world = declared(&["eu", "us"]);
     world.edit_upstream("/spec/politeness", json!({"maxConnections": 2}));
     world.step();
-    assert!(world.status().conditions.iter().all(|it| it.type_ != "Stalled"));
+    assert!(
+        world
+            .status()
+            .conditions
+            .iter()
+            .all(|it| it.type_ != "Stalled")
+    );
     world.edit_upstream("/spec/politeness", json!({"maxConnections": 1}));
     world.step();
     is(&world, "Stalled", "True", "InvalidSpec");
-    assert!(condition(&world, "Stalled").2.contains("one for each region"));
+    assert!(
+        condition(&world, "Stalled")
+            .2
+            .contains("one for each region")
+    );
 }
 
 #[test]
