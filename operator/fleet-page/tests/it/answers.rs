@@ -69,7 +69,11 @@ fn a_registry_has_no_snapshot_and_is_told_with_what_its_clients_need() {
     let (board, _) = board(&[npm], false);
     let list = get(&board, "/");
     let list = text(&list);
-    for words in ["The mirror is well", "all packages of a registry", "current"] {
+    for words in [
+        "The mirror is well",
+        "all packages of a registry",
+        "current",
+    ] {
         assert!(list.contains(words), "{words}: {list}");
     }
     let page = get(&board, "/mirrors/mirrors/npm");
