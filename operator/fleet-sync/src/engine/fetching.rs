@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use fleet_formats::seam::Promise;
-use fleet_store::Record;
+use fleet_store::{Record, Sorted};
 use fleet_types::{Digest, Expected, RepoPath, Sha256};
 
 use super::want::{Signed, Wanted};
+use crate::Problem;
 
 /// Something that is to be fetched, in the order of its content, so that content with several names comes once.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,6 +88,23 @@ impl Signature {
             units: wanted.units.clone(),
         }
     }
+}
+
+/// Notes the contents of those that a transfer brought.
+pub(super) fn note_arrived(
+    signatures: &mut Signatures,
+    fetched: &Sorted<Fetched>,
+) -> Result<(), Problem> {
+    if signatures.is_empty() {
+        return Ok(());
+    }
+    for fetched in fetched.iter() {
+        let Fetched { path, digest, .. } = fetched?;
+        if let Some(signature) = signatures.get_mut(&path) {
+            signature.here = Some(digest);
+        }
+    }
+    Ok(())
 }
 
 /// Something that was fetched, by its path.

@@ -10,7 +10,7 @@ use futures::future::{Either, select};
 use super::blocking::blocking;
 use super::check;
 use super::endorse::{Arrived, Endorsed, Judged, endorse};
-use super::fetching::Fetched;
+use super::fetching::{Fetched, note_arrived};
 use super::gather::Stance;
 use super::holes::{Again, ask_again};
 use super::indices::{Advance, fetch_indices};
@@ -304,13 +304,17 @@ impl Run {
             let (at, mut arrived) = (ground.clone(), std::mem::take(&mut standing.arrived));
             let judging = move || {
                 let came = transferred.fetched;
-                arrived.add(&signatures, &came)?;
-                let verdicts = judges.finish();
+                let good = judges.finish();
+                let mut signatures = Arc::unwrap_or_clone(signatures);
+                note_arrived(&mut signatures, &came)?;
                 // Where what is signed did not come, there is another plan without it.
                 let judged = match is_all_here {
-                    true => endorse(&at, &signatures, &arrived, verdicts)?,
+                    true => endorse(&at, &signatures, good)?,
                     false => Judged::default(),
                 };
+                if !is_all_here || !judged.is_good() {
+                    arrived.add(signatures);
+                }
                 Ok((judged, came, arrived))
             };
             let (mut judged, came, arrived) = blocking(judging).await?;
@@ -319,7 +323,7 @@ impl Run {
             if !is_all_here {
                 continue;
             }
-            if judged.refusals.is_empty() && judged.lost.is_empty() {
+            if judged.is_good() {
                 let closing =
                     self.close_and_publish(wants, omitted, fetched, judged.good, standing);
                 return closing.await.map(Some);

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use fleet_fetch::{Arrival, Delivery, FailureKind, FetchError, Received, Sink, Want};
 use fleet_formats::seam::SignaturePolicy;
 use fleet_store::{RunSorter, Sorted};
-use fleet_types::{Expected, Reason, RepoPath, Sha256, lock};
+use fleet_types::{Digest, Expected, Reason, RepoPath, Sha256, lock};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use tokio::sync::mpsc;
@@ -19,6 +19,7 @@ use super::plan::Refusals;
 use super::room::Reservation;
 use super::run::Ground;
 use super::upstream::Upstream;
+use super::want::Signed;
 use crate::Problem;
 use crate::writers::Writers;
 
@@ -72,12 +73,12 @@ pub(super) async fn transfer(
     ground: &Ground,
     upstream: &Upstream,
     list: Arc<Sorted<Fetch>>,
-    signatures: &Signatures,
+    signatures: &Arc<Signatures>,
     room: &Reservation,
     judges: &Judges,
 ) -> Result<Transferred, Problem> {
     let ledger = Arc::new(Mutex::new(Ledger::default()));
-    let wants = wants(upstream, contents(list, signatures), ledger.clone());
+    let wants = wants(upstream, contents(list, signatures.clone()), ledger.clone());
     let mut sorter = RunSorter::new(&ground.stock.shelves.spill_dir());
     let policy = ground.rules.options.trust.signatures;
     let mut files = 0;
@@ -234,70 +235,95 @@ impl Ledger {
 }
 
 /// Reads the sorted list on a thread of its own, and puts the names of one content together.
+///
+/// A signature comes just before what it is over: then both are there at once to be judged, and where they share a
+/// connection the one that is promised vouches for the answers before it.
 fn contents(
     list: Arc<Sorted<Fetch>>,
-    signatures: &Signatures,
+    signatures: Arc<Signatures>,
 ) -> mpsc::Receiver<Result<Content, Problem>> {
     let (sender, receiver) = mpsc::channel(AHEAD);
-    let signatures = signature_contents(signatures);
     tokio::task::spawn_blocking(move || {
-        // First, so that each file can be judged when it comes.
-        for content in signatures {
-            if sender.blocking_send(Ok(content)).is_err() {
-                return;
-            }
-        }
-        let mut current: Option<Content> = None;
-        for fetch in list.iter() {
-            let fetch = match fetch {
-                Ok(fetch) => fetch,
-                Err(e) => return drop(sender.blocking_send(Err(e.into()))),
-            };
-            let body = Body::Promised {
-                expected: fetch.expected,
-                exact: fetch.exact,
-            };
-            match current.as_mut().filter(|content| content.body == body) {
-                Some(content) => content.add(fetch.path, &fetch.units),
-                None => {
-                    let complete = current.replace(Content {
-                        body,
-                        paths: vec![fetch.path],
-                        units: fetch.units,
-                    });
-                    if complete.is_some_and(|content| sender.blocking_send(Ok(content)).is_err()) {
-                        // Nobody fetches any more.
-                        return;
-                    }
-                }
-            }
-        }
-        // Nobody fetches any more, or all is told.
-        if let Some(last) = current {
-            let _ = sender.blocking_send(Ok(last));
-        }
+        // An error means that nobody fetches any more.
+        let _ = send_contents(&list, &signatures, |content| sender.blocking_send(content));
     });
     receiver
 }
 
-/// The signatures that are to be fetched. That over one file is one content, whatever its names.
-fn signature_contents(signatures: &Signatures) -> Vec<Content> {
-    let mut contents: BTreeMap<(&RepoPath, &Sha256), Content> = BTreeMap::new();
-    for (path, signature) in signatures
-        .iter()
-        .filter(|(_, signature)| signature.here.is_none())
-    {
-        let over = (&signature.over.path, &signature.over.sha256);
-        let content = contents.entry(over).or_insert_with(|| Content {
+fn send_contents<E>(
+    list: &Sorted<Fetch>,
+    signatures: &Signatures,
+    send: impl Fn(Result<Content, Problem>) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut over = SignatureContents::new(signatures).peekable();
+    let mut current: Option<Content> = None;
+    for fetch in list.iter() {
+        let fetch = match fetch {
+            Ok(fetch) => fetch,
+            Err(e) => return send(Err(e.into())),
+        };
+        let body = Body::Promised {
+            expected: fetch.expected,
+            exact: fetch.exact,
+        };
+        if let Some(content) = current.as_mut().filter(|content| content.body == body) {
+            content.add(fetch.path, &fetch.units);
+            continue;
+        }
+        current.take().map_or(Ok(()), |content| send(Ok(content)))?;
+        let digest = fetch.expected.digest;
+        while let Some((_, signature)) = over.next_if(|(signed, _)| Digest::Sha256(*signed) <= digest) {
+            send(Ok(signature))?;
+        }
+        current = Some(Content {
+            body,
+            paths: vec![fetch.path],
+            units: fetch.units,
+        });
+    }
+    let last = current.into_iter().chain(over.map(|(_, signature)| signature));
+    last.into_iter().try_for_each(|content| send(Ok(content)))
+}
+
+/// The signatures that are to be fetched, by the digest of what they are over. That over one file is one content, whatever
+/// its names.
+struct SignatureContents<'a> {
+    paths: std::iter::Peekable<std::vec::IntoIter<(&'a Signed, &'a RepoPath)>>,
+    signatures: &'a Signatures,
+}
+
+impl<'a> SignatureContents<'a> {
+    fn new(signatures: &'a Signatures) -> SignatureContents<'a> {
+        let fetched = signatures.iter().filter(|(_, signature)| signature.here.is_none());
+        let mut paths: Vec<_> = fetched.map(|(path, signature)| (&signature.over, path)).collect();
+        paths.sort_unstable_by_key(|(over, path)| (over.sha256, &over.path, *path));
+        SignatureContents {
+            paths: paths.into_iter().peekable(),
+            signatures,
+        }
+    }
+}
+
+impl Iterator for SignatureContents<'_> {
+    type Item = (Sha256, Content);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (over, path) = self.paths.next()?;
+        let signature = self.signatures.get(path)?;
+        let mut content = Content {
             body: Body::Signature {
                 max_bytes: signature.max_bytes,
             },
-            paths: Vec::new(),
-            units: Vec::new(),
-        });
-        content.add(path.clone(), &signature.units);
+            paths: vec![path.clone()],
+            units: signature.units.clone(),
+        };
+        while let Some((_, path)) = self.paths.next_if(|(next, _)| *next == over) {
+            if let Some(signature) = self.signatures.get(path) {
+                content.add(path.clone(), &signature.units);
+            }
+        }
+        Some((over.sha256, content))
     }
-    contents.into_values().collect()
 }
 
 impl Content {
