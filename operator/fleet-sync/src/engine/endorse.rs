@@ -1,13 +1,12 @@
 //! Signatures over payload: judged when both they and what they sign are there.
 
 use std::collections::{BTreeMap, HashSet};
-use std::io;
 
 use fleet_formats::seam::{Endorsement, Promise, SignaturePolicy, Verified};
-use fleet_store::Entry;
+use fleet_store::{Entry, Sorted};
 use fleet_types::{RepoPath, Sha256};
 
-use super::fetching::Signatures;
+use super::fetching::{Fetched, Signature, with_arrivals};
 use super::lacking::Lacking;
 use super::lost::{Lost, LostFiles};
 use super::plan::Refusals;
@@ -33,13 +32,21 @@ impl Judged {
 
 /// The signatures that count.
 #[derive(Default)]
-pub(super) struct Endorsed(pub HashSet<Verified<Endorsement>>);
+pub(super) struct Endorsed {
+    good: HashSet<Verified<Endorsement>>,
+    /// By the manifest, nobody looks at them: all count.
+    is_unjudged: bool,
+}
 
 impl Endorsed {
+    pub fn add(&mut self, endorsement: Verified<Endorsement>) {
+        self.good.insert(endorsement);
+    }
+
     /// Whether a signature may be published: nothing else is where it is promised.
     pub fn vouches_for(&self, signature: Sha256, signed: &Signed) -> bool {
         let signed = signed.sha256;
-        self.0.contains(&Endorsement { signature, signed })
+        self.is_unjudged || self.good.contains(&Endorsement { signature, signed })
     }
 }
 
@@ -48,12 +55,21 @@ impl Endorsed {
 pub(super) struct Arrived(BTreeMap<RepoPath, (Sha256, Sha256)>);
 
 impl Arrived {
-    pub fn add(&mut self, signatures: Signatures) {
-        let here = signatures.into_iter().filter_map(|(path, signature)| {
-            let digest = signature.here?;
-            Some((path, (signature.over.sha256, digest)))
-        });
-        self.0.extend(here);
+    /// Adds what a transfer brought.
+    pub fn add(
+        &mut self,
+        signatures: &Sorted<Signature>,
+        fetched: &Sorted<Fetched>,
+    ) -> Result<(), Problem> {
+        for signature in with_arrivals(signatures, fetched) {
+            let Signature {
+                path, over, here, ..
+            } = signature?;
+            if let Some(digest) = here {
+                self.0.insert(path, (over.sha256, digest));
+            }
+        }
+        Ok(())
     }
 
     /// What came there as a signature over this content.
@@ -67,44 +83,52 @@ impl Arrived {
 /// count then may have been read before all of it was there.
 pub(super) fn endorse(
     ground: &Ground,
-    signatures: &Signatures,
+    signatures: &Sorted<Signature>,
+    fetched: &Sorted<Fetched>,
     good: Endorsed,
 ) -> Result<Judged, Problem> {
+    let is_unjudged = ground.vouching.trust().signatures == SignaturePolicy::None;
     let mut judged = Judged {
-        good,
+        good: Endorsed {
+            is_unjudged,
+            ..good
+        },
         ..Judged::default()
     };
+    if is_unjudged {
+        return Ok(judged);
+    }
     let mut lacking: BTreeMap<u16, Lacking> = BTreeMap::new();
-    for (path, signature) in signatures {
+    for signature in with_arrivals(signatures, fetched) {
         ground.watch.stop.check()?;
-        let over = &signature.over;
-        if ground.rules.is_on_demand(&over.path) {
-            continue;
-        }
-        let Some(digest) = signature.here else {
+        let Signature {
+            path,
+            over,
+            units,
+            here,
+        } = signature?;
+        let Some(digest) = here.filter(|_| !ground.rules.is_on_demand(&over.path)) else {
             continue;
         };
-        if judged.good.vouches_for(digest, over) {
+        if judged.good.vouches_for(digest, &over) {
             continue;
         }
-        match endorsed(ground, over, digest) {
-            Ok(endorsement) => drop(judged.good.0.insert(endorsement)),
+        match endorsed(ground, &over, digest) {
+            Ok(endorsement) => judged.good.add(endorsement),
             Err(problem) if problem.ends_the_run() => return Err(problem),
             Err(problem) => {
                 let problem = Problem {
                     message: format!("{path}: {}", problem.message),
                     ..problem
                 };
-                for unit in &signature.units {
-                    let lacking = lacking.entry(*unit);
+                for unit in units {
+                    let lacking = lacking.entry(unit);
                     // The rule leaves out both.
                     lacking
                         .or_insert_with(|| Lacking::new(problem.clone()))
                         .add(std::slice::from_ref(&over.path));
                 }
-                judged
-                    .lost
-                    .insert(path.clone(), Lost::unfit(problem.message));
+                judged.lost.insert(path, Lost::unfit(problem.message));
             }
         }
     }
@@ -140,11 +164,6 @@ pub(super) fn endorsed(
         signed: over.sha256,
     };
     let (format, trust) = (&rules.options.format, ground.vouching.trust());
-    if trust.signatures == SignaturePolicy::None {
-        // Nobody looks at them, so that nothing need be read.
-        let (endorsement, _) = format.endorse(claim, &mut io::empty(), &[], &trust, rules.now)?;
-        return Ok(endorsement);
-    }
     let bytes = shelves.read(&signature, Promise::MAX_SIGNATURE_BYTES)?;
     if let Some(by) = ground.vouching.signers(shelves, over, &signature)? {
         return Ok(format.endorse_again(claim, &bytes, &by, &trust, rules.now)?);

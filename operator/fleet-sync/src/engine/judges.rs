@@ -9,10 +9,11 @@ use std::thread;
 use std::time::Duration;
 
 use fleet_formats::seam::{Endorsement, SignaturePolicy};
-use fleet_types::{RepoPath, Sha256, lock};
+use fleet_store::Sorted;
+use fleet_types::{Sha256, lock};
 
 use super::endorse::{Endorsed, endorsed};
-use super::fetching::{Signature, Signatures};
+use super::fetching::SignatureFetch;
 use super::run::Ground;
 use super::want::Signed;
 
@@ -24,7 +25,6 @@ const LOOK: Duration = Duration::from_millis(200);
 pub(super) struct Judges {
     desk: Arc<Desk>,
     threads: Vec<thread::JoinHandle<()>>,
-    signatures: Arc<Signatures>,
 }
 
 struct Desk {
@@ -55,11 +55,9 @@ struct Case {
 
 impl Judges {
     /// For the signatures that are to be fetched. Where none is judged there are no threads.
-    pub fn start(ground: &Ground, signatures: &Arc<Signatures>) -> Judges {
+    pub fn start(ground: &Ground, signatures: &Sorted<SignatureFetch>) -> Judges {
         let is_judged = ground.rules.options.trust.signatures != SignaturePolicy::None;
-        let is_judged_now =
-            |signature: &Signature| !ground.rules.is_on_demand(&signature.over.path);
-        let is_needed = is_judged && signatures.values().any(is_judged_now);
+        let is_needed = is_judged && !signatures.is_empty();
         let desk = Arc::new(Desk {
             ground: ground.clone(),
             state: Mutex::default(),
@@ -79,37 +77,35 @@ impl Judges {
         Judges {
             threads: (0..count).filter_map(start).collect(),
             desk,
-            signatures: signatures.clone(),
         }
     }
 
-    /// Something came, under each of these names.
-    pub fn came(&self, paths: &[RepoPath], digest: Sha256) {
+    /// A signature came.
+    pub fn signature_came(&self, over: &Signed, signature: Sha256) {
+        if self.threads.is_empty() || self.desk.ground.rules.is_on_demand(&over.path) {
+            return;
+        }
+        let case = Case {
+            over: over.clone(),
+            signature,
+        };
+        let mut state = lock(&self.desk.state);
+        match state.here.contains(&over.sha256) || self.desk.is_blob(&over.sha256) {
+            true => state.add(case),
+            false => state.waiting.entry(over.sha256).or_default().push(case),
+        }
+        self.desk.wake.notify_one();
+    }
+
+    /// Something else came.
+    pub fn came(&self, digest: Sha256) {
         if self.threads.is_empty() {
             return;
         }
         let mut state = lock(&self.desk.state);
-        let mut is_signature = false;
-        for signature in paths.iter().filter_map(|path| self.signatures.get(path)) {
-            is_signature = true;
-            let over = &signature.over;
-            let case = Case {
-                over: over.clone(),
-                signature: digest,
-            };
-            if self.desk.ground.rules.is_on_demand(&over.path) {
-                continue;
-            }
-            match state.here.contains(&over.sha256) || self.desk.is_blob(&over.sha256) {
-                true => state.add(case),
-                false => state.waiting.entry(over.sha256).or_default().push(case),
-            }
-        }
-        if !is_signature {
-            state.here.insert(digest);
-            let cases = state.waiting.remove(&digest).unwrap_or_default();
-            cases.into_iter().for_each(|case| state.add(case));
-        }
+        state.here.insert(digest);
+        let cases = state.waiting.remove(&digest).unwrap_or_default();
+        cases.into_iter().for_each(|case| state.add(case));
         self.desk.wake.notify_all();
     }
 
@@ -162,7 +158,9 @@ impl Desk {
             let mut state = lock(&self.state);
             state.under_way.remove(&case.claim());
             // One that does not count is judged once more when everything is there.
-            state.good.0.extend(verdict);
+            if let Ok(endorsement) = verdict {
+                state.good.add(endorsement);
+            }
         }
     }
 

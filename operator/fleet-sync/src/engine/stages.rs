@@ -10,7 +10,7 @@ use futures::future::{Either, select};
 use super::blocking::blocking;
 use super::check;
 use super::endorse::{Arrived, Endorsed, Judged, endorse};
-use super::fetching::{Fetched, note_arrived};
+use super::fetching::{Fetched, Signatures};
 use super::gather::Stance;
 use super::holes::{Again, ask_again};
 use super::indices::{Advance, fetch_indices};
@@ -293,10 +293,11 @@ impl Run {
                 ..
             } = plan;
             let (ground, upstream) = (&self.ground, &self.upstream);
-            let (contents, signatures) = (Arc::new(contents), Arc::new(signatures));
-            let judges = Judges::start(ground, &signatures);
+            let Signatures { all, missing } = signatures;
+            let (contents, missing) = (Arc::new(contents), Arc::new(missing));
+            let judges = Judges::start(ground, &missing);
             let mut transferred =
-                transfer(ground, upstream, contents, &signatures, &room, &judges).await?;
+                transfer(ground, upstream, contents, missing, &room, &judges).await?;
             ground.watch.count_files(transferred.files);
             let is_all_here = transferred.refusals.is_empty() && transferred.lost.is_empty();
             standing.lost.append(&mut transferred.lost);
@@ -305,15 +306,13 @@ impl Run {
             let judging = move || {
                 let came = transferred.fetched;
                 let good = judges.finish();
-                let mut signatures = Arc::unwrap_or_clone(signatures);
-                note_arrived(&mut signatures, &came)?;
                 // Where what is signed did not come, there is another plan without it.
                 let judged = match is_all_here {
-                    true => endorse(&at, &signatures, good)?,
+                    true => endorse(&at, &all, &came, good)?,
                     false => Judged::default(),
                 };
                 if !is_all_here || !judged.is_good() {
-                    arrived.add(signatures);
+                    arrived.add(&all, &came)?;
                 }
                 Ok((judged, came, arrived))
             };

@@ -35,7 +35,10 @@ async fn copied(
     for number in 0..COUNT {
         let path = format!("core/package-{number}.pkg.sig");
         let served = shop.served(&path).unwrap();
-        assert_eq!(String::from_utf8_lossy(&served), format!("signature {number:03}"));
+        assert_eq!(
+            String::from_utf8_lossy(&served),
+            format!("signature {number:03}")
+        );
     }
     server
 }
@@ -83,6 +86,10 @@ async fn what_is_not_there_is_believed_where_what_follows_is_right() {
     assert_eq!(told(&report), PUBLISHED, "{report:?}");
     assert_eq!(shop.entry(ODD), None);
     assert!(shop.is_served("core/package-19.pkg.sig"));
-    let twice = server.asked().iter().filter(|asked| asked.before > 0).count();
+    let twice = server
+        .asked()
+        .iter()
+        .filter(|asked| asked.before > 0)
+        .count();
     assert!(twice <= 8, "{twice}: {:?}", server.asked());
 }
