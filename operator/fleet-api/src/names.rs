@@ -74,7 +74,12 @@ mod tests {
 
     #[test]
     fn hosts_are_what_a_file_can_be_named_after() {
-        for name in ["mirror.example.org", "192.0.2.7", "xn--bcher-kva.example", "m"] {
+        for name in [
+            "mirror.example.org",
+            "192.0.2.7",
+            "xn--bcher-kva.example",
+            "m",
+        ] {
             assert!(is_host_name(name), "{name}");
         }
         for name in ["", "[2001:db8::1]", "_traces", "a/b", "..", "a.", "-a", "ä"] {

@@ -18,7 +18,8 @@ pub const HOST_NAME_OR_EMPTY: &str =
     "self == '' || self.matches('^[A-Za-z0-9]([-.A-Za-z0-9]*[A-Za-z0-9])?$')";
 /// Each region tells of itself under another name; `self` is the Mirror's spec.
 pub const TRACE_NAMES: &str = "!has(self.regions) || self.regions.all(r, !has(r.traceName) || self.regions.exists_one(s, has(s.traceName) && s.traceName == r.traceName))";
-pub const TRACE_NAMES_MESSAGE: &str = "regions[].traceName is one region's own: write another one for each, or leave it out";
+pub const TRACE_NAMES_MESSAGE: &str =
+    "regions[].traceName is one region's own: write another one for each, or leave it out";
 /// Keys of Secrets and ConfigMaps, without those that a mounted volume cannot hold.
 pub const DATA_KEY: &str = "^[A-Za-z0-9_-][-._A-Za-z0-9]*$";
 /// Names of a sources.list, see [`crate::names`]; `self` is the list.

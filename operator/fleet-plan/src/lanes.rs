@@ -61,17 +61,22 @@ mod tests {
             Write::AddFinalizer,
             us.clone(),
         ];
-        let told: Vec<Vec<(Option<&str>, usize)>> = stages(&writes)
-            .iter()
-            .map(|lanes| {
-                let lanes = lanes.iter();
-                let told = lanes.map(|lane| (lane.part.as_deref(), lane.writes.len()));
-                told.collect()
-            })
-            .collect();
+        let stages_of = stages(&writes);
+        let told = stages_of.iter().map(|lanes| {
+            let lanes = lanes.iter();
+            let told = lanes.map(|lane| (lane.part.as_deref(), lane.writes.len()));
+            told.collect()
+        });
+        let told: Vec<Vec<(Option<&str>, usize)>> = told.collect();
         let whole = vec![(None, 1)];
         let replicas = vec![(Some("eu"), 2), (Some("us"), 1), (Some("eu/1"), 1)];
-        let wanted = [whole.clone(), replicas, whole.clone(), whole, vec![(Some("us"), 1)]];
+        let wanted = [
+            whole.clone(),
+            replicas,
+            whole.clone(),
+            whole,
+            vec![(Some("us"), 1)],
+        ];
         assert_eq!(told, wanted);
         assert!(stages(&[]).is_empty());
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use fleet_api::Mirror;
 use fleet_plan::{Observed, Plan, SeenAttempt, Settings, Turn};
 use jiff::Timestamp;
-use kube::Resource;
+use kube::{Resource, ResourceExt};
 
 use super::carry::carry_out;
 use super::{Next, counted, publish, report, unreadable};

@@ -198,12 +198,13 @@ fn after_any_prefix_of_any_plan_the_world_still_converges_to_the_same() {
             let interrupted = interrupt(&mut world, steps);
             world.settle();
             let kept = |world: &World| {
-                let claims: Vec<_> = world
+                let mut claims: Vec<_> = world
                     .objects
                     .claims
                     .iter()
                     .map(|c| (c.meta.name.clone(), c.requested))
                     .collect();
+                claims.sort();
                 (
                     claims,
                     world.objects.stateful_sets.len(),

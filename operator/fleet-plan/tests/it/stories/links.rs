@@ -36,8 +36,15 @@ fn six_replicas_cross_each_link_between_regions_once() {
     ];
     assert_eq!(told, wanted);
     world.settle();
-    for (region, replica) in ["eu", "us", "asia"].into_iter().flat_map(|it| [(it, 0), (it, 1)]) {
+    for (region, replica) in ["eu", "us", "asia"]
+        .into_iter()
+        .flat_map(|it| [(it, 0), (it, 1)])
+    {
         assert_eq!(store(&world, region, replica), Some(id(SECOND)));
     }
-    assert_eq!(world.settle(), 0, "three regions of two replicas come to rest");
+    assert_eq!(
+        world.settle(),
+        0,
+        "three regions of two replicas come to rest"
+    );
 }

@@ -45,18 +45,34 @@ fn with(eu: Value, us: Value) -> Value {
 fn a_name_of_its_own_is_brought_by_its_own_run_and_known_to_those_that_follow() {
     let mut world = serving(&["eu", "us<eu"]);
     assert_eq!(creates_job(&world), None);
-    world.edit("/spec/regions", with(json!({}), json!({"traceName": "us.example.org"})));
+    world.edit(
+        "/spec/regions",
+        with(json!({}), json!({"traceName": "us.example.org"})),
+    );
     let eu = |name: &str| ("us".to_owned(), Some(name.to_owned()));
-    assert_eq!(next(&world), [eu("eu")], "the region that says nothing has no run");
+    assert_eq!(
+        next(&world),
+        [eu("eu")],
+        "the region that says nothing has no run"
+    );
     world.settle();
     assert_eq!(creates_job(&world), None);
 
     // By where clients reach it, and that may be said otherwise.
     for (told, name) in [
-        (json!({"publicUrl": "https://eu.example.org/mirrors/"}), "eu.example.org"),
-        (json!({"publicUrl": "https://eu.example.org/", "traceName": "eu-1.example.org"}), "eu-1.example.org"),
+        (
+            json!({"publicUrl": "https://eu.example.org/mirrors/"}),
+            "eu.example.org",
+        ),
+        (
+            json!({"publicUrl": "https://eu.example.org/", "traceName": "eu-1.example.org"}),
+            "eu-1.example.org",
+        ),
     ] {
-        world.edit("/spec/regions", with(told, json!({"traceName": "us.example.org"})));
+        world.edit(
+            "/spec/regions",
+            with(told, json!({"traceName": "us.example.org"})),
+        );
         assert_eq!(next(&world), [("eu".to_owned(), None)], "{name}");
         world.settle();
         assert_eq!(creates_job(&world), None, "{name}");
@@ -82,5 +98,9 @@ fn the_name_of_all_regions_goes_before_a_url_and_a_url_without_a_name_says_nothi
     world.edit("/spec/serving", json!({}));
     world.settle();
     world.edit("/spec/regions", json!([{"name": "eu"}]));
-    assert_eq!(creates_job(&world), None, "an address of six groups names no file");
+    assert_eq!(
+        creates_job(&world),
+        None,
+        "an address of six groups names no file"
+    );
 }

@@ -418,10 +418,11 @@ impl World {
             let stuck = self.withdrawn[other].is_some_and(|at| self.now >= at + ROUTING_PATIENCE);
             let is_still = is_newer && !stuck;
             // A pod that serves nothing is not ready.
-            let is_led_to = site.routed.routed && site.serves().is_some();
-            let is_led_to = is_led_to && (is_still || self.leads(other));
+            let is_behind = site.serves().is_some_and(|n| n < serves);
+            let is_behind = is_behind && !site.kept.contains(&serves);
+            let is_led_to = site.routed.routed && (is_still || self.leads(other));
             assert!(
-                site.kept.contains(&serves) || !is_led_to || self.meddled,
+                !is_behind || !is_led_to || self.meddled,
                 "{at} serves {serves}, and clients of its region are led to {other}: {site:?}"
             );
         }
