@@ -143,6 +143,7 @@ use crate::{ByteQuantity, GoDuration};
         .message("a region of a Mirror of mode PullThrough fetches from the Upstream itself and has one replica: take out follows and replicas, or write mode: Full").field_path(".regions"),
     validation = Rule::new(crate::rules::STANDBY).message(crate::rules::STANDBY_MESSAGE).field_path(".regions"),
     validation = Rule::new(crate::rules::COPIES).message(crate::rules::COPIES_MESSAGE).field_path(".regions"),
+    validation = Rule::new(crate::rules::TRACE_NAMES).message(crate::rules::TRACE_NAMES_MESSAGE).field_path(".regions"),
 )]
 #[serde(rename_all = "camelCase")]
 pub struct MirrorSpec {
@@ -209,6 +210,13 @@ impl MirrorSpec {
     pub fn is_together(&self) -> bool {
         let mut regions = self.regions.iter();
         regions.any(|region| region.follows.is_some() || region.is_replicated())
+    }
+
+    /// The name of a region's trace file, or of a copy that is of no region; none: the Mirror's name.
+    pub fn trace_name(&self, region: Option<&Region>) -> Option<String> {
+        let of_all = self.serving.trace_name();
+        let own = region.and_then(|region| region.own_trace_name(of_all));
+        own.or_else(|| of_all.map(str::to_owned))
     }
 }
 

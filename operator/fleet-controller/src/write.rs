@@ -40,6 +40,9 @@ macro_rules! each {
     };
 }
 
+/// A Mirror of many regions must not take all of the API server's patience with us.
+const SIDE_BY_SIDE: usize = 8;
+
 /// The one place that writes.
 pub struct Writer {
     client: Client,
@@ -54,6 +57,15 @@ impl Writer {
             client,
             evictions,
             faults: Faults::from_environment(),
+        }
+    }
+
+    /// For how many replicas of a Mirror there are writes at once: for one where writes are counted, so that the process ends
+    /// after exactly those.
+    pub fn side_by_side(&self) -> usize {
+        match self.faults.counts() {
+            true => 1,
+            false => SIDE_BY_SIDE,
         }
     }
 

@@ -96,6 +96,7 @@ impl Alone {
             node_selector: BTreeMap::new(),
             tolerations: Vec::new(),
             public_url: None,
+            trace_name: None,
             client_cidrs: Vec::new(),
         }];
         self.upstream = upstream.clone();

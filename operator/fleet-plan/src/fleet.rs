@@ -47,7 +47,7 @@ pub struct Fleet<'a> {
     pub timing: Timing,
     /// What holds for its pods.
     pub pods: PodSettings,
-    /// Digests of everything that a run's result depends on and that manifests say.
+    /// Digests of everything that a run's result depends on and that manifests say, but for what is one region's own.
     pub inputs: Inputs,
     /// The value of the request annotation, if there is one.
     pub request: Option<String>,
@@ -109,6 +109,18 @@ impl<'a> Fleet<'a> {
 
     pub fn upstream_spec(&self) -> &UpstreamSpec {
         &self.upstream.spec
+    }
+
+    /// What the runs of a replica carry out.
+    pub fn inputs_of(&self, place: &Place) -> Inputs {
+        let of_all = self.spec.serving.trace_name();
+        let own = place.region.own_trace_name(of_all);
+        self.inputs.of_region(own.as_deref())
+    }
+
+    /// By which name a region tells of itself.
+    pub fn trace_name(&self, place: &Place) -> Option<String> {
+        self.spec.trace_name(Some(place.region))
     }
 
     /// The Secret with the certificate, where the serving pods speak TLS.

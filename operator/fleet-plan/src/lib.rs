@@ -19,6 +19,7 @@ pub mod freshness;
 mod gauges;
 pub mod high_water;
 pub mod inputs;
+mod lanes;
 mod lists;
 pub mod names;
 mod news;
@@ -53,6 +54,7 @@ pub mod why;
 mod withdrawal;
 
 pub use after::Failure;
+pub use lanes::{Lane, stages};
 pub use object::{Object, Owned};
 pub use observed::{
     Answer, Observed, Refusal, SeenApplied, SeenClaim, SeenJob, SeenMeta, SeenObjects, SeenPod,

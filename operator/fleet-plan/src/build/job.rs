@@ -66,6 +66,8 @@ pub struct Following {
     pub index: IndexPin,
     /// The region that is asked first.
     pub source: String,
+    /// By which name that one tells of itself.
+    pub known_as: String,
     /// Whom it asks, in this order.
     pub urls: Vec<String>,
     /// When the hub last found that snapshot to be what the upstream has.
@@ -79,7 +81,7 @@ impl Following {
             ("--snapshot", self.snapshot.to_string()),
             ("--index", self.index.to_string()),
             ("--confirmed", self.confirmed.to_string()),
-            ("--followed", self.source.clone()),
+            ("--followed", self.known_as.clone()),
         ];
         let pairs = urls.chain(pinned);
         pairs.flat_map(|(flag, value)| [flag.to_owned(), value])
@@ -121,11 +123,12 @@ pub fn job(fleet: &Fleet, place: &Place, start: &Start) -> Job {
     );
     let mut metadata = owned(fleet, job_labels(fleet, place, start), &name);
     let retry = start.retry.to_string();
+    let inputs = fleet.inputs_of(place);
     let mut annotations = map([
         (labels::TRIGGER, start.trigger.as_str()),
         (labels::RETRY, retry.as_str()),
-        (labels::INPUTS, fleet.inputs.snapshot.as_str()),
-        (labels::SNAPSHOTS_INPUTS, fleet.inputs.snapshots.as_str()),
+        (labels::INPUTS, inputs.snapshot.as_str()),
+        (labels::SNAPSHOTS_INPUTS, inputs.snapshots.as_str()),
         (labels::NODE, start.node),
     ]);
     // Who follows answers no request: it has what the hub brings.
