@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from lab import wait_until
-from lab.kinds import monitoring_kinds
+from lab.kinds import MONITORING
 from world import RELEASE, ROOT, SYSTEM_NAMESPACE, UPSTREAM_PORT
 
 from .registry import scenario
@@ -63,7 +63,7 @@ def without_kinds_of_the_operator(world) -> str:
 
 def install_kinds_of_the_operator(lab) -> None:
     """They stay."""
-    for file in monitoring_kinds():
+    for file in MONITORING.definitions():
         lab.apply(file.read_text(), server_side=True)
     for kind in MONITORS[:2]:
         lab.wait_condition("customresourcedefinition", f"{kind}.monitoring.coreos.com", None, "Established")

@@ -20,6 +20,7 @@ pub mod pull_through;
 mod quantity;
 pub mod region_status;
 mod regions;
+mod route;
 pub mod rules;
 mod serving;
 mod sync;

@@ -19,6 +19,7 @@ pub use crate::pods::{
 };
 pub use crate::pull_through::{Cache, PullThrough};
 pub use crate::regions::{MOST_COPIES, MOST_REPLICAS, Region, RegionStorage, Rollout};
+pub use crate::route::{IpFamily, IpFamilyPolicy, ParentReference, Route, RouteKind, Scheme};
 pub use crate::serving::{Serving, Tls, Transactions};
 pub use crate::sync::{Retries, SyncSpec};
 pub use crate::verification::{
@@ -142,6 +143,8 @@ use crate::{ByteQuantity, GoDuration};
     validation = Rule::new("self.mode != 'PullThrough' || !has(self.regions) || self.regions.all(r, !has(r.follows) && (!has(r.replicas) || r.replicas == 1))")
         .message("a region of a Mirror of mode PullThrough fetches from the Upstream itself and has one replica: take out follows and replicas, or write mode: Full").field_path(".regions"),
     validation = Rule::new(crate::rules::STANDBY).message(crate::rules::STANDBY_MESSAGE).field_path(".regions"),
+    validation = Rule::new(crate::rules::HOSTS_OF_ROUTE).message(crate::rules::HOSTS_OF_ROUTE_MESSAGE).field_path(".serving"),
+    validation = Rule::new(crate::rules::HOSTS_DIFFER).message(crate::rules::HOSTS_DIFFER_MESSAGE).field_path(".regions"),
     validation = Rule::new(crate::rules::COPIES).message(crate::rules::COPIES_MESSAGE).field_path(".regions"),
     validation = Rule::new(crate::rules::TRACE_NAMES).message(crate::rules::TRACE_NAMES_MESSAGE).field_path(".regions"),
 )]
@@ -217,6 +220,15 @@ impl MirrorSpec {
         let of_all = self.serving.trace_name();
         let own = region.and_then(|region| region.own_trace_name(of_all));
         own.or_else(|| of_all.map(str::to_owned))
+    }
+
+    /// Where clients outside are to reach a region, without a slash at its end: its `publicUrl`, or the host of its route.
+    pub fn outside(&self, region: &Region) -> Option<String> {
+        if let Some(url) = &region.public_url {
+            return Some(url.trim_end_matches('/').to_owned());
+        }
+        let (route, host) = (self.serving.route.as_ref()?, region.host.as_ref()?);
+        Some(format!("{}://{host}", route.scheme()))
     }
 }
 

@@ -59,7 +59,7 @@ pub struct Region {
     #[schemars(length(max = 16))]
     pub tolerations: Vec<Toleration>,
     /// Where clients reach this region's Service from outside, for example `https://eu.mirror.example.org/`: an Ingress
-    /// or a load balancer that you have put before it. The serving path comes after it. Shown in `status.regions[].url`.
+    /// or a load balancer that you have put before it, or a CDN before a route. The serving path comes after it. Shown in `status.regions[].url`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     #[x_kube(validation = Rule::new("self.matches('^https?://[^/@?# ]+(/[^?# ]*)?$') && isURL(self)").message("write publicUrl as an http:// or https:// URL without user, password, query or fragment, for example https://eu.mirror.example.org/"))]
@@ -70,6 +70,13 @@ pub struct Region {
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = Rule::new(crate::rules::HOST_NAME).message("write regions[].traceName as a host name, for example eu.mirror.example.org"))]
     pub trace_name: Option<String>,
+    /// The host name by which clients outside reach this region, for example `eu.mirror.example.org`: `spec.serving.route` leads
+    /// there. Several Mirrors may share one, as each has paths of its own. Once the route is accepted, `status.regions[].url`
+    /// begins with it, but where there is a `publicUrl`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')").message("write regions[].host as a host name of lower-case letters, digits, dashes and dots, for example eu.mirror.example.org"))]
+    pub host: Option<String>,
     /// Networks (`198.51.100.0/24`, `2001:db8::/32`) whose clients the lists of regions send here first. Where several hold
     /// a client, the longest prefix counts. Nobody is kept out by them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

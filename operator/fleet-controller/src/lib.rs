@@ -27,7 +27,7 @@ mod world;
 mod write;
 
 pub use error::ControllerError;
-pub use fleet_plan::{PodsAllowed, Settings};
+pub use fleet_plan::{PodsAllowed, RoutesAllowed, Settings};
 pub use options::{ControllerOptions, Intervals, LeaseOptions, StatusPageOptions};
 pub use page::progress;
 pub use run::run;

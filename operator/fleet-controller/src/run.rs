@@ -194,6 +194,7 @@ impl Leader {
             &self.client,
             self.options.namespace.as_deref(),
             &context.world,
+            &self.options.settings.routes_allowed,
             &listener(&context),
         );
         tokio::select! {

@@ -97,6 +97,7 @@ impl Alone {
             tolerations: Vec::new(),
             public_url: None,
             trace_name: None,
+            host: None,
             client_cidrs: Vec::new(),
         }];
         self.upstream = upstream.clone();
@@ -272,6 +273,7 @@ impl Alone {
             line: Default::default(),
             rollouts_elsewhere: 0,
             copies_elsewhere: 0,
+            serves_http_routes: false,
             settings: Settings::default(),
         }
     }

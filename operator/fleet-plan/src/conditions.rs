@@ -12,7 +12,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use self::complaints::{
     damaged, first_run_held_up, indices_do_not_fit, joining, left_behind, manifest_at_fault,
     never_synced, objects_pending, order_not_taken, pod_held_up, pod_not_ready, refused,
-    run_held_up, storage_at_fault, volume_leaving, volume_lost, volume_pending, volume_refused,
+    route_not_made, route_pending, run_held_up, storage_at_fault, volume_leaving, volume_lost,
+    volume_pending, volume_refused,
 };
 use crate::fleet::{Fleet, Problem};
 use crate::freshness::{self, Freshness};
@@ -27,6 +28,8 @@ type Check = fn(&Site) -> Option<Problem>;
 const ROOTS: &[Check] = &[volume_lost, volume_refused, pod_held_up, first_run_held_up];
 /// What editing a manifest, Secret or ConfigMap would mend.
 const STALLED: &[Check] = &[manifest_at_fault];
+/// The same of what holds up nobody but clients outside of the cluster.
+const UNROUTED: &[Check] = &[route_not_made];
 /// What is still on its way.
 const RECONCILING: &[Check] = &[
     volume_refused,
@@ -38,6 +41,7 @@ const RECONCILING: &[Check] = &[
     pod_not_ready,
     indices_do_not_fit,
     joining,
+    route_pending,
 ];
 const UNSERVED: &[Check] = &[never_synced, pod_not_ready];
 const SERVING: &[Check] = &[pod_not_ready, order_not_taken];
@@ -81,7 +85,9 @@ pub fn verdicts(
     before: &[Condition],
     now: Timestamp,
 ) -> Vec<(ConditionType, Verdict)> {
-    let stalled = first(STALLED, sites).or_else(|| wish.cloned());
+    let stalled = first(STALLED, sites)
+        .or_else(|| wish.cloned())
+        .or_else(|| first(UNROUTED, sites));
     let reconciling = first(RECONCILING, sites).filter(|_| stalled.is_none());
     let mut verdicts = vec![(ConditionType::Ready, ready(fleet, sites))];
     verdicts.extend(stalled.map(|problem| {
@@ -170,7 +176,14 @@ fn remark(site: &Site) -> Option<String> {
         let words = site.waiting.as_ref()?;
         Some(format!("the next sync of region {} {words}", site.title()))
     };
-    held_up.or_else(|| failing(site)).or_else(waiting)
+    let unrouted = || {
+        let problem = route_not_made(site).or_else(|| route_pending(site))?;
+        Some(problem.message)
+    };
+    held_up
+        .or_else(|| failing(site))
+        .or_else(waiting)
+        .or_else(unrouted)
 }
 
 /// The last run failed.

@@ -18,6 +18,7 @@ mod follow;
 pub mod freshness;
 mod gauges;
 pub mod high_water;
+mod http_route;
 pub mod inputs;
 mod lanes;
 mod lists;
@@ -34,6 +35,7 @@ mod pods;
 pub mod publication;
 pub mod report;
 mod rollout;
+mod routes;
 mod routing;
 mod runs;
 pub mod schedule;
@@ -55,14 +57,17 @@ mod withdrawal;
 
 pub use after::Failure;
 pub use lanes::{Lane, stages};
+pub use http_route::HttpRoute;
+pub use lists::Networks;
 pub use object::{Object, Owned};
 pub use observed::{
     Answer, Observed, Refusal, SeenApplied, SeenClaim, SeenJob, SeenMeta, SeenObjects, SeenPod,
-    SeenSlice, SeenWarning, Settings,
+    SeenRoute, SeenSlice, SeenWarning, Settings,
 };
 pub use plan::{FinishedRun, Labelled, Plan, PlannedEvent, Write};
 pub use planner::{plan, wanted_names};
 pub use pods::PodsAllowed;
+pub use routes::RoutesAllowed;
 pub use turn::{Line, Turn, TurnBook};
 pub use unreadable::conditions_of_unreadable;
 pub use upstream::{

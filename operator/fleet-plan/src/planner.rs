@@ -110,6 +110,7 @@ fn carry_out(fleet: &Fleet, seen: &Observed) -> Plan {
     }
     plan.writes.extend(objects.writes);
     plan.writes.extend(starting.writes);
+    plan.writes.extend(objects.routes);
     plan.writes.extend(objects.of_all);
     plan.events = status::events(&before, &plan.status, &plan.finished);
     plan

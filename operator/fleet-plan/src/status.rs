@@ -172,7 +172,7 @@ fn region(fleet: &Fleet, sites: &[Site], replicas: &[Site], now: Timestamp) -> R
         role: fleet.is_together().then(|| role(replicas)),
         replicas: replicas.iter().zip(statuses).map(in_brief).collect(),
         withdrawn_at: withdrawn_at.clone(),
-        url: Some(fleet.url(first.view.place)),
+        url: Some(fleet.url_now(first.view.place, first.wanted.route.is_accepted())),
         superseded_at,
     }
 }

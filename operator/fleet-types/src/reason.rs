@@ -132,6 +132,8 @@ reasons! {
     NameConflict => Manifest,
     /// Two Mirrors claim the same serving path or store.
     PathTaken => Manifest,
+    /// The installation or the cluster lacks what `serving.route` asks for.
+    RouteUnavailable => Manifest,
 
     /// No endpoint answered.
     UpstreamUnreachable => Upstream,
@@ -262,6 +264,8 @@ reasons! {
     Withdrawn => Cluster,
     /// A region that lists had left out is in them again.
     Readmitted => Good,
+    /// Whoever is to serve the HTTPRoute or Ingress of a region has not accepted it.
+    RouteNotAccepted => Cluster,
     /// Regions copy the next snapshot, and none serves it before.
     Copying => Cluster,
     /// The clock of a node is wrong: instants of its pods cannot be compared with others'.

@@ -7,6 +7,7 @@ mod job;
 mod metadata;
 mod mirror_service;
 mod pod;
+mod route;
 mod service;
 mod stateful_set;
 
@@ -20,5 +21,6 @@ pub use pod::{FOLLOW_PORT, METRICS_PORT};
 /// The names of our containers, of which a pod has one.
 pub const CONTAINERS: [&str; 2] = [stateful_set::CONTAINER, job::CONTAINER];
 pub use fill::CONTAINER as FILL_CONTAINER;
+pub use route::route;
 pub use service::service;
 pub use stateful_set::{ORDERS_VOLUME, Told, stateful_set};

@@ -1,5 +1,6 @@
 //! What a person can do about each reason. A reason that is forgotten here does not compile.
 
+use fleet_api::mirror::RouteKind;
 use fleet_types::Reason;
 
 use super::place;
@@ -96,6 +97,20 @@ impl<'a> Facts<'a> {
         self.kubectl(&format!("describe pvc {}", self.child))
     }
 
+    /// By its group too, as kinds of that name are in several.
+    fn describe_route(&self) -> String {
+        let route = self.known.mirror.spec.serving.route.as_ref();
+        let kind = match route.map(|route| route.kind) {
+            Some(RouteKind::HTTPRoute) => "httproutes.gateway.networking.k8s.io",
+            Some(RouteKind::Ingress) | None => "ingresses.networking.k8s.io",
+        };
+        let (mirror, region) = (fleet_api::labels::MIRROR, fleet_api::labels::REGION);
+        self.kubectl(&format!(
+            "describe {kind} -l {mirror}={},{region}={}",
+            self.mirror, self.region
+        ))
+    }
+
     fn watch(&self) -> String {
         self.ours("status --watch")
     }
@@ -158,6 +173,7 @@ pub fn of(reason: Reason, facts: &Facts) -> Advice {
         | Reason::ContentTypeMismatch
         | Reason::PathTaken
         | Reason::LocalOnly
+        | Reason::RouteUnavailable
         | Reason::NotOffered
         | Reason::UpstreamNotFound
         | Reason::KeyringNotFound
@@ -227,6 +243,7 @@ pub fn of(reason: Reason, facts: &Facts) -> Advice {
         | Reason::PodUnschedulable
         | Reason::PodCrashing
         | Reason::CreationRefused
+        | Reason::RouteNotAccepted
         | Reason::SyncUnschedulable
         | Reason::ClockSkew
         | Reason::ApiError => cluster(reason, facts),
@@ -280,6 +297,10 @@ fn manifest(reason: Reason, facts: &Facts) -> Advice {
                 "get pvc,svc,sts,pdb {} --show-labels",
                 facts.child
             )),
+        ),
+        Reason::RouteUnavailable => Advice::new(
+            "Correct the manifest, or have who installed mirrorfleet allow it:",
+            facts.edit(),
         ),
         _ => Advice::new("Correct the manifest:", facts.edit()),
     }
@@ -380,6 +401,10 @@ fn cluster(reason: Reason, facts: &Facts) -> Advice {
         Reason::CreationRefused | Reason::ApiError => Advice::new(
             "Whoever looks after the cluster's rules can let it; what was refused:",
             facts.ours("events"),
+        ),
+        Reason::RouteNotAccepted => Advice::new(
+            "Whoever looks after the Gateway or the ingress controller can accept it; what they say of it:",
+            facts.describe_route(),
         ),
         Reason::SyncUnschedulable => Advice::new(
             "A node that fits the region's nodeSelector, tolerations and requests is missing:",

@@ -12,6 +12,7 @@ mod pods;
 mod replicas;
 mod rollout;
 mod rollout_of_regions;
+mod routes;
 mod runs;
 mod status;
 mod takeover;

@@ -76,23 +76,23 @@ async fn after_a_publish_old_immutable_names_stay_and_old_mutable_names_have_a_p
     assert_eq!(server.get("/debian/InRelease").await.text(), "two");
     assert_eq!(server.get("/debian/pool/1.deb").await.text(), "first");
     let kept = server
-        .get(&format!("/.mirrorfleet/s/{old}/debian/InRelease"))
+        .get(&format!("/.mirrorfleet/s/debian/{old}/InRelease"))
         .await;
     assert_eq!(
         (kept.text().as_str(), kept.header("cache-control")),
         ("one", Some("public, max-age=31536000, immutable"))
     );
     let redirect = server
-        .get(&format!("/.mirrorfleet/s/{old}/debian/pool"))
+        .get(&format!("/.mirrorfleet/s/debian/{old}/pool"))
         .await;
     assert_eq!(
         redirect.header("location"),
-        Some(format!("/.mirrorfleet/s/{old}/debian/pool/").as_str())
+        Some(format!("/.mirrorfleet/s/debian/{old}/pool/").as_str())
     );
     let unknown = "0".repeat(64);
     assert_eq!(
         server
-            .get(&format!("/.mirrorfleet/s/{unknown}/debian/InRelease"))
+            .get(&format!("/.mirrorfleet/s/debian/{unknown}/InRelease"))
             .await
             .status,
         404

@@ -305,6 +305,14 @@ impl Reply {
         })
     }
 
+    /// All values of a header, in their order.
+    pub fn headers(&self, name: &str) -> Vec<&str> {
+        let lines = self.head.lines().skip(1);
+        let pairs = lines.filter_map(|line| line.split_once(':'));
+        let found = pairs.filter(|(found, _)| found.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.trim()).collect()
+    }
+
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }

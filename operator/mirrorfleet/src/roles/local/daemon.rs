@@ -16,6 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::freshness::{Freshness, REGION};
+use super::fronts;
 use super::lane::{self, Shared};
 use super::page::Page;
 use super::registries::Keeper;
@@ -55,11 +56,12 @@ pub async fn run(
         served: Default::default(),
     };
     keeper.declare(&manifests);
+    fronts::tell(&arguments.data.data, &manifests);
     let options = ServeOptions {
         data: arguments.data.data.clone(),
         orders: None,
         registries: keeper.registries.clone(),
-        lists: None,
+        lists: Some(fronts::folder(&arguments.data.data)),
         listen: arguments.listen,
         metrics_listen: arguments.metrics_listen,
         follow_listen: arguments.follow_listen,
@@ -169,6 +171,7 @@ async fn keep_lanes(
         }
         tracing::info!("the manifests were read again");
         keeper.declare(&manifests);
+        fronts::tell(&arguments.data.data, &manifests);
         // A run in progress ends first, so that an upstream never has two of ours at once.
         retire.cancel();
         while running.next().await.is_some() {}

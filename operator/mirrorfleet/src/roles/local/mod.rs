@@ -2,6 +2,7 @@
 
 mod daemon;
 mod freshness;
+mod fronts;
 mod lane;
 mod memory;
 #[cfg(test)]
