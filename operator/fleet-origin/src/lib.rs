@@ -2,10 +2,11 @@
 //!
 //! A server that finds something listed and not there asks an [`Origin`], and sends what comes of it. It knows no upstream:
 //! what is behind the seam may be a part of the same process or of another one. Mirrors that are copied as a whole have no
-//! origin.
+//! origin. A registry of packages, all of which is known by asking, is a [`Registry`] instead.
 
 mod growing;
 pub mod line;
+mod registry;
 
 use std::fmt;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use fleet_types::{Reason, Sha256};
 use futures::future::BoxFuture;
 
 pub use growing::{Broken, Grower, Growing};
+pub use registry::{COUNTED, Found, FoundBody, Lasts, Question, Registry, ServedFile, counted};
 
 /// What a server asks for what it does not have.
 pub trait Origin: Send + Sync + fmt::Debug {
