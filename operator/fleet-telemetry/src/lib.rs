@@ -8,6 +8,7 @@
 
 mod definition;
 mod health;
+mod keeping;
 mod listener;
 mod logging;
 mod registry;

@@ -2,7 +2,8 @@
 //! that has both.
 //!
 //! A connection carries one question, as a line of JSON, and its answer, another. Bytes follow their answer. Content on its
-//! way is answered with an open file, which both processes share from then on, and lines that tell how far it has come.
+//! way is answered with an open file, which both processes share from then on, and lines that tell how far it has come, and
+//! in the other direction how far it was read.
 //! Nothing here is parsed that comes from a stranger: clients' paths are strings in a line, upstreams' bytes are in files.
 
 mod client;
@@ -50,3 +51,7 @@ enum Growth {
     Released(u64),
     Broken(String),
 }
+
+/// What the server's side says meanwhile: so many bytes were read. It closes the connection when nobody reads any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Taken(u64);
