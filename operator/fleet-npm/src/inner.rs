@@ -15,8 +15,8 @@ use url::Url;
 use crate::disk::Disk;
 use crate::document::Package;
 use crate::flights::Flights;
-use crate::ready::{Here, Ready};
 use crate::refusal::Refusal;
+use crate::registry::Here;
 use crate::trail::Trail;
 use crate::upstream::Upstream;
 
@@ -40,7 +40,6 @@ pub struct Inner {
     /// One fetch for each tarball and passed document.
     pub tarballs: Flights<Sha256>,
     pub passed: Flights<Sha256>,
-    pub ready: Ready,
     packages: Mutex<HashMap<PackageName, Arc<Package>>>,
     room: Arc<Semaphore>,
     public: Vec<Url>,
@@ -64,7 +63,6 @@ impl Inner {
             traffic,
             tarballs: Flights::new(),
             passed: Flights::new(),
-            ready: Ready::new(files_to_keep_open()),
             packages: Mutex::default(),
             room: Arc::new(Semaphore::new(ROOM as usize)),
             public,
@@ -136,14 +134,4 @@ impl Inner {
             Err(error) => Err(Refusal::own("this could not be done", &error)),
         })
     }
-}
-
-/// Each keeps a descriptor. A small part of those that the process may have; connections and stores have the others.
-fn files_to_keep_open() -> usize {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile)
-        .current
-        .unwrap_or(u64::MAX);
-    usize::try_from(limit / 16)
-        .unwrap_or(usize::MAX)
-        .clamp(64, 4096)
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use fleet_formats::npm::PackageName;
-use fleet_serve::Found;
+use fleet_origin::Found;
 use fleet_telemetry::{AnswerSource, QuestionResult};
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};

@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Arc;
 
 use fleet_formats::npm::{Form, PackageName, Packument, Place, Verdict, View};
-use fleet_serve::ServedFile;
+use fleet_origin::ServedFile;
 use fleet_types::Sha256;
 use sha2::Digest;
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use fleet_fetch::{FailureKind, FetchError, Told};
 use fleet_formats::npm::{Form, Hasher, HeldBy, Integrity, PackageName, Place, Verdict};
-use fleet_serve::ServedFile;
+use fleet_origin::ServedFile;
 use fleet_telemetry::QuestionResult;
 use fleet_types::{Sha256, counted};
 use http::StatusCode;

@@ -2,7 +2,10 @@
 //! are Unix seconds, sizes are bytes. The controller reads all of it at the port for metrics; at the port for clients
 //! stands what a client may know.
 
-use fleet_store::{INDEX_VERSION, Store};
+use std::path::Path;
+
+use fleet_origin::Registry;
+use fleet_store::{INDEX_VERSION, Space, Store, StoreError};
 use fleet_types::documents::{
     Report, ScrubState, ServedStatus, StorageUse, Success, UnitsMemory, UnixSeconds,
 };
@@ -58,7 +61,8 @@ impl From<MirrorStatus> for PublicStatus {
                 .last_report
                 .and_then(|report| serde_json::from_value(report).ok()),
             last_success_at: status.last_success.map(|success| success.at),
-            has_problem: status.problem.is_some(),
+            has_problem: status.problem.is_some()
+                || (status.registry).is_some_and(|registry| registry.problem.is_some()),
         }
     }
 }
@@ -71,16 +75,7 @@ pub fn read(mirror: &ServedMirror) -> MirrorStatus {
     let mut noted = |error: String| {
         problem.get_or_insert(error);
     };
-    let storage = match store.free_space() {
-        Ok(space) => Some(StorageUse {
-            used: space.total_bytes.saturating_sub(space.free_bytes),
-            capacity: space.total_bytes,
-        }),
-        Err(error) => {
-            noted(error.to_string());
-            None
-        }
-    };
+    let storage = storage(store.free_space(), &mut noted);
     let pinned = store.pinned().unwrap_or_else(|error| {
         noted(error.to_string());
         None
@@ -126,6 +121,37 @@ pub fn read(mirror: &ServedMirror) -> MirrorStatus {
         problem,
         damaged: mirror.suspects(),
         scrub,
+        registry: None,
+    }
+}
+
+/// What there is to know of a registry that fills itself, whose volume is that of the folder `data`. Blocks on the disk.
+pub fn of_registry(registry: &dyn Registry, data: &Path) -> MirrorStatus {
+    let mut problem = None;
+    let storage = storage(Space::of(data), &mut |error| problem = Some(error));
+    MirrorStatus {
+        mirror: registry.name().to_owned(),
+        upstream_type: "Npm".to_owned(),
+        serving_path: registry.paths().first().cloned().unwrap_or_default(),
+        now: Some(UnixSeconds(jiff::Timestamp::now().as_second())),
+        index_version: INDEX_VERSION,
+        storage,
+        problem,
+        registry: Some(registry.state()),
+        ..MirrorStatus::default()
+    }
+}
+
+fn storage(space: Result<Space, StoreError>, noted: &mut dyn FnMut(String)) -> Option<StorageUse> {
+    match space {
+        Ok(space) => Some(StorageUse {
+            used: space.total_bytes.saturating_sub(space.free_bytes),
+            capacity: space.total_bytes,
+        }),
+        Err(error) => {
+            noted(error.to_string());
+            None
+        }
     }
 }
 

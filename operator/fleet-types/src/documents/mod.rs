@@ -17,7 +17,7 @@ pub use index_pin::{IndexPin, IndexPinError};
 pub use kept::KeptSnapshot;
 pub use left_out::LeftOut;
 pub use report::{Report, RunResult, UnitReport, cut};
-pub use served::{ServedStatus, StorageUse};
+pub use served::{RegistryProblem, RegistryState, ServedStatus, StorageUse};
 pub use state::{
     Damaged, HighWater, NextOwnFiles, OwnFile, OwnFiles, ScrubState, Success, UnitsMemory,
 };

@@ -1,9 +1,9 @@
-//! What a server says of a store.
+//! What a server says of a store, or of a registry.
 
 use serde::{Deserialize, Serialize};
 
 use super::{KeptSnapshot, Report, ScrubState, Success, UnixSeconds};
-use crate::{Accepted, Order, Sha256, UnitRevision};
+use crate::{Accepted, Order, Reason, Sha256, UnitRevision};
 
 /// The document at `/.mirrorfleet/status/<mirror>` of the port for metrics, which the controller reads: facts of the
 /// volume only. `R` is the report of the last run; the server hands it on as the run wrote it.
@@ -46,6 +46,8 @@ pub struct ServedStatus<R = Report> {
     pub damaged: Vec<Sha256>,
     /// How far the check of all blobs is.
     pub scrub: Option<ScrubState>,
+    /// Of a registry, which has nothing of a snapshot: how it is. None of everything else.
+    pub registry: Option<RegistryState>,
 }
 
 /// The volume of a store, in bytes.
@@ -54,4 +56,24 @@ pub struct ServedStatus<R = Report> {
 pub struct StorageUse {
     pub used: u64,
     pub capacity: u64,
+}
+
+/// How a registry is that fills itself on demand.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RegistryState {
+    /// Since when the upstream has been left alone, because it failed several times or said so; none while it is asked.
+    pub upstream_blocked_since: Option<UnixSeconds>,
+    /// Whether the manifest keeps it from asking the upstream.
+    pub is_offline: bool,
+    /// Why it cannot keep what it fetches, for people.
+    pub problem: Option<RegistryProblem>,
+}
+
+/// What is wrong with a registry's volume.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RegistryProblem {
+    pub reason: Reason,
+    pub message: String,
 }
