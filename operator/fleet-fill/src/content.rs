@@ -219,7 +219,7 @@ impl Contents {
         match (came, depot.problem()) {
             (Ok(Arrival::Complete(_)), _) => {
                 open.room.add(wanted.size);
-                self.counts.kept(now());
+                self.counts.keeping().kept(now());
                 Ok(Obtained::Blob(wanted.digest))
             }
             (_, Some(problem)) => Err(problem),
@@ -244,7 +244,7 @@ impl Contents {
                 return again;
             }
         }
-        self.counts.not_kept(now());
+        self.counts.keeping().not_kept(now());
         if wanted.size > WHOLE_FIRST {
             return Err(no_room(wanted));
         }

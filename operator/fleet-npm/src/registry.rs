@@ -9,13 +9,13 @@ use fleet_fetch::{FetchOptions, Meter};
 use fleet_formats::npm::{Form, Guard};
 use fleet_origin::{Found, Question, Registry};
 use fleet_telemetry::{AnswerSource, RegistryTraffic};
-use fleet_types::documents::{RegistryState, UnixSeconds};
+use fleet_types::documents::{RegistryProblem, RegistryState, UnixSeconds};
 use fleet_types::{Problem, Reason, Sha256};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::header::{ACCEPT, ACCEPT_ENCODING};
 use http::{HeaderMap, HeaderName, Method, StatusCode};
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 use tokio::task::JoinError;
 use url::Url;
 
@@ -23,6 +23,7 @@ use crate::disk::Disk;
 use crate::encoding::Encoding;
 use crate::inner::Inner;
 use crate::refusal::Refusal;
+use crate::room::Room;
 use crate::upstream::Upstream;
 
 /// What a registry is made from.
@@ -35,6 +36,8 @@ pub struct Options {
     pub public: Vec<Url>,
     /// Where it keeps what it has.
     pub folder: PathBuf,
+    /// No more than this of what can be fetched again. None: all but a tenth of what is not others' of the volume.
+    pub cache_bytes: Option<u64>,
     /// Of these the authority is asked.
     pub fetch: FetchOptions,
     /// Bytes a second.
@@ -81,11 +84,14 @@ impl NpmRegistry {
                 (Arc::new(disk), Arc::new(Threads::start()?))
             }
         };
+        let volume = Room::new(disk.clone(), options.cache_bytes, options.traffic.clone());
+        let runtime = threads.runtime()?.clone();
         Ok(NpmRegistry {
             mirror: options.mirror,
             paths: options.paths,
             inner: Arc::new(Inner::new(
-                disk,
+                (disk, Arc::new(volume)),
+                &runtime,
                 upstream,
                 (options.guard, options.negative_age),
                 options.public,
@@ -113,6 +119,13 @@ impl Threads {
         runtime
             .map(|runtime| Threads(Some(runtime)))
             .map_err(failed)
+    }
+}
+
+impl Threads {
+    fn runtime(&self) -> Result<&Handle, Problem> {
+        let ended = || Problem::new(Reason::StorageFailed, "this registry has ended");
+        self.0.as_ref().map(Runtime::handle).ok_or_else(ended)
     }
 }
 
@@ -159,14 +172,22 @@ impl Registry for NpmRegistry {
         self.inner.traffic.answered(AnswerSource::Ready);
     }
 
-    fn used(&self, _tags: Vec<Sha256>) {}
+    fn used(&self, tags: Vec<Sha256>) {
+        if let Some(runtime) = &self.threads.0 {
+            let inner = self.inner.clone();
+            runtime.spawn_blocking(move || inner.used(&tags));
+        }
+    }
 
     fn state(&self) -> RegistryState {
         let upstream = &self.inner.upstream;
         RegistryState {
             upstream_blocked_since: upstream.blocked_since().map(UnixSeconds),
             is_offline: upstream.is_offline(),
-            problem: None,
+            problem: self
+                .inner
+                .trouble()
+                .map(|(reason, message)| RegistryProblem { reason, message }),
         }
     }
 }

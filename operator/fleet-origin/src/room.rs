@@ -21,6 +21,10 @@ pub struct Room {
 impl Room {
     /// How much of what is kept may be left before so many bytes come; none where nothing has to go.
     pub fn to_keep(&self, bytes: u64) -> Option<u64> {
+        if self.cached_bytes.saturating_add(self.free_bytes) < bytes {
+            // All of it would not be enough.
+            return None;
+        }
         let reserve = match self.limit_bytes {
             Some(_) => LEAST_FREE,
             // What others have written is not ours to make good for.
@@ -97,6 +101,11 @@ mod tests {
             "one that is larger than the bound has it alone"
         );
         assert_eq!(room(0, 0, Some(100)).to_keep(MIB), None, "there is nothing to give up");
+        assert_eq!(
+            room(50, 5, None).to_keep(60 * MIB),
+            None,
+            "nothing is given up for what is larger than all of it"
+        );
     }
 
     proptest! {

@@ -110,23 +110,9 @@ impl FillCounts {
         self.cached_bytes.store(bytes, Ordering::Relaxed);
     }
 
-    /// Something was kept (Unix seconds).
-    pub fn kept(&self, now: i64) {
-        if let Some(since) = self.keeping.kept() {
-            tracing::info!(
-                seconds = now.saturating_sub(since),
-                "the volume has room again: what is fetched is kept"
-            );
-        }
-    }
-
-    /// There was no room for something (Unix seconds).
-    pub fn not_kept(&self, now: i64) {
-        if self.keeping.not_kept(now) {
-            tracing::error!(
-                "the volume is full: what is asked for is fetched for each who asks, and not kept; give it more room, or remove what else is on it"
-            );
-        }
+    /// Whether what is fetched can be kept.
+    pub fn keeping(&self) -> &Keeping {
+        &self.keeping
     }
 
     fn collect(&self, out: &mut Samples, place: &ServerPlace, mirror: &str) {
@@ -141,10 +127,7 @@ impl FillCounts {
         out.counter(&EVICTED_FILES, &labels, value(&self.evicted_files));
         out.counter(&EVICTED_BYTES, &labels, value(&self.evicted_bytes));
         out.gauge(&CACHED_BYTES, &labels, value(&self.cached_bytes));
-        out.counter(&NOT_KEPT, &labels, self.keeping.count() as f64);
-        if let Some(since) = self.keeping.full_since() {
-            out.gauge(&FULL_SINCE, &labels, since as f64);
-        }
+        self.keeping.collect(out, (&NOT_KEPT, &FULL_SINCE), &labels);
     }
 }
 
