@@ -245,6 +245,16 @@ ALERTS = [
         "mirrorfleet-fleet", ("namespace",),
     ),
     Alert(
+        "registryUpstreamBlocked",
+        "The upstream of an npm registry fails, and is left alone again and again: what is not kept cannot be had.",
+        "warning", "30m",
+        f"{held('mirrorfleet_registry_upstream_blocked_until_timestamp_seconds', REGION)} > 0",
+        f"The upstream of the registry in {REGION_WHERE} fails",
+        f"The upstream registry fails for {REGION_WHERE} and is left alone until {SINCE}, as several times before. What is kept is served, however old; "
+        "what is not gets an error. The log of the container `fill` says why.",
+        "mirrorfleet-mirror", REGION,
+    ),
+    Alert(
         "keyExpires",
         "Keys that signed what Mirrors have of an Upstream expire within `days`, and too few are left then.",
         "warning", "1h",

@@ -157,6 +157,10 @@ SITUATIONS = {
         condition("Consistent", step(20, 0, 1), of="upstream", reason="Equivocation"), 20,
         {"consistent": condition("Consistent", always(0), of="upstream")},
     ),
+    "registryUpstreamBlocked": Situation(
+        [region("registry_upstream_blocked_until_timestamp_seconds", lambda minute: minute * 60 + 300 if minute >= 20 else None)], 50,
+        {"one that answers again within half an hour": [region("registry_upstream_blocked_until_timestamp_seconds", lambda minute: minute * 60 + 300 if 20 <= minute < 39 else None)]},
+    ),
     "upstreamUnreachable": Situation(
         condition("Reachable", step(20, 0, 1), of="upstream", reason="UpstreamUnreachable"), 80,
         {"away for 59 minutes": condition("Reachable", lambda minute: int(20 <= minute < 79), of="upstream")},

@@ -122,6 +122,10 @@ use crate::{ByteQuantity, GoDuration};
         .message("verification.expired is of no use here: pacman's databases have no time at which they expire").field_path(".verification"),
     validation = Rule::new("!has(self.content.npm) || self.mode == 'PullThrough'")
         .message("an npm registry is filled on demand and never copied as a whole: write mode: PullThrough").field_path(".mode"),
+    validation = Rule::new("!has(self.content.npm) || !self.suspend")
+        .message("suspend stops runs, and an npm registry has none: write pullThrough.offline to keep it from asking the upstream").field_path(".suspend"),
+    validation = Rule::new("!has(self.content.npm) || !has(self.serving.tls) || !has(self.serving.tls.secretName) || self.serving.tls.secretName == ''")
+        .message("an npm registry is served as plain http: leave serving.tls out, and let an Ingress or a Gateway speak TLS").field_path(".serving"),
     validation = Rule::new("has(self.content.npm) || !has(self.guard)")
         .message("guard is about packages of an npm registry: leave it out for other content").field_path(".guard"),
     validation = Rule::new("has(self.content.npm) || !has(self.serving.aliases) || size(self.serving.aliases) == 0")
@@ -203,6 +207,11 @@ impl Mirror {
 }
 
 impl MirrorSpec {
+    /// Whether it is a registry, which fills itself when it is asked: it has no runs and no snapshots.
+    pub fn fills_itself(&self) -> bool {
+        self.content.npm.is_some()
+    }
+
     /// Whether some copy follows another, so that all of them publish together.
     pub fn is_together(&self) -> bool {
         let mut regions = self.regions.iter();

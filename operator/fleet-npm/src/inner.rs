@@ -143,6 +143,10 @@ impl Inner {
     /// What is wrong on this side, if anything is.
     pub fn trouble(&self) -> Option<(Reason, String)> {
         let since = self.traffic.keeping().full_since()?;
+        if self.volume.may_have_room() {
+            // Nobody has asked since.
+            return None;
+        }
         let text = format!(
             "the volume has been full since {}: what is asked for is fetched for whoever asks, and not kept",
             UnixSeconds(since)

@@ -50,6 +50,19 @@ pub struct Options {
     pub traffic: Arc<RegistryTraffic>,
 }
 
+impl Options {
+    /// For one of so many processes that ask the upstream, each its share of what the upstream allows to all.
+    pub fn shared_by(mut self, processes: u32) -> Options {
+        let processes = processes.max(1);
+        let share = self.fetch.max_connections / usize::try_from(processes).unwrap_or(usize::MAX);
+        self.fetch.max_connections = share.max(1);
+        self.bandwidth = self
+            .bandwidth
+            .map(|all| (all / u64::from(processes)).max(1));
+        self
+    }
+}
+
 /// A registry that fills itself on demand.
 pub struct NpmRegistry {
     mirror: String,

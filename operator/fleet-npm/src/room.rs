@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use fleet_origin::WHOLE_FIRST;
 use fleet_telemetry::RegistryTraffic;
 use fleet_types::{Sha256, counted, lock};
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
@@ -58,6 +59,11 @@ impl Room {
             self.evict(keep)?;
         }
         Ok(self.now()?.has(bytes))
+    }
+
+    /// Whether there is room for what nearly everything needs that is asked for.
+    pub fn may_have_room(&self) -> bool {
+        self.now().is_ok_and(|now| now.has(WHOLE_FIRST))
     }
 
     fn now(&self) -> io::Result<fleet_origin::Room> {

@@ -202,7 +202,10 @@ mod tests {
         assert_eq!(breaker.blocked(later), None, "it is tried again");
         let next = breaker.bad(later, None).unwrap();
         assert!(next > 5 * SECOND && next <= LONGEST_BLOCK);
-        assert!(breaker.since.is_some(), "it is blocked while it is only tried");
+        assert!(
+            breaker.since.is_some(),
+            "it is blocked while it is only tried"
+        );
         assert!(breaker.good().is_some());
         assert_eq!(breaker.since, None);
         assert_eq!((breaker.blocked(later), breaker.good()), (None, None));

@@ -17,6 +17,8 @@ use self::complaints::{
 use crate::fleet::{Fleet, Problem};
 use crate::freshness::{self, Freshness};
 use crate::observed::Answer;
+use crate::report::instant;
+use crate::schedule::later;
 use crate::site::Site;
 use crate::verdict::{Verdict, said};
 use crate::view::RegionView;
@@ -121,10 +123,10 @@ fn ready(fleet: &Fleet, sites: &[Site]) -> Verdict {
     if let Some(problem) = not_ready(fleet, sites) {
         return problem.into();
     }
-    let content = if unsigned(fleet) {
-        "content that nobody vouches for"
-    } else {
-        "verified content"
+    let content = match fleet.spec.fills_itself() {
+        true => "a registry that fills itself on demand",
+        false if unsigned(fleet) => "content that nobody vouches for",
+        false => "verified content",
     };
     let number = fleet.spec.regions.len();
     let serve = if number == 1 { "serves" } else { "serve" };
@@ -146,7 +148,7 @@ fn ready(fleet: &Fleet, sites: &[Site]) -> Verdict {
 fn not_ready(fleet: &Fleet, sites: &[Site]) -> Option<Problem> {
     let down = &down(&[ROOTS, UNSERVED], sites)[..];
     let down = || down.iter().copied();
-    let synced = down().all(Site::has_snapshot);
+    let synced = down().all(Site::has_content);
     first(ROOTS, down())
         .or_else(|| first(STALLED, sites).filter(|_| !synced))
         .or_else(|| {
@@ -189,6 +191,12 @@ fn failing(site: &Site) -> Option<String> {
 fn verified(fleet: &Fleet, sites: &[Site], before: &[Condition]) -> Verdict {
     if let Some(problem) = first(VERIFIED, sites) {
         return problem.into();
+    }
+    if fleet.spec.fills_itself() {
+        return Verdict::unknown(
+            Reason::NotVerified,
+            "nobody signs what a registry says; each tarball is compared with what was promised when it was first seen",
+        );
     }
     if unsigned(fleet) {
         let upstream = &fleet.spec.upstream_ref.name;
@@ -235,6 +243,9 @@ fn storage(sites: &[Site], before: &[Condition]) -> Verdict {
 fn fresh(fleet: &Fleet, sites: &[Site], before: &[Condition], now: Timestamp) -> Verdict {
     if let Some(known) = held(ConditionType::Fresh, sites, before) {
         return known;
+    }
+    if fleet.spec.fills_itself() {
+        return registry_fresh(fleet, sites, now);
     }
     let sites = || sites.iter().filter(|site| site.counts());
     if let Some(problem) = sites().find_map(|site| expired(fleet, site, now)) {
@@ -283,6 +294,37 @@ fn fresh(fleet: &Fleet, sites: &[Site], before: &[Condition], now: Timestamp) ->
         ),
         None => Verdict::yes(Reason::Fresh, "every region serves what the authority has"),
     }
+}
+
+/// A registry asks its upstream again about what it gives out, as long as the upstream answers.
+fn registry_fresh(fleet: &Fleet, sites: &[Site], now: Timestamp) -> Verdict {
+    let objective = freshness::objective(fleet);
+    let blocked = sites.iter().find_map(|site| {
+        let since = site.view.registry()?.upstream_blocked_since?;
+        Some((site, instant(since)))
+    });
+    if let Some((site, since)) = blocked {
+        let message = format!(
+            "the upstream has failed for region {} and is left alone again and again since {since}: what is kept is served, however old, and nothing else",
+            site.title()
+        );
+        return match now > later(since, objective) {
+            true => Problem::new(Reason::UpstreamBlocked, message).into(),
+            false => Verdict::unknown(Reason::UpstreamBlocked, message),
+        };
+    }
+    let told = sites.iter().filter_map(|site| site.view.registry());
+    if told.clone().any(|registry| registry.is_offline) {
+        let message = "pullThrough.offline keeps the registry from asking the upstream: what is kept is served, however old";
+        return Verdict::unknown(Reason::Offline, message);
+    }
+    if told.count() < sites.len() {
+        return Verdict::unknown(Reason::Unknown, "not every region says how its registry is");
+    }
+    Verdict::yes(
+        Reason::Fresh,
+        "the upstream answers, and is asked again about what is older than five minutes",
+    )
 }
 
 fn expired(fleet: &Fleet, site: &Site, now: Timestamp) -> Option<Problem> {

@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 
 use fleet_api::mirror::{Block, Mirror, MirrorSpec, Mode, PodSettings};
-use fleet_api::upstream::UpstreamType;
 use fleet_api::{MirrorStatus, Upstream, UpstreamSpec};
 use fleet_types::{Reason, shown_url};
 use kube_core::ResourceExt;
@@ -286,23 +285,23 @@ fn upstream_of<'a>(mirror: &Mirror, seen: &'a Observed) -> Result<&'a Upstream, 
             ),
         ));
     }
-    if upstream.spec.upstream_type == UpstreamType::Npm {
-        return Err(Problem::new(
-            Reason::LocalOnly,
-            "an npm registry is served by `mirrorfleet local` only, which fills it on demand; nothing in this cluster runs for it",
-        ));
-    }
     Ok(upstream)
 }
 
-/// Where payload is fetched on demand, each region has connections of its own to the Upstream, beside those of runs.
+/// Where things are fetched on demand, each region has connections of its own to the Upstream, beside those of runs.
 fn room_for_fillers(spec: &MirrorSpec, upstream: &Upstream) -> Result<(), String> {
     let regions = u32::try_from(spec.regions.len()).unwrap_or(u32::MAX);
-    let needed = regions.saturating_mul(2);
+    let (needed, whose) = match spec.fills_itself() {
+        true => (regions, "one for each region"),
+        false => (
+            regions.saturating_mul(2),
+            "one half for runs and the other for its regions",
+        ),
+    };
     let most = upstream.spec.politeness.max_connections;
     match spec.mode == Mode::PullThrough && most < needed {
         true => Err(format!(
-            "mode PullThrough needs politeness.maxConnections of Upstream {} to be {needed} or more, one half for runs and the other for its regions; it is {most}: raise it, or declare fewer regions",
+            "mode PullThrough needs politeness.maxConnections of Upstream {} to be {needed} or more, {whose}; it is {most}: raise it, or declare fewer regions",
             spec.upstream_ref.name
         )),
         false => Ok(()),

@@ -5,7 +5,7 @@ mod keyring;
 mod seen;
 mod unusable;
 
-use fleet_api::upstream::{ObservedUnit, Signatures, Upstream, UpstreamStatus};
+use fleet_api::upstream::{ObservedUnit, Signatures, Upstream, UpstreamStatus, UpstreamType};
 use fleet_api::{ConditionStatus, ConditionType};
 use fleet_types::{Outcome, Reason};
 use jiff::Timestamp;
@@ -57,7 +57,13 @@ pub fn plan_upstream(upstream: &Upstream, seen: &ObservedUpstream) -> UpstreamPl
         .iter()
         .filter_map(|unit| unit_of(unit, &before, seen, (probed, told_by_syncs), confirmed))
         .collect();
-    let reachable = reachable(&units, seen, probed, told_by_syncs, &before.conditions);
+    let reachable = match upstream.spec.upstream_type {
+        UpstreamType::Npm => Verdict::unknown(
+            Reason::NotProbed,
+            "a registry is asked when clients ask for something: the condition Fresh of its Mirrors says whether it answers",
+        ),
+        _ => reachable(&units, seen, probed, told_by_syncs, &before.conditions),
+    };
     let unusable = unusable(seen)
         .or_else(|| silent(&units, seen, &before.conditions).filter(|_| probed && !told_by_syncs));
     let edit = unusable

@@ -11,9 +11,9 @@ use std::sync::{Arc, OnceLock, RwLock};
 use std::time::Instant;
 
 use bytes::Bytes;
-use fleet_origin::{Found, FoundBody, Question, Registry, counted};
+use fleet_origin::{Found, FoundBody, Growing, Question, Registry, counted};
 use fleet_telemetry::{MirrorTraffic, ServerMetrics};
-use fleet_types::{lock_read, lock_write};
+use fleet_types::{Sha256, lock_read, lock_write};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE};
@@ -46,14 +46,8 @@ enum Body {
     /// Of a 200.
     File(Arc<Blob>),
     /// Of a 200; what is on its way.
-    Growing(Arc<Coming>),
+    Growing(Growing, Sha256),
     Bytes(Bytes),
-}
-
-#[derive(Debug)]
-struct Coming {
-    growing: fleet_origin::Growing,
-    tag: fleet_types::Sha256,
 }
 
 /// The registries of a process. They may change while it serves.
@@ -237,7 +231,7 @@ impl From<Found> for Answerable {
     fn from(found: Found) -> Answerable {
         let body = match found.body {
             FoundBody::Bytes(bytes) => Body::Bytes(bytes),
-            FoundBody::Growing(growing, tag) => Body::Growing(Arc::new(Coming { growing, tag })),
+            FoundBody::Growing(growing, tag) => Body::Growing(growing, tag),
             FoundBody::File(served) => {
                 let file = Arc::try_unwrap(served.file).or_else(|shared| shared.try_clone());
                 match file.and_then(|file| Blob::new(&served.tag, file)) {
@@ -285,12 +279,12 @@ impl Answerable {
                 let range = 0..blob.size;
                 of_file(Content::File { blob, range }, &validators)
             }
-            Body::Growing(coming) => {
-                let growing = coming.growing.clone();
+            Body::Growing(growing, tag) => {
                 let size = growing.size();
                 let validators = Validators {
+                    modified: i64::MIN,
                     last_modified: None,
-                    ..Validators::of_content(&coming.tag, size, i64::MIN)
+                    ..Validators::of_content(&tag, size, 0)
                 };
                 let range = 0..size;
                 of_file(Content::Growing { growing, range }, &validators)

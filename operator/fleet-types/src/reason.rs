@@ -114,8 +114,6 @@ reasons! {
     UpstreamNotFound => Manifest,
     /// The content block is not the one of the Upstream's type.
     ContentTypeMismatch => Manifest,
-    /// What is declared runs in `mirrorfleet local` only: an npm registry that is filled on demand.
-    LocalOnly => Manifest,
     /// The Secret or ConfigMap of the keyring, or its key, does not exist.
     KeyringNotFound => Manifest,
     /// The keyring holds no usable OpenPGP key.
@@ -153,6 +151,8 @@ reasons! {
     SyncInterrupted => Upstream,
     /// No region that is followed answered.
     SourceUnreachable => Upstream,
+    /// The upstream of a registry failed several times, or asked to be left alone, and is not asked for a while; what is kept is served.
+    UpstreamBlocked => Upstream,
     /// It was never fetched, and `pullThrough.offline` keeps anything from being fetched for clients.
     Offline => Upstream,
     /// The region that is followed no longer has the snapshot that was to be copied, or not all of it.

@@ -222,7 +222,9 @@ pub(super) async fn answer(mut frames: Frames, registry: Arc<dyn Registry>) -> i
         }
         super::Question::Ask(asked) => asked,
         super::Question::Obtain { .. } | super::Question::Used { .. } => {
-            return Err(io::Error::other("this is asked of a store, and here is a registry"));
+            return Err(io::Error::other(
+                "this is asked of a store, and here is a registry",
+            ));
         }
     };
     let body = match asked.body {

@@ -85,7 +85,9 @@ async fn answer(mut frames: Frames, origin: Arc<dyn Origin>) -> io::Result<()> {
             })
         }
         Question::Registry | Question::Ask(_) | Question::Given(_) => {
-            return Err(io::Error::other("this is asked of a registry, and here is none"));
+            return Err(io::Error::other(
+                "this is asked of a registry, and here is none",
+            ));
         }
     };
     let answer = match obtained.await {

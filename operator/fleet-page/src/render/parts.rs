@@ -213,7 +213,7 @@ fn spoken(strip: &Strip) -> String {
 pub fn lag(region: &RegionSummary, objective: u64) -> Html {
     let allowed = span(i64::try_from(objective).unwrap_or(i64::MAX));
     let (class, words) = match (region.lag, region.behind_seconds) {
-        _ if region.snapshot.is_none() => ("down", "serves nothing yet".to_owned()),
+        _ if !region.has_content => ("down", "serves nothing yet".to_owned()),
         _ if !region.ready => ("down", "does not answer".to_owned()),
         (Lag::Behind, Some(seconds)) => {
             let class = match region.state {

@@ -157,7 +157,6 @@ pub fn of(reason: Reason, facts: &Facts) -> Advice {
         | Reason::InvalidSpec
         | Reason::ContentTypeMismatch
         | Reason::PathTaken
-        | Reason::LocalOnly
         | Reason::NotOffered
         | Reason::UpstreamNotFound
         | Reason::KeyringNotFound
@@ -177,6 +176,7 @@ pub fn of(reason: Reason, facts: &Facts) -> Advice {
         | Reason::SyncStalled
         | Reason::SyncInterrupted
         | Reason::SourceUnreachable
+        | Reason::UpstreamBlocked
         | Reason::SnapshotGone
         | Reason::IndexVersionTooNew
         | Reason::SyncJobLost
@@ -306,6 +306,14 @@ fn upstream(reason: Reason, facts: &Facts) -> Advice {
         Reason::SyncInterrupted | Reason::SyncJobLost => {
             Advice::new("Its log may tell what ended it:", facts.ours("logs"))
         }
+        Reason::UpstreamBlocked => Advice::new(
+            "It is asked again by itself, after five minutes at most; why it fails, the log of the container that fetches tells:",
+            facts.kubectl(&format!(
+                "logs {} -c {}",
+                names::serving_pod_name(&facts.child),
+                crate::build::FILL_CONTAINER
+            )),
+        ),
         Reason::SourceUnreachable | Reason::SnapshotGone => Advice::new(
             "It is tried again by itself, from another region where one has it; why that region gives nothing, its pods may tell:",
             facts.serving_pods(),

@@ -8,6 +8,7 @@ mod lists;
 mod objects;
 mod orders;
 mod pods;
+mod registry;
 mod replicas;
 mod rollout;
 mod rollout_of_regions;

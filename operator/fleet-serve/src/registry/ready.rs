@@ -223,7 +223,12 @@ mod tests {
     fn who_is_not_asked_for_is_closed_and_what_was_given_is_told_once() {
         let (ready, free) = (Ready::default(), Arc::new(Semaphore::new(10)));
         let (full, now) = (headers("application/json"), Instant::now());
-        ready.put(("/a", manner("h", &full)), (Lasts::always(), TAG), &answer(), &free);
+        ready.put(
+            ("/a", manner("h", &full)),
+            (Lasts::always(), TAG),
+            &answer(),
+            &free,
+        );
         assert_eq!(ready.tidy(now), [], "it was only put");
         assert!(ready.get("/a", &manner("h", &full), now).is_some());
         assert_eq!(ready.tidy(now), [TAG]);
@@ -244,12 +249,22 @@ mod tests {
         };
         for number in 0..1000 {
             let host = format!("h{number}");
-            ready.put(("/a", manner(&host, &full)), (varies, TAG), &answer(), &free);
+            ready.put(
+                ("/a", manner(&host, &full)),
+                (varies, TAG),
+                &answer(),
+                &free,
+            );
         }
         assert_eq!(free.available_permits(), LIMIT - VARIANTS);
         for number in 0..1000 {
             let path = format!("/{number}");
-            ready.put((&path, manner("h", &full)), (Lasts::always(), TAG), &answer(), &free);
+            ready.put(
+                (&path, manner("h", &full)),
+                (Lasts::always(), TAG),
+                &answer(),
+                &free,
+            );
         }
         assert_eq!(free.available_permits(), 0);
         assert!(ready.get("/a", &manner("h1", &full), now).is_none());

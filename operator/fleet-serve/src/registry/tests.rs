@@ -1,7 +1,7 @@
-use fleet_origin::{Growing, Lasts, ServedFile};
-use fleet_types::Sha256;
-use fleet_types::documents::RegistryState;
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+use fleet_origin::{Lasts, ServedFile};
+use fleet_types::documents::RegistryState;
 
 use super::*;
 
@@ -114,11 +114,20 @@ fn a_file_that_lasts_is_given_again_without_a_question() {
     registries.replace(vec![named.clone()]);
     let sent = |path: &str| {
         let answer = ask(&registries, path).unwrap();
-        answer.into_answer(&Method::GET, &HeaderMap::new()).content.len()
+        answer
+            .into_answer(&Method::GET, &HeaderMap::new())
+            .content
+            .len()
     };
-    assert_eq!((sent("/npm/a"), sent("/npm/a"), sent("/npm/b")), (10, 10, 10));
+    assert_eq!(
+        (sent("/npm/a"), sent("/npm/a"), sent("/npm/b")),
+        (10, 10, 10)
+    );
     let counts = (&named.asked, &named.again);
-    let counts = (counts.0.load(Ordering::Relaxed), counts.1.load(Ordering::Relaxed));
+    let counts = (
+        counts.0.load(Ordering::Relaxed),
+        counts.1.load(Ordering::Relaxed),
+    );
     assert_eq!(counts, (2, 1));
 }
 

@@ -75,7 +75,9 @@ async fn line(found: Found) -> Line {
     let introduced = introduction(&socket).await.unwrap();
     let counted = Arc::new(AtomicUsize::new(0));
     let counter = counted.clone();
-    let counts = Arc::new(move || drop(counter.fetch_add(1, Ordering::Relaxed)));
+    let counts = Arc::new(move || {
+        counter.fetch_add(1, Ordering::Relaxed);
+    });
     Line {
         remote: RemoteRegistry::new(socket, Handle::current(), introduced.clone(), counts),
         told,
