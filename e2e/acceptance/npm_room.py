@@ -51,6 +51,8 @@ class Reading:
         except http.client.IncompleteRead as cut:
             self.body += cut.partial
             return None
+        except ConnectionError:
+            return None
         finally:
             self.connection.close()
         return self.body
@@ -195,7 +197,7 @@ def a_registry_on_a_full_volume(place: Place) -> None:
         assert copy.metric(full) is None
 
         def fill() -> None:
-            for held in ("tarballs", "shown"):
+            for held in ("tarballs", "shown", "bodies", "heads", "passed"):
                 for file in (seen / "npm" / held).rglob("*"):
                     if file.is_file():
                         file.unlink()

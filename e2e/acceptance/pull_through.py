@@ -334,7 +334,7 @@ def a_full_disk_under_a_lazy_mirror(place: Place) -> None:
     with contextlib.suppress(OSError), (seen / "ballast").open("wb", buffering=0) as ballast:
         while True:
             ballast.write(bytes(4096))
-    assert "mirrorfleet_fill_full_since" not in metrics_of(place, server)
+    assert "mirrorfleet_fill_full_since_timestamp_seconds{" not in metrics_of(place, server)
     before = len(payload_requests(place))
     large, content = f"debian/{files['large'].relative_to(archive.root)}", files["large"].read_bytes()
     with ThreadPoolExecutor(4) as pool:
@@ -356,7 +356,7 @@ def a_full_disk_under_a_lazy_mirror(place: Place) -> None:
     lie.write_bytes(content)
     (seen / "ballast").unlink()
     assert apt.download("tool6").read_bytes() == files["tool6"].read_bytes()
-    assert "mirrorfleet_fill_full_since" not in metrics_of(place, server)
+    assert "mirrorfleet_fill_full_since_timestamp_seconds{" not in metrics_of(place, server)
 
 
 @story("who serves and who fetches are two processes: the one that fetches is killed again and again, and apt sees nothing of it")

@@ -120,8 +120,7 @@ impl Contents {
         if given_up.is_cancelled() && !matches!(obtained, Obtained::Blob(_)) {
             return;
         }
-        self.refusals
-            .note(wanted.digest, &obtained, Instant::now());
+        self.refusals.note(wanted.digest, &obtained, Instant::now());
         landing.tell(obtained);
     }
 

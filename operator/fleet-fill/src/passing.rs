@@ -65,7 +65,9 @@ impl Passing {
         let (passage, growing) = begun.map_err(|error| {
             Problem::new(
                 Reason::StorageFull,
-                format!("there is no room for it, and too much passes through memory already: {error}"),
+                format!(
+                    "there is no room for it, and too much passes through memory already: {error}"
+                ),
             )
         })?;
         let judge = Some(self.judge.clone()).filter(Judge::is_needed);

@@ -318,7 +318,10 @@ impl Inner {
             hashers.iter_mut().for_each(|hasher| hasher.update(&chunk));
             let passed = passage.write(&chunk).await;
             passed.map_err(|ended| {
-                Refusal::new(StatusCode::BAD_GATEWAY, format!("it ended early: {ended:?}"))
+                Refusal::new(
+                    StatusCode::BAD_GATEWAY,
+                    format!("it ended early: {ended:?}"),
+                )
             })?;
         }
         self.traffic.asked(QuestionResult::Changed);
@@ -381,4 +384,3 @@ fn too_large() -> Refusal {
         format!("the tarball has more than {most}"),
     ))
 }
-

@@ -9,7 +9,8 @@ use fleet_fetch::Told;
 use fleet_formats::npm::{Form, PackageName, Packument, Place};
 use fleet_telemetry::QuestionResult;
 use http::header::{
-    ACCEPT, ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED,
+    ACCEPT, ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH,
+    LAST_MODIFIED,
 };
 use http::{HeaderName, HeaderValue, StatusCode};
 
@@ -95,8 +96,7 @@ impl Inner {
             ),
         };
         for form in Form::ALL {
-            let is_gone =
-                |kept: &Kept| !self.disk.has(Shelf::Bodies, &kept.body);
+            let is_gone = |kept: &Kept| !self.disk.has(Shelf::Bodies, &kept.body);
             if head.kept(form).is_some_and(is_gone) {
                 // It was given up for others, and is fetched as if it had never been there.
                 *head.place(form) = None;

@@ -188,7 +188,10 @@ mod tests {
         }
         draft.leave_the_folder().unwrap();
         draft.write_all(b"45678").unwrap();
-        assert!(is_full(&draft.write_all(b"9").unwrap_err()), "no more than is allowed");
+        assert!(
+            is_full(&draft.write_all(b"9").unwrap_err()),
+            "no more than is allowed"
+        );
         let settled = draft.settle(&disk, Shelf::Tarballs, &key).unwrap();
         assert!(!settled.is_kept && disk.open_file(Shelf::Tarballs, &key).unwrap().is_none());
         assert_eq!(&settled.content.read().unwrap()[..], b"12345678");

@@ -31,7 +31,12 @@ impl Inner {
         let (_, coming) = self.passed.join(key, move |landing| async move {
             landing.tell(this.kept_or_passed(key, &path).await);
         });
-        let ended = || Err(Refusal::own("this was not passed on", &"it has ended early"));
+        let ended = || {
+            Err(Refusal::own(
+                "this was not passed on",
+                &"it has ended early",
+            ))
+        };
         coming.await.unwrap_or_else(ended)
     }
 

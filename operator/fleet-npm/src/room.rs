@@ -45,8 +45,10 @@ impl Room {
         }
     }
 
-    /// Makes room for so many bytes, as far as there is something to give up; whether there is room then. Blocks on the disk.
+    /// Makes room for so many bytes and a note beside them, as far as there is something to give up; whether there is room
+    /// then. Blocks on the disk.
     pub fn make(&self, bytes: u64) -> io::Result<bool> {
+        let bytes = Disk::room_of(bytes).saturating_add(Disk::room_of(1));
         self.count()?;
         let now = self.now()?;
         self.traffic.set_cached(now.cached_bytes);
@@ -124,7 +126,13 @@ impl Disk {
             last_access: special(UTIME_NOW),
             last_modification: special(UTIME_OMIT),
         };
-        rustix::fs::utimensat(CWD, self.path(shelf, key), &times, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+        rustix::fs::utimensat(
+            CWD,
+            self.path(shelf, key),
+            &times,
+            AtFlags::SYMLINK_NOFOLLOW,
+        )
+        .is_ok()
     }
 
     /// The same of files that were given out under these tags.
@@ -216,7 +224,7 @@ mod tests {
     #[test]
     fn what_was_used_longest_ago_goes_and_first_promises_stay() {
         let dir = tempfile::tempdir().unwrap();
-        let (disk, room) = room(dir.path(), Some(40 * BLOCK as u64));
+        let (disk, room) = room(dir.path(), Some(41 * BLOCK as u64));
         let pins = aged(&disk, Shelf::Pins, b"pins", 90_000);
         let old = aged(&disk, Shelf::Tarballs, b"old", 9_000);
         let used = aged(&disk, Shelf::Tarballs, b"used", 8_000);
@@ -224,7 +232,10 @@ mod tests {
         let shown = aged(&disk, Shelf::Shown, b"shown", 6_000);
         assert!(room.make(0).unwrap());
         let is_there = |shelf, key| disk.open_file(shelf, key).unwrap().is_some();
-        assert!(is_there(Shelf::Tarballs, &old), "there is room for all of it");
+        assert!(
+            is_there(Shelf::Tarballs, &old),
+            "there is room for all of it"
+        );
         disk.gave(&[used]);
         assert!(room.make(5 * BLOCK as u64).unwrap());
         assert!(!is_there(Shelf::Tarballs, &old));

@@ -145,19 +145,15 @@ impl Inner {
     }
 
     /// The document, if it is there as it was kept.
-    pub fn read_whole<'c>(
-        &self,
-        current: &'c Current,
-    ) -> Result<Option<Cow<'c, [u8]>>, Refusal> {
+    pub fn read_whole<'c>(&self, current: &'c Current) -> Result<Option<Cow<'c, [u8]>>, Refusal> {
         if let Some(bytes) = &current.beside {
             return Ok(Some(Cow::Borrowed(bytes)));
         }
         self.disk.use_now(Shelf::Bodies, &current.kept.body);
         let read = self.disk.read(Shelf::Bodies, &current.kept.body);
         let bytes = read.map_err(|error| Refusal::own("a document cannot be read", &error))?;
-        let is_right = |bytes: &Vec<u8>| {
-            Sha256(sha2::Sha256::digest(bytes).into()) == current.kept.body
-        };
+        let is_right =
+            |bytes: &Vec<u8>| Sha256(sha2::Sha256::digest(bytes).into()) == current.kept.body;
         Ok(bytes.filter(is_right).map(Cow::Owned))
     }
 
@@ -265,12 +261,7 @@ impl Inner {
             .version(name, &version.version, &pins.facts(version, now), now)
     }
 
-    fn write(
-        &self,
-        view: &View<'_, '_>,
-        key: &Sha256,
-        encoding: Encoding,
-    ) -> io::Result<Settled> {
+    fn write(&self, view: &View<'_, '_>, key: &Sha256, encoding: Encoding) -> io::Result<Settled> {
         let draft = Draft::new(&self.disk, DOCUMENT_IN_MEMORY)?;
         let out = io::BufWriter::with_capacity(256 * 1024, draft);
         let out = encoding.write(out, |out| view.write(out))?;

@@ -102,6 +102,9 @@ mod tests {
         disk.append(Shelf::Pins, &first, b"4\n").unwrap();
         assert!(lock(&disk.unwritten.0).is_empty());
         let read = |key| disk.read(Shelf::Pins, key).unwrap().unwrap();
-        assert_eq!((&read(&first)[..], &read(&second)[..]), (&b"1\n2\n4\n"[..], &b"3\n"[..]));
+        assert_eq!(
+            (&read(&first)[..], &read(&second)[..]),
+            (&b"1\n2\n4\n"[..], &b"3\n"[..])
+        );
     }
 }

@@ -100,7 +100,11 @@ mod tests {
             Some(0),
             "one that is larger than the bound has it alone"
         );
-        assert_eq!(room(0, 0, Some(100)).to_keep(MIB), None, "there is nothing to give up");
+        assert_eq!(
+            room(0, 0, Some(100)).to_keep(MIB),
+            None,
+            "there is nothing to give up"
+        );
         assert_eq!(
             room(50, 5, None).to_keep(60 * MIB),
             None,

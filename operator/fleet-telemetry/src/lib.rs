@@ -28,8 +28,8 @@ pub use api::ApiMetrics;
 pub use controller::{ControllerMetrics, Countable, LAG_QUERY};
 pub use definition::{Definition, Kind};
 pub use fill::{FetchResult, FillCounts, FillMetrics};
-pub use keeping::Keeping;
 pub use health::{Health, Readiness};
+pub use keeping::Keeping;
 pub use listener::{
     Answer, ExtraRoutes, METRICS_CONTENT_TYPE, respond, serve_hooks, serve_metrics, serve_routes,
 };

@@ -110,10 +110,7 @@ impl PackageRegistryMetrics {
     /// The handles of a Mirror, made on first use.
     pub fn mirror(&self, name: &str) -> Arc<RegistryTraffic> {
         let mut registries = lock(&self.registries);
-        registries
-            .entry(name.to_owned())
-            .or_default()
-            .clone()
+        registries.entry(name.to_owned()).or_default().clone()
     }
 
     /// Drops the series of all others.

@@ -60,12 +60,7 @@ impl Asking {
     }
 
     /// Has it sent, and throws it away; each piece is told of.
-    pub async fn warm(
-        &self,
-        url: &Url,
-        accept: &str,
-        came: impl Fn(u64),
-    ) -> Result<(), Refused> {
+    pub async fn warm(&self, url: &Url, accept: &str, came: impl Fn(u64)) -> Result<(), Refused> {
         let mut response = self.answer(url, accept, true).await?;
         while let Some(chunk) = response.chunk().await.map_err(broken)? {
             came(chunk.len() as u64);
@@ -73,12 +68,7 @@ impl Asking {
         Ok(())
     }
 
-    async fn answer(
-        &self,
-        url: &Url,
-        accept: &str,
-        is_packed: bool,
-    ) -> Result<Response, Refused> {
+    async fn answer(&self, url: &Url, accept: &str, is_packed: bool) -> Result<Response, Refused> {
         for _ in 1..TRIES {
             let response = self.send(url, accept, is_packed).await?;
             let wait = response.headers().get(RETRY_AFTER);

@@ -206,7 +206,10 @@ mod tests {
             "node_modules/mine": {"resolved": "packages/mine", "link": true},
             "packages/mine": {"version": "0.1.0"}
         }}"#;
-        assert_eq!(read(Lock::Npm, text), ["@s/b 2.0.0", "a 1.2.3", "real 3.0.0"]);
+        assert_eq!(
+            read(Lock::Npm, text),
+            ["@s/b 2.0.0", "a 1.2.3", "real 3.0.0"]
+        );
         let old = Lock::Npm.read(r#"{"lockfileVersion": 1, "dependencies": {}}"#);
         assert!(old.unwrap_err().contains("npm 6"));
         assert!(Lock::Npm.read("{").is_err());
@@ -224,7 +227,10 @@ mod tests {
     #[test]
     fn of_yarn() {
         let first = "# yarn lockfile v1\n\n\n\"@s/b@^2.0.0\", \"@s/b@^2.0.1\":\n  version \"2.0.1\"\n  resolved \"https://r.example.org/@s/b/-/b-2.0.1.tgz#abc\"\n  integrity sha512-x\n  dependencies:\n    a \"^1.0.0\"\n\na@^1.0.0:\n  version \"1.2.3\"\n  resolved \"https://r.example.org/a/-/a-1.2.3.tgz#abc\"\n\n\"alias@npm:real@^3.0.0\":\n  version \"3.0.0\"\n  resolved \"https://r.example.org/real/-/real-3.0.0.tgz\"\n\n\"git@git+ssh://x\":\n  version \"1.0.0\"\n  resolved \"git+ssh://x#1\"\n";
-        assert_eq!(read(Lock::Yarn, first), ["@s/b 2.0.1", "a 1.2.3", "real 3.0.0"]);
+        assert_eq!(
+            read(Lock::Yarn, first),
+            ["@s/b 2.0.1", "a 1.2.3", "real 3.0.0"]
+        );
         let later = "__metadata:\n  version: 8\n  cacheKey: 10\n\n\"@s/b@npm:^2.0.0\":\n  version: 2.0.1\n  resolution: \"@s/b@npm:2.0.1\"\n  dependencies:\n    a: \"npm:^1.0.0\"\n  checksum: 10/abc\n  languageName: node\n  linkType: hard\n\n\"alias@npm:real@^3.0.0\":\n  version: 3.0.0\n  resolution: \"real@npm:3.0.0\"\n\n\"x@workspace:.\":\n  version: 0.0.0-use.local\n  resolution: \"x@workspace:.\"\n";
         assert_eq!(read(Lock::Yarn, later), ["@s/b 2.0.1", "real 3.0.0"]);
     }

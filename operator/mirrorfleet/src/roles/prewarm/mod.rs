@@ -124,9 +124,9 @@ fn read_all(files: &[PathBuf], kind: Kind) -> Result<BTreeSet<Wish>, Failure> {
         let text = text_of(file).map_err(|error| wrong(error.to_string()))?;
         let name = file.file_name().and_then(|name| name.to_str());
         let read = match name.and_then(Lock::by_name) {
-            Some(_) if kind != Kind::Npm => Err(
-                "a lock file names packages of npm: leave out --suite and --repo".to_owned(),
-            ),
+            Some(_) if kind != Kind::Npm => {
+                Err("a lock file names packages of npm: leave out --suite and --repo".to_owned())
+            }
             Some(lock) => lock.read(&text),
             None => wishes::read(&text, kind),
         };
@@ -175,12 +175,14 @@ fn report(
         lines += &format!("{}: {}\n", target.url, why.why);
     }
     let had = asked.saturating_sub(refused.len() as u64);
-    let text = format!("{lines}{} can be had from the mirror\n", counted(had, "file"));
+    let text = format!(
+        "{lines}{} can be had from the mirror\n",
+        counted(had, "file")
+    );
     print(&text)?;
     let missing = counted((unknown.len() + refused.len()) as u64, "file or package");
     let failed = |reason| Err(Failure::new(reason, format!("{missing} cannot be had")));
-    let is_refused =
-        |status| status == StatusCode::FORBIDDEN || status == StatusCode::BAD_GATEWAY;
+    let is_refused = |status| status == StatusCode::FORBIDDEN || status == StatusCode::BAD_GATEWAY;
     if refused
         .iter()
         .any(|(_, why)| why.status.is_some_and(is_refused))

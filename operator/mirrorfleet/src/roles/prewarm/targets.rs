@@ -204,18 +204,17 @@ pub async fn arch(
 }
 
 /// Packages of a registry: their documents in both forms, and tarballs.
-pub async fn npm(
-    asking: &Asking,
-    base: &Url,
-    wishes: &BTreeSet<Wish>,
-) -> Result<Targets, Failure> {
+pub async fn npm(asking: &Asking, base: &Url, wishes: &BTreeSet<Wish>) -> Result<Targets, Failure> {
     let mut targets = Targets::default();
     for wish in wishes {
         let document = join(base, &wish.name.replace('/', "%2f"))?;
         let tarball = match &wish.version {
             Some(version) => {
                 let bare = wish.name.rsplit('/').next().unwrap_or(&wish.name);
-                Some(join(base, &format!("{}/-/{bare}-{version}.tgz", wish.name))?)
+                Some(join(
+                    base,
+                    &format!("{}/-/{bare}-{version}.tgz", wish.name),
+                )?)
             }
             None => newest(asking, base, wish).await?,
         };

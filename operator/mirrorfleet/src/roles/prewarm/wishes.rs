@@ -107,8 +107,7 @@ mod tests {
 
     #[test]
     fn lists_as_people_and_tools_write_them() {
-        let selections =
-            "libc6:amd64\t\t\tinstall\nvim\t\t\thold\nnano\t\tdeinstall\n\n# mine\nhello=2.10-3 # old\n";
+        let selections = "libc6:amd64\t\t\tinstall\nvim\t\t\thold\nnano\t\tdeinstall\n\n# mine\nhello=2.10-3 # old\n";
         assert_eq!(
             read_as(selections, Kind::Debian),
             ["hello 2.10-3", "libc6", "vim"]
@@ -118,7 +117,10 @@ mod tests {
             ["base", "linux 6.9-1", "vim 9.1-1"]
         );
         assert_eq!(
-            read_as("left-pad\n@scope/p@1.0.0\n@scope/q\nx@2.0.0-rc.1", Kind::Npm),
+            read_as(
+                "left-pad\n@scope/p@1.0.0\n@scope/q\nx@2.0.0-rc.1",
+                Kind::Npm
+            ),
             ["@scope/p 1.0.0", "@scope/q", "left-pad", "x 2.0.0-rc.1"]
         );
     }
