@@ -131,8 +131,6 @@ use crate::{ByteQuantity, GoDuration};
         .message("guard is about packages of an npm registry: leave it out for other content").field_path(".guard"),
     validation = Rule::new("has(self.content.npm) || !has(self.serving.aliases) || size(self.serving.aliases) == 0")
         .message("serving.aliases are further addresses of an npm registry: leave them out for other content").field_path(".serving"),
-    validation = Rule::new("!has(self.content.npm) || !has(self.storage.cache)")
-        .message("storage.cache bounds what is kept of repositories: leave it out for an npm registry, which keeps what it has").field_path(".storage"),
     validation = Rule::new("!has(self.content.npm) || ((!has(self.snapshots.pinned) || self.snapshots.pinned == '') && (!has(self.snapshots.skip) || size(self.snapshots.skip) == 0))")
         .message("a registry that is filled on demand has no snapshots to pin or to skip: leave snapshots out").field_path(".snapshots"),
     validation = Rule::new("!has(self.content.npm) || ((!has(self.verification.allowed) || size(self.verification.allowed) == 0) && (!has(self.verification.expired) || size(self.verification.expired) == 0) && (!has(self.verification.allowMutations) || size(self.verification.allowMutations) == 0))")

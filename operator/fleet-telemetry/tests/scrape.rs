@@ -151,6 +151,7 @@ fn full() -> Registry {
     fill.shared();
     fill.evicted(1, 1000);
     fill.set_cached(1000);
+    fill.keeping().not_kept(1_700_000_000);
     traffic.set_served(Some(ServedSnapshot {
         id: "ab".repeat(32),
         published: Some(1_700_000_000),
@@ -170,6 +171,9 @@ fn full() -> Registry {
     traffic.decided("held", "age");
     traffic.set_blocked(Some(1_700_000_000));
     traffic.opens_at(1_700_000_000, 0);
+    traffic.evicted(1, 1000);
+    traffic.set_cached(1000);
+    traffic.keeping().not_kept(1_700_000_000);
     registry
 }
 

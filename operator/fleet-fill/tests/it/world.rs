@@ -69,6 +69,7 @@ impl World {
             },
             is_offline: false,
             negative_age: Duration::from_secs(60),
+            abandoned_after: Duration::from_secs(60),
         };
         change(&mut options);
         let build = BuildInfo {
