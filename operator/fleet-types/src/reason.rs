@@ -105,6 +105,8 @@ reasons! {
     Unchanged => Good,
     /// A new snapshot is prepared; a pin keeps another one served.
     Pinned => Good,
+    /// What a mirror was asked for as by a client is what signed indices promise.
+    Audited => Good,
     /// A person rolled back from the newest snapshot; it is served again when the upstream publishes something newer.
     RolledBack => Good,
 
