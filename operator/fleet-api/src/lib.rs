@@ -17,6 +17,7 @@ pub mod names;
 mod npm_content;
 pub mod pods;
 pub mod pull_through;
+mod publication;
 mod quantity;
 pub mod region_status;
 mod regions;
@@ -34,9 +35,9 @@ pub use duration::GoDuration;
 pub use fleet_types::ConditionStatus;
 pub use mirror::{Mirror, MirrorSpec};
 pub use mirror_status::{
-    AcceptedUnit, Fetcher, MirrorStatus, Preparing, Publication, PublicationPhase, SnapshotStatus,
-    UnitStatus, fetching,
+    AcceptedUnit, Fetcher, MirrorStatus, SnapshotStatus, UnitStatus, fetching,
 };
+pub use publication::{Audit, Halted, Preparing, Publication, PublicationPhase, Trial};
 pub use quantity::ByteQuantity;
 pub use region_status::{
     Attempt, Contradiction, OrderStatus, RegionRole, RegionState, RegionStatus, ReplicaStatus, Run,

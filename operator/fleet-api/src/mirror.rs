@@ -18,7 +18,9 @@ pub use crate::pods::{
     Identity, PodSecurity, PodSettings, PullPolicy, PullSecret, Resources, SeLinux,
 };
 pub use crate::pull_through::{Cache, PullThrough};
-pub use crate::regions::{MOST_COPIES, MOST_REPLICAS, Region, RegionStorage, Rollout};
+pub use crate::regions::{
+    Canary, MOST_COPIES, MOST_REPLICAS, Region, RegionStorage, Rollout,
+};
 pub use crate::serving::{Serving, Tls, Transactions};
 pub use crate::sync::{Retries, SyncSpec};
 pub use crate::verification::{
@@ -143,6 +145,7 @@ use crate::{ByteQuantity, GoDuration};
         .message("a region of a Mirror of mode PullThrough fetches from the Upstream itself and has one replica: take out follows and replicas, or write mode: Full").field_path(".regions"),
     validation = Rule::new(crate::rules::STANDBY).message(crate::rules::STANDBY_MESSAGE).field_path(".regions"),
     validation = Rule::new(crate::rules::COPIES).message(crate::rules::COPIES_MESSAGE).field_path(".regions"),
+    validation = Rule::new(crate::rules::CANARY).message(crate::rules::CANARY_MESSAGE).field_path(".rollout"),
 )]
 #[serde(rename_all = "camelCase")]
 pub struct MirrorSpec {
@@ -180,7 +183,7 @@ pub struct MirrorSpec {
     #[schemars(length(max = 32))]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub regions: Vec<Region>,
-    /// How a snapshot comes to all regions, where some follow another.
+    /// How a snapshot comes to all regions.
     #[serde(default, skip_serializing_if = "Rollout::is_default")]
     pub rollout: Rollout,
     /// How clients see the copy.

@@ -42,6 +42,9 @@ pub const STANDBY_MESSAGE: &str = "regions[].standby is for one region of a Mirr
 /// evaluates rules where there is no API server knows no sums.
 pub const COPIES: &str = "!has(self.regions) || size(self.regions) + size(self.regions.filter(r, has(r.replicas) && r.replicas > 1)) + size(self.regions.filter(r, has(r.replicas) && r.replicas > 2)) + size(self.regions.filter(r, has(r.replicas) && r.replicas > 3)) <= 64";
 pub const COPIES_MESSAGE: &str = "a Mirror has 64 replicas at most, over all its regions: declare fewer, or another Mirror for some of the regions";
+/// One of several regions that publish together goes first.
+pub const CANARY: &str = "!has(self.rollout) || !has(self.rollout.canary) || (has(self.regions) && self.regions.exists(r, has(r.follows)) && self.regions.exists(r, r.name == self.rollout.canary.region))";
+pub const CANARY_MESSAGE: &str = "rollout.canary.region is one of several regions of which some follow another: write the name of one that is declared, or leave rollout.canary out; where there is one region, or each fetches for itself, none goes before the others";
 
 #[cfg(test)]
 mod tests {

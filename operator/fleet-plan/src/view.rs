@@ -97,7 +97,11 @@ impl<'a> RegionView<'a> {
                 .iter()
                 .find(|budget| named(&budget.meta)),
             pod,
-            jobs: objects.jobs.iter().filter(|job| ours(&job.meta)).collect(),
+            jobs: objects
+                .jobs
+                .iter()
+                .filter(|job| ours(&job.meta) && !job.audits())
+                .collect(),
             sync_pods: objects
                 .pods
                 .iter()

@@ -266,6 +266,14 @@ reasons! {
     Readmitted => Good,
     /// Regions copy the next snapshot, and none serves it before.
     Copying => Cluster,
+    /// One region serves the next snapshot before the others do.
+    CanarySoaking => Cluster,
+    /// The next snapshot was found bad in the region that served it first; the others go on with what they served, and so does that region again.
+    CanaryFailed => Cluster,
+    /// Nobody could tell in time whether the next snapshot is well in the region that served it first; all serve it without.
+    CanaryNotAudited => Cluster,
+    /// Nothing newer is served, by `rollout.paused`.
+    RolloutPaused => Cluster,
     /// The clock of a node is wrong: instants of its pods cannot be compared with others'.
     ClockSkew => Cluster,
     /// The image of a pod cannot be pulled.
