@@ -79,9 +79,15 @@ pub fn tried(
 /// What an audit found that is about what is served, and not about the way there.
 fn found_bad(trial: &Trial) -> Option<(Reason, String)> {
     let audit = trial.audit.as_ref()?;
-    let reason = audit.reason?;
+    let reason = audit.reason.filter(|_| !is_well(audit))?;
     let is_bad = reason.outcome() == Outcome::Refused || reason == Reason::UpstreamIncomplete;
     is_bad.then(|| (reason, audit.message.clone()))
+}
+
+/// Whether an audit found nothing that speaks for what the others serve: what is too old here is there too.
+fn is_well(audit: &Audit) -> bool {
+    let is_well = |reason: Reason| reason == Reason::Audited || reason.is_of_age();
+    audit.reason.is_some_and(is_well)
 }
 
 /// The canary's pod answers, keeps the snapshot and does not serve it, although it had its time.
@@ -152,7 +158,7 @@ impl Tried {
     /// As the decision takes it.
     pub fn trial(&self) -> together::Trial {
         let audit = self.trial.audit.as_ref();
-        let is_good = audit.is_some_and(|audit| audit.reason == Some(Reason::Audited));
+        let is_good = audit.is_some_and(is_well);
         together::Trial {
             snapshot: self.snapshot,
             since: self.trial.since.0.as_second(),
@@ -167,14 +173,10 @@ impl Tried {
 
 /// What the status says was found bad, as long as the manifest is the one by which it was tried.
 pub fn halted(fleet: &Fleet, before: &MirrorStatus) -> Option<Halted> {
-    let halted = before.publication.as_ref()?.halted.clone()?;
+    let halted = before.publication.as_ref()?.halted.as_ref()?;
     let is_same = fleet.mirror.metadata.generation == Some(halted.generation);
-    halted
-        .snapshot
-        .parse::<Sha256>()
-        .is_ok()
-        .then_some(halted)
-        .filter(|_| is_same && fleet.spec.rollout.canary.is_some())
+    let counts = is_same && fleet.spec.rollout.canary.is_some();
+    counts.then(|| halted.clone())
 }
 
 /// What the status says from now on of what was found bad.
@@ -226,7 +228,7 @@ pub fn goes_on(
     let waited_for = trial.as_ref().and_then(|trial| trial.audit.as_ref());
     let waited_for = waited_for.filter(|audit| audit.reason.is_none());
     audits.look_again = audits.look_again.into_iter().chain(look(waited_for, seen)).min();
-    audits.discard(fleet, waited_for, seen);
+    audits.clean_up(fleet, waited_for, seen);
     (trial, audits)
 }
 
@@ -255,8 +257,7 @@ impl Audits {
         let last = trial.audit.as_ref();
         let number = last.map_or(1, |last| last.number.saturating_add(1));
         if let Some(last) = last {
-            let is_told = last.reason == Some(Reason::Audited);
-            let Some(at) = last.finished_at.as_ref().filter(|_| !is_told) else {
+            let Some(at) = last.finished_at.as_ref().filter(|_| !is_well(last)) else {
                 return;
             };
             let due = later(at.0, AGAIN);
@@ -289,7 +290,7 @@ impl Audits {
         self.writes.push(Write::Create(job.into()));
     }
 
-    fn discard(&mut self, fleet: &Fleet, waited_for: Option<&Audit>, seen: &Observed) {
+    fn clean_up(&mut self, fleet: &Fleet, waited_for: Option<&Audit>, seen: &Observed) {
         let ours = |job: &&SeenJob| {
             let meta = &job.meta;
             let is_waited_for = waited_for.is_some_and(|audit| audit.job == meta.name);
@@ -356,7 +357,7 @@ pub fn events(before: &MirrorStatus, after: &MirrorStatus) -> Vec<PlannedEvent> 
     }
     if let (Some(trial), Some(next), None) = (&was.canary, &was.preparing, &is.canary) {
         let audit = trial.audit.as_ref();
-        let is_good = audit.is_some_and(|audit| audit.reason == Some(Reason::Audited));
+        let is_good = audit.is_some_and(is_well);
         // Its result can have come with this very decision.
         let is_told = audit.is_none_or(|audit| audit.reason.is_some());
         if is.snapshot == next.snapshot && !is.pinned && !is_good && is_told {

@@ -83,6 +83,11 @@ macro_rules! reasons {
                 match self { $(Reason::$name => Outcome::$outcome,)+ }
             }
 
+            /// Whether it is about what was good once and is too old now.
+            pub const fn is_of_age(self) -> bool {
+                matches!(self, Reason::IndexExpired | Reason::SignatureExpired | Reason::KeyExpired)
+            }
+
             /// Whether an upstream tells two truths.
             pub const fn is_contradiction(self) -> bool {
                 matches!(self, Reason::Equivocation | Reason::ReleasePairMismatch)

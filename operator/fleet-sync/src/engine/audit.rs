@@ -74,7 +74,10 @@ impl Run {
         if let Some((plan, room)) = sample {
             self.look_at(plan, &room, &mut audited).await?;
         }
-        for problem in standing.refusals.values() {
+        // What is only too old hides nothing else.
+        let mut refused: Vec<&Problem> = standing.refusals.values().collect();
+        refused.sort_by_key(|problem| problem.reason.is_of_age());
+        for problem in refused {
             audited.is_wrong(problem.clone());
         }
         audited.refusals = standing.refusals;

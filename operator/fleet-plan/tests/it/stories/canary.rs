@@ -224,6 +224,16 @@ fn where_nobody_can_tell_it_is_audited_again_and_not_waited_for_for_ever() {
 }
 
 #[test]
+fn what_is_too_old_in_every_region_holds_up_nothing_newer() {
+    let mut world = trying();
+    world.end_audit("IndexExpired");
+    world.round();
+    world.pass(SOAK);
+    world.settle();
+    assert_eq!((served(&world), halted(&world)), (all(SECOND), None));
+}
+
+#[test]
 fn a_job_that_is_lost_is_begun_again() {
     let mut world = trying();
     let is_audit = |job: &fleet_plan::SeenJob| job.audits();
