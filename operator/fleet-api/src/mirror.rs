@@ -18,9 +18,7 @@ pub use crate::pods::{
     Identity, PodSecurity, PodSettings, PullPolicy, PullSecret, Resources, SeLinux,
 };
 pub use crate::pull_through::{Cache, PullThrough};
-pub use crate::regions::{
-    Canary, MOST_COPIES, MOST_REPLICAS, Region, RegionStorage, Rollout,
-};
+pub use crate::regions::{Canary, MOST_COPIES, MOST_REPLICAS, Region, RegionStorage, Rollout};
 pub use crate::serving::{Serving, Tls, Transactions};
 pub use crate::sync::{Retries, SyncSpec};
 pub use crate::verification::{

@@ -64,6 +64,7 @@ pub struct Audit {
     pub finished_at: Option<Time>,
     /// `Audited` where everything is as it should be; none while it goes on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     pub reason: Option<Reason>,
     /// What it found, in at most 1024 characters.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -81,6 +82,7 @@ pub struct Halted {
     /// Since when nobody else is to serve it.
     pub since: Time,
     /// What it was, as one word.
+    #[schemars(with = "String")]
     pub reason: Reason,
     /// What was found, at most 1024 characters.
     pub message: String,

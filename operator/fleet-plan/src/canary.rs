@@ -227,7 +227,11 @@ pub fn goes_on(
     });
     let waited_for = trial.as_ref().and_then(|trial| trial.audit.as_ref());
     let waited_for = waited_for.filter(|audit| audit.reason.is_none());
-    audits.look_again = audits.look_again.into_iter().chain(look(waited_for, seen)).min();
+    audits.look_again = audits
+        .look_again
+        .into_iter()
+        .chain(look(waited_for, seen))
+        .min();
     audits.clean_up(fleet, waited_for, seen);
     (trial, audits)
 }

@@ -20,8 +20,7 @@ pub use mirror_service::mirror_service;
 pub use pod::{FOLLOW_PORT, METRICS_PORT};
 
 /// The names of our containers, of which a pod has one.
-pub const CONTAINERS: [&str; 3] =
-    [stateful_set::CONTAINER, job::CONTAINER, audit::CONTAINER];
+pub const CONTAINERS: [&str; 3] = [stateful_set::CONTAINER, job::CONTAINER, audit::CONTAINER];
 pub use fill::CONTAINER as FILL_CONTAINER;
 pub use service::service;
 pub use stateful_set::{ORDERS_VOLUME, Told, stateful_set};

@@ -166,6 +166,7 @@ fn what_is_skipped_is_not_served_and_the_next_one_ends_it() {
     let both = Wish {
         pinned: &pin,
         skip: &skip,
+        ..NEWEST
     };
     let pinned = decide(
         &decided(4, 2),

@@ -144,7 +144,9 @@ pub fn decide(
         },
         target: round.target,
         trial: round.trial,
-        halted: snapshots.halted.filter(|id| snapshots.is_newer(id, round.served)),
+        halted: snapshots
+            .halted
+            .filter(|id| snapshots.is_newer(id, round.served)),
         withdrawn: round.withdrawn,
         waited_for: match round.target {
             Some(_) => waited_for,
@@ -254,7 +256,9 @@ impl Round<'_> {
         }
         let keeps = self.served.is_some_and(|id| member.copy.keeps(&id));
         // While one serves the target, nobody comes back that lacks it.
-        let fits = self.trial.is_none_or(|trial| member.copy.keeps(&trial.snapshot));
+        let fits = self
+            .trial
+            .is_none_or(|trial| member.copy.keeps(&trial.snapshot));
         let returns = self.serves(member) && fits && !self.is_given_up(member);
         match member.withdrawn {
             _ if !keeps || member.is_deaf => out,

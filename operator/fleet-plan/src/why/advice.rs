@@ -110,7 +110,9 @@ impl<'a> Facts<'a> {
         }
         let size = self.known.mirror.spec.storage.size.bytes();
         let size = size.saturating_mul(2).div_ceil(1 << 30);
-        self.patch(&format!("{{\"spec\":{{\"storage\":{{\"size\":\"{size}Gi\"}}}}}}"))
+        self.patch(&format!(
+            "{{\"spec\":{{\"storage\":{{\"size\":\"{size}Gi\"}}}}}}"
+        ))
     }
 
     fn patch(&self, patch: &str) -> String {

@@ -125,8 +125,10 @@ impl Run {
         let asked = asked(&plan, audited)?;
         let signatures = Arc::new(plan.signatures);
         let judges = Judges::start(ground, &signatures);
-        let wants: Vec<_> = asked.iter().enumerate();
-        let wants = wants.map(|(tag, asked)| Ok(self.want(tag, asked))).collect();
+        let wants = asked.iter().enumerate();
+        let wants = wants
+            .map(|(tag, asked)| Ok(self.want(tag, asked)))
+            .collect();
         let mut came: RunSorter<Fetched> = RunSorter::new(&ground.stock.shelves.spill_dir());
         let mut deliver = |delivery: Delivery| {
             let tag = usize::try_from(delivery.tag).unwrap_or(usize::MAX);

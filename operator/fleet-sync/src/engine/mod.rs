@@ -107,8 +107,8 @@ use fleet_fetch::{Meter, Stop};
 use fleet_types::Reason;
 use tokio_util::sync::CancellationToken;
 
-use self::blocking::{blocking, now};
 use self::audit::Audited;
+use self::blocking::{blocking, now};
 use self::opening::{open_alone, open_dry, open_writer};
 use self::outcome::{Cost, Outcomes};
 use self::run::{Ground, Run};

@@ -41,7 +41,12 @@ async fn a_sound_mirror_is_as_it_should_be_and_nothing_is_kept_of_it() {
     let report = audit(&options, 100).await;
     assert_eq!(report.reason, Reason::Audited, "{report:?}");
     assert_eq!((report.listed.files, report.sampled.files), (3, 3));
-    assert!(report.units.iter().all(|unit| unit.reason == Reason::Audited));
+    assert!(
+        report
+            .units
+            .iter()
+            .all(|unit| unit.reason == Reason::Audited)
+    );
     assert_eq!(report.revision.len(), 2);
     assert!(!options.store_dir.exists());
     // Each name of an index, by-hash ones among them.
@@ -68,7 +73,9 @@ async fn a_package_that_is_not_there_or_another_is_found_and_the_others_are_look
     let [alpha, beta, _] = &world.packages[..] else {
         panic!("three packages")
     };
-    world.server.fault(&alpha.path, usize::MAX, Fault::Status(404));
+    world
+        .server
+        .fault(&alpha.path, usize::MAX, Fault::Status(404));
     let wrong = Fault::Content(vec![8; 300_000]);
     world.server.fault(&beta.path, usize::MAX, wrong);
     let report = audit(&world.options(&["stable"]), 100).await;
@@ -106,5 +113,8 @@ async fn it_ends_in_its_time() {
     options.timeouts.total = std::time::Duration::from_millis(500);
     let report = audit(&options, 1).await;
     assert_eq!(report.reason, Reason::SyncTimeout);
-    assert!(report.message.contains("the audit is not over"), "{report:?}");
+    assert!(
+        report.message.contains("the audit is not over"),
+        "{report:?}"
+    );
 }

@@ -29,7 +29,10 @@ fn audit_text(report: &AuditReport) -> String {
             (reason, message) if report.message.starts_with(message) => reason.to_string(),
             (reason, message) => format!("{reason}: {}", without(&unit.unit, message)),
         };
-        line(&mut text, format_args!("  suite     {}: {state}", unit.unit));
+        line(
+            &mut text,
+            format_args!("  suite     {}: {state}", unit.unit),
+        );
     }
     let shares = [
         ("indices", &report.indices, "by every name"),
@@ -43,11 +46,17 @@ fn audit_text(report: &AuditReport) -> String {
             "" => String::new(),
             note => format!(" ({note})"),
         };
-        line(&mut text, format_args!("  {word:<8}  {files}, {bytes}{note}"));
+        line(
+            &mut text,
+            format_args!("  {word:<8}  {files}, {bytes}{note}"),
+        );
     }
     for finding in &report.findings {
         let (path, reason) = (&finding.path, finding.reason);
-        line(&mut text, format_args!("    ! {path}: {reason}: {}", finding.message));
+        line(
+            &mut text,
+            format_args!("    ! {path}: {reason}: {}", finding.message),
+        );
     }
     let told = report.findings.len() as u64;
     if report.findings_total > told {

@@ -157,11 +157,15 @@ fn public_url(mirror: &Mirror, region: Option<&str>) -> Result<Url, Failure> {
         [(region, base)] => {
             let url = format!("{}/{}/", base.trim_end_matches('/'), mirror.serving_path());
             url.parse().map_err(|error| {
-                Failure::invalid(format!("Mirror {name}, region {region}: publicUrl {base:?}: {error}"))
+                Failure::invalid(format!(
+                    "Mirror {name}, region {region}: publicUrl {base:?}: {error}"
+                ))
             })
         }
         [] => {
-            let which = region.map_or("no region".to_owned(), |region| format!("no region {region:?}"));
+            let which = region.map_or("no region".to_owned(), |region| {
+                format!("no region {region:?}")
+            });
             Err(Failure::invalid(format!(
                 "Mirror {name} has {which} with a publicUrl; say with --url where its files are"
             )))

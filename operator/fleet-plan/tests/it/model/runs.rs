@@ -1,8 +1,8 @@
 //! Sync runs, and how they end.
 
 use fleet_api::labels;
-use fleet_plan::{SeenJob, Turn};
 use fleet_plan::observed::{JobEnd, RunEnd};
+use fleet_plan::{SeenJob, Turn};
 use fleet_types::documents::{IndexPin, KeptSnapshot, Report, RunResult, Success, UnixSeconds};
 use fleet_types::{Reason, Sha256, UnitRevision};
 

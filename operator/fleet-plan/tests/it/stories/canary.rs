@@ -159,14 +159,23 @@ fn what_is_found_bad_is_halted_and_the_upstreams_next_state_ends_that() {
     world.settle();
     assert_eq!(served(&world), all(FIRST));
     let known = halted(&world).unwrap();
-    assert_eq!((known.snapshot, known.region), (id(SECOND), "us".to_owned()));
+    assert_eq!(
+        (known.snapshot, known.region),
+        (id(SECOND), "us".to_owned())
+    );
     assert_eq!(known.reason.as_str(), "DigestMismatch");
     let status = world.status();
     assert_eq!(status.state.as_deref(), Some("Serving,CanaryFailed"));
     let reconciling = status.conditions.iter();
     let reconciling = reconciling.into_iter().find(|it| it.type_ == "Reconciling");
     let message = &reconciling.unwrap().message;
-    for words in ["region us", "as the test says", "next state", "any edit", "pin"] {
+    for words in [
+        "region us",
+        "as the test says",
+        "next state",
+        "any edit",
+        "pin",
+    ] {
         assert!(message.contains(words), "{message}");
     }
     world.pass(3 * PATIENCE);

@@ -63,7 +63,10 @@ fn the_canary_is_told_first_once_all_have_it() {
     assert_eq!(begins.look_again, Some(PATIENCE));
     // Nothing new while it goes on.
     let goes_on = next(&trying(50, None), &WISH, &tried(), 60);
-    assert_eq!((goes_on.trial, goes_on.decision.decided.epoch), (begins.trial, 1));
+    assert_eq!(
+        (goes_on.trial, goes_on.decision.decided.epoch),
+        (begins.trial, 1)
+    );
     assert_eq!(ordered(&goes_on), [Some(1), Some(2), Some(1)]);
 }
 
@@ -71,7 +74,10 @@ fn the_canary_is_told_first_once_all_have_it() {
 fn what_has_soaked_and_was_found_good_is_served_by_all() {
     let good = trying(50, Some(Verdict::Good));
     let early = next(&good, &WISH, &tried(), 49 + SOAK);
-    assert_eq!((published(&early), early.look_again), (Some(1), Some(50 + SOAK)));
+    assert_eq!(
+        (published(&early), early.look_again),
+        (Some(1), Some(50 + SOAK))
+    );
     let soaked = next(&good, &WISH, &tried(), 50 + SOAK);
     assert_eq!((published(&soaked), targeted(&soaked)), (Some(2), None));
     assert_eq!(ordered(&soaked), [Some(2); 3]);
@@ -81,7 +87,10 @@ fn what_has_soaked_and_was_found_good_is_served_by_all() {
 #[test]
 fn what_is_found_bad_is_given_up_at_once_and_only_something_newer_comes_next() {
     let bad = next(&trying(50, Some(Verdict::Bad)), &WISH, &tried(), 60);
-    assert_eq!((bad.halted, published(&bad), targeted(&bad)), (Some(id(2)), Some(1), None));
+    assert_eq!(
+        (bad.halted, published(&bad), targeted(&bad)),
+        (Some(id(2)), Some(1), None)
+    );
     assert_eq!(ordered(&bad), [Some(1); 3], "the canary goes back");
     let mut halted = standing(1);
     halted.halted = Some(id(2));
@@ -108,7 +117,12 @@ fn nobody_waits_for_a_canary_that_is_away() {
         is_routed: false,
         ..silent(canary.clone(), true)
     };
-    let without = next(&preparing(2, 0), &WISH, &[hub.clone(), away, member.clone()], 50);
+    let without = next(
+        &preparing(2, 0),
+        &WISH,
+        &[hub.clone(), away, member.clone()],
+        50,
+    );
     assert_eq!((published(&without), without.trial), (Some(2), None));
     // One that goes away while it tries has its time.
     let left = Member {
@@ -120,7 +134,10 @@ fn nobody_waits_for_a_canary_that_is_away() {
     let over = 50 + SOAK + PATIENCE;
     let waits = next(&trying(50, None), &WISH, &members, over - 1);
     assert_eq!((published(&waits), waits.look_again), (Some(1), Some(over)));
-    assert_eq!(published(&next(&trying(50, None), &WISH, &members, over)), Some(2));
+    assert_eq!(
+        published(&next(&trying(50, None), &WISH, &members, over)),
+        Some(2)
+    );
 }
 
 #[test]
@@ -146,5 +163,8 @@ fn while_it_is_paused_nothing_newer_is_served_and_what_is_bad_goes_all_the_same(
 #[test]
 fn without_a_canary_what_was_being_tried_is_served_by_all() {
     let all = next(&trying(50, None), &NEWEST, &tried(), 60);
-    assert_eq!((published(&all), ordered(&all)), (Some(2), vec![Some(2); 3]));
+    assert_eq!(
+        (published(&all), ordered(&all)),
+        (Some(2), vec![Some(2); 3])
+    );
 }
