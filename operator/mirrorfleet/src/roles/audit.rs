@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fleet_api::{GoDuration, Mirror};
 use fleet_sync::{AuditReport, Sampling, SyncOptions};
-use fleet_types::{Outcome, Problem};
+use fleet_types::{Outcome, Problem, counted};
 use url::Url;
 
 use crate::failure::Failure;
@@ -173,8 +173,8 @@ fn public_url(mirror: &Mirror, region: Option<&str>) -> Result<Url, Failure> {
         several => {
             let names: Vec<&str> = several.iter().map(|(name, _)| *name).collect();
             Err(Failure::invalid(format!(
-                "Mirror {name} has {} regions with a publicUrl: name one of {} with --region",
-                several.len(),
+                "Mirror {name} has {} with a publicUrl: name one of {} with --region",
+                counted(several.len(), "region"),
                 names.join(", ")
             )))
         }
