@@ -136,6 +136,16 @@ ALERTS = [
         "mirrorfleet-mirror", REGION,
     ),
     Alert(
+        "canaryFailed",
+        "A snapshot was found bad in the region that serves each first; no other region serves it, and nothing newer came since.",
+        "warning", "0m",
+        f"{held('mirrorfleet_publication_halted_timestamp_seconds', MIRROR)} > 0",
+        f"The canary of Mirror {WHERE} failed",
+        f"A snapshot was found bad at {SINCE} in the region that served it first (rollout.canary) of Mirror {WHERE}; no other region serves it. "
+        "Clients get what was served before, until the upstream's next state is tried. The condition Reconciling says what was found.",
+        "mirrorfleet-mirror", MIRROR,
+    ),
+    Alert(
         "indexExpires",
         "What a region serves has a Valid-Until that ends within `hours`; then apt refuses it. Silent 30 days after the end: that is an archive that has ended.",
         "critical", "15m",

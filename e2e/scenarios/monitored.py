@@ -14,6 +14,7 @@ from lab import wait_until
 from watching import Period, filled, hurried, wait_for_alerts
 from world import PACKAGE, UPSTREAM_PORT
 
+from . import canary
 from .controller import scale_controller
 from .npm import registry
 from .registry import scenario
@@ -102,6 +103,17 @@ class Seen:
         """One that follows, in a place where there is no node."""
         nowhere = {"name": "nowhere", "follows": "region-a", "nodeSelector": {"topology.kubernetes.io/region": "nowhere"}}
         self.slow.apply(self.slow.mirror("parted", suspend=True, regions=[self.slow.mirror()["spec"]["regions"][0], nowhere]))
+
+    def canary_failed(self) -> None:
+        """One region goes first, at an address where packages are other ones."""
+        hub = self.slow.mirror()["spec"]["regions"][0]
+        first = {"name": "first", "follows": hub["name"], "publicUrl": canary.elsewhere(self.slow)}
+        self.slow.apply(self.slow.mirror("tried", regions=[hub, first], rollout={"canary": {"region": "first"}}))
+        self.slow.wait_ready("tried")
+        self.slow.archive.add_package("stable", "tried", "1.0")
+        self.slow.archive.publish("stable")
+        self.slow.request_sync("tried")
+        self.slow.lab.wait_for("mirror", "tried", self.slow.namespace, lambda mirror: mirror["status"]["publication"].get("halted"), 120, "it to be halted")
 
     def region_stale(self) -> None:
         self.main.archive.add_package("stable", PACKAGE, "2.0")
@@ -234,7 +246,7 @@ def judged(seen: Seen, healthy: Period, faulty: Period) -> str:
 
 #: What happens for `every-alert`, in an order in which no trouble hides another one. `slow_run` is not among them.
 TROUBLES = (
-    "region_left_out", "index_expires", "storage_filling", "storage_failed", "reconcile_failing", "not_serving", "upstream_contradicts", "upstream_unreachable", "registry_upstream_blocked",
+    "region_left_out", "canary_failed", "index_expires", "storage_filling", "storage_failed", "reconcile_failing", "not_serving", "upstream_contradicts", "upstream_unreachable", "registry_upstream_blocked",
     "region_stale", "store_damaged", "verification_refused", "nothing_synced", "controller_without_leader",
 )  # fmt: skip
 
@@ -274,7 +286,7 @@ def every_alert(world):
         places = {
             **dict.fromkeys(("RegionStale", "VerificationRefused", "NothingSynced", "ServerErrors", "StoreDamaged", "KeyExpires"), seen.main),
             **dict.fromkeys(("IndexExpires", "StorageFilling", "StorageFailed", "RegistryUpstreamBlocked"), seen.full),
-            **dict.fromkeys(("NotServing", "RegionLeftOut", "UpstreamContradicts", "UpstreamUnreachable"), seen.slow),
+            **dict.fromkeys(("NotServing", "RegionLeftOut", "CanaryFailed", "UpstreamContradicts", "UpstreamUnreachable"), seen.slow),
             **dict.fromkeys(("ControllerWithoutLeader", "ReconcileFailing")),
         }  # fmt: skip
         known = {alert.name for alert in ALERTS}

@@ -83,6 +83,10 @@ SITUATIONS = {
         [region("region_withdrawn_timestamp_seconds", step(12, 0, 720)), last_run("StorageFull"), failed("StorageFull", step(12, 0, 1))], 12 + HOUR,
         near={"it is offered": [region("region_withdrawn_timestamp_seconds", always(0))], "it comes back": [region("region_withdrawn_timestamp_seconds", lambda minute: 720 if 12 <= minute < 60 else 0)]},
     ),
+    "canaryFailed": Situation(
+        [Told("mirrorfleet_publication_halted_timestamp_seconds", MIRROR, step(12, 0, 720))], 12,
+        {"it soaks": [Told("mirrorfleet_publication_canary_timestamp_seconds", MIRROR, always(720)), Told("mirrorfleet_publication_halted_timestamp_seconds", MIRROR, always(0))]},
+    ),
     "regionStale": Situation(
         stale(step(10, 0, 600)), 35,
         {

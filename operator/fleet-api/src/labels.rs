@@ -13,6 +13,7 @@ pub const NAME: &str = "app.kubernetes.io/name";
 pub const COMPONENT: &str = "app.kubernetes.io/component";
 pub const COMPONENT_SERVING: &str = "serving";
 pub const COMPONENT_SYNC: &str = "sync";
+pub const COMPONENT_AUDIT: &str = "audit";
 /// The Mirror that an object belongs to.
 pub const MIRROR: &str = "mirrorfleet.dev/mirror";
 /// The region that an object belongs to.
@@ -38,7 +39,7 @@ pub const UPSTREAM: &str = "mirrorfleet.dev/upstream";
 pub const SYNC_REQUESTED_AT: &str = "mirrorfleet.dev/sync-requested-at";
 /// On an Upstream: when somebody last said, with a token that `spec.push` knows, that it has something new.
 pub const PUSHED_AT: &str = "mirrorfleet.dev/pushed-at";
-/// On a sync Job's pod template: the manifests of the run.
+/// On the pod template of a sync Job, or of one that audits: the manifests of the run.
 pub const RUN_MANIFESTS: &str = "mirrorfleet.dev/manifests";
 /// On a serving pod that fetches on demand: `true`. Network policies know it by this.
 pub const FILLS: &str = "mirrorfleet.dev/fills";

@@ -18,7 +18,7 @@ pub use crate::pods::{
     Identity, PodSecurity, PodSettings, PullPolicy, PullSecret, Resources, SeLinux,
 };
 pub use crate::pull_through::{Cache, PullThrough};
-pub use crate::regions::{MOST_COPIES, MOST_REPLICAS, Region, RegionStorage, Rollout};
+pub use crate::regions::{Canary, MOST_COPIES, MOST_REPLICAS, Region, RegionStorage, Rollout};
 pub use crate::route::{IpFamily, IpFamilyPolicy, ParentReference, Route, RouteKind, Scheme};
 pub use crate::serving::{Serving, Tls, Transactions};
 pub use crate::sync::{Retries, SyncSpec};
@@ -149,6 +149,7 @@ use crate::{ByteQuantity, GoDuration};
     validation = Rule::new(crate::rules::HOSTS_DIFFER).message(crate::rules::HOSTS_DIFFER_MESSAGE).field_path(".regions"),
     validation = Rule::new(crate::rules::COPIES).message(crate::rules::COPIES_MESSAGE).field_path(".regions"),
     validation = Rule::new(crate::rules::TRACE_NAMES).message(crate::rules::TRACE_NAMES_MESSAGE).field_path(".regions"),
+    validation = Rule::new(crate::rules::CANARY).message(crate::rules::CANARY_MESSAGE).field_path(".rollout"),
 )]
 #[serde(rename_all = "camelCase")]
 pub struct MirrorSpec {
@@ -186,7 +187,7 @@ pub struct MirrorSpec {
     #[schemars(length(max = 32))]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub regions: Vec<Region>,
-    /// How a snapshot comes to all regions, where some follow another.
+    /// How a snapshot comes to all regions.
     #[serde(default, skip_serializing_if = "Rollout::is_default")]
     pub rollout: Rollout,
     /// How clients see the copy.

@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::publication::Publication;
 use crate::upstream::unobserved;
 use crate::{RegionRole, RegionStatus, ReplicaStatus};
 
@@ -177,64 +178,6 @@ impl Default for MirrorStatus {
             conditions: Vec::new(),
         }
     }
-}
-
-/// The decision which snapshot is to be served. It stands here before any region is told.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Publication {
-    /// Grows with each decision that tells some region something else than before; a region never goes back to a lower one.
-    pub epoch: i64,
-    /// The snapshot's id: 64 hexadecimal digits.
-    pub snapshot: String,
-    /// Whether it is because of `spec.snapshots.pinned`.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub pinned: bool,
-    /// Since when this is the snapshot.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub since: Option<Time>,
-    /// How far it is; none where that was never told.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub phase: Option<PublicationPhase>,
-    /// What comes next, while regions still copy it. None of them serves it before.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub preparing: Option<Preparing>,
-}
-
-/// How far a publication is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum PublicationPhase {
-    /// Regions copy the next snapshot, and none serves it yet.
-    Preparing,
-    /// Regions are told to serve it, and some do not yet.
-    Publishing,
-    /// Every region that was told to serves it.
-    Published,
-}
-
-impl PublicationPhase {
-    /// The word itself.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            PublicationPhase::Preparing => "Preparing",
-            PublicationPhase::Publishing => "Publishing",
-            PublicationPhase::Published => "Published",
-        }
-    }
-}
-
-/// A snapshot that regions copy and none serves yet.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Preparing {
-    /// Its id: 64 hexadecimal digits.
-    pub snapshot: String,
-    /// Since when. After `spec.rollout.patience` nobody is waited for.
-    pub since: Time,
-    /// The regions that are waited for: those that lack it, and those to which the Mirror's Service may still lead
-    /// although they are not to serve it.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub waiting_for: Vec<String>,
 }
 
 pub(crate) const fn is_false(holds: &bool) -> bool {

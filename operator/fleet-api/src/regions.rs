@@ -10,6 +10,7 @@ use url::Url;
 
 use crate::mirror::Storage;
 use crate::names::is_host_name;
+use crate::mirror_status::is_false;
 use crate::{ByteQuantity, GoDuration};
 
 /// A place where a copy is stored and served.
@@ -154,14 +155,44 @@ pub struct RegionStorage {
     pub storage_class_name: Option<String>,
 }
 
-/// How a snapshot comes to all regions, where some follow another.
+/// How a snapshot comes to all regions.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Rollout {
-    /// A region that is still copying a new snapshot so long after the others began is taken out of the Mirror's Service,
+    /// Where regions follow another: one that is still copying a new snapshot so long after the others began is taken out of the Mirror's Service,
     /// and the others serve the snapshot without it. One that cannot be reached, or whose copies fail, is not waited for.
     #[serde(default = "Rollout::default_patience")]
     pub patience: GoDuration,
+    /// Nothing newer is served than is, in any region: what is synced is prepared, copied to all and waits. A pin, and the way
+    /// back from what is skipped, act all the same; a region that serves nothing begins.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub paused: bool,
+    /// One region serves each new snapshot before the others do. It is audited there, over the region's URL; found bad, it is
+    /// given up, and the region goes back to what the others serve.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<Canary>,
+}
+
+/// The region that goes first, and for how long alone.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(crates(kube_core = "kube_core"))]
+#[serde(rename_all = "camelCase")]
+pub struct Canary {
+    /// Its name. While it cannot be reached, or is left out of the Mirror's Service, the others do not wait for it. Without a
+    /// `publicUrl` it is audited over its Service.
+    #[schemars(length(min = 1, max = 63))]
+    pub region: String,
+    /// It serves a snapshot for at least so long before the others do. The audit begins at once; one of which nobody can tell,
+    /// since the URL does not answer, is begun again, and not waited for longer than `patience` beyond this.
+    #[serde(default = "Canary::default_soak")]
+    #[x_kube(validation = Rule::new("duration(self) <= duration('24h')").message("rollout.canary.soak is 24h at most: clients of the other regions wait for as long"))]
+    pub soak: GoDuration,
+}
+
+impl Canary {
+    const fn default_soak() -> GoDuration {
+        GoDuration::from_secs(10 * 60)
+    }
 }
 
 impl Rollout {
@@ -179,6 +210,8 @@ impl Default for Rollout {
     fn default() -> Self {
         Rollout {
             patience: Self::default_patience(),
+            paused: false,
+            canary: None,
         }
     }
 }

@@ -58,6 +58,9 @@ pub const HOSTS_OF_ROUTE_MESSAGE: &str = "serving.route leads to the regions tha
 pub const HOSTS_DIFFER: &str = "!has(self.regions) || self.regions.all(r, !has(r.host) || self.regions.exists_one(s, has(s.host) && s.host == r.host))";
 pub const HOSTS_DIFFER_MESSAGE: &str =
     "two regions have the same host: a host leads to one region, write another one for the other";
+/// One of several regions that publish together goes first.
+pub const CANARY: &str = "!has(self.rollout) || !has(self.rollout.canary) || (has(self.regions) && self.regions.exists(r, has(r.follows)) && self.regions.exists(r, r.name == self.rollout.canary.region))";
+pub const CANARY_MESSAGE: &str = "rollout.canary.region is one of several regions of which some follow another: write the name of one that is declared, or leave rollout.canary out; where there is one region, or each fetches for itself, none goes before the others";
 
 #[cfg(test)]
 mod tests {

@@ -15,11 +15,13 @@ use self::complaints::{
     route_not_made, route_pending, run_held_up, storage_at_fault, volume_leaving, volume_lost,
     volume_pending, volume_refused,
 };
+use crate::canary;
 use crate::fleet::{Fleet, Problem};
 use crate::freshness::{self, Freshness};
 use crate::observed::Answer;
 use crate::report::instant;
 use crate::schedule::later;
+use crate::orders::Ordering;
 use crate::site::Site;
 use crate::verdict::{Verdict, said};
 use crate::view::RegionView;
@@ -78,19 +80,19 @@ fn down<'s, 'a>(checks: &[&[Check]], sites: &'s [Site<'a>]) -> Vec<&'s Site<'a>>
     sites.iter().filter(is_down).collect()
 }
 
-/// All conditions of a Mirror that can be carried out; those that are not listed are absent. `wish` is why the manifest's
-/// wish which snapshot is served cannot be fulfilled.
+/// All conditions of a Mirror that can be carried out; those that are not listed are absent.
 pub fn verdicts(
     fleet: &Fleet,
     sites: &[Site],
-    wish: Option<&Problem>,
+    ordering: &Ordering,
     before: &[Condition],
     now: Timestamp,
 ) -> Vec<(ConditionType, Verdict)> {
     let stalled = first(STALLED, sites)
-        .or_else(|| wish.cloned())
+        .or_else(|| ordering.problem.clone())
         .or_else(|| first(UNROUTED, sites));
-    let reconciling = first(RECONCILING, sites).filter(|_| stalled.is_none());
+    let reconciling = first(RECONCILING, sites).or_else(|| first_in_one_region(ordering));
+    let reconciling = reconciling.filter(|_| stalled.is_none());
     let mut verdicts = vec![(ConditionType::Ready, ready(fleet, sites))];
     verdicts.extend(stalled.map(|problem| {
         (
@@ -111,6 +113,19 @@ pub fn verdicts(
         (ConditionType::StorageReady, storage(sites, before)),
     ]);
     verdicts
+}
+
+/// What one region tries for the others, or was found bad there.
+fn first_in_one_region(ordering: &Ordering) -> Option<Problem> {
+    let trial = || {
+        let trial = ordering.trial()?;
+        let words = format!(
+            "region {} has served the next snapshot since {}, and the others follow once it has soaked and was audited",
+            trial.region, trial.since.0
+        );
+        Some(Problem::new(Reason::CanarySoaking, words))
+    };
+    ordering.halted().map(canary::problem).or_else(trial)
 }
 
 /// Whether clients of every region are served. That one of several replicas is not is told, and no more.

@@ -7,6 +7,7 @@ pub mod act;
 mod after;
 pub mod alone;
 pub mod build;
+mod canary;
 mod canonical;
 mod cause;
 mod claims;

@@ -102,7 +102,11 @@ impl<'a> RegionView<'a> {
             ingress: routes(&objects.ingresses),
             http_route: routes(&objects.http_routes),
             pod,
-            jobs: objects.jobs.iter().filter(|job| ours(&job.meta)).collect(),
+            jobs: objects
+                .jobs
+                .iter()
+                .filter(|job| ours(&job.meta) && !job.audits())
+                .collect(),
             sync_pods: objects
                 .pods
                 .iter()

@@ -48,6 +48,10 @@ definitions! {
     PUBLICATION_PREPARING: Gauge = "mirrorfleet_publication_preparing_timestamp_seconds" [namespace, mirror];
     /// How many regions the next snapshot waits for; 0 while there is none.
     PUBLICATION_WAITING: Gauge = "mirrorfleet_publication_waiting_regions" [namespace, mirror];
+    /// Unix time since when one region serves the next snapshot before the others do; 0 while none does.
+    PUBLICATION_CANARY: Gauge = "mirrorfleet_publication_canary_timestamp_seconds" [namespace, mirror];
+    /// Unix time since when a snapshot is not served that was found bad in the region that served it first; 0 while there is none.
+    PUBLICATION_HALTED: Gauge = "mirrorfleet_publication_halted_timestamp_seconds" [namespace, mirror];
     /// Bytes in use on the region's volume.
     STORAGE_USED: Gauge = "mirrorfleet_storage_used_bytes" [namespace, mirror, region];
     /// Size of the region's volume in bytes.

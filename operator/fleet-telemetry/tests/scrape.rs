@@ -58,6 +58,8 @@ fn mirror(region: &str) -> MirrorGauges {
         publication: Some(PublicationGauges {
             epoch: 7,
             preparing: Some(1_700_000_500),
+            trial: Some(1_700_000_550),
+            halted: None,
             waiting_regions: 2,
         }),
         conditions: vec![

@@ -25,6 +25,10 @@ pub struct PublicationGauges {
     pub epoch: i64,
     /// Since when regions copy the next snapshot, and none serves it yet.
     pub preparing: Option<i64>,
+    /// Since when one region serves the next snapshot before the others.
+    pub trial: Option<i64>,
+    /// Since when a snapshot is not served that was found bad in that region.
+    pub halted: Option<i64>,
     /// How many of them are waited for.
     pub waiting_regions: u32,
 }

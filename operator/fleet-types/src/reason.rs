@@ -83,6 +83,11 @@ macro_rules! reasons {
                 match self { $(Reason::$name => Outcome::$outcome,)+ }
             }
 
+            /// Whether it is about what was good once and is too old now.
+            pub const fn is_of_age(self) -> bool {
+                matches!(self, Reason::IndexExpired | Reason::SignatureExpired | Reason::KeyExpired)
+            }
+
             /// Whether an upstream tells two truths.
             pub const fn is_contradiction(self) -> bool {
                 matches!(self, Reason::Equivocation | Reason::ReleasePairMismatch)
@@ -105,6 +110,8 @@ reasons! {
     Unchanged => Good,
     /// A new snapshot is prepared; a pin keeps another one served.
     Pinned => Good,
+    /// What a mirror was asked for as by a client is what signed indices promise.
+    Audited => Good,
     /// A person rolled back from the newest snapshot; it is served again when the upstream publishes something newer.
     RolledBack => Good,
 
@@ -268,6 +275,14 @@ reasons! {
     RouteNotAccepted => Cluster,
     /// Regions copy the next snapshot, and none serves it before.
     Copying => Cluster,
+    /// One region serves the next snapshot before the others do.
+    CanarySoaking => Cluster,
+    /// The next snapshot was found bad in the region that served it first; the others go on with what they served, and so does that region again.
+    CanaryFailed => Cluster,
+    /// Nobody could tell in time whether the next snapshot is well in the region that served it first; all serve it without.
+    CanaryNotAudited => Cluster,
+    /// Nothing newer is served, by `rollout.paused`.
+    RolloutPaused => Cluster,
     /// The clock of a node is wrong: instants of its pods cannot be compared with others'.
     ClockSkew => Cluster,
     /// The image of a pod cannot be pulled.

@@ -21,19 +21,19 @@ use crate::names;
 use crate::observed::SeenMeta;
 
 pub const CONTAINER: &str = "sync";
-const RUN_VOLUME: &str = "run";
-const RUN_DIR: &str = "/etc/mirrorfleet/run";
-const RUN_FILE: &str = "manifests.yaml";
+pub(super) const RUN_VOLUME: &str = "run";
+pub(super) const RUN_DIR: &str = "/etc/mirrorfleet/run";
+pub(super) const RUN_FILE: &str = "manifests.yaml";
 pub(super) const REFS_VOLUME: &str = "refs";
 pub(super) const REFS_DIR: &str = "/etc/mirrorfleet/refs";
 /// Measured: 40 MiB for a full archive; an xz stream of the largest kind takes 65 more, and what is written is cache
 /// until the disk has it.
-const RESOURCES: pod::Needs = pod::Needs {
+pub(super) const RESOURCES: pod::Needs = pod::Needs {
     cpu: "100m",
     memory: "128Mi",
     memory_limit: "1Gi",
 };
-const TERMINATION_LOG: &str = "/dev/termination-log";
+pub(super) const TERMINATION_LOG: &str = "/dev/termination-log";
 /// Long enough for the worker to write its report and leave staging in order.
 const GRACE_SECONDS: i64 = 30;
 
@@ -249,7 +249,7 @@ fn arguments(fleet: &Fleet, place: &Place, start: &Start) -> Vec<String> {
 }
 
 /// The Upstream and the Mirror as they are declared now, one YAML document each (JSON is YAML).
-fn manifests(fleet: &Fleet) -> String {
+pub(super) fn manifests(fleet: &Fleet) -> String {
     let spec = |spec: Result<serde_json::Value, serde_json::Error>| spec.unwrap_or_default();
     let upstream = spec(serde_json::to_value(fleet.upstream_spec()));
     let mirror = spec(serde_json::to_value(fleet.spec));
@@ -272,15 +272,35 @@ pub(super) fn document<K: Resource<DynamicType = ()>>(
     })
 }
 
-fn run_volume() -> Volume {
+pub(super) fn run_volume() -> Volume {
     pod::annotation_volume(RUN_VOLUME, RUN_FILE, labels::RUN_MANIFESTS)
 }
 
 /// The Secrets and ConfigMaps that the Upstream names, each key at `<kind>/<name>/<key>`. All optional: what is
 /// missing is the worker's to report, where a pod that never starts would say nothing.
 pub(super) fn refs_volume(fleet: &Fleet) -> Option<Volume> {
+    let access = &fleet.upstream_spec().access;
+    let bundle = access.ca_bundle_ref.iter();
+    let bundle = bundle.map(|key| projection(key.kind, &key.name, &[&key.key]));
+    let credentials = access.credentials_ref.iter();
+    let credentials = credentials.map(|secret| {
+        projection(
+            RefKind::Secret,
+            &secret.name,
+            &["username", "password", "token", "hosts"],
+        )
+    });
+    projected(keyrings(fleet).chain(bundle).chain(credentials).collect())
+}
+
+/// The keys of them alone, by which what is served is judged.
+pub(super) fn keys_volume(fleet: &Fleet) -> Option<Volume> {
+    projected(keyrings(fleet).collect())
+}
+
+fn keyrings(fleet: &Fleet) -> impl Iterator<Item = VolumeProjection> {
     let upstream = fleet.upstream_spec();
-    let keyrings = upstream.trust.keyrings().map(|key| {
+    upstream.trust.keyrings().map(|key| {
         let lists = [KeyRef::TRUSTED, KeyRef::REVOKED].map(|list| key.beside(list));
         let keys: Vec<&str> = match upstream.upstream_type {
             UpstreamType::Arch => std::iter::once(&key.key)
@@ -290,21 +310,10 @@ pub(super) fn refs_volume(fleet: &Fleet) -> Option<Volume> {
             UpstreamType::Debian | UpstreamType::Npm => vec![&key.key],
         };
         projection(key.kind, &key.name, &keys)
-    });
-    let bundle = upstream
-        .access
-        .ca_bundle_ref
-        .iter()
-        .map(|key| projection(key.kind, &key.name, &[&key.key]));
-    let credentials = upstream.access.credentials_ref.iter();
-    let credentials = credentials.map(|secret| {
-        projection(
-            RefKind::Secret,
-            &secret.name,
-            &["username", "password", "token", "hosts"],
-        )
-    });
-    let sources: Vec<_> = keyrings.chain(bundle).chain(credentials).collect();
+    })
+}
+
+fn projected(sources: Vec<VolumeProjection>) -> Option<Volume> {
     (!sources.is_empty()).then(|| Volume {
         name: REFS_VOLUME.to_owned(),
         projected: Some(ProjectedVolumeSource {

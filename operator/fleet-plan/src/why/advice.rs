@@ -125,7 +125,12 @@ impl<'a> Facts<'a> {
         }
         let size = self.known.mirror.spec.storage.size.bytes();
         let size = size.saturating_mul(2).div_ceil(1 << 30);
-        let patch = format!("{{\"spec\":{{\"storage\":{{\"size\":\"{size}Gi\"}}}}}}");
+        self.patch(&format!(
+            "{{\"spec\":{{\"storage\":{{\"size\":\"{size}Gi\"}}}}}}"
+        ))
+    }
+
+    fn patch(&self, patch: &str) -> String {
         self.kubectl(&format!(
             "patch mirror {} --type merge -p '{patch}'",
             self.mirror
@@ -151,6 +156,8 @@ pub fn of(reason: Reason, facts: &Facts) -> Advice {
         | Reason::Reachable
         | Reason::Consistent
         | Reason::KeyringHealthy
+        | Reason::Audited
+        | Reason::CanaryNotAudited
         | Reason::Readmitted => Advice::nothing(),
         Reason::Pinned => Advice::new("To let it go on with the newest:", facts.ours("unpin")),
         Reason::RolledBack => Advice::new(
@@ -158,12 +165,21 @@ pub fn of(reason: Reason, facts: &Facts) -> Advice {
             facts.ours("unskip"),
         ),
         Reason::Suspended => Advice::new("To let syncs begin again:", facts.ours("resume")),
+        Reason::RolloutPaused => Advice::new(
+            "To let it go on with the newest:",
+            facts.patch(r#"{"spec":{"rollout":{"paused":false}}}"#),
+        ),
+        Reason::CanaryFailed => Advice::new(
+            "Mend what is wrong there; the upstream's next state is tried by itself, and any edit of the Mirror has this one tried again:",
+            facts.edit(),
+        ),
         Reason::Progressing
         | Reason::FirstSyncPending
         | Reason::FirstSyncRunning
         | Reason::Joining
         | Reason::Withdrawn
         | Reason::Copying
+        | Reason::CanarySoaking
         | Reason::WaitingForTurn => Advice::new(
             "There is nothing to do but to wait; to see what happens:",
             facts.watch(),

@@ -1,6 +1,7 @@
 //! The planner's behaviour as stories: a few verbs build a world, and the plan is compared as text.
 
 mod allowed;
+mod canary;
 mod change;
 mod claims;
 mod gauges;

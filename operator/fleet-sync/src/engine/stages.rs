@@ -36,8 +36,8 @@ use crate::{Phase, Problem};
 
 /// How far a run has come: which units can advance.
 pub(super) struct Standing {
-    stances: Vec<Stance>,
-    refusals: Refusals,
+    pub(super) stances: Vec<Stance>,
+    pub(super) refusals: Refusals,
     /// What cannot be had, and is left out where it can be.
     pub(super) lost: LostFiles,
     /// The signatures that came so far.
@@ -131,7 +131,7 @@ impl Run {
     }
 
     /// Fetches the indices of what is listed, and decides for every unit how it goes on.
-    async fn stand(
+    pub(super) async fn stand(
         &self,
         listed: BTreeMap<u16, Listed>,
         again: &Again,
@@ -223,10 +223,20 @@ impl Run {
         advances && (self.ground.stock.base.is_some() || standing.refusals.is_empty())
     }
 
-    /// Plans, again and again without the units that turn out to be refused. None where nothing can be gained.
+    /// Plans. None where nothing can be gained.
     async fn plan(&self, standing: &mut Standing) -> Result<Option<Plan>, Problem> {
+        self.plan_while(standing, &|standing| self.worth_going_on(standing))
+            .await
+    }
+
+    /// Plans, again and again without the units that turn out to be refused, as long as that is worth it.
+    pub(super) async fn plan_while(
+        &self,
+        standing: &mut Standing,
+        worth_going_on: &(dyn Fn(&Standing) -> bool + Sync),
+    ) -> Result<Option<Plan>, Problem> {
         loop {
-            if !self.worth_going_on(standing) {
+            if !worth_going_on(standing) {
                 return Ok(None);
             }
             self.ground.watch.progress.phase(Phase::Plan);

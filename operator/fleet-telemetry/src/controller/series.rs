@@ -6,12 +6,13 @@ use fleet_types::gauges::{ConditionGauges, RegionGauges, RunGauges};
 use super::{
     CONSECUTIVE_FAILURES, Definition, INDEX_VALID_UNTIL, LAST_RUN, LAST_RUN_BYTES,
     LAST_RUN_DURATION, LAST_RUN_FILES, LAST_RUN_FINISHED, MIRROR, MIRROR_CONDITION,
-    MIRROR_TRANSITION, MirrorEntry, NEXT_RUN, ObjectKey, PUBLICATION_EPOCH, PUBLICATION_PREPARING,
-    PUBLICATION_WAITING, RECONCILE_DURATION, RECONCILE_ERRORS, RECONCILES, REGION_CLOCK_SKEW,
-    REGION_CREATED, REGION_LAST_SUCCESS, REGION_OBJECTIVE, REGION_SNAPSHOT, REGION_SUPERSEDED,
-    REGION_WITHDRAWN, Reconciles, STORAGE_CAPACITY, STORAGE_USED, SYNC_BYTES, SYNC_DURATION,
-    SYNC_FILES, SYNC_INTERVAL, SYNC_MISSED, SYNC_RUNS, Samples, UPSTREAM_CONDITION,
-    UPSTREAM_KEY_EXPIRY, UPSTREAM_PROBES, UPSTREAM_REVISION, UPSTREAM_TRANSITION, UpstreamEntry,
+    MIRROR_TRANSITION, MirrorEntry, NEXT_RUN, ObjectKey, PUBLICATION_CANARY, PUBLICATION_EPOCH,
+    PUBLICATION_HALTED, PUBLICATION_PREPARING, PUBLICATION_WAITING, RECONCILE_DURATION,
+    RECONCILE_ERRORS, RECONCILES, REGION_CLOCK_SKEW, REGION_CREATED, REGION_LAST_SUCCESS,
+    REGION_OBJECTIVE, REGION_SNAPSHOT, REGION_SUPERSEDED, REGION_WITHDRAWN, Reconciles,
+    STORAGE_CAPACITY, STORAGE_USED, SYNC_BYTES, SYNC_DURATION, SYNC_FILES, SYNC_INTERVAL,
+    SYNC_MISSED, SYNC_RUNS, Samples, UPSTREAM_CONDITION, UPSTREAM_KEY_EXPIRY, UPSTREAM_PROBES,
+    UPSTREAM_REVISION, UPSTREAM_TRANSITION, UpstreamEntry,
 };
 
 pub(super) fn mirror(out: &mut Samples, key: &ObjectKey, entry: &MirrorEntry) {
@@ -36,6 +37,14 @@ pub(super) fn mirror(out: &mut Samples, key: &ObjectKey, entry: &MirrorEntry) {
             (
                 &PUBLICATION_WAITING,
                 Some(f64::from(publication.waiting_regions)),
+            ),
+            (
+                &PUBLICATION_CANARY,
+                Some(publication.trial.unwrap_or(0) as f64),
+            ),
+            (
+                &PUBLICATION_HALTED,
+                Some(publication.halted.unwrap_or(0) as f64),
             ),
         ];
         gauges(out, &[namespace, mirror], numbers);

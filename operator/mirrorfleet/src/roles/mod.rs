@@ -1,5 +1,6 @@
 //! One module a role: flags to options, and a call.
 
+pub mod audit;
 pub mod cluster;
 pub mod completions;
 pub mod controller;
