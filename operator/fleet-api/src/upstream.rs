@@ -7,7 +7,9 @@ use url::Url;
 
 pub use crate::trust::{Databases, KeyRef, RefKind, Signatures, TrustSpec, WebOfTrust};
 pub(crate) use crate::upstream_status::unobserved;
-pub use crate::upstream_status::{ObservedUnit, PastState, UpstreamStatus};
+pub use crate::upstream_status::{
+    EndpointState, EndpointStatus, ObservedUnit, OutdatedUnit, PastState, UpstreamStatus,
+};
 use crate::{ByteQuantity, GoDuration};
 
 /// A master repository that Mirrors copy: its kind, where it is, whom to trust and how gently to treat it.

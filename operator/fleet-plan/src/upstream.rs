@@ -1,6 +1,7 @@
 //! Planning an Upstream: what its authority has, whether it answers, and when to ask again.
 
 mod concerns;
+mod endpoints;
 mod keyring;
 mod seen;
 mod unusable;
@@ -24,6 +25,8 @@ use crate::verdict::{Verdict, conditions, said, stands};
 pub struct UpstreamPlan {
     /// The units to ask about now; none when nothing is due or the authority may not be probed.
     pub probe: Vec<String>,
+    /// The endpoints to ask about all units now; none before the authority was.
+    pub probe_endpoints: Vec<String>,
     pub status: UpstreamStatus,
     pub status_changed: bool,
     pub events: Vec<PlannedEvent>,
@@ -48,6 +51,10 @@ pub fn plan_upstream(upstream: &Upstream, seen: &ObservedUpstream) -> UpstreamPl
         )
     });
     let (due, waiting): (Vec<_>, Vec<_>) = dues.partition(|(_, at)| *at <= seen.now);
+    let (endpoints_due, endpoints_wait) = match probed && due.is_empty() {
+        true => endpoints::due(upstream, &units, seen, interval),
+        false => (Vec::new(), None),
+    };
     // Other endpoints may have an older state than the authority, so runs that ask them tell nothing of it.
     let confirmed: &[Confirmed] = match upstream.spec.endpoints.is_empty() {
         true => &seen.confirmed[..],
@@ -85,12 +92,15 @@ pub fn plan_upstream(upstream: &Upstream, seen: &ObservedUpstream) -> UpstreamPl
         observed_generation: generation,
         revision_date: revision.iter().filter_map(|unit| unit.date.clone()).max(),
         key_expires_at,
+        endpoints: endpoints::told(upstream, &units, seen, &revision, &before),
         revision,
         conditions: conditions(verdicts, &before.conditions, generation, seen.now),
     };
     UpstreamPlan {
         probe: due.into_iter().map(|(unit, _)| unit.clone()).collect(),
+        probe_endpoints: endpoints_due,
         wake_at: (waiting.into_iter().map(|(_, at)| at))
+            .chain(endpoints_wait)
             .chain(keyring::look_again(expires_at, seen.now))
             .min(),
         events: events(&before.conditions, &status.conditions),

@@ -1,6 +1,6 @@
 //! What is known of each Upstream's authority between two probes. In memory only, so that a quiet world is not written to.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use fleet_plan::Probe;
@@ -20,6 +20,8 @@ pub struct Authority {
     pub generation: Option<i64>,
     /// The last answer for each unit.
     pub probes: Vec<Probe>,
+    /// The same of each endpoint, by its name.
+    pub endpoints: BTreeMap<String, Vec<Probe>>,
     pub memory: Arc<Memory>,
     /// The CA bundle as it was last read.
     pub ca_bundle: Option<Vec<u8>>,

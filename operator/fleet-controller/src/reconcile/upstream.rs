@@ -10,6 +10,7 @@ use fleet_plan::{
     ObservedUpstream, Probe, ProbeAnswer, SeenAttempt, UpstreamPlan, confirmed, plan_upstream,
 };
 use fleet_types::Reason;
+use futures::StreamExt;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Resource};
@@ -18,7 +19,8 @@ use super::{Next, counted, publish, report, unreadable};
 use crate::context::Context;
 use crate::error::WriteError;
 use crate::probe::{
-    Access, Authority, Declared, Findings, HttpFetcher, ProbeError, declared, probe,
+    Access, Audience, Authority, Declared, ENDPOINTS_AT_ONCE, Findings, HttpFetcher, Inquiry,
+    Memory, ProbeError, declared,
 };
 use crate::world::{Guarded, ObjectName};
 
@@ -48,12 +50,19 @@ async fn one(context: &Context, name: &ObjectName) -> Result<Next, WriteError> {
         context.authorities.put(name, authority.clone());
         declared = declared_by_mirrors(context, name);
         plan = decide(upstream, &declared, &authority, &told);
+    } else if !plan.probe_endpoints.is_empty() {
+        // What the authority has is told before others are waited for.
+        let due = &plan.probe_endpoints;
+        ask_endpoints(context, name, (upstream, due), &declared, &mut authority).await;
+        context.authorities.put(name, authority.clone());
+        declared = declared_by_mirrors(context, name);
+        plan = decide(upstream, &declared, &authority, &told);
     }
     tell(context, name, upstream, &plan).await?;
-    Ok(if plan.status_changed {
-        Next::Again
-    } else {
-        Next::At(plan.wake_at)
+    let more = plan.status_changed || !plan.probe_endpoints.is_empty();
+    Ok(match more {
+        true => Next::Again,
+        false => Next::At(plan.wake_at),
     })
 }
 
@@ -97,6 +106,7 @@ fn decide(
         now: Timestamp::now(),
         units: declared.keys().cloned().collect(),
         probes: authority.probes.clone(),
+        endpoints: authority.endpoints.clone(),
         attempts: told.attempts.clone(),
         confirmed: told.confirmed.clone(),
     };
@@ -113,20 +123,11 @@ async fn ask(
 ) {
     let findings = match fetcher(context, name, upstream, authority).await {
         Ok(fetcher) => {
-            probe(
-                upstream,
-                declared,
-                &fetcher,
-                &authority.memory,
-                &context.probe_budget,
-                Timestamp::now(),
-            )
-            .await
+            inquiry(context, upstream, declared, &fetcher, &authority.memory)
+                .of_authority()
+                .await
         }
-        Err(problem) => declared
-            .keys()
-            .map(|unit| (unit.clone(), Err(problem.clone())))
-            .collect(),
+        Err(problem) => all_failed(declared, &problem),
     };
     for found in findings.values() {
         let metrics = &context.metrics;
@@ -137,6 +138,65 @@ async fn ask(
         authority.ca_bundle = None;
     }
     note(&mut authority.probes, findings, Timestamp::now());
+}
+
+/// Asks these endpoints, each for all declared units, and notes the answers.
+async fn ask_endpoints(
+    context: &Context,
+    name: &ObjectName,
+    (upstream, due): (&Upstream, &[String]),
+    declared: &Declared,
+    authority: &mut Authority,
+) {
+    let fetcher = fetcher(context, name, upstream, authority).await;
+    let memory = authority.memory.clone();
+    let endpoints = &upstream.spec.endpoints;
+    let due = endpoints.iter().filter(|endpoint| due.contains(&endpoint.name));
+    let asked = futures::stream::iter(due).map(|endpoint| {
+        let (fetcher, memory) = (&fetcher, &memory);
+        async move {
+            let findings = match fetcher {
+                Ok(fetcher) => {
+                    inquiry(context, upstream, declared, fetcher, memory)
+                        .of_endpoint(&endpoint.url)
+                        .await
+                }
+                Err(problem) => all_failed(declared, problem),
+            };
+            (endpoint.name.clone(), findings)
+        }
+    });
+    let asked: Vec<_> = asked.buffer_unordered(ENDPOINTS_AT_ONCE).collect().await;
+    let known = &mut authority.endpoints;
+    known.retain(|name, _| endpoints.iter().any(|endpoint| endpoint.name == *name));
+    for (name, findings) in asked {
+        let probes = known.entry(name).or_default();
+        probes.retain(|probe| findings.contains_key(&probe.unit));
+        note(probes, findings, Timestamp::now());
+    }
+}
+
+fn inquiry<'a>(
+    context: &'a Context,
+    upstream: &'a Upstream,
+    declared: &'a Declared,
+    fetcher: &'a HttpFetcher,
+    memory: &'a Memory,
+) -> Inquiry<'a, HttpFetcher> {
+    Inquiry {
+        upstream,
+        declared,
+        fetcher,
+        memory,
+        budget: &context.probe_budget,
+        audience: Audience::Everybody,
+        now: Timestamp::now(),
+    }
+}
+
+fn all_failed(declared: &Declared, problem: &ProbeError) -> Findings {
+    let units = declared.keys();
+    units.map(|unit| (unit.clone(), Err(problem.clone()))).collect()
 }
 
 fn note(probes: &mut Vec<Probe>, findings: Findings, at: Timestamp) {

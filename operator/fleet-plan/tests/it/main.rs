@@ -1,6 +1,7 @@
 //! The planner's decisions, on a model of a cluster.
 
 mod concerns;
+mod endpoints;
 mod kstatus;
 mod lag;
 mod model;
