@@ -23,6 +23,10 @@ pub struct Authority {
     /// The same of each endpoint, by its name.
     pub endpoints: BTreeMap<String, Vec<Probe>>,
     pub memory: Arc<Memory>,
+    /// The Job whose answers are among these, by its uid.
+    pub heard: Option<String>,
+    /// Why the next Job could not be made.
+    pub refused: Option<String>,
     /// The CA bundle as it was last read.
     pub ca_bundle: Option<Vec<u8>>,
 }

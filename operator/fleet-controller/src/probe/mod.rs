@@ -25,12 +25,12 @@ use fleet_types::{Reason, RepoPath, UnitRevision, lock, shown_url};
 use jiff::Timestamp;
 use url::Url;
 
-pub use authorities::{Authorities, Authority};
-pub use budget::Budget;
+pub(crate) use authorities::{Authorities, Authority};
+pub use budget::{Budget, MAX_BYTES};
 pub use declared::{Declared, declared};
 pub use error::ProbeError;
-pub use fetch::{Access, HttpFetcher};
-use fetch::{Fetched, Fetcher, Validators};
+pub use fetch::{Fetched, Fetcher, Validators};
+pub(crate) use fetch::{Access, HttpFetcher};
 
 /// For all units of an Upstream together. Those that it does not suffice for are asked in the next round, after others'
 /// Upstreams.

@@ -2,6 +2,7 @@
 
 mod mirror;
 mod pod;
+mod prober;
 mod report;
 mod unreadable;
 mod upstream;

@@ -7,7 +7,8 @@ use fleet_api::Upstream;
 use fleet_api::upstream::{CaBundleRef, RefKind};
 use fleet_plan::freshness::Confirmed;
 use fleet_plan::{
-    ObservedUpstream, Probe, ProbeAnswer, SeenAttempt, UpstreamPlan, confirmed, plan_upstream,
+    ObservedUpstream, Probe, ProbeAnswer, Prober, SeenAttempt, UpstreamPlan, confirmed,
+    plan_upstream,
 };
 use fleet_types::Reason;
 use futures::StreamExt;
@@ -15,7 +16,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Resource};
 
-use super::{Next, counted, publish, report, unreadable};
+use super::{Next, counted, prober, publish, report, unreadable};
 use crate::context::Context;
 use crate::error::WriteError;
 use crate::probe::{
@@ -40,7 +41,11 @@ async fn one(context: &Context, name: &ObjectName) -> Result<Next, WriteError> {
     };
     let mut declared = declared_by_mirrors(context, name);
     let mut authority = context.authorities.get(name, upstream.metadata.generation);
-    let told = told_by_mirrors(context, name);
+    let mut told = told_by_mirrors(context, name);
+    told.prober = prober::observe(context, name, &authority);
+    if prober::hear(context, name, (upstream, &told.prober), &mut authority) {
+        context.authorities.put(name, authority.clone());
+    }
     let mut plan = decide(upstream, &declared, &authority, &told);
     if !plan.probe.is_empty() {
         let units = declared.keys().cloned().collect::<Vec<_>>();
@@ -58,8 +63,16 @@ async fn one(context: &Context, name: &ObjectName) -> Result<Next, WriteError> {
         declared = declared_by_mirrors(context, name);
         plan = decide(upstream, &declared, &authority, &told);
     }
+    let begun = prober::carry_out(context, name, &plan.prober, &mut authority).await;
+    if begun.is_err() {
+        context.authorities.put(name, authority.clone());
+        told.prober = prober::observe(context, name, &authority);
+        plan = decide(upstream, &declared, &authority, &told);
+    }
     tell(context, name, upstream, &plan).await?;
-    let more = plan.status_changed || !plan.probe_endpoints.is_empty();
+    begun?;
+    let asked = plan.prober.start.is_some() || !plan.prober.remove.is_empty();
+    let more = plan.status_changed || asked || !plan.probe_endpoints.is_empty();
     Ok(match more {
         true => Next::Again,
         false => Next::At(plan.wake_at),
@@ -75,10 +88,11 @@ fn declared_by_mirrors(context: &Context, name: &ObjectName) -> Declared {
     )
 }
 
-/// How the last runs of its Mirrors ended, and what they found it to have.
+/// How the last runs of its Mirrors ended, and what they found it to have; and what Jobs tell that ask it.
 struct Told {
     attempts: Vec<SeenAttempt>,
     confirmed: Vec<Confirmed>,
+    prober: Prober,
 }
 
 fn told_by_mirrors(context: &Context, name: &ObjectName) -> Told {
@@ -93,6 +107,7 @@ fn told_by_mirrors(context: &Context, name: &ObjectName) -> Told {
             .flat_map(|mirror| SeenAttempt::of(mirror, mirror.status.as_ref()))
             .collect(),
         confirmed: mirrors().flat_map(confirmed).collect(),
+        prober: Prober::default(),
     }
 }
 
@@ -109,6 +124,7 @@ fn decide(
         endpoints: authority.endpoints.clone(),
         attempts: told.attempts.clone(),
         confirmed: told.confirmed.clone(),
+        prober: told.prober.clone(),
     };
     plan_upstream(upstream, &seen)
 }
@@ -200,7 +216,7 @@ fn all_failed(declared: &Declared, problem: &ProbeError) -> Findings {
 }
 
 fn note(probes: &mut Vec<Probe>, findings: Findings, at: Timestamp) {
-    for (unit, found) in findings {
+    let answers = findings.into_iter().map(|(unit, found)| {
         let answer = match found {
             Ok(revision) => ProbeAnswer::Has {
                 digest: revision.digest.to_string(),
@@ -210,11 +226,9 @@ fn note(probes: &mut Vec<Probe>, findings: Findings, at: Timestamp) {
             },
             Err(ProbeError { reason, message }) => ProbeAnswer::Failed { reason, message },
         };
-        let last = probes.iter().find(|probe| probe.unit == unit);
-        let probe = Probe::after(last, unit, at, answer);
-        probes.retain(|last| last.unit != probe.unit);
-        probes.push(probe);
-    }
+        (unit, answer)
+    });
+    prober::note(probes, answers, at);
 }
 
 async fn fetcher(

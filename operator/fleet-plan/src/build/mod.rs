@@ -7,6 +7,7 @@ mod job;
 mod metadata;
 mod mirror_service;
 mod pod;
+mod probe;
 mod service;
 mod stateful_set;
 
@@ -16,9 +17,14 @@ pub use job::{Following, Ordered, Start, job, kept_by};
 pub use metadata::replica_labels;
 pub use mirror_service::mirror_service;
 pub use pod::{FOLLOW_PORT, METRICS_PORT};
+pub use probe::{Ask, probe_job};
 
 /// The names of our containers, of which a pod has one.
-pub const CONTAINERS: [&str; 2] = [stateful_set::CONTAINER, job::CONTAINER];
+pub const CONTAINERS: [&str; 3] = [
+    stateful_set::CONTAINER,
+    job::CONTAINER,
+    probe::CONTAINER,
+];
 pub use fill::CONTAINER as FILL_CONTAINER;
 pub use service::service;
 pub use stateful_set::{ORDERS_VOLUME, Told, stateful_set};

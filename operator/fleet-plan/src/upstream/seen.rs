@@ -6,6 +6,7 @@ use fleet_api::{Mirror, MirrorStatus};
 use fleet_types::{Outcome, Reason};
 use jiff::Timestamp;
 
+use super::prober::Prober;
 use crate::freshness::Confirmed;
 
 /// What planning an Upstream may look at.
@@ -22,6 +23,8 @@ pub struct ObservedUpstream {
     pub attempts: Vec<SeenAttempt>,
     /// What its Mirrors' last runs found it to have, in any order.
     pub confirmed: Vec<Confirmed>,
+    /// Who asks where the controller may not.
+    pub prober: Prober,
 }
 
 /// What the last runs of a Mirror found the upstream to have, as its status tells. Who copies from another region has not

@@ -9,6 +9,7 @@ pub mod fill;
 pub mod init;
 pub mod local;
 pub mod plan;
+pub mod probe;
 pub mod push;
 pub mod serve;
 pub mod snapshots;
