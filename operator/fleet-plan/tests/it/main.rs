@@ -5,6 +5,7 @@ mod endpoints;
 mod kstatus;
 mod lag;
 mod model;
+mod prober;
 mod properties;
 mod size;
 mod stories;
