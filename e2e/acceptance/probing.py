@@ -95,7 +95,7 @@ def a_probe_with_a_login(place: Place) -> None:
     assert asker.ask(behind)["units"][0]["digest"] != before["units"][0]["digest"]
 
     registry = [
-        {"apiVersion": "mirrorfleet.dev/v1alpha1", "kind": "Upstream", "metadata": {"name": "npm"}, "spec": {"type": "Npm", "authority": {"url": url}, "trust": {"signatures": "None"}}},
+        {"apiVersion": "mirrorfleet.dev/v1alpha1", "kind": "Upstream", "metadata": {"name": "npm"}, "spec": {"type": "Npm", "authority": {"url": url}}},
         {
             "apiVersion": "mirrorfleet.dev/v1alpha1", "kind": "Mirror", "metadata": {"name": "npm"},
             "spec": {"upstreamRef": {"name": "npm"}, "mode": "PullThrough", "content": {"npm": {}}, "regions": [{"name": "here"}]},

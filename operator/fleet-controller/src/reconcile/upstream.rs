@@ -15,6 +15,7 @@ use futures::StreamExt;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Resource};
+use url::Url;
 
 use super::{Next, counted, prober, publish, report, unreadable};
 use crate::context::Context;
@@ -168,18 +169,19 @@ async fn ask_endpoints(
     let memory = authority.memory.clone();
     let endpoints = &upstream.spec.endpoints;
     let due = endpoints.iter().filter(|endpoint| due.contains(&endpoint.name));
-    let asked = futures::stream::iter(due).map(|endpoint| {
+    let due: Vec<(String, Url)> = due.map(|it| (it.name.clone(), it.url.clone())).collect();
+    let asked = futures::stream::iter(due).map(|(endpoint, url)| {
         let (fetcher, memory) = (&fetcher, &memory);
         async move {
             let findings = match fetcher {
                 Ok(fetcher) => {
                     inquiry(context, upstream, declared, fetcher, memory)
-                        .of_endpoint(&endpoint.url)
+                        .of_endpoint(&url)
                         .await
                 }
                 Err(problem) => all_failed(declared, problem),
             };
-            (endpoint.name.clone(), findings)
+            (endpoint, findings)
         }
     });
     let asked: Vec<_> = asked.buffer_unordered(ENDPOINTS_AT_ONCE).collect().await;
