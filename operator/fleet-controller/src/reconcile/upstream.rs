@@ -58,7 +58,7 @@ async fn one(context: &Context, name: &ObjectName) -> Result<Next, WriteError> {
         plan = decide(upstream, &declared, &authority, &told);
     } else if !plan.probe_endpoints.is_empty() {
         // What the authority has is told before others are waited for.
-        let due = &plan.probe_endpoints;
+        let due = plan.probe_endpoints.as_slice();
         ask_endpoints(context, name, (upstream, due), &declared, &mut authority).await;
         context.authorities.put(name, authority.clone());
         declared = declared_by_mirrors(context, name);

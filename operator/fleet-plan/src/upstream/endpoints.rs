@@ -45,9 +45,9 @@ pub fn told(
     before: &UpstreamStatus,
 ) -> Vec<EndpointStatus> {
     let told = upstream.spec.endpoints.iter().filter_map(|endpoint| {
-        let known = before.endpoints.iter();
-        let known = known.clone().find(|known| known.name == endpoint.name);
-        let state = |state, message: &str, known: Option<&EndpointStatus>| EndpointStatus {
+        let mut known = before.endpoints.iter();
+        let known = known.find(|known| known.name == endpoint.name);
+        let state = |state: EndpointState, message: &str, known: Option<&EndpointStatus>| EndpointStatus {
             name: endpoint.name.clone(),
             state,
             since: (known.filter(|known| known.state == state))
@@ -117,7 +117,7 @@ fn is_authority(upstream: &Upstream, endpoint: &Endpoint) -> bool {
 fn probes_of<'s>(upstream: &Upstream, endpoint: &Endpoint, seen: &'s ObservedUpstream) -> &'s [Probe] {
     match is_authority(upstream, endpoint) {
         true => &seen.probes,
-        false => seen.endpoints.get(&endpoint.name).map_or(&[], Vec::as_slice),
+        false => seen.endpoints.get(&endpoint.name).map_or(&[][..], Vec::as_slice),
     }
 }
 
