@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .promql import HOLD, MIRROR, REGION, UNIT, UPSTREAM, condition, grown, held, summed
+from .promql import ENDPOINT, HOLD, MIRROR, REGION, UNIT, UPSTREAM, condition, grown, held, summed
 from .reference import refusals
 
 #: Bases of links, filled in by the chart.
@@ -263,6 +263,17 @@ ALERTS = [
         f"The upstream registry fails for {REGION_WHERE} and is left alone until {SINCE}, as several times before. What is kept is served, however old; "
         "what is not gets an error. The log of the container `fill` says why.",
         "mirrorfleet-mirror", REGION,
+    ),
+    Alert(
+        "endpointUseless",
+        "An endpoint of an Upstream does not answer, or has been behind the authority for `hours`.",
+        "warning", "6h",
+        f"{held('mirrorfleet_upstream_endpoint_reachable', ENDPOINT)} == 0\nor\n"
+        f"({held('mirrorfleet_upstream_endpoint_superseded_timestamp_seconds', ENDPOINT)} > 0) < time() - ${{hours}} * 3600",
+        "Endpoint {{ $labels.endpoint }} of Upstream {{ $labels.namespace }}/{{ $labels.upstream }} is of no use",
+        "Endpoint {{ $labels.endpoint }} of Upstream {{ $labels.namespace }}/{{ $labels.upstream }} does not answer, or has something older than the authority for too long; "
+        "runs ask others, or the authority itself. What the Upstream's status.endpoints says of it tells which.",
+        "mirrorfleet-fleet", ("namespace",), {"hours": Threshold(48, 1)},
     ),
     Alert(
         "keyExpires",

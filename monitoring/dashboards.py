@@ -7,7 +7,14 @@ from .grafana import BAD, BLUE, GREEN, GREY, INTERVAL, ORANGE, PINK, Dashboard, 
 REGION = "namespace, mirror, region"
 WHERE = "{{namespace}}/{{mirror}} {{region}}"
 SUPERSEDED = f"max by ({REGION}) ({of('mirrorfleet_region_superseded_timestamp_seconds')})"
-LAG = f"(time() - {SUPERSEDED}) * ({SUPERSEDED} > bool 0)"
+
+
+def lag(superseded: str) -> str:
+    """For how long, by since when; 0 where it is current."""
+    return f"(time() - {superseded}) * ({superseded} > bool 0)"
+
+
+LAG = lag(SUPERSEDED)
 USED = f"max by ({REGION}) ({of('mirrorfleet_storage_used_bytes')})"
 CAPACITY = f"max by ({REGION}) ({of('mirrorfleet_storage_capacity_bytes')})"
 VALID_UNTIL = f"max by ({REGION}, unit) ({of('mirrorfleet_index_valid_until_timestamp_seconds')})"
@@ -64,6 +71,10 @@ def of_controllers(process: str) -> str:
     """What metrics of processes say of those that decide."""
     role = of("mirrorfleet_build_info", 'role=~"controller|local"')
     return f"max by (instance) ({process} * on (job, instance) group_left () {role})"
+
+
+def endpoints(what: str) -> str:
+    return f"max by (namespace, upstream, endpoint) ({of(f'mirrorfleet_upstream_endpoint_{what}')})"
 
 
 def upstreams(kind: str, status: str) -> str:
@@ -166,6 +177,12 @@ FLEET = Dashboard(
                 Query(f"max by (namespace, upstream, unit) ({of('mirrorfleet_upstream_revision_timestamp_seconds')}) * 1000"),
             ), "dateTimeFromNow", 8, 6, columns={"namespace": ("Namespace", ""), "upstream": ("Upstream", ""), "unit": ("Unit", ""), "Value": ("Date", "dateTimeFromNow")}),
             KEYS,
+            Panel("table", "Endpoints", "Whether each endpoint answers, the date of the newest that it has, and for how long the authority has had something newer; 0 while it has not. Without a row: only sync runs ask it, or the authority is the only one.", (
+                Query(endpoints("reachable")), Query(f"{endpoints('revision_timestamp_seconds')} * 1000"), Query(lag(endpoints("superseded_timestamp_seconds"))),
+            ), "short", 24, 7, columns={
+                "namespace": ("Namespace", ""), "upstream": ("Upstream", ""), "endpoint": ("Endpoint", ""),
+                "Value #A": ("Answers", "none"), "Value #B": ("Date", "dateTimeFromNow"), "Value #C": ("Behind", "s"),
+            }),
         )),
     ),
 )  # fmt: skip

@@ -54,7 +54,7 @@ class Seen:
         world.lab.small_volume("node-a", small, 24, storage_class=small)
         self.start = time.time()
         both = [{"name": name, "nodeSelector": {"topology.kubernetes.io/region": name}} for name in ("region-a", "region-b")]
-        self.main.apply(self.main.keyring(), self.main.upstream(), self.main.mirror(freshness={"objective": "1s"}, regions=both))
+        self.main.apply(self.main.keyring(), self.main.upstream(endpoints=[{"name": "near", "url": self.main.url()}]), self.main.mirror(freshness={"objective": "1s"}, regions=both))
         self.full.apply(self.full.keyring(), self.full.upstream(), self.full.mirror(storage={"size": "20Mi", "storageClassName": small}), self.full.mirror("lazy", mode="PullThrough"))
         # Of an upstream where nobody listens.
         self.full.apply(*registry(self.full, f"http://{world.lab.host_ip}:9"))
@@ -119,7 +119,7 @@ class Seen:
         self.main.archive.add_package("stable", PACKAGE, "2.0")
         self.main.archive.publish("stable")
         # An Upstream that was edited is asked at once.
-        self.main.apply(self.main.upstream(probe={"interval": "2m"}))
+        self.main.apply(self.main.upstream(probe={"interval": "2m"}, endpoints=[{"name": "near", "url": self.main.url()}]))
         self.main.lab.wait_condition("mirror", "debian", self.main.namespace, "Fresh", "False", timeout=60)
 
     def verification_refused(self) -> None:
@@ -153,6 +153,7 @@ class Seen:
     def upstream_unreachable(self) -> None:
         away = {**self.slow.upstream(), "metadata": {"name": "away"}}
         away["spec"]["authority"]["url"] = f"http://{self.world.lab.host_ip}:{UPSTREAM_PORT}/nothing-is-here/"
+        away["spec"]["endpoints"] = [{"name": "gone", "url": f"http://{self.world.lab.host_ip}:{UPSTREAM_PORT}/nothing-is-here-either/"}]
         self.slow.apply(away, self.slow.mirror("away", upstreamRef={"name": "away"}))
         self.slow.lab.wait_condition("upstream", "away", self.slow.namespace, "Reachable", "False")
 
@@ -286,7 +287,7 @@ def every_alert(world):
         places = {
             **dict.fromkeys(("RegionStale", "VerificationRefused", "NothingSynced", "ServerErrors", "StoreDamaged", "KeyExpires"), seen.main),
             **dict.fromkeys(("IndexExpires", "StorageFilling", "StorageFailed", "RegistryUpstreamBlocked"), seen.full),
-            **dict.fromkeys(("NotServing", "RegionLeftOut", "CanaryFailed", "UpstreamContradicts", "UpstreamUnreachable"), seen.slow),
+            **dict.fromkeys(("NotServing", "RegionLeftOut", "CanaryFailed", "UpstreamContradicts", "UpstreamUnreachable", "EndpointUseless"), seen.slow),
             **dict.fromkeys(("ControllerWithoutLeader", "ReconcileFailing")),
         }  # fmt: skip
         known = {alert.name for alert in ALERTS}

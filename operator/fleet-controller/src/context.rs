@@ -201,7 +201,12 @@ pub fn listener(context: &Arc<Context>) -> Listener {
             mirror
                 .into_iter()
                 .for_each(|mirror| context.wishes.mirrors.now(mirror));
+            let asked = context.world.probers.jobs.group_of(group);
+            asked
+                .into_iter()
+                .for_each(|upstream| context.wishes.upstreams.now(upstream));
         }
+        Change::Prober => context.wishes.upstreams.now(group.clone()),
         Change::Job | Change::Pod => {
             context.wishes.mirrors.now(group.clone());
             context.ask_pods(group);

@@ -16,7 +16,7 @@ mod leader;
 mod options;
 mod ownership;
 mod page;
-mod probe;
+pub mod probe;
 mod push;
 mod reconcile;
 mod run;

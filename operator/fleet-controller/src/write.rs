@@ -5,6 +5,7 @@
 //! - every successful write is counted by [`crate::faults`], the test hook that ends the process between two of them.
 
 mod evict;
+mod probe;
 mod status;
 
 use std::fmt::Debug;

@@ -143,6 +143,10 @@ impl Board {
         for note in shown.problems.iter_mut().chain(&mut shown.held) {
             note.message = self.words(note);
         }
+        if self.manner.fixed_words {
+            let endpoints = shown.endpoints.iter_mut();
+            endpoints.for_each(|endpoint| endpoint.message.clear());
+        }
         shown
     }
 }

@@ -289,7 +289,7 @@ const CONTROL_PLANE: [&str; 4] = [
 
 /// Refuses tolerations that let pods onto nodes of the control plane: a tenant's pods have no business beside what runs the
 /// cluster, unless its administrator says so.
-fn away_from_control_plane(spec: &MirrorSpec) -> Result<(), String> {
+pub(crate) fn away_from_control_plane(spec: &MirrorSpec) -> Result<(), String> {
     for region in &spec.regions {
         for toleration in &region.tolerations {
             let key = toleration.key.as_deref().unwrap_or_default();

@@ -72,7 +72,7 @@ pub use routes::RoutesAllowed;
 pub use turn::{Line, Turn, TurnBook};
 pub use unreadable::conditions_of_unreadable;
 pub use upstream::{
-    ObservedUpstream, Probe, ProbeAnswer, SeenAttempt, UpstreamPlan, concerns, confirmed,
+    Errand, Heard, ObservedUpstream, Probe, ProbeAnswer, Prober, ProberPlan, SeenAttempt, UpstreamPlan, concerns, confirmed,
     plan_upstream,
 };
 pub use verdict::state_of_stalled;

@@ -13,7 +13,7 @@ use fleet_telemetry::{
 };
 use fleet_types::documents::RunResult;
 use fleet_types::gauges::{
-    ConditionGauges, MirrorGauges, PublicationGauges, RegionGauges, RunGauges, UpstreamGauges,
+    ConditionGauges, EndpointGauges, MirrorGauges, PublicationGauges, RegionGauges, RunGauges, UpstreamGauges,
 };
 use fleet_types::{ConditionStatus, Reason};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -82,6 +82,12 @@ fn upstream() -> UpstreamGauges {
     UpstreamGauges {
         revision: vec![("trixie".into(), 1_700_000_000)],
         key_expiry: Some(1_800_000_000),
+        endpoints: vec![EndpointGauges {
+            endpoint: "fr".into(),
+            reachable: Some(true),
+            revision: Some(1_690_000_000),
+            superseded: Some(Some(1_700_000_100)),
+        }],
         conditions: vec![condition(
             "Reachable",
             ConditionStatus::Unknown,
@@ -270,6 +276,13 @@ fn what_is_true_of_a_mirror_and_an_upstream_is_told_as_it_is() {
         "mirrorfleet_mirror_condition_last_transition_timestamp_seconds{mirror=\"debian\",namespace=\"mirrors\",type=\"Fresh\"} 1700000300".into(),
         format!(
             "mirrorfleet_upstream_key_expiry_timestamp_seconds{{{upstream},upstream=\"debian\"}} 1800000000"
+        ),
+        format!("mirrorfleet_upstream_endpoint_reachable{{endpoint=\"fr\",{upstream},upstream=\"debian\"}} 1"),
+        format!(
+            "mirrorfleet_upstream_endpoint_revision_timestamp_seconds{{endpoint=\"fr\",{upstream},upstream=\"debian\"}} 1690000000"
+        ),
+        format!(
+            "mirrorfleet_upstream_endpoint_superseded_timestamp_seconds{{endpoint=\"fr\",{upstream},upstream=\"debian\"}} 1700000100"
         ),
         format!(
             "mirrorfleet_upstream_probes_total{{{upstream},result=\"answered\",upstream=\"debian\"}} 1"

@@ -85,5 +85,18 @@ pub struct UpstreamGauges {
     pub revision: Vec<(String, i64)>,
     /// When too few of the keys that signed are left.
     pub key_expiry: Option<i64>,
+    pub endpoints: Vec<EndpointGauges>,
     pub conditions: Vec<ConditionGauges>,
+}
+
+/// What is true of an endpoint of an Upstream now.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EndpointGauges {
+    pub endpoint: String,
+    /// None where only sync runs ask it.
+    pub reachable: Option<bool>,
+    /// The newest of the dates of what it has.
+    pub revision: Option<i64>,
+    /// `None`: unknown. `Some(None)`: it has what the authority has. `Some(Some(at))`: superseded at that instant.
+    pub superseded: Option<Option<i64>>,
 }

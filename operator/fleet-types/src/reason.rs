@@ -311,9 +311,11 @@ reasons! {
     KeyringHealthy => Cluster,
     /// Within a fortnight too few are left of the keys that signed what Mirrors have; a keyring with newer ones helps.
     KeyExpiresSoon => Manifest,
-    /// Only sync runs can tell what the authority has: it needs credentials that the controller may not read, or nobody
-    /// signs it and it has nothing small that tells of its state.
+    /// Only sync runs can tell what the authority has: nobody signs it and it has nothing small that tells of its state, or
+    /// it needs a Secret and no probe Job has told of it yet.
     NotProbed => Cluster,
+    /// The Job that asks an authority which needs a Secret cannot be made or begun, or left no report.
+    ProbeFailed => Cluster,
     /// The API server refused or failed a write.
     ApiError => Cluster,
 }

@@ -4,6 +4,7 @@ use fleet_plan::summary::{RegionSummary, capital, short, span};
 use fleet_types::{counted, human_size};
 use jiff::Timestamp;
 
+use super::endpoints::endpoints;
 use super::parts::{Frame, ago, badge, brief, lag, minute, page, pager, strip};
 use crate::asked::escaped;
 use crate::board::Fleet;
@@ -32,6 +33,7 @@ pub fn detail_page(fleet: &Fleet, detail: &Detail, regions: usize, now: Timestam
     main.add(&copies(detail, regions, now));
     main.add(&snapshots(detail, now));
     main.add(&units(detail, now));
+    main.add(&endpoints(&told.endpoints, now));
     main.add(&clients(detail, regions));
     let frame = Frame {
         title: &told.mirror,

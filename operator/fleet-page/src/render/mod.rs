@@ -1,6 +1,7 @@
 //! Values as HTML. Everything that is said by colour is said by a word and a shape too.
 
 mod detail;
+mod endpoints;
 mod list;
 mod parts;
 

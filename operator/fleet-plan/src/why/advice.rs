@@ -214,6 +214,7 @@ pub fn of(reason: Reason, facts: &Facts) -> Advice {
         | Reason::SyncJobLost
         | Reason::Stale
         | Reason::NotProbed
+        | Reason::ProbeFailed
         | Reason::Unknown => upstream(reason, facts),
         Reason::SignatureMissing
         | Reason::SignatureBad
@@ -359,7 +360,7 @@ fn upstream(reason: Reason, facts: &Facts) -> Advice {
             "It mends itself once this region's pods run the version that the others do; which image each has:",
             facts.serving_pods(),
         ),
-        Reason::Unknown => Advice::new(
+        Reason::Unknown | Reason::ProbeFailed => Advice::new(
             "What the Upstream's own conditions say may tell why:",
             facts.kubectl(&format!("describe upstream {}", facts.upstream)),
         ),

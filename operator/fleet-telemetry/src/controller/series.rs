@@ -1,10 +1,11 @@
 //! From what is known of an object to its series.
 
 use fleet_types::ConditionStatus;
-use fleet_types::gauges::{ConditionGauges, RegionGauges, RunGauges};
+use fleet_types::gauges::{ConditionGauges, EndpointGauges, RegionGauges, RunGauges};
 
 use super::{
-    CONSECUTIVE_FAILURES, Definition, INDEX_VALID_UNTIL, LAST_RUN, LAST_RUN_BYTES,
+    CONSECUTIVE_FAILURES, Definition, ENDPOINT_REACHABLE, ENDPOINT_REVISION, ENDPOINT_SUPERSEDED,
+    INDEX_VALID_UNTIL, LAST_RUN, LAST_RUN_BYTES,
     LAST_RUN_DURATION, LAST_RUN_FILES, LAST_RUN_FINISHED, MIRROR, MIRROR_CONDITION,
     MIRROR_TRANSITION, MirrorEntry, NEXT_RUN, ObjectKey, PUBLICATION_CANARY, PUBLICATION_EPOCH,
     PUBLICATION_HALTED, PUBLICATION_PREPARING, PUBLICATION_WAITING, RECONCILE_DURATION,
@@ -137,6 +138,9 @@ pub(super) fn upstream(out: &mut Samples, key: &ObjectKey, entry: &UpstreamEntry
     }
     let expiry = entry.state.key_expiry.map(|at| at as f64);
     gauges(out, &labels, [(&UPSTREAM_KEY_EXPIRY, expiry)]);
+    for endpoint in &entry.state.endpoints {
+        self::endpoint(out, labels, endpoint);
+    }
     for (result, count) in [
         ("answered", entry.answered_probes),
         ("failed", entry.failed_probes),
@@ -146,6 +150,19 @@ pub(super) fn upstream(out: &mut Samples, key: &ObjectKey, entry: &UpstreamEntry
     }
     let definitions = (&UPSTREAM_CONDITION, &UPSTREAM_TRANSITION);
     conditions(out, definitions, key, &entry.state.conditions);
+}
+
+fn endpoint(out: &mut Samples, [namespace, upstream]: [&str; 2], state: &EndpointGauges) {
+    let superseded = state.superseded.map(|since| since.unwrap_or(0));
+    let numbers = [
+        (
+            &ENDPOINT_REACHABLE,
+            state.reachable.map(|is| f64::from(u8::from(is))),
+        ),
+        (&ENDPOINT_REVISION, state.revision.map(|date| date as f64)),
+        (&ENDPOINT_SUPERSEDED, superseded.map(|since| since as f64)),
+    ];
+    gauges(out, &[namespace, upstream, &state.endpoint], numbers);
 }
 
 /// What is not known has no series.

@@ -11,6 +11,7 @@ pub mod init;
 pub mod local;
 pub mod plan;
 pub mod prewarm;
+pub mod probe;
 pub mod push;
 pub mod serve;
 pub mod snapshots;
