@@ -36,6 +36,7 @@ mod rollout;
 mod routing;
 mod runs;
 pub mod schedule;
+pub mod score;
 mod site;
 mod start;
 mod status;

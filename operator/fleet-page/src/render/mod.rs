@@ -3,6 +3,7 @@
 mod detail;
 mod list;
 mod parts;
+mod tables;
 
 pub use self::detail::detail_page;
 pub use self::list::list_page;

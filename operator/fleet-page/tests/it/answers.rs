@@ -223,6 +223,7 @@ fn who_does_not_know_everything_yet_says_so() {
     let source = crate::fleet::Painted {
         look: fleet_page::Look::default(),
         looks: Arc::default(),
+        scores: Default::default(),
     };
     let board = fleet_page::Board::new(Box::new(source), crate::fleet::manner(false));
     let page = get(&board, "/");
