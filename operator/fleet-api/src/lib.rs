@@ -34,7 +34,8 @@ pub use duration::GoDuration;
 pub use fleet_types::ConditionStatus;
 pub use mirror::{Mirror, MirrorSpec};
 pub use mirror_status::{
-    AcceptedUnit, Fetcher, MirrorStatus, Preparing, Publication, PublicationPhase, SnapshotStatus,
+    AcceptedUnit, Fetcher, MirrorStatus, Preparing, Publication, PublicationPhase, SnapshotChanges,
+    SnapshotStatus,
     UnitStatus, fetching,
 };
 pub use quantity::ByteQuantity;

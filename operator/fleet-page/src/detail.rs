@@ -1,6 +1,8 @@
 //! One Mirror as it stands on its own page, and in the JSON beside it.
 
-use fleet_api::{Attempt, Mirror, MirrorStatus, ReplicaStatus, Trigger, Upstream};
+use fleet_api::{
+    Attempt, Mirror, MirrorStatus, ReplicaStatus, SnapshotChanges, Trigger, Upstream,
+};
 use fleet_plan::client_files::{ClientFile, client_files, files_of_all};
 use fleet_plan::score::Score;
 use fleet_plan::summary::{Known, MirrorSummary, RegionSummary};
@@ -130,6 +132,12 @@ pub struct Snapshot {
     /// Since when none is told to serve it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub served_until: Option<Timestamp>,
+    /// Sum of the sizes of its files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<i64>,
+    /// By how many paths it differs from the one that it was derived from; none where there was none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub changes: Option<SnapshotChanges>,
     /// What was fetched for it; known of the newest, by the run that made it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fetched: Option<LastRun>,
@@ -303,6 +311,8 @@ fn snapshots(status: &MirrorStatus, told: &MirrorSummary) -> Vec<Snapshot> {
             date: known.revision_date.as_ref().map(|at| at.0),
             regions: serve(&known.id),
             served_until: known.served_until.as_ref().map(|at| at.0),
+            bytes: known.bytes,
+            changes: known.changes,
             fetched: attempts(status, "").find(by),
         }
     });

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use fleet_api::mirror::Mode;
 use fleet_api::{Mirror, RegionState};
 use fleet_plan::summary::RegionSummary;
-use fleet_types::shown_url;
+use fleet_types::{human_size, shown_url};
 use http::Uri;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -45,6 +45,8 @@ struct Entry {
     /// Nobody knows under which address people reach a page here.
     help: &'static str,
     upstream: String,
+    /// Of what is served; empty where that is not known.
+    size: String,
 }
 
 /// A copy that the site has.
@@ -90,6 +92,14 @@ impl MirrorZ {
 }
 
 impl At<'_> {
+    /// Of the snapshot that is served.
+    fn bytes(&self) -> Option<u64> {
+        let status = self.seen.mirror.object().ok()?.status.as_ref()?;
+        let mut known = status.snapshots.iter();
+        let served = known.find(|known| Some(&known.id) == self.region.snapshot.as_ref())?;
+        u64::try_from(served.bytes?).ok()
+    }
+
     fn entry(&self, site: &str) -> Entry {
         let url = self.url.trim_end_matches('/');
         let folder = url.rsplit('/').next().unwrap_or_default();
@@ -109,6 +119,7 @@ impl At<'_> {
             upstream: upstream.map_or_else(String::new, |upstream| {
                 shown_url(upstream.spec.authority.url.as_str())
             }),
+            size: self.bytes().map_or_else(String::new, human_size),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Tables of the page of one Mirror.
 
+use fleet_api::SnapshotChanges;
 use fleet_plan::summary::short;
 use fleet_types::counted;
 use jiff::Timestamp;
@@ -24,7 +25,9 @@ pub fn snapshots(detail: &Detail, now: Timestamp) -> Html {
     for snapshot in detail.snapshots.iter().take(SNAPSHOTS) {
         let date = snapshot.date.map(minute);
         let made = snapshot.made_at.map(|at| ago(at, now));
-        let changed = snapshot.fetched.as_ref().and_then(fetched);
+        let changed = snapshot.changes.as_ref().map(changed);
+        let fetched = snapshot.fetched.as_ref().and_then(fetched);
+        let words: Vec<String> = changed.into_iter().chain(fetched).collect();
         section.push(
             "<tr><th scope=\"row\"><code title=\"{}\">{}</code></th><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>\n",
             &[
@@ -33,7 +36,10 @@ pub fn snapshots(detail: &Detail, now: Timestamp) -> Html {
                 date.as_ref().unwrap_or(&empty),
                 made.as_ref().unwrap_or(&empty),
                 &served(snapshot, now),
-                &changed.unwrap_or_else(|| "–".to_owned()),
+                &match words.is_empty() {
+                    true => "–".to_owned(),
+                    false => words.join("; "),
+                },
             ],
         );
     }
@@ -41,6 +47,16 @@ pub fn snapshots(detail: &Detail, now: Timestamp) -> Html {
     section.add(&left_out(detail.snapshots.len(), SNAPSHOTS));
     section.push("</section>\n", &[]);
     section
+}
+
+/// `+12 −3 paths, 4 changed`
+fn changed(changes: &SnapshotChanges) -> String {
+    let SnapshotChanges {
+        added,
+        changed,
+        removed,
+    } = changes;
+    format!("+{added} −{removed} paths, {changed} changed")
 }
 
 fn served(snapshot: &Snapshot, now: Timestamp) -> Html {

@@ -111,7 +111,8 @@ impl Sketch {
                 "observedGeneration": 1, "state": if self.behind.is_some() { "Serving,Stale" } else { "Serving" },
                 "supersededAt": self.behind, "snapshot": SNAPSHOT, "nextSyncTime": "2026-01-02T12:17:00Z",
                 "regions": regions,
-                "snapshots": [{"id": SNAPSHOT, "created": "2026-01-02T00:29:00Z", "revisionDate": "2026-01-01T20:00:00Z", "regions": 1}],
+                "snapshots": [{"id": SNAPSHOT, "created": "2026-01-02T00:29:00Z", "revisionDate": "2026-01-01T20:00:00Z", "regions": 1,
+                    "bytes": 640_000_000_000_i64, "changes": {"added": 14, "changed": 6, "removed": 9}}],
                 "units": units,
                 "conditions": [
                     condition("Ready", "True", "Ready"), condition("Verified", "True", "Verified"), fresh,

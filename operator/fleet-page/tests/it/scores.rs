@@ -121,7 +121,7 @@ fn what_a_site_has_is_told_of_as_mirrorz_reads_it() {
         *of("debian"),
         json!({
             "cname": "debian", "desc": "trixie, trixie-updates for amd64", "url": "/debian",
-            "status": "S1767313800X1767356220", "help": "", "upstream": "https://deb.example.org/",
+            "status": "S1767313800X1767356220", "help": "", "upstream": "https://deb.example.org/", "size": "596 GiB",
         })
     );
     for (name, status) in [

@@ -136,6 +136,8 @@ impl World {
                 date: None,
                 superseded_at: None,
                 index: Some(INDEX),
+                changes: None,
+                bytes: None,
             })
         });
         Report {

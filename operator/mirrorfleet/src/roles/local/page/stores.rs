@@ -177,6 +177,8 @@ fn snapshot(store: &Store, info: &SnapshotInfo) -> SnapshotStatus {
         id: told.id.to_string(),
         created: time(told.created.0),
         revision_date: told.date.and_then(|at| time(at.0)),
+        bytes: told.bytes.and_then(|bytes| i64::try_from(bytes).ok()),
+        changes: told.changes.map(Into::into),
         superseded_at: None,
         served_until: told.superseded_at.and_then(|at| time(at.0)),
         regions: i32::from(info.current),
