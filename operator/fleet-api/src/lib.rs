@@ -35,8 +35,7 @@ pub use fleet_types::ConditionStatus;
 pub use mirror::{Mirror, MirrorSpec};
 pub use mirror_status::{
     AcceptedUnit, Fetcher, MirrorStatus, Preparing, Publication, PublicationPhase, SnapshotChanges,
-    SnapshotStatus,
-    UnitStatus, fetching,
+    SnapshotStatus, UnitStatus, fetching,
 };
 pub use quantity::ByteQuantity;
 pub use region_status::{

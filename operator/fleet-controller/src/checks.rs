@@ -90,9 +90,9 @@ impl RegionChecks {
                 let pods = world.owned.pods().group(&name);
                 of.check(mirror, &pods, now, at);
                 let told = of.regions.iter();
-                scores.extend(told.map(|(region, checks)| {
-                    (name.clone(), region.clone(), checks.score(at))
-                }));
+                scores.extend(
+                    told.map(|(region, checks)| (name.clone(), region.clone(), checks.score(at))),
+                );
             }
             known.insert(name, of);
         }
@@ -298,9 +298,11 @@ mod tests {
             {"name": "eu"}, {"name": "us"}, {"name": "ap", "supersededAt": "2025-12-31T00:00:00Z"},
         ]));
         let checks = RegionChecks::default();
-        for (region, snapshot, confirmed) in
-            [("eu", "a", AT - 10), ("us", "a", AT - 5000), ("ap", "b", AT - 20)]
-        {
+        for (region, snapshot, confirmed) in [
+            ("eu", "a", AT - 10),
+            ("us", "a", AT - 5000),
+            ("ap", "b", AT - 20),
+        ] {
             let pod = pod(&world, region, 0, true);
             checks.heard(&name(), &pod, &serves(snapshot, confirmed), 0.25);
         }
@@ -308,7 +310,10 @@ mod tests {
         let delays = ["eu", "us", "ap"].map(|region| told[region].delay);
         assert_eq!(delays, [Some(10.0), Some(10.0), Some(86_400.0)]);
         assert_eq!(told["us"].duration_avg, Some(0.25));
-        assert_eq!(checks.scores(&name(), Timestamp::from_second(AT).unwrap()), told);
+        assert_eq!(
+            checks.scores(&name(), Timestamp::from_second(AT).unwrap()),
+            told
+        );
     }
 
     #[test]

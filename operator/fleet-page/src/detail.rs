@@ -1,8 +1,6 @@
 //! One Mirror as it stands on its own page, and in the JSON beside it.
 
-use fleet_api::{
-    Attempt, Mirror, MirrorStatus, ReplicaStatus, SnapshotChanges, Trigger, Upstream,
-};
+use fleet_api::{Attempt, Mirror, MirrorStatus, ReplicaStatus, SnapshotChanges, Trigger, Upstream};
 use fleet_plan::client_files::{ClientFile, client_files, files_of_all};
 use fleet_plan::score::Score;
 use fleet_plan::summary::{Known, MirrorSummary, RegionSummary};

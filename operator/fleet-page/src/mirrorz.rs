@@ -139,17 +139,15 @@ fn status(mirror: &Mirror, region: &RegionSummary, next: Option<Timestamp>) -> S
         let own = regions.filter(|told| told.name == region.region);
         own.flat_map(|told| &told.replicas)
     };
-    let attempt = replicas().filter_map(|replica| Some(replica.last_attempt.as_ref()?.finished_at.0));
+    let attempt =
+        replicas().filter_map(|replica| Some(replica.last_attempt.as_ref()?.finished_at.0));
     let (letter, at, is_old) = match region {
         _ if mirror.spec.mode == Mode::PullThrough => ('C', None, false),
         RegionSummary { run: Some(run), .. } => ('Y', Some(run.started_at), true),
         _ if mirror.spec.suspend => ('P', None, false),
         RegionSummary { failures: 1.., .. } => ('F', attempt.max(), true),
         RegionSummary { snapshot: None, .. } => ('D', next, false),
-        RegionSummary {
-            ready: false,
-            ..
-        }
+        RegionSummary { ready: false, .. }
         | RegionSummary {
             state: RegionState::Unknown,
             ..

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
+use fleet_types::documents::SnapshotChanges;
 use fleet_types::{ClockReading, DigestError, Sha256, UnitRevision};
 use serde::{Deserialize, Serialize};
 

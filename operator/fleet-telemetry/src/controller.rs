@@ -10,7 +10,6 @@ mod series;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use fleet_types::documents::RunResult;
 use fleet_types::gauges::{CheckGauges, MirrorGauges, UpstreamGauges};
 use fleet_types::{Reason, lock};
 

@@ -176,7 +176,10 @@ pub fn board(sketches: &[Sketch], fixed_words: bool) -> (Board, Arc<AtomicUsize>
 }
 
 /// The same where checks of regions came to this.
-pub fn scored(sketches: &[Sketch], scores: impl IntoIterator<Item = (&'static str, Score)>) -> Board {
+pub fn scored(
+    sketches: &[Sketch],
+    scores: impl IntoIterator<Item = (&'static str, Score)>,
+) -> Board {
     let scores = scores.into_iter();
     let source = Painted {
         look: look(sketches),

@@ -62,7 +62,8 @@ fn regions_are_told_of_as_archweb_does_and_what_is_not_known_is_null() {
     assert_eq!(copies[0]["checks"]["outOfSync"], false);
     assert_eq!(copies[1].get("checks"), None);
     let page = get(&board, "/mirrors/mirrors/debian");
-    let words = "score 3.1, 10 checks answered 80.0 %, 1h30m late on average, in 1.000 s ± 0.000 s<";
+    let words =
+        "score 3.1, 10 checks answered 80.0 %, 1h30m late on average, in 1.000 s ± 0.000 s<";
     assert_eq!(text(&page).matches(words).count(), 1, "{}", text(&page));
 }
 
@@ -71,12 +72,19 @@ fn where_nobody_checks_there_is_nothing_but_addresses() {
     let (board, _) = board(&two(), false);
     let all = told(&board, "/mirrors/mirrors/debian/archweb.json");
     assert_eq!(
-        (&all["last_check"], &all["num_checks"], &all["check_frequency"]),
+        (
+            &all["last_check"],
+            &all["num_checks"],
+            &all["check_frequency"]
+        ),
         (&Value::Null, &json!(0), &Value::Null)
     );
     let urls = all["urls"].as_array().unwrap();
     assert!(urls.len() == 2 && urls.iter().all(|url| url["score"].is_null()));
-    for path in ["/mirrors/mirrors/none/archweb.json", "/mirrors/mirrors/archweb.json"] {
+    for path in [
+        "/mirrors/mirrors/none/archweb.json",
+        "/mirrors/mirrors/archweb.json",
+    ] {
         assert_eq!(get(&board, path).status(), 404, "{path}");
     }
 }

@@ -106,7 +106,11 @@ fn a_snapshot_says_by_how_many_paths_it_differs_from_the_one_before() {
     let changes = |id: &SnapshotId| writer.snapshot(id).unwrap().meta().changes;
     let first = publish(&writer, 1, &[("a", "1"), ("b", "2"), ("c", "3")]);
     assert_eq!(changes(&first), None, "there is none before");
-    let second = publish(&writer, 2, &[("a", "1"), ("b", "other"), ("d", "4"), ("e", "4")]);
+    let second = publish(
+        &writer,
+        2,
+        &[("a", "1"), ("b", "other"), ("d", "4"), ("e", "4")],
+    );
     let counted = |added, changed, removed| {
         Some(SnapshotChanges {
             added,

@@ -43,7 +43,12 @@ impl SelfChecks {
 }
 
 /// Checks each Mirror twice a minute until `stop`; clients are served at `listening`.
-pub async fn keep(shared: Arc<Shared>, asker: Asker, listening: SocketAddr, stop: CancellationToken) {
+pub async fn keep(
+    shared: Arc<Shared>,
+    asker: Asker,
+    listening: SocketAddr,
+    stop: CancellationToken,
+) {
     let at = from_here(listening);
     let mut ticks = tokio::time::interval(Duration::from_secs(PERIOD));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -10,8 +10,8 @@ use fleet_plan::alone::{Alone, judge_upstream};
 use fleet_store::Store;
 use fleet_sync::{PlanReport, Report};
 use fleet_telemetry::{ControllerMetrics, ObjectKey, Run};
-use fleet_types::gauges::CheckGauges;
 use fleet_types::documents::{ServedStatus, StorageUse, Success};
+use fleet_types::gauges::CheckGauges;
 use fleet_types::lock;
 use jiff::Timestamp;
 

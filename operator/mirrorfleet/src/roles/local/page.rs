@@ -17,9 +17,9 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::stores::Stores;
 use super::Arguments;
 use super::lane::Shared;
-use self::stores::Stores;
 use crate::failure::Failure;
 use crate::report::{OutputFormat, print};
 use crate::runtime::bind;
