@@ -256,6 +256,24 @@ MIRROR = Dashboard(
             Panel("timeseries", "Served", "Bytes a second that clients got.", (Query(rate("mirrorfleet_http_response_bytes_total", "region"), "{{region}}"),), "Bps"),
             Panel("timeseries", "Requests in flight", "Requests that are being answered.", (Query(f"sum by (region) ({of('mirrorfleet_http_requests_in_flight')})", "{{region}}"),), "short"),
         )),
+        Row("Checks of the last day", (
+            Panel("timeseries", "Score", "What archweb would rank the region by, the lower the better: (hours of delay + mean duration + its deviation) / completion. Begins anew with each leader.", (
+                Query(f"max by (region) ({of('mirrorfleet_region_score')})", "{{region}}"),
+            ), "short"),
+            Panel("timeseries", "Completion", "Which part of the checks was answered with what is served and until when that was the upstream's.", (
+                Query(f"max by (region) ({of('mirrorfleet_region_check_completion_ratio')})", "{{region}}"),
+            ), "percentunit"),
+            Panel("timeseries", "Mean delay", "From the instant until when what is served was known to be the upstream's to the check; from three days on archweb calls a mirror out of sync.", (
+                Query(f"max by (region) ({of('mirrorfleet_region_check_delay_seconds')})", "{{region}}"),
+            ), "s"),
+            Panel("timeseries", "Duration of answers", "Mean, and standard deviation, of how long answers to checks took.", (
+                Query(f"max by (region) ({of('mirrorfleet_region_check_duration_mean_seconds')})", "{{region}} mean"),
+                Query(f"max by (region) ({of('mirrorfleet_region_check_duration_stddev_seconds')})", "{{region}} deviation"),
+            ), "s"),
+            Panel("stat", "Checks", "How many checks of each region count.", (
+                Query(f"max by (region) ({of('mirrorfleet_region_checks')})", "{{region}}"),
+            ), "none", 24, 5),
+        )),
         Row("Fetched on demand", (
             Panel("timeseries", "Where the bytes came from", "Requests a second for files that are fetched on demand: those that were stored already, those that were fetched first, and those that could not be had. Empty for a Mirror in mode Full.", (
                 Query(rate("mirrorfleet_http_on_demand_requests_total", "source"), "{{source}}"),

@@ -40,6 +40,7 @@ mod routes;
 mod routing;
 mod runs;
 pub mod schedule;
+pub mod score;
 mod site;
 mod start;
 mod status;

@@ -15,7 +15,7 @@ mod state;
 
 pub use client_list::{ClientList, ListForm, ListedRegion};
 pub use index_pin::{IndexPin, IndexPinError};
-pub use kept::KeptSnapshot;
+pub use kept::{KeptSnapshot, SnapshotChanges};
 pub use left_out::LeftOut;
 pub use probe::{ProbeFailure, ProbeReport, ProbedEndpoint, ProbedUnit};
 pub use report::{Report, RunResult, UnitReport, cut};
