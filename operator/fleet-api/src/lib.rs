@@ -36,7 +36,7 @@ pub use duration::GoDuration;
 pub use fleet_types::ConditionStatus;
 pub use mirror::{Mirror, MirrorSpec};
 pub use mirror_status::{
-    AcceptedUnit, Fetcher, MirrorStatus, SnapshotStatus, UnitStatus, fetching, SnapshotChanges,
+    AcceptedUnit, Fetcher, MirrorStatus, SnapshotChanges, SnapshotStatus, UnitStatus, fetching,
 };
 pub use publication::{Audit, Halted, Preparing, Publication, PublicationPhase, Trial};
 pub use quantity::ByteQuantity;

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::mirror::Storage;
-use crate::names::is_host_name;
 use crate::mirror_status::is_false;
+use crate::names::is_host_name;
 use crate::{ByteQuantity, GoDuration};
 
 /// A place where a copy is stored and served.

@@ -58,8 +58,8 @@ pub mod why;
 mod withdrawal;
 
 pub use after::Failure;
-pub use lanes::{Lane, stages};
 pub use http_route::HttpRoute;
+pub use lanes::{Lane, stages};
 pub use lists::Networks;
 pub use object::{Object, Owned};
 pub use observed::{
@@ -73,7 +73,7 @@ pub use routes::RoutesAllowed;
 pub use turn::{Line, Turn, TurnBook};
 pub use unreadable::conditions_of_unreadable;
 pub use upstream::{
-    Errand, Heard, ObservedUpstream, Probe, ProbeAnswer, Prober, ProberPlan, SeenAttempt, UpstreamPlan, concerns, confirmed,
-    plan_upstream,
+    Errand, Heard, ObservedUpstream, Probe, ProbeAnswer, Prober, ProberPlan, SeenAttempt,
+    UpstreamPlan, concerns, confirmed, plan_upstream,
 };
 pub use verdict::state_of_stalled;

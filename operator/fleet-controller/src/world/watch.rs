@@ -185,7 +185,9 @@ mod tests {
             let (what, is_there) = {
                 let mut has = lock(&self.has_the_kind);
                 let is_there = has.first().copied().unwrap_or_default();
-                let is_watch = uri.query().is_some_and(|query| query.contains("watch=true"));
+                let is_watch = uri
+                    .query()
+                    .is_some_and(|query| query.contains("watch=true"));
                 let what = match (uri.path().ends_with("/httproutes"), is_watch) {
                     (true, true) => "watch",
                     (true, false) => "list",
@@ -205,7 +207,10 @@ mod tests {
                     json!({"groupVersion": "gateway.networking.k8s.io/v1", "resources": [
                         {"name": "httproutes", "singularName": "", "namespaced": true, "kind": "HTTPRoute", "verbs": []}]}),
                 ),
-                ("list", true) => (200, json!({"metadata": {"resourceVersion": "5"}, "items": [route]})),
+                ("list", true) => (
+                    200,
+                    json!({"metadata": {"resourceVersion": "5"}, "items": [route]}),
+                ),
                 _ => (
                     404,
                     json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 404, "reason": "NotFound", "message": "no"}),

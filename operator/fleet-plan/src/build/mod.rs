@@ -8,8 +8,8 @@ mod job;
 mod metadata;
 mod mirror_service;
 mod pod;
-mod route;
 mod probe;
+mod route;
 mod service;
 mod stateful_set;
 

@@ -1,7 +1,9 @@
 //! What is to be fetched and what came: records of the lists between plan, transfer and check.
 
+use std::path::Path;
+
 use fleet_formats::seam::Promise;
-use fleet_store::{Record, Sorted};
+use fleet_store::{Record, RunSorter, Sorted};
 use fleet_types::{Digest, Expected, RepoPath, Sha256};
 
 use super::want::{Signed, Wanted};
@@ -74,6 +76,33 @@ pub(super) struct Signatures {
     pub all: Sorted<Signature>,
     /// To be fetched.
     pub missing: Sorted<SignatureFetch>,
+}
+
+impl Signatures {
+    /// Those over files that are wanted. `spill_dir` is as that of a [`RunSorter`].
+    pub fn only(
+        &self,
+        spill_dir: &Path,
+        is_wanted: impl Fn(&RepoPath) -> bool,
+    ) -> Result<Signatures, Problem> {
+        let (mut all, mut missing) = (RunSorter::new(spill_dir), RunSorter::new(spill_dir));
+        for signature in self.all.iter() {
+            let signature = signature?;
+            if is_wanted(&signature.over.path) {
+                all.push(&signature)?;
+            }
+        }
+        for signature in self.missing.iter() {
+            let signature = signature?;
+            if is_wanted(&signature.over.path) {
+                missing.push(&signature)?;
+            }
+        }
+        Ok(Signatures {
+            all: all.finish()?,
+            missing: missing.finish()?,
+        })
+    }
 }
 
 /// A signature that is to be judged, in the order of paths.

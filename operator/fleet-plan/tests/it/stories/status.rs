@@ -136,7 +136,11 @@ fn an_authority_that_does_not_answer_is_believed_for_a_while() {
         world.settle();
         world.pass(7 * 3600);
         world.settle();
-        assert_eq!(world.condition("Fresh"), told("False", "Stale"), "known to be behind, whoever answers");
+        assert_eq!(
+            world.condition("Fresh"),
+            told("False", "Stale"),
+            "known to be behind, whoever answers"
+        );
     }
 }
 
@@ -154,7 +158,11 @@ fn freshness_is_measured_where_a_job_asks_and_assumed_where_none_can() {
     world.edit_upstream("/status/conditions", failed);
     world.pass(80 * 60);
     world.settle();
-    assert_eq!(world.condition("Fresh"), told("True", "Fresh"), "three intervals of half an hour");
+    assert_eq!(
+        world.condition("Fresh"),
+        told("True", "Fresh"),
+        "three intervals of half an hour"
+    );
     world.pass(20 * 60);
     world.settle();
     assert_eq!(world.condition("Fresh"), told("True", "AssumedFresh"));
