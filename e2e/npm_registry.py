@@ -67,6 +67,8 @@ class Registry:
         self.delay = 0.0
         #: Paths of which only so many bytes are sent.
         self.cut: dict[str, int] = {}
+        #: Paths of which so many bytes are sent, and the rest once the gate is open.
+        self.gates: dict[str, tuple[int, threading.Event]] = {}
         #: Bodies that are sent instead of the right ones, by path.
         self.lies: dict[str, bytes] = {}
         self.has_abbreviated = True
@@ -217,9 +219,15 @@ class _Handler(BaseHTTPRequestHandler):
         if status != 304:
             self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        cut = self.served.cut.get(urllib.parse.unquote(self.path))
+        path = urllib.parse.unquote(self.path)
+        cut = self.served.cut.get(path)
+        first, gate = self.served.gates.get(path, (0, None))
         if self.command != "HEAD":
-            self.wfile.write(body if cut is None else body[:cut])
+            if gate is not None:
+                self.wfile.write(body[:first])
+                self.wfile.flush()
+                gate.wait(60)
+            self.wfile.write((body if cut is None else body[:cut])[first:])
         if cut is not None:
             self.close_connection = True
 

@@ -45,8 +45,9 @@ class Copy:
 
     aliases = ("repository/npm", "artifactory/api/npm/npm")
 
-    def __init__(self, place: Place, upstream: Registry, **spec: object) -> None:
-        self.place, self.upstream, self.spec = place, upstream, spec
+    def __init__(self, place: Place, upstream: Registry, before: tuple[str | Path, ...] = (), **spec: object) -> None:
+        """`before` is what the program is started by."""
+        self.place, self.upstream, self.spec, self.before = place, upstream, spec, before
         self.content: dict = {}
         self.start()
 
@@ -68,7 +69,7 @@ class Copy:
     def start(self) -> None:
         out = self.place.workdir / "local.out"
         out.write_text("")
-        self.process = self.place.start("local", self.command(), out=out)
+        self.process = self.place.start("local", [*self.before, *self.command()], out=out)
 
         def port(word: str) -> int:
             assert self.process.poll() is None, f"the program ended; see {self.place.workdir}/local.log"

@@ -101,7 +101,7 @@ impl Inner {
             )
             .await?;
         drop(state);
-        let Made::File(file, until) = made else {
+        let Made::Whole(body, until) = made else {
             return Err(Refusal::own(
                 "a document was not written",
                 &"it was made in parts",
@@ -123,16 +123,17 @@ impl Inner {
         let mut found = Found {
             status: StatusCode::OK,
             headers,
-            body: FoundBody::File(file),
+            body,
             lasts: None,
         };
         match current.is_stale {
             true => found.headers.extend(stale(&current)),
             false => {
-                found.lasts = Some(Lasts {
+                let lasts = Lasts {
                     until: Some(fresh_until(&current, until)),
                     varies: true,
-                });
+                };
+                found.lasts = lasts_of_file(&found.body, lasts);
             }
         }
         Ok((found, source(&current)))
@@ -185,13 +186,16 @@ impl Inner {
                     HeaderValue::from_static("public, max-age=31536000, immutable"),
                 ),
             ],
-            body: FoundBody::File(tarball.file),
-            lasts: Some(Lasts {
-                until: tarball.until,
-                ..Lasts::always()
-            }),
+            lasts: lasts_of_file(
+                &tarball.arrived.body,
+                Lasts {
+                    until: tarball.until,
+                    ..Lasts::always()
+                },
+            ),
+            body: tarball.arrived.body,
         };
-        let source = match tarball.was_fetched {
+        let source = match tarball.arrived.was_fetched {
             true => AnswerSource::Fetched,
             false => AnswerSource::Kept,
         };
@@ -205,6 +209,11 @@ impl Inner {
         });
         Ok(json(StatusCode::OK, body.to_string()))
     }
+}
+
+/// What is on its way, or in memory for want of room, is asked for again.
+fn lasts_of_file(body: &FoundBody, lasts: Lasts) -> Option<Lasts> {
+    matches!(body, FoundBody::File(_)).then_some(lasts)
 }
 
 fn source(current: &Current) -> AnswerSource {

@@ -27,20 +27,24 @@
 //! which cannot be fetched again, are synced.
 
 mod answers;
+mod arrival;
 mod disk;
 mod document;
+mod draft;
 mod encoding;
-mod flights;
 mod head;
 mod inner;
 mod passing;
 mod pins;
+mod promised;
 mod receive;
 mod refusal;
 mod registry;
+mod room;
 mod shown;
 mod tarball;
 mod trail;
+mod unwritten;
 mod upstream;
 
 pub use disk::OpenError;

@@ -1,6 +1,6 @@
 //! Questions in, answers out, on threads of the registry's own.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::header::{ACCEPT, ACCEPT_ENCODING};
 use http::{HeaderMap, HeaderName, Method, StatusCode};
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 use tokio::task::JoinError;
 use url::Url;
 
@@ -23,10 +23,8 @@ use crate::disk::Disk;
 use crate::encoding::Encoding;
 use crate::inner::Inner;
 use crate::refusal::Refusal;
+use crate::room::Room;
 use crate::upstream::Upstream;
-
-/// Bytes. What is less is no room.
-const LEAST_FREE: u64 = 1 << 20;
 
 /// What a registry is made from.
 pub struct Options {
@@ -38,6 +36,8 @@ pub struct Options {
     pub public: Vec<Url>,
     /// Where it keeps what it has.
     pub folder: PathBuf,
+    /// No more than this of what can be fetched again. None: all but a tenth of what is not others' of the volume.
+    pub cache_bytes: Option<u64>,
     /// Of these the authority is asked.
     pub fetch: FetchOptions,
     /// Bytes a second.
@@ -97,11 +97,14 @@ impl NpmRegistry {
                 (Arc::new(disk), Arc::new(Threads::start()?))
             }
         };
+        let volume = Room::new(disk.clone(), options.cache_bytes, options.traffic.clone());
+        let runtime = threads.runtime()?.clone();
         Ok(NpmRegistry {
             mirror: options.mirror,
             paths: options.paths,
             inner: Arc::new(Inner::new(
-                disk,
+                (disk, Arc::new(volume)),
+                &runtime,
                 upstream,
                 (options.guard, options.negative_age),
                 options.public,
@@ -129,6 +132,13 @@ impl Threads {
         runtime
             .map(|runtime| Threads(Some(runtime)))
             .map_err(failed)
+    }
+}
+
+impl Threads {
+    fn runtime(&self) -> Result<&Handle, Problem> {
+        let ended = || Problem::new(Reason::StorageFailed, "this registry has ended");
+        self.0.as_ref().map(Runtime::handle).ok_or_else(ended)
     }
 }
 
@@ -175,27 +185,24 @@ impl Registry for NpmRegistry {
         self.inner.traffic.answered(AnswerSource::Ready);
     }
 
-    fn used(&self, _tags: Vec<Sha256>) {}
+    fn used(&self, tags: Vec<Sha256>) {
+        if let Some(runtime) = &self.threads.0 {
+            let inner = self.inner.clone();
+            runtime.spawn_blocking(move || inner.used(&tags));
+        }
+    }
 
     fn state(&self) -> RegistryState {
         let upstream = &self.inner.upstream;
         RegistryState {
             upstream_blocked_since: upstream.blocked_since().map(UnixSeconds),
             is_offline: upstream.is_offline(),
-            problem: full_volume(self.inner.disk.root()),
+            problem: self
+                .inner
+                .trouble()
+                .map(|(reason, message)| RegistryProblem { reason, message }),
         }
     }
-}
-
-/// Whether there is no room for anything that is fetched.
-fn full_volume(folder: &Path) -> Option<RegistryProblem> {
-    let space = rustix::fs::statvfs(folder).ok()?;
-    let free_bytes = space.f_bavail.saturating_mul(space.f_frsize);
-    (free_bytes < LEAST_FREE).then(|| RegistryProblem {
-        reason: Reason::StorageFull,
-        message: "the volume is full: what is kept is served, and nothing else can be fetched"
-            .to_owned(),
-    })
 }
 
 /// By which path and host a client asks.

@@ -13,8 +13,8 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use super::frames::Frames;
-use super::{Answer, Growth, Question};
-use crate::{Growing, Missing, Obtained, Origin, Wanted};
+use super::{Answer, Growth, Question, Taken};
+use crate::{Grower, Growing, Missing, Obtained, Origin, Wanted};
 
 /// A process that fetches may be starting anew: it is waited for so long.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
@@ -104,15 +104,29 @@ async fn ask(socket: &Path, question: &Question) -> io::Result<Obtained> {
 pub(super) fn grow(mut frames: Frames, size: u64) -> io::Result<Growing> {
     let file = frames.take_file().ok_or(io::ErrorKind::InvalidData)?;
     let (grower, growing) = Growing::new(Arc::new(file), size);
-    tokio::spawn(async move {
-        loop {
-            match frames.receive().await {
-                Ok(Growth::Released(until)) => grower.release(until),
+    tokio::spawn(follow(frames, grower));
+    Ok(growing)
+}
+
+/// Hears how far it has come, and says how far it was read, until all was told or nobody reads any more.
+async fn follow(mut frames: Frames, mut grower: Grower) {
+    let mut said = 0;
+    loop {
+        let taken = tokio::select! {
+            told = frames.receive() => match told {
+                Ok(Growth::Released(until)) => {
+                    grower.release(until);
+                    continue;
+                }
                 Ok(Growth::Broken(why)) => return grower.fail(why),
                 // It ended, or all was told.
                 Err(_) => return,
-            }
-        }
-    });
-    Ok(growing)
+            },
+            taken = grower.taken_beyond(said) => taken,
+        };
+        let Some(taken) = taken else { return };
+        said = taken;
+        // Who does not hear it any more has said its last: that is read next.
+        let _ = frames.send(&Taken(taken)).await;
+    }
 }

@@ -3,7 +3,7 @@
 //!
 //! A connection carries one question, as a line of JSON, and its answer, another. Bytes follow their question or answer.
 //! Content that is a file, whole or on its way, is answered with that file, opened, which both processes share from then on;
-//! of what is on its way lines tell how far it has come.
+//! of what is on its way lines tell how far it has come, and in the other direction how far it was read.
 //! Nothing here is parsed that comes from a stranger: clients' paths are strings in a line, upstreams' bytes are in files.
 
 mod client;
@@ -59,3 +59,7 @@ enum Growth {
     Released(u64),
     Broken(String),
 }
+
+/// What the server's side says meanwhile: so many bytes were read. It closes the connection when nobody reads any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Taken(u64);

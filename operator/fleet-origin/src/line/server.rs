@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::frames::Frames;
-use super::{Answer, Growth, Question, registry};
+use super::{Answer, Growth, Question, Taken, registry};
 use crate::{Growing, Missing, Obtained, Origin, Registry, Wanted};
 
 /// Binds, in the place of a socket that an earlier process has left.
@@ -117,7 +117,16 @@ pub(super) async fn grow<T: Serialize>(
     frames.send_file(answer, &file).await?;
     let mut at = 0;
     while at < growing.size() {
-        let growth = match growing.beyond(at).await {
+        let told = tokio::select! {
+            told = growing.released_beyond(at) => told,
+            taken = frames.receive() => {
+                // An error where nobody reads any more.
+                let Taken(taken) = taken?;
+                growing.took(taken);
+                continue;
+            }
+        };
+        let growth = match told {
             Ok(until) => {
                 at = until;
                 Growth::Released(until)
@@ -241,6 +250,26 @@ mod tests {
         assert_eq!(&read, b"01234");
         grower.fail("wrong".to_owned());
         assert_eq!(broken.beyond(5).await.unwrap_err().0, "wrong");
+    }
+
+    #[tokio::test]
+    async fn who_fetches_knows_how_far_it_was_read_there_and_when_nobody_reads() {
+        let file = tempfile::tempfile().unwrap();
+        let (mut grower, growing) = Growing::new(Arc::new(file.try_clone().unwrap()), 10);
+        let line = line(Obtained::Growing(growing));
+        let readers = grower.readers();
+        let Obtained::Growing(mut here) = ask(&line.remote).await else {
+            panic!("it grows")
+        };
+        grower.release(8);
+        here.beyond(7).await.unwrap();
+        assert_eq!(grower.taken_beyond(0).await, Some(7));
+        // What the origin of this test answers everybody with is one; the other is on the line.
+        assert_eq!(readers.count(), 2);
+        drop(here);
+        while readers.count() > 1 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
     }
 
     #[tokio::test]

@@ -52,7 +52,7 @@ fn what_needs_attention_stands_first_and_is_explained() {
         "kubectl get upstream debian",
         "SignatureBad",
         "<dt>For clients</dt>",
-        "12 files (3.3 MiB) fetched in 30m",
+        "<td>+14 −9 paths, 6 changed; 12 files (3.3 MiB) fetched in 30m</td>",
         "URIs: https://eu.example.org/c-late/",
         "Signed-By: /etc/apt/keyrings/debian-keyring.gpg",
     ] {
@@ -251,6 +251,7 @@ fn who_does_not_know_everything_yet_says_so() {
     let source = crate::fleet::Painted {
         look: fleet_page::Look::default(),
         looks: Arc::default(),
+        scores: Default::default(),
     };
     let board = fleet_page::Board::new(Box::new(source), crate::fleet::manner(false));
     let page = get(&board, "/");

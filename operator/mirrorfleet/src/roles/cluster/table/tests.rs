@@ -46,6 +46,7 @@ fn mirror(name: &str, regions: Vec<RegionSummary>) -> MirrorSummary {
         next_sync: Some(at("2026-01-01T15:17:00Z")),
         regions,
         list: None,
+        endpoints: Vec::new(),
         problems: Vec::new(),
         held: Vec::new(),
     }
