@@ -34,8 +34,8 @@ pub struct Arguments {
     #[arg(long, value_name = "NAME", conflicts_with = "url")]
     region: Option<String>,
     /// How many listed files are drawn
-    #[arg(long, value_name = "COUNT", default_value_t = 32, value_parser = clap::value_parser!(u16).range(0..=10_000))]
-    files: u16,
+    #[arg(long = "files", value_name = "COUNT", default_value_t = 32, value_parser = clap::value_parser!(u16).range(0..=10_000))]
+    drawn: u16,
     /// Larger files are not drawn, in MiB
     #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
     max_file_size: u32,
@@ -91,7 +91,7 @@ pub fn run(arguments: Arguments, log: &LogArguments) -> Result<Outcome, Failure>
     block_on(|stop| async move {
         let started_at = now();
         let sampling = Sampling {
-            files: usize::from(arguments.files),
+            files: usize::from(arguments.drawn),
             max_file_bytes: u64::from(arguments.max_file_size) << 20,
             seed: arguments.seed.unwrap_or_else(by_the_clock),
         };
