@@ -264,7 +264,7 @@ MIRROR = Dashboard(
             ), "percentunit"),
             Panel("timeseries", "Questions to the upstream registry", "Questions a second by what came of them, and whether it is left alone at the moment.", (
                 Query(rate("mirrorfleet_registry_upstream_requests_total", "result"), "{{result}}"),
-                Query(f"(max by (region) ({of('mirrorfleet_registry_upstream_blocked_until_timestamp_seconds')}) > bool 0) or max by (region) ({of('mirrorfleet_registry_upstream_requests_total')}) * 0", "{{region}} left alone"),
+                Query(f"(max by (region) ({of('mirrorfleet_registry_upstream_blocked_until_timestamp_seconds')}) > bool 0) or {rate('mirrorfleet_registry_upstream_requests_total', 'region')} * 0", "{{region}} left alone"),
             ), "short", colours={"changed": BLUE, "unchanged": GREEN, "absent": GREY, "failed": BAD}),
             Panel("timeseries", "Held back", "New decisions of the guard: what is held back, would be, or was let in by a person, by rule.", (
                 Query(increase("mirrorfleet_registry_decisions_total", "decision, rule"), "{{decision}} {{rule}}"),

@@ -101,6 +101,6 @@ def npm_registry(world):
         assert status == "403" and f"opens at {instant(young + 3 * DAY)[:16]}" in error, "when it opens is known from its first sight"
         answers = [refused(f"never-{number}") for number in range(4)]
         assert "left alone" in answers[-1][1], answers
-        told = fleet.lab.wait_condition("mirror", NAME, fleet.namespace, "Fresh", "Unknown", reason="UpstreamBlocked", timeout=60)
-        assert told["status"]["state"] == "Serving", told["status"]
+        told = wait_until(lambda: fleet.status_of_pod(NAME)["registry"].get("upstreamBlockedSince"), 10, "the pod to tell the controller of it")
+        assert abs(time.time() - told) < 60, told
         return f"{len(clients)} clients"

@@ -58,7 +58,7 @@ pub fn status_answer(catalog: &Catalog, path: &str, audience: Audience) -> Optio
     let served = catalog.served();
     let registries = catalog.registries().served();
     let of_registry =
-        |registry: &Arc<dyn Registry>| status::of_registry(&**registry, catalog.data());
+        |registry: &Arc<dyn Registry>| status::of_registry(registry.as_ref(), catalog.data());
     let read = || {
         let stores = served.iter().map(|mirror| status::read(mirror));
         stores.chain(registries.iter().map(of_registry))
@@ -71,7 +71,7 @@ pub fn status_answer(catalog: &Catalog, path: &str, audience: Audience) -> Optio
             Audience::Operators => status::answer(&read().collect::<Vec<MirrorStatus>>()),
         });
     }
-    let store = || Some(status::read(&*catalog.named(&rest.path)?));
+    let store = || Some(status::read(&catalog.named(&rest.path)?));
     let mut registries = registries.iter();
     let registry = registries.find(|registry| registry.name() == rest.path);
     let Some(status) = registry.map(of_registry).or_else(store) else {

@@ -61,6 +61,34 @@ fn what_needs_attention_stands_first_and_is_explained() {
 }
 
 #[test]
+fn a_registry_has_no_snapshot_and_is_told_with_what_its_clients_need() {
+    let npm = Sketch {
+        is_registry: true,
+        ..Sketch::well("npm")
+    };
+    let (board, _) = board(&[npm], false);
+    let list = get(&board, "/");
+    let list = text(&list);
+    for words in [
+        "The mirror is well",
+        "all packages of a registry",
+        "current",
+    ] {
+        assert!(list.contains(words), "{words}: {list}");
+    }
+    let page = get(&board, "/mirrors/mirrors/npm");
+    let page = text(&page);
+    for words in [
+        "registry=https://eu.example.org/npm/",
+        "replace-registry-host=always",
+        "~/.yarnrc.yml",
+        "everything else from the upstream",
+    ] {
+        assert!(page.contains(words), "{words}: {page}");
+    }
+}
+
+#[test]
 fn the_list_can_be_narrowed_and_paged() {
     let many: Vec<Sketch> = (0..45)
         .map(|number| Sketch::well(&format!("m{number:02}")))

@@ -32,6 +32,8 @@ pub struct Sketch {
     pub suspended: bool,
     /// The region that serves nothing.
     pub down: Option<String>,
+    /// It is an npm registry.
+    pub is_registry: bool,
 }
 
 impl Sketch {
@@ -46,6 +48,7 @@ impl Sketch {
             running: false,
             suspended: false,
             down: None,
+            is_registry: false,
         }
     }
 
@@ -97,7 +100,7 @@ impl Sketch {
             .collect();
         let unit = |name: &String| json!({"snapshot": SNAPSHOT, "unit": name, "digest": SNAPSHOT, "date": "2026-01-01T20:00:00Z"});
         let units: Vec<Value> = self.suites.iter().map(unit).collect();
-        let mirror = json!({
+        let mut mirror = json!({
             "apiVersion": "mirrorfleet.dev/v1alpha1", "kind": "Mirror",
             "metadata": {"name": self.name, "namespace": self.namespace, "generation": 1, "uid": "u"},
             "spec": {
@@ -117,6 +120,20 @@ impl Sketch {
                 ],
             },
         });
+        if self.is_registry {
+            mirror["spec"]["content"] = json!({"npm": {}});
+            mirror["spec"]["mode"] = json!("PullThrough");
+            let told = &mut mirror["status"];
+            for field in ["snapshots", "units"] {
+                told[field] = json!([]);
+            }
+            for field in ["snapshot", "nextSyncTime"] {
+                told[field] = json!(null);
+            }
+            for region in told["regions"].as_array_mut().unwrap() {
+                region["replicas"] = json!([{"ready": true}]);
+            }
+        }
         serde_json::from_value(mirror).unwrap()
     }
 }
