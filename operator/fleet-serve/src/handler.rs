@@ -71,7 +71,10 @@ pub fn status_answer(catalog: &Catalog, path: &str, audience: Audience) -> Optio
             Audience::Operators => status::answer(&read().collect::<Vec<MirrorStatus>>()),
         });
     }
-    let store = || Some(status::read(&catalog.named(&rest.path)?));
+    let store = || {
+        let mirror = catalog.named(&rest.path)?;
+        Some(status::read(&mirror))
+    };
     let mut registries = registries.iter();
     let registry = registries.find(|registry| registry.name() == rest.path);
     let Some(status) = registry.map(of_registry).or_else(store) else {
