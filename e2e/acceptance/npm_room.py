@@ -147,17 +147,17 @@ def a_registry_with_a_bound(place: Place) -> None:
             assert kept_bytes(place) <= bound, name
         assert copy.metric("mirrorfleet_registry_evicted_files_total") > 0
         assert copy.metric("mirrorfleet_registry_cached_bytes") <= bound
-        fetch(names[-1])
-        fetch(names[1])
-        counts = upstream.asked_paths()
-        of = lambda name: counts[f"/{name}/-/{name}-1.0.0.tgz"]  # noqa: E731
-        assert (of(names[-1]), of(names[1])) == (1, 2), counts
         # The upstream changes its mind about a version whose document and tarball went long ago.
         dist = upstream.packages[names[2]].versions["1.0.0"]["dist"]
         before = dict(dist)
         dist.update(integrity=upstream.packages[names[3]].versions["1.0.0"]["dist"]["integrity"], shasum="0" * 40)
         upstream.lies[f"/{names[2]}/-/{names[2]}-1.0.0.tgz"] = tarballs[names[3]]
         copy.let_time_pass(400)
+        fetch(names[-1])
+        fetch(names[1])
+        counts = upstream.asked_paths()
+        of = lambda name: counts[f"/{name}/-/{name}-1.0.0.tgz"]  # noqa: E731
+        assert (of(names[-1]), of(names[1])) == (1, 2), counts
         assert "1.0.0" not in copy.get(names[2]).json["versions"]
         other = copy.get(f"{names[2]}/-/{names[2]}-1.0.0.tgz")
         assert other.status == 502 and "not what was promised" in other.error, other

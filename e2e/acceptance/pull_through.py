@@ -344,9 +344,8 @@ def a_full_disk_under_a_lazy_mirror(place: Place) -> None:
     assert (part.status, part.body) == (206, content[9_000_000:9_000_100])
     assert len(payload_requests(place)) - before <= 6, "each of the five has it pass by a request of its own"
     assert apt.download("large").read_bytes() == content
+    assert "mirrorfleet_fill_full_since_timestamp_seconds{" in metrics_of(place, server)
     assert apt.download("tool5").read_bytes() == files["tool5"].read_bytes()
-    told = metrics_of(place, server)
-    assert "mirrorfleet_fill_full_since_timestamp_seconds{" in told, told
     assert "the volume is full" in (place.workdir / "local.log").read_text()
     # A lie is cut off before its end.
     lie = files["large"]
