@@ -79,7 +79,10 @@ impl UpstreamPlan {
 }
 
 fn endpoint(told: &EndpointStatus) -> EndpointGauges {
-    let since = told.behind.iter().map(|unit| unit.superseded_at.0.as_second());
+    let since = told
+        .behind
+        .iter()
+        .map(|unit| unit.superseded_at.0.as_second());
     let since = since.min();
     EndpointGauges {
         endpoint: told.name.clone(),

@@ -64,7 +64,7 @@ pub use pods::PodsAllowed;
 pub use turn::{Line, Turn, TurnBook};
 pub use unreadable::conditions_of_unreadable;
 pub use upstream::{
-    Errand, Heard, ObservedUpstream, Probe, ProbeAnswer, Prober, ProberPlan, SeenAttempt, UpstreamPlan, concerns, confirmed,
-    plan_upstream,
+    Errand, Heard, ObservedUpstream, Probe, ProbeAnswer, Prober, ProberPlan, SeenAttempt,
+    UpstreamPlan, concerns, confirmed, plan_upstream,
 };
 pub use verdict::state_of_stalled;

@@ -46,7 +46,10 @@ pub fn job_name(child: &str, trigger: &str, occasion: &str) -> String {
 /// characters.
 pub fn probe_name(upstream: &str, occasion: &str) -> String {
     let hash = hash8(&["probe", upstream, occasion]);
-    format!("{}-probe-{hash}", cut(&upstream.replace('.', "-"), MIRROR_LENGTH))
+    format!(
+        "{}-probe-{hash}",
+        cut(&upstream.replace('.', "-"), MIRROR_LENGTH)
+    )
 }
 
 /// The only pod of a replica's StatefulSet.
@@ -151,7 +154,10 @@ mod tests {
     #[test]
     fn a_probe_has_a_name_of_its_own_for_each_occasion() {
         let name = probe_name("deb.example.org-and-more", "1/first");
-        assert!(name.starts_with("deb-example-org-and-probe-") && name.len() <= 35, "{name}");
+        assert!(
+            name.starts_with("deb-example-org-and-probe-") && name.len() <= 35,
+            "{name}"
+        );
         assert!(could_be_ours(&name) && name != probe_name("deb.example.org-and-more", "1/2"));
     }
 

@@ -13,7 +13,8 @@ use fleet_telemetry::{
 };
 use fleet_types::documents::RunResult;
 use fleet_types::gauges::{
-    ConditionGauges, EndpointGauges, MirrorGauges, PublicationGauges, RegionGauges, RunGauges, UpstreamGauges,
+    ConditionGauges, EndpointGauges, MirrorGauges, PublicationGauges, RegionGauges, RunGauges,
+    UpstreamGauges,
 };
 use fleet_types::{ConditionStatus, Reason};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -152,7 +152,10 @@ impl Fetcher for HttpFetcher {
         validators: Option<&Validators>,
     ) -> Result<Fetched, ProbeError> {
         check_url(url).map_err(|refused| {
-            ProbeError::new(Reason::InvalidSpec, format!("{}: {refused}", shown_url(url.as_str())))
+            ProbeError::new(
+                Reason::InvalidSpec,
+                format!("{}: {refused}", shown_url(url.as_str())),
+            )
         })?;
         let shown = shown_url(url.as_str());
         let failed =

@@ -29,8 +29,8 @@ pub(crate) use authorities::{Authorities, Authority};
 pub use budget::{Budget, MAX_BYTES};
 pub use declared::{Declared, declared};
 pub use error::ProbeError;
-pub use fetch::{Fetched, Fetcher, Validators};
 pub(crate) use fetch::{Access, HttpFetcher};
+pub use fetch::{Fetched, Fetcher, Validators};
 
 /// For all units of an Upstream together. Those that it does not suffice for are asked in the next round, after others'
 /// Upstreams.
@@ -221,7 +221,9 @@ impl<F: Fetcher> Asked<'_, F> {
                 Ok(revision) if revision.is_from_future(self.inquiry.now.as_second()) => {
                     refused = Reason::IndexFromFuture;
                 }
-                Ok(revision) if told_by_roots && (revision.is_dated() || !self.inquiry.is_dated()) => {
+                Ok(revision)
+                    if told_by_roots && (revision.is_dated() || !self.inquiry.is_dated()) =>
+                {
                     return Ok(revision);
                 }
                 Ok(_) => {}

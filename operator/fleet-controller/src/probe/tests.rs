@@ -200,19 +200,17 @@ async fn each_suite_counts_by_itself_and_no_body_reaches_a_message() {
 struct Silent;
 
 impl Fetcher for Silent {
-    async fn fetch(
-        &self,
-        _: &Url,
-        _: u64,
-        _: Option<&Validators>,
-    ) -> Result<Fetched, ProbeError> {
+    async fn fetch(&self, _: &Url, _: u64, _: Option<&Validators>) -> Result<Fetched, ProbeError> {
         std::future::pending().await
     }
 }
 
 #[tokio::test]
 async fn an_endpoint_that_is_silent_is_given_up_for_all_units_and_asked_below_its_own_url() {
-    let (upstream, memory) = (upstream("http://authority.example.org/debian"), Memory::default());
+    let (upstream, memory) = (
+        upstream("http://authority.example.org/debian"),
+        Memory::default(),
+    );
     let (declared, budget) = (declared([&mirror(&["trixie", "sid"])]), Budget::default());
     let endpoint = Url::parse("http://fr.example.org/pub/debian/").unwrap();
     let silent = Inquiry {
@@ -224,8 +222,13 @@ async fn an_endpoint_that_is_silent_is_given_up_for_all_units_and_asked_below_it
         audience: Audience::Tenant,
         now: now(),
     };
-    let found = silent.of_endpoint_within(&endpoint, Duration::from_millis(20)).await;
-    assert!(found.len() == 2 && found.values().all(Result::is_err), "{found:?}");
+    let found = silent
+        .of_endpoint_within(&endpoint, Duration::from_millis(20))
+        .await;
+    assert!(
+        found.len() == 2 && found.values().all(Result::is_err),
+        "{found:?}"
+    );
     let files = BTreeMap::from([("/pub/debian/dists/trixie/InRelease", RELEASE.into())]);
     let fetcher = Scripted {
         files,
@@ -233,7 +236,10 @@ async fn an_endpoint_that_is_silent_is_given_up_for_all_units_and_asked_below_it
     };
     let asked = inquiry(&upstream, &declared, &fetcher, &memory, &budget);
     let found = asked.of_endpoint(&endpoint).await;
-    assert!(found["trixie"].is_ok() && found["sid"].is_err(), "{found:?}");
+    assert!(
+        found["trixie"].is_ok() && found["sid"].is_err(),
+        "{found:?}"
+    );
 }
 
 #[tokio::test]

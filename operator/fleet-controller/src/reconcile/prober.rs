@@ -14,10 +14,14 @@ use crate::world::ObjectName;
 pub fn observe(context: &Context, name: &ObjectName, authority: &Authority) -> Prober {
     let world = &context.world;
     let jobs: Vec<_> = world.probers.jobs.group(name);
-    let about = jobs.iter().map(|job| ObjectName::new(&name.namespace, &job.meta.name));
+    let about = jobs
+        .iter()
+        .map(|job| ObjectName::new(&name.namespace, &job.meta.name));
     let warnings = about.flat_map(|job| world.warnings.group(&job));
     let mirrors = context.mirrors_of(name);
-    let mirrors = mirrors.iter().filter_map(|(_, mirror)| mirror.0.as_ref().ok());
+    let mirrors = mirrors
+        .iter()
+        .filter_map(|(_, mirror)| mirror.0.as_ref().ok());
     let upstream = world.upstreams.get(name, &name.name);
     let needs = upstream.as_deref().and_then(|known| known.0.as_ref().ok());
     let needs = needs.is_some_and(|upstream| upstream.spec.needs_secrets());
@@ -45,7 +49,9 @@ pub fn hear(
     (upstream, prober): (&Upstream, &Prober),
     authority: &mut Authority,
 ) -> bool {
-    let heard = prober.heard(upstream).filter(|_| upstream.spec.needs_secrets());
+    let heard = prober
+        .heard(upstream)
+        .filter(|_| upstream.spec.needs_secrets());
     let Some(heard) = heard.filter(|heard| authority.heard.as_ref() != Some(&heard.job)) else {
         return false;
     };
@@ -55,7 +61,11 @@ pub fn hear(
     }
     note(&mut authority.probes, heard.authority, heard.at);
     for (endpoint, answers) in heard.endpoints {
-        note(authority.endpoints.entry(endpoint).or_default(), answers, heard.at);
+        note(
+            authority.endpoints.entry(endpoint).or_default(),
+            answers,
+            heard.at,
+        );
     }
     authority.heard = Some(heard.job);
     true

@@ -168,7 +168,9 @@ async fn ask_endpoints(
     let fetcher = fetcher(context, name, upstream, authority).await;
     let memory = authority.memory.clone();
     let endpoints = &upstream.spec.endpoints;
-    let due = endpoints.iter().filter(|endpoint| due.contains(&endpoint.name));
+    let due = endpoints
+        .iter()
+        .filter(|endpoint| due.contains(&endpoint.name));
     let due: Vec<(String, Url)> = due.map(|it| (it.name.clone(), it.url.clone())).collect();
     let asked = futures::stream::iter(due).map(|(endpoint, url)| {
         let (fetcher, memory) = (&fetcher, &memory);
@@ -214,7 +216,9 @@ fn inquiry<'a>(
 
 fn all_failed(declared: &Declared, problem: &ProbeError) -> Findings {
     let units = declared.keys();
-    units.map(|unit| (unit.clone(), Err(problem.clone()))).collect()
+    units
+        .map(|unit| (unit.clone(), Err(problem.clone())))
+        .collect()
 }
 
 fn note(probes: &mut Vec<Probe>, findings: Findings, at: Timestamp) {

@@ -20,11 +20,7 @@ pub use pod::{FOLLOW_PORT, METRICS_PORT};
 pub use probe::{Ask, probe_job};
 
 /// The names of our containers, of which a pod has one.
-pub const CONTAINERS: [&str; 3] = [
-    stateful_set::CONTAINER,
-    job::CONTAINER,
-    probe::CONTAINER,
-];
+pub const CONTAINERS: [&str; 3] = [stateful_set::CONTAINER, job::CONTAINER, probe::CONTAINER];
 pub use fill::CONTAINER as FILL_CONTAINER;
 pub use service::service;
 pub use stateful_set::{ORDERS_VOLUME, Told, stateful_set};

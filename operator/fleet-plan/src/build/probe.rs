@@ -135,7 +135,10 @@ fn container(upstream: &Upstream, ask: &Ask, refs: Option<&Volume>) -> Container
 
 /// The Upstream, without whom it is believed, and of its Mirrors what they declare, one YAML document each.
 fn manifests(upstream: &Upstream, ask: &Ask) -> String {
-    let (name, namespace) = (upstream.name_any(), upstream.namespace().unwrap_or_default());
+    let (name, namespace) = (
+        upstream.name_any(),
+        upstream.namespace().unwrap_or_default(),
+    );
     let spec = &upstream.spec;
     let spec = json!({
         "type": spec.upstream_type,

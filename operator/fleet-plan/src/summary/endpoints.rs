@@ -42,7 +42,10 @@ pub fn sentence(endpoints: &[EndpointSummary]) -> String {
     let known: Vec<String> = known
         .map(|endpoint| match endpoint.behind_since {
             Some(since) if endpoint.state == EndpointState::Reachable => {
-                format!("{} is behind its authority since {since}", endpoint.endpoint)
+                format!(
+                    "{} is behind its authority since {since}",
+                    endpoint.endpoint
+                )
             }
             _ => format!(
                 "{} does not answer since {}",

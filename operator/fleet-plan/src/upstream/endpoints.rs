@@ -47,15 +47,16 @@ pub fn told(
     let told = upstream.spec.endpoints.iter().filter_map(|endpoint| {
         let mut known = before.endpoints.iter();
         let known = known.find(|known| known.name == endpoint.name);
-        let state = |state: EndpointState, message: &str, known: Option<&EndpointStatus>| EndpointStatus {
-            name: endpoint.name.clone(),
-            state,
-            since: (known.filter(|known| known.state == state))
-                .map_or(Time(whole(seen.now)), |known| known.since.clone()),
-            message: message.chars().take(MESSAGE_LENGTH).collect(),
-            revision_date: known.and_then(|known| known.revision_date.clone()),
-            behind: known.map_or_else(Vec::new, |known| known.behind.clone()),
-        };
+        let state =
+            |state: EndpointState, message: &str, known: Option<&EndpointStatus>| EndpointStatus {
+                name: endpoint.name.clone(),
+                state,
+                since: (known.filter(|known| known.state == state))
+                    .map_or(Time(whole(seen.now)), |known| known.since.clone()),
+                message: message.chars().take(MESSAGE_LENGTH).collect(),
+                revision_date: known.and_then(|known| known.revision_date.clone()),
+                behind: known.map_or_else(Vec::new, |known| known.behind.clone()),
+            };
         if !is_asked(endpoint) {
             let message = "probes ask over http and https; sync runs ask it";
             return Some(EndpointStatus {
@@ -65,7 +66,10 @@ pub fn told(
             });
         }
         let probes = probes_of(upstream, endpoint, seen);
-        let asked: Vec<&Probe> = units.iter().filter_map(|unit| probe_of(probes, unit)).collect();
+        let asked: Vec<&Probe> = units
+            .iter()
+            .filter_map(|unit| probe_of(probes, unit))
+            .collect();
         if asked.is_empty() {
             return known.cloned();
         }
@@ -89,7 +93,9 @@ pub fn told(
             false => format!("nothing could be read of {}", failed.join(", ")),
         };
         let dates = has.iter().map(|(_, has)| has).filter(|has| has.is_dated());
-        let newest = dates.filter_map(|has| Timestamp::from_second(has.date).ok()).max();
+        let newest = dates
+            .filter_map(|has| Timestamp::from_second(has.date).ok())
+            .max();
         Some(EndpointStatus {
             revision_date: newest.map(Time),
             behind: behind(&has, authority, known, seen.now),
@@ -102,7 +108,8 @@ pub fn told(
 /// As the definition has it.
 const MESSAGE_LENGTH: usize = 512;
 /// What is said of an endpoint of which nothing can be read: who answered what is for no eyes but those of the log.
-const UNREAD: &str = "nothing could be read there of what Mirrors ask for; look at its URL, and whether it is up";
+const UNREAD: &str =
+    "nothing could be read there of what Mirrors ask for; look at its URL, and whether it is up";
 
 fn is_asked(endpoint: &Endpoint) -> bool {
     matches!(endpoint.url.scheme(), "http" | "https")
@@ -114,10 +121,17 @@ fn is_authority(upstream: &Upstream, endpoint: &Endpoint) -> bool {
     endpoint.url.as_str().trim_end_matches('/') == authority.trim_end_matches('/')
 }
 
-fn probes_of<'s>(upstream: &Upstream, endpoint: &Endpoint, seen: &'s ObservedUpstream) -> &'s [Probe] {
+fn probes_of<'s>(
+    upstream: &Upstream,
+    endpoint: &Endpoint,
+    seen: &'s ObservedUpstream,
+) -> &'s [Probe] {
     match is_authority(upstream, endpoint) {
         true => &seen.probes,
-        false => seen.endpoints.get(&endpoint.name).map_or(&[][..], Vec::as_slice),
+        false => seen
+            .endpoints
+            .get(&endpoint.name)
+            .map_or(&[][..], Vec::as_slice),
     }
 }
 
@@ -162,13 +176,17 @@ fn behind(
         let Ok(Freshness::Behind(units)) = measure(&units, one, served, &remembered, now) else {
             continue;
         };
-        behind.extend(units.into_iter().map(|unit| OutdatedUnit {
-            unit: unit.unit,
-            digest: unit.digest,
-            date: (has.is_dated().then(|| Timestamp::from_second(has.date).ok()))
+        behind.extend(units.into_iter().map(|unit| {
+            OutdatedUnit {
+                unit: unit.unit,
+                digest: unit.digest,
+                date: (has
+                    .is_dated()
+                    .then(|| Timestamp::from_second(has.date).ok()))
                 .flatten()
                 .map(Time),
-            superseded_at: unit.superseded_at,
+                superseded_at: unit.superseded_at,
+            }
         }));
     }
     behind.sort_by(|a, b| (&a.superseded_at, &a.unit).cmp(&(&b.superseded_at, &b.unit)));

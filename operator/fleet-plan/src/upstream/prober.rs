@@ -58,7 +58,10 @@ pub struct Errand {
 
 impl Errand {
     /// Of the Mirrors of an Upstream, in an order that does not change by itself. The pod is as those of the first.
-    pub fn of<'m>(mirrors: impl IntoIterator<Item = &'m Mirror>, settings: &Settings) -> Option<Errand> {
+    pub fn of<'m>(
+        mirrors: impl IntoIterator<Item = &'m Mirror>,
+        settings: &Settings,
+    ) -> Option<Errand> {
         let mut errand: Option<Errand> = None;
         for mirror in mirrors {
             let spec = &mirror.spec;
@@ -80,6 +83,25 @@ impl Errand {
             }
         }
         errand
+    }
+
+    /// The Job that asks for these units after the upstream was last asked at that time.
+    fn job(&self, upstream: &Upstream, units: &[String], last: Option<Timestamp>) -> Job {
+        let of_them = |content: &&Content| content.units().iter().any(|unit| units.contains(unit));
+        let contents: Vec<Content> = self.contents.iter().filter(of_them).cloned().collect();
+        let generation = upstream.metadata.generation.unwrap_or(0);
+        let uid = upstream.uid().unwrap_or_default();
+        let after = last.map_or_else(|| "nothing".to_owned(), |at| at.to_string());
+        let occasion = format!("{uid}/{generation}/after {after}");
+        let ask = Ask {
+            name: names::probe_name(&upstream.name_any(), &occasion),
+            image: &self.image,
+            pods: &self.pods,
+            region: &self.region,
+            units,
+            contents: &contents,
+        };
+        probe_job(upstream, &ask)
     }
 }
 
@@ -114,7 +136,10 @@ impl Prober {
     ) -> ProberPlan {
         let standing = || self.jobs.iter().filter(|job| !job.meta.deleting);
         let name = |job: &SeenJob| (job.meta.name.clone(), job.meta.uid.clone());
-        let errand = self.errand.as_ref().filter(|_| upstream.spec.needs_secrets());
+        let errand = self
+            .errand
+            .as_ref()
+            .filter(|_| upstream.spec.needs_secrets());
         let Some(errand) = errand.filter(|_| !units.is_empty()) else {
             return ProberPlan {
                 remove: standing().map(name).collect(),
@@ -137,26 +162,16 @@ impl Prober {
         if due > seen.now {
             let word = self.ended().and_then(|job| job.end.as_ref()?.at);
             let word = word.map(|at| later(at, LAST_WORD));
-            plan.wake_at = [Some(due), word].into_iter().flatten().filter(|at| *at > seen.now).min();
+            plan.wake_at = [Some(due), word]
+                .into_iter()
+                .flatten()
+                .filter(|at| *at > seen.now)
+                .min();
         } else if self.running_elsewhere >= AT_ONCE {
             plan.wake_at = Some(later(seen.now, LATER));
         } else {
             let units = longest_unasked(units, seen);
-            let of_them = |content: &&Content| content.units().iter().any(|unit| units.contains(unit));
-            let contents: Vec<Content> = errand.contents.iter().filter(of_them).cloned().collect();
-            let generation = upstream.metadata.generation.unwrap_or(0);
-            let uid = upstream.uid().unwrap_or_default();
-            let after = last.map_or_else(|| "nothing".to_owned(), |at| at.to_string());
-            let occasion = format!("{uid}/{generation}/after {after}");
-            let ask = Ask {
-                name: names::probe_name(&upstream.name_any(), &occasion),
-                image: &errand.image,
-                pods: &errand.pods,
-                region: &errand.region,
-                units: &units,
-                contents: &contents,
-            };
-            plan.start = Some(Box::new(probe_job(upstream, &ask)));
+            plan.start = Some(Box::new(errand.job(upstream, &units, last)));
         }
         plan
     }
@@ -193,7 +208,9 @@ impl Prober {
         let job = self.ended()?;
         let generation = upstream.metadata.generation.unwrap_or(0).to_string();
         let asked = job.meta.annotation(labels::PROBES_GENERATION);
-        let report = self.report(job).filter(|_| asked == Some(generation.as_str()))?;
+        let report = self
+            .report(job)
+            .filter(|_| asked == Some(generation.as_str()))?;
         let authority = report.units.iter();
         let authority = authority.map(|unit| (unit.unit.clone(), answer(unit)));
         let endpoints = report.endpoints.iter().map(|endpoint| {
@@ -219,9 +236,14 @@ impl Prober {
     pub fn failure(&self, now: Timestamp, before: &[Condition]) -> Option<Verdict> {
         let no = |text: String| Some(Verdict::no(Reason::ProbeFailed, text));
         if let Some(refused) = &self.refused {
-            return no(format!("the Job that is to ask the authority cannot be made: {refused}"));
+            return no(format!(
+                "the Job that is to ask the authority cannot be made: {refused}"
+            ));
         }
-        let running = self.jobs.iter().find(|job| job.end.is_none() && !job.meta.deleting);
+        let running = self
+            .jobs
+            .iter()
+            .find(|job| job.end.is_none() && !job.meta.deleting);
         if let Some(why) = running.and_then(|job| self.stuck(job, now)) {
             return no(why);
         }
@@ -242,7 +264,8 @@ impl Prober {
         }
         // What was said while it waited says more than that it waited for too long.
         let known = said(ConditionType::Reachable, before);
-        let known = known.filter(|it| it.is(ConditionStatus::False) && it.reason == Reason::ProbeFailed);
+        let known =
+            known.filter(|it| it.is(ConditionStatus::False) && it.reason == Reason::ProbeFailed);
         let is_late = end.at.is_none_or(|at| later(at, LAST_WORD) <= now);
         match (known, is_late) {
             (Some(known), _) => Some(known),
@@ -257,11 +280,9 @@ impl Prober {
     /// Why a Job has not begun to ask.
     fn stuck(&self, job: &SeenJob, now: Timestamp) -> Option<String> {
         let name = &job.meta.name;
-        if job.meta.created_at.is_some_and(|at| later(at, PATIENCE) > now) {
-            return None;
-        }
+        let made_at = job.meta.created_at?;
         let pod = self.pod(job);
-        if pod.is_some_and(|pod| pod.running) {
+        if later(made_at, PATIENCE) > now || pod.is_some_and(|pod| pod.running) {
             return None;
         }
         let trouble = pod.and_then(|pod| {
@@ -274,8 +295,7 @@ impl Prober {
         let why = trouble.or(warning);
         let why = why.unwrap_or_else(|| "nobody says why".to_owned());
         Some(format!(
-            "Job {name}, which is to ask the authority, has not begun for {} minutes: {why}; `kubectl describe job {name}` may tell more",
-            PATIENCE.as_mins()
+            "Job {name}, which is to ask the authority, was made at {made_at} and has not begun: {why}; `kubectl describe job {name}` may tell more"
         ))
     }
 }
@@ -284,11 +304,17 @@ impl Prober {
 fn longest_unasked(units: &[String], seen: &ObservedUpstream) -> Vec<String> {
     let asked_at = |unit: &&String| {
         let mut probes = seen.probes.iter();
-        probes.find(|probe| probe.unit == **unit).map(|probe| probe.at)
+        probes
+            .find(|probe| probe.unit == **unit)
+            .map(|probe| probe.at)
     };
     let mut units: Vec<&String> = units.iter().collect();
     units.sort_by_key(|unit| (asked_at(unit), (*unit).clone()));
-    units.into_iter().take(ProbeReport::UNITS).cloned().collect()
+    units
+        .into_iter()
+        .take(ProbeReport::UNITS)
+        .cloned()
+        .collect()
 }
 
 fn answer(unit: &ProbedUnit) -> ProbeAnswer {

@@ -54,7 +54,11 @@ impl World {
             let answer = has(self.authority, self.now);
             self.seen.probes = asked(&self.seen.probes, self.now, answer);
         } else if !plan.probe_endpoints.is_empty() {
-            assert_eq!(plan.probe_endpoints, ["fr"], "the others are the authority, and not asked");
+            assert_eq!(
+                plan.probe_endpoints,
+                ["fr"],
+                "the others are the authority, and not asked"
+            );
             let known = self.seen.endpoints.entry("fr".to_owned()).or_default();
             let answer = self.endpoint.map_or_else(failed, |it| has(it, self.now));
             *known = asked(known, self.now, answer);
@@ -157,7 +161,11 @@ fn an_endpoint_is_behind_since_what_it_has_was_last_seen_at_the_authority() {
     assert_eq!(world.behind(), Some(last_seen));
     let second = Some(last_seen.as_second());
     assert_eq!(world.gauges()["fr"], (Some(true), Some(second)));
-    assert_eq!(world.gauges()["master"], (Some(true), Some(None)), "it is the authority");
+    assert_eq!(
+        world.gauges()["master"],
+        (Some(true), Some(None)),
+        "it is the authority"
+    );
     // One state on: still behind, and since that one was superseded.
     world.endpoint = Some(2);
     world.round();
@@ -165,7 +173,10 @@ fn an_endpoint_is_behind_since_what_it_has_was_last_seen_at_the_authority() {
     world.endpoint = Some(3);
     world.round();
     assert_eq!(world.behind(), None);
-    assert_eq!(world.told("fr").revision_date.unwrap().0, at("2025-12-04T00:00:00Z"));
+    assert_eq!(
+        world.told("fr").revision_date.unwrap().0,
+        at("2025-12-04T00:00:00Z")
+    );
 }
 
 #[test]
@@ -216,14 +227,27 @@ fn what_is_told_of_endpoints_is_bounded() {
         probes.collect::<Vec<_>>()
     };
     let endpoints = (0..16).map(|it| json!({"name": format!("e{}", char::from(b'a' + it)), "url": format!("http://e{it}.example.org/debian/")}));
-    let (newest, older) = (all(3, "2026-01-01T10:00:00Z"), all(2, "2026-01-01T10:00:00Z"));
+    let (newest, older) = (
+        all(3, "2026-01-01T10:00:00Z"),
+        all(2, "2026-01-01T10:00:00Z"),
+    );
     world.upstream.spec.endpoints = serde_json::from_value(endpoints.collect()).unwrap();
     world.seen.units = units.clone();
     world.seen.probes = newest;
-    let names = world.upstream.spec.endpoints.iter().map(|it| it.name.clone());
+    let names = world
+        .upstream
+        .spec
+        .endpoints
+        .iter()
+        .map(|it| it.name.clone());
     world.seen.endpoints = names.map(|name| (name, older.clone())).collect();
     let told = world.plan().status.endpoints;
-    assert!(told.len() == 16 && told.iter().all(|it| it.behind.len() == EndpointStatus::MOST_BEHIND));
+    assert!(
+        told.len() == 16
+            && told
+                .iter()
+                .all(|it| it.behind.len() == EndpointStatus::MOST_BEHIND)
+    );
     let size = serde_json::to_string(&told).unwrap().len();
     assert!(size < 32 * 1024, "{size}");
 }

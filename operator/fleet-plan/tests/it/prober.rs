@@ -4,7 +4,7 @@ use fleet_api::labels;
 use fleet_api::upstream::{EndpointState, Upstream};
 use fleet_plan::observed::{JobEnd, RunEnd, Trouble};
 use fleet_plan::{
-    Errand, ObservedUpstream, Prober, ProbeAnswer, SeenJob, SeenPod, SeenWarning, Settings,
+    Errand, ObservedUpstream, ProbeAnswer, Prober, SeenJob, SeenPod, SeenWarning, Settings,
     UpstreamPlan, plan_upstream,
 };
 use fleet_types::Reason;
@@ -32,7 +32,8 @@ impl World {
         upstream.status = None;
         upstream.metadata.uid = Some("upstream-uid".to_owned());
         upstream.metadata.generation = Some(1);
-        let access = json!({"credentialsRef": {"name": "login"}, "caBundleRef": {"name": "authority"}});
+        let access =
+            json!({"credentialsRef": {"name": "login"}, "caBundleRef": {"name": "authority"}});
         upstream.spec.access = serde_json::from_value(access).unwrap();
         let settings = Settings {
             image: "registry.example.org/mirrorfleet:1".to_owned(),
@@ -62,7 +63,10 @@ impl World {
     /// As the controller does it.
     fn turn(&mut self) {
         if let Some(heard) = self.seen.prober.heard(&self.upstream) {
-            let mut told = heard.authority.into_iter().filter(|_| !self.is_heard(&heard.job));
+            let mut told = heard
+                .authority
+                .into_iter()
+                .filter(|_| !self.is_heard(&heard.job));
             let probes = told.by_ref().map(|(unit, answer)| {
                 let last = self.seen.probes.iter().find(|probe| probe.unit == unit);
                 fleet_plan::Probe::after(last, unit, heard.at, answer)
@@ -73,7 +77,8 @@ impl World {
             }
             for (name, answers) in heard.endpoints {
                 let probes = answers.into_iter();
-                let probes = probes.map(|(unit, answer)| fleet_plan::Probe::after(None, unit, heard.at, answer));
+                let probes = probes
+                    .map(|(unit, answer)| fleet_plan::Probe::after(None, unit, heard.at, answer));
                 self.seen.endpoints.insert(name, probes.collect());
             }
         }
@@ -129,7 +134,11 @@ impl World {
         let status = self.upstream.status.as_ref().unwrap();
         let mut all = status.conditions.iter();
         let found = all.find(|found| found.type_ == "Reachable").unwrap();
-        (found.status.clone(), found.reason.clone(), found.message.clone())
+        (
+            found.status.clone(),
+            found.reason.clone(),
+            found.message.clone(),
+        )
     }
 }
 
@@ -150,9 +159,14 @@ fn has(state: u8) -> ProbeReport {
 }
 
 #[test]
-fn a_job_asks_at_once_and_then_each_half_hour_one_at_a_time_and_a_quiet_authority_is_not_written_about() {
+fn a_job_asks_at_once_and_then_each_half_hour_one_at_a_time_and_a_quiet_authority_is_not_written_about()
+ {
     let mut world = World::new();
-    assert_eq!(world.plan().probe, Vec::<String>::new(), "the controller may not");
+    assert_eq!(
+        world.plan().probe,
+        Vec::<String>::new(),
+        "the controller may not"
+    );
     world.turn();
     world.turn();
     assert_eq!(world.made.len(), 1, "one at a time");
@@ -168,13 +182,18 @@ fn a_job_asks_at_once_and_then_each_half_hour_one_at_a_time_and_a_quiet_authorit
         world.now = began + INTERVAL * (round - 1);
         world.turn();
         assert_eq!(world.made.len(), usize::try_from(round).unwrap());
-        assert_eq!(world.seen.prober.jobs.len(), 2, "the last one stays while the next one asks");
+        assert_eq!(
+            world.seen.prober.jobs.len(),
+            2,
+            "the last one stays while the next one asks"
+        );
         world.tells(&has(1));
         world.turn();
         assert_eq!(world.seen.prober.jobs.len(), 1);
         assert_eq!(world.writes, writes, "nothing changed");
     }
-    let names: std::collections::BTreeSet<_> = world.made.iter().map(|job| &job.metadata.name).collect();
+    let names: std::collections::BTreeSet<_> =
+        world.made.iter().map(|job| &job.metadata.name).collect();
     assert_eq!(names.len(), world.made.len());
     // A controller that knows nothing yet does not ask before its time, and knows what the last Job told.
     world.seen.probes.clear();
@@ -201,7 +220,10 @@ fn what_a_job_saw_change_is_superseded_since_it_was_last_seen() {
     world.tells(&has(2));
     let unit = &world.upstream.status.as_ref().unwrap().revision[0];
     assert_eq!(unit.digest, digest(2).to_string());
-    assert_eq!(unit.observed_at.as_ref().unwrap().0, at("2026-01-01T10:30:00Z"));
+    assert_eq!(
+        unit.observed_at.as_ref().unwrap().0,
+        at("2026-01-01T10:30:00Z")
+    );
     assert_eq!(unit.history[0].superseded_at.0, at("2026-01-01T10:00:00Z"));
 }
 
@@ -212,19 +234,41 @@ fn a_job_gets_the_secret_by_reference_no_keyring_no_claim_no_token_and_only_what
     let job = serde_json::to_value(&world.made[0]).unwrap();
     let pod = &job["spec"]["template"]["spec"];
     let text = pod["volumes"].to_string();
-    assert!(text.contains("\"login\"") && text.contains("\"authority\""), "{text}");
-    assert!(!text.contains("persistentVolumeClaim") && !text.contains("keyring"), "{text}");
+    assert!(
+        text.contains("\"login\"") && text.contains("\"authority\""),
+        "{text}"
+    );
+    assert!(
+        !text.contains("persistentVolumeClaim") && !text.contains("keyring"),
+        "{text}"
+    );
     assert_eq!(pod["automountServiceAccountToken"], json!(false));
     let container = &pod["containers"][0];
-    assert_eq!(container["securityContext"]["readOnlyRootFilesystem"], json!(true));
-    assert_eq!(container["image"], json!("registry.example.org/mirrorfleet:1"));
+    assert_eq!(
+        container["securityContext"]["readOnlyRootFilesystem"],
+        json!(true)
+    );
+    assert_eq!(
+        container["image"],
+        json!("registry.example.org/mirrorfleet:1")
+    );
     let args = container["args"].to_string();
-    assert!(args.contains("\"probe\"") && args.contains(&format!("\"--unit\",\"{SUITE}\"")), "{args}");
+    assert!(
+        args.contains("\"probe\"") && args.contains(&format!("\"--unit\",\"{SUITE}\"")),
+        "{args}"
+    );
     let annotations = &job["spec"]["template"]["metadata"]["annotations"];
     let manifests = annotations[labels::RUN_MANIFESTS].as_str().unwrap();
-    assert_eq!(manifests.split("---").count(), 2, "two Mirrors that declare the same: {manifests}");
+    assert_eq!(
+        manifests.split("---").count(),
+        2,
+        "two Mirrors that declare the same: {manifests}"
+    );
     let owner = &job["metadata"]["ownerReferences"][0];
-    assert_eq!((&owner["kind"], &owner["uid"]), (&json!("Upstream"), &json!("upstream-uid")));
+    assert_eq!(
+        (&owner["kind"], &owner["uid"]),
+        (&json!("Upstream"), &json!("upstream-uid"))
+    );
     // It is nobody's run: no Upstream's turn, no Mirror's object.
     let labels = job["metadata"]["labels"].as_object().unwrap();
     assert!(!labels.contains_key(labels::UPSTREAM) && !labels.contains_key(labels::MIRROR));
@@ -237,7 +281,13 @@ fn jobs_go_when_nothing_is_asked_for_or_no_secret_is_needed() {
     world.tells(&has(1));
     let known = world.seen.prober.jobs[0].meta.uid.clone();
     world.seen.units.clear();
-    let removed = |plan: UpstreamPlan| plan.prober.remove.into_iter().map(|(_, uid)| uid).collect::<Vec<_>>();
+    let removed = |plan: UpstreamPlan| {
+        plan.prober
+            .remove
+            .into_iter()
+            .map(|(_, uid)| uid)
+            .collect::<Vec<_>>()
+    };
     assert_eq!(removed(world.plan()), std::slice::from_ref(&known));
     world.seen.units = vec![SUITE.to_owned()];
     world.upstream.spec.access = Default::default();
@@ -252,7 +302,10 @@ fn only_so_many_jobs_of_a_cluster_ask_at_once() {
     world.seen.prober.running_elsewhere = 8;
     let plan = world.plan();
     assert!(plan.prober.start.is_none());
-    assert_eq!(plan.wake_at, Some(world.now + SignedDuration::from_secs(15)));
+    assert_eq!(
+        plan.wake_at,
+        Some(world.now + SignedDuration::from_secs(15))
+    );
     world.seen.prober.running_elsewhere = 7;
     assert!(world.plan().prober.start.is_some());
 }
@@ -263,18 +316,35 @@ fn more_units_than_a_job_can_tell_of_are_asked_for_in_turn() {
     let units: Vec<String> = (0..20).map(|number| format!("suite-{number:02}")).collect();
     world.seen.units = units.clone();
     let asked = |job: &Job| {
-        let text = serde_json::to_value(job).unwrap()["spec"]["template"]["spec"]["containers"][0]["args"].to_string();
-        units.iter().filter(|unit| text.contains(*unit)).cloned().collect::<Vec<_>>()
+        let text = serde_json::to_value(job).unwrap()["spec"]["template"]["spec"]["containers"][0]
+            ["args"]
+            .to_string();
+        units
+            .iter()
+            .filter(|unit| text.contains(*unit))
+            .cloned()
+            .collect::<Vec<_>>()
     };
     world.turn();
     let first = asked(&world.made[0]);
     assert_eq!(first, units[..ProbeReport::UNITS]);
-    let told = first.iter().map(|name| ProbedUnit { unit: name.clone(), ..unit(1) });
-    world.tells(&ProbeReport { units: told.collect(), ..ProbeReport::default() });
+    let told = first.iter().map(|name| ProbedUnit {
+        unit: name.clone(),
+        ..unit(1)
+    });
+    world.tells(&ProbeReport {
+        units: told.collect(),
+        ..ProbeReport::default()
+    });
     world.now += INTERVAL;
     world.turn();
     let second = asked(&world.made[1]);
-    assert!(units[ProbeReport::UNITS..].iter().all(|unit| second.contains(unit)), "{second:?}");
+    assert!(
+        units[ProbeReport::UNITS..]
+            .iter()
+            .all(|unit| second.contains(unit)),
+        "{second:?}"
+    );
 }
 
 /// What is wrong, where, and what helps.
@@ -285,7 +355,11 @@ fn a_job_that_could_not_ask_says_so_in_the_condition_until_one_could() {
     let name = world.made[0].metadata.name.clone().unwrap();
     let failed = |world: &World, words: &[&str]| {
         let (status, reason, message) = world.reachable();
-        assert_eq!((status.as_str(), reason.as_str()), ("False", "ProbeFailed"), "{message}");
+        assert_eq!(
+            (status.as_str(), reason.as_str()),
+            ("False", "ProbeFailed"),
+            "{message}"
+        );
         assert!(words.iter().all(|word| message.contains(word)), "{message}");
     };
     // It does not begin: after two minutes somebody should know why.
@@ -303,7 +377,15 @@ fn a_job_that_could_not_ask_says_so_in_the_condition_until_one_could() {
     assert_eq!(woken, Some(world.now + SignedDuration::from_mins(2)));
     world.now += SignedDuration::from_mins(3);
     world.turn();
-    failed(&world, &[&name, "ErrImagePull", "no such image", "kubectl describe job"]);
+    failed(
+        &world,
+        &[
+            &name,
+            "ErrImagePull",
+            "no such image",
+            "kubectl describe job",
+        ],
+    );
     // Its deadline ends it with its pod; what was said says more.
     world.seen.prober.pods.clear();
     let job = world.seen.prober.jobs.last_mut().unwrap();
@@ -355,7 +437,10 @@ fn a_secret_that_is_missing_is_told_with_its_own_reason_and_stalls_nothing_else(
         ..ProbeReport::default()
     });
     let (status, reason, message) = world.reachable();
-    assert_eq!((status.as_str(), reason.as_str()), ("False", "CredentialsNotFound"));
+    assert_eq!(
+        (status.as_str(), reason.as_str()),
+        ("False", "CredentialsNotFound")
+    );
     assert!(message.contains("login"));
 }
 
@@ -372,17 +457,34 @@ fn an_authority_that_refuses_is_told_unit_by_unit_and_a_lost_word_is_waited_for(
         }),
         ..unit(1)
     };
-    world.tells(&ProbeReport { units: vec![refused], ..ProbeReport::default() });
+    world.tells(&ProbeReport {
+        units: vec![refused],
+        ..ProbeReport::default()
+    });
     let (status, reason, message) = world.reachable();
-    assert_eq!((status.as_str(), reason.as_str()), ("False", "UpstreamForbidden"));
-    assert!(message.contains(SUITE) && message.contains("401"), "{message}");
+    assert_eq!(
+        (status.as_str(), reason.as_str()),
+        ("False", "UpstreamForbidden")
+    );
+    assert!(
+        message.contains(SUITE) && message.contains("401"),
+        "{message}"
+    );
     world.now += INTERVAL;
     world.turn();
     world.seen.prober.pods.clear();
     let job = world.seen.prober.jobs.last_mut().unwrap();
-    job.end = Some(JobEnd { succeeded: true, at: Some(world.now), message: String::new() });
+    job.end = Some(JobEnd {
+        succeeded: true,
+        at: Some(world.now),
+        message: String::new(),
+    });
     world.turn();
-    assert_eq!(world.reachable().1, "UpstreamForbidden", "the pod is not seen yet");
+    assert_eq!(
+        world.reachable().1,
+        "UpstreamForbidden",
+        "the pod is not seen yet"
+    );
     world.now += SignedDuration::from_secs(61);
     world.turn();
     assert_eq!(world.reachable().1, "ProbeFailed");
@@ -395,8 +497,15 @@ fn what_a_job_heard_of_endpoints_is_judged_as_what_the_controller_hears() {
     world.upstream.spec.endpoints = serde_json::from_value(endpoints).unwrap();
     let told = |state: u8, older: u8| ProbeReport {
         endpoints: vec![
-            ProbedEndpoint { name: "fr".to_owned(), others: vec![unit(older)], untold: vec![] },
-            ProbedEndpoint { name: "de".to_owned(), ..ProbedEndpoint::default() },
+            ProbedEndpoint {
+                name: "fr".to_owned(),
+                others: vec![unit(older)],
+                untold: vec![],
+            },
+            ProbedEndpoint {
+                name: "de".to_owned(),
+                ..ProbedEndpoint::default()
+            },
         ],
         ..has(state)
     };
@@ -406,9 +515,24 @@ fn what_a_job_heard_of_endpoints_is_judged_as_what_the_controller_hears() {
     world.turn();
     world.tells(&told(2, 1));
     let endpoints = world.upstream.status.clone().unwrap().endpoints;
-    assert!(endpoints.iter().all(|it| it.state == EndpointState::Reachable), "{endpoints:?}");
-    let behind = |at: usize| endpoints[at].behind.first().map(|unit| unit.superseded_at.0);
-    assert_eq!((behind(0), behind(1)), (Some(at("2026-01-01T10:00:00Z")), None));
+    assert!(
+        endpoints
+            .iter()
+            .all(|it| it.state == EndpointState::Reachable),
+        "{endpoints:?}"
+    );
+    let behind = |at: usize| {
+        endpoints[at]
+            .behind
+            .first()
+            .map(|unit| unit.superseded_at.0)
+    };
+    assert_eq!(
+        (behind(0), behind(1)),
+        (Some(at("2026-01-01T10:00:00Z")), None)
+    );
     let heard = world.seen.prober.heard(&world.upstream).unwrap();
-    assert!(matches!(&heard.endpoints["de"][..], [(unit, ProbeAnswer::Has { .. })] if unit == SUITE));
+    assert!(
+        matches!(&heard.endpoints["de"][..], [(unit, ProbeAnswer::Has { .. })] if unit == SUITE)
+    );
 }

@@ -149,7 +149,10 @@ mod tests {
                 untold: vec![],
             }],
         };
-        assert_eq!(ProbeReport::read(&report.to_termination_message()), Some(report));
+        assert_eq!(
+            ProbeReport::read(&report.to_termination_message()),
+            Some(report)
+        );
         assert_eq!(ProbeReport::read("panicked"), None);
     }
 

@@ -112,7 +112,8 @@ async fn ask(arguments: &Arguments) -> Result<ProbeReport, Failure> {
     told.retain(|unit, _| authority.get(unit).is_some_and(Result::is_ok));
     for endpoint in asked.endpoints() {
         let others = asked.endpoint(&endpoint.url, &told).await?;
-        let differs = |(unit, found): &(&String, &Result<_, _>)| authority.get(*unit) != Some(*found);
+        let differs =
+            |(unit, found): &(&String, &Result<_, _>)| authority.get(*unit) != Some(*found);
         report.endpoints.push(ProbedEndpoint {
             name: endpoint.name.clone(),
             others: others.iter().filter(differs).map(unit).collect(),
@@ -138,7 +139,11 @@ fn can_be_asked(name: &str, upstream: &Upstream) -> Result<(), Failure> {
 }
 
 fn wanted(arguments: &Arguments, mut declared: Declared) -> Result<Declared, Failure> {
-    if let Some(unknown) = arguments.unit.iter().find(|unit| !declared.contains_key(*unit)) {
+    if let Some(unknown) = arguments
+        .unit
+        .iter()
+        .find(|unit| !declared.contains_key(*unit))
+    {
         let units: Vec<&str> = declared.keys().map(String::as_str).collect();
         return Err(Failure::invalid(format!(
             "--unit {unknown}: no Mirror of Upstream {} declares it; they declare {}",
@@ -246,7 +251,11 @@ impl Fetcher for Line {
         match told.status() {
             StatusCode::OK => {
                 let body = told.body(max_bytes.min(MAX_BYTES)).await.map_err(failed)?;
-                Ok(Fetched::Content(body, Validators::default(), Default::default()))
+                Ok(Fetched::Content(
+                    body,
+                    Validators::default(),
+                    Default::default(),
+                ))
             }
             StatusCode::NOT_FOUND | StatusCode::GONE => Ok(Fetched::Absent),
             _ => Err(failed(told.refusal())),
