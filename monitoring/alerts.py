@@ -269,7 +269,7 @@ ALERTS = [
         "An endpoint of an Upstream does not answer, or has been behind the authority for `hours`.",
         "warning", "6h",
         f"{held('mirrorfleet_upstream_endpoint_reachable', ENDPOINT)} == 0\nor\n"
-        f"({held('mirrorfleet_upstream_endpoint_superseded_timestamp_seconds', ENDPOINT)} > 0) < time() - ${{hours}} * 3600",
+        f"({held('mirrorfleet_upstream_endpoint_superseded_timestamp_seconds', ENDPOINT)} != 0) < time() - ${{hours}} * 3600",
         "Endpoint {{ $labels.endpoint }} of Upstream {{ $labels.namespace }}/{{ $labels.upstream }} is of no use",
         "Endpoint {{ $labels.endpoint }} of Upstream {{ $labels.namespace }}/{{ $labels.upstream }} does not answer, or has something older than the authority for too long; "
         "runs ask others, or the authority itself. What the Upstream's status.endpoints says of it tells which.",

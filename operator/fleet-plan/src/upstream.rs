@@ -69,8 +69,8 @@ pub fn plan_upstream(upstream: &Upstream, seen: &ObservedUpstream) -> UpstreamPl
         .filter_map(|unit| unit_of(unit, &before, seen, told_by_syncs, confirmed))
         .collect();
     let failure = seen.prober.failure(seen.now, &before.conditions);
-    let failed = failure.filter(|_| !asks_itself && !units.is_empty());
-    let reachable = failed
+    let reachable = failure
+        .filter(|_| !asks_itself && !units.is_empty())
         .unwrap_or_else(|| reachable(upstream, &units, seen, told_by_syncs, &before.conditions));
     let unusable = unusable(seen)
         .or_else(|| silent(&units, seen, &before.conditions).filter(|_| !told_by_syncs));

@@ -89,6 +89,29 @@ fn a_registry_has_no_snapshot_and_is_told_with_what_its_clients_need() {
 }
 
 #[test]
+fn a_mirrors_page_tells_what_the_upstreams_endpoints_have() {
+    let (open, _) = board(&three(), false);
+    let page = get(&open, "/mirrors/mirrors/a-well");
+    let page = text(&page);
+    for words in [
+        "<th scope=\"row\">fr</th><td>Unreachable ",
+        "nothing could be read",
+        "<th scope=\"row\">nl</th><td>Reachable ",
+        "(trixie)",
+    ] {
+        assert!(page.contains(words), "{words}: {page}");
+    }
+    let (fixed, _) = board(&three(), true);
+    for (board, message) in [(&open, "nothing could be read"), (&fixed, "")] {
+        let told = get(board, "/mirrors/mirrors/a-well.json");
+        let told: Value = serde_json::from_slice(told.body()).unwrap();
+        let endpoint = &told["endpoints"][0];
+        assert_eq!(endpoint["message"].as_str().unwrap_or_default(), message);
+        assert_eq!(told["endpoints"][1]["behindSince"], "2026-01-01T06:00:00Z");
+    }
+}
+
+#[test]
 fn the_list_can_be_narrowed_and_paged() {
     let many: Vec<Sketch> = (0..45)
         .map(|number| Sketch::well(&format!("m{number:02}")))

@@ -149,6 +149,11 @@ pub fn upstream() -> Upstream {
             "authority": {"url": "https://deb.example.org/0123456789abcdef0123/debian/"},
             "trust": {"keyringRef": {"kind": "Secret", "name": "debian-keyring", "key": "keyring.gpg"}},
         },
+        "status": {"endpoints": [
+            {"name": "fr", "state": "Unreachable", "since": "2026-01-01T00:00:00Z", "message": "nothing could be read"},
+            {"name": "nl", "state": "Reachable", "since": "2026-01-01T00:00:00Z", "revisionDate": "2026-01-01T00:00:00Z",
+                "behind": [{"unit": "trixie", "digest": "00", "supersededAt": "2026-01-01T06:00:00Z"}]},
+        ]},
     }))
     .unwrap()
 }

@@ -84,6 +84,25 @@ impl Errand {
         }
         errand
     }
+
+    /// The Job that asks for these units after the upstream was last asked at that time.
+    fn job(&self, upstream: &Upstream, units: &[String], last: Option<Timestamp>) -> Job {
+        let of_them = |content: &&Content| content.units().iter().any(|unit| units.contains(unit));
+        let contents: Vec<Content> = self.contents.iter().filter(of_them).cloned().collect();
+        let generation = upstream.metadata.generation.unwrap_or(0);
+        let uid = upstream.uid().unwrap_or_default();
+        let after = last.map_or_else(|| "nothing".to_owned(), |at| at.to_string());
+        let occasion = format!("{uid}/{generation}/after {after}");
+        let ask = Ask {
+            name: names::probe_name(&upstream.name_any(), &occasion),
+            image: &self.image,
+            pods: &self.pods,
+            region: &self.region,
+            units,
+            contents: &contents,
+        };
+        probe_job(upstream, &ask)
+    }
 }
 
 /// What is to be done about Jobs.
@@ -152,22 +171,7 @@ impl Prober {
             plan.wake_at = Some(later(seen.now, LATER));
         } else {
             let units = longest_unasked(units, seen);
-            let of_them =
-                |content: &&Content| content.units().iter().any(|unit| units.contains(unit));
-            let contents: Vec<Content> = errand.contents.iter().filter(of_them).cloned().collect();
-            let generation = upstream.metadata.generation.unwrap_or(0);
-            let uid = upstream.uid().unwrap_or_default();
-            let after = last.map_or_else(|| "nothing".to_owned(), |at| at.to_string());
-            let occasion = format!("{uid}/{generation}/after {after}");
-            let ask = Ask {
-                name: names::probe_name(&upstream.name_any(), &occasion),
-                image: &errand.image,
-                pods: &errand.pods,
-                region: &errand.region,
-                units: &units,
-                contents: &contents,
-            };
-            plan.start = Some(Box::new(probe_job(upstream, &ask)));
+            plan.start = Some(Box::new(errand.job(upstream, &units, last)));
         }
         plan
     }
@@ -276,15 +280,9 @@ impl Prober {
     /// Why a Job has not begun to ask.
     fn stuck(&self, job: &SeenJob, now: Timestamp) -> Option<String> {
         let name = &job.meta.name;
-        if job
-            .meta
-            .created_at
-            .is_some_and(|at| later(at, PATIENCE) > now)
-        {
-            return None;
-        }
+        let made_at = job.meta.created_at?;
         let pod = self.pod(job);
-        if pod.is_some_and(|pod| pod.running) {
+        if later(made_at, PATIENCE) > now || pod.is_some_and(|pod| pod.running) {
             return None;
         }
         let trouble = pod.and_then(|pod| {
@@ -297,8 +295,7 @@ impl Prober {
         let why = trouble.or(warning);
         let why = why.unwrap_or_else(|| "nobody says why".to_owned());
         Some(format!(
-            "Job {name}, which is to ask the authority, has not begun for {} minutes: {why}; `kubectl describe job {name}` may tell more",
-            PATIENCE.as_mins()
+            "Job {name}, which is to ask the authority, was made at {made_at} and has not begun: {why}; `kubectl describe job {name}` may tell more"
         ))
     }
 }

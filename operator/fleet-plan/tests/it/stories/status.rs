@@ -114,6 +114,13 @@ fn freshness_that_is_assumed_says_so_until_it_can_no_longer_be() {
     assumed_for_six_hours(&mut world);
 }
 
+/// Beside what it is known to have.
+fn say_of_the_authority(world: &mut World, conditions: serde_json::Value) {
+    let mut status = serde_json::to_value(&world.upstream).unwrap()["status"].take();
+    status["conditions"] = conditions;
+    world.edit_upstream("/status", status);
+}
+
 /// For three intervals, half an hour at least; then nobody knows of a copy that was current, and one that was behind is.
 #[test]
 fn an_authority_that_does_not_answer_is_believed_for_a_while() {
@@ -125,7 +132,7 @@ fn an_authority_that_does_not_answer_is_believed_for_a_while() {
         world.settle();
         let silent = json!([{"type": "Reachable", "status": "False", "reason": "UpstreamUnreachable", "message": "",
             "lastTransitionTime": world.now.to_string()}]);
-        world.edit_upstream("/status/conditions", silent);
+        say_of_the_authority(&mut world, silent);
         world.pass(minutes * 60 - 60);
         world.settle();
         assert_eq!(world.condition("Fresh"), told("True", "Fresh"));
@@ -155,7 +162,7 @@ fn freshness_is_measured_where_a_job_asks_and_assumed_where_none_can() {
     assert_eq!(world.condition("Fresh"), told("True", "Fresh"));
     let failed = json!([{"type": "Reachable", "status": "False", "reason": "ProbeFailed", "message": "",
         "lastTransitionTime": world.now.to_string()}]);
-    world.edit_upstream("/status/conditions", failed);
+    say_of_the_authority(&mut world, failed);
     world.pass(80 * 60);
     world.settle();
     assert_eq!(
