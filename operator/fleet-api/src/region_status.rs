@@ -158,12 +158,12 @@ const fn is_zero(count: &i32) -> bool {
 /// Where a region stands, in one word.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum RegionState {
-    /// Objects are missing or nothing was ever synced.
+    /// Objects are missing or nothing was ever synced; of a registry: it has not answered yet.
     #[default]
     Pending,
     /// The first sync runs.
     Syncing,
-    /// Its pod serves a snapshot that is no older than the objective allows.
+    /// Its pod serves a snapshot that is no older than the objective allows, or a registry.
     Serving,
     /// Its pod serves a snapshot that is older.
     Stale,
@@ -175,6 +175,13 @@ pub enum RegionState {
     Withdrawn,
     /// Its pod is not ready or cannot be asked.
     Unknown,
+}
+
+impl RegionState {
+    /// Whether clients can be given something, now or as soon as its pod is back.
+    pub const fn has_content(self) -> bool {
+        !matches!(self, RegionState::Pending | RegionState::Syncing)
+    }
 }
 
 /// What a region is to the others.

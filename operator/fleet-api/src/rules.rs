@@ -11,6 +11,15 @@ pub const OBJECT_NAME_OR_EMPTY: &str = "^([a-z0-9]([-.a-z0-9]*[a-z0-9])?)?$";
 /// Networks by their look: whether a prefix is too long, and whether an address is one, is for the planner to tell. `self`
 /// is the list.
 pub const NETWORKS: &str = "self.all(n, n.matches('^[0-9A-Fa-f.:]+/[0-9]{1,3}$'))";
+/// A host name, as it names a trace file too; see [`crate::names`].
+pub const HOST_NAME: &str = "self.matches('^[A-Za-z0-9]([-.A-Za-z0-9]*[A-Za-z0-9])?$')";
+/// The same, or nothing.
+pub const HOST_NAME_OR_EMPTY: &str =
+    "self == '' || self.matches('^[A-Za-z0-9]([-.A-Za-z0-9]*[A-Za-z0-9])?$')";
+/// Each region tells of itself under another name; `self` is the Mirror's spec.
+pub const TRACE_NAMES: &str = "!has(self.regions) || self.regions.all(r, !has(r.traceName) || self.regions.exists_one(s, has(s.traceName) && s.traceName == r.traceName))";
+pub const TRACE_NAMES_MESSAGE: &str =
+    "regions[].traceName is one region's own: write another one for each, or leave it out";
 /// Keys of Secrets and ConfigMaps, without those that a mounted volume cannot hold.
 pub const DATA_KEY: &str = "^[A-Za-z0-9_-][-._A-Za-z0-9]*$";
 /// Names of a sources.list, see [`crate::names`]; `self` is the list.
@@ -49,6 +58,9 @@ pub const HOSTS_OF_ROUTE_MESSAGE: &str = "serving.route leads to the regions tha
 pub const HOSTS_DIFFER: &str = "!has(self.regions) || self.regions.all(r, !has(r.host) || self.regions.exists_one(s, has(s.host) && s.host == r.host))";
 pub const HOSTS_DIFFER_MESSAGE: &str =
     "two regions have the same host: a host leads to one region, write another one for the other";
+/// One of several regions that publish together goes first.
+pub const CANARY: &str = "!has(self.rollout) || !has(self.rollout.canary) || (has(self.regions) && self.regions.exists(r, has(r.follows)) && self.regions.exists(r, r.name == self.rollout.canary.region))";
+pub const CANARY_MESSAGE: &str = "rollout.canary.region is one of several regions of which some follow another: write the name of one that is declared, or leave rollout.canary out; where there is one region, or each fetches for itself, none goes before the others";
 
 #[cfg(test)]
 mod tests {
@@ -67,5 +79,8 @@ mod tests {
         );
         assert_eq!(super::REPOS, all("r", names::REPO));
         assert_eq!(super::LAYOUT, format!("self.matches('{}')", names::LAYOUT));
+        let host = format!("self.matches('{}')", names::HOST_NAME);
+        assert_eq!(super::HOST_NAME, host);
+        assert_eq!(super::HOST_NAME_OR_EMPTY, format!("self == '' || {host}"));
     }
 }

@@ -32,10 +32,11 @@ pub struct Serving {
     /// Whether folders answer with a list of what is in them.
     #[serde(default = "Serving::default_listing")]
     pub directory_listing: bool,
-    /// The name of this mirror's trace file, for example the host name that clients use; the Mirror's name without one.
+    /// The name of this mirror's trace file, for example the host name that clients use; of the regions that say none of
+    /// their own in `regions[].traceName`. Without one that is the host of a region's `publicUrl`, else the Mirror's name.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 253))]
-    #[x_kube(validation = Rule::new("self == '' || self.matches('^[A-Za-z0-9]([-.A-Za-z0-9]*[A-Za-z0-9])?$')").message("write serving.traceName as a host name, for example mirror.example.org"))]
+    #[x_kube(validation = Rule::new(crate::rules::HOST_NAME_OR_EMPTY).message("write serving.traceName as a host name, for example mirror.example.org"))]
     pub trace_name: String,
     /// Which apt clients are sent to one kept snapshot for a whole update, so that no publication comes in between.
     #[serde(default)]
@@ -70,6 +71,13 @@ pub struct Serving {
 impl Serving {
     const fn default_listing() -> bool {
         true
+    }
+
+    /// The name of the trace file of all regions that have none of their own; none: see [`Region::own_trace_name`].
+    ///
+    /// [`Region::own_trace_name`]: crate::mirror::Region::own_trace_name
+    pub fn trace_name(&self) -> Option<&str> {
+        Some(self.trace_name.as_str()).filter(|name| !name.is_empty())
     }
 }
 

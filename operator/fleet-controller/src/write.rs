@@ -5,6 +5,7 @@
 //! - every successful write is counted by [`crate::faults`], the test hook that ends the process between two of them.
 
 mod evict;
+mod probe;
 mod status;
 
 use std::fmt::Debug;
@@ -43,6 +44,9 @@ macro_rules! each {
     };
 }
 
+/// A Mirror of many regions must not take all of the API server's patience with us.
+const SIDE_BY_SIDE: usize = 8;
+
 /// The one place that writes.
 pub struct Writer {
     client: Client,
@@ -57,6 +61,15 @@ impl Writer {
             client,
             evictions,
             faults: Faults::from_environment(),
+        }
+    }
+
+    /// For how many replicas of a Mirror there are writes at once: for one where writes are counted, so that the process ends
+    /// after exactly those.
+    pub fn side_by_side(&self) -> usize {
+        match self.faults.counts() {
+            true => 1,
+            false => SIDE_BY_SIDE,
         }
     }
 

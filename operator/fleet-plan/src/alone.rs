@@ -96,6 +96,7 @@ impl Alone {
             node_selector: BTreeMap::new(),
             tolerations: Vec::new(),
             public_url: None,
+            trace_name: None,
             host: None,
             client_cidrs: Vec::new(),
         }];
@@ -339,8 +340,8 @@ pub fn judge_upstream<'a>(
         attempts: (copies.iter())
             .flat_map(|copy| SeenAttempt::of(&copy.mirror, copy.mirror.status.as_ref()))
             .collect(),
-        // Its runs are among what was heard.
-        confirmed: Vec::new(),
+        // Its runs are among what was heard; no run tells what other endpoints have.
+        ..ObservedUpstream::default()
     };
     let plan = plan_upstream(&upstream, &seen);
     let gauges = plan.gauges();

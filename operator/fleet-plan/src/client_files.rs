@@ -84,7 +84,7 @@ pub fn files_of_all(mirror: &Mirror, upstream: Option<&Upstream>) -> Vec<ClientF
             }
             files
         }
-        // A registry is in no cluster, and `local` is one region.
+        // Its clients know one address.
         Some(Block::Npm(_)) | None => Vec::new(),
     }
 }
@@ -112,7 +112,7 @@ fn fetched_by_hand(arch: &ArchContent, list: &str, file: &ClientFile) -> String 
 /// Where clients get the list of the regions; none where there is one region, or it is not known yet where they are.
 pub fn list_url(mirror: &Mirror) -> Option<String> {
     let spec = &mirror.spec;
-    if spec.regions.len() < 2 {
+    if spec.regions.len() < 2 || spec.fills_itself() {
         return None;
     }
     let regions = &mirror.status.as_ref()?.regions;

@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 
 use fleet_api::mirror::{Block, Mirror, MirrorSpec, Mode, PodSettings, Route, RouteKind};
-use fleet_api::upstream::UpstreamType;
 use fleet_api::{MirrorStatus, Upstream, UpstreamSpec};
 use fleet_types::{Reason, shown_url};
 use kube_core::ResourceExt;
@@ -47,7 +46,7 @@ pub struct Fleet<'a> {
     pub timing: Timing,
     /// What holds for its pods.
     pub pods: PodSettings,
-    /// Digests of everything that a run's result depends on and that manifests say.
+    /// Digests of everything that a run's result depends on and that manifests say, but for what is one region's own.
     pub inputs: Inputs,
     /// The value of the request annotation, if there is one.
     pub request: Option<String>,
@@ -109,6 +108,18 @@ impl<'a> Fleet<'a> {
 
     pub fn upstream_spec(&self) -> &UpstreamSpec {
         &self.upstream.spec
+    }
+
+    /// What the runs of a replica carry out.
+    pub fn inputs_of(&self, place: &Place) -> Inputs {
+        let of_all = self.spec.serving.trace_name();
+        let own = place.region.own_trace_name(of_all);
+        self.inputs.of_region(own.as_deref())
+    }
+
+    /// By which name a region tells of itself.
+    pub fn trace_name(&self, place: &Place) -> Option<String> {
+        self.spec.trace_name(Some(place.region))
     }
 
     /// The Secret with the certificate, where the serving pods speak TLS.
@@ -278,7 +289,7 @@ const CONTROL_PLANE: [&str; 4] = [
 
 /// Refuses tolerations that let pods onto nodes of the control plane: a tenant's pods have no business beside what runs the
 /// cluster, unless its administrator says so.
-fn away_from_control_plane(spec: &MirrorSpec) -> Result<(), String> {
+pub(crate) fn away_from_control_plane(spec: &MirrorSpec) -> Result<(), String> {
     for region in &spec.regions {
         for toleration in &region.tolerations {
             let key = toleration.key.as_deref().unwrap_or_default();
@@ -327,23 +338,23 @@ fn upstream_of<'a>(mirror: &Mirror, seen: &'a Observed) -> Result<&'a Upstream, 
             ),
         ));
     }
-    if upstream.spec.upstream_type == UpstreamType::Npm {
-        return Err(Problem::new(
-            Reason::LocalOnly,
-            "an npm registry is served by `mirrorfleet local` only, which fills it on demand; nothing in this cluster runs for it",
-        ));
-    }
     Ok(upstream)
 }
 
-/// Where payload is fetched on demand, each region has connections of its own to the Upstream, beside those of runs.
+/// Where things are fetched on demand, each region has connections of its own to the Upstream, beside those of runs.
 fn room_for_fillers(spec: &MirrorSpec, upstream: &Upstream) -> Result<(), String> {
     let regions = u32::try_from(spec.regions.len()).unwrap_or(u32::MAX);
-    let needed = regions.saturating_mul(2);
+    let (needed, whose) = match spec.fills_itself() {
+        true => (regions, "one for each region"),
+        false => (
+            regions.saturating_mul(2),
+            "one half for runs and the other for its regions",
+        ),
+    };
     let most = upstream.spec.politeness.max_connections;
     match spec.mode == Mode::PullThrough && most < needed {
         true => Err(format!(
-            "mode PullThrough needs politeness.maxConnections of Upstream {} to be {needed} or more, one half for runs and the other for its regions; it is {most}: raise it, or declare fewer regions",
+            "mode PullThrough needs politeness.maxConnections of Upstream {} to be {needed} or more, {whose}; it is {most}: raise it, or declare fewer regions",
             spec.upstream_ref.name
         )),
         false => Ok(()),

@@ -7,6 +7,7 @@ pub mod act;
 mod after;
 pub mod alone;
 pub mod build;
+mod canary;
 mod canonical;
 mod cause;
 mod claims;
@@ -20,6 +21,7 @@ mod gauges;
 pub mod high_water;
 mod http_route;
 pub mod inputs;
+mod lanes;
 mod lists;
 pub mod names;
 mod news;
@@ -38,6 +40,7 @@ mod routes;
 mod routing;
 mod runs;
 pub mod schedule;
+pub mod score;
 mod site;
 mod start;
 mod status;
@@ -56,6 +59,7 @@ mod withdrawal;
 
 pub use after::Failure;
 pub use http_route::HttpRoute;
+pub use lanes::{Lane, stages};
 pub use lists::Networks;
 pub use object::{Object, Owned};
 pub use observed::{
@@ -69,7 +73,7 @@ pub use routes::RoutesAllowed;
 pub use turn::{Line, Turn, TurnBook};
 pub use unreadable::conditions_of_unreadable;
 pub use upstream::{
-    ObservedUpstream, Probe, ProbeAnswer, SeenAttempt, UpstreamPlan, concerns, confirmed,
-    plan_upstream,
+    Errand, Heard, ObservedUpstream, Probe, ProbeAnswer, Prober, ProberPlan, SeenAttempt,
+    UpstreamPlan, concerns, confirmed, plan_upstream,
 };
 pub use verdict::state_of_stalled;

@@ -186,7 +186,7 @@ fn is_offered(spec: &MirrorSpec, known: &RegionStatus) -> bool {
 }
 
 fn serves(known: &RegionStatus) -> bool {
-    known.replicas.iter().any(|it| it.snapshot.is_some())
+    known.state.has_content()
 }
 
 /// Whether a copy can be sent clients, as far as it is known.

@@ -280,7 +280,7 @@ impl Site<'_> {
     /// is left behind.
     fn is_rolling(&self) -> bool {
         let serves = self.view.ready() || self.is_left_behind();
-        self.objects.evicting || self.has_snapshot() && !serves
+        self.objects.evicting || self.has_content() && !serves
     }
 
     /// Whether its pod is on its way out for another template.

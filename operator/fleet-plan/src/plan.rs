@@ -13,8 +13,8 @@ use crate::turn::Turn;
 
 /// The decision for one Mirror.
 ///
-/// Carry it out in this order: `writes` one after another; then the status, if `status_changed`; then `after_status`,
-/// only if the status was really written (or did not change). Stopping after any step is safe: planning again goes on.
+/// Carry it out in this order: `writes` as [`stages`](crate::stages) says; then the status, if `status_changed`; then
+/// `after_status`, only if the status was really written (or did not change). Stopping after any step is safe: planning again goes on.
 /// After a write that fails, those of other replicas may still be carried out, but none of the same one and none of
 /// the whole Mirror ([`Write::part`]): they build on it.
 #[derive(Debug, Clone, PartialEq)]

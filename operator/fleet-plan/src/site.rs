@@ -98,6 +98,17 @@ impl<'a> Site<'a> {
         Some((last.reason, last))
     }
 
+    /// Whether clients can be given something here: a snapshot was ever seen, or the registry has answered.
+    pub fn has_content(&self) -> bool {
+        if !self.fleet.spec.fills_itself() {
+            return self.has_snapshot();
+        }
+        match self.view.served() {
+            Some(served) => served.registry.is_some(),
+            None => self.view.state_before.has_content(),
+        }
+    }
+
     /// Whether a snapshot was ever seen here.
     pub fn has_snapshot(&self) -> bool {
         match self.view.served() {

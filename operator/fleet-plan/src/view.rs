@@ -1,7 +1,7 @@
 //! One replica of a region as it is seen: everything under its name, and what its pod says.
 
 use fleet_api::{MirrorStatus, RegionState, ReplicaStatus, labels};
-use fleet_types::documents::ServedStatus;
+use fleet_types::documents::{RegistryState, ServedStatus};
 use fleet_types::{Order, UnitRevision};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::Value;
@@ -102,7 +102,11 @@ impl<'a> RegionView<'a> {
             ingress: routes(&objects.ingresses),
             http_route: routes(&objects.http_routes),
             pod,
-            jobs: objects.jobs.iter().filter(|job| ours(&job.meta)).collect(),
+            jobs: objects
+                .jobs
+                .iter()
+                .filter(|job| ours(&job.meta) && !job.audits())
+                .collect(),
             sync_pods: objects
                 .pods
                 .iter()
@@ -135,6 +139,11 @@ impl<'a> RegionView<'a> {
             Some(Answer::Serves(served)) => Some(served),
             _ => None,
         }
+    }
+
+    /// How its registry is, if it is one and says so.
+    pub fn registry(&self) -> Option<&'a RegistryState> {
+        self.served()?.registry.as_ref()
     }
 
     /// What the status says that it was told to serve: what is not there yet, nobody is told.

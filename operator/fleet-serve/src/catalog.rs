@@ -116,6 +116,7 @@ impl Catalog {
         }
         self.report_changes(&before, &after);
         self.registries.forget(&self.metrics);
+        self.registries.tidy();
         *lock_write(&self.known) = after.clone();
     }
 
@@ -154,6 +155,16 @@ impl Catalog {
         &self.registries
     }
 
+    /// What bounds the files that are kept open.
+    pub fn open_files(&self) -> &Arc<Semaphore> {
+        &self.open_files
+    }
+
+    /// The folder of all stores.
+    pub fn data(&self) -> &std::path::Path {
+        &self.data
+    }
+
     /// The handles of the registry that is asked.
     pub fn traffic_of(&self, wanted: &Wanted<'_>) -> Arc<MirrorTraffic> {
         wanted.traffic(&self.metrics)
@@ -177,11 +188,11 @@ impl Catalog {
     /// Ready when every known store serves a snapshot and there is one: local facts only. Blocks on the disk.
     pub fn readiness(&self) -> Readiness {
         let known = self.known();
-        let registries = self.registries.names();
+        let registries = self.registries.served();
         let is_empty = known.served.is_empty() && registries.is_empty();
         let mut ready = !is_empty;
         let mut detail: Vec<String> = (registries.iter())
-            .map(|name| format!("{name}: fills itself on demand"))
+            .map(|registry| format!("{}: fills itself on demand", registry.name()))
             .collect();
         if is_empty && known.problems.is_empty() {
             detail.push(format!(

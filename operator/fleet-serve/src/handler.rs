@@ -2,6 +2,9 @@
 //! that must not block says so, and gets the answers that need nothing from the disk: those are nearly all of a busy
 //! mirror's.
 
+use std::sync::Arc;
+
+use fleet_origin::Registry;
 use fleet_store::SnapshotId;
 use http::{Method, StatusCode};
 
@@ -54,7 +57,13 @@ pub fn status_answer(catalog: &Catalog, path: &str, audience: Audience) -> Optio
     let ours = path.below(OURS)?;
     let rest = ours.below("status")?;
     let served = catalog.served();
-    let read = || served.iter().map(|mirror| status::read(mirror));
+    let registries = catalog.registries().served();
+    let of_registry =
+        |registry: &Arc<dyn Registry>| status::of_registry(registry.as_ref(), catalog.data());
+    let read = || {
+        let stores = served.iter().map(|mirror| status::read(mirror));
+        stores.chain(registries.iter().map(of_registry))
+    };
     if rest.path.is_empty() {
         return Some(match audience {
             Audience::Clients => {
@@ -63,13 +72,18 @@ pub fn status_answer(catalog: &Catalog, path: &str, audience: Audience) -> Optio
             Audience::Operators => status::answer(&read().collect::<Vec<MirrorStatus>>()),
         });
     }
-    let Some(mirror) = catalog.named(&rest.path) else {
+    let store = || {
+        let mirror = catalog.named(&rest.path)?;
+        Some(status::read(&mirror))
+    };
+    let mut registries = registries.iter();
+    let registry = registries.find(|registry| registry.name() == rest.path);
+    let Some(status) = registry.map(of_registry).or_else(store) else {
         return Some(Answer::text(
             StatusCode::NOT_FOUND,
             "no mirror of this name is served here",
         ));
     };
-    let status = status::read(&mirror);
     Some(match audience {
         Audience::Clients => status::answer(&PublicStatus::from(status)),
         Audience::Operators => status::answer(&status),

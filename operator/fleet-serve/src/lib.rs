@@ -81,9 +81,7 @@ use crate::limits::{HEAD_TIMEOUT, STALL_TIMEOUT};
 use crate::room::SHARED_BYTES;
 use crate::tls::Certificate;
 
-pub use crate::registry::{
-    Found, FoundBody, Question, Registries, Registry as PackageRegistry, Reply, ServedFile,
-};
+pub use crate::registry::Registries;
 pub use crate::tls::{TlsError, TlsFiles};
 
 /// How often stores, `current` (for the metrics) and certificates are looked at without a request.

@@ -3,6 +3,7 @@
 
 mod child;
 mod kept;
+pub mod probers;
 mod refusals;
 mod watch;
 
@@ -24,6 +25,7 @@ use crate::error::ControllerError;
 
 pub use child::{Child, Children, Kind, Presence, find, recheck_strangers};
 pub use kept::{Item, Kept};
+pub use probers::Probers;
 pub use refusals::Refusals;
 use watch::{Follower, Served};
 
@@ -61,6 +63,8 @@ pub struct World {
     /// What stands where we want to create something and is not ours, under the Mirror that wants it. It is known from
     /// refused writes only, since no watch of ours shows it.
     pub strangers: Children,
+    /// What asks Upstreams that need a Secret.
+    pub probers: Probers,
     /// Which pods could not be evicted when that was last tried.
     pub refusals: Refusals,
     /// Whether the cluster has HTTPRoutes.
@@ -79,6 +83,7 @@ impl Default for World {
             })),
             owned: Children::default(),
             strangers: Children::default(),
+            probers: Probers::default(),
             refusals: Refusals::default(),
             serves_http_routes: Arc::default(),
             warnings: Arc::new(Kept::new(|a, b| a.uid != b.uid || a.message != b.message)),
@@ -136,6 +141,8 @@ pub enum Change {
     Job,
     /// A pod of a Mirror.
     Pod,
+    /// What asks an Upstream.
+    Prober,
     /// What Kubernetes says about an object; the group is the object, not its Mirror.
     Warning,
 }
@@ -168,6 +175,10 @@ impl Watches {
         let place = (client, namespace, listener);
         let all = watcher::Config::default;
         watches.all_children(place, world, allowed);
+        let asking = || all().labels(&probers::selector());
+        let Probers { jobs, pods } = &world.probers;
+        watches.add(place, |_| Change::Prober, asking(), jobs, probers::job);
+        watches.add(place, |_| Change::Prober, asking(), pods, probers::pod);
         let told = all().fields(TELLING_EVENTS);
         watches.add(place, |_| Change::Warning, told, &world.warnings, warning);
         watches

@@ -125,7 +125,12 @@ impl<'a> Facts<'a> {
         }
         let size = self.known.mirror.spec.storage.size.bytes();
         let size = size.saturating_mul(2).div_ceil(1 << 30);
-        let patch = format!("{{\"spec\":{{\"storage\":{{\"size\":\"{size}Gi\"}}}}}}");
+        self.patch(&format!(
+            "{{\"spec\":{{\"storage\":{{\"size\":\"{size}Gi\"}}}}}}"
+        ))
+    }
+
+    fn patch(&self, patch: &str) -> String {
         self.kubectl(&format!(
             "patch mirror {} --type merge -p '{patch}'",
             self.mirror
@@ -151,6 +156,8 @@ pub fn of(reason: Reason, facts: &Facts) -> Advice {
         | Reason::Reachable
         | Reason::Consistent
         | Reason::KeyringHealthy
+        | Reason::Audited
+        | Reason::CanaryNotAudited
         | Reason::Readmitted => Advice::nothing(),
         Reason::Pinned => Advice::new("To let it go on with the newest:", facts.ours("unpin")),
         Reason::RolledBack => Advice::new(
@@ -158,12 +165,21 @@ pub fn of(reason: Reason, facts: &Facts) -> Advice {
             facts.ours("unskip"),
         ),
         Reason::Suspended => Advice::new("To let syncs begin again:", facts.ours("resume")),
+        Reason::RolloutPaused => Advice::new(
+            "To let it go on with the newest:",
+            facts.patch(r#"{"spec":{"rollout":{"paused":false}}}"#),
+        ),
+        Reason::CanaryFailed => Advice::new(
+            "Mend what is wrong there; the upstream's next state is tried by itself, and any edit of the Mirror has this one tried again:",
+            facts.edit(),
+        ),
         Reason::Progressing
         | Reason::FirstSyncPending
         | Reason::FirstSyncRunning
         | Reason::Joining
         | Reason::Withdrawn
         | Reason::Copying
+        | Reason::CanarySoaking
         | Reason::WaitingForTurn => Advice::new(
             "There is nothing to do but to wait; to see what happens:",
             facts.watch(),
@@ -172,7 +188,6 @@ pub fn of(reason: Reason, facts: &Facts) -> Advice {
         | Reason::InvalidSpec
         | Reason::ContentTypeMismatch
         | Reason::PathTaken
-        | Reason::LocalOnly
         | Reason::RouteUnavailable
         | Reason::NotOffered
         | Reason::UpstreamNotFound
@@ -193,11 +208,13 @@ pub fn of(reason: Reason, facts: &Facts) -> Advice {
         | Reason::SyncStalled
         | Reason::SyncInterrupted
         | Reason::SourceUnreachable
+        | Reason::UpstreamBlocked
         | Reason::SnapshotGone
         | Reason::IndexVersionTooNew
         | Reason::SyncJobLost
         | Reason::Stale
         | Reason::NotProbed
+        | Reason::ProbeFailed
         | Reason::Unknown => upstream(reason, facts),
         Reason::SignatureMissing
         | Reason::SignatureBad
@@ -327,6 +344,14 @@ fn upstream(reason: Reason, facts: &Facts) -> Advice {
         Reason::SyncInterrupted | Reason::SyncJobLost => {
             Advice::new("Its log may tell what ended it:", facts.ours("logs"))
         }
+        Reason::UpstreamBlocked => Advice::new(
+            "It is asked again by itself, after five minutes at most; why it fails, the log of the container that fetches tells:",
+            facts.kubectl(&format!(
+                "logs {} -c {}",
+                names::serving_pod_name(&facts.child),
+                crate::build::FILL_CONTAINER
+            )),
+        ),
         Reason::SourceUnreachable | Reason::SnapshotGone => Advice::new(
             "It is tried again by itself, from another region where one has it; why that region gives nothing, its pods may tell:",
             facts.serving_pods(),
@@ -335,7 +360,7 @@ fn upstream(reason: Reason, facts: &Facts) -> Advice {
             "It mends itself once this region's pods run the version that the others do; which image each has:",
             facts.serving_pods(),
         ),
-        Reason::Unknown => Advice::new(
+        Reason::Unknown | Reason::ProbeFailed => Advice::new(
             "What the Upstream's own conditions say may tell why:",
             facts.kubectl(&format!("describe upstream {}", facts.upstream)),
         ),

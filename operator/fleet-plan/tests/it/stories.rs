@@ -1,13 +1,16 @@
 //! The planner's behaviour as stories: a few verbs build a world, and the plan is compared as text.
 
 mod allowed;
+mod canary;
 mod change;
 mod claims;
 mod gauges;
+mod links;
 mod lists;
 mod objects;
 mod orders;
 mod pods;
+mod registry;
 mod replicas;
 mod rollout;
 mod rollout_of_regions;
@@ -16,6 +19,7 @@ mod runs;
 mod status;
 mod takeover;
 mod together;
+mod traces;
 mod trouble;
 mod upgrade;
 mod withdrawal;

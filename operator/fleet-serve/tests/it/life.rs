@@ -300,6 +300,8 @@ async fn status_documents_tell_the_controller_what_is_served() {
     let units =
         serde_json::json!({"units": {"trixie": {"highWater": mark, "endpoints": endpoints}}});
     store.writer.state_write("units", &units).unwrap();
+    let own = serde_json::json!({"modified": 1100, "heartbeat": 1050, "files": []});
+    store.writer.state_write("own-files", &own).unwrap();
     let server = start(data.path()).await;
     let plain = server.get("/.mirrorfleet/status/debian").await;
     assert_eq!(plain.header("content-type"), Some("application/json"));
@@ -309,6 +311,8 @@ async fn status_documents_tell_the_controller_what_is_served() {
         assert_eq!(status["mirror"], "debian");
         assert_eq!(status["snapshot"], id.to_string());
         assert_eq!(status["publishedAt"], 1000);
+        assert_eq!(status["lastSync"], 1050);
+        assert_eq!(status["confirmedAt"], 1100);
         assert_eq!(status["revision"][0]["unit"], "trixie");
         assert!(
             !reply.text().contains("secret"),

@@ -78,6 +78,7 @@ fn own_files(name: &str) -> OwnFiles {
     };
     OwnFiles {
         modified: UnixSeconds(MTIME),
+        heartbeat: None,
         files: vec![file("_traces", &format!("{name}\n")), file(name, "ours\n")],
     }
 }

@@ -219,11 +219,13 @@ impl World {
             return;
         }
         let made = SeenMeta::of(&job.metadata);
+        let audits = made.label(labels::COMPONENT) == Some(labels::COMPONENT_AUDIT);
         let beside = |other: &&SeenJob| {
             let fetches = |meta: &SeenMeta| meta.label(labels::UPSTREAM).is_some();
             let same =
                 other.meta.region() == made.region() && other.meta.replica() == made.replica();
-            other.end.is_none() && (same || fetches(&other.meta) && fetches(&made))
+            let runs = !other.audits() && !audits;
+            other.end.is_none() && runs && (same || fetches(&other.meta) && fetches(&made))
         };
         let running = self.objects.jobs.iter().find(beside);
         assert!(running.is_none(), "one run at a time: {running:?}");
@@ -241,7 +243,10 @@ impl World {
                 name: format!("{}-pod", meta.name),
                 ..SeenMeta::of(template)
             },
-            role: PodRole::Sync,
+            role: match audits {
+                true => PodRole::Audit,
+                false => PodRole::Sync,
+            },
             job: Some(meta.name.clone()),
             node: Some("node-1".to_owned()),
             running: true,

@@ -145,6 +145,7 @@ impl Store {
                 .collect(),
             openings: Default::default(),
             clocks: Default::default(),
+            changes: None,
             entries: 0,
             bytes: 0,
         };

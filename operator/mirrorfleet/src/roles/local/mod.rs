@@ -1,5 +1,6 @@
 //! `mirrorfleet local`: the whole way in one process.
 
+mod checks;
 mod daemon;
 mod freshness;
 mod fronts;
