@@ -492,5 +492,5 @@ fn a_registry_is_asked_by_its_pods_alone() {
         (reachable[0].status.as_str(), plan.probe.len()),
         ("Unknown", 0)
     );
-    assert!(reachable[0].message.contains("when clients ask"));
+    assert!(reachable[0].message.contains("when a client wants it"));
 }
