@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use fleet_fetch::{Arrival, Delivery, Sink};
 use fleet_store::RunSorter;
-use fleet_types::{Expected, Reason, RepoPath, Sha256, UnitRevision, counted};
+use fleet_types::{Digest, Expected, Reason, RepoPath, Sha256, UnitRevision, counted};
 use sha2::Digest as _;
 
 use super::blocking::blocking;
@@ -53,7 +53,7 @@ struct Asked {
 }
 
 enum Promised {
-    /// A root or an index, whose content is known.
+    /// A root or an index, or another name of what is stored: its content is known.
     Known { digest: Sha256, size: u64 },
     /// Payload, as in [`Fetch`].
     Payload { expected: Expected, exact: bool },
@@ -208,16 +208,13 @@ fn sample(ground: &Ground, mut plan: Plan, sampling: Sampling) -> Result<Plan, P
     let mut drawn = BinaryHeap::new();
     let mut transfer = RunSorter::new(&ground.stock.shelves.spill_dir());
     let mut paths = BTreeSet::new();
-    let mut before = None;
     for fetch in plan.transfer.iter() {
         ground.watch.stop.check()?;
         let fetch = fetch?;
-        // The names of one content are neighbours.
-        let same = before.replace(fetch.expected) == Some(fetch.expected);
         if options.format.holds_keys(&fetch.path, &options.trust) {
             paths.insert(fetch.path.clone());
             transfer.push(&fetch)?;
-        } else if !same && fetch.expected.size <= sampling.max_file_bytes {
+        } else if fetch.expected.size <= sampling.max_file_bytes {
             let lot = lot(sampling.seed, &fetch.path);
             drawn.push(Drawn(lot, fetch));
             if drawn.len() > sampling.files {
@@ -287,10 +284,9 @@ fn asked(plan: &Plan, audited: &mut Audited) -> Result<Vec<Asked>, Problem> {
         } = want?;
         match (state, sha256) {
             (WantState::Stored, Some(digest)) => {
-                if asked
-                    .insert(path.clone(), Promised::Known { digest, size })
-                    .is_none()
-                {
+                let promise = Promised::Known { digest, size };
+                let is_new = asked.insert(path.clone(), promise).is_none();
+                if is_new {
                     audited.indices.add(path.as_str(), size);
                 }
             }
@@ -300,6 +296,7 @@ fn asked(plan: &Plan, audited: &mut Audited) -> Result<Vec<Asked>, Problem> {
             _ => {}
         }
     }
+    let mut before: Option<Expected> = None;
     for fetch in plan.transfer.iter() {
         let Fetch {
             path,
@@ -307,8 +304,18 @@ fn asked(plan: &Plan, audited: &mut Audited) -> Result<Vec<Asked>, Problem> {
             exact,
             ..
         } = fetch?;
+        // The names of one content are neighbours, and it is stored once.
+        let is_stored = before.replace(expected) == Some(expected);
+        let promise = match expected.digest {
+            _ if !is_stored => Promised::Payload { expected, exact },
+            Digest::Sha256(digest) => Promised::Known {
+                digest,
+                size: expected.size,
+            },
+            _ => continue,
+        };
         audited.sampled.add(path.as_str(), expected.size);
-        asked.insert(path, Promised::Payload { expected, exact });
+        asked.insert(path, promise);
     }
     let missing = plan.signatures.iter();
     for (path, signature) in missing.filter(|(_, signature)| signature.here.is_none()) {
