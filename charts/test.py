@@ -47,6 +47,8 @@ REFUSED_MAIN = [
     ({"pods": {"securityContext": {"runAsRoot": True}}}, "runAsRoot"),
     ({"pods": {"nodeSelector": {}}}, "nodeSelector"),
     ({"podsAllowed": {"priorityClass": ["a"]}}, "priorityClass"),
+    ({"routesAllowed": {"kinds": ["Route"]}}, "/routesAllowed/kinds/0"),
+    ({"routesAllowed": {"annotationPrefix": ["a"]}}, "annotationPrefix"),
     ({"log": {"format": "xml"}}, "/log/format"),
     ({"proxy": {"http": "proxy:3128"}}, "/proxy/http"),
     ({"proxy": {"noProxy": ["a,b"]}}, "/proxy/noProxy/0"),

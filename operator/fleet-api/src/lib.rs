@@ -21,6 +21,7 @@ pub mod pull_through;
 mod quantity;
 pub mod region_status;
 mod regions;
+mod route;
 pub mod rules;
 mod serving;
 mod sync;
@@ -35,7 +36,7 @@ pub use duration::GoDuration;
 pub use fleet_types::ConditionStatus;
 pub use mirror::{Mirror, MirrorSpec};
 pub use mirror_status::{
-    AcceptedUnit, Fetcher, MirrorStatus, SnapshotStatus, UnitStatus, fetching,
+    AcceptedUnit, Fetcher, MirrorStatus, SnapshotChanges, SnapshotStatus, UnitStatus, fetching,
 };
 pub use publication::{Audit, Halted, Preparing, Publication, PublicationPhase, Trial};
 pub use quantity::ByteQuantity;

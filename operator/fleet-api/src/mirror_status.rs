@@ -4,7 +4,7 @@ mod earlier;
 
 use std::collections::BTreeMap;
 
-use fleet_types::{Accepted, Reason, UnitRevision};
+use fleet_types::{Accepted, Reason, UnitRevision, documents};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
@@ -200,6 +200,12 @@ pub struct SnapshotStatus {
     /// The newest of the dates of its units.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision_date: Option<Time>,
+    /// Sum of the sizes of its files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<i64>,
+    /// By how many paths it differs from the snapshot that it was derived from; none where there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changes: Option<SnapshotChanges>,
     /// Since when the authority has had something newer of one of its units; none while it is current.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub superseded_at: Option<Time>,
@@ -209,6 +215,29 @@ pub struct SnapshotStatus {
     /// How many regions serve it.
     #[serde(default)]
     pub regions: i32,
+}
+
+/// By how many paths a snapshot differs from the one that it was derived from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SnapshotChanges {
+    /// Paths that are new.
+    pub added: i64,
+    /// Paths whose content is another.
+    pub changed: i64,
+    /// Paths that are gone.
+    pub removed: i64,
+}
+
+impl From<documents::SnapshotChanges> for SnapshotChanges {
+    fn from(told: documents::SnapshotChanges) -> SnapshotChanges {
+        let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        SnapshotChanges {
+            added: count(told.added),
+            changed: count(told.changed),
+            removed: count(told.removed),
+        }
+    }
 }
 
 /// One unit of a snapshot that some region serves.

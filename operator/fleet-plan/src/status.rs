@@ -37,7 +37,7 @@ pub fn summarise(
     let by_region = || sites.chunk_by(|one, next| one.name() == next.name());
     let regions = by_region().map(|replicas| region(fleet, sites, replicas, seen.now));
     let regions: Vec<RegionStatus> = regions.collect();
-    let serves = |site: &Site| site.view.ready() && site.has_snapshot();
+    let serves = |site: &Site| site.view.ready() && site.has_content();
     let serving = by_region().filter(|replicas| replicas.iter().all(serves));
     let serving = serving.count();
     let verdicts = verdicts(fleet, sites, ordering, &before.conditions, seen.now);
@@ -176,7 +176,7 @@ fn region(fleet: &Fleet, sites: &[Site], replicas: &[Site], now: Timestamp) -> R
         role: fleet.is_together().then(|| role(replicas)),
         replicas: replicas.iter().zip(statuses).map(in_brief).collect(),
         withdrawn_at: withdrawn_at.clone(),
-        url: Some(fleet.url(first.view.place)),
+        url: Some(fleet.url_now(first.view.place, first.wanted.route.is_accepted())),
         superseded_at,
     }
 }
@@ -251,6 +251,13 @@ fn state(
         true => site.view.state_before == RegionState::Unknown,
         false => site.view.served().is_none(),
     };
+    if fleet.spec.fills_itself() {
+        return match site.has_content() {
+            false => RegionState::Pending,
+            true if !site.view.ready() || untold => RegionState::Unknown,
+            true => RegionState::Serving,
+        };
+    }
     match replica.snapshot {
         None if replica.current_run.is_some() => RegionState::Syncing,
         None => RegionState::Pending,
@@ -317,11 +324,16 @@ pub fn expires_at(
         .iter()
         .flat_map(|site| freshness::index_ends(site.view.revision()))
         .map(|(_, end)| end);
+    let blocked = sites.iter().filter_map(|site| {
+        let since = site.view.registry()?.upstream_blocked_since?;
+        Some(later(instant(since), objective))
+    });
     let doubted = freshness::doubted_from(fleet.upstream);
     // One second on: a region is stale after its objective, not at it.
     let ends = objectives
         .chain(indices)
         .chain(doubted)
+        .chain(blocked)
         .map(|end| later(end, jiff::SignedDuration::from_secs(1)));
     ends.filter(|at| *at > now).min()
 }

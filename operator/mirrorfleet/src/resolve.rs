@@ -349,7 +349,8 @@ fn serving_paths(mirror: &Mirror) -> impl Iterator<Item = &str> {
 fn clients(mirror: &Mirror, upstream: &Upstream) -> Clients {
     let serving = &mirror.spec.serving;
     Clients {
-        trace_name: Some(serving.trace_name.clone()).filter(|name| !name.is_empty()),
+        // Who runs for a region says so.
+        trace_name: mirror.spec.trace_name(None),
         contact: upstream.spec.politeness.contact.clone(),
         transactions: match serving.transactions {
             mirror::Transactions::WithoutByHash => Transactions::WithoutByHash,

@@ -35,7 +35,7 @@ pub fn audit(fleet: &Fleet, place: &Place, name: &str, url: &str, image: &str) -
     let container = Container {
         name: CONTAINER.to_owned(),
         image: Some(image.to_owned()),
-        image_pull_policy: pod::pull_policy(fleet),
+        image_pull_policy: pod::pull_policy(&fleet.pods),
         args: Some(arguments(fleet, url)),
         resources: Some(pod::resources(&fleet.spec.sync.resources, &RESOURCES)),
         security_context: Some(pod::container_security()),
@@ -45,7 +45,7 @@ pub fn audit(fleet: &Fleet, place: &Place, name: &str, url: &str, image: &str) -
         ..Default::default()
     };
     let volumes = [run_volume(), scratch_volume()].into_iter().chain(keys);
-    let mut spec = pod::pod_spec(fleet, place, container, volumes.collect());
+    let mut spec = pod::pod_spec(&fleet.pods, place.region, container, volumes.collect());
     spec.restart_policy = Some("Never".to_owned());
     Job {
         metadata: owned(fleet, labels(), name),

@@ -181,6 +181,8 @@ fn just_prepared(site: &Site, known: &[SnapshotStatus]) -> Option<KeptSnapshot> 
         date: None,
         superseded_at: None,
         index: known.index.as_ref().and_then(|index| index.parse().ok()),
+        changes: None,
+        bytes: None,
     })
 }
 

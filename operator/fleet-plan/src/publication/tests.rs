@@ -16,6 +16,8 @@ fn kept(n: u8) -> KeptSnapshot {
         date: None,
         superseded_at: None,
         index: None,
+        changes: None,
+        bytes: None,
     }
 }
 

@@ -5,7 +5,6 @@
 //! files as were asked for, with the signatures over them.
 
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
-use std::sync::Arc;
 
 use fleet_fetch::{Arrival, Delivery, Sink};
 use fleet_store::RunSorter;
@@ -13,8 +12,8 @@ use fleet_types::{Digest, Expected, Reason, RepoPath, Sha256, UnitRevision, coun
 use sha2::Digest as _;
 
 use super::blocking::blocking;
-use super::endorse::{Arrived, endorse};
-use super::fetching::{Fetch, Fetched};
+use super::endorse::endorse;
+use super::fetching::{Fetch, Fetched, SignatureFetch, Signatures};
 use super::gather::Stance;
 use super::holes::Again;
 use super::judges::Judges;
@@ -24,7 +23,7 @@ use super::publish::revision;
 use super::room::Reservation;
 use super::run::{Ground, Run};
 use super::stages::Standing;
-use super::want::{Want, WantState};
+use super::want::{Signed, Want, WantState};
 use crate::audit::{AuditReport, AuditedUnit, Finding, Sampling};
 use crate::report::Share;
 use crate::{Phase, Problem};
@@ -58,7 +57,7 @@ enum Promised {
     /// Payload, as in [`Fetch`].
     Payload { expected: Expected, exact: bool },
     /// Judged when it is there.
-    Signature { max_bytes: u64 },
+    Signature { over: Signed, max_bytes: u64 },
 }
 
 impl Run {
@@ -123,8 +122,8 @@ impl Run {
         let (ground, upstream) = (&self.ground, &self.upstream);
         ground.watch.progress.phase(Phase::Check);
         let asked = asked(&plan, audited)?;
-        let signatures = Arc::new(plan.signatures);
-        let judges = Judges::start(ground, &signatures);
+        let Signatures { all, missing } = plan.signatures;
+        let judges = Judges::start(ground, &missing);
         let wants = asked.iter().enumerate();
         let wants = wants
             .map(|(tag, asked)| Ok(self.want(tag, asked)))
@@ -142,7 +141,12 @@ impl Run {
                         return Ok(());
                     }
                     room.landed(received.size);
-                    judges.came(std::slice::from_ref(&asked.path), received.digest);
+                    match &asked.promise {
+                        Promised::Signature { over, .. } => {
+                            judges.signature_came(over, received.digest);
+                        }
+                        _ => judges.came(received.digest),
+                    }
                     came.push(&Fetched {
                         path: asked.path.clone(),
                         digest: received.digest,
@@ -164,11 +168,7 @@ impl Run {
         let damage = &ground.stock.shelves.damage;
         upstream.fetch_durably(damage, wants, &mut deliver).await?;
         let at = ground.clone();
-        let judging = move || {
-            let (came, mut arrived) = (came.finish()?, Arrived::default());
-            arrived.add(&signatures, &came)?;
-            endorse(&at, &signatures, &arrived, judges.finish())
-        };
+        let judging = move || endorse(&at, &all, &came.finish()?, judges.finish());
         let judged = blocking(judging).await?;
         let reason = judged.refusals.values().next();
         let reason = reason.map_or(Reason::SignatureBad, |problem| problem.reason);
@@ -180,16 +180,16 @@ impl Run {
 
     fn want(&self, tag: usize, asked: &Asked) -> fleet_fetch::Want {
         let writers = || self.upstream.writers.clone();
-        let sink = match asked.promise {
+        let sink = match &asked.promise {
             Promised::Known { size, .. } => {
-                Sink::spooled(size, self.ground.stock.shelves.spill_dir())
+                Sink::spooled(*size, self.ground.stock.shelves.spill_dir())
             }
             Promised::Payload {
                 expected,
                 exact: true,
-            } => Sink::stored(expected, writers()),
-            Promised::Payload { expected, .. } => Sink::stored_up_to(expected, writers()),
-            Promised::Signature { max_bytes } => Sink::stored_small(max_bytes, writers()),
+            } => Sink::stored(*expected, writers()),
+            Promised::Payload { expected, .. } => Sink::stored_up_to(*expected, writers()),
+            Promised::Signature { max_bytes, .. } => Sink::stored_small(*max_bytes, writers()),
         };
         fleet_fetch::Want {
             tag: tag as u64,
@@ -203,7 +203,7 @@ impl Run {
 }
 
 /// The plan of a run that would fetch only what was drawn, and what brings keys.
-fn sample(ground: &Ground, mut plan: Plan, sampling: Sampling) -> Result<Plan, Problem> {
+fn sample(ground: &Ground, plan: Plan, sampling: Sampling) -> Result<Plan, Problem> {
     let options = &ground.rules.options;
     let mut drawn = BinaryHeap::new();
     let mut transfer = RunSorter::new(&ground.stock.shelves.spill_dir());
@@ -226,15 +226,19 @@ fn sample(ground: &Ground, mut plan: Plan, sampling: Sampling) -> Result<Plan, P
         paths.insert(fetch.path.clone());
         transfer.push(&fetch)?;
     }
-    let is_drawn = |path: &RepoPath| paths.contains(path);
-    plan.signatures
-        .retain(|_, signature| is_drawn(&signature.over.path));
+    let spill_dir = ground.stock.shelves.spill_dir();
+    let signatures = plan
+        .signatures
+        .only(&spill_dir, |signed| paths.contains(signed))?;
     let transfer = transfer.finish()?;
-    let signatures = plan.signatures.values();
-    let sizes = signatures.map(|signature| signature.max_bytes);
+    let sizes = signatures.missing.iter();
+    let sizes = sizes
+        .map(|signature| Ok(signature?.max_bytes))
+        .collect::<Result<Vec<u64>, Problem>>()?;
     Ok(Plan {
-        addition: addition(ground, &transfer, sizes, 0)?,
+        addition: addition(ground, &transfer, sizes.into_iter(), 0)?,
         transfer,
+        signatures,
         ..plan
     })
 }
@@ -317,10 +321,14 @@ fn asked(plan: &Plan, audited: &mut Audited) -> Result<Vec<Asked>, Problem> {
         audited.sampled.add(path.as_str(), expected.size);
         asked.insert(path, promise);
     }
-    let missing = plan.signatures.iter();
-    for (path, signature) in missing.filter(|(_, signature)| signature.here.is_none()) {
-        let max_bytes = signature.max_bytes;
-        asked.insert(path.clone(), Promised::Signature { max_bytes });
+    for signature in plan.signatures.missing.iter() {
+        let SignatureFetch {
+            over,
+            path,
+            max_bytes,
+            ..
+        } = signature?;
+        asked.insert(path, Promised::Signature { over, max_bytes });
     }
     let asked = asked.into_iter();
     Ok(asked

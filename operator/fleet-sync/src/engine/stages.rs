@@ -10,7 +10,7 @@ use futures::future::{Either, select};
 use super::blocking::blocking;
 use super::check;
 use super::endorse::{Arrived, Endorsed, Judged, endorse};
-use super::fetching::Fetched;
+use super::fetching::{Fetched, Signatures};
 use super::gather::Stance;
 use super::holes::{Again, ask_again};
 use super::indices::{Advance, fetch_indices};
@@ -303,10 +303,11 @@ impl Run {
                 ..
             } = plan;
             let (ground, upstream) = (&self.ground, &self.upstream);
-            let (contents, signatures) = (Arc::new(contents), Arc::new(signatures));
-            let judges = Judges::start(ground, &signatures);
+            let Signatures { all, missing } = signatures;
+            let (contents, missing) = (Arc::new(contents), Arc::new(missing));
+            let judges = Judges::start(ground, &missing);
             let mut transferred =
-                transfer(ground, upstream, contents, &signatures, &room, &judges).await?;
+                transfer(ground, upstream, contents, missing, &room, &judges).await?;
             ground.watch.count_files(transferred.files);
             let is_all_here = transferred.refusals.is_empty() && transferred.lost.is_empty();
             standing.lost.append(&mut transferred.lost);
@@ -314,13 +315,15 @@ impl Run {
             let (at, mut arrived) = (ground.clone(), std::mem::take(&mut standing.arrived));
             let judging = move || {
                 let came = transferred.fetched;
-                arrived.add(&signatures, &came)?;
-                let verdicts = judges.finish();
+                let good = judges.finish();
                 // Where what is signed did not come, there is another plan without it.
                 let judged = match is_all_here {
-                    true => endorse(&at, &signatures, &arrived, verdicts)?,
+                    true => endorse(&at, &all, &came, good)?,
                     false => Judged::default(),
                 };
+                if !is_all_here || !judged.is_good() {
+                    arrived.add(&all, &came)?;
+                }
                 Ok((judged, came, arrived))
             };
             let (mut judged, came, arrived) = blocking(judging).await?;
@@ -329,7 +332,7 @@ impl Run {
             if !is_all_here {
                 continue;
             }
-            if judged.refusals.is_empty() && judged.lost.is_empty() {
+            if judged.is_good() {
                 let closing =
                     self.close_and_publish(wants, omitted, fetched, judged.good, standing);
                 return closing.await.map(Some);

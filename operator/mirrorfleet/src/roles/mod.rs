@@ -10,6 +10,8 @@ pub mod fill;
 pub mod init;
 pub mod local;
 pub mod plan;
+pub mod prewarm;
+pub mod probe;
 pub mod push;
 pub mod serve;
 pub mod snapshots;

@@ -166,6 +166,8 @@ impl World {
                 date: None,
                 superseded_at: None,
                 index: Some(INDEX),
+                changes: None,
+                bytes: None,
             })
         });
         Report {
