@@ -22,8 +22,8 @@ pub struct RegionStatus {
     /// clients are led there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub withdrawn_at: Option<Time>,
-    /// What clients write into their `sources.list`: below the region's `publicUrl`, or of its Service for pods of
-    /// this cluster.
+    /// What clients write into their `sources.list`: below the region's `publicUrl`, else of its route once that is accepted,
+    /// else of its Service for pods of this cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
     /// Since when the authority has had something newer; none while the region is current. Of what: `status.units`.

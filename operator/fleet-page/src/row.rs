@@ -95,6 +95,7 @@ impl Row {
                 next_sync: None,
                 regions: Vec::new(),
                 list: None,
+                endpoints: Vec::new(),
                 problems: vec![Note {
                     reason,
                     since: None,

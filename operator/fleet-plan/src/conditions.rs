@@ -12,11 +12,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use self::complaints::{
     damaged, first_run_held_up, indices_do_not_fit, joining, left_behind, manifest_at_fault,
     never_synced, objects_pending, order_not_taken, pod_held_up, pod_not_ready, refused,
-    run_held_up, storage_at_fault, volume_leaving, volume_lost, volume_pending, volume_refused,
+    route_not_made, route_pending, run_held_up, storage_at_fault, volume_leaving, volume_lost,
+    volume_pending, volume_refused,
 };
+use crate::canary;
 use crate::fleet::{Fleet, Problem};
 use crate::freshness::{self, Freshness};
 use crate::observed::Answer;
+use crate::orders::Ordering;
 use crate::report::instant;
 use crate::schedule::later;
 use crate::site::Site;
@@ -29,6 +32,8 @@ type Check = fn(&Site) -> Option<Problem>;
 const ROOTS: &[Check] = &[volume_lost, volume_refused, pod_held_up, first_run_held_up];
 /// What editing a manifest, Secret or ConfigMap would mend.
 const STALLED: &[Check] = &[manifest_at_fault];
+/// The same of what holds up nobody but clients outside of the cluster.
+const UNROUTED: &[Check] = &[route_not_made];
 /// What is still on its way.
 const RECONCILING: &[Check] = &[
     volume_refused,
@@ -40,6 +45,7 @@ const RECONCILING: &[Check] = &[
     pod_not_ready,
     indices_do_not_fit,
     joining,
+    route_pending,
 ];
 const UNSERVED: &[Check] = &[never_synced, pod_not_ready];
 const SERVING: &[Check] = &[pod_not_ready, order_not_taken];
@@ -74,17 +80,19 @@ fn down<'s, 'a>(checks: &[&[Check]], sites: &'s [Site<'a>]) -> Vec<&'s Site<'a>>
     sites.iter().filter(is_down).collect()
 }
 
-/// All conditions of a Mirror that can be carried out; those that are not listed are absent. `wish` is why the manifest's
-/// wish which snapshot is served cannot be fulfilled.
+/// All conditions of a Mirror that can be carried out; those that are not listed are absent.
 pub fn verdicts(
     fleet: &Fleet,
     sites: &[Site],
-    wish: Option<&Problem>,
+    ordering: &Ordering,
     before: &[Condition],
     now: Timestamp,
 ) -> Vec<(ConditionType, Verdict)> {
-    let stalled = first(STALLED, sites).or_else(|| wish.cloned());
-    let reconciling = first(RECONCILING, sites).filter(|_| stalled.is_none());
+    let stalled = first(STALLED, sites)
+        .or_else(|| ordering.problem.clone())
+        .or_else(|| first(UNROUTED, sites));
+    let reconciling = first(RECONCILING, sites).or_else(|| first_in_one_region(ordering));
+    let reconciling = reconciling.filter(|_| stalled.is_none());
     let mut verdicts = vec![(ConditionType::Ready, ready(fleet, sites))];
     verdicts.extend(stalled.map(|problem| {
         (
@@ -105,6 +113,19 @@ pub fn verdicts(
         (ConditionType::StorageReady, storage(sites, before)),
     ]);
     verdicts
+}
+
+/// What one region tries for the others, or was found bad there.
+fn first_in_one_region(ordering: &Ordering) -> Option<Problem> {
+    let trial = || {
+        let trial = ordering.trial()?;
+        let words = format!(
+            "region {} has served the next snapshot since {}, and the others follow once it has soaked and was audited",
+            trial.region, trial.since.0
+        );
+        Some(Problem::new(Reason::CanarySoaking, words))
+    };
+    ordering.halted().map(canary::problem).or_else(trial)
 }
 
 /// Whether clients of every region are served. That one of several replicas is not is told, and no more.
@@ -172,7 +193,14 @@ fn remark(site: &Site) -> Option<String> {
         let words = site.waiting.as_ref()?;
         Some(format!("the next sync of region {} {words}", site.title()))
     };
-    held_up.or_else(|| failing(site)).or_else(waiting)
+    let unrouted = || {
+        let problem = route_not_made(site).or_else(|| route_pending(site))?;
+        Some(problem.message)
+    };
+    held_up
+        .or_else(|| failing(site))
+        .or_else(waiting)
+        .or_else(unrouted)
 }
 
 /// The last run failed.

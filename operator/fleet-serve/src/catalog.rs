@@ -24,11 +24,12 @@ use crate::registry::{Registries, Wanted};
 /// The first part of every path that is not a mirror's.
 pub const OURS: &str = ".mirrorfleet";
 
-/// Where it stands what others tell of mirrors: folders with a file for each.
+/// What others tell: where it stands of mirrors, folders with a file for each, and of which region this is.
 #[derive(Debug, Clone, Default)]
 pub struct Told {
     pub orders: Option<PathBuf>,
     pub lists: Option<PathBuf>,
+    pub region: String,
 }
 
 /// All mirrors that are served.
@@ -107,6 +108,7 @@ impl Catalog {
         }
         // Before it answers: a store that is opened anew must not look empty for a moment.
         for mirror in &after.served {
+            mirror.lists().look();
             mirror.view();
             mirror.tell_health();
             mirror.blobs.close_old();
@@ -142,6 +144,11 @@ impl Catalog {
             .filter_map(|mirror| Some((mirror, candidate.below(mirror.serving_path())?)))
             .max_by_key(|(mirror, _)| mirror.serving_path().len())
             .map(|(mirror, rest)| (mirror.clone(), rest))
+    }
+
+    /// The region of this server.
+    pub fn region(&self) -> &str {
+        &self.told.region
     }
 
     pub fn registries(&self) -> &Registries {

@@ -14,6 +14,7 @@ use crate::catalog::{Catalog, OURS};
 use crate::listing::{MirrorLine, mirrors_page};
 use crate::lists;
 use crate::lookup::Lookup;
+use crate::nearest;
 use crate::path::{Candidate, RequestPath};
 use crate::status::{self, MirrorStatus, PublicStatus};
 
@@ -143,16 +144,31 @@ fn ours(
             traffic: mirror.traffic.clone(),
         });
     }
+    let nearest = rest.below("nearest");
+    if let Some((mirror, rest)) = nearest.as_ref().and_then(|it| catalog.find(it)) {
+        let lookup = Lookup {
+            asked,
+            mirror: &mirror,
+            full,
+            rest: &rest,
+            fixed: None,
+        };
+        return Ok(Counted {
+            answer: nearest::answer(&lookup, catalog.region())?,
+            traffic: mirror.traffic.clone(),
+        });
+    }
     let below = rest.below("s");
-    let named = below.as_ref().and_then(Candidate::split_first);
-    let kept = named
-        .as_ref()
-        .and_then(|(id, below)| Some((id.parse::<SnapshotId>().ok()?, catalog.find(below)?)));
+    let found = below.as_ref().and_then(|below| catalog.find(below));
+    let kept = found.as_ref().and_then(|(mirror, rest)| {
+        let (id, rest) = rest.split_first()?;
+        Some((mirror, id.parse::<SnapshotId>().ok()?, rest))
+    });
     match kept {
-        Some((id, (mirror, rest))) => {
+        Some((mirror, id, rest)) => {
             let lookup = Lookup {
                 asked,
-                mirror: &mirror,
+                mirror,
                 full,
                 rest: &rest,
                 fixed: Some(id),
@@ -164,7 +180,7 @@ fn ours(
         }
         None => outside(Answer::text(
             StatusCode::NOT_FOUND,
-            "here are status/, mirrorlist/<mirror's path> and s/<snapshot>/<mirror's path>/",
+            "here are status/, mirrorlist/<mirror's path>, nearest/<mirror's path>/ and s/<mirror's path>/<snapshot>/",
         )),
     }
 }

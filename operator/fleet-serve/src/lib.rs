@@ -27,6 +27,7 @@ mod date;
 mod descriptors;
 mod folders;
 mod follow;
+mod forwarded;
 mod handler;
 mod headers;
 mod http2;
@@ -35,6 +36,7 @@ mod listing;
 mod lists;
 mod lookup;
 mod mirror;
+mod nearest;
 mod on_demand;
 mod orders;
 mod path;
@@ -182,6 +184,7 @@ async fn serve_all(
         Told {
             orders: options.orders.clone(),
             lists: options.lists.clone(),
+            region: options.place.region.clone(),
         },
         metrics,
         options.registries.clone(),

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::answer::Answer;
+use crate::beside::OwnFiles;
 use crate::mirror::ServedMirror;
 
 /// What anybody may know of a mirror: what is served, and whether the last run was good. No URL, no words of an error
@@ -28,6 +29,8 @@ pub struct PublicStatus {
     snapshot: Option<String>,
     revision: Vec<UnitRevision>,
     published_at: Option<UnixSeconds>,
+    last_sync: Option<UnixSeconds>,
+    confirmed_at: Option<UnixSeconds>,
     pinned: Option<String>,
     last_run: Option<LastRun>,
     /// When a run last really succeeded.
@@ -56,6 +59,8 @@ impl From<MirrorStatus> for PublicStatus {
             snapshot: status.snapshot,
             revision: status.revision,
             published_at: status.published_at,
+            last_sync: status.last_sync,
+            confirmed_at: status.confirmed_at,
             pinned: status.pinned,
             last_run: status
                 .last_report
@@ -89,6 +94,8 @@ pub fn read(mirror: &ServedMirror) -> MirrorStatus {
     let last_success = document(store, Success::DOCUMENT, &mut noted);
     let memory: Option<UnitsMemory> = document(store, UnitsMemory::DOCUMENT, &mut noted);
     let scrub = document(store, ScrubState::DOCUMENT, &mut noted);
+    let served = view.current.as_ref();
+    let own = served.and_then(|served| OwnFiles::of(mirror, &served.id()));
     MirrorStatus {
         mirror: mirror.name().to_owned(),
         upstream_type: mirror.identity().upstream_type.clone(),
@@ -103,6 +110,8 @@ pub fn read(mirror: &ServedMirror) -> MirrorStatus {
             .map(|current| current.meta().revision.clone())
             .unwrap_or_default(),
         published_at: view.published.map(UnixSeconds),
+        last_sync: own.as_ref().and_then(OwnFiles::heartbeat),
+        confirmed_at: own.as_ref().map(|own| UnixSeconds(own.modified())),
         now: Some(UnixSeconds(jiff::Timestamp::now().as_second())),
         clock_skew: 0,
         order: view.follows().filter(|order| order.epoch > 0),

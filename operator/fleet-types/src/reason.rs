@@ -83,6 +83,11 @@ macro_rules! reasons {
                 match self { $(Reason::$name => Outcome::$outcome,)+ }
             }
 
+            /// Whether it is about what was good once and is too old now.
+            pub const fn is_of_age(self) -> bool {
+                matches!(self, Reason::IndexExpired | Reason::SignatureExpired | Reason::KeyExpired)
+            }
+
             /// Whether an upstream tells two truths.
             pub const fn is_contradiction(self) -> bool {
                 matches!(self, Reason::Equivocation | Reason::ReleasePairMismatch)
@@ -105,6 +110,8 @@ reasons! {
     Unchanged => Good,
     /// A new snapshot is prepared; a pin keeps another one served.
     Pinned => Good,
+    /// What a mirror was asked for as by a client is what signed indices promise.
+    Audited => Good,
     /// A person rolled back from the newest snapshot; it is served again when the upstream publishes something newer.
     RolledBack => Good,
 
@@ -130,6 +137,8 @@ reasons! {
     NameConflict => Manifest,
     /// Two Mirrors claim the same serving path or store.
     PathTaken => Manifest,
+    /// The installation or the cluster lacks what `serving.route` asks for.
+    RouteUnavailable => Manifest,
 
     /// No endpoint answered.
     UpstreamUnreachable => Upstream,
@@ -262,8 +271,18 @@ reasons! {
     Withdrawn => Cluster,
     /// A region that lists had left out is in them again.
     Readmitted => Good,
+    /// Whoever is to serve the HTTPRoute or Ingress of a region has not accepted it.
+    RouteNotAccepted => Cluster,
     /// Regions copy the next snapshot, and none serves it before.
     Copying => Cluster,
+    /// One region serves the next snapshot before the others do.
+    CanarySoaking => Cluster,
+    /// The next snapshot was found bad in the region that served it first; the others go on with what they served, and so does that region again.
+    CanaryFailed => Cluster,
+    /// Nobody could tell in time whether the next snapshot is well in the region that served it first; all serve it without.
+    CanaryNotAudited => Cluster,
+    /// Nothing newer is served, by `rollout.paused`.
+    RolloutPaused => Cluster,
     /// The clock of a node is wrong: instants of its pods cannot be compared with others'.
     ClockSkew => Cluster,
     /// The image of a pod cannot be pulled.
@@ -292,9 +311,11 @@ reasons! {
     KeyringHealthy => Cluster,
     /// Within a fortnight too few are left of the keys that signed what Mirrors have; a keyring with newer ones helps.
     KeyExpiresSoon => Manifest,
-    /// Only sync runs can tell what the authority has: it needs credentials that the controller may not read, or nobody
-    /// signs it and it has nothing small that tells of its state.
+    /// Only sync runs can tell what the authority has: nobody signs it and it has nothing small that tells of its state, or
+    /// it needs a Secret and no probe Job has told of it yet.
     NotProbed => Cluster,
+    /// The Job that asks an authority which needs a Secret cannot be made or begun, or left no report.
+    ProbeFailed => Cluster,
     /// The API server refused or failed a write.
     ApiError => Cluster,
 }

@@ -1,7 +1,9 @@
 //! Reconciling: observe, plan, write in the plan's order, report. No decision is taken here.
 
+mod carry;
 mod mirror;
 mod pod;
+mod prober;
 mod report;
 mod unreadable;
 mod upstream;

@@ -192,6 +192,7 @@ fn meta(date: i64) -> SnapshotMeta {
         revision: Vec::new(),
         created: date,
         parent: None,
+        changes: None,
         entries: 0,
         bytes: 0,
         links: BTreeMap::new(),

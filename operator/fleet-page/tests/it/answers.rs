@@ -52,7 +52,7 @@ fn what_needs_attention_stands_first_and_is_explained() {
         "kubectl get upstream debian",
         "SignatureBad",
         "<dt>For clients</dt>",
-        "12 files (3.3 MiB) fetched in 30m",
+        "<td>+14 −9 paths, 6 changed; 12 files (3.3 MiB) fetched in 30m</td>",
         "URIs: https://eu.example.org/c-late/",
         "Signed-By: /etc/apt/keyrings/debian-keyring.gpg",
     ] {
@@ -85,6 +85,29 @@ fn a_registry_has_no_snapshot_and_is_told_with_what_its_clients_need() {
         "everything else from the upstream",
     ] {
         assert!(page.contains(words), "{words}: {page}");
+    }
+}
+
+#[test]
+fn a_mirrors_page_tells_what_the_upstreams_endpoints_have() {
+    let (open, _) = board(&three(), false);
+    let page = get(&open, "/mirrors/mirrors/a-well");
+    let page = text(&page);
+    for words in [
+        "<th scope=\"row\">fr</th><td>Unreachable ",
+        "nothing could be read",
+        "<th scope=\"row\">nl</th><td>Reachable ",
+        "(trixie)",
+    ] {
+        assert!(page.contains(words), "{words}: {page}");
+    }
+    let (fixed, _) = board(&three(), true);
+    for (board, message) in [(&open, "nothing could be read"), (&fixed, "")] {
+        let told = get(board, "/mirrors/mirrors/a-well.json");
+        let told: Value = serde_json::from_slice(told.body()).unwrap();
+        let endpoint = &told["endpoints"][0];
+        assert_eq!(endpoint["message"].as_str().unwrap_or_default(), message);
+        assert_eq!(told["endpoints"][1]["behindSince"], "2026-01-01T06:00:00Z");
     }
 }
 
@@ -251,6 +274,7 @@ fn who_does_not_know_everything_yet_says_so() {
     let source = crate::fleet::Painted {
         look: fleet_page::Look::default(),
         looks: Arc::default(),
+        scores: Default::default(),
     };
     let board = fleet_page::Board::new(Box::new(source), crate::fleet::manner(false));
     let page = get(&board, "/");

@@ -94,7 +94,7 @@ pub fn container(fleet: &Fleet, place: &Place, settings: &Settings) -> Container
     Container {
         name: CONTAINER.to_owned(),
         image: Some(settings.image.clone()),
-        image_pull_policy: pod::pull_policy(fleet),
+        image_pull_policy: pod::pull_policy(&fleet.pods),
         args: Some(std::iter::once(CONTAINER.to_owned()).chain(pairs).collect()),
         ports: Some(vec![pod::port(METRICS_PORT_NAME, METRICS_PORT.into())]),
         resources: Some(pod::resources(&None, &RESOURCES)),
@@ -133,7 +133,7 @@ pub fn manifests(fleet: &Fleet, place: &Place) -> String {
         let region = place.region;
         mirror["regions"] = json!([{"name": region.name, "publicUrl": region.public_url}]);
     }
-    let upstream = document::<Upstream>(fleet, &fleet.spec.upstream_ref.name, upstream);
-    let mirror = document::<Mirror>(fleet, &fleet.name, mirror);
+    let upstream = document::<Upstream>(&fleet.namespace, &fleet.spec.upstream_ref.name, upstream);
+    let mirror = document::<Mirror>(&fleet.namespace, &fleet.name, mirror);
     format!("{upstream}\n---\n{mirror}\n")
 }

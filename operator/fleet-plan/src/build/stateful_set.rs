@@ -110,7 +110,12 @@ fn template(fleet: &Fleet, place: &Place, settings: &Settings, told: &Told) -> P
     if fills {
         volumes.extend(fill::volumes(fleet));
     }
-    let mut spec = pod::pod_spec(fleet, place, container(fleet, place, settings), volumes);
+    let mut spec = pod::pod_spec(
+        &fleet.pods,
+        place.region,
+        container(fleet, place, settings),
+        volumes,
+    );
     let fill = fills.then(|| fill::container(fleet, place, settings));
     spec.containers.extend(fill);
     spec.termination_grace_period_seconds = Some(GRACE_SECONDS);
@@ -180,7 +185,7 @@ fn container(fleet: &Fleet, place: &Place, settings: &Settings) -> Container {
     Container {
         name: CONTAINER.to_owned(),
         image: Some(settings.image.clone()),
-        image_pull_policy: pod::pull_policy(fleet),
+        image_pull_policy: pod::pull_policy(&fleet.pods),
         args: Some(arguments(fleet, place, tls)),
         ports: Some(vec![
             pod::port(HTTP_PORT_NAME, HTTP_PORT),

@@ -304,6 +304,16 @@ pub(super) fn joining(site: &Site) -> Option<Problem> {
     ))
 }
 
+/// Clients outside are not led here, and a person has to change something.
+pub(super) fn route_not_made(site: &Site) -> Option<Problem> {
+    site.wanted.route.refusal(site.fleet, site.view.place)
+}
+
+/// Clients outside are not led here yet.
+pub(super) fn route_pending(site: &Site) -> Option<Problem> {
+    site.wanted.route.pending(site.fleet, site.view.place)
+}
+
 /// A pod that does not serve what it was told to, after it had its time.
 pub(super) fn order_not_taken(site: &Site) -> Option<Problem> {
     let unheeded = site.unheeded()?;

@@ -2,6 +2,7 @@
 //! progress. The status was written by the planner; what has become of it by time alone follows the same rules.
 
 pub(crate) mod copies;
+pub(crate) mod endpoints;
 mod notes;
 mod words;
 
@@ -16,6 +17,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube_core::ResourceExt;
 use serde::Serialize;
 
+pub use self::endpoints::EndpointSummary;
 pub use self::notes::{Note, short};
 pub use self::words::{Program, capital, enumeration, span};
 
@@ -103,6 +105,9 @@ pub struct MirrorSummary {
     /// Where clients get the list of the regions, for apt's `mirror+http` and pacman's `Include`; none where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub list: Option<String>,
+    /// What the Upstream's endpoints have, where it has others than its authority.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub endpoints: Vec<EndpointSummary>,
     /// What is wrong, the root first.
     pub problems: Vec<Note>,
     /// What does not go on as it would by itself, and why.
@@ -188,6 +193,7 @@ pub fn summary(known: &Known) -> MirrorSummary {
             .map(|region| known.region(&status, region))
             .collect(),
         list: list_url(known.mirror),
+        endpoints: endpoints::endpoints(known),
         problems,
         held: notes::held(known),
     }

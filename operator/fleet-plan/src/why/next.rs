@@ -63,7 +63,11 @@ fn coming(known: &Known) -> String {
         return "its next sync begins once the regions read what it would write".to_owned();
     }
     if let Some(region) = known.fetching_is_down() {
-        return format!("its next sync begins once the serving pod of region {region} is back");
+        let instead = copies::stands_by(known, &region)
+            .map_or(String::new(), |other| format!(", or in region {other}"));
+        return format!(
+            "its next sync begins once the serving pod of region {region} is back{instead}"
+        );
     }
     if let Some(since) = known.overdue() {
         return format!(

@@ -13,8 +13,7 @@ fn seen(now: &str, probes: Vec<Probe>) -> ObservedUpstream {
         now: at(now),
         units: vec!["b".into(), "a".into(), "b".into()],
         probes,
-        attempts: vec![],
-        confirmed: vec![],
+        ..ObservedUpstream::default()
     }
 }
 
@@ -221,8 +220,7 @@ fn an_authority_that_fails_keeps_its_last_revision_and_touches_reachable_only() 
         now: at("2026-01-01T10:00:00Z"),
         units: vec![crate::model::SUITE.into()],
         probes: vec![failed(crate::model::SUITE)],
-        attempts: vec![],
-        confirmed: vec![],
+        ..ObservedUpstream::default()
     };
     let plan = plan_upstream(&upstream, &seen);
     assert_eq!(plan.status.revision, before);
@@ -494,5 +492,5 @@ fn a_registry_is_asked_by_its_pods_alone() {
         (reachable[0].status.as_str(), plan.probe.len()),
         ("Unknown", 0)
     );
-    assert!(reachable[0].message.contains("when clients ask"));
+    assert!(reachable[0].message.contains("when a client wants it"));
 }

@@ -19,6 +19,10 @@ pub struct ServedStatus<R = Report> {
     /// The upstream's revision that the snapshot is a copy of.
     pub revision: Vec<UnitRevision>,
     pub published_at: Option<UnixSeconds>,
+    /// What is repeated of the upstream's heartbeat (`lastsync` of Arch Linux); none where it has none.
+    pub last_sync: Option<UnixSeconds>,
+    /// When a run last found what is served to be what the upstream has, of a copy the run that it was copied from.
+    pub confirmed_at: Option<UnixSeconds>,
     /// What the server's clock says; none where an earlier version does not say it.
     pub now: Option<UnixSeconds>,
     /// By how many seconds that clock is ahead of the asker's, as the asker found; 0 where it is not by much.
