@@ -33,7 +33,7 @@ acceptance: ## Real apt and an independent checker, without the cluster (ONLY=na
 	@$(MAKE) --no-print-directory build
 	@MIRRORFLEET_BIN=$(BIN) PYTHONPATH=e2e python3 -m acceptance $(ONLY)
 
-soak: ## Thirty apts and 200 publishes, eight pacmans and 100, killed syncs; then all faults on four nodes: 35 minutes in which nobody may notice
+soak: ## Thirty apts and 200 publishes, eight pacmans and 100, killed syncs; then all faults on four nodes: 45 minutes in which nobody may notice
 	@e2e/prepare.sh
 	@$(MAKE) --no-print-directory build
 	@MIRRORFLEET_BIN=$(BIN) PYTHONPATH=e2e python3 -m soak

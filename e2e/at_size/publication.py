@@ -11,6 +11,7 @@ import hashlib
 import json
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from lab.waiting import wait_until
@@ -68,6 +69,8 @@ class Kubelets:
         self.newest = snapshot(0)
         self.hub_ended = 0.0
         self.runs = 0
+        #: Each node has a kubelet of its own, so that what is asked of one does not wait for another's.
+        self.nodes = ThreadPoolExecutor(REGIONS)
         #: Told each time that a pod has followed.
         self.followed = threading.Condition()
         self.failure: Exception | None = None
@@ -83,11 +86,11 @@ class Kubelets:
 
     def start(self) -> None:
         for look in (self._orders, self._jobs):
-            threading.Thread(target=self._watch, args=(look,), daemon=True).start()
+            threading.Thread(target=self._noting, args=(look,), daemon=True).start()
 
-    def _watch(self, look) -> None:
+    def _noting(self, look, *arguments: object) -> None:
         try:
-            look()
+            look(*arguments)
         except Exception as error:  # noqa: BLE001 raised by who waits
             self.failure = error
 
@@ -103,10 +106,13 @@ class Kubelets:
         for kind, job in self.api.watch(JOBS):
             name = job["metadata"]["name"]
             if kind == "DELETED":
-                # Nobody collects what it leaves.
-                self.api.ask("DELETE", f"{CORE}/pods/{name}-pod?gracePeriodSeconds=0")
+                self.nodes.submit(self._noting, self._collect, name)
             elif kind == "ADDED":
-                self._end(job)
+                self.nodes.submit(self._noting, self._end, job)
+
+    def _collect(self, job: str) -> None:
+        """What it leaves, as nobody else does."""
+        self.api.ask("DELETE", f"{CORE}/pods/{job}-pod?gracePeriodSeconds=0")
 
     def _end(self, job: dict) -> None:
         """It has a pod, which says at once what it has brought."""
@@ -132,7 +138,8 @@ class Kubelets:
         if copied is None:
             self.hub_ended = time.monotonic()
         self.api.status(f"{JOBS}/{name}", {"conditions": met, "startTime": now(), "completionTime": now(), "succeeded": 1})
-        self.runs += 1
+        with self.followed:
+            self.runs += 1
 
     def serve(self, wanted: str, timeout: float) -> None:
         """Until all pods follow an order for this snapshot."""

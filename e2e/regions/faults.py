@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -19,6 +18,10 @@ from .places import ALL, EDGE, FAR, HUB, go_on, of_region, serving_pod, sync_pod
 from .publisher import Publisher
 from .telling import Telling
 
+#: In which order regions get another image.
+UPGRADE = [FAR, EDGE, HUB]
+#: So many runs in a row are refused before anybody who would take over for that had done so.
+REFUSALS = 3
 #: Programs of the control plane that end with the machine that it is on, in the order in which they end.
 CONTROL_PLANE = ("kube-scheduler", "kube-controller-manager", "kube-apiserver")
 
@@ -69,20 +72,54 @@ def comes_anew(scene: Scene, region: str, timeout: float = 120):
 
 
 def hub_node_is_lost(scene: Scene) -> None:
-    """Kubelet, pods, disks: all of it. The others serve on, and nothing is fetched."""
+    """Kubelet, pods, disks: all of it. The others serve on, and the one that stands by fetches once that has lasted."""
     node = scene.node_of(HUB)
     with scene.loops.may_fail_to_connect(HUB, ANY):
         scene.lab.node_down(node)
         try:
-            scene.telling.of(
-                "PodNotReady", about=f"serving pod .*region {HUB}.*not", comes=f"nothing is fetched before the serving pod of region {HUB} is back", columns="False"
-            )
+            comes = f"region {EDGE} fetches once the serving pod of region {HUB} has been away for five minutes"
+            scene.telling.of("PodNotReady", about=f"serving pod .*region {HUB}.*not", comes=comes, columns="False")
             for region in (EDGE, FAR):
                 scene.loops.goes_on(region)
+            fetches_instead(scene, EDGE, "PodNotReady", timeout=420)
+            go_on(scene.fleet, (EDGE, FAR))
         finally:
             scene.lab.node_up(node)
         go_on(scene.fleet, timeout=300)
+    fetches_again(scene)
     scene.telling.all_is_well()
+
+
+def fetcher(scene: Scene) -> dict:
+    """Who fetches in the place of the hub, and why."""
+    return scene.fleet.get()["status"].get("fetcher", {})
+
+
+def fetches_instead(scene: Scene, region: str, reason: str, timeout: float = 90) -> None:
+    told_of = lambda: (fetcher(scene).get("region"), fetcher(scene).get("reason"))  # noqa: E731
+    wait_until(lambda: told_of() == (region, reason), timeout, f"{region} to fetch: {reason}", detail=lambda: told(scene.fleet))
+
+
+def fetches_again(scene: Scene) -> None:
+    """The hub, since it has caught up."""
+    wait_until(lambda: not fetcher(scene), 180, f"{HUB} to fetch again", detail=lambda: f"{fetcher(scene)} {told(scene.fleet)}")
+
+
+def upstream_is_refused(scene: Scene) -> None:
+    """Again and again, for what anybody would find: nobody fetches in the hub's place, and all serve on."""
+
+    def hub() -> dict:
+        assert not fetcher(scene), f"{fetcher(scene)} fetches what the hub has refused"
+        return next(region for region in regions_of(scene.fleet.get()) if region["name"] == HUB)
+
+    def is_refused() -> bool:
+        last = hub()
+        return last["lastAttempt"]["reason"] == "KeyUnknown" and last.get("consecutiveFailures", 0) >= REFUSALS
+
+    with scene.publisher.signed_by(scene.world.stranger):
+        wait_until(is_refused, 120, f"{REFUSALS} runs to be refused", detail=lambda: str(hub()))
+    go_on(scene.fleet)
+    assert not fetcher(scene), fetcher(scene)
 
 
 def edge_node_is_cut_off(scene: Scene, node: str, regions: tuple[str, ...], others: tuple[str, ...]) -> None:
@@ -146,12 +183,28 @@ def control_plane_is_down(scene: Scene, seconds: float) -> None:
     scene.telling.all_is_well()
 
 
-def volume_is_full(scene: Scene, region: str, fill: Callable[[], None], empty: Callable[[], None]) -> None:
-    """It is left out, serves on and says so; once there is room, it comes back."""
+class SmallVolume:
+    """One of a node's, that somebody else fills, too."""
+
+    def __init__(self, lab, node: str, name: str, megabytes: int) -> None:
+        lab.small_volume(node, name, megabytes, storage_class=name)
+        self.storage = {"size": f"{megabytes - 4}Mi", "storageClassName": name}
+        self.inside = lab.node(node).inside
+        self.ballast = f"/var/lib/small-volumes/{name}/ballast"
+
+    def fill(self) -> None:
+        self.inside.shell(f"dd if=/dev/zero of={self.ballast}-$(date +%s%N) bs=16k 2>/dev/null || :")
+
+    def empty(self) -> None:
+        self.inside.shell(f"rm -f {self.ballast}-*")
+
+
+def volume_is_full(scene: Scene, region: str, volume: SmallVolume, *, stands_by: str = "") -> None:
+    """It is left out, serves on and says so; once there is room, it comes back. Of the hub, who stands by fetches meanwhile."""
 
     def is_told() -> bool:
         # What a run frees is filled again.
-        fill()
+        volume.fill()
         regions = regions_of(scene.fleet.get())
         last = next(one.get("lastAttempt", {}) for one in regions if one["name"] == region)
         return last.get("reason") == "StorageFull"
@@ -159,11 +212,14 @@ def volume_is_full(scene: Scene, region: str, fill: Callable[[], None], empty: C
     try:
         wait_until(is_told, 180, f"the volume of {region} to be full", interval=0.5, detail=lambda: told(scene.fleet))
         scene.telling.of("StorageFull", about=f"region {region}", comes=f"a copy to region {region} (is tried again|runs)|a sync of region {region} runs")
+        if stands_by:
+            fetches_instead(scene, stands_by, "StorageFull")
         wait_until(lambda: withdrawn(scene.fleet) == {region}, 120, f"{region} alone to be left out", detail=lambda: told(scene.fleet))
         go_on(scene.fleet, tuple(name for name in ALL if name != region))
     finally:
-        empty()
+        volume.empty()
     go_on(scene.fleet, timeout=300)
+    fetches_again(scene)
     scene.telling.all_is_well()
 
 
@@ -176,14 +232,19 @@ def job_is_deleted(scene: Scene, region: str) -> None:
     go_on(scene.fleet)
 
 
-def stateful_set_is_edited_and_deleted(scene: Scene, region: str) -> None:
-    """Scaled to nothing by hand, then deleted: it and its pod come back."""
+def stateful_set_is_edited(scene: Scene, region: str) -> None:
+    """Scaled to nothing by hand: its pod comes back."""
     name = of_region(scene.fleet, "statefulset", region)["metadata"]["name"]
-    with scene.loops.may_fail_to_connect(region, ANY):
-        with comes_anew(scene, region):
-            scene.lab.kubectl("scale", "statefulset", name, "--replicas=0", namespace=scene.fleet.namespace)
-        with comes_anew(scene, region):
-            scene.lab.delete("statefulset", name, scene.fleet.namespace, wait=False)
+    with scene.loops.may_fail_to_connect(region, ANY), comes_anew(scene, region):
+        scene.lab.kubectl("scale", "statefulset", name, "--replicas=0", namespace=scene.fleet.namespace)
+    comes_back(scene, (region,))
+
+
+def stateful_set_is_deleted(scene: Scene, region: str) -> None:
+    """It and its pod come back."""
+    name = of_region(scene.fleet, "statefulset", region)["metadata"]["name"]
+    with scene.loops.may_fail_to_connect(region, ANY), comes_anew(scene, region):
+        scene.lab.delete("statefulset", name, scene.fleet.namespace, wait=False)
     comes_back(scene, (region,))
 
 
@@ -205,20 +266,28 @@ def claim_is_edited_and_deleted(scene: Scene, region: str) -> None:
 
 
 def image_goes_round(scene: Scene) -> str:
-    """Another one by the chart, as a person does, and back: from the furthest to the hub each time, one after another, and who
-    goes where all regions are led to notices nothing."""
+    """Another one, and back: in the same order."""
+    try:
+        told = another_image_comes(scene)
+    except BaseException:
+        upgrade(scene.world)
+        raise
+    with scene.loops.may_fail_to_connect(*ALL):
+        again = restarted(scene, scene.world.image)
+    assert again == UPGRADE, f"restarted in the order {again} on the way back"
+    comes_back(scene, ALL)
+    return told
+
+
+def another_image_comes(scene: Scene) -> str:
+    """By the chart, as a person does: to the furthest first and to the hub last, one after another, and who goes where all regions
+    are led to notices nothing. It stays."""
     world = scene.world
     image, archive = world.image.rsplit(":", 1)[0] + f":{OTHER_TAG}", world.workdir / f"{scene.fleet.name}-image.tar"
     world.lab.load_image(tagged(world.image_archive, image, archive))
     with scene.loops.may_fail_to_connect(*ALL):
-        try:
-            order = restarted(scene, image, "--set", f"image.tag={OTHER_TAG}")
-        except BaseException:
-            upgrade(world)
-            raise
-        again = restarted(scene, world.image)
-    assert order == again == [FAR, EDGE, HUB], f"restarted in the order {order}, then {again}"
-    comes_back(scene, ALL)
+        order = restarted(scene, image, "--set", f"image.tag={OTHER_TAG}")
+    assert order == UPGRADE, f"restarted in the order {order}"
     return "images came to " + ", then ".join(order)
 
 

@@ -1,31 +1,34 @@
-"""Loops of real apts, each at one region, and one that goes where the Service of all regions leads."""
+"""Loops of real apts: each at one region, or where the Service of all regions leads; or with the list of all regions, which it gets there."""
 
 from __future__ import annotations
 
 import re
 import threading
 import time
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from lab import wait_until
 from world import PACKAGE, AptClient
 
-from .places import ALL, address
+from .places import ALL, address, list_of
 
 #: What apt says of a server that nobody answers for, and what it says of a fault of what was served.
 CONNECTING = re.compile(r"Could not connect|Connection refused|Connection reset|Connection failed|Connection timed out|Unable to connect|No route to host|connect \(|Error reading from server")
 FAULT = re.compile(r"Hash Sum mismatch|unexpected size|Mirror sync in progress|\b(?:404|500|503) +[A-Z]|NO_PUBKEY|BADSIG|EXPKEYSIG|not signed|GPG error")
-#: Between two rounds of one apt: there is more than apts to be run.
-PAUSE_SECONDS = 1.0
+#: Between two rounds of one apt, for each that there is: there is more than apts to be run.
+PAUSE_SECONDS = 0.15
 #: The loop that is at no region.
 ANY = "all regions"
+BY_NAME = {"Acquire__By-Hash": "no"}
 
 
-def client(fleet, region: str | None, **settings: str) -> AptClient:
+def client(fleet, region: str | None, *, lists: bool = False, **settings: str) -> AptClient:
+    """At a region, or at all of them; with `lists` that is where it gets the list of all."""
     root = fleet.world.workdir / "apt" / f"{fleet.name}-{region}-{time.monotonic_ns()}"
-    source = f"http://{address(fleet, region)}/debian stable main"
-    return AptClient(root, fleet.world.key.public(), source, Acquire__http__Timeout="10", **settings)
+    url = f"mirror+{list_of(fleet, region)}" if lists else f"http://{address(fleet, region)}/debian"
+    return AptClient(root, fleet.world.key.public(), f"{url} stable main", Acquire__http__Timeout="10", **settings)
 
 
 def download(fleet, region: str) -> str:
@@ -39,19 +42,37 @@ class Loop:
     place: str
     how: str
     apt: AptClient
+    #: Places whose pods it may miss, besides its own.
+    others: frozenset[str] = frozenset()
     rounds: int = 0
     failures: list[str] = field(default_factory=list)
 
+    def may_miss(self, places: set[str]) -> bool:
+        return not places.isdisjoint({self.place, *self.others})
+
+
+def at_regions(fleet) -> list[Loop]:
+    """At each region one that takes indices by hash and one that does not, and one where the Service of all regions leads."""
+    by_hash = [Loop(name, "by hash", client(fleet, name)) for name in ALL]
+    by_name = [Loop(name, "by name", client(fleet, name, **BY_NAME)) for name in ALL]
+    return [*by_hash, *by_name, Loop(ANY, "by hash", client(fleet, None))]
+
+
+def with_lists(fleet) -> list[Loop]:
+    """Each gets the list at one place, which has to answer, and misses no other region: it goes over to the next. Whoever takes indices
+    by name takes them from where its InRelease was, as apt does, so it may miss any."""
+    places = {**{name: name for name in ALL}, ANY: None}
+    by_hash = [Loop(place, "by hash with the list", client(fleet, region, lists=True)) for place, region in places.items()]
+    by_name = Loop(ANY, "by name with the list", client(fleet, None, lists=True, **BY_NAME), frozenset(ALL))
+    return [*by_hash, by_name]
+
 
 class Loops:
-    """`with Loops(fleet) as loops:`; at each region one that takes indices by hash and one that does not."""
+    """`with Loops(fleet) as loops:`, with all clients of these kinds."""
 
-    def __init__(self, fleet) -> None:
+    def __init__(self, fleet, kinds: tuple[Callable[..., list[Loop]], ...] = (at_regions,)) -> None:
         self.fleet = fleet
-        by_name = {"Acquire__By-Hash": "no"}
-        self.loops = [Loop(name, "by hash", client(fleet, name)) for name in ALL]
-        self.loops += [Loop(name, "by name", client(fleet, name, **by_name)) for name in ALL]
-        self.loops.append(Loop(ANY, "by hash", client(fleet, None)))
+        self.loops = [loop for kind in kinds for loop in kind(fleet)]
         #: Places whose pods are gone, as far as it is known.
         self.excused: set[str] = set()
         self.ended = threading.Event()
@@ -68,15 +89,15 @@ class Loops:
             thread.join(120)
 
     def _go(self, loop: Loop) -> None:
-        while not self.ended.wait(PAUSE_SECONDS):
-            excused = loop.place in self.excused
+        while not self.ended.wait(PAUSE_SECONDS * len(self.loops)):
+            excused = loop.may_miss(self.excused)
             try:
                 loop.apt.download(self.fleet.lab, PACKAGE)
                 loop.rounds += 1
             except Exception as error:  # noqa: BLE001 judged below
                 words = str(error)
                 # A round that began before its pod was killed ends after it.
-                excused = excused or loop.place in self.excused
+                excused = excused or loop.may_miss(self.excused)
                 if not excused or FAULT.search(words) or not CONNECTING.search(words):
                     loop.failures.append(f"{time.strftime('%H:%M:%S', time.gmtime())} {loop.place}, {loop.how}: {words}")
 

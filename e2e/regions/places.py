@@ -96,3 +96,17 @@ def address(fleet, region: str | None) -> str:
     """Of a region's Service; of none: of the one that leads to all of them."""
     selector = f"mirrorfleet.dev/region={region}" if region else OF_ALL
     return fleet.lab.list("services", fleet.namespace, selector)[0]["spec"]["clusterIP"]
+
+
+def list_of(fleet, region: str | None) -> str:
+    """Where a region, or whichever the Service of all regions leads to, gives the list of all."""
+    return f"http://{address(fleet, region)}/.mirrorfleet/mirrorlist/debian"
+
+
+def can_be_listed(fleet, regions: list[dict]) -> None:
+    """Addresses for lists that this machine reaches: it knows no name of the cluster's."""
+    reachable = [{**region, "publicUrl": f"http://{address(fleet, region['name'])}/"} for region in regions]
+    fleet.lab.merge("mirror", "debian", fleet.namespace, {"spec": {"regions": reachable}})
+    wanted = [f"{region['publicUrl']}debian/" for region in reachable]
+    listed = lambda: [line.partition("\t")[0] for line in fleet.curl(list_of(fleet, None)).splitlines()]  # noqa: E731
+    wait_until(lambda: sorted(listed()) == sorted(wanted), 60, "the list of all regions", detail=lambda: told(fleet))

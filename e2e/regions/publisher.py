@@ -23,6 +23,8 @@ class Publisher:
     def __init__(self, fleet) -> None:
         self.fleet = fleet
         self.published = 0
+        #: Who signs, where that is not the archive itself.
+        self.stranger = None
         self.failure: Exception | None = None
         self.ended = threading.Event()
         self.folders = [fleet.archive.state("stable")]
@@ -40,6 +42,15 @@ class Publisher:
         if self.failure and not kind:
             raise self.failure
 
+    @contextlib.contextmanager
+    def signed_by(self, stranger):
+        """What is published meanwhile is to be refused."""
+        self.stranger = stranger
+        try:
+            yield
+        finally:
+            self.stranger = None
+
     def _go(self) -> None:
         try:
             while not self.ended.is_set():
@@ -53,7 +64,7 @@ class Publisher:
         archive = self.fleet.archive
         self.published += 1
         archive.add_package("stable", PACKAGE, f"2.{self.published}")
-        archive.publish("stable")
+        archive.publish("stable", key=self.stranger)
         self.folders.append(archive.state("stable"))
         self._forget()
         # While there is no API server, nobody can ask for anything.

@@ -8,18 +8,17 @@ from collections.abc import Callable
 
 from lab import wait_until
 from regions import faults
-from regions.faults import Scene
+from regions.faults import Scene, SmallVolume
 from regions.hops import Hops
-from regions.loops import Loops
-from regions.places import EDGE, FAR, HUB, SYNC, go_on, serve_the_same, serving_pod
+from regions.loops import Loops, at_regions, with_lists
+from regions.places import EDGE, FAR, HUB, SYNC, can_be_listed, go_on, serve_the_same, serving_pod
 from regions.publisher import Publisher
 from regions.telling import Telling
 
 from .registry import scenario
 from .together import at_rest
 
-#: One region is on two nodes, one has a volume that is soon full.
-SMALL = "small-far"
+#: One region is on two nodes, two have a volume that is soon full.
 SMALL_MEGABYTES = 64
 #: Between two of our Kubernetes' words about a node there are some 16 s; a region that is only slow has longer.
 PATIENCE = 45
@@ -27,29 +26,31 @@ PATIENCE = 45
 WITHOUT_API_SECONDS = 60
 
 
-def regions() -> list[dict]:
+def regions(of_hub: SmallVolume, of_far: SmallVolume) -> list[dict]:
     node = lambda region: {"topology.kubernetes.io/region": region}  # noqa: E731
     return [
-        {"name": HUB, "nodeSelector": node("region-a")},
-        {"name": EDGE, "follows": HUB, "nodeSelector": node("region-b")},
-        {"name": FAR, "follows": EDGE, "nodeSelector": node("region-c"), "storage": {"size": f"{SMALL_MEGABYTES - 4}Mi", "storageClassName": SMALL}},
+        {"name": HUB, "nodeSelector": node("region-a"), "storage": of_hub.storage},
+        {"name": EDGE, "follows": HUB, "standby": True, "nodeSelector": node("region-b")},
+        {"name": FAR, "follows": EDGE, "nodeSelector": node("region-c"), "storage": of_far.storage},
     ]  # fmt: skip
 
 
-@scenario("the whole list of faults on four nodes, an upstream that publishes every two seconds, clients that notice nothing", needs=("pod-network", "audit-log", "own-nodes", "own-control-plane", "small-volumes", "load-image", "four-nodes"), alone=True, long=True)
+@scenario("the whole list of faults on four nodes, an upstream that publishes every two seconds; clients at regions and clients with their list notice nothing", needs=("pod-network", "audit-log", "own-nodes", "own-control-plane", "small-volumes", "load-image", "four-nodes"), alone=True, long=True)
 def fault_list(world):
     with world.fleet("fault-list") as fleet:
-        fleet.lab.small_volume("node-c", SMALL, SMALL_MEGABYTES, storage_class=SMALL)
-        fleet.apply_all(regions=regions(), rollout={"patience": f"{PATIENCE}s"}, sync=SYNC, serving={"transactions": "Always"})
+        volumes = [SmallVolume(fleet.lab, node, f"small-{node}", SMALL_MEGABYTES) for node in ("node-a", "node-c")]
+        declared = regions(*volumes)
+        fleet.apply_all(regions=declared, rollout={"patience": f"{PATIENCE}s"}, sync=SYNC, serving={"transactions": "Always"})
         serve_the_same(fleet)
+        can_be_listed(fleet, declared)
         edge = serving_pod(fleet, EDGE)["spec"]["nodeName"]
         fleet.lab.reach_services_through("node-d" if edge == "node-b" else "node-b")
         took: list[str] = []
-        with Loops(fleet) as loops, Hops(fleet) as hops:
+        with Loops(fleet, clients()) as loops, Hops(fleet) as hops:
             scene = Scene(world, fleet, loops, Telling(fleet))
             with Publisher(fleet) as scene.publisher:
                 go_on(fleet)
-                for fault in chosen(all_of(scene, edge)):
+                for fault in chosen(all_of(edge, *volumes)):
                     took.append(timed(fault, scene))
                 published = scene.publisher.published
             scene.publisher = None
@@ -64,18 +65,12 @@ def fault_list(world):
 Fault = Callable[[Scene], object]
 
 
-def all_of(scene: Scene, edge: str) -> list[Fault]:
-    ballast = f"/var/lib/small-volumes/{SMALL}/ballast"
-    inside = scene.lab.node("node-c").inside
-
-    def fill() -> None:
-        inside.shell(f"dd if=/dev/zero of={ballast}-$(date +%s%N) bs=16k 2>/dev/null || :")
-
-    def empty() -> None:
-        inside.shell(f"rm -f {ballast}-*")
+def all_of(edge: str, of_hub: SmallVolume, of_far: SmallVolume) -> list[Fault]:
+    def hub_volume_is_full(scene: Scene) -> None:
+        faults.volume_is_full(scene, HUB, of_hub, stands_by=EDGE)
 
     def volume_is_full(scene: Scene) -> None:
-        faults.volume_is_full(scene, FAR, fill, empty)
+        faults.volume_is_full(scene, FAR, of_far)
 
     def edge_node_is_cut_off(scene: Scene) -> None:
         faults.edge_node_is_cut_off(scene, edge, (EDGE,), (HUB, FAR))
@@ -90,15 +85,26 @@ def all_of(scene: Scene, edge: str) -> list[Fault]:
         faults.job_is_deleted(scene, EDGE)
 
     def stateful_set_is_edited_and_deleted(scene: Scene) -> None:
-        faults.stateful_set_is_edited_and_deleted(scene, FAR)
+        faults.stateful_set_is_edited(scene, FAR)
+        faults.stateful_set_is_deleted(scene, FAR)
 
     def claim_is_edited_and_deleted(scene: Scene) -> None:
         faults.claim_is_edited_and_deleted(scene, EDGE)
 
     return [
-        faults.copies_are_killed, hub_pod_is_killed, faults.hub_node_is_lost, edge_node_is_cut_off, faults.controller_dies_after_each_write,
-        control_plane_is_down, volume_is_full, job_is_deleted, stateful_set_is_edited_and_deleted, claim_is_edited_and_deleted, faults.image_goes_round,
+        faults.copies_are_killed, hub_pod_is_killed, edge_node_is_cut_off, faults.controller_dies_after_each_write,
+        control_plane_is_down, volume_is_full, hub_volume_is_full, faults.upstream_is_refused, job_is_deleted, stateful_set_is_edited_and_deleted,
+        claim_is_edited_and_deleted, faults.image_goes_round, faults.hub_node_is_lost,
     ]  # fmt: skip
+
+
+def clients() -> tuple[Callable, ...]:
+    """Those that MIRRORFLEET_CLIENTS names, for a machine that is too small for all; else both kinds."""
+    kinds = {"regions": at_regions, "lists": with_lists}
+    named = os.environ.get("MIRRORFLEET_CLIENTS", "").split() or list(kinds)
+    unknown = set(named) - set(kinds)
+    assert not unknown, f"no such clients: {unknown}; there are: {list(kinds)}"
+    return tuple(kinds[name] for name in named)
 
 
 def chosen(all_faults: list[Fault]) -> list[Fault]:

@@ -2,60 +2,46 @@
 
 from __future__ import annotations
 
-import threading
-import time
-
 from lab import wait_until
-from world import PACKAGE, AptClient, regions_of
+from regions.apt_loop import AptLoop
+from regions.places import EDGE, HUB, SYNC, address, can_be_listed, list_of, serving_pod
+from world import PACKAGE, regions_of
 
+from . import canary
 from .controller import scale_controller
+from .orders import is_ready
 from .registry import scenario
 
-HUB, EDGE = "region-a", "region-b"
 REGIONS = [
     {"name": HUB, "nodeSelector": {"topology.kubernetes.io/region": "region-a"}},
     {"name": EDGE, "follows": HUB, "nodeSelector": {"topology.kubernetes.io/region": "region-b"}},
 ]
-SYNC = {"schedule": "0 0 1 1 *", "retries": {"limit": 0, "backoff": "5s"}}
 #: Seconds for which a region that is slow is waited for.
 PATIENCE = 15
 #: The kubelet brings what a pod is told within a second or two.
 TOLD = 20
 
 
-@scenario("every pod gives a list of all regions, also without a controller; an apt that has it goes on while a pod is killed, and who is left out is in no list", needs=("pod-network", "own-nodes"))
+@scenario("every pod gives a list of all regions, also without a controller; an apt that has it goes on while a pod is killed, and who is left out is in no list; one region serves first, is audited, and is halted where something is wrong on the way to it", needs=("pod-network", "own-nodes"))
 def lists(world):
     with world.fleet("lists") as fleet:
         fleet.apply_all(regions=REGIONS, rollout={"patience": f"{PATIENCE}s"}, sync=SYNC)
         wait_until(lambda: offered(fleet) == {HUB, EDGE}, 120, "both regions to serve", detail=lambda: str(regions_of(fleet.get())))
-        can_be_reached(fleet)
+        can_be_listed(fleet, REGIONS)
         tell_of(fleet, HUB, EDGE)
-        with Loop(fleet) as loop:
+        # From the region whose pod nobody kills.
+        with AptLoop(fleet, f"mirror+{list_of(fleet, EDGE)}") as loop:
             a_pod_is_killed(fleet, loop)
             a_region_is_left_out(fleet)
             tell_of(fleet, HUB, EDGE)
             nobody_controls(world, fleet, loop)
-        return loop.judged()
+        urls = (f"http://{address(fleet, region)}/" for region in (HUB, EDGE))
+        return f"{loop.judged()} with the list; {canary.goes_first(fleet, HUB, EDGE, *urls)}"
 
 
 def offered(fleet) -> set[str]:
     """The regions that serve and are not left out."""
     return {region["name"] for region in regions_of(fleet.get()) if region.get("snapshot") and "withdrawnAt" not in region}
-
-
-def address(fleet, region: str) -> str:
-    services = fleet.lab.list("services", fleet.namespace, f"mirrorfleet.dev/region={region}")
-    return services[0]["spec"]["clusterIP"]
-
-
-def can_be_reached(fleet) -> None:
-    """Addresses that this machine reaches: it knows no name of the cluster's."""
-    regions = [{**region, "publicUrl": f"http://{address(fleet, region['name'])}/"} for region in REGIONS]
-    fleet.lab.merge("mirror", "debian", fleet.namespace, {"spec": {"regions": regions}})
-
-
-def list_of(fleet, region: str) -> str:
-    return f"http://{address(fleet, region)}/.mirrorfleet/mirrorlist/debian"
 
 
 def tell_of(fleet, *regions: str) -> None:
@@ -66,12 +52,7 @@ def tell_of(fleet, *regions: str) -> None:
         wait_until(lambda: fleet.curl(url).splitlines() == wanted, TOLD, f"the list of {region} to tell of {regions}", detail=lambda: fleet.curl(url))  # noqa: B023
 
 
-def serving_pod(fleet, region: str) -> dict | None:
-    pods = fleet.pods("serving")
-    return next((pod for pod in pods if pod["metadata"]["labels"]["mirrorfleet.dev/region"] == region), None)
-
-
-def a_pod_is_killed(fleet, loop: Loop) -> None:
+def a_pod_is_killed(fleet, loop: AptLoop) -> None:
     """That of the first region of the list."""
     loop.goes_on()
     before = serving_pod(fleet, HUB)["metadata"]
@@ -80,8 +61,7 @@ def a_pod_is_killed(fleet, loop: Loop) -> None:
 
     def is_back() -> bool:
         pod = serving_pod(fleet, HUB)
-        conditions = pod["status"].get("conditions", []) if pod else []
-        return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions) and pod["metadata"]["uid"] != before["uid"]
+        return pod["metadata"]["uid"] != before["uid"] and is_ready(pod)
 
     wait_until(is_back, 90, "the pod that follows")
 
@@ -103,48 +83,10 @@ def a_region_is_left_out(fleet) -> None:
     wait_until(lambda: offered(fleet) == {HUB, EDGE}, 120, "the region to come back", detail=lambda: str(regions_of(fleet.get())))
 
 
-def nobody_controls(world, fleet, loop: Loop) -> None:
+def nobody_controls(world, fleet, loop: AptLoop) -> None:
     scale_controller(world, 0)
     try:
         loop.goes_on()
         tell_of(fleet, HUB, EDGE)
     finally:
         scale_controller(world, 2)
-
-
-class Loop:
-    """A real apt that has the list, again and again. It gets it from the region whose pod nobody kills."""
-
-    def __init__(self, fleet) -> None:
-        self.fleet = fleet
-        root = fleet.world.workdir / "apt" / f"{fleet.name}-{time.monotonic_ns()}"
-        self.client = AptClient(root, fleet.world.key.public(), f"mirror+{list_of(fleet, EDGE)} stable main")
-        self.rounds = 0
-        self.failures: list[str] = []
-        self.ended = threading.Event()
-
-    def __enter__(self) -> Loop:
-        self.thread = threading.Thread(target=self._go, daemon=True)
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.ended.set()
-        self.thread.join(120)
-
-    def _go(self) -> None:
-        while not self.ended.wait(0.5):
-            try:
-                self.client.download(self.fleet.lab, PACKAGE)
-                self.rounds += 1
-            except Exception as error:  # noqa: BLE001
-                self.failures.append(str(error))
-
-    def goes_on(self) -> None:
-        """Two more rounds, of which the second began after now."""
-        before = self.rounds
-        wait_until(lambda: self.rounds >= before + 2, 120, "the apt to go on", detail=lambda: "\n".join(self.failures[:3]))
-
-    def judged(self) -> str:
-        assert not self.failures, "\n".join(self.failures[:5])
-        return f"{self.rounds} rounds of an apt with the list"

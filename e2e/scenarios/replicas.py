@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import threading
-import time
-
 from lab import wait_until
-from world import PACKAGE, AptClient
+from regions.apt_loop import AptLoop
+from regions.places import SYNC, address
 
 from .orders import is_ready
 from .registry import scenario
 from .together import at_rest, once, prepare, published
 
 REGION = "region"
-SYNC = {"schedule": "0 0 1 1 *", "retries": {"limit": 0, "backoff": "5s"}}
 OURS = "mirrorfleet.dev/mirror=debian"
 
 
@@ -22,7 +19,7 @@ def replicas(world):
     with world.fleet("replicas") as fleet:
         fleet.apply_all(regions=[{"name": REGION}], sync=SYNC, storage={"size": "1Gi"})
         first = published(fleet)
-        with Loop(fleet) as loop:
+        with AptLoop(fleet, f"http://{address(fleet, REGION)}/debian") as loop:
             one_more(world, fleet)
             newer = publish(world, fleet, "1.1")
             pod_is_killed(fleet, loop)
@@ -102,14 +99,13 @@ def publish(world, fleet, version: str) -> str:
 
 
 def pod_is_killed(fleet, loop) -> None:
-    """Of each replica, the one that clients stay with among them."""
-    for number in ("0", "1"):
-        pod = serving_pods(fleet)[number]["metadata"]
-        fleet.lab.delete("pod", pod["name"], fleet.namespace, wait=False)
-        came = lambda: serving_pods(fleet).get(number, {}).get("metadata", {}).get("uid") not in (None, pod["uid"])  # noqa: E731, B023
-        wait_until(came, 120, f"another pod of replica {number}")
-        both_serve(fleet, published(fleet))
-        loop.goes_on()
+    """Of the replica that fetches; that of the other one goes when its node is drained."""
+    pod = serving_pods(fleet)["0"]["metadata"]
+    fleet.lab.delete("pod", pod["name"], fleet.namespace, wait=False)
+    came = lambda: serving_pods(fleet).get("0", {}).get("metadata", {}).get("uid") not in (None, pod["uid"])  # noqa: E731
+    wait_until(came, 120, "another pod of the first replica")
+    both_serve(fleet, published(fleet))
+    loop.goes_on()
 
 
 def node_is_drained(world, fleet, loop) -> str:
@@ -193,48 +189,3 @@ def seen_and_at_rest(world, fleet) -> None:
 
     wait_until(is_seen, 90, "the newest state to be seen at the authority", detail=lambda: told(fleet))
     at_rest(world, fleet)
-
-
-class Loop:
-    """A real apt, again and again, that asks each thing once, by the region's Service."""
-
-    def __init__(self, fleet) -> None:
-        self.fleet = fleet
-        services = fleet.lab.list("services", fleet.namespace, f"mirrorfleet.dev/region={REGION}")
-        root = fleet.world.workdir / "apt" / f"{fleet.name}-{time.monotonic_ns()}"
-        source = f"http://{services[0]['spec']['clusterIP']}/debian stable main"
-        self.client = AptClient(root, fleet.world.key.public(), source)
-        self.rounds = 0
-        self.newest = ""
-        self.failures: list[str] = []
-        self.ended = threading.Event()
-
-    def __enter__(self) -> Loop:
-        self.thread = threading.Thread(target=self._go, daemon=True)
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.ended.set()
-        self.thread.join(120)
-
-    def _go(self) -> None:
-        while not self.ended.wait(0.3):
-            try:
-                self.newest = self.client.download(self.fleet.lab, PACKAGE).name
-                self.rounds += 1
-            except Exception as error:  # noqa: BLE001
-                self.failures.append(str(error))
-
-    def goes_on(self) -> None:
-        """Two more rounds, of which the second began after now."""
-        before = self.rounds
-        wait_until(lambda: self.rounds >= before + 2, 60, "the apt to go on", detail=lambda: "\n".join(self.failures[-3:]))
-
-    def gets(self, version: str) -> None:
-        wait_until(lambda: f"_{version}_" in self.newest, 60, f"the apt to get {version}", detail=lambda: self.newest)
-
-    def judged(self) -> str:
-        assert not self.failures, f"{len(self.failures)} of {self.rounds} rounds failed: " + "\n".join(self.failures[:5])
-        assert self.rounds, "apt never came to an end"
-        return f"{self.rounds} rounds of an apt"

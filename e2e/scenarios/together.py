@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from lab import wait_until
 from regions import faults
-from regions.faults import Scene
+from regions.faults import Scene, SmallVolume
 from regions.hops import Hops
 from regions.loops import Loops, download
 from regions.places import ALL, EDGE, FAR, HUB, SYNC, led_to, published, serve_the_same, serving_pod, sync_pods, told, withdrawn
@@ -15,6 +15,7 @@ from regions.publisher import Publisher
 from regions.telling import Telling
 from world import PACKAGE
 
+from .chart import upgrade
 from .controller import brief, scale_controller, settle
 from .registry import scenario
 
@@ -29,7 +30,7 @@ PATIENCE = 20
 REST_SECONDS = 20
 
 
-@scenario("regions follow another: one fetches, all publish together; copies and pods are killed, a region is left out and comes back", needs=("pod-network", "audit-log", "own-nodes"), alone=True)
+@scenario("regions follow another: one fetches, all publish together; copies and pods are killed, a region is left out and comes back", needs=("pod-network", "own-nodes"), alone=True)
 def together(world):
     with world.fleet("together") as fleet:
         fleet.apply_all(regions=REGIONS, rollout={"patience": f"{PATIENCE}s"}, sync=SYNC, serving={"transactions": "Always"})
@@ -46,26 +47,32 @@ def together(world):
                 serve_the_same(fleet)
                 third = controller_is_killed(world, fleet)
             pins_and_skips(fleet, first, second, third)
-        said = [f"{took:.1f} and {again:.1f} s from prepared to served by all", loops.judged(), hops.judged()]
-        at_rest(world, fleet)
-        return "; ".join(said)
+        return f"{took:.1f} and {again:.1f} s from prepared to served by all; {loops.judged()}; {hops.judged()}"
 
 
-@scenario("regions that follow: an upstream that publishes all the time, a node cut off, objects deleted by hand, another image; clients notice nothing", needs=("pod-network", "own-nodes", "load-image"), alone=True)
+@scenario("regions that follow: an upstream that publishes all the time and is refused for a while, the hub's volume full, a node cut off, objects deleted by hand, another image; clients notice nothing", needs=("pod-network", "own-nodes", "small-volumes", "load-image"), alone=True)
 def disturbed(world):
     with world.fleet("disturbed") as fleet:
-        fleet.apply_all(regions=REGIONS, rollout={"patience": f"{PATIENCE}s"}, sync=SYNC, serving={"transactions": "Always"})
+        volume = SmallVolume(fleet.lab, "node-a", "small-hub", 64)
+        hub, edge, far = REGIONS
+        regions = [{**hub, "storage": volume.storage}, {**edge, "standby": True}, far]
+        fleet.apply_all(regions=regions, rollout={"patience": f"{PATIENCE}s"}, sync=SYNC, serving={"transactions": "Always"})
         serve_the_same(fleet)
-        with Loops(fleet) as loops, Hops(fleet) as hops:
-            scene = Scene(world, fleet, loops, Telling(fleet))
-            with Publisher(fleet) as scene.publisher:
-                faults.copies_are_killed(scene)
-                faults.edge_node_is_cut_off(scene, "node-b", (EDGE, FAR), (HUB,))
-            scene.publisher = None
-            faults.stateful_set_is_edited_and_deleted(scene, FAR)
-            faults.claim_is_edited_and_deleted(scene, EDGE)
-            order = faults.image_goes_round(scene)
-            serve_the_same(fleet, timeout=180)
+        try:
+            with Loops(fleet) as loops, Hops(fleet) as hops:
+                scene = Scene(world, fleet, loops, Telling(fleet))
+                with Publisher(fleet) as scene.publisher:
+                    faults.copies_are_killed(scene)
+                    faults.volume_is_full(scene, HUB, volume, stands_by=EDGE)
+                    faults.upstream_is_refused(scene)
+                    faults.edge_node_is_cut_off(scene, "node-b", (EDGE, FAR), (HUB,))
+                scene.publisher = None
+                faults.stateful_set_is_deleted(scene, FAR)
+                faults.claim_is_edited_and_deleted(scene, EDGE)
+                order = faults.another_image_comes(scene)
+                serve_the_same(fleet, timeout=180)
+        finally:
+            upgrade(world)
         return f"{loops.judged()}; {hops.judged()}; {order}"
 
 

@@ -11,9 +11,6 @@ import os
 import random
 import shutil
 import sys
-import threading
-import time
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,11 +22,11 @@ from .clients import KINDS, Client
 from .squid import Squid
 from .storm import Storm, kill_storm
 from .syncs import MUCH_CHANGES, Syncs
-from .tracer import Trace, Tracer
+from .tracer import Tracer
+from .under_load import Outcome, publishing
 from .upstream import Upstream
 
 WORK = Path(__file__).resolve().parent.parent / ".work" / "soak"
-PERIOD = 2.0
 #: Thirty apts want more than two cores give; the upstream, the syncs and the tracer must keep their pace beside them.
 POLITELY = ("nice", "-n", "10")
 COMPLAINTS = (*KINDS, "other complaints")
@@ -47,23 +44,6 @@ FULL = Size(clients=30, publishes=200, seconds=600, kills=50)
 SHORT = Size(clients=8, publishes=20, seconds=45, kills=15)
 
 
-@dataclass
-class Outcome:
-    clients: list[Client]
-    syncs: Syncs
-    trace: Trace
-    publishes: int
-    proxy_hits: int
-
-    def failures(self) -> list[str]:
-        found = [f"{c.name}: {c.counts[kind]} × {kind}; see {c.apt.log}" for c in self.clients for kind in COMPLAINTS if c.counts[kind]]
-        found += [f"{c.name}: not one whole loop; see {c.apt.log}" for c in self.clients if not c.counts["downloads"]]
-        found += [f"tracer: {violation}" for violation in self.trace.violations[:20]]
-        if self.trace.states < 3 or not self.syncs.killed:
-            found.append(f"the tracer saw {self.trace.states} states and {self.syncs.killed} syncs were killed: too little happened")
-        return found
-
-
 def soak(place: Place, size: Size, seed: int, only_by_hash: bool) -> Outcome:
     upstream = Upstream(place, seed)
     spec = {**MUCH_CHANGES} if only_by_hash else {**MUCH_CHANGES, "serving": {"transactions": "Always"}}
@@ -73,34 +53,13 @@ def soak(place: Place, size: Size, seed: int, only_by_hash: bool) -> Outcome:
     try:
         clients = [client(place, server, squid, number, seed, only_by_hash) for number in range(size.clients)]
         syncs, tracer = Syncs(place, mirror, seed), Tracer(server.port, upstream)
-        stop = threading.Event()
-        loops = [*(c.loop for c in clients), syncs.loop, tracer.poll]
-        threads = [threading.Thread(target=loop, args=(stop,)) for loop in loops] + [threading.Thread(target=tracer.follow)]
-        for thread in threads:
-            thread.start()
-        try:
-            publish_all(upstream, size)
-        finally:
-            stop.set()
-            for thread in threads:
-                thread.join()
+        publishing(upstream, size, [*(c.loop for c in clients), syncs.loop, tracer.poll, tracer.follow])
         place.sync(mirror)
         place.check(server, mirror)
         assert place.mirrorfleet("verify", "--data", place.data).returncode == 0, f"verify finds damage; see {place.log.name}"
         return Outcome(clients, syncs, tracer.trace, len(upstream.states()) - 1, squid.hits())
     finally:
         squid.close()
-
-
-def publish_all(upstream: Upstream, size: Size) -> None:
-    """As many publishes as asked for, or as fit into the time."""
-    end = time.monotonic() + size.seconds
-    for _ in range(size.publishes):
-        began = time.monotonic()
-        if began > end:
-            break
-        upstream.advance()
-        time.sleep(max(0.0, PERIOD - (time.monotonic() - began)))
 
 
 def client(place: Place, server: Server, squid: Squid, number: int, seed: int, only_by_hash: bool) -> Client:
@@ -116,21 +75,9 @@ def client(place: Place, server: Server, squid: Squid, number: int, seed: int, o
 
 
 def table(outcome: Outcome, storm: Storm) -> str:
-    columns = ("updates", "downloads", *COMPLAINTS)
-    rows = [("clients", "n", *columns)]
-    for group in sorted({c.group for c in outcome.clients}):
-        members = [c for c in outcome.clients if c.group == group]
-        counts = sum((c.counts for c in members), Counter())
-        rows.append((group, str(len(members)), *(str(counts[column]) for column in columns)))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) if not column else cell.rjust(width) for column, (cell, width) in enumerate(zip(row, widths, strict=True))) for row in rows]
-    syncs, trace = outcome.syncs, outcome.trace
     return "\n".join(
         [
-            *lines,
-            f"upstream   {outcome.publishes} publishes; syncs: {syncs.completed} completed, {syncs.killed} killed, {syncs.refused} ended by the upstream's change",
-            f"proxy      {outcome.proxy_hits} answers from its cache",
-            f"tracer     {trace.polls} polls at {trace.hertz:.0f} Hz, {trace.states} states seen, {trace.fetched} files fetched, {len(trace.violations)} violations",
+            *outcome.table(("updates", "downloads", *COMPLAINTS)),
             f"kill-storm {storm.killed} killed, {storm.ended_before} ended before; {storm.old} times the old state was served, {storm.new} times the new; "
             f"{storm.files_checked} files checked, each time verified",
         ]
@@ -158,7 +105,7 @@ def main(arguments: list[str]) -> int:
     with Place(WORK / "storm") as place:
         storm = kill_storm(place, size.kills, given.seed)
     print(table(outcome, storm))
-    if failures := outcome.failures():
+    if failures := outcome.failures(COMPLAINTS, "downloads"):
         print("\n".join(failures))
         return 1
     shutil.rmtree(WORK, ignore_errors=True)

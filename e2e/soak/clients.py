@@ -7,6 +7,7 @@ import re
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from acceptance.apt import COMPLAINT, Apt
 
@@ -26,6 +27,10 @@ class Client:
     apt: Apt
     seed: int
     counts: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def log(self) -> Path:
+        return self.apt.log
 
     def loop(self, stop: threading.Event) -> None:
         dice = random.Random(self.seed)

@@ -32,12 +32,12 @@ from environment import test_environment
 
 from .squid import Squid
 from .syncs import MUCH_CHANGES, Syncs
-from .tracer import Getter
+from .trace import Getter, Trace
+from .under_load import Outcome, publishing
 
 WORK = Path(__file__).resolve().parent.parent / ".work" / "soak-pacmans"
 REPOS = ("core", "extra")
 PACKAGES = 12
-PERIOD = 2.0
 HERTZ = 100
 #: A package's file goes so many publishes after its successor came, as at real upstreams.
 GRACE = 3
@@ -128,6 +128,10 @@ class Client:
     seed: int
     counts: Counter[str] = field(default_factory=Counter)
 
+    @property
+    def log(self) -> Path:
+        return self.pacman.log
+
     def loop(self, stop: threading.Event) -> None:
         dice = random.Random(self.seed)
         while not stop.is_set():
@@ -154,15 +158,6 @@ class Client:
         return is_clean
 
 
-@dataclass
-class Trace:
-    polls: int = 0
-    seconds: float = 0.0
-    states: int = 0
-    fetched: int = 0
-    violations: list[str] = field(default_factory=list)
-
-
 class Tracer:
     """Reads `core.db` as fast as it can: each was published, none is older than the one before, and all that it names is there,
     by digest and with its signature, also when it is some states old."""
@@ -174,43 +169,30 @@ class Tracer:
         self.trace = Trace()
 
     def poll(self, stop: threading.Event) -> None:
-        get = Getter(self.port)
-        last, number = b"", -1
         held: deque[bytes] = deque(maxlen=HELD)
-        started = time.monotonic()
-        while not stop.is_set():
-            asked = time.monotonic()
-            status, body = get(f"{self.FOLDER}/core.db")
-            self.trace.polls += 1
-            if status != 200:
-                self._violation(f"core.db: {status}")
-            elif body != last:
-                state = self.upstream.number_of(body)
-                if state is None or state <= number:
-                    self._violation(f"core.db: state {state} after {number}")
-                number = state if state is not None else number
-                last = body
-                self.trace.states += 1
-                held.append(body)
-                self._one_snapshot(get)
-                for database in (body, held[0]):
-                    self._packages(get, database)
-            time.sleep(max(0.0, 1 / HERTZ - (time.monotonic() - asked)))
-        self.trace.seconds = time.monotonic() - started
+
+        def found(get: Getter, body: bytes) -> None:
+            held.append(body)
+            self._one_snapshot(get)
+            for database in (body, held[0]):
+                self._packages(get, database)
+
+        self.trace.poll(self.port, f"{self.FOLDER}/core.db", HERTZ, stop, self.upstream.number_of, found)
 
     def _one_snapshot(self, get: Getter) -> None:
         """Under one id the database, its second name and its signature are of one state."""
         _, status = get(".mirrorfleet/status/arch")
-        below = f".mirrorfleet/s/{json.loads(status)['snapshot']}/{self.FOLDER}"
-        database = self._get(get, f"{below}/core.db")
-        if self._get(get, f"{below}/core.db.tar.gz") != database:
-            self._violation(f"{below}: core.db and core.db.tar.gz are two")
+        mirror, _, folder = self.FOLDER.partition("/")
+        below = f".mirrorfleet/s/{mirror}/{json.loads(status)['snapshot']}/{folder}"
+        database = self.trace.get(get, f"{below}/core.db")
+        if self.trace.get(get, f"{below}/core.db.tar.gz") != database:
+            self.trace.violation(f"{below}: core.db and core.db.tar.gz are two")
         work = self.upstream.arch.root.parent.parent / "traced.db"
         work.write_bytes(database)
         signature = work.with_name("traced.db.sig")
-        signature.write_bytes(self._get(get, f"{below}/core.db.sig"))
+        signature.write_bytes(self.trace.get(get, f"{below}/core.db.sig"))
         if not self.upstream.arch.ring.fits(signature, work):
-            self._violation(f"{below}: core.db.sig is not that of core.db")
+            self.trace.violation(f"{below}: core.db.sig is not that of core.db")
 
     def _packages(self, get: Getter, database: bytes) -> None:
         for path, text in unpacked(database).items():
@@ -218,47 +200,29 @@ class Tracer:
                 continue
             said = sections(text)
             name = said["FILENAME"][0]
-            body = self._get(get, f"{self.FOLDER}/{name}")
+            body = self.trace.get(get, f"{self.FOLDER}/{name}")
             if hashlib.sha256(body).hexdigest() != said["SHA256SUM"][0]:
-                self._violation(f"{name}: not what the database promises")
-            if not self._get(get, f"{self.FOLDER}/{name}.sig"):
-                self._violation(f"{name}.sig: empty")
-
-    def _get(self, get: Getter, path: str) -> bytes:
-        status, body = get(path)
-        self.trace.fetched += 1
-        if status != 200:
-            self._violation(f"{path}: {status}")
-            return b""
-        return body
-
-    def _violation(self, what: str) -> None:
-        self.trace.violations.append(what)
+                self.trace.violation(f"{name}: not what the database promises")
+            if not self.trace.get(get, f"{self.FOLDER}/{name}.sig"):
+                self.trace.violation(f"{name}.sig: empty")
 
 
 @dataclass
-class Outcome:
-    clients: list[Client]
-    syncs: Syncs
-    trace: Trace
-    publishes: int
-    proxy_hits: int
+class Soaked(Outcome):
     #: What who read the databases first downloaded at the end, and how many packages they named.
     downloaded: int
     named: int
 
-    def failures(self) -> list[str]:
-        found = [f"{c.name}: {c.counts[kind]} × {kind}; see {c.pacman.log}" for c in self.clients for kind in COMPLAINTS if c.counts[kind]]
-        found += [f"{c.name}: not one whole loop; see {c.pacman.log}" for c in self.clients if not c.counts["installs"]]
-        found += [f"tracer: {violation}" for violation in self.trace.violations[:20]]
-        if self.trace.states < 3 or not self.syncs.killed or not self.proxy_hits:
-            found.append(f"the tracer saw {self.trace.states} states, {self.syncs.killed} syncs were killed, {self.proxy_hits} answers came from the proxy: too little happened")
+    def failures(self, complaints: tuple[str, ...] = COMPLAINTS, last: str = "installs") -> list[str]:
+        found = super().failures(complaints, last)
+        if not self.proxy_hits:
+            found.append("no answer came from the proxy: too little happened")
         if self.downloaded != self.named:
             found.append(f"yesterday's client downloaded {self.downloaded} of {self.named} packages")
         return found
 
 
-def soak(place: Place, size: Size, seed: int) -> Outcome:
+def soak(place: Place, size: Size, seed: int) -> Soaked:
     upstream = Upstream(place, seed)
     keys = {"keys.gpg": place.keyring}
     trust = {"keyringRef": {"kind": "ConfigMap", "name": "keys", "key": "keys.gpg"}, "databases": "Required"}
@@ -271,16 +235,7 @@ def soak(place: Place, size: Size, seed: int) -> Outcome:
     try:
         clients = [client(place, server, squid, mirror, number, seed) for number in range(size.clients)]
         syncs, tracer = Syncs(place, mirror, seed), Tracer(server.port, upstream)
-        stop = threading.Event()
-        threads = [threading.Thread(target=loop, args=(stop,)) for loop in (*(c.loop for c in clients), syncs.loop, tracer.poll)]
-        for thread in threads:
-            thread.start()
-        try:
-            publish_all(upstream, size)
-        finally:
-            stop.set()
-            for thread in threads:
-                thread.join()
+        publishing(upstream, size, [*(c.loop for c in clients), syncs.loop, tracer.poll])
         place.sync(mirror)
         checked(place, server, mirror)
         assert place.mirrorfleet("verify", "--data", place.data).returncode == 0, f"verify finds damage; see {place.log.name}"
@@ -290,20 +245,9 @@ def soak(place: Place, size: Size, seed: int) -> Outcome:
         downloaded = list(yesterday.cache.glob("*.pkg.tar.zst"))
         if done.returncode:
             print(done.stdout + done.stderr)
-        return Outcome(clients, syncs, tracer.trace, upstream.publishes, squid.hits(), len(downloaded), len(named))
+        return Soaked(clients, syncs, tracer.trace, upstream.publishes, squid.hits(), len(downloaded), len(named))
     finally:
         squid.close()
-
-
-def publish_all(upstream: Upstream, size: Size) -> None:
-    """As many publishes as asked for, or as fit into the time."""
-    end = time.monotonic() + size.seconds
-    for _ in range(size.publishes):
-        began = time.monotonic()
-        if began > end:
-            break
-        upstream.advance()
-        time.sleep(max(0.0, PERIOD - (time.monotonic() - began)))
 
 
 def client(place: Place, server: Server, squid: Squid, mirror: ArchMirror, number: int, seed: int) -> Client:
@@ -315,22 +259,10 @@ def client(place: Place, server: Server, squid: Squid, mirror: ArchMirror, numbe
     return Client(f"pacman{number}", group, pacman, seed + number)
 
 
-def table(outcome: Outcome) -> str:
-    columns = ("updates", "downloads", "upgrades", "installs", *COMPLAINTS)
-    rows = [("clients", "n", *columns)]
-    for group in sorted({c.group for c in outcome.clients}):
-        members = [c for c in outcome.clients if c.group == group]
-        counts = sum((c.counts for c in members), Counter())
-        rows.append((group, str(len(members)), *(str(counts[column]) for column in columns)))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) if not column else cell.rjust(width) for column, (cell, width) in enumerate(zip(row, widths, strict=True))) for row in rows]
-    syncs, trace = outcome.syncs, outcome.trace
+def table(outcome: Soaked) -> str:
     return "\n".join(
         [
-            *lines,
-            f"upstream   {outcome.publishes} publishes; syncs: {syncs.completed} completed, {syncs.killed} killed, {syncs.refused} ended by the upstream's change",
-            f"proxy      {outcome.proxy_hits} answers from its cache",
-            f"tracer     {trace.polls} polls, {trace.states} states seen, {trace.fetched} files fetched, {len(trace.violations)} violations",
+            *outcome.table(("updates", "downloads", "upgrades", "installs", *COMPLAINTS)),
             f"yesterday  {outcome.downloaded} of {outcome.named} packages downloaded by who read the databases before all publishes",
         ]
     )

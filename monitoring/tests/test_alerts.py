@@ -87,6 +87,10 @@ SITUATIONS = {
         [region("region_withdrawn_timestamp_seconds", step(12, 0, 720)), last_run("StorageFull"), failed("StorageFull", step(12, 0, 1))], 12 + HOUR,
         near={"it is offered": [region("region_withdrawn_timestamp_seconds", always(0))], "it comes back": [region("region_withdrawn_timestamp_seconds", lambda minute: 720 if 12 <= minute < 60 else 0)]},
     ),
+    "canaryFailed": Situation(
+        [Told("mirrorfleet_publication_halted_timestamp_seconds", MIRROR, step(12, 0, 720))], 12,
+        {"it soaks": [Told("mirrorfleet_publication_canary_timestamp_seconds", MIRROR, always(720)), Told("mirrorfleet_publication_halted_timestamp_seconds", MIRROR, always(0))]},
+    ),
     "regionStale": Situation(
         stale(step(10, 0, 600)), 35,
         {
@@ -160,6 +164,10 @@ SITUATIONS = {
     "upstreamContradicts": Situation(
         condition("Consistent", step(20, 0, 1), of="upstream", reason="Equivocation"), 20,
         {"consistent": condition("Consistent", always(0), of="upstream")},
+    ),
+    "registryUpstreamBlocked": Situation(
+        [region("registry_upstream_blocked_until_timestamp_seconds", lambda minute: minute * 60 + 300 if minute >= 20 else None)], 50,
+        {"one that answers again within half an hour": [region("registry_upstream_blocked_until_timestamp_seconds", lambda minute: minute * 60 + 300 if 20 <= minute < 39 else None)]},
     ),
     "upstreamUnreachable": Situation(
         condition("Reachable", step(20, 0, 1), of="upstream", reason="UpstreamUnreachable"), 80,

@@ -13,6 +13,9 @@ pub const REPO: &str = "^[A-Za-z0-9_][A-Za-z0-9@._+-]*$";
 pub const LAYOUT: &str =
     "^(\\\\.|[A-Za-z0-9$][A-Za-z0-9$@+._~-]*(/[A-Za-z0-9$][A-Za-z0-9$@+._~-]*)*)$";
 
+/// Hosts, by which mirrors are told apart.
+pub const HOST_NAME: &str = "^[A-Za-z0-9]([-.A-Za-z0-9]*[A-Za-z0-9])?$";
+
 /// [`INDEX_NAME`]
 pub fn is_index_name(name: &str) -> bool {
     name.split('/').all(is_architecture)
@@ -44,6 +47,13 @@ pub fn is_layout(path: &str) -> bool {
     path == "." || path.split('/').all(part)
 }
 
+/// [`HOST_NAME`]
+pub fn is_host_name(name: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-.".contains(&b);
+    let ends = |c: char| c.is_ascii_alphanumeric();
+    name.starts_with(ends) && name.ends_with(ends) && name.bytes().all(plain)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,6 +70,21 @@ mod tests {
         assert!(!is_index_name("a//b") && !is_index_name("a/") && !is_index_name("../a"));
         assert!(is_suite("./") && is_suite("tools/") && is_suite("stable"));
         assert!(!is_suite("/") && !is_suite("../") && !is_suite(""));
+    }
+
+    #[test]
+    fn hosts_are_what_a_file_can_be_named_after() {
+        for name in [
+            "mirror.example.org",
+            "192.0.2.7",
+            "xn--bcher-kva.example",
+            "m",
+        ] {
+            assert!(is_host_name(name), "{name}");
+        }
+        for name in ["", "[2001:db8::1]", "_traces", "a/b", "..", "a.", "-a", "ä"] {
+            assert!(!is_host_name(name), "{name}");
+        }
     }
 
     #[test]

@@ -11,6 +11,15 @@ pub const OBJECT_NAME_OR_EMPTY: &str = "^([a-z0-9]([-.a-z0-9]*[a-z0-9])?)?$";
 /// Networks by their look: whether a prefix is too long, and whether an address is one, is for the planner to tell. `self`
 /// is the list.
 pub const NETWORKS: &str = "self.all(n, n.matches('^[0-9A-Fa-f.:]+/[0-9]{1,3}$'))";
+/// A host name, as it names a trace file too; see [`crate::names`].
+pub const HOST_NAME: &str = "self.matches('^[A-Za-z0-9]([-.A-Za-z0-9]*[A-Za-z0-9])?$')";
+/// The same, or nothing.
+pub const HOST_NAME_OR_EMPTY: &str =
+    "self == '' || self.matches('^[A-Za-z0-9]([-.A-Za-z0-9]*[A-Za-z0-9])?$')";
+/// Each region tells of itself under another name; `self` is the Mirror's spec.
+pub const TRACE_NAMES: &str = "!has(self.regions) || self.regions.all(r, !has(r.traceName) || self.regions.exists_one(s, has(s.traceName) && s.traceName == r.traceName))";
+pub const TRACE_NAMES_MESSAGE: &str =
+    "regions[].traceName is one region's own: write another one for each, or leave it out";
 /// Keys of Secrets and ConfigMaps, without those that a mounted volume cannot hold.
 pub const DATA_KEY: &str = "^[A-Za-z0-9_-][-._A-Za-z0-9]*$";
 /// Names of a sources.list, see [`crate::names`]; `self` is the list.
@@ -42,6 +51,16 @@ pub const STANDBY_MESSAGE: &str = "regions[].standby is for one region of a Mirr
 /// evaluates rules where there is no API server knows no sums.
 pub const COPIES: &str = "!has(self.regions) || size(self.regions) + size(self.regions.filter(r, has(r.replicas) && r.replicas > 1)) + size(self.regions.filter(r, has(r.replicas) && r.replicas > 2)) + size(self.regions.filter(r, has(r.replicas) && r.replicas > 3)) <= 64";
 pub const COPIES_MESSAGE: &str = "a Mirror has 64 replicas at most, over all its regions: declare fewer, or another Mirror for some of the regions";
+/// Hosts are of a route; `self` is the Mirror's spec.
+pub const HOSTS_OF_ROUTE: &str = "(has(self.serving) && has(self.serving.route)) == (has(self.regions) && self.regions.exists(r, has(r.host)))";
+pub const HOSTS_OF_ROUTE_MESSAGE: &str = "serving.route leads to the regions that have a host: write regions[].host for one at least, and no host without serving.route (then publicUrl says where a region is reached)";
+/// Two routes of one host would lead half of its clients to each region, or all to one.
+pub const HOSTS_DIFFER: &str = "!has(self.regions) || self.regions.all(r, !has(r.host) || self.regions.exists_one(s, has(s.host) && s.host == r.host))";
+pub const HOSTS_DIFFER_MESSAGE: &str =
+    "two regions have the same host: a host leads to one region, write another one for the other";
+/// One of several regions that publish together goes first.
+pub const CANARY: &str = "!has(self.rollout) || !has(self.rollout.canary) || (has(self.regions) && self.regions.exists(r, has(r.follows)) && self.regions.exists(r, r.name == self.rollout.canary.region))";
+pub const CANARY_MESSAGE: &str = "rollout.canary.region is one of several regions of which some follow another: write the name of one that is declared, or leave rollout.canary out; where there is one region, or each fetches for itself, none goes before the others";
 
 #[cfg(test)]
 mod tests {
@@ -60,5 +79,8 @@ mod tests {
         );
         assert_eq!(super::REPOS, all("r", names::REPO));
         assert_eq!(super::LAYOUT, format!("self.matches('{}')", names::LAYOUT));
+        let host = format!("self.matches('{}')", names::HOST_NAME);
+        assert_eq!(super::HOST_NAME, host);
+        assert_eq!(super::HOST_NAME_OR_EMPTY, format!("self == '' || {host}"));
     }
 }

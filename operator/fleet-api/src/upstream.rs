@@ -127,7 +127,7 @@ pub enum UpstreamType {
     Debian,
     /// Arch Linux, or whoever else publishes repositories for pacman.
     Arch,
-    /// npm's registry, or whatever speaks as it does. For Mirrors of `mode: PullThrough` in `mirrorfleet local`.
+    /// npm's registry, or whatever speaks as it does. For Mirrors of `mode: PullThrough`.
     Npm,
 }
 

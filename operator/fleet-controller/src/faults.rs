@@ -29,6 +29,11 @@ impl Faults {
         }
     }
 
+    /// Whether the process ends after some write.
+    pub fn counts(&self) -> bool {
+        self.after.is_some()
+    }
+
     /// A write succeeded.
     pub fn written(&self) {
         if self.is_due() {

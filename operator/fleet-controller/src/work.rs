@@ -11,7 +11,7 @@ use std::time::Duration;
 use fleet_types::lock;
 use futures::StreamExt;
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
-use kube::runtime::scheduler::{ScheduleRequest, debounced_scheduler};
+use kube::runtime::scheduler::{ScheduleRequest, scheduler};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -109,7 +109,7 @@ pub struct Pace {
     /// Keys that are handled at once. Half of them are for whoever comes; of the other half a tenant that is being worked
     /// for already gets none.
     pub concurrency: usize,
-    /// Requests for one key that come within this time are one.
+    /// Requests for one key that come within this time after the first are one with it.
     pub debounce: Duration,
 }
 
@@ -126,7 +126,13 @@ pub async fn work<K, H, F>(
     H: Fn(K) -> F,
     F: Future<Output = Option<Duration>> + Send + 'static,
 {
-    let mut due = Box::pin(debounced_scheduler(queue.0, pace.debounce));
+    // From the first request on: where each one postponed what is due, a key that is asked for all the time, as a Mirror of many
+    // regions whose Jobs end one after another, would wait until it is quiet.
+    let requests = queue.0.map(move |request| ScheduleRequest {
+        run_at: request.run_at + pace.debounce,
+        ..request
+    });
+    let mut due = Box::pin(scheduler(requests));
     let mut running = Running::new(pace.concurrency);
     let mut tasks: JoinSet<(K, Option<Duration>)> = JoinSet::new();
     loop {
@@ -312,6 +318,43 @@ mod tests {
         gate.add_permits(2);
         shutdown.cancel();
         worker.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_key_that_is_asked_for_all_the_time_is_handled_all_the_same() {
+        let (requests, queue) = queue();
+        let handled = Arc::new(Notify::new());
+        let pace = Pace {
+            debounce: Duration::from_millis(200),
+            ..PACE
+        };
+        let handler = {
+            let handled = handled.clone();
+            move |_: u8| {
+                handled.notify_one();
+                async { None }
+            }
+        };
+        let again = requests.clone();
+        let working = work(queue, again, pace, CancellationToken::new(), handler);
+        let worker = tokio::spawn(working);
+        let asking = async {
+            loop {
+                requests.now(1);
+                tokio::time::sleep(pace.debounce / 20).await;
+            }
+        };
+        let handling = async {
+            for _ in 0..3 {
+                handled.notified().await;
+            }
+        };
+        tokio::select! {
+            () = asking => {}
+            () = handling => {}
+            () = tokio::time::sleep(100 * pace.debounce) => panic!("it waits for a pause"),
+        }
+        worker.abort();
     }
 
     #[tokio::test]

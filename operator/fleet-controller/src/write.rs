@@ -12,10 +12,11 @@ use std::fmt::Debug;
 
 use fleet_api::Mirror;
 use fleet_api::labels::{CLAIM_FINALIZER, FIELD_MANAGER, LIST, SERVE};
-use fleet_plan::{Labelled, Object, Owned, Write};
+use fleet_plan::{HttpRoute, Labelled, Object, Owned, Write};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service};
+use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
 use kube::core::DeserializeGuard;
@@ -36,10 +37,15 @@ macro_rules! each {
             Object::Service($object) => $do,
             Object::StatefulSet($object) => $do,
             Object::DisruptionBudget($object) => $do,
+            Object::Ingress($object) => $do,
+            Object::HttpRoute($object) => $do,
             Object::Job($object) => $do,
         }
     };
 }
+
+/// A Mirror of many regions must not take all of the API server's patience with us.
+const SIDE_BY_SIDE: usize = 8;
 
 /// The one place that writes.
 pub struct Writer {
@@ -55,6 +61,15 @@ impl Writer {
             client,
             evictions,
             faults: Faults::from_environment(),
+        }
+    }
+
+    /// For how many replicas of a Mirror there are writes at once: for one where writes are counted, so that the process ends
+    /// after exactly those.
+    pub fn side_by_side(&self) -> usize {
+        match self.faults.counts() {
+            true => 1,
+            false => SIDE_BY_SIDE,
         }
     }
 
@@ -124,6 +139,8 @@ impl Writer {
             Owned::Service => self.delete::<Service>(this, policy).await,
             Owned::StatefulSet => self.delete::<StatefulSet>(this, policy).await,
             Owned::DisruptionBudget => self.delete::<PodDisruptionBudget>(this, policy).await,
+            Owned::Ingress => self.delete::<Ingress>(this, policy).await,
+            Owned::HttpRoute => self.delete::<HttpRoute>(this, policy).await,
             Owned::Job => self.delete::<Job>(this, policy).await,
         }
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use fleet_plan::score::Score;
 use fleet_plan::summary::{MirrorSummary, Note, Program};
 use fleet_types::lock;
 use jiff::Timestamp;
@@ -105,6 +106,12 @@ impl Board {
     /// Hours of the regions of a row, in their order.
     pub(crate) fn strips(&self, row: &Row, now: Timestamp) -> Vec<Strip> {
         row.strips(&lock(&self.history), now)
+    }
+
+    /// What the checks of a row's regions come to, by region.
+    pub(crate) fn scores(&self, row: &Row, now: Timestamp) -> BTreeMap<String, Score> {
+        let told = &row.summary;
+        self.source.scores(&told.namespace, &told.mirror, now)
     }
 
     /// What is remembered of one Mirror's hours, to be kept.

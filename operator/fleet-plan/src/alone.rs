@@ -96,6 +96,8 @@ impl Alone {
             node_selector: BTreeMap::new(),
             tolerations: Vec::new(),
             public_url: None,
+            trace_name: None,
+            host: None,
             client_cidrs: Vec::new(),
         }];
         self.upstream = upstream.clone();
@@ -271,6 +273,7 @@ impl Alone {
             line: Default::default(),
             rollouts_elsewhere: 0,
             copies_elsewhere: 0,
+            serves_http_routes: false,
             settings: Settings::default(),
         }
     }

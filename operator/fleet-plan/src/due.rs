@@ -5,20 +5,21 @@ use fleet_types::Outcome;
 use jiff::Timestamp;
 
 use crate::fleet::{Fleet, requested};
+use crate::inputs::Inputs;
 use crate::timing::{self, Due, Ended, History};
 
-/// The next run of a copy. None while `suspend` holds: a request that comes then is carried out afterwards.
+/// The next run of a copy, which carries out `inputs`. None while `suspend` holds: a request that comes then is carried out afterwards.
 /// `volume_since` is when its claim was created, `news_at` when the authority was seen to have what the copy has not taken.
 pub fn next(
-    fleet: &Fleet,
+    (fleet, inputs): (&Fleet, &Inputs),
     status: &ReplicaStatus,
     volume_since: Option<Timestamp>,
     news_at: Option<Timestamp>,
 ) -> Option<Due> {
-    let edited = |last: &Attempt| !fleet.inputs.are_those_of(last);
+    let edited = |last: &Attempt| !inputs.are_those_of(last);
     let edited = status.last_attempt.as_ref().is_some_and(edited);
     let history = || History {
-        edited: edited.then(|| fleet.inputs.occasion()),
+        edited: edited.then(|| inputs.occasion()),
         volume_since,
         ..history(fleet.mirror, Some(fleet.upstream), status, news_at)
     };

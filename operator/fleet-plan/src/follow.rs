@@ -8,7 +8,7 @@ use fleet_types::{Outcome, Reason, Sha256};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::build::Following;
-use crate::fleet::{Fleet, Source};
+use crate::fleet::{Fleet, Place, Source};
 use crate::freshness;
 use crate::orders::Agreed;
 use crate::plan::FinishedRun;
@@ -76,17 +76,21 @@ pub fn next(
     };
     let from = from.filter(fits).filter_map(|site| {
         let url = fleet.follow_url(site.view.place, site.view.pod?)?;
-        Some((site.name(), url))
+        Some((site.view.place, url))
     });
-    let mut from: Vec<(&str, String)> = from.collect();
+    let mut from: Vec<(&Place, String)> = from.collect();
     // What a sibling has crosses no link between regions.
-    from.sort_by_key(|(region, _)| *region != site.name());
+    from.sort_by_key(|(place, _)| place.region.name != site.name());
+    let source = from.first()?.0;
     Some(Next {
         due,
         following: Following {
             snapshot,
             index,
-            source: from.first()?.0.to_owned(),
+            source: source.region.name.clone(),
+            known_as: fleet
+                .trace_name(source)
+                .unwrap_or_else(|| source.region.name.clone()),
             urls: from.into_iter().map(|(_, url)| url).collect(),
             confirmed: confirmed(hub, &snapshot, before),
         },
@@ -183,14 +187,16 @@ fn renews(
     let snapshot = agreed.standing.decided.snapshot?;
     let served = site.view.served().filter(|_| member.copy.told.is_some())?;
     let status = &site.runs.status;
-    let is_current = |last: &Attempt| fleet.inputs.are_those_of(last);
+    let inputs = fleet.inputs_of(site.view.place);
+    let is_current = |last: &Attempt| inputs.are_those_of(last);
+    let of_hub = fleet.inputs_of(hub.view.place);
     let last = status.last_attempt.as_ref()?;
     let hub_went_first = hub
         .runs
         .status
         .last_attempt
         .as_ref()
-        .is_some_and(is_current);
+        .is_some_and(|last| of_hub.are_those_of(last));
     let due = |at: Timestamp, occasion: String| Due {
         trigger: Trigger::Follow,
         at,
@@ -200,7 +206,7 @@ fn renews(
     if !is_current(last) && hub_went_first && agreed.standing.target.is_none() {
         let edited = Due {
             trigger: Trigger::SpecChange,
-            ..due(last.finished_at.0, fleet.inputs.occasion())
+            ..due(last.finished_at.0, inputs.occasion())
         };
         return Some((snapshot, edited));
     }

@@ -267,6 +267,10 @@ pub fn of_region(
     now: Timestamp,
 ) -> Freshness {
     let name = view.title();
+    if fleet.spec.fills_itself() {
+        let message = format!("region {name} is a registry, of which nobody knows all that it has");
+        return Freshness::Unknown(Reason::Unknown, message);
+    }
     let Some(served) = view.served().filter(|served| served.snapshot.is_some()) else {
         return Freshness::Unknown(
             Reason::Unknown,

@@ -58,6 +58,8 @@ fn publication(publication: &Publication) -> PublicationGauges {
     PublicationGauges {
         epoch: publication.epoch,
         preparing: preparing.map(|preparing| preparing.since.0.as_second()),
+        trial: (publication.canary.as_ref()).map(|trial| trial.since.0.as_second()),
+        halted: (publication.halted.as_ref()).map(|halted| halted.since.0.as_second()),
         waiting_regions: u32::try_from(waiting).unwrap_or(u32::MAX),
     }
 }

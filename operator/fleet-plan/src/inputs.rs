@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::names;
 
 /// The declaration that a run carries out, as digests. Schedule, storage, regions, politeness and freshness are not in
-/// it: they change when or where a run happens, not what comes of it. What Secrets and ConfigMaps hold is not either,
+/// it: they change when or where a run happens, not what comes of it (but see [`Inputs::of_region`]). What Secrets and ConfigMaps hold is not either,
 /// since the controller may not read it: the worker's own inputs digest has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inputs {
@@ -34,6 +34,19 @@ impl Inputs {
             snapshot: digest(&declared),
             snapshots: digest(&json!(kept)),
             together,
+        }
+    }
+
+    /// Those of a region that tells of itself under a name of its own, which only its own runs write down.
+    pub fn of_region(&self, trace_name: Option<&str>) -> Inputs {
+        let Some(name) = trace_name else {
+            return self.clone();
+        };
+        let with_it = |inputs: &str| digest(&json!([inputs, name]));
+        Inputs {
+            snapshot: with_it(&self.snapshot),
+            snapshots: self.snapshots.clone(),
+            together: with_it(&self.together),
         }
     }
 
@@ -131,5 +144,15 @@ mod tests {
         let contact = json!({"contact": "mirrors@example.org"});
         assert_ne!(of(json!({}), contact), plain);
         assert_eq!(of(json!({}), json!({"maxConnections": 2})), plain);
+    }
+
+    #[test]
+    fn a_regions_own_name_makes_its_runs_due_and_no_others() {
+        let plain = of(json!({}), json!({}));
+        assert_eq!(plain.of_region(None), plain);
+        let (eu, us) = (plain.of_region(Some("eu")), plain.of_region(Some("us")));
+        assert_eq!(eu, plain.of_region(Some("eu")));
+        let others = [&plain, &us];
+        assert!(others.iter().all(|other| other.occasion() != eu.occasion()));
     }
 }

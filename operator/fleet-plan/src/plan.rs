@@ -13,8 +13,8 @@ use crate::turn::Turn;
 
 /// The decision for one Mirror.
 ///
-/// Carry it out in this order: `writes` one after another; then the status, if `status_changed`; then `after_status`,
-/// only if the status was really written (or did not change). Stopping after any step is safe: planning again goes on.
+/// Carry it out in this order: `writes` as [`stages`](crate::stages) says; then the status, if `status_changed`; then
+/// `after_status`, only if the status was really written (or did not change). Stopping after any step is safe: planning again goes on.
 /// After a write that fails, those of other replicas may still be carried out, but none of the same one and none of
 /// the whole Mirror ([`Write::part`]): they build on it.
 #[derive(Debug, Clone, PartialEq)]
@@ -118,9 +118,15 @@ impl Write {
         }
     }
 
-    /// Whether it comes to nothing where a write of the same part failed.
+    /// Whether it comes to nothing where a write of the same part failed, and the others come to nothing where it does.
     pub fn builds_on_others(&self) -> bool {
-        !matches!(self, Write::Order { .. } | Write::List { .. })
+        let is_route = |kind| matches!(kind, Owned::Ingress | Owned::HttpRoute);
+        match self {
+            Write::Order { .. } | Write::List { .. } => false,
+            Write::Create(object) | Write::Apply(object) => !is_route(object.kind()),
+            Write::Delete { kind, .. } => !is_route(*kind),
+            _ => true,
+        }
     }
 
     /// The replica whose objects it is about, as [`part`] says it; none where it is the whole Mirror.

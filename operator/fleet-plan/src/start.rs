@@ -60,6 +60,10 @@ pub fn choose(fleet: &Fleet, sites: &mut [Site], orders: Orders, seen: &Observed
         next: None,
         look_again: None,
     };
+    if fleet.spec.fills_itself() {
+        // It has no runs: what clients ask for is fetched then.
+        return starting;
+    }
     let held = held(orders, seen);
     let nexts: Vec<Option<Next>> = (0..sites.len())
         .map(|at| follow::next(fleet, sites, at, orders.agreed?, orders.before))
@@ -219,7 +223,9 @@ impl Site<'_> {
         let claim = self.view.claim;
         let volume_since = claim.and_then(|claim| claim.meta.created_at);
         let news_at = news::of_region(self.fleet, &self.view, orders.marks, orders.before);
-        due::next(self.fleet, &self.runs.status, volume_since, news_at)
+        let inputs = self.fleet.inputs_of(self.view.place);
+        let this = (self.fleet, &inputs);
+        due::next(this, &self.runs.status, volume_since, news_at)
     }
 
     /// Whether what runs there copies from another replica.
@@ -272,6 +278,7 @@ impl Site<'_> {
             following,
         };
         let job = build::job(fleet, self.view.place, &start);
+        let inputs = fleet.inputs_of(self.view.place);
         let now = Time(whole(seen.now));
         let status = &mut self.runs.status;
         if timing::begins_round(due.trigger) {
@@ -289,8 +296,8 @@ impl Site<'_> {
             copies: start
                 .following
                 .map(|following| following.snapshot.to_string()),
-            inputs: fleet.inputs.snapshot.clone(),
-            snapshots_inputs: fleet.inputs.snapshots.clone(),
+            inputs: inputs.snapshot,
+            snapshots_inputs: inputs.snapshots,
         });
         Some(Write::Create(job.into()))
     }

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet_api::{Mirror, labels};
-use fleet_plan::{Object, Observed, Plan, SeenAttempt, Settings, Turn, Write};
+use fleet_api::Mirror;
+use fleet_plan::{Observed, Plan, SeenAttempt, Settings, Turn};
 use jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 
-use super::report::Carried;
+use super::carry::carry_out;
 use super::{Next, counted, publish, report, unreadable};
 use crate::context::Context;
 use crate::error::WriteError;
@@ -103,6 +103,7 @@ fn decide(context: &Context, name: &ObjectName, mirror: &Mirror) -> Plan {
         line: others.line.clone(),
         rollouts_elsewhere: others.rollouts_elsewhere,
         copies_elsewhere: others.copies_elsewhere,
+        serves_http_routes: context.world.serves_http_routes.get(),
         settings: Settings {
             max_rollouts: others.max_rollouts,
             ..context.settings.clone()
@@ -132,38 +133,6 @@ fn record(context: &Context, name: &ObjectName, mirror: &Mirror, share: Share) {
     let upstream = &mirror.spec.upstream_ref.name;
     let woken = context.fleet().record(name, upstream, share);
     context.plan_again(woken);
-}
-
-/// Carries out what does not build on a write that failed.
-async fn carry_out(context: &Context, name: &ObjectName, writes: &[Write]) -> Carried {
-    let mut carried = Carried::default();
-    let mut failed: Vec<Option<String>> = Vec::new();
-    for write in writes {
-        let part = write.part();
-        let builds_on_it =
-            |failed: &Option<String>| failed.is_none() || part.is_none() || *failed == part;
-        let done = match write.builds_on_others() && failed.iter().any(builds_on_it) {
-            true => None,
-            false => Some(context.writer.carry_out(&context.world, name, write).await),
-        };
-        match (&done, write) {
-            (Some(Ok(())), Write::Order { name: pod, .. }) => {
-                context.ask_whether_it_follows(name, pod);
-                continue;
-            }
-            (Some(Ok(())), _) => continue,
-            (_, Write::Create(Object::Job(job))) => {
-                carried.unmade_jobs.push(job.name_any());
-                carried.unmade_turn |= job.labels().contains_key(labels::UPSTREAM);
-            }
-            _ => {}
-        }
-        if let Some(Err(error)) = done {
-            carried.failures.push(error);
-            failed.extend(write.builds_on_others().then_some(part));
-        }
-    }
-    carried
 }
 
 /// Writes the status once, if it says something new, then the Events and counters that belong to it.

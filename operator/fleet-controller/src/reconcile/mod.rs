@@ -1,5 +1,6 @@
 //! Reconciling: observe, plan, write in the plan's order, report. No decision is taken here.
 
+mod carry;
 mod mirror;
 mod pod;
 mod prober;

@@ -20,6 +20,9 @@ struct Objects {
     version: u64,
     writes: Vec<String>,
     refused: Option<String>,
+    /// Requests that are being answered, and the most that there were at once.
+    in_flight: usize,
+    most_in_flight: usize,
 }
 
 impl Api {
@@ -31,13 +34,28 @@ impl Api {
                 let (head, body) = request.into_parts();
                 let body = body.collect_bytes().await.unwrap_or_default();
                 let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
+                api.begin();
+                // It takes its time, in which others ask.
+                tokio::task::yield_now().await;
                 let mut objects = api.0.lock().unwrap();
+                objects.in_flight -= 1;
                 let (code, answer) = objects.answer(head.method.as_str(), head.uri.path(), &body);
                 let answer = Body::from(answer.to_string().into_bytes());
                 Ok::<_, Infallible>(Response::builder().status(code).body(answer).unwrap())
             }
         });
         Client::new(service, "ns")
+    }
+
+    fn begin(&self) {
+        let mut objects = self.0.lock().unwrap();
+        objects.in_flight += 1;
+        objects.most_in_flight = objects.most_in_flight.max(objects.in_flight);
+    }
+
+    /// The most requests that it was asked at once.
+    pub fn most_in_flight(&self) -> usize {
+        self.0.lock().unwrap().most_in_flight
     }
 
     /// Puts an object in place as somebody else would; gives it back with uid and version.

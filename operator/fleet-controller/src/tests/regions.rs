@@ -74,3 +74,17 @@ async fn a_replica_that_may_not_be_made_holds_up_no_sibling() {
         "{told}"
     );
 }
+
+#[tokio::test]
+async fn regions_are_written_for_side_by_side_and_the_api_server_is_not_overrun() {
+    let api = Api::default();
+    api.upstream("debian", &["trixie"]);
+    let regions: Vec<String> = (0..20).map(|number| format!("region-{number}")).collect();
+    let regions: Vec<&str> = regions.iter().map(String::as_str).collect();
+    api.mirror(manifest("debian", "debian", "trixie", &regions));
+    let mut leader = Leader::new(&api);
+    leader.rest().await;
+    assert_eq!(api.all("statefulsets").len(), 20);
+    let at_once = api.most_in_flight();
+    assert!((4..=8).contains(&at_once), "{at_once} requests at once");
+}

@@ -4,6 +4,7 @@ mod detail;
 mod endpoints;
 mod list;
 mod parts;
+mod tables;
 
 pub use self::detail::detail_page;
 pub use self::list::list_page;

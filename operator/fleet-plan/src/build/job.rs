@@ -28,7 +28,7 @@ pub(super) const REFS_VOLUME: &str = "refs";
 pub(super) const REFS_DIR: &str = "/etc/mirrorfleet/refs";
 /// Measured: 40 MiB for a full archive; an xz stream of the largest kind takes 65 more, and what is written is cache
 /// until the disk has it.
-const RESOURCES: pod::Needs = pod::Needs {
+pub(super) const RESOURCES: pod::Needs = pod::Needs {
     cpu: "100m",
     memory: "128Mi",
     memory_limit: "1Gi",
@@ -66,6 +66,8 @@ pub struct Following {
     pub index: IndexPin,
     /// The region that is asked first.
     pub source: String,
+    /// By which name that one tells of itself.
+    pub known_as: String,
     /// Whom it asks, in this order.
     pub urls: Vec<String>,
     /// When the hub last found that snapshot to be what the upstream has.
@@ -79,7 +81,7 @@ impl Following {
             ("--snapshot", self.snapshot.to_string()),
             ("--index", self.index.to_string()),
             ("--confirmed", self.confirmed.to_string()),
-            ("--followed", self.source.clone()),
+            ("--followed", self.known_as.clone()),
         ];
         let pairs = urls.chain(pinned);
         pairs.flat_map(|(flag, value)| [flag.to_owned(), value])
@@ -121,11 +123,12 @@ pub fn job(fleet: &Fleet, place: &Place, start: &Start) -> Job {
     );
     let mut metadata = owned(fleet, job_labels(fleet, place, start), &name);
     let retry = start.retry.to_string();
+    let inputs = fleet.inputs_of(place);
     let mut annotations = map([
         (labels::TRIGGER, start.trigger.as_str()),
         (labels::RETRY, retry.as_str()),
-        (labels::INPUTS, fleet.inputs.snapshot.as_str()),
-        (labels::SNAPSHOTS_INPUTS, fleet.inputs.snapshots.as_str()),
+        (labels::INPUTS, inputs.snapshot.as_str()),
+        (labels::SNAPSHOTS_INPUTS, inputs.snapshots.as_str()),
         (labels::NODE, start.node),
     ]);
     // Who follows answers no request: it has what the hub brings.
@@ -251,7 +254,7 @@ fn arguments(fleet: &Fleet, place: &Place, start: &Start) -> Vec<String> {
 }
 
 /// The Upstream and the Mirror as they are declared now, one YAML document each (JSON is YAML).
-fn manifests(fleet: &Fleet) -> String {
+pub(super) fn manifests(fleet: &Fleet) -> String {
     let spec = |spec: Result<serde_json::Value, serde_json::Error>| spec.unwrap_or_default();
     let upstream = spec(serde_json::to_value(fleet.upstream_spec()));
     let mirror = spec(serde_json::to_value(fleet.spec));
@@ -281,8 +284,21 @@ pub(super) fn run_volume() -> Volume {
 /// The Secrets and ConfigMaps that the Upstream names, each key at `<kind>/<name>/<key>`. All optional: what is
 /// missing is the worker's to report, where a pod that never starts would say nothing.
 pub(super) fn refs_volume(fleet: &Fleet) -> Option<Volume> {
+    refs_of(
+        keyrings(fleet)
+            .chain(access_refs(fleet.upstream_spec()))
+            .collect(),
+    )
+}
+
+/// The keys of them alone, by which what is served is judged.
+pub(super) fn keys_volume(fleet: &Fleet) -> Option<Volume> {
+    refs_of(keyrings(fleet).collect())
+}
+
+fn keyrings(fleet: &Fleet) -> impl Iterator<Item = VolumeProjection> {
     let upstream = fleet.upstream_spec();
-    let keyrings = upstream.trust.keyrings().map(|key| {
+    upstream.trust.keyrings().map(|key| {
         let lists = [KeyRef::TRUSTED, KeyRef::REVOKED].map(|list| key.beside(list));
         let keys: Vec<&str> = match upstream.upstream_type {
             UpstreamType::Arch => std::iter::once(&key.key)
@@ -292,8 +308,7 @@ pub(super) fn refs_volume(fleet: &Fleet) -> Option<Volume> {
             UpstreamType::Debian | UpstreamType::Npm => vec![&key.key],
         };
         projection(key.kind, &key.name, &keys)
-    });
-    refs_of(keyrings.chain(access_refs(upstream)).collect())
+    })
 }
 
 /// What an Upstream names of how it is got at, without whom it is believed.

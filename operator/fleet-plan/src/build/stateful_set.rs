@@ -121,7 +121,10 @@ fn template(fleet: &Fleet, place: &Place, settings: &Settings, told: &Told) -> P
     spec.termination_grace_period_seconds = Some(GRACE_SECONDS);
     let mut asked = fleet.pods.annotations.clone();
     if fills {
-        asked.insert(labels::FILL_MANIFESTS.to_owned(), fill::manifests(fleet));
+        asked.insert(
+            labels::FILL_MANIFESTS.to_owned(),
+            fill::manifests(fleet, place),
+        );
     }
     let component = labels::COMPONENT_SERVING;
     let with_ours = |ours| pod::with_ours(&fleet.pods.labels, ours);
@@ -239,7 +242,7 @@ fn arguments(fleet: &Fleet, place: &Place, tls: bool) -> Vec<String> {
         arguments.extend(["--tls-key".to_owned(), format!("{TLS_DIR}/tls.key")]);
     }
     if fill::is_wanted(fleet) {
-        arguments.extend(["--origin".to_owned(), fill::socket()]);
+        arguments.extend(fill::server_arguments(fleet));
     }
     arguments
 }

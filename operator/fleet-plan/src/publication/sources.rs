@@ -27,19 +27,26 @@ pub fn sources(
     // No chain is longer than there are regions.
     let above = std::iter::successors(next(of), |at| next(*at)).take(members.len());
     let above: Vec<usize> = above.collect();
-    let comes = |at: &usize| {
-        let Some(member) = members.get(*at) else {
-            return false;
-        };
-        // The hub fetches.
-        let copies = next(*at).is_some() && member.copy.told.is_some() && !member.fails;
-        copies && !keeps(at) && !sources(id, members, followed, *at).is_empty()
-    };
-    if above.first().is_some_and(comes) {
+    if above
+        .first()
+        .is_some_and(|at| comes(id, members, followed, *at))
+    {
         return Vec::new();
     }
     let others = (0..members.len()).filter(|at| *at != of && !above.contains(at));
     above.iter().copied().chain(others).filter(keeps).collect()
+}
+
+/// Whether a member will have a snapshot by itself: it can copy it now, or once the one that it follows has it.
+fn comes(id: &Sha256, members: &[Member], followed: &[Option<usize>], at: usize) -> bool {
+    // The hub fetches.
+    let next = followed.get(at).copied().flatten();
+    let (Some(member), Some(next)) = (members.get(at), next) else {
+        return false;
+    };
+    let copies = member.copy.told.is_some() && !member.fails && !member.copy.keeps(id);
+    let can = || !sources(id, members, followed, at).is_empty();
+    copies && (comes(id, members, followed, next) || can())
 }
 
 #[cfg(test)]
@@ -76,6 +83,24 @@ mod tests {
         assert_eq!(sources(&id(2), &members, &FOLLOWED, 3), [0]);
         members[2] = silent(member(&[]), true);
         assert_eq!(sources(&id(2), &members, &FOLLOWED, 3), [0]);
+    }
+
+    #[test]
+    fn nobody_goes_round_one_that_waits_for_another() {
+        // A region that follows one that follows the hub, and its second replica.
+        let chain = [None, Some(0), Some(1), Some(2)];
+        let mut members = [hub(&[2]), member(&[]), member(&[]), member(&[])];
+        assert_eq!(sources(&id(2), &members, &chain, 1), [0]);
+        for waits in [2, 3] {
+            let from = sources(&id(2), &members, &chain, waits);
+            assert!(from.is_empty(), "{waits} copies from {from:?}");
+        }
+        // What the first lacks for good, the others get elsewhere; and the last one still from its sibling.
+        members[1].fails = true;
+        assert_eq!(sources(&id(2), &members, &chain, 2), [0]);
+        assert!(sources(&id(2), &members, &chain, 3).is_empty());
+        members[2].fails = true;
+        assert_eq!(sources(&id(2), &members, &chain, 3), [0]);
     }
 
     #[test]

@@ -126,6 +126,16 @@ pub fn until(known: &Known, since: Timestamp) -> Timestamp {
     later(since, crate::schedule::seconds(patience))
 }
 
+/// The region that fetches in the place of another one, as far as it could.
+pub fn stands_by<'k>(known: &'k Known, away: &str) -> Option<&'k str> {
+    let mut regions = known.mirror.spec.regions.iter();
+    let name = regions.find(|region| region.standby)?.name.as_str();
+    let status = known.status();
+    let mut others = status.regions.iter().filter(|region| region.name != away);
+    let is_up = others.any(|region| region.name == name && is_up(region));
+    is_up.then_some(name)
+}
+
 /// What happens by itself about regions whose serving pod has served and is not ready, as the part of a sentence.
 pub fn comes_back(known: &Known) -> Option<String> {
     let status = known.status();
@@ -141,9 +151,14 @@ pub fn comes_back(known: &Known) -> Option<String> {
         ));
     }
     Some(match region.role {
-        Some(RegionRole::Hub) => format!(
-            "the other regions serve on, and nothing is fetched before the serving pod of region {name} is back"
-        ),
+        Some(RegionRole::Hub) => match stands_by(known, name) {
+            None => format!(
+                "the other regions serve on, and nothing is fetched before the serving pod of region {name} is back"
+            ),
+            Some(other) => format!(
+                "the other regions serve on, and region {other} fetches once the serving pod of region {name} has been away for five minutes"
+            ),
+        },
         Some(RegionRole::Edge) => format!(
             "what is published meanwhile is served without region {name}, which catches up once its serving pod is back"
         ),

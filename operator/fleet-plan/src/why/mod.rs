@@ -93,7 +93,12 @@ fn wrong(known: &Known, problems: &[Note], held: &[Note]) -> String {
     let mirror = known.name();
     let Some(root) = problems.first() else {
         let Some(root) = held.first() else {
-            return format!("Mirror {mirror} is well: every region serves, verified and fresh.");
+            return match known.mirror.spec.fills_itself() {
+                true => format!("Mirror {mirror} is well: every region serves its registry."),
+                false => {
+                    format!("Mirror {mirror} is well: every region serves, verified and fresh.")
+                }
+            };
         };
         let more = others(&held[1..]);
         return format!(
@@ -138,9 +143,7 @@ fn what(known: &Known, root: &Note) -> &'static str {
     };
     let serves = || {
         let status = known.status();
-        status
-            .replicas()
-            .any(|(_, replica)| replica.snapshot.is_some())
+        (status.regions.iter()).any(|region| region.state.has_content())
     };
     if known.is_unseen() {
         "has not been looked at"

@@ -53,6 +53,9 @@ fn run(known: &Known, region: &str, run: &RunSummary) -> String {
 
 /// The sync that comes next.
 fn coming(known: &Known) -> String {
+    if known.mirror.spec.fills_itself() {
+        return "what clients ask for is fetched then; no sync is planned".to_owned();
+    }
     if known.is_waiting() {
         return "its next sync begins when it is its turn at the Upstream".to_owned();
     }
@@ -60,7 +63,11 @@ fn coming(known: &Known) -> String {
         return "its next sync begins once the regions read what it would write".to_owned();
     }
     if let Some(region) = known.fetching_is_down() {
-        return format!("its next sync begins once the serving pod of region {region} is back");
+        let instead = copies::stands_by(known, &region)
+            .map_or(String::new(), |other| format!(", or in region {other}"));
+        return format!(
+            "its next sync begins once the serving pod of region {region} is back{instead}"
+        );
     }
     if let Some(since) = known.overdue() {
         return format!(

@@ -1,20 +1,25 @@
 //! The planner's behaviour as stories: a few verbs build a world, and the plan is compared as text.
 
 mod allowed;
+mod canary;
 mod change;
 mod claims;
 mod gauges;
+mod links;
 mod lists;
 mod objects;
 mod orders;
 mod pods;
+mod registry;
 mod replicas;
 mod rollout;
 mod rollout_of_regions;
+mod routes;
 mod runs;
 mod status;
 mod takeover;
 mod together;
+mod traces;
 mod trouble;
 mod upgrade;
 mod withdrawal;

@@ -2,7 +2,7 @@
 
 use crate::model::at;
 use fleet_api::Upstream;
-use fleet_api::upstream::Signatures;
+use fleet_api::upstream::{Signatures, UpstreamType};
 use fleet_plan::{ObservedUpstream, Probe, ProbeAnswer, SeenAttempt, plan_upstream};
 use fleet_types::Reason;
 use fleet_types::documents::UnitReport;
@@ -473,4 +473,24 @@ fn keys_that_expire_are_told_of_a_fortnight_before() {
     upstream.spec.trust.signatures = Signatures::None;
     let (none, _) = visit(&mut upstream, "2026-02-01T00:00:00Z", good(None));
     assert_eq!(none, told("Unknown", NotVerified));
+}
+
+#[test]
+fn a_registry_is_asked_by_its_pods_alone() {
+    let mut upstream = crate::model::upstream();
+    upstream.spec.upstream_type = UpstreamType::Npm;
+    upstream.spec.trust.keyring_ref = None;
+    upstream.status = None;
+    let seen = ObservedUpstream {
+        units: vec![],
+        ..seen("2026-01-01T10:00:00Z", vec![])
+    };
+    let plan = plan_upstream(&upstream, &seen);
+    let reachable = plan.status.conditions.iter();
+    let reachable: Vec<_> = reachable.filter(|it| it.type_ == "Reachable").collect();
+    assert_eq!(
+        (reachable[0].status.as_str(), plan.probe.len()),
+        ("Unknown", 0)
+    );
+    assert!(reachable[0].message.contains("when a client wants it"));
 }

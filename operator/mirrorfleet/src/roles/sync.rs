@@ -124,7 +124,7 @@ struct PodArguments {
     /// Label of the metrics
     #[arg(long, value_name = "NS", default_value = "", hide_short_help = true)]
     namespace: String,
-    /// Label of the metrics
+    /// The region of the Mirror that this is: label of the metrics, and its trace file has the name that the manifest gives it
     #[arg(long, value_name = "NAME", default_value = "", hide_short_help = true)]
     region: String,
 }
@@ -184,6 +184,9 @@ fn options(arguments: &Arguments) -> Result<SyncOptions, Failure> {
             keep: keep.into_iter().map(SnapshotId).collect(),
         };
     }
+    let mut regions = mirror.spec.regions.iter();
+    let region = regions.find(|region| region.name == arguments.pod.region);
+    options.clients.trace_name = mirror.spec.trace_name(region);
     options.damaged = arguments.pod.damaged.clone().unwrap_or_default().0;
     Ok(options)
 }

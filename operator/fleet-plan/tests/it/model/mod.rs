@@ -10,7 +10,9 @@ use std::collections::BTreeMap;
 
 use fleet_api::{Mirror, MirrorStatus, Upstream, labels};
 use fleet_plan::observed::PodRole;
-use fleet_plan::{Answer, Observed, Plan, Refusal, SeenMeta, SeenObjects, SeenPod, Settings, plan};
+use fleet_plan::{
+    Answer, Observed, Plan, Refusal, SeenMeta, SeenObjects, SeenPod, Settings, Write, plan, stages,
+};
 use fleet_types::Sha256;
 use fleet_types::documents::ServedStatus;
 use jiff::{SignedDuration, Timestamp};
@@ -48,6 +50,10 @@ pub struct World {
     pub index_version: u32,
     pub pods: fleet_api::mirror::PodSettings,
     pub pods_allowed: fleet_plan::PodsAllowed,
+    /// What may go side by side goes in the other order.
+    pub lanes_backwards: bool,
+    pub routes_allowed: fleet_plan::RoutesAllowed,
+    pub serves_http_routes: bool,
     uids: u32,
 }
 
@@ -115,10 +121,13 @@ impl World {
             line: fleet_plan::Line::default(),
             copies_elsewhere: 0,
             away: Vec::new(),
+            lanes_backwards: false,
             image: "mirrorfleet:1".to_owned(),
             index_version: 0,
             pods: Default::default(),
             pods_allowed: Default::default(),
+            routes_allowed: Default::default(),
+            serves_http_routes: true,
             uids: 0,
         }
     }
@@ -184,11 +193,13 @@ impl World {
             line: self.line.clone(),
             rollouts_elsewhere: 0,
             copies_elsewhere: self.copies_elsewhere,
+            serves_http_routes: self.serves_http_routes,
             settings: Settings {
                 image: self.image.clone(),
                 index_version: self.index_version,
                 pods: self.pods.clone(),
                 pods_allowed: self.pods_allowed.clone(),
+                routes_allowed: self.routes_allowed.clone(),
                 ..Settings::default()
             },
         }
@@ -209,7 +220,7 @@ impl World {
     pub fn apply_prefix(&mut self, plan: &Plan, steps: usize) -> bool {
         let total = plan.writes.len() + usize::from(plan.status_changed) + plan.after_status.len();
         let mut left = steps;
-        for write in &plan.writes {
+        for write in self.in_order(&plan.writes) {
             if left == 0 {
                 return true;
             }
@@ -226,6 +237,17 @@ impl World {
             self.write(write);
         }
         steps < total
+    }
+
+    /// What may go side by side goes in the one order or in the other.
+    fn in_order<'w>(&self, writes: &'w [Write]) -> Vec<&'w Write> {
+        let stages = stages(writes).into_iter().flat_map(|mut lanes| {
+            if self.lanes_backwards {
+                lanes.reverse();
+            }
+            lanes
+        });
+        stages.flat_map(|lane| lane.writes).collect()
     }
 
     pub fn apply(&mut self, plan: &Plan) {

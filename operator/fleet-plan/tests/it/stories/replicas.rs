@@ -18,7 +18,7 @@ fn child(region: &str, replica: u32) -> String {
     fleet_plan::names::replica_name("debian", region, replica)
 }
 
-fn store(world: &World, region: &str, replica: u32) -> Option<String> {
+pub fn store(world: &World, region: &str, replica: u32) -> Option<String> {
     let store = world.stores.get(&format!("{}-0", child(region, replica)))?;
     store.snapshot.clone()
 }
@@ -36,7 +36,7 @@ fn led_to(world: &World, region: &str) -> Vec<String> {
     slice.unwrap().pods.clone()
 }
 
-fn sources(world: &World) -> Vec<(String, Option<String>)> {
+pub fn sources(world: &World) -> Vec<(String, Option<String>)> {
     let jobs = world.objects.jobs.iter().filter(|job| job.end.is_none());
     let source = |job: &fleet_plan::SeenJob| {
         let title = format!("{}/{}", job.meta.region().unwrap(), job.meta.replica());

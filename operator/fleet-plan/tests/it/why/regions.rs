@@ -72,6 +72,14 @@ fn due_without_the_hub() -> World {
     world
 }
 
+fn standing_by() -> World {
+    let mut world = serving(&["eu", "us<eu"]);
+    let regions = json!([{"name": "eu"}, {"name": "us", "follows": "eu", "standby": true}]);
+    world.edit("/spec/regions", regions);
+    world.settle();
+    world
+}
+
 fn without_a_claim(region: &str) -> World {
     let mut world = serving(&["eu", "us<eu"]);
     let mut claims = world.objects.claims.iter_mut();
@@ -117,6 +125,11 @@ pub const REGIONS: &[Situation] = &[
         "the region that fetches is down",
         Some(Reason::PodNotReady),
         || without_pod("eu", copying()),
+    ),
+    situation(
+        "the region that fetches is down, and another one stands by",
+        Some(Reason::PodNotReady),
+        || without_pod("eu", standing_by()),
     ),
     situation(
         "a copy from another region fails",

@@ -276,6 +276,7 @@ impl World {
             line: Default::default(),
             rollouts_elsewhere: 0,
             copies_elsewhere: 0,
+            serves_http_routes: false,
             settings: Settings::default(),
         }
     }

@@ -1,5 +1,6 @@
 //! A region that fetches and one that follows it, of two replicas each, as a model: whatever happens in whatever order, no
-//! client is taken back but by a person, nobody to whom routing leads lacks what another serves, and all ends well.
+//! client is taken back but by a person, or from what was tried and found bad, nobody to whom routing leads lacks what
+//! another serves, nobody but the canary serves what is tried, and all ends well.
 
 use super::*;
 use crate::publication::sources::{lacks, sources};
@@ -9,6 +10,8 @@ use crate::routing::{Stand, leads};
 const KEEP: usize = 2;
 const SITES: usize = 4;
 const FOLLOWED: [Option<usize>; SITES] = [None, Some(0), Some(0), Some(2)];
+/// The region that goes first, where one does.
+const CANARY: std::ops::Range<usize> = 2..4;
 const REGIONS: [std::ops::Range<usize>; 2] = [0..2, 2..4];
 
 #[derive(Debug, Clone)]
@@ -33,11 +36,16 @@ enum Event {
     Begin(usize),
     End(usize),
     Fail(usize),
+    /// Both at once, as they come as a rule.
+    Run(usize),
     /// Seconds pass.
     Pass(i64),
     /// A person decides.
     Pin(Option<u8>),
     Skip(Vec<u8>),
+    Pause(bool),
+    /// What is tried is found good or bad.
+    Judge(bool),
 }
 
 fn events() -> impl Strategy<Value = Vec<Event>> {
@@ -55,12 +63,22 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
         4 => (site.clone(), any::<bool>()).prop_map(|(site, is)| Event::Reachable(site, is)),
         12 => site.clone().prop_map(Event::Begin),
         10 => site.clone().prop_map(Event::End),
-        3 => site.prop_map(Event::Fail),
+        3 => site.clone().prop_map(Event::Fail),
+        12 => site.prop_map(Event::Run),
         4 => (1..400i64).prop_map(Event::Pass),
         1 => prop::option::of(1..12u8).prop_map(Event::Pin),
         1 => prop::collection::vec(1..12u8, 0..3).prop_map(Event::Skip),
+        1 => any::<bool>().prop_map(Event::Pause),
+        4 => any::<bool>().prop_map(Event::Judge),
     ];
     prop::collection::vec(event, 0..160)
+}
+
+impl Event {
+    /// Whether a person decides it, who may have servers go back: little else can be asked for after that.
+    fn is_a_persons(&self) -> bool {
+        matches!(self, Event::Pin(_) | Event::Skip(_))
+    }
 }
 
 /// What a pod is told: by its template, and by what is written on it.
@@ -110,6 +128,8 @@ struct World {
     said: Vec<Option<u8>>,
     pinned: String,
     skip: Vec<String>,
+    paused: bool,
+    soak: Option<i64>,
     newest: u8,
     now: i64,
     /// Whether a person decided something, so that a server may go back.
@@ -147,7 +167,7 @@ impl Site {
 }
 
 impl World {
-    fn new() -> World {
+    fn new(soak: Option<i64>) -> World {
         World {
             sites: (0..SITES).map(|_| Site::default()).collect(),
             standing: Standing {
@@ -157,12 +177,16 @@ impl World {
                     pinned: false,
                 },
                 target: None,
+                trial: None,
+                halted: None,
             },
             orders: vec![None; SITES],
             withdrawn: vec![Some(0); SITES],
             said: vec![None; SITES],
             pinned: String::new(),
             skip: Vec::new(),
+            paused: false,
+            soak,
             newest: 0,
             now: 0,
             meddled: false,
@@ -177,6 +201,7 @@ impl World {
                 told: site.told(),
             },
             is_hub: at == 0,
+            is_canary: CANARY.contains(&at),
             is_away: site.unreachable,
             fails: site.fails,
             is_deaf: false,
@@ -224,6 +249,8 @@ impl World {
         let wish = Wish {
             pinned: &self.pinned,
             skip: &self.skip,
+            paused: self.paused,
+            soak: self.soak,
         };
         let clock = Clock {
             now: self.now,
@@ -234,7 +261,10 @@ impl World {
         let next = Standing {
             decided: together.decision.decided.clone(),
             target: together.target,
+            trial: together.trial,
+            halted: together.halted,
         };
+        self.is_tried_first(&next);
         assert!(
             made(&next) >= made(&self.standing) || self.meddled,
             "{next:?} after {:?}",
@@ -254,6 +284,19 @@ impl World {
             }
         }
         together
+    }
+
+    /// What comes to be served for all was not found bad, nor is it served while a person holds it.
+    fn is_tried_first(&self, next: &Standing) {
+        let before = &self.standing;
+        let moves = before.decided.snapshot != next.decided.snapshot;
+        if !moves || before.decided.snapshot.is_none() || self.meddled {
+            return;
+        }
+        assert!(!self.paused, "{next:?} after {before:?}");
+        assert_ne!(next.decided.snapshot, before.halted);
+        let bad = |trial: Trial| trial.verdict == Some(Verdict::Bad);
+        assert!(!before.trial.is_some_and(bad) || self.soak.is_none());
     }
 
     fn begin(&mut self, at: usize) {
@@ -351,6 +394,10 @@ impl World {
                     self.sites[at].fails = true;
                 }
             }
+            Event::Run(at) => {
+                self.begin(at);
+                self.end(at);
+            }
             Event::Pass(seconds) => self.now += seconds,
             Event::Pin(n) => {
                 self.pinned = n.map_or_else(String::new, |n| id(n).to_string());
@@ -360,17 +407,45 @@ impl World {
                 self.skip = all.into_iter().map(|n| id(n).to_string()).collect();
                 self.meddled = true;
             }
+            Event::Pause(is) => self.paused = is,
+            Event::Judge(is_good) => self.judge(is_good),
         }
         self.is_safe(&before);
     }
 
+    /// Nobody can tell before somebody serves it.
+    fn judge(&mut self, is_good: bool) {
+        let serves = |id: &Sha256| {
+            let mut canaries = self.sites[CANARY].iter();
+            canaries.any(|site| site.serves() == Some(number(id)))
+        };
+        let verdict = match is_good {
+            true => Verdict::Good,
+            false => Verdict::Bad,
+        };
+        let trial = self.standing.trial.filter(|trial| serves(&trial.snapshot));
+        self.standing.trial = match trial {
+            Some(trial) => Some(Trial {
+                verdict: trial.verdict.or(Some(verdict)),
+                ..trial
+            }),
+            None => self.standing.trial,
+        };
+    }
+
     fn is_safe(&self, before: &[Option<u8>]) {
+        let halted = self.standing.halted.as_ref().map(number);
+        let decided = self.standing.decided.snapshot.as_ref().map(number);
         let newest = self.sites.iter().filter_map(Site::serves).max();
         for (at, site) in self.sites.iter().enumerate() {
             let serves = site.serves();
             assert!(
-                serves >= before[at] || self.meddled,
+                serves >= before[at] || self.meddled || before[at] == halted,
                 "taken back from {before:?}: {site:?}"
+            );
+            assert!(
+                serves <= decided || CANARY.contains(&at) || self.meddled,
+                "{at} serves what others are to try: {site:?}"
             );
             assert!(
                 serves.is_none_or(|n| site.kept.contains(&n)),
@@ -382,16 +457,19 @@ impl World {
                 lacks.is_none() || !site.routed.offered || stuck || self.meddled,
                 "routing leads to {at}, which lacks {lacks:?}: {site:?}"
             );
-            if serves > before[at] && self.withdrawn[at].is_none() {
-                self.is_followed_by_siblings(at);
+            if self.withdrawn[at].is_none() {
+                self.is_followed_by_siblings(at, serves > before[at]);
             }
         }
     }
 
-    /// Who comes to serve something newer in a region that is offered leaves no sibling behind to which clients of that region
-    /// are led.
-    fn is_followed_by_siblings(&self, at: usize) {
-        let serves = self.sites[at].serves().unwrap();
+    /// Whoever serves in a region that is offered leaves no sibling behind to which clients of that region are led: none to
+    /// which its Service still leads when that one comes to serve something newer, and none to which it is decided to lead at
+    /// any time.
+    fn is_followed_by_siblings(&self, at: usize, is_newer: bool) {
+        let Some(serves) = self.sites[at].serves() else {
+            return;
+        };
         let region = REGIONS
             .into_iter()
             .find(|region| region.contains(&at))
@@ -399,10 +477,13 @@ impl World {
         for other in region {
             let site = &self.sites[other];
             let stuck = self.withdrawn[other].is_some_and(|at| self.now >= at + ROUTING_PATIENCE);
+            let is_still = is_newer && !stuck;
             // A pod that serves nothing is not ready.
-            let is_led_to = site.routed.routed && site.serves().is_some();
+            let is_behind = site.serves().is_some_and(|n| n < serves);
+            let is_behind = is_behind && !site.kept.contains(&serves);
+            let is_led_to = site.routed.routed && (is_still || self.leads(other));
             assert!(
-                site.kept.contains(&serves) || !is_led_to || stuck || self.meddled,
+                !is_behind || !is_led_to || self.meddled,
                 "{at} serves {serves}, and clients of its region are led to {other}: {site:?}"
             );
         }
@@ -429,8 +510,11 @@ impl World {
             (site.unreachable, site.fails) = (false, false);
         }
         self.end(0);
+        self.paused = false;
         for _ in 0..24 {
             self.round();
+            self.judge(true);
+            self.now += self.soak.unwrap_or(0);
             for at in 1..SITES {
                 self.begin(at);
                 self.happens(Event::End(at));
@@ -446,7 +530,9 @@ impl World {
         let skipped = |n: &&u8| self.skip.contains(&id(**n).to_string());
         let fulfilled = together.decision.unfulfilled.is_none();
         if self.pinned.is_empty() {
+            let halted = self.standing.halted.as_ref().map(number);
             let hubs = self.sites[0].kept.iter().rfind(|n| !skipped(n)).copied();
+            let hubs = hubs.filter(|n| Some(*n) != halted);
             assert!(served >= hubs || !fulfilled, "{served:?} and not {hubs:?}");
         }
         for (at, site) in self.sites.iter().enumerate() {
@@ -465,15 +551,15 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 3000, max_shrink_iters: 20_000, ..ProptestConfig::default() })]
 
     #[test]
-    fn nobody_is_taken_back_nobody_routed_lacks_anything_and_all_ends_well(events in events(), is_new: bool) {
-        let mut world = World::new();
+    fn nobody_is_taken_back_nobody_routed_lacks_anything_and_all_ends_well(events in events(), is_new: bool, meddles: bool, soak in prop::option::of(0..100i64)) {
+        let mut world = World::new(soak);
         if !is_new {
             // A fleet that serves, and of which all regions are offered.
             world.begin(0);
             world.settle();
             world.is_well();
         }
-        for event in events {
+        for event in events.into_iter().filter(|event| meddles || !event.is_a_persons()) {
             world.happens(event);
         }
         world.settle();
@@ -485,7 +571,7 @@ proptest! {
 /// served does too.
 #[test]
 fn a_fast_upstream_starves_nobody() {
-    let mut world = World::new();
+    let mut world = World::new(None);
     let mut begun = [0; SITES];
     let mut publications = Vec::new();
     for second in 0..240 {

@@ -25,6 +25,7 @@ fn region(name: &str, state: RegionState) -> RegionSummary {
         behind_since: None,
         behind_seconds: None,
         snapshot: Some("ab".repeat(32)),
+        has_content: true,
         url: Some("http://debian.ns.svc/debian/".to_owned()),
         last_success: Some(at("2026-01-01T11:48:00Z")),
         failures: 0,
