@@ -112,6 +112,7 @@ pub fn decide(
         served,
         target,
         trial: before.trial.filter(of_target),
+        halted: before.halted,
         members,
         clock,
         withdrawn: Vec::new(),
@@ -238,6 +239,7 @@ struct Round<'a> {
     served: Option<Sha256>,
     target: Option<Target>,
     trial: Option<Trial>,
+    halted: Option<Sha256>,
     members: &'a [Member],
     clock: Clock,
     withdrawn: Vec<Option<i64>>,
@@ -255,11 +257,7 @@ impl Round<'_> {
             };
         }
         let keeps = self.served.is_some_and(|id| member.copy.keeps(&id));
-        // While one serves the target, nobody comes back that lacks it.
-        let fits = self
-            .trial
-            .is_none_or(|trial| member.copy.keeps(&trial.snapshot));
-        let returns = self.serves(member) && fits && !self.is_given_up(member);
+        let returns = self.serves(member) && self.fits(member) && !self.is_given_up(member);
         match member.withdrawn {
             _ if !keeps || member.is_deaf => out,
             Some(since) => (!returns).then_some(since),

@@ -77,6 +77,25 @@ impl Round<'_> {
         })
     }
 
+    /// Whether it may come back as far as what the canary serves goes: it has that, or the canary will not serve it again.
+    pub(super) fn fits(&self, member: &Member) -> bool {
+        let keeps = |id: &Sha256| member.copy.keeps(id);
+        let tried = self.trial.map(|trial| trial.snapshot);
+        let turned_back = |id: Sha256| keeps(&id) || self.is_turned_back(id);
+        tried.is_none_or(|id| keeps(&id)) && self.halted.is_none_or(turned_back)
+    }
+
+    /// Whether no copy of the canary serves what was found bad, nor will by an order that it has yet to hear of.
+    fn is_turned_back(&self, halted: Sha256) -> bool {
+        let mut canaries = self.members.iter().filter(|member| member.is_canary);
+        canaries.all(|member| {
+            let follows = member.copy.follows();
+            let serves_another = follows.is_some_and(|order| order.snapshot != halted);
+            let is_past = Self::heeds(member) && serves_another;
+            member.copy.told.is_some() && (is_past || !member.copy.keeps(&halted))
+        })
+    }
+
     /// What a member is to serve, besides what is decided for all.
     pub(super) fn tried_by(&self, member: &Member) -> Option<Sha256> {
         let trial = self.trial.filter(|_| member.is_canary);

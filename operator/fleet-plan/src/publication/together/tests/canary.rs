@@ -110,6 +110,26 @@ fn what_is_found_bad_is_given_up_at_once_and_only_something_newer_comes_next() {
 }
 
 #[test]
+fn who_lacks_what_was_halted_comes_back_once_the_canary_has() {
+    let mut halted = standing(1);
+    halted.halted = Some(id(2));
+    let [hub, canary, _] = tried();
+    let out = Member {
+        withdrawn: Some(10),
+        is_routed: false,
+        ..member(&[1])
+    };
+    let withdrawn = |canary: Member| {
+        let members = [hub.clone(), canary, out.clone()];
+        next(&halted, &WISH, &members, 60).withdrawn[2]
+    };
+    assert_eq!(withdrawn(canary.clone()), Some(10));
+    // It may serve it still, for all that anybody knows.
+    assert_eq!(withdrawn(silent(canary.clone(), true)), Some(10));
+    assert_eq!(withdrawn(serving(1, canary)), None);
+}
+
+#[test]
 fn nobody_waits_for_a_canary_that_is_away() {
     let [hub, canary, member] = all();
     let away = Member {
