@@ -547,8 +547,18 @@ impl World {
     }
 }
 
+/// More cases than others have, as a case is short; `PROPTEST_CASES` may ask for more.
+fn config() -> ProptestConfig {
+    let asked = ProptestConfig::default();
+    ProptestConfig {
+        cases: asked.cases.max(3000),
+        max_shrink_iters: 20_000,
+        ..asked
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 3000, max_shrink_iters: 20_000, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn nobody_is_taken_back_nobody_routed_lacks_anything_and_all_ends_well(events in events(), is_new: bool, meddles: bool, soak in prop::option::of(0..100i64)) {
