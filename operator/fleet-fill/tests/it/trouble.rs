@@ -107,10 +107,13 @@ async fn what_has_rotted_is_fetched_again() {
     let blob = world.store().blob_path(&digest(&content));
     fs::set_permissions(&blob, fs::Permissions::from_mode(0o644)).unwrap();
     fs::write(&blob, bytes(5_000, 9)).unwrap();
-    assert!(matches!(
-        world.ask("a.deb", &content).await,
-        Obtained::Blob(_)
-    ));
+    // The first fetch is over a little after it has told what came: until then it speaks for all who ask.
+    while upstream.asked("a.deb") == 1 {
+        assert!(matches!(
+            world.ask("a.deb", &content).await,
+            Obtained::Blob(_)
+        ));
+    }
     assert_eq!(world.blob(&content), Some(content));
     assert_eq!(upstream.asked("a.deb"), 2);
 }
