@@ -52,12 +52,12 @@ impl<'a> Front<'a> {
             };
         }
         if is_said(&[FOR, HOST, PROTO, PREFIX]) {
-            return of_peer.as_usual(headers, trusts);
+            return of_peer.by_usual_fields(headers, trusts);
         }
         of_peer.by_the_standard(headers, trusts)
     }
 
-    fn as_usual(self, headers: &'a HeaderMap, trusts: impl Fn(IpAddr) -> bool) -> Front<'a> {
+    fn by_usual_fields(self, headers: &'a HeaderMap, trusts: impl Fn(IpAddr) -> bool) -> Front<'a> {
         let (mut client, mut trusted) = (self.client, 1);
         for hop in values(headers, FOR).rev() {
             let Some(before) = address(hop).filter(|_| trusts(client)) else {
@@ -225,7 +225,8 @@ mod tests {
 
     #[test]
     fn each_proxy_is_heard_of_its_own_values_and_not_of_those_that_its_client_wrote() {
-        let cases: [(&[(&str, &str)], [&str; 4]); 9] = [
+        type Case<'a> = (&'a [(&'a str, &'a str)], [&'a str; 4]);
+        let cases: [Case<'_>; 9] = [
             (&[], ["-", "-", "", "10.0.0.1"]),
             (
                 &[
