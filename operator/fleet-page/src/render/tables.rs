@@ -49,14 +49,15 @@ pub fn snapshots(detail: &Detail, now: Timestamp) -> Html {
     section
 }
 
-/// `+12 −3 paths, 4 changed`
+/// `12 new paths, 4 changed, 3 gone`
 fn changed(changes: &SnapshotChanges) -> String {
     let SnapshotChanges {
         added,
         changed,
         removed,
     } = changes;
-    format!("+{added} −{removed} paths, {changed} changed")
+    let added = counted(*added, "new path");
+    format!("{added}, {changed} changed, {removed} gone")
 }
 
 fn served(snapshot: &Snapshot, now: Timestamp) -> Html {

@@ -52,7 +52,7 @@ fn what_needs_attention_stands_first_and_is_explained() {
         "kubectl get upstream debian",
         "SignatureBad",
         "<dt>For clients</dt>",
-        "<td>+14 −9 paths, 6 changed; 12 files (3.3 MiB) fetched in 30m</td>",
+        "<td>14 new paths, 6 changed, 9 gone; 12 files (3.3 MiB) fetched in 30m</td>",
         "URIs: https://eu.example.org/c-late/",
         "Signed-By: /etc/apt/keyrings/debian-keyring.gpg",
     ] {
