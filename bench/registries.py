@@ -161,7 +161,7 @@ def measure(bench: Bench, name: str, contenders: dict[str, Contender], upstream:
 def check(name: str, at: Contender, path: str, headers: dict[str, str], upstream: Registry) -> None:
     """Who answers with something else is not faster. It also is what makes them warm."""
     status, told, body = ask(at, path, headers)
-    if told.get("Content-Encoding") == "gzip":
+    if told.get("content-encoding") == "gzip":
         body = gzip.decompress(body)
     if path.endswith(".tgz"):
         good = body == upstream.tarballs["/large/-/large-1.0.0.tgz"]
@@ -175,12 +175,13 @@ def check(name: str, at: Contender, path: str, headers: dict[str, str], upstream
 
 
 def ask(at: Contender, path: str, headers: dict[str, str]) -> tuple[int, dict[str, str], bytes]:
+    """Status, headers by their names in lower case, and body."""
     connection = http.client.HTTPConnection("127.0.0.1", at.port, timeout=60)
     connection.request("GET", path, headers=headers)
     answer = connection.getresponse()
     body = answer.read()
     connection.close()
-    return answer.status, dict(answer.getheaders()), body
+    return answer.status, {name.lower(): value for name, value in answer.getheaders()}, body
 
 
 def cold(contenders: dict[str, Contender], upstream: Registry) -> list[Figure]:

@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import io
 import json
+import sys
 import tarfile
 import threading
 import time
@@ -52,7 +53,7 @@ class Package:
 class Registry:
     """Serves until it is stopped, and can be started again at the same port."""
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, host: str = "127.0.0.1") -> None:
         self.packages: dict[str, Package] = {}
         self.tarballs: dict[str, bytes] = {}
         self.asked: list[str] = []
@@ -66,16 +67,18 @@ class Registry:
         self.delay = 0.0
         #: Paths of which only so many bytes are sent.
         self.cut: dict[str, int] = {}
+        #: Paths of which so many bytes are sent, and the rest once the gate is open.
+        self.gates: dict[str, tuple[int, threading.Event]] = {}
         #: Bodies that are sent instead of the right ones, by path.
         self.lies: dict[str, bytes] = {}
         self.has_abbreviated = True
-        self.port = port
+        self.host, self.port = host, port
         self._server: ThreadingHTTPServer | None = None
         self.start()
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     def start(self) -> None:
         registry = self
@@ -83,7 +86,7 @@ class Registry:
         class Handler(_Handler):
             served = registry
 
-        self._server = _Server(("127.0.0.1", self.port), Handler)
+        self._server = _Server((self.host, self.port), Handler)
         self.port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
@@ -216,8 +219,27 @@ class _Handler(BaseHTTPRequestHandler):
         if status != 304:
             self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        cut = self.served.cut.get(urllib.parse.unquote(self.path))
+        path = urllib.parse.unquote(self.path)
+        cut = self.served.cut.get(path)
+        first, gate = self.served.gates.get(path, (0, None))
         if self.command != "HEAD":
-            self.wfile.write(body if cut is None else body[:cut])
+            if gate is not None:
+                self.wfile.write(body[:first])
+                self.wfile.flush()
+                gate.wait(60)
+            self.wfile.write((body if cut is None else body[:cut])[first:])
         if cut is not None:
             self.close_connection = True
+
+
+def main() -> None:
+    """A registry of its own process: its address, and a file with what it has, a list of arguments of `publish`."""
+    host, port, published = sys.argv[1:]
+    registry = Registry(int(port), host)
+    for package in json.loads(open(published, encoding="utf-8").read()):
+        registry.publish(**package)
+    threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main()

@@ -31,6 +31,8 @@ PROTECTED = "protected"
 #: What Mirrors may ask for, for the scenarios about pods.
 ALLOWED_PREFIX = "e2e.example.org/"
 ALLOWED = {"priorityClasses": ["mirrorfleet-e2e"], "labelPrefixes": [ALLOWED_PREFIX], "annotationPrefixes": [ALLOWED_PREFIX]}
+#: The same for the scenario about routes.
+ROUTES_ALLOWED = {"kinds": ["HTTPRoute", "Ingress"], "annotationPrefixes": [ALLOWED_PREFIX]}
 USER, PASSWORD = "mirror", "not:a secret"
 
 
@@ -96,7 +98,7 @@ class World:
         repository, tag = image.rsplit(":", 1)
         self.helm_values = [
             "--set", f"image.repository={repository}", "--set", f"image.tag={tag}", "--set", f"image.pullPolicy={pull}",
-            "--set-json", f"podsAllowed={json.dumps(ALLOWED)}",
+            "--set-json", f"podsAllowed={json.dumps(ALLOWED)}", "--set-json", f"routesAllowed={json.dumps(ROUTES_ALLOWED)}",
         ]
         self.lab.create_namespace(SYSTEM_NAMESPACE)
         self.lab.exec(
@@ -322,12 +324,12 @@ class Fleet:
         return f"http://{self.service_ip()}/{mirror}"
 
     def apt_download(
-        self, package: str = PACKAGE, suite: str | None = None, mirror: str = "debian", *, default_retries: bool = False
+        self, package: str = PACKAGE, suite: str | None = None, mirror: str = "debian", *, default_retries: bool = False, url: str = ""
     ) -> Path:
-        """A real apt in a scratch root updates and downloads from nothing but our Service; returns the package. It asks
-        once, unless it is to be as patient as apt is by default."""
+        """A real apt in a scratch root updates and downloads from nothing but our Service, or that URL; returns the package.
+        It asks once, unless it is to be as patient as apt is by default."""
         root = self.world.workdir / "apt" / f"{self.name}-{time.monotonic_ns()}"
-        source = f"{self.mirror_url(mirror)} {suite or self.suites[0]} main"
+        source = f"{url or self.mirror_url(mirror)} {suite or self.suites[0]} main"
         apt = AptClient(root, self.world.key.public(), source, default_retries=default_retries)
         return apt.download(self.lab, package)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .promql import HOLD, MIRROR, REGION, UNIT, UPSTREAM, condition, grown, held, summed
+from .promql import ENDPOINT, HOLD, MIRROR, REGION, UNIT, UPSTREAM, condition, grown, held, summed
 from .reference import refusals
 
 #: Bases of links, filled in by the chart.
@@ -136,6 +136,16 @@ ALERTS = [
         "mirrorfleet-mirror", REGION,
     ),
     Alert(
+        "canaryFailed",
+        "A snapshot was found bad in the region that serves each first; no other region serves it, and nothing newer came since.",
+        "warning", "0m",
+        f"{held('mirrorfleet_publication_halted_timestamp_seconds', MIRROR)} > 0",
+        f"The canary of Mirror {WHERE} failed",
+        f"A snapshot was found bad at {SINCE} in the region that served it first (rollout.canary) of Mirror {WHERE}; no other region serves it. "
+        "Clients get what was served before, until the upstream's next state is tried. The condition Reconciling says what was found.",
+        "mirrorfleet-mirror", MIRROR,
+    ),
+    Alert(
         "indexExpires",
         "What a region serves has a Valid-Until that ends within `hours`; then apt refuses it. Silent 30 days after the end: that is an archive that has ended.",
         "critical", "15m",
@@ -243,6 +253,27 @@ ALERTS = [
         "The authority of Upstream {{ $labels.namespace }}/{{ $labels.upstream }} does not answer, "
         f"{since_false('Reachable', 'upstream')}; how fresh its Mirrors are cannot be told. The condition's message says more.",
         "mirrorfleet-fleet", ("namespace",),
+    ),
+    Alert(
+        "registryUpstreamBlocked",
+        "The upstream of an npm registry fails, and is left alone again and again: what is not kept cannot be had.",
+        "warning", "30m",
+        f"{held('mirrorfleet_registry_upstream_blocked_until_timestamp_seconds', REGION)} > 0",
+        f"The upstream of the registry in {REGION_WHERE} fails",
+        f"The upstream registry fails for {REGION_WHERE} and is left alone until {SINCE}, as several times before. What is kept is served, however old; "
+        "what is not gets an error. The log of the container `fill` says why.",
+        "mirrorfleet-mirror", REGION,
+    ),
+    Alert(
+        "endpointUseless",
+        "An endpoint of an Upstream does not answer, or has been behind the authority for `hours`.",
+        "warning", "6h",
+        f"{held('mirrorfleet_upstream_endpoint_reachable', ENDPOINT)} == 0\nor\n"
+        f"({held('mirrorfleet_upstream_endpoint_superseded_timestamp_seconds', ENDPOINT)} != 0) < time() - ${{hours}} * 3600",
+        "Endpoint {{ $labels.endpoint }} of Upstream {{ $labels.namespace }}/{{ $labels.upstream }} is of no use",
+        "Endpoint {{ $labels.endpoint }} of Upstream {{ $labels.namespace }}/{{ $labels.upstream }} does not answer, or has something older than the authority for too long; "
+        "runs ask others, or the authority itself. What the Upstream's status.endpoints says of it tells which.",
+        "mirrorfleet-fleet", ("namespace",), {"hours": Threshold(48, 1)},
     ),
     Alert(
         "keyExpires",

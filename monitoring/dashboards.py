@@ -7,7 +7,14 @@ from .grafana import BAD, BLUE, GREEN, GREY, INTERVAL, ORANGE, PINK, Dashboard, 
 REGION = "namespace, mirror, region"
 WHERE = "{{namespace}}/{{mirror}} {{region}}"
 SUPERSEDED = f"max by ({REGION}) ({of('mirrorfleet_region_superseded_timestamp_seconds')})"
-LAG = f"(time() - {SUPERSEDED}) * ({SUPERSEDED} > bool 0)"
+
+
+def lag(superseded: str) -> str:
+    """For how long, by since when; 0 where it is current."""
+    return f"(time() - {superseded}) * ({superseded} > bool 0)"
+
+
+LAG = lag(SUPERSEDED)
 USED = f"max by ({REGION}) ({of('mirrorfleet_storage_used_bytes')})"
 CAPACITY = f"max by ({REGION}) ({of('mirrorfleet_storage_capacity_bytes')})"
 VALID_UNTIL = f"max by ({REGION}, unit) ({of('mirrorfleet_index_valid_until_timestamp_seconds')})"
@@ -66,9 +73,16 @@ def of_controllers(process: str) -> str:
     return f"max by (instance) ({process} * on (job, instance) group_left () {role})"
 
 
+def endpoints(what: str) -> str:
+    return f"max by (namespace, upstream, endpoint) ({of(f'mirrorfleet_upstream_endpoint_{what}')})"
+
+
 def upstreams(kind: str, status: str) -> str:
     selector = of("mirrorfleet_upstream_condition", f'type="{kind}"', f'status="{status}"')
     return f"sum(max by (namespace, upstream) ({selector}))"
+
+
+NOT_ASKED, ASKED = (rate("mirrorfleet_registry_answers_total", "region", f'source=~"{sources}"') for sources in ("ready|kept", "fetched"))
 
 
 LAG_TABLE = Panel(
@@ -163,6 +177,12 @@ FLEET = Dashboard(
                 Query(f"max by (namespace, upstream, unit) ({of('mirrorfleet_upstream_revision_timestamp_seconds')}) * 1000"),
             ), "dateTimeFromNow", 8, 6, columns={"namespace": ("Namespace", ""), "upstream": ("Upstream", ""), "unit": ("Unit", ""), "Value": ("Date", "dateTimeFromNow")}),
             KEYS,
+            Panel("table", "Endpoints", "Whether each endpoint answers, the date of the newest that it has, and for how long the authority has had something newer; 0 while it has not. Without a row: only sync runs ask it, or the authority is the only one.", (
+                Query(endpoints("reachable")), Query(f"{endpoints('revision_timestamp_seconds')} * 1000"), Query(lag(endpoints("superseded_timestamp_seconds"))),
+            ), "short", 24, 7, columns={
+                "namespace": ("Namespace", ""), "upstream": ("Upstream", ""), "endpoint": ("Endpoint", ""),
+                "Value #A": ("Answers", "none"), "Value #B": ("Date", "dateTimeFromNow"), "Value #C": ("Behind", "s"),
+            }),
         )),
     ),
 )  # fmt: skip
@@ -236,6 +256,24 @@ MIRROR = Dashboard(
             Panel("timeseries", "Served", "Bytes a second that clients got.", (Query(rate("mirrorfleet_http_response_bytes_total", "region"), "{{region}}"),), "Bps"),
             Panel("timeseries", "Requests in flight", "Requests that are being answered.", (Query(f"sum by (region) ({of('mirrorfleet_http_requests_in_flight')})", "{{region}}"),), "short"),
         )),
+        Row("Checks of the last day", (
+            Panel("timeseries", "Score", "What archweb would rank the region by, the lower the better: (hours of delay + mean duration + its deviation) / completion. Begins anew with each leader.", (
+                Query(f"max by (region) ({of('mirrorfleet_region_score')})", "{{region}}"),
+            ), "short"),
+            Panel("timeseries", "Completion", "Which part of the checks was answered with what is served and until when that was the upstream's.", (
+                Query(f"max by (region) ({of('mirrorfleet_region_check_completion_ratio')})", "{{region}}"),
+            ), "percentunit"),
+            Panel("timeseries", "Mean delay", "From the instant until when what is served was known to be the upstream's to the check; from three days on archweb calls a mirror out of sync.", (
+                Query(f"max by (region) ({of('mirrorfleet_region_check_delay_seconds')})", "{{region}}"),
+            ), "s"),
+            Panel("timeseries", "Duration of answers", "Mean, and standard deviation, of how long answers to checks took.", (
+                Query(f"max by (region) ({of('mirrorfleet_region_check_duration_mean_seconds')})", "{{region}} mean"),
+                Query(f"max by (region) ({of('mirrorfleet_region_check_duration_stddev_seconds')})", "{{region}} deviation"),
+            ), "s"),
+            Panel("stat", "Checks", "How many checks of each region count.", (
+                Query(f"max by (region) ({of('mirrorfleet_region_checks')})", "{{region}}"),
+            ), "none", 24, 5),
+        )),
         Row("Fetched on demand", (
             Panel("timeseries", "Where the bytes came from", "Requests a second for files that are fetched on demand: those that were stored already, those that were fetched first, and those that could not be had. Empty for a Mirror in mode Full.", (
                 Query(rate("mirrorfleet_http_on_demand_requests_total", "source"), "{{source}}"),
@@ -251,6 +289,21 @@ MIRROR = Dashboard(
                 Query(rate("mirrorfleet_fill_fetched_bytes_total", "region"), "{{region}} fetched"),
                 Query(rate("mirrorfleet_fill_evicted_bytes_total", "region"), "{{region}} given up"),
             ), "Bps"),
+        )),
+        Row("Registry", (
+            Panel("timeseries", "Answers of a registry", "Answers a second by where they came from: given again at once, kept on the disk, fetched first, old because the upstream failed, and refused. Empty for a Mirror of something else.", (
+                Query(rate("mirrorfleet_registry_answers_total", "source"), "{{source}}"),
+            ), "reqps", colours={"ready": BLUE, "kept": GREEN, "fetched": PINK, "stale": ORANGE, "refused": GREY}, stacked=True),
+            Panel("timeseries", "Saved", "Of all answers with content the share for which the upstream was not asked.", (
+                Query(f"{NOT_ASKED} / ({NOT_ASKED} + {ASKED} > 0)", "{{region}}"),
+            ), "percentunit"),
+            Panel("timeseries", "Questions to the upstream registry", "Questions a second by what came of them, and whether it is left alone at the moment.", (
+                Query(rate("mirrorfleet_registry_upstream_requests_total", "result"), "{{result}}"),
+                Query(f"(max by (region) ({of('mirrorfleet_registry_upstream_blocked_until_timestamp_seconds')}) > bool 0) or {rate('mirrorfleet_registry_upstream_requests_total', 'region')} * 0", "{{region}} left alone"),
+            ), "short", colours={"changed": BLUE, "unchanged": GREEN, "absent": GREY, "failed": BAD}),
+            Panel("timeseries", "Held back", "New decisions of the guard: what is held back, would be, or was let in by a person, by rule.", (
+                Query(increase("mirrorfleet_registry_decisions_total", "decision, rule"), "{{decision}} {{rule}}"),
+            ), "short"),
         )),
         Row("Storage", (
             Panel("timeseries", "Volume", "Bytes in use, the size of the volume, and the use in a week at the growth of the last day.", (

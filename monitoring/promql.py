@@ -6,6 +6,7 @@ MIRROR = ("namespace", "mirror")
 REGION = (*MIRROR, "region")
 UNIT = (*REGION, "unit")
 UPSTREAM = ("namespace", "upstream")
+ENDPOINT = (*UPSTREAM, "endpoint")
 #: For how long the last value stands in while nobody exports one: longer than any election, shorter than an outage.
 HOLD = "10m"
 

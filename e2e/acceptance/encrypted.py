@@ -32,6 +32,8 @@ http {{
     }}
 }}
 """
+#: Where the proxies of these stories are.
+HERE = "127.0.0.0/8"
 #: What docs/mirror.md says that a proxy must say.
 HOST_KEPT = "proxy_set_header Host $http_host; proxy_set_header X-Forwarded-Proto $scheme;"
 #: What others say instead: Apache keeps its own Host.
@@ -87,7 +89,7 @@ def our_https_survives_a_publish_in_the_middle(place: Place) -> None:
 @story("nor over the https of an nginx in front of us, which keeps Host or says it in X-Forwarded-Host")
 def https_in_front_survives_a_publish_in_the_middle(place: Place) -> None:
     certificate, upstream, mirror = mirrored(place)
-    server = place.serve()
+    server = place.serve(behind=HERE)
     with Interposer(after="InRelease", then=lambda: upstream.advance(mirror), before=server) as between:
         for headers in (HOST_KEPT, HOST_FORWARDED):
             update_across_publishes(place, upstream, front(place, certificate, between.port, headers), certificate)
@@ -98,7 +100,7 @@ def a_password_is_asked_for_in_one_spelling(place: Place) -> None:
     certificate, *_ = mirrored(place)
     users, passwords = place.workdir / "users", place.workdir / "auth.conf"
     users.write_text("reader:{PLAIN}secret\n")
-    port = front(place, certificate, place.serve().port, PASSWORD.format(users=users) + HOST_KEPT)
+    port = front(place, certificate, place.serve(behind=HERE).port, PASSWORD.format(users=users) + HOST_KEPT)
     passwords.write_text(f"machine localhost:{port} login reader password secret\n")
     apt = Apt(
         place.workdir / "apt", place.keyring, f"deb https://localhost:{port}/debian stable main",
@@ -108,13 +110,24 @@ def a_password_is_asked_for_in_one_spelling(place: Place) -> None:
     apt.download("kept")
 
 
-@story("a client that speaks h2 is led to the same place, and where a proxy says that it was asked by http, to http")
+@story("an nginx whose word does not count is no harm: apt over its https is led nowhere, and installs")
+def a_proxy_that_nobody_declared_leads_nowhere(place: Place) -> None:
+    certificate, *_ = mirrored(place)
+    port = front(place, certificate, place.serve().port, HOST_KEPT)
+    apt = Apt(place.workdir / "apt", place.keyring, f"deb https://localhost:{port}/debian stable main", Acquire__https__CAInfo=str(certificate.chain))
+    assert "/.mirrorfleet/s/" not in apt.update()
+    apt.download("kept")
+
+
+@story("a client that speaks h2 is led to the same place, and one that says of itself what only a proxy may is led nowhere")
 def h2_leads_to_the_same_place(place: Place) -> None:
     certificate, *_ = mirrored(place)
     server = place.serve(certificate)
     asked = ["curl", "--silent", "--http2", "--cacert", certificate.chain, "--user-agent", APT, "--output", "/dev/null"]
     asked += ["--write-out", "%{http_version} %{response_code} %{redirect_url}", server.url(INRELEASE)]
-    for scheme, header in (("https", []), ("http", ["--header", "X-Forwarded-Proto: http"])):
-        version, code, place_told = run([*asked, *header]).split(" ")
-        assert (version, code) == ("2", "302"), f"{version} {code} {place_told}"
-        assert place_told.startswith(f"{scheme}://Localhost:{server.port}/.mirrorfleet/s/"), place_told
+    version, code, place_told = run(asked).split(" ")
+    assert (version, code) == ("2", "302"), f"{version} {code} {place_told}"
+    assert place_told.startswith(f"https://Localhost:{server.port}/.mirrorfleet/s/"), place_told
+    for lie in ("X-Forwarded-Proto: http", "X-Forwarded-Host: evil.example", "X-Forwarded-Prefix: /evil", "Forwarded: host=evil.example;proto=http"):
+        version, code, place_told = run([*asked, "--header", lie]).split(" ")
+        assert (version, code, place_told) == ("2", "200", ""), f"{lie}: {version} {code} {place_told}"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from checker import Checker
@@ -28,6 +29,18 @@ def flip(path: Path) -> None:
     path.write_bytes(content)
 
 
+@contextlib.contextmanager
+def harmed(archive: DebianArchive, pattern: str, harm: Harm) -> Iterator[None]:
+    before = {path: path.read_bytes() for path in archive.root.glob(pattern)}
+    assert before, f"nothing is called {pattern}"
+    for path, content in before.items():
+        # A file of its own: its by-hash names are links to it.
+        path.unlink()
+        path.write_bytes(content)
+        harm(path)
+    yield
+    for path, content in before.items():
+        path.write_bytes(content)
 
 
 #: What is done to the files of the suite, and a word of what the checker must say of it.
@@ -68,14 +81,6 @@ def the_checker_finds_every_harm(place: Place) -> None:
     sound = Checker(place.url("debian"), keys, options).check()
     assert not sound.misses, sound.misses[:10]
     for what, (pattern, harm, words) in HARMS.items():
-        harmed = {path: path.read_bytes() for path in archive.root.glob(pattern)}
-        assert harmed, f"nothing is called {pattern}"
-        for path, content in harmed.items():
-            # A file of its own: its by-hash names are links to it.
-            path.unlink()
-            path.write_bytes(content)
-            harm(path)
-        result = Checker(place.url("debian"), keys, options).check()
+        with harmed(archive, pattern, harm):
+            result = Checker(place.url("debian"), keys, options).check()
         assert any(words in miss for miss in result.misses), f"{what}: the checker says {result}: {result.misses[:3]}"
-        for path, content in harmed.items():
-            path.write_bytes(content)

@@ -9,6 +9,7 @@ import re
 import threading
 from pathlib import Path
 
+from archive import run
 from lab.waiting import wait_until
 from soak.squid import Squid
 
@@ -39,9 +40,9 @@ class Fleet:
         self.lists = place.workdir / "lists"
         self.lists.mkdir()
         self.near.sync()
-        self.servers: dict[str, Server] = {NEAR: self.near.start("--lists", self.lists)}
+        self.servers: dict[str, Server] = {NEAR: self.near.start("--lists", self.lists, "--region", NEAR)}
         self.far.follow(self.near.url(), target=self.near.target)
-        self.servers[FAR] = self.far.start("--lists", self.lists)
+        self.servers[FAR] = self.far.start("--lists", self.lists, "--region", FAR)
         self.link = Link(self.servers[NEAR].port, bytes_per_second=LINK_BYTES_PER_SECOND, address=NEAR)
         self.ports = {NEAR: self.link.port, FAR: self.servers[FAR].port}
         self.tell(NEAR, FAR)
@@ -53,10 +54,10 @@ class Fleet:
         return f"http://{address}:{self.ports[address]}/.mirrorfleet/mirrorlist/{self.mirror.path}"
 
     def tell(self, *addresses: str, **networks: list[str]) -> None:
-        """As the kubelet does: never half of it."""
+        """As the kubelet does: never half of it. Regions have their addresses for names."""
         regions = [{"name": address, "url": self.url(address), "clients": networks.get(f"of_{address.rpartition('.')[2]}", [])} for address in addresses]
         new = self.lists / "new"
-        new.write_text(json.dumps({"regions": regions}))
+        new.write_text(json.dumps({"regions": regions, "together": True}))
         new.rename(self.lists / self.mirror.name)
 
     def publish(self) -> None:
@@ -73,7 +74,7 @@ class Fleet:
 
     def revive(self) -> None:
         """Where it was before."""
-        self.servers[NEAR] = self.near.start("--lists", self.lists)
+        self.servers[NEAR] = self.near.start("--lists", self.lists, "--region", NEAR)
         self.link.target = self.servers[NEAR].port
 
 
@@ -196,3 +197,26 @@ def local_gives_a_list(place: Place) -> None:
     assert (answer.status, answer.body.decode()) == (200, f"http://127.0.0.1:{server.port}/debian/\tpriority:1\n"), answer
     apt = Apt(place.workdir / "apt", place.keyring, f"deb mirror+{server.url(path, '127.0.0.1')} stable main")
     assert Path(apt.install_from("tool")).name == "tool_1.0_amd64.deb"
+
+
+@story("one file by `nearest`: curl is sent to the nearest region, aria2 fetches from both and goes on while one is shot, and compares with the digest that it was told")
+def one_file_from_the_nearest_region(place: Place) -> None:
+    archive = DebianArchive(place.upstreams / "debian", place.signers)
+    archive.add(SUITE, "huge", kilobytes=24 * 1024)
+    archive.publish(SUITE)
+    package = archive.packages["stable"][0].file
+    fleet = Fleet(place, place.mirror("debian", "debian", ("stable",)))
+    url = f"http://{FAR}:{fleet.ports[FAR]}/.mirrorfleet/nearest/{fleet.mirror.path}/{package.relative_to(archive.root)}"
+    got = place.workdir / "got"
+    sent = ["curl", "--silent", "--fail", "--location", "--output", got, "--write-out", "%{url_effective}", url]
+    assert run(sent).startswith(fleet.url(NEAR)) and got.read_bytes() == package.read_bytes()
+    fleet.tell(NEAR, FAR, of_3=["127.0.0.0/8"])
+    assert run(sent) == url and got.read_bytes() == package.read_bytes(), "the nearest was asked itself"
+    got.unlink()
+    before = fleet.link.bytes
+    fetch = ["aria2c", "--no-conf", "--dir", place.workdir, "--out", "got", "--split", "4", "--max-connection-per-server", "2", "--min-split-size", "1M", "--check-integrity", "--console-log-level", "info", url]
+    with meanwhile(lambda: fleet.shoot(before, MIB)):
+        said = run(fetch)
+    assert got.read_bytes() == package.read_bytes()
+    assert fleet.link.bytes >= before + MIB, f"aria2 did not ask the other region:\n{said[-2000:]}"
+    assert "Verification finished successfully" in said or "checksum" in said.lower(), said[-2000:]

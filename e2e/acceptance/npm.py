@@ -45,8 +45,9 @@ class Copy:
 
     aliases = ("repository/npm", "artifactory/api/npm/npm")
 
-    def __init__(self, place: Place, upstream: Registry, **spec: object) -> None:
-        self.place, self.upstream, self.spec = place, upstream, spec
+    def __init__(self, place: Place, upstream: Registry, before: tuple[str | Path, ...] = (), **spec: object) -> None:
+        """`before` is what the program is started by."""
+        self.place, self.upstream, self.spec, self.before = place, upstream, spec, before
         self.content: dict = {}
         self.start()
 
@@ -68,8 +69,7 @@ class Copy:
     def start(self) -> None:
         out = self.place.workdir / "local.out"
         out.write_text("")
-        argv = [self.place.binary, "local", "-f", self.manifest(), "--data", self.place.data, "--status-listen", "none", "--metrics-listen", "127.0.0.1:0", "--listen", "127.0.0.1:0"]
-        self.process = self.place.start("local", argv, out=out)
+        self.process = self.place.start("local", [*self.before, *self.command()], out=out)
 
         def port(word: str) -> int:
             assert self.process.poll() is None, f"the program ended; see {self.place.workdir}/local.log"
@@ -78,6 +78,9 @@ class Copy:
 
         self.port = wait_until(lambda: port("listening"), 20, "the server to listen", interval=0.02)
         self.metrics_port = wait_until(lambda: port("metrics"), 20, "the metrics' address", interval=0.02)
+
+    def command(self) -> list[str | Path]:
+        return [self.place.binary, "local", "-f", self.manifest(), "--data", self.place.data, "--status-listen", "none", "--metrics-listen", "127.0.0.1:0", "--listen", "127.0.0.1:0"]
 
     def again(self) -> None:
         """The manifests are read again."""

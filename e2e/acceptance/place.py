@@ -170,8 +170,15 @@ class Place:
             assert done.returncode == expect, f"sync of {mirror.name} ended with {done.returncode} instead of {expect}:\n{done.stdout}{done.stderr}"
         return Run(done.returncode, report, done.stdout + done.stderr)
 
-    def serve(self, certificate: Certificate | None = None) -> Server:
-        """`mirrorfleet serve` over all mirrors of this place, on both families of addresses; https with a certificate."""
+    def serve(self, certificate: Certificate | None = None, *, behind: str = "") -> Server:
+        """`mirrorfleet serve` over all mirrors of this place, on both families of addresses; https with a certificate. `behind` is
+        the network of proxies whose word counts, told as a cluster tells its pods."""
+        if behind:
+            lists = self.workdir / "lists"
+            lists.mkdir()
+            for mirror in self.data.iterdir():
+                (lists / mirror.name).write_text(json.dumps({"regions": [], "trustedProxies": [behind]}))
+            return Server(*self._listening("serve-behind", "serve", "--data", self.data, "--lists", lists))
         if certificate is None:
             return Server(*self._listening("serve", "serve", "--data", self.data))
         encrypted = ("--tls-cert", certificate.chain, "--tls-key", certificate.key)

@@ -304,11 +304,11 @@ def from_full_to_lazy_and_back(place: Place) -> None:
     assert len(payload_requests(place)) - before == 2, payload_requests(place)
 
 
-@story("on a full disk what was used longest ago goes, what is small comes past the disk, and what is too large is refused in words")
+@story("on a full disk what was used longest ago goes, and what is asked for is answered all the same, also what is larger than the disk")
 def a_full_disk_under_a_lazy_mirror(place: Place) -> None:
     names = [f"tool{number}" for number in range(12)]
     archive = an_archive(place, names, kilobytes=700)
-    archive.add(SUITE, "large", kilobytes=9 * 1024)
+    archive.add(SUITE, "large", kilobytes=19 * 1024)
     archive.publish(SUITE)
     files = {package.name: package.file for package in archive.packages["stable"]}
     mirror = pulled(place)
@@ -334,11 +334,28 @@ def a_full_disk_under_a_lazy_mirror(place: Place) -> None:
     with contextlib.suppress(OSError), (seen / "ballast").open("wb", buffering=0) as ballast:
         while True:
             ballast.write(bytes(4096))
-    refused = ask(server, f"debian/{files['large'].relative_to(archive.root)}")
-    assert refused.status == 503 and b"StorageFull" in refused.body, refused
+    assert "mirrorfleet_fill_full_since_timestamp_seconds{" not in metrics_of(place, server)
+    before = len(payload_requests(place))
+    large, content = f"debian/{files['large'].relative_to(archive.root)}", files["large"].read_bytes()
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: ask(server, large), range(4)))
+    assert all(answer.status == 200 and answer.body == content for answer in answers)
+    part = ask(server, large, Range="bytes=9000000-9000099")
+    assert (part.status, part.body) == (206, content[9_000_000:9_000_100])
+    assert len(payload_requests(place)) - before <= 6, "each of the five has it pass by a request of its own"
+    assert apt.download("large").read_bytes() == content
+    assert "mirrorfleet_fill_full_since_timestamp_seconds{" in metrics_of(place, server)
     assert apt.download("tool5").read_bytes() == files["tool5"].read_bytes()
+    assert "the volume is full" in (place.workdir / "local.log").read_text()
+    # A lie is cut off before its end.
+    lie = files["large"]
+    lie.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with contextlib.suppress(http.client.IncompleteRead):
+        raise AssertionError(f"this came as a whole: {ask(server, large).status}")
+    lie.write_bytes(content)
     (seen / "ballast").unlink()
     assert apt.download("tool6").read_bytes() == files["tool6"].read_bytes()
+    assert "mirrorfleet_fill_full_since_timestamp_seconds{" not in metrics_of(place, server)
 
 
 @story("who serves and who fetches are two processes: the one that fetches is killed again and again, and apt sees nothing of it")

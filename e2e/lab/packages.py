@@ -15,6 +15,7 @@ PACKAGES: dict[str, str] = {
     "apt-mirror": "/usr/bin/apt-mirror",
     "apt-utils": "/usr/bin/apt-ftparchive",
     "aptly": "/usr/bin/aptly",
+    "aria2": "/usr/bin/aria2c",
     "buildah": "/usr/bin/buildah",
     "busybox-static": "/bin/busybox",
     "chromium-headless-shell": "/usr/bin/chromium-headless-shell",

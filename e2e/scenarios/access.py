@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import urllib.parse
 
-from lab import wait_until
-from world import PASSWORD, PROTECTED, TLS_PORT, USER, certificate
+from lab import condition_of, wait_until
+from world import PACKAGE, PASSWORD, PROTECTED, TLS_PORT, USER, certificate
 
 from .registry import scenario
 
@@ -16,7 +16,7 @@ def secret(name: str, kind: str, **files: str) -> dict:
     return {"apiVersion": "v1", "kind": "Secret", "type": kind, "metadata": {"name": name}, "data": data}
 
 
-@scenario("an upstream with a login: credentials from a Secret, which only the sync pod sees")
+@scenario("an upstream with a login: credentials from a Secret, which only sync and probe pods see; a Job asks what is new, and a run begins for it")
 def credentials(world):
     with world.fleet(PROTECTED) as fleet:
         fleet.apply(fleet.keyring(), fleet.upstream(access={"credentialsRef": {"name": "login"}}), fleet.mirror())
@@ -33,8 +33,38 @@ def credentials(world):
         fleet.request_sync()
         fleet.wait_ready()
         fleet.apt_download()
+        probed(fleet)
         for thing in (fleet.get(), fleet.lab.get("upstream", "debian", fleet.namespace), *fleet.lab.events(fleet.namespace)):
             assert PASSWORD not in str(thing), "a password in an object that anybody may read"
+
+
+def probed(fleet):
+    """A Job asks in the controller's place, at once after each edit, and what it was told is acted upon."""
+    named = lambda interval: fleet.upstream(access={"credentialsRef": {"name": "login"}}, probe={"interval": interval})  # noqa: E731
+    reachable = condition_of(fleet.lab.get("upstream", "debian", fleet.namespace), "Reachable")
+    assert (reachable["status"], reachable["reason"]) == ("False", "CredentialsNotFound"), reachable
+    sync = {**fleet.mirror()["spec"]["sync"], "onUpstreamChange": True}
+    fleet.apply(named("2m"), fleet.mirror(sync=sync))
+    fleet.lab.wait_condition("upstream", "debian", fleet.namespace, "Reachable", timeout=60)
+    fleet.lab.wait_condition("mirror", "debian", fleet.namespace, "Fresh", reason="Fresh", timeout=30)
+    fleet.archive.add_package("stable", PACKAGE, "2.0")
+    fleet.archive.publish("stable")
+    fleet.apply(named("3m"))
+
+    def followed() -> bool:
+        last = fleet.region().get("lastAttempt", {})
+        return (last.get("trigger"), last.get("reason")) == ("UpstreamChange", "Prepared")
+
+    wait_until(followed, 90, "the run for what a Job was told", 0.5, lambda: fleet.lab.get("upstream", "debian", fleet.namespace)["status"])
+    fleet.lab.wait_condition("mirror", "debian", fleet.namespace, "Fresh", reason="Fresh", timeout=30)
+    pods = wait_until(lambda: fleet.pods("probe"), 10, "what a Job leaves")
+    for pod in pods:
+        volumes = pod["spec"]["volumes"]
+        assert not any("persistentVolumeClaim" in volume for volume in volumes), volumes
+        assert not pod["spec"]["automountServiceAccountToken"], pod["spec"]
+        assert "keyring" not in str(volumes), "a probe believes nothing"
+    jobs = fleet.lab.list("jobs", fleet.namespace, "app.kubernetes.io/component=probe")
+    assert len(jobs) == 1, f"the last one stays, and no other: {[job['metadata']['name'] for job in jobs]}"
 
 
 @scenario("an upstream whose certificate a ConfigMap vouches for: read by name when it is there, by probes and runs")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from lab import wait_until
-from lab.kinds import monitoring_kinds
+from lab.kinds import MONITORING
 from world import RELEASE, ROOT, SYSTEM_NAMESPACE, UPSTREAM_PORT
 
 from .registry import scenario
@@ -63,7 +63,7 @@ def without_kinds_of_the_operator(world) -> str:
 
 def install_kinds_of_the_operator(lab) -> None:
     """They stay."""
-    for file in monitoring_kinds():
+    for file in MONITORING.definitions():
         lab.apply(file.read_text(), server_side=True)
     for kind in MONITORS[:2]:
         lab.wait_condition("customresourcedefinition", f"{kind}.monitoring.coreos.com", None, "Established")
@@ -193,3 +193,22 @@ def the_status_page_tells(world, fleet) -> None:
         listed = on_status_page(world, "index.json", pod)
         assert ("stands by" in listed["teller"]) == (pod != leader), (pod, leader, listed["teller"])
     assert on_status_page(world, "index.json")["all"] == 2
+    regions_are_scored(world, fleet, leader)
+
+
+def regions_are_scored(world, fleet, leader: str) -> None:
+    """By whoever leads, from what it asks of serving pods; who stands by knows of no check."""
+
+    def told(pod: str) -> dict:
+        (url,) = on_status_page(world, f"mirrors/{fleet.namespace}/debian/archweb.json", pod)["urls"]
+        return url
+
+    wait_until(lambda: told(leader)["score"] is not None, 60, "the leader to have checked the region")
+    scored = told(leader)
+    region = on_status_page(world, f"mirrors/{fleet.namespace}/debian.json", leader)["regions"][0]
+    assert scored["url"] == region["url"] and 0 < scored["completion_pct"] <= 1 and scored["duration_avg"] > 0, scored
+    assert 0 <= scored["delay"] < 3600 and scored["last_sync"], scored
+    for pod in (pod["metadata"]["name"] for pod in world.controller_pods()):
+        assert (told(pod)["completion_pct"] is None) == (pod != leader), (pod, leader, told(pod))
+    (site,) = [mirror for mirror in on_status_page(world, "mirrorz.json", leader)["mirrors"] if mirror["cname"] == "debian"]
+    assert site["status"].startswith("S") and site["size"], site

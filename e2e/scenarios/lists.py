@@ -7,6 +7,7 @@ from regions.apt_loop import AptLoop
 from regions.places import EDGE, HUB, SYNC, address, can_be_listed, list_of, serving_pod
 from world import PACKAGE, regions_of
 
+from . import canary
 from .controller import scale_controller
 from .orders import is_ready
 from .registry import scenario
@@ -21,7 +22,7 @@ PATIENCE = 15
 TOLD = 20
 
 
-@scenario("every pod gives a list of all regions, also without a controller; an apt that has it goes on while a pod is killed, and who is left out is in no list", needs=("pod-network", "own-nodes"))
+@scenario("every pod gives a list of all regions, also without a controller; an apt that has it goes on while a pod is killed, and who is left out is in no list; one region serves first, is audited, and is halted where something is wrong on the way to it", needs=("pod-network", "own-nodes"))
 def lists(world):
     with world.fleet("lists") as fleet:
         fleet.apply_all(regions=REGIONS, rollout={"patience": f"{PATIENCE}s"}, sync=SYNC)
@@ -34,7 +35,8 @@ def lists(world):
             a_region_is_left_out(fleet)
             tell_of(fleet, HUB, EDGE)
             nobody_controls(world, fleet, loop)
-        return f"{loop.judged()} with the list"
+        urls = (f"http://{address(fleet, region)}/" for region in (HUB, EDGE))
+        return f"{loop.judged()} with the list; {canary.goes_first(fleet, HUB, EDGE, *urls)}"
 
 
 def offered(fleet) -> set[str]:

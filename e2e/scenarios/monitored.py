@@ -14,7 +14,9 @@ from lab import wait_until
 from watching import Period, filled, hurried, wait_for_alerts
 from world import PACKAGE, UPSTREAM_PORT
 
+from . import canary
 from .controller import scale_controller
+from .npm import registry
 from .registry import scenario
 from .runbooks import Reader
 
@@ -52,10 +54,12 @@ class Seen:
         world.lab.small_volume("node-a", small, 24, storage_class=small)
         self.start = time.time()
         both = [{"name": name, "nodeSelector": {"topology.kubernetes.io/region": name}} for name in ("region-a", "region-b")]
-        self.main.apply(self.main.keyring(), self.main.upstream(), self.main.mirror(freshness={"objective": "1s"}, regions=both))
+        self.main.apply(self.main.keyring(), self.main.upstream(endpoints=[{"name": "near", "url": self.main.url()}]), self.main.mirror(freshness={"objective": "1s"}, regions=both))
         self.full.apply(self.full.keyring(), self.full.upstream(), self.full.mirror(storage={"size": "20Mi", "storageClassName": small}), self.full.mirror("lazy", mode="PullThrough"))
+        # Of an upstream where nobody listens.
+        self.full.apply(*registry(self.full, f"http://{world.lab.host_ip}:9"))
         self.slow.apply(self.slow.keyring(), self.slow.upstream(), self.slow.mirror(), self.slow.mirror("waiting"))
-        for fleet, mirror in ((self.main, "debian"), (self.full, "debian"), (self.full, "lazy"), (self.slow, "debian"), (self.slow, "waiting")):
+        for fleet, mirror in ((self.main, "debian"), (self.full, "debian"), (self.full, "lazy"), (self.full, "npm"), (self.slow, "debian"), (self.slow, "waiting")):
             fleet.wait_ready(mirror)
         wait_until(lambda: self.main.get()["status"].get("regionsReady") == "2/2", 120, "both regions")
 
@@ -90,6 +94,7 @@ class Seen:
         until = time.monotonic() + HEALTHY_SECONDS
         while time.monotonic() < until:
             self.main.apt_download()
+            self.ask_registry("-/ping")
         return period.ends()
 
     # Troubles
@@ -99,11 +104,22 @@ class Seen:
         nowhere = {"name": "nowhere", "follows": "region-a", "nodeSelector": {"topology.kubernetes.io/region": "nowhere"}}
         self.slow.apply(self.slow.mirror("parted", suspend=True, regions=[self.slow.mirror()["spec"]["regions"][0], nowhere]))
 
+    def canary_failed(self) -> None:
+        """One region goes first, at an address where packages are other ones."""
+        hub = self.slow.mirror()["spec"]["regions"][0]
+        first = {"name": "first", "follows": hub["name"], "publicUrl": canary.elsewhere(self.slow)}
+        self.slow.apply(self.slow.mirror("tried", regions=[hub, first], rollout={"canary": {"region": "first"}}))
+        self.slow.wait_ready("tried")
+        self.slow.archive.add_package("stable", "tried", "1.0")
+        self.slow.archive.publish("stable")
+        self.slow.request_sync("tried")
+        self.slow.lab.wait_for("mirror", "tried", self.slow.namespace, lambda mirror: mirror["status"]["publication"].get("halted"), 120, "it to be halted")
+
     def region_stale(self) -> None:
         self.main.archive.add_package("stable", PACKAGE, "2.0")
         self.main.archive.publish("stable")
         # An Upstream that was edited is asked at once.
-        self.main.apply(self.main.upstream(probe={"interval": "2m"}))
+        self.main.apply(self.main.upstream(probe={"interval": "2m"}, endpoints=[{"name": "near", "url": self.main.url()}]))
         self.main.lab.wait_condition("mirror", "debian", self.main.namespace, "Fresh", "False", timeout=60)
 
     def verification_refused(self) -> None:
@@ -137,8 +153,17 @@ class Seen:
     def upstream_unreachable(self) -> None:
         away = {**self.slow.upstream(), "metadata": {"name": "away"}}
         away["spec"]["authority"]["url"] = f"http://{self.world.lab.host_ip}:{UPSTREAM_PORT}/nothing-is-here/"
+        away["spec"]["endpoints"] = [{"name": "gone", "url": f"http://{self.world.lab.host_ip}:{UPSTREAM_PORT}/nothing-is-here-either/"}]
         self.slow.apply(away, self.slow.mirror("away", upstreamRef={"name": "away"}))
         self.slow.lab.wait_condition("upstream", "away", self.slow.namespace, "Reachable", "False")
+
+    def registry_upstream_blocked(self) -> None:
+        for number in range(4):
+            self.ask_registry(f"nothing-{number}")
+
+    def ask_registry(self, path: str) -> None:
+        (service,) = self.full.lab.list("services", self.full.namespace, "mirrorfleet.dev/mirror=npm")
+        self.full.lab.exec(["curl", "-sS", "--max-time", "20", f"http://{service['spec']['clusterIP']}/npm/{path}"])
 
     def reconcile_failing(self) -> None:
         """What a quota does not allow is tried again, and fails again."""
@@ -222,7 +247,7 @@ def judged(seen: Seen, healthy: Period, faulty: Period) -> str:
 
 #: What happens for `every-alert`, in an order in which no trouble hides another one. `slow_run` is not among them.
 TROUBLES = (
-    "region_left_out", "index_expires", "storage_filling", "storage_failed", "reconcile_failing", "not_serving", "upstream_contradicts", "upstream_unreachable",
+    "region_left_out", "canary_failed", "index_expires", "storage_filling", "storage_failed", "reconcile_failing", "not_serving", "upstream_contradicts", "upstream_unreachable", "registry_upstream_blocked",
     "region_stale", "store_damaged", "verification_refused", "nothing_synced", "controller_without_leader",
 )  # fmt: skip
 
@@ -261,8 +286,8 @@ def every_alert(world):
             getattr(seen, trouble)()
         places = {
             **dict.fromkeys(("RegionStale", "VerificationRefused", "NothingSynced", "ServerErrors", "StoreDamaged", "KeyExpires"), seen.main),
-            **dict.fromkeys(("IndexExpires", "StorageFilling", "StorageFailed"), seen.full),
-            **dict.fromkeys(("NotServing", "RegionLeftOut", "UpstreamContradicts", "UpstreamUnreachable"), seen.slow),
+            **dict.fromkeys(("IndexExpires", "StorageFilling", "StorageFailed", "RegistryUpstreamBlocked"), seen.full),
+            **dict.fromkeys(("NotServing", "RegionLeftOut", "CanaryFailed", "UpstreamContradicts", "UpstreamUnreachable", "EndpointUseless"), seen.slow),
             **dict.fromkeys(("ControllerWithoutLeader", "ReconcileFailing")),
         }  # fmt: skip
         known = {alert.name for alert in ALERTS}

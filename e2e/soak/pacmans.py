@@ -182,7 +182,8 @@ class Tracer:
     def _one_snapshot(self, get: Getter) -> None:
         """Under one id the database, its second name and its signature are of one state."""
         _, status = get(".mirrorfleet/status/arch")
-        below = f".mirrorfleet/s/{json.loads(status)['snapshot']}/{self.FOLDER}"
+        mirror, _, folder = self.FOLDER.partition("/")
+        below = f".mirrorfleet/s/{mirror}/{json.loads(status)['snapshot']}/{folder}"
         database = self.trace.get(get, f"{below}/core.db")
         if self.trace.get(get, f"{below}/core.db.tar.gz") != database:
             self.trace.violation(f"{below}: core.db and core.db.tar.gz are two")

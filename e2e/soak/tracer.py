@@ -54,7 +54,8 @@ class Tracer:
     def _one_snapshot(self, get: Getter, _body: bytes) -> None:
         """Under one id InRelease, Release and Release.gpg are of one state, and so is each index."""
         _, status = get(".mirrorfleet/status/debian")
-        below = f".mirrorfleet/s/{json.loads(status)['snapshot']}/{FOLDER}"
+        mirror, _, folder = FOLDER.partition("/")
+        below = f".mirrorfleet/s/{mirror}/{json.loads(status)['snapshot']}/{folder}"
         states = {}
         for name in ("InRelease", "Release", "Release.gpg"):
             body = self.trace.get(get, f"{below}/{name}")

@@ -76,12 +76,20 @@ def expires(at) -> list[Told]:
     return [Told("mirrorfleet_upstream_key_expiry_timestamp_seconds", UPSTREAM, at)]
 
 
+def endpoint(metric: str, value) -> Told:
+    return Told(f"mirrorfleet_upstream_endpoint_{metric}", f'{UPSTREAM},endpoint="fr"', value)
+
+
 UNIT = ',unit="trixie-updates"'
 LATE = 3 * 2 * HOUR
 SITUATIONS = {
     "regionLeftOut": Situation(
         [region("region_withdrawn_timestamp_seconds", step(12, 0, 720)), last_run("StorageFull"), failed("StorageFull", step(12, 0, 1))], 12 + HOUR,
         near={"it is offered": [region("region_withdrawn_timestamp_seconds", always(0))], "it comes back": [region("region_withdrawn_timestamp_seconds", lambda minute: 720 if 12 <= minute < 60 else 0)]},
+    ),
+    "canaryFailed": Situation(
+        [Told("mirrorfleet_publication_halted_timestamp_seconds", MIRROR, step(12, 0, 720))], 12,
+        {"it soaks": [Told("mirrorfleet_publication_canary_timestamp_seconds", MIRROR, always(720)), Told("mirrorfleet_publication_halted_timestamp_seconds", MIRROR, always(0))]},
     ),
     "regionStale": Situation(
         stale(step(10, 0, 600)), 35,
@@ -157,9 +165,22 @@ SITUATIONS = {
         condition("Consistent", step(20, 0, 1), of="upstream", reason="Equivocation"), 20,
         {"consistent": condition("Consistent", always(0), of="upstream")},
     ),
+    "registryUpstreamBlocked": Situation(
+        [region("registry_upstream_blocked_until_timestamp_seconds", lambda minute: minute * 60 + 300 if minute >= 20 else None)], 50,
+        {"one that answers again within half an hour": [region("registry_upstream_blocked_until_timestamp_seconds", lambda minute: minute * 60 + 300 if 20 <= minute < 39 else None)]},
+    ),
     "upstreamUnreachable": Situation(
         condition("Reachable", step(20, 0, 1), of="upstream", reason="UpstreamUnreachable"), 80,
         {"away for 59 minutes": condition("Reachable", lambda minute: int(20 <= minute < 79), of="upstream")},
+    ),
+    "endpointUseless": Situation(
+        [endpoint("reachable", step(20, 1, 0))], 20 + 6 * HOUR,
+        {
+            "away for five hours": [endpoint("reachable", lambda minute: int(not 20 <= minute < 20 + 5 * HOUR))],
+            "a day behind": [endpoint("reachable", always(1)), endpoint("superseded_timestamp_seconds", always(600 - DAY))],
+            "current": [endpoint("superseded_timestamp_seconds", always(0))],
+        },
+        also={"behind for days": ([endpoint("reachable", always(1)), endpoint("superseded_timestamp_seconds", always(20 * HOUR - 2 * DAY))], 20 + 1 + 6 * HOUR)},
     ),
     "keyExpires": Situation(
         expires(always(30 * DAY + 3600)), HOUR + 1 + 60,

@@ -13,6 +13,9 @@ pub const NAME: &str = "app.kubernetes.io/name";
 pub const COMPONENT: &str = "app.kubernetes.io/component";
 pub const COMPONENT_SERVING: &str = "serving";
 pub const COMPONENT_SYNC: &str = "sync";
+pub const COMPONENT_AUDIT: &str = "audit";
+/// Asks an Upstream's authority where that needs a Secret.
+pub const COMPONENT_PROBE: &str = "probe";
 /// The Mirror that an object belongs to.
 pub const MIRROR: &str = "mirrorfleet.dev/mirror";
 /// The region that an object belongs to.
@@ -38,7 +41,11 @@ pub const UPSTREAM: &str = "mirrorfleet.dev/upstream";
 pub const SYNC_REQUESTED_AT: &str = "mirrorfleet.dev/sync-requested-at";
 /// On an Upstream: when somebody last said, with a token that `spec.push` knows, that it has something new.
 pub const PUSHED_AT: &str = "mirrorfleet.dev/pushed-at";
-/// On a sync Job's pod template: the manifests of the run.
+/// On a probe Job and its pod: the Upstream that it asks.
+pub const PROBES: &str = "mirrorfleet.dev/probes";
+/// On a probe Job: the generation of that Upstream by which it asks.
+pub const PROBES_GENERATION: &str = "mirrorfleet.dev/probes-generation";
+/// On the pod template of a sync Job, of one that audits and of one that probes: the manifests of the run.
 pub const RUN_MANIFESTS: &str = "mirrorfleet.dev/manifests";
 /// On a serving pod that fetches on demand: `true`. Network policies know it by this.
 pub const FILLS: &str = "mirrorfleet.dev/fills";

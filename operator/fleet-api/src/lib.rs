@@ -16,10 +16,12 @@ mod mirror_status;
 pub mod names;
 mod npm_content;
 pub mod pods;
+mod publication;
 pub mod pull_through;
 mod quantity;
 pub mod region_status;
 mod regions;
+mod route;
 pub mod rules;
 mod serving;
 mod sync;
@@ -34,9 +36,9 @@ pub use duration::GoDuration;
 pub use fleet_types::ConditionStatus;
 pub use mirror::{Mirror, MirrorSpec};
 pub use mirror_status::{
-    AcceptedUnit, Fetcher, MirrorStatus, Preparing, Publication, PublicationPhase, SnapshotStatus,
-    UnitStatus, fetching,
+    AcceptedUnit, Fetcher, MirrorStatus, SnapshotChanges, SnapshotStatus, UnitStatus, fetching,
 };
+pub use publication::{Audit, Halted, Preparing, Publication, PublicationPhase, Trial};
 pub use quantity::ByteQuantity;
 pub use region_status::{
     Attempt, Contradiction, OrderStatus, RegionRole, RegionState, RegionStatus, ReplicaStatus, Run,

@@ -18,7 +18,8 @@ pub use crate::pods::{
     Identity, PodSecurity, PodSettings, PullPolicy, PullSecret, Resources, SeLinux,
 };
 pub use crate::pull_through::{Cache, PullThrough};
-pub use crate::regions::{MOST_COPIES, MOST_REPLICAS, Region, RegionStorage, Rollout};
+pub use crate::regions::{Canary, MOST_COPIES, MOST_REPLICAS, Region, RegionStorage, Rollout};
+pub use crate::route::{IpFamily, IpFamilyPolicy, ParentReference, Route, RouteKind, Scheme};
 pub use crate::serving::{Serving, Tls, Transactions};
 pub use crate::sync::{Retries, SyncSpec};
 pub use crate::verification::{
@@ -122,12 +123,14 @@ use crate::{ByteQuantity, GoDuration};
         .message("verification.expired is of no use here: pacman's databases have no time at which they expire").field_path(".verification"),
     validation = Rule::new("!has(self.content.npm) || self.mode == 'PullThrough'")
         .message("an npm registry is filled on demand and never copied as a whole: write mode: PullThrough").field_path(".mode"),
+    validation = Rule::new("!has(self.content.npm) || !self.suspend")
+        .message("suspend stops runs, and an npm registry has none: write pullThrough.offline to keep it from asking the upstream").field_path(".suspend"),
+    validation = Rule::new("!has(self.content.npm) || !has(self.serving.tls) || !has(self.serving.tls.secretName) || self.serving.tls.secretName == ''")
+        .message("an npm registry is served as plain http: leave serving.tls out, and let an Ingress or a Gateway speak TLS").field_path(".serving"),
     validation = Rule::new("has(self.content.npm) || !has(self.guard)")
         .message("guard is about packages of an npm registry: leave it out for other content").field_path(".guard"),
     validation = Rule::new("has(self.content.npm) || !has(self.serving.aliases) || size(self.serving.aliases) == 0")
         .message("serving.aliases are further addresses of an npm registry: leave them out for other content").field_path(".serving"),
-    validation = Rule::new("!has(self.content.npm) || !has(self.storage.cache)")
-        .message("storage.cache bounds what is kept of repositories: leave it out for an npm registry, which keeps what it has").field_path(".storage"),
     validation = Rule::new("!has(self.content.npm) || ((!has(self.snapshots.pinned) || self.snapshots.pinned == '') && (!has(self.snapshots.skip) || size(self.snapshots.skip) == 0))")
         .message("a registry that is filled on demand has no snapshots to pin or to skip: leave snapshots out").field_path(".snapshots"),
     validation = Rule::new("!has(self.content.npm) || ((!has(self.verification.allowed) || size(self.verification.allowed) == 0) && (!has(self.verification.expired) || size(self.verification.expired) == 0) && (!has(self.verification.allowMutations) || size(self.verification.allowMutations) == 0))")
@@ -142,8 +145,11 @@ use crate::{ByteQuantity, GoDuration};
     validation = Rule::new("self.mode != 'PullThrough' || !has(self.regions) || self.regions.all(r, !has(r.follows) && (!has(r.replicas) || r.replicas == 1))")
         .message("a region of a Mirror of mode PullThrough fetches from the Upstream itself and has one replica: take out follows and replicas, or write mode: Full").field_path(".regions"),
     validation = Rule::new(crate::rules::STANDBY).message(crate::rules::STANDBY_MESSAGE).field_path(".regions"),
+    validation = Rule::new(crate::rules::HOSTS_OF_ROUTE).message(crate::rules::HOSTS_OF_ROUTE_MESSAGE).field_path(".serving"),
+    validation = Rule::new(crate::rules::HOSTS_DIFFER).message(crate::rules::HOSTS_DIFFER_MESSAGE).field_path(".regions"),
     validation = Rule::new(crate::rules::COPIES).message(crate::rules::COPIES_MESSAGE).field_path(".regions"),
     validation = Rule::new(crate::rules::TRACE_NAMES).message(crate::rules::TRACE_NAMES_MESSAGE).field_path(".regions"),
+    validation = Rule::new(crate::rules::CANARY).message(crate::rules::CANARY_MESSAGE).field_path(".rollout"),
 )]
 #[serde(rename_all = "camelCase")]
 pub struct MirrorSpec {
@@ -181,7 +187,7 @@ pub struct MirrorSpec {
     #[schemars(length(max = 32))]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub regions: Vec<Region>,
-    /// How a snapshot comes to all regions, where some follow another.
+    /// How a snapshot comes to all regions.
     #[serde(default, skip_serializing_if = "Rollout::is_default")]
     pub rollout: Rollout,
     /// How clients see the copy.
@@ -206,6 +212,11 @@ impl Mirror {
 }
 
 impl MirrorSpec {
+    /// Whether it is a registry, which fills itself when it is asked: it has no runs and no snapshots.
+    pub fn fills_itself(&self) -> bool {
+        self.content.npm.is_some()
+    }
+
     /// Whether some copy follows another, so that all of them publish together.
     pub fn is_together(&self) -> bool {
         let mut regions = self.regions.iter();
@@ -217,6 +228,15 @@ impl MirrorSpec {
         let of_all = self.serving.trace_name();
         let own = region.and_then(|region| region.own_trace_name(of_all));
         own.or_else(|| of_all.map(str::to_owned))
+    }
+
+    /// Where clients outside are to reach a region, without a slash at its end: its `publicUrl`, or the host of its route.
+    pub fn outside(&self, region: &Region) -> Option<String> {
+        if let Some(url) = &region.public_url {
+            return Some(url.trim_end_matches('/').to_owned());
+        }
+        let (route, host) = (self.serving.route.as_ref()?, region.host.as_ref()?);
+        Some(format!("{}://{host}", route.scheme()))
     }
 }
 

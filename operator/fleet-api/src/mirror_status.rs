@@ -4,13 +4,14 @@ mod earlier;
 
 use std::collections::BTreeMap;
 
-use fleet_types::{Accepted, Reason, UnitRevision};
+use fleet_types::{Accepted, Reason, UnitRevision, documents};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::publication::Publication;
 use crate::upstream::unobserved;
 use crate::{RegionRole, RegionStatus, ReplicaStatus};
 
@@ -179,64 +180,6 @@ impl Default for MirrorStatus {
     }
 }
 
-/// The decision which snapshot is to be served. It stands here before any region is told.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Publication {
-    /// Grows with each decision that tells some region something else than before; a region never goes back to a lower one.
-    pub epoch: i64,
-    /// The snapshot's id: 64 hexadecimal digits.
-    pub snapshot: String,
-    /// Whether it is because of `spec.snapshots.pinned`.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub pinned: bool,
-    /// Since when this is the snapshot.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub since: Option<Time>,
-    /// How far it is; none where that was never told.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub phase: Option<PublicationPhase>,
-    /// What comes next, while regions still copy it. None of them serves it before.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub preparing: Option<Preparing>,
-}
-
-/// How far a publication is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum PublicationPhase {
-    /// Regions copy the next snapshot, and none serves it yet.
-    Preparing,
-    /// Regions are told to serve it, and some do not yet.
-    Publishing,
-    /// Every region that was told to serves it.
-    Published,
-}
-
-impl PublicationPhase {
-    /// The word itself.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            PublicationPhase::Preparing => "Preparing",
-            PublicationPhase::Publishing => "Publishing",
-            PublicationPhase::Published => "Published",
-        }
-    }
-}
-
-/// A snapshot that regions copy and none serves yet.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Preparing {
-    /// Its id: 64 hexadecimal digits.
-    pub snapshot: String,
-    /// Since when. After `spec.rollout.patience` nobody is waited for.
-    pub since: Time,
-    /// The regions that are waited for: those that lack it, and those to which the Mirror's Service may still lead
-    /// although they are not to serve it.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub waiting_for: Vec<String>,
-}
-
 pub(crate) const fn is_false(holds: &bool) -> bool {
     !*holds
 }
@@ -257,6 +200,12 @@ pub struct SnapshotStatus {
     /// The newest of the dates of its units.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision_date: Option<Time>,
+    /// Sum of the sizes of its files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<i64>,
+    /// By how many paths it differs from the snapshot that it was derived from; none where there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changes: Option<SnapshotChanges>,
     /// Since when the authority has had something newer of one of its units; none while it is current.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub superseded_at: Option<Time>,
@@ -266,6 +215,29 @@ pub struct SnapshotStatus {
     /// How many regions serve it.
     #[serde(default)]
     pub regions: i32,
+}
+
+/// By how many paths a snapshot differs from the one that it was derived from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SnapshotChanges {
+    /// Paths that are new.
+    pub added: i64,
+    /// Paths whose content is another.
+    pub changed: i64,
+    /// Paths that are gone.
+    pub removed: i64,
+}
+
+impl From<documents::SnapshotChanges> for SnapshotChanges {
+    fn from(told: documents::SnapshotChanges) -> SnapshotChanges {
+        let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        SnapshotChanges {
+            added: count(told.added),
+            changed: count(told.changed),
+            removed: count(told.removed),
+        }
+    }
 }
 
 /// One unit of a snapshot that some region serves.

@@ -40,7 +40,8 @@ impl Default for PullThrough {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Cache {
-    /// No more than this: what was used longest ago goes first, and nothing that a pinned snapshot names. Metadata is not
-    /// in it, and one file that is larger stays until the next one comes.
+    /// No more than this: what was used longest ago goes first, and nothing that a pinned snapshot names. Metadata of a
+    /// repository is not in it, and one file that is larger stays until the next one comes. Of an npm registry documents count
+    /// as well as tarballs, each file rounded up to 4 KiB, and what was first promised for versions does not: it never goes.
     pub max_bytes: ByteQuantity,
 }

@@ -22,8 +22,8 @@ pub struct RegionStatus {
     /// clients are led there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub withdrawn_at: Option<Time>,
-    /// What clients write into their `sources.list`: below the region's `publicUrl`, or of its Service for pods of
-    /// this cluster.
+    /// What clients write into their `sources.list`: below the region's `publicUrl`, else of its route once that is accepted,
+    /// else of its Service for pods of this cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
     /// Since when the authority has had something newer; none while the region is current. Of what: `status.units`.
@@ -158,12 +158,12 @@ const fn is_zero(count: &i32) -> bool {
 /// Where a region stands, in one word.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum RegionState {
-    /// Objects are missing or nothing was ever synced.
+    /// Objects are missing or nothing was ever synced; of a registry: it has not answered yet.
     #[default]
     Pending,
     /// The first sync runs.
     Syncing,
-    /// Its pod serves a snapshot that is no older than the objective allows.
+    /// Its pod serves a snapshot that is no older than the objective allows, or a registry.
     Serving,
     /// Its pod serves a snapshot that is older.
     Stale,
@@ -175,6 +175,13 @@ pub enum RegionState {
     Withdrawn,
     /// Its pod is not ready or cannot be asked.
     Unknown,
+}
+
+impl RegionState {
+    /// Whether clients can be given something, now or as soon as its pod is back.
+    pub const fn has_content(self) -> bool {
+        !matches!(self, RegionState::Pending | RegionState::Syncing)
+    }
 }
 
 /// What a region is to the others.

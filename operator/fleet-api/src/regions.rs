@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::mirror::Storage;
+use crate::mirror_status::is_false;
 use crate::names::is_host_name;
 use crate::{ByteQuantity, GoDuration};
 
@@ -59,7 +60,7 @@ pub struct Region {
     #[schemars(length(max = 16))]
     pub tolerations: Vec<Toleration>,
     /// Where clients reach this region's Service from outside, for example `https://eu.mirror.example.org/`: an Ingress
-    /// or a load balancer that you have put before it. The serving path comes after it. Shown in `status.regions[].url`.
+    /// or a load balancer that you have put before it, or a CDN before a route. The serving path comes after it. Shown in `status.regions[].url`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     #[x_kube(validation = Rule::new("self.matches('^https?://[^/@?# ]+(/[^?# ]*)?$') && isURL(self)").message("write publicUrl as an http:// or https:// URL without user, password, query or fragment, for example https://eu.mirror.example.org/"))]
@@ -70,6 +71,13 @@ pub struct Region {
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = Rule::new(crate::rules::HOST_NAME).message("write regions[].traceName as a host name, for example eu.mirror.example.org"))]
     pub trace_name: Option<String>,
+    /// The host name by which clients outside reach this region, for example `eu.mirror.example.org`: `spec.serving.route` leads
+    /// there. Several Mirrors may share one, as each has paths of its own. Once the route is accepted, `status.regions[].url`
+    /// begins with it, but where there is a `publicUrl`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')").message("write regions[].host as a host name of lower-case letters, digits, dashes and dots, for example eu.mirror.example.org"))]
+    pub host: Option<String>,
     /// Networks (`198.51.100.0/24`, `2001:db8::/32`) whose clients the lists of regions send here first. Where several hold
     /// a client, the longest prefix counts. Nobody is kept out by them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -147,14 +155,44 @@ pub struct RegionStorage {
     pub storage_class_name: Option<String>,
 }
 
-/// How a snapshot comes to all regions, where some follow another.
+/// How a snapshot comes to all regions.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Rollout {
-    /// A region that is still copying a new snapshot so long after the others began is taken out of the Mirror's Service,
+    /// Where regions follow another: one that is still copying a new snapshot so long after the others began is taken out of the Mirror's Service,
     /// and the others serve the snapshot without it. One that cannot be reached, or whose copies fail, is not waited for.
     #[serde(default = "Rollout::default_patience")]
     pub patience: GoDuration,
+    /// Nothing newer is served than is, in any region: what is synced is prepared, copied to all and waits. A pin, and the way
+    /// back from what is skipped, act all the same; a region that serves nothing begins.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub paused: bool,
+    /// One region serves each new snapshot before the others do. It is audited there, over the region's URL; found bad, it is
+    /// given up, and the region goes back to what the others serve.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<Canary>,
+}
+
+/// The region that goes first, and for how long alone.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(crates(kube_core = "kube_core"))]
+#[serde(rename_all = "camelCase")]
+pub struct Canary {
+    /// Its name. While it cannot be reached, or is left out of the Mirror's Service, the others do not wait for it. Without a
+    /// `publicUrl` it is audited over its Service.
+    #[schemars(length(min = 1, max = 63))]
+    pub region: String,
+    /// It serves a snapshot for at least so long before the others do. The audit begins at once; one of which nobody can tell,
+    /// since the URL does not answer, is begun again, and not waited for longer than `patience` beyond this.
+    #[serde(default = "Canary::default_soak")]
+    #[x_kube(validation = Rule::new("duration(self) <= duration('24h')").message("rollout.canary.soak is 24h at most: clients of the other regions wait for as long"))]
+    pub soak: GoDuration,
+}
+
+impl Canary {
+    const fn default_soak() -> GoDuration {
+        GoDuration::from_secs(10 * 60)
+    }
 }
 
 impl Rollout {
@@ -172,6 +210,8 @@ impl Default for Rollout {
     fn default() -> Self {
         Rollout {
             patience: Self::default_patience(),
+            paused: false,
+            canary: None,
         }
     }
 }

@@ -51,6 +51,16 @@ pub const STANDBY_MESSAGE: &str = "regions[].standby is for one region of a Mirr
 /// evaluates rules where there is no API server knows no sums.
 pub const COPIES: &str = "!has(self.regions) || size(self.regions) + size(self.regions.filter(r, has(r.replicas) && r.replicas > 1)) + size(self.regions.filter(r, has(r.replicas) && r.replicas > 2)) + size(self.regions.filter(r, has(r.replicas) && r.replicas > 3)) <= 64";
 pub const COPIES_MESSAGE: &str = "a Mirror has 64 replicas at most, over all its regions: declare fewer, or another Mirror for some of the regions";
+/// Hosts are of a route; `self` is the Mirror's spec.
+pub const HOSTS_OF_ROUTE: &str = "(has(self.serving) && has(self.serving.route)) == (has(self.regions) && self.regions.exists(r, has(r.host)))";
+pub const HOSTS_OF_ROUTE_MESSAGE: &str = "serving.route leads to the regions that have a host: write regions[].host for one at least, and no host without serving.route (then publicUrl says where a region is reached)";
+/// Two routes of one host would lead half of its clients to each region, or all to one.
+pub const HOSTS_DIFFER: &str = "!has(self.regions) || self.regions.all(r, !has(r.host) || self.regions.exists_one(s, has(s.host) && s.host == r.host))";
+pub const HOSTS_DIFFER_MESSAGE: &str =
+    "two regions have the same host: a host leads to one region, write another one for the other";
+/// One of several regions that publish together goes first.
+pub const CANARY: &str = "!has(self.rollout) || !has(self.rollout.canary) || (has(self.regions) && self.regions.exists(r, has(r.follows)) && self.regions.exists(r, r.name == self.rollout.canary.region))";
+pub const CANARY_MESSAGE: &str = "rollout.canary.region is one of several regions of which some follow another: write the name of one that is declared, or leave rollout.canary out; where there is one region, or each fetches for itself, none goes before the others";
 
 #[cfg(test)]
 mod tests {

@@ -5,10 +5,16 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::pods::Resources;
+use crate::route::{IpFamily, IpFamilyPolicy, Route};
 
 /// How clients see the copy.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
-#[x_kube(crates(kube_core = "kube_core"))]
+#[x_kube(crates(kube_core = "kube_core"),
+    validation = Rule::new("!has(self.route) || !has(self.tls) || !has(self.tls.secretName) || self.tls.secretName == ''")
+        .message("serving.route leads to pods that speak plain http: TLS ends at the Gateway or the ingress controller; leave out serving.tls, or serving.route"),
+    validation = Rule::new("!has(self.ipFamilies) || size(self.ipFamilies) < 2 || !has(self.ipFamilyPolicy) || self.ipFamilyPolicy != 'SingleStack'")
+        .message("a Service of ipFamilyPolicy SingleStack has one family: write one in serving.ipFamilies, or another policy"),
+)]
 #[serde(rename_all = "camelCase")]
 pub struct Serving {
     /// The mirror is served under `/<path>/`; the Mirror's name without one.
@@ -38,8 +44,21 @@ pub struct Serving {
     /// Serve https (HTTP/1.1 and h2) with a certificate from a Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
-    /// Networks of the proxies before this mirror (`10.0.0.0/8`) whose `X-Forwarded-For` says who the client is, for the
-    /// lists of regions. Without them it is whoever connects.
+    /// Leads clients outside of the cluster to the regions that have a `host`, by an HTTPRoute or an Ingress for each.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route: Option<Route>,
+    /// Whether the Services have addresses of IPv4, of IPv6, or of both; the cluster's choice without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip_family_policy: Option<IpFamilyPolicy>,
+    /// Of which families, the first one first; the cluster's choice without it. Kubernetes lets nobody change the first one of a
+    /// Service that is there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 2))]
+    #[schemars(extend("x-kubernetes-list-type" = "set"))]
+    pub ip_families: Vec<IpFamily>,
+    /// Networks of the proxies before this mirror (`10.0.0.0/8`) whose `X-Forwarded-For`, `-Host`, `-Proto`, `-Prefix` or
+    /// `Forwarded` say who the client is and how it asks: for lists of regions, and for where answers lead. Without them it is
+    /// whoever connects, and whatever that one asked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(max = 43)))]
     #[x_kube(validation = Rule::new(crate::rules::NETWORKS).message("write serving.trustedProxies as networks, an address and the length of its prefix: 198.51.100.0/24 or 2001:db8::/32"))]
@@ -71,6 +90,9 @@ impl Default for Serving {
             trace_name: String::new(),
             transactions: Transactions::default(),
             tls: None,
+            route: None,
+            ip_family_policy: None,
+            ip_families: Vec::new(),
             trusted_proxies: Vec::new(),
             resources: None,
         }

@@ -30,7 +30,8 @@ pub struct SyncSpec {
     pub jitter: Option<GoDuration>,
     /// Whether a run is due at once, besides those of the schedule, when the authority is seen to have a new state of what is
     /// declared. `probe.interval` of the Upstream says how soon that is seen, `politeness.minInterval` how often such runs
-    /// begin. An authority that only runs can ask, as it needs a login, is not seen to change in a cluster.
+    /// begin. In a cluster an
+    /// authority that needs a Secret is asked every half hour at most.
     #[serde(default, skip_serializing_if = "is_false")]
     pub on_upstream_change: bool,
     /// A run that takes longer ends and is tried again; what was fetched is kept.

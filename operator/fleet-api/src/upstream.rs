@@ -7,7 +7,9 @@ use url::Url;
 
 pub use crate::trust::{Databases, KeyRef, RefKind, Signatures, TrustSpec, WebOfTrust};
 pub(crate) use crate::upstream_status::unobserved;
-pub use crate::upstream_status::{ObservedUnit, PastState, UpstreamStatus};
+pub use crate::upstream_status::{
+    EndpointState, EndpointStatus, ObservedUnit, OutdatedUnit, PastState, UpstreamStatus,
+};
 use crate::{ByteQuantity, GoDuration};
 
 /// A master repository that Mirrors copy: its kind, where it is, whom to trust and how gently to treat it.
@@ -92,7 +94,7 @@ pub struct UpstreamSpec {
     #[schemars(length(max = 16))]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub endpoints: Vec<Endpoint>,
-    /// How often the authority is asked for its revision.
+    /// How often the authority and the endpoints are asked for their revision.
     #[serde(default)]
     pub probe: Probe,
     /// Whose signatures to believe.
@@ -110,8 +112,7 @@ pub struct UpstreamSpec {
 }
 
 impl UpstreamSpec {
-    /// Whether asking this Upstream needs what stands in a Secret. Only sync runs are given Secrets, so only they ask
-    /// such an authority; the controller does not probe it.
+    /// Whether asking this Upstream needs what stands in a Secret. The controller may not read it: Jobs ask in its place.
     pub fn needs_secrets(&self) -> bool {
         let bundle = self.access.ca_bundle_ref.as_ref();
         self.access.credentials_ref.is_some()
@@ -126,7 +127,7 @@ pub enum UpstreamType {
     Debian,
     /// Arch Linux, or whoever else publishes repositories for pacman.
     Arch,
-    /// npm's registry, or whatever speaks as it does. For Mirrors of `mode: PullThrough` in `mirrorfleet local`.
+    /// npm's registry, or whatever speaks as it does. For Mirrors of `mode: PullThrough`.
     Npm,
 }
 
@@ -179,7 +180,7 @@ pub struct Endpoint {
 #[x_kube(crates(kube_core = "kube_core"))]
 #[serde(rename_all = "camelCase")]
 pub struct Probe {
-    /// Time between two probes, at least one minute.
+    /// Time between two probes, at least one minute. Where the Upstream needs a Secret, and a Job asks, at least half an hour.
     #[x_kube(validation = Rule::new("duration(self) >= duration('1m')").message("probe.interval must be at least 1m: others use that upstream too"))]
     #[serde(default = "Probe::default_interval")]
     pub interval: GoDuration,

@@ -26,12 +26,22 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// No status document comes near this.
 const MAX_BODY: usize = 256 << 10;
 
-/// Asks pods.
+/// Asks servers what they serve.
 #[derive(Clone)]
 pub struct Asker(reqwest::Client);
 
+/// What became of a question.
+pub struct Asked {
+    pub answer: Answer,
+    /// From before the connection was made until the last byte was there.
+    pub seconds: f64,
+}
+
 impl Asker {
+    /// # Errors
+    /// There is no cryptography to be had.
     pub fn new(user_agent: &str) -> Result<Self, reqwest::Error> {
+        crate::install_crypto();
         let client = reqwest::Client::builder()
             .user_agent(user_agent)
             .connect_timeout(CONNECT_TIMEOUT)
@@ -46,15 +56,19 @@ impl Asker {
     }
 
     /// Asks the pod at `ip` about `mirror`. That it cannot be asked is an answer too.
-    pub async fn ask(&self, ip: IpAddr, mirror: &str) -> Answer {
+    pub async fn ask(&self, ip: IpAddr, mirror: &str) -> Asked {
         self.ask_at(SocketAddr::new(ip, METRICS_PORT), mirror).await
     }
 
-    async fn ask_at(&self, address: SocketAddr, mirror: &str) -> Answer {
+    /// Asks the server at `address`; at its port for clients it says less.
+    pub async fn ask_at(&self, address: SocketAddr, mirror: &str) -> Asked {
         let url = format!("http://{address}/.mirrorfleet/status/{mirror}");
-        match self.fetch(&url).await {
-            Ok(answer) => answer,
-            Err(problem) => Answer::Unreachable(format!("{url}: {problem}")),
+        let begun = Instant::now();
+        let answer = self.fetch(&url).await;
+        Asked {
+            seconds: begun.elapsed().as_secs_f64(),
+            answer: answer
+                .unwrap_or_else(|problem| Answer::Unreachable(format!("{url}: {problem}"))),
         }
     }
 

@@ -14,6 +14,7 @@ use kube::Client;
 use kube::runtime::events::{Recorder, Reporter};
 
 use crate::answers::{Answers, Asker, IMPATIENCE, address};
+use crate::checks::RegionChecks;
 use crate::fleet::{FleetMemory, Share};
 use crate::options::{ControllerOptions, Intervals};
 use crate::probe::{Authorities, Budget};
@@ -43,6 +44,7 @@ pub struct Context {
     pub writer: Writer,
     pub asker: Asker,
     pub answers: Answers,
+    pub checks: Arc<RegionChecks>,
     pub authorities: Authorities,
     pub probe_budget: Budget,
     pub fleet: Mutex<FleetMemory>,
@@ -76,6 +78,7 @@ impl Context {
             writer: Writer::new(client.clone(), evictions),
             asker: Asker::new(&options.user_agent)?,
             answers: Answers::default(),
+            checks: Arc::default(),
             authorities: Authorities::default(),
             probe_budget: Budget::default(),
             fleet: Mutex::default(),
@@ -121,8 +124,9 @@ impl Context {
             ASKED_AT_ONCE,
             |(mirror, pod)| async move {
                 if let Some(ip) = address(&pod) {
-                    let answer = self.asker.ask(ip, &mirror.name).await;
-                    self.answers.put(&mirror, &pod, answer);
+                    let asked = self.asker.ask(ip, &mirror.name).await;
+                    (self.checks).heard(&mirror, &pod, &asked.answer, asked.seconds);
+                    self.answers.put(&mirror, &pod, asked.answer);
                 }
             },
         );
@@ -201,7 +205,12 @@ pub fn listener(context: &Arc<Context>) -> Listener {
             mirror
                 .into_iter()
                 .for_each(|mirror| context.wishes.mirrors.now(mirror));
+            let asked = context.world.probers.jobs.group_of(group);
+            asked
+                .into_iter()
+                .for_each(|upstream| context.wishes.upstreams.now(upstream));
         }
+        Change::Prober => context.wishes.upstreams.now(group.clone()),
         Change::Job | Change::Pod => {
             context.wishes.mirrors.now(group.clone());
             context.ask_pods(group);

@@ -8,6 +8,7 @@
 
 mod answers;
 mod calls;
+mod checks;
 mod context;
 mod error;
 mod faults;
@@ -16,7 +17,7 @@ mod leader;
 mod options;
 mod ownership;
 mod page;
-mod probe;
+pub mod probe;
 mod push;
 mod reconcile;
 mod run;
@@ -26,8 +27,9 @@ mod work;
 mod world;
 mod write;
 
+pub use answers::{Asked, Asker};
 pub use error::ControllerError;
-pub use fleet_plan::{PodsAllowed, Settings};
+pub use fleet_plan::{PodsAllowed, RoutesAllowed, Settings};
 pub use options::{ControllerOptions, Intervals, LeaseOptions, StatusPageOptions};
 pub use page::progress;
 pub use run::run;

@@ -10,6 +10,7 @@ use fleet_api::{Mirror, Upstream};
 use fleet_page::{Board, Held, Look, Manner, Seen, Source};
 use fleet_plan::SeenPod;
 use fleet_plan::observed::PodRole;
+use fleet_plan::score::Score;
 use fleet_plan::summary::{Program, Progress};
 use fleet_telemetry::{ExtraRoutes, RunFigures, serve_routes};
 use fleet_types::lock;
@@ -22,6 +23,7 @@ use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::answers::Asker;
+use crate::context::Context;
 use crate::error::ControllerError;
 use crate::options::{ControllerOptions, StatusPageOptions};
 use crate::world::{Guarded, Kept, Listener, ObjectName, Watches, World};
@@ -62,7 +64,7 @@ enum Watched {
     #[default]
     Nothing,
     Standby(Arc<World>),
-    Leading(Arc<World>, Asker),
+    Leading(Arc<Context>),
 }
 
 impl StatusPage {
@@ -102,8 +104,8 @@ impl StatusPage {
     }
 
     /// This replica leads, and knows everything.
-    pub fn leads(&self, world: &Arc<World>, asker: &Asker) {
-        *lock(&self.known.world) = Watched::Leading(world.clone(), asker.clone());
+    pub fn leads(&self, context: &Arc<Context>) {
+        *lock(&self.known.world) = Watched::Leading(context.clone());
         self.standby.abort();
     }
 }
@@ -178,8 +180,8 @@ async fn ask_runs(board: Arc<Board>, known: Arc<Known>, stop: CancellationToken)
         }
         let watched = lock(&known.world).clone();
         let told = match watched {
-            Watched::Leading(world, asker) if board.is_watched(Timestamp::now()) => {
-                known.ask(&world, &asker).await
+            Watched::Leading(context) if board.is_watched(Timestamp::now()) => {
+                known.ask(&context.world, &context.asker).await
             }
             _ => Progresses::new(),
         };
@@ -246,9 +248,9 @@ impl Source for Replica {
             Watched::Standby(world) => (
                 world,
                 "a replica of the controller that stands by",
-                "This replica stands by: it sees what the leading one writes into statuses, and does not ask runs how far they are.",
+                "This replica stands by: it sees what the leading one writes into statuses; how far runs are and how regions answer it does not ask.",
             ),
-            Watched::Leading(world, _) => (world, "the controller", ""),
+            Watched::Leading(context) => (context.world.clone(), "the controller", ""),
         };
         Look {
             complete: true,
@@ -256,6 +258,16 @@ impl Source for Replica {
             caveat: caveat.to_owned(),
             mirrors: mirrors(&world, &self.0),
             progress: lock(&self.0.progress).clone(),
+        }
+    }
+
+    fn scores(&self, namespace: &str, mirror: &str, now: Timestamp) -> BTreeMap<String, Score> {
+        match &*lock(&self.0.world) {
+            Watched::Leading(context) => {
+                (context.checks).scores(&ObjectName::new(namespace, mirror), now)
+            }
+            // A standby asks nobody.
+            Watched::Nothing | Watched::Standby(_) => BTreeMap::new(),
         }
     }
 }

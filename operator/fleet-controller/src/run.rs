@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::calls;
+use crate::checks;
 use crate::context::{Context, PodKey, Wishes, listener};
 use crate::error::{ControllerError, WriteError};
 use crate::leader::Election;
@@ -194,6 +195,7 @@ impl Leader {
             &self.client,
             self.options.namespace.as_deref(),
             &context.world,
+            &self.options.settings.routes_allowed,
             &listener(&context),
         );
         tokio::select! {
@@ -205,7 +207,7 @@ impl Leader {
         context.hear_pods().await;
         self.known.store(true, Ordering::Release);
         if let Some(page) = &self.page {
-            page.leads(&context.world, &context.asker);
+            page.leads(&context);
         }
         self.metrics.expect(COUNTABLE);
         self.metrics.set_leading(true);
@@ -263,6 +265,7 @@ fn start_work(
         stop.clone(),
         handler(context, "Pod", &wishes.pods, reconcile::pod),
     ));
+    workers.spawn(checks::keep(context.clone(), stop.clone()));
     workers
 }
 

@@ -5,16 +5,18 @@
 //! - every successful write is counted by [`crate::faults`], the test hook that ends the process between two of them.
 
 mod evict;
+mod probe;
 mod status;
 
 use std::fmt::Debug;
 
 use fleet_api::Mirror;
 use fleet_api::labels::{CLAIM_FINALIZER, FIELD_MANAGER, LIST, SERVE};
-use fleet_plan::{Labelled, Object, Owned, Write};
+use fleet_plan::{HttpRoute, Labelled, Object, Owned, Write};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service};
+use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
 use kube::core::DeserializeGuard;
@@ -35,6 +37,8 @@ macro_rules! each {
             Object::Service($object) => $do,
             Object::StatefulSet($object) => $do,
             Object::DisruptionBudget($object) => $do,
+            Object::Ingress($object) => $do,
+            Object::HttpRoute($object) => $do,
             Object::Job($object) => $do,
         }
     };
@@ -135,6 +139,8 @@ impl Writer {
             Owned::Service => self.delete::<Service>(this, policy).await,
             Owned::StatefulSet => self.delete::<StatefulSet>(this, policy).await,
             Owned::DisruptionBudget => self.delete::<PodDisruptionBudget>(this, policy).await,
+            Owned::Ingress => self.delete::<Ingress>(this, policy).await,
+            Owned::HttpRoute => self.delete::<HttpRoute>(this, policy).await,
             Owned::Job => self.delete::<Job>(this, policy).await,
         }
     }

@@ -4,19 +4,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fleet_fetch::{Arrival, BodyStore, FailureKind, FetchError, Fetcher, Sink, Stop, Want};
-use fleet_origin::Obtained;
+use fleet_origin::{Flights, Landing, Obtained, WHOLE_FIRST, is_worth_finishing};
 use fleet_telemetry::{FetchResult, FillCounts};
-use fleet_types::{Digest, Expected, Problem, Reason, RepoPath, Sha256};
+use fleet_types::{Digest, Expected, Problem, Reason, RepoPath, Sha256, counted};
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::WHOLE_FIRST;
 use crate::depot::Depot;
-use crate::flights::{Flights, Landing};
-use crate::judge::{Judge, Trusted};
+use crate::judge::{Judge, Trusted, now};
 use crate::memory::InMemory;
 use crate::options::{FillOptions, Keep, Lines};
+use crate::passing::Passing;
 use crate::refusals::Refusals;
 use crate::shelf::{Open, Shelf};
 
@@ -26,6 +25,8 @@ const AT_ONCE: usize = 128;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// When to come back where that was not enough.
 const COME_BACK: Duration = Duration::from_secs(5);
+/// How often is joined or begun what ends at that moment because nobody wanted it.
+const TRIES: usize = 3;
 /// In which one fetch must come to its end: no client waits as long.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
@@ -47,7 +48,9 @@ pub struct Contents {
     counts: Arc<FillCounts>,
     flights: Flights<Sha256, Obtained>,
     refusals: Refusals<Sha256>,
-    places: Semaphore,
+    places: Arc<Semaphore>,
+    abandoned_after: Duration,
+    runtime: Handle,
     stop: CancellationToken,
 }
 
@@ -66,9 +69,11 @@ impl Contents {
             trusted: Arc::new(Trusted::new(options.vouching.clone())),
             shelf,
             counts,
-            flights: Flights::new(runtime),
+            flights: Flights::new(runtime.clone()),
             refusals: Refusals::new(options.negative_age),
-            places: Semaphore::new(AT_ONCE),
+            places: Arc::new(Semaphore::new(AT_ONCE)),
+            abandoned_after: options.abandoned_after,
+            runtime,
             stop,
         }
     }
@@ -77,42 +82,55 @@ impl Contents {
         &self.shelf
     }
 
-    /// Fetches content, or joins who does.
+    /// Fetches content, or joins who does. What the volume has no room for is fetched for this one alone.
     pub async fn obtain(self: Arc<Self>, wanted: Wanted) -> Obtained {
-        if let Some(refusal) = self.refusals.of(&wanted.digest, Instant::now()) {
-            return refusal;
+        let obtained = match self.refusals.of(&wanted.digest, Instant::now()) {
+            Some(refusal) => refusal,
+            None => self.get(&wanted).await,
+        };
+        match obtained {
+            Obtained::Refused(Reason::StorageFull, why) if wanted.size > WHOLE_FIRST => {
+                self.pass(wanted, why).await
+            }
+            other => other,
         }
-        let this = self.clone();
-        let (is_shared, coming) = self.flights.join(wanted.digest, move |landing| async move {
-            let outcome = this.fetch(&wanted, Arc::new(landing)).await;
-            this.refusals
-                .note(wanted.digest, &outcome.0, Instant::now());
-            outcome.1.tell(outcome.0);
-        });
-        if is_shared {
-            self.counts.shared();
-        }
-        let ended = || refused(Problem::new(Reason::SyncInterrupted, "the fetch was ended"));
-        coming.await.unwrap_or_else(ended)
     }
 
-    async fn fetch(
-        &self,
-        wanted: &Wanted,
-        landing: Arc<Landing<Obtained>>,
-    ) -> (Obtained, Arc<Landing<Obtained>>) {
-        let obtained = self.find_or_fetch(wanted, &landing).await;
-        (obtained.unwrap_or_else(refused), landing)
+    async fn get(self: &Arc<Self>, wanted: &Wanted) -> Obtained {
+        for _ in 0..TRIES {
+            let (this, of_flight) = (self.clone(), wanted.clone());
+            let begin = move |landing| async move { this.fly(of_flight, Arc::new(landing)).await };
+            let (is_shared, coming) = self.flights.join(wanted.digest, begin);
+            if is_shared {
+                self.counts.shared();
+            }
+            if let Some(obtained) = coming.await {
+                return obtained;
+            }
+            // It was given up, or ended, just as it was asked for again.
+        }
+        refused(Problem::new(Reason::SyncInterrupted, "the fetch was ended"))
+    }
+
+    /// Fetches, for whoever wants the same. Says nothing where it was given up because nobody did.
+    async fn fly(&self, wanted: Wanted, landing: Arc<Landing<Obtained>>) {
+        let given_up = self.stop.child_token();
+        let fetching = self.find_or_fetch(&wanted, &landing, &given_up);
+        let obtained = fetching.await.unwrap_or_else(refused);
+        if given_up.is_cancelled() && !matches!(obtained, Obtained::Blob(_)) {
+            return;
+        }
+        self.refusals.note(wanted.digest, &obtained, Instant::now());
+        landing.tell(obtained);
     }
 
     async fn find_or_fetch(
         &self,
         wanted: &Wanted,
         landing: &Arc<Landing<Obtained>>,
+        given_up: &CancellationToken,
     ) -> Result<Obtained, Problem> {
-        let (shelf, keep) = (self.shelf.clone(), self.keep.clone());
-        let counts = self.counts.clone();
-        let open = blocking(move || shelf.open(keep, counts)).await?;
+        let open = self.open().await?;
         if self.is_here(&open, wanted).await? {
             return Ok(Obtained::Blob(wanted.digest));
         }
@@ -127,20 +145,32 @@ impl Contents {
             return Ok(Obtained::Busy(COME_BACK));
         };
         let (at, size) = (open.clone(), wanted.size);
-        blocking(move || at.room.make(size)).await?;
-        let obtained = match self.fetch_into(&open, wanted, landing).await {
-            Err(problem) if problem.reason == Reason::StorageFull => {
-                self.fetch_beside(&open, wanted, landing).await
-            }
-            other => other,
+        let has_room = blocking(move || at.room.make(size)).await?;
+        let mut obtained = match has_room {
+            true => self.fetch_into(&open, wanted, landing, given_up).await,
+            false => Err(no_room(wanted)),
         };
+        if matches!(&obtained, Err(problem) if problem.reason == Reason::StorageFull) {
+            obtained = self
+                .fetch_beside(&open, wanted, landing, (has_room, given_up))
+                .await;
+        }
         let result = match &obtained {
             Ok(Obtained::Blob(_) | Obtained::Bytes(_)) => FetchResult::Ok,
             Ok(Obtained::Absent) => FetchResult::Absent,
+            _ if given_up.is_cancelled() => FetchResult::Abandoned,
+            // It is fetched for each who asks.
+            Err(problem) if problem.reason == Reason::StorageFull => return obtained,
             _ => FetchResult::Failed,
         };
         self.counts.fetched(result, wanted.size);
         obtained
+    }
+
+    async fn open(&self) -> Result<Arc<Open>, Problem> {
+        let (shelf, keep) = (self.shelf.clone(), self.keep.clone());
+        let counts = self.counts.clone();
+        blocking(move || shelf.open(keep, counts)).await
     }
 
     /// Whether the right blob is there; a wrong one goes.
@@ -166,18 +196,29 @@ impl Contents {
         open: &Arc<Open>,
         wanted: &Wanted,
         landing: &Arc<Landing<Obtained>>,
+        given_up: &CancellationToken,
     ) -> Result<Obtained, Problem> {
-        let judge = Judge {
-            trusted: self.trusted.clone(),
-            path: wanted.path.clone(),
-            digest: wanted.digest,
-        };
         let inserter = open.inserter.clone();
-        let depot = Depot::new(inserter, landing.clone(), Arc::new(judge));
-        let came = self.ask(wanted, Arc::new(depot.clone())).await;
+        let judge = Arc::new(self.judge(wanted));
+        let depot = Depot::new(inserter, landing.clone(), judge);
+        let asking = self.ask(wanted, Arc::new(depot.clone()), given_up);
+        let abandoned = async {
+            landing.abandoned(self.abandoned_after).await;
+            if is_worth_finishing(depot.written(), Some(wanted.size)) {
+                std::future::pending::<()>().await;
+            }
+            tracing::info!(path = %wanted.path, "nobody waits for it any more, and most of it is still to come: it is not fetched to its end");
+            given_up.cancel();
+            std::future::pending::<()>().await;
+        };
+        let came = tokio::select! {
+            came = asking => came,
+            () = abandoned => Err(FetchError::new(FailureKind::Broken, "it was given up".to_owned())),
+        };
         match (came, depot.problem()) {
             (Ok(Arrival::Complete(_)), _) => {
                 open.room.add(wanted.size);
+                self.counts.keeping().kept(now());
                 Ok(Obtained::Blob(wanted.digest))
             }
             (_, Some(problem)) => Err(problem),
@@ -192,24 +233,82 @@ impl Contents {
         open: &Arc<Open>,
         wanted: &Wanted,
         landing: &Arc<Landing<Obtained>>,
+        (seemed_to_have_room, given_up): (bool, &CancellationToken),
     ) -> Result<Obtained, Problem> {
-        let (at, size) = (open.clone(), wanted.size);
-        blocking(move || at.room.make_more(size)).await?;
-        let again = self.fetch_into(open, wanted, landing).await;
-        let is_full = matches!(&again, Err(problem) if problem.reason == Reason::StorageFull);
-        let is_judged = self.trusted.judges(&wanted.path);
-        if !is_full || wanted.size > WHOLE_FIRST || is_judged {
-            return again;
+        if seemed_to_have_room {
+            let (at, size) = (open.clone(), wanted.size);
+            blocking(move || at.room.make_more(size)).await?;
+            let again = self.fetch_into(open, wanted, landing, given_up).await;
+            if !matches!(&again, Err(problem) if problem.reason == Reason::StorageFull) {
+                return again;
+            }
+        }
+        self.counts.keeping().not_kept(now());
+        if wanted.size > WHOLE_FIRST {
+            return Err(no_room(wanted));
         }
         let memory = InMemory::default();
-        match self.ask(wanted, Arc::new(memory.clone())).await {
-            Ok(_) => Ok(Obtained::Bytes(memory.take())),
+        match self.ask(wanted, Arc::new(memory.clone()), given_up).await {
+            Ok(_) => {
+                let (bytes, judge) = (memory.take(), self.judge(wanted));
+                let (judged, inserter) = (bytes.clone(), open.inserter.clone());
+                blocking(move || judge.believe(&inserter, &mut &judged[..])).await?;
+                Ok(Obtained::Bytes(bytes))
+            }
             Err(error) => Ok(told(error)),
         }
     }
 
-    async fn ask(&self, wanted: &Wanted, store: Arc<dyn BodyStore>) -> Result<Arrival, FetchError> {
-        let stop = Stop::new(&self.stop, LONGEST);
+    /// Has large content pass to the one who asked for it. Refused with `why` where nothing can pass either.
+    async fn pass(self: Arc<Self>, wanted: Wanted, why: String) -> Obtained {
+        let (tell, told_first) = oneshot::channel();
+        let places = self.places.clone().acquire_owned();
+        let Ok(Ok(place)) = tokio::time::timeout(PATIENCE, places).await else {
+            return Obtained::Busy(COME_BACK);
+        };
+        let open = match self.open().await {
+            Ok(open) => open,
+            Err(problem) => return refused(problem),
+        };
+        let this = self.clone();
+        self.runtime.spawn(async move {
+            let _place = place;
+            let passing = Passing::new(open.inserter.clone(), this.judge(&wanted), tell);
+            let came = this
+                .ask(&wanted, Arc::new(passing.clone()), &this.stop)
+                .await;
+            this.counts.fetched(
+                match &came {
+                    Ok(_) => FetchResult::Ok,
+                    Err(error) if error.kind == FailureKind::NotFound => FetchResult::Absent,
+                    Err(_) => FetchResult::Failed,
+                },
+                wanted.size,
+            );
+            if let Err(error) = came {
+                passing.tell(told(error));
+            }
+        });
+        let ended = || Obtained::Refused(Reason::StorageFull, why);
+        told_first.await.unwrap_or_else(|_| ended())
+    }
+
+    fn judge(&self, wanted: &Wanted) -> Judge {
+        Judge {
+            trusted: self.trusted.clone(),
+            path: wanted.path.clone(),
+            digest: wanted.digest,
+        }
+    }
+
+    /// Asks the upstream; ends with `until`.
+    async fn ask(
+        &self,
+        wanted: &Wanted,
+        store: Arc<dyn BodyStore>,
+        until: &CancellationToken,
+    ) -> Result<Arrival, FetchError> {
+        let stop = Stop::new(until, LONGEST);
         let expected = Expected {
             size: wanted.size,
             digest: Digest::Sha256(wanted.digest),
@@ -245,6 +344,15 @@ fn told(error: FetchError) -> Obtained {
 
 fn refused(problem: Problem) -> Obtained {
     Obtained::Refused(problem.reason, problem.message)
+}
+
+fn no_room(wanted: &Wanted) -> Problem {
+    let text = format!(
+        "the volume has no room for {}, of {}",
+        wanted.path,
+        counted(wanted.size, "byte")
+    );
+    Problem::new(Reason::StorageFull, text)
 }
 
 async fn blocking<T: Send + 'static>(

@@ -4,19 +4,18 @@
 //! told that it will never be whole, and whoever comes then is given another.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use bytes::Bytes;
 use fleet_fetch::{BodyStore, OpenBody, SinkError};
-use fleet_origin::{Grower, Growing, Obtained};
+use fleet_origin::{Grower, Growing, Landing, Obtained, WHOLE_FIRST};
 use fleet_store::{Inserter, StagedFile, StoreError};
 use fleet_types::{Expected, Problem, Reason, Sha256, lock};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-use crate::flights::Landing;
 use crate::judge::Judge;
-use crate::{HELD_BACK, WHOLE_FIRST};
 
 /// One fetch's.
 #[derive(Clone)]
@@ -27,6 +26,8 @@ pub struct Depot {
     judge: Arc<Judge>,
     /// What of our own kept it from being stored, or who judged it did not believe.
     problem: Arc<OnceLock<Problem>>,
+    /// Bytes of it that are here.
+    written: Arc<AtomicU64>,
 }
 
 /// A body that grows.
@@ -52,7 +53,13 @@ impl Depot {
             landing,
             judge,
             problem: Arc::default(),
+            written: Arc::default(),
         }
+    }
+
+    /// How many bytes have come.
+    pub fn written(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
     }
 
     /// What of our own went wrong, if anything did.
@@ -81,7 +88,13 @@ impl Depot {
 
     /// Makes a whole and right body a blob, if it is believed.
     fn admit(&self, staged: &fleet_store::Staged) -> Result<Sha256, SinkError> {
-        let believed = self.judge.believe(&self.inserter, staged);
+        let believed = match self.judge.is_needed() {
+            true => staged
+                .open()
+                .map_err(Problem::from)
+                .and_then(|mut file| self.judge.believe(&self.inserter, &mut file)),
+            false => Ok(()),
+        };
         let inserted = believed.and_then(|()| Ok(self.inserter.insert(staged)?));
         match inserted {
             Ok(()) => Ok(staged.digest()),
@@ -133,10 +146,10 @@ impl BodyStore for Depot {
 }
 
 impl Body {
-    /// Lets who reads along have what is there, but for what is held back.
+    /// Lets who reads along have what is there.
     fn release(&self, work: &mut Work, written: u64) {
-        let until = written.min(self.size.saturating_sub(HELD_BACK));
-        if self.size <= WHOLE_FIRST || until == 0 {
+        self.depot.written.store(written, Ordering::Relaxed);
+        if self.size <= WHOLE_FIRST || written == 0 {
             return;
         }
         if work.grower.is_none() {
@@ -144,12 +157,13 @@ impl Body {
             let file = work.file.as_ref().and_then(|file| file.reader().ok());
             work.grower = file.map(|file| {
                 let (grower, growing) = Growing::new(Arc::new(file), self.size);
+                self.depot.landing.is_read_by(grower.readers());
                 self.depot.landing.tell(Obtained::Growing(growing));
                 grower
             });
         }
         if let Some(grower) = &work.grower {
-            grower.release(until);
+            grower.wrote(written);
         }
     }
 
@@ -165,6 +179,10 @@ impl Body {
                     return Err(gone());
                 };
                 let changed = change(&mut *file).map_err(Problem::from);
+                if matches!(&changed, Err(problem) if problem.reason == Reason::StorageFull) {
+                    // What is there of it has the room that it needs itself.
+                    drop(file.restart());
+                }
                 changed.map(|()| file.written())
             })
             .await?;
@@ -199,7 +217,7 @@ impl OpenBody for Body {
                 let mut work = lock(&self.work);
                 (work.file.take(), work.grower.take())
             };
-            let (depot, size) = (self.depot.clone(), self.size);
+            let depot = self.depot.clone();
             let finish = move || {
                 let Some(file) = file else {
                     return Err(SinkError::Store(gone()));
@@ -210,7 +228,7 @@ impl OpenBody for Body {
             let done = off_thread(finish).await;
             let done = done.unwrap_or_else(|problem| Err(SinkError::Store(problem)));
             match (&done, grower) {
-                (Ok(_), Some(grower)) => grower.release(size),
+                (Ok(_), Some(grower)) => grower.whole(),
                 (Err(_), Some(grower)) => {
                     grower.fail("what came is not what the index promises".to_owned());
                 }

@@ -65,7 +65,11 @@ impl OpenBody for Open {
 }
 
 fn judge(expected: &Expected, body: &[u8]) -> Result<Sha256, SinkError> {
-    let found = Sha256(sha2::Sha256::digest(body).into());
+    compare(expected, Sha256(sha2::Sha256::digest(body).into()))
+}
+
+/// Whether that is what was promised.
+pub fn compare(expected: &Expected, found: Sha256) -> Result<Sha256, SinkError> {
     match Digest::Sha256(found) == expected.digest {
         true => Ok(found),
         false => Err(SinkError::WrongDigest {

@@ -24,12 +24,14 @@ pub struct FillOptions {
     pub is_offline: bool,
     /// How long a failure is told to whoever asks for the same.
     pub negative_age: Duration,
+    /// How long nobody must have waited for a fetch that is far from its end before it is given up.
+    pub abandoned_after: Duration,
 }
 
 /// What is kept of what was fetched on demand.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Keep {
-    /// No more than this. None: all but a tenth of the volume.
+    /// No more than this. None: all but a tenth of what is not others' of the volume.
     pub cache_bytes: Option<u64>,
     /// The id, or the beginning of one, of a snapshot of which all that is here stays.
     pub pinned: Option<String>,

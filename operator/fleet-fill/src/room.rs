@@ -3,18 +3,11 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use fleet_store::{Inserter, Space};
+use fleet_store::Inserter;
 use fleet_telemetry::FillCounts;
 use fleet_types::{Problem, counted, lock};
 
 use crate::options::Keep;
-
-/// Of the volume, what stays free for the runs where nothing is declared.
-const TENTH: u64 = 10;
-/// What stays free in any case.
-const LEAST_FREE: u64 = 1 << 20;
-/// An eviction makes so much more room than is needed just now: each lists all blobs.
-const BEFOREHAND: u64 = 20;
 
 /// How much is kept of what was fetched on demand.
 pub struct Room {
@@ -49,26 +42,33 @@ impl Room {
         self.cached_bytes.load(Ordering::Relaxed)
     }
 
-    /// Makes room for so many bytes, as far as there is something to give up. Blocks on the disk.
-    pub fn make(&self, bytes: u64) -> Result<(), Problem> {
+    /// Makes room for so many bytes, as far as there is something to give up; whether there is room then. Blocks on the disk.
+    pub fn make(&self, bytes: u64) -> Result<bool, Problem> {
         self.count()?;
-        let keep = |space: &Space| self.to_keep(bytes, space);
-        if keep(&self.inserter.store().free_space()?).is_none() {
-            return Ok(());
+        let now = self.now()?;
+        if now.to_keep(bytes).is_none() {
+            return Ok(now.has(bytes));
         }
         let _one_at_a_time = lock(&self.evicting);
         // Another may have made room meanwhile.
-        match keep(&self.inserter.store().free_space()?) {
-            Some(keep) => self.evict(keep),
-            None => Ok(()),
+        if let Some(keep) = self.now()?.to_keep(bytes) {
+            self.evict(keep)?;
         }
+        Ok(self.now()?.has(bytes))
     }
 
     /// Makes room for so many bytes although there seemed to be enough: the disk said that it is full.
     pub fn make_more(&self, bytes: u64) -> Result<(), Problem> {
         let _one_at_a_time = lock(&self.evicting);
-        let cached = self.cached_bytes();
-        self.evict(cached.saturating_sub(bytes + cached / BEFOREHAND))
+        self.evict(self.now()?.to_keep_when_full(bytes))
+    }
+
+    fn now(&self) -> Result<fleet_origin::Room, Problem> {
+        Ok(fleet_origin::Room {
+            cached_bytes: self.cached_bytes(),
+            free_bytes: self.inserter.store().free_space()?.free_bytes,
+            limit_bytes: lock(&self.keep).cache_bytes,
+        })
     }
 
     /// Something came.
@@ -80,23 +80,6 @@ impl Room {
     fn know(&self, cached_bytes: u64) {
         self.cached_bytes.store(cached_bytes, Ordering::Relaxed);
         self.counts.set_cached(cached_bytes);
-    }
-
-    /// How much may be left before so many bytes come; none where nothing has to go.
-    fn to_keep(&self, bytes: u64, space: &Space) -> Option<u64> {
-        let cached = self.cached_bytes();
-        let limit = lock(&self.keep).cache_bytes;
-        let reserve = match limit {
-            Some(_) => LEAST_FREE,
-            None => space.total_bytes / TENTH,
-        };
-        let limit = limit.unwrap_or(u64::MAX);
-        let too_much = cached.saturating_add(bytes).saturating_sub(limit);
-        let too_little = bytes
-            .saturating_add(reserve)
-            .saturating_sub(space.free_bytes);
-        let give_up = too_much.max(too_little);
-        (give_up > 0).then(|| cached.saturating_sub(give_up + cached / BEFOREHAND))
     }
 
     fn evict(&self, keep: u64) -> Result<(), Problem> {

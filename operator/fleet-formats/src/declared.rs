@@ -9,7 +9,7 @@ use crate::arch::Arch;
 use crate::debian::Debian;
 use crate::seam::{Format, Rejected};
 
-/// The format of a slice. Errors: `InvalidSpec` where the slice cannot be meant, `ContentTypeMismatch` without a block, `LocalOnly` for what is not copied.
+/// The format of a slice. Errors: `InvalidSpec` where the slice cannot be meant, `ContentTypeMismatch` without a block, `InvalidSpec` also for what is not copied.
 pub fn declared(content: &Content) -> Result<Arc<dyn Format>, Rejected> {
     Ok(match block(content)? {
         Block::Debian(debian) => Arc::new(Debian::new(debian.clone())?),
@@ -31,8 +31,8 @@ pub fn declared_unit(content: &Content, unit: &str) -> Result<Arc<dyn Format>, R
 /// Nobody knows all that a registry has.
 fn not_copied() -> Rejected {
     Rejected::new(
-        Reason::LocalOnly,
-        "an npm registry is filled on demand and never copied as a whole: `mirrorfleet local` serves it",
+        Reason::InvalidSpec,
+        "an npm registry is filled on demand and never copied as a whole: it has no runs, in a cluster or in `mirrorfleet local`",
     )
 }
 

@@ -19,6 +19,7 @@ mod root;
 mod state_files;
 mod trust;
 
+use std::borrow::Borrow;
 use std::io::Read;
 use std::ops::{ControlFlow, Deref};
 
@@ -203,7 +204,7 @@ pub struct Change<'a> {
 
 /// Something that passed its verification: only [`Format::verify`] and [`Format::endorse`] make one, and it stays one until
 /// what it says is published.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Verified<T>(T);
 
 impl<T> Deref for Verified<T> {
@@ -213,8 +214,15 @@ impl<T> Deref for Verified<T> {
     }
 }
 
+/// So that it is found by what it says.
+impl<T> Borrow<T> for Verified<T> {
+    fn borrow(&self) -> &T {
+        &self.0
+    }
+}
+
 /// That one file is a good signature over another, each by its content.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Endorsement {
     pub signature: Sha256,
     pub signed: Sha256,

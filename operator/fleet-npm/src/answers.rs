@@ -1,10 +1,9 @@
 //! Which bytes answer which question.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use fleet_formats::npm::{Address, Form, PackageName, Verdict};
-use fleet_serve::{Found, FoundBody};
+use fleet_origin::{Found, FoundBody, Lasts};
 use fleet_telemetry::AnswerSource;
 use fleet_types::documents::UnixSeconds;
 use http::header::{AGE, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, VARY};
@@ -12,7 +11,6 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 
 use crate::document::{Current, FRESH};
 use crate::inner::Inner;
-use crate::ready::Manner;
 use crate::refusal::{Refusal, json};
 use crate::registry::Asked;
 use crate::shown::{Made, Part};
@@ -63,7 +61,7 @@ impl Inner {
                 self.part(asked, name, Part::Version(version)).await?
             }
             Address::Tags(name) => self.part(asked, name, Part::Tags).await?,
-            Address::Tarball(name, file) => self.tarball_answer(asked, name, &file).await?,
+            Address::Tarball(name, file) => self.tarball_answer(name, &file).await?,
         };
         self.traffic.answered(source);
         Ok(found)
@@ -90,7 +88,7 @@ impl Inner {
         name: PackageName,
     ) -> Result<(Found, AnswerSource), Refusal> {
         self.package_may_be_asked(&name).await?;
-        let here = self.address(asked.manner().here)?;
+        let here = self.address(asked.here())?;
         let package = self.package(name);
         let mut state = package.state.lock().await;
         let (made, current) = self
@@ -103,7 +101,7 @@ impl Inner {
             )
             .await?;
         drop(state);
-        let Made::File(file, until) = made else {
+        let Made::Whole(body, until) = made else {
             return Err(Refusal::own(
                 "a document was not written",
                 &"it was made in parts",
@@ -125,16 +123,18 @@ impl Inner {
         let mut found = Found {
             status: StatusCode::OK,
             headers,
-            body: FoundBody::File(file),
+            body,
+            lasts: None,
         };
         match current.is_stale {
             true => found.headers.extend(stale(&current)),
-            false => self.ready.put(
-                &asked.path,
-                asked.manner(),
-                Some(fresh_until(&current, until)),
-                found.clone(),
-            ),
+            false => {
+                let lasts = Lasts {
+                    until: Some(fresh_until(&current, until)),
+                    varies: true,
+                };
+                found.lasts = lasts_of_file(&found.body, lasts);
+            }
         }
         Ok((found, source(&current)))
     }
@@ -146,7 +146,7 @@ impl Inner {
         part: Part,
     ) -> Result<(Found, AnswerSource), Refusal> {
         self.package_may_be_asked(&name).await?;
-        let here = self.address(asked.manner().here)?;
+        let here = self.address(asked.here())?;
         let package = self.package(name);
         let mut state = package.state.lock().await;
         let (made, current) = self
@@ -168,7 +168,6 @@ impl Inner {
 
     async fn tarball_answer(
         self: &Arc<Self>,
-        asked: &Asked,
         name: PackageName,
         file: &str,
     ) -> Result<(Found, AnswerSource), Refusal> {
@@ -187,12 +186,16 @@ impl Inner {
                     HeaderValue::from_static("public, max-age=31536000, immutable"),
                 ),
             ],
-            body: FoundBody::File(tarball.file),
+            lasts: lasts_of_file(
+                &tarball.arrived.body,
+                Lasts {
+                    until: tarball.until,
+                    ..Lasts::always()
+                },
+            ),
+            body: tarball.arrived.body,
         };
-        let until = tarball.until.map(|at| Instant::now() + seconds_until(at));
-        self.ready
-            .put(&asked.path, Manner::OF_TARBALLS, until, found.clone());
-        let source = match tarball.was_fetched {
+        let source = match tarball.arrived.was_fetched {
             true => AnswerSource::Fetched,
             false => AnswerSource::Kept,
         };
@@ -201,11 +204,16 @@ impl Inner {
 
     fn top(&self, asked: &Asked) -> Result<Found, Refusal> {
         let body = serde_json::json!({
-            "registry": format!("{}/", self.address(asked.manner().here)?),
+            "registry": format!("{}/", self.address(asked.here())?),
             "software": concat!("mirrorfleet/", env!("CARGO_PKG_VERSION")),
         });
         Ok(json(StatusCode::OK, body.to_string()))
     }
+}
+
+/// What is on its way, or in memory for want of room, is asked for again.
+fn lasts_of_file(body: &FoundBody, lasts: Lasts) -> Option<Lasts> {
+    matches!(body, FoundBody::File(_)).then_some(lasts)
 }
 
 fn source(current: &Current) -> AnswerSource {
@@ -228,15 +236,10 @@ fn stale(current: &Current) -> Vec<(HeaderName, HeaderValue)> {
         .collect()
 }
 
-/// Until the upstream is to be asked again, or another version opens.
-fn fresh_until(current: &Current, until: Option<i64>) -> Instant {
+/// Until the upstream is to be asked again, or another version opens, in Unix seconds.
+fn fresh_until(current: &Current, until: Option<i64>) -> i64 {
     let checked_again = current.kept.checked.saturating_add(FRESH);
-    let at = until.map_or(checked_again, |until| until.min(checked_again));
-    Instant::now() + seconds_until(at)
-}
-
-fn seconds_until(at: i64) -> Duration {
-    Duration::from_secs(at.saturating_sub(crate::now()).max(0).unsigned_abs())
+    until.map_or(checked_again, |until| until.min(checked_again))
 }
 
 fn read_only(address: &Address) -> Found {

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use fleet_types::{Reason, Sha256};
 use rustix::fs::{FlockOperation, flock};
@@ -10,11 +11,15 @@ use serde::{Deserialize, Serialize};
 use sha2::Digest;
 use tempfile::NamedTempFile;
 
+use crate::unwritten::Unwritten;
+
 const IDENTITY: &str = "registry.json";
 const VERSION: u32 = 1;
+/// What a file's size is rounded up to where it is counted.
+const BLOCK: u64 = 4096;
 
 /// What a key stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Shelf {
     Heads,
     Pins,
@@ -25,6 +30,15 @@ pub enum Shelf {
 }
 
 impl Shelf {
+    /// Those whose files can be fetched or made again.
+    pub const CACHED: [Shelf; 5] = [
+        Shelf::Heads,
+        Shelf::Bodies,
+        Shelf::Tarballs,
+        Shelf::Passed,
+        Shelf::Shown,
+    ];
+
     const fn folder(self) -> &'static str {
         match self {
             Shelf::Heads => "heads",
@@ -41,6 +55,9 @@ impl Shelf {
 #[derive(Debug)]
 pub struct Disk {
     root: PathBuf,
+    /// What can be fetched or made again, as far as is known.
+    held_bytes: AtomicU64,
+    pub(crate) unwritten: Unwritten,
     _lock: File,
 }
 
@@ -124,6 +141,8 @@ impl Disk {
             .map_err(|_| OpenError::Busy(root.to_owned()))?;
         let disk = Disk {
             root: root.to_owned(),
+            held_bytes: AtomicU64::new(0),
+            unwritten: Unwritten::default(),
             _lock: held,
         };
         for folder in ["staging", Shelf::Shown.folder()] {
@@ -159,10 +178,47 @@ impl Disk {
         self.root.join("trail.jsonl")
     }
 
+    pub fn folder(&self, shelf: Shelf) -> PathBuf {
+        self.root.join(shelf.folder())
+    }
+
     pub fn path(&self, shelf: Shelf, key: &Sha256) -> PathBuf {
         let name = key.to_string();
         let (folder, rest) = name.split_at(2);
-        self.root.join(shelf.folder()).join(folder).join(rest)
+        self.folder(shelf).join(folder).join(rest)
+    }
+
+    /// What a file of this size takes.
+    pub fn room_of(bytes: u64) -> u64 {
+        bytes.div_ceil(BLOCK).saturating_mul(BLOCK)
+    }
+
+    /// What is here of all that can be fetched or made again.
+    pub fn held_bytes(&self) -> u64 {
+        self.held_bytes.load(Ordering::Relaxed)
+    }
+
+    /// It was counted.
+    pub fn set_held_bytes(&self, bytes: u64) {
+        self.held_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    fn counts(&self, shelf: Shelf, before: Option<u64>, after: Option<u64>) {
+        if Shelf::CACHED.contains(&shelf) {
+            let change = |held: u64| {
+                let held = held.saturating_sub(before.map_or(0, Disk::room_of));
+                Some(held.saturating_add(after.map_or(0, Disk::room_of)))
+            };
+            // It changes always.
+            let _ = self
+                .held_bytes
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, change);
+        }
+    }
+
+    /// Whether there is one.
+    pub fn has(&self, shelf: Shelf, key: &Sha256) -> bool {
+        self.path(shelf, key).exists()
     }
 
     /// A file that is on its way.
@@ -176,7 +232,11 @@ impl Disk {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;
         }
-        file.persist(&path).map_err(|error| error.error)
+        let size = file.as_file().metadata()?.len();
+        let before = fs::metadata(&path).ok().map(|before| before.len());
+        let kept = file.persist(&path).map_err(|error| error.error)?;
+        self.counts(shelf, before, Some(size));
+        Ok(kept)
     }
 
     pub fn put_bytes(&self, shelf: Shelf, key: &Sha256, bytes: &[u8]) -> io::Result<File> {
@@ -205,9 +265,15 @@ impl Disk {
     }
 
     pub fn remove(&self, shelf: Shelf, key: &Sha256) -> io::Result<()> {
-        match fs::remove_file(self.path(shelf, key)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+        let path = self.path(shelf, key);
+        let before = fs::metadata(&path).ok().map(|before| before.len());
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+            Ok(()) => {
+                self.counts(shelf, before, None);
+                Ok(())
+            }
         }
     }
 }

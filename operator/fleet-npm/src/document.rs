@@ -4,11 +4,13 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use fleet_fetch::Told;
 use fleet_formats::npm::{Form, PackageName, Packument, Place};
 use fleet_telemetry::QuestionResult;
 use http::header::{
-    ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED,
+    ACCEPT, ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH,
+    LAST_MODIFIED,
 };
 use http::{HeaderName, HeaderValue, StatusCode};
 
@@ -43,6 +45,8 @@ pub struct State {
 #[derive(Debug, Clone)]
 pub struct Current {
     pub kept: Kept,
+    /// The document itself, where there was no room to keep it.
+    pub beside: Option<Bytes>,
     pub form: Form,
     /// The upstream did not answer.
     pub is_stale: bool,
@@ -91,6 +95,13 @@ impl Inner {
                     .map_err(|error| Refusal::own("what is kept cannot be read", &error))?,
             ),
         };
+        for form in Form::ALL {
+            let is_gone = |kept: &Kept| !self.disk.has(Shelf::Bodies, &kept.body);
+            if head.kept(form).is_some_and(is_gone) {
+                // It was given up for others, and is fetched as if it had never been there.
+                *head.place(form) = None;
+            }
+        }
         let form = if head.full_only { Form::Full } else { form };
         let kept = head.kept(form).cloned();
         if let Some(kept) = kept
@@ -99,6 +110,7 @@ impl Inner {
         {
             return Ok(Current {
                 kept: kept.clone(),
+                beside: None,
                 form,
                 is_stale: false,
                 was_asked: false,
@@ -121,6 +133,7 @@ impl Inner {
             Err(refusal) => match kept {
                 Some(kept) => Ok(Current {
                     kept,
+                    beside: None,
                     form,
                     is_stale: true,
                     was_asked: true,
@@ -162,6 +175,7 @@ impl Inner {
                 self.remember(name, head);
                 Ok(Some(Current {
                     kept,
+                    beside: None,
                     form,
                     is_stale: false,
                     was_asked: true,
@@ -233,6 +247,9 @@ impl Inner {
             _ => Form::Full,
         };
         let (etag, last_modified) = (header(ETAG), header(LAST_MODIFIED));
+        let announced = header(CONTENT_LENGTH).and_then(|length| length.parse().ok());
+        let before = head.kept(form).map_or(0, |before| before.size);
+        self.make_room(announced.unwrap_or(0).max(before)).await;
         let body = self.receive(&mut told).await?;
         let kept = Kept {
             body: body.digest,
@@ -241,9 +258,19 @@ impl Inner {
             last_modified,
             checked: crate::now(),
         };
-        self.learn(name, body).await?;
+        let beside = self.learn(name, body).await?;
         head.full_only = asked == Form::Abbreviated && form == Form::Full
             || asked == Form::Full && head.full_only;
+        if beside.is_some() {
+            // What is kept is an earlier one still.
+            return Ok(Current {
+                kept,
+                beside,
+                form,
+                is_stale: false,
+                was_asked: true,
+            });
+        }
         if head.full_only {
             head.abbreviated = None;
         }
@@ -260,6 +287,7 @@ impl Inner {
         }
         Ok(Current {
             kept,
+            beside: None,
             form,
             is_stale: false,
             was_asked: true,
@@ -272,18 +300,31 @@ impl Inner {
         }
     }
 
-    /// Reads the document, writes down what is new in it, and keeps it.
-    async fn learn(self: &Arc<Self>, name: &PackageName, body: Received) -> Result<(), Refusal> {
+    /// Reads the document, writes down what is new in it, and keeps it. The document where there is no room for it.
+    async fn learn(
+        self: &Arc<Self>,
+        name: &PackageName,
+        body: Received,
+    ) -> Result<Option<Bytes>, Refusal> {
         let (this, name) = (self.clone(), name.clone());
         let room = self.room(body.size).await;
         self.blocking(move || {
             let _room = room;
-            let bytes = std::fs::read(body.file.path());
+            let bytes = body.draft.read();
             let bytes = bytes.map_err(|error| Refusal::own("a document cannot be read", &error))?;
             this.note(&bytes, &name)?;
-            let kept = this.disk.put(Shelf::Bodies, &body.digest, body.file);
-            kept.map(drop)
-                .map_err(|error| Refusal::own("a document cannot be kept", &error))
+            drop(bytes);
+            let settled = body.draft.settle(&this.disk, Shelf::Bodies, &body.digest);
+            let settled =
+                settled.map_err(|error| Refusal::own("a document cannot be kept", &error))?;
+            this.note_kept(settled.is_kept);
+            if settled.is_kept {
+                return Ok(None);
+            }
+            let bytes = settled.content.read();
+            bytes
+                .map(Some)
+                .map_err(|error| Refusal::own("a document cannot be read", &error))
         })
         .await
     }

@@ -6,17 +6,21 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use fleet_formats::npm::{Guard, PackageName};
-use fleet_telemetry::RegistryTraffic;
-use fleet_types::{Sha256, lock};
+use fleet_origin::{Flights, Found};
+use fleet_telemetry::{AnswerSource, RegistryTraffic};
+use fleet_types::documents::UnixSeconds;
+use fleet_types::{Reason, Sha256, lock};
 use http::StatusCode;
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use url::Url;
 
+use crate::arrival::Arrival;
 use crate::disk::Disk;
 use crate::document::Package;
-use crate::flights::Flights;
-use crate::ready::{Here, Ready};
 use crate::refusal::Refusal;
+use crate::registry::Here;
+use crate::room::Room;
 use crate::trail::Trail;
 use crate::upstream::Upstream;
 
@@ -38,9 +42,9 @@ pub struct Inner {
     pub trail: Trail,
     pub traffic: Arc<RegistryTraffic>,
     /// One fetch for each tarball and passed document.
-    pub tarballs: Flights<Sha256>,
-    pub passed: Flights<Sha256>,
-    pub ready: Ready,
+    pub tarballs: Flights<Sha256, Arrival>,
+    pub passed: Flights<Sha256, Result<(Found, AnswerSource), Refusal>>,
+    volume: Arc<Room>,
     packages: Mutex<HashMap<PackageName, Arc<Package>>>,
     room: Arc<Semaphore>,
     public: Vec<Url>,
@@ -49,7 +53,8 @@ pub struct Inner {
 
 impl Inner {
     pub fn new(
-        disk: Arc<Disk>,
+        (disk, volume): (Arc<Disk>, Arc<Room>),
+        runtime: &Handle,
         upstream: Upstream,
         (guard, negative_age): (Guard, Duration),
         public: Vec<Url>,
@@ -62,9 +67,9 @@ impl Inner {
             guard,
             negative_age,
             traffic,
-            tarballs: Flights::new(),
-            passed: Flights::new(),
-            ready: Ready::new(files_to_keep_open()),
+            tarballs: Flights::new(runtime.clone()),
+            passed: Flights::new(runtime.clone()),
+            volume,
             packages: Mutex::default(),
             room: Arc::new(Semaphore::new(ROOM as usize)),
             public,
@@ -113,6 +118,47 @@ impl Inner {
             .clone()
     }
 
+    /// Makes room on the volume for so many bytes; whether there is any then.
+    pub async fn make_room(self: &Arc<Self>, bytes: u64) -> bool {
+        let this = self.clone();
+        let made = tokio::task::spawn_blocking(move || this.volume.make(bytes)).await;
+        match made.map_err(std::io::Error::other) {
+            Ok(Ok(has_room)) => has_room,
+            // Writing will tell.
+            Ok(Err(error)) | Err(error) => {
+                tracing::error!(%error, "no room can be made");
+                true
+            }
+        }
+    }
+
+    /// Whether something that was fetched has been kept.
+    pub fn note_kept(&self, is_kept: bool) {
+        match is_kept {
+            true => self.traffic.keeping().kept(crate::now()),
+            false => self.traffic.keeping().not_kept(crate::now()),
+        }
+    }
+
+    /// What is wrong on this side, if anything is.
+    pub fn trouble(&self) -> Option<(Reason, String)> {
+        let since = self.traffic.keeping().full_since()?;
+        if self.volume.may_have_room() {
+            // Nobody has asked since.
+            return None;
+        }
+        let text = format!(
+            "the volume has been full since {}: what is asked for is fetched for whoever asks, and not kept",
+            UnixSeconds(since)
+        );
+        Some((Reason::StorageFull, text))
+    }
+
+    /// These were given out lately.
+    pub fn used(&self, tags: &[Sha256]) {
+        self.disk.gave(tags);
+    }
+
     /// Waits for room for a document of so many bytes in memory.
     pub async fn room(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
         let mebibytes = u32::try_from(bytes.div_ceil(1 << 20)).unwrap_or(ROOM);
@@ -136,14 +182,4 @@ impl Inner {
             Err(error) => Err(Refusal::own("this could not be done", &error)),
         })
     }
-}
-
-/// Each keeps a descriptor. A small part of those that the process may have; connections and stores have the others.
-fn files_to_keep_open() -> usize {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile)
-        .current
-        .unwrap_or(u64::MAX);
-    usize::try_from(limit / 16)
-        .unwrap_or(usize::MAX)
-        .clamp(64, 4096)
 }

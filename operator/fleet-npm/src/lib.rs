@@ -2,10 +2,9 @@
 //! which bytes answer which question.
 //!
 //! Left to others: what documents mean (`fleet-formats`), connections to the upstream (`fleet-fetch`), connections of clients
-//! (`fleet-serve`, whose seam [`fleet_serve::PackageRegistry`] this fills).
+//! (`fleet-serve`, behind the seam of `fleet-origin`, whose [`fleet_origin::Registry`] this is).
 //!
-//! The way of a question: `registry` looks among the answers that are `ready`; else `answers` reads it, `document` gets the packument, from the
-//! disk or by `upstream`, `shown` writes it as clients are to see it, `tarball` brings a tarball, `passing` what is not kept for
+//! The way of a question: `registry` takes it, `answers` reads it, `document` gets the packument, from the disk or by `upstream`, `shown` writes it as clients are to see it, `tarball` brings a tarball, `passing` what is not kept for
 //! long. `pins` remembers what was first promised for each version, and `trail` what was held back.
 //!
 //! # What is on the disk
@@ -28,21 +27,24 @@
 //! which cannot be fetched again, are synced.
 
 mod answers;
+mod arrival;
 mod disk;
 mod document;
+mod draft;
 mod encoding;
-mod flights;
 mod head;
 mod inner;
 mod passing;
 mod pins;
-mod ready;
+mod promised;
 mod receive;
 mod refusal;
 mod registry;
+mod room;
 mod shown;
 mod tarball;
 mod trail;
+mod unwritten;
 mod upstream;
 
 pub use disk::OpenError;

@@ -7,8 +7,9 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use fleet_formats::npm::PackageName;
-use fleet_serve::Found;
+use fleet_origin::Found;
 use fleet_telemetry::{AnswerSource, QuestionResult};
+use fleet_types::Sha256;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde_json::{Map, Value};
@@ -26,7 +27,24 @@ impl Inner {
     /// not answer.
     pub async fn passed(self: &Arc<Self>, path: &str) -> Result<(Found, AnswerSource), Refusal> {
         let key = key(&[path.as_bytes()]);
-        let _turn = self.passed.turn(key).await;
+        let (this, path) = (self.clone(), path.to_owned());
+        let (_, coming) = self.passed.join(key, move |landing| async move {
+            landing.tell(this.kept_or_passed(key, &path).await);
+        });
+        let ended = || {
+            Err(Refusal::own(
+                "this was not passed on",
+                &"it has ended early",
+            ))
+        };
+        coming.await.unwrap_or_else(ended)
+    }
+
+    async fn kept_or_passed(
+        self: &Arc<Self>,
+        key: Sha256,
+        path: &str,
+    ) -> Result<(Found, AnswerSource), Refusal> {
         let this = self.clone();
         let kept = self
             .blocking(move || {
@@ -38,6 +56,7 @@ impl Inner {
                 let bytes = this.disk.read(Shelf::Passed, &key);
                 let bytes =
                     bytes.map_err(|error| Refusal::own("what is kept cannot be read", &error))?;
+                this.disk.use_now(Shelf::Passed, &key);
                 // A document that was cut off by a power failure is none.
                 let whole = bytes
                     .filter(|bytes| serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok());
@@ -54,6 +73,7 @@ impl Inner {
         }
         match self.ask_for_json(path, &[], None).await {
             Ok(bytes) => {
+                self.make_room(bytes.len() as u64).await;
                 let (this, body) = (self.clone(), bytes.clone());
                 let put = self
                     .blocking(move || Ok(this.disk.put_bytes(Shelf::Passed, &key, &body)))

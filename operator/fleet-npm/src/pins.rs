@@ -2,8 +2,7 @@
 //! that an upstream which changes its mind about old bytes is found out.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 
 use fleet_formats::npm::{Facts, Integrity, PackageName, Packument, Place, Version};
 use fleet_types::Sha256;
@@ -60,9 +59,7 @@ struct Line {
 impl Pins {
     pub fn read(disk: &Disk, place: Place<'_>) -> io::Result<Pins> {
         let mut pins = Pins::default();
-        let bytes = disk
-            .read(Shelf::Pins, &of(place.package))?
-            .unwrap_or_default();
+        let bytes = disk.lines(Shelf::Pins, &of(place.package))?;
         for line in bytes
             .split(|byte| *byte == b'\n')
             .filter(|line| !line.is_empty())
@@ -96,7 +93,7 @@ impl Pins {
         }
         match lines.is_empty() {
             true => Ok(()),
-            false => append(disk, place.package, &lines),
+            false => disk.append(Shelf::Pins, &of(place.package), &lines),
         }
     }
 
@@ -214,24 +211,10 @@ fn of(name: &PackageName) -> Sha256 {
     key(&[name.as_str().as_bytes()])
 }
 
-/// Synced: these lines are nowhere else.
-fn append(disk: &Disk, name: &PackageName, lines: &[u8]) -> io::Result<()> {
-    let path = disk.path(Shelf::Pins, &of(name));
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    let mut file = File::options().create(true).append(true).open(&path)?;
-    // What a cut left behind must not run into what follows.
-    let is_cut = file.metadata()?.len() > 0 && !fs::read(&path)?.ends_with(b"\n");
-    if is_cut {
-        file.write_all(b"\n")?;
-    }
-    file.write_all(lines)?;
-    file.sync_data()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use base64::Engine;
     use base64::engine::general_purpose::STANDARD;
 

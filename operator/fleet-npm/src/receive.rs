@@ -1,4 +1,4 @@
-//! Taking a document from the upstream: unpacked while it comes, bounded, into a file that is nobody's yet.
+//! Taking a document from the upstream: unpacked while it comes, bounded, into a place that is nobody's yet.
 
 use std::io::{self, Write};
 
@@ -9,21 +9,21 @@ use fleet_types::{Sha256, counted};
 use http::StatusCode;
 use http::header::CONTENT_ENCODING;
 use sha2::Digest;
-use tempfile::NamedTempFile;
 
+use crate::draft::{DOCUMENT_IN_MEMORY, Draft};
 use crate::inner::Inner;
 use crate::refusal::Refusal;
 
 /// A document that has come as a whole.
 pub struct Received {
-    pub file: NamedTempFile,
+    pub draft: Draft,
     pub digest: Sha256,
     pub size: u64,
 }
 
 /// Takes a document, of which no more than so much is written.
 struct Sink {
-    file: NamedTempFile,
+    draft: Draft,
     hasher: sha2::Sha256,
     size: u64,
     limit: u64,
@@ -37,7 +37,7 @@ impl Write for Sink {
                 format!("it has more than {}", counted(self.limit, "byte")),
             ));
         }
-        self.file.write_all(bytes)?;
+        self.draft.write_all(bytes)?;
         self.hasher.update(bytes);
         self.size += bytes.len() as u64;
         Ok(bytes.len())
@@ -67,7 +67,7 @@ impl Decoder {
             Decoder::Gzip(decoder) => decoder.finish()?,
         };
         Ok(Received {
-            file: sink.file,
+            draft: sink.draft,
             digest: Sha256(sink.hasher.finalize().into()),
             size: sink.size,
         })
@@ -92,18 +92,16 @@ fn unusable(error: &io::Error) -> Refusal {
 }
 
 impl Inner {
-    /// The body of an answer as a file that is on its way, without its encoding.
+    /// The body of an answer, without its encoding.
     pub async fn receive(&self, told: &mut Told) -> Result<Received, Refusal> {
         let is_gzip = told
             .headers()
             .get(CONTENT_ENCODING)
             .is_some_and(|encoding| encoding == "gzip");
-        let file = self
-            .disk
-            .staged()
+        let draft = Draft::new(&self.disk, DOCUMENT_IN_MEMORY)
             .map_err(|error| Refusal::own("there is no room for the upstream's answer", &error))?;
         let sink = Sink {
-            file,
+            draft,
             hasher: sha2::Sha256::new(),
             size: 0,
             limit: MAX_PACKUMENT_BYTES,

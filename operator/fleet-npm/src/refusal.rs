@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use fleet_fetch::{FailureKind, FetchError};
 use fleet_formats::npm::Held;
-use fleet_serve::{Found, FoundBody};
+use fleet_origin::{Found, FoundBody};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 
@@ -89,5 +89,6 @@ pub fn json(status: StatusCode, body: impl Into<Bytes>) -> Found {
             (CACHE_CONTROL, HeaderValue::from_static("no-store")),
         ],
         body: FoundBody::Bytes(body.into()),
+        lasts: None,
     }
 }

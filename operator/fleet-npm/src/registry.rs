@@ -1,4 +1,4 @@
-//! Questions in, answers out: what is ready at once, everything else on threads of the registry's own.
+//! Questions in, answers out, on threads of the registry's own.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,21 +7,23 @@ use std::time::Duration;
 use bytes::Bytes;
 use fleet_fetch::{FetchOptions, Meter};
 use fleet_formats::npm::{Form, Guard};
-use fleet_serve::{PackageRegistry, Question, Reply};
+use fleet_origin::{Found, Question, Registry};
 use fleet_telemetry::{AnswerSource, RegistryTraffic};
-use fleet_types::{Problem, Reason};
+use fleet_types::documents::{RegistryProblem, RegistryState, UnixSeconds};
+use fleet_types::{Problem, Reason, Sha256};
 use futures::FutureExt;
+use futures::future::BoxFuture;
 use http::header::{ACCEPT, ACCEPT_ENCODING};
 use http::{HeaderMap, HeaderName, Method, StatusCode};
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 use tokio::task::JoinError;
 use url::Url;
 
 use crate::disk::Disk;
 use crate::encoding::Encoding;
 use crate::inner::Inner;
-use crate::ready::{Here, Manner};
 use crate::refusal::Refusal;
+use crate::room::Room;
 use crate::upstream::Upstream;
 
 /// What a registry is made from.
@@ -34,6 +36,8 @@ pub struct Options {
     pub public: Vec<Url>,
     /// Where it keeps what it has.
     pub folder: PathBuf,
+    /// No more than this of what can be fetched again. None: all but a tenth of what is not others' of the volume.
+    pub cache_bytes: Option<u64>,
     /// Of these the authority is asked.
     pub fetch: FetchOptions,
     /// Bytes a second.
@@ -44,6 +48,19 @@ pub struct Options {
     /// How long a package is taken for absent or refused.
     pub negative_age: Duration,
     pub traffic: Arc<RegistryTraffic>,
+}
+
+impl Options {
+    /// For one of so many processes that ask the upstream, each its share of what the upstream allows to all.
+    pub fn shared_by(mut self, processes: u32) -> Options {
+        let processes = processes.max(1);
+        let share = self.fetch.max_connections / usize::try_from(processes).unwrap_or(usize::MAX);
+        self.fetch.max_connections = share.max(1);
+        self.bandwidth = self
+            .bandwidth
+            .map(|all| (all / u64::from(processes)).max(1));
+        self
+    }
 }
 
 /// A registry that fills itself on demand.
@@ -80,11 +97,14 @@ impl NpmRegistry {
                 (Arc::new(disk), Arc::new(Threads::start()?))
             }
         };
+        let volume = Room::new(disk.clone(), options.cache_bytes, options.traffic.clone());
+        let runtime = threads.runtime()?.clone();
         Ok(NpmRegistry {
             mirror: options.mirror,
             paths: options.paths,
             inner: Arc::new(Inner::new(
-                disk,
+                (disk, Arc::new(volume)),
+                &runtime,
                 upstream,
                 (options.guard, options.negative_age),
                 options.public,
@@ -115,6 +135,13 @@ impl Threads {
     }
 }
 
+impl Threads {
+    fn runtime(&self) -> Result<&Handle, Problem> {
+        let ended = || Problem::new(Reason::StorageFailed, "this registry has ended");
+        self.0.as_ref().map(Runtime::handle).ok_or_else(ended)
+    }
+}
+
 impl Drop for Threads {
     fn drop(&mut self) {
         // What is on its way is given up; it is nobody's yet.
@@ -124,7 +151,7 @@ impl Drop for Threads {
     }
 }
 
-impl PackageRegistry for NpmRegistry {
+impl Registry for NpmRegistry {
     fn name(&self) -> &str {
         &self.mirror
     }
@@ -133,17 +160,10 @@ impl PackageRegistry for NpmRegistry {
         &self.paths
     }
 
-    fn answer(&self, question: &Question<'_>) -> Reply {
-        let manner = manner(question);
-        let is_read = question.method == Method::GET || question.method == Method::HEAD;
-        if is_read && let Some(found) = self.inner.ready.get(question.path, manner, question.at) {
-            self.inner.traffic.answered(AnswerSource::Ready);
-            return Reply::Now(found);
-        }
+    fn answer(&self, question: Question) -> BoxFuture<'static, Found> {
         let Some(runtime) = &self.threads.0 else {
-            return Reply::Now(
-                Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "this registry has ended").into(),
-            );
+            let ended = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "this registry has ended");
+            return std::future::ready(ended.into()).boxed();
         };
         let asked = Asked::of(question);
         let inner = self.inner.clone();
@@ -156,36 +176,43 @@ impl PackageRegistry for NpmRegistry {
             })
         });
         let lost = |error: JoinError| Refusal::own("this could not be answered", &error).into();
-        Reply::Later(
-            answering
-                .map(move |found| found.unwrap_or_else(lost))
-                .boxed(),
-        )
+        answering
+            .map(move |found| found.unwrap_or_else(lost))
+            .boxed()
+    }
+
+    fn answered_again(&self) {
+        self.inner.traffic.answered(AnswerSource::Ready);
+    }
+
+    fn used(&self, tags: Vec<Sha256>) {
+        if let Some(runtime) = &self.threads.0 {
+            let inner = self.inner.clone();
+            runtime.spawn_blocking(move || inner.used(&tags));
+        }
+    }
+
+    fn state(&self) -> RegistryState {
+        let upstream = &self.inner.upstream;
+        RegistryState {
+            upstream_blocked_since: upstream.blocked_since().map(UnixSeconds),
+            is_offline: upstream.is_offline(),
+            problem: self
+                .inner
+                .trouble()
+                .map(|(reason, message)| RegistryProblem { reason, message }),
+        }
     }
 }
 
-/// How it is asked; of a tarball only what matters for one.
-fn manner<'a>(question: &Question<'a>) -> Manner<'a> {
-    if question.path.contains("/-/") {
-        return Manner::OF_TARBALLS;
-    }
-    let header = |name: HeaderName| {
-        question
-            .headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-    };
-    Manner {
-        here: Here {
-            below: question.below,
-            host: question.host.unwrap_or_default(),
-        },
-        form: Form::wanted(header(ACCEPT)),
-        encoding: Encoding::best(header(ACCEPT_ENCODING)),
-    }
+/// By which path and host a client asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Here<'a> {
+    pub below: &'a str,
+    pub host: &'a str,
 }
 
-/// A question that is kept while it is answered.
+/// A question as it is understood.
 pub struct Asked {
     pub method: Method,
     below: String,
@@ -199,29 +226,28 @@ pub struct Asked {
 }
 
 impl Asked {
-    fn of(question: &Question<'_>) -> Asked {
-        let manner = manner(question);
+    fn of(question: Question) -> Asked {
+        let header = |name: HeaderName| {
+            let value = question.headers.get(name);
+            value.and_then(|value| value.to_str().ok())
+        };
         Asked {
-            method: question.method.clone(),
-            below: question.below.to_owned(),
-            host: question.host.unwrap_or_default().to_owned(),
-            path: question.path.to_owned(),
-            query: question.query.map(str::to_owned),
-            headers: question.headers.clone(),
-            form: manner.form,
-            encoding: manner.encoding,
-            body: question.body.clone(),
+            form: Form::wanted(header(ACCEPT)),
+            encoding: Encoding::best(header(ACCEPT_ENCODING)),
+            method: question.method,
+            below: question.below,
+            host: question.host.unwrap_or_default(),
+            path: question.path,
+            query: question.query,
+            headers: question.headers,
+            body: question.body,
         }
     }
 
-    pub fn manner(&self) -> Manner<'_> {
-        Manner {
-            here: Here {
-                below: &self.below,
-                host: &self.host,
-            },
-            form: self.form,
-            encoding: self.encoding,
+    pub fn here(&self) -> Here<'_> {
+        Here {
+            below: &self.below,
+            host: &self.host,
         }
     }
 }

@@ -1,17 +1,18 @@
 //! Packuments as clients see them: written once for each form, address and encoding, and then sent as a file, until the upstream
 //! has another document or the next version opens.
 
-use std::fs::File;
+use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
 
 use fleet_formats::npm::{Form, PackageName, Packument, Place, Verdict, View};
-use fleet_serve::ServedFile;
+use fleet_origin::{FoundBody, ServedFile};
 use fleet_types::Sha256;
 use sha2::Digest;
 
 use crate::disk::{Shelf, key};
 use crate::document::{Current, Package, State};
+use crate::draft::{DOCUMENT_IN_MEMORY, Draft, Settled};
 use crate::encoding::Encoding;
 use crate::inner::Inner;
 use crate::pins::Pins;
@@ -44,11 +45,11 @@ pub enum Part {
 /// What came of it.
 pub enum Made {
     /// With when something else is to be shown, in Unix seconds.
-    File(ServedFile, Option<i64>),
+    Whole(FoundBody, Option<i64>),
     Bytes(Vec<u8>),
 }
 
-/// The document on the disk is not what it was when it was kept.
+/// The document on the disk is not what it was when it was kept, or was given up just now.
 struct Damaged;
 
 impl Inner {
@@ -76,7 +77,7 @@ impl Inner {
         if made.is_err() {
             tracing::error!(
                 package = package.name.as_str(),
-                "a kept document is damaged; it is fetched again"
+                "a kept document is damaged or gone; it is fetched again"
             );
             state.forget(current.form);
             current = self.current(package, state, form).await?;
@@ -112,7 +113,10 @@ impl Inner {
         })?;
         let key = encoded(&shown.key, encoding);
         let file = self.disk.open_file(Shelf::Shown, &key).ok()??;
-        Some(Made::File(ServedFile::new(&key, file).ok()?, shown.until))
+        self.disk.use_now(Shelf::Shown, &key);
+        self.disk.use_now(Shelf::Bodies, &shown.body);
+        let file = ServedFile::new(&key, file).ok()?;
+        Some(Made::Whole(FoundBody::File(file), shown.until))
     }
 
     async fn make(
@@ -128,6 +132,7 @@ impl Inner {
             current.clone(),
             here.to_owned(),
         );
+        self.make_room(current.kept.size).await;
         let room = self.room(current.kept.size).await;
         self.blocking(move || {
             let _room = room;
@@ -140,10 +145,16 @@ impl Inner {
     }
 
     /// The document, if it is there as it was kept.
-    pub fn read_whole(&self, current: &Current) -> Result<Option<Vec<u8>>, Refusal> {
+    pub fn read_whole<'c>(&self, current: &'c Current) -> Result<Option<Cow<'c, [u8]>>, Refusal> {
+        if let Some(bytes) = &current.beside {
+            return Ok(Some(Cow::Borrowed(bytes)));
+        }
+        self.disk.use_now(Shelf::Bodies, &current.kept.body);
         let read = self.disk.read(Shelf::Bodies, &current.kept.body);
         let bytes = read.map_err(|error| Refusal::own("a document cannot be read", &error))?;
-        Ok(bytes.filter(|bytes| Sha256(sha2::Sha256::digest(bytes).into()) == current.kept.body))
+        let is_right =
+            |bytes: &Vec<u8>| Sha256(sha2::Sha256::digest(bytes).into()) == current.kept.body;
+        Ok(bytes.filter(is_right).map(Cow::Owned))
     }
 
     fn make_of(
@@ -175,9 +186,12 @@ impl Inner {
             Part::Whole(encoding) => {
                 let encoded = encoded(&key, *encoding);
                 let written = self.write(&view, &encoded, *encoding);
-                let file = written.and_then(|file| ServedFile::new(&encoded, file));
-                Made::File(
-                    file.map_err(|error| Refusal::own("there is no room for a document", &error))?,
+                let body = written.and_then(|settled| {
+                    self.note_kept(settled.is_kept);
+                    settled.content.into_body(&encoded)
+                });
+                Made::Whole(
+                    body.map_err(|error| Refusal::own("there is no room for a document", &error))?,
                     until,
                 )
             }
@@ -247,14 +261,12 @@ impl Inner {
             .version(name, &version.version, &pins.facts(version, now), now)
     }
 
-    fn write(&self, view: &View<'_, '_>, key: &Sha256, encoding: Encoding) -> io::Result<File> {
-        let out = io::BufWriter::with_capacity(256 * 1024, self.disk.staged()?);
+    fn write(&self, view: &View<'_, '_>, key: &Sha256, encoding: Encoding) -> io::Result<Settled> {
+        let draft = Draft::new(&self.disk, DOCUMENT_IN_MEMORY)?;
+        let out = io::BufWriter::with_capacity(256 * 1024, draft);
         let out = encoding.write(out, |out| view.write(out))?;
-        let file = out.into_inner().map_err(io::IntoInnerError::into_error)?;
-        let path = self.disk.path(Shelf::Shown, key);
-        self.disk.put(Shelf::Shown, key, file)?;
-        // Opened for reading only.
-        File::open(path)
+        let draft = out.into_inner().map_err(io::IntoInnerError::into_error)?;
+        draft.settle(&self.disk, Shelf::Shown, key)
     }
 }
 

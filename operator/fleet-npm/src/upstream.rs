@@ -48,6 +48,15 @@ impl Upstream {
         &self.address
     }
 
+    pub fn is_offline(&self) -> bool {
+        self.is_offline
+    }
+
+    /// Since when nothing has been asked, in Unix seconds; none while it is.
+    pub fn blocked_since(&self) -> Option<i64> {
+        lock(&self.breaker).since
+    }
+
     /// Asks for what is at `path`, from the slash after the registry's address on. An answer that says nothing about the
     /// upstream's health is answered with, whatever its status is.
     pub async fn ask(
@@ -132,6 +141,8 @@ struct Breaker {
     /// In a row.
     failures: u32,
     until: Option<Instant>,
+    /// Unix seconds.
+    since: Option<i64>,
 }
 
 impl Breaker {
@@ -145,6 +156,7 @@ impl Breaker {
     /// Answers with how many failures there were, if there was a block.
     fn good(&mut self) -> Option<u32> {
         let failures = std::mem::take(&mut self.failures);
+        self.since = None;
         self.until.take().map(|_| failures)
     }
 
@@ -164,6 +176,7 @@ impl Breaker {
         };
         let rest = own.max(asked_for.map(|rest| rest.min(LONGEST_REST)))?;
         self.until = self.until.max(now.checked_add(rest));
+        self.since.get_or_insert_with(crate::now);
         (!was_blocked).then_some(rest)
     }
 }
@@ -189,7 +202,12 @@ mod tests {
         assert_eq!(breaker.blocked(later), None, "it is tried again");
         let next = breaker.bad(later, None).unwrap();
         assert!(next > 5 * SECOND && next <= LONGEST_BLOCK);
+        assert!(
+            breaker.since.is_some(),
+            "it is blocked while it is only tried"
+        );
         assert!(breaker.good().is_some());
+        assert_eq!(breaker.since, None);
         assert_eq!((breaker.blocked(later), breaker.good()), (None, None));
         assert_eq!(
             breaker.bad(later, None),

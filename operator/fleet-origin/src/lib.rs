@@ -2,10 +2,18 @@
 //!
 //! A server that finds something listed and not there asks an [`Origin`], and sends what comes of it. It knows no upstream:
 //! what is behind the seam may be a part of the same process or of another one. Mirrors that are copied as a whole have no
-//! origin.
+//! origin. A registry of packages, all of which is known by asking, is a [`Registry`] instead.
+//!
+//! Whoever fetches on demand, into a store or into a registry's folder, does it by what is here: one task for all who want the
+//! same ([`Flights`]), content that is read while it comes ([`Growing`]), or passes where there is no room for it
+//! ([`Passage`]), and the rule by which room is made ([`Room`]).
 
+mod flights;
 mod growing;
 pub mod line;
+mod passage;
+mod registry;
+mod room;
 
 use std::fmt;
 use std::time::Duration;
@@ -14,7 +22,11 @@ use bytes::Bytes;
 use fleet_types::{Reason, Sha256};
 use futures::future::BoxFuture;
 
-pub use growing::{Broken, Grower, Growing};
+pub use flights::{ABANDONED_AFTER, Flights, Landing, is_worth_finishing};
+pub use growing::{Broken, Grower, Growing, HELD_BACK, Readers, WHOLE_FIRST};
+pub use passage::{Ended, Passage};
+pub use registry::{COUNTED, Found, FoundBody, Lasts, Question, Registry, ServedFile, counted};
+pub use room::Room;
 
 /// What a server asks for what it does not have.
 pub trait Origin: Send + Sync + fmt::Debug {

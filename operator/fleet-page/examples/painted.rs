@@ -5,10 +5,12 @@
 #[allow(dead_code, reason = "tests use the rest")]
 mod fleet;
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 
 use fleet_page::{Board, Look, Source};
+use fleet_plan::score::{Check, Checks, Score};
 use http::Request;
 use jiff::{SignedDuration, Timestamp};
 
@@ -93,6 +95,24 @@ impl Source for Days {
             seen.versions.0 = now.as_second().unsigned_abs();
         }
         look
+    }
+
+    fn scores(&self, _: &str, mirror: &str, now: Timestamp) -> BTreeMap<String, Score> {
+        let known = self.0.iter().find(|sketch| sketch.name == mirror);
+        let regions = known.into_iter().flat_map(|sketch| &sketch.regions);
+        let score = |(number, region): (usize, &String)| {
+            let mut checks = Checks::default();
+            for second in (0..86_400_i64).step_by(30) {
+                let at = now.as_second() - 86_400 + second;
+                checks.note(Check {
+                    at,
+                    seconds: Some(0.012 * (number + 1) as f64 + 0.001 * (second % 5) as f64),
+                    last_sync: Some(at - 900 - second % 1800),
+                });
+            }
+            (region.clone(), checks.score(now.as_second()))
+        };
+        regions.enumerate().map(score).collect()
     }
 }
 

@@ -67,10 +67,7 @@ impl Asked {
             page: 1,
             ..Asked::default()
         };
-        for pair in query.split('&') {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let value = value.replace('+', " ");
-            let value = percent_decode_str(&value).decode_utf8_lossy().into_owned();
+        for (name, value) in parameters(query) {
             match name {
                 "q" => asked.word = value.trim().chars().take(LONGEST_WORD).collect(),
                 "only" => asked.only = Only::parse(&value),
@@ -161,6 +158,23 @@ impl Asked {
         let pages = found.div_ceil(PAGE).max(1);
         (self.page.clamp(1, pages), pages)
     }
+}
+
+/// What a query asks for, by name.
+fn parameters(query: &str) -> impl Iterator<Item = (&str, String)> {
+    query.split('&').map(|pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let value = value.replace('+', " ");
+        let value = percent_decode_str(&value).decode_utf8_lossy();
+        (name, value.into_owned())
+    })
+}
+
+/// The first value of that name in a query; none where it is empty or not there.
+pub fn parameter(query: &str, name: &str) -> Option<String> {
+    let mut all = parameters(query);
+    let (_, value) = all.find(|(known, _)| *known == name)?;
+    (!value.is_empty()).then_some(value)
 }
 
 fn has_letters(row: &Row, word: &str) -> bool {

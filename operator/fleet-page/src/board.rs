@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use fleet_plan::score::Score;
 use fleet_plan::summary::{MirrorSummary, Note, Program};
 use fleet_types::lock;
 use jiff::Timestamp;
@@ -107,6 +108,12 @@ impl Board {
         row.strips(&lock(&self.history), now)
     }
 
+    /// What the checks of a row's regions come to, by region.
+    pub(crate) fn scores(&self, row: &Row, now: Timestamp) -> BTreeMap<String, Score> {
+        let told = &row.summary;
+        self.source.scores(&told.namespace, &told.mirror, now)
+    }
+
     /// What is remembered of one Mirror's hours, to be kept.
     pub fn hours_of(&self, namespace: &str, mirror: &str) -> History {
         let prefix = format!("{namespace}/{mirror}/");
@@ -142,6 +149,10 @@ impl Board {
         let mut shown = told.clone();
         for note in shown.problems.iter_mut().chain(&mut shown.held) {
             note.message = self.words(note);
+        }
+        if self.manner.fixed_words {
+            let endpoints = shown.endpoints.iter_mut();
+            endpoints.for_each(|endpoint| endpoint.message.clear());
         }
         shown
     }

@@ -1,7 +1,8 @@
 //! One Mirror as it stands on its own page, and in the JSON beside it.
 
-use fleet_api::{Attempt, Mirror, MirrorStatus, ReplicaStatus, Trigger, Upstream};
+use fleet_api::{Attempt, Mirror, MirrorStatus, ReplicaStatus, SnapshotChanges, Trigger, Upstream};
 use fleet_plan::client_files::{ClientFile, client_files, files_of_all};
+use fleet_plan::score::Score;
 use fleet_plan::summary::{Known, MirrorSummary, RegionSummary};
 use fleet_plan::why::{Explanation, why, why_alone};
 use fleet_types::{Reason, shown_url};
@@ -58,7 +59,44 @@ pub struct Copy {
     pub strip: Strip,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_run: Option<LastRun>,
+    /// None where nobody has checked it in the last day.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checks: Option<Checked>,
     pub clients: Vec<ClientFile>,
+}
+
+/// What the checks of a region in the last day come to, see [`Score`].
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Checked {
+    pub count: u32,
+    /// Which part of them succeeded, from 0 to 1.
+    pub completion: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delay_seconds: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duration_mean_seconds: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duration_stddev_seconds: Option<f64>,
+    /// archweb's: the lower, the better.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub score: Option<f64>,
+    /// Whether archweb would call it so.
+    pub out_of_sync: bool,
+}
+
+impl Checked {
+    fn of(score: &Score) -> Option<Checked> {
+        Some(Checked {
+            count: score.checks,
+            completion: score.completion?,
+            delay_seconds: score.delay,
+            duration_mean_seconds: score.duration_avg,
+            duration_stddev_seconds: score.duration_stddev,
+            score: score.value(),
+            out_of_sync: score.is_out_of_sync(),
+        })
+    }
 }
 
 /// A run that has ended. What it fetched is not known where it left no report.
@@ -92,6 +130,12 @@ pub struct Snapshot {
     /// Since when none is told to serve it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub served_until: Option<Timestamp>,
+    /// Sum of the sizes of its files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<i64>,
+    /// By how many paths it differs from the one that it was derived from; none where there was none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub changes: Option<SnapshotChanges>,
     /// What was fetched for it; known of the newest, by the run that made it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fetched: Option<LastRun>,
@@ -134,9 +178,12 @@ impl Detail {
         detail.why = Some(explained(board, fleet, (mirror, upstream), seen, now));
         detail.clients = files_of_all(mirror, upstream);
         let status = mirror.status.clone().unwrap_or_default();
-        let strips = board.strips(row, now);
+        let (strips, scores) = (board.strips(row, now), board.scores(row, now));
         detail.copies = (row.summary.regions.iter().zip(strips))
-            .map(|(region, strip)| copy(mirror, upstream, &status, region, strip))
+            .map(|(region, strip)| Copy {
+                checks: scores.get(&region.region).and_then(Checked::of),
+                ..copy(mirror, upstream, &status, region, strip)
+            })
             .collect();
         detail.snapshots = snapshots(&status, &row.summary);
         detail.units = units(&status, &row.summary);
@@ -209,6 +256,7 @@ fn copy(
         hours: strip.letters(),
         strip,
         last_run: attempts(status, &region.region).max_by_key(|run| run.finished_at),
+        checks: None,
         clients: url.map_or_else(Vec::new, |url| client_files(mirror, upstream, url)),
     }
 }
@@ -261,6 +309,8 @@ fn snapshots(status: &MirrorStatus, told: &MirrorSummary) -> Vec<Snapshot> {
             date: known.revision_date.as_ref().map(|at| at.0),
             regions: serve(&known.id),
             served_until: known.served_until.as_ref().map(|at| at.0),
+            bytes: known.bytes,
+            changes: known.changes,
             fetched: attempts(status, "").find(by),
         }
     });

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use fleet_api::{Mirror, RegionState};
-use fleet_plan::summary::{Known, Lag, MirrorSummary, Note, Progress, RegionSummary, summary};
+use fleet_plan::summary::{
+    Known, Lag, MirrorSummary, Note, Progress, RegionSummary, enumeration, summary,
+};
 use fleet_types::Reason;
 use jiff::Timestamp;
 
@@ -93,6 +95,7 @@ impl Row {
                 next_sync: None,
                 regions: Vec::new(),
                 list: None,
+                endpoints: Vec::new(),
                 problems: vec![Note {
                     reason,
                     since: None,
@@ -147,7 +150,7 @@ impl Row {
 
 /// How a region stands, for its hours.
 pub fn standing(region: &RegionSummary) -> Standing {
-    let serves = region.ready && region.snapshot.is_some();
+    let serves = region.ready && region.has_content;
     match (serves, region.state, region.lag) {
         (false, ..) => Standing::Down,
         (true, RegionState::Stale | RegionState::Withdrawn, _) => Standing::Late,
@@ -159,6 +162,12 @@ pub fn standing(region: &RegionSummary) -> Standing {
 /// What a Mirror copies: units, and of which machines.
 fn content(mirror: &Mirror) -> String {
     let content = &mirror.spec.content;
+    if let Some(npm) = &content.npm {
+        return match npm.allow.is_empty() {
+            true => "all packages of a registry".to_owned(),
+            false => enumeration(&npm.allow),
+        };
+    }
     let architectures = match (&content.debian, &content.arch) {
         (Some(debian), _) => debian.architectures.join(" "),
         (None, Some(arch)) => arch.architectures.join(" "),

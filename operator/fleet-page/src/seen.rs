@@ -4,12 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fleet_api::{Mirror, Upstream};
+use fleet_plan::score::Score;
 use fleet_plan::summary::Progress;
 use jiff::Timestamp;
 
 /// Where the page learns how things are. Asked at most once a second; it must not wait for a network.
 pub trait Source: Send + Sync {
     fn look(&self, now: Timestamp) -> Look;
+
+    /// What the checks of a Mirror's regions come to, by region; nothing of those that nobody has checked.
+    fn scores(&self, namespace: &str, mirror: &str, now: Timestamp) -> BTreeMap<String, Score>;
 }
 
 /// How things are at one moment. Objects are shared, not copied.

@@ -9,12 +9,14 @@ use http::{HeaderName, HeaderValue, Response, StatusCode, request};
 use jiff::Timestamp;
 use serde::Serialize;
 
+use crate::archweb::MirrorStatuses;
 use crate::asked::{Asked, mirror_at};
 use crate::assets::{ICON, SCRIPT, STYLE, tag};
 use crate::board::Board;
 use crate::detail::Detail;
 use crate::html::Html;
 use crate::json::List;
+use crate::mirrorz::MirrorZ;
 use crate::render::{detail_page, list_page, message_page};
 
 const HTML: &str = "text/html; charset=utf-8";
@@ -57,6 +59,10 @@ pub fn answer(board: &Board, head: &request::Parts, now: Timestamp) -> Response<
             let fleet = board.fleet(now);
             json(&List::of(board, &fleet, &Asked::parse(query), now))
         }
+        "/mirrorz.json" => {
+            board.note_asked(now);
+            json(&MirrorZ::of(&board.fleet(now), query))
+        }
         path => mirror(board, path, query, now).unwrap_or_else(|| nowhere(board, path, now)),
     };
     unless_known(answer, head)
@@ -71,11 +77,15 @@ fn list(board: &Board, query: &str, now: Timestamp) -> Response<Bytes> {
     )
 }
 
-/// The page of one Mirror, or its JSON.
+/// The page of one Mirror, its JSON, or its regions as archweb tells of mirrors.
 fn mirror(board: &Board, path: &str, query: &str, now: Timestamp) -> Option<Response<Bytes>> {
     let (namespace, name) = mirror_at(path.strip_prefix('/')?)?;
     board.note_asked(now);
     let fleet = board.fleet(now);
+    if let Some(name) = name.strip_suffix("/archweb.json") {
+        let (seen, row) = fleet.find(&namespace, name)?;
+        return Some(json(&MirrorStatuses::of(board, seen, row, now)));
+    }
     if let Some((seen, row)) = fleet.find(&namespace, &name) {
         let detail = Detail::of(board, &fleet, seen, row, now);
         let page = Asked::parse(query).page;

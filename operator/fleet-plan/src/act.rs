@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use fleet_api::{Mirror, labels};
 use jiff::Timestamp;
+use kube_core::ResourceExt;
 use serde_json::{Value, json};
 
 use crate::summary::{Known, Program, enumeration, short, span};
@@ -71,6 +72,19 @@ impl Act {
             true => Ok(Act::Skip(all)),
             false => Err(format!(
                 "spec.snapshots.skip names {MOST_SKIPPED} snapshots already; pin the one that is to be served"
+            )),
+        }
+    }
+
+    /// # Errors
+    /// A sentence, where it means nothing to this Mirror.
+    pub fn fits(&self, mirror: &Mirror) -> Result<(), String> {
+        match self {
+            Act::Unpin | Act::Unskip | Act::Resume => Ok(()),
+            _ if !mirror.spec.fills_itself() => Ok(()),
+            _ => Err(format!(
+                "Mirror {} is a registry that fills itself when it is asked: it has no syncs and no snapshots",
+                mirror.name_any()
             )),
         }
     }

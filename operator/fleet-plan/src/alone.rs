@@ -97,6 +97,7 @@ impl Alone {
             tolerations: Vec::new(),
             public_url: None,
             trace_name: None,
+            host: None,
             client_cidrs: Vec::new(),
         }];
         self.upstream = upstream.clone();
@@ -272,6 +273,7 @@ impl Alone {
             line: Default::default(),
             rollouts_elsewhere: 0,
             copies_elsewhere: 0,
+            serves_http_routes: false,
             settings: Settings::default(),
         }
     }
@@ -338,8 +340,8 @@ pub fn judge_upstream<'a>(
         attempts: (copies.iter())
             .flat_map(|copy| SeenAttempt::of(&copy.mirror, copy.mirror.status.as_ref()))
             .collect(),
-        // Its runs are among what was heard.
-        confirmed: Vec::new(),
+        // Its runs are among what was heard; no run tells what other endpoints have.
+        ..ObservedUpstream::default()
     };
     let plan = plan_upstream(&upstream, &seen);
     let gauges = plan.gauges();

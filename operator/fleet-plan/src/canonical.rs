@@ -2,7 +2,7 @@
 //!
 //! The API server fills in defaults and writes quantities its own way (`2048Gi` comes back as `2Ti`), so equality is
 //! no test. An object is as wanted if it carries the digest of exactly what we would apply (a field that we no longer
-//! set changes it) and if every field that we set still has our value (an edit by hand does not).
+//! set changes it) and if every field, label and annotation that we set still has our value (an edit by hand does not).
 
 use fleet_api::labels;
 use serde::Serialize;
@@ -29,12 +29,14 @@ pub fn fingerprint(spec: &impl Serialize, labels: &impl Serialize) -> String {
 /// Whether `live` needs no write to become `wanted`.
 pub fn is_as_wanted(live: &SeenApplied, wanted: &Object) -> bool {
     let same_digest = live.meta.annotation(labels::APPLIED) == wanted.applied();
+    let mut annotations = wanted.meta().annotations.iter().flatten();
+    let same_annotations = annotations.all(|(key, value)| live.meta.annotation(key) == Some(value));
     let mut labels = wanted.meta().labels.iter().flatten();
     let same_labels = labels.all(|(key, value)| live.meta.label(key) == Some(value));
     let Ok(live) = serde_json::from_str::<Value>(&live.spec) else {
         return false;
     };
-    same_digest && same_labels && covers(&tidy(live), &tidy(wanted.spec()), "")
+    same_digest && same_annotations && same_labels && covers(&tidy(live), &tidy(wanted.spec()), "")
 }
 
 /// Drops nulls, empty lists and empty maps: for the API server they are the same as nothing.
@@ -59,6 +61,9 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
+/// The list to whose end the API server adds what `ipFamilyPolicy` asks for.
+const FILLED_UP: &str = "ipFamilies";
+
 /// Fields that are replaced as a whole, so that an entry too many is a difference.
 const ATOMIC_MAPS: [&str; 3] = ["nodeSelector", "matchLabels", "selector"];
 
@@ -77,7 +82,8 @@ fn covers(live: &Value, wanted: &Value, field: &str) -> bool {
                 })
         }
         (Value::Array(live), Value::Array(wanted)) => {
-            live.len() == wanted.len()
+            let more = field == FILLED_UP && live.len() > wanted.len();
+            (more || live.len() == wanted.len())
                 && live
                     .iter()
                     .zip(wanted)

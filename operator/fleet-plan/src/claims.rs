@@ -95,7 +95,8 @@ pub fn given_up(fleet: &Fleet, sites: &[Site], seen: &Observed) -> Vec<Write> {
     };
     let claims = seen.objects.claims.iter().map(|claim| &claim.meta);
     let gone = claims.filter(|meta| {
-        let ours = meta.belongs_to(&fleet.name) && !meta.deleting && !fleet.declares(meta);
+        let ours =
+            meta.belongs_to(&fleet.name) && !meta.deleting && !fleet.declares(Owned::Claim, meta);
         ours && meta.region().is_some_and(is_elsewhere) && !is_used(meta)
     });
     gone.map(|meta| Write::delete(Owned::Claim, meta)).collect()

@@ -84,7 +84,7 @@ pub fn files_of_all(mirror: &Mirror, upstream: Option<&Upstream>) -> Vec<ClientF
             }
             files
         }
-        // A registry is in no cluster, and `local` is one region.
+        // Its clients know one address.
         Some(Block::Npm(_)) | None => Vec::new(),
     }
 }
@@ -112,12 +112,16 @@ fn fetched_by_hand(arch: &ArchContent, list: &str, file: &ClientFile) -> String 
 /// Where clients get the list of the regions; none where there is one region, or it is not known yet where they are.
 pub fn list_url(mirror: &Mirror) -> Option<String> {
     let spec = &mirror.spec;
-    if spec.regions.len() < 2 {
+    if spec.regions.len() < 2 || spec.fills_itself() {
         return None;
     }
-    let (_, first) = lists::reachable(spec).next()?;
-    let mut known = mirror.status.as_ref()?.regions.iter();
-    let url = known.find(|known| known.name == first.name)?.url.as_ref()?;
+    let regions = &mirror.status.as_ref()?.regions;
+    let known = |name: &str| regions.iter().find(|known| known.name == *name);
+    let known =
+        lists::reachable(spec).filter_map(|(_, region)| Some((region, known(&region.name)?)));
+    let mut known: Vec<_> = known.collect();
+    known.sort_by_key(|(region, known)| !lists::is_reached(spec, region, known));
+    let url = known.first()?.1.url.as_ref()?;
     let path = mirror.serving_path();
     let base = url.strip_suffix(&format!("{path}/"))?;
     let base = match lists::is_public(spec) || !spec.is_together() {

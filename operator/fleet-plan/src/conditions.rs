@@ -12,11 +12,16 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use self::complaints::{
     damaged, first_run_held_up, indices_do_not_fit, joining, left_behind, manifest_at_fault,
     never_synced, objects_pending, order_not_taken, pod_held_up, pod_not_ready, refused,
-    run_held_up, storage_at_fault, volume_leaving, volume_lost, volume_pending, volume_refused,
+    route_not_made, route_pending, run_held_up, storage_at_fault, volume_leaving, volume_lost,
+    volume_pending, volume_refused,
 };
+use crate::canary;
 use crate::fleet::{Fleet, Problem};
 use crate::freshness::{self, Freshness};
 use crate::observed::Answer;
+use crate::orders::Ordering;
+use crate::report::instant;
+use crate::schedule::later;
 use crate::site::Site;
 use crate::verdict::{Verdict, said};
 use crate::view::RegionView;
@@ -27,6 +32,8 @@ type Check = fn(&Site) -> Option<Problem>;
 const ROOTS: &[Check] = &[volume_lost, volume_refused, pod_held_up, first_run_held_up];
 /// What editing a manifest, Secret or ConfigMap would mend.
 const STALLED: &[Check] = &[manifest_at_fault];
+/// The same of what holds up nobody but clients outside of the cluster.
+const UNROUTED: &[Check] = &[route_not_made];
 /// What is still on its way.
 const RECONCILING: &[Check] = &[
     volume_refused,
@@ -38,6 +45,7 @@ const RECONCILING: &[Check] = &[
     pod_not_ready,
     indices_do_not_fit,
     joining,
+    route_pending,
 ];
 const UNSERVED: &[Check] = &[never_synced, pod_not_ready];
 const SERVING: &[Check] = &[pod_not_ready, order_not_taken];
@@ -72,17 +80,19 @@ fn down<'s, 'a>(checks: &[&[Check]], sites: &'s [Site<'a>]) -> Vec<&'s Site<'a>>
     sites.iter().filter(is_down).collect()
 }
 
-/// All conditions of a Mirror that can be carried out; those that are not listed are absent. `wish` is why the manifest's
-/// wish which snapshot is served cannot be fulfilled.
+/// All conditions of a Mirror that can be carried out; those that are not listed are absent.
 pub fn verdicts(
     fleet: &Fleet,
     sites: &[Site],
-    wish: Option<&Problem>,
+    ordering: &Ordering,
     before: &[Condition],
     now: Timestamp,
 ) -> Vec<(ConditionType, Verdict)> {
-    let stalled = first(STALLED, sites).or_else(|| wish.cloned());
-    let reconciling = first(RECONCILING, sites).filter(|_| stalled.is_none());
+    let stalled = first(STALLED, sites)
+        .or_else(|| ordering.problem.clone())
+        .or_else(|| first(UNROUTED, sites));
+    let reconciling = first(RECONCILING, sites).or_else(|| first_in_one_region(ordering));
+    let reconciling = reconciling.filter(|_| stalled.is_none());
     let mut verdicts = vec![(ConditionType::Ready, ready(fleet, sites))];
     verdicts.extend(stalled.map(|problem| {
         (
@@ -105,6 +115,19 @@ pub fn verdicts(
     verdicts
 }
 
+/// What one region tries for the others, or was found bad there.
+fn first_in_one_region(ordering: &Ordering) -> Option<Problem> {
+    let trial = || {
+        let trial = ordering.trial()?;
+        let words = format!(
+            "region {} has served the next snapshot since {}, and the others follow once it has soaked and was audited",
+            trial.region, trial.since.0
+        );
+        Some(Problem::new(Reason::CanarySoaking, words))
+    };
+    ordering.halted().map(canary::problem).or_else(trial)
+}
+
 /// Whether clients of every region are served. That one of several replicas is not is told, and no more.
 fn serving(sites: &[Site]) -> Verdict {
     if let Some(problem) = first(SERVING, down(&[SERVING], sites)) {
@@ -121,10 +144,10 @@ fn ready(fleet: &Fleet, sites: &[Site]) -> Verdict {
     if let Some(problem) = not_ready(fleet, sites) {
         return problem.into();
     }
-    let content = if unsigned(fleet) {
-        "content that nobody vouches for"
-    } else {
-        "verified content"
+    let content = match fleet.spec.fills_itself() {
+        true => "a registry that fills itself on demand",
+        false if unsigned(fleet) => "content that nobody vouches for",
+        false => "verified content",
     };
     let number = fleet.spec.regions.len();
     let serve = if number == 1 { "serves" } else { "serve" };
@@ -146,7 +169,7 @@ fn ready(fleet: &Fleet, sites: &[Site]) -> Verdict {
 fn not_ready(fleet: &Fleet, sites: &[Site]) -> Option<Problem> {
     let down = &down(&[ROOTS, UNSERVED], sites)[..];
     let down = || down.iter().copied();
-    let synced = down().all(Site::has_snapshot);
+    let synced = down().all(Site::has_content);
     first(ROOTS, down())
         .or_else(|| first(STALLED, sites).filter(|_| !synced))
         .or_else(|| {
@@ -170,7 +193,14 @@ fn remark(site: &Site) -> Option<String> {
         let words = site.waiting.as_ref()?;
         Some(format!("the next sync of region {} {words}", site.title()))
     };
-    held_up.or_else(|| failing(site)).or_else(waiting)
+    let unrouted = || {
+        let problem = route_not_made(site).or_else(|| route_pending(site))?;
+        Some(problem.message)
+    };
+    held_up
+        .or_else(|| failing(site))
+        .or_else(waiting)
+        .or_else(unrouted)
 }
 
 /// The last run failed.
@@ -189,6 +219,12 @@ fn failing(site: &Site) -> Option<String> {
 fn verified(fleet: &Fleet, sites: &[Site], before: &[Condition]) -> Verdict {
     if let Some(problem) = first(VERIFIED, sites) {
         return problem.into();
+    }
+    if fleet.spec.fills_itself() {
+        return Verdict::unknown(
+            Reason::NotVerified,
+            "nobody signs what a registry says; each tarball is compared with what was promised when it was first seen",
+        );
     }
     if unsigned(fleet) {
         let upstream = &fleet.spec.upstream_ref.name;
@@ -235,6 +271,9 @@ fn storage(sites: &[Site], before: &[Condition]) -> Verdict {
 fn fresh(fleet: &Fleet, sites: &[Site], before: &[Condition], now: Timestamp) -> Verdict {
     if let Some(known) = held(ConditionType::Fresh, sites, before) {
         return known;
+    }
+    if fleet.spec.fills_itself() {
+        return registry_fresh(fleet, sites, now);
     }
     let sites = || sites.iter().filter(|site| site.counts());
     if let Some(problem) = sites().find_map(|site| expired(fleet, site, now)) {
@@ -283,6 +322,37 @@ fn fresh(fleet: &Fleet, sites: &[Site], before: &[Condition], now: Timestamp) ->
         ),
         None => Verdict::yes(Reason::Fresh, "every region serves what the authority has"),
     }
+}
+
+/// A registry asks its upstream again about what it gives out, as long as the upstream answers.
+fn registry_fresh(fleet: &Fleet, sites: &[Site], now: Timestamp) -> Verdict {
+    let objective = freshness::objective(fleet);
+    let blocked = sites.iter().find_map(|site| {
+        let since = site.view.registry()?.upstream_blocked_since?;
+        Some((site, instant(since)))
+    });
+    if let Some((site, since)) = blocked {
+        let message = format!(
+            "the upstream has failed for region {} and is left alone again and again since {since}: what is kept is served, however old, and nothing else",
+            site.title()
+        );
+        return match now > later(since, objective) {
+            true => Problem::new(Reason::UpstreamBlocked, message).into(),
+            false => Verdict::unknown(Reason::UpstreamBlocked, message),
+        };
+    }
+    let told = sites.iter().filter_map(|site| site.view.registry());
+    if told.clone().any(|registry| registry.is_offline) {
+        let message = "pullThrough.offline keeps the registry from asking the upstream: what is kept is served, however old";
+        return Verdict::unknown(Reason::Offline, message);
+    }
+    if told.count() < sites.len() {
+        return Verdict::unknown(Reason::Unknown, "not every region says how its registry is");
+    }
+    Verdict::yes(
+        Reason::Fresh,
+        "the upstream answers, and is asked again about what is older than five minutes",
+    )
 }
 
 fn expired(fleet: &Fleet, site: &Site, now: Timestamp) -> Option<Problem> {

@@ -2,8 +2,7 @@
 
 use std::net::IpAddr;
 
-use fleet_api::mirror::{Block, Mirror, MirrorSpec, Mode, PodSettings};
-use fleet_api::upstream::UpstreamType;
+use fleet_api::mirror::{Block, Mirror, MirrorSpec, Mode, PodSettings, Route, RouteKind};
 use fleet_api::{MirrorStatus, Upstream, UpstreamSpec};
 use fleet_types::{Reason, shown_url};
 use kube_core::ResourceExt;
@@ -152,26 +151,67 @@ impl<'a> Fleet<'a> {
         of_it.map(|(at, _)| at)
     }
 
-    /// The URL of the copy in one region: below what clients outside use, or of its Service.
+    /// The URL of the copy in one region, for clients outside where there is one for them, else of its Service.
     pub fn url(&self, place: &Place) -> String {
-        let path = self.mirror.serving_path();
-        let base = match &place.region.public_url {
-            Some(url) => url.trim_end_matches('/').to_owned(),
-            None => {
-                let scheme = match self.tls_secret() {
-                    Some(_) => "https",
-                    None => "http",
-                };
-                format!("{scheme}://{}.{}.svc", place.service, self.namespace)
-            }
+        let base = self.spec.outside(place.region);
+        self.below(base.unwrap_or_else(|| self.service_url(place)))
+    }
+
+    /// The same by what clients outside can use now: a route leads them nowhere before it is accepted.
+    pub fn url_now(&self, place: &Place, is_accepted: bool) -> String {
+        match place.region.public_url.is_some() || is_accepted {
+            true => self.url(place),
+            false => self.below(self.service_url(place)),
+        }
+    }
+
+    fn below(&self, base: String) -> String {
+        format!("{base}/{}/", self.mirror.serving_path())
+    }
+
+    fn service_url(&self, place: &Place) -> String {
+        let scheme = match self.tls_secret() {
+            Some(_) => "https",
+            None => "http",
         };
-        format!("{base}/{path}/")
+        format!("{scheme}://{}.{}.svc", place.service, self.namespace)
+    }
+
+    /// The route that is declared for a region, with its host: it is of the first replica, as the Service to which it leads.
+    pub fn route_of(&self, place: &Place) -> Option<(&'a Route, &'a str)> {
+        let route = self
+            .spec
+            .serving
+            .route
+            .as_ref()
+            .filter(|_| place.is_first())?;
+        let mut regions = self.spec.regions.iter();
+        let region = regions.find(|region| region.name == place.region.name)?;
+        Some((route, region.host.as_deref()?))
     }
 
     /// Whether an object belongs to a replica of a region that is declared, or to all regions that are offered.
-    pub fn declares(&self, meta: &SeenMeta) -> bool {
+    pub fn declares(&self, kind: Owned, meta: &SeenMeta) -> bool {
         let of_all = self.is_together() && meta.name == names::mirror_name(&self.name);
-        of_all || self.places.iter().any(|place| place.owns(meta))
+        of_all
+            || self
+                .places
+                .iter()
+                .any(|place| place.owns(meta) && self.has(place, kind))
+    }
+
+    /// Whether a replica has objects of a kind; the others that there are for each region are with its first one.
+    fn has(&self, place: &Place, kind: Owned) -> bool {
+        let is_routed_by = |kind| {
+            let route = self.route_of(place);
+            route.is_some_and(|(route, _)| route.kind == kind)
+        };
+        match kind {
+            Owned::Service | Owned::DisruptionBudget => place.is_first(),
+            Owned::Ingress => is_routed_by(RouteKind::Ingress),
+            Owned::HttpRoute => is_routed_by(RouteKind::HTTPRoute),
+            Owned::Claim | Owned::StatefulSet | Owned::Job => true,
+        }
     }
 
     /// Refuses if an object under one of our names is not ours, or a claim holds another repository's store.
@@ -191,8 +231,8 @@ impl<'a> Fleet<'a> {
         for place in &self.places {
             let under_name = |(_, meta): &(Owned, &SeenMeta)| meta.name == place.child;
             for (kind, meta) in seen.objects.metas().filter(under_name) {
-                // Only the first replica's name is that of the region's Service and budget.
-                if !place.is_first() && matches!(kind, Owned::Service | Owned::DisruptionBudget) {
+                // Nobody's object stands in the way of one that is not wanted.
+                if !self.has(place, kind) {
                     continue;
                 }
                 if !meta.belongs_to(&self.name) || !place.owns(meta) {
@@ -249,7 +289,7 @@ const CONTROL_PLANE: [&str; 4] = [
 
 /// Refuses tolerations that let pods onto nodes of the control plane: a tenant's pods have no business beside what runs the
 /// cluster, unless its administrator says so.
-fn away_from_control_plane(spec: &MirrorSpec) -> Result<(), String> {
+pub(crate) fn away_from_control_plane(spec: &MirrorSpec) -> Result<(), String> {
     for region in &spec.regions {
         for toleration in &region.tolerations {
             let key = toleration.key.as_deref().unwrap_or_default();
@@ -298,23 +338,23 @@ fn upstream_of<'a>(mirror: &Mirror, seen: &'a Observed) -> Result<&'a Upstream, 
             ),
         ));
     }
-    if upstream.spec.upstream_type == UpstreamType::Npm {
-        return Err(Problem::new(
-            Reason::LocalOnly,
-            "an npm registry is served by `mirrorfleet local` only, which fills it on demand; nothing in this cluster runs for it",
-        ));
-    }
     Ok(upstream)
 }
 
-/// Where payload is fetched on demand, each region has connections of its own to the Upstream, beside those of runs.
+/// Where things are fetched on demand, each region has connections of its own to the Upstream, beside those of runs.
 fn room_for_fillers(spec: &MirrorSpec, upstream: &Upstream) -> Result<(), String> {
     let regions = u32::try_from(spec.regions.len()).unwrap_or(u32::MAX);
-    let needed = regions.saturating_mul(2);
+    let (needed, whose) = match spec.fills_itself() {
+        true => (regions, "one for each region"),
+        false => (
+            regions.saturating_mul(2),
+            "one half for runs and the other for its regions",
+        ),
+    };
     let most = upstream.spec.politeness.max_connections;
     match spec.mode == Mode::PullThrough && most < needed {
         true => Err(format!(
-            "mode PullThrough needs politeness.maxConnections of Upstream {} to be {needed} or more, one half for runs and the other for its regions; it is {most}: raise it, or declare fewer regions",
+            "mode PullThrough needs politeness.maxConnections of Upstream {} to be {needed} or more, {whose}; it is {most}: raise it, or declare fewer regions",
             spec.upstream_ref.name
         )),
         false => Ok(()),

@@ -235,9 +235,16 @@ pub fn observe(known: Option<&ObservedUnit>, unit: &str, found: &Found) -> Obser
     }
 }
 
+/// A Job, with a pod and an image, is not begun more often than this only to ask.
+const LEAST_BETWEEN_JOBS: SignedDuration = SignedDuration::from_mins(30);
+
 /// The time between two probes of an authority.
 pub fn probe_interval(upstream: &Upstream) -> SignedDuration {
-    seconds(upstream.spec.probe.interval.as_secs().max(60))
+    let declared = seconds(upstream.spec.probe.interval.as_secs().max(60));
+    match upstream.spec.needs_secrets() {
+        true => declared.max(LEAST_BETWEEN_JOBS),
+        false => declared,
+    }
 }
 
 /// So long nobody doubts what an authority said last that does not answer any more.
@@ -260,20 +267,24 @@ pub fn of_region(
     now: Timestamp,
 ) -> Freshness {
     let name = view.title();
+    if fleet.spec.fills_itself() {
+        let message = format!("region {name} is a registry, of which nobody knows all that it has");
+        return Freshness::Unknown(Reason::Unknown, message);
+    }
     let Some(served) = view.served().filter(|served| served.snapshot.is_some()) else {
         return Freshness::Unknown(
             Reason::Unknown,
             format!("region {name} does not say what it serves"),
         );
     };
-    if fleet.upstream_spec().needs_secrets() {
-        return unprobed(fleet, view, now);
-    }
     let units = fleet.spec.content.units();
     let status = fleet.upstream.status.as_ref();
     let authority = status.map_or(&[][..], |status| &status.revision);
+    let by_job = fleet.upstream_spec().needs_secrets();
     let doubted = doubted_from(fleet.upstream).is_some_and(|from| from < now);
     match measure(&units, authority, &served.revision, before, now) {
+        // No Job has told for long, but runs ask too.
+        Ok(Freshness::Current) if doubted && by_job => unprobed(fleet, view, now),
         // Who was behind is; who was not may be by now.
         Ok(Freshness::Current) if doubted => Freshness::Unknown(
             Reason::Unknown,
@@ -283,12 +294,12 @@ pub fn of_region(
             ),
         ),
         Ok(freshness) => freshness,
-        Err(_) if is_told_by_syncs(fleet) => unprobed(fleet, view, now),
+        Err(_) if by_job || is_told_by_syncs(fleet) => unprobed(fleet, view, now),
         Err(Unseen(unit)) => Freshness::Unknown(Reason::Unknown, unseen(fleet, &unit)),
     }
 }
 
-/// An authority that only sync runs may ask, or whose state only they can tell: as of the last run that succeeded, for as long as the objective allows.
+/// An authority whose state only sync runs can tell, or of which a Job has told nothing: as of the last run that succeeded, for as long as the objective allows.
 fn unprobed(fleet: &Fleet, view: &RegionView, now: Timestamp) -> Freshness {
     let success = view.before.last_success.as_ref().map(|success| success.0);
     let fresh = success.filter(|at| now < later(*at, objective(fleet)));

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use fleet_api::upstream::{EndpointState, EndpointStatus};
 use fleet_api::{Attempt, ConditionStatus, Mirror, Publication, RegionStatus, ReplicaStatus};
 use fleet_types::documents::ServedStatus;
 use fleet_types::gauges::{
-    ConditionGauges, MirrorGauges, PublicationGauges, RegionGauges, RunGauges, UpstreamGauges,
+    ConditionGauges, EndpointGauges, MirrorGauges, PublicationGauges, RegionGauges, RunGauges,
+    UpstreamGauges,
 };
 use fleet_types::{Outcome, Reason};
 use jiff::Timestamp;
@@ -56,6 +58,8 @@ fn publication(publication: &Publication) -> PublicationGauges {
     PublicationGauges {
         epoch: publication.epoch,
         preparing: preparing.map(|preparing| preparing.since.0.as_second()),
+        trial: (publication.canary.as_ref()).map(|trial| trial.since.0.as_second()),
+        halted: (publication.halted.as_ref()).map(|halted| halted.since.0.as_second()),
         waiting_regions: u32::try_from(waiting).unwrap_or(u32::MAX),
     }
 }
@@ -70,8 +74,31 @@ impl UpstreamPlan {
         UpstreamGauges {
             revision: dated.collect(),
             key_expiry: (self.status.key_expires_at.as_ref()).map(|at| at.0.as_second()),
+            endpoints: self.status.endpoints.iter().map(endpoint).collect(),
             conditions: conditions(&self.status.conditions),
         }
+    }
+}
+
+fn endpoint(told: &EndpointStatus) -> EndpointGauges {
+    let since = told
+        .behind
+        .iter()
+        .map(|unit| unit.superseded_at.0.as_second());
+    let since = since.min();
+    EndpointGauges {
+        endpoint: told.name.clone(),
+        reachable: match told.state {
+            EndpointState::Reachable => Some(true),
+            EndpointState::Unreachable => Some(false),
+            EndpointState::NotAsked => None,
+        },
+        revision: told.revision_date.as_ref().map(|date| date.0.as_second()),
+        // That it was behind stays true while it does not answer; that it was not may have changed.
+        superseded: match told.state {
+            EndpointState::Reachable => Some(since),
+            _ => since.map(Some),
+        },
     }
 }
 

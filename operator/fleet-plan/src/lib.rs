@@ -7,6 +7,7 @@ pub mod act;
 mod after;
 pub mod alone;
 pub mod build;
+mod canary;
 mod canonical;
 mod cause;
 mod claims;
@@ -18,6 +19,7 @@ mod follow;
 pub mod freshness;
 mod gauges;
 pub mod high_water;
+mod http_route;
 pub mod inputs;
 mod lanes;
 mod lists;
@@ -34,9 +36,11 @@ mod pods;
 pub mod publication;
 pub mod report;
 mod rollout;
+mod routes;
 mod routing;
 mod runs;
 pub mod schedule;
+pub mod score;
 mod site;
 mod start;
 mod status;
@@ -54,19 +58,22 @@ pub mod why;
 mod withdrawal;
 
 pub use after::Failure;
+pub use http_route::HttpRoute;
 pub use lanes::{Lane, stages};
+pub use lists::Networks;
 pub use object::{Object, Owned};
 pub use observed::{
     Answer, Observed, Refusal, SeenApplied, SeenClaim, SeenJob, SeenMeta, SeenObjects, SeenPod,
-    SeenSlice, SeenWarning, Settings,
+    SeenRoute, SeenSlice, SeenWarning, Settings,
 };
 pub use plan::{FinishedRun, Labelled, Plan, PlannedEvent, Write};
 pub use planner::{plan, wanted_names};
 pub use pods::PodsAllowed;
+pub use routes::RoutesAllowed;
 pub use turn::{Line, Turn, TurnBook};
 pub use unreadable::conditions_of_unreadable;
 pub use upstream::{
-    ObservedUpstream, Probe, ProbeAnswer, SeenAttempt, UpstreamPlan, concerns, confirmed,
-    plan_upstream,
+    Errand, Heard, ObservedUpstream, Probe, ProbeAnswer, Prober, ProberPlan, SeenAttempt,
+    UpstreamPlan, concerns, confirmed, plan_upstream,
 };
 pub use verdict::state_of_stalled;

@@ -1,7 +1,7 @@
 //! What serving pods tell clients of the regions, so that they can without the controller: one list, the same for all pods
 //! of a Mirror, as an annotation beside their orders.
 //!
-//! Whoever is withdrawn stands in no list, and a list is never empty: where nobody is offered, all stand in it that serve
+//! Whoever is withdrawn stands in no list, nor who is led to by a route that nobody has accepted, and a list is never empty: where nobody is offered, all stand in it that serve
 //! something, and else all that are declared. Like the label by which the Mirror's Service finds its pods it says what the
 //! status says already.
 
@@ -105,6 +105,7 @@ pub fn of(fleet: &Fleet, networks: &Networks, seen: &Observed) -> Listed {
     }
     let names = regions.iter().map(|region| region.name.clone()).collect();
     let list = ClientList {
+        together: fleet.is_together() && regions_are_offered(fleet.spec, &status),
         regions,
         trusted_proxies: networks.proxies.clone(),
     };
@@ -129,7 +130,8 @@ pub fn chosen<'a>(spec: &'a MirrorSpec, status: &MirrorStatus) -> Vec<(usize, &'
         known.find(|known| known.name == region.name)
     };
     let offered = |(_, region): &(usize, &Region)| {
-        before(region).is_some_and(|known| is_offered(spec, known))
+        let known = before(region);
+        known.is_some_and(|known| is_offered(spec, known) && is_reached(spec, region, known))
     };
     let offered: Vec<_> = reachable().filter(offered).collect();
     if !offered.is_empty() {
@@ -151,14 +153,29 @@ pub fn chosen<'a>(spec: &'a MirrorSpec, status: &MirrorStatus) -> Vec<(usize, &'
 pub fn reachable(spec: &MirrorSpec) -> impl Iterator<Item = (usize, &Region)> {
     let all = || spec.regions.iter().enumerate();
     let public = is_public(spec);
-    all().filter(move |(_, region)| !public || region.public_url.is_some())
+    all().filter(move |(_, region)| !public || spec.outside(region).is_some())
+}
+
+/// Whether clients come to a region by the URL that is told: a route leads there once it is accepted.
+pub fn is_reached(spec: &MirrorSpec, region: &Region, known: &RegionStatus) -> bool {
+    let base = spec.outside(region).filter(|_| region.public_url.is_none());
+    let url = known.url.as_deref().unwrap_or_default();
+    base.is_none_or(|base| {
+        url.strip_prefix(&base)
+            .is_some_and(|rest| rest.starts_with('/'))
+    })
 }
 
 /// Whether clients outside the cluster are led to some region.
 pub fn is_public(spec: &MirrorSpec) -> bool {
-    spec.regions
-        .iter()
-        .any(|region| region.public_url.is_some())
+    let mut regions = spec.regions.iter();
+    regions.any(|region| spec.outside(region).is_some())
+}
+
+/// Whether it is the regions that are offered which stand in the list, and not those that serve something where none is.
+fn regions_are_offered(spec: &MirrorSpec, status: &MirrorStatus) -> bool {
+    let mut known = status.regions.iter();
+    known.any(|known| is_offered(spec, known))
 }
 
 fn is_offered(spec: &MirrorSpec, known: &RegionStatus) -> bool {
@@ -169,7 +186,7 @@ fn is_offered(spec: &MirrorSpec, known: &RegionStatus) -> bool {
 }
 
 fn serves(known: &RegionStatus) -> bool {
-    known.replicas.iter().any(|it| it.snapshot.is_some())
+    known.state.has_content()
 }
 
 /// Whether a copy can be sent clients, as far as it is known.

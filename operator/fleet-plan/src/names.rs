@@ -42,6 +42,16 @@ pub fn job_name(child: &str, trigger: &str, occasion: &str) -> String {
     format!("{child}-{}", hash8(&[child, trigger, occasion]))
 }
 
+/// The name of a Job that asks an Upstream: it says for which occasion, so that creating it twice is one Job. At most 35
+/// characters.
+pub fn probe_name(upstream: &str, occasion: &str) -> String {
+    let hash = hash8(&["probe", upstream, occasion]);
+    format!(
+        "{}-probe-{hash}",
+        cut(&upstream.replace('.', "-"), MIRROR_LENGTH)
+    )
+}
+
 /// The only pod of a replica's StatefulSet.
 pub fn serving_pod_name(child: &str) -> String {
     format!("{child}-0")
@@ -139,6 +149,16 @@ mod tests {
         assert_eq!(replica_name("debian", "eu", 0), child);
         assert_eq!(replica_name("debian", "eu", 2), format!("{child}-2"));
         assert!(!could_be_ours(&format!("{child}-9")));
+    }
+
+    #[test]
+    fn a_probe_has_a_name_of_its_own_for_each_occasion() {
+        let name = probe_name("deb.example.org-and-more", "1/first");
+        assert!(
+            name.starts_with("deb-example-org-and-probe-") && name.len() <= 35,
+            "{name}"
+        );
+        assert!(could_be_ours(&name) && name != probe_name("deb.example.org-and-more", "1/2"));
     }
 
     #[test]

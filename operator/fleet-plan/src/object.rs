@@ -4,9 +4,12 @@ use fleet_api::labels;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Service};
+use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::Value;
+
+use crate::http_route::HttpRoute;
 
 macro_rules! owned {
     ($($kind:ident($object:ident);)+) => {
@@ -66,6 +69,8 @@ owned! {
     Service(Service);
     StatefulSet(StatefulSet);
     DisruptionBudget(PodDisruptionBudget);
+    Ingress(Ingress);
+    HttpRoute(HttpRoute);
     Job(Job);
 }
 

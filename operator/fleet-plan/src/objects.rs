@@ -34,6 +34,8 @@ pub struct Objects {
     /// What tells pods which snapshot to serve, and the templates of those that follow them: a template before its pod, or
     /// a pod that is made anew in between would be told less than the one before.
     pub orders: Vec<Write>,
+    /// What leads clients outside of the cluster to regions. Nothing waits for it.
+    pub routes: Vec<Write>,
     /// What leads to all regions, for the end: no region waits for it.
     pub of_all: Option<Write>,
     /// Regions that are being restarted.
@@ -71,6 +73,8 @@ pub fn converge(fleet: &Fleet, sites: &mut [Site], seen: &Observed) -> Objects {
             objects.look_again = objects.look_again.into_iter().chain(until).min();
         }
     }
+    let routes = sites.iter().filter_map(|site| site.wanted.route.wish());
+    objects.routes.extend(routes.filter_map(Wish::apply));
     objects.writes.extend(left_behind(fleet, seen));
     objects.writes.extend(claims::given_up(fleet, sites, seen));
     objects.of_all = mirror_service(fleet, seen);
@@ -276,7 +280,7 @@ impl Site<'_> {
     /// is left behind.
     fn is_rolling(&self) -> bool {
         let serves = self.view.ready() || self.is_left_behind();
-        self.objects.evicting || self.has_snapshot() && !serves
+        self.objects.evicting || self.has_content() && !serves
     }
 
     /// Whether its pod is on its way out for another template.
@@ -341,14 +345,14 @@ fn selects_otherwise(live: &SeenApplied, wanted: &Object) -> bool {
 
 /// Objects of regions that are no longer declared. Their claims stay.
 fn left_behind(fleet: &Fleet, seen: &Observed) -> Vec<Write> {
-    let gone = |meta: &SeenMeta| {
-        !fleet.declares(meta)
+    let gone = |kind: Owned, meta: &SeenMeta| {
+        !fleet.declares(kind, meta)
             && !meta.deleting
             && meta.belongs_to(&fleet.name)
             && meta.owners.contains(&fleet.uid)
     };
     let all = seen.objects.metas();
-    all.filter(|(kind, meta)| *kind != Owned::Claim && gone(meta))
+    all.filter(|(kind, meta)| *kind != Owned::Claim && gone(*kind, meta))
         .map(|(kind, meta)| Write::delete(kind, meta))
         .collect()
 }

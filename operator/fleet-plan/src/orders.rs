@@ -5,13 +5,14 @@
 
 mod together;
 
-use fleet_api::{MirrorStatus, OrderStatus, Publication, ReplicaStatus};
+use fleet_api::{Halted, MirrorStatus, OrderStatus, Publication, ReplicaStatus, Trial};
 use fleet_types::documents::{KeptSnapshot, ServedStatus};
 use fleet_types::{Order, Reason, Sha256};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::build::{Ordered, kept_by};
+use crate::canary::Audits;
 use crate::fleet::{Fleet, Problem};
 use crate::freshness::Freshness;
 use crate::observed::Observed;
@@ -34,8 +35,22 @@ pub struct Ordering {
     pub rolled_back: bool,
     /// Where copies follow each other: what they are to have.
     pub agreed: Option<Agreed>,
+    /// Of the region that goes first, where one does.
+    pub audits: Audits,
     /// When time alone changes this.
     pub look_again: Option<Timestamp>,
+}
+
+impl Ordering {
+    /// What one region tries for the others.
+    pub fn trial(&self) -> Option<&Trial> {
+        self.publication.as_ref()?.canary.as_ref()
+    }
+
+    /// What was found bad.
+    pub fn halted(&self) -> Option<&Halted> {
+        self.publication.as_ref()?.halted.as_ref()
+    }
 }
 
 /// What copies are to have that publish together, and how each stands.
@@ -53,10 +68,13 @@ pub fn decide(
     before: &MirrorStatus,
     seen: &Observed,
 ) -> Ordering {
-    let snapshots = &fleet.spec.snapshots;
+    let (snapshots, rollout) = (&fleet.spec.snapshots, &fleet.spec.rollout);
+    let canary = rollout.canary.as_ref();
     let wish = Wish {
         pinned: &snapshots.pinned,
         skip: &snapshots.skip,
+        paused: rollout.paused,
+        soak: canary.map(|canary| i64::try_from(canary.soak.as_secs()).unwrap_or(i64::MAX)),
     };
     let copies: Vec<Copy> = sites.iter().map(copy).collect();
     let rolled_back =
@@ -76,6 +94,7 @@ pub fn decide(
         problem: decision.unfulfilled.map(|why| problem(fleet, why)),
         rolled_back,
         agreed: None,
+        audits: Audits::default(),
         look_again: withdraw(fleet, sites, seen.now),
     }
 }
@@ -289,6 +308,8 @@ fn publication(before: &MirrorStatus, decided: &Decided, now: Timestamp) -> Opti
         since: since.or(Some(Time(whole(now)))),
         phase: None,
         preparing: None,
+        canary: None,
+        halted: None,
     })
 }
 

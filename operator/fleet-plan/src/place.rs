@@ -1,9 +1,9 @@
 //! Where copies stand: each replica of each region, and from where it copies.
 
-use fleet_api::mirror::{MOST_COPIES, Region};
+use fleet_api::mirror::{Canary, MOST_COPIES, Region};
 use fleet_api::rules::{
-    COPIES_MESSAGE, FOLLOWS_ANOTHER_MESSAGE, FOLLOWS_THE_HUB_MESSAGE, ONE_HUB_MESSAGE,
-    STANDBY_MESSAGE,
+    CANARY_MESSAGE, COPIES_MESSAGE, FOLLOWS_ANOTHER_MESSAGE, FOLLOWS_THE_HUB_MESSAGE,
+    ONE_HUB_MESSAGE, STANDBY_MESSAGE,
 };
 use fleet_api::{Fetcher, MirrorSpec};
 
@@ -131,6 +131,13 @@ fn declared<'a>(spec: &'a MirrorSpec, mirror: &str) -> Result<Vec<Place<'a>>, St
     let stands_by = |(at, _)| next(at).is_some_and(|followed| next(followed).is_none());
     if standbys().count() > 1 || !standbys().all(stands_by) {
         return Err(format!("spec.regions: {STANDBY_MESSAGE}"));
+    }
+    let goes_first = |canary: &Canary| {
+        let is_declared = regions.iter().any(|region| region.name == canary.region);
+        is_declared && followed.iter().any(Option::is_some)
+    };
+    if !spec.rollout.canary.iter().all(goes_first) {
+        return Err(format!("spec.rollout: {CANARY_MESSAGE}"));
     }
     let counts = regions.iter().map(Region::count);
     if counts.clone().sum::<u32>() > MOST_COPIES {

@@ -118,9 +118,15 @@ impl Write {
         }
     }
 
-    /// Whether it comes to nothing where a write of the same part failed.
+    /// Whether it comes to nothing where a write of the same part failed, and the others come to nothing where it does.
     pub fn builds_on_others(&self) -> bool {
-        !matches!(self, Write::Order { .. } | Write::List { .. })
+        let is_route = |kind| matches!(kind, Owned::Ingress | Owned::HttpRoute);
+        match self {
+            Write::Order { .. } | Write::List { .. } => false,
+            Write::Create(object) | Write::Apply(object) => !is_route(object.kind()),
+            Write::Delete { kind, .. } => !is_route(*kind),
+            _ => true,
+        }
     }
 
     /// The replica whose objects it is about, as [`part`] says it; none where it is the whole Mirror.

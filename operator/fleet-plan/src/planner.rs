@@ -108,8 +108,11 @@ fn carry_out(fleet: &Fleet, seen: &Observed) -> Plan {
         plan.after_status.extend(site.runs.discard);
         plan.finished.extend(site.runs.finished);
     }
+    plan.after_status.extend(ordering.audits.discard);
     plan.writes.extend(objects.writes);
     plan.writes.extend(starting.writes);
+    plan.writes.extend(objects.routes);
+    plan.writes.extend(ordering.audits.writes);
     plan.writes.extend(objects.of_all);
     plan.events = status::events(&before, &plan.status, &plan.finished);
     plan

@@ -11,12 +11,16 @@ use fleet_types::documents::KeptSnapshot;
 use fleet_types::{Order, Sha256};
 
 /// What the manifest says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Wish<'a> {
     /// The id of the snapshot to serve, or the beginning of it; empty: the newest.
     pub pinned: &'a str,
     /// Beginnings of the ids of snapshots that are not served but by a pin.
     pub skip: &'a [String],
+    /// Whether nothing newer is served than is.
+    pub paused: bool,
+    /// For how many seconds one region serves what comes next before the others do; none where all do at once.
+    pub soak: Option<i64>,
 }
 
 /// The decision as it stands.
@@ -179,6 +183,10 @@ impl Copy {
 
     /// The newest; but none that is older than what it was told and has lost: only a person turns the clock back.
     fn goes_on(&self, before: &Decided, wish: &Wish, known: &[Known]) -> Option<Sha256> {
+        let stays = self.ordered().filter(|id| wish.paused && !wish.skips(id));
+        if stays.is_some() {
+            return stays;
+        }
         let newest = self.newest(wish)?;
         let counts = |id: &Sha256| !before.pinned && !wish.skips(id) && !self.keeps(id);
         let lost = self.order.map(|order| order.snapshot).filter(counts);
@@ -247,9 +255,11 @@ fn orders(
 fn newest(before: &Decided, wish: &Wish, known: &[Known], copies: &[Copy]) -> Option<Sha256> {
     let kept = copies.iter().filter_map(|copy| copy.newest(wish));
     let kept = kept.map(|kept| (kept.created.0, kept.id));
-    let decided = before
-        .snapshot
-        .filter(|id| !before.pinned && !wish.skips(id));
+    let stays = before.snapshot.filter(|id| !wish.skips(id));
+    if wish.paused && stays.is_some() {
+        return stays;
+    }
+    let decided = stays.filter(|_| !before.pinned);
     let decided = decided.map(|id| (created(known, &id), id));
     kept.chain(decided).max().map(|(_, id)| id)
 }

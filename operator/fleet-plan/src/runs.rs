@@ -10,7 +10,8 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use self::kept::{failed, is_kept, is_same, ours, volume_stays};
-use self::words::{end_words, held_up};
+pub use self::words::end_words;
+use self::words::held_up;
 use crate::fleet::Source;
 use crate::object::Owned;
 use crate::observed::{Answer, SeenJob};

@@ -20,7 +20,7 @@ pub struct Site<'a> {
     pub settings: &'a Settings,
     pub now: Timestamp,
     pub view: RegionView<'a>,
-    pub wanted: Wanted,
+    pub wanted: Wanted<'a>,
     /// How its objects stand; for [`converge`](crate::objects::converge) to say.
     pub objects: Standing,
     /// What became of its runs; as the status has them before [`Site::take_stock`].
@@ -48,7 +48,7 @@ impl<'a> Site<'a> {
     ) -> Site<'a> {
         let view = RegionView::new(place, &fleet.name, before, seen);
         Site {
-            wanted: Wanted::new(fleet, &view, &seen.settings),
+            wanted: Wanted::new(fleet, &view, seen),
             objects: Standing::default(),
             runs: Runs::new(view.before.clone()),
             freshness: freshness::of_region(fleet, &view, behind, seen.now),
@@ -96,6 +96,17 @@ impl<'a> Site<'a> {
             .last()
             .filter(|last| last.reason.outcome() == outcome)?;
         Some((last.reason, last))
+    }
+
+    /// Whether clients can be given something here: a snapshot was ever seen, or the registry has answered.
+    pub fn has_content(&self) -> bool {
+        if !self.fleet.spec.fills_itself() {
+            return self.has_snapshot();
+        }
+        match self.view.served() {
+            Some(served) => served.registry.is_some(),
+            None => self.view.state_before.has_content(),
+        }
     }
 
     /// Whether a snapshot was ever seen here.

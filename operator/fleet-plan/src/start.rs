@@ -60,6 +60,10 @@ pub fn choose(fleet: &Fleet, sites: &mut [Site], orders: Orders, seen: &Observed
         next: None,
         look_again: None,
     };
+    if fleet.spec.fills_itself() {
+        // It has no runs: what clients ask for is fetched then.
+        return starting;
+    }
     let held = held(orders, seen);
     let nexts: Vec<Option<Next>> = (0..sites.len())
         .map(|at| follow::next(fleet, sites, at, orders.agreed?, orders.before))

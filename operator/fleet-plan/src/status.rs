@@ -10,6 +10,7 @@ use fleet_types::{Outcome, Reason};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
+use crate::canary;
 use crate::claims::retained_claims;
 use crate::conditions::verdicts;
 use crate::fleet::{Fleet, Source};
@@ -36,11 +37,10 @@ pub fn summarise(
     let by_region = || sites.chunk_by(|one, next| one.name() == next.name());
     let regions = by_region().map(|replicas| region(fleet, sites, replicas, seen.now));
     let regions: Vec<RegionStatus> = regions.collect();
-    let serves = |site: &Site| site.view.ready() && site.has_snapshot();
+    let serves = |site: &Site| site.view.ready() && site.has_content();
     let serving = by_region().filter(|replicas| replicas.iter().all(serves));
     let serving = serving.count();
-    let wish = ordering.problem.as_ref();
-    let verdicts = verdicts(fleet, sites, wish, &before.conditions, seen.now);
+    let verdicts = verdicts(fleet, sites, ordering, &before.conditions, seen.now);
     let generation = fleet.mirror.metadata.generation.unwrap_or(0);
     let conditions = conditions(verdicts, &before.conditions, generation, seen.now);
     let replicas = || regions.iter().flat_map(|region| &region.replicas);
@@ -86,6 +86,9 @@ fn words(fleet: &Fleet, ordering: &Ordering, sites: &[Site], conditions: &[Condi
         when(fleet.spec.suspend, Reason::Suspended),
         when(!fleet.spec.snapshots.pinned.is_empty(), Reason::Pinned),
         when(ordering.rolled_back, Reason::RolledBack),
+        when(fleet.spec.rollout.paused, Reason::RolloutPaused),
+        when(ordering.halted().is_some(), Reason::CanaryFailed),
+        when(ordering.trial().is_some(), Reason::CanarySoaking),
         when(joins, left_out(fleet)),
         when(waiting, Reason::WaitingForTurn),
     ];
@@ -131,6 +134,7 @@ fn told(publication: Publication, regions: &[RegionStatus]) -> Publication {
         ordered.is_none() || ordered == replica.snapshot.as_deref()
     });
     let phase = match (&publication.preparing, follows) {
+        (Some(_), _) if publication.canary.is_some() => PublicationPhase::Canary,
         (Some(_), _) => PublicationPhase::Preparing,
         (None, false) => PublicationPhase::Publishing,
         (None, true) => PublicationPhase::Published,
@@ -172,7 +176,7 @@ fn region(fleet: &Fleet, sites: &[Site], replicas: &[Site], now: Timestamp) -> R
         role: fleet.is_together().then(|| role(replicas)),
         replicas: replicas.iter().zip(statuses).map(in_brief).collect(),
         withdrawn_at: withdrawn_at.clone(),
-        url: Some(fleet.url(first.view.place)),
+        url: Some(fleet.url_now(first.view.place, first.wanted.route.is_accepted())),
         superseded_at,
     }
 }
@@ -247,6 +251,13 @@ fn state(
         true => site.view.state_before == RegionState::Unknown,
         false => site.view.served().is_none(),
     };
+    if fleet.spec.fills_itself() {
+        return match site.has_content() {
+            false => RegionState::Pending,
+            true if !site.view.ready() || untold => RegionState::Unknown,
+            true => RegionState::Serving,
+        };
+    }
     match replica.snapshot {
         None if replica.current_run.is_some() => RegionState::Syncing,
         None => RegionState::Pending,
@@ -313,11 +324,16 @@ pub fn expires_at(
         .iter()
         .flat_map(|site| freshness::index_ends(site.view.revision()))
         .map(|(_, end)| end);
+    let blocked = sites.iter().filter_map(|site| {
+        let since = site.view.registry()?.upstream_blocked_since?;
+        Some(later(instant(since), objective))
+    });
     let doubted = freshness::doubted_from(fleet.upstream);
     // One second on: a region is stale after its objective, not at it.
     let ends = objectives
         .chain(indices)
         .chain(doubted)
+        .chain(blocked)
         .map(|end| later(end, jiff::SignedDuration::from_secs(1)));
     ends.filter(|at| *at > now).min()
 }
@@ -334,6 +350,7 @@ pub fn events(
         .map(|run| run_event(run, after))
         .collect();
     events.extend(orders::events(before, after));
+    events.extend(canary::events(before, after));
     events.extend(withdrawal_events(before, after));
     events.extend(clock_events(before, after));
     events.extend(handed_over(before, after));

@@ -1,17 +1,20 @@
 //! Planning an Upstream: what its authority has, whether it answers, and when to ask again.
 
 mod concerns;
+mod endpoints;
 mod keyring;
+mod prober;
 mod seen;
 mod unusable;
 
-use fleet_api::upstream::{ObservedUnit, Signatures, Upstream, UpstreamStatus};
+use fleet_api::upstream::{ObservedUnit, Signatures, Upstream, UpstreamStatus, UpstreamType};
 use fleet_api::{ConditionStatus, ConditionType};
 use fleet_types::{Outcome, Reason};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 pub use self::concerns::concerns;
+pub use self::prober::{Errand, Heard, Prober, ProberPlan};
 pub use self::seen::{ObservedUpstream, Probe, ProbeAnswer, SeenAttempt, confirmed};
 use self::unusable::{silent, unusable};
 use crate::freshness::{Confirmed, Found, observe, probe_interval};
@@ -24,23 +27,27 @@ use crate::verdict::{Verdict, conditions, said, stands};
 pub struct UpstreamPlan {
     /// The units to ask about now; none when nothing is due or the authority may not be probed.
     pub probe: Vec<String>,
+    /// The endpoints to ask about all units now; none before the authority was.
+    pub probe_endpoints: Vec<String>,
+    /// What is to be done about the Jobs that ask where the controller may not.
+    pub prober: ProberPlan,
     pub status: UpstreamStatus,
     pub status_changed: bool,
     pub events: Vec<PlannedEvent>,
     pub wake_at: Option<Timestamp>,
 }
 
-/// Decides about one Upstream. One that needs a Secret is never probed: the controller may not read it.
+/// Decides about one Upstream. One that needs a Secret is asked by a Job: the controller may not read it.
 pub fn plan_upstream(upstream: &Upstream, seen: &ObservedUpstream) -> UpstreamPlan {
     let before = upstream.status.clone().unwrap_or_default();
     let generation = upstream.metadata.generation.unwrap_or(0);
     let mut units = seen.units.clone();
     units.sort();
     units.dedup();
-    let probed = !upstream.spec.needs_secrets();
+    let asks_itself = !upstream.spec.needs_secrets();
     let told_by_syncs = told_by_syncs(upstream, &seen.attempts);
     let interval = probe_interval(upstream);
-    let dues = units.iter().filter(|_| probed).map(|unit| {
+    let dues = units.iter().filter(|_| asks_itself).map(|unit| {
         let last = seen.probes.iter().find(|probe| probe.unit == *unit);
         (
             unit,
@@ -48,6 +55,10 @@ pub fn plan_upstream(upstream: &Upstream, seen: &ObservedUpstream) -> UpstreamPl
         )
     });
     let (due, waiting): (Vec<_>, Vec<_>) = dues.partition(|(_, at)| *at <= seen.now);
+    let (endpoints_due, endpoints_wait) = match asks_itself && due.is_empty() {
+        true => endpoints::due(upstream, &units, seen, interval),
+        false => (Vec::new(), None),
+    };
     // Other endpoints may have an older state than the authority, so runs that ask them tell nothing of it.
     let confirmed: &[Confirmed] = match upstream.spec.endpoints.is_empty() {
         true => &seen.confirmed[..],
@@ -55,11 +66,14 @@ pub fn plan_upstream(upstream: &Upstream, seen: &ObservedUpstream) -> UpstreamPl
     };
     let revision: Vec<ObservedUnit> = units
         .iter()
-        .filter_map(|unit| unit_of(unit, &before, seen, (probed, told_by_syncs), confirmed))
+        .filter_map(|unit| unit_of(unit, &before, seen, told_by_syncs, confirmed))
         .collect();
-    let reachable = reachable(&units, seen, probed, told_by_syncs, &before.conditions);
+    let failure = seen.prober.failure(seen.now, &before.conditions);
+    let reachable = failure
+        .filter(|_| !asks_itself && !units.is_empty())
+        .unwrap_or_else(|| reachable(upstream, &units, seen, told_by_syncs, &before.conditions));
     let unusable = unusable(seen)
-        .or_else(|| silent(&units, seen, &before.conditions).filter(|_| probed && !told_by_syncs));
+        .or_else(|| silent(&units, seen, &before.conditions).filter(|_| !told_by_syncs));
     let edit = unusable
         .clone()
         .filter(|verdict| verdict.reason.outcome() == Outcome::Manifest);
@@ -81,18 +95,24 @@ pub fn plan_upstream(upstream: &Upstream, seen: &ObservedUpstream) -> UpstreamPl
             keyring::healthy(upstream, seen, expires_at, &before.conditions),
         ),
     ]);
+    let prober = seen.prober.plan(upstream, &units, seen, interval);
     let status = UpstreamStatus {
         observed_generation: generation,
         revision_date: revision.iter().filter_map(|unit| unit.date.clone()).max(),
         key_expires_at,
+        endpoints: endpoints::told(upstream, &units, seen, &revision, &before),
         revision,
         conditions: conditions(verdicts, &before.conditions, generation, seen.now),
     };
     UpstreamPlan {
         probe: due.into_iter().map(|(unit, _)| unit.clone()).collect(),
+        probe_endpoints: endpoints_due,
         wake_at: (waiting.into_iter().map(|(_, at)| at))
+            .chain(endpoints_wait)
+            .chain(prober.wake_at)
             .chain(keyring::look_again(expires_at, seen.now))
             .min(),
+        prober,
         events: events(&before.conditions, &status.conditions),
         status_changed: upstream.status.as_ref() != Some(&status),
         status,
@@ -112,12 +132,9 @@ fn unit_of(
     unit: &str,
     before: &UpstreamStatus,
     seen: &ObservedUpstream,
-    (probed, told_by_syncs): (bool, bool),
+    told_by_syncs: bool,
     confirmed: &[Confirmed],
 ) -> Option<ObservedUnit> {
-    if !probed {
-        return None;
-    }
     let known = before.revision.iter().find(|known| known.unit == unit);
     let probe = seen.probes.iter().find(|probe| probe.unit == unit);
     let found = probe.and_then(|probe| Found::of(probe, confirmed));
@@ -128,16 +145,16 @@ fn unit_of(
 }
 
 fn reachable(
+    upstream: &Upstream,
     units: &[String],
     seen: &ObservedUpstream,
-    probed: bool,
     told_by_syncs: bool,
     before: &[Condition],
 ) -> Verdict {
-    if !probed {
+    if upstream.spec.upstream_type == UpstreamType::Npm {
         return Verdict::unknown(
             Reason::NotProbed,
-            "the authority needs what stands in a Secret, which only sync runs are given; they ask it",
+            "a registry has no revision to ask for: it is asked for each package when a client wants it",
         );
     }
     if units.is_empty() {

@@ -1,7 +1,7 @@
 //! One replica of a region as it is seen: everything under its name, and what its pod says.
 
 use fleet_api::{MirrorStatus, RegionState, ReplicaStatus, labels};
-use fleet_types::documents::ServedStatus;
+use fleet_types::documents::{RegistryState, ServedStatus};
 use fleet_types::{Order, UnitRevision};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::Value;
@@ -10,7 +10,7 @@ use crate::cause::{self, Cause};
 use crate::fleet::Place;
 use crate::observed::{
     Answer, Observed, PodRole, Refusal, SeenApplied, SeenClaim, SeenJob, SeenMeta, SeenPod,
-    SeenSlice, SeenWarning, VolumePhase,
+    SeenRoute, SeenSlice, SeenWarning, VolumePhase,
 };
 use crate::routing;
 
@@ -37,6 +37,8 @@ pub struct RegionView<'a> {
     pub stateful_set: Option<&'a SeenApplied>,
     pub service: Option<&'a SeenApplied>,
     pub disruption_budget: Option<&'a SeenApplied>,
+    pub ingress: Option<&'a SeenRoute>,
+    pub http_route: Option<&'a SeenRoute>,
     /// The serving pod.
     pub pod: Option<&'a SeenPod>,
     pub jobs: Vec<&'a SeenJob>,
@@ -72,6 +74,7 @@ impl<'a> RegionView<'a> {
         let objects = &seen.objects;
         let ours = |meta: &SeenMeta| meta.belongs_to(mirror) && place.owns(meta);
         let named = |meta: &SeenMeta| meta.name == place.child && ours(meta);
+        let routes = |all: &'a [SeenRoute]| all.iter().find(|route| named(&route.applied.meta));
         let pod_name = crate::names::serving_pod_name(&place.child);
         let pod = objects
             .pods
@@ -96,8 +99,14 @@ impl<'a> RegionView<'a> {
                 .disruption_budgets
                 .iter()
                 .find(|budget| named(&budget.meta)),
+            ingress: routes(&objects.ingresses),
+            http_route: routes(&objects.http_routes),
             pod,
-            jobs: objects.jobs.iter().filter(|job| ours(&job.meta)).collect(),
+            jobs: objects
+                .jobs
+                .iter()
+                .filter(|job| ours(&job.meta) && !job.audits())
+                .collect(),
             sync_pods: objects
                 .pods
                 .iter()
@@ -130,6 +139,11 @@ impl<'a> RegionView<'a> {
             Some(Answer::Serves(served)) => Some(served),
             _ => None,
         }
+    }
+
+    /// How its registry is, if it is one and says so.
+    pub fn registry(&self) -> Option<&'a RegistryState> {
+        self.served()?.registry.as_ref()
     }
 
     /// What the status says that it was told to serve: what is not there yet, nobody is told.

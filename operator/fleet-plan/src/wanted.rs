@@ -8,8 +8,9 @@ use crate::build;
 use crate::canonical::is_as_wanted;
 use crate::fleet::Fleet;
 use crate::object::Object;
-use crate::observed::{SeenApplied, Settings};
+use crate::observed::{Observed, SeenApplied};
 use crate::plan::Write;
+use crate::routes::RouteWish;
 use crate::view::RegionView;
 
 /// How one replica's objects stand.
@@ -27,12 +28,14 @@ pub struct Standing {
 
 /// A replica's objects as they should be.
 #[derive(Debug)]
-pub struct Wanted {
+pub struct Wanted<'a> {
     /// The region's, with its first replica.
     pub service: Option<Wish>,
     pub stateful_set: Wish,
     /// The same.
     pub disruption_budget: Option<Wish>,
+    /// The same.
+    pub route: RouteWish<'a>,
     /// Digest of the pod template.
     pub template: Option<String>,
 }
@@ -44,9 +47,9 @@ pub struct Wish {
     pub stands: bool,
 }
 
-impl Wanted {
-    pub fn new(fleet: &Fleet, view: &RegionView, settings: &Settings) -> Wanted {
-        let place = view.place;
+impl<'a> Wanted<'a> {
+    pub fn new(fleet: &Fleet, view: &RegionView<'a>, seen: &Observed) -> Wanted<'a> {
+        let (place, settings) = (view.place, &seen.settings);
         let told = build::Told::new(fleet, view, view.order());
         let set = build::stateful_set(fleet, place, settings, &told);
         let service = || Wish::new(build::service(fleet, place, view.routing), view.service);
@@ -58,6 +61,7 @@ impl Wanted {
         Wanted {
             service: is_first.then(service),
             disruption_budget: is_first.then(budget),
+            route: RouteWish::of(fleet, view, seen),
             template: template_of(&set).map(str::to_owned),
             stateful_set: Wish::new(set, view.stateful_set),
         }

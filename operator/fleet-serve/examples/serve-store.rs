@@ -98,6 +98,7 @@ fn fill(store: &Path, tree: &Path) -> Result<(), Box<dyn Error>> {
         revision: Vec::new(),
         created: 1,
         parent: None,
+        changes: None,
         entries: 0,
         bytes: 0,
         links: BTreeMap::new(),

@@ -30,7 +30,7 @@ const REVALIDATE: &str = "no-cache";
 const FOREVER: &str = "public, max-age=31536000, immutable";
 const NEVER: &str = "no-store";
 /// For whoever asked, and for nobody else at any time.
-const THIS_CLIENT: &str = "private, no-store";
+pub const THIS_CLIENT: &str = "private, no-store";
 
 /// One answer.
 #[derive(Debug)]
@@ -203,10 +203,7 @@ impl Answer {
 
     /// To the same file in another place; for this client and this moment only.
     pub fn elsewhere(location: String) -> Answer {
-        let mut answer = Answer::text(
-            StatusCode::FOUND,
-            "a whole update is served from one snapshot",
-        );
+        let mut answer = Answer::text(StatusCode::FOUND, "this file is in another place");
         answer.set_text(LOCATION, location);
         answer
     }

@@ -7,7 +7,9 @@ use fleet_origin::Obtained;
 use fleet_types::Sha256;
 use futures::future::BoxFuture;
 use http::{HeaderMap, Method};
+use ipnet::IpNet;
 
+use crate::forwarded::Front;
 use crate::transaction::Way;
 
 /// The part of a request that answers depend on.
@@ -70,7 +72,12 @@ impl From<NeedsDisk> for NotNow {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NeedsDisk;
 
-impl Asked<'_> {
+impl<'a> Asked<'a> {
+    /// Who asks and how, by the word of these proxies.
+    pub fn front(&self, proxies: &[IpNet]) -> Front<'a> {
+        Front::read(self.peer, self.headers, proxies)
+    }
+
     /// To be called before whatever may block.
     pub fn disk(&self) -> Result<(), NeedsDisk> {
         if self.may_block {

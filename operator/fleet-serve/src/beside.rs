@@ -55,6 +55,11 @@ impl OwnFiles {
         self.0.modified.0
     }
 
+    /// What is repeated of the upstream's heartbeat.
+    pub fn heartbeat(&self) -> Option<documents::UnixSeconds> {
+        self.0.heartbeat
+    }
+
     /// One line of the directory for each that lies in or below it.
     fn lines<'a>(&'a self, directory: &'a str) -> impl Iterator<Item = Line> + 'a {
         self.0.files.iter().filter_map(move |file| {

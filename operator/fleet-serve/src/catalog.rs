@@ -24,11 +24,12 @@ use crate::registry::{Registries, Wanted};
 /// The first part of every path that is not a mirror's.
 pub const OURS: &str = ".mirrorfleet";
 
-/// Where it stands what others tell of mirrors: folders with a file for each.
+/// What others tell: where it stands of mirrors, folders with a file for each, and of which region this is.
 #[derive(Debug, Clone, Default)]
 pub struct Told {
     pub orders: Option<PathBuf>,
     pub lists: Option<PathBuf>,
+    pub region: String,
 }
 
 /// All mirrors that are served.
@@ -107,6 +108,7 @@ impl Catalog {
         }
         // Before it answers: a store that is opened anew must not look empty for a moment.
         for mirror in &after.served {
+            mirror.lists().look();
             mirror.view();
             mirror.tell_health();
             mirror.blobs.close_old();
@@ -114,6 +116,7 @@ impl Catalog {
         }
         self.report_changes(&before, &after);
         self.registries.forget(&self.metrics);
+        self.registries.tidy();
         *lock_write(&self.known) = after.clone();
     }
 
@@ -143,8 +146,23 @@ impl Catalog {
             .map(|(mirror, rest)| (mirror.clone(), rest))
     }
 
+    /// The region of this server.
+    pub fn region(&self) -> &str {
+        &self.told.region
+    }
+
     pub fn registries(&self) -> &Registries {
         &self.registries
+    }
+
+    /// What bounds the files that are kept open.
+    pub fn open_files(&self) -> &Arc<Semaphore> {
+        &self.open_files
+    }
+
+    /// The folder of all stores.
+    pub fn data(&self) -> &std::path::Path {
+        &self.data
     }
 
     /// The handles of the registry that is asked.
@@ -170,11 +188,11 @@ impl Catalog {
     /// Ready when every known store serves a snapshot and there is one: local facts only. Blocks on the disk.
     pub fn readiness(&self) -> Readiness {
         let known = self.known();
-        let registries = self.registries.names();
+        let registries = self.registries.served();
         let is_empty = known.served.is_empty() && registries.is_empty();
         let mut ready = !is_empty;
         let mut detail: Vec<String> = (registries.iter())
-            .map(|name| format!("{name}: fills itself on demand"))
+            .map(|registry| format!("{}: fills itself on demand", registry.name()))
             .collect();
         if is_empty && known.problems.is_empty() {
             detail.push(format!(

@@ -2,6 +2,9 @@
 //! that must not block says so, and gets the answers that need nothing from the disk: those are nearly all of a busy
 //! mirror's.
 
+use std::sync::Arc;
+
+use fleet_origin::Registry;
 use fleet_store::SnapshotId;
 use http::{Method, StatusCode};
 
@@ -11,6 +14,7 @@ use crate::catalog::{Catalog, OURS};
 use crate::listing::{MirrorLine, mirrors_page};
 use crate::lists;
 use crate::lookup::Lookup;
+use crate::nearest;
 use crate::path::{Candidate, RequestPath};
 use crate::status::{self, MirrorStatus, PublicStatus};
 
@@ -53,7 +57,13 @@ pub fn status_answer(catalog: &Catalog, path: &str, audience: Audience) -> Optio
     let ours = path.below(OURS)?;
     let rest = ours.below("status")?;
     let served = catalog.served();
-    let read = || served.iter().map(|mirror| status::read(mirror));
+    let registries = catalog.registries().served();
+    let of_registry =
+        |registry: &Arc<dyn Registry>| status::of_registry(registry.as_ref(), catalog.data());
+    let read = || {
+        let stores = served.iter().map(|mirror| status::read(mirror));
+        stores.chain(registries.iter().map(of_registry))
+    };
     if rest.path.is_empty() {
         return Some(match audience {
             Audience::Clients => {
@@ -62,13 +72,18 @@ pub fn status_answer(catalog: &Catalog, path: &str, audience: Audience) -> Optio
             Audience::Operators => status::answer(&read().collect::<Vec<MirrorStatus>>()),
         });
     }
-    let Some(mirror) = catalog.named(&rest.path) else {
+    let store = || {
+        let mirror = catalog.named(&rest.path)?;
+        Some(status::read(&mirror))
+    };
+    let mut registries = registries.iter();
+    let registry = registries.find(|registry| registry.name() == rest.path);
+    let Some(status) = registry.map(of_registry).or_else(store) else {
         return Some(Answer::text(
             StatusCode::NOT_FOUND,
             "no mirror of this name is served here",
         ));
     };
-    let status = status::read(&mirror);
     Some(match audience {
         Audience::Clients => status::answer(&PublicStatus::from(status)),
         Audience::Operators => status::answer(&status),
@@ -129,16 +144,31 @@ fn ours(
             traffic: mirror.traffic.clone(),
         });
     }
+    let nearest = rest.below("nearest");
+    if let Some((mirror, rest)) = nearest.as_ref().and_then(|it| catalog.find(it)) {
+        let lookup = Lookup {
+            asked,
+            mirror: &mirror,
+            full,
+            rest: &rest,
+            fixed: None,
+        };
+        return Ok(Counted {
+            answer: nearest::answer(&lookup, catalog.region())?,
+            traffic: mirror.traffic.clone(),
+        });
+    }
     let below = rest.below("s");
-    let named = below.as_ref().and_then(Candidate::split_first);
-    let kept = named
-        .as_ref()
-        .and_then(|(id, below)| Some((id.parse::<SnapshotId>().ok()?, catalog.find(below)?)));
+    let found = below.as_ref().and_then(|below| catalog.find(below));
+    let kept = found.as_ref().and_then(|(mirror, rest)| {
+        let (id, rest) = rest.split_first()?;
+        Some((mirror, id.parse::<SnapshotId>().ok()?, rest))
+    });
     match kept {
-        Some((id, (mirror, rest))) => {
+        Some((mirror, id, rest)) => {
             let lookup = Lookup {
                 asked,
-                mirror: &mirror,
+                mirror,
                 full,
                 rest: &rest,
                 fixed: Some(id),
@@ -150,7 +180,7 @@ fn ours(
         }
         None => outside(Answer::text(
             StatusCode::NOT_FOUND,
-            "here are status/, mirrorlist/<mirror's path> and s/<snapshot>/<mirror's path>/",
+            "here are status/, mirrorlist/<mirror's path>, nearest/<mirror's path>/ and s/<mirror's path>/<snapshot>/",
         )),
     }
 }

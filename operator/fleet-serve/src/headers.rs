@@ -1,4 +1,4 @@
-//! The headers of an answer: few, each of them once, so that a list of them costs less than a map.
+//! The headers of an answer: few, nearly all of them once, so that a list of them costs less than a map.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -11,7 +11,7 @@ impl Headers {
         Headers(Vec::with_capacity(count))
     }
 
-    /// For one that is not there yet.
+    /// For one that is not there yet, or of which there may be several.
     pub fn push(&mut self, name: HeaderName, value: HeaderValue) {
         self.0.push((name, value));
     }

@@ -27,6 +27,7 @@ mod date;
 mod descriptors;
 mod folders;
 mod follow;
+mod forwarded;
 mod handler;
 mod headers;
 mod http2;
@@ -35,6 +36,7 @@ mod listing;
 mod lists;
 mod lookup;
 mod mirror;
+mod nearest;
 mod on_demand;
 mod orders;
 mod path;
@@ -79,9 +81,7 @@ use crate::limits::{HEAD_TIMEOUT, STALL_TIMEOUT};
 use crate::room::SHARED_BYTES;
 use crate::tls::Certificate;
 
-pub use crate::registry::{
-    Found, FoundBody, Question, Registries, Registry as PackageRegistry, Reply, ServedFile,
-};
+pub use crate::registry::Registries;
 pub use crate::tls::{TlsError, TlsFiles};
 
 /// How often stores, `current` (for the metrics) and certificates are looked at without a request.
@@ -184,6 +184,7 @@ async fn serve_all(
         Told {
             orders: options.orders.clone(),
             lists: options.lists.clone(),
+            region: options.place.region.clone(),
         },
         metrics,
         options.registries.clone(),

@@ -102,8 +102,9 @@ pub fn mirrors_page(mirrors: &[MirrorLine]) -> String {
             None => "<span class=\"q\">waiting for its first sync</span>".to_owned(),
         };
         let href = match mirror.serving_path.is_empty() {
-            true => "/".to_owned(),
-            false => format!("/{}/", encode(&mirror.serving_path)),
+            true => "./".to_owned(),
+            // Without a slash at its beginning it holds behind any proxy.
+            false => format!("{}/", encode(&mirror.serving_path)),
         };
         write(
             body,
@@ -116,7 +117,7 @@ pub fn mirrors_page(mirrors: &[MirrorLine]) -> String {
         );
     }
     body.push_str(
-        "</tbody></table></main>\n<footer><a href=\"/.mirrorfleet/status\">status</a></footer>\n",
+        "</tbody></table></main>\n<footer><a href=\".mirrorfleet/status\">status</a></footer>\n",
     );
     body.push_str("</body></html>\n");
     page
@@ -242,7 +243,7 @@ mod tests {
         };
         let page = mirrors_page(&[waiting]);
         assert!(
-            page.contains("<a href=\"/debian/\">debian</a>")
+            page.contains("<a href=\"debian/\">debian</a>")
                 && page.contains("waiting for its first sync")
         );
         assert!(mirrors_page(&[]).contains("No mirror is here yet"));

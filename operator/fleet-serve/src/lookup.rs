@@ -105,6 +105,14 @@ impl Lookup<'_> {
         })
     }
 
+    /// The file that is asked for, if there is one. Blocks on the disk.
+    pub fn entry(&self) -> Option<Entry> {
+        match self.resolve(&self.mirror.view()) {
+            Target::File(entry, _) => Some(entry),
+            _ => None,
+        }
+    }
+
     /// A file whose name never gets other content, where it is open: nearly all requests of a busy mirror.
     fn open(&self, view: &View) -> Option<Answer> {
         if self.rest.directory {
@@ -187,14 +195,21 @@ impl Lookup<'_> {
         if !opens && !is_signed {
             return Ok(None);
         }
-        let place = || format!("/{OURS}/s/{}/{}", current.id(), encode(&self.full.path));
+        let proxies = self.mirror.lists().proxies();
+        let front = self.asked.front(&proxies);
+        let place = || {
+            let (at, below) = (encode(self.mirror.serving_path()), encode(&self.rest.path));
+            let at = if at.is_empty() { at } else { format!("/{at}") };
+            format!("/{OURS}/s{at}/{}/{below}", current.id())
+        };
         if is_signed && transaction::is_pacman(self.asked.headers) {
-            return Ok(Some(Answer::elsewhere(place()).varying(USER_AGENT)));
+            let place = front.prefix.clone() + &place();
+            return Ok(Some(Answer::elsewhere(place).varying(USER_AGENT)));
         }
         let plain = self.file(*entry, None, true)?;
         let unchanged = plain.status == StatusCode::NOT_MODIFIED;
         let site = match opens && !unchanged && transaction::is_apt(self.asked.headers) {
-            true => transaction::other_site(self.asked.way, self.asked.headers),
+            true => transaction::other_site(self.asked.way, self.asked.headers, &front),
             false => None,
         };
         let elsewhere = site.map(|site| Answer::elsewhere(site + &place()));
@@ -295,8 +310,10 @@ impl Lookup<'_> {
 
     /// `path` is the directory's own in the snapshot.
     fn directory(&self, snapshot: &Snapshot, path: &str) -> Answer {
+        let proxies = self.mirror.lists().proxies();
+        let prefix = self.asked.front(&proxies).prefix;
         if !self.full.directory {
-            return Answer::moved(&self.full.directory_location());
+            return Answer::moved(&(prefix + &self.full.directory_location()));
         }
         if !self.mirror.identity().directory_listing {
             return Answer::text(
@@ -339,7 +356,7 @@ impl Lookup<'_> {
         Answer::page(directory_page(&Directory {
             title: &title,
             snapshot: &snapshot.id().to_string(),
-            status: &self.mirror.status_path(),
+            status: &(prefix + &self.mirror.status_path()),
             lines: &lines,
         }))
     }

@@ -1,90 +1,53 @@
 //! Mirrors that are no store of files: registries of packages, which know what their clients ask for and get what they lack
-//! when it is asked for. What they are is behind a seam; here is how they are found, and how their answers are sent.
+//! when it is asked for. What they are is behind a seam (`fleet-origin`); here is how they are found, what of their answers is
+//! given again without asking them (`ready`), and how answers are sent.
 //!
 //! They are answered on listeners without TLS.
 
+mod ready;
+
 use std::fmt;
-use std::fs::File;
-use std::io;
 use std::sync::{Arc, OnceLock, RwLock};
 use std::time::Instant;
 
 use bytes::Bytes;
+use fleet_origin::{Found, FoundBody, Growing, Question, Registry, counted};
 use fleet_telemetry::{MirrorTraffic, ServerMetrics};
 use fleet_types::{Sha256, lock_read, lock_write};
+use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use tokio::sync::Semaphore;
 
+use self::ready::{Manner, Ready};
 use crate::answer::{Answer, Caching, Content};
 use crate::blobs::Blob;
-use crate::conditional::decide;
+use crate::conditional::{Validators, decide};
 use crate::listing::MirrorLine;
 use crate::transaction::Way;
 
-/// Answers everything below paths of its own.
-pub trait Registry: Send + Sync {
-    /// The Mirror's name.
-    fn name(&self) -> &str;
-
-    /// Below which it answers, without slashes at their ends; the first one is the one that people are told.
-    fn paths(&self) -> &[String];
-
-    /// Must not block. The future may be dropped; what others wait for goes on.
-    fn answer(&self, question: &Question<'_>) -> Reply;
-}
-
-/// A request to a registry.
-#[derive(Debug, Clone)]
-pub struct Question<'a> {
-    pub method: &'a Method,
-    /// Which of the registry's paths was asked.
-    pub below: &'a str,
-    /// What follows that path, as it was sent: empty, or from a slash on. Without the query.
-    pub path: &'a str,
-    pub query: Option<&'a str>,
-    pub headers: &'a HeaderMap,
-    /// The host, with a port where one was said, by which the client asks.
-    pub host: Option<&'a str>,
-    pub body: Option<Bytes>,
-    pub at: Instant,
-}
-
 /// How an answer comes.
 pub enum Reply {
-    Now(Found),
-    Later(BoxFuture<'static, Found>),
+    Now(Answerable),
+    Later(BoxFuture<'static, Answerable>),
 }
 
-/// An answer of a registry. Conditions and ranges are judged here, by a file's digest.
+/// An answer of a registry, ready to be sent. Conditions and ranges are judged here, by a file's tag.
 #[derive(Debug, Clone)]
-pub struct Found {
-    pub status: StatusCode,
-    pub headers: Vec<(HeaderName, HeaderValue)>,
-    pub body: FoundBody,
+pub struct Answerable {
+    status: StatusCode,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    body: Body,
 }
 
 #[derive(Debug, Clone)]
-pub enum FoundBody {
+enum Body {
     /// Of a 200.
-    File(ServedFile),
+    File(Arc<Blob>),
+    /// Of a 200; what is on its way.
+    Growing(Growing, Sha256),
     Bytes(Bytes),
-}
-
-/// A file that is kept open. Its bytes must not change.
-#[derive(Debug, Clone)]
-pub struct ServedFile(Arc<Blob>);
-
-impl ServedFile {
-    /// `tag` is the file's entity tag: other bytes have another one.
-    pub fn new(tag: &Sha256, file: File) -> io::Result<ServedFile> {
-        Blob::new(tag, file).map(|blob| ServedFile(Arc::new(blob)))
-    }
-
-    /// Bytes.
-    pub fn size(&self) -> u64 {
-        self.0.size
-    }
 }
 
 /// The registries of a process. They may change while it serves.
@@ -100,6 +63,7 @@ struct Known {
 
 struct Served {
     registry: Arc<dyn Registry>,
+    ready: Ready,
     traffic: OnceLock<Arc<MirrorTraffic>>,
 }
 
@@ -134,6 +98,7 @@ impl Registries {
         let served = registries.into_iter().map(|registry| {
             Arc::new(Served {
                 registry,
+                ready: Ready::default(),
                 traffic: OnceLock::new(),
             })
         });
@@ -176,12 +141,21 @@ impl Registries {
         gone.iter().for_each(|name| metrics.remove(name));
     }
 
-    pub(crate) fn names(&self) -> Vec<String> {
-        lock_read(&self.0)
-            .served
-            .iter()
-            .map(|served| served.registry.name().to_owned())
-            .collect()
+    pub(crate) fn served(&self) -> Vec<Arc<dyn Registry>> {
+        let known = lock_read(&self.0).clone();
+        let served = known.served.iter();
+        served.map(|served| served.registry.clone()).collect()
+    }
+
+    /// Closes what nobody asked for lately, and tells registries what was given out. To be called every now and then.
+    pub(crate) fn tidy(&self) {
+        let known = lock_read(&self.0).clone();
+        for served in &known.served {
+            let used = served.ready.tidy(Instant::now());
+            if !used.is_empty() {
+                served.registry.used(used);
+            }
+        }
     }
 
     /// Lines of the list of mirrors.
@@ -209,48 +183,111 @@ impl Wanted<'_> {
         traffic.clone()
     }
 
-    /// Asks the registry.
+    /// What is ready, or what the registry answers. `free` bounds the files that are kept open.
     pub fn ask(
         &self,
         (method, query, headers): (&Method, Option<&str>, &HeaderMap),
         way: Way<'_>,
         body: Option<Bytes>,
-        at: Instant,
+        (at, free): (Instant, &Arc<Semaphore>),
     ) -> Reply {
         let paths = self.served.registry.paths();
+        let below = paths.get(self.number).map_or("", String::as_str);
         let said = || headers.get(http::header::HOST)?.to_str().ok();
-        self.served.registry.answer(&Question {
-            method,
-            below: paths.get(self.number).map_or("", String::as_str),
-            path: self.path,
-            query,
-            headers,
-            host: way.authority.or_else(said),
+        let host = way.authority.or_else(said);
+        let manner = Manner::of(below, host, headers);
+        let is_read = method == Method::GET || method == Method::HEAD;
+        if is_read && let Some(found) = self.served.ready.get(self.path, &manner, at) {
+            self.served.registry.answered_again();
+            return Reply::Now(found);
+        }
+        let coming = self.served.registry.answer(Question {
+            method: method.clone(),
+            below: below.to_owned(),
+            path: self.path.to_owned(),
+            query: query.map(str::to_owned),
+            headers: counted(headers),
+            host: host.map(str::to_owned),
             body,
-            at,
-        })
+        });
+        let (served, free) = (self.served.clone(), free.clone());
+        let (path, manner) = (self.path.to_owned(), manner.into_owned());
+        let keep = move |found: Found| {
+            let kept = match (&found.body, found.lasts) {
+                (FoundBody::File(file), Some(lasts)) if is_read => Some((lasts, file.tag)),
+                _ => None,
+            };
+            let answerable = Answerable::from(found);
+            if let Some(kept) = kept.filter(|_| answerable.status.is_success()) {
+                served.ready.put((&path, manner), kept, &answerable, &free);
+            }
+            answerable
+        };
+        Reply::Later(coming.map(keep).boxed())
     }
 }
 
-impl Found {
+impl From<Found> for Answerable {
+    fn from(found: Found) -> Answerable {
+        let body = match found.body {
+            FoundBody::Bytes(bytes) => Body::Bytes(bytes),
+            FoundBody::Growing(growing, tag) => Body::Growing(growing, tag),
+            FoundBody::File(served) => {
+                let file = Arc::try_unwrap(served.file).or_else(|shared| shared.try_clone());
+                match file.and_then(|file| Blob::new(&served.tag, file)) {
+                    Ok(blob) => Body::File(Arc::new(blob)),
+                    Err(error) => return Answerable::unreadable(&error),
+                }
+            }
+        };
+        Answerable {
+            status: found.status,
+            headers: found.headers,
+            body,
+        }
+    }
+}
+
+impl Answerable {
+    fn unreadable(error: &std::io::Error) -> Answerable {
+        tracing::error!(%error, "a registry's file cannot be read");
+        Answerable {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            headers: Vec::new(),
+            body: Body::Bytes(Bytes::from_static(
+                br#"{"error":"this file cannot be read from the registry's disk"}"#,
+            )),
+        }
+    }
+
     /// The answer to a request with this method and these headers.
     pub(crate) fn into_answer(self, method: &Method, asked: &HeaderMap) -> Answer {
+        let of_file = |whole: Content, validators: &Validators| {
+            let decision = decide(method, asked, validators);
+            Answer::file(
+                whole,
+                validators,
+                || "application/octet-stream",
+                Caching::Revalidate,
+                decision,
+            )
+        };
         let mut answer = match self.body {
-            FoundBody::Bytes(bytes) => Answer::of_registry(self.status, bytes),
-            FoundBody::File(ServedFile(blob)) => {
+            Body::Bytes(bytes) => Answer::of_registry(self.status, bytes),
+            Body::File(blob) => {
                 let validators = blob.by_digest();
-                let decision = decide(method, asked, &validators);
-                let whole = Content::File {
-                    range: 0..blob.size,
-                    blob,
+                let range = 0..blob.size;
+                of_file(Content::File { blob, range }, &validators)
+            }
+            Body::Growing(growing, tag) => {
+                let size = growing.size();
+                let validators = Validators {
+                    modified: i64::MIN,
+                    last_modified: None,
+                    ..Validators::of_content(&tag, size, 0)
                 };
-                Answer::file(
-                    whole,
-                    &validators,
-                    || "application/octet-stream",
-                    Caching::Revalidate,
-                    decision,
-                )
+                let range = 0..size;
+                of_file(Content::Growing { growing, range }, &validators)
             }
         };
         let is_of_the_bytes =

@@ -2,7 +2,10 @@
 //! are Unix seconds, sizes are bytes. The controller reads all of it at the port for metrics; at the port for clients
 //! stands what a client may know.
 
-use fleet_store::{INDEX_VERSION, Store};
+use std::path::Path;
+
+use fleet_origin::Registry;
+use fleet_store::{INDEX_VERSION, Space, Store, StoreError};
 use fleet_types::documents::{
     Report, ScrubState, ServedStatus, StorageUse, Success, UnitsMemory, UnixSeconds,
 };
@@ -12,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::answer::Answer;
+use crate::beside::OwnFiles;
 use crate::mirror::ServedMirror;
 
 /// What anybody may know of a mirror: what is served, and whether the last run was good. No URL, no words of an error
@@ -25,6 +29,8 @@ pub struct PublicStatus {
     snapshot: Option<String>,
     revision: Vec<UnitRevision>,
     published_at: Option<UnixSeconds>,
+    last_sync: Option<UnixSeconds>,
+    confirmed_at: Option<UnixSeconds>,
     pinned: Option<String>,
     last_run: Option<LastRun>,
     /// When a run last really succeeded.
@@ -53,12 +59,15 @@ impl From<MirrorStatus> for PublicStatus {
             snapshot: status.snapshot,
             revision: status.revision,
             published_at: status.published_at,
+            last_sync: status.last_sync,
+            confirmed_at: status.confirmed_at,
             pinned: status.pinned,
             last_run: status
                 .last_report
                 .and_then(|report| serde_json::from_value(report).ok()),
             last_success_at: status.last_success.map(|success| success.at),
-            has_problem: status.problem.is_some(),
+            has_problem: status.problem.is_some()
+                || (status.registry).is_some_and(|registry| registry.problem.is_some()),
         }
     }
 }
@@ -71,16 +80,7 @@ pub fn read(mirror: &ServedMirror) -> MirrorStatus {
     let mut noted = |error: String| {
         problem.get_or_insert(error);
     };
-    let storage = match store.free_space() {
-        Ok(space) => Some(StorageUse {
-            used: space.total_bytes.saturating_sub(space.free_bytes),
-            capacity: space.total_bytes,
-        }),
-        Err(error) => {
-            noted(error.to_string());
-            None
-        }
-    };
+    let storage = storage(store.free_space(), &mut noted);
     let pinned = store.pinned().unwrap_or_else(|error| {
         noted(error.to_string());
         None
@@ -94,6 +94,8 @@ pub fn read(mirror: &ServedMirror) -> MirrorStatus {
     let last_success = document(store, Success::DOCUMENT, &mut noted);
     let memory: Option<UnitsMemory> = document(store, UnitsMemory::DOCUMENT, &mut noted);
     let scrub = document(store, ScrubState::DOCUMENT, &mut noted);
+    let served = view.current.as_ref();
+    let own = served.and_then(|served| OwnFiles::of(mirror, &served.id()));
     MirrorStatus {
         mirror: mirror.name().to_owned(),
         upstream_type: mirror.identity().upstream_type.clone(),
@@ -108,6 +110,8 @@ pub fn read(mirror: &ServedMirror) -> MirrorStatus {
             .map(|current| current.meta().revision.clone())
             .unwrap_or_default(),
         published_at: view.published.map(UnixSeconds),
+        last_sync: own.as_ref().and_then(OwnFiles::heartbeat),
+        confirmed_at: own.as_ref().map(|own| UnixSeconds(own.modified())),
         now: Some(UnixSeconds(jiff::Timestamp::now().as_second())),
         clock_skew: 0,
         order: view.follows().filter(|order| order.epoch > 0),
@@ -126,6 +130,37 @@ pub fn read(mirror: &ServedMirror) -> MirrorStatus {
         problem,
         damaged: mirror.suspects(),
         scrub,
+        registry: None,
+    }
+}
+
+/// What there is to know of a registry that fills itself, whose volume is that of the folder `data`. Blocks on the disk.
+pub fn of_registry(registry: &dyn Registry, data: &Path) -> MirrorStatus {
+    let mut problem = None;
+    let storage = storage(Space::of(data), &mut |error| problem = Some(error));
+    MirrorStatus {
+        mirror: registry.name().to_owned(),
+        upstream_type: "Npm".to_owned(),
+        serving_path: registry.paths().first().cloned().unwrap_or_default(),
+        now: Some(UnixSeconds(jiff::Timestamp::now().as_second())),
+        index_version: INDEX_VERSION,
+        storage,
+        problem,
+        registry: Some(registry.state()),
+        ..MirrorStatus::default()
+    }
+}
+
+fn storage(space: Result<Space, StoreError>, noted: &mut dyn FnMut(String)) -> Option<StorageUse> {
+    match space {
+        Ok(space) => Some(StorageUse {
+            used: space.total_bytes.saturating_sub(space.free_bytes),
+            capacity: space.total_bytes,
+        }),
+        Err(error) => {
+            noted(error.to_string());
+            None
+        }
     }
 }
 

@@ -16,13 +16,11 @@ use std::net::Ipv6Addr;
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, HOST, USER_AGENT};
 
+use crate::forwarded::Front;
+
 /// How apt's own transport for http and https calls itself.
 const APT: &str = "Debian APT-HTTP/";
 const PACMAN: &str = "pacman/";
-/// What proxies before us say of how the first of them was asked (RFC 7239, and what was usual before it). It decides
-/// about nothing but the answer to its own request, which no cache may keep.
-const FORWARDED_PROTO: &str = "x-forwarded-proto";
-const FORWARDED_HOST: &str = "x-forwarded-host";
 
 /// How a request reached us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,41 +47,40 @@ pub fn is_pacman(headers: &HeaderMap) -> bool {
         .is_some_and(|agent| agent.starts_with(PACMAN))
 }
 
-/// The URL of this very site in another spelling, without a slash at its end. None where there is no other: an address
-/// without letters, with a port that must be said. And none for a client that gives a password, to a proxy before us:
-/// apt has it for one spelling only, and would be refused at the other.
-pub fn other_site(way: Way<'_>, headers: &HeaderMap) -> Option<String> {
-    if headers.contains_key(AUTHORIZATION) {
+/// The URL of this very site in another spelling, with what proxies took off its paths, without a slash at its end. None
+/// where there is no other: an address without letters, with a port that must be said. None for a client that gives a
+/// password, to a proxy before us: apt has it for one spelling only, and would be refused at the other. And none where it is
+/// doubtful how the client asked: over https it follows no redirect to http.
+pub fn other_site(way: Way<'_>, headers: &HeaderMap, front: &Front<'_>) -> Option<String> {
+    if headers.contains_key(AUTHORIZATION) || front.is_doubtful {
         return None;
     }
-    let (secure, site) = site(way, headers)?;
+    let (secure, site) = site(way, headers, front)?;
     let (scheme, default_port) = if secure { ("https", 443) } else { ("http", 80) };
-    Some(format!("{scheme}://{}", site.respelled(default_port)?))
+    let (host, prefix) = (site.respelled(default_port)?, &front.prefix);
+    Some(format!("{scheme}://{host}{prefix}"))
 }
 
-/// The URL of this very site as the client asked for it, without a slash at its end; none where it does not say.
-pub fn asked_site(way: Way<'_>, headers: &HeaderMap) -> Option<String> {
-    let (secure, site) = site(way, headers)?;
+/// The URL of this very site as the client asked for it, with what proxies took off its paths, without a slash at its end;
+/// none where it does not say.
+pub fn asked_site(way: Way<'_>, headers: &HeaderMap, front: &Front<'_>) -> Option<String> {
+    let (secure, site) = site(way, headers, front)?;
     let scheme = if secure { "https" } else { "http" };
     let port = site.port.map(|port| format!(":{port}"));
-    Some(format!(
-        "{scheme}://{}{}",
-        site.host,
-        port.unwrap_or_default()
-    ))
+    let (host, port, prefix) = (site.host, port.unwrap_or_default(), &front.prefix);
+    Some(format!("{scheme}://{host}{port}{prefix}"))
 }
 
 /// Whether it is asked over TLS, and who is.
-fn site<'a>(way: Way<'a>, headers: &'a HeaderMap) -> Option<(bool, Site<'a>)> {
-    let forwarded = Forwarded::read(headers);
-    let secure = match forwarded.proto {
+fn site<'a>(way: Way<'a>, headers: &'a HeaderMap, front: &Front<'a>) -> Option<(bool, Site<'a>)> {
+    let secure = match front.proto {
         Some(proto) if proto.eq_ignore_ascii_case("https") => true,
         Some(proto) if proto.eq_ignore_ascii_case("http") => false,
         _ => way.secure,
     };
     // RFC 9112 section 3.2.2: an absolute target says it better than Host.
     let here = Site::parse(way.authority.or_else(|| said(headers, HOST.as_str()))?)?;
-    let site = match forwarded.host {
+    let site = match front.host {
         Some(forwarded) => Site::parse(forwarded)?.or_with_port(here),
         None => here,
     };
@@ -106,36 +103,6 @@ pub fn is_host_clear(headers: &HeaderMap, is_http_10: bool) -> bool {
 
 fn said<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
-}
-
-/// How the proxy that is nearest to the client was asked.
-#[derive(Default)]
-struct Forwarded<'a> {
-    host: Option<&'a str>,
-    proto: Option<&'a str>,
-}
-
-impl<'a> Forwarded<'a> {
-    /// Each proxy adds to the end of the lists, so the first element is the one that counts.
-    fn read(headers: &'a HeaderMap) -> Forwarded<'a> {
-        let first = |name| said(headers, name).and_then(|list| list.split(',').next());
-        let Some(element) = first("forwarded") else {
-            return Forwarded {
-                host: first(FORWARDED_HOST).map(str::trim),
-                proto: first(FORWARDED_PROTO).map(str::trim),
-            };
-        };
-        let mut forwarded = Forwarded::default();
-        for (name, value) in element.split(';').filter_map(|pair| pair.split_once('=')) {
-            let value = value.trim().trim_matches('"');
-            match name.trim() {
-                name if name.eq_ignore_ascii_case("host") => forwarded.host = Some(value),
-                name if name.eq_ignore_ascii_case("proto") => forwarded.proto = Some(value),
-                _ => {}
-            }
-        }
-        forwarded
-    }
 }
 
 #[derive(Clone, Copy)]
@@ -201,6 +168,9 @@ mod tests {
 
     use super::*;
 
+    const PROTO: &str = "x-forwarded-proto";
+    const FORWARDED: &str = "x-forwarded-host";
+
     fn told(secure: bool, said: &[(&'static str, &str)]) -> Option<String> {
         let mut headers = HeaderMap::new();
         for (name, value) in said {
@@ -210,7 +180,14 @@ mod tests {
             authority: None,
             secure,
         };
-        other_site(way, &headers)
+        other_site(way, &headers, &front(&headers, true))
+    }
+
+    /// As asked by a proxy.
+    fn front(headers: &HeaderMap, is_trusted: bool) -> Front<'_> {
+        let proxies: [ipnet::IpNet; 1] = ["10.0.0.0/8".parse().unwrap()];
+        let proxies = &proxies[..usize::from(is_trusted)];
+        Front::read("10.0.0.1".parse().unwrap(), headers, proxies)
     }
 
     fn site(host: &str, secure: bool) -> Option<String> {
@@ -237,7 +214,7 @@ mod tests {
             secure: true,
         };
         assert_eq!(
-            other_site(way, &HeaderMap::new()).unwrap(),
+            other_site(way, &HeaderMap::new(), &front(&HeaderMap::new(), true)).unwrap(),
             "https://A.example:8443"
         );
     }
@@ -249,7 +226,11 @@ mod tests {
             secure: false,
         };
         let headers = HeaderMap::from_iter([(HOST, HeaderValue::from_static("evil.example"))]);
-        assert_eq!(other_site(way, &headers).unwrap(), "http://A.example");
+        let front = front(&headers, true);
+        assert_eq!(
+            other_site(way, &headers, &front).unwrap(),
+            "http://A.example"
+        );
     }
 
     #[test]
@@ -258,43 +239,43 @@ mod tests {
         for (secure, said, other) in [
             (
                 false,
-                [("host", host), (FORWARDED_PROTO, "https")],
+                [("host", host), (PROTO, "https")],
                 Some("https://A.example"),
             ),
             (
                 true,
-                [("host", host), (FORWARDED_PROTO, "http")],
+                [("host", host), (PROTO, "http")],
                 Some("http://A.example"),
             ),
             (
                 true,
-                [("host", host), (FORWARDED_PROTO, "https, http")],
+                [("host", host), (PROTO, "https, http")],
+                Some("http://A.example"),
+            ),
+            (
+                true,
+                [("host", "pod:80"), (FORWARDED, port)],
+                Some("https://A.example:8443"),
+            ),
+            (
+                true,
+                [("host", "a.example:80"), (FORWARDED, port)],
+                Some("https://A.example:8443"),
+            ),
+            (
+                true,
+                [("host", port), (FORWARDED, "A.example")],
+                Some("https://A.example:8443"),
+            ),
+            (
+                true,
+                [("host", "pod:80"), (FORWARDED, "b.example, a.example")],
                 Some("https://A.example"),
             ),
-            (
-                true,
-                [("host", "pod:80"), (FORWARDED_HOST, port)],
-                Some("https://A.example:8443"),
-            ),
-            (
-                true,
-                [("host", "a.example:80"), (FORWARDED_HOST, port)],
-                Some("https://A.example:8443"),
-            ),
-            (
-                true,
-                [("host", port), (FORWARDED_HOST, "A.example")],
-                Some("https://A.example:8443"),
-            ),
-            (
-                true,
-                [("host", "pod:80"), (FORWARDED_HOST, "a.example, b.example")],
-                Some("https://A.example"),
-            ),
-            (false, [("host", "pod:80"), (FORWARDED_HOST, "a b")], None),
+            (false, [("host", "pod:80"), (FORWARDED, "a b")], None),
             (
                 false,
-                [("host", host), (FORWARDED_PROTO, "https, http")],
+                [("host", host), (PROTO, "http, https")],
                 Some("https://A.example"),
             ),
             (
@@ -303,13 +284,46 @@ mod tests {
                     ("host", "pod:80"),
                     (
                         "forwarded",
-                        "for=\"[2001:db8::1]\";Proto=https;host=\"a.example:8443\", for=10.0.0.1;host=b;proto=http",
+                        "for=\"[2001:db8::1]\";Proto=https;host=\"a.example:8443\", for=10.0.0.2;host=b;proto=http",
                     ),
                 ],
                 Some("https://A.example:8443"),
             ),
         ] {
             assert_eq!(told(secure, &said).as_deref(), other, "{said:?}");
+        }
+    }
+
+    #[test]
+    fn what_proxies_took_off_comes_before_every_path() {
+        let said = [("host", "a.example"), ("x-forwarded-prefix", "/m/")];
+        assert_eq!(told(true, &said).unwrap(), "https://A.example/m");
+    }
+
+    #[test]
+    fn where_it_is_doubtful_how_the_client_asked_it_is_led_nowhere() {
+        for (name, value) in [
+            (PROTO, "https"),
+            (FORWARDED, "evil.example"),
+            ("forwarded", "host=evil.example"),
+        ] {
+            let headers = HeaderMap::from_iter([
+                (HOST, HeaderValue::from_static("a.example")),
+                (
+                    http::HeaderName::from_static(name),
+                    HeaderValue::from_static(value),
+                ),
+            ]);
+            let way = Way {
+                authority: None,
+                secure: false,
+            };
+            let front = front(&headers, false);
+            assert_eq!(other_site(way, &headers, &front), None, "{name}");
+            assert_eq!(
+                asked_site(way, &headers, &front).unwrap(),
+                "http://a.example"
+            );
         }
     }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 
+use fleet_types::documents::SnapshotChanges;
 use fleet_types::{RepoPath, Sha256, counted};
 use sha2::Digest as _;
 
@@ -63,7 +64,7 @@ impl IndexBuilder {
     }
 
     /// Checks that no two entries exclude each other and that every blob that the parent does not vouch for is in the
-    /// store, then makes the snapshot durable. `entries` and `bytes` of `meta` are filled in.
+    /// store, then makes the snapshot durable. `changes`, `entries` and `bytes` of `meta` are filled in.
     pub fn finish(self, mut meta: SnapshotMeta) -> Result<Prepared> {
         let IndexBuilder {
             shared,
@@ -72,7 +73,7 @@ impl IndexBuilder {
         } = self;
         let _no_collection = shared.committing();
         let sorted = sorter.finish()?;
-        let draft = beside(
+        let (changes, draft) = beside(
             || check_blobs(&shared, parent.as_deref(), &sorted),
             || Draft::of(&shared, &sorted, &mut meta),
         )?;
@@ -82,6 +83,7 @@ impl IndexBuilder {
             parent.expect_whole()?;
         }
         (meta.entries, meta.bytes) = (draft.records, draft.bytes);
+        meta.changes = parent.is_some().then_some(changes);
         let id = draft.id(&meta);
         let existed = is_prepared(&shared, &id)?;
         if !existed {
@@ -97,17 +99,17 @@ impl IndexBuilder {
 }
 
 /// Does both at once, since one waits for the disk and the other computes. The error of `check` comes first.
-fn beside<T>(
-    check: impl FnOnce() -> Result<()> + Send,
+fn beside<C: Send, T>(
+    check: impl FnOnce() -> Result<C> + Send,
     work: impl FnOnce() -> Result<T>,
-) -> Result<T> {
+) -> Result<(C, T)> {
     thread::scope(|scope| {
         let checking = thread::Builder::new().name("blob-check".to_owned());
         let checking = checking.spawn_scoped(scope, check).doing(DOING)?;
         let made = work();
         let checked = checking.join();
-        checked.unwrap_or_else(|panic| resume_unwind(panic))?;
-        made
+        let checked = checked.unwrap_or_else(|panic| resume_unwind(panic))?;
+        Ok((checked, made?))
     })
 }
 
@@ -143,31 +145,52 @@ fn write_index(
     shared.fs.sync_dir(&shared.layout.snapshots()).doing(DOING)
 }
 
-/// Goes through all entries in order: contradictions are found on the way.
+/// Goes through all entries in order: contradictions are found on the way. By how many the parent has others.
 fn check_blobs(
     shared: &Shared,
     parent: Option<&Snapshot>,
     sorted: &Sorted<PathEntry>,
-) -> Result<()> {
-    let merged = Merged::new(parent);
-    let mut known = KnownBlobs { shared, merged };
-    Distinct::new(sorted).try_for_each(|item| known.check(&item?))
+) -> Result<SnapshotChanges> {
+    let mut known = KnownBlobs {
+        shared,
+        merged: Merged::new(parent),
+        changes: SnapshotChanges::default(),
+        stay: 0,
+    };
+    Distinct::new(sorted).try_for_each(|item| known.check(&item?))?;
+    let before = parent.map_or(0, Snapshot::len);
+    Ok(SnapshotChanges {
+        removed: before.saturating_sub(known.stay),
+        ..known.changes
+    })
 }
 
 /// Whether the blobs of a new snapshot are there, asked only for what its parent does not have.
 struct KnownBlobs<'a> {
     shared: &'a Shared,
     merged: Merged<'a>,
+    /// What is new and what is another, so far.
+    changes: SnapshotChanges,
+    /// Paths that the parent has too.
+    stay: u64,
 }
 
 impl KnownBlobs<'_> {
     /// Called in the order of the paths.
     fn check(&mut self, item: &PathEntry) -> Result<()> {
         let entry = &item.entry;
+        let before = self.merged.at(&item.path);
+        match before {
+            None => self.changes.added += 1,
+            Some(before) => {
+                self.stay += 1;
+                let is_other = (before.digest, before.size) != (entry.digest, entry.size);
+                self.changes.changed += u64::from(is_other);
+            }
+        }
         if entry.state != EntryState::Present {
             return Ok(());
         }
-        let before = self.merged.at(&item.path);
         if before.is_some_and(|b| {
             b.state == EntryState::Present && (b.digest, b.size) == (entry.digest, entry.size)
         }) {

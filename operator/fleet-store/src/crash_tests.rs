@@ -399,6 +399,7 @@ pub(crate) fn meta(created: i64) -> SnapshotMeta {
         links: Default::default(),
         openings: Default::default(),
         clocks: Default::default(),
+        changes: None,
         entries: 0,
         bytes: 0,
     }

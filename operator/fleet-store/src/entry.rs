@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
+use fleet_types::documents::SnapshotChanges;
 use fleet_types::{ClockReading, DigestError, Sha256, UnitRevision};
 use serde::{Deserialize, Serialize};
 
@@ -126,6 +127,10 @@ pub struct SnapshotMeta {
     /// How the upstream's clock stood when each unit was read, where it has one. Not part of the id.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub clocks: BTreeMap<String, ClockReading>,
+    /// By how many paths it differs from the snapshot that it was derived from; none where there was none. Filled in by the index
+    /// builder, and not part of the id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changes: Option<SnapshotChanges>,
     /// Number of paths. Filled in by the index builder.
     pub entries: u64,
     /// Sum of the sizes of all `Present` paths (content under two paths counts twice). Filled in by the index builder.

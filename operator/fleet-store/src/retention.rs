@@ -70,6 +70,7 @@ mod tests {
                 links: Default::default(),
                 openings: Default::default(),
                 clocks: Default::default(),
+                changes: None,
                 entries: 0,
                 bytes: 0,
             },

@@ -10,11 +10,11 @@ use crate::error::{Result, StoreError};
 use crate::runs::{Buffer, Merge, RawRecord, Record, Run, RunWriter, damaged};
 
 /// Bytes of records that are held before they spill.
-const BUDGET: usize = 4 << 20;
+const BUDGET: usize = 1 << 20;
 /// The last one before that fits too, unless it is very long.
 const LAST_RECORD: usize = 4 << 10;
 /// Runs that are merged at once; more are first merged into one.
-const MAX_RUNS: usize = 64;
+const MAX_RUNS: usize = 128;
 
 /// Sorts any number of records in bounded memory.
 pub struct RunSorter<R> {
@@ -108,6 +108,15 @@ pub struct Sorted<R> {
 }
 
 impl<R: Record> Sorted<R> {
+    pub fn empty() -> Sorted<R> {
+        Sorted {
+            buffer: Buffer::default(),
+            runs: Vec::new(),
+            count: 0,
+            record: PhantomData,
+        }
+    }
+
     pub fn len(&self) -> u64 {
         self.count
     }

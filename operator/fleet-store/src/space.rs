@@ -8,6 +8,7 @@ use crate::error::{Doing, Result};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Space {
     pub free_bytes: u64,
+    /// What is used, by whomever, and what is free: not what only root may use, as df reckons.
     pub total_bytes: u64,
     /// None where the file system has no fixed number of inodes.
     pub free_inodes: Option<u64>,
@@ -26,7 +27,11 @@ impl Space {
         let block_size = stat.f_frsize.max(1);
         Ok(Space {
             free_bytes: stat.f_bavail.saturating_mul(block_size),
-            total_bytes: stat.f_blocks.saturating_mul(block_size),
+            total_bytes: stat
+                .f_blocks
+                .saturating_sub(stat.f_bfree)
+                .saturating_add(stat.f_bavail)
+                .saturating_mul(block_size),
             free_inodes: (stat.f_files > 0).then_some(stat.f_favail),
             block_size,
         })

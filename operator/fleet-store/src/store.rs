@@ -229,6 +229,8 @@ impl Store {
             date: dated.map(|unit| UnixSeconds(unit.date)).max(),
             superseded_at: info.superseded_at.map(UnixSeconds),
             index: self.index_pin(&info.id).ok(),
+            changes: info.meta.changes,
+            bytes: Some(info.meta.bytes),
         }
     }
 

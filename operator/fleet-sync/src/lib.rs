@@ -3,6 +3,7 @@
 //! Owns the order of things ([`engine`]). Leaves the network to `fleet-fetch`, what bytes mean to `fleet-formats`, what a
 //! disk promises to `fleet-store`, and manifests to the caller.
 
+mod audit;
 mod engine;
 mod options;
 mod progress;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
+pub use audit::{AuditReport, AuditedUnit, Finding, Sampling};
 pub use fleet_fetch::{
     Access, Credentials, Destination, Endpoint, NotADestination, install_crypto_provider,
 };
@@ -46,4 +48,15 @@ pub fn plan(
     cancel: CancellationToken,
 ) -> BoxFuture<'static, PlanReport> {
     Box::pin(engine::plan(options, progress, cancel))
+}
+
+/// Looks at a mirror that is served, at the options' authority, as clients do: every root and index is judged as an
+/// upstream's, and drawn files of what they list. Keeps nothing; the options' store is not looked at.
+pub fn audit(
+    options: SyncOptions,
+    sampling: Sampling,
+    progress: Arc<dyn Progress>,
+    cancel: CancellationToken,
+) -> BoxFuture<'static, AuditReport> {
+    Box::pin(engine::audit(options, sampling, progress, cancel))
 }

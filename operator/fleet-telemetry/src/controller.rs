@@ -4,13 +4,13 @@
 //! now as a whole, so that a removed region or suite loses its series, and [`ControllerMetrics::remove_mirror`] drops
 //! the object with its counters. A standby exports nothing but `mirrorfleet_controller_leader 0`.
 
+mod region_runs;
 mod series;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use fleet_types::documents::RunResult;
-use fleet_types::gauges::{MirrorGauges, UpstreamGauges};
+use fleet_types::gauges::{CheckGauges, MirrorGauges, UpstreamGauges};
 use fleet_types::{Reason, lock};
 
 use crate::Definition;
@@ -18,6 +18,8 @@ use crate::definition::definitions;
 use crate::registry::{Registry, RegistryError, Source};
 use crate::samples::{Samples, histogram};
 use crate::state::{ObjectKey, Run};
+
+use self::region_runs::RegionRuns;
 
 /// The one expression for how far each region lags, in seconds: 0 while a region serves the authority's revision, else
 /// the time since that revision was superseded. A region about which nothing is known has no value.
@@ -42,12 +44,28 @@ definitions! {
     REGION_CLOCK_SKEW: Gauge = "mirrorfleet_region_clock_skew_seconds" [namespace, mirror, region];
     /// Unix time since when the region has been in no list of regions, and left out of the Mirror's Service where there is one, as it does not serve what the others do or is too far behind; 0 while clients are led there.
     REGION_WITHDRAWN: Gauge = "mirrorfleet_region_withdrawn_timestamp_seconds" [namespace, mirror, region];
+    /// Checks of the region in the last day (the controller's questions to its serving pods, twice a minute; in `mirrorfleet local`, its own to itself); absent before the first, as the next five. Kept in memory: a new leader begins anew.
+    REGION_CHECKS: Gauge = "mirrorfleet_region_checks" [namespace, mirror, region];
+    /// Which part of these checks was answered with what is served and until when that was known to be the upstream's, from 0 to 1.
+    REGION_COMPLETION: Gauge = "mirrorfleet_region_check_completion_ratio" [namespace, mirror, region];
+    /// Mean delay of the checks that were: from the instant until when what is served was known to be the upstream's (the `lastsync` of Arch Linux, else the last run that found it so) to the check.
+    REGION_DELAY: Gauge = "mirrorfleet_region_check_delay_seconds" [namespace, mirror, region];
+    /// Mean of how long answers to these checks took.
+    REGION_DURATION_MEAN: Gauge = "mirrorfleet_region_check_duration_mean_seconds" [namespace, mirror, region];
+    /// Standard deviation of how long answers to these checks took; absent before the second.
+    REGION_DURATION_STDDEV: Gauge = "mirrorfleet_region_check_duration_stddev_seconds" [namespace, mirror, region];
+    /// archweb's score of the region, the lower the better: (hours of mean delay + mean duration + its standard deviation) / completion; absent while no check has succeeded.
+    REGION_SCORE: Gauge = "mirrorfleet_region_score" [namespace, mirror, region];
     /// Number of the newest decision what regions are to serve; absent before the first.
     PUBLICATION_EPOCH: Gauge = "mirrorfleet_publication_epoch" [namespace, mirror];
     /// Unix time since when regions copy the next snapshot, which none serves yet; 0 while there is none.
     PUBLICATION_PREPARING: Gauge = "mirrorfleet_publication_preparing_timestamp_seconds" [namespace, mirror];
     /// How many regions the next snapshot waits for; 0 while there is none.
     PUBLICATION_WAITING: Gauge = "mirrorfleet_publication_waiting_regions" [namespace, mirror];
+    /// Unix time since when one region serves the next snapshot before the others do; 0 while none does.
+    PUBLICATION_CANARY: Gauge = "mirrorfleet_publication_canary_timestamp_seconds" [namespace, mirror];
+    /// Unix time since when a snapshot is not served that was found bad in the region that served it first; 0 while there is none.
+    PUBLICATION_HALTED: Gauge = "mirrorfleet_publication_halted_timestamp_seconds" [namespace, mirror];
     /// Bytes in use on the region's volume.
     STORAGE_USED: Gauge = "mirrorfleet_storage_used_bytes" [namespace, mirror, region];
     /// Size of the region's volume in bytes.
@@ -90,6 +108,12 @@ definitions! {
     UPSTREAM_KEY_EXPIRY: Gauge = "mirrorfleet_upstream_key_expiry_timestamp_seconds" [namespace, upstream];
     /// Questions to the authority for its revision, one a unit, by whether it was told (answered) or not (failed).
     UPSTREAM_PROBES: Counter = "mirrorfleet_upstream_probes_total" [namespace, upstream, result];
+    /// 1 while the endpoint tells what it has, 0 after three probes in a row that could read nothing; absent where only sync runs ask it.
+    ENDPOINT_REACHABLE: Gauge = "mirrorfleet_upstream_endpoint_reachable" [namespace, upstream, endpoint];
+    /// Unix time that the upstream gives as the newest date of what the endpoint has; absent where nothing has a date.
+    ENDPOINT_REVISION: Gauge = "mirrorfleet_upstream_endpoint_revision_timestamp_seconds" [namespace, upstream, endpoint];
+    /// Unix time at which what the endpoint has was superseded at the authority; 0 while it is the authority's own; absent while unknown.
+    ENDPOINT_SUPERSEDED: Gauge = "mirrorfleet_upstream_endpoint_superseded_timestamp_seconds" [namespace, upstream, endpoint];
     /// 1 for the present status of each condition of the Upstream, with its reason; 0, without one, for the two others.
     UPSTREAM_CONDITION: Gauge = "mirrorfleet_upstream_condition" [namespace, upstream, type, status, reason];
     /// Unix time since when each condition of the Upstream has had its status; in `mirrorfleet local`, since when this process has known that.
@@ -108,9 +132,6 @@ definitions! {
     POD_POLLS: Counter = "mirrorfleet_pod_polls_total" [answer];
 }
 
-const SYNC_BUCKETS: &[f64] = &[
-    1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0, 21600.0, 86400.0,
-];
 const RECONCILE_BUCKETS: &[f64] = &[0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0];
 const WAIT_BUCKETS: &[f64] = &[0.01, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 120.0, 600.0];
 
@@ -166,29 +187,8 @@ struct MirrorEntry {
     state: MirrorGauges,
     missed_runs: u64,
     runs: BTreeMap<String, RegionRuns>,
-}
-
-struct RegionRuns {
-    /// By result and reason; 0 for those that there may be.
-    finished: BTreeMap<(RunResult, Reason), u64>,
-    duration: prometheus::Histogram,
-    bytes: u64,
-    files: u64,
-}
-
-impl RegionRuns {
-    fn new(prepares: bool) -> Self {
-        let countable = Reason::ALL.iter().flat_map(|reason| {
-            let results = RunResult::of(*reason, prepares).iter();
-            results.map(|result| ((*result, *reason), 0))
-        });
-        RegionRuns {
-            finished: countable.collect(),
-            duration: histogram(SYNC_BUCKETS),
-            bytes: 0,
-            files: 0,
-        }
-    }
+    /// By region.
+    checks: BTreeMap<String, CheckGauges>,
 }
 
 struct Reconciles {
@@ -244,6 +244,9 @@ impl ControllerMetrics {
         entry
             .runs
             .retain(|region, _| state.regions.iter().any(|known| known.region == *region));
+        entry
+            .checks
+            .retain(|region, _| state.regions.iter().any(|known| known.region == *region));
         for region in &state.regions {
             if !entry.runs.contains_key(&region.region) {
                 entry
@@ -252,6 +255,18 @@ impl ControllerMetrics {
             }
         }
         entry.state = state;
+    }
+
+    /// Replaces what the checks of a region come to, if anything. A Mirror that is gone stays so.
+    pub fn replace_checks(&self, key: &ObjectKey, region: &str, checks: Option<CheckGauges>) {
+        let mut known = self.known();
+        let Some(entry) = known.mirrors.get_mut(key) else {
+            return;
+        };
+        match checks {
+            Some(checks) => entry.checks.insert(region.to_owned(), checks),
+            None => entry.checks.remove(region),
+        };
     }
 
     /// Drops every series of a Mirror that is gone. Nothing may be recorded for it afterwards.

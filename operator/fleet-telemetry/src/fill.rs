@@ -7,12 +7,13 @@ use std::sync::{Arc, Mutex};
 use fleet_types::lock;
 
 use crate::definition::definitions;
+use crate::keeping::Keeping;
 use crate::registry::{Registry, RegistryError, Source};
 use crate::samples::Samples;
 use crate::{Definition, ServerPlace};
 
 definitions! {
-    /// Fetches from the upstream that clients caused, by what came of them: `ok`, `absent` (the upstream does not have it), `failed`.
+    /// Fetches from the upstream that clients caused, by what came of them: `ok`, `absent` (the upstream does not have it), `failed`, `abandoned` (nobody waited for it any more).
     FETCHES: Counter = "mirrorfleet_fill_fetches_total" [namespace, mirror, region, result];
     /// Requests that waited for a fetch which another request had begun.
     SHARED: Counter = "mirrorfleet_fill_shared_requests_total" [namespace, mirror, region];
@@ -24,9 +25,13 @@ definitions! {
     EVICTED_BYTES: Counter = "mirrorfleet_fill_evicted_bytes_total" [namespace, mirror, region];
     /// Bytes that are stored only since a client asked for them.
     CACHED_BYTES: Gauge = "mirrorfleet_fill_cached_bytes" [namespace, mirror, region];
+    /// Files that were given to who asked and not kept, because the volume had no room for them.
+    NOT_KEPT: Counter = "mirrorfleet_fill_not_kept_files_total" [namespace, mirror, region];
+    /// Unix time since which what is fetched cannot be kept, because the volume has no room; absent while it can.
+    FULL_SINCE: Gauge = "mirrorfleet_fill_full_since_timestamp_seconds" [namespace, mirror, region];
 }
 
-const RESULTS: [&str; 3] = ["ok", "absent", "failed"];
+const RESULTS: [&str; 4] = ["ok", "absent", "failed", "abandoned"];
 
 /// What came of a fetch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +39,7 @@ pub enum FetchResult {
     Ok,
     Absent,
     Failed,
+    Abandoned,
 }
 
 /// The Mirrors that are filled on demand.
@@ -51,6 +57,7 @@ pub struct FillCounts {
     evicted_files: AtomicU64,
     evicted_bytes: AtomicU64,
     cached_bytes: AtomicU64,
+    keeping: Keeping,
 }
 
 impl FillMetrics {
@@ -103,6 +110,11 @@ impl FillCounts {
         self.cached_bytes.store(bytes, Ordering::Relaxed);
     }
 
+    /// Whether what is fetched can be kept.
+    pub fn keeping(&self) -> &Keeping {
+        &self.keeping
+    }
+
     fn collect(&self, out: &mut Samples, place: &ServerPlace, mirror: &str) {
         let (namespace, region) = (place.namespace.as_str(), place.region.as_str());
         let value = |count: &AtomicU64| count.load(Ordering::Relaxed) as f64;
@@ -115,6 +127,7 @@ impl FillCounts {
         out.counter(&EVICTED_FILES, &labels, value(&self.evicted_files));
         out.counter(&EVICTED_BYTES, &labels, value(&self.evicted_bytes));
         out.gauge(&CACHED_BYTES, &labels, value(&self.cached_bytes));
+        self.keeping.collect(out, (&NOT_KEPT, &FULL_SINCE), &labels);
     }
 }
 

@@ -8,6 +8,7 @@
 
 mod definition;
 mod health;
+mod keeping;
 mod listener;
 mod logging;
 mod registry;
@@ -28,6 +29,7 @@ pub use controller::{ControllerMetrics, Countable, LAG_QUERY};
 pub use definition::{Definition, Kind};
 pub use fill::{FetchResult, FillCounts, FillMetrics};
 pub use health::{Health, Readiness};
+pub use keeping::Keeping;
 pub use listener::{
     Answer, ExtraRoutes, METRICS_CONTENT_TYPE, respond, serve_hooks, serve_metrics, serve_routes,
 };

@@ -1,12 +1,14 @@
 //! The metrics of registries that fill themselves on demand. Never the name of a package as a label.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use fleet_types::lock;
 use prometheus::IntCounter;
 
 use crate::definition::definitions;
+use crate::keeping::Keeping;
 use crate::registry::{Registry, RegistryError, Source};
 use crate::samples::Samples;
 use crate::{Definition, ServerPlace};
@@ -22,6 +24,16 @@ definitions! {
     DECISIONS: Counter = "mirrorfleet_registry_decisions_total" [namespace, mirror, region, decision, rule];
     /// Unix time at which the next version that is held back for its age opens, of those that were looked at; absent if there is none.
     OPENS: Gauge = "mirrorfleet_registry_next_opening_timestamp_seconds" [namespace, mirror, region];
+    /// Files that were given up so that others had room: those that were used longest ago.
+    EVICTED_FILES: Counter = "mirrorfleet_registry_evicted_files_total" [namespace, mirror, region];
+    /// Bytes of files that were given up so that others had room.
+    EVICTED_BYTES: Counter = "mirrorfleet_registry_evicted_bytes_total" [namespace, mirror, region];
+    /// Bytes of what is kept and could be fetched or made again, each file rounded up to 4 KiB.
+    CACHED_BYTES: Gauge = "mirrorfleet_registry_cached_bytes" [namespace, mirror, region];
+    /// Documents and tarballs that were given to who asked and not kept, because the volume had no room for them.
+    NOT_KEPT: Counter = "mirrorfleet_registry_not_kept_files_total" [namespace, mirror, region];
+    /// Unix time since which what is fetched cannot be kept, because the volume has no room; absent while it can.
+    FULL_SINCE: Gauge = "mirrorfleet_registry_full_since_timestamp_seconds" [namespace, mirror, region];
 }
 
 /// Where an answer came from.
@@ -76,6 +88,10 @@ pub struct RegistryTraffic {
     /// Unix seconds.
     blocked_until: Mutex<Option<i64>>,
     opens: Mutex<Option<i64>>,
+    evicted_files: IntCounter,
+    evicted_bytes: IntCounter,
+    cached_bytes: AtomicU64,
+    keeping: Keeping,
 }
 
 impl PackageRegistryMetrics {
@@ -94,10 +110,7 @@ impl PackageRegistryMetrics {
     /// The handles of a Mirror, made on first use.
     pub fn mirror(&self, name: &str) -> Arc<RegistryTraffic> {
         let mut registries = lock(&self.registries);
-        registries
-            .entry(name.to_owned())
-            .or_insert_with(|| Arc::new(RegistryTraffic::new()))
-            .clone()
+        registries.entry(name.to_owned()).or_default().clone()
     }
 
     /// Drops the series of all others.
@@ -106,8 +119,8 @@ impl PackageRegistryMetrics {
     }
 }
 
-impl RegistryTraffic {
-    fn new() -> RegistryTraffic {
+impl Default for RegistryTraffic {
+    fn default() -> RegistryTraffic {
         // Names of parts are never shown: the samples take the name from the definition.
         let counter = || IntCounter::new("count", "count").expect("a constant name is valid");
         RegistryTraffic {
@@ -116,9 +129,15 @@ impl RegistryTraffic {
             decisions: Mutex::default(),
             blocked_until: Mutex::default(),
             opens: Mutex::default(),
+            evicted_files: counter(),
+            evicted_bytes: counter(),
+            cached_bytes: AtomicU64::new(0),
+            keeping: Keeping::default(),
         }
     }
+}
 
+impl RegistryTraffic {
     pub fn answered(&self, source: AnswerSource) {
         if let Some(counter) = self.answers.get(source as usize) {
             counter.inc();
@@ -151,6 +170,20 @@ impl RegistryTraffic {
         );
     }
 
+    pub fn evicted(&self, files: u64, bytes: u64) {
+        self.evicted_files.inc_by(files);
+        self.evicted_bytes.inc_by(bytes);
+    }
+
+    pub fn set_cached(&self, bytes: u64) {
+        self.cached_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Whether what is fetched can be kept.
+    pub fn keeping(&self) -> &Keeping {
+        &self.keeping
+    }
+
     fn collect(&self, out: &mut Samples, place: &ServerPlace, mirror: &str) {
         let (namespace, region) = (place.namespace.as_str(), place.region.as_str());
         for ((_, source), counter) in SOURCES.iter().zip(&self.answers) {
@@ -181,6 +214,12 @@ impl RegistryTraffic {
         if let Some(at) = *lock(&self.opens) {
             out.gauge(&OPENS, &[namespace, mirror, region], at as f64);
         }
+        let labels = [namespace, mirror, region];
+        out.counter(&EVICTED_FILES, &labels, self.evicted_files.get() as f64);
+        out.counter(&EVICTED_BYTES, &labels, self.evicted_bytes.get() as f64);
+        let cached = self.cached_bytes.load(Ordering::Relaxed);
+        out.gauge(&CACHED_BYTES, &labels, cached as f64);
+        self.keeping.collect(out, (&NOT_KEPT, &FULL_SINCE), &labels);
     }
 }
 

@@ -120,7 +120,12 @@ impl World {
         for source in [OnDemand::Stored, OnDemand::Fetched, OnDemand::Nowhere] {
             self.traffic.on_demand(source);
         }
-        for result in [FetchResult::Ok, FetchResult::Absent, FetchResult::Failed] {
+        for result in [
+            FetchResult::Ok,
+            FetchResult::Absent,
+            FetchResult::Failed,
+            FetchResult::Abandoned,
+        ] {
             self.fill.fetched(result, 1);
         }
         self.fill.shared();

@@ -13,7 +13,9 @@ use fleet_telemetry::{
 };
 use fleet_types::documents::RunResult;
 use fleet_types::gauges::{
-    ConditionGauges, MirrorGauges, PublicationGauges, RegionGauges, RunGauges, UpstreamGauges,
+    CheckGauges, ConditionGauges, EndpointGauges, MirrorGauges, PublicationGauges, RegionGauges,
+    RunGauges,
+    UpstreamGauges,
 };
 use fleet_types::{ConditionStatus, Reason};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -58,12 +60,25 @@ fn mirror(region: &str) -> MirrorGauges {
         publication: Some(PublicationGauges {
             epoch: 7,
             preparing: Some(1_700_000_500),
+            trial: Some(1_700_000_550),
+            halted: None,
             waiting_regions: 2,
         }),
         conditions: vec![
             condition("Ready", ConditionStatus::True, Reason::Ready),
             condition("Fresh", ConditionStatus::False, Reason::Stale),
         ],
+    }
+}
+
+fn checks() -> CheckGauges {
+    CheckGauges {
+        checks: 2880,
+        completion: 0.5,
+        delay: Some(1800.0),
+        duration_avg: Some(0.25),
+        duration_stddev: Some(0.125),
+        score: Some(1.75),
     }
 }
 
@@ -80,6 +95,12 @@ fn upstream() -> UpstreamGauges {
     UpstreamGauges {
         revision: vec![("trixie".into(), 1_700_000_000)],
         key_expiry: Some(1_800_000_000),
+        endpoints: vec![EndpointGauges {
+            endpoint: "fr".into(),
+            reachable: Some(true),
+            revision: Some(1_690_000_000),
+            superseded: Some(Some(1_700_000_100)),
+        }],
         conditions: vec![condition(
             "Reachable",
             ConditionStatus::Unknown,
@@ -111,6 +132,7 @@ fn full() -> Registry {
     let controller = ControllerMetrics::register(&registry).unwrap();
     controller.set_leading(true);
     controller.replace_mirror(&key, mirror("eu-1"));
+    controller.replace_checks(&key, "eu-1", Some(checks()));
     controller.record_run(&key, "eu-1", run());
     controller.record_missed_runs(&key, 2);
     controller.record_reconcile("Mirror", 0.002, Some(Reason::ApiError));
@@ -151,6 +173,7 @@ fn full() -> Registry {
     fill.shared();
     fill.evicted(1, 1000);
     fill.set_cached(1000);
+    fill.keeping().not_kept(1_700_000_000);
     traffic.set_served(Some(ServedSnapshot {
         id: "ab".repeat(32),
         published: Some(1_700_000_000),
@@ -170,6 +193,9 @@ fn full() -> Registry {
     traffic.decided("held", "age");
     traffic.set_blocked(Some(1_700_000_000));
     traffic.opens_at(1_700_000_000, 0);
+    traffic.evicted(1, 1000);
+    traffic.set_cached(1000);
+    traffic.keeping().not_kept(1_700_000_000);
     registry
 }
 
@@ -260,10 +286,23 @@ fn what_is_true_of_a_mirror_and_an_upstream_is_told_as_it_is() {
         format!("mirrorfleet_sync_last_run_fetched_bytes{{{region}}} 3000"),
         format!("mirrorfleet_sync_last_run_fetched_files{{{region}}} 4"),
         format!("mirrorfleet_sync_consecutive_failures{{{region}}} 2"),
+        format!("mirrorfleet_region_checks{{{region}}} 2880"),
+        format!("mirrorfleet_region_check_completion_ratio{{{region}}} 0.5"),
+        format!("mirrorfleet_region_check_delay_seconds{{{region}}} 1800"),
+        format!("mirrorfleet_region_check_duration_mean_seconds{{{region}}} 0.25"),
+        format!("mirrorfleet_region_check_duration_stddev_seconds{{{region}}} 0.125"),
+        format!("mirrorfleet_region_score{{{region}}} 1.75"),
         "mirrorfleet_sync_interval_seconds{mirror=\"debian\",namespace=\"mirrors\"} 14400".into(),
         "mirrorfleet_mirror_condition_last_transition_timestamp_seconds{mirror=\"debian\",namespace=\"mirrors\",type=\"Fresh\"} 1700000300".into(),
         format!(
             "mirrorfleet_upstream_key_expiry_timestamp_seconds{{{upstream},upstream=\"debian\"}} 1800000000"
+        ),
+        format!("mirrorfleet_upstream_endpoint_reachable{{endpoint=\"fr\",{upstream},upstream=\"debian\"}} 1"),
+        format!(
+            "mirrorfleet_upstream_endpoint_revision_timestamp_seconds{{endpoint=\"fr\",{upstream},upstream=\"debian\"}} 1690000000"
+        ),
+        format!(
+            "mirrorfleet_upstream_endpoint_superseded_timestamp_seconds{{endpoint=\"fr\",{upstream},upstream=\"debian\"}} 1700000100"
         ),
         format!(
             "mirrorfleet_upstream_probes_total{{{upstream},result=\"answered\",upstream=\"debian\"}} 1"
@@ -350,6 +389,7 @@ fn a_deleted_mirror_and_a_removed_region_lose_all_their_series() {
     for key in [&debian, &other] {
         metrics.replace_mirror(key, mirror("eu-1"));
         metrics.record_run(key, "eu-1", run());
+        metrics.replace_checks(key, "eu-1", Some(checks()));
     }
     metrics.replace_mirror(&debian, mirror("us-1"));
     let text = registry.render().unwrap();
@@ -364,6 +404,8 @@ fn a_deleted_mirror_and_a_removed_region_lose_all_their_series() {
     assert!(lines(&registry.render().unwrap(), &["upstream=\"debian\""]).len() > 4);
     metrics.remove_upstream(&debian);
     metrics.remove_mirror(&debian);
+    // What was checked before it went is told after.
+    metrics.replace_checks(&debian, "us-1", Some(checks()));
     let text = registry.render().unwrap();
     assert!(!text.contains("\"debian\""), "{text}");
     assert!(text.contains(

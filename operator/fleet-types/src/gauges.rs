@@ -25,6 +25,10 @@ pub struct PublicationGauges {
     pub epoch: i64,
     /// Since when regions copy the next snapshot, and none serves it yet.
     pub preparing: Option<i64>,
+    /// Since when one region serves the next snapshot before the others.
+    pub trial: Option<i64>,
+    /// Since when a snapshot is not served that was found bad in that region.
+    pub halted: Option<i64>,
     /// How many of them are waited for.
     pub waiting_regions: u32,
 }
@@ -64,6 +68,22 @@ pub struct RegionGauges {
     pub storage_capacity_bytes: Option<u64>,
 }
 
+/// What the checks of a region in the last day come to.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct CheckGauges {
+    pub checks: u32,
+    /// Which part of them succeeded, from 0 to 1.
+    pub completion: f64,
+    /// The mean of what it was late by, in seconds; none while none succeeded.
+    pub delay: Option<f64>,
+    /// Of how long answers took, in seconds; none while there was none.
+    pub duration_avg: Option<f64>,
+    /// None while there were fewer than two.
+    pub duration_stddev: Option<f64>,
+    /// archweb's score; the lower, the better.
+    pub score: Option<f64>,
+}
+
 /// What the last run that ended came to. What it cost is not known where it left no report.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunGauges {
@@ -81,5 +101,18 @@ pub struct UpstreamGauges {
     pub revision: Vec<(String, i64)>,
     /// When too few of the keys that signed are left.
     pub key_expiry: Option<i64>,
+    pub endpoints: Vec<EndpointGauges>,
     pub conditions: Vec<ConditionGauges>,
+}
+
+/// What is true of an endpoint of an Upstream now.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EndpointGauges {
+    pub endpoint: String,
+    /// None where only sync runs ask it.
+    pub reachable: Option<bool>,
+    /// The newest of the dates of what it has.
+    pub revision: Option<i64>,
+    /// `None`: unknown. `Some(None)`: it has what the authority has. `Some(Some(at))`: superseded at that instant.
+    pub superseded: Option<Option<i64>>,
 }

@@ -83,6 +83,11 @@ macro_rules! reasons {
                 match self { $(Reason::$name => Outcome::$outcome,)+ }
             }
 
+            /// Whether it is about what was good once and is too old now.
+            pub const fn is_of_age(self) -> bool {
+                matches!(self, Reason::IndexExpired | Reason::SignatureExpired | Reason::KeyExpired)
+            }
+
             /// Whether an upstream tells two truths.
             pub const fn is_contradiction(self) -> bool {
                 matches!(self, Reason::Equivocation | Reason::ReleasePairMismatch)
@@ -105,6 +110,8 @@ reasons! {
     Unchanged => Good,
     /// A new snapshot is prepared; a pin keeps another one served.
     Pinned => Good,
+    /// What a mirror was asked for as by a client is what signed indices promise.
+    Audited => Good,
     /// A person rolled back from the newest snapshot; it is served again when the upstream publishes something newer.
     RolledBack => Good,
 
@@ -114,8 +121,6 @@ reasons! {
     UpstreamNotFound => Manifest,
     /// The content block is not the one of the Upstream's type.
     ContentTypeMismatch => Manifest,
-    /// What is declared runs in `mirrorfleet local` only: an npm registry that is filled on demand.
-    LocalOnly => Manifest,
     /// The Secret or ConfigMap of the keyring, or its key, does not exist.
     KeyringNotFound => Manifest,
     /// The keyring holds no usable OpenPGP key.
@@ -132,6 +137,8 @@ reasons! {
     NameConflict => Manifest,
     /// Two Mirrors claim the same serving path or store.
     PathTaken => Manifest,
+    /// The installation or the cluster lacks what `serving.route` asks for.
+    RouteUnavailable => Manifest,
 
     /// No endpoint answered.
     UpstreamUnreachable => Upstream,
@@ -153,6 +160,8 @@ reasons! {
     SyncInterrupted => Upstream,
     /// No region that is followed answered.
     SourceUnreachable => Upstream,
+    /// The upstream of a registry failed several times, or asked to be left alone, and is not asked for a while; what is kept is served.
+    UpstreamBlocked => Upstream,
     /// It was never fetched, and `pullThrough.offline` keeps anything from being fetched for clients.
     Offline => Upstream,
     /// The region that is followed no longer has the snapshot that was to be copied, or not all of it.
@@ -262,8 +271,18 @@ reasons! {
     Withdrawn => Cluster,
     /// A region that lists had left out is in them again.
     Readmitted => Good,
+    /// Whoever is to serve the HTTPRoute or Ingress of a region has not accepted it.
+    RouteNotAccepted => Cluster,
     /// Regions copy the next snapshot, and none serves it before.
     Copying => Cluster,
+    /// One region serves the next snapshot before the others do.
+    CanarySoaking => Cluster,
+    /// The next snapshot was found bad in the region that served it first; the others go on with what they served, and so does that region again.
+    CanaryFailed => Cluster,
+    /// Nobody could tell in time whether the next snapshot is well in the region that served it first; all serve it without.
+    CanaryNotAudited => Cluster,
+    /// Nothing newer is served, by `rollout.paused`.
+    RolloutPaused => Cluster,
     /// The clock of a node is wrong: instants of its pods cannot be compared with others'.
     ClockSkew => Cluster,
     /// The image of a pod cannot be pulled.
@@ -292,9 +311,11 @@ reasons! {
     KeyringHealthy => Cluster,
     /// Within a fortnight too few are left of the keys that signed what Mirrors have; a keyring with newer ones helps.
     KeyExpiresSoon => Manifest,
-    /// Only sync runs can tell what the authority has: it needs credentials that the controller may not read, or nobody
-    /// signs it and it has nothing small that tells of its state.
+    /// Only sync runs can tell what the authority has: nobody signs it and it has nothing small that tells of its state, or
+    /// it needs a Secret and no probe Job has told of it yet.
     NotProbed => Cluster,
+    /// The Job that asks an authority which needs a Secret cannot be made or begun, or left no report.
+    ProbeFailed => Cluster,
     /// The API server refused or failed a write.
     ApiError => Cluster,
 }

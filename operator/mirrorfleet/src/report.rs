@@ -1,5 +1,7 @@
 //! Reports on standard output: one JSON object a Mirror, or a few lines for people.
 
+mod audit;
+
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
@@ -9,6 +11,8 @@ use fleet_types::documents::UnixSeconds;
 use fleet_types::{Outcome, Reason, counted};
 use indicatif::HumanBytes;
 use serde::Serialize;
+
+pub use audit::print_audit;
 
 use crate::failure::Failure;
 

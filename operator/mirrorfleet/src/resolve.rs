@@ -44,6 +44,12 @@ const FOLLOW_BACKOFF: Duration = Duration::from_secs(10);
 /// The one who is copied from is one of ours, and has room for this and as many from each of the others.
 const FOLLOW_CONNECTIONS: usize = 16;
 
+/// An audit is one client of many.
+const AUDIT_CONNECTIONS: usize = 4;
+const AUDIT_CONNECT: Duration = Duration::from_secs(10);
+/// What only a second try brings is there: apt tries three times too.
+const AUDIT_RETRIES: u32 = 2;
+
 /// By what a run gets at content and believes it.
 struct Means {
     trust: (Trust, Sha256),
@@ -120,6 +126,45 @@ impl Resolver<'_> {
         let options = self.declared(mirror, upstream, means, high_water)?;
         Ok(SyncOptions {
             follow: Some(follow),
+            ..options
+        })
+    }
+
+    /// Those of an audit of what is served at `url`. It asks as clients do: no login is given, and no Secret with one is
+    /// looked at.
+    pub fn auditing(
+        &self,
+        mirror: &Mirror,
+        url: Url,
+        ca_bundle_pem: Option<Vec<u8>>,
+        total: Duration,
+    ) -> Result<SyncOptions, Failure> {
+        let upstream = self.checked(mirror)?;
+        let means = Means {
+            trust: self.trust(mirror, upstream)?,
+            access: Access {
+                ca_bundle_pem,
+                ..Access::default()
+            },
+            politeness: Politeness {
+                max_connections: AUDIT_CONNECTIONS,
+                bandwidth: None,
+                contact: None,
+            },
+            endpoints: Vec::new(),
+            connect: AUDIT_CONNECT,
+            backoff: REQUEST_BACKOFF,
+        };
+        let options = self.declared(mirror, upstream, means, Vec::new())?;
+        Ok(SyncOptions {
+            authority: url,
+            // What a mirror fetches on demand it fetches for an audit too.
+            payload: Payload::Copied,
+            timeouts: Timeouts {
+                total,
+                retry_limit: AUDIT_RETRIES,
+                ..options.timeouts
+            },
             ..options
         })
     }

@@ -38,7 +38,7 @@ async fn a_pod_is_asked_for_its_mirror_and_its_answer_is_read() {
         r#"{"mirror":"debian","snapshot":"ab","newer":1}"#,
     ))
     .await;
-    let answer = asker().ask_at(address, "debian").await;
+    let answer = asker().ask_at(address, "debian").await.answer;
     assert!(matches!(answer, Answer::Serves(status) if status.snapshot.as_deref() == Some("ab")));
     assert!(
         task.await
@@ -52,7 +52,7 @@ async fn a_pod_without_a_store_says_so_and_a_broken_one_is_unreachable() {
     for status in ["404 Not Found", "503 Service Unavailable"] {
         let (address, _task) = pod(response(status, "")).await;
         assert!(matches!(
-            asker().ask_at(address, "debian").await,
+            asker().ask_at(address, "debian").await.answer,
             Answer::Nothing
         ));
     }
@@ -66,7 +66,7 @@ async fn a_pod_without_a_store_says_so_and_a_broken_one_is_unreachable() {
     ] {
         let (address, _task) = pod(broken).await;
         assert!(matches!(
-            asker().ask_at(address, "debian").await,
+            asker().ask_at(address, "debian").await.answer,
             Answer::Unreachable(_)
         ));
     }
@@ -75,7 +75,7 @@ async fn a_pod_without_a_store_says_so_and_a_broken_one_is_unreachable() {
 #[tokio::test]
 async fn an_endless_answer_is_cut_and_nobody_there_is_unreachable() {
     let (address, _task) = pod(response("200 OK", &"[".repeat(MAX_BODY + 1))).await;
-    let answer = asker().ask_at(address, "debian").await;
+    let answer = asker().ask_at(address, "debian").await.answer;
     assert!(matches!(answer, Answer::Unreachable(text) if text.contains("longer than")));
     let free = TcpListener::bind("127.0.0.1:0")
         .await
@@ -83,7 +83,7 @@ async fn an_endless_answer_is_cut_and_nobody_there_is_unreachable() {
         .local_addr()
         .unwrap();
     assert!(matches!(
-        asker().ask_at(free, "debian").await,
+        asker().ask_at(free, "debian").await.answer,
         Answer::Unreachable(_)
     ));
 }

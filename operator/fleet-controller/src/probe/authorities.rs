@@ -1,6 +1,6 @@
 //! What is known of each Upstream's authority between two probes. In memory only, so that a quiet world is not written to.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use fleet_plan::Probe;
@@ -20,7 +20,13 @@ pub struct Authority {
     pub generation: Option<i64>,
     /// The last answer for each unit.
     pub probes: Vec<Probe>,
+    /// The same of each endpoint, by its name.
+    pub endpoints: BTreeMap<String, Vec<Probe>>,
     pub memory: Arc<Memory>,
+    /// The Job whose answers are among these, by its uid.
+    pub heard: Option<String>,
+    /// Why the next Job could not be made.
+    pub refused: Option<String>,
     /// The CA bundle as it was last read.
     pub ca_bundle: Option<Vec<u8>>,
 }

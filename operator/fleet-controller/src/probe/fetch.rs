@@ -152,7 +152,10 @@ impl Fetcher for HttpFetcher {
         validators: Option<&Validators>,
     ) -> Result<Fetched, ProbeError> {
         check_url(url).map_err(|refused| {
-            ProbeError::new(Reason::InvalidSpec, format!("authority.url: {refused}"))
+            ProbeError::new(
+                Reason::InvalidSpec,
+                format!("{}: {refused}", shown_url(url.as_str())),
+            )
         })?;
         let shown = shown_url(url.as_str());
         let failed =
@@ -174,7 +177,7 @@ impl Fetcher for HttpFetcher {
             StatusCode::NOT_FOUND | StatusCode::GONE => Ok(Fetched::Absent),
             status => Err(ProbeError::new(
                 reason_of(status),
-                format!("{shown}: the authority answered {status}"),
+                format!("{shown}: answered {status}"),
             )),
         }
     }

@@ -1,9 +1,11 @@
-//! Asks an upstream's authority which revision it has: the smallest request that tells, as seldom as the manifest says.
+//! Asks an upstream's authority and its endpoints which revision they have: the smallest request that tells, as seldom as
+//! the manifest says.
 //!
 //! A probe believes nothing: no signature is judged here, and what an answer says counts for freshness only. The
 //! answer's body goes no further than this module: only digests, dates and one fixed sentence leave it, so that an
 //! Upstream cannot be used to find out what the controller's network reaches. Why a probe failed stands in the
-//! controller's log, and in the report of the next sync, which asks from a network of the tenant's own.
+//! controller's log, and in the report of the next sync, which asks from a network of the tenant's own. A Job that asks does
+//! so too, and may tell all of it ([`Audience`]).
 
 mod address;
 mod authorities;
@@ -23,16 +25,21 @@ use fleet_types::{Reason, RepoPath, UnitRevision, lock, shown_url};
 use jiff::Timestamp;
 use url::Url;
 
-pub use authorities::{Authorities, Authority};
-pub use budget::Budget;
+pub(crate) use authorities::{Authorities, Authority};
+pub use budget::{Budget, MAX_BYTES};
 pub use declared::{Declared, declared};
 pub use error::ProbeError;
-pub use fetch::{Access, HttpFetcher};
-use fetch::{Fetched, Fetcher, Validators};
+pub(crate) use fetch::{Access, HttpFetcher};
+pub use fetch::{Fetched, Fetcher, Validators};
 
 /// For all units of an Upstream together. Those that it does not suffice for are asked in the next round, after others'
 /// Upstreams.
 const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// For all units at an endpoint: that one of many does not answer must not hold up the others.
+const ENDPOINT_TIMEOUT: Duration = Duration::from_secs(15);
+/// So many endpoints of an Upstream are asked at once.
+pub const ENDPOINTS_AT_ONCE: usize = 4;
 
 /// What one probe found out, by unit.
 pub type Findings = BTreeMap<String, Result<UnitRevision, ProbeError>>;
@@ -52,87 +59,131 @@ impl Memory {
     }
 }
 
-/// Probes the declared units of an upstream, one request after another, for as long as a probe may take.
-pub async fn probe(
-    upstream: &Upstream,
-    declared: &Declared,
-    fetcher: &impl Fetcher,
-    memory: &Memory,
-    budget: &Budget,
-    now: Timestamp,
-) -> Findings {
-    let until = tokio::time::Instant::now() + TIMEOUT;
-    let mut findings = Findings::new();
-    for (unit, formats) in declared {
-        let asked = Asked {
-            authority: &upstream.spec.authority.url,
-            unit,
-            formats,
-            is_dated: upstream.spec.upstream_type == UpstreamType::Debian
-                && upstream.spec.trust.signatures != Signatures::None,
-            fetcher,
-            memory,
-            budget,
-            now,
-        };
-        let found = tokio::time::timeout_at(until, asked.revision()).await;
-        let is_late = found.is_err();
-        let found = found.unwrap_or_else(|_| {
-            Err(ProbeError::new(
-                Reason::UpstreamUnreachable,
-                format!("a probe may take {} s", TIMEOUT.as_secs()),
-            ))
-        });
-        if let Err(error) = &found {
-            tracing::info!(
-                namespace = upstream.metadata.namespace,
-                upstream = upstream.metadata.name,
-                unit,
-                reason = %error.reason,
-                %error,
-                "the authority's state is not known"
-            );
-        }
-        findings.insert(unit.clone(), found.map_err(ProbeError::told));
-        if is_late {
-            break;
-        }
-    }
-    findings
+/// Who may read why something is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Audience {
+    /// Whoever reads an Upstream's status, of what the controller's network answered.
+    Everybody,
+    /// The same of what the tenant's own network answered.
+    Tenant,
 }
 
-/// One unit of an authority.
+/// What is asked for, whom it is asked of.
+pub struct Inquiry<'a, F> {
+    pub upstream: &'a Upstream,
+    pub declared: &'a Declared,
+    pub fetcher: &'a F,
+    pub memory: &'a Memory,
+    pub budget: &'a Budget,
+    pub audience: Audience,
+    pub now: Timestamp,
+}
+
+impl<F: Fetcher> Inquiry<'_, F> {
+    /// Asks the authority for the declared units, one request after another, for as long as a probe may take.
+    pub async fn of_authority(&self) -> Findings {
+        self.at(&self.upstream.spec.authority.url, TIMEOUT).await
+    }
+
+    /// The same at an endpoint. What it had no time to tell counts as what it did not tell.
+    pub async fn of_endpoint(&self, endpoint: &Url) -> Findings {
+        self.of_endpoint_within(endpoint, ENDPOINT_TIMEOUT).await
+    }
+
+    async fn of_endpoint_within(&self, endpoint: &Url, timeout: Duration) -> Findings {
+        let mut findings = self.at(endpoint, timeout).await;
+        for unit in self.declared.keys() {
+            let late = || Err(self.told(too_late(timeout)));
+            findings.entry(unit.clone()).or_insert_with(late);
+        }
+        findings
+    }
+
+    async fn at(&self, place: &Url, timeout: Duration) -> Findings {
+        let until = tokio::time::Instant::now() + timeout;
+        let mut findings = Findings::new();
+        for (unit, formats) in self.declared {
+            let asked = Asked {
+                place,
+                unit,
+                formats,
+                inquiry: self,
+            };
+            let found = tokio::time::timeout_at(until, asked.revision()).await;
+            let is_late = found.is_err();
+            let found = found.unwrap_or_else(|_| Err(too_late(timeout)));
+            if let Err(error) = &found {
+                tracing::info!(
+                    namespace = self.upstream.metadata.namespace,
+                    upstream = self.upstream.metadata.name,
+                    unit,
+                    reason = %error.reason,
+                    %error,
+                    "what the upstream has is not known"
+                );
+            }
+            findings.insert(unit.clone(), found.map_err(|error| self.told(error)));
+            if is_late {
+                break;
+            }
+        }
+        findings
+    }
+
+    fn told(&self, error: ProbeError) -> ProbeError {
+        match self.audience {
+            Audience::Everybody => error.told(),
+            Audience::Tenant => error,
+        }
+    }
+
+    /// Whether what somebody signs there has a date.
+    fn is_dated(&self) -> bool {
+        self.upstream.spec.upstream_type == UpstreamType::Debian
+            && self.upstream.spec.trust.signatures != Signatures::None
+    }
+}
+
+fn too_late(timeout: Duration) -> ProbeError {
+    ProbeError::new(
+        Reason::UpstreamUnreachable,
+        format!("a probe may take {} s", timeout.as_secs()),
+    )
+}
+
+/// One unit of an authority or of an endpoint.
 struct Asked<'a, F> {
-    authority: &'a Url,
+    place: &'a Url,
     unit: &'a str,
     formats: &'a [Arc<dyn Format>],
-    /// Whether what somebody signs there has a date.
-    is_dated: bool,
-    fetcher: &'a F,
-    memory: &'a Memory,
-    budget: &'a Budget,
-    now: Timestamp,
+    inquiry: &'a Inquiry<'a, F>,
 }
 
 impl<F: Fetcher> Asked<'_, F> {
     async fn revision(&self) -> Result<UnitRevision, ProbeError> {
+        let Inquiry {
+            fetcher,
+            memory,
+            budget,
+            ..
+        } = self.inquiry;
         for file in self.probes()? {
-            let url = file_url(self.authority, &file.path)?;
-            let known = self.memory.get(&url);
+            let url = file_url(self.place, &file.path)?;
+            let known = memory.get(&url);
             let validators = known.as_ref().map(|(validators, _)| validators);
             match (
-                self.fetcher.fetch(&url, file.max_bytes, validators).await?,
+                fetcher.fetch(&url, file.max_bytes, validators).await?,
                 known,
             ) {
                 (Fetched::Absent, _) => {}
                 (Fetched::Unchanged, Some((_, revision))) => return Ok(revision),
                 (Fetched::Unchanged, None) => return Err(unasked_for(&url)),
                 (Fetched::Content(bytes, validators, share), _) => {
-                    let turn = self.budget.parse().await;
+                    let turn = budget.parse().await;
                     let revision = self.read(RootContent::new(file.path, bytes));
                     drop((turn, share));
                     let revision = revision?;
-                    self.memory.put(&url, validators, revision.clone());
+                    memory.put(&url, validators, revision.clone());
                     return Ok(revision);
                 }
             }
@@ -140,8 +191,8 @@ impl<F: Fetcher> Asked<'_, F> {
         Err(ProbeError::new(
             Reason::UpstreamIncomplete,
             format!(
-                "{}: the authority has no index of {}; check the URL and the name",
-                shown_url(self.authority.as_str()),
+                "{}: there is no index of {}; check the URL and the name",
+                shown_url(self.place.as_str()),
                 self.unit
             ),
         ))
@@ -167,10 +218,12 @@ impl<F: Fetcher> Asked<'_, F> {
             let rest = format.unlisted(self.unit, &roots);
             let told_by_roots = rest.is_ok_and(|rest| rest.is_empty());
             match format.read(self.unit, &roots).map(|index| index.revision) {
-                Ok(revision) if revision.is_from_future(self.now.as_second()) => {
+                Ok(revision) if revision.is_from_future(self.inquiry.now.as_second()) => {
                     refused = Reason::IndexFromFuture;
                 }
-                Ok(revision) if told_by_roots && (revision.is_dated() || !self.is_dated) => {
+                Ok(revision)
+                    if told_by_roots && (revision.is_dated() || !self.inquiry.is_dated()) =>
+                {
                     return Ok(revision);
                 }
                 Ok(_) => {}
@@ -180,8 +233,8 @@ impl<F: Fetcher> Asked<'_, F> {
         Err(ProbeError::new(
             refused,
             format!(
-                "{}: {} at the authority: {}",
-                shown_url(self.authority.as_str()),
+                "{}: {}: {}",
+                shown_url(self.place.as_str()),
                 self.unit,
                 refused.description()
             ),
@@ -193,7 +246,7 @@ fn unasked_for(url: &Url) -> ProbeError {
     ProbeError::new(
         Reason::UpstreamUnreachable,
         format!(
-            "{}: the authority answered 304 to an unconditional request",
+            "{}: answered 304 to an unconditional request",
             shown_url(url.as_str())
         ),
     )

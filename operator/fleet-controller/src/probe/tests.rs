@@ -57,15 +57,30 @@ fn now() -> Timestamp {
 }
 
 async fn ask(fetcher: &Scripted, suites: &[&str], memory: &Memory) -> Findings {
-    probe(
-        &upstream("http://authority.example.org/debian"),
-        &declared([&mirror(suites)]),
+    let upstream = upstream("http://authority.example.org/debian");
+    let declared = declared([&mirror(suites)]);
+    let budget = Budget::default();
+    inquiry(&upstream, &declared, fetcher, memory, &budget)
+        .of_authority()
+        .await
+}
+
+fn inquiry<'a>(
+    upstream: &'a Upstream,
+    declared: &'a Declared,
+    fetcher: &'a Scripted,
+    memory: &'a Memory,
+    budget: &'a Budget,
+) -> Inquiry<'a, Scripted> {
+    Inquiry {
+        upstream,
+        declared,
         fetcher,
         memory,
-        &Budget::default(),
-        now(),
-    )
-    .await
+        budget,
+        audience: Audience::Everybody,
+        now: now(),
+    }
 }
 
 #[tokio::test]
@@ -126,7 +141,8 @@ async fn a_release_without_a_date_tells_the_state_of_what_nobody_signs() {
         let (fetcher, memory) = (release(text), Memory::default());
         let declared = declared([&mirror(&["trixie"])]);
         let budget = Budget::default();
-        let mut found = probe(upstream, &declared, &fetcher, &memory, &budget, now()).await;
+        let inquiry = inquiry(upstream, &declared, &fetcher, &memory, &budget);
+        let mut found = inquiry.of_authority().await;
         found.remove("trixie").unwrap()
     };
     let revision = ask(&unsigned, undated.clone()).await.unwrap();
@@ -177,6 +193,52 @@ async fn each_suite_counts_by_itself_and_no_body_reaches_a_message() {
     assert_eq!(
         (error.reason, error.message.as_str()),
         (Reason::UpstreamUnreachable, UNTOLD)
+    );
+}
+
+/// A file that is asked for never comes.
+struct Silent;
+
+impl Fetcher for Silent {
+    async fn fetch(&self, _: &Url, _: u64, _: Option<&Validators>) -> Result<Fetched, ProbeError> {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_silent_is_given_up_for_all_units_and_asked_below_its_own_url() {
+    let (upstream, memory) = (
+        upstream("http://authority.example.org/debian"),
+        Memory::default(),
+    );
+    let (declared, budget) = (declared([&mirror(&["trixie", "sid"])]), Budget::default());
+    let endpoint = Url::parse("http://fr.example.org/pub/debian/").unwrap();
+    let silent = Inquiry {
+        upstream: &upstream,
+        declared: &declared,
+        fetcher: &Silent,
+        memory: &memory,
+        budget: &budget,
+        audience: Audience::Tenant,
+        now: now(),
+    };
+    let found = silent
+        .of_endpoint_within(&endpoint, Duration::from_millis(20))
+        .await;
+    assert!(
+        found.len() == 2 && found.values().all(Result::is_err),
+        "{found:?}"
+    );
+    let files = BTreeMap::from([("/pub/debian/dists/trixie/InRelease", RELEASE.into())]);
+    let fetcher = Scripted {
+        files,
+        ..Default::default()
+    };
+    let asked = inquiry(&upstream, &declared, &fetcher, &memory, &budget);
+    let found = asked.of_endpoint(&endpoint).await;
+    assert!(
+        found["trixie"].is_ok() && found["sid"].is_err(),
+        "{found:?}"
     );
 }
 

@@ -103,6 +103,7 @@ fn decide(context: &Context, name: &ObjectName, mirror: &Mirror) -> Plan {
         line: others.line.clone(),
         rollouts_elsewhere: others.rollouts_elsewhere,
         copies_elsewhere: others.copies_elsewhere,
+        serves_http_routes: context.world.serves_http_routes.get(),
         settings: Settings {
             max_rollouts: others.max_rollouts,
             ..context.settings.clone()

@@ -3,6 +3,7 @@
 mod carry;
 mod mirror;
 mod pod;
+mod prober;
 mod report;
 mod unreadable;
 mod upstream;

@@ -9,7 +9,9 @@ use crate::context::{Context, PodKey};
 /// Asks a pod, plans its Mirror anew if the answer is another, and says when to ask again.
 pub async fn ask(context: Arc<Context>, key: PodKey) -> Option<Duration> {
     let pod = context.world.owned.pods().get(&key.mirror, &key.pod)?;
-    let answer = context.asker.ask(address(&pod)?, &key.mirror.name).await;
+    let asked = context.asker.ask(address(&pod)?, &key.mirror.name).await;
+    let answer = asked.answer;
+    (context.checks).heard(&key.mirror, &pod, &answer, asked.seconds);
     context.metrics.record_pod_poll(answer.word());
     let was_cut_off = context.answers.are_cut_off();
     let soon = context.answers.impatience(&key.mirror, &pod, &answer);

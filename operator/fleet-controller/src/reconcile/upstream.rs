@@ -7,18 +7,22 @@ use fleet_api::Upstream;
 use fleet_api::upstream::{CaBundleRef, RefKind};
 use fleet_plan::freshness::Confirmed;
 use fleet_plan::{
-    ObservedUpstream, Probe, ProbeAnswer, SeenAttempt, UpstreamPlan, confirmed, plan_upstream,
+    ObservedUpstream, Probe, ProbeAnswer, Prober, SeenAttempt, UpstreamPlan, confirmed,
+    plan_upstream,
 };
 use fleet_types::Reason;
+use futures::StreamExt;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Resource};
+use url::Url;
 
-use super::{Next, counted, publish, report, unreadable};
+use super::{Next, counted, prober, publish, report, unreadable};
 use crate::context::Context;
 use crate::error::WriteError;
 use crate::probe::{
-    Access, Authority, Declared, Findings, HttpFetcher, ProbeError, declared, probe,
+    Access, Audience, Authority, Declared, ENDPOINTS_AT_ONCE, Findings, HttpFetcher, Inquiry,
+    Memory, ProbeError, declared,
 };
 use crate::world::{Guarded, ObjectName};
 
@@ -38,7 +42,11 @@ async fn one(context: &Context, name: &ObjectName) -> Result<Next, WriteError> {
     };
     let mut declared = declared_by_mirrors(context, name);
     let mut authority = context.authorities.get(name, upstream.metadata.generation);
-    let told = told_by_mirrors(context, name);
+    let mut told = told_by_mirrors(context, name);
+    told.prober = prober::observe(context, name, &authority);
+    if prober::hear(context, name, (upstream, &told.prober), &mut authority) {
+        context.authorities.put(name, authority.clone());
+    }
     let mut plan = decide(upstream, &declared, &authority, &told);
     if !plan.probe.is_empty() {
         let units = declared.keys().cloned().collect::<Vec<_>>();
@@ -48,12 +56,27 @@ async fn one(context: &Context, name: &ObjectName) -> Result<Next, WriteError> {
         context.authorities.put(name, authority.clone());
         declared = declared_by_mirrors(context, name);
         plan = decide(upstream, &declared, &authority, &told);
+    } else if !plan.probe_endpoints.is_empty() {
+        // What the authority has is told before others are waited for.
+        let due = plan.probe_endpoints.as_slice();
+        ask_endpoints(context, name, (upstream, due), &declared, &mut authority).await;
+        context.authorities.put(name, authority.clone());
+        declared = declared_by_mirrors(context, name);
+        plan = decide(upstream, &declared, &authority, &told);
+    }
+    let begun = prober::carry_out(context, name, &plan.prober, &mut authority).await;
+    if begun.is_err() {
+        context.authorities.put(name, authority.clone());
+        told.prober = prober::observe(context, name, &authority);
+        plan = decide(upstream, &declared, &authority, &told);
     }
     tell(context, name, upstream, &plan).await?;
-    Ok(if plan.status_changed {
-        Next::Again
-    } else {
-        Next::At(plan.wake_at)
+    begun?;
+    let asked = plan.prober.start.is_some() || !plan.prober.remove.is_empty();
+    let more = plan.status_changed || asked || !plan.probe_endpoints.is_empty();
+    Ok(match more {
+        true => Next::Again,
+        false => Next::At(plan.wake_at),
     })
 }
 
@@ -66,10 +89,11 @@ fn declared_by_mirrors(context: &Context, name: &ObjectName) -> Declared {
     )
 }
 
-/// How the last runs of its Mirrors ended, and what they found it to have.
+/// How the last runs of its Mirrors ended, and what they found it to have; and what Jobs tell that ask it.
 struct Told {
     attempts: Vec<SeenAttempt>,
     confirmed: Vec<Confirmed>,
+    prober: Prober,
 }
 
 fn told_by_mirrors(context: &Context, name: &ObjectName) -> Told {
@@ -84,6 +108,7 @@ fn told_by_mirrors(context: &Context, name: &ObjectName) -> Told {
             .flat_map(|mirror| SeenAttempt::of(mirror, mirror.status.as_ref()))
             .collect(),
         confirmed: mirrors().flat_map(confirmed).collect(),
+        prober: Prober::default(),
     }
 }
 
@@ -97,8 +122,10 @@ fn decide(
         now: Timestamp::now(),
         units: declared.keys().cloned().collect(),
         probes: authority.probes.clone(),
+        endpoints: authority.endpoints.clone(),
         attempts: told.attempts.clone(),
         confirmed: told.confirmed.clone(),
+        prober: told.prober.clone(),
     };
     plan_upstream(upstream, &seen)
 }
@@ -113,20 +140,11 @@ async fn ask(
 ) {
     let findings = match fetcher(context, name, upstream, authority).await {
         Ok(fetcher) => {
-            probe(
-                upstream,
-                declared,
-                &fetcher,
-                &authority.memory,
-                &context.probe_budget,
-                Timestamp::now(),
-            )
-            .await
+            inquiry(context, upstream, declared, &fetcher, &authority.memory)
+                .of_authority()
+                .await
         }
-        Err(problem) => declared
-            .keys()
-            .map(|unit| (unit.clone(), Err(problem.clone())))
-            .collect(),
+        Err(problem) => all_failed(declared, &problem),
     };
     for found in findings.values() {
         let metrics = &context.metrics;
@@ -139,8 +157,72 @@ async fn ask(
     note(&mut authority.probes, findings, Timestamp::now());
 }
 
+/// Asks these endpoints, each for all declared units, and notes the answers.
+async fn ask_endpoints(
+    context: &Context,
+    name: &ObjectName,
+    (upstream, due): (&Upstream, &[String]),
+    declared: &Declared,
+    authority: &mut Authority,
+) {
+    let fetcher = fetcher(context, name, upstream, authority).await;
+    let memory = authority.memory.clone();
+    let endpoints = &upstream.spec.endpoints;
+    let due = endpoints
+        .iter()
+        .filter(|endpoint| due.contains(&endpoint.name));
+    let due: Vec<(String, Url)> = due.map(|it| (it.name.clone(), it.url.clone())).collect();
+    let asked = futures::stream::iter(due).map(|(endpoint, url)| {
+        let (fetcher, memory) = (&fetcher, &memory);
+        async move {
+            let findings = match fetcher {
+                Ok(fetcher) => {
+                    inquiry(context, upstream, declared, fetcher, memory)
+                        .of_endpoint(&url)
+                        .await
+                }
+                Err(problem) => all_failed(declared, problem),
+            };
+            (endpoint, findings)
+        }
+    });
+    let asked: Vec<_> = asked.buffer_unordered(ENDPOINTS_AT_ONCE).collect().await;
+    let known = &mut authority.endpoints;
+    known.retain(|name, _| endpoints.iter().any(|endpoint| endpoint.name == *name));
+    for (name, findings) in asked {
+        let probes = known.entry(name).or_default();
+        probes.retain(|probe| findings.contains_key(&probe.unit));
+        note(probes, findings, Timestamp::now());
+    }
+}
+
+fn inquiry<'a>(
+    context: &'a Context,
+    upstream: &'a Upstream,
+    declared: &'a Declared,
+    fetcher: &'a HttpFetcher,
+    memory: &'a Memory,
+) -> Inquiry<'a, HttpFetcher> {
+    Inquiry {
+        upstream,
+        declared,
+        fetcher,
+        memory,
+        budget: &context.probe_budget,
+        audience: Audience::Everybody,
+        now: Timestamp::now(),
+    }
+}
+
+fn all_failed(declared: &Declared, problem: &ProbeError) -> Findings {
+    let units = declared.keys();
+    units
+        .map(|unit| (unit.clone(), Err(problem.clone())))
+        .collect()
+}
+
 fn note(probes: &mut Vec<Probe>, findings: Findings, at: Timestamp) {
-    for (unit, found) in findings {
+    let answers = findings.into_iter().map(|(unit, found)| {
         let answer = match found {
             Ok(revision) => ProbeAnswer::Has {
                 digest: revision.digest.to_string(),
@@ -150,11 +232,9 @@ fn note(probes: &mut Vec<Probe>, findings: Findings, at: Timestamp) {
             },
             Err(ProbeError { reason, message }) => ProbeAnswer::Failed { reason, message },
         };
-        let last = probes.iter().find(|probe| probe.unit == unit);
-        let probe = Probe::after(last, unit, at, answer);
-        probes.retain(|last| last.unit != probe.unit);
-        probes.push(probe);
-    }
+        (unit, answer)
+    });
+    prober::note(probes, answers, at);
 }
 
 async fn fetcher(

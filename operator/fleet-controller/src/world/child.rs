@@ -4,11 +4,16 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use fleet_api::labels;
-use fleet_plan::{SeenApplied, SeenClaim, SeenJob, SeenObjects, SeenPod, SeenSlice};
+use fleet_api::mirror::RouteKind;
+use fleet_plan::{
+    HttpRoute, RoutesAllowed, SeenApplied, SeenClaim, SeenJob, SeenObjects, SeenPod, SeenRoute,
+    SeenSlice,
+};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::core::NamespaceResourceScope;
 use kube::{Api, Client, Resource, ResourceExt};
@@ -53,6 +58,9 @@ pub trait Child: Kind {
     /// Which of those that carry our labels are watched: as a label selector.
     fn watched() -> String;
 
+    /// Whether there are any to watch.
+    fn presence(allowed: &RoutesAllowed) -> Presence;
+
     fn kept(children: &Children) -> &Arc<Kept<Self::Seen>>;
 
     /// The object under `mirror`, whatever its labels say.
@@ -76,8 +84,18 @@ pub trait Child: Kind {
     }
 }
 
+/// Whether a kind is watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    Always,
+    /// The installation makes none and grants no right to look.
+    Never,
+    /// As soon as the cluster has the kind, and as long as it does.
+    WhereServed,
+}
+
 macro_rules! children {
-    ($($kind:ty: $field:ident -> $seen:ty, $change:ident = $view:expr $(, only $more:literal)?;)+) => {
+    ($($kind:ty: $field:ident -> $seen:ty, $change:ident = $view:expr $(, only $more:literal)? $(, where $presence:expr)?;)+) => {
         /// The objects of Mirrors, by kind.
         pub struct Children {
             $($field: Arc<Kept<$seen>>,)+
@@ -107,8 +125,8 @@ macro_rules! children {
 
         impl Watches {
             /// Starts to watch every kind.
-            pub(super) fn all_children(&mut self, place: Place<'_>, world: &World) {
-                $(self.children::<$kind>(place, |_| Change::$change, world);)+
+            pub(super) fn all_children(&mut self, place: Place<'_>, world: &World, allowed: &RoutesAllowed) {
+                $(self.children::<$kind>(place, |_| Change::$change, world, allowed);)+
             }
         }
 
@@ -126,6 +144,10 @@ macro_rules! children {
             fn watched() -> String {
                 format!("{}{}", our_selector(), concat!($($more)?))
             }
+            fn presence(allowed: &RoutesAllowed) -> Presence {
+                let told: &[fn(&RoutesAllowed) -> Presence] = &[$($presence)?];
+                told.first().map_or(Presence::Always, |told| told(allowed))
+            }
             fn kept(children: &Children) -> &Arc<Kept<$seen>> {
                 &children.$field
             }
@@ -138,9 +160,25 @@ children! {
     StatefulSet: stateful_sets -> SeenApplied, Object = |set| SeenApplied::from(set);
     Service: services -> SeenApplied, Object = |service| SeenApplied::of(&service.metadata, &service.spec);
     PodDisruptionBudget: disruption_budgets -> SeenApplied, Object = |budget| SeenApplied::of(&budget.metadata, &budget.spec);
+    Ingress: ingresses -> SeenRoute, Object = |ingress| SeenRoute::from(ingress), where ingresses;
+    HttpRoute: http_routes -> SeenRoute, Object = |route| SeenRoute::from(route), where http_routes;
     Job: jobs -> SeenJob, Job = |job| SeenJob::from(job);
     Pod: pods -> SeenPod, Pod = |pod| SeenPod::from(pod);
     EndpointSlice: slices -> SeenSlice, Object = |slice| SeenSlice::from(slice), only ",mirrorfleet.dev/awaited";
+}
+
+fn ingresses(allowed: &RoutesAllowed) -> Presence {
+    match allowed.allows(RouteKind::Ingress) {
+        true => Presence::Always,
+        false => Presence::Never,
+    }
+}
+
+fn http_routes(allowed: &RoutesAllowed) -> Presence {
+    match allowed.allows(RouteKind::HTTPRoute) {
+        true => Presence::WhereServed,
+        false => Presence::Never,
+    }
 }
 
 impl Children {

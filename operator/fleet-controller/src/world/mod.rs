@@ -3,14 +3,16 @@
 
 mod child;
 mod kept;
+pub mod probers;
 mod refusals;
 mod watch;
 
 use std::fmt;
 use std::sync::Arc;
 
+use fleet_api::mirror::RouteKind;
 use fleet_api::{Mirror, Upstream, labels};
-use fleet_plan::{SeenObjects, SeenWarning, names};
+use fleet_plan::{RoutesAllowed, SeenObjects, SeenWarning, names};
 use k8s_openapi::api::core::v1::Event;
 use kube::core::{DeserializeGuard, NamespaceResourceScope};
 use kube::runtime::watcher;
@@ -21,9 +23,11 @@ use tokio::task::JoinSet;
 
 use crate::error::ControllerError;
 
-pub use child::{Child, Children, Kind, find, recheck_strangers};
+pub use child::{Child, Children, Kind, Presence, find, recheck_strangers};
 pub use kept::{Item, Kept};
+pub use probers::Probers;
 pub use refusals::Refusals;
+use watch::{Follower, Served};
 
 /// Namespace and name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,8 +63,12 @@ pub struct World {
     /// What stands where we want to create something and is not ours, under the Mirror that wants it. It is known from
     /// refused writes only, since no watch of ours shows it.
     pub strangers: Children,
+    /// What asks Upstreams that need a Secret.
+    pub probers: Probers,
     /// Which pods could not be evicted when that was last tried.
     pub refusals: Refusals,
+    /// Whether the cluster has HTTPRoutes.
+    pub serves_http_routes: Arc<Served>,
     /// What Kubernetes says about objects that could be ours, under the object that it is about.
     pub warnings: Arc<Kept<SeenWarning>>,
 }
@@ -75,7 +83,9 @@ impl Default for World {
             })),
             owned: Children::default(),
             strangers: Children::default(),
+            probers: Probers::default(),
             refusals: Refusals::default(),
+            serves_http_routes: Arc::default(),
             warnings: Arc::new(Kept::new(|a, b| a.uid != b.uid || a.message != b.message)),
         }
     }
@@ -125,12 +135,14 @@ pub enum Change {
     Mirror,
     /// An Upstream, and what it was before, as far as that is known.
     Upstream(Option<Arc<Guarded<Upstream>>>),
-    /// A claim, StatefulSet, Service or PodDisruptionBudget of a Mirror.
+    /// A claim, StatefulSet, Service, PodDisruptionBudget or route of a Mirror.
     Object,
     /// A sync Job of a Mirror.
     Job,
     /// A pod of a Mirror.
     Pod,
+    /// What asks an Upstream.
+    Prober,
     /// What Kubernetes says about an object; the group is the object, not its Mirror.
     Warning,
 }
@@ -151,17 +163,22 @@ pub struct Watches {
 }
 
 impl Watches {
-    /// Starts to watch everything, in one namespace or in all.
+    /// Starts to watch everything, in one namespace or in all, but routes that are not made here.
     pub fn start(
         client: &Client,
         namespace: Option<&str>,
         world: &World,
+        allowed: &RoutesAllowed,
         listener: &Listener,
     ) -> Watches {
         let mut watches = Watches::of_manifests(client, namespace, world, listener);
         let place = (client, namespace, listener);
         let all = watcher::Config::default;
-        watches.all_children(place, world);
+        watches.all_children(place, world, allowed);
+        let asking = || all().labels(&probers::selector());
+        let Probers { jobs, pods } = &world.probers;
+        watches.add(place, |_| Change::Prober, asking(), jobs, probers::job);
+        watches.add(place, |_| Change::Prober, asking(), pods, probers::pod);
         let told = all().fields(TELLING_EVENTS);
         watches.add(place, |_| Change::Warning, told, &world.warnings, warning);
         watches
@@ -185,14 +202,38 @@ impl Watches {
         watches
     }
 
-    fn children<K: Child>(&mut self, place: Place<'_>, called: Called<K::Seen>, world: &World) {
+    fn children<K: Child>(
+        &mut self,
+        place: Place<'_>,
+        called: Called<K::Seen>,
+        world: &World,
+        allowed: &RoutesAllowed,
+    ) {
         let ours = watcher::Config::default().labels(&K::watched());
-        self.add(place, called, ours, K::kept(&world.owned), K::labelled);
+        let kept = K::kept(&world.owned);
+        match K::presence(allowed) {
+            Presence::Never => {}
+            Presence::Always => self.add(place, called, ours, kept, K::labelled),
+            Presence::WhereServed => {
+                let (client, _, listener) = place;
+                let (listener, mirrors) = (listener.clone(), world.mirrors.clone());
+                // Who wants what there is only now, or is no more.
+                let changed = move || {
+                    for (mirror, _) in mirrors.named(wants_http_route) {
+                        listener(Change::Object, &mirror);
+                    }
+                };
+                let follower = self.follower(place, called, ours, kept, K::labelled);
+                let served = world.serves_http_routes.clone();
+                let follow = follower.follow_where_served(client.clone(), served, changed);
+                self.tasks.spawn(follow);
+            }
+        }
     }
 
     fn add<K, T: Send + Sync + 'static>(
         &mut self,
-        (client, namespace, listener): Place<'_>,
+        place: Place<'_>,
         called: Called<T>,
         config: watcher::Config,
         kept: &Arc<Kept<T>>,
@@ -201,22 +242,38 @@ impl Watches {
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
         K: Clone + DeserializeOwned + fmt::Debug + Send + 'static,
     {
+        let follower = self.follower(place, called, config, kept, view);
+        self.tasks.spawn(follower.follow());
+    }
+
+    fn follower<K, T: Send + Sync + 'static>(
+        &mut self,
+        (client, namespace, listener): Place<'_>,
+        called: Called<T>,
+        config: watcher::Config,
+        kept: &Arc<Kept<T>>,
+        view: fn(K) -> Option<Item<T>>,
+    ) -> Follower<K, T>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+        K: Clone + DeserializeOwned + fmt::Debug + Send + 'static,
+    {
         let api = match namespace {
             Some(namespace) => Api::namespaced(client.clone(), namespace),
             None => Api::all(client.clone()),
         };
         let listener = listener.clone();
-        let touched = move |group: &ObjectName, before| listener(called(before), group);
         let (sender, receiver) = oneshot::channel();
         self.complete.push(receiver);
-        self.tasks.spawn(watch::follow(
+        Follower {
             api,
             config,
-            kept.clone(),
+            kept: kept.clone(),
             view,
-            touched,
-            sender,
-        ));
+            touched: Box::new(move |group, before| listener(called(before), group)),
+            complete: Some(sender),
+            ask_again: watch::ASK_AGAIN,
+        }
     }
 
     /// Returns when every kind is known completely.
@@ -231,6 +288,14 @@ impl Watches {
     pub async fn ended(&mut self) {
         let _ = self.tasks.join_next().await;
     }
+}
+
+fn wants_http_route(mirror: &Guarded<Mirror>) -> bool {
+    let mirror = mirror.0.as_ref();
+    let route = mirror
+        .ok()
+        .and_then(|mirror| mirror.spec.serving.route.as_ref());
+    route.is_some_and(|route| route.kind == RouteKind::HTTPRoute)
 }
 
 fn our_selector() -> String {

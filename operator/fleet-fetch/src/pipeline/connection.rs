@@ -2,6 +2,7 @@
 
 mod end;
 mod incoming;
+mod unpromised;
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
@@ -26,6 +27,7 @@ use super::desk::{Desk, Load};
 use super::head::Head;
 use super::pipelining::DEPTH;
 use super::wire::Wire;
+use unpromised::Unpromised;
 
 const READ: usize = 64 << 10;
 /// Bytes of bodies that are complete and not yet written, of all connections together: each has an equal part.
@@ -50,6 +52,7 @@ pub(super) async fn carry(endpoint: &Endpoint, desk: &Desk, wire: Wire) -> Optio
         reading: Reading::Head,
         writing: FuturesUnordered::new(),
         unwritten: 0,
+        unpromised: Unpromised::default(),
         quiet: Box::pin(tokio::time::sleep(endpoint.line.stall)),
         deadline: Instant::now(),
     };
@@ -72,6 +75,7 @@ struct Connection<'a> {
     /// Bodies on their way to the disk.
     writing: FuturesUnordered<BoxFuture<'static, Written>>,
     unwritten: u64,
+    unpromised: Unpromised,
     quiet: Pin<Box<Sleep>>,
     /// When the answer that is next is overdue. The timer is set again only when it has fired too early.
     deadline: Instant,
@@ -81,6 +85,8 @@ struct Written {
     request: Request,
     size: u64,
     modified: Option<i64>,
+    /// Which answer of the connection it was, where an index promises it.
+    promised: Option<usize>,
     result: Result<Taken, SinkError>,
 }
 
@@ -130,6 +136,7 @@ impl Connection<'_> {
         while let Some(written) = self.writing.next().await {
             self.settle(written);
         }
+        self.ask_unpromised_alone();
         let goes_on = is_done && self.endpoint.pipelines() && !self.is_used_up();
         (goes_on && self.is_between()).then_some(self.wire)
     }
@@ -140,6 +147,9 @@ impl Connection<'_> {
         let mut changed = pin!(desk.changed.notified());
         let mut wanted = pin!(endpoint.line.budget.wanted.notified());
         self.take_more();
+        if self.has_nothing_under_way() {
+            self.ask_unpromised_alone();
+        }
         if self.sent.is_empty() && self.takes_no_more() {
             return Err(End::Done);
         }
@@ -175,6 +185,9 @@ impl Connection<'_> {
     ) -> Poll<Event> {
         while let Poll::Ready(Some(written)) = self.writing.poll_next_unpin(cx) {
             self.settle(written);
+        }
+        if self.has_nothing_under_way() && !self.unpromised.is_empty() {
+            return Poll::Ready(Event::Changed);
         }
         if !self.out.is_empty()
             && let Poll::Ready(sent) = Pin::new(&mut self.wire.stream).poll_write(cx, &self.out)
@@ -280,7 +293,11 @@ impl Connection<'_> {
         is_idle || (may && self.answered() >= BEFORE_YIELDING)
     }
 
-    fn write(&mut self, mut request: Request, head: &Head) {
+    fn has_nothing_under_way(&self) -> bool {
+        self.sent.is_empty() && self.writing.is_empty()
+    }
+
+    fn write(&mut self, mut request: Request, head: &Head, promised: Option<usize>) {
         let (size, modified) = (head.length, head.modified);
         self.unwritten += size;
         let written = async move {
@@ -289,6 +306,7 @@ impl Connection<'_> {
                 request,
                 size,
                 modified,
+                promised,
                 result,
             }
         };
@@ -300,22 +318,28 @@ impl Connection<'_> {
             request,
             size,
             modified,
+            promised,
             result,
         } = written;
         self.unwritten -= size;
         match result {
-            Ok(taken) => self.desk.answer(Answer {
-                id: request.id,
-                result: Ok(Arrival::Complete(Received {
-                    digest: taken.digest,
-                    size: taken.size,
-                    body: taken.body,
-                    modified,
-                    // Content that is promised by its digest is never asked for conditionally.
-                    validators: Validators::default(),
-                })),
-                sink: request.sink,
-            }),
+            Ok(taken) => {
+                self.desk.answer(Answer {
+                    id: request.id,
+                    result: Ok(Arrival::Complete(Received {
+                        digest: taken.digest,
+                        size: taken.size,
+                        body: taken.body,
+                        modified,
+                        // What takes this way is never asked for conditionally.
+                        validators: Validators::default(),
+                    })),
+                    sink: request.sink,
+                });
+                promised
+                    .into_iter()
+                    .for_each(|answer| self.vouch_before(answer));
+            }
             Err(SinkError::Store(problem)) => {
                 let error = SinkError::Store(problem).at("");
                 self.fail(request, error);
@@ -325,6 +349,7 @@ impl Connection<'_> {
                 self.endpoint
                     .pipelining
                     .stop("a body that is not the promised one");
+                self.unpromised.doubt();
                 self.desk.send_back(request);
             }
         }

@@ -8,7 +8,7 @@ use fleet_types::lock;
 use futures::channel::mpsc::UnboundedSender;
 use tokio::sync::Notify;
 
-use super::super::{Answer, Request};
+use super::super::{Answer, Bound, Request};
 
 pub(super) struct Desk {
     state: Mutex<State>,
@@ -41,6 +41,11 @@ pub(super) struct Load {
     pub connections: usize,
     pub flying: usize,
     pub closed: bool,
+}
+
+/// Whether no index says what the answer is to be.
+pub(super) fn is_unpromised(request: &Request) -> bool {
+    matches!(request.sink.small(), Some(Bound::AtMost(_)))
 }
 
 impl Desk {
@@ -104,8 +109,13 @@ impl Desk {
         let count = room
             .min(share.saturating_sub(carried))
             .min(state.backlog.len());
-        state.flying += count;
-        state.backlog.drain(..count).collect()
+        let mut taken: Vec<Request> = state.backlog.drain(..count).collect();
+        // It travels with what can vouch for it.
+        if taken.last().is_some_and(is_unpromised) {
+            taken.extend(state.backlog.pop_front());
+        }
+        state.flying += taken.len();
+        taken
     }
 
     /// The answer to a request that was on the way.

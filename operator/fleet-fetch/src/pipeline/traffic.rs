@@ -9,7 +9,7 @@ use futures::{FutureExt, Stream, StreamExt};
 
 use super::super::budget::{Kept, Place};
 use super::super::line::Endpoint;
-use super::super::{Answer, Request};
+use super::super::{Answer, Bound, Request};
 use super::connection;
 use super::desk::{Desk, Load};
 use super::wire::Wire;
@@ -89,6 +89,8 @@ pub(crate) struct Traffic {
     /// Those under way by the ordinary way, and what starts one.
     alone: FuturesUnordered<BoxFuture<'static, Answer>>,
     start_one: Alone,
+    /// Whether the last request that went to a connection is for a promised body.
+    was_promised: bool,
     /// No more than this many connections can be had.
     ceiling: usize,
     /// What each of them is worth.
@@ -111,6 +113,7 @@ impl Traffic {
             connections: FuturesUnordered::new(),
             alone: FuturesUnordered::new(),
             start_one,
+            was_promised: false,
         };
         let work = traffic.run(requests).into_stream();
         futures::stream::select(answered, work.filter_map(|()| futures::future::ready(None)))
@@ -149,9 +152,14 @@ impl Traffic {
         }
     }
 
-    fn route(&self, request: Request) {
-        let fits = request.sink.small().is_some() || request.likely_missing;
+    fn route(&mut self, request: Request) {
+        let small = request.sink.small();
+        let is_promised = matches!(small, Some(Bound::Exactly(_)));
+        // What nothing promises needs a promised answer that follows it, so that it never follows another such.
+        let is_vouched_for = small.is_some() && (is_promised || self.was_promised);
+        let fits = is_vouched_for || request.likely_missing;
         if fits && request.validators.is_none() && self.endpoint.pipelines() {
+            self.was_promised = is_promised;
             self.desk.push(request);
         } else {
             self.desk.ask_alone(request);

@@ -102,30 +102,27 @@ impl Sink {
         };
     }
 
-    /// The size of a body that is promised with its digest and collected as a whole, before any of it is there.
-    pub(crate) fn small(&self) -> Option<u64> {
+    /// What is known of the size of a body that is collected as a whole, before any of it is there.
+    pub(crate) fn small(&self) -> Option<Bound> {
         match &self.0 {
-            Kind::Small {
-                body,
-                bound: Bound::Exactly(expected),
-                ..
-            } if body.is_empty() && expected.size <= SMALL_BYTES => Some(expected.size),
+            Kind::Small { body, bound, .. } if body.is_empty() => Some(*bound),
             _ => None,
         }
     }
 
     /// Appends to a small body.
     pub(crate) fn append(&mut self, chunk: &[u8]) -> Result<(), SinkError> {
-        let limit = self.limit();
+        let (limit, promised) = (self.limit(), self.promised());
+        let exact = promised.is_some();
         let Kind::Small { body, .. } = &mut self.0 else {
-            return Err(SinkError::TooLong { limit, exact: true });
+            return Err(SinkError::TooLong { limit, exact });
         };
         let total = (body.len() + chunk.len()) as u64;
         if total > limit {
-            return Err(SinkError::TooLong { limit, exact: true });
+            return Err(SinkError::TooLong { limit, exact });
         }
-        if body.is_empty() {
-            body.reserve_exact(limit.min(SMALL_BYTES) as usize);
+        if let Some(promised) = promised.filter(|_| body.is_empty()) {
+            body.reserve_exact(promised.min(SMALL_BYTES) as usize);
         }
         body.extend_from_slice(chunk);
         Ok(())

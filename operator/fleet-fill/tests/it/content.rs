@@ -2,9 +2,9 @@
 
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
+use std::time::Duration;
 
-use fleet_fill::{HELD_BACK, WHOLE_FIRST};
-use fleet_origin::{Growing, Obtained};
+use fleet_origin::{Growing, HELD_BACK, Obtained, WHOLE_FIRST};
 use fleet_types::Reason;
 use futures::future::join_all;
 use tokio::sync::Semaphore;
@@ -167,4 +167,49 @@ async fn clients_that_leave_do_not_end_what_others_may_want() {
         Obtained::Blob(_)
     ));
     assert_eq!(upstream.asked("a.deb"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_waits_for_and_is_far_from_its_end_is_given_up_and_taken_up_again() {
+    let upstream = Upstream::start().await;
+    let large = bytes(3 * WHOLE_FIRST as usize, 7);
+    let nearly = bytes(2 * WHOLE_FIRST as usize, 8);
+    let listed: [(&str, &[u8]); 2] = [("large.deb", &large), ("nearly.deb", &nearly)];
+    let world = World::changed(&upstream.url, &listed, |options| {
+        options.abandoned_after = Duration::from_millis(60);
+    });
+    let gate = Arc::new(Semaphore::new(0));
+    let early = Reply::Held(large.clone(), 1 << 20, gate.clone());
+    upstream.set("large.deb", early);
+    let late = Reply::Held(nearly.clone(), WHOLE_FIRST as usize + 1, gate.clone());
+    upstream.set("nearly.deb", late);
+    let Obtained::Growing(mut growing) = world.ask("large.deb", &large).await else {
+        panic!("it is not whole yet")
+    };
+    let Obtained::Growing(mut leaving) = world.ask("nearly.deb", &nearly).await else {
+        panic!("it is not whole yet")
+    };
+    growing.beyond((1 << 20) - 1).await.unwrap();
+    leaving.beyond(WHOLE_FIRST).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(upstream.asked("large.deb"), 1, "somebody reads it");
+    drop((growing, leaving));
+    // Who comes back for what was given up is one request more.
+    upstream.set("large.deb", Reply::Body(large.clone()));
+    let _reading = loop {
+        let told = world.ask("large.deb", &large).await;
+        if upstream.asked("large.deb") > 1 {
+            break told;
+        }
+        drop(told);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    };
+    let told = told_at_last(&world, "large.deb", &large).await;
+    assert!(matches!(told, Obtained::Blob(_)), "{told:?}");
+    assert_eq!(upstream.asked("large.deb"), 2);
+    // The other comes to its end although nobody waited for it just as long.
+    gate.close();
+    let told = told_at_last(&world, "nearly.deb", &nearly).await;
+    assert!(matches!(told, Obtained::Blob(_)), "{told:?}");
+    assert_eq!(upstream.asked("nearly.deb"), 1);
 }

@@ -69,6 +69,7 @@ impl World {
             },
             is_offline: false,
             negative_age: Duration::from_secs(60),
+            abandoned_after: Duration::from_secs(60),
         };
         change(&mut options);
         let build = BuildInfo {
@@ -191,6 +192,7 @@ fn meta(date: i64) -> SnapshotMeta {
         revision: Vec::new(),
         created: date,
         parent: None,
+        changes: None,
         entries: 0,
         bytes: 0,
         links: BTreeMap::new(),

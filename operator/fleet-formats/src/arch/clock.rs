@@ -34,20 +34,33 @@ impl StateFiles for Arch {
         }
     }
 
-    /// As old as the oldest of what is served.
+    fn heartbeat(&self, told: &Told<'_>) -> Option<u64> {
+        seconds(oldest(told, beat)?)
+    }
+
     fn render(&self, told: &Told<'_>) -> Vec<OwnFile> {
-        let oldest = |path: &str, text: fn(&ClockReading) -> Option<&String>| {
-            let texts: Option<Vec<&String>> = told.clocks.iter().map(text).collect();
-            let content = texts?.into_iter().min_by_key(|text| seconds(text))?;
-            seconds(content).map(|_| OwnFile {
-                path: path.to_owned(),
-                content: content.clone(),
-            })
+        let file = |path: &str, content: &String| OwnFile {
+            path: path.to_owned(),
+            content: content.clone(),
         };
-        let state = oldest(LAST_UPDATE, |clock| Some(&clock.state));
-        let beat = oldest(LAST_SYNC, |clock| clock.beat.as_ref());
+        let state = oldest(told, |clock| Some(&clock.state)).map(|text| file(LAST_UPDATE, text));
+        let beat = oldest(told, beat).map(|text| file(LAST_SYNC, text));
         state.into_iter().chain(beat).collect()
     }
+}
+
+fn beat(clock: &ClockReading) -> Option<&String> {
+    clock.beat.as_ref()
+}
+
+/// As old as the oldest of what is served; none where one of them is not known, or no number.
+fn oldest<'a>(
+    told: &'a Told<'_>,
+    text: fn(&ClockReading) -> Option<&String>,
+) -> Option<&'a String> {
+    let texts: Option<Vec<&String>> = told.clocks.iter().map(text).collect();
+    let oldest = texts?.into_iter().min_by_key(|text| seconds(text))?;
+    seconds(oldest).map(|_| oldest)
 }
 
 /// Nobody has signed it, so that nothing but a number counts and is repeated.

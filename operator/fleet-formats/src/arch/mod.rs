@@ -3,7 +3,7 @@
 //!
 //! A unit is one database, `core/x86_64`: root and index at once. [`slice`] is what a Mirror declares and where it lies,
 //! [`tar`], [`description`] and [`database`] read a database, [`packages`] is what it lists, [`roots`] what is listed of it and of what comes with it, [`change`] whether one state
-//! can follow another, [`keys`] what a package of keys holds, [`clock`] what an upstream says of itself as a whole. One unit more are the installation images ([`images`]).
+//! can follow another, [`listing`] what it lists for who looks for names, [`keys`] what a package of keys holds, [`clock`] what an upstream says of itself as a whole. One unit more are the installation images ([`images`]).
 
 mod change;
 mod clock;
@@ -11,12 +11,15 @@ mod database;
 mod description;
 mod images;
 mod keys;
+mod listing;
 mod packages;
 mod roots;
 mod signatures;
 mod slice;
 mod tar;
 mod versions;
+
+pub use self::listing::{ListedPackage, listed_packages};
 
 use std::collections::BTreeMap;
 use std::io::Read;

@@ -24,6 +24,13 @@ pub trait StateFiles: Send + Sync {
         None
     }
 
+    /// What it repeats of the upstream's heartbeat, in seconds since 1970-01-01T00:00:00Z; none where there is none. Checkers
+    /// take it for the state that a mirror has.
+    fn heartbeat(&self, told: &Told<'_>) -> Option<u64> {
+        let _ = told;
+        None
+    }
+
     /// What a mirror publishes about itself.
     fn render(&self, told: &Told<'_>) -> Vec<OwnFile> {
         let _ = told;
@@ -55,7 +62,7 @@ pub struct UpstreamWord {
     pub read: fn(&[u8]) -> Option<(String, String)>,
 }
 
-/// All that [`StateFiles::render`] may say.
+/// All that [`StateFiles::render`] and [`StateFiles::heartbeat`] may say.
 pub struct Told<'a> {
     /// The last run after which what is served was known to be what the upstream has.
     pub run: &'a RunFacts,

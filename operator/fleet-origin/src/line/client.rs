@@ -13,12 +13,12 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use super::frames::Frames;
-use super::{Answer, Growth, Question};
-use crate::{Growing, Missing, Obtained, Origin, Wanted};
+use super::{Answer, Growth, Question, Taken};
+use crate::{Grower, Growing, Missing, Obtained, Origin, Wanted};
 
 /// A process that fetches may be starting anew: it is waited for so long.
-const PATIENCE: Duration = Duration::from_secs(20);
-const LOOK: Duration = Duration::from_millis(100);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const LOOK: Duration = Duration::from_millis(100);
 
 /// An origin in another process.
 #[derive(Debug, Clone)]
@@ -61,7 +61,7 @@ impl Origin for Remote {
     }
 }
 
-async fn tell(socket: &Path, question: &Question) -> io::Result<()> {
+pub(super) async fn tell(socket: &Path, question: &Question) -> io::Result<()> {
     Frames::new(UnixStream::connect(socket).await?)
         .send(question)
         .await
@@ -93,23 +93,40 @@ async fn ask(socket: &Path, question: &Question) -> io::Result<Obtained> {
             let count = usize::try_from(count).map_err(io::Error::other)?;
             Obtained::Bytes(frames.receive_bytes(count).await?.into())
         }
-        Answer::Growing(size) => {
-            let file = frames.take_file().ok_or(io::ErrorKind::InvalidData)?;
-            let (grower, growing) = Growing::new(Arc::new(file), size);
-            tokio::spawn(async move {
-                loop {
-                    match frames.receive().await {
-                        Ok(Growth::Released(until)) => grower.release(until),
-                        Ok(Growth::Broken(why)) => return grower.fail(why),
-                        // It ended, or all was told.
-                        Err(_) => return,
-                    }
-                }
-            });
-            Obtained::Growing(growing)
-        }
+        Answer::Growing(size) => Obtained::Growing(grow(frames, size)?),
         Answer::Absent => Obtained::Absent,
         Answer::Refused(reason, why) => Obtained::Refused(reason, why),
         Answer::Busy(seconds) => Obtained::Busy(Duration::from_secs(seconds)),
     })
+}
+
+/// Content on its way, whose file came with the last line.
+pub(super) fn grow(mut frames: Frames, size: u64) -> io::Result<Growing> {
+    let file = frames.take_file().ok_or(io::ErrorKind::InvalidData)?;
+    let (grower, growing) = Growing::new(Arc::new(file), size);
+    tokio::spawn(follow(frames, grower));
+    Ok(growing)
+}
+
+/// Hears how far it has come, and says how far it was read, until all was told or nobody reads any more.
+async fn follow(mut frames: Frames, mut grower: Grower) {
+    let mut said = 0;
+    loop {
+        let taken = tokio::select! {
+            told = frames.receive() => match told {
+                Ok(Growth::Released(until)) => {
+                    grower.release(until);
+                    continue;
+                }
+                Ok(Growth::Broken(why)) => return grower.fail(why),
+                // It ended, or all was told.
+                Err(_) => return,
+            },
+            taken = grower.taken_beyond(said) => taken,
+        };
+        let Some(taken) = taken else { return };
+        said = taken;
+        // Who does not hear it any more has said its last: that is read next.
+        let _ = frames.send(&Taken(taken)).await;
+    }
 }

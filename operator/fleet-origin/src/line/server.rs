@@ -4,12 +4,14 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use tokio::net::{UnixListener, UnixStream};
+use serde::Serialize;
+use tokio::net::UnixListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::frames::Frames;
-use super::{Answer, Growth, Question};
-use crate::{Growing, Missing, Obtained, Origin, Wanted};
+use super::{Answer, Growth, Question, Taken, registry};
+use crate::{Growing, Missing, Obtained, Origin, Registry, Wanted};
 
 /// Binds, in the place of a socket that an earlier process has left.
 pub fn bind(socket: &Path) -> io::Result<UnixListener> {
@@ -20,8 +22,16 @@ pub fn bind(socket: &Path) -> io::Result<UnixListener> {
     UnixListener::bind(socket)
 }
 
-/// Answers questions by what `origin` obtains, until `stop`.
-pub async fn answer_on(listener: UnixListener, origin: Arc<dyn Origin>, stop: CancellationToken) {
+/// What a socket leads to.
+#[derive(Clone)]
+pub enum Behind {
+    Store(Arc<dyn Origin>),
+    /// The registry as it is declared now.
+    Registry(watch::Receiver<Arc<dyn Registry>>),
+}
+
+/// Answers questions by what is `behind` the socket, until `stop`.
+pub async fn answer_on(listener: UnixListener, behind: Behind, stop: CancellationToken) {
     loop {
         let stream = tokio::select! {
             () = stop.cancelled() => return,
@@ -34,9 +44,17 @@ pub async fn answer_on(listener: UnixListener, origin: Arc<dyn Origin>, stop: Ca
                 }
             },
         };
-        let origin = origin.clone();
+        let behind = behind.clone();
         tokio::spawn(async move {
-            if let Err(error) = answer(stream, origin).await {
+            let frames = Frames::new(stream);
+            let answered = match behind {
+                Behind::Store(origin) => answer(frames, origin).await,
+                Behind::Registry(registry) => {
+                    let registry = registry.borrow().clone();
+                    registry::answer(frames, registry).await
+                }
+            };
+            if let Err(error) = answered {
                 // Who asked has gone; what it asked for is fetched all the same.
                 tracing::debug!(%error, "a question ended early");
             }
@@ -44,8 +62,7 @@ pub async fn answer_on(listener: UnixListener, origin: Arc<dyn Origin>, stop: Ca
     }
 }
 
-async fn answer(stream: UnixStream, origin: Arc<dyn Origin>) -> io::Result<()> {
-    let mut frames = Frames::new(stream);
+async fn answer(mut frames: Frames, origin: Arc<dyn Origin>) -> io::Result<()> {
     let obtained = match frames.receive().await? {
         Question::Used { mirror, digests } => {
             origin.used(&mirror, digests);
@@ -67,9 +84,17 @@ async fn answer(stream: UnixStream, origin: Arc<dyn Origin>) -> io::Result<()> {
                 wanted,
             })
         }
+        Question::Registry | Question::Ask(_) | Question::Given(_) => {
+            return Err(io::Error::other(
+                "this is asked of a registry, and here is none",
+            ));
+        }
     };
     let answer = match obtained.await {
-        Obtained::Growing(growing) => return grow(&mut frames, growing).await,
+        Obtained::Growing(growing) => {
+            let answer = Answer::Growing(growing.size());
+            return grow(&mut frames, &answer, growing).await;
+        }
         Obtained::Bytes(bytes) => {
             frames.send(&Answer::Bytes(bytes.len() as u64)).await?;
             return frames.send_bytes(&bytes).await;
@@ -83,13 +108,25 @@ async fn answer(stream: UnixStream, origin: Arc<dyn Origin>) -> io::Result<()> {
 }
 
 /// Hands the file over, and tells how far it has come until that is all of it.
-async fn grow(frames: &mut Frames, mut growing: Growing) -> io::Result<()> {
-    let answer = Answer::Growing(growing.size());
+pub(super) async fn grow<T: Serialize>(
+    frames: &mut Frames,
+    answer: &T,
+    mut growing: Growing,
+) -> io::Result<()> {
     let file = growing.file().clone();
-    frames.send_file(&answer, &file).await?;
+    frames.send_file(answer, &file).await?;
     let mut at = 0;
     while at < growing.size() {
-        let growth = match growing.beyond(at).await {
+        let told = tokio::select! {
+            told = growing.released_beyond(at) => told,
+            taken = frames.receive() => {
+                // An error where nobody reads any more.
+                let Taken(taken) = taken?;
+                growing.took(taken);
+                continue;
+            }
+        };
+        let growth = match told {
             Ok(until) => {
                 at = until;
                 Growth::Released(until)
@@ -165,7 +202,11 @@ mod tests {
         let socket = dir.path().join("fill.sock");
         let (tell, used) = mpsc::unbounded_channel();
         let (stop, origin) = (CancellationToken::new(), Arc::new(Told(obtained, tell)));
-        tokio::spawn(answer_on(bind(&socket).unwrap(), origin, stop.clone()));
+        tokio::spawn(answer_on(
+            bind(&socket).unwrap(),
+            Behind::Store(origin),
+            stop.clone(),
+        ));
         Line {
             remote: Remote::new(socket, Handle::current()),
             used,
@@ -212,6 +253,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_fetches_knows_how_far_it_was_read_there_and_when_nobody_reads() {
+        let file = tempfile::tempfile().unwrap();
+        let (mut grower, growing) = Growing::new(Arc::new(file.try_clone().unwrap()), 10);
+        let line = line(Obtained::Growing(growing));
+        let readers = grower.readers();
+        let Obtained::Growing(mut here) = ask(&line.remote).await else {
+            panic!("it grows")
+        };
+        grower.release(8);
+        here.beyond(7).await.unwrap();
+        assert_eq!(grower.taken_beyond(0).await, Some(7));
+        // What the origin of this test answers everybody with is one; the other is on the line.
+        assert_eq!(readers.count(), 2);
+        drop(here);
+        while readers.count() > 1 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    #[tokio::test]
     async fn uses_are_told_and_a_process_that_is_not_there_yet_is_waited_for() {
         let mut line = line(Obtained::Absent);
         line.remote.used("debian", vec![DIGEST]);
@@ -224,7 +285,7 @@ mod tests {
         let origin = Arc::new(Told(Obtained::Blob(DIGEST), tell));
         tokio::spawn(answer_on(
             bind(&socket).unwrap(),
-            origin,
+            Behind::Store(origin),
             CancellationToken::new(),
         ));
         assert!(matches!(asking.await.unwrap(), Obtained::Blob(_)));

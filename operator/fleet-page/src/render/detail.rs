@@ -1,13 +1,15 @@
 //! The page of one Mirror.
 
 use fleet_plan::summary::{RegionSummary, capital, short, span};
-use fleet_types::{counted, human_size};
+use fleet_types::counted;
 use jiff::Timestamp;
 
-use super::parts::{Frame, ago, badge, brief, lag, minute, page, pager, strip};
+use super::endpoints::endpoints;
+use super::parts::{Frame, ago, badge, brief, fetched, lag, minute, page, pager, strip};
+use super::tables::{snapshots, units};
 use crate::asked::escaped;
 use crate::board::Fleet;
-use crate::detail::{Copy, Detail, LastRun, SNAPSHOTS, Snapshot, UNITS};
+use crate::detail::{Checked, Copy, Detail};
 use crate::history::{Hour, Strip};
 use crate::html::Html;
 use crate::row::Mood;
@@ -32,6 +34,7 @@ pub fn detail_page(fleet: &Fleet, detail: &Detail, regions: usize, now: Timestam
     main.add(&copies(detail, regions, now));
     main.add(&snapshots(detail, now));
     main.add(&units(detail, now));
+    main.add(&endpoints(&told.endpoints, now));
     main.add(&clients(detail, regions));
     let frame = Frame {
         title: &told.mirror,
@@ -161,6 +164,10 @@ fn copies(detail: &Detail, page: usize, now: Timestamp) -> Html {
     }
     section.push("</ul>\n", &[]);
     section.add(&pager(page, pages, |page| format!("?page={page}#regions")));
+    section.push(
+        "<p class=\"quiet\"><a href=\"{}/archweb.json\">For programs that rank mirrors</a></p>\n",
+        &[&escaped(&detail.summary.mirror)],
+    );
     section.push("</section>\n", &[]);
     section
 }
@@ -223,24 +230,37 @@ fn one(detail: &Detail, region: &RegionSummary, copy: &Copy, now: Timestamp) -> 
             &[&short(snapshot)],
         );
     }
+    if let Some(told) = &copy.checks {
+        item.add(&checks(told));
+    }
     item.push("</dl>\n", &[]);
     item.add(&hours(&copy.strip));
     item.push("</li>\n", &[]);
     item
 }
 
-/// What a run fetched, and in what time.
-fn fetched(run: &LastRun) -> Option<String> {
-    let files = u64::try_from(run.files?).ok()?;
-    let bytes = u64::try_from(run.bytes.unwrap_or(0)).ok()?;
-    let took = run
-        .seconds
-        .map_or(String::new(), |seconds| format!(" in {}", span(seconds)));
-    Some(format!(
-        "{} ({}) fetched{took}",
-        counted(files, "file"),
-        human_size(bytes)
-    ))
+/// What its checks come to.
+fn checks(told: &Checked) -> Html {
+    let score = match told.score {
+        Some(score) => format!("{score:.1}"),
+        None => "none".to_owned(),
+    };
+    let mut words = format!(
+        "score {score}, {} answered {:.1} %",
+        counted(u64::from(told.count), "check"),
+        100.0 * told.completion
+    );
+    if let Some(delay) = told.delay_seconds {
+        words.push_str(&format!(", {} late on average", span(delay as i64)));
+    }
+    if let Some(mean) = told.duration_mean_seconds {
+        let spread = told.duration_stddev_seconds.unwrap_or(0.0);
+        words.push_str(&format!(", in {mean:.3} s ± {spread:.3} s"));
+    }
+    if told.out_of_sync {
+        words.push_str("; out of sync");
+    }
+    Html::of("<dt>The last day</dt><dd>{}</dd>", &[&words])
 }
 
 /// The hours that were not good, in words; nothing where there were none.
@@ -266,96 +286,6 @@ fn hours(strip: &Strip) -> Html {
         _ => Html::of(
             "<details><summary>Hours in which it was not well</summary>\n<ul>\n{}</ul></details>\n",
             &[&lines],
-        ),
-    }
-}
-
-fn snapshots(detail: &Detail, now: Timestamp) -> Html {
-    if detail.snapshots.is_empty() {
-        return Html::default();
-    }
-    let mut section = Html::of(
-        r#"<section aria-labelledby="snapshots"><h2 id="snapshots">Snapshots</h2>
-<div class="wide" tabindex="0" role="region" aria-labelledby="snapshots"><table>
-<thead><tr><th scope="col">Snapshot</th><th scope="col">Upstream's date</th><th scope="col">Made</th><th scope="col">Served</th><th scope="col">What changed</th></tr></thead>
-<tbody>
-"#,
-        &[],
-    );
-    let empty = Html::of("–", &[]);
-    for snapshot in detail.snapshots.iter().take(SNAPSHOTS) {
-        let date = snapshot.date.map(minute);
-        let made = snapshot.made_at.map(|at| ago(at, now));
-        let changed = snapshot.fetched.as_ref().and_then(fetched);
-        section.push(
-            "<tr><th scope=\"row\"><code title=\"{}\">{}</code></th><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>\n",
-            &[
-                &snapshot.id,
-                &short(&snapshot.id),
-                date.as_ref().unwrap_or(&empty),
-                made.as_ref().unwrap_or(&empty),
-                &served(snapshot, now),
-                &changed.unwrap_or_else(|| "–".to_owned()),
-            ],
-        );
-    }
-    section.push("</tbody></table></div>\n", &[]);
-    section.add(&left_out(detail.snapshots.len(), SNAPSHOTS));
-    section.push("</section>\n", &[]);
-    section
-}
-
-fn served(snapshot: &Snapshot, now: Timestamp) -> Html {
-    match (snapshot.regions, snapshot.served_until) {
-        (0, Some(until)) => Html::of("until {}", &[&ago(until, now)]),
-        (0, None) => Html::of("not served", &[]),
-        (regions, _) => Html::of("by {}", &[&counted(regions, "region")]),
-    }
-}
-
-fn units(detail: &Detail, now: Timestamp) -> Html {
-    if detail.units.is_empty() {
-        return Html::default();
-    }
-    let mut section = Html::of(
-        r#"<section aria-labelledby="units"><h2 id="units">What is served</h2>
-<div class="wide" tabindex="0" role="region" aria-labelledby="units"><table>
-<thead><tr><th scope="col">Part</th><th scope="col">Upstream's date</th><th scope="col">Valid until</th><th scope="col">Against the authority</th></tr></thead>
-<tbody>
-"#,
-        &[],
-    );
-    let empty = Html::of("–", &[]);
-    for unit in detail.units.iter().take(UNITS) {
-        let date = unit.date.map(minute);
-        let until = unit.valid_until.map(minute);
-        let stands = match unit.behind_since {
-            Some(since) => Html::of("superseded {}", &[&ago(since, now)]),
-            None => Html::of("nothing newer is known", &[]),
-        };
-        section.push(
-            "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td>{}</td></tr>\n",
-            &[
-                &unit.unit,
-                date.as_ref().unwrap_or(&empty),
-                until.as_ref().unwrap_or(&empty),
-                &stands,
-            ],
-        );
-    }
-    section.push("</tbody></table></div>\n", &[]);
-    section.add(&left_out(detail.units.len(), UNITS));
-    section.push("</section>\n", &[]);
-    section
-}
-
-/// That there are more than are shown.
-fn left_out(all: usize, shown: usize) -> Html {
-    match all.saturating_sub(shown) {
-        0 => Html::default(),
-        more => Html::of(
-            "<p class=\"quiet\">and {} more, which the JSON has</p>\n",
-            &[&more],
         ),
     }
 }

@@ -28,6 +28,12 @@ pub fn list_page(board: &Board, fleet: &Fleet, asked: &Asked, now: Timestamp) ->
     }
     main.add(&runs(fleet, now));
     main.add(&rows(board, fleet, asked, &part, now));
+    if !fleet.rows.is_empty() {
+        main.push(
+            "<p class=\"quiet\"><a href=\"mirrorz.json\">As MirrorZ reads it</a></p>\n",
+            &[],
+        );
+    }
     let frame = Frame {
         title: &title,
         up: "",

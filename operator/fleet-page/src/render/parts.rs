@@ -3,9 +3,11 @@
 use fleet_api::RegionState;
 use fleet_plan::summary::{Lag, RegionSummary, span};
 use fleet_types::documents::cut;
+use fleet_types::{counted, human_size};
 use jiff::Timestamp;
 
 use crate::assets::{SCRIPT, STYLE};
+use crate::detail::LastRun;
 use crate::history::{HOURS, Hour, Strip};
 use crate::html::Html;
 use crate::row::Mood;
@@ -213,7 +215,7 @@ fn spoken(strip: &Strip) -> String {
 pub fn lag(region: &RegionSummary, objective: u64) -> Html {
     let allowed = span(i64::try_from(objective).unwrap_or(i64::MAX));
     let (class, words) = match (region.lag, region.behind_seconds) {
-        _ if region.snapshot.is_none() => ("down", "serves nothing yet".to_owned()),
+        _ if !region.has_content => ("down", "serves nothing yet".to_owned()),
         _ if !region.ready => ("down", "does not answer".to_owned()),
         (Lag::Behind, Some(seconds)) => {
             let class = match region.state {
@@ -266,4 +268,18 @@ pub fn pager(page: usize, pages: usize, address: impl Fn(usize) -> String) -> Ht
 /// The beginning of a text, cut where it is longer.
 pub fn brief(text: &str, bytes: usize) -> String {
     cut(text.trim(), bytes)
+}
+
+/// What a run fetched, and in what time.
+pub fn fetched(run: &LastRun) -> Option<String> {
+    let files = u64::try_from(run.files?).ok()?;
+    let bytes = u64::try_from(run.bytes.unwrap_or(0)).ok()?;
+    let took = run
+        .seconds
+        .map_or(String::new(), |seconds| format!(" in {}", span(seconds)));
+    Some(format!(
+        "{} ({}) fetched{took}",
+        counted(files, "file"),
+        human_size(bytes)
+    ))
 }

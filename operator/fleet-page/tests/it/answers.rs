@@ -52,11 +52,62 @@ fn what_needs_attention_stands_first_and_is_explained() {
         "kubectl get upstream debian",
         "SignatureBad",
         "<dt>For clients</dt>",
-        "12 files (3.3 MiB) fetched in 30m",
+        "<td>+14 −9 paths, 6 changed; 12 files (3.3 MiB) fetched in 30m</td>",
         "URIs: https://eu.example.org/c-late/",
         "Signed-By: /etc/apt/keyrings/debian-keyring.gpg",
     ] {
         assert!(late.contains(words), "{words}: {late}");
+    }
+}
+
+#[test]
+fn a_registry_has_no_snapshot_and_is_told_with_what_its_clients_need() {
+    let npm = Sketch {
+        is_registry: true,
+        ..Sketch::well("npm")
+    };
+    let (board, _) = board(&[npm], false);
+    let list = get(&board, "/");
+    let list = text(&list);
+    for words in [
+        "The mirror is well",
+        "all packages of a registry",
+        "current",
+    ] {
+        assert!(list.contains(words), "{words}: {list}");
+    }
+    let page = get(&board, "/mirrors/mirrors/npm");
+    let page = text(&page);
+    for words in [
+        "registry=https://eu.example.org/npm/",
+        "replace-registry-host=always",
+        "~/.yarnrc.yml",
+        "everything else from the upstream",
+    ] {
+        assert!(page.contains(words), "{words}: {page}");
+    }
+}
+
+#[test]
+fn a_mirrors_page_tells_what_the_upstreams_endpoints_have() {
+    let (open, _) = board(&three(), false);
+    let page = get(&open, "/mirrors/mirrors/a-well");
+    let page = text(&page);
+    for words in [
+        "<th scope=\"row\">fr</th><td>Unreachable ",
+        "nothing could be read",
+        "<th scope=\"row\">nl</th><td>Reachable ",
+        "(trixie)",
+    ] {
+        assert!(page.contains(words), "{words}: {page}");
+    }
+    let (fixed, _) = board(&three(), true);
+    for (board, message) in [(&open, "nothing could be read"), (&fixed, "")] {
+        let told = get(board, "/mirrors/mirrors/a-well.json");
+        let told: Value = serde_json::from_slice(told.body()).unwrap();
+        let endpoint = &told["endpoints"][0];
+        assert_eq!(endpoint["message"].as_str().unwrap_or_default(), message);
+        assert_eq!(told["endpoints"][1]["behindSince"], "2026-01-01T06:00:00Z");
     }
 }
 
@@ -223,6 +274,7 @@ fn who_does_not_know_everything_yet_says_so() {
     let source = crate::fleet::Painted {
         look: fleet_page::Look::default(),
         looks: Arc::default(),
+        scores: Default::default(),
     };
     let board = fleet_page::Board::new(Box::new(source), crate::fleet::manner(false));
     let page = get(&board, "/");

@@ -1,10 +1,12 @@
 //! Fleets to look at.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fleet_api::{Mirror, Upstream};
 use fleet_page::{Board, Held, Look, Manner, Seen, Source};
+use fleet_plan::score::Score;
 use fleet_plan::summary::{Program, Progress};
 use http::{Method, Request, Response};
 use jiff::Timestamp;
@@ -32,6 +34,8 @@ pub struct Sketch {
     pub suspended: bool,
     /// The region that serves nothing.
     pub down: Option<String>,
+    /// It is an npm registry.
+    pub is_registry: bool,
 }
 
 impl Sketch {
@@ -46,6 +50,7 @@ impl Sketch {
             running: false,
             suspended: false,
             down: None,
+            is_registry: false,
         }
     }
 
@@ -97,7 +102,7 @@ impl Sketch {
             .collect();
         let unit = |name: &String| json!({"snapshot": SNAPSHOT, "unit": name, "digest": SNAPSHOT, "date": "2026-01-01T20:00:00Z"});
         let units: Vec<Value> = self.suites.iter().map(unit).collect();
-        let mirror = json!({
+        let mut mirror = json!({
             "apiVersion": "mirrorfleet.dev/v1alpha1", "kind": "Mirror",
             "metadata": {"name": self.name, "namespace": self.namespace, "generation": 1, "uid": "u"},
             "spec": {
@@ -109,7 +114,8 @@ impl Sketch {
                 "observedGeneration": 1, "state": if self.behind.is_some() { "Serving,Stale" } else { "Serving" },
                 "supersededAt": self.behind, "snapshot": SNAPSHOT, "nextSyncTime": "2026-01-02T12:17:00Z",
                 "regions": regions,
-                "snapshots": [{"id": SNAPSHOT, "created": "2026-01-02T00:29:00Z", "revisionDate": "2026-01-01T20:00:00Z", "regions": 1}],
+                "snapshots": [{"id": SNAPSHOT, "created": "2026-01-02T00:29:00Z", "revisionDate": "2026-01-01T20:00:00Z", "regions": 1,
+                    "bytes": 640_000_000_000_i64, "changes": {"added": 14, "changed": 6, "removed": 9}}],
                 "units": units,
                 "conditions": [
                     condition("Ready", "True", "Ready"), condition("Verified", "True", "Verified"), fresh,
@@ -117,6 +123,20 @@ impl Sketch {
                 ],
             },
         });
+        if self.is_registry {
+            mirror["spec"]["content"] = json!({"npm": {}});
+            mirror["spec"]["mode"] = json!("PullThrough");
+            let told = &mut mirror["status"];
+            for field in ["snapshots", "units"] {
+                told[field] = json!([]);
+            }
+            for field in ["snapshot", "nextSyncTime"] {
+                told[field] = json!(null);
+            }
+            for region in told["regions"].as_array_mut().unwrap() {
+                region["replicas"] = json!([{"ready": true}]);
+            }
+        }
         serde_json::from_value(mirror).unwrap()
     }
 }
@@ -129,6 +149,11 @@ pub fn upstream() -> Upstream {
             "authority": {"url": "https://deb.example.org/0123456789abcdef0123/debian/"},
             "trust": {"keyringRef": {"kind": "Secret", "name": "debian-keyring", "key": "keyring.gpg"}},
         },
+        "status": {"endpoints": [
+            {"name": "fr", "state": "Unreachable", "since": "2026-01-01T00:00:00Z", "message": "nothing could be read"},
+            {"name": "nl", "state": "Reachable", "since": "2026-01-01T00:00:00Z", "revisionDate": "2026-01-01T00:00:00Z",
+                "behind": [{"unit": "trixie", "digest": "00", "supersededAt": "2026-01-01T06:00:00Z"}]},
+        ]},
     }))
     .unwrap()
 }
@@ -137,12 +162,18 @@ pub fn upstream() -> Upstream {
 pub struct Painted {
     pub look: Look,
     pub looks: Arc<AtomicUsize>,
+    /// Of the regions of each Mirror, by region.
+    pub scores: BTreeMap<String, Score>,
 }
 
 impl Source for Painted {
     fn look(&self, _: Timestamp) -> Look {
         self.looks.fetch_add(1, Ordering::Relaxed);
         self.look.clone()
+    }
+
+    fn scores(&self, _: &str, _: &str, _: Timestamp) -> BTreeMap<String, Score> {
+        self.scores.clone()
     }
 }
 
@@ -161,8 +192,25 @@ pub fn board(sketches: &[Sketch], fixed_words: bool) -> (Board, Arc<AtomicUsize>
     let source = Painted {
         look: look(sketches),
         looks: looks.clone(),
+        scores: BTreeMap::new(),
     };
     (Board::new(Box::new(source), manner(fixed_words)), looks)
+}
+
+/// The same where checks of regions came to this.
+pub fn scored(
+    sketches: &[Sketch],
+    scores: impl IntoIterator<Item = (&'static str, Score)>,
+) -> Board {
+    let scores = scores.into_iter();
+    let source = Painted {
+        look: look(sketches),
+        looks: Arc::default(),
+        scores: scores
+            .map(|(region, score)| (region.to_owned(), score))
+            .collect(),
+    };
+    Board::new(Box::new(source), manner(false))
 }
 
 pub fn look(sketches: &[Sketch]) -> Look {

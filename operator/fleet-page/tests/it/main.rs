@@ -4,4 +4,5 @@ mod answers;
 mod fleet;
 mod hostile;
 mod links;
+mod scores;
 mod size;

@@ -35,8 +35,17 @@ pub fn is_wanted(fleet: &Fleet) -> bool {
     fleet.spec.mode == Mode::PullThrough
 }
 
+/// How the server is told where the two meet, which depends on what it asks there.
+pub fn server_arguments(fleet: &Fleet) -> [String; 2] {
+    let flag = match fleet.spec.fills_itself() {
+        true => "--registry",
+        false => "--origin",
+    };
+    [flag.to_owned(), socket()]
+}
+
 /// Where the two containers meet.
-pub fn socket() -> String {
+fn socket() -> String {
     format!("{SOCKET_DIR}/fill.sock")
 }
 
@@ -85,7 +94,7 @@ pub fn container(fleet: &Fleet, place: &Place, settings: &Settings) -> Container
     Container {
         name: CONTAINER.to_owned(),
         image: Some(settings.image.clone()),
-        image_pull_policy: pod::pull_policy(fleet),
+        image_pull_policy: pod::pull_policy(&fleet.pods),
         args: Some(std::iter::once(CONTAINER.to_owned()).chain(pairs).collect()),
         ports: Some(vec![pod::port(METRICS_PORT_NAME, METRICS_PORT.into())]),
         resources: Some(pod::resources(&None, &RESOURCES)),
@@ -97,7 +106,7 @@ pub fn container(fleet: &Fleet, place: &Place, settings: &Settings) -> Container
 }
 
 /// What of the Upstream and the Mirror decides about what is fetched on demand, one YAML document each.
-pub fn manifests(fleet: &Fleet) -> String {
+pub fn manifests(fleet: &Fleet, place: &Place) -> String {
     let (upstream, mirror) = (fleet.upstream_spec(), fleet.spec);
     let upstream = json!({
         "type": upstream.upstream_type,
@@ -107,7 +116,7 @@ pub fn manifests(fleet: &Fleet) -> String {
         "access": upstream.access,
         "politeness": upstream.politeness,
     });
-    let mirror = json!({
+    let mut mirror = json!({
         "upstreamRef": mirror.upstream_ref,
         "mode": mirror.mode,
         "pullThrough": mirror.pull_through.clone().unwrap_or_default(),
@@ -117,7 +126,14 @@ pub fn manifests(fleet: &Fleet) -> String {
         "snapshots": {"pinned": mirror.snapshots.pinned},
         "serving": {"path": mirror.serving.path},
     });
-    let upstream = document::<Upstream>(fleet, &fleet.spec.upstream_ref.name, upstream);
-    let mirror = document::<Mirror>(fleet, &fleet.name, mirror);
+    if fleet.spec.fills_itself() {
+        // What a registry's answers depend on: what is held back, and the addresses that stand in documents.
+        mirror["guard"] = json!(fleet.spec.guard);
+        mirror["serving"]["aliases"] = json!(fleet.spec.serving.aliases);
+        let region = place.region;
+        mirror["regions"] = json!([{"name": region.name, "publicUrl": region.public_url}]);
+    }
+    let upstream = document::<Upstream>(&fleet.namespace, &fleet.spec.upstream_ref.name, upstream);
+    let mirror = document::<Mirror>(&fleet.namespace, &fleet.name, mirror);
     format!("{upstream}\n---\n{mirror}\n")
 }

@@ -1,7 +1,7 @@
 //! One run: a Job beside its serving pod, that carries its manifests with it and cannot talk to the Kubernetes API.
 
 use fleet_api::upstream::{KeyRef, RefKind, UpstreamType};
-use fleet_api::{Mirror, Trigger, Upstream, labels};
+use fleet_api::{Mirror, Trigger, Upstream, UpstreamSpec, labels};
 use fleet_types::documents::IndexPin;
 use fleet_types::{Order, Sha256};
 use jiff::Timestamp;
@@ -21,19 +21,19 @@ use crate::names;
 use crate::observed::SeenMeta;
 
 pub const CONTAINER: &str = "sync";
-const RUN_VOLUME: &str = "run";
-const RUN_DIR: &str = "/etc/mirrorfleet/run";
-const RUN_FILE: &str = "manifests.yaml";
+pub(super) const RUN_VOLUME: &str = "run";
+pub(super) const RUN_DIR: &str = "/etc/mirrorfleet/run";
+pub(super) const RUN_FILE: &str = "manifests.yaml";
 pub(super) const REFS_VOLUME: &str = "refs";
 pub(super) const REFS_DIR: &str = "/etc/mirrorfleet/refs";
 /// Measured: 40 MiB for a full archive; an xz stream of the largest kind takes 65 more, and what is written is cache
 /// until the disk has it.
-const RESOURCES: pod::Needs = pod::Needs {
+pub(super) const RESOURCES: pod::Needs = pod::Needs {
     cpu: "100m",
     memory: "128Mi",
     memory_limit: "1Gi",
 };
-const TERMINATION_LOG: &str = "/dev/termination-log";
+pub(super) const TERMINATION_LOG: &str = "/dev/termination-log";
 /// Long enough for the worker to write its report and leave staging in order.
 const GRACE_SECONDS: i64 = 30;
 
@@ -174,7 +174,12 @@ fn refs(fleet: &Fleet, start: &Start) -> Option<Volume> {
 fn template(fleet: &Fleet, place: &Place, start: &Start) -> PodTemplateSpec {
     let mut volumes = vec![pod::data_volume(place), run_volume()];
     volumes.extend(refs(fleet, start));
-    let mut spec = pod::pod_spec(fleet, place, container(fleet, place, start), volumes);
+    let mut spec = pod::pod_spec(
+        &fleet.pods,
+        place.region,
+        container(fleet, place, start),
+        volumes,
+    );
     spec.restart_policy = Some("Never".to_owned());
     spec.termination_grace_period_seconds = Some(GRACE_SECONDS);
     spec.affinity = Some(Affinity {
@@ -210,7 +215,7 @@ fn container(fleet: &Fleet, place: &Place, start: &Start) -> Container {
     Container {
         name: CONTAINER.to_owned(),
         image: Some(start.image.to_owned()),
-        image_pull_policy: pod::pull_policy(fleet),
+        image_pull_policy: pod::pull_policy(&fleet.pods),
         args: Some(arguments(fleet, place, start)),
         ports: Some(vec![pod::port(METRICS_PORT_NAME, METRICS_PORT.into())]),
         resources: Some(pod::resources(&fleet.spec.sync.resources, &RESOURCES)),
@@ -249,38 +254,51 @@ fn arguments(fleet: &Fleet, place: &Place, start: &Start) -> Vec<String> {
 }
 
 /// The Upstream and the Mirror as they are declared now, one YAML document each (JSON is YAML).
-fn manifests(fleet: &Fleet) -> String {
+pub(super) fn manifests(fleet: &Fleet) -> String {
     let spec = |spec: Result<serde_json::Value, serde_json::Error>| spec.unwrap_or_default();
     let upstream = spec(serde_json::to_value(fleet.upstream_spec()));
     let mirror = spec(serde_json::to_value(fleet.spec));
-    let upstream = document::<Upstream>(fleet, &fleet.spec.upstream_ref.name, upstream);
-    let mirror = document::<Mirror>(fleet, &fleet.name, mirror);
+    let upstream = document::<Upstream>(&fleet.namespace, &fleet.spec.upstream_ref.name, upstream);
+    let mirror = document::<Mirror>(&fleet.namespace, &fleet.name, mirror);
     format!("{upstream}\n---\n{mirror}\n")
 }
 
 /// A manifest as a YAML document (JSON is YAML).
 pub(super) fn document<K: Resource<DynamicType = ()>>(
-    fleet: &Fleet,
+    namespace: &str,
     name: &str,
     spec: serde_json::Value,
 ) -> serde_json::Value {
     json!({
         "apiVersion": K::api_version(&()),
         "kind": K::kind(&()),
-        "metadata": {"name": name, "namespace": fleet.namespace},
+        "metadata": {"name": name, "namespace": namespace},
         "spec": spec,
     })
 }
 
-fn run_volume() -> Volume {
+pub(super) fn run_volume() -> Volume {
     pod::annotation_volume(RUN_VOLUME, RUN_FILE, labels::RUN_MANIFESTS)
 }
 
 /// The Secrets and ConfigMaps that the Upstream names, each key at `<kind>/<name>/<key>`. All optional: what is
 /// missing is the worker's to report, where a pod that never starts would say nothing.
 pub(super) fn refs_volume(fleet: &Fleet) -> Option<Volume> {
+    refs_of(
+        keyrings(fleet)
+            .chain(access_refs(fleet.upstream_spec()))
+            .collect(),
+    )
+}
+
+/// The keys of them alone, by which what is served is judged.
+pub(super) fn keys_volume(fleet: &Fleet) -> Option<Volume> {
+    refs_of(keyrings(fleet).collect())
+}
+
+fn keyrings(fleet: &Fleet) -> impl Iterator<Item = VolumeProjection> {
     let upstream = fleet.upstream_spec();
-    let keyrings = upstream.trust.keyrings().map(|key| {
+    upstream.trust.keyrings().map(|key| {
         let lists = [KeyRef::TRUSTED, KeyRef::REVOKED].map(|list| key.beside(list));
         let keys: Vec<&str> = match upstream.upstream_type {
             UpstreamType::Arch => std::iter::once(&key.key)
@@ -290,12 +308,13 @@ pub(super) fn refs_volume(fleet: &Fleet) -> Option<Volume> {
             UpstreamType::Debian | UpstreamType::Npm => vec![&key.key],
         };
         projection(key.kind, &key.name, &keys)
-    });
-    let bundle = upstream
-        .access
-        .ca_bundle_ref
-        .iter()
-        .map(|key| projection(key.kind, &key.name, &[&key.key]));
+    })
+}
+
+/// What an Upstream names of how it is got at, without whom it is believed.
+pub(super) fn access_refs(upstream: &UpstreamSpec) -> impl Iterator<Item = VolumeProjection> {
+    let bundle = upstream.access.ca_bundle_ref.iter();
+    let bundle = bundle.map(|key| projection(key.kind, &key.name, &[&key.key]));
     let credentials = upstream.access.credentials_ref.iter();
     let credentials = credentials.map(|secret| {
         projection(
@@ -304,7 +323,10 @@ pub(super) fn refs_volume(fleet: &Fleet) -> Option<Volume> {
             &["username", "password", "token", "hosts"],
         )
     });
-    let sources: Vec<_> = keyrings.chain(bundle).chain(credentials).collect();
+    bundle.chain(credentials)
+}
+
+pub(super) fn refs_of(sources: Vec<VolumeProjection>) -> Option<Volume> {
     (!sources.is_empty()).then(|| Volume {
         name: REFS_VOLUME.to_owned(),
         projected: Some(ProjectedVolumeSource {

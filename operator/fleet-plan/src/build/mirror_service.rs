@@ -4,7 +4,7 @@ use fleet_api::labels;
 use k8s_openapi::api::core::v1::{Service, ServiceSpec};
 
 use super::metadata::{applied_as, map, mirror_labels};
-use super::service::for_clients;
+use super::service::{for_clients, ip_families, ip_family_policy};
 use crate::fleet::Fleet;
 use crate::names;
 
@@ -16,6 +16,8 @@ pub fn mirror_service(fleet: &Fleet) -> Service {
             (labels::OFFERED, "true"),
         ])),
         ports: Some(vec![for_clients(fleet)]),
+        ip_family_policy: ip_family_policy(fleet),
+        ip_families: ip_families(fleet),
         session_affinity: Some("ClientIP".to_owned()),
         ..Default::default()
     };

@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use super::metadata::Map;
-use crate::fleet::{Fleet, Place};
+use crate::fleet::Place;
 
 /// One user and group for everything that touches a volume.
 const USER: i64 = 65532;
@@ -29,12 +29,11 @@ pub const TERMINATION_MESSAGE: &str = "FallbackToLogsOnError";
 
 /// A pod of a region without its container's particulars.
 pub fn pod_spec(
-    fleet: &Fleet,
-    place: &Place,
+    pods: &PodSettings,
+    region: &Region,
     container: Container,
     volumes: Vec<Volume>,
 ) -> PodSpec {
-    let pods = &fleet.pods;
     PodSpec {
         priority_class_name: pods.priority_class_name.clone(),
         runtime_class_name: pods.runtime_class_name.clone(),
@@ -43,8 +42,8 @@ pub fn pod_spec(
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
         image_pull_secrets: pull_secrets(pods),
-        tolerations: Some(place.region.tolerations.clone()).filter(|list| !list.is_empty()),
-        node_selector: node_selector(place.region),
+        tolerations: Some(region.tolerations.clone()).filter(|list| !list.is_empty()),
+        node_selector: node_selector(region),
         security_context: Some(pod_security(&pods.security_context)),
         ..Default::default()
     }
@@ -83,8 +82,8 @@ pub fn with_ours(asked: &Map, ours: Map) -> Map {
     all
 }
 
-pub fn pull_policy(fleet: &Fleet) -> Option<String> {
-    let policy = fleet.pods.image_pull_policy?;
+pub fn pull_policy(pods: &PodSettings) -> Option<String> {
+    let policy = pods.image_pull_policy?;
     Some(policy.as_str().to_owned())
 }
 

@@ -15,6 +15,8 @@ pub fn service(fleet: &Fleet, place: &Place, routing: Routing) -> Service {
             Routing::Plain | Routing::Coming => serving_selector(fleet, place),
             Routing::ByLabel => routed_selector(fleet, place),
         }),
+        ip_family_policy: ip_family_policy(fleet),
+        ip_families: ip_families(fleet),
         // Replicas come to serve the next snapshot one moment apart: who has seen it stays with whom it was seen at.
         session_affinity: (routing != Routing::Plain).then(|| "ClientIP".to_owned()),
         ports: Some(vec![
@@ -31,6 +33,19 @@ pub fn service(fleet: &Fleet, place: &Place, routing: Routing) -> Service {
         spec: Some(spec),
         ..Default::default()
     }
+}
+
+/// Of which families its addresses are; none leaves it to the cluster.
+pub fn ip_family_policy(fleet: &Fleet) -> Option<String> {
+    let policy = fleet.spec.serving.ip_family_policy?;
+    Some(policy.as_str().to_owned())
+}
+
+/// Which of them, the first one first.
+pub fn ip_families(fleet: &Fleet) -> Option<Vec<String>> {
+    let families = fleet.spec.serving.ip_families.iter();
+    let families: Vec<String> = families.map(|family| family.as_str().to_owned()).collect();
+    (!families.is_empty()).then_some(families)
 }
 
 /// The port that clients use.

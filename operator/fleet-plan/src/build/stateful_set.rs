@@ -110,13 +110,21 @@ fn template(fleet: &Fleet, place: &Place, settings: &Settings, told: &Told) -> P
     if fills {
         volumes.extend(fill::volumes(fleet));
     }
-    let mut spec = pod::pod_spec(fleet, place, container(fleet, place, settings), volumes);
+    let mut spec = pod::pod_spec(
+        &fleet.pods,
+        place.region,
+        container(fleet, place, settings),
+        volumes,
+    );
     let fill = fills.then(|| fill::container(fleet, place, settings));
     spec.containers.extend(fill);
     spec.termination_grace_period_seconds = Some(GRACE_SECONDS);
     let mut asked = fleet.pods.annotations.clone();
     if fills {
-        asked.insert(labels::FILL_MANIFESTS.to_owned(), fill::manifests(fleet));
+        asked.insert(
+            labels::FILL_MANIFESTS.to_owned(),
+            fill::manifests(fleet, place),
+        );
     }
     let component = labels::COMPONENT_SERVING;
     let with_ours = |ours| pod::with_ours(&fleet.pods.labels, ours);
@@ -177,7 +185,7 @@ fn container(fleet: &Fleet, place: &Place, settings: &Settings) -> Container {
     Container {
         name: CONTAINER.to_owned(),
         image: Some(settings.image.clone()),
-        image_pull_policy: pod::pull_policy(fleet),
+        image_pull_policy: pod::pull_policy(&fleet.pods),
         args: Some(arguments(fleet, place, tls)),
         ports: Some(vec![
             pod::port(HTTP_PORT_NAME, HTTP_PORT),
@@ -234,7 +242,7 @@ fn arguments(fleet: &Fleet, place: &Place, tls: bool) -> Vec<String> {
         arguments.extend(["--tls-key".to_owned(), format!("{TLS_DIR}/tls.key")]);
     }
     if fill::is_wanted(fleet) {
-        arguments.extend(["--origin".to_owned(), fill::socket()]);
+        arguments.extend(fill::server_arguments(fleet));
     }
     arguments
 }

@@ -87,6 +87,10 @@ pub(super) fn volume_refused(site: &Site) -> Option<Problem> {
 }
 
 pub(super) fn storage_at_fault(site: &Site) -> Option<Problem> {
+    if let Some(problem) = site.view.registry().and_then(|it| it.problem.as_ref()) {
+        let message = format!("region {}: {}", site.title(), problem.message);
+        return Some(Problem::new(problem.reason, message));
+    }
     let (reason, last) = site.last_was(Outcome::Storage)?;
     Some(Problem::new(
         reason,
@@ -154,10 +158,14 @@ pub(super) fn first_run_held_up(site: &Site) -> Option<Problem> {
 }
 
 pub(super) fn never_synced(site: &Site) -> Option<Problem> {
-    if site.has_snapshot() {
+    if site.has_content() {
         return None;
     }
     let region = site.title();
+    if site.fleet.spec.fills_itself() {
+        let message = format!("region {region}: its registry has not answered yet");
+        return Some(Problem::new(Reason::Progressing, message));
+    }
     let problem = |reason, message: String| Some(Problem::new(reason, message));
     match (&site.runs.status.current_run, site.last()) {
         (Some(run), _) => problem(
@@ -294,6 +302,16 @@ pub(super) fn joining(site: &Site) -> Option<Problem> {
             }
         ),
     ))
+}
+
+/// Clients outside are not led here, and a person has to change something.
+pub(super) fn route_not_made(site: &Site) -> Option<Problem> {
+    site.wanted.route.refusal(site.fleet, site.view.place)
+}
+
+/// Clients outside are not led here yet.
+pub(super) fn route_pending(site: &Site) -> Option<Problem> {
+    site.wanted.route.pending(site.fleet, site.view.place)
 }
 
 /// A pod that does not serve what it was told to, after it had its time.

@@ -1,6 +1,6 @@
-//! Sync Jobs as they were seen.
+//! Jobs as they were seen.
 
-use fleet_api::ConditionStatus;
+use fleet_api::{ConditionStatus, labels};
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 
@@ -21,6 +21,13 @@ pub struct SeenJob {
     pub meta: SeenMeta,
     /// None while it runs.
     pub end: Option<JobEnd>,
+}
+
+impl SeenJob {
+    /// Whether it audits a region, and is no run.
+    pub fn audits(&self) -> bool {
+        self.meta.label(labels::COMPONENT) == Some(labels::COMPONENT_AUDIT)
+    }
 }
 
 impl From<&Job> for SeenJob {

@@ -14,7 +14,7 @@ pub struct SeenMeta {
     pub name: String,
     pub uid: String,
     pub labels: BTreeMap<String, String>,
-    /// Only those with our prefix.
+    /// Only those with our prefix, but of what carries some for others.
     pub annotations: BTreeMap<String, String>,
     pub created_at: Option<Timestamp>,
     /// Whether a deletion was asked for.

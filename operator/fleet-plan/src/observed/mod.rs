@@ -7,6 +7,7 @@ mod claim;
 mod job;
 mod meta;
 mod pod;
+mod route;
 mod served;
 mod slice;
 mod warning;
@@ -17,11 +18,13 @@ use jiff::Timestamp;
 
 use crate::object::Owned;
 use crate::pods::PodsAllowed;
+use crate::routes::RoutesAllowed;
 
 pub use claim::{SeenClaim, VolumePhase};
 pub use job::{JobEnd, SeenJob};
 pub use meta::{SeenApplied, SeenMeta};
 pub use pod::{PodRole, RunEnd, SeenPod, Trouble, last_line};
+pub use route::SeenRoute;
 pub use served::Answer;
 pub use slice::SeenSlice;
 pub use warning::SeenWarning;
@@ -50,6 +53,8 @@ pub struct Observed {
     pub rollouts_elsewhere: u32,
     /// How many runs of other Mirrors copy from one region to another right now.
     pub copies_elsewhere: u32,
+    /// Whether the cluster has HTTPRoutes: the Gateway API need not be installed.
+    pub serves_http_routes: bool,
     /// How this controller was started.
     pub settings: Settings,
 }
@@ -69,6 +74,8 @@ pub struct SeenObjects {
     pub stateful_sets: Vec<SeenApplied>,
     pub services: Vec<SeenApplied>,
     pub disruption_budgets: Vec<SeenApplied>,
+    pub ingresses: Vec<SeenRoute>,
+    pub http_routes: Vec<SeenRoute>,
     pub jobs: Vec<SeenJob>,
     pub pods: Vec<SeenPod>,
     /// Where the Services lead that lead to all regions of a Mirror.
@@ -88,6 +95,8 @@ impl SeenObjects {
             disruption_budgets,
             services,
             stateful_sets,
+            ingresses,
+            http_routes,
             pods: _,
             slices: _,
             warnings: _,
@@ -100,9 +109,13 @@ impl SeenObjects {
         let applied = applied
             .into_iter()
             .flat_map(|(kind, all)| all.iter().map(move |seen| (kind, &seen.meta)));
+        let routes = [(Owned::Ingress, ingresses), (Owned::HttpRoute, http_routes)];
+        let routes = routes
+            .into_iter()
+            .flat_map(|(kind, all)| all.iter().map(move |seen| (kind, &seen.applied.meta)));
         let claims = claims.iter().map(|claim| (Owned::Claim, &claim.meta));
         let jobs = jobs.iter().map(|job| (Owned::Job, &job.meta));
-        claims.chain(jobs).chain(applied)
+        claims.chain(jobs).chain(routes).chain(applied)
     }
 }
 
@@ -117,6 +130,8 @@ pub struct Settings {
     pub pods: PodSettings,
     /// What Mirrors may ask for their pods.
     pub pods_allowed: PodsAllowed,
+    /// What may be made to lead clients outside of the cluster here.
+    pub routes_allowed: RoutesAllowed,
     /// How many regions of the whole fleet may be restarted at once for a changed pod template.
     pub max_rollouts: u32,
     /// How many runs of the whole fleet may copy from one region to another at once.
@@ -132,6 +147,7 @@ impl Default for Settings {
             index_version: 0,
             pods: PodSettings::default(),
             pods_allowed: PodsAllowed::default(),
+            routes_allowed: RoutesAllowed::default(),
             max_rollouts: 4,
             max_copies: 64,
             allow_control_plane: false,

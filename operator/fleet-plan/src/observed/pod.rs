@@ -1,4 +1,4 @@
-//! Pods as they were seen: serving pods and the pods of sync Jobs.
+//! Pods as they were seen: serving pods and the pods of Jobs.
 
 use fleet_api::{ConditionStatus, labels};
 use jiff::Timestamp;
@@ -12,6 +12,7 @@ use crate::build::{CONTAINERS, FILL_CONTAINER, ORDERS_VOLUME};
 pub enum PodRole {
     Serving,
     Sync,
+    Audit,
     #[default]
     Other,
 }
@@ -90,6 +91,7 @@ impl From<&Pod> for SeenPod {
         let role = match meta.label(labels::COMPONENT) {
             Some(labels::COMPONENT_SERVING) => PodRole::Serving,
             Some(labels::COMPONENT_SYNC) => PodRole::Sync,
+            Some(labels::COMPONENT_AUDIT) => PodRole::Audit,
             _ => PodRole::Other,
         };
         SeenPod {

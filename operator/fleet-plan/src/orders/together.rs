@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{Agreed, Ordering, copy, decided, known_or_new, note, orderable, problem, publication};
+use crate::canary::{self, Tried};
 use crate::fleet::{Fleet, Source};
 use crate::lists;
 use crate::names;
@@ -29,9 +30,15 @@ pub fn decide(
     wish: &Wish,
     seen: &Observed,
 ) -> Ordering {
+    let (tried, halted) = (
+        canary::tried(fleet, sites, before, seen),
+        canary::halted(fleet, before),
+    );
     let standing = Standing {
         decided: decided(before),
         target: target(before),
+        trial: tried.as_ref().map(Tried::trial),
+        halted: halted.as_ref().and_then(|it| it.snapshot.parse().ok()),
     };
     let next = standing.target.map(|target| target.snapshot);
     let service = names::mirror_name(&fleet.name);
@@ -59,8 +66,12 @@ pub fn decide(
     let untold = untold.filter_map(|site| untold_until(site, &before.snapshots));
     let untold = untold.min();
     let mut publication = publication(before, &decision.decision.decided, seen.now);
+    let halted = canary::halts(fleet, tried.as_ref(), halted, &decision, seen.now);
+    let (trial, audits) = canary::goes_on(fleet, sites, tried, &decision, seen);
     if let Some(publication) = &mut publication {
         publication.preparing = preparing(sites, &decision);
+        publication.canary = trial;
+        publication.halted = halted;
     }
     Ordering {
         publication,
@@ -69,11 +80,15 @@ pub fn decide(
         look_again: (decision.look_again.and_then(second).map(|at| at.0))
             .into_iter()
             .chain(untold)
+            .chain(audits.look_again)
             .min(),
+        audits,
         agreed: Some(Agreed {
             standing: Standing {
                 decided: decision.decision.decided,
                 target: decision.target,
+                trial: decision.trial,
+                halted: decision.halted,
             },
             members,
         }),
@@ -127,6 +142,7 @@ fn member(site: &Site, target: Option<Sha256>, known: &[SnapshotStatus]) -> Memb
     let reads_less = site.misfit.is_some() && view.place.source != Source::Upstream;
     Member {
         is_hub: view.place.source == Source::Upstream,
+        is_canary: canary::is_canary(site),
         is_away: copy.told.is_none() && !view.not_asked(),
         fails: target.is_some_and(|target| fails(site, &target)) || reads_less || view.is_lost(),
         is_deaf: (site.unheeded()).is_some_and(|unheeded| site.now >= unheeded.is_told_at()),
@@ -165,6 +181,8 @@ fn just_prepared(site: &Site, known: &[SnapshotStatus]) -> Option<KeptSnapshot> 
         date: None,
         superseded_at: None,
         index: known.index.as_ref().and_then(|index| index.parse().ok()),
+        changes: None,
+        bytes: None,
     })
 }
 

@@ -16,6 +16,8 @@ fn kept(n: u8) -> KeptSnapshot {
         date: None,
         superseded_at: None,
         index: None,
+        changes: None,
+        bytes: None,
     }
 }
 
@@ -45,6 +47,8 @@ const NOTHING: Decided = Decided {
 const NEWEST: Wish = Wish {
     pinned: "",
     skip: &[],
+    paused: false,
+    soak: None,
 };
 
 fn decided(epoch: u64, n: u8) -> Decided {
@@ -164,6 +168,7 @@ fn what_is_skipped_is_not_served_and_the_next_one_ends_it() {
     let both = Wish {
         pinned: &pin,
         skip: &skip,
+        ..NEWEST
     };
     let pinned = decide(
         &decided(4, 2),
@@ -270,4 +275,26 @@ fn clocks_of_other_copies_hold_nobody_up() {
     let next = [copy(Some(order(2, 2)), &[1, 2, 3])];
     let decision = decide(&decided(2, 2), &NEWEST, &known, &next);
     assert_eq!(decision.orders, [Some(order(3, 3))]);
+}
+
+#[test]
+fn while_it_is_paused_nobody_goes_on_and_who_has_nothing_begins() {
+    let paused = Wish {
+        paused: true,
+        ..NEWEST
+    };
+    let copies = [copy(Some(order(3, 1)), &[1, 2]), copy(None, &[1, 2])];
+    let decision = decide(&decided(3, 1), &paused, &[], &copies);
+    assert_eq!(decision.decided.snapshot, Some(id(1)));
+    assert_eq!(decision.orders, [Some(order(3, 1)), Some(order(4, 2))]);
+    // A person's word goes before.
+    let skip = [id(1).to_string()];
+    let skipped = Wish {
+        skip: &skip,
+        ..paused
+    };
+    let decision = decide(&decided(3, 1), &skipped, &[], &copies[..1]);
+    assert_eq!(decision.orders, [Some(order(4, 2))]);
+    let on = decide(&decided(3, 1), &NEWEST, &[], &copies[..1]);
+    assert_eq!(on.orders, [Some(order(4, 2))]);
 }

@@ -5,17 +5,26 @@
 //! is not waited for, and one that is slow not for longer than patience lasts. It is withdrawn first, and the others are
 //! told only once routing has left it. It comes back by catching up, and is waited for when it has almost done so. So every offered region has what any of them serves.
 //! A pin, and the way back from what is skipped, wait for nobody: who lacks the snapshot is withdrawn until it has it.
+//! One region can be told before the others ([`Trial`]).
+
+mod trial;
 
 use fleet_types::{Order, Sha256};
 
+use self::trial::Step;
+pub use self::trial::{Trial, Verdict};
 use super::{Copy, Decided, Decision, Known, Wish, orders, unfulfilled};
 
 /// How it stands, or what comes next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
     pub decided: Decided,
-    /// What regions copy that none serves yet.
+    /// What regions copy that none serves yet, but the canary while it tries it.
     pub target: Option<Target>,
+    /// Of the target.
+    pub trial: Option<Trial>,
+    /// A snapshot that was found bad when it was tried: only something newer comes after what is served.
+    pub halted: Option<Sha256>,
 }
 
 /// The snapshot that comes next.
@@ -32,6 +41,8 @@ pub struct Member {
     pub copy: Copy,
     /// Whether it fetches for the others.
     pub is_hub: bool,
+    /// Whether it is of the region that serves first what comes next.
+    pub is_canary: bool,
     /// Whether it is known that it cannot be asked, where it says nothing.
     pub is_away: bool,
     /// Whether it cannot get on by itself with copying the target.
@@ -60,6 +71,8 @@ pub const ROUTING_PATIENCE: i64 = 180;
 pub struct Together {
     pub decision: Decision,
     pub target: Option<Target>,
+    pub trial: Option<Trial>,
+    pub halted: Option<Sha256>,
     /// Since when each member is not offered.
     pub withdrawn: Vec<Option<i64>>,
     /// Whether each holds up the target.
@@ -78,10 +91,11 @@ pub fn decide(
 ) -> Together {
     let copies: Vec<Copy> = members.iter().map(|member| member.copy.clone()).collect();
     let pin = wish.pin(&before.decided, known, &copies);
-    let snapshots = Snapshots {
+    let mut snapshots = Snapshots {
         wish,
         known,
         copies: &copies,
+        halted: before.halted,
     };
     let (served, pinned) = match pin {
         Ok(Some(pin)) => (Some(pin), true),
@@ -93,9 +107,11 @@ pub fn decide(
         Ok(None) => snapshots.target(before.target, served, members, clock.now),
         Ok(Some(_)) | Err(_) => None,
     };
+    let of_target = |trial: &Trial| target.is_some_and(|it| it.snapshot == trial.snapshot);
     let mut round = Round {
         served,
         target,
+        trial: before.trial.filter(of_target),
         members,
         clock,
         withdrawn: Vec::new(),
@@ -103,13 +119,15 @@ pub fn decide(
     round.withdrawn = members.iter().map(|one| round.standing(one)).collect();
     let waited_for = round.waited_for();
     let look_again = round.look_again();
-    if round.is_ready(&waited_for) && !round.takes_back() {
-        round.served = target.map(|target| target.snapshot);
-        round.target = None;
-    }
+    let is_ready = round.is_ready(&waited_for) && !round.takes_back();
+    let halted = round.take(round.step(round.trial, wish, is_ready));
+    snapshots.halted = halted.or(before.halted);
+    let look_again = look_again.into_iter().chain(round.trial_ends(wish)).min();
     let moves = round.served.filter(|_| pin.is_ok());
-    let wanted = copies.iter().map(|copy| {
-        let wanted = moves.filter(|id| copy.keeps(id))?;
+    let wanted = members.iter().map(|member| {
+        let copy = &member.copy;
+        let tried = round.tried_by(member).filter(|id| copy.keeps(id));
+        let wanted = tried.or_else(|| moves.filter(|id| copy.keeps(id)))?;
         let may_serve = pinned || !snapshots.would_turn_back(copy, &wanted);
         may_serve.then_some(wanted)
     });
@@ -125,6 +143,10 @@ pub fn decide(
             unfulfilled: unfulfilled(pin, wish, &copies),
         },
         target: round.target,
+        trial: round.trial,
+        halted: snapshots
+            .halted
+            .filter(|id| snapshots.is_newer(id, round.served)),
         withdrawn: round.withdrawn,
         waited_for: match round.target {
             Some(_) => waited_for,
@@ -139,9 +161,15 @@ struct Snapshots<'a> {
     wish: &'a Wish<'a>,
     known: &'a [Known],
     copies: &'a [Copy],
+    halted: Option<Sha256>,
 }
 
 impl Snapshots<'_> {
+    /// Whether nobody is to serve it, but by a pin.
+    fn is_out(&self, id: &Sha256) -> bool {
+        self.wish.skips(id) || self.halted == Some(*id)
+    }
+
     /// When one was made, as whoever keeps it says; nobody knows of one that is known to nobody.
     fn made(&self, id: &Sha256) -> i64 {
         let kept = self.copies.iter().flat_map(Copy::kept);
@@ -150,12 +178,17 @@ impl Snapshots<'_> {
         kept.unwrap_or_else(|| super::created(self.known, id))
     }
 
+    fn is_newer(&self, id: &Sha256, served: Option<Sha256>) -> bool {
+        self.made(id) > served.map_or(i64::MIN, |served| self.made(&served))
+    }
+
     /// What was served goes on being served. Where that was nothing, or is skipped, it is the newest that anybody keeps.
     fn served(&self, before: &Decided) -> Option<Sha256> {
         let stays = before.snapshot.filter(|id| !self.wish.skips(id));
         let newest = || {
             let all = self.copies.iter();
-            let newest = all.filter_map(|copy| copy.newest(self.wish));
+            let newest =
+                all.filter_map(|copy| copy.kept().iter().rfind(|kept| !self.is_out(&kept.id)));
             newest
                 .map(|kept| (kept.created.0, kept.id))
                 .max()
@@ -172,8 +205,7 @@ impl Snapshots<'_> {
         members: &[Member],
         now: i64,
     ) -> Option<Target> {
-        let served_made = served.map_or(i64::MIN, |id| self.made(&id));
-        let comes_next = |id: &Sha256| Some(*id) != served && self.made(id) > served_made;
+        let comes_next = |id: &Sha256| Some(*id) != served && self.is_newer(id, served);
         let hub = members.iter().find(|member| member.is_hub)?;
         let is_gone = |id: &Sha256| {
             let kept = self.copies.iter().any(|copy| copy.keeps(id));
@@ -181,9 +213,10 @@ impl Snapshots<'_> {
         };
         let stays = before.filter(|target| {
             let id = &target.snapshot;
-            !self.wish.skips(id) && comes_next(id) && !is_gone(id)
+            !self.is_out(id) && comes_next(id) && !is_gone(id)
         });
         let newest = hub.copy.newest(self.wish).map(|kept| kept.id);
+        let newest = newest.filter(|id| self.halted != Some(*id));
         let next = newest.filter(comes_next).map(|snapshot| Target {
             snapshot,
             since: now,
@@ -195,7 +228,7 @@ impl Snapshots<'_> {
     fn would_turn_back(&self, copy: &Copy, wanted: &Sha256) -> bool {
         let serves = copy.follows().or(copy.order);
         serves.is_some_and(|Order { snapshot, .. }| {
-            !self.wish.skips(&snapshot) && self.made(&snapshot) > self.made(wanted)
+            !self.is_out(&snapshot) && self.made(&snapshot) > self.made(wanted)
         })
     }
 }
@@ -204,6 +237,7 @@ impl Snapshots<'_> {
 struct Round<'a> {
     served: Option<Sha256>,
     target: Option<Target>,
+    trial: Option<Trial>,
     members: &'a [Member],
     clock: Clock,
     withdrawn: Vec<Option<i64>>,
@@ -221,7 +255,11 @@ impl Round<'_> {
             };
         }
         let keeps = self.served.is_some_and(|id| member.copy.keeps(&id));
-        let returns = self.serves(member) && !self.is_given_up(member);
+        // While one serves the target, nobody comes back that lacks it.
+        let fits = self
+            .trial
+            .is_none_or(|trial| member.copy.keeps(&trial.snapshot));
+        let returns = self.serves(member) && fits && !self.is_given_up(member);
         match member.withdrawn {
             _ if !keeps || member.is_deaf => out,
             Some(since) => (!returns).then_some(since),
@@ -260,7 +298,32 @@ impl Round<'_> {
 
     fn serves(&self, member: &Member) -> bool {
         let follows = member.copy.follows();
-        follows.is_some_and(|Order { snapshot, .. }| Some(snapshot) == self.served)
+        follows.is_some_and(|Order { snapshot, .. }| {
+            Some(snapshot) == self.served || Some(snapshot) == self.tried_by(member)
+        })
+    }
+
+    /// Goes this step; the snapshot that nobody is to serve then.
+    fn take(&mut self, step: Step) -> Option<Sha256> {
+        let target = self.target.map(|target| target.snapshot);
+        self.trial = None;
+        match step {
+            Step::Waits => return None,
+            Step::Tries(trial) => {
+                self.trial = Some(trial);
+                return None;
+            }
+            Step::Publishes => self.served = target,
+            Step::GivesUp => {}
+        }
+        self.target = None;
+        target.filter(|_| step == Step::GivesUp)
+    }
+
+    /// When time alone ends the trial.
+    fn trial_ends(&self, wish: &Wish) -> Option<i64> {
+        let at = self.trial?.ends_at(wish.soak?, self.clock.patience);
+        (at > self.clock.now).then_some(at)
     }
 
     /// Whether it follows what it was told last.

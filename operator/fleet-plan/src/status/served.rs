@@ -77,6 +77,9 @@ pub fn tables(
             revision_date: (units.iter().filter_map(|unit| unit.date.clone()).max())
                 .or_else(|| Some(Time(instant(kept?.date?))))
                 .or_else(|| known?.revision_date.clone()),
+            bytes: (kept.and_then(|kept| i64::try_from(kept.bytes?).ok())).or_else(|| known?.bytes),
+            changes: (kept.and_then(|kept| kept.changes.map(Into::into)))
+                .or_else(|| known?.changes),
             superseded_at: (units.iter())
                 .filter_map(|unit| unit.superseded_at.clone())
                 .min(),

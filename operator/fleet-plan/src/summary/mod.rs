@@ -2,6 +2,7 @@
 //! progress. The status was written by the planner; what has become of it by time alone follows the same rules.
 
 pub(crate) mod copies;
+pub(crate) mod endpoints;
 mod notes;
 mod words;
 
@@ -16,6 +17,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube_core::ResourceExt;
 use serde::Serialize;
 
+pub use self::endpoints::EndpointSummary;
 pub use self::notes::{Note, short};
 pub use self::words::{Program, capital, enumeration, span};
 
@@ -103,6 +105,9 @@ pub struct MirrorSummary {
     /// Where clients get the list of the regions, for apt's `mirror+http` and pacman's `Include`; none where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub list: Option<String>,
+    /// What the Upstream's endpoints have, where it has others than its authority.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub endpoints: Vec<EndpointSummary>,
     /// What is wrong, the root first.
     pub problems: Vec<Note>,
     /// What does not go on as it would by itself, and why.
@@ -129,6 +134,9 @@ pub struct RegionSummary {
     pub behind_seconds: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<String>,
+    /// Whether clients can be given something: a snapshot, or a registry.
+    #[serde(skip)]
+    pub has_content: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -185,6 +193,7 @@ pub fn summary(known: &Known) -> MirrorSummary {
             .map(|region| known.region(&status, region))
             .collect(),
         list: list_url(known.mirror),
+        endpoints: endpoints::endpoints(known),
         problems,
         held: notes::held(known),
     }
@@ -263,12 +272,16 @@ impl Known<'_> {
         let snapshot = of_clients
             .clone()
             .find_map(|replica| replica.snapshot.clone());
+        let has_content = match self.mirror.spec.fills_itself() {
+            true => region.state.has_content(),
+            false => snapshot.is_some(),
+        };
         // What one of several does not say, those do whom clients are led to.
         let is_partly = replicas.len() > 1 && replicas.iter().any(|replica| replica.ready);
         let is_silent = region.state == RegionState::Unknown && !is_partly;
         let lag = match since {
             Some(_) => Lag::Behind,
-            None if snapshot.is_none() || is_silent => Lag::Unknown,
+            None if !has_content || is_silent => Lag::Unknown,
             None => match freshness::judged(&status.conditions) {
                 Some(true) => Lag::Current,
                 Some(false) => Lag::Assumed,
@@ -292,6 +305,7 @@ impl Known<'_> {
             behind_since: since,
             behind_seconds: since.map(|since| self.now.duration_since(since).as_secs().max(0)),
             snapshot,
+            has_content,
             url: region.url.clone(),
             last_success: crate::status::oldest(of_clients.map(|of| &of.last_success))
                 .map(|at| at.0),

@@ -57,6 +57,7 @@ pub fn problems(known: &Known) -> Vec<Note> {
     all.extend(
         misfit.map(|(verdict, since)| Note::new(verdict.reason, Some(since), verdict.message)),
     );
+    all.extend(halted(known));
     all.extend(stale_by_now(known));
     all.extend(untold(known));
     all.extend(authority(known));
@@ -117,6 +118,17 @@ fn failures(known: &Known) -> Option<Note> {
             format!("{times} of region {name} failed: {}", last.message),
         ))
     })
+}
+
+/// What was found bad in the region that served it first.
+fn halted(known: &Known) -> Option<Note> {
+    let halted = known.status().publication?.halted?;
+    let problem = crate::canary::problem(&halted);
+    Some(Note::new(
+        problem.reason,
+        Some(halted.since.0),
+        problem.message,
+    ))
 }
 
 /// The objective is over since the controller last looked.
@@ -220,6 +232,13 @@ pub fn held(known: &Known) -> Vec<Note> {
             ),
         ));
     }
+    if spec.rollout.paused {
+        notes.push(Note::new(
+            Reason::RolloutPaused,
+            None,
+            "spec.rollout.paused keeps what is newer from being served; it is synced and waits",
+        ));
+    }
     if known.is_waiting() {
         let ready = known.said(ConditionType::Ready);
         let words = ready.map(|ready| ready.message);
@@ -229,6 +248,7 @@ pub fn held(known: &Known) -> Vec<Note> {
     notes.extend(taken_over(known));
     notes.extend(left_out(known));
     notes.extend(copying(known));
+    notes.extend(tried(known));
     notes.extend(on_its_way(known));
     notes.extend(asked_to_wait(known));
     notes
@@ -300,6 +320,34 @@ fn copying(known: &Known) -> Option<Note> {
         );
         Note::new(Reason::Copying, Some(since), message)
     })
+}
+
+/// The next snapshot, while one region serves it before the others.
+fn tried(known: &Known) -> Option<Note> {
+    let publication = known.status().publication?;
+    let (trial, next) = (publication.canary?, publication.preparing?);
+    let since = trial.since.0;
+    let rollout = &known.mirror.spec.rollout;
+    let soak = rollout.canary.as_ref().map_or(0, |it| it.soak.as_secs());
+    let soaked = later(since, crate::schedule::seconds(soak));
+    let audit = match trial.audit {
+        None => "it is audited once it serves it".to_owned(),
+        Some(audit) => match audit.reason {
+            None => format!("Job {} audits it", audit.job),
+            Some(Reason::Audited) => "it was audited and is well".to_owned(),
+            Some(reason) => format!(
+                "nobody could tell yet whether it is well ({reason}: {}); it is audited again, and not waited for beyond {}",
+                audit.message.trim_end_matches(['.', ' ']),
+                copies::until(known, soaked)
+            ),
+        },
+    };
+    let message = format!(
+        "region {} serves snapshot {} before the others, at least until {soaked}: {audit}",
+        trial.region,
+        short(&next.snapshot)
+    );
+    Some(Note::new(Reason::CanarySoaking, Some(since), message))
 }
 
 /// What is being changed while all serve, for example which region's pod gets another image next.

@@ -1,23 +1,30 @@
 //! What planning an Upstream may look at.
 
+use std::collections::BTreeMap;
+
 use fleet_api::{Mirror, MirrorStatus};
 use fleet_types::{Outcome, Reason};
 use jiff::Timestamp;
 
+use super::prober::Prober;
 use crate::freshness::Confirmed;
 
 /// What planning an Upstream may look at.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct ObservedUpstream {
     pub now: Timestamp,
     /// The units that Mirrors of it ask for (Debian: suites), in any order and with repetitions.
     pub units: Vec<String>,
     /// The last probe of each unit; the controller keeps them in memory only, so that a quiet world is not written to.
     pub probes: Vec<Probe>,
+    /// Those of each endpoint that was asked, by its name.
+    pub endpoints: BTreeMap<String, Vec<Probe>>,
     /// How the last run of each region of its Mirrors ended, in any order.
     pub attempts: Vec<SeenAttempt>,
     /// What its Mirrors' last runs found it to have, in any order.
     pub confirmed: Vec<Confirmed>,
+    /// Who asks where the controller may not.
+    pub prober: Prober,
 }
 
 /// What the last runs of a Mirror found the upstream to have, as its status tells. Who copies from another region has not

@@ -7,8 +7,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use super::seen::{ObservedUpstream, Probe, ProbeAnswer, SeenAttempt};
 use crate::verdict::{Verdict, said};
 
-/// So many probes in a row must fail before an authority counts as one that cannot be used.
-const PATIENCE: u32 = 3;
+/// So many probes in a row must fail before an authority counts as one that cannot be used, or an endpoint as unreachable.
+pub const PATIENCE: u32 = 3;
 
 /// What every run needs of the Upstream's manifest and does not get, as runs found it; an edit mends it.
 pub fn unusable(seen: &ObservedUpstream) -> Option<Verdict> {

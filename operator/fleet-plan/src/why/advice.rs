@@ -1,5 +1,6 @@
 //! What a person can do about each reason. A reason that is forgotten here does not compile.
 
+use fleet_api::mirror::RouteKind;
 use fleet_types::Reason;
 
 use super::place;
@@ -96,6 +97,20 @@ impl<'a> Facts<'a> {
         self.kubectl(&format!("describe pvc {}", self.child))
     }
 
+    /// By its group too, as kinds of that name are in several.
+    fn describe_route(&self) -> String {
+        let route = self.known.mirror.spec.serving.route.as_ref();
+        let kind = match route.map(|route| route.kind) {
+            Some(RouteKind::HTTPRoute) => "httproutes.gateway.networking.k8s.io",
+            Some(RouteKind::Ingress) | None => "ingresses.networking.k8s.io",
+        };
+        let (mirror, region) = (fleet_api::labels::MIRROR, fleet_api::labels::REGION);
+        self.kubectl(&format!(
+            "describe {kind} -l {mirror}={},{region}={}",
+            self.mirror, self.region
+        ))
+    }
+
     fn watch(&self) -> String {
         self.ours("status --watch")
     }
@@ -110,7 +125,12 @@ impl<'a> Facts<'a> {
         }
         let size = self.known.mirror.spec.storage.size.bytes();
         let size = size.saturating_mul(2).div_ceil(1 << 30);
-        let patch = format!("{{\"spec\":{{\"storage\":{{\"size\":\"{size}Gi\"}}}}}}");
+        self.patch(&format!(
+            "{{\"spec\":{{\"storage\":{{\"size\":\"{size}Gi\"}}}}}}"
+        ))
+    }
+
+    fn patch(&self, patch: &str) -> String {
         self.kubectl(&format!(
             "patch mirror {} --type merge -p '{patch}'",
             self.mirror
@@ -136,6 +156,8 @@ pub fn of(reason: Reason, facts: &Facts) -> Advice {
         | Reason::Reachable
         | Reason::Consistent
         | Reason::KeyringHealthy
+        | Reason::Audited
+        | Reason::CanaryNotAudited
         | Reason::Readmitted => Advice::nothing(),
         Reason::Pinned => Advice::new("To let it go on with the newest:", facts.ours("unpin")),
         Reason::RolledBack => Advice::new(
@@ -143,12 +165,21 @@ pub fn of(reason: Reason, facts: &Facts) -> Advice {
             facts.ours("unskip"),
         ),
         Reason::Suspended => Advice::new("To let syncs begin again:", facts.ours("resume")),
+        Reason::RolloutPaused => Advice::new(
+            "To let it go on with the newest:",
+            facts.patch(r#"{"spec":{"rollout":{"paused":false}}}"#),
+        ),
+        Reason::CanaryFailed => Advice::new(
+            "Mend what is wrong there; the upstream's next state is tried by itself, and any edit of the Mirror has this one tried again:",
+            facts.edit(),
+        ),
         Reason::Progressing
         | Reason::FirstSyncPending
         | Reason::FirstSyncRunning
         | Reason::Joining
         | Reason::Withdrawn
         | Reason::Copying
+        | Reason::CanarySoaking
         | Reason::WaitingForTurn => Advice::new(
             "There is nothing to do but to wait; to see what happens:",
             facts.watch(),
@@ -157,7 +188,7 @@ pub fn of(reason: Reason, facts: &Facts) -> Advice {
         | Reason::InvalidSpec
         | Reason::ContentTypeMismatch
         | Reason::PathTaken
-        | Reason::LocalOnly
+        | Reason::RouteUnavailable
         | Reason::NotOffered
         | Reason::UpstreamNotFound
         | Reason::KeyringNotFound
@@ -177,11 +208,13 @@ pub fn of(reason: Reason, facts: &Facts) -> Advice {
         | Reason::SyncStalled
         | Reason::SyncInterrupted
         | Reason::SourceUnreachable
+        | Reason::UpstreamBlocked
         | Reason::SnapshotGone
         | Reason::IndexVersionTooNew
         | Reason::SyncJobLost
         | Reason::Stale
         | Reason::NotProbed
+        | Reason::ProbeFailed
         | Reason::Unknown => upstream(reason, facts),
         Reason::SignatureMissing
         | Reason::SignatureBad
@@ -227,6 +260,7 @@ pub fn of(reason: Reason, facts: &Facts) -> Advice {
         | Reason::PodUnschedulable
         | Reason::PodCrashing
         | Reason::CreationRefused
+        | Reason::RouteNotAccepted
         | Reason::SyncUnschedulable
         | Reason::ClockSkew
         | Reason::ApiError => cluster(reason, facts),
@@ -281,6 +315,10 @@ fn manifest(reason: Reason, facts: &Facts) -> Advice {
                 facts.child
             )),
         ),
+        Reason::RouteUnavailable => Advice::new(
+            "Correct the manifest, or have who installed mirrorfleet allow it:",
+            facts.edit(),
+        ),
         _ => Advice::new("Correct the manifest:", facts.edit()),
     }
 }
@@ -306,6 +344,14 @@ fn upstream(reason: Reason, facts: &Facts) -> Advice {
         Reason::SyncInterrupted | Reason::SyncJobLost => {
             Advice::new("Its log may tell what ended it:", facts.ours("logs"))
         }
+        Reason::UpstreamBlocked => Advice::new(
+            "It is asked again by itself, after five minutes at most; why it fails, the log of the container that fetches tells:",
+            facts.kubectl(&format!(
+                "logs {} -c {}",
+                names::serving_pod_name(&facts.child),
+                crate::build::FILL_CONTAINER
+            )),
+        ),
         Reason::SourceUnreachable | Reason::SnapshotGone => Advice::new(
             "It is tried again by itself, from another region where one has it; why that region gives nothing, its pods may tell:",
             facts.serving_pods(),
@@ -314,7 +360,7 @@ fn upstream(reason: Reason, facts: &Facts) -> Advice {
             "It mends itself once this region's pods run the version that the others do; which image each has:",
             facts.serving_pods(),
         ),
-        Reason::Unknown => Advice::new(
+        Reason::Unknown | Reason::ProbeFailed => Advice::new(
             "What the Upstream's own conditions say may tell why:",
             facts.kubectl(&format!("describe upstream {}", facts.upstream)),
         ),
@@ -380,6 +426,10 @@ fn cluster(reason: Reason, facts: &Facts) -> Advice {
         Reason::CreationRefused | Reason::ApiError => Advice::new(
             "Whoever looks after the cluster's rules can let it; what was refused:",
             facts.ours("events"),
+        ),
+        Reason::RouteNotAccepted => Advice::new(
+            "Whoever looks after the Gateway or the ingress controller can accept it; what they say of it:",
+            facts.describe_route(),
         ),
         Reason::SyncUnschedulable => Advice::new(
             "A node that fits the region's nodeSelector, tolerations and requests is missing:",

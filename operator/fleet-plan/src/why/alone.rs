@@ -27,6 +27,9 @@ pub fn advice(reason: Reason) -> Advice {
         Reason::UpstreamForbidden => {
             "Ask the upstream's operators, or correct its URL or its credentials and send SIGHUP to this process."
         }
+        Reason::UpstreamBlocked => {
+            "It is asked again by itself, after five minutes at most; its log tells why it fails."
+        }
         _ => match reason.outcome() {
             Outcome::Good => "",
             Outcome::Manifest => "Correct the manifest, and send SIGHUP to this process.",

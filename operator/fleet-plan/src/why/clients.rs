@@ -1,6 +1,6 @@
 //! What a situation means for those who fetch from the Mirror.
 
-use fleet_api::ConditionType;
+use fleet_api::{ConditionStatus, ConditionType};
 use fleet_types::Reason;
 use jiff::Timestamp;
 
@@ -10,15 +10,15 @@ use crate::summary::{Known, Lag, MirrorSummary, RegionSummary, enumeration};
 /// The sentence for the paragraph.
 pub fn sentence(known: &Known, told: &MirrorSummary) -> String {
     let (up, down): (Vec<_>, Vec<_>) = (told.regions.iter())
-        .filter(|region| region.snapshot.is_some())
+        .filter(|region| region.has_content)
         .partition(|region| region.ready);
-    let empty = told
-        .regions
-        .iter()
-        .filter(|region| region.snapshot.is_none());
+    let empty = told.regions.iter().filter(|region| !region.has_content);
     let empty: Vec<_> = empty.collect();
     if up.is_empty() && down.is_empty() {
-        return "Clients get nothing yet: the server answers 503 until the first snapshot is published.".to_owned();
+        return match known.mirror.spec.fills_itself() {
+            true => "Clients get nothing yet: the registry has not answered.".to_owned(),
+            false => "Clients get nothing yet: the server answers 503 until the first snapshot is published.".to_owned(),
+        };
     }
     let mut parts = Vec::new();
     if !down.is_empty() {
@@ -26,8 +26,12 @@ pub fn sentence(known: &Known, told: &MirrorSummary) -> String {
     }
     if !empty.is_empty() {
         parts.push(format!(
-            "clients of {} get 503 until its first snapshot",
-            names(&empty)
+            "clients of {} get nothing until {}",
+            names(&empty),
+            match known.mirror.spec.fills_itself() {
+                true => "its registry answers",
+                false => "its first snapshot (503)",
+            }
         ));
     }
     if !up.is_empty() {
@@ -52,6 +56,15 @@ fn names(regions: &[&RegionSummary]) -> String {
 
 /// What regions that serve give to their clients.
 fn what_they_get(known: &Known, told: &MirrorSummary, up: &[&RegionSummary]) -> String {
+    if known.mirror.spec.fills_itself() {
+        let fresh = known.said(ConditionType::Fresh);
+        let asks = fresh.is_some_and(|fresh| fresh.is(ConditionStatus::True));
+        return match asks {
+            true => "get what the registry keeps, and everything else from the upstream".to_owned(),
+            false => "get what the registry keeps, however old, and an error for everything else"
+                .to_owned(),
+        };
+    }
     let verified = known.said(ConditionType::Verified);
     let vouched = match verified.is_some_and(|said| said.reason == Reason::NotVerified) {
         true => "a complete state",

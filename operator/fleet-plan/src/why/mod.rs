@@ -13,7 +13,8 @@ use serde::Serialize;
 
 pub(crate) use self::next::words;
 
-use crate::summary::{Known, Note, Program, capital, span, summary};
+use crate::summary::endpoints::sentence as sentence_of_endpoints;
+use crate::summary::{Known, MirrorSummary, Note, Program, capital, span, summary};
 use crate::verdict::Verdict;
 
 /// An answer to "why?".
@@ -71,11 +72,19 @@ fn explained(known: &Known, advice: impl FnOnce(Reason) -> advice::Advice) -> Ex
         mirror: told.mirror.clone(),
         reason,
         since: root.and_then(|note| note.since),
-        wrong: wrong(known, &told.problems, &told.held),
+        wrong: wrong(known, &told.problems, &told.held) + &endpoints(&told),
         clients: clients::sentence(known, &told),
         next: next::sentence(known, &told),
         help: advice.text,
         command: advice.command,
+    }
+}
+
+/// Endpoints that are not as they should be, where something is wrong that they may be why of.
+fn endpoints(told: &MirrorSummary) -> String {
+    match told.well {
+        true => String::new(),
+        false => sentence_of_endpoints(&told.endpoints),
     }
 }
 
@@ -84,7 +93,12 @@ fn wrong(known: &Known, problems: &[Note], held: &[Note]) -> String {
     let mirror = known.name();
     let Some(root) = problems.first() else {
         let Some(root) = held.first() else {
-            return format!("Mirror {mirror} is well: every region serves, verified and fresh.");
+            return match known.mirror.spec.fills_itself() {
+                true => format!("Mirror {mirror} is well: every region serves its registry."),
+                false => {
+                    format!("Mirror {mirror} is well: every region serves, verified and fresh.")
+                }
+            };
         };
         let more = others(&held[1..]);
         return format!(
@@ -129,9 +143,7 @@ fn what(known: &Known, root: &Note) -> &'static str {
     };
     let serves = || {
         let status = known.status();
-        status
-            .replicas()
-            .any(|(_, replica)| replica.snapshot.is_some())
+        (status.regions.iter()).any(|region| region.state.has_content())
     };
     if known.is_unseen() {
         "has not been looked at"

@@ -53,6 +53,9 @@ fn run(known: &Known, region: &str, run: &RunSummary) -> String {
 
 /// The sync that comes next.
 fn coming(known: &Known) -> String {
+    if known.mirror.spec.fills_itself() {
+        return "what clients ask for is fetched then; no sync is planned".to_owned();
+    }
     if known.is_waiting() {
         return "its next sync begins when it is its turn at the Upstream".to_owned();
     }

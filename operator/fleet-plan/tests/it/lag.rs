@@ -122,8 +122,8 @@ impl World {
             now: instant(self.now),
             units: vec![SUITE.to_owned()],
             probes: vec![probe],
-            attempts: Vec::new(),
             confirmed: self.confirmed.clone(),
+            ..ObservedUpstream::default()
         };
         self.upstream.status = Some(plan_upstream(&self.upstream, &seen).status);
     }

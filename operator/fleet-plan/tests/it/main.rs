@@ -1,9 +1,11 @@
 //! The planner's decisions, on a model of a cluster.
 
 mod concerns;
+mod endpoints;
 mod kstatus;
 mod lag;
 mod model;
+mod prober;
 mod properties;
 mod size;
 mod stories;

@@ -1,6 +1,7 @@
 //! The planner's behaviour as stories: a few verbs build a world, and the plan is compared as text.
 
 mod allowed;
+mod canary;
 mod change;
 mod claims;
 mod gauges;
@@ -9,9 +10,11 @@ mod lists;
 mod objects;
 mod orders;
 mod pods;
+mod registry;
 mod replicas;
 mod rollout;
 mod rollout_of_regions;
+mod routes;
 mod runs;
 mod status;
 mod takeover;

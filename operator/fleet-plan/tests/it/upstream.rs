@@ -2,7 +2,7 @@
 
 use crate::model::at;
 use fleet_api::Upstream;
-use fleet_api::upstream::Signatures;
+use fleet_api::upstream::{Signatures, UpstreamType};
 use fleet_plan::{ObservedUpstream, Probe, ProbeAnswer, SeenAttempt, plan_upstream};
 use fleet_types::Reason;
 use fleet_types::documents::UnitReport;
@@ -13,8 +13,7 @@ fn seen(now: &str, probes: Vec<Probe>) -> ObservedUpstream {
         now: at(now),
         units: vec!["b".into(), "a".into(), "b".into()],
         probes,
-        attempts: vec![],
-        confirmed: vec![],
+        ..ObservedUpstream::default()
     }
 }
 
@@ -221,8 +220,7 @@ fn an_authority_that_fails_keeps_its_last_revision_and_touches_reachable_only() 
         now: at("2026-01-01T10:00:00Z"),
         units: vec![crate::model::SUITE.into()],
         probes: vec![failed(crate::model::SUITE)],
-        attempts: vec![],
-        confirmed: vec![],
+        ..ObservedUpstream::default()
     };
     let plan = plan_upstream(&upstream, &seen);
     assert_eq!(plan.status.revision, before);
@@ -475,4 +473,24 @@ fn keys_that_expire_are_told_of_a_fortnight_before() {
     upstream.spec.trust.signatures = Signatures::None;
     let (none, _) = visit(&mut upstream, "2026-02-01T00:00:00Z", good(None));
     assert_eq!(none, told("Unknown", NotVerified));
+}
+
+#[test]
+fn a_registry_is_asked_by_its_pods_alone() {
+    let mut upstream = crate::model::upstream();
+    upstream.spec.upstream_type = UpstreamType::Npm;
+    upstream.spec.trust.keyring_ref = None;
+    upstream.status = None;
+    let seen = ObservedUpstream {
+        units: vec![],
+        ..seen("2026-01-01T10:00:00Z", vec![])
+    };
+    let plan = plan_upstream(&upstream, &seen);
+    let reachable = plan.status.conditions.iter();
+    let reachable: Vec<_> = reachable.filter(|it| it.type_ == "Reachable").collect();
+    assert_eq!(
+        (reachable[0].status.as_str(), plan.probe.len()),
+        ("Unknown", 0)
+    );
+    assert!(reachable[0].message.contains("when a client wants it"));
 }

@@ -295,6 +295,7 @@ const SITUATIONS: &[Situation] = &[
             let mut world = World::new(&["eu"]);
             world.edit("/spec/sync/schedule", json!("0 0 1 1 *"));
             world.edit_upstream("/spec/access", json!({"credentialsRef": {"name": "login"}}));
+            world.edit_upstream("/status/revision", json!([]));
             world.settle();
             world.pass(6 * 3600 + 60);
             world.settle();

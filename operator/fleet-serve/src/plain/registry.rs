@@ -55,7 +55,7 @@ impl Connection {
                 (&head.method, head.uri.query(), &head.headers),
                 asked.way,
                 body,
-                asked.at,
+                (asked.at, self.catalog.open_files()),
             )
         };
         let found = match reply {

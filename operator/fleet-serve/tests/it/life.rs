@@ -76,23 +76,23 @@ async fn after_a_publish_old_immutable_names_stay_and_old_mutable_names_have_a_p
     assert_eq!(server.get("/debian/InRelease").await.text(), "two");
     assert_eq!(server.get("/debian/pool/1.deb").await.text(), "first");
     let kept = server
-        .get(&format!("/.mirrorfleet/s/{old}/debian/InRelease"))
+        .get(&format!("/.mirrorfleet/s/debian/{old}/InRelease"))
         .await;
     assert_eq!(
         (kept.text().as_str(), kept.header("cache-control")),
         ("one", Some("public, max-age=31536000, immutable"))
     );
     let redirect = server
-        .get(&format!("/.mirrorfleet/s/{old}/debian/pool"))
+        .get(&format!("/.mirrorfleet/s/debian/{old}/pool"))
         .await;
     assert_eq!(
         redirect.header("location"),
-        Some(format!("/.mirrorfleet/s/{old}/debian/pool/").as_str())
+        Some(format!("/.mirrorfleet/s/debian/{old}/pool/").as_str())
     );
     let unknown = "0".repeat(64);
     assert_eq!(
         server
-            .get(&format!("/.mirrorfleet/s/{unknown}/debian/InRelease"))
+            .get(&format!("/.mirrorfleet/s/debian/{unknown}/InRelease"))
             .await
             .status,
         404
@@ -300,6 +300,8 @@ async fn status_documents_tell_the_controller_what_is_served() {
     let units =
         serde_json::json!({"units": {"trixie": {"highWater": mark, "endpoints": endpoints}}});
     store.writer.state_write("units", &units).unwrap();
+    let own = serde_json::json!({"modified": 1100, "heartbeat": 1050, "files": []});
+    store.writer.state_write("own-files", &own).unwrap();
     let server = start(data.path()).await;
     let plain = server.get("/.mirrorfleet/status/debian").await;
     assert_eq!(plain.header("content-type"), Some("application/json"));
@@ -309,6 +311,8 @@ async fn status_documents_tell_the_controller_what_is_served() {
         assert_eq!(status["mirror"], "debian");
         assert_eq!(status["snapshot"], id.to_string());
         assert_eq!(status["publishedAt"], 1000);
+        assert_eq!(status["lastSync"], 1050);
+        assert_eq!(status["confirmedAt"], 1100);
         assert_eq!(status["revision"][0]["unit"], "trixie");
         assert!(
             !reply.text().contains("secret"),

@@ -141,6 +141,11 @@ async fn a_list_that_is_replaced_counts_at_once_and_one_that_cannot_be_read_leav
         ("X-Forwarded-Host", "a.example:8443"),
     ];
     let reply = by_itself.ask("GET", LIST, &behind).await;
-    assert_eq!(reply.text(), "https://a.example:8443/debian/\tpriority:1\n");
+    assert_eq!(reply.text(), alone, "anybody can say that");
     by_itself.stop().await;
+    write(lists.path(), r#"{"trustedProxies": ["127.0.0.0/8"]}"#);
+    let trusting = start_told(data.path(), (None, Some(lists.path())), None).await;
+    let reply = trusting.ask("GET", LIST, &behind).await;
+    assert_eq!(reply.text(), "https://a.example:8443/debian/\tpriority:1\n");
+    trusting.stop().await;
 }

@@ -6,6 +6,7 @@ mod files;
 mod follow;
 mod life;
 mod lists;
+mod nearest;
 mod on_demand;
 mod orders;
 mod places;

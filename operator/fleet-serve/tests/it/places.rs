@@ -27,7 +27,7 @@ async fn a_link_leads_to_what_it_stands_for_in_each_snapshot() {
     ];
     let second = store.prepare_linked(2, &new, &links);
     store.writer.publish(&second, 2).unwrap();
-    let before = format!("/.mirrorfleet/s/{first}/debian/dists/stable/InRelease");
+    let before = format!("/.mirrorfleet/s/debian/{first}/dists/stable/InRelease");
     server.wait_for("/debian/dists/a/b/InRelease", 200).await;
     assert_eq!(
         server.get("/debian/dists/stable/InRelease").await.text(),
@@ -78,6 +78,7 @@ fn own_files(name: &str) -> OwnFiles {
     };
     OwnFiles {
         modified: UnixSeconds(MTIME),
+        heartbeat: None,
         files: vec![file("_traces", &format!("{name}\n")), file(name, "ours\n")],
     }
 }
@@ -129,7 +130,7 @@ async fn own_files_are_what_the_state_says_and_content_wins_over_it() {
     assert_eq!(server.get("/plain/project/trace/plain/").await.status, 404);
     assert_eq!(server.get("/plain/project/trace/other").await.status, 404);
     let snapshot = plain.writer.current().unwrap().unwrap();
-    let kept = format!("/.mirrorfleet/s/{snapshot}/plain/project/trace/plain");
+    let kept = format!("/.mirrorfleet/s/plain/{snapshot}/project/trace/plain");
     assert_eq!(server.get(&kept).await.status, 404, "it is in no snapshot");
 
     assert_eq!(

@@ -44,6 +44,7 @@ pub fn meta(created: i64) -> SnapshotMeta {
         revision: Vec::new(),
         created,
         parent: None,
+        changes: None,
         entries: 0,
         bytes: 0,
         links: BTreeMap::new(),

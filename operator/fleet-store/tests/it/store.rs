@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use fleet_store::*;
+use fleet_types::documents::SnapshotChanges;
 use fleet_types::{Digest, Expected, Reason, RepoPath};
 use sha2::Digest as _;
 
@@ -96,6 +97,34 @@ fn a_directory_listing_names_files_and_directories_once() {
     assert_eq!(list("a/b"), ["c", "d"]);
     assert!(list("a-b").is_empty() && list("nothing").is_empty());
     assert!(snapshot.is_dir("a/b") && !snapshot.is_dir("a-b") && snapshot.is_dir(""));
+}
+
+#[test]
+fn a_snapshot_says_by_how_many_paths_it_differs_from_the_one_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let writer = writer(dir.path());
+    let changes = |id: &SnapshotId| writer.snapshot(id).unwrap().meta().changes;
+    let first = publish(&writer, 1, &[("a", "1"), ("b", "2"), ("c", "3")]);
+    assert_eq!(changes(&first), None, "there is none before");
+    let second = publish(
+        &writer,
+        2,
+        &[("a", "1"), ("b", "other"), ("d", "4"), ("e", "4")],
+    );
+    let counted = |added, changed, removed| {
+        Some(SnapshotChanges {
+            added,
+            changed,
+            removed,
+        })
+    };
+    assert_eq!(changes(&second), counted(2, 1, 1));
+    let told = writer.snapshots().unwrap();
+    let told = told.iter().find(|info| info.id == second).unwrap();
+    let told = writer.told(told);
+    assert_eq!((told.changes, told.bytes), (counted(2, 1, 1), Some(8)));
+    let third = publish(&writer, 3, &[]);
+    assert_eq!(changes(&third), counted(0, 0, 4));
 }
 
 #[test]

@@ -111,7 +111,7 @@ fn entry(
             // Whoever fetches what is signed judges it then.
             let is_judged_now = |signed: &Signed| !ground.rules.is_on_demand(&signed.path);
             let unjudged = |signed: &Signed| match came.or(given) {
-                Some(came) => !endorsed.vouches_for(&want.path, came, signed),
+                Some(came) => !endorsed.vouches_for(came, signed),
                 // As it was, and judged when it was planned with.
                 None => false,
             };

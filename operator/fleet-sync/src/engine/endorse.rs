@@ -1,13 +1,12 @@
 //! Signatures over payload: judged when both they and what they sign are there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
-use fleet_formats::seam::{Endorsement, Promise, Verified};
+use fleet_formats::seam::{Endorsement, Promise, SignaturePolicy, Verified};
 use fleet_store::{Entry, Sorted};
 use fleet_types::{RepoPath, Sha256};
 
-use super::fetching::{Fetched, Signatures};
-use super::judges::{Verdict, Verdicts};
+use super::fetching::{Fetched, Signature, with_arrivals};
 use super::lacking::Lacking;
 use super::lost::{Lost, LostFiles};
 use super::plan::Refusals;
@@ -24,16 +23,30 @@ pub(super) struct Judged {
     pub lost: LostFiles,
 }
 
-/// The signatures that count, by path.
+impl Judged {
+    /// Whether all that was judged counts.
+    pub fn is_good(&self) -> bool {
+        self.refusals.is_empty() && self.lost.is_empty()
+    }
+}
+
+/// The signatures that count.
 #[derive(Default)]
-pub(super) struct Endorsed(BTreeMap<RepoPath, Verified<Endorsement>>);
+pub(super) struct Endorsed {
+    good: HashSet<Verified<Endorsement>>,
+    /// By the manifest, nobody looks at them: all count.
+    is_unjudged: bool,
+}
 
 impl Endorsed {
+    pub fn add(&mut self, endorsement: Verified<Endorsement>) {
+        self.good.insert(endorsement);
+    }
+
     /// Whether a signature may be published: nothing else is where it is promised.
-    pub fn vouches_for(&self, path: &RepoPath, signature: Sha256, signed: &Signed) -> bool {
-        let endorsement = self.0.get(path).map(|endorsement| **endorsement);
+    pub fn vouches_for(&self, signature: Sha256, signed: &Signed) -> bool {
         let signed = signed.sha256;
-        endorsement == Some(Endorsement { signature, signed })
+        self.is_unjudged || self.good.contains(&Endorsement { signature, signed })
     }
 }
 
@@ -45,13 +58,15 @@ impl Arrived {
     /// Adds what a transfer brought.
     pub fn add(
         &mut self,
-        signatures: &Signatures,
+        signatures: &Sorted<Signature>,
         fetched: &Sorted<Fetched>,
     ) -> Result<(), Problem> {
-        for fetched in fetched.iter().filter(|_| !signatures.is_empty()) {
-            let Fetched { path, digest, .. } = fetched?;
-            if let Some(signature) = signatures.get(&path) {
-                self.0.insert(path, (signature.over.sha256, digest));
+        for signature in with_arrivals(signatures, fetched) {
+            let Signature {
+                path, over, here, ..
+            } = signature?;
+            if let Some(digest) = here {
+                self.0.insert(path, (over.sha256, digest));
             }
         }
         Ok(())
@@ -64,45 +79,56 @@ impl Arrived {
     }
 }
 
-/// Judges the signatures of a plan, as far as that was not done while they came.
+/// Judges the signatures of a plan that are here, as far as they were not found to be good while they came. What did not
+/// count then may have been read before all of it was there.
 pub(super) fn endorse(
     ground: &Ground,
-    signatures: &Signatures,
-    arrived: &Arrived,
-    mut verdicts: Verdicts,
+    signatures: &Sorted<Signature>,
+    fetched: &Sorted<Fetched>,
+    good: Endorsed,
 ) -> Result<Judged, Problem> {
-    // What did not count then may have been read before all of it was there.
-    verdicts.retain(|_, verdict| verdict.is_ok());
-    let mut judged = Judged::default();
+    let is_unjudged = ground.vouching.trust().signatures == SignaturePolicy::None;
+    let mut judged = Judged {
+        good: Endorsed {
+            is_unjudged,
+            ..good
+        },
+        ..Judged::default()
+    };
+    if is_unjudged {
+        return Ok(judged);
+    }
     let mut lacking: BTreeMap<u16, Lacking> = BTreeMap::new();
-    for (path, signature) in signatures {
+    for signature in with_arrivals(signatures, fetched) {
         ground.watch.stop.check()?;
-        let over = &signature.over;
-        if ground.rules.is_on_demand(&over.path) {
-            continue;
-        }
-        let Some(digest) = signature.here.or_else(|| arrived.over(path, over)) else {
+        let Signature {
+            path,
+            over,
+            units,
+            here,
+        } = signature?;
+        let Some(digest) = here.filter(|_| !ground.rules.is_on_demand(&over.path)) else {
             continue;
         };
-        let verdict = verdicts.entry((over.sha256, digest));
-        match verdict.or_insert_with(|| endorsed(ground, over, digest)) {
-            Ok(endorsement) => drop(judged.good.0.insert(path.clone(), endorsement.clone())),
-            Err(problem) if problem.ends_the_run() => return Err(problem.clone()),
+        if judged.good.vouches_for(digest, &over) {
+            continue;
+        }
+        match endorsed(ground, &over, digest) {
+            Ok(endorsement) => judged.good.add(endorsement),
+            Err(problem) if problem.ends_the_run() => return Err(problem),
             Err(problem) => {
                 let problem = Problem {
                     message: format!("{path}: {}", problem.message),
-                    ..problem.clone()
+                    ..problem
                 };
-                for unit in &signature.units {
-                    let lacking = lacking.entry(*unit);
+                for unit in units {
+                    let lacking = lacking.entry(unit);
                     // The rule leaves out both.
                     lacking
                         .or_insert_with(|| Lacking::new(problem.clone()))
                         .add(std::slice::from_ref(&over.path));
                 }
-                judged
-                    .lost
-                    .insert(path.clone(), Lost::unfit(problem.message));
+                judged.lost.insert(path, Lost::unfit(problem.message));
             }
         }
     }
@@ -127,14 +153,18 @@ pub(super) fn is_endorsed_still(ground: &Ground, want: &Want, entry: &Entry) -> 
 }
 
 /// Judges one signature. Of one that is known to fit, who made it.
-pub(super) fn endorsed(ground: &Ground, over: &Signed, signature: Sha256) -> Verdict {
+pub(super) fn endorsed(
+    ground: &Ground,
+    over: &Signed,
+    signature: Sha256,
+) -> Result<Verified<Endorsement>, Problem> {
     let (rules, shelves) = (&ground.rules, &ground.stock.shelves);
-    let bytes = shelves.read(&signature, Promise::MAX_SIGNATURE_BYTES)?;
     let claim = Endorsement {
         signature,
         signed: over.sha256,
     };
     let (format, trust) = (&rules.options.format, ground.vouching.trust());
+    let bytes = shelves.read(&signature, Promise::MAX_SIGNATURE_BYTES)?;
     if let Some(by) = ground.vouching.signers(shelves, over, &signature)? {
         return Ok(format.endorse_again(claim, &bytes, &by, &trust, rules.now)?);
     }

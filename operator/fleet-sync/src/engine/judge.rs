@@ -6,7 +6,7 @@ use fleet_store::{Entry, EntryState, RunSorter, Sorted};
 use fleet_types::{Reason, RepoPath, Sha256};
 
 use super::endorse::{Arrived, is_endorsed_still};
-use super::fetching::{Fetch, Signature, Signatures};
+use super::fetching::{Fetch, Signature, SignatureFetch, Signatures};
 use super::inputs::exclude_rule;
 use super::lost::{Lost, LostFiles};
 use super::memory::OmittedIndex;
@@ -34,7 +34,8 @@ struct Judge<'a> {
     tally: Tally,
     refusals: Refusals,
     lost: LostFiles,
-    signatures: Signatures,
+    signatures: RunSorter<Signature>,
+    missing_signatures: RunSorter<SignatureFetch>,
     /// The paths of which the current one is a longer form.
     prefixes: Vec<Prefix>,
 }
@@ -68,7 +69,8 @@ pub(super) fn judge(
         tally: Tally::default(),
         refusals: Refusals::new(),
         lost: LostFiles::new(),
-        signatures: Signatures::new(),
+        signatures: RunSorter::new(&ground.stock.shelves.spill_dir()),
+        missing_signatures: RunSorter::new(&ground.stock.shelves.spill_dir()),
         prefixes: Vec::new(),
     };
     for pair in Merge::new(Merged::new(wants.iter()), ground.stock.base.as_ref()) {
@@ -91,11 +93,17 @@ pub(super) fn judge(
         refusals,
         lost,
         signatures,
+        missing_signatures,
         ..
     } = judge;
     let transfer = transfer.finish()?;
+    let signatures = Signatures {
+        all: signatures.finish()?,
+        missing: missing_signatures.finish()?,
+    };
     // Nobody knows the size of a signature; it is one file.
-    let stored = stored.into_values().chain(signatures.values().map(|_| 0));
+    let of_signatures = (0..signatures.missing.len()).map(|_| 0);
+    let stored = stored.into_values().chain(of_signatures);
     Ok(Plan {
         addition: addition(ground, &transfer, stored, wants.len())?,
         wants,
@@ -194,11 +202,18 @@ impl Judge<'_> {
                 .or_else(|| self.arrived.over(&want.path, signed));
             match here {
                 Some(_) => self.keep.add(want.path.as_str(), want.known_size()),
-                None => self.fetch.add(want.path.as_str(), want.known_size()),
+                None => {
+                    self.fetch.add(want.path.as_str(), want.known_size());
+                    let fetch = SignatureFetch::new(wanted, signed);
+                    self.missing_signatures.push(&fetch)?;
+                }
             }
-            let signature = Signature::new(wanted, signed, here);
-            self.signatures.insert(want.path.clone(), signature);
-            return Ok(());
+            return Ok(self.signatures.push(&Signature {
+                path: want.path.clone(),
+                over: (**signed).clone(),
+                units: wanted.units.clone(),
+                here,
+            })?);
         }
         let Some(expected) = want.expected() else {
             return Ok(());

@@ -8,32 +8,23 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use fleet_formats::seam::{Endorsement, SignaturePolicy, Verified};
-use fleet_types::{RepoPath, Sha256, lock};
+use fleet_formats::seam::{Endorsement, SignaturePolicy};
+use fleet_store::Sorted;
+use fleet_types::{Sha256, lock};
 
-use super::endorse::endorsed;
-use super::fetching::{Signature, Signatures};
+use super::endorse::{Endorsed, endorsed};
+use super::fetching::SignatureFetch;
 use super::run::Ground;
 use super::want::Signed;
-use crate::Problem;
 
 /// More than these would only compete with what fetches and writes.
 const MAX_THREADS: usize = 4;
 /// How often is looked whether a run is to end.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// What was found out of a signature over a content.
-pub(super) type Verdict = Result<Verified<Endorsement>, Problem>;
-
-/// By what is signed, and by the signature.
-pub(super) type Verdicts = HashMap<(Sha256, Sha256), Verdict>;
-
 pub(super) struct Judges {
     desk: Arc<Desk>,
     threads: Vec<thread::JoinHandle<()>>,
-    /// The signatures over a path.
-    over: HashMap<RepoPath, Vec<RepoPath>>,
-    signatures: Arc<Signatures>,
 }
 
 struct Desk {
@@ -45,15 +36,16 @@ struct Desk {
 #[derive(Default)]
 struct State {
     cases: VecDeque<Case>,
-    /// All that ever were cases.
-    known: HashSet<(Sha256, Sha256)>,
-    /// Signatures that came, and signed contents that did.
-    came: HashMap<RepoPath, Sha256>,
+    /// Those that a thread has, or will have.
+    under_way: HashSet<Endorsement>,
+    /// Signatures that came before what they are over, by that.
+    waiting: HashMap<Sha256, Vec<Case>>,
+    /// Contents that came and are no signatures.
     here: HashSet<Sha256>,
     /// Nothing more comes.
     is_all_here: bool,
     is_over: bool,
-    verdicts: Verdicts,
+    good: Endorsed,
 }
 
 struct Case {
@@ -63,25 +55,18 @@ struct Case {
 
 impl Judges {
     /// For the signatures that are to be fetched. Where none is judged there are no threads.
-    pub fn start(ground: &Ground, signatures: &Arc<Signatures>) -> Judges {
+    pub fn start(ground: &Ground, signatures: &Sorted<SignatureFetch>) -> Judges {
         let is_judged = ground.rules.options.trust.signatures != SignaturePolicy::None;
-        let mut over: HashMap<RepoPath, Vec<RepoPath>> = HashMap::new();
-        let is_judged_now =
-            |signature: &&Signature| is_judged && !ground.rules.is_on_demand(&signature.over.path);
-        let judged = signatures.iter();
-        for (path, signature) in judged.filter(|(_, signature)| is_judged_now(signature)) {
-            let signed = signature.over.path.clone();
-            over.entry(signed).or_default().push(path.clone());
-        }
+        let is_needed = is_judged && !signatures.is_empty();
         let desk = Arc::new(Desk {
             ground: ground.clone(),
             state: Mutex::default(),
             wake: Condvar::new(),
         });
         let cores = thread::available_parallelism().map_or(1, usize::from);
-        let count = match over.is_empty() {
-            true => 0,
-            false => cores.min(MAX_THREADS),
+        let count = match is_needed {
+            true => cores.min(MAX_THREADS),
+            false => 0,
         };
         let start = |number| {
             let desk = desk.clone();
@@ -92,44 +77,43 @@ impl Judges {
         Judges {
             threads: (0..count).filter_map(start).collect(),
             desk,
-            over,
-            signatures: signatures.clone(),
         }
     }
 
-    /// Something came, under each of these names.
-    pub fn came(&self, paths: &[RepoPath], digest: Sha256) {
+    /// A signature came.
+    pub fn signature_came(&self, over: &Signed, signature: Sha256) {
+        if self.threads.is_empty() || self.desk.ground.rules.is_on_demand(&over.path) {
+            return;
+        }
+        let case = Case {
+            over: over.clone(),
+            signature,
+        };
+        let mut state = lock(&self.desk.state);
+        match state.here.contains(&over.sha256) || self.desk.is_blob(&over.sha256) {
+            true => state.add(case),
+            false => state.waiting.entry(over.sha256).or_default().push(case),
+        }
+        self.desk.wake.notify_one();
+    }
+
+    /// Something else came.
+    pub fn came(&self, digest: Sha256) {
         if self.threads.is_empty() {
             return;
         }
         let mut state = lock(&self.desk.state);
-        for path in paths {
-            if let Some(signature) = self.signatures.get(path) {
-                state.came.insert(path.clone(), digest);
-                let signed = &signature.over.sha256;
-                if state.here.contains(signed) || self.desk.is_blob(signed) {
-                    state.add(&signature.over, digest);
-                }
-            } else if let Some(signatures) = self.over.get(path) {
-                state.here.insert(digest);
-                for (path, signature) in signatures
-                    .iter()
-                    .filter_map(|path| Some((path, self.signatures.get(path)?)))
-                {
-                    if let Some(came) = state.came.get(path).copied() {
-                        state.add(&signature.over, came);
-                    }
-                }
-            }
-        }
+        state.here.insert(digest);
+        let cases = state.waiting.remove(&digest).unwrap_or_default();
+        cases.into_iter().for_each(|case| state.add(case));
         self.desk.wake.notify_all();
     }
 
-    /// What was found out, when everything has come.
-    pub fn finish(mut self) -> Verdicts {
+    /// Those that were found to be good, when everything has come.
+    pub fn finish(mut self) -> Endorsed {
         lock(&self.desk.state).is_all_here = true;
         self.join();
-        std::mem::take(&mut lock(&self.desk.state).verdicts)
+        std::mem::take(&mut lock(&self.desk.state).good)
     }
 
     fn join(&mut self) {
@@ -149,21 +133,34 @@ impl Drop for Judges {
 }
 
 impl State {
-    fn add(&mut self, over: &Signed, signature: Sha256) {
+    fn add(&mut self, case: Case) {
         // One content may have several names.
-        if self.known.insert((over.sha256, signature)) {
-            let over = over.clone();
-            self.cases.push_back(Case { over, signature });
+        let is_known = self.good.vouches_for(case.signature, &case.over);
+        if !is_known && self.under_way.insert(case.claim()) {
+            self.cases.push_back(case);
+        }
+    }
+}
+
+impl Case {
+    fn claim(&self) -> Endorsement {
+        Endorsement {
+            signature: self.signature,
+            signed: self.over.sha256,
         }
     }
 }
 
 impl Desk {
     fn work(&self) {
-        while let Some(Case { over, signature }) = self.next() {
-            let verdict = endorsed(&self.ground, &over, signature);
-            let pair = (over.sha256, signature);
-            lock(&self.state).verdicts.insert(pair, verdict);
+        while let Some(case) = self.next() {
+            let verdict = endorsed(&self.ground, &case.over, case.signature);
+            let mut state = lock(&self.state);
+            state.under_way.remove(&case.claim());
+            // One that does not count is judged once more when everything is there.
+            if let Ok(endorsement) = verdict {
+                state.good.add(endorsement);
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use fleet_store::{RunSorter, Sorted};
 use fleet_types::RepoPath;
 
 use super::blocking::blocking;
-use super::fetching::{Fetch, Fetched, Signatures};
+use super::fetching::{Fetch, Fetched};
 use super::judges::Judges;
 use super::plan::Plan;
 use super::room::Reservation;
@@ -43,9 +43,9 @@ impl Run {
             let is_judged_anew = is_new && ground.stock.base.is_some();
             return Ok(Some(plan).filter(|_| !is_judged_anew));
         }
-        let (list, nothing) = (Arc::new(missing), Arc::new(Signatures::new()));
+        let (list, nothing) = (Arc::new(missing), Arc::new(Sorted::empty()));
         let judges = Judges::start(ground, &nothing);
-        let mut came = transfer(ground, upstream, list, &nothing, room, &judges).await?;
+        let mut came = transfer(ground, upstream, list, nothing, room, &judges).await?;
         ground.watch.count_files(came.files);
         fetched.push(came.fetched);
         standing.lost.append(&mut came.lost);

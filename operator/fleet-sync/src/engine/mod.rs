@@ -19,7 +19,8 @@
 //! A stage is given what it needs: the network is in `Upstream` alone, so that what plans, checks and publishes cannot reach
 //! it. What was asked (`Rules`), what is here (`Stock`) and who looks on (`Watch`) make up the `Ground` that all stand on.
 //!
-//! A run that follows another mirror of ours has a way of its own in the place of 2 to 7 (`follow`).
+//! A run that follows another mirror of ours has a way of its own in the place of 2 to 7 (`follow`). An audit of a mirror that
+//! is served is 2 to 4 and the judges of 5, with nothing here before and nothing kept (`audit`).
 //!
 //! # Guarantees
 //!
@@ -39,6 +40,7 @@
 //! they are blobs, and leave nothing. Damage that was found is noted before it is mended.
 
 mod ahead;
+mod audit;
 mod base;
 mod blocking;
 mod carry;
@@ -102,13 +104,16 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use fleet_fetch::{Meter, Stop};
+use fleet_types::Reason;
 use tokio_util::sync::CancellationToken;
 
+use self::audit::Audited;
 use self::blocking::{blocking, now};
-use self::opening::{open_dry, open_writer};
+use self::opening::{open_alone, open_dry, open_writer};
 use self::outcome::{Cost, Outcomes};
 use self::run::{Ground, Run};
 use self::shelves::Shelves;
+use crate::audit::{AuditReport, Sampling};
 use crate::progress::watcher;
 use crate::{PlanReport, Problem, Progress, Report, SyncOptions};
 
@@ -247,4 +252,64 @@ pub(crate) async fn plan(
     let planned = planned.await;
     stop.release();
     outcome::plan_report(&options, planned, &meter, clock.elapsed().as_secs_f64())
+}
+
+/// An audit of what is served at the options' authority.
+pub(crate) async fn audit(
+    options: SyncOptions,
+    sampling: Sampling,
+    progress: Arc<dyn Progress>,
+    cancel: CancellationToken,
+) -> AuditReport {
+    let clock = Instant::now();
+    let stop = Stop::new(&cancel, options.timeouts.total);
+    let meter = Arc::new(Meter::new(options.politeness.bandwidth, watcher(&progress)));
+    let audited = audit_alone(&options, sampling, &meter, &stop, &progress).await;
+    stop.release();
+    let (mirror, url) = (&options.mirror, options.authority.as_str());
+    let report = match audited {
+        Ok(audited) => audited.report(mirror, url, &options.format.units()),
+        Err(problem) => AuditReport::not_begun(mirror, url, out_of_time(problem, &options)),
+    };
+    AuditReport {
+        seed: sampling.seed,
+        requests: meter.requests(),
+        bytes_fetched: meter.bytes(),
+        seconds: clock.elapsed().as_secs_f64(),
+        ..report
+    }
+}
+
+async fn audit_alone(
+    options: &SyncOptions,
+    sampling: Sampling,
+    meter: &Arc<Meter>,
+    stop: &Stop,
+    progress: &Arc<dyn Progress>,
+) -> Result<Audited, Problem> {
+    let opening = options.clone();
+    let shelves = Arc::new(blocking(move || open_alone(&opening)).await?);
+    let run = prepare_run(options, &shelves, meter, stop, progress).await?;
+    let audited = run.audit(sampling).await;
+    // Waits for the writer threads.
+    blocking(move || {
+        drop((run, shelves));
+        Ok(())
+    })
+    .await?;
+    audited
+}
+
+/// An audit keeps nothing, and its time is none of a manifest's.
+fn out_of_time(problem: Problem, options: &SyncOptions) -> Problem {
+    match problem.reason {
+        Reason::SyncTimeout => Problem::new(
+            Reason::SyncTimeout,
+            format!(
+                "the audit is not over after {} s, as long as it may take; let it draw fewer files, or give it more time",
+                options.timeouts.total.as_secs()
+            ),
+        ),
+        _ => problem,
+    }
 }

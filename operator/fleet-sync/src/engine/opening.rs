@@ -1,4 +1,4 @@
-//! The store that a run writes to, and a dry run's own.
+//! The store that a run writes to, and those of dry runs and audits.
 
 use fleet_store::{Identity, Store, Writer};
 use fleet_types::Reason;
@@ -22,6 +22,15 @@ pub(super) fn open_dry(options: &SyncOptions) -> Result<Shelves, Problem> {
         Err(e) if e.is_absent() => None,
         Err(e) => return Err(e.into()),
     };
+    temporary(options, real)
+}
+
+/// A store for an audit: there is nothing beside it.
+pub(super) fn open_alone(options: &SyncOptions) -> Result<Shelves, Problem> {
+    temporary(options, None)
+}
+
+fn temporary(options: &SyncOptions, real: Option<Store>) -> Result<Shelves, Problem> {
     let failed = |e: std::io::Error| {
         Problem::new(
             Reason::StorageFailed,
@@ -29,7 +38,7 @@ pub(super) fn open_dry(options: &SyncOptions) -> Result<Shelves, Problem> {
         )
     };
     let temporary = tempfile::Builder::new()
-        .prefix("mirrorfleet-plan-")
+        .prefix("mirrorfleet-")
         .tempdir()
         .map_err(failed)?;
     let writer = Writer::open(&temporary.path().join("store"), &identity(options))?;

@@ -179,9 +179,12 @@ fn files(options: &SyncOptions, run: &RunFacts, writer: &Writer) -> OwnFiles {
         contact: clients.contact.as_deref(),
         clocks: clocks.unwrap_or_default(),
     };
+    let state_files = options.format.state_files();
+    let heartbeat = state_files.heartbeat(&told);
     OwnFiles {
         modified: UnixSeconds(run.finished_at),
-        files: options.format.state_files().render(&told),
+        heartbeat: heartbeat.and_then(|at| i64::try_from(at).ok().map(UnixSeconds)),
+        files: state_files.render(&told),
     }
 }
 

@@ -63,6 +63,7 @@ fn meta(ground: &Ground, stances: &[Stance]) -> Result<SnapshotMeta, Problem> {
         links: links(ground, stances),
         openings: openings(ground, stances),
         clocks: clocks(ground, stances),
+        changes: None,
         entries: 0,
         bytes: 0,
     })

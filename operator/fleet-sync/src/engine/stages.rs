@@ -10,7 +10,7 @@ use futures::future::{Either, select};
 use super::blocking::blocking;
 use super::check;
 use super::endorse::{Arrived, Endorsed, Judged, endorse};
-use super::fetching::Fetched;
+use super::fetching::{Fetched, Signatures};
 use super::gather::Stance;
 use super::holes::{Again, ask_again};
 use super::indices::{Advance, fetch_indices};
@@ -36,8 +36,8 @@ use crate::{Phase, Problem};
 
 /// How far a run has come: which units can advance.
 pub(super) struct Standing {
-    stances: Vec<Stance>,
-    refusals: Refusals,
+    pub(super) stances: Vec<Stance>,
+    pub(super) refusals: Refusals,
     /// What cannot be had, and is left out where it can be.
     pub(super) lost: LostFiles,
     /// The signatures that came so far.
@@ -131,7 +131,7 @@ impl Run {
     }
 
     /// Fetches the indices of what is listed, and decides for every unit how it goes on.
-    async fn stand(
+    pub(super) async fn stand(
         &self,
         listed: BTreeMap<u16, Listed>,
         again: &Again,
@@ -223,10 +223,20 @@ impl Run {
         advances && (self.ground.stock.base.is_some() || standing.refusals.is_empty())
     }
 
-    /// Plans, again and again without the units that turn out to be refused. None where nothing can be gained.
+    /// Plans. None where nothing can be gained.
     async fn plan(&self, standing: &mut Standing) -> Result<Option<Plan>, Problem> {
+        self.plan_while(standing, &|standing| self.worth_going_on(standing))
+            .await
+    }
+
+    /// Plans, again and again without the units that turn out to be refused, as long as that is worth it.
+    pub(super) async fn plan_while(
+        &self,
+        standing: &mut Standing,
+        worth_going_on: &(dyn Fn(&Standing) -> bool + Sync),
+    ) -> Result<Option<Plan>, Problem> {
         loop {
-            if !self.worth_going_on(standing) {
+            if !worth_going_on(standing) {
                 return Ok(None);
             }
             self.ground.watch.progress.phase(Phase::Plan);
@@ -293,10 +303,11 @@ impl Run {
                 ..
             } = plan;
             let (ground, upstream) = (&self.ground, &self.upstream);
-            let (contents, signatures) = (Arc::new(contents), Arc::new(signatures));
-            let judges = Judges::start(ground, &signatures);
+            let Signatures { all, missing } = signatures;
+            let (contents, missing) = (Arc::new(contents), Arc::new(missing));
+            let judges = Judges::start(ground, &missing);
             let mut transferred =
-                transfer(ground, upstream, contents, &signatures, &room, &judges).await?;
+                transfer(ground, upstream, contents, missing, &room, &judges).await?;
             ground.watch.count_files(transferred.files);
             let is_all_here = transferred.refusals.is_empty() && transferred.lost.is_empty();
             standing.lost.append(&mut transferred.lost);
@@ -304,13 +315,15 @@ impl Run {
             let (at, mut arrived) = (ground.clone(), std::mem::take(&mut standing.arrived));
             let judging = move || {
                 let came = transferred.fetched;
-                arrived.add(&signatures, &came)?;
-                let verdicts = judges.finish();
+                let good = judges.finish();
                 // Where what is signed did not come, there is another plan without it.
                 let judged = match is_all_here {
-                    true => endorse(&at, &signatures, &arrived, verdicts)?,
+                    true => endorse(&at, &all, &came, good)?,
                     false => Judged::default(),
                 };
+                if !is_all_here || !judged.is_good() {
+                    arrived.add(&all, &came)?;
+                }
                 Ok((judged, came, arrived))
             };
             let (mut judged, came, arrived) = blocking(judging).await?;
@@ -319,7 +332,7 @@ impl Run {
             if !is_all_here {
                 continue;
             }
-            if judged.refusals.is_empty() && judged.lost.is_empty() {
+            if judged.is_good() {
                 let closing =
                     self.close_and_publish(wants, omitted, fetched, judged.good, standing);
                 return closing.await.map(Some);

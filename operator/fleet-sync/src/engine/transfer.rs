@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex};
 
 use fleet_fetch::{Arrival, Delivery, FailureKind, FetchError, Received, Sink, Want};
 use fleet_formats::seam::SignaturePolicy;
-use fleet_store::{RunSorter, Sorted};
-use fleet_types::{Expected, Reason, RepoPath, Sha256, lock};
+use fleet_store::{RunSorter, Sorted, StoreError};
+use fleet_types::{Digest, Expected, Reason, RepoPath, lock};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use tokio::sync::mpsc;
 
-use super::fetching::{Fetch, Fetched, Signatures};
+use super::fetching::{Fetch, Fetched, SignatureFetch};
 use super::judges::Judges;
 use super::lacking::{self, Lacking};
 use super::lost::{Lost, LostFiles};
@@ -19,6 +19,7 @@ use super::plan::Refusals;
 use super::room::Reservation;
 use super::run::Ground;
 use super::upstream::Upstream;
+use super::want::Signed;
 use crate::Problem;
 use crate::writers::Writers;
 
@@ -38,12 +39,12 @@ pub(super) struct Transferred {
 }
 
 /// By what a body is known to be the right one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 enum Body {
     /// As in [`Fetch`].
     Promised { expected: Expected, exact: bool },
     /// Judged when it is there.
-    Signature { max_bytes: u64 },
+    Signature { over: Signed, max_bytes: u64 },
 }
 
 /// One content with all its names.
@@ -67,12 +68,12 @@ struct Ledger {
     next: u64,
 }
 
-/// `room` is what was set aside for it; `judges` are told what came.
+/// `signatures` over payload come too. `room` is what was set aside for all; `judges` are told what came.
 pub(super) async fn transfer(
     ground: &Ground,
     upstream: &Upstream,
     list: Arc<Sorted<Fetch>>,
-    signatures: &Signatures,
+    signatures: Arc<Sorted<SignatureFetch>>,
     room: &Reservation,
     judges: &Judges,
 ) -> Result<Transferred, Problem> {
@@ -91,7 +92,10 @@ pub(super) async fn transfer(
                 room.landed(received.size);
                 ground.watch.progress.file_done();
                 ground.stock.shelves.damage.arrived(&received.digest);
-                judges.came(&content.paths, received.digest);
+                match &content.body {
+                    Body::Signature { over, .. } => judges.signature_came(over, received.digest),
+                    Body::Promised { .. } => judges.came(received.digest),
+                }
                 note_fetched(&mut sorter, content, &received)?;
             }
             Ok(Arrival::NotModified) => {}
@@ -170,13 +174,13 @@ fn register(content: Content, ledger: &Mutex<Ledger>, writers: &Arc<Writers>) ->
     ledger.next += 1;
     let sources = content.paths.iter().take(MAX_SOURCES).cloned().collect();
     let writers = writers.clone();
-    let sink = match content.body {
+    let sink = match &content.body {
         Body::Promised {
             expected,
             exact: true,
-        } => Sink::stored(expected, writers),
-        Body::Promised { expected, .. } => Sink::stored_up_to(expected, writers),
-        Body::Signature { max_bytes } => Sink::stored_small(max_bytes, writers),
+        } => Sink::stored(*expected, writers),
+        Body::Promised { expected, .. } => Sink::stored_up_to(*expected, writers),
+        Body::Signature { max_bytes, .. } => Sink::stored_small(*max_bytes, writers),
     };
     ledger.under_way.insert(tag, content);
     Some(Want {
@@ -234,79 +238,102 @@ impl Ledger {
 }
 
 /// Reads the sorted list on a thread of its own, and puts the names of one content together.
+///
+/// A signature comes just before what it is over: then both are there at once to be judged, and where they share a
+/// connection the one that is promised vouches for the answers before it.
 fn contents(
     list: Arc<Sorted<Fetch>>,
-    signatures: &Signatures,
+    signatures: Arc<Sorted<SignatureFetch>>,
 ) -> mpsc::Receiver<Result<Content, Problem>> {
     let (sender, receiver) = mpsc::channel(AHEAD);
-    let signatures = signature_contents(signatures);
     tokio::task::spawn_blocking(move || {
-        // First, so that each file can be judged when it comes.
-        for content in signatures {
-            if sender.blocking_send(Ok(content)).is_err() {
+        let mut signatures = joined(signatures.iter().map(signature_content)).peekable();
+        let mut payload = joined(list.iter().map(payload_content)).peekable();
+        let comes_first = |signature: &Result<Content, Problem>,
+                           next: Option<&Result<Content, Problem>>| {
+            match (signature, next) {
+                (Ok(signature), Some(Ok(content))) => signature.digest() <= content.digest(),
+                _ => true,
+            }
+        };
+        loop {
+            let signature = signatures.next_if(|signature| comes_first(signature, payload.peek()));
+            let Some(content) = signature.or_else(|| payload.next()) else {
+                return;
+            };
+            if sender.blocking_send(content).is_err() {
+                // Nobody fetches any more.
                 return;
             }
-        }
-        let mut current: Option<Content> = None;
-        for fetch in list.iter() {
-            let fetch = match fetch {
-                Ok(fetch) => fetch,
-                Err(e) => return drop(sender.blocking_send(Err(e.into()))),
-            };
-            let body = Body::Promised {
-                expected: fetch.expected,
-                exact: fetch.exact,
-            };
-            match current.as_mut().filter(|content| content.body == body) {
-                Some(content) => content.add(fetch.path, &fetch.units),
-                None => {
-                    let complete = current.replace(Content {
-                        body,
-                        paths: vec![fetch.path],
-                        units: fetch.units,
-                    });
-                    if complete.is_some_and(|content| sender.blocking_send(Ok(content)).is_err()) {
-                        // Nobody fetches any more.
-                        return;
-                    }
-                }
-            }
-        }
-        // Nobody fetches any more, or all is told.
-        if let Some(last) = current {
-            let _ = sender.blocking_send(Ok(last));
         }
     });
     receiver
 }
 
-/// The signatures that are to be fetched. That over one file is one content, whatever its names.
-fn signature_contents(signatures: &Signatures) -> Vec<Content> {
-    let mut contents: BTreeMap<(&RepoPath, &Sha256), Content> = BTreeMap::new();
-    for (path, signature) in signatures
-        .iter()
-        .filter(|(_, signature)| signature.here.is_none())
-    {
-        let over = (&signature.over.path, &signature.over.sha256);
-        let content = contents.entry(over).or_insert_with(|| Content {
-            body: Body::Signature {
-                max_bytes: signature.max_bytes,
-            },
-            paths: Vec::new(),
-            units: Vec::new(),
-        });
-        content.add(path.clone(), &signature.units);
-    }
-    contents.into_values().collect()
+fn payload_content(fetch: Result<Fetch, StoreError>) -> Result<Content, Problem> {
+    let fetch = fetch?;
+    Ok(Content {
+        body: Body::Promised {
+            expected: fetch.expected,
+            exact: fetch.exact,
+        },
+        paths: vec![fetch.path],
+        units: fetch.units,
+    })
+}
+
+/// That over one file is one content, whatever its names.
+fn signature_content(fetch: Result<SignatureFetch, StoreError>) -> Result<Content, Problem> {
+    let fetch = fetch?;
+    Ok(Content {
+        body: Body::Signature {
+            over: fetch.over,
+            max_bytes: fetch.max_bytes,
+        },
+        paths: vec![fetch.path],
+        units: fetch.units,
+    })
+}
+
+/// Puts the names of one content together, which follow one another.
+fn joined(
+    contents: impl Iterator<Item = Result<Content, Problem>>,
+) -> impl Iterator<Item = Result<Content, Problem>> {
+    let mut contents = contents.peekable();
+    std::iter::from_fn(move || {
+        let mut content = match contents.next()? {
+            Ok(content) => content,
+            problem => return Some(problem),
+        };
+        loop {
+            let is_same = |next: &Result<Content, Problem>| {
+                next.as_ref().is_ok_and(|next| next.body == content.body)
+            };
+            let Some(Ok(next)) = contents.next_if(is_same) else {
+                return Some(Ok(content));
+            };
+            content.add(next);
+        }
+    })
 }
 
 impl Content {
-    fn add(&mut self, path: RepoPath, units: &[u16]) {
-        // The same name once: asking there again brings the same.
-        if self.paths.last() != Some(&path) {
-            self.paths.push(path);
+    /// Of the content, or of that which it is over.
+    fn digest(&self) -> Digest {
+        match &self.body {
+            Body::Promised { expected, .. } => expected.digest,
+            Body::Signature { over, .. } => Digest::Sha256(over.sha256),
         }
-        self.units.extend_from_slice(units);
+    }
+
+    fn add(&mut self, other: Content) {
+        for path in other.paths {
+            // The same name once: asking there again brings the same.
+            if self.paths.last() != Some(&path) {
+                self.paths.push(path);
+            }
+        }
+        self.units.extend(other.units);
         self.units.sort_unstable();
         self.units.dedup();
     }

@@ -3,6 +3,7 @@
 mod access;
 mod allowed;
 mod any_format;
+mod audit;
 mod changes;
 mod connections;
 mod damage;

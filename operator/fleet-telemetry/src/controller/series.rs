@@ -1,17 +1,11 @@
 //! From what is known of an object to its series.
 
 use fleet_types::ConditionStatus;
-use fleet_types::gauges::{ConditionGauges, RegionGauges, RunGauges};
+use fleet_types::gauges::{CheckGauges, ConditionGauges, EndpointGauges, RegionGauges, RunGauges};
 
 use super::{
-    CONSECUTIVE_FAILURES, Definition, INDEX_VALID_UNTIL, LAST_RUN, LAST_RUN_BYTES,
-    LAST_RUN_DURATION, LAST_RUN_FILES, LAST_RUN_FINISHED, MIRROR, MIRROR_CONDITION,
-    MIRROR_TRANSITION, MirrorEntry, NEXT_RUN, ObjectKey, PUBLICATION_EPOCH, PUBLICATION_PREPARING,
-    PUBLICATION_WAITING, RECONCILE_DURATION, RECONCILE_ERRORS, RECONCILES, REGION_CLOCK_SKEW,
-    REGION_CREATED, REGION_LAST_SUCCESS, REGION_OBJECTIVE, REGION_SNAPSHOT, REGION_SUPERSEDED,
-    REGION_WITHDRAWN, Reconciles, STORAGE_CAPACITY, STORAGE_USED, SYNC_BYTES, SYNC_DURATION,
-    SYNC_FILES, SYNC_INTERVAL, SYNC_MISSED, SYNC_RUNS, Samples, UPSTREAM_CONDITION,
-    UPSTREAM_KEY_EXPIRY, UPSTREAM_PROBES, UPSTREAM_REVISION, UPSTREAM_TRANSITION, UpstreamEntry,
+    CONSECUTIVE_FAILURES, Definition, ENDPOINT_REACHABLE, ENDPOINT_REVISION, ENDPOINT_SUPERSEDED,
+    INDEX_VALID_UNTIL, LAST_RUN, LAST_RUN_BYTES, LAST_RUN_DURATION, LAST_RUN_FILES, LAST_RUN_FINISHED, MIRROR, MIRROR_CONDITION, MIRROR_TRANSITION, MirrorEntry, NEXT_RUN, ObjectKey, PUBLICATION_CANARY, PUBLICATION_EPOCH, PUBLICATION_HALTED, PUBLICATION_PREPARING, PUBLICATION_WAITING, RECONCILE_DURATION, RECONCILE_ERRORS, RECONCILES, REGION_CHECKS, REGION_CLOCK_SKEW, REGION_COMPLETION, REGION_CREATED, REGION_DELAY, REGION_DURATION_MEAN, REGION_DURATION_STDDEV, REGION_LAST_SUCCESS, REGION_OBJECTIVE, REGION_SCORE, REGION_SNAPSHOT, REGION_SUPERSEDED, REGION_WITHDRAWN, Reconciles, STORAGE_CAPACITY, STORAGE_USED, SYNC_BYTES, SYNC_DURATION, SYNC_FILES, SYNC_INTERVAL, SYNC_MISSED, SYNC_RUNS, Samples, UPSTREAM_CONDITION, UPSTREAM_KEY_EXPIRY, UPSTREAM_PROBES, UPSTREAM_REVISION, UPSTREAM_TRANSITION, UpstreamEntry,
 };
 
 pub(super) fn mirror(out: &mut Samples, key: &ObjectKey, entry: &MirrorEntry) {
@@ -37,6 +31,14 @@ pub(super) fn mirror(out: &mut Samples, key: &ObjectKey, entry: &MirrorEntry) {
                 &PUBLICATION_WAITING,
                 Some(f64::from(publication.waiting_regions)),
             ),
+            (
+                &PUBLICATION_CANARY,
+                Some(publication.trial.unwrap_or(0) as f64),
+            ),
+            (
+                &PUBLICATION_HALTED,
+                Some(publication.halted.unwrap_or(0) as f64),
+            ),
         ];
         gauges(out, &[namespace, mirror], numbers);
     }
@@ -47,6 +49,9 @@ pub(super) fn mirror(out: &mut Samples, key: &ObjectKey, entry: &MirrorEntry) {
         let objective = state.freshness_objective.map(|long| long as f64);
         gauges(out, &labels, [(&REGION_OBJECTIVE, objective)]);
         self::region(out, labels, region);
+    }
+    for (region, told) in &entry.checks {
+        checks(out, &[namespace, mirror, region], told);
     }
     for (region, runs) in &entry.runs {
         let labels = [namespace, mirror, region.as_str()];
@@ -106,6 +111,18 @@ fn region(out: &mut Samples, labels: [&str; 3], state: &RegionGauges) {
     }
 }
 
+fn checks(out: &mut Samples, labels: &[&str], told: &CheckGauges) {
+    let numbers = [
+        (&REGION_CHECKS, Some(f64::from(told.checks))),
+        (&REGION_COMPLETION, Some(told.completion)),
+        (&REGION_DELAY, told.delay),
+        (&REGION_DURATION_MEAN, told.duration_avg),
+        (&REGION_DURATION_STDDEV, told.duration_stddev),
+        (&REGION_SCORE, told.score),
+    ];
+    gauges(out, labels, numbers);
+}
+
 fn last_run(out: &mut Samples, labels: [&str; 3], run: &RunGauges) {
     let [namespace, mirror, region] = labels;
     let labelled = [namespace, mirror, region, run.reason.as_str()];
@@ -128,6 +145,9 @@ pub(super) fn upstream(out: &mut Samples, key: &ObjectKey, entry: &UpstreamEntry
     }
     let expiry = entry.state.key_expiry.map(|at| at as f64);
     gauges(out, &labels, [(&UPSTREAM_KEY_EXPIRY, expiry)]);
+    for endpoint in &entry.state.endpoints {
+        self::endpoint(out, labels, endpoint);
+    }
     for (result, count) in [
         ("answered", entry.answered_probes),
         ("failed", entry.failed_probes),
@@ -137,6 +157,19 @@ pub(super) fn upstream(out: &mut Samples, key: &ObjectKey, entry: &UpstreamEntry
     }
     let definitions = (&UPSTREAM_CONDITION, &UPSTREAM_TRANSITION);
     conditions(out, definitions, key, &entry.state.conditions);
+}
+
+fn endpoint(out: &mut Samples, [namespace, upstream]: [&str; 2], state: &EndpointGauges) {
+    let superseded = state.superseded.map(|since| since.unwrap_or(0));
+    let numbers = [
+        (
+            &ENDPOINT_REACHABLE,
+            state.reachable.map(|is| f64::from(u8::from(is))),
+        ),
+        (&ENDPOINT_REVISION, state.revision.map(|date| date as f64)),
+        (&ENDPOINT_SUPERSEDED, superseded.map(|since| since as f64)),
+    ];
+    gauges(out, &[namespace, upstream, &state.endpoint], numbers);
 }
 
 /// What is not known has no series.

@@ -12,7 +12,10 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase", default)]
 pub struct ClientList {
     pub regions: Vec<ListedRegion>,
-    /// Networks of the proxies whose word counts for where a client is.
+    /// Whether each of these regions has whatever never changes of what any of them serves.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub together: bool,
+    /// Networks of the proxies whose word counts for where a client is and how it asks.
     #[serde(with = "networks", skip_serializing_if = "Vec::is_empty")]
     pub trusted_proxies: Vec<IpNet>,
 }
@@ -133,6 +136,7 @@ mod tests {
                 region("far", &[]),
             ],
             trusted_proxies: Vec::new(),
+            ..ClientList::default()
         };
         for (client, wanted) in [
             ("10.1.2.3", ["us", "asia", "eu", "far"]),
@@ -155,6 +159,7 @@ mod tests {
         let list = ClientList {
             regions: vec![region("eu", &["10.0.0.0/8"])],
             trusted_proxies: vec!["192.0.2.0/24".parse().unwrap()],
+            ..ClientList::default()
         };
         let text = serde_json::to_string(&list).unwrap();
         assert_eq!(serde_json::from_str::<ClientList>(&text).unwrap(), list);
@@ -191,7 +196,7 @@ mod tests {
                 doubtful: *doubtful,
                 ..region(&number.to_string(), &[])
             });
-            let list = ClientList { regions: regions.collect(), trusted_proxies: Vec::new() };
+            let list = ClientList { regions: regions.collect(), ..ClientList::default() };
             let told = list.nearest_first(IpAddr::V4(client.into()));
             let mut names: Vec<_> = told.iter().map(|region| region.name.as_str()).collect();
             prop_assert!(told.windows(2).all(|pair| pair[0].doubtful <= pair[1].doubtful));

@@ -8,16 +8,18 @@ mod client_list;
 mod index_pin;
 mod kept;
 mod left_out;
+mod probe;
 mod report;
 mod served;
 mod state;
 
 pub use client_list::{ClientList, ListForm, ListedRegion};
 pub use index_pin::{IndexPin, IndexPinError};
-pub use kept::KeptSnapshot;
+pub use kept::{KeptSnapshot, SnapshotChanges};
 pub use left_out::LeftOut;
+pub use probe::{ProbeFailure, ProbeReport, ProbedEndpoint, ProbedUnit};
 pub use report::{Report, RunResult, UnitReport, cut};
-pub use served::{ServedStatus, StorageUse};
+pub use served::{RegistryProblem, RegistryState, ServedStatus, StorageUse};
 pub use state::{
     Damaged, HighWater, NextOwnFiles, OwnFile, OwnFiles, ScrubState, Success, UnitsMemory,
 };

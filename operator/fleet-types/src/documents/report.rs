@@ -266,7 +266,7 @@ mod tests {
     #[test]
     fn what_a_snapshot_is_copied_by_is_in_every_termination_message() {
         use crate::Sha256;
-        use crate::documents::IndexPin;
+        use crate::documents::{IndexPin, SnapshotChanges};
         let prepared = KeptSnapshot {
             id: Sha256([0xab; 32]),
             created: UnixSeconds(i64::MAX),
@@ -276,6 +276,12 @@ mod tests {
                 sha256: Sha256([0xcd; 32]),
                 size: u64::MAX,
             }),
+            changes: Some(SnapshotChanges {
+                added: u64::MAX,
+                changed: u64::MAX,
+                removed: u64::MAX,
+            }),
+            bytes: Some(u64::MAX),
         };
         let revision = |n: u8| UnitRevision {
             unit: format!("suite-{n}"),

@@ -1,9 +1,9 @@
-//! What a server says of a store.
+//! What a server says of a store, or of a registry.
 
 use serde::{Deserialize, Serialize};
 
 use super::{KeptSnapshot, Report, ScrubState, Success, UnixSeconds};
-use crate::{Accepted, Order, Sha256, UnitRevision};
+use crate::{Accepted, Order, Reason, Sha256, UnitRevision};
 
 /// The document at `/.mirrorfleet/status/<mirror>` of the port for metrics, which the controller reads: facts of the
 /// volume only. `R` is the report of the last run; the server hands it on as the run wrote it.
@@ -19,6 +19,10 @@ pub struct ServedStatus<R = Report> {
     /// The upstream's revision that the snapshot is a copy of.
     pub revision: Vec<UnitRevision>,
     pub published_at: Option<UnixSeconds>,
+    /// What is repeated of the upstream's heartbeat (`lastsync` of Arch Linux); none where it has none.
+    pub last_sync: Option<UnixSeconds>,
+    /// When a run last found what is served to be what the upstream has, of a copy the run that it was copied from.
+    pub confirmed_at: Option<UnixSeconds>,
     /// What the server's clock says; none where an earlier version does not say it.
     pub now: Option<UnixSeconds>,
     /// By how many seconds that clock is ahead of the asker's, as the asker found; 0 where it is not by much.
@@ -46,6 +50,8 @@ pub struct ServedStatus<R = Report> {
     pub damaged: Vec<Sha256>,
     /// How far the check of all blobs is.
     pub scrub: Option<ScrubState>,
+    /// Of a registry, which has nothing of a snapshot: how it is. None of everything else.
+    pub registry: Option<RegistryState>,
 }
 
 /// The volume of a store, in bytes.
@@ -54,4 +60,24 @@ pub struct ServedStatus<R = Report> {
 pub struct StorageUse {
     pub used: u64,
     pub capacity: u64,
+}
+
+/// How a registry is that fills itself on demand.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RegistryState {
+    /// Since when the upstream has been left alone, because it failed several times or said so; none while it is asked.
+    pub upstream_blocked_since: Option<UnixSeconds>,
+    /// Whether the manifest keeps it from asking the upstream.
+    pub is_offline: bool,
+    /// Why it cannot keep what it fetches, for people.
+    pub problem: Option<RegistryProblem>,
+}
+
+/// What is wrong with a registry's volume.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RegistryProblem {
+    pub reason: Reason,
+    pub message: String,
 }

@@ -91,6 +91,9 @@ impl ScrubState {
 pub struct OwnFiles {
     /// When what they say was found out.
     pub modified: UnixSeconds,
+    /// What they repeat of the upstream's heartbeat; none where it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heartbeat: Option<UnixSeconds>,
     pub files: Vec<OwnFile>,
 }
 

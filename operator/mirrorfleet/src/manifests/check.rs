@@ -10,6 +10,7 @@ mod schema;
 use fleet_api::mirror::{Block, MirrorSpec};
 use fleet_api::upstream::UpstreamSpec;
 use fleet_formats::arch::Arch;
+use fleet_plan::Networks;
 use fleet_plan::schedule::Schedule;
 use globset::Glob;
 use serde::Serialize;
@@ -69,6 +70,7 @@ fn take_folder_for_url(url: &mut Value) {
 pub fn mirror(name: &str, spec: &MirrorSpec) -> Vec<String> {
     let mut problems = schema::MIRROR.problems(&object(name, spec));
     problems.extend(Schedule::new(&spec.sync, "").err());
+    problems.extend(Networks::of(spec).err());
     for (index, pattern) in spec.content.exclude.iter().enumerate() {
         glob(
             &format!("spec.content.exclude[{index}]"),

@@ -13,7 +13,8 @@ use crate::failure::Failure;
 const HOSTS: &str = "hosts";
 
 impl Resolver<'_> {
-    pub(super) fn access(&self, mirror: &Mirror, upstream: &Upstream) -> Result<Access, Failure> {
+    /// How an Upstream is got at; `mirror` is one of its Mirrors, in whose namespace Secrets and ConfigMaps are.
+    pub fn access(&self, mirror: &Mirror, upstream: &Upstream) -> Result<Access, Failure> {
         let spec = &upstream.spec.access;
         let (credentials, released_to) = match &spec.credentials_ref {
             None => (None, Vec::new()),

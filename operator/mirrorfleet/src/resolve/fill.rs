@@ -52,6 +52,7 @@ impl Filling {
             keep: self.keep.clone(),
             is_offline: self.settings.offline,
             negative_age: self.settings.negative_age.0,
+            abandoned_after: fleet_origin::ABANDONED_AFTER,
         }
     }
 }

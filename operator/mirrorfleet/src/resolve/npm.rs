@@ -73,6 +73,12 @@ impl Resolver<'_> {
                 },
                 scratch: folder.join("staging"),
             },
+            cache_bytes: mirror
+                .spec
+                .storage
+                .cache
+                .as_ref()
+                .map(|cache| cache.max_bytes.bytes()),
             folder,
             bandwidth: politeness.bandwidth,
             guard: guard(mirror, content)?,

@@ -5,7 +5,8 @@ use std::net::{Ipv6Addr, SocketAddr};
 use fleet_api::mirror::{PodSettings, PullPolicy, PullSecret};
 use fleet_api::pods::{KEY_MESSAGE, is_reserved};
 use fleet_controller::{
-    ControllerOptions, Intervals, LeaseOptions, PodsAllowed, Settings, StatusPageOptions,
+    ControllerOptions, Intervals, LeaseOptions, PodsAllowed, RoutesAllowed, Settings,
+    StatusPageOptions,
 };
 use fleet_plan::build::METRICS_PORT;
 use fleet_types::Reason;
@@ -35,6 +36,9 @@ pub struct Arguments {
     /// What Mirrors may ask for in spec.pods: JSON with priorityClasses, runtimeClasses, labelPrefixes, annotationPrefixes
     #[arg(long, value_name = "JSON", value_parser = allowed)]
     pods_allowed: Option<PodsAllowed>,
+    /// What Mirrors may ask for in spec.serving.route: JSON with kinds (HTTPRoute, Ingress) and annotationPrefixes [default: nothing]
+    #[arg(long, value_name = "JSON", value_parser = routes_allowed)]
+    routes_allowed: Option<RoutesAllowed>,
     /// The only namespace to look after [default: all]
     #[arg(
         long,
@@ -142,6 +146,10 @@ fn allowed(text: &str) -> Result<PodsAllowed, String> {
     serde_json::from_str(text).map_err(|error| error.to_string())
 }
 
+fn routes_allowed(text: &str) -> Result<RoutesAllowed, String> {
+    serde_json::from_str(text).map_err(|error| error.to_string())
+}
+
 /// Outside of a pod nobody says who we are; a process id tells two on one machine apart.
 fn fallback_identity() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
@@ -168,6 +176,7 @@ pub fn run(arguments: Arguments, log: &LogArguments) -> Result<(), Failure> {
             index_version: fleet_store::INDEX_VERSION,
             pods: arguments.pods.unwrap_or_default().over(&image),
             pods_allowed: arguments.pods_allowed.unwrap_or_default(),
+            routes_allowed: arguments.routes_allowed.unwrap_or_default(),
             max_rollouts: arguments.max_rollouts,
             max_copies: arguments.max_copies,
             allow_control_plane: arguments.allow_control_plane_tolerations,
@@ -229,6 +238,13 @@ mod tests {
         }
         assert!(allowed(r#"{"priorityClasses": ["low"]}"#).is_ok());
         assert!(allowed(r#"{"priorityClass": ["low"]}"#).is_err());
+        let routes = routes_allowed(r#"{"kinds": ["Ingress"], "annotationPrefixes": []}"#);
+        assert!(
+            routes
+                .unwrap()
+                .allows(fleet_api::mirror::RouteKind::Ingress)
+        );
+        assert!(routes_allowed(r#"{"kinds": ["Route"]}"#).is_err());
     }
 
     #[test]

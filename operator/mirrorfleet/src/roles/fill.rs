@@ -6,10 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleet_fill::{FillOptions, Filler, Lines};
-use fleet_origin::line::{answer_on, bind};
-use fleet_telemetry::{FillMetrics, Health, ServerPlace, serve_metrics};
+use fleet_npm::NpmRegistry;
+use fleet_origin::line::{Behind, answer_on, bind};
+use fleet_telemetry::{
+    FillMetrics, Health, PackageRegistryMetrics, Registry, ServerPlace, serve_metrics,
+};
 use fleet_types::Reason;
 use sha2::Digest as _;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::failure::Failure;
@@ -65,11 +69,8 @@ async fn fill(arguments: Arguments, stop: CancellationToken) -> Result<(), Failu
         namespace: arguments.namespace.clone(),
         region: arguments.region.clone(),
     };
-    let metrics = FillMetrics::register(&registry, place).map_err(|error| system(&error))?;
-    let runtime = tokio::runtime::Handle::current();
-    let filler = Arc::new(Filler::new(runtime, stop.clone(), metrics));
     let seen = references(&arguments);
-    filler.declare(&[options(&arguments)?]);
+    let (filling, behind) = Filling::begin(&arguments, &registry, place, &stop)?;
     let shown = format!("--socket {}", arguments.socket.display());
     let listener = bind(&arguments.socket).map_err(|error| Failure::output(&shown, error))?;
     tracing::info!(socket = %arguments.socket.display(), "answering");
@@ -84,27 +85,103 @@ async fn fill(arguments: Arguments, stop: CancellationToken) -> Result<(), Failu
             stop.clone(),
         ));
     }
-    let keeping = keep_up(&arguments, &filler, seen);
+    let keeping = keep_up(&arguments, filling, seen);
     tokio::select! {
-        () = answer_on(listener, filler.clone(), stop) => {}
+        () = answer_on(listener, behind, stop) => {}
         () = keeping => {}
     }
     Ok(())
 }
 
+/// What is filled.
+enum Filling {
+    Store(Arc<Filler>),
+    Registry(NpmFilling),
+}
+
+struct NpmFilling {
+    metrics: Arc<PackageRegistryMetrics>,
+    /// As it is declared now.
+    current: Arc<NpmRegistry>,
+    behind: watch::Sender<Arc<dyn fleet_origin::Registry>>,
+}
+
+impl Filling {
+    fn begin(
+        arguments: &Arguments,
+        registry: &Registry,
+        place: ServerPlace,
+        stop: &CancellationToken,
+    ) -> Result<(Filling, Behind), Failure> {
+        let manifests = Manifests::load(&arguments.manifests.files)?;
+        if manifests.mirror(&arguments.mirror)?.spec.fills_itself() {
+            let metrics = PackageRegistryMetrics::register(registry, place);
+            let metrics = metrics.map_err(|error| system(&error))?;
+            let current = Arc::new(npm(arguments, &metrics, None)?);
+            let (behind, seen) = watch::channel(current.clone() as Arc<dyn fleet_origin::Registry>);
+            let filling = NpmFilling {
+                metrics,
+                current,
+                behind,
+            };
+            return Ok((Filling::Registry(filling), Behind::Registry(seen)));
+        }
+        let metrics = FillMetrics::register(registry, place).map_err(|error| system(&error))?;
+        let runtime = tokio::runtime::Handle::current();
+        let filler = Arc::new(Filler::new(runtime, stop.clone(), metrics));
+        filler.declare(&[options(arguments)?]);
+        Ok((Filling::Store(filler.clone()), Behind::Store(filler)))
+    }
+
+    /// Takes over what is declared, and what Secrets and ConfigMaps hold, as they are now.
+    fn declare(&mut self, arguments: &Arguments) -> Result<(), Failure> {
+        match self {
+            Filling::Store(filler) => filler.declare(&[options(arguments)?]),
+            Filling::Registry(filling) => {
+                let new = npm(arguments, &filling.metrics, Some(&filling.current))?;
+                filling.current = Arc::new(new);
+                filling.behind.send_replace(filling.current.clone());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The registry that is declared; it shares its folder with the one `before`.
+fn npm(
+    arguments: &Arguments,
+    metrics: &PackageRegistryMetrics,
+    before: Option<&NpmRegistry>,
+) -> Result<NpmRegistry, Failure> {
+    let manifests = Manifests::load(&arguments.manifests.files)?;
+    let references = read_from(arguments);
+    let resolver = Resolver {
+        manifests: &manifests,
+        references: &references,
+        data: &arguments.data.data,
+    };
+    let options = resolver.registry(manifests.mirror(&arguments.mirror)?, metrics)?;
+    let opened = NpmRegistry::open(options.shared_by(arguments.fillers), before);
+    opened.map_err(|problem| Failure::new(problem.reason, problem.message))
+}
+
+fn read_from(arguments: &Arguments) -> References {
+    match &arguments.refs {
+        Some(directory) => References::Directory(directory.clone()),
+        None => References::Manifests,
+    }
+}
+
 /// Takes over what Secrets and ConfigMaps hold when that changes.
-async fn keep_up(arguments: &Arguments, filler: &Filler, mut seen: Vec<u8>) {
+async fn keep_up(arguments: &Arguments, mut filling: Filling, mut seen: Vec<u8>) {
     loop {
         tokio::time::sleep(LOOK).await;
         let now = references(arguments);
         if now == seen {
             continue;
         }
-        match options(arguments) {
-            Ok(options) => {
-                filler.declare(&[options]);
-                tracing::info!("a Secret or ConfigMap has changed, and was taken over");
-            }
+        match filling.declare(arguments) {
+            Ok(()) => tracing::info!("a Secret or ConfigMap has changed, and was taken over"),
             Err(failure) => tracing::error!(
                 reason = failure.reason.as_str(),
                 "a Secret or ConfigMap has changed and cannot be used; what it held before still counts: {failure}"
@@ -143,10 +220,7 @@ fn add(hasher: &mut sha2::Sha256, path: &Path, depth: usize) {
 
 fn options(arguments: &Arguments) -> Result<FillOptions, Failure> {
     let manifests = Manifests::load(&arguments.manifests.files)?;
-    let references = match &arguments.refs {
-        Some(directory) => References::Directory(directory.clone()),
-        None => References::Manifests,
-    };
+    let references = read_from(arguments);
     let resolver = Resolver {
         manifests: &manifests,
         references: &references,

@@ -1,5 +1,6 @@
 //! One module a role: flags to options, and a call.
 
+pub mod audit;
 pub mod cluster;
 pub mod completions;
 pub mod controller;
@@ -9,6 +10,8 @@ pub mod fill;
 pub mod init;
 pub mod local;
 pub mod plan;
+pub mod prewarm;
+pub mod probe;
 pub mod push;
 pub mod serve;
 pub mod snapshots;

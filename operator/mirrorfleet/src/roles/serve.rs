@@ -6,15 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleet_origin::Origin;
-use fleet_origin::line::Remote;
-use fleet_serve::{Listening, ServeError, ServeOptions, TlsFiles};
-use fleet_telemetry::{BuildInfo, Registry, ServerPlace};
+use fleet_origin::line::{Remote, RemoteRegistry, introduction};
+use fleet_serve::{Listening, Registries, ServeError, ServeOptions, TlsFiles};
+use fleet_telemetry::{AnswerSource, BuildInfo, PackageRegistryMetrics, Registry, ServerPlace};
 use fleet_types::Reason;
 
 use crate::failure::Failure;
 use crate::progress::Display;
 use crate::report::{OutputFormat, print};
 use crate::runtime::{DataArguments, LogArguments, Verbosity, block_on_few, system};
+
+/// How often a registry is asked how it is.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Serves what stores hold; what a serving pod runs
 ///
@@ -63,6 +66,9 @@ pub struct Arguments {
     /// Where `fill` answers, which fetches what a Mirror of mode PullThrough does not have [default: nothing is fetched]
     #[arg(long, value_name = "PATH")]
     origin: Option<PathBuf>,
+    /// Where `fill` answers for an npm registry, all of which is asked there [default: no registry is served]
+    #[arg(long, value_name = "PATH", conflicts_with = "origin")]
+    registry: Option<PathBuf>,
     /// How long requests may take to end after SIGTERM, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     drain: u64,
@@ -96,17 +102,47 @@ pub fn run(arguments: Arguments, log: &LogArguments) -> Result<(), Failure> {
         },
         origin: None,
     };
-    let socket = arguments.origin;
+    let (store, of_registry) = (arguments.origin, arguments.registry);
     block_on_few(|stop| async move {
         let runtime = tokio::runtime::Handle::current();
-        let origin = socket.map(|socket| Arc::new(Remote::new(socket, runtime)) as Arc<dyn Origin>);
+        let origin = store.map(|socket| Arc::new(Remote::new(socket, runtime)) as Arc<dyn Origin>);
         let options = ServeOptions { origin, ..options };
+        if let Some(socket) = of_registry {
+            let metrics = PackageRegistryMetrics::register(&registry, options.place.clone());
+            let metrics = metrics.map_err(|error| system(&error))?;
+            let heard = listen_to(socket, options.registries.clone(), metrics);
+            tokio::spawn(stop.clone().run_until_cancelled_owned(heard));
+        }
         let served = fleet_serve::serve(options, &registry, stop, |listening| {
             announce(&listening, OutputFormat::Text)
         })
         .await;
         served.map_err(failed)
     })
+}
+
+/// Serves the registry that is behind a socket, as it introduces itself. While nobody answers there it stays as it was.
+async fn listen_to(socket: PathBuf, registries: Registries, metrics: Arc<PackageRegistryMetrics>) {
+    let runtime = tokio::runtime::Handle::current();
+    let mut known: Option<Arc<RemoteRegistry>> = None;
+    loop {
+        match introduction(&socket).await {
+            Ok(it) if known.as_ref().is_some_and(|known| known.heard(&it)) => {}
+            Ok(it) => {
+                let (name, paths) = (it.name.clone(), it.paths.join("/, /"));
+                tracing::info!(mirror = name, "serving under /{paths}/, filled on demand");
+                let traffic = metrics.mirror(&name);
+                metrics.keep(&[name]);
+                let counts = Arc::new(move || traffic.answered(AnswerSource::Ready));
+                let new = RemoteRegistry::new(socket.clone(), runtime.clone(), it, counts);
+                let new = Arc::new(new);
+                registries.replace(vec![new.clone()]);
+                known = Some(new);
+            }
+            Err(error) => tracing::debug!(%error, "the process that fetches does not answer"),
+        }
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 /// The registry of a role.

@@ -60,7 +60,7 @@ fn apt_is_content_with_an_alias_and_it_ends_when_the_name_moves_on() {
         .as_str()
         .unwrap()
         .to_owned();
-    let below = format!("/.mirrorfleet/s/{kept}/debian/dists/stable/Release");
+    let below = format!("/.mirrorfleet/s/debian/{kept}/dists/stable/Release");
     assert_eq!(
         serving.text(&below),
         serving.text("/debian/dists/trixie/Release")

@@ -60,7 +60,7 @@ fn the_metrics_page_lists_every_metric() {
     table(&mut page, server::ALL);
     page.push_str("## What is fetched on demand\n\nOf Mirrors of mode PullThrough. What clients got without asking the upstream: `stored` of the counter above, and `shared` here.\n\n");
     table(&mut page, fill::ALL);
-    page.push_str("## Registries that fill themselves\n\nOf `mirrorfleet local`, for each Mirror of an npm registry.\n\n");
+    page.push_str("## Registries that fill themselves\n\nFor each Mirror of an npm registry: of `mirrorfleet local`, and in a cluster of the container `fill`; what is given again without asking that one (`ready`) is told by `serve`.\n\n");
     table(&mut page, package_registry::ALL);
     page.push_str("## Every process\n\n");
     table(&mut page, process::ALL);

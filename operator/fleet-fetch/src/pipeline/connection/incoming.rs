@@ -2,7 +2,10 @@
 
 use bytes::{Buf, BytesMut};
 
+use super::super::super::Bound;
+use super::super::desk::is_unpromised;
 use super::super::head::{self, Head};
+use super::unpromised::MAX_UNPROMISED;
 use super::{Connection, End, Reading, Rest};
 
 /// Bodies of errors that are read to the end to keep the connection.
@@ -51,12 +54,13 @@ impl Connection<'_> {
         let left = head.length;
         match head.status {
             200 => {
-                let promised = self.sent.front().and_then(|request| request.sink.small());
-                if promised.is_none() {
-                    return Err(End::Large);
-                }
-                if promised != Some(head.length) {
-                    return Err(End::Odd("a body that is not as long as promised"));
+                match self.sent.front().and_then(|request| request.sink.small()) {
+                    Some(Bound::Exactly(expected)) if expected.size == head.length => {}
+                    Some(Bound::Exactly(_)) => {
+                        return Err(End::Odd("a body that is not as long as promised"));
+                    }
+                    Some(Bound::AtMost(limit)) if head.length <= limit.min(MAX_UNPROMISED) => {}
+                    _ => return Err(End::Large),
                 }
                 self.reading = Reading::Body(Rest { left, head });
             }
@@ -85,16 +89,22 @@ impl Connection<'_> {
         let closes = match reading {
             Reading::Head => false,
             Reading::Body(Rest { head, .. }) => {
-                self.write(request, &head);
+                match request.sink.promised() {
+                    Some(_) => self.write(request, &head, Some(self.wire.answered)),
+                    None => self.await_promised(request, &head),
+                }
                 head.closes
             }
             Reading::Skipped(Rest { head, .. }) => {
-                match request.likely_missing && head.status >= 400 {
-                    true => self.refuse(request, &head),
-                    false => self.desk.send_back(request),
-                }
                 if head.status < 400 {
                     self.endpoint.pipelining.strike("redirects");
+                    self.desk.send_back(request);
+                } else if request.likely_missing {
+                    self.refuse(request, &head);
+                } else if is_unpromised(&request) {
+                    self.await_promised(request, &head);
+                } else {
+                    self.desk.send_back(request);
                 }
                 head.closes
             }

@@ -187,24 +187,30 @@ fn two_clocks_are_repeated_as_far_as_they_are_numbers() {
             contact: None,
             clocks: clocks.iter().map(reading).collect(),
         };
-        let files = core().state_files().render(&told);
+        let format = core();
+        let files = format.state_files().render(&told);
         let files = files
             .into_iter()
             .map(|file| format!("{} {:?}", file.path, file.content));
-        files.collect::<Vec<_>>().join(", ")
+        let files = files.collect::<Vec<_>>().join(", ");
+        (files, format.state_files().heartbeat(&told))
     };
+    let told = |files: &str, heartbeat| (files.to_owned(), heartbeat);
     assert_eq!(
         says(&[
             ("1700000000\n", Some("1700000100\n")),
             ("999\n", Some("1700000050\n"))
         ]),
-        r#"lastupdate "999\n", lastsync "1700000050\n""#
+        told(
+            r#"lastupdate "999\n", lastsync "1700000050\n""#,
+            Some(1_700_000_050)
+        )
     );
     assert_eq!(
         says(&[("1\n", None), ("2\n", Some("3\n"))]),
-        r#"lastupdate "1\n""#
+        told(r#"lastupdate "1\n""#, None)
     );
-    assert_eq!(says(&[]), "");
+    assert_eq!(says(&[]), told("", None));
     let clock = core().state_files().clock().unwrap();
     assert_eq!((clock.read)("1700000000\n"), Some(1_700_000_000));
     for page in [

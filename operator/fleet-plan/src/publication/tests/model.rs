@@ -146,6 +146,7 @@ impl World {
         let wish = Wish {
             pinned: &self.pinned,
             skip: &self.skip,
+            ..NEWEST
         };
         let before = self.decided.clone().unwrap_or(NOTHING);
         let decision = decide(&before, &wish, &known, &copies);

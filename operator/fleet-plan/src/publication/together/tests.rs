@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::publication::Told;
 
+mod canary;
 mod model;
 
 const PATIENCE: i64 = 900;
@@ -19,6 +20,8 @@ fn kept(n: u8) -> KeptSnapshot {
         date: None,
         superseded_at: None,
         index: None,
+        changes: None,
+        bytes: None,
     }
 }
 
@@ -40,6 +43,7 @@ pub fn member(keeps: &[u8]) -> Member {
             }),
         },
         is_hub: false,
+        is_canary: false,
         is_away: false,
         fails: false,
         is_deaf: false,
@@ -74,6 +78,8 @@ pub fn standing(n: u8) -> Standing {
             pinned: false,
         },
         target: None,
+        trial: None,
+        halted: None,
     }
 }
 
@@ -90,6 +96,8 @@ pub fn preparing(n: u8, since: i64) -> Standing {
 const NEWEST: Wish = Wish {
     pinned: "",
     skip: &[],
+    paused: false,
+    soak: None,
 };
 
 fn at(before: &Standing, members: &[Member], now: i64) -> Together {
@@ -289,7 +297,7 @@ fn a_pin_waits_for_nobody_and_leaves_out_who_lacks_it() {
     let pinned = id(1).to_string();
     let wish = Wish {
         pinned: &pinned,
-        skip: &[],
+        ..NEWEST
     };
     let mut served = standing(2);
     served.target = Some(Target {
@@ -307,8 +315,8 @@ fn a_pin_waits_for_nobody_and_leaves_out_who_lacks_it() {
     assert!(next.decision.decided.pinned);
     let skip = [id(2).to_string()];
     let wish = Wish {
-        pinned: "",
         skip: &skip,
+        ..NEWEST
     };
     let next = decide(
         &standing(2),

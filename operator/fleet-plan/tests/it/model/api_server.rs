@@ -3,7 +3,8 @@
 use fleet_api::labels;
 use fleet_plan::observed::{PodRole, VolumePhase};
 use fleet_plan::{
-    Labelled, Object, Owned, Refusal, SeenApplied, SeenClaim, SeenJob, SeenMeta, SeenPod, Write,
+    Labelled, Object, Owned, Refusal, SeenApplied, SeenClaim, SeenJob, SeenMeta, SeenPod,
+    SeenRoute, Write,
 };
 
 use super::World;
@@ -29,6 +30,14 @@ impl World {
             }
             Write::RemoveFinalizer => self.mirror.metadata.finalizers = None,
             Write::Create(object) => self.create(object),
+            Write::Apply(Object::Ingress(ingress)) => {
+                let seen = SeenRoute::from(&**ingress);
+                self.put_route(Owned::Ingress, seen);
+            }
+            Write::Apply(Object::HttpRoute(route)) => {
+                let seen = SeenRoute::from(&**route);
+                self.put_route(Owned::HttpRoute, seen);
+            }
             Write::Apply(object) => {
                 let seen = SeenApplied::of(object.meta(), &object.spec());
                 self.put(object.kind(), seen);
@@ -132,8 +141,34 @@ impl World {
             Owned::Service => &mut objects.services,
             Owned::StatefulSet => &mut objects.stateful_sets,
             Owned::DisruptionBudget => &mut objects.disruption_budgets,
+            Owned::Ingress | Owned::HttpRoute => panic!("{kind:?} is a route"),
             Owned::Claim | Owned::Job => panic!("{kind:?} is created"),
         }
+    }
+
+    fn routes(&mut self, kind: Owned) -> &mut Vec<SeenRoute> {
+        match kind {
+            Owned::Ingress => &mut self.objects.ingresses,
+            _ => &mut self.objects.http_routes,
+        }
+    }
+
+    /// An Ingress keeps its address; who serves an HTTPRoute looks at it anew.
+    fn put_route(&mut self, kind: Owned, mut seen: SeenRoute) {
+        let uid = format!("uid-{}", self.uids + 1);
+        let routes = self.routes(kind);
+        let known = routes
+            .iter()
+            .position(|known| known.applied.meta.name == seen.applied.meta.name);
+        match known.map(|at| routes.swap_remove(at)) {
+            Some(known) => {
+                seen.accepted = kind == Owned::Ingress && known.accepted;
+                seen.applied.meta.uid = known.applied.meta.uid;
+            }
+            None => seen.applied.meta.uid = uid,
+        }
+        routes.push(seen);
+        self.uids += 1;
     }
 
     fn delete(&mut self, kind: Owned, name: &str, uid: &str) {
@@ -151,6 +186,10 @@ impl World {
             Owned::Job => {
                 objects.jobs.retain(|job| job.meta.uid != uid);
                 objects.pods.retain(|pod| pod.job.as_deref() != Some(name));
+            }
+            Owned::Ingress | Owned::HttpRoute => {
+                let routes = self.routes(kind);
+                routes.retain(|seen| seen.applied.meta.uid != uid);
             }
             applied => self.applied(applied).retain(|seen| seen.meta.uid != uid),
         }
@@ -180,11 +219,13 @@ impl World {
             return;
         }
         let made = SeenMeta::of(&job.metadata);
+        let audits = made.label(labels::COMPONENT) == Some(labels::COMPONENT_AUDIT);
         let beside = |other: &&SeenJob| {
             let fetches = |meta: &SeenMeta| meta.label(labels::UPSTREAM).is_some();
             let same =
                 other.meta.region() == made.region() && other.meta.replica() == made.replica();
-            other.end.is_none() && (same || fetches(&other.meta) && fetches(&made))
+            let runs = !other.audits() && !audits;
+            other.end.is_none() && runs && (same || fetches(&other.meta) && fetches(&made))
         };
         let running = self.objects.jobs.iter().find(beside);
         assert!(running.is_none(), "one run at a time: {running:?}");
@@ -202,7 +243,10 @@ impl World {
                 name: format!("{}-pod", meta.name),
                 ..SeenMeta::of(template)
             },
-            role: PodRole::Sync,
+            role: match audits {
+                true => PodRole::Audit,
+                false => PodRole::Sync,
+            },
             job: Some(meta.name.clone()),
             node: Some("node-1".to_owned()),
             running: true,

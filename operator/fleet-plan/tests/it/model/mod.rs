@@ -52,6 +52,8 @@ pub struct World {
     pub pods_allowed: fleet_plan::PodsAllowed,
     /// What may go side by side goes in the other order.
     pub lanes_backwards: bool,
+    pub routes_allowed: fleet_plan::RoutesAllowed,
+    pub serves_http_routes: bool,
     uids: u32,
 }
 
@@ -124,6 +126,8 @@ impl World {
             index_version: 0,
             pods: Default::default(),
             pods_allowed: Default::default(),
+            routes_allowed: Default::default(),
+            serves_http_routes: true,
             uids: 0,
         }
     }
@@ -189,11 +193,13 @@ impl World {
             line: self.line.clone(),
             rollouts_elsewhere: 0,
             copies_elsewhere: self.copies_elsewhere,
+            serves_http_routes: self.serves_http_routes,
             settings: Settings {
                 image: self.image.clone(),
                 index_version: self.index_version,
                 pods: self.pods.clone(),
                 pods_allowed: self.pods_allowed.clone(),
+                routes_allowed: self.routes_allowed.clone(),
                 ..Settings::default()
             },
         }

@@ -1,8 +1,8 @@
 //! Sync runs, and how they end.
 
 use fleet_api::labels;
-use fleet_plan::Turn;
 use fleet_plan::observed::{JobEnd, RunEnd};
+use fleet_plan::{SeenJob, Turn};
 use fleet_types::documents::{IndexPin, KeptSnapshot, Report, RunResult, Success, UnixSeconds};
 use fleet_types::{Reason, Sha256, UnitRevision};
 
@@ -45,7 +45,8 @@ impl World {
     /// The running Job ends with a report; the store keeps it too.
     pub fn end_run(&mut self, report: &Report) {
         let mut jobs = self.objects.jobs.iter_mut();
-        let job = jobs.find(|job| job.end.is_none()).expect("no Job runs");
+        let runs = |job: &&mut SeenJob| job.end.is_none() && !job.audits();
+        let job = jobs.find(runs).expect("no Job runs");
         let (region, replica) = (job.meta.region().unwrap().to_owned(), job.meta.replica());
         let (good, reason) = (report.is_good(), report.reason);
         job.end = Some(JobEnd {
@@ -96,7 +97,36 @@ impl World {
     }
 
     pub fn is_running(&self) -> bool {
-        self.objects.jobs.iter().any(|job| job.end.is_none())
+        let mut jobs = self.objects.jobs.iter();
+        jobs.any(|job| job.end.is_none() && !job.audits())
+    }
+
+    pub fn is_auditing(&self) -> bool {
+        let mut jobs = self.objects.jobs.iter();
+        jobs.any(|job| job.end.is_none() && job.audits())
+    }
+
+    /// The audit that goes on ends so.
+    pub fn end_audit(&mut self, reason: &str) {
+        let report = self.report(reason);
+        let mut jobs = self.objects.jobs.iter_mut();
+        let job = jobs.find(|job| job.end.is_none() && job.audits());
+        let job = job.expect("nothing is audited");
+        job.end = Some(JobEnd {
+            succeeded: reason == "Audited",
+            at: Some(self.now),
+            message: String::new(),
+        });
+        let mut pods = self.objects.pods.iter_mut();
+        let pod = pods.find(|pod| pod.job.as_ref() == Some(&job.meta.name));
+        let pod = pod.unwrap();
+        pod.running = false;
+        pod.end = Some(RunEnd {
+            exit_code: i32::from(reason != "Audited"),
+            at: Some(self.now),
+            message: serde_json::to_string(&report).unwrap(),
+            reason: "Completed".to_owned(),
+        });
     }
 
     /// A reconciliation, and what Kubernetes makes of it.
@@ -136,6 +166,8 @@ impl World {
                 date: None,
                 superseded_at: None,
                 index: Some(INDEX),
+                changes: None,
+                bytes: None,
             })
         });
         Report {
@@ -149,7 +181,7 @@ impl World {
     pub fn settle_around(&mut self) {
         for _ in 0..20 {
             self.round();
-            if self.objects.jobs.iter().any(|job| job.end.is_none()) {
+            if self.is_running() {
                 self.pass(10);
                 let report = self.report("Prepared");
                 self.end_run(&report);
@@ -165,7 +197,10 @@ impl World {
                 plan.writes.is_empty() && !plan.status_changed && plan.after_status.is_empty();
             self.apply(&plan);
             self.kubernetes();
-            if self.objects.jobs.iter().any(|job| job.end.is_none()) {
+            if self.is_auditing() {
+                self.end_audit("Audited");
+            }
+            if self.is_running() {
                 self.pass(10);
                 let report = self.report(match self.runs_publish {
                     true => "Published",

@@ -76,6 +76,8 @@ fn word(kind: Owned) -> &'static str {
         Owned::Service => "service",
         Owned::StatefulSet => "stateful set",
         Owned::DisruptionBudget => "disruption budget",
+        Owned::Ingress => "ingress",
+        Owned::HttpRoute => "http route",
         Owned::Job => "job",
     }
 }

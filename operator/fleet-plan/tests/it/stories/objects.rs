@@ -65,6 +65,8 @@ fn named(object: &Object) -> (&'static str, serde_json::Result<String>) {
         Object::DisruptionBudget(object) => {
             ("disruption_budget", serde_json::to_string_pretty(object))
         }
+        Object::Ingress(object) => ("ingress", serde_json::to_string_pretty(object)),
+        Object::HttpRoute(object) => ("http_route", serde_json::to_string_pretty(object)),
         Object::Job(object) => ("job", serde_json::to_string_pretty(object)),
     }
 }

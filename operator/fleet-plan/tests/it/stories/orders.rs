@@ -24,6 +24,8 @@ fn prepared(world: &mut World, byte: u8) {
         date: None,
         superseded_at: None,
         index: None,
+        changes: None,
+        bytes: None,
     };
     for store in world.stores.values_mut() {
         store.kept.push(kept);
@@ -176,6 +178,8 @@ fn what_a_run_may_give_up_is_not_ordered_before_it_has_ended() {
             date: None,
             superseded_at: None,
             index: None,
+            changes: None,
+            bytes: None,
         };
         store.kept.insert(0, older);
     }

@@ -109,7 +109,79 @@ fn freshness_that_is_assumed_says_so_until_it_can_no_longer_be() {
     let mut world = World::new(&["eu"]);
     world.edit("/spec/sync/schedule", json!("0 0 1 1 *"));
     world.edit_upstream("/spec/access", json!({"credentialsRef": {"name": "login"}}));
+    // No Job has told anything yet.
+    world.edit_upstream("/status/revision", json!([]));
     assumed_for_six_hours(&mut world);
+}
+
+/// Beside what it is known to have.
+fn say_of_the_authority(world: &mut World, conditions: serde_json::Value) {
+    let mut status = serde_json::to_value(&world.upstream).unwrap()["status"].take();
+    status["conditions"] = conditions;
+    world.edit_upstream("/status", status);
+}
+
+/// For three intervals, half an hour at least; then nobody knows of a copy that was current, and one that was behind is.
+#[test]
+fn an_authority_that_does_not_answer_is_believed_for_a_while() {
+    let told = |status: &str, reason: &str| Some((status.to_owned(), reason.to_owned()));
+    for (interval, minutes) in [("2m", 30), ("20m", 60)] {
+        let mut world = World::new(&["eu"]);
+        world.edit("/spec/sync/schedule", json!("0 0 1 1 *"));
+        world.edit_upstream("/spec/probe", json!({"interval": interval}));
+        world.settle();
+        let silent = json!([{"type": "Reachable", "status": "False", "reason": "UpstreamUnreachable", "message": "",
+            "lastTransitionTime": world.now.to_string()}]);
+        say_of_the_authority(&mut world, silent);
+        world.pass(minutes * 60 - 60);
+        world.settle();
+        assert_eq!(world.condition("Fresh"), told("True", "Fresh"));
+        world.pass(120);
+        world.settle();
+        assert_eq!(world.condition("Fresh"), told("Unknown", "Unknown"));
+        world.upstream_publishes(&world.now.to_string());
+        world.settle();
+        world.pass(7 * 3600);
+        world.settle();
+        assert_eq!(
+            world.condition("Fresh"),
+            told("False", "Stale"),
+            "known to be behind, whoever answers"
+        );
+    }
+}
+
+/// What a Job was told by an authority with a login is believed as a probe is; where Jobs fail for long, runs are what is left.
+#[test]
+fn freshness_is_measured_where_a_job_asks_and_assumed_where_none_can() {
+    let mut world = World::new(&["eu"]);
+    world.edit("/spec/sync/schedule", json!("0 0 1 1 *"));
+    world.edit_upstream("/spec/access", json!({"credentialsRef": {"name": "login"}}));
+    world.settle();
+    let told = |status: &str, reason: &str| Some((status.to_owned(), reason.to_owned()));
+    assert_eq!(world.condition("Fresh"), told("True", "Fresh"));
+    let failed = json!([{"type": "Reachable", "status": "False", "reason": "ProbeFailed", "message": "",
+        "lastTransitionTime": world.now.to_string()}]);
+    say_of_the_authority(&mut world, failed);
+    world.pass(80 * 60);
+    world.settle();
+    assert_eq!(
+        world.condition("Fresh"),
+        told("True", "Fresh"),
+        "three intervals of half an hour"
+    );
+    world.pass(20 * 60);
+    world.settle();
+    assert_eq!(world.condition("Fresh"), told("True", "AssumedFresh"));
+    world.pass(6 * 3600);
+    world.settle();
+    assert_eq!(world.condition("Fresh"), told("Unknown", "NotProbed"));
+    // What is known to be behind stays so.
+    world.upstream_publishes(&world.now.to_string());
+    world.settle();
+    world.pass(7 * 3600);
+    world.settle();
+    assert_eq!(world.condition("Fresh"), told("False", "Stale"));
 }
 
 /// Of an archive that nobody signs and that has no Release a probe learns nothing.

@@ -20,7 +20,7 @@ fn three() -> World {
     serving(&["eu", "us<eu", "asia<us"])
 }
 
-fn served(world: &World) -> Vec<Option<String>> {
+pub fn served(world: &World) -> Vec<Option<String>> {
     let regions = world.mirror.spec.regions.iter();
     let child = |name: &str| fleet_plan::names::child_name("debian", name);
     let stores = regions.map(|region| &world.stores[&format!("{}-0", child(&region.name))]);
@@ -54,7 +54,7 @@ pub fn routed(world: &World) -> usize {
     of_all.map(|slice| slice.pods.len()).sum()
 }
 
-fn phase(world: &World) -> PublicationPhase {
+pub fn phase(world: &World) -> PublicationPhase {
     world.status().publication.unwrap().phase.unwrap()
 }
 

@@ -145,6 +145,7 @@ impl Store {
                 .collect(),
             openings: Default::default(),
             clocks: Default::default(),
+            changes: None,
             entries: 0,
             bytes: 0,
         };
@@ -303,6 +304,14 @@ impl Reply {
             let (found, value) = line.split_once(':')?;
             found.eq_ignore_ascii_case(name).then(|| value.trim())
         })
+    }
+
+    /// All values of a header, in their order.
+    pub fn headers(&self, name: &str) -> Vec<&str> {
+        let lines = self.head.lines().skip(1);
+        let pairs = lines.filter_map(|line| line.split_once(':'));
+        let found = pairs.filter(|(found, _)| found.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.trim()).collect()
     }
 
     pub fn text(&self) -> String {

@@ -60,6 +60,7 @@ pub fn meta(created: i64) -> SnapshotMeta {
         links: Default::default(),
         openings: Default::default(),
         clocks: Default::default(),
+        changes: None,
         entries: 0,
         bytes: 0,
     }

@@ -3,6 +3,7 @@
 mod clocks;
 mod format;
 mod one_clock;
+mod pipelined;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,6 +18,7 @@ use fleet_types::documents::OwnFiles;
 use fleet_types::{Reason, Sha256};
 use sha2::Digest as _;
 use tempfile::TempDir;
+use url::Url;
 
 use crate::support::archive::{Key, hex};
 use crate::support::server::{Fault, Server};
@@ -116,6 +118,10 @@ impl Shop {
     }
 
     fn options(&self) -> SyncOptions {
+        self.options_at(&self.server.url)
+    }
+
+    fn options_at(&self, upstream: &Url) -> SyncOptions {
         let content = serde_json::json!({"repositories": ["core", "extra"]});
         let store = self.dir.path().join("store");
         SyncOptions {
@@ -123,7 +129,7 @@ impl Shop {
             format: make_format(&content).unwrap(),
             make_format,
             content,
-            ..options(&self.key.public, &self.server.url, &store, &["core"])
+            ..options(&self.key.public, upstream, &store, &["core"])
         }
     }
 

@@ -151,6 +151,7 @@ async fn act(
             return Err(Failure::invalid(format!("Mirror {name} cannot be read")));
         };
         let act = decide(&before)?;
+        act.fits(&before).map_err(Failure::invalid)?;
         let Some(patch) = act.patch(&before, Timestamp::now()) else {
             break (act, before, false);
         };

@@ -15,7 +15,8 @@ use crate::runtime::LogArguments;
 ///
 /// A line for each region: how far it is behind what its upstream has, against how far it may be, when it was last
 /// synced, when the next sync is due, and how far one is that runs now. Below a Mirror stands what is wrong (`!`), what
-/// is on its way (`~`) and what is held (`-`). `why` tells more of one Mirror.
+/// is on its way (`~`) and what is held (`-`), and which endpoints of its upstream do not answer or are behind (`·`). `why`
+/// tells more of one Mirror.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     #[command(flatten)]

@@ -181,6 +181,15 @@ impl Page<'_> {
         for note in &mirror.held {
             self.note(text, note, '-', Colour::Yellow);
         }
+        let endpoints = mirror.endpoints.iter();
+        for endpoint in endpoints.filter(|endpoint| self.wide || endpoint.is_trouble()) {
+            let words = endpoint.words(self.now);
+            let line = format!("endpoint {}: {words}", endpoint.endpoint);
+            for (index, line) in wrap(&line, WIDTH - 4).iter().enumerate() {
+                let mark = if index == 0 { '·' } else { ' ' };
+                text.push_str(&format!("  {mark} {line}\n"));
+            }
+        }
     }
 
     fn note(&self, text: &mut String, note: &Note, mark: char, colour: Colour) {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use fleet_controller::Asker;
 use fleet_fill::{FillOptions, Filler, Lines};
 use fleet_serve::{Listening, Registries, ServeOptions};
 use fleet_telemetry::{
@@ -15,7 +16,9 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::checks::{self, SelfChecks};
 use super::freshness::{Freshness, REGION};
+use super::fronts;
 use super::lane::{self, Shared};
 use super::page::Page;
 use super::registries::Keeper;
@@ -23,6 +26,7 @@ use super::{Arguments, work};
 use crate::failure::Failure;
 use crate::manifests::Manifests;
 use crate::progress::Display;
+use crate::resolve::USER_AGENT;
 use crate::roles::serve::{announce, failed, registry};
 use crate::runtime::system;
 
@@ -36,6 +40,7 @@ pub async fn run(
 ) -> Result<Outcome, Failure> {
     let registry = registry("local")?;
     let shared = Arc::new(shared(&arguments, &registry, display)?);
+    let asker = Asker::new(USER_AGENT).map_err(|error| system(&error))?;
     let page = Page::prepare(&arguments, shared.clone(), stop.clone()).await?;
     let page_ended = page.ended();
     let lanes_stop = stop.child_token();
@@ -55,11 +60,12 @@ pub async fn run(
         served: Default::default(),
     };
     keeper.declare(&manifests);
+    fronts::tell(&arguments.data.data, &manifests);
     let options = ServeOptions {
         data: arguments.data.data.clone(),
         orders: None,
         registries: keeper.registries.clone(),
-        lists: None,
+        lists: Some(fronts::folder(&arguments.data.data)),
         listen: arguments.listen,
         metrics_listen: arguments.metrics_listen,
         follow_listen: arguments.follow_listen,
@@ -68,7 +74,7 @@ pub async fn run(
         place,
         origin: Some(filler.clone()),
     };
-    let output = arguments.output;
+    let (output, checked, checks_stop) = (arguments.output, shared.clone(), stop.clone());
     let declared = CancellationToken::new();
     let lanes = on(
         threads,
@@ -83,6 +89,7 @@ pub async fn run(
     let served = fleet_serve::serve(options, &registry, stop.clone(), |listening: Listening| {
         announce(&listening, output);
         page.begin(&listening, output);
+        tokio::spawn(checks::keep(checked, asker, listening.http, checks_stop));
     })
     .await;
     // Should serving have failed, the page ends too.
@@ -102,6 +109,7 @@ fn shared(arguments: &Arguments, registry: &Registry, display: Display) -> Resul
         display,
         output: arguments.output,
         freshness: Freshness::new(metrics, arguments.data.data.clone()),
+        checks: SelfChecks::default(),
         worker: WorkerMetrics::register(registry).map_err(|error| system(&error))?,
         memory: std::sync::Mutex::default(),
         runs: std::sync::Mutex::default(),
@@ -169,6 +177,7 @@ async fn keep_lanes(
         }
         tracing::info!("the manifests were read again");
         keeper.declare(&manifests);
+        fronts::tell(&arguments.data.data, &manifests);
         // A run in progress ends first, so that an upstream never has two of ours at once.
         retire.cancel();
         while running.next().await.is_some() {}

@@ -11,6 +11,7 @@ use fleet_store::Store;
 use fleet_sync::{PlanReport, Report};
 use fleet_telemetry::{ControllerMetrics, ObjectKey, Run};
 use fleet_types::documents::{ServedStatus, StorageUse, Success};
+use fleet_types::gauges::CheckGauges;
 use fleet_types::lock;
 use jiff::Timestamp;
 
@@ -108,6 +109,11 @@ impl Freshness {
             self.change(task, |_| {});
         }
         self.known().complete = true;
+    }
+
+    /// What the checks of a Mirror come to, if anything.
+    pub fn checked(&self, key: &ObjectKey, checks: Option<CheckGauges>) {
+        self.metrics.replace_checks(key, REGION, checks);
     }
 
     /// Whether everything that is declared has been taken up.

@@ -12,6 +12,7 @@ use fleet_types::{Outcome, lock};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
+use super::checks::SelfChecks;
 use super::freshness::{Freshness, REGION};
 use super::memory::Memory;
 use super::work::{self, Ready, Task};
@@ -28,6 +29,7 @@ pub struct Shared {
     pub display: Display,
     pub output: OutputFormat,
     pub freshness: Freshness,
+    pub checks: SelfChecks,
     pub worker: Arc<WorkerMetrics>,
     /// By Mirror; remembers over a change of the manifests.
     pub memory: Mutex<BTreeMap<String, Memory>>,

@@ -1,7 +1,9 @@
 //! `mirrorfleet local`: the whole way in one process.
 
+mod checks;
 mod daemon;
 mod freshness;
+mod fronts;
 mod lane;
 mod memory;
 #[cfg(test)]

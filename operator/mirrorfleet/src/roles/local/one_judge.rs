@@ -160,8 +160,7 @@ impl World {
             now: self.now,
             units: vec![UNIT.to_owned()],
             probes: vec![probe],
-            attempts: Vec::new(),
-            confirmed: Vec::new(),
+            ..ObservedUpstream::default()
         };
         self.upstream.status = Some(plan_upstream(&self.upstream, &seen).status);
     }
@@ -277,6 +276,7 @@ impl World {
             line: Default::default(),
             rollouts_elsewhere: 0,
             copies_elsewhere: 0,
+            serves_http_routes: false,
             settings: Settings::default(),
         }
     }

@@ -1,27 +1,25 @@
 //! The status page of this process: what its stores hold, in the words that a controller has for a region.
 
+mod stores;
+
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use fleet_api::{Mirror, MirrorStatus, Run, SnapshotStatus, Upstream};
-use fleet_page::{Board, Held, History, Look, Manner, Seen, Source};
+use fleet_page::{Board, History, Manner};
 use fleet_serve::Listening;
-use fleet_store::{SnapshotInfo, Store};
+use fleet_store::Store;
 use fleet_telemetry::{ExtraRoutes, ObjectKey, serve_routes};
-use fleet_types::{Reason, lock};
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::stores::Stores;
 use super::Arguments;
-use super::freshness::{REGION, Told};
-use super::lane::{Shared, place};
+use super::lane::Shared;
 use crate::failure::Failure;
 use crate::report::{OutputFormat, print};
 use crate::runtime::bind;
@@ -85,11 +83,7 @@ impl Page {
             _ => None,
         };
         let mirrors_at = Arc::new(OnceLock::new());
-        let source = Stores {
-            shared: shared.clone(),
-            mirrors_at: mirrors_at.clone(),
-            looks: AtomicU64::new(0),
-        };
+        let source = Stores::new(shared.clone(), mirrors_at.clone());
         let manner = Manner {
             program: None,
             fixed_words: arguments.status_fixed_words,
@@ -253,167 +247,6 @@ impl Hours {
 
     fn store(&self, key: &ObjectKey) -> Result<Store, fleet_store::StoreError> {
         Store::open(&self.shared.data.join(&key.name))
-    }
-}
-
-/// What this process knows of its Mirrors.
-struct Stores {
-    shared: Arc<Shared>,
-    mirrors_at: Arc<OnceLock<SocketAddr>>,
-    looks: AtomicU64,
-}
-
-impl Source for Stores {
-    fn look(&self, now: Timestamp) -> Look {
-        // Nothing tells that a store has changed: each look is a new one.
-        let version = self.looks.fetch_add(1, Ordering::Relaxed);
-        let mut look = Look {
-            complete: self.shared.freshness.is_complete(),
-            teller: "this process".to_owned(),
-            ..Look::default()
-        };
-        for (key, told) in self.shared.freshness.told() {
-            let mut seen = Seen {
-                namespace: key.namespace.clone(),
-                name: key.name.clone(),
-                versions: (version, 0),
-                mirror: Arc::new(Unusable(String::new())),
-                upstream: None,
-            };
-            match told {
-                Told::Refused(problem) => seen.mirror = Arc::new(Unusable(problem)),
-                Told::Copy {
-                    mirror,
-                    upstream,
-                    next_run,
-                } => {
-                    let mut mirror = *mirror;
-                    self.complete(&key, &mut mirror, next_run, now);
-                    if let Some(figures) = self
-                        .shared
-                        .worker
-                        .figures(&place(&key.namespace, &key.name))
-                    {
-                        let progress = fleet_controller::progress(figures);
-                        look.progress
-                            .insert(seen.key(), [(String::new(), progress)].into());
-                    }
-                    seen.mirror = Arc::new(mirror);
-                    seen.upstream = Some(Arc::new(*upstream) as Arc<dyn Held<Upstream>>);
-                }
-            }
-            look.mirrors.push(seen);
-        }
-        look
-    }
-}
-
-impl Stores {
-    /// What of a status only this process knows.
-    fn complete(
-        &self,
-        key: &ObjectKey,
-        mirror: &mut Mirror,
-        next_run: Option<i64>,
-        now: Timestamp,
-    ) {
-        let url = self.url(key, mirror);
-        let run = self.run(key);
-        let store = Store::open(&self.shared.data.join(&key.name)).ok();
-        let kept = store.and_then(|store| {
-            let mut kept = store.snapshots().ok()?;
-            kept.sort_by_key(|info| std::cmp::Reverse(info.meta.created));
-            Some(kept.iter().map(|info| snapshot(&store, info)).collect())
-        });
-        let Some(status) = &mut mirror.status else {
-            return;
-        };
-        // Mirrors of one Upstream take turns, so a time that has passed means now.
-        let next = next_run.and_then(|at| Timestamp::from_second(at).ok());
-        status.next_sync_time = next.map(|at| Time(at.max(now)));
-        for region in &mut status.regions {
-            region.url.clone_from(&url);
-            for replica in &mut region.replicas {
-                replica.current_run.clone_from(&run);
-            }
-        }
-        if run.is_some() {
-            first_sync_runs(status);
-        }
-        status.snapshots = kept.unwrap_or_default();
-    }
-
-    fn run(&self, key: &ObjectKey) -> Option<Run> {
-        let due = lock(&self.shared.runs).get(&key.name)?.clone();
-        let figures = self
-            .shared
-            .worker
-            .figures(&place(&key.namespace, &key.name))?;
-        Some(Run {
-            job: String::new(),
-            trigger: due.trigger,
-            retry: due.retry,
-            started_at: Time(Timestamp::from_second(figures.started).ok()?),
-            inputs: String::new(),
-            snapshots_inputs: String::new(),
-            copies: None,
-        })
-    }
-
-    /// Where clients find it: at the address that is listened on, or, where that is all of them, by this machine's name.
-    fn url(&self, key: &ObjectKey, mirror: &Mirror) -> Option<String> {
-        let address = self.mirrors_at.get()?;
-        let path = match mirror.spec.serving.path.as_str() {
-            "" => key.name.as_str(),
-            path => path,
-        };
-        let host = match address.ip().is_unspecified() {
-            false => address.to_string(),
-            true => {
-                let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
-                format!("{}:{}", name.trim(), address.port())
-            }
-        };
-        Some(format!("http://{host}/{path}/"))
-    }
-}
-
-/// Judged when it was last heard of: by now its first sync is no longer pending.
-fn first_sync_runs(status: &mut MirrorStatus) {
-    let (pending, running) = (Reason::FirstSyncPending, Reason::FirstSyncRunning);
-    for condition in &mut status.conditions {
-        if condition.reason == pending.as_str() {
-            condition.reason = running.to_string();
-            condition.message = format!("region {REGION}: the first sync runs");
-        }
-    }
-    let state = status.state.as_mut();
-    let state = state.filter(|state| *state == pending.as_str());
-    state
-        .into_iter()
-        .for_each(|state| *state = running.to_string());
-}
-
-fn snapshot(store: &Store, info: &SnapshotInfo) -> SnapshotStatus {
-    let time = |at: i64| Timestamp::from_second(at).ok().map(Time);
-    let told = store.told(info);
-    SnapshotStatus {
-        id: told.id.to_string(),
-        created: time(told.created.0),
-        revision_date: told.date.and_then(|at| time(at.0)),
-        superseded_at: None,
-        served_until: told.superseded_at.and_then(|at| time(at.0)),
-        regions: i32::from(info.current),
-        index: told.index.map(|index| index.to_string()),
-    }
-}
-
-/// What is declared and cannot be carried out.
-struct Unusable(String);
-
-impl Held<Mirror> for Unusable {
-    fn object(&self) -> Result<&Mirror, &str> {
-        Err(&self.0)
     }
 }
 

@@ -4,19 +4,14 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use fleet_api::Mirror;
 use fleet_npm::NpmRegistry;
-use fleet_serve::{PackageRegistry, Registries};
+use fleet_origin::Registry;
+use fleet_serve::Registries;
 use fleet_telemetry::PackageRegistryMetrics;
 
 use crate::failure::Failure;
 use crate::manifests::Manifests;
 use crate::resolve::{References, Resolver};
-
-/// Whether a Mirror fills itself on demand, and has no runs.
-pub fn fills_itself(mirror: &Mirror) -> bool {
-    mirror.spec.content.npm.is_some()
-}
 
 /// Keeps what is served by what is declared.
 pub struct Keeper {
@@ -38,7 +33,7 @@ impl Keeper {
         let declared = manifests
             .mirrors
             .values()
-            .filter(|mirror| fills_itself(mirror));
+            .filter(|mirror| mirror.spec.fills_itself());
         let mut served = BTreeMap::new();
         for mirror in declared {
             let name = mirror.metadata.name.clone().unwrap_or_default();
@@ -64,7 +59,7 @@ impl Keeper {
         self.registries.replace(
             served
                 .values()
-                .map(|registry| registry.clone() as Arc<dyn PackageRegistry>)
+                .map(|registry| registry.clone() as Arc<dyn Registry>)
                 .collect(),
         );
         self.served = served;

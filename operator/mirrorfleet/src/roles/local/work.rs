@@ -12,7 +12,6 @@ use fleet_sync::{Progress, Report, SyncOptions};
 use fleet_types::Reason;
 use tokio_util::sync::CancellationToken;
 
-use super::registries::fills_itself;
 use crate::failure::Failure;
 use crate::manifests::Manifests;
 use crate::report::not_begun;
@@ -59,7 +58,7 @@ pub fn on_demand(manifests: &Manifests) -> impl Iterator<Item = &str> {
     let mirrors = manifests
         .mirrors
         .values()
-        .filter(|mirror| fills_itself(mirror));
+        .filter(|mirror| mirror.spec.fills_itself());
     mirrors.map(|mirror| mirror.metadata.name.as_deref().unwrap_or_default())
 }
 
@@ -74,7 +73,7 @@ pub fn lanes(manifests: &Manifests, data: &Path) -> Lanes {
     for mirror in manifests
         .mirrors
         .values()
-        .filter(|mirror| !fills_itself(mirror))
+        .filter(|mirror| !mirror.spec.fills_itself())
     {
         let task = Task {
             mirror: mirror.metadata.name.clone().unwrap_or_default(),

@@ -1,5 +1,6 @@
 //! A region that fetches and one that follows it, of two replicas each, as a model: whatever happens in whatever order, no
-//! client is taken back but by a person, nobody to whom routing leads lacks what another serves, and all ends well.
+//! client is taken back but by a person, or from what was tried and found bad, nobody to whom routing leads lacks what
+//! another serves, nobody but the canary serves what is tried, and all ends well.
 
 use super::*;
 use crate::publication::sources::{lacks, sources};
@@ -9,6 +10,8 @@ use crate::routing::{Stand, leads};
 const KEEP: usize = 2;
 const SITES: usize = 4;
 const FOLLOWED: [Option<usize>; SITES] = [None, Some(0), Some(0), Some(2)];
+/// The region that goes first, where one does.
+const CANARY: std::ops::Range<usize> = 2..4;
 const REGIONS: [std::ops::Range<usize>; 2] = [0..2, 2..4];
 
 #[derive(Debug, Clone)]
@@ -40,6 +43,9 @@ enum Event {
     /// A person decides.
     Pin(Option<u8>),
     Skip(Vec<u8>),
+    Pause(bool),
+    /// What is tried is found good or bad.
+    Judge(bool),
 }
 
 fn events() -> impl Strategy<Value = Vec<Event>> {
@@ -62,6 +68,8 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
         4 => (1..400i64).prop_map(Event::Pass),
         1 => prop::option::of(1..12u8).prop_map(Event::Pin),
         1 => prop::collection::vec(1..12u8, 0..3).prop_map(Event::Skip),
+        1 => any::<bool>().prop_map(Event::Pause),
+        4 => any::<bool>().prop_map(Event::Judge),
     ];
     prop::collection::vec(event, 0..160)
 }
@@ -120,6 +128,8 @@ struct World {
     said: Vec<Option<u8>>,
     pinned: String,
     skip: Vec<String>,
+    paused: bool,
+    soak: Option<i64>,
     newest: u8,
     now: i64,
     /// Whether a person decided something, so that a server may go back.
@@ -157,7 +167,7 @@ impl Site {
 }
 
 impl World {
-    fn new() -> World {
+    fn new(soak: Option<i64>) -> World {
         World {
             sites: (0..SITES).map(|_| Site::default()).collect(),
             standing: Standing {
@@ -167,12 +177,16 @@ impl World {
                     pinned: false,
                 },
                 target: None,
+                trial: None,
+                halted: None,
             },
             orders: vec![None; SITES],
             withdrawn: vec![Some(0); SITES],
             said: vec![None; SITES],
             pinned: String::new(),
             skip: Vec::new(),
+            paused: false,
+            soak,
             newest: 0,
             now: 0,
             meddled: false,
@@ -187,6 +201,7 @@ impl World {
                 told: site.told(),
             },
             is_hub: at == 0,
+            is_canary: CANARY.contains(&at),
             is_away: site.unreachable,
             fails: site.fails,
             is_deaf: false,
@@ -234,6 +249,8 @@ impl World {
         let wish = Wish {
             pinned: &self.pinned,
             skip: &self.skip,
+            paused: self.paused,
+            soak: self.soak,
         };
         let clock = Clock {
             now: self.now,
@@ -244,7 +261,10 @@ impl World {
         let next = Standing {
             decided: together.decision.decided.clone(),
             target: together.target,
+            trial: together.trial,
+            halted: together.halted,
         };
+        self.is_tried_first(&next);
         assert!(
             made(&next) >= made(&self.standing) || self.meddled,
             "{next:?} after {:?}",
@@ -264,6 +284,19 @@ impl World {
             }
         }
         together
+    }
+
+    /// What comes to be served for all was not found bad, nor is it served while a person holds it.
+    fn is_tried_first(&self, next: &Standing) {
+        let before = &self.standing;
+        let moves = before.decided.snapshot != next.decided.snapshot;
+        if !moves || before.decided.snapshot.is_none() || self.meddled {
+            return;
+        }
+        assert!(!self.paused, "{next:?} after {before:?}");
+        assert_ne!(next.decided.snapshot, before.halted);
+        let bad = |trial: Trial| trial.verdict == Some(Verdict::Bad);
+        assert!(!before.trial.is_some_and(bad) || self.soak.is_none());
     }
 
     fn begin(&mut self, at: usize) {
@@ -374,17 +407,45 @@ impl World {
                 self.skip = all.into_iter().map(|n| id(n).to_string()).collect();
                 self.meddled = true;
             }
+            Event::Pause(is) => self.paused = is,
+            Event::Judge(is_good) => self.judge(is_good),
         }
         self.is_safe(&before);
     }
 
+    /// Nobody can tell before somebody serves it.
+    fn judge(&mut self, is_good: bool) {
+        let serves = |id: &Sha256| {
+            let mut canaries = self.sites[CANARY].iter();
+            canaries.any(|site| site.serves() == Some(number(id)))
+        };
+        let verdict = match is_good {
+            true => Verdict::Good,
+            false => Verdict::Bad,
+        };
+        let trial = self.standing.trial.filter(|trial| serves(&trial.snapshot));
+        self.standing.trial = match trial {
+            Some(trial) => Some(Trial {
+                verdict: trial.verdict.or(Some(verdict)),
+                ..trial
+            }),
+            None => self.standing.trial,
+        };
+    }
+
     fn is_safe(&self, before: &[Option<u8>]) {
+        let halted = self.standing.halted.as_ref().map(number);
+        let decided = self.standing.decided.snapshot.as_ref().map(number);
         let newest = self.sites.iter().filter_map(Site::serves).max();
         for (at, site) in self.sites.iter().enumerate() {
             let serves = site.serves();
             assert!(
-                serves >= before[at] || self.meddled,
+                serves >= before[at] || self.meddled || before[at] == halted,
                 "taken back from {before:?}: {site:?}"
+            );
+            assert!(
+                serves <= decided || CANARY.contains(&at) || self.meddled,
+                "{at} serves what others are to try: {site:?}"
             );
             assert!(
                 serves.is_none_or(|n| site.kept.contains(&n)),
@@ -449,8 +510,11 @@ impl World {
             (site.unreachable, site.fails) = (false, false);
         }
         self.end(0);
+        self.paused = false;
         for _ in 0..24 {
             self.round();
+            self.judge(true);
+            self.now += self.soak.unwrap_or(0);
             for at in 1..SITES {
                 self.begin(at);
                 self.happens(Event::End(at));
@@ -466,7 +530,9 @@ impl World {
         let skipped = |n: &&u8| self.skip.contains(&id(**n).to_string());
         let fulfilled = together.decision.unfulfilled.is_none();
         if self.pinned.is_empty() {
+            let halted = self.standing.halted.as_ref().map(number);
             let hubs = self.sites[0].kept.iter().rfind(|n| !skipped(n)).copied();
+            let hubs = hubs.filter(|n| Some(*n) != halted);
             assert!(served >= hubs || !fulfilled, "{served:?} and not {hubs:?}");
         }
         for (at, site) in self.sites.iter().enumerate() {
@@ -495,8 +561,8 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn nobody_is_taken_back_nobody_routed_lacks_anything_and_all_ends_well(events in events(), is_new: bool, meddles: bool) {
-        let mut world = World::new();
+    fn nobody_is_taken_back_nobody_routed_lacks_anything_and_all_ends_well(events in events(), is_new: bool, meddles: bool, soak in prop::option::of(0..100i64)) {
+        let mut world = World::new(soak);
         if !is_new {
             // A fleet that serves, and of which all regions are offered.
             world.begin(0);
@@ -515,7 +581,7 @@ proptest! {
 /// served does too.
 #[test]
 fn a_fast_upstream_starves_nobody() {
-    let mut world = World::new();
+    let mut world = World::new(None);
     let mut begun = [0; SITES];
     let mut publications = Vec::new();
     for second in 0..240 {

@@ -1,5 +1,6 @@
 use fleet_api::Trigger;
-use fleet_plan::summary::Progress;
+use fleet_api::upstream::EndpointState;
+use fleet_plan::summary::{EndpointSummary, Progress};
 
 use super::*;
 
@@ -24,6 +25,7 @@ fn region(name: &str, state: RegionState) -> RegionSummary {
         behind_since: None,
         behind_seconds: None,
         snapshot: Some("ab".repeat(32)),
+        has_content: true,
         url: Some("http://debian.ns.svc/debian/".to_owned()),
         last_success: Some(at("2026-01-01T11:48:00Z")),
         failures: 0,
@@ -45,6 +47,7 @@ fn mirror(name: &str, regions: Vec<RegionSummary>) -> MirrorSummary {
         next_sync: Some(at("2026-01-01T15:17:00Z")),
         regions,
         list: None,
+        endpoints: Vec::new(),
         problems: Vec::new(),
         held: Vec::new(),
     }
@@ -77,6 +80,27 @@ fn fleet() -> Vec<MirrorSummary> {
         since: Some(at("2026-01-01T02:50:00Z")),
         message: "region us-1 has been behind the authority since 2026-01-01T02:50:00Z, longer than spec.freshness.objective (6h); the last sync of region us-1 failed: UpstreamUnreachable: mirrors.kernel.org does not answer: connection refused by 192.0.2.1 port 443, and again by 192.0.2.2 port 443 after three tries".to_owned(),
     });
+    let endpoint = |name: &str, state| EndpointSummary {
+        endpoint: name.to_owned(),
+        state,
+        since: at("2026-01-01T00:00:00Z"),
+        message: String::new(),
+        revision_date: None,
+        behind_since: None,
+        behind: Vec::new(),
+    };
+    debian.endpoints = vec![
+        endpoint("fr", EndpointState::Reachable),
+        EndpointSummary {
+            message: "nothing could be read there".to_owned(),
+            ..endpoint("nl", EndpointState::Unreachable)
+        },
+        EndpointSummary {
+            behind_since: Some(at("2026-01-01T06:00:00Z")),
+            behind: vec!["trixie".to_owned()],
+            ..endpoint("us", EndpointState::Reachable)
+        },
+    ];
     let mut ubuntu = mirror("ubuntu", vec![region("eu-1", RegionState::Serving)]);
     ubuntu.next_sync = None;
     ubuntu.held.push(Note {
@@ -126,6 +150,8 @@ debian  eu-1    Serving  0/6h           12m ago    in 3h17m
   ! Stale, for 9h10m: region us-1 has been behind the authority since 2026-01-01T02:50:00Z, longer
     than spec.freshness.objective (6h); the last sync of region us-1 failed: UpstreamUnreachable:
     mirrors.kernel.org does not answer: connection refused by 192.0.2.1 port 443, and again by …
+  · endpoint nl: does not answer for 12h: nothing could be read there
+  · endpoint us: behind the authority for 6h (trixie)
 empty   -       -
 ubuntu  eu-1    Serving  0/6h           12m ago    -
   - Suspended: spec.suspend stops new syncs; what is served stays served

@@ -3,12 +3,22 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use fleet_types::lock;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::{Readers, WHOLE_FIRST};
+
+/// How long nobody must have waited for something before it is looked whether getting it is worth while: clients that lost
+/// their connection come back sooner.
+pub const ABANDONED_AFTER: Duration = Duration::from_secs(60);
+/// It is looked so many times in that time whether somebody waits.
+const LOOKS: u32 = 60;
 
 /// What is being got, by key. Each is got by a task of its own, which goes on when nobody waits any more.
 pub struct Flights<K, T> {
@@ -19,13 +29,47 @@ pub struct Flights<K, T> {
 type UnderWay<K, T> = HashMap<K, watch::Receiver<Option<T>>>;
 
 /// By which a task tells what came of it: something that is on its way first, perhaps, and then the end.
-pub struct Landing<T>(watch::Sender<Option<T>>);
+pub struct Landing<T> {
+    told: watch::Sender<Option<T>>,
+    /// Who reads what is on its way.
+    readers: Mutex<Option<Readers>>,
+}
 
 impl<T> Landing<T> {
     /// Whoever waits has it, and whoever comes from now on.
     pub fn tell(&self, what: T) {
-        self.0.send_replace(Some(what));
+        self.told.send_replace(Some(what));
     }
+
+    /// From now on those wait as well who read what was told.
+    pub fn is_read_by(&self, readers: Readers) {
+        *lock(&self.readers) = Some(readers);
+    }
+
+    /// Ends once nobody has waited for so long without a break.
+    pub async fn abandoned(&self, patience: Duration) {
+        let mut since = None;
+        loop {
+            tokio::time::sleep(patience / LOOKS).await;
+            if self.is_waited_for() {
+                since = None;
+            } else if since.get_or_insert_with(Instant::now).elapsed() >= patience {
+                return;
+            }
+        }
+    }
+
+    fn is_waited_for(&self) -> bool {
+        // One of each is kept here: for whoever comes.
+        let reads = lock(&self.readers).as_ref().map_or(0, Readers::count);
+        self.told.receiver_count() > 1 || reads > 1
+    }
+}
+
+/// Whether something that nobody waits for is got to its end all the same, for who asks next: what is lacking is little, or no
+/// more than what has come. `size` is none where nobody knows it.
+pub fn is_worth_finishing(received: u64, size: Option<u64>) -> bool {
+    size.is_some_and(|size| size.saturating_sub(received) <= received.max(WHOLE_FIRST))
 }
 
 /// Takes a flight out when its task is over, however it ended.
@@ -78,7 +122,10 @@ where
                     key,
                     under_way: self.under_way.clone(),
                 };
-                let task = begin(Landing(landing));
+                let task = begin(Landing {
+                    told: landing,
+                    readers: Mutex::default(),
+                });
                 self.runtime.spawn(async move {
                     let _entry = entry;
                     task.await;
@@ -150,6 +197,45 @@ mod tests {
         let flights = Flights::new(Handle::current());
         let (_, coming) = flights.join((), |landing: Landing<u8>| async move { drop(landing) });
         assert_eq!(coming.await, None);
+    }
+
+    #[test]
+    fn what_is_nearly_there_or_small_is_finished() {
+        const MIB: u64 = 1 << 20;
+        assert!(is_worth_finishing(0, Some(8 * MIB)));
+        assert!(!is_worth_finishing(0, Some(9 * MIB)));
+        assert!(is_worth_finishing(50 * MIB, Some(100 * MIB)));
+        assert!(!is_worth_finishing(49 * MIB, Some(100 * MIB)));
+        assert!(!is_worth_finishing(49 * MIB, None));
+    }
+
+    #[tokio::test]
+    async fn who_waits_or_reads_keeps_it_from_being_abandoned() {
+        const PATIENCE: Duration = Duration::from_millis(60);
+        let flights = Flights::new(Handle::current());
+        let file = Arc::new(tempfile::tempfile().unwrap());
+        let (grower, growing) = crate::Growing::new(file, 10);
+        let (_, coming) = flights.join((), |landing| async move {
+            landing.is_read_by(grower.readers());
+            landing.tell(growing);
+            landing.abandoned(PATIENCE).await;
+            grower.whole();
+        });
+        let mut reading = coming.await.unwrap();
+        tokio::time::sleep(2 * PATIENCE).await;
+        assert_eq!(flights.count(), 1, "somebody reads it");
+        let (joined, second) = flights.join((), |_| async { unreachable!() });
+        let mut second = second.await.unwrap();
+        assert!(joined);
+        drop(second.beyond(0).now_or_never());
+        drop(second);
+        tokio::time::sleep(2 * PATIENCE).await;
+        assert_eq!(flights.count(), 1, "the first one still does");
+        drop(reading.beyond(0).now_or_never());
+        drop(reading);
+        while flights.count() > 0 {
+            tokio::time::sleep(PATIENCE / 4).await;
+        }
     }
 
     proptest! {

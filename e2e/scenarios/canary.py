@@ -1,0 +1,117 @@
+"""One region serves each snapshot before the others do, is audited over its public URL, and is halted by itself."""
+
+from __future__ import annotations
+
+import shutil
+
+from lab import wait_until
+from world import PACKAGE, UPSTREAM_PORT, regions_of
+
+SOAK = "3s"
+
+
+def goes_first(fleet, hub: str, first: str, hub_url: str, first_url: str) -> str:
+    """Of two regions, of which the second follows the first and goes before it."""
+    rollout(fleet, canary={"region": first, "soak": SOAK})
+    passes(fleet, hub, first)
+    fleet.lab.merge("mirror", "debian", fleet.namespace, {"spec": {"regions": regions(fleet, {hub: hub_url, first: elsewhere(fleet)})}})
+    is_halted(fleet, hub, first)
+    fleet.lab.merge("mirror", "debian", fleet.namespace, {"spec": {"regions": regions(fleet, {hub: hub_url, first: first_url}), "rollout": {"paused": True}}})
+    is_paused(fleet)
+    rollout(fleet, paused=False, canary=None)
+    newest = wait_until(lambda: serve(fleet, hub, first), 60, "both to serve what waited", detail=lambda: str(fleet.get()["status"]))
+    return f"a canary passed, another was halted ({newest[:12]} came last)"
+
+
+def rollout(fleet, **fields) -> None:
+    fleet.lab.merge("mirror", "debian", fleet.namespace, {"spec": {"rollout": fields}})
+
+
+def regions(fleet, urls: dict[str, str]) -> list[dict]:
+    """As they are declared, each with another URL."""
+    return [{**region, "publicUrl": urls[region["name"]]} for region in fleet.get()["spec"]["regions"]]
+
+
+def publication(fleet) -> dict:
+    return fleet.get()["status"]["publication"]
+
+
+def snapshots(fleet) -> dict[str, str | None]:
+    return {region["name"]: region.get("snapshot") for region in regions_of(fleet.get())}
+
+
+def serve(fleet, *names: str) -> str | None:
+    """What these serve, if it is what is published and nothing waits."""
+    told, all_of = publication(fleet), snapshots(fleet)
+    waits = told.get("preparing") or told.get("canary")
+    return told["snapshot"] if not waits and {all_of[name] for name in names} == {told["snapshot"]} else None
+
+
+def publish(fleet, version: str) -> str:
+    """What is prepared, once that is seen."""
+    before = publication(fleet)["snapshot"]
+    fleet.archive.add_package("stable", PACKAGE, version)
+    fleet.archive.publish("stable")
+    fleet.request_sync()
+
+    def next_one() -> str | None:
+        told = publication(fleet)
+        halted = told.get("halted", {}).get("snapshot")
+        preparing = told.get("preparing", {}).get("snapshot") or halted
+        return preparing or (told["snapshot"] if told["snapshot"] != before else None)
+
+    return wait_until(next_one, 90, f"{version} to be prepared", detail=lambda: str(fleet.get()["status"]))
+
+
+def passes(fleet, hub: str, first: str) -> None:
+    before = publication(fleet)["snapshot"]
+    prepared = publish(fleet, "2.0")
+    wait_until(lambda: publication(fleet).get("phase") == "Canary", 90, "one to go first", interval=0.2, detail=lambda: str(fleet.get()["status"]))
+    assert snapshots(fleet)[hub] == before, "the others serve it too"
+    wait_until(lambda: snapshots(fleet)[first] == prepared, 30, "the canary to serve it")
+    wait_until(lambda: serve(fleet, hub, first) == prepared, 120, "the others to follow", detail=lambda: str(fleet.get()["status"]))
+    assert event(fleet, "CanarySoaking"), "nobody was told"
+    assert not fleet.pods("audit"), "the Job that audited it is left"
+
+
+def elsewhere(fleet) -> str:
+    """An address between the region and its clients, where packages are other ones."""
+    place = f"{fleet.name}-elsewhere"
+    copy = fleet.world.upstreams / place / "debian"
+    shutil.copytree(fleet.archive.root, copy)
+    for package in copy.rglob("*.deb"):
+        content = bytearray(package.read_bytes())
+        content[len(content) // 2] ^= 1
+        package.write_bytes(content)
+    return f"http://{fleet.lab.host_ip}:{UPSTREAM_PORT}/{place}/"
+
+
+def is_halted(fleet, hub: str, first: str) -> None:
+    before = publication(fleet)["snapshot"]
+    bad = publish(fleet, "2.1")
+    halted = wait_until(lambda: publication(fleet).get("halted"), 120, "it to be halted", detail=lambda: str(fleet.get()["status"]))
+    assert (halted["snapshot"], halted["region"], halted["reason"]) == (bad, first, "DigestMismatch"), halted
+    wait_until(lambda: serve(fleet, hub, first) == before, 30, "the canary to go back", detail=lambda: str(fleet.get()["status"]))
+    reconciling = fleet.lab.wait_condition("mirror", "debian", fleet.namespace, "Reconciling")
+    told = next(one for one in reconciling["status"]["conditions"] if one["type"] == "Reconciling")
+    assert told["reason"] == "CanaryFailed" and "DigestMismatch" in told["message"], told
+    assert event(fleet, "CanaryFailed"), "nobody was told"
+
+
+def is_paused(fleet) -> None:
+    before = publication(fleet)["snapshot"]
+    waiting = publish(fleet, "2.2")
+
+    def all_have_it() -> bool:
+        told = publication(fleet)
+        preparing = told.get("preparing", {})
+        return preparing.get("snapshot") == waiting and not preparing.get("waitingFor")
+
+    wait_until(all_have_it, 90, "it to wait", detail=lambda: str(fleet.get()["status"]))
+    status = fleet.get()["status"]
+    assert "RolloutPaused" in status["state"] and status["publication"]["snapshot"] == before, status
+
+
+def event(fleet, reason: str) -> bool:
+    events = fleet.lab.list("events", fleet.namespace)
+    return any(one.get("reason") == reason for one in events)

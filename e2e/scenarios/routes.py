@@ -1,0 +1,162 @@
+"""Routes: clients outside reach a region by an HTTPRoute or an Ingress, and the URL is that of whoever accepts them.
+
+No Gateway and no ingress controller is packaged for the lab. The API server judges the objects by the Gateway API's own definitions, the
+scenario says in their status what such a controller would, and an nginx that is set up from the objects leads a real apt.
+"""
+
+from __future__ import annotations
+
+import time
+
+from lab import wait_until
+from lab.kinds import GATEWAY
+from world import ALLOWED_PREFIX
+
+from .registry import scenario
+
+PLACE = {"topology.kubernetes.io/region": "region-a"}
+ANNOTATION = f"{ALLOWED_PREFIX}zone"
+HTTP_ROUTES = "httproutes.gateway.networking.k8s.io"
+INGRESSES = "ingresses.networking.k8s.io"
+NGINX = "route-nginx"
+
+
+@scenario("HTTPRoutes and Ingresses are what the Gateway API and Kubernetes accept; an apt comes by them, the URL follows their status, and what refuses them is told", needs=("pod-network", "own-nodes", "audit-log"))
+def routes(world):
+    with world.fleet("routes") as fleet:
+        host = f"mirror.{world.lab.host_domain}"
+        http_route = {"kind": "HTTPRoute", "parentRefs": [{"name": "public"}], "annotations": {ANNOTATION: "a"}}
+        ingress = {"kind": "Ingress", "ingressClassName": "lab", "annotations": {ANNOTATION: "a"}}
+        note = installed_by_and_by(fleet, host, http_route)
+        inside = f"http://{regions_service(fleet)}.{fleet.namespace}.svc/debian/"
+        outside = f"http://{host}/debian/"
+        # As a Gateway's controller says it.
+        says(fleet, "Accepted", "False", "NoMatchingParent")
+        message = fleet.wait_stalled("RouteNotAccepted")
+        assert f"Gateway {fleet.namespace}/public says NoMatchingParent: as the lab says" in message, message
+        assert fleet.condition("Ready")["status"] == "True" and fleet.region()["url"] == inside, fleet.get()["status"]
+        says(fleet, "Accepted", "True", "Accepted")
+        wait_until(lambda: fleet.region()["url"] == outside and not fleet.condition("Stalled"), 30, "the URL of the route", detail=lambda: str(fleet.get()["status"]))
+        comes_by_the_route(fleet, outside)
+        is_kept_as_declared(fleet, HTTP_ROUTES, http_route)
+
+        serve(fleet, ingress)
+        wait_until(lambda: objects(fleet, INGRESSES) and not objects(fleet, HTTP_ROUTES), 30, "an Ingress in the place of the HTTPRoute")
+        wait_until(lambda: fleet.region()["url"] == inside, 30, "the URL of the Service while nobody serves the Ingress")
+        address = {"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}}
+        fleet.lab.patch(INGRESSES, regions_service(fleet), address, fleet.namespace, subresource="status")
+        wait_until(lambda: fleet.region()["url"] == outside, 30, "the URL of the Ingress")
+        is_kept_as_declared(fleet, INGRESSES, ingress)
+
+        fleet.apply(fleet.mirror(serving={"ipFamilyPolicy": "PreferDualStack"}))
+        wait_until(lambda: not objects(fleet, INGRESSES) and fleet.region()["url"] == inside, 30, "no route")
+        wait_until(lambda: fleet.lab.get("service", regions_service(fleet), fleet.namespace)["spec"]["ipFamilyPolicy"] == "PreferDualStack", 30, "a Service of both families")
+        nothing_is_written(world, fleet)
+        return note
+
+
+def regions_service(fleet) -> str:
+    """The name of the region's Service, and of its route."""
+    return fleet.lab.list("services", fleet.namespace, "mirrorfleet.dev/region=region-a")[0]["metadata"]["name"]
+
+
+def objects(fleet, kind: str) -> list[dict]:
+    return fleet.lab.list(kind, fleet.namespace)
+
+
+def serve(fleet, route: dict) -> None:
+    """The whole of an apt update from one kept snapshot, so that apt is led to where that is."""
+    host = f"mirror.{fleet.lab.host_domain}"
+    regions = [{"name": "region-a", "host": host, "nodeSelector": PLACE}]
+    fleet.apply(fleet.mirror(serving={"route": route, "transactions": "Always"}, regions=regions))
+
+
+def installed_by_and_by(fleet, host: str, route: dict) -> str:
+    """A cluster without the Gateway API says so, serves all the same, and makes the route once it has it."""
+    fleet.apply(fleet.keyring(), fleet.upstream())
+    serve(fleet, route)
+    note = "the Gateway API was here already"
+    if not fleet.lab.get("customresourcedefinition", HTTP_ROUTES):
+        message = fleet.wait_stalled("RouteUnavailable")
+        assert "have the Gateway API installed" in message, message
+        fleet.wait_ready()
+        for file in GATEWAY.definitions():
+            fleet.lab.apply(file.read_text(), server_side=True)
+        fleet.lab.wait_condition("customresourcedefinition", HTTP_ROUTES, None, "Established")
+        note = f"the Gateway API {GATEWAY.version} came later"
+    fleet.wait_ready()
+    made = wait_until(lambda: objects(fleet, HTTP_ROUTES), 60, "the HTTPRoute", detail=lambda: str(fleet.get()["status"]["conditions"]))
+    assert [one["spec"]["hostnames"] for one in made] == [[host]], made
+    fleet.lab.wait_condition("mirror", "debian", fleet.namespace, "Reconciling", reason="RouteNotAccepted")
+    return note
+
+
+def says(fleet, kind: str, status: str, reason: str) -> None:
+    route = objects(fleet, HTTP_ROUTES)[0]
+    condition = {
+        "type": kind, "status": status, "reason": reason, "message": "as the lab says",
+        "observedGeneration": route["metadata"]["generation"], "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }  # fmt: skip
+    parent = {"parentRef": route["spec"]["parentRefs"][0], "controllerName": "lab.example.org/gateway", "conditions": [condition]}
+    fleet.lab.patch(HTTP_ROUTES, route["metadata"]["name"], {"status": {"parents": [parent]}}, fleet.namespace, subresource="status")
+
+
+def comes_by_the_route(fleet, url: str) -> None:
+    """An nginx that leads what the route names where it says, and nothing else; a real apt has only the URL of the status."""
+    spec = objects(fleet, HTTP_ROUTES)[0]["spec"]
+    rule = spec["rules"][0]
+    backend = rule["backendRefs"][0]
+    service = fleet.lab.get("service", backend["name"], fleet.namespace)
+    where = f"http://{service['spec']['clusterIP']}:{backend['port']}"
+    prefix = fleet.world.workdir / NGINX
+    (prefix / "tmp").mkdir(parents=True, exist_ok=True)
+    paths = [match["path"]["value"] for match in rule["matches"]]
+    locations = " ".join(f"location = {path} {{ proxy_pass {where}; }} location {path}/ {{ proxy_pass {where}; }}" for path in paths)
+    config = prefix / "nginx.conf"
+    config.write_text(
+        f"""
+        daemon off; worker_processes 1; pid {prefix}/nginx.pid; error_log {prefix}/error.log; user root;
+        events {{ worker_connections 64; }}
+        http {{
+            access_log {prefix}/access.log; client_body_temp_path {prefix}/tmp/body; proxy_temp_path {prefix}/tmp/proxy;
+            fastcgi_temp_path {prefix}/tmp/fastcgi; uwsgi_temp_path {prefix}/tmp/uwsgi; scgi_temp_path {prefix}/tmp/scgi;
+            proxy_set_header Host $http_host;
+            server {{ listen 80; server_name {spec["hostnames"][0]}; {locations} location / {{ return 404; }} }}
+            server {{ listen 80 default_server; return 421; }}
+        }}
+        """
+    )
+    fleet.lab.run_server(NGINX, ["nginx", "-p", prefix, "-c", config], ready_url="")
+    try:
+        wait_until(lambda: fleet.lab.exec(["curl", "-sSf", f"{url}dists/stable/InRelease"], check=False).returncode == 0, 30, f"an answer at {url}")
+        assert "hello-mirror" in fleet.apt_download(url=url).name
+        asked = (prefix / "access.log").read_text()
+        assert "/.mirrorfleet/s/debian/" in asked, f"apt was not led into a snapshot:\n{asked}"
+    finally:
+        fleet.lab.stop_server(NGINX)
+
+
+def is_kept_as_declared(fleet, kind: str, route: dict) -> None:
+    """Another annotation is written into what is there, and what somebody edits by hand is put right."""
+    uid = objects(fleet, kind)[0]["metadata"]["uid"]
+
+    def has(value: str) -> bool:
+        found = objects(fleet, kind)[0]["metadata"]
+        return found["uid"] == uid and found["annotations"].get(ANNOTATION) == value
+
+    serve(fleet, {**route, "annotations": {ANNOTATION: "b"}})
+    wait_until(lambda: has("b"), 30, f"the annotation of {kind}")
+    fleet.lab.patch(kind, regions_service(fleet), {"metadata": {"annotations": {ANNOTATION: "c"}}}, fleet.namespace)
+    wait_until(lambda: has("b"), 30, f"the annotation of {kind} again")
+
+
+def nothing_is_written(world, fleet) -> None:
+    """The API server's defaults are no difference. Who takes them for one writes again and again."""
+
+    def quiet() -> bool:
+        since = world.lab.audit_position()
+        time.sleep(3)
+        writes = [event for event in world.controller_writes(since) if event.get("objectRef", {}).get("namespace") == fleet.namespace]
+        return not writes
+
+    wait_until(quiet, 30, "the controller to write nothing more", interval=0.1)

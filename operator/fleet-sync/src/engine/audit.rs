@@ -1,0 +1,404 @@
+//! An audit: a mirror that is served, looked at as clients do, and judged as an upstream is.
+//!
+//! Roots and indices come and are judged as in a run that has nothing yet, in a store that goes with the audit. Then each
+//! root and index is asked for by each of its names, since a run is content with one; and of what indices list so many
+//! files as were asked for, with the signatures over them.
+
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+
+use fleet_fetch::{Arrival, Delivery, Sink};
+use fleet_store::RunSorter;
+use fleet_types::{Expected, Reason, RepoPath, Sha256, UnitRevision, counted};
+use sha2::Digest as _;
+
+use super::blocking::blocking;
+use super::endorse::endorse;
+use super::fetching::{Fetch, Fetched, SignatureFetch, Signatures};
+use super::gather::Stance;
+use super::holes::Again;
+use super::judges::Judges;
+use super::plan::{Plan, Refusals};
+use super::preflight::{addition, reserve};
+use super::publish::revision;
+use super::room::Reservation;
+use super::run::{Ground, Run};
+use super::stages::Standing;
+use super::want::{Signed, Want, WantState};
+use crate::audit::{AuditReport, AuditedUnit, Finding, Sampling};
+use crate::report::Share;
+use crate::{Phase, Problem};
+
+/// Findings that are worth reading one by one.
+const MOST_TOLD: usize = 50;
+
+/// What was looked at, and what is wrong with it.
+#[derive(Default)]
+pub(super) struct Audited {
+    refusals: Refusals,
+    revision: Vec<UnitRevision>,
+    indices: Share,
+    absent: Share,
+    listed: Share,
+    sampled: Share,
+    findings: Vec<Finding>,
+    findings_total: u64,
+    worst: Option<Problem>,
+}
+
+/// Something that is asked for by one name.
+struct Asked {
+    path: RepoPath,
+    promise: Promised,
+}
+
+enum Promised {
+    /// A root or an index, whose content is known.
+    Known { digest: Sha256, size: u64 },
+    /// Payload, as in [`Fetch`].
+    Payload { expected: Expected, exact: bool },
+    /// Judged when it is there.
+    Signature { over: Signed, max_bytes: u64 },
+}
+
+impl Run {
+    /// Looks at all units that can be believed, whatever the others are.
+    pub(super) async fn audit(&self, sampling: Sampling) -> Result<Audited, Problem> {
+        let mut audited = Audited::default();
+        let mut refusals = Refusals::new();
+        let listed = self.lister().list(&mut refusals).await?;
+        let again = Again::default();
+        let mut standing = self.stand(listed, &again, &refusals).await?;
+        let sample = self.draw(&mut standing, sampling, &mut audited).await?;
+        audited.revision = revision(&self.ground, &standing.stances);
+        if let Some((plan, room)) = sample {
+            self.look_at(plan, &room, &mut audited).await?;
+        }
+        // What is only too old hides nothing else.
+        let mut refused: Vec<&Problem> = standing.refusals.values().collect();
+        refused.sort_by_key(|problem| problem.reason.is_of_age());
+        for problem in refused {
+            audited.is_wrong(problem.clone());
+        }
+        audited.refusals = standing.refusals;
+        Ok(audited)
+    }
+
+    /// What is to be asked for; none where no unit is believed. What brings keys has been fetched then.
+    async fn draw(
+        &self,
+        standing: &mut Standing,
+        sampling: Sampling,
+        audited: &mut Audited,
+    ) -> Result<Option<(Plan, Reservation)>, Problem> {
+        let advances = |standing: &Standing| {
+            let mut stances = standing.stances.iter();
+            stances.any(|stance| matches!(stance, Stance::Advance(_)))
+        };
+        let mut came = Vec::new();
+        loop {
+            let Some(plan) = self.plan_while(standing, &advances).await? else {
+                return Ok(None);
+            };
+            if audited.listed.files == 0 {
+                audited.listed = plan.fetch.clone();
+            }
+            let ground = self.ground.clone();
+            let plan = blocking(move || sample(&ground, plan, sampling)).await?;
+            let room = reserve(&self.ground, &plan)?;
+            let with_keys = self.take_keys(plan, &room, &mut came, standing).await?;
+            if let Some(plan) = with_keys {
+                return Ok(Some((plan, room)));
+            }
+        }
+    }
+
+    /// Asks for all of it, and judges what comes.
+    async fn look_at(
+        &self,
+        plan: Plan,
+        room: &Reservation,
+        audited: &mut Audited,
+    ) -> Result<(), Problem> {
+        let (ground, upstream) = (&self.ground, &self.upstream);
+        ground.watch.progress.phase(Phase::Check);
+        let asked = asked(&plan, audited)?;
+        let Signatures { all, missing } = plan.signatures;
+        let judges = Judges::start(ground, &missing);
+        let wants = asked.iter().enumerate();
+        let wants = wants
+            .map(|(tag, asked)| Ok(self.want(tag, asked)))
+            .collect();
+        let mut came: RunSorter<Fetched> = RunSorter::new(&ground.stock.shelves.spill_dir());
+        let mut deliver = |delivery: Delivery| {
+            let tag = usize::try_from(delivery.tag).unwrap_or(usize::MAX);
+            let Some(asked) = asked.get(tag) else {
+                return Ok(());
+            };
+            match delivery.result {
+                Ok(Arrival::Complete(received)) => {
+                    if let Promised::Known { digest, .. } = asked.promise {
+                        audited.compare(&asked.path, digest, received.digest);
+                        return Ok(());
+                    }
+                    room.landed(received.size);
+                    match &asked.promise {
+                        Promised::Signature { over, .. } => {
+                            judges.signature_came(over, received.digest);
+                        }
+                        _ => judges.came(received.digest),
+                    }
+                    came.push(&Fetched {
+                        path: asked.path.clone(),
+                        digest: received.digest,
+                        size: received.size,
+                        modified: None,
+                    })?;
+                }
+                Ok(Arrival::NotModified) => {}
+                Err(error) => {
+                    let problem = Problem::from(error);
+                    if problem.ends_the_run() {
+                        return Err(problem);
+                    }
+                    audited.found(&asked.path, problem);
+                }
+            }
+            Ok(())
+        };
+        let damage = &ground.stock.shelves.damage;
+        upstream.fetch_durably(damage, wants, &mut deliver).await?;
+        let at = ground.clone();
+        let judging = move || endorse(&at, &all, &came.finish()?, judges.finish());
+        let judged = blocking(judging).await?;
+        let reason = judged.refusals.values().next();
+        let reason = reason.map_or(Reason::SignatureBad, |problem| problem.reason);
+        for (path, lost) in &judged.lost {
+            audited.found(path, Problem::new(reason, lost.why.clone()));
+        }
+        Ok(())
+    }
+
+    fn want(&self, tag: usize, asked: &Asked) -> fleet_fetch::Want {
+        let writers = || self.upstream.writers.clone();
+        let sink = match &asked.promise {
+            Promised::Known { size, .. } => {
+                Sink::spooled(*size, self.ground.stock.shelves.spill_dir())
+            }
+            Promised::Payload {
+                expected,
+                exact: true,
+            } => Sink::stored(*expected, writers()),
+            Promised::Payload { expected, .. } => Sink::stored_up_to(*expected, writers()),
+            Promised::Signature { max_bytes, .. } => Sink::stored_small(*max_bytes, writers()),
+        };
+        fleet_fetch::Want {
+            tag: tag as u64,
+            sources: vec![asked.path.clone()],
+            only: None,
+            validators: None,
+            likely_missing: false,
+            sink,
+        }
+    }
+}
+
+/// The plan of a run that would fetch only what was drawn, and what brings keys.
+fn sample(ground: &Ground, plan: Plan, sampling: Sampling) -> Result<Plan, Problem> {
+    let options = &ground.rules.options;
+    let mut drawn = BinaryHeap::new();
+    let mut transfer = RunSorter::new(&ground.stock.shelves.spill_dir());
+    let mut paths = BTreeSet::new();
+    let mut before = None;
+    for fetch in plan.transfer.iter() {
+        ground.watch.stop.check()?;
+        let fetch = fetch?;
+        // The names of one content are neighbours.
+        let same = before.replace(fetch.expected) == Some(fetch.expected);
+        if options.format.holds_keys(&fetch.path, &options.trust) {
+            paths.insert(fetch.path.clone());
+            transfer.push(&fetch)?;
+        } else if !same && fetch.expected.size <= sampling.max_file_bytes {
+            let lot = lot(sampling.seed, &fetch.path);
+            drawn.push(Drawn(lot, fetch));
+            if drawn.len() > sampling.files {
+                drawn.pop();
+            }
+        }
+    }
+    for Drawn(_, fetch) in drawn {
+        paths.insert(fetch.path.clone());
+        transfer.push(&fetch)?;
+    }
+    let spill_dir = ground.stock.shelves.spill_dir();
+    let signatures = plan
+        .signatures
+        .only(&spill_dir, |signed| paths.contains(signed))?;
+    let transfer = transfer.finish()?;
+    let sizes = signatures.missing.iter();
+    let sizes = sizes
+        .map(|signature| Ok(signature?.max_bytes))
+        .collect::<Result<Vec<u64>, Problem>>()?;
+    Ok(Plan {
+        addition: addition(ground, &transfer, sizes.into_iter(), 0)?,
+        transfer,
+        signatures,
+        ..plan
+    })
+}
+
+/// A file and its lot: the lowest are drawn.
+struct Drawn(Sha256, Fetch);
+
+impl Ord for Drawn {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.0.0, &self.1.path).cmp(&(other.0.0, &other.1.path))
+    }
+}
+
+impl PartialOrd for Drawn {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Drawn {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Drawn {}
+
+/// As good as a random number, and the same each time.
+fn lot(seed: u64, path: &RepoPath) -> Sha256 {
+    let mut hasher = sha2::Sha256::new();
+    hasher.update(seed.to_le_bytes());
+    hasher.update(path.as_str());
+    Sha256(hasher.finalize().into())
+}
+
+/// All that is asked for: roots and indices by each of their names, and what was drawn.
+fn asked(plan: &Plan, audited: &mut Audited) -> Result<Vec<Asked>, Problem> {
+    let mut asked = BTreeMap::new();
+    let mut seen = BTreeSet::new();
+    for want in plan.wants.iter() {
+        let Want {
+            path,
+            state,
+            size,
+            sha256,
+            ..
+        } = want?;
+        match (state, sha256) {
+            (WantState::Stored, Some(digest)) => {
+                if asked
+                    .insert(path.clone(), Promised::Known { digest, size })
+                    .is_none()
+                {
+                    audited.indices.add(path.as_str(), size);
+                }
+            }
+            (WantState::Absent, _) if seen.insert(path.clone()) => {
+                audited.absent.add(path.as_str(), size);
+            }
+            _ => {}
+        }
+    }
+    for fetch in plan.transfer.iter() {
+        let Fetch {
+            path,
+            expected,
+            exact,
+            ..
+        } = fetch?;
+        audited.sampled.add(path.as_str(), expected.size);
+        asked.insert(path, Promised::Payload { expected, exact });
+    }
+    for signature in plan.signatures.missing.iter() {
+        let SignatureFetch {
+            over,
+            path,
+            max_bytes,
+            ..
+        } = signature?;
+        asked.insert(path, Promised::Signature { over, max_bytes });
+    }
+    let asked = asked.into_iter();
+    Ok(asked
+        .map(|(path, promise)| Asked { path, promise })
+        .collect())
+}
+
+impl Audited {
+    fn is_wrong(&mut self, problem: Problem) {
+        let worst = self.worst.take();
+        self.worst = Some(match worst {
+            Some(worst) => worst.worst(problem),
+            None => problem,
+        });
+    }
+
+    fn found(&mut self, path: &RepoPath, problem: Problem) {
+        self.findings_total += 1;
+        if self.findings.len() < MOST_TOLD {
+            self.findings.push(Finding {
+                path: path.to_string(),
+                reason: problem.reason,
+                message: problem.message.clone(),
+            });
+        }
+        self.is_wrong(problem);
+    }
+
+    fn compare(&mut self, path: &RepoPath, promised: Sha256, served: Sha256) {
+        if promised != served {
+            let message = format!(
+                "{path}: under this name there is other content (sha256 {served}) than the signed index promises ({promised})"
+            );
+            self.found(path, Problem::new(Reason::DigestMismatch, message));
+        }
+    }
+
+    fn message(&self) -> String {
+        let Some(worst) = &self.worst else {
+            return format!(
+                "{} of roots and indices and {} of {} are as the signed state promises",
+                counted(self.indices.files, "name"),
+                self.sampled.files,
+                counted(self.listed.files, "listed file"),
+            );
+        };
+        let wrong = self.findings_total + self.refusals.len() as u64;
+        match wrong.saturating_sub(1) {
+            0 => worst.message.clone(),
+            more => format!("{}; and {}", worst.message, counted(more, "more finding")),
+        }
+    }
+
+    /// The report. `units` are those of the format, in declared order.
+    pub(super) fn report(self, mirror: &str, url: &str, units: &[String]) -> AuditReport {
+        let unit = |(number, unit): (usize, &String)| {
+            let number = u16::try_from(number).ok();
+            let refusal = number.and_then(|number| self.refusals.get(&number));
+            AuditedUnit {
+                unit: unit.clone(),
+                reason: refusal.map_or(Reason::Audited, |problem| problem.reason),
+                message: refusal.map_or_else(String::new, |problem| problem.message.clone()),
+            }
+        };
+        let good = Problem::new(Reason::Audited, "");
+        AuditReport {
+            reason: self.worst.as_ref().unwrap_or(&good).reason,
+            message: self.message(),
+            units: units.iter().enumerate().map(unit).collect(),
+            revision: self.revision,
+            indices: self.indices,
+            absent: self.absent,
+            listed: self.listed,
+            sampled: self.sampled,
+            findings: self.findings,
+            findings_total: self.findings_total,
+            ..AuditReport::not_begun(mirror, url, good)
+        }
+    }
+}
