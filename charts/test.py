@@ -319,7 +319,8 @@ class Main(unittest.TestCase):
         policies = of_kind(render(values={"networkPolicy": {"namespaces": ["a", "b"], **every}}), "NetworkPolicy")
         places = sorted((policy["metadata"]["namespace"], policy["spec"]["podSelector"]["matchLabels"]["app.kubernetes.io/component"]) for policy in policies)
         # Of serving pods those that fetch on demand have one more.
-        self.assertEqual(places, [("a", "audit"), ("a", "serving"), ("a", "serving"), ("a", "sync"), ("b", "audit"), ("b", "serving"), ("b", "serving"), ("b", "sync"), ("mirrorfleet-system", "controller")])
+        roles = ("audit", "probe", "serving", "serving", "sync")
+        self.assertEqual(places, [*((namespace, role) for namespace in ("a", "b") for role in roles), ("mirrorfleet-system", "controller")])
         for policy in policies:
             for rule in policy["spec"].get("ingress", []):
                 # A rule without peers lets everybody in: so may only the port that serves.
@@ -360,7 +361,7 @@ class Mirrors(unittest.TestCase):
         text = re.search(r"```yaml\n(.*?)```", (MIRRORS / "README.md").read_text(), re.DOTALL)[1]
         self.assertEqual(len(render(MIRRORS, helm.parse(text))), 3)
         text = re.search(r"```yaml\n(.*?)```", (MAIN / "README.md").read_text(), re.DOTALL)[1]
-        self.assertEqual(len(of_kind(render(MAIN, helm.parse(text)), "NetworkPolicy")), 5)
+        self.assertEqual(len(of_kind(render(MAIN, helm.parse(text)), "NetworkPolicy")), 6)
 
 
 def plan(binary: Path, manifests: str) -> subprocess.CompletedProcess:

@@ -17,6 +17,7 @@ from archive import Archive, SigningKey, run
 from lab import Cluster, condition_of, wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
+CHART = ROOT / "charts" / "mirrorfleet"
 API_VERSION = "mirrorfleet.dev/v1alpha1"
 SYSTEM_NAMESPACE = "mirrorfleet-system"
 RELEASE = "mirrorfleet"
@@ -98,14 +99,18 @@ class World:
         repository, tag = image.rsplit(":", 1)
         self.helm_values = [
             "--set", f"image.repository={repository}", "--set", f"image.tag={tag}", "--set", f"image.pullPolicy={pull}",
-            "--set-json", f"podsAllowed={json.dumps(ALLOWED)}", "--set-json", f"routesAllowed={json.dumps(ROUTES_ALLOWED)}",
+            "--set-json", f"podsAllowed={json.dumps(ALLOWED)}",
         ]
         self.lab.create_namespace(SYSTEM_NAMESPACE)
         self.lab.exec(
-            ["helm", "install", RELEASE, ROOT / "charts" / "mirrorfleet", "--namespace", SYSTEM_NAMESPACE,
-             *self.helm_values, "--wait", "--timeout", "90s"],
+            ["helm", "install", RELEASE, CHART, "--namespace", SYSTEM_NAMESPACE, *self.values_of(CHART), "--wait", "--timeout", "90s"],
             timeout=120,
         )  # fmt: skip
+
+    def values_of(self, chart: Path) -> list[str]:
+        """What this chart is installed with: that of an earlier version knows no routes, and refuses what it does not know."""
+        knows_routes = "\nroutesAllowed:" in (chart / "values.yaml").read_text()
+        return [*self.helm_values, *(["--set-json", f"routesAllowed={json.dumps(ROUTES_ALLOWED)}"] if knows_routes else [])]
 
     def uninstall_operator(self) -> None:
         """Leaves a cluster that is not ours as it was, but for the CRDs, which the chart keeps on purpose."""

@@ -108,10 +108,11 @@ def apt_and_pacman_come_through_a_sub_path(place: Place) -> None:
 
 def lies_lead_nowhere(front: Front, direct, snapshot: str) -> None:
     release, database = "debian/dists/stable/InRelease", "arch/core/os/x86_64/core.db"
+    assert led(direct(release), AGENTS["apt"])[0] == "302", "a client that says nothing is led into a snapshot"
     for lie in LIES:
-        assert led(direct(release, "127.0.0.1"), AGENTS["apt"], lie) == ("200", ""), lie
-        assert led(direct(database, "127.0.0.1"), AGENTS["pacman"], lie) == ("302", f"/.mirrorfleet/s/{database.replace('arch/', f'arch/{snapshot}/', 1)}"), lie
-        assert led(direct("debian/dists", "127.0.0.1"), "curl", lie) == ("301", "/debian/dists/"), lie
+        assert led(direct(release), AGENTS["apt"], lie) == ("200", ""), lie
+        assert led(direct(database), AGENTS["pacman"], lie) == ("302", f"/.mirrorfleet/s/{database.replace('arch/', f'arch/{snapshot}/', 1)}"), lie
+        assert led(direct("debian/dists"), "curl", lie) == ("301", "/debian/dists/"), lie
         # The proxy writes over the one kind, and lets the other by.
         code, place = led(front.url(release), AGENTS["apt"], lie)
         assert code == "302" and place.startswith(f"http://Localhost:{front.port}/{BELOW}/.mirrorfleet/s/debian/"), f"{lie}: {code} {place}"

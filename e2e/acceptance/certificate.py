@@ -19,11 +19,12 @@ class Certificate:
     key: Path
 
     @staticmethod
-    def make(folder: Path) -> Certificate:
+    def make(folder: Path, *more: str) -> Certificate:
+        """`more` goes to OpenSSL: our program takes none of an authority for a server's."""
         made = Certificate(folder / "tls.crt", folder / "tls.key")
         run([
             "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1",
-            "-subj", "/CN=localhost", "-addext", NAMES, "-keyout", made.key, "-out", made.chain,
+            "-subj", "/CN=localhost", "-addext", NAMES, *more, "-keyout", made.key, "-out", made.chain,
         ])  # fmt: skip
         return made
 

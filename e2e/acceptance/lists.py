@@ -214,7 +214,8 @@ def one_file_from_the_nearest_region(place: Place) -> None:
     assert run(sent) == url and got.read_bytes() == package.read_bytes(), "the nearest was asked itself"
     got.unlink()
     before = fleet.link.bytes
-    fetch = ["aria2c", "--no-conf", "--dir", place.workdir, "--out", "got", "--split", "4", "--max-connection-per-server", "2", "--min-split-size", "1M", "--check-integrity", "--console-log-level", "info", url]
+    # Slow enough that the region behind the slow link has its part.
+    fetch = ["aria2c", "--no-conf", "--dir", place.workdir, "--out", "got", "--split", "4", "--max-connection-per-server", "2", "--min-split-size", "1M", "--max-overall-download-limit", "6M", "--console-log-level", "info", url]
     with meanwhile(lambda: fleet.shoot(before, MIB)):
         said = run(fetch)
     assert got.read_bytes() == package.read_bytes()

@@ -55,7 +55,7 @@ def a_probe_with_a_login(place: Place) -> None:
     mirror = upstream.mirror()
     users = place.workdir / "users"
     users.write_text("reader:{PLAIN}secret\n")
-    certificate = Certificate.make(place.workdir)
+    certificate = Certificate.make(place.workdir, "-addext", "basicConstraints=critical,CA:FALSE")
     port = front(place, certificate, urlsplit(place.url("")).port, PASSWORD.format(users=users) + HOST_KEPT)
     url, hosts = f"https://localhost:{port}/debian/", f"localhost:{port}"
     endpoints = [{"name": "older", "url": place.url("older")}, {"name": "same", "url": place.url("debian")}, {"name": "gone", "url": place.url("gone")}]
@@ -82,6 +82,7 @@ def a_probe_with_a_login(place: Place) -> None:
     assert kept["failure"]["reason"] == "CredentialsNotReleased" and hosts in kept["failure"]["message"], kept
     missing = [document for document in named() if document["metadata"]["name"] != "login"]
     assert asker.ask(missing, expect=1)["failure"]["reason"] == "CredentialsNotFound"
+    asker.ask(named())
     assert "not-declared" in place.mirrorfleet("probe", "-f", asker.file, "--upstream", "debian", "--unit", "not-declared").stdout
 
     pacman = an_upstream(place)

@@ -348,11 +348,9 @@ def a_full_disk_under_a_lazy_mirror(place: Place) -> None:
     assert apt.download("tool5").read_bytes() == files["tool5"].read_bytes()
     assert "the volume is full" in (place.workdir / "local.log").read_text()
     # A lie is cut off before its end.
-    lie = files["large"]
-    lie.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    files["large"].write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     with contextlib.suppress(http.client.IncompleteRead):
         raise AssertionError(f"this came as a whole: {ask(server, large).status}")
-    lie.write_bytes(content)
     (seen / "ballast").unlink()
     assert apt.download("tool6").read_bytes() == files["tool6"].read_bytes()
     assert "mirrorfleet_fill_full_since_timestamp_seconds{" not in metrics_of(place, server)

@@ -6,11 +6,10 @@ import json
 
 from lab import wait_until
 from lab.kinds import MONITORING
-from world import RELEASE, ROOT, SYSTEM_NAMESPACE, UPSTREAM_PORT
+from world import CHART, RELEASE, ROOT, SYSTEM_NAMESPACE, UPSTREAM_PORT
 
 from .registry import scenario
 
-CHART = ROOT / "charts" / "mirrorfleet"
 MIRRORS = ROOT / "charts" / "mirrorfleet-mirrors"
 #: A name that nobody resolves but a proxy.
 BEHIND_PROXY = "archive.behind-proxy.example.org"
@@ -105,7 +104,7 @@ def rich_values(world, mirrors: str) -> dict:
 
 def upgrade(world, *arguments, chart=CHART) -> None:
     """Until the new controller is there, and the old one gone."""
-    command = ["helm", "upgrade", RELEASE, chart, "--namespace", SYSTEM_NAMESPACE, *world.helm_values, *arguments, "--wait", "--timeout", "120s"]
+    command = ["helm", "upgrade", RELEASE, chart, "--namespace", SYSTEM_NAMESPACE, *world.values_of(chart), *arguments, "--wait", "--timeout", "120s"]
     world.lab.exec(command, timeout=150)
     wait_until(lambda: len(world.controller_pods()) == 2, 60, "the controllers before to be gone")
 

@@ -43,7 +43,7 @@ def release_life(world):
             not_fetched_again(world, fleet, since)
             return f"not answered for {told}{gap:.1f} s while the serving image changed, {back:.1f} s while it was turned back"
         finally:
-            world.lab.exec(["helm", "upgrade", "--install", RELEASE, CHART, "--namespace", SYSTEM_NAMESPACE, *world.helm_values, "--wait"], timeout=150)
+            world.lab.exec(["helm", "upgrade", "--install", RELEASE, CHART, "--namespace", SYSTEM_NAMESPACE, *world.values_of(CHART), "--wait"], timeout=150)
             wait_until(lambda: len(world.controller_pods()) == 2, 60, "two controllers again")
 
 
@@ -173,7 +173,7 @@ def taken_away_and_brought_again(world, fleet) -> None:
     fleet.apt_download()
     assert lab.get("clusterrole", f"{RELEASE}.{SYSTEM_NAMESPACE}") is None, "the role is left"
 
-    lab.exec(["helm", "install", RELEASE, CHART, "--namespace", SYSTEM_NAMESPACE, *world.helm_values, "--wait", "--timeout", "90s"], timeout=120)
+    lab.exec(["helm", "install", RELEASE, CHART, "--namespace", SYSTEM_NAMESPACE, *world.values_of(CHART), "--wait", "--timeout", "90s"], timeout=120)
     world.without_operator.append((since, time.time()))
     assert fleet.sync()["lastAttempt"]["reason"] == "Unchanged"
     fleet.wait_ready()

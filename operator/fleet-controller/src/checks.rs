@@ -85,8 +85,11 @@ impl RegionChecks {
         let mut scores = Vec::new();
         for (name, mirror) in mirrors {
             let mut of = before.remove(&name).unwrap_or_default();
-            // Of a Mirror that cannot be read nobody knows which regions it has: what is known of them stays.
-            if let Ok(mirror) = &mirror.0 {
+            // Of a Mirror that cannot be read nobody knows which regions it has: what is known of them stays. A registry has no
+            // state of its upstream's that could be late.
+            if let Ok(mirror) = &mirror.0
+                && !mirror.spec.fills_itself()
+            {
                 let pods = world.owned.pods().group(&name);
                 of.check(mirror, &pods, now, at);
                 let told = of.regions.iter();

@@ -208,6 +208,8 @@ impl Contents {
                 std::future::pending::<()>().await;
             }
             tracing::info!(path = %wanted.path, "nobody waits for it any more, and most of it is still to come: it is not fetched to its end");
+            // Whoever asks at this moment begins anew, and does not read what ends.
+            landing.take_back();
             given_up.cancel();
             std::future::pending::<()>().await;
         };

@@ -63,6 +63,19 @@ impl Package {
     }
 }
 
+impl Current {
+    /// What the upstream said just now.
+    fn of(kept: Kept, form: Form) -> Current {
+        Current {
+            kept,
+            beside: None,
+            form,
+            is_stale: false,
+            was_asked: true,
+        }
+    }
+}
+
 impl State {
     /// The document on the disk turned out to be damaged: it is fetched as if it had never been there.
     pub fn forget(&mut self, form: Form) {
@@ -95,13 +108,7 @@ impl Inner {
                     .map_err(|error| Refusal::own("what is kept cannot be read", &error))?,
             ),
         };
-        for form in Form::ALL {
-            let is_gone = |kept: &Kept| !self.disk.has(Shelf::Bodies, &kept.body);
-            if head.kept(form).is_some_and(is_gone) {
-                // It was given up for others, and is fetched as if it had never been there.
-                *head.place(form) = None;
-            }
-        }
+        head.forget_unless(|body| self.disk.has(Shelf::Bodies, body));
         let form = if head.full_only { Form::Full } else { form };
         let kept = head.kept(form).cloned();
         if let Some(kept) = kept
@@ -109,11 +116,8 @@ impl Inner {
             .filter(|kept| is_fresh(kept.checked, crate::now()))
         {
             return Ok(Current {
-                kept: kept.clone(),
-                beside: None,
-                form,
-                is_stale: false,
                 was_asked: false,
+                ..Current::of(kept.clone(), form)
             });
         }
         match self.refresh(package, head, form).await {
@@ -132,11 +136,8 @@ impl Inner {
             }
             Err(refusal) => match kept {
                 Some(kept) => Ok(Current {
-                    kept,
-                    beside: None,
-                    form,
                     is_stale: true,
-                    was_asked: true,
+                    ..Current::of(kept, form)
                 }),
                 None => {
                     state.refused = Some((Instant::now() + FAILED, refusal.clone()));
@@ -173,13 +174,7 @@ impl Inner {
                 kept.checked = crate::now();
                 let kept = kept.clone();
                 self.remember(name, head);
-                Ok(Some(Current {
-                    kept,
-                    beside: None,
-                    form,
-                    is_stale: false,
-                    was_asked: true,
-                }))
+                Ok(Some(Current::of(kept, form)))
             }
             StatusCode::OK => {
                 let current = self.take(name, head, form, told).await?;
@@ -264,11 +259,8 @@ impl Inner {
         if beside.is_some() {
             // What is kept is an earlier one still.
             return Ok(Current {
-                kept,
                 beside,
-                form,
-                is_stale: false,
-                was_asked: true,
+                ..Current::of(kept, form)
             });
         }
         if head.full_only {
@@ -285,13 +277,7 @@ impl Inner {
                 drop(self.disk.remove(Shelf::Bodies, &before.body));
             }
         }
-        Ok(Current {
-            kept,
-            beside: None,
-            form,
-            is_stale: false,
-            was_asked: true,
-        })
+        Ok(Current::of(kept, form))
     }
 
     fn remember(&self, name: &PackageName, head: &Head) {

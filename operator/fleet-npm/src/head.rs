@@ -56,6 +56,15 @@ impl Head {
             .map(drop)
     }
 
+    /// Documents that are not here any more were given up for others: they are fetched as if they had never been there.
+    pub fn forget_unless(&mut self, is_here: impl Fn(&Sha256) -> bool) {
+        for form in Form::ALL {
+            if self.kept(form).is_some_and(|kept| !is_here(&kept.body)) {
+                *self.place(form) = None;
+            }
+        }
+    }
+
     pub fn kept(&self, form: Form) -> Option<&Kept> {
         match form {
             Form::Full => self.full.as_ref(),

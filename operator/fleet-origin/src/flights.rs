@@ -41,6 +41,11 @@ impl<T> Landing<T> {
         self.told.send_replace(Some(what));
     }
 
+    /// Whoever comes from now on waits again, for another word or for the end.
+    pub fn take_back(&self) {
+        self.told.send_replace(None);
+    }
+
     /// From now on those wait as well who read what was told.
     pub fn is_read_by(&self, readers: Readers) {
         *lock(&self.readers) = Some(readers);

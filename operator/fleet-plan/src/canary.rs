@@ -273,7 +273,8 @@ impl Audits {
         let mut led_to = sites
             .iter()
             .filter(|site| is_canary(site) && site.withdrawn_at.is_none());
-        let Some(first) = led_to.clone().next() else {
+        let mut region = sites.iter().filter(|site| is_canary(site));
+        let Some((first, of_region)) = led_to.clone().next().zip(region.next()) else {
             return;
         };
         if !led_to.all(|site| site.serves(snapshot)) {
@@ -284,7 +285,9 @@ impl Audits {
         let name = crate::names::job_name(&place.child, "Audit", &occasion);
         let image = first.view.pod.and_then(|pod| pod.image.as_deref());
         let image = image.unwrap_or(&seen.settings.image);
-        let job = build::audit(fleet, place, &name, &fleet.url(place), image);
+        // The route is of the region's first replica.
+        let url = fleet.url_now(place, of_region.wanted.route.is_accepted());
+        let job = build::audit(fleet, place, &name, &url, image);
         trial.audit = Some(Audit {
             job: job.name_any(),
             number,

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use fleet_api::mirror::{Block, Mirror, MirrorSpec, Mode, PodSettings, Route, RouteKind};
+use fleet_api::mirror::{Block, Mirror, MirrorSpec, Mode, PodSettings, RouteKind};
 use fleet_api::{MirrorStatus, Upstream, UpstreamSpec};
 use fleet_types::{Reason, shown_url};
 use kube_core::ResourceExt;
@@ -149,45 +149,6 @@ impl<'a> Fleet<'a> {
         let places = self.places.iter().enumerate();
         let of_it = places.filter(move |(_, place)| place.region.name == region);
         of_it.map(|(at, _)| at)
-    }
-
-    /// The URL of the copy in one region, for clients outside where there is one for them, else of its Service.
-    pub fn url(&self, place: &Place) -> String {
-        let base = self.spec.outside(place.region);
-        self.below(base.unwrap_or_else(|| self.service_url(place)))
-    }
-
-    /// The same by what clients outside can use now: a route leads them nowhere before it is accepted.
-    pub fn url_now(&self, place: &Place, is_accepted: bool) -> String {
-        match place.region.public_url.is_some() || is_accepted {
-            true => self.url(place),
-            false => self.below(self.service_url(place)),
-        }
-    }
-
-    fn below(&self, base: String) -> String {
-        format!("{base}/{}/", self.mirror.serving_path())
-    }
-
-    fn service_url(&self, place: &Place) -> String {
-        let scheme = match self.tls_secret() {
-            Some(_) => "https",
-            None => "http",
-        };
-        format!("{scheme}://{}.{}.svc", place.service, self.namespace)
-    }
-
-    /// The route that is declared for a region, with its host: it is of the first replica, as the Service to which it leads.
-    pub fn route_of(&self, place: &Place) -> Option<(&'a Route, &'a str)> {
-        let route = self
-            .spec
-            .serving
-            .route
-            .as_ref()
-            .filter(|_| place.is_first())?;
-        let mut regions = self.spec.regions.iter();
-        let region = regions.find(|region| region.name == place.region.name)?;
-        Some((route, region.host.as_deref()?))
     }
 
     /// Whether an object belongs to a replica of a region that is declared, or to all regions that are offered.

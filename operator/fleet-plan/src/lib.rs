@@ -4,6 +4,7 @@
 //! on. Planning is total: a wrong specification has a plan too (touch nothing, say what to change, wait).
 
 pub mod act;
+mod addresses;
 mod after;
 pub mod alone;
 pub mod build;

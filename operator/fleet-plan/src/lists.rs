@@ -1,9 +1,9 @@
 //! What serving pods tell clients of the regions, so that they can without the controller: one list, the same for all pods
 //! of a Mirror, as an annotation beside their orders.
 //!
-//! Whoever is withdrawn stands in no list, nor who is led to by a route that nobody has accepted, and a list is never empty: where nobody is offered, all stand in it that serve
-//! something, and else all that are declared. Like the label by which the Mirror's Service finds its pods it says what the
-//! status says already.
+//! Whoever is withdrawn stands in no list, nor who is led to by a route that nobody has accepted, and a list is never empty:
+//! where nobody is left, all stand in it that serve something, and else all that are declared. Like the label by which the
+//! Mirror's Service finds its pods it says what the status says already.
 
 use std::collections::BTreeSet;
 
@@ -103,9 +103,9 @@ pub fn of(fleet: &Fleet, networks: &Networks, seen: &Observed) -> Listed {
             doubtful,
         });
     }
-    let names = regions.iter().map(|region| region.name.clone()).collect();
+    let names: BTreeSet<String> = regions.iter().map(|region| region.name.clone()).collect();
     let list = ClientList {
-        together: fleet.is_together() && regions_are_offered(fleet.spec, &status),
+        together: fleet.is_together() && are_offered(&names, fleet.spec, &status),
         regions,
         trusted_proxies: networks.proxies.clone(),
     };
@@ -172,10 +172,12 @@ pub fn is_public(spec: &MirrorSpec) -> bool {
     regions.any(|region| spec.outside(region).is_some())
 }
 
-/// Whether it is the regions that are offered which stand in the list, and not those that serve something where none is.
-fn regions_are_offered(spec: &MirrorSpec, status: &MirrorStatus) -> bool {
-    let mut known = status.regions.iter();
-    known.any(|known| is_offered(spec, known))
+/// Whether all of these regions are offered, and not only serve something.
+fn are_offered(names: &BTreeSet<String>, spec: &MirrorSpec, status: &MirrorStatus) -> bool {
+    names.iter().all(|name| {
+        let mut known = status.regions.iter();
+        known.any(|known| known.name == *name && is_offered(spec, known))
+    })
 }
 
 fn is_offered(spec: &MirrorSpec, known: &RegionStatus) -> bool {

@@ -69,6 +69,7 @@ mod identity;
 mod index;
 mod inserter;
 mod inspect;
+mod known_blobs;
 mod layout;
 mod leftovers;
 mod links;

@@ -14,8 +14,7 @@ use fleet_telemetry::{
 use fleet_types::documents::RunResult;
 use fleet_types::gauges::{
     CheckGauges, ConditionGauges, EndpointGauges, MirrorGauges, PublicationGauges, RegionGauges,
-    RunGauges,
-    UpstreamGauges,
+    RunGauges, UpstreamGauges,
 };
 use fleet_types::{ConditionStatus, Reason};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

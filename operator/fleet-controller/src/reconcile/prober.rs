@@ -39,6 +39,7 @@ pub fn observe(context: &Context, name: &ObjectName, authority: &Authority) -> P
             false => 0,
         },
         refused: authority.refused.clone(),
+        heard: authority.heard.clone(),
     }
 }
 

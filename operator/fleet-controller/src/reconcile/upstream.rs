@@ -273,8 +273,8 @@ async fn ca_bundle(
         key,
     } = bundle;
     if *kind == RefKind::Secret {
-        let message = "access.caBundleRef names a Secret, which the controller may not read, so only sync runs ask the \
-            authority; put the certificates, which are public, into a ConfigMap";
+        let message = "access.caBundleRef names a Secret, which the controller may not read; put the certificates, which \
+            are public, into a ConfigMap";
         return Err(ProbeError::new(Reason::NotProbed, message));
     }
     let missing = || {

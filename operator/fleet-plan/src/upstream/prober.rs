@@ -44,6 +44,8 @@ pub struct Prober {
     pub running_elsewhere: usize,
     /// Why the last one could not be made.
     pub refused: Option<String>,
+    /// The one that was heard last, by its uid.
+    pub heard: Option<String>,
 }
 
 /// What a Job asks for and how its pod is.
@@ -252,6 +254,12 @@ impl Prober {
             let ProbeFailure { reason, message } = report.failure?;
             return Some(Verdict::no(reason, message));
         }
+        self.lost(job, now, before)
+    }
+
+    /// Why nothing is known of what a Job that has ended was told.
+    fn lost(&self, job: &SeenJob, now: Timestamp, before: &[Condition]) -> Option<Verdict> {
+        let no = |text: String| Some(Verdict::no(Reason::ProbeFailed, text));
         let name = &job.meta.name;
         let end = job.end.as_ref()?;
         if let Some(last) = self.pod(job).and_then(|pod| pod.end.as_ref()) {
@@ -261,6 +269,10 @@ impl Prober {
                 "Job {name}, which was to ask the authority, ended without a report (exit code {}): {word}; `kubectl describe job {name}` may tell more",
                 last.exit_code
             ));
+        }
+        // It told, and its pod has gone since.
+        if end.succeeded || self.heard.as_ref() == Some(&job.meta.uid) {
+            return None;
         }
         // What was said while it waited says more than that it waited for too long.
         let known = said(ConditionType::Reachable, before);

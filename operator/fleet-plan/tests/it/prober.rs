@@ -475,7 +475,7 @@ fn an_authority_that_refuses_is_told_unit_by_unit_and_a_lost_word_is_waited_for(
     world.seen.prober.pods.clear();
     let job = world.seen.prober.jobs.last_mut().unwrap();
     job.end = Some(JobEnd {
-        succeeded: true,
+        succeeded: false,
         at: Some(world.now),
         message: String::new(),
     });
@@ -488,6 +488,11 @@ fn an_authority_that_refuses_is_told_unit_by_unit_and_a_lost_word_is_waited_for(
     world.now += SignedDuration::from_secs(61);
     world.turn();
     assert_eq!(world.reachable().1, "ProbeFailed");
+    // One that was heard loses nothing with its pod.
+    let job = world.seen.prober.jobs.last().unwrap().meta.uid.clone();
+    world.seen.prober.heard = Some(job);
+    world.turn();
+    assert_eq!(world.reachable().1, "UpstreamForbidden");
 }
 
 #[test]

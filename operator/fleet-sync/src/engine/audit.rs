@@ -4,13 +4,15 @@
 //! root and index is asked for by each of its names, since a run is content with one; and of what indices list so many
 //! files as were asked for, with the signatures over them.
 
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+mod drawing;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use fleet_fetch::{Arrival, Delivery, Sink};
 use fleet_store::RunSorter;
-use fleet_types::{Expected, Reason, RepoPath, Sha256, UnitRevision, counted};
-use sha2::Digest as _;
+use fleet_types::{Digest, Expected, Reason, RepoPath, Sha256, UnitRevision, counted};
 
+use self::drawing::sample;
 use super::blocking::blocking;
 use super::endorse::endorse;
 use super::fetching::{Fetch, Fetched, SignatureFetch, Signatures};
@@ -18,10 +20,10 @@ use super::gather::Stance;
 use super::holes::Again;
 use super::judges::Judges;
 use super::plan::{Plan, Refusals};
-use super::preflight::{addition, reserve};
+use super::preflight::reserve;
 use super::publish::revision;
 use super::room::Reservation;
-use super::run::{Ground, Run};
+use super::run::Run;
 use super::stages::Standing;
 use super::want::{Signed, Want, WantState};
 use crate::audit::{AuditReport, AuditedUnit, Finding, Sampling};
@@ -52,7 +54,7 @@ struct Asked {
 }
 
 enum Promised {
-    /// A root or an index, whose content is known.
+    /// A root or an index, or another name of what is stored: its content is known.
     Known { digest: Sha256, size: u64 },
     /// Payload, as in [`Fetch`].
     Payload { expected: Expected, exact: bool },
@@ -202,81 +204,6 @@ impl Run {
     }
 }
 
-/// The plan of a run that would fetch only what was drawn, and what brings keys.
-fn sample(ground: &Ground, plan: Plan, sampling: Sampling) -> Result<Plan, Problem> {
-    let options = &ground.rules.options;
-    let mut drawn = BinaryHeap::new();
-    let mut transfer = RunSorter::new(&ground.stock.shelves.spill_dir());
-    let mut paths = BTreeSet::new();
-    let mut before = None;
-    for fetch in plan.transfer.iter() {
-        ground.watch.stop.check()?;
-        let fetch = fetch?;
-        // The names of one content are neighbours.
-        let same = before.replace(fetch.expected) == Some(fetch.expected);
-        if options.format.holds_keys(&fetch.path, &options.trust) {
-            paths.insert(fetch.path.clone());
-            transfer.push(&fetch)?;
-        } else if !same && fetch.expected.size <= sampling.max_file_bytes {
-            let lot = lot(sampling.seed, &fetch.path);
-            drawn.push(Drawn(lot, fetch));
-            if drawn.len() > sampling.files {
-                drawn.pop();
-            }
-        }
-    }
-    for Drawn(_, fetch) in drawn {
-        paths.insert(fetch.path.clone());
-        transfer.push(&fetch)?;
-    }
-    let spill_dir = ground.stock.shelves.spill_dir();
-    let signatures = plan
-        .signatures
-        .only(&spill_dir, |signed| paths.contains(signed))?;
-    let transfer = transfer.finish()?;
-    let sizes = signatures.missing.iter();
-    let sizes = sizes
-        .map(|signature| Ok(signature?.max_bytes))
-        .collect::<Result<Vec<u64>, Problem>>()?;
-    Ok(Plan {
-        addition: addition(ground, &transfer, sizes.into_iter(), 0)?,
-        transfer,
-        signatures,
-        ..plan
-    })
-}
-
-/// A file and its lot: the lowest are drawn.
-struct Drawn(Sha256, Fetch);
-
-impl Ord for Drawn {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.0.0, &self.1.path).cmp(&(other.0.0, &other.1.path))
-    }
-}
-
-impl PartialOrd for Drawn {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Drawn {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Drawn {}
-
-/// As good as a random number, and the same each time.
-fn lot(seed: u64, path: &RepoPath) -> Sha256 {
-    let mut hasher = sha2::Sha256::new();
-    hasher.update(seed.to_le_bytes());
-    hasher.update(path.as_str());
-    Sha256(hasher.finalize().into())
-}
-
 /// All that is asked for: roots and indices by each of their names, and what was drawn.
 fn asked(plan: &Plan, audited: &mut Audited) -> Result<Vec<Asked>, Problem> {
     let mut asked = BTreeMap::new();
@@ -291,10 +218,9 @@ fn asked(plan: &Plan, audited: &mut Audited) -> Result<Vec<Asked>, Problem> {
         } = want?;
         match (state, sha256) {
             (WantState::Stored, Some(digest)) => {
-                if asked
-                    .insert(path.clone(), Promised::Known { digest, size })
-                    .is_none()
-                {
+                let promise = Promised::Known { digest, size };
+                let is_new = asked.insert(path.clone(), promise).is_none();
+                if is_new {
                     audited.indices.add(path.as_str(), size);
                 }
             }
@@ -304,6 +230,7 @@ fn asked(plan: &Plan, audited: &mut Audited) -> Result<Vec<Asked>, Problem> {
             _ => {}
         }
     }
+    let mut before: Option<Expected> = None;
     for fetch in plan.transfer.iter() {
         let Fetch {
             path,
@@ -311,8 +238,18 @@ fn asked(plan: &Plan, audited: &mut Audited) -> Result<Vec<Asked>, Problem> {
             exact,
             ..
         } = fetch?;
+        // The names of one content are neighbours, and it is stored once.
+        let is_stored = before.replace(expected) == Some(expected);
+        let promise = match expected.digest {
+            _ if !is_stored => Promised::Payload { expected, exact },
+            Digest::Sha256(digest) => Promised::Known {
+                digest,
+                size: expected.size,
+            },
+            _ => continue,
+        };
         audited.sampled.add(path.as_str(), expected.size);
-        asked.insert(path, Promised::Payload { expected, exact });
+        asked.insert(path, promise);
     }
     for signature in plan.signatures.missing.iter() {
         let SignatureFetch {

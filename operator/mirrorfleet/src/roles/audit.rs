@@ -27,10 +27,10 @@ pub struct Arguments {
     /// Name of the Mirror, whose manifest and Upstream say what is to be there and by whom it is signed
     #[arg(long, value_name = "NAME")]
     mirror: String,
-    /// Where its files are, for example http://localhost:8080/debian/ [default: its path below the `publicUrl` of its region]
+    /// Where its files are, for example http://localhost:8080/debian/ [default: its path below the `publicUrl`, or the host of the route, of its region]
     #[arg(long, value_name = "URL", value_parser = served)]
     url: Option<Url>,
-    /// Which region, where several have a `publicUrl`
+    /// Which region, where several can be reached from outside
     #[arg(long, value_name = "NAME", conflicts_with = "url")]
     region: Option<String>,
     /// How many listed files are drawn
@@ -149,16 +149,16 @@ fn certificates(file: &Path) -> Result<Vec<u8>, Failure> {
 fn public_url(mirror: &Mirror, region: Option<&str>) -> Result<Url, Failure> {
     let regions = mirror.spec.regions.iter();
     let meant = regions.filter(|one| region.is_none_or(|name| name == one.name));
-    let public: Vec<(&str, &str)> = meant
-        .filter_map(|region| Some((region.name.as_str(), region.public_url.as_deref()?)))
+    let public: Vec<(&str, String)> = meant
+        .filter_map(|region| Some((region.name.as_str(), mirror.spec.outside(region)?)))
         .collect();
     let name = mirror.metadata.name.as_deref().unwrap_or_default();
     match public.as_slice() {
         [(region, base)] => {
-            let url = format!("{}/{}/", base.trim_end_matches('/'), mirror.serving_path());
+            let url = format!("{base}/{}/", mirror.serving_path());
             url.parse().map_err(|error| {
                 Failure::invalid(format!(
-                    "Mirror {name}, region {region}: publicUrl {base:?}: {error}"
+                    "Mirror {name}, region {region}: {base:?} is no URL of clients: {error}"
                 ))
             })
         }
@@ -167,13 +167,13 @@ fn public_url(mirror: &Mirror, region: Option<&str>) -> Result<Url, Failure> {
                 format!("no region {region:?}")
             });
             Err(Failure::invalid(format!(
-                "Mirror {name} has {which} with a publicUrl; say with --url where its files are"
+                "Mirror {name} has {which} with a publicUrl or a route; say with --url where its files are"
             )))
         }
         several => {
             let names: Vec<&str> = several.iter().map(|(name, _)| *name).collect();
             Err(Failure::invalid(format!(
-                "Mirror {name} has {} with a publicUrl: name one of {} with --region",
+                "Mirror {name} has {} with a publicUrl or a route: name one of {} with --region",
                 counted(several.len(), "region"),
                 names.join(", ")
             )))
