@@ -1,11 +1,9 @@
 //! What a person can do about each reason. A reason that is forgotten here does not compile.
 
-use fleet_api::mirror::RouteKind;
 use fleet_types::Reason;
 
-use super::place;
+use super::facts::Facts;
 use crate::names;
-use crate::summary::{Known, Program};
 
 /// What helps, and the command for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,114 +25,6 @@ impl Advice {
             text: text.into(),
             command: Some(command),
         }
-    }
-}
-
-/// What commands are made of.
-pub struct Facts<'a> {
-    known: &'a Known<'a>,
-    program: &'a Program,
-    namespace: String,
-    mirror: String,
-    upstream: String,
-    /// The region in question.
-    region: String,
-    /// The name that the objects of its replica in question share.
-    child: String,
-}
-
-impl<'a> Facts<'a> {
-    pub fn new(known: &'a Known<'a>, reason: Reason, program: &'a Program) -> Facts<'a> {
-        let (region, replica) = place(known, reason);
-        Facts {
-            known,
-            program,
-            namespace: known.namespace(),
-            mirror: known.name(),
-            upstream: known.mirror.spec.upstream_ref.name.clone(),
-            child: names::replica_name(&known.name(), &region, replica),
-            region,
-        }
-    }
-
-    fn ours(&self, command: &str) -> String {
-        self.program.ours(command, &self.mirror, &self.namespace)
-    }
-
-    fn kubectl(&self, command: &str) -> String {
-        self.program.kubectl(command, &self.namespace)
-    }
-
-    fn edit(&self) -> String {
-        self.kubectl(&format!("edit mirror {}", self.mirror))
-    }
-
-    fn edit_upstream(&self) -> String {
-        self.kubectl(&format!("edit upstream {}", self.upstream))
-    }
-
-    /// Where a field of the Upstream points.
-    fn reference(&self, field: &str) -> String {
-        let path = format!("-o jsonpath='{{.spec.{field}}}{{\"\\n\"}}'");
-        self.kubectl(&format!("get upstream {} {path}", self.upstream))
-    }
-
-    fn describe_pod(&self) -> String {
-        let pod = names::serving_pod_name(&self.child);
-        self.kubectl(&format!("describe pod {pod}"))
-    }
-
-    fn serving_pods(&self) -> String {
-        let (component, mirror) = (fleet_api::labels::COMPONENT, fleet_api::labels::MIRROR);
-        self.kubectl(&format!(
-            "get pods -o wide -l {mirror}={},{component}={}",
-            self.mirror,
-            fleet_api::labels::COMPONENT_SERVING
-        ))
-    }
-
-    fn describe_claim(&self) -> String {
-        self.kubectl(&format!("describe pvc {}", self.child))
-    }
-
-    /// By its group too, as kinds of that name are in several.
-    fn describe_route(&self) -> String {
-        let route = self.known.mirror.spec.serving.route.as_ref();
-        let kind = match route.map(|route| route.kind) {
-            Some(RouteKind::HTTPRoute) => "httproutes.gateway.networking.k8s.io",
-            Some(RouteKind::Ingress) | None => "ingresses.networking.k8s.io",
-        };
-        let (mirror, region) = (fleet_api::labels::MIRROR, fleet_api::labels::REGION);
-        self.kubectl(&format!(
-            "describe {kind} -l {mirror}={},{region}={}",
-            self.mirror, self.region
-        ))
-    }
-
-    fn watch(&self) -> String {
-        self.ours("status --watch")
-    }
-
-    /// A volume of twice the size; one region's own is a line of a list, which no patch of a few words changes.
-    fn grow(&self) -> String {
-        let regions = &self.known.mirror.spec.regions;
-        let own = regions.iter().find(|region| region.name == self.region);
-        let own = own.and_then(|region| region.storage.as_ref()?.size.as_ref());
-        if own.is_some() {
-            return self.edit();
-        }
-        let size = self.known.mirror.spec.storage.size.bytes();
-        let size = size.saturating_mul(2).div_ceil(1 << 30);
-        self.patch(&format!(
-            "{{\"spec\":{{\"storage\":{{\"size\":\"{size}Gi\"}}}}}}"
-        ))
-    }
-
-    fn patch(&self, patch: &str) -> String {
-        self.kubectl(&format!(
-            "patch mirror {} --type merge -p '{patch}'",
-            self.mirror
-        ))
     }
 }
 

@@ -4,6 +4,7 @@
 mod advice;
 mod alone;
 mod clients;
+mod facts;
 mod next;
 
 use fleet_api::ConditionType;
@@ -13,6 +14,7 @@ use serde::Serialize;
 
 pub(crate) use self::next::words;
 
+use self::facts::Facts;
 use crate::summary::endpoints::sentence as sentence_of_endpoints;
 use crate::summary::{Known, MirrorSummary, Note, Program, capital, span, summary};
 use crate::verdict::Verdict;
@@ -53,7 +55,7 @@ impl Explanation {
 /// Explains a Mirror; commands are written for `program`.
 pub fn why(known: &Known, program: &Program) -> Explanation {
     explained(known, |reason| {
-        advice::of(reason, &advice::Facts::new(known, reason, program))
+        advice::of(reason, &Facts::new(known, reason, program))
     })
 }
 
