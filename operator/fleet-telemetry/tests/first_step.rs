@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use fleet_telemetry::{
-    ApiMetrics, BuildInfo, ControllerMetrics, Countable, Definition, FetchResult, FillMetrics,
-    Kind, ObjectKey, OnDemand, Registry, Run, RunPlace, ServerMetrics, ServerPlace, WorkerMetrics,
+    AnswerSource, ApiMetrics, BuildInfo, ControllerMetrics, Countable, Definition, FetchResult,
+    FillMetrics, Kind, ObjectKey, OnDemand, PackageRegistryMetrics, QuestionResult, Registry, Run,
+    RunPlace, ServerMetrics, ServerPlace, WorkerMetrics,
 };
 use fleet_types::Reason;
 use fleet_types::documents::RunResult;
@@ -21,6 +22,7 @@ struct World {
     run: std::sync::Arc<fleet_telemetry::RunProgress>,
     traffic: std::sync::Arc<fleet_telemetry::MirrorTraffic>,
     fill: std::sync::Arc<fleet_telemetry::FillCounts>,
+    packages: std::sync::Arc<fleet_telemetry::RegistryTraffic>,
 }
 
 const COUNTABLE: Countable = Countable {
@@ -70,6 +72,9 @@ impl World {
             fill: FillMetrics::register(&registry, server.clone())
                 .unwrap()
                 .mirror("debian"),
+            packages: PackageRegistryMetrics::register(&registry, server.clone())
+                .unwrap()
+                .mirror("npm"),
             traffic: ServerMetrics::register(&registry, server)
                 .unwrap()
                 .mirror("debian"),
@@ -130,6 +135,25 @@ impl World {
         }
         self.fill.shared();
         self.fill.evicted(1, 1);
+        for source in [
+            AnswerSource::Ready,
+            AnswerSource::Kept,
+            AnswerSource::Fetched,
+            AnswerSource::Stale,
+            AnswerSource::Refused,
+        ] {
+            self.packages.answered(source);
+        }
+        for result in [
+            QuestionResult::Changed,
+            QuestionResult::Unchanged,
+            QuestionResult::Absent,
+            QuestionResult::Failed,
+        ] {
+            self.packages.asked(result);
+        }
+        self.packages.decided("held", "age");
+        self.packages.evicted(1, 1);
     }
 
     /// The series of a metric, with their values.
@@ -187,6 +211,7 @@ fn what_is_watched_by_its_growth_begins_with_0() {
         fleet_telemetry::worker::ALL,
         fleet_telemetry::server::ALL,
         fleet_telemetry::fill::ALL,
+        fleet_telemetry::package_registry::ALL,
     ]
     .concat();
     let watched = watched();
