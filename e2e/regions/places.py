@@ -108,5 +108,10 @@ def can_be_listed(fleet, regions: list[dict]) -> None:
     reachable = [{**region, "publicUrl": f"http://{address(fleet, region['name'])}/"} for region in regions]
     fleet.lab.merge("mirror", "debian", fleet.namespace, {"spec": {"regions": reachable}})
     wanted = [f"{region['publicUrl']}debian/" for region in reachable]
-    listed = lambda: [line.partition("\t")[0] for line in fleet.curl(list_of(fleet, None)).splitlines()]  # noqa: E731
-    wait_until(lambda: sorted(listed()) == sorted(wanted), 60, "the list of all regions", detail=lambda: told(fleet))
+
+    def is_listed_by(region: str) -> bool:
+        # Each pod is told for itself.
+        urls = [line.partition("\t")[0] for line in fleet.curl(list_of(fleet, region)).splitlines()]
+        return sorted(urls) == sorted(wanted)
+
+    wait_until(lambda: all(is_listed_by(region["name"]) for region in regions), 60, "each region to list all", detail=lambda: told(fleet))
