@@ -15,10 +15,10 @@ trap 'rm -rf "$context"' EXIT
 strip -o "$context/mirrorfleet" "$binary"
 cp /etc/ssl/certs/ca-certificates.crt "$context/ca-certificates.crt"
 mkdir "$context/programs"
-limit=44
+limit=52
 if [ "${WITH_RSYNC:-1}" = 1 ]; then
     "$top/e2e/collect-program.sh" "$context/programs" rsync
-    limit=56
+    limit=61
 fi
 rm -f "$archive"
 buildah bud --quiet --isolation chroot --storage-driver vfs --format docker --tag "$image" -f "$top/Dockerfile" "$context"
