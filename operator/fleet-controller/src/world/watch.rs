@@ -145,7 +145,7 @@ async fn is_served<K: Resource<DynamicType = ()>>(client: &Client) -> Result<boo
             .resources
             .iter()
             .any(|known| known.kind == K::kind(&()))),
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(false),
+        Err(kube::Error::Api(status)) if is_unknown(&status) => Ok(false),
         Err(error) => Err(error),
     }
 }
@@ -154,9 +154,14 @@ async fn is_served<K: Resource<DynamicType = ()>>(client: &Client) -> Result<boo
 fn is_gone(error: &watcher::Error) -> bool {
     match error {
         watcher::Error::InitialListFailed(kube::Error::Api(status))
-        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => status.is_not_found(),
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => is_unknown(status),
         _ => false,
     }
+}
+
+/// What the API server answers where there is no such path: `404` with a line of text, and so without a Status' reason.
+fn is_unknown(status: &kube::core::Status) -> bool {
+    status.code == 404
 }
 
 #[cfg(test)]
@@ -168,7 +173,7 @@ mod tests {
     use fleet_types::lock;
     use http::{Request, Response};
     use kube::client::Body;
-    use serde_json::{Value, json};
+    use serde_json::json;
     use tokio::sync::Notify;
 
     use super::*;
@@ -183,7 +188,8 @@ mod tests {
     }
 
     impl Cluster {
-        fn answer(&self, uri: &http::Uri) -> (u16, Value) {
+        /// As a real API server answers: of what it does not know it says so in plain text.
+        fn answer(&self, uri: &http::Uri) -> (u16, String) {
             let (what, is_there) = {
                 let mut has = lock(&self.has_the_kind);
                 let is_there = has.first().copied().unwrap_or_default();
@@ -203,21 +209,19 @@ mod tests {
             lock(&self.asked).push(what);
             let route = json!({"metadata": {"name": "a", "namespace": "ns", "uid": "u", "resourceVersion": "5",
                 "labels": {"mirrorfleet.dev/mirror": "debian"}}, "spec": {}});
-            match (what, is_there) {
-                ("discovery", true) => (
-                    200,
+            let found = match (what, is_there) {
+                ("discovery", true) => Some(
                     json!({"groupVersion": "gateway.networking.k8s.io/v1", "resources": [
                         {"name": "httproutes", "singularName": "", "namespaced": true, "kind": "HTTPRoute", "verbs": []}]}),
                 ),
-                ("list", true) => (
-                    200,
-                    json!({"metadata": {"resourceVersion": "5"}, "items": [route]}),
-                ),
-                _ => (
-                    404,
-                    json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 404, "reason": "NotFound", "message": "no"}),
-                ),
-            }
+                ("list", true) => {
+                    Some(json!({"metadata": {"resourceVersion": "5"}, "items": [route]}))
+                }
+                _ => None,
+            };
+            found.map_or((404, "404 page not found\n".to_owned()), |found| {
+                (200, found.to_string())
+            })
         }
     }
 
@@ -225,7 +229,7 @@ mod tests {
         let cluster = cluster.clone();
         let service = tower::service_fn(move |request: Request<Body>| {
             let (code, answer) = cluster.answer(request.uri());
-            let body = Body::from(answer.to_string().into_bytes());
+            let body = Body::from(answer.into_bytes());
             let answer = Response::builder().status(code).body(body).unwrap();
             async move { Ok::<_, Infallible>(answer) }
         });
