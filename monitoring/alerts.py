@@ -273,7 +273,7 @@ ALERTS = [
         "Endpoint {{ $labels.endpoint }} of Upstream {{ $labels.namespace }}/{{ $labels.upstream }} is of no use",
         "Endpoint {{ $labels.endpoint }} of Upstream {{ $labels.namespace }}/{{ $labels.upstream }} does not answer, or has something older than the authority for too long; "
         "runs ask others, or the authority itself. What the Upstream's status.endpoints says of it tells which.",
-        "mirrorfleet-fleet", ("namespace",), {"hours": Threshold(48, 1)},
+        "mirrorfleet-fleet", ("namespace",), {"hours": Threshold(48)},
     ),
     Alert(
         "keyExpires",
