@@ -97,7 +97,13 @@ pub fn measure(
         let digest = digest.unwrap_or_default();
         let is_known = |known: &&BehindUnit| known.unit == *unit && known.digest == digest;
         let known = before.iter().find(is_known);
-        let since = known.map_or(since, |known| known.superseded_at.0.min(since));
+        let is_remembered = newest.history.iter().any(|past| past.digest == digest);
+        let since = match known.map(|known| known.superseded_at.0) {
+            Some(known) if is_remembered => known.min(since),
+            // It was told when more was remembered than now.
+            Some(known) => known,
+            None => since,
+        };
         behind.push(BehindUnit {
             unit: unit.clone(),
             digest,

@@ -263,6 +263,21 @@ proptest! {
     }
 }
 
+/// More states come than an Upstream's status remembers.
+#[test]
+fn a_copy_that_is_older_than_all_that_is_remembered_counts_from_what_was_told_of_it() {
+    for skew in [None, Some(0), Some(-33_650), Some(33_650)] {
+        let mut world = World::new(skew);
+        for _ in 0..12 {
+            world.happens(&Event::Publish);
+            world.pass(INTERVAL);
+        }
+        let told = world.before[0].superseded_at.0.as_second();
+        let truly = world.published[1];
+        assert!(truly - INTERVAL <= told && told <= truly, "{told} {truly}");
+    }
+}
+
 #[test]
 fn a_region_that_moves_to_a_state_that_was_superseded_before_counts_from_then() {
     let mut world = World::new(Some(0));
