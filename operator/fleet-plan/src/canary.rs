@@ -90,17 +90,17 @@ fn is_well(audit: &Audit) -> bool {
     audit.reason.is_some_and(is_well)
 }
 
-/// The canary's pod answers, keeps the snapshot and does not serve it, although it had its time.
+/// The canary's pod says why it does not serve the snapshot, although it had its time. One that says nothing may not have heard
+/// of it yet, and is made anew.
 fn not_served(sites: &[Site], snapshot: &Sha256) -> Option<(Reason, String)> {
     let mut canaries = sites.iter().filter(|site| is_canary(site));
     canaries.find_map(|site| {
         let unheeded = site.unheeded()?;
+        let problem = site.view.served()?.problem.as_ref()?;
         let is_late = site.now >= unheeded.is_told_at() && unheeded.order.snapshot == *snapshot;
-        let problem = site.view.served().and_then(|served| served.problem.clone());
         is_late.then(|| {
-            let why = problem.map_or_else(String::new, |problem| format!(": {problem}"));
             let words = format!(
-                "its pod was told at {} to serve it and does not{why}",
+                "its pod was told at {} to serve it and does not: {problem}",
                 unheeded.since
             );
             (Reason::OrderNotTaken, words)
