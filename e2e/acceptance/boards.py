@@ -18,9 +18,9 @@ from .registry import story
 
 REFUSED = '{result="Failed",reason="SignatureBad"}'
 SUITE = Suite("stable", suite="stable", codename="stable")
-#: What only a cluster has: reconciliations, an API, pods that are asked and pods of runs that last, decisions of what regions publish; and keys
-#: that expire.
-ELSEWHERE = re.compile(r"_reconcile|_queue_|_api_|_polls_|_publication_|sync_planned|sync_received|_key_expiry_")
+#: What only a cluster has: reconciliations, an API, pods that are asked and pods of runs that last, decisions of what regions publish, endpoints
+#: that are probed; keys that expire; and registries. The scenario `monitored` has them.
+ELSEWHERE = re.compile(r"_reconcile|_queue_|_api_|_polls_|_publication_|_upstream_endpoint_|_registry_|sync_planned|sync_received|_key_expiry_")
 #: Panels that are empty while nothing is wrong, or while nothing has been counted since the first scrape.
 FAULTS = (": Failed runs by reason", ": What is not well, and since when")
 #: Longer than the story, so that what was counted in it is seen whenever that is asked.

@@ -78,6 +78,7 @@ fn meta() -> SnapshotMeta {
         parent: None,
         entries: 0,
         bytes: 0,
+        changes: None,
         links: BTreeMap::from([("dists/stable".to_owned(), "dists/trixie".to_owned())]),
         openings: BTreeMap::from([("dists/trixie/InRelease".to_owned(), true)]),
         clocks: BTreeMap::new(),

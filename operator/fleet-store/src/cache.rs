@@ -115,11 +115,12 @@ fn evict(
 
 /// All that no kept snapshot needs.
 fn items(store: &Store, pinned: &[SnapshotId]) -> Result<Vec<Item>> {
-    let made = made_by_runs(store)?;
     let (mut items, mut chunk) = (Vec::new(), Vec::new());
     for shard in 0..=u8::MAX {
         add_shard(store, shard, &mut chunk)?;
         if chunk.len() >= CHUNK || shard == u8::MAX {
+            // Not before the blobs were listed: a run notes what it makes before it is there, and goes on beside us.
+            let made = made_by_runs(store)?;
             chunk.retain(|item: &Item| !made.contains(&item.digest.0));
             settle(store, &mut chunk, pinned)?;
             items.append(&mut chunk);
