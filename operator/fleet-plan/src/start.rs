@@ -96,11 +96,13 @@ pub fn choose(fleet: &Fleet, sites: &mut [Site], orders: Orders, seen: &Observed
     starting
 }
 
-/// What no run of any region may give up: what is served or comes next, and what others copy.
+/// What no run of any region may give up: what is served, comes next or was given up by who tried it, and what others copy.
 fn held(orders: Orders, seen: &Observed) -> Vec<Sha256> {
     let decided = orders.agreed.map(|agreed| &agreed.standing);
     let next = decided.and_then(|decided| Some(decided.target?.snapshot));
     let served = decided.and_then(|decided| decided.decided.snapshot);
+    // Nothing newer is published before the canary serves something else, and until then its clients may go anywhere.
+    let halted = decided.and_then(|decided| decided.halted);
     let publication = orders
         .before
         .publication
@@ -112,8 +114,8 @@ fn held(orders: Orders, seen: &Observed) -> Vec<Sha256> {
     let was = was.filter_map(|id| id.parse().ok());
     let copied = running_copies(seen).filter_map(|job| job.meta.annotation(labels::COPIES));
     let copied = copied.filter_map(|id| id.parse().ok());
-    let all = next.into_iter().chain(served).chain(was).chain(copied);
-    all.collect()
+    let all = next.into_iter().chain(served).chain(halted);
+    all.chain(was).chain(copied).collect()
 }
 
 /// The runs that copy from another region.

@@ -191,6 +191,38 @@ fn what_is_found_bad_is_halted_and_the_upstreams_next_state_ends_that() {
     assert_eq!((served(&world), halted(&world)), (all(THIRD), None));
 }
 
+/// Whoever has read it at the canary may go on at any other region.
+#[test]
+fn what_was_halted_is_given_up_by_nobody_before_something_newer_is_served() {
+    let mut world = three();
+    world.edit("/spec/snapshots", json!({"keep": 1, "minAge": "0s"}));
+    world.settle();
+    world.hub_prepares(SECOND);
+    copies(&mut world);
+    world.end_audit("DigestMismatch");
+    told(&mut world);
+    assert_eq!(halted(&world).map(|it| it.snapshot), Some(id(SECOND)));
+    // The hub goes on.
+    world.hub_prepares(THIRD);
+    world.request("and once more");
+    let plan = world.plan();
+    let fetches = |job: &Job| {
+        !job.metadata
+            .labels
+            .as_ref()
+            .unwrap()
+            .contains_key(labels::FOLLOWS)
+    };
+    let kept = jobs(&plan.writes).into_iter().filter(fetches).map(|job| {
+        let annotations = job.metadata.annotations.unwrap_or_default();
+        annotations.get(labels::KEEP).cloned().unwrap_or_default()
+    });
+    let [kept] = kept.collect::<Vec<_>>().try_into().unwrap();
+    for snapshot in [FIRST, SECOND, THIRD] {
+        assert!(kept.contains(&id(snapshot)), "{snapshot:x}: {kept}");
+    }
+}
+
 #[test]
 fn an_edit_has_what_was_halted_tried_again() {
     let mut world = trying();

@@ -324,6 +324,7 @@ impl World {
         let copied: Vec<u8> = copied.chain(copies).map(|(n, _)| n).collect();
         let next = self.standing.target.map(|target| target.snapshot);
         let decided = next.into_iter().chain(self.standing.decided.snapshot);
+        let decided = decided.chain(self.standing.halted);
         let decided: Vec<u8> = decided.map(|id| number(&id)).collect();
         let order = self.orders[at];
         let site = &mut self.sites[at];
