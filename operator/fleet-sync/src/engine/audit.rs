@@ -8,7 +8,7 @@ mod drawing;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fleet_fetch::{Arrival, Delivery, Sink};
+use fleet_fetch::{Arrival, Delivery, FailureKind, Sink};
 use fleet_store::RunSorter;
 use fleet_types::{Digest, Expected, Reason, RepoPath, Sha256, UnitRevision, counted};
 
@@ -51,6 +51,8 @@ pub(super) struct Audited {
 struct Asked {
     path: RepoPath,
     promise: Promised,
+    /// No index gives its size: it may turn out to be larger than what is drawn.
+    may_be_larger: bool,
 }
 
 enum Promised {
@@ -157,6 +159,7 @@ impl Run {
                     })?;
                 }
                 Ok(Arrival::NotModified) => {}
+                Err(error) if asked.may_be_larger && error.kind == FailureKind::TooLarge => {}
                 Err(error) => {
                     let problem = Problem::from(error);
                     if problem.ends_the_run() {
@@ -219,7 +222,7 @@ fn asked(plan: &Plan, audited: &mut Audited) -> Result<Vec<Asked>, Problem> {
         match (state, sha256) {
             (WantState::Stored, Some(digest)) => {
                 let promise = Promised::Known { digest, size };
-                let is_new = asked.insert(path.clone(), promise).is_none();
+                let is_new = asked.insert(path.clone(), (promise, false)).is_none();
                 if is_new {
                     audited.indices.add(path.as_str(), size);
                 }
@@ -248,8 +251,9 @@ fn asked(plan: &Plan, audited: &mut Audited) -> Result<Vec<Asked>, Problem> {
             },
             _ => continue,
         };
-        audited.sampled.add(path.as_str(), expected.size);
-        asked.insert(path, promise);
+        let size = if exact { expected.size } else { 0 };
+        audited.sampled.add(path.as_str(), size);
+        asked.insert(path, (promise, !exact));
     }
     for signature in plan.signatures.missing.iter() {
         let SignatureFetch {
@@ -258,12 +262,16 @@ fn asked(plan: &Plan, audited: &mut Audited) -> Result<Vec<Asked>, Problem> {
             max_bytes,
             ..
         } = signature?;
-        asked.insert(path, Promised::Signature { over, max_bytes });
+        let promise = Promised::Signature { over, max_bytes };
+        asked.insert(path, (promise, false));
     }
     let asked = asked.into_iter();
-    Ok(asked
-        .map(|(path, promise)| Asked { path, promise })
-        .collect())
+    let asked = asked.map(|(path, (promise, may_be_larger))| Asked {
+        path,
+        promise,
+        may_be_larger,
+    });
+    Ok(asked.collect())
 }
 
 impl Audited {

@@ -25,7 +25,7 @@ pub(super) fn sample(ground: &Ground, plan: Plan, sampling: Sampling) -> Result<
         if options.format.holds_keys(&fetch.path, &options.trust) {
             paths.insert(fetch.path.clone());
             transfer.push(&fetch)?;
-        } else if fetch.expected.size <= sampling.max_file_bytes {
+        } else if let Some(fetch) = bounded(fetch, sampling.max_file_bytes) {
             let lot = lot(sampling.seed, &fetch.path);
             drawn.push(Drawn(lot, fetch));
             if drawn.len() > sampling.files {
@@ -52,6 +52,15 @@ pub(super) fn sample(ground: &Ground, plan: Plan, sampling: Sampling) -> Result<
         signatures,
         ..plan
     })
+}
+
+/// None where it is known to be too large. Where an index gives no size, that shows when it comes.
+fn bounded(mut fetch: Fetch, max_bytes: u64) -> Option<Fetch> {
+    let size = &mut fetch.expected.size;
+    if !fetch.exact {
+        *size = max_bytes.min(*size);
+    }
+    (*size <= max_bytes).then_some(fetch)
 }
 
 /// A file and its lot: the lowest are drawn.
