@@ -9,18 +9,20 @@ import urllib.parse
 import urllib.request
 
 from lab.waiting import wait_until
+from npm_registry import Registry
 from watching import filled
 
 from .apt import Apt
 from .debian import DebianArchive, Suite
-from .place import Place, free_port
+from .npm import stocked
+from .place import API_VERSION, Place, free_port
 from .registry import story
 
 REFUSED = '{result="Failed",reason="SignatureBad"}'
 SUITE = Suite("stable", suite="stable", codename="stable")
-#: What only a cluster has: reconciliations, an API, pods that are asked and pods of runs that last, decisions of what regions publish, endpoints
-#: that are probed; keys that expire; and registries. The scenario `monitored` has them.
-ELSEWHERE = re.compile(r"_reconcile|_queue_|_api_|_polls_|_publication_|_upstream_endpoint_|_registry_|sync_planned|sync_received|_key_expiry_")
+#: What only a cluster has: reconciliations, an API, pods that are asked and pods of runs that last, decisions of what regions publish, probes of
+#: endpoints; and keys that expire.
+ELSEWHERE = re.compile(r"_reconcile|_queue_|_api_|_polls_|_publication_|_upstream_endpoint_|sync_planned|sync_received|_key_expiry_")
 #: Panels that are empty while nothing is wrong, or while nothing has been counted since the first scrape.
 FAULTS = (": Failed runs by reason", ": What is not well, and since when")
 #: Longer than the story, so that what was counted in it is seen whenever that is asked.
@@ -44,17 +46,35 @@ def ask(port: int, expression: str) -> list[dict]:
     return told["data"]["result"]
 
 
+def npm_documents(registry: Registry) -> list[dict]:
+    spec = {"upstreamRef": {"name": "npm"}, "mode": "PullThrough", "content": {"npm": {}}, "regions": [{"name": "here"}]}
+    return [
+        {"apiVersion": API_VERSION, "kind": "Upstream", "metadata": {"name": "npm"}, "spec": {"type": "Npm", "authority": {"url": registry.url}}},
+        {"apiVersion": API_VERSION, "kind": "Mirror", "metadata": {"name": "npm"}, "spec": spec},
+    ]
+
+
 @story("the panels of the dashboards have data from a real Prometheus that scrapes us")
 def dashboards(place: Place) -> None:
+    registry = stocked()
+    try:
+        all_have_data(place, registry)
+    finally:
+        registry.stop()
+
+
+def all_have_data(place: Place, registry: Registry) -> None:
     archive = DebianArchive(place.upstreams / "debian", place.signers)
     archive.add_many(SUITE, ["tool0", "tool1"])
     archive.publish(SUITE)
     mirror = place.mirror("debian", "debian", ("stable",))
     lazy = place.mirror("lazy", "debian", ("stable",), spec={"mode": "PullThrough"})
     manifests = place.manifest_file(mirror, lazy)
+    packages = place.workdir / "npm.yaml"
+    packages.write_text("\n---\n".join(map(json.dumps, npm_documents(registry))))
     server, metrics, port = free_port(), free_port(), free_port()
     listen = ["--listen", f"127.0.0.1:{server}", "--metrics-listen", f"127.0.0.1:{metrics}"]
-    local = place.start("local", [place.binary, "local", "-f", manifests, "--data", place.data, *listen])
+    local = place.start("local", [place.binary, "local", "-f", manifests, "-f", packages, "--data", place.data, *listen])
     config = place.workdir / "prometheus.json"
     job = {"job_name": "mirrorfleet", "honor_labels": True, "static_configs": [{"targets": [f"127.0.0.1:{metrics}"]}]}
     config.write_text(json.dumps({"global": {"scrape_interval": "1s"}, "scrape_configs": [job]}))
@@ -73,6 +93,8 @@ def dashboards(place: Place) -> None:
 
     def complete(about_faults: bool) -> bool:
         apt.update()
+        with urllib.request.urlopen(f"http://127.0.0.1:{server}/npm/left", timeout=10) as answer:
+            answer.read()
         asked = [(name, queries) for name, queries in panels() if name.endswith(FAULTS) == about_faults]
         empty = [name for name, queries in asked if not any(ask(port, query) for query in queries)]
         print("empty:", *empty, sep="\n  ", file=place.log, flush=True)
