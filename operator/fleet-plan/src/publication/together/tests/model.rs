@@ -1,6 +1,6 @@
 //! A region that fetches and one that follows it, of two replicas each, as a model: whatever happens in whatever order, no
 //! client is taken back but by a person, or from what was tried and found bad, nobody to whom routing leads lacks what
-//! another serves, nobody but the canary serves what is tried, and all ends well.
+//! another of these serves, nobody but the canary serves what is tried, and all ends well.
 
 use super::*;
 use crate::publication::sources::{lacks, sources};
@@ -437,7 +437,14 @@ impl World {
     fn is_safe(&self, before: &[Option<u8>]) {
         let halted = self.standing.halted.as_ref().map(number);
         let decided = self.standing.decided.snapshot.as_ref().map(number);
-        let newest = self.sites.iter().filter_map(Site::serves).max();
+        let sites = self.sites.iter().enumerate();
+        // Of whom routing has left, or should have for long enough, nobody comes.
+        let is_left = |at: usize, site: &Site| {
+            let out = self.withdrawn[at];
+            out.is_some_and(|at| !site.routed.offered || self.now >= at + ROUTING_PATIENCE)
+        };
+        let newest = sites.filter(|(at, site)| !is_left(*at, site));
+        let newest = newest.filter_map(|(_, site)| site.serves()).max();
         for (at, site) in self.sites.iter().enumerate() {
             let serves = site.serves();
             assert!(
