@@ -29,6 +29,14 @@ pub fn leads(replicas: &[Stand]) -> Vec<bool> {
     replicas.iter().map(leads).collect()
 }
 
+/// Whether the region's Service leads to others once a replica is left out: then its clients see what those serve, and must not
+/// come back to it before it has that. What is decided now, the Service follows only later.
+pub fn leads_elsewhere(replicas: &[Stand], without: usize) -> bool {
+    let leaves = leads(replicas).get(without).is_some_and(|leads| !leads);
+    let mut others = replicas.iter().enumerate();
+    leaves || others.any(|(other, replica)| other != without && replica.is_offered)
+}
+
 /// The replicas of a declared region as a status has them. A replica that is new there is not offered.
 pub fn stands(region: &Region, before: Option<&RegionStatus>, status: &MirrorStatus) -> Vec<Stand> {
     let made = |id: &String| {
@@ -63,6 +71,21 @@ mod tests {
             is_offered,
             serves: serves.into(),
         }
+    }
+
+    #[test]
+    fn who_is_left_out_is_missed_by_nobody_where_another_one_serves_its_clients() {
+        for (replicas, wanted) in [
+            // Also before it is left out: it may be so from now on.
+            (vec![stand(true, 2), stand(true, 2)], [true, true]),
+            (vec![stand(true, 2), stand(false, 1)], [false, true]),
+            (vec![stand(false, 2), stand(false, 1)], [false, true]),
+            (vec![stand(false, 1), stand(false, 1)], [false, false]),
+        ] {
+            let elsewhere = [0, 1].map(|without| leads_elsewhere(&replicas, without));
+            assert_eq!(elsewhere, wanted, "{replicas:?}");
+        }
+        assert!(!leads_elsewhere(&[stand(true, 1)], 0));
     }
 
     #[test]

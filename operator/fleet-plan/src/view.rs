@@ -31,6 +31,8 @@ pub struct RegionView<'a> {
     pub was_offered: bool,
     /// Whether its region's Service is to lead to it, by the status before.
     pub leads: bool,
+    /// Whether that leads to others, once it is left out.
+    pub leads_elsewhere: bool,
     /// How its region's Service finds its pods.
     pub routing: Routing,
     pub claim: Option<&'a SeenClaim>,
@@ -70,7 +72,8 @@ impl<'a> RegionView<'a> {
         let region = place.region.name.as_str();
         let before = status.regions.iter().find(|before| before.name == region);
         let number = place.replica as usize;
-        let leads = routing::leads(&routing::stands(place.region, before, status));
+        let stands = routing::stands(place.region, before, status);
+        let leads = routing::leads(&stands);
         let objects = &seen.objects;
         let ours = |meta: &SeenMeta| meta.belongs_to(mirror) && place.owns(meta);
         let named = |meta: &SeenMeta| meta.name == place.child && ours(meta);
@@ -91,6 +94,7 @@ impl<'a> RegionView<'a> {
             withdrawn_before: before.and_then(|before| before.withdrawn(number).cloned()),
             was_offered: before.is_some_and(|before| routing::is_offered(before, number)),
             leads: (leads.get(number)).is_some_and(|leads| *leads),
+            leads_elsewhere: routing::leads_elsewhere(&stands, number),
             routing: routing_of(place, mirror, &objects.pods),
             claim: objects.claims.iter().find(|claim| named(&claim.meta)),
             stateful_set: objects.stateful_sets.iter().find(|set| named(&set.meta)),

@@ -99,7 +99,7 @@ pub fn decide(
 /// which goes on leading to a region that is left out as a whole.
 fn is_routed(site: &Site, of_all: &str, slices: &[SeenSlice]) -> bool {
     let (view, of_region) = (&site.view, &site.view.place.service);
-    let beside_others = view.routing != Routing::Plain && !view.leads;
+    let beside_others = view.routing != Routing::Plain && view.leads_elsewhere;
     view.is_routed(slices, of_all, labels::OFFERED)
         || beside_others && view.is_routed(slices, of_region, labels::ROUTED)
 }

@@ -4,7 +4,7 @@
 
 use super::*;
 use crate::publication::sources::{lacks, sources};
-use crate::routing::{Stand, leads};
+use crate::routing::{Stand, leads, leads_elsewhere};
 
 /// Snapshots that a run keeps besides those that it is told to keep.
 const KEEP: usize = 2;
@@ -208,7 +208,8 @@ impl World {
             withdrawn: self.withdrawn[at],
             is_routed: {
                 let all = [site.routed, site.labels, site.template.1];
-                let beside_others = !self.leads(at);
+                let (stands, number) = self.stands(at);
+                let beside_others = leads_elsewhere(&stands, number);
                 all.iter()
                     .any(|it| it.offered || beside_others && it.routed)
             },
@@ -218,6 +219,12 @@ impl World {
 
     /// Whether its region's Service is to lead to a replica.
     fn leads(&self, at: usize) -> bool {
+        let (stands, number) = self.stands(at);
+        leads(&stands)[number]
+    }
+
+    /// The replicas of its region, and which of them it is.
+    fn stands(&self, at: usize) -> (Vec<Stand>, usize) {
         let region = REGIONS
             .into_iter()
             .find(|region| region.contains(&at))
@@ -226,8 +233,8 @@ impl World {
             is_offered: self.withdrawn[at].is_none(),
             serves: self.said[at].map(i64::from),
         };
-        let stands: Vec<Stand> = region.clone().map(stand).collect();
-        leads(&stands)[at - region.start]
+        let number = at - region.start;
+        (region.map(stand).collect(), number)
     }
 
     /// What is decided for a replica.
