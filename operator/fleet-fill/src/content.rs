@@ -27,6 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const COME_BACK: Duration = Duration::from_secs(5);
 /// How often is joined or begun what ends at that moment because nobody wanted it.
 const TRIES: usize = 3;
+const MOMENT: Duration = Duration::from_millis(10);
 /// In which one fetch must come to its end: no client waits as long.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
@@ -107,7 +108,8 @@ impl Contents {
             if let Some(obtained) = coming.await {
                 return obtained;
             }
-            // It was given up, or ended, just as it was asked for again.
+            // It was given up, or ended, just as it was asked for again, and is out of the way in a moment.
+            tokio::time::sleep(MOMENT).await;
         }
         refused(Problem::new(Reason::SyncInterrupted, "the fetch was ended"))
     }

@@ -5,6 +5,7 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use fleet_fetch::{FailureKind, FetchError, Told};
@@ -26,6 +27,7 @@ use crate::refusal::Refusal;
 
 /// How often is joined or begun what ends at that moment because nobody wanted it.
 const TRIES: usize = 3;
+const MOMENT: Duration = Duration::from_millis(10);
 /// The largest packages have some hundred MB.
 const MAX_TARBALL_BYTES: u64 = 4 << 30;
 
@@ -79,8 +81,8 @@ impl Inner {
                 Some(Ok(arrived)) => return Ok(arrived),
                 Some(Err(Missed::Refused(refusal))) => return Err(refusal),
                 Some(Err(Missed::NoRoom)) => return self.pass_tarball(wanted).await,
-                // Just as it was asked for again.
-                Some(Err(Missed::GivenUp)) | None => {}
+                // Just as it was asked for again; it is out of the way in a moment.
+                Some(Err(Missed::GivenUp)) | None => tokio::time::sleep(MOMENT).await,
             }
         }
         Err(Refusal {

@@ -155,6 +155,8 @@ impl Writer {
     /// rely on blobs which were fetched on demand.
     pub fn keep_inserter_out(&self) -> Result<()> {
         if let Some(held) = self.exclude_inserter()? {
+            // It may have made folders since this writer looked.
+            self.shared.find_shards().doing(DOING)?;
             // Nobody else can have set it: that would have the lock.
             let _ = self.shared.inserter_is_out.set(held);
         }

@@ -1,5 +1,6 @@
-//! Which folders of blobs there are. Only the one writer makes any, so it need not ask the disk for what lies in one that
-//! is not there: a first copy would ask for every file.
+//! Which folders of blobs there are, as far as the one writer knows: it need not ask the disk for what lies in one that is not
+//! there, and a first copy would ask for every file. Who fills the store beside it makes folders too; those it knows once it has
+//! put a blob there itself, or has kept the other out.
 
 use std::ffi::OsStr;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -97,6 +97,14 @@ impl Shared {
         lock(&self.reserved).clone()
     }
 
+    /// Looks which folders of blobs there are now.
+    pub fn find_shards(&self) -> std::io::Result<()> {
+        for folder in std::fs::read_dir(self.layout.blobs())? {
+            self.shards.found(&folder?.file_name());
+        }
+        Ok(())
+    }
+
     /// As [`Layout::has_blob`], for who is the writer.
     pub fn has_blob(&self, digest: &Sha256, size: u64) -> bool {
         self.shards.may_hold(digest) && self.layout.has_blob(digest, size)

@@ -150,7 +150,11 @@ impl Staging {
         let [first, ..] = staged.digest.0;
         let shard = layout.shard(first);
         match fs.rename(staged.path(), &blob) {
-            Ok(()) => return Ok(()),
+            Ok(()) => {
+                // Who fills the store beside this writer may have made the folder.
+                self.shared.shards.made(first);
+                return Ok(());
+            }
             Err(e) if e.kind() == ErrorKind::NotFound => self.make_shard(first)?,
             Err(e) if e.kind() == ErrorKind::NotADirectory => {
                 self.shared.set_aside(&shard, "it is not a directory")?;

@@ -146,3 +146,19 @@ async fn what_a_killed_process_had_of_a_file_is_taken_up() {
     assert_eq!(world.blob(&content), Some(content));
     assert!(!half.exists());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_finds_what_it_has_put_into_a_folder_that_was_made_beside_it() {
+    let upstream = Upstream::start().await;
+    let content = bytes(5_000, 1);
+    let world = World::new(&upstream.url, &[("a.deb", &content)]);
+    // It has looked which folders there are.
+    let writer = world.writer();
+    fetched(&upstream, &world, "a.deb", &content).await;
+    let first = digest(&content).0[0];
+    let mut texts = (0..100_000_u32).map(|number| number.to_string().into_bytes());
+    let beside = texts.find(|text| digest(text).0[0] == first).unwrap();
+    let staged = writer.staging().put_bytes(&beside).unwrap();
+    writer.staging().commit_batch(vec![staged]).unwrap();
+    assert!(writer.has_blob(&digest(&beside), beside.len() as u64));
+}
