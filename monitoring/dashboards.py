@@ -177,7 +177,7 @@ FLEET = Dashboard(
                 Query(f"max by (namespace, upstream, unit) ({of('mirrorfleet_upstream_revision_timestamp_seconds')}) * 1000"),
             ), "dateTimeFromNow", 8, 6, columns={"namespace": ("Namespace", ""), "upstream": ("Upstream", ""), "unit": ("Unit", ""), "Value": ("Date", "dateTimeFromNow")}),
             KEYS,
-            Panel("table", "Endpoints", "Whether each endpoint answers, the date of the newest that it has, and for how long the authority has had something newer; 0 while it has not. Without a row: only sync runs ask it, or the authority is the only one.", (
+            Panel("table", "Endpoints", "Whether each endpoint answers, the date of the newest that it has, and for how long the authority has had something newer; 0 while it has not. Without a row: nobody can ask it, or the authority is the only one.", (
                 Query(endpoints("reachable")), Query(f"{endpoints('revision_timestamp_seconds')} * 1000"), Query(lag(endpoints("superseded_timestamp_seconds"))),
             ), "short", 24, 7, columns={
                 "namespace": ("Namespace", ""), "upstream": ("Upstream", ""), "endpoint": ("Endpoint", ""),

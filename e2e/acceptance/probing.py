@@ -1,15 +1,17 @@
-"""What an upstream has, asked by `mirrorfleet probe`: what a Job does where an upstream needs a login."""
+"""What an upstream has, asked by `mirrorfleet probe`: what a Job does where the controller may not ask."""
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from .arch import an_upstream, arch_mirror
 from .certificate import Certificate
 from .encrypted import HOST_KEPT, PASSWORD, SUITE, front
-from .place import Place
+from .place import Place, free_port, wait_for_port
 from .registry import story
 from .retention import Upstream
 
@@ -30,6 +32,18 @@ def with_login(documents: list[dict], url: str, certificate: Certificate, passwo
     ]
 
 
+def rsync_daemon(place: Place, **modules: Path) -> str:
+    """A real one; returns what comes before the name of a module."""
+    port = free_port()
+    user = "uid = 0\ngid = 0\n" if os.geteuid() == 0 else ""
+    text = f"port = {port}\naddress = 127.0.0.1\nlog file = {place.workdir}/rsyncd.log\nuse chroot = no\n{user}"
+    config = place.workdir / "rsyncd.conf"
+    config.write_text(text + "".join(f"[{module}]\npath = {path}\n" for module, path in modules.items()))
+    place.start("rsyncd", ["rsync", "--daemon", "--no-detach", f"--config={config}"])
+    wait_for_port(port)
+    return f"rsync://127.0.0.1:{port}"
+
+
 class Asker:
     def __init__(self, place: Place, upstream: str) -> None:
         self.place, self.upstream = place, upstream
@@ -47,7 +61,7 @@ class Asker:
         return told
 
 
-@story("a probe asks over https with a login, as a Job does: what is new, which endpoint has something older, what is refused and why; Debian, Arch, and npm not at all")
+@story("a probe asks over https with a login, as a Job does: what is new, which endpoint has something older, by rsync too, what is refused and why; Debian, Arch, and npm not at all")
 def a_probe_with_a_login(place: Place) -> None:
     upstream = Upstream(place, SUITE)
     older = place.upstreams / "older"
@@ -58,7 +72,12 @@ def a_probe_with_a_login(place: Place) -> None:
     certificate = Certificate.make(place.workdir, "-addext", "basicConstraints=critical,CA:FALSE")
     port = front(place, certificate, urlsplit(place.url("")).port, PASSWORD.format(users=users) + HOST_KEPT)
     url, hosts = f"https://localhost:{port}/debian/", f"localhost:{port}"
-    endpoints = [{"name": "older", "url": place.url("older")}, {"name": "same", "url": place.url("debian")}, {"name": "gone", "url": place.url("gone")}]
+    daemon = rsync_daemon(place, all=place.upstreams)
+    asked_at = {
+        "older": place.url("older"), "same": place.url("debian"), "gone": place.url("gone"),
+        "rsync-older": f"{daemon}/all/older/", "rsync-same": f"{daemon}/all/debian", "rsync-gone": f"{daemon}/all/gone/", "rsync-nowhere": f"{daemon}/nowhere/",
+    }  # fmt: skip
+    endpoints = [{"name": name, "url": url} for name, url in asked_at.items()]
     named = lambda password="secret", hosts=hosts: with_login(mirror.manifests(), url, certificate, password, hosts, endpoints)  # noqa: E731
     asker = Asker(place, "debian")
 
@@ -67,6 +86,9 @@ def a_probe_with_a_login(place: Place) -> None:
     assert [unit["unit"] for unit in first["units"]] == ["stable"] and len(digest) == 64, first
     told = {endpoint["name"]: endpoint.get("others", []) for endpoint in first["endpoints"]}
     assert not told["older"] and not told["same"] and told["gone"][0]["failure"]["reason"] == "UpstreamIncomplete", told
+    assert not told["rsync-older"] and not told["rsync-same"] and told["rsync-gone"][0]["failure"]["reason"] == "UpstreamIncomplete", told
+    nowhere = told["rsync-nowhere"][0]["failure"]["message"]
+    assert daemon in nowhere and "nowhere" in nowhere, told
 
     place.sync(mirror)
     upstream.advance(mirror)
@@ -74,6 +96,7 @@ def a_probe_with_a_login(place: Place) -> None:
     told = {endpoint["name"]: endpoint.get("others", []) for endpoint in second["endpoints"]}
     assert second["units"][0]["digest"] != digest and second["units"][0]["date"] >= date, second
     assert told["older"][0]["digest"] == digest and not told["same"], told
+    assert told["rsync-older"] == told["older"] and not told["rsync-same"], told
 
     wrong = asker.ask(named(password="not-it"), expect=2)
     assert wrong["units"][0]["failure"]["reason"] == "UpstreamForbidden" and "401" in wrong["units"][0]["failure"]["message"], wrong

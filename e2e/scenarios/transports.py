@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 from lab import wait_until
 from world import PACKAGE
 
@@ -11,21 +14,39 @@ PORT = 8730
 DAEMON = "upstream-rsync"
 
 
+def configure(world, module: str, root) -> Path:
+    """The daemon reads it again for each client."""
+    folder = world.workdir / "rsyncd"
+    folder.mkdir(exist_ok=True)
+    config, log = folder / "rsyncd.conf", folder / "log"
+    text = f"port = {PORT}\nlog file = {log}\nuse chroot = no\nuid = 0\ngid = 0\n[{module}]\npath = {root}\nread only = yes\n"
+    fresh = folder / "rsyncd.conf.new"
+    fresh.write_text(text)
+    return fresh.rename(config)
+
+
 def start_daemon(world, module: str, root) -> str:
     """A real rsync daemon beside nginx; returns the URL of its module."""
-    folder = world.workdir / "rsyncd"
-    folder.mkdir()
-    config, log = folder / "rsyncd.conf", folder / "log"
-    config.write_text(
-        f"port = {PORT}\nlog file = {log}\nuse chroot = no\nuid = 0\ngid = 0\n[{module}]\npath = {root}\nread only = yes\n"
-    )
+    config = configure(world, module, root)
     world.lab.run_server(DAEMON, ["rsync", "--daemon", "--no-detach", f"--config={config}"])
     url = f"rsync://{world.lab.host_ip}:{PORT}/"
     wait_until(lambda: module in world.lab.exec(["rsync", url], check=False).stdout, 15, "the rsync daemon to answer")
     return f"{url}{module}/"
 
 
-@scenario("an rsync endpoint: the image has what it needs; lies are refused; the next good state heals")
+def told(fleet) -> dict:
+    """What the Upstream says of its endpoint."""
+    endpoints = fleet.lab.get("upstream", "debian", fleet.namespace)["status"].get("endpoints")
+    return endpoints[0] if endpoints else {}
+
+
+def has_all(fleet) -> bool:
+    newest = fleet.lab.get("upstream", "debian", fleet.namespace)["status"].get("revisionDate")
+    endpoint = told(fleet)
+    return endpoint.get("state") == "Reachable" and endpoint.get("revisionDate") == newest and not endpoint.get("behind")
+
+
+@scenario("an rsync endpoint: the image has what it needs; lies are refused; the next good state heals; a Job tells what it has")
 def rsync_endpoint(world):
     with world.fleet("rsync") as fleet:
         since = world.access_position()
@@ -34,6 +55,8 @@ def rsync_endpoint(world):
         fleet.apply(fleet.keyring(), fleet.upstream(endpoints=endpoints), fleet.mirror())
         fleet.wait_ready()
         before = fleet.apt_download().read_bytes()
+        wait_until(lambda: has_all(fleet), 60, "a Job to tell what the endpoint has", detail=lambda: told(fleet))
+        older = shutil.copytree(fleet.archive.root, world.workdir / "rsyncd" / "older", symlinks=True)
         by_http = world.requests(f"/{fleet.name}/pool/", since)
         assert not by_http, f"packages came by HTTP although an rsync endpoint has them: {by_http}"
 
@@ -51,6 +74,13 @@ def rsync_endpoint(world):
         attempt = fleet.sync()["lastAttempt"]
         assert attempt["reason"] == "Prepared", attempt
         assert "_2.0_" in fleet.apt_download().name
+
+        configure(world, "debian", older)
+        fleet.apply(fleet.upstream(endpoints=endpoints, probe={"interval": "2m"}))
+        lacks = lambda: [unit["unit"] for unit in told(fleet).get("behind", [])]  # noqa: E731
+        wait_until(lambda: lacks() == ["stable"], 60, "a Job to tell what the endpoint lacks", detail=lambda: told(fleet))
+        pods = fleet.pods("probe")
+        assert pods and not any("persistentVolumeClaim" in volume for pod in pods for volume in pod["spec"]["volumes"]), pods
 
         world.lab.stop_server(DAEMON)
         fleet.archive.add_package("stable", PACKAGE, "3.0")

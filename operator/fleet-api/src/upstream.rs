@@ -118,6 +118,19 @@ impl UpstreamSpec {
         self.access.credentials_ref.is_some()
             || bundle.is_some_and(|bundle| bundle.kind == RefKind::Secret)
     }
+
+    /// The endpoints that Jobs ask and not the controller: all where the Upstream needs a Secret, else those that are asked by
+    /// the program rsync, which resolves names itself, so that nobody could hold it to where the controller may connect.
+    pub fn endpoints_of_jobs(&self) -> impl Iterator<Item = &Endpoint> {
+        let all = self.needs_secrets();
+        let endpoints = self.endpoints.iter();
+        endpoints.filter(move |endpoint| all || endpoint.is_rsync())
+    }
+
+    /// Whether Jobs ask anything of it.
+    pub fn is_asked_by_jobs(&self) -> bool {
+        self.needs_secrets() || self.endpoints_of_jobs().next().is_some()
+    }
 }
 
 /// The kinds of repository that are understood.
@@ -175,12 +188,19 @@ pub struct Endpoint {
     pub priority: i32,
 }
 
+impl Endpoint {
+    pub fn is_rsync(&self) -> bool {
+        self.url.scheme() == "rsync"
+    }
+}
+
 /// How often to look.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[x_kube(crates(kube_core = "kube_core"))]
 #[serde(rename_all = "camelCase")]
 pub struct Probe {
-    /// Time between two probes, at least one minute. Where the Upstream needs a Secret, and a Job asks, at least half an hour.
+    /// Time between two probes, at least one minute. Where a Job asks, since the Upstream needs a Secret or the endpoint is an
+    /// rsync one, at least half an hour.
     #[x_kube(validation = Rule::new("duration(self) >= duration('1m')").message("probe.interval must be at least 1m: others use that upstream too"))]
     #[serde(default = "Probe::default_interval")]
     pub interval: GoDuration,

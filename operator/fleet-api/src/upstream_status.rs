@@ -113,7 +113,7 @@ pub enum EndpointState {
     Reachable,
     /// Three probes in a row, or all since it was first asked, could read nothing.
     Unreachable,
-    /// Only sync runs ask it.
+    /// A Job is to ask it, and none can.
     NotAsked,
 }
 

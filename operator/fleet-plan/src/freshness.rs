@@ -246,11 +246,19 @@ const LEAST_BETWEEN_JOBS: SignedDuration = SignedDuration::from_mins(30);
 
 /// The time between two probes of an authority.
 pub fn probe_interval(upstream: &Upstream) -> SignedDuration {
-    let declared = seconds(upstream.spec.probe.interval.as_secs().max(60));
     match upstream.spec.needs_secrets() {
-        true => declared.max(LEAST_BETWEEN_JOBS),
-        false => declared,
+        true => job_interval(upstream),
+        false => declared_interval(upstream),
     }
+}
+
+/// The time between two Jobs that ask.
+pub fn job_interval(upstream: &Upstream) -> SignedDuration {
+    declared_interval(upstream).max(LEAST_BETWEEN_JOBS)
+}
+
+fn declared_interval(upstream: &Upstream) -> SignedDuration {
+    seconds(upstream.spec.probe.interval.as_secs().max(60))
 }
 
 /// So long nobody doubts what an authority said last that does not answer any more.

@@ -37,7 +37,8 @@ pub struct UpstreamPlan {
     pub wake_at: Option<Timestamp>,
 }
 
-/// Decides about one Upstream. One that needs a Secret is asked by a Job: the controller may not read it.
+/// Decides about one Upstream. One that needs a Secret is asked by a Job: the controller may not read it. So are rsync
+/// endpoints of any.
 pub fn plan_upstream(upstream: &Upstream, seen: &ObservedUpstream) -> UpstreamPlan {
     let before = upstream.status.clone().unwrap_or_default();
     let generation = upstream.metadata.generation.unwrap_or(0);
@@ -69,8 +70,9 @@ pub fn plan_upstream(upstream: &Upstream, seen: &ObservedUpstream) -> UpstreamPl
         .filter_map(|unit| unit_of(unit, &before, seen, told_by_syncs, confirmed))
         .collect();
     let failure = seen.prober.failure(seen.now, &before.conditions);
-    let reachable = failure
-        .filter(|_| !asks_itself && !units.is_empty())
+    let failure = failure.filter(|_| !units.is_empty());
+    let reachable = (failure.clone())
+        .filter(|_| !asks_itself)
         .unwrap_or_else(|| reachable(upstream, &units, seen, told_by_syncs, &before.conditions));
     let unusable = unusable(seen)
         .or_else(|| silent(&units, seen, &before.conditions).filter(|_| !told_by_syncs));
@@ -95,12 +97,14 @@ pub fn plan_upstream(upstream: &Upstream, seen: &ObservedUpstream) -> UpstreamPl
             keyring::healthy(upstream, seen, expires_at, &before.conditions),
         ),
     ]);
-    let prober = seen.prober.plan(upstream, &units, seen, interval);
+    let prober = seen.prober.plan(upstream, &units, seen);
+    // Where a Job asks the authority too, `Reachable` says so.
+    let unasked = failure.filter(|_| asks_itself);
     let status = UpstreamStatus {
         observed_generation: generation,
         revision_date: revision.iter().filter_map(|unit| unit.date.clone()).max(),
         key_expires_at,
-        endpoints: endpoints::told(upstream, &units, seen, &revision, &before),
+        endpoints: endpoints::told(upstream, &units, seen, (&revision, unasked), &before),
         revision,
         conditions: conditions(verdicts, &before.conditions, generation, seen.now),
     };

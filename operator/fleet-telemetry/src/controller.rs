@@ -108,7 +108,7 @@ definitions! {
     UPSTREAM_KEY_EXPIRY: Gauge = "mirrorfleet_upstream_key_expiry_timestamp_seconds" [namespace, upstream];
     /// Questions to the authority for its revision, one a unit, by whether it was told (answered) or not (failed).
     UPSTREAM_PROBES: Counter = "mirrorfleet_upstream_probes_total" [namespace, upstream, result];
-    /// 1 while the endpoint tells what it has, 0 after three probes in a row that could read nothing; absent where only sync runs ask it.
+    /// 1 while the endpoint tells what it has, 0 after three probes in a row that could read nothing; absent while nobody can ask it.
     ENDPOINT_REACHABLE: Gauge = "mirrorfleet_upstream_endpoint_reachable" [namespace, upstream, endpoint];
     /// Unix time that the upstream gives as the newest date of what the endpoint has; absent where nothing has a date.
     ENDPOINT_REVISION: Gauge = "mirrorfleet_upstream_endpoint_revision_timestamp_seconds" [namespace, upstream, endpoint];

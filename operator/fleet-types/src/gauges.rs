@@ -109,7 +109,7 @@ pub struct UpstreamGauges {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EndpointGauges {
     pub endpoint: String,
-    /// None where only sync runs ask it.
+    /// None while nobody can ask it.
     pub reachable: Option<bool>,
     /// The newest of the dates of what it has.
     pub revision: Option<i64>,

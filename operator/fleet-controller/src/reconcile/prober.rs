@@ -1,4 +1,4 @@
-//! Jobs that ask an Upstream which needs a Secret.
+//! Jobs that ask an Upstream where the controller may not.
 
 use fleet_api::Upstream;
 use fleet_plan::{Errand, Probe, ProbeAnswer, Prober, ProberPlan, SeenWarning};
@@ -24,7 +24,7 @@ pub fn observe(context: &Context, name: &ObjectName, authority: &Authority) -> P
         .filter_map(|(_, mirror)| mirror.0.as_ref().ok());
     let upstream = world.upstreams.get(name, &name.name);
     let needs = upstream.as_deref().and_then(|known| known.0.as_ref().ok());
-    let needs = needs.is_some_and(|upstream| upstream.spec.needs_secrets());
+    let needs = needs.is_some_and(|upstream| upstream.spec.is_asked_by_jobs());
     Prober {
         warnings: warnings.map(|it| SeenWarning::clone(&it)).collect(),
         jobs: jobs.iter().map(|job| (**job).clone()).collect(),
@@ -52,7 +52,7 @@ pub fn hear(
 ) -> bool {
     let heard = prober
         .heard(upstream)
-        .filter(|_| upstream.spec.needs_secrets());
+        .filter(|_| upstream.spec.is_asked_by_jobs());
     let Some(heard) = heard.filter(|heard| authority.heard.as_ref() != Some(&heard.job)) else {
         return false;
     };

@@ -1,4 +1,4 @@
-//! Jobs that ask Upstreams which need a Secret, and their pods, by the Upstream.
+//! Jobs that ask Upstreams where the controller may not, and their pods, by the Upstream.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -3,10 +3,7 @@
 
 use fleet_api::labels;
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
-use k8s_openapi::api::core::v1::{
-    Container, EmptyDirVolumeSource, PodTemplateSpec, Volume, VolumeMount,
-};
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::api::core::v1::{Container, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::job::{
@@ -18,8 +15,6 @@ use super::pod;
 use crate::fleet::{Fleet, Place};
 
 pub const CONTAINER: &str = "audit";
-const SCRATCH_VOLUME: &str = "scratch";
-const SCRATCH_DIR: &str = "/tmp";
 /// Indices of the largest archives, each form once, and what is drawn.
 const SCRATCH_SIZE: &str = "8Gi";
 const TIMEOUT: &str = "10m";
@@ -30,7 +25,8 @@ const DEADLINE_SECONDS: i64 = 15 * 60;
 pub fn audit(fleet: &Fleet, place: &Place, name: &str, url: &str, image: &str) -> Job {
     let labels = || replica_labels(fleet, place, labels::COMPONENT_AUDIT);
     let keys = keys_volume(fleet);
-    let mut mounts = vec![pod::mount(RUN_VOLUME, RUN_DIR), scratch_mount()];
+    let (scratch, scratch_mount) = pod::scratch(SCRATCH_SIZE);
+    let mut mounts = vec![pod::mount(RUN_VOLUME, RUN_DIR), scratch_mount];
     mounts.extend(keys.iter().map(|_| pod::mount(REFS_VOLUME, REFS_DIR)));
     let container = Container {
         name: CONTAINER.to_owned(),
@@ -44,7 +40,7 @@ pub fn audit(fleet: &Fleet, place: &Place, name: &str, url: &str, image: &str) -
         volume_mounts: Some(mounts),
         ..Default::default()
     };
-    let volumes = [run_volume(), scratch_volume()].into_iter().chain(keys);
+    let volumes = [run_volume(), scratch].into_iter().chain(keys);
     let mut spec = pod::pod_spec(&fleet.pods, place.region, container, volumes.collect());
     spec.restart_policy = Some("Never".to_owned());
     Job {
@@ -82,23 +78,4 @@ fn arguments(fleet: &Fleet, url: &str) -> Vec<String> {
     let pairs = pairs.into_iter().flat_map(|(flag, value)| [flag, value]);
     let arguments = std::iter::once("audit").chain(pairs);
     arguments.map(str::to_owned).collect()
-}
-
-fn scratch_volume() -> Volume {
-    Volume {
-        name: SCRATCH_VOLUME.to_owned(),
-        empty_dir: Some(EmptyDirVolumeSource {
-            size_limit: Some(Quantity(SCRATCH_SIZE.to_owned())),
-            ..Default::default()
-        }),
-        ..Default::default()
-    }
-}
-
-fn scratch_mount() -> VolumeMount {
-    VolumeMount {
-        name: SCRATCH_VOLUME.to_owned(),
-        mount_path: SCRATCH_DIR.to_owned(),
-        ..Default::default()
-    }
 }

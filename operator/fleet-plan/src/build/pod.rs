@@ -3,9 +3,9 @@
 use fleet_api::mirror::{Identity, PodSecurity, PodSettings, Region, Resources};
 use k8s_openapi::api::core::v1::{
     Capabilities, Container, ContainerPort, DownwardAPIVolumeFile, DownwardAPIVolumeSource,
-    LocalObjectReference, ObjectFieldSelector, PersistentVolumeClaimVolumeSource,
-    PodSecurityContext, PodSpec, ResourceRequirements, SELinuxOptions, SeccompProfile,
-    SecurityContext, Volume, VolumeMount,
+    EmptyDirVolumeSource, LocalObjectReference, ObjectFieldSelector,
+    PersistentVolumeClaimVolumeSource, PodSecurityContext, PodSpec, ResourceRequirements,
+    SELinuxOptions, SeccompProfile, SecurityContext, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
@@ -16,6 +16,8 @@ use crate::fleet::Place;
 const USER: i64 = 65532;
 const DATA_VOLUME: &str = "data";
 pub const DATA: &str = "/data";
+const SCRATCH_VOLUME: &str = "scratch";
+const SCRATCH_DIR: &str = "/tmp";
 pub const HTTP_PORT: i32 = 8080;
 pub const HTTP_PORT_NAME: &str = "http";
 /// Where other regions copy from.
@@ -150,6 +152,24 @@ pub fn mount(name: &str, path: &str) -> VolumeMount {
         read_only: Some(true),
         ..Default::default()
     }
+}
+
+/// A folder for temporary files, which goes with the pod; a pod that puts more than `size` there is evicted.
+pub fn scratch(size: &str) -> (Volume, VolumeMount) {
+    let volume = Volume {
+        name: SCRATCH_VOLUME.to_owned(),
+        empty_dir: Some(EmptyDirVolumeSource {
+            size_limit: Some(Quantity(size.to_owned())),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let mount = VolumeMount {
+        name: SCRATCH_VOLUME.to_owned(),
+        mount_path: SCRATCH_DIR.to_owned(),
+        ..Default::default()
+    };
+    (volume, mount)
 }
 
 /// An annotation of the pod itself as a file of this name.

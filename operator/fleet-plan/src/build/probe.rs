@@ -1,7 +1,8 @@
-//! One probe of an Upstream whose Secrets the controller may not read: a Job without a claim and without a token, that
-//! carries with it what it asks for, and tells by its termination message what it was told.
+//! One probe of an Upstream where the controller may not ask: a Job without a claim and without a token, that carries with it
+//! what it asks for, and tells by its termination message what it was told.
 
 use fleet_api::mirror::{Content, PodSettings, Region};
+use fleet_api::upstream::Endpoint;
 use fleet_api::{Mirror, Upstream, labels};
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use k8s_openapi::api::core::v1::{Container, PodTemplateSpec, Volume};
@@ -25,6 +26,8 @@ const RESOURCES: pod::Needs = pod::Needs {
 };
 /// A minute for the authority and a quarter of one for each of sixteen endpoints, and time to find a node and an image.
 const DEADLINE_SECONDS: i64 = 600;
+/// What the program rsync has fetched, one index at a time, for as long as it is read.
+const SCRATCH_SIZE: &str = "64Mi";
 /// What is declared in one annotation of a pod, which may have 256 KiB with all others.
 const MOST_BYTES: usize = 64 * 1024;
 
@@ -88,8 +91,14 @@ fn own_labels() -> Map {
 
 fn template(upstream: &Upstream, ask: &Ask, name: &str) -> PodTemplateSpec {
     let refs = refs_of(access_refs(&upstream.spec).collect());
-    let container = container(upstream, ask, refs.as_ref());
-    let volumes = std::iter::once(run_volume()).chain(refs).collect();
+    let mut container = container(upstream, ask, refs.as_ref());
+    let mut volumes = vec![run_volume()];
+    volumes.extend(refs);
+    if upstream.spec.endpoints_of_jobs().any(Endpoint::is_rsync) {
+        let (scratch, mount) = pod::scratch(SCRATCH_SIZE);
+        volumes.push(scratch);
+        container.volume_mounts.get_or_insert_default().push(mount);
+    }
     let mut spec = pod::pod_spec(ask.pods, ask.region, container, volumes);
     spec.restart_policy = Some("Never".to_owned());
     let manifests = manifests(upstream, ask);
@@ -133,7 +142,8 @@ fn container(upstream: &Upstream, ask: &Ask, refs: Option<&Volume>) -> Container
     }
 }
 
-/// The Upstream, without whom it is believed, and of its Mirrors what they declare, one YAML document each.
+/// The Upstream, with the endpoints that are asked and without whom it is believed, and of its Mirrors what they declare, one
+/// YAML document each.
 fn manifests(upstream: &Upstream, ask: &Ask) -> String {
     let (name, namespace) = (
         upstream.name_any(),
@@ -143,7 +153,7 @@ fn manifests(upstream: &Upstream, ask: &Ask) -> String {
     let spec = json!({
         "type": spec.upstream_type,
         "authority": spec.authority,
-        "endpoints": spec.endpoints,
+        "endpoints": spec.endpoints_of_jobs().collect::<Vec<_>>(),
         "trust": spec.trust,
         "access": spec.access,
         "politeness": spec.politeness,

@@ -11,8 +11,9 @@ use super::unusable::PATIENCE;
 use crate::freshness::{BehindUnit, Freshness, measure};
 use crate::runs::whole;
 use crate::schedule::later;
+use crate::verdict::Verdict;
 
-/// The endpoints to ask now, by name and for all units, and when the next one is due.
+/// The endpoints that the controller is to ask now, by name and for all units, and when the next one is due.
 pub fn due(
     upstream: &Upstream,
     units: &[String],
@@ -21,7 +22,7 @@ pub fn due(
 ) -> (Vec<String>, Option<Timestamp>) {
     let (mut now, mut next) = (Vec::new(), None);
     for endpoint in &upstream.spec.endpoints {
-        if !is_asked(endpoint) || is_authority(upstream, endpoint) || units.is_empty() {
+        if endpoint.is_rsync() || is_authority(upstream, endpoint) || units.is_empty() {
             continue;
         }
         let probes = probes_of(upstream, endpoint, seen);
@@ -36,12 +37,13 @@ pub fn due(
     (now, next)
 }
 
-/// What is said of each endpoint, given what the authority has. Of one that was not asked yet, what was said before.
+/// What is said of each endpoint, given what the authority has and why no Job can ask those that only Jobs ask. Of one that was
+/// not asked yet, what was said before.
 pub fn told(
     upstream: &Upstream,
     units: &[String],
     seen: &ObservedUpstream,
-    authority: &[ObservedUnit],
+    (authority, unasked): (&[ObservedUnit], Option<Verdict>),
     before: &UpstreamStatus,
 ) -> Vec<EndpointStatus> {
     let told = upstream.spec.endpoints.iter().filter_map(|endpoint| {
@@ -57,12 +59,11 @@ pub fn told(
                 revision_date: known.and_then(|known| known.revision_date.clone()),
                 behind: known.map_or_else(Vec::new, |known| known.behind.clone()),
             };
-        if !is_asked(endpoint) {
-            let message = "probes ask over http and https; sync runs ask it";
+        if let Some(why) = unasked.as_ref().filter(|_| endpoint.is_rsync()) {
             return Some(EndpointStatus {
                 revision_date: None,
                 behind: Vec::new(),
-                ..state(EndpointState::NotAsked, message, known)
+                ..state(EndpointState::NotAsked, &why.message, known)
             });
         }
         let probes = probes_of(upstream, endpoint, seen);
@@ -110,10 +111,6 @@ const MESSAGE_LENGTH: usize = 512;
 /// What is said of an endpoint of which nothing can be read: who answered what is for no eyes but those of the log.
 const UNREAD: &str =
     "nothing could be read there of what Mirrors ask for; look at its URL, and whether it is up";
-
-fn is_asked(endpoint: &Endpoint) -> bool {
-    matches!(endpoint.url.scheme(), "http" | "https")
-}
 
 /// One that is the authority too is not asked twice.
 fn is_authority(upstream: &Upstream, endpoint: &Endpoint) -> bool {

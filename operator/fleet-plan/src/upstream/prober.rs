@@ -1,6 +1,6 @@
-//! Upstreams that need a Secret: the controller may not read it, so a Job asks in its place. When one begins, what the last
-//! one told, and what is wrong where none could. All of it is told by the Jobs and pods that there are: the last one that
-//! ended stays until the next one has.
+//! Where the controller may not ask, a Job does in its place: Upstreams that need a Secret, and rsync endpoints of others. When
+//! one begins, what the last one told, and what is wrong where none could. All of it is told by the Jobs and pods that there
+//! are: the last one that ended stays until the next one has.
 
 use std::collections::BTreeMap;
 
@@ -13,9 +13,10 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube_core::ResourceExt;
 
-use super::seen::{ObservedUpstream, ProbeAnswer};
+use super::seen::{ObservedUpstream, Probe, ProbeAnswer};
 use crate::build::{Ask, probe_job};
 use crate::fleet::away_from_control_plane;
+use crate::freshness::job_interval;
 use crate::names;
 use crate::observed::{SeenJob, SeenPod, SeenWarning, Settings, last_line};
 use crate::pods;
@@ -134,14 +135,13 @@ impl Prober {
         upstream: &Upstream,
         units: &[String],
         seen: &ObservedUpstream,
-        interval: SignedDuration,
     ) -> ProberPlan {
         let standing = || self.jobs.iter().filter(|job| !job.meta.deleting);
         let name = |job: &SeenJob| (job.meta.name.clone(), job.meta.uid.clone());
         let errand = self
             .errand
             .as_ref()
-            .filter(|_| upstream.spec.needs_secrets());
+            .filter(|_| upstream.spec.is_asked_by_jobs());
         let Some(errand) = errand.filter(|_| !units.is_empty()) else {
             return ProberPlan {
                 remove: standing().map(name).collect(),
@@ -160,7 +160,7 @@ impl Prober {
             return plan;
         }
         let last = self.asked_at(upstream, seen);
-        let due = last.map_or(seen.now, |at| later(at, interval));
+        let due = last.map_or(seen.now, |at| later(at, job_interval(upstream)));
         if due > seen.now {
             let word = self.ended().and_then(|job| job.end.as_ref()?.at);
             let word = word.map(|at| later(at, LAST_WORD));
@@ -172,7 +172,7 @@ impl Prober {
         } else if self.running_elsewhere >= AT_ONCE {
             plan.wake_at = Some(later(seen.now, LATER));
         } else {
-            let units = longest_unasked(units, seen);
+            let units = longest_unasked(upstream, units, seen);
             plan.start = Some(Box::new(errand.job(upstream, &units, last)));
         }
         plan
@@ -186,7 +186,7 @@ impl Prober {
         };
         let jobs = self.jobs.iter().filter(same);
         let jobs = jobs.filter_map(|job| job.meta.created_at);
-        let probes = seen.probes.iter().map(|probe| probe.at);
+        let probes = told_by_jobs(upstream, seen).map(|probe| probe.at);
         jobs.chain(probes).max()
     }
 
@@ -205,7 +205,8 @@ impl Prober {
         ProbeReport::read(&self.pod(job)?.end.as_ref()?.message)
     }
 
-    /// What the last Job told by the present manifest.
+    /// What the last Job told by the present manifest. What it was told by an authority that the controller asks is what it has
+    /// compared endpoints with, and no more.
     pub fn heard(&self, upstream: &Upstream) -> Option<Heard> {
         let job = self.ended()?;
         let generation = upstream.metadata.generation.unwrap_or(0).to_string();
@@ -213,7 +214,7 @@ impl Prober {
         let report = self
             .report(job)
             .filter(|_| asked == Some(generation.as_str()))?;
-        let authority = report.units.iter();
+        let authority = (report.units.iter()).filter(|_| upstream.spec.needs_secrets());
         let authority = authority.map(|unit| (unit.unit.clone(), answer(unit)));
         let endpoints = report.endpoints.iter().map(|endpoint| {
             let told = report.units.iter().filter_map(|unit| {
@@ -239,7 +240,7 @@ impl Prober {
         let no = |text: String| Some(Verdict::no(Reason::ProbeFailed, text));
         if let Some(refused) = &self.refused {
             return no(format!(
-                "the Job that is to ask the authority cannot be made: {refused}"
+                "the Job that is to ask the upstream cannot be made: {refused}"
             ));
         }
         let running = self
@@ -266,7 +267,7 @@ impl Prober {
             let word = last_line(&last.message);
             let word = if word.is_empty() { &last.reason } else { &word };
             return no(format!(
-                "Job {name}, which was to ask the authority, ended without a report (exit code {}): {word}; `kubectl describe job {name}` may tell more",
+                "Job {name}, which was to ask the upstream, ended without a report (exit code {}): {word}; `kubectl describe job {name}` may tell more",
                 last.exit_code
             ));
         }
@@ -282,7 +283,7 @@ impl Prober {
         match (known, is_late) {
             (Some(known), _) => Some(known),
             (None, true) => no(format!(
-                "Job {name}, which was to ask the authority, left no report: {}; `kubectl describe job {name}` may tell more",
+                "Job {name}, which was to ask the upstream, left no report: {}; `kubectl describe job {name}` may tell more",
                 end.message
             )),
             (None, false) => None,
@@ -307,18 +308,31 @@ impl Prober {
         let why = trouble.or(warning);
         let why = why.unwrap_or_else(|| "nobody says why".to_owned());
         Some(format!(
-            "Job {name}, which is to ask the authority, was made at {made_at} and has not begun: {why}; `kubectl describe job {name}` may tell more"
+            "Job {name}, which is to ask the upstream, was made at {made_at} and has not begun: {why}; `kubectl describe job {name}` may tell more"
         ))
     }
 }
 
+/// What is known of Jobs.
+fn told_by_jobs<'s>(
+    upstream: &Upstream,
+    seen: &'s ObservedUpstream,
+) -> impl Iterator<Item = &'s Probe> {
+    let spec = &upstream.spec;
+    let authority = (seen.probes.iter()).filter(|_| spec.needs_secrets());
+    let endpoints = (spec.endpoints_of_jobs())
+        .filter(|_| !spec.needs_secrets())
+        .filter_map(|endpoint| seen.endpoints.get(&endpoint.name));
+    authority.chain(endpoints.flatten())
+}
+
 /// Those that a Job asks for: as many as it can tell of, what was not asked for longest first.
-fn longest_unasked(units: &[String], seen: &ObservedUpstream) -> Vec<String> {
+fn longest_unasked(upstream: &Upstream, units: &[String], seen: &ObservedUpstream) -> Vec<String> {
     let asked_at = |unit: &&String| {
-        let mut probes = seen.probes.iter();
-        probes
-            .find(|probe| probe.unit == **unit)
+        told_by_jobs(upstream, seen)
+            .filter(|probe| probe.unit == **unit)
             .map(|probe| probe.at)
+            .min()
     };
     let mut units: Vec<&String> = units.iter().collect();
     units.sort_by_key(|unit| (asked_at(unit), (*unit).clone()));

@@ -57,7 +57,7 @@ impl World {
             assert_eq!(
                 plan.probe_endpoints,
                 ["fr"],
-                "the others are the authority, and not asked"
+                "the others are the authority, and for Jobs"
             );
             let known = self.seen.endpoints.entry("fr".to_owned()).or_default();
             let answer = self.endpoint.map_or_else(failed, |it| has(it, self.now));
@@ -128,7 +128,6 @@ fn endpoints_are_asked_after_the_authority_and_nothing_is_written_while_nothing_
     world.round();
     assert_eq!(world.told("fr").state, EndpointState::Reachable);
     assert_eq!(world.told("master").state, EndpointState::Reachable);
-    assert_eq!(world.told("near").state, EndpointState::NotAsked);
     let since = world.told("fr").since;
     let writes = world.writes;
     for _ in 0..20 {
@@ -137,7 +136,10 @@ fn endpoints_are_asked_after_the_authority_and_nothing_is_written_while_nothing_
     assert_eq!((world.writes, world.told("fr").since), (writes, since));
     let gauges = world.gauges();
     assert_eq!(gauges["fr"], (Some(true), Some(None)));
-    assert_eq!(gauges["near"], (None, None));
+    assert!(
+        !gauges.contains_key("near"),
+        "no Job has asked it: {gauges:?}"
+    );
 }
 
 #[test]

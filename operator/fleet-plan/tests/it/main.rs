@@ -7,6 +7,7 @@ mod lag;
 mod model;
 mod prober;
 mod properties;
+mod rsync_endpoints;
 mod size;
 mod stories;
 mod upstream;

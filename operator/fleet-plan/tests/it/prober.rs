@@ -15,19 +15,19 @@ use serde_json::json;
 
 use crate::model::{SUITE, at, digest, mirror, upstream};
 
-const INTERVAL: SignedDuration = SignedDuration::from_mins(30);
+pub(crate) const INTERVAL: SignedDuration = SignedDuration::from_mins(30);
 
-struct World {
-    now: Timestamp,
-    upstream: Upstream,
-    seen: ObservedUpstream,
+pub(crate) struct World {
+    pub now: Timestamp,
+    pub upstream: Upstream,
+    pub seen: ObservedUpstream,
     /// Made so far.
-    made: Vec<Job>,
-    writes: usize,
+    pub made: Vec<Job>,
+    pub writes: usize,
 }
 
 impl World {
-    fn new() -> World {
+    pub fn new() -> World {
         let mut upstream = upstream();
         upstream.status = None;
         upstream.metadata.uid = Some("upstream-uid".to_owned());
@@ -55,13 +55,13 @@ impl World {
         }
     }
 
-    fn plan(&mut self) -> UpstreamPlan {
+    pub fn plan(&mut self) -> UpstreamPlan {
         self.seen.now = self.now;
         plan_upstream(&self.upstream, &self.seen)
     }
 
     /// As the controller does it.
-    fn turn(&mut self) {
+    pub fn turn(&mut self) {
         if let Some(heard) = self.seen.prober.heard(&self.upstream) {
             let mut told = heard
                 .authority
@@ -126,11 +126,11 @@ impl World {
         self.turn();
     }
 
-    fn tells(&mut self, report: &ProbeReport) {
+    pub fn tells(&mut self, report: &ProbeReport) {
         self.ends(&report.to_termination_message(), 0);
     }
 
-    fn reachable(&self) -> (String, String, String) {
+    pub fn reachable(&self) -> (String, String, String) {
         let status = self.upstream.status.as_ref().unwrap();
         let mut all = status.conditions.iter();
         let found = all.find(|found| found.type_ == "Reachable").unwrap();
@@ -142,7 +142,7 @@ impl World {
     }
 }
 
-fn unit(state: u8) -> ProbedUnit {
+pub(crate) fn unit(state: u8) -> ProbedUnit {
     ProbedUnit {
         unit: SUITE.to_owned(),
         digest: digest(state).to_string(),
@@ -151,7 +151,7 @@ fn unit(state: u8) -> ProbedUnit {
     }
 }
 
-fn has(state: u8) -> ProbeReport {
+pub(crate) fn has(state: u8) -> ProbeReport {
     ProbeReport {
         units: vec![unit(state)],
         ..ProbeReport::default()

@@ -1,36 +1,33 @@
 //! `mirrorfleet probe`: asks an upstream which state it has, as the controller does; what a probe Job runs.
 
+mod line;
+
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use fleet_api::upstream::UpstreamType;
 use fleet_api::{Mirror, Upstream};
 use fleet_controller::probe::{
-    Audience, Budget, Declared, Fetched, Fetcher, Findings, Inquiry, MAX_BYTES, Memory, ProbeError,
-    Validators, declared,
+    Audience, Budget, Declared, Findings, Inquiry, Memory, ProbeError, declared,
 };
-use fleet_fetch::{Access, Asker, FetchError, FetchOptions, Meter, Question, RetryPolicy};
+use fleet_fetch::Access;
 use fleet_types::documents::{ProbeFailure, ProbeReport, ProbedEndpoint, ProbedUnit, UnixSeconds};
 use fleet_types::{Outcome, Problem, Reason};
 use jiff::Timestamp;
-use reqwest::StatusCode;
 use url::Url;
 
+use self::line::Line;
 use crate::failure::Failure;
 use crate::manifests::Manifests;
 use crate::progress::Display;
 use crate::report::{OutputFormat, print, print_json, short};
-use crate::resolve::{References, Resolver, USER_AGENT};
+use crate::resolve::{References, Resolver};
 use crate::runtime::{LogArguments, ManifestArguments, Verbosity, block_on_one};
-
-const CONNECT: Duration = Duration::from_secs(10);
-const STALL: Duration = Duration::from_secs(15);
 
 /// Asks an upstream and its endpoints which state they have, by one small request for each suite or repository
 ///
-/// No signature is looked at and nothing is stored. The controller does the same; where an upstream needs a login, which the
-/// controller may not read, a Job runs this.
+/// No signature is looked at and nothing is stored. The controller does the same. A Job runs this where the controller may not
+/// ask: an upstream that needs a login, and rsync endpoints, for which the program rsync is needed.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     #[command(flatten)]
@@ -111,7 +108,7 @@ async fn ask(arguments: &Arguments) -> Result<ProbeReport, Failure> {
     let mut told = declared;
     told.retain(|unit, _| authority.get(unit).is_some_and(Result::is_ok));
     for endpoint in asked.endpoints() {
-        let others = asked.endpoint(&endpoint.url, &told).await?;
+        let others = asked.endpoint(&endpoint.url, &told).await;
         let differs =
             |(unit, found): &(&String, &Result<_, _>)| authority.get(*unit) != Some(*found);
         report.endpoints.push(ProbedEndpoint {
@@ -170,22 +167,39 @@ impl Asked<'_> {
         let authority = plain(&self.upstream.spec.authority.url);
         let endpoints = self.upstream.spec.endpoints.iter();
         endpoints.filter(move |endpoint| {
-            matches!(endpoint.url.scheme(), "http" | "https") && plain(&endpoint.url) != authority
+            matches!(endpoint.url.scheme(), "http" | "https" | "rsync")
+                && plain(&endpoint.url) != authority
         })
     }
 
     async fn authority(&self, declared: &Declared) -> Result<Findings, Failure> {
-        let line = self.line(&self.upstream.spec.authority.url)?;
+        let line = self.line(&self.upstream.spec.authority.url);
+        let line = line.map_err(|problem| Failure::new(problem.reason, problem.message))?;
         let (memory, budget) = (Memory::default(), Budget::default());
         let inquiry = self.inquiry(declared, &line, &memory, &budget);
         Ok(inquiry.of_authority().await)
     }
 
-    async fn endpoint(&self, url: &Url, declared: &Declared) -> Result<Findings, Failure> {
-        let line = self.line(url)?;
+    /// One that cannot be asked is no reason to say nothing of the others.
+    async fn endpoint(&self, url: &Url, declared: &Declared) -> Findings {
+        let line = match self.line(url) {
+            Ok(line) => line,
+            Err(Problem {
+                reason, message, ..
+            }) => {
+                let error = ProbeError::new(reason, message);
+                let units = declared.keys().cloned();
+                return units.map(|unit| (unit, Err(error.clone()))).collect();
+            }
+        };
         let (memory, budget) = (Memory::default(), Budget::default());
         let inquiry = self.inquiry(declared, &line, &memory, &budget);
-        Ok(inquiry.of_endpoint(url).await)
+        inquiry.of_endpoint(url).await
+    }
+
+    fn line(&self, place: &Url) -> Result<Line, Problem> {
+        let contact = &self.upstream.spec.politeness.contact;
+        Line::to(place, &self.access, contact)
     }
 
     fn inquiry<'i>(
@@ -206,66 +220,6 @@ impl Asked<'_> {
             now: Timestamp::now(),
         }
     }
-
-    /// One connection to a place, with the credentials that are released to it.
-    fn line(&self, place: &Url) -> Result<Line, Failure> {
-        let options = FetchOptions {
-            authority: place.clone(),
-            endpoints: Vec::new(),
-            access: self.access.clone(),
-            max_connections: 1,
-            user_agent: USER_AGENT.to_owned(),
-            contact: self.upstream.spec.politeness.contact.clone(),
-            stall: STALL,
-            connect: CONNECT,
-            follows_redirects: true,
-            retry: RetryPolicy {
-                limit: 0,
-                longest_wait: Duration::ZERO,
-            },
-            scratch: PathBuf::new(),
-        };
-        let meter = Meter::new(None, std::sync::Arc::new(|_| {}));
-        let asker = Asker::new(&options, &std::sync::Arc::new(meter));
-        let asker = asker.map_err(|problem| Failure::new(problem.reason, problem.message))?;
-        Ok(Line(asker))
-    }
-}
-
-/// Asks as runs do, with a login where there is one.
-struct Line(Asker);
-
-impl Fetcher for Line {
-    async fn fetch(
-        &self,
-        url: &Url,
-        max_bytes: u64,
-        _: Option<&Validators>,
-    ) -> Result<Fetched, ProbeError> {
-        let question = Question {
-            url,
-            headers: &[],
-            body: None,
-        };
-        let mut told = self.0.ask(question).await.map_err(failed)?;
-        match told.status() {
-            StatusCode::OK => {
-                let body = told.body(max_bytes.min(MAX_BYTES)).await.map_err(failed)?;
-                Ok(Fetched::Content(
-                    body,
-                    Validators::default(),
-                    Default::default(),
-                ))
-            }
-            StatusCode::NOT_FOUND | StatusCode::GONE => Ok(Fetched::Absent),
-            _ => Err(failed(told.refusal())),
-        }
-    }
-}
-
-fn failed(error: FetchError) -> ProbeError {
-    let problem = Problem::from(error);
-    ProbeError::new(problem.reason, problem.message)
 }
 
 fn unit((unit, found): (&String, &Result<fleet_types::UnitRevision, ProbeError>)) -> ProbedUnit {
