@@ -246,9 +246,9 @@ fn checks(told: &Checked) -> Html {
         None => "none".to_owned(),
     };
     let mut words = format!(
-        "score {score}, {} answered {:.1} %",
-        counted(u64::from(told.count), "check"),
-        100.0 * told.completion
+        "score {score}, {:.1} % of {} answered",
+        100.0 * told.completion,
+        counted(u64::from(told.count), "check")
     );
     if let Some(delay) = told.delay_seconds {
         words.push_str(&format!(", {} late on average", span(delay as i64)));

@@ -63,7 +63,7 @@ fn regions_are_told_of_as_archweb_does_and_what_is_not_known_is_null() {
     assert_eq!(copies[1].get("checks"), None);
     let page = get(&board, "/mirrors/mirrors/debian");
     let words =
-        "score 3.1, 10 checks answered 80.0 %, 1h30m late on average, in 1.000 s ± 0.000 s<";
+        "score 3.1, 80.0 % of 10 checks answered, 1h30m late on average, in 1.000 s ± 0.000 s<";
     assert_eq!(text(&page).matches(words).count(), 1, "{}", text(&page));
 }
 
