@@ -115,7 +115,7 @@ RUNS = Panel(
     (Query(increase("mirrorfleet_sync_runs_total", "result"), "{{result}}"),), "short", colours=RESULTS, stacked=True,
 )  # fmt: skip
 FAILURES = Panel(
-    "timeseries", "Failed runs by reason", "Sync runs that failed or were refused, by reason; docs/reasons.md explains each. Good results are shown as well, by theirs. Empty: no run has ended since the first scrape that knew the Mirror.",
+    "timeseries", "Runs by reason", "Sync runs that ended, by reason, whether they failed, were refused or brought something; docs/reasons.md explains each. Empty: no run has ended since the first scrape that knew the Mirror.",
     (Query(f"{increase('mirrorfleet_sync_runs_total', 'reason')} > 0", "{{reason}}"),), "short", colours={"Published": BLUE, "Prepared": BLUE, "Unchanged": GREY}, stacked=True, about_faults=True,
 )  # fmt: skip
 DAYS_TO_FULL = Panel(

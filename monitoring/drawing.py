@@ -6,6 +6,7 @@ import itertools
 import math
 import re
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
 
@@ -45,9 +46,9 @@ def page(board: dict, told: dict, theme: str, width: int) -> tuple[str, int]:
     recorded = told["boards"][board["uid"]]
     parts, bottom = [], HEAD
     column = (width - GAP) / 24
-    for panel in board["panels"]:
+    for panel, up in with_data(board["panels"], recorded, told):
         place = panel["gridPos"]
-        x, y = GAP + place["x"] * column, HEAD + place["y"] * ROW_HEIGHT
+        x, y = GAP + place["x"] * column, HEAD + (place["y"] - up) * ROW_HEIGHT
         w, h = place["w"] * column - GAP, place["h"] * ROW_HEIGHT - GAP
         bottom = max(bottom, y + h)
         if panel["type"] == "row":
@@ -57,8 +58,24 @@ def page(board: dict, told: dict, theme: str, width: int) -> tuple[str, int]:
         style = f"left:{x:.0f}px;top:{y:.0f}px;width:{w:.0f}px;height:{h:.0f}px"
         parts.append(f'<div class="panel" style="{style}"><h2>{escape(panel["title"])}</h2>{inner}</div>')
     span = f"{time.strftime('%H:%M', time.gmtime(told['start']))} to {time.strftime('%H:%M UTC', time.gmtime(told['end']))}"
-    head = f'<h1>{escape(board["title"])}</h1><p class="what">{escape(board["description"])} Drawn by us from the dashboard\'s JSON; {span} of a fleet in a test.</p>'
+    head = f'<h1>{escape(board["title"])}</h1><p class="what">{escape(board["description"])} Drawn by us from the dashboard\'s JSON; {span} of a fleet in a test, without rows that have nothing to show then.</p>'
     return f"<!DOCTYPE html><meta charset=utf-8><style>{css(theme)}</style><body style='color:{text};background:{ground}'>{head}{''.join(parts)}</body>", round(bottom + GAP * 2)
+
+
+def with_data(panels: list[dict], recorded: dict, told: dict) -> Iterator[tuple[dict, int]]:
+    """Each panel, and how much higher it is than on the dashboard: rows of which all is nought or nothing are left out."""
+    rows: list[list[dict]] = []
+    for panel in panels:
+        if panel["type"] == "row" or not rows:
+            rows.append([])
+        rows[-1].append(panel)
+    up = 0
+    for row in rows:
+        series = [one for panel in row if panel["type"] != "row" for one in series_of(panel, recorded[str(panel["id"])], told)]
+        if any(value for one in series for _, value in one.points):
+            yield from ((panel, up) for panel in row)
+        else:
+            up += max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in row) - row[0]["gridPos"]["y"]
 
 
 def css(theme: str) -> str:

@@ -24,7 +24,7 @@ SUITE = Suite("stable", suite="stable", codename="stable")
 #: endpoints; and keys that expire.
 ELSEWHERE = re.compile(r"_reconcile|_queue_|_api_|_polls_|_publication_|_upstream_endpoint_|sync_planned|sync_received|_key_expiry_")
 #: Panels that are empty while nothing is wrong, or while nothing has been counted since the first scrape.
-FAULTS = (": Failed runs by reason", ": What is not well, and since when")
+FAULTS = (": Runs by reason", ": What is not well, and since when")
 #: Longer than the story, so that what was counted in it is seen whenever that is asked.
 RATE_INTERVAL = "5m"
 
@@ -112,5 +112,5 @@ def all_have_data(place: Place, registry: Registry) -> None:
     local.send_signal(signal.SIGHUP)
 
     wait_until(lambda: complete(about_faults=True), 60, "panels about faults to have data; mirrorfleet.log says which are empty")
-    (failures,) = {query for name, queries in panels() if name.endswith(": Failed runs by reason") for query in queries}
+    (failures,) = {query for name, queries in panels() if name.endswith(": Runs by reason") for query in queries}
     assert "SignatureBad" in {one["metric"]["reason"] for one in ask(port, failures)}, "the first failure is not shown"
