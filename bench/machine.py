@@ -35,6 +35,7 @@ PACKAGES = {
     "wget": "/usr/bin/wget",
     "wrk": "/usr/bin/wrk",
     "xz-utils": "/usr/bin/xz",
+    "zstd": "/usr/bin/zstd",
 }
 
 

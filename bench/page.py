@@ -39,7 +39,7 @@ SECTIONS = (
     ("Serving", SERVE, "The server on one core and the client (wrk, for h2 h2load) on the other; one connection, which measures wake-ups more than anything "
      "else, or 64; where no other word stands, more is better. mirrorfleet serves its store, the others the "
      "tree that `mirrorfleet export` makes of it by hard links; nginx with sendfile and a cache of as many open files as mirrorfleet keeps."),
-    ("Registries of npm", REGISTRY, "The server on one core and wrk on the other, 64 connections; where no other word stands, more is better. All three have asked the same "
+    ("Registries of npm", REGISTRY, "The server on one core and wrk on the other, 64 connections; where no other word stands, more is better. All have asked the same "
      "upstream before; verdaccio and nginx rewrite each answer, mirrorfleet sends what it wrote once."),
     ("The bench itself", CHECKS, "Seconds; less is better."),
 )

@@ -16,6 +16,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import installing
 from loads import Load, ask_for, settled_kib
 from nginx import nginx_command
 from places import CACHE
@@ -31,6 +32,8 @@ from npm_registry import ABBREVIATED, Registry
 VERDACCIO = "verdaccio@6.10.4"
 #: Of the documents: how many packages, and how many versions the large one has.
 PACKAGES, VERSIONS = 300, 1500
+#: As npm asks, and as pnpm does.
+ENCODINGS = {"gzip": "gzip", "zstd": "zstd, gzip, deflate"}
 ACCEPT = {"full": "application/json", "abbreviated": f"{ABBREVIATED}; q=1.0, application/json; q=0.8, */*"}
 
 NGINX_RULES = """
@@ -71,6 +74,10 @@ class Contender:
     #: What its registry's address ends in.
     below: str
 
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}{self.below}"
+
 
 def registry_works(bench: Bench, wanted: set[str]) -> Iterator[dict[str, list[Figure]]]:
     names = [work.name for work in REGISTRY if work.name in wanted]
@@ -84,7 +91,7 @@ def registry_works(bench: Bench, wanted: set[str]) -> Iterator[dict[str, list[Fi
         contenders = stack.enter_context(all_contenders(bench, work, upstream))
         for name in names:
             print(name, flush=True)
-            yield {name: memory(contenders) if name == "registry-memory" else measure(bench, name, contenders, upstream)}
+            yield {name: figures_of(bench, name, contenders, upstream)}
 
 
 @contextmanager
@@ -139,17 +146,25 @@ def verdaccio() -> Path:
     return top / "node_modules" / "verdaccio" / "bin" / "verdaccio"
 
 
-def measure(bench: Bench, name: str, contenders: dict[str, Contender], upstream: Registry) -> list[Figure]:
+def figures_of(bench: Bench, name: str, contenders: dict[str, Contender], upstream: Registry) -> list[Figure]:
+    if name == "registry-memory":
+        return memory(contenders)
     if name == "registry-cold":
         return cold(contenders, upstream)
+    if name.startswith("registry-install-"):
+        addresses = {contender: contenders[contender].address for contender in (OURS, "verdaccio")}
+        return installing.install(bench, name, {**addresses, "the upstream itself": upstream.url}, upstream)
+    return measure(bench, name, contenders, upstream)
+
+
+def measure(bench: Bench, name: str, contenders: dict[str, Contender], upstream: Registry) -> list[Figure]:
     seconds, rounds = (1, 1) if bench.scale.quick else (4, 3)
     _, what, *way = name.split("-")
     figures = {contender: Figure(contender) for contender in contenders}
     for _ in range(rounds):
         for contender, at in contenders.items():
             headers = {"Accept": ACCEPT["abbreviated" if "brief" in way else "full"]}
-            if "gzip" in way:
-                headers["Accept-Encoding"] = "gzip"
+            headers |= {"Accept-Encoding": ENCODINGS[encoding] for encoding in way if encoding in ENCODINGS}
             paths = {"small": f"{at.below}/package-7", "many": f"{at.below}/many", "tarball": f"{at.below}/large/-/large-1.0.0.tgz"}
             check(contender, at, paths[what], headers, upstream)
             answered = ask_for(Load(name, paths[what], headers, 200, connections=MANY), at.port, headers, seconds)
@@ -163,12 +178,14 @@ def check(name: str, at: Contender, path: str, headers: dict[str, str], upstream
     status, told, body = ask(at, path, headers)
     if told.get("content-encoding") == "gzip":
         body = gzip.decompress(body)
+    elif told.get("content-encoding") == "zstd":
+        body = subprocess.run(["zstd", "-dc"], input=body, capture_output=True, check=True).stdout
     if path.endswith(".tgz"):
         good = body == upstream.tarballs["/large/-/large-1.0.0.tgz"]
     else:
         document = json.loads(body)
         package = upstream.packages[document["name"]]
-        led = all(version["dist"]["tarball"].startswith(f"http://127.0.0.1:{at.port}{at.below}/") for version in document["versions"].values())
+        led = all(version["dist"]["tarball"].startswith(f"{at.address}/") for version in document["versions"].values())
         good = document["versions"].keys() == package.versions.keys() and led
     if status != 200 or not good:
         raise Failed(f"{name} answers {status} with {len(body)} bytes to {path} {headers}, and not with what the upstream has")

@@ -140,12 +140,17 @@ SWITCH = (
          "The same with a hundred times as many."),
 )
 REGISTRY = (
-    *(Work(f"registry-{what}-{short}{way}", f"npm, warm document of {title}, {form}{', gzip' if way else ', plain'}, 64 connections", "requests/s",
-           Target("≥ 15 × verdaccio", "verdaccio", 15.0, more_is_better=True), "")
-      for what, title in (("small", "8 versions"), ("many", "1,500 versions")) for short, form in (("full", "full"), ("brief", "abbreviated")) for way in ("", "-gzip")),
+    *(Work(f"registry-{what}-{short}{way}", f"npm, warm document of {title}, {form}, {encoding}, 64 connections", "requests/s",
+           Target("≥ 15 × verdaccio", "verdaccio", 15.0, more_is_better=True), "As pnpm asks, which takes gzip from who has no zstd." if way == "-zstd" else "")
+      for what, title in (("small", "8 versions"), ("many", "1,500 versions")) for short, form in (("full", "full"), ("brief", "abbreviated"))
+      for way, encoding in (("", "plain"), ("-gzip", "gzip"), ("-zstd", "zstd"))),
     Work("registry-tarball", "npm, warm tarball of 0.8 MiB, 64 connections", "requests/s", Target("≥ 1.0 of nginx", "nginx", 1.0, more_is_better=True), ""),
     Work("registry-cold", "npm, 64 clients at one cold document of 1,500 versions, 50 ms away", "s", Target("1 request", bound=1.0, requests=1),
          "Python's threads ask, so the figure holds their time too."),
+    Work("registry-install-cold", "`npm ci` of a lock file with 1,000 packages, the upstream 50 ms away, nothing kept anywhere", "s", Target("≤ verdaccio", "verdaccio", 1.0),
+         "npm asks for tarballs alone, up to 15 at once; a registry asks the upstream for each package's document too, since a tarball is compared with what that promises. npm on one core, the registry on the other, beside the upstream; most of the time is npm's own."),
+    Work("registry-install-warm", "the same once more: all is kept by the registry, and nothing by npm", "s", Target("≤ verdaccio", "verdaccio", 1.0),
+         "What is beyond this is what being far away costs."),
     Work("registry-memory", "npm, resident memory after these", "MiB", Target("≤ 64 MiB", bound=64), "With the rows before it in the same run."),
 )
 

@@ -71,6 +71,8 @@ class Registry:
         self.gates: dict[str, tuple[int, threading.Event]] = {}
         #: Bodies that are sent instead of the right ones, by path.
         self.lies: dict[str, bytes] = {}
+        #: Statuses that are answered instead, by path.
+        self.refused: dict[str, int] = {}
         self.has_abbreviated = True
         self.host, self.port = host, port
         self._server: ThreadingHTTPServer | None = None
@@ -180,6 +182,8 @@ class _Handler(BaseHTTPRequestHandler):
             headers = {"Retry-After": registry.retry_after} if registry.retry_after else {}
             return self._send(registry.failing, b'{"error":"not today"}', headers)
         path = urllib.parse.unquote(path)
+        if path in registry.refused:
+            return self._send(registry.refused[path], b'{"error":"not for you"}', {"Content-Type": "application/json"})
         if path in registry.lies:
             return self._send(200, registry.lies[path], {"Content-Type": "application/json"})
         if path in registry.tarballs:

@@ -220,7 +220,7 @@ ALERTS = [
         f"{held(condition('StorageReady'), MIRROR)} == 1",
         f"The storage of Mirror {WHERE} is not well",
         f"A volume of Mirror {WHERE} is missing, full, read-only or damaged, {since_false('StorageReady')}. "
-        + failures(',reason=~"Stor.*"', MIRROR, "The condition's message says more."),
+        + failures(',reason=~"Stor.*"', MIRROR, "The condition's message says more; what is fetched on demand is not kept where the volume is full."),
         "mirrorfleet-mirror",
     ),
     Alert(

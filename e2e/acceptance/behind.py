@@ -3,6 +3,7 @@ nobody else's word counts."""
 
 from __future__ import annotations
 
+import json
 import os
 
 from archive import run
@@ -12,6 +13,8 @@ from .apt import Apt
 from .arch import ArchMirror, an_upstream
 from .arch_trust import Web, populated
 from .debian import DebianArchive, Suite
+from .npm import Copy, stocked
+from .npm_clients import CLIENTS, project, required
 from .pacman import Pacman
 from .place import Place, free_port, wait_for_port
 from .registry import story
@@ -116,3 +119,56 @@ def lies_lead_nowhere(front: Front, direct, snapshot: str) -> None:
         # The proxy writes over the one kind, and lets the other by.
         code, place = led(front.url(release), AGENTS["apt"], lie)
         assert code == "302" and place.startswith(f"http://Localhost:{front.port}/{BELOW}/.mirrorfleet/s/debian/"), f"{lie}: {code} {place}"
+
+
+@story("npm 12 installs through an nginx at a sub-path: the addresses of tarballs lead below it; where nobody declared it, and for who lies, they lead to where was asked")
+def npm_comes_through_a_sub_path(place: Place) -> None:
+    client = CLIENTS["npm12"]
+    client.program()
+    upstream = stocked()
+    try:
+        copy = Copy(place, upstream, serving={"aliases": list(Copy.aliases), "trustedProxies": [f"{PROXY}/32"]})
+        front = Front(place, copy.port)
+        for below in ("npm", "repository/npm"):
+            folder = project(place.workdir, f"front-{below.replace('/', '-')}", {"top": "^0.1.0", "left": "^1.0.0"})
+            client.run(folder, *client.install, registry=front.url(f"{below}/"))
+            assert (required(folder, "left"), required(folder, "top")) == ("left@1.2.0", "top@0.1.0")
+            # Both ways at once: each has its own addresses, of the same document.
+            for url in (front.url(below), copy.url(below).rstrip("/")):
+                shown = led_to(f"{url}/left")
+                assert shown == {f"{url}/left/-/left-{version}.tgz" for version in ("1.0.0", "1.1.0", "1.2.0", "2.0.0-rc.1")}, shown
+        log = (front.prefix / "access.log").read_text()
+        assert f"GET /{BELOW}/repository/npm/left/-/left-1.2.0.tgz" in log, log
+        assert "x-forwarded-prefix" in copy.get("left").headers["vary"], "a cache in between keeps them apart"
+
+        kept = written(place)
+        for lie in LIES:
+            assert led_to(f"{copy.url()}left", lie) == led_to(f"{copy.url()}left"), lie
+            assert led_to(front.url("npm/left"), lie) == led_to(front.url("npm/left")), lie
+        assert written(place) == kept, "no document was written for a lie"
+        refused = [copy.get("left", Host=f"host-{number}").status for number in range(40)]
+        assert refused.count(200) <= 4 and refused[-1] == 421, refused
+        assert written(place) - kept <= 4, "nor more than a few for all hosts that somebody makes up"
+
+        copy.spec["serving"] = {"aliases": list(Copy.aliases)}
+        copy.again()
+        assert led_to(front.url("npm/left")) == led_to(f"{copy.url()}left"), "nobody declared it"
+        assert copy.get("left").headers["vary"] == "accept, accept-encoding"
+    finally:
+        upstream.stop()
+
+
+def led_to(url: str, *said: str) -> set[str]:
+    """Where the tarballs of a package are, as its document says to who asks so."""
+    headers = [part for header in said for part in ("--header", header)]
+    document = json.loads(run(["curl", "--silent", "--show-error", "--fail", *headers, url]))
+    dists = [version["dist"] for version in document["versions"].values()]
+    for dist in dists:
+        tarball, attestations = dist["tarball"].split("/left/-/")[0], dist["attestations"]["url"].split("/-/npm/")[0]
+        assert tarball == attestations, dist
+    return {dist["tarball"] for dist in dists}
+
+
+def written(place: Place) -> int:
+    """Documents that are kept as clients see them."""
+    return sum(path.is_file() for path in (place.data / "npm" / "shown").rglob("*"))

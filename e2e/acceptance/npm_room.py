@@ -163,6 +163,7 @@ def a_registry_with_a_bound(place: Place) -> None:
         assert other.status == 502 and "not what was promised" in other.error, other
         dist.update(before)
         upstream.lies.clear()
+        wait_until(lambda: copy.get(f"{names[2]}/-/{names[2]}-1.0.0.tgz").status == 200, 30, "the failure to be forgotten", interval=0.2)
         fetch(names[2])
         # What an earlier process has left counts as well.
         for name in names[4:]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import http.client
+import json
 import os
 import random
 import signal
@@ -166,11 +167,21 @@ def rot_one(place: Place) -> None:
 
 
 def metrics_of(place: Place, server: Server) -> str:
+    return told_to_operators(place, "/metrics")
+
+
+def told_to_operators(place: Place, path: str) -> str:
+    """At the port for metrics."""
     out = (place.workdir / "local.out").read_text()
     port = next(line.rpartition(":")[2] for line in out.splitlines() if line.startswith("metrics on "))
     connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=20)
-    connection.request("GET", "/metrics")
+    connection.request("GET", path)
     return connection.getresponse().read().decode()
+
+
+def not_kept(place: Place) -> dict | None:
+    """Why the mirror cannot keep what it fetches, as it tells the controller."""
+    return json.loads(told_to_operators(place, "/.mirrorfleet/status/debian"))["notKept"]
 
 
 @story("64 who want a large package cost the upstream one request, and a killed mirror goes on where it was")
@@ -352,6 +363,8 @@ def a_full_disk_under_a_lazy_mirror(place: Place) -> None:
     assert len(payload_requests(place)) - before <= 6, "each of the five has it pass by a request of its own"
     assert apt.download("large").read_bytes() == content
     assert "mirrorfleet_fill_full_since_timestamp_seconds{" in metrics_of(place, server)
+    told = not_kept(place)
+    assert told["reason"] == "StorageFull" and "and not kept" in told["message"], told
     assert apt.download("tool5").read_bytes() == files["tool5"].read_bytes()
     assert "the volume is full" in (place.workdir / "local.log").read_text()
     # A lie is cut off before its end.
@@ -361,6 +374,7 @@ def a_full_disk_under_a_lazy_mirror(place: Place) -> None:
     (seen / "ballast").unlink()
     assert apt.download("tool6").read_bytes() == files["tool6"].read_bytes()
     assert "mirrorfleet_fill_full_since_timestamp_seconds{" not in metrics_of(place, server)
+    assert not_kept(place) is None
 
 
 @story("who serves and who fetches are two processes: the one that fetches is killed again and again, and apt sees nothing of it")

@@ -12,9 +12,14 @@ from acceptance.registry import Skipped
 from lab import NotSupported, wait_until
 from world import API_VERSION, ROOT
 
+from .proxies import nginx
 from .registry import scenario
 
 PORT = 8010
+#: Of the proxy before the registry, and below which path that has it.
+FRONT, BELOW = 8011, "tools"
+#: From where proxies connect that serve a cluster.
+INSIDE = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"]
 DAY = 86_400
 NAME = "npm"
 
@@ -35,7 +40,41 @@ def registry(fleet, authority: str, **spec) -> list[dict]:
     ]  # fmt: skip
 
 
-@scenario("an npm registry: npm and pnpm install through the Service, a young version is refused with its reason; the pod is killed and the upstream goes away, and all goes on")
+def declared(fleet, authority: str, **serving) -> list[dict]:
+    return registry(fleet, authority, guard={"minimumReleaseAge": "72h"}, serving={"aliases": ["repository/npm"], **serving})
+
+
+def comes_through_a_sub_path(fleet, client, authority: str):
+    """npm takes tarballs from below the registry's path only: their addresses lead to the proxy once its word counts."""
+    http = f"""
+        server {{
+            listen {fleet.lab.host_ip}:{FRONT};
+            location /{BELOW}/ {{
+                proxy_pass http://{fleet.service_ip()}/;
+                proxy_set_header X-Forwarded-For $remote_addr; proxy_set_header X-Forwarded-Proto $scheme;
+                proxy_set_header X-Forwarded-Host $http_host; proxy_set_header X-Forwarded-Prefix /{BELOW};
+            }}
+            location / {{ return 404; }}
+        }}
+    """
+    url = f"http://{fleet.lab.host_ip}:{FRONT}/{BELOW}/{NAME}/"
+
+    def leads_to() -> str:
+        return json.loads(fleet.curl(f"{url}left"))["versions"]["1.2.0"]["dist"]["tarball"]
+
+    with nginx(fleet, "npm-front", http) as log:
+        wait_until(lambda: fleet.lab.exec(["curl", "-sSf", f"{url}-/ping"], check=False).returncode == 0, 30, f"an answer at {url}")
+        assert leads_to() == f"http://{fleet.service_ip()}/{NAME}/left/-/left-1.2.0.tgz", leads_to()
+        fleet.apply(*declared(fleet, authority, trustedProxies=INSIDE))
+        wait_until(lambda: leads_to() == f"{url}left/-/left-1.2.0.tgz", 30, "the pod to be told of its proxies", detail=leads_to)
+        folder = project(fleet.world.workdir, "e2e-front", {"top": "^0.1.0", "left": "^1.0.0"})
+        client.run(folder, *client.install, registry=url, enter=fleet.lab.command)
+        asked = log.read_text()
+        assert f"GET /{BELOW}/{NAME}/left/-/left-1.2.0.tgz" in asked, asked
+    return folder
+
+
+@scenario("an npm registry: npm and pnpm install through the Service, and npm through an nginx at a sub-path once that is declared; a young version is refused with its reason; the pod is killed and the upstream goes away, and all goes on")
 def npm_registry(world):
     clients = [CLIENTS[name] for name in ("npm12", "pnpm")]
     try:
@@ -54,7 +93,7 @@ def npm_registry(world):
         published.write_text(json.dumps(packages))
         authority = f"http://{fleet.lab.host_ip}:{PORT}"
         fleet.lab.run_server("npm-upstream", [sys.executable, ROOT / "e2e" / "npm_registry.py", fleet.lab.host_ip, PORT, published], ready_url=f"{authority}/left")
-        fleet.apply(*registry(fleet, authority, guard={"minimumReleaseAge": "72h"}, serving={"aliases": ["repository/npm"]}))
+        fleet.apply(*declared(fleet, authority))
         mirror = fleet.wait_ready(NAME)
         assert mirror["status"]["state"] == "Serving" and mirror["status"]["regionsReady"] == "1/1", mirror["status"]
         assert not fleet.lab.list("jobs", fleet.namespace), "a registry has no runs"
@@ -82,6 +121,10 @@ def npm_registry(world):
         assert status == "403" and f"opens at {instant(young + 3 * DAY)[:16]}" in error, (status, error)
         metrics = fleet.curl(f"http://{pod['status']['podIP']}:9091/metrics")
         assert 'mirrorfleet_registry_decisions_total{decision="held",mirror="npm",namespace="e2e-npm",region="region-a",rule="age"} ' in metrics, metrics
+
+        folder = comes_through_a_sub_path(fleet, clients[0], authority)
+        assert (required(folder, "left"), required(folder, "top")) == ("left@1.2.0", "top@0.1.0")
+        assert fleet.serving_pod()["metadata"]["uid"] == pod["metadata"]["uid"], "who is told of proxies is not made anew"
 
         # Nothing is left but the volume.
         fleet.lab.stop_server("npm-upstream")

@@ -12,13 +12,13 @@ from lab import wait_until
 from lab.kinds import GATEWAY
 from world import ALLOWED_PREFIX
 
+from .proxies import nginx
 from .registry import scenario
 
 PLACE = {"topology.kubernetes.io/region": "region-a"}
 ANNOTATION = f"{ALLOWED_PREFIX}zone"
 HTTP_ROUTES = "httproutes.gateway.networking.k8s.io"
 INGRESSES = "ingresses.networking.k8s.io"
-NGINX = "route-nginx"
 
 
 @scenario("HTTPRoutes and Ingresses are what the Gateway API and Kubernetes accept; an apt comes by them, the URL follows their status, and what refuses them is told", needs=("pod-network", "own-nodes", "audit-log"))
@@ -108,32 +108,18 @@ def comes_by_the_route(fleet, url: str) -> None:
     backend = rule["backendRefs"][0]
     service = fleet.lab.get("service", backend["name"], fleet.namespace)
     where = f"http://{service['spec']['clusterIP']}:{backend['port']}"
-    prefix = fleet.world.workdir / NGINX
-    (prefix / "tmp").mkdir(parents=True, exist_ok=True)
     paths = [match["path"]["value"] for match in rule["matches"]]
     locations = " ".join(f"location = {path} {{ proxy_pass {where}; }} location {path}/ {{ proxy_pass {where}; }}" for path in paths)
-    config = prefix / "nginx.conf"
-    config.write_text(
-        f"""
-        daemon off; worker_processes 1; pid {prefix}/nginx.pid; error_log {prefix}/error.log; user root;
-        events {{ worker_connections 64; }}
-        http {{
-            access_log {prefix}/access.log; client_body_temp_path {prefix}/tmp/body; proxy_temp_path {prefix}/tmp/proxy;
-            fastcgi_temp_path {prefix}/tmp/fastcgi; uwsgi_temp_path {prefix}/tmp/uwsgi; scgi_temp_path {prefix}/tmp/scgi;
-            proxy_set_header Host $http_host;
-            server {{ listen 80; server_name {spec["hostnames"][0]}; {locations} location / {{ return 404; }} }}
-            server {{ listen 80 default_server; return 421; }}
-        }}
-        """
-    )
-    fleet.lab.run_server(NGINX, ["nginx", "-p", prefix, "-c", config], ready_url="")
-    try:
+    http = f"""
+        proxy_set_header Host $http_host;
+        server {{ listen 80; server_name {spec["hostnames"][0]}; {locations} location / {{ return 404; }} }}
+        server {{ listen 80 default_server; return 421; }}
+    """
+    with nginx(fleet, "route-nginx", http) as log:
         wait_until(lambda: fleet.lab.exec(["curl", "-sSf", f"{url}dists/stable/InRelease"], check=False).returncode == 0, 30, f"an answer at {url}")
         assert "hello-mirror" in fleet.apt_download(url=url).name
-        asked = (prefix / "access.log").read_text()
+        asked = log.read_text()
         assert "/.mirrorfleet/s/debian/" in asked, f"apt was not led into a snapshot:\n{asked}"
-    finally:
-        fleet.lab.stop_server(NGINX)
 
 
 def is_kept_as_declared(fleet, kind: str, route: dict) -> None:

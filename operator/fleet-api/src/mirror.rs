@@ -13,7 +13,7 @@ pub use crate::content::{
     PackageRule,
 };
 pub use crate::mirror_status::MirrorStatus;
-pub use crate::npm_content::{Guard, NpmContent, NpmDeny, Waiver};
+pub use crate::npm_content::{Guard, NpmContent, NpmDeny, NpmMutation, Waiver};
 pub use crate::pods::{
     Identity, PodSecurity, PodSettings, PullPolicy, PullSecret, Resources, SeLinux,
 };

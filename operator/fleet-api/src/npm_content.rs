@@ -9,6 +9,8 @@ use crate::GoDuration;
 /// Names of packages, or globs over them.
 const NAMES: &str = "self.all(n, n.matches('^(@[A-Za-z0-9._~*?-]+/)?[A-Za-z0-9._~*?-]+$'))";
 const NAMES_MESSAGE: &str = "write packages as name or @scope/name, with * for any part of one, for example @corp/* or corp-*";
+/// As `dist.integrity` of a package's document.
+const INTEGRITY: &str = "^(sha1-[A-Za-z0-9+/]{27}=|sha256-[A-Za-z0-9+/]{43}=|sha384-[A-Za-z0-9+/]{64}|sha512-[A-Za-z0-9+/]{86}==)$";
 const INSTANT: &str =
     "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})$";
 
@@ -67,6 +69,12 @@ pub struct Guard {
     #[schemars(length(max = 256))]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["package", "version"]))]
     pub waivers: Vec<Waiver>,
+    /// Versions whose new bytes a person has approved: these count for the version, instead of those that were promised for it
+    /// when it was first seen.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["package", "version"]))]
+    pub allow_mutations: Vec<NpmMutation>,
     /// Names, or globs over them, that are never asked for at the upstream: not for a document, not in a search, not in an audit.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256), inner(length(min = 1, max = 214)))]
@@ -94,6 +102,7 @@ impl Default for Guard {
             minimum_release_age: Self::default_age(),
             trust_upstream_time: true,
             waivers: Vec::new(),
+            allow_mutations: Vec::new(),
             reserved: Vec::new(),
             dry_run: false,
         }
@@ -119,4 +128,22 @@ pub struct Waiver {
     /// When this ends (RFC 3339): from then on its age counts again.
     #[schemars(length(max = 64), regex(pattern = INSTANT))]
     pub until: String,
+}
+
+/// The bytes of one version that a person takes for the right ones.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NpmMutation {
+    /// The package's name.
+    #[schemars(
+        length(min = 1, max = 214),
+        regex(pattern = "^(@[A-Za-z0-9._~-]+/)?[A-Za-z0-9._~-]+$")
+    )]
+    pub package: String,
+    /// The version.
+    #[schemars(length(min = 1, max = 256))]
+    pub version: String,
+    /// What its tarball is to be, as the refusal names it: `sha512-` and the digest in base64 (Subresource Integrity).
+    #[schemars(length(max = 96), regex(pattern = INTEGRITY))]
+    pub integrity: String,
 }

@@ -57,8 +57,8 @@ pub struct Serving {
     #[schemars(extend("x-kubernetes-list-type" = "set"))]
     pub ip_families: Vec<IpFamily>,
     /// Networks of the proxies before this mirror (`10.0.0.0/8`) whose `X-Forwarded-For`, `-Host`, `-Proto`, `-Prefix` or
-    /// `Forwarded` say who the client is and how it asks: for lists of regions, and for where answers lead. Without them it is
-    /// whoever connects, and whatever that one asked.
+    /// `Forwarded` say who the client is and how it asks: for lists of regions, for where answers lead, and for the addresses in
+    /// documents of an npm registry. Without them it is whoever connects, and whatever that one asked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(max = 43)))]
     #[x_kube(validation = Rule::new(crate::rules::NETWORKS).message("write serving.trustedProxies as networks, an address and the length of its prefix: 198.51.100.0/24 or 2001:db8::/32"))]

@@ -4,19 +4,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fleet_fetch::{Arrival, BodyStore, FailureKind, FetchError, Fetcher, Sink, Stop, Want};
-use fleet_origin::{Flights, Landing, Obtained, WHOLE_FIRST, is_worth_finishing};
+use fleet_origin::{Flights, Landing, Obtained, Refusals, WHOLE_FIRST, is_worth_finishing};
 use fleet_telemetry::{FetchResult, FillCounts};
-use fleet_types::{Digest, Expected, Problem, Reason, RepoPath, Sha256, counted};
+use fleet_types::documents::{NotKept, UnixSeconds};
+use fleet_types::{Digest, Expected, Problem, Reason, RepoPath, Sha256};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use crate::answer::{no_room, refused, told, told_again_for};
 use crate::depot::Depot;
 use crate::judge::{Judge, Trusted, now};
 use crate::memory::InMemory;
 use crate::options::{FillOptions, Keep, Lines};
 use crate::passing::Passing;
-use crate::refusals::Refusals;
 use crate::shelf::{Open, Shelf};
 
 /// Fetches of one Mirror at once; others wait.
@@ -48,7 +49,9 @@ pub struct Contents {
     shelf: Arc<Shelf>,
     counts: Arc<FillCounts>,
     flights: Flights<Sha256, Obtained>,
-    refusals: Refusals<Sha256>,
+    refusals: Refusals<Sha256, Obtained>,
+    /// How long it is told that there is no such file.
+    negative_age: Duration,
     places: Arc<Semaphore>,
     abandoned_after: Duration,
     runtime: Handle,
@@ -71,7 +74,8 @@ impl Contents {
             shelf,
             counts,
             flights: Flights::new(runtime.clone()),
-            refusals: Refusals::new(options.negative_age),
+            refusals: Refusals::default(),
+            negative_age: options.negative_age,
             places: Arc::new(Semaphore::new(AT_ONCE)),
             abandoned_after: options.abandoned_after,
             runtime,
@@ -81,6 +85,14 @@ impl Contents {
 
     pub fn shelf(&self) -> &Arc<Shelf> {
         &self.shelf
+    }
+
+    /// Why what is fetched cannot be kept, if it cannot.
+    pub fn not_kept(&self) -> Option<NotKept> {
+        let since = self.counts.keeping().full_since()?;
+        let open = self.shelf.at_hand()?;
+        // Where there is room again, nobody has asked since.
+        (!open.room.may_have_room()).then(|| NotKept::full(UnixSeconds(since)))
     }
 
     /// Fetches content, or joins who does. What the volume has no room for is fetched for this one alone.
@@ -122,7 +134,10 @@ impl Contents {
         if given_up.is_cancelled() && !matches!(obtained, Obtained::Blob(_)) {
             return;
         }
-        self.refusals.note(wanted.digest, &obtained, Instant::now());
+        if let Some(age) = told_again_for(&obtained, self.negative_age) {
+            let (digest, refusal) = (wanted.digest, obtained.clone());
+            self.refusals.note(digest, refusal, age, Instant::now());
+        }
         landing.tell(obtained);
     }
 
@@ -333,30 +348,6 @@ impl Contents {
             Err(FetchError::new(FailureKind::Local(problem), text))
         })
     }
-}
-
-/// What a failure is to whoever asked.
-fn told(error: FetchError) -> Obtained {
-    match &error.kind {
-        FailureKind::NotFound => Obtained::Absent,
-        FailureKind::Busy {
-            retry_after: Some(seconds),
-        } => Obtained::Busy(Duration::from_secs(*seconds)),
-        _ => refused(error.into()),
-    }
-}
-
-fn refused(problem: Problem) -> Obtained {
-    Obtained::Refused(problem.reason, problem.message)
-}
-
-fn no_room(wanted: &Wanted) -> Problem {
-    let text = format!(
-        "the volume has no room for {}, of {}",
-        wanted.path,
-        counted(wanted.size, "byte")
-    );
-    Problem::new(Reason::StorageFull, text)
 }
 
 async fn blocking<T: Send + 'static>(

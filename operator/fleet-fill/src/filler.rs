@@ -6,6 +6,7 @@ use std::sync::{Arc, RwLock};
 
 use fleet_origin::{Missing, Obtained, Origin, Wanted};
 use fleet_telemetry::FillMetrics;
+use fleet_types::documents::NotKept;
 use fleet_types::{Reason, RepoPath, Sha256, lock_read, lock_write};
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -82,6 +83,13 @@ impl Origin for Filler {
             self.runtime
                 .spawn_blocking(move || open.inserter.used(&digests));
         }
+    }
+
+    fn not_kept(&self) -> BTreeMap<String, NotKept> {
+        let mirrors = lock_read(&self.mirrors);
+        let told = mirrors.iter();
+        told.filter_map(|(name, mirror)| Some((name.clone(), mirror.not_kept()?)))
+            .collect()
     }
 }
 

@@ -12,6 +12,7 @@
 //! Left to others: HTTP towards clients (`fleet-serve`, by the seam in `fleet-origin`), how endpoints are asked
 //! (`fleet-fetch`), what an index promises (the sync engine), what a disk promises (`fleet-store`).
 
+mod answer;
 mod content;
 mod depot;
 mod filler;
@@ -19,7 +20,6 @@ mod judge;
 mod memory;
 mod options;
 mod passing;
-mod refusals;
 mod room;
 mod shelf;
 

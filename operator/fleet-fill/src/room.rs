@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use fleet_origin::WHOLE_FIRST;
 use fleet_store::Inserter;
 use fleet_telemetry::FillCounts;
 use fleet_types::{Problem, counted, lock};
@@ -55,6 +56,11 @@ impl Room {
             self.evict(keep)?;
         }
         Ok(self.now()?.has(bytes))
+    }
+
+    /// Whether there is room for what nearly everything needs that is asked for.
+    pub fn may_have_room(&self) -> bool {
+        self.now().is_ok_and(|now| now.has(WHOLE_FIRST))
     }
 
     /// Makes room for so many bytes although there seemed to be enough: the disk said that it is full.

@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fleet_fetch::{FailureKind, FetchError, Told};
-use fleet_formats::npm::{Hasher, HeldBy, Integrity, PackageName};
+use fleet_formats::npm::{Hasher, HeldBy, Integrity};
 use fleet_origin::{
     ABANDONED_AFTER, FoundBody, Grower, Growing, Landing, Passage, ServedFile, WHOLE_FIRST,
     is_worth_finishing,
 };
 use fleet_telemetry::QuestionResult;
-use fleet_types::{Sha256, counted};
+use fleet_types::counted;
 use http::StatusCode;
 use http::header::{ACCEPT, CONTENT_LENGTH};
 
@@ -24,23 +24,13 @@ use crate::draft::{Draft, is_full};
 use crate::inner::Inner;
 use crate::promised::{fits, hashers, is_whole};
 use crate::refusal::Refusal;
+use crate::tarball::WantedTarball;
 
 /// How often is joined or begun what ends at that moment because nobody wanted it.
 const TRIES: usize = 3;
 const MOMENT: Duration = Duration::from_millis(10);
 /// The largest packages have some hundred MB.
 const MAX_TARBALL_BYTES: u64 = 4 << 30;
-
-/// A tarball that may be given out.
-#[derive(Debug)]
-pub struct WantedTarball {
-    pub key: Sha256,
-    pub name: PackageName,
-    pub version: String,
-    /// Where the upstream has it.
-    pub source: String,
-    pub promises: Vec<Integrity>,
-}
 
 /// What came of it.
 #[derive(Debug, Clone)]
@@ -72,10 +62,17 @@ impl Inner {
         self: &Arc<Self>,
         wanted: Arc<WantedTarball>,
     ) -> Result<Arrived, Refusal> {
+        if let Some(refusal) = self.missed(&wanted.key) {
+            return Err(refusal);
+        }
         for _ in 0..TRIES {
             let (this, of_flight) = (self.clone(), wanted.clone());
             let (_, coming) = self.tarballs.join(wanted.key, move |landing| async move {
-                landing.tell(this.bring(&of_flight, &landing).await);
+                let arrival = this.bring(&of_flight, &landing).await;
+                if let Err(Missed::Refused(refusal)) = &arrival {
+                    this.note_missed(&of_flight.key, refusal);
+                }
+                landing.tell(arrival);
             });
             match coming.await {
                 Some(Ok(arrived)) => return Ok(arrived),
@@ -288,7 +285,9 @@ impl Inner {
         self: &Arc<Self>,
         wanted: Arc<WantedTarball>,
     ) -> Result<Arrived, Refusal> {
-        let (mut told, length) = self.ask_for_tarball(&wanted).await?;
+        let told = self.ask_for_tarball(&wanted).await;
+        let (mut told, length) =
+            told.inspect_err(|refusal| self.note_missed(&wanted.key, refusal))?;
         let Some(length) = length else {
             let text = "there is no room for this tarball, and the upstream does not tell its length, so that it cannot be passed on either";
             return Err(Refusal::own(text, &"the volume is full"));
@@ -300,7 +299,10 @@ impl Inner {
         tokio::spawn(async move {
             match this.let_pass(&wanted, &mut told, &mut passage).await {
                 Ok(()) => passage.whole(),
-                Err(refusal) => passage.fail(refusal.text),
+                Err(refusal) => {
+                    this.note_missed(&key, &refusal);
+                    passage.fail(refusal.text);
+                }
             }
         });
         Ok(Arrived {

@@ -24,8 +24,6 @@ use crate::shown::Shown;
 
 /// How long a document is believed without asking, in seconds: what the public registry allows everybody.
 pub const FRESH: i64 = 300;
-/// How long a failure is told to others who ask for the same.
-const FAILED: Duration = Duration::from_secs(5);
 
 /// One package, in memory while somebody asks for it.
 pub struct Package {
@@ -77,6 +75,13 @@ impl Current {
 }
 
 impl State {
+    /// Tells others the same for a while.
+    fn refuse(&mut self, refusal: Refusal, age: Duration) -> Refusal {
+        let until = Instant::now() + refusal.told_again_for(age);
+        self.refused = Some((until, refusal.clone()));
+        refusal
+    }
+
     /// The document on the disk turned out to be damaged: it is fetched as if it had never been there.
     pub fn forget(&mut self, form: Form) {
         if let Some(head) = &mut self.head {
@@ -124,25 +129,19 @@ impl Inner {
             Ok(Some(current)) => Ok(current),
             Ok(None) => {
                 state.shown.clear();
-                let refusal =
-                    Refusal::not_found(format!("{} is not in this registry", package.name));
-                state.refused = Some((Instant::now() + self.negative_age, refusal.clone()));
-                Err(refusal)
+                let text = format!("{} is not in this registry", package.name);
+                Err(state.refuse(Refusal::not_found(text), self.negative_age))
             }
             // What it forbids it may forbid for a reason: what is kept is not given out either.
             Err(refusal) if refusal.status == StatusCode::FORBIDDEN => {
-                state.refused = Some((Instant::now() + self.negative_age, refusal.clone()));
-                Err(refusal)
+                Err(state.refuse(refusal, self.negative_age))
             }
             Err(refusal) => match kept {
                 Some(kept) => Ok(Current {
                     is_stale: true,
                     ..Current::of(kept, form)
                 }),
-                None => {
-                    state.refused = Some((Instant::now() + FAILED, refusal.clone()));
-                    Err(refusal)
-                }
+                None => Err(state.refuse(refusal, self.negative_age)),
             },
         }
     }

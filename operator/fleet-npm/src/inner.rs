@@ -6,11 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use fleet_formats::npm::{Guard, PackageName};
-use fleet_origin::{Flights, Found};
+use fleet_origin::{Flights, Found, Refusals};
 use fleet_telemetry::{AnswerSource, RegistryTraffic};
-use fleet_types::documents::UnixSeconds;
-use fleet_types::{Reason, Sha256, lock};
-use http::StatusCode;
+use fleet_types::documents::{NotKept, UnixSeconds};
+use fleet_types::{Sha256, lock};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use url::Url;
@@ -21,6 +20,7 @@ use crate::document::Package;
 use crate::refusal::Refusal;
 use crate::registry::Here;
 use crate::room::Room;
+use crate::sites::Sites;
 use crate::trail::Trail;
 use crate::upstream::Upstream;
 
@@ -28,10 +28,6 @@ use crate::upstream::Upstream;
 const ROOM: u32 = 192;
 /// Packages of which something is in memory. Those that nobody asks for are forgotten when there are so many.
 const PACKAGES: usize = 20_000;
-/// Hosts by which clients may ask, beside those that are declared: each is another text of every document.
-const HOSTS: usize = 4;
-/// One that nobody used for so long makes room for another.
-const HOST_RESTS: Duration = Duration::from_secs(600);
 
 pub struct Inner {
     pub disk: Arc<Disk>,
@@ -43,12 +39,13 @@ pub struct Inner {
     pub traffic: Arc<RegistryTraffic>,
     /// One fetch for each tarball and passed document.
     pub tarballs: Flights<Sha256, Arrival>,
+    /// Tarballs that could not be had lately.
+    missed: Refusals<Sha256, Refusal>,
     pub passed: Flights<Sha256, Result<(Found, AnswerSource), Refusal>>,
     volume: Arc<Room>,
     packages: Mutex<HashMap<PackageName, Arc<Package>>>,
     room: Arc<Semaphore>,
-    public: Vec<Url>,
-    hosts: Mutex<Vec<(String, Instant)>>,
+    sites: Sites,
 }
 
 impl Inner {
@@ -68,43 +65,19 @@ impl Inner {
             negative_age,
             traffic,
             tarballs: Flights::new(runtime.clone()),
+            missed: Refusals::default(),
             passed: Flights::new(runtime.clone()),
             volume,
             packages: Mutex::default(),
             room: Arc::new(Semaphore::new(ROOM as usize)),
-            public,
-            hosts: Mutex::default(),
+            sites: Sites::new(public),
         }
     }
 
     /// The registry's address as this client knows it, without a slash at its end.
     pub fn address(&self, here: Here<'_>) -> Result<String, Refusal> {
-        let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
-        if here.host.is_empty() || !here.host.bytes().all(is_part) {
-            return Err(Refusal::new(
-                StatusCode::BAD_REQUEST,
-                "the request does not say by which host it asks",
-            ));
-        }
-        let host = here.host.to_ascii_lowercase();
-        if let Some(public) = self.public.iter().find(|url| url.authority() == host) {
-            let public = public.as_str().trim_end_matches('/');
-            return Ok(format!("{public}/{}", here.below));
-        }
-        let now = Instant::now();
-        let mut hosts = lock(&self.hosts);
-        hosts.retain(|(known, used)| {
-            *known != host && now.saturating_duration_since(*used) < HOST_RESTS
-        });
-        if hosts.len() >= HOSTS {
-            let text = format!(
-                "clients ask this registry by more than {HOSTS} hosts within ten minutes; use fewer, or write those that are meant as publicUrl of a region"
-            );
-            return Err(Refusal::new(StatusCode::MISDIRECTED_REQUEST, text));
-        }
-        let address = format!("http://{host}/{}", here.below);
-        hosts.push((host, now));
-        Ok(address)
+        let site = self.sites.of(here.site, Instant::now())?;
+        Ok(format!("{site}/{}", here.below))
     }
 
     pub fn package(&self, name: PackageName) -> Arc<Package> {
@@ -140,18 +113,22 @@ impl Inner {
         }
     }
 
-    /// What is wrong on this side, if anything is.
-    pub fn trouble(&self) -> Option<(Reason, String)> {
+    /// Why what is fetched cannot be kept, if it cannot.
+    pub fn not_kept(&self) -> Option<NotKept> {
         let since = self.traffic.keeping().full_since()?;
-        if self.volume.may_have_room() {
-            // Nobody has asked since.
-            return None;
-        }
-        let text = format!(
-            "the volume has been full since {}: what is asked for is fetched for whoever asks, and not kept",
-            UnixSeconds(since)
-        );
-        Some((Reason::StorageFull, text))
+        // Where there is room again, nobody has asked since.
+        (!self.volume.may_have_room()).then(|| NotKept::full(UnixSeconds(since)))
+    }
+
+    /// Why a tarball could not be had lately, if it could not.
+    pub fn missed(&self, key: &Sha256) -> Option<Refusal> {
+        self.missed.of(key, Instant::now())
+    }
+
+    /// A tarball cannot be had: whoever asks in the next while is told the same.
+    pub fn note_missed(&self, key: &Sha256, refusal: &Refusal) {
+        let age = refusal.told_again_for(self.negative_age);
+        self.missed.note(*key, refusal.clone(), age, Instant::now());
     }
 
     /// These were given out lately.

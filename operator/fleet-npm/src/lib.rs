@@ -42,6 +42,7 @@ mod refusal;
 mod registry;
 mod room;
 mod shown;
+mod sites;
 mod tarball;
 mod trail;
 mod unwritten;

@@ -158,6 +158,15 @@ impl Pins {
         }));
     }
 
+    /// What a person has approved counts instead of what was first promised.
+    pub fn approve<'i>(&mut self, approved: impl Iterator<Item = (&'i str, &'i Integrity)>) {
+        for (version, integrity) in approved {
+            if let Some(pin) = self.versions.get_mut(version) {
+                pin.promises = vec![integrity.clone()];
+            }
+        }
+    }
+
     /// The version that has this tarball.
     pub fn by_file(&self, file: &str) -> Option<(&str, &Pin)> {
         let found = self.versions.iter().find(|(_, pin)| pin.file == file);
@@ -165,40 +174,40 @@ impl Pins {
     }
 
     /// What is known of a version, as a document has it now.
-    pub fn facts(&self, version: &Version<'_>, now: i64) -> Facts {
+    pub fn facts<'v>(&self, version: &'v Version<'_>, now: i64) -> Facts<'v> {
         match self.versions.get(&*version.version) {
             Some(pin) => Facts {
-                is_mutated: pin.differs(version.integrity.as_ref()),
+                mutated: pin.differing(version.integrity.as_ref()),
                 ..pin.facts()
             },
             None => Facts {
                 published: None,
                 seen: now,
                 was_there: false,
-                is_mutated: false,
+                mutated: None,
             },
         }
     }
 }
 
 impl Pin {
-    pub fn facts(&self) -> Facts {
+    pub fn facts(&self) -> Facts<'static> {
         Facts {
             published: self.published,
             seen: self.seen,
             was_there: self.was_there,
-            is_mutated: false,
+            mutated: None,
         }
     }
 
-    /// Whether another promise was made before.
-    fn differs(&self, promise: Option<&Integrity>) -> bool {
+    /// The promise, where another one was made before.
+    fn differing<'p>(&self, promise: Option<&'p Integrity>) -> Option<&'p Integrity> {
         let differs = |now: &Integrity| {
             self.promises
                 .iter()
                 .any(|first| first.algorithm() == now.algorithm() && first != now)
         };
-        promise.is_some_and(differs)
+        promise.filter(|promise| differs(promise))
     }
 }
 
@@ -212,170 +221,4 @@ fn of(name: &PackageName) -> Sha256 {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use base64::Engine;
-    use base64::engine::general_purpose::STANDARD;
-
-    use super::*;
-
-    const NOW: i64 = 1_800_000_000;
-
-    fn document(versions: &[(&str, &str)], time: &str) -> String {
-        let versions: Vec<String> = versions
-            .iter()
-            .map(|(version, dist)| {
-                format!(
-                    "\"{version}\":{{\"name\":\"p\",\"version\":\"{version}\",\"dist\":{{{dist}}}}}"
-                )
-            })
-            .collect();
-        format!(
-            "{{\"name\":\"p\",\"versions\":{{{}}},\"time\":{{{time}}}}}",
-            versions.join(",")
-        )
-    }
-
-    fn sha512(byte: u8) -> String {
-        format!("\"integrity\":\"sha512-{}\"", STANDARD.encode([byte; 64]))
-    }
-
-    fn sha1(byte: u8) -> String {
-        format!("\"shasum\":\"{}\"", format!("{byte:02x}").repeat(20))
-    }
-
-    struct World {
-        dir: tempfile::TempDir,
-        name: PackageName,
-    }
-
-    impl World {
-        fn new() -> World {
-            World {
-                dir: tempfile::tempdir().unwrap(),
-                name: PackageName::new("p").unwrap(),
-            }
-        }
-
-        fn place(&self) -> Place<'_> {
-            Place {
-                package: &self.name,
-                upstream: "http://up",
-                here: "http://here/npm",
-            }
-        }
-
-        /// What is known after this document, read back from the disk, and whether each version differs.
-        fn learn(&self, document: &str, now: i64) -> (Pins, Vec<bool>) {
-            let disk = Disk::open(self.dir.path(), "npm", "http://up").unwrap();
-            let packument = Packument::read(document.as_bytes(), &self.name).unwrap();
-            let mut pins = Pins::read(&disk, self.place()).unwrap();
-            pins.learn(&disk, self.place(), &packument, now).unwrap();
-            let again = Pins::read(&disk, self.place()).unwrap();
-            assert_eq!(again.versions, pins.versions);
-            let differs = packument
-                .versions()
-                .iter()
-                .map(|version| again.facts(version, now).is_mutated)
-                .collect();
-            (again, differs)
-        }
-    }
-
-    #[test]
-    fn the_first_promise_stays() {
-        let world = World::new();
-        let (pins, differs) = world.learn(&document(&[("1.0.0", &sha512(1))], ""), NOW);
-        assert_eq!(
-            (
-                pins.versions["1.0.0"].seen,
-                pins.versions["1.0.0"].was_there,
-                differs
-            ),
-            (NOW, true, vec![false])
-        );
-        let both = [("1.0.0", &*sha512(2)), ("1.1.0", &sha512(3))];
-        let (pins, differs) = world.learn(&document(&both, ""), NOW + 5);
-        assert_eq!(differs, [true, false]);
-        assert_eq!(
-            (
-                pins.versions["1.1.0"].seen,
-                pins.versions["1.1.0"].was_there
-            ),
-            (NOW + 5, false)
-        );
-        let (_, differs) = world.learn(&document(&[("1.0.0", &sha512(1))], ""), NOW + 9);
-        assert_eq!(differs, [false], "it is the first one again");
-    }
-
-    #[test]
-    fn a_stronger_promise_is_added_to_a_weak_one_and_takes_nothing_back() {
-        let world = World::new();
-        world.learn(&document(&[("1.0.0", &sha1(1))], ""), NOW);
-        let (pins, differs) = world.learn(
-            &document(&[("1.0.0", &format!("{},{}", sha512(1), sha1(1)))], ""),
-            NOW,
-        );
-        assert_eq!(
-            (pins.versions["1.0.0"].promises.len(), differs),
-            (2, vec![false])
-        );
-        let (_, differs) = world.learn(&document(&[("1.0.0", &sha1(2))], ""), NOW);
-        assert_eq!(differs, [true]);
-    }
-
-    #[test]
-    fn dates_are_learnt_once_and_later_ones_change_nothing() {
-        let world = World::new();
-        world.learn(&document(&[("1.0.0", &sha512(1))], ""), NOW);
-        let time = |year: u32| format!("\"1.0.0\":\"{year}-01-01T00:00:00.000Z\"");
-        let (pins, _) = world.learn(&document(&[("1.0.0", &sha512(1))], &time(2020)), NOW);
-        assert_eq!(pins.versions["1.0.0"].published, Some(1_577_836_800));
-        let (pins, _) = world.learn(&document(&[("1.0.0", &sha512(1))], &time(2010)), NOW);
-        assert_eq!(pins.versions["1.0.0"].published, Some(1_577_836_800));
-    }
-
-    #[test]
-    fn a_cut_line_is_learnt_again_and_spoils_no_other() {
-        let world = World::new();
-        let two = document(&[("1.0.0", &sha512(1)), ("1.1.0", &sha512(2))], "");
-        world.learn(&two, NOW);
-        let disk = Disk::open(world.dir.path(), "npm", "http://up").unwrap();
-        let path = disk.path(Shelf::Pins, &of(&world.name));
-        drop(disk);
-        let whole = fs::read(&path).unwrap();
-        for length in 0..whole.len() {
-            fs::write(&path, &whole[..length]).unwrap();
-            let (pins, differs) = world.learn(&two, NOW + 7);
-            assert_eq!(
-                (pins.versions.len(), differs),
-                (2, vec![false, false]),
-                "{length}"
-            );
-        }
-    }
-
-    #[test]
-    fn tarballs_that_lie_elsewhere_have_the_usual_name_here() {
-        let world = World::new();
-        let dist = format!(
-            "{},\"tarball\":\"http://up/download/p/1.0.0/abc\"",
-            sha512(1)
-        );
-        let foreign = format!(
-            "{},\"tarball\":\"http://evil.example.org/p/-/p-2.0.0.tgz\"",
-            sha512(1)
-        );
-        let (pins, _) = world.learn(&document(&[("1.0.0", &dist), ("2.0.0", &foreign)], ""), NOW);
-        let (version, pin) = pins.by_file("p-1.0.0.tgz").unwrap();
-        assert_eq!(
-            (version, &*pin.source),
-            ("1.0.0", "http://up/download/p/1.0.0/abc")
-        );
-        assert_eq!(
-            pins.by_file("p-2.0.0.tgz").unwrap().1.source,
-            "http://up/p/-/p-2.0.0.tgz"
-        );
-    }
-}
+mod tests;

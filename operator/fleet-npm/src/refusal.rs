@@ -1,9 +1,11 @@
 //! Why something is not given out, and how clients are told: npm and its relatives print the `error` of the body.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use fleet_fetch::{FailureKind, FetchError};
 use fleet_formats::npm::Held;
-use fleet_origin::{Found, FoundBody};
+use fleet_origin::{BRIEFLY, Found, FoundBody};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 
@@ -57,6 +59,17 @@ impl Refusal {
         Refusal {
             retry_after,
             ..Refusal::new(status, error.message.clone())
+        }
+    }
+}
+
+impl Refusal {
+    /// For how long others who ask for the same are told this without another question. `age` is that of what there is not,
+    /// or is forbidden.
+    pub fn told_again_for(&self, age: Duration) -> Duration {
+        match self.status {
+            StatusCode::NOT_FOUND | StatusCode::FORBIDDEN => age,
+            _ => age.min(BRIEFLY),
         }
     }
 }

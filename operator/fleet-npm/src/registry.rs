@@ -9,7 +9,7 @@ use fleet_fetch::{FetchOptions, Meter};
 use fleet_formats::npm::{Form, Guard};
 use fleet_origin::{Found, Question, Registry};
 use fleet_telemetry::{AnswerSource, RegistryTraffic};
-use fleet_types::documents::{RegistryProblem, RegistryState, UnixSeconds};
+use fleet_types::documents::{NotKept, RegistryState, UnixSeconds};
 use fleet_types::{Problem, Reason, Sha256};
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -197,26 +197,27 @@ impl Registry for NpmRegistry {
         RegistryState {
             upstream_blocked_since: upstream.blocked_since().map(UnixSeconds),
             is_offline: upstream.is_offline(),
-            problem: self
-                .inner
-                .trouble()
-                .map(|(reason, message)| RegistryProblem { reason, message }),
         }
+    }
+
+    fn not_kept(&self) -> Option<NotKept> {
+        self.inner.not_kept()
     }
 }
 
-/// By which path and host a client asks.
+/// By which path and below which URL a client asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Here<'a> {
     pub below: &'a str,
-    pub host: &'a str,
+    /// As of [`Question::site`].
+    pub site: Option<&'a str>,
 }
 
 /// A question as it is understood.
 pub struct Asked {
     pub method: Method,
     below: String,
-    host: String,
+    site: Option<String>,
     pub path: String,
     pub query: Option<String>,
     pub headers: HeaderMap,
@@ -236,7 +237,7 @@ impl Asked {
             encoding: Encoding::best(header(ACCEPT_ENCODING)),
             method: question.method,
             below: question.below,
-            host: question.host.unwrap_or_default(),
+            site: question.site,
             path: question.path,
             query: question.query,
             headers: question.headers,
@@ -247,7 +248,7 @@ impl Asked {
     pub fn here(&self) -> Here<'_> {
         Here {
             below: &self.below,
-            host: &self.host,
+            site: self.site.as_deref(),
         }
     }
 }

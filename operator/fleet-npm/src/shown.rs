@@ -172,8 +172,9 @@ impl Inner {
         };
         let packument = Packument::read(bytes, name)
             .map_err(|error| Refusal::own("a kept document cannot be read", &error))?;
-        let pins = Pins::read(&self.disk, place)
+        let mut pins = Pins::read(&self.disk, place)
             .map_err(|error| Refusal::own("what was promised cannot be read", &error))?;
+        pins.approve(self.guard.approved(name));
         let (hidden, until) = self.judge(&packument, &pins, name);
         let view = View {
             packument: &packument,

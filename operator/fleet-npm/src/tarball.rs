@@ -5,12 +5,23 @@ use std::sync::Arc;
 use fleet_formats::npm::{Form, Integrity, PackageName, Place, Verdict};
 use fleet_types::Sha256;
 
-use crate::arrival::{Arrived, WantedTarball};
+use crate::arrival::Arrived;
 use crate::disk::key;
 use crate::document::Package;
 use crate::inner::Inner;
 use crate::pins::{Pin, Pins};
 use crate::refusal::Refusal;
+
+/// A tarball that may be given out.
+#[derive(Debug)]
+pub struct WantedTarball {
+    pub key: Sha256,
+    pub name: PackageName,
+    pub version: String,
+    /// Where the upstream has it.
+    pub source: String,
+    pub promises: Vec<Integrity>,
+}
 
 /// A tarball and how it came.
 pub struct Tarball {
@@ -97,8 +108,9 @@ impl Inner {
                 upstream: this.upstream.address(),
                 here: "",
             };
-            let pins = Pins::read(&this.disk, place)
+            let mut pins = Pins::read(&this.disk, place)
                 .map_err(|error| Refusal::own("what was promised cannot be read", &error))?;
+            pins.approve(this.guard.approved(&name));
             let found = pins.by_file(&file);
             let found = found.map(|(version, pin)| (version.to_owned(), pin.clone()));
             Ok((found, pins.is_torn))

@@ -6,25 +6,29 @@
 //!
 //! Whoever fetches on demand, into a store or into a registry's folder, does it by what is here: one task for all who want the
 //! same ([`Flights`]), content that is read while it comes ([`Growing`]), or passes where there is no room for it
-//! ([`Passage`]), and the rule by which room is made ([`Room`]).
+//! ([`Passage`]), what could not be had ([`Refusals`]), and the rule by which room is made ([`Room`]).
 
 mod flights;
 mod growing;
 pub mod line;
 mod passage;
+mod refusals;
 mod registry;
 mod room;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
+use fleet_types::documents::NotKept;
 use fleet_types::{Reason, Sha256};
 use futures::future::BoxFuture;
 
 pub use flights::{ABANDONED_AFTER, Flights, Landing, is_worth_finishing};
 pub use growing::{Broken, Grower, Growing, HELD_BACK, Readers, WHOLE_FIRST};
 pub use passage::{Ended, Passage};
+pub use refusals::{BRIEFLY, Refusals};
 pub use registry::{COUNTED, Found, FoundBody, Lasts, Question, Registry, ServedFile, counted};
 pub use room::Room;
 
@@ -36,6 +40,9 @@ pub trait Origin: Send + Sync + fmt::Debug {
 
     /// What clients were given of a Mirror's store lately: it is given up later than other content. Must not block.
     fn used(&self, mirror: &str, digests: Vec<Sha256>);
+
+    /// Why what is fetched cannot be kept, by Mirror; none of those of which it can.
+    fn not_kept(&self) -> BTreeMap<String, NotKept>;
 }
 
 /// Something that is asked for and is not in the store.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use fleet_types::Sha256;
-use fleet_types::documents::RegistryState;
+use fleet_types::documents::{NotKept, RegistryState};
 use futures::future::BoxFuture;
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
@@ -37,6 +37,9 @@ pub trait Registry: Send + Sync {
 
     /// How it is.
     fn state(&self) -> RegistryState;
+
+    /// Why what it fetches cannot be kept; none while it can.
+    fn not_kept(&self) -> Option<NotKept>;
 }
 
 /// A request to a registry.
@@ -50,8 +53,9 @@ pub struct Question {
     pub query: Option<String>,
     /// Those of [`COUNTED`].
     pub headers: HeaderMap,
-    /// The host, with a port where one was said, by which the client asks.
-    pub host: Option<String>,
+    /// Below which URL the client asks for the registry's path, as far as it is known: `https://example.org/tools`, without
+    /// a slash at its end. None where the request does not say by which host it asks.
+    pub site: Option<String>,
     pub body: Option<Bytes>,
 }
 

@@ -257,13 +257,14 @@ fn held(kind: ConditionType, sites: &[Site], before: &[Condition]) -> Option<Ver
 }
 
 fn storage(sites: &[Site], before: &[Condition]) -> Verdict {
-    let damaged = || {
-        held(ConditionType::StorageReady, sites, before)
-            .filter(|known| known.reason == Reason::StoreCorrupt)
+    // What pods tell.
+    let told = || {
+        let known = held(ConditionType::StorageReady, sites, before)?;
+        matches!(known.reason, Reason::StoreCorrupt | Reason::StorageFull).then_some(known)
     };
     match first(STORAGE, sites) {
         Some(problem) => problem.into(),
-        None => damaged()
+        None => told()
             .unwrap_or_else(|| Verdict::yes(Reason::VolumeBound, "every region has its volume")),
     }
 }

@@ -73,7 +73,7 @@ struct Problem {
 }
 
 impl Catalog {
-    /// `open_files` are kept open at most, beside those that are being sent.
+    /// `open_files` are kept open at most, beside those that are being sent. Blocks on the disk.
     pub fn new(
         data: PathBuf,
         told: Told,
@@ -83,6 +83,7 @@ impl Catalog {
         origin: Option<Arc<dyn Origin>>,
     ) -> Catalog {
         let outside = metrics.mirror("");
+        registries.told_in(told.lists.as_deref());
         Catalog {
             data,
             told,

@@ -17,6 +17,8 @@ const HOST: &str = "x-forwarded-host";
 const PROTO: &str = "x-forwarded-proto";
 const PREFIX: &str = "x-forwarded-prefix";
 const FORWARDED: &str = "forwarded";
+/// On which headers an answer depends that has an address in it. Who the client is makes no difference to it.
+pub const VARY: &str = "forwarded, x-forwarded-host, x-forwarded-prefix, x-forwarded-proto";
 /// A prefix is part of answers, and is to stay small.
 const LONGEST_PREFIX: usize = 256;
 

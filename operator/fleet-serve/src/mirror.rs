@@ -21,6 +21,7 @@ use fleet_store::{
     Entry, Identity, ListStamp, Snapshot, SnapshotId, Store, StoreError, Transactions,
 };
 use fleet_telemetry::{MirrorTraffic, ServedSnapshot};
+use fleet_types::documents::NotKept;
 use fleet_types::{Sha256, lock};
 use futures::future::BoxFuture;
 use tokio::sync::Semaphore;
@@ -221,6 +222,11 @@ impl ServedMirror {
         if !used.is_empty() {
             origin.used(self.name(), used);
         }
+    }
+
+    /// Why what is fetched on demand cannot be kept, if anything is and it cannot.
+    pub fn not_kept(&self) -> Option<NotKept> {
+        self.origin.as_ref()?.not_kept().remove(self.name())
     }
 
     /// The blobs that could not be served and are not whole yet. Blocks on the disk.

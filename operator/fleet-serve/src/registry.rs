@@ -7,6 +7,7 @@
 mod ready;
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock, RwLock};
 use std::time::Instant;
 
@@ -16,16 +17,19 @@ use fleet_telemetry::{MirrorTraffic, ServerMetrics};
 use fleet_types::{Sha256, lock_read, lock_write};
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE};
+use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tokio::sync::Semaphore;
 
 use self::ready::{Manner, Ready};
 use crate::answer::{Answer, Caching, Content};
+use crate::asked::Asked;
 use crate::blobs::Blob;
 use crate::conditional::{Validators, decide};
+use crate::forwarded;
 use crate::listing::MirrorLine;
-use crate::transaction::Way;
+use crate::lists::Lists;
+use crate::transaction::asked_site;
 
 /// How an answer comes.
 pub enum Reply {
@@ -59,11 +63,14 @@ struct Known {
     served: Vec<Arc<Served>>,
     /// Names of registries that are served no more, and of which metrics may be left.
     gone: Vec<String>,
+    /// Where it stands for each whose word counts for how clients ask, if anywhere.
+    lists: Option<PathBuf>,
 }
 
 struct Served {
     registry: Arc<dyn Registry>,
     ready: Ready,
+    lists: Lists,
     traffic: OnceLock<Arc<MirrorTraffic>>,
 }
 
@@ -95,17 +102,14 @@ impl Registries {
             .collect();
         gone.extend(known.gone.iter().cloned());
         gone.retain(|name| registries.iter().all(|registry| registry.name() != name));
-        let served = registries.into_iter().map(|registry| {
-            Arc::new(Served {
-                registry,
-                ready: Ready::default(),
-                traffic: OnceLock::new(),
-            })
-        });
-        *known = Arc::new(Known {
-            served: served.collect(),
-            gone,
-        });
+        *known = Arc::new(Known::of(registries, gone, known.lists.clone()));
+    }
+
+    /// From now on a file for each of them in `lists` says whose word counts for how clients ask. Blocks on the disk.
+    pub(crate) fn told_in(&self, lists: Option<&Path>) {
+        let mut known = lock_write(&self.0);
+        let lists = lists.map(Path::to_owned);
+        *known = Arc::new(Known::of(known.registries(), known.gone.clone(), lists));
     }
 
     /// The one with the longest path that `path` (of a request, as it was sent) is below.
@@ -142,15 +146,15 @@ impl Registries {
     }
 
     pub(crate) fn served(&self) -> Vec<Arc<dyn Registry>> {
-        let known = lock_read(&self.0).clone();
-        let served = known.served.iter();
-        served.map(|served| served.registry.clone()).collect()
+        lock_read(&self.0).registries()
     }
 
-    /// Closes what nobody asked for lately, and tells registries what was given out. To be called every now and then.
+    /// Closes what nobody asked for lately, tells registries what was given out, and looks again at what is told of them. To
+    /// be called every now and then. Blocks on the disk.
     pub(crate) fn tidy(&self) {
         let known = lock_read(&self.0).clone();
         for served in &known.served {
+            served.lists.look();
             let used = served.ready.tidy(Instant::now());
             if !used.is_empty() {
                 served.registry.used(used);
@@ -174,6 +178,29 @@ impl Registries {
     }
 }
 
+impl Known {
+    fn of(registries: Vec<Arc<dyn Registry>>, gone: Vec<String>, lists: Option<PathBuf>) -> Known {
+        let served = registries.into_iter().map(|registry| {
+            Arc::new(Served {
+                lists: Lists::of(lists.as_deref(), registry.name()),
+                registry,
+                ready: Ready::default(),
+                traffic: OnceLock::new(),
+            })
+        });
+        Known {
+            served: served.collect(),
+            gone,
+            lists,
+        }
+    }
+
+    fn registries(&self) -> Vec<Arc<dyn Registry>> {
+        let served = self.served.iter();
+        served.map(|served| served.registry.clone()).collect()
+    }
+}
+
 impl Wanted<'_> {
     pub fn traffic(&self, metrics: &ServerMetrics) -> Arc<MirrorTraffic> {
         let traffic = self
@@ -186,18 +213,19 @@ impl Wanted<'_> {
     /// What is ready, or what the registry answers. `free` bounds the files that are kept open.
     pub fn ask(
         &self,
-        (method, query, headers): (&Method, Option<&str>, &HeaderMap),
-        way: Way<'_>,
+        asked: Asked<'_>,
+        query: Option<&str>,
         body: Option<Bytes>,
-        (at, free): (Instant, &Arc<Semaphore>),
+        free: &Arc<Semaphore>,
     ) -> Reply {
+        let (method, headers) = (asked.method, asked.headers);
         let paths = self.served.registry.paths();
         let below = paths.get(self.number).map_or("", String::as_str);
-        let said = || headers.get(http::header::HOST)?.to_str().ok();
-        let host = way.authority.or_else(said);
-        let manner = Manner::of(below, host, headers);
+        let proxies = self.served.lists.proxies();
+        let site = asked_site(asked.way, headers, &asked.front(&proxies));
+        let manner = Manner::of(below, site.as_deref(), headers);
         let is_read = method == Method::GET || method == Method::HEAD;
-        if is_read && let Some(found) = self.served.ready.get(self.path, &manner, at) {
+        if is_read && let Some(found) = self.served.ready.get(self.path, &manner, asked.at) {
             self.served.registry.answered_again();
             return Reply::Now(found);
         }
@@ -207,17 +235,21 @@ impl Wanted<'_> {
             path: self.path.to_owned(),
             query: query.map(str::to_owned),
             headers: counted(headers),
-            host: host.map(str::to_owned),
+            site: site.clone(),
             body,
         });
         let (served, free) = (self.served.clone(), free.clone());
         let (path, manner) = (self.path.to_owned(), manner.into_owned());
+        let heeds_proxies = !proxies.is_empty();
         let keep = move |found: Found| {
             let kept = match (&found.body, found.lasts) {
                 (FoundBody::File(file), Some(lasts)) if is_read => Some((lasts, file.tag)),
                 _ => None,
             };
-            let answerable = Answerable::from(found);
+            let mut answerable = Answerable::from(found);
+            if heeds_proxies {
+                answerable.vary_by_front();
+            }
             if let Some(kept) = kept.filter(|_| answerable.status.is_success()) {
                 served.ready.put((&path, manner), kept, &answerable, &free);
             }
@@ -257,6 +289,16 @@ impl Answerable {
             body: Body::Bytes(Bytes::from_static(
                 br#"{"error":"this file cannot be read from the registry's disk"}"#,
             )),
+        }
+    }
+
+    /// What depends on how it was asked depends on what proxies say of that.
+    fn vary_by_front(&mut self) {
+        for (_, value) in self.headers.iter_mut().filter(|(name, _)| *name == VARY) {
+            let said = value.to_str().unwrap_or_default();
+            if let Ok(longer) = HeaderValue::try_from(format!("{said}, {}", forwarded::VARY)) {
+                *value = longer;
+            }
         }
     }
 

@@ -66,8 +66,7 @@ impl From<MirrorStatus> for PublicStatus {
                 .last_report
                 .and_then(|report| serde_json::from_value(report).ok()),
             last_success_at: status.last_success.map(|success| success.at),
-            has_problem: status.problem.is_some()
-                || (status.registry).is_some_and(|registry| registry.problem.is_some()),
+            has_problem: status.problem.is_some() || status.not_kept.is_some(),
         }
     }
 }
@@ -131,6 +130,7 @@ pub fn read(mirror: &ServedMirror) -> MirrorStatus {
         damaged: mirror.suspects(),
         scrub,
         registry: None,
+        not_kept: mirror.not_kept(),
     }
 }
 
@@ -147,6 +147,7 @@ pub fn of_registry(registry: &dyn Registry, data: &Path) -> MirrorStatus {
         storage,
         problem,
         registry: Some(registry.state()),
+        not_kept: registry.not_kept(),
         ..MirrorStatus::default()
     }
 }

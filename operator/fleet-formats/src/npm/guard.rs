@@ -8,6 +8,7 @@ use std::fmt;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use jiff::Timestamp;
 
+use super::integrity::Integrity;
 use super::name::PackageName;
 
 /// Rules over names and ages.
@@ -19,6 +20,7 @@ pub struct Guard {
     pub allow: Option<Patterns>,
     pub deny: Vec<Deny>,
     pub waivers: Vec<Waiver>,
+    pub mutations: Vec<Mutation>,
     /// Seconds that a version must have been known; 0 for none.
     pub minimum_age: i64,
     /// Whether what was in the first document of a package is as old as that document says.
@@ -50,17 +52,25 @@ pub struct Waiver {
     pub until: i64,
 }
 
+/// Bytes of one version that a person takes for the right ones, whatever was promised for it first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mutation {
+    pub package: String,
+    pub version: String,
+    pub integrity: Integrity,
+}
+
 /// What is known of a version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Facts {
+pub struct Facts<'v> {
     /// When it was published, by the upstream's word; Unix seconds.
     pub published: Option<i64>,
     /// When it was first seen here.
     pub seen: i64,
     /// Whether it was in the first document of its package that was seen here.
     pub was_there: bool,
-    /// Whether other bytes were promised for it before.
-    pub is_mutated: bool,
+    /// What is promised for it now, where that are other bytes than before.
+    pub mutated: Option<&'v Integrity>,
 }
 
 /// Which rule holds something back.
@@ -183,14 +193,30 @@ impl Guard {
         }
     }
 
+    /// What a person has approved of a package's versions.
+    pub fn approved<'g>(
+        &'g self,
+        name: &'g PackageName,
+    ) -> impl Iterator<Item = (&'g str, &'g Integrity)> {
+        let mutations = self.mutations.iter();
+        let of_it = mutations.filter(|mutation| mutation.package == name.as_str());
+        of_it.map(|mutation| (mutation.version.as_str(), &mutation.integrity))
+    }
+
     /// Judges one version of a package that is not held back as a whole. `now` in Unix seconds.
-    pub fn version(&self, name: &PackageName, version: &str, facts: &Facts, now: i64) -> Verdict {
+    pub fn version(
+        &self,
+        name: &PackageName,
+        version: &str,
+        facts: &Facts<'_>,
+        now: i64,
+    ) -> Verdict {
         if let Some(held) = self.listed(name, Some(version)) {
             return self.unless_dry(held);
         }
-        if facts.is_mutated {
+        if let Some(integrity) = facts.mutated {
             let reason = format!(
-                "the upstream offers other bytes for {name}@{version} than it did before: what came first is kept, and the new ones are not let in"
+                "the upstream offers other bytes for {name}@{version} than it did before: what came first is kept, and the new ones ({integrity}) are not let in, unless a person approves them by guard.allowMutations"
             );
             return Verdict::Held(Held {
                 by: HeldBy::Mutation,
@@ -254,7 +280,7 @@ impl Guard {
         &self,
         name: &PackageName,
         version: &str,
-        facts: &Facts,
+        facts: &Facts<'_>,
         now: i64,
     ) -> Option<Held> {
         if self.minimum_age <= 0 {

@@ -16,7 +16,7 @@ mod scan;
 mod view;
 
 pub use address::{Address, BadAddress, Form};
-pub use guard::{Deny, Facts, Guard, Held, HeldBy, Patterns, Verdict, Waiver};
+pub use guard::{Deny, Facts, Guard, Held, HeldBy, Mutation, Patterns, Verdict, Waiver};
 pub use integrity::{Algorithm, Hasher, Integrity};
 pub use name::{BadName, PackageName};
 pub use packument::{MAX_PACKUMENT_BYTES, Packument, Version};

@@ -1,11 +1,13 @@
 //! The side of the server that lacks something.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
-use fleet_types::{Reason, Sha256};
+use fleet_types::documents::NotKept;
+use fleet_types::{Reason, Sha256, lock_read, lock_write};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::net::UnixStream;
@@ -21,16 +23,30 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 pub(super) const LOOK: Duration = Duration::from_millis(100);
 
 /// An origin in another process.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Remote {
     socket: PathBuf,
     runtime: Handle,
+    /// As it was when that was last asked.
+    not_kept: RwLock<BTreeMap<String, NotKept>>,
 }
 
 impl Remote {
     /// `runtime` is where it is told what was used.
     pub fn new(socket: PathBuf, runtime: Handle) -> Remote {
-        Remote { socket, runtime }
+        Remote {
+            socket,
+            runtime,
+            not_kept: RwLock::default(),
+        }
+    }
+
+    /// Asks what cannot be kept. While nobody answers, it stays as it was.
+    pub async fn look(&self) -> io::Result<()> {
+        let mut frames = Frames::new(UnixStream::connect(&self.socket).await?);
+        frames.send(&Question::NotKept).await?;
+        *lock_write(&self.not_kept) = frames.receive().await?;
+        Ok(())
     }
 }
 
@@ -58,6 +74,10 @@ impl Origin for Remote {
                 tracing::debug!(%error, "what was used could not be told");
             }
         });
+    }
+
+    fn not_kept(&self) -> BTreeMap<String, NotKept> {
+        lock_read(&self.not_kept).clone()
     }
 }
 

@@ -31,6 +31,8 @@ enum Question {
         mirror: String,
         digests: Vec<Sha256>,
     },
+    /// Of which stores what is fetched cannot be kept, and why.
+    NotKept,
     /// Which registry is here, and how it is.
     Registry,
     /// A request to it.

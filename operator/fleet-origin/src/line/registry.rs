@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
 
 use bytes::Bytes;
-use fleet_types::documents::RegistryState;
+use fleet_types::documents::{NotKept, RegistryState};
 use fleet_types::{Sha256, lock_read, lock_write};
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -33,7 +33,7 @@ pub(super) struct Asked {
     path: String,
     query: Option<String>,
     headers: Vec<(String, String)>,
-    host: Option<String>,
+    site: Option<String>,
     /// Bytes.
     body: Option<u64>,
 }
@@ -67,6 +67,8 @@ pub struct Introduction {
     /// As of [`Registry::paths`].
     pub paths: Vec<String>,
     pub state: RegistryState,
+    /// As of [`Registry::not_kept`].
+    pub not_kept: Option<NotKept>,
 }
 
 /// Asks which registry is behind a socket.
@@ -82,7 +84,8 @@ pub struct RemoteRegistry {
     runtime: Handle,
     name: String,
     paths: Vec<String>,
-    state: RwLock<RegistryState>,
+    /// How it was when it was last heard of.
+    heard: RwLock<(RegistryState, Option<NotKept>)>,
     /// Called for each answer that was given without a question.
     counts: Arc<dyn Fn() + Send + Sync>,
 }
@@ -100,7 +103,7 @@ impl RemoteRegistry {
             runtime,
             name: introduction.name,
             paths: introduction.paths,
-            state: RwLock::new(introduction.state),
+            heard: RwLock::new((introduction.state, introduction.not_kept)),
             counts,
         }
     }
@@ -109,7 +112,8 @@ impl RemoteRegistry {
     pub fn heard(&self, introduction: &Introduction) -> bool {
         let is_same = self.name == introduction.name && self.paths == introduction.paths;
         if is_same {
-            *lock_write(&self.state) = introduction.state.clone();
+            let told = (introduction.state.clone(), introduction.not_kept.clone());
+            *lock_write(&self.heard) = told;
         }
         is_same
     }
@@ -143,7 +147,11 @@ impl Registry for RemoteRegistry {
     }
 
     fn state(&self) -> RegistryState {
-        lock_read(&self.state).clone()
+        lock_read(&self.heard).0.clone()
+    }
+
+    fn not_kept(&self) -> Option<NotKept> {
+        lock_read(&self.heard).1.clone()
     }
 }
 
@@ -213,6 +221,7 @@ pub(super) async fn answer(mut frames: Frames, registry: Arc<dyn Registry>) -> i
                     name: registry.name().to_owned(),
                     paths: registry.paths().to_vec(),
                     state: registry.state(),
+                    not_kept: registry.not_kept(),
                 })
                 .await;
         }
@@ -221,7 +230,9 @@ pub(super) async fn answer(mut frames: Frames, registry: Arc<dyn Registry>) -> i
             return Ok(());
         }
         super::Question::Ask(asked) => asked,
-        super::Question::Obtain { .. } | super::Question::Used { .. } => {
+        super::Question::Obtain { .. }
+        | super::Question::Used { .. }
+        | super::Question::NotKept => {
             return Err(io::Error::other(
                 "this is asked of a store, and here is a registry",
             ));
@@ -266,7 +277,7 @@ impl Asked {
             path: question.path.clone(),
             query: question.query.clone(),
             headers: texts(question.headers.iter()),
-            host: question.host.clone(),
+            site: question.site.clone(),
             body: question.body.as_ref().map(|body| body.len() as u64),
         }
     }
@@ -278,7 +289,7 @@ impl Asked {
             path: self.path,
             query: self.query,
             headers: headers_of(&self.headers).collect::<HeaderMap>(),
-            host: self.host,
+            site: self.site,
             body,
         })
     }

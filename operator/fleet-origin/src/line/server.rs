@@ -68,6 +68,7 @@ async fn answer(mut frames: Frames, origin: Arc<dyn Origin>) -> io::Result<()> {
             origin.used(&mirror, digests);
             return Ok(());
         }
+        Question::NotKept => return frames.send(&origin.not_kept()).await,
         Question::Obtain {
             mirror,
             path,
@@ -143,11 +144,13 @@ pub(super) async fn grow<T: Serialize>(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::io::Write;
     use std::os::unix::fs::FileExt;
     use std::time::Duration;
 
     use bytes::Bytes;
+    use fleet_types::documents::{NotKept, UnixSeconds};
     use fleet_types::{Reason, Sha256};
     use futures::FutureExt;
     use futures::future::BoxFuture;
@@ -176,6 +179,10 @@ mod tests {
         fn used(&self, mirror: &str, digests: Vec<Sha256>) {
             assert_eq!(mirror, "debian");
             self.1.send(digests).unwrap();
+        }
+        fn not_kept(&self) -> BTreeMap<String, NotKept> {
+            let full = NotKept::full(UnixSeconds(7));
+            BTreeMap::from([("debian".to_owned(), full)])
         }
     }
 
@@ -270,6 +277,21 @@ mod tests {
         while readers.count() > 1 {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_kept_is_heard_and_stays_while_nobody_answers() {
+        let line = line(Obtained::Absent);
+        assert!(line.remote.not_kept().is_empty());
+        line.remote.look().await.unwrap();
+        let told = line.remote.not_kept();
+        assert!(
+            told.get("debian")
+                .is_some_and(|told| told.reason == Reason::StorageFull)
+        );
+        std::fs::remove_file(line._dir.path().join("fill.sock")).unwrap();
+        assert!(line.remote.look().await.is_err());
+        assert_eq!(line.remote.not_kept(), told);
     }
 
     #[tokio::test]

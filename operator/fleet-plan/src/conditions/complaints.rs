@@ -87,9 +87,9 @@ pub(super) fn volume_refused(site: &Site) -> Option<Problem> {
 }
 
 pub(super) fn storage_at_fault(site: &Site) -> Option<Problem> {
-    if let Some(problem) = site.view.registry().and_then(|it| it.problem.as_ref()) {
-        let message = format!("region {}: {}", site.title(), problem.message);
-        return Some(Problem::new(problem.reason, message));
+    if let Some(told) = site.view.served().and_then(|it| it.not_kept.as_ref()) {
+        let message = format!("region {}: {}", site.title(), told.message);
+        return Some(Problem::new(told.reason, message));
     }
     let (reason, last) = site.last_was(Outcome::Storage)?;
     Some(Problem::new(

@@ -51,12 +51,7 @@ impl Connection {
         };
         let reply = {
             let asked = asked(&head, self.peer, started.into_std(), None);
-            wanted.ask(
-                (&head.method, head.uri.query(), &head.headers),
-                asked.way,
-                body,
-                (asked.at, self.catalog.open_files()),
-            )
+            wanted.ask(asked, head.uri.query(), body, self.catalog.open_files())
         };
         let found = match reply {
             Reply::Now(found) => found,

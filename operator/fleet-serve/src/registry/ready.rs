@@ -27,16 +27,17 @@ const VARIANTS: usize = 16;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manner<'a> {
     below: Cow<'a, str>,
-    host: Cow<'a, str>,
+    /// As of [`fleet_origin::Question::site`].
+    site: Cow<'a, str>,
     accept: Option<Cow<'a, HeaderValue>>,
     encoding: Option<Cow<'a, HeaderValue>>,
 }
 
 impl<'a> Manner<'a> {
-    pub fn of(below: &'a str, host: Option<&'a str>, headers: &'a HeaderMap) -> Manner<'a> {
+    pub fn of(below: &'a str, site: Option<&'a str>, headers: &'a HeaderMap) -> Manner<'a> {
         Manner {
             below: Cow::Borrowed(below),
-            host: Cow::Borrowed(host.unwrap_or_default()),
+            site: Cow::Borrowed(site.unwrap_or_default()),
             accept: headers.get(ACCEPT).map(Cow::Borrowed),
             encoding: headers.get(ACCEPT_ENCODING).map(Cow::Borrowed),
         }
@@ -46,7 +47,7 @@ impl<'a> Manner<'a> {
         let owned = |value: Cow<'_, HeaderValue>| Cow::Owned(value.into_owned());
         Manner {
             below: Cow::Owned(self.below.into_owned()),
-            host: Cow::Owned(self.host.into_owned()),
+            site: Cow::Owned(self.site.into_owned()),
             accept: self.accept.map(owned),
             encoding: self.encoding.map(owned),
         }
@@ -193,8 +194,8 @@ mod tests {
         headers
     }
 
-    fn manner(host: &str, headers: &HeaderMap) -> Manner<'static> {
-        Manner::of("npm", Some(host), headers).into_owned()
+    fn manner(site: &str, headers: &HeaderMap) -> Manner<'static> {
+        Manner::of("npm", Some(site), headers).into_owned()
     }
 
     #[test]
@@ -208,8 +209,8 @@ mod tests {
         };
         ready.put(("/a", manner("h", &full)), (lasts, TAG), &answer(), &free);
         let now = Instant::now();
-        let get = |host: &str, headers: &HeaderMap, now: Instant| {
-            ready.get("/a", &manner(host, headers), now).is_some()
+        let get = |site: &str, headers: &HeaderMap, now: Instant| {
+            ready.get("/a", &manner(site, headers), now).is_some()
         };
         assert!(get("h", &full, now));
         assert!(!get("h", &brief, now) && !get("other", &full, now));
@@ -248,9 +249,9 @@ mod tests {
             varies: true,
         };
         for number in 0..1000 {
-            let host = format!("h{number}");
+            let site = format!("h{number}");
             ready.put(
-                ("/a", manner(&host, &full)),
+                ("/a", manner(&site, &full)),
                 (varies, TAG),
                 &answer(),
                 &free,

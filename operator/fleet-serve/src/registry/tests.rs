@@ -1,15 +1,22 @@
+use std::net::IpAddr;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fleet_origin::{Lasts, ServedFile};
-use fleet_types::documents::RegistryState;
+use fleet_types::documents::{NotKept, RegistryState};
+use fleet_types::lock;
+use http::header::{ACCEPT, HOST};
 
 use super::*;
+use crate::transaction::Way;
 
 #[derive(Default)]
 struct Named {
     name: &'static str,
     paths: Vec<String>,
     file: Option<ServedFile>,
+    lasts: Option<Lasts>,
+    sites: Mutex<Vec<String>>,
     asked: AtomicUsize,
     again: AtomicUsize,
 }
@@ -24,14 +31,15 @@ impl Registry for Named {
     fn answer(&self, question: Question) -> BoxFuture<'static, Found> {
         self.asked.fetch_add(1, Ordering::Relaxed);
         let text = format!("{} {} {:?}", self.name, question.below, question.path);
+        lock(&self.sites).extend(question.site);
         let found = Found {
             status: StatusCode::OK,
-            headers: Vec::new(),
+            headers: vec![(VARY, HeaderValue::from(ACCEPT))],
             body: match self.file.clone() {
                 Some(file) => FoundBody::File(file),
                 None => FoundBody::Bytes(text.into()),
             },
-            lasts: Some(Lasts::always()),
+            lasts: self.lasts.or(Some(Lasts::always())),
         };
         std::future::ready(found).boxed()
     }
@@ -41,6 +49,9 @@ impl Registry for Named {
     fn used(&self, _: Vec<Sha256>) {}
     fn state(&self) -> RegistryState {
         RegistryState::default()
+    }
+    fn not_kept(&self) -> Option<NotKept> {
+        None
     }
 }
 
@@ -53,19 +64,38 @@ fn registry(name: &'static str, paths: &[&str]) -> Arc<Named> {
 }
 
 fn ask(registries: &Registries, path: &str) -> Option<Answerable> {
+    ask_by(registries, path, "10.0.0.1", &[])
+}
+
+/// As one at this address asks who says so.
+fn ask_by(
+    registries: &Registries,
+    path: &str,
+    peer: &str,
+    said: &[(&'static str, &'static str)],
+) -> Option<Answerable> {
     let wanted = registries.find(path)?;
-    let way = Way {
-        authority: None,
-        secure: false,
+    let pair = |(name, value): &(&'static str, &'static str)| {
+        let name = HeaderName::from_static(name);
+        (name, HeaderValue::from_static(value))
+    };
+    let mut headers: HeaderMap = said.iter().map(pair).collect();
+    headers.insert(HOST, HeaderValue::from_static("pod:8080"));
+    let asked = Asked {
+        method: &Method::GET,
+        path,
+        headers: &headers,
+        way: Way {
+            authority: None,
+            secure: false,
+        },
+        peer: peer.parse::<IpAddr>().unwrap(),
+        at: Instant::now(),
+        may_block: false,
+        came: None,
     };
     let free = Arc::new(Semaphore::new(10));
-    let reply = wanted.ask(
-        (&Method::GET, None, &HeaderMap::new()),
-        way,
-        None,
-        (Instant::now(), &free),
-    );
-    Some(match reply {
+    Some(match wanted.ask(asked, None, None, &free) {
         Reply::Now(found) => found,
         Reply::Later(found) => found.now_or_never().unwrap(),
     })
@@ -129,6 +159,62 @@ fn a_file_that_lasts_is_given_again_without_a_question() {
         counts.1.load(Ordering::Relaxed),
     );
     assert_eq!(counts, (2, 1));
+}
+
+#[test]
+fn where_it_is_asked_from_is_what_a_declared_proxy_says() {
+    let lists = tempfile::tempdir().unwrap();
+    std::fs::write(
+        lists.path().join("a"),
+        r#"{"trustedProxies": ["10.0.0.0/8"]}"#,
+    )
+    .unwrap();
+    let [named, strange] = ["a", "b"].map(|name| {
+        Arc::new(Named {
+            name,
+            paths: vec![name.to_owned()],
+            file: Some(file()),
+            lasts: Some(Lasts {
+                until: None,
+                varies: true,
+            }),
+            ..Named::default()
+        })
+    });
+    let registries = Registries::default();
+    registries.replace(vec![named.clone(), strange.clone()]);
+    registries.told_in(Some(lists.path()));
+    let said = [
+        ("x-forwarded-for", "192.0.2.7"),
+        ("x-forwarded-host", "example.org"),
+        ("x-forwarded-proto", "https"),
+        ("x-forwarded-prefix", "/tools"),
+    ];
+    let vary = |path: &str, peer: &str| {
+        let answer = ask_by(&registries, path, peer, &said).unwrap();
+        let answer = answer.into_answer(&Method::GET, &HeaderMap::new());
+        header(&answer, &VARY).unwrap()
+    };
+    let by_all = format!("accept, {}", forwarded::VARY);
+    // Each twice: what is ready is so for who asks in the same way.
+    for _ in 0..2 {
+        assert_eq!(vary("/a/x", "10.0.0.1"), by_all);
+        assert_eq!(vary("/a/x", "203.0.113.1"), by_all);
+        assert_eq!(vary("/b/x", "10.0.0.1"), "accept");
+    }
+    let sites = |named: &Named| lock(&named.sites).clone();
+    assert_eq!(
+        sites(&named),
+        ["https://example.org/tools", "http://pod:8080"]
+    );
+    assert_eq!(sites(&strange), ["http://pod:8080"]);
+    // It is told of later, and no longer.
+    std::fs::rename(lists.path().join("a"), lists.path().join("b")).unwrap();
+    registries.tidy();
+    vary("/a/y", "10.0.0.1");
+    vary("/b/y", "10.0.0.1");
+    assert_eq!(sites(&named)[2..], ["http://pod:8080"]);
+    assert_eq!(sites(&strange)[1..], ["https://example.org/tools"]);
 }
 
 fn answer(body: FoundBody, asked: &HeaderMap) -> Answer {

@@ -1,5 +1,6 @@
 //! What a snapshot lists and is not here: it is asked for, and sent as it comes.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -10,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fleet_origin::{Grower, Growing, Missing, Obtained, Origin, Wanted};
+use fleet_types::documents::{NotKept, ServedStatus, UnixSeconds};
 use fleet_types::{Reason, Sha256};
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -54,6 +56,11 @@ impl Origin for Told {
     fn used(&self, mirror: &str, digests: Vec<Sha256>) {
         assert_eq!(mirror, "debian");
         self.used.lock().unwrap().extend(digests);
+    }
+
+    fn not_kept(&self) -> BTreeMap<String, NotKept> {
+        let full = NotKept::full(UnixSeconds(7));
+        BTreeMap::from([("debian".to_owned(), full)])
     }
 }
 
@@ -114,6 +121,21 @@ async fn it_is_asked_for_once_and_what_needs_no_bytes_asks_for_nothing() {
     while !used() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn that_nothing_can_be_kept_is_told_to_operators_in_words_and_to_clients_in_none() {
+    let data = TempDir::new().unwrap();
+    let _store = listed(&data, b"0123456789");
+    let server = start_filled(data.path(), None, Told::new(Obtained::Blob)).await;
+    let path = "/.mirrorfleet/status/debian";
+    let told = server.get_metrics(path).await.body;
+    let told: ServedStatus = serde_json::from_slice(&told).unwrap();
+    assert_eq!(told.not_kept, Some(NotKept::full(UnixSeconds(7))));
+    let public = server.get(path).await.text();
+    assert!(public.contains(r#""hasProblem":true"#), "{public}");
+    assert!(!public.contains("full"), "{public}");
     server.stop().await;
 }
 

@@ -19,7 +19,7 @@ pub use kept::{KeptSnapshot, SnapshotChanges};
 pub use left_out::LeftOut;
 pub use probe::{ProbeFailure, ProbeReport, ProbedEndpoint, ProbedUnit};
 pub use report::{Report, RunResult, UnitReport, cut};
-pub use served::{RegistryProblem, RegistryState, ServedStatus, StorageUse};
+pub use served::{NotKept, RegistryState, ServedStatus, StorageUse};
 pub use state::{
     Damaged, HighWater, NextOwnFiles, OwnFile, OwnFiles, ScrubState, Success, UnitsMemory,
 };

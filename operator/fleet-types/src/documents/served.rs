@@ -52,6 +52,8 @@ pub struct ServedStatus<R = Report> {
     pub scrub: Option<ScrubState>,
     /// Of a registry, which has nothing of a snapshot: how it is. None of everything else.
     pub registry: Option<RegistryState>,
+    /// Why what is fetched on demand cannot be kept, into a store or by a registry; none while it can.
+    pub not_kept: Option<NotKept>,
 }
 
 /// The volume of a store, in bytes.
@@ -70,14 +72,25 @@ pub struct RegistryState {
     pub upstream_blocked_since: Option<UnixSeconds>,
     /// Whether the manifest keeps it from asking the upstream.
     pub is_offline: bool,
-    /// Why it cannot keep what it fetches, for people.
-    pub problem: Option<RegistryProblem>,
 }
 
-/// What is wrong with a registry's volume.
+/// What keeps that from being kept which is fetched on demand.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct RegistryProblem {
+pub struct NotKept {
     pub reason: Reason,
+    /// For people.
     pub message: String,
+}
+
+impl NotKept {
+    /// The volume has had no room since then.
+    pub fn full(since: UnixSeconds) -> NotKept {
+        NotKept {
+            reason: Reason::StorageFull,
+            message: format!(
+                "the volume has been full since {since}: what is asked for is fetched for whoever asks, and not kept"
+            ),
+        }
+    }
 }

@@ -6,7 +6,7 @@ use fleet_api::Mirror;
 use fleet_api::mirror::{Block, NpmContent};
 use fleet_api::upstream::UpstreamType;
 use fleet_fetch::{FetchOptions, RetryPolicy};
-use fleet_formats::npm::{Deny, Guard, Patterns, Waiver};
+use fleet_formats::npm::{Deny, Guard, Integrity, Mutation, Patterns, Waiver};
 use fleet_npm::Options;
 use fleet_telemetry::PackageRegistryMetrics;
 use fleet_types::Reason;
@@ -112,6 +112,19 @@ fn guard(mirror: &Mirror, content: &NpmContent) -> Result<Guard, Failure> {
             until: until.as_second(),
         })
     });
+    let mutations = declared.allow_mutations.iter().map(|mutation| {
+        let integrity = Integrity::parse(&mutation.integrity).ok_or_else(|| {
+            Failure::invalid(format!(
+                "spec.guard.allowMutations: {:?} is no digest of a tarball",
+                mutation.integrity
+            ))
+        })?;
+        Ok(Mutation {
+            package: mutation.package.clone(),
+            version: mutation.version.clone(),
+            integrity,
+        })
+    });
     Ok(Guard {
         reserved: patterns(&declared.reserved)?,
         allow: match content.allow.is_empty() {
@@ -120,6 +133,7 @@ fn guard(mirror: &Mirror, content: &NpmContent) -> Result<Guard, Failure> {
         },
         deny: deny.collect::<Result<_, Failure>>()?,
         waivers: waivers.collect::<Result<_, Failure>>()?,
+        mutations: mutations.collect::<Result<_, Failure>>()?,
         minimum_age: i64::try_from(declared.minimum_release_age.as_secs()).unwrap_or(i64::MAX),
         trust_upstream_time: declared.trust_upstream_time,
         dry_run: declared.dry_run,

@@ -16,7 +16,7 @@ use crate::progress::Display;
 use crate::report::{OutputFormat, print};
 use crate::runtime::{DataArguments, LogArguments, Verbosity, block_on_few, system};
 
-/// How often a registry is asked how it is.
+/// How often the process that fetches is asked how it is.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Serves what stores hold; what a serving pod runs
@@ -105,7 +105,11 @@ pub fn run(arguments: Arguments, log: &LogArguments) -> Result<(), Failure> {
     let (store, of_registry) = (arguments.origin, arguments.registry);
     block_on_few(|stop| async move {
         let runtime = tokio::runtime::Handle::current();
-        let origin = store.map(|socket| Arc::new(Remote::new(socket, runtime)) as Arc<dyn Origin>);
+        let remote = store.map(|socket| Arc::new(Remote::new(socket, runtime)));
+        if let Some(remote) = remote.clone() {
+            tokio::spawn(stop.clone().run_until_cancelled_owned(look_at(remote)));
+        }
+        let origin = remote.map(|remote| remote as Arc<dyn Origin>);
         let options = ServeOptions { origin, ..options };
         if let Some(socket) = of_registry {
             let metrics = PackageRegistryMetrics::register(&registry, options.place.clone());
@@ -119,6 +123,16 @@ pub fn run(arguments: Arguments, log: &LogArguments) -> Result<(), Failure> {
         .await;
         served.map_err(failed)
     })
+}
+
+/// Asks again and again what cannot be kept.
+async fn look_at(remote: Arc<Remote>) {
+    loop {
+        if let Err(error) = remote.look().await {
+            tracing::debug!(%error, "the process that fetches does not answer");
+        }
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 /// Serves the registry that is behind a socket, as it introduces itself. While nobody answers there it stays as it was.

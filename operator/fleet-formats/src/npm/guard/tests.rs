@@ -19,16 +19,20 @@ fn guard() -> Guard {
     }
 }
 
-fn facts(published: Option<i64>, seen: i64, was_there: bool) -> Facts {
+fn facts(published: Option<i64>, seen: i64, was_there: bool) -> Facts<'static> {
     Facts {
         published,
         seen,
         was_there,
-        is_mutated: false,
+        mutated: None,
     }
 }
 
-fn judged(guard: &Guard, facts: Facts) -> Verdict {
+fn other() -> Integrity {
+    Integrity::parse("sha1-qZk+NkcGgWq6PiVxeFDCbJzQ2J0=").unwrap()
+}
+
+fn judged(guard: &Guard, facts: Facts<'_>) -> Verdict {
     guard.version(&name("p"), "1.0.0", &facts, NOW)
 }
 
@@ -122,13 +126,39 @@ fn a_waiver_opens_one_version_until_its_end() {
         ..guard()
     };
     assert!(judged(&over, young).held().is_some());
+    let other = other();
     let mutated = Facts {
-        is_mutated: true,
+        mutated: Some(&other),
         ..young
     };
-    assert_eq!(
-        judged(&waived, mutated).held().unwrap().by,
-        HeldBy::Mutation
+    let verdict = judged(&waived, mutated);
+    let held = verdict.held().unwrap();
+    assert_eq!(held.by, HeldBy::Mutation);
+    // What is to be written, and where.
+    let names = [other.to_string(), "guard.allowMutations".to_owned()];
+    assert!(
+        names.iter().all(|name| held.reason.contains(name)),
+        "{held:?}"
+    );
+}
+
+#[test]
+fn what_is_approved_is_of_one_package() {
+    let approved = Guard {
+        mutations: vec![Mutation {
+            package: "p".into(),
+            version: "1.0.0".into(),
+            integrity: other(),
+        }],
+        ..guard()
+    };
+    let other = other();
+    let of = |package: &str| approved.approved(&name(package)).collect::<Vec<_>>().len();
+    assert_eq!((of("p"), of("q")), (1, 0));
+    assert!(
+        approved
+            .approved(&name("p"))
+            .all(|it| it == ("1.0.0", &other))
     );
 }
 
@@ -146,8 +176,9 @@ fn a_dry_run_tells_and_lets_in_what_only_rules_hold() {
     let young = facts(Some(NOW), NOW, true);
     assert!(matches!(judged(&dry, young), Verdict::WouldBeHeld(held) if held.by == HeldBy::Age));
     assert!(matches!(dry.package(&name("q")), Verdict::WouldBeHeld(_)));
+    let other = other();
     let mutated = Facts {
-        is_mutated: true,
+        mutated: Some(&other),
         ..young
     };
     assert!(judged(&dry, mutated).held().is_some());

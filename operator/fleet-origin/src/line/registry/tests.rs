@@ -47,6 +47,9 @@ impl Registry for Told {
             ..RegistryState::default()
         }
     }
+    fn not_kept(&self) -> Option<NotKept> {
+        Some(NotKept::full(UnixSeconds(9)))
+    }
 }
 
 struct Line {
@@ -108,7 +111,7 @@ fn question(body: Option<Bytes>) -> Question {
         path: "/@s%2fp".to_owned(),
         query: Some("write=true".to_owned()),
         headers: counted(&headers),
-        host: Some("npm.example.org:8080".to_owned()),
+        site: Some("https://npm.example.org:8080/tools".to_owned()),
         body,
     }
 }
@@ -167,10 +170,11 @@ async fn it_introduces_itself_and_hears_what_was_given_out() {
     assert_eq!(line.remote.paths(), ["npm", "repository/npm"]);
     let since = |remote: &RemoteRegistry| remote.state().upstream_blocked_since;
     assert_eq!(since(&line.remote), Some(UnixSeconds(7)));
+    assert_eq!(line.remote.not_kept(), line.told.not_kept());
     let mut later = line.introduced.clone();
-    later.state.upstream_blocked_since = None;
+    (later.state.upstream_blocked_since, later.not_kept) = (None, None);
     assert!(line.remote.heard(&later));
-    assert_eq!(since(&line.remote), None);
+    assert_eq!((since(&line.remote), line.remote.not_kept()), (None, None));
     later.paths.pop();
     assert!(!line.remote.heard(&later), "it is another one");
     line.remote.used(vec![TAG]);

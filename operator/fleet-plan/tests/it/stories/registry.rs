@@ -3,7 +3,7 @@
 use fleet_api::RegionState;
 use fleet_plan::{Object, Write, summary, why};
 use fleet_types::Reason;
-use fleet_types::documents::{RegistryProblem, RegistryState, ServedStatus, UnixSeconds};
+use fleet_types::documents::{NotKept, RegistryState, ServedStatus, UnixSeconds};
 use serde_json::json;
 
 use crate::model::{World, at, render};
@@ -153,6 +153,11 @@ fn what_a_registrys_answers_depend_on_restarts_its_pod_and_nothing_else_does() {
     world.edit("/spec/freshness", json!({"objective": "1h"}));
     world.step();
     assert_eq!(template(&world).0, before);
+    world.edit("/spec/serving", json!({"trustedProxies": ["10.0.0.0/8"]}));
+    world.step();
+    let (applied, told) = template(&world);
+    assert_eq!(applied, before);
+    assert!(told.contains("10.0.0.0/8"), "pods are told: {told}");
     let guard = json!({"minimumReleaseAge": "72h", "reserved": ["@corp/*"]});
     let mut spec = serde_json::to_value(&world.mirror).unwrap();
     spec["spec"]["guard"] = guard;
@@ -207,17 +212,16 @@ fn an_upstream_that_is_left_alone_is_told_and_is_a_fault_once_the_objective_is_o
 #[test]
 fn a_full_volume_and_a_pod_that_is_away_are_told_as_of_others() {
     let mut world = serving();
-    let full = RegistryState {
-        problem: Some(RegistryProblem {
-            reason: Reason::StorageFull,
-            message: "the volume is full".to_owned(),
-        }),
-        ..RegistryState::default()
-    };
-    tells(&mut world, full);
+    let full = NotKept::full(UnixSeconds(world.now.as_second()));
+    for store in world.stores.values_mut() {
+        store.not_kept = Some(full.clone());
+    }
     world.step();
     is(&world, "Ready", "True", "Ready");
     is(&world, "StorageReady", "False", "StorageFull");
+    let told = why_of(&world);
+    assert_eq!(told.reason, Some(Reason::StorageFull));
+    assert!(told.wrong.contains("not kept"), "{}", told.paragraph());
     tells(&mut world, RegistryState::default());
     world.step();
     is(&world, "StorageReady", "True", "VolumeBound");

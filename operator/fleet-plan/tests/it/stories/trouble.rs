@@ -2,6 +2,7 @@
 
 use fleet_plan::observed::{RunEnd, Trouble, VolumePhase};
 use fleet_plan::{Object, Write};
+use fleet_types::documents::{NotKept, UnixSeconds};
 
 use super::{begun, last_reason, not_ready, running, serving};
 use crate::model::{World, at, render};
@@ -154,6 +155,35 @@ fn what_holds_up_the_first_run_is_told_and_later_ones_are_a_remark() {
         "{}",
         ready.message
     );
+}
+
+#[test]
+fn what_a_lazy_mirror_cannot_keep_is_told_until_it_can() {
+    let mut world = serving(&["eu"]);
+    let full = NotKept::full(UnixSeconds(world.now.as_second()));
+    let tells = |world: &mut World, told: Option<NotKept>| {
+        for store in world.stores.values_mut() {
+            store.not_kept = told.clone();
+        }
+    };
+    tells(&mut world, Some(full.clone()));
+    world.step();
+    let is_full = |world: &World| {
+        let status = world.status();
+        let mut conditions = status.conditions.iter();
+        let known = conditions.find(|it| it.type_ == "StorageReady").unwrap();
+        assert_eq!((&*known.status, &*known.reason), ("False", "StorageFull"));
+        assert_eq!(known.message, format!("region eu: {}", full.message));
+    };
+    is_full(&world);
+    assert_eq!(world.condition("Ready").unwrap().0, "True");
+    world.not_asked = true;
+    world.step();
+    is_full(&world);
+    world.not_asked = false;
+    tells(&mut world, None);
+    world.step();
+    assert_eq!(world.condition("StorageReady").unwrap().1, "VolumeBound");
 }
 
 #[test]

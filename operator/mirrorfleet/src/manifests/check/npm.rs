@@ -1,7 +1,7 @@
 //! The content block of an npm registry, and its guard.
 
 use fleet_api::mirror::{Guard, NpmContent};
-use fleet_formats::npm::Patterns;
+use fleet_formats::npm::{Integrity, Patterns};
 use jiff::Timestamp;
 
 pub(super) fn content(content: &NpmContent, guard: Option<&Guard>, problems: &mut Vec<String>) {
@@ -33,6 +33,18 @@ pub(super) fn content(content: &NpmContent, guard: Option<&Guard>, problems: &mu
             problems.push(format!(
                 "spec.guard.waivers[{index}].until {:?} is no instant; write one like 2026-12-31T00:00:00Z",
                 waiver.until
+            ));
+        }
+    }
+    for (index, mutation) in guard
+        .into_iter()
+        .flat_map(|guard| &guard.allow_mutations)
+        .enumerate()
+    {
+        if Integrity::parse(&mutation.integrity).is_none() {
+            problems.push(format!(
+                "spec.guard.allowMutations[{index}].integrity {:?} is no digest of a tarball; write it as the refusal names it, sha512- and the digest in base64",
+                mutation.integrity
             ));
         }
     }

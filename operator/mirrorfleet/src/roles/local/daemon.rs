@@ -176,8 +176,8 @@ async fn keep_lanes(
             }
         }
         tracing::info!("the manifests were read again");
-        keeper.declare(&manifests);
         fronts::tell(&arguments.data.data, &manifests);
+        keeper.declare(&manifests);
         // A run in progress ends first, so that an upstream never has two of ours at once.
         retire.cancel();
         while running.next().await.is_some() {}
