@@ -2,6 +2,8 @@
 
 mod served;
 
+pub(crate) use self::served::served_until;
+
 use fleet_api::{
     AcceptedUnit, ConditionStatus, ConditionType, Fetcher, MirrorStatus, Publication,
     PublicationPhase, RegionRole, RegionState, RegionStatus, ReplicaStatus, fetching,

@@ -85,7 +85,7 @@ pub fn tables(
                 .min(),
             served_until: match needed {
                 true => None,
-                false => known.and_then(|known| until(known, before, now)),
+                false => known.and_then(|known| served_until(known, before, now)),
             },
             regions: i32::try_from(serving).unwrap_or(i32::MAX),
         };
@@ -98,8 +98,8 @@ pub fn tables(
     (snapshots, all)
 }
 
-/// Since when a snapshot has been out of service, once it is.
-fn until(known: &SnapshotStatus, before: &MirrorStatus, now: Timestamp) -> Option<Time> {
+/// Since when a snapshot of the status before has been out of service, if it is now.
+pub fn served_until(known: &SnapshotStatus, before: &MirrorStatus, now: Timestamp) -> Option<Time> {
     let mut replicas = before.replicas();
     let told = replicas.any(|(_, replica)| replica.ordered() == Some(known.id.as_str()));
     let ends = || (told || known.regions > 0).then(|| Time(whole(now)));
