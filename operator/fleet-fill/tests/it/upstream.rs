@@ -15,7 +15,7 @@ pub enum Reply {
     Body(Vec<u8>),
     /// So many bytes, and the rest once the gate is opened.
     Held(Vec<u8>, usize, Arc<Semaphore>),
-    /// So many bytes of it, and the connection is closed.
+    /// Once so many bytes of it, and the connection is closed; all of it from then on.
     Cut(Vec<u8>, usize),
     Status(u16, &'static str),
 }
@@ -101,7 +101,13 @@ async fn serve(mut stream: TcpStream, state: Arc<Mutex<State>>) {
         let reply = {
             let mut state = state.lock().unwrap();
             state.asked.push(path.clone());
-            state.replies.get(&path).cloned()
+            let reply = state.replies.get(&path).cloned();
+            // Not by the test that sees it asked for: who asks again may be quicker.
+            if let Some(Reply::Cut(body, _)) = &reply {
+                let whole = Reply::Body(body.clone());
+                state.replies.insert(path.clone(), whole);
+            }
+            reply
         };
         let range = head.lines().find_map(|line| {
             let value = line.to_ascii_lowercase();
