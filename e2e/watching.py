@@ -141,7 +141,7 @@ class Watch:
 
     def _start(self, what: str, port: int, command: list[str]) -> None:
         address = f"127.0.0.1:{port}"
-        self.lab.run_server(f"{self.folder.name}-{what}", [*command, f"--web.listen-address={address}"], ready_url=f"http://{address}/-/ready", timeout=60)
+        self.lab.run_server(f"{self.folder.name}-{what}", [*command, f"--web.listen-address={address}"], ready_url=f"http://{address}/-/ready")
 
 
 def targets(monitor: dict, pod: dict) -> list[dict]:

@@ -87,8 +87,7 @@ class World:
             """
         )
         self.access_log = prefix / "access.log"
-        self.lab.run_server("upstream-nginx", ["nginx", "-p", prefix, "-c", config], ready_url="")
-        wait_until(self.access_log.exists, 10, "nginx to start")
+        self.lab.run_server("upstream-nginx", ["nginx", "-p", prefix, "-c", config], ready_url=f"http://{self.lab.host_ip}:{UPSTREAM_PORT}/")
 
     def install_operator(self, image_archive: Path | None, image: str) -> None:
         """What a user does: `helm install`, with the image that was just built."""
@@ -103,8 +102,8 @@ class World:
         ]
         self.lab.create_namespace(SYSTEM_NAMESPACE)
         self.lab.exec(
-            ["helm", "install", RELEASE, CHART, "--namespace", SYSTEM_NAMESPACE, *self.values_of(CHART), "--wait", "--timeout", "90s"],
-            timeout=120,
+            ["helm", "install", RELEASE, CHART, "--namespace", SYSTEM_NAMESPACE, *self.values_of(CHART), "--wait", "--timeout", "240s"],
+            timeout=270,
         )  # fmt: skip
 
     def values_of(self, chart: Path) -> list[str]:
@@ -121,12 +120,18 @@ class World:
 
     def requests(self, path_prefix: str, since: int = 0) -> list[str]:
         """Paths under a prefix that were asked for, from the access log after byte `since`."""
+        self._complete_access_log()
         text = self.access_log.read_bytes()[since:].decode(errors="replace")
         paths = [line.split('"')[1].split(" ")[1] for line in text.splitlines() if line.count('"') >= 2]
         return [path for path in paths if path.startswith(path_prefix)]
 
     def access_position(self) -> int:
+        self._complete_access_log()
         return self.access_log.stat().st_size
+
+    def _complete_access_log(self) -> None:
+        """nginx writes a request's line after its answer, and is one process: once it answers a later one, all lines are there."""
+        self.lab.exec(["curl", "-sS", "-o", os.devnull, "--max-time", "20", f"http://{self.lab.host_ip}:{UPSTREAM_PORT}/"])
 
     # The controller
 
@@ -151,7 +156,7 @@ class World:
             holders = [lease["spec"].get("holderIdentity") or "" for lease in leases]
             return next((pod["metadata"]["name"] for pod in self.controller_pods() if pod["metadata"]["name"] in holders), "")
 
-        return wait_until(holder, 60, "a controller to lead")
+        return wait_until(holder, 120, "a controller to lead")
 
     def controller_requests(self, since: int) -> list[dict]:
         """What the controller asked of the API server, without its Leases."""
@@ -188,8 +193,6 @@ class Fleet:
         self.name = name
         self.namespace = f"e2e-{name}"
         self.suites = suites
-        #: The Mirrors that were reached through their Services once.
-        self.led_to: set[str] = set()
         self.archive = Archive(world.upstreams / name, world.key)
         for suite in suites:
             self.archive.add_package(suite, PACKAGE if suite == suites[0] else f"{PACKAGE}-{suite}", kilobytes=package_kilobytes)
@@ -197,7 +200,7 @@ class Fleet:
         self.lab.create_namespace(self.namespace, pod_security="restricted")
 
     def close(self) -> None:
-        self.lab.kubectl("delete", "mirrors,upstreams", "--all", "--wait=true", "--timeout=60s", namespace=self.namespace, check=False, timeout=90)
+        self.lab.kubectl("delete", "mirrors,upstreams", "--all", "--wait=true", "--timeout=120s", namespace=self.namespace, check=False, timeout=240)
         self.lab.delete("namespace", self.namespace, wait=False)
 
     # Manifests
@@ -239,20 +242,19 @@ class Fleet:
     def get(self, mirror: str = "debian") -> dict:
         return self.lab.get("mirror", mirror, self.namespace) or {}
 
-    def wait_ready(self, mirror: str = "debian", timeout: float = 120) -> dict:
+    def wait_ready(self, mirror: str = "debian", timeout: float = 240) -> dict:
+        """Until it is Ready, and connections to each of its Services are accepted."""
         thing = self.lab.wait_condition("mirror", mirror, self.namespace, "Ready", timeout=timeout)
-        if mirror not in self.led_to:
-            self.wait_led_to(mirror)
-            self.led_to.add(mirror)
+        self.wait_led_to(mirror)
         return thing
 
-    def wait_led_to(self, mirror: str) -> None:
-        """A node's kube-proxy hears of a new Service's first pod when we do, and writes its rules a second later at best:
-        until then connections are refused."""
+    def wait_led_to(self, mirror: str = "debian") -> None:
+        """A node's kube-proxy hears of a Service's new pod when we do, and writes its rules a second later at best: until then
+        connections are refused. So it is of a pod that was made anew, too."""
         for service in self.lab.list("services", self.namespace, f"mirrorfleet.dev/mirror={mirror}"):
             address, port = service["spec"]["clusterIP"], service["spec"]["ports"][0]["port"]
-            connect = ["bash", "-c", f"exec 3<>/dev/tcp/{address}/{port}"]
-            wait_until(lambda: self.lab.exec(connect, check=False).returncode == 0, 30, f"connections to {address}:{port}")
+            connect = ["timeout", "5", "bash", "-c", f"exec 3<>/dev/tcp/{address}/{port}"]
+            wait_until(lambda: self.lab.exec(connect, check=False).returncode == 0, 180, f"connections to {address}:{port}")
 
     def region(self, mirror: str = "debian", name: str = "region-a") -> dict:
         """What the status says of a region and of its one replica."""
@@ -263,7 +265,7 @@ class Fleet:
         self.lab.kubectl("annotate", "--overwrite", "mirror", mirror, f"{REQUEST}={value}", namespace=self.namespace)
         return value
 
-    def sync(self, mirror: str = "debian", timeout: float = 90) -> dict:
+    def sync(self, mirror: str = "debian", timeout: float = 180) -> dict:
         """Asks for a sync and waits until its result is in the status; returns the region's status."""
 
         def at_rest(thing: dict) -> bool:
@@ -289,7 +291,7 @@ class Fleet:
     def condition(self, kind: str, mirror: str = "debian") -> dict:
         return condition_of(self.get(mirror), kind) or {}
 
-    def wait_stalled(self, reason: str, mirror: str = "debian", timeout: float = 60) -> str:
+    def wait_stalled(self, reason: str, mirror: str = "debian", timeout: float = 120) -> str:
         """Waits for Stalled with a reason; returns the sentence."""
         thing = self.lab.wait_condition("mirror", mirror, self.namespace, "Stalled", reason=reason, timeout=timeout)
         return condition_of(thing, "Stalled")["message"]
@@ -300,13 +302,13 @@ class Fleet:
         return self.lab.list("pods", self.namespace, f"app.kubernetes.io/component={component}")
 
     def serving_pod(self) -> dict:
-        return wait_until(lambda: next(iter(self.pods("serving")), None), 60, "a serving pod")
+        return wait_until(lambda: next(iter(self.pods("serving")), None), 120, "a serving pod")
 
     def running_sync_pod(self) -> dict:
         def running() -> dict | None:
             return next((pod for pod in self.pods("sync") if pod["status"].get("phase") == "Running"), None)
 
-        return wait_until(running, 60, "a running sync pod")
+        return wait_until(running, 120, "a running sync pod")
 
     def claims(self) -> list[dict]:
         return self.lab.list("persistentvolumeclaims", self.namespace)

@@ -376,7 +376,7 @@ def a_database_and_its_signature_are_of_one_state(place: Place) -> None:
     assert plain.status == 200 and plain.body == ask(server, "withoutbyhash/core/os/x86_64/core.db.sig").body
     with populated(files, place.workdir / "keyring") as gpgdir:
         for mode, mirror in mirrors.items():
-            with between(server, lambda mirror=mirror: publish(place, upstream, mirror)) as through:
+            with between(server, lambda mirror=mirror: publish(place, upstream, mirror, server)) as through:
                 pacman = Pacman(place.workdir / f"pacman-{mode}", {"core": f"{through}{mirror.path}/$repo/os/$arch"}, gpgdir=gpgdir, level="Required")
                 for _ in range(4):
                     done = pacman.run("-Sy")
@@ -405,11 +405,10 @@ def a_database_and_its_signature_are_of_one_state(place: Place) -> None:
 _VERSIONS = itertools.count(2)
 
 
-def publish(place: Place, upstream: ArchUpstream, mirror: ArchMirror) -> None:
+def publish(place: Place, upstream: ArchUpstream, mirror: ArchMirror, server: Server) -> None:
     upstream.add("core", "tool", f"{next(_VERSIONS)}-1")
     place.sync(mirror)
-    # For as long as the server may take to notice.
-    time.sleep(0.3)
+    place.wait_until_served(server, mirror)
 
 
 @contextlib.contextmanager

@@ -88,7 +88,7 @@ def apt_and_pacman_come_through_a_sub_path(place: Place) -> None:
     upstream.add("core", "wrench", "1-1")
     arch = ArchMirror("arch", place.url("arch"), ("core",), trust=web.trust(databases="Required"), keys=files, spec={"serving": serving})
     server = place.local(debian, arch)
-    wait_until(lambda: server.snapshot("debian") and server.snapshot("arch"), 60, "the first snapshots", interval=0.05)
+    wait_until(lambda: server.snapshot("debian") and server.snapshot("arch"), 120, "the first snapshots", interval=0.05)
     front = Front(place, server.port)
 
     apt = Apt(place.workdir / "apt", place.keyring, f"deb {front.url('debian')} stable main", **{"Acquire__By-Hash": "no"})

@@ -87,7 +87,7 @@ def all_have_data(place: Place, registry: Registry) -> None:
         except OSError:
             return False
 
-    wait_until(seen, 60, "Prometheus to see what is served")
+    wait_until(seen, 120, "Prometheus to see what is served")
     apt = Apt(place.workdir / "apt", place.keyring, f"deb http://127.0.0.1:{server}/debian stable main")
     assert len(panels()) > 40
 
@@ -100,9 +100,9 @@ def all_have_data(place: Place, registry: Registry) -> None:
         print("empty:", *empty, sep="\n  ", file=place.log, flush=True)
         return not empty
 
-    wait_until(lambda: complete(about_faults=False), 60, "all panels to have data; mirrorfleet.log says which are empty")
+    wait_until(lambda: complete(about_faults=False), 120, "all panels to have data; mirrorfleet.log says which are empty")
     failed = f"mirrorfleet_sync_runs_total{REFUSED}"
-    wait_until(lambda: {one["value"][1] for one in ask(port, failed)} == {"0"}, 60, "Prometheus to see that nothing has failed")
+    wait_until(lambda: {one["value"][1] for one in ask(port, failed)} == {"0"}, 120, "Prometheus to see that nothing has failed")
     for name in ("InRelease", "Release"):
         file = archive.folder(SUITE) / name
         file.write_text(file.read_text().replace("mirrorfleet tests", "mirrorfleet-tests"))
@@ -111,6 +111,6 @@ def all_have_data(place: Place, registry: Registry) -> None:
     # What is declared was changed, so a run is due at once; it is the first that fails.
     local.send_signal(signal.SIGHUP)
 
-    wait_until(lambda: complete(about_faults=True), 60, "panels about faults to have data; mirrorfleet.log says which are empty")
+    wait_until(lambda: complete(about_faults=True), 120, "panels about faults to have data; mirrorfleet.log says which are empty")
     (failures,) = {query for name, queries in panels() if name.endswith(": Runs by reason") for query in queries}
     assert "SignatureBad" in {one["metric"]["reason"] for one in ask(port, failures)}, "the first failure is not shown"

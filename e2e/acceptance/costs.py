@@ -33,7 +33,7 @@ def traced(place: Place, server: Server, path: str) -> collections.Counter[str]:
     """The calls of all threads while one file is asked for over one connection."""
     calls, said = place.workdir / "calls", place.workdir / "strace.log"
     tracer = place.start("strace", ["strace", "-f", "-e", "trace=" + ",".join((*EACH, *SELDOM)), "-o", calls, "-p", server.pid])
-    wait_until(lambda: "attached" in said.read_text(), 20, "strace to attach", interval=0.02)
+    wait_until(lambda: "attached" in said.read_text(), 90, "strace to attach", interval=0.02)
     ask_again_and_again(server, path)
     tracer.terminate()
     tracer.wait(20)

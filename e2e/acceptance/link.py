@@ -18,6 +18,8 @@ class Link:
         self.rate = bytes_per_second
         self.bytes = 0
         self._lock = threading.Lock()
+        self._bound: int | None = None
+        self._moved = threading.Condition()
         self._listener = socket.create_server((address, 0))
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -28,7 +30,14 @@ class Link:
     def __exit__(self, *_error: object) -> None:
         self.close()
 
+    def hold_at(self, total: int | None) -> None:
+        """Nothing more goes on once so many bytes have crossed, but for what is just being carried; until another bound is set."""
+        with self._moved:
+            self._bound = total
+            self._moved.notify_all()
+
     def close(self) -> None:
+        self.hold_at(None)
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -64,3 +73,5 @@ class Link:
             self.bytes += count
             if self.rate:
                 time.sleep(count / self.rate)
+        with self._moved:
+            self._moved.wait_for(lambda: self._bound is None or self.bytes < self._bound)

@@ -65,12 +65,14 @@ class Fleet:
         self.far.follow(self.near.url(), target=self.near.target)
         for address, region in ((NEAR, self.near), (FAR, self.far)):
             served = self.servers[address]
-            wait_until(lambda: served.snapshot(self.mirror.name) == region.current(), 20, f"{address} to serve it", interval=0.02)  # noqa: B023
+            wait_until(lambda: served.snapshot(self.mirror.name) == region.current(), 90, f"{address} to serve it", interval=0.02)  # noqa: B023
 
     def shoot(self, since: int, least: int) -> None:
-        """The near one, once so much of an answer has come over its link."""
-        wait_until(lambda: self.link.bytes >= since + least, 60, "some of the package to come", interval=0.005)
+        """The near one, once so much of an answer has come over its link; no more comes, however late that is seen."""
+        self.link.hold_at(since + least)
+        wait_until(lambda: self.link.bytes >= since + least, 120, "some of the package to come", interval=0.005)
         self.near.kill()
+        self.link.hold_at(None)
 
     def revive(self) -> None:
         """Where it was before."""
@@ -191,7 +193,7 @@ def local_gives_a_list(place: Place) -> None:
     archive.publish(SUITE)
     mirror = place.mirror("debian", "debian", ("stable",))
     server = place.local(mirror)
-    wait_until(lambda: server.snapshot("debian"), 60, "the first snapshot", interval=0.05)
+    wait_until(lambda: server.snapshot("debian"), 120, "the first snapshot", interval=0.05)
     path = ".mirrorfleet/mirrorlist/debian"
     answer = ask(server, path, Range="bytes=5-", If_Modified_Since="Sun, 06 Nov 2094 08:49:37 GMT")
     assert (answer.status, answer.body.decode()) == (200, f"http://127.0.0.1:{server.port}/debian/\tpriority:1\n"), answer

@@ -121,7 +121,7 @@ def live_sources(place: Place) -> None:
     assert fetched < MOST_BYTES, f"{fetched} bytes were fetched for the indices of two small suites"
     for archive, (apt, package, digest) in packages.items():
         current = (place.data / archive.name / "current").read_text().strip()
-        wait_until(lambda name=archive.name, now=current: server.snapshot(name) == now, 20, "the server to serve it", interval=0.02)
+        wait_until(lambda name=archive.name, now=current: server.snapshot(name) == now, 90, "the server to serve it", interval=0.02)
         apt.update()
         apt.clean("apt-get", "download", package, cwd=apt.root)
         got = subprocess.run(["sha256sum", *apt.root.glob("*.deb")], capture_output=True, text=True, check=True)

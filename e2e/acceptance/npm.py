@@ -76,8 +76,8 @@ class Copy:
             found = [line for line in out.read_text().splitlines() if line.startswith(f"{word} on ")]
             return int(found[0].rpartition(":")[2]) if found else 0
 
-        self.port = wait_until(lambda: port("listening"), 20, "the server to listen", interval=0.02)
-        self.metrics_port = wait_until(lambda: port("metrics"), 20, "the metrics' address", interval=0.02)
+        self.port = wait_until(lambda: port("listening"), 90, "the server to listen", interval=0.02)
+        self.metrics_port = wait_until(lambda: port("metrics"), 90, "the metrics' address", interval=0.02)
 
     def command(self) -> list[str | Path]:
         return [self.place.binary, "local", "-f", self.manifest(), "--data", self.place.data, "--status-listen", "none", "--metrics-listen", "127.0.0.1:0", "--listen", "127.0.0.1:0"]
@@ -87,7 +87,7 @@ class Copy:
         self.manifest()
         told = self.log().count("filled on demand")
         self.process.send_signal(signal.SIGHUP)
-        wait_until(lambda: self.log().count("filled on demand") > told, 20, "the registry to be served anew", interval=0.02)
+        wait_until(lambda: self.log().count("filled on demand") > told, 90, "the registry to be served anew", interval=0.02)
 
     def log(self) -> str:
         return (self.place.workdir / "local.log").read_text()
@@ -333,7 +333,7 @@ def an_upstream_registry_on_bad_days(place: Place) -> None:
             assert refused.status == 502 and "not a document of it" in refused.error, (text, refused)
         upstream.lies.clear()
         for number, _ in enumerate(wrong):
-            wait_until(lambda number=number: copy.get(f"liar-{number}").status == 200, 20, "the failure to be forgotten", interval=0.2)
+            wait_until(lambda number=number: copy.get(f"liar-{number}").status == 200, 90, "the failure to be forgotten", interval=0.2)
 
         # Another host's tarball is asked for at the upstream's own, by the usual name.
         packed = upstream.publish("foreign", "1.0.0")
@@ -357,13 +357,14 @@ def an_upstream_registry_on_bad_days(place: Place) -> None:
         old = copy.get("left")
         assert old.status == 200 and "1.3.0" not in old.json["versions"]
         assert int(old.headers["age"]) >= 400 and "mirrorfleet-stale-since" in old.headers
+        began = time.time()
         assert [copy.get(f"never-{number}").status for number in range(4)][:2] == [504, 504]
         blocked = copy.get("never-5")
         assert blocked.status == 503 and "left alone" in blocked.error and int(blocked.headers["retry-after"]) <= 6, blocked
-        assert copy.metric("mirrorfleet_registry_upstream_blocked_until_timestamp_seconds") > time.time() - 60
+        assert copy.metric("mirrorfleet_registry_upstream_blocked_until_timestamp_seconds") >= int(began)
         assert copy.get("left").status == 200 and copy.get("left/-/left-1.2.0.tgz").status == 200
         upstream.failing = None
-        wait_until(lambda: "1.3.0" in copy.get("left").json["versions"], 30, "the upstream to be asked again", interval=0.3)
+        wait_until(lambda: "1.3.0" in copy.get("left").json["versions"], 90, "the upstream to be asked again", interval=0.3)
         assert copy.metric("mirrorfleet_registry_upstream_blocked_until_timestamp_seconds") is None
 
         upstream.failing, upstream.retry_after = 429, "120"

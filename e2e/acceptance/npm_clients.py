@@ -74,7 +74,7 @@ class Client:
             "PATH": f"{node().parent}{os.pathsep}/usr/bin:/bin", "LC_ALL": "C.UTF-8", "CI": "1", "NO_COLOR": "1",
             "YARN_CACHE_FOLDER": str(home / "yarn"), "YARN_ENABLE_TELEMETRY": "0", "BUN_INSTALL_CACHE_DIR": str(home / "bun"), "npm_config_cache": str(home / "npm"),
         }  # fmt: skip
-        done = subprocess.run(enter([*self.program(), *arguments], project), cwd=project, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120)
+        done = subprocess.run(enter([*self.program(), *arguments], project), cwd=project, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=300)
         assert not check or done.returncode == 0, f"{self.name} {' '.join(arguments)} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
         return done
 

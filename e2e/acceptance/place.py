@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
@@ -143,8 +144,10 @@ class Place:
 
     def requests(self) -> list[str]:
         """Paths that were asked for at the upstreams."""
+        complete_access_log(self._port)
         lines = (self.workdir / "nginx" / "access.log").read_text().splitlines()
-        return [line.split('"')[1].split(" ")[1] for line in lines if line.count('"') >= 2]
+        paths = [line.split('"')[1].split(" ")[1] for line in lines if line.count('"') >= 2]
+        return [path for path in paths if path != "/"]
 
     # Our program
 
@@ -198,12 +201,12 @@ class Place:
             found = [line for line in out.read_text().splitlines() if line.startswith("listening on ")]
             return found[0].rpartition(":")[2] if found else ""
 
-        return int(wait_until(port, 20, "the server to listen", interval=0.02)), process.pid
+        return int(wait_until(port, 90, "the server to listen", interval=0.02)), process.pid
 
     def wait_until_served(self, server: Server, mirror: Mirror) -> None:
         """A server looks every 100 ms at what is current; who reads plain names must not begin before."""
         current = (self.data / mirror.name / "current").read_text().strip()
-        wait_until(lambda: server.snapshot(mirror.name) == current, 20, "the server to serve what was published last", interval=0.02)
+        wait_until(lambda: server.snapshot(mirror.name) == current, 90, "the server to serve what was published last", interval=0.02)
 
     def check(self, server: Server, mirror: Mirror) -> Result:
         """Zero misses by the independent checker, and something that it checked."""
@@ -230,12 +233,12 @@ class Server:
 
     def connection(self, host: str = "127.0.0.1") -> http.client.HTTPConnection:
         if self.certificate:
-            return http.client.HTTPSConnection(host, self.port, timeout=20, context=self.certificate.for_clients())
-        return http.client.HTTPConnection(host, self.port, timeout=20)
+            return http.client.HTTPSConnection(host, self.port, timeout=60, context=self.certificate.for_clients())
+        return http.client.HTTPConnection(host, self.port, timeout=60)
 
     def snapshot(self, mirror: str) -> str | None:
         """What is served at this moment."""
-        asked = {"timeout": 10, "context": self.certificate.for_clients() if self.certificate else None}
+        asked = {"timeout": 60, "context": self.certificate.for_clients() if self.certificate else None}
         with contextlib.suppress(urllib.error.HTTPError), urllib.request.urlopen(self.url(f".mirrorfleet/status/{mirror}"), **asked) as answer:
             return json.load(answer)["snapshot"]
         return None
@@ -256,10 +259,30 @@ def end(process: subprocess.Popen) -> None:
     process.wait()
 
 
+def complete_access_log(port: int) -> None:
+    """nginx writes a request's line after its answer, and is one process: once it answers a later one, all lines are there."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request("GET", "/")
+    connection.getresponse().read()
+    connection.close()
+
+
+#: What stories have been given, who may not have taken it yet.
+_GIVEN: set[int] = set()
+_GIVING = threading.Lock()
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """One that is nobody's, and another one each time."""
+    while True:
+        with socket.socket() as probe, _GIVING:
+            probe.bind(("127.0.0.1", 0))
+            # A child that is forked beside us has it a moment longer, and is not to be in the way.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            port = probe.getsockname()[1]
+            if port not in _GIVEN:
+                _GIVEN.add(port)
+                return port
 
 
 def wait_for_port(port: int) -> None:
@@ -268,4 +291,4 @@ def wait_for_port(port: int) -> None:
             return True
         return False
 
-    wait_until(answers, 20, f"port {port} to answer", interval=0.02)
+    wait_until(answers, 90, f"port {port} to answer", interval=0.02)

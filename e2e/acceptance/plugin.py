@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 
 from .place import Place
@@ -43,10 +42,10 @@ def installed(platform: dict, archives: Path, home: Path) -> Path:
     file = archives / platform["uri"].rsplit("/", 1)[1]
     assert hashlib.sha256(file.read_bytes()).hexdigest() == platform["sha256"], platform
     unpacked, store, path = home / "unpacked", home / "store" / "mirrorfleet" / TAG, home / "bin"
-    with tarfile.open(file) as tar:
-        tar.extractall(unpacked, filter="data")
-    for folder in (store, path):
+    for folder in (unpacked, store, path):
         folder.mkdir(parents=True)
+    # Not by us: a child of the story beside this one would have the program open for writing for a moment, and nobody could run it.
+    subprocess.run(["tar", "-xzf", file, "-C", unpacked], check=True, timeout=300)
     for source, target in platform["files"]:
         shutil.move(unpacked / source, store / target)
     assert not list(unpacked.iterdir()), "the archive has more than the manifest takes"
@@ -64,7 +63,7 @@ def krew(place: Place) -> None:
     made = recipe(TAG, out, *both)
     assert made.returncode == 0, made.stderr
     assert sorted(Path(line).name for line in made.stdout.split()) == sorted(file.name for file in out.iterdir()), made.stdout
-    checked = subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=out, capture_output=True, text=True, timeout=60)
+    checked = subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=out, capture_output=True, text=True, timeout=120)
     assert checked.returncode == 0 and checked.stdout.count("OK") == 2, checked
     manifest = (out / "mirrorfleet.yaml").read_text()
     assert "{{" not in manifest and f"version: {TAG}" in manifest
@@ -72,7 +71,7 @@ def krew(place: Place) -> None:
     assert [(one["os"], one["arch"]) for one in platforms] == [("linux", "amd64"), ("linux", "arm64")], platforms
     for number, platform in enumerate(platforms):
         link = installed(platform, out, place.workdir / f"krew{number}")
-        told = subprocess.run([link, "--help"], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60)
+        told = subprocess.run([link, "--help"], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120)
         assert told.returncode == 0 and "Usage: kubectl mirrorfleet" in told.stdout and "why" in told.stdout, told
     first = {file.name: file.read_bytes() for file in out.iterdir()}
     assert recipe(TAG, out, *both).returncode == 0

@@ -23,7 +23,7 @@ from .arch_trust import Web
 from .debian import DebianArchive, Suite
 from .manners import ask
 from .pacman import Pacman
-from .place import NGINX, Mirror, Place, Server, end, free_port, wait_for_port
+from .place import NGINX, Mirror, Place, Server, complete_access_log, end, free_port, wait_for_port
 from .registry import Skipped, story
 
 SUITE = Suite("stable", suite="stable", codename="stable")
@@ -68,6 +68,8 @@ class Leaving:
         wait_for_port(self.port)
 
     def payload_requests(self) -> list[str]:
+        with contextlib.suppress(ConnectionError):
+            complete_access_log(self.port)
         lines = (self.prefix / "access.log").read_text().splitlines()
         return [line for line in lines if "/pool/" in line]
 
@@ -239,8 +241,8 @@ def wrong_content_is_never_served(place: Place) -> None:
     # As soon as the upstream is right again.
     files["wrong"].write_bytes(good)
     files["gone"].write_bytes(gone)
-    wait_until(lambda: ask_or_nothing(server, paths["gone"]) == gone, 20, "what was gone to be there again")
-    wait_until(lambda: ask_or_nothing(server, paths["wrong"]) == good, 20, "what was wrong to be right")
+    wait_until(lambda: ask_or_nothing(server, paths["gone"]) == gone, 90, "what was gone to be there again")
+    wait_until(lambda: ask_or_nothing(server, paths["wrong"]) == good, 90, "what was wrong to be right")
 
 
 def ask_or_nothing(server: Server, path: str) -> bytes:
@@ -330,9 +332,9 @@ def a_full_disk_under_a_lazy_mirror(place: Place) -> None:
     out = place.workdir / "local.out"
     local = [place.binary, "local", "-f", place.manifest_file(mirror), "--data", place.data, "--listen", "[::]:0", "--metrics-listen", "127.0.0.1:0"]
     process = place.start("local", ["unshare", "-m", "sh", "-c", room, place.data, *local], out=out)
-    port = wait_until(lambda: [line.rpartition(":")[2] for line in out.read_text().splitlines() if line.startswith("listening on ")], 20, "the server to listen", interval=0.02)
+    port = wait_until(lambda: [line.rpartition(":")[2] for line in out.read_text().splitlines() if line.startswith("listening on ")], 90, "the server to listen", interval=0.02)
     server = Server(int(port[0]), process.pid)
-    wait_until(lambda: server.snapshot("debian"), 20, "the first snapshot", interval=0.05)
+    wait_until(lambda: server.snapshot("debian"), 90, "the first snapshot", interval=0.05)
     apt = apt_of(place, server)
     apt.update()
     for name in [*names, *names[:3]]:
@@ -343,7 +345,7 @@ def a_full_disk_under_a_lazy_mirror(place: Place) -> None:
         assert apt.download(names[3]).read_bytes() == files[names[3]].read_bytes()
         return "mirrorfleet_fill_full_since_timestamp_seconds{" not in metrics_of(place, server)
 
-    wait_until(is_kept, 60, "what was given up to be closed, and something to be kept", interval=1)
+    wait_until(is_kept, 120, "what was given up to be closed, and something to be kept", interval=1)
     # No room at all, and nothing to give up.
     seen = Path(f"/proc/{process.pid}/root{place.data}")
     for stored in (seen / "debian" / "blobs").rglob("*"):
@@ -406,7 +408,7 @@ def a_filler_of_its_own(place: Place) -> None:
         clients = [pool.submit(client, number) for number in range(3)]
         try:
             for turn in range(1, 6):
-                wait_until(lambda turn=turn: len(payload_requests(place)) >= 4 * turn or all(one.done() for one in clients), 60, "something to be fetched")
+                wait_until(lambda turn=turn: len(payload_requests(place)) >= 4 * turn or all(one.done() for one in clients), 120, "something to be fetched")
                 filler.send_signal(signal.SIGKILL)
                 filler.wait()
                 filler = fill(turn)

@@ -105,7 +105,7 @@ def regions_are_scored_as_archweb_does(place: Place) -> None:
     # What checks came to is in memory: another process begins anew, and says so.
     end(scored.process)
     scored.process = scored.start()
-    wait_until(lambda: scored.archweb("arch")["urls"], 60, "the page to be there again", interval=0.05)
+    wait_until(lambda: scored.archweb("arch")["urls"], 120, "the page to be there again", interval=0.05)
     before = scored.measured()
     if scored.archweb("arch")["num_checks"] == 0:
         assert all(scored.one("arch")[key] is None for key in ("last_sync", "completion_pct", "delay", "duration_avg", "duration_stddev", "score"))
@@ -159,7 +159,7 @@ def metrics_say_the_same(scored: Scored) -> None:
         url, measured = scored.one("arch"), scored.measured()
         return all(abs(measured[name] - url[key]) < 1e-9 for name, key in names.items())
 
-    wait_until(alike, 60, "metrics to say what the JSON does", interval=0.2)
+    wait_until(alike, 120, "metrics to say what the JSON does", interval=0.2)
     assert scored.measured()["checks"] >= 2
 
 

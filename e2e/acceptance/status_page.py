@@ -62,7 +62,7 @@ class Page:
         listen = ["--listen", f"127.0.0.1:{self.served}", "--status-listen", f"127.0.0.1:{self.port}"]
         out = self.place.workdir / "local.out"
         process = self.place.start("local", [self.place.binary, "local", "-f", self.manifests, "--data", self.place.data, *listen], out=out)
-        wait_until(lambda: f"status page on http://127.0.0.1:{self.port}/\n" in out.read_text(), 20, "the page's address to be printed", interval=0.05)
+        wait_until(lambda: f"status page on http://127.0.0.1:{self.port}/\n" in out.read_text(), 90, "the page's address to be printed", interval=0.05)
         return process
 
     def url(self, path: str = "") -> str:
@@ -83,8 +83,8 @@ class Page:
 
     def wait_for_trouble(self) -> None:
         """Until one suite of `debian` is held back, and `large` is being fetched."""
-        wait_until(lambda: json.loads(self.get("index.json")[2])["all"] == 2, 20, "all mirrors to be there")
-        wait_until(lambda: self.told("debian").get("snapshot"), 60, "debian to be served")
+        wait_until(lambda: json.loads(self.get("index.json")[2])["all"] == 2, 90, "all mirrors to be there")
+        wait_until(lambda: self.told("debian").get("snapshot"), 120, "debian to be served")
         file = self.archive.folder(UPDATES) / "InRelease"
         file.write_text(file.read_text().replace("mirrorfleet tests", "mirrorfleet-tests"))
         self.mirrors[0].spec["serving"] = {"traceName": "mirror.example.org"}
@@ -99,7 +99,7 @@ class Page:
         self.mirrors.append(self.place.mirror("large", "large", ("large",)))
         self.write()
         self.process.send_signal(signal.SIGHUP)
-        wait_until(lambda: json.loads(self.get("index.json")[2])["all"] == 3, 20, "the large one to be there")
+        wait_until(lambda: json.loads(self.get("index.json")[2])["all"] == 3, 90, "the large one to be there")
         wait_until(lambda: (self.told("large")["regions"][0].get("run") or {}).get("progress", {}).get("plannedBytes"), 90, "large to be fetched")
 
 
@@ -129,8 +129,8 @@ def status_page(place: Place) -> None:
     del line
     hours.write_text(json.dumps({"lines": kept}))
     page.process = page.start()
-    wait_until(lambda: json.loads(page.get("index.json")[2])["all"] == 3, 20, "all mirrors to be there again")
-    wait_until(lambda: page.told("debian")["copies"][0]["hours"].count("g") >= 3, 60, "the hours of before to be shown")
+    wait_until(lambda: json.loads(page.get("index.json")[2])["all"] == 3, 90, "all mirrors to be there again")
+    wait_until(lambda: page.told("debian")["copies"][0]["hours"].count("g") >= 3, 120, "the hours of before to be shown")
 
 
 def everything_leads_somewhere(page: Page) -> None:
@@ -260,7 +260,7 @@ def renews_itself(browser: Browser, page: Page) -> None:
     browser.open(page.url("mirrors/-/debian"))
     assert browser.value("document.querySelectorAll('button.copy').length") >= 1
     browser.value("document.querySelector('h1').textContent = 'before'; document.querySelector('.clients details').open = false; undefined")
-    browser.wait_for("document.querySelector('h1').textContent", "debian", 40, "the page to renew itself")
+    browser.wait_for("document.querySelector('h1').textContent", "debian", 120, "the page to renew itself")
     assert browser.value("document.querySelector('.clients details').open") is False
 
 
@@ -270,7 +270,7 @@ def works_without_scripts(browser: Browser, page: Page) -> None:
     assert browser.value("document.querySelectorAll('li.row').length") == 3
     browser.value("document.querySelector('#q').value = 'asleep'; undefined")
     browser.leave_by("document.querySelector('form button').click()")
-    browser.wait_for("document.querySelectorAll('li.row').length", 1, 20, "the form to find one")
+    browser.wait_for("document.querySelectorAll('li.row').length", 1, 90, "the form to find one")
     browser.open(page.url("mirrors/-/debian"))
     assert browser.value("document.querySelectorAll('button.copy').length") == 0
     assert "Types: deb" in browser.value("document.querySelector('.clients pre').textContent")

@@ -55,7 +55,7 @@ def one_process_serves_several(place: Place) -> None:
         mirrors.append(place.mirror(name, name, ("stable",), spec={"serving": {"path": f"vendors/{name}"}}))
     server = place.local(*mirrors)
     for mirror in mirrors:
-        wait_until(lambda mirror=mirror: ask(server, f"{mirror.path}/dists/stable/InRelease").status == 200, 60, f"the first sync of {mirror.name}")
+        wait_until(lambda mirror=mirror: ask(server, f"{mirror.path}/dists/stable/InRelease").status == 200, 120, f"the first sync of {mirror.name}")
         place.check(server, mirror)
     apt = Apt(place.workdir / "apt", place.keyring, *(f"deb {server.url(mirror.path)} stable main" for mirror in mirrors))
     for name in ("red", "blue"):

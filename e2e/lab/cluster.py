@@ -120,7 +120,7 @@ class Cluster:
         return result.stderr
 
     def delete(
-        self, kind: str, name: str, namespace: str | None = None, *, wait: bool = True, timeout: float = 60,
+        self, kind: str, name: str, namespace: str | None = None, *, wait: bool = True, timeout: float = 120,
         force: bool = False,
     ) -> None:  # fmt: skip
         """Delete an object; one that is not there is fine."""
@@ -160,7 +160,7 @@ class Cluster:
                     ["kubectl", "proxy", f"--unix-socket={place}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
                 )
                 weakref.finalize(self, _end, proxy, directory)
-                wait_until(place.exists, 20, "kubectl's proxy", interval=0.02)
+                wait_until(place.exists, 120, "kubectl's proxy", interval=0.02)
                 self._reader = Reads(place)
             return self._reader
 
@@ -186,7 +186,7 @@ class Cluster:
         """A namespace that enforces a Pod Security level, in which pods can be created at once."""
         label = {"pod-security.kubernetes.io/enforce": pod_security}
         self.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": label}})
-        wait_until(lambda: self.get("serviceaccount", "default", name), 20, f"the service account of {name}")
+        wait_until(lambda: self.get("serviceaccount", "default", name), 120, f"the service account of {name}")
 
     # Waiting
 
@@ -217,7 +217,7 @@ class Cluster:
 
     def wait_condition(
         self, kind: str, name: str, namespace: str | None, condition: str, status: str = "True", *,
-        reason: str = "", timeout: float = 60,
+        reason: str = "", timeout: float = 120,
     ) -> dict:  # fmt: skip
         """Wait until a condition of an object has a status (and a reason); returns the object."""
 
@@ -228,13 +228,13 @@ class Cluster:
         what = f"{kind}/{name} to be {condition}={status}" + (f" for {reason}" if reason else "")
         return self.wait_for(kind, name, namespace, satisfied, timeout, what)
 
-    def wait_gone(self, kind: str, name: str, namespace: str | None = None, timeout: float = 60) -> None:
+    def wait_gone(self, kind: str, name: str, namespace: str | None = None, timeout: float = 120) -> None:
         wait_until(lambda: self.get(kind, name, namespace) is None, timeout, f"{kind}/{name} to be gone")
 
-    def wait_pod_ready(self, pod: str, namespace: str, timeout: float = 60) -> dict:
+    def wait_pod_ready(self, pod: str, namespace: str, timeout: float = 120) -> dict:
         return self.wait_condition("pod", pod, namespace, "Ready", timeout=timeout)
 
-    def wait_job(self, job: str, namespace: str, timeout: float = 60) -> dict:
+    def wait_job(self, job: str, namespace: str, timeout: float = 120) -> dict:
         """Wait until a Job has finished, in whatever way; returns it."""
         return self.wait_for(
             "job", job, namespace,
@@ -310,7 +310,7 @@ class ExistingCluster(Cluster):
         for name in list(self._servers):
             self.stop_server(name)
 
-    def run_server(self, name: str, argv: list, *, ready_url: str = "", timeout: float = 15) -> None:
+    def run_server(self, name: str, argv: list, *, ready_url: str = "", timeout: float = 120) -> None:
         """Start a long-running server on this machine; with `ready_url` it returns once that URL answers."""
         self._servers[name] = self.popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 

@@ -85,7 +85,7 @@ class Namespaces:
             wait_until(ended, grace, f"{name} to stop", interval=0.05)
         except TimeoutError:
             self.signal(name, signal.SIGKILL)
-            wait_until(ended, 10, f"{name} to die", interval=0.05)
+            wait_until(ended, 120, f"{name} to die", interval=0.05)
 
     def check(self, *names: str) -> None:
         """Raise, with the end of its log, if one of these daemons ended by itself."""

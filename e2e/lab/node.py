@@ -46,7 +46,7 @@ class Node:
             self.lab.check(self.name)
             return self.inside.is_up()
 
-        wait_until(booted, 10, f"{self.name} to boot", interval=0.02)
+        wait_until(booted, 120, f"{self.name} to boot", interval=0.02)
         self._plug_in()
         self._mount_disks()
         self.cgroup_root = cgroups.create(self.layout.identity, self.name)
@@ -55,7 +55,7 @@ class Node:
         """The machine is gone at once: nothing is stopped, flushed or told."""
         pid = self.inside.pid()
         self.lab.signal(self.name, signal.SIGKILL)
-        wait_until(lambda: not Path(f"/proc/{pid}").exists(), 20, f"{self.name} to lose power", interval=0.02)
+        wait_until(lambda: not Path(f"/proc/{pid}").exists(), 120, f"{self.name} to lose power", interval=0.02)
         cgroups.remove(self.layout.identity, self.name)
 
     def is_on(self) -> bool:
@@ -116,7 +116,7 @@ class Node:
         """containerd, with the lab's images: what needs no API server."""
         self.write_config()
         self.start("containerd")
-        wait_until(self._containerd_answers, 20, f"containerd on {self.name}", interval=0.1)
+        wait_until(self._containerd_answers, 120, f"containerd on {self.name}", interval=0.1)
         self.import_images()
 
     def join(self) -> None:

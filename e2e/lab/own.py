@@ -134,7 +134,7 @@ class Lab(Cluster):
                 os.kill(int(self.layout.keeper_pid.read_text()), signal.SIGTERM)
             except (ProcessLookupError, FileNotFoundError):
                 pass  # it is just ending
-            lock = wait_until(lambda: keeper.take_lock(self.layout), 60, f"the lab in {self.workdir} to end", 0.02)
+            lock = wait_until(lambda: keeper.take_lock(self.layout), 120, f"the lab in {self.workdir} to end", 0.02)
         if self._keeper is not None:
             self._keeper.wait()
             self._keeper = None
@@ -182,7 +182,7 @@ class Lab(Cluster):
                 raise RuntimeError(f"the lab did not start:\n{tail(self.layout.log('keeper'))}")
             return self.layout.api_port.exists()
 
-        wait_until(ready, 15, "the lab's namespaces", interval=0.02)
+        wait_until(ready, 120, "the lab's namespaces", interval=0.02)
 
     def _bring_up(self) -> None:
         resolver = self.layout.config / "resolv.conf"
@@ -217,7 +217,7 @@ class Lab(Cluster):
             parts.append(pool.submit(self._start_control_plane, api_server))
             for part in [api_server, *parts]:
                 part.result()
-        wait_until(self._settled, 60, "nodes, cluster DNS and storage", interval=0.2, detail=self._problems)
+        wait_until(self._settled, 120, "nodes, cluster DNS and storage", interval=0.2, detail=self._problems)
 
     @staticmethod
     def _boot(node: Node, api_server: Future | None = None) -> None:
@@ -237,7 +237,7 @@ class Lab(Cluster):
             self.inside.check("etcd", "kube-apiserver")
             return self.kubectl("get", "--raw", "/readyz", check=False).strip() == "ok"
 
-        wait_until(ready, 60, "the API server", 0.1, lambda: tail(self.layout.log("kube-apiserver")))
+        wait_until(ready, 120, "the API server", 0.1, lambda: tail(self.layout.log("kube-apiserver")))
 
     def _start_control_plane(self, api_server: Future) -> None:
         api_server.result()
@@ -267,7 +267,7 @@ class Lab(Cluster):
     def command(self, argv: list, cwd: str | Path | None = None) -> list[str]:
         return self.inside.command(argv, cwd)
 
-    def run_server(self, name: str, argv: list, *, ready_url: str = "", timeout: float = 15) -> None:
+    def run_server(self, name: str, argv: list, *, ready_url: str = "", timeout: float = 120) -> None:
         """Start a long-running server in the lab (nginx, prometheus), reachable from pods at `host_ip`.
 
         With `ready_url` it returns once that URL answers. Its output is in the work directory's logs.
@@ -329,7 +329,7 @@ class Lab(Cluster):
         self.node(name).power_off()
         self._route_services()
         if wait:
-            wait_until(lambda: not self.node_ready(name), 60, f"{name} to be seen as not ready", interval=0.5)
+            wait_until(lambda: not self.node_ready(name), 120, f"{name} to be seen as not ready", interval=0.5)
 
     def node_up(self, name: str, *, wait: bool = True) -> None:
         """Give it power again, with the disk that it had. With `wait`, until it is Ready."""
@@ -338,7 +338,7 @@ class Lab(Cluster):
         self._route_services()
         if wait:
             # After a short loss the API server still has the old word that it is ready.
-            wait_until(lambda: self.node_ready(name, started), 60, f"{name} to be ready", 0.5, self._problems)
+            wait_until(lambda: self.node_ready(name, started), 120, f"{name} to be ready", 0.5, self._problems)
 
     def cut_off(self, name: str) -> None:
         """Pull a node's cable: it runs on, and nobody reaches it nor is reached by it."""

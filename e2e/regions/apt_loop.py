@@ -48,7 +48,7 @@ class AptLoop:
         wait_until(lambda: self.rounds >= before + 2, 120, "the apt to go on", detail=lambda: "\n".join(self.failures[-3:]))
 
     def gets(self, version: str) -> None:
-        wait_until(lambda: f"_{version}_" in self.newest, 60, f"the apt to get {version}", detail=lambda: self.newest)
+        wait_until(lambda: f"_{version}_" in self.newest, 120, f"the apt to get {version}", detail=lambda: self.newest)
 
     def judged(self) -> str:
         assert not self.failures, f"{len(self.failures)} rounds failed beside {self.rounds}: " + "\n".join(self.failures[:5])

@@ -47,7 +47,7 @@ class Scene:
 def copies_are_killed(scene: Scene) -> None:
     """One after another, of each region; their retries bring what they lacked."""
     for region in (EDGE, FAR, HUB):
-        pod = wait_until(lambda: next(iter(sync_pods(scene.fleet, region)), None), 60, f"a run of {region}", interval=0.1)  # noqa: B023
+        pod = wait_until(lambda: next(iter(sync_pods(scene.fleet, region)), None), 120, f"a run of {region}", interval=0.1)  # noqa: B023
         scene.lab.delete("pod", pod["metadata"]["name"], scene.fleet.namespace, force=True, wait=False)
     go_on(scene.fleet)
 
@@ -259,7 +259,7 @@ def claim_is_edited_and_deleted(scene: Scene, region: str) -> None:
     claim = of_region(fleet, "persistentvolumeclaim", region)["metadata"]
     lab.kubectl("label", "persistentvolumeclaim", claim["name"], "mirrorfleet.dev/replica-", namespace=fleet.namespace)
     label = lambda: lab.get("persistentvolumeclaim", claim["name"], fleet.namespace)["metadata"]["labels"].get("mirrorfleet.dev/replica")  # noqa: E731
-    wait_until(lambda: label() == "0", 60, "the claim's label")
+    wait_until(lambda: label() == "0", 120, "the claim's label")
     with scene.loops.may_fail_to_connect(region), comes_anew(scene, region, timeout=180):
         lab.kubectl("delete", "persistentvolumeclaim", claim["name"], "--wait=false", namespace=fleet.namespace)
         scene.telling.of("VolumePending", about="persistentvolumeclaim", comes=".", timeout=60)

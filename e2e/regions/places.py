@@ -61,7 +61,7 @@ def serving_pod(fleet, region: str) -> dict:
         pods = fleet.pods("serving")
         return next((pod for pod in pods if pod["metadata"]["labels"]["mirrorfleet.dev/region"] == region), None)
 
-    return wait_until(one, 60, f"the serving pod of {region}")
+    return wait_until(one, 120, f"the serving pod of {region}")
 
 
 def sync_pods(fleet, region: str) -> list[dict]:
@@ -79,7 +79,7 @@ def of_region(fleet, kind: str, region: str) -> dict:
     def one() -> dict | None:
         return next(iter(fleet.lab.list(kind, fleet.namespace, f"mirrorfleet.dev/region={region}")), None)
 
-    return wait_until(one, 60, f"the {kind} of {region}")
+    return wait_until(one, 120, f"the {kind} of {region}")
 
 
 def led_to(fleet) -> set[str]:
@@ -114,4 +114,4 @@ def can_be_listed(fleet, regions: list[dict]) -> None:
         urls = [line.partition("\t")[0] for line in fleet.curl(list_of(fleet, region)).splitlines()]
         return sorted(urls) == sorted(wanted)
 
-    wait_until(lambda: all(is_listed_by(region["name"]) for region in regions), 60, "each region to list all", detail=lambda: told(fleet))
+    wait_until(lambda: all(is_listed_by(region["name"]) for region in regions), 120, "each region to list all", detail=lambda: told(fleet))

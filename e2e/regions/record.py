@@ -11,8 +11,8 @@ from pathlib import Path
 from archive import ARCHITECTURE, COMPONENT
 from repository import packages_of
 
-#: A state is in the record before it can be seen, but for what a disk takes.
-PATIENCE_SECONDS = 2.0
+#: A state is in the record before it can be seen, but for what a disk takes, and for when its reader has its turn.
+PATIENCE_SECONDS = 20.0
 
 
 @dataclass(frozen=True)

@@ -19,12 +19,14 @@ def secret(name: str, kind: str, **files: str) -> dict:
 @scenario("an upstream with a login: credentials from a Secret, which only sync and probe pods see; a Job asks what is new, and a run begins for it")
 def credentials(world):
     with world.fleet(PROTECTED) as fleet:
-        fleet.apply(fleet.keyring(), fleet.upstream(access={"credentialsRef": {"name": "login"}}), fleet.mirror())
-        message = fleet.wait_stalled("CredentialsNotFound", timeout=120)
+        # Who is not edited is not asked again while this goes on.
+        fleet.apply(fleet.keyring(), fleet.upstream(access={"credentialsRef": {"name": "login"}}, probe={"interval": "1h"}), fleet.mirror())
+        message = fleet.wait_stalled("CredentialsNotFound")
         assert "login" in message, message
+        fleet.lab.wait_condition("upstream", "debian", fleet.namespace, "Reachable", "False", reason="CredentialsNotFound")
         fleet.apply(secret("login", "Opaque", username=USER, password=PASSWORD))
         fleet.request_sync()
-        message = fleet.wait_stalled("CredentialsNotReleased", timeout=120)
+        message = fleet.wait_stalled("CredentialsNotReleased")
         host = f"http://{urllib.parse.urlsplit(fleet.url()).netloc}"
         assert f"`{host}`" in message, message
         fleet.apply(secret("login", "Opaque", username=USER, password="wrong", hosts=host))
@@ -45,8 +47,8 @@ def probed(fleet):
     assert (reachable["status"], reachable["reason"]) == ("False", "CredentialsNotFound"), reachable
     sync = {**fleet.mirror()["spec"]["sync"], "onUpstreamChange": True}
     fleet.apply(named("2m"), fleet.mirror(sync=sync))
-    fleet.lab.wait_condition("upstream", "debian", fleet.namespace, "Reachable", timeout=60)
-    fleet.lab.wait_condition("mirror", "debian", fleet.namespace, "Fresh", reason="Fresh", timeout=30)
+    fleet.lab.wait_condition("upstream", "debian", fleet.namespace, "Reachable", timeout=120)
+    fleet.lab.wait_condition("mirror", "debian", fleet.namespace, "Fresh", reason="Fresh", timeout=120)
     fleet.archive.add_package("stable", PACKAGE, "2.0")
     fleet.archive.publish("stable")
     fleet.apply(named("3m"))
@@ -55,16 +57,16 @@ def probed(fleet):
         last = fleet.region().get("lastAttempt", {})
         return (last.get("trigger"), last.get("reason")) == ("UpstreamChange", "Prepared")
 
-    wait_until(followed, 90, "the run for what a Job was told", 0.5, lambda: fleet.lab.get("upstream", "debian", fleet.namespace)["status"])
-    fleet.lab.wait_condition("mirror", "debian", fleet.namespace, "Fresh", reason="Fresh", timeout=30)
-    pods = wait_until(lambda: fleet.pods("probe"), 10, "what a Job leaves")
+    wait_until(followed, 180, "the run for what a Job was told", 0.5, lambda: fleet.lab.get("upstream", "debian", fleet.namespace)["status"])
+    fleet.lab.wait_condition("mirror", "debian", fleet.namespace, "Fresh", reason="Fresh", timeout=120)
+    pods = wait_until(lambda: fleet.pods("probe"), 90, "what a Job leaves")
     for pod in pods:
         volumes = pod["spec"]["volumes"]
         assert not any("persistentVolumeClaim" in volume for volume in volumes), volumes
         assert not pod["spec"]["automountServiceAccountToken"], pod["spec"]
         assert "keyring" not in str(volumes), "a probe believes nothing"
-    jobs = fleet.lab.list("jobs", fleet.namespace, "app.kubernetes.io/component=probe")
-    assert len(jobs) == 1, f"the last one stays, and no other: {[job['metadata']['name'] for job in jobs]}"
+    jobs = lambda: [job["metadata"]["name"] for job in fleet.lab.list("jobs", fleet.namespace, "app.kubernetes.io/component=probe")]  # noqa: E731
+    wait_until(lambda: len(jobs()) == 1, 90, "the last one alone to be left", detail=jobs)
 
 
 @scenario("an upstream whose certificate a ConfigMap vouches for: read by name when it is there, by probes and runs")
@@ -114,5 +116,5 @@ def one_run_at_a_time(world):
             conditions = [fleet.condition("Ready", name).get("status") for name in names]
             return conditions == ["True"] * len(names)
 
-        wait_until(all_ready, 180, "all three to be ready", interval=0.3)
+        wait_until(all_ready, 300, "all three to be ready", interval=0.3)
         assert most == 1, f"{most} runs at once against one upstream"

@@ -48,7 +48,7 @@ def arch_linux(world):
         source.add("core", "tool-core", "2-1")
         before = fleet.region(NAME)["snapshot"]
         fleet.sync(NAME)
-        wait_until(lambda: fleet.region(NAME).get("snapshot") not in (None, before), 60, "the new snapshot in the status")
+        wait_until(lambda: fleet.region(NAME).get("snapshot") not in (None, before), 120, "the new snapshot in the status")
         for clock in ("lastupdate", "lastsync"):
             assert fleet.curl(f"{fleet.mirror_url(NAME)}/{clock}") == (source.root / clock).read_text(), clock
         pacman.clean("-Syu")

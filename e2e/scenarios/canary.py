@@ -7,7 +7,8 @@ import shutil
 from lab import wait_until
 from world import PACKAGE, UPSTREAM_PORT, regions_of
 
-SOAK = "3s"
+#: Long enough that who looks ten times a second sees it.
+SOAK = "6s"
 
 
 def goes_first(fleet, hub: str, first: str, hub_url: str, first_url: str) -> str:
@@ -19,7 +20,7 @@ def goes_first(fleet, hub: str, first: str, hub_url: str, first_url: str) -> str
     fleet.lab.merge("mirror", "debian", fleet.namespace, {"spec": {"regions": regions(fleet, {hub: hub_url, first: first_url}), "rollout": {"paused": True}}})
     is_paused(fleet)
     rollout(fleet, paused=False, canary=None)
-    newest = wait_until(lambda: serve(fleet, hub, first), 60, "both to serve what waited", detail=lambda: str(fleet.get()["status"]))
+    newest = wait_until(lambda: serve(fleet, hub, first), 120, "both to serve what waited", detail=lambda: str(fleet.get()["status"]))
     return f"a canary passed, another was halted ({newest[:12]} came last)"
 
 
@@ -60,7 +61,7 @@ def publish(fleet, version: str) -> str:
         preparing = told.get("preparing", {}).get("snapshot") or halted
         return preparing or (told["snapshot"] if told["snapshot"] != before else None)
 
-    return wait_until(next_one, 90, f"{version} to be prepared", detail=lambda: str(fleet.get()["status"]))
+    return wait_until(next_one, 180, f"{version} to be prepared", detail=lambda: str(fleet.get()["status"]))
 
 
 def passes(fleet, hub: str, first: str) -> None:
@@ -73,10 +74,10 @@ def passes(fleet, hub: str, first: str) -> None:
         assert served[hub] == before or mirror["status"]["publication"]["snapshot"] == prepared, f"{hub} serves it before it is published: {served}"
         return mirror["status"]["publication"].get("phase") == "Canary" and (served[hub], served[first]) == (before, prepared)
 
-    wait_until(goes_alone, 90, "one to go first", interval=0.2, detail=lambda: str(fleet.get()["status"]))
-    wait_until(lambda: serve(fleet, hub, first) == prepared, 120, "the others to follow", detail=lambda: str(fleet.get()["status"]))
-    wait_until(lambda: event(fleet, "CanarySoaking"), 20, "an Event of it")
-    wait_until(lambda: not fleet.pods("audit"), 30, "the Job that audited it to be gone")
+    wait_until(goes_alone, 180, "one to go first", interval=0.1, detail=lambda: str(fleet.get()["status"]))
+    wait_until(lambda: serve(fleet, hub, first) == prepared, 180, "the others to follow", detail=lambda: str(fleet.get()["status"]))
+    wait_until(lambda: event(fleet, "CanarySoaking"), 90, "an Event of it")
+    wait_until(lambda: not fleet.pods("audit"), 90, "the Job that audited it to be gone")
 
 
 def elsewhere(fleet) -> str:
@@ -94,16 +95,16 @@ def elsewhere(fleet) -> str:
 def is_halted(fleet, hub: str, first: str) -> None:
     before = publication(fleet)["snapshot"]
     bad = publish(fleet, "2.1")
-    halted = wait_until(lambda: publication(fleet).get("halted"), 120, "it to be halted", detail=lambda: str(fleet.get()["status"]))
+    halted = wait_until(lambda: publication(fleet).get("halted"), 180, "it to be halted", detail=lambda: str(fleet.get()["status"]))
     assert (halted["snapshot"], halted["region"], halted["reason"]) == (bad, first, "DigestMismatch"), halted
-    wait_until(lambda: serve(fleet, hub, first) == before, 30, "the canary to go back", detail=lambda: str(fleet.get()["status"]))
+    wait_until(lambda: serve(fleet, hub, first) == before, 90, "the canary to go back", detail=lambda: str(fleet.get()["status"]))
 
     def says_so() -> bool:
         told = next((one for one in fleet.get()["status"]["conditions"] if one["type"] == "Reconciling"), {})
         return told.get("reason") == "CanaryFailed" and "DigestMismatch" in told["message"]
 
-    wait_until(says_so, 30, "the condition to say so", detail=lambda: str(fleet.get()["status"]["conditions"]))
-    wait_until(lambda: event(fleet, "CanaryFailed"), 20, "an Event of it")
+    wait_until(says_so, 90, "the condition to say so", detail=lambda: str(fleet.get()["status"]["conditions"]))
+    wait_until(lambda: event(fleet, "CanaryFailed"), 90, "an Event of it")
 
 
 def is_paused(fleet) -> None:
@@ -117,7 +118,7 @@ def is_paused(fleet) -> None:
         assert status["publication"]["snapshot"] == before, status
         return waits and "RolloutPaused" in status["state"]
 
-    wait_until(all_have_it, 90, "it to wait", detail=lambda: str(fleet.get()["status"]))
+    wait_until(all_have_it, 180, "it to wait", detail=lambda: str(fleet.get()["status"]))
 
 
 def event(fleet, reason: str) -> bool:

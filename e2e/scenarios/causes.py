@@ -10,7 +10,7 @@ from world import ALLOWED_PREFIX
 from .registry import scenario
 
 
-def told(fleet, name: str, reason: str, *words: str, timeout: float = 90) -> None:
+def told(fleet, name: str, reason: str, *words: str, timeout: float = 180) -> None:
     """Waits until Ready is False for this reason and says these words; the columns show the reason."""
 
     def says(thing: dict) -> bool:
@@ -32,7 +32,7 @@ def causes(world):
         quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "small"}, "spec": {"hard": {"persistentvolumeclaims": "0"}}}
         # At this bandwidth a run takes a while, so there is somebody to wait for.
         fleet.apply(fleet.keyring(), fleet.upstream(politeness={"bandwidth": "60k"}), quota)
-        fleet.lab.wait_for("resourcequota", "small", fleet.namespace, lambda it: "hard" in it.get("status", {}), 30, "the quota to count")
+        fleet.lab.wait_for("resourcequota", "small", fleet.namespace, lambda it: "hard" in it.get("status", {}), 90, "the quota to count")
         fleet.apply(fleet.mirror("first"))
         told(fleet, "first", "CreationRefused", "exceeded quota: small", "PersistentVolumeClaim")
         fleet.lab.patch("resourcequota", "small", [{"op": "replace", "path": "/spec/hard", "value": {"pods": "0"}}], fleet.namespace)
@@ -64,12 +64,12 @@ def causes(world):
         told(fleet, "homeless", "PodUnschedulable", "node")
         told(fleet, "classless", "VolumePending", '"not-there" not found')
         told(fleet, "crashing", "PodCrashing", "tls.crt")
-        told(fleet, "unreadable", "InvalidSpec", "999999999999999Pi", timeout=30)
+        told(fleet, "unreadable", "InvalidSpec", "999999999999999Pi")
         assert fleet.condition("Stalled", "unreadable")["status"] == "True"
         unreadable = fleet.upstream(politeness={"bandwidth": "999999999999999Pi"})
         fleet.apply({**unreadable, "metadata": {"name": "unreadable"}})
-        fleet.lab.wait_condition("upstream", "unreadable", fleet.namespace, "Ready", "False", reason="InvalidSpec", timeout=30)
-        wait_until(both_ready, 180, "those that nothing is in the way of to be ready")
+        fleet.lab.wait_condition("upstream", "unreadable", fleet.namespace, "Ready", "False", reason="InvalidSpec", timeout=120)
+        wait_until(both_ready, 300, "those that nothing is in the way of to be ready")
 
         url = fleet.region("first")["url"]
         assert url == f"http://{service_name(fleet, 'first')}.{fleet.namespace}.svc/first/", url
@@ -111,7 +111,7 @@ def pods(world):
             fleet.archive.publish("stable")
             last = fleet.sync()["lastAttempt"]
             assert last["reason"] == "Prepared" and last["filesFetched"] > 0 and last["bytesFetched"] > 0, last
-            wait_until(lambda: not fleet.lab.list("jobs", fleet.namespace), 60, "the Job of the failed run to go")
+            wait_until(lambda: not fleet.lab.list("jobs", fleet.namespace), 120, "the Job of the failed run to go")
         finally:
             fleet.lab.delete("priorityclass", "mirrorfleet-e2e", wait=False)
 

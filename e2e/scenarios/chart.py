@@ -64,8 +64,12 @@ def install_kinds_of_the_operator(lab) -> None:
     """They stay."""
     for file in MONITORING.definitions():
         lab.apply(file.read_text(), server_side=True)
-    for kind in MONITORS[:2]:
-        lab.wait_condition("customresourcedefinition", f"{kind}.monitoring.coreos.com", None, "Established")
+    kinds = {f"{kind}.monitoring.coreos.com" for kind in MONITORS[:2]}
+    for kind in kinds:
+        lab.wait_condition("customresourcedefinition", kind, None, "Established")
+    # Helm and kubectl ask which kinds there are, and are told a moment later.
+    listed = lambda: set(lab.kubectl("api-resources", "--api-group=monitoring.coreos.com", "--output=name", check=False).split())  # noqa: E731
+    wait_until(lambda: kinds <= listed(), 120, "the kinds of the Prometheus operator to be listed")
 
 
 def monitors(world) -> dict[str, int]:
@@ -104,9 +108,9 @@ def rich_values(world, mirrors: str) -> dict:
 
 def upgrade(world, *arguments, chart=CHART) -> None:
     """Until the new controller is there, and the old one gone."""
-    command = ["helm", "upgrade", RELEASE, chart, "--namespace", SYSTEM_NAMESPACE, *world.values_of(chart), *arguments, "--wait", "--timeout", "120s"]
-    world.lab.exec(command, timeout=150)
-    wait_until(lambda: len(world.controller_pods()) == 2, 60, "the controllers before to be gone")
+    command = ["helm", "upgrade", RELEASE, chart, "--namespace", SYSTEM_NAMESPACE, *world.values_of(chart), *arguments, "--wait", "--timeout", "240s"]
+    world.lab.exec(command, timeout=270)
+    wait_until(lambda: len(world.controller_pods()) == 2, 120, "the controllers before to be gone")
 
 
 @scenario("the chart's knobs all at once, a proxy for probes, the status page, `helm test`, Mirrors by their own chart", alone=True)
@@ -139,7 +143,7 @@ def story(world, fleet) -> str:
         assert pod["metadata"]["labels"]["e2e.example.org/chart"] == "rich", pod["metadata"]
         assert "--max-rollouts=8" in pod["spec"]["containers"][0]["args"], pod["spec"]
     assert world.lab.get("configmap", f"{RELEASE}-extra", SYSTEM_NAMESPACE), "the extra object"
-    told = world.lab.exec(["helm", "test", RELEASE, "--namespace", SYSTEM_NAMESPACE, "--logs", "--timeout", "60s"], timeout=90).stdout
+    told = world.lab.exec(["helm", "test", RELEASE, "--namespace", SYSTEM_NAMESPACE, "--logs", "--timeout", "180s"], timeout=210).stdout
     assert "Succeeded" in told and "Mirror" in told, told
 
     # Mirrors, Upstreams and the keyring by the other chart; the second Upstream is reached by the proxy alone.
@@ -152,7 +156,7 @@ def story(world, fleet) -> str:
         "mirrors": {"debian": {"spec": fleet.mirror()["spec"]}, "proxied": {"spec": {**fleet.mirror()["spec"], "upstreamRef": {"name": "proxied"}, "suspend": True}}},
     }))  # fmt: skip
     world.lab.exec(["helm", "install", "mirrors", MIRRORS, "--namespace", fleet.namespace, "--values", values])
-    wait_until(lambda: is_being_fetched(world, fleet), 90, "the status page to say how far the first sync is", interval=0.5)
+    wait_until(lambda: is_being_fetched(world, fleet), 180, "the status page to say how far the first sync is", interval=0.2)
     fleet.wait_ready()
     fleet.apt_download()
     the_status_page_tells(world, fleet)
@@ -161,7 +165,7 @@ def story(world, fleet) -> str:
     assert serving["spec"]["securityContext"]["fsGroup"] == 4321, serving["spec"]
 
     # In the form in which proxies are asked.
-    wait_until(lambda: world.requests(f"http://{BEHIND_PROXY}/"), 60, "the controller to ask an authority by its proxy")
+    wait_until(lambda: world.requests(f"http://{BEHIND_PROXY}/"), 120, "the controller to ask an authority by its proxy")
     return told.strip().splitlines()[-1]
 
 
@@ -184,10 +188,11 @@ def the_status_page_tells(world, fleet) -> None:
     leader = world.leader()
     for pod in (pod["metadata"]["name"] for pod in world.controller_pods()):
         path = f"mirrors/{fleet.namespace}/debian.json"
-        wait_until(lambda: on_status_page(world, "index.json", pod)["all"] == 2, 30, f"{pod} to know both Mirrors")
-        wait_until(lambda: on_status_page(world, path, pod)["regions"][0]["lag"] == "Current", 60, f"{pod} to say that debian is current")
+        wait_until(lambda: on_status_page(world, "index.json", pod)["all"] == 2, 90, f"{pod} to know both Mirrors")
+        wait_until(lambda: on_status_page(world, path, pod)["regions"][0]["lag"] == "Current", 120, f"{pod} to say that debian is current")
+        why = lambda: on_status_page(world, path, pod)["why"]["wrong"]  # noqa: B023, E731
+        wait_until(lambda: why().startswith("Mirror debian is well"), 120, f"{pod} to say that debian is well", detail=why)
         told = on_status_page(world, path, pod)
-        assert told["why"]["wrong"].startswith("Mirror debian is well"), told["why"]
         assert f"URIs: {told['regions'][0]['url']}" in told["copies"][0]["clients"][0]["text"], told["copies"]
         listed = on_status_page(world, "index.json", pod)
         assert ("stands by" in listed["teller"]) == (pod != leader), (pod, leader, listed["teller"])
@@ -202,7 +207,7 @@ def regions_are_scored(world, fleet, leader: str) -> None:
         (url,) = on_status_page(world, f"mirrors/{fleet.namespace}/debian/archweb.json", pod)["urls"]
         return url
 
-    wait_until(lambda: told(leader)["score"] is not None, 60, "the leader to have checked the region")
+    wait_until(lambda: told(leader)["score"] is not None, 120, "the leader to have checked the region")
     scored = told(leader)
     region = on_status_page(world, f"mirrors/{fleet.namespace}/debian.json", leader)["regions"][0]
     assert scored["url"] == region["url"] and 0 < scored["completion_pct"] <= 1 and scored["duration_avg"] > 0, scored

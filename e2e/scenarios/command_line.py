@@ -41,13 +41,18 @@ class Person:
     def run(self, line: str, code: int = 0) -> str:
         return self.type(f"mirrorfleet {line} -n {self.fleet.namespace}", code)
 
+    def until_it_says(self, line: str, *words: str) -> None:
+        """What a pod does already may not be in the status yet."""
+        said = lambda: plain(self.run(line))  # noqa: E731
+        wait_until(lambda: all(plain(word) in said() for word in words), 90, f"`{line}` to say {words}", detail=said)
+
     def until_looked_at(self) -> None:
         """What is edited is told once the controller has looked at it."""
         def seen() -> bool:
             mirror = self.fleet.get()
             return mirror["status"].get("observedGeneration") == mirror["metadata"]["generation"]
 
-        wait_until(seen, 30, "the controller to look at the last edit")
+        wait_until(seen, 90, "the controller to look at the last edit")
 
     def advice(self) -> str:
         """The command that `why` says to copy."""
@@ -72,8 +77,8 @@ def command_line(world):
         person = Person(fleet)
         has(person.run("status"), "there are no Mirrors in namespace")
         has(person.run("status debian", USAGE), 'mirrors.mirrorfleet.dev "debian" not found')
-        # At this bandwidth a run takes ten seconds, in which one can look at it.
-        fleet.apply(fleet.keyring(), fleet.upstream(politeness={"bandwidth": "60k"}), fleet.mirror())
+        # At this bandwidth a run takes twenty seconds, in which one can look at it.
+        fleet.apply(fleet.keyring(), fleet.upstream(politeness={"bandwidth": "30k"}), fleet.mirror())
         watch_the_first_sync(person)
         fleet.wait_ready()
         all_is_well(person)
@@ -84,12 +89,13 @@ def command_line(world):
 
 
 def watch_the_first_sync(person: Person) -> None:
-    wait_until(lambda: "% of " in person.run("status"), 90, "the status to say how far the first sync is", interval=0.3)
+    wait_until(lambda: "% of " in person.run("status"), 180, "the status to say how far the first sync is", interval=0.2)
     has(person.run("why debian"), "has nothing to serve yet", "FirstSyncRunning", "503 until the first snapshot", "status --watch debian")
 
 
 def all_is_well(person: Person) -> None:
-    wait_until(lambda: "1 Mirror is well" in person.run("status --check"), 60, "the status to say that all is well")
+    person.until_it_says("status", "1 Mirror is well")
+    has(person.run("status --check"), "1 Mirror is well")
     page = has(person.run("status"), "MIRROR", "LAG/OBJECTIVE", "region-a", "Serving", "0/6h")
     assert max(map(len, page.splitlines())) <= 100, page
     has(person.run("status -o wide"), ".svc/debian/")
@@ -98,7 +104,7 @@ def all_is_well(person: Person) -> None:
     has(person.run("status debian -o yaml"), "---", "mirror: debian")
     has(person.type("mirrorfleet status -A"), f"{person.fleet.namespace}/", "region-a")
     has(person.run("why debian"), "is well")
-    wait_until(lambda: "Published" in person.run("events debian"), 30, "the Event of the sync")
+    wait_until(lambda: "Published" in person.run("events debian"), 90, "the Event of the sync")
 
 
 def suspend_and_resume(person: Person) -> None:
@@ -140,18 +146,18 @@ def pin_and_unpin(person: Person) -> None:
     fleet.archive.publish("stable")
     # A run that was under way may have taken it already.
     has(person.run("sync-now debian --wait"), "region region-a: ")
-    wait_until(lambda: kept() - before, 30, "what is new to be kept")
+    wait_until(lambda: kept() - before, 90, "what is new to be kept")
     assert fleet.status_of_pod()["snapshot"] == first, "a pinned Mirror served something else"
-    has(person.run("status"), "Pinned: spec.snapshots.pinned keeps snapshot")
+    person.until_it_says("status", "Pinned: spec.snapshots.pinned keeps snapshot")
     has(person.type(person.advice()), "not pinned any more")
-    wait_until(lambda: fleet.status_of_pod()["snapshot"] != first, 90, "the unpinned Mirror to go on")
+    wait_until(lambda: fleet.status_of_pod()["snapshot"] != first, 180, "the unpinned Mirror to go on")
     # And back by skipping what is served.
-    wait_until(lambda: fleet.region()["snapshot"] != first, 30, "the status to say so")
+    wait_until(lambda: fleet.region()["snapshot"] != first, 90, "the status to say so")
     has(person.run("skip debian"), "is not served any more", "mirrorfleet unskip debian")
-    wait_until(lambda: fleet.status_of_pod()["snapshot"] == first, 30, "the snapshot before it")
-    has(person.run("status"), "RolledBack: spec.snapshots.skip keeps")
+    wait_until(lambda: fleet.status_of_pod()["snapshot"] == first, 90, "the snapshot before it")
+    person.until_it_says("status", "RolledBack: spec.snapshots.skip keeps")
     has(person.run("unskip debian"), "no snapshot is skipped any more")
-    wait_until(lambda: fleet.status_of_pod()["snapshot"] != first, 30, "the newest again")
+    wait_until(lambda: fleet.status_of_pod()["snapshot"] != first, 90, "the newest again")
 
 
 def a_refused_sync(person: Person) -> None:

@@ -25,7 +25,7 @@ def scale_controller(world, replicas: int) -> None:
         leaving = any(pod["metadata"].get("deletionTimestamp") for pod in world.lab.list("pods", SYSTEM_NAMESPACE))
         return len(world.controller_pods()) == replicas and not leaving
 
-    wait_until(scaled, 60, f"{replicas} controllers")
+    wait_until(scaled, 120, f"{replicas} controllers")
 
 
 @scenario("a converged world: no API write and no list at rest, nor after a restart", needs=("pod-network", "audit-log"), alone=True)
@@ -45,7 +45,7 @@ def converged_world(world):
         since = world.lab.audit_position()
         for pod in world.controller_pods():
             world.lab.delete("pod", pod["metadata"]["name"], SYSTEM_NAMESPACE, force=True, wait=False)
-        wait_until(lambda: len(world.controller_pods()) == 2, 90, "two controllers again")
+        wait_until(lambda: len(world.controller_pods()) == 2, 120, "two controllers again")
         world.leader()
         time.sleep(REST_SECONDS / 2)
         writes = [brief(event) for event in world.controller_writes(since)]
@@ -61,7 +61,7 @@ def settle(world) -> None:
         time.sleep(8)
         return not world.controller_writes(since)
 
-    wait_until(quiet, 120, "the controller to come to rest")
+    wait_until(quiet, 240, "the controller to come to rest")
 
 
 def brief(event: dict) -> str:
@@ -77,13 +77,14 @@ def killed_between_writes(world):
         with world.fleet("killed") as fleet:
             controller = LocalController(world)
             fleet.apply(fleet.keyring(), fleet.upstream(), fleet.mirror())
-            deaths = controller.run_until(lambda: fleet.condition("Ready").get("status") == "True", timeout=240)
+            deaths = controller.run_until(lambda: fleet.condition("Ready").get("status") == "True", timeout=480)
+            fleet.wait_led_to()
             fleet.archive.add_package("stable", PACKAGE, "2.0")
             fleet.archive.publish("stable")
             value = fleet.request_sync()
             deaths += controller.run_until(
                 lambda: fleet.get()["status"].get("lastHandledSyncRequest") == value
-                and "_2.0_" in fleet.apt_download().name, timeout=180,
+                and "_2.0_" in fleet.apt_download().name, timeout=480,
             )  # fmt: skip
             assert deaths >= 6, f"only {deaths} deaths: the hook did not work"
             jobs = fleet.lab.list("jobs", fleet.namespace)
@@ -165,7 +166,7 @@ def leader_hand_over(world):
         fleet.apply_all()
         leader = world.leader()
         world.lab.delete("pod", leader, SYSTEM_NAMESPACE, force=True, wait=False)
-        wait_until(lambda: world.leader() != leader, 60, "another leader")
+        wait_until(lambda: world.leader() != leader, 120, "another leader")
         fleet.archive.add_package("stable", PACKAGE, "2.0")
         fleet.archive.publish("stable")
         assert fleet.sync()["lastAttempt"]["reason"] == "Prepared"

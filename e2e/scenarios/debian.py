@@ -47,7 +47,7 @@ def complete_slice(world):
         walk = [sys.executable, CHECKER, fleet.mirror_url(), "--keyring", key, *(f"--{part}" for part in EVERYTHING)]
         for option, values in (("suite", content["suites"]), ("component", content["components"]), ("architecture", content["architectures"])):
             walk += [word for value in values for word in (f"--{option}", value)]
-        told = fleet.lab.exec(walk, timeout=120).stdout.strip()
+        told = fleet.lab.exec(walk, timeout=300).stdout.strip()
 
         apt = AptClient(world.workdir / "apt" / NAME, ring.public("archive"), f"{fleet.mirror_url()} stable main")
         assert apt.download(fleet.lab, "tool1").name == "tool1_1.0_amd64.deb"

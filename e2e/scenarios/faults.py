@@ -22,7 +22,7 @@ def start_slow_sync(fleet) -> dict:
     fleet.apply(fleet.upstream(politeness=SLOW))
     fleet.request_sync()
     pod = fleet.running_sync_pod()
-    wait_until(lambda: received_bytes(fleet, pod) > 100_000, 30, "the run to be in the middle")
+    wait_until(lambda: received_bytes(fleet, pod) > 100_000, 90, "the run to be in the middle")
     return pod
 
 
@@ -45,7 +45,7 @@ def sync_pod_killed(world):
         fleet.lab.delete("pod", pod["metadata"]["name"], fleet.namespace, force=True, wait=False)
         assert fleet.status_of_pod()["snapshot"] == first
         assert "_1.0_" in fleet.apt_download().name, "half of a run is served"
-        wait_until(lambda: fleet.status_of_pod()["snapshot"] != first, 120, "the retried sync to publish")
+        wait_until(lambda: fleet.status_of_pod()["snapshot"] != first, 240, "the retried sync to publish")
         assert "_2.0_" in fleet.apt_download().name
 
 
@@ -61,7 +61,9 @@ def serving_pod_evicted(world):
             "metadata": {"name": serving["metadata"]["name"], "namespace": fleet.namespace},
         }  # fmt: skip
         path = f"/api/v1/namespaces/{fleet.namespace}/pods/{serving['metadata']['name']}/eviction"
-        fleet.lab.kubectl("create", "--raw", path, "-f", "-", input=json.dumps(eviction))
+        # Refused while the cluster has not counted yet how many may go.
+        evicted = lambda: fleet.lab.kubectl("create", "--raw", path, "-f", "-", input=json.dumps(eviction)) or True  # noqa: E731
+        wait_until(evicted, 90, "the eviction to be allowed")
 
         def replaced() -> bool:
             pods = fleet.pods("serving")
@@ -71,9 +73,10 @@ def serving_pod_evicted(world):
                 for pod in pods
             )
 
-        wait_until(replaced, 60, "the serving pod to be back")
+        wait_until(replaced, 120, "the serving pod to be back")
+        fleet.wait_led_to()
         assert "_1.0_" in fleet.apt_download().name or fleet.status_of_pod()["snapshot"] != first
-        wait_until(lambda: fleet.status_of_pod()["snapshot"] != first, 150, "the sync to be finished after all")
+        wait_until(lambda: fleet.status_of_pod()["snapshot"] != first, 240, "the sync to be finished after all")
 
 
 @scenario("the node of a region is lost and comes back", needs=("pod-network", "own-nodes"), alone=True)
@@ -84,11 +87,11 @@ def node_lost(world):
         snapshot = fleet.region(name="region-b")["snapshot"]
         world.lab.node_down("node-b")
         try:
-            fleet.lab.wait_condition("mirror", "debian", fleet.namespace, "Ready", "False", timeout=90)
+            fleet.lab.wait_condition("mirror", "debian", fleet.namespace, "Ready", "False", timeout=180)
             assert fleet.claims(), "data was given up"
         finally:
             world.lab.node_up("node-b")
-        fleet.wait_ready(timeout=150)
+        fleet.wait_ready()
         assert fleet.region(name="region-b")["snapshot"] == snapshot
         fleet.apt_download()
 

@@ -28,13 +28,13 @@ def moved_onto_a_claim(world):
         assert not payload(world, since), "what is on the disk was fetched"
 
         fleet.apply(fleet.keyring(), fleet.upstream(), fleet.mirror(suspend=True))
-        [claim] = wait_until(fleet.claims, 60, "the claim of the suspended Mirror")
+        [claim] = wait_until(fleet.claims, 120, "the claim of the suspended Mirror")
         pod, commands = POD.search(PAGE.read_text()).groups()
         pod = pod.replace("CLAIM", claim["metadata"]["name"]).replace("docker.io/library/busybox:1", BUSYBOX_IMAGE)
         fleet.lab.apply(pod, fleet.namespace)
-        fleet.lab.kubectl("wait", "pod/copier", "--for=condition=Ready", "--timeout=60s", namespace=fleet.namespace)
+        fleet.lab.kubectl("wait", "pod/copier", "--for=condition=Ready", "--timeout=180s", namespace=fleet.namespace)
         commands = commands.replace("/srv/mirror", str(store)).replace("kubectl ", f"kubectl -n {fleet.namespace} ")
-        fleet.lab.exec(["bash", "-euo", "pipefail", "-c", commands], timeout=120)
+        fleet.lab.exec(["bash", "-euo", "pipefail", "-c", commands], timeout=300)
         fleet.wait_ready()
         assert not payload(world, since), "what is on the claim was fetched"
         fleet.apt_download()

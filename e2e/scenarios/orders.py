@@ -115,6 +115,8 @@ def pod(name: str, script: str) -> dict:
 
 #: Pins and ends of pins.
 ROUNDS = 12
+#: Seconds that the slowest of them may take on a machine that compiles meanwhile; `order_latency` has it for itself.
+AT_MOST_BESIDE_OTHERS = 30
 
 
 @scenario("pin, unpin and skip are served at once: by no Job, beside a sync that runs, where no pod can be scheduled, and by a pod that is made anew without a controller", needs=("pod-network", "audit-log", "own-nodes"), alone=True)
@@ -124,8 +126,8 @@ def orders(world):
         first = fleet.region()["snapshot"]
         fleet.archive.add_package("stable", PACKAGE, "1.5")
         fleet.archive.publish("stable")
-        second = fleet.sync()["snapshot"]
-        assert first != second
+        fleet.sync()
+        second = wait_until(lambda: fleet.region()["snapshot"] != first and fleet.region()["snapshot"], 90, "the second one in the status")
         running = start_long_sync(fleet)
         since = world.lab.audit_position()
         with nothing_can_be_scheduled(fleet):
@@ -133,7 +135,7 @@ def orders(world):
         assert running["metadata"]["name"] in {pod["metadata"]["name"] for pod in fleet.pods("sync")}, "the sync was ended"
         made = [event["objectRef"]["resource"] for event in world.controller_writes(since) if event["verb"] in ("create", "delete")]
         assert "jobs" not in made and "pods" not in made, made
-        assert max(seconds) <= 5 * BAR, seconds
+        assert max(seconds) <= AT_MOST_BESIDE_OTHERS, seconds
         a_pod_that_is_made_anew(world, fleet, first)
         median = sorted(seconds)[len(seconds) // 2]
         return f"{len(seconds)} orders: {median:.1f} s as a rule, {max(seconds):.1f} s at most"
@@ -156,7 +158,7 @@ def pins_and_skips(fleet, first: str, second: str) -> list[float]:
     # What a roll back is: the newest is not served, and the next one will be.
     seconds.append(taken(fleet, {"skip": [second[:12]]}, first))
     assert "_1.0_" in fleet.apt_download().name
-    wait_until(lambda: "RolledBack" in fleet.get()["status"]["state"], 30, "the state to say so")
+    wait_until(lambda: "RolledBack" in fleet.get()["status"]["state"], 90, "the state to say so")
     seconds.append(taken(fleet, {"skip": []}, second))
     return seconds
 
@@ -165,13 +167,13 @@ def taken(fleet, snapshots: dict, served: str) -> float:
     """Edits the Mirror; the seconds until its pod serves what it should then."""
     fleet.lab.merge("mirror", "debian", fleet.namespace, {"spec": {"snapshots": snapshots}})
     begun = time.monotonic()
-    wait_until(lambda: fleet.status_of_pod()["snapshot"] == served, 60, f"{snapshots} to be served", interval=0.02)
+    wait_until(lambda: fleet.status_of_pod()["snapshot"] == served, 120, f"{snapshots} to be served", interval=0.02)
     return time.monotonic() - begun
 
 
 def a_pod_that_is_made_anew(world, fleet, pinned: str) -> None:
     taken(fleet, {"pinned": pinned}, pinned)
-    wait_until(lambda: fleet.region()["snapshot"] == pinned, 30, "the status to say so")
+    wait_until(lambda: fleet.region()["snapshot"] == pinned, 90, "the status to say so")
     scale_controller(world, 0)
     try:
         before = fleet.serving_pod()["metadata"]
@@ -179,7 +181,8 @@ def a_pod_that_is_made_anew(world, fleet, pinned: str) -> None:
         ready = lambda: any(  # noqa: E731
             pod["metadata"]["uid"] != before["uid"] and is_ready(pod) for pod in fleet.pods("serving")
         )
-        wait_until(ready, 90, "the pod that follows")
+        wait_until(ready, 120, "the pod that follows")
+        fleet.wait_led_to()
         assert fleet.status_of_pod()["snapshot"] == pinned, "the order went with its pod"
         assert "_1.0_" in fleet.apt_download().name
     finally:

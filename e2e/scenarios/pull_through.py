@@ -27,16 +27,17 @@ def lazy_mirror(world):
         assert len(fetched()) == 1, fetched()
         fleet.apt_download()
         assert len(fetched()) == 1, fetched()
-        address = pod["status"]["podIP"]
-        metrics = fleet.curl(f"http://{address}:9091/metrics")
-        assert 'mirrorfleet_fill_fetches_total{mirror="debian",namespace="e2e-lazy",region="region-a",result="ok"} 1' in metrics, metrics
+        metrics = lambda: fleet.curl(f"http://{pod['status']['podIP']}:9091/metrics")  # noqa: E731
+        counted = 'mirrorfleet_fill_fetches_total{mirror="debian",namespace="e2e-lazy",region="region-a",result="ok"} 1'
+        # A client has the last byte before it is on the disk.
+        wait_until(lambda: counted in metrics(), 90, "the fetch to be counted", detail=metrics)
 
         # New packages are there with the next run, and are fetched by nobody.
         fleet.archive.add_package("stable", "newer")
         fleet.archive.publish("stable")
         before = fleet.region()["snapshot"]
         fleet.sync()
-        wait_until(lambda: fleet.status_of_pod()["snapshot"] != before, 60, "the new snapshot to be served")
+        wait_until(lambda: fleet.status_of_pod()["snapshot"] != before, 120, "the new snapshot to be served")
         assert len(fetched()) == 1, fetched()
         fleet.apt_download("newer")
         assert len(fetched()) == 2, fetched()
@@ -53,13 +54,13 @@ def lazy_mirror(world):
         fleet.lab.patch("mirror", "debian", {"spec": {"mode": "Full", "storage": {"cache": None}}}, fleet.namespace)
         wait_until(lambda: is_served_by(["serve"]), 120, "a pod of one container")
         fleet.wait_ready()
-        wait_until(is_led_to, 30, "the Service to lead to the new pod")
+        wait_until(is_led_to, 90, "the Service to lead to the new pod")
         fleet.apt_download(PACKAGE)
         assert len(fetched()) == 2, fetched()
         fleet.lab.patch("mirror", "debian", {"spec": {"mode": "PullThrough"}}, fleet.namespace)
         wait_until(lambda: is_served_by(["fill", "serve"]), 120, "a pod of two containers")
         fleet.wait_ready()
-        wait_until(is_led_to, 30, "the Service to lead to the new pod")
+        wait_until(is_led_to, 90, "the Service to lead to the new pod")
         fleet.apt_download("newer")
         assert len(fetched()) == 2, fetched()
         return f"{len(fetched())} packages fetched"

@@ -14,8 +14,10 @@ from world import PACKAGE, RELEASE, SYSTEM_NAMESPACE
 from .chart import upgrade
 from .registry import scenario
 
-#: From the answer to the push to the new state in every region, for a small change.
+#: From the answer to the push to the new state in every region, for a small change: `make long` measures it twenty times.
 AT_MOST = 10
+#: Once, and beside compilers. Nothing but the push would ever begin a run.
+AT_MOST_BESIDE_OTHERS = 3 * AT_MOST
 #: A run that a push asks for begins no sooner after the last one began.
 REST = 60
 
@@ -39,7 +41,7 @@ def push(world):
             by_shell = ["curl", "-sS", "--fail", "--max-time", "20", "-X", "POST", "-H", f"Authorization: Bearer {token}", hook_of(by_hand)]
             by_ftpsync = [mirrorfleet_binary(), "push", hook_of(by_words), "--token-file", file, "--ssh-command", "sync:archive:debian sync:stage1"]
             took = [is_served(fleet, "2.0", say) for fleet, say in ((by_hand, by_shell), (by_words, by_ftpsync))]
-            assert max(took) <= AT_MOST, took
+            assert max(took) <= AT_MOST_BESIDE_OTHERS, took
             refused = world.lab.exec([*by_ftpsync[:-1], "rm -rf /"], check=False)
             assert refused.returncode == 1 and "no word of a push" in refused.stderr, refused
             return f"served {' and '.join(f'{seconds:.1f} s' for seconds in took)} after the push was taken"
@@ -80,7 +82,7 @@ def is_served(fleet, version: str, say: list) -> float:
     before = fleet.region()["snapshot"]
     fleet.lab.exec(say)
     taken = time.monotonic()
-    wait_until(lambda: fleet.region()["snapshot"] != before, 60, f"{version} to be served", interval=0.2, detail=lambda: str(fleet.region()))
+    wait_until(lambda: fleet.region()["snapshot"] != before, 120, f"{version} to be served", interval=0.2, detail=lambda: str(fleet.region()))
     took = time.monotonic() - taken
     last = fleet.region()["lastAttempt"]
     assert last["trigger"] == "Push", last

@@ -118,5 +118,5 @@ def name_the_upstream(lab: Lab) -> None:
 '''
     lab.patch("configmap", "coredns", {"data": {"Corefile": block + config}}, "kube-system")
     lab.kubectl("rollout", "restart", "deployment/coredns", namespace="kube-system")
-    lab.kubectl("rollout", "status", "deployment/coredns", "--timeout=60s", namespace="kube-system")
-    wait_until(lambda: lab.resolve(UPSTREAM_HOST) == [lab.host_ip], 30, f"{UPSTREAM_HOST} to resolve")
+    lab.kubectl("rollout", "status", "deployment/coredns", "--timeout=240s", namespace="kube-system")
+    wait_until(lambda: lab.resolve(UPSTREAM_HOST) == [lab.host_ip], 90, f"{UPSTREAM_HOST} to resolve")

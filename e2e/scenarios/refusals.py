@@ -29,7 +29,7 @@ def allowed(fleet, region: dict) -> None:
     entry = attempt["message"].split("`")[1]
     # kubectl takes patches as YAML too, unless they begin with a brace.
     fleet.lab.kubectl("patch", "mirror", "debian", "--type=merge", "--patch", f"spec:\n  {entry}\n", namespace=fleet.namespace)
-    wait_until(lambda: is_published(fleet.region()), 90, "the allowed state to be published")
+    wait_until(lambda: is_published(fleet.region()), 180, "the allowed state to be published")
     mark = next(mark for mark in fleet.get()["status"]["highWater"] if mark["unit"] == "stable")
     assert mark["allowed"] == [attempt["reason"]] and mark["digest"] in entry, mark
 
@@ -81,7 +81,7 @@ def untrusted_content(world):
         region = fleet.sync()
         assert region["lastAttempt"]["reason"] == "Prepared", region["lastAttempt"]
         assert "_2.0_" in fleet.apt_download(suite="stable").name
-        fleet.lab.wait_condition("mirror", "debian", fleet.namespace, "Verified", timeout=30)
+        fleet.lab.wait_condition("mirror", "debian", fleet.namespace, "Verified", timeout=120)
 
 
 @scenario("rolled back, expired, of another suite, mutated: refused, each with its own reason", first=True)
@@ -104,7 +104,7 @@ def replayed_content(world):
         fleet.archive.publish("stable", date=datetime.now(UTC), valid_for=timedelta(seconds=-30))
         region = refused(fleet, "IndexExpired")
         allowed(fleet, region)
-        wait_until(lambda: "`Check-Valid-Until: no`" in fleet.condition("Fresh")["message"], 30, "Fresh to say how clients use it")
+        wait_until(lambda: "`Check-Valid-Until: no`" in fleet.condition("Fresh")["message"], 90, "Fresh to say how clients use it")
         fleet.archive.publish("stable")
         assert fleet.sync()["lastAttempt"]["reason"] == "Prepared", "a state that has not expired needs nobody's leave"
 
@@ -120,7 +120,7 @@ def replayed_content(world):
         region = refused(fleet, "ContentMutated")
         assert "_3.0_" in region["lastAttempt"]["message"], "the message does not name the file"
         fleet.lab.patch("mirror", "debian", {"spec": {"verification": {"mutation": "Allow"}}}, fleet.namespace)
-        wait_until(lambda: is_published(fleet.region()), 90, "the allowed change to be published")
+        wait_until(lambda: is_published(fleet.region()), 180, "the allowed change to be published")
 
 
 @scenario("an upstream that is away: stale, said so, served on")

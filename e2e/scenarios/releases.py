@@ -43,8 +43,8 @@ def release_life(world):
             not_fetched_again(world, fleet, since)
             return f"not answered for {told}{gap:.1f} s while the serving image changed, {back:.1f} s while it was turned back"
         finally:
-            world.lab.exec(["helm", "upgrade", "--install", RELEASE, CHART, "--namespace", SYSTEM_NAMESPACE, *world.values_of(CHART), "--wait"], timeout=150)
-            wait_until(lambda: len(world.controller_pods()) == 2, 60, "two controllers again")
+            world.lab.exec(["helm", "upgrade", "--install", RELEASE, CHART, "--namespace", SYSTEM_NAMESPACE, *world.values_of(CHART), "--wait"], timeout=330)
+            wait_until(lambda: len(world.controller_pods()) == 2, 120, "two controllers again")
 
 
 def other_version(world, raised: Path) -> Path:
@@ -109,13 +109,13 @@ def story(world, fleet, raised: Path) -> None:
     """Chart and controllers are others; what serves is not touched."""
     serving, before = fleet.serving_pod(), {pod["metadata"]["uid"] for pod in world.controller_pods()}
     with AptLoop(fleet, default_retries=True) as loop:
-        wait_until(lambda: loop.done >= 1, 60, "a first apt")
+        wait_until(lambda: loop.done >= 1, 120, "a first apt")
         upgrade(world, "--set-string", "podAnnotations.e2e\\.example\\.org/turn=2", chart=raised)
         assert before.isdisjoint(pod["metadata"]["uid"] for pod in world.controller_pods()), "a controller is the one of before"
         world.leader()
         fleet.sync()
         reached = loop.done
-        wait_until(lambda: loop.done >= reached + 2, 60, "two more apts")
+        wait_until(lambda: loop.done >= reached + 2, 120, "two more apts")
     assert released_chart(world) == f"{CHART.name}-99.0.0", released_chart(world)
     assert fleet.serving_pod()["metadata"]["uid"] == serving["metadata"]["uid"], "the chart alone made the serving pod anew"
 
@@ -138,7 +138,7 @@ def turned_back(world, fleet) -> float:
     snapshot = fleet.status_of_pod()["snapshot"]
 
     def change() -> None:
-        world.lab.exec(["helm", "rollback", RELEASE, "1", "--namespace", SYSTEM_NAMESPACE, "--wait", "--timeout", "120s"], timeout=150)
+        world.lab.exec(["helm", "rollback", RELEASE, "1", "--namespace", SYSTEM_NAMESPACE, "--wait", "--timeout", "240s"], timeout=270)
 
     gap = changed(fleet, change, ours(world))
     assert fleet.status_of_pod()["snapshot"] == snapshot, "another snapshot"
@@ -150,9 +150,9 @@ def changed(fleet, change, tag: str) -> float:
     before = fleet.serving_pod()["metadata"]["uid"]
     with Client(fleet) as client:
         change()
-        wait_until(lambda: serves_anew(fleet, before), 120, "the serving pod of the other image")
+        wait_until(lambda: serves_anew(fleet, before), 240, "the serving pod of the other image")
         reached = client.answered
-        wait_until(lambda: client.answered >= reached + 5, 60, "it to answer")
+        wait_until(lambda: client.answered >= reached + 5, 120, "it to answer")
     pod = fleet.serving_pod()
     assert pod["spec"]["containers"][0]["image"].endswith(tag), pod["spec"]["containers"][0]["image"]
     fleet.wait_ready()
@@ -167,13 +167,13 @@ def taken_away_and_brought_again(world, fleet) -> None:
     since = time.time()
     told = lab.exec(["helm", "uninstall", RELEASE, "--namespace", SYSTEM_NAMESPACE, "--wait"]).stdout
     assert "CustomResourceDefinition" in told, f"Helm does not say what it keeps: {told}"
-    wait_until(lambda: not world.controller_pods(), 60, "the controllers to be gone")
+    wait_until(lambda: not world.controller_pods(), 120, "the controllers to be gone")
     for kind in ("mirrors", "upstreams"):
         assert lab.get("customresourcedefinition", f"{kind}.mirrorfleet.dev"), f"the kind of {kind} went"
     fleet.apt_download()
     assert lab.get("clusterrole", f"{RELEASE}.{SYSTEM_NAMESPACE}") is None, "the role is left"
 
-    lab.exec(["helm", "install", RELEASE, CHART, "--namespace", SYSTEM_NAMESPACE, *world.values_of(CHART), "--wait", "--timeout", "90s"], timeout=120)
+    lab.exec(["helm", "install", RELEASE, CHART, "--namespace", SYSTEM_NAMESPACE, *world.values_of(CHART), "--wait", "--timeout", "240s"], timeout=270)
     world.without_operator.append((since, time.time()))
     assert fleet.sync()["lastAttempt"]["reason"] == "Unchanged"
     fleet.wait_ready()

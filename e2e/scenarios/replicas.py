@@ -55,7 +55,7 @@ def told(fleet) -> str:
     return f"{fleet.get().get('status', {}).get('publication')} {region(fleet)} led to {led_to(fleet)}"
 
 
-def both_serve(fleet, snapshot: str, timeout: float = 120) -> None:
+def both_serve(fleet, snapshot: str, timeout: float = 180) -> None:
     """Two replicas, to both of which clients are led."""
 
     def well() -> bool:
@@ -92,7 +92,7 @@ def one_more(world, fleet) -> None:
 def publish(world, fleet, version: str) -> str:
     """The first fetches a version once, and both serve it."""
     prepared, since = prepare(world, fleet, version)
-    wait_until(lambda: published(fleet) == prepared, 90, f"{version} to be published", detail=lambda: told(fleet))
+    wait_until(lambda: published(fleet) == prepared, 120, f"{version} to be published", detail=lambda: told(fleet))
     both_serve(fleet, prepared)
     once(world, fleet, since, version)
     return prepared
@@ -112,14 +112,15 @@ def node_is_drained(world, fleet, loop) -> str:
     """That of the replica which does not fetch. The others go on publishing, and the last replica may not be taken."""
     pods = serving_pods(fleet)
     node = pods["1"]["spec"]["nodeName"]
-    fleet.lab.kubectl("drain", node, f"--pod-selector={OURS}", "--ignore-daemonsets", "--timeout=90s", timeout=120)
+    fleet.lab.kubectl("drain", node, f"--pod-selector={OURS}", "--ignore-daemonsets", "--timeout=240s", timeout=270)
     try:
-        wait_until(lambda: led_to(fleet) == {pods["0"]["metadata"]["name"]}, 60, "clients to be led to the other", detail=lambda: told(fleet))
+        wait_until(lambda: led_to(fleet) == {pods["0"]["metadata"]["name"]}, 120, "clients to be led to the other", detail=lambda: told(fleet))
         loop.goes_on()
+        says_so = lambda: f"region {REGION}/1" in fleet.condition("Serving")["message"]  # noqa: E731
+        wait_until(says_so, 90, "the condition to tell of the replica that is away", detail=lambda: str(fleet.condition("Serving")))
+        columns = lambda: fleet.lab.kubectl("get", "mirror", "debian", namespace=fleet.namespace)  # noqa: E731
+        wait_until(lambda: "0/1" in columns(), 90, "the columns to tell of it", detail=columns)
         assert fleet.condition("Ready")["status"] == "True", fleet.condition("Ready")
-        assert f"region {REGION}/1" in fleet.condition("Serving")["message"], fleet.condition("Serving")
-        columns = fleet.lab.kubectl("get", "mirror", "debian", namespace=fleet.namespace)
-        assert "0/1" in columns, columns
         prepared, since = prepare(world, fleet, "1.2")
         wait_until(lambda: published(fleet) == prepared, 120, "1.2 to be published without it", detail=lambda: told(fleet))
         once(world, fleet, since, "1.2")
@@ -147,7 +148,7 @@ def volume_is_lost(world, fleet, loop) -> None:
     fleet.lab.kubectl("delete", "pv", volume, "--wait=false")
     fleet.lab.kubectl("patch", "pv", volume, "--type=merge", "-p", '{"metadata":{"finalizers":null}}', check=False)
     fetcher = lambda: fleet.get()["status"].get("fetcher", {})  # noqa: E731
-    wait_until(lambda: fetcher().get("replica") == 1, 60, "the other replica to take over", detail=lambda: told(fleet))
+    wait_until(lambda: fetcher().get("replica") == 1, 120, "the other replica to take over", detail=lambda: told(fleet))
     assert fetcher()["reason"] == "VolumeUnreachable", fetcher()
     newest, since = prepare(world, fleet, "1.3")
     wait_until(lambda: published(fleet) == newest, 120, "1.3 to be published", detail=lambda: told(fleet))
@@ -164,18 +165,18 @@ def volume_is_lost(world, fleet, loop) -> None:
     asked = world.requests(f"/{fleet.name}/pool/", since)
     assert not asked, f"the upstream was asked for what is here: {asked}"
     loop.goes_on()
-    wait_until(lambda: not fetcher(), 60, "the first to fetch again", detail=lambda: told(fleet))
+    wait_until(lambda: not fetcher(), 120, "the first to fetch again", detail=lambda: told(fleet))
     publish(world, fleet, "1.4")
 
 
 def one_less(fleet) -> None:
     """Its pod goes, and its claim stays and is told of, as the manifest says nothing else."""
     declare(fleet, 1)
-    wait_until(lambda: set(serving_pods(fleet)) == {"0"}, 60, "the second replica to go")
+    wait_until(lambda: set(serving_pods(fleet)) == {"0"}, 120, "the second replica to go")
     claims = sorted(claim["metadata"]["name"] for claim in fleet.claims())
     assert len(claims) == 2, claims
-    wait_until(lambda: fleet.get()["status"].get("retainedClaims") == claims[1:], 30, "the claim to be told of", detail=lambda: told(fleet))
-    wait_until(lambda: led_to(fleet) == {serving_pods(fleet)["0"]["metadata"]["name"]}, 30, "clients to be led to the first", detail=lambda: told(fleet))
+    wait_until(lambda: fleet.get()["status"].get("retainedClaims") == claims[1:], 90, "the claim to be told of", detail=lambda: told(fleet))
+    wait_until(lambda: led_to(fleet) == {serving_pods(fleet)["0"]["metadata"]["name"]}, 90, "clients to be led to the first", detail=lambda: told(fleet))
 
 
 def seen_and_at_rest(world, fleet) -> None:
@@ -187,5 +188,5 @@ def seen_and_at_rest(world, fleet) -> None:
         units = fleet.get()["status"].get("units", [])
         return seen == {unit["digest"] for unit in units if unit["snapshot"] == published(fleet)}
 
-    wait_until(is_seen, 90, "the newest state to be seen at the authority", detail=lambda: told(fleet))
+    wait_until(is_seen, 180, "the newest state to be seen at the authority", detail=lambda: told(fleet))
     at_rest(world, fleet)

@@ -36,21 +36,21 @@ def routes(world):
         assert f"Gateway {fleet.namespace}/public says NoMatchingParent: as the lab says" in message, message
         assert fleet.condition("Ready")["status"] == "True" and fleet.region()["url"] == inside, fleet.get()["status"]
         says(fleet, "Accepted", "True", "Accepted")
-        wait_until(lambda: fleet.region()["url"] == outside and not fleet.condition("Stalled"), 30, "the URL of the route", detail=lambda: str(fleet.get()["status"]))
+        wait_until(lambda: fleet.region()["url"] == outside and not fleet.condition("Stalled"), 90, "the URL of the route", detail=lambda: str(fleet.get()["status"]))
         comes_by_the_route(fleet, outside)
         is_kept_as_declared(fleet, HTTP_ROUTES, http_route)
 
         serve(fleet, ingress)
-        wait_until(lambda: objects(fleet, INGRESSES) and not objects(fleet, HTTP_ROUTES), 30, "an Ingress in the place of the HTTPRoute")
-        wait_until(lambda: fleet.region()["url"] == inside, 30, "the URL of the Service while nobody serves the Ingress")
+        wait_until(lambda: objects(fleet, INGRESSES) and not objects(fleet, HTTP_ROUTES), 90, "an Ingress in the place of the HTTPRoute")
+        wait_until(lambda: fleet.region()["url"] == inside, 90, "the URL of the Service while nobody serves the Ingress")
         address = {"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}}
         fleet.lab.patch(INGRESSES, regions_service(fleet), address, fleet.namespace, subresource="status")
-        wait_until(lambda: fleet.region()["url"] == outside, 30, "the URL of the Ingress")
+        wait_until(lambda: fleet.region()["url"] == outside, 90, "the URL of the Ingress")
         is_kept_as_declared(fleet, INGRESSES, ingress)
 
         fleet.apply(fleet.mirror(serving={"ipFamilyPolicy": "PreferDualStack"}))
-        wait_until(lambda: not objects(fleet, INGRESSES) and fleet.region()["url"] == inside, 30, "no route")
-        wait_until(lambda: fleet.lab.get("service", regions_service(fleet), fleet.namespace)["spec"]["ipFamilyPolicy"] == "PreferDualStack", 30, "a Service of both families")
+        wait_until(lambda: not objects(fleet, INGRESSES) and fleet.region()["url"] == inside, 90, "no route")
+        wait_until(lambda: fleet.lab.get("service", regions_service(fleet), fleet.namespace)["spec"]["ipFamilyPolicy"] == "PreferDualStack", 90, "a Service of both families")
         nothing_is_written(world, fleet)
         return note
 
@@ -85,7 +85,7 @@ def installed_by_and_by(fleet, host: str, route: dict) -> str:
         fleet.lab.wait_condition("customresourcedefinition", HTTP_ROUTES, None, "Established")
         note = f"the Gateway API {GATEWAY.version} came later"
     fleet.wait_ready()
-    made = wait_until(lambda: objects(fleet, HTTP_ROUTES), 60, "the HTTPRoute", detail=lambda: str(fleet.get()["status"]["conditions"]))
+    made = wait_until(lambda: objects(fleet, HTTP_ROUTES), 120, "the HTTPRoute", detail=lambda: str(fleet.get()["status"]["conditions"]))
     assert [one["spec"]["hostnames"] for one in made] == [[host]], made
     fleet.lab.wait_condition("mirror", "debian", fleet.namespace, "Reconciling", reason="RouteNotAccepted")
     return note
@@ -116,7 +116,7 @@ def comes_by_the_route(fleet, url: str) -> None:
         server {{ listen 80 default_server; return 421; }}
     """
     with nginx(fleet, "route-nginx", http) as log:
-        wait_until(lambda: fleet.lab.exec(["curl", "-sSf", f"{url}dists/stable/InRelease"], check=False).returncode == 0, 30, f"an answer at {url}")
+        wait_until(lambda: fleet.lab.exec(["curl", "-sSf", f"{url}dists/stable/InRelease"], check=False).returncode == 0, 90, f"an answer at {url}")
         assert "hello-mirror" in fleet.apt_download(url=url).name
         asked = log.read_text()
         assert "/.mirrorfleet/s/debian/" in asked, f"apt was not led into a snapshot:\n{asked}"
@@ -131,9 +131,9 @@ def is_kept_as_declared(fleet, kind: str, route: dict) -> None:
         return found["uid"] == uid and found["annotations"].get(ANNOTATION) == value
 
     serve(fleet, {**route, "annotations": {ANNOTATION: "b"}})
-    wait_until(lambda: has("b"), 30, f"the annotation of {kind}")
+    wait_until(lambda: has("b"), 90, f"the annotation of {kind}")
     fleet.lab.patch(kind, regions_service(fleet), {"metadata": {"annotations": {ANNOTATION: "c"}}}, fleet.namespace)
-    wait_until(lambda: has("b"), 30, f"the annotation of {kind} again")
+    wait_until(lambda: has("b"), 90, f"the annotation of {kind} again")
 
 
 def nothing_is_written(world, fleet) -> None:
@@ -145,4 +145,4 @@ def nothing_is_written(world, fleet) -> None:
         writes = [event for event in world.controller_writes(since) if event.get("objectRef", {}).get("namespace") == fleet.namespace]
         return not writes
 
-    wait_until(quiet, 30, "the controller to write nothing more", interval=0.1)
+    wait_until(quiet, 90, "the controller to write nothing more", interval=0.1)

@@ -19,7 +19,7 @@ NOT_THERE = {
     ("MirrorfleetNotServing", "logs"): "its pod waits for a Secret that is missing, so no container has begun",
 }
 #: How long somebody tries again: what the controller tells of comes a moment after the alert.
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 120
 
 
 class Reader:
@@ -75,6 +75,6 @@ def runbooks(world):
         done = Reader(world, "runbooks").at_peace(labels)
         fleet.sync()
         fleet.wait_ready()
-        wait_until(lambda: fleet.condition("Fresh").get("status") == "True", 60, "it to be fresh")
+        wait_until(lambda: fleet.condition("Fresh").get("status") == "True", 120, "it to be fresh")
         fleet.apt_download()
         return f"{done} commands"

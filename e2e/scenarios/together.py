@@ -25,8 +25,8 @@ REGIONS = [
     {"name": EDGE, "follows": HUB, "nodeSelector": {"topology.kubernetes.io/region": "region-b"}},
     {"name": FAR, "follows": EDGE, "nodeSelector": {"topology.kubernetes.io/region": "region-b"}},
 ]
-#: Seconds for which a region that is slow is waited for.
-PATIENCE = 20
+#: Seconds for which a region that is slow is waited for; and while it is looked at that it is, however busy the machine.
+PATIENCE, WHILE_LOOKED_AT = 20, 600
 REST_SECONDS = 20
 
 
@@ -95,14 +95,14 @@ def prepare(world, fleet, version: str) -> tuple[str, int]:
         preparing = status["publication"].get("preparing", {}).get("snapshot")
         return preparing or (published(fleet) if published(fleet) != before else None)
 
-    return wait_until(next_one, 90, f"{version} to be prepared", detail=lambda: told(fleet)), since
+    return wait_until(next_one, 180, f"{version} to be prepared", detail=lambda: told(fleet)), since
 
 
 def publish(world, fleet, version: str) -> tuple[str, float]:
     """The hub fetches a version, and all serve it; the snapshot, and how long that took from when it was prepared."""
     prepared, since = prepare(world, fleet, version)
     began = time.monotonic()
-    wait_until(lambda: published(fleet) == prepared, 90, f"{version} to be published", detail=lambda: told(fleet))
+    wait_until(lambda: published(fleet) == prepared, 120, f"{version} to be published", detail=lambda: told(fleet))
     assert serve_the_same(fleet) == prepared
     took = time.monotonic() - began
     once(world, fleet, since, version)
@@ -122,29 +122,36 @@ def no_pod_starts_in_the_other_node(fleet):
         fleet.lab.kubectl("uncordon", node)
 
 
+def is_patient(fleet, seconds: int) -> None:
+    fleet.lab.merge("mirror", "debian", fleet.namespace, {"spec": {"rollout": {"patience": f"{seconds}s"}}})
+
+
 def copy_is_killed_and_region_left_out(world, scene: Scene) -> None:
     """A copy that does not begin, and ends by somebody's hand: nobody is served without its region before routing has left it."""
     fleet = scene.fleet
+    is_patient(fleet, WHILE_LOOKED_AT)
     with no_pod_starts_in_the_other_node(fleet):
         prepared, since = prepare(world, fleet, "1.3")
-        wait_until(lambda: sync_pods(fleet, EDGE), 60, "the copy of the region that follows")
+        wait_until(lambda: sync_pods(fleet, EDGE), 120, "the copy of the region that follows")
         assert published(fleet) != prepared, "it was served before all had it"
         scene.telling.of("Copying", about=f"waited for, until .*region {EDGE}", comes=f"is served once regions {EDGE} and {FAR} can, and at .* by those that can", columns="Preparing")
         copy = sync_pods(fleet, EDGE)[0]["metadata"]["name"]
         fleet.lab.delete("pod", copy, fleet.namespace, force=True, wait=False)
+        is_patient(fleet, PATIENCE)
         wait_until(lambda: published(fleet) == prepared, 120, "the others to go on", detail=lambda: told(fleet))
         assert withdrawn(fleet) == {EDGE, FAR}, told(fleet)
         leads = led_to(fleet)
         assert leads == {serving_pod(fleet, HUB)["metadata"]["name"]}, leads
-        wait_until(lambda: fleet.region(name=HUB).get("snapshot") == prepared, 30, "the hub to serve it")
+        wait_until(lambda: fleet.region(name=HUB).get("snapshot") == prepared, 90, "the hub to serve it")
         scene.telling.of("Joining", about=f"region {EDGE} has been left out", comes=".", columns="Joining")
     assert serve_the_same(fleet) == prepared
-    wait_until(lambda: len(led_to(fleet)) == len(REGIONS), 30, "clients of all regions to be led to each")
+    wait_until(lambda: len(led_to(fleet)) == len(REGIONS), 90, "clients of all regions to be led to each")
     once(world, fleet, since, "1.3")
 
 
 def controller_is_killed(world, fleet) -> str:
     """While regions copy: what was decided goes on where it was."""
+    is_patient(fleet, WHILE_LOOKED_AT)
     with no_pod_starts_in_the_other_node(fleet):
         prepared, since = prepare(world, fleet, "1.4")
         scale_controller(world, 0)
@@ -153,6 +160,7 @@ def controller_is_killed(world, fleet) -> str:
     finally:
         scale_controller(world, 2)
     wait_until(lambda: published(fleet) == prepared, 120, "the publication to go on", detail=lambda: told(fleet))
+    is_patient(fleet, PATIENCE)
     assert serve_the_same(fleet) == prepared
     once(world, fleet, since, "1.4")
     return prepared
@@ -165,9 +173,9 @@ def pins_and_skips(fleet, first: str, second: str, newest: str) -> None:
     for snapshots, wanted in (({"pinned": pinned[:16]}, pinned), ({"pinned": ""}, newest), ({"skip": [newest[:16]]}, None), ({"skip": []}, newest)):
         fleet.lab.merge("mirror", "debian", fleet.namespace, {"spec": {"snapshots": snapshots}})
         if wanted:
-            wait_until(lambda: published(fleet) == wanted, 30, f"{snapshots}", detail=lambda: told(fleet))  # noqa: B023
+            wait_until(lambda: published(fleet) == wanted, 90, f"{snapshots}", detail=lambda: told(fleet))  # noqa: B023
         else:
-            wait_until(lambda: published(fleet) != newest, 30, f"{snapshots}", detail=lambda: told(fleet))  # noqa: B023
+            wait_until(lambda: published(fleet) != newest, 90, f"{snapshots}", detail=lambda: told(fleet))  # noqa: B023
         serve_the_same(fleet)
 
 

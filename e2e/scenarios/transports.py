@@ -30,7 +30,7 @@ def start_daemon(world, module: str, root) -> str:
     config = configure(world, module, root)
     world.lab.run_server(DAEMON, ["rsync", "--daemon", "--no-detach", f"--config={config}"])
     url = f"rsync://{world.lab.host_ip}:{PORT}/"
-    wait_until(lambda: module in world.lab.exec(["rsync", url], check=False).stdout, 15, "the rsync daemon to answer")
+    wait_until(lambda: module in world.lab.exec(["rsync", url], check=False).stdout, 90, "the rsync daemon to answer")
     return f"{url}{module}/"
 
 

@@ -25,12 +25,12 @@ def objects_are_adopted(world):
             pod, claim = fleet.serving_pod(), fleet.claims()[0]
             assert REPLICA not in pod["metadata"]["labels"], "the pod is of this version"
             with AptLoop(fleet) as loop:
-                wait_until(lambda: loop.done >= 1, 60, "a first apt")
+                wait_until(lambda: loop.done >= 1, 120, "a first apt")
                 scale_controller(world, 2)
-                wait_until(lambda: adopted(fleet), 120, "the new StatefulSet to adopt the pod")
+                wait_until(lambda: adopted(fleet), 240, "the new StatefulSet to adopt the pod", detail=lambda: fleet.lab.picture(fleet.namespace))
                 fleet.wait_ready()
                 reached = loop.done
-                wait_until(lambda: loop.done >= reached + 2, 60, "two more apts")
+                wait_until(lambda: loop.done >= reached + 2, 120, "two more apts")
         finally:
             scale_controller(world, 2)
         after = fleet.serving_pod()
@@ -41,7 +41,8 @@ def objects_are_adopted(world):
         assert kept[0]["metadata"]["labels"][REPLICA] == "0", "the claim has no replica"
 
         fleet.lab.patch("mirror", "debian", {"spec": {"pods": {"annotations": {f"{ALLOWED_PREFIX}turn": "2"}}}}, fleet.namespace)
-        wait_until(lambda: serves_anew(fleet, after["metadata"]["uid"]), 120, "the pod to be made anew from the changed template")
+        wait_until(lambda: serves_anew(fleet, after["metadata"]["uid"]), 240, "the pod to be made anew from the changed template")
+        fleet.wait_ready()
         fleet.apt_download()
         return f"{loop.done} apts"
 
@@ -78,9 +79,9 @@ def make_of_the_version_before(fleet) -> None:
     kept = {"name": name, "labels": labels, "annotations": {APPLIED: "before"}, "ownerReferences": meta["ownerReferences"]}
     fleet.apply({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": kept, "spec": spec})
     # Its template is another one, so its own controller makes the pod anew: that is the pod of the version before.
-    wait_until(lambda: serves_anew(fleet, made), 120, "the pod of the version before")
+    wait_until(lambda: serves_anew(fleet, made), 240, "the pod of the version before", detail=lambda: fleet.lab.picture(fleet.namespace))
     # Ready is known to the node's proxy a moment later.
-    wait_until(lambda: can_be_used(fleet), 60, "apt to use it")
+    wait_until(lambda: can_be_used(fleet), 120, "apt to use it")
 
 
 def adopted(fleet) -> bool:

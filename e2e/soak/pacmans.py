@@ -112,7 +112,7 @@ class Upstream:
     def number_of(self, database: bytes) -> int | None:
         """The place of a state among those that were published. It is noted a moment after it can be seen."""
         digest = hashlib.sha256(database).hexdigest()
-        for _ in range(200):
+        for _ in range(1000):
             with self._lock:
                 if digest in self._states:
                     return self._states.index(digest)

@@ -84,9 +84,9 @@ class Upstream:
             return list(self._states)
 
     def state_of(self, name: str, body: bytes) -> State | None:
-        """The state that a root file belongs to. Recorded a moment after it could be seen."""
+        """The state that a root file belongs to. Recorded a moment after it could be seen, and when the publisher has its turn."""
         digest = hashlib.sha256(body).hexdigest()
-        for _ in range(50):
+        for _ in range(1000):
             for state in reversed(self.states()):
                 if state.roots[name] == digest:
                     return state

@@ -29,7 +29,8 @@ async fn two() -> (World, Server, Server, SyncOptions) {
     let b = Server::start(world.archive.root()).await;
     let mut options = world.options(&["stable"]);
     options.endpoints = vec![endpoint("b", &b.url, 20), endpoint("a", &a.url, 10)];
-    options.timeouts.stall = Duration::from_millis(500);
+    // Longer than a busy machine lets anybody wait for a turn.
+    options.timeouts.stall = Duration::from_secs(3);
     (world, a, b, options)
 }
 

@@ -337,7 +337,7 @@ async fn a_head_that_never_ends_and_a_silent_server_are_found_out() {
         };
         let pipe = Pipe::new(100, once(slow_head)).await;
         let mut options = pipe.options();
-        options.timeouts.stall = Duration::from_secs(1);
+        options.timeouts.stall = Duration::from_secs(3);
         let report = sync(&options).await;
         assert_eq!(told(&report), PUBLISHED, "{report:?}");
         assert_eq!(pipe.server.asked_for(ODD).len(), 2);
