@@ -6,6 +6,7 @@
 //!
 //! Left to others: what the values are. Nothing here reads a clock, a store or the Kubernetes API.
 
+mod by_mirror;
 mod definition;
 mod health;
 mod keeping;
@@ -25,6 +26,7 @@ pub mod server;
 pub mod worker;
 
 pub use api::ApiMetrics;
+pub use by_mirror::{ByMirror, ServerPlace};
 pub use controller::{ControllerMetrics, Countable, LAG_QUERY};
 pub use definition::{Definition, Kind};
 pub use fill::{FetchResult, FillCounts, FillMetrics};
@@ -37,8 +39,6 @@ pub use logging::{LogFormat, LogOptions, LoggingError, init_logging};
 pub use package_registry::{AnswerSource, PackageRegistryMetrics, QuestionResult, RegistryTraffic};
 pub use registry::{BuildInfo, Registry, RegistryError};
 pub use seats::{Mark, Seat, Seats};
-pub use server::{
-    MirrorTraffic, OnDemand, ServedSnapshot, ServerMetrics, ServerPlace, StoreHealth,
-};
+pub use server::{MirrorTraffic, OnDemand, ServedSnapshot, ServerMetrics, StoreHealth};
 pub use state::{ObjectKey, Run};
 pub use worker::{RunFigures, RunPlace, RunProgress, WorkerMetrics};

@@ -132,7 +132,7 @@ async fn listen_to(socket: PathBuf, registries: Registries, metrics: Arc<Package
                 let (name, paths) = (it.name.clone(), it.paths.join("/, /"));
                 tracing::info!(mirror = name, "serving under /{paths}/, filled on demand");
                 let traffic = metrics.mirror(&name);
-                metrics.keep(&[name]);
+                metrics.keep_only(&[name]);
                 let counts = Arc::new(move || traffic.answered(AnswerSource::Ready));
                 let new = RemoteRegistry::new(socket.clone(), runtime.clone(), it, counts);
                 let new = Arc::new(new);

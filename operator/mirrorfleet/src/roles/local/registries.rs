@@ -55,7 +55,7 @@ impl Keeper {
             }
         }
         self.metrics
-            .keep(&served.keys().cloned().collect::<Vec<_>>());
+            .keep_only(&served.keys().cloned().collect::<Vec<_>>());
         self.registries.replace(
             served
                 .values()
