@@ -27,7 +27,7 @@ impl Keeper {
     pub fn declare(&mut self, manifests: &Manifests) {
         let resolver = Resolver {
             manifests,
-            references: &References::Manifests,
+            references: References::Manifests,
             data: &self.data,
         };
         let declared = manifests
