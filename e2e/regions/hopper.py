@@ -52,7 +52,7 @@ class Routing:
     """Where the Service of all regions leads, looked at again and again; what was known stands while nobody can be asked."""
 
     def __init__(self, namespace: str, mirror: str) -> None:
-        self.namespace = namespace
+        self.namespace, self.mirror = namespace, mirror
         self.selector = f"mirrorfleet.dev/mirror={mirror},!mirrorfleet.dev/region"
         self.offered: list[Endpoint] = []
         #: Since when each has been, without a break.
@@ -76,6 +76,14 @@ class Routing:
     def follow(self, stop: threading.Event) -> None:
         while not stop.wait(1 / LOOKS_HERTZ):
             self.look()
+
+    def told(self) -> str:
+        """What the Mirror says of its regions."""
+        try:
+            status = (self.reads.get("mirror", self.mirror, self.namespace) or {}).get("status", {})
+        except LabError as error:
+            return str(error)
+        return json.dumps({key: status.get(key) for key in ("publication", "snapshots", "regions")})
 
     def leads_to(self, endpoint: Endpoint) -> bool:
         self.look()
@@ -149,12 +157,13 @@ class Hopper:
 
     def index(self, endpoint: Endpoint) -> None:
         for state in self.newest_and_oldest(endpoint):
-            self.promised(endpoint, f"dists/stable/{COMPONENT}/binary-{ARCHITECTURE}/by-hash/SHA256/{state.index}", state.index)
+            path = f"dists/stable/{COMPONENT}/binary-{ARCHITECTURE}/by-hash/SHA256/{state.index}"
+            self.promised(endpoint, state, path, state.index)
 
     def package(self, endpoint: Endpoint) -> None:
         for state in self.newest_and_oldest(endpoint):
             path, digest = state.packages[self.turn // 4 % len(state.packages)]
-            self.promised(endpoint, path, digest)
+            self.promised(endpoint, state, path, digest)
 
     def newest_and_oldest(self, endpoint: Endpoint) -> list[State]:
         """What was read last somewhere, and what a client has that began some publishes ago. A region that has come back since
@@ -163,11 +172,16 @@ class Hopper:
         had = [state for state in self.held if self.first_seen[state.number] >= since]
         return [self.held[-1], *had[:1]] if self.held else []
 
-    def promised(self, endpoint: Endpoint, path: str, digest: str) -> None:
+    def promised(self, endpoint: Endpoint, state: State, path: str, digest: str) -> None:
         status, body = self.get(endpoint, path)
         found = hashlib.sha256(body).hexdigest()
         if (status, found) != (200, digest) and self.routing.leads_to(endpoint):
-            self.violation(f"{endpoint.pod}: {path}: {status}, {len(body)} bytes, promised was {digest}")
+            now = time.monotonic()
+            seen, led = now - self.first_seen[state.number], now - self.routing.since.get(endpoint, now)
+            self.violation(
+                f"{endpoint.pod}: {path}: {status}, {len(body)} bytes, promised was {digest} by state {state.number}, first seen {seen:.1f} s ago; "
+                f"the newest is {max(self.first_seen)}; it has served {self.served.get(endpoint.pod)}; clients have been led here for {led:.1f} s"
+            )
 
     def get(self, endpoint: Endpoint, path: str) -> tuple[int, bytes]:
         """Over the kept line, or a new one where that was closed meanwhile."""
@@ -195,6 +209,8 @@ class Hopper:
         return told
 
     def violation(self, what: str) -> None:
+        if not self.violations:
+            what += f"; {self.routing.told()}"
         if len(self.violations) < MOST_VIOLATIONS:
             self.violations.append(f"{time.strftime('%H:%M:%S', time.gmtime())} {what}")
 

@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
 
 use fleet_origin::{Missing, Obtained, Origin, Wanted};
-use fleet_store::{Entry, Identity, Snapshot, SnapshotId, Store, StoreError, Transactions};
+use fleet_store::{Entry, Identity, ListStamp, Snapshot, SnapshotId, Store, StoreError, Transactions};
 use fleet_telemetry::{MirrorTraffic, ServedSnapshot};
 use fleet_types::{Sha256, lock};
 use futures::future::BoxFuture;
@@ -33,7 +33,7 @@ use crate::view::View;
 
 /// How long the answer to "what is current?" is believed, an order included.
 const CURRENT_AGE: Duration = Duration::from_millis(100);
-/// How often a name that is in no known snapshot makes us look for new ones.
+/// How long the names of snapshots are believed where the volume does not say that they changed.
 const KEPT_AGE: Duration = Duration::from_secs(1);
 /// How often a store with something wrong in it is read again: verifying a large index anew takes a while.
 const PROBLEM_AGE: Duration = Duration::from_secs(2);
@@ -65,6 +65,8 @@ struct Known {
     view: Arc<View>,
     current_read: Option<Instant>,
     kept_read: Option<Instant>,
+    /// Of the snapshots that were listed then.
+    kept_stamp: Option<ListStamp>,
     /// What it came from.
     signs: Option<Signs>,
     problem: Option<String>,
@@ -236,14 +238,18 @@ impl ServedMirror {
     }
 
     /// A view that knows snapshots that were prepared since, with the same `current`: that is resolved once for each
-    /// request.
+    /// request. Another region may serve already what has just been prepared here.
     pub fn wider_view(&self, seen: &Arc<View>) -> Arc<View> {
         let _reading = lock(&self.reading);
-        let (view, stale) = {
+        let (view, read, stamp) = {
             let known = self.known();
-            (known.view.clone(), is_older(known.kept_read, KEPT_AGE))
+            (known.view.clone(), known.kept_read, known.kept_stamp)
         };
-        let view = if stale { self.read_kept() } else { view };
+        let holds = |stamp: ListStamp| stamp.still_holds(&self.store);
+        let view = match is_older(read, KEPT_AGE) || !stamp.is_some_and(holds) {
+            true => self.read_kept(),
+            false => view,
+        };
         Arc::new(View {
             current: seen.current.clone(),
             published: seen.published,
@@ -279,11 +285,13 @@ impl ServedMirror {
     fn read_kept(&self) -> Arc<View> {
         let before = self.known().view.clone();
         let signs = Signs::read(&self.store, &self.orders);
+        let stamp = ListStamp::before_listing(&self.store);
         // Without the lock on what is known: others keep answering from it.
         let read = self.read_volume(&before, &signs);
         let mut known = self.known();
         known.current_read = Some(Instant::now());
         known.kept_read = known.current_read;
+        known.kept_stamp = Some(stamp);
         known.signs = Some(signs);
         let problem = match read {
             Ok((view, problem)) => {

@@ -57,14 +57,16 @@ async fn after_a_publish_old_immutable_names_stay_and_old_mutable_names_have_a_p
     );
     let server = start(data.path()).await;
     assert_eq!(server.get("/debian/InRelease").await.text(), "one");
+    // Somebody has just looked.
+    assert_eq!(server.get("/debian/pool/2.deb").await.status, 404);
     let prepared = store.prepare(
         2000,
         &[mutable("InRelease", "two"), fixed("pool/2.deb", "second")],
     );
     assert_eq!(
-        server.wait_for("/debian/pool/2.deb", 200).await.text(),
+        server.get("/debian/pool/2.deb").await.text(),
         "second",
-        "a prepared snapshot counts"
+        "a prepared snapshot counts, and at once"
     );
     assert_eq!(
         server.get("/debian/InRelease").await.text(),
