@@ -33,7 +33,8 @@ pub use fill::{FetchResult, FillCounts, FillMetrics};
 pub use health::{Health, Readiness};
 pub use keeping::Keeping;
 pub use listener::{
-    Answer, ExtraRoutes, METRICS_CONTENT_TYPE, respond, serve_hooks, serve_metrics, serve_routes,
+    Answer, ExtraRoutes, METRICS_CONTENT_TYPE, on_threads, respond, serve_hooks, serve_metrics,
+    serve_routes,
 };
 pub use logging::{LogFormat, LogOptions, LoggingError, init_logging};
 pub use package_registry::{AnswerSource, PackageRegistryMetrics, QuestionResult, RegistryTraffic};

@@ -14,7 +14,7 @@ use fleet_types::Reason;
 use crate::arguments::{DataArguments, ListenArguments, PlaceArguments};
 use crate::failure::Failure;
 use crate::progress::Display;
-use crate::report::{OutputFormat, print};
+use crate::report::{self, OutputFormat};
 use crate::runtime::{LogArguments, Verbosity, block_on_few, system};
 
 /// How often a registry is asked how it is.
@@ -135,7 +135,7 @@ pub fn registry(role: &str) -> Result<Registry, Failure> {
     Registry::new(&build).map_err(|error| system(&error))
 }
 
-/// Says where we listen: on standard output, or on standard error where that holds JSON.
+/// Says where we listen.
 pub fn announce(listening: &Listening, format: OutputFormat) {
     let mut text = format!("listening on {}\n", listening.http);
     if let Some(metrics) = listening.metrics {
@@ -144,14 +144,7 @@ pub fn announce(listening: &Listening, format: OutputFormat) {
     if let Some(follow) = listening.follow {
         text.push_str(&format!("followers on {follow}\n"));
     }
-    match format {
-        OutputFormat::Json => eprint!("{text}"),
-        OutputFormat::Text => {
-            if let Err(failure) = print(&text) {
-                tracing::warn!(%failure, "the address could not be printed");
-            }
-        }
-    }
+    report::announce(&text, format);
 }
 
 /// Why serving ended, as an exit code: what flags name is exit 1, the rest exit 4.
