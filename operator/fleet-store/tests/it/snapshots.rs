@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use fleet_store::*;
 use fleet_types::documents::SnapshotChanges;
-use fleet_types::{Reason, RepoPath};
+use fleet_types::Reason;
 
 use crate::common::*;
 
