@@ -23,6 +23,7 @@ use crate::report::instant;
 use crate::runs::whole;
 use crate::schedule::later;
 use crate::site::Site;
+use crate::status::served_until;
 use crate::withdrawal::{self, Limits};
 
 /// What came of the decision, besides what each copy is told.
@@ -182,9 +183,12 @@ fn retained<'k>(
     let min_age = crate::schedule::seconds(snapshots.min_age.as_secs());
     let before = site.fleet.mirror.status.as_ref();
     let recent = move |kept: &KeptSnapshot| {
-        let known = before.into_iter().flat_map(|before| &before.snapshots);
-        let mut known = known.filter(|known| known.id == kept.id.to_string());
-        let until = known.find_map(|known| known.served_until.as_ref());
+        // What was in service until now is on its way out, which no status says yet.
+        let until = before.and_then(|before| {
+            let mut known = before.snapshots.iter();
+            let known = known.find(|known| known.id == kept.id.to_string())?;
+            served_until(known, before, now)
+        });
         let until = until.map(|until| until.0).into_iter();
         let mut until = until.chain(kept.superseded_at.map(instant));
         until.any(|until| now < later(until, min_age))

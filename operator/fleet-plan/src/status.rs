@@ -14,6 +14,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 pub use self::events::{events, withdrawn};
 use self::region::region;
+pub(crate) use self::served::served_until;
 use crate::claims::retained_claims;
 use crate::conditions::verdicts;
 use crate::fleet::Fleet;

@@ -17,7 +17,9 @@ use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
 
 use fleet_origin::{Missing, Obtained, Origin, Wanted};
-use fleet_store::{Entry, Identity, ListStamp, Snapshot, SnapshotId, Store, StoreError, Transactions};
+use fleet_store::{
+    Entry, Identity, ListStamp, Snapshot, SnapshotId, Store, StoreError, Transactions,
+};
 use fleet_telemetry::{MirrorTraffic, ServedSnapshot};
 use fleet_types::{Sha256, lock};
 use futures::future::BoxFuture;

@@ -125,7 +125,7 @@ impl<'a> Heard<'a> {
                 .min(),
             served_until: match needed {
                 true => None,
-                false => known.and_then(|known| until(known, before, self.now)),
+                false => known.and_then(|known| served_until(known, before, self.now)),
             },
             regions: i32::try_from(serving).unwrap_or(i32::MAX),
             id,
@@ -138,8 +138,8 @@ fn ordered(replica: &ReplicaStatus) -> Option<String> {
     replica.ordered().map(str::to_owned)
 }
 
-/// Since when a snapshot has been out of service, once it is.
-fn until(known: &SnapshotStatus, before: &MirrorStatus, now: Timestamp) -> Option<Time> {
+/// Since when a snapshot of the status before has been out of service, if it is now.
+pub fn served_until(known: &SnapshotStatus, before: &MirrorStatus, now: Timestamp) -> Option<Time> {
     let mut replicas = before.replicas();
     let told = replicas.any(|(_, replica)| replica.ordered() == Some(known.id.as_str()));
     let ends = || (told || known.regions > 0).then(|| Time(whole(now)));

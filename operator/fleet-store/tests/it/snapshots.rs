@@ -4,8 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use fleet_store::*;
-use fleet_types::documents::SnapshotChanges;
 use fleet_types::Reason;
+use fleet_types::documents::SnapshotChanges;
 
 use crate::common::*;
 

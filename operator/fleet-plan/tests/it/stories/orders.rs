@@ -195,6 +195,33 @@ fn what_a_run_may_give_up_is_not_ordered_before_it_has_ended() {
 }
 
 #[test]
+fn what_was_served_until_now_stays_for_clients_though_no_run_has_noted_that_it_was() {
+    let mut world = serving(&["eu"]);
+    world.edit("/spec/snapshots", json!({"keep": 1, "minAge": "48h"}));
+    world.settle();
+    prepared(&mut world, 0xbb);
+    while served(&world) == Some(id(FIRST)) {
+        world.step();
+        world.kubernetes();
+    }
+    // The plan that first sees that nobody serves it any more starts a run, too.
+    world.request("a run");
+    world.step();
+    let job = world.objects.jobs.iter().find(|job| job.end.is_none());
+    let keep = job.unwrap().meta.annotation(labels::KEEP).unwrap();
+    assert!(keep.contains(&id(FIRST)), "{keep}");
+    // And so does each that starts later.
+    let report = world.report("Unchanged");
+    world.end_run(&report);
+    world.settle();
+    world.request("another");
+    world.step();
+    let job = world.objects.jobs.iter().find(|job| job.end.is_none());
+    let keep = job.unwrap().meta.annotation(labels::KEEP).unwrap();
+    assert!(keep.contains(&id(FIRST)), "{keep}");
+}
+
+#[test]
 fn a_pod_that_is_made_anew_without_a_controller_serves_what_was_decided() {
     let mut world = two();
     pin(&mut world, &id(FIRST));
