@@ -10,7 +10,7 @@ use sha2::Digest as _;
 use super::endorse::Endorsed;
 use super::fetching::Fetched;
 use super::inputs::exclude_rule;
-use super::merge::{Merge, Merged, Pair};
+use super::merge::{Merge, Merged, Pair, Previous};
 use super::mutation::mutation;
 use super::run::Ground;
 use super::want::{Signed, Want, WantState, Wanted};
@@ -39,6 +39,7 @@ pub(super) fn close(
     let mut builder = ground.stock.shelves.writer.index_builder(parent);
     let mut changed = ground.stock.base.is_none();
     let mut fetched: Vec<Arrivals<'_>> = fetched.iter().map(Arrivals::new).collect();
+    let mut previous = Previous::default();
     for pair in Merge::new(Merged::new(wants.iter()), ground.stock.base.as_ref()) {
         ground.watch.stop.check()?;
         match pair? {
@@ -59,7 +60,14 @@ pub(super) fn close(
                     .iter_mut()
                     .rev()
                     .find_map(|arrivals| arrivals.of(&wanted.want.path));
-                let entry = entry(ground, &wanted, before.as_ref(), arrived, endorsed)?;
+                let same = before.filter(|entry| {
+                    let want = &wanted.want;
+                    entry.state == EntryState::Present
+                        && ground.stock.is_same(want, entry, &previous)
+                });
+                let known = Known { before, same };
+                let entry = entry(ground, &wanted, &known, arrived, endorsed)?;
+                previous.note(&wanted.want.path, before);
                 changed |= before != Some(entry);
                 builder.push(&wanted.want.path, &entry)?;
             }
@@ -80,10 +88,17 @@ impl Closed {
     }
 }
 
+/// What the base says of a path.
+struct Known {
+    before: Option<Entry>,
+    /// That, where it is there and what is wanted.
+    same: Option<Entry>,
+}
+
 fn entry(
     ground: &Ground,
     wanted: &Wanted,
-    before: Option<&Entry>,
+    known: &Known,
     arrived: Option<Fetched>,
     endorsed: &Endorsed,
 ) -> Result<Entry, Problem> {
@@ -95,19 +110,16 @@ fn entry(
         )
     };
     match want.state {
-        WantState::Carried => before
-            .copied()
+        WantState::Carried => known
+            .before
             .ok_or_else(|| open("it was in the previous snapshot and is not any more")),
         WantState::Absent => Ok(want.entry(EntryState::AbsentUpstream, None, want.mtime)),
         WantState::Excluded => Ok(want.entry(EntryState::Excluded, None, want.mtime)),
         WantState::Unusable => Ok(Entry::unusable()),
-        WantState::OnDemand => Ok(on_demand(ground, want, before)),
+        WantState::OnDemand => Ok(on_demand(ground, want, known.before.as_ref())),
         WantState::Stored | WantState::Payload => {
             let came = arrived.as_ref().map(|fetched| fetched.digest);
-            let is_kept = before.is_some_and(|entry| {
-                entry.state == EntryState::Present && ground.stock.is_same(want, entry)
-            });
-            let given = want.sha256.filter(|_| !is_kept);
+            let given = want.sha256.filter(|_| known.same.is_none());
             // Whoever fetches what is signed judges it then.
             let is_judged_now = |signed: &Signed| !ground.rules.is_on_demand(&signed.path);
             let unjudged = |signed: &Signed| match came.or(given) {
@@ -119,7 +131,7 @@ fn entry(
             if signed.is_some_and(unjudged) {
                 return Err(open("nobody vouches for it"));
             }
-            present(ground, want, before, arrived)
+            present(ground, want, known, arrived)
                 .ok_or_else(|| open("its content did not arrive"))?
         }
     }
@@ -136,34 +148,37 @@ fn on_demand(ground: &Ground, want: &Want, before: Option<&Entry>) -> Entry {
 fn present(
     ground: &Ground,
     want: &Want,
-    before: Option<&Entry>,
+    known: &Known,
     arrived: Option<Fetched>,
 ) -> Option<Result<Entry, Problem>> {
     let came_anew = want.over.is_some() && arrived.is_some();
-    let same = before.filter(|entry| {
-        !came_anew && entry.state == EntryState::Present && ground.stock.is_same(want, entry)
-    });
-    if let Some(same) = same {
+    if let Some(same) = known.same.filter(|_| !came_anew) {
         return Some(Ok(Entry {
             mutable: want.mutable,
             guarded: want.guarded,
             sha512: want.sha512,
-            ..*same
+            ..same
         }));
     }
     let digest = arrived
         .as_ref()
         .map(|fetched| fetched.digest)
         .or(want.sha256)?;
-    let mut known = want.clone();
-    known.sha256 = Some(digest);
+    let mut found = want.clone();
+    found.sha256 = Some(digest);
     if !want.exact {
-        known.size = match &arrived {
+        found.size = match &arrived {
             Some(fetched) => fetched.size,
             None => ground.stock.shelves.size_of(want)?,
         };
     }
-    if let Err(problem) = checks_of_arrived(ground, want, &known, before, arrived.as_ref()) {
+    if let Err(problem) = checks_of_arrived(
+        ground,
+        want,
+        &found,
+        known.before.as_ref(),
+        arrived.as_ref(),
+    ) {
         return Some(Err(problem));
     }
     let proposed = arrived
@@ -174,20 +189,20 @@ fn present(
         base.snapshot
             .mtime_after(want.path.as_str(), &digest, proposed)
     });
-    Some(Ok(known.entry(EntryState::Present, Some(digest), mtime)))
+    Some(Ok(found.entry(EntryState::Present, Some(digest), mtime)))
 }
 
 /// What could not be told before the content was there.
 fn checks_of_arrived(
     ground: &Ground,
     want: &Want,
-    known: &Want,
+    found: &Want,
     before: Option<&Entry>,
     arrived: Option<&Fetched>,
 ) -> Result<(), Problem> {
     if want.sha256.is_none() {
         let (base, rules) = (ground.stock.base.as_ref(), &ground.rules.options);
-        mutation(known, before, base, &rules.verification).map_or(Ok(()), Err)?;
+        mutation(found, before, base, &rules.verification).map_or(Ok(()), Err)?;
     }
     match (arrived, want.sha256, want.sha512) {
         // Fetched by one unit's digest, promised by another's.

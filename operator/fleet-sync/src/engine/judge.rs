@@ -10,7 +10,7 @@ use super::fetching::{Fetch, Signature, SignatureFetch, Signatures};
 use super::inputs::exclude_rule;
 use super::lost::{Lost, LostFiles};
 use super::memory::OmittedIndex;
-use super::merge::{Merge, Merged, Pair};
+use super::merge::{Merge, Merged, Pair, Previous};
 use super::mutation::mutation;
 use super::plan::{Plan, Refusals};
 use super::preflight::addition;
@@ -36,6 +36,7 @@ struct Judge<'a> {
     lost: LostFiles,
     signatures: RunSorter<Signature>,
     missing_signatures: RunSorter<SignatureFetch>,
+    previous: Previous,
     /// The paths of which the current one is a longer form.
     prefixes: Vec<Prefix>,
 }
@@ -71,6 +72,7 @@ pub(super) fn judge(
         lost: LostFiles::new(),
         signatures: RunSorter::new(&ground.stock.shelves.spill_dir()),
         missing_signatures: RunSorter::new(&ground.stock.shelves.spill_dir()),
+        previous: Previous::default(),
         prefixes: Vec::new(),
     };
     for pair in Merge::new(Merged::new(wants.iter()), ground.stock.base.as_ref()) {
@@ -78,7 +80,10 @@ pub(super) fn judge(
         match pair? {
             Pair::Conflict(conflict) => judge.disagree(&conflict, advances),
             Pair::Gone(path, entry) => judge.gone(&path, &entry),
-            Pair::Wanted(wanted, before) => judge.wanted(&wanted, before.as_ref(), advances)?,
+            Pair::Wanted(wanted, before) => {
+                judge.wanted(&wanted, before.as_ref(), advances)?;
+                judge.previous.note(&wanted.want.path, before);
+            }
         }
     }
     let Judge {
@@ -144,7 +149,7 @@ impl Judge<'_> {
         self.tally.wanted(wanted, before);
         let kept = before.is_some_and(|entry| {
             entry.state == EntryState::Present
-                && self.ground.stock.is_same(want, entry)
+                && self.ground.stock.is_same(want, entry, &self.previous)
                 && !self.ground.stock.shelves.damage.contains(&entry.digest)
                 && is_endorsed_still(self.ground, want, entry)
         });

@@ -40,7 +40,7 @@ struct State {
     under_way: HashSet<Endorsement>,
     /// Signatures that came before what they are over, by that.
     waiting: HashMap<Sha256, Vec<Case>>,
-    /// Contents that came and are no signatures.
+    /// Contents that came before the signatures over them.
     here: HashSet<Sha256>,
     /// Nothing more comes.
     is_all_here: bool,
@@ -90,7 +90,8 @@ impl Judges {
             signature,
         };
         let mut state = lock(&self.desk.state);
-        match state.here.contains(&over.sha256) || self.desk.is_blob(&over.sha256) {
+        // A second signature over it finds it as a blob, or is judged at the end.
+        match state.here.remove(&over.sha256) || self.desk.is_blob(&over.sha256) {
             true => state.add(case),
             false => state.waiting.entry(over.sha256).or_default().push(case),
         }
@@ -103,9 +104,10 @@ impl Judges {
             return;
         }
         let mut state = lock(&self.desk.state);
-        state.here.insert(digest);
-        let cases = state.waiting.remove(&digest).unwrap_or_default();
-        cases.into_iter().for_each(|case| state.add(case));
+        match state.waiting.remove(&digest) {
+            Some(cases) => cases.into_iter().for_each(|case| state.add(case)),
+            None => drop(state.here.insert(digest)),
+        }
         self.desk.wake.notify_all();
     }
 

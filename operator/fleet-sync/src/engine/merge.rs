@@ -100,6 +100,22 @@ impl<W: Iterator<Item = Result<Result<Wanted, Disagreement>, Problem>>> Iterator
     }
 }
 
+/// What the base has under the name that was looked at last: a signature mostly comes just after what it is over.
+#[derive(Default)]
+pub(super) struct Previous(Option<(RepoPath, Entry)>);
+
+impl Previous {
+    pub fn note(&mut self, path: &RepoPath, entry: Option<Entry>) {
+        self.0 = entry.map(|entry| (path.clone(), entry));
+    }
+
+    /// What it has under a name, if that was the one.
+    pub fn entry(&self, path: &RepoPath) -> Option<Entry> {
+        let (previous, entry) = self.0.as_ref()?;
+        (previous == path).then_some(*entry)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;

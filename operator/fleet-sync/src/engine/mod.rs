@@ -95,6 +95,7 @@ mod transfer;
 mod unlisted;
 mod updating;
 mod upstream;
+mod vouched;
 mod vouching;
 mod want;
 mod watch;

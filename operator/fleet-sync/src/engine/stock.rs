@@ -9,6 +9,7 @@ use fleet_types::{RepoPath, Sha256, UnitRevision};
 
 use super::base::Base;
 use super::memory::Memory;
+use super::merge::Previous;
 use super::root::{Probe, Root};
 use super::shelves::Shelves;
 use super::want::Want;
@@ -61,10 +62,11 @@ impl Stock {
 
     /// Whether what the newest snapshot says of a path is what is wanted. A signature is, where what it signs is as it
     /// was.
-    pub fn is_same(&self, want: &Want, entry: &Entry) -> bool {
+    pub fn is_same(&self, want: &Want, entry: &Entry, previous: &Previous) -> bool {
         match &want.over {
             Some(signed) => {
-                let before = self.entry(&signed.path);
+                let before = previous.entry(&signed.path);
+                let before = before.or_else(|| self.entry(&signed.path));
                 before.is_some_and(|before| {
                     before.state.is_offered() && before.digest == signed.sha256
                 }) && want.sha256.is_none_or(|given| given == entry.digest)

@@ -11,45 +11,14 @@ use std::sync::{Arc, Mutex};
 use fleet_formats::seam::{SignaturePolicy, Trust};
 use fleet_store::EntryState;
 use fleet_types::{RepoPath, Sha256, lock};
-use serde::{Deserialize, Serialize};
 
 use super::rules::Rules;
 use super::run::Ground;
 use super::shelves::Shelves;
 use super::stock::Stock;
+use super::vouched::{JudgedBy, Vouched};
 use super::want::Signed;
 use crate::Problem;
-
-/// `state/vouched.json`: what is known of signatures.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-struct Vouched {
-    /// By what all that the newest snapshot holds was judged; none while a unit is in it as it was before that.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    judged_by: Option<JudgedBy>,
-    /// The signatures that fit, by their content.
-    signatures: BTreeMap<Sha256, Fit>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct JudgedBy {
-    /// Our own choices.
-    inputs: Sha256,
-    /// The contents that brought keys.
-    keys: BTreeSet<Sha256>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Fit {
-    /// The content that is signed.
-    over: Sha256,
-    /// The keys that made it, as the format knows them.
-    by: Vec<String>,
-}
-
-impl Vouched {
-    const DOCUMENT: &str = "vouched";
-}
 
 pub(super) struct Vouching {
     state: Mutex<State>,
@@ -167,22 +136,21 @@ impl Vouching {
         signature: &Sha256,
     ) -> Result<Option<Vec<String>>, Problem> {
         let mut state = lock(&self.state);
-        let fit = state.known(shelves)?.signatures.get(signature);
-        let fit = fit.filter(|fit| fit.over == over.sha256);
-        Ok(fit.map(|fit| fit.by.clone()))
+        let known = state.known(shelves)?;
+        let by = known.signatures.makers(signature, &over.sha256);
+        Ok(by.map(<[String]>::to_vec))
     }
 
     /// That these keys made a signature over a file. What nobody is named for is not remembered.
     pub fn fits(&self, over: &Signed, signature: Sha256, by: Vec<String>) {
         let mut state = lock(&self.state);
-        let over = over.sha256;
         if let (Some(known), false) = (&mut state.known, by.is_empty()) {
-            known.signatures.insert(signature, Fit { over, by });
+            known.signatures.insert(signature, over.sha256, by);
             state.has_news = true;
         }
     }
 
-    /// Keeps what was found out, of signatures that are still there. `is_all` says that no unit of the newest snapshot is as
+    /// Keeps what was found out. `is_all` says that no unit of the newest snapshot is as
     /// it was before what counts now.
     pub fn keep(&self, ground: &Ground, is_all: bool) -> Result<(), Problem> {
         let (rules, shelves) = (&ground.rules, &ground.stock.shelves);
@@ -198,8 +166,7 @@ impl Vouching {
         if !has_news {
             return Ok(());
         }
-        let is_here = |signature: &Sha256| shelves.target().blob_path(signature).is_file();
-        known.signatures.retain(|signature, _| is_here(signature));
+        known.tidy(|signature| shelves.target().blob_path(signature).is_file());
         Ok(shelves.writer.state_write(Vouched::DOCUMENT, known)?)
     }
 }
