@@ -10,7 +10,6 @@ import time
 
 from lab import wait_until
 from lab.kinds import GATEWAY
-from lab.nginx import nginx
 from world import ALLOWED_PREFIX
 
 from .registry import scenario
@@ -110,14 +109,24 @@ def comes_by_the_route(fleet, url: str) -> None:
     service = fleet.lab.get("service", backend["name"], fleet.namespace)
     where = f"http://{service['spec']['clusterIP']}:{backend['port']}"
     prefix = fleet.world.workdir / NGINX
+    (prefix / "tmp").mkdir(parents=True, exist_ok=True)
     paths = [match["path"]["value"] for match in rule["matches"]]
     locations = " ".join(f"location = {path} {{ proxy_pass {where}; }} location {path}/ {{ proxy_pass {where}; }}" for path in paths)
-    rules = f"""
-        proxy_set_header Host $http_host;
-        server {{ listen 80; server_name {spec["hostnames"][0]}; {locations} location / {{ return 404; }} }}
-        server {{ listen 80 default_server; return 421; }}
-    """
-    fleet.lab.run_server(NGINX, nginx(prefix, rules), ready_url="")
+    config = prefix / "nginx.conf"
+    config.write_text(
+        f"""
+        daemon off; worker_processes 1; pid {prefix}/nginx.pid; error_log {prefix}/error.log; user root;
+        events {{ worker_connections 64; }}
+        http {{
+            access_log {prefix}/access.log; client_body_temp_path {prefix}/tmp/body; proxy_temp_path {prefix}/tmp/proxy;
+            fastcgi_temp_path {prefix}/tmp/fastcgi; uwsgi_temp_path {prefix}/tmp/uwsgi; scgi_temp_path {prefix}/tmp/scgi;
+            proxy_set_header Host $http_host;
+            server {{ listen 80; server_name {spec["hostnames"][0]}; {locations} location / {{ return 404; }} }}
+            server {{ listen 80 default_server; return 421; }}
+        }}
+        """
+    )
+    fleet.lab.run_server(NGINX, ["nginx", "-p", prefix, "-c", config], ready_url="")
     try:
         wait_until(lambda: fleet.lab.exec(["curl", "-sSf", f"{url}dists/stable/InRelease"], check=False).returncode == 0, 30, f"an answer at {url}")
         assert "hello-mirror" in fleet.apt_download(url=url).name
