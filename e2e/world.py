@@ -15,6 +15,7 @@ from pathlib import Path
 
 from archive import Archive, SigningKey, run
 from lab import Cluster, condition_of, wait_until
+from lab.nginx import nginx
 
 ROOT = Path(__file__).resolve().parent.parent
 CHART = ROOT / "charts" / "mirrorfleet"
@@ -65,29 +66,23 @@ class World:
     def start_upstream_server(self) -> None:
         """One nginx for all upstreams; each is a folder. Its access log counts what the fleet asks for."""
         prefix = self.workdir / "nginx"
-        (prefix / "tmp").mkdir(parents=True)
+        prefix.mkdir(parents=True)
         hashed = run(["openssl", "passwd", "-apr1", PASSWORD]).strip()
         (prefix / "users").write_text(f"{USER}:{hashed}\n")
         self.authority, key = certificate(prefix, f"IP:{self.lab.host_ip}")
-        config = prefix / "nginx.conf"
-        config.write_text(
+        command = nginx(
+            prefix,
             f"""
-            daemon off; worker_processes 1; pid {prefix}/nginx.pid; error_log {prefix}/error.log; user root;
-            events {{ worker_connections 512; }}
-            http {{
-                access_log {prefix}/access.log; sendfile on; default_type application/octet-stream;
-                client_body_temp_path {prefix}/tmp/body; proxy_temp_path {prefix}/tmp/proxy;
-                fastcgi_temp_path {prefix}/tmp/fastcgi; uwsgi_temp_path {prefix}/tmp/uwsgi; scgi_temp_path {prefix}/tmp/scgi;
-                server {{
-                    listen {UPSTREAM_PORT}; root {self.upstreams}; autoindex off;
-                    listen {TLS_PORT} ssl; ssl_certificate {self.authority}; ssl_certificate_key {key};
-                    location /{PROTECTED}/ {{ auth_basic upstream; auth_basic_user_file {prefix}/users; }}
-                }}
+            sendfile on; default_type application/octet-stream;
+            server {{
+                listen {UPSTREAM_PORT}; root {self.upstreams}; autoindex off;
+                listen {TLS_PORT} ssl; ssl_certificate {self.authority}; ssl_certificate_key {key};
+                location /{PROTECTED}/ {{ auth_basic upstream; auth_basic_user_file {prefix}/users; }}
             }}
-            """
+            """,
         )
         self.access_log = prefix / "access.log"
-        self.lab.run_server("upstream-nginx", ["nginx", "-p", prefix, "-c", config], ready_url=f"http://{self.lab.host_ip}:{UPSTREAM_PORT}/")
+        self.lab.run_server("upstream-nginx", command, ready_url=f"http://{self.lab.host_ip}:{UPSTREAM_PORT}/")
 
     def install_operator(self, image_archive: Path | None, image: str) -> None:
         """What a user does: `helm install`, with the image that was just built."""

@@ -4,9 +4,9 @@ nobody else's word counts."""
 from __future__ import annotations
 
 import json
-import os
 
 from archive import run
+from lab.nginx import nginx
 from lab.waiting import wait_until
 
 from .apt import Apt
@@ -23,21 +23,14 @@ SUITE = Suite("stable", suite="stable", codename="stable")
 #: From where the proxy asks, and below which path it has us.
 PROXY, BELOW = "127.0.0.5", "mirrors"
 FRONT = """
-daemon off; worker_processes 1; pid {prefix}/nginx.pid; error_log {prefix}/error.log; {user}
-events {{ worker_connections 512; }}
-http {{
-    access_log {prefix}/access.log;
-    client_body_temp_path {prefix}/tmp; proxy_temp_path {prefix}/tmp; fastcgi_temp_path {prefix}/tmp;
-    uwsgi_temp_path {prefix}/tmp; scgi_temp_path {prefix}/tmp;
-    server {{
-        listen 127.0.0.1:{port}; server_name localhost;
-        location /{below}/ {{
-            proxy_pass http://127.0.0.1:{backend}/; proxy_bind {proxy}; proxy_redirect off;
-            proxy_set_header X-Forwarded-For $remote_addr; proxy_set_header X-Forwarded-Proto $scheme;
-            proxy_set_header X-Forwarded-Host $http_host; proxy_set_header X-Forwarded-Prefix /{below};
-        }}
-        location / {{ return 404; }}
+server {{
+    listen 127.0.0.1:{port}; server_name localhost;
+    location /{below}/ {{
+        proxy_pass http://127.0.0.1:{backend}/; proxy_bind {proxy}; proxy_redirect off;
+        proxy_set_header X-Forwarded-For $remote_addr; proxy_set_header X-Forwarded-Proto $scheme;
+        proxy_set_header X-Forwarded-Host $http_host; proxy_set_header X-Forwarded-Prefix /{below};
     }}
+    location / {{ return 404; }}
 }}
 """
 #: What anybody can say.
@@ -51,11 +44,7 @@ class Front:
     def __init__(self, place: Place, backend: int) -> None:
         self.port = free_port()
         self.prefix = place.workdir / "front"
-        (self.prefix / "tmp").mkdir(parents=True)
-        user = "user root;" if os.geteuid() == 0 else ""
-        config = self.prefix / "nginx.conf"
-        config.write_text(FRONT.format(prefix=self.prefix, user=user, port=self.port, backend=backend, below=BELOW, proxy=PROXY))
-        place.start("front", ["nginx", "-p", self.prefix, "-c", config])
+        place.start("front", nginx(self.prefix, FRONT.format(port=self.port, backend=backend, below=BELOW, proxy=PROXY)))
         wait_for_port(self.port)
 
     def url(self, path: str, host: str = "localhost") -> str:

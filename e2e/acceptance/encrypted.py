@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-
 from archive import run
+from lab.nginx import nginx
 
 from .apt import Apt
 from .certificate import Certificate
@@ -19,22 +18,15 @@ INRELEASE = "debian/dists/stable/InRelease"
 ALWAYS = {"serving": {"transactions": "Always"}}
 APT = "Debian APT-HTTP/1.3 (2.6.1)"
 FRONT = """
-daemon off; worker_processes 1; pid {prefix}/nginx.pid; error_log {prefix}/error.log; {user}
-events {{ worker_connections 512; }}
-http {{
-    access_log {prefix}/access.log;
-    client_body_temp_path {prefix}/tmp; proxy_temp_path {prefix}/tmp; fastcgi_temp_path {prefix}/tmp;
-    uwsgi_temp_path {prefix}/tmp; scgi_temp_path {prefix}/tmp;
-    ssl_certificate {certificate}; ssl_certificate_key {key};
-    server {{
-        listen 127.0.0.1:{port} ssl http2; server_name localhost;
-        location / {{ proxy_pass http://127.0.0.1:{backend}; {headers} }}
-    }}
+ssl_certificate {certificate}; ssl_certificate_key {key};
+server {{
+    listen 127.0.0.1:{port} ssl http2; server_name localhost;
+    location / {{ proxy_pass http://127.0.0.1:{backend}; {headers} }}
 }}
 """
 #: Where the proxies of these stories are.
 HERE = "127.0.0.0/8"
-#: What docs/mirror.md says that a proxy must say.
+#: What docs/routes.md says that a proxy must say.
 HOST_KEPT = "proxy_set_header Host $http_host; proxy_set_header X-Forwarded-Proto $scheme;"
 #: What others say instead: Apache keeps its own Host.
 HOST_FORWARDED = "proxy_set_header X-Forwarded-Host $http_host; proxy_set_header X-Forwarded-Proto $scheme;"
@@ -45,12 +37,8 @@ def front(place: Place, certificate: Certificate, backend: int, headers: str) ->
     """nginx, which ends TLS and speaks plain HTTP to `backend`."""
     port = free_port()
     prefix = place.workdir / f"front-{port}"
-    (prefix / "tmp").mkdir(parents=True)
-    user = "user root;" if os.geteuid() == 0 else ""
-    (prefix / "nginx.conf").write_text(FRONT.format(
-        prefix=prefix, user=user, port=port, backend=backend, headers=headers, certificate=certificate.chain, key=certificate.key,
-    ))  # fmt: skip
-    place.start(prefix.name, ["nginx", "-p", prefix, "-c", prefix / "nginx.conf"])
+    rules = FRONT.format(port=port, backend=backend, headers=headers, certificate=certificate.chain, key=certificate.key)
+    place.start(prefix.name, nginx(prefix, rules))
     wait_for_port(port)
     return port
 

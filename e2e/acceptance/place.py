@@ -18,6 +18,7 @@ from pathlib import Path
 from archive import run
 from checker import Checker, Result
 from environment import mirrorfleet_binary
+from lab.nginx import nginx
 from lab.waiting import wait_until
 from repository import Options
 
@@ -25,15 +26,10 @@ from .certificate import Certificate
 from .keys import KeyRing, Signers
 
 API_VERSION = "mirrorfleet.dev/v1alpha1"
-NGINX = """
-daemon off; worker_processes 1; pid {prefix}/nginx.pid; error_log {prefix}/error.log; {user}
-events {{ worker_connections 512; }}
-http {{
-    access_log {prefix}/access.log; sendfile on; default_type application/octet-stream; keepalive_requests 100000;
-    client_body_temp_path {prefix}/tmp; proxy_temp_path {prefix}/tmp; fastcgi_temp_path {prefix}/tmp;
-    uwsgi_temp_path {prefix}/tmp; scgi_temp_path {prefix}/tmp;
-    server {{ listen 127.0.0.1:{port}; root {root}; autoindex off; }}
-}}
+#: What serves upstreams.
+FILES = """
+sendfile on; default_type application/octet-stream; keepalive_requests 100000;
+server {{ listen 127.0.0.1:{port}; root {root}; autoindex off; }}
 """
 
 
@@ -132,10 +128,7 @@ class Place:
 
     def _start_nginx(self) -> int:
         prefix, port = self.workdir / "nginx", free_port()
-        (prefix / "tmp").mkdir(parents=True)
-        user = "user root;" if os.geteuid() == 0 else ""
-        (prefix / "nginx.conf").write_text(NGINX.format(prefix=prefix, user=user, port=port, root=self.upstreams))
-        self.start("nginx", ["nginx", "-p", prefix, "-c", prefix / "nginx.conf"])
+        self.start("nginx", nginx(prefix, FILES.format(port=port, root=self.upstreams)))
         wait_for_port(port)
         return port
 

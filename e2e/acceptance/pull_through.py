@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from archive import run
+from lab.nginx import nginx
 from lab.waiting import wait_until
 
 from .apt import Apt
@@ -23,7 +24,7 @@ from .arch_trust import Web
 from .debian import DebianArchive, Suite
 from .manners import ask
 from .pacman import Pacman
-from .place import NGINX, Mirror, Place, Server, complete_access_log, end, free_port, wait_for_port
+from .place import FILES, Mirror, Place, Server, complete_access_log, end, free_port, wait_for_port
 from .registry import Skipped, story
 
 SUITE = Suite("stable", suite="stable", codename="stable")
@@ -61,10 +62,7 @@ class Leaving:
 
     def __init__(self, place: Place) -> None:
         self.prefix, self.port = place.workdir / "nginx-leaving", free_port()
-        (self.prefix / "tmp").mkdir(parents=True)
-        user = "user root;" if os.geteuid() == 0 else ""
-        (self.prefix / "nginx.conf").write_text(NGINX.format(prefix=self.prefix, user=user, port=self.port, root=place.upstreams))
-        self.process = place.start("nginx-leaving", ["nginx", "-p", self.prefix, "-c", self.prefix / "nginx.conf"])
+        self.process = place.start("nginx-leaving", nginx(self.prefix, FILES.format(port=self.port, root=place.upstreams)))
         wait_for_port(self.port)
 
     def payload_requests(self) -> list[str]:

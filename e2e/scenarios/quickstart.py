@@ -11,6 +11,7 @@ from pathlib import Path
 from archive import Archive, run
 from lab import Lab, wait_until
 from lab.images import debian_root, write_image
+from lab.nginx import nginx
 from newcomer import Grafana
 from quick_start import blocks
 from watching import Watch
@@ -84,14 +85,8 @@ def stand_in_for_the_world(world, lab: Lab, image: str) -> None:
     archive = Archive(root / "debian", world.key)
     archive.add_package(SUITE, PACKAGE)
     archive.publish(SUITE)
-    nginx = world.workdir / "first-nginx"
-    (nginx / "tmp").mkdir(parents=True)
-    temporary = " ".join(f"{kind}_temp_path {nginx}/tmp/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
-    (nginx / "nginx.conf").write_text(
-        f"daemon off; worker_processes 1; pid {nginx}/pid; error_log {nginx}/error.log; user root; events {{}}\n"
-        f"http {{ access_log off; {temporary} server {{ listen 80; root {root}; }} }}\n"
-    )
-    lab.run_server("upstream", ["nginx", "-p", nginx, "-c", nginx / "nginx.conf"], ready_url=f"http://{lab.host_ip}/debian/dists/{SUITE}/InRelease")
+    command = nginx(world.workdir / "first-nginx", f"server {{ listen 80; root {root}; }}")
+    lab.run_server("upstream", command, ready_url=f"http://{lab.host_ip}/debian/dists/{SUITE}/InRelease")
     name_the_upstream(lab)
     key = world.workdir / "first-keyring.gpg"
     world.key.export(key)

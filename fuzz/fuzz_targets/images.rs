@@ -4,14 +4,14 @@
 use std::ops::ControlFlow;
 
 use fleet_formats::arch::Arch;
-use fleet_formats::seam::{Format, Item, Promise, RootContent};
+use fleet_formats::seam::{Format, Item, Promise, RootContent, Trust};
 use fleet_types::RepoPath;
-use mirrorfleet_fuzz::{Drip, assert_safe, context, unsigned};
+use mirrorfleet_fuzz::{Drip, assert_safe, context};
 
 libfuzzer_sys::fuzz_target!(|content: &[u8]| {
     let root =
         |path: &str| RootContent::new(RepoPath::new(path).expect("a path"), content.to_vec());
-    let trust = unsigned();
+    let trust = Trust::nothing_is_judged();
     let roots = [
         root("iso/latest/sha256sums.txt"),
         root("iso/latest/b2sums.txt"),

@@ -7,7 +7,7 @@ use std::io::{Cursor, Read};
 use fleet_formats::arch::Arch;
 use fleet_formats::openpgp::{Pinned, WebOfTrust};
 use fleet_formats::seam::{Format, SignaturePolicy, Trust};
-use mirrorfleet_fuzz::{keyring, unsigned};
+use mirrorfleet_fuzz::keyring;
 
 libfuzzer_sys::fuzz_target!(|package: &[u8]| {
     let content = serde_json::json!({"repos": ["core"], "architectures": ["x86_64"]});
@@ -22,7 +22,7 @@ libfuzzer_sys::fuzz_target!(|package: &[u8]| {
         signatures: SignaturePolicy::Required,
         web: Some(web),
         keyring_package: Some("keys".to_owned()),
-        ..unsigned()
+        ..Trust::nothing_is_judged()
     };
     let content: Box<dyn Read + Send> = Box::new(Cursor::new(package.to_vec()));
     let _ = arch.with_keys(&mut [content], &trust);

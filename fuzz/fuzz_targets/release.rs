@@ -1,9 +1,9 @@
 //! A Release file, alone and as the payload of an `InRelease`, of a suite and of a flat repository.
 #![no_main]
 
-use fleet_formats::seam::{Format, RootContent, UnitIndex};
+use fleet_formats::seam::{Format, RootContent, Trust, UnitIndex};
 use fleet_types::RepoPath;
-use mirrorfleet_fuzz::{assert_safe, context, debian, unsigned};
+use mirrorfleet_fuzz::{assert_safe, context, debian};
 
 libfuzzer_sys::fuzz_target!(|content: &[u8]| {
     let bare = verify("stable", "dists/stable/Release", content);
@@ -28,7 +28,7 @@ libfuzzer_sys::fuzz_target!(|content: &[u8]| {
 
 fn verify(suite: &str, path: &str, content: &[u8]) -> Option<UnitIndex> {
     let root = RootContent::new(RepoPath::new(path).expect("a path"), content.to_vec());
-    let trust = unsigned();
+    let trust = Trust::nothing_is_judged();
     let verified = debian(suite)
         .verify(suite, &[root], &context(&trust))
         .ok()?;

@@ -7,9 +7,7 @@ use std::io::Read;
 use fleet_api::mirror::{DebianContent, DebianInclude, DebianPackages};
 use fleet_formats::debian::Debian;
 use fleet_formats::openpgp::Keyring;
-use fleet_formats::seam::{
-    Allowances, Format, IndexGroup, Item, Promise, SignaturePolicy, Trust, VerifyContext,
-};
+use fleet_formats::seam::{Allowances, Format, IndexGroup, Item, Promise, Trust, VerifyContext};
 use fleet_types::RepoPath;
 
 /// No format lists a larger file: 1 TiB.
@@ -42,19 +40,6 @@ pub fn debian(suite: &str) -> Debian {
         packages: DebianPackages::default(),
     })
     .expect("the slice of the tests")
-}
-
-pub fn unsigned() -> Trust {
-    Trust {
-        keyring: None,
-        signatures: SignaturePolicy::None,
-        min_good_signatures: 0,
-        all_signatures_good: false,
-        max_index_age: None,
-        indices: SignaturePolicy::None,
-        web: None,
-        keyring_package: None,
-    }
 }
 
 pub fn context(trust: &Trust) -> VerifyContext<'_> {

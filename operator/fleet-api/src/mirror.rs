@@ -12,6 +12,7 @@ pub use crate::content::{
     Block, Content, DebianAlias, DebianContent, DebianInclude, DebianPackages, DebianReleaseName,
     PackageRule,
 };
+pub use crate::freshness::Freshness;
 pub use crate::mirror_status::MirrorStatus;
 pub use crate::npm_content::{Guard, NpmContent, NpmDeny, NpmMutation, Waiver};
 pub use crate::pods::{
@@ -21,11 +22,12 @@ pub use crate::pull_through::{Cache, PullThrough};
 pub use crate::regions::{Canary, MOST_COPIES, MOST_REPLICAS, Region, RegionStorage, Rollout};
 pub use crate::route::{IpFamily, IpFamilyPolicy, ParentReference, Route, RouteKind, Scheme};
 pub use crate::serving::{Serving, Tls, Transactions};
+pub use crate::snapshots::Snapshots;
+pub use crate::storage::{AccessMode, OnVolumeLost, ReclaimPolicy, Storage};
 pub use crate::sync::{Retries, SyncSpec};
 pub use crate::verification::{
     AllowedMutation, AllowedReason, AllowedState, ExpiredUnit, Rule, Shrink, Verification,
 };
-use crate::{ByteQuantity, GoDuration};
 
 /// A declared copy of all or part of an Upstream, deployed to regions.
 #[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -258,183 +260,4 @@ pub enum Mode {
     /// Snapshots hold what upstreams sign and list; a package is fetched when a client asks for it, checked by what is
     /// listed, and kept until room is needed. An npm registry has no snapshots: all of it is fetched so.
     PullThrough,
-}
-
-/// Which snapshots are kept and which one is served.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Snapshots {
-    /// How many of the newest snapshots to keep, 1 to 32.
-    #[schemars(range(min = 1, max = 32))]
-    #[serde(default = "Snapshots::default_keep")]
-    pub keep: u32,
-    /// What a superseded snapshot names can be fetched at least this long, where its content never changes, however many
-    /// were published since. Snapshots are kept as long, 32 of them at most.
-    #[serde(default = "Snapshots::default_min_age")]
-    pub min_age: GoDuration,
-    /// Id of a snapshot to serve whatever the upstream does: freezes or rolls back. Empty: the newest.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    #[schemars(length(max = 64), regex(pattern = "^([0-9a-f]{8,64})?$"))]
-    pub pinned: String,
-    /// Ids of snapshots that are never served: the newest of the others is, until the upstream publishes something newer.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(
-        length(max = 8),
-        inner(length(max = 64), regex(pattern = "^[0-9a-f]{8,64}$"))
-    )]
-    pub skip: Vec<String>,
-}
-
-impl Snapshots {
-    const fn default_keep() -> u32 {
-        3
-    }
-    const fn default_min_age() -> GoDuration {
-        GoDuration::from_secs(48 * 3600)
-    }
-}
-
-impl Default for Snapshots {
-    fn default() -> Self {
-        Snapshots {
-            keep: 3,
-            min_age: Self::default_min_age(),
-            pinned: String::new(),
-            skip: Vec::new(),
-        }
-    }
-}
-
-/// The volume of each region.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Storage {
-    /// Size of each region's volume that says no other; may only grow.
-    #[serde(default = "Storage::default_size")]
-    pub size: ByteQuantity,
-    /// Storage class of each region that says no other; the cluster's default without one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 253))]
-    pub storage_class_name: Option<String>,
-    /// How the volume is mounted. With ReadWriteOnce, runs and the serving pod of a region share a node.
-    #[serde(default)]
-    pub access_mode: AccessMode,
-    /// What happens to volumes when the Mirror is deleted, and to that of a replica that is no longer declared.
-    #[serde(default)]
-    pub reclaim_policy: ReclaimPolicy,
-    /// How much is kept of what was fetched on demand; only with mode PullThrough. Without it: all but a tenth of the
-    /// volume.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cache: Option<Cache>,
-    /// What happens when a volume is lost, that is when Kubernetes says `Lost` of its claim.
-    #[serde(default, skip_serializing_if = "OnVolumeLost::is_wait")]
-    pub on_volume_lost: OnVolumeLost,
-}
-
-impl Storage {
-    fn default_size() -> ByteQuantity {
-        "100Gi".parse().expect("a constant")
-    }
-}
-
-impl Default for Storage {
-    fn default() -> Self {
-        Storage {
-            size: Self::default_size(),
-            storage_class_name: None,
-            access_mode: AccessMode::default(),
-            reclaim_policy: ReclaimPolicy::default(),
-            cache: None,
-            on_volume_lost: OnVolumeLost::default(),
-        }
-    }
-}
-
-/// How a volume is mounted.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum AccessMode {
-    /// By the pods of one node.
-    #[default]
-    ReadWriteOnce,
-    /// By pods of any node.
-    ReadWriteMany,
-}
-
-/// What happens to volumes that are no longer declared.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum ReclaimPolicy {
-    /// They stay, and a Mirror of the same name takes them up again.
-    #[default]
-    Retain,
-    /// They are deleted. Those of a region that is no longer declared stay all the same.
-    Delete,
-}
-
-/// What happens when a volume is lost.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum OnVolumeLost {
-    /// A person brings it back, or deletes the claim.
-    #[default]
-    Wait,
-    /// Another one takes its place and is filled from another replica or region. Never without one that has what is served.
-    Replace,
-}
-
-impl OnVolumeLost {
-    fn is_wait(&self) -> bool {
-        *self == OnVolumeLost::Wait
-    }
-}
-
-/// When a region counts as stale.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
-#[x_kube(crates(kube_core = "kube_core"),
-    validation = Rule::new("!has(self.withdrawAfter) || duration(self.withdrawAfter) >= duration(self.objective)")
-        .message("freshness.withdrawAfter must not be shorter than freshness.objective: a region that is left out comes back once it is behind for less than the objective"),
-)]
-#[serde(rename_all = "camelCase")]
-pub struct Freshness {
-    /// A region that is behind the authority for longer is stale.
-    #[serde(default = "Freshness::default_objective")]
-    pub objective: GoDuration,
-    /// Where regions fetch each for itself: one that is behind for longer is in no list of regions until it is behind for less
-    /// than the objective; four times the objective without it. What cannot be told leaves nobody out.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub withdraw_after: Option<GoDuration>,
-    /// So many regions stay in the lists however far they are behind: those that are least behind.
-    #[schemars(range(min = 1, max = 32))]
-    #[serde(
-        default = "Freshness::default_least",
-        skip_serializing_if = "Freshness::is_default_least"
-    )]
-    pub min_healthy_regions: u32,
-}
-
-impl Freshness {
-    const fn default_objective() -> GoDuration {
-        GoDuration::from_secs(6 * 3600)
-    }
-    const fn default_least() -> u32 {
-        1
-    }
-    /// Programs of earlier versions, which runs may still be of, know nothing of it.
-    const fn is_default_least(least: &u32) -> bool {
-        *least == Self::default_least()
-    }
-
-    /// For how many seconds a region may be behind before it is left out.
-    pub fn withdraw_after_secs(&self) -> u64 {
-        let told = self.withdraw_after.map(GoDuration::as_secs);
-        told.unwrap_or_else(|| self.objective.as_secs().saturating_mul(4))
-    }
-}
-
-impl Default for Freshness {
-    fn default() -> Self {
-        Freshness {
-            objective: Self::default_objective(),
-            withdraw_after: None,
-            min_healthy_regions: 1,
-        }
-    }
 }

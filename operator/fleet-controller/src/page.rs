@@ -12,7 +12,7 @@ use fleet_plan::SeenPod;
 use fleet_plan::observed::PodRole;
 use fleet_plan::score::Score;
 use fleet_plan::summary::{Program, Progress};
-use fleet_telemetry::{ExtraRoutes, RunFigures, serve_routes};
+use fleet_telemetry::{ExtraRoutes, RunFigures, on_threads, serve_routes};
 use fleet_types::lock;
 use futures::StreamExt;
 use jiff::Timestamp;
@@ -121,15 +121,7 @@ fn manner(options: &StatusPageOptions) -> Manner {
 }
 
 fn routes(board: Arc<Board>) -> ExtraRoutes {
-    Arc::new(move |head| {
-        let board = board.clone();
-        Box::pin(async move {
-            let made = tokio::task::spawn_blocking(move || {
-                fleet_page::answer(&board, &head, Timestamp::now())
-            });
-            made.await.ok()
-        })
-    })
+    on_threads(move |head| Some(fleet_page::answer(&board, head, Timestamp::now())))
 }
 
 /// Remembers how things are, whether anybody looks or not.

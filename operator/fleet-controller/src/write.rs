@@ -153,6 +153,16 @@ impl Writer {
         wanted: &K,
     ) -> Result<(), WriteError> {
         let api: Api<K> = Api::namespaced(self.client.clone(), &mirror.namespace);
+        match self.made(&api, wanted).await? {
+            Made::New(created) => take_in(world, mirror, &created),
+            Made::Found(found) if found.belongs_to(mirror) => take_in(world, mirror, &found),
+            Made::Found(found) => return Err(conflict(world, mirror, &found)),
+        }
+        Ok(())
+    }
+
+    /// Creates an object, unless one of that name is there.
+    async fn made<K: Kind>(&self, api: &Api<K>, wanted: &K) -> Result<Made<K>, WriteError> {
         let name = wanted.name_any();
         let params = PostParams {
             field_manager: Some(FIELD_MANAGER.to_owned()),
@@ -161,22 +171,16 @@ impl Writer {
         match api.create(&params, wanted).await {
             Ok(created) => {
                 self.faults.written();
-                take_in(world, mirror, &created);
-                Ok(())
+                Ok(Made::New(created))
             }
             Err(kube::Error::Api(status)) if status.is_already_exists() => {
-                match find(&api, &name).await? {
-                    Some(found) if found.belongs_to(mirror) => {
-                        take_in(world, mirror, &found);
-                        Ok(())
-                    }
-                    Some(found) => Err(conflict(world, mirror, &found)),
-                    // It was deleted in between: the next plan creates it.
-                    None => Err(WriteError::Outdated {
-                        kind: kind::<K>(),
-                        name,
-                    }),
-                }
+                // It was deleted in between: the next plan creates it.
+                let gone = || WriteError::Outdated {
+                    kind: kind::<K>(),
+                    name: name.clone(),
+                };
+                let found = find(api, &name).await?;
+                found.map(Made::Found).ok_or_else(gone)
             }
             Err(error) => Err(WriteError::of(&kind::<K>(), &name, &error)),
         }
@@ -252,6 +256,20 @@ impl Writer {
         policy: PropagationPolicy,
     ) -> Result<(), WriteError> {
         let api: Api<K> = Api::namespaced(self.client.clone(), &mirror.namespace);
+        match self.leaving(&api, (name, uid), policy).await? {
+            Some(leaving) => take_in(world, mirror, &leaving),
+            None => K::kept(&world.owned).remove(mirror, name, uid),
+        }
+        Ok(())
+    }
+
+    /// Deletes the very object that was seen. Gives it back while finalizers hold it; none where it is gone.
+    async fn leaving<K: Kind>(
+        &self,
+        api: &Api<K>,
+        (name, uid): (&str, &str),
+        policy: PropagationPolicy,
+    ) -> Result<Option<K>, WriteError> {
         let params = DeleteParams {
             propagation_policy: Some(policy),
             preconditions: Some(Preconditions {
@@ -263,19 +281,10 @@ impl Writer {
         match api.delete(name, &params).await {
             Ok(answer) => {
                 self.faults.written();
-                match answer
-                    .left()
-                    .filter(|leaving| !leaving.finalizers().is_empty())
-                {
-                    Some(leaving) => take_in(world, mirror, &leaving),
-                    None => K::kept(&world.owned).remove(mirror, name, uid),
-                }
-                Ok(())
+                let left = answer.left();
+                Ok(left.filter(|leaving| !leaving.finalizers().is_empty()))
             }
-            Err(kube::Error::Api(status)) if status.is_not_found() => {
-                K::kept(&world.owned).remove(mirror, name, uid);
-                Ok(())
-            }
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
             Err(error) => Err(WriteError::of(&kind::<K>(), name, &error)),
         }
     }
@@ -332,6 +341,13 @@ impl Writer {
         self.faults.written();
         Ok(written)
     }
+}
+
+/// What came of creating an object.
+enum Made<K> {
+    New(K),
+    /// One of that name was there: whose it is has to be seen.
+    Found(K),
 }
 
 /// Notes an object of ours as the API server answered it.

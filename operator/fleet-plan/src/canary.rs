@@ -16,18 +16,12 @@ use crate::object::Owned;
 use crate::observed::{Observed, PodRole, SeenJob, SeenPod};
 use crate::plan::{PlannedEvent, Write};
 use crate::publication::together::{self, Together, Verdict};
-use crate::runs::whole;
+use crate::runs::{JOB_PATIENCE, MESSAGE_LENGTH, REPORT_PATIENCE, whole};
 use crate::schedule::later;
 use crate::site::Site;
 
 /// An audit of which nobody can tell is begun again after so long.
 const AGAIN: SignedDuration = SignedDuration::from_mins(1);
-/// Watches of Jobs and pods run apart: so long the result of one that ended is waited for.
-const RESULT_PATIENCE: SignedDuration = SignedDuration::from_secs(20);
-/// A watch may lag behind our own write: only after so long a Job that is not seen is lost.
-const JOB_PATIENCE: SignedDuration = SignedDuration::from_secs(60);
-/// Longest message that enters a status.
-const MESSAGE_LENGTH: usize = 1024;
 
 /// What is known of the trial that the status tells of.
 #[derive(Debug)]
@@ -145,7 +139,7 @@ fn result(
             let at = job.end.as_ref().and_then(|end| end.at).unwrap_or(started);
             let words = crate::runs::end_words(pod, job);
             let message = format!("audit Job {name} ended without a report: {words}");
-            (now >= later(at, RESULT_PATIENCE)).then_some((Reason::SyncInterrupted, message))
+            (now >= later(at, REPORT_PATIENCE)).then_some((Reason::SyncInterrupted, message))
         }
         None => (now >= later(started, JOB_PATIENCE)).then(|| {
             let message = format!("audit Job {name} disappeared without leaving a report");
@@ -243,7 +237,7 @@ fn look(audit: Option<&Audit>, seen: &Observed) -> Option<Timestamp> {
     let job = jobs.find(|job| job.meta.name == audit.job);
     let at = match job {
         None => later(audit.started_at.as_ref()?.0, JOB_PATIENCE),
-        Some(job) => later(job.end.as_ref()?.at?, RESULT_PATIENCE),
+        Some(job) => later(job.end.as_ref()?.at?, REPORT_PATIENCE),
     };
     (at > seen.now).then_some(at)
 }

@@ -74,7 +74,7 @@ fn carry_out(fleet: &Fleet, seen: &Observed) -> Plan {
         seen,
         starting.next,
     );
-    let wake = [
+    let of_all = [
         handing.look_again,
         starting.look_again,
         objects.look_again,
@@ -82,15 +82,9 @@ fn carry_out(fleet: &Fleet, seen: &Observed) -> Plan {
         fleet.list.look_again,
         status::expires_at(fleet, &sites, &status, seen.now),
     ];
-    let wake = wake.into_iter();
-    let wake = wake.chain(sites.iter().map(|site| site.runs.look_again));
-    let misfits = sites.iter().filter_map(|site| site.misfit.as_ref());
-    let wake = wake.chain(misfits.map(|misfit| misfit.until));
-    let unheeded = sites.iter().filter_map(Site::unheeded);
-    let wake = wake.chain(unheeded.map(|unheeded| unheeded.look_again(seen.now)));
     let mut plan = Plan {
         events: Vec::new(),
-        wake_at: wake.flatten().filter(|at| *at > seen.now).min(),
+        wake_at: next_of(&of_all, &sites, seen.now),
         writes: Vec::new(),
         after_status: Vec::new(),
         status_changed: fleet.mirror.status.as_ref() != Some(&status),
@@ -116,6 +110,19 @@ fn carry_out(fleet: &Fleet, seen: &Observed) -> Plan {
     plan.writes.extend(objects.of_all);
     plan.events = status::events(&before, &plan.status, &plan.finished);
     plan
+}
+
+/// When there is something to look at again: of all that is planned together, or of a replica.
+fn next_of(of_all: &[Option<Timestamp>], sites: &[Site], now: Timestamp) -> Option<Timestamp> {
+    let runs = sites.iter().map(|site| site.runs.look_again);
+    let misfits = sites.iter().filter_map(|site| site.misfit.as_ref());
+    let unheeded = sites.iter().filter_map(Site::unheeded);
+    let of_all = of_all.iter().copied();
+    let all = of_all
+        .chain(runs)
+        .chain(misfits.map(|misfit| misfit.until))
+        .chain(unheeded.map(|unheeded| unheeded.look_again(now)));
+    all.flatten().filter(|at| *at > now).min()
 }
 
 /// Nothing is touched; what was true of the regions is left as it was said.

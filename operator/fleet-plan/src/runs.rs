@@ -24,11 +24,11 @@ use crate::view::RegionView;
 /// A run that was pending for so long cannot be scheduled.
 const PENDING_LIMIT: SignedDuration = SignedDuration::from_mins(5);
 /// Watches of Jobs and pods run apart and answers of serving pods come late: so long a report is waited for.
-const REPORT_PATIENCE: SignedDuration = SignedDuration::from_secs(20);
+pub const REPORT_PATIENCE: SignedDuration = SignedDuration::from_secs(20);
 /// A watch may lag behind our own write: only after so long a Job that is not seen is lost.
-const JOB_PATIENCE: SignedDuration = SignedDuration::from_secs(60);
+pub const JOB_PATIENCE: SignedDuration = SignedDuration::from_secs(60);
 /// Longest message that enters a status.
-const MESSAGE_LENGTH: usize = 1024;
+pub const MESSAGE_LENGTH: usize = 1024;
 
 /// What a region's runs are, after the results of those that ended were taken over.
 #[derive(Debug)]

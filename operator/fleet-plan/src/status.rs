@@ -1,30 +1,31 @@
-//! The whole status of a Mirror, and the events that tell of its changes.
+//! The whole status of a Mirror.
 
+mod events;
+mod region;
 mod served;
-
-pub(crate) use self::served::served_until;
 
 use fleet_api::{
     AcceptedUnit, ConditionStatus, ConditionType, Fetcher, MirrorStatus, Publication,
-    PublicationPhase, RegionRole, RegionState, RegionStatus, ReplicaStatus, fetching,
+    PublicationPhase, RegionStatus, ReplicaStatus, fetching,
 };
-use fleet_types::{Outcome, Reason};
+use fleet_types::Reason;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use crate::canary;
+pub use self::events::{events, withdrawn};
+use self::region::region;
+pub(crate) use self::served::served_until;
 use crate::claims::retained_claims;
 use crate::conditions::verdicts;
-use crate::fleet::{Fleet, Source};
-use crate::freshness::{self, Freshness};
+use crate::fleet::Fleet;
+use crate::freshness;
 use crate::observed::Observed;
-use crate::orders::{self, Ordering};
-use crate::plan::{FinishedRun, PlannedEvent};
+use crate::orders::Ordering;
 use crate::report::instant;
 use crate::runs::whole;
 use crate::schedule::later;
 use crate::site::Site;
-use crate::verdict::{Verdict, conditions, said};
+use crate::verdict::{conditions, said};
 
 pub fn summarise(
     fleet: &Fleet,
@@ -147,132 +148,6 @@ fn told(publication: Publication, regions: &[RegionStatus]) -> Publication {
     }
 }
 
-/// A region, which is as its worst replica.
-fn region(fleet: &Fleet, sites: &[Site], replicas: &[Site], now: Timestamp) -> RegionStatus {
-    let first = &replicas[0];
-    let superseded_at = replicas.iter().filter(|site| site.counts());
-    let superseded_at = superseded_at.filter_map(|site| match &site.freshness {
-        Freshness::Unknown(..) => site.view.superseded_before.clone(),
-        known => known.superseded_at().map(Time),
-    });
-    let superseded_at = superseded_at.min();
-    let statuses: Vec<ReplicaStatus> = replicas.iter().map(|site| replica(sites, site)).collect();
-    let states = replicas.iter().zip(&statuses);
-    let states = states.map(|(site, it)| state(fleet, site, it, superseded_at.as_ref(), now));
-    // That all of it is left out is so since the last of them was.
-    let withdrawn: Option<Vec<&Time>> = replicas
-        .iter()
-        .map(|site| site.withdrawn_at.as_ref())
-        .collect();
-    let withdrawn_at = withdrawn.and_then(|all| all.into_iter().max().cloned());
-    let in_brief = |(site, mut status): (&Site, ReplicaStatus)| {
-        let own = site.withdrawn_at.clone();
-        status.withdrawn_at = own.filter(|own| Some(own) != withdrawn_at.as_ref());
-        status
-    };
-    RegionStatus {
-        name: first.name().to_owned(),
-        state: states
-            .max_by_key(|state| badness(*state))
-            .unwrap_or_default(),
-        role: fleet.is_together().then(|| role(replicas)),
-        replicas: replicas.iter().zip(statuses).map(in_brief).collect(),
-        withdrawn_at: withdrawn_at.clone(),
-        url: Some(fleet.url_now(first.view.place, first.wanted.route.is_accepted())),
-        superseded_at,
-    }
-}
-
-/// The higher, the worse.
-const fn badness(state: RegionState) -> u8 {
-    match state {
-        RegionState::Serving => 0,
-        RegionState::Stale => 1,
-        RegionState::Joining | RegionState::Withdrawn => 2,
-        RegionState::Syncing => 3,
-        RegionState::Pending => 4,
-        RegionState::Unknown => 5,
-    }
-}
-
-fn role(replicas: &[Site]) -> RegionRole {
-    let fetches = |site: &Site| site.view.place.source == Source::Upstream;
-    match replicas.iter().any(fetches) {
-        true => RegionRole::Hub,
-        false => RegionRole::Edge,
-    }
-}
-
-/// When the hub last found what a region serves to be what the upstream has: that is handed down, and no run of the
-/// region's own tells it.
-fn confirmed(sites: &[Site], site: &Site, snapshot: Option<&String>) -> Option<Time> {
-    let is_hub = |other: &&Site| other.view.place.source == Source::Upstream;
-    let hub = sites.iter().find(is_hub)?;
-    let success = hub.view.served()?.last_success.as_ref()?;
-    let same = snapshot.is_some() && success.snapshot.as_ref() == snapshot;
-    let follows = site.view.place.source != Source::Upstream;
-    (same && follows).then(|| Time(instant(success.at)))
-}
-
-fn replica(sites: &[Site], site: &Site) -> ReplicaStatus {
-    let served = site.view.served();
-    let mut status = site.runs.status.clone();
-    if crate::conditions::answered(&site.view) {
-        status.snapshot = served.and_then(|served| served.snapshot.clone());
-    }
-    if let Some(confirmed) = confirmed(sites, site, status.snapshot.as_ref()) {
-        status.last_success = Some(confirmed);
-    }
-    // A new volume brings an old store along with its own memory of successes: a Mirror that was made anew.
-    if status.last_success.is_none() {
-        let kept = served.and_then(|served| served.last_success.as_ref());
-        status.last_success = kept.map(|success| Time(instant(success.at)));
-    }
-    status.ready = site.view.ready();
-    // Who does not answer has the clock that it had.
-    if let Some(served) = served {
-        let since = status.clock_wrong_since.take();
-        let wrong = served.clock_skew != 0;
-        status.clock_wrong_since = since.or(Some(Time(whole(site.now)))).filter(|_| wrong);
-    }
-    if let Some(last) = status.last_attempt.as_mut() {
-        last.prepared = last.prepared.take().filter(|_| site.fleet.is_together());
-    }
-    status.in_brief()
-}
-
-fn state(
-    fleet: &Fleet,
-    site: &Site,
-    replica: &ReplicaStatus,
-    superseded_at: Option<&Time>,
-    now: Timestamp,
-) -> RegionState {
-    let stale = |since: &Time| now > later(since.0, freshness::objective(fleet));
-    let untold = match site.view.not_asked() {
-        true => site.view.state_before == RegionState::Unknown,
-        false => site.view.served().is_none(),
-    };
-    if fleet.spec.fills_itself() {
-        return match site.has_content() {
-            false => RegionState::Pending,
-            true if !site.view.ready() || untold => RegionState::Unknown,
-            true => RegionState::Serving,
-        };
-    }
-    match replica.snapshot {
-        None if replica.current_run.is_some() => RegionState::Syncing,
-        None => RegionState::Pending,
-        Some(_) if !site.view.ready() || untold => RegionState::Unknown,
-        Some(_) if site.withdrawn_at.is_some() => match fleet.is_together() {
-            true => RegionState::Joining,
-            false => RegionState::Withdrawn,
-        },
-        Some(_) if superseded_at.is_some_and(stale) => RegionState::Stale,
-        Some(_) => RegionState::Serving,
-    }
-}
-
 /// A request is handled once a run for it has begun wherever the upstream is asked.
 fn handled(
     fleet: &Fleet,
@@ -338,148 +213,4 @@ pub fn expires_at(
         .chain(blocked)
         .map(|end| later(end, jiff::SignedDuration::from_secs(1)));
     ends.filter(|at| *at > now).min()
-}
-
-/// What people should hear of: runs that published or failed, and Stalled and Fresh when they change.
-pub fn events(
-    before: &MirrorStatus,
-    after: &MirrorStatus,
-    finished: &[FinishedRun],
-) -> Vec<PlannedEvent> {
-    let mut events: Vec<PlannedEvent> = finished
-        .iter()
-        .filter(|run| !matches!(run.reason, Reason::Unchanged | Reason::Prepared))
-        .map(|run| run_event(run, after))
-        .collect();
-    events.extend(orders::events(before, after));
-    events.extend(canary::events(before, after));
-    events.extend(withdrawal_events(before, after));
-    events.extend(clock_events(before, after));
-    events.extend(handed_over(before, after));
-    for kind in [ConditionType::Stalled, ConditionType::Fresh] {
-        let was = said(kind, &before.conditions);
-        let Some(is) = said(kind, &after.conditions) else {
-            continue;
-        };
-        let of = |verdict: &Verdict| (verdict.status, verdict.reason);
-        let changed = was.as_ref().map(of) != Some(of(&is));
-        let bad = (kind == ConditionType::Stalled) == is.is(ConditionStatus::True);
-        let recovered =
-            kind == ConditionType::Fresh && was.is_some_and(|was| was.is(ConditionStatus::False));
-        if changed && !is.is(ConditionStatus::Unknown) && (bad || recovered) {
-            events.push(PlannedEvent {
-                warning: bad,
-                reason: is.reason,
-                action: "Reconcile",
-                message: is.message,
-            });
-        }
-    }
-    events
-}
-
-/// Of regions that fetch each for itself: the lists leave one out, or have it again.
-fn withdrawal_events(before: &MirrorStatus, after: &MirrorStatus) -> Vec<PlannedEvent> {
-    let news = after.regions.iter().filter_map(|region| {
-        let mut known = before.regions.iter();
-        let known = known.find(|known| known.name == region.name);
-        let was = known.is_some_and(|known| known.withdrawn_at.is_some());
-        let is = region.withdrawn_at.is_some();
-        let name = &region.name;
-        let (reason, message) = match is {
-            true => (Reason::Withdrawn, withdrawn(region)?),
-            false => (
-                Reason::Readmitted,
-                format!("region {name} is in the lists of regions again"),
-            ),
-        };
-        (region.role.is_none() && was != is).then_some(PlannedEvent {
-            warning: is,
-            reason,
-            action: "Withdraw",
-            message,
-        })
-    });
-    news.collect()
-}
-
-/// Of clocks that have gone wrong.
-fn clock_events(before: &MirrorStatus, after: &MirrorStatus) -> Vec<PlannedEvent> {
-    let wrong = |status: &MirrorStatus| -> Vec<String> {
-        let replicas = status.replicas();
-        let wrong = replicas.filter(|(_, replica)| replica.clock_wrong_since.is_some());
-        wrong.map(|(region, _)| region.name.clone()).collect()
-    };
-    let was = wrong(before);
-    let news = wrong(after)
-        .into_iter()
-        .filter(|region| !was.contains(region));
-    let told = news.map(|region| PlannedEvent {
-        warning: true,
-        reason: Reason::ClockSkew,
-        action: "Reconcile",
-        message: format!(
-            "the clock of the node of region {region} differs from the controller's by more than five seconds: set both by NTP"
-        ),
-    });
-    told.collect()
-}
-
-/// That a region is left out, in words.
-pub fn withdrawn(region: &RegionStatus) -> Option<String> {
-    let (since, behind) = (region.withdrawn_at.as_ref()?.0, &region.superseded_at);
-    let behind = behind
-        .as_ref()
-        .map(|behind| format!(", as it has been behind the authority since {}", behind.0));
-    Some(format!(
-        "region {} has been left out of the lists of regions since {since}{}; it is in them again once it has caught up",
-        region.name,
-        behind.unwrap_or_default()
-    ))
-}
-
-/// That somebody else fetches now.
-fn handed_over(before: &MirrorStatus, after: &MirrorStatus) -> Option<PlannedEvent> {
-    let who = |status: &MirrorStatus| {
-        let fetcher = status.fetcher.as_ref()?;
-        Some((fetcher.region.clone(), fetcher.replica))
-    };
-    if who(before) == who(after) {
-        return None;
-    }
-    let (reason, message) = match &after.fetcher {
-        Some(fetcher) => {
-            let title = fetcher.title(&after.regions);
-            let words = "as the one that comes before it cannot";
-            (
-                fetcher.reason,
-                format!("region {title} fetches from now on, {words}"),
-            )
-        }
-        None => {
-            let words = "the region that others follow fetches again";
-            (Reason::Progressing, words.to_owned())
-        }
-    };
-    Some(PlannedEvent {
-        warning: after.fetcher.is_some(),
-        reason,
-        action: "TakeOver",
-        message,
-    })
-}
-
-fn run_event(run: &FinishedRun, after: &MirrorStatus) -> PlannedEvent {
-    let mut attempts = (after.replicas()).filter_map(|(_, replica)| replica.last_attempt.as_ref());
-    let last = attempts.find(|last| last.job == run.job);
-    let message = last.map(|last| last.message.clone());
-    let message = message
-        .filter(|text| !text.is_empty())
-        .unwrap_or_else(|| run.reason.description().trim().to_owned());
-    PlannedEvent {
-        warning: run.reason.outcome() != Outcome::Good,
-        reason: run.reason,
-        action: "Sync",
-        message: format!("region {}, Job {}: {message}", run.region, run.job),
-    }
 }

@@ -63,7 +63,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use fleet_origin::Origin;
 use fleet_telemetry::{
-    ExtraRoutes, Health, Registry, RegistryError, ServerMetrics, ServerPlace, serve_metrics,
+    ExtraRoutes, Health, Registry, RegistryError, ServerMetrics, ServerPlace, on_threads,
+    serve_metrics,
 };
 use http::Response;
 use tokio::net::TcpListener;
@@ -166,17 +167,10 @@ async fn serve_all(
     ready: Box<dyn FnOnce(Listening) + Send + '_>,
 ) -> Result<(), ServeError> {
     check_data(&options)?;
-    let certificate = options
-        .tls
-        .clone()
-        .map(Certificate::load)
-        .transpose()?
-        .map(Arc::new);
-    let tls = certificate
-        .clone()
-        .map(tls::server_config)
-        .transpose()?
-        .map(TlsAcceptor::from);
+    let certificate = options.tls.clone().map(Certificate::load).transpose()?;
+    let certificate = certificate.map(Arc::new);
+    let tls = certificate.clone().map(tls::server_config).transpose()?;
+    let tls = tls.map(TlsAcceptor::from);
     let metrics = ServerMetrics::register(registry, options.place.clone())?;
     let shares = Shares::take();
     let catalog = Arc::new(Catalog::new(
@@ -204,6 +198,44 @@ async fn serve_all(
     });
 
     let ended = CancellationToken::new();
+    let (clients, followers) = servers(&options, &catalog, &shares, tls);
+    let main = async {
+        let copied = async {
+            match follow {
+                Some((listener, _)) => followers.run(listener, shutdown.clone()).await,
+                None => Ok(()),
+            }
+        };
+        let (served, copied) = tokio::join!(clients.run(http, shutdown.clone()), copied);
+        let result = served.and(copied);
+        // The metrics of the last requests can be scraped until they have ended.
+        ended.cancel();
+        result
+    };
+    let side = async {
+        match metrics {
+            Some((listener, _)) => {
+                let health = readiness(catalog.clone());
+                let routes = Some(routes(catalog.clone()));
+                serve_metrics(listener, registry.clone(), health, routes, ended.clone()).await
+            }
+            None => Ok(()),
+        }
+    };
+    let keeping = keep_fresh(catalog.clone(), certificate, ended.clone());
+    let (main, side, ()) = tokio::join!(main, side, keeping);
+    main?;
+    side?;
+    Ok(())
+}
+
+/// For clients, and for mirrors that follow; what an h2 connection may hold is bounded for both together.
+fn servers(
+    options: &ServeOptions,
+    catalog: &Arc<Catalog>,
+    shares: &Shares,
+    tls: Option<TlsAcceptor>,
+) -> (HttpServer, HttpServer) {
     let limits = Limits {
         idle: HEAD_TIMEOUT,
         stall: STALL_TIMEOUT,
@@ -228,40 +260,7 @@ async fn serve_all(
         connections: shares.followers,
         limits,
     };
-    let main = async {
-        let copied = async {
-            match follow {
-                Some((listener, _)) => followers.run(listener, shutdown.clone()).await,
-                None => Ok(()),
-            }
-        };
-        let (served, copied) = tokio::join!(clients.run(http, shutdown.clone()), copied);
-        let result = served.and(copied);
-        // The metrics of the last requests can be scraped until they have ended.
-        ended.cancel();
-        result
-    };
-    let side = async {
-        match metrics {
-            Some((listener, _)) => {
-                let health = readiness(catalog.clone());
-                serve_metrics(
-                    listener,
-                    registry.clone(),
-                    health,
-                    Some(routes(catalog.clone())),
-                    ended.clone(),
-                )
-                .await
-            }
-            None => Ok(()),
-        }
-    };
-    let keeping = keep_fresh(catalog.clone(), certificate, ended.clone());
-    let (main, side, ()) = tokio::join!(main, side, keeping);
-    main?;
-    side?;
-    Ok(())
+    (clients, followers)
 }
 
 fn check_data(options: &ServeOptions) -> Result<(), ServeError> {
@@ -296,15 +295,9 @@ fn readiness(catalog: Arc<Catalog>) -> Health {
 
 /// The status documents, for the metrics listener: the controller asks there even where `listen` speaks TLS.
 fn routes(catalog: Arc<Catalog>) -> ExtraRoutes {
-    Arc::new(move |head| {
-        let catalog = catalog.clone();
-        Box::pin(async move {
-            let answered = tokio::task::spawn_blocking(move || {
-                handler::status_answer(&catalog, head.uri.path(), Audience::Operators)
-            })
-            .await;
-            answered.ok().flatten().map(into_response)
-        })
+    on_threads(move |head| {
+        let answer = handler::status_answer(&catalog, head.uri.path(), Audience::Operators);
+        answer.map(into_response)
     })
 }
 

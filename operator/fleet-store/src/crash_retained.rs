@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use fleet_types::RepoPath;
 
-use crate::crash_tests::{blobs, digest, entry, fetch, identity, meta};
 use crate::model::{Defect, Dice, ModelDisk};
+use crate::numbered::{blobs, digest, entry, fetch, identity, meta};
 use crate::{Entry, Identity, Retention, SnapshotMeta, StoreError, Writer};
 
 /// Names of fixed content and their content, at one moment.

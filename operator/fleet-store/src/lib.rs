@@ -128,3 +128,5 @@ mod crash_retained;
 mod crash_tests;
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod numbered;

@@ -37,10 +37,11 @@ mod tests {
     use std::fs::File;
 
     use super::*;
-    use crate::{Writer, crash_tests};
+    use crate::Writer;
+    use crate::numbered::identity;
 
     fn store(folder: &Path) -> Writer {
-        Writer::open(folder, &crash_tests::identity()).unwrap()
+        Writer::open(folder, &identity()).unwrap()
     }
 
     fn set_changed(store: &Store, at: SystemTime) {

@@ -1,16 +1,12 @@
 //! The metrics of who fetches for clients what a mirror lists and does not have.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 
-use fleet_types::lock;
-
+use crate::Definition;
+use crate::by_mirror::{ByMirror, Series, ServerPlace};
 use crate::definition::definitions;
 use crate::keeping::Keeping;
-use crate::registry::{Registry, RegistryError, Source};
 use crate::samples::Samples;
-use crate::{Definition, ServerPlace};
 
 definitions! {
     /// Fetches from the upstream that clients caused, by what came of them: `ok`, `absent` (the upstream does not have it), `failed`, `abandoned` (nobody waited for it any more).
@@ -43,10 +39,7 @@ pub enum FetchResult {
 }
 
 /// The Mirrors that are filled on demand.
-pub struct FillMetrics {
-    place: ServerPlace,
-    mirrors: Mutex<BTreeMap<String, Arc<FillCounts>>>,
-}
+pub type FillMetrics = ByMirror<FillCounts>;
 
 /// Those of one Mirror.
 #[derive(Debug, Default)]
@@ -58,31 +51,6 @@ pub struct FillCounts {
     evicted_bytes: AtomicU64,
     cached_bytes: AtomicU64,
     keeping: Keeping,
-}
-
-impl FillMetrics {
-    pub fn register(
-        registry: &Registry,
-        place: ServerPlace,
-    ) -> Result<Arc<FillMetrics>, RegistryError> {
-        let metrics = Arc::new(FillMetrics {
-            place,
-            mirrors: Mutex::default(),
-        });
-        registry.add(metrics.clone())?;
-        Ok(metrics)
-    }
-
-    /// The counts of a Mirror, made on first use.
-    pub fn mirror(&self, name: &str) -> Arc<FillCounts> {
-        let mut mirrors = lock(&self.mirrors);
-        mirrors.entry(name.to_owned()).or_default().clone()
-    }
-
-    /// Drops the series of Mirrors that are no longer filled.
-    pub fn keep_only(&self, names: &[&str]) {
-        lock(&self.mirrors).retain(|name, _| names.contains(&name.as_str()));
-    }
 }
 
 impl FillCounts {
@@ -114,6 +82,10 @@ impl FillCounts {
     pub fn keeping(&self) -> &Keeping {
         &self.keeping
     }
+}
+
+impl Series for FillCounts {
+    const DEFINITIONS: &'static [Definition] = ALL;
 
     fn collect(&self, out: &mut Samples, place: &ServerPlace, mirror: &str) {
         let (namespace, region) = (place.namespace.as_str(), place.region.as_str());
@@ -128,17 +100,5 @@ impl FillCounts {
         out.counter(&EVICTED_BYTES, &labels, value(&self.evicted_bytes));
         out.gauge(&CACHED_BYTES, &labels, value(&self.cached_bytes));
         self.keeping.collect(out, (&NOT_KEPT, &FULL_SINCE), &labels);
-    }
-}
-
-impl Source for FillMetrics {
-    fn definitions(&self) -> &'static [Definition] {
-        ALL
-    }
-
-    fn collect(&self, out: &mut Samples) {
-        for (mirror, counts) in lock(&self.mirrors).iter() {
-            counts.collect(out, &self.place, mirror);
-        }
     }
 }

@@ -6,6 +6,7 @@
 //!
 //! Left to others: what the values are. Nothing here reads a clock, a store or the Kubernetes API.
 
+mod by_mirror;
 mod definition;
 mod health;
 mod keeping;
@@ -25,20 +26,20 @@ pub mod server;
 pub mod worker;
 
 pub use api::ApiMetrics;
+pub use by_mirror::{ByMirror, ServerPlace};
 pub use controller::{ControllerMetrics, Countable, LAG_QUERY};
 pub use definition::{Definition, Kind};
 pub use fill::{FetchResult, FillCounts, FillMetrics};
 pub use health::{Health, Readiness};
 pub use keeping::Keeping;
 pub use listener::{
-    Answer, ExtraRoutes, METRICS_CONTENT_TYPE, respond, serve_hooks, serve_metrics, serve_routes,
+    Answer, ExtraRoutes, METRICS_CONTENT_TYPE, on_threads, respond, serve_hooks, serve_metrics,
+    serve_routes,
 };
 pub use logging::{LogFormat, LogOptions, LoggingError, init_logging};
 pub use package_registry::{AnswerSource, PackageRegistryMetrics, QuestionResult, RegistryTraffic};
 pub use registry::{BuildInfo, Registry, RegistryError};
 pub use seats::{Mark, Seat, Seats};
-pub use server::{
-    MirrorTraffic, OnDemand, ServedSnapshot, ServerMetrics, ServerPlace, StoreHealth,
-};
+pub use server::{MirrorTraffic, OnDemand, ServedSnapshot, ServerMetrics, StoreHealth};
 pub use state::{ObjectKey, Run};
 pub use worker::{RunFigures, RunPlace, RunProgress, WorkerMetrics};

@@ -44,6 +44,20 @@ pub type ExtraRoutes = Arc<
         + Sync,
 >;
 
+/// Routes of which each answer takes a thread of those that may block: disks are read for it, or pages are made.
+pub fn on_threads(
+    answer: impl Fn(&http::request::Parts) -> Option<Answer> + Send + Sync + 'static,
+) -> ExtraRoutes {
+    let answer = Arc::new(answer);
+    Arc::new(move |head| {
+        let answer = answer.clone();
+        Box::pin(async move {
+            let answered = tokio::task::spawn_blocking(move || answer(&head));
+            answered.await.ok().flatten()
+        })
+    })
+}
+
 /// An answer that no cache may keep.
 pub fn respond(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
     let mut answer = Response::new(body.into());

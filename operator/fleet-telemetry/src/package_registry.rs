@@ -1,17 +1,17 @@
 //! The metrics of registries that fill themselves on demand. Never the name of a package as a label.
 
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 
 use fleet_types::lock;
 use prometheus::IntCounter;
 
+use crate::Definition;
+use crate::by_mirror::{ByMirror, Series, ServerPlace};
 use crate::definition::definitions;
 use crate::keeping::Keeping;
-use crate::registry::{Registry, RegistryError, Source};
 use crate::samples::Samples;
-use crate::{Definition, ServerPlace};
 
 definitions! {
     /// Answers by where they came from: `ready` and `kept` without asking the upstream, `fetched` with, `stale` because the upstream did not answer, `refused` without what was asked for.
@@ -75,10 +75,7 @@ const DECIDED: [&str; 3] = ["held", "would-be-held", "waived"];
 const RULES: [&str; 5] = ["reserved", "deny", "allow", "mutation", "age"];
 
 /// The metrics of all registries of a process.
-pub struct PackageRegistryMetrics {
-    place: ServerPlace,
-    registries: Mutex<BTreeMap<String, Arc<RegistryTraffic>>>,
-}
+pub type PackageRegistryMetrics = ByMirror<RegistryTraffic>;
 
 /// The handles of one registry.
 pub struct RegistryTraffic {
@@ -92,31 +89,6 @@ pub struct RegistryTraffic {
     evicted_bytes: IntCounter,
     cached_bytes: AtomicU64,
     keeping: Keeping,
-}
-
-impl PackageRegistryMetrics {
-    pub fn register(
-        registry: &Registry,
-        place: ServerPlace,
-    ) -> Result<Arc<PackageRegistryMetrics>, RegistryError> {
-        let metrics = Arc::new(PackageRegistryMetrics {
-            place,
-            registries: Mutex::default(),
-        });
-        registry.add(metrics.clone())?;
-        Ok(metrics)
-    }
-
-    /// The handles of a Mirror, made on first use.
-    pub fn mirror(&self, name: &str) -> Arc<RegistryTraffic> {
-        let mut registries = lock(&self.registries);
-        registries.entry(name.to_owned()).or_default().clone()
-    }
-
-    /// Drops the series of all others.
-    pub fn keep(&self, names: &[String]) {
-        lock(&self.registries).retain(|name, _| names.contains(name));
-    }
 }
 
 impl Default for RegistryTraffic {
@@ -183,6 +155,10 @@ impl RegistryTraffic {
     pub fn keeping(&self) -> &Keeping {
         &self.keeping
     }
+}
+
+impl Series for RegistryTraffic {
+    const DEFINITIONS: &'static [Definition] = ALL;
 
     fn collect(&self, out: &mut Samples, place: &ServerPlace, mirror: &str) {
         let (namespace, region) = (place.namespace.as_str(), place.region.as_str());
@@ -220,17 +196,5 @@ impl RegistryTraffic {
         let cached = self.cached_bytes.load(Ordering::Relaxed);
         out.gauge(&CACHED_BYTES, &labels, cached as f64);
         self.keeping.collect(out, (&NOT_KEPT, &FULL_SINCE), &labels);
-    }
-}
-
-impl Source for PackageRegistryMetrics {
-    fn definitions(&self) -> &'static [Definition] {
-        ALL
-    }
-
-    fn collect(&self, out: &mut Samples) {
-        for (mirror, traffic) in lock(&self.registries).iter() {
-            traffic.collect(out, &self.place, mirror);
-        }
     }
 }

@@ -7,7 +7,7 @@ use crate::{Definition, Kind};
 
 /// The samples of one scrape, grouped by metric in order of first appearance.
 #[derive(Default)]
-pub(crate) struct Samples {
+pub struct Samples {
     families: Vec<MetricFamily>,
 }
 

@@ -1,14 +1,13 @@
 //! The metrics of a serving process. Labels are bounded: a mirror's name, never a path or a client's address.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Mutex;
 
 use fleet_types::lock;
 use prometheus::{IntCounter, IntGauge};
 
 use crate::Definition;
+use crate::by_mirror::{ByMirror, Series, ServerPlace};
 use crate::definition::definitions;
-use crate::registry::{Registry, RegistryError, Source};
 use crate::samples::{Samples, histogram};
 
 definitions! {
@@ -47,20 +46,10 @@ pub enum OnDemand {
     Nowhere,
 }
 
-/// Where a serving process stands. Empty where there is no cluster.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ServerPlace {
-    pub namespace: String,
-    pub region: String,
-}
-
 /// The metrics of one serving process.
-pub struct ServerMetrics {
-    place: ServerPlace,
-    mirrors: Mutex<BTreeMap<String, Arc<MirrorTraffic>>>,
-}
+pub type ServerMetrics = ByMirror<MirrorTraffic>;
 
-/// The handles of one mirror, resolved once and then used without a lock for each request.
+/// The handles of one mirror.
 pub struct MirrorTraffic {
     codes: [IntCounter; CODE_CLASSES.len()],
     response_bytes: IntCounter,
@@ -87,39 +76,8 @@ pub struct StoreHealth {
     pub scrubbed_at: Option<i64>,
 }
 
-impl ServerMetrics {
-    pub fn register(
-        registry: &Registry,
-        place: ServerPlace,
-    ) -> Result<Arc<ServerMetrics>, RegistryError> {
-        let metrics = Arc::new(ServerMetrics {
-            place,
-            mirrors: Mutex::default(),
-        });
-        registry.add(metrics.clone())?;
-        Ok(metrics)
-    }
-
-    /// The handles of a mirror, made on first use. The empty name stands for requests outside every mirror.
-    pub fn mirror(&self, name: &str) -> Arc<MirrorTraffic> {
-        self.mirrors()
-            .entry(name.to_owned())
-            .or_insert_with(|| Arc::new(MirrorTraffic::new()))
-            .clone()
-    }
-
-    /// Drops the series of a mirror that is gone.
-    pub fn remove(&self, name: &str) {
-        self.mirrors().remove(name);
-    }
-
-    fn mirrors(&self) -> MutexGuard<'_, BTreeMap<String, Arc<MirrorTraffic>>> {
-        lock(&self.mirrors)
-    }
-}
-
-impl MirrorTraffic {
-    fn new() -> MirrorTraffic {
+impl Default for MirrorTraffic {
+    fn default() -> MirrorTraffic {
         // Names of parts are never shown: the samples take the name from the definition.
         let counter = || IntCounter::new("count", "count").expect("a constant name is valid");
         MirrorTraffic {
@@ -132,7 +90,9 @@ impl MirrorTraffic {
             health: Mutex::new(None),
         }
     }
+}
 
+impl MirrorTraffic {
     /// A request's head has been read.
     pub fn begin(&self) {
         self.in_flight.inc();
@@ -164,6 +124,10 @@ impl MirrorTraffic {
     pub fn set_health(&self, health: StoreHealth) {
         *lock(&self.health) = Some(health);
     }
+}
+
+impl Series for MirrorTraffic {
+    const DEFINITIONS: &'static [Definition] = ALL;
 
     fn collect(&self, out: &mut Samples, place: &ServerPlace, mirror: &str) {
         let (namespace, region) = (place.namespace.as_str(), place.region.as_str());
@@ -195,18 +159,6 @@ impl MirrorTraffic {
             if let Some(at) = health.scrubbed_at {
                 out.gauge(&SCRUBBED, &labels, at as f64);
             }
-        }
-    }
-}
-
-impl Source for ServerMetrics {
-    fn definitions(&self) -> &'static [Definition] {
-        ALL
-    }
-
-    fn collect(&self, out: &mut Samples) {
-        for (mirror, traffic) in self.mirrors().iter() {
-            traffic.collect(out, &self.place, mirror);
         }
     }
 }

@@ -168,6 +168,7 @@ impl RunProgress {
 
     fn collect(&self, out: &mut Samples, place: &RunPlace) {
         let phase = *lock(&self.phase);
+        let value = |count: &AtomicU64| count.load(Ordering::Relaxed) as f64;
         let labels = [
             place.namespace.as_str(),
             place.mirror.as_str(),
@@ -175,31 +176,11 @@ impl RunProgress {
         ];
         out.gauge(&PHASE, &[labels[0], labels[1], labels[2], phase], 1.0);
         out.gauge(&STARTED, &labels, self.started as f64);
-        out.gauge(
-            &PLANNED_BYTES,
-            &labels,
-            self.planned_bytes.load(Ordering::Relaxed) as f64,
-        );
-        out.gauge(
-            &PLANNED_FILES,
-            &labels,
-            self.planned_files.load(Ordering::Relaxed) as f64,
-        );
-        out.counter(
-            &RECEIVED_BYTES,
-            &labels,
-            self.received_bytes.load(Ordering::Relaxed) as f64,
-        );
-        out.counter(
-            &RECEIVED_FILES,
-            &labels,
-            self.received_files.load(Ordering::Relaxed) as f64,
-        );
-        out.gauge(
-            &LEFT_OUT,
-            &labels,
-            self.left_out.load(Ordering::Relaxed) as f64,
-        );
+        out.gauge(&PLANNED_BYTES, &labels, value(&self.planned_bytes));
+        out.gauge(&PLANNED_FILES, &labels, value(&self.planned_files));
+        out.counter(&RECEIVED_BYTES, &labels, value(&self.received_bytes));
+        out.counter(&RECEIVED_FILES, &labels, value(&self.received_files));
+        out.gauge(&LEFT_OUT, &labels, value(&self.left_out));
     }
 }
 

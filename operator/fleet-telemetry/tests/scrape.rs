@@ -267,7 +267,7 @@ fn a_registry_tells_where_its_answers_came_from_and_when_the_next_version_opens(
         !text.contains("mirrorfleet_registry_upstream_blocked"),
         "{text}"
     );
-    packages.keep(&[]);
+    packages.keep_only(&[""; 0]);
     assert!(!registry.render().unwrap().contains("npm"));
 }
 

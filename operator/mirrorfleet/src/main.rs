@@ -1,6 +1,7 @@
 //! The one program. `main` is an enum and one `match`; each role is one module of [`roles`] that turns flags into the
 //! options of a library and calls it.
 
+mod arguments;
 mod failure;
 mod manifests;
 mod program;

@@ -37,6 +37,18 @@ pub fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
+/// Says where something listens: on standard output, or on standard error where that holds JSON.
+pub fn announce(text: &str, format: OutputFormat) {
+    match format {
+        OutputFormat::Json => eprint!("{text}"),
+        OutputFormat::Text => {
+            if let Err(failure) = print(text) {
+                tracing::warn!(%failure, "the address could not be printed");
+            }
+        }
+    }
+}
+
 /// Writes one value as a line of JSON.
 pub fn print_json<T: serde::Serialize>(value: &T) -> Result<(), Failure> {
     let text =

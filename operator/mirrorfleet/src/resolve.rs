@@ -61,6 +61,7 @@ struct Means {
 }
 
 /// Where the values of Secrets and ConfigMaps come from.
+#[derive(Debug, Clone)]
 pub enum References {
     /// The `-f` documents themselves.
     Manifests,
@@ -72,7 +73,7 @@ pub enum References {
 /// Turns manifests into options.
 pub struct Resolver<'a> {
     pub manifests: &'a Manifests,
-    pub references: &'a References,
+    pub references: References,
     /// Holds one store per Mirror.
     pub data: &'a Path,
 }
@@ -257,7 +258,7 @@ impl Resolver<'_> {
     fn refuse_files_in_a_cluster(&self, upstream: &Upstream) -> Result<(), Failure> {
         let mut urls = std::iter::once(&upstream.spec.authority.url)
             .chain(upstream.spec.endpoints.iter().map(|endpoint| &endpoint.url));
-        match (self.references, urls.find(|url| url.scheme() == "file")) {
+        match (&self.references, urls.find(|url| url.scheme() == "file")) {
             (References::Directory(_), Some(url)) => Err(Failure::invalid(format!(
                 "Upstream {}: {url} is a file URL; in a cluster only http, https and (for endpoints) rsync are possible",
                 upstream.metadata.name.as_deref().unwrap_or_default()
@@ -313,7 +314,7 @@ impl Resolver<'_> {
         key: &str,
     ) -> Result<Vec<u8>, String> {
         let kind_name = kind.as_str();
-        match self.references {
+        match &self.references {
             References::Manifests => {
                 let values = self.manifests.values(kind, namespace(mirror), name);
                 let values = values.ok_or_else(|| format!("{kind_name} {name:?} is not among the manifests; add it or correct the name"))?;

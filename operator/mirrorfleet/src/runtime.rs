@@ -1,7 +1,6 @@
 //! What every role needs of the process: log, runtime, signals, the time.
 
 use std::future::Future;
-use std::path::PathBuf;
 
 use fleet_telemetry::{LogFormat, LogOptions, init_logging};
 use fleet_types::Reason;
@@ -43,27 +42,6 @@ pub struct LogArguments {
 enum Format {
     Text,
     Json,
-}
-
-/// Where the manifests are.
-#[derive(Debug, clap::Args)]
-pub struct ManifestArguments {
-    /// Manifests, as `kubectl apply` takes them; a folder stands for its *.yaml, *.yml and *.json, `-` for standard input
-    #[arg(short = 'f', long = "filename", value_name = "FILE|DIR", required = true, num_args = 1..)]
-    pub files: Vec<PathBuf>,
-}
-
-/// Where the stores are.
-#[derive(Debug, clap::Args)]
-pub struct DataArguments {
-    /// The folder that holds one store per Mirror, DIR/<mirror>/
-    #[arg(
-        long,
-        value_name = "DIR",
-        env = "MIRRORFLEET_DATA",
-        hide_env_values = true
-    )]
-    pub data: PathBuf,
 }
 
 /// A role that works and ends, or one that runs on.

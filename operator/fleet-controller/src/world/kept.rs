@@ -4,11 +4,15 @@
 //! it did, however late the watch is; so an older version never replaces a newer one, and what we deleted does not come
 //! back by an event from before.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+mod gone;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::ObjectName;
 use fleet_types::{lock_read, lock_write};
+
+use self::gone::Gone;
+use super::ObjectName;
 
 /// One object as it enters.
 #[derive(Debug, Clone)]
@@ -39,28 +43,6 @@ struct Inner<T> {
     gone: Gone,
     /// What a new list has brought so far.
     listed: Vec<Item<T>>,
-}
-
-/// The newest deletions; older ones are history for every answer that is still under way.
-#[derive(Default)]
-struct Gone {
-    uids: HashSet<String>,
-    order: VecDeque<String>,
-}
-
-impl Gone {
-    const REMEMBERED: usize = 4096;
-
-    fn note(&mut self, uid: &str) {
-        if self.uids.insert(uid.to_owned()) {
-            self.order.push_back(uid.to_owned());
-        }
-        if self.order.len() > Self::REMEMBERED {
-            self.order
-                .pop_front()
-                .map(|oldest| self.uids.remove(&oldest));
-        }
-    }
 }
 
 struct Entry<T> {
@@ -160,7 +142,7 @@ impl<T> Kept<T> {
     /// Takes in a state. Where it asks for a decision: the state before it, if there was one.
     pub fn replace(&self, item: Item<T>) -> Option<Option<Arc<T>>> {
         let mut inner = self.write();
-        if inner.gone.uids.contains(&item.uid) {
+        if inner.gone.has(&item.uid) {
             return None;
         }
         let entries = inner.groups.get(&item.group);

@@ -1,14 +1,12 @@
 //! Jobs that ask Upstreams.
 
 use k8s_openapi::api::batch::v1::Job;
-use kube::api::{DeleteParams, PostParams, Preconditions, PropagationPolicy};
+use kube::api::PropagationPolicy;
 use kube::{Api, ResourceExt};
 
-use fleet_api::labels::FIELD_MANAGER;
-
-use super::Writer;
+use super::{Made, Writer, kind};
 use crate::error::WriteError;
-use crate::world::{ObjectName, World, find, probers};
+use crate::world::{ObjectName, World, probers};
 
 impl Writer {
     /// Creates a Job that asks an Upstream. One of that name that does is as good; a stranger's is left alone.
@@ -19,33 +17,17 @@ impl Writer {
         wanted: &Job,
     ) -> Result<(), WriteError> {
         let api: Api<Job> = Api::namespaced(self.client.clone(), &upstream.namespace);
-        let name = wanted.name_any();
-        let params = PostParams {
-            field_manager: Some(FIELD_MANAGER.to_owned()),
-            ..Default::default()
-        };
-        let made = match api.create(&params, wanted).await {
-            Ok(created) => {
-                self.faults.written();
-                created
+        let job = match self.made(&api, wanted).await? {
+            Made::New(created) => created,
+            Made::Found(found) if probers::asks(&found, upstream) => found,
+            Made::Found(found) => {
+                return Err(WriteError::NameConflict {
+                    kind: kind::<Job>(),
+                    name: found.name_any(),
+                });
             }
-            Err(kube::Error::Api(status)) if status.is_already_exists() => {
-                match find(&api, &name).await? {
-                    Some(found) if probers::asks(&found, upstream) => found,
-                    Some(_) => {
-                        let kind = "Job".to_owned();
-                        return Err(WriteError::NameConflict { kind, name });
-                    }
-                    // It was deleted in between: the next plan creates it.
-                    None => {
-                        let kind = "Job".to_owned();
-                        return Err(WriteError::Outdated { kind, name });
-                    }
-                }
-            }
-            Err(error) => return Err(WriteError::of("Job", &name, &error)),
         };
-        probers::job(made).map(|item| world.probers.jobs.put(item));
+        probers::job(job).map(|item| world.probers.jobs.put(item));
         Ok(())
     }
 
@@ -57,29 +39,12 @@ impl Writer {
         (name, uid): (&str, &str),
     ) -> Result<(), WriteError> {
         let api: Api<Job> = Api::namespaced(self.client.clone(), &upstream.namespace);
-        let params = DeleteParams {
-            propagation_policy: Some(PropagationPolicy::Background),
-            preconditions: Some(Preconditions {
-                uid: Some(uid.to_owned()),
-                resource_version: None,
-            }),
-            ..Default::default()
-        };
-        match api.delete(name, &params).await {
-            Ok(answer) => {
-                self.faults.written();
-                let leaving = answer.left().filter(|it| !it.finalizers().is_empty());
-                match leaving.and_then(probers::job) {
-                    Some(leaving) => drop(world.probers.jobs.put(leaving)),
-                    None => world.probers.jobs.remove(upstream, name, uid),
-                }
-                Ok(())
-            }
-            Err(kube::Error::Api(status)) if status.is_not_found() => {
-                world.probers.jobs.remove(upstream, name, uid);
-                Ok(())
-            }
-            Err(error) => Err(WriteError::of("Job", name, &error)),
+        let policy = PropagationPolicy::Background;
+        let leaving = self.leaving(&api, (name, uid), policy).await?;
+        match leaving.and_then(probers::job) {
+            Some(leaving) => drop(world.probers.jobs.put(leaving)),
+            None => world.probers.jobs.remove(upstream, name, uid),
         }
+        Ok(())
     }
 }

@@ -8,8 +8,7 @@ use fleet_formats::debian::Debian;
 use fleet_formats::decompress::{Whole, reader};
 use fleet_formats::openpgp::{Keyring, verify_cleartext, verify_detached};
 use fleet_formats::seam::{
-    Allowances, Compression, Format, IndexGroup, Item, RootContent, SignaturePolicy, Trust,
-    VerifyContext,
+    Allowances, Compression, Format, IndexGroup, Item, RootContent, Trust, VerifyContext,
 };
 use fleet_types::RepoPath;
 use proptest::prelude::*;
@@ -144,16 +143,7 @@ fn debian() -> Debian {
 
 fn verify(text: &[u8]) {
     let root = RootContent::new(RepoPath::new("dists/s/Release").unwrap(), text.to_vec());
-    let trust = Trust {
-        keyring: None,
-        signatures: SignaturePolicy::None,
-        min_good_signatures: 1,
-        all_signatures_good: false,
-        max_index_age: None,
-        indices: SignaturePolicy::None,
-        web: None,
-        keyring_package: None,
-    };
+    let trust = Trust::nothing_is_judged();
     let context = VerifyContext {
         now: i64::MAX,
         trust: &trust,

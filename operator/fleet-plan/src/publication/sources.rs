@@ -52,7 +52,8 @@ fn comes(id: &Sha256, members: &[Member], followed: &[Option<usize>], at: usize)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::publication::together::tests::{hub, id, member, preparing, silent, standing};
+    use crate::publication::tests::id;
+    use crate::publication::together::tests::{hub, member, preparing, silent, standing};
 
     /// A hub, two that follow it, and one that follows the second.
     const FOLLOWED: [Option<usize>; 4] = [None, Some(0), Some(0), Some(2)];

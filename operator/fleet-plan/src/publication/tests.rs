@@ -5,11 +5,11 @@ use super::*;
 
 mod model;
 
-fn id(n: u8) -> Sha256 {
+pub fn id(n: u8) -> Sha256 {
     Sha256([n; 32])
 }
 
-fn kept(n: u8) -> KeptSnapshot {
+pub fn kept(n: u8) -> KeptSnapshot {
     KeptSnapshot {
         id: id(n),
         created: UnixSeconds(i64::from(n)),
@@ -21,7 +21,7 @@ fn kept(n: u8) -> KeptSnapshot {
     }
 }
 
-fn order(epoch: u64, n: u8) -> Order {
+pub fn order(epoch: u64, n: u8) -> Order {
     Order {
         epoch,
         snapshot: id(n),
@@ -44,7 +44,7 @@ const NOTHING: Decided = Decided {
     pinned: false,
 };
 
-const NEWEST: Wish = Wish {
+pub const NEWEST: Wish = Wish {
     pinned: "",
     skip: &[],
     paused: false,

@@ -2,6 +2,7 @@
 
 use fleet_api::{MirrorStatus, RegionStatus, ReplicaStatus, SnapshotStatus, UnitStatus};
 use fleet_types::UnitRevision;
+use fleet_types::documents::KeptSnapshot;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -23,55 +24,94 @@ pub fn tables(
     before: &MirrorStatus,
     now: Timestamp,
 ) -> (Vec<SnapshotStatus>, Vec<UnitStatus>) {
-    let replicas = || regions.iter().flat_map(|region| &region.replicas);
-    let ordered = |replica: &ReplicaStatus| replica.ordered().map(str::to_owned);
-    let mut ids: Vec<String> = Vec::new();
-    let mut note = |id: String| {
-        if !ids.contains(&id) {
-            ids.push(id);
-        }
+    let heard = Heard {
+        sites,
+        regions,
+        ordering,
+        before,
+        now,
     };
-    replicas()
-        .filter_map(|it| it.snapshot.clone())
-        .for_each(&mut note);
-    replicas().filter_map(ordered).for_each(&mut note);
-    let wanted = ordering.publication.iter();
-    let next = wanted.clone().filter_map(|it| it.preparing.as_ref());
-    wanted.map(|it| it.snapshot.clone()).for_each(&mut note);
-    next.map(|it| it.snapshot.clone()).for_each(&mut note);
-    let told = || sites.iter().filter_map(|site| site.view.served());
-    let kept = || {
-        let prepared = sites.iter().flat_map(orders::prepared);
-        told()
-            .flat_map(|served| served.kept.iter().copied())
-            .chain(prepared)
-    };
-    kept().map(|kept| kept.id.to_string()).for_each(&mut note);
-    if told().count() < sites.len() {
-        // Whoever cannot be asked keeps what it kept.
-        let known = before.snapshots.iter().map(|known| known.id.clone());
-        known.for_each(&mut note);
-    }
     let mut all = Vec::new();
-    let snapshots = ids.iter().map(|id| {
-        let known = before.snapshots.iter().find(|known| known.id == *id);
-        let kept = kept().find(|kept| kept.id.to_string() == *id);
+    let snapshots = heard.ids().into_iter().map(|id| {
+        let (snapshot, units) = heard.snapshot(id);
+        all.extend(units);
+        snapshot
+    });
+    let mut snapshots: Vec<SnapshotStatus> = snapshots.collect();
+    snapshots.sort_by_key(|snapshot| std::cmp::Reverse(snapshot.created.clone()));
+    snapshots.truncate(MOST);
+    (snapshots, all)
+}
+
+/// What is known of snapshots: by those who keep them, by what was ordered, and by what was told before.
+struct Heard<'a> {
+    sites: &'a [Site<'a>],
+    regions: &'a [RegionStatus],
+    ordering: &'a Ordering,
+    before: &'a MirrorStatus,
+    now: Timestamp,
+}
+
+impl<'a> Heard<'a> {
+    fn replicas(&self) -> impl Iterator<Item = &'a ReplicaStatus> {
+        self.regions.iter().flat_map(|region| &region.replicas)
+    }
+
+    /// What replicas say that they keep, and what was prepared for them.
+    fn kept(&self) -> impl Iterator<Item = KeptSnapshot> {
+        let served = self.sites.iter().filter_map(|site| site.view.served());
+        let kept = served.flat_map(|served| served.kept.iter().copied());
+        kept.chain(self.sites.iter().flat_map(orders::prepared))
+    }
+
+    /// Of all that there is to tell of, each once.
+    fn ids(&self) -> Vec<String> {
+        let publication = self.ordering.publication.iter();
+        let next = publication
+            .clone()
+            .filter_map(|it| it.preparing.as_ref())
+            .map(|it| it.snapshot.clone());
+        // Whoever cannot be asked keeps what it kept.
+        let is_silent = |site: &Site| site.view.served().is_none();
+        let known = self.before.snapshots.iter().map(|known| known.id.clone());
+        let known = known.filter(|_| self.sites.iter().any(is_silent));
+        let all = self
+            .replicas()
+            .filter_map(|replica| replica.snapshot.clone())
+            .chain(self.replicas().filter_map(ordered))
+            .chain(publication.map(|it| it.snapshot.clone()))
+            .chain(next)
+            .chain(self.kept().map(|kept| kept.id.to_string()))
+            .chain(known);
+        let mut ids: Vec<String> = Vec::new();
+        for id in all {
+            if !ids.contains(&id) {
+                ids.push(id);
+            }
+        }
+        ids
+    }
+
+    /// One of them, and its units where it is served.
+    fn snapshot(&self, id: String) -> (SnapshotStatus, Vec<UnitStatus>) {
+        let (before, sites) = (self.before, self.sites);
+        let known = before.snapshots.iter().find(|known| known.id == id);
+        let kept = self.kept().find(|kept| kept.id.to_string() == id);
         let serves = |region: &&RegionStatus| {
             let mut replicas = region.replicas.iter();
-            replicas.any(|replica| replica.snapshot.as_ref() == Some(id))
+            replicas.any(|replica| replica.snapshot.as_ref() == Some(&id))
         };
-        let serving = regions.iter().filter(serves).count();
+        let serving = self.regions.iter().filter(serves).count();
         let units = match serving {
             0 => Vec::new(),
-            _ => units(id, sites, &before.units),
+            _ => units(&id, sites, &before.units),
         };
-        let needed = serving > 0 || replicas().filter_map(ordered).any(|it| it == *id);
+        let needed = serving > 0 || self.replicas().filter_map(ordered).any(|it| it == id);
         let snapshot = SnapshotStatus {
-            id: id.clone(),
             created: (kept.map(|kept| Time(instant(kept.created))))
                 .or_else(|| known?.created.clone()),
-            index: match ordering.agreed {
-                Some(_) => follow::index(sites, known.and_then(|it| it.index.as_ref()), id),
+            index: match self.ordering.agreed {
+                Some(_) => follow::index(sites, known.and_then(|it| it.index.as_ref()), &id),
                 None => None,
             },
             revision_date: (units.iter().filter_map(|unit| unit.date.clone()).max())
@@ -85,17 +125,17 @@ pub fn tables(
                 .min(),
             served_until: match needed {
                 true => None,
-                false => known.and_then(|known| served_until(known, before, now)),
+                false => known.and_then(|known| served_until(known, before, self.now)),
             },
             regions: i32::try_from(serving).unwrap_or(i32::MAX),
+            id,
         };
-        all.extend(units);
-        snapshot
-    });
-    let mut snapshots: Vec<SnapshotStatus> = snapshots.collect();
-    snapshots.sort_by_key(|snapshot| std::cmp::Reverse(snapshot.created.clone()));
-    snapshots.truncate(MOST);
-    (snapshots, all)
+        (snapshot, units)
+    }
+}
+
+fn ordered(replica: &ReplicaStatus) -> Option<String> {
+    replica.ordered().map(str::to_owned)
 }
 
 /// Since when a snapshot of the status before has been out of service, if it is now.

@@ -28,7 +28,7 @@ fn load(text: &str) -> Manifests {
 fn resolve(manifests: &Manifests, references: &References) -> Result<SyncOptions, Failure> {
     let resolver = Resolver {
         manifests,
-        references,
+        references: references.clone(),
         data: Path::new("data"),
     };
     resolver.options(manifests.mirror("debian").unwrap(), Vec::new())

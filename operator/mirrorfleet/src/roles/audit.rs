@@ -8,12 +8,13 @@ use fleet_sync::{AuditReport, Sampling, SyncOptions};
 use fleet_types::{Outcome, Problem, counted};
 use url::Url;
 
+use crate::arguments::{ManifestArguments, ReferenceArguments, leave_behind};
 use crate::failure::Failure;
 use crate::manifests::Manifests;
 use crate::progress::Display;
 use crate::report::{OutputFormat, print_audit};
-use crate::resolve::{References, Resolver};
-use crate::runtime::{LogArguments, ManifestArguments, Verbosity, block_on, now};
+use crate::resolve::Resolver;
+use crate::runtime::{LogArguments, Verbosity, block_on, now};
 
 /// Checks a mirror that is served, over its URL, as clients do
 ///
@@ -51,9 +52,8 @@ pub struct Arguments {
     /// How to print what was found
     #[arg(short = 'o', long, value_enum, default_value = "text")]
     output: OutputFormat,
-    /// Mounted values of Secrets and ConfigMaps: DIR/{Secret,ConfigMap}/<name>/<key>
-    #[arg(long, value_name = "DIR", hide_short_help = true)]
-    refs: Option<PathBuf>,
+    #[command(flatten)]
+    mounted: ReferenceArguments,
     /// Write what came of it to this file too, as a run's report of at most 2 KiB
     #[arg(long, value_name = "FILE", hide_short_help = true)]
     termination_message: Option<PathBuf>,
@@ -107,9 +107,9 @@ pub fn run(arguments: Arguments, log: &LogArguments) -> Result<Outcome, Failure>
             }
         };
         print_audit(&report, arguments.output)?;
-        if let Some(path) = &arguments.termination_message {
-            leave_behind(path, &report, (started_at, now()))?;
-        }
+        leave_behind(arguments.termination_message.as_deref(), || {
+            report.as_run((started_at, now())).to_termination_message()
+        })?;
         Ok(report.reason.outcome())
     })
 }
@@ -121,13 +121,9 @@ fn by_the_clock() -> u64 {
 
 fn options(arguments: &Arguments) -> Result<SyncOptions, Failure> {
     let manifests = Manifests::load(&arguments.manifests.files)?;
-    let references = match &arguments.refs {
-        Some(directory) => References::Directory(directory.clone()),
-        None => References::Manifests,
-    };
     let resolver = Resolver {
         manifests: &manifests,
-        references: &references,
+        references: arguments.mounted.references(),
         data: Path::new(""),
     };
     let mirror = manifests.mirror(&arguments.mirror)?;
@@ -179,11 +175,4 @@ fn public_url(mirror: &Mirror, region: Option<&str>) -> Result<Url, Failure> {
             )))
         }
     }
-}
-
-fn leave_behind(path: &Path, report: &AuditReport, time: (i64, i64)) -> Result<(), Failure> {
-    let message = report.as_run(time).to_termination_message();
-    std::fs::write(path, message).map_err(|error| {
-        Failure::output(&format!("--termination-message {}", path.display()), error)
-    })
 }

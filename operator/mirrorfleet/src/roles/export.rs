@@ -8,11 +8,12 @@ use fleet_types::documents::{OwnFile, OwnFiles};
 use fleet_types::{RepoPath, counted};
 use indicatif::HumanBytes;
 
+use crate::arguments::DataArguments;
 use crate::failure::Failure;
 use crate::progress::Display;
 use crate::report::print;
 use crate::resolve::format_of_snapshot;
-use crate::runtime::{DataArguments, LogArguments, Verbosity};
+use crate::runtime::{LogArguments, Verbosity};
 
 /// Writes what a Mirror serves now as an ordinary tree of files
 ///

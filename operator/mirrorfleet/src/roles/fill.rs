@@ -16,14 +16,13 @@ use sha2::Digest as _;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::arguments::{DataArguments, ManifestArguments, PlaceArguments, ReferenceArguments};
 use crate::failure::Failure;
 use crate::manifests::Manifests;
 use crate::progress::Display;
-use crate::resolve::{References, Resolver};
+use crate::resolve::Resolver;
 use crate::roles::serve::registry;
-use crate::runtime::{
-    self, DataArguments, LogArguments, ManifestArguments, Verbosity, block_on, system,
-};
+use crate::runtime::{self, LogArguments, Verbosity, block_on, system};
 
 /// How often is looked whether a Secret or a ConfigMap has changed; a kubelet brings it within a minute.
 const LOOK: Duration = Duration::from_secs(10);
@@ -41,21 +40,16 @@ pub struct Arguments {
     /// Where `serve --origin` asks
     #[arg(long, value_name = "PATH")]
     socket: PathBuf,
-    /// Mounted values of Secrets and ConfigMaps: DIR/{Secret,ConfigMap}/<name>/<key>. Refuses file URLs
-    #[arg(long, value_name = "DIR", hide_short_help = true)]
-    refs: Option<PathBuf>,
+    #[command(flatten)]
+    mounted: ReferenceArguments,
     /// How many processes like this one share the Upstream's connections and bandwidth
     #[arg(long, value_name = "N", default_value_t = 1, hide_short_help = true)]
     fillers: u32,
     /// Where to serve metrics and health [default: nowhere]
     #[arg(long, value_name = "ADDR")]
     metrics_listen: Option<SocketAddr>,
-    /// Label of the metrics
-    #[arg(long, value_name = "NS", default_value = "", hide_short_help = true)]
-    namespace: String,
-    /// Label of the metrics
-    #[arg(long, value_name = "NAME", default_value = "", hide_short_help = true)]
-    region: String,
+    #[command(flatten)]
+    place: PlaceArguments,
 }
 
 pub fn run(arguments: Arguments, log: &LogArguments) -> Result<(), Failure> {
@@ -65,10 +59,7 @@ pub fn run(arguments: Arguments, log: &LogArguments) -> Result<(), Failure> {
 
 async fn fill(arguments: Arguments, stop: CancellationToken) -> Result<(), Failure> {
     let registry = registry("fill")?;
-    let place = ServerPlace {
-        namespace: arguments.namespace.clone(),
-        region: arguments.region.clone(),
-    };
+    let place = arguments.place.of_server();
     let seen = references(&arguments);
     let (filling, behind) = Filling::begin(&arguments, &registry, place, &stop)?;
     let shown = format!("--socket {}", arguments.socket.display());
@@ -154,22 +145,14 @@ fn npm(
     before: Option<&NpmRegistry>,
 ) -> Result<NpmRegistry, Failure> {
     let manifests = Manifests::load(&arguments.manifests.files)?;
-    let references = read_from(arguments);
     let resolver = Resolver {
         manifests: &manifests,
-        references: &references,
+        references: arguments.mounted.references(),
         data: &arguments.data.data,
     };
     let options = resolver.registry(manifests.mirror(&arguments.mirror)?, metrics)?;
     let opened = NpmRegistry::open(options.shared_by(arguments.fillers), before);
     opened.map_err(|problem| Failure::new(problem.reason, problem.message))
-}
-
-fn read_from(arguments: &Arguments) -> References {
-    match &arguments.refs {
-        Some(directory) => References::Directory(directory.clone()),
-        None => References::Manifests,
-    }
 }
 
 /// Takes over what Secrets and ConfigMaps hold when that changes.
@@ -194,7 +177,7 @@ async fn keep_up(arguments: &Arguments, mut filling: Filling, mut seen: Vec<u8>)
 /// A digest of all that is mounted.
 fn references(arguments: &Arguments) -> Vec<u8> {
     let mut hasher = sha2::Sha256::new();
-    if let Some(refs) = &arguments.refs {
+    if let Some(refs) = &arguments.mounted.refs {
         add(&mut hasher, refs, 0);
     }
     hasher.finalize().to_vec()
@@ -220,10 +203,9 @@ fn add(hasher: &mut sha2::Sha256, path: &Path, depth: usize) {
 
 fn options(arguments: &Arguments) -> Result<FillOptions, Failure> {
     let manifests = Manifests::load(&arguments.manifests.files)?;
-    let references = read_from(arguments);
     let resolver = Resolver {
         manifests: &manifests,
-        references: &references,
+        references: arguments.mounted.references(),
         data: &arguments.data.data,
     };
     let mirror = manifests.mirror(&arguments.mirror)?;

@@ -4,12 +4,13 @@ use fleet_sync::{PlanReport, Share};
 use fleet_types::Outcome;
 use tokio_util::sync::CancellationToken;
 
+use crate::arguments::{DataArguments, ManifestArguments};
 use crate::failure::Failure;
 use crate::manifests::Manifests;
 use crate::progress::Display;
 use crate::report::{OutputFormat, not_begun, print_plan};
 use crate::resolve::{References, Resolver};
-use crate::runtime::{DataArguments, LogArguments, ManifestArguments, Verbosity, block_on, now};
+use crate::runtime::{LogArguments, Verbosity, block_on, now};
 
 /// Tells what a sync would fetch, keep and remove, and changes nothing
 #[derive(Debug, clap::Args)]
@@ -41,7 +42,7 @@ async fn plan(
 ) -> Result<Outcome, Failure> {
     let resolver = Resolver {
         manifests: &manifests,
-        references: &References::Manifests,
+        references: References::Manifests,
         data: &arguments.data.data,
     };
     let chosen: Vec<_> = match &arguments.mirror {

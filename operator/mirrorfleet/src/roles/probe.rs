@@ -17,12 +17,13 @@ use jiff::Timestamp;
 use url::Url;
 
 use self::line::Line;
+use crate::arguments::{ManifestArguments, ReferenceArguments, leave_behind};
 use crate::failure::Failure;
 use crate::manifests::Manifests;
 use crate::progress::Display;
 use crate::report::{OutputFormat, print, print_json, short};
-use crate::resolve::{References, Resolver};
-use crate::runtime::{LogArguments, ManifestArguments, Verbosity, block_on_one};
+use crate::resolve::Resolver;
+use crate::runtime::{LogArguments, Verbosity, block_on_one};
 
 /// Asks an upstream and its endpoints which state they have, by one small request for each suite or repository
 ///
@@ -41,9 +42,8 @@ pub struct Arguments {
     /// How to print what was told
     #[arg(short = 'o', long, value_enum, default_value = "text")]
     output: OutputFormat,
-    /// Mounted values of Secrets and ConfigMaps: DIR/{Secret,ConfigMap}/<name>/<key>. Refuses file URLs
-    #[arg(long, value_name = "DIR", hide_short_help = true)]
-    refs: Option<PathBuf>,
+    #[command(flatten)]
+    mounted: ReferenceArguments,
     /// Write what was told to this file too, in at most 4 KiB of JSON
     #[arg(long, value_name = "FILE", hide_short_help = true)]
     termination_message: Option<PathBuf>,
@@ -63,25 +63,18 @@ pub fn run(arguments: Arguments, log: &LogArguments) -> Result<Outcome, Failure>
             OutputFormat::Json => print_json(&report)?,
             OutputFormat::Text => print(&text(&arguments.upstream, &report))?,
         }
-        if let Some(path) = &arguments.termination_message {
-            let unwritable = |error| {
-                Failure::output(&format!("--termination-message {}", path.display()), error)
-            };
-            std::fs::write(path, report.to_termination_message()).map_err(unwritable)?;
-        }
+        leave_behind(arguments.termination_message.as_deref(), || {
+            report.to_termination_message()
+        })?;
         Ok(outcome(&report))
     })
 }
 
 async fn ask(arguments: &Arguments) -> Result<ProbeReport, Failure> {
     let manifests = Manifests::load(&arguments.manifests.files)?;
-    let references = match &arguments.refs {
-        Some(directory) => References::Directory(directory.clone()),
-        None => References::Manifests,
-    };
     let resolver = Resolver {
         manifests: &manifests,
-        references: &references,
+        references: arguments.mounted.references(),
         data: Path::new(""),
     };
     let name = &arguments.upstream;

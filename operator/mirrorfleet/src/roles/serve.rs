@@ -8,13 +8,14 @@ use std::time::Duration;
 use fleet_origin::Origin;
 use fleet_origin::line::{Remote, RemoteRegistry, introduction};
 use fleet_serve::{Listening, Registries, ServeError, ServeOptions, TlsFiles};
-use fleet_telemetry::{AnswerSource, BuildInfo, PackageRegistryMetrics, Registry, ServerPlace};
+use fleet_telemetry::{AnswerSource, BuildInfo, PackageRegistryMetrics, Registry};
 use fleet_types::Reason;
 
+use crate::arguments::{DataArguments, ListenArguments, PlaceArguments};
 use crate::failure::Failure;
 use crate::progress::Display;
-use crate::report::{OutputFormat, print};
-use crate::runtime::{DataArguments, LogArguments, Verbosity, block_on_few, system};
+use crate::report::{self, OutputFormat};
+use crate::runtime::{LogArguments, Verbosity, block_on_few, system};
 
 /// How often the process that fetches is asked how it is.
 const LOOK: Duration = Duration::from_secs(1);
@@ -41,22 +42,8 @@ pub struct Arguments {
         hide_env_values = true
     )]
     listen: SocketAddr,
-    /// Where to serve metrics and health [default: nowhere]
-    #[arg(
-        long,
-        value_name = "ADDR",
-        env = "MIRRORFLEET_METRICS_LISTEN",
-        hide_env_values = true
-    )]
-    metrics_listen: Option<SocketAddr>,
-    /// Where other mirrors may copy from, by digest (`sync --follow`) [default: nowhere]
-    #[arg(
-        long,
-        value_name = "ADDR",
-        env = "MIRRORFLEET_FOLLOW_LISTEN",
-        hide_env_values = true
-    )]
-    follow_listen: Option<SocketAddr>,
+    #[command(flatten)]
+    beside: ListenArguments,
     /// Serve https (HTTP/1.1 and h2) with this PEM certificate chain; read again when it changes
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
@@ -72,12 +59,8 @@ pub struct Arguments {
     /// How long requests may take to end after SIGTERM, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     drain: u64,
-    /// Label of the metrics
-    #[arg(long, value_name = "NS", default_value = "", hide_short_help = true)]
-    namespace: String,
-    /// Label of the metrics
-    #[arg(long, value_name = "NAME", default_value = "", hide_short_help = true)]
-    region: String,
+    #[command(flatten)]
+    place: PlaceArguments,
 }
 
 pub fn run(arguments: Arguments, log: &LogArguments) -> Result<(), Failure> {
@@ -89,17 +72,14 @@ pub fn run(arguments: Arguments, log: &LogArguments) -> Result<(), Failure> {
         registries: Default::default(),
         lists: arguments.lists,
         listen: arguments.listen,
-        metrics_listen: arguments.metrics_listen,
-        follow_listen: arguments.follow_listen,
+        metrics_listen: arguments.beside.metrics_listen,
+        follow_listen: arguments.beside.follow_listen,
         tls: arguments
             .tls_cert
             .zip(arguments.tls_key)
             .map(|(cert, key)| TlsFiles { cert, key }),
         drain: Duration::from_secs(arguments.drain),
-        place: ServerPlace {
-            namespace: arguments.namespace,
-            region: arguments.region,
-        },
+        place: arguments.place.of_server(),
         origin: None,
     };
     let (store, of_registry) = (arguments.origin, arguments.registry);
@@ -146,7 +126,7 @@ async fn listen_to(socket: PathBuf, registries: Registries, metrics: Arc<Package
                 let (name, paths) = (it.name.clone(), it.paths.join("/, /"));
                 tracing::info!(mirror = name, "serving under /{paths}/, filled on demand");
                 let traffic = metrics.mirror(&name);
-                metrics.keep(&[name]);
+                metrics.keep_only(&[name]);
                 let counts = Arc::new(move || traffic.answered(AnswerSource::Ready));
                 let new = RemoteRegistry::new(socket.clone(), runtime.clone(), it, counts);
                 let new = Arc::new(new);
@@ -169,7 +149,7 @@ pub fn registry(role: &str) -> Result<Registry, Failure> {
     Registry::new(&build).map_err(|error| system(&error))
 }
 
-/// Says where we listen: on standard output, or on standard error where that holds JSON.
+/// Says where we listen.
 pub fn announce(listening: &Listening, format: OutputFormat) {
     let mut text = format!("listening on {}\n", listening.http);
     if let Some(metrics) = listening.metrics {
@@ -178,14 +158,7 @@ pub fn announce(listening: &Listening, format: OutputFormat) {
     if let Some(follow) = listening.follow {
         text.push_str(&format!("followers on {follow}\n"));
     }
-    match format {
-        OutputFormat::Json => eprint!("{text}"),
-        OutputFormat::Text => {
-            if let Err(failure) = print(&text) {
-                tracing::warn!(%failure, "the address could not be printed");
-            }
-        }
-    }
+    report::announce(&text, format);
 }
 
 /// Why serving ended, as an exit code: what flags name is exit 1, the rest exit 4.

@@ -7,10 +7,11 @@ use fleet_types::documents::UnixSeconds;
 use indicatif::HumanBytes;
 use serde::Serialize;
 
+use crate::arguments::DataArguments;
 use crate::failure::Failure;
 use crate::progress::Display;
 use crate::report::{OutputFormat, print, print_json};
-use crate::runtime::{DataArguments, LogArguments, Verbosity, now};
+use crate::runtime::{LogArguments, Verbosity, now};
 
 /// Lists the snapshots of a Mirror, or chooses the one that is served
 #[derive(Debug, clap::Args)]

@@ -5,22 +5,24 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use fleet_store::SnapshotId;
-use fleet_sync::{Follow, Progress, Publishing, Report, SyncOptions};
-use fleet_telemetry::{BuildInfo, Health, Registry, RunPlace, WorkerMetrics, serve_metrics};
+use fleet_sync::{Follow, Progress, Publishing, SyncOptions};
+use fleet_telemetry::{Health, RunPlace, WorkerMetrics, serve_metrics};
 use fleet_types::documents::{IndexPin, UnixSeconds};
 use fleet_types::{Accepted, Order, Outcome, Sha256};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+use crate::arguments::{
+    DataArguments, ManifestArguments, PlaceArguments, ReferenceArguments, leave_behind,
+};
 use crate::failure::Failure;
 use crate::manifests::Manifests;
 use crate::progress::{Both, Display, Metered};
 use crate::report::{OutputFormat, not_begun, print_plan, print_run};
-use crate::resolve::{References, Resolver};
+use crate::resolve::Resolver;
 use crate::roles::plan::nothing_planned;
-use crate::runtime::{
-    DataArguments, LogArguments, ManifestArguments, Verbosity, bind, block_on_one, now,
-};
+use crate::roles::serve::registry;
+use crate::runtime::{LogArguments, Verbosity, bind, block_on_one, now, system};
 
 /// Syncs one Mirror once; what a sync Job runs
 #[derive(Debug, clap::Args)]
@@ -91,10 +93,10 @@ fn source(text: &str) -> Result<Url, String> {
 
 /// What only a Job needs.
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "As a Job")]
 struct PodArguments {
-    /// Mounted values of Secrets and ConfigMaps: DIR/{Secret,ConfigMap}/<name>/<key>. Refuses file URLs
-    #[arg(long, value_name = "DIR", hide_short_help = true)]
-    refs: Option<PathBuf>,
+    #[command(flatten)]
+    mounted: ReferenceArguments,
     /// Serve metrics of the run here
     #[arg(long, value_name = "ADDR", hide_short_help = true)]
     metrics_listen: Option<SocketAddr>,
@@ -121,12 +123,8 @@ struct PodArguments {
     /// Ids of snapshots that are given up in no case, as a JSON list
     #[arg(long, value_name = "JSON", value_parser = blobs, requires = "prepare_only", hide_short_help = true)]
     keep: Option<Blobs>,
-    /// Label of the metrics
-    #[arg(long, value_name = "NS", default_value = "", hide_short_help = true)]
-    namespace: String,
-    /// The region of the Mirror that this is: label of the metrics, and its trace file has the name that the manifest gives it
-    #[arg(long, value_name = "NAME", default_value = "", hide_short_help = true)]
-    region: String,
+    #[command(flatten)]
+    place: PlaceArguments,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -162,13 +160,9 @@ pub fn run(arguments: Arguments, log: &LogArguments) -> Result<Outcome, Failure>
 
 fn options(arguments: &Arguments) -> Result<SyncOptions, Failure> {
     let manifests = Manifests::load(&arguments.manifests.files)?;
-    let references = match &arguments.pod.refs {
-        Some(directory) => References::Directory(directory.clone()),
-        None => References::Manifests,
-    };
     let resolver = Resolver {
         manifests: &manifests,
-        references: &references,
+        references: arguments.pod.mounted.references(),
         data: &arguments.data.data,
     };
     let high_water = arguments.pod.high_water.clone().unwrap_or_default();
@@ -185,7 +179,7 @@ fn options(arguments: &Arguments) -> Result<SyncOptions, Failure> {
         };
     }
     let mut regions = mirror.spec.regions.iter();
-    let region = regions.find(|region| region.name == arguments.pod.region);
+    let region = regions.find(|region| region.name == arguments.pod.place.region);
     options.clients.trace_name = mirror.spec.trace_name(region);
     options.damaged = arguments.pod.damaged.clone().unwrap_or_default().0;
     Ok(options)
@@ -227,17 +221,10 @@ async fn sync(
         }
     };
     print_run(&report, kind.as_deref(), arguments.output)?;
-    write_termination_message(arguments, &report)?;
+    leave_behind(arguments.pod.termination_message.as_deref(), || {
+        report.to_termination_message()
+    })?;
     Ok(report.reason.outcome())
-}
-
-fn write_termination_message(arguments: &Arguments, report: &Report) -> Result<(), Failure> {
-    let Some(path) = &arguments.pod.termination_message else {
-        return Ok(());
-    };
-    std::fs::write(path, report.to_termination_message()).map_err(|error| {
-        Failure::output(&format!("--termination-message {}", path.display()), error)
-    })
 }
 
 /// What watches the run: the screen, and metrics where they are asked for.
@@ -246,18 +233,12 @@ async fn watched(arguments: &Arguments, display: &Display) -> Result<Arc<dyn Pro
     let Some(address) = arguments.pod.metrics_listen else {
         return Ok(screen);
     };
-    let build = BuildInfo {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        revision: String::new(),
-        role: "sync".to_owned(),
-    };
-    let registry = Registry::new(&build).map_err(|error| Failure::invalid(error.to_string()))?;
-    let metrics =
-        WorkerMetrics::register(&registry).map_err(|error| Failure::invalid(error.to_string()))?;
+    let registry = registry("sync")?;
+    let metrics = WorkerMetrics::register(&registry).map_err(|error| system(&error))?;
     let place = RunPlace {
-        namespace: arguments.pod.namespace.clone(),
+        namespace: arguments.pod.place.namespace.clone(),
         mirror: arguments.mirror.clone(),
-        region: arguments.pod.region.clone(),
+        region: arguments.pod.place.region.clone(),
     };
     let run = metrics.begin(place, now());
     let listener = bind("--metrics-listen", address).await?;

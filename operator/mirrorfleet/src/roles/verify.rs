@@ -7,10 +7,11 @@ use fleet_sync::Damaged;
 use fleet_types::{Outcome, Reason, Sha256, counted};
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 
+use crate::arguments::DataArguments;
 use crate::failure::Failure;
 use crate::progress::Display;
 use crate::report::print;
-use crate::runtime::{DataArguments, LogArguments, Verbosity};
+use crate::runtime::{LogArguments, Verbosity};
 
 /// Checks that every blob hashes to its name and every snapshot is complete
 ///

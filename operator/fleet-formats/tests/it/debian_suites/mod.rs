@@ -86,19 +86,6 @@ fn root(path: &str, bytes: impl Into<Vec<u8>>) -> RootContent {
     RootContent::new(RepoPath::new(path).unwrap(), bytes.into())
 }
 
-fn unsigned() -> Trust {
-    Trust {
-        keyring: None,
-        signatures: SignaturePolicy::None,
-        min_good_signatures: 1,
-        all_signatures_good: false,
-        max_index_age: None,
-        indices: SignaturePolicy::None,
-        web: None,
-        keyring_package: None,
-    }
-}
-
 fn context(trust: &Trust) -> VerifyContext<'_> {
     VerifyContext {
         now: DATE + DAY,
@@ -129,7 +116,7 @@ fn verify_text(suite: &str, text: &str) -> Result<UnitIndex, Rejected> {
     verify(
         slice(suite, DebianInclude::default()),
         &[root(&path, text)],
-        &context(&unsigned()),
+        &context(&Trust::nothing_is_judged()),
     )
 }
 

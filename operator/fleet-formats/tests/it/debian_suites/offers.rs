@@ -10,7 +10,7 @@ fn index_of(slice: DebianContent, text: &str) -> UnitIndex {
         suite => format!("dists/{suite}/"),
     };
     let roots = [root(&format!("{folder}Release"), text)];
-    verify(slice, &roots, &context(&unsigned())).unwrap()
+    verify(slice, &roots, &context(&Trust::nothing_is_judged())).unwrap()
 }
 
 fn declared(components: &[&str], architectures: &[&str]) -> DebianContent {
@@ -218,7 +218,7 @@ fn indices_are_read_by_their_usual_names_only_where_nobody_signs_and_nothing_lis
     );
     let signed = Trust {
         signatures: SignaturePolicy::Required,
-        ..unsigned()
+        ..Trust::nothing_is_judged()
     };
     let index = [root("dists/stable/main/binary-amd64/Packages.xz", "a")];
     let refused = verify(all(), &index, &context(&signed)).unwrap_err();
@@ -234,7 +234,7 @@ fn indices_are_read_by_their_usual_names_only_where_nobody_signs_and_nothing_lis
 
 #[test]
 fn what_was_read_is_the_state_where_nothing_else_is() {
-    let trust = unsigned();
+    let trust = Trust::nothing_is_judged();
     let state = |roots: &[RootContent], known: Option<&UnitRevision>| {
         let known = known.map(|known| Accepted::from(known.clone()));
         let context = VerifyContext {

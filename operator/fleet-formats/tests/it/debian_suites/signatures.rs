@@ -7,11 +7,7 @@ fn signed(keyring: Keyring, min_good_signatures: u32) -> Trust {
         keyring: Some(keyring),
         signatures: SignaturePolicy::Required,
         min_good_signatures,
-        all_signatures_good: false,
-        max_index_age: None,
-        indices: SignaturePolicy::None,
-        web: None,
-        keyring_package: None,
+        ..Trust::nothing_is_judged()
     }
 }
 

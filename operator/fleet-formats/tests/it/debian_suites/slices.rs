@@ -7,7 +7,12 @@ fn the_slice_decides_which_indices_are_copied() {
     let text = release(HEAD, &FILES);
     let with = |include| {
         let roots = [root("dists/stable/Release", text.clone())];
-        verify(slice("stable", include), &roots, &context(&unsigned())).unwrap()
+        verify(
+            slice("stable", include),
+            &roots,
+            &context(&Trust::nothing_is_judged()),
+        )
+        .unwrap()
     };
     let base = [
         "main/binary-all/Packages",
@@ -228,7 +233,12 @@ fn a_flat_repository_may_have_contents_and_differences() {
             "Release",
             release("Date: Sat, 07 Jun 2025 10:12:13 UTC\n", &files),
         )];
-        let index = verify(slice("./", include), &roots, &context(&unsigned())).unwrap();
+        let index = verify(
+            slice("./", include),
+            &roots,
+            &context(&Trust::nothing_is_judged()),
+        )
+        .unwrap();
         stems(&index)
             .iter()
             .map(|stem| (*stem).to_owned())

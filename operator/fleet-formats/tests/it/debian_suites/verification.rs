@@ -65,7 +65,7 @@ fn a_suite_must_introduce_itself_by_the_declared_name() {
 #[test]
 fn time_only_moves_forward() {
     let text = release(HEAD, &FILES);
-    let trust = unsigned();
+    let trust = Trust::nothing_is_judged();
     let roots = [root("dists/stable/Release", text.clone())];
     let check = |context: &VerifyContext<'_>| {
         verify(slice("stable", DebianInclude::default()), &roots, context)
@@ -122,7 +122,7 @@ fn time_only_moves_forward() {
 
     let aged = Trust {
         max_index_age: Some(DAY),
-        ..unsigned()
+        ..Trust::nothing_is_judged()
     };
     let head = HEAD.replace("Valid-Until", "X-Valid-Until");
     let roots = [root("dists/stable/Release", release(&head, &FILES))];
@@ -174,7 +174,7 @@ fn what_clients_need_must_be_listed_with_strong_digests() {
 fn who_needs_a_date_refuses_a_release_without_one() {
     let signed = Trust {
         signatures: SignaturePolicy::Optional,
-        ..unsigned()
+        ..Trust::nothing_is_judged()
     };
     let reason = |head: &str| {
         let roots = [root("dists/stable/Release", release(head, &FILES))];
@@ -237,7 +237,7 @@ fn dates_of_a_signed_release_must_be_there_and_be_read() {
     let trust = Trust {
         keyring: Some(gpg.keyring(&[])),
         signatures: SignaturePolicy::Required,
-        ..unsigned()
+        ..Trust::nothing_is_judged()
     };
     let judged = |head: &str, trust: &Trust| {
         let text = release(head, &FILES);
@@ -260,7 +260,10 @@ fn dates_of_a_signed_release_must_be_there_and_be_read() {
         let refused = judged(&head, &trust).unwrap_err();
         assert_eq!(refused.reason, Reason::IndexMalformed, "{head}");
         assert_eq!(
-            judged(&head, &unsigned()).unwrap().revision.date,
+            judged(&head, &Trust::nothing_is_judged())
+                .unwrap()
+                .revision
+                .date,
             0,
             "{head}"
         );
@@ -284,7 +287,10 @@ fn dates_of_a_signed_release_must_be_there_and_be_read() {
         assert_eq!(refused.reason, Reason::IndexMalformed, "{head}");
         assert!(refused.message.contains("apt refuses it too"), "{refused}");
         assert_eq!(
-            judged(&head, &unsigned()).unwrap().revision.valid_until,
+            judged(&head, &Trust::nothing_is_judged())
+                .unwrap()
+                .revision
+                .valid_until,
             None
         );
     }
@@ -312,7 +318,7 @@ fn a_release_may_bear_the_name_that_the_manifest_expects() {
         verify(
             slice,
             &[root(&path, release(head, files))],
-            &context(&unsigned()),
+            &context(&Trust::nothing_is_judged()),
         )
         .map(|index| index.notes.len())
         .map_err(|rejected| rejected.reason)
@@ -353,7 +359,7 @@ fn a_release_may_bear_the_name_that_the_manifest_expects() {
 fn what_is_only_read_says_the_same_whoever_made_it_and_whenever() {
     let roots = [root("dists/stable/Release", release(HEAD, &FILES))];
     let debian = Debian::new(slice("stable", DebianInclude::default())).unwrap();
-    let trust = unsigned();
+    let trust = Trust::nothing_is_judged();
     let late = VerifyContext {
         now: DATE + 365 * DAY,
         ..context(&trust)

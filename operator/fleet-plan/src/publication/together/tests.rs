@@ -1,36 +1,13 @@
-use fleet_types::documents::{KeptSnapshot, UnixSeconds};
 use proptest::prelude::*;
 
 use super::*;
 use crate::publication::Told;
+use crate::publication::tests::{NEWEST, id, kept, order};
 
 mod canary;
 mod model;
 
 const PATIENCE: i64 = 900;
-
-pub fn id(n: u8) -> Sha256 {
-    Sha256([n; 32])
-}
-
-fn kept(n: u8) -> KeptSnapshot {
-    KeptSnapshot {
-        id: id(n),
-        created: UnixSeconds(i64::from(n)),
-        date: None,
-        superseded_at: None,
-        index: None,
-        changes: None,
-        bytes: None,
-    }
-}
-
-fn order(epoch: u64, n: u8) -> Order {
-    Order {
-        epoch,
-        snapshot: id(n),
-    }
-}
 
 /// One that is offered and serves the first by order 1.
 pub fn member(keeps: &[u8]) -> Member {
@@ -92,13 +69,6 @@ pub fn preparing(n: u8, since: i64) -> Standing {
         ..standing(1)
     }
 }
-
-const NEWEST: Wish = Wish {
-    pinned: "",
-    skip: &[],
-    paused: false,
-    soak: None,
-};
 
 fn at(before: &Standing, members: &[Member], now: i64) -> Together {
     let clock = Clock {

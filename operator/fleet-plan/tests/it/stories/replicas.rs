@@ -9,6 +9,9 @@ use super::serving;
 use super::together::{FIRST, SECOND, id, jobs, routed, running};
 use crate::model::{World, regions, render};
 
+mod lost;
+mod number;
+
 /// The upstream's region with two replicas, and one that follows it with two.
 fn four() -> World {
     serving(&["eu*2", "us<eu*2"])
@@ -178,105 +181,6 @@ fn replicas_are_kept_apart_and_a_budget_counts_those_that_clients_are_led_to() {
 }
 
 #[test]
-fn one_replica_more_cuts_off_nobody_and_is_led_to_once_it_has_what_is_served() {
-    let mut world = serving(&["eu"]);
-    world.hub_prepares(SECOND);
-    world.settle();
-    let pod = world.serving_pod().meta.uid.clone();
-    world.edit("/spec/regions", regions(&["eu*2"]));
-    let mut rounds = 0;
-    while running(&world).is_empty() {
-        world.round();
-        assert_eq!(
-            led_to(&world, "eu")
-                .iter()
-                .filter(|it| **it == format!("{}-0", child("eu", 0)))
-                .count(),
-            1
-        );
-        let status = world.status();
-        assert_eq!(
-            world.condition("Ready").unwrap().0,
-            "True",
-            "{:?}",
-            status.conditions
-        );
-        assert_ne!(world.condition("Fresh").unwrap().0, "Unknown");
-        assert!(status.last_sync_time.is_some());
-        rounds += 1;
-        assert!(rounds < 20);
-    }
-    assert_eq!(led_to(&world, "eu"), [format!("{}-0", child("eu", 0))]);
-    assert_eq!(
-        spec(service(&world, "eu"))["selector"][labels::ROUTED],
-        "true"
-    );
-    assert_eq!(spec(service(&world, "eu"))["sessionAffinity"], "ClientIP");
-    assert_eq!(world.status().regions[0].state, RegionState::Syncing);
-    assert_eq!(world.status().regions_ready.as_deref(), Some("0/1"));
-    world.settle();
-    assert_eq!(led_to(&world, "eu").len(), 2);
-    assert_eq!(store(&world, "eu", 1), Some(id(SECOND)));
-    assert_eq!(world.status().regions_ready.as_deref(), Some("1/1"));
-    let mut pods = world.objects.pods.iter();
-    assert!(
-        pods.any(|it| it.meta.uid == pod),
-        "the first was not restarted"
-    );
-}
-
-#[test]
-fn a_replica_less_goes_with_its_pod_and_its_claim_as_the_manifest_says_and_never_the_first() {
-    for (policy, left) in [("Retain", 4), ("Delete", 2)] {
-        let mut world = four();
-        world.edit("/spec/storage/reclaimPolicy", json!(policy));
-        world.settle();
-        world.edit("/spec/regions", regions(&["eu*1", "us<eu*1"]));
-        world.settle();
-        assert_eq!(world.objects.stateful_sets.len(), 2, "{policy}");
-        let mut claims: Vec<_> = world
-            .objects
-            .claims
-            .iter()
-            .map(|it| it.meta.name.clone())
-            .collect();
-        claims.sort();
-        assert_eq!(claims.len(), left, "{policy}: {claims:?}");
-        assert!(claims.contains(&child("eu", 0)) && claims.contains(&child("us", 0)));
-        let retained = world.status().retained_claims;
-        assert_eq!(retained.len(), left - 2, "{policy}: {retained:?}");
-        assert!(
-            spec(service(&world, "eu"))["selector"]
-                .get(labels::ROUTED)
-                .is_none()
-        );
-        assert_eq!((led_to(&world, "eu").len(), routed(&world)), (1, 2));
-    }
-}
-
-#[test]
-fn no_claim_goes_before_another_replica_of_its_region_has_what_is_served() {
-    let mut world = four();
-    world.edit("/spec/storage/reclaimPolicy", json!("Delete"));
-    world.settle();
-    world.away = vec!["eu/0".to_owned()];
-    world.edit("/spec/regions", regions(&["eu*1", "us<eu*1"]));
-    for _ in 0..8 {
-        world.round();
-    }
-    let is_there =
-        |world: &World, name: String| world.objects.claims.iter().any(|it| it.meta.name == name);
-    assert!(
-        is_there(&world, child("eu", 1)),
-        "eu/0 does not say that it has it"
-    );
-    assert!(!is_there(&world, child("us", 1)));
-    world.away.clear();
-    world.settle();
-    assert!(!is_there(&world, child("eu", 1)));
-}
-
-#[test]
 fn a_replica_that_does_not_serve_what_its_region_serves_is_led_to_by_nobody() {
     let mut world = four();
     world.hub_prepares(SECOND);
@@ -371,94 +275,6 @@ fn a_pod_that_is_gone_for_a_while_is_told_and_its_region_stays_ready() {
         "as its worst replica"
     );
     assert_eq!(status.regions[1].state, RegionState::Unknown);
-}
-
-/// The volume of one replica is lost.
-fn loses(world: &mut World, region: &str, replica: u32) {
-    let name = child(region, replica);
-    let mut claims = world.objects.claims.iter_mut();
-    let claim = claims.find(|claim| claim.meta.name == name).unwrap();
-    claim.phase = VolumePhase::Lost;
-}
-
-#[test]
-fn a_lost_volume_is_replaced_where_the_manifest_says_so_and_filled_from_another_replica() {
-    for replica in [0, 1] {
-        let mut world = four();
-        let claim = |world: &World| {
-            let mut claims = world.objects.claims.iter();
-            let claim = claims.find(|claim| claim.meta.name == child("eu", replica));
-            claim.map(|claim| claim.meta.uid.clone())
-        };
-        let before = claim(&world);
-        loses(&mut world, "eu", replica);
-        for _ in 0..5 {
-            world.round();
-        }
-        assert_eq!(claim(&world), before, "a person's business");
-        assert_eq!(world.condition("StorageReady").unwrap().0, "False");
-        world.edit("/spec/storage", json!({"onVolumeLost": "Replace"}));
-        let mut fetched = 0;
-        for _ in 0..30 {
-            world.pass(5);
-            let plan = world.plan();
-            let started = jobs(&plan.writes).into_iter();
-            fetched += started
-                .filter(|job| {
-                    let labels = job.metadata.labels.as_ref().unwrap();
-                    labels.contains_key(labels::UPSTREAM)
-                })
-                .count();
-            world.apply(&plan);
-            world.kubernetes();
-            if !running(&world).is_empty() {
-                let report = world.report("Prepared");
-                world.end_run(&report);
-            }
-        }
-        assert_ne!(claim(&world), before);
-        assert_eq!(store(&world, "eu", replica), Some(id(FIRST)));
-        assert_eq!(fetched, 0, "the upstream was asked for what is here");
-        assert_eq!(withdrawn(&world), [""; 0]);
-        assert_eq!(world.condition("StorageReady").unwrap().0, "True");
-        // It fetches again, as it did.
-        world.request("again");
-        world.round();
-        assert_eq!(running(&world), ["eu"]);
-    }
-}
-
-#[test]
-fn the_last_copy_is_never_replaced() {
-    let mut world = four();
-    world.edit("/spec/storage", json!({"onVolumeLost": "Replace"}));
-    for (region, replica) in [("eu", 0), ("eu", 1), ("us", 0), ("us", 1)] {
-        loses(&mut world, region, replica);
-    }
-    let deletes = |world: &World| {
-        let plan = world.plan();
-        let deletes = |write: &&Write| {
-            matches!(
-                write,
-                Write::Delete {
-                    kind: Owned::Claim,
-                    ..
-                }
-            )
-        };
-        plan.writes.iter().filter(deletes).count()
-    };
-    assert_eq!(deletes(&world), 0);
-    let mut claims = world.objects.claims.iter_mut();
-    let name = child("us", 1);
-    claims.find(|claim| claim.meta.name == name).unwrap().phase = VolumePhase::Bound;
-    assert_eq!(deletes(&world), 3);
-    world.away = vec!["us/1".to_owned()];
-    assert_eq!(deletes(&world), 0, "it does not say that it has it");
-    let mut alone = serving(&["eu"]);
-    alone.edit("/spec/storage", json!({"onVolumeLost": "Replace"}));
-    loses(&mut alone, "eu", 0);
-    assert_eq!(deletes(&alone), 0);
 }
 
 #[test]

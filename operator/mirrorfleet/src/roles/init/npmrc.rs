@@ -155,28 +155,14 @@ fn login(settings: &BTreeMap<String, String>, url: &Url) -> Option<Login> {
 
 /// An Upstream and a Mirror for each, and a Secret where there is a login.
 pub fn documents(path: &Path, used: &[Used], names: &mut Names) -> Vec<(String, Document)> {
-    let place = path.display();
     let mut documents = Vec::new();
     for registry in used {
         let name = names.for_url(&registry.url);
-        let shown = shown_url(registry.url.as_str());
-        let access = registry.login.as_ref().map(|login| {
+        let login = registry.login.as_ref().map(|login| {
             let login_name = format!("{name}-login");
-            let hosts = released_to(&registry.url);
-            let document = match login {
-                Login::Token(token) => Document::token_secret(&login_name, token, &hosts),
-                Login::Password { username, password } => {
-                    Document::login_secret(&login_name, username, password, &hosts)
-                }
-            };
-            documents.push((
-                "Given to the hosts that it names, and to no other.".to_owned(),
-                document,
-            ));
-            Access {
-                credentials_ref: Some(login_name.as_str().into()),
-                proxy_url: None,
-            }
+            let comment = "Given to the hosts that it names, and to no other.".to_owned();
+            documents.push((comment, secret(&login_name, login, &registry.url)));
+            login_name
         });
         let spec = UpstreamDocument {
             upstream_type: UpstreamType::Npm.as_str().to_owned(),
@@ -185,46 +171,52 @@ pub fn documents(path: &Path, used: &[Used], names: &mut Names) -> Vec<(String, 
             },
             endpoints: Vec::new(),
             trust: TrustBlock::default(),
-            access,
-        };
-        documents.push((
-            format!("Read from {place}."),
-            Document::upstream(&name, spec),
-        ));
-        let patterns = |scopes: &[String]| {
-            scopes
-                .iter()
-                .map(|scope| format!("{scope}/*"))
-                .collect::<Vec<_>>()
-        };
-        // What clients ask elsewhere must not be looked for here.
-        let elsewhere: Vec<String> = match registry.scopes.is_empty() {
-            true => used
-                .iter()
-                .flat_map(|other| patterns(&other.scopes))
-                .collect(),
-            false => Vec::new(),
-        };
-        let spec = MirrorDocument {
-            upstream_ref: name.as_str().into(),
-            mode: Some("PullThrough".to_owned()),
-            content: Content::Npm {
-                npm: NpmBlock {
-                    allow: patterns(&registry.scopes),
-                },
-            },
-            guard: (!elsewhere.is_empty()).then_some(GuardBlock {
-                reserved: elsewhere,
+            access: login.map(|login| Access {
+                credentials_ref: Some(login.as_str().into()),
+                proxy_url: None,
             }),
-            verification: None,
-            regions: vec![REGION.into()],
         };
-        let comment = format!(
-            "What {shown} has, served under /{name}/ and filled on demand. `mirrorfleet local` serves it; a cluster does not."
-        );
+        let comment = format!("Read from {}.", path.display());
+        documents.push((comment, Document::upstream(&name, spec)));
+        let shown = shown_url(registry.url.as_str());
+        let comment = format!("What {shown} has, served under /{name}/ and filled on demand.");
+        let spec = mirror(&name, registry, used);
         documents.push((comment, Document::mirror(&name, spec)));
     }
     documents
+}
+
+fn secret(name: &str, login: &Login, url: &Url) -> Document {
+    let hosts = released_to(url);
+    match login {
+        Login::Token(token) => Document::token_secret(name, token, &hosts),
+        Login::Password { username, password } => {
+            Document::login_secret(name, username, password, &hosts)
+        }
+    }
+}
+
+/// What clients ask elsewhere must not be looked for here.
+fn mirror(name: &str, registry: &Used, used: &[Used]) -> MirrorDocument {
+    let patterns = |scopes: &[String]| -> Vec<String> {
+        scopes.iter().map(|scope| format!("{scope}/*")).collect()
+    };
+    let others = used.iter().flat_map(|other| patterns(&other.scopes));
+    let elsewhere: Vec<String> = others.filter(|_| registry.scopes.is_empty()).collect();
+    MirrorDocument {
+        upstream_ref: name.into(),
+        mode: Some("PullThrough".to_owned()),
+        content: Content::Npm {
+            npm: NpmBlock {
+                allow: patterns(&registry.scopes),
+            },
+        },
+        guard: (!elsewhere.is_empty()).then_some(GuardBlock {
+            reserved: elsewhere,
+        }),
+        verification: None,
+        regions: vec![REGION.into()],
+    }
 }
 
 #[cfg(test)]

@@ -20,13 +20,12 @@ use fleet_types::Outcome;
 use futures::stream::{FuturesUnordered, StreamExt};
 use tokio_util::sync::CancellationToken;
 
+use crate::arguments::{DataArguments, ListenArguments, ManifestArguments};
 use crate::failure::Failure;
 use crate::manifests::Manifests;
 use crate::progress::Display;
 use crate::report::{OutputFormat, print_run};
-use crate::runtime::{
-    DataArguments, LogArguments, ManifestArguments, Verbosity, block_on, block_on_one,
-};
+use crate::runtime::{LogArguments, Verbosity, block_on, block_on_one};
 use work::Task;
 
 /// Syncs on schedule and serves, in one process on this machine
@@ -49,22 +48,8 @@ pub struct Arguments {
         hide_env_values = true
     )]
     listen: SocketAddr,
-    /// Where to serve metrics and health [default: nowhere]
-    #[arg(
-        long,
-        value_name = "ADDR",
-        env = "MIRRORFLEET_METRICS_LISTEN",
-        hide_env_values = true
-    )]
-    metrics_listen: Option<SocketAddr>,
-    /// Where other mirrors may copy from, by digest (`sync --follow`) [default: nowhere]
-    #[arg(
-        long,
-        value_name = "ADDR",
-        env = "MIRRORFLEET_FOLLOW_LISTEN",
-        hide_env_values = true
-    )]
-    follow_listen: Option<SocketAddr>,
+    #[command(flatten)]
+    beside: ListenArguments,
     /// Where to serve the status page, or `none` [default: on this machine only, at the port of --listen and ten, if that is free]
     #[arg(
         long,

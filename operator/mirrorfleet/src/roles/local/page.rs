@@ -11,7 +11,7 @@ use std::time::Duration;
 use fleet_page::{Board, History, Manner};
 use fleet_serve::Listening;
 use fleet_store::Store;
-use fleet_telemetry::{ExtraRoutes, ObjectKey, serve_routes};
+use fleet_telemetry::{ExtraRoutes, ObjectKey, on_threads, serve_routes};
 use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -21,7 +21,7 @@ use self::stores::Stores;
 use super::Arguments;
 use super::lane::Shared;
 use crate::failure::Failure;
-use crate::report::{OutputFormat, print};
+use crate::report::{OutputFormat, announce};
 use crate::runtime::bind;
 
 /// How often it is looked how things are, for the hours.
@@ -114,7 +114,7 @@ impl Page {
         };
         if let Some(listener) = listener {
             if let Ok(address) = listener.local_addr() {
-                announce(address, output);
+                announce(&format!("status page on http://{address}/\n"), output);
             }
             let (routes, stop) = (routes(self.board.clone()), self.stop.clone());
             self.tasks.spawn(async move {
@@ -153,29 +153,8 @@ fn unasked(mirrors: SocketAddr) -> Option<TcpListener> {
     }
 }
 
-/// On standard output, or on standard error where that holds JSON.
-fn announce(address: SocketAddr, output: OutputFormat) {
-    let text = format!("status page on http://{address}/\n");
-    match output {
-        OutputFormat::Json => eprint!("{text}"),
-        OutputFormat::Text => {
-            if let Err(failure) = print(&text) {
-                tracing::warn!(%failure, "the address could not be printed");
-            }
-        }
-    }
-}
-
 fn routes(board: Arc<Board>) -> ExtraRoutes {
-    Arc::new(move |head| {
-        let board = board.clone();
-        Box::pin(async move {
-            let made = tokio::task::spawn_blocking(move || {
-                fleet_page::answer(&board, &head, Timestamp::now())
-            });
-            made.await.ok()
-        })
-    })
+    on_threads(move |head| Some(fleet_page::answer(&board, head, Timestamp::now())))
 }
 
 /// What the page remembers, kept in the stores.

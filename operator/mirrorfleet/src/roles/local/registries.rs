@@ -27,7 +27,7 @@ impl Keeper {
     pub fn declare(&mut self, manifests: &Manifests) {
         let resolver = Resolver {
             manifests,
-            references: &References::Manifests,
+            references: References::Manifests,
             data: &self.data,
         };
         let declared = manifests
@@ -55,7 +55,7 @@ impl Keeper {
             }
         }
         self.metrics
-            .keep(&served.keys().cloned().collect::<Vec<_>>());
+            .keep_only(&served.keys().cloned().collect::<Vec<_>>());
         self.registries.replace(
             served
                 .values()

@@ -66,7 +66,7 @@ pub fn on_demand(manifests: &Manifests) -> impl Iterator<Item = &str> {
 pub fn lanes(manifests: &Manifests, data: &Path) -> Lanes {
     let resolver = Resolver {
         manifests,
-        references: &References::Manifests,
+        references: References::Manifests,
         data,
     };
     let mut lanes = Lanes::new();
