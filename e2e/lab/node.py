@@ -222,12 +222,12 @@ SystemdCgroup = false
             "clusterDNS": [DNS_SERVICE_IP],
             "clusterDomain": "cluster.local",
             "containerRuntimeEndpoint": f"unix://{_CONTAINERD_SOCKET}",
-            # The machine's own disk may be nearly full, and images cannot be pulled again.
+            # The machine's own disk may be nearly full, however large it is, and images cannot be pulled again.
             "evictionHard": {
                 "memory.available": "50Mi",
-                "nodefs.available": "1%",
+                "nodefs.available": "200Mi",
                 "nodefs.inodesFree": "1%",
-                "imagefs.available": "1%",
+                "imagefs.available": "200Mi",
             },
             "imageGCHighThresholdPercent": 100,
             "imageGCLowThresholdPercent": 99,
