@@ -57,13 +57,16 @@ class ArchUpstream:
         return self.folder(repo) / f"{repo}.{kind}.tar.{self.suffix}"
 
     def add(self, repo: str, name: str, version: str = "1-1", *, architecture: str = "any", content: str = "", groups: tuple[str, ...] = (), files: dict[str, str] | None = None) -> Package:
-        package = self.build(repo, name, version, architecture, content, groups, files)
+        return self.list(self.build(repo, name, version, architecture, content, groups, files))
+
+    def list(self, package: Package) -> Package:
+        """Puts one that was built into its repository, with its signature."""
         if self.inline:
             self._sign(package)
-        self._repo_tool("repo-add", repo, package.file.name)
+        self._repo_tool("repo-add", package.repo, package.file.name)
         if not self.inline:
             self._sign(package)
-        self.packages[repo, name] = package
+        self.packages[package.repo, package.name] = package
         self.publish()
         return package
 

@@ -75,6 +75,19 @@ class Leaving:
         end(self.process)
 
 
+@story("apt goes on where Nexus and Artifactory were, by the paths of both, from a lazy mirror and from a full one")
+def apt_by_the_paths_of_other_products(place: Place) -> None:
+    archive = an_archive(place, ["first"])
+    lazy = pulled(place, "lazy", serving={"path": "repository/debian-proxy"})
+    full = place.mirror("full", "debian", ("stable",), spec={"sync": HOUR, "serving": {"path": "artifactory/debian-remote"}})
+    for mirror in (lazy, full):
+        place.sync(mirror)
+    server = place.local(lazy, full)
+    content = archive.packages["stable"][0].file.read_bytes()
+    for mirror in (lazy, full):
+        assert apt_of(place, server, f"apt-{mirror.name}", mirror.path).install_from("first").read_bytes() == content
+
+
 @story("a lazy Debian mirror: apt installs, each package is fetched once, and what is stored is served while the upstream is away")
 def apt_from_a_lazy_mirror(place: Place) -> None:
     archive = an_archive(place, ["first", "second", "third", "warmed"])
