@@ -134,6 +134,7 @@ def long(scratch: Path) -> list[Suite]:
         Suite("a fleet at size, without kubelets", [sys.executable, "-m", "at_size"], STORIES, timeout=1800),
         Suite("how long orders take to their pods", [sys.executable, "e2e/run.py", "scenarios", "order-latency"]),
         Suite("twenty pushes to three regions", [sys.executable, "e2e/run.py", "scenarios", "pushes"]),
+        Suite("a lazy mirror in trouble", [sys.executable, "e2e/run.py", "scenarios", "lazy-in-trouble"]),
         Suite("every alert in a real Alertmanager", [sys.executable, "e2e/run.py", "scenarios", "every-alert"]),
         *oracle(),
         Suite("fuzz targets, a minute each", ["fuzz/run.py", "--seconds", "60"], timeout=5400),
