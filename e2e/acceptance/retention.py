@@ -56,6 +56,7 @@ def an_earlier_in_release_is_completed(place: Place) -> None:
         assert answer.status == 200 and not promise.broken_by(answer.body), f"{path}: {answer.status} {promise.broken_by(answer.body)}"
     # Its package has left the upstream's indices and pool.
     assert apt.download("tool0").name == "tool0_1.0_amd64.deb"
+    place.wait_until_served(server, mirror)
     assert apt.install_from("tool3").name == "tool3_1.0_amd64.deb"
 
 

@@ -100,7 +100,7 @@ def regions_are_scored_as_archweb_does(place: Place) -> None:
     pacman_takes_the_best(scored)
     is_read_by_mirrorz(scored)
     page = urllib.request.urlopen(f"http://127.0.0.1:{scored.page}/mirrors/-/arch", timeout=20).read().decode()
-    assert re.search(r"score \d+\.\d, \d+ checks? answered", page), page
+    assert re.search(r"score \d+\.\d, \d+\.\d % of \d+ checks? answered", page), page
 
     # What checks came to is in memory: another process begins anew, and says so.
     end(scored.process)

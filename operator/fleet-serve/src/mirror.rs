@@ -278,11 +278,13 @@ impl ServedMirror {
 
     /// Reads what tells which snapshot is current, and the rest if that changed. The caller holds `reading`.
     fn read_current(&self) -> Arc<View> {
+        // What comes about while it is read is not known by then.
+        let began = Instant::now();
         let signs = Signs::read(&self.store, &self.orders);
         let mut known = self.known();
         let doubtful = known.problem.is_some() && is_older(known.kept_read, PROBLEM_AGE);
         if known.kept_read.is_some() && !doubtful && known.signs.as_ref() == Some(&signs) {
-            known.current_read = Some(Instant::now());
+            known.current_read = Some(began);
             return known.view.clone();
         }
         drop(known);
@@ -292,13 +294,14 @@ impl ServedMirror {
     /// Reads everything. The caller holds `reading`.
     fn read_kept(&self) -> Arc<View> {
         let before = self.known().view.clone();
+        let began = Instant::now();
         let signs = Signs::read(&self.store, &self.orders);
         let stamp = ListStamp::before_listing(&self.store);
         // Without the lock on what is known: others keep answering from it.
         let read = self.read_volume(&before, &signs);
         let mut known = self.known();
-        known.current_read = Some(Instant::now());
-        known.kept_read = known.current_read;
+        known.current_read = Some(began);
+        known.kept_read = Some(Instant::now());
         known.kept_stamp = Some(stamp);
         known.signs = Some(signs);
         let problem = match read {
