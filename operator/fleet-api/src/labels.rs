@@ -64,6 +64,9 @@ pub const RETRY: &str = "mirrorfleet.dev/retry";
 /// On a serving pod and in the template that it is made from: which snapshot to serve, as [`fleet_types::Order`]; empty
 /// before the first.
 pub const SERVE: &str = "mirrorfleet.dev/serve";
+/// On a serving pod that did not follow what it was told: of which epoch and how often it was told again, `EPOCH TIMES`. A kubelet
+/// can miss a change of an annotation for a minute; the next change of any brings it what all say.
+pub const SERVE_AGAIN: &str = "mirrorfleet.dev/serve-again";
 /// On a serving pod and in the template that it is made from: what clients are told of the Mirror's regions, as
 /// [`fleet_types::documents::ClientList`].
 pub const LIST: &str = "mirrorfleet.dev/list";

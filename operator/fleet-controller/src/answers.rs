@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use fleet_api::labels::SERVE;
+use fleet_api::labels::{SERVE, SERVE_AGAIN};
 use fleet_plan::build::METRICS_PORT;
 use fleet_plan::observed::PodRole;
 use fleet_plan::{Answer, SeenPod};
@@ -174,8 +174,8 @@ struct Heard {
     failures: u32,
     /// When the first of them did.
     failing_since: Option<Instant>,
-    /// What it was told and did not follow yet, and how often it was asked since.
-    told: Option<(Order, usize)>,
+    /// What it was told and did not follow yet, with what said so again, and how often it was asked since.
+    told: Option<((Order, Option<String>), usize)>,
 }
 
 impl Answers {
@@ -239,7 +239,8 @@ impl Answers {
             heard.told = None;
             return None;
         }
-        let times = heard.told.filter(|(known, _)| *known == told);
+        let told = (told, pod.meta.annotation(SERVE_AGAIN).map(str::to_owned));
+        let times = heard.told.take().filter(|(known, _)| *known == told);
         let times = times.map_or(0, |(_, times)| times) + 1;
         heard.told = Some((told, times));
         IMPATIENCE.get(times).copied()

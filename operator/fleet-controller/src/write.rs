@@ -11,7 +11,7 @@ mod status;
 use std::fmt::Debug;
 
 use fleet_api::Mirror;
-use fleet_api::labels::{CLAIM_FINALIZER, FIELD_MANAGER, LIST, SERVE};
+use fleet_api::labels::{CLAIM_FINALIZER, FIELD_MANAGER, LIST, SERVE, SERVE_AGAIN};
 use fleet_plan::{HttpRoute, Labelled, Object, Owned, Write};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
@@ -106,9 +106,16 @@ impl Writer {
                     .await
             }
             Write::Order {
-                name, uid, order, ..
+                name,
+                uid,
+                order,
+                again,
+                ..
             } => {
-                let annotations = json!({SERVE: order.to_string()});
+                let mut annotations = json!({SERVE: order.to_string()});
+                if let Some(again) = again {
+                    annotations[SERVE_AGAIN] = json!(again);
+                }
                 let body = json!({"metadata": {"uid": uid, "annotations": annotations}});
                 self.merge::<Pod>((world, mirror, name), body).await
             }

@@ -205,16 +205,20 @@ impl Site<'_> {
             .view
             .pod
             .filter(|pod| pod.takes_orders && !pod.meta.deleting);
+        let unheeded = self.unheeded();
+        let again = unheeded.and_then(|unheeded| unheeded.again(self.now));
         let told = |order: &Order| {
             let pod = pod.filter(|pod| {
                 let told = pod.meta.annotation(labels::SERVE).unwrap_or_default();
-                told != order.to_string()
+                let told_again = pod.meta.annotation(labels::SERVE_AGAIN);
+                told != order.to_string() || again.is_some() && told_again != again.as_deref()
             })?;
             Some(Write::Order {
                 part: self.view.place.part(),
                 name: pod.meta.name.clone(),
                 uid: pod.meta.uid.clone(),
                 order: *order,
+                again: again.clone(),
             })
         };
         let pod = self.view.order().as_ref().and_then(told);

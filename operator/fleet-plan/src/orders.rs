@@ -209,6 +209,8 @@ pub struct Unheeded {
 }
 
 impl Unheeded {
+    /// It is told again after so long, each time.
+    const AGAIN: [SignedDuration; 2] = [SignedDuration::from_secs(3), SignedDuration::from_secs(6)];
     /// It is told of after so long.
     const PATIENCE: SignedDuration = SignedDuration::from_secs(10);
     /// A pod that nothing else keeps from following is made anew after so long.
@@ -223,10 +225,23 @@ impl Unheeded {
         self.is_deaf.then(|| later(self.since, Self::RENEWAL))
     }
 
+    /// What says that it is told again, once it is time; never where that would not help.
+    pub fn again(&self, now: Timestamp) -> Option<String> {
+        let times = self.is_told_again_at().filter(|at| *at <= now).count();
+        (times > 0).then(|| format!("{} {times}", self.order.epoch))
+    }
+
+    fn is_told_again_at(&self) -> impl Iterator<Item = Timestamp> {
+        let each = Self::AGAIN.iter().filter(|_| self.is_deaf);
+        each.map(|after| later(self.since, *after))
+    }
+
     /// When time alone changes what is to be done about it.
     pub fn look_again(&self, now: Timestamp) -> Option<Timestamp> {
         let instants = [Some(self.is_told_at()), self.is_renewed_at()];
-        instants.into_iter().flatten().filter(|at| *at > now).min()
+        let instants = instants.into_iter().flatten();
+        let instants = instants.chain(self.is_told_again_at());
+        instants.filter(|at| *at > now).min()
     }
 }
 

@@ -77,6 +77,8 @@ pub enum Write {
         name: String,
         uid: String,
         order: Order,
+        /// As of [`fleet_api::labels::SERVE_AGAIN`], where it is told again.
+        again: Option<String>,
     },
     /// Tells a serving pod what it tells clients of the regions; a merge patch with the uid. Builds on no other write.
     List {

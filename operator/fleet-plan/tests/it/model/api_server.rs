@@ -76,12 +76,19 @@ impl World {
                 self.delete(Owned::StatefulSet, name, uid);
             }
             Write::Order {
-                name, uid, order, ..
+                name,
+                uid,
+                order,
+                again,
+                ..
             } => {
                 let mut pods = self.objects.pods.iter_mut();
                 let pod = pods.find(|pod| pod.meta.name == *name && pod.meta.uid == *uid);
                 let annotations = &mut pod.unwrap().meta.annotations;
                 annotations.insert(labels::SERVE.to_owned(), order.to_string());
+                let again = again.iter();
+                let again = again.map(|again| (labels::SERVE_AGAIN.to_owned(), again.clone()));
+                annotations.extend(again);
             }
             Write::List {
                 name, uid, list, ..

@@ -222,6 +222,42 @@ fn what_was_served_until_now_stays_for_clients_though_no_run_has_noted_that_it_w
 }
 
 #[test]
+fn a_pod_that_does_not_follow_is_told_again_twice_and_then_no_more() {
+    let mut world = two();
+    let told = |plan: &Plan| {
+        let writes = plan.writes.iter();
+        let again = writes.filter_map(|write| match write {
+            Write::Order { again, .. } => Some(again.clone()),
+            _ => None,
+        });
+        again.collect::<Vec<_>>()
+    };
+    pin(&mut world, &id(FIRST));
+    world.step();
+    let plan = world.plan();
+    assert_eq!(told(&plan), [None]);
+    world.apply(&plan);
+    let epoch = world.status().publication.unwrap().epoch;
+    // Its kubelet has missed that.
+    for (seconds, times) in [(3, 1), (3, 2)] {
+        world.pass(seconds);
+        let plan = world.plan();
+        assert_eq!(told(&plan), [Some(format!("{epoch} {times}"))]);
+        world.apply(&plan);
+        assert_eq!(told(&world.plan()), [], "once each time");
+    }
+    world.pass(60);
+    assert_eq!(told(&world.plan()), []);
+    world.kubernetes();
+    world.settle();
+    assert_eq!(served(&world), Some(id(FIRST)));
+    // The next decision is told as ever.
+    pin(&mut world, "");
+    world.step();
+    assert_eq!(told(&world.plan()), [None]);
+}
+
+#[test]
 fn a_pod_that_is_made_anew_without_a_controller_serves_what_was_decided() {
     let mut world = two();
     pin(&mut world, &id(FIRST));
@@ -287,13 +323,15 @@ fn a_pod_that_does_not_follow_is_told_of_and_made_anew() {
         world.step();
     }
     assert_eq!(served(&world), Some(id(0xbb)));
-    assert_eq!(
-        world.condition("Serving").unwrap().0,
-        "True",
-        "it has its time"
-    );
-    world.now = world.plan().wake_at.unwrap();
-    world.step();
+    for _ in 0..3 {
+        assert_eq!(
+            world.condition("Serving").unwrap().0,
+            "True",
+            "it has its time, and is told again"
+        );
+        world.now = world.plan().wake_at.unwrap();
+        world.step();
+    }
     assert_eq!(world.condition("Serving").unwrap().1, "OrderNotTaken");
     assert!(world.plan().writes.is_empty());
     world.now = world.plan().wake_at.unwrap();
