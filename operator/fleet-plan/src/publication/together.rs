@@ -258,8 +258,9 @@ impl Round<'_> {
         }
         let keeps = self.served.is_some_and(|id| member.copy.keeps(&id));
         let returns = self.serves(member) && self.fits(member) && !self.is_given_up(member);
+        let is_deaf = member.is_deaf && self.is_served_elsewhere(member);
         match member.withdrawn {
-            _ if !keeps || member.is_deaf => out,
+            _ if !keeps || is_deaf => out,
             Some(since) => (!returns).then_some(since),
             None => gives_way.then_some(self.clock.now),
         }
@@ -292,6 +293,15 @@ impl Round<'_> {
             let since = newest.created.0.saturating_add(self.clock.patience);
             since >= target.since && !self.is_given_up(member)
         })
+    }
+
+    /// Whether another one to which clients are led serves what is decided. Where none does, who does not follow is as all others
+    /// are: while nodes hear of nothing, everybody would be left out at once.
+    fn is_served_elsewhere(&self, member: &Member) -> bool {
+        let others = self.members.iter();
+        let others = others.filter(|other| !std::ptr::eq(*other, member));
+        let mut offered = others.filter(|other| other.withdrawn.is_none());
+        offered.any(|other| self.serves(other))
     }
 
     fn serves(&self, member: &Member) -> bool {

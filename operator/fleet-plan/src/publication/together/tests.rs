@@ -314,3 +314,28 @@ fn a_pod_that_does_not_follow_holds_up_nobody() {
     let next = at(&preparing(2, 10), &[hub(&[1, 2]), deaf(true)], 20);
     assert_eq!(next.withdrawn, [None, Some(20)]);
 }
+
+#[test]
+fn where_nobody_follows_nobody_is_left_out() {
+    let deaf = || Member {
+        copy: Copy {
+            order: Some(order(2, 2)),
+            ..member(&[1, 2]).copy
+        },
+        is_deaf: true,
+        ..member(&[1, 2])
+    };
+    // Nodes do not hear of what is decided: all serve what they did.
+    let next = at(&standing(2), &[deaf(), deaf(), deaf()], 20);
+    assert_eq!(next.withdrawn, [None; 3]);
+    // One does, and the others are not like it any more.
+    let mut one = deaf();
+    one.is_deaf = false;
+    one.copy.told.as_mut().unwrap().follows = Some(order(2, 2));
+    let next = at(&standing(2), &[deaf(), one.clone(), deaf()], 30);
+    assert_eq!(next.withdrawn, [Some(30), None, Some(30)]);
+    // It counts for others only while clients are led to it.
+    one.withdrawn = Some(5);
+    let next = at(&standing(2), &[deaf(), one, deaf()], 30);
+    assert_eq!(next.withdrawn, [None; 3]);
+}
