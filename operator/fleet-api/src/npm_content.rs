@@ -9,6 +9,8 @@ use crate::GoDuration;
 /// Names of packages, or globs over them.
 const NAMES: &str = "self.all(n, n.matches('^(@[A-Za-z0-9._~*?-]+/)?[A-Za-z0-9._~*?-]+$'))";
 const NAMES_MESSAGE: &str = "write packages as name or @scope/name, with * for any part of one, for example @corp/* or corp-*";
+/// Name of one package.
+const NAME: &str = "^(@[A-Za-z0-9._~-]+/)?[A-Za-z0-9._~-]+$";
 /// As `dist.integrity` of a package's document.
 const INTEGRITY: &str = "^(sha1-[A-Za-z0-9+/]{27}=|sha256-[A-Za-z0-9+/]{43}=|sha384-[A-Za-z0-9+/]{64}|sha512-[A-Za-z0-9+/]{86}==)$";
 const INSTANT: &str =
@@ -114,10 +116,7 @@ impl Default for Guard {
 #[serde(rename_all = "camelCase")]
 pub struct Waiver {
     /// The package's name.
-    #[schemars(
-        length(min = 1, max = 214),
-        regex(pattern = "^(@[A-Za-z0-9._~-]+/)?[A-Za-z0-9._~-]+$")
-    )]
+    #[schemars(length(min = 1, max = 214), regex(pattern = NAME))]
     pub package: String,
     /// The version.
     #[schemars(length(min = 1, max = 256))]
@@ -135,10 +134,7 @@ pub struct Waiver {
 #[serde(rename_all = "camelCase")]
 pub struct NpmMutation {
     /// The package's name.
-    #[schemars(
-        length(min = 1, max = 214),
-        regex(pattern = "^(@[A-Za-z0-9._~-]+/)?[A-Za-z0-9._~-]+$")
-    )]
+    #[schemars(length(min = 1, max = 214), regex(pattern = NAME))]
     pub package: String,
     /// The version.
     #[schemars(length(min = 1, max = 256))]

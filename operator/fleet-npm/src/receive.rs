@@ -120,3 +120,57 @@ impl Inner {
         decoder.finish().map_err(|error| unusable(&error))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::Disk;
+
+    const LIMIT: u64 = 1 << 20;
+
+    fn sink(disk: &Disk) -> Sink {
+        Sink {
+            draft: Draft::new(disk, DOCUMENT_IN_MEMORY).unwrap(),
+            hasher: sha2::Sha256::new(),
+            size: 0,
+            limit: LIMIT,
+        }
+    }
+
+    fn packed(bytes: &[u8]) -> Bytes {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap().into()
+    }
+
+    #[test]
+    fn what_is_larger_than_allowed_is_refused_also_unpacked() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = Disk::open(dir.path(), "npm", "http://a").unwrap();
+        let take = |mut decoder: Decoder, bytes: &Bytes| -> io::Result<u64> {
+            decoder.write(bytes)?;
+            Ok(decoder.finish()?.size)
+        };
+        let plain = |bytes: &[u8]| {
+            let decoder = Decoder::Plain(Box::new(sink(&disk)));
+            take(decoder, &Bytes::copy_from_slice(bytes))
+        };
+        let gzip = |bytes: &[u8]| {
+            let decoder = flate2::write::MultiGzDecoder::new(sink(&disk));
+            take(Decoder::Gzip(Box::new(decoder)), &packed(bytes))
+        };
+        let (all, more) = (vec![b' '; LIMIT as usize], vec![b' '; LIMIT as usize + 1]);
+        assert_eq!(plain(&all).unwrap(), LIMIT);
+        assert_eq!(gzip(&all).unwrap(), LIMIT);
+        assert!((packed(&more).len() as u64) < LIMIT / 100, "it is a bomb");
+        for refused in [plain(&more), gzip(&more)] {
+            let refusal = unusable(&refused.unwrap_err());
+            assert_eq!(refusal.status, StatusCode::BAD_GATEWAY, "{}", refusal.text);
+            assert!(
+                refusal.text.contains("more than 1048576 bytes"),
+                "{}",
+                refusal.text
+            );
+        }
+    }
+}

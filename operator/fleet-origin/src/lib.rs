@@ -41,7 +41,7 @@ pub trait Origin: Send + Sync + fmt::Debug {
     /// What clients were given of a Mirror's store lately: it is given up later than other content. Must not block.
     fn used(&self, mirror: &str, digests: Vec<Sha256>);
 
-    /// Why what is fetched cannot be kept, by Mirror; none of those of which it can.
+    /// Why what is fetched cannot be kept, by Mirror; none of those of which it can. Blocks on the disk.
     fn not_kept(&self) -> BTreeMap<String, NotKept>;
 }
 

@@ -38,7 +38,7 @@ pub trait Registry: Send + Sync {
     /// How it is.
     fn state(&self) -> RegistryState;
 
-    /// Why what it fetches cannot be kept; none while it can.
+    /// Why what it fetches cannot be kept; none while it can. Blocks on the disk.
     fn not_kept(&self) -> Option<NotKept>;
 }
 

@@ -9,7 +9,7 @@ use fleet_types::RepoPath;
 
 use crate::model::{Defect, Dice, ModelDisk};
 use crate::numbered::{blobs, digest, entry, fetch, identity, meta};
-use crate::{Entry, Identity, Retention, SnapshotMeta, StoreError, Writer};
+use crate::{Entry, Identity, Retention, StoreError, Writer};
 
 /// Names of fixed content and their content, at one moment.
 type Names = &'static [(&'static str, u8)];
@@ -54,12 +54,7 @@ fn run(writer: &Writer, now: i64, names: Names) -> crate::Result<()> {
     };
     let path = RepoPath::new("release").map_err(|_| StoreError::corrupt("the test", "a path"))?;
     builder.push(&path, &changing)?;
-    let id = builder
-        .finish(SnapshotMeta {
-            created: now,
-            ..meta(now)
-        })?
-        .id;
+    let id = builder.finish(meta(now))?.id;
     writer.publish(&id, now)?;
     writer.collect(now, &[]).map(drop)
 }

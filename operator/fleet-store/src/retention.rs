@@ -49,7 +49,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::SnapshotMeta;
+    use crate::numbered;
     use fleet_types::Sha256;
 
     fn id(n: u8) -> SnapshotId {
@@ -60,20 +60,7 @@ mod tests {
     fn snapshot(n: u8, superseded_at: Option<i64>) -> SnapshotInfo {
         SnapshotInfo {
             id: id(n),
-            meta: SnapshotMeta {
-                upstream_type: "Debian".into(),
-                inputs: Sha256([0; 32]),
-                content: serde_json::Value::Null,
-                revision: Vec::new(),
-                created: i64::from(n) * 10,
-                parent: None,
-                links: Default::default(),
-                openings: Default::default(),
-                clocks: Default::default(),
-                changes: None,
-                entries: 0,
-                bytes: 0,
-            },
+            meta: numbered::meta(i64::from(n) * 10),
             published_at: superseded_at.map(|_| i64::from(n) * 10),
             superseded_at,
             pinned: false,

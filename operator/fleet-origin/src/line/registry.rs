@@ -216,14 +216,13 @@ async fn ask(socket: &std::path::Path, question: &Question) -> io::Result<Found>
 pub(super) async fn answer(mut frames: Frames, registry: Arc<dyn Registry>) -> io::Result<()> {
     let asked = match frames.receive().await? {
         super::Question::Registry => {
-            return frames
-                .send(&Introduction {
-                    name: registry.name().to_owned(),
-                    paths: registry.paths().to_vec(),
-                    state: registry.state(),
-                    not_kept: registry.not_kept(),
-                })
-                .await;
+            let told = tokio::task::spawn_blocking(move || Introduction {
+                name: registry.name().to_owned(),
+                paths: registry.paths().to_vec(),
+                state: registry.state(),
+                not_kept: registry.not_kept(),
+            });
+            return frames.send(&told.await.map_err(io::Error::other)?).await;
         }
         super::Question::Given(tags) => {
             registry.used(tags);

@@ -68,7 +68,10 @@ async fn answer(mut frames: Frames, origin: Arc<dyn Origin>) -> io::Result<()> {
             origin.used(&mirror, digests);
             return Ok(());
         }
-        Question::NotKept => return frames.send(&origin.not_kept()).await,
+        Question::NotKept => {
+            let told = tokio::task::spawn_blocking(move || origin.not_kept()).await;
+            return frames.send(&told.map_err(io::Error::other)?).await;
+        }
         Question::Obtain {
             mirror,
             path,

@@ -46,6 +46,12 @@ fn asks(world: &mut World, state: u8) {
     *fr = after(fr);
 }
 
+/// The controller asks, and looks.
+fn round(world: &mut World, state: u8) {
+    asks(world, state);
+    world.turn();
+}
+
 /// What a Job says where the authority has a state and the rsync endpoint another, or does not answer.
 fn told(state: u8, near: Option<u8>) -> ProbeReport {
     let silent = ProbedUnit {
@@ -82,8 +88,7 @@ fn a_job_asks_each_half_hour_and_the_controller_all_else_as_often_as_ever() {
     let mut world = world();
     let plan = world.plan();
     assert_eq!(plan.probe, [SUITE], "the authority is the controller's");
-    asks(&mut world, 1);
-    world.turn();
+    round(&mut world, 1);
     assert_eq!(world.made.len(), 1);
     world.tells(&told(1, Some(1)));
     assert_eq!(near(&world).state, EndpointState::Reachable);
@@ -109,8 +114,7 @@ fn a_job_asks_each_half_hour_and_the_controller_all_else_as_often_as_ever() {
     assert_eq!(world.writes, writes, "nothing changed");
     // A controller that has just begun does not ask before the time, and knows what the last Job told.
     world.seen.endpoints.clear();
-    asks(&mut world, 1);
-    world.turn();
+    round(&mut world, 1);
     assert_eq!((world.made.len(), world.writes), (4, writes));
     assert_eq!(near(&world).state, EndpointState::Reachable);
 }
@@ -157,20 +161,16 @@ fn a_job_is_given_the_endpoints_that_it_asks_a_folder_for_them_and_no_secret() {
 #[test]
 fn it_is_behind_as_others_are_and_what_a_job_told_before_says_nothing_of_what_came_after() {
     let mut world = world();
-    asks(&mut world, 1);
-    world.turn();
+    round(&mut world, 1);
     world.tells(&told(1, Some(1)));
     let last_seen = at("2026-01-01T10:10:00Z");
     world.now = last_seen;
-    asks(&mut world, 1);
-    world.turn();
+    round(&mut world, 1);
     world.now = at("2026-01-01T10:20:00Z");
-    asks(&mut world, 2);
-    world.turn();
+    round(&mut world, 2);
     assert_eq!(near(&world).behind, []);
     world.now = at("2026-01-01T10:30:00Z");
-    asks(&mut world, 2);
-    world.turn();
+    round(&mut world, 2);
     world.tells(&told(2, Some(1)));
     let behind = near(&world).behind;
     assert_eq!((behind.len(), behind[0].superseded_at.0), (1, last_seen));
@@ -186,8 +186,7 @@ fn it_is_behind_as_others_are_and_what_a_job_told_before_says_nothing_of_what_ca
         []
     );
     let mut never = self::world();
-    asks(&mut never, 1);
-    never.turn();
+    round(&mut never, 1);
     never.tells(&told(1, None));
     assert_eq!(near(&never).state, EndpointState::Unreachable);
 }
@@ -195,12 +194,10 @@ fn it_is_behind_as_others_are_and_what_a_job_told_before_says_nothing_of_what_ca
 #[test]
 fn that_no_job_can_ask_is_said_of_the_endpoint_alone() {
     let mut world = world();
-    asks(&mut world, 1);
-    world.turn();
+    round(&mut world, 1);
     world.tells(&told(1, Some(1)));
     world.now += INTERVAL;
-    asks(&mut world, 1);
-    world.turn();
+    round(&mut world, 1);
     let job = world.made[1].metadata.name.clone();
     world.seen.prober.pods = vec![SeenPod {
         job,
@@ -217,8 +214,7 @@ fn that_no_job_can_ask_is_said_of_the_endpoint_alone() {
         "it may begin yet"
     );
     world.now += SignedDuration::from_mins(3);
-    asks(&mut world, 1);
-    world.turn();
+    round(&mut world, 1);
     let told_of = near(&world);
     assert_eq!(told_of.state, EndpointState::NotAsked);
     assert!(
@@ -239,8 +235,7 @@ fn that_no_job_can_ask_is_said_of_the_endpoint_alone() {
 #[test]
 fn jobs_go_with_the_last_endpoint_that_they_ask() {
     let mut world = world();
-    asks(&mut world, 1);
-    world.turn();
+    round(&mut world, 1);
     world.tells(&told(1, Some(1)));
     world.upstream.spec.endpoints.pop();
     let plan = world.plan();
