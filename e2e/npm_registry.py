@@ -57,7 +57,10 @@ class Registry:
         self.packages: dict[str, Package] = {}
         self.tarballs: dict[str, bytes] = {}
         self.asked: list[str] = []
+        #: Of each, by their names as HTTP/1.1 writes them.
         self.headers: list[dict[str, str]] = []
+        #: How each was answered.
+        self.answered: Counter[int] = Counter()
         self.bodies: list[bytes] = []
         self._lock = threading.Lock()
         #: Status to answer everything with, and what Retry-After says.
@@ -71,6 +74,12 @@ class Registry:
         self.gates: dict[str, tuple[int, threading.Event]] = {}
         #: Bodies that are sent instead of the right ones, by path.
         self.lies: dict[str, bytes] = {}
+        #: Answers that were written beforehand, by path: plain and with gzip, or the same twice where there is only a plain one.
+        self.ready: dict[str, tuple[bytes, bytes]] = {}
+        #: The only `Authorization` that is let in; everybody where there is none.
+        self.login: str | None = None
+        #: Connections that were open at once at most.
+        self.most_open = 0
         #: Statuses that are answered instead, by path.
         self.refused: dict[str, int] = {}
         self.has_abbreviated = True
@@ -88,7 +97,7 @@ class Registry:
         class Handler(_Handler):
             served = registry
 
-        self._server = _Server((self.host, self.port), Handler)
+        self._server = _Server((self.host, self.port), Handler, self)
         self.port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
@@ -138,13 +147,19 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 512
 
-    def __init__(self, *arguments: object) -> None:
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler], registry: Registry) -> None:
         self.connections: set = set()
-        super().__init__(*arguments)
+        self.registry = registry
+        super().__init__(address, handler)
 
     def process_request(self, request, client_address) -> None:  # noqa: ANN001
         self.connections.add(request)
+        self.registry.most_open = max(self.registry.most_open, len(self.connections))
         super().process_request(request, client_address)
+
+    def shutdown_request(self, request) -> None:  # noqa: ANN001
+        self.connections.discard(request)
+        super().shutdown_request(request)
 
     def end_connections(self) -> None:
         for connection in list(self.connections):
@@ -159,6 +174,8 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # As every server of any speed: else the end of each answer waits for the client's acknowledgement, 40 ms later.
+    disable_nagle_algorithm = True
     served: Registry
 
     def log_message(self, *_arguments: object) -> None:
@@ -175,9 +192,11 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, posted: dict | None = None) -> None:
         registry = self.served
         path, _, query = self.path.partition("?")
-        registry.note(self.path, dict(self.headers.items()))
+        registry.note(self.path, {name.title(): value for name, value in self.headers.items()})
         if registry.delay:
             time.sleep(registry.delay)
+        if registry.login and self.headers.get("Authorization") != registry.login:
+            return self._send(401, b'{"error":"who are you?"}', {"Content-Type": "application/json"})
         if registry.failing:
             headers = {"Retry-After": registry.retry_after} if registry.retry_after else {}
             return self._send(registry.failing, b'{"error":"not today"}', headers)
@@ -186,6 +205,10 @@ class _Handler(BaseHTTPRequestHandler):
             return self._send(registry.refused[path], b'{"error":"not for you"}', {"Content-Type": "application/json"})
         if path in registry.lies:
             return self._send(200, registry.lies[path], {"Content-Type": "application/json"})
+        if path in registry.ready:
+            plain, packed = registry.ready[path]
+            takes_gzip = "gzip" in self.headers.get("Accept-Encoding", "")
+            return self._send(200, packed if takes_gzip else plain, {"Content-Type": "application/json", **({"Content-Encoding": "gzip"} if takes_gzip and packed is not plain else {})})
         if path in registry.tarballs:
             return self._send(200, registry.tarballs[path], {"Content-Type": "application/octet-stream", "Cache-Control": "public, immutable, max-age=31557600"})
         known = {
@@ -217,6 +240,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self._send(200, body, headers)
 
     def _send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+        self.served.answered[status] += 1
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
