@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 #: As npm asks.
 HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip"}
 #: Versions of the huge document, which then has more than 10 MiB, and packs as those of large packages do.
-HUGE = 4_000
+HUGE = 4_500
 #: Seconds before each answer of the upstream.
 FAR = 0.05
 UPSTREAM = "the upstream itself"

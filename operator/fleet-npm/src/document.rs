@@ -109,16 +109,17 @@ impl Inner {
         state: &mut State,
         form: Form,
     ) -> Result<Option<Current>, Refusal> {
-        if let Some((_, refusal)) = state
-            .refused
-            .as_ref()
-            .filter(|(until, _)| Instant::now() < *until)
-        {
-            return Err(refusal.clone());
-        }
+        let refused = state.refused.clone();
         let head = self.head(package, state)?;
         let form = head.form(form);
         let kept = head.kept(form);
+        // What failed for one form is no reason to keep the other one back.
+        let refused = refused.filter(|(until, refusal)| {
+            Instant::now() < *until && (refusal.is_definite() || kept.is_none())
+        });
+        if let Some((_, refusal)) = refused {
+            return Err(refusal);
+        }
         let young = kept.filter(|kept| is_fresh(kept.checked, crate::now()));
         Ok(young.map(|kept| Current {
             was_asked: false,
