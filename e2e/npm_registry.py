@@ -78,8 +78,8 @@ class Registry:
         self.ready: dict[str, tuple[bytes, bytes]] = {}
         #: The only `Authorization` that is let in; everybody where there is none.
         self.login: str | None = None
-        #: Connections that were open at once at most.
-        self.most_open = 0
+        #: Questions that wait for their answers, and how many did at once at most.
+        self.waiting = self.most_waiting = 0
         #: Statuses that are answered instead, by path.
         self.refused: dict[str, int] = {}
         self.has_abbreviated = True
@@ -97,7 +97,7 @@ class Registry:
         class Handler(_Handler):
             served = registry
 
-        self._server = _Server((self.host, self.port), Handler, self)
+        self._server = _Server((self.host, self.port), Handler)
         self.port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
@@ -141,25 +141,27 @@ class Registry:
         with self._lock:
             self.asked.append(path)
             self.headers.append(headers)
+            self.waiting += 1
+            self.most_waiting = max(self.most_waiting, self.waiting)
+
+    def note_answer(self, status: int) -> None:
+        """Before it is sent: whoever has it may ask again."""
+        with self._lock:
+            self.answered[status] += 1
+            self.waiting -= 1
 
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 512
 
-    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler], registry: Registry) -> None:
+    def __init__(self, *arguments: object) -> None:
         self.connections: set = set()
-        self.registry = registry
-        super().__init__(address, handler)
+        super().__init__(*arguments)
 
     def process_request(self, request, client_address) -> None:  # noqa: ANN001
         self.connections.add(request)
-        self.registry.most_open = max(self.registry.most_open, len(self.connections))
         super().process_request(request, client_address)
-
-    def shutdown_request(self, request) -> None:  # noqa: ANN001
-        self.connections.discard(request)
-        super().shutdown_request(request)
 
     def end_connections(self) -> None:
         for connection in list(self.connections):
@@ -240,7 +242,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self._send(200, body, headers)
 
     def _send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
-        self.served.answered[status] += 1
+        self.served.note_answer(status)
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
