@@ -103,7 +103,8 @@ class Seen:
     def region_left_out(self) -> None:
         """One that follows, in a place where there is no node."""
         nowhere = {"name": "nowhere", "follows": "region-a", "nodeSelector": {"topology.kubernetes.io/region": "nowhere"}}
-        self.slow.apply(self.slow.mirror("parted", suspend=True, regions=[self.slow.mirror()["spec"]["regions"][0], nowhere]))
+        self.slow.apply(self.slow.mirror("parted", rollout={"patience": "10s"}, regions=[self.slow.mirror()["spec"]["regions"][0], nowhere]))
+        self.slow.lab.wait_for("mirror", "parted", self.slow.namespace, lambda mirror: mirror["status"].get("publication"), 180, "the other region to serve")
 
     def clock_wrong(self) -> None:
         region = self.cleanup.enter_context(wrong_clock(self.world, self.main, -600))
