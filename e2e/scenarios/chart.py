@@ -209,13 +209,12 @@ def in_a_browser(world, fleet, leader: str) -> None:
     browser, and what judges."""
     if shutil.which(PROGRAM) is None:
         return
-    (address,) = (pod["status"]["podIP"] for pod in world.controller_pods() if pod["metadata"]["name"] == leader)
-    start = f"http://{address}:8090/"
-    with Browser(world.workdir / "browser", world.lab.command) as browser:
+    # As the documentation says, so that the browser is told of an address of its own machine.
+    with world.lab.port_forward(f"pod/{leader}", SYSTEM_NAMESPACE, 8090) as start, Browser(world.workdir / "browser", world.lab.command) as browser:
         for width in (WIDTHS[0], WIDTHS[-1]):
             browser.look(width=width, height=900)
             for path in ("", f"mirrors/{fleet.namespace}/debian"):
-                browser.open(start + path)
+                browser.open(f"{start}/{path}")
                 fits(browser, path, width)
                 assert "debian" in browser.value("document.body.textContent"), path
                 if AXE_CORE.exists():
