@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from .arch import ArchMirror, an_upstream, checked
+from .arch import ArchMirror, an_upstream, arch_mirror, checked
 from .arch_trust import Web
+from .manners import ask
 from .place import Place
 from .registry import story
 
@@ -86,3 +87,25 @@ def what_a_database_had_before_is_not_read_again(place: Place) -> None:
     assert place.mirrorfleet("verify", "--data", place.data).returncode == 4, "who reads them sees it"
     write(spoiled)
     checked(place, place.serve(), mirror)
+
+
+@story("an upstream that has a clock and does not renew it is believed to stand still, until the manifest says that its clock says nothing")
+def a_clock_that_nobody_renews(place: Place) -> None:
+    upstream = an_upstream(place)
+    upstream.add("core", "one")
+    believed, not_believed = (
+        arch_mirror(place, "arch", "core", arch={"include": {"signatures": False}, "layout": layout}) for layout in ({}, {"clock": "none"})
+    )
+    place.sync(believed)
+    stood = (upstream.root / "lastupdate").read_text()
+    upstream.add("core", "two")
+    (upstream.root / "lastupdate").write_text(stood)
+    assert place.sync(believed).reason == "Unchanged"
+    server = place.serve()
+    seen = len(place.requests())
+    place.sync(not_believed)
+    checked(place, server, not_believed, signed=False)
+    assert ask(server, "arch/core/os/x86_64/two-1-1-any.pkg.tar.zst").status == 200
+    assert ask(server, "arch/lastupdate").status == 404, "what nobody believes is handed on to nobody"
+    assert not [path for path in place.requests()[seen:] if path.startswith("/arch/last")], place.requests()[seen:]
+    assert place.sync(not_believed).reason == "Unchanged"
