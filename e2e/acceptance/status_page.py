@@ -85,6 +85,7 @@ class Page:
         """Until one suite of `debian` is held back, and `large` is being fetched."""
         wait_until(lambda: json.loads(self.get("index.json")[2])["all"] == 2, 90, "all mirrors to be there")
         wait_until(lambda: self.told("debian").get("snapshot"), 120, "debian to be served")
+        wait_until(lambda: not self.told("debian").get("held"), 30, "nothing of debian to be held any more")
         file = self.archive.folder(UPDATES) / "InRelease"
         file.write_text(file.read_text().replace("mirrorfleet tests", "mirrorfleet-tests"))
         self.mirrors[0].spec["serving"] = {"traceName": "mirror.example.org"}

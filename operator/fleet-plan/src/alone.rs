@@ -10,7 +10,7 @@ use fleet_api::{
     labels,
 };
 use fleet_types::documents::{Report, ServedStatus, Success};
-use fleet_types::gauges::{ConditionGauges, MirrorGauges, UpstreamGauges};
+use fleet_types::gauges::{MirrorGauges, UpstreamGauges};
 use fleet_types::{Outcome, Reason, UnitRevision};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -202,11 +202,11 @@ impl Alone {
             replica.last_success = known.or(replica.last_success.take());
         }
         let seen = self.observed(served, now);
-        let plan = planner::plan(&self.mirror, &seen);
-        let mut gauges = plan.gauges(&self.mirror, &seen);
+        let mut plan = planner::plan(&self.mirror, &seen);
         // There are no objects that could be on their way.
-        let is_other = |known: &ConditionGauges| known.kind != ConditionType::Reconciling.as_str();
-        gauges.conditions.retain(is_other);
+        let is_other = |known: &Condition| known.type_ != ConditionType::Reconciling.as_str();
+        plan.status.conditions.retain(is_other);
+        let gauges = plan.gauges(&self.mirror, &seen);
         self.mirror.status = Some(plan.status);
         gauges
     }

@@ -2,7 +2,7 @@
 
 use fleet_api::{Attempt, ConditionStatus, ConditionType, RegionState, RegionStatus};
 use fleet_types::{Outcome, Reason, counted};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::{Known, copies, enumeration};
@@ -150,9 +150,19 @@ fn untold(known: &Known) -> Option<Note> {
     let fresh = Verdict::of(found);
     let ready = known.said(ConditionType::Ready);
     let serves = ready.is_some_and(|ready| ready.is(ConditionStatus::True));
-    let since = Some(found.last_transition_time.0);
-    (serves && fresh.is(ConditionStatus::Unknown))
-        .then(|| Note::new(fresh.reason, since, fresh.message))
+    let since = found.last_transition_time.0;
+    (serves && fresh.is(ConditionStatus::Unknown) && !is_first_asked(known, &fresh, since))
+        .then(|| Note::new(fresh.reason, Some(since), fresh.message))
+}
+
+/// So long nobody is called for an authority that has said nothing at all yet.
+const FIRST_ANSWER: SignedDuration = SignedDuration::from_mins(1);
+
+/// Whether the first question ever to the authority may still be on its way.
+fn is_first_asked(known: &Known, fresh: &Verdict, since: Timestamp) -> bool {
+    let status = known.upstream.and_then(|upstream| upstream.status.as_ref());
+    let answered = status.and_then(|status| ConditionType::Reachable.find(&status.conditions));
+    fresh.reason == Reason::Unknown && answered.is_none() && known.now < later(since, FIRST_ANSWER)
 }
 
 /// What is wrong with the Upstream, whatever was measured before.

@@ -385,3 +385,20 @@ fn commands_are_those_of_who_asks() {
     let wanted = "kubectl mirrorfleet resume debian -n ns --context prod";
     assert_eq!(told.command.as_deref(), Some(wanted));
 }
+
+#[test]
+fn an_authority_that_was_never_heard_has_a_minute_for_its_first_answer() {
+    let mut world = serving(&["eu"]);
+    world.edit_upstream("/status", json!({"observedGeneration": 1}));
+    world.step();
+    assert_eq!(world.condition("Fresh").unwrap().0, "Unknown");
+    let program = Program {
+        name: "mirrorfleet".to_owned(),
+        cluster: Vec::new(),
+    };
+    let is_well = |world: &World| explain(world, &program).1;
+    world.pass(59);
+    assert!(is_well(&world));
+    world.pass(1);
+    assert!(!is_well(&world));
+}

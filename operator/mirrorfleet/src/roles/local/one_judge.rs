@@ -54,6 +54,23 @@ fn a_pin_alone_is_not_behind_and_one_that_holds_something_newer_back_is() {
 }
 
 #[test]
+fn nothing_is_held_for_objects_that_there_are_not() {
+    let mut world = world(None, 0);
+    world.happens(&Event::Run {
+        seconds: 5,
+        reason: Reason::Published,
+        retry_after: None,
+    });
+    world.judged_alike();
+    let status = world.copy.objects().0.status.as_ref().unwrap();
+    let said: Vec<&str> = status.conditions.iter().map(|it| &*it.type_).collect();
+    assert!(
+        said.contains(&"Ready") && !said.contains(&"Reconciling"),
+        "{said:?}"
+    );
+}
+
+#[test]
 fn a_run_that_was_refused_does_not_tell_what_the_authority_has_and_what_was_behind_stays_so() {
     let mut world = world(None, 0);
     let (old, new) = (state(1, world.now, None), state(2, world.now, None));
