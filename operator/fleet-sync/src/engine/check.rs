@@ -67,9 +67,9 @@ pub(super) fn close(
                 });
                 let known = Known { before, same };
                 let entry = entry(ground, &wanted, &known, arrived, endorsed)?;
-                previous.note(&wanted.want.path, before);
                 changed |= before != Some(entry);
                 builder.push(&wanted.want.path, &entry)?;
+                previous.note(wanted.want.path, before);
             }
         }
     }
