@@ -225,13 +225,11 @@ def of_arch(bench: Bench, wanted: set[str]) -> Iterator[dict[str, list[Figure]]]
         entries = [entry for entry in bench.contenders_of_arch() if entry.name.startswith(OURS)]
         yield {"arch-signatures-1m": beside_without(cold_runs(bench, entries, repository(count, 1 << 20), 0))}
     entries = [entry for entry in bench.contenders_of_arch() if entry.name != JUDGING]
-    for size, delay_ms, steps in (
-        (large, 0, [("arch-unchanged-15000", unchanged), ("arch-changed-15000", changed)]),
-        (large, 50, [("arch-unchanged-15000-50ms", unchanged)]),
-        (small, 50, [("arch-changed-2000-50ms", changed)]),
-    ):  # fmt: skip
-        if steps := [(name, step) for name, step in steps if name in wanted]:
-            yield from again_at(bench, repository(size), delay_ms, entries, steps, LISTINGS)
+    for name, size in (("2000", small), ("15000", large)):
+        for suffix, delay_ms in (("", 0), ("-50ms", 50)):
+            steps = [(f"arch-{what}-{name}{suffix}", step) for what, step in (("unchanged", unchanged), ("changed", changed))]
+            if steps := [(work, step) for work, step in steps if work in wanted]:
+                yield from again_at(bench, repository(size), delay_ms, entries, steps, LISTINGS)
 
 
 def of_signatures(bench: Bench, found: list[Figure], distribution: Distribution, count: int) -> dict[str, list[Figure]]:

@@ -3,28 +3,29 @@
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Seek, Write};
 use std::panic::resume_unwind;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 
 use fleet_types::{RepoPath, Sha256};
 use sha2::Digest as _;
 
-use crate::distinct::{Distinct, PathEntry};
+use crate::check::{Checked, check};
+use crate::distinct::PathEntry;
+use crate::draft::{Draft, DraftParts, Drafting};
 use crate::error::{Doing, Result, StoreError};
-use crate::index::{self, Header};
-use crate::known_blobs::check_blobs;
-use crate::links;
 use crate::shared::Shared;
 use crate::snapshot::Snapshot;
-use crate::sort::{RunSorter, Sorted};
-use crate::{Entry, EntryState, SnapshotId, SnapshotMeta};
+use crate::sort::RunSorter;
+use crate::{Entry, SnapshotId, SnapshotMeta, index, links};
 
 /// Collects the entries of a new snapshot and prepares it.
 pub struct IndexBuilder {
     shared: Arc<Shared>,
     parent: Option<Arc<Snapshot>>,
     sorter: RunSorter<PathEntry>,
+    /// Of what was pushed so far, for as long as that came in the order of paths.
+    drafting: Option<Drafting>,
 }
 
 /// A snapshot that is durable and complete, and not necessarily served.
@@ -39,15 +40,17 @@ pub struct Prepared {
     pub bytes: u64,
 }
 
-const DOING: &str = "writing a snapshot's index";
+pub(crate) const DOING: &str = "writing a snapshot's index";
 
 impl IndexBuilder {
     pub(crate) fn new(shared: Arc<Shared>, parent: Option<Arc<Snapshot>>) -> IndexBuilder {
-        let sorter = RunSorter::new(&shared.layout.staging());
+        let folder = shared.layout.staging();
         IndexBuilder {
+            sorter: RunSorter::new(&folder),
+            // Without a parent, what takes the time is to fetch all, and the memory that this takes is needed then.
+            drafting: parent.as_ref().and_then(|_| Drafting::start(&folder)),
             shared,
             parent,
-            sorter,
         }
     }
 
@@ -56,10 +59,17 @@ impl IndexBuilder {
     /// contradicts is reported by [`IndexBuilder::finish`].
     pub fn push(&mut self, path: &RepoPath, entry: &Entry) -> Result<()> {
         index::check_limits(path.as_str(), entry)?;
-        self.sorter.push(&PathEntry {
+        let item = PathEntry {
             path: path.as_str().to_owned(),
             entry: *entry,
-        })
+        };
+        self.sorter.push(&item)?;
+        if let Some(drafting) = &mut self.drafting
+            && !drafting.push(item)
+        {
+            self.drafting = None;
+        }
+        Ok(())
     }
 
     /// Checks that no two entries exclude each other and that every blob that the parent does not vouch for is in the
@@ -69,21 +79,32 @@ impl IndexBuilder {
             shared,
             parent,
             sorter,
+            drafting,
         } = self;
         let _no_collection = shared.committing();
         let sorted = sorter.finish()?;
-        let (changes, draft) = beside(
-            || check_blobs(&shared, parent.as_deref(), &sorted),
-            || Draft::of(&shared, &sorted, &mut meta),
+        let (checked, draft) = beside(
+            || check(&shared, parent.as_deref(), &sorted, &meta),
+            || match drafting {
+                Some(drafting) => drafting.finish(),
+                None => Draft::of(&shared.layout.staging(), &sorted),
+            },
         )?;
         drop(sorted);
         if let Some(parent) = &parent {
             // What it vouched for, or what was carried forward from it, may not be all of it.
             parent.expect_whole()?;
         }
-        (meta.entries, meta.bytes) = (draft.records, draft.bytes);
+        let Checked {
+            changes,
+            links,
+            entries,
+            bytes,
+            id,
+        } = checked;
+        (meta.links, meta.entries, meta.bytes) = (links, entries, bytes);
         meta.changes = parent.is_some().then_some(changes);
-        let id = draft.id(&meta);
+        let id = finish_id(id, entries, &meta);
         let existed = is_prepared(&shared, &id)?;
         if !existed {
             write_index(&shared, draft.close()?, id, &meta)?;
@@ -142,110 +163,6 @@ fn write_index(
         .rename(&path, &shared.layout.snapshot(&id))
         .doing(DOING)?;
     shared.fs.sync_dir(&shared.layout.snapshots()).doing(DOING)
-}
-
-/// An index whose parts are still in separate unnamed files, since their lengths come first in the result.
-struct Draft {
-    id: sha2::Sha256,
-    records_file: BufWriter<File>,
-    sha512_file: BufWriter<File>,
-    fst: fst::MapBuilder<BufWriter<File>>,
-    records: u64,
-    sha512s: u32,
-    bytes: u64,
-}
-
-struct DraftParts {
-    records_file: File,
-    sha512_file: File,
-    fst_file: File,
-    records: u64,
-    sha512s: u64,
-}
-
-impl Draft {
-    fn new(dir: &Path, meta: &SnapshotMeta) -> Result<Draft> {
-        let part = || tempfile::tempfile_in(dir).doing(DOING).map(BufWriter::new);
-        Ok(Draft {
-            id: id_of_revision(meta),
-            records_file: part()?,
-            sha512_file: part()?,
-            fst: fst::MapBuilder::new(part()?).map_err(fst_error)?,
-            records: 0,
-            sha512s: 0,
-            bytes: 0,
-        })
-    }
-
-    /// Of all entries. Takes out of `meta` the links in whose place there is content.
-    fn of(shared: &Shared, sorted: &Sorted<PathEntry>, meta: &mut SnapshotMeta) -> Result<Draft> {
-        let mut draft = Draft::new(&shared.layout.staging(), meta)?;
-        for item in Distinct::new(sorted) {
-            let item = item?;
-            draft.push(&item)?;
-            links::yield_to(&mut meta.links, &item.path);
-        }
-        Ok(draft)
-    }
-
-    fn push(&mut self, item: &PathEntry) -> Result<()> {
-        add_to_id(&mut self.id, &item.path, &item.entry);
-        let sha512 = item.entry.sha512.map(|digest| (self.sha512s, digest));
-        if let Some((_, digest)) = sha512 {
-            self.sha512_file.write_all(&digest).doing(DOING)?;
-            self.sha512s += 1;
-        }
-        let record = index::encode_record(&item.entry, sha512.map(|(number, _)| number));
-        self.records_file.write_all(&record).doing(DOING)?;
-        self.fst
-            .insert(item.path.as_bytes(), self.records)
-            .map_err(fst_error)?;
-        self.records += 1;
-        if item.entry.state == EntryState::Present {
-            self.bytes = self.bytes.saturating_add(item.entry.size);
-        }
-        Ok(())
-    }
-
-    fn id(&self, meta: &SnapshotMeta) -> SnapshotId {
-        finish_id(self.id.clone(), self.records, meta)
-    }
-
-    fn close(self) -> Result<DraftParts> {
-        let fst = self.fst.into_inner().map_err(fst_error)?;
-        let close =
-            |part: BufWriter<File>| part.into_inner().map_err(|e| e.into_error()).doing(DOING);
-        Ok(DraftParts {
-            records_file: close(self.records_file)?,
-            sha512_file: close(self.sha512_file)?,
-            fst_file: close(fst)?,
-            records: self.records,
-            sha512s: u64::from(self.sha512s),
-        })
-    }
-}
-
-impl DraftParts {
-    fn write_to(self, file: &File, id: SnapshotId, meta: &SnapshotMeta) -> Result<()> {
-        let meta = serde_json::to_vec(meta)
-            .map_err(std::io::Error::from)
-            .doing(DOING)?;
-        let fst_len = self.fst_file.metadata().doing(DOING)?.len();
-        let header = Header {
-            id,
-            meta_len: meta.len() as u64,
-            records: self.records,
-            sha512s: self.sha512s,
-            fst_len,
-        };
-        let mut out = HashingWriter::new(file);
-        out.write(&header.encode())?;
-        out.write(&meta)?;
-        for part in [self.records_file, self.sha512_file, self.fst_file] {
-            out.copy(part)?;
-        }
-        out.finish()
-    }
 }
 
 pub(crate) fn set_read_only(file: &File) -> Result<()> {

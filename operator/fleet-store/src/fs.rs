@@ -5,11 +5,12 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
-use rustix::io::Errno;
+use rustix::fs::{CWD, Mode, OFlags, openat, renameat};
+use rustix::io::{Errno, retry_on_intr};
 
 /// The mode of what is complete.
 pub(crate) const READ_ONLY: u32 = 0o444;
@@ -66,13 +67,24 @@ pub(crate) fn is_read_only(file: &File) -> io::Result<bool> {
 pub(crate) struct Disk {
     /// Opened before the first write, so that syncfs reports every write-back error since then.
     root: File,
+    path: PathBuf,
 }
 
 impl Disk {
     pub fn new(root: &Path) -> io::Result<Disk> {
         Ok(Disk {
             root: File::open(root)?,
+            path: root.to_owned(),
         })
+    }
+
+    /// As the kernel is told of a path: from the store's own folder on, so that it does not walk through all above it for
+    /// each of many files.
+    fn at<'a>(&'a self, path: &'a Path) -> (BorrowedFd<'a>, &'a Path) {
+        match path.strip_prefix(&self.path) {
+            Ok(inside) => (self.root.as_fd(), inside),
+            Err(_) => (CWD, path),
+        }
     }
 }
 
@@ -89,11 +101,16 @@ impl FileSystem for Disk {
     }
 
     fn open_once(&self, path: &Path) -> io::Result<File> {
-        writable(true, READ_ONLY).open(path)
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::TRUNC;
+        let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let (folder, path) = self.at(path);
+        let open = || openat(folder, path, flags, Mode::from_raw_mode(READ_ONLY));
+        Ok(File::from(retry_on_intr(open)?))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        fs::rename(from, to)
+        let ((old, from), (new, to)) = (self.at(from), self.at(to));
+        Ok(renameat(old, from, new, to)?)
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {

@@ -135,14 +135,15 @@ impl Writers {
         }))
     }
 
-    /// Makes everything durable that was answered so far.
+    /// Makes everything durable that was answered so far. Threads wait for the disk together.
     pub async fn flush(&self) -> Result<(), Problem> {
-        for queue in &self.queues {
+        let flush = |queue| async move {
             let (reply, answer) = oneshot::channel();
             send(queue, Order::Flush { reply }, &self.failure).await?;
-            answer.await.map_err(|_| gone(&self.failure))??;
-        }
-        Ok(())
+            answer.await.map_err(|_| gone(&self.failure))?
+        };
+        let flushes = self.queues.iter().map(flush);
+        futures::future::try_join_all(flushes).await.map(drop)
     }
 
     async fn keep_whole(&self, expected: Expected, body: Bytes) -> Result<Sha256, SinkError> {

@@ -4,6 +4,7 @@
 mod arguments;
 mod failure;
 mod manifests;
+mod memory;
 mod program;
 mod progress;
 #[cfg(test)]

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
 use crate::failure::Failure;
+use crate::memory;
 use crate::progress::Display;
 
 /// Flags of the log, the same for all roles.
@@ -88,6 +89,7 @@ pub fn block_on_one<F, T>(role: impl FnOnce(CancellationToken) -> F) -> Result<T
 where
     F: Future<Output = Result<T, Failure>>,
 {
+    memory::keep_small();
     run_on(Builder::new_current_thread(), role)
 }
 

@@ -110,9 +110,13 @@ impl Desk {
             .min(share.saturating_sub(carried))
             .min(state.backlog.len());
         let mut taken: Vec<Request> = state.backlog.drain(..count).collect();
-        // It travels with what can vouch for it.
+        // It travels with what can vouch for it, and that is what comes next. Where nothing else is on the way, nothing may come.
         if taken.last().is_some_and(is_unpromised) {
-            taken.extend(state.backlog.pop_front());
+            match state.backlog.pop_front() {
+                Some(next) => taken.push(next),
+                None if state.flying + taken.len() > 1 => state.backlog.extend(taken.pop()),
+                None => {}
+            }
         }
         state.flying += taken.len();
         taken
@@ -161,9 +165,87 @@ impl Desk {
     fn landed(&self) {
         let mut state = self.state();
         state.flying = state.flying.saturating_sub(1);
+        let is_left = state.flying == 0 && !state.backlog.is_empty();
+        drop(state);
+        if is_left {
+            self.changed.notify_waiters();
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use fleet_types::{Digest, Expected, Problem, RepoPath, Sha256};
+    use futures::FutureExt;
+    use futures::channel::mpsc::unbounded;
+    use futures::future::BoxFuture;
+
+    use super::*;
+    use crate::{BodyStore, FailureKind, FetchError, OpenBody, Sink, SinkError};
+
+    #[derive(Debug)]
+    struct Nowhere;
+
+    impl BodyStore for Nowhere {
+        fn store(&self, _: Expected, _: bytes::Bytes) -> BoxFuture<'_, Result<Sha256, SinkError>> {
+            std::future::pending().boxed()
+        }
+        fn begin(&self, _: Expected) -> BoxFuture<'_, Result<(Box<dyn OpenBody>, u64), Problem>> {
+            std::future::pending().boxed()
+        }
+    }
+
+    fn request(id: u64, sink: Sink) -> Request {
+        Request {
+            id,
+            path: RepoPath::new(&id.to_string()).unwrap(),
+            validators: None,
+            likely_missing: false,
+            sink,
+        }
+    }
+
+    fn promised(id: u64) -> Request {
+        let digest = Digest::Sha256(Sha256([0; 32]));
+        request(
+            id,
+            Sink::stored(Expected { size: 1, digest }, Arc::new(Nowhere)),
+        )
+    }
+
+    fn unpromised(id: u64) -> Request {
+        request(id, Sink::stored_small(1, Arc::new(Nowhere)))
+    }
+
+    fn ids(requests: &[Request]) -> Vec<u64> {
+        requests.iter().map(|request| request.id).collect()
+    }
+
+    #[test]
+    fn what_nothing_promises_waits_for_what_follows_it_while_anything_is_on_the_way() {
+        let (answers, _answered) = unbounded();
+        let desk = Desk::new(answers);
+        desk.opened();
+        desk.push(promised(0));
+        desk.push(unpromised(1));
+        let mut taken = desk.take(64, 0);
+        assert_eq!(ids(&taken), [0]);
+        assert!(desk.take(64, 0).is_empty());
+        desk.push(promised(2));
+        taken.extend(desk.take(64, 0));
+        assert_eq!(ids(&taken), [0, 1, 2]);
+        desk.push(unpromised(3));
+        for Request { id, sink, .. } in taken {
+            assert!(desk.take(64, 0).is_empty());
+            let result = Err(FetchError::new(FailureKind::NotFound, "not there"));
+            desk.answer(Answer { id, result, sink });
+        }
+        assert_eq!(ids(&desk.take(64, 0)), [3], "nothing follows");
     }
 }

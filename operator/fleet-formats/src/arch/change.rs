@@ -9,6 +9,9 @@ use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::ops::ControlFlow;
+use std::panic::resume_unwind;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread;
 
 use fleet_api::mirror::ArchDowngrades;
 use fleet_types::{Reason, counted};
@@ -21,6 +24,10 @@ use crate::seam::{Rejected, RootContent};
 
 /// Packages that a message names.
 const MOST_NAMED: usize = 5;
+
+/// Packages that are handed on together, and how often before somebody takes them: all that repositories have.
+const BATCH: usize = 256;
+const BATCHES: usize = 128;
 
 /// What is known of one package.
 struct Build {
@@ -82,19 +89,83 @@ pub(super) fn judge(
     }
 }
 
+/// Reads the two at once.
 fn compare(old: &RootContent, new: &RootContent) -> Result<Found, Rejected> {
-    // Names would take too much room where somebody lists as many as there may be.
-    let hashes = RandomState::new();
-    let mut before: HashMap<u64, Build> = HashMap::new();
-    let mut newest = None;
-    each(old, &mut |name, build| {
-        newest = newest.max(build.built);
-        before.insert(hashes.hash_one(name), build);
+    let (sender, batches) = sync_channel(BATCHES);
+    thread::scope(|scope| {
+        let reading = thread::Builder::new().name("database".to_owned());
+        let reading = reading.spawn_scoped(scope, move || send(new, &sender));
+        // Where that fails nobody takes batches any more, and who reads the new one ends.
+        let mut comparison = Comparison::with(old)?;
+        match reading {
+            Ok(reading) => {
+                for (name, build) in batches.into_iter().flatten() {
+                    comparison.add(&name, &build);
+                }
+                let read = reading.join();
+                read.unwrap_or_else(|panic| resume_unwind(panic))?;
+            }
+            // No thread can be had.
+            Err(_) => each(new, &mut |name, build| {
+                comparison.add(name, &build);
+                ControlFlow::Continue(())
+            })?,
+        }
+        Ok(comparison.found)
+    })
+}
+
+/// Hands on the packages of a database, until the end or until nobody wants more.
+fn send(root: &RootContent, batches: &SyncSender<Vec<(String, Build)>>) -> Result<(), Rejected> {
+    let mut batch = Vec::with_capacity(BATCH);
+    let mut is_wanted = true;
+    each(root, &mut |name, build| {
+        batch.push((name.to_owned(), build));
+        if batch.len() == BATCH {
+            let full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH));
+            is_wanted = batches.send(full).is_ok();
+        }
+        match is_wanted {
+            true => ControlFlow::Continue(()),
+            false => ControlFlow::Break(()),
+        }
     })?;
-    let mut found = Found::default();
-    each(new, &mut |name, now| {
-        let Some(then) = before.get(&hashes.hash_one(name)) else {
-            found.newer += u64::from(now.built > newest);
+    // Nobody may want it.
+    let _ = batches.send(batch);
+    Ok(())
+}
+
+/// What was there before, and what was found of what is there now.
+struct Comparison {
+    /// By their names' hashes: names would take too much room where somebody lists as many as there may be.
+    before: HashMap<u64, Build>,
+    hashes: RandomState,
+    newest: Option<i64>,
+    found: Found,
+}
+
+impl Comparison {
+    fn with(old: &RootContent) -> Result<Comparison, Rejected> {
+        let hashes = RandomState::new();
+        let mut before = HashMap::new();
+        let mut newest = None;
+        each(old, &mut |name, build| {
+            newest = newest.max(build.built);
+            before.insert(hashes.hash_one(name), build);
+            ControlFlow::Continue(())
+        })?;
+        Ok(Comparison {
+            before,
+            hashes,
+            newest,
+            found: Found::default(),
+        })
+    }
+
+    fn add(&mut self, name: &str, now: &Build) {
+        let found = &mut self.found;
+        let Some(then) = self.before.get(&self.hashes.hash_one(name)) else {
+            found.newer += u64::from(now.built > self.newest);
             return;
         };
         if then.version == now.version && then.built == now.built {
@@ -111,12 +182,14 @@ fn compare(old: &RootContent, new: &RootContent) -> Result<Found, Rejected> {
                 found.named.push(change);
             }
         }
-    })?;
-    Ok(found)
+    }
 }
 
-/// The packages that say who they are.
-fn each(root: &RootContent, found: &mut dyn FnMut(&str, Build)) -> Result<(), Rejected> {
+/// The packages that say who they are, until `found` ends it.
+fn each(
+    root: &RootContent,
+    found: &mut dyn FnMut(&str, Build) -> ControlFlow<()>,
+) -> Result<(), Rejected> {
     let content = root.open().map_err(|error| unreadable(root, &error))?;
     let limit = decompress::output_limit(root.size, None);
     let mut content = decompress::reader(compression_of(root)?, content, limit, Whole::ByItself);
@@ -125,7 +198,7 @@ fn each(root: &RootContent, found: &mut dyn FnMut(&str, Build)) -> Result<(), Re
         if let (Some(name), Some(version), None) = (&said.name, &said.version, &said.fault) {
             let version = version.as_str().into();
             let built = said.built;
-            found(name, Build { version, built });
+            return Ok(found(name, Build { version, built }));
         }
         Ok(ControlFlow::Continue(()))
     });

@@ -35,11 +35,13 @@ impl Description {
             return Err("a NUL in its description".to_owned());
         }
         let mut lines = text.split(|byte| *byte == b'\n');
+        let mut values: Vec<&[u8]> = Vec::new();
         while let Some(line) = lines.next() {
             let Some(section) = title(line) else {
                 continue;
             };
-            let values: Vec<&[u8]> = lines.by_ref().take_while(|line| !line.is_empty()).collect();
+            values.clear();
+            values.extend(lines.by_ref().take_while(|line| !line.is_empty()));
             if let Some(inner) = values.iter().find_map(|line| title(line)) {
                 return Err(format!("the section {inner} begins inside of {section}"));
             }

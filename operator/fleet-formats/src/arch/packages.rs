@@ -109,7 +109,8 @@ impl Shelf<'_> {
             required("NAME", &said.name)?,
             required("VERSION", &said.version)?,
         );
-        if package.directory != format!("{name}-{version}") {
+        let rest = package.directory.strip_prefix(name);
+        if rest.and_then(|rest| rest.strip_prefix('-')) != Some(version) {
             return Err(format!("its desc is that of {name} {version}"));
         }
         let file_name = required("FILENAME", &said.file_name)?;

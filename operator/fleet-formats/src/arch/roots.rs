@@ -6,6 +6,7 @@ use std::io::Read;
 
 use fleet_types::{Digest, Expected, Hashes, Reason, RepoPath};
 
+use super::beside::both;
 use super::{Kind, database};
 use crate::decompress::{self, Whole};
 use crate::seam::{
@@ -122,7 +123,8 @@ pub(super) fn disagreement(
             decompress::reader(compression_of(root)?, content, limit, Whole::ByItself);
         database::fingerprint(&mut content, &hashes).map_err(|rejected| rejected.at(&root.path))
     };
-    if fingerprint(database)? == fingerprint(files)? {
+    let (ours, theirs) = both(|| fingerprint(database), || fingerprint(files));
+    if ours? == theirs? {
         return Ok(None);
     }
     let message = format!(

@@ -2,7 +2,7 @@
 //! and what makes two readers see different things is refused. ustar, with the extensions of PAX and GNU for long names.
 //! <https://pubs.opengroup.org/onlinepubs/9799919799/utilities/pax.html#tag_20_94_13>
 
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 
 use fleet_types::{Reason, counted};
 
@@ -157,7 +157,7 @@ impl<'a> Tar<'a> {
     /// Goes to where the next header begins.
     fn pass(&mut self) -> Result<(), Rejected> {
         let count = self.left.saturating_add(self.padding);
-        let passed = io::copy(&mut self.content.by_ref().take(count), &mut io::sink());
+        let passed = self.skip(count);
         let passed = passed.map_err(|error| decompress::rejection(&error))?;
         // Some writers leave out what fills the last block.
         if passed < self.left {
@@ -167,26 +167,57 @@ impl<'a> Tar<'a> {
         Ok(())
     }
 
+    /// Passes over bytes without a copy of them; how many there were.
+    fn skip(&mut self, count: u64) -> io::Result<u64> {
+        let mut passed = 0;
+        while passed < count {
+            let there = match self.content.fill_buf() {
+                Ok(there) => there.len(),
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            if there == 0 {
+                break;
+            }
+            let step = usize::try_from(count - passed).map_or(there, |left| left.min(there));
+            self.content.consume(step);
+            passed += step as u64;
+        }
+        Ok(passed)
+    }
+
     /// None at the end: a block of zeros, or no more blocks.
     fn next_header(&mut self) -> Result<Option<Header>, Rejected> {
-        let mut block = Vec::with_capacity(BLOCK);
-        let read = self
-            .content
-            .by_ref()
-            .take(BLOCK as u64)
-            .read_to_end(&mut block);
-        read.map_err(|error| decompress::rejection(&error))?;
+        let mut block = [0; BLOCK];
+        let read = self.read_block(&mut block);
+        let read = read.map_err(|error| decompress::rejection(&error))?;
         self.header += 1;
-        if block.iter().all(|byte| *byte == 0) && matches!(block.len(), 0 | BLOCK) {
+        if matches!(read, 0 | BLOCK) && block.iter().all(|byte| *byte == 0) {
             return Ok(None);
         }
-        let block = block.try_into().map_err(|_| self.cut_off())?;
+        if read < BLOCK {
+            return Err(self.cut_off());
+        }
         let header = Header(block);
         match header.is_whole() {
             true => Ok(Some(header)),
             false => Err(self
                 .malformed("a header whose checksum is wrong; it is no tar archive, or damaged")),
         }
+    }
+
+    /// As many bytes of a block as there are.
+    fn read_block(&mut self, block: &mut [u8; BLOCK]) -> io::Result<usize> {
+        let mut read = 0;
+        while read < BLOCK {
+            match self.content.read(&mut block[read..]) {
+                Ok(0) => break,
+                Ok(count) => read += count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(read)
     }
 
     pub fn malformed(&self, what: &str) -> Rejected {
@@ -253,13 +284,10 @@ impl Header {
 
     /// A sum over all bytes, its own field taken as blanks.
     fn is_whole(&self) -> bool {
-        const FIELD: std::ops::Range<usize> = 148..156;
-        let bytes = self.0.iter().enumerate();
-        let sum = bytes.map(|(at, byte)| match FIELD.contains(&at) {
-            true => u64::from(b' '),
-            false => u64::from(*byte),
-        });
-        octal(self.field(148, 8)) == Some(sum.sum())
+        let sum = |bytes: &[u8]| bytes.iter().map(|byte| u32::from(*byte)).sum::<u32>();
+        let own = self.field(148, 8);
+        let blanks = u32::from(b' ') * own.len() as u32;
+        octal(own) == Some(u64::from(sum(&self.0) - sum(own) + blanks))
     }
 
     fn size(&self) -> Option<u64> {

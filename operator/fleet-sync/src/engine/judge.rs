@@ -82,7 +82,7 @@ pub(super) fn judge(
             Pair::Gone(path, entry) => judge.gone(&path, &entry),
             Pair::Wanted(wanted, before) => {
                 judge.wanted(&wanted, before.as_ref(), advances)?;
-                judge.previous.note(&wanted.want.path, before);
+                judge.previous.note(wanted.want.path, before);
             }
         }
     }

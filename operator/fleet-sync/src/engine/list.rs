@@ -326,9 +326,11 @@ impl Lister<'_> {
     ) -> Result<Result<Probe, FetchError>, Problem> {
         let endpoints = self.upstream.fetcher.endpoints();
         let identity = endpoints.identity(endpoint);
-        let kept = self.kept_probe(unit, file, &identity);
         let format = self.rules.options.format.as_ref();
-        let clock = self.upstream.clock(format, endpoint).await?.cloned();
+        // It is hashed while the first answer is waited for.
+        let kept = async { self.kept_probe(unit, file, &identity) };
+        let (clock, kept) = futures::join!(self.upstream.clock(format, endpoint), kept);
+        let clock = clock?.cloned();
         self.not_before(unit, endpoint, clock.as_ref())?;
         let kept = match kept {
             Some(kept) if stands(kept.known.clock.as_ref(), clock.as_ref()) => {

@@ -77,21 +77,18 @@ impl<W: Iterator<Item = Result<Result<Wanted, Disagreement>, Problem>>> Iterator
     type Item = Result<Pair, Problem>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let wanted_path = match self.wants.peek() {
-            Some(Ok(Ok(wanted))) => Some(&wanted.want.path),
-            Some(Ok(Err(conflict))) => Some(&conflict.path),
+        let (wanted_path, failed) = match self.wants.peek() {
+            Some(Ok(Ok(wanted))) => (Some(&wanted.want.path), false),
+            Some(Ok(Err(conflict))) => (Some(&conflict.path), false),
             // Handed on below.
-            Some(Err(_)) | None => None,
-        }
-        .cloned();
-        let failed = matches!(self.wants.peek(), Some(Err(_)));
-        let before = self.base.next_if(|(path, _)| {
-            !failed && wanted_path.as_ref().is_none_or(|wanted| path <= wanted)
-        });
+            Some(Err(_)) => (None, true),
+            None => (None, false),
+        };
+        let is_next = |path: &RepoPath| wanted_path.is_none_or(|wanted| path <= wanted);
+        let before = self.base.next_if(|(path, _)| !failed && is_next(path));
+        let is_wanted = before.as_ref().map(|(path, _)| wanted_path == Some(path));
         match before {
-            Some((path, entry)) if wanted_path.as_ref() != Some(&path) => {
-                Some(Ok(Pair::Gone(path, entry)))
-            }
+            Some((path, entry)) if is_wanted == Some(false) => Some(Ok(Pair::Gone(path, entry))),
             before => Some(self.wants.next()?.map(|said| match said {
                 Ok(wanted) => Pair::Wanted(wanted, before.map(|(_, entry)| entry)),
                 Err(conflict) => Pair::Conflict(conflict),
@@ -105,8 +102,8 @@ impl<W: Iterator<Item = Result<Result<Wanted, Disagreement>, Problem>>> Iterator
 pub(super) struct Previous(Option<(RepoPath, Entry)>);
 
 impl Previous {
-    pub fn note(&mut self, path: &RepoPath, entry: Option<Entry>) {
-        self.0 = entry.map(|entry| (path.clone(), entry));
+    pub fn note(&mut self, path: RepoPath, entry: Option<Entry>) {
+        self.0 = entry.map(|entry| (path, entry));
     }
 
     /// What it has under a name, if that was the one.

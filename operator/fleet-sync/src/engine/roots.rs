@@ -203,7 +203,7 @@ impl Lister<'_> {
         Ok((best_roots, best))
     }
 
-    /// Of a unit that is new here, asks for all roots together, and opens connections meanwhile. Of others one file tells
+    /// Of a unit that is new here, asks for all roots together, and opens connections for what these list meanwhile. Of others one file tells
     /// whether anything is new.
     pub(super) async fn ask_ahead(
         &self,
@@ -226,7 +226,7 @@ impl Lister<'_> {
             asked.push(answer.map_ok(|answer| (file.path.clone(), answer)).boxed());
         }
         let asked = futures::future::try_join_all(asked);
-        let (answers, ()) = futures::join!(asked, self.upstream.open_ahead(endpoint));
+        let (answers, ()) = futures::join!(asked, self.upstream.open_for_first(endpoint));
         Ok(answers?.into_iter().collect())
     }
 

@@ -1,13 +1,14 @@
 //! Where the content is that a run already has. A dry run writes to a store of its own and reads from two.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use fleet_formats::seam::{RootContent, RootFile};
 use fleet_store::{Retained, Snapshot, SnapshotId, Staged, Staging, Store, Writer};
-use fleet_types::{Expected, Reason, Sha256};
+use fleet_types::{Expected, Reason, Sha256, lock};
 use serde::de::DeserializeOwned;
 use sha2::Digest as _;
 
@@ -26,6 +27,10 @@ pub(super) struct Shelves {
     real: Option<Store>,
     /// Blobs that are there and count as missing.
     pub damage: Damage,
+    /// Content that came in this run, or was hashed in it.
+    whole: Mutex<HashSet<Sha256>>,
+    /// Roots that became blobs in this run.
+    kept: Mutex<HashSet<Sha256>>,
     /// A dry run's store is in here and goes with it.
     _temporary: Option<tempfile::TempDir>,
 }
@@ -36,6 +41,8 @@ impl Shelves {
         Ok(Shelves {
             damage: Damage::take(&writer, told)?,
             writer,
+            whole: Mutex::default(),
+            kept: Mutex::default(),
             real: None,
             _temporary: None,
         })
@@ -50,6 +57,8 @@ impl Shelves {
         Ok(Shelves {
             writer,
             damage: damage.unwrap_or_default(),
+            whole: Mutex::default(),
+            kept: Mutex::default(),
             real,
             _temporary: Some(temporary),
         })
@@ -139,11 +148,18 @@ impl Shelves {
         real.ok_or_else(|| self.found_damaged(digest, "it is missing from the store"))
     }
 
-    /// As [`Shelves::open`], of content that is as it was when it was stored: an index may have been for weeks.
+    /// As [`Shelves::open`], of content that is as it was when it was stored: an index may have been for weeks. It is hashed
+    /// once in a run.
     pub fn open_whole(&self, digest: &Sha256) -> Result<File, Problem> {
         let file = self.open(digest)?;
+        if lock(&self.whole).contains(digest) {
+            return Ok(file);
+        }
         match hash(&file) {
-            Ok(found) if found == *digest => Ok(file),
+            Ok(found) if found == *digest => {
+                lock(&self.whole).insert(found);
+                Ok(file)
+            }
             Ok(_) => Err(self.found_damaged(digest, "its content is another")),
             Err(e) => Err(self.found_damaged(digest, &e.to_string())),
         }
@@ -164,6 +180,8 @@ impl Shelves {
 
     /// Notes it, so that the next run fetches it again.
     pub fn found_damaged(&self, digest: &Sha256, problem: &str) -> Problem {
+        lock(&self.whole).remove(digest);
+        lock(&self.kept).remove(digest);
         self.damage.found(*digest);
         Problem::new(
             Reason::StoreCorrupt,
@@ -182,10 +200,16 @@ impl Shelves {
         Ok(())
     }
 
-    /// Makes roots blobs.
+    /// Makes roots blobs, each once in a run.
     pub fn keep_roots<'a>(&self, roots: impl Iterator<Item = &'a Root>) -> Result<(), Problem> {
-        let staged = roots.map(|root| self.stage(&root.content));
-        self.keep(staged.collect::<Result<_, _>>()?)
+        let is_new = |root: &&Root| !lock(&self.kept).contains(&root.content.sha256);
+        let staged = roots.filter(is_new).map(|root| self.stage(&root.content));
+        let staged: Vec<Staged> = staged.collect::<Result<_, _>>()?;
+        let digests: Vec<Sha256> = staged.iter().map(Staged::digest).collect();
+        self.keep(staged)?;
+        lock(&self.whole).extend(&digests);
+        lock(&self.kept).extend(digests);
+        Ok(())
     }
 
     fn stage(&self, content: &RootContent) -> Result<Staged, Problem> {

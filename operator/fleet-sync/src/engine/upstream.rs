@@ -18,6 +18,8 @@ use crate::{Problem, SyncOptions};
 
 /// Connections that are opened before they are needed: what a small change is fetched by.
 const AHEAD: usize = 2;
+/// The same for a first copy: who declares a repository wants what is in it.
+const AHEAD_OF_FIRST: usize = 8;
 /// What lists some thirty files: a connection is worth that.
 const LISTING_BYTES_PER_CONNECTION: u64 = 8 << 10;
 
@@ -118,8 +120,17 @@ impl Upstream {
 
     /// Connections to where content comes from, if that is this endpoint.
     pub async fn open_ahead(&self, endpoint: usize) {
+        self.open_some(endpoint, AHEAD).await;
+    }
+
+    /// The same where nothing is here yet.
+    pub async fn open_for_first(&self, endpoint: usize) {
+        self.open_some(endpoint, AHEAD_OF_FIRST).await;
+    }
+
+    async fn open_some(&self, endpoint: usize, most: usize) {
         if self.fetcher.endpoints().bulk().start == endpoint {
-            self.fetcher.open_ahead(endpoint, AHEAD).await;
+            self.fetcher.open_ahead(endpoint, most).await;
         }
     }
 

@@ -1,33 +1,67 @@
-//! A new snapshot beside the one that it is derived from: whether its blobs are there, and by how many paths it differs.
+//! A new snapshot beside the one that it is derived from: whether its blobs are there, by how many paths it differs, and what
+//! all its entries come to.
 
 use fleet_types::counted;
 use fleet_types::documents::SnapshotChanges;
 
-use crate::EntryState;
+use crate::build::{add_to_id, id_of_revision};
 use crate::distinct::{Distinct, PathEntry};
 use crate::error::{Result, StoreError};
+use crate::links::{self, Links};
 use crate::merge::Merged;
 use crate::shared::Shared;
 use crate::snapshot::Snapshot;
 use crate::sort::Sorted;
+use crate::{Entry, EntryState, SnapshotMeta};
 
-/// Goes through all entries in order: contradictions are found on the way. By how many the parent has others.
-pub(crate) fn check_blobs(
+/// What all entries come to.
+pub(crate) struct Checked {
+    /// By how many the parent has others.
+    pub changes: SnapshotChanges,
+    /// Those in whose place there is no content.
+    pub links: Links,
+    pub entries: u64,
+    /// Of what is present.
+    pub bytes: u64,
+    /// The part of the id that entries are.
+    pub id: sha2::Sha256,
+}
+
+/// Goes through all entries in order: contradictions are found on the way.
+pub(crate) fn check(
     shared: &Shared,
     parent: Option<&Snapshot>,
     sorted: &Sorted<PathEntry>,
-) -> Result<SnapshotChanges> {
+    meta: &SnapshotMeta,
+) -> Result<Checked> {
     let mut known = KnownBlobs {
         shared,
         merged: Merged::new(parent),
         changes: SnapshotChanges::default(),
         stay: 0,
     };
-    Distinct::new(sorted).try_for_each(|item| known.check(&item?))?;
+    let (mut links, mut id) = (meta.links.clone(), id_of_revision(meta));
+    let (mut entries, mut bytes) = (0, 0_u64);
+    for item in Distinct::new(sorted) {
+        let PathEntry { path, entry } = &item?;
+        known.check(path, entry)?;
+        add_to_id(&mut id, path, entry);
+        links::yield_to(&mut links, path);
+        entries += 1;
+        if entry.state == EntryState::Present {
+            bytes = bytes.saturating_add(entry.size);
+        }
+    }
     let before = parent.map_or(0, Snapshot::len);
-    Ok(SnapshotChanges {
-        removed: before.saturating_sub(known.stay),
-        ..known.changes
+    Ok(Checked {
+        changes: SnapshotChanges {
+            removed: before.saturating_sub(known.stay),
+            ..known.changes
+        },
+        links,
+        entries,
+        bytes,
+        id,
     })
 }
 
@@ -43,9 +77,8 @@ struct KnownBlobs<'a> {
 
 impl KnownBlobs<'_> {
     /// Called in the order of the paths.
-    fn check(&mut self, item: &PathEntry) -> Result<()> {
-        let entry = &item.entry;
-        let before = self.merged.at(&item.path);
+    fn check(&mut self, path: &str, entry: &Entry) -> Result<()> {
+        let before = self.merged.at(path);
         match before {
             None => self.changes.added += 1,
             Some(before) => {
@@ -67,7 +100,7 @@ impl KnownBlobs<'_> {
         }
         let problem = format!(
             "a new snapshot names it as {:?} with {}, and it is not there",
-            item.path,
+            path,
             counted(entry.size, "byte")
         );
         Err(StoreError::blob(&entry.digest, problem))
