@@ -56,7 +56,7 @@ pub async fn run(
         registries: Registries::default(),
         metrics: PackageRegistryMetrics::register(&registry, place.clone())
             .map_err(|error| system(&error))?,
-        data: arguments.data.data.clone(),
+        shared: shared.clone(),
         served: Default::default(),
     };
     keeper.declare(&manifests);
@@ -113,6 +113,7 @@ fn shared(arguments: &Arguments, registry: &Registry, display: Display) -> Resul
         worker: WorkerMetrics::register(registry).map_err(|error| system(&error))?,
         memory: std::sync::Mutex::default(),
         runs: std::sync::Mutex::default(),
+        registries: Default::default(),
     })
 }
 

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::checks::SelfChecks;
 use super::freshness::{Freshness, REGION};
 use super::memory::Memory;
+use super::registries;
 use super::work::{self, Ready, Task};
 use crate::progress::{Both, Display, Metered};
 use crate::report::{OutputFormat, print_run};
@@ -35,6 +36,8 @@ pub struct Shared {
     pub memory: Mutex<BTreeMap<String, Memory>>,
     /// What each run that goes on was started for, by Mirror.
     pub runs: Mutex<BTreeMap<String, Due>>,
+    /// Mirrors that are no task of any lane.
+    pub registries: registries::Declared,
 }
 
 /// What a lane does next, and with which of its tasks.

@@ -33,7 +33,9 @@ impl Source for Stores {
             teller: "this process".to_owned(),
             ..Look::default()
         };
-        for (key, told) in self.shared.freshness.told() {
+        let copies = self.shared.freshness.told().into_iter();
+        let registries = self.shared.registries.told(&self.shared.data, now);
+        for (key, told) in copies.chain(registries) {
             let mut seen = Seen {
                 namespace: key.namespace.clone(),
                 name: key.name.clone(),
