@@ -57,7 +57,10 @@ class Registry:
         self.packages: dict[str, Package] = {}
         self.tarballs: dict[str, bytes] = {}
         self.asked: list[str] = []
+        #: Of each, by their names as HTTP/1.1 writes them.
         self.headers: list[dict[str, str]] = []
+        #: How each was answered.
+        self.answered: Counter[int] = Counter()
         self.bodies: list[bytes] = []
         self._lock = threading.Lock()
         #: Status to answer everything with, and what Retry-After says.
@@ -71,6 +74,12 @@ class Registry:
         self.gates: dict[str, tuple[int, threading.Event]] = {}
         #: Bodies that are sent instead of the right ones, by path.
         self.lies: dict[str, bytes] = {}
+        #: Answers that were written beforehand, by path: plain and with gzip, or the same twice where there is only a plain one.
+        self.ready: dict[str, tuple[bytes, bytes]] = {}
+        #: The only `Authorization` that is let in; everybody where there is none.
+        self.login: str | None = None
+        #: Questions that wait for their answers, and how many did at once at most.
+        self.waiting = self.most_waiting = 0
         #: Statuses that are answered instead, by path.
         self.refused: dict[str, int] = {}
         self.has_abbreviated = True
@@ -132,6 +141,14 @@ class Registry:
         with self._lock:
             self.asked.append(path)
             self.headers.append(headers)
+            self.waiting += 1
+            self.most_waiting = max(self.most_waiting, self.waiting)
+
+    def note_answer(self, status: int) -> None:
+        """Before it is sent: whoever has it may ask again."""
+        with self._lock:
+            self.answered[status] += 1
+            self.waiting -= 1
 
 
 class _Server(ThreadingHTTPServer):
@@ -159,6 +176,8 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # As every server of any speed: else the end of each answer waits for the client's acknowledgement, 40 ms later.
+    disable_nagle_algorithm = True
     served: Registry
 
     def log_message(self, *_arguments: object) -> None:
@@ -175,9 +194,11 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, posted: dict | None = None) -> None:
         registry = self.served
         path, _, query = self.path.partition("?")
-        registry.note(self.path, dict(self.headers.items()))
+        registry.note(self.path, {name.title(): value for name, value in self.headers.items()})
         if registry.delay:
             time.sleep(registry.delay)
+        if registry.login and self.headers.get("Authorization") != registry.login:
+            return self._send(401, b'{"error":"who are you?"}', {"Content-Type": "application/json"})
         if registry.failing:
             headers = {"Retry-After": registry.retry_after} if registry.retry_after else {}
             return self._send(registry.failing, b'{"error":"not today"}', headers)
@@ -186,6 +207,10 @@ class _Handler(BaseHTTPRequestHandler):
             return self._send(registry.refused[path], b'{"error":"not for you"}', {"Content-Type": "application/json"})
         if path in registry.lies:
             return self._send(200, registry.lies[path], {"Content-Type": "application/json"})
+        if path in registry.ready:
+            plain, packed = registry.ready[path]
+            takes_gzip = "gzip" in self.headers.get("Accept-Encoding", "")
+            return self._send(200, packed if takes_gzip else plain, {"Content-Type": "application/json", **({"Content-Encoding": "gzip"} if takes_gzip and packed is not plain else {})})
         if path in registry.tarballs:
             return self._send(200, registry.tarballs[path], {"Content-Type": "application/octet-stream", "Cache-Control": "public, immutable, max-age=31557600"})
         known = {
@@ -217,6 +242,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self._send(200, body, headers)
 
     def _send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+        self.served.note_answer(status)
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)

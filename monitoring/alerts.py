@@ -136,6 +136,16 @@ ALERTS = [
         "mirrorfleet-mirror", REGION,
     ),
     Alert(
+        "clockWrong",
+        "The clock of the node of a serving pod and the controller's differ by more than five seconds.",
+        "warning", "15m",
+        f"{held('mirrorfleet_region_clock_skew_seconds', REGION)} != 0",
+        f"The clock of {REGION_WHERE} is wrong",
+        f"The clock of the node of {REGION_WHERE} is ahead of the controller's by {{{{ $value | humanizeDuration }}}} (behind it, where that is negative). "
+        "Runs there judge by it what has expired. Where regions on several nodes are told of, it may be the controller's that is wrong.",
+        "mirrorfleet-mirror", REGION,
+    ),
+    Alert(
         "canaryFailed",
         "A snapshot was found bad in the region that serves each first; no other region serves it, and nothing newer came since.",
         "warning", "0m",

@@ -301,6 +301,12 @@ MIRROR = Dashboard(
                 Query(rate("mirrorfleet_registry_upstream_requests_total", "result"), "{{result}}"),
                 Query(f"(max by (region) ({of('mirrorfleet_registry_upstream_blocked_until_timestamp_seconds')}) > bool 0) or {rate('mirrorfleet_registry_upstream_requests_total', 'region')} * 0", "{{region}} left alone"),
             ), "short", colours={"changed": BLUE, "unchanged": GREEN, "absent": GREY, "failed": BAD}),
+            Panel("timeseries", "Kept of a registry", "Bytes of what is kept and could be fetched or made again.", (
+                Query(f"max by (region) ({of('mirrorfleet_registry_cached_bytes')})", "{{region}}"),
+            ), "bytes"),
+            Panel("timeseries", "Given up by a registry", "Bytes a second that were given up so that others had room: what was used longest ago.", (
+                Query(rate("mirrorfleet_registry_evicted_bytes_total", "region"), "{{region}}"),
+            ), "Bps"),
             Panel("timeseries", "Held back", "New decisions of the guard: what is held back, would be, or was let in by a person, by rule.", (
                 Query(increase("mirrorfleet_registry_decisions_total", "decision, rule"), "{{decision}} {{rule}}"),
             ), "short"),

@@ -7,9 +7,11 @@ import json
 import random
 import re
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from archive import run
+from lab.nginx import nginx
 from lab.waiting import wait_until
 from soak.squid import Squid
 
@@ -20,7 +22,7 @@ from .following import Edge, Region
 from .link import Link
 from .manners import ask
 from .pacman import Pacman
-from .place import Place, Server
+from .place import Place, Server, free_port, wait_for_port
 from .registry import story
 
 SUITE = Suite("stable", suite="stable", codename="stable")
@@ -53,11 +55,11 @@ class Fleet:
     def list_url(self, address: str = FAR) -> str:
         return f"http://{address}:{self.ports[address]}/.mirrorfleet/mirrorlist/{self.mirror.path}"
 
-    def tell(self, *addresses: str, **networks: list[str]) -> None:
+    def tell(self, *addresses: str, proxies: tuple[str, ...] = (), **networks: list[str]) -> None:
         """As the kubelet does: never half of it. Regions have their addresses for names."""
         regions = [{"name": address, "url": self.url(address), "clients": networks.get(f"of_{address.rpartition('.')[2]}", [])} for address in addresses]
         new = self.lists / "new"
-        new.write_text(json.dumps({"regions": regions, "together": True}))
+        new.write_text(json.dumps({"regions": regions, "together": True, "trustedProxies": proxies}))
         new.rename(self.lists / self.mirror.name)
 
     def publish(self) -> None:
@@ -129,6 +131,52 @@ def apt_goes_over_to_the_next_region(place: Place) -> None:
             fleet.revive()
         for how, apt in apts.items():
             a_region_is_taken_out(fleet, archive, how, apt)
+    front = a_proxy_says_who_asks(place, fleet, lambda *order: "".join(f"{fleet.url(address)}\tpriority:{rank}\n" for rank, address in enumerate(order, 1)))
+    apt = Apt(place.workdir / "apt-proxy", place.keyring, f"deb mirror+{front} stable main")
+    before = fleet.link.bytes
+    apt.update()
+    apt.download("large")
+    assert fleet.link.bytes == before, "apt asked another region than the one that its network is sent to"
+
+
+#: From where a proxy asks us, and the address of a client before it.
+PROXY, CLIENT = "127.0.0.5", "127.0.0.9"
+PROXIES = """
+server {{
+    listen 127.0.0.1:{front};
+    location / {{ proxy_pass http://{far}; proxy_bind {proxy}; proxy_set_header X-Forwarded-For $remote_addr; }}
+}}
+server {{
+    listen 127.0.0.1:{client};
+    location / {{ proxy_pass http://127.0.0.1:{front}; proxy_bind {address}; }}
+}}
+"""
+
+
+def a_proxy_says_who_asks(place: Place, fleet: Fleet, written: Callable[..., str]) -> str:
+    """A real proxy's word counts where it is declared, and nobody else's. Where a client of the far region's network gets its list, with
+    that region first; `written` is a list of these addresses."""
+    front, client = free_port(), free_port()
+    rules = PROXIES.format(front=front, client=client, far=f"{FAR}:{fleet.ports[FAR]}", proxy=PROXY, address=CLIENT)
+    place.start("proxies", nginx(place.workdir / "proxies", rules))
+    for port in (front, client):
+        wait_for_port(port)
+    path = f".mirrorfleet/mirrorlist/{fleet.mirror.path}"
+    of_client, of_others = ([f"http://127.0.0.1:{port}/{path}"] for port in (client, front))
+    of_liars = [fleet.list_url(), "--header", f"X-Forwarded-For: {CLIENT}"]
+    declared, turned = written(NEAR, FAR), written(FAR, NEAR)
+    networks = {"of_3": [f"{CLIENT}/32"]}
+    for proxies, wanted in (
+        ((f"{PROXY}/32",), {turned: (of_client,), declared: (of_others, of_liars)}),
+        ((), {declared: (of_client, of_others, of_liars)}),
+        ((f"{PROXY}/32",), {turned: (of_client,)}),
+    ):
+        fleet.tell(NEAR, FAR, proxies=proxies, **networks)
+        for text, places in wanted.items():
+            # What is told is read anew a moment later.
+            got = lambda: {run(["curl", "--silent", "--show-error", "--fail", *asked]) for asked in places}  # noqa: B023, E731
+            wait_until(lambda: got() == {text}, 90, f"lists of {proxies}", interval=0.02, detail=lambda: str(got()))  # noqa: B023
+    return of_client[0]
 
 
 def a_region_is_taken_out(fleet: Fleet, archive: DebianArchive, how: str, apt: Apt) -> None:
@@ -184,6 +232,11 @@ def pacman_goes_over_to_the_next_region(place: Place) -> None:
     before = fleet.link.bytes
     pacman.clean("-Syu", "small")
     assert fleet.link.bytes == before, "a server that was taken out was asked"
+    front = a_proxy_says_who_asks(place, fleet, lambda *order: "".join(f"Server = {fleet.url(address)}$repo/os/$arch\n" for address in order))
+    run(["curl", "--silent", "--show-error", "--fail", "--output", mirrorlist, front])
+    before = fleet.link.bytes
+    pacman.clean("-Syu", "large1")
+    assert fleet.link.bytes == before, "pacman asked another region than the one that its network is sent to"
 
 
 @story("mirrorfleet local gives a list of its one region, by which apt installs")

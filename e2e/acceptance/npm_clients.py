@@ -63,12 +63,14 @@ class Client:
     program: Callable[[], list[str]]
 
     def run(
-        self, project: Path, *arguments: str, registry: str, check: bool = True, enter: Callable[[list, Path], list] = lambda argv, _cwd: argv
+        self, project: Path, *arguments: str, registry: str | None, check: bool = True, enter: Callable[[list, Path], list] = lambda argv, _cwd: argv
     ) -> subprocess.CompletedProcess:
-        """With nothing of the person's set-up, and caches of the project's own. `enter` leads to where the registry can be reached."""
+        """With nothing of the person's set-up but what the project has where no registry is given, and caches of the project's own. `enter`
+        leads to where the registry can be reached."""
         home = project / ".home"
         home.mkdir(exist_ok=True)
-        self._configure(project, registry)
+        if registry is not None:
+            self._configure(project, registry)
         environment = {
             "HOME": str(home), "XDG_CACHE_HOME": str(home / "cache"), "XDG_DATA_HOME": str(home / "data"), "XDG_CONFIG_HOME": str(home / "config"),
             "PATH": f"{node().parent}{os.pathsep}/usr/bin:/bin", "LC_ALL": "C.UTF-8", "CI": "1", "NO_COLOR": "1",

@@ -21,6 +21,8 @@ from .place import Place, end, free_port
 from .registry import Skipped, story
 
 AXE = "4.14.1"
+#: The judge's script, as npm has it.
+AXE_CORE = cache_root() / f"axe-core-{AXE}" / "node_modules" / "axe-core" / "axe.min.js"
 STABLE = Suite("stable", suite="stable", codename="stable")
 UPDATES = Suite("updates", suite="updates", codename="updates")
 LARGE = Suite("large", suite="large", codename="large")
@@ -211,18 +213,17 @@ def status_page_in_a_browser(place: Place) -> None:
 
 
 def axe_core() -> str:
-    """The judge's script, as npm has it."""
-    folder = cache_root() / f"axe-core-{AXE}"
-    script = folder / "node_modules" / "axe-core" / "axe.min.js"
-    if not script.exists():
+    """What judges pages; fetched where it is not here yet."""
+    if not AXE_CORE.exists():
+        folder = AXE_CORE.parents[2]
         if shutil.which("npm") is None:
             raise Skipped("no npm to fetch axe-core with")
         folder.mkdir(parents=True, exist_ok=True)
         options = ["--no-save", "--no-package-lock", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", str(folder)]
         done = subprocess.run(["npm", "install", *options, f"axe-core@{AXE}"], capture_output=True, text=True, stdin=subprocess.DEVNULL)
-        if done.returncode or not script.exists():
+        if done.returncode or not AXE_CORE.exists():
             raise Skipped(f"npm has no axe-core {AXE} for us: {done.stderr.strip()[-200:]}")
-    return script.read_text()
+    return AXE_CORE.read_text()
 
 
 def is_fit_for_everybody(browser: Browser, axe: str, where: str) -> None:

@@ -38,6 +38,7 @@ PACKAGES: dict[str, str] = {
     "mount": "/usr/bin/mount",
     "nftables": "/usr/sbin/nft",
     "nginx-light": "/usr/sbin/nginx",
+    "openssh-server": "/usr/sbin/sshd",
     "openssl": "/usr/bin/openssl",
     "pacman-package-manager": "/usr/bin/pacman",
     "prometheus": "/usr/bin/prometheus",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import urllib.parse
+from pathlib import Path
 
 from lab import condition_of, wait_until
 from world import PACKAGE, PASSWORD, PROTECTED, TLS_PORT, USER, certificate
@@ -84,20 +85,35 @@ def private_authority(world):
         fleet.apt_download()
 
 
-@scenario("serving over TLS with a certificate from a Secret, HTTP/1.1 and h2")
+@scenario("serving over TLS with a certificate from a Secret, HTTP/1.1 and h2; one that replaces it is taken up, and no pod restarts")
 def serving_tls(world):
     with world.fleet("tls") as fleet:
-        folder = world.workdir / "tls"
-        folder.mkdir()
-        chain, key = certificate(folder, "DNS:mirror.example.org")
-        fleet.apply(secret("certificate", "kubernetes.io/tls", tls_crt=chain.read_text(), tls_key=key.read_text()))
+        chain = certified(fleet, "first")
         fleet.apply_all(serving={"tls": {"secretName": "certificate"}})
         url = "https://mirror.example.org/debian/dists/stable/InRelease"
-        options = ["--cacert", str(chain), "--resolve", f"mirror.example.org:443:{fleet.service_ip()}"]
+        options = ["--resolve", f"mirror.example.org:443:{fleet.service_ip()}"]
         for version, told in (("--http1.1", "1.1"), ("--http2", "2")):
-            answer = fleet.curl(url, *options, version, "--write-out", "version %{http_version}")
+            answer = fleet.curl(url, "--cacert", str(chain), *options, version, "--write-out", "version %{http_version}")
             assert answer.endswith(f"version {told}"), answer[-200:]
             assert "BEGIN PGP SIGNED MESSAGE" in answer
+        before = fleet.serving_pod()
+        other = certified(fleet, "other")
+        # A node brings what a Secret has when it looks at the pod, once a minute: an edit has it look now.
+        fleet.lab.kubectl("annotate", "pod", before["metadata"]["name"], "e2e.example.org/looked-at=now", namespace=fleet.namespace)
+        believes = lambda authority: fleet.lab.exec(["curl", "-sSf", "--max-time", "20", "--cacert", authority, *options, url], check=False).returncode == 0  # noqa: E731
+        wait_until(lambda: believes(other), 180, "the new certificate to be served")
+        assert not believes(chain), "the certificate that was replaced is still served"
+        after = fleet.serving_pod()
+        assert after["metadata"]["uid"] == before["metadata"]["uid"] and not any(one["restartCount"] for one in after["status"]["containerStatuses"]), after
+
+
+def certified(fleet, name: str) -> Path:
+    """A new certificate in the Secret; who vouches for it."""
+    folder = fleet.world.workdir / f"tls-{name}"
+    folder.mkdir()
+    chain, key = certificate(folder, "DNS:mirror.example.org")
+    fleet.apply(secret("certificate", "kubernetes.io/tls", tls_crt=chain.read_text(), tls_key=key.read_text()))
+    return chain
 
 
 @scenario("three Mirrors of one Upstream take turns at it")

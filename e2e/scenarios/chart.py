@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 
+from acceptance.status_page import AXE_CORE, WIDTHS, fits, is_fit_for_everybody
+from browser import PROGRAM, Browser
 from lab import wait_until
 from lab.kinds import MONITORING
 from world import CHART, RELEASE, ROOT, SYSTEM_NAMESPACE, UPSTREAM_PORT
@@ -197,7 +200,27 @@ def the_status_page_tells(world, fleet) -> None:
         listed = on_status_page(world, "index.json", pod)
         assert ("stands by" in listed["teller"]) == (pod != leader), (pod, leader, listed["teller"])
     assert on_status_page(world, "index.json")["all"] == 2
+    in_a_browser(world, fleet, leader)
     regions_are_scored(world, fleet, leader)
+
+
+def in_a_browser(world, fleet, leader: str) -> None:
+    """The list and a Mirror as the controller serves them, on a phone and on a desk, judged as the page of `mirrorfleet local` is; where there is a
+    browser, and what judges."""
+    if shutil.which(PROGRAM) is None:
+        return
+    # As the documentation says, so that the browser is told of an address of its own machine.
+    with world.lab.port_forward(f"pod/{leader}", SYSTEM_NAMESPACE, 8090) as start, Browser(world.workdir / "browser", world.lab.command) as browser:
+        for width in (WIDTHS[0], WIDTHS[-1]):
+            browser.look(width=width, height=900)
+            for path in ("", f"mirrors/{fleet.namespace}/debian"):
+                browser.open(f"{start}/{path}")
+                fits(browser, path, width)
+                assert "debian" in browser.value("document.body.textContent"), path
+                if AXE_CORE.exists():
+                    is_fit_for_everybody(browser, AXE_CORE.read_text(), f"/{path} of the controller, {width} wide")
+        outside = [url for url in browser.asked if not url.startswith((start, "about:"))]
+        assert not outside and not browser.complaints, (outside, browser.complaints)
 
 
 def regions_are_scored(world, fleet, leader: str) -> None:

@@ -15,6 +15,7 @@ from watching import Period, filled, hurried, wait_for_alerts
 from world import PACKAGE, UPSTREAM_PORT
 
 from . import canary
+from .clocks import is_told, wrong_clock
 from .controller import scale_controller
 from .npm import registry
 from .registry import scenario
@@ -47,7 +48,7 @@ class Seen:
     """Three namespaces that are watched: one with what is told of regions, one with a small volume, one that is slow."""
 
     def __init__(self, world, cleanup: ExitStack, name: str, port: int) -> None:
-        self.world, self.namespaces = world, f"e2e-{name}.*"
+        self.world, self.cleanup, self.namespaces = world, cleanup, f"e2e-{name}.*"
         self.watch = cleanup.enter_context(hurried(world, name, port, *shortened()))
         self.main, self.full, self.slow = (cleanup.enter_context(world.fleet(f"{name}{part}")) for part in ("", "-full", "-slow"))
         small = f"{name}-small"
@@ -102,7 +103,12 @@ class Seen:
     def region_left_out(self) -> None:
         """One that follows, in a place where there is no node."""
         nowhere = {"name": "nowhere", "follows": "region-a", "nodeSelector": {"topology.kubernetes.io/region": "nowhere"}}
-        self.slow.apply(self.slow.mirror("parted", suspend=True, regions=[self.slow.mirror()["spec"]["regions"][0], nowhere]))
+        self.slow.apply(self.slow.mirror("parted", rollout={"patience": "10s"}, regions=[self.slow.mirror()["spec"]["regions"][0], nowhere]))
+        self.slow.lab.wait_for("mirror", "parted", self.slow.namespace, lambda mirror: mirror["status"].get("publication"), 180, "the other region to serve")
+
+    def clock_wrong(self) -> None:
+        region = self.cleanup.enter_context(wrong_clock(self.world, self.main, -600))
+        is_told(self.main, region)
 
     def canary_failed(self) -> None:
         """One region goes first, at an address where packages are other ones."""
@@ -251,7 +257,7 @@ def judged(seen: Seen, healthy: Period, faulty: Period) -> str:
 
 #: What happens for `every-alert`, in an order in which no trouble hides another one. `slow_run` is not among them.
 TROUBLES = (
-    "region_left_out", "canary_failed", "index_expires", "storage_filling", "storage_failed", "reconcile_failing", "not_serving", "upstream_contradicts", "upstream_unreachable", "registry_upstream_blocked",
+    "region_left_out", "clock_wrong", "canary_failed", "index_expires", "storage_filling", "storage_failed", "reconcile_failing", "not_serving", "upstream_contradicts", "upstream_unreachable", "registry_upstream_blocked",
     "region_stale", "store_damaged", "verification_refused", "nothing_synced", "controller_without_leader",
 )  # fmt: skip
 
@@ -289,7 +295,7 @@ def every_alert(world):
         for trouble in TROUBLES:
             getattr(seen, trouble)()
         places = {
-            **dict.fromkeys(("RegionStale", "VerificationRefused", "NothingSynced", "ServerErrors", "StoreDamaged", "KeyExpires"), seen.main),
+            **dict.fromkeys(("RegionStale", "VerificationRefused", "NothingSynced", "ServerErrors", "StoreDamaged", "KeyExpires", "ClockWrong"), seen.main),
             **dict.fromkeys(("IndexExpires", "StorageFilling", "StorageFailed", "RegistryUpstreamBlocked"), seen.full),
             **dict.fromkeys(("NotServing", "RegionLeftOut", "CanaryFailed", "UpstreamContradicts", "UpstreamUnreachable", "EndpointUseless"), seen.slow),
             **dict.fromkeys(("ControllerWithoutLeader", "ReconcileFailing")),

@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-_MODULES = ("lifecycle", "debian", "arch", "refusals", "manifests", "faults", "access", "transports", "causes", "command_line", "metrics", "controller", "chart", "upgrade", "releases", "monitored", "runbooks", "quickstart", "migration", "orders", "together", "pull_through", "replicas", "fault_list", "lists", "routes", "push", "npm", "pushes", "rights")
+_MODULES = ("lifecycle", "debian", "arch", "refusals", "manifests", "faults", "access", "transports", "causes", "command_line", "metrics", "controller", "chart", "upgrade", "releases", "monitored", "runbooks", "quickstart", "migration", "orders", "together", "pull_through", "replicas", "fault_list", "lists", "withdrawal", "routes", "push", "npm", "pushes", "rights")
 _SCENARIOS: list[Scenario] = []
 
 

@@ -1,17 +1,22 @@
 """Routes: clients outside reach a region by an HTTPRoute or an Ingress, and the URL is that of whoever accepts them.
 
 No Gateway and no ingress controller is packaged for the lab. The API server judges the objects by the Gateway API's own definitions, the
-scenario says in their status what such a controller would, and an nginx that is set up from the objects leads a real apt.
+scenario says in their status what such a controller would, and an nginx that is set up from the objects leads a real apt, by TLS with
+the certificate of the Secret that an Ingress names.
 """
 
 from __future__ import annotations
 
+import base64
+import ipaddress
 import time
+from pathlib import Path
 
 from lab import wait_until
 from lab.kinds import GATEWAY
-from world import ALLOWED_PREFIX
+from world import ALLOWED_PREFIX, PACKAGE, AptClient, certificate
 
+from .access import secret
 from .proxies import nginx
 from .registry import scenario
 
@@ -21,15 +26,15 @@ HTTP_ROUTES = "httproutes.gateway.networking.k8s.io"
 INGRESSES = "ingresses.networking.k8s.io"
 
 
-@scenario("HTTPRoutes and Ingresses are what the Gateway API and Kubernetes accept; an apt comes by them, the URL follows their status, and what refuses them is told", needs=("pod-network", "own-nodes", "audit-log"))
+@scenario("HTTPRoutes and Ingresses are what the Gateway API and Kubernetes accept; an apt comes by them, by TLS with the Secret of an Ingress and with the one that replaces it; the URL follows their status, and what refuses them is told", needs=("pod-network", "own-nodes", "audit-log"))
 def routes(world):
     with world.fleet("routes") as fleet:
         host = f"mirror.{world.lab.host_domain}"
         http_route = {"kind": "HTTPRoute", "parentRefs": [{"name": "public"}], "annotations": {ANNOTATION: "a"}}
-        ingress = {"kind": "Ingress", "ingressClassName": "lab", "annotations": {ANNOTATION: "a"}}
+        ingress = {"kind": "Ingress", "ingressClassName": "lab", "tlsSecretName": "tls-$(region)", "annotations": {ANNOTATION: "a"}}
         note = installed_by_and_by(fleet, host, http_route)
         inside = f"http://{regions_service(fleet)}.{fleet.namespace}.svc/debian/"
-        outside = f"http://{host}/debian/"
+        outside, encrypted = f"http://{host}/debian/", f"https://{host}/debian/"
         # As a Gateway's controller says it.
         says(fleet, "Accepted", "False", "NoMatchingParent")
         message = fleet.wait_stalled("RouteNotAccepted")
@@ -45,7 +50,8 @@ def routes(world):
         wait_until(lambda: fleet.region()["url"] == inside, 90, "the URL of the Service while nobody serves the Ingress")
         address = {"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}}
         fleet.lab.patch(INGRESSES, regions_service(fleet), address, fleet.namespace, subresource="status")
-        wait_until(lambda: fleet.region()["url"] == outside, 90, "the URL of the Ingress")
+        wait_until(lambda: fleet.region()["url"] == encrypted, 90, "the URL of the Ingress")
+        comes_by_tls(fleet, encrypted)
         is_kept_as_declared(fleet, INGRESSES, ingress)
 
         fleet.apply(fleet.mirror(serving={"ipFamilyPolicy": "PreferDualStack"}))
@@ -68,7 +74,12 @@ def serve(fleet, route: dict) -> None:
     """The whole of an apt update from one kept snapshot, so that apt is led to where that is."""
     host = f"mirror.{fleet.lab.host_domain}"
     regions = [{"name": "region-a", "host": host, "nodeSelector": PLACE}]
-    fleet.apply(fleet.mirror(serving={"route": route, "transactions": "Always"}, regions=regions))
+    fleet.apply(fleet.mirror(serving={"route": route, "transactions": "Always", "trustedProxies": [nearby(fleet)]}, regions=regions))
+
+
+def nearby(fleet) -> str:
+    """From where nginx comes, which may be a node's address by the time that it is at a pod."""
+    return str(ipaddress.ip_network(f"{fleet.lab.host_ip}/15", strict=False))
 
 
 def installed_by_and_by(fleet, host: str, route: dict) -> str:
@@ -106,10 +117,7 @@ def comes_by_the_route(fleet, url: str) -> None:
     spec = objects(fleet, HTTP_ROUTES)[0]["spec"]
     rule = spec["rules"][0]
     backend = rule["backendRefs"][0]
-    service = fleet.lab.get("service", backend["name"], fleet.namespace)
-    where = f"http://{service['spec']['clusterIP']}:{backend['port']}"
-    paths = [match["path"]["value"] for match in rule["matches"]]
-    locations = " ".join(f"location = {path} {{ proxy_pass {where}; }} location {path}/ {{ proxy_pass {where}; }}" for path in paths)
+    locations = led_to(fleet, [match["path"]["value"] for match in rule["matches"]], backend["name"], backend["port"])
     http = f"""
         proxy_set_header Host $http_host;
         server {{ listen 80; server_name {spec["hostnames"][0]}; {locations} location / {{ return 404; }} }}
@@ -120,6 +128,64 @@ def comes_by_the_route(fleet, url: str) -> None:
         assert "hello-mirror" in fleet.apt_download(url=url).name
         asked = log.read_text()
         assert "/.mirrorfleet/s/debian/" in asked, f"apt was not led into a snapshot:\n{asked}"
+
+
+def led_to(fleet, paths: list[str], name: str, port: int) -> str:
+    """A block for each path and all below it, which leads to a Service."""
+    where = f"http://{fleet.lab.get('service', name, fleet.namespace)['spec']['clusterIP']}:{port}"
+    return " ".join(f"location = {path} {{ proxy_pass {where}; }} location {path}/ {{ proxy_pass {where}; }}" for path in paths)
+
+
+def comes_by_tls(fleet, url: str) -> None:
+    """An nginx that does what an ingress controller would with the Ingress: it ends TLS with the certificate of its Secret, and takes up
+    another one that replaces it. A real apt believes each certificate while it is the one."""
+    spec = objects(fleet, INGRESSES)[0]["spec"]
+    [rule], [tls] = spec["rules"], spec["tls"]
+    assert tls == {"hosts": [rule["host"]], "secretName": "tls-region-a"}, tls
+    paths = [path["path"] for path in rule["http"]["paths"]]
+    backend = rule["http"]["paths"][0]["backend"]["service"]
+    locations = led_to(fleet, paths, backend["name"], backend["port"]["number"])
+    folder = fleet.world.workdir / "ingress-tls"
+    http = f"""
+        proxy_set_header Host $http_host; proxy_set_header X-Forwarded-For $remote_addr;
+        proxy_set_header X-Forwarded-Host $http_host; proxy_set_header X-Forwarded-Proto $scheme; proxy_set_header X-Forwarded-Prefix "";
+        server {{
+            listen 443 ssl; server_name {rule["host"]}; ssl_certificate {folder}/tls.crt; ssl_certificate_key {folder}/tls.key;
+            {locations} location / {{ return 404; }}
+        }}
+    """
+    first = certified(fleet, tls, folder)
+    with nginx(fleet, "ingress-nginx", http) as log:
+        installs_by_tls(fleet, url, first)
+        asked = log.read_text()
+        assert "/.mirrorfleet/s/debian/" in asked, f"apt was not led into a snapshot:\n{asked}"
+        second = certified(fleet, tls, folder)
+        fleet.lab.exec(["nginx", "-p", log.parent, "-c", log.parent / "nginx.conf", "-s", "reload"])
+        wait_until(lambda: not believes(fleet, url, first), 90, "nginx to take up the new certificate")
+        installs_by_tls(fleet, url, second)
+
+
+def certified(fleet, tls: dict, folder: Path) -> Path:
+    """A certificate for the hosts of an Ingress, in its Secret and from there where nginx reads it; who vouches for it."""
+    authority = folder.with_name(f"{folder.name}-{time.monotonic_ns()}")
+    for place in (folder, authority):
+        place.mkdir(exist_ok=True)
+    chain, key = certificate(authority, f"DNS:{tls['hosts'][0]}")
+    fleet.apply(secret(tls["secretName"], "kubernetes.io/tls", tls_crt=chain.read_text(), tls_key=key.read_text()))
+    for name, content in fleet.lab.get("secret", tls["secretName"], fleet.namespace)["data"].items():
+        (folder / name).write_bytes(base64.b64decode(content))
+    return chain
+
+
+def believes(fleet, url: str, authority: Path) -> bool:
+    return fleet.lab.exec(["curl", "-sSf", "--max-time", "20", "--cacert", authority, f"{url}dists/stable/InRelease"], check=False).returncode == 0
+
+
+def installs_by_tls(fleet, url: str, authority: Path) -> None:
+    wait_until(lambda: believes(fleet, url, authority), 90, f"an answer at {url}")
+    root = fleet.world.workdir / "apt" / f"{fleet.name}-tls-{time.monotonic_ns()}"
+    apt = AptClient(root, fleet.world.key.public(), f"{url} stable main", Acquire__https__CaInfo=str(authority))
+    assert PACKAGE in apt.download(fleet.lab, PACKAGE).name
 
 
 def is_kept_as_declared(fleet, kind: str, route: dict) -> None:

@@ -87,6 +87,14 @@ SITUATIONS = {
         [region("region_withdrawn_timestamp_seconds", step(12, 0, 720)), last_run("StorageFull"), failed("StorageFull", step(12, 0, 1))], 12 + HOUR,
         near={"it is offered": [region("region_withdrawn_timestamp_seconds", always(0))], "it comes back": [region("region_withdrawn_timestamp_seconds", lambda minute: 720 if 12 <= minute < 60 else 0)]},
     ),
+    "clockWrong": Situation(
+        [region("region_clock_skew_seconds", step(20, 0, -600))], 35,
+        {
+            "all clocks are well": [region("region_clock_skew_seconds", always(0))],
+            "set by NTP soon after its node began": [region("region_clock_skew_seconds", lambda minute: 600 if 20 <= minute < 34 else 0)],
+        },
+        also={"ahead": ([region("region_clock_skew_seconds", step(20, 0, 8))], 35)},
+    ),
     "canaryFailed": Situation(
         [Told("mirrorfleet_publication_halted_timestamp_seconds", MIRROR, step(12, 0, 720))], 12,
         {"it soaks": [Told("mirrorfleet_publication_canary_timestamp_seconds", MIRROR, always(720)), Told("mirrorfleet_publication_halted_timestamp_seconds", MIRROR, always(0))]},

@@ -298,14 +298,15 @@ impl CaBundleRef {
 }
 
 /// How gently to treat the upstream.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[x_kube(crates(kube_core = "kube_core"))]
 #[serde(rename_all = "camelCase")]
 pub struct Politeness {
-    /// Connections at once, over all runs.
+    /// Connections at once, over all runs. Where none is declared, 8; to an Upstream of type Npm 32, since it is asked in place
+    /// of clients that each open as many.
     #[schemars(range(min = 1, max = 64))]
-    #[serde(default = "Politeness::default_connections")]
-    pub max_connections: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_connections: Option<u32>,
     /// Bytes a second, over all connections.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("quantity(self).isGreaterThan(quantity('0'))").message("a bandwidth of 0 would never fetch anything; leave it out for no limit"))]
@@ -320,20 +321,15 @@ pub struct Politeness {
     pub contact: Option<String>,
 }
 
-impl Politeness {
-    const fn default_connections() -> u32 {
-        8
-    }
-}
-
-impl Default for Politeness {
-    fn default() -> Self {
-        Politeness {
-            max_connections: 8,
-            bandwidth: None,
-            min_interval: None,
-            contact: None,
-        }
+impl UpstreamSpec {
+    /// Connections to it at once.
+    pub fn max_connections(&self) -> u32 {
+        self.politeness
+            .max_connections
+            .unwrap_or(match self.upstream_type {
+                UpstreamType::Npm => 32,
+                UpstreamType::Debian | UpstreamType::Arch => 8,
+            })
     }
 }
 

@@ -182,7 +182,11 @@ fn unauthorized() -> Answer {
 
 #[cfg(test)]
 mod tests {
-    use http::Request;
+    use std::convert::Infallible;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use http::{Request, Response};
+    use kube::client::Body;
 
     use super::*;
 
@@ -236,6 +240,62 @@ mod tests {
         ] {
             assert_eq!(token_of(&head(wrong)), None, "{wrong:?}");
         }
+    }
+
+    /// Before an API server that knows the Upstream or does not answer; how often that one was asked.
+    fn hook(knows: bool) -> (Hook, Arc<AtomicUsize>) {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counted = asked.clone();
+        let service = tower::service_fn(move |_: Request<Body>| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            let upstream = json!({
+                "apiVersion": "mirrorfleet.dev/v1alpha1", "kind": "Upstream",
+                "metadata": {"name": "debian", "namespace": "ns", "uid": "1"},
+                "spec": {
+                    "type": "Debian", "authority": {"url": "http://archive.example.org/"},
+                    "push": {"tokenSha256": [hex::encode(Sha256::digest("token"))]},
+                },
+            });
+            let body = Body::from(upstream.to_string().into_bytes());
+            let code = if knows { 200 } else { 500 };
+            let answer = Response::builder().status(code).body(body).unwrap();
+            async move { Ok::<_, Infallible>(answer) }
+        });
+        let hook = Hook {
+            client: Client::new(service, "ns"),
+            namespace: None,
+            limit: RateLimiter::direct(
+                Quota::per_second(MOST_PER_SECOND).allow_burst(MOST_AT_ONCE),
+            ),
+        };
+        (hook, asked)
+    }
+
+    #[tokio::test]
+    async fn who_asks_more_than_an_api_server_should_be_is_told_when_to_come_again() {
+        let (hook, asked) = hook(true);
+        let said = head(Some("Bearer token"));
+        let mut taken = 0;
+        let refused = loop {
+            let answer = hook.answer(&said).await;
+            match answer.status() {
+                StatusCode::ACCEPTED => taken += 1,
+                _ => break answer,
+            }
+        };
+        assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(refused.headers()[RETRY_AFTER], "1");
+        assert!(taken >= MOST_AT_ONCE.get(), "{taken}");
+        // One look for each, and a write at most; none for who was refused.
+        let before = asked.load(Ordering::Relaxed);
+        assert!(before <= 2 * taken as usize, "{before} for {taken}");
+    }
+
+    #[tokio::test]
+    async fn an_api_server_that_does_not_answer_takes_nothing() {
+        let (hook, _) = hook(false);
+        let answer = hook.answer(&head(Some("Bearer token"))).await;
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
     }
 
     #[test]

@@ -70,10 +70,29 @@ impl Asker {
 
     /// Asks, and goes where redirects lead. Errors are those of the line: an answer of any status is one.
     pub async fn ask(&self, question: Question<'_>) -> Result<Told, FetchError> {
+        let way = Way::from(question.url.clone());
+        let lane = self.lane(&way).await?;
+        self.ask_by(lane, way, question).await
+    }
+
+    /// The same where nobody has to wait for the connection that it takes; none where all are in use.
+    pub async fn ask_if_free(&self, question: Question<'_>) -> Option<Result<Told, FetchError>> {
+        let way = Way::from(question.url.clone());
+        let told = match self.line.budget.free_lane(&self.target(&way))? {
+            Ok(lane) => self.ask_by(lane, way, question).await,
+            Err(problem) => Err(local(problem)),
+        };
+        Some(told)
+    }
+
+    async fn ask_by(
+        &self,
+        mut lane: Lane,
+        mut way: Way,
+        question: Question<'_>,
+    ) -> Result<Told, FetchError> {
         let name = shown(question.url);
-        let mut way = Way::from(question.url.clone());
         loop {
-            let lane = self.lane(&way).await?;
             let response = self.send(&lane, &way, question, &name).await?;
             let answered = response.remote_addr().filter(|_| {
                 response.status().is_redirection()
@@ -86,30 +105,35 @@ impl Asker {
                     .map_err(|text| {
                         FetchError::new(FailureKind::Redirect, format!("{name}: {text}"))
                     })?;
-            if goes_on {
-                continue;
+            if !goes_on {
+                return Ok(Told {
+                    response,
+                    name,
+                    pace: Pace::new(self.line.stall),
+                    stall: self.line.stall,
+                    meter: self.line.meter.clone(),
+                    budget: self.line.budget.clone(),
+                    lane: Some(lane),
+                });
             }
-            return Ok(Told {
-                response,
-                name,
-                pace: Pace::new(self.line.stall),
-                stall: self.line.stall,
-                meter: self.line.meter.clone(),
-                budget: self.line.budget.clone(),
-                lane: Some(lane),
-            });
+            // Nobody waits for a connection and has one.
+            drop((response, lane));
+            lane = self.lane(&way).await?;
         }
     }
 
     async fn lane(&self, way: &Way) -> Result<Lane, FetchError> {
-        let is_guarded = way.must_stay_outside()
-            && !self.is_at(way.here())
-            && !self.line.budget.recipe().is_proxied(way.here());
-        let origin = way.here().origin().ascii_serialization().into();
-        let lane = self.line.budget.lane(&Target { origin, is_guarded }).await;
-        lane.map_err(|problem| {
-            FetchError::new(FailureKind::Local(problem.clone()), problem.message)
-        })
+        let lane = self.line.budget.lane(&self.target(way)).await;
+        lane.map_err(local)
+    }
+
+    fn target(&self, way: &Way) -> Target {
+        Target {
+            is_guarded: way.must_stay_outside()
+                && !self.is_at(way.here())
+                && !self.line.budget.recipe().is_proxied(way.here()),
+            origin: way.here().origin().ascii_serialization().into(),
+        }
     }
 
     async fn send(
@@ -183,8 +207,12 @@ impl Told {
             }
             None => {
                 if let Some(lane) = self.lane.take() {
-                    tokio::time::sleep(CONNECTION_COMES_BACK).await;
-                    self.budget.give_back(lane);
+                    let budget = self.budget.clone();
+                    // Who has the whole body does not wait for that.
+                    tokio::spawn(async move {
+                        tokio::time::sleep(CONNECTION_COMES_BACK).await;
+                        budget.give_back(lane);
+                    });
                 }
             }
         }
@@ -203,6 +231,10 @@ impl Told {
         }
         Ok(body)
     }
+}
+
+fn local(problem: Problem) -> FetchError {
+    FetchError::new(FailureKind::Local(problem.clone()), problem.message)
 }
 
 fn stalled(name: &str, stall: Duration) -> FetchError {

@@ -111,13 +111,23 @@ impl Budget {
 
     /// Waits for a lane.
     pub async fn lane(self: &Arc<Self>, to: &Target) -> Result<Lane, Problem> {
-        let place = match self.free_or_idle(Some(to)) {
-            Some(Grant::Lane(lane)) => return Ok(lane),
-            Some(Grant::Place(place)) => place,
-            None => match self.granted(Some(to.clone())).await {
-                Grant::Lane(lane) => return Ok(lane),
-                Grant::Place(place) => place,
-            },
+        let grant = match self.free_or_idle(Some(to)) {
+            Some(grant) => grant,
+            None => self.granted(Some(to.clone())).await,
+        };
+        self.lane_of(grant, to)
+    }
+
+    /// A lane that nobody uses or waits for; none where there is none.
+    pub fn free_lane(self: &Arc<Self>, to: &Target) -> Option<Result<Lane, Problem>> {
+        let grant = self.free_or_idle(Some(to))?;
+        Some(self.lane_of(grant, to))
+    }
+
+    fn lane_of(&self, grant: Grant, to: &Target) -> Result<Lane, Problem> {
+        let place = match grant {
+            Grant::Lane(lane) => return Ok(lane),
+            Grant::Place(place) => place,
         };
         Ok(Lane {
             client: match to.is_guarded {

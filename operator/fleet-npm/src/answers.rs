@@ -187,15 +187,15 @@ impl Inner {
                 ),
             ],
             lasts: lasts_of_file(
-                &tarball.arrived.body,
+                &tarball.body,
                 Lasts {
                     until: tarball.until,
                     ..Lasts::always()
                 },
             ),
-            body: tarball.arrived.body,
+            body: tarball.body,
         };
-        let source = match tarball.arrived.was_fetched {
+        let source = match tarball.was_fetched {
             true => AnswerSource::Fetched,
             false => AnswerSource::Kept,
         };

@@ -5,7 +5,6 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use bytes::Bytes;
 use fleet_fetch::{FailureKind, FetchError, Told};
@@ -17,18 +16,16 @@ use fleet_origin::{
 use fleet_telemetry::QuestionResult;
 use fleet_types::counted;
 use http::StatusCode;
-use http::header::{ACCEPT, CONTENT_LENGTH};
+use http::header::CONTENT_LENGTH;
 
 use crate::disk::Shelf;
 use crate::draft::{Draft, is_full};
+use crate::early::{AskedEarly, of_any_kind};
 use crate::inner::Inner;
 use crate::promised::{fits, hashers, is_whole};
 use crate::refusal::Refusal;
 use crate::tarball::WantedTarball;
 
-/// How often is joined or begun what ends at that moment because nobody wanted it.
-const TRIES: usize = 3;
-const MOMENT: Duration = Duration::from_millis(10);
 /// The largest packages have some hundred MB.
 const MAX_TARBALL_BYTES: u64 = 4 << 30;
 
@@ -37,13 +34,15 @@ const MAX_TARBALL_BYTES: u64 = 4 << 30;
 pub struct Arrived {
     pub body: FoundBody,
     pub was_fetched: bool,
+    /// When it may no longer be given out, in Unix seconds.
+    pub until: Option<i64>,
 }
 
 /// Why it did not.
 #[derive(Debug, Clone)]
 pub enum Missed {
     /// The volume has no room for one so large: each who asks has it pass.
-    NoRoom,
+    NoRoom(Arc<WantedTarball>),
     /// Nobody waited for it any more.
     GivenUp,
     Refused(Refusal),
@@ -58,56 +57,21 @@ impl From<Refusal> for Missed {
 }
 
 impl Inner {
-    pub async fn get_tarball(
-        self: &Arc<Self>,
-        wanted: Arc<WantedTarball>,
-    ) -> Result<Arrived, Refusal> {
-        if let Some(refusal) = self.missed(&wanted.key) {
-            return Err(refusal);
-        }
-        for _ in 0..TRIES {
-            let (this, of_flight) = (self.clone(), wanted.clone());
-            let (_, coming) = self.tarballs.join(wanted.key, move |landing| async move {
-                let arrival = this.bring(&of_flight, &landing).await;
-                if let Err(Missed::Refused(refusal)) = &arrival {
-                    this.note_missed(&of_flight.key, refusal);
-                }
-                landing.tell(arrival);
-            });
-            match coming.await {
-                Some(Ok(arrived)) => return Ok(arrived),
-                Some(Err(Missed::Refused(refusal))) => return Err(refusal),
-                Some(Err(Missed::NoRoom)) => return self.pass_tarball(wanted).await,
-                // Just as it was asked for again; it is out of the way in a moment.
-                Some(Err(Missed::GivenUp)) | None => tokio::time::sleep(MOMENT).await,
-            }
-        }
-        Err(Refusal {
-            retry_after: Some(1),
-            ..Refusal::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "the fetch of this tarball has ended early; ask again",
-            )
-        })
-    }
-
-    /// For all who want it.
-    async fn bring(
+    /// From the disk, or from the upstream, which may have been asked `early`.
+    pub async fn bring(
         self: &Arc<Self>,
         wanted: &Arc<WantedTarball>,
+        early: Option<AskedEarly>,
         landing: &Landing<Arrival>,
     ) -> Arrival {
         if let Some(file) = self.kept_tarball(wanted).await? {
-            return Ok(Arrived {
-                body: FoundBody::File(file),
-                was_fetched: false,
-            });
+            return Ok(wanted.arrived(FoundBody::File(file), false));
         }
-        let (mut told, length) = self.ask_for_tarball(wanted).await?;
+        let (mut told, length) = self.ask_for_tarball(wanted, early).await?;
         let has_room = self.make_room(length.unwrap_or_default()).await;
         if !has_room && length.is_some_and(|length| length > WHOLE_FIRST) {
             self.note_kept(false);
-            return Err(Missed::NoRoom);
+            return Err(Missed::NoRoom(wanted.clone()));
         }
         self.receive_tarball(wanted, &mut told, length, landing)
             .await
@@ -140,6 +104,7 @@ impl Inner {
     async fn ask_for_tarball(
         &self,
         wanted: &WantedTarball,
+        early: Option<AskedEarly>,
     ) -> Result<(Told, Option<u64>), Refusal> {
         let WantedTarball { name, version, .. } = wanted;
         if wanted.promises.is_empty() {
@@ -148,8 +113,17 @@ impl Inner {
             );
             return Err(Refusal::new(StatusCode::BAD_GATEWAY, text));
         }
-        let any = [(ACCEPT, http::HeaderValue::from_static("*/*"))];
-        let told = self.upstream.ask_at(&wanted.source, &any, None).await?;
+        let answered = match early.filter(|early| early.source == wanted.source) {
+            Some(early) => early.answer().await,
+            None => None,
+        };
+        let told = match answered {
+            Some(early) => early?.told,
+            None => {
+                let asked = of_any_kind();
+                self.upstream.ask_at(&wanted.source, &asked, None).await?
+            }
+        };
         if told.status() != StatusCode::OK {
             self.traffic.asked(QuestionResult::Absent);
             return Err(Refusal::of_upstream(&told.refusal()));
@@ -173,7 +147,7 @@ impl Inner {
         // What others read already cannot go on in memory.
         let memory = if is_large { 0 } else { WHOLE_FIRST };
         let mut writing = Writing {
-            draft: Draft::new(&self.disk, memory).map_err(|error| no_room(&error))?,
+            draft: Draft::new(&self.disk, memory).map_err(|error| no_room(&error, wanted))?,
             hashers: hashers(&wanted.promises),
             large: length.filter(|_| is_large),
             grower: None,
@@ -204,7 +178,7 @@ impl Inner {
             (Err(missed), grower) => {
                 if let Some(grower) = grower {
                     grower.fail(match &missed {
-                        Missed::NoRoom => "the volume is full".to_owned(),
+                        Missed::NoRoom(_) => "the volume is full".to_owned(),
                         Missed::GivenUp => "nobody waited for it".to_owned(),
                         Missed::Refused(refusal) => refusal.text.clone(),
                     });
@@ -216,7 +190,7 @@ impl Inner {
 
     async fn take_all(
         &self,
-        wanted: &WantedTarball,
+        wanted: &Arc<WantedTarball>,
         told: &mut Told,
         writing: &mut Writing,
         landing: &Landing<Arrival>,
@@ -226,7 +200,7 @@ impl Inner {
                 if is_full(&error) {
                     self.note_kept(false);
                 }
-                no_room(&error)
+                no_room(&error, wanted)
             })?;
         }
         Ok(())
@@ -236,6 +210,10 @@ impl Inner {
         let chunk = told.chunk().await;
         let chunk = chunk.map_err(|error| self.upstream.failed(&error))?;
         match &chunk {
+            None => {
+                self.upstream.answered();
+                Ok(None)
+            }
             Some(bytes) if before + bytes.len() as u64 > MAX_TARBALL_BYTES => Err(too_large()),
             _ => Ok(chunk),
         }
@@ -250,19 +228,16 @@ impl Inner {
     ) -> Arrival {
         self.traffic.asked(QuestionResult::Changed);
         self.compare(wanted, hashers)?;
-        let (this, wanted) = (self.clone(), wanted.clone());
+        let (this, key) = (self.clone(), wanted.key);
         let settled = self.blocking(move || {
-            let settled = draft.settle(&this.disk, Shelf::Tarballs, &wanted.key);
+            let settled = draft.settle(&this.disk, Shelf::Tarballs, &key);
             let settled =
                 settled.map_err(|error| Refusal::own("a tarball cannot be kept", &error))?;
             this.note_kept(settled.is_kept);
-            let body = settled.content.into_body(&wanted.key);
+            let body = settled.content.into_body(&key);
             body.map_err(|error| Refusal::own("a tarball cannot be read", &error))
         });
-        Ok(Arrived {
-            body: settled.await?,
-            was_fetched: true,
-        })
+        Ok(wanted.arrived(settled.await?, true))
     }
 
     fn compare(&self, wanted: &WantedTarball, hashers: Vec<Hasher>) -> Result<(), Refusal> {
@@ -281,11 +256,11 @@ impl Inner {
     }
 
     /// Has a large tarball pass to the one who asked for it.
-    async fn pass_tarball(
+    pub async fn pass_tarball(
         self: &Arc<Self>,
         wanted: Arc<WantedTarball>,
     ) -> Result<Arrived, Refusal> {
-        let told = self.ask_for_tarball(&wanted).await;
+        let told = self.ask_for_tarball(&wanted, None).await;
         let (mut told, length) =
             told.inspect_err(|refusal| self.note_missed(&wanted.key, refusal))?;
         let Some(length) = length else {
@@ -295,20 +270,18 @@ impl Inner {
         let passage = Passage::new(length);
         let (mut passage, growing) =
             passage.map_err(|error| Refusal::own("too much passes already", &error))?;
-        let (this, key) = (self.clone(), wanted.key);
+        let arrived = wanted.arrived(FoundBody::Growing(growing, wanted.key), true);
+        let this = self.clone();
         tokio::spawn(async move {
             match this.let_pass(&wanted, &mut told, &mut passage).await {
                 Ok(()) => passage.whole(),
                 Err(refusal) => {
-                    this.note_missed(&key, &refusal);
+                    this.note_missed(&wanted.key, &refusal);
                     passage.fail(refusal.text);
                 }
             }
         });
-        Ok(Arrived {
-            body: FoundBody::Growing(growing, key),
-            was_fetched: true,
-        })
+        Ok(arrived)
     }
 
     async fn let_pass(
@@ -361,10 +334,9 @@ impl Writing {
         {
             let (grower, growing) = Growing::new(Arc::new(file), length);
             landing.is_read_by(grower.readers());
-            landing.tell(Ok(Arrived {
-                body: FoundBody::Growing(growing, wanted.key),
-                was_fetched: true,
-            }));
+            landing.tell(Ok(
+                wanted.arrived(FoundBody::Growing(growing, wanted.key), true)
+            ));
             self.grower = Some(grower);
         }
         if let Some(grower) = &self.grower {
@@ -374,9 +346,9 @@ impl Writing {
     }
 }
 
-fn no_room(error: &io::Error) -> Missed {
+fn no_room(error: &io::Error, wanted: &Arc<WantedTarball>) -> Missed {
     match is_full(error) {
-        true => Missed::NoRoom,
+        true => Missed::NoRoom(wanted.clone()),
         false => Missed::Refused(Refusal::own("a tarball cannot be written", error)),
     }
 }

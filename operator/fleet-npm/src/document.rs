@@ -1,12 +1,11 @@
 //! Packuments: from the disk while they are young, from the upstream when they are not, and old ones when it does not answer.
 
-use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fleet_fetch::Told;
-use fleet_formats::npm::{Form, PackageName, Packument, Place};
+use fleet_formats::npm::{Form, PackageName};
 use fleet_telemetry::QuestionResult;
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH,
@@ -17,8 +16,6 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use crate::disk::Shelf;
 use crate::head::{Head, Kept};
 use crate::inner::Inner;
-use crate::pins::Pins;
-use crate::receive::Received;
 use crate::refusal::Refusal;
 use crate::shown::Shown;
 
@@ -99,13 +96,39 @@ impl Inner {
         state: &mut State,
         form: Form,
     ) -> Result<Current, Refusal> {
-        if let Some((_, refusal)) = state
-            .refused
-            .as_ref()
-            .filter(|(until, _)| Instant::now() < *until)
-        {
-            return Err(refusal.clone());
+        match self.young(package, state, form)? {
+            Some(current) => Ok(current),
+            None => self.renewed(package, state, form).await,
         }
+    }
+
+    /// The same where the upstream need not be asked; none where it must.
+    pub fn young(
+        &self,
+        package: &Package,
+        state: &mut State,
+        form: Form,
+    ) -> Result<Option<Current>, Refusal> {
+        let refused = state.refused.clone();
+        let head = self.head(package, state)?;
+        let form = head.form(form);
+        let kept = head.kept(form);
+        // What failed for one form is no reason to keep the other one back.
+        let refused = refused.filter(|(until, refusal)| {
+            Instant::now() < *until && (refusal.is_definite() || kept.is_none())
+        });
+        if let Some((_, refusal)) = refused {
+            return Err(refusal);
+        }
+        let young = kept.filter(|kept| is_fresh(kept.checked, crate::now()));
+        Ok(young.map(|kept| Current {
+            was_asked: false,
+            ..Current::of(kept.clone(), form)
+        }))
+    }
+
+    /// What is remembered of a package's documents that are here.
+    fn head<'s>(&self, package: &Package, state: &'s mut State) -> Result<&'s mut Head, Refusal> {
         let head = match &mut state.head {
             Some(head) => head,
             none => none.insert(
@@ -114,17 +137,19 @@ impl Inner {
             ),
         };
         head.forget_unless(|body| self.disk.has(Shelf::Bodies, body));
-        let form = if head.full_only { Form::Full } else { form };
+        Ok(head)
+    }
+
+    /// The document after a question to the upstream, or an old one where it does not answer.
+    pub async fn renewed(
+        self: &Arc<Self>,
+        package: &Package,
+        state: &mut State,
+        form: Form,
+    ) -> Result<Current, Refusal> {
+        let head = self.head(package, state)?;
+        let form = head.form(form);
         let kept = head.kept(form).cloned();
-        if let Some(kept) = kept
-            .as_ref()
-            .filter(|kept| is_fresh(kept.checked, crate::now()))
-        {
-            return Ok(Current {
-                was_asked: false,
-                ..Current::of(kept.clone(), form)
-            });
-        }
         match self.refresh(package, head, form).await {
             Ok(Some(current)) => Ok(current),
             Ok(None) => {
@@ -283,75 +308,6 @@ impl Inner {
         if let Err(error) = head.write(&self.disk, name) {
             tracing::warn!(%error, package = name.as_str(), "when the upstream was asked cannot be written down; it is asked again after a restart");
         }
-    }
-
-    /// Reads the document, writes down what is new in it, and keeps it. The document where there is no room for it.
-    async fn learn(
-        self: &Arc<Self>,
-        name: &PackageName,
-        body: Received,
-    ) -> Result<Option<Bytes>, Refusal> {
-        let (this, name) = (self.clone(), name.clone());
-        let room = self.room(body.size).await;
-        self.blocking(move || {
-            let _room = room;
-            let bytes = body.draft.read();
-            let bytes = bytes.map_err(|error| Refusal::own("a document cannot be read", &error))?;
-            this.note(&bytes, &name)?;
-            drop(bytes);
-            let settled = body.draft.settle(&this.disk, Shelf::Bodies, &body.digest);
-            let settled =
-                settled.map_err(|error| Refusal::own("a document cannot be kept", &error))?;
-            this.note_kept(settled.is_kept);
-            if settled.is_kept {
-                return Ok(None);
-            }
-            let bytes = settled.content.read();
-            bytes
-                .map(Some)
-                .map_err(|error| Refusal::own("a document cannot be read", &error))
-        })
-        .await
-    }
-
-    /// Learns once more what the document says that is here.
-    pub async fn relearn(
-        self: &Arc<Self>,
-        name: &PackageName,
-        current: &Current,
-    ) -> Result<(), Refusal> {
-        let (this, name, current) = (self.clone(), name.clone(), current.clone());
-        let room = self.room(current.kept.size).await;
-        self.blocking(move || {
-            let _room = room;
-            match this.read_whole(&current)? {
-                Some(bytes) => this.note(&bytes, &name),
-                None => Ok(()),
-            }
-        })
-        .await
-    }
-
-    /// Writes down what is new in a document.
-    fn note(&self, bytes: &[u8], name: &PackageName) -> Result<(), Refusal> {
-        let packument = Packument::read(bytes, name).map_err(|error| {
-            let text = format!("what the upstream says of {name} is not a document of it: {error}");
-            Refusal::new(StatusCode::BAD_GATEWAY, text)
-        })?;
-        let place = Place {
-            package: name,
-            upstream: self.upstream.address(),
-            here: "",
-        };
-        let own = |error: io::Error| {
-            Refusal::own(
-                "what was promised for versions cannot be written down",
-                &error,
-            )
-        };
-        let mut pins = Pins::read(&self.disk, place).map_err(own)?;
-        pins.learn(&self.disk, place, &packument, crate::now())
-            .map_err(own)
     }
 }
 

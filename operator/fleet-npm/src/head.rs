@@ -65,6 +65,14 @@ impl Head {
         }
     }
 
+    /// In which form an upstream gives what is asked for in this one.
+    pub fn form(&self, wanted: Form) -> Form {
+        match self.full_only {
+            true => Form::Full,
+            false => wanted,
+        }
+    }
+
     pub fn kept(&self, form: Form) -> Option<&Kept> {
         match form {
             Form::Full => self.full.as_ref(),

@@ -4,8 +4,10 @@
 //! Left to others: what documents mean (`fleet-formats`), connections to the upstream (`fleet-fetch`), connections of clients
 //! (`fleet-serve`, behind the seam of `fleet-origin`, whose [`fleet_origin::Registry`] this is).
 //!
-//! The way of a question: `registry` takes it, `answers` reads it, `document` gets the packument, from the disk or by `upstream`, `shown` writes it as clients are to see it, `tarball` brings a tarball, `passing` what is not kept for
-//! long. `pins` remembers what was first promised for each version, and `trail` what was held back.
+//! The way of a question: `registry` takes it, `answers` reads it, `document` gets the packument, from the disk or by `upstream`,
+//! `learn` writes down what it promises, `shown` writes it as clients are to see it, `tarball` brings a tarball, for which `early`
+//! asks while its promise is on its way, `passing` what is not kept for long. `pins` remembers what was first promised for each
+//! version, and `trail` what was held back.
 //!
 //! # What is on the disk
 //!
@@ -31,9 +33,11 @@ mod arrival;
 mod disk;
 mod document;
 mod draft;
+mod early;
 mod encoding;
 mod head;
 mod inner;
+mod learn;
 mod passing;
 mod pins;
 mod promised;

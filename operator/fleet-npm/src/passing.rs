@@ -185,6 +185,7 @@ impl Inner {
             .body(LONGEST)
             .await
             .map_err(|error| self.upstream.failed(&error))?;
+        self.upstream.answered();
         serde_json::from_slice::<serde::de::IgnoredAny>(&bytes).map_err(|error| {
             Refusal::new(
                 StatusCode::BAD_GATEWAY,

@@ -212,8 +212,13 @@ impl Pin {
 }
 
 fn usual(place: Place<'_>, version: &str, file: &str) -> (String, String) {
-    let source = format!("{}/{}/-/{file}", place.upstream, place.package);
+    let source = usual_source(place.upstream, place.package, file);
     (place.package.tarball(version), source)
+}
+
+/// Where an upstream has a tarball, unless it says otherwise.
+pub fn usual_source(upstream: &str, package: &PackageName, file: &str) -> String {
+    format!("{upstream}/{package}/-/{file}")
 }
 
 fn of(name: &PackageName) -> Sha256 {

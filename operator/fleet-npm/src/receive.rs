@@ -117,6 +117,7 @@ impl Inner {
                 Err(error) => return Err(self.upstream.failed(&error)),
             }
         }
+        self.upstream.answered();
         decoder.finish().map_err(|error| unusable(&error))
     }
 }

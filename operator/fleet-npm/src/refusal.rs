@@ -67,10 +67,15 @@ impl Refusal {
     /// For how long others who ask for the same are told this without another question. `age` is that of what there is not,
     /// or is forbidden.
     pub fn told_again_for(&self, age: Duration) -> Duration {
-        match self.status {
-            StatusCode::NOT_FOUND | StatusCode::FORBIDDEN => age,
-            _ => age.min(BRIEFLY),
+        match self.is_definite() {
+            true => age,
+            false => age.min(BRIEFLY),
         }
+    }
+
+    /// Whether there is no such thing, or it is forbidden; else it only could not be had just now.
+    pub fn is_definite(&self) -> bool {
+        matches!(self.status, StatusCode::NOT_FOUND | StatusCode::FORBIDDEN)
     }
 }
 

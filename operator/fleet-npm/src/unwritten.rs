@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 
 use fleet_types::{Sha256, lock};
 
@@ -13,55 +13,94 @@ use crate::draft::is_full;
 
 /// What is in memory of them at most, in bytes: some 100,000 versions.
 const MOST: usize = 16 << 20;
+/// Files that are read or written at once. A disk syncs many together nearly as fast as one.
+const TURNS: usize = 64;
 
-/// Lines that wait for room, by key.
-#[derive(Debug, Default)]
-pub struct Unwritten(Mutex<BTreeMap<Sha256, Vec<u8>>>);
+/// Lines that wait for room, and whose turn it is.
+#[derive(Debug)]
+pub struct Unwritten {
+    waiting: Mutex<BTreeMap<Sha256, Vec<u8>>>,
+    /// Held while a file of the key is read or grows: nobody sees half a line, and nobody waits for other files.
+    turns: [Mutex<()>; TURNS],
+}
+
+impl Default for Unwritten {
+    fn default() -> Self {
+        Unwritten {
+            waiting: Mutex::default(),
+            turns: [const { Mutex::new(()) }; TURNS],
+        }
+    }
+}
+
+impl Unwritten {
+    fn turn(&self, key: &Sha256) -> Option<MutexGuard<'_, ()>> {
+        let [first, ..] = key.0;
+        self.turns.get(usize::from(first) % TURNS).map(lock)
+    }
+
+    fn of(&self, key: &Sha256) -> Vec<u8> {
+        lock(&self.waiting).get(key).cloned().unwrap_or_default()
+    }
+}
 
 impl Disk {
     /// All lines of a key: those of its file, and those that wait for room.
     pub fn lines(&self, shelf: Shelf, key: &Sha256) -> io::Result<Vec<u8>> {
-        let unwritten = lock(&self.unwritten.0);
+        let _turn = self.unwritten.turn(key);
         let mut lines = self.read(shelf, key)?.unwrap_or_default();
-        if let Some(waiting) = unwritten.get(key) {
+        let waiting = self.unwritten.of(key);
+        if !waiting.is_empty() {
             if !lines.is_empty() && !lines.ends_with(b"\n") {
                 lines.push(b'\n');
             }
-            lines.extend_from_slice(waiting);
+            lines.extend_from_slice(&waiting);
         }
         Ok(lines)
     }
 
     /// Adds lines to the file of a key, synced; and those that waited for room, once there is some.
     pub fn append(&self, shelf: Shelf, key: &Sha256, lines: &[u8]) -> io::Result<()> {
-        let mut unwritten = lock(&self.unwritten.0);
-        let mut all = unwritten.get(key).cloned().unwrap_or_default();
+        let mut has_room = self.grow(shelf, key, lines)?;
+        while has_room {
+            let first = lock(&self.unwritten.waiting).keys().next().copied();
+            let Some(waiting) = first else { break };
+            has_room = self.grow(shelf, &waiting, &[]).unwrap_or(false);
+        }
+        Ok(())
+    }
+
+    /// Adds lines, and those of the same key that wait. False where they wait from now on.
+    fn grow(&self, shelf: Shelf, key: &Sha256, lines: &[u8]) -> io::Result<bool> {
+        let _turn = self.unwritten.turn(key);
+        let mut all = self.unwritten.of(key);
         all.extend_from_slice(lines);
-        match append(&self.path(shelf, key), &all) {
+        if all.is_empty() {
+            // Another has written them meanwhile.
+            return Ok(true);
+        }
+        let appended = append(&self.path(shelf, key), &all);
+        let mut waiting = lock(&self.unwritten.waiting);
+        match appended {
             Err(error) if is_full(&error) => {
-                let waiting: usize = unwritten.values().map(Vec::len).sum();
-                if waiting + lines.len() > MOST {
+                let held: usize = waiting.values().map(Vec::len).sum();
+                if held + lines.len() > MOST {
                     return Err(error);
                 }
-                if unwritten.is_empty() {
+                if waiting.is_empty() {
                     tracing::error!(
                         "the volume has no room for what was promised for versions: it is in memory until there is, and is forgotten if the program ends before"
                     );
                 }
-                unwritten.insert(*key, all);
-                return Ok(());
+                waiting.insert(*key, all);
+                Ok(false)
             }
-            other => other?,
-        }
-        unwritten.remove(key);
-        while let Some((key, waiting)) = unwritten.first_key_value() {
-            let key = *key;
-            if append(&self.path(shelf, &key), waiting).is_err() {
-                break;
+            Err(error) => Err(error),
+            Ok(()) => {
+                waiting.remove(key);
+                Ok(true)
             }
-            unwritten.remove(&key);
         }
-        Ok(())
     }
 }
 
@@ -96,15 +135,44 @@ mod tests {
         let (first, second) = (key(&[b"a"]), key(&[b"b"]));
         disk.append(Shelf::Pins, &first, b"1\n").unwrap();
         let waiting = [(first, b"2\n".to_vec()), (second, b"3\n".to_vec())];
-        lock(&disk.unwritten.0).extend(waiting);
+        lock(&disk.unwritten.waiting).extend(waiting);
         assert_eq!(disk.lines(Shelf::Pins, &first).unwrap(), b"1\n2\n");
         assert_eq!(disk.lines(Shelf::Pins, &second).unwrap(), b"3\n");
         disk.append(Shelf::Pins, &first, b"4\n").unwrap();
-        assert!(lock(&disk.unwritten.0).is_empty());
+        assert!(lock(&disk.unwritten.waiting).is_empty());
         let read = |key| disk.read(Shelf::Pins, key).unwrap().unwrap();
         assert_eq!(
             (&read(&first)[..], &read(&second)[..]),
             (&b"1\n2\n4\n"[..], &b"3\n"[..])
         );
+    }
+
+    #[test]
+    fn files_that_grow_at_once_have_whole_lines_and_all_of_them() {
+        const EACH: usize = 20;
+        let dir = tempfile::tempdir().unwrap();
+        let disk = Disk::open(dir.path(), "npm", "http://a").unwrap();
+        let (shared, own) = (key(&[b"shared"]), |name: u8| key(&[&[name]]));
+        std::thread::scope(|threads| {
+            for name in 0..4_u8 {
+                let disk = &disk;
+                threads.spawn(move || {
+                    for number in 0..EACH {
+                        let line = format!("{name} {number}\n");
+                        for key in [shared, own(name)] {
+                            disk.append(Shelf::Pins, &key, line.as_bytes()).unwrap();
+                            let read = disk.lines(Shelf::Pins, &key).unwrap();
+                            assert!(read.ends_with(b"\n"), "half a line was seen");
+                        }
+                    }
+                });
+            }
+        });
+        let count = |key| {
+            let lines = disk.lines(Shelf::Pins, &key).unwrap();
+            lines.split(|byte| *byte == b'\n').count() - 1
+        };
+        assert_eq!(count(shared), 4 * EACH);
+        assert!((0..4).all(|name| count(own(name)) == EACH));
     }
 }

@@ -8,6 +8,7 @@ use fleet_fetch::{Asker, FailureKind, FetchError, FetchOptions, Meter, Question,
 use fleet_telemetry::{QuestionResult, RegistryTraffic};
 use fleet_types::{Problem, lock};
 use http::{HeaderName, HeaderValue, StatusCode};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use url::Url;
 
 use crate::refusal::Refusal;
@@ -21,11 +22,19 @@ const LONGEST_REST: Duration = Duration::from_secs(3600);
 
 pub struct Upstream {
     asker: Asker,
+    /// Of so many connections the answers may wait until somebody reads them.
+    early: Arc<Semaphore>,
     /// Without a slash at its end.
     address: String,
     is_offline: bool,
     breaker: Mutex<Breaker>,
     traffic: Arc<RegistryTraffic>,
+}
+
+/// An answer that nobody reads yet. It counts among those of [`Upstream::ask_if_free`] until then.
+pub struct Early {
+    pub told: Told,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Upstream {
@@ -37,6 +46,7 @@ impl Upstream {
     ) -> Result<Upstream, Problem> {
         Ok(Upstream {
             asker: Asker::new(options, meter)?,
+            early: Arc::new(Semaphore::new(options.max_connections / 2)),
             address: options.authority.as_str().trim_end_matches('/').to_owned(),
             is_offline,
             breaker: Mutex::default(),
@@ -76,6 +86,41 @@ impl Upstream {
         headers: &[(HeaderName, HeaderValue)],
         body: Option<&Bytes>,
     ) -> Result<Told, Refusal> {
+        let url = self.may_be_asked(url)?;
+        let question = Question {
+            url: &url,
+            headers,
+            body,
+        };
+        self.judge(self.asker.ask(question).await)
+    }
+
+    /// The same, as long as that takes no connection that somebody waits for, and half of all are left for others. None where
+    /// it would.
+    pub async fn ask_if_free(
+        &self,
+        url: &str,
+        headers: &[(HeaderName, HeaderValue)],
+    ) -> Option<Result<Early, Refusal>> {
+        let permit = self.early.clone().try_acquire_owned().ok()?;
+        let url = match self.may_be_asked(url) {
+            Ok(url) => url,
+            Err(refusal) => return Some(Err(refusal)),
+        };
+        let question = Question {
+            url: &url,
+            headers,
+            body: None,
+        };
+        let told = self.asker.ask_if_free(question).await?;
+        Some(self.judge(told).map(|told| Early {
+            told,
+            _permit: permit,
+        }))
+    }
+
+    /// Whether anything is asked for just now.
+    fn may_be_asked(&self, url: &str) -> Result<Url, Refusal> {
         let url = Url::parse(url).map_err(|_| {
             Refusal::new(StatusCode::BAD_GATEWAY, "this makes no URL at the upstream")
         })?;
@@ -83,8 +128,9 @@ impl Upstream {
             let text = "this registry is offline (pullThrough.offline): what is not kept here cannot be had";
             return Err(Refusal::new(StatusCode::GATEWAY_TIMEOUT, text));
         }
-        if let Some(left) = lock(&self.breaker).blocked(Instant::now()) {
-            return Err(Refusal {
+        match lock(&self.breaker).blocked(Instant::now()) {
+            None => Ok(url),
+            Some(left) => Err(Refusal {
                 retry_after: Some(left.as_secs() + 1),
                 ..Refusal::new(
                     StatusCode::SERVICE_UNAVAILABLE,
@@ -93,21 +139,26 @@ impl Upstream {
                         left.as_secs() + 1
                     ),
                 )
-            });
+            }),
         }
-        let told = self
-            .asker
-            .ask(Question {
-                url: &url,
-                headers,
-                body,
-            })
-            .await
-            .map_err(|error| self.failed(&error))?;
+    }
+
+    /// What the head of an answer, or none, says of the upstream's health.
+    fn judge(&self, told: Result<Told, FetchError>) -> Result<Told, Refusal> {
+        let told = told.map_err(|error| self.failed(&error))?;
         let status = told.status();
         if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
             return Err(self.failed(&told.refusal()));
         }
+        // Who never comes to the end of what was promised by the head is no better than who says nothing.
+        if !status.is_success() {
+            self.answered();
+        }
+        Ok(told)
+    }
+
+    /// An answer has come as a whole.
+    pub fn answered(&self) {
         if let Some(rested) = lock(&self.breaker).good() {
             tracing::info!(
                 upstream = self.address,
@@ -116,7 +167,6 @@ impl Upstream {
             );
         }
         self.traffic.set_blocked(None);
-        Ok(told)
     }
 
     /// An answer that broke off, or none at all.

@@ -312,7 +312,7 @@ fn room_for_fillers(spec: &MirrorSpec, upstream: &Upstream) -> Result<(), String
             "one half for runs and the other for its regions",
         ),
     };
-    let most = upstream.spec.politeness.max_connections;
+    let most = upstream.spec.max_connections();
     match spec.mode == Mode::PullThrough && most < needed {
         true => Err(format!(
             "mode PullThrough needs politeness.maxConnections of Upstream {} to be {needed} or more, {whose}; it is {most}: raise it, or declare fewer regions",

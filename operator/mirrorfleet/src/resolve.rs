@@ -376,7 +376,7 @@ fn endpoints(upstream: &Upstream) -> Vec<Endpoint> {
 fn politeness(upstream: &Upstream) -> Politeness {
     let spec = &upstream.spec.politeness;
     Politeness {
-        max_connections: usize::try_from(spec.max_connections).unwrap_or(usize::MAX),
+        max_connections: usize::try_from(upstream.spec.max_connections()).unwrap_or(usize::MAX),
         bandwidth: spec.bandwidth.as_ref().map(|bandwidth| bandwidth.bytes()),
         contact: spec.contact.clone(),
     }

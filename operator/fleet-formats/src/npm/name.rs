@@ -47,6 +47,14 @@ impl PackageName {
     pub fn tarball(&self, version: &str) -> String {
         format!("{}-{version}.tgz", self.bare())
     }
+
+    /// The version whose tarball is called so; none where the registry calls no version's so.
+    pub fn version_of<'f>(&self, file: &'f str) -> Option<&'f str> {
+        let version = file.strip_prefix(self.bare())?.strip_prefix('-')?;
+        version
+            .strip_suffix(".tgz")
+            .filter(|version| !version.is_empty())
+    }
 }
 
 impl fmt::Display for PackageName {
@@ -96,5 +104,9 @@ mod tests {
             ("@types%2fnode", "node")
         );
         assert_eq!(name.tarball("1.0.0"), "node-1.0.0.tgz");
+        assert_eq!(name.version_of("node-1.0.0-rc.1.tgz"), Some("1.0.0-rc.1"));
+        for other in ["node-.tgz", "node.tgz", "nod-1.0.0.tgz", "node-1.0.0.zip"] {
+            assert_eq!(name.version_of(other), None, "{other}");
+        }
     }
 }

@@ -207,32 +207,44 @@ impl World {
         self.answers.iter().any(|(_, state)| *state == self.serves)
     }
 
-    /// Too early by no more than an interval and the time without answers: from when the state was last known to be there.
+    /// Too early by no more than an interval and the time without answers: no earlier than the last answer before the first that
+    /// showed something newer. What an answer told a controller that has gone is lost, but for when the state was first seen, and
+    /// for what runs found, which statuses hold: then that is the bound.
     fn is_near(&self, truly: i64, reported: i64, seen: i64) {
-        let shown = |(at, state): &&(i64, usize)| *state == self.serves && *at < seen;
-        let Some((last, _)) = self.answers.iter().rfind(shown) else {
-            // It came and went between two answers, or is older than any.
+        let Some((last, showed)) = self.answers.iter().rfind(|(at, _)| *at < seen) else {
+            // The very first answer: nobody can say since when.
             return;
         };
-        // What an answer told a controller that has gone is lost, but for the first one.
-        let forgotten = self
-            .starts
-            .iter()
-            .any(|start| *last < *start && *start <= seen);
-        let first = self.answers.iter().filter(shown).map(|(at, _)| *at).min();
-        let known = match forgotten {
-            true => first.unwrap_or(*last),
+        if *showed != self.serves && self.skew.is_none() {
+            // It came and went between two answers, and nothing says what came before it.
+            return;
+        }
+        let is_forgotten = |start: &i64| *last < *start && *start <= seen;
+        let known = match self.starts.iter().any(is_forgotten) {
+            true => self.first_seen(*showed).max(self.found_by_a_run(*showed)),
             false => *last,
         };
-        let remembered = self
-            .before
-            .iter()
-            .map(|unit| unit.superseded_at.0.as_second());
-        let earlier = remembered.min().is_some_and(|since| since < known);
         assert!(
-            reported >= known || earlier && forgotten,
-            "said {reported}, truly {truly}, and it was there at {known}"
+            reported >= known,
+            "said {reported}, truly {truly}, and nothing newer was there at {known}"
         );
+    }
+
+    /// When a state that answers showed is known to have come: the very first one by its own date, where that can be.
+    fn first_seen(&self, number: usize) -> i64 {
+        let mut answers = self.answers.iter();
+        let first = answers.find(|(_, state)| *state == number);
+        let at = first.map_or(i64::MIN, |(at, _)| *at);
+        let is_the_first = self.answers.first().is_some_and(|(_, it)| *it == number);
+        let own = self.date(number).filter(|_| is_the_first);
+        own.map_or(at, |date| date.min(at))
+    }
+
+    /// When a run last found the authority to have a state that the copy serves; never, as far as anybody remembers, else.
+    fn found_by_a_run(&self, number: usize) -> i64 {
+        let digest = state(number).to_string();
+        let mut found = self.confirmed.iter().filter(|it| it.digest == digest);
+        found.next().map_or(i64::MIN, |it| it.at.as_second())
     }
 }
 
