@@ -184,8 +184,6 @@ def main(arguments: list[str]) -> int:
         return tally.close()
     os.environ["MIRRORFLEET_BIN"] = str(set_apart(mirrorfleet_binary()))
     if what == "long":
-        if not suites.oracle():
-            tally.record(suites.BESIDE_ALPM, "skipped", 0, log_path(suites.BESIDE_ALPM), "alpm-repo-db needs a later Rust; see oracle/Cargo.toml")
         with tempfile.TemporaryDirectory() as scratch:
             run_in_order([*suites.compiled(), *suites.long(Path(scratch))], tally)
         return tally.close()

@@ -9,5 +9,6 @@ end
 
 function request()
     asked = asked + 1
-    return wrk.format("GET", assert(paths[asked], "the list is too short"))
+    -- In parentheses: assert gives its message back too.
+    return wrk.format("GET", (assert(paths[asked], "the list is too short")))
 end

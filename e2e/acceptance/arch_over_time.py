@@ -44,6 +44,11 @@ def pacman_follows_backwards_and_forwards(place: Place) -> None:
     offers("1-1")
     place.sync(mirror)
     offers("3-1")
+    # What comes afterwards has been at the upstream since before all that.
+    for version in ("4-1", "5-1"):
+        upstream.add("core", "one", version)
+        place.sync(mirror)
+        offers(version)
 
 
 @story("pacmans that read, upgrade and download, half of them through squid, while the upstream changes and syncs are killed, never fail")

@@ -32,6 +32,8 @@ class ArchUpstream:
 
     root: Path
     layout: str = "$repo/os/$arch"
+    #: Of repositories that lie elsewhere.
+    paths: dict[str, str] = field(default_factory=dict)
     architecture: str = "x86_64"
     #: Where the files are of which repositories hold links, as in Arch Linux.
     pool: str = ""
@@ -49,7 +51,7 @@ class ArchUpstream:
     packages: dict[tuple[str, str], Package] = field(default_factory=dict)
 
     def folder(self, repo: str) -> Path:
-        folder = self.root / self.layout.replace("$repo", repo).replace("$arch", self.architecture)
+        folder = self.root / self.paths.get(repo, self.layout).replace("$repo", repo).replace("$arch", self.architecture)
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 

@@ -138,26 +138,48 @@ def stocked() -> Registry:
     return upstream
 
 
-def installs(place: Place, name: str) -> None:
-    """A first install, one from the lock file alone while the upstream is gone, and both below a path of another product."""
+def wide(upstream: Registry) -> str:
+    """A package that needs sixteen others, as people write them: with scopes, peers, an alias, what other systems need alone."""
+    upstream.publish("only-elsewhere", "1.0.0", os=["win32"], cpu=["arm64"])
+    shapes = (
+        {"dependencies": {"left": "^1.0.0"}, "engines": {"node": ">=1"}},
+        {"peerDependencies": {"left": "^1.0.0"}},
+        {"optionalDependencies": {"only-elsewhere": "^1.0.0"}},
+        {"dependencies": {"older-left": "npm:left@1.0.0"}, "bin": "index.js"},
+    )
+    names = [f"@parts/number.{number}" if number % 2 else f"part_{number}" for number in range(16)]
+    for number, part in enumerate(names):
+        upstream.publish(part, "1.0.0-beta.1", latest=False)
+        upstream.publish(part, f"1.0.{number}", keywords=["é"], **shapes[number % len(shapes)])
+    upstream.publish("wide", "2.0.0", dependencies={part: "^1.0.0" for part in names})
+    return names[-1]
+
+
+def installs(place: Place, name: str, *more: str) -> None:
+    """A first install, one from the lock file alone while the upstream is gone, and both below paths of other products."""
     client = CLIENTS[name]
     client.program()  # skips where it cannot be had
     upstream = stocked()
+    last = wide(upstream)
     try:
         copy = Copy(place, upstream)
-        for below in ("npm", "repository/npm"):
-            folder = project(place.workdir, f"{name}-{below.replace('/', '-')}", {"top": "^0.1.0", "left": "^1.0.0"})
+        paths = ("npm", "repository/npm", *more)
+        for below in paths:
+            folder = project(place.workdir, f"{name}-{below.replace('/', '-')}", {"top": "^0.1.0", "left": "^1.0.0", "wide": "2.0.0", last: "1.0.15"})
             client.run(folder, *client.install, registry=copy.url(below))
             assert required(folder, "left") == "left@1.2.0"
             assert required(folder, "top") == "top@0.1.0"
+            assert (required(folder, "wide"), required(folder, last)) == ("wide@2.0.0", f"{last}@1.0.15")
             assert (folder / client.lock).exists(), f"{name} wrote no {client.lock}: {sorted(path.name for path in folder.iterdir())}"
-        assert upstream.count(".tgz") == 4, f"each tarball came once: {upstream.asked_paths()}"
+        tarballs = {path: count for path, count in upstream.asked_paths().items() if path.endswith(".tgz")}
+        assert len(tarballs) >= 20 and set(tarballs.values()) == {1}, f"each tarball came once: {tarballs}"
         upstream.stop()
-        for below in ("npm", "repository/npm"):
+        for below in paths:
             folder = place.workdir / f"{name}-{below.replace('/', '-')}"
             client.forget(folder)
             client.run(folder, *client.repeat, registry=copy.url(below))
             assert required(folder, "top") == "top@0.1.0" and required(folder, "left") == "left@1.2.0"
+            assert required(folder, "wide") == "wide@2.0.0"
     finally:
         upstream.stop()
 
@@ -169,7 +191,7 @@ def npm_11_installs(place: Place) -> None:
 
 @story("npm 12, which takes tarballs only from below the registry's own path, does the same")
 def npm_12_installs(place: Place) -> None:
-    installs(place, "npm12")
+    installs(place, "npm12", "artifactory/api/npm/npm")
 
 
 @story("pnpm 12 does the same")

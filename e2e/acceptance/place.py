@@ -148,9 +148,10 @@ class Place:
         return Mirror(name, self.url(upstream), options.pop("keyring", self.keyring), suites, **options)
 
     def manifest_file(self, *mirrors: Mirror) -> Path:
-        """JSON is YAML, so what `kubectl apply` takes."""
+        """JSON is YAML, so what `kubectl apply` takes. Two can have one keyring."""
         file = self.workdir / f"{mirrors[0].name}.yaml"
-        file.write_text("\n---\n".join(json.dumps(document) for mirror in mirrors for document in mirror.manifests()))
+        documents = dict.fromkeys(json.dumps(document) for mirror in mirrors for document in mirror.manifests())
+        file.write_text("\n---\n".join(documents))
         return file
 
     def mirrorfleet(self, *arguments: object) -> subprocess.CompletedProcess:

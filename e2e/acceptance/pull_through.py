@@ -48,9 +48,9 @@ def apt_of(place: Place, server: Server, name: str = "apt", mirror: str = "debia
     return Apt(place.workdir / name, place.keyring, f"deb {server.url(mirror)} stable main")
 
 
-def lazily(place: Place, mirror: Mirror | ArchMirror) -> Server:
+def lazily(place: Place, *mirrors: Mirror | ArchMirror) -> Server:
     """`mirrorfleet local`, with its metrics."""
-    return Server(*place._listening("local", "local", "-f", place.manifest_file(mirror), "--data", place.data, "--metrics-listen", "127.0.0.1:0"))  # noqa: SLF001
+    return Server(*place._listening("local", "local", "-f", place.manifest_file(*mirrors), "--data", place.data, "--metrics-listen", "127.0.0.1:0"))  # noqa: SLF001
 
 
 def payload_requests(place: Place) -> list[str]:

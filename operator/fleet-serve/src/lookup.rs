@@ -77,7 +77,7 @@ impl Lookup<'_> {
             target = self.resolve(&self.mirror.wider_view(&view));
         }
         Ok(match target {
-            Target::File(entry, of) => match self.transaction(&view, &entry)? {
+            Target::File(entry, of) => match self.transaction(&view, &entry, of)? {
                 Some(answer) => answer,
                 None => self.file(entry, of, true)?,
             },
@@ -124,7 +124,7 @@ impl Lookup<'_> {
             .blobs
             .known(&self.rest.path, &of, self.asked.at)?;
         self.count(&entry, OnDemand::Stored);
-        Some(self.found(entry, blob))
+        Some(self.found(entry, Some(of), blob))
     }
 
     /// The snapshot to look in.
@@ -185,7 +185,12 @@ impl Lookup<'_> {
     }
 
     /// Whether the answer depends on who asks; if so, the redirect into the current snapshot for those that it helps.
-    fn transaction(&self, view: &View, entry: &Entry) -> Result<Option<Answer>, NotNow> {
+    fn transaction(
+        &self,
+        view: &View,
+        entry: &Entry,
+        of: Option<SnapshotId>,
+    ) -> Result<Option<Answer>, NotNow> {
         let begins = self.fixed.is_none() && entry.mutable;
         let Some(current) = view.current.as_ref().filter(|_| begins) else {
             return Ok(None);
@@ -206,7 +211,7 @@ impl Lookup<'_> {
             let place = front.prefix.clone() + &place();
             return Ok(Some(Answer::elsewhere(place).varying(USER_AGENT)));
         }
-        let plain = self.file(*entry, None, true)?;
+        let plain = self.file(*entry, of, true)?;
         let unchanged = plain.status == StatusCode::NOT_MODIFIED;
         let site = match opens && !unchanged && transaction::is_apt(self.asked.headers) {
             true => transaction::other_site(self.asked.way, self.asked.headers, &front),
@@ -246,14 +251,14 @@ impl Lookup<'_> {
         let (blobs, path) = (&self.mirror.blobs, &self.rest.path);
         if let Some(blob) = blobs.at_hand(path, &entry, of) {
             self.count(&entry, OnDemand::Stored);
-            return Ok(self.found(entry, blob));
+            return Ok(self.found(entry, of, blob));
         }
         self.asked.disk()?;
         if entry.state == EntryState::NotYetFetched {
             return self.on_demand(entry, of);
         }
         Ok(match blobs.open(path, &entry, of) {
-            Ok(Some(blob)) if blob.size == entry.size => self.found(entry, blob),
+            Ok(Some(blob)) if blob.size == entry.size => self.found(entry, of, blob),
             Ok(Some(blob)) => self.damaged(
                 &entry,
                 &format!(
@@ -271,8 +276,8 @@ impl Lookup<'_> {
         })
     }
 
-    pub(super) fn found(&self, entry: Entry, blob: Arc<Blob>) -> Answer {
-        let validators = blob.validators(self.mirror.modified(&entry));
+    pub(super) fn found(&self, entry: Entry, of: Option<SnapshotId>, blob: Arc<Blob>) -> Answer {
+        let validators = blob.validators(self.mirror.modified(&entry, of));
         let caching = self.caching(&entry);
         let decision = decide(self.asked.method, self.asked.headers, &validators);
         let content = Content::File {
@@ -288,8 +293,10 @@ impl Lookup<'_> {
         )
     }
 
+    /// What a snapshot has under a name never changes, but for the date that pacman compares, where somebody goes back to it.
     pub(super) fn caching(&self, entry: &Entry) -> Caching {
-        match entry.mutable && self.fixed.is_none() {
+        let changes = self.fixed.is_none() || transaction::is_pacman(self.asked.headers);
+        match entry.mutable && changes {
             true => Caching::Revalidate,
             false => Caching::Forever,
         }
@@ -332,7 +339,7 @@ impl Lookup<'_> {
                     files.push(Line::File {
                         name,
                         size: entry.size,
-                        modified: self.mirror.modified(&entry),
+                        modified: self.mirror.modified(&entry, Some(snapshot.id())),
                     });
                 }
                 Child::File { .. } => {}

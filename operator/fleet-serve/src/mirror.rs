@@ -14,12 +14,11 @@
 
 mod volume;
 
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
 
 use fleet_origin::{Missing, Obtained, Origin, Wanted};
-use fleet_store::{Entry, Identity, ListStamp, Snapshot, Store, Transactions};
+use fleet_store::{Entry, Identity, ListStamp, Snapshot, SnapshotId, Store, Transactions};
 use fleet_telemetry::{MirrorTraffic, ServedSnapshot};
 use fleet_types::documents::NotKept;
 use fleet_types::{Sha256, lock};
@@ -59,8 +58,6 @@ pub struct ServedMirror {
     /// Where what is not here comes from, if anything is fetched on demand.
     origin: Option<Arc<dyn Origin>>,
     back: Mutex<Back>,
-    /// What that says, for requests.
-    returned_at: AtomicI64,
 }
 
 #[derive(Default)]
@@ -96,15 +93,14 @@ impl ServedMirror {
             suspects: Suspects::default(),
             origin,
             back: Mutex::default(),
-            returned_at: AtomicI64::new(0),
         }
     }
 
-    /// What to say of when a file was last modified, in Unix seconds. What changes is not older than the day on which
-    /// somebody went back to it: clients that compare dates would go on with what they have.
-    pub fn modified(&self, entry: &Entry) -> i64 {
+    /// What to say of when a file of a snapshot was last modified, in Unix seconds: by what is served at this moment, whatever
+    /// was when the request came.
+    pub fn modified(&self, entry: &Entry, of: Option<SnapshotId>) -> i64 {
         match entry.mutable {
-            true => entry.mtime.max(self.returned_at.load(Ordering::Relaxed)),
+            true => self.known().view.modified(entry, of),
             false => entry.mtime,
         }
     }
@@ -115,7 +111,6 @@ impl ServedMirror {
             self.known().view = before.known().view.clone();
             let back = *lock(&before.back);
             *lock(&self.back) = back;
-            self.returned_at.store(back.at, Ordering::Relaxed);
         }
     }
 
@@ -262,6 +257,7 @@ impl ServedMirror {
             current: seen.current.clone(),
             published: seen.published,
             epoch: seen.epoch,
+            returned_at: seen.returned_at,
             others: view.all().cloned().collect(),
             retained: view.retained.clone(),
         })

@@ -23,15 +23,15 @@ impl Lookup<'_> {
         let source = came.map_or(OnDemand::Stored, |_| OnDemand::Fetched);
         if let Some(blob) = blobs.open_fetched(path, &entry, of, is_sure) {
             self.count(&entry, source);
-            return Ok(self.found(entry, blob));
+            return Ok(self.found(entry, of, blob));
         }
-        let nothing = self.sent(&entry, Content::Bytes(Bytes::new()));
+        let nothing = self.sent(&entry, of, Content::Bytes(Bytes::new()));
         if self.asked.method == Method::HEAD || !nothing.status.is_success() {
             return Ok(nothing.with_length(entry.size));
         }
         match obtained {
             None | Some(Obtained::Blob(_)) => self.ask_for(&entry),
-            Some(obtained) => Ok(self.as_it_came(&entry, obtained)),
+            Some(obtained) => Ok(self.as_it_came(&entry, of, obtained)),
         }
     }
 
@@ -49,7 +49,7 @@ impl Lookup<'_> {
     }
 
     /// What came, and is no blob.
-    fn as_it_came(&self, entry: &Entry, obtained: &Obtained) -> Answer {
+    fn as_it_came(&self, entry: &Entry, of: Option<SnapshotId>, obtained: &Obtained) -> Answer {
         let content = match obtained {
             Obtained::Bytes(bytes) => Some(Content::Bytes(bytes.clone())),
             Obtained::Growing(growing) => Some(Content::Growing {
@@ -60,7 +60,7 @@ impl Lookup<'_> {
         };
         if let Some(content) = content {
             self.count(entry, OnDemand::Fetched);
-            return self.sent(entry, content);
+            return self.sent(entry, of, content);
         }
         self.count(entry, OnDemand::Nowhere);
         match obtained {
@@ -83,8 +83,8 @@ impl Lookup<'_> {
     }
 
     /// Content of an entry that is no open file, as the request asks for it.
-    fn sent(&self, entry: &Entry, content: Content) -> Answer {
-        let modified = self.mirror.modified(entry);
+    fn sent(&self, entry: &Entry, of: Option<SnapshotId>, content: Content) -> Answer {
+        let modified = self.mirror.modified(entry, of);
         let validators = Validators::of_content(&entry.digest, entry.size, modified);
         let decision = decide(self.asked.method, self.asked.headers, &validators);
         let path = &self.rest.path;

@@ -13,6 +13,8 @@ pub struct View {
     pub published: Option<i64>,
     /// The epoch of the order by which it is served; 0 where nobody ordered it.
     pub epoch: u64,
+    /// When somebody last went back to an older snapshot, or forward again, in Unix seconds; 0 where nobody did.
+    pub returned_at: i64,
     /// The others, newest first.
     pub others: Vec<Arc<Snapshot>>,
     /// Names of snapshots that were given up, and for how long they count.
@@ -34,6 +36,18 @@ impl View {
             epoch: self.epoch,
             snapshot: current.id().0,
         })
+    }
+
+    /// When a file of a snapshot was last modified, for clients that compare dates and would go on with what they have: what
+    /// changes is not older than the moment at which somebody went back to what is served, and what any other snapshot has of it is
+    /// older than that. Who was led to the other one before has to take what is served afterwards.
+    pub fn modified(&self, entry: &Entry, of: Option<SnapshotId>) -> i64 {
+        let is_served = || self.current.as_ref().map(|current| current.id()) == of;
+        match entry.mutable {
+            true if is_served() => entry.mtime.max(self.returned_at),
+            true => entry.mtime.max(self.returned_at.saturating_sub(1)),
+            false => entry.mtime,
+        }
     }
 
     /// A snapshot by its whole id.

@@ -91,9 +91,9 @@ impl Entry {
         }
     }
 
-    /// Whether it is [`Self::unusable`]: what a manifest leaves out is known by a digest.
+    /// Whether it is [`Self::unusable`]: what a manifest leaves out is known by a digest, or by a bound of its size.
     pub fn is_unusable(&self) -> bool {
-        self.state == EntryState::Excluded && self.digest == NO_DIGEST && self.sha512.is_none()
+        *self == Entry::unusable()
     }
 }
 

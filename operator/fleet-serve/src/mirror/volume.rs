@@ -1,7 +1,5 @@
 //! What is on the volume, as requests see it.
 
-use std::sync::atomic::Ordering;
-
 use fleet_store::{SnapshotId, StoreError};
 use fleet_types::lock;
 
@@ -50,11 +48,13 @@ impl ServedMirror {
             }
             Err(other) => return Err(other),
         }
-        if let Some(change) = Change::of(&self.store, before, &view, &infos)? {
-            let mut back = lock(&self.back);
+        let change = Change::of(&self.store, before, &view, &infos)?;
+        let mut back = lock(&self.back);
+        if let Some(change) = change {
             back.notice(&change, unix_seconds());
-            self.returned_at.store(back.at, Ordering::Relaxed);
         }
+        view.returned_at = back.at;
+        drop(back);
         let id = view.current.as_ref().map(|current| current.id());
         let is_as_before = before.current.as_ref().map(|before| before.id()) == id;
         view.published = before.published.filter(|_| is_as_before);

@@ -117,6 +117,49 @@ async fn a_server_serves_what_is_ordered_and_goes_back_to_no_lower_epoch() {
     server.stop().await;
 }
 
+/// pacman takes what is later than what it has. Who was led to the place of a snapshot just before another one was served has that
+/// one's content, and has to take what is served afterwards.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_somebody_went_back_to_is_later_than_the_same_name_in_any_other_snapshot() {
+    let world = World::new();
+    let (one, two) = (world.prepare(1), world.prepare(2));
+    let server = world.start().await;
+    let place = |id: &SnapshotId| format!("/.mirrorfleet/s/debian/{id}/dists/trixie/InRelease");
+    let date = async |path: &str| {
+        let reply = server.get(path).await;
+        reply.header("last-modified").unwrap().to_owned()
+    };
+    follows(&server, world.order(1, &two)).await;
+    assert_eq!(date(INDEX).await, date(&place(&two)).await);
+    for (epoch, served, other, n) in [(2, &one, &two, 1), (3, &two, &one, 2), (4, &one, &two, 1)] {
+        follows(&server, world.order(epoch, served)).await;
+        assert_eq!(date(INDEX).await, date(&place(served)).await);
+        let since = date(&place(other)).await;
+        let reply = server
+            .ask("GET", INDEX, &[("If-Modified-Since", &since)])
+            .await;
+        let text = format!("release {n}");
+        assert_eq!((reply.status, reply.text()), (200, text), "since {since}");
+    }
+    // So a proxy has to ask again what date that place has now, for whom the date matters.
+    let caching = async |agent: &str| {
+        let (path, headers) = (place(&one), [("User-Agent", agent)]);
+        let reply = server.ask("GET", &path, &headers).await;
+        reply.header("cache-control").unwrap().to_owned()
+    };
+    assert!(
+        caching("pacman/6.0.2 (Linux x86_64)")
+            .await
+            .contains("no-cache")
+    );
+    assert!(
+        caching("Debian APT-HTTP/1.3 (2.6.1)")
+            .await
+            .contains("immutable")
+    );
+    server.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_that_cannot_be_followed_is_told_and_changes_nothing() {
     let world = World::new();

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fleet_store::{Entry, Retained, Retention, Snapshot};
-use fleet_types::UnitRevision;
+use fleet_types::{Sha256, UnitRevision};
 use serde::{Deserialize, Serialize};
 
 use super::blocking::now;
 use super::shelves::Shelves;
+use super::want::Want;
 use crate::{LeftOut, Problem};
 
 /// What a snapshot's `content` says: the slice as declared, and the older slices of units that were carried forward.
@@ -39,6 +40,8 @@ pub(super) struct Base {
     pub retained: Option<Arc<Retained>>,
     retention: Retention,
     now: i64,
+    /// When somebody last went back to an older snapshot, or forward again, in Unix seconds.
+    returned_at: Option<i64>,
 }
 
 impl Base {
@@ -68,7 +71,16 @@ impl Base {
             retained: shelves.retained()?,
             retention: store.identity().retention,
             now: now(),
+            returned_at: store.returned()?.at,
         }))
+    }
+
+    /// When the content of a path was last modified, as the next snapshot is to say it, where the upstream says `proposed`. Since
+    /// somebody went back clients can have names that change with the date of that moment, and what is new is later.
+    pub fn modified(&self, want: &Want, digest: &Sha256, proposed: i64) -> i64 {
+        let returned_at = self.returned_at.filter(|_| want.mutable);
+        let proposed = returned_at.map_or(proposed, |at| proposed.max(at.saturating_add(1)));
+        (self.snapshot).mtime_after(want.path.as_str(), digest, proposed)
     }
 
     /// What is known under a name but in the newest snapshot.

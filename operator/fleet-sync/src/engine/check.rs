@@ -185,10 +185,8 @@ fn present(
         .and_then(|fetched| fetched.modified)
         .unwrap_or(want.mtime)
         .min(ground.rules.now);
-    let mtime = ground.stock.base.as_ref().map_or(proposed, |base| {
-        base.snapshot
-            .mtime_after(want.path.as_str(), &digest, proposed)
-    });
+    let base = ground.stock.base.as_ref();
+    let mtime = base.map_or(proposed, |base| base.modified(want, &digest, proposed));
     Some(Ok(found.entry(EntryState::Present, Some(digest), mtime)))
 }
 

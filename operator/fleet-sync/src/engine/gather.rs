@@ -8,7 +8,7 @@ use fleet_formats::seam::{
     Verified,
 };
 use fleet_store::{EntryState, RunSorter, Sorted};
-use fleet_types::{Reason, RepoPath, Sha256};
+use fleet_types::{Reason, RepoPath, Sha256, UnitRevision};
 
 use super::given::Given;
 use super::indices::Advance;
@@ -63,11 +63,11 @@ pub(super) struct Listing {
 
 impl Listing {
     /// Of a group of a state that is new: whatever comes into a snapshot, a verified state lists it.
-    fn new(unit: u16, index: &Verified<UnitIndex>, group: &IndexGroup) -> Listing {
+    fn new(unit: u16, date: i64, group: &IndexGroup) -> Listing {
         Listing {
             unit,
             state: WantState::Payload,
-            date: index.revision.date,
+            date,
             optional: !group.required,
         }
     }
@@ -114,10 +114,14 @@ impl<'a> Gather<'a> {
 
     fn advance(&mut self, unit: u16, name: &str, advance: &Advance) -> Result<(), Problem> {
         let index = &advance.listed.index;
-        let date = index.revision.date;
+        // What has no date of the upstream's is of now: clients that compare dates would take nothing that is older.
+        let date = match index.revision.date {
+            UnitRevision::NO_DATE => self.ground.rules.now,
+            date => date,
+        };
         let mut left_out = LeftOut::default();
         for root in &advance.listed.roots {
-            self.root(unit, root, index)?;
+            self.root(unit, root, index, date)?;
         }
         for (group, files) in index.groups.iter().zip(&advance.presence) {
             if !has_form(files) && !files.contains(&Presence::Absent) {
@@ -137,7 +141,7 @@ impl<'a> Gather<'a> {
                 self.omitted.push((unit, omitted));
             } else if group.lists_payload {
                 let format = self.ground.rules.options.format.as_ref();
-                let listing = Listing::new(unit, index, group);
+                let listing = Listing::new(unit, date, group);
                 left_out += self.payload(listing, group, files, format)?;
             }
         }
@@ -147,7 +151,13 @@ impl<'a> Gather<'a> {
         Ok(())
     }
 
-    fn root(&mut self, unit: u16, root: &Root, index: &Verified<UnitIndex>) -> Result<(), Problem> {
+    fn root(
+        &mut self,
+        unit: u16,
+        root: &Root,
+        index: &Verified<UnitIndex>,
+        date: i64,
+    ) -> Result<(), Problem> {
         let Some((path, digest)) = index
             .roots
             .iter()
@@ -159,7 +169,7 @@ impl<'a> Gather<'a> {
         let mut want = self.want(unit, path.clone(), WantState::Stored, root.content.size);
         want.sha256 = Some(*digest);
         want.mutable = true;
-        want.mtime = root.modified.unwrap_or(index.revision.date);
+        want.mtime = root.modified.unwrap_or(date);
         self.push(&want)
     }
 

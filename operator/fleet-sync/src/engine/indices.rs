@@ -142,7 +142,7 @@ fn known_presence(
         let excludes = excludes_of(ground, &listed.index.revision.unit, group);
         let files = group.files.iter();
         files
-            .map(|file| known_file(ground, file, excludes, absent).map(Found::Known))
+            .map(|file| known_file(ground, &listed.roots, file, excludes, absent).map(Found::Known))
             .collect()
     };
     listed.index.groups.iter().map(of_group).collect()
@@ -165,9 +165,10 @@ fn excludes_of(ground: &Ground, unit: &str, group: &IndexGroup) -> bool {
     !all
 }
 
-/// What can be said of an index file without asking for it.
+/// What can be said of an index file without asking for it. One that was read as a root has that root's date.
 fn known_file(
     ground: &Ground,
+    roots: &[Root],
     file: &IndexFile,
     excludes: bool,
     absent: &BTreeSet<RepoPath>,
@@ -194,9 +195,13 @@ fn known_file(
             .stock
             .shelves
             .has_expected(&file.expected)
-            .map(|digest| Presence::Here {
-                digest,
-                modified: None,
+            .map(|digest| {
+                let mut read = roots.iter();
+                let root = read.find(|root| root.content.sha256 == digest);
+                Presence::Here {
+                    digest,
+                    modified: root.and_then(|root| root.modified),
+                }
             }),
     }
 }

@@ -1,6 +1,7 @@
 //! A whole other format through the real engine: one module, one content block, one line.
 
 mod clocks;
+mod clocks_stand;
 mod format;
 mod one_clock;
 mod pipelined;
