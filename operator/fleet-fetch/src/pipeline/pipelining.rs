@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Requests on the way on one connection, once the endpoint has shown that it keeps connections.
-pub(super) const DEPTH: usize = 64;
+pub(super) const DEPTH: usize = 128;
 /// Requests worth having for each connection: those on the way, and as many again as leave together.
 pub(crate) const APPETITE: usize = DEPTH + DEPTH / 4;
 /// A connection that carried so many answers was worth opening, also where it ends without notice.
