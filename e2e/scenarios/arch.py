@@ -10,38 +10,64 @@ from acceptance.pacman import Pacman
 from lab import condition_of, wait_until
 from world import UPSTREAM_PORT
 
+from .command_line import REFUSED, Person, has
 from .registry import scenario
 
 NAME = "arch"
-FOLDER = "pacman"
+REPOS = ("core", "extra")
 
 
-@scenario("repositories of pacman: an Upstream of Arch is probed, a pacman installs and upgrades through the Service, both clocks are handed on")
+class Packages:
+    """Repositories of pacman beside a fleet's own archive, and a Mirror of them. Of two keys that sign packages one is believed."""
+
+    def __init__(self, fleet, cleanup: contextlib.ExitStack) -> None:
+        self.fleet = fleet
+        self.ring = KeyRing()
+        cleanup.callback(self.ring.close)
+        for owner in ("archive", "another"):
+            self.ring.make(owner)
+        self.folder = f"{fleet.name}-pacman"
+        self.source = ArchUpstream(fleet.world.upstreams / self.folder, pool="pool/packages", ring=self.ring)
+        for repo in REPOS:
+            self.source.add(repo, f"tool-{repo}")
+
+    def manifests(self) -> list[dict]:
+        fleet = self.fleet
+        authority = {"url": f"http://{fleet.lab.host_ip}:{UPSTREAM_PORT}/{self.folder}/"}
+        trust = {"keyringRef": {"kind": "ConfigMap", "name": "pacman-keyring", "key": "own.gpg"}}
+        upstream = {**fleet.upstream(type="Arch", authority=authority, trust=trust), "metadata": {"name": NAME}}
+        content = {"repos": list(REPOS), "architectures": ["x86_64"], "layout": {"pool": "pool/packages"}}
+        return [self._keyring(), upstream, fleet.mirror(NAME, upstreamRef={"name": NAME}, content={"arch": content})]
+
+    def _keyring(self) -> dict:
+        """As files of pacman's: one key is a master."""
+        trusted = f"{self.ring.fingerprints('archive')[0]}:4:\n"
+        data = {"own.gpg": self.ring.public("archive", "another"), "own-trusted": trusted}
+        return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "pacman-keyring"}, "data": data}
+
+    def intrude(self) -> None:
+        """Signed by a key of the ring that is no master and that no master vouches for: its repository is held."""
+        self.source.owner = "another"
+        self.source.add("extra", "intruder")
+        attempt = self.fleet.sync(NAME)["lastAttempt"]
+        assert attempt["reason"] == "KeyUnknown" and "intruder-1-1" in attempt["message"], attempt
+
+
+@scenario("repositories of pacman: an Upstream of Arch is probed, a pacman installs and upgrades through the Service, both clocks are handed on, status and why tell of it")
 def arch_linux(world):
     with contextlib.ExitStack() as cleanup:
-        ring = KeyRing()
-        cleanup.callback(ring.close)
-        for owner in ("archive", "another"):
-            ring.make(owner)
-        source = ArchUpstream(world.upstreams / FOLDER, pool="pool/packages", ring=ring)
-        for repo in ("core", "extra"):
-            source.add(repo, f"tool-{repo}")
         fleet = cleanup.enter_context(world.fleet(NAME))
-        authority = {"url": f"http://{fleet.lab.host_ip}:{UPSTREAM_PORT}/{FOLDER}/"}
-        content = {"repos": ["core", "extra"], "architectures": ["x86_64"], "layout": {"pool": "pool/packages"}}
-        fleet.apply(
-            keyring(ring),
-            fleet.upstream(type="Arch", authority=authority, trust={"keyringRef": {"kind": "ConfigMap", "name": "pacman-keyring", "key": "own.gpg"}}),
-            fleet.mirror(NAME, content={"arch": content}),
-        )
+        packages = Packages(fleet, cleanup)
+        source, person = packages.source, Person(fleet)
+        fleet.apply(*packages.manifests())
         fleet.wait_ready(NAME)
-        asked = fleet.lab.wait_condition("upstream", "debian", fleet.namespace, "Reachable", timeout=120)
+        asked = fleet.lab.wait_condition("upstream", NAME, fleet.namespace, "Reachable", timeout=120)
         units = [unit["unit"] for unit in asked["status"]["revision"]]
         assert units == ["core/x86_64", "extra/x86_64"], units
         assert condition_of(asked, "Ready")["status"] == "True", asked["status"]
 
-        servers = {repo: f"{fleet.mirror_url(NAME)}/$repo/os/$arch" for repo in ("core", "extra")}
-        pacman = Pacman(world.workdir / "pacman", servers, ring=ring, enter=fleet.lab.command)
+        servers = {repo: f"{fleet.mirror_url(NAME)}/$repo/os/$arch" for repo in REPOS}
+        pacman = Pacman(world.workdir / "pacman", servers, ring=packages.ring, enter=fleet.lab.command)
         pacman.clean("-Sy")
         pacman.clean("-S", "tool-core", "tool-extra")
 
@@ -54,14 +80,15 @@ def arch_linux(world):
         pacman.clean("-Syu")
         assert pacman.installed() == {"tool-core": "2-1", "tool-extra": "1-1"}, pacman.installed()
 
-        # Signed by a key of the ring that is no master and that no master vouches for: its repository is held.
         assert condition_of(fleet.get(NAME), "Verified")["status"] == "True", fleet.get(NAME)["status"]
-        source.owner = "another"
-        source.add("extra", "intruder")
-        attempt = fleet.sync(NAME)["lastAttempt"]
-        assert attempt["reason"] == "KeyUnknown" and "intruder-1-1" in attempt["message"], attempt
+        person.until_it_says("status", "1 Mirror is well", NAME, "region-a", "Serving")
+        has(person.run(f"why {NAME}"), "is well")
+        packages.intrude()
+        has(person.run("status --check", REFUSED), "! KeyUnknown")
+        has(person.run(f"why {NAME} --check", REFUSED), "KeyUnknown", "intruder-1-1", "clients get a complete, verified state")
         source.remove("extra", "intruder")
         assert fleet.sync(NAME)["lastAttempt"]["reason"] == "Unchanged"
+        person.until_it_says("status", "1 Mirror is well")
 
         # The master is alive, and nothing is new: two requests of the run.
         source.beat()
@@ -69,13 +96,6 @@ def arch_linux(world):
         before = fleet.region(NAME)["snapshot"]
         assert fleet.sync(NAME)["lastAttempt"]["reason"] == "Unchanged"
         assert fleet.region(NAME)["snapshot"] == before
-        requests = [path.rpartition("/")[2] for path in world.requests(f"/{FOLDER}/", since) if not path.endswith(".db")]
+        requests = [path.rpartition("/")[2] for path in world.requests(f"/{packages.folder}/", since) if not path.endswith(".db")]
         assert sorted(requests) == ["lastsync", "lastupdate"], requests
         return f"{len(units)} databases"
-
-
-def keyring(ring: KeyRing) -> dict:
-    """As files of pacman's: one key is a master."""
-    trusted = f"{ring.fingerprints('archive')[0]}:4:\n"
-    data = {"own.gpg": ring.public("archive", "another"), "own-trusted": trusted}
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "pacman-keyring"}, "data": data}
