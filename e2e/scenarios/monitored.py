@@ -239,7 +239,7 @@ class Seen:
 LATER = "mirrorfleet_region_check_duration_stddev_seconds"
 #: What of the panels may have nothing of the Mirror of Arch: neither its databases nor its keys expire, its runs are over between two
 #: scrapes, and it neither fetches on demand nor is a registry.
-OF_OTHERS = ("index_valid_until_", "key_expiry_", "sync_planned_", "sync_received_", "http_on_demand_", "fill_", "registry_")
+OF_OTHERS = ("index_valid_until_", "upstream_key_expiry_", "sync_planned_", "sync_received_", "http_on_demand_", "fill_", "registry_")
 
 
 def judged(seen: Seen, healthy: Period, faulty: Period) -> str:
