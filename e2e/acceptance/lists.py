@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import random
-import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -211,8 +210,7 @@ def pacman_goes_over_to_the_next_region(place: Place) -> None:
     servers = [f"Server = {fleet.url(address)}$repo/os/$arch\n" for address in (NEAR, FAR)]
     assert fetch() == "".join(servers)
     pacman = Pacman(place.workdir / "pacman", {"core": "in the mirrorlist"}, ring=place.ring)
-    conf = pacman.root / "pacman.conf"
-    conf.write_text(re.sub(r"^Server = .*$", f"Include = {mirrorlist}", conf.read_text(), flags=re.MULTILINE))
+    pacman.include(mirrorlist)
     pacman.clean("-Sy")
     before = fleet.link.bytes
     with meanwhile(lambda: fleet.shoot(before, 2 * MIB)):

@@ -36,6 +36,11 @@ class Pacman:
         repositories = [f"[{repo}]\nServer = {server}\n" for repo, server in servers.items()]
         (root / "pacman.conf").write_text("\n".join([options, *repositories]))
 
+    def include(self, mirrorlist: Path) -> None:
+        """In the place of all servers."""
+        conf = self.root / "pacman.conf"
+        conf.write_text(re.sub(r"^Server = .*$", f"Include = {mirrorlist}", conf.read_text(), flags=re.MULTILINE))
+
     def _trust(self, ring: KeyRing) -> None:
         keys = self.root / "keys.asc"
         keys.write_text(ring.public("archive"))

@@ -89,7 +89,7 @@ class Scored:
         wait_until(lambda: self.archweb(mirror)["num_checks"] >= least, 180, f"{mirror} to be checked {least} times", interval=0.5)
 
 
-@story("regions are scored by archweb's formula from checks of what clients get: its JSON ranks them for a real pacman, MirrorZ's tells of the site, metrics say the same")
+@story("regions are scored by archweb's formula from checks of what clients get: its JSON ranks them for a real pacman, which takes the page's own mirrorlist, too; MirrorZ's tells of the site, metrics say the same")
 def regions_are_scored_as_archweb_does(place: Place) -> None:
     scored = Scored(place)
     wait_until(lambda: any(url["score"] for url in scored.archweb("arch")["urls"]), 180, "a check of arch to succeed", interval=0.5)
@@ -98,6 +98,7 @@ def regions_are_scored_as_archweb_does(place: Place) -> None:
     is_nothing_where_nothing_is_served(scored)
     metrics_say_the_same(scored)
     pacman_takes_the_best(scored)
+    pacman_is_configured_by_the_page(scored)
     is_read_by_mirrorz(scored)
     page = urllib.request.urlopen(f"http://127.0.0.1:{scored.page}/mirrors/-/arch", timeout=20).read().decode()
     assert re.search(r"score \d+\.\d, \d+\.\d % of \d+ checks? answered", page), page
@@ -171,6 +172,18 @@ def pacman_takes_the_best(scored: Scored) -> None:
     pacman = Pacman(scored.place.workdir / "pacman", {"core": f"{best['url']}$repo/os/$arch"})
     pacman.clean("-Sy")
     pacman.clean("-S", "tool")
+    assert pacman.installed() == {"tool": "1-1"}
+
+
+def pacman_is_configured_by_the_page(scored: Scored) -> None:
+    """With the mirrorlist that is there to copy, but for where it lies."""
+    (file,) = scored.get("mirrors/-/arch.json")["copies"][0]["clients"]
+    assert file["path"] == "/etc/pacman.d/arch-mirrorlist" and f"Include = {file['path']}" in file["note"], file
+    mirrorlist = scored.place.workdir / "arch-mirrorlist"
+    mirrorlist.write_text(file["text"])
+    pacman = Pacman(scored.place.workdir / "pacman-by-the-page", {"core": "in the mirrorlist"})
+    pacman.include(mirrorlist)
+    pacman.clean("-Sy", "tool")
     assert pacman.installed() == {"tool": "1-1"}
 
 
