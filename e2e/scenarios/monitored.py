@@ -14,7 +14,7 @@ from lab import wait_until
 from watching import Period, filled, hurried, wait_for_alerts
 from world import PACKAGE, UPSTREAM_PORT
 
-from . import canary
+from . import arch, canary
 from .clocks import is_told, wrong_clock
 from .controller import scale_controller
 from .npm import registry
@@ -45,7 +45,7 @@ def shortened() -> list[str]:
 
 
 class Seen:
-    """Three namespaces that are watched: one with what is told of regions, one with a small volume, one that is slow."""
+    """Three namespaces that are watched: one with what is told of regions, one with a small volume and Mirrors of other types, one that is slow."""
 
     def __init__(self, world, cleanup: ExitStack, name: str, port: int) -> None:
         self.world, self.cleanup, self.namespaces = world, cleanup, f"e2e-{name}.*"
@@ -59,8 +59,10 @@ class Seen:
         self.full.apply(self.full.keyring(), self.full.upstream(), self.full.mirror(storage={"size": "20Mi", "storageClassName": small}), self.full.mirror("lazy", mode="PullThrough"))
         # Of an upstream where nobody listens.
         self.full.apply(*registry(self.full, f"http://{world.lab.host_ip}:9"))
+        self.packages = arch.Packages(self.full, cleanup)
+        self.full.apply(*self.packages.manifests())
         self.slow.apply(self.slow.keyring(), self.slow.upstream(), self.slow.mirror(), self.slow.mirror("waiting"))
-        for fleet, mirror in ((self.main, "debian"), (self.full, "debian"), (self.full, "lazy"), (self.full, "npm"), (self.slow, "debian"), (self.slow, "waiting")):
+        for fleet, mirror in ((self.main, "debian"), (self.full, "debian"), (self.full, "lazy"), (self.full, "npm"), (self.full, arch.NAME), (self.slow, "debian"), (self.slow, "waiting")):
             fleet.wait_ready(mirror)
         wait_until(lambda: self.main.get()["status"].get("regionsReady") == "2/2", 240, "both regions")
 
@@ -96,6 +98,7 @@ class Seen:
         while time.monotonic() < until:
             self.main.apt_download()
             self.ask_registry("-/ping")
+            self.full.curl(f"{self.full.mirror_url(arch.NAME)}/lastsync")
         return period.ends()
 
     # Troubles
@@ -234,6 +237,9 @@ class Seen:
 
 #: There is none before a region's second check, which comes minutes later.
 LATER = "mirrorfleet_region_check_duration_stddev_seconds"
+#: What of the panels may have nothing of the Mirror of Arch: neither its databases nor its keys expire, its runs are over between two
+#: scrapes, and it neither fetches on demand nor is a registry.
+OF_OTHERS = ("index_valid_until_", "upstream_key_expiry_", "sync_planned_", "sync_received_", "http_on_demand_", "fill_", "registry_")
 
 
 def judged(seen: Seen, healthy: Period, faulty: Period) -> str:
@@ -251,6 +257,11 @@ def judged(seen: Seen, healthy: Period, faulty: Period) -> str:
         if panel.shows_faults and all(healthy.series(query.expression) == faulty.series(query.expression) for query in panel.queries):
             alike.append(name)
     assert not empty, "\n".join(["without data:", *empty])
+    of_arch = Period(seen.watch, namespace=seen.full.namespace, mirror=arch.NAME)
+    of_arch.start, of_arch.end = whole.start, whole.end
+    concerned = [panel for board, panel in panels if board.name == "mirror" and not any(f"mirrorfleet_{name}" in panel.queries[0].expression for name in OF_OTHERS)]
+    silent = [panel.title for panel in concerned if not any(of_arch.series(query.expression) for query in panel.queries)]
+    assert len(concerned) > 20 and not silent, f"of a Mirror of Arch there is nothing in {silent}"
     assert not alike, f"no difference between the healthy and the faulty time: {alike}"
     return f"{len(panels)} panels, {sum(panel.shows_faults for _, panel in panels)} about faults"
 
@@ -274,11 +285,13 @@ def monitored(world):
         seen.region_stale()
         seen.store_damaged()
         seen.verification_refused()
+        seen.packages.intrude()
         seen.storage_failed()
         stale, refused, full = "RegionStale", "VerificationRefused", "StorageFailed"
         alerts = seen.is_told({
             stale: (seen.main, (seen.main.namespace, "region region-")), refused: (seen.main, ("SignatureBad",)), full: (seen.full, ("StorageFull",)),
         }, 180)  # fmt: skip
+        seen.is_told({refused: (seen.full, (arch.NAME, "KeyUnknown"))}, 180)
         seen.slot_missed()
         told = judged(seen, healthy, faulty.ends())
         reader = Reader(world, "seen")
