@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import threading
 import urllib.request
 
@@ -12,6 +13,7 @@ from soak.squid import Squid
 
 from .arch import ArchMirror, an_upstream, checked, servers
 from .arch_trust import Web, populated
+from .arch_upstream import ArchUpstream
 from .manners import ask
 from .pacman import COMPLAINT, Pacman
 from .place import Place
@@ -26,6 +28,7 @@ def a_pacman_changes_its_mirror(place: Place) -> None:
     web.packager("packager", 3)
     upstream = an_upstream(place, ring=place.ring, owner="packager", signs_databases=True)
     upstream.add("core", "one")
+    dates_signatures(upstream)
     mirror = ArchMirror("arch", place.url("arch"), ("core",), trust=web.trust(databases="Required"), keys=web.files())
     with populated(web.files(), place.workdir / "keyring") as gpgdir:
         theirs = f"{place.url('arch')}$repo/os/$arch"
@@ -38,6 +41,7 @@ def a_pacman_changes_its_mirror(place: Place) -> None:
         text = conf.read_text()
         for number in range(2, 6):
             package = upstream.add("core", "one", f"{number}-1").file
+            dates_signatures(upstream)
             if number == 4:
                 # Read by a run that did not take it.
                 content = package.read_bytes()
@@ -53,6 +57,14 @@ def a_pacman_changes_its_mirror(place: Place) -> None:
                 dates = {name: (ask(server, f"arch/{name}").headers["Last-Modified"], last_modified(place.url("arch") + name)) for name in DATABASES}
                 assert all(here == there for here, there in dates.values()), dates
     checked(place, server, mirror)
+
+
+def dates_signatures(upstream: ArchUpstream) -> None:
+    """As of their databases. Two of one second are the same to a pacman that asks the upstream itself."""
+    for kind in ("db", "files"):
+        database = upstream.database("core", kind)
+        date = database.stat().st_mtime
+        os.utime(database.with_name(database.name + ".sig"), (date, date))
 
 
 def last_modified(url: str) -> str:

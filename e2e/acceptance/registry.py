@@ -31,6 +31,6 @@ def story(title: str) -> Callable[[Callable[[Place], None]], Callable[[Place], N
 
 
 def all_stories() -> list[Story]:
-    from . import arch, arch_clients, arch_dates, arch_endpoints, arch_hostile, arch_images, arch_lasting, arch_on_demand, arch_over_time, arch_transports, arch_trust, arch_unchanged, audits, behind, boards, costs, encrypted, examples, following, identity, judges, layout, lists, live, manners, migration, needs, npm, npm_apart, npm_over_time, npm_room, npm_signatures, npm_tarballs, oddities, partial, plugin, prewarm, probing, pull_through, releases, replicas, retention, scores, status_page, strictness, third_party  # noqa: F401 registers them
+    from . import arch, arch_clients, arch_dates, arch_endpoints, arch_hostile, arch_images, arch_lasting, arch_on_demand, arch_over_time, arch_transports, arch_trust, arch_unchanged, audits, behind, boards, costs, encrypted, examples, following, identity, judges, layout, lists, live, manners, migration, needs, npm, npm_apart, npm_over_time, npm_page, npm_room, npm_signatures, npm_tarballs, oddities, partial, plugin, prewarm, probing, pull_through, releases, replicas, retention, scores, status_page, strictness, third_party  # noqa: F401 registers them
 
     return list(_STORIES)

@@ -76,11 +76,7 @@ impl Keeper {
         }
     }
 
-    fn open<'a>(
-        &self,
-        resolver: &Resolver<'a>,
-        mirror: &Mirror,
-    ) -> Result<(&'a Upstream, Arc<NpmRegistry>), Failure> {
+    fn open<'a>(&self, resolver: &'a Resolver<'_>, mirror: &'a Mirror) -> Opened<'a> {
         let upstream = resolver.upstream_of(mirror)?;
         let options = resolver.registry(mirror, &self.metrics)?;
         // Nobody is kept waiting by the change: what is on its way goes on, and the new one shares what the former one has.
