@@ -247,14 +247,17 @@ impl Answers {
     }
 
     /// Whether it looks as if it were us who cannot reach anybody: more than half of all pods, two at least, began to fail
-    /// within a minute, and still do.
+    /// within a minute, and still do. One of them has failed so often that it counts; the others were not asked as often yet.
     pub fn are_cut_off(&self) -> bool {
         let known = self.known();
         let heard = || known.values().flat_map(BTreeMap::values);
-        let failing = heard().filter(|heard| heard.failures >= PATIENCE);
-        let mut since: Vec<Instant> = failing.filter_map(|heard| heard.failing_since).collect();
-        since.sort_unstable();
-        is_sudden(&since, heard().count())
+        let failing = heard().filter_map(|heard| {
+            let since = heard.failing_since?;
+            Some((since, heard.failures >= PATIENCE))
+        });
+        let mut failing: Vec<(Instant, bool)> = failing.collect();
+        failing.sort_unstable();
+        is_sudden(&failing, heard().count())
     }
 
     /// Forgets the pods of a Mirror that no longer exist.
@@ -277,12 +280,15 @@ impl Answers {
     }
 }
 
-/// Whether of `all` more than half began to fail within a minute; `since` in order.
-fn is_sudden(since: &[Instant], all: usize) -> bool {
+/// Whether of `all` more than half began to fail within a minute, one of which counts; `failing` in order: since when, and whether it
+/// counts.
+fn is_sudden(failing: &[(Instant, bool)], all: usize) -> bool {
     let least = (all / 2 + 1).max(2);
-    let mut together = since.windows(least);
+    let mut together = failing.windows(least);
     together.any(|some| match (some.first(), some.last()) {
-        (Some(first), Some(last)) => last.duration_since(*first) <= TOGETHER,
+        (Some((first, _)), Some((last, _))) => {
+            last.duration_since(*first) <= TOGETHER && some.iter().any(|(_, counts)| *counts)
+        }
         _ => false,
     })
 }

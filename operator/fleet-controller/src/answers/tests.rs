@@ -1,4 +1,5 @@
 use super::*;
+use fleet_plan::observed::SeenMeta;
 use fleet_types::documents::StorageUse;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -206,27 +207,58 @@ fn a_clock_is_wrong_that_says_what_it_could_not_have_been() {
 
 #[test]
 fn we_are_cut_off_where_most_pods_begin_to_fail_at_once() {
+    const COUNTS: bool = true;
     let begin = Instant::now();
-    let at = |seconds: &[u64]| -> Vec<Instant> {
+    let at = |seconds: &[(u64, bool)]| -> Vec<(Instant, bool)> {
         let instants = seconds.iter();
         instants
-            .map(|after| begin + Duration::from_secs(*after))
+            .map(|(after, counts)| (begin + Duration::from_secs(*after), *counts))
             .collect()
     };
+    let all_count = |seconds: &[u64]| -> Vec<(u64, bool)> {
+        seconds.iter().map(|after| (*after, COUNTS)).collect()
+    };
     for (since, all, wanted) in [
-        (&[][..], 0, false),
-        (&[0], 1, false),
-        (&[0, 10], 2, true),
-        (&[0, 61], 2, false),
-        (&[0, 10], 4, false),
-        (&[0, 10, 60], 5, true),
-        (&[0, 100, 110, 120], 5, true),
-        (&[0, 10, 100, 110], 5, false),
+        (all_count(&[]), 0, false),
+        (all_count(&[0]), 1, false),
+        (all_count(&[0, 10]), 2, true),
+        (all_count(&[0, 61]), 2, false),
+        (all_count(&[0, 10]), 4, false),
+        (all_count(&[0, 10, 60]), 5, true),
+        (all_count(&[0, 100, 110, 120]), 5, true),
+        (all_count(&[0, 10, 100, 110]), 5, false),
+        // The first of which is known that it does not answer would be left out until the others are asked as often.
+        (vec![(0, COUNTS), (10, false), (20, false)], 3, true),
+        (vec![(0, false), (10, false), (20, false)], 3, false),
+        // It does not answer for long, and two others were asked in vain once.
+        (vec![(0, COUNTS), (3600, false), (3601, false)], 3, false),
     ] {
         assert_eq!(
-            super::is_sudden(&at(since), all),
+            super::is_sudden(&at(&since), all),
             wanted,
             "{since:?} of {all}"
         );
     }
+}
+
+#[test]
+fn nobody_is_left_out_before_it_is_known_that_all_are_silent() {
+    let answers = Answers::default();
+    let mirror = ObjectName::new("ns", "debian");
+    let pods = ["a", "b", "c"].map(|name| SeenPod {
+        meta: SeenMeta {
+            name: name.to_owned(),
+            ..SeenMeta::default()
+        },
+        ..SeenPod::default()
+    });
+    let silent = || Answer::Unreachable("timed out".to_owned());
+    for _ in 0..2 {
+        for pod in &pods {
+            assert!(!answers.put(&mirror, pod, silent()));
+        }
+    }
+    assert!(!answers.are_cut_off());
+    assert!(answers.put(&mirror, &pods[0], silent()), "it counts");
+    assert!(answers.are_cut_off(), "and so does that it is not alone");
 }

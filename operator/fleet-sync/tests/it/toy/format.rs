@@ -195,14 +195,16 @@ impl StateFiles for Toy {
 
     fn render(&self, told: &Told<'_>) -> Vec<OwnFile> {
         let state = told.clocks.iter().map(|clock| clock.state.clone());
-        let beat = told.clocks.iter().filter_map(|clock| clock.beat.clone());
+        // None where one of them is not known, as with Arch Linux.
+        let beats = told.clocks.iter().map(|clock| clock.beat.clone());
+        let beats: Option<Vec<String>> = beats.collect();
         let file = |path: &str, content: Option<String>| {
             let path = path.to_owned();
             content.map(|content| OwnFile { path, content })
         };
         let files = [
             file("lastupdate", state.min()),
-            file("lastsync", beat.min()),
+            file("lastsync", beats.and_then(|beats| beats.into_iter().min())),
         ];
         files.into_iter().flatten().collect()
     }
