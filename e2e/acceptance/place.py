@@ -107,6 +107,7 @@ class Place:
         self.signers = Signers(self.ring, (self.ring.make("archive"),))
         self.keyring = self.ring.public("archive")
         self._port = self._start_nginx()
+        self._servers: list[Server] = []
         self.log = (workdir / "mirrorfleet.log").open("a")
         self._cleanup.callback(self.log.close)
 
@@ -165,7 +166,18 @@ class Place:
         report = json.loads(done.stdout) if done.stdout.strip().startswith("{") else {}
         if expect is not None:
             assert done.returncode == expect, f"sync of {mirror.name} ended with {done.returncode} instead of {expect}:\n{done.stdout}{done.stderr}"
+        if done.returncode == 0:
+            self._is_taken_up(mirror)
         return Run(done.returncode, report, done.stdout + done.stderr)
+
+    def _is_taken_up(self, mirror: Mirror) -> None:
+        """By who serves it, which looks every 100 ms at what is current: nobody who asks afterwards is told of what was before."""
+        current = self.data / mirror.name / "current"
+        for server in self._servers:
+            # Some were ended by then, and some are to serve something else.
+            with contextlib.suppress(OSError):
+                published = current.read_text().strip()
+                wait_until(lambda server=server, published=published: server.snapshot(mirror.name) == published, 3, "it to be served", interval=0.02)
 
     def serve(self, certificate: Certificate | None = None, *, behind: str = "") -> Server:
         """`mirrorfleet serve` over all mirrors of this place, on both families of addresses; https with a certificate. `behind` is
@@ -175,11 +187,14 @@ class Place:
             lists.mkdir()
             for mirror in self.data.iterdir():
                 (lists / mirror.name).write_text(json.dumps({"regions": [], "trustedProxies": [behind]}))
-            return Server(*self._listening("serve-behind", "serve", "--data", self.data, "--lists", lists))
-        if certificate is None:
-            return Server(*self._listening("serve", "serve", "--data", self.data))
-        encrypted = ("--tls-cert", certificate.chain, "--tls-key", certificate.key)
-        return Server(*self._listening("serve-https", "serve", "--data", self.data, *encrypted), certificate)
+            server = Server(*self._listening("serve-behind", "serve", "--data", self.data, "--lists", lists))
+        elif certificate is None:
+            server = Server(*self._listening("serve", "serve", "--data", self.data))
+        else:
+            encrypted = ("--tls-cert", certificate.chain, "--tls-key", certificate.key)
+            server = Server(*self._listening("serve-https", "serve", "--data", self.data, *encrypted), certificate)
+        self._servers.append(server)
+        return server
 
     def local(self, *mirrors: Mirror) -> Server:
         """`mirrorfleet local`: the same, and it syncs by itself."""
